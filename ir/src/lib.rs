@@ -1,0 +1,1 @@
+//! Types, graph, primitive operators, kernel program, text forms, verifiers, interpreters.

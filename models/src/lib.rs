@@ -1,0 +1,1 @@
+//! The models that come along, and the data sets.

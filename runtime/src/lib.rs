@@ -1,0 +1,1 @@
+//! Runs compiled programs: arena, threads, state, checkpoints, training loop; no compiler inside.

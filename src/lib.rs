@@ -1,0 +1,1 @@
+//! Brolga compiles neural networks.
