@@ -1,1 +1,18 @@
 //! Types, graph, primitive operators, kernel program, text forms, verifiers, interpreters.
+//!
+//! The crate holds the two intermediate representations of Brolga and everything that says what they mean:
+//!
+//! - [`Graph`]: an SSA dataflow graph over tensors, with the primitive operators of [`ops`];
+//! - [`program::Program`]: buffers, kernels and a schedule, an imperative loop language.
+//!
+//! It knows nothing of models, passes or machine code.
+
+pub mod definition;
+pub mod index;
+pub mod program;
+pub mod scalar;
+pub mod tensor;
+pub mod types;
+
+pub use tensor::Tensor;
+pub use types::{DType, Type};

@@ -1,0 +1,590 @@
+//! Scalars, and the scalar operations that both the graph's definitions and the kernel program are made of.
+//!
+//! [`ScalarOp::apply`] is the one place that says what an operation does to the bits; interpreters call it, and
+//! emitters must agree with it exactly (all NaNs count as one).
+
+use crate::types::DType;
+
+/// A value of one element type.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Scalar {
+    /// `bool`
+    Bool(bool),
+    /// `u8`
+    U8(u8),
+    /// `i32`
+    I32(i32),
+    /// `i64`
+    I64(i64),
+    /// `f32`
+    F32(f32),
+    /// `f64`
+    F64(f64),
+}
+
+impl Scalar {
+    /// Zero of that type (false for `bool`); floats get +0.
+    pub fn zero(dtype: DType) -> Scalar {
+        Scalar::from_f64(dtype, 0.0)
+    }
+
+    /// One of that type (true for `bool`).
+    pub fn one(dtype: DType) -> Scalar {
+        Scalar::from_f64(dtype, 1.0)
+    }
+
+    /// The nearest value of that type; floats round to nearest, integers saturate, NaN becomes 0 in integers.
+    pub fn from_f64(dtype: DType, value: f64) -> Scalar {
+        match dtype {
+            DType::Bool => Scalar::Bool(value != 0.0),
+            DType::U8 => Scalar::U8(value as u8),
+            DType::I32 => Scalar::I32(value as i32),
+            DType::I64 => Scalar::I64(value as i64),
+            DType::F32 => Scalar::F32(value as f32),
+            DType::F64 => Scalar::F64(value),
+        }
+    }
+
+    /// The integer in that type; integers wrap, floats round.
+    pub fn from_i64(dtype: DType, value: i64) -> Scalar {
+        match dtype {
+            DType::Bool => Scalar::Bool(value != 0),
+            DType::U8 => Scalar::U8(value as u8),
+            DType::I32 => Scalar::I32(value as i32),
+            DType::I64 => Scalar::I64(value),
+            DType::F32 => Scalar::F32(value as f32),
+            DType::F64 => Scalar::F64(value as f64),
+        }
+    }
+
+    /// Its element type.
+    pub fn dtype(self) -> DType {
+        match self {
+            Scalar::Bool(_) => DType::Bool,
+            Scalar::U8(_) => DType::U8,
+            Scalar::I32(_) => DType::I32,
+            Scalar::I64(_) => DType::I64,
+            Scalar::F32(_) => DType::F32,
+            Scalar::F64(_) => DType::F64,
+        }
+    }
+
+    /// As a 64-bit float (an `i64` beyond 2^53 rounds).
+    pub fn to_f64(self) -> f64 {
+        match self {
+            Scalar::Bool(v) => v as u8 as f64,
+            Scalar::U8(v) => v as f64,
+            Scalar::I32(v) => v as f64,
+            Scalar::I64(v) => v as f64,
+            Scalar::F32(v) => v as f64,
+            Scalar::F64(v) => v,
+        }
+    }
+
+    /// As a 64-bit integer; floats truncate and saturate, NaN becomes 0.
+    pub fn to_i64(self) -> i64 {
+        match self {
+            Scalar::Bool(v) => v as i64,
+            Scalar::U8(v) => v as i64,
+            Scalar::I32(v) => v as i64,
+            Scalar::I64(v) => v,
+            Scalar::F32(v) => v as i64,
+            Scalar::F64(v) => v as i64,
+        }
+    }
+
+    /// The truth value of a `bool`.
+    pub fn to_bool(self) -> bool {
+        matches!(self, Scalar::Bool(true))
+    }
+
+    /// Equality of bits, except that all NaNs are one value; +0 and -0 differ.
+    pub fn same(self, other: Scalar) -> bool {
+        match (self, other) {
+            (Scalar::F32(a), Scalar::F32(b)) => a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
+            (Scalar::F64(a), Scalar::F64(b)) => a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
+            (a, b) => a == b,
+        }
+    }
+}
+
+/// How two values are compared. Floats: every comparison with a NaN is false, except `Ne`, which is true.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Comparison {
+    /// `a == b`
+    Eq,
+    /// `a != b`
+    Ne,
+    /// `a < b`
+    Lt,
+    /// `a <= b`
+    Le,
+    /// `a > b`
+    Gt,
+    /// `a >= b`
+    Ge,
+}
+
+impl Comparison {
+    /// Every comparison.
+    pub const ALL: [Comparison; 6] =
+        [Comparison::Eq, Comparison::Ne, Comparison::Lt, Comparison::Le, Comparison::Gt, Comparison::Ge];
+
+    /// The name in text forms.
+    pub fn name(self) -> &'static str {
+        match self {
+            Comparison::Eq => "eq",
+            Comparison::Ne => "ne",
+            Comparison::Lt => "lt",
+            Comparison::Le => "le",
+            Comparison::Gt => "gt",
+            Comparison::Ge => "ge",
+        }
+    }
+
+    /// Whether `a` and `b` compare so.
+    pub fn holds<T: PartialOrd>(self, a: T, b: T) -> bool {
+        match self {
+            Comparison::Eq => a == b,
+            Comparison::Ne => a != b,
+            Comparison::Lt => a < b,
+            Comparison::Le => a <= b,
+            Comparison::Gt => a > b,
+            Comparison::Ge => a >= b,
+        }
+    }
+}
+
+/// The elementary functions; `crate::math` says how each is computed, once per float type.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Function {
+    /// e^x
+    Exp,
+    /// e^x - 1
+    Expm1,
+    /// ln x
+    Log,
+    /// ln(1 + x)
+    Log1p,
+    /// tanh x
+    Tanh,
+    /// 1 / (1 + e^-x)
+    Sigmoid,
+    /// (2/sqrt pi) times the integral of e^-t² from 0 to x
+    Erf,
+    /// sin x
+    Sin,
+    /// cos x
+    Cos,
+    /// 1 / sqrt x
+    Rsqrt,
+    /// ln |Gamma(x)|
+    Lgamma,
+    /// Gamma'(x) / Gamma(x)
+    Digamma,
+    /// the x with erf x = y
+    ErfInv,
+    /// x^y
+    Pow,
+}
+
+impl Function {
+    /// Every function.
+    pub const ALL: [Function; 14] = [
+        Function::Exp,
+        Function::Expm1,
+        Function::Log,
+        Function::Log1p,
+        Function::Tanh,
+        Function::Sigmoid,
+        Function::Erf,
+        Function::Sin,
+        Function::Cos,
+        Function::Rsqrt,
+        Function::Lgamma,
+        Function::Digamma,
+        Function::ErfInv,
+        Function::Pow,
+    ];
+
+    /// The name in text forms.
+    pub fn name(self) -> &'static str {
+        match self {
+            Function::Exp => "exp",
+            Function::Expm1 => "expm1",
+            Function::Log => "log",
+            Function::Log1p => "log1p",
+            Function::Tanh => "tanh",
+            Function::Sigmoid => "sigmoid",
+            Function::Erf => "erf",
+            Function::Sin => "sin",
+            Function::Cos => "cos",
+            Function::Rsqrt => "rsqrt",
+            Function::Lgamma => "lgamma",
+            Function::Digamma => "digamma",
+            Function::ErfInv => "erf_inv",
+            Function::Pow => "pow",
+        }
+    }
+
+    /// Number of arguments.
+    pub fn arity(self) -> usize {
+        if self == Function::Pow { 2 } else { 1 }
+    }
+}
+
+/// An operation on scalars: the vocabulary of definitions and of lane code.
+///
+/// Operands of one operation have one type, but for `Select` (a `bool` first). Integers wrap.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ScalarOp {
+    /// `-a`
+    Neg,
+    /// `|a|`
+    Abs,
+    /// square root, correctly rounded; floats
+    Sqrt,
+    /// toward -inf; floats
+    Floor,
+    /// toward +inf; floats
+    Ceil,
+    /// toward zero; floats
+    Trunc,
+    /// to nearest, ties to even; floats
+    Round,
+    /// bitwise complement of integers, logical not of `bool`
+    Not,
+    /// an elementary function of floats
+    Function(Function),
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Sub,
+    /// `a * b`
+    Mul,
+    /// `a / b`; integers truncate, x / 0 = 0, MIN / -1 = MIN
+    Div,
+    /// remainder with the sign of the dividend; integers: x % 0 = x, MIN % -1 = 0
+    Rem,
+    /// exactly `a > b ? a : b`
+    Max,
+    /// exactly `a < b ? a : b`
+    Min,
+    /// bits, or logical and
+    And,
+    /// bits, or logical or
+    Or,
+    /// bits, or logical exclusive or
+    Xor,
+    /// `a << (b mod width)`
+    Shl,
+    /// arithmetic (signed types) shift right by `b mod width`
+    Shr,
+    /// logical shift right by `b mod width`
+    ShrLogical,
+    /// upper 32 bits of the unsigned product of two `i32`
+    MulHigh,
+    /// `a * b + c` with one rounding; floats
+    Fma,
+    /// compares two operands: gives `bool`
+    Compare(Comparison),
+    /// `a ? b : c`
+    Select,
+    /// to another type: float to integer saturates, NaN to 0; anything to bool is `a != 0`
+    Convert(DType),
+    /// the same bits as another type of the same width
+    Bitcast(DType),
+}
+
+impl ScalarOp {
+    /// Number of operands.
+    pub fn arity(self) -> usize {
+        use ScalarOp::*;
+        match self {
+            Neg | Abs | Sqrt | Floor | Ceil | Trunc | Round | Not | Convert(_) | Bitcast(_) => 1,
+            Function(function) => function.arity(),
+            Add | Sub | Mul | Div | Rem | Max | Min | And | Or | Xor | Shl | Shr | ShrLogical | MulHigh
+            | Compare(_) => 2,
+            Fma | Select => 3,
+        }
+    }
+
+    /// The name in text forms; `Convert` and `Bitcast` give their type as an attribute.
+    pub fn name(self) -> &'static str {
+        use ScalarOp::*;
+        match self {
+            Neg => "neg",
+            Abs => "abs",
+            Sqrt => "sqrt",
+            Floor => "floor",
+            Ceil => "ceil",
+            Trunc => "trunc",
+            Round => "round",
+            Not => "not",
+            Function(function) => function.name(),
+            Add => "add",
+            Sub => "sub",
+            Mul => "mul",
+            Div => "div",
+            Rem => "rem",
+            Max => "max",
+            Min => "min",
+            And => "and",
+            Or => "or",
+            Xor => "xor",
+            Shl => "shl",
+            Shr => "shr",
+            ShrLogical => "shr_logical",
+            MulHigh => "mul_high",
+            Fma => "fma",
+            Compare(comparison) => comparison.name(),
+            Select => "select",
+            Convert(_) => "convert",
+            Bitcast(_) => "bitcast",
+        }
+    }
+
+    /// The type of the result for operands of those types, or why there is none.
+    pub fn result(self, operands: &[DType]) -> Result<DType, String> {
+        use ScalarOp::*;
+        if operands.len() != self.arity() {
+            return Err(format!("{} takes {} operands, not {}", self.name(), self.arity(), operands.len()));
+        }
+        let first = operands[0];
+        let value = if self == Select { operands[1] } else { first };
+        let same = operands[if self == Select { 1 } else { 0 }..].iter().all(|&d| d == value);
+        if !same {
+            return Err(format!("operands of {} differ in type: {operands:?}", self.name()));
+        }
+        let allowed = match self {
+            Sqrt | Floor | Ceil | Trunc | Round | Function(_) | Fma => first.is_float(),
+            Neg | Abs | Add | Sub | Mul | Div | Rem => first != DType::Bool,
+            Max | Min | Compare(_) | Convert(_) => true,
+            Not | And | Or | Xor => !first.is_float(),
+            Shl | Shr | ShrLogical => first.is_int(),
+            MulHigh => first == DType::I32,
+            Select => first == DType::Bool,
+            Bitcast(to) => to.size() == first.size() && to != DType::Bool && first != DType::Bool,
+        };
+        if !allowed {
+            return Err(format!("{} is not defined for {first}", self.name()));
+        }
+        Ok(match self {
+            Compare(_) => DType::Bool,
+            Convert(to) | Bitcast(to) => to,
+            _ => value,
+        })
+    }
+
+    /// What the operation gives. Operands must have types that [`ScalarOp::result`] accepts.
+    pub fn apply(self, operands: &[Scalar]) -> Scalar {
+        use ScalarOp::*;
+        match (self, operands) {
+            (Function(function), args) => elementary(function, args),
+            (Select, &[condition, a, b]) => {
+                if condition.to_bool() {
+                    a
+                } else {
+                    b
+                }
+            }
+            (Convert(to), &[a]) => convert(a, to),
+            (Bitcast(to), &[a]) => bitcast(a, to),
+            (_, &[Scalar::F32(a)]) => Scalar::F32(float_unary(self, a)),
+            (_, &[Scalar::F64(a)]) => Scalar::F64(float_unary(self, a)),
+            (_, &[Scalar::Bool(a)]) => Scalar::Bool(!a),
+            (_, &[Scalar::U8(a)]) => Scalar::U8(int_unary(self, a)),
+            (_, &[Scalar::I32(a)]) => Scalar::I32(int_unary(self, a)),
+            (_, &[Scalar::I64(a)]) => Scalar::I64(int_unary(self, a)),
+            (Compare(c), &[Scalar::F32(a), Scalar::F32(b)]) => Scalar::Bool(c.holds(a, b)),
+            (Compare(c), &[Scalar::F64(a), Scalar::F64(b)]) => Scalar::Bool(c.holds(a, b)),
+            (Compare(c), &[Scalar::Bool(a), Scalar::Bool(b)]) => Scalar::Bool(c.holds(a, b)),
+            (Compare(c), &[Scalar::U8(a), Scalar::U8(b)]) => Scalar::Bool(c.holds(a, b)),
+            (Compare(c), &[Scalar::I32(a), Scalar::I32(b)]) => Scalar::Bool(c.holds(a, b)),
+            (Compare(c), &[Scalar::I64(a), Scalar::I64(b)]) => Scalar::Bool(c.holds(a, b)),
+            (_, &[Scalar::F32(a), Scalar::F32(b)]) => Scalar::F32(float_binary(self, a, b)),
+            (_, &[Scalar::F64(a), Scalar::F64(b)]) => Scalar::F64(float_binary(self, a, b)),
+            (_, &[Scalar::Bool(a), Scalar::Bool(b)]) => Scalar::Bool(match self {
+                And | Min => a & b,
+                Or | Max => a | b,
+                Xor => a ^ b,
+                _ => unreachable!("{self:?} of bool"),
+            }),
+            (MulHigh, &[Scalar::I32(a), Scalar::I32(b)]) => {
+                Scalar::I32(((a as u32 as u64 * b as u32 as u64) >> 32) as i32)
+            }
+            (_, &[Scalar::U8(a), Scalar::U8(b)]) => Scalar::U8(int_binary(self, a, b)),
+            (_, &[Scalar::I32(a), Scalar::I32(b)]) => Scalar::I32(int_binary(self, a, b)),
+            (_, &[Scalar::I64(a), Scalar::I64(b)]) => Scalar::I64(int_binary(self, a, b)),
+            (Fma, &[Scalar::F32(a), Scalar::F32(b), Scalar::F32(c)]) => Scalar::F32(a.mul_add(b, c)),
+            (Fma, &[Scalar::F64(a), Scalar::F64(b), Scalar::F64(c)]) => Scalar::F64(a.mul_add(b, c)),
+            _ => unreachable!("{self:?} of {operands:?}"),
+        }
+    }
+}
+
+
+/// Until `crate::math` is in place: the library's own functions.
+fn elementary(function: Function, args: &[Scalar]) -> Scalar {
+    let x = args[0].to_f64();
+    let y = match function {
+        Function::Exp => x.exp(),
+        Function::Expm1 => x.exp_m1(),
+        Function::Log => x.ln(),
+        Function::Log1p => x.ln_1p(),
+        Function::Tanh => x.tanh(),
+        Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Function::Sin => x.sin(),
+        Function::Cos => x.cos(),
+        Function::Rsqrt => 1.0 / x.sqrt(),
+        Function::Pow => x.powf(args[1].to_f64()),
+        Function::Erf | Function::Lgamma | Function::Digamma | Function::ErfInv => f64::NAN,
+    };
+    Scalar::from_f64(args[0].dtype(), y)
+}
+
+/// What the two float types share.
+trait Float: Copy + PartialOrd + std::ops::Neg<Output = Self> {
+    fn unary(op: ScalarOp, a: Self) -> Self;
+    fn arithmetic(op: ScalarOp, a: Self, b: Self) -> Self;
+}
+
+macro_rules! float {
+    ($ty:ty) => {
+        impl Float for $ty {
+            fn unary(op: ScalarOp, a: Self) -> Self {
+                match op {
+                    ScalarOp::Neg => -a,
+                    ScalarOp::Abs => a.abs(),
+                    ScalarOp::Sqrt => a.sqrt(),
+                    ScalarOp::Floor => a.floor(),
+                    ScalarOp::Ceil => a.ceil(),
+                    ScalarOp::Trunc => a.trunc(),
+                    ScalarOp::Round => a.round_ties_even(),
+                    op => unreachable!("{op:?} of a float"),
+                }
+            }
+
+            fn arithmetic(op: ScalarOp, a: Self, b: Self) -> Self {
+                match op {
+                    ScalarOp::Add => a + b,
+                    ScalarOp::Sub => a - b,
+                    ScalarOp::Mul => a * b,
+                    ScalarOp::Div => a / b,
+                    ScalarOp::Rem => a % b,
+                    op => unreachable!("{op:?} of floats"),
+                }
+            }
+        }
+    };
+}
+float!(f32);
+float!(f64);
+
+fn float_unary<T: Float>(op: ScalarOp, a: T) -> T {
+    T::unary(op, a)
+}
+
+fn float_binary<T: Float>(op: ScalarOp, a: T, b: T) -> T {
+    match op {
+        ScalarOp::Max => {
+            if a > b {
+                a
+            } else {
+                b
+            }
+        }
+        ScalarOp::Min => {
+            if a < b {
+                a
+            } else {
+                b
+            }
+        }
+        op => T::arithmetic(op, a, b),
+    }
+}
+
+/// What the integer types share: wrapping arithmetic that never traps.
+trait Int: Copy + Ord {
+    fn unary(op: ScalarOp, a: Self) -> Self;
+    fn binary(op: ScalarOp, a: Self, b: Self) -> Self;
+}
+
+macro_rules! int {
+    ($ty:ty, $unsigned:ty) => {
+        impl Int for $ty {
+            #[allow(unused_comparisons, clippy::absurd_extreme_comparisons)]
+            fn unary(op: ScalarOp, a: Self) -> Self {
+                match op {
+                    ScalarOp::Neg => (0 as $ty).wrapping_sub(a),
+                    ScalarOp::Abs => {
+                        if a < 0 {
+                            (0 as $ty).wrapping_sub(a)
+                        } else {
+                            a
+                        }
+                    }
+                    ScalarOp::Not => !a,
+                    op => unreachable!("{op:?} of an integer"),
+                }
+            }
+
+            fn binary(op: ScalarOp, a: Self, b: Self) -> Self {
+                let shift = b as u32 % <$ty>::BITS;
+                match op {
+                    ScalarOp::Add => a.wrapping_add(b),
+                    ScalarOp::Sub => a.wrapping_sub(b),
+                    ScalarOp::Mul => a.wrapping_mul(b),
+                    ScalarOp::Div if b == 0 => 0,
+                    ScalarOp::Div => a.wrapping_div(b),
+                    ScalarOp::Rem if b == 0 => a,
+                    ScalarOp::Rem => a.wrapping_rem(b),
+                    ScalarOp::Max => a.max(b),
+                    ScalarOp::Min => a.min(b),
+                    ScalarOp::And => a & b,
+                    ScalarOp::Or => a | b,
+                    ScalarOp::Xor => a ^ b,
+                    ScalarOp::Shl => a << shift,
+                    ScalarOp::Shr => a >> shift,
+                    ScalarOp::ShrLogical => (a as $unsigned >> shift) as $ty,
+                    op => unreachable!("{op:?} of integers"),
+                }
+            }
+        }
+    };
+}
+int!(u8, u8);
+int!(i32, u32);
+int!(i64, u64);
+
+fn int_unary<T: Int>(op: ScalarOp, a: T) -> T {
+    T::unary(op, a)
+}
+
+fn int_binary<T: Int>(op: ScalarOp, a: T, b: T) -> T {
+    T::binary(op, a, b)
+}
+
+/// Between floats: rounds; float to integer: truncates, saturates, NaN to 0; between integers: wraps.
+fn convert(a: Scalar, to: DType) -> Scalar {
+    match (a, to) {
+        (Scalar::F32(v), DType::I32) => Scalar::I32(v as i32),
+        (Scalar::F32(v), DType::I64) => Scalar::I64(v as i64),
+        (Scalar::F32(v), DType::U8) => Scalar::U8(v as u8),
+        (Scalar::F32(v), _) => Scalar::from_f64(to, v as f64),
+        (Scalar::F64(v), _) => Scalar::from_f64(to, v),
+        (a, _) => Scalar::from_i64(to, a.to_i64()),
+    }
+}
+
+fn bitcast(a: Scalar, to: DType) -> Scalar {
+    match (a, to) {
+        (Scalar::F32(v), DType::I32) => Scalar::I32(v.to_bits() as i32),
+        (Scalar::I32(v), DType::F32) => Scalar::F32(f32::from_bits(v as u32)),
+        (Scalar::F64(v), DType::I64) => Scalar::I64(v.to_bits() as i64),
+        (Scalar::I64(v), DType::F64) => Scalar::F64(f64::from_bits(v as u64)),
+        (a, to) if a.dtype() == to => a,
+        (a, to) => unreachable!("bitcast of {a:?} to {to}"),
+    }
+}

@@ -1,0 +1,178 @@
+//! Tensor values on the host: constants, and what the interpreters compute with.
+
+use crate::scalar::Scalar;
+use crate::types::{DType, Type};
+
+/// The elements of a tensor, row-major.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Data {
+    /// `bool`
+    Bool(Vec<bool>),
+    /// `u8`
+    U8(Vec<u8>),
+    /// `i32`
+    I32(Vec<i32>),
+    /// `i64`
+    I64(Vec<i64>),
+    /// `f32`
+    F32(Vec<f32>),
+    /// `f64`
+    F64(Vec<f64>),
+}
+
+/// Runs `$body` with `$v` bound to the typed vector inside a [`Data`].
+#[macro_export]
+macro_rules! with_data {
+    ($data:expr, $v:ident => $body:expr) => {
+        match $data {
+            $crate::tensor::Data::Bool($v) => $body,
+            $crate::tensor::Data::U8($v) => $body,
+            $crate::tensor::Data::I32($v) => $body,
+            $crate::tensor::Data::I64($v) => $body,
+            $crate::tensor::Data::F32($v) => $body,
+            $crate::tensor::Data::F64($v) => $body,
+        }
+    };
+}
+
+/// A tensor value: extents and elements.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Tensor {
+    dims: Vec<usize>,
+    data: Data,
+}
+
+impl Tensor {
+    /// A tensor of those extents; `data` must hold exactly their product of elements.
+    pub fn new(dims: impl Into<Vec<usize>>, data: Data) -> Tensor {
+        let dims = dims.into();
+        let len = with_data!(&data, v => v.len());
+        assert_eq!(dims.iter().product::<usize>(), len, "elements of a tensor of extents {dims:?}");
+        Tensor { dims, data }
+    }
+
+    /// A tensor with every element equal to `value`.
+    pub fn full(dims: impl Into<Vec<usize>>, value: Scalar) -> Tensor {
+        let dims = dims.into();
+        let n = dims.iter().product();
+        let data = match value {
+            Scalar::Bool(v) => Data::Bool(vec![v; n]),
+            Scalar::U8(v) => Data::U8(vec![v; n]),
+            Scalar::I32(v) => Data::I32(vec![v; n]),
+            Scalar::I64(v) => Data::I64(vec![v; n]),
+            Scalar::F32(v) => Data::F32(vec![v; n]),
+            Scalar::F64(v) => Data::F64(vec![v; n]),
+        };
+        Tensor { dims, data }
+    }
+
+    /// A tensor of zeros (false for `bool`).
+    pub fn zeros(ty: &Type) -> Tensor {
+        Tensor::full(ty.dims.clone(), Scalar::zero(ty.dtype))
+    }
+
+    /// A scalar tensor.
+    pub fn scalar(value: Scalar) -> Tensor {
+        Tensor::full([], value)
+    }
+
+    /// A tensor of type `ty` whose element at row-major position `i` is `f(i)`, which must have its dtype.
+    pub fn generate(ty: &Type, mut f: impl FnMut(usize) -> Scalar) -> Tensor {
+        let n = ty.elements();
+        let wrong = |s: Scalar| -> ! { panic!("{s:?} generated for a tensor of {}", ty.dtype) };
+        macro_rules! collect {
+            ($($variant:ident),*) => {
+                match ty.dtype {
+                    $(DType::$variant => Data::$variant((0..n).map(|i| match f(i) {
+                        Scalar::$variant(v) => v,
+                        other => wrong(other),
+                    }).collect()),)*
+                }
+            };
+        }
+        let data = collect!(Bool, U8, I32, I64, F32, F64);
+        Tensor { dims: ty.dims.clone(), data }
+    }
+
+    /// A tensor of `f32` elements.
+    pub fn f32(dims: impl Into<Vec<usize>>, values: impl Into<Vec<f32>>) -> Tensor {
+        Tensor::new(dims, Data::F32(values.into()))
+    }
+
+    /// A tensor of `f64` elements.
+    pub fn f64(dims: impl Into<Vec<usize>>, values: impl Into<Vec<f64>>) -> Tensor {
+        Tensor::new(dims, Data::F64(values.into()))
+    }
+
+    /// A tensor of `i32` elements.
+    pub fn i32(dims: impl Into<Vec<usize>>, values: impl Into<Vec<i32>>) -> Tensor {
+        Tensor::new(dims, Data::I32(values.into()))
+    }
+
+    /// Its type.
+    pub fn ty(&self) -> Type {
+        Type::new(self.dtype(), self.dims.clone())
+    }
+
+    /// Its element type.
+    pub fn dtype(&self) -> DType {
+        match self.data {
+            Data::Bool(_) => DType::Bool,
+            Data::U8(_) => DType::U8,
+            Data::I32(_) => DType::I32,
+            Data::I64(_) => DType::I64,
+            Data::F32(_) => DType::F32,
+            Data::F64(_) => DType::F64,
+        }
+    }
+
+    /// Its extents.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        with_data!(&self.data, v => v.len())
+    }
+
+    /// Its elements.
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// Its elements, to change in place.
+    pub fn data_mut(&mut self) -> &mut Data {
+        &mut self.data
+    }
+
+    /// The element at a row-major position.
+    pub fn get(&self, position: usize) -> Scalar {
+        match &self.data {
+            Data::Bool(v) => Scalar::Bool(v[position]),
+            Data::U8(v) => Scalar::U8(v[position]),
+            Data::I32(v) => Scalar::I32(v[position]),
+            Data::I64(v) => Scalar::I64(v[position]),
+            Data::F32(v) => Scalar::F32(v[position]),
+            Data::F64(v) => Scalar::F64(v[position]),
+        }
+    }
+
+    /// Overwrites the element at a row-major position; `value` must have the tensor's element type.
+    pub fn set(&mut self, position: usize, value: Scalar) {
+        match (&mut self.data, value) {
+            (Data::Bool(v), Scalar::Bool(x)) => v[position] = x,
+            (Data::U8(v), Scalar::U8(x)) => v[position] = x,
+            (Data::I32(v), Scalar::I32(x)) => v[position] = x,
+            (Data::I64(v), Scalar::I64(x)) => v[position] = x,
+            (Data::F32(v), Scalar::F32(x)) => v[position] = x,
+            (Data::F64(v), Scalar::F64(x)) => v[position] = x,
+            (_, value) => panic!("{value:?} stored into a tensor of {}", self.dtype()),
+        }
+    }
+
+    /// The same elements with other extents of the same product.
+    pub fn reshaped(self, dims: impl Into<Vec<usize>>) -> Tensor {
+        Tensor::new(dims, self.data)
+    }
+}
