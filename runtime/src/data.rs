@@ -1,0 +1,55 @@
+//! Where training gets its batches from.
+
+use crate::error::Result;
+use crate::tensor::{DType, TensorMut};
+
+/// One thing that a data set can supply for every sample, such as `image` or `label`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name: the input of the entry point that it feeds.
+    pub name: String,
+    /// Its element type.
+    pub dtype: DType,
+    /// The dimensions of one sample, without the batch.
+    pub dims: Vec<usize>,
+}
+
+/// The part of a data set that samples are drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// What is trained on.
+    Train,
+    /// What is held out.
+    Validation,
+}
+
+/// Which samples a batch holds. The same request must always be answered with the same bits.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The part of the data set that the indices count in.
+    pub split: Split,
+    /// The samples, in the order of the batch.
+    pub indices: &'a [usize],
+    /// The seed of the run. With `epoch` and a sample's index, the only source of chance for augmentation.
+    pub seed: u64,
+    /// The epoch, from 0; always 0 for validation.
+    pub epoch: u64,
+}
+
+/// A data set.
+pub trait Batches: Send {
+    /// What it can supply.
+    fn fields(&self) -> &[Field];
+
+    /// How many samples a part has.
+    fn len(&self, split: Split) -> usize;
+
+    /// Whether a part has no samples.
+    fn is_empty(&self, split: Split) -> bool {
+        self.len(split) == 0
+    }
+
+    /// Writes the requested samples of a field (its position in [`fields`](Batches::fields)) into
+    /// `out`: `[request.indices.len(), ...dims]`, aligned, with the field's element type.
+    fn fill(&mut self, request: &Request<'_>, field: usize, out: &mut TensorMut<'_>) -> Result<()>;
+}

@@ -1,0 +1,128 @@
+//! The one error type of the runtime.
+
+use std::fmt;
+use std::path::Path;
+
+/// What kind of mistake an [`Error`] reports, for programs that act on it; people read the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A name that is unknown, missing, or given twice.
+    Name,
+    /// Dimensions other than the expected ones.
+    Shape,
+    /// An element type other than the expected one.
+    DType,
+    /// More or fewer tensors than expected.
+    Count,
+    /// A value outside the range that its use allows (a label, a token).
+    Range,
+    /// State that does not belong to the executable.
+    State,
+    /// A file whose content is not what its format asks for.
+    Format,
+    /// Reading or writing a file failed.
+    Io,
+    /// The processor lacks what the code was compiled for.
+    Cpu,
+    /// A size beyond what can be addressed or allocated.
+    Memory,
+    /// A manifest that contradicts itself or the executable.
+    Manifest,
+    /// An option that cannot be honoured.
+    Option,
+    /// A data set that cannot feed the entry point.
+    Data,
+}
+
+/// An error: its kind, and full sentences that say what was expected, what was found, and a way out.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The result of everything in the runtime that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error of this kind with this message.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error { kind, message: message.into(), source: None }
+    }
+
+    /// A failed file operation; `action` continues "cannot", as in "read the weights".
+    pub fn io(action: &str, path: &Path, source: std::io::Error) -> Error {
+        let message = format!("cannot {action} `{}`: {source}", path.display());
+        Error { kind: ErrorKind::Io, message, source: Some(Box::new(source)) }
+    }
+
+    /// The kind of mistake.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The same error, its message led in by where it happened ("in file `w.safetensors`").
+    pub fn within(mut self, place: impl fmt::Display) -> Error {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|e| &**e as _)
+    }
+}
+
+/// The candidate nearest to `name` by edit distance, if any is near enough to be meant.
+pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (name.chars().count() / 3).max(2);
+    candidates
+        .into_iter()
+        .map(|c| (edit_distance(name, c), c))
+        .filter(|(d, _)| *d <= limit)
+        .min()
+        .map(|(_, c)| c)
+}
+
+/// " (nearest: `x`)" or nothing, to append to a message about an unknown name.
+pub(crate) fn nearest_hint<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, candidates).map(|n| format!(" (nearest: `{n}`)")).unwrap_or_default()
+}
+
+/// Levenshtein distance in characters (Levenshtein, 1966), two rows of the table at a time.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let substitute = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_name_is_found_and_far_ones_are_not() {
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+        assert_eq!(edit_distance("", "abc"), 3);
+        assert_eq!(nearest("fc1.wieght", ["fc1.weight", "fc2.weight", "fc1.bias"]), Some("fc1.weight"));
+        assert_eq!(nearest("zebra", ["fc1.weight"]), None);
+    }
+}

@@ -1,0 +1,316 @@
+//! An instance: an executable bound to the layout of a state, with the memory and threads of its calls.
+
+use std::sync::Arc;
+
+use crate::block::{ArgumentBlock, BASE_ARENA, BASE_CONSTANTS, BASE_PREPARED, BASE_STATE, EntryFn};
+use crate::control::FloatControl;
+use crate::error::{Error, ErrorKind, Result, nearest_hint};
+use crate::executable::Executable;
+use crate::manifest::{IndexRange, Input};
+use crate::state::State;
+use crate::tensor::{ALIGNMENT, AlignedBytes, DType, Tensor, TensorMut, TensorRef, type_name};
+use crate::threads::Threads;
+
+/// Runs an [`Executable`]. Each concurrent run needs its own instance; they share the executable.
+pub struct Instance {
+    executable: Arc<Executable>,
+    threads: Threads,
+    /// The layout of the states that the slots below belong to.
+    layout: u64,
+    /// For each state slot of the manifest, its position in the state.
+    slots: Vec<usize>,
+    arena: AlignedBytes,
+    prepared: AlignedBytes,
+    /// Version of the slots that `prepared` was filled from.
+    prepared_for: Option<u64>,
+    /// The table behind [`ArgumentBlock::bases`]; written anew for each run.
+    bases: Vec<*mut u8>,
+    /// For each output, memory that stands in where the caller's is not aligned; empty until needed.
+    stand_ins: Vec<AlignedBytes>,
+}
+
+// SAFETY: the pointers in `bases` are only used during `run`, which writes them first; everything else is Send.
+unsafe impl Send for Instance {}
+
+impl Instance {
+    /// Binds an executable: finds its state slots in `state` by name, checks their types, and allocates all
+    /// memory that runs need. Later runs may use this state, or clones of it.
+    pub fn bind(executable: Arc<Executable>, state: &State, threads: &Threads) -> Result<Instance> {
+        let manifest = executable.manifest();
+        let mut problems = Vec::new();
+        let mut slots = Vec::with_capacity(manifest.state.len());
+        for slot in &manifest.state {
+            let Some(at) = state.position(&slot.name) else {
+                let hint = nearest_hint(&slot.name, state.slots().iter().map(|s| s.name()));
+                problems.push(format!("`{}` is not in the state{hint}", slot.name));
+                continue;
+            };
+            let tensor = state.slots()[at].tensor();
+            let (expected, found) =
+                (type_name(slot.dtype, &slot.dims), type_name(tensor.dtype(), tensor.dims()));
+            if expected != found {
+                problems.push(format!("`{}` must be {expected}, but the state has {found}", slot.name));
+            }
+            slots.push(at);
+        }
+        if !problems.is_empty() {
+            let message = format!("the state does not fit `{}`: {}", manifest.entry, problems.join("; "));
+            return Err(Error::new(ErrorKind::State, message));
+        }
+        let within = |what: &str| format!("the {what} of `{}`", manifest.entry);
+        Ok(Instance {
+            threads: threads.clone(),
+            layout: state.layout(),
+            slots,
+            arena: AlignedBytes::zeroed(manifest.arena_bytes).map_err(|e| e.within(within("arena")))?,
+            prepared: AlignedBytes::zeroed(manifest.prepared_bytes)
+                .map_err(|e| e.within(within("prepared values")))?,
+            prepared_for: None,
+            bases: vec![std::ptr::null_mut(); manifest.base_count()],
+            stand_ins: manifest.outputs.iter().map(|_| AlignedBytes::zeroed(0)).collect::<Result<_>>()?,
+            executable,
+        })
+    }
+
+    /// The executable.
+    pub fn executable(&self) -> &Arc<Executable> {
+        &self.executable
+    }
+
+    /// One call of the entry point. Inputs and outputs come in the manifest's order; the state is updated in
+    /// place. Nothing is allocated, except for an output buffer that is not aligned to
+    /// [`ALIGNMENT`](crate::ALIGNMENT) bytes: it costs a copy, and an allocation the first time.
+    ///
+    /// # Errors
+    /// A state of another layout, a wrong number of tensors, a wrong type or dimension, an index out of its
+    /// range. Nothing has run then, and nothing is changed.
+    pub fn run(
+        &mut self,
+        state: &mut State,
+        inputs: &[TensorRef<'_>],
+        outputs: &mut [TensorMut<'_>],
+    ) -> Result<()> {
+        self.call(state, inputs, outputs)?;
+        for (slot, at) in self.executable.manifest().state.iter().zip(&self.slots) {
+            if slot.updated {
+                state.touch(*at);
+            }
+        }
+        Ok(())
+    }
+
+    /// [`run`](Instance::run) for an entry point that updates no state, so that several instances can share
+    /// one state at the same time.
+    pub fn run_shared(
+        &mut self,
+        state: &State,
+        inputs: &[TensorRef<'_>],
+        outputs: &mut [TensorMut<'_>],
+    ) -> Result<()> {
+        let manifest = self.executable.manifest();
+        if let Some(slot) = manifest.state.iter().find(|s| s.updated) {
+            let message = format!(
+                "`{}` updates the state (`{}`), so it needs exclusive access",
+                manifest.entry, slot.name
+            );
+            return Err(Error::new(ErrorKind::State, message));
+        }
+        self.call(state, inputs, outputs)
+    }
+
+    /// One call with tensors given by name, in any order; makes the outputs. For convenience, not for speed.
+    pub fn run_named(
+        &mut self,
+        state: &mut State,
+        inputs: &[(&str, &Tensor)],
+    ) -> Result<Vec<(String, Tensor)>> {
+        let executable = self.executable.clone();
+        let manifest = executable.manifest();
+        for (i, (name, _)) in inputs.iter().enumerate() {
+            if !manifest.inputs.iter().any(|input| input.name == *name) {
+                let hint = nearest_hint(name, manifest.inputs.iter().map(|input| input.name.as_str()));
+                let message = format!("`{}` has no input `{name}`{hint}", manifest.entry);
+                return Err(Error::new(ErrorKind::Name, message));
+            }
+            if inputs[..i].iter().any(|(other, _)| other == name) {
+                return Err(Error::new(ErrorKind::Name, format!("input `{name}` is given twice")));
+            }
+        }
+        let mut views = Vec::with_capacity(manifest.inputs.len());
+        for input in &manifest.inputs {
+            let Some((_, tensor)) = inputs.iter().find(|(name, _)| *name == input.name) else {
+                let expected = type_name(input.dtype, &input.dims);
+                let message = format!(
+                    "`{}` needs an input `{}`: {expected}; none was given",
+                    manifest.entry, input.name
+                );
+                return Err(Error::new(ErrorKind::Name, message));
+            };
+            views.push(tensor.view());
+        }
+        let mut outputs = Vec::with_capacity(manifest.outputs.len());
+        for output in &manifest.outputs {
+            outputs.push((output.name.clone(), Tensor::zeros(output.dtype, &output.dims)?));
+        }
+        let mut targets: Vec<TensorMut<'_>> = outputs.iter_mut().map(|(_, t)| t.view_mut()).collect();
+        self.run(state, &views, &mut targets)?;
+        drop(targets);
+        Ok(outputs)
+    }
+
+    /// Checks everything, prepares where needed, and runs. `state` is exclusive if the entry updates any.
+    fn call(&mut self, state: &State, inputs: &[TensorRef<'_>], outputs: &mut [TensorMut<'_>]) -> Result<()> {
+        let executable = &*self.executable;
+        let manifest = executable.manifest();
+        if state.layout() != self.layout {
+            let message = format!(
+                "this state is not the one that `{}` was bound to, nor a clone of it; bind the executable to it",
+                manifest.entry
+            );
+            return Err(Error::new(ErrorKind::State, message));
+        }
+        check_count("inputs", &manifest.entry, manifest.inputs.len(), inputs.len())?;
+        check_count("outputs", &manifest.entry, manifest.outputs.len(), outputs.len())?;
+        for (expected, found) in manifest.inputs.iter().zip(inputs) {
+            check_type(
+                "input",
+                &expected.name,
+                (expected.dtype, &expected.dims),
+                (found.dtype(), found.dims()),
+            )?;
+            check_values(expected, found)?;
+        }
+        for (expected, found) in manifest.outputs.iter().zip(&*outputs) {
+            let has = (found.dtype(), found.dims());
+            check_type("output", &expected.name, (expected.dtype, &expected.dims), has)?;
+        }
+
+        let mut version = 0;
+        self.bases[BASE_ARENA] = self.arena.base();
+        self.bases[BASE_PREPARED] = self.prepared.base();
+        self.bases[BASE_CONSTANTS] = executable.constants().base();
+        let (of_state, others) = self.bases[BASE_STATE..].split_at_mut(self.slots.len());
+        let (of_inputs, of_outputs) = others.split_at_mut(inputs.len());
+        for (base, at) in of_state.iter_mut().zip(&self.slots) {
+            let slot = &state.slots()[*at];
+            if slot.tensor().dtype() == DType::Bool {
+                check_bools("state", slot.name(), slot.tensor().bytes())?;
+            }
+            *base = slot.tensor().base();
+            version = version.max(state.version(*at));
+        }
+
+        if let Some(prepare) = executable.prepare()
+            && self.prepared_for != Some(version)
+        {
+            of_inputs.fill(std::ptr::null_mut());
+            of_outputs.fill(std::ptr::null_mut());
+            self.prepared_for = None;
+            // SAFETY: the bases are as `Executable::from_raw` describes them for a prepare function.
+            unsafe { enter(prepare, &self.bases, &self.threads, manifest.parallel) };
+            self.prepared_for = Some(version);
+        }
+
+        let of_outputs = &mut self.bases[BASE_STATE + self.slots.len()..];
+        let (of_inputs, of_outputs) = of_outputs.split_at_mut(inputs.len());
+        for (base, input) in of_inputs.iter_mut().zip(inputs) {
+            *base = input.bytes().as_ptr().cast_mut();
+        }
+        for ((base, output), stand_in) in of_outputs.iter_mut().zip(&mut *outputs).zip(&mut self.stand_ins) {
+            *base = output.bytes_mut().as_mut_ptr();
+            if !(*base as usize).is_multiple_of(ALIGNMENT) {
+                if stand_in.len() != output.bytes().len() {
+                    *stand_in = AlignedBytes::zeroed(output.bytes().len())?;
+                }
+                *base = stand_in.base();
+            }
+        }
+        // SAFETY: the bases are as `Executable::from_raw` describes them: types were checked above, so sizes
+        // agree with the manifest; `state` is exclusive where the entry updates it; arena and prepared values
+        // belong to `self`; inputs and outputs are borrowed for the call and do not overlap.
+        unsafe { enter(executable.entry(), &self.bases, &self.threads, manifest.parallel) };
+        for (output, stand_in) in outputs.iter_mut().zip(&self.stand_ins) {
+            if !(output.bytes().as_ptr() as usize).is_multiple_of(ALIGNMENT) {
+                output.bytes_mut().copy_from_slice(stand_in);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// # Safety
+/// `function` must be sound to call with these bases.
+unsafe fn enter(function: EntryFn, bases: &[*mut u8], threads: &Threads, parallel: bool) {
+    let entered = threads.enter(parallel);
+    let _control = FloatControl::set();
+    let block =
+        ArgumentBlock { bases: bases.as_ptr(), parallel_for: entered.parallel_for, pool: entered.pool };
+    // SAFETY: the caller promises it; `entered` keeps the pool taken until the call returns.
+    unsafe { function(&block) }
+}
+
+fn check_count(what: &str, entry: &str, expected: usize, found: usize) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Count, format!("`{entry}` has {expected} {what}, but {found} were given")))
+}
+
+fn check_type(what: &str, name: &str, expected: (DType, &[usize]), found: (DType, &[usize])) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    let kind = if expected.0 != found.0 { ErrorKind::DType } else { ErrorKind::Shape };
+    let (expected, found) = (type_name(expected.0, expected.1), type_name(found.0, found.1));
+    Err(Error::new(kind, format!("{what} `{name}` must be {expected}, but {found} was given")))
+}
+
+/// Checks what compiled code relies on: indices inside their range, bools 0 or 1.
+fn check_values(input: &Input, tensor: &TensorRef<'_>) -> Result<()> {
+    if input.dtype == DType::Bool {
+        return check_bools("input", &input.name, tensor.bytes());
+    }
+    let Some(range) = input.range else { return Ok(()) };
+    // Chunks are whole elements, since the length of the tensor was checked.
+    match input.dtype {
+        DType::U8 => check_range(input, range, tensor, |b: [u8; 1]| i64::from(b[0])),
+        DType::I32 => check_range(input, range, tensor, |b: [u8; 4]| i64::from(i32::from_ne_bytes(b))),
+        DType::I64 => check_range(input, range, tensor, i64::from_ne_bytes),
+        DType::Bool | DType::F32 | DType::F64 => Ok(()),
+    }
+}
+
+fn check_range<const N: usize>(
+    input: &Input,
+    IndexRange { low, high }: IndexRange,
+    tensor: &TensorRef<'_>,
+    value: impl Fn([u8; N]) -> i64,
+) -> Result<()> {
+    let (elements, _) = tensor.bytes().as_chunks::<N>();
+    let Some(at) = elements.iter().position(|e| !(low..=high).contains(&value(*e))) else { return Ok(()) };
+    let (found, place) = (value(elements[at]), coordinates(at, tensor.dims()));
+    let message = format!(
+        "input `{}` at {place} is {found}, but only values from {low} to {high} are allowed",
+        input.name
+    );
+    Err(Error::new(ErrorKind::Range, message))
+}
+
+fn check_bools(what: &str, name: &str, bytes: &[u8]) -> Result<()> {
+    let Some(at) = bytes.iter().position(|b| *b > 1) else { return Ok(()) };
+    let message = format!(
+        "element {at} of the bool {what} `{name}` is the byte {}, but only 0 and 1 are allowed",
+        bytes[at]
+    );
+    Err(Error::new(ErrorKind::Range, message))
+}
+
+/// The position of the element at a row-major offset, as `[2, 0]`.
+fn coordinates(mut at: usize, dims: &[usize]) -> String {
+    let mut place = vec![0; dims.len()];
+    for (p, d) in place.iter_mut().zip(dims).rev() {
+        *p = at % d;
+        at /= d;
+    }
+    format!("{place:?}")
+}

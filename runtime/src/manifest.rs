@@ -1,0 +1,149 @@
+//! The manifest: what a caller must know of a compiled entry point, as data (RON text).
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::{DType, byte_len, type_name};
+
+/// Everything that stands between compiled code and its caller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Name of the entry point, such as `infer` or `train`.
+    pub entry: String,
+    /// The numerics version: code of one version computes the same bits.
+    pub numerics: u32,
+    /// Whether the work pays for waking helper threads.
+    #[serde(default)]
+    pub parallel: bool,
+    /// The inputs, in the order of their base pointers.
+    pub inputs: Vec<Input>,
+    /// The outputs, in the order of their base pointers.
+    pub outputs: Vec<Output>,
+    /// The state slots that the entry reads or updates, in the order of their base pointers.
+    pub state: Vec<StateSlot>,
+    /// Bytes of scratch memory of one call.
+    pub arena_bytes: usize,
+    /// Bytes that the prepare function fills from state and constants.
+    #[serde(default)]
+    pub prepared_bytes: usize,
+    /// Bytes of constants that come with the code.
+    #[serde(default)]
+    pub constants_bytes: usize,
+    /// Processor features that the code needs, by Rust's names (`avx2`, `fma`, `avx512f`, `neon`).
+    #[serde(default)]
+    pub cpu_features: Vec<String>,
+}
+
+/// One input of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// Its element type.
+    pub dtype: DType,
+    /// Its dimensions.
+    pub dims: Vec<usize>,
+    /// The values allowed where they are used as indices; checked before anything runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<IndexRange>,
+}
+
+/// The values that an index may take: `low..=high`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexRange {
+    /// The smallest value allowed.
+    pub low: i64,
+    /// The largest value allowed.
+    pub high: i64,
+}
+
+/// One output of an entry. The metrics of a train entry are scalar outputs: `loss`, `accuracy`, ….
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// Its element type.
+    pub dtype: DType,
+    /// Its dimensions.
+    pub dims: Vec<usize>,
+}
+
+/// One tensor of the state that an entry uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateSlot {
+    /// Its name, after PyTorch's `state_dict` where it is a parameter.
+    pub name: String,
+    /// Its element type.
+    pub dtype: DType,
+    /// Its dimensions.
+    pub dims: Vec<usize>,
+    /// Whether the entry writes it.
+    #[serde(default)]
+    pub updated: bool,
+}
+
+impl Manifest {
+    /// The manifest as RON text.
+    pub fn to_ron(&self) -> Result<String> {
+        ron::ser::to_string_pretty(self, ron::ser::PrettyConfig::default().compact_arrays(true))
+            .map_err(|e| Error::new(ErrorKind::Manifest, format!("cannot write the manifest as RON: {e}")))
+    }
+
+    /// Reads RON text and validates it.
+    pub fn from_ron(text: &str) -> Result<Manifest> {
+        let manifest: Manifest = ron::from_str(text)
+            .map_err(|e| Error::new(ErrorKind::Manifest, format!("cannot read the manifest at {e}")))?;
+        manifest.validate()?;
+        Ok(manifest)
+    }
+
+    /// Checks that names are unique within inputs, outputs and state, sizes can be addressed, and index ranges
+    /// belong to integers and are not empty.
+    pub fn validate(&self) -> Result<()> {
+        let wrong = |message: String| Err(Error::new(ErrorKind::Manifest, message).within(&self.entry));
+        let tensors = [
+            ("input", self.inputs.iter().map(|t| (&t.name, t.dtype, &t.dims)).collect::<Vec<_>>()),
+            ("output", self.outputs.iter().map(|t| (&t.name, t.dtype, &t.dims)).collect()),
+            ("state slot", self.state.iter().map(|t| (&t.name, t.dtype, &t.dims)).collect()),
+        ];
+        for (what, list) in tensors {
+            let mut seen = HashSet::new();
+            for (name, dtype, dims) in list {
+                byte_len(dtype, dims).map_err(|e| e.within(format!("{what} `{name}`")))?;
+                if !seen.insert(name) {
+                    return wrong(format!("the manifest names {what} `{name}` twice"));
+                }
+            }
+        }
+        for input in &self.inputs {
+            let Some(IndexRange { low, high }) = input.range else { continue };
+            if !matches!(input.dtype, DType::U8 | DType::I32 | DType::I64) {
+                let of = type_name(input.dtype, &input.dims);
+                return wrong(format!(
+                    "input `{}` has an index range but is {of}, not an integer",
+                    input.name
+                ));
+            }
+            if low > high {
+                return wrong(format!("the index range {low}..={high} of input `{}` is empty", input.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of base pointers: arena, prepared, constants, state, inputs, outputs.
+    pub fn base_count(&self) -> usize {
+        crate::block::BASE_STATE + self.state.len() + self.inputs.len() + self.outputs.len()
+    }
+
+    /// Whether the entry updates any state.
+    pub fn updates_state(&self) -> bool {
+        self.state.iter().any(|s| s.updated)
+    }
+}

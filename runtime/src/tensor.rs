@@ -1,0 +1,440 @@
+//! Tensors at the border of compiled code: element types, aligned memory, owned and borrowed tensors.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Alignment in bytes of all memory that the runtime allocates for compiled code: one cache line, and the
+/// widest vector register.
+pub const ALIGNMENT: usize = 64;
+
+/// Element type of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum DType {
+    /// One byte, 0 or 1.
+    #[serde(rename = "bool")]
+    Bool,
+    /// Unsigned 8-bit integer.
+    #[serde(rename = "u8")]
+    U8,
+    /// Signed 32-bit integer.
+    #[serde(rename = "i32")]
+    I32,
+    /// Signed 64-bit integer.
+    #[serde(rename = "i64")]
+    I64,
+    /// IEEE 754 binary32.
+    #[serde(rename = "f32")]
+    F32,
+    /// IEEE 754 binary64.
+    #[serde(rename = "f64")]
+    F64,
+}
+
+impl DType {
+    /// All element types.
+    pub const ALL: [DType; 6] = [DType::Bool, DType::U8, DType::I32, DType::I64, DType::F32, DType::F64];
+
+    /// Bytes per element.
+    pub fn size(self) -> usize {
+        match self {
+            DType::Bool | DType::U8 => 1,
+            DType::I32 | DType::F32 => 4,
+            DType::I64 | DType::F64 => 8,
+        }
+    }
+
+    /// The name used in all text: `bool`, `u8`, `i32`, `i64`, `f32`, `f64`.
+    pub fn name(self) -> &'static str {
+        match self {
+            DType::Bool => "bool",
+            DType::U8 => "u8",
+            DType::I32 => "i32",
+            DType::I64 => "i64",
+            DType::F32 => "f32",
+            DType::F64 => "f64",
+        }
+    }
+
+    /// The element type with this name.
+    pub fn from_name(name: &str) -> Option<DType> {
+        DType::ALL.into_iter().find(|d| d.name() == name)
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A Rust type that tensors can be viewed as. `bool` is not one, because a byte other than 0 and 1 in a
+/// borrowed buffer would make it undefined behaviour; bool tensors are viewed as bytes.
+pub trait Element: Copy + Send + Sync + 'static + sealed::Sealed {
+    /// The element type.
+    const DTYPE: DType;
+}
+
+macro_rules! elements {
+    ($($rust:ty => $dtype:ident),*) => {$(
+        impl sealed::Sealed for $rust {}
+        impl Element for $rust { const DTYPE: DType = DType::$dtype; }
+    )*};
+}
+elements!(u8 => U8, i32 => I32, i64 => I64, f32 => F32, f64 => F64);
+
+/// A type as it is printed everywhere: `f32[32, 784]`, `i64[]` for a scalar.
+pub fn type_name(dtype: DType, dims: &[usize]) -> String {
+    let dims: Vec<String> = dims.iter().map(usize::to_string).collect();
+    format!("{dtype}[{}]", dims.join(", "))
+}
+
+/// Bytes of a row-major tensor of this type; an error where that exceeds the address space.
+pub fn byte_len(dtype: DType, dims: &[usize]) -> Result<usize> {
+    // A zero anywhere makes the tensor empty, whatever the other dimensions would multiply to.
+    if dims.contains(&0) {
+        return Ok(0);
+    }
+    dims.iter()
+        .try_fold(dtype.size(), |n, d| n.checked_mul(*d))
+        .filter(|n| *n <= isize::MAX as usize - ALIGNMENT)
+        .ok_or_else(|| too_large(&type_name(dtype, dims)))
+}
+
+fn too_large(what: &str) -> Error {
+    Error::new(ErrorKind::Memory, format!("{what} is larger than the memory of this machine can hold"))
+}
+
+/// Owned memory aligned to [`ALIGNMENT`] bytes, zeroed when made.
+pub struct AlignedBytes {
+    pointer: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the memory is owned by the value and only reachable through it.
+unsafe impl Send for AlignedBytes {}
+// SAFETY: shared references only read.
+unsafe impl Sync for AlignedBytes {}
+
+impl AlignedBytes {
+    /// `len` zero bytes; an error where the system does not give them.
+    pub fn zeroed(len: usize) -> Result<AlignedBytes> {
+        if len == 0 {
+            // A dangling pointer that is still aligned: compiled code may form it, and never reads through it.
+            let pointer = NonNull::without_provenance(const { std::num::NonZero::new(ALIGNMENT).unwrap() });
+            return Ok(AlignedBytes { pointer, len });
+        }
+        let layout = Layout::from_size_align(len, ALIGNMENT)
+            .map_err(|_| too_large(&format!("a buffer of {len} bytes")))?;
+        // SAFETY: the layout has a size above zero.
+        let pointer = unsafe { alloc_zeroed(layout) };
+        let pointer = NonNull::new(pointer).ok_or_else(|| too_large(&format!("a buffer of {len} bytes")))?;
+        Ok(AlignedBytes { pointer, len })
+    }
+
+    /// A copy of these bytes.
+    pub fn copy_of(bytes: &[u8]) -> Result<AlignedBytes> {
+        let mut copy = AlignedBytes::zeroed(bytes.len())?;
+        copy.copy_from_slice(bytes);
+        Ok(copy)
+    }
+
+    /// The address as compiled code gets it. Writing through it needs exclusive access to the value.
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.pointer.as_ptr()
+    }
+}
+
+impl Drop for AlignedBytes {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: allocated in `zeroed` with the same size and alignment, which were valid there.
+            unsafe { dealloc(self.pointer.as_ptr(), Layout::from_size_align_unchecked(self.len, ALIGNMENT)) }
+        }
+    }
+}
+
+impl Deref for AlignedBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `len` initialised bytes that live as long as the value.
+        unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for AlignedBytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as for `deref`, and `&mut self` is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer.as_ptr(), self.len) }
+    }
+}
+
+impl fmt::Debug for AlignedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AlignedBytes({})", self.len)
+    }
+}
+
+/// An owned tensor: row-major, aligned.
+#[derive(Debug)]
+pub struct Tensor {
+    dtype: DType,
+    dims: Vec<usize>,
+    bytes: AlignedBytes,
+}
+
+impl Tensor {
+    /// A tensor of zeros.
+    pub fn zeros(dtype: DType, dims: &[usize]) -> Result<Tensor> {
+        Ok(Tensor { dtype, dims: dims.to_vec(), bytes: AlignedBytes::zeroed(byte_len(dtype, dims)?)? })
+    }
+
+    /// A tensor with these elements in row-major order.
+    pub fn from_slice<T: Element>(dims: &[usize], elements: &[T]) -> Result<Tensor> {
+        Tensor::from_bytes(T::DTYPE, dims, TensorRef::from_slice(&[elements.len()], elements)?.bytes())
+    }
+
+    /// A tensor with these elements in row-major order, given as bytes in the machine's order. The bytes of a
+    /// bool tensor must be 0 or 1.
+    pub fn from_bytes(dtype: DType, dims: &[usize], bytes: &[u8]) -> Result<Tensor> {
+        TensorRef::new(dtype, dims, bytes)?.to_owned()
+    }
+
+    /// A tensor of dimension `[]` with one element.
+    pub fn scalar<T: Element>(value: T) -> Result<Tensor> {
+        Tensor::from_slice(&[], &[value])
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The dimensions, outermost first.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.bytes.len() / self.dtype.size()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The elements as bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The elements as bytes, to change. The bytes of a bool tensor must stay 0 or 1: a run checks them.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// The elements; an error where the type is another one.
+    pub fn as_slice<T: Element>(&self) -> Result<&[T]> {
+        check_view::<T>(self.dtype, &self.dims)?;
+        // SAFETY: the type was checked, the memory is aligned to 64 bytes, and every bit pattern is a value.
+        Ok(unsafe { std::slice::from_raw_parts(self.bytes.as_ptr().cast(), self.len()) })
+    }
+
+    /// The elements, to change; an error where the type is another one.
+    pub fn as_mut_slice<T: Element>(&mut self) -> Result<&mut [T]> {
+        check_view::<T>(self.dtype, &self.dims)?;
+        // SAFETY: as for `as_slice`, and `&mut self` is exclusive.
+        Ok(unsafe { std::slice::from_raw_parts_mut(self.bytes.as_mut_ptr().cast(), self.len()) })
+    }
+
+    /// The single element of a tensor that has just one, as f64.
+    pub fn item(&self) -> Result<f64> {
+        self.view().item()
+    }
+
+    /// Borrows it as an input.
+    pub fn view(&self) -> TensorRef<'_> {
+        TensorRef { dtype: self.dtype, dims: &self.dims, bytes: &self.bytes }
+    }
+
+    /// Borrows it as an output.
+    pub fn view_mut(&mut self) -> TensorMut<'_> {
+        TensorMut { dtype: self.dtype, dims: &self.dims, bytes: &mut self.bytes }
+    }
+
+    /// A copy; an error where memory is short.
+    pub fn try_clone(&self) -> Result<Tensor> {
+        self.view().to_owned()
+    }
+
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.bytes.base()
+    }
+}
+
+impl PartialEq for Tensor {
+    /// Equal type, dimensions and bits (so a NaN equals itself, and 0.0 differs from -0.0).
+    fn eq(&self, other: &Tensor) -> bool {
+        self.dtype == other.dtype && self.dims == other.dims && self.bytes() == other.bytes()
+    }
+}
+
+fn check_view<T: Element>(dtype: DType, dims: &[usize]) -> Result<()> {
+    if dtype == T::DTYPE || (dtype == DType::Bool && T::DTYPE == DType::U8) {
+        return Ok(());
+    }
+    let found = type_name(dtype, dims);
+    Err(Error::new(ErrorKind::DType, format!("the tensor is {found} and cannot be viewed as {}", T::DTYPE)))
+}
+
+fn check_len(dtype: DType, dims: &[usize], bytes: usize) -> Result<()> {
+    let expected = byte_len(dtype, dims)?;
+    if expected == bytes {
+        return Ok(());
+    }
+    let message = format!("{} takes {expected} bytes, but {bytes} were given", type_name(dtype, dims));
+    Err(Error::new(ErrorKind::Shape, message))
+}
+
+/// A borrowed tensor to read: row-major elements of any alignment.
+#[derive(Clone, Copy, Debug)]
+pub struct TensorRef<'a> {
+    dtype: DType,
+    dims: &'a [usize],
+    bytes: &'a [u8],
+}
+
+impl<'a> TensorRef<'a> {
+    /// Borrows elements given as bytes in the machine's order. The bytes of a bool tensor must be 0 or 1: a
+    /// run checks them.
+    pub fn new(dtype: DType, dims: &'a [usize], bytes: &'a [u8]) -> Result<TensorRef<'a>> {
+        check_len(dtype, dims, bytes.len())?;
+        Ok(TensorRef { dtype, dims, bytes })
+    }
+
+    /// Borrows a slice.
+    pub fn from_slice<T: Element>(dims: &'a [usize], elements: &'a [T]) -> Result<TensorRef<'a>> {
+        // SAFETY: elements are plain numbers without padding, so all their bytes are initialised.
+        let bytes = unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), size_of_val(elements)) };
+        TensorRef::new(T::DTYPE, dims, bytes)
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The dimensions, outermost first.
+    pub fn dims(&self) -> &'a [usize] {
+        self.dims
+    }
+
+    /// The elements as bytes.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The single element of a tensor that has just one, as f64.
+    pub fn item(&self) -> Result<f64> {
+        if self.bytes.len() != self.dtype.size() {
+            let message = format!("{} does not have exactly one element", type_name(self.dtype, self.dims));
+            return Err(Error::new(ErrorKind::Shape, message));
+        }
+        Ok(scalar_value(self.dtype, self.bytes))
+    }
+
+    /// An owned copy.
+    pub fn to_owned(&self) -> Result<Tensor> {
+        if self.dtype == DType::Bool
+            && let Some(at) = self.bytes.iter().position(|b| *b > 1)
+        {
+            let message =
+                format!("element {at} of a bool tensor is {}; only 0 and 1 are allowed", self.bytes[at]);
+            return Err(Error::new(ErrorKind::Range, message));
+        }
+        let bytes = AlignedBytes::copy_of(self.bytes)?;
+        Ok(Tensor { dtype: self.dtype, dims: self.dims.to_vec(), bytes })
+    }
+}
+
+/// The first element in `bytes`, which hold at least one.
+pub(crate) fn scalar_value(dtype: DType, bytes: &[u8]) -> f64 {
+    fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
+        let mut word = [0; N];
+        word.copy_from_slice(&bytes[..N]);
+        word
+    }
+    match dtype {
+        DType::Bool | DType::U8 => f64::from(bytes[0]),
+        DType::I32 => f64::from(i32::from_ne_bytes(first(bytes))),
+        DType::I64 => i64::from_ne_bytes(first(bytes)) as f64,
+        DType::F32 => f64::from(f32::from_ne_bytes(first(bytes))),
+        DType::F64 => f64::from_ne_bytes(first(bytes)),
+    }
+}
+
+/// A borrowed tensor to write.
+#[derive(Debug)]
+pub struct TensorMut<'a> {
+    dtype: DType,
+    dims: &'a [usize],
+    bytes: &'a mut [u8],
+}
+
+impl<'a> TensorMut<'a> {
+    /// Borrows memory for elements as bytes in the machine's order.
+    pub fn new(dtype: DType, dims: &'a [usize], bytes: &'a mut [u8]) -> Result<TensorMut<'a>> {
+        check_len(dtype, dims, bytes.len())?;
+        Ok(TensorMut { dtype, dims, bytes })
+    }
+
+    /// Borrows a slice.
+    pub fn from_slice<T: Element>(dims: &'a [usize], elements: &'a mut [T]) -> Result<TensorMut<'a>> {
+        let size = size_of_val(elements);
+        // SAFETY: elements are plain numbers: all bytes are initialised, and any bytes make valid elements.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr().cast(), size) };
+        TensorMut::new(T::DTYPE, dims, bytes)
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The dimensions, outermost first.
+    pub fn dims(&self) -> &[usize] {
+        self.dims
+    }
+
+    /// The elements as bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes
+    }
+
+    /// The elements as bytes, to write.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.bytes
+    }
+
+    /// The elements, to write; an error where the type is another one or the memory is not aligned for it.
+    pub fn as_mut_slice<T: Element>(&mut self) -> Result<&mut [T]> {
+        check_view::<T>(self.dtype, self.dims)?;
+        // SAFETY: any bytes make valid elements; `align_to_mut` keeps misaligned ones out of the middle part.
+        let (head, elements, tail) = unsafe { self.bytes.align_to_mut::<T>() };
+        if head.is_empty() && tail.is_empty() {
+            return Ok(elements);
+        }
+        Err(Error::new(ErrorKind::Memory, format!("the buffer is not aligned for elements of {}", T::DTYPE)))
+    }
+}

@@ -1,0 +1,386 @@
+//! Threads: `parallel_for` over a private pool whose threads spin for the next call, then yield, then park.
+//!
+//! The pool's threads enter one resident loop when the pool is made, so a run enters the pool by taking a flag,
+//! and a call is published by writing one word per thread; the calling thread computes too. No step allocates
+//! or locks, and nothing waits for a thread that has not taken work: a helper that sleeps, or that the system
+//! has put aside, costs its share of the speed and nothing else.
+//!
+//! **A call.** Parts are grouped into at most [`MAX_CHUNKS`] chunks of consecutive parts. Each thread owns an equal
+//! range of chunks, held in its *ticket*, one word of (call number, begin, end). A thread takes chunks from the
+//! front of its own ticket, then from the back of the others', by compare-and-swap. The same thread so gets
+//! the same parts of call after call, which keeps its cache warm; which thread computes a part never changes
+//! what is computed.
+//!
+//! **Why a taken chunk belongs to the job that was read.** A thread loads a ticket with chunks in it, reads the
+//! job, and swaps the ticket. The job is overwritten only when all chunks of its call are done, and tickets
+//! carry the number of their call, so a swap that succeeds shows that the call was not complete when the job
+//! was read.
+
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Barrier, OnceLock};
+use std::thread::{self, Thread};
+
+use crate::block::{ArgumentBlock, KernelFn, ParallelForFn, serial_for};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Upper bound of threads in one pool.
+pub const MAX_THREADS: usize = 1024;
+/// Chunks of one call: what 12 bits of a ticket hold.
+const MAX_CHUNKS: u64 = 4095;
+/// Looks at the own ticket before a helper starts to yield: some ten to a hundred microseconds.
+const SPINS: u32 = 2000;
+/// The same where there are more threads than cores, and another thread may be waiting for this core.
+const SPINS_CROWDED: u32 = 50;
+/// Yields before a helper parks.
+const YIELDS: u32 = 200;
+
+/// Threads for runs. Cheap to clone; clones share the threads.
+#[derive(Clone)]
+pub struct Threads(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Serial,
+    Pool(Arc<Pool>),
+    Foreign { parallel_for: ParallelForFn, pool: Address, count: usize },
+}
+
+/// The first argument of an embedder's `parallel_for`.
+#[derive(Clone, Copy)]
+struct Address(*mut c_void);
+// SAFETY: `Threads::from_raw` demands that the address may be used from any thread.
+unsafe impl Send for Address {}
+// SAFETY: as above.
+unsafe impl Sync for Address {}
+
+impl Threads {
+    /// One thread: the caller's, without any pool.
+    pub fn serial() -> Threads {
+        Threads(Kind::Serial)
+    }
+
+    /// `count` threads, of which the caller of a run is one. With 1 there is no pool.
+    pub fn new(count: usize) -> Result<Threads> {
+        match count {
+            1 => Ok(Threads::serial()),
+            2..=MAX_THREADS => Ok(Threads(Kind::Pool(Arc::new(Pool::new(count)?)))),
+            _ => {
+                let message =
+                    format!("{count} threads were asked for; give a number from 1 to {MAX_THREADS}");
+                Err(Error::new(ErrorKind::Option, message))
+            }
+        }
+    }
+
+    /// As many threads as the process may use cores.
+    pub fn available() -> Result<Threads> {
+        Threads::new(cores().min(MAX_THREADS))
+    }
+
+    /// Threads of the embedding application.
+    ///
+    /// # Safety
+    /// `parallel_for(pool, …)` must do what [`ParallelForFn`] says, from any thread and from several at once,
+    /// must not return before all its kernels have, and must run them with the default floating-point control
+    /// word (round to nearest, denormals kept).
+    pub unsafe fn from_raw(parallel_for: ParallelForFn, pool: *mut c_void, count: usize) -> Threads {
+        Threads(Kind::Foreign { parallel_for, pool: Address(pool), count })
+    }
+
+    /// How many threads compute, the caller's included.
+    pub fn count(&self) -> usize {
+        match &self.0 {
+            Kind::Serial => 1,
+            Kind::Pool(pool) => pool.shared.lanes.len(),
+            Kind::Foreign { count, .. } => *count,
+        }
+    }
+
+    /// Enters the pool for one run, if the run wants threads and no other run has them.
+    pub(crate) fn enter(&self, parallel: bool) -> Entered<'_> {
+        match &self.0 {
+            Kind::Pool(pool) if parallel && pool.shared.take() => Entered {
+                parallel_for: pool_for,
+                pool: (&raw const *pool.shared).cast_mut().cast(),
+                taken: Some(&pool.shared),
+            },
+            Kind::Foreign { parallel_for, pool, .. } if parallel => {
+                Entered { parallel_for: *parallel_for, pool: pool.0, taken: None }
+            }
+            _ => Entered { parallel_for: serial_for, pool: std::ptr::null_mut(), taken: None },
+        }
+    }
+}
+
+impl std::fmt::Debug for Threads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Threads({})", self.count())
+    }
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What a run calls its kernels through; leaves the pool when dropped.
+pub(crate) struct Entered<'a> {
+    pub(crate) parallel_for: ParallelForFn,
+    pub(crate) pool: *mut c_void,
+    taken: Option<&'a Shared>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.taken {
+            shared.busy.store(false, Ordering::Release);
+        }
+    }
+}
+
+struct Pool {
+    shared: Arc<Shared>,
+    _threads: rayon::ThreadPool,
+}
+
+impl Pool {
+    fn new(count: usize) -> Result<Pool> {
+        let failed = |e: rayon::ThreadPoolBuildError| {
+            Error::new(ErrorKind::Memory, format!("cannot start {count} threads: {e}; ask for fewer"))
+        };
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(count - 1)
+            .thread_name(|i| format!("brolga-{}", i + 1))
+            .build()
+            .map_err(failed)?;
+        let shared = Arc::new(Shared {
+            busy: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            call: AtomicU64::new(0),
+            job: Job::default(),
+            done: Padded(AtomicU64::new(0)),
+            lanes: (0..count).map(|_| Lane::default()).collect(),
+            spins: if count > cores() { SPINS_CROWDED } else { SPINS },
+        });
+        // All helpers are in their loops, with everything they allocate allocated, before the first run.
+        let ready = Arc::new(Barrier::new(count));
+        let (resident, arrived) = (shared.clone(), ready.clone());
+        threads.spawn_broadcast(move |context| {
+            let lane = context.index() + 1;
+            let _ = resident.lanes[lane].thread.set(thread::current());
+            arrived.wait();
+            resident.help(lane);
+        });
+        ready.wait();
+        Ok(Pool { shared, _threads: threads })
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.shared.lanes.iter().for_each(Lane::wake);
+    }
+}
+
+/// A value on cache lines of its own (two, since processors fetch lines in pairs).
+#[repr(align(128))]
+struct Padded<T>(T);
+
+struct Shared {
+    /// Whether a run has the pool.
+    busy: AtomicBool,
+    /// Whether helpers shall leave their loops.
+    stop: AtomicBool,
+    /// Number of the last call; only the thread that has the pool writes it.
+    call: AtomicU64,
+    job: Job,
+    /// Chunks of the current call that are computed.
+    done: Padded<AtomicU64>,
+    /// One per thread; lane 0 belongs to the caller of the run.
+    lanes: Box<[Lane]>,
+    spins: u32,
+}
+
+/// The current call. Atomics, because helpers read it while the leader may be writing the next one; they
+/// then find out by the ticket, and use nothing of it.
+#[repr(align(128))]
+#[derive(Default)]
+struct Job {
+    kernel: AtomicPtr<()>,
+    block: AtomicPtr<ArgumentBlock>,
+    row: AtomicPtr<u64>,
+    parts: AtomicU64,
+    chunks: AtomicU64,
+}
+
+#[repr(align(128))]
+#[derive(Default)]
+struct Lane {
+    ticket: AtomicU64,
+    parked: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl Lane {
+    fn wake(&self) {
+        if self.parked.load(Ordering::Relaxed)
+            && self.parked.swap(false, Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        let (_, begin, end) = unpack(self.ticket.load(Ordering::Acquire));
+        begin < end
+    }
+}
+
+fn pack(call: u64, begin: u64, end: u64) -> u64 {
+    call << 24 | begin << 12 | end
+}
+
+fn unpack(ticket: u64) -> (u64, u64, u64) {
+    (ticket >> 24, ticket >> 12 & 0xFFF, ticket & 0xFFF)
+}
+
+/// The [`ParallelForFn`] of a [`Pool`]; `pool` is its `Shared`, taken by the calling thread.
+unsafe extern "C" fn pool_for(
+    pool: *mut c_void,
+    kernel: KernelFn,
+    block: *const ArgumentBlock,
+    row: *const u64,
+    parts: u64,
+) {
+    if parts <= 1 {
+        // SAFETY: the caller promises that the kernel may be called for every part.
+        return unsafe { serial_for(pool, kernel, block, row, parts) };
+    }
+    // SAFETY: `Threads::enter` passed a pointer to the `Shared` that the `Entered` of this run borrows.
+    let shared = unsafe { &*pool.cast::<Shared>() };
+    let chunks = parts.min(MAX_CHUNKS);
+    let job = &shared.job;
+    job.kernel.store(kernel as *mut (), Ordering::Relaxed);
+    job.block.store(block.cast_mut(), Ordering::Relaxed);
+    job.row.store(row.cast_mut(), Ordering::Relaxed);
+    job.parts.store(parts, Ordering::Relaxed);
+    job.chunks.store(chunks, Ordering::Relaxed);
+    shared.done.0.store(0, Ordering::Relaxed);
+    let call = shared.call.load(Ordering::Relaxed) + 1;
+    shared.call.store(call, Ordering::Relaxed);
+
+    let n = shared.lanes.len() as u64;
+    for (t, lane) in (0..n).zip(&shared.lanes) {
+        let ticket = pack(call, (t * chunks).div_ceil(n), ((t + 1) * chunks).div_ceil(n));
+        lane.ticket.store(ticket, Ordering::Release);
+    }
+    // Either a helper that is about to park sees its ticket, or its `parked` is seen here.
+    fence(Ordering::SeqCst);
+    for lane in &shared.lanes[1..] {
+        if lane.has_work() {
+            lane.wake();
+        }
+    }
+
+    shared.work(0);
+    let mut looks = 0;
+    while shared.done.0.load(Ordering::Acquire) < chunks {
+        looks += 1;
+        if looks < shared.spins { std::hint::spin_loop() } else { thread::yield_now() }
+    }
+}
+
+impl Shared {
+    /// Takes the pool for a run, and wakes helpers that sleep, so that they are there for the first call.
+    fn take(&self) -> bool {
+        if self.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return false;
+        }
+        self.lanes.iter().for_each(Lane::wake);
+        true
+    }
+
+    /// The life of a helper.
+    fn help(&self, own: usize) {
+        let lane = &self.lanes[own];
+        let mut idle = 0;
+        loop {
+            if lane.has_work() {
+                self.work(own);
+                idle = 0;
+            } else if idle < self.spins {
+                idle += 1;
+                std::hint::spin_loop();
+            } else if self.stop.load(Ordering::Relaxed) {
+                return;
+            } else if idle < self.spins + YIELDS {
+                idle += 1;
+                thread::yield_now();
+            } else {
+                lane.parked.store(true, Ordering::SeqCst);
+                fence(Ordering::SeqCst);
+                if lane.has_work() || self.stop.load(Ordering::SeqCst) {
+                    lane.parked.store(false, Ordering::SeqCst);
+                } else {
+                    while lane.parked.load(Ordering::Acquire) {
+                        thread::park();
+                    }
+                }
+                idle = 0;
+            }
+        }
+    }
+
+    /// Computes own chunks, then those of others, until none is left to take.
+    fn work(&self, own: usize) {
+        while self.claim(&self.lanes[own], true) {}
+        let n = self.lanes.len();
+        for other in 1..n {
+            while self.claim(&self.lanes[(own + other) % n], false) {}
+        }
+    }
+
+    /// Takes some chunks of a lane, from its front or its back, and computes them; false if it has none.
+    fn claim(&self, lane: &Lane, front: bool) -> bool {
+        let mut ticket = lane.ticket.load(Ordering::Acquire);
+        loop {
+            let (call, begin, end) = unpack(ticket);
+            if begin >= end {
+                return false;
+            }
+            let kernel = self.job.kernel.load(Ordering::Relaxed);
+            let block = self.job.block.load(Ordering::Relaxed);
+            let row = self.job.row.load(Ordering::Relaxed);
+            let parts = self.job.parts.load(Ordering::Relaxed);
+            let chunks = self.job.chunks.load(Ordering::Relaxed);
+            // A quarter at a time: few swaps, and something left for whoever is done early.
+            let take = (end - begin).div_ceil(4);
+            let (first, last, rest) = if front {
+                (begin, begin + take, pack(call, begin + take, end))
+            } else {
+                (end - take, end, pack(call, begin, end - take))
+            };
+            match lane.ticket.compare_exchange_weak(ticket, rest, Ordering::AcqRel, Ordering::Acquire) {
+                Err(now) => ticket = now,
+                Ok(_) => {
+                    // SAFETY: the swap shows that the job read is the one of this call (see the head of the
+                    // file), so `kernel` was stored from a `KernelFn`.
+                    let kernel = unsafe { std::mem::transmute::<*mut (), KernelFn>(kernel) };
+                    for part in first_part(first, parts, chunks)..first_part(last, parts, chunks) {
+                        // SAFETY: the caller of `parallel_for` promises this call for every part.
+                        unsafe { kernel(block, row, part) };
+                    }
+                    self.done.0.fetch_add(take, Ordering::Release);
+                    return true;
+                }
+            }
+        }
+    }
+}
+
+/// The first part of a chunk: `parts` spread evenly over `chunks`.
+fn first_part(chunk: u64, parts: u64, chunks: u64) -> u64 {
+    (u128::from(chunk) * u128::from(parts) / u128::from(chunks)) as u64
+}
