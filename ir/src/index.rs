@@ -165,7 +165,9 @@ impl Index {
                     (l.div_euclid(*d), h.div_euclid(*d))
                 }
                 Atom::Rem(inner, d) => match inner.range(range) {
-                    Some((l, h)) if l.div_euclid(*d) == h.div_euclid(*d) => (l.rem_euclid(*d), h.rem_euclid(*d)),
+                    Some((l, h)) if l.div_euclid(*d) == h.div_euclid(*d) => {
+                        (l.rem_euclid(*d), h.rem_euclid(*d))
+                    }
                     _ => (0, d - 1),
                 },
             };
@@ -197,7 +199,9 @@ impl Index {
             }
             _ => match rest.terms.as_slice() {
                 // (x / a) / b = x / (a b)
-                [(Atom::Div(inner, d), 1)] if rest.constant == 0 => quotient.add(&inner.div(d * divisor, range)),
+                [(Atom::Div(inner, d), 1)] if rest.constant == 0 => {
+                    quotient.add(&inner.div(d * divisor, range))
+                }
                 _ => quotient.add(&Index::atom(Atom::Div(Box::new(rest), divisor))),
             },
         }
@@ -213,7 +217,9 @@ impl Index {
             }
             _ => match rest.terms.as_slice() {
                 // (x mod a) mod b = x mod b where b divides a
-                [(Atom::Rem(inner, d), 1)] if rest.constant == 0 && d % divisor == 0 => inner.rem(divisor, range),
+                [(Atom::Rem(inner, d), 1)] if rest.constant == 0 && d % divisor == 0 => {
+                    inner.rem(divisor, range)
+                }
                 _ => Index::atom(Atom::Rem(Box::new(rest), divisor)),
             },
         }

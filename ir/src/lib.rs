@@ -7,12 +7,20 @@
 //!
 //! It knows nothing of models, passes or machine code.
 
+pub mod attribute;
+pub mod builder;
 pub mod definition;
+pub mod graph;
 pub mod index;
+pub mod interpret;
+pub mod ops;
 pub mod program;
 pub mod scalar;
 pub mod tensor;
 pub mod types;
 
+pub use builder::Builder;
+pub use graph::{Graph, GraphError, Node, NodeId, Origin, Output, Value};
+pub use ops::Op;
 pub use tensor::Tensor;
 pub use types::{DType, Type};

@@ -423,7 +423,6 @@ impl ScalarOp {
     }
 }
 
-
 /// Until `crate::math` is in place: the library's own functions.
 fn elementary(function: Function, args: &[Scalar]) -> Scalar {
     let x = args[0].to_f64();

@@ -1,0 +1,150 @@
+//! Attributes of operators as the text form shows them: `{axes: [0, 2], combine: add}`.
+
+use std::fmt;
+
+use crate::graph::Graph;
+use crate::tensor::Tensor;
+
+/// The value of an attribute.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Attribute {
+    /// `3`
+    Int(i64),
+    /// `0.5`
+    Float(f64),
+    /// `true`
+    Bool(bool),
+    /// `add`
+    Name(String),
+    /// `"text"`
+    Text(String),
+    /// `[1, 2]`
+    List(Vec<Attribute>),
+    /// `f32[2] [1, 2]`
+    Tensor(Tensor),
+    /// a sub-graph in braces
+    Graph(Box<Graph>),
+}
+
+impl Attribute {
+    /// A list of sizes or axes.
+    pub fn sizes(values: &[usize]) -> Attribute {
+        Attribute::List(values.iter().map(|&v| Attribute::Int(v as i64)).collect())
+    }
+
+    /// A list of integers.
+    pub fn ints(values: &[i64]) -> Attribute {
+        Attribute::List(values.iter().map(|&v| Attribute::Int(v)).collect())
+    }
+
+    /// A name.
+    pub fn name(name: &str) -> Attribute {
+        Attribute::Name(name.to_owned())
+    }
+}
+
+/// Attributes as read from text: each is taken once by the operator, the rest are mistakes.
+#[derive(Clone, Debug, Default)]
+pub struct Attributes {
+    entries: Vec<(String, Attribute)>,
+}
+
+impl Attributes {
+    /// From pairs in the order of the text.
+    pub fn new(entries: Vec<(String, Attribute)>) -> Attributes {
+        Attributes { entries }
+    }
+
+    /// Takes an attribute out, if it is there.
+    pub fn take(&mut self, name: &str) -> Option<Attribute> {
+        let position = self.entries.iter().position(|(key, _)| key == name)?;
+        Some(self.entries.remove(position).1)
+    }
+
+    /// Names of what was not taken.
+    pub fn rest(&self) -> Vec<&str> {
+        self.entries.iter().map(|(key, _)| key.as_str()).collect()
+    }
+
+    fn required(&mut self, name: &str) -> Result<Attribute, String> {
+        self.take(name).ok_or_else(|| format!("the attribute `{name}` is missing"))
+    }
+
+    /// A list of sizes or axes.
+    pub fn sizes(&mut self, name: &str) -> Result<Vec<usize>, String> {
+        self.ints(name)?
+            .into_iter()
+            .map(|v| usize::try_from(v).map_err(|_| format!("`{name}` holds {v}, sizes are not negative")))
+            .collect()
+    }
+
+    /// A list of sizes, or `default` where it is absent.
+    pub fn sizes_or(&mut self, name: &str, default: Vec<usize>) -> Result<Vec<usize>, String> {
+        if self.entries.iter().any(|(key, _)| key == name) { self.sizes(name) } else { Ok(default) }
+    }
+
+    /// A list of integers.
+    pub fn ints(&mut self, name: &str) -> Result<Vec<i64>, String> {
+        let wrong = || format!("`{name}` must be a list of integers");
+        match self.required(name)? {
+            Attribute::List(list) => list
+                .into_iter()
+                .map(|item| if let Attribute::Int(v) = item { Ok(v) } else { Err(wrong()) })
+                .collect(),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// An integer.
+    pub fn int(&mut self, name: &str) -> Result<i64, String> {
+        match self.required(name)? {
+            Attribute::Int(v) => Ok(v),
+            _ => Err(format!("`{name}` must be an integer")),
+        }
+    }
+
+    /// An integer that is not negative.
+    pub fn size(&mut self, name: &str) -> Result<usize, String> {
+        let value = self.int(name)?;
+        usize::try_from(value).map_err(|_| format!("`{name}` is {value}, sizes are not negative"))
+    }
+
+    /// A truth value, `default` where it is absent.
+    pub fn flag(&mut self, name: &str, default: bool) -> Result<bool, String> {
+        match self.take(name) {
+            None => Ok(default),
+            Some(Attribute::Bool(v)) => Ok(v),
+            Some(_) => Err(format!("`{name}` must be true or false")),
+        }
+    }
+
+    /// A name.
+    pub fn name(&mut self, name: &str) -> Result<String, String> {
+        match self.required(name)? {
+            Attribute::Name(v) => Ok(v),
+            _ => Err(format!("`{name}` must be a name")),
+        }
+    }
+
+    /// A tensor.
+    pub fn tensor(&mut self, name: &str) -> Result<Tensor, String> {
+        match self.required(name)? {
+            Attribute::Tensor(v) => Ok(v),
+            _ => Err(format!("`{name}` must be a tensor")),
+        }
+    }
+
+    /// A sub-graph.
+    pub fn graph(&mut self, name: &str) -> Result<Graph, String> {
+        match self.required(name)? {
+            Attribute::Graph(v) => Ok(*v),
+            _ => Err(format!("`{name}` must be a graph")),
+        }
+    }
+}
+
+impl fmt::Display for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rest().join(", "))
+    }
+}

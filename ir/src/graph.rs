@@ -1,0 +1,387 @@
+//! The dataflow graph: nodes in SSA form over tensors.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use petgraph::Direction;
+use petgraph::stable_graph::{NodeIndex, StableDiGraph};
+
+use crate::ops::{Op, Parameter, Role};
+use crate::types::Type;
+
+/// A node of one graph.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct NodeId(NodeIndex);
+
+/// A result of a node.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Value {
+    /// The node that computes it.
+    pub node: NodeId,
+    /// Which of the node's results.
+    pub index: u32,
+}
+
+/// Where a node comes from. It stays with the node, and with what replaces it, through every pass.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Origin {
+    /// The layer's path, with the pass that made the node behind a slash: `layer1.0.conv1`, `conv1/backward`.
+    pub path: Arc<str>,
+    /// Byte range in the model file.
+    pub span: Option<(u32, u32)>,
+}
+
+impl Origin {
+    /// A path without a place in a file.
+    pub fn new(path: &str) -> Origin {
+        Origin { path: path.into(), span: None }
+    }
+
+    /// The same place, with `/step` appended to the path (once).
+    pub fn step(&self, step: &str) -> Origin {
+        if self.path.rsplit('/').next() == Some(step) {
+            return self.clone();
+        }
+        Origin { path: format!("{}/{step}", self.path).into(), span: self.span }
+    }
+}
+
+/// An operator applied to values.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The operator, with its attributes.
+    pub op: Op,
+    /// Operands, in order.
+    pub operands: Vec<Value>,
+    /// Types of the results, as inferred.
+    pub types: Vec<Type>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// A named result of a graph.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Output {
+    /// Its name; of a state update, the state's name.
+    pub name: String,
+    /// Whether it is returned, or becomes the state of that name.
+    pub role: Role,
+    /// What it is.
+    pub value: Value,
+}
+
+/// A pure function from parameters (inputs and state) to outputs (results and new state).
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// The entry point's name.
+    pub name: String,
+    dag: StableDiGraph<Node, ()>,
+    parameters: Vec<NodeId>,
+    outputs: Vec<Output>,
+}
+
+/// Why a node cannot be added or changed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GraphError {
+    /// Where: the origin's path.
+    pub path: String,
+    /// The rule that is broken, with what was found.
+    pub message: String,
+}
+
+impl fmt::Display for GraphError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.path, self.message)
+        }
+    }
+}
+
+impl std::error::Error for GraphError {}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new(name: &str) -> Graph {
+        Graph { name: name.to_owned(), ..Graph::default() }
+    }
+
+    /// Adds a parameter behind those there are.
+    pub fn add_parameter(&mut self, name: &str, role: Role, ty: Type) -> Value {
+        let op = Op::Parameter(Parameter { name: name.to_owned(), role, ty: ty.clone() });
+        let node = Node { op, operands: Vec::new(), types: vec![ty], origin: Origin::default() };
+        let id = NodeId(self.dag.add_node(node));
+        self.parameters.push(id);
+        Value { node: id, index: 0 }
+    }
+
+    /// Adds a node, its types inferred.
+    pub fn add(
+        &mut self,
+        op: impl Into<Op>,
+        operands: &[Value],
+        origin: &Origin,
+    ) -> Result<NodeId, GraphError> {
+        let op = op.into();
+        let types: Vec<&Type> = operands.iter().map(|&v| self.ty(v)).collect();
+        let inferred = op.get().infer(&types).and_then(|types| {
+            types.iter().try_for_each(Type::check_size)?;
+            Ok(types)
+        });
+        let types = inferred.map_err(|message| GraphError {
+            path: origin.path.to_string(),
+            message: format!("{}: {message}", op.get().name()),
+        })?;
+        let id = self.dag.add_node(Node { op, operands: operands.to_vec(), types, origin: origin.clone() });
+        for operand in operands {
+            self.dag.add_edge(operand.node.0, id, ());
+        }
+        Ok(NodeId(id))
+    }
+
+    /// Adds an output behind those there are.
+    pub fn add_output(&mut self, name: &str, role: Role, value: Value) {
+        self.outputs.push(Output { name: name.to_owned(), role, value });
+    }
+
+    /// The parameters, in order.
+    pub fn parameters(&self) -> &[NodeId] {
+        &self.parameters
+    }
+
+    /// The parameter that a node is.
+    pub fn parameter(&self, id: NodeId) -> Option<&Parameter> {
+        match &self.node(id).op {
+            Op::Parameter(parameter) => Some(parameter),
+            _ => None,
+        }
+    }
+
+    /// Removes parameters for which `keep` is false; they must have no users.
+    pub fn retain_parameters(&mut self, mut keep: impl FnMut(&Graph, NodeId) -> bool) {
+        let (kept, removed): (Vec<_>, Vec<_>) =
+            self.parameters.clone().into_iter().partition(|&id| keep(self, id));
+        self.parameters = kept;
+        for id in removed {
+            assert!(self.users(id).is_empty(), "a parameter with users is removed");
+            self.dag.remove_node(id.0);
+        }
+    }
+
+    /// The outputs, in order.
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// The outputs, to change.
+    pub fn outputs_mut(&mut self) -> &mut Vec<Output> {
+        &mut self.outputs
+    }
+
+    /// A node.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.dag[id.0]
+    }
+
+    /// The type of a value.
+    pub fn ty(&self, value: Value) -> &Type {
+        &self.node(value.node).types[value.index as usize]
+    }
+
+    /// The types of a node's operands.
+    pub fn operand_types(&self, id: NodeId) -> Vec<&Type> {
+        self.node(id).operands.iter().map(|&v| self.ty(v)).collect()
+    }
+
+    /// The first result of a node.
+    pub fn result(&self, node: NodeId) -> Value {
+        Value { node, index: 0 }
+    }
+
+    /// The results of a node.
+    pub fn results(&self, node: NodeId) -> Vec<Value> {
+        (0..self.node(node).types.len() as u32).map(|index| Value { node, index }).collect()
+    }
+
+    /// Whether the node is (still) in the graph.
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.dag.contains_node(id.0)
+    }
+
+    /// The nodes that use any result of `id`: each once, in ascending order of creation.
+    pub fn users(&self, id: NodeId) -> Vec<NodeId> {
+        let mut users: Vec<NodeId> =
+            self.dag.neighbors_directed(id.0, Direction::Outgoing).map(NodeId).collect();
+        users.sort_unstable();
+        users.dedup();
+        users
+    }
+
+    /// How often a value is used, by operands and outputs.
+    pub fn use_count(&self, value: Value) -> usize {
+        let by_nodes: usize = self
+            .users(value.node)
+            .iter()
+            .map(|&user| self.node(user).operands.iter().filter(|&&v| v == value).count())
+            .sum();
+        by_nodes + self.outputs.iter().filter(|output| output.value == value).count()
+    }
+
+    /// Makes every user of `old`, outputs included, use `new`, which must have the same type.
+    pub fn replace_uses(&mut self, old: Value, new: Value) {
+        assert_eq!(self.ty(old), self.ty(new), "a value is replaced by one of another type");
+        for user in self.users(old.node) {
+            for position in 0..self.node(user).operands.len() {
+                if self.node(user).operands[position] == old {
+                    self.set_operand(user, position, new);
+                }
+            }
+        }
+        for output in &mut self.outputs {
+            if output.value == old {
+                output.value = new;
+            }
+        }
+    }
+
+    /// Replaces one operand by a value of the same type.
+    pub fn set_operand(&mut self, id: NodeId, position: usize, value: Value) {
+        let old = std::mem::replace(&mut self.dag[id.0].operands[position], value);
+        if let Some(edge) = self.dag.find_edge(old.node.0, id.0) {
+            self.dag.remove_edge(edge);
+        }
+        self.dag.add_edge(value.node.0, id.0, ());
+    }
+
+    /// Sets where a node comes from.
+    pub fn set_origin(&mut self, id: NodeId, origin: Origin) {
+        self.dag[id.0].origin = origin;
+    }
+
+    /// Removes a node without users.
+    pub fn remove(&mut self, id: NodeId) {
+        assert!(self.users(id).is_empty(), "a node with users is removed");
+        self.dag.remove_node(id.0);
+    }
+
+    /// All nodes, in the order of creation.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.dag.node_indices().map(NodeId)
+    }
+
+    /// Number of nodes, parameters included.
+    pub fn len(&self) -> usize {
+        self.dag.node_count()
+    }
+
+    /// Whether the graph has no nodes.
+    pub fn is_empty(&self) -> bool {
+        self.dag.node_count() == 0
+    }
+
+    /// The nodes in the canonical topological order: parameters, then post-order from the outputs, operands left
+    /// to right. Nodes that no output needs are not in it.
+    pub fn order(&self) -> Vec<NodeId> {
+        self.order_from(self.outputs.iter().map(|output| output.value))
+    }
+
+    /// As [`Graph::order`], from those values instead of the outputs.
+    pub fn order_from(&self, roots: impl IntoIterator<Item = Value>) -> Vec<NodeId> {
+        let mut order = self.parameters.clone();
+        let mut seen = vec![false; self.dag.node_indices().next_back().map_or(0, |i| i.index() + 1)];
+        for id in &order {
+            seen[id.0.index()] = true;
+        }
+        // Depth-first by hand: graphs may be deeper than the stack.
+        let mut stack: Vec<(NodeId, usize)> = Vec::new();
+        for root in roots {
+            if !std::mem::replace(&mut seen[root.node.0.index()], true) {
+                stack.push((root.node, 0));
+            }
+            while let Some((id, next)) = stack.last_mut() {
+                let (id, position) = (*id, *next);
+                match self.node(id).operands.get(position) {
+                    Some(operand) => {
+                        *next += 1;
+                        if !std::mem::replace(&mut seen[operand.node.0.index()], true) {
+                            stack.push((operand.node, 0));
+                        }
+                    }
+                    None => {
+                        order.push(id);
+                        stack.pop();
+                    }
+                }
+            }
+        }
+        order
+    }
+
+    /// Whether following operands from any node leads back to it.
+    pub fn is_cyclic(&self) -> bool {
+        petgraph::algo::toposort(&self.dag, None).is_err()
+    }
+
+    /// Copies the nodes that `roots` need from `source` behind this graph's nodes. `map` gives values that stand
+    /// for values of `source` (its parameters at least) and receives those of the copies; it returns nothing
+    /// where an operand is unmapped.
+    pub fn import(
+        &mut self,
+        source: &Graph,
+        roots: &[Value],
+        map: &mut HashMap<Value, Value>,
+    ) -> Result<Vec<Value>, GraphError> {
+        for id in source.order_from(roots.iter().copied()) {
+            if source.results(id).iter().all(|value| map.contains_key(value)) {
+                continue;
+            }
+            let node = source.node(id);
+            if source.parameter(id).is_some() {
+                continue;
+            }
+            let operands: Option<Vec<Value>> = node.operands.iter().map(|v| map.get(v).copied()).collect();
+            let Some(operands) = operands else { continue };
+            let copy = self.add(node.op.clone(), &operands, &node.origin)?;
+            map.extend(source.results(id).into_iter().zip(self.results(copy)));
+        }
+        roots
+            .iter()
+            .map(|root| {
+                map.get(root).copied().ok_or_else(|| GraphError {
+                    path: source.node(root.node).origin.path.to_string(),
+                    message: "an imported value depends on a parameter that nothing stands for".into(),
+                })
+            })
+            .collect()
+    }
+}
+
+impl PartialEq for Graph {
+    /// Equal up to numbering and dead nodes: the canonical orders match node by node. Origins do not count.
+    fn eq(&self, other: &Graph) -> bool {
+        let (a, b) = (self.order(), other.order());
+        let number = |order: &[NodeId]| -> HashMap<NodeId, usize> {
+            order.iter().enumerate().map(|(i, &id)| (id, i)).collect()
+        };
+        let (na, nb) = (number(&a), number(&b));
+        let same = |x: Value, y: Value| na[&x.node] == nb[&y.node] && x.index == y.index;
+        self.name == other.name
+            && a.len() == b.len()
+            && self.parameters.len() == other.parameters.len()
+            && self.outputs.len() == other.outputs.len()
+            && a.iter().zip(&b).all(|(&x, &y)| {
+                let (x, y) = (self.node(x), other.node(y));
+                x.op == y.op
+                    && x.types == y.types
+                    && x.operands.len() == y.operands.len()
+                    && x.operands.iter().zip(&y.operands).all(|(&x, &y)| same(x, y))
+            })
+            && self
+                .outputs
+                .iter()
+                .zip(&other.outputs)
+                .all(|(x, y)| x.name == y.name && x.role == y.role && same(x.value, y.value))
+    }
+}

@@ -1,0 +1,54 @@
+//! The reference interpreter of graphs: every operator by its own `evaluate`, in canonical order.
+
+use std::collections::HashMap;
+
+use crate::graph::{Graph, GraphError, Value};
+use crate::tensor::Tensor;
+
+/// The outputs of a graph, in order, for values of its parameters, in order.
+pub fn interpret(graph: &Graph, parameters: &[&Tensor]) -> Result<Vec<Tensor>, GraphError> {
+    let error = |path: &str, message: String| GraphError { path: path.to_owned(), message };
+    if parameters.len() != graph.parameters().len() {
+        let message = format!("takes {} parameters, found {}", graph.parameters().len(), parameters.len());
+        return Err(error(&graph.name, message));
+    }
+    let order = graph.order();
+    let mut uses: HashMap<Value, usize> = HashMap::new();
+    for &id in &order {
+        for &operand in &graph.node(id).operands {
+            *uses.entry(operand).or_default() += 1;
+        }
+    }
+    for output in graph.outputs() {
+        *uses.entry(output.value).or_default() += 1;
+    }
+    let mut values: HashMap<Value, Tensor> = HashMap::new();
+    for (&id, &tensor) in graph.parameters().iter().zip(parameters) {
+        let (wanted, found) = (&graph.node(id).types[0], tensor.ty());
+        if *wanted != found {
+            let name = graph.parameter(id).map_or("", |p| &p.name);
+            return Err(error(name, format!("is {wanted}, the value given is {found}")));
+        }
+        values.insert(graph.result(id), tensor.clone());
+    }
+    for &id in order.iter().filter(|&&id| graph.parameter(id).is_none()) {
+        let node = graph.node(id);
+        let operands: Vec<&Tensor> = node.operands.iter().map(|v| &values[v]).collect();
+        let results = node.op.get().evaluate(&operands, &node.types);
+        let results =
+            results.map_err(|m| error(&node.origin.path, format!("{}: {m}", node.op.get().name())))?;
+        for operand in &node.operands {
+            let left = uses.get_mut(operand).expect("counted above");
+            *left -= 1;
+            if *left == 0 {
+                values.remove(operand);
+            }
+        }
+        for (value, tensor) in graph.results(id).into_iter().zip(results) {
+            if uses.contains_key(&value) {
+                values.insert(value, tensor);
+            }
+        }
+    }
+    Ok(graph.outputs().iter().map(|output| values[&output.value].clone()).collect())
+}

@@ -1,0 +1,270 @@
+//! Elementwise operators: a scalar operation at every element of operands of equal extents.
+//!
+//! `max` and `min` propagate NaN (from the first operand that is one) and keep the second operand on ties; every
+//! other operation is that of [`ScalarOp::apply`].
+
+use super::*;
+use crate::definition::Element;
+use crate::scalar::{Comparison, Function, Scalar, ScalarOp};
+use crate::types::DType;
+
+/// A scalar operation at every element.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Elementwise {
+    /// The operation.
+    pub op: ScalarOp,
+}
+
+/// Every operation that a graph may apply, `Convert` and `Bitcast` aside.
+const OPS: [ScalarOp; 30] = {
+    use ScalarOp::*;
+    [
+        Neg,
+        Abs,
+        Sqrt,
+        Floor,
+        Ceil,
+        Trunc,
+        Round,
+        Not,
+        Add,
+        Sub,
+        Mul,
+        Div,
+        Rem,
+        Max,
+        Min,
+        And,
+        Or,
+        Xor,
+        Shl,
+        Shr,
+        ShrLogical,
+        MulHigh,
+        Fma,
+        Select,
+        Compare(Comparison::Eq),
+        Compare(Comparison::Ne),
+        Compare(Comparison::Lt),
+        Compare(Comparison::Le),
+        Compare(Comparison::Gt),
+        Compare(Comparison::Ge),
+    ]
+};
+
+impl Elementwise {
+    fn op_of(name: &str) -> Option<ScalarOp> {
+        let functions = Function::ALL.into_iter().map(ScalarOp::Function);
+        OPS.into_iter().chain(functions).find(|op| op.name() == name)
+    }
+
+    pub(super) fn has_name(name: &str) -> bool {
+        matches!(name, "convert" | "bitcast") || Elementwise::op_of(name).is_some()
+    }
+
+    pub(super) fn from_attributes(name: &str, attributes: &mut Attributes) -> Result<Elementwise, String> {
+        let mut to = || -> Result<DType, String> {
+            let to = attributes.name("to")?;
+            DType::from_name(&to).ok_or_else(|| format!("`{to}` is no element type"))
+        };
+        let op = match name {
+            "convert" => ScalarOp::Convert(to()?),
+            "bitcast" => ScalarOp::Bitcast(to()?),
+            name => Elementwise::op_of(name).ok_or_else(|| format!("no elementwise operator `{name}`"))?,
+        };
+        Ok(Elementwise { op })
+    }
+}
+
+impl From<ScalarOp> for Op {
+    fn from(op: ScalarOp) -> Op {
+        Op::Elementwise(Elementwise { op })
+    }
+}
+
+impl Operator for Elementwise {
+    fn name(&self) -> &'static str {
+        self.op.name()
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+        match self.op {
+            ScalarOp::Convert(to) | ScalarOp::Bitcast(to) => vec![("to", Attribute::name(to.name()))],
+            _ => Vec::new(),
+        }
+    }
+
+    fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
+        expect_operands(operands, self.op.arity())?;
+        if let Some(other) = operands.iter().find(|ty| ty.dims != operands[0].dims) {
+            return Err(format!("operands must have equal extents, found {} and {other}", operands[0]));
+        }
+        let dtypes: Vec<DType> = operands.iter().map(|ty| ty.dtype).collect();
+        Ok(vec![operands[0].with_dtype(self.op.result(&dtypes)?)])
+    }
+
+    fn gradient(&self, cx: &mut GradientCx) -> Gradient {
+        use ScalarOp::*;
+        let dy = cx.cotangent(0)?;
+        let (y, b) = (cx.results[0], &mut cx.b);
+        let x = cx.operands[0];
+        // The second and third operand, where there are any.
+        let (u, v) = (*cx.operands.get(1).unwrap_or(&x), *cx.operands.get(2).unwrap_or(&x));
+        if !b.ty(y).dtype.is_float() {
+            return Ok(vec![None; cx.operands.len()]);
+        }
+        let one = |dx| Ok(vec![Some(dx)]);
+        match self.op {
+            Neg => one(b.neg(dy)?),
+            Abs => {
+                let sign = b.sign(x)?;
+                one(b.mul(dy, sign)?)
+            }
+            Sqrt => {
+                let half = b.mul_scalar(dy, 0.5)?;
+                one(b.div(half, y)?)
+            }
+            Floor | Ceil | Trunc | Round => Ok(vec![None]),
+            Function(function) => function_gradient(function, cx, dy),
+            Add => Ok(vec![Some(dy), Some(dy)]),
+            Sub => Ok(vec![Some(dy), Some(b.neg(dy)?)]),
+            Mul => Ok(vec![Some(b.mul(dy, u)?), Some(b.mul(dy, x)?)]),
+            Div => {
+                let dx = b.div(dy, u)?;
+                let scaled = b.mul(dx, y)?;
+                Ok(vec![Some(dx), Some(b.neg(scaled)?)])
+            }
+            Rem => {
+                let quotient = b.div(x, u)?;
+                let whole = b.elementwise(Trunc, &[quotient])?;
+                let scaled = b.mul(dy, whole)?;
+                Ok(vec![Some(dy), Some(b.neg(scaled)?)])
+            }
+            Max | Min => {
+                // To the winner; the first on ties.
+                let comparison = if self.op == Max { Comparison::Ge } else { Comparison::Le };
+                let first = b.compare(comparison, x, u)?;
+                let zero = b.zeros_like(dy)?;
+                Ok(vec![Some(b.select(first, dy, zero)?), Some(b.select(first, zero, dy)?)])
+            }
+            Fma => Ok(vec![Some(b.mul(dy, u)?), Some(b.mul(dy, x)?), Some(dy)]),
+            Select => {
+                let zero = b.zeros_like(dy)?;
+                let (du, dv) = (b.select(x, dy, zero)?, b.select(x, zero, dy)?);
+                let _ = v;
+                Ok(vec![None, Some(du), Some(dv)])
+            }
+            Convert(_) => {
+                let dtype = b.ty(x).dtype;
+                if !dtype.is_float() {
+                    return Ok(vec![None]);
+                }
+                one(b.convert(dy, dtype)?)
+            }
+            Bitcast(_) => Err(GradientError::NotDifferentiable("a bitcast has no derivative".into())),
+            Not | And | Or | Xor | Shl | Shr | ShrLogical | MulHigh | Compare(_) => {
+                Ok(vec![None; cx.operands.len()])
+            }
+        }
+    }
+
+    fn definition(&self, operands: &[&Type], _: &[Type]) -> Vec<Definition> {
+        let rank = operands[0].rank();
+        let args: Vec<Element> = (0..operands.len()).map(|i| Element::same(i, rank)).collect();
+        let element = match self.op {
+            op @ (ScalarOp::Max | ScalarOp::Min) if operands[0].dtype.is_float() => {
+                let comparison = if op == ScalarOp::Max { Comparison::Gt } else { Comparison::Lt };
+                let better = Element::Op(ScalarOp::Compare(comparison), args.clone());
+                let nan =
+                    Element::Op(ScalarOp::Compare(Comparison::Ne), vec![args[0].clone(), args[0].clone()]);
+                let first = Element::Op(ScalarOp::Or, vec![better, nan]);
+                Element::Op(ScalarOp::Select, vec![first, args[0].clone(), args[1].clone()])
+            }
+            op => Element::Op(op, args),
+        };
+        vec![Definition::Element(element)]
+    }
+
+    fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
+        let mut args = vec![Scalar::Bool(false); operands.len()];
+        let tensor = Tensor::generate(&results[0], |i| {
+            for (arg, operand) in args.iter_mut().zip(operands) {
+                *arg = operand.get(i);
+            }
+            match (self.op, args.as_slice()) {
+                (ScalarOp::Max | ScalarOp::Min, [a, _]) if a.to_f64().is_nan() => *a,
+                (op, args) => op.apply(args),
+            }
+        });
+        Ok(vec![tensor])
+    }
+}
+
+/// The derivatives of the elementary functions.
+fn function_gradient(function: Function, cx: &mut GradientCx, dy: Value) -> Gradient {
+    let (x, y, b) = (cx.operands[0], cx.results[0], &mut cx.b);
+    let derivative = match function {
+        Function::Exp => y,
+        Function::Expm1 => b.add_scalar(y, 1.0)?,
+        Function::Log => return Ok(vec![Some(b.div(dy, x)?)]),
+        Function::Log1p => {
+            let shifted = b.add_scalar(x, 1.0)?;
+            return Ok(vec![Some(b.div(dy, shifted)?)]);
+        }
+        Function::Tanh => {
+            let square = b.mul(y, y)?;
+            b.scalar_sub(1.0, square)?
+        }
+        Function::Sigmoid => {
+            let rest = b.scalar_sub(1.0, y)?;
+            b.mul(y, rest)?
+        }
+        Function::Erf => {
+            // 2/sqrt(pi) e^(-x²)
+            let square = b.mul(x, x)?;
+            let negative = b.neg(square)?;
+            let gauss = b.function(Function::Exp, negative)?;
+            b.mul_scalar(gauss, std::f64::consts::FRAC_2_SQRT_PI)?
+        }
+        Function::Sin => b.function(Function::Cos, x)?,
+        Function::Cos => {
+            let sine = b.function(Function::Sin, x)?;
+            b.neg(sine)?
+        }
+        Function::Rsqrt => {
+            // -1/2 y³
+            let square = b.mul(y, y)?;
+            let cube = b.mul(square, y)?;
+            b.mul_scalar(cube, -0.5)?
+        }
+        Function::Lgamma => b.function(Function::Digamma, x)?,
+        Function::Digamma => {
+            let reason = "the derivative of digamma (trigamma) is not an operator";
+            return Err(GradientError::NotDifferentiable(reason.into()));
+        }
+        Function::ErfInv => {
+            // sqrt(pi)/2 e^(y²)
+            let square = b.mul(y, y)?;
+            let gauss = b.function(Function::Exp, square)?;
+            b.mul_scalar(gauss, 1.0 / std::f64::consts::FRAC_2_SQRT_PI)?
+        }
+        Function::Pow => {
+            // x^p: p x^(p-1) and ln(x) x^p; the latter is 0 where x is 0 and p is not negative, as in PyTorch.
+            let p = cx.operands[1];
+            let less = b.add_scalar(p, -1.0)?;
+            let lower = b.elementwise(ScalarOp::Function(Function::Pow), &[x, less])?;
+            let zero = b.zeros_like(x)?;
+            let flat = b.compare(Comparison::Eq, p, zero)?;
+            let slope = b.mul(p, lower)?;
+            let slope = b.select(flat, zero, slope)?;
+            let log = b.function(Function::Log, x)?;
+            let growth = b.mul(y, log)?;
+            let vanishing = b.compare(Comparison::Eq, x, zero)?;
+            let growing = b.compare(Comparison::Ge, p, zero)?;
+            let none = b.elementwise(ScalarOp::And, &[vanishing, growing])?;
+            let growth = b.select(none, zero, growth)?;
+            return Ok(vec![Some(b.mul(dy, slope)?), Some(b.mul(dy, growth)?)]);
+        }
+    };
+    Ok(vec![Some(b.mul(dy, derivative)?)])
+}

@@ -1,0 +1,159 @@
+//! The primitive operators: a closed set, each whole in one file.
+//!
+//! A file holds, in this order, the operator's struct with its attributes, its shape inference, its gradient, the
+//! definition of an element of its result, and its reference evaluation. [`Operator`] is what they share; [`Op`] is
+//! the enumeration of them, with the dispatch and nothing else.
+
+mod broadcast;
+mod constant;
+mod elementwise;
+mod fused;
+mod iota;
+mod parameter;
+mod reduce;
+mod reshape;
+
+pub use broadcast::Broadcast;
+pub use constant::Constant;
+pub use elementwise::Elementwise;
+pub use fused::Fused;
+pub use iota::Iota;
+pub use parameter::{Parameter, Role};
+pub use reduce::Reduce;
+pub use reshape::Reshape;
+
+use crate::attribute::{Attribute, Attributes};
+use crate::builder::Builder;
+use crate::definition::Definition;
+use crate::graph::{Graph, GraphError, Value};
+use crate::tensor::Tensor;
+use crate::types::Type;
+
+/// What an operator says of itself.
+pub trait Operator {
+    /// Its name in the text form.
+    fn name(&self) -> &'static str;
+
+    /// Its attributes in the text form, in order; those at their defaults may be left out.
+    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+        Vec::new()
+    }
+
+    /// The types of the results for operands of those types, or the rule that is broken, with what was found.
+    fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String>;
+
+    /// Builds the cotangents of the operands from those of the results.
+    fn gradient(&self, cx: &mut GradientCx) -> Gradient;
+
+    /// What an element of each result is. Types are those of a verified node.
+    fn definition(&self, operands: &[&Type], results: &[Type]) -> Vec<Definition>;
+
+    /// The results for those operands: the reference that everything else is compared with. Operands have the
+    /// types of a verified node.
+    fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String>;
+}
+
+/// The cotangents of the operands, `None` where no gradient flows (integers, indices, constants of the rule).
+pub type Gradient = Result<Vec<Option<Value>>, GradientError>;
+
+/// Why there is no gradient.
+#[derive(Clone, PartialEq, Debug)]
+pub enum GradientError {
+    /// The operator is not differentiable, with the reason.
+    NotDifferentiable(String),
+    /// A rule built an invalid node: a mistake in the rule.
+    Graph(GraphError),
+}
+
+impl From<GraphError> for GradientError {
+    fn from(error: GraphError) -> GradientError {
+        GradientError::Graph(error)
+    }
+}
+
+/// What a gradient rule sees.
+pub struct GradientCx<'a> {
+    /// Adds the nodes of the rule.
+    pub b: Builder<'a>,
+    /// The node's operands.
+    pub operands: &'a [Value],
+    /// The node's results.
+    pub results: &'a [Value],
+    /// The cotangents of the results; `None` counts as zero. At least one is there.
+    pub cotangents: &'a [Option<Value>],
+}
+
+impl GradientCx<'_> {
+    /// The cotangent of the first result, zeros if there is none.
+    pub fn cotangent(&mut self, result: usize) -> Result<Value, GraphError> {
+        match self.cotangents[result] {
+            Some(value) => Ok(value),
+            None => {
+                let ty = self.b.ty(self.results[result]).clone();
+                self.b.full(0.0, &ty)
+            }
+        }
+    }
+}
+
+macro_rules! operators {
+    ($($variant:ident),* $(,)?) => {
+        /// A primitive operator with its attributes.
+        #[derive(Clone, PartialEq, Debug)]
+        pub enum Op {
+            $(
+                #[doc = concat!("See [`", stringify!($variant), "`].")]
+                $variant($variant),
+            )*
+        }
+
+        impl Op {
+            /// What the operator says of itself.
+            pub fn get(&self) -> &dyn Operator {
+                match self {
+                    $(Op::$variant(op) => op,)*
+                }
+            }
+
+            /// The operator of that name with those attributes; `None` if there is none of that name.
+            pub fn from_attributes(name: &str, attributes: &mut Attributes) -> Option<Result<Op, String>> {
+                $(
+                    if $variant::has_name(name) {
+                        return Some($variant::from_attributes(name, attributes).map(Op::$variant));
+                    }
+                )*
+                None
+            }
+        }
+
+        $(
+            impl From<$variant> for Op {
+                fn from(op: $variant) -> Op {
+                    Op::$variant(op)
+                }
+            }
+        )*
+    };
+}
+
+operators! {
+    Parameter, Constant, Iota, Elementwise, Broadcast, Reshape, Reduce, Fused,
+}
+
+impl Op {
+    /// The sub-graphs of a region operator.
+    pub fn regions(&self) -> Vec<&Graph> {
+        match self {
+            Op::Fused(fused) => vec![&fused.body],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// An error unless there are `count` operands.
+pub(crate) fn expect_operands(operands: &[&Type], count: usize) -> Result<(), String> {
+    if operands.len() == count {
+        return Ok(());
+    }
+    Err(format!("takes {count} operand{}, found {}", if count == 1 { "" } else { "s" }, operands.len()))
+}
