@@ -257,7 +257,7 @@ impl Index {
 }
 
 impl fmt::Display for Index {
-    /// `3*i0 + i1 + (i2 / 4) - 1`; values print as `%n`.
+    /// `3*i0 + i1 + ((i2) / 4) - 1`; values print as `v0`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut first = true;
         for (atom, c) in &self.terms {
@@ -273,7 +273,7 @@ impl fmt::Display for Index {
             }
             match atom {
                 Atom::Var(var) => write!(f, "i{var}")?,
-                Atom::Value(value) => write!(f, "%{value}")?,
+                Atom::Value(value) => write!(f, "v{value}")?,
                 Atom::Div(inner, d) => write!(f, "(({inner}) / {d})")?,
                 Atom::Rem(inner, d) => write!(f, "(({inner}) % {d})")?,
             }

@@ -25,9 +25,12 @@
 //! - An accumulator has 1 or 32 lanes, which start at the identity of its operation. `accumulate` inside the strip
 //!   over `var` does `lane = combine(lane, value)` for lane `var mod lanes` (lane 0 outside strips, and for an
 //!   accumulator declared inside the strip, which belongs to one iteration). `finish` folds the lanes: for `half`
-//!   in 16, 8, 4, 2, 1: `lane[i] = combine(lane[i], lane[i + half])` for `i < half`; the result is `lane[0]`.
+//!   in 16, 8, 4, 2, 1: `lane[i] = combine(lane[i], lane[i + half])` for `i < half`; the result is `lane[0]`. The accumulator itself
+//!   stays as it is: it may be added to, and finished, again (a running sum).
 //! - A tile computes, for each element of C, one chain of fused multiply-adds in the lexicographic order of its
 //!   reduction loops, starting from +0 or from the element's old value.
+
+pub mod interpret;
 
 use crate::index::{Index, Var};
 use crate::scalar::{Scalar, ScalarOp};

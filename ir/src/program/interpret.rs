@@ -1,0 +1,304 @@
+//! The exact interpreter of kernel programs: the oracle that every emitter must equal to the bit.
+//!
+//! It follows the program's documentation to the letter: grid points, loops and strips run one iteration after the
+//! other, scalars go through [`ScalarOp::apply`](crate::scalar::ScalarOp::apply), tiles are chains of fused
+//! multiply-adds. Every access is checked, and memory that nothing has written yet is all ones (NaN in floats, -1
+//! in integers, no valid `bool`), so that a program that reads too early does not go unnoticed. Planned arena
+//! buffers share one block of bytes, so mistakes of the memory planner show as well.
+//!
+//! Kernels are first resolved into [`code::Code`] (slots instead of ids), then run.
+
+mod code;
+mod execute;
+mod memory;
+mod tile;
+
+use std::fmt;
+
+use self::code::Code;
+use self::execute::{Binding, execute};
+use self::memory::Memory;
+use super::{Arg, Buffer, Call, Kernel, Place, Program, Step};
+use crate::scalar::Scalar;
+use crate::tensor::Tensor;
+
+/// Why a program could not be run: what was expected, and what was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Error {
+    /// The reason.
+    pub message: String,
+}
+
+impl Error {
+    fn new(message: impl Into<String>) -> Error {
+        Error { message: message.into() }
+    }
+
+    fn within(self, place: impl fmt::Display) -> Error {
+        Error { message: format!("{place}: {}", self.message) }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// In which order the points of a grid run. A valid program gives the same bits for either.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum GridOrder {
+    /// First to last.
+    #[default]
+    Forward,
+    /// Last to first.
+    Reverse,
+}
+
+/// A program made ready to run, any number of times.
+pub struct Interpreter<'p> {
+    program: &'p Program,
+    kernels: Vec<Code>,
+    homes: Homes,
+    order: GridOrder,
+}
+
+/// Runs a program once: [`Interpreter::run`].
+pub fn run(program: &Program, inputs: &[Tensor], state: &mut [Tensor]) -> Result<Vec<Tensor>, Error> {
+    Interpreter::new(program)?.run(inputs, state)
+}
+
+/// Runs one kernel with each parameter on a tensor of its own, which must have the parameter's element type and
+/// at least its number of elements.
+pub fn run_kernel(kernel: &Kernel, tensors: &mut [Tensor]) -> Result<(), Error> {
+    let args: Vec<Arg> = (0..tensors.len() as u32)
+        .map(|i| Arg { buffer: super::BufferId(i), offset: 0, strides: Vec::new() })
+        .collect();
+    run_kernel_on(kernel, tensors, &args)
+}
+
+/// Runs one kernel with its parameters anywhere inside `tensors`: argument buffers are positions in `tensors`.
+pub fn run_kernel_on(kernel: &Kernel, tensors: &mut [Tensor], args: &[Arg]) -> Result<(), Error> {
+    let code = Code::new(kernel)?;
+    let mut memory = Memory::default();
+    let mut buffers = Vec::with_capacity(tensors.len());
+    for tensor in tensors.iter() {
+        let home = memory.allocate(tensor.ty().bytes());
+        memory.write_tensor(home, tensor);
+        buffers.push((home, tensor.ty()));
+    }
+    let find = |arg: &Arg| buffers.get(arg.buffer.0 as usize).map(|(home, ty)| (*home, ty));
+    let bindings = bind(&code, args, find, &[])?;
+    execute(&code, &bindings, &mut memory, GridOrder::Forward)?;
+    for (tensor, (home, _)) in tensors.iter_mut().zip(&buffers) {
+        memory.read_tensor(*home, tensor)?;
+    }
+    Ok(())
+}
+
+/// Where buffers lie: (space of [`Memory`], first byte), and how many bytes each space has.
+struct Homes {
+    buffers: Vec<memory::Home>,
+    spaces: Vec<usize>,
+}
+
+impl Homes {
+    /// Planned arena and prepared buffers share a space; every other buffer has its own.
+    fn new(program: &Program) -> Result<Homes, Error> {
+        let mut spaces = vec![program.arena_bytes, program.prepared_bytes];
+        let mut buffers = Vec::with_capacity(program.buffers.len());
+        for (id, buffer) in program.buffers.iter().enumerate() {
+            buffer.ty.check_size().map_err(|e| Error::new(format!("buffer %{id}: {e}")))?;
+            let (shared, offset) = match buffer.place {
+                Place::Arena(offset) if program.arena_bytes > 0 => (Some(0), offset),
+                Place::Prepared(offset) if program.prepared_bytes > 0 => (Some(1), offset),
+                _ => (None, None),
+            };
+            let Some(space) = shared else {
+                spaces.push(buffer.ty.bytes());
+                buffers.push(memory::Home { space: spaces.len() - 1, start: 0 });
+                continue;
+            };
+            let size = spaces[space];
+            match offset {
+                Some(start) if start.checked_add(buffer.ty.bytes()).is_some_and(|end| end <= size) => {
+                    buffers.push(memory::Home { space, start });
+                }
+                _ => {
+                    return Err(Error::new(format!(
+                        "buffer %{id} \"{}\" of {} bytes is at {offset:?} of {size} planned bytes",
+                        buffer.name,
+                        buffer.ty.bytes()
+                    )));
+                }
+            }
+        }
+        Ok(Homes { buffers, spaces })
+    }
+}
+
+impl<'p> Interpreter<'p> {
+    /// Resolves all kernels; an error where the program is not valid.
+    pub fn new(program: &'p Program) -> Result<Interpreter<'p>, Error> {
+        let kernels = program.kernels.iter().map(Code::new).collect::<Result<_, _>>()?;
+        Ok(Interpreter { program, kernels, homes: Homes::new(program)?, order: GridOrder::Forward })
+    }
+
+    /// With another order of grid points.
+    pub fn with_order(self, order: GridOrder) -> Interpreter<'p> {
+        Interpreter { order, ..self }
+    }
+
+    /// Runs `prepare`, then the schedule. Tensors are in the order of the buffers with that place: `inputs` of the
+    /// inputs, `state` of all state (changed in place where it is updated, untouched on error), the result of the
+    /// outputs.
+    pub fn run(&self, inputs: &[Tensor], state: &mut [Tensor]) -> Result<Vec<Tensor>, Error> {
+        let mut memory = Memory::new(&self.homes.spaces);
+        self.fill(&mut memory, inputs, state)?;
+        self.steps(&self.program.prepare, &mut Vec::new(), &mut memory)
+            .map_err(|e| e.within("while preparing"))?;
+        memory.forget(0);
+        self.steps(&self.program.schedule, &mut Vec::new(), &mut memory)?;
+
+        let mut updated: Vec<Tensor> = Vec::new();
+        let mut outputs = Vec::new();
+        for (buffer, home) in self.program.buffers.iter().zip(&self.homes.buffers) {
+            let target = match buffer.place {
+                Place::Output => &mut outputs,
+                Place::State { .. } => &mut updated,
+                _ => continue,
+            };
+            let mut tensor = Tensor::zeros(&buffer.ty);
+            memory.read_tensor(*home, &mut tensor).map_err(|e| e.within(quoted(buffer)))?;
+            target.push(tensor);
+        }
+        for (old, new) in state.iter_mut().zip(updated) {
+            *old = new;
+        }
+        Ok(outputs)
+    }
+
+    /// Copies inputs, state and constants to their places.
+    fn fill(&self, memory: &mut Memory, inputs: &[Tensor], state: &[Tensor]) -> Result<(), Error> {
+        let (mut next_input, mut next_state) = (inputs.iter(), state.iter());
+        for (buffer, home) in self.program.buffers.iter().zip(&self.homes.buffers) {
+            let tensor = match &buffer.place {
+                Place::Input { .. } => next_input.next(),
+                Place::State { .. } => next_state.next(),
+                Place::Constant(tensor) => Some(tensor),
+                Place::Output | Place::Prepared(_) | Place::Arena(_) => continue,
+            };
+            let Some(tensor) = tensor else {
+                return Err(Error::new(format!("no tensor is given for {}", quoted(buffer))));
+            };
+            if tensor.ty() != buffer.ty {
+                return Err(Error::new(format!(
+                    "{} is {}, but a tensor of type {} is given",
+                    quoted(buffer),
+                    buffer.ty,
+                    tensor.ty()
+                )));
+            }
+            if let Place::Input { range: Some((low, high)) } = buffer.place {
+                let outside = |&i: &usize| !(low..=high).contains(&tensor.get(i).to_i64());
+                if let Some(i) = (0..tensor.elements()).find(outside) {
+                    return Err(Error::new(format!(
+                        "{} must lie in {low}..={high}, but element {i} is {}",
+                        quoted(buffer),
+                        tensor.get(i).to_i64()
+                    )));
+                }
+            }
+            memory.write_tensor(*home, tensor);
+        }
+        let left = (next_input.count(), next_state.count());
+        if left != (0, 0) {
+            return Err(Error::new(format!(
+                "{} inputs and {} state tensors too many are given",
+                left.0, left.1
+            )));
+        }
+        Ok(())
+    }
+
+    /// Runs steps inside schedule loops whose iteration numbers are `at`.
+    fn steps(&self, steps: &[Step], at: &mut Vec<usize>, memory: &mut Memory) -> Result<(), Error> {
+        for (i, step) in steps.iter().enumerate() {
+            match step {
+                Step::Call(call) => self
+                    .call(call, at, memory)
+                    .map_err(|e| e.within(format_args!("call {i} ({})", call.origin)))?,
+                Step::Loop { extent, body } => {
+                    for t in 0..*extent {
+                        at.push(t);
+                        self.steps(body, at, memory)
+                            .map_err(|e| e.within(format_args!("step {i}, iteration {t}")))?;
+                        at.pop();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn call(&self, call: &Call, at: &[usize], memory: &mut Memory) -> Result<(), Error> {
+        let code = self
+            .kernels
+            .get(call.kernel.0 as usize)
+            .ok_or_else(|| Error::new(format!("no kernel has number {}", call.kernel.0)))?;
+        let find = |arg: &Arg| {
+            let id = arg.buffer.0 as usize;
+            Some((*self.homes.buffers.get(id)?, &self.program.buffers[id].ty))
+        };
+        let bindings = bind(code, &call.args, find, at)?;
+        execute(code, &bindings, memory, self.order)
+    }
+}
+
+fn quoted(buffer: &Buffer) -> String {
+    format!("buffer \"{}\"", buffer.name)
+}
+
+/// The bytes that each parameter stands for, checked against the argument's buffer.
+fn bind<'b>(
+    code: &Code,
+    args: &[Arg],
+    find: impl Fn(&Arg) -> Option<(memory::Home, &'b crate::Type)>,
+    at: &[usize],
+) -> Result<Vec<Binding>, Error> {
+    let place = |e: Error| e.within(format_args!("kernel @{}", code.name));
+    if args.len() != code.params.len() {
+        let message = format!("{} parameters, but {} arguments", code.params.len(), args.len());
+        return Err(place(Error::new(message)));
+    }
+    let one = |(i, (arg, param)): (usize, (&Arg, &super::Param))| {
+        let (home, ty) = find(arg).ok_or_else(|| {
+            Error::new(format!("p{i} is given buffer %{}, which is not there", arg.buffer.0))
+        })?;
+        if ty.dtype != param.dtype {
+            return Err(Error::new(format!("p{i} is {}, but its argument is {ty}", param.dtype)));
+        }
+        let start =
+            arg.strides.iter().zip(at).try_fold(arg.offset as i64, |sum, (stride, &t)| {
+                sum.checked_add(stride.checked_mul(t as i64)?)
+            });
+        let start = start.and_then(|s| usize::try_from(s).ok());
+        match start {
+            Some(start) if start.checked_add(param.len).is_some_and(|end| end <= ty.elements()) => {
+                Ok(Binding { space: home.space, start: home.start + start * ty.dtype.size() })
+            }
+            _ => Err(Error::new(format!(
+                "p{i} has {} elements from {start:?} on, but its argument is {ty}",
+                param.len
+            ))),
+        }
+    };
+    args.iter().zip(&code.params).enumerate().map(one).collect::<Result<_, _>>().map_err(place)
+}
+
+/// What memory that nothing has written holds, seen through a type; `None` for `bool`, where it is no value.
+pub fn unwritten(dtype: crate::DType) -> Option<Scalar> {
+    memory::decode(dtype, &[memory::UNWRITTEN; 8])
+}

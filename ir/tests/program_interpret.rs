@@ -1,0 +1,270 @@
+//! The kernel program's interpreter against results worked out by hand.
+
+use brolga_ir::index::Index;
+use brolga_ir::program::interpret::{Interpreter, run, run_kernel};
+use brolga_ir::program::*;
+use brolga_ir::scalar::{Scalar, ScalarOp};
+use brolga_ir::{DType, Tensor, Type};
+
+fn param(dtype: DType, len: usize, access: Access) -> Param {
+    Param { dtype, len, access }
+}
+
+fn load(id: u32, dtype: DType, param: usize, index: Index) -> Stmt {
+    Stmt::Let { id: ValueId(id), dtype, expr: Expr::Load { param, index, guard: None } }
+}
+
+fn op(id: u32, dtype: DType, op: ScalarOp, operands: &[u32]) -> Stmt {
+    let operands = operands.iter().map(|&v| ValueId(v)).collect();
+    Stmt::Let { id: ValueId(id), dtype, expr: Expr::Op(op, operands) }
+}
+
+fn store(param: usize, index: Index, value: u32) -> Stmt {
+    Stmt::Store { param, index, value: ValueId(value) }
+}
+
+fn kernel(name: &str, params: Vec<Param>, grid: &[usize], body: Vec<Stmt>) -> Kernel {
+    Kernel { name: name.into(), params, grid: grid.into(), body }
+}
+
+/// `y[i] = x[i] + x[i]`, in place or not.
+fn double(len: usize) -> Kernel {
+    let i = Index::var(0);
+    kernel(
+        "double",
+        vec![param(DType::F32, len, Access::Read), param(DType::F32, len, Access::Write)],
+        &[],
+        vec![Stmt::Strip {
+            var: 0,
+            extent: len,
+            body: vec![
+                load(0, DType::F32, 0, i.clone()),
+                op(1, DType::F32, ScalarOp::Add, &[0, 0]),
+                store(1, i, 1),
+            ],
+        }],
+    )
+}
+
+/// A sum over 70 elements with that many lanes.
+fn sum(lanes: u32) -> Kernel {
+    let body =
+        vec![load(0, DType::F32, 0, Index::var(0)), Stmt::Accumulate { acc: AccId(0), value: ValueId(0) }];
+    kernel(
+        "sum",
+        vec![param(DType::F32, 70, Access::Read), param(DType::F32, 1, Access::Write)],
+        &[],
+        vec![
+            Stmt::Declare { acc: AccId(0), dtype: DType::F32, combine: Combine::Add, lanes },
+            Stmt::Strip { var: 0, extent: 70, body },
+            Stmt::Finish { id: ValueId(1), acc: AccId(0) },
+            store(1, Index::constant(0), 1),
+        ],
+    )
+}
+
+#[test]
+fn lanes_and_their_tree_decide_the_bits_of_a_sum() {
+    let x: Vec<f32> = (0..70).map(|i| 1.0 / (i as f32 + 0.7)).collect();
+    let mut tensors = [Tensor::f32([70], x.clone()), Tensor::f32([1], [0.0])];
+    run_kernel(&sum(1), &mut tensors).unwrap();
+    let chain = x.iter().fold(0.0, |sum, x| sum + x);
+    assert_eq!(tensors[1], Tensor::f32([1], [chain]));
+
+    let mut lanes = [0f32; 32];
+    for (i, x) in x.iter().enumerate() {
+        lanes[i % 32] += x;
+    }
+    for half in [16, 8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+    }
+    run_kernel(&sum(32), &mut tensors).unwrap();
+    assert_eq!(tensors[1], Tensor::f32([1], [lanes[0]]));
+    assert_ne!(chain, lanes[0], "the two orders should differ on this input");
+}
+
+fn tile(m: usize, n: usize, reduce: Vec<TileLoop>, rows: [i64; 2], zero: bool) -> Stmt {
+    let panel = |param, row| Panel { param, index: Index::constant(0), row };
+    let (a, b, c) = (panel(0, rows[0]), panel(1, 0), panel(2, rows[1]));
+    Stmt::Tile(Tile { dtype: DType::F32, m, n, reduce, a, b, c, zero })
+}
+
+#[test]
+fn a_tile_is_a_chain_of_fused_multiply_adds() {
+    let (m, n, k) = (3, 5, 7);
+    let value = |i: usize| ((i * 37 % 23) as f32 - 11.0) / 7.0;
+    let a: Vec<f32> = (0..m * k).map(value).collect();
+    let b: Vec<f32> = (0..k * n).map(|i| value(i + 5)).collect();
+    for (zero, reduce) in [
+        (true, vec![TileLoop { extent: k, a: 1, b: n as i64 }]),
+        // 7 = 1 * 7 in two loops, and an accumulating C.
+        (false, vec![TileLoop { extent: 1, a: 99, b: 99 }, TileLoop { extent: k, a: 1, b: n as i64 }]),
+    ] {
+        let params = vec![
+            param(DType::F32, m * k, Access::Read),
+            param(DType::F32, k * n, Access::Read),
+            param(DType::F32, m * n, Access::ReadWrite),
+        ];
+        let kernel = kernel("matmul", params, &[], vec![tile(m, n, reduce, [k as i64, n as i64], zero)]);
+        let old: Vec<f32> = (0..m * n).map(|i| value(i + 3)).collect();
+        let mut tensors = [
+            Tensor::f32([m, k], a.clone()),
+            Tensor::f32([k, n], b.clone()),
+            Tensor::f32([m, n], old.clone()),
+        ];
+        run_kernel(&kernel, &mut tensors).unwrap();
+        let expected = Tensor::generate(&Type::new(DType::F32, [m, n]), |e| {
+            let start = if zero { 0.0 } else { old[e] };
+            Scalar::F32((0..k).fold(start, |sum, l| a[e / n * k + l].mul_add(b[l * n + e % n], sum)))
+        });
+        assert_eq!(tensors[2], expected);
+    }
+}
+
+#[test]
+fn a_tile_without_points_stores_zero_or_leaves_c_alone() {
+    for (zero, expected) in [(true, 0.0), (false, 4.0)] {
+        let params = vec![
+            param(DType::F32, 0, Access::Read),
+            param(DType::F32, 0, Access::Read),
+            param(DType::F32, 2, Access::ReadWrite),
+        ];
+        let body = vec![tile(1, 2, vec![TileLoop { extent: 0, a: 1, b: 2 }], [0, 2], zero)];
+        let mut tensors = [Tensor::f32([0], []), Tensor::f32([0], []), Tensor::f32([2], [4.0, 4.0])];
+        run_kernel(&kernel("empty", params, &[], body), &mut tensors).unwrap();
+        assert_eq!(tensors[2], Tensor::f32([2], [expected, expected]));
+    }
+}
+
+fn buffer(name: &str, ty: Type, place: Place) -> Buffer {
+    Buffer { name: name.into(), ty, place }
+}
+
+fn call(kernel: u32, args: &[(u32, usize, &[i64])]) -> Step {
+    let args = args
+        .iter()
+        .map(|&(b, offset, strides)| Arg { buffer: BufferId(b), offset, strides: strides.into() })
+        .collect();
+    Step::Call(Call { kernel: KernelId(kernel), args, origin: "layer".into() })
+}
+
+#[test]
+fn schedule_loops_move_arguments() {
+    // y[t] = 2 x[t] row by row, rows of y in reverse order.
+    let ty = Type::new(DType::F32, [3, 2]);
+    let program = Program {
+        name: "rows".into(),
+        buffers: vec![buffer("x", ty.clone(), Place::Input { range: None }), buffer("y", ty, Place::Output)],
+        kernels: vec![double(2)],
+        schedule: vec![Step::Loop { extent: 3, body: vec![call(0, &[(0, 0, &[2]), (1, 4, &[-2])])] }],
+        ..Program::default()
+    };
+    let x = Tensor::f32([3, 2], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let y = run(&program, &[x], &mut []).unwrap();
+    assert_eq!(y, [Tensor::f32([3, 2], [10.0, 12.0, 6.0, 8.0, 2.0, 4.0])]);
+}
+
+/// x -> a -> b -> y through two arena buffers.
+fn through_the_arena(a: Option<usize>, b: Option<usize>, arena_bytes: usize) -> Program {
+    let ty = Type::new(DType::F32, [4]);
+    Program {
+        name: "chain".into(),
+        buffers: vec![
+            buffer("x", ty.clone(), Place::Input { range: None }),
+            buffer("a", ty.clone(), Place::Arena(a)),
+            buffer("b", ty.clone(), Place::Arena(b)),
+            buffer("y", ty, Place::Output),
+        ],
+        kernels: vec![double(4)],
+        schedule: vec![
+            call(0, &[(0, 0, &[]), (1, 0, &[])]),
+            call(0, &[(0, 0, &[]), (2, 0, &[])]),
+            call(0, &[(1, 0, &[]), (3, 0, &[])]),
+        ],
+        arena_bytes,
+        ..Program::default()
+    }
+}
+
+#[test]
+fn planned_buffers_share_the_arena() {
+    let x = [Tensor::f32([4], [1.0, 2.0, 3.0, 4.0])];
+    let good = [Tensor::f32([4], [4.0, 8.0, 12.0, 16.0])];
+    assert_eq!(run(&through_the_arena(None, None, 0), &x, &mut []).unwrap(), good);
+    assert_eq!(run(&through_the_arena(Some(0), Some(64), 128), &x, &mut []).unwrap(), good);
+    // A plan that lets b overwrite the second half of a shows in the result.
+    let bad = run(&through_the_arena(Some(0), Some(8), 128), &x, &mut []).unwrap();
+    assert_eq!(bad, [Tensor::f32([4], [4.0, 8.0, 4.0, 8.0])]);
+}
+
+#[test]
+fn memory_that_was_never_written_is_nan() {
+    let mut program = through_the_arena(None, None, 0);
+    program.schedule.remove(0);
+    let y = run(&program, &[Tensor::f32([4], [1.0; 4])], &mut []).unwrap();
+    assert!((0..4).all(|i| y[0].get(i).to_f64().is_nan()));
+}
+
+#[test]
+fn state_is_updated_and_prepared_values_are_made_first() {
+    let ty = Type::new(DType::F32, [2]);
+    let program = Program {
+        name: "step".into(),
+        buffers: vec![
+            buffer("w", ty.clone(), Place::State { updated: true }),
+            buffer("packed", ty.clone(), Place::Prepared(None)),
+            buffer("c", ty.clone(), Place::Constant(Tensor::f32([2], [7.0, 8.0]))),
+            buffer("y", ty.clone(), Place::Output),
+            buffer("z", ty, Place::Output),
+        ],
+        kernels: vec![double(2)],
+        prepare: vec![call(0, &[(0, 0, &[]), (1, 0, &[])])],
+        schedule: vec![
+            call(0, &[(1, 0, &[]), (0, 0, &[])]),
+            call(0, &[(0, 0, &[]), (3, 0, &[])]),
+            call(0, &[(2, 0, &[]), (4, 0, &[])]),
+        ],
+        ..Program::default()
+    };
+    let interpreter = Interpreter::new(&program).unwrap();
+    let mut state = [Tensor::f32([2], [1.0, 3.0])];
+    let y = interpreter.run(&[], &mut state).unwrap();
+    assert_eq!(state, [Tensor::f32([2], [4.0, 12.0])]);
+    assert_eq!(y, [Tensor::f32([2], [8.0, 24.0]), Tensor::f32([2], [14.0, 16.0])]);
+    interpreter.run(&[], &mut state).unwrap();
+    assert_eq!(state, [Tensor::f32([2], [16.0, 48.0])]);
+}
+
+#[test]
+fn accesses_outside_a_parameter_are_errors_with_their_place() {
+    // Gathers x[v] for an index v that only the run knows; a guard protects the second element.
+    let body = vec![
+        load(0, DType::I32, 0, Index::var(0)),
+        load(1, DType::F32, 1, Index::value(0)),
+        store(2, Index::var(0), 1),
+    ];
+    let params = vec![
+        param(DType::I32, 2, Access::Read),
+        param(DType::F32, 3, Access::Read),
+        param(DType::F32, 2, Access::Write),
+    ];
+    let gather = kernel("gather", params, &[2], body);
+    let mut tensors =
+        [Tensor::i32([2], [2, 5]), Tensor::f32([3], [1.0, 2.0, 3.0]), Tensor::f32([2], [0.0, 0.0])];
+    let error = run_kernel(&gather, &mut tensors).unwrap_err();
+    assert_eq!(error.message, "kernel @gather: load of p1[5], which has 3 elements, at i0 = 1");
+
+    let mut guarded = gather.clone();
+    let bound = Stmt::Let { id: ValueId(2), dtype: DType::I32, expr: Expr::Constant(Scalar::I32(3)) };
+    let inside = op(3, DType::Bool, ScalarOp::Compare(brolga_ir::scalar::Comparison::Lt), &[0, 2]);
+    guarded.body.splice(1..1, [bound, inside]);
+    guarded.body[3] = Stmt::Let {
+        id: ValueId(1),
+        dtype: DType::F32,
+        expr: Expr::Load { param: 1, index: Index::value(0), guard: Some(ValueId(3)) },
+    };
+    run_kernel(&guarded, &mut tensors).unwrap();
+    assert_eq!(tensors[2], Tensor::f32([2], [3.0, 0.0]));
+}
