@@ -1,6 +1,7 @@
 //! Where training gets its batches from.
 
 use crate::error::Result;
+use crate::random::{Purpose, Random};
 use crate::tensor::{DType, TensorMut};
 
 /// One thing that a data set can supply for every sample, such as `image` or `label`.
@@ -34,6 +35,13 @@ pub struct Request<'a> {
     pub seed: u64,
     /// The epoch, from 0; always 0 for validation.
     pub epoch: u64,
+}
+
+impl Request<'_> {
+    /// Random numbers for the augmentation of the sample at this place of the batch.
+    pub fn random(&self, place: usize) -> Random {
+        Random::new(self.seed, Purpose::Augment, self.epoch as u32, self.indices[place] as u32)
+    }
 }
 
 /// A data set.

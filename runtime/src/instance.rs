@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result, nearest_hint};
 use crate::executable::Executable;
 use crate::manifest::{IndexRange, Input};
 use crate::state::State;
-use crate::tensor::{ALIGNMENT, AlignedBytes, DType, Tensor, TensorMut, TensorRef, type_name};
+use crate::tensor::{ALIGNMENT, AlignedBytes, DType, Tensor, TensorMut, TensorRef, check_bools, type_name};
 use crate::threads::Threads;
 
 /// Runs an [`Executable`]. Each concurrent run needs its own instance; they share the executable.
@@ -91,11 +91,19 @@ impl Instance {
         outputs: &mut [TensorMut<'_>],
     ) -> Result<()> {
         self.call(state, inputs, outputs)?;
-        for (slot, at) in self.executable.manifest().state.iter().zip(&self.slots) {
-            if slot.updated {
-                state.touch(*at);
-            }
-        }
+        self.touch(state);
+        Ok(())
+    }
+
+    /// [`run`](Instance::run) with owned tensors, whose memory is always aligned.
+    pub fn run_tensors(
+        &mut self,
+        state: &mut State,
+        inputs: &[Tensor],
+        outputs: &mut [Tensor],
+    ) -> Result<()> {
+        self.call(state, inputs, outputs)?;
+        self.touch(state);
         Ok(())
     }
 
@@ -158,8 +166,19 @@ impl Instance {
         Ok(outputs)
     }
 
+    /// Marks the slots that a run has updated as changed.
+    fn touch(&self, state: &mut State) {
+        let slots = self.executable.manifest().state.iter().zip(&self.slots);
+        slots.filter(|(slot, _)| slot.updated).for_each(|(_, at)| state.touch(*at));
+    }
+
     /// Checks everything, prepares where needed, and runs. `state` is exclusive if the entry updates any.
-    fn call(&mut self, state: &State, inputs: &[TensorRef<'_>], outputs: &mut [TensorMut<'_>]) -> Result<()> {
+    fn call<I: Readable, O: Writable>(
+        &mut self,
+        state: &State,
+        inputs: &[I],
+        outputs: &mut [O],
+    ) -> Result<()> {
         let executable = &*self.executable;
         let manifest = executable.manifest();
         if state.layout() != self.layout {
@@ -172,6 +191,7 @@ impl Instance {
         check_count("inputs", &manifest.entry, manifest.inputs.len(), inputs.len())?;
         check_count("outputs", &manifest.entry, manifest.outputs.len(), outputs.len())?;
         for (expected, found) in manifest.inputs.iter().zip(inputs) {
+            let found = &found.readable();
             check_type(
                 "input",
                 &expected.name,
@@ -180,7 +200,8 @@ impl Instance {
             )?;
             check_values(expected, found)?;
         }
-        for (expected, found) in manifest.outputs.iter().zip(&*outputs) {
+        for (expected, found) in manifest.outputs.iter().zip(&mut *outputs) {
+            let found = found.writable();
             let has = (found.dtype(), found.dims());
             check_type("output", &expected.name, (expected.dtype, &expected.dims), has)?;
         }
@@ -193,9 +214,7 @@ impl Instance {
         let (of_inputs, of_outputs) = others.split_at_mut(inputs.len());
         for (base, at) in of_state.iter_mut().zip(&self.slots) {
             let slot = &state.slots()[*at];
-            if slot.tensor().dtype() == DType::Bool {
-                check_bools("state", slot.name(), slot.tensor().bytes())?;
-            }
+            slot.tensor().check_bools().map_err(|e| e.within(format!("state `{}`", slot.name())))?;
             *base = slot.tensor().base();
             version = version.max(state.version(*at));
         }
@@ -214,9 +233,10 @@ impl Instance {
         let of_outputs = &mut self.bases[BASE_STATE + self.slots.len()..];
         let (of_inputs, of_outputs) = of_outputs.split_at_mut(inputs.len());
         for (base, input) in of_inputs.iter_mut().zip(inputs) {
-            *base = input.bytes().as_ptr().cast_mut();
+            *base = input.readable().bytes().as_ptr().cast_mut();
         }
         for ((base, output), stand_in) in of_outputs.iter_mut().zip(&mut *outputs).zip(&mut self.stand_ins) {
+            let mut output = output.writable();
             *base = output.bytes_mut().as_mut_ptr();
             if !(*base as usize).is_multiple_of(ALIGNMENT) {
                 if stand_in.len() != output.bytes().len() {
@@ -230,11 +250,46 @@ impl Instance {
         // belong to `self`; inputs and outputs are borrowed for the call and do not overlap.
         unsafe { enter(executable.entry(), &self.bases, &self.threads, manifest.parallel) };
         for (output, stand_in) in outputs.iter_mut().zip(&self.stand_ins) {
+            let mut output = output.writable();
             if !(output.bytes().as_ptr() as usize).is_multiple_of(ALIGNMENT) {
                 output.bytes_mut().copy_from_slice(stand_in);
             }
         }
         Ok(())
+    }
+}
+
+/// What a run can read its inputs from.
+trait Readable {
+    fn readable(&self) -> TensorRef<'_>;
+}
+
+impl Readable for TensorRef<'_> {
+    fn readable(&self) -> TensorRef<'_> {
+        *self
+    }
+}
+
+impl Readable for Tensor {
+    fn readable(&self) -> TensorRef<'_> {
+        self.view()
+    }
+}
+
+/// What a run can write its outputs to.
+trait Writable {
+    fn writable(&mut self) -> TensorMut<'_>;
+}
+
+impl Writable for TensorMut<'_> {
+    fn writable(&mut self) -> TensorMut<'_> {
+        self.reborrow()
+    }
+}
+
+impl Writable for Tensor {
+    fn writable(&mut self) -> TensorMut<'_> {
+        self.view_mut()
     }
 }
 
@@ -267,9 +322,7 @@ fn check_type(what: &str, name: &str, expected: (DType, &[usize]), found: (DType
 
 /// Checks what compiled code relies on: indices inside their range, bools 0 or 1.
 fn check_values(input: &Input, tensor: &TensorRef<'_>) -> Result<()> {
-    if input.dtype == DType::Bool {
-        return check_bools("input", &input.name, tensor.bytes());
-    }
+    check_bools(input.dtype, tensor.bytes()).map_err(|e| e.within(format!("input `{}`", input.name)))?;
     let Some(range) = input.range else { return Ok(()) };
     // Chunks are whole elements, since the length of the tensor was checked.
     match input.dtype {
@@ -292,15 +345,6 @@ fn check_range<const N: usize>(
     let message = format!(
         "input `{}` at {place} is {found}, but only values from {low} to {high} are allowed",
         input.name
-    );
-    Err(Error::new(ErrorKind::Range, message))
-}
-
-fn check_bools(what: &str, name: &str, bytes: &[u8]) -> Result<()> {
-    let Some(at) = bytes.iter().position(|b| *b > 1) else { return Ok(()) };
-    let message = format!(
-        "element {at} of the bool {what} `{name}` is the byte {}, but only 0 and 1 are allowed",
-        bytes[at]
     );
     Err(Error::new(ErrorKind::Range, message))
 }

@@ -4,16 +4,30 @@
 //! an [`Instance`] binds it to a [`State`] and [`Threads`], and runs it. Compiled code sees nothing but its
 //! [`ArgumentBlock`].
 
+#[cfg(target_endian = "big")]
+compile_error!(
+    "tensors are written to files as they lie in memory, which the formats define as little-endian"
+);
+
+mod atomic;
 mod block;
+mod checkpoint;
 mod control;
 mod data;
 mod error;
 mod executable;
+mod feed;
 mod instance;
+mod log;
 mod manifest;
+mod npz;
+mod random;
 mod state;
 mod tensor;
+mod tensor_file;
 mod threads;
+mod train;
+mod weights;
 
 pub use block::{
     ArgumentBlock, BASE_ARENA, BASE_CONSTANTS, BASE_PREPARED, BASE_STATE, EntryFn, KernelFn, ParallelForFn,
@@ -22,10 +36,18 @@ pub use block::{
 pub use data::{Batches, Field, Request, Split};
 pub use error::{Error, ErrorKind, Result};
 pub use executable::{Executable, cpu_has};
+pub use feed::{Evaluation, Metrics, evaluate};
 pub use instance::Instance;
 pub use manifest::{IndexRange, Input, Manifest, Output, StateSlot};
+pub use npz::{read_tensors, write_tensors};
+pub use random::{Purpose, Random, permutation, philox};
 pub use state::{Slot, SlotKind, State};
 pub use tensor::{
     ALIGNMENT, AlignedBytes, DType, Element, Tensor, TensorMut, TensorRef, byte_len, type_name,
 };
+pub use tensor_file::{TensorFile, write_safetensors};
 pub use threads::{MAX_THREADS, Threads};
+pub use train::{
+    CheckpointOptions, Epoch, Flow, LogOptions, Options, Outcome, Plan, Programs, Progress, Step, train,
+};
+pub use weights::LoadReport;

@@ -176,6 +176,14 @@ impl State {
         self.slots[slot].version = fresh_version();
     }
 
+    /// Puts a tensor of the same type in the place of a slot's; marks it as changed.
+    pub(crate) fn replace(&mut self, slot: usize, tensor: Tensor) {
+        let old = &self.slots[slot].tensor;
+        assert_eq!((old.dtype(), old.dims()), (tensor.dtype(), tensor.dims()), "bindings rely on the type");
+        self.touch(slot);
+        self.slots[slot].tensor = tensor;
+    }
+
     /// A slot's tensor, to change its elements (never its type: bindings rely on it); marks it as changed.
     pub(crate) fn slot_mut(&mut self, slot: usize) -> &mut Tensor {
         self.touch(slot);

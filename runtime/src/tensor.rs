@@ -278,6 +278,11 @@ impl Tensor {
         self.view().to_owned()
     }
 
+    /// Checks that a bool tensor holds nothing but 0 and 1.
+    pub(crate) fn check_bools(&self) -> Result<()> {
+        check_bools(self.dtype, &self.bytes)
+    }
+
     pub(crate) fn base(&self) -> *mut u8 {
         self.bytes.base()
     }
@@ -356,16 +361,20 @@ impl<'a> TensorRef<'a> {
 
     /// An owned copy.
     pub fn to_owned(&self) -> Result<Tensor> {
-        if self.dtype == DType::Bool
-            && let Some(at) = self.bytes.iter().position(|b| *b > 1)
-        {
-            let message =
-                format!("element {at} of a bool tensor is {}; only 0 and 1 are allowed", self.bytes[at]);
-            return Err(Error::new(ErrorKind::Range, message));
-        }
+        check_bools(self.dtype, self.bytes)?;
         let bytes = AlignedBytes::copy_of(self.bytes)?;
         Ok(Tensor { dtype: self.dtype, dims: self.dims.to_vec(), bytes })
     }
+}
+
+/// Checks the bytes of a tensor, if it is a bool one.
+pub(crate) fn check_bools(dtype: DType, bytes: &[u8]) -> Result<()> {
+    if dtype != DType::Bool {
+        return Ok(());
+    }
+    let Some(at) = bytes.iter().position(|b| *b > 1) else { return Ok(()) };
+    let message = format!("element {at} is the byte {}, but bools are 0 or 1", bytes[at]);
+    Err(Error::new(ErrorKind::Range, message))
 }
 
 /// The first element in `bytes`, which hold at least one.
@@ -420,6 +429,11 @@ impl<'a> TensorMut<'a> {
     /// The elements as bytes.
     pub fn bytes(&self) -> &[u8] {
         self.bytes
+    }
+
+    /// Borrows it for a while.
+    pub fn reborrow(&mut self) -> TensorMut<'_> {
+        TensorMut { dtype: self.dtype, dims: self.dims, bytes: self.bytes }
     }
 
     /// The elements as bytes, to write.

@@ -1,0 +1,219 @@
+//! NumPy's files: one array in `.npy`, several in `.npz` (a zip archive of `.npy` members).
+//!
+//! Format: "numpy.lib.format", versions 1.0 to 3.0, in NumPy's reference.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Write};
+use std::path::Path;
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use crate::atomic::write_atomically;
+use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::{DType, Tensor, TensorRef, byte_len};
+use crate::tensor_file::{TensorFile, write_safetensors};
+
+const MAGIC: &[u8; 6] = b"\x93NUMPY";
+/// The longest header that is read; NumPy's own stay below 200 bytes for these types.
+const MAX_HEADER: u64 = 1 << 16;
+/// No deflate stream expands more than this (zlib's technical notes: 1032 to 1).
+const MAX_EXPANSION: u64 = 1032;
+
+/// Reads all tensors of a file by its extension: `.npz`, `.npy` (one tensor, named like the file), or else
+/// safetensors.
+pub fn read_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
+    let path = path.as_ref();
+    match extension(path).as_str() {
+        "npz" => read_npz(path),
+        "npy" => {
+            let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+            let size = file.metadata().map_err(|e| Error::io("read", path, e))?.len();
+            let tensor = read_npy(&mut BufReader::new(file), size).map_err(|e| e.within(in_file(path)))?;
+            let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+            Ok(vec![(name, tensor)])
+        }
+        _ => TensorFile::open(path)?.read_all(),
+    }
+}
+
+/// Writes tensors atomically, as `.npz` where the extension says so, or else as safetensors.
+pub fn write_tensors(path: impl AsRef<Path>, tensors: &[(&str, TensorRef<'_>)]) -> Result<()> {
+    let path = path.as_ref();
+    match extension(path).as_str() {
+        "npz" => write_npz(path, tensors),
+        "npy" => match tensors {
+            [(_, tensor)] => write_atomically(path, |file| write_npy(file, tensor)),
+            _ => {
+                let (path, n) = (path.display(), tensors.len());
+                let message = format!("`{path}` can hold one array, but there are {n}; choose `.npz`");
+                Err(Error::new(ErrorKind::Count, message))
+            }
+        },
+        _ => write_safetensors(path, tensors, None),
+    }
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
+fn in_file(path: &Path) -> String {
+    format!("in `{}`", path.display())
+}
+
+fn format_error(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Format, message)
+}
+
+fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
+    let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+    let broken = |e: zip::result::ZipError| {
+        format_error(format!("it is not a whole zip archive: {e}")).within(in_file(path))
+    };
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
+    let mut tensors: Vec<(String, Tensor)> = Vec::new();
+    for i in 0..archive.len() {
+        let mut member = archive.by_index(i).map_err(broken)?;
+        let full = member.name().map_err(broken)?.into_owned();
+        let Some(name) = full.strip_suffix(".npy") else {
+            return Err(
+                format_error(format!("member `{full}` is not a NumPy array (.npy)")).within(in_file(path))
+            );
+        };
+        // What the archive says of the size is believed only as far as its compressed bytes can expand.
+        let limit = member.compressed_size().saturating_mul(MAX_EXPANSION).saturating_add(1 << 10);
+        let limit = limit.min(member.size());
+        let tensor = read_npy(&mut member, limit)
+            .map_err(|e| e.within(format!("array `{name}` in `{}`", path.display())))?;
+        tensors.push((name.to_string(), tensor));
+    }
+    Ok(tensors)
+}
+
+/// Reads one `.npy` stream of at most `limit` bytes.
+fn read_npy(source: &mut dyn Read, limit: u64) -> Result<Tensor> {
+    let short = |e: std::io::Error| format_error(format!("the array is cut short: {e}"));
+    let mut start = [0; 8];
+    source.read_exact(&mut start).map_err(short)?;
+    if &start[..6] != MAGIC {
+        return Err(format_error("it does not begin like a NumPy array"));
+    }
+    let header = match start[6] {
+        1 => {
+            let mut length = [0; 2];
+            source.read_exact(&mut length).map_err(short)?;
+            u64::from(u16::from_le_bytes(length))
+        }
+        2 | 3 => {
+            let mut length = [0; 4];
+            source.read_exact(&mut length).map_err(short)?;
+            u64::from(u32::from_le_bytes(length))
+        }
+        version => return Err(format_error(format!("its format version {version} is unknown"))),
+    };
+    if header > MAX_HEADER.min(limit) {
+        return Err(format_error(format!("its header claims {header} bytes")));
+    }
+    let mut text = vec![0; header as usize];
+    source.read_exact(&mut text).map_err(short)?;
+    let text = String::from_utf8(text).map_err(|_| format_error("its header is not text"))?;
+    let (dtype, dims) = parse_header(&text)?;
+    let bytes = byte_len(dtype, &dims)?;
+    if bytes as u64 > limit {
+        return Err(format_error(format!("its shape asks for {bytes} bytes, but there are at most {limit}")));
+    }
+    let mut tensor = Tensor::zeros(dtype, &dims)?;
+    source.read_exact(tensor.bytes_mut()).map_err(short)?;
+    let mut rest = [0; 1];
+    if source.read(&mut rest).map_err(short)? > 0 {
+        return Err(format_error(format!("more data follows than its shape asks for ({bytes} bytes)")));
+    }
+    tensor.check_bools()?;
+    Ok(tensor)
+}
+
+/// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`, a Python dictionary in this order or
+/// another.
+fn parse_header(text: &str) -> Result<(DType, Vec<usize>)> {
+    let value = |key: &str| {
+        let at = text.find(&format!("'{key}'")).map(|at| at + key.len() + 2);
+        let rest = at.and_then(|at| text[at..].trim_start().strip_prefix(':')).map(str::trim_start);
+        rest.ok_or_else(|| format_error(format!("its header has no `{key}`: {}", text.trim())))
+    };
+    let descr = value("descr")?;
+    let code = descr.strip_prefix('\'').and_then(|d| d.split_once('\'')).map(|(code, _)| code);
+    let Some(code) = code else {
+        return Err(format_error("it is a structured array; save each of its fields as an array of its own"));
+    };
+    let dtype = match code {
+        "|b1" => DType::Bool,
+        "|u1" => DType::U8,
+        "<i4" => DType::I32,
+        "<i8" => DType::I64,
+        "<f4" => DType::F32,
+        "<f8" => DType::F64,
+        _ => {
+            let message = format!(
+                "its elements are `{code}`; only bool, uint8, int32, int64, float32 and float64 in little-endian \
+                 order are read: convert it before saving (`array.astype(numpy.float32)`)"
+            );
+            return Err(Error::new(ErrorKind::DType, message));
+        }
+    };
+    let shape = value("shape")?;
+    let inside = shape.strip_prefix('(').and_then(|s| s.split_once(')')).map(|(inside, _)| inside);
+    let dims = inside.and_then(|inside| {
+        let dims = inside.split(',').map(str::trim).filter(|d| !d.is_empty());
+        dims.map(|d| d.parse().ok()).collect::<Option<Vec<usize>>>()
+    });
+    let dims = dims.ok_or_else(|| format_error(format!("its shape cannot be read: {}", text.trim())))?;
+    let fortran = value("fortran_order")?.starts_with("True");
+    if fortran && dims.iter().filter(|d| **d != 1).count() > 1 {
+        return Err(format_error(
+            "it is stored column by column (Fortran order); save `numpy.ascontiguousarray(array)` instead",
+        ));
+    }
+    Ok((dtype, dims))
+}
+
+fn write_npz(path: &Path, tensors: &[(&str, TensorRef<'_>)]) -> Result<()> {
+    write_atomically(path, |file| {
+        let mut archive = ZipWriter::new(file);
+        for (name, tensor) in tensors {
+            // Stored, as `numpy.savez` does: weights and images hardly shrink.
+            let options = SimpleFileOptions::default()
+                .compression_method(CompressionMethod::Stored)
+                .large_file(tensor.bytes().len() as u64 >= u64::from(u32::MAX));
+            archive.start_file(format!("{name}.npy"), options)?;
+            write_npy(&mut archive, tensor)?;
+        }
+        archive.finish()?;
+        Ok(())
+    })
+}
+
+fn write_npy(file: &mut dyn Write, tensor: &TensorRef<'_>) -> std::io::Result<()> {
+    let code = match tensor.dtype() {
+        DType::Bool => "|b1",
+        DType::U8 => "|u1",
+        DType::I32 => "<i4",
+        DType::I64 => "<i8",
+        DType::F32 => "<f4",
+        DType::F64 => "<f8",
+    };
+    let dims: String = tensor.dims().iter().map(|d| format!("{d}, ")).collect();
+    let mut header =
+        format!("{{'descr': '{code}', 'fortran_order': False, 'shape': ({}), }}", dims.trim_end());
+    // Magic, version, length, header and a newline fill a multiple of 64 bytes.
+    let prefix = MAGIC.len() + 4;
+    let padded = (prefix + header.len() + 1).next_multiple_of(64) - prefix - 1;
+    header.extend(std::iter::repeat_n(' ', padded - header.len()));
+    header.push('\n');
+    let length = u16::try_from(header.len()).map_err(|_| std::io::Error::other("too many dimensions"))?;
+    file.write_all(MAGIC)?;
+    file.write_all(&[1, 0])?;
+    file.write_all(&length.to_le_bytes())?;
+    file.write_all(header.as_bytes())?;
+    file.write_all(tensor.bytes())
+}

@@ -1,0 +1,226 @@
+//! The safetensors format: reading tensor by tensor, and writing atomically.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+
+use crate::atomic::write_atomically;
+use crate::error::{Error, ErrorKind, Result, nearest_hint};
+use crate::tensor::{DType, Tensor, TensorRef};
+
+/// Bytes of the header's length at the beginning of a file.
+const LENGTH_BYTES: u64 = 8;
+/// The longest header that the format allows.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// An open safetensors file: its header is read and checked, its tensors are read one by one.
+#[derive(Debug)]
+pub struct TensorFile {
+    path: PathBuf,
+    file: File,
+    /// Where the data begins.
+    data: u64,
+    entries: Vec<Entry>,
+    metadata: HashMap<String, String>,
+}
+
+/// One tensor of a file, in the order of the data.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    dtype: Dtype,
+    pub(crate) dims: Vec<usize>,
+    offset: usize,
+    len: usize,
+}
+
+impl Entry {
+    /// The element type; an error, with a way out, where the runtime does not have it.
+    pub(crate) fn dtype(&self) -> Result<DType> {
+        match self.dtype {
+            Dtype::BOOL => Ok(DType::Bool),
+            Dtype::U8 => Ok(DType::U8),
+            Dtype::I32 => Ok(DType::I32),
+            Dtype::I64 => Ok(DType::I64),
+            Dtype::F32 => Ok(DType::F32),
+            Dtype::F64 => Ok(DType::F64),
+            other => {
+                let message = format!(
+                    "`{}` holds elements of {other}; only bool, u8, i32, i64, f32 and f64 are read: convert it \
+                     before saving (in PyTorch `tensor.float()`)",
+                    self.name
+                );
+                Err(Error::new(ErrorKind::DType, message))
+            }
+        }
+    }
+}
+
+impl TensorFile {
+    /// Opens a file and checks its header against the size of the file. Memory is proportional to the header.
+    pub fn open(path: impl AsRef<Path>) -> Result<TensorFile> {
+        let path = path.as_ref();
+        let io = |e| Error::io("read", path, e);
+        let format = |message: String| {
+            let place = format!("`{}` is not a whole safetensors file", path.display());
+            Error::new(ErrorKind::Format, message).within(place)
+        };
+        let mut file = File::open(path).map_err(io)?;
+        let size = file.metadata().map_err(io)?.len();
+        if size < LENGTH_BYTES {
+            return Err(format(format!("it has {size} bytes, fewer than the length of a header takes")));
+        }
+        let mut length = [0; LENGTH_BYTES as usize];
+        file.read_exact(&mut length).map_err(io)?;
+        let header = u64::from_le_bytes(length);
+        if header > MAX_HEADER || header > size - LENGTH_BYTES {
+            return Err(format(format!("it claims a header of {header} bytes, but has {size} bytes in all")));
+        }
+        let mut text = vec![0; header as usize];
+        file.read_exact(&mut text).map_err(io)?;
+        // This also checks that tensors follow each other without gaps or overlaps, and agree with their shapes.
+        let parsed: Metadata =
+            serde_json::from_slice(&text).map_err(|e| format(format!("its header is wrong: {e}")))?;
+        let (found, expected) = (size - LENGTH_BYTES - header, parsed.data_len() as u64);
+        if found != expected {
+            return Err(format(format!("its header announces {expected} bytes of data, but {found} follow")));
+        }
+        let infos = parsed.tensors();
+        let mut entries: Vec<Entry> = infos
+            .into_iter()
+            .map(|(name, info)| {
+                let (start, end) = info.data_offsets;
+                Entry { name, dtype: info.dtype, dims: info.shape.clone(), offset: start, len: end - start }
+            })
+            .collect();
+        entries.sort_by(|a, b| (a.offset, a.len, &a.name).cmp(&(b.offset, b.len, &b.name)));
+        let metadata = parsed.metadata().clone().unwrap_or_default();
+        Ok(TensorFile { path: path.to_path_buf(), file, data: LENGTH_BYTES + header, entries, metadata })
+    }
+
+    /// The names of the tensors, in the order of the data.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|e| e.name.as_str())
+    }
+
+    /// An entry of the file's free-form metadata.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
+    }
+
+    /// Reads one tensor.
+    pub fn read(&mut self, name: &str) -> Result<Tensor> {
+        let Some(at) = self.entries.iter().position(|e| e.name == name) else {
+            let hint = nearest_hint(name, self.names());
+            let message = format!("`{}` has no tensor `{name}`{hint}", self.path.display());
+            return Err(Error::new(ErrorKind::Name, message));
+        };
+        self.read_entry(at)
+    }
+
+    /// Reads all tensors.
+    pub fn read_all(&mut self) -> Result<Vec<(String, Tensor)>> {
+        (0..self.entries.len()).map(|at| Ok((self.entries[at].name.clone(), self.read_entry(at)?))).collect()
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn read_entry(&mut self, at: usize) -> Result<Tensor> {
+        let entry = &self.entries[at];
+        let place = || format!("in `{}`", self.path.display());
+        let io = |e| Error::io("read", &self.path, e);
+        let mut tensor = Tensor::zeros(entry.dtype().map_err(|e| e.within(place()))?, &entry.dims)?;
+        self.file.seek(SeekFrom::Start(self.data + entry.offset as u64)).map_err(io)?;
+        self.file.read_exact(tensor.bytes_mut()).map_err(io)?;
+        tensor
+            .check_bools()
+            .map_err(|e| e.within(format!("in `{}`, tensor `{}`", self.path.display(), entry.name)))?;
+        Ok(tensor)
+    }
+
+    /// The CRC-32 of all data, as [`data_crc`] computes it for what is written.
+    pub(crate) fn data_crc(&mut self) -> Result<u32> {
+        let io = |e| Error::io("read", &self.path, e);
+        self.file.seek(SeekFrom::Start(self.data)).map_err(io)?;
+        let mut crc = crc32fast::Hasher::new();
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match self.file.read(&mut buffer).map_err(io)? {
+                0 => return Ok(crc.finalize()),
+                n => crc.update(&buffer[..n]),
+            }
+        }
+    }
+}
+
+/// The order of tensors in a file: by falling alignment, then by name, as the reference implementation does,
+/// so that equal tensors give equal files.
+fn in_file_order<'a>(tensors: &[(&'a str, TensorRef<'a>)]) -> Vec<(&'a str, TensorRef<'a>, Dtype)> {
+    let mut sorted: Vec<_> = tensors
+        .iter()
+        .map(|(name, t)| {
+            let dtype = match t.dtype() {
+                DType::Bool => Dtype::BOOL,
+                DType::U8 => Dtype::U8,
+                DType::I32 => Dtype::I32,
+                DType::I64 => Dtype::I64,
+                DType::F32 => Dtype::F32,
+                DType::F64 => Dtype::F64,
+            };
+            (*name, *t, dtype)
+        })
+        .collect();
+    sorted.sort_by(|a, b| (b.2, a.0).cmp(&(a.2, b.0)));
+    sorted
+}
+
+/// The CRC-32 of the data of a file with these tensors.
+pub(crate) fn data_crc(tensors: &[(&str, TensorRef<'_>)]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    in_file_order(tensors).iter().for_each(|(_, t, _)| crc.update(t.bytes()));
+    crc.finalize()
+}
+
+/// Writes a safetensors file atomically. `metadata` is one pair, since the format keeps several in no order.
+pub fn write_safetensors(
+    path: impl AsRef<Path>,
+    tensors: &[(&str, TensorRef<'_>)],
+    metadata: Option<(&str, &str)>,
+) -> Result<()> {
+    let path = path.as_ref();
+    let sorted = in_file_order(tensors);
+    let mut infos = Vec::with_capacity(sorted.len());
+    let mut offset = 0;
+    let mut seen = HashSet::new();
+    for (name, tensor, dtype) in &sorted {
+        if !seen.insert(name) {
+            let message = format!("cannot write `{}`: the name `{name}` is used twice", path.display());
+            return Err(Error::new(ErrorKind::Name, message));
+        }
+        let end = offset + tensor.bytes().len();
+        let shape = tensor.dims().to_vec();
+        infos.push((name.to_string(), TensorInfo { dtype: *dtype, shape, data_offsets: (offset, end) }));
+        offset = end;
+    }
+    let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_string(), value.to_string())]));
+    let failed = |e: &dyn std::fmt::Display| {
+        Error::new(ErrorKind::Format, format!("cannot write `{}`: {e}", path.display()))
+    };
+    let header = Metadata::new(metadata, infos).map_err(|e| failed(&e))?;
+    let mut header = serde_json::to_vec(&header).map_err(|e| failed(&e))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    write_atomically(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        sorted.iter().try_for_each(|(_, tensor, _)| file.write_all(tensor.bytes()))
+    })
+}

@@ -1,0 +1,126 @@
+//! Loading a state from safetensors files, and saving it.
+//!
+//! A file holds parameters and running statistics under PyTorch's names, and in a full state file also
+//! `optim.<slot>.<parameter>`, `step` and `seed`.
+
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, Result, nearest_hint};
+use crate::state::{Slot, State};
+use crate::tensor::{DType, Tensor, TensorRef, type_name};
+use crate::tensor_file::{Entry, TensorFile, write_safetensors};
+
+/// What loading did, tensor by tensor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Tensors taken from the file.
+    pub used: Vec<String>,
+    /// Tensors of the file that the state has no place for.
+    pub unused: Vec<String>,
+    /// Tensors of the state that the file lacks; they keep their values.
+    pub kept: Vec<String>,
+}
+
+impl State {
+    /// Loads a file that must have every parameter and buffer of this state, and nothing unknown.
+    ///
+    /// Optimiser slots, `step` and `seed` keep their values where the file lacks them, and are passed over
+    /// where this state lacks them; so are `*.num_batches_tracked`. Nothing is changed where an error is returned.
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<LoadReport> {
+        self.load_file(&mut TensorFile::open(path)?, false)
+    }
+
+    /// Loads what a file and this state have in common by name; the report says what that was. A tensor that
+    /// both have must still agree in type.
+    pub fn load_partial(&mut self, path: impl AsRef<Path>) -> Result<LoadReport> {
+        self.load_file(&mut TensorFile::open(path)?, true)
+    }
+
+    /// [`load`](State::load) or [`load_partial`](State::load_partial) from an open file.
+    pub(crate) fn load_file(&mut self, file: &mut TensorFile, partial: bool) -> Result<LoadReport> {
+        let mut problems = Vec::new();
+        let mut report = LoadReport::default();
+        let mut matched = Vec::new();
+        let has = |name: &str| file.names().any(|n| n == name);
+        let unknown: Vec<&Entry> =
+            file.entries().iter().filter(|e| self.position(&e.name).is_none()).collect();
+        let lacking: Vec<&Slot> = self.slots().iter().filter(|s| !has(s.name())).collect();
+
+        for (at, entry) in file.entries().iter().enumerate() {
+            let Some(slot) = self.position(&entry.name) else { continue };
+            match check_entry(entry, self.slots()[slot].tensor()) {
+                Ok(()) => matched.push((at, slot)),
+                Err(e) => problems.push(e.to_string()),
+            }
+        }
+        for slot in &lacking {
+            if slot.kind().is_weight() && !partial {
+                let hint = nearest_hint(slot.name(), unknown.iter().map(|e| e.name.as_str()));
+                let expected = type_name(slot.tensor().dtype(), slot.tensor().dims());
+                problems.push(format!("`{}`: {expected} is missing{hint}", slot.name()));
+            }
+            report.kept.push(slot.name().to_string());
+        }
+        for entry in unknown {
+            if !partial && !may_be_unknown(&entry.name) {
+                let hint = nearest_hint(&entry.name, lacking.iter().map(|s| s.name()));
+                problems.push(format!("`{}` is unknown to the model{hint}", entry.name));
+            }
+            report.unused.push(entry.name.clone());
+        }
+        if !problems.is_empty() {
+            let (path, list) = (file.path().display(), problems.join("\n  "));
+            let way_out = if partial { "" } else { "\npartial loading takes what fits by name" };
+            let message = format!("the weights in `{path}` do not fit the model:\n  {list}{way_out}");
+            return Err(Error::new(ErrorKind::State, message));
+        }
+
+        let mut tensors = Vec::with_capacity(matched.len());
+        for (at, slot) in matched {
+            tensors.push((slot, file.read_entry(at)?));
+            report.used.push(file.entries()[at].name.clone());
+        }
+        tensors.into_iter().for_each(|(slot, tensor)| self.replace(slot, tensor));
+        Ok(report)
+    }
+
+    /// Saves parameters and buffers, for inference, for others, and for PyTorch.
+    pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
+        // The pair that Hugging Face's readers look for.
+        write_safetensors(path, &self.tensors(|s| s.kind().is_weight()), Some(("format", "pt")))
+    }
+
+    /// Saves everything, for training on.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        write_safetensors(path, &self.tensors(|_| true), Some(("format", "pt")))
+    }
+
+    pub(crate) fn tensors(&self, which: impl Fn(&Slot) -> bool) -> Vec<(&str, TensorRef<'_>)> {
+        self.slots().iter().filter(|s| which(s)).map(|s| (s.name(), s.tensor().view())).collect()
+    }
+}
+
+/// Names that a file may have and a model lack: PyTorch's counters of batches, which nothing depends on, and
+/// the parts of a training state, which inference does not keep.
+fn may_be_unknown(name: &str) -> bool {
+    name == "num_batches_tracked"
+        || name.ends_with(".num_batches_tracked")
+        || name.starts_with("optim.")
+        || name == "step"
+        || name == "seed"
+}
+
+fn check_entry(entry: &Entry, expected: &Tensor) -> Result<()> {
+    let dtype = entry.dtype()?;
+    if dtype == expected.dtype() && entry.dims == expected.dims() {
+        return Ok(());
+    }
+    let way_out = match (dtype, expected.dtype()) {
+        (DType::F64, DType::F32) => "; convert it before saving (in PyTorch `tensor.float()`)",
+        (DType::F32, DType::F64) => "; convert it before saving (in PyTorch `tensor.double()`)",
+        _ => "",
+    };
+    let (found, wanted) = (type_name(dtype, &entry.dims), type_name(expected.dtype(), expected.dims()));
+    let message = format!("`{}` is {found} in the file, but {wanted} in the model{way_out}", entry.name);
+    Err(Error::new(if dtype == expected.dtype() { ErrorKind::Shape } else { ErrorKind::DType }, message))
+}
