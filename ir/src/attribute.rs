@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::graph::Graph;
 use crate::tensor::Tensor;
+use crate::types::DType;
 
 /// The value of an attribute.
 #[derive(Clone, PartialEq, Debug)]
@@ -61,6 +62,11 @@ impl Attributes {
         Some(self.entries.remove(position).1)
     }
 
+    /// Whether an attribute is there (and not taken yet).
+    fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(key, _)| key == name)
+    }
+
     /// Names of what was not taken.
     pub fn rest(&self) -> Vec<&str> {
         self.entries.iter().map(|(key, _)| key.as_str()).collect()
@@ -80,7 +86,40 @@ impl Attributes {
 
     /// A list of sizes, or `default` where it is absent.
     pub fn sizes_or(&mut self, name: &str, default: Vec<usize>) -> Result<Vec<usize>, String> {
-        if self.entries.iter().any(|(key, _)| key == name) { self.sizes(name) } else { Ok(default) }
+        if self.has(name) { self.sizes(name) } else { Ok(default) }
+    }
+
+    /// A list of lists of integers.
+    pub fn int_lists(&mut self, name: &str) -> Result<Vec<Vec<i64>>, String> {
+        let wrong = || format!("`{name}` must be a list of lists of integers");
+        let inner = |item: Attribute| match item {
+            Attribute::List(list) => list
+                .into_iter()
+                .map(|item| if let Attribute::Int(v) = item { Ok(v) } else { Err(wrong()) })
+                .collect(),
+            _ => Err(wrong()),
+        };
+        match self.required(name)? {
+            Attribute::List(list) => list.into_iter().map(inner).collect(),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// A list of lists of integers, or `default` where it is absent.
+    pub fn int_lists_or(&mut self, name: &str, default: Vec<Vec<i64>>) -> Result<Vec<Vec<i64>>, String> {
+        if self.has(name) { self.int_lists(name) } else { Ok(default) }
+    }
+
+    /// A list of lists of sizes or axes.
+    pub fn size_lists(&mut self, name: &str) -> Result<Vec<Vec<usize>>, String> {
+        let size =
+            |v: i64| usize::try_from(v).map_err(|_| format!("`{name}` holds {v}, sizes are not negative"));
+        self.int_lists(name)?.into_iter().map(|list| list.into_iter().map(size).collect()).collect()
+    }
+
+    /// A list of lists of sizes, or `default` where it is absent.
+    pub fn size_lists_or(&mut self, name: &str, default: Vec<Vec<usize>>) -> Result<Vec<Vec<usize>>, String> {
+        if self.has(name) { self.size_lists(name) } else { Ok(default) }
     }
 
     /// A list of integers.
@@ -107,6 +146,17 @@ impl Attributes {
     pub fn size(&mut self, name: &str) -> Result<usize, String> {
         let value = self.int(name)?;
         usize::try_from(value).map_err(|_| format!("`{name}` is {value}, sizes are not negative"))
+    }
+
+    /// An integer that is not negative, `default` where it is absent.
+    pub fn size_or(&mut self, name: &str, default: usize) -> Result<usize, String> {
+        if self.has(name) { self.size(name) } else { Ok(default) }
+    }
+
+    /// An element type.
+    pub fn dtype(&mut self, name: &str) -> Result<DType, String> {
+        let found = self.name(name)?;
+        DType::from_name(&found).ok_or_else(|| format!("`{found}` is no element type"))
     }
 
     /// A truth value, `default` where it is absent.

@@ -1,7 +1,11 @@
 //! Builds nodes: one method for each operator, and the few compositions that every rule and layer needs.
 
 use crate::graph::{Graph, GraphError, Origin, Value};
-use crate::ops::{Broadcast, Constant, Iota, Op, Reduce, Reshape};
+use crate::ops::{
+    Broadcast, Concat, Constant, Conv, Differentiate, Distribution, Dot, Gather, GatherAlong, Iota, Op, Pad,
+    Random, Reduce, ReduceWindow, Reshape, Reverse, Scatter, ScatterAlong, ScatterMode, Slice, StopGradient,
+    Transpose,
+};
 use crate::program::Combine;
 use crate::scalar::{Comparison, Function, Scalar, ScalarOp};
 use crate::tensor::Tensor;
@@ -200,6 +204,158 @@ impl<'a> Builder<'a> {
             return Ok(x);
         }
         self.add_node(Reshape { dims: dims.to_vec() }, &[x])
+    }
+
+    /// Permutes the axes: result axis `i` is operand axis `axes[i]`. Nothing if nothing changes.
+    pub fn transpose(&mut self, x: Value, axes: &[usize]) -> Built {
+        if axes.iter().copied().eq(0..self.ty(x).rank()) {
+            return Ok(x);
+        }
+        self.add_node(Transpose { axes: axes.to_vec() }, &[x])
+    }
+
+    /// Elements `start, start + stride, …` below `limit` along each axis. Nothing if that is all of them.
+    pub fn slice(&mut self, x: Value, start: &[usize], limit: &[usize], stride: &[usize]) -> Built {
+        if limit == self.ty(x).dims && start.iter().all(|&v| v == 0) && stride.iter().all(|&v| v == 1) {
+            return Ok(x);
+        }
+        let op = Slice { start: start.to_vec(), limit: limit.to_vec(), stride: stride.to_vec() };
+        self.add_node(op, &[x])
+    }
+
+    /// The elements `start..limit` along one axis.
+    pub fn slice_axis(&mut self, x: Value, axis: usize, start: usize, limit: usize) -> Built {
+        let dims = self.dims(x);
+        let (mut first, mut last) = (vec![0; dims.len()], dims.clone());
+        if axis >= dims.len() {
+            return Err(self.error(format!("axis {axis} is outside {}", self.ty(x))));
+        }
+        (first[axis], last[axis]) = (start, limit);
+        self.slice(x, &first, &last, &vec![1; dims.len()])
+    }
+
+    /// The elements along some axes in opposite order.
+    pub fn reverse(&mut self, x: Value, axes: &[usize]) -> Built {
+        if axes.is_empty() {
+            return Ok(x);
+        }
+        self.add_node(Reverse { axes: axes.to_vec() }, &[x])
+    }
+
+    /// Copies of the scalar `value` before, behind and between the elements. Nothing if there are none.
+    pub fn pad(
+        &mut self,
+        x: Value,
+        value: Value,
+        low: &[usize],
+        high: &[usize],
+        interior: &[usize],
+    ) -> Built {
+        if [low, high, interior].iter().all(|list| list.iter().all(|&v| v == 0)) {
+            return Ok(x);
+        }
+        let op = Pad { low: low.to_vec(), high: high.to_vec(), interior: interior.to_vec() };
+        self.add_node(op, &[x, value])
+    }
+
+    /// Tensors one behind the other along an axis. Nothing if there is one.
+    pub fn concat(&mut self, operands: &[Value], axis: usize) -> Built {
+        match operands {
+            &[only] => Ok(only),
+            _ => self.add_node(Concat { axis }, operands),
+        }
+    }
+
+    // Computed indices.
+
+    /// Slices of `x` along `axis` at `indices` (clamped), whose axes take the place of `axis`.
+    pub fn gather(&mut self, x: Value, indices: Value, axis: usize) -> Built {
+        self.add_node(Gather { axis }, &[x, indices])
+    }
+
+    /// Elements of `x` along `axis`, each row by its own `indices` (clamped).
+    pub fn gather_along(&mut self, x: Value, indices: Value, axis: usize) -> Built {
+        self.add_node(GatherAlong { axis }, &[x, indices])
+    }
+
+    /// `base` with `updates` added at `indices` along `axis`; the transpose of [`Builder::gather`].
+    pub fn scatter_add(&mut self, base: Value, indices: Value, updates: Value, axis: usize) -> Built {
+        self.add_node(Scatter { axis, mode: ScatterMode::Add }, &[base, indices, updates])
+    }
+
+    /// `base` overwritten by `updates` at `indices` along `axis`; the last of equal indices wins.
+    pub fn scatter_set(&mut self, base: Value, indices: Value, updates: Value, axis: usize) -> Built {
+        self.add_node(Scatter { axis, mode: ScatterMode::Set }, &[base, indices, updates])
+    }
+
+    /// `base` with `updates` added along `axis`, each row at its own `indices`.
+    pub fn scatter_add_along(&mut self, base: Value, indices: Value, updates: Value, axis: usize) -> Built {
+        self.add_node(ScatterAlong { axis }, &[base, indices, updates])
+    }
+
+    /// One where the position along the new last axis is the index, else zero: `[…] -> […, classes]`.
+    pub fn one_hot(&mut self, indices: Value, classes: usize, dtype: DType) -> Built {
+        let ty = self.ty(indices).clone();
+        let mut dims = ty.dims.clone();
+        dims.push(classes);
+        let axes: Vec<usize> = (0..ty.rank()).collect();
+        let positions = self.iota(ty.dtype, &dims, ty.rank())?;
+        let indices = self.broadcast(indices, &dims, &axes)?;
+        let equal = self.compare(Comparison::Eq, indices, positions)?;
+        self.convert(equal, dtype)
+    }
+
+    // Random numbers.
+
+    /// Random numbers of a stream, for a seed and a step (`i64[]` both).
+    pub fn random(
+        &mut self,
+        distribution: Distribution,
+        stream: u32,
+        ty: &Type,
+        seed: Value,
+        step: Value,
+    ) -> Built {
+        self.add_node(Random { stream, distribution, ty: ty.clone() }, &[seed, step])
+    }
+
+    // Products.
+
+    /// The general product: `batch` and `contract` pair axes of `a` with axes of `b`; the result has the batch axes,
+    /// the other axes of `a`, the other axes of `b`.
+    pub fn dot(&mut self, a: Value, b: Value, batch: [&[usize]; 2], contract: [&[usize]; 2]) -> Built {
+        self.add_node(
+            Dot { batch: batch.map(<[usize]>::to_vec), contract: contract.map(<[usize]>::to_vec) },
+            &[a, b],
+        )
+    }
+
+    /// The matrix product `[m, k] [k, n]`.
+    pub fn matmul(&mut self, a: Value, b: Value) -> Built {
+        self.dot(a, b, [&[], &[]], [&[1], &[0]])
+    }
+
+    /// A convolution in any of its forms; see [`Conv`].
+    pub fn conv(&mut self, conv: Conv, a: Value, b: Value) -> Built {
+        self.add_node(conv, &[a, b])
+    }
+
+    /// A reduction under a sliding window; see [`ReduceWindow`].
+    pub fn reduce_window(&mut self, window: ReduceWindow, x: Value) -> Built {
+        self.add_node(window, &[x])
+    }
+
+    // Differentiation.
+
+    /// The value, as a constant to the differentiator.
+    pub fn stop_gradient(&mut self, x: Value) -> Built {
+        self.add_node(StopGradient, &[x])
+    }
+
+    /// The gradients of a scalar loss, until the pass `grad` builds them.
+    pub fn gradient(&mut self, loss: Value, wrt: &[Value]) -> Result<Vec<Value>, GraphError> {
+        let operands: Vec<Value> = std::iter::once(loss).chain(wrt.iter().copied()).collect();
+        self.add_nodes(Differentiate, &operands)
     }
 
     // Reductions.

@@ -5,22 +5,57 @@
 //! the enumeration of them, with the dispatch and nothing else.
 
 mod broadcast;
+mod concat;
 mod constant;
+mod conv;
+mod differentiate;
+mod dot;
 mod elementwise;
 mod fused;
+mod gather;
+mod gather_along;
 mod iota;
+mod pad;
 mod parameter;
+mod random;
 mod reduce;
+mod reduce_window;
 mod reshape;
+mod reverse;
+mod scatter;
+mod scatter_along;
+mod slice;
+mod stop_gradient;
+mod support;
+mod transpose;
+mod window_select;
 
 pub use broadcast::Broadcast;
+pub use concat::Concat;
 pub use constant::Constant;
+pub use conv::{Conv, ConvForm};
+pub use differentiate::Differentiate;
+pub use dot::Dot;
 pub use elementwise::Elementwise;
 pub use fused::Fused;
+pub use gather::Gather;
+pub use gather_along::GatherAlong;
 pub use iota::Iota;
+pub use pad::Pad;
 pub use parameter::{Parameter, Role};
+pub use random::{Distribution, Random, philox};
 pub use reduce::Reduce;
+pub use reduce_window::ReduceWindow;
 pub use reshape::Reshape;
+pub use reverse::Reverse;
+pub use scatter::{Scatter, ScatterMode};
+pub use scatter_along::ScatterAlong;
+pub use slice::Slice;
+pub use stop_gradient::StopGradient;
+pub use transpose::Transpose;
+pub use window_select::{SelectForm, WindowSelect};
+
+use support::*;
 
 use crate::attribute::{Attribute, Attributes};
 use crate::builder::Builder;
@@ -137,7 +172,9 @@ macro_rules! operators {
 }
 
 operators! {
-    Parameter, Constant, Iota, Elementwise, Broadcast, Reshape, Reduce, Fused,
+    Parameter, Constant, Iota, Random, Elementwise, StopGradient, Broadcast, Reshape, Transpose, Slice, Reverse, Pad,
+    Concat, Gather, GatherAlong, Scatter, ScatterAlong, Reduce, ReduceWindow, WindowSelect, Dot, Conv,
+    Differentiate, Fused,
 }
 
 impl Op {
@@ -148,12 +185,4 @@ impl Op {
             _ => Vec::new(),
         }
     }
-}
-
-/// An error unless there are `count` operands.
-pub(crate) fn expect_operands(operands: &[&Type], count: usize) -> Result<(), String> {
-    if operands.len() == count {
-        return Ok(());
-    }
-    Err(format!("takes {count} operand{}, found {}", if count == 1 { "" } else { "s" }, operands.len()))
 }

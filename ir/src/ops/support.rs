@@ -1,0 +1,190 @@
+//! What several operators share: checks of axes, strided copies.
+
+use crate::tensor::{Data, Tensor};
+use crate::types::{MAX_BYTES, Type};
+
+/// An error unless there are `count` operands.
+pub(crate) fn expect_operands(operands: &[&Type], count: usize) -> Result<(), String> {
+    if operands.len() == count {
+        return Ok(());
+    }
+    Err(format!("takes {count} operand{}, found {}", if count == 1 { "" } else { "s" }, operands.len()))
+}
+
+/// An error unless `axis` is one of `x`'s.
+pub(crate) fn expect_axis(axis: usize, x: &Type) -> Result<(), String> {
+    if axis < x.rank() { Ok(()) } else { Err(format!("axis {axis} is outside {x}")) }
+}
+
+/// An error unless `axes` are ascending axes of `x`.
+pub(crate) fn expect_axes(axes: &[usize], x: &Type) -> Result<(), String> {
+    if axes.is_sorted_by(|a, b| a < b) && axes.last().is_none_or(|&last| last < x.rank()) {
+        return Ok(());
+    }
+    Err(format!("`axes` must name ascending axes of {x}, found {axes:?}"))
+}
+
+/// An error unless a list has one entry for each axis of `x`.
+pub(crate) fn expect_per_axis(name: &str, found: usize, x: &Type) -> Result<(), String> {
+    if found == x.rank() {
+        return Ok(());
+    }
+    Err(format!("`{name}` needs one entry for each of the {} axes of {x}, found {found}", x.rank()))
+}
+
+/// An error if a size is so large that arithmetic with it could overflow.
+pub(crate) fn expect_small(name: &str, sizes: &[usize]) -> Result<(), String> {
+    match sizes.iter().find(|&&size| size > MAX_BYTES) {
+        Some(size) => Err(format!("`{name}` holds {size}, the limit is 2^46")),
+        None => Ok(()),
+    }
+}
+
+/// Calls `f` with `first + Σ coordinate · step` for every coordinate of `dims`, in row-major order.
+pub(crate) fn for_positions(dims: &[usize], first: usize, steps: &[isize], mut f: impl FnMut(usize)) {
+    if dims.contains(&0) {
+        return;
+    }
+    let Some((&inner, outer)) = dims.split_last() else {
+        return f(first);
+    };
+    let inner_step = steps[outer.len()];
+    let mut coordinates = vec![0; outer.len()];
+    let mut row = first as isize;
+    loop {
+        for i in 0..inner {
+            f((row + i as isize * inner_step) as usize);
+        }
+        let mut axis = outer.len();
+        loop {
+            if axis == 0 {
+                return;
+            }
+            axis -= 1;
+            coordinates[axis] += 1;
+            row += steps[axis];
+            if coordinates[axis] < outer[axis] {
+                break;
+            }
+            row -= steps[axis] * outer[axis] as isize;
+            coordinates[axis] = 0;
+        }
+    }
+}
+
+/// The elements of `x` at `first + Σ coordinate · step`, as a tensor of extents `dims`.
+pub(crate) fn view(x: &Tensor, first: usize, steps: &[isize], dims: &[usize]) -> Tensor {
+    fn copy<T: Copy>(x: &[T], first: usize, steps: &[isize], dims: &[usize]) -> Vec<T> {
+        let mut result = Vec::with_capacity(dims.iter().product());
+        for_positions(dims, first, steps, |position| result.push(x[position]));
+        result
+    }
+    let data = match x.data() {
+        Data::Bool(v) => Data::Bool(copy(v, first, steps, dims)),
+        Data::U8(v) => Data::U8(copy(v, first, steps, dims)),
+        Data::I32(v) => Data::I32(copy(v, first, steps, dims)),
+        Data::I64(v) => Data::I64(copy(v, first, steps, dims)),
+        Data::F32(v) => Data::F32(copy(v, first, steps, dims)),
+        Data::F64(v) => Data::F64(copy(v, first, steps, dims)),
+    };
+    Tensor::new(dims, data)
+}
+
+/// The tensor of type `ty` (with x's element type) whose element `i` is that of `x` at `position(i)`.
+pub(crate) fn pick(x: &Tensor, ty: &Type, position: impl Fn(usize) -> usize) -> Tensor {
+    let n = ty.elements();
+    let data = match x.data() {
+        Data::Bool(v) => Data::Bool((0..n).map(|i| v[position(i)]).collect()),
+        Data::U8(v) => Data::U8((0..n).map(|i| v[position(i)]).collect()),
+        Data::I32(v) => Data::I32((0..n).map(|i| v[position(i)]).collect()),
+        Data::I64(v) => Data::I64((0..n).map(|i| v[position(i)]).collect()),
+        Data::F32(v) => Data::F32((0..n).map(|i| v[position(i)]).collect()),
+        Data::F64(v) => Data::F64((0..n).map(|i| v[position(i)]).collect()),
+    };
+    Tensor::new(ty.dims.clone(), data)
+}
+
+/// Writes the elements of `x` to `first + Σ coordinate · step` of `to`, which has the same element type.
+pub(crate) fn write_view(to: &mut Tensor, first: usize, steps: &[isize], x: &Tensor) {
+    fn copy<T: Copy>(to: &mut [T], x: &[T], dims: &[usize], first: usize, steps: &[isize]) {
+        let mut source = x.iter();
+        for_positions(dims, first, steps, |position| {
+            if let Some(&value) = source.next() {
+                to[position] = value;
+            }
+        });
+    }
+    let dims = x.dims();
+    match (to.data_mut(), x.data()) {
+        (Data::Bool(to), Data::Bool(x)) => copy(to, x, dims, first, steps),
+        (Data::U8(to), Data::U8(x)) => copy(to, x, dims, first, steps),
+        (Data::I32(to), Data::I32(x)) => copy(to, x, dims, first, steps),
+        (Data::I64(to), Data::I64(x)) => copy(to, x, dims, first, steps),
+        (Data::F32(to), Data::F32(x)) => copy(to, x, dims, first, steps),
+        (Data::F64(to), Data::F64(x)) => copy(to, x, dims, first, steps),
+        (to, x) => panic!("{x:?} is written into {to:?}"),
+    }
+}
+
+/// The elements as `f64`; integers too large for it round.
+pub(crate) fn to_f64(x: &Tensor) -> Vec<f64> {
+    match x.data() {
+        Data::Bool(v) => v.iter().map(|&v| f64::from(v)).collect(),
+        Data::U8(v) => v.iter().map(|&v| f64::from(v)).collect(),
+        Data::I32(v) => v.iter().map(|&v| f64::from(v)).collect(),
+        Data::I64(v) => v.iter().map(|&v| v as f64).collect(),
+        Data::F32(v) => v.iter().map(|&v| f64::from(v)).collect(),
+        Data::F64(v) => v.clone(),
+    }
+}
+
+/// The elements as `i64`; floats truncate.
+pub(crate) fn to_i64(x: &Tensor) -> Vec<i64> {
+    match x.data() {
+        Data::Bool(v) => v.iter().map(|&v| i64::from(v)).collect(),
+        Data::U8(v) => v.iter().map(|&v| i64::from(v)).collect(),
+        Data::I32(v) => v.iter().map(|&v| i64::from(v)).collect(),
+        Data::I64(v) => v.clone(),
+        Data::F32(v) => v.iter().map(|&v| v as i64).collect(),
+        Data::F64(v) => v.iter().map(|&v| v as i64).collect(),
+    }
+}
+
+/// A float tensor of those elements, rounded once.
+pub(crate) fn from_f64(ty: &Type, values: Vec<f64>) -> Tensor {
+    let data = match ty.dtype {
+        crate::types::DType::F32 => Data::F32(values.into_iter().map(|v| v as f32).collect()),
+        _ => Data::F64(values),
+    };
+    Tensor::new(ty.dims.clone(), data)
+}
+
+/// An integer tensor of those elements, wrapped.
+pub(crate) fn from_i64(ty: &Type, values: Vec<i64>) -> Tensor {
+    let data = match ty.dtype {
+        crate::types::DType::U8 => Data::U8(values.into_iter().map(|v| v as u8).collect()),
+        crate::types::DType::I32 => Data::I32(values.into_iter().map(|v| v as i32).collect()),
+        _ => Data::I64(values),
+    };
+    Tensor::new(ty.dims.clone(), data)
+}
+
+/// A product formed by multiply and add of 64-bit numbers: floats as `f64`, integers wrapping, in one body.
+pub(crate) trait Wide: Copy {
+    const ZERO: Self;
+    fn add_product(self, a: Self, b: Self) -> Self;
+}
+
+impl Wide for f64 {
+    const ZERO: f64 = 0.0;
+    fn add_product(self, a: f64, b: f64) -> f64 {
+        self + a * b
+    }
+}
+
+impl Wide for i64 {
+    const ZERO: i64 = 0;
+    fn add_product(self, a: i64, b: i64) -> i64 {
+        self.wrapping_add(a.wrapping_mul(b))
+    }
+}
