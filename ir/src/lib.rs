@@ -12,6 +12,8 @@ pub mod builder;
 pub mod definition;
 pub mod graph;
 pub mod index;
+pub mod lexer;
+pub mod literal;
 pub mod interpret;
 pub mod ops;
 pub mod program;
