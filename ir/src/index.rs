@@ -85,6 +85,11 @@ impl Index {
         }
     }
 
+    /// Whether the index is just one variable or value.
+    fn is_plain(&self) -> bool {
+        matches!((self.constant, self.terms.as_slice()), (0, [(Atom::Var(_) | Atom::Value(_), 1)]))
+    }
+
     /// The coefficient with which `var` stands directly in the sum (not inside a quotient or remainder).
     pub fn coefficient(&self, var: Var) -> i64 {
         self.terms.iter().find(|(atom, _)| *atom == Atom::Var(var)).map_or(0, |&(_, c)| c)
@@ -257,7 +262,7 @@ impl Index {
 }
 
 impl fmt::Display for Index {
-    /// `3*i0 + i1 + ((i2) / 4) - 1`; values print as `v0`.
+    /// `3*i0 + (i1 / 4) + ((i2 + 1) % 4) - 1`; values print as `v0`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut first = true;
         for (atom, c) in &self.terms {
@@ -274,6 +279,8 @@ impl fmt::Display for Index {
             match atom {
                 Atom::Var(var) => write!(f, "i{var}")?,
                 Atom::Value(value) => write!(f, "v{value}")?,
+                Atom::Div(inner, d) if inner.is_plain() => write!(f, "({inner} / {d})")?,
+                Atom::Rem(inner, d) if inner.is_plain() => write!(f, "({inner} % {d})")?,
                 Atom::Div(inner, d) => write!(f, "(({inner}) / {d})")?,
                 Atom::Rem(inner, d) => write!(f, "(({inner}) % {d})")?,
             }

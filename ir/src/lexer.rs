@@ -122,6 +122,7 @@ pub fn unquote(text: &str) -> Option<String> {
 }
 
 /// Splits a text into tokens, one ahead.
+#[derive(Clone)]
 pub struct Lexer<'a> {
     source: &'a str,
     /// Behind the last token taken.

@@ -31,11 +31,16 @@
 //!   reduction loops, starting from +0 or from the element's old value.
 
 pub mod interpret;
+mod parse;
+mod text;
 
 use crate::index::{Index, Var};
 use crate::scalar::{Scalar, ScalarOp};
 use crate::tensor::Tensor;
 use crate::types::{DType, Type};
+
+/// How deep statements of a kernel, and loops of a schedule, may nest.
+pub const MAX_NESTING: usize = 64;
 
 /// A position in [`Program::buffers`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
