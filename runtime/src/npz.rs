@@ -68,6 +68,7 @@ fn format_error(message: impl Into<String>) -> Error {
 
 fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
     let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+    let size = file.metadata().map_err(|e| Error::io("read", path, e))?.len();
     let broken = |e: zip::result::ZipError| {
         format_error(format!("it is not a whole zip archive: {e}")).within(in_file(path))
     };
@@ -81,9 +82,8 @@ fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
                 format_error(format!("member `{full}` is not a NumPy array (.npy)")).within(in_file(path))
             );
         };
-        // What the archive says of the size is believed only as far as its compressed bytes can expand.
-        let limit = member.compressed_size().saturating_mul(MAX_EXPANSION).saturating_add(1 << 10);
-        let limit = limit.min(member.size());
+        // What the archive says of the size is believed only as far as the bytes of the file can expand.
+        let limit = size.saturating_mul(MAX_EXPANSION).min(member.size());
         let tensor = read_npy(&mut member, limit)
             .map_err(|e| e.within(format!("array `{name}` in `{}`", path.display())))?;
         tensors.push((name.to_string(), tensor));
@@ -202,9 +202,10 @@ fn write_npy(file: &mut dyn Write, tensor: &TensorRef<'_>) -> std::io::Result<()
         DType::F32 => "<f4",
         DType::F64 => "<f8",
     };
-    let dims: String = tensor.dims().iter().map(|d| format!("{d}, ")).collect();
-    let mut header =
-        format!("{{'descr': '{code}', 'fortran_order': False, 'shape': ({}), }}", dims.trim_end());
+    // A Python tuple: `()`, `(3,)`, `(3, 4)`.
+    let dims: Vec<String> = tensor.dims().iter().map(usize::to_string).collect();
+    let dims = dims.join(", ") + if dims.len() == 1 { "," } else { "" };
+    let mut header = format!("{{'descr': '{code}', 'fortran_order': False, 'shape': ({dims}), }}");
     // Magic, version, length, header and a newline fill a multiple of 64 bytes.
     let prefix = MAGIC.len() + 4;
     let padded = (prefix + header.len() + 1).next_multiple_of(64) - prefix - 1;

@@ -1,0 +1,162 @@
+//! Files of tensors: NumPy's and safetensors, whole ones and broken ones.
+
+use std::path::{Path, PathBuf};
+
+use brolga_runtime::*;
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+/// What `tests/data/make.py` writes.
+fn arrays() -> Vec<(&'static str, Tensor)> {
+    let image: Vec<f32> = (0..12u8).map(|i| f32::from(i) / 8.0).collect();
+    vec![
+        ("image", Tensor::from_slice(&[1, 3, 4], &image).unwrap()),
+        ("label", Tensor::from_slice(&[3], &[3i32, 1, 4]).unwrap()),
+        ("index", Tensor::from_slice(&[2, 1], &[1i64 << 40, -2]).unwrap()),
+        ("pixel", Tensor::from_slice(&[3], &[0u8, 128, 255]).unwrap()),
+        ("mask", Tensor::from_bytes(DType::Bool, &[2], &[1, 0]).unwrap()),
+        ("double", Tensor::scalar(0.1f64).unwrap()),
+        ("empty", Tensor::zeros(DType::F32, &[0, 5]).unwrap()),
+    ]
+}
+
+fn sorted(mut tensors: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    tensors
+}
+
+fn expected() -> Vec<(String, Tensor)> {
+    sorted(arrays().into_iter().map(|(n, t)| (n.to_string(), t)).collect())
+}
+
+#[test]
+fn arrays_of_numpy_are_read() {
+    assert_eq!(sorted(read_tensors(data("stored.npz")).unwrap()), expected());
+    assert_eq!(sorted(read_tensors(data("deflated.npz")).unwrap()), expected());
+    let plain = read_tensors(data("plain.npy")).unwrap();
+    assert_eq!((plain[0].0.as_str(), &plain[0].1), ("plain", &arrays()[0].1));
+}
+
+#[test]
+fn arrays_of_other_kinds_are_refused_with_a_way_out() {
+    let message = |name| read_tensors(data(name)).unwrap_err().to_string();
+    assert!(message("fortran.npy").ends_with(
+        "it is stored column by column (Fortran order); save `numpy.ascontiguousarray(array)` instead"
+    ));
+    assert!(message("half.npy").contains("its elements are `<f2`; only bool, uint8, int32"));
+    assert!(message("make.py").contains("is not a whole safetensors file"));
+    assert_eq!(read_tensors(data("missing.npz")).unwrap_err().kind(), ErrorKind::Io);
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let arrays = arrays();
+    let views: Vec<_> = arrays.iter().map(|(n, t)| (*n, t.view())).collect();
+    for name in ["a.npz", "a.safetensors"] {
+        let path = dir.path().join(name);
+        write_tensors(&path, &views).unwrap();
+        assert_eq!(sorted(read_tensors(&path).unwrap()), expected(), "{name}");
+        let first = std::fs::read(&path).unwrap();
+        write_tensors(&path, &views).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), first, "equal tensors, equal files");
+    }
+    let path = dir.path().join("one.npy");
+    write_tensors(&path, &views[..1]).unwrap();
+    // The very bytes that NumPy writes.
+    assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(data("plain.npy")).unwrap());
+    assert_eq!(write_tensors(&path, &views).unwrap_err().kind(), ErrorKind::Count);
+    let twice = [views[0], views[0]];
+    assert_eq!(write_tensors(dir.path().join("b.safetensors"), &twice).unwrap_err().kind(), ErrorKind::Name);
+    let nowhere = write_tensors(dir.path().join("no/such/directory.npz"), &views).unwrap_err();
+    assert!(nowhere.to_string().starts_with("cannot write `"), "{nowhere}");
+}
+
+/// A safetensors file with this header and so many bytes of data.
+fn file(header: &str, data: usize) -> Vec<u8> {
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend(std::iter::repeat_n(0, data));
+    bytes
+}
+
+#[test]
+fn broken_safetensors_files_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("w.safetensors");
+    let message = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let error = read_tensors(&path).unwrap_err().to_string();
+        let place = format!("`{}`", path.display());
+        error.replace(&place, "FILE")
+    };
+    let start = "FILE is not a whole safetensors file: ";
+    let check = |bytes: &[u8], rest: &str| assert_eq!(message(bytes), format!("{start}{rest}"));
+    check(b"", "it has 0 bytes, fewer than the length of a header takes");
+    check(
+        &u64::MAX.to_le_bytes(),
+        "it claims a header of 18446744073709551615 bytes, but has 8 bytes in all",
+    );
+    check(&99_999_999u64.to_le_bytes(), "it claims a header of 99999999 bytes, but has 8 bytes in all");
+    let one = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+    check(&file(one, 7), "its header announces 8 bytes of data, but 7 follow");
+    check(&file(one, 9), "its header announces 8 bytes of data, but 9 follow");
+    check(
+        &file(&one.replace("[2]", "[3]"), 8),
+        "its header is wrong: invalid shape, data type, or offset for tensor",
+    );
+    check(&file(&one.replace("[0,8]", "[1,9]"), 9), "its header is wrong: invalid offset for tensor `a`");
+    let huge = one.replace("[2]", "[4294967296,4294967296,4]");
+    check(
+        &file(&huge, 8),
+        "its header is wrong: overflow computing buffer size from shape and/or element type",
+    );
+    let overlap = r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#;
+    check(&file(overlap, 6), "its header is wrong: invalid offset for tensor `b`");
+    assert!(message(&file("{", 0)).starts_with(start));
+    assert!(message(&file("\u{0}", 0)).starts_with(start));
+    assert!(message(&file(&"[".repeat(100_000), 0)).starts_with(start));
+    let half = message(&file(r#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#, 4));
+    assert!(half.contains("`a` holds elements of F16; only bool, u8"), "{half}");
+    let bools = r#"{"a":{"dtype":"BOOL","shape":[2],"data_offsets":[0,2]}}"#;
+    let mut bad = file(bools, 1);
+    bad.push(7);
+    assert!(message(&bad).ends_with("tensor `a`: element 1 is the byte 7, but bools are 0 or 1"));
+}
+
+/// Every truncation of a file, and every byte of it changed in several ways: an error or tensors, never a panic,
+/// and never an allocation that the file's size does not explain (which the address space would refuse).
+#[test]
+fn damaged_files_never_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let arrays = arrays();
+    let views: Vec<_> = arrays.iter().map(|(n, t)| (*n, t.view())).collect();
+    write_tensors(dir.path().join("whole.safetensors"), &views).unwrap();
+    let (mut refused, mut read) = (0, 0);
+    for (name, source) in [
+        ("x.safetensors", dir.path().join("whole.safetensors")),
+        ("x.npz", data("stored.npz")),
+        ("x.npz", data("deflated.npz")),
+        ("x.npy", data("plain.npy")),
+    ] {
+        let whole = std::fs::read(source).unwrap();
+        let path = dir.path().join(name);
+        let mut attempt = |bytes: &[u8]| {
+            // A new file each time: file systems flush one that is written over.
+            let _ = std::fs::remove_file(&path);
+            std::fs::write(&path, bytes).unwrap();
+            if read_tensors(&path).is_ok() { read += 1 } else { refused += 1 }
+        };
+        for len in (0..whole.len()).step_by(3) {
+            attempt(&whole[..len]);
+        }
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] = [0, 255, b'9', bytes[at] ^ 1][at % 4];
+            attempt(&bytes);
+        }
+    }
+    assert!(refused > 1000 && read > 100, "{refused} refused, {read} read");
+}

@@ -1,0 +1,139 @@
+//! Threads: every part once, whatever the number of threads and whoever else runs.
+
+mod common;
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+
+use brolga_runtime::*;
+use common::*;
+
+/// Parts of the calls of one run of `counting_entry`: none, one, few, many, more than there are chunks.
+const CALLS: [u64; 9] = [0, 1, 2, 3, 7, 64, 1000, 4095, 10_000];
+const TOTAL: usize = 15_172;
+
+/// Adds one to the counter of the part; counters of a call begin at `row[0]`.
+unsafe extern "C" fn count(block: *const ArgumentBlock, row: *const u64, part: u64) {
+    // SAFETY: the output has TOTAL counters.
+    unsafe {
+        let counters: *mut u64 = (*(*block).bases.add(BASE_STATE)).cast();
+        let counter = AtomicU64::from_ptr(counters.add((*row + part) as usize));
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+unsafe extern "C" fn counting_entry(block: *const ArgumentBlock) {
+    // SAFETY: as above.
+    unsafe {
+        let counters: *mut u64 = (*(*block).bases.add(BASE_STATE)).cast();
+        counters.write_bytes(0, TOTAL);
+        let mut first = 0;
+        for parts in CALLS {
+            ((*block).parallel_for)((*block).pool, count, block, &first, parts);
+            // All parts are done, once each, when the call returns.
+            for i in 0..parts {
+                assert_eq!(*counters.add((first + i) as usize), 1, "part {i} of {parts}");
+            }
+            first += parts;
+        }
+    }
+}
+
+fn counting() -> Arc<Executable> {
+    let manifest = Manifest {
+        entry: "count".into(),
+        numerics: 1,
+        parallel: true,
+        inputs: vec![],
+        outputs: vec![Output { name: "counters".into(), dtype: DType::I64, dims: vec![TOTAL] }],
+        state: vec![],
+        arena_bytes: 0,
+        prepared_bytes: 0,
+        constants_bytes: 0,
+        cpu_features: vec![],
+    };
+    executable(counting_entry, None, manifest).unwrap()
+}
+
+#[test]
+fn every_part_runs_once_with_any_number_of_threads() {
+    assert_eq!(CALLS.iter().sum::<u64>(), TOTAL as u64);
+    let mut state = State::new();
+    for threads in [1, 2, 3, 7, 32] {
+        let threads = Threads::new(threads).unwrap();
+        let mut instance = Instance::bind(counting(), &state, &threads).unwrap();
+        let mut out = [Tensor::zeros(DType::I64, &[TOTAL]).unwrap()];
+        for round in 0..50 {
+            instance.run_tensors(&mut state, &[], &mut out).unwrap();
+            assert!(out[0].as_slice::<i64>().unwrap().iter().all(|c| *c == 1));
+            if round % 20 == 0 {
+                // Long enough for the helpers to park.
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        }
+    }
+}
+
+#[test]
+fn several_runs_share_the_threads_at_the_same_time() {
+    let (threads, executable) = (Threads::new(3).unwrap(), counting());
+    let start = Barrier::new(4);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut state = State::new();
+                let mut instance = Instance::bind(executable.clone(), &state, &threads).unwrap();
+                let mut out = [Tensor::zeros(DType::I64, &[TOTAL]).unwrap()];
+                start.wait();
+                for _ in 0..50 {
+                    instance.run_tensors(&mut state, &[], &mut out).unwrap();
+                    assert!(out[0].as_slice::<i64>().unwrap().iter().all(|c| *c == 1));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn pools_come_and_go() {
+    for count in [2, 3, 5] {
+        for _ in 0..20 {
+            let threads = Threads::new(count).unwrap();
+            assert_eq!(threads.count(), count);
+            let mut state = State::new();
+            let mut instance = Instance::bind(counting(), &state, &threads.clone()).unwrap();
+            drop(threads);
+            let mut out = [Tensor::zeros(DType::I64, &[TOTAL]).unwrap()];
+            instance.run_tensors(&mut state, &[], &mut out).unwrap();
+        }
+    }
+    assert_eq!(Threads::new(0).unwrap_err().kind(), ErrorKind::Option);
+    assert_eq!(Threads::new(MAX_THREADS + 1).unwrap_err().kind(), ErrorKind::Option);
+}
+
+/// Runs the parts backwards, as an embedder might.
+unsafe extern "C" fn backwards(
+    calls: *mut std::ffi::c_void,
+    kernel: KernelFn,
+    block: *const ArgumentBlock,
+    row: *const u64,
+    parts: u64,
+) {
+    // SAFETY: `calls` is the counter of the test below; the rest is promised by the caller.
+    unsafe {
+        (*calls.cast::<AtomicUsize>()).fetch_add(1, Ordering::Relaxed);
+        (0..parts).rev().for_each(|part| kernel(block, row, part));
+    }
+}
+
+#[test]
+fn an_embedder_brings_threads_of_its_own() {
+    let calls = AtomicUsize::new(0);
+    // SAFETY: `backwards` does what is asked, and `calls` outlives the instance.
+    let threads = unsafe { Threads::from_raw(backwards, (&raw const calls).cast_mut().cast(), 2) };
+    let mut state = State::new();
+    let mut instance = Instance::bind(counting(), &state, &threads).unwrap();
+    let mut out = [Tensor::zeros(DType::I64, &[TOTAL]).unwrap()];
+    instance.run_tensors(&mut state, &[], &mut out).unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), CALLS.len());
+}

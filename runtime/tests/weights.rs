@@ -1,0 +1,158 @@
+//! Loading states: what must be there, what may be missing, what is kept; and saving them.
+
+use std::path::PathBuf;
+
+use brolga_runtime::*;
+
+/// A network with a layer and a batch norm, and its optimiser.
+fn state() -> State {
+    let mut state = State::new();
+    let mut add = |name: &str, kind, dims: &[usize], value: f32| {
+        let values = vec![value; dims.iter().product()];
+        state.insert(name, kind, Tensor::from_slice(dims, &values).unwrap()).unwrap();
+    };
+    add("fc1.weight", SlotKind::Parameter, &[2, 3], 1.0);
+    add("fc1.bias", SlotKind::Parameter, &[2], 2.0);
+    add("bn1.running_mean", SlotKind::Buffer, &[2], 3.0);
+    add("optim.momentum.fc1.weight", SlotKind::Optimizer, &[2, 3], 4.0);
+    state.insert("step", SlotKind::Step, Tensor::scalar(5i64).unwrap()).unwrap();
+    state.insert("seed", SlotKind::Seed, Tensor::scalar(6i64).unwrap()).unwrap();
+    state
+}
+
+/// The first element of each tensor.
+fn values(state: &State) -> Vec<f64> {
+    let first = |t: &Tensor| match t.dtype() {
+        DType::I64 => t.as_slice::<i64>().unwrap()[0] as f64,
+        _ => f64::from(t.as_slice::<f32>().unwrap()[0]),
+    };
+    state.slots().iter().map(|s| first(s.tensor())).collect()
+}
+
+struct Files {
+    dir: tempfile::TempDir,
+}
+
+impl Files {
+    fn new() -> Files {
+        Files { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// A file of tensors that are all 9.
+    fn write(&self, tensors: &[(&str, DType, &[usize])]) -> PathBuf {
+        let path = self.dir.path().join("weights.safetensors");
+        let owned: Vec<(&str, Tensor)> = tensors
+            .iter()
+            .map(|(name, dtype, dims)| {
+                let n = dims.iter().product();
+                let tensor = match dtype {
+                    DType::F32 => Tensor::from_slice(dims, &vec![9f32; n]),
+                    DType::F64 => Tensor::from_slice(dims, &vec![9f64; n]),
+                    _ => Tensor::from_slice(dims, &vec![9i64; n]),
+                };
+                (*name, tensor.unwrap())
+            })
+            .collect();
+        let views: Vec<_> = owned.iter().map(|(n, t)| (*n, t.view())).collect();
+        write_safetensors(&path, &views, None).unwrap();
+        path
+    }
+
+    /// The message of an error, without the directory.
+    fn message(&self, error: &Error) -> String {
+        error.to_string().replace(&format!("{}/", self.dir.path().display()), "")
+    }
+}
+
+const WEIGHT: (&str, DType, &[usize]) = ("fc1.weight", DType::F32, &[2, 3]);
+const BIAS: (&str, DType, &[usize]) = ("fc1.bias", DType::F32, &[2]);
+const MEAN: (&str, DType, &[usize]) = ("bn1.running_mean", DType::F32, &[2]);
+const BATCHES: (&str, DType, &[usize]) = ("bn1.num_batches_tracked", DType::I64, &[]);
+
+#[test]
+fn weights_as_pytorch_saves_them_load_and_the_rest_stays_fresh() {
+    let files = Files::new();
+    let mut state = state();
+    let report = state.load(files.write(&[WEIGHT, BIAS, MEAN, BATCHES])).unwrap();
+    assert_eq!(values(&state), [9.0, 9.0, 9.0, 4.0, 5.0, 6.0]);
+    assert_eq!(report.unused, ["bn1.num_batches_tracked"]);
+    assert_eq!(report.kept, ["optim.momentum.fc1.weight", "step", "seed"]);
+    assert_eq!(report.used.len(), 3);
+}
+
+#[test]
+fn a_full_state_loads_into_the_same_state_and_into_one_for_inference() {
+    let files = Files::new();
+    let path = files.dir.path().join("full.safetensors");
+    let mut saved = state();
+    saved.get_mut("step").unwrap().as_mut_slice::<i64>().unwrap()[0] = 77;
+    saved.save(&path).unwrap();
+    let mut loaded = state();
+    let report = loaded.load(&path).unwrap();
+    assert_eq!((loaded.step(), report.used.len()), (Some(77), 6));
+
+    let mut inference = State::new();
+    for slot in state().slots().iter().filter(|s| s.kind().is_weight()) {
+        inference.insert(slot.name(), slot.kind(), slot.tensor().try_clone().unwrap()).unwrap();
+    }
+    let mut unused = inference.load(&path).unwrap().unused;
+    unused.sort();
+    assert_eq!(unused, ["optim.momentum.fc1.weight", "seed", "step"]);
+
+    let weights = files.dir.path().join("weights.safetensors");
+    saved.save_weights(&weights).unwrap();
+    let mut names: Vec<String> = TensorFile::open(&weights).unwrap().names().map(String::from).collect();
+    names.sort();
+    assert_eq!(names, ["bn1.running_mean", "fc1.bias", "fc1.weight"]);
+    assert_eq!(TensorFile::open(&weights).unwrap().metadata("format"), Some("pt"));
+}
+
+#[test]
+fn everything_that_does_not_fit_is_listed_at_once_and_nothing_is_changed() {
+    let files = Files::new();
+    let mut state = state();
+    let path = files.write(&[
+        ("fc1.wieght", DType::F32, &[2, 3]),
+        ("fc1.bias", DType::F32, &[3]),
+        ("bn1.running_mean", DType::F64, &[2]),
+        ("conv9.weight", DType::F32, &[1]),
+        ("step", DType::I64, &[]),
+    ]);
+    let error = state.load(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::State);
+    let message = files.message(&error);
+    let mut lines: Vec<&str> = message.lines().collect();
+    lines[1..].sort();
+    assert_eq!(
+        lines,
+        [
+            "the weights in `weights.safetensors` do not fit the model:",
+            "  `bn1.running_mean` is f64[2] in the file, but f32[2] in the model; convert it before saving (in \
+             PyTorch `tensor.float()`)",
+            "  `conv9.weight` is unknown to the model",
+            "  `fc1.bias` is f32[3] in the file, but f32[2] in the model",
+            "  `fc1.weight`: f32[2, 3] is missing (nearest: `fc1.wieght`)",
+            "  `fc1.wieght` is unknown to the model (nearest: `fc1.weight`)",
+            "partial loading takes what fits by name",
+        ]
+    );
+    assert_eq!(values(&state), values(&self::state()));
+}
+
+#[test]
+fn partial_loading_takes_what_has_the_same_name_and_says_so() {
+    let files = Files::new();
+    let mut state = state();
+    let report = state.load_partial(files.write(&[BIAS, ("head.weight", DType::F32, &[7])])).unwrap();
+    assert_eq!(values(&state), [1.0, 9.0, 3.0, 4.0, 5.0, 6.0]);
+    assert_eq!(report.used, ["fc1.bias"]);
+    assert_eq!(report.unused, ["head.weight"]);
+    assert_eq!(report.kept, ["fc1.weight", "bn1.running_mean", "optim.momentum.fc1.weight", "step", "seed"]);
+
+    let error = state.load_partial(files.write(&[("fc1.bias", DType::F32, &[1, 2])])).unwrap_err();
+    assert_eq!(
+        files.message(&error),
+        "the weights in `weights.safetensors` do not fit the model:\n  `fc1.bias` is f32[1, 2] in the file, but \
+         f32[2] in the model"
+    );
+}
