@@ -1,1 +1,3 @@
 //! The models that come along, and the data sets.
+
+pub mod data;

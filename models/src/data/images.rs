@@ -1,0 +1,268 @@
+//! Sets of labelled images in memory, and how a model gets them.
+
+use brolga_runtime::{Batches, DType, Error, ErrorKind, Field, Request, Result, Split, TensorMut, type_name};
+
+use super::parts::Parts;
+use super::resize::Resampler;
+use super::{Normalization, Options, bad, check_request};
+
+/// Channels, height and width of an image.
+pub(super) type Dims = [usize; 3];
+
+/// Labelled images of one size.
+#[derive(Debug)]
+pub(super) struct Images {
+    pub dims: Dims,
+    /// The value that means full intensity.
+    pub white: u8,
+    /// All samples, each `dims` row-major; those of the data set's own test part last.
+    pub pixels: Vec<u8>,
+    /// One class per sample.
+    pub labels: Vec<i32>,
+    /// The number of samples in the own test part, if there is one.
+    pub test: Option<usize>,
+}
+
+/// What a field of the model gets.
+#[derive(Debug)]
+enum Role {
+    Image(Writer),
+    Label,
+}
+
+/// How an image becomes what the model takes.
+#[derive(Debug)]
+struct Writer {
+    dims: Dims,
+    /// Where the sizes differ.
+    resampler: Option<Resampler>,
+    /// Per channel: what is subtracted from a pixel, and then divides it.
+    affine: Vec<(f32, f32)>,
+}
+
+/// Images as the fields of a model ask for them.
+pub(super) struct ImageBatches {
+    images: Images,
+    parts: Parts,
+    fields: Vec<Field>,
+    roles: Vec<Role>,
+    /// Memory for resizing.
+    between: Vec<f32>,
+}
+
+/// Luma of red, green and blue by ITU-R BT.601, as most programs turn colour into grey.
+pub(super) fn luma([red, green, blue]: [u8; 3]) -> u8 {
+    ((299 * u32::from(red) + 587 * u32::from(green) + 114 * u32::from(blue) + 500) / 1000) as u8
+}
+
+/// The image that a field with these dimensions per sample takes; `source` are the dimensions of the data set's
+/// images, where it has one size.
+pub(super) fn image_dims(field: &Field, source: Option<Dims>) -> Result<Dims> {
+    let root = |n: usize| Some(n.isqrt()).filter(|side| side * side == n);
+    let flat = |n: usize| match source {
+        Some(dims) if dims.iter().product::<usize>() == n => Some(dims),
+        _ => match (root(n), root(n / 3).filter(|_| n.is_multiple_of(3))) {
+            (Some(side), _) => Some([1, side, side]),
+            (_, Some(side)) => Some([3, side, side]),
+            _ => None,
+        },
+    };
+    let dims = match field.dims[..] {
+        [n] => flat(n),
+        [height, width] => Some([1, height, width]),
+        [channels, height, width] => Some([channels, height, width]),
+        _ => None,
+    };
+    // The bound keeps a field of absurd size from being allocated for.
+    dims.filter(|&[c, h, w]| (c == 1 || c == 3) && (1..=1 << 14).contains(&h) && (1..=1 << 14).contains(&w)).ok_or_else(
+        || {
+            bad(format!(
+                "the input `{}` takes {} per sample, which is no image: expected [channels, height, width] with 1 or \
+                 3 channels, [height, width], or [n] with n = side * side or 3 * side * side",
+                field.name,
+                type_name(field.dtype, &field.dims)
+            ))
+        },
+    )
+}
+
+/// The field that takes the image: the one floating-point field, or of several the one named `image`.
+pub(super) fn image_field(fields: &[Field]) -> Result<Option<&Field>> {
+    let mut float = fields.iter().filter(|f| matches!(f.dtype, DType::F32 | DType::F64));
+    match (float.next(), float.next()) {
+        (first, None) => Ok(first),
+        _ => fields.iter().find(|f| f.name == "image").map(Some).ok_or_else(|| {
+            bad("the model has several floating-point inputs, and none is named `image`: a set of images fills one")
+        }),
+    }
+}
+
+impl ImageBatches {
+    /// Prepares `images` for `fields`. Errors say which field cannot be filled, or which samples are wrong.
+    pub(super) fn new(mut images: Images, fields: &[Field], options: &Options) -> Result<ImageBatches> {
+        let count = images.labels.len();
+        let test = images.test.unwrap_or(0);
+        if count == test {
+            return Err(bad(format!(
+                "there are no samples to train on ({count} samples, {test} of them to test)"
+            )));
+        }
+        let parts = match images.test {
+            Some(test) => Parts::own(count, test),
+            None => Parts::fifth(count, options.seed),
+        };
+        let image = image_field(fields)?;
+        let mut roles = Vec::new();
+        for field in fields {
+            roles.push(if Some(field) == image {
+                let dims = image_dims(field, Some(images.dims))?;
+                if dims[0] == 1 {
+                    images.reduce_to_luma();
+                }
+                let (from, to) = ((images.dims[1], images.dims[2]), (dims[1], dims[2]));
+                let resampler = (from != to).then(|| Resampler::new(from, to));
+                let affine = images.affine(&parts.train, dims[0], &options.normalization)?;
+                Role::Image(Writer { dims, resampler, affine })
+            } else if matches!(field.dtype, DType::I32 | DType::I64) && field.dims.is_empty() {
+                Role::Label
+            } else {
+                return Err(bad(format!(
+                    "the input `{}` takes {} per sample; a set of labelled images fills one floating-point input \
+                     with the image and inputs of i32[] or i64[] with the class",
+                    field.name,
+                    type_name(field.dtype, &field.dims)
+                )));
+            });
+        }
+        Ok(ImageBatches { images, parts, fields: fields.to_vec(), roles, between: Vec::new() })
+    }
+}
+
+impl Images {
+    fn sample_len(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// Turns colour into grey.
+    fn reduce_to_luma(&mut self) {
+        let [channels, height, width] = self.dims;
+        if channels == 3 {
+            let plane = height * width;
+            let gray = |sample: &[u8], i: usize| luma([sample[i], sample[plane + i], sample[2 * plane + i]]);
+            let samples = self.pixels.chunks_exact(3 * plane);
+            self.pixels = samples.flat_map(|sample| (0..plane).map(move |i| gray(sample, i))).collect();
+            self.dims[0] = 1;
+        }
+    }
+
+    /// Offset and divisor for each of `channels`, so that a pixel p becomes (p / white - mean) / std.
+    fn affine(&self, train: &[usize], channels: usize, how: &Normalization) -> Result<Vec<(f32, f32)>> {
+        let (mean, std) = match how {
+            Normalization::Scale => (vec![0.0], vec![1.0]),
+            Normalization::Standardize => self.statistics(train, 1),
+            Normalization::StandardizeChannels => self.statistics(train, self.dims[0]),
+            Normalization::Given { mean, std } => (mean.clone(), std.clone()),
+        };
+        let fits = |values: &[f64]| values.len() == 1 || values.len() == channels;
+        if !fits(&mean) || !fits(&std) || !std.iter().all(|s| s.is_finite() && *s > 0.0) {
+            let message = format!(
+                "the normalisation has means {mean:?} and standard deviations {std:?}: expected one of each, or one \
+                 for each of {channels} channels, and deviations above 0"
+            );
+            return Err(Error::new(ErrorKind::Option, message));
+        }
+        let of = |values: &[f64], channel: usize| values[channel.min(values.len() - 1)];
+        let affine = |channel| {
+            let (mean, std) = (of(&mean, channel), of(&std, channel));
+            let white = f64::from(self.white);
+            ((mean * white) as f32, (std * white) as f32)
+        };
+        Ok((0..channels).map(affine).collect())
+    }
+
+    /// Mean and standard deviation of the samples, scaled to [0, 1], over `groups` equal runs of each sample:
+    /// 1 for the whole, or the number of channels. Sums of integers, so exact. A constant has deviation 1.
+    fn statistics(&self, samples: &[usize], groups: usize) -> (Vec<f64>, Vec<f64>) {
+        let run = self.sample_len() / groups;
+        let group = |group: usize| {
+            let (mut sum, mut squares) = (0u64, 0u64);
+            for sample in samples {
+                let start = sample * self.sample_len() + group * run;
+                for &pixel in &self.pixels[start..start + run] {
+                    sum += u64::from(pixel);
+                    squares += u64::from(pixel) * u64::from(pixel);
+                }
+            }
+            let (count, white) = ((samples.len() * run) as f64, f64::from(self.white));
+            let mean = sum as f64 / count;
+            let variance = squares as f64 / count - mean * mean;
+            (mean / white, if variance > 0.0 { variance.sqrt() / white } else { 1.0 })
+        };
+        (0..groups).map(group).unzip()
+    }
+}
+
+impl Batches for ImageBatches {
+    fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    fn len(&self, split: Split) -> usize {
+        self.parts.of(split).len()
+    }
+
+    fn fill(&mut self, request: &Request<'_>, field: usize, out: &mut TensorMut<'_>) -> Result<()> {
+        check_request(&self.fields, field, request.indices.len(), out)?;
+        let positions = self.parts.positions(request)?;
+        let images = &self.images;
+        match (&self.roles[field], out.dtype()) {
+            (Role::Label, DType::I32) => {
+                out.as_mut_slice()?.iter_mut().zip(positions).for_each(|(o, p)| *o = images.labels[p]);
+            }
+            (Role::Label, _) => {
+                out.as_mut_slice()?
+                    .iter_mut()
+                    .zip(positions)
+                    .for_each(|(o, p)| *o = i64::from(images.labels[p]));
+            }
+            (Role::Image(writer), DType::F32) => {
+                let out = out.as_mut_slice::<f32>()?;
+                for (target, position) in out.chunks_exact_mut(writer.len()).zip(positions) {
+                    writer.write(images, position, &mut self.between, target);
+                }
+            }
+            (Role::Image(writer), _) => {
+                let out = out.as_mut_slice::<f64>()?;
+                let mut single = vec![0.0; writer.len()];
+                for (target, position) in out.chunks_exact_mut(writer.len()).zip(positions) {
+                    writer.write(images, position, &mut self.between, &mut single);
+                    target.iter_mut().zip(&single).for_each(|(t, &s)| *t = f64::from(s));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Writer {
+    /// Elements of one sample.
+    fn len(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// Writes the image at `position`, resized and normalised. `between` is memory for resizing.
+    fn write(&self, images: &Images, position: usize, between: &mut Vec<f32>, target: &mut [f32]) {
+        let [channels, height, width] = images.dims;
+        let sample = &images.pixels[position * images.sample_len()..][..images.sample_len()];
+        let planes = target.chunks_exact_mut(self.dims[1] * self.dims[2]);
+        for (channel, (target, (offset, divisor))) in planes.zip(&self.affine).enumerate() {
+            // A grey image fills all channels.
+            let source = &sample[channel.min(channels - 1) * height * width..][..height * width];
+            match &self.resampler {
+                Some(resampler) => resampler.plane(source, between, target),
+                None => target.iter_mut().zip(source).for_each(|(t, &s)| *t = f32::from(s)),
+            }
+            target.iter_mut().for_each(|t| *t = (*t - offset) / divisor);
+        }
+    }
+}
