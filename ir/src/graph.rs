@@ -14,6 +14,13 @@ use crate::types::Type;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct NodeId(NodeIndex);
 
+impl NodeId {
+    /// A small number, unique among the nodes of the graph: for tables by node.
+    pub fn index(self) -> usize {
+        self.0.index()
+    }
+}
+
 /// A result of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct Value {

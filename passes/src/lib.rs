@@ -1,1 +1,14 @@
 //! Transformations of graphs and kernel programs, one file each, and the pipelines as lists.
+//!
+//! [`manager`] says what a pass is and runs them; [`pipelines`] lists them. Every other public module is one pass.
+
+pub mod dce;
+pub mod grad;
+pub mod manager;
+pub mod pipelines;
+
+mod regions;
+mod rewrite;
+mod table;
+
+pub use manager::{GraphPass, Kind, Manager, Options, Pass, PassError, ProgramPass, Report, Stage};

@@ -1,0 +1,54 @@
+//! Dead-code elimination.
+//!
+//! Removes the nodes that no output needs, and state that is neither read nor written. Inputs stay, read or not:
+//! they are the entry's interface. Does not look for results of region operators that nobody uses. Linear.
+
+use brolga_ir::ops::Role;
+use brolga_ir::{Graph, GraphError, NodeId};
+
+use crate::manager::Options;
+use crate::regions;
+use crate::table::NodeTable;
+
+/// Removes what no output needs.
+pub fn dce(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
+    let mut changed = regions::apply(graph, &mut |body| dce(body, options))?;
+    let mut live: NodeTable<bool> = NodeTable::default();
+    for id in graph.order() {
+        live.set(id, true);
+    }
+    let dead: Vec<NodeId> = graph.nodes().filter(|&id| !live.get(id)).collect();
+    // Users of dead nodes are dead: count them, and remove nodes as they lose the last.
+    let mut users: NodeTable<usize> = NodeTable::default();
+    for &id in &dead {
+        for operand in &graph.node(id).operands {
+            *users.at(operand.node) += 1;
+        }
+    }
+    let mut free: Vec<NodeId> = dead.iter().copied().filter(|&id| *users.get(id) == 0).collect();
+    while let Some(id) = free.pop() {
+        let operands = graph.node(id).operands.clone();
+        graph.remove(id);
+        changed = true;
+        for operand in operands {
+            let count = users.at(operand.node);
+            *count -= 1;
+            if *count == 0 && !live.get(operand.node) {
+                free.push(operand.node);
+            }
+        }
+    }
+    let unused = |graph: &Graph, id: NodeId| {
+        graph.parameter(id).is_some_and(|parameter| {
+            let written = |output: &brolga_ir::Output| {
+                output.value.node == id || (output.role == Role::State && output.name == parameter.name)
+            };
+            parameter.role == Role::State
+                && graph.users(id).is_empty()
+                && !graph.outputs().iter().any(written)
+        })
+    };
+    let parameters = graph.parameters().len();
+    graph.retain_parameters(|graph, id| !unused(graph, id));
+    Ok(changed || graph.parameters().len() != parameters)
+}

@@ -1,0 +1,241 @@
+//! Passes as values, and the manager that runs lists of them.
+//!
+//! A pass is a name, a kind, and one function over one representation. The manager runs a list, verifies what each
+//! pass leaves, times it, shows it to whoever asked for dumps, and stops after a given number of passes, so that a
+//! wrong one can be found by bisection. Nobody else calls the verifiers.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use brolga_ir::program::Program;
+use brolga_ir::{Graph, GraphError};
+
+/// What passes may depend on besides the representation itself.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Options {
+    /// The largest tensor, in elements, that constant folding reads or makes.
+    pub fold_limit: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { fold_limit: 1024 }
+    }
+}
+
+/// What a pass does to the bits of the results.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
+    /// The same bits.
+    Exact,
+    /// The order of arithmetic changes: evaluated in f64, results agree to 1e-9.
+    Rounding,
+}
+
+/// A transformation of one representation in place.
+#[derive(Clone, Copy)]
+pub struct Pass<I: 'static> {
+    /// The one name: of dumps, timings, the command's option, and the folder of its tests.
+    pub name: &'static str,
+    /// What it does to the bits.
+    pub kind: Kind,
+    /// Transforms, and says whether anything changed.
+    pub run: fn(&mut I, &Options) -> Result<bool, GraphError>,
+}
+
+/// A transformation of graphs.
+pub type GraphPass = Pass<Graph>;
+
+/// A transformation of kernel programs.
+pub type ProgramPass = Pass<Program>;
+
+impl<I> fmt::Debug for Pass<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?})", self.name, self.kind)
+    }
+}
+
+/// A representation at a point of the pipeline.
+#[derive(Clone, Copy, Debug)]
+pub enum Stage<'a> {
+    /// A graph.
+    Graph(&'a Graph),
+    /// A kernel program.
+    Program(&'a Program),
+}
+
+/// What passes transform.
+pub trait Ir {
+    /// An error if the representation breaks one of its rules.
+    fn verify(&self) -> Result<(), GraphError>;
+
+    /// For dumps.
+    fn stage(&self) -> Stage<'_>;
+}
+
+impl Ir for Graph {
+    fn verify(&self) -> Result<(), GraphError> {
+        brolga_ir::verify::verify(self)
+    }
+
+    fn stage(&self) -> Stage<'_> {
+        Stage::Graph(self)
+    }
+}
+
+/// How one pass went.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Report {
+    /// The pass.
+    pub pass: &'static str,
+    /// The graph or program that it ran on.
+    pub subject: String,
+    /// How long it took, without verification.
+    pub duration: Duration,
+    /// Whether anything changed.
+    pub changed: bool,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.duration.as_secs_f64() * 1e6;
+        let unchanged = if self.changed { "" } else { "  unchanged" };
+        write!(f, "{:<16} @{:<16} {micros:>9.0} us{unchanged}", self.pass, self.subject)
+    }
+}
+
+/// Why a pipeline broke off.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PassError {
+    /// The pass that failed.
+    pub pass: &'static str,
+    /// Whether the pass itself was content and the verifier found its result broken: a mistake of the compiler.
+    pub broken: bool,
+    /// What is wrong.
+    pub error: GraphError,
+}
+
+impl fmt::Display for PassError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.broken {
+            write!(f, "the pass `{}` left an invalid result behind: {}", self.pass, self.error)
+        } else {
+            write!(f, "{} (in pass `{}`)", self.error, self.pass)
+        }
+    }
+}
+
+impl std::error::Error for PassError {}
+
+/// Called after each pass with how it went and what it left.
+pub type Observer<'a> = dyn FnMut(&Report, Stage<'_>) + 'a;
+
+/// Runs passes.
+pub struct Manager<'a> {
+    options: Options,
+    left: usize,
+    verify: bool,
+    observer: Option<Box<Observer<'a>>>,
+    reports: Vec<Report>,
+}
+
+impl<'a> Manager<'a> {
+    /// A manager that runs everything and verifies after every pass.
+    pub fn new(options: Options) -> Manager<'a> {
+        Manager { options, left: usize::MAX, verify: true, observer: None, reports: Vec::new() }
+    }
+
+    /// Stops after `count` passes, counted over all calls of this manager.
+    pub fn stop_after(mut self, count: usize) -> Manager<'a> {
+        self.left = count;
+        self
+    }
+
+    /// Whether to verify after each pass.
+    pub fn verify(mut self, verify: bool) -> Manager<'a> {
+        self.verify = verify;
+        self
+    }
+
+    /// Calls `observer` after each pass: for dumps.
+    pub fn observe(mut self, observer: impl FnMut(&Report, Stage<'_>) + 'a) -> Manager<'a> {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// The options that passes see.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// How the passes so far went, in order.
+    pub fn reports(&self) -> &[Report] {
+        &self.reports
+    }
+
+    /// Whether the manager has come to the pass after which it stops.
+    pub fn stopped(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Runs passes in order; says whether any changed anything.
+    pub fn run<I: Ir>(&mut self, passes: &[Pass<I>], ir: &mut I) -> Result<bool, PassError> {
+        let mut any = false;
+        for pass in passes {
+            let run = |options: &Options| (pass.run)(ir, options).map(|changed| (changed, ()));
+            let Some((changed, ())) = self.time(pass.name, run)? else { break };
+            any |= changed;
+            self.finish(pass.name, changed, ir)?;
+        }
+        Ok(any)
+    }
+
+    /// Makes another representation, as lowering does; nothing if the manager has stopped.
+    pub fn make<I: Ir>(
+        &mut self,
+        name: &'static str,
+        run: impl FnOnce(&Options) -> Result<I, GraphError>,
+    ) -> Result<Option<I>, PassError> {
+        let Some((_, made)) = self.time(name, |options| run(options).map(|made| (true, made)))? else {
+            return Ok(None);
+        };
+        self.finish(name, true, &made)?;
+        Ok(Some(made))
+    }
+
+    /// Runs and times one pass; nothing if the manager has stopped.
+    fn time<T>(
+        &mut self,
+        name: &'static str,
+        run: impl FnOnce(&Options) -> Result<(bool, T), GraphError>,
+    ) -> Result<Option<(bool, T)>, PassError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let start = Instant::now();
+        let (changed, made) =
+            run(&self.options).map_err(|error| PassError { pass: name, broken: false, error })?;
+        let duration = start.elapsed();
+        self.reports.push(Report { pass: name, subject: String::new(), duration, changed });
+        Ok(Some((changed, made)))
+    }
+
+    /// Verifies and shows what a pass left.
+    fn finish(&mut self, name: &'static str, changed: bool, ir: &impl Ir) -> Result<(), PassError> {
+        if self.verify && changed {
+            ir.verify().map_err(|error| PassError { pass: name, broken: true, error })?;
+        }
+        let stage = ir.stage();
+        if let Some(report) = self.reports.last_mut() {
+            report.subject = match stage {
+                Stage::Graph(graph) => graph.name.clone(),
+                Stage::Program(program) => program.name.clone(),
+            };
+            if let Some(observer) = &mut self.observer {
+                observer(report, stage);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! The pipelines, as lists, and every pass by its name.
+
+use crate::dce::dce;
+use crate::grad::grad;
+use crate::manager::{GraphPass, Kind, Pass};
+
+/// Every graph pass. A pass's name stands here and nowhere else.
+pub const GRAPH_PASSES: &[GraphPass] = &[GRAD, DCE];
+
+const GRAD: GraphPass = Pass { name: "grad", kind: Kind::Exact, run: grad };
+const DCE: GraphPass = Pass { name: "dce", kind: Kind::Exact, run: dce };
+
+/// From a graph as the frontend builds it to one that only has to be fused: entries that train.
+pub const TRAIN: &[GraphPass] = &[GRAD, DCE];
+
+/// The same for entries that do not change the parameters.
+pub const INFER: &[GraphPass] = &[GRAD, DCE];
+
+/// The graph passes of those names, in that order, separated by commas; an error names the nearest.
+pub fn graph_passes(names: &str) -> Result<Vec<GraphPass>, String> {
+    let find = |name: &str| {
+        GRAPH_PASSES.iter().find(|pass| pass.name == name).copied().ok_or_else(|| unknown(name))
+    };
+    names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(find).collect()
+}
+
+fn unknown(name: &str) -> String {
+    let names: Vec<&str> = GRAPH_PASSES.iter().map(|pass| pass.name).collect();
+    let nearest = names.iter().min_by_key(|known| distance(name, known)).copied().unwrap_or_default();
+    let hint = if distance(name, nearest) <= nearest.len() / 2 {
+        format!("did you mean `{nearest}`? ")
+    } else {
+        String::new()
+    };
+    format!("there is no pass `{name}`; {hint}passes: {}", names.join(", "))
+}
+
+/// Levenshtein's distance, in characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, &y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_are_found_by_name() {
+        let names: Vec<&str> = graph_passes("dce, grad").unwrap().iter().map(|pass| pass.name).collect();
+        assert_eq!(names, ["dce", "grad"]);
+    }
+
+    #[test]
+    fn unknown_names_get_the_nearest() {
+        let error = graph_passes("grda").unwrap_err();
+        assert!(error.contains("no pass `grda`") && error.contains("did you mean `grad`"), "{error}");
+        assert!(!graph_passes("polyhedral").unwrap_err().contains("did you mean"));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<&str> = GRAPH_PASSES.iter().map(|pass| pass.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), GRAPH_PASSES.len());
+    }
+}
