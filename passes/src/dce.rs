@@ -11,8 +11,12 @@ use crate::regions;
 use crate::table::NodeTable;
 
 /// Removes what no output needs.
-pub fn dce(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
-    let mut changed = regions::apply(graph, &mut |body| dce(body, options))?;
+pub fn dce(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
+    eliminate(graph)
+}
+
+fn eliminate(graph: &mut Graph) -> Result<bool, GraphError> {
+    let mut changed = regions::apply(graph, &mut eliminate)?;
     let mut live: NodeTable<bool> = NodeTable::default();
     for id in graph.order() {
         live.set(id, true);

@@ -61,7 +61,8 @@ fn differentiate(graph: &mut Graph, id: NodeId) -> Result<(), GraphError> {
     let active = Active::new(graph, &order, wrt);
 
     let mut cotangents: ValueTable<Value> = ValueTable::default();
-    let one = Builder::new(graph, origin.clone()).scalar(1.0, graph_dtype(graph, loss))?;
+    let dtype = graph.ty(loss).dtype;
+    let one = Builder::new(graph, origin.clone()).scalar(1.0, dtype)?;
     cotangents.insert(loss, one);
     for &node in order.iter().rev() {
         if *active.through.get(node) {
@@ -78,10 +79,6 @@ fn differentiate(graph: &mut Graph, id: NodeId) -> Result<(), GraphError> {
     }
     graph.remove(id);
     Ok(())
-}
-
-fn graph_dtype(graph: &Graph, value: Value) -> brolga_ir::DType {
-    graph.ty(value).dtype
 }
 
 /// Which values depend on the values differentiated by.
@@ -108,8 +105,7 @@ impl Active {
     }
 
     fn holds(&self, graph: &Graph, value: Value) -> bool {
-        self.wrt.get(value).is_some()
-            || (*self.through.get(value.node) && graph.ty(value).dtype.is_float())
+        self.wrt.get(value).is_some() || (*self.through.get(value.node) && graph.ty(value).dtype.is_float())
     }
 }
 
@@ -127,7 +123,7 @@ fn backward(
     }
     let node = graph.node(id);
     let (op, operands, origin) = (node.op.clone(), node.operands.clone(), node.origin.step("backward"));
-    let failed = |message: String| GraphError { path: graph_path(&origin), message };
+    let failed = |message: String| GraphError { path: layer(&origin), message };
     let name = op.get().name();
     let mut cx = GradientCx {
         b: Builder::new(graph, origin.clone()),
@@ -156,7 +152,9 @@ fn backward(
         }
         let (wanted, found) = (graph.ty(operand), graph.ty(cotangent));
         if wanted != found {
-            return Err(failed(format!("the gradient rule of {name} gave {found} for an operand of {wanted}")));
+            return Err(failed(format!(
+                "the gradient rule of {name} gave {found} for an operand of {wanted}"
+            )));
         }
         let sum = match cotangents.get(operand) {
             Some(&other) => Builder::new(graph, origin.clone()).add(other, cotangent)?,
@@ -167,7 +165,7 @@ fn backward(
     Ok(())
 }
 
-fn graph_path(origin: &brolga_ir::Origin) -> String {
-    // An error concerns the layer, not its backward step.
+/// The layer's path: an error concerns the layer, not its backward step.
+fn layer(origin: &brolga_ir::Origin) -> String {
     origin.path.trim_end_matches("/backward").to_owned()
 }

@@ -33,7 +33,6 @@ pub enum Kind {
 }
 
 /// A transformation of one representation in place.
-#[derive(Clone, Copy)]
 pub struct Pass<I: 'static> {
     /// The one name: of dumps, timings, the command's option, and the folder of its tests.
     pub name: &'static str,
@@ -42,6 +41,14 @@ pub struct Pass<I: 'static> {
     /// Transforms, and says whether anything changed.
     pub run: fn(&mut I, &Options) -> Result<bool, GraphError>,
 }
+
+impl<I> Clone for Pass<I> {
+    fn clone(&self) -> Pass<I> {
+        *self
+    }
+}
+
+impl<I> Copy for Pass<I> {}
 
 /// A transformation of graphs.
 pub type GraphPass = Pass<Graph>;
@@ -75,7 +82,10 @@ pub trait Ir {
 
 impl Ir for Graph {
     fn verify(&self) -> Result<(), GraphError> {
-        brolga_ir::verify::verify(self)
+        if self.is_cyclic() {
+            return Err(GraphError { path: self.name.clone(), message: "the graph has a cycle".into() });
+        }
+        Ok(())
     }
 
     fn stage(&self) -> Stage<'_> {

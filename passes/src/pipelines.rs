@@ -18,9 +18,8 @@ pub const INFER: &[GraphPass] = &[GRAD, DCE];
 
 /// The graph passes of those names, in that order, separated by commas; an error names the nearest.
 pub fn graph_passes(names: &str) -> Result<Vec<GraphPass>, String> {
-    let find = |name: &str| {
-        GRAPH_PASSES.iter().find(|pass| pass.name == name).copied().ok_or_else(|| unknown(name))
-    };
+    let find =
+        |name: &str| GRAPH_PASSES.iter().find(|pass| pass.name == name).copied().ok_or_else(|| unknown(name));
     names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(find).collect()
 }
 

@@ -30,9 +30,15 @@ impl<T: Clone + Default> NodeTable<T> {
 }
 
 /// Optional entries by value: a table of the results of nodes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct ValueTable<T> {
     nodes: NodeTable<Vec<Option<T>>>,
+}
+
+impl<T> Default for ValueTable<T> {
+    fn default() -> ValueTable<T> {
+        ValueTable { nodes: NodeTable { entries: Vec::new(), default: Vec::new() } }
+    }
 }
 
 impl<T: Clone> ValueTable<T> {

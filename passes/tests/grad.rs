@@ -1,0 +1,299 @@
+//! The pass `grad` against central differences, in f64.
+
+use brolga_ir::interpret::interpret;
+use brolga_ir::ops::{Conv, Distribution, Op, Role};
+use brolga_ir::program::Combine;
+use brolga_ir::scalar::{Comparison, Function, Scalar};
+use brolga_ir::tensor::Data;
+use brolga_ir::{Builder, DType, Graph, GraphError, Origin, Tensor, Type, Value};
+use brolga_passes::{Manager, Options, pipelines};
+
+type Built = Result<Value, GraphError>;
+type Loss = fn(&mut Builder, &[Value]) -> Built;
+
+/// Numbers in (-1, 1), none near zero.
+fn sample(ty: &Type, seed: u64) -> Tensor {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    Tensor::generate(ty, |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let unit = (state >> 11) as f64 / (1u64 << 53) as f64;
+        Scalar::F64(if unit < 0.5 { unit * 1.8 - 1.0 } else { unit * 1.8 - 0.8 })
+    })
+}
+
+fn values(tensor: &Tensor) -> &[f64] {
+    match tensor.data() {
+        Data::F64(v) => v,
+        other => panic!("not f64: {other:?}"),
+    }
+}
+
+/// A graph over inputs of those extents that returns what `build` makes of them.
+fn graph(
+    dims: &[&[usize]],
+    build: impl Fn(&mut Builder, &[Value]) -> Result<Vec<Value>, GraphError>,
+) -> Graph {
+    let mut graph = Graph::new("test");
+    let inputs: Vec<Value> = dims
+        .iter()
+        .enumerate()
+        .map(|(i, &dims)| graph.add_parameter(&format!("x{i}"), Role::Data, Type::new(DType::F64, dims)))
+        .collect();
+    let results = build(&mut Builder::new(&mut graph, Origin::new("layer")), &inputs).unwrap();
+    for (i, value) in results.into_iter().enumerate() {
+        graph.add_output(&format!("y{i}"), Role::Data, value);
+    }
+    graph
+}
+
+fn differentiated(mut graph: Graph) -> Graph {
+    Manager::new(Options::default()).run(&pipelines::graph_passes("grad,dce").unwrap(), &mut graph).unwrap();
+    assert!(!graph.nodes().any(|id| matches!(graph.node(id).op, Op::Differentiate(_) | Op::StopGradient(_))));
+    graph
+}
+
+fn run(graph: &Graph, inputs: &[Tensor]) -> Vec<Tensor> {
+    interpret(graph, &inputs.iter().collect::<Vec<_>>()).unwrap()
+}
+
+/// Compares derivatives with central differences of the function itself.
+fn check_against(function: &Graph, gradients: &Graph, inputs: &[Tensor]) {
+    let exact = run(gradients, inputs);
+    for (which, gradient) in exact.iter().enumerate() {
+        for element in 0..gradient.elements() {
+            let at = |step: f64| {
+                let mut moved = inputs.to_vec();
+                let x = values(&moved[which])[element];
+                moved[which].set(element, Scalar::F64(x + step));
+                values(&run(function, &moved)[0])[0]
+            };
+            let h = 1e-4;
+            // Fourth order: error h⁴ f⁽⁵⁾ / 30.
+            let slope = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
+            let found = values(gradient)[element];
+            let error = (found - slope).abs() / slope.abs().max(1.0);
+            assert!(error < 1e-8, "input {which}, element {element}: {found}, differences give {slope}");
+        }
+    }
+}
+
+/// First and second order: the second differentiates a weighted sum of the first derivatives.
+fn check(dims: &[&[usize]], loss: Loss) {
+    let inputs: Vec<Tensor> = dims
+        .iter()
+        .enumerate()
+        .map(|(i, &dims)| sample(&Type::new(DType::F64, dims), i as u64 + 1))
+        .collect();
+    let first = differentiated(graph(dims, |b, x| Ok(vec![loss(b, x)?])));
+    let gradients = |loss: &dyn Fn(&mut Builder, &[Value]) -> Built| {
+        differentiated(graph(dims, |b, x| {
+            let loss = loss(b, x)?;
+            b.gradient(loss, x)
+        }))
+    };
+    check_against(&first, &gradients(&|b, x| loss(b, x)), &inputs);
+    let weighted = |b: &mut Builder, x: &[Value]| {
+        let inner = loss(b, x)?;
+        let inner = b.gradient(inner, x)?;
+        let mut sum = b.scalar(0.0, DType::F64)?;
+        for (i, &g) in inner.iter().enumerate() {
+            let ty = b.ty(g).clone();
+            let weight = b.constant(sample(&ty, 77 + i as u64))?;
+            let product = b.mul(g, weight)?;
+            let axes: Vec<usize> = (0..ty.rank()).collect();
+            let part = b.sum(product, &axes)?;
+            sum = b.add(sum, part)?;
+        }
+        Ok(sum)
+    };
+    let second = differentiated(graph(dims, |b, x| Ok(vec![weighted(b, x)?])));
+    check_against(&second, &gradients(&|b, x| weighted(b, x)), &inputs);
+}
+
+fn total(b: &mut Builder, x: Value) -> Result<Value, GraphError> {
+    let axes: Vec<usize> = (0..b.ty(x).rank()).collect();
+    b.sum(x, &axes)
+}
+
+#[test]
+fn perceptron_with_softmax() {
+    check(&[&[3, 4], &[4, 5], &[5], &[5, 3]], |b, x| {
+        let h = b.matmul(x[0], x[1])?;
+        let bias = b.broadcast(x[2], &[3, 5], &[1])?;
+        let h = b.add(h, bias)?;
+        let h = b.function(Function::Tanh, h)?;
+        let logits = b.matmul(h, x[3])?;
+        let highest = b.reduce(Combine::Max, logits, &[1])?;
+        let highest = b.stop_gradient(highest)?;
+        let highest = b.broadcast(highest, &[3, 3], &[0])?;
+        let shifted = b.sub(logits, highest)?;
+        let exp = b.function(Function::Exp, shifted)?;
+        let sum = b.sum(exp, &[1])?;
+        let log = b.function(Function::Log, sum)?;
+        let label = b.constant(Tensor::i32([3], [2, 0, 1]))?;
+        let hot = b.one_hot(label, 3, DType::F64)?;
+        let picked = b.mul(hot, shifted)?;
+        let picked = b.sum(picked, &[1])?;
+        let losses = b.sub(log, picked)?;
+        b.mean(losses, &[0])
+    });
+}
+
+#[test]
+fn convolution_with_normalisation() {
+    check(&[&[2, 2, 4, 4], &[3, 2, 3, 3], &[3], &[3]], |b, x| {
+        let conv = Conv { padding: vec![(1, 1); 2], stride: vec![2, 1], ..Conv::new(2) };
+        let y = b.conv(conv, x[0], x[1])?;
+        let dims = b.dims(y);
+        let mean = b.mean(y, &[0, 2, 3])?;
+        let mean = b.broadcast(mean, &dims, &[1])?;
+        let centred = b.sub(y, mean)?;
+        let square = b.mul(centred, centred)?;
+        let variance = b.mean(square, &[0, 2, 3])?;
+        let variance = b.add_scalar(variance, 1e-3)?;
+        let scale = b.function(Function::Rsqrt, variance)?;
+        let scale = b.mul(scale, x[2])?;
+        let scale = b.broadcast(scale, &dims, &[1])?;
+        let shift = b.broadcast(x[3], &dims, &[1])?;
+        let y = b.mul(centred, scale)?;
+        let y = b.add(y, shift)?;
+        let y = b.function(Function::Sigmoid, y)?;
+        let square = b.mul(y, y)?;
+        total(b, square)
+    });
+}
+
+#[test]
+fn shared_values_and_shapes() {
+    check(&[&[2, 6], &[3]], |b, x| {
+        let cut = b.slice(x[0], &[0, 1], &[2, 6], &[1, 2])?;
+        let turned = b.transpose(cut, &[1, 0])?;
+        let zero = b.scalar(0.5, DType::F64)?;
+        let padded = b.pad(turned, zero, &[1, 0], &[0, 1], &[1, 0])?;
+        let joined = b.concat(&[padded, padded], 0)?;
+        let flat = b.reshape(joined, &[12, 3])?;
+        let row = b.broadcast(x[1], &[12, 3], &[1])?;
+        let product = b.mul(flat, row)?;
+        let product = b.reverse(product, &[0])?;
+        let zero = b.zeros_like(product)?;
+        let above = b.compare(Comparison::Gt, product, zero)?;
+        let square = b.mul(product, product)?;
+        let y = b.select(above, square, product)?;
+        let quotient = b.add_scalar(square, 2.0)?;
+        let y = b.div(y, quotient)?;
+        total(b, y)
+    });
+}
+
+#[test]
+fn gathered_rows() {
+    check(&[&[4, 3], &[2, 3]], |b, x| {
+        let index = b.constant(Tensor::i32([2], [3, 1]))?;
+        let rows = b.gather(x[0], index, 0)?;
+        let y = b.mul(rows, x[1])?;
+        let y = b.function(Function::Exp, y)?;
+        let all = b.scatter_add(x[0], index, y, 0)?;
+        let square = b.mul(all, all)?;
+        total(b, square)
+    });
+}
+
+/// A loss that holds the norm of a gradient, differentiated: three levels in all.
+#[test]
+fn gradient_penalty() {
+    check(&[&[3], &[3]], |b, x| {
+        let product = b.mul(x[0], x[1])?;
+        let y = b.function(Function::Tanh, product)?;
+        let y = total(b, y)?;
+        let inner = b.gradient(y, &x[..1])?[0];
+        let square = b.mul(inner, inner)?;
+        let penalty = total(b, square)?;
+        b.add(y, penalty)
+    });
+}
+
+#[test]
+fn intermediate_values_and_absent_dependence() {
+    let all = differentiated(graph(&[&[2], &[2]], |b, x| {
+        let h = b.mul(x[0], x[0])?;
+        let y = b.mul(h, x[0])?;
+        let loss = total(b, y)?;
+        b.gradient(loss, &[x[0], h, x[1], loss])
+    }));
+    let out = run(&all, &[Tensor::f64([2], [2.0, -3.0]), Tensor::f64([2], [5.0, 5.0])]);
+    assert_eq!(values(&out[0]), [12.0, 27.0], "3 x²: through h as well");
+    assert_eq!(values(&out[1]), [2.0, -3.0]);
+    assert_eq!(values(&out[2]), [0.0, 0.0]);
+    assert_eq!(values(&out[3]), [1.0]);
+}
+
+#[test]
+fn stop_gradient_stops() {
+    let all = differentiated(graph(&[&[2]], |b, x| {
+        let fixed = b.stop_gradient(x[0])?;
+        let y = b.mul(fixed, x[0])?;
+        let loss = total(b, y)?;
+        b.gradient(loss, x)
+    }));
+    let out = run(&all, &[Tensor::f64([2], [2.0, -3.0])]);
+    assert_eq!(values(&out[0]), [2.0, -3.0]);
+}
+
+#[test]
+fn origins_name_the_layer() {
+    let all = differentiated(graph(&[&[2]], |b, x| {
+        b.origin = Origin::new("act");
+        let y = b.function(Function::Exp, x[0])?;
+        b.origin = Origin::new("loss");
+        let loss = total(b, y)?;
+        b.gradient(loss, x)
+    }));
+    let paths: Vec<&str> = all.nodes().map(|id| &*all.node(id).origin.path).collect();
+    assert!(paths.contains(&"act/backward") && paths.contains(&"loss/backward"), "{paths:?}");
+}
+
+#[test]
+fn what_is_not_differentiable_is_named() {
+    let mut graph = graph(&[&[2]], |b, x| {
+        b.origin = Origin::new("encoder.sample");
+        let y = b.function(Function::Digamma, x[0])?;
+        let loss = total(b, y)?;
+        b.gradient(loss, x)
+    });
+    let error = Manager::new(Options::default()).run(pipelines::TRAIN, &mut graph).unwrap_err().to_string();
+    assert!(error.starts_with("encoder.sample: digamma is not differentiable: "), "{error}");
+    assert!(error.contains("stop_gradient") && error.contains("`grad`"), "{error}");
+}
+
+#[test]
+fn random_numbers_are_constants() {
+    let all = differentiated(graph(&[&[4]], |b, x| {
+        let seed = b.constant(Tensor::scalar(Scalar::I64(3)))?;
+        let noise = b.random(Distribution::Uniform, 7, &Type::new(DType::F64, [4]), seed, seed)?;
+        let y = b.mul(noise, x[0])?;
+        let loss = total(b, y)?;
+        b.gradient(loss, x)
+    }));
+    let out = run(&all, &[Tensor::f64([4], [1.0; 4])]);
+    assert!(values(&out[0]).iter().all(|&v| (0.0..1.0).contains(&v)));
+}
+
+/// Deep graphs neither overflow the stack nor take more than linear time; results are the same every time.
+#[test]
+fn a_hundred_thousand_nodes() {
+    let build = || {
+        differentiated(graph(&[&[1]], |b, x| {
+            let mut y = x[0];
+            for _ in 0..50_000 {
+                let half = b.neg(y)?;
+                y = b.sub(x[0], half)?;
+            }
+            let loss = total(b, y)?;
+            b.gradient(loss, x)
+        }))
+    };
+    let all = build();
+    let out = run(&all, &[Tensor::f64([1], [1.0])]);
+    assert_eq!(values(&out[0]), [50_001.0]);
+    assert!(all == build());
+}
