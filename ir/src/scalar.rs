@@ -309,6 +309,18 @@ impl ScalarOp {
         }
     }
 
+    /// Whether exchanging the first two operands, of that type, never changes the bits of the result. Maximum and
+    /// minimum of floats keep the second of equal zeros, so they are not.
+    pub fn is_commutative(self, dtype: DType) -> bool {
+        use ScalarOp::*;
+        match self {
+            Add | Mul | And | Or | Xor | MulHigh | Fma => true,
+            Compare(comparison) => matches!(comparison, Comparison::Eq | Comparison::Ne),
+            Max | Min => !dtype.is_float(),
+            _ => false,
+        }
+    }
+
     /// The name in text forms; `Convert` and `Bitcast` give their type as an attribute.
     pub fn name(self) -> &'static str {
         use ScalarOp::*;
