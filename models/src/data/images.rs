@@ -55,8 +55,8 @@ pub(super) fn luma([red, green, blue]: [u8; 3]) -> u8 {
     ((299 * u32::from(red) + 587 * u32::from(green) + 114 * u32::from(blue) + 500) / 1000) as u8
 }
 
-/// The image that a field with these dimensions per sample takes; `source` are the dimensions of the data set's
-/// images, where it has one size.
+/// The image that a field with these dimensions per sample takes; `source` are the dimensions of the data
+/// set's images, where they have one size.
 pub(super) fn image_dims(field: &Field, source: Option<Dims>) -> Result<Dims> {
     let root = |n: usize| Some(n.isqrt()).filter(|side| side * side == n);
     let flat = |n: usize| match source {
@@ -74,16 +74,16 @@ pub(super) fn image_dims(field: &Field, source: Option<Dims>) -> Result<Dims> {
         _ => None,
     };
     // The bound keeps a field of absurd size from being allocated for.
-    dims.filter(|&[c, h, w]| (c == 1 || c == 3) && (1..=1 << 14).contains(&h) && (1..=1 << 14).contains(&w)).ok_or_else(
-        || {
-            bad(format!(
-                "the input `{}` takes {} per sample, which is no image: expected [channels, height, width] with 1 or \
-                 3 channels, [height, width], or [n] with n = side * side or 3 * side * side",
-                field.name,
-                type_name(field.dtype, &field.dims)
-            ))
-        },
-    )
+    let side = 1..=1 << 14;
+    let fits = |&[c, h, w]: &Dims| (c == 1 || c == 3) && side.contains(&h) && side.contains(&w);
+    dims.filter(fits).ok_or_else(|| {
+        bad(format!(
+            "the input `{}` takes {} per sample, which is no image: expected [channels, height, width] with 1 or 3 \
+             channels, [height, width], or [n] with n = side * side or 3 * side * side",
+            field.name,
+            type_name(field.dtype, &field.dims)
+        ))
+    })
 }
 
 /// The field that takes the image: the one floating-point field, or of several the one named `image`.
@@ -92,7 +92,7 @@ pub(super) fn image_field(fields: &[Field]) -> Result<Option<&Field>> {
     match (float.next(), float.next()) {
         (first, None) => Ok(first),
         _ => fields.iter().find(|f| f.name == "image").map(Some).ok_or_else(|| {
-            bad("the model has several floating-point inputs, and none is named `image`: a set of images fills one")
+            bad("several inputs of the model are floating-point and none is named `image`: images fill only one")
         }),
     }
 }
@@ -127,8 +127,8 @@ impl ImageBatches {
                 Role::Label
             } else {
                 return Err(bad(format!(
-                    "the input `{}` takes {} per sample; a set of labelled images fills one floating-point input \
-                     with the image and inputs of i32[] or i64[] with the class",
+                    "the input `{}` takes {} per sample; a set of labelled images fills one floating-point \
+                     input with the image, and inputs of i32[] or i64[] with the class",
                     field.name,
                     type_name(field.dtype, &field.dims)
                 )));

@@ -22,8 +22,9 @@
 //! down), drawn by [`Options::seed`]. The order of training is the training loop's business.
 //!
 //! The embedded digits are E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine
-//! Learning Repository (1998), <https://doi.org/10.24432/C50P49>, CC BY 4.0, in the selection and order of
-//! scikit-learn's `load_digits`.
+//! Learning Repository (1998), <https://doi.org/10.24432/C50P49>, CC BY 4.0: the selection of scikit-learn's
+//! `load_digits`, in another order (its own goes by writer), so that the part held out has the same hands and
+//! the classes in proportion. `models/data/digits.py` made them.
 
 mod arrays;
 mod cifar;
