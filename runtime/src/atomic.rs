@@ -1,6 +1,6 @@
 //! Writing files so that a reader, or a kill at any moment, meets the old file or the new one, never a part.
 
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -9,12 +9,20 @@ use crate::error::{Error, Result};
 /// How the temporary files of unfinished writes begin; a directory of checkpoints removes them.
 pub(crate) const TEMPORARY: &str = ".brolga-unfinished-";
 
-/// Writes a file by way of a temporary one in the same directory: write, fsync, rename, fsync the directory.
+/// Writes a file by way of a temporary one in the same directory: write, fsync, rename, fsync the directory. A
+/// symbolic link stays one; a device or a pipe is written to, since it cannot be replaced.
 pub(crate) fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> Result<()> {
-    let directory = match path.parent() {
+    let io = |e| Error::io("write", path, e);
+    if fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+        let file = OpenOptions::new().write(true).open(path).map_err(io)?;
+        let mut writer = BufWriter::new(&file);
+        return write(&mut writer).and_then(|()| writer.flush()).map_err(io);
+    }
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let directory = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
@@ -30,16 +38,19 @@ pub(crate) fn write_atomically(
         writer.flush()?;
         drop(writer);
         file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
+        file.persist(&target).map_err(|e| e.error)?;
         sync_directory(directory)
     };
-    run().map_err(|e| Error::io("write", path, e))
+    run().map_err(io)
 }
 
-/// Makes renames and removals in a directory durable.
+/// Makes renames and removals in a directory durable, where the file system can.
 #[cfg(unix)]
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+    match File::open(directory)?.sync_all() {
+        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        result => result,
+    }
 }
 
 /// Directories cannot be synced here; the file system orders its own changes.
@@ -62,7 +73,23 @@ mod tests {
             Err(io::Error::other("the disk is full"))
         });
         assert!(error.unwrap_err().to_string().contains("the disk is full"));
-        assert_eq!(std::fs::read(&path).unwrap(), b"old");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_links_and_devices_stay_devices() {
+        use std::os::unix::fs::{FileTypeExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+        fs::write(&target, b"old").unwrap();
+        symlink(&target, &link).unwrap();
+        write_atomically(&link, |w| w.write_all(b"new")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        write_atomically(Path::new("/dev/null"), |w| w.write_all(b"gone")).unwrap();
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+        assert!(write_atomically(dir.path(), |w| w.write_all(b"x")).is_err(), "a directory");
     }
 }

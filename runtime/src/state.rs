@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
-use crate::tensor::{Tensor, TensorMut};
+use crate::tensor::{Tensor, TensorMut, type_name};
 
 /// What a tensor of the state is for. It decides what loading does where a file lacks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,6 +123,20 @@ impl State {
     pub fn get_mut(&mut self, name: &str) -> Result<TensorMut<'_>> {
         let at = self.require(name)?;
         Ok(self.slot_mut(at).view_mut())
+    }
+
+    /// Gives a tensor of this name another value, which must have the same type.
+    pub fn set(&mut self, name: &str, tensor: Tensor) -> Result<()> {
+        let at = self.require(name)?;
+        let old = &self.slots[at].tensor;
+        if (old.dtype(), old.dims()) != (tensor.dtype(), tensor.dims()) {
+            let (expected, found) =
+                (type_name(old.dtype(), old.dims()), type_name(tensor.dtype(), tensor.dims()));
+            let message = format!("the state's `{name}` is {expected} and cannot be set to {found}");
+            return Err(Error::new(ErrorKind::Shape, message));
+        }
+        self.replace(at, tensor);
+        Ok(())
     }
 
     /// The value of the slot `step`, if there is one.

@@ -22,6 +22,7 @@ use std::sync::{Arc, Barrier, OnceLock};
 use std::thread::{self, Thread};
 
 use crate::block::{ArgumentBlock, KernelFn, ParallelForFn, serial_for};
+use crate::control::FloatControl;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Upper bound of threads in one pool.
@@ -179,6 +180,8 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
+        // Either a helper that is about to park sees `stop`, or its `parked` is seen here.
+        fence(Ordering::SeqCst);
         self.shared.lanes.iter().for_each(Lane::wake);
     }
 }
@@ -304,6 +307,8 @@ impl Shared {
 
     /// The life of a helper.
     fn help(&self, own: usize) {
+        // A new thread inherits the control word of the one that made it.
+        let _control = FloatControl::set();
         let lane = &self.lanes[own];
         let mut idle = 0;
         loop {

@@ -213,6 +213,8 @@ struct Run<'a> {
     metrics: Vec<f64>,
     /// Their sums over this epoch.
     sums: Vec<f64>,
+    /// Whether the user has heard that a metric is not finite.
+    warned: bool,
     order: Vec<usize>,
     /// Batches per epoch.
     batches: u64,
@@ -294,6 +296,7 @@ impl<'a> Run<'a> {
             metrics: vec![0.0; names.len()],
             sums: cursor.sums.iter().map(|s| f64::from_bits(*s)).collect(),
             names,
+            warned: false,
             order: vec![0; samples],
             batches,
             started: Instant::now(),
@@ -314,6 +317,7 @@ impl<'a> Run<'a> {
         permutation(self.options.seed, self.cursor.epoch, &mut self.order);
         while self.cursor.position < self.batches {
             self.step(state, data)?;
+            self.warn(progress);
             let flow = progress.step(&Step {
                 epoch: self.cursor.epoch + 1,
                 position: self.cursor.position,
@@ -379,6 +383,17 @@ impl<'a> Run<'a> {
             log.step(self.cursor.epoch + 1, self.cursor.step, &self.metrics, seconds)?;
         }
         Ok(())
+    }
+
+    /// Tells once that training has diverged: nothing after it will be worth its time.
+    fn warn(&mut self, progress: &mut dyn Progress) {
+        if let (false, Some(at)) = (self.warned, self.metrics.iter().position(|m| !m.is_finite())) {
+            self.warned = true;
+            progress.notice(&format!(
+                "`{}` is {} after step {}; a smaller learning rate, or clipping the gradient, may help",
+                self.names[at], self.metrics[at], self.cursor.step
+            ));
+        }
     }
 
     fn checkpoint_is_due(&self) -> bool {

@@ -111,6 +111,45 @@ fn pools_come_and_go() {
     assert_eq!(Threads::new(MAX_THREADS + 1).unwrap_err().kind(), ErrorKind::Option);
 }
 
+/// Counts the parts whose thread keeps denormals.
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" fn denormal(block: *const ArgumentBlock, row: *const u64, part: u64) {
+    // Waits a little, so that every thread gets some of the parts.
+    (0..100).for_each(|_| std::hint::spin_loop());
+    if std::hint::black_box(f32::MIN_POSITIVE) * 0.5 > 0.0 {
+        // SAFETY: as for `count`, with `row` null.
+        unsafe { count(block, &0, part) };
+    }
+    assert!(row.is_null());
+}
+
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" fn denormal_entry(block: *const ArgumentBlock) {
+    // SAFETY: as for `counting_entry`.
+    unsafe { ((*block).parallel_for)((*block).pool, denormal, block, std::ptr::null(), TOTAL as u64) };
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn helpers_keep_denormals_whatever_their_maker_had_set() {
+    use std::arch::asm;
+    let (mut before, flush) = (0u32, 0x9FC0u32);
+    // SAFETY: sets flush-to-zero while the threads are made, and restores what was.
+    unsafe {
+        asm!("stmxcsr [{}]", in(reg) &mut before);
+        asm!("ldmxcsr [{}]", in(reg) &flush);
+    }
+    let threads = Threads::new(3);
+    // SAFETY: as above.
+    unsafe { asm!("ldmxcsr [{}]", in(reg) &before) };
+    let mut state = State::new();
+    let executable = executable(denormal_entry, None, counting().manifest().clone()).unwrap();
+    let mut instance = Instance::bind(executable, &state, &threads.unwrap()).unwrap();
+    let mut out = [Tensor::zeros(DType::I64, &[TOTAL]).unwrap()];
+    instance.run_tensors(&mut state, &[], &mut out).unwrap();
+    assert!(out[0].as_slice::<i64>().unwrap().iter().all(|c| *c == 1));
+}
+
 /// Runs the parts backwards, as an embedder might.
 unsafe extern "C" fn backwards(
     calls: *mut std::ffi::c_void,

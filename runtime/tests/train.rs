@@ -262,6 +262,20 @@ fn two_checkpoints_are_kept_and_broken_ones_passed_over() {
 }
 
 #[test]
+fn divergence_is_told_once() {
+    let mut state = fresh();
+    state.get_mut("w").unwrap().as_mut_slice::<f32>().unwrap()[2] = f32::NAN;
+    let mut notices = Notices::default();
+    run(&mut state, &options(None), &mut notices).unwrap();
+    assert_eq!(notices.0.len(), 1);
+    assert!(
+        notices.0[0].starts_with("`loss` is NaN after step 1; a smaller learning rate"),
+        "{}",
+        notices.0[0]
+    );
+}
+
+#[test]
 fn resuming_asks_for_the_same_run() {
     let dir = tempfile::tempdir().unwrap();
     run(&mut fresh(), &options(Some(dir.path())), &mut ()).unwrap();

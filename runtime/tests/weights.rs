@@ -156,3 +156,14 @@ fn partial_loading_takes_what_has_the_same_name_and_says_so() {
          f32[2] in the model"
     );
 }
+
+#[test]
+fn a_tensor_is_set_only_to_one_of_its_type() {
+    let mut state = state();
+    state.set("fc1.bias", Tensor::from_slice(&[2], &[7f32, 8.0]).unwrap()).unwrap();
+    assert_eq!(state.get("fc1.bias").unwrap().as_slice::<f32>().unwrap(), [7.0, 8.0]);
+    let error = state.set("fc1.bias", Tensor::scalar(7f32).unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "the state's `fc1.bias` is f32[2] and cannot be set to f32[]");
+    let error = state.set("fc1.bais", Tensor::scalar(7f32).unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "the state has no tensor `fc1.bais` (nearest: `fc1.bias`)");
+}
