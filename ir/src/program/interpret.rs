@@ -18,6 +18,7 @@ use std::fmt;
 use self::code::Code;
 use self::execute::{Binding, execute};
 use self::memory::Memory;
+use super::verify::verify_kernel;
 use super::{Arg, Buffer, Call, Kernel, Place, Program, Step};
 use crate::scalar::Scalar;
 use crate::tensor::Tensor;
@@ -81,6 +82,7 @@ pub fn run_kernel(kernel: &Kernel, tensors: &mut [Tensor]) -> Result<(), Error> 
 
 /// Runs one kernel with its parameters anywhere inside `tensors`: argument buffers are positions in `tensors`.
 pub fn run_kernel_on(kernel: &Kernel, tensors: &mut [Tensor], args: &[Arg]) -> Result<(), Error> {
+    verify_kernel(kernel).map_err(|e| Error::new(e.to_string()))?;
     let code = Code::new(kernel)?;
     let mut memory = Memory::default();
     let mut buffers = Vec::with_capacity(tensors.len());
@@ -140,9 +142,13 @@ impl Homes {
 }
 
 impl<'p> Interpreter<'p> {
-    /// Resolves all kernels; an error where the program is not valid.
+    /// Verifies and resolves all kernels. The schedule is not verified: what it does wrong shows when it runs.
     pub fn new(program: &'p Program) -> Result<Interpreter<'p>, Error> {
-        let kernels = program.kernels.iter().map(Code::new).collect::<Result<_, _>>()?;
+        let ready = |kernel: &Kernel| {
+            verify_kernel(kernel).map_err(|e| Error::new(e.to_string()))?;
+            Code::new(kernel)
+        };
+        let kernels = program.kernels.iter().map(ready).collect::<Result<_, _>>()?;
         Ok(Interpreter { program, kernels, homes: Homes::new(program)?, order: GridOrder::Forward })
     }
 

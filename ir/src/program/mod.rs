@@ -33,6 +33,7 @@
 pub mod interpret;
 mod parse;
 mod text;
+pub mod verify;
 
 use crate::index::{Index, Var};
 use crate::scalar::{Scalar, ScalarOp};

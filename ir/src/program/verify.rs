@@ -1,0 +1,131 @@
+//! The verifier of kernel programs. What it accepts, the interpreter and every emitter must be able to run.
+//!
+//! Buffers
+//! - have types of at most [`MAX_BYTES`](crate::types::MAX_BYTES); names of inputs, outputs and state are unique in
+//!   their kind; a constant's tensor has the buffer's type; bounds of an input are ordered, and its elements integers.
+//! - Where `arena_bytes` (`prepared_bytes`) is not 0, every arena (prepared) buffer has an offset, a multiple of
+//!   [`ALIGNMENT`], and ends inside.
+//!
+//! Kernels ([`verify_kernel`])
+//! - The grid's variables are `0..grid.len()`; a loop binds a variable that no loop around it binds. Loops and
+//!   conditions nest at most [`MAX_NESTING`] deep; extents, and the number of grid points, are at most 2^46.
+//! - A value is assigned once in the kernel, and used only behind its assignment in the same block or one inside.
+//!   Its type follows from its expression: a constant's own, an integer for an index, [`ScalarOp::result`] for an
+//!   operation, the parameter's for a load. Conditions and guards are `bool`. Values in indices are integers.
+//! - A parameter that is only read is not stored to, and one that is only written is not loaded from.
+//! - An index stays inside its parameter. It is an error where the ranges of variables and values prove that some
+//!   iteration leaves it (guarded and conditional accesses, and loops that never run, excepted); what is neither
+//!   proven nor refuted is checked when the interpreter runs. Quotients and remainders have positive divisors.
+//! - Iterations of the grid and of strips are independent: the element that is stored (the C of a tile) depends on
+//!   every variable of the grid and of the strip around it, but for extents of 1 and under conditions.
+//! - A strip holds values, loads, stores, accumulators and serial loops only.
+//! - An accumulator is declared once, has 1 or 32 lanes (1 inside a strip), and combines values of its type, which
+//!   its operation allows. It is visible like a value. One that is declared outside a strip is finished outside it.
+//! - A tile is of `f32` or `f64` like its parameters; C is another parameter than A and B, its rows do not overlap,
+//!   and it is read as well unless chains start from +0; `b.row` is 0.
+//!
+//! Calls ([`verify`])
+//! - name a kernel; arguments match parameters in number and type, and `len` elements from the argument's offset on
+//!   lie inside the buffer, in every iteration of the loops around the call. Strides are not more than those loops.
+//! - The schedule writes outputs, arena and updated state only; `prepare` writes prepared and arena buffers only,
+//!   and touches neither inputs nor outputs.
+//! - What a call writes does not overlap what its other arguments read or write, unless the two begin at the same
+//!   byte, have one element type, and one of them is only read: an update in place.
+//! - A call reads arena, prepared and output buffers only after a call has written to them, and an arena buffer only
+//!   as long as no buffer at the same bytes has been written since.
+
+mod kernel;
+mod overlap;
+mod schedule;
+
+use std::collections::HashSet;
+use std::fmt;
+
+use super::{Kernel, Place, Program};
+
+pub use super::MAX_NESTING;
+#[cfg(doc)]
+use crate::scalar::ScalarOp;
+
+/// Bytes to which planned offsets are aligned: a cache line.
+pub const ALIGNMENT: usize = 64;
+
+/// A rule of the kernel program that does not hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Error {
+    /// The buffer, the statement of a kernel, or the call.
+    pub place: String,
+    /// What was expected and what was found.
+    pub message: String,
+}
+
+impl Error {
+    fn new(place: impl Into<String>, message: impl Into<String>) -> Error {
+        Error { place: place.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Checks a program: the first broken rule, in the order of buffers, kernels, `prepare`, schedule.
+pub fn verify(program: &Program) -> Result<(), Error> {
+    buffers(program)?;
+    for (id, kernel) in program.kernels.iter().enumerate() {
+        kernel::verify(kernel, &format!("kernel @{}#{id}", crate::lexer::name(&kernel.name)))?;
+    }
+    schedule::verify(program)
+}
+
+/// Checks a kernel by itself.
+pub fn verify_kernel(kernel: &Kernel) -> Result<(), Error> {
+    kernel::verify(kernel, &format!("kernel @{}", crate::lexer::name(&kernel.name)))
+}
+
+fn buffers(program: &Program) -> Result<(), Error> {
+    let mut names = HashSet::new();
+    for (id, buffer) in program.buffers.iter().enumerate() {
+        let error = |message: String| Error::new(format!("buffer %{id} \"{}\"", buffer.name), message);
+        buffer.ty.check_size().map_err(error)?;
+        let kind = std::mem::discriminant(&buffer.place);
+        let named = matches!(buffer.place, Place::Input { .. } | Place::Output | Place::State { .. });
+        if named && !names.insert((kind, &buffer.name)) {
+            return Err(error("another buffer in the same place has this name".into()));
+        }
+        let planned = |offset: Option<usize>, size: usize| match offset {
+            None if size == 0 => Ok(()),
+            None => Err(error(format!("has no offset, but {size} bytes are planned"))),
+            Some(offset) if offset % ALIGNMENT != 0 => {
+                Err(error(format!("offset {offset} is not a multiple of {ALIGNMENT}")))
+            }
+            Some(offset) if offset.checked_add(buffer.ty.bytes()).is_none_or(|end| end > size) => Err(error(
+                format!("{} bytes at {offset} do not lie in the {size} planned bytes", buffer.ty.bytes()),
+            )),
+            Some(_) => Ok(()),
+        };
+        match &buffer.place {
+            Place::Input { range: Some(_) } if !buffer.ty.dtype.is_int() => {
+                return Err(error(format!("bounds are for integers, but elements are {}", buffer.ty.dtype)));
+            }
+            Place::Input { range: Some((low, high)) } if low > high => {
+                return Err(error(format!("the bounds {low}..={high} hold no integer")));
+            }
+            Place::Constant(tensor) if tensor.ty() != buffer.ty => {
+                return Err(error(format!(
+                    "expected a constant of type {}, found {}",
+                    buffer.ty,
+                    tensor.ty()
+                )));
+            }
+            Place::Prepared(offset) => planned(*offset, program.prepared_bytes)?,
+            Place::Arena(offset) => planned(*offset, program.arena_bytes)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,401 @@
+//! The verifier of kernel programs: what it accepts, and each rule broken once.
+
+use brolga_ir::program::verify::{verify, verify_kernel};
+use brolga_ir::program::{Kernel, Program};
+
+/// The message about a kernel of three parameters with that body, or "".
+fn kernel(body: &str) -> String {
+    let params =
+        "p0: read f32[64], p1: readwrite f32[64], p2: write f32[64], p3: read i32[8], p4: read bool[8]";
+    kernel_of(params, "[8]", body)
+}
+
+fn kernel_of(params: &str, grid: &str, body: &str) -> String {
+    let text = format!("kernel @k({params}) grid {grid} {{\n{body}\n}}");
+    let kernel = Kernel::parse(&text).unwrap_or_else(|e| panic!("{e} in:\n{text}"));
+    verify_kernel(&kernel).err().map_or(String::new(), |e| e.to_string())
+}
+
+#[test]
+fn kernels_that_are_right_are_accepted() {
+    for body in [
+        "strip i1 in 0..8 {
+           a1 = accumulator add 1 : f32
+           for i2 in 0..8 { v0 = load p0[8*i1 + i2] : f32  accumulate a1, v0 }
+           v1 = finish a1
+           store p2[8*i0 + i1] = v1
+         }",
+        "a0 = accumulator max 32 : f32
+         strip i1 in 0..64 { v0 = load p0[i1] : f32  accumulate a0, v0 }
+         v1 = finish a0
+         store p1[i0] = v1
+         accumulate a0, v1",
+        // The same variable in loops beside each other, and values of closed blocks under new names.
+        "for i1 in 0..64 { v0 = load p0[i1] : f32 } for i1 in 0..8 { v1 = load p0[i1] : f32 }",
+        // Outside the parameter, but guarded, conditional, never run, or not provable.
+        "v0 = load p4[i0] : bool
+         v1 = load p0[i0 + 60] if v0 : f32
+         if v0 { v2 = load p0[i0 + 60] : f32 }
+         for i1 in 0..0 { v3 = load p0[99] : f32 }
+         v4 = load p3[i0] : i32
+         v5 = load p0[v4 + 60] : f32
+         for i2 in 0..100 { v6 = load p0[8*(i2 / 8) + (i2 % 8)] : f32 }",
+        // A clamped index is proven to stay inside.
+        "v0 = load p3[i0] : i32  v1 = constant 0 : i32  v2 = constant 55 : i32
+         v3 = max v0, v1 : i32  v4 = min v3, v2 : i32  v5 = load p0[v4 + 8] : f32",
+        // A store to the same element under a condition, or to a computed one.
+        "v0 = constant 1.0 : f32  v1 = load p4[i0] : bool  v2 = load p3[i0] : i32
+         if v1 { store p1[0] = v0 } store p2[v2] = v0",
+    ] {
+        assert_eq!(kernel(body), "", "{body}");
+    }
+    assert_eq!(
+        kernel_of(
+            "p0: read f32[128], p1: read f32[512], p2: readwrite f32[256]",
+            "[2]",
+            "tile [8, 16] p2[128*i0; 16] = p0[64*i0; 8] * p1[0] over (8; 1, 16) : f32
+             tile [8, 16] p2[128*i0; 16] += p0[64*i0; 8] * p1[256] over (2; 4, 64), (4; 1, 16) : f32
+             tile [0, 16] p2[999; 16] = p0[999] * p1[0] over (8; 1, 16) : f32"
+        ),
+        ""
+    );
+}
+
+#[test]
+fn broken_kernels_are_told_apart() {
+    let cases = [
+        ("v0 = add v1, v1 : f32", "`v0 = add v1, v1 : f32`: v1 is not assigned before this"),
+        (
+            "for i1 in 0..2 { v0 = constant 1.0 : f32 } store p2[i0] = v0",
+            "`store p2[i0] = v0`: v0 is assigned in a block that does not enclose this",
+        ),
+        ("v0 = constant 1 : i32 v0 = constant 2 : i32", "`v0 = constant 2 : i32`: v0 is assigned twice"),
+        (
+            "v0 = constant 1.0 : f32 v1 = constant 2 : i32 v2 = add v0, v1 : f32",
+            "`v2 = add v0, v1 : f32`: operands of add differ in type: [F32, I32]",
+        ),
+        ("v0 = constant 1.0 : f32 v1 = lt v0, v0 : f32", "`v1 = lt v0, v0 : f32`: lt gives bool, not f32"),
+        ("v0 = constant 1 : i32 v1 = sqrt v0 : i32", "`v1 = sqrt v0 : i32`: sqrt is not defined for i32"),
+        ("v0 = constant 1.0 : f32 v1 = add v0 : f32", "`v1 = add v0 : f32`: add takes 2 operands, not 1"),
+        ("v0 = index i0 : f32", "`v0 = index i0 : f32`: an index is an integer, not f32"),
+        ("v0 = index i7 : i32", "`v0 = index i7 : i32`: i7 is bound by no loop around this"),
+        (
+            "v0 = load p0[i0] : f32 v1 = load p0[v0] : f32",
+            "`v1 = load p0[v0] : f32`: v0 in an index is f32, not an integer",
+        ),
+        ("v0 = load p0[i0] : i32", "`v0 = load p0[i0] : i32`: p0 holds f32, not i32"),
+        ("v0 = load p9[i0] : f32", "`v0 = load p9[i0] : f32`: p9 is not among the 5 parameters"),
+        ("v0 = load p2[i0] : f32", "`v0 = load p2[i0] : f32`: p2 is only written, but loaded from"),
+        ("v0 = constant 1.0 : f32 store p0[i0] = v0", "`store p0[i0] = v0`: p0 is only read, but stored to"),
+        ("v0 = constant 1 : i32 store p2[i0] = v0", "`store p2[i0] = v0`: p2 holds f32, but v0 is i32"),
+        (
+            "v0 = load p0[8*i0 + 1] : f32",
+            "", // 8 * 7 + 1 = 57
+        ),
+        (
+            "for i1 in 0..9 { v0 = load p0[8*i0 + i1] : f32 }",
+            "`v0 = load p0[8*i0 + i1] : f32`: reaches p0[0..=64], but p0 has 64 elements",
+        ),
+        (
+            "v0 = load p0[i0 - 1] : f32",
+            "`v0 = load p0[i0 - 1] : f32`: reaches p0[-1..=6], but p0 has 64 elements",
+        ),
+        (
+            "v0 = load p3[i0] : i32 v1 = constant 64 : i32 v2 = max v0, v1 : i32 v3 = load p0[v2] : f32",
+            "`v3 = load p0[v2] : f32`: reaches p0[64..=2147483647], but p0 has 64 elements",
+        ),
+        (
+            "v0 = load p0[i0] : f32 v1 = load p0[i0] if v0 : f32",
+            "`v1 = load p0[i0] if v0 : f32`: a guard is bool, but v0 is f32",
+        ),
+        ("v0 = load p0[i0] : f32 if v0 { }", "`if v0 {`: a condition is bool, but v0 is f32"),
+        ("for i0 in 0..2 { }", "`for i0 in 0..2 {`: i0 is already bound by the grid or a loop around"),
+        (
+            "strip i1 in 0..2 { for i2 in 0..2 { strip i3 in 0..2 { } } }",
+            "`strip i3 in 0..2 {`: a strip holds values, stores, accumulators and serial loops only",
+        ),
+        (
+            "strip i1 in 0..8 { v0 = load p4[i1] : bool if v0 { } }",
+            "`if v0 {`: a strip holds values, stores, accumulators and serial loops only",
+        ),
+        (
+            "strip i1 in 0..8 { tile [1, 1] p2[0] = p0[0] * p0[0] over () : f32 }",
+            "`tile [1, 1] p2[0] = p0[0] * p0[0] over () : f32`: \
+             a strip holds values, stores, accumulators and serial loops only",
+        ),
+        (
+            "v0 = constant 1.0 : f32 store p2[0] = v0",
+            "`store p2[0] = v0`: every iteration of i0 stores the same element of p2",
+        ),
+        (
+            "v0 = constant 1.0 : f32 strip i1 in 0..8 { store p2[i0] = v0 }",
+            "`store p2[i0] = v0`: every iteration of i1 stores the same element of p2",
+        ),
+        (
+            "a0 = accumulator add 4 : f32",
+            "`a0 = accumulator add 4 : f32`: an accumulator has 1 or 32 lanes, not 4",
+        ),
+        ("a0 = accumulator add 1 : bool", "`a0 = accumulator add 1 : bool`: add is not defined for bool"),
+        ("a0 = accumulator and 1 : f32", "`a0 = accumulator and 1 : f32`: and is not defined for f32"),
+        (
+            "a0 = accumulator add 1 : f32 for i1 in 0..2 { a0 = accumulator add 1 : f32 }",
+            "`a0 = accumulator add 1 : f32`: a0 is declared twice",
+        ),
+        (
+            "strip i1 in 0..8 { a0 = accumulator add 32 : f32 }",
+            "`a0 = accumulator add 32 : f32`: an accumulator that belongs to one iteration of a strip has 1 lane",
+        ),
+        ("v0 = finish a0", "`v0 = finish a0`: a0 is not declared before this"),
+        (
+            "for i1 in 0..2 { a0 = accumulator add 1 : f32 } v0 = finish a0",
+            "`v0 = finish a0`: a0 is declared in a block that does not enclose this",
+        ),
+        (
+            "a0 = accumulator add 32 : f32 strip i1 in 0..8 { v0 = finish a0 }",
+            "`v0 = finish a0`: a0 is declared outside the strip, so it is finished outside",
+        ),
+        (
+            "a0 = accumulator add 1 : i32 v0 = constant 1.0 : f32 accumulate a0, v0",
+            "`accumulate a0, v0`: accumulator a0 takes i32, but v0 is f32",
+        ),
+        (
+            "tile [8, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : f32",
+            "`tile [8, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : f32`: \
+             rows of C, 0 elements apart, overlap: each has 8",
+        ),
+        (
+            "tile [1, 8] p2[8*i0] += p0[0] * p0[0] over (8; 1, 8) : f32",
+            "`tile [1, 8] p2[8*i0] += p0[0] * p0[0] over (8; 1, 8) : f32`: p2 is only written, but loaded from",
+        ),
+        (
+            "tile [1, 8] p1[8*i0] = p1[0] * p0[0] over (8; 1, 8) : f32",
+            "`tile [1, 8] p1[8*i0] = p1[0] * p0[0] over (8; 1, 8) : f32`: C is p1, which A or B is as well",
+        ),
+        (
+            "tile [1, 8] p1[8*i0] = p0[0] * p0[0; 8] over (8; 1, 8) : f32",
+            "`tile [1, 8] p1[8*i0] = p0[0] * p0[0; 8] over (8; 1, 8) : f32`: \
+             rows of B follow from the reduction loops, but its row stride is 8",
+        ),
+        (
+            "tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (9; 1, 8) : f32",
+            "`tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (9; 1, 8) : f32`: \
+             reaches p0[0..=71], but p0 has 64 elements",
+        ),
+        (
+            "tile [1, 8] p1[0] = p0[0] * p0[0] over (8; 1, 8) : f32",
+            "`tile [1, 8] p1[0] = p0[0] * p0[0] over (8; 1, 8) : f32`: \
+             every iteration of i0 stores the same element of p1",
+        ),
+        (
+            "tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : f64",
+            "`tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : f64`: p0 holds f32, not f64",
+        ),
+        (
+            "tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : i32",
+            "`tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : i32`: a tile is of f32 or f64, not i32",
+        ),
+    ];
+    for (body, expected) in cases {
+        let expected = if expected.is_empty() { String::new() } else { format!("kernel @k: {expected}") };
+        assert_eq!(kernel(body), expected, "{body}");
+    }
+    assert_eq!(
+        kernel_of("", "[1000000000, 1000000000]", ""),
+        "kernel @k: the grid [1000000000, 1000000000] has more than 2^46 points"
+    );
+}
+
+/// Two kernels over the buffers of a small program: copies 16 elements; adds to 16 elements.
+const KERNELS: &str = "
+kernel @copy(p0: read f32[16], p1: write f32[16]) grid [] {
+  strip i0 in 0..16 { v0 = load p0[i0] : f32  store p1[i0] = v0 }
+}
+kernel @add(p0: read f32[16], p1: readwrite f32[16]) grid [] {
+  strip i0 in 0..16 {
+    v0 = load p0[i0] : f32  v1 = load p1[i0] : f32  v2 = add v0, v1 : f32  store p1[i0] = v2
+  }
+}
+kernel @columns(p0: read f32[12], p1: write f32[12]) grid [] {
+  for i0 in 0..2 { for i1 in 0..4 { v0 = load p0[8*i0 + i1] : f32  store p1[8*i0 + i1] = v0 } }
+}
+";
+
+fn program(head: &str, buffers: &str, steps: &str) -> String {
+    let text = format!("program @p\n{head}\n{buffers}\n{KERNELS}\n{steps}");
+    let program = Program::parse(&text).unwrap_or_else(|e| panic!("{e} in:\n{text}"));
+    verify(&program).err().map_or(String::new(), |e| e.to_string())
+}
+
+/// A program with two inputs, state, scratch and an output, and that schedule.
+fn schedule(steps: &str) -> String {
+    let buffers = r#"
+      %0 input "x" f32[16]
+      %1 input "ids" i32[16] range 0..=9
+      %2 state "w" f32[16] updated
+      %3 state "frozen" f32[16]
+      %4 constant "c" f32[16] splat 1.0
+      %5 prepared "packed" f32[16] at 0
+      %6 arena "a" f32[16] at 0
+      %7 arena "b" f32[32] at 64
+      %8 arena "c" f32[16] at 128
+      %9 output "y" f32[3, 16]
+    "#;
+    program("arena 256 bytes prepared 64 bytes", buffers, steps)
+}
+
+#[test]
+fn schedules_that_are_right_are_accepted() {
+    for steps in [
+        "schedule { call @copy#0(%0, %6) call @copy#0(%6, %9) }",
+        // In place: the same buffer, or two at the same bytes.
+        "schedule { call @copy#0(%0, %6) call @add#1(%0, %6) call @copy#0(%6, %6) call @copy#0(%6, %2) }",
+        "schedule { call @copy#0(%0, %7 + 16) call @copy#0(%7 + 16, %8) call @copy#0(%8, %9 + 32) }",
+        "prepare { call @copy#0(%3, %6) call @copy#0(%6, %5) } schedule { call @copy#0(%5, %9) }",
+        "schedule { loop 3 { call @copy#0(%0, %9 by [16]) } }",
+        // A recurrence reads one row and writes the next.
+        "schedule { call @copy#0(%0, %9) loop 2 { call @copy#0(%9 by [16], %9 + 16 by [16]) } }",
+        // Two halves of the rows of one buffer, interleaved.
+        "schedule { call @columns#2(%0 + 4, %6 + 4) call @columns#2(%6 + 4, %6) }",
+    ] {
+        assert_eq!(schedule(steps), "", "{steps}");
+    }
+}
+
+#[test]
+fn broken_schedules_are_told_apart() {
+    let cases = [
+        ("schedule { call @copy#0(%0) }", "call 0 of @copy#0: expected 2 arguments, found 1"),
+        (
+            "schedule { call @copy#0(%0, %42) }",
+            "call 0 of @copy#0: p1 is given %42, but there are 10 buffers",
+        ),
+        ("schedule { call @\"\"#9() }", "call 0 of @\"\"#9: no kernel has this number: there are 3"),
+        ("schedule { call @copy#0(%1, %6) }", "call 0 of @copy#0: p0 is of f32, but %1 is i32[16]"),
+        (
+            "schedule { call @copy#0(%0 + 1, %6)   // fc1/backward\n }",
+            "call 0 of @copy#0 (fc1/backward): p0 takes elements 1..17 of %0, which is f32[16]",
+        ),
+        (
+            "schedule { loop 4 { call @copy#0(%0, %9 by [16]) } }",
+            "call 0.0 of @copy#0: p1 takes elements 0..64 of %9, which is f32[3, 16]",
+        ),
+        (
+            "schedule { loop 2 { call @copy#0(%0, %9 by [-16]) } }",
+            "call 0.0 of @copy#0: p1 takes elements -16..16 of %9, which is f32[3, 16]",
+        ),
+        (
+            "schedule { call @copy#0(%0, %9 by [16]) }",
+            "call 0 of @copy#0: p1 is given 1 strides, but 0 loops are around the call",
+        ),
+        ("schedule { call @copy#0(%2, %0) }", "call 0 of @copy#0: p1 writes %0 \"x\", an input"),
+        ("schedule { call @copy#0(%2, %4) }", "call 0 of @copy#0: p1 writes %4 \"c\", a constant"),
+        (
+            "schedule { call @copy#0(%2, %3) }",
+            "call 0 of @copy#0: p1 writes %3 \"frozen\", state that is not said to be updated",
+        ),
+        (
+            "schedule { call @copy#0(%2, %5) }",
+            "call 0 of @copy#0: p1 writes %5 \"packed\", which only prepare writes",
+        ),
+        (
+            "prepare { call @copy#0(%0, %5) } schedule { }",
+            "call 0 of @copy#0: p0 reads %0 \"x\", but prepare touches neither inputs nor outputs",
+        ),
+        (
+            "prepare { call @copy#0(%3, %2) } schedule { }",
+            "call 0 of @copy#0: p1 writes %2 \"w\", but prepare does not change state",
+        ),
+        (
+            "schedule { call @copy#0(%7, %7 + 8) }",
+            "call 0 of @copy#0: p0 (%7) and p1 (%7 + 8) overlap and are no update in place \
+             (same first byte, one only read)",
+        ),
+        (
+            "schedule { call @copy#0(%7 + 8, %8) }",
+            "call 0 of @copy#0: p0 (%7 + 8) and p1 (%8) overlap and are no update in place \
+             (same first byte, one only read)",
+        ),
+        (
+            "schedule { loop 2 { call @copy#0(%7, %7 + 16 by [-8]) } }",
+            "call 0.0 of @copy#0: p0 (%7) and p1 (%7 + 16 by [-8]) overlap and are no update in place \
+             (same first byte, one only read)",
+        ),
+        (
+            "schedule { call @columns#2(%7, %7 + 2) }",
+            "call 0 of @columns#2: p0 (%7) and p1 (%7 + 2) overlap and are no update in place \
+             (same first byte, one only read)",
+        ),
+        (
+            "schedule { call @copy#0(%6, %9) }",
+            "call 0 of @copy#0: p0 reads %6 \"a\", which nothing has written",
+        ),
+        (
+            "schedule { call @copy#0(%5, %9) }",
+            "call 0 of @copy#0: p0 reads %5 \"packed\", which nothing has written",
+        ),
+        (
+            "schedule { call @add#1(%0, %9) }",
+            "call 0 of @add#1: p1 reads %9 \"y\", which nothing has written",
+        ),
+        (
+            "schedule { call @copy#0(%0, %7 + 16) call @copy#0(%0, %8) call @copy#0(%7 + 16, %9) }",
+            "call 2 of @copy#0: p0 reads %7 \"b\", but %8 \"c\" has been written to the same bytes",
+        ),
+        (
+            "schedule { call @copy#0(%0, %7) loop 2 { call @copy#0(%7, %9) call @copy#0(%0, %8) } }",
+            "call 1.0 of @copy#0: p0 reads %7 \"b\", but %8 \"c\" has been written to the same bytes",
+        ),
+    ];
+    for (steps, expected) in cases {
+        let section = if steps.starts_with("prepare") { "prepare" } else { "schedule" };
+        assert_eq!(schedule(steps), format!("{section}, {expected}"), "{steps}");
+    }
+}
+
+#[test]
+fn broken_buffers_are_told_apart() {
+    let cases = [
+        (
+            "",
+            "%0 input \"x\" f32[1] %1 input \"x\" f32[1]",
+            "%1 \"x\": another buffer in the same place has this name",
+        ),
+        ("", "%0 input \"x\" f32[1] range 0..=1", "%0 \"x\": bounds are for integers, but elements are f32"),
+        ("", "%0 input \"x\" i32[1] range 1..=0", "%0 \"x\": the bounds 1..=0 hold no integer"),
+        ("arena 64 bytes", "%0 arena \"a\" f32[1]", "%0 \"a\": has no offset, but 64 bytes are planned"),
+        ("arena 64 bytes", "%0 arena \"a\" f32[1] at 4", "%0 \"a\": offset 4 is not a multiple of 64"),
+        (
+            "arena 64 bytes",
+            "%0 arena \"a\" f32[1] at 64",
+            "%0 \"a\": 4 bytes at 64 do not lie in the 64 planned bytes",
+        ),
+        (
+            "prepared 64 bytes",
+            "%0 prepared \"a\" f32[17] at 0",
+            "%0 \"a\": 68 bytes at 0 do not lie in the 64 planned bytes",
+        ),
+    ];
+    for (head, buffers, expected) in cases {
+        assert_eq!(program(head, buffers, "schedule { }"), format!("buffer {expected}"));
+    }
+    assert_eq!(program("", "%0 input \"x\" f32[1] %1 output \"x\" f32[1]", "schedule { }"), "");
+}
+
+#[test]
+fn hostile_nesting_is_an_error() {
+    use brolga_ir::program::{Step, Stmt};
+    let mut body = Vec::new();
+    for var in 0..200 {
+        body = vec![Stmt::For { var, extent: 2, body }];
+    }
+    let kernel = Kernel { name: "k".into(), params: vec![], grid: vec![], body };
+    let error = verify_kernel(&kernel).unwrap_err();
+    assert_eq!(error.message, "statements nest deeper than 64");
+
+    let mut schedule = Vec::new();
+    for _ in 0..200 {
+        schedule = vec![Step::Loop { extent: 2, body: schedule }];
+    }
+    let error = verify(&Program { schedule, ..Program::default() }).unwrap_err();
+    assert_eq!(error.to_string(), "schedule: loops nest deeper than 64");
+}
