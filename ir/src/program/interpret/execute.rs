@@ -27,7 +27,7 @@ pub fn execute(
         vars: vec![0; code.vars.len()],
         values: vec![Scalar::Bool(false); code.values],
         lanes: vec![Scalar::Bool(false); code.lanes],
-        row: tile::Row::default(),
+        scratch: tile::Scratch::default(),
     };
     let points: usize = code.grid.iter().product();
     for point in 0..points {
@@ -53,18 +53,18 @@ struct Run<'a> {
     vars: Vec<i64>,
     values: Vec<Scalar>,
     lanes: Vec<Scalar>,
-    row: tile::Row,
+    scratch: tile::Scratch,
 }
 
 impl Run<'_> {
-    fn block(&mut self, nodes: &[Node]) -> Result<(), Error> {
+    fn block(&mut self, nodes: &[Node]) -> Result<(), Box<Error>> {
         for node in nodes {
             self.node(node)?;
         }
         Ok(())
     }
 
-    fn node(&mut self, node: &Node) -> Result<(), Error> {
+    fn node(&mut self, node: &Node) -> Result<(), Box<Error>> {
         match node {
             Node::Loop { var, extent, body } => {
                 for i in 0..*extent as i64 {
@@ -117,7 +117,7 @@ impl Run<'_> {
                     &self.vars,
                     &self.values,
                     self.memory,
-                    &mut self.row,
+                    &mut self.scratch,
                 )?;
             }
         }

@@ -8,11 +8,18 @@ use crate::program::{Panel, Tile};
 use crate::scalar::Scalar;
 use crate::types::DType;
 
-/// The row of C in the making, kept between tiles.
+/// Working memory, kept between tiles.
 #[derive(Default)]
-pub struct Row {
-    f32: Vec<f32>,
-    f64: Vec<f64>,
+pub struct Scratch {
+    f32: Block<f32>,
+    f64: Block<f64>,
+}
+
+/// C in the making, row-major without gaps, and one row of B.
+#[derive(Default)]
+struct Block<T> {
+    c: Vec<T>,
+    b: Vec<T>,
 }
 
 /// Runs a tile after checking that all of it lies inside its parameters.
@@ -23,7 +30,7 @@ pub fn execute(
     vars: &[i64],
     values: &[Scalar],
     memory: &mut Memory,
-    row: &mut Row,
+    scratch: &mut Scratch,
 ) -> Result<(), Error> {
     let tile = &code.tile;
     let [a, b, c] = [&code.a, &code.b, &code.c].map(|address| address.evaluate(vars, values));
@@ -55,8 +62,8 @@ pub fn execute(
         Place { space: binding.space, start: binding.start as i64, element }
     });
     match tile.dtype {
-        DType::F32 => dispatch::<f32>(tile, places, memory, &mut row.f32),
-        DType::F64 => dispatch::<f64>(tile, places, memory, &mut row.f64),
+        DType::F32 => dispatch::<f32>(tile, places, memory, &mut scratch.f32),
+        DType::F64 => dispatch::<f64>(tile, places, memory, &mut scratch.f64),
         other => return Err(Error::new(format!("tile of {other}: expected f32 or f64"))),
     }
     Ok(())
@@ -126,70 +133,78 @@ float!(f32, 4);
 float!(f64, 8);
 
 /// `mul_add` is one instruction where the function may use it, and a library call elsewhere: the same bits.
-fn dispatch<T: Float>(tile: &Tile, places: [Place; 3], memory: &mut Memory, row: &mut Vec<T>) {
+fn dispatch<T: Float>(tile: &Tile, places: [Place; 3], memory: &mut Memory, block: &mut Block<T>) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("fma") {
         // SAFETY: `fma` is the only feature the function needs, and the line above has found it.
-        return unsafe { with_fma(tile, places, memory, row) };
+        return unsafe { with_fma(tile, places, memory, block) };
     }
-    multiply(tile, places, memory, row);
+    multiply(tile, places, memory, block);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "fma")]
-fn with_fma<T: Float>(tile: &Tile, places: [Place; 3], memory: &mut Memory, row: &mut Vec<T>) {
-    multiply(tile, places, memory, row);
+fn with_fma<T: Float>(tile: &Tile, places: [Place; 3], memory: &mut Memory, block: &mut Block<T>) {
+    multiply(tile, places, memory, block);
 }
 
-/// Row by row of C: starts the chains, runs through the reduction loops in lexicographic order, stores.
+/// Starts the chains, runs through the reduction loops in lexicographic order, stores. Each row of B is decoded once
+/// for all rows of C.
 #[inline(always)]
-fn multiply<T: Float>(tile: &Tile, [a, b, c]: [Place; 3], memory: &mut Memory, row: &mut Vec<T>) {
+fn multiply<T: Float>(tile: &Tile, [a, b, c]: [Place; 3], memory: &mut Memory, block: &mut Block<T>) {
     let at = |place: Place, offset: i64| (place.start + (place.element + offset) * T::SIZE as i64) as usize;
     let bytes = tile.n * T::SIZE;
-    let (inner, outer) = match tile.reduce.split_last() {
-        Some((last, outer)) => ((last.extent, last.a, last.b), outer),
-        None => ((1, 0, 0), &[][..]),
-    };
-    let empty = tile.reduce.iter().any(|l| l.extent == 0);
-    let mut counters = vec![0; outer.len()];
-    for i in 0..tile.m as i64 {
-        let c_start = at(c, i * tile.c.row);
-        row.clear();
-        if tile.zero {
-            row.resize(tile.n, T::ZERO);
-        } else {
-            let old = &memory.bytes(c.space, c_start)[..bytes];
-            row.extend(old.chunks_exact(T::SIZE).map(T::read));
+    let Block { c: sums, b: right } = block;
+    sums.clear();
+    sums.resize(tile.m * tile.n, T::ZERO);
+    right.clear();
+    right.resize(tile.n, T::ZERO);
+    if !tile.zero {
+        for (i, row) in sums.chunks_exact_mut(tile.n).enumerate() {
+            decode_row(&memory.bytes(c.space, at(c, i as i64 * tile.c.row))[..bytes], row);
         }
-        counters.fill(0);
-        let (mut a_outer, mut b_outer) = (i * tile.a.row, 0);
-        let mut more = !empty;
-        while more {
-            for k in 0..inner.0 as i64 {
-                let left = T::read(&memory.bytes(a.space, at(a, a_outer + k * inner.1))[..T::SIZE]);
-                let right = &memory.bytes(b.space, at(b, b_outer + k * inner.2))[..bytes];
-                for (sum, right) in row.iter_mut().zip(right.chunks_exact(T::SIZE)) {
-                    *sum = left.fma(T::read(right), *sum);
-                }
-            }
-            // The next point of the outer loops, the last one fastest.
-            more = false;
-            for (counter, l) in counters.iter_mut().zip(outer).rev() {
-                *counter += 1;
-                a_outer += l.a;
-                b_outer += l.b;
-                if *counter < l.extent as i64 {
-                    more = true;
-                    break;
-                }
-                a_outer -= *counter * l.a;
-                b_outer -= *counter * l.b;
-                *counter = 0;
+    }
+
+    let mut counters = vec![0; tile.reduce.len()];
+    let (mut a_offset, mut b_offset) = (0, 0);
+    let mut more = tile.reduce.iter().all(|l| l.extent > 0);
+    while more {
+        decode_row(&memory.bytes(b.space, at(b, b_offset))[..bytes], right);
+        for (i, row) in sums.chunks_exact_mut(tile.n).enumerate() {
+            let left = at(a, a_offset + i as i64 * tile.a.row);
+            let left = T::read(&memory.bytes(a.space, left)[..T::SIZE]);
+            for (sum, right) in row.iter_mut().zip(right.iter()) {
+                *sum = left.fma(*right, *sum);
             }
         }
-        let target = &mut memory.bytes_mut(c.space, c_start)[..bytes];
+        // The next point of the reduction loops, the last one fastest.
+        more = false;
+        for (counter, l) in counters.iter_mut().zip(&tile.reduce).rev() {
+            *counter += 1;
+            if *counter < l.extent as i64 {
+                a_offset += l.a;
+                b_offset += l.b;
+                more = true;
+                break;
+            }
+            a_offset -= (*counter - 1) * l.a;
+            b_offset -= (*counter - 1) * l.b;
+            *counter = 0;
+        }
+    }
+
+    for (i, row) in sums.chunks_exact(tile.n).enumerate() {
+        let start = at(c, i as i64 * tile.c.row);
+        let target = &mut memory.bytes_mut(c.space, start)[..bytes];
         for (sum, out) in row.iter().zip(target.chunks_exact_mut(T::SIZE)) {
             sum.write(out);
         }
+    }
+}
+
+#[inline(always)]
+fn decode_row<T: Float>(bytes: &[u8], row: &mut [T]) {
+    for (value, bytes) in row.iter_mut().zip(bytes.chunks_exact(T::SIZE)) {
+        *value = T::read(bytes);
     }
 }
