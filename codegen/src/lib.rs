@@ -1,1 +1,24 @@
 //! Machine code for a kernel program: portable and wide emitters, JIT and object back ends.
+//!
+//! The way through: every kernel becomes one function ([`portable`], with leaf functions from [`wide`] where the
+//! processor has wider vectors); the schedule becomes a static call table and a function that walks it
+//! ([`schedule`]); together they are an [`image`], which [`jit`] puts into memory and [`object`] into a file.
+//! The bits that a program computes do not depend on the emitter.
+
+mod emitter;
+mod error;
+mod image;
+mod jit;
+mod layout;
+mod listing;
+mod portable;
+mod schedule;
+mod target;
+
+pub use error::Error;
+pub use jit::{Compiled, compile};
+pub use listing::{Listing, listing};
+pub use target::{Options, TargetCpu};
+
+/// Changes whenever the same program may compute other bits.
+pub const NUMERICS_VERSION: u32 = 1;

@@ -1,0 +1,121 @@
+//! Where buffers lie at run time, and the manifest that says so.
+
+use brolga_ir::Tensor;
+use brolga_ir::program::{Arg, BufferId, Place, Program};
+use brolga_ir::tensor::Data;
+use brolga_runtime::{
+    ALIGNMENT, AlignedBytes, BASE_ARENA, BASE_CONSTANTS, BASE_PREPARED, BASE_STATE, DType, IndexRange, Input, Manifest,
+    Output, StateSlot,
+};
+
+use crate::NUMERICS_VERSION;
+use crate::error::{Error, Result};
+
+/// A place in memory: position of a base pointer, and bytes from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Location {
+    pub base: u64,
+    pub offset: u64,
+}
+
+/// The locations of a program's buffers, and what belongs to them.
+pub(crate) struct Layout {
+    locations: Vec<Location>,
+    pub constants: Vec<u8>,
+    pub manifest: Manifest,
+}
+
+impl Layout {
+    pub fn new(program: &Program, features: Vec<String>) -> Result<Layout> {
+        let of = |want: fn(&Place) -> bool| program.buffers.iter().filter(move |b| want(&b.place)).count();
+        let states = of(|p| matches!(p, Place::State { .. }));
+        let inputs = of(|p| matches!(p, Place::Input { .. }));
+        let (mut state, mut input, mut output) = (0, 0, 0);
+        let mut manifest = Manifest {
+            entry: program.name.clone(),
+            numerics: NUMERICS_VERSION,
+            parallel: false,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            state: Vec::new(),
+            arena_bytes: program.arena_bytes,
+            prepared_bytes: program.prepared_bytes,
+            constants_bytes: 0,
+            cpu_features: features,
+        };
+        let mut constants = Vec::new();
+        let mut locations = Vec::with_capacity(program.buffers.len());
+        for buffer in &program.buffers {
+            let (name, dtype, dims) = (buffer.name.clone(), dtype(buffer.ty.dtype), buffer.ty.dims.clone());
+            let unplanned =
+                || Error::new(format!("buffer `{name}` of `{}` has no address: plan memory first", program.name));
+            let (base, offset) = match &buffer.place {
+                Place::Input { range } => {
+                    let range = range.map(|(low, high)| IndexRange { low, high });
+                    manifest.inputs.push(Input { name, dtype, dims, range });
+                    input += 1;
+                    (BASE_STATE + states + input - 1, 0)
+                }
+                Place::Output => {
+                    manifest.outputs.push(Output { name, dtype, dims });
+                    output += 1;
+                    (BASE_STATE + states + inputs + output - 1, 0)
+                }
+                Place::State { updated } => {
+                    manifest.state.push(StateSlot { name, dtype, dims, updated: *updated });
+                    state += 1;
+                    (BASE_STATE + state - 1, 0)
+                }
+                Place::Constant(tensor) => {
+                    constants.resize(constants.len().next_multiple_of(ALIGNMENT), 0);
+                    let offset = constants.len();
+                    push_bytes(&mut constants, tensor);
+                    (BASE_CONSTANTS, offset)
+                }
+                Place::Prepared(offset) => (BASE_PREPARED, offset.ok_or_else(unplanned)?),
+                Place::Arena(offset) => (BASE_ARENA, offset.ok_or_else(unplanned)?),
+            };
+            locations.push(Location { base: base as u64, offset: offset as u64 });
+        }
+        manifest.constants_bytes = constants.len();
+        Ok(Layout { locations, constants, manifest })
+    }
+
+    /// Where an argument points.
+    pub fn argument(&self, program: &Program, arg: &Arg) -> Location {
+        let BufferId(buffer) = arg.buffer;
+        let location = self.locations[buffer as usize];
+        let size = program.buffers[buffer as usize].ty.dtype.size();
+        Location { offset: location.offset + (arg.offset * size) as u64, ..location }
+    }
+
+    /// The constants in memory for the runtime.
+    pub fn constants(&self) -> Result<AlignedBytes> {
+        let mut bytes = AlignedBytes::zeroed(self.constants.len())?;
+        bytes.copy_from_slice(&self.constants);
+        Ok(bytes)
+    }
+}
+
+fn dtype(dtype: brolga_ir::DType) -> DType {
+    match dtype {
+        brolga_ir::DType::Bool => DType::Bool,
+        brolga_ir::DType::U8 => DType::U8,
+        brolga_ir::DType::I32 => DType::I32,
+        brolga_ir::DType::I64 => DType::I64,
+        brolga_ir::DType::F32 => DType::F32,
+        brolga_ir::DType::F64 => DType::F64,
+    }
+}
+
+/// The elements in memory order, in the byte order of the target, which is little-endian.
+fn push_bytes(bytes: &mut Vec<u8>, tensor: &Tensor) {
+    match tensor.data() {
+        Data::Bool(v) => bytes.extend(v.iter().map(|&x| x as u8)),
+        Data::U8(v) => bytes.extend(v),
+        Data::I32(v) => bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Data::I64(v) => bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Data::F32(v) => bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Data::F64(v) => bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+    }
+}

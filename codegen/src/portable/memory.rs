@@ -1,0 +1,105 @@
+//! Loads and stores.
+
+use brolga_ir::DType;
+use brolga_ir::index::Index;
+use brolga_ir::program::ValueId;
+use cranelift::codegen::ir::{InstBuilder, MemFlags, Value, types};
+
+use super::address::Address;
+use super::lanes::{scalar_type, vector_type};
+use super::{KernelCx, LANES, Val};
+
+/// Accesses are inside their buffers (the program's verifier shows it), but need not be aligned.
+fn flags() -> MemFlags {
+    MemFlags::new().with_notrap()
+}
+
+impl KernelCx<'_> {
+    pub(crate) fn load(&mut self, param: usize, index: &Index, guard: Option<ValueId>) -> Val {
+        let dtype = self.kernel.params[param].dtype;
+        let guard = guard.map(|id| self.values[&id]);
+        let wide_guard = guard.is_some_and(|g| g.wide);
+        let wide = wide_guard || self.varies(index);
+        let depth = self.depth;
+        let value = if !wide {
+            let address = self.guarded(param, index, guard.map(|g| g.value), 0);
+            self.load_scalar(dtype, address)
+        } else if !wide_guard && self.lane_stride(index) == Some(1) {
+            let address = self.guarded(param, index, guard.map(|g| g.value), 0);
+            self.load_vector(dtype, address)
+        } else {
+            let mut lanes = Vec::with_capacity(LANES as usize);
+            for lane in 0..LANES {
+                let condition = guard.map(|g| if g.wide { self.lane_bool(g.value, lane) } else { g.value });
+                let address = self.guarded(param, index, condition, lane);
+                lanes.push(self.load_scalar(dtype, address));
+            }
+            self.gather_lanes(dtype, &lanes)
+        };
+        Val { value, dtype, wide, depth }
+    }
+
+    /// The address, or that of zeros where the guard is false.
+    fn guarded(&mut self, param: usize, index: &Index, guard: Option<Value>, lane: i64) -> Address {
+        let address = self.address(param, index, lane);
+        let Some(guard) = guard else { return address };
+        let zeros = self.zeros();
+        let base = self.b.ins().iadd_imm_s(address.base, address.offset as i64);
+        Address { base: self.b.ins().select(guard, base, zeros), offset: 0 }
+    }
+
+    fn load_scalar(&mut self, dtype: DType, at: Address) -> Value {
+        self.b.ins().load(scalar_type(dtype), flags(), at.base, at.offset)
+    }
+
+    fn load_vector(&mut self, dtype: DType, at: Address) -> Value {
+        match dtype {
+            DType::Bool | DType::U8 => {
+                // Four bytes, each widened to its 32-bit lane.
+                let word = self.b.ins().load(types::I32, flags(), at.base, at.offset);
+                let vector = self.b.ins().scalar_to_vector(types::I32X4, word);
+                let bytes = self.bitcast(types::I8X16, vector);
+                let halves = self.b.ins().uwiden_low(bytes);
+                let words = self.b.ins().uwiden_low(halves);
+                if dtype == DType::Bool { self.b.ins().ineg(words) } else { words }
+            }
+            _ => self.b.ins().load(vector_type(dtype), flags(), at.base, at.offset),
+        }
+    }
+
+    pub(crate) fn store(&mut self, param: usize, index: &Index, id: ValueId) {
+        let val = self.values[&id];
+        if !val.wide && !self.varies(index) {
+            // In a vector strip too: all lanes store the same value to the same place.
+            let address = self.address(param, index, 0);
+            self.b.ins().store(flags(), val.value, address.base, address.offset);
+            return;
+        }
+        if self.lane_stride(index) == Some(1) {
+            let vector = self.widen(val);
+            let address = self.address(param, index, 0);
+            self.store_vector(val.dtype, vector, address);
+            return;
+        }
+        for lane in 0..LANES {
+            let address = self.address(param, index, lane);
+            let value = self.lane(val, lane);
+            self.b.ins().store(flags(), value, address.base, address.offset);
+        }
+    }
+
+    fn store_vector(&mut self, dtype: DType, vector: Value, at: Address) {
+        let vector = match dtype {
+            DType::Bool | DType::U8 => {
+                // Each lane is in 0..=255, which unsigned saturation keeps.
+                let words = if dtype == DType::Bool { self.b.ins().ineg(vector) } else { vector };
+                let halves = self.b.ins().unarrow(words, words);
+                let bytes = self.b.ins().unarrow(halves, halves);
+                let vector = self.bitcast(types::I32X4, bytes);
+                self.b.ins().extractlane(vector, 0)
+            }
+            _ => vector,
+        };
+        self.b.ins().store(flags(), vector, at.base, at.offset);
+    }
+}

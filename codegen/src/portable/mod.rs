@@ -1,0 +1,351 @@
+//! The portable emitter: a kernel as Cranelift IR, with 128-bit vectors.
+//!
+//! [`KernelCx`] walks the statements of one kernel. Loops become blocks with the loop variable as block parameter;
+//! values become SSA values; a strip is emitted twice, four lanes at a time and then one by one for the tail, by
+//! the same code: every value knows whether it is one scalar (equal in all lanes) or a vector.
+//!
+//! | file | what |
+//! |---|---|
+//! | `mod.rs` | statements, loops, grids |
+//! | `address.rs` | index expressions and addresses |
+//! | `memory.rs` | loads and stores, guarded ones too |
+//! | `lanes.rs` | operations on scalars and on vectors |
+//! | `convert.rs` | conversions between types |
+//! | `remainder.rs` | remainders of floats |
+//! | `strip.rs` | which strips become vectors, what is hoisted out of them |
+//! | `reduce.rs` | accumulators |
+//! | `tile.rs` | matrix tiles |
+
+mod address;
+mod convert;
+mod lanes;
+mod memory;
+mod reduce;
+mod remainder;
+mod strip;
+mod tile;
+
+use std::collections::HashMap;
+
+use brolga_ir::index::Var;
+use brolga_ir::program::{AccId, Expr, Kernel, Stmt, ValueId};
+use brolga_ir::{DType, scalar::Scalar};
+use cranelift::codegen::ir::{
+    self, AbiParam, ExternalName, InstBuilder, MemFlags, Signature, StackSlot, StackSlotData, StackSlotKind,
+    UserExternalName, Value, condcodes::IntCC, types,
+};
+use cranelift::codegen::isa::CallConv;
+use cranelift::frontend::{FunctionBuilder, FunctionBuilderContext};
+
+use crate::emitter::{Emitter, Leaf};
+
+pub(crate) use tile::merge_loops;
+
+/// Lanes of a 128-bit vector of 32-bit elements.
+const LANES: i64 = 4;
+
+/// Names of leaf functions inside a kernel's code: this namespace, indices by order of first use.
+pub(crate) const LEAF_NAMESPACE: u32 = 1;
+
+/// A value of the program while code is emitted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Val {
+    pub value: Value,
+    pub dtype: DType,
+    /// A vector with one element for each lane, else one scalar for all lanes.
+    pub wide: bool,
+    /// Number of loops around its definition: addresses add outer parts first, so that they leave inner loops.
+    pub depth: usize,
+}
+
+/// How an accumulator is kept.
+#[derive(Clone, Copy)]
+pub(crate) enum Acc {
+    /// 32 lanes in memory.
+    Slot { slot: StackSlot, dtype: DType, combine: brolga_ir::program::Combine },
+    /// One lane, or one for each lane of the strip that declares it.
+    Register { variable: cranelift::frontend::Variable, dtype: DType, combine: brolga_ir::program::Combine },
+}
+
+/// A loop variable in scope.
+#[derive(Clone, Copy)]
+pub(crate) struct Bound {
+    pub value: Value,
+    pub extent: usize,
+    pub depth: usize,
+}
+
+/// The strip that is being emitted.
+#[derive(Clone, Copy)]
+pub(crate) struct InStrip {
+    pub var: Var,
+    /// The iteration of the first lane.
+    pub first: Value,
+    /// Four lanes, else one.
+    pub wide: bool,
+}
+
+/// The emission of one kernel.
+pub(crate) struct KernelCx<'a> {
+    pub(crate) b: FunctionBuilder<'a>,
+    pub(crate) kernel: &'a Kernel,
+    emitter: &'a dyn Emitter,
+    call_conv: CallConv,
+    /// Address of each parameter's element 0.
+    pub(crate) pointers: Vec<Value>,
+    pub(crate) vars: HashMap<Var, Bound>,
+    pub(crate) values: HashMap<ValueId, Val>,
+    pub(crate) accs: HashMap<AccId, Acc>,
+    pub(crate) strip: Option<InStrip>,
+    pub(crate) depth: usize,
+    zeros: Option<StackSlot>,
+    pub(crate) leaves: Vec<Leaf>,
+}
+
+/// The signature of [`brolga_runtime::KernelFn`].
+pub(crate) fn kernel_signature(call_conv: CallConv) -> Signature {
+    let mut signature = Signature::new(call_conv);
+    signature.params.extend([AbiParam::new(types::I64); 3]);
+    signature
+}
+
+/// Emits `kernel` into `func`; gives the leaf functions that it calls.
+pub(crate) fn kernel(
+    func: &mut ir::Function,
+    context: &mut FunctionBuilderContext,
+    kernel: &Kernel,
+    emitter: &dyn Emitter,
+    call_conv: CallConv,
+) -> Vec<Leaf> {
+    func.signature = kernel_signature(call_conv);
+    let mut b = FunctionBuilder::new(func, context);
+    let entry = b.create_block();
+    b.append_block_params_for_function_params(entry);
+    b.switch_to_block(entry);
+    b.seal_block(entry);
+    let (block, row, part) = {
+        let params = b.block_params(entry);
+        (params[0], params[1], params[2])
+    };
+    // Each argument is a pair of words in the row: position of the base pointer, and bytes from it.
+    let flags = MemFlags::trusted().with_readonly();
+    let bases = b.ins().load(types::I64, flags, block, 0);
+    let pointers = (0..kernel.params.len() as i32)
+        .map(|k| {
+            let position = b.ins().load(types::I64, flags, row, 16 * k);
+            let offset = b.ins().load(types::I64, flags, row, 16 * k + 8);
+            let position = b.ins().ishl_imm_u(position, 3);
+            let place = b.ins().iadd(bases, position);
+            let base = b.ins().load(types::I64, flags, place, 0);
+            b.ins().iadd(base, offset)
+        })
+        .collect();
+    let mut cx = KernelCx {
+        b,
+        kernel,
+        emitter,
+        call_conv,
+        pointers,
+        vars: HashMap::new(),
+        values: HashMap::new(),
+        accs: HashMap::new(),
+        strip: None,
+        depth: 0,
+        zeros: None,
+        leaves: Vec::new(),
+    };
+    cx.grid(part);
+    cx.block(&kernel.body);
+    cx.b.ins().return_(&[]);
+    let leaves = std::mem::take(&mut cx.leaves);
+    cx.b.finalize();
+    leaves
+}
+
+impl KernelCx<'_> {
+    /// Grid coordinates from the linear number of the part; the last one runs fastest.
+    fn grid(&mut self, part: Value) {
+        let mut rest = part;
+        for (axis, &extent) in self.kernel.grid.iter().enumerate().rev() {
+            let value = if axis == 0 {
+                rest
+            } else if extent == 1 {
+                self.b.ins().iconst(types::I64, 0)
+            } else {
+                let divisor = self.b.ins().iconst(types::I64, extent.max(1) as i64);
+                let quotient = self.b.ins().udiv(rest, divisor);
+                let multiple = self.b.ins().imul(quotient, divisor);
+                let value = self.b.ins().isub(rest, multiple);
+                rest = quotient;
+                value
+            };
+            self.vars.insert(axis as Var, Bound { value, extent, depth: 0 });
+        }
+    }
+
+    pub(crate) fn block(&mut self, body: &[Stmt]) {
+        for stmt in body {
+            self.stmt(stmt);
+        }
+    }
+
+    pub(crate) fn stmt(&mut self, stmt: &Stmt) {
+        match stmt {
+            Stmt::For { var, extent, body } => self.serial(*var, *extent, body),
+            Stmt::Strip { var, extent, body } => {
+                let emitter = self.emitter;
+                emitter.strip(self, *var, *extent, body);
+            }
+            Stmt::If { condition, then, otherwise } => self.branch(*condition, then, otherwise),
+            Stmt::Let { id, dtype, expr } => {
+                let value = self.expr(*dtype, expr);
+                self.values.insert(*id, value);
+            }
+            Stmt::Store { param, index, value } => self.store(*param, index, *value),
+            Stmt::Declare { acc, dtype, combine, lanes } => self.declare(*acc, *dtype, *combine, *lanes),
+            Stmt::Accumulate { acc, value } => self.accumulate(*acc, *value),
+            Stmt::Finish { id, acc } => {
+                let value = self.finish(*acc);
+                self.values.insert(*id, value);
+            }
+            Stmt::Tile(tile) => {
+                let emitter = self.emitter;
+                emitter.tile(self, tile);
+            }
+        }
+    }
+
+    fn serial(&mut self, var: Var, extent: usize, body: &[Stmt]) {
+        self.counted(0, extent as i64, 1, &[], |cx, value, _| {
+            cx.vars.insert(var, Bound { value, extent, depth: cx.depth });
+            cx.block(body);
+            Vec::new()
+        });
+    }
+
+    /// `for i in (start..end).step_by(step)`: `body` gets `i` and the carried values, and gives their next ones.
+    pub(crate) fn counted(
+        &mut self,
+        start: i64,
+        end: i64,
+        step: i64,
+        carried: &[Value],
+        body: impl FnOnce(&mut Self, Value, &[Value]) -> Vec<Value>,
+    ) -> Vec<Value> {
+        if start >= end {
+            return carried.to_vec();
+        }
+        let first = self.b.ins().iconst(types::I64, start);
+        if start + step >= end {
+            return body(self, first, carried);
+        }
+        let (header, exit) = (self.b.create_block(), self.b.create_block());
+        let counter = self.b.append_block_param(header, types::I64);
+        let mut inside = Vec::with_capacity(carried.len());
+        let mut result = Vec::with_capacity(carried.len());
+        for &value in carried {
+            let ty = self.b.func.dfg.value_type(value);
+            inside.push(self.b.append_block_param(header, ty));
+            result.push(self.b.append_block_param(exit, ty));
+        }
+        let args = |first: Value, rest: &[Value]| -> Vec<ir::BlockArg> {
+            std::iter::once(first).chain(rest.iter().copied()).map(ir::BlockArg::Value).collect()
+        };
+        self.b.ins().jump(header, &args(first, carried));
+        self.b.switch_to_block(header);
+        self.depth += 1;
+        let next = body(self, counter, &inside);
+        self.depth -= 1;
+        let after = self.b.ins().iadd_imm_s(counter, step);
+        let bound = self.b.ins().iconst(types::I64, end);
+        let more = self.b.ins().icmp(IntCC::SignedLessThan, after, bound);
+        let out: Vec<ir::BlockArg> = next.iter().map(|&v| ir::BlockArg::Value(v)).collect();
+        self.b.ins().brif(more, header, &args(after, &next), exit, &out);
+        self.b.seal_block(header);
+        self.b.switch_to_block(exit);
+        self.b.seal_block(exit);
+        result
+    }
+
+    fn branch(&mut self, condition: ValueId, then: &[Stmt], otherwise: &[Stmt]) {
+        let condition = self.values[&condition].value;
+        let (yes, no, join) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        self.b.ins().brif(condition, yes, &[], no, &[]);
+        for (block, body) in [(yes, then), (no, otherwise)] {
+            self.b.switch_to_block(block);
+            self.b.seal_block(block);
+            self.block(body);
+            self.b.ins().jump(join, &[]);
+        }
+        self.b.switch_to_block(join);
+        self.b.seal_block(join);
+    }
+
+    fn expr(&mut self, dtype: DType, expr: &Expr) -> Val {
+        match expr {
+            Expr::Constant(scalar) => {
+                let value = self.constant(*scalar);
+                Val { value, dtype, wide: false, depth: 0 }
+            }
+            Expr::Index(index) => self.index_value(dtype, index),
+            Expr::Op(op, args) => {
+                let args: Vec<Val> = args.iter().map(|id| self.values[id]).collect();
+                self.op(*op, dtype, &args)
+            }
+            Expr::Load { param, index, guard } => self.load(*param, index, *guard),
+        }
+    }
+
+    /// A scalar constant.
+    pub(crate) fn constant(&mut self, scalar: Scalar) -> Value {
+        match scalar {
+            Scalar::Bool(v) => self.b.ins().iconst(types::I8, v as i64),
+            Scalar::U8(v) => self.b.ins().iconst(types::I8, v as i64),
+            Scalar::I32(v) => self.b.ins().iconst(types::I32, v as u32 as i64),
+            Scalar::I64(v) => self.b.ins().iconst(types::I64, v),
+            Scalar::F32(v) => self.b.ins().f32const(v),
+            Scalar::F64(v) => self.b.ins().f64const(v),
+        }
+    }
+
+    /// Sixteen zero bytes: what a guarded load reads where its guard is false.
+    pub(crate) fn zeros(&mut self) -> Value {
+        if self.zeros.is_none() {
+            let slot = self.stack(16);
+            self.zeros = Some(slot);
+        }
+        let slot = self.zeros.expect("just made");
+        // Stored at each use: the first use need not dominate the others.
+        let zero = self.b.ins().iconst(types::I64, 0);
+        self.b.ins().stack_store(types::I64, zero, slot, 0);
+        self.b.ins().stack_store(types::I64, zero, slot, 8);
+        self.b.ins().stack_addr(types::I64, slot, 0)
+    }
+
+    pub(crate) fn stack(&mut self, bytes: u32) -> StackSlot {
+        self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4))
+    }
+
+    /// Calls a leaf function with integer arguments.
+    pub(crate) fn call_leaf(&mut self, leaf: Leaf, args: &[Value]) {
+        let number = match self.leaves.iter().position(|l| *l == leaf) {
+            Some(number) => number,
+            None => {
+                self.leaves.push(leaf);
+                self.leaves.len() - 1
+            }
+        };
+        let mut signature = Signature::new(self.call_conv);
+        signature.params.extend(args.iter().map(|_| AbiParam::new(types::I64)));
+        let signature = self.b.import_signature(signature);
+        let name = UserExternalName { namespace: LEAF_NAMESPACE, index: number as u32 };
+        let name = self.b.func.declare_imported_user_function(name);
+        let function = self.b.import_function(ir::ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        });
+        self.b.ins().call(function, args);
+    }
+}

@@ -1,0 +1,147 @@
+//! Strips: which become vectors, and what is computed before them.
+
+use std::collections::{HashMap, HashSet};
+
+use brolga_ir::DType;
+use brolga_ir::index::{Atom, Index, Var};
+use brolga_ir::program::{AccId, Access, Expr, Stmt, ValueId};
+
+use super::lanes::has_vector_code;
+use super::{Acc, Bound, InStrip, KernelCx, LANES};
+
+/// Finds out whether a strip has vector code: 32-bit lanes only, and every accumulator either has 32 lanes or is
+/// declared inside.
+struct Scan<'a, 'b> {
+    cx: &'a KernelCx<'b>,
+    values: HashMap<ValueId, DType>,
+    accs: HashMap<AccId, DType>,
+}
+
+impl Scan<'_, '_> {
+    fn dtype(&self, id: ValueId) -> DType {
+        self.values.get(&id).copied().unwrap_or_else(|| self.cx.values[&id].dtype)
+    }
+
+    fn stmt(&mut self, stmt: &Stmt) -> bool {
+        let lane = |dtype| matches!(dtype, DType::F32 | DType::I32 | DType::Bool | DType::U8);
+        match stmt {
+            Stmt::For { body, .. } => body.iter().all(|stmt| self.stmt(stmt)),
+            Stmt::Let { id, dtype, expr } => {
+                let fine = match expr {
+                    Expr::Op(op, args) => {
+                        let operand = self.dtype(*args.last().expect("operations have operands"));
+                        has_vector_code(*op, operand, *dtype)
+                    }
+                    Expr::Load { .. } | Expr::Constant(_) | Expr::Index(_) => lane(*dtype),
+                };
+                self.values.insert(*id, *dtype);
+                fine
+            }
+            Stmt::Store { param, .. } => lane(self.cx.kernel.params[*param].dtype),
+            Stmt::Declare { acc, dtype, .. } => {
+                self.accs.insert(*acc, *dtype);
+                lane(*dtype) && *dtype != DType::U8
+            }
+            Stmt::Accumulate { acc, value } => {
+                let dtype = self.dtype(*value);
+                let parallel = self.accs.contains_key(acc) || matches!(self.cx.accs[acc], Acc::Slot { .. });
+                parallel && lane(dtype) && dtype != DType::U8
+            }
+            Stmt::Finish { id, acc } => {
+                let Some(&dtype) = self.accs.get(acc) else { return false };
+                self.values.insert(*id, dtype);
+                true
+            }
+            Stmt::Strip { .. } | Stmt::If { .. } | Stmt::Tile(_) => false,
+        }
+    }
+}
+
+impl KernelCx<'_> {
+    /// A strip in Cranelift IR: four lanes at a time where it vectorises, and the rest one by one.
+    pub(crate) fn portable_strip(&mut self, var: Var, extent: usize, body: &[Stmt]) {
+        if extent == 0 {
+            return;
+        }
+        let hoisted = self.hoist(var, extent, body);
+        let rest: Vec<&Stmt> = body
+            .iter()
+            .filter(|stmt| !matches!(stmt, Stmt::Let { id, .. } if hoisted.contains(id)))
+            .collect();
+        let n = extent as i64;
+        let vectors = if n >= LANES && self.strip_vectorises(&rest) { n / LANES * LANES } else { 0 };
+        for (start, end, wide) in [(0, vectors, true), (vectors, n, false)] {
+            if start == end {
+                continue;
+            }
+            self.counted(start, end, if wide { LANES } else { 1 }, &[], |cx, first, _| {
+                cx.vars.insert(var, Bound { value: first, extent, depth: cx.depth });
+                cx.strip = Some(InStrip { var, first, wide });
+                for stmt in &rest {
+                    cx.stmt(stmt);
+                }
+                cx.strip = None;
+                Vec::new()
+            });
+        }
+    }
+
+    /// Whether the strip has vector code where it stands.
+    fn strip_vectorises(&self, body: &[&Stmt]) -> bool {
+        let mut scan = Scan { cx: self, values: HashMap::new(), accs: HashMap::new() };
+        body.iter().all(|stmt| scan.stmt(stmt))
+    }
+
+    /// Computes before the strip what is equal in all its iterations.
+    ///
+    /// A load is moved only if the kernel does not write the parameter and nothing is stored before it: an
+    /// element that is updated in place is loaded by one iteration only, the one that stores it.
+    pub(crate) fn hoist(&mut self, var: Var, extent: usize, body: &[Stmt]) -> HashSet<ValueId> {
+        let mut hoisted = HashSet::new();
+        let mut varying = HashSet::new();
+        let mut stored = false;
+        for stmt in body {
+            match stmt {
+                Stmt::Let { id, expr, .. } => {
+                    let known = |id: &ValueId| !varying.contains(id);
+                    let fixed = |index: &Index| {
+                        let mut fixed = true;
+                        index.visit(&mut |atom| {
+                            fixed &= match atom {
+                                Atom::Var(v) => *v != var,
+                                Atom::Value(id) => known(&ValueId(*id)),
+                                _ => true,
+                            }
+                        });
+                        fixed
+                    };
+                    let invariant = match expr {
+                        Expr::Constant(_) => true,
+                        Expr::Index(index) => fixed(index),
+                        Expr::Op(_, args) => args.iter().all(known),
+                        Expr::Load { param, index, guard } => {
+                            let read_only = self.kernel.params[*param].access == Access::Read;
+                            read_only && !stored && fixed(index) && guard.iter().all(known)
+                        }
+                    };
+                    if invariant && extent > 1 {
+                        self.stmt(stmt);
+                        hoisted.insert(*id);
+                    } else {
+                        varying.insert(*id);
+                    }
+                }
+                Stmt::Finish { id, .. } => {
+                    varying.insert(*id);
+                }
+                Stmt::Store { .. } => stored = true,
+                Stmt::For { .. } => {
+                    // Values inside are local to it; it may store.
+                    stored = true;
+                }
+                _ => {}
+            }
+        }
+        hoisted
+    }
+}

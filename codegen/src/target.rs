@@ -1,0 +1,122 @@
+//! Which processor code is made for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use cranelift::codegen::isa::{self, OwnedTargetIsa};
+use cranelift::codegen::settings::{self, Configurable};
+
+use crate::emitter::{Emitter, Portable};
+use crate::error::{Error, Result};
+
+/// Which instructions code may use. All give the same bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum TargetCpu {
+    /// Everything that the processor at hand has.
+    #[default]
+    Native,
+    /// x86-64 with AVX2, FMA, BMI (microarchitecture level 3): Intel since Haswell, AMD since Zen.
+    X86_64V3,
+    /// No wide emitter: 128-bit vectors, on every processor that Cranelift supports. On x86-64 the least that is
+    /// supported is level 3 too, because fused multiply-adds would be calls below it.
+    Portable,
+}
+
+impl TargetCpu {
+    /// Every choice.
+    pub const ALL: [TargetCpu; 3] = [TargetCpu::Native, TargetCpu::X86_64V3, TargetCpu::Portable];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            TargetCpu::Native => "native",
+            TargetCpu::X86_64V3 => "x86-64-v3",
+            TargetCpu::Portable => "portable",
+        }
+    }
+}
+
+impl fmt::Display for TargetCpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for TargetCpu {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<TargetCpu> {
+        TargetCpu::ALL.into_iter().find(|cpu| cpu.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = TargetCpu::ALL.iter().map(|cpu| cpu.name()).collect();
+            Error::new(format!("unknown target processor `{name}`; known are {}", names.join(", ")))
+        })
+    }
+}
+
+/// How code is made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Options {
+    /// For which processor.
+    pub target_cpu: TargetCpu,
+}
+
+/// A processor, as the emitters see it.
+pub(crate) struct Target {
+    pub isa: OwnedTargetIsa,
+    pub emitter: Box<dyn Emitter + Send>,
+    /// What the runtime checks, by Rust's names.
+    pub features: Vec<String>,
+}
+
+/// What level 3 of x86-64 adds, by Cranelift's names.
+const X86_64_V3: [&str; 12] = [
+    "has_sse3", "has_ssse3", "has_cmpxchg16b", "has_sse41", "has_sse42", "has_popcnt", "has_avx", "has_avx2",
+    "has_fma", "has_bmi1", "has_bmi2", "has_lzcnt",
+];
+
+/// The same, by the names that the runtime checks.
+const X86_64_V3_FEATURES: [&str; 11] =
+    ["sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "avx", "avx2", "fma", "bmi1", "bmi2", "lzcnt"];
+
+impl Target {
+    /// The host's processor, or the least of its family, as the options say. `pic`: position-independent code,
+    /// for object files.
+    pub fn new(options: &Options, pic: bool) -> Result<Target> {
+        let wrong = |what: &str, e: &dyn fmt::Display| Error::new(format!("{what}: {e}"));
+        let mut flags = settings::builder();
+        for (name, value) in [
+            ("opt_level", "speed"),
+            ("is_pic", if pic { "true" } else { "false" }),
+            ("use_colocated_libcalls", "false"),
+            ("unwind_info", "false"),
+            ("enable_probestack", "false"),
+            ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+        ] {
+            flags.set(name, value).map_err(|e| wrong("Cranelift refuses a setting", &e))?;
+        }
+        let flags = settings::Flags::new(flags);
+        let x86 = cfg!(target_arch = "x86_64");
+        if !x86 && options.target_cpu == TargetCpu::X86_64V3 {
+            return Err(Error::new(format!(
+                "target processor x86-64-v3 was asked for, but this machine is {}; use native or portable",
+                std::env::consts::ARCH
+            )));
+        }
+        let unsupported = |e: &str| Error::new(format!("Cranelift cannot make code for this machine: {e}"));
+        let mut builder = if x86 {
+            cranelift_native::builder_with_options(false).map_err(unsupported)?
+        } else {
+            cranelift_native::builder().map_err(unsupported)?
+        };
+        let mut features = Vec::new();
+        if x86 {
+            for flag in X86_64_V3 {
+                builder.enable(flag).map_err(|e| wrong("Cranelift refuses a processor feature", &e))?;
+            }
+            features.extend(X86_64_V3_FEATURES.map(String::from));
+        }
+        let isa = builder.finish(flags).map_err(|e| unsupported(&e.to_string()))?;
+        let emitter: Box<dyn Emitter + Send> = Box::new(Portable);
+        Ok(Target { isa, emitter, features })
+    }
+}
