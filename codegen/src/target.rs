@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cranelift::codegen::isa::{self, OwnedTargetIsa};
+use cranelift::codegen::isa::OwnedTargetIsa;
 use cranelift::codegen::settings::{self, Configurable};
 
 use crate::emitter::{Emitter, Portable};

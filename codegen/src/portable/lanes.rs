@@ -6,7 +6,7 @@
 use brolga_ir::DType;
 use brolga_ir::scalar::{Comparison, ScalarOp};
 use cranelift::codegen::ir::{
-    ConstantData, InstBuilder, MemFlags, Type, Value,
+    ConstantData, InstBuilder, MemFlagsData, Type, Value,
     condcodes::{FloatCC, IntCC},
     types,
 };
@@ -259,7 +259,7 @@ impl KernelCx<'_> {
             return value;
         }
         // Lanes in memory order: lane 0 lowest.
-        let flags = MemFlags::new().with_endianness(cranelift::codegen::ir::Endianness::Little);
+        let flags = MemFlagsData::new().with_endianness(cranelift::codegen::ir::Endianness::Little);
         self.b.ins().bitcast(to, flags, value)
     }
 

@@ -3,15 +3,15 @@
 use brolga_ir::DType;
 use brolga_ir::index::Index;
 use brolga_ir::program::ValueId;
-use cranelift::codegen::ir::{InstBuilder, MemFlags, Value, types};
+use cranelift::codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 
 use super::address::Address;
 use super::lanes::{scalar_type, vector_type};
 use super::{KernelCx, LANES, Val};
 
 /// Accesses are inside their buffers (the program's verifier shows it), but need not be aligned.
-fn flags() -> MemFlags {
-    MemFlags::new().with_notrap()
+fn flags() -> MemFlagsData {
+    MemFlagsData::new().with_notrap()
 }
 
 impl KernelCx<'_> {

@@ -31,15 +31,15 @@ use brolga_ir::index::Var;
 use brolga_ir::program::{AccId, Expr, Kernel, Stmt, ValueId};
 use brolga_ir::{DType, scalar::Scalar};
 use cranelift::codegen::ir::{
-    self, AbiParam, ExternalName, InstBuilder, MemFlags, Signature, StackSlot, StackSlotData, StackSlotKind,
+    self, AbiParam, ExternalName, InstBuilder, MemFlagsData, Signature, StackSlot, StackSlotData, StackSlotKind,
     UserExternalName, Value, condcodes::IntCC, types,
 };
-use cranelift::codegen::isa::CallConv;
+use cranelift::codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift::frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use crate::emitter::{Emitter, Leaf};
 
-pub(crate) use tile::merge_loops;
+
 
 /// Lanes of a 128-bit vector of 32-bit elements.
 const LANES: i64 = 4;
@@ -115,8 +115,9 @@ pub(crate) fn kernel(
     context: &mut FunctionBuilderContext,
     kernel: &Kernel,
     emitter: &dyn Emitter,
-    call_conv: CallConv,
+    config: TargetFrontendConfig,
 ) -> Vec<Leaf> {
+    let call_conv = config.default_call_conv;
     func.signature = kernel_signature(call_conv);
     let mut b = FunctionBuilder::new(func, context);
     let entry = b.create_block();
@@ -128,7 +129,7 @@ pub(crate) fn kernel(
         (params[0], params[1], params[2])
     };
     // Each argument is a pair of words in the row: position of the base pointer, and bytes from it.
-    let flags = MemFlags::trusted().with_readonly();
+    let flags = MemFlagsData::trusted().with_readonly();
     let bases = b.ins().load(types::I64, flags, block, 0);
     let pointers = (0..kernel.params.len() as i32)
         .map(|k| {
@@ -158,7 +159,7 @@ pub(crate) fn kernel(
     cx.block(&kernel.body);
     cx.b.ins().return_(&[]);
     let leaves = std::mem::take(&mut cx.leaves);
-    cx.b.finalize();
+    cx.b.finalize(config);
     leaves
 }
 

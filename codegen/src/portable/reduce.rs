@@ -7,7 +7,7 @@ use brolga_ir::DType;
 use brolga_ir::program::{AccId, Combine, ValueId};
 use brolga_ir::scalar::ScalarOp;
 use cranelift::codegen::ir::{
-    InstBuilder, MemFlags, StackSlot, Type, Value,
+    InstBuilder, MemFlagsData, StackSlot, Type, Value,
     condcodes::{FloatCC, IntCC},
     types,
 };
@@ -69,7 +69,7 @@ impl KernelCx<'_> {
             Acc::Slot { slot, dtype, combine } => {
                 let wide = self.strip.is_some_and(|s| s.wide);
                 let place = self.lane_place(slot, dtype);
-                let flags = MemFlags::trusted();
+                let flags = MemFlagsData::trusted();
                 if wide {
                     let value = self.widen(val);
                     let old = self.b.ins().load(vector_type(dtype), flags, place, 0);
@@ -95,7 +95,7 @@ impl KernelCx<'_> {
     }
 
     fn load_lane(&mut self, dtype: DType, place: Value, offset: i32) -> Value {
-        let value = self.b.ins().load(lane_type(dtype), MemFlags::trusted(), place, offset);
+        let value = self.b.ins().load(lane_type(dtype), MemFlagsData::trusted(), place, offset);
         if dtype == DType::Bool { self.b.ins().icmp_imm_s(IntCC::NotEqual, value, 0) } else { value }
     }
 

@@ -2,7 +2,7 @@
 
 use brolga_ir::DType;
 use brolga_ir::program::{Tile, TileLoop};
-use cranelift::codegen::ir::{InstBuilder, MemFlags, Type, Value, types};
+use cranelift::codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
 
 use super::KernelCx;
 
@@ -99,7 +99,7 @@ impl KernelCx<'_> {
     fn tile_block(&mut self, block: &Block<'_>, [a, b, c]: [Value; 3]) {
         let tile = block.tile;
         let size = tile.dtype.size() as i64;
-        let flags = MemFlags::new().with_notrap();
+        let flags = MemFlagsData::new().with_notrap();
         let rows: Vec<Value> =
             (0..block.rows as i64).map(|i| self.b.ins().iadd_imm_s(c, i * tile.c.row * size)).collect();
         let step = block.ty.bytes() as i32;
@@ -168,7 +168,7 @@ impl KernelCx<'_> {
     fn tile_step(&mut self, block: &Block<'_>, a: Value, b: Value, da: i64, db: i64, sums: &[Value]) -> Vec<Value> {
         let tile = block.tile;
         let size = tile.dtype.size() as i64;
-        let flags = MemFlags::new().with_notrap();
+        let flags = MemFlagsData::new().with_notrap();
         let step = block.ty.bytes() as i64;
         let row_b: Vec<Value> = (0..block.columns as i64)
             .map(|j| {

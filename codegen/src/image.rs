@@ -1,0 +1,269 @@
+//! An image: the functions and tables of one program, compiled, before a back end gives them addresses.
+
+use std::collections::HashMap;
+
+use brolga_ir::program::{Kernel, Program};
+use cranelift::codegen::binemit::{Addend, CodeOffset, Reloc};
+use cranelift::codegen::control::ControlPlane;
+use cranelift::codegen::ir::{self, ExternalName, UserExternalName};
+use cranelift::codegen::isa::TargetIsa;
+use cranelift::codegen::{self, FinalizedRelocTarget};
+use cranelift::frontend::FunctionBuilderContext;
+use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, ModuleReloc};
+use rayon::prelude::*;
+
+use crate::emitter::Leaf;
+use crate::error::{Error, Result};
+use crate::layout::Layout;
+use crate::portable;
+use crate::schedule;
+use crate::target::Target;
+
+/// Names of the image's own symbols inside code: functions of the image, and its tables.
+pub(crate) const FUNCTION_NAMESPACE: u32 = 2;
+pub(crate) const TABLE_NAMESPACE: u32 = 3;
+
+/// The most that one function may take of the stack.
+const MAX_FRAME: u32 = 16 << 10;
+
+/// What a relocation refers to, by position in the image.
+#[derive(Clone, Copy, Debug)]
+enum Symbol {
+    Function(usize),
+    Table(usize),
+}
+
+struct Relocation {
+    offset: CodeOffset,
+    kind: Reloc,
+    addend: Addend,
+    symbol: Symbol,
+}
+
+/// A function in machine code.
+pub(crate) struct Function {
+    pub name: String,
+    pub code: Vec<u8>,
+    alignment: u64,
+    relocations: Vec<Relocation>,
+    exported: bool,
+    /// Cranelift IR, if it was asked for and there is any.
+    pub clif: Option<String>,
+}
+
+/// A read-only table of words, some of which are addresses of functions.
+pub(crate) struct Table {
+    pub name: String,
+    pub words: Vec<u64>,
+    /// Position of the word, and of the function.
+    pub addresses: Vec<(usize, usize)>,
+}
+
+/// Everything that a back end needs.
+pub(crate) struct Image {
+    pub functions: Vec<Function>,
+    pub tables: Vec<Table>,
+    /// Position of the entry function.
+    pub entry: usize,
+    /// Position of the prepare function.
+    pub prepare: Option<usize>,
+    pub layout: Layout,
+}
+
+/// A compiled function with the leaves that it calls.
+struct Compiled {
+    function: Function,
+    leaves: Vec<Leaf>,
+    /// Relocations to leaves, by position in `leaves`.
+    calls: Vec<(Relocation, usize)>,
+}
+
+impl Image {
+    /// Compiles every function of the program, in parallel. `text` keeps the Cranelift IR.
+    pub fn new(program: &Program, target: &Target, text: bool) -> Result<Image> {
+        let mut layout = Layout::new(program, target.features.clone())?;
+        let kernels: Vec<Compiled> = program
+            .kernels
+            .par_iter()
+            .enumerate()
+            .map_init(Compiler::new, |compiler, (number, kernel)| {
+                compiler.kernel(program, number, kernel, target, text)
+            })
+            .collect::<Result<_>>()?;
+
+        // Leaves that are equal occur once; then the kernels, so that `kernel_at` is where the first one stands.
+        let mut functions = Vec::new();
+        let mut leaf_at: HashMap<Vec<u8>, usize> = HashMap::new();
+        for leaf in kernels.iter().flat_map(|k| &k.leaves) {
+            if !leaf_at.contains_key(&leaf.code) {
+                leaf_at.insert(leaf.code.clone(), functions.len());
+                functions.push(Function {
+                    name: symbol_name(&format!("{}_leaf{}_{}", program.name, functions.len(), leaf.name)),
+                    code: leaf.code.clone(),
+                    alignment: 32,
+                    relocations: Vec::new(),
+                    exported: false,
+                    clif: None,
+                });
+            }
+        }
+        let kernel_at = functions.len();
+        for Compiled { mut function, leaves, calls } in kernels {
+            for (mut relocation, leaf) in calls {
+                relocation.symbol = Symbol::Function(leaf_at[&leaves[leaf].code]);
+                function.relocations.push(relocation);
+            }
+            functions.push(function);
+        }
+
+        let mut compiler = Compiler::new();
+        let mut tables = Vec::new();
+        let runner = functions.len();
+        let mut func = ir::Function::new();
+        schedule::runner(&mut func, &mut compiler.builder, target.isa.frontend_config());
+        functions.push(compiler.finish(func, symbol_name(&format!("{}_run", program.name)), target, text)?.function);
+        let mut entry = |steps, suffix: &str, tables: &mut Vec<Table>| -> Result<usize> {
+            let name = symbol_name(&format!("{}{suffix}", program.name));
+            let mut func = ir::Function::new();
+            let table = schedule::entry(
+                &mut func,
+                &mut compiler.builder,
+                &schedule::Entry { program, layout: &layout, steps, kernel_at, runner, table: tables.len() },
+                target.isa.frontend_config(),
+            );
+            tables.push(Table { name: format!("{name}_calls"), ..table });
+            let mut compiled = compiler.finish(func, name, target, text)?;
+            compiled.function.exported = true;
+            functions.push(compiled.function);
+            Ok(functions.len() - 1)
+        };
+        let entry_at = entry(&program.schedule, "", &mut tables)?;
+        let prepares = !program.prepare.is_empty() || program.prepared_bytes > 0;
+        let prepare = prepares.then(|| entry(&program.prepare, "_prepare", &mut tables)).transpose()?;
+        layout.manifest.parallel = schedule::pays_for_threads(program);
+        Ok(Image { functions, tables, entry: entry_at, prepare, layout })
+    }
+
+    /// Declares and defines everything in a module; gives the functions' identities there.
+    pub fn emit<M: Module>(&self, module: &mut M) -> Result<Vec<FuncId>> {
+        let mut ids = Vec::with_capacity(self.functions.len());
+        // The module does not check signatures of functions defined by bytes.
+        let signature = module.make_signature();
+        for function in &self.functions {
+            let linkage = if function.exported { Linkage::Export } else { Linkage::Local };
+            ids.push(module.declare_function(&function.name, linkage, &signature)?);
+        }
+        let mut tables: Vec<DataId> = Vec::with_capacity(self.tables.len());
+        for table in &self.tables {
+            let id = module.declare_data(&table.name, Linkage::Local, false, false)?;
+            let mut data = DataDescription::new();
+            data.set_align(16);
+            data.define(table.words.iter().flat_map(|w| w.to_le_bytes()).collect());
+            for &(word, function) in &table.addresses {
+                let reference = module.declare_func_in_data(ids[function], &mut data);
+                data.write_function_addr(8 * word as u32, reference);
+            }
+            module.define_data(id, &data)?;
+            tables.push(id);
+        }
+        for (function, &id) in self.functions.iter().zip(&ids) {
+            let relocations: Vec<ModuleReloc> = function
+                .relocations
+                .iter()
+                .map(|r| ModuleReloc {
+                    offset: r.offset,
+                    kind: r.kind,
+                    addend: r.addend,
+                    name: match r.symbol {
+                        Symbol::Function(position) => ids[position].into(),
+                        Symbol::Table(position) => tables[position].into(),
+                    },
+                })
+                .collect();
+            module.define_function_bytes(id, function.alignment, &function.code, &relocations)?;
+        }
+        Ok(ids)
+    }
+
+    /// Bytes that the image takes in memory, roughly, from above.
+    pub fn bytes(&self) -> usize {
+        let functions: usize = self.functions.iter().map(|f| f.code.len() + 64).sum();
+        let tables: usize = self.tables.iter().map(|t| 8 * t.words.len() + 64).sum();
+        functions + tables
+    }
+}
+
+/// What one thread uses again for every function.
+struct Compiler {
+    context: codegen::Context,
+    builder: FunctionBuilderContext,
+}
+
+impl Compiler {
+    fn new() -> Compiler {
+        Compiler { context: codegen::Context::new(), builder: FunctionBuilderContext::new() }
+    }
+
+    fn kernel(
+        &mut self,
+        program: &Program,
+        number: usize,
+        kernel: &Kernel,
+        target: &Target,
+        text: bool,
+    ) -> Result<Compiled> {
+        let mut func = ir::Function::new();
+        let config = target.isa.frontend_config();
+        let leaves = portable::kernel(&mut func, &mut self.builder, kernel, &*target.emitter, config);
+        let name = symbol_name(&format!("{}_{number}_{}", program.name, kernel.name));
+        let compiled = self.finish(func, name, target, text)?;
+        Ok(Compiled { leaves, ..compiled })
+    }
+
+    /// From Cranelift IR to machine code.
+    fn finish(&mut self, func: ir::Function, name: String, target: &Target, text: bool) -> Result<Compiled> {
+        let isa: &dyn TargetIsa = &*target.isa;
+        let frame: u32 = func.sized_stack_slots.values().map(|slot| slot.size).sum();
+        if frame > MAX_FRAME {
+            return Err(Error::new(format!(
+                "kernel `{name}` needs {frame} bytes of stack, more than {MAX_FRAME}: split it into smaller ones"
+            )));
+        }
+        self.context.clear();
+        self.context.func = func;
+        let clif = text.then(|| self.context.func.display().to_string());
+        self.context
+            .compile(isa, &mut ControlPlane::default())
+            .map_err(|e| Error::new(format!("Cranelift cannot compile `{name}`: {:?}", e.inner)))?;
+        let code = self.context.compiled_code().expect("just compiled");
+        let (mut relocations, mut calls) = (Vec::new(), Vec::new());
+        let names = &self.context.func.params.user_named_funcs();
+        for r in code.buffer.relocs() {
+            let FinalizedRelocTarget::ExternalName(ExternalName::User(reference)) = r.target else {
+                return Err(Error::new(format!(
+                    "`{name}` would call a library function ({:?}), which compiled programs must not",
+                    r.target
+                )));
+            };
+            let UserExternalName { namespace, index } = names[reference];
+            let position = index as usize;
+            let symbol =
+                if namespace == TABLE_NAMESPACE { Symbol::Table(position) } else { Symbol::Function(position) };
+            let relocation = Relocation { offset: r.offset, kind: r.kind, addend: r.addend, symbol };
+            if namespace == portable::LEAF_NAMESPACE {
+                calls.push((relocation, position));
+            } else {
+                relocations.push(relocation);
+            }
+        }
+        let alignment = code.buffer.alignment.max(16) as u64;
+        let bytes = code.code_buffer().to_vec();
+        let function = Function { name, code: bytes, alignment, relocations, exported: false, clif };
+        Ok(Compiled { function, leaves: Vec::new(), calls })
+    }
+}
+
+/// A name that linkers and C accept.
+pub(crate) fn symbol_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}

@@ -1,0 +1,341 @@
+//! The schedule as code: a static table of calls, a function that walks a part of such a table, and the entry
+//! functions, which give it their parts; schedule loops become loops in the entry function.
+//!
+//! A row of the table, in words: address of the kernel; number of parts; number of arguments, plus
+//! [`PARALLEL`] if the parts are to run in parallel; then for each argument the position of its base pointer and
+//! the bytes from it. The kernel gets the address of its arguments in the row.
+
+use brolga_ir::program::{Call, Kernel, KernelId, Program, Step, Stmt};
+use cranelift::codegen::ir::{
+    self, AbiParam, ExternalName, GlobalValueData, InstBuilder, MemFlagsData, Signature, StackSlot,
+    StackSlotData, StackSlotKind, UserExternalName, Value, condcodes::IntCC, types,
+};
+use cranelift::codegen::isa::{CallConv, TargetFrontendConfig};
+use cranelift::frontend::{FunctionBuilder, FunctionBuilderContext};
+
+use crate::image::{FUNCTION_NAMESPACE, TABLE_NAMESPACE, Table};
+use crate::layout::Layout;
+use crate::portable::kernel_signature;
+
+/// Added to the number of arguments.
+const PARALLEL: u64 = 1 << 32;
+
+/// Offsets in [`brolga_runtime::ArgumentBlock`].
+const BLOCK_PARALLEL_FOR: i32 = 8;
+const BLOCK_POOL: i32 = 16;
+
+/// Estimated cycles below which a call is not worth handing out to threads.
+const CALL_PAYS: u64 = 20_000;
+/// Estimated cycles of such calls below which a run is not worth waking threads.
+const RUN_PAYS: u64 = 100_000;
+
+fn signature(call_conv: CallConv, params: usize) -> Signature {
+    let mut signature = Signature::new(call_conv);
+    signature.params.extend(vec![AbiParam::new(types::I64); params]);
+    signature
+}
+
+fn start(b: &mut FunctionBuilder<'_>) -> Vec<Value> {
+    let entry = b.create_block();
+    b.append_block_params_for_function_params(entry);
+    b.switch_to_block(entry);
+    b.seal_block(entry);
+    b.block_params(entry).to_vec()
+}
+
+/// `run(block, row, end)`: makes the calls of the rows from `row` up to `end`.
+pub(crate) fn runner(
+    func: &mut ir::Function,
+    context: &mut FunctionBuilderContext,
+    config: TargetFrontendConfig,
+) {
+    let call_conv = config.default_call_conv;
+    func.signature = signature(call_conv, 3);
+    let mut b = FunctionBuilder::new(func, context);
+    let params = start(&mut b);
+    let [block, first, end] = params[..] else { unreachable!("three parameters") };
+    let (header, body, exit) = (b.create_block(), b.create_block(), b.create_block());
+    let row = b.append_block_param(header, types::I64);
+    b.ins().jump(header, &[first.into()]);
+    b.switch_to_block(header);
+    let more = b.ins().icmp(IntCC::UnsignedLessThan, row, end);
+    b.ins().brif(more, body, &[], exit, &[]);
+    b.switch_to_block(body);
+    b.seal_block(body);
+    let flags = MemFlagsData::trusted().with_readonly();
+    let kernel = b.ins().load(types::I64, flags, row, 0);
+    let parts = b.ins().load(types::I64, flags, row, 8);
+    let word = b.ins().load(types::I64, flags, row, 16);
+    let args = b.ins().iadd_imm_s(row, 24);
+    dispatch(&mut b, call_conv, block, kernel, args, parts, word);
+    let count = b.ins().band_imm_u(word, PARALLEL as i64 - 1);
+    let bytes = b.ins().ishl_imm_u(count, 4);
+    let next = b.ins().iadd(args, bytes);
+    b.ins().jump(header, &[next.into()]);
+    b.seal_block(header);
+    b.switch_to_block(exit);
+    b.seal_block(exit);
+    b.ins().return_(&[]);
+    b.finalize(config);
+}
+
+/// Calls a kernel for all its parts: in parallel if the word of the row says so.
+fn dispatch(
+    b: &mut FunctionBuilder<'_>,
+    call_conv: CallConv,
+    block: Value,
+    kernel: Value,
+    args: Value,
+    parts: Value,
+    word: Value,
+) {
+    let (parallel, serial, done) = (b.create_block(), b.create_block(), b.create_block());
+    let part = b.append_block_param(serial, types::I64);
+    let flag = b.ins().ushr_imm_u(word, 32);
+    let zero = b.ins().iconst(types::I64, 0);
+    b.ins().brif(flag, parallel, &[], serial, &[zero.into()]);
+    b.switch_to_block(parallel);
+    b.seal_block(parallel);
+    let flags = MemFlagsData::trusted().with_readonly();
+    let run = b.ins().load(types::I64, flags, block, BLOCK_PARALLEL_FOR);
+    let pool = b.ins().load(types::I64, flags, block, BLOCK_POOL);
+    let parallel_for = b.import_signature(signature(call_conv, 5));
+    b.ins().call_indirect(parallel_for, run, &[pool, kernel, block, args, parts]);
+    b.ins().jump(done, &[]);
+    b.switch_to_block(serial);
+    let call = b.import_signature(kernel_signature(call_conv));
+    b.ins().call_indirect(call, kernel, &[block, args, part]);
+    let next = b.ins().iadd_imm_s(part, 1);
+    let more = b.ins().icmp(IntCC::UnsignedLessThan, next, parts);
+    b.ins().brif(more, serial, &[next.into()], done, &[]);
+    b.seal_block(serial);
+    b.switch_to_block(done);
+    b.seal_block(done);
+}
+
+/// What an entry function is made from.
+pub(crate) struct Entry<'a> {
+    pub program: &'a Program,
+    pub layout: &'a Layout,
+    pub steps: &'a [Step],
+    /// Position of the first kernel among the functions of the image.
+    pub kernel_at: usize,
+    /// Position of the function that [`runner`] makes.
+    pub runner: usize,
+    /// Position that the call table will have.
+    pub table: usize,
+}
+
+/// Emits an entry function; gives its call table, without a name.
+pub(crate) fn entry(
+    func: &mut ir::Function,
+    context: &mut FunctionBuilderContext,
+    entry: &Entry<'_>,
+    config: TargetFrontendConfig,
+) -> Table {
+    let call_conv = config.default_call_conv;
+    func.signature = signature(call_conv, 1);
+    let mut b = FunctionBuilder::new(func, context);
+    let block = start(&mut b)[0];
+    let mut cx = EntryCx {
+        b,
+        entry,
+        call_conv,
+        block,
+        table: Table { name: String::new(), words: Vec::new(), addresses: Vec::new() },
+        row: None,
+        counters: Vec::new(),
+    };
+    cx.steps(entry.steps);
+    cx.b.ins().return_(&[]);
+    let table = cx.table;
+    cx.b.finalize(config);
+    table
+}
+
+struct EntryCx<'a, 'b> {
+    b: FunctionBuilder<'b>,
+    entry: &'a Entry<'a>,
+    call_conv: CallConv,
+    block: Value,
+    table: Table,
+    /// Where rows with places that depend on loops are put together.
+    row: Option<StackSlot>,
+    /// The counters of the loops around.
+    counters: Vec<Value>,
+}
+
+impl EntryCx<'_, '_> {
+    fn steps(&mut self, steps: &[Step]) {
+        let mut fixed = self.table.words.len();
+        for step in steps {
+            match step {
+                Step::Call(call) if self.kernel(call).parts() == 0 => {}
+                Step::Call(call) if call.args.iter().all(|arg| arg.strides.iter().all(|&s| s == 0)) => {
+                    self.push_row(call);
+                }
+                Step::Call(call) => {
+                    self.run_rows(fixed);
+                    self.moving_call(call);
+                    fixed = self.table.words.len();
+                }
+                Step::Loop { extent, body } => {
+                    self.run_rows(fixed);
+                    self.schedule_loop(*extent, body);
+                    fixed = self.table.words.len();
+                }
+            }
+        }
+        self.run_rows(fixed);
+    }
+
+    fn kernel(&self, call: &Call) -> &Kernel {
+        let KernelId(kernel) = call.kernel;
+        &self.entry.program.kernels[kernel as usize]
+    }
+
+    fn push_row(&mut self, call: &Call) {
+        let KernelId(kernel) = call.kernel;
+        self.table.addresses.push((self.table.words.len(), self.entry.kernel_at + kernel as usize));
+        let row = self.row_head(call);
+        self.table.words.extend(row);
+        for arg in &call.args {
+            let location = self.entry.layout.argument(self.entry.program, arg);
+            self.table.words.extend([location.base, location.offset]);
+        }
+    }
+
+    /// A place for the address, the parts, and the third word.
+    fn row_head(&self, call: &Call) -> [u64; 3] {
+        let kernel = self.kernel(call);
+        let parallel = if is_parallel(kernel) { PARALLEL } else { 0 };
+        [0, kernel.parts() as u64, call.args.len() as u64 + parallel]
+    }
+
+    /// Has the rows from word `from` to the end of the table so far run.
+    fn run_rows(&mut self, from: usize) {
+        let to = self.table.words.len();
+        if from == to {
+            return;
+        }
+        let name = UserExternalName { namespace: TABLE_NAMESPACE, index: self.entry.table as u32 };
+        let name = self.b.func.declare_imported_user_function(name);
+        let table = self.b.create_global_value(GlobalValueData::Symbol {
+            name: ExternalName::user(name),
+            offset: 0.into(),
+            colocated: true,
+            tls: false,
+        });
+        let table = self.b.ins().symbol_value(types::I64, table);
+        let first = self.b.ins().iadd_imm_s(table, 8 * from as i64);
+        let end = self.b.ins().iadd_imm_s(table, 8 * to as i64);
+        let run = self.function(self.entry.runner, signature(self.call_conv, 3));
+        self.b.ins().call(run, &[self.block, first, end]);
+    }
+
+    fn function(&mut self, position: usize, signature: Signature) -> ir::FuncRef {
+        let name = UserExternalName { namespace: FUNCTION_NAMESPACE, index: position as u32 };
+        let name = self.b.func.declare_imported_user_function(name);
+        let signature = self.b.import_signature(signature);
+        let name = ExternalName::user(name);
+        self.b.import_function(ir::ExtFuncData { name, signature, colocated: true, patchable: false })
+    }
+
+    fn schedule_loop(&mut self, extent: usize, body: &[Step]) {
+        if extent == 0 {
+            return;
+        }
+        let (header, exit) = (self.b.create_block(), self.b.create_block());
+        let counter = self.b.append_block_param(header, types::I64);
+        let zero = self.b.ins().iconst(types::I64, 0);
+        self.b.ins().jump(header, &[zero.into()]);
+        self.b.switch_to_block(header);
+        self.counters.push(counter);
+        self.steps(body);
+        self.counters.pop();
+        let next = self.b.ins().iadd_imm_s(counter, 1);
+        let more = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, next, extent as i64);
+        self.b.ins().brif(more, header, &[next.into()], exit, &[]);
+        self.b.seal_block(header);
+        self.b.switch_to_block(exit);
+        self.b.seal_block(exit);
+    }
+
+    /// A call whose places depend on the loops around it: its arguments are put together on the stack.
+    fn moving_call(&mut self, call: &Call) {
+        let most = self.entry.program.kernels.iter().map(|k| k.params.len()).max().unwrap_or(0);
+        let row = *self.row.get_or_insert_with(|| {
+            self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 16 * most as u32, 3))
+        });
+        for (k, arg) in call.args.iter().enumerate() {
+            let location = self.entry.layout.argument(self.entry.program, arg);
+            let size = self.entry.program.buffers[arg.buffer.0 as usize].ty.dtype.size() as i64;
+            let base = self.b.ins().iconst(types::I64, location.base as i64);
+            let mut offset = self.b.ins().iconst(types::I64, location.offset as i64);
+            for (&stride, &counter) in arg.strides.iter().zip(&self.counters) {
+                if stride != 0 {
+                    let step = self.b.ins().imul_imm_s(counter, stride * size);
+                    offset = self.b.ins().iadd(offset, step);
+                }
+            }
+            self.b.ins().stack_store(types::I64, base, row, 16 * k as i32);
+            self.b.ins().stack_store(types::I64, offset, row, 16 * k as i32 + 8);
+        }
+        let args = self.b.ins().stack_addr(types::I64, row, 0);
+        let [_, parts, word] = self.row_head(call);
+        let KernelId(kernel) = call.kernel;
+        let kernel = self.function(self.entry.kernel_at + kernel as usize, kernel_signature(self.call_conv));
+        if parts == 1 {
+            let part = self.b.ins().iconst(types::I64, 0);
+            self.b.ins().call(kernel, &[self.block, args, part]);
+            return;
+        }
+        let kernel = self.b.ins().func_addr(types::I64, kernel);
+        let parts = self.b.ins().iconst(types::I64, parts as i64);
+        let word = self.b.ins().iconst(types::I64, word as i64);
+        dispatch(&mut self.b, self.call_conv, self.block, kernel, args, parts, word);
+    }
+}
+
+/// Whether the parts of a kernel are handed out to threads. Does not change bits.
+fn is_parallel(kernel: &Kernel) -> bool {
+    kernel.parts() > 1 && kernel_cost(kernel) >= CALL_PAYS
+}
+
+/// Whether a run has enough to hand out.
+pub(crate) fn pays_for_threads(program: &Program) -> bool {
+    fn total(program: &Program, steps: &[Step]) -> u64 {
+        let cost = |step: &Step| match step {
+            Step::Call(call) => {
+                let kernel = &program.kernels[call.kernel.0 as usize];
+                if is_parallel(kernel) { kernel_cost(kernel) } else { 0 }
+            }
+            Step::Loop { extent, body } => total(program, body).saturating_mul(*extent as u64),
+        };
+        steps.iter().map(cost).fold(0, u64::saturating_add)
+    }
+    total(program, &program.schedule) >= RUN_PAYS
+}
+
+/// Cycles of one call, estimated.
+fn kernel_cost(kernel: &Kernel) -> u64 {
+    (kernel.parts() as u64).saturating_mul(block_cost(&kernel.body))
+}
+
+fn block_cost(body: &[Stmt]) -> u64 {
+    body.iter().map(cost).fold(0, u64::saturating_add)
+}
+
+fn cost(stmt: &Stmt) -> u64 {
+    match stmt {
+        Stmt::For { extent, body, .. } => (*extent as u64).saturating_mul(block_cost(body)),
+        // Several lanes at once.
+        Stmt::Strip { extent, body, .. } => (*extent as u64).saturating_mul(block_cost(body)) / 4,
+        Stmt::If { then, otherwise, .. } => block_cost(then).max(block_cost(otherwise)),
+        Stmt::Tile(tile) => {
+            let reduce = tile.reduce.iter().map(|l| l.extent as u64).fold(1, u64::saturating_mul);
+            (tile.m as u64).saturating_mul(tile.n as u64).saturating_mul(reduce) / 8
+        }
+        _ => 1,
+    }
+}
