@@ -79,15 +79,16 @@ struct Compiled {
 }
 
 impl Image {
-    /// Compiles every function of the program, in parallel. `text` keeps the Cranelift IR.
-    pub fn new(program: &Program, target: &Target, text: bool) -> Result<Image> {
+    /// Compiles every function of the program, in parallel. `symbol` names the entry and begins all other names;
+    /// `text` keeps the Cranelift IR.
+    pub fn new(program: &Program, symbol: &str, target: &Target, text: bool) -> Result<Image> {
         let mut layout = Layout::new(program, target.features.clone())?;
         let kernels: Vec<Compiled> = program
             .kernels
             .par_iter()
             .enumerate()
             .map_init(Compiler::new, |compiler, (number, kernel)| {
-                compiler.kernel(program, number, kernel, target, text)
+                compiler.kernel(symbol, number, kernel, target, text)
             })
             .collect::<Result<_>>()?;
 
@@ -98,7 +99,7 @@ impl Image {
             if !leaf_at.contains_key(&leaf.code) {
                 leaf_at.insert(leaf.code.clone(), functions.len());
                 functions.push(Function {
-                    name: symbol_name(&format!("{}_leaf{}_{}", program.name, functions.len(), leaf.name)),
+                    name: symbol_name(&format!("{symbol}_leaf{}_{}", functions.len(), leaf.name)),
                     code: leaf.code.clone(),
                     alignment: 32,
                     relocations: Vec::new(),
@@ -121,9 +122,9 @@ impl Image {
         let runner = functions.len();
         let mut func = ir::Function::new();
         schedule::runner(&mut func, &mut compiler.builder, target.isa.frontend_config());
-        functions.push(compiler.finish(func, symbol_name(&format!("{}_run", program.name)), target, text)?.function);
+        functions.push(compiler.finish(func, symbol_name(&format!("{symbol}_run")), target, text)?.function);
         let mut entry = |steps, suffix: &str, tables: &mut Vec<Table>| -> Result<usize> {
-            let name = symbol_name(&format!("{}{suffix}", program.name));
+            let name = symbol_name(&format!("{symbol}{suffix}"));
             let mut func = ir::Function::new();
             let table = schedule::entry(
                 &mut func,
@@ -206,7 +207,7 @@ impl Compiler {
 
     fn kernel(
         &mut self,
-        program: &Program,
+        symbol: &str,
         number: usize,
         kernel: &Kernel,
         target: &Target,
@@ -215,7 +216,7 @@ impl Compiler {
         let mut func = ir::Function::new();
         let config = target.isa.frontend_config();
         let leaves = portable::kernel(&mut func, &mut self.builder, kernel, &*target.emitter, config);
-        let name = symbol_name(&format!("{}_{number}_{}", program.name, kernel.name));
+        let name = symbol_name(&format!("{symbol}_kernel{number}_{}", kernel.name));
         let compiled = self.finish(func, name, target, text)?;
         Ok(Compiled { leaves, ..compiled })
     }

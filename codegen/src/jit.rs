@@ -38,7 +38,7 @@ impl Drop for Code {
 /// planned.
 pub fn compile(program: &Program, options: &Options) -> std::result::Result<Compiled, Error> {
     let target = Target::new(options, false)?;
-    let image = Image::new(program, &target, false)?;
+    let image = Image::new(program, &program.name, &target, false)?;
     let mut builder = JITBuilder::with_isa(target.isa.clone(), cranelift_module::default_libcall_names());
     // One region for everything keeps relative calls in reach; code, tables and rounding to pages.
     let reserve = image.bytes() + (1 << 20);

@@ -11,13 +11,16 @@ mod image;
 mod jit;
 mod layout;
 mod listing;
+mod object;
 mod portable;
 mod schedule;
 mod target;
+mod wide;
 
 pub use error::Error;
 pub use jit::{Compiled, compile};
 pub use listing::{Listing, listing};
+pub use object::{Object, emit_object};
 pub use target::{Options, TargetCpu};
 
 /// Changes whenever the same program may compute other bits.

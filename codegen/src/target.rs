@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cranelift::codegen::isa::OwnedTargetIsa;
+use cranelift::codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift::codegen::settings::{self, Configurable};
 
 use crate::emitter::{Emitter, Portable};
 use crate::error::{Error, Result};
+use crate::wide::Avx2;
 
 /// Which instructions code may use. All give the same bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -116,7 +117,9 @@ impl Target {
             features.extend(X86_64_V3_FEATURES.map(String::from));
         }
         let isa = builder.finish(flags).map_err(|e| unsupported(&e.to_string()))?;
-        let emitter: Box<dyn Emitter + Send> = Box::new(Portable);
+        // Leaf functions follow the System V convention.
+        let wide = x86 && options.target_cpu != TargetCpu::Portable && isa.default_call_conv() == CallConv::SystemV;
+        let emitter: Box<dyn Emitter + Send> = if wide { Box::new(Avx2) } else { Box::new(Portable) };
         Ok(Target { isa, emitter, features })
     }
 }

@@ -39,6 +39,8 @@ use cranelift::frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use crate::emitter::{Emitter, Leaf};
 
+pub(crate) use tile::merge_loops;
+
 
 
 /// Lanes of a 128-bit vector of 32-bit elements.

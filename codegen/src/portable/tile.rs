@@ -71,7 +71,8 @@ impl KernelCx<'_> {
         }
     }
 
-    fn tile_base(&mut self, panel: &brolga_ir::program::Panel) -> Value {
+    /// The address of a panel's first element.
+    pub(crate) fn tile_base(&mut self, panel: &brolga_ir::program::Panel) -> Value {
         let at = self.address(panel.param, &panel.index, 0);
         self.b.ins().iadd_imm_s(at.base, at.offset as i64)
     }

@@ -1,0 +1,119 @@
+//! The object back end: an image as an object file for a linker, and a C header that says how to call it.
+
+use std::fmt::Write;
+
+use brolga_ir::program::Program;
+use brolga_runtime::{BASE_STATE, Manifest};
+use cranelift_module::{DataDescription, Linkage, Module};
+use cranelift_object::{ObjectBuilder, ObjectModule};
+
+use crate::error::Error;
+use crate::image::{Image, symbol_name};
+use crate::target::{Options, Target};
+
+/// A compiled program as files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Object {
+    /// The object file, in the format of the target system (ELF, Mach-O, COFF). It has no undefined symbols.
+    pub bytes: Vec<u8>,
+    /// The C header.
+    pub header: String,
+    /// What the executable needs and gives, as for the JIT.
+    pub manifest: Manifest,
+}
+
+/// Compiles a program into an object file. `symbol` is the C name of its entry function, and the beginning of
+/// all other names: `symbol_prepare` (where the program prepares values), `symbol_constants`, and the macros.
+pub fn emit_object(program: &Program, options: &Options, symbol: &str) -> Result<Object, Error> {
+    if symbol_name(symbol) != symbol || !symbol.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        return Err(Error::new(format!(
+            "`{symbol}` cannot be the name of a C function: use letters, digits and _, not beginning with a digit"
+        )));
+    }
+    let target = Target::new(options, true)?;
+    let image = Image::new(program, symbol, &target, false)?;
+    let builder = ObjectBuilder::new(target.isa.clone(), symbol, cranelift_module::default_libcall_names())?;
+    let mut module = ObjectModule::new(builder);
+    image.emit(&mut module)?;
+    if !image.layout.constants.is_empty() {
+        let id = module.declare_data(&format!("{symbol}_constants"), Linkage::Export, false, false)?;
+        let mut data = DataDescription::new();
+        data.set_align(brolga_runtime::ALIGNMENT as u64);
+        data.define(image.layout.constants.clone().into_boxed_slice());
+        module.define_data(id, &data)?;
+    }
+    let bytes = module
+        .finish()
+        .emit()
+        .map_err(|e| Error::new(format!("the object file of `{symbol}` cannot be written: {e}")))?;
+    let header = header(&image, symbol);
+    Ok(Object { bytes, header, manifest: image.layout.manifest })
+}
+
+fn header(image: &Image, symbol: &str) -> String {
+    let manifest = &image.layout.manifest;
+    let upper = symbol.to_ascii_uppercase();
+    let mut text = String::new();
+    let mut line = |args: std::fmt::Arguments<'_>| {
+        let _ = writeln!(text, "{args}");
+    };
+    line(format_args!("/* Entry `{}`, compiled ahead of time. */", manifest.entry));
+    line(format_args!("#ifndef {upper}_H\n#define {upper}_H\n\n#include <stdint.h>\n"));
+    line(format_args!("{BLOCK}"));
+    line(format_args!("#ifdef __cplusplus\nextern \"C\" {{\n#endif\n"));
+    line(format_args!("/* One call. Reads and writes only the memory that the block leads to. */"));
+    line(format_args!("void {symbol}(const brolga_block *block);"));
+    if image.prepare.is_some() {
+        line(format_args!("/* Fills the prepared values; before the first call, and when state has changed. */"));
+        line(format_args!("void {symbol}_prepare(const brolga_block *block);"));
+    }
+    if manifest.constants_bytes > 0 {
+        line(format_args!("extern const unsigned char {symbol}_constants[{}];", manifest.constants_bytes));
+    }
+    line(format_args!("\n#ifdef __cplusplus\n}}\n#endif\n"));
+    line(format_args!("#define {upper}_NUMERICS {}", manifest.numerics));
+    line(format_args!("#define {upper}_ARENA_BYTES {}", manifest.arena_bytes));
+    line(format_args!("#define {upper}_PREPARED_BYTES {}", manifest.prepared_bytes));
+    line(format_args!("\n/* Positions in the table of bases, and bytes; memory is aligned to {} bytes, inputs",
+        brolga_runtime::ALIGNMENT));
+    line(format_args!("   may have any alignment. Tensors are row-major. */"));
+    line(format_args!("#define {upper}_BASES {}", manifest.base_count()));
+    for (i, name) in ["ARENA", "PREPARED", "CONSTANTS"].iter().enumerate() {
+        line(format_args!("#define {upper}_{name} {i}"));
+    }
+    let state = manifest.state.iter().map(|s| ("STATE", &s.name, s.dtype, &s.dims));
+    let inputs = manifest.inputs.iter().map(|t| ("INPUT", &t.name, t.dtype, &t.dims));
+    let outputs = manifest.outputs.iter().map(|t| ("OUTPUT", &t.name, t.dtype, &t.dims));
+    for (i, (kind, name, dtype, dims)) in state.chain(inputs).chain(outputs).enumerate() {
+        let macro_name = format!("{upper}_{kind}_{}", symbol_name(name).to_ascii_uppercase());
+        let bytes = dims.iter().product::<usize>() * dtype.size();
+        line(format_args!("#define {macro_name} {} /* {} */", BASE_STATE + i, brolga_runtime::type_name(dtype, dims)));
+        line(format_args!("#define {macro_name}_BYTES {bytes}"));
+    }
+    line(format_args!("\n#endif"));
+    text
+}
+
+/// The argument block; guarded, since a program may include several such headers.
+const BLOCK: &str = r#"#ifndef BROLGA_BLOCK
+#define BROLGA_BLOCK
+typedef struct brolga_block brolga_block;
+typedef void brolga_kernel(const brolga_block *block, const uint64_t *row, uint64_t part);
+/* What compiled code is called with. Rounding to nearest and denormals kept is expected of the caller. */
+struct brolga_block {
+    /* Memory: arena, prepared values, constants, state, inputs, outputs. */
+    unsigned char *const *bases;
+    /* Calls the kernel for every part, in any order and on any threads, and returns when all are done. */
+    void (*parallel_for)(void *pool, brolga_kernel *kernel, const brolga_block *block, const uint64_t *row,
+                         uint64_t parts);
+    /* The first argument of parallel_for. */
+    void *pool;
+};
+/* A parallel_for on the calling thread. */
+static inline void brolga_serial_for(void *pool, brolga_kernel *kernel, const brolga_block *block,
+                                     const uint64_t *row, uint64_t parts) {
+    (void)pool;
+    for (uint64_t part = 0; part < parts; part++) kernel(block, row, part);
+}
+#endif
+"#;

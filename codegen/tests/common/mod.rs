@@ -1,0 +1,230 @@
+//! Compiles a kernel for every target, runs it, and compares every bit with the interpreter.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::sync::Arc;
+
+use brolga_codegen::{Options, TargetCpu, compile};
+use brolga_ir::index::Index;
+use brolga_ir::program::{Access, Arg, Buffer, BufferId, Call, Expr, Kernel, KernelId, Param, Place, Program, Step};
+use brolga_ir::program::{Stmt, ValueId, interpret};
+use brolga_ir::scalar::{Scalar, ScalarOp};
+use brolga_ir::tensor::Data;
+use brolga_ir::{DType, Tensor, Type};
+use brolga_runtime as rt;
+
+/// The targets that this machine can run.
+pub fn targets() -> Vec<TargetCpu> {
+    let wide = cfg!(target_arch = "x86_64");
+    TargetCpu::ALL.into_iter().filter(|&cpu| cpu == TargetCpu::Portable || wide).collect()
+}
+
+/// A program of one call; every parameter is a state slot, named by its position.
+pub fn program(kernel: &Kernel) -> Program {
+    let buffer = |(i, p): (usize, &Param)| Buffer {
+        name: format!("p{i}"),
+        ty: Type::new(p.dtype, [p.len]),
+        place: Place::State { updated: p.access != Access::Read },
+    };
+    let arg = |i| Arg { buffer: BufferId(i as u32), offset: 0, strides: Vec::new() };
+    let args = (0..kernel.params.len()).map(arg).collect();
+    Program {
+        name: "test".into(),
+        buffers: kernel.params.iter().enumerate().map(buffer).collect(),
+        kernels: vec![kernel.clone()],
+        schedule: vec![Step::Call(Call { kernel: KernelId(0), args, origin: "test".into() })],
+        ..Program::default()
+    }
+}
+
+/// Runs a program whose buffers are all inputs, outputs or state; gives the outputs and the state after it.
+pub fn run(program: &Program, cpu: TargetCpu, inputs: &[Tensor], state: &[Tensor]) -> (Vec<Tensor>, Vec<Tensor>) {
+    let compiled = compile(program, &Options { target_cpu: cpu }).unwrap_or_else(|e| panic!("{cpu}: {e}"));
+    let executable = Arc::new(compiled.executable);
+    let manifest = executable.manifest().clone();
+    let mut memory = rt::State::new();
+    for (slot, tensor) in manifest.state.iter().zip(state) {
+        memory.insert(&slot.name, rt::SlotKind::Buffer, to_runtime(tensor)).unwrap();
+    }
+    let threads = rt::Threads::new(2).unwrap();
+    let mut instance = rt::Instance::bind(executable, &memory, &threads).unwrap();
+    let inputs: Vec<rt::Tensor> = inputs.iter().map(to_runtime).collect();
+    let mut outputs: Vec<rt::Tensor> =
+        manifest.outputs.iter().map(|o| rt::Tensor::zeros(o.dtype, &o.dims).unwrap()).collect();
+    instance.run_tensors(&mut memory, &inputs, &mut outputs).unwrap();
+    let after = manifest.state.iter().map(|s| from_runtime(memory.get(&s.name).unwrap())).collect();
+    (outputs.iter().map(from_runtime).collect(), after)
+}
+
+/// Compares all targets with the interpreter.
+pub fn check_program(program: &Program, inputs: &[Tensor], state: &[Tensor]) {
+    let mut expected = state.to_vec();
+    let outputs = interpret::run(program, inputs, &mut expected)
+        .unwrap_or_else(|e| panic!("not a valid program: {e}\n{program:#?}"));
+    for cpu in targets() {
+        let (got, after) = run(program, cpu, inputs, state);
+        for (got, want) in got.iter().zip(&outputs).chain(after.iter().zip(&expected)) {
+            same(got, want, cpu, program);
+        }
+    }
+}
+
+/// Compares all targets with the interpreter on one kernel.
+pub fn check(kernel: &Kernel, tensors: &[Tensor]) {
+    check_program(&program(kernel), &[], tensors);
+}
+
+fn same(got: &Tensor, want: &Tensor, cpu: TargetCpu, program: &Program) {
+    for i in 0..want.elements() {
+        let (g, w) = (got.get(i), want.get(i));
+        assert!(g.same(w), "{cpu}: element {i} is {g:?}, the interpreter says {w:?}, in\n{:#?}", program.kernels);
+    }
+}
+
+pub fn to_runtime(tensor: &Tensor) -> rt::Tensor {
+    let dims = tensor.dims();
+    match tensor.data() {
+        Data::Bool(v) => {
+            let bytes: Vec<u8> = v.iter().map(|&b| b as u8).collect();
+            rt::Tensor::from_bytes(rt::DType::Bool, dims, &bytes)
+        }
+        Data::U8(v) => rt::Tensor::from_slice(dims, v),
+        Data::I32(v) => rt::Tensor::from_slice(dims, v),
+        Data::I64(v) => rt::Tensor::from_slice(dims, v),
+        Data::F32(v) => rt::Tensor::from_slice(dims, v),
+        Data::F64(v) => rt::Tensor::from_slice(dims, v),
+    }
+    .unwrap()
+}
+
+pub fn from_runtime(tensor: &rt::Tensor) -> Tensor {
+    let dims = tensor.dims();
+    let data = match tensor.dtype() {
+        rt::DType::Bool => Data::Bool(
+            tensor
+                .bytes()
+                .iter()
+                .map(|&b| {
+                    assert!(b <= 1, "a bool of byte {b}");
+                    b == 1
+                })
+                .collect(),
+        ),
+        rt::DType::U8 => Data::U8(tensor.as_slice().unwrap().to_vec()),
+        rt::DType::I32 => Data::I32(tensor.as_slice().unwrap().to_vec()),
+        rt::DType::I64 => Data::I64(tensor.as_slice().unwrap().to_vec()),
+        rt::DType::F32 => Data::F32(tensor.as_slice().unwrap().to_vec()),
+        rt::DType::F64 => Data::F64(tensor.as_slice().unwrap().to_vec()),
+    };
+    Tensor::new(dims, data)
+}
+
+/// A small deterministic generator (Steele, Lea & Flood 2014, SplitMix64).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())].clone()
+    }
+
+    pub fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    /// A value of the type: usually plain, sometimes a special one.
+    pub fn scalar(&mut self, dtype: DType) -> Scalar {
+        let plain = (self.next() >> 40) as f64 / (1u64 << 22) as f64 - 2.0;
+        match dtype {
+            DType::Bool => Scalar::Bool(self.chance(50)),
+            DType::U8 => Scalar::U8(self.next() as u8),
+            DType::I32 => match self.below(8) {
+                0 => Scalar::I32(self.pick(&[0, -1, 1, i32::MIN, i32::MAX, 31, 32, 33])),
+                1..4 => Scalar::I32(self.below(19) as i32 - 9),
+                _ => Scalar::I32(self.next() as i32),
+            },
+            DType::I64 => match self.below(8) {
+                0 => Scalar::I64(self.pick(&[0, -1, 1, i64::MIN, i64::MAX, 63, 64, 65])),
+                1..4 => Scalar::I64(self.below(19) as i64 - 9),
+                _ => Scalar::I64(self.next() as i64),
+            },
+            DType::F32 => match self.below(16) {
+                0 => Scalar::F32(self.pick(&[
+                    0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE, 1e-42, -1e-45, 3e9,
+                    -3e9, 0.5, 1.5, 2.5, f32::MAX, 255.5, 1e19,
+                ])),
+                1 => Scalar::F32(f32::from_bits(self.next() as u32)),
+                2 => Scalar::F32((plain * 1000.0) as f32),
+                _ => Scalar::F32(plain as f32),
+            },
+            DType::F64 => match self.below(16) {
+                0 => Scalar::F64(self.pick(&[
+                    0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, f64::MIN_POSITIVE, 5e-324, 3e9, -3e9,
+                    1e19, 0.5, 2.5, f64::MAX, 1e-40,
+                ])),
+                1 => Scalar::F64(f64::from_bits(self.next())),
+                2 => Scalar::F64(plain * 1000.0),
+                _ => Scalar::F64(plain),
+            },
+        }
+    }
+
+    pub fn tensor(&mut self, dtype: DType, len: usize) -> Tensor {
+        Tensor::generate(&Type::new(dtype, [len]), |_| self.scalar(dtype))
+    }
+
+    /// Tensors for a kernel's parameters.
+    pub fn tensors(&mut self, kernel: &Kernel) -> Vec<Tensor> {
+        kernel.params.iter().map(|p| self.tensor(p.dtype, p.len)).collect()
+    }
+}
+
+/// Statements, with values numbered as they come.
+#[derive(Default)]
+pub struct Body {
+    pub stmts: Vec<Stmt>,
+    pub next: u32,
+}
+
+impl Body {
+    pub fn starting(next: u32) -> Body {
+        Body { stmts: Vec::new(), next }
+    }
+
+    pub fn let_(&mut self, dtype: DType, expr: Expr) -> ValueId {
+        let id = ValueId(self.next);
+        self.next += 1;
+        self.stmts.push(Stmt::Let { id, dtype, expr });
+        id
+    }
+
+    pub fn load(&mut self, dtype: DType, param: usize, index: Index) -> ValueId {
+        self.let_(dtype, Expr::Load { param, index, guard: None })
+    }
+
+    pub fn op(&mut self, dtype: DType, op: ScalarOp, args: &[ValueId]) -> ValueId {
+        self.let_(dtype, Expr::Op(op, args.to_vec()))
+    }
+
+    pub fn store(&mut self, param: usize, index: Index, value: ValueId) {
+        self.stmts.push(Stmt::Store { param, index, value });
+    }
+}
+
+pub fn param(dtype: DType, len: usize, access: Access) -> Param {
+    Param { dtype, len, access }
+}
+
+pub fn kernel(params: Vec<Param>, grid: Vec<usize>, body: Vec<Stmt>) -> Kernel {
+    Kernel { name: "k".into(), params, grid, body }
+}
