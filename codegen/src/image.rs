@@ -248,8 +248,11 @@ impl Compiler {
             };
             let UserExternalName { namespace, index } = names[reference];
             let position = index as usize;
-            let symbol =
-                if namespace == TABLE_NAMESPACE { Symbol::Table(position) } else { Symbol::Function(position) };
+            let symbol = if namespace == TABLE_NAMESPACE {
+                Symbol::Table(position)
+            } else {
+                Symbol::Function(position)
+            };
             let relocation = Relocation { offset: r.offset, kind: r.kind, addend: r.addend, symbol };
             if namespace == portable::LEAF_NAMESPACE {
                 calls.push((relocation, position));

@@ -4,8 +4,8 @@ use brolga_ir::Tensor;
 use brolga_ir::program::{Arg, BufferId, Place, Program};
 use brolga_ir::tensor::Data;
 use brolga_runtime::{
-    ALIGNMENT, AlignedBytes, BASE_ARENA, BASE_CONSTANTS, BASE_PREPARED, BASE_STATE, DType, IndexRange, Input, Manifest,
-    Output, StateSlot,
+    ALIGNMENT, AlignedBytes, BASE_ARENA, BASE_CONSTANTS, BASE_PREPARED, BASE_STATE, DType, IndexRange, Input,
+    Manifest, Output, StateSlot,
 };
 
 use crate::NUMERICS_VERSION;
@@ -47,8 +47,9 @@ impl Layout {
         let mut locations = Vec::with_capacity(program.buffers.len());
         for buffer in &program.buffers {
             let (name, dtype, dims) = (buffer.name.clone(), dtype(buffer.ty.dtype), buffer.ty.dims.clone());
-            let unplanned =
-                || Error::new(format!("buffer `{name}` of `{}` has no address: plan memory first", program.name));
+            let unplanned = || {
+                Error::new(format!("buffer `{name}` of `{}` has no address: plan memory first", program.name))
+            };
             let (base, offset) = match &buffer.place {
                 Place::Input { range } => {
                     let range = range.map(|(low, high)| IndexRange { low, high });

@@ -64,7 +64,9 @@ fn header(image: &Image, symbol: &str) -> String {
     line(format_args!("/* One call. Reads and writes only the memory that the block leads to. */"));
     line(format_args!("void {symbol}(const brolga_block *block);"));
     if image.prepare.is_some() {
-        line(format_args!("/* Fills the prepared values; before the first call, and when state has changed. */"));
+        line(format_args!(
+            "/* Fills the prepared values; before the first call, and when state has changed. */"
+        ));
         line(format_args!("void {symbol}_prepare(const brolga_block *block);"));
     }
     if manifest.constants_bytes > 0 {
@@ -74,8 +76,10 @@ fn header(image: &Image, symbol: &str) -> String {
     line(format_args!("#define {upper}_NUMERICS {}", manifest.numerics));
     line(format_args!("#define {upper}_ARENA_BYTES {}", manifest.arena_bytes));
     line(format_args!("#define {upper}_PREPARED_BYTES {}", manifest.prepared_bytes));
-    line(format_args!("\n/* Positions in the table of bases, and bytes; memory is aligned to {} bytes, inputs",
-        brolga_runtime::ALIGNMENT));
+    line(format_args!(
+        "\n/* Positions in the table of bases, and bytes; memory is aligned to {} bytes, inputs",
+        brolga_runtime::ALIGNMENT
+    ));
     line(format_args!("   may have any alignment. Tensors are row-major. */"));
     line(format_args!("#define {upper}_BASES {}", manifest.base_count()));
     for (i, name) in ["ARENA", "PREPARED", "CONSTANTS"].iter().enumerate() {
@@ -87,7 +91,11 @@ fn header(image: &Image, symbol: &str) -> String {
     for (i, (kind, name, dtype, dims)) in state.chain(inputs).chain(outputs).enumerate() {
         let macro_name = format!("{upper}_{kind}_{}", symbol_name(name).to_ascii_uppercase());
         let bytes = dims.iter().product::<usize>() * dtype.size();
-        line(format_args!("#define {macro_name} {} /* {} */", BASE_STATE + i, brolga_runtime::type_name(dtype, dims)));
+        line(format_args!(
+            "#define {macro_name} {} /* {} */",
+            BASE_STATE + i,
+            brolga_runtime::type_name(dtype, dims)
+        ));
         line(format_args!("#define {macro_name}_BYTES {bytes}"));
     }
     line(format_args!("\n#endif"));

@@ -265,7 +265,11 @@ impl EntryCx<'_, '_> {
     fn moving_call(&mut self, call: &Call) {
         let most = self.entry.program.kernels.iter().map(|k| k.params.len()).max().unwrap_or(0);
         let row = *self.row.get_or_insert_with(|| {
-            self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 16 * most as u32, 3))
+            self.b.create_sized_stack_slot(StackSlotData::new(
+                StackSlotKind::ExplicitSlot,
+                16 * most as u32,
+                3,
+            ))
         });
         for (k, arg) in call.args.iter().enumerate() {
             let location = self.entry.layout.argument(self.entry.program, arg);

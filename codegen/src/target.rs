@@ -71,8 +71,18 @@ pub(crate) struct Target {
 
 /// What level 3 of x86-64 adds, by Cranelift's names.
 const X86_64_V3: [&str; 12] = [
-    "has_sse3", "has_ssse3", "has_cmpxchg16b", "has_sse41", "has_sse42", "has_popcnt", "has_avx", "has_avx2",
-    "has_fma", "has_bmi1", "has_bmi2", "has_lzcnt",
+    "has_sse3",
+    "has_ssse3",
+    "has_cmpxchg16b",
+    "has_sse41",
+    "has_sse42",
+    "has_popcnt",
+    "has_avx",
+    "has_avx2",
+    "has_fma",
+    "has_bmi1",
+    "has_bmi2",
+    "has_lzcnt",
 ];
 
 /// The same, by the names that the runtime checks.
@@ -118,7 +128,8 @@ impl Target {
         }
         let isa = builder.finish(flags).map_err(|e| unsupported(&e.to_string()))?;
         // Leaf functions follow the System V convention.
-        let wide = x86 && options.target_cpu != TargetCpu::Portable && isa.default_call_conv() == CallConv::SystemV;
+        let wide =
+            x86 && options.target_cpu != TargetCpu::Portable && isa.default_call_conv() == CallConv::SystemV;
         let emitter: Box<dyn Emitter + Send> = if wide { Box::new(Avx2) } else { Box::new(Portable) };
         Ok(Target { isa, emitter, features })
     }

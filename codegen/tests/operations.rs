@@ -4,15 +4,15 @@ mod common;
 
 use brolga_ir::DType;
 use brolga_ir::index::Index;
-use brolga_ir::program::{Access, AccId, Combine, Stmt};
+use brolga_ir::program::{AccId, Access, Combine, Stmt};
 use brolga_ir::scalar::{Comparison, ScalarOp};
 use common::{Body, Random, check, kernel, param};
 
 fn operations() -> Vec<ScalarOp> {
     use ScalarOp::*;
     let mut all = vec![
-        Neg, Abs, Sqrt, Floor, Ceil, Trunc, Round, Not, Add, Sub, Mul, Div, Rem, Max, Min, And, Or, Xor, Shl, Shr,
-        ShrLogical, MulHigh, Fma, Select,
+        Neg, Abs, Sqrt, Floor, Ceil, Trunc, Round, Not, Add, Sub, Mul, Div, Rem, Max, Min, And, Or, Xor, Shl,
+        Shr, ShrLogical, MulHigh, Fma, Select,
     ];
     all.extend(Comparison::ALL.map(Compare));
     all.extend(DType::ALL.map(Convert));
@@ -45,7 +45,11 @@ fn every_operation_in_every_type() {
                 operands.iter().enumerate().map(|(p, &d)| body.load(d, p, Index::var(0))).collect();
             let value = body.op(result, op, &args);
             body.store(operands.len(), Index::var(0), value);
-            let strip = kernel(params.clone(), vec![], vec![Stmt::Strip { var: 0, extent: N, body: body.stmts.clone() }]);
+            let strip = kernel(
+                params.clone(),
+                vec![],
+                vec![Stmt::Strip { var: 0, extent: N, body: body.stmts.clone() }],
+            );
             let tensors = random.tensors(&strip);
             check(&strip, &tensors);
             let serial = kernel(params, vec![N], body.stmts);
@@ -67,7 +71,9 @@ fn operands_that_are_equal_in_all_lanes() {
                 let args: Vec<_> = operands
                     .iter()
                     .enumerate()
-                    .map(|(p, &d)| body.load(d, p, if p == uniform { Index::constant(3) } else { Index::var(0) }))
+                    .map(|(p, &d)| {
+                        body.load(d, p, if p == uniform { Index::constant(3) } else { Index::var(0) })
+                    })
                     .collect();
                 let value = body.op(result, op, &args);
                 body.store(operands.len(), Index::var(0), value);

@@ -66,13 +66,15 @@ impl KernelCx<'_> {
             Atom::Var(var) => self.variable(*var, lane),
             Atom::Value(id) => {
                 let val = self.values[&ValueId(*id)];
-                let value = if val.wide { self.b.ins().extractlane(val.value, lane as u8) } else { val.value };
+                let value =
+                    if val.wide { self.b.ins().extractlane(val.value, lane as u8) } else { val.value };
                 match val.dtype {
                     DType::I64 => value,
                     DType::I32 => self.b.ins().sextend(types::I64, value),
                     // A u8 or bool lane of a vector is an i32 already.
                     _ if val.wide => {
-                        let value = self.b.ins().band_imm_u(value, if val.dtype == DType::Bool { 1 } else { 255 });
+                        let value =
+                            self.b.ins().band_imm_u(value, if val.dtype == DType::Bool { 1 } else { 255 });
                         self.b.ins().uextend(types::I64, value)
                     }
                     _ => self.b.ins().uextend(types::I64, value),
@@ -149,7 +151,8 @@ impl KernelCx<'_> {
     /// Where element `index` of a parameter lies, in one lane.
     pub(crate) fn address(&mut self, param: usize, index: &Index, lane: i64) -> Address {
         let size = self.kernel.params[param].dtype.size() as i64;
-        let base = self.terms(index, size, lane, Some(self.pointers[param])).expect("starts with the pointer");
+        let base =
+            self.terms(index, size, lane, Some(self.pointers[param])).expect("starts with the pointer");
         let constant = index.offset() * size;
         match i32::try_from(constant) {
             Ok(offset) => Address { base, offset },

@@ -69,7 +69,8 @@ impl KernelCx<'_> {
         let wide = args.iter().any(|a| a.wide);
         let operand = args[args.len() - 1].dtype;
         // Shifts of vectors are by one amount for all lanes.
-        let uniform_shift = matches!(op, ScalarOp::Shl | ScalarOp::Shr | ScalarOp::ShrLogical) && !args[1].wide;
+        let uniform_shift =
+            matches!(op, ScalarOp::Shl | ScalarOp::Shr | ScalarOp::ShrLogical) && !args[1].wide;
         let value = if !wide {
             let args: Vec<Value> = args.iter().map(|a| a.value).collect();
             self.scalar_op(op, operand, &args)

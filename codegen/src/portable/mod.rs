@@ -31,8 +31,8 @@ use brolga_ir::index::Var;
 use brolga_ir::program::{AccId, Expr, Kernel, Stmt, ValueId};
 use brolga_ir::{DType, scalar::Scalar};
 use cranelift::codegen::ir::{
-    self, AbiParam, ExternalName, InstBuilder, MemFlagsData, Signature, StackSlot, StackSlotData, StackSlotKind,
-    UserExternalName, Value, condcodes::IntCC, types,
+    self, AbiParam, ExternalName, InstBuilder, MemFlagsData, Signature, StackSlot, StackSlotData,
+    StackSlotKind, UserExternalName, Value, condcodes::IntCC, types,
 };
 use cranelift::codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift::frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -40,8 +40,6 @@ use cranelift::frontend::{FunctionBuilder, FunctionBuilderContext};
 use crate::emitter::{Emitter, Leaf};
 
 pub(crate) use tile::merge_loops;
-
-
 
 /// Lanes of a 128-bit vector of 32-bit elements.
 const LANES: i64 = 4;

@@ -124,9 +124,8 @@ impl KernelCx<'_> {
     }
 
     fn fold_vectors(&mut self, slot: StackSlot, dtype: DType, combine: Combine) -> Value {
-        let mut vectors: Vec<Value> = (0..8)
-            .map(|i| self.b.ins().stack_load(types::I64, vector_type(dtype), slot, 16 * i))
-            .collect();
+        let mut vectors: Vec<Value> =
+            (0..8).map(|i| self.b.ins().stack_load(types::I64, vector_type(dtype), slot, 16 * i)).collect();
         // Lanes i and i + 16, i + 8, i + 4: whole vectors.
         while vectors.len() > 1 {
             let half = vectors.len() / 2;
@@ -147,9 +146,8 @@ impl KernelCx<'_> {
         let mut lanes: Vec<Value> = (0..32).map(|i| self.load_lane(dtype, start, i * size)).collect();
         while lanes.len() > 1 {
             let half = lanes.len() / 2;
-            lanes = (0..half)
-                .map(|i| self.combine(combine, dtype, lanes[i], lanes[i + half], false))
-                .collect();
+            lanes =
+                (0..half).map(|i| self.combine(combine, dtype, lanes[i], lanes[i + half], false)).collect();
         }
         lanes[0]
     }

@@ -76,8 +76,7 @@ impl KernelCx<'_> {
             self.bitcast(types::F32, low)
         };
         let result = self.b.ins().select(smaller, a, result);
-        let nan =
-            if double { self.b.ins().f64const(f64::NAN) } else { self.b.ins().f32const(f32::NAN) };
+        let nan = if double { self.b.ins().f64const(f64::NAN) } else { self.b.ins().f32const(f32::NAN) };
         debug_assert_eq!(self.b.func.dfg.value_type(nan), ty);
         // A NaN compares as larger than anything by its bits, so `smaller` does not hide it; check it first.
         let unordered = self.b.ins().fcmp(FloatCC::Unordered, a, b);

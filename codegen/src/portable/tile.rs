@@ -45,14 +45,12 @@ impl KernelCx<'_> {
             DType::F64 => (types::F64, types::F64X2, 2),
             _ => (types::F32, types::F32X4, 4),
         };
-        let base = [
-            self.tile_base(&tile.a),
-            self.tile_base(&tile.b),
-            self.tile_base(&tile.c),
-        ];
+        let base = [self.tile_base(&tile.a), self.tile_base(&tile.b), self.tile_base(&tile.c)];
         let size = tile.dtype.size() as i64;
         let mut column = 0;
-        for (columns, ty, width) in [(VECTORS, vector, lanes), (1, vector, lanes), (3, scalar, 1), (1, scalar, 1)] {
+        for (columns, ty, width) in
+            [(VECTORS, vector, lanes), (1, vector, lanes), (3, scalar, 1), (1, scalar, 1)]
+        {
             let step = columns * width;
             let blocks = (tile.n - column) / step;
             if blocks == 0 {
@@ -133,7 +131,14 @@ impl KernelCx<'_> {
     }
 
     /// The reduction loops, outermost first; the innermost written out several times.
-    fn tile_reduce(&mut self, block: &Block<'_>, loops: &[TileLoop], a: Value, b: Value, sums: &[Value]) -> Vec<Value> {
+    fn tile_reduce(
+        &mut self,
+        block: &Block<'_>,
+        loops: &[TileLoop],
+        a: Value,
+        b: Value,
+        sums: &[Value],
+    ) -> Vec<Value> {
         let size = block.tile.dtype.size() as i64;
         let Some((outer, inner)) = loops.split_first() else {
             return self.tile_step(block, a, b, 0, 0, sums);
@@ -166,7 +171,15 @@ impl KernelCx<'_> {
     }
 
     /// One point of the reduction: the outer product of a column of A and a row of B.
-    fn tile_step(&mut self, block: &Block<'_>, a: Value, b: Value, da: i64, db: i64, sums: &[Value]) -> Vec<Value> {
+    fn tile_step(
+        &mut self,
+        block: &Block<'_>,
+        a: Value,
+        b: Value,
+        da: i64,
+        db: i64,
+        sums: &[Value],
+    ) -> Vec<Value> {
         let tile = block.tile;
         let size = tile.dtype.size() as i64;
         let flags = MemFlagsData::new().with_notrap();

@@ -24,9 +24,8 @@ const SIZE: i64 = 4;
 /// Points of the innermost reduction loop that are written out.
 const UNROLL: usize = 4;
 
-const YMM: [AsmRegisterYmm; REGISTERS] = [
-    ymm0, ymm1, ymm2, ymm3, ymm4, ymm5, ymm6, ymm7, ymm8, ymm9, ymm10, ymm11, ymm12, ymm13, ymm14, ymm15,
-];
+const YMM: [AsmRegisterYmm; REGISTERS] =
+    [ymm0, ymm1, ymm2, ymm3, ymm4, ymm5, ymm6, ymm7, ymm8, ymm9, ymm10, ymm11, ymm12, ymm13, ymm14, ymm15];
 /// Counters of the reduction loops, outermost first.
 const COUNTERS: [AsmRegister64; 4] = [rax, rcx, r10, r11];
 
@@ -140,7 +139,8 @@ impl Emission<'_> {
         self.a.ret()?;
         if ragged {
             self.a.set_label(&mut mask)?;
-            let lanes: Vec<u32> = (0..LANES).map(|lane| if lane < tile.n % LANES { u32::MAX } else { 0 }).collect();
+            let lanes: Vec<u32> =
+                (0..LANES).map(|lane| if lane < tile.n % LANES { u32::MAX } else { 0 }).collect();
             self.a.dd(&lanes)?;
         }
         self.a.assemble(0)
@@ -217,7 +217,11 @@ impl Emission<'_> {
     }
 
     fn load(&mut self, to: AsmRegisterYmm, place: AsmMemoryOperand, masked: bool) -> Asm {
-        if masked { self.a.vmaskmovps(to, YMM[15], ymmword_ptr(place)) } else { self.a.vmovups(to, ymmword_ptr(place)) }
+        if masked {
+            self.a.vmaskmovps(to, YMM[15], ymmword_ptr(place))
+        } else {
+            self.a.vmovups(to, ymmword_ptr(place))
+        }
     }
 
     /// The reduction loops from `level` on; gives the bytes by which they leave `r8` and `r9` advanced.

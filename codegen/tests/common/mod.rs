@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use brolga_codegen::{Options, TargetCpu, compile};
 use brolga_ir::index::Index;
-use brolga_ir::program::{Access, Arg, Buffer, BufferId, Call, Expr, Kernel, KernelId, Param, Place, Program, Step};
+use brolga_ir::program::{
+    Access, Arg, Buffer, BufferId, Call, Expr, Kernel, KernelId, Param, Place, Program, Step,
+};
 use brolga_ir::program::{Stmt, ValueId, interpret};
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::tensor::Data;
@@ -38,7 +40,12 @@ pub fn program(kernel: &Kernel) -> Program {
 }
 
 /// Runs a program whose buffers are all inputs, outputs or state; gives the outputs and the state after it.
-pub fn run(program: &Program, cpu: TargetCpu, inputs: &[Tensor], state: &[Tensor]) -> (Vec<Tensor>, Vec<Tensor>) {
+pub fn run(
+    program: &Program,
+    cpu: TargetCpu,
+    inputs: &[Tensor],
+    state: &[Tensor],
+) -> (Vec<Tensor>, Vec<Tensor>) {
     let compiled = compile(program, &Options { target_cpu: cpu }).unwrap_or_else(|e| panic!("{cpu}: {e}"));
     let executable = Arc::new(compiled.executable);
     let manifest = executable.manifest().clone();
@@ -77,7 +84,11 @@ pub fn check(kernel: &Kernel, tensors: &[Tensor]) {
 fn same(got: &Tensor, want: &Tensor, cpu: TargetCpu, program: &Program) {
     for i in 0..want.elements() {
         let (g, w) = (got.get(i), want.get(i));
-        assert!(g.same(w), "{cpu}: element {i} is {g:?}, the interpreter says {w:?}, in\n{:#?}", program.kernels);
+        assert!(
+            g.same(w),
+            "{cpu}: element {i} is {g:?}, the interpreter says {w:?}, in\n{:#?}",
+            program.kernels
+        );
     }
 }
 
@@ -160,8 +171,22 @@ impl Random {
             },
             DType::F32 => match self.below(16) {
                 0 => Scalar::F32(self.pick(&[
-                    0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE, 1e-42, -1e-45, 3e9,
-                    -3e9, 0.5, 1.5, 2.5, f32::MAX, 255.5, 1e19,
+                    0.0,
+                    -0.0,
+                    f32::INFINITY,
+                    f32::NEG_INFINITY,
+                    f32::NAN,
+                    f32::MIN_POSITIVE,
+                    1e-42,
+                    -1e-45,
+                    3e9,
+                    -3e9,
+                    0.5,
+                    1.5,
+                    2.5,
+                    f32::MAX,
+                    255.5,
+                    1e19,
                 ])),
                 1 => Scalar::F32(f32::from_bits(self.next() as u32)),
                 2 => Scalar::F32((plain * 1000.0) as f32),
@@ -169,8 +194,20 @@ impl Random {
             },
             DType::F64 => match self.below(16) {
                 0 => Scalar::F64(self.pick(&[
-                    0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, f64::MIN_POSITIVE, 5e-324, 3e9, -3e9,
-                    1e19, 0.5, 2.5, f64::MAX, 1e-40,
+                    0.0,
+                    -0.0,
+                    f64::INFINITY,
+                    f64::NEG_INFINITY,
+                    f64::NAN,
+                    f64::MIN_POSITIVE,
+                    5e-324,
+                    3e9,
+                    -3e9,
+                    1e19,
+                    0.5,
+                    2.5,
+                    f64::MAX,
+                    1e-40,
                 ])),
                 1 => Scalar::F64(f64::from_bits(self.next())),
                 2 => Scalar::F64(plain * 1000.0),
