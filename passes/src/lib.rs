@@ -2,11 +2,15 @@
 //!
 //! [`manager`] says what a pass is and runs them; [`pipelines`] lists them. Every other public module is one pass.
 
+pub mod cse;
 pub mod dce;
+pub mod fold;
 pub mod grad;
 pub mod manager;
 pub mod pipelines;
+pub mod simplify;
 
+mod constants;
 mod regions;
 mod rewrite;
 mod table;

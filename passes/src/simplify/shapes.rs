@@ -1,0 +1,509 @@
+//! Rules about shapes, reductions, conversions and constants, as functions.
+//!
+//! They leave a canonical form behind: splats are broadcasts of scalars; the operand of a broadcast has no unit
+//! axes; scalar operations on broadcasts of the same axes are done before broadcasting.
+
+use brolga_ir::ops::{Broadcast, Elementwise, Op, Pad, Slice};
+use brolga_ir::program::Combine;
+use brolga_ir::scalar::{Scalar, ScalarOp};
+use brolga_ir::{Builder, DType, NodeId, Tensor, Value};
+
+use super::{Rewritten, Rule};
+use crate::constants::splat;
+
+#[rustfmt::skip]
+pub(super) const RULES: &[Rule] = &[
+    Rule { name: "reshape-nothing",        apply: reshape_nothing },
+    Rule { name: "reshape-reshape",        apply: reshape_reshape },
+    Rule { name: "reshape-broadcast",      apply: reshape_broadcast },
+    Rule { name: "transpose-nothing",      apply: transpose_nothing },
+    Rule { name: "transpose-transpose",    apply: transpose_transpose },
+    Rule { name: "transpose-units",        apply: transpose_units },
+    Rule { name: "transpose-broadcast",    apply: transpose_broadcast },
+    Rule { name: "broadcast-nothing",      apply: broadcast_nothing },
+    Rule { name: "broadcast-reshape",      apply: broadcast_reshape },
+    Rule { name: "broadcast-units",        apply: broadcast_units },
+    Rule { name: "broadcast-broadcast",    apply: broadcast_broadcast },
+    Rule { name: "elementwise-broadcasts", apply: elementwise_broadcasts },
+    Rule { name: "slice-nothing",          apply: slice_nothing },
+    Rule { name: "slice-slice",            apply: slice_slice },
+    Rule { name: "slice-broadcast",        apply: slice_broadcast },
+    Rule { name: "slice-concat",           apply: slice_concat },
+    Rule { name: "slice-pad",              apply: slice_pad },
+    Rule { name: "pad-nothing",            apply: pad_nothing },
+    Rule { name: "pad-splat",              apply: pad_splat },
+    Rule { name: "concat-one",             apply: concat_one },
+    Rule { name: "concat-empty",           apply: concat_empty },
+    Rule { name: "concat-concat",          apply: concat_concat },
+    Rule { name: "concat-slices",          apply: concat_slices },
+    Rule { name: "reverse-nothing",        apply: reverse_nothing },
+    Rule { name: "reverse-reverse",        apply: reverse_reverse },
+    Rule { name: "reduce-nothing",         apply: reduce_nothing },
+    Rule { name: "reduce-units",           apply: reduce_units },
+    Rule { name: "reduce-reduce",          apply: reduce_reduce },
+    Rule { name: "reduce-broadcast",       apply: reduce_broadcast },
+    Rule { name: "sum-splat",              apply: sum_splat },
+    Rule { name: "convert-nothing",        apply: convert_nothing },
+    Rule { name: "convert-convert",        apply: convert_convert },
+    Rule { name: "div-power-of-two",       apply: div_power_of_two },
+];
+
+/// The operator of the node, and the node that its first operand is.
+macro_rules! operator {
+    ($b:expr, $id:expr, $variant:ident) => {
+        match &$b.graph.node($id).op {
+            Op::$variant(op) => (op.clone(), $b.graph.node($id).operands[0]),
+            _ => return Ok(None),
+        }
+    };
+}
+
+/// The operator behind a value, and that operator's first operand.
+macro_rules! behind {
+    ($b:expr, $value:expr, $variant:ident) => {
+        match &$b.graph.node($value.node).op {
+            Op::$variant(op) => (op.clone(), $b.graph.node($value.node).operands[0]),
+            _ => return Ok(None),
+        }
+    };
+}
+
+/// The axes whose extent is not 1.
+fn wide(dims: &[usize]) -> Vec<usize> {
+    (0..dims.len()).filter(|&axis| dims[axis] != 1).collect()
+}
+
+/// The extents at some axes.
+fn pick(dims: &[usize], axes: &[usize]) -> Vec<usize> {
+    axes.iter().map(|&axis| dims[axis]).collect()
+}
+
+/// A splat of that scalar, with the type of a node's result.
+fn splat_like(b: &mut Builder, id: NodeId, value: Scalar) -> Rewritten {
+    let dims = b.graph.node(id).types[0].dims.clone();
+    let scalar = b.constant(Tensor::scalar(value))?;
+    Ok(Some(b.broadcast(scalar, &dims, &[])?))
+}
+
+// Reshape and transpose.
+
+fn reshape_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (reshape, x) = operator!(b, id, Reshape);
+    Ok((b.ty(x).dims == reshape.dims).then_some(x))
+}
+
+fn reshape_reshape(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (outer, x) = operator!(b, id, Reshape);
+    let (_, x) = behind!(b, x, Reshape);
+    Ok(Some(b.reshape(x, &outer.dims)?))
+}
+
+/// A broadcast reshaped by unit axes only is another broadcast.
+fn reshape_broadcast(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (reshape, y) = operator!(b, id, Reshape);
+    let (broadcast, x) = behind!(b, y, Broadcast);
+    let (from, to) = (wide(&broadcast.dims), wide(&reshape.dims));
+    if b.ty(x).rank() == 0 {
+        return Ok(Some(b.broadcast(x, &reshape.dims, &[])?));
+    }
+    if pick(&broadcast.dims, &from) != pick(&reshape.dims, &to) {
+        return Ok(None);
+    }
+    // The operand has no unit axes (`broadcast-units`), so each of its axes is a wide axis of the result.
+    let axis = |axis: &usize| from.iter().position(|wide| wide == axis).map(|position| to[position]);
+    match broadcast.axes.iter().map(axis).collect::<Option<Vec<usize>>>() {
+        Some(axes) => Ok(Some(b.broadcast(x, &reshape.dims, &axes)?)),
+        None => Ok(None),
+    }
+}
+
+fn transpose_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (transpose, x) = operator!(b, id, Transpose);
+    Ok(transpose.axes.is_sorted().then_some(x))
+}
+
+fn transpose_transpose(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (outer, x) = operator!(b, id, Transpose);
+    let (inner, x) = behind!(b, x, Transpose);
+    Ok(Some(b.transpose(x, &pick(&inner.axes, &outer.axes))?))
+}
+
+/// Moving unit axes about moves no element.
+fn transpose_units(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (transpose, x) = operator!(b, id, Transpose);
+    let dims = b.dims(x);
+    if !transpose.axes.iter().filter(|&&axis| dims[axis] != 1).is_sorted() {
+        return Ok(None);
+    }
+    Ok(Some(b.reshape(x, &pick(&dims, &transpose.axes))?))
+}
+
+/// The smaller tensor is transposed, if any.
+fn transpose_broadcast(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (transpose, y) = operator!(b, id, Transpose);
+    let (broadcast, x) = behind!(b, y, Broadcast);
+    let inverse = transpose.inverse();
+    let moved: Vec<usize> = broadcast.axes.iter().map(|&axis| inverse[axis]).collect();
+    let mut order: Vec<usize> = (0..moved.len()).collect();
+    order.sort_by_key(|&axis| moved[axis]);
+    let x = b.transpose(x, &order)?;
+    Ok(Some(b.broadcast(x, &pick(&broadcast.dims, &transpose.axes), &pick(&moved, &order))?))
+}
+
+// Broadcast.
+
+fn broadcast_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (broadcast, x) = operator!(b, id, Broadcast);
+    Ok((b.ty(x).dims == broadcast.dims).then_some(x))
+}
+
+/// New axes of extent 1 repeat nothing.
+fn broadcast_reshape(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (broadcast, x) = operator!(b, id, Broadcast);
+    let (from, to) = (b.ty(x).elements(), broadcast.dims.iter().product::<usize>());
+    if from == to && to != 0 { Ok(Some(b.reshape(x, &broadcast.dims)?)) } else { Ok(None) }
+}
+
+/// Unit axes of the operand are dropped: `[1, C, 1, 1]` is `[C]`.
+fn broadcast_units(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (broadcast, x) = operator!(b, id, Broadcast);
+    let dims = b.dims(x);
+    let kept = wide(&dims);
+    if kept.len() == dims.len() {
+        return Ok(None);
+    }
+    let x = b.reshape(x, &pick(&dims, &kept))?;
+    Ok(Some(b.broadcast(x, &broadcast.dims, &pick(&broadcast.axes, &kept))?))
+}
+
+fn broadcast_broadcast(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (outer, x) = operator!(b, id, Broadcast);
+    let (inner, x) = behind!(b, x, Broadcast);
+    Ok(Some(b.broadcast(x, &outer.dims, &pick(&outer.axes, &inner.axes))?))
+}
+
+/// A scalar operation on broadcasts of the same axes, and on splats, is done on the smaller tensors.
+fn elementwise_broadcasts(b: &mut Builder, id: NodeId) -> Rewritten {
+    let &Op::Elementwise(Elementwise { op }) = &b.graph.node(id).op else { return Ok(None) };
+    let operands = b.graph.node(id).operands.clone();
+    let mut common: Option<(Vec<usize>, Vec<usize>, Vec<usize>)> = None;
+    let mut parts: Vec<Value> = Vec::new();
+    for &operand in &operands {
+        let (Broadcast { dims, axes }, x) = behind!(b, operand, Broadcast);
+        let inner = b.dims(x);
+        if !inner.is_empty() {
+            match &common {
+                Some((_, a, i)) if *a != axes || *i != inner => return Ok(None),
+                Some(_) => {}
+                None => common = Some((dims, axes, inner)),
+            }
+        }
+        parts.push(x);
+    }
+    let (dims, axes, inner) = match common {
+        Some(common) => common,
+        None => (b.graph.node(id).types[0].dims.clone(), Vec::new(), Vec::new()),
+    };
+    for part in &mut parts {
+        if b.ty(*part).dims != inner {
+            *part = b.broadcast(*part, &inner, &[])?;
+        }
+    }
+    let small = b.elementwise(op, &parts)?;
+    Ok(Some(b.broadcast(small, &dims, &axes)?))
+}
+
+// Slice, pad, concat, reverse.
+
+fn slice_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (_, x) = operator!(b, id, Slice);
+    Ok((b.ty(x).dims == b.graph.node(id).types[0].dims).then_some(x))
+}
+
+fn slice_slice(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (outer, x) = operator!(b, id, Slice);
+    let result = b.graph.node(id).types[0].dims.clone();
+    let (inner, x) = behind!(b, x, Slice);
+    if result.contains(&0) {
+        return Ok(None);
+    }
+    let (mut start, mut limit, mut stride) = (Vec::new(), Vec::new(), Vec::new());
+    for axis in 0..result.len() {
+        start.push(inner.start[axis] + outer.start[axis] * inner.stride[axis]);
+        stride.push(inner.stride[axis] * outer.stride[axis]);
+        limit.push(start[axis] + (result[axis] - 1) * stride[axis] + 1);
+    }
+    Ok(Some(b.slice(x, &start, &limit, &stride)?))
+}
+
+/// Slices what is broadcast, along its own axes.
+fn slice_broadcast(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (slice, y) = operator!(b, id, Slice);
+    let (broadcast, x) = behind!(b, y, Broadcast);
+    let result = b.graph.node(id).types[0].dims.clone();
+    let dims = b.dims(x);
+    if dims.contains(&1) {
+        return Ok(None);
+    }
+    let along = |list: &[usize]| pick(list, &broadcast.axes);
+    let x = b.slice(x, &along(&slice.start), &along(&slice.limit), &along(&slice.stride))?;
+    Ok(Some(b.broadcast(x, &result, &broadcast.axes)?))
+}
+
+/// A slice out of one of the joined tensors.
+fn slice_concat(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (Slice { mut start, mut limit, stride }, y) = operator!(b, id, Slice);
+    let (concat, _) = behind!(b, y, Concat);
+    let mut first = 0;
+    for part in b.graph.node(y.node).operands.clone() {
+        let extent = b.ty(part).dims[concat.axis];
+        if start[concat.axis] >= first && limit[concat.axis] <= first + extent {
+            start[concat.axis] -= first;
+            limit[concat.axis] -= first;
+            return Ok(Some(b.slice(part, &start, &limit, &stride)?));
+        }
+        first += extent;
+    }
+    Ok(None)
+}
+
+/// A slice out of what was padded.
+fn slice_pad(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (Slice { mut start, mut limit, stride }, y) = operator!(b, id, Slice);
+    let (pad, x) = behind!(b, y, Pad);
+    for (axis, &extent) in b.ty(x).dims.iter().enumerate() {
+        let low = pad.low[axis];
+        if pad.interior[axis] != 0 || start[axis] < low || limit[axis] > low + extent {
+            return Ok(None);
+        }
+        start[axis] -= low;
+        limit[axis] -= low;
+    }
+    Ok(Some(b.slice(x, &start, &limit, &stride)?))
+}
+
+fn pad_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (_, x) = operator!(b, id, Pad);
+    Ok((b.ty(x).dims == b.graph.node(id).types[0].dims).then_some(x))
+}
+
+/// A splat padded by the same value is a splat.
+fn pad_splat(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (Pad { .. }, x) = operator!(b, id, Pad);
+    let around = splat(b.graph, b.graph.node(id).operands[1]);
+    match (splat(b.graph, x), around) {
+        (Some(inside), Some(around)) if inside.same(around) => splat_like(b, id, around),
+        _ => Ok(None),
+    }
+}
+
+fn concat_one(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (_, x) = operator!(b, id, Concat);
+    Ok((b.graph.node(id).operands.len() == 1).then_some(x))
+}
+
+/// Tensors without elements add nothing.
+fn concat_empty(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (concat, first) = operator!(b, id, Concat);
+    let operands = b.graph.node(id).operands.clone();
+    let mut kept: Vec<Value> =
+        operands.iter().copied().filter(|&value| b.ty(value).dims[concat.axis] != 0).collect();
+    if kept.len() == operands.len() || operands.len() == 1 {
+        return Ok(None);
+    }
+    if kept.is_empty() {
+        kept.push(first);
+    }
+    Ok(Some(b.concat(&kept, concat.axis)?))
+}
+
+fn concat_concat(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (concat, _) = operator!(b, id, Concat);
+    let mut parts = Vec::new();
+    let mut found = false;
+    for &operand in &b.graph.node(id).operands {
+        let inner = b.graph.node(operand.node);
+        if inner.op == Op::Concat(concat.clone()) {
+            found = true;
+            parts.extend_from_slice(&inner.operands);
+        } else {
+            parts.push(operand);
+        }
+    }
+    if found { Ok(Some(b.concat(&parts, concat.axis)?)) } else { Ok(None) }
+}
+
+/// Neighbouring slices of one tensor are one slice.
+fn concat_slices(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (concat, _) = operator!(b, id, Concat);
+    let axis = concat.axis;
+    let operands = b.graph.node(id).operands.clone();
+    let mut parts: Vec<Value> = Vec::new();
+    let mut joined = false;
+    // The slice that the last part is, with its operand.
+    let mut last: Option<(Slice, Value)> = None;
+    for &operand in &operands {
+        let node = b.graph.node(operand.node);
+        let now = match &node.op {
+            Op::Slice(slice) if slice.stride[axis] == 1 => Some((slice.clone(), node.operands[0])),
+            _ => None,
+        };
+        if let (Some((before, x)), Some((slice, y))) = (&last, &now) {
+            let mut both = before.clone();
+            both.limit[axis] = slice.limit[axis];
+            let mut other = slice.clone();
+            other.start[axis] = before.start[axis];
+            if x == y && before.limit[axis] == slice.start[axis] && both == other {
+                parts.pop();
+                parts.push(b.slice(*x, &both.start, &both.limit, &both.stride)?);
+                last = Some((both, *x));
+                joined = true;
+                continue;
+            }
+        }
+        parts.push(operand);
+        last = now;
+    }
+    if joined { Ok(Some(b.concat(&parts, axis)?)) } else { Ok(None) }
+}
+
+/// Along axes of extent 1, nothing is reversed; what repeats is the same both ways.
+fn reverse_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (reverse, x) = operator!(b, id, Reverse);
+    let dims = b.dims(x);
+    Ok((reverse.axes.iter().all(|&axis| dims[axis] <= 1) || splat(b.graph, x).is_some()).then_some(x))
+}
+
+fn reverse_reverse(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (outer, x) = operator!(b, id, Reverse);
+    let (inner, x) = behind!(b, x, Reverse);
+    let rank = b.ty(x).rank();
+    let once = |axis: &usize| outer.axes.contains(axis) != inner.axes.contains(axis);
+    let axes: Vec<usize> = (0..rank).filter(once).collect();
+    Ok(Some(b.reverse(x, &axes)?))
+}
+
+// Reductions.
+
+fn reduce_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (reduce, x) = operator!(b, id, Reduce);
+    Ok(reduce.axes.is_empty().then_some(x))
+}
+
+/// Axes of extent 1 need no loop. A sum of floats starts from +0, so that of one -0 is +0: adding +0 does that.
+fn reduce_units(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (reduce, x) = operator!(b, id, Reduce);
+    if reduce.axes.is_empty() || reduce.axes.iter().any(|&axis| b.ty(x).dims[axis] != 1) {
+        return Ok(None);
+    }
+    let dims = b.graph.node(id).types[0].dims.clone();
+    let y = b.reshape(x, &dims)?;
+    let signed_zero = reduce.combine == Combine::Add && b.ty(x).dtype.is_float();
+    Ok(Some(if signed_zero { b.add_scalar(y, 0.0)? } else { y }))
+}
+
+/// Whether the order in which values combine cannot change the bits.
+fn associative(combine: Combine, dtype: DType) -> bool {
+    match combine {
+        Combine::Add | Combine::Mul => !dtype.is_float(),
+        // Of zeros of either sign the last wins.
+        Combine::Max | Combine::Min => !dtype.is_float(),
+        Combine::And | Combine::Or => true,
+    }
+}
+
+fn reduce_reduce(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (outer, x) = operator!(b, id, Reduce);
+    let (inner, x) = behind!(b, x, Reduce);
+    if outer.combine != inner.combine || !associative(outer.combine, b.ty(x).dtype) {
+        return Ok(None);
+    }
+    let kept: Vec<usize> = (0..b.ty(x).rank()).filter(|axis| !inner.axes.contains(axis)).collect();
+    let mut axes = [inner.axes, pick(&kept, &outer.axes)].concat();
+    axes.sort_unstable();
+    Ok(Some(b.reduce(outer.combine, x, &axes)?))
+}
+
+/// The maximum, minimum, and, or of equal values is the value.
+fn reduce_broadcast(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (reduce, y) = operator!(b, id, Reduce);
+    let (broadcast, x) = behind!(b, y, Broadcast);
+    let repeats = |axis: &usize| !broadcast.axes.contains(axis) && broadcast.dims[*axis] != 0;
+    if !matches!(reduce.combine, Combine::Max | Combine::Min | Combine::And | Combine::Or)
+        || !reduce.axes.iter().all(repeats)
+    {
+        return Ok(None);
+    }
+    let left = |axis: usize| axis - reduce.axes.iter().filter(|&&reduced| reduced < axis).count();
+    let axes: Vec<usize> = broadcast.axes.iter().map(|&axis| left(axis)).collect();
+    let dims = b.graph.node(id).types[0].dims.clone();
+    Ok(Some(b.broadcast(x, &dims, &axes)?))
+}
+
+/// The sum of equal integers, small enough for every partial sum to be exact.
+fn sum_splat(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (reduce, x) = operator!(b, id, Reduce);
+    if reduce.combine != Combine::Add || !b.ty(x).dtype.is_float() {
+        return Ok(None);
+    }
+    let Some(value) = splat(b.graph, x) else { return Ok(None) };
+    let count: usize = reduce.axes.iter().map(|&axis| b.ty(x).dims[axis]).product();
+    let (value, sum) = (value.to_f64(), value.to_f64() * count as f64);
+    let exact = f64::from(1u32 << 24);
+    if value.fract() != 0.0 || sum.abs() > exact || value.abs() > exact {
+        return Ok(None);
+    }
+    let dtype = b.ty(x).dtype;
+    // Sums start from +0, so none is -0.
+    splat_like(b, id, Scalar::from_f64(dtype, sum + 0.0))
+}
+
+// Conversions and constants.
+
+fn convert_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (Elementwise { op }, x) = operator!(b, id, Elementwise);
+    Ok(matches!(op, ScalarOp::Convert(to) if to == b.ty(x).dtype).then_some(x))
+}
+
+/// Whether every value of one type is a value of another.
+fn embeds(from: DType, to: DType) -> bool {
+    use DType::*;
+    from == to
+        || match from {
+            Bool => true,
+            U8 => to != Bool,
+            I32 => matches!(to, I64 | F64),
+            F32 => to == F64,
+            I64 | F64 => false,
+        }
+}
+
+/// A conversion that keeps the value may be left out before another one.
+fn convert_convert(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (Elementwise { op: ScalarOp::Convert(to) }, x) = operator!(b, id, Elementwise) else {
+        return Ok(None);
+    };
+    let through = b.ty(x).dtype;
+    let (Elementwise { op: ScalarOp::Convert(_) }, x) = behind!(b, x, Elementwise) else { return Ok(None) };
+    let from = b.ty(x).dtype;
+    // Floats saturate in integers, integers wrap: there the result must hold every value.
+    let alike = !(from.is_int() && through.is_float() && to.is_int()) || embeds(from, to);
+    if embeds(from, through) && alike { Ok(Some(b.convert(x, to)?)) } else { Ok(None) }
+}
+
+/// Division by a power of two is multiplication by its inverse, if that is a normal number.
+fn div_power_of_two(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (Elementwise { op: ScalarOp::Div }, x) = operator!(b, id, Elementwise) else { return Ok(None) };
+    let y = b.graph.node(id).operands[1];
+    let inverse = match splat(b.graph, y) {
+        Some(Scalar::F32(v)) if v.to_bits() << 9 == 0 && v.is_normal() && (1.0 / v).is_normal() => {
+            Scalar::F32(1.0 / v)
+        }
+        Some(Scalar::F64(v)) if v.to_bits() << 12 == 0 && v.is_normal() && (1.0 / v).is_normal() => {
+            Scalar::F64(1.0 / v)
+        }
+        _ => return Ok(None),
+    };
+    let Some(inverse) = splat_like(b, id, inverse)? else { return Ok(None) };
+    Ok(Some(b.mul(x, inverse)?))
+}
