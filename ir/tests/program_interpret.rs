@@ -268,3 +268,25 @@ fn accesses_outside_a_parameter_are_errors_with_their_place() {
     run_kernel(&guarded, &mut tensors).unwrap();
     assert_eq!(tensors[2], Tensor::f32([2], [3.0, 0.0]));
 }
+
+#[test]
+fn more_memory_than_there_is_is_an_error() {
+    let mut program = through_the_arena(Some(0), Some(64), 1 << 46);
+    let too_much = "the program needs more than the 2^33 bytes that the interpreter allows";
+    assert_eq!(run(&program, &[], &mut []).unwrap_err().message, too_much);
+    program.arena_bytes = usize::MAX;
+    assert_eq!(run(&program, &[], &mut []).unwrap_err().message, too_much);
+}
+
+#[test]
+fn wrong_tensors_are_errors() {
+    let program = through_the_arena(None, None, 0);
+    let message = |inputs: &[Tensor]| run(&program, inputs, &mut []).unwrap_err().message;
+    assert_eq!(message(&[]), "no tensor is given for buffer \"x\"");
+    assert_eq!(
+        message(&[Tensor::i32([4], [1; 4])]),
+        "buffer \"x\" is f32[4], but a tensor of type i32[4] is given"
+    );
+    let x = Tensor::f32([4], [1.0; 4]);
+    assert_eq!(message(&[x.clone(), x]), "1 inputs and 0 state tensors too many are given");
+}

@@ -124,6 +124,9 @@ impl Maker<'_> {
         let mut body = Vec::new();
         self.depth += 1;
         for _ in 0..statements {
+            if self.choices.0.len() == 0 {
+                break;
+            }
             self.statement(&mut body);
         }
         self.depth -= 1;
@@ -317,7 +320,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn valid_programs_are_accepted_and_read_back(choices in prop::collection::vec(any::<u32>(), 0..400)) {
+    fn valid_programs_are_accepted_and_read_back(choices in prop::collection::vec(any::<u32>(), 0..1200)) {
         let program = program(&choices);
         prop_assert_eq!(verify(&program).map_err(|e| format!("{e} in:\n{program}")), Ok(()));
         let text = program.to_string();
@@ -329,7 +332,7 @@ proptest! {
 
     #[test]
     fn damaged_programs_never_panic(
-        choices in prop::collection::vec(any::<u32>(), 0..400),
+        choices in prop::collection::vec(any::<u32>(), 0..1200),
         damage in prop::collection::vec((any::<prop::sample::Index>(), 0..4usize, 0..10u32), 1..4),
     ) {
         let mut lines: Vec<String> = program(&choices).to_string().lines().map(str::to_string).collect();

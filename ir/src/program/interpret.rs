@@ -6,7 +6,7 @@
 //! in integers, no valid `bool`), so that a program that reads too early does not go unnoticed. Planned arena
 //! buffers share one block of bytes, so mistakes of the memory planner show as well.
 //!
-//! Kernels are first resolved into [`code::Code`] (slots instead of ids), then run.
+//! Kernels are first resolved (slots instead of ids, `code.rs`), then run.
 
 mod code;
 mod execute;
@@ -100,6 +100,9 @@ pub fn run_kernel_on(kernel: &Kernel, tensors: &mut [Tensor], args: &[Arg]) -> R
     Ok(())
 }
 
+/// Bytes that a program may use here; more is a mistake, or nothing for an interpreter.
+const MAX_MEMORY: usize = 1 << 33;
+
 /// Where buffers lie: (space of [`Memory`], first byte), and how many bytes each space has.
 struct Homes {
     buffers: Vec<memory::Home>,
@@ -137,7 +140,10 @@ impl Homes {
                 }
             }
         }
-        Ok(Homes { buffers, spaces })
+        match spaces.iter().try_fold(0usize, |sum, &size| sum.checked_add(size)) {
+            Some(bytes) if bytes <= MAX_MEMORY => Ok(Homes { buffers, spaces }),
+            _ => Err(Error::new("the program needs more than the 2^33 bytes that the interpreter allows")),
+        }
     }
 }
 

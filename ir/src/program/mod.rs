@@ -29,10 +29,38 @@
 //!   stays as it is: it may be added to, and finished, again (a running sum).
 //! - A tile computes, for each element of C, one chain of fused multiply-adds in the lexicographic order of its
 //!   reduction loops, starting from +0 or from the element's old value.
+//!
+//! A program has a [text form](text), a [verifier](verify), and an exact [interpreter](interpret):
+//!
+//! ```
+//! use brolga_ir::{Tensor, program::{Program, interpret, verify::verify}};
+//!
+//! let program = Program::parse(r#"
+//! program @relu
+//!   %0 input "x" f32[2, 3]
+//!   %1 output "y" f32[2, 3]
+//! kernel @relu(p0: read f32[6], p1: write f32[6]) grid [2] {
+//!   v0 = constant 0.0 : f32
+//!   strip i1 in 0..3 {
+//!     v1 = load p0[3*i0 + i1] : f32
+//!     v2 = max v1, v0 : f32
+//!     store p1[3*i0 + i1] = v2
+//!   }
+//! }
+//! schedule {
+//!   call @relu#0(%0, %1)   // activation
+//! }
+//! "#)?;
+//! verify(&program)?;
+//! let x = Tensor::f32([2, 3], [-1.0, 2.0, -3.0, 4.0, 0.5, -0.5]);
+//! let y = interpret::run(&program, &[x], &mut [])?;
+//! assert_eq!(y, [Tensor::f32([2, 3], [0.0, 2.0, 0.0, 4.0, 0.5, 0.0])]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod interpret;
 mod parse;
-mod text;
+pub mod text;
 pub mod verify;
 
 use crate::index::{Index, Var};

@@ -1,4 +1,4 @@
-//! The text form of kernel programs: printing. [`super::parse`] reads it back.
+//! The text form of kernel programs: `Display` prints it, [`Program::parse`] reads it back.
 //!
 //! ```text
 //! program @infer
@@ -46,7 +46,8 @@
 //! A tile gives the extents of C; of each operand the first element and, behind `;`, the stride of rows; and of each
 //! reduction loop the extent and its strides in A and B. `=` starts from +0, `+=` from what C holds. An argument is a
 //! buffer, an offset in elements, and behind `by` its strides in the schedule loops around it. The comment behind a
-//! call is its origin.
+//! call is its origin. Conversions (`convert`, `bitcast`) go to the type behind `:`, so a program whose types do not
+//! agree, which [`super::verify`] refuses, need not read back as it was.
 
 use std::fmt::{self, Write};
 
