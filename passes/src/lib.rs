@@ -5,11 +5,18 @@
 pub mod cse;
 pub mod dce;
 pub mod fold;
+pub mod forward;
+pub mod fuse;
 pub mod grad;
+pub mod lower;
 pub mod manager;
+pub mod parallelise;
 pub mod pipelines;
+pub mod plan;
 pub mod simplify;
+pub mod vectorise;
 
+mod accesses;
 mod constants;
 mod regions;
 mod rewrite;

@@ -1,0 +1,101 @@
+//! What kernels do with their parameters, and steps with buffers: shared by the passes that move memory about.
+
+use brolga_ir::index::Index;
+use brolga_ir::program::{Access, BufferId, Call, Expr, Kernel, Program, Step, Stmt};
+
+/// Whether a kernel may run with `write` lying on top of `read`: every element of `read` is loaded only at the index
+/// where `write` is stored, in the same innermost iteration, before it.
+pub(crate) fn in_place(kernel: &Kernel, read: usize, write: usize) -> bool {
+    let mut found = InPlace { read, write, index: None, stored: false, fits: true };
+    found.block(&kernel.body);
+    found.fits
+}
+
+struct InPlace {
+    read: usize,
+    write: usize,
+    index: Option<Index>,
+    stored: bool,
+    fits: bool,
+}
+
+impl InPlace {
+    fn same(&mut self, index: &Index) {
+        match &self.index {
+            Some(known) => self.fits &= known == index,
+            None => self.index = Some(index.clone()),
+        }
+    }
+
+    fn block(&mut self, block: &[Stmt]) {
+        for statement in block {
+            match statement {
+                Stmt::For { body, .. } | Stmt::Strip { body, .. } => self.block(body),
+                Stmt::If { then, otherwise, .. } => {
+                    self.block(then);
+                    self.block(otherwise);
+                }
+                Stmt::Let { expr: Expr::Load { param, index, .. }, .. } if *param == self.read => {
+                    self.same(index);
+                    self.fits &= !self.stored;
+                }
+                Stmt::Let { expr: Expr::Load { param, .. }, .. } if *param == self.write => self.fits = false,
+                Stmt::Store { param, index, .. } if *param == self.write => {
+                    self.same(index);
+                    self.fits &= !self.stored;
+                    self.stored = true;
+                }
+                Stmt::Store { param, .. } if *param == self.read => self.fits = false,
+                Stmt::Tile(tile) => {
+                    let params = [tile.a.param, tile.b.param, tile.c.param];
+                    self.fits &= !params.contains(&self.read) && !params.contains(&self.write);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The calls of a schedule in order, those in loops once, each with the position of the outermost step it is in.
+pub(crate) fn calls(steps: &[Step]) -> Vec<(usize, &Call)> {
+    fn inside<'a>(position: usize, steps: &'a [Step], found: &mut Vec<(usize, &'a Call)>) {
+        for step in steps {
+            match step {
+                Step::Call(call) => found.push((position, call)),
+                Step::Loop { body, .. } => inside(position, body, found),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for (position, step) in steps.iter().enumerate() {
+        inside(position, std::slice::from_ref(step), &mut found);
+    }
+    found
+}
+
+/// Whether a call reads or writes a buffer.
+pub(crate) fn touches(program: &Program, call: &Call, buffer: BufferId) -> (bool, bool) {
+    let kernel = &program.kernels[call.kernel.0 as usize];
+    let mut touched = (false, false);
+    for (arg, param) in call.args.iter().zip(&kernel.params) {
+        if arg.buffer == buffer {
+            touched.0 |= param.access != Access::Write;
+            touched.1 |= param.access != Access::Read;
+        }
+    }
+    touched
+}
+
+/// Replaces a buffer in every call.
+pub(crate) fn replace(steps: &mut [Step], from: BufferId, to: BufferId) {
+    for step in steps {
+        match step {
+            Step::Loop { body, .. } => replace(body, from, to),
+            Step::Call(call) => {
+                for arg in call.args.iter_mut().filter(|arg| arg.buffer == from) {
+                    arg.buffer = to;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! `forward`: computes new state where the state lies, instead of copying it there at the end.
+//!
+//! Lowering copies every state update from scratch memory behind everything else, which is always right. The copy
+//! goes if the old state is read only before the first write of its successor, or by the very kernel that writes
+//! it, element by element in place. Exact.
+
+use brolga_ir::program::{BufferId, Call, Place, Program, Step};
+
+use crate::accesses::{calls, in_place, replace, touches};
+
+/// Removes copies into state; whether any went.
+pub fn forward(program: &mut Program) -> bool {
+    let mut changed = false;
+    let mut position = program.schedule.len();
+    while position > 0 {
+        position -= 1;
+        let Some((from, to)) = copy(program, &program.schedule[position]) else { continue };
+        if direct(program, from, to, position) {
+            program.schedule.remove(position);
+            replace(&mut program.schedule, from, to);
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// The buffers of a step that copies a whole scratch buffer to a whole state.
+fn copy(program: &Program, step: &Step) -> Option<(BufferId, BufferId)> {
+    let Step::Call(Call { kernel, args, .. }) = step else { return None };
+    let [from, to] = args.as_slice() else { return None };
+    let (source, target) =
+        (&program.buffers[from.buffer.0 as usize], &program.buffers[to.buffer.0 as usize]);
+    let whole = from.offset == 0 && to.offset == 0 && source.ty.elements() == target.ty.elements();
+    let places = matches!(source.place, Place::Arena(_)) && matches!(target.place, Place::State { .. });
+    (program.kernels[kernel.0 as usize].name == "copy" && whole && places).then_some((from.buffer, to.buffer))
+}
+
+fn direct(program: &Program, from: BufferId, to: BufferId, copy: usize) -> bool {
+    let calls = calls(&program.schedule);
+    let Some(&(first, _)) = calls.iter().find(|(_, call)| touches(program, call, from).1) else { return false };
+    if matches!(program.schedule[first], Step::Loop { .. }) {
+        return false;
+    }
+    calls.iter().filter(|&&(position, _)| position != copy).all(|&(position, call)| {
+        let (read, written) = touches(program, call, to);
+        if !read && !written {
+            return true;
+        }
+        if position < first {
+            return !written;
+        }
+        let kernel = &program.kernels[call.kernel.0 as usize];
+        let of = |buffer: BufferId| {
+            let mut params = call.args.iter().enumerate().filter(move |(_, arg)| arg.buffer == buffer);
+            let found = params.next().filter(|(_, arg)| arg.offset == 0).map(|(param, _)| param);
+            found.filter(|_| params.next().is_none())
+        };
+        let both = of(to).zip(of(from));
+        position == first && !written && both.is_some_and(|(read, write)| in_place(kernel, read, write))
+    })
+}

@@ -1,0 +1,404 @@
+//! `fuse`: groups nodes into `fused` regions, each of which is lowered to one kernel.
+//!
+//! A *cluster* grows in topological order. It has one iteration space (the extents of its elementwise nodes), and
+//! at most one set of reduced axes in it; nodes over the axes that stay may be in it as well. So softmax, a
+//! normalisation in training mode, or the gradient of either is one cluster: several loops over a row, and nothing
+//! in between goes to memory. Contractions and operators with loops of their own are clusters by themselves.
+//!
+//! *Virtual* nodes belong to no cluster; every cluster that reads one has its own copy: index maps (reshape,
+//! transpose, broadcast, slice), splats, and comparisons, which cost less to repeat than their masks to store.
+//!
+//! A node may join the cluster of an operand if all other operands are computed by clusters of smaller depth
+//! (longest path from the inputs). Depth then never changes, and no cycle between clusters can arise; the test takes
+//! constant time, so the pass is linear in the graph.
+//!
+//! Not done here: recomputing what another cluster computes, fusion across different iteration spaces.
+
+use std::collections::HashMap;
+
+use brolga_ir::definition::{Definition, Element, Order};
+use brolga_ir::graph::Output;
+use brolga_ir::ops::{Fused, Op, Role};
+use brolga_ir::scalar::{Comparison, ScalarOp};
+use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Origin, Value};
+
+/// Nodes in one cluster, at most: what one kernel's registers and compile time can carry.
+const LARGEST: usize = 96;
+/// A row kernel over fewer rows than this is not worth its lost parallelism, unless the whole is small.
+const FEWEST_ROWS: usize = 8;
+const SMALL: usize = 1 << 15;
+
+/// How a node takes part.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Part {
+    /// Copied into every cluster that reads it.
+    Virtual,
+    /// One element of the result for each point of the space.
+    Elementwise,
+    /// As elementwise, but reads its operands at other points: starts a cluster.
+    Starting,
+    /// Made of pieces: a cluster by itself.
+    Alone,
+    /// Reduces the space along axes.
+    Reduction,
+    /// Brings its own loops: a cluster by itself that is not made a region.
+    Barrier,
+}
+
+struct Cluster {
+    /// Extents of the space; `None` for barriers and pieces, which nothing joins.
+    space: Option<Vec<usize>>,
+    axes: Option<Vec<usize>>,
+    /// Whether a reduction may be added: not where elements are expensive to compute again.
+    reducible: bool,
+    depth: usize,
+    nodes: Vec<NodeId>,
+}
+
+impl Cluster {
+    fn kept_axes(&self) -> Vec<usize> {
+        let rank = self.space.as_ref().map_or(0, Vec::len);
+        (0..rank).filter(|axis| self.axes.as_ref().is_some_and(|axes| !axes.contains(axis))).collect()
+    }
+
+    fn kept_dims(&self) -> Vec<usize> {
+        self.space.as_ref().map_or(Vec::new(), |dims| self.kept_axes().into_iter().map(|a| dims[a]).collect())
+    }
+}
+
+fn role(graph: &Graph, id: NodeId) -> Part {
+    let node = graph.node(id);
+    if graph.parameter(id).is_some() {
+        return Part::Barrier;
+    }
+    if let Op::Constant(constant) = &node.op {
+        let _ = constant;
+        return Part::Virtual;
+    }
+    if node.types.len() > 1 {
+        return Part::Barrier;
+    }
+    let definitions = node.op.get().definition(&graph.operand_types(id), &node.types);
+    match &definitions[0] {
+        Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..)) => Part::Virtual,
+        Definition::Element(_) if matches!(node.op, Op::Elementwise(_)) => {
+            if node.types[0].dtype == DType::Bool { Part::Virtual } else { Part::Elementwise }
+        }
+        Definition::Element(_) => Part::Starting,
+        Definition::Pieces(_) => Part::Alone,
+        Definition::Reduce { order: Order::Plan, .. } => Part::Reduction,
+        Definition::Reduce { order: Order::Chain, .. } => Part::Starting,
+        Definition::Loops => Part::Barrier,
+    }
+}
+
+/// How a node reads a value of a cluster, through virtual nodes.
+#[derive(Clone, Copy, PartialEq)]
+enum Path {
+    /// At its own point of the space.
+    Direct,
+    /// Repeated along axes that its source does not have: the broadcast node.
+    Broadcast(NodeId),
+    /// At other points.
+    Indirect,
+}
+
+struct Fuser<'g> {
+    graph: &'g Graph,
+    roles: HashMap<NodeId, Part>,
+    clusters: Vec<Cluster>,
+    cluster_of: HashMap<NodeId, usize>,
+}
+
+/// Groups nodes into fused regions; whether any was made.
+pub fn fuse(graph: &mut Graph) -> Result<bool, GraphError> {
+    prefer_results(graph)?;
+    let order = graph.order();
+    let mut fuser = Fuser {
+        graph,
+        roles: order.iter().map(|&id| (id, role(graph, id))).collect(),
+        clusters: Vec::new(),
+        cluster_of: HashMap::new(),
+    };
+    for &id in &order {
+        if fuser.roles[&id] != Part::Virtual {
+            fuser.place(id);
+        }
+    }
+    let fused = fuser.build()?;
+    let changed = fused != *graph;
+    *graph = fused;
+    Ok(changed)
+}
+
+/// Where `y = x <= 0 ? 0 : x`, other users of the mask `x <= 0` get `y <= 0`, which has the same bits: y is kept
+/// for the backward pass anyway, x then is not.
+fn prefer_results(graph: &mut Graph) -> Result<(), GraphError> {
+    for id in graph.order() {
+        let node = graph.node(id);
+        let Op::Elementwise(select) = &node.op else { continue };
+        if select.op != ScalarOp::Select {
+            continue;
+        }
+        let [mask, zero, x] = node.operands[..] else { continue };
+        let test = graph.node(mask.node);
+        let Op::Elementwise(compare) = &test.op else { continue };
+        let is_mask = compare.op == ScalarOp::Compare(Comparison::Le) && test.operands == [x, zero];
+        let users: Vec<NodeId> = graph.users(mask.node).into_iter().filter(|&user| user != id).collect();
+        if !is_mask || users.is_empty() || !is_zero(graph, zero) {
+            continue;
+        }
+        let origin = test.origin.clone();
+        let y = graph.result(id);
+        let mut b = Builder::new(graph, origin);
+        let again = b.compare(Comparison::Le, y, zero)?;
+        for user in users {
+            for position in 0..graph.node(user).operands.len() {
+                if graph.node(user).operands[position] == mask {
+                    graph.set_operand(user, position, again);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a value is +0 everywhere.
+fn is_zero(graph: &Graph, value: Value) -> bool {
+    let node = graph.node(value.node);
+    match &node.op {
+        Op::Constant(c) => {
+            c.value.elements() == 1 && c.value.get(0).same(brolga_ir::scalar::Scalar::zero(c.value.dtype()))
+        }
+        Op::Broadcast(_) | Op::Reshape(_) => is_zero(graph, node.operands[0]),
+        _ => false,
+    }
+}
+
+impl Fuser<'_> {
+    /// The values that are not virtual and that `id` reads, with how.
+    fn sources(&self, id: NodeId) -> Vec<(Value, Path)> {
+        let mut found = Vec::new();
+        let mut stack: Vec<(Value, Path)> =
+            self.graph.node(id).operands.iter().rev().map(|&v| (v, Path::Direct)).collect();
+        while let Some((value, path)) = stack.pop() {
+            if found.contains(&(value, path)) {
+                continue;
+            }
+            if self.roles.get(&value.node) != Some(&Part::Virtual) {
+                found.push((value, path));
+                continue;
+            }
+            let node = self.graph.node(value.node);
+            let below = match &node.op {
+                Op::Elementwise(_) => path,
+                Op::Broadcast(_) if path == Path::Direct => Path::Broadcast(value.node),
+                _ => Path::Indirect,
+            };
+            stack.extend(node.operands.iter().rev().map(|&v| (v, below)));
+        }
+        found
+    }
+
+    fn place(&mut self, id: NodeId) {
+        let sources = self.sources(id);
+        let role = self.roles[&id];
+        let depth_of = |value: &Value| self.clusters[self.cluster_of[&value.node]].depth;
+        let joins = matches!(role, Part::Elementwise | Part::Reduction);
+        let deepest = sources.iter().map(|(v, _)| self.cluster_of[&v.node]).max_by_key(|&c| self.clusters[c].depth);
+        if let Some(target) = deepest.filter(|_| joins)
+            && self.may_join(id, target, &sources)
+        {
+            if role == Part::Reduction {
+                let axes = self.reduced_axes(id);
+                self.clusters[target].axes = Some(axes);
+            }
+            self.clusters[target].nodes.push(id);
+            self.cluster_of.insert(id, target);
+            return;
+        }
+        let depth = sources.iter().map(|(v, _)| depth_of(v) + 1).max().unwrap_or(0);
+        let ty = &self.graph.node(id).types[0];
+        let (space, axes) = match role {
+            Part::Elementwise | Part::Starting => (Some(ty.dims.clone()), None),
+            Part::Reduction => {
+                let operand = self.graph.node(id).operands[0];
+                (Some(self.graph.ty(operand).dims.clone()), Some(self.reduced_axes(id)))
+            }
+            Part::Alone | Part::Barrier | Part::Virtual => (None, None),
+        };
+        let reducible = role != Part::Starting;
+        self.cluster_of.insert(id, self.clusters.len());
+        self.clusters.push(Cluster { space, axes, reducible, depth, nodes: vec![id] });
+    }
+
+    fn reduced_axes(&self, id: NodeId) -> Vec<usize> {
+        match &self.graph.node(id).op {
+            Op::Reduce(reduce) => reduce.axes.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn may_join(&self, id: NodeId, target: usize, sources: &[(Value, Path)]) -> bool {
+        let cluster = &self.clusters[target];
+        let Some(space) = &cluster.space else { return false };
+        if cluster.nodes.len() >= LARGEST {
+            return false;
+        }
+        // Other sources must not depend on the cluster; its own values must be read at the same point.
+        let read_well = sources.iter().all(|(value, path)| {
+            let other = self.cluster_of[&value.node];
+            if other != target {
+                return self.clusters[other].depth < cluster.depth;
+            }
+            match path {
+                Path::Direct => true,
+                Path::Indirect => false,
+                Path::Broadcast(node) => match &self.graph.node(*node).op {
+                    Op::Broadcast(broadcast) => {
+                        cluster.axes.is_some()
+                            && broadcast.dims == *space
+                            && broadcast.axes == cluster.kept_axes()
+                            && self.graph.ty(*value).dims == cluster.kept_dims()
+                    }
+                    _ => false,
+                },
+            }
+        });
+        if !read_well {
+            return false;
+        }
+        let node = self.graph.node(id);
+        match self.roles[&id] {
+            Part::Elementwise => {
+                let rows: usize = cluster.kept_dims().iter().product();
+                let points: usize = space.iter().product();
+                let serial = cluster.axes.is_some() && rows < FEWEST_ROWS && points > SMALL;
+                (node.types[0].dims == *space && !serial)
+                    || (cluster.axes.is_some() && node.types[0].dims == cluster.kept_dims())
+            }
+            Part::Reduction => {
+                let axes = self.reduced_axes(id);
+                let operand = &self.graph.ty(node.operands[0]).dims;
+                let rows: usize = node.types[0].elements();
+                let points: usize = space.iter().product();
+                operand == space
+                    && match &cluster.axes {
+                        Some(there) => *there == axes,
+                        None => cluster.reducible && (rows >= FEWEST_ROWS || points <= SMALL),
+                    }
+            }
+            _ => false,
+        }
+    }
+
+    /// The graph with every cluster in place.
+    fn build(&self) -> Result<Graph, GraphError> {
+        let old = self.graph;
+        let mut new = Graph::new(&old.name);
+        let mut map: HashMap<Value, Value> = HashMap::new();
+        for &id in old.parameters() {
+            let p = old.parameter(id).expect("a parameter");
+            map.insert(old.result(id), new.add_parameter(&p.name, p.role, p.ty.clone()));
+        }
+        let needed = self.needed();
+        let mut sequence: Vec<usize> = (0..self.clusters.len()).collect();
+        sequence.sort_by_key(|&c| (self.clusters[c].depth, c));
+        for c in sequence {
+            self.emit(&self.clusters[c], &needed, &mut new, &mut map)?;
+        }
+        for Output { name, role, value } in old.outputs() {
+            let value = new.import(old, &[*value], &mut map)?[0];
+            new.add_output(name, *role, value);
+        }
+        Ok(new)
+    }
+
+    /// For each value that lies in a cluster, whether anything outside of the cluster reads it.
+    fn needed(&self) -> HashMap<Value, bool> {
+        let mut needed = HashMap::new();
+        for (&id, &role) in &self.roles {
+            if role == Part::Virtual {
+                continue;
+            }
+            for (value, _) in self.sources(id) {
+                if self.cluster_of[&value.node] != self.cluster_of[&id] {
+                    needed.insert(value, true);
+                }
+            }
+        }
+        for output in self.graph.outputs() {
+            let mut stack = vec![output.value];
+            while let Some(value) = stack.pop() {
+                if self.roles[&value.node] == Part::Virtual {
+                    stack.extend(self.graph.node(value.node).operands.iter().copied());
+                } else {
+                    needed.insert(value, true);
+                }
+            }
+        }
+        needed
+    }
+
+    fn emit(
+        &self,
+        cluster: &Cluster,
+        needed: &HashMap<Value, bool>,
+        new: &mut Graph,
+        map: &mut HashMap<Value, Value>,
+    ) -> Result<(), GraphError> {
+        let old = self.graph;
+        let first = cluster.nodes[0];
+        if old.parameter(first).is_some() {
+            return Ok(());
+        }
+        let node = old.node(first);
+        let plain = |v: &Value| self.roles[&v.node] != Part::Virtual;
+        if self.roles[&first] == Part::Barrier || (cluster.nodes.len() == 1 && node.operands.iter().all(plain)) {
+            let operands = new.import(old, &node.operands, map)?;
+            let copy = new.add(node.op.clone(), &operands, &node.origin)?;
+            map.extend(old.results(first).into_iter().zip(new.results(copy)));
+            return Ok(());
+        }
+        let mut body = Graph::new("region");
+        let mut inside: HashMap<Value, Value> = HashMap::new();
+        let mut operands = Vec::new();
+        for &id in &cluster.nodes {
+            for (value, _) in self.sources(id) {
+                if inside.contains_key(&value) {
+                    continue;
+                }
+                let name = format!("x{}", operands.len());
+                inside.insert(value, body.add_parameter(&name, Role::Data, old.ty(value).clone()));
+                operands.push(map[&value]);
+            }
+            let node = old.node(id);
+            let read = body.import(old, &node.operands, &mut inside)?;
+            let copy = body.add(node.op.clone(), &read, &node.origin)?;
+            inside.extend(old.results(id).into_iter().zip(body.results(copy)));
+        }
+        let outputs: Vec<Value> =
+            cluster.nodes.iter().map(|&id| old.result(id)).filter(|v| needed.contains_key(v)).collect();
+        for (position, value) in outputs.iter().enumerate() {
+            body.add_output(&format!("y{position}"), Role::Data, inside[value]);
+        }
+        let origin = self.origin(cluster);
+        let fused = new.add(Fused { body }, &operands, &origin)?;
+        map.extend(outputs.into_iter().zip(new.results(fused)));
+        Ok(())
+    }
+
+    /// The origin of most of a cluster's nodes; the first of them where several are as frequent.
+    fn origin(&self, cluster: &Cluster) -> Origin {
+        let mut counts: Vec<(&Origin, usize)> = Vec::new();
+        for &id in &cluster.nodes {
+            let origin = &self.graph.node(id).origin;
+            match counts.iter_mut().find(|(o, _)| *o == origin) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((origin, 1)),
+            }
+        }
+        let most = counts.iter().map(|&(_, count)| count).max().unwrap_or(0);
+        counts.into_iter().find(|&(_, count)| count == most).map_or(Origin::default(), |(o, _)| o.clone())
+    }
+}

@@ -1,0 +1,292 @@
+//! Composes definitions: an element of a region's value as code in a kernel.
+//!
+//! The definition of a value's operator is instantiated at an index; loads of operands become the same question
+//! about the operand. The walk ends at the region's parameters, which are memory. Inside a reduction the walk
+//! opens serial loops, unless the reduction's result has been computed beforehand.
+
+use std::collections::HashMap;
+
+use brolga_ir::definition::{Definition, Element, Order};
+use brolga_ir::index::{Atom, Index};
+use brolga_ir::program::{AccId, Combine, ValueId};
+use brolga_ir::scalar::{Scalar, ScalarOp};
+use brolga_ir::{DType, Graph, Type, Value};
+
+use super::kernel::KernelBuilder;
+
+/// A region, the kernel it is lowered to, and the memory that its parameters are.
+pub(super) struct Composer<'a> {
+    pub graph: &'a Graph,
+    pub k: KernelBuilder,
+    /// The kernel parameter that holds each value that lies in memory, row-major.
+    pub memory: HashMap<Value, usize>,
+    /// Results of reductions computed beforehand, with the index they were computed for.
+    pub reduced: HashMap<Value, (Vec<Index>, ValueId)>,
+    /// Elements emitted already: valid while they are visible.
+    known: HashMap<(Value, Vec<Index>, Option<ValueId>), ValueId>,
+}
+
+/// A reduction in a region: `element` is over the result's axes, then the reduced ones.
+pub(super) struct Reduction {
+    pub value: Value,
+    pub combine: Combine,
+    pub element: Element,
+}
+
+/// How reductions are ordered; see [`Composer::reductions`].
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Plan {
+    Lanes,
+    Blocks,
+    Chain,
+}
+
+impl<'a> Composer<'a> {
+    pub fn new(graph: &'a Graph, name: &str) -> Composer<'a> {
+        Composer { graph, k: KernelBuilder::new(name), memory: HashMap::new(), reduced: HashMap::new(), known: HashMap::new() }
+    }
+
+    /// The row-major position of an index in a tensor.
+    pub fn flat(&self, ty: &Type, index: &[Index]) -> Index {
+        let terms = index.iter().zip(ty.strides());
+        terms.fold(Index::default(), |sum, (i, stride)| sum.add(&i.scale(stride as i64)))
+    }
+
+    /// The element of `value` at `index`. Where `guard` is false, any value may be given, but nothing outside of
+    /// memory is touched.
+    pub fn element(&mut self, value: Value, index: &[Index], guard: Option<ValueId>) -> ValueId {
+        if let Some((at, known)) = self.reduced.get(&value)
+            && at == index
+        {
+            return *known;
+        }
+        let key = (value, index.to_vec(), guard);
+        if let Some(&known) = self.known.get(&key)
+            && self.k.is_visible(known)
+        {
+            return known;
+        }
+        let result = self.element_anew(value, index, guard);
+        self.known.insert(key, result);
+        result
+    }
+
+    fn element_anew(&mut self, value: Value, index: &[Index], guard: Option<ValueId>) -> ValueId {
+        let graph = self.graph;
+        let ty = graph.ty(value);
+        if let Some(&param) = self.memory.get(&value) {
+            let position = self.flat(ty, index);
+            return self.k.load(param, &position, guard);
+        }
+        let node = graph.node(value.node);
+        let definitions = node.op.get().definition(&graph.operand_types(value.node), &node.types);
+        match &definitions[value.index as usize] {
+            Definition::Element(element) => self.expression(value, element, index, guard),
+            Definition::Pieces(pieces) => {
+                let (last, first) = pieces.split_last().expect("a result is made of pieces");
+                let mut chain = last.value.clone();
+                for piece in first.iter().rev() {
+                    let bounds = (0..ty.rank()).filter(|&axis| piece.extents[axis] != ty.dims[axis]);
+                    let bounds = bounds
+                        .map(|axis| {
+                            (Index::var(axis as u32).plus(-(piece.start[axis] as i64)), piece.extents[axis])
+                        })
+                        .collect();
+                    chain = Element::Guard { bounds, then: Box::new(piece.value.clone()), otherwise: Box::new(chain) };
+                }
+                self.expression(value, &chain, index, guard)
+            }
+            Definition::Reduce { extents, combine, order, value: element } => {
+                let item = Reduction { value, combine: *combine, element: element.clone() };
+                let plan = if *order == Order::Chain { Plan::Chain } else { Plan::Blocks };
+                self.reductions(&[item], extents, plan, index, guard)[0]
+            }
+            Definition::Loops => unreachable!("{} is not part of a region", node.op.get().name()),
+        }
+    }
+
+    /// An expression of the definition of `value`, at `index` (result axes, then reduction axes).
+    pub fn expression(
+        &mut self,
+        value: Value,
+        element: &Element,
+        index: &[Index],
+        guard: Option<ValueId>,
+    ) -> ValueId {
+        self.expression_with(value, element, index, &mut HashMap::new(), guard)
+    }
+
+    fn instantiate(&self, index: &Index, at: &[Index], gathered: &HashMap<u32, ValueId>) -> Index {
+        let replace = |atom: &Atom| match atom {
+            Atom::Var(axis) => Some(at[*axis as usize].clone()),
+            Atom::Value(value) => Some(Index::value(gathered[value].0)),
+            _ => None,
+        };
+        index.substitute(&replace, &|atom| self.k.range(atom))
+    }
+
+    fn expression_with(
+        &mut self,
+        value: Value,
+        element: &Element,
+        at: &[Index],
+        gathered: &mut HashMap<u32, ValueId>,
+        guard: Option<ValueId>,
+    ) -> ValueId {
+        match element {
+            Element::Operand(operand, index) => {
+                let index: Vec<Index> = index.iter().map(|i| self.instantiate(i, at, gathered)).collect();
+                let operand = self.graph.node(value.node).operands[*operand];
+                self.element(operand, &index, guard)
+            }
+            Element::Constant(constant) => self.k.constant(*constant),
+            Element::Index(index, dtype) => {
+                let index = self.instantiate(index, at, gathered);
+                self.k.index(&index, *dtype)
+            }
+            Element::Op(op, args) => {
+                let args: Vec<ValueId> =
+                    args.iter().map(|arg| self.expression_with(value, arg, at, gathered, guard)).collect();
+                self.k.op(*op, &args)
+            }
+            Element::Guard { bounds, then, otherwise } => {
+                let mut inside = None;
+                for (index, extent) in bounds {
+                    let index = self.instantiate(index, at, gathered);
+                    let test = self.k.in_bounds(&index, *extent);
+                    inside = self.k.and(inside, test);
+                }
+                let Some(inside) = inside else {
+                    return self.expression_with(value, then, at, gathered, guard);
+                };
+                let then_guard = self.k.and(guard, Some(inside));
+                let then = self.expression_with(value, then, at, gathered, then_guard);
+                let outside = self.k.op(ScalarOp::Not, &[inside]);
+                let else_guard = self.k.and(guard, Some(outside));
+                let otherwise = self.expression_with(value, otherwise, at, gathered, else_guard);
+                self.k.op(ScalarOp::Select, &[inside, then, otherwise])
+            }
+            Element::Gathered { first, values, body } => {
+                for (position, (index, extent)) in values.iter().enumerate() {
+                    let raw = self.expression_with(value, index, at, gathered, guard);
+                    let wide = if self.k.dtype(raw) == DType::I64 {
+                        raw
+                    } else {
+                        self.k.op(ScalarOp::Convert(DType::I64), &[raw])
+                    };
+                    let zero = self.k.constant(Scalar::I64(0));
+                    let last = self.k.constant(Scalar::I64(*extent as i64 - 1));
+                    let low = self.k.op(ScalarOp::Max, &[wide, zero]);
+                    let clamped = self.k.op(ScalarOp::Min, &[low, last]);
+                    gathered.insert(first + position as u32, clamped);
+                }
+                self.expression_with(value, body, at, gathered, guard)
+            }
+        }
+    }
+
+    /// What a reduction combines at a point: the identity outside of a guard at the root.
+    fn summand(&mut self, item: &Reduction, at: &[Index], guard: Option<ValueId>) -> ValueId {
+        match &item.element {
+            Element::Guard { bounds, then, .. } => {
+                let identity = Element::Constant(item.combine.identity(self.graph.ty(item.value).dtype));
+                let skipped =
+                    Element::Guard { bounds: bounds.clone(), then: then.clone(), otherwise: Box::new(identity) };
+                self.expression(item.value, &skipped, at, guard)
+            }
+            element => self.expression(item.value, element, at, guard),
+        }
+    }
+
+    /// Emits reductions over the same axes, at `index`, in the innermost open loop; their results.
+    ///
+    /// This is the numeric plan of reductions:
+    /// - `Lanes`: the innermost axis is a strip; its element `i` goes to lane `i mod 32`, and all other axes are
+    ///   serial loops around it. Perfectly nested axes that lie contiguously in every operand count as one axis.
+    /// - `Blocks`: one chain for each output; a float sum over more than 16 elements forms a partial sum over the
+    ///   axes behind the first (or over blocks of 16 elements, if there is only one axis) before it adds it.
+    /// - `Chain`: one chain in row-major order.
+    pub fn reductions(
+        &mut self,
+        items: &[Reduction],
+        extents: &[usize],
+        plan: Plan,
+        index: &[Index],
+        guard: Option<ValueId>,
+    ) -> Vec<ValueId> {
+        let lanes = if plan == Plan::Lanes { 32 } else { 1 };
+        let declare = |c: &mut Self, lanes| -> Vec<AccId> {
+            let of = |item: &Reduction| (c.graph.ty(item.value).dtype, item.combine);
+            let kinds: Vec<_> = items.iter().map(of).collect();
+            kinds.into_iter().map(|(dtype, combine)| c.k.declare(dtype, combine, lanes)).collect()
+        };
+        let accs = declare(self, lanes);
+        let total: usize = extents.iter().product();
+        let sums = items.iter().any(|i| i.combine == Combine::Add && self.graph.ty(i.value).dtype.is_float());
+        let mut at = index.to_vec();
+        if plan == Plan::Blocks && sums && total > 16 {
+            // (outer extent, inner extents) of the main part; a single axis is cut into blocks of 16 and a rest.
+            const BLOCK: usize = 16;
+            let single = extents.len() == 1;
+            let outer = if single { total / BLOCK } else { extents[0] };
+            let block = [BLOCK];
+            let inner = if single { &block[..] } else { &extents[1..] };
+            let var = self.k.open_for(outer);
+            let partial = declare(self, 1);
+            let scale = if single { BLOCK as i64 } else { 1 };
+            let base = Index::var(var).scale(scale);
+            if single {
+                let lane = self.k.open_for(BLOCK);
+                at.push(base.add(&Index::var(lane)));
+                self.accumulate(items, &partial, &at, guard);
+                at.pop();
+                self.k.close();
+            } else {
+                at.push(base);
+                self.nest(items, inner, false, &partial, &mut at, guard);
+                at.pop();
+            }
+            for (&acc, &partial) in accs.iter().zip(&partial) {
+                let value = self.k.finish(partial);
+                self.k.accumulate(acc, value);
+            }
+            self.k.close();
+            if single && total % BLOCK > 0 {
+                let lane = self.k.open_for(total % BLOCK);
+                at.push(Index::var(lane).plus((total - total % BLOCK) as i64));
+                self.accumulate(items, &accs, &at, guard);
+                self.k.close();
+            }
+        } else {
+            self.nest(items, extents, plan == Plan::Lanes, &accs, &mut at, guard);
+        }
+        accs.into_iter().map(|acc| self.k.finish(acc)).collect()
+    }
+
+    /// Loops over `extents`, outermost first, the last one a strip if so asked.
+    fn nest(
+        &mut self,
+        items: &[Reduction],
+        extents: &[usize],
+        strip: bool,
+        accs: &[AccId],
+        at: &mut Vec<Index>,
+        guard: Option<ValueId>,
+    ) {
+        let Some((&extent, rest)) = extents.split_first() else {
+            return self.accumulate(items, accs, at, guard);
+        };
+        let var = if strip && rest.is_empty() { self.k.open_strip(extent) } else { self.k.open_for(extent) };
+        at.push(Index::var(var));
+        self.nest(items, rest, strip, accs, at, guard);
+        at.pop();
+        self.k.close();
+    }
+
+    fn accumulate(&mut self, items: &[Reduction], accs: &[AccId], at: &[Index], guard: Option<ValueId>) {
+        for (item, &acc) in items.iter().zip(accs) {
+            let value = self.summand(item, at, guard);
+            self.k.accumulate(acc, value);
+        }
+    }
+}

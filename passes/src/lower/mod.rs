@@ -1,0 +1,405 @@
+//! `lower`: from a fused graph to a kernel program.
+//!
+//! Nodes are visited in canonical order. A fused region becomes one kernel ([`region`]); so does any other node
+//! with a definition by elements. Contractions ([`contraction`], [`convolution`]) and operators with loops of their
+//! own ([`loops`]) bring their own kernels. A node that only maps indices (a reshape, a transpose, a broadcast) is
+//! not run at all: whoever reads it composes its index map, or has it copied where rows must lie contiguously.
+//!
+//! What changes rounding is decided here and nowhere later: the order of every sum (see
+//! [`compose::Composer::reductions`], [`contraction`], [`convolution`]). Loops stay serial; the passes `vectorise`
+//! and `parallelise` choose strips and grids.
+
+mod compose;
+mod contraction;
+mod flatten;
+mod kernel;
+mod region;
+
+use std::collections::HashMap;
+
+use brolga_ir::definition::{Definition, Element};
+use brolga_ir::index::{Atom, Index};
+use brolga_ir::ops::Role;
+use brolga_ir::program::{
+    Access, Arg, Buffer, BufferId, Call, Kernel, KernelId, Place, Program, Step,
+};
+use brolga_ir::{Graph, GraphError, NodeId, Op, Type, Value};
+
+use compose::Composer;
+pub(crate) use flatten::{for_each_index, map_indices};
+pub(crate) use region::definition;
+
+/// Where a value lies: row-major from an element of a buffer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Location {
+    buffer: BufferId,
+    offset: usize,
+}
+
+/// The program being made, and where the graph's values lie.
+struct Lowering<'g> {
+    graph: &'g Graph,
+    program: Program,
+    locations: HashMap<Value, Location>,
+    /// Kernels by a cheap digest of their shape, to find equal ones.
+    kernels: HashMap<(usize, usize, String), Vec<KernelId>>,
+    /// Buffers that outputs are to be computed into.
+    targets: HashMap<Value, BufferId>,
+}
+
+/// Lowers a graph. `ranges` gives the bounds of integer inputs that are used as indices, by name.
+pub fn lower(graph: &Graph, ranges: &HashMap<String, (i64, i64)>) -> Result<Program, GraphError> {
+    let mut lowering = Lowering {
+        graph,
+        program: Program { name: graph.name.clone(), ..Program::default() },
+        locations: HashMap::new(),
+        kernels: HashMap::new(),
+        targets: HashMap::new(),
+    };
+    lowering.parameters(ranges);
+    let copies = lowering.outputs();
+    for id in graph.order() {
+        lowering.node(id)?;
+    }
+    for (value, buffer) in copies {
+        lowering.copy(value, Location { buffer, offset: 0 })?;
+    }
+    Ok(lowering.program)
+}
+
+impl<'g> Lowering<'g> {
+    fn buffer(&mut self, name: &str, ty: Type, place: Place) -> BufferId {
+        self.program.buffers.push(Buffer { name: name.to_owned(), ty, place });
+        BufferId(self.program.buffers.len() as u32 - 1)
+    }
+
+    /// Scratch memory for a tensor.
+    fn arena(&mut self, name: &str, ty: Type) -> Location {
+        Location { buffer: self.buffer(name, ty, Place::Arena(None)), offset: 0 }
+    }
+
+    fn parameters(&mut self, ranges: &HashMap<String, (i64, i64)>) {
+        let updated: Vec<&str> =
+            self.graph.outputs().iter().filter(|o| o.role == Role::State).map(|o| o.name.as_str()).collect();
+        for &id in self.graph.parameters() {
+            let parameter = self.graph.parameter(id).expect("a parameter").clone();
+            let place = match parameter.role {
+                Role::Data => Place::Input { range: ranges.get(&parameter.name).copied() },
+                Role::State => Place::State { updated: updated.contains(&parameter.name.as_str()) },
+            };
+            let buffer = self.buffer(&parameter.name, parameter.ty, place);
+            self.locations.insert(self.graph.result(id), Location { buffer, offset: 0 });
+        }
+    }
+
+    /// Gives every output a buffer. A computed value goes straight into the first output that names it; every
+    /// other one, and every state update, is copied at the end: until then the old state can be read. The pass
+    /// `forward` takes out the copies that are not needed.
+    fn outputs(&mut self) -> Vec<(Value, BufferId)> {
+        let mut copies = Vec::new();
+        for output in self.graph.outputs() {
+            match output.role {
+                Role::Data => {
+                    let ty = self.graph.ty(output.value).clone();
+                    let buffer = self.buffer(&output.name, ty, Place::Output);
+                    let computed = self.graph.parameter(output.value.node).is_none();
+                    if computed && !self.targets.contains_key(&output.value) {
+                        self.targets.insert(output.value, buffer);
+                    } else {
+                        copies.push((output.value, buffer));
+                    }
+                }
+                Role::State => {
+                    let state = self.program.buffers.iter().position(|b| {
+                        matches!(b.place, Place::State { .. }) && b.name == output.name
+                    });
+                    let state = BufferId(state.expect("a verified update names a state") as u32);
+                    if self.locations.get(&output.value) != Some(&Location { buffer: state, offset: 0 }) {
+                        copies.push((output.value, state));
+                    }
+                }
+            }
+        }
+        // A value that only maps indices is not computed by a node of its own.
+        copies.extend(self.targets.iter().filter(|(v, _)| self.is_view(**v)).map(|(&v, &b)| (v, b)));
+        copies.iter().for_each(|(value, buffer)| {
+            if self.targets.get(value) == Some(buffer) {
+                self.targets.remove(value);
+            }
+        });
+        copies.sort_by_key(|&(_, buffer)| buffer);
+        copies
+    }
+
+    /// Whether a value only maps indices or repeats a constant: nothing is computed for it.
+    fn is_view(&self, value: Value) -> bool {
+        if self.graph.parameter(value.node).is_some() {
+            return false;
+        }
+        matches!(
+            definition(self.graph, value),
+            Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..))
+        ) || matches!(self.graph.node(value.node).op, Op::Constant(_))
+    }
+
+    /// A name for a value's buffer.
+    fn name_of(&self, value: Value) -> String {
+        let node = self.graph.node(value.node);
+        let op = node.op.get().name();
+        if node.origin.path.is_empty() { op.to_owned() } else { format!("{}:{op}", node.origin.path) }
+    }
+
+    /// The memory that a value is computed into.
+    fn target(&mut self, value: Value) -> Location {
+        let location = match self.targets.get(&value) {
+            Some(&buffer) => Location { buffer, offset: 0 },
+            None => {
+                let name = self.name_of(value);
+                self.arena(&name, self.graph.ty(value).clone())
+            }
+        };
+        self.locations.insert(value, location);
+        location
+    }
+
+    fn node(&mut self, id: NodeId) -> Result<(), GraphError> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        match &node.op {
+            Op::Parameter(_) | Op::Constant(_) => Ok(()),
+            Op::Fused(fused) => self.fused(id, &fused.body),
+            _ if self.is_view(graph.result(id)) => Ok(()),
+            _ => {
+                let results = graph.results(id);
+                let by_element = results.iter().all(|&v| definition(graph, v) != Definition::Loops);
+                if by_element {
+                    return results.into_iter().try_for_each(|value| {
+                        let target = self.target(value);
+                        self.locations.remove(&value);
+                        let done = self.compute(&[(value, target)], id);
+                        self.locations.insert(value, target);
+                        done
+                    });
+                }
+                let name = node.op.get().name();
+                Err(GraphError {
+                    path: node.origin.path.to_string(),
+                    message: format!("{name}: is not lowered yet"),
+                })
+            }
+        }
+    }
+
+    /// A fused region: one kernel.
+    fn fused(&mut self, id: NodeId, body: &Graph) -> Result<(), GraphError> {
+        let operands = self.graph.node(id).operands.clone();
+        let mut composer = Composer::new(body, &kernel_name(body));
+        let mut args = Vec::new();
+        for (&parameter, &operand) in body.parameters().iter().zip(&operands) {
+            let location = self.location(operand)?;
+            let ty = self.graph.ty(operand);
+            let param = composer.k.param(ty.dtype, ty.elements(), Access::Read);
+            composer.memory.insert(body.result(parameter), param);
+            args.push(location);
+        }
+        for id in body.order() {
+            let value = body.result(id);
+            if let Op::Constant(constant) = &body.node(id).op
+                && definition(body, value) == Definition::Loops
+            {
+                let ty = constant.value.ty();
+                let place = Place::Constant(constant.value.clone());
+                let buffer = self.buffer("constant", ty.clone(), place);
+                let param = composer.k.param(ty.dtype, ty.elements(), Access::Read);
+                composer.memory.insert(value, param);
+                args.push(Location { buffer, offset: 0 });
+            }
+        }
+        let mut outputs = Vec::new();
+        for (value, output) in self.graph.results(id).into_iter().zip(body.outputs()) {
+            let target = self.target(value);
+            let ty = body.ty(output.value);
+            let param = composer.k.param(ty.dtype, ty.elements(), Access::Write);
+            outputs.push((output.value, param));
+            args.push(target);
+        }
+        composer.region(&outputs);
+        let kernel = composer.k.finish_kernel();
+        self.call(kernel, args, id);
+        Ok(())
+    }
+
+    /// Computes values of the graph into memory by one kernel, from what lies in memory already.
+    fn compute(&mut self, outputs: &[(Value, Location)], origin: NodeId) -> Result<(), GraphError> {
+        let graph = self.graph;
+        let name = graph.node(outputs[0].0.node).op.get().name();
+        let mut composer = Composer::new(graph, name);
+        let mut args = Vec::new();
+        for value in self.frontier(outputs.iter().map(|&(value, _)| value)) {
+            let location = self.location(value)?;
+            let ty = graph.ty(value);
+            let param = composer.k.param(ty.dtype, ty.elements(), Access::Read);
+            composer.memory.insert(value, param);
+            args.push(location);
+        }
+        let mut stores = Vec::new();
+        for &(value, location) in outputs {
+            let ty = graph.ty(value);
+            stores.push((value, composer.k.param(ty.dtype, ty.elements(), Access::Write)));
+            args.push(location);
+        }
+        composer.region(&stores);
+        let kernel = composer.k.finish_kernel();
+        self.call(kernel, args, origin);
+        Ok(())
+    }
+
+    /// The values in memory that computing `roots` reads, in the order of the walk.
+    fn frontier(&self, roots: impl IntoIterator<Item = Value>) -> Vec<Value> {
+        let (mut found, mut seen) = (Vec::new(), std::collections::HashSet::new());
+        let mut stack: Vec<(Value, bool)> = roots.into_iter().map(|value| (value, true)).collect();
+        while let Some((value, root)) = stack.pop() {
+            if !seen.insert(value) {
+                continue;
+            }
+            let tensor = matches!(self.graph.node(value.node).op, Op::Constant(_))
+                && definition(self.graph, value) == Definition::Loops;
+            if tensor || (self.locations.contains_key(&value) && !root) || self.graph.parameter(value.node).is_some() {
+                found.push(value);
+                continue;
+            }
+            stack.extend(self.graph.node(value.node).operands.iter().rev().map(|&v| (v, false)));
+        }
+        found
+    }
+
+    /// Where a value lies; what only maps indices is copied to memory, unless a reshape keeps its place.
+    fn location(&mut self, value: Value) -> Result<Location, GraphError> {
+        if let Some(&location) = self.locations.get(&value) {
+            return Ok(location);
+        }
+        let graph = self.graph;
+        let node = graph.node(value.node);
+        let location = match &node.op {
+            Op::Reshape(_) => self.location(node.operands[0])?,
+            Op::Constant(constant) => {
+                let name = self.name_of(value);
+                let buffer = self.buffer(&name, constant.value.ty(), Place::Constant(constant.value.clone()));
+                Location { buffer, offset: 0 }
+            }
+            _ => {
+                let name = self.name_of(value);
+                let location = self.arena(&name, graph.ty(value).clone());
+                self.compute(&[(value, location)], value.node)?;
+                location
+            }
+        };
+        self.locations.insert(value, location);
+        Ok(location)
+    }
+
+    /// Copies a value to a place.
+    fn copy(&mut self, value: Value, to: Location) -> Result<(), GraphError> {
+        if !self.locations.contains_key(&value) && self.is_view(value) {
+            return self.compute(&[(value, to)], value.node);
+        }
+        let from = self.location(value)?;
+        let ty = self.graph.ty(value).clone();
+        let mut k = kernel::KernelBuilder::new("copy");
+        let source = k.param(ty.dtype, ty.elements(), Access::Read);
+        let target = k.param(ty.dtype, ty.elements(), Access::Write);
+        let var = k.open_for(ty.elements());
+        let element = k.load(source, &Index::var(var), None);
+        k.store(target, Index::var(var), element);
+        k.close();
+        self.call(k.finish_kernel(), vec![from, to], value.node);
+        Ok(())
+    }
+
+    /// Appends a call, sharing the kernel with an equal one.
+    fn call(&mut self, kernel: Kernel, args: Vec<Location>, origin: NodeId) {
+        if kernel.body.is_empty() {
+            return;
+        }
+        let digest = (kernel.params.len(), kernel.body.len(), kernel.name.clone());
+        let candidates = self.kernels.entry(digest).or_default();
+        let equal = candidates.iter().copied().find(|id| self.program.kernels[id.0 as usize] == kernel);
+        let id = equal.unwrap_or_else(|| {
+            let id = KernelId(self.program.kernels.len() as u32);
+            self.program.kernels.push(kernel);
+            candidates.push(id);
+            id
+        });
+        let args = args
+            .into_iter()
+            .map(|Location { buffer, offset }| Arg { buffer, offset, strides: Vec::new() })
+            .collect();
+        let origin = self.graph.node(origin).origin.path.to_string();
+        self.program.schedule.push(Step::Call(Call { kernel: id, args, origin }));
+    }
+
+    /// How a value can be read where it lies: its place, the stride of each axis, and the offset, if index maps
+    /// lead from it to memory by strides alone. Otherwise it is copied first.
+    fn access(&mut self, value: Value) -> Result<StridedAccess, GraphError> {
+        let graph = self.graph;
+        let dims = graph.ty(value).dims.clone();
+        let range = |atom: &Atom| match atom {
+            Atom::Var(axis) => Some((0, dims[*axis as usize].max(1) as i64 - 1)),
+            _ => None,
+        };
+        let mut index: Vec<Index> = (0..dims.len() as u32).map(Index::var).collect();
+        let mut at = value;
+        while !self.locations.contains_key(&at) {
+            let Definition::Element(Element::Operand(operand, map)) = definition(graph, at) else { break };
+            let replace = |atom: &Atom| match atom {
+                Atom::Var(axis) => Some(index[*axis as usize].clone()),
+                _ => None,
+            };
+            index = map.iter().map(|i| i.substitute(&replace, &range)).collect();
+            at = graph.node(at.node).operands[operand];
+        }
+        if self.locations.contains_key(&at) {
+            let strides = graph.ty(at).strides();
+            let flat = index.iter().zip(strides).fold(Index::default(), |sum, (i, s)| sum.add(&i.scale(s as i64)));
+            let linear = flat.terms().iter().all(|(atom, _)| matches!(atom, Atom::Var(_)));
+            if linear && flat.offset() >= 0 {
+                let strides = (0..dims.len() as u32).map(|axis| flat.coefficient(axis)).collect();
+                return Ok(StridedAccess {
+                    location: self.locations[&at],
+                    len: graph.ty(at).elements(),
+                    offset: flat.offset(),
+                    strides,
+                });
+            }
+        }
+        let location = self.location(value)?;
+        let ty = graph.ty(value);
+        let strides = ty.strides().into_iter().map(|s| s as i64).collect();
+        Ok(StridedAccess { location, len: ty.elements(), offset: 0, strides })
+    }
+}
+
+/// A tensor read by strides.
+#[derive(Clone, Debug)]
+struct StridedAccess {
+    location: Location,
+    /// Elements from the location on that belong to the tensor in memory.
+    len: usize,
+    /// Position of the first element.
+    offset: i64,
+    /// Elements between neighbours along each axis.
+    strides: Vec<i64>,
+}
+
+/// `add_mul_reduce_add`: the operators of a region, each name once, in order.
+fn kernel_name(body: &Graph) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for id in body.order() {
+        let node = body.node(id);
+        let quiet = matches!(node.op, Op::Parameter(_) | Op::Constant(_) | Op::Broadcast(_) | Op::Reshape(_));
+        if !quiet && !names.contains(&node.op.get().name()) {
+            names.push(node.op.get().name());
+        }
+    }
+    if names.is_empty() { "copy".into() } else { names[..names.len().min(5)].join("_") }
+}

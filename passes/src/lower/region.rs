@@ -1,0 +1,156 @@
+//! A fused region as one kernel.
+//!
+//! Without reductions every output is an element of one iteration space: one loop nest (one for each piece, if
+//! the output is a concatenation or a padding). With reductions, all over the same axes of the same space: loops
+//! over the axes that stay; inside them the reductions, in as many loops as they depend on each other; last the
+//! outputs. Softmax, normalisation, and their gradients are such regions.
+
+use std::collections::HashMap;
+
+use brolga_ir::definition::{Definition, Order};
+use brolga_ir::index::Index;
+use brolga_ir::{Graph, NodeId, Value};
+
+use super::compose::{Composer, Plan, Reduction};
+
+/// The definition of a value.
+pub(crate) fn definition(graph: &Graph, value: Value) -> Definition {
+    let node = graph.node(value.node);
+    let definitions = node.op.get().definition(&graph.operand_types(value.node), &node.types);
+    definitions.into_iter().nth(value.index as usize).expect("a definition for each result")
+}
+
+/// The extents and axes that a value reduces, if it is a reduction whose order is planned.
+pub(crate) fn reduction(graph: &Graph, id: NodeId) -> Option<(Vec<usize>, Vec<usize>)> {
+    match &graph.node(id).op {
+        brolga_ir::Op::Reduce(reduce) => {
+            Some((graph.ty(graph.node(id).operands[0]).dims.clone(), reduce.axes.clone()))
+        }
+        _ => None,
+    }
+}
+
+impl Composer<'_> {
+    /// Emits the outputs of a region: each value with the kernel parameter that it is stored to.
+    pub fn region(&mut self, outputs: &[(Value, usize)]) {
+        let order = self.graph.order_from(outputs.iter().map(|&(value, _)| value));
+        let reductions: Vec<NodeId> =
+            order.into_iter().filter(|&id| reduction(self.graph, id).is_some()).collect();
+        match reductions.first() {
+            None => self.elementwise(outputs),
+            Some(&first) => {
+                let (dims, axes) = reduction(self.graph, first).expect("filtered above");
+                self.rows(outputs, &reductions, &dims, &axes);
+            }
+        }
+    }
+
+    fn elementwise(&mut self, outputs: &[(Value, usize)]) {
+        let dims = self.graph.ty(outputs[0].0).dims.clone();
+        if let [(value, param)] = outputs
+            && let Definition::Pieces(pieces) = definition(self.graph, *value)
+            && !self.memory.contains_key(value)
+        {
+            for piece in pieces {
+                self.loops(&piece.extents.clone(), &mut |c, at| {
+                    let shift = |(index, start): (&Index, &usize)| index.plus(*start as i64);
+                    let at: Vec<Index> = at.iter().zip(&piece.start).map(shift).collect();
+                    let result = c.expression(*value, &piece.value, &at, None);
+                    let position = c.flat(c.graph.ty(*value), &at);
+                    c.k.store(*param, position, result);
+                });
+            }
+            return;
+        }
+        self.loops(&dims, &mut |c, at| {
+            // Everything is loaded before anything is stored: an update in place sees the old values.
+            let results: Vec<_> = outputs.iter().map(|&(value, _)| c.element(value, at, None)).collect();
+            for (&(value, param), result) in outputs.iter().zip(results) {
+                let position = c.flat(c.graph.ty(value), at);
+                c.k.store(param, position, result);
+            }
+        });
+    }
+
+    /// Serial loops over extents, outermost first.
+    fn loops(&mut self, extents: &[usize], body: &mut dyn FnMut(&mut Self, &[Index])) {
+        let mut at = Vec::with_capacity(extents.len());
+        for &extent in extents {
+            let var = self.k.open_for(extent);
+            at.push(Index::var(var));
+        }
+        body(self, &at);
+        for _ in extents {
+            self.k.close();
+        }
+    }
+
+    fn rows(&mut self, outputs: &[(Value, usize)], reductions: &[NodeId], dims: &[usize], axes: &[usize]) {
+        let kept: Vec<usize> = (0..dims.len()).filter(|axis| !axes.contains(axis)).collect();
+        let kept_dims: Vec<usize> = kept.iter().map(|&axis| dims[axis]).collect();
+        let extents: Vec<usize> = axes.iter().map(|&axis| dims[axis]).collect();
+        // Contiguous rows go through lanes; columns are chains, one for each output.
+        let innermost = (0..dims.len()).rev().find(|&axis| dims[axis] > 1);
+        let plan = if innermost.is_some_and(|axis| axes.contains(&axis)) { Plan::Lanes } else { Plan::Blocks };
+        let levels = self.levels(reductions);
+        let last = levels.values().copied().max().unwrap_or(0);
+        self.loops(&kept_dims, &mut |c, row| {
+            for level in 0..=last {
+                let phase: Vec<Reduction> = reductions
+                    .iter()
+                    .filter(|id| levels[id] == level)
+                    .map(|&id| c.graph.result(id))
+                    .map(|value| match definition(c.graph, value) {
+                        Definition::Reduce { combine, order: Order::Plan, value: element, .. } => {
+                            Reduction { value, combine, element }
+                        }
+                        _ => unreachable!("a reduction is defined as one"),
+                    })
+                    .collect();
+                let results = c.reductions(&phase, &extents, plan, row, None);
+                for (item, result) in phase.iter().zip(results) {
+                    c.reduced.insert(item.value, (row.to_vec(), result));
+                }
+            }
+            let (small, large): (Vec<_>, Vec<_>) =
+                outputs.iter().copied().partition(|&(value, _)| c.graph.ty(value).dims == kept_dims);
+            for (value, param) in small {
+                let result = c.element(value, row, None);
+                let position = c.flat(c.graph.ty(value), row);
+                c.k.store(param, position, result);
+            }
+            if large.is_empty() {
+                return;
+            }
+            c.loops(&extents, &mut |c, inner| {
+                let mut at = vec![Index::default(); dims.len()];
+                kept.iter().zip(row).for_each(|(&axis, index)| at[axis] = index.clone());
+                axes.iter().zip(inner).for_each(|(&axis, index)| at[axis] = index.clone());
+                let results: Vec<_> = large.iter().map(|&(value, _)| c.element(value, &at, None)).collect();
+                for (&(value, param), result) in large.iter().zip(results) {
+                    let position = c.flat(c.graph.ty(value), &at);
+                    c.k.store(param, position, result);
+                }
+            });
+        });
+    }
+
+    /// For each reduction, how many others in a row it depends on.
+    fn levels(&self, reductions: &[NodeId]) -> HashMap<NodeId, usize> {
+        let mut depth: HashMap<NodeId, usize> = HashMap::new();
+        let mut levels = HashMap::new();
+        for id in self.graph.order_from(reductions.iter().map(|&id| self.graph.result(id))) {
+            let node = self.graph.node(id);
+            let memory = |value: &Value| self.memory.contains_key(value);
+            let below =
+                node.operands.iter().filter(|v| !memory(v)).map(|v| depth.get(&v.node).copied().unwrap_or(0)).max();
+            let below = below.unwrap_or(0);
+            let is_reduction = reductions.contains(&id);
+            if is_reduction {
+                levels.insert(id, below);
+            }
+            depth.insert(id, below + usize::from(is_reduction));
+        }
+        levels
+    }
+}

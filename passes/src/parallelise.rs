@@ -1,0 +1,295 @@
+//! `parallelise`: moves outer loops whose iterations touch different memory into the kernel's grid.
+//!
+//! A kernel of little work stays serial: entering another thread costs more than it saves. A single long strip is
+//! cut into parts; what is left over becomes a kernel and a call of its own. Exact.
+
+use std::collections::HashMap;
+
+use brolga_ir::index::{Atom, Index, Var};
+use brolga_ir::program::{Expr, Kernel, KernelId, Program, Step, Stmt};
+use brolga_ir::scalar::ScalarOp;
+
+use crate::lower::map_indices;
+
+/// Least work of a part, in vector operations: a few microseconds.
+const PART: u64 = 6_000;
+/// Parts worth having: enough to balance threads, few enough to be cheap.
+const MOST_PARTS: usize = 64;
+/// Elements of a strip per vector operation, for the estimate.
+const WIDTH: u64 = 8;
+
+/// Fills the grids; whether any kernel changed.
+pub fn parallelise(program: &mut Program) -> bool {
+    let mut rests: HashMap<KernelId, KernelId> = HashMap::new();
+    let mut changed = false;
+    for position in 0..program.kernels.len() {
+        let kernel = &mut program.kernels[position];
+        let work = cost(&kernel.body);
+        if !kernel.grid.is_empty() || work < 2 * PART {
+            continue;
+        }
+        lift(kernel, work);
+        if kernel.grid.is_empty()
+            && let Some(rest) = cut(kernel, work)
+        {
+            rests.insert(KernelId(position as u32), KernelId(program.kernels.len() as u32));
+            program.kernels.push(rest);
+        }
+        changed |= !program.kernels[position].grid.is_empty();
+    }
+    if !rests.is_empty() {
+        add_calls(&mut program.schedule, &rests);
+        add_calls(&mut program.prepare, &rests);
+    }
+    changed
+}
+
+fn add_calls(steps: &mut Vec<Step>, rests: &HashMap<KernelId, KernelId>) {
+    let mut position = 0;
+    while position < steps.len() {
+        match &mut steps[position] {
+            Step::Loop { body, .. } => add_calls(body, rests),
+            Step::Call(call) => {
+                if let Some(&rest) = rests.get(&call.kernel) {
+                    let mut call = call.clone();
+                    call.kernel = rest;
+                    steps.insert(position + 1, Step::Call(call));
+                    position += 1;
+                }
+            }
+        }
+        position += 1;
+    }
+}
+
+/// An estimate of the work of a block, in vector operations.
+pub(crate) fn cost(block: &[Stmt]) -> u64 {
+    let of = |statement: &Stmt| match statement {
+        Stmt::For { extent, body, .. } => *extent as u64 * cost(body).max(1),
+        Stmt::Strip { extent, body, .. } => (*extent as u64).div_ceil(WIDTH) * cost(body).max(1),
+        Stmt::If { then, otherwise, .. } => cost(then).max(cost(otherwise)),
+        Stmt::Let { expr: Expr::Op(ScalarOp::Function(_), _), .. } => 12,
+        Stmt::Let { expr: Expr::Op(ScalarOp::Div | ScalarOp::Rem | ScalarOp::Sqrt, _), .. } => 4,
+        Stmt::Tile(tile) => {
+            let steps: u64 = tile.reduce.iter().map(|l| l.extent as u64).product();
+            tile.m as u64 * (tile.n as u64).div_ceil(WIDTH) * steps
+        }
+        _ => 1,
+    };
+    block.iter().map(of).fold(0, u64::saturating_add)
+}
+
+/// Lifts outermost loops while parts stay large enough.
+fn lift(kernel: &mut Kernel, work: u64) {
+    let mut vars: Vec<Var> = Vec::new();
+    let mut parts: usize = 1;
+    loop {
+        let Some((Stmt::For { var, extent, body }, prefix)) = kernel.body.split_last() else { break };
+        let (var, extent) = (*var, *extent);
+        let small = work / (parts * extent).max(1) as u64 * 2 < PART && parts > 1;
+        let movable = prefix.iter().all(|s| matches!(s, Stmt::Let { .. }));
+        if parts >= MOST_PARTS || small || !movable || !independent(var, extent, body, &extents(&kernel.body)) {
+            break;
+        }
+        parts *= extent;
+        vars.push(var);
+        kernel.grid.push(extent);
+        let Some(Stmt::For { body, .. }) = kernel.body.pop() else { unreachable!("matched above") };
+        kernel.body.extend(body);
+    }
+    if !vars.is_empty() {
+        renumber(kernel, &vars);
+    }
+}
+
+/// The extent of every loop variable of a block.
+fn extents(block: &[Stmt]) -> HashMap<Var, usize> {
+    let mut found = HashMap::new();
+    let mut stack: Vec<&[Stmt]> = vec![block];
+    while let Some(block) = stack.pop() {
+        for statement in block {
+            match statement {
+                Stmt::For { var, extent, body } | Stmt::Strip { var, extent, body } => {
+                    found.insert(*var, *extent);
+                    stack.push(body);
+                }
+                Stmt::If { then, otherwise, .. } => stack.extend([then.as_slice(), otherwise.as_slice()]),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// An access: the elements `index + i * row + j` for `i < rows`, `j < columns`.
+#[derive(Clone, PartialEq)]
+struct Site {
+    index: Index,
+    row: i64,
+    rows: usize,
+    columns: usize,
+}
+
+/// Whether iterations of a loop over `var` touch different elements of everything that the loop writes.
+fn independent(var: Var, extent: usize, body: &[Stmt], extents: &HashMap<Var, usize>) -> bool {
+    let mut written: HashMap<usize, Vec<Site>> = HashMap::new();
+    let mut read: HashMap<usize, Vec<Site>> = HashMap::new();
+    if !sites(body, &mut written, &mut read, &mut Vec::new()) {
+        return false;
+    }
+    written.into_iter().all(|(param, mut all)| {
+        all.extend(read.remove(&param).unwrap_or_default());
+        all.dedup();
+        slices(var, extent, &all, extents) || (all.len() == 1 && injective(var, extent, &all[0], extents))
+    })
+}
+
+/// Gathers accesses; false if the block cannot run in parallel (it accumulates into what is declared outside).
+fn sites(
+    block: &[Stmt],
+    written: &mut HashMap<usize, Vec<Site>>,
+    read: &mut HashMap<usize, Vec<Site>>,
+    declared: &mut Vec<brolga_ir::program::AccId>,
+) -> bool {
+    let single = |index: &Index| Site { index: index.clone(), row: 0, rows: 1, columns: 1 };
+    block.iter().all(|statement| match statement {
+        Stmt::For { body, .. } | Stmt::Strip { body, .. } => sites(body, written, read, declared),
+        Stmt::If { then, otherwise, .. } => {
+            sites(then, written, read, declared) && sites(otherwise, written, read, declared)
+        }
+        Stmt::Let { expr: Expr::Load { param, index, .. }, .. } => {
+            read.entry(*param).or_default().push(single(index));
+            true
+        }
+        Stmt::Store { param, index, .. } => {
+            written.entry(*param).or_default().push(single(index));
+            true
+        }
+        Stmt::Tile(tile) => {
+            let c = Site { index: tile.c.index.clone(), row: tile.c.row, rows: tile.m, columns: tile.n };
+            written.entry(tile.c.param).or_default().push(c);
+            // Operands of a tile are never what it writes.
+            tile.a.param != tile.c.param && tile.b.param != tile.c.param
+        }
+        Stmt::Declare { acc, .. } => {
+            declared.push(*acc);
+            true
+        }
+        Stmt::Accumulate { acc, .. } => declared.contains(acc),
+        Stmt::Let { .. } | Stmt::Finish { .. } => true,
+    })
+}
+
+/// The bounds of what a site touches beside the contribution of `var`.
+fn rest_range(var: Var, site: &Site, extents: &HashMap<Var, usize>) -> Option<(i64, i64)> {
+    let rest = site.index.substitute(&|atom| (*atom == Atom::Var(var)).then(Index::default), &|_| None);
+    let (low, high) = rest.range(&|atom| match atom {
+        Atom::Var(v) => extents.get(v).map(|&n| (0, n.max(1) as i64 - 1)),
+        _ => None,
+    })?;
+    let down = (site.rows as i64 - 1) * site.row;
+    Some((low + down.min(0), high + down.max(0) + site.columns as i64 - 1))
+}
+
+/// Whether all sites lie in one slice of the parameter that moves on with `var`.
+fn slices(var: Var, extent: usize, all: &[Site], extents: &HashMap<Var, usize>) -> bool {
+    let step = all[0].index.coefficient(var);
+    let mut bounds: Option<(i64, i64)> = None;
+    for site in all {
+        if site.index.coefficient(var) != step || site.index.is_nonlinear_in(var) {
+            return false;
+        }
+        let Some((low, high)) = rest_range(var, site, extents) else { return false };
+        bounds = Some(bounds.map_or((low, high), |(l, h)| (l.min(low), h.max(high))));
+    }
+    extent <= 1 || bounds.is_some_and(|(low, high)| step != 0 && high - low < step.abs())
+}
+
+/// Whether the elements that a site touches tell `var`: the strides of all its variables are a mixed radix.
+fn injective(var: Var, extent: usize, site: &Site, extents: &HashMap<Var, usize>) -> bool {
+    let mut digits: Vec<(i64, usize)> = vec![(site.row.abs(), site.rows), (1, site.columns)];
+    for (atom, coefficient) in site.index.terms() {
+        let Atom::Var(v) = atom else { return false };
+        let n = if *v == var { extent } else { extents.get(v).copied().unwrap_or(usize::MAX) };
+        digits.push((coefficient.abs(), n));
+    }
+    digits.retain(|&(_, n)| n > 1);
+    digits.sort_unstable();
+    let mut reach: i64 = 0;
+    let mixed = digits.iter().all(|&(stride, n)| {
+        let fits = stride > reach;
+        reach = reach.saturating_add(stride.saturating_mul(n as i64 - 1));
+        fits
+    });
+    mixed && (extent <= 1 || site.index.coefficient(var) != 0)
+}
+
+/// Numbers the grid's variables first, in order, then all others in order of occurrence.
+fn renumber(kernel: &mut Kernel, grid: &[Var]) {
+    let mut names: HashMap<Var, Var> = grid.iter().copied().zip(0..).collect();
+    rename_loops(&mut kernel.body, &mut names);
+    map_indices(&mut kernel.body, &mut |index| {
+        let replace = |atom: &Atom| match atom {
+            Atom::Var(v) => names.get(v).map(|&n| Index::var(n)),
+            _ => None,
+        };
+        index.substitute(&replace, &|_| None)
+    });
+}
+
+fn rename_loops(block: &mut [Stmt], names: &mut HashMap<Var, Var>) {
+    for statement in block {
+        match statement {
+            Stmt::For { var, body, .. } | Stmt::Strip { var, body, .. } => {
+                let next = names.len() as Var;
+                *var = *names.entry(*var).or_insert(next);
+                rename_loops(body, names);
+            }
+            Stmt::If { then, otherwise, .. } => {
+                rename_loops(then, names);
+                rename_loops(otherwise, names);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Cuts a kernel that is one long strip into parts; the kernel for the rest, if there is one.
+fn cut(kernel: &mut Kernel, work: u64) -> Option<Kernel> {
+    let (Stmt::Strip { var, extent, body }, prefix) = kernel.body.split_last()? else { return None };
+    let (var, extent) = (*var, *extent);
+    let movable = prefix.iter().all(|s| matches!(s, Stmt::Let { .. }));
+    if !movable || !independent(var, extent, body, &extents(&kernel.body)) {
+        return None;
+    }
+    let parts = (work / PART).clamp(2, MOST_PARTS as u64) as usize;
+    let chunk = extent.div_ceil(parts).next_multiple_of(64);
+    let whole = extent / chunk;
+    if whole < 2 {
+        return None;
+    }
+    let rest = (extent % chunk > 0).then(|| {
+        let mut rest = kernel.clone();
+        if let Some(Stmt::Strip { extent, .. }) = rest.body.last_mut() {
+            *extent %= chunk;
+        }
+        let start = Index::constant((whole * chunk) as i64);
+        move_variable(&mut rest.body, var, &Index::var(var).add(&start));
+        rest
+    });
+    kernel.grid = vec![whole];
+    if let Some(Stmt::Strip { extent, .. }) = kernel.body.last_mut() {
+        *extent = chunk;
+    }
+    // The strip's variable stays 1 behind the grid's 0.
+    let outer = var.max(1) + 1;
+    move_variable(&mut kernel.body, var, &Index::var(outer).scale(chunk as i64).add(&Index::var(var)));
+    renumber(kernel, &[outer]);
+    rest
+}
+
+fn move_variable(block: &mut [Stmt], var: Var, to: &Index) {
+    map_indices(block, &mut |index| {
+        index.substitute(&|atom| (*atom == Atom::Var(var)).then(|| to.clone()), &|_| None)
+    });
+}

@@ -1,0 +1,119 @@
+//! `vectorise`: turns loops whose iterations are independent into strips.
+//!
+//! In every loop nest that holds neither strips nor tiles, the loop with the most contiguous accesses becomes the
+//! strip; that may be an outer one, around serial loops (a reduction along columns). Strips of reductions along rows
+//! are part of the numeric plan and already there. Exact: a strip's iterations mean the same in any order.
+
+use brolga_ir::index::{Index, Var};
+use brolga_ir::program::{AccId, Expr, Kernel, Program, Stmt};
+
+/// Makes strips; whether any was made.
+pub fn vectorise(program: &mut Program) -> bool {
+    program.kernels.iter_mut().fold(false, |changed, kernel| {
+        let Kernel { body, .. } = kernel;
+        visit(body) || changed
+    })
+}
+
+fn visit(block: &mut [Stmt]) -> bool {
+    let mut changed = false;
+    for statement in block {
+        match statement {
+            Stmt::For { var, extent, body } => {
+                if holds_vectors(body) {
+                    changed |= visit(body);
+                    continue;
+                }
+                let own = score(*var, *extent, body);
+                match (own, best_inside(body)) {
+                    (Some(own), inside) if inside.is_none_or(|inside| own > inside) => {
+                        let (var, extent, body) = (*var, *extent, std::mem::take(body));
+                        *statement = Stmt::Strip { var, extent, body };
+                        changed = true;
+                    }
+                    (_, Some(_)) => changed |= visit(body),
+                    _ => {}
+                }
+            }
+            Stmt::If { then, otherwise, .. } => changed |= visit(then) | visit(otherwise),
+            _ => {}
+        }
+    }
+    changed
+}
+
+/// Whether a block holds what no strip may hold.
+fn holds_vectors(block: &[Stmt]) -> bool {
+    block.iter().any(|statement| match statement {
+        Stmt::Strip { .. } | Stmt::Tile(_) | Stmt::If { .. } => true,
+        Stmt::For { body, .. } => holds_vectors(body),
+        _ => false,
+    })
+}
+
+fn best_inside(block: &[Stmt]) -> Option<f64> {
+    let inside = block.iter().filter_map(|statement| match statement {
+        Stmt::For { var, extent, body } => {
+            [score(*var, *extent, body), best_inside(body)].into_iter().flatten().reduce(f64::max)
+        }
+        _ => None,
+    });
+    inside.reduce(f64::max)
+}
+
+/// How well a loop would do as a strip: the mean over its accesses of 1 for a contiguous one, less for others;
+/// `None` if its iterations depend on each other.
+fn score(var: Var, extent: usize, body: &[Stmt]) -> Option<f64> {
+    let mut declared = Vec::new();
+    let mut accesses = Accesses::default();
+    if !accesses.collect(body, var, &mut declared) {
+        return None;
+    }
+    // A stored parameter is loaded only where it is stored.
+    let clash = |(param, index): &(usize, Index)| {
+        accesses.stores.iter().any(|(stored, at)| stored == param && at != index)
+    };
+    if accesses.loads.iter().chain(&accesses.stores).any(clash) {
+        return None;
+    }
+    let value = |(_, index): &(usize, Index)| match index.coefficient(var) {
+        _ if index.is_nonlinear_in(var) => -2.0,
+        1 => 1.0,
+        0 => 0.5,
+        _ => -1.0,
+    };
+    let count = accesses.loads.len() + accesses.stores.len();
+    let sum: f64 = accesses.loads.iter().chain(&accesses.stores).map(value).sum();
+    let short = if extent < 4 { 2.0 } else { 0.0 };
+    Some(sum / count.max(1) as f64 - short)
+}
+
+#[derive(Default)]
+struct Accesses {
+    loads: Vec<(usize, Index)>,
+    stores: Vec<(usize, Index)>,
+}
+
+impl Accesses {
+    /// Gathers the accesses of a block; false if an iteration of `var` depends on another one.
+    fn collect(&mut self, block: &[Stmt], var: Var, declared: &mut Vec<AccId>) -> bool {
+        block.iter().all(|statement| match statement {
+            Stmt::For { body, .. } => self.collect(body, var, declared),
+            Stmt::Let { expr: Expr::Load { param, index, .. }, .. } => {
+                self.loads.push((*param, index.clone()));
+                true
+            }
+            Stmt::Store { param, index, .. } => {
+                self.stores.push((*param, index.clone()));
+                index.coefficient(var) != 0 && !index.is_nonlinear_in(var)
+            }
+            Stmt::Declare { acc, .. } => {
+                declared.push(*acc);
+                true
+            }
+            Stmt::Accumulate { acc, .. } => declared.contains(acc),
+            Stmt::Let { .. } | Stmt::Finish { .. } => true,
+            Stmt::Strip { .. } | Stmt::If { .. } | Stmt::Tile(_) => false,
+        })
+    }
+}
