@@ -28,8 +28,7 @@ pub fn forward(program: &mut Program) -> bool {
 fn copy(program: &Program, step: &Step) -> Option<(BufferId, BufferId)> {
     let Step::Call(Call { kernel, args, .. }) = step else { return None };
     let [from, to] = args.as_slice() else { return None };
-    let (source, target) =
-        (&program.buffers[from.buffer.0 as usize], &program.buffers[to.buffer.0 as usize]);
+    let (source, target) = (&program.buffers[from.buffer.0 as usize], &program.buffers[to.buffer.0 as usize]);
     let whole = from.offset == 0 && to.offset == 0 && source.ty.elements() == target.ty.elements();
     let places = matches!(source.place, Place::Arena(_)) && matches!(target.place, Place::State { .. });
     (program.kernels[kernel.0 as usize].name == "copy" && whole && places).then_some((from.buffer, to.buffer))
@@ -37,7 +36,9 @@ fn copy(program: &Program, step: &Step) -> Option<(BufferId, BufferId)> {
 
 fn direct(program: &Program, from: BufferId, to: BufferId, copy: usize) -> bool {
     let calls = calls(&program.schedule);
-    let Some(&(first, _)) = calls.iter().find(|(_, call)| touches(program, call, from).1) else { return false };
+    let Some(&(first, _)) = calls.iter().find(|(_, call)| touches(program, call, from).1) else {
+        return false;
+    };
     if matches!(program.schedule[first], Step::Loop { .. }) {
         return false;
     }

@@ -80,7 +80,9 @@ fn role(graph: &Graph, id: NodeId) -> Part {
     }
     let definitions = node.op.get().definition(&graph.operand_types(id), &node.types);
     match &definitions[0] {
-        Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..)) => Part::Virtual,
+        Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..)) => {
+            Part::Virtual
+        }
         Definition::Element(_) if matches!(node.op, Op::Elementwise(_)) => {
             if node.types[0].dtype == DType::Bool { Part::Virtual } else { Part::Elementwise }
         }
@@ -205,7 +207,8 @@ impl Fuser<'_> {
         let role = self.roles[&id];
         let depth_of = |value: &Value| self.clusters[self.cluster_of[&value.node]].depth;
         let joins = matches!(role, Part::Elementwise | Part::Reduction);
-        let deepest = sources.iter().map(|(v, _)| self.cluster_of[&v.node]).max_by_key(|&c| self.clusters[c].depth);
+        let deepest =
+            sources.iter().map(|(v, _)| self.cluster_of[&v.node]).max_by_key(|&c| self.clusters[c].depth);
         if let Some(target) = deepest.filter(|_| joins)
             && self.may_join(id, target, &sources)
         {
@@ -354,7 +357,9 @@ impl Fuser<'_> {
         }
         let node = old.node(first);
         let plain = |v: &Value| self.roles[&v.node] != Part::Virtual;
-        if self.roles[&first] == Part::Barrier || (cluster.nodes.len() == 1 && node.operands.iter().all(plain)) {
+        if self.roles[&first] == Part::Barrier
+            || (cluster.nodes.len() == 1 && node.operands.iter().all(plain))
+        {
             let operands = new.import(old, &node.operands, map)?;
             let copy = new.add(node.op.clone(), &operands, &node.origin)?;
             map.extend(old.results(first).into_iter().zip(new.results(copy)));

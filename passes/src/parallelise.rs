@@ -88,7 +88,8 @@ fn lift(kernel: &mut Kernel, work: u64) {
         let (var, extent) = (*var, *extent);
         let small = work / (parts * extent).max(1) as u64 * 2 < PART && parts > 1;
         let movable = prefix.iter().all(|s| matches!(s, Stmt::Let { .. }));
-        if parts >= MOST_PARTS || small || !movable || !independent(var, extent, body, &extents(&kernel.body)) {
+        if parts >= MOST_PARTS || small || !movable || !independent(var, extent, body, &extents(&kernel.body))
+        {
             break;
         }
         parts *= extent;

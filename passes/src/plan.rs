@@ -107,7 +107,12 @@ fn share(program: &Program, lives: &mut HashMap<BufferId, Life>) -> HashMap<Buff
                     && arg.offset == 0
                     && lives[&head].1 == at
                     && bytes(program, head) == bytes(program, out.buffer)
-                    && call.args.iter().filter(|a| *leader.get(&a.buffer).unwrap_or(&a.buffer) == head).count() == 1
+                    && call
+                        .args
+                        .iter()
+                        .filter(|a| *leader.get(&a.buffer).unwrap_or(&a.buffer) == head)
+                        .count()
+                        == 1
                     && in_place(kernel, read, write)
             });
             if let Some((_, arg)) = chosen {

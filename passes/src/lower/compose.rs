@@ -43,7 +43,13 @@ pub(super) enum Plan {
 
 impl<'a> Composer<'a> {
     pub fn new(graph: &'a Graph, name: &str) -> Composer<'a> {
-        Composer { graph, k: KernelBuilder::new(name), memory: HashMap::new(), reduced: HashMap::new(), known: HashMap::new() }
+        Composer {
+            graph,
+            k: KernelBuilder::new(name),
+            memory: HashMap::new(),
+            reduced: HashMap::new(),
+            known: HashMap::new(),
+        }
     }
 
     /// The row-major position of an index in a tensor.
@@ -92,7 +98,11 @@ impl<'a> Composer<'a> {
                             (Index::var(axis as u32).plus(-(piece.start[axis] as i64)), piece.extents[axis])
                         })
                         .collect();
-                    chain = Element::Guard { bounds, then: Box::new(piece.value.clone()), otherwise: Box::new(chain) };
+                    chain = Element::Guard {
+                        bounds,
+                        then: Box::new(piece.value.clone()),
+                        otherwise: Box::new(chain),
+                    };
                 }
                 self.expression(value, &chain, index, guard)
             }
@@ -190,8 +200,11 @@ impl<'a> Composer<'a> {
         match &item.element {
             Element::Guard { bounds, then, .. } => {
                 let identity = Element::Constant(item.combine.identity(self.graph.ty(item.value).dtype));
-                let skipped =
-                    Element::Guard { bounds: bounds.clone(), then: then.clone(), otherwise: Box::new(identity) };
+                let skipped = Element::Guard {
+                    bounds: bounds.clone(),
+                    then: then.clone(),
+                    otherwise: Box::new(identity),
+                };
                 self.expression(item.value, &skipped, at, guard)
             }
             element => self.expression(item.value, element, at, guard),

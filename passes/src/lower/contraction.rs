@@ -53,7 +53,9 @@ fn collapse(axes: &[Axis]) -> Vec<Axis> {
     for &axis in axes.iter().filter(|axis| axis.extent != 1) {
         let inner = axis.extent as i64;
         match result.last_mut() {
-            Some(last) if last.a == axis.a * inner && last.b == axis.b * inner && last.c == axis.c * inner => {
+            Some(last)
+                if last.a == axis.a * inner && last.b == axis.b * inner && last.c == axis.c * inner =>
+            {
                 *last = Axis { extent: last.extent * axis.extent, ..axis };
             }
             _ => result.push(axis),
@@ -69,7 +71,15 @@ fn blocks(extent: usize, block: usize) -> Vec<(usize, usize, usize)> {
         return vec![(0, extent.max(1), usize::from(extent > 0))];
     }
     let divisors = (block / 4..=block + block / 2).rev().filter(|d| extent % d == 0);
-    let best = divisors.min_by_key(|d| if d % 16 == 0 { 0 } else if d % 8 == 0 { 1 } else { 2 });
+    let best = divisors.min_by_key(|d| {
+        if d % 16 == 0 {
+            0
+        } else if d % 8 == 0 {
+            1
+        } else {
+            2
+        }
+    });
     let block = best.unwrap_or(block);
     let mut cuts = vec![(0, block, extent / block)];
     if extent % block > 0 {
@@ -136,7 +146,8 @@ impl Contraction {
         let mut reduce = collapse(&self.k);
         let unit = Axis { extent: 1, a: 0, b: 0, c: 0 };
         let inner = reduce.pop().unwrap_or(unit);
-        let outer: Vec<TileLoop> = reduce.iter().map(|l| TileLoop { extent: l.extent, a: l.a, b: l.b }).collect();
+        let outer: Vec<TileLoop> =
+            reduce.iter().map(|l| TileLoop { extent: l.extent, a: l.a, b: l.b }).collect();
         let mut first = !self.accumulate;
         for (start, block, count) in self.k_blocks() {
             let (mut start, mut count) = (start, count);

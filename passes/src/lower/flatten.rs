@@ -4,7 +4,7 @@ use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::{Expr, Stmt, Tile};
 
 /// Applies `f` to every index of a block.
-pub(crate) fn for_each_index(block: &[Stmt], f: &mut impl FnMut(&Index)) {
+fn for_each_index(block: &[Stmt], f: &mut impl FnMut(&Index)) {
     for statement in block {
         match statement {
             Stmt::For { body, .. } | Stmt::Strip { body, .. } => for_each_index(body, f),
@@ -31,7 +31,9 @@ pub(crate) fn map_indices(block: &mut [Stmt], f: &mut impl FnMut(&Index) -> Inde
             }
             Stmt::Let { expr: Expr::Index(index) | Expr::Load { index, .. }, .. } => *index = f(index),
             Stmt::Store { index, .. } => *index = f(index),
-            Stmt::Tile(Tile { a, b, c, .. }) => [a, b, c].into_iter().for_each(|panel| panel.index = f(&panel.index)),
+            Stmt::Tile(Tile { a, b, c, .. }) => {
+                [a, b, c].into_iter().for_each(|panel| panel.index = f(&panel.index))
+            }
             Stmt::Let { .. } | Stmt::Declare { .. } | Stmt::Accumulate { .. } | Stmt::Finish { .. } => {}
         }
     }

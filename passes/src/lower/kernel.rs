@@ -57,7 +57,14 @@ pub(super) struct KernelBuilder {
 
 impl KernelBuilder {
     pub fn new(name: &str) -> KernelBuilder {
-        let body = Scope { serial: 0, kind: Kind::Body, var: 0, extent: 1, statements: Vec::new(), known: HashMap::new() };
+        let body = Scope {
+            serial: 0,
+            kind: Kind::Body,
+            var: 0,
+            extent: 1,
+            statements: Vec::new(),
+            known: HashMap::new(),
+        };
         KernelBuilder {
             name: name.to_owned(),
             params: Vec::new(),
@@ -131,7 +138,9 @@ impl KernelBuilder {
             return self.scopes.last_mut().expect("the body is open").statements.append(&mut body);
         }
         let inner = match body.as_slice() {
-            [Stmt::For { var, extent, body } | Stmt::Strip { var, extent, body }] => Some((*var, *extent, body)),
+            [Stmt::For { var, extent, body } | Stmt::Strip { var, extent, body }] => {
+                Some((*var, *extent, body))
+            }
             _ => None,
         };
         if let Some((inner, inner_extent, inner_body)) = inner
@@ -168,7 +177,8 @@ impl KernelBuilder {
         let mut depth = 0;
         index.visit(&mut |atom| match atom {
             Atom::Var(var) => {
-                let scope = self.scopes.iter().position(|scope| scope.kind != Kind::Body && scope.var == *var);
+                let scope =
+                    self.scopes.iter().position(|scope| scope.kind != Kind::Body && scope.var == *var);
                 depth = depth.max(scope.unwrap_or(0));
             }
             Atom::Value(value) => depth = depth.max(self.values[*value as usize].1),
@@ -196,6 +206,11 @@ impl KernelBuilder {
             other => other.to_i64() as u64,
         };
         self.emit(Key::Constant(value.dtype(), bits), 0, value.dtype(), Expr::Constant(value))
+    }
+
+    /// Zero of a parameter's type.
+    pub fn zero_of(&mut self, param: usize) -> ValueId {
+        self.constant(Scalar::zero(self.params[param].dtype))
     }
 
     /// An index as an integer, or converted to a float.

@@ -1,18 +1,19 @@
 //! `lower`: from a fused graph to a kernel program.
 //!
 //! Nodes are visited in canonical order. A fused region becomes one kernel ([`region`]); so does any other node
-//! with a definition by elements. Contractions ([`contraction`], [`convolution`]) and operators with loops of their
+//! with a definition by elements. Contractions ([`products`]) and operators with loops of their
 //! own ([`loops`]) bring their own kernels. A node that only maps indices (a reshape, a transpose, a broadcast) is
 //! not run at all: whoever reads it composes its index map, or has it copied where rows must lie contiguously.
 //!
 //! What changes rounding is decided here and nowhere later: the order of every sum (see
-//! [`compose::Composer::reductions`], [`contraction`], [`convolution`]). Loops stay serial; the passes `vectorise`
+//! [`compose::Composer::reductions`], [`contraction`], [`products`]). Loops stay serial; the passes `vectorise`
 //! and `parallelise` choose strips and grids.
 
 mod compose;
 mod contraction;
 mod flatten;
 mod kernel;
+mod products;
 mod region;
 
 use std::collections::HashMap;
@@ -20,13 +21,11 @@ use std::collections::HashMap;
 use brolga_ir::definition::{Definition, Element};
 use brolga_ir::index::{Atom, Index};
 use brolga_ir::ops::Role;
-use brolga_ir::program::{
-    Access, Arg, Buffer, BufferId, Call, Kernel, KernelId, Place, Program, Step,
-};
+use brolga_ir::program::{Access, Arg, Buffer, BufferId, Call, Kernel, KernelId, Place, Program, Step};
 use brolga_ir::{Graph, GraphError, NodeId, Op, Type, Value};
 
 use compose::Composer;
-pub(crate) use flatten::{for_each_index, map_indices};
+pub(crate) use flatten::map_indices;
 pub(crate) use region::definition;
 
 /// Where a value lies: row-major from an element of a buffer.
@@ -61,9 +60,7 @@ pub fn lower(graph: &Graph, ranges: &HashMap<String, (i64, i64)>) -> Result<Prog
     for id in graph.order() {
         lowering.node(id)?;
     }
-    for (value, buffer) in copies {
-        lowering.copy(value, Location { buffer, offset: 0 })?;
-    }
+    lowering.copies(copies)?;
     Ok(lowering.program)
 }
 
@@ -110,9 +107,11 @@ impl<'g> Lowering<'g> {
                     }
                 }
                 Role::State => {
-                    let state = self.program.buffers.iter().position(|b| {
-                        matches!(b.place, Place::State { .. }) && b.name == output.name
-                    });
+                    let state = self
+                        .program
+                        .buffers
+                        .iter()
+                        .position(|b| matches!(b.place, Place::State { .. }) && b.name == output.name);
                     let state = BufferId(state.expect("a verified update names a state") as u32);
                     if self.locations.get(&output.value) != Some(&Location { buffer: state, offset: 0 }) {
                         copies.push((output.value, state));
@@ -129,6 +128,35 @@ impl<'g> Lowering<'g> {
         });
         copies.sort_by_key(|&(_, buffer)| buffer);
         copies
+    }
+
+    /// Copies outputs first, then state, so that whatever reads old state reads it before it changes.
+    fn copies(&mut self, copies: Vec<(Value, BufferId)>) -> Result<(), GraphError> {
+        let is_state = |program: &Program, id: BufferId| {
+            matches!(program.buffers[id.0 as usize].place, Place::State { .. })
+        };
+        let (state, outputs): (Vec<_>, Vec<_>) =
+            copies.into_iter().partition(|&(_, buffer)| is_state(&self.program, buffer));
+        for (value, buffer) in outputs {
+            self.copy(value, Location { buffer, offset: 0 })?;
+        }
+        let mut sources = Vec::new();
+        for &(value, _) in &state {
+            // New state that is old state, or a view of it, is set aside first.
+            let old = self.locations.get(&value).is_some_and(|l| is_state(&self.program, l.buffer));
+            sources.push(if old || self.is_view(value) {
+                let name = self.name_of(value);
+                let aside = self.arena(&name, self.graph.ty(value).clone());
+                self.copy(value, aside)?;
+                aside
+            } else {
+                self.location(value)?
+            });
+        }
+        for (from, (value, buffer)) in sources.into_iter().zip(state) {
+            self.copy_memory(from, Location { buffer, offset: 0 }, value);
+        }
+        Ok(())
     }
 
     /// Whether a value only maps indices or repeats a constant: nothing is computed for it.
@@ -168,6 +196,8 @@ impl<'g> Lowering<'g> {
         match &node.op {
             Op::Parameter(_) | Op::Constant(_) => Ok(()),
             Op::Fused(fused) => self.fused(id, &fused.body),
+            Op::Dot(dot) => self.dot(id, dot),
+            Op::Conv(conv) => self.conv(id, conv),
             _ if self.is_view(graph.result(id)) => Ok(()),
             _ => {
                 let results = graph.results(id);
@@ -264,7 +294,10 @@ impl<'g> Lowering<'g> {
             }
             let tensor = matches!(self.graph.node(value.node).op, Op::Constant(_))
                 && definition(self.graph, value) == Definition::Loops;
-            if tensor || (self.locations.contains_key(&value) && !root) || self.graph.parameter(value.node).is_some() {
+            if tensor
+                || (self.locations.contains_key(&value) && !root)
+                || self.graph.parameter(value.node).is_some()
+            {
                 found.push(value);
                 continue;
             }
@@ -304,6 +337,12 @@ impl<'g> Lowering<'g> {
             return self.compute(&[(value, to)], value.node);
         }
         let from = self.location(value)?;
+        self.copy_memory(from, to, value);
+        Ok(())
+    }
+
+    /// Copies what lies at one place, of the type of `value`, to another.
+    fn copy_memory(&mut self, from: Location, to: Location, value: Value) {
         let ty = self.graph.ty(value).clone();
         let mut k = kernel::KernelBuilder::new("copy");
         let source = k.param(ty.dtype, ty.elements(), Access::Read);
@@ -313,7 +352,6 @@ impl<'g> Lowering<'g> {
         k.store(target, Index::var(var), element);
         k.close();
         self.call(k.finish_kernel(), vec![from, to], value.node);
-        Ok(())
     }
 
     /// Appends a call, sharing the kernel with an equal one.
@@ -360,7 +398,8 @@ impl<'g> Lowering<'g> {
         }
         if self.locations.contains_key(&at) {
             let strides = graph.ty(at).strides();
-            let flat = index.iter().zip(strides).fold(Index::default(), |sum, (i, s)| sum.add(&i.scale(s as i64)));
+            let flat =
+                index.iter().zip(strides).fold(Index::default(), |sum, (i, s)| sum.add(&i.scale(s as i64)));
             let linear = flat.terms().iter().all(|(atom, _)| matches!(atom, Atom::Var(_)));
             if linear && flat.offset() >= 0 {
                 let strides = (0..dims.len() as u32).map(|axis| flat.coefficient(axis)).collect();

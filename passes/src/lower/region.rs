@@ -5,7 +5,7 @@
 //! over the axes that stay; inside them the reductions, in as many loops as they depend on each other; last the
 //! outputs. Softmax, normalisation, and their gradients are such regions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use brolga_ir::definition::{Definition, Order};
 use brolga_ir::index::Index;
@@ -33,7 +33,7 @@ pub(crate) fn reduction(graph: &Graph, id: NodeId) -> Option<(Vec<usize>, Vec<us
 impl Composer<'_> {
     /// Emits the outputs of a region: each value with the kernel parameter that it is stored to.
     pub fn region(&mut self, outputs: &[(Value, usize)]) {
-        let order = self.graph.order_from(outputs.iter().map(|&(value, _)| value));
+        let order = self.inside(outputs.iter().map(|&(value, _)| value));
         let reductions: Vec<NodeId> =
             order.into_iter().filter(|&id| reduction(self.graph, id).is_some()).collect();
         match reductions.first() {
@@ -91,7 +91,8 @@ impl Composer<'_> {
         let extents: Vec<usize> = axes.iter().map(|&axis| dims[axis]).collect();
         // Contiguous rows go through lanes; columns are chains, one for each output.
         let innermost = (0..dims.len()).rev().find(|&axis| dims[axis] > 1);
-        let plan = if innermost.is_some_and(|axis| axes.contains(&axis)) { Plan::Lanes } else { Plan::Blocks };
+        let plan =
+            if innermost.is_some_and(|axis| axes.contains(&axis)) { Plan::Lanes } else { Plan::Blocks };
         let levels = self.levels(reductions);
         let last = levels.values().copied().max().unwrap_or(0);
         self.loops(&kept_dims, &mut |c, row| {
@@ -135,15 +136,36 @@ impl Composer<'_> {
         });
     }
 
+    /// The nodes between memory and `roots`, operands before users.
+    fn inside(&self, roots: impl IntoIterator<Item = Value>) -> Vec<NodeId> {
+        let (mut order, mut seen) = (Vec::new(), HashSet::new());
+        let mut stack: Vec<(NodeId, bool)> = roots.into_iter().map(|value| (value.node, false)).collect();
+        stack.reverse();
+        while let Some((id, done)) = stack.pop() {
+            if done {
+                order.push(id);
+            } else if seen.insert(id) {
+                stack.push((id, true));
+                let operands = self.graph.node(id).operands.iter().rev();
+                stack.extend(operands.filter(|v| !self.memory.contains_key(v)).map(|v| (v.node, false)));
+            }
+        }
+        order
+    }
+
     /// For each reduction, how many others in a row it depends on.
     fn levels(&self, reductions: &[NodeId]) -> HashMap<NodeId, usize> {
         let mut depth: HashMap<NodeId, usize> = HashMap::new();
         let mut levels = HashMap::new();
-        for id in self.graph.order_from(reductions.iter().map(|&id| self.graph.result(id))) {
+        for id in self.inside(reductions.iter().map(|&id| self.graph.result(id))) {
             let node = self.graph.node(id);
             let memory = |value: &Value| self.memory.contains_key(value);
-            let below =
-                node.operands.iter().filter(|v| !memory(v)).map(|v| depth.get(&v.node).copied().unwrap_or(0)).max();
+            let below = node
+                .operands
+                .iter()
+                .filter(|v| !memory(v))
+                .map(|v| depth.get(&v.node).copied().unwrap_or(0))
+                .max();
             let below = below.unwrap_or(0);
             let is_reduction = reductions.contains(&id);
             if is_reduction {

@@ -1,0 +1,310 @@
+//! From graphs to programs: the program's exact interpreter agrees with the graph's reference interpreter.
+
+use std::collections::HashMap;
+
+use brolga_ir::graph::Origin;
+use brolga_ir::interpret::interpret;
+use brolga_ir::ops::{Conv, ConvForm, Dot, Reverse, Role};
+use brolga_ir::program::Combine;
+use brolga_ir::program::interpret::{GridOrder, Interpreter};
+use brolga_ir::scalar::{Comparison, Function, Scalar};
+use brolga_ir::{Builder, DType, Graph, GraphError, Tensor, Type, Value};
+use brolga_passes::{forward, fuse, lower, parallelise, plan, vectorise};
+
+/// Numbers in -1..1 that repeat late.
+fn tensor(ty: &Type, salt: u64) -> Tensor {
+    let mut state = salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    Tensor::generate(ty, |_| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let unit = (state >> 40) as f64 / (1u64 << 23) as f64 - 1.0;
+        match ty.dtype {
+            dtype if dtype.is_float() => Scalar::from_f64(dtype, unit),
+            dtype => Scalar::from_i64(dtype, (unit * 10.0) as i64),
+        }
+    })
+}
+
+/// Lowers with and without fusion; every stage of every way agrees with the reference.
+fn check(graph: &Graph, tolerance: f64) {
+    let types: Vec<(Role, Type)> = graph
+        .parameters()
+        .iter()
+        .map(|&id| (graph.parameter(id).expect("a parameter").role, graph.node(id).types[0].clone()))
+        .collect();
+    let values: Vec<Tensor> = types.iter().zip(1..).map(|((_, ty), salt)| tensor(ty, salt)).collect();
+    let expected = interpret(graph, &values.iter().collect::<Vec<_>>()).expect("the reference runs");
+    let mut fused = graph.clone();
+    fuse::fuse(&mut fused).expect("fuse");
+    for graph in [graph, &fused] {
+        let mut program = lower::lower(graph, &HashMap::new()).expect("lower");
+        for stage in 0..5 {
+            match stage {
+                1 => drop(vectorise::vectorise(&mut program)),
+                2 => drop(parallelise::parallelise(&mut program)),
+                3 => drop(forward::forward(&mut program)),
+                4 => drop(plan::plan(&mut program)),
+                _ => {}
+            }
+            for order in [GridOrder::Forward, GridOrder::Reverse] {
+                let of = |wanted: Role| {
+                    types
+                        .iter()
+                        .zip(&values)
+                        .filter(move |((role, _), _)| *role == wanted)
+                        .map(|(_, v)| v.clone())
+                };
+                let inputs: Vec<Tensor> = of(Role::Data).collect();
+                let mut state: Vec<Tensor> = of(Role::State).collect();
+                let names: Vec<String> = graph
+                    .parameters()
+                    .iter()
+                    .filter_map(|&id| graph.parameter(id).filter(|p| p.role == Role::State))
+                    .map(|p| p.name.clone())
+                    .collect();
+                let run = Interpreter::new(&program).expect("interpreter").with_order(order);
+                let outputs = run.run(&inputs, &mut state).unwrap_or_else(|e| panic!("stage {stage}: {e}"));
+                let mut outputs = outputs.into_iter();
+                for (output, expected) in graph.outputs().iter().zip(&expected) {
+                    let found = match output.role {
+                        Role::Data => outputs.next().expect("an output"),
+                        Role::State => {
+                            state[names.iter().position(|n| *n == output.name).expect("a state")].clone()
+                        }
+                    };
+                    compare(&output.name, stage, &found, expected, tolerance);
+                }
+            }
+        }
+    }
+}
+
+fn compare(name: &str, stage: usize, found: &Tensor, expected: &Tensor, tolerance: f64) {
+    assert_eq!(found.ty(), expected.ty());
+    let largest = (0..expected.elements()).map(|i| expected.get(i).to_f64().abs()).fold(1e-3, f64::max);
+    for i in 0..expected.elements() {
+        let (f, e) = (found.get(i).to_f64(), expected.get(i).to_f64());
+        let close = (f - e).abs() <= tolerance * largest || (f.is_nan() && e.is_nan()) || f == e;
+        assert!(close, "{name}[{i}] after stage {stage}: {f}, expected {e}");
+    }
+}
+
+type Build = fn(&mut Builder, &[Value]) -> Result<Vec<Value>, GraphError>;
+
+/// A graph over f32 inputs of those extents; outputs by name.
+fn graph(inputs: &[&[usize]], build: Build) -> Graph {
+    let mut graph = Graph::new("test");
+    let values: Vec<Value> = inputs
+        .iter()
+        .enumerate()
+        .map(|(i, dims)| graph.add_parameter(&format!("x{i}"), Role::Data, Type::new(DType::F32, *dims)))
+        .collect();
+    let mut builder = Builder::new(&mut graph, Origin::default());
+    let outputs = build(&mut builder, &values).expect("a valid graph");
+    for (i, value) in outputs.into_iter().enumerate() {
+        graph.add_output(&format!("y{i}"), Role::Data, value);
+    }
+    graph
+}
+
+#[test]
+fn elementwise_over_odd_extents() {
+    for dims in [&[][..], &[1], &[7], &[0], &[3, 0, 2], &[5, 33], &[2, 3, 37], &[70_001]] {
+        let g = graph(&[dims, dims], |b, x| {
+            let sum = b.add(x[0], x[1])?;
+            let t = b.function(Function::Tanh, sum)?;
+            Ok(vec![b.mul(t, x[0])?, sum])
+        });
+        check(&g, 1e-6);
+    }
+}
+
+#[test]
+fn softmax_over_rows_and_columns() {
+    fn softmax(b: &mut Builder, x: Value, axis: usize) -> Result<Value, GraphError> {
+        let dims = b.dims(x);
+        let kept: Vec<usize> = (0..dims.len()).filter(|&a| a != axis).collect();
+        let max = b.reduce(Combine::Max, x, &[axis])?;
+        let max = b.broadcast(max, &dims, &kept)?;
+        let shifted = b.sub(x, max)?;
+        let e = b.function(Function::Exp, shifted)?;
+        let sum = b.sum(e, &[axis])?;
+        let sum = b.broadcast(sum, &dims, &kept)?;
+        b.div(e, sum)
+    }
+    for dims in [&[64, 10][..], &[3, 100], &[1, 1], &[5, 0], &[40, 50]] {
+        check(&graph(&[dims], |b, x| Ok(vec![softmax(b, x[0], 1)?])), 1e-6);
+        check(&graph(&[dims], |b, x| Ok(vec![softmax(b, x[0], 0)?])), 1e-6);
+    }
+}
+
+#[test]
+fn normalisation_in_training_mode() {
+    for dims in [&[8, 16, 9, 9][..], &[2, 3, 1, 5], &[4, 8, 1, 1]] {
+        let g = graph(&[dims, &[dims[1]]], |b, x| {
+            let dims = b.dims(x[0]);
+            let mean = b.mean(x[0], &[0, 2, 3])?;
+            let wide = b.broadcast(mean, &dims, &[1])?;
+            let centred = b.sub(x[0], wide)?;
+            let square = b.mul(centred, centred)?;
+            let variance = b.mean(square, &[0, 2, 3])?;
+            let shifted = b.add_scalar(variance, 1e-5)?;
+            let scale = b.function(Function::Rsqrt, shifted)?;
+            let scale = b.mul(scale, x[1])?;
+            let scale = b.broadcast(scale, &dims, &[1])?;
+            let y = b.mul(centred, scale)?;
+            let zero = b.zeros_like(y)?;
+            let off = b.compare(Comparison::Le, y, zero)?;
+            Ok(vec![b.select(off, zero, y)?, mean, variance])
+        });
+        check(&g, 1e-5);
+    }
+}
+
+#[test]
+fn views_transposes_pads_and_concatenations() {
+    let g = graph(&[&[4, 5, 6], &[4, 30]], |b, x| {
+        let t = b.transpose(x[0], &[2, 0, 1])?;
+        let r = b.reshape(x[0], &[4, 30])?;
+        let sum = b.add(r, x[1])?;
+        let joined = b.concat(&[sum, r, x[1]], 1)?;
+        let zero = b.scalar(0.5, DType::F32)?;
+        let padded = b.pad(x[0], zero, &[1, 0, 2], &[0, 3, 1], &[0, 1, 0])?;
+        let flat = b.pad(x[1], zero, &[1, 2], &[0, 3], &[0, 0])?;
+        let reversed = b.add_node(Reverse { axes: vec![0, 2] }, &[x[0]])?;
+        let twice = b.add(reversed, x[0])?;
+        let cut = b.slice(x[0], &[1, 0, 1], &[4, 5, 6], &[2, 1, 3])?;
+        let doubled = b.add(cut, cut)?;
+        Ok(vec![t, joined, padded, flat, twice, doubled, r])
+    });
+    check(&g, 0.0);
+}
+
+#[test]
+fn products_of_all_orientations() {
+    for (m, k, n) in
+        [(3, 5, 7), (64, 784, 10), (1, 20, 33), (17, 600, 1), (130, 300, 200), (4, 0, 3), (0, 3, 4)]
+    {
+        for (left, right) in [(false, false), (false, true), (true, false), (true, true)] {
+            let a = if left { [k, m] } else { [m, k] };
+            let b = if right { [n, k] } else { [k, n] };
+            let mut g = Graph::new("dot");
+            let x = g.add_parameter("x", Role::Data, Type::new(DType::F32, a));
+            let y = g.add_parameter("y", Role::Data, Type::new(DType::F32, b));
+            let dot = Dot {
+                batch: [vec![], vec![]],
+                contract: [vec![usize::from(!left)], vec![usize::from(right)]],
+            };
+            let node = g.add(dot, &[x, y], &Origin::default()).expect("dot");
+            let result = g.result(node);
+            g.add_output("z", Role::Data, result);
+            check(&g, 1e-5);
+        }
+    }
+    let g = graph(&[&[3, 4, 5], &[3, 6, 5]], |b, x| {
+        let dot = Dot { batch: [vec![0], vec![0]], contract: [vec![2], vec![2]] };
+        Ok(vec![b.add_node(dot, &[x[0], x[1]])?])
+    });
+    check(&g, 1e-5);
+}
+
+#[test]
+fn convolutions_in_all_forms() {
+    struct Case {
+        x: [usize; 4],
+        outputs: usize,
+        kernel: [usize; 2],
+        stride: usize,
+        padding: (usize, usize),
+        lhs_dilation: usize,
+        rhs_dilation: usize,
+        groups: usize,
+    }
+    let case = |x, outputs, kernel, stride, padding, lhs_dilation, rhs_dilation, groups| Case {
+        x,
+        outputs,
+        kernel,
+        stride,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
+        groups,
+    };
+    let cases = [
+        case([2, 3, 8, 8], 4, [3, 3], 1, (1, 1), 1, 1, 1),
+        case([2, 1, 9, 7], 6, [5, 5], 1, (2, 2), 1, 1, 1),
+        case([3, 20, 8, 8], 5, [3, 3], 1, (1, 1), 1, 1, 1),
+        case([2, 16, 9, 9], 8, [3, 3], 2, (1, 1), 1, 1, 1),
+        case([2, 16, 8, 8], 8, [1, 1], 2, (0, 0), 1, 1, 1),
+        case([1, 8, 7, 7], 12, [1, 1], 1, (0, 0), 1, 1, 1),
+        case([2, 6, 11, 11], 9, [3, 2], 2, (0, 1), 1, 2, 3),
+        case([1, 4, 5, 5], 4, [4, 4], 1, (2, 2), 2, 1, 2),
+        case([16, 33, 4, 4], 34, [3, 3], 1, (1, 1), 1, 1, 1),
+    ];
+    for c in cases {
+        let forward = Conv {
+            form: ConvForm::Forward,
+            groups: c.groups,
+            stride: vec![c.stride; 2],
+            padding: vec![c.padding; 2],
+            lhs_dilation: vec![c.lhs_dilation; 2],
+            rhs_dilation: vec![c.rhs_dilation; 2],
+        };
+        let w = [c.outputs, c.x[1] / c.groups, c.kernel[0], c.kernel[1]];
+        let mut g = Graph::new("conv");
+        let x = g.add_parameter("x", Role::Data, Type::new(DType::F32, c.x));
+        let weights = g.add_parameter("w", Role::Data, Type::new(DType::F32, w));
+        let y = g.add(forward.clone(), &[x, weights], &Origin::default()).expect("conv");
+        let y = g.result(y);
+        let dy_ty = g.ty(y).clone();
+        let dy = g.add_parameter("dy", Role::Data, dy_ty);
+        let back = forward.with_form(ConvForm::InputGradient { size: c.x[2..].to_vec() });
+        let dx = g.add(back, &[dy, weights], &Origin::default()).expect("input gradient");
+        let back = forward.with_form(ConvForm::WeightGradient { kernel: c.kernel.to_vec() });
+        let dw = g.add(back, &[x, dy], &Origin::default()).expect("weight gradient");
+        let (dx, dw) = (g.result(dx), g.result(dw));
+        for (name, value) in [("y", y), ("dx", dx), ("dw", dw)] {
+            g.add_output(name, Role::Data, value);
+        }
+        check(&g, 1e-5);
+    }
+}
+
+#[test]
+fn updates_of_state_happen_in_place() {
+    let mut g = Graph::new("update");
+    let x = g.add_parameter("x", Role::Data, Type::new(DType::F32, [300]));
+    let w = g.add_parameter("w", Role::State, Type::new(DType::F32, [300]));
+    let v = g.add_parameter("v", Role::State, Type::new(DType::F32, [300]));
+    let mut b = Builder::new(&mut g, Origin::default());
+    let decayed = b.mul_scalar(v, 0.9).expect("mul");
+    let momentum = b.add(decayed, x).expect("add");
+    let step = b.mul_scalar(momentum, 0.1).expect("mul");
+    let next = b.sub(w, step).expect("sub");
+    g.add_output("old", Role::Data, w);
+    g.add_output("w", Role::State, next);
+    g.add_output("v", Role::State, momentum);
+    check(&g, 0.0);
+    let mut fused = g.clone();
+    fuse::fuse(&mut fused).expect("fuse");
+    let mut program = lower::lower(&fused, &HashMap::new()).expect("lower");
+    assert!(forward::forward(&mut program));
+}
+
+#[test]
+fn windows_slide() {
+    let g = graph(&[&[2, 3, 9, 9]], |b, x| {
+        let window = brolga_ir::ops::ReduceWindow {
+            combine: Combine::Max,
+            window: vec![1, 1, 3, 3],
+            stride: vec![1, 1, 2, 2],
+            padding: vec![(0, 0), (0, 0), (1, 1), (1, 1)],
+            window_dilation: vec![1; 4],
+            base_dilation: vec![1; 4],
+        };
+        let sum = brolga_ir::ops::ReduceWindow { combine: Combine::Add, ..window.clone() };
+        let max = b.add_node(window, &[x[0]])?;
+        let total = b.add_node(sum, &[x[0]])?;
+        Ok(vec![b.add(max, total)?])
+    });
+    check(&g, 1e-5);
+}
