@@ -2,9 +2,9 @@
 
 use crate::graph::{Graph, GraphError, Origin, Value};
 use crate::ops::{
-    Broadcast, Concat, Constant, Conv, Differentiate, Distribution, Dot, Gather, GatherAlong, Iota, Op, Pad,
-    Random, Reduce, ReduceWindow, Reshape, Reverse, Scatter, ScatterAlong, ScatterMode, Slice, StopGradient,
-    Transpose,
+    Broadcast, Concat, Constant, Conv, Cumulative, Differentiate, Distribution, Dot, Gather, GatherAlong,
+    Iota, Op, Pad, Random, Reduce, ReduceWindow, Reshape, Reverse, Scatter, ScatterAlong, ScatterMode, Slice,
+    Sort, StopGradient, Transpose,
 };
 use crate::program::Combine;
 use crate::scalar::{Comparison, Function, Scalar, ScalarOp};
@@ -343,6 +343,46 @@ impl<'a> Builder<'a> {
     /// A reduction under a sliding window; see [`ReduceWindow`].
     pub fn reduce_window(&mut self, window: ReduceWindow, x: Value) -> Built {
         self.add_node(window, &[x])
+    }
+
+    // Order.
+
+    /// Running combination along an axis, each element counting itself and those before it.
+    pub fn cumulative(&mut self, combine: Combine, x: Value, axis: usize) -> Built {
+        self.add_node(Cumulative { axis, combine, reverse: false, exclusive: false }, &[x])
+    }
+
+    /// The operands, put along an axis into the order of the first of them.
+    pub fn sort(
+        &mut self,
+        operands: &[Value],
+        axis: usize,
+        descending: bool,
+    ) -> Result<Vec<Value>, GraphError> {
+        self.add_nodes(Sort { axis, descending }, operands)
+    }
+
+    /// The `k` greatest elements along an axis, in descending order, and their positions (`i32`).
+    pub fn top_k(&mut self, x: Value, k: usize, axis: usize) -> Result<[Value; 2], GraphError> {
+        let dims = self.dims(x);
+        let positions = self.iota(DType::I32, &dims, axis)?;
+        let sorted = self.sort(&[x, positions], axis, true)?;
+        Ok([self.slice_axis(sorted[0], axis, 0, k)?, self.slice_axis(sorted[1], axis, 0, k)?])
+    }
+
+    /// The position (`i32`) of the first greatest element along an axis, which vanishes; NaN is greatest.
+    pub fn argmax(&mut self, x: Value, axis: usize) -> Built {
+        let dims = self.dims(x);
+        let greatest = self.reduce(Combine::Max, x, &[axis])?;
+        let kept: Vec<usize> = (0..dims.len()).filter(|&a| a != axis).collect();
+        let greatest = self.broadcast(greatest, &dims, &kept)?;
+        let equal = self.compare(Comparison::Eq, x, greatest)?;
+        let nan = self.compare(Comparison::Ne, x, x)?;
+        let wins = self.elementwise(ScalarOp::Or, &[equal, nan])?;
+        let positions = self.iota(DType::I32, &dims, axis)?;
+        let far = self.full_like(positions, dims[axis] as f64)?;
+        let candidates = self.select(wins, positions, far)?;
+        self.reduce(Combine::Min, candidates, &[axis])
     }
 
     // Differentiation.

@@ -20,6 +20,7 @@ pub mod program;
 pub mod scalar;
 pub mod tensor;
 pub mod types;
+pub mod vjp;
 
 pub use builder::Builder;
 pub use graph::{Graph, GraphError, Node, NodeId, Origin, Output, Value};

@@ -22,11 +22,16 @@ impl Fused {
 
 /// An error unless the operands are what the region's parameters stand for.
 pub(super) fn expect_captures(body: &Graph, operands: &[&Type]) -> Result<(), String> {
-    expect_operands(operands, body.parameters().len())?;
-    for (position, (&id, operand)) in body.parameters().iter().zip(operands).enumerate() {
-        let wanted = &body.node(id).types[0];
+    let parameters = body.parameters().iter().map(|&id| body.node(id).types[0].clone());
+    expect_types(&parameters.collect::<Vec<_>>(), operands)
+}
+
+/// An error unless the operands have those types, which a region's parameters ask for.
+pub(super) fn expect_types(expected: &[Type], operands: &[&Type]) -> Result<(), String> {
+    expect_operands(operands, expected.len())?;
+    for (position, (wanted, operand)) in expected.iter().zip(operands).enumerate() {
         if wanted != *operand {
-            return Err(format!("operand {position} is {operand}, the region's parameter is {wanted}"));
+            return Err(format!("operand {position} is {operand}, the region's parameter asks for {wanted}"));
         }
     }
     Ok(())

@@ -6,8 +6,10 @@
 
 mod broadcast;
 mod concat;
+mod cond;
 mod constant;
 mod conv;
+mod cumulative;
 mod differentiate;
 mod dot;
 mod elementwise;
@@ -22,18 +24,23 @@ mod reduce;
 mod reduce_window;
 mod reshape;
 mod reverse;
+mod scan;
 mod scatter;
 mod scatter_along;
 mod slice;
+mod sort;
 mod stop_gradient;
 mod support;
 mod transpose;
+mod while_loop;
 mod window_select;
 
 pub use broadcast::Broadcast;
 pub use concat::Concat;
+pub use cond::Cond;
 pub use constant::Constant;
 pub use conv::{Conv, ConvForm};
+pub use cumulative::Cumulative;
 pub use differentiate::Differentiate;
 pub use dot::Dot;
 pub use elementwise::Elementwise;
@@ -48,11 +55,14 @@ pub use reduce::Reduce;
 pub use reduce_window::ReduceWindow;
 pub use reshape::Reshape;
 pub use reverse::Reverse;
+pub use scan::Scan;
 pub use scatter::{Scatter, ScatterMode};
 pub use scatter_along::ScatterAlong;
 pub use slice::Slice;
+pub use sort::Sort;
 pub use stop_gradient::StopGradient;
 pub use transpose::Transpose;
+pub use while_loop::While;
 pub use window_select::{SelectForm, WindowSelect};
 
 use support::*;
@@ -60,7 +70,7 @@ use support::*;
 use crate::attribute::{Attribute, Attributes};
 use crate::builder::Builder;
 use crate::definition::Definition;
-use crate::graph::{Graph, GraphError, Value};
+use crate::graph::{Graph, GraphError, NodeId, Value};
 use crate::tensor::Tensor;
 use crate::types::Type;
 
@@ -174,7 +184,7 @@ macro_rules! operators {
 operators! {
     Parameter, Constant, Iota, Random, Elementwise, StopGradient, Broadcast, Reshape, Transpose, Slice, Reverse, Pad,
     Concat, Gather, GatherAlong, Scatter, ScatterAlong, Reduce, ReduceWindow, WindowSelect, Dot, Conv,
-    Differentiate, Fused,
+    Cumulative, Sort, Differentiate, Fused, Scan, While, Cond,
 }
 
 impl Op {
@@ -182,6 +192,20 @@ impl Op {
     pub fn regions(&self) -> Vec<&Graph> {
         match self {
             Op::Fused(fused) => vec![&fused.body],
+            Op::Scan(scan) => vec![&scan.body],
+            Op::While(looped) => vec![&looped.condition, &looped.body],
+            Op::Cond(cond) => vec![&cond.then, &cond.otherwise],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The sub-graphs of a region operator, to change; the types of parameters and outputs must stay.
+    pub fn regions_mut(&mut self) -> Vec<&mut Graph> {
+        match self {
+            Op::Fused(fused) => vec![&mut fused.body],
+            Op::Scan(scan) => vec![&mut scan.body],
+            Op::While(looped) => vec![&mut looped.condition, &mut looped.body],
+            Op::Cond(cond) => vec![&mut cond.then, &mut cond.otherwise],
             _ => Vec::new(),
         }
     }

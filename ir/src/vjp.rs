@@ -1,0 +1,93 @@
+//! The reverse walk: from cotangents of some values of a graph to those of others, rule by rule.
+//!
+//! The nodes between `wrt` and the seeds are walked from the seeds down. Each is asked for its gradient rule
+//! ([`Operator::gradient`](crate::ops::Operator::gradient)) once, with the sums of what its users contributed;
+//! contributions are added in the order of the walk, which depends on the graph alone. What a rule builds bears its
+//! node's origin with `/backward` behind it.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::builder::Builder;
+use crate::graph::{Graph, GraphError, NodeId, Value};
+use crate::ops::{GradientCx, GradientError, Op};
+
+/// Builds the vector-Jacobian product: for `seeds`, pairs of a value and its cotangent, the cotangent of each value of
+/// `wrt`, or nothing where no gradient reaches it. A member of `wrt` above another passes its gradient on.
+pub fn vjp(
+    graph: &mut Graph,
+    seeds: &[(Value, Value)],
+    wrt: &[Value],
+) -> Result<Vec<Option<Value>>, GradientError> {
+    let order = graph.order_from(seeds.iter().map(|&(value, _)| value));
+    let wanted: HashSet<Value> = wrt.iter().copied().collect();
+    let mut active: HashSet<NodeId> = HashSet::new();
+    let reaches = |graph: &Graph, active: &HashSet<NodeId>, value: Value| {
+        graph.ty(value).dtype.is_float() && (wanted.contains(&value) || active.contains(&value.node))
+    };
+    for &id in &order {
+        let node = graph.node(id);
+        let through = !matches!(node.op, Op::StopGradient(_));
+        if through && node.operands.iter().any(|&operand| reaches(graph, &active, operand)) {
+            active.insert(id);
+        }
+    }
+    let mut cotangents: HashMap<Value, Value> = HashMap::new();
+    for &(value, cotangent) in seeds {
+        if reaches(graph, &active, value) {
+            accumulate(graph, &mut cotangents, value, cotangent)?;
+        }
+    }
+    for &id in order.iter().rev().filter(|&id| active.contains(id)) {
+        let results = graph.results(id);
+        let incoming: Vec<Option<Value>> =
+            results.iter().map(|value| cotangents.get(value).copied()).collect();
+        if incoming.iter().all(Option::is_none) {
+            continue;
+        }
+        let node = graph.node(id);
+        let (op, operands, origin) = (node.op.clone(), node.operands.clone(), node.origin.step("backward"));
+        let b = Builder::new(graph, origin.clone());
+        let mut cx = GradientCx { b, operands: &operands, results: &results, cotangents: &incoming };
+        let outgoing = op.get().gradient(&mut cx).map_err(|error| match error {
+            GradientError::NotDifferentiable(reason) => {
+                GradientError::NotDifferentiable(format!("{}: {reason}", op.get().name()))
+            }
+            error => error,
+        })?;
+        if outgoing.len() != operands.len() {
+            let (found, count) = (outgoing.len(), operands.len());
+            let message =
+                format!("the rule of {} gave {found} cotangents for {count} operands", op.get().name());
+            return Err(GraphError { path: origin.path.to_string(), message }.into());
+        }
+        for (&operand, cotangent) in operands.iter().zip(outgoing) {
+            if let Some(cotangent) = cotangent.filter(|_| reaches(graph, &active, operand)) {
+                let (wanted, found) = (graph.ty(operand), graph.ty(cotangent));
+                if wanted != found {
+                    let message = format!("the rule of {} gave {found} for a {wanted}", op.get().name());
+                    return Err(GraphError { path: origin.path.to_string(), message }.into());
+                }
+                accumulate(graph, &mut cotangents, operand, cotangent)?;
+            }
+        }
+    }
+    Ok(wrt.iter().map(|value| cotangents.get(value).copied()).collect())
+}
+
+/// Adds a contribution to the cotangent of a value.
+fn accumulate(
+    graph: &mut Graph,
+    cotangents: &mut HashMap<Value, Value>,
+    value: Value,
+    cotangent: Value,
+) -> Result<(), GraphError> {
+    let sum = match cotangents.get(&value) {
+        Some(&other) => {
+            let origin = graph.node(cotangent.node).origin.clone();
+            Builder::new(graph, origin).add(other, cotangent)?
+        }
+        None => cotangent,
+    };
+    cotangents.insert(value, sum);
+    Ok(())
+}
