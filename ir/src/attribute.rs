@@ -48,23 +48,37 @@ impl Attribute {
 #[derive(Clone, Debug, Default)]
 pub struct Attributes {
     entries: Vec<(String, Attribute)>,
+    /// What was asked for: the names that the operator knows.
+    asked: Vec<String>,
 }
 
 impl Attributes {
     /// From pairs in the order of the text.
     pub fn new(entries: Vec<(String, Attribute)>) -> Attributes {
-        Attributes { entries }
+        Attributes { entries, asked: Vec::new() }
     }
 
     /// Takes an attribute out, if it is there.
     pub fn take(&mut self, name: &str) -> Option<Attribute> {
+        self.asked.push(name.to_owned());
         let position = self.entries.iter().position(|(key, _)| key == name)?;
         Some(self.entries.remove(position).1)
     }
 
     /// Whether an attribute is there (and not taken yet).
-    fn has(&self, name: &str) -> bool {
+    fn has(&mut self, name: &str) -> bool {
+        self.asked.push(name.to_owned());
         self.entries.iter().any(|(key, _)| key == name)
+    }
+
+    /// What is wrong with the attributes that were not taken, if there are any.
+    pub fn unknown(&self) -> Option<String> {
+        let (name, _) = self.entries.first()?;
+        let hint = match nearest(name, self.asked.iter().map(String::as_str)) {
+            Some(near) => format!("; there is `{near}`"),
+            None => String::new(),
+        };
+        Some(format!("unknown attribute `{name}`{hint}"))
     }
 
     /// Names of what was not taken.
@@ -73,7 +87,10 @@ impl Attributes {
     }
 
     fn required(&mut self, name: &str) -> Result<Attribute, String> {
-        self.take(name).ok_or_else(|| format!("the attribute `{name}` is missing"))
+        self.take(name).ok_or_else(|| match nearest(name, self.rest()) {
+            Some(near) => format!("the attribute `{name}` is missing; found `{near}`"),
+            None => format!("the attribute `{name}` is missing"),
+        })
     }
 
     /// A list of sizes or axes.
@@ -197,4 +214,35 @@ impl fmt::Display for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.rest().join(", "))
     }
+}
+
+/// The candidate that `name` is most likely a misspelling of, if any is near.
+pub(crate) fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    const LONGEST: usize = 64;
+    let length = name.chars().count();
+    if length > LONGEST {
+        return None;
+    }
+    let near = candidates
+        .into_iter()
+        .filter(|other| other.len() <= LONGEST)
+        .map(|other| (distance(name, other), other));
+    near.filter(|(distance, _)| *distance <= 1 + length / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, other)| other)
+}
+
+/// Insertions, deletions and replacements that lead from `a` to `b` (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, &y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
 }

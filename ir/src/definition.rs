@@ -5,6 +5,8 @@
 //! of its producers. In a definition [`Index`] variables `0..rank` are the axes of the result, and variables from
 //! `rank` on are reduction axes; values ([`crate::index::Atom::Value`]) are numbered by [`Element::gathered`].
 
+mod evaluate;
+
 use crate::index::Index;
 use crate::program::Combine;
 use crate::scalar::{Scalar, ScalarOp};

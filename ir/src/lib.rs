@@ -19,7 +19,9 @@ pub mod ops;
 pub mod program;
 pub mod scalar;
 pub mod tensor;
+pub mod text;
 pub mod types;
+pub mod verify;
 pub mod vjp;
 
 pub use builder::Builder;

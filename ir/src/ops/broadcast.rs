@@ -16,8 +16,9 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "broadcast"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["broadcast"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Broadcast, String> {

@@ -12,8 +12,9 @@ pub struct Concat {
 }
 
 impl Concat {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "concat"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["concat"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Concat, String> {

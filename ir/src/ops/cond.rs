@@ -18,8 +18,9 @@ pub struct Cond {
 }
 
 impl Cond {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "cond"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["cond"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Cond, String> {

@@ -19,8 +19,9 @@ impl PartialEq for Constant {
 }
 
 impl Constant {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "constant"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["constant"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Constant, String> {

@@ -66,8 +66,9 @@ impl Conv {
         Conv { form, ..self.clone() }
     }
 
-    pub(super) fn has_name(name: &str) -> bool {
-        matches!(name, "conv" | "conv_input_gradient" | "conv_weight_gradient")
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["conv", "conv_input_gradient", "conv_weight_gradient"]
     }
 
     pub(super) fn from_attributes(name: &str, attributes: &mut Attributes) -> Result<Conv, String> {

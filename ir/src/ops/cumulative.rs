@@ -27,8 +27,9 @@ const NAMES: [(&str, Combine); 4] = [
 ];
 
 impl Cumulative {
-    pub(super) fn has_name(name: &str) -> bool {
-        NAMES.iter().any(|(n, _)| *n == name)
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["cumulative_add", "cumulative_mul", "cumulative_max", "cumulative_min"]
     }
 
     pub(super) fn from_attributes(name: &str, attributes: &mut Attributes) -> Result<Cumulative, String> {

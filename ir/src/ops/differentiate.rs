@@ -12,8 +12,9 @@ use super::*;
 pub struct Differentiate;
 
 impl Differentiate {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "gradient"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["gradient"]
     }
 
     pub(super) fn from_attributes(_: &str, _: &mut Attributes) -> Result<Differentiate, String> {

@@ -14,8 +14,9 @@ pub struct Dot {
 }
 
 impl Dot {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "dot"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["dot"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Dot, String> {

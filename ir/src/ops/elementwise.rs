@@ -3,6 +3,8 @@
 //! `max` and `min` propagate NaN (from the first operand that is one) and keep the second operand on ties; every
 //! other operation is that of [`ScalarOp::apply`].
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::definition::Element;
 use crate::scalar::{Comparison, Function, Scalar, ScalarOp};
@@ -58,8 +60,14 @@ impl Elementwise {
         OPS.into_iter().chain(functions).find(|op| op.name() == name)
     }
 
-    pub(super) fn has_name(name: &str) -> bool {
-        matches!(name, "convert" | "bitcast") || Elementwise::op_of(name).is_some()
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+            let functions = Function::ALL.into_iter().map(ScalarOp::Function);
+            let operations = OPS.into_iter().chain(functions).map(ScalarOp::name);
+            operations.chain(["convert", "bitcast"]).collect()
+        });
+        &NAMES
     }
 
     pub(super) fn from_attributes(name: &str, attributes: &mut Attributes) -> Result<Elementwise, String> {

@@ -11,8 +11,9 @@ pub struct Fused {
 }
 
 impl Fused {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "fused"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["fused"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Fused, String> {

@@ -15,8 +15,9 @@ pub struct Gather {
 }
 
 impl Gather {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "gather"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["gather"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Gather, String> {

@@ -14,8 +14,9 @@ pub struct GatherAlong {
 }
 
 impl GatherAlong {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "gather_along"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["gather_along"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<GatherAlong, String> {

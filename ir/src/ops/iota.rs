@@ -16,8 +16,9 @@ pub struct Iota {
 }
 
 impl Iota {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "iota"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["iota"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Iota, String> {

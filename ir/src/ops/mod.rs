@@ -163,11 +163,16 @@ macro_rules! operators {
             /// The operator of that name with those attributes; `None` if there is none of that name.
             pub fn from_attributes(name: &str, attributes: &mut Attributes) -> Option<Result<Op, String>> {
                 $(
-                    if $variant::has_name(name) {
+                    if $variant::names().contains(&name) {
                         return Some($variant::from_attributes(name, attributes).map(Op::$variant));
                     }
                 )*
                 None
+            }
+
+            /// The names of all operators in the text form.
+            pub fn names() -> Vec<&'static str> {
+                [$($variant::names()),*].concat()
             }
         }
 

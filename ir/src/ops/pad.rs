@@ -17,8 +17,9 @@ pub struct Pad {
 }
 
 impl Pad {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "pad"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["pad"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Pad, String> {

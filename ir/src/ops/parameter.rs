@@ -23,8 +23,9 @@ pub enum Role {
 }
 
 impl Parameter {
-    pub(super) fn has_name(_: &str) -> bool {
-        false
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &[]
     }
 
     pub(super) fn from_attributes(_: &str, _: &mut Attributes) -> Result<Parameter, String> {

@@ -94,8 +94,9 @@ fn philox_elements(mut counter: [Element; 4], key: [Element; 2]) -> [Element; 4]
 }
 
 impl Random {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "random"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["random"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Random, String> {

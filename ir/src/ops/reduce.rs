@@ -26,8 +26,9 @@ const NAMES: [(&str, Combine); 6] = [
 ];
 
 impl Reduce {
-    pub(super) fn has_name(name: &str) -> bool {
-        NAMES.iter().any(|(n, _)| *n == name)
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["reduce_add", "reduce_mul", "reduce_max", "reduce_min", "reduce_and", "reduce_or"]
     }
 
     pub(super) fn from_attributes(name: &str, attributes: &mut Attributes) -> Result<Reduce, String> {

@@ -40,8 +40,9 @@ impl ReduceWindow {
         }
     }
 
-    pub(super) fn has_name(name: &str) -> bool {
-        matches!(name, "reduce_window_add" | "reduce_window_max" | "reduce_window_min")
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["reduce_window_add", "reduce_window_max", "reduce_window_min"]
     }
 
     pub(super) fn from_attributes(name: &str, attributes: &mut Attributes) -> Result<ReduceWindow, String> {

@@ -12,8 +12,9 @@ pub struct Reshape {
 }
 
 impl Reshape {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "reshape"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["reshape"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Reshape, String> {

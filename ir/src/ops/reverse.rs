@@ -12,8 +12,9 @@ pub struct Reverse {
 }
 
 impl Reverse {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "reverse"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["reverse"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Reverse, String> {

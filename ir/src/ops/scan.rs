@@ -24,8 +24,9 @@ pub struct Scan {
 }
 
 impl Scan {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "scan"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["scan"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Scan, String> {

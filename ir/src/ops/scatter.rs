@@ -26,8 +26,9 @@ pub enum ScatterMode {
 }
 
 impl Scatter {
-    pub(super) fn has_name(name: &str) -> bool {
-        matches!(name, "scatter_add" | "scatter_set")
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["scatter_add", "scatter_set"]
     }
 
     pub(super) fn from_attributes(name: &str, attributes: &mut Attributes) -> Result<Scatter, String> {

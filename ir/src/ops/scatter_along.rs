@@ -18,8 +18,9 @@ pub struct ScatterAlong {
 }
 
 impl ScatterAlong {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "scatter_add_along"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["scatter_add_along"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<ScatterAlong, String> {

@@ -16,8 +16,9 @@ pub struct Slice {
 }
 
 impl Slice {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "slice"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["slice"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Slice, String> {

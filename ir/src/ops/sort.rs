@@ -18,8 +18,9 @@ pub struct Sort {
 }
 
 impl Sort {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "sort"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["sort"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Sort, String> {

@@ -8,8 +8,9 @@ use crate::definition::Element;
 pub struct StopGradient;
 
 impl StopGradient {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "stop_gradient"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["stop_gradient"]
     }
 
     pub(super) fn from_attributes(_: &str, _: &mut Attributes) -> Result<StopGradient, String> {

@@ -12,8 +12,9 @@ pub struct Transpose {
 }
 
 impl Transpose {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "transpose"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["transpose"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<Transpose, String> {

@@ -19,8 +19,9 @@ pub struct While {
 }
 
 impl While {
-    pub(super) fn has_name(name: &str) -> bool {
-        name == "while"
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &["while"]
     }
 
     pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<While, String> {

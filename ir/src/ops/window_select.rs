@@ -31,8 +31,14 @@ const NAMES: [(&str, Combine, SelectForm); 4] = [
 ];
 
 impl WindowSelect {
-    pub(super) fn has_name(name: &str) -> bool {
-        NAMES.iter().any(|(n, ..)| *n == name)
+    /// Names in the text form.
+    pub(super) fn names() -> &'static [&'static str] {
+        &[
+            "reduce_window_max_scatter",
+            "reduce_window_max_gather",
+            "reduce_window_min_scatter",
+            "reduce_window_min_gather",
+        ]
     }
 
     pub(super) fn from_attributes(name: &str, attributes: &mut Attributes) -> Result<WindowSelect, String> {
