@@ -1,0 +1,229 @@
+//! Every differentiable operator against central differences in f64, in first and second order.
+
+mod common;
+
+use brolga_ir::graph::{Graph, Value};
+use brolga_ir::interpret::interpret;
+use brolga_ir::ops::{GradientError, Op, Role};
+use brolga_ir::scalar::Scalar;
+use brolga_ir::vjp::vjp;
+use brolga_ir::{Builder, DType, Tensor, Type};
+use common::{Case, Rng, cases};
+
+/// Why an operator has no gradient check.
+const EXEMPT: [(&str, &str); 26] = [
+    ("constant", "has no operands"),
+    ("iota", "has no operands"),
+    ("random", "is drawn from integers"),
+    ("stop_gradient", "has no gradient by definition"),
+    ("gradient", "is built before it is differentiated"),
+    ("fused", "is made after differentiation"),
+    ("while", "is not differentiable"),
+    ("bitcast", "is not differentiable"),
+    ("not", "has no float result"),
+    ("and", "has no float result"),
+    ("or", "has no float result"),
+    ("xor", "has no float result"),
+    ("shl", "has no float result"),
+    ("shr", "has no float result"),
+    ("shr_logical", "has no float result"),
+    ("mul_high", "has no float result"),
+    ("eq", "has no float result"),
+    ("ne", "has no float result"),
+    ("lt", "has no float result"),
+    ("le", "has no float result"),
+    ("gt", "has no float result"),
+    ("ge", "has no float result"),
+    ("reduce_and", "has no float result"),
+    ("reduce_or", "has no float result"),
+    ("digamma", "its derivative (trigamma) is no operator"),
+    ("parameter", "is what gradients are taken by"),
+];
+
+/// Why an operator has no second derivative.
+const NO_SECOND: [(&str, &str); 1] =
+    [("lgamma", "its derivative is digamma, whose derivative is no operator")];
+
+const STEP: f64 = 1e-5;
+const TOLERANCE: f64 = 1e-6;
+
+/// A graph with a scalar output: the sum of the products of `values` with random weights.
+fn weighted(b: &mut Builder, values: &[Value], rng: &mut Rng) -> (Value, Vec<(Value, Value)>) {
+    let mut loss = b.scalar(0.0, DType::F64).unwrap();
+    let mut seeds = Vec::new();
+    for &value in values {
+        let ty = b.ty(value).clone();
+        let weights = Tensor::generate(&ty, |_| Scalar::F64(rng.float(-1.0, 1.0)));
+        let weights = b.constant(weights).unwrap();
+        let product = b.mul(value, weights).unwrap();
+        let axes: Vec<usize> = (0..ty.rank()).collect();
+        let sum = b.sum(product, &axes).unwrap();
+        loss = b.add(loss, sum).unwrap();
+        seeds.push((value, weights));
+    }
+    (loss, seeds)
+}
+
+fn float_values(graph: &Graph, values: impl IntoIterator<Item = Value>) -> Vec<Value> {
+    values.into_iter().filter(|&value| graph.ty(value).dtype == DType::F64).collect()
+}
+
+/// The loss, and its derivatives by every float parameter, as outputs of a graph; and again for a weighted sum of
+/// those derivatives.
+struct Derivatives {
+    first: Graph,
+    second: Option<Graph>,
+}
+
+fn derivatives(case: &Case) -> Result<Derivatives, String> {
+    let mut graph = case.graph();
+    let mut rng = Rng(11);
+    let results = float_values(&graph, graph.outputs().iter().map(|o| o.value).collect::<Vec<_>>());
+    let parameters: Vec<Value> = graph.parameters().iter().map(|&id| graph.result(id)).collect();
+    let parameters = float_values(&graph, parameters);
+    let order = |graph: &Graph, values: &[Value]| -> Result<(Graph, Vec<Value>), GradientError> {
+        let mut graph = graph.clone();
+        let mut rng = Rng(rng.next());
+        let mut b = Builder::new(&mut graph, Default::default());
+        let (loss, seeds) = weighted(&mut b, values, &mut rng);
+        let found = vjp(&mut graph, &seeds, &parameters)?;
+        graph.outputs_mut().clear();
+        graph.add_output("loss", Role::Data, loss);
+        let mut gradients = Vec::new();
+        for (i, (found, &parameter)) in found.into_iter().zip(&parameters).enumerate() {
+            let gradient = match found {
+                Some(value) => value,
+                None => Builder::new(&mut graph, Default::default()).zeros_like(parameter)?,
+            };
+            graph.add_output(&format!("d{i}"), Role::Data, gradient);
+            gradients.push(gradient);
+        }
+        Ok((graph, gradients))
+    };
+    let mut order = order;
+    let (first, gradients) = order(&graph, &results).map_err(|error| format!("{error:?}"))?;
+    let second = match order(&first, &gradients) {
+        Ok((second, _)) => Some(second),
+        Err(GradientError::NotDifferentiable(_)) => None,
+        Err(error) => return Err(format!("{error:?}")),
+    };
+    graph = first.clone();
+    graph.verify().map_err(|e| e.to_string())?;
+    Ok(Derivatives { first, second })
+}
+
+fn loss(graph: &Graph, parameters: &[Tensor]) -> f64 {
+    let mut only = graph.clone();
+    only.outputs_mut().truncate(1);
+    interpret(&only, &parameters.iter().collect::<Vec<_>>()).expect("runs")[0].get(0).to_f64()
+}
+
+/// The worst relative error of the derivatives that a graph computes of its first output.
+fn check(graph: &Graph, operands: &[Tensor]) -> Result<f64, String> {
+    graph.verify().map_err(|e| e.to_string())?;
+    let outputs = interpret(graph, &operands.iter().collect::<Vec<_>>()).map_err(|e| e.to_string())?;
+    let mut worst = 0.0f64;
+    let floats = (0..operands.len()).filter(|&i| operands[i].dtype() == DType::F64);
+    for (operand, computed) in floats.zip(&outputs[1..]) {
+        let (mut difference, mut size) = (0.0f64, 0.0f64);
+        for i in 0..computed.elements() {
+            let mut moved = operands.to_vec();
+            let x = operands[operand].get(i).to_f64();
+            moved[operand].set(i, Scalar::F64(x + STEP));
+            let above = loss(graph, &moved);
+            moved[operand].set(i, Scalar::F64(x - STEP));
+            let below = loss(graph, &moved);
+            let expected = (above - below) / (2.0 * STEP);
+            let found = computed.get(i).to_f64();
+            if !found.is_finite() || !expected.is_finite() {
+                return Err(format!("operand {operand}, element {i}: {found}, differences give {expected}"));
+            }
+            difference = difference.max((found - expected).abs());
+            size = size.max(found.abs()).max(expected.abs());
+        }
+        // Where the derivative vanishes the differences are rounding noise.
+        worst = worst.max(difference / size.max(1e-2));
+    }
+    Ok(worst)
+}
+
+#[test]
+fn gradients_agree_with_central_differences() {
+    let mut failures = Vec::new();
+    let (mut checked, mut second) = (0, 0);
+    for case in cases().iter().filter(|case| EXEMPT.iter().all(|(name, _)| *name != case.op.get().name())) {
+        let name = case.op.get().name();
+        let graph = case.graph();
+        if float_values(&graph, graph.outputs().iter().map(|o| o.value).collect::<Vec<_>>()).is_empty() {
+            continue;
+        }
+        checked += 1;
+        let derivatives = match derivatives(case) {
+            Ok(derivatives) => derivatives,
+            Err(message) => {
+                failures.push(format!("{}: {message}", case.label()));
+                continue;
+            }
+        };
+        let mut judge = |order: &str, graph: &Graph| match check(graph, &case.operands) {
+            Ok(error) if error < TOLERANCE => {}
+            Ok(error) => failures.push(format!("{}: {order} order is wrong by {error:e}", case.label())),
+            Err(message) => failures.push(format!("{}: {order} order: {message}", case.label())),
+        };
+        judge("first", &derivatives.first);
+        match &derivatives.second {
+            Some(graph) => {
+                second += 1;
+                judge("second", graph);
+            }
+            None if NO_SECOND.iter().any(|(exempt, _)| *exempt == name) => {}
+            None => failures.push(format!("{}: has no second derivative", case.label())),
+        }
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+    assert!(checked > 200 && second > 200, "{checked} first orders, {second} second orders");
+}
+
+/// No operator is forgotten, and no exemption outlives its operator.
+#[test]
+fn every_operator_is_checked_or_exempt() {
+    let cases = cases();
+    let differentiable =
+        |case: &&Case| case.operands.iter().any(|x| x.dtype() == DType::F64 && x.elements() > 0);
+    let covered: Vec<&str> = cases.iter().filter(differentiable).map(|case| case.op.get().name()).collect();
+    let exempt = |name: &str| EXEMPT.iter().any(|(other, _)| *other == name);
+    let forgotten: Vec<&str> =
+        Op::names().into_iter().filter(|name| !covered.contains(name) && !exempt(name)).collect();
+    assert!(forgotten.is_empty(), "neither checked nor exempt: {forgotten:?}");
+    for (name, reason) in EXEMPT {
+        assert!(Op::names().contains(&name) || name == "parameter", "{name} ({reason}) is no operator");
+    }
+    let uncovered: Vec<&str> = Op::names()
+        .into_iter()
+        .filter(|name| cases.iter().all(|case| case.op.get().name() != *name))
+        .collect();
+    assert_eq!(uncovered, ["gradient"], "operators without a case");
+}
+
+/// What is said not to be differentiable says so.
+#[test]
+fn refusals_give_reasons() {
+    for case in cases() {
+        let name = case.op.get().name();
+        if !matches!(name, "while" | "bitcast" | "fused" | "digamma") {
+            continue;
+        }
+        let mut graph = case.graph();
+        let result = graph.outputs()[0].value;
+        let ty = Type::new(DType::F64, graph.ty(result).dims.clone());
+        if graph.ty(result).dtype != DType::F64 {
+            continue;
+        }
+        let seed = Builder::new(&mut graph, Default::default()).full(1.0, &ty).unwrap();
+        let wrt: Vec<Value> = graph.parameters().iter().map(|&id| graph.result(id)).collect();
+        match vjp(&mut graph, &[(result, seed)], &wrt) {
+            Err(GradientError::NotDifferentiable(reason)) => assert!(reason.starts_with(name), "{reason}"),
+            other => panic!("{}: {other:?}", case.label()),
+        }
+    }
+}
