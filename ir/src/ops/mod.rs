@@ -214,12 +214,4 @@ impl Op {
             _ => Vec::new(),
         }
     }
-
-    /// The sub-graphs of a region operator, to change what they hold: parameters and outputs must keep their types.
-    pub fn regions_mut(&mut self) -> Vec<&mut Graph> {
-        match self {
-            Op::Fused(fused) => vec![&mut fused.body],
-            _ => Vec::new(),
-        }
-    }
 }

@@ -132,8 +132,8 @@ fn push(all: &mut Vec<Case>, op: impl Into<Op>, operands: &[Tensor]) {
 }
 
 fn elementwise(all: &mut Vec<Case>) {
-    use brolga_ir::scalar::Function as F;
     use ScalarOp::*;
+    use brolga_ir::scalar::Function as F;
     for dims in [vec![], vec![3, 5], vec![2, 0], vec![1, 1]] {
         for op in [Neg, Abs, Floor, Ceil, Trunc, Round] {
             push(all, op, &[between(&dims, 0.6, 1.4)]);
