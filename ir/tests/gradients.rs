@@ -5,7 +5,7 @@ mod common;
 use brolga_ir::graph::{Graph, Value};
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{GradientError, Op, Role};
-use brolga_ir::scalar::Scalar;
+use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
 use brolga_ir::vjp::vjp;
 use brolga_ir::{Builder, DType, Tensor, Type};
 use common::{Case, Rng, cases};
@@ -47,7 +47,8 @@ const NO_SECOND: [(&str, &str); 1] =
 const STEP: f64 = 1e-5;
 const TOLERANCE: f64 = 1e-6;
 
-/// A graph with a scalar output: the sum of the products of `values` with random weights.
+/// The sum of the products of `values` with random weights, and the weights as cotangents. Infinities (of empty
+/// maxima) do not count.
 fn weighted(b: &mut Builder, values: &[Value], rng: &mut Rng) -> (Value, Vec<(Value, Value)>) {
     let mut loss = b.scalar(0.0, DType::F64).unwrap();
     let mut seeds = Vec::new();
@@ -55,7 +56,12 @@ fn weighted(b: &mut Builder, values: &[Value], rng: &mut Rng) -> (Value, Vec<(Va
         let ty = b.ty(value).clone();
         let weights = Tensor::generate(&ty, |_| Scalar::F64(rng.float(-1.0, 1.0)));
         let weights = b.constant(weights).unwrap();
-        let product = b.mul(value, weights).unwrap();
+        let zero = b.zeros_like(value).unwrap();
+        let (size, bound) = (b.elementwise(ScalarOp::Abs, &[value]).unwrap(), b.full(1e300, &ty).unwrap());
+        let infinite = b.compare(Comparison::Ge, size, bound).unwrap();
+        let weights = b.select(infinite, zero, weights).unwrap();
+        let value_or_zero = b.select(infinite, zero, value).unwrap();
+        let product = b.mul(value_or_zero, weights).unwrap();
         let axes: Vec<usize> = (0..ty.rank()).collect();
         let sum = b.sum(product, &axes).unwrap();
         loss = b.add(loss, sum).unwrap();

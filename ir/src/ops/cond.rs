@@ -73,7 +73,8 @@ impl Operator for Cond {
             for &result in &seeded {
                 let value = graph.outputs()[result].value;
                 let ty = graph.ty(value).clone();
-                seeds.push((value, graph.add_parameter(&format!("d{result}"), Role::Data, ty)));
+                let name = new_parameter_name(&graph, "d");
+                seeds.push((value, graph.add_parameter(&name, Role::Data, ty)));
             }
             let parameters: Vec<Value> = graph.parameters().iter().map(|&id| graph.result(id)).collect();
             let wrt: Vec<Value> = wanted.iter().map(|&i| parameters[i]).collect();

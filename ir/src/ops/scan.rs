@@ -47,9 +47,9 @@ impl Scan {
     fn saving(&self) -> Scan {
         let mut body = self.body.clone();
         let carries: Vec<NodeId> = body.parameters()[..self.carries].to_vec();
-        for (number, carry) in carries.into_iter().enumerate() {
-            let value = body.result(carry);
-            body.add_output(&format!("saved{number}"), Role::Data, value);
+        for carry in carries {
+            let (name, value) = (new_output_name(&body, "saved"), body.result(carry));
+            body.add_output(&name, Role::Data, value);
         }
         Scan { body, ..self.clone() }
     }

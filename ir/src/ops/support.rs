@@ -1,5 +1,6 @@
 //! What several operators share: checks of axes, strided copies.
 
+use crate::graph::Graph;
 use crate::tensor::{Data, Tensor};
 use crate::types::{MAX_BYTES, Type};
 
@@ -186,5 +187,33 @@ impl Wide for i64 {
     const ZERO: i64 = 0;
     fn add_product(self, a: i64, b: i64) -> i64 {
         self.wrapping_add(a.wrapping_mul(b))
+    }
+}
+
+/// A name that no parameter of the graph has.
+pub(crate) fn new_parameter_name(graph: &Graph, prefix: &str) -> String {
+    let taken = |name: &String| {
+        graph
+            .parameters()
+            .iter()
+            .filter_map(|&id| graph.parameter(id))
+            .any(|parameter| parameter.name == *name)
+    };
+    unused(prefix, graph.parameters().len(), taken)
+}
+
+/// A name that no output of the graph has.
+pub(crate) fn new_output_name(graph: &Graph, prefix: &str) -> String {
+    unused(prefix, graph.outputs().len(), |name| graph.outputs().iter().any(|output| output.name == *name))
+}
+
+fn unused(prefix: &str, from: usize, taken: impl Fn(&String) -> bool) -> String {
+    let mut number = from;
+    loop {
+        let name = format!("{prefix}{number}");
+        if !taken(&name) {
+            return name;
+        }
+        number += 1;
     }
 }
