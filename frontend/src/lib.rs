@@ -1,1 +1,241 @@
 //! From a RON model to graphs: the model language, layers, losses, optimisers, diagnostics.
+//!
+//! The way of a model: text is read into a tree of values ([`source`] keeps the places), the values into a tree of
+//! steps, and the steps are run once for each entry point, each adding the primitives of its layer to a graph.
+//!
+//! ```
+//! use brolga_frontend::{Model, Settings, no_imports};
+//!
+//! let text = r#"Model(
+//!     inputs: { "image": "f32[batch, 784]", "label": "i32[batch]" },
+//!     body: [Linear(name: "fc", features: 10), As("logits")],
+//!     entries: {
+//!         "infer": Infer(outputs: { "probability": "softmax(logits)" }),
+//!         "train": Train(loss: "cross_entropy(logits, label)", optimizer: Sgd(lr: 0.1)),
+//!     },
+//! )"#;
+//! let model = Model::parse("softmax.ron", text, &no_imports)?;
+//! let instance = model.instantiate(&Settings::default().dim("batch", 32))?;
+//! assert_eq!(instance.entries(), ["infer", "train", "train.eval", "init"]);
+//! assert_eq!(instance.parameter_count(), 7850);
+//! # Ok::<(), brolga_frontend::Diagnostics>(())
+//! ```
+
+mod arguments;
+mod build;
+pub mod diagnostics;
+mod expr;
+mod init;
+mod layers;
+mod model;
+mod optimizers;
+pub mod source;
+mod syntax;
+
+use std::sync::Arc;
+
+use brolga_ir::graph::Graph;
+
+pub use build::LayerRow;
+pub use build::settings::Settings;
+pub use build::state::{Slot, SlotKind};
+pub use diagnostics::{Diagnostic, Diagnostics};
+pub use model::decode::Resolver;
+
+use build::entry::{self, Form};
+use build::value::Val;
+use model::{EntryKind, Tree};
+use source::{Source, Span};
+
+/// A resolver for models that import nothing.
+pub fn no_imports(name: &str) -> Result<(String, String), String> {
+    Err(format!("there is no model {name:?}: imports are not available here"))
+}
+
+/// A model file, read and checked for its form.
+#[derive(Debug)]
+pub struct Model {
+    tree: Arc<Tree>,
+}
+
+impl Model {
+    /// Reads a model. `name` is shown in diagnostics; `resolver` gives name and text of imported models.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes of form; and, where the rest of the model can be built with its defaults, the mistakes that
+    /// building it shows.
+    pub fn parse(name: &str, text: &str, resolver: Resolver) -> Result<Model, Diagnostics> {
+        let source = Source::new(name, text);
+        let (tree, mut diagnostics) = model::decode::read(&source, resolver, vec![name.to_owned()]);
+        let Some(tree) = tree.map(Arc::new) else { return diagnostics.into_result(()).and_then(|()| unread(&source)) };
+        if !diagnostics.is_empty()
+            && let Err(more) = build_all(&tree, &Settings::default())
+        {
+            diagnostics.extend(more);
+        }
+        diagnostics.into_result(Model { tree })
+    }
+
+    /// As [`Model::parse`], for bytes that may not be UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::parse`].
+    pub fn parse_bytes(name: &str, bytes: &[u8], resolver: Resolver) -> Result<Model, Diagnostics> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::parse(name, text, resolver),
+            Err(error) => {
+                let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
+                let end = valid.len();
+                let source = Source::new(name, valid);
+                let (line, column) = source.position(end);
+                Err(Diagnostic::new(&source, Span::new(end, end), "the file is not UTF-8")
+                    .label(format!("byte {end} (line {line}, column {column}) begins no character"))
+                    .into())
+            }
+        }
+    }
+
+    /// Names of the variants, in the order of the file.
+    pub fn variants(&self) -> Vec<&str> {
+        self.tree.variants.iter().map(|variant| variant.name.value.as_str()).collect()
+    }
+
+    /// Names of the parameters that can be set, with their defaults as written.
+    pub fn parameters(&self) -> Vec<(&str, &str)> {
+        let text = |span: Span| self.tree.source.text.get(span.start..span.end).unwrap_or("");
+        self.tree.parameters.iter().map(|(name, value)| (name.value.as_str(), text(value.span))).collect()
+    }
+
+    /// The data set that the model trains on where none is given.
+    pub fn data(&self) -> Option<&str> {
+        self.tree.data.as_ref().map(|data| data.value.as_str())
+    }
+
+    /// The source that the model was read from.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.tree.source
+    }
+
+    /// Builds the graphs of all entry points.
+    ///
+    /// # Errors
+    ///
+    /// Wrong settings, unknown names, shapes that do not fit: all that can be found in one run.
+    pub fn instantiate(&self, settings: &Settings) -> Result<Instance, Diagnostics> {
+        build_all(&self.tree, settings)
+    }
+}
+
+/// The text could be read, but is no model; the reason has been reported.
+fn unread(source: &Arc<Source>) -> Result<Model, Diagnostics> {
+    Err(Diagnostic::general(source, "this is not a model").into())
+}
+
+/// The graphs of one variant with all sizes bound.
+#[derive(Debug)]
+pub struct Instance {
+    graphs: Vec<(String, Graph)>,
+    slots: Vec<Slot>,
+    rows: Vec<LayerRow>,
+    dims: Vec<(String, usize)>,
+    data: Option<String>,
+    places: std::collections::HashMap<String, (Arc<Source>, Span)>,
+}
+
+impl Instance {
+    /// Names of the entry points: those of the file, `<name>.eval` after each training entry, and `init`.
+    pub fn entries(&self) -> Vec<&str> {
+        self.graphs.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The graph of an entry point. A training entry contains `gradient` operators; its outputs are `loss` and the
+    /// metrics, then the new state.
+    pub fn graph(&self, entry: &str) -> Option<&Graph> {
+        self.graphs.iter().find(|(name, _)| name == entry).map(|(_, graph)| graph)
+    }
+
+    /// All state, in the order of its first use.
+    pub fn state(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// The table of layers.
+    pub fn layers(&self) -> &[LayerRow] {
+        &self.rows
+    }
+
+    /// Number of trained numbers.
+    pub fn parameter_count(&self) -> usize {
+        let parameters = self.slots.iter().filter(|slot| slot.kind == SlotKind::Parameter);
+        parameters.map(|slot| slot.ty.elements()).sum()
+    }
+
+    /// The symbolic sizes, bound.
+    pub fn dims(&self) -> &[(String, usize)] {
+        &self.dims
+    }
+
+    /// The data set that the model trains on where none is given.
+    pub fn data(&self) -> Option<&str> {
+        self.data.as_deref()
+    }
+
+    /// File name, line and column of a layer's path, for messages of later stages.
+    pub fn place(&self, path: &str) -> Option<(&str, usize, usize)> {
+        let (source, span) = self.places.get(path.split('/').next().unwrap_or(path))?;
+        let (line, column) = source.position(span.start);
+        Some((&source.name, line, column))
+    }
+}
+
+fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnostics> {
+    let set: Vec<(String, Val)> = build::settings::check(tree, settings)?;
+    let mut diagnostics = Diagnostics::default();
+    let mut instance = Instance {
+        graphs: Vec::new(),
+        slots: Vec::new(),
+        rows: Vec::new(),
+        dims: Vec::new(),
+        data: tree.data.as_ref().map(|data| data.value.clone()),
+        places: Default::default(),
+    };
+    if tree.entries.is_empty() {
+        diagnostics.push(Diagnostic::general(&tree.source, "the model has no entry point").help(
+            "add one, for instance entries: { \"infer\": Infer(outputs: { \"y\": \"it\" }) }",
+        ));
+    }
+    for entry in &tree.entries {
+        let forms: &[Form] = match entry.kind {
+            EntryKind::Train { .. } => &[Form::Main, Form::Evaluation],
+            _ => &[Form::Main],
+        };
+        for &form in forms {
+            let (built, found) = entry::build(tree, settings, &set, entry, form);
+            // What inference mode finds in a training entry, training has found.
+            if form == Form::Main || diagnostics.is_empty() {
+                diagnostics.extend(found);
+            }
+            let Some(built) = built else { continue };
+            for slot in built.slots {
+                if !instance.slots.iter().any(|known| known.name == slot.name) {
+                    instance.slots.push(slot);
+                }
+            }
+            if instance.rows.len() < built.rows.len() {
+                instance.rows = built.rows;
+            }
+            instance.dims = built.dims;
+            instance.places.extend(built.places);
+            instance.graphs.push((built.graph.name.clone(), built.graph));
+        }
+    }
+    if diagnostics.is_empty() {
+        match entry::init_graph(&instance.slots) {
+            Ok(graph) => instance.graphs.push(("init".into(), graph)),
+            Err(fault) => diagnostics.push(Diagnostic::general(&tree.source, fault.message)),
+        }
+    }
+    diagnostics.into_result(instance)
+}

@@ -1,0 +1,203 @@
+//! Arguments of layers, optimisers, initialisers and schedules: what each takes, and reading what is given.
+
+use crate::diagnostics::Diagnostic;
+use crate::expr::Expr;
+use crate::model::decode::Decoder;
+use crate::source::{Span, Spanned};
+use crate::syntax::{Fields, Value};
+
+/// What an argument may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// A number, a truth value, a list, or an expression for one.
+    Value,
+    /// One of a few words, or an expression for one.
+    Word(&'static [&'static str]),
+    /// A call such as `Normal(std: 0.02)`, or a value.
+    Call(&'static [Signature]),
+}
+
+/// One parameter of a layer or another callable.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Parameter {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub required: bool,
+}
+
+/// A parameter that must be given.
+pub(crate) const fn required(name: &'static str) -> Parameter {
+    Parameter { name, kind: Kind::Value, required: true }
+}
+
+/// A parameter that has a default.
+pub(crate) const fn optional(name: &'static str) -> Parameter {
+    Parameter { name, kind: Kind::Value, required: false }
+}
+
+/// A parameter with a few possible words.
+pub(crate) const fn word(name: &'static str, words: &'static [&'static str], required: bool) -> Parameter {
+    Parameter { name, kind: Kind::Word(words), required }
+}
+
+/// A parameter that is one of a few callables, or a value.
+pub(crate) const fn call(name: &'static str, calls: &'static [Signature], required: bool) -> Parameter {
+    Parameter { name, kind: Kind::Call(calls), required }
+}
+
+/// A callable: its name and parameters. Unnamed arguments fill the parameters in this order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Signature {
+    pub name: &'static str,
+    pub parameters: &'static [Parameter],
+}
+
+/// One given argument.
+#[derive(Clone, Debug)]
+pub(crate) enum Argument {
+    Expr(Expr),
+    Word(&'static str),
+    Call(&'static Signature, Arguments),
+}
+
+/// The arguments of one call, under the names of the parameters.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arguments {
+    given: Vec<(&'static str, Spanned<Argument>)>,
+    /// The whole call.
+    pub span: Span,
+}
+
+impl Arguments {
+    /// The argument for a parameter, if it was given.
+    pub fn get(&self, name: &str) -> Option<&Spanned<Argument>> {
+        self.given.iter().find(|(given, _)| *given == name).map(|(_, argument)| argument)
+    }
+}
+
+/// Reads the arguments of a call of `signature`; reports what is wrong and keeps the rest.
+pub(crate) fn read(
+    decoder: &mut Decoder,
+    signature: &Signature,
+    fields: &[Field],
+    span: Span,
+) -> Option<Arguments> {
+    let names: Vec<&'static str> = signature.parameters.iter().map(|parameter| parameter.name).collect();
+    let required: Vec<&'static str> =
+        signature.parameters.iter().filter(|parameter| parameter.required).map(|p| p.name).collect();
+    let mut complete = true;
+    let mut arguments = Arguments { given: Vec::new(), span };
+    for (name, value) in match_fields(decoder, signature.name, &names, &required, fields, span, &mut complete) {
+        let parameter = signature.parameters.iter().find(|parameter| parameter.name == name)?;
+        match argument(decoder, parameter, value) {
+            Some(argument) => arguments.given.push((parameter.name, Spanned::new(argument, value.span))),
+            None => complete = false,
+        }
+    }
+    complete.then_some(arguments)
+}
+
+fn argument(decoder: &mut Decoder, parameter: &Parameter, value: &Value) -> Option<Argument> {
+    use crate::syntax::Kind as Syntax;
+    match (parameter.kind, &value.kind) {
+        (Kind::Word(words), Syntax::Text(text)) => {
+            if let Some(word) = words.iter().find(|word| **word == text.value) {
+                return Some(Argument::Word(word));
+            }
+            decoder.expression(value).map(Argument::Expr)
+        }
+        (Kind::Call(calls), Syntax::Struct(Some(name), fields)) => {
+            let Some(signature) = calls.iter().find(|signature| signature.name == name.value) else {
+                decoder.report(
+                    Diagnostic::new(
+                        &decoder.source,
+                        name.span,
+                        format!("`{}` is not a `{}`", name.value, parameter.name),
+                    )
+                    .suggest(&name.value, calls.iter().map(|signature| signature.name)),
+                );
+                return None;
+            };
+            let arguments = read(decoder, signature, &field_list(fields), value.span)?;
+            Some(Argument::Call(signature, arguments))
+        }
+        _ => decoder.expression(value).map(Argument::Expr),
+    }
+}
+
+/// One field of a struct: its name if it has one, and its value.
+pub(crate) type Field<'a> = (Option<&'a Spanned<String>>, &'a Value);
+
+/// The fields of a struct in one form.
+pub(crate) fn field_list(fields: &Fields) -> Vec<Field<'_>> {
+    match fields {
+        Fields::None => Vec::new(),
+        Fields::Positional(values) => values.iter().map(|value| (None, value)).collect(),
+        Fields::Named(fields) => fields.iter().map(|(name, value)| (Some(name), value)).collect(),
+    }
+}
+
+/// Brings fields under the names of `names`; unnamed ones in that order. Unknown, repeated, superfluous and
+/// missing ones are reported, and make `complete` false.
+pub(crate) fn match_fields<'a>(
+    decoder: &mut Decoder,
+    what: &str,
+    names: &[&'static str],
+    required: &[&'static str],
+    fields: &[Field<'a>],
+    span: Span,
+    complete: &mut bool,
+) -> Vec<(&'static str, &'a Value)> {
+    let mut matched: Vec<(&'static str, &Value)> = Vec::new();
+    let mut unknown = false;
+    for (position, (name, value)) in fields.iter().enumerate() {
+        let (found, place) = match name {
+            Some(name) => (names.iter().find(|known| **known == name.value), name.span),
+            None => (names.get(position), value.span),
+        };
+        let source = decoder.source.clone();
+        match (found, name) {
+            (Some(known), _) if matched.iter().any(|(other, _)| other == known) => {
+                decoder.report(Diagnostic::new(&source, place, format!("`{known}` is given twice")));
+                *complete = false;
+            }
+            (Some(known), _) => matched.push((*known, *value)),
+            (None, Some(name)) => {
+                let message = if names.is_empty() {
+                    format!("`{what}` takes no arguments")
+                } else {
+                    format!("`{what}` has no argument `{}`", name.value)
+                };
+                decoder.report(
+                    Diagnostic::new(&source, place, message).suggest(&name.value, names.iter().copied()),
+                );
+                *complete = false;
+                unknown = true;
+            }
+            (None, None) => {
+                let message = match names.len() {
+                    0 => format!("`{what}` takes no arguments"),
+                    n => format!("`{what}` takes at most {n} arguments: {}", names.join(", ")),
+                };
+                decoder.report(Diagnostic::new(&source, place, message));
+                *complete = false;
+                unknown = true;
+            }
+        }
+    }
+    let missing: Vec<&str> = required
+        .iter()
+        .copied()
+        .filter(|name| !matched.iter().any(|(found, _)| found == name))
+        .collect();
+    if !missing.is_empty() {
+        // An unknown name is most likely the missing one misspelt, and has been reported.
+        if !unknown {
+            let names = missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let source = decoder.source.clone();
+            decoder.report(Diagnostic::new(&source, span, format!("`{what}` needs {names}")));
+        }
+        *complete = false;
+    }
+    matched
+}

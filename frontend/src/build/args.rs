@@ -1,0 +1,30 @@
+//! Evaluates the arguments of a call.
+
+use super::Builder;
+use super::value::{Args, Val};
+use crate::arguments::{Argument, Arguments, Parameter};
+use crate::source::Spanned;
+
+impl Builder<'_> {
+    /// The values of all given arguments, in the order of the parameters; `None` if one is unknown.
+    pub fn evaluate(&mut self, parameters: &'static [Parameter], arguments: &Arguments) -> Option<Args> {
+        let mut args = Args::default();
+        let mut known = true;
+        for parameter in parameters {
+            let Some(argument) = arguments.get(parameter.name) else { continue };
+            let value = match &argument.value {
+                Argument::Expr(expr) => self.eval(expr),
+                Argument::Word(word) => Val::Text((*word).to_owned()),
+                Argument::Call(signature, arguments) => {
+                    match self.evaluate(signature.parameters, arguments) {
+                        Some(args) => Val::Call(signature, Box::new(args)),
+                        None => Val::Unknown,
+                    }
+                }
+            };
+            known &= !value.is_unknown();
+            args.values.push((parameter.name, Spanned::new(value, argument.span)));
+        }
+        known.then_some(args)
+    }
+}

@@ -1,0 +1,257 @@
+//! Losses, with PyTorch's definitions; `reduction` is 'mean' (the default), 'sum', or 'none'.
+
+use brolga_ir::scalar::{Comparison, Function as Elementary, ScalarOp};
+
+use super::{Function, float_tensor, function, tensor, wrong};
+use crate::arguments::{Parameter, optional, required};
+use crate::build::Builder;
+use crate::build::ops::Ops;
+use crate::build::value::{Args, Built, Fault, Tensor, Val};
+
+const PREDICTION: [Parameter; 3] = [required("x"), required("target"), optional("reduction")];
+const CLASSES: [Parameter; 5] =
+    [required("logits"), required("label"), optional("smoothing"), optional("weights"), optional("reduction")];
+
+pub(super) static FUNCTIONS: [Function; 12] = [
+    function("cross_entropy", &CLASSES, cross_entropy),
+    function("nll", &[required("log_probability"), required("label"), optional("weights"), optional("reduction")], nll),
+    function("mse", &PREDICTION, |builder, args| {
+        elementwise(builder, args, |ops, x, target| {
+            let difference = ops.sub(x, target)?;
+            ops.square(difference)
+        })
+    }),
+    function("l1", &PREDICTION, |builder, args| {
+        elementwise(builder, args, |ops, x, target| {
+            let difference = ops.sub(x, target)?;
+            ops.elementwise(ScalarOp::Abs, difference)
+        })
+    }),
+    function("smooth_l1", &[required("x"), required("target"), optional("beta"), optional("reduction")], |builder, args| {
+        let beta = args.float_in("beta", 1.0, 0.0, f64::MAX)?;
+        elementwise(builder, args, |ops, x, target| rounded_corner(ops, x, target, beta, beta))
+    }),
+    function("huber", &[required("x"), required("target"), optional("delta"), optional("reduction")], |builder, args| {
+        let delta = args.float_in("delta", 1.0, f64::MIN_POSITIVE, f64::MAX)?;
+        elementwise(builder, args, |ops, x, target| rounded_corner(ops, x, target, delta, 1.0))
+    }),
+    function("hinge", &PREDICTION, |builder, args| {
+        // max(0, 1 - target x), targets -1 and 1
+        elementwise(builder, args, |ops, x, target| {
+            let margin = ops.mul(x, target)?;
+            let short = ops.num_sub(1.0, margin)?;
+            ops.max_num(short, 0.0)
+        })
+    }),
+    function("bce", &PREDICTION, |builder, args| {
+        // -(t ln x + (1 - t) ln(1 - x)), the logarithms not below -100 as in PyTorch
+        elementwise(builder, args, |ops, x, target| {
+            let log = ops.function(Elementary::Log, x)?;
+            let log = ops.max_num(log, -100.0)?;
+            let minus = ops.neg(x)?;
+            let rest = ops.function(Elementary::Log1p, minus)?;
+            let rest = ops.max_num(rest, -100.0)?;
+            let yes = ops.mul(target, log)?;
+            let other = ops.num_sub(1.0, target)?;
+            let no = ops.mul(other, rest)?;
+            let sum = ops.add(yes, no)?;
+            ops.neg(sum)
+        })
+    }),
+    function("bce_with_logits", &PREDICTION, |builder, args| {
+        // (1 - t) x + ln(1 + e^-|x|) + max(0, -x)
+        elementwise(builder, args, |ops, x, target| {
+            let other = ops.num_sub(1.0, target)?;
+            let linear = ops.mul(other, x)?;
+            let size = ops.elementwise(ScalarOp::Abs, x)?;
+            let size = ops.neg(size)?;
+            let exp = ops.function(Elementary::Exp, size)?;
+            let log = ops.function(Elementary::Log1p, exp)?;
+            let minus = ops.neg(x)?;
+            let positive = ops.max_num(minus, 0.0)?;
+            let log = ops.add(log, positive)?;
+            ops.add(linear, log)
+        })
+    }),
+    function("kl", &[required("log_q"), required("p"), optional("reduction")], |builder, args| {
+        // p (ln p - ln q), 0 where p is 0: PyTorch's `kl_div`
+        let (log_q, p) = (float_tensor(builder, args, "log_q")?, float_tensor(builder, args, "p")?);
+        let mut ops = builder.ops();
+        let one = ops.full(1.0, &ops.ty(p))?;
+        let zero = ops.b.zeros_like(p)?;
+        let positive = ops.compare(Comparison::Gt, p, zero)?;
+        let safe = ops.select(positive, p, one)?;
+        let log = ops.function(Elementary::Log, safe)?;
+        let difference = ops.sub(log, log_q)?;
+        let product = ops.mul(p, difference)?;
+        reduced(&mut ops, product, args)
+    }),
+    function("gauss_nll", &[required("x"), required("target"), required("variance"), optional("reduction")], |builder, args| {
+        // (ln v + (x - t)² / v) / 2
+        let variance = float_tensor(builder, args, "variance")?;
+        elementwise(builder, args, |ops, x, target| {
+            let difference = ops.sub(x, target)?;
+            let square = ops.square(difference)?;
+            let share = ops.div(square, variance)?;
+            let log = ops.function(Elementary::Log, variance)?;
+            let sum = ops.add(log, share)?;
+            ops.mul_num(sum, 0.5)
+        })
+    }),
+    function("focal", &[required("logits"), required("label"), optional("gamma"), optional("reduction")], focal),
+];
+
+fn elementwise(
+    builder: &mut Builder,
+    args: &Args,
+    loss: impl FnOnce(&mut Ops, Tensor, Tensor) -> Built,
+) -> Built<Val> {
+    let (x, target) = (float_tensor(builder, args, "x")?, float_tensor(builder, args, "target")?);
+    let mut ops = builder.ops();
+    if ops.dims(x) != ops.dims(target) && ops.rank(target) != 0 {
+        let message = format!("prediction and target must have one shape, found {} and {}", ops.ty(x), ops.ty(target));
+        return Err(wrong(args, "target", message));
+    }
+    let value = loss(&mut ops, x, target)?;
+    reduced(&mut ops, value, args)
+}
+
+/// `d²/2 scale / corner` where `d = |x - t|` is below the corner, else `scale/… (d - corner/2)`.
+///
+/// `scale = corner` is smooth L1 over its beta (`d²/(2 beta)`, `d - beta/2`); `scale = 1` is Huber's loss
+/// (`d²/2`, `delta (d - delta/2)`).
+fn rounded_corner(ops: &mut Ops, x: Tensor, target: Tensor, corner: f64, scale: f64) -> Built {
+    let difference = ops.sub(x, target)?;
+    let size = ops.elementwise(ScalarOp::Abs, difference)?;
+    if corner == 0.0 {
+        return Ok(size);
+    }
+    let square = ops.square(size)?;
+    let inner = ops.mul_num(square, 0.5 / scale)?;
+    let outer = ops.sub_num(size, 0.5 * corner)?;
+    let outer = ops.mul_num(outer, corner / scale)?;
+    let near = ops.compare_num(Comparison::Lt, size, corner)?;
+    ops.select(near, inner, outer)
+}
+
+fn reduced(ops: &mut Ops, value: Tensor, args: &Args) -> Built<Val> {
+    let result = match args.word_or("reduction", &["mean", "sum", "none"], "mean")? {
+        "mean" => ops.mean_all(value)?,
+        "sum" => ops.sum_all(value)?,
+        _ => value,
+    };
+    Ok(Val::Tensor(result))
+}
+
+/// Checks `[n, classes, ...]` against labels `[n, ...]`; the class axis is 1, or 0 for one sample.
+fn class_axis(ops: &Ops, scores: Tensor, label: Tensor, args: &Args) -> Built<usize> {
+    let (x, y) = (ops.ty(scores), ops.ty(label));
+    let axis = usize::from(x.rank() > 1);
+    let mut rest = x.dims.clone();
+    if x.rank() == 0 {
+        return Err(Fault::new("scores need an axis of classes"));
+    }
+    rest.remove(axis);
+    if y.dims != rest || !y.dtype.is_int() {
+        let message = format!("scores {x} and labels {y} do not match");
+        return Err(wrong(args, "label", message)
+            .note("labels are integers, of the scores' shape without the class axis (axis 1)"));
+    }
+    Ok(axis)
+}
+
+/// The mean (or sum) of `values`, weighted by class where weights are given, over the labels.
+fn weighted(ops: &mut Ops, values: Tensor, label: Tensor, classes: usize, args: &Args) -> Built<Val> {
+    let Some(weights) = args.floats("weights")? else { return reduced(ops, values, args) };
+    if weights.len() != classes {
+        let message = format!("there are {classes} classes, but {} weights", weights.len());
+        return Err(wrong(args, "weights", message));
+    }
+    let dtype = ops.dtype(values);
+    let table = ops.constants(&weights, dtype)?;
+    let each = ops.take(table, label, 0)?;
+    let product = ops.mul(values, each)?;
+    if args.word_or("reduction", &["mean", "sum", "none"], "mean")? != "mean" {
+        return reduced(ops, product, args);
+    }
+    let (sum, total) = (ops.sum_all(product)?, ops.sum_all(each)?);
+    Ok(Val::Tensor(ops.div(sum, total)?))
+}
+
+/// `-log_softmax(logits)[label]`, mean over the labels; with label smoothing e: the target is
+/// `(1 - e) one_hot + e / classes` (Szegedy et al. 2016); labels of floating type are probabilities.
+fn cross_entropy(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let logits = float_tensor(builder, args, "logits")?;
+    let label = tensor(builder, args, "label")?;
+    let smoothing = args.float_in("smoothing", 0.0, 0.0, 1.0)?;
+    let mut ops = builder.ops();
+    if ops.dtype(label).is_float() {
+        return soft_cross_entropy(&mut ops, logits, label, smoothing, args);
+    }
+    let axis = class_axis(&ops, logits, label, args)?;
+    let classes = ops.dims(logits)[axis];
+    let log = ops.log_softmax(logits, axis)?;
+    let picked = ops.pick(log, label, axis)?;
+    let loss = ops.neg(picked)?;
+    if smoothing == 0.0 {
+        return weighted(&mut ops, loss, label, classes, args);
+    }
+    if args.has("weights") {
+        return Err(wrong(args, "weights", "class weights cannot be combined with label smoothing"));
+    }
+    let sum = ops.sum(log, &[axis], false)?;
+    let even = ops.mul_num(sum, -smoothing / classes as f64)?;
+    let own = ops.mul_num(loss, 1.0 - smoothing)?;
+    let smoothed = ops.add(own, even)?;
+    reduced(&mut ops, smoothed, args)
+}
+
+/// `-sum p log_softmax(logits)` over the classes, mean over the rest.
+fn soft_cross_entropy(ops: &mut Ops, logits: Tensor, target: Tensor, smoothing: f64, args: &Args) -> Built<Val> {
+    if ops.dims(logits) != ops.dims(target) || ops.rank(logits) == 0 {
+        let message =
+            format!("class probabilities must have the scores' shape: {} and {}", ops.ty(logits), ops.ty(target));
+        return Err(wrong(args, "label", message));
+    }
+    let axis = usize::from(ops.rank(logits) > 1);
+    let classes = ops.dims(logits)[axis];
+    let mut target = target;
+    if smoothing != 0.0 {
+        let kept = ops.mul_num(target, 1.0 - smoothing)?;
+        target = ops.add_num(kept, smoothing / classes as f64)?;
+    }
+    let log = ops.log_softmax(logits, axis)?;
+    let product = ops.mul(target, log)?;
+    let sum = ops.sum(product, &[axis], false)?;
+    let loss = ops.neg(sum)?;
+    reduced(ops, loss, args)
+}
+
+/// `-log_probability[label]`.
+fn nll(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let log = float_tensor(builder, args, "log_probability")?;
+    let label = args.tensor("label")?;
+    let mut ops = builder.ops();
+    let axis = class_axis(&ops, log, label, args)?;
+    let classes = ops.dims(log)[axis];
+    let picked = ops.pick(log, label, axis)?;
+    let loss = ops.neg(picked)?;
+    weighted(&mut ops, loss, label, classes, args)
+}
+
+/// `-(1 - p)^gamma ln p`, p the label's probability (Lin et al. 2017).
+fn focal(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let logits = float_tensor(builder, args, "logits")?;
+    let label = args.tensor("label")?;
+    let gamma = args.float_in("gamma", 2.0, 0.0, f64::MAX)?;
+    let mut ops = builder.ops();
+    let axis = class_axis(&ops, logits, label, args)?;
+    let log = ops.log_softmax(logits, axis)?;
+    let picked = ops.pick(log, label, axis)?;
+    let probability = ops.function(Elementary::Exp, picked)?;
+    let rest = ops.num_sub(1.0, probability)?;
+    let factor = ops.pow_num(rest, gamma)?;
+    let loss = ops.mul(factor, picked)?;
+    let loss = ops.neg(loss)?;
+    reduced(&mut ops, loss, args)
+}

@@ -1,0 +1,70 @@
+//! Metrics of classification.
+
+use brolga_ir::DType;
+use brolga_ir::scalar::Comparison;
+
+use super::{Function, function, tensor_value, wrong};
+use crate::arguments::{Parameter, required};
+use crate::build::Builder;
+use crate::build::value::{Args, Built, Fault, Tensor, Val};
+
+const PAIR: [Parameter; 2] = [required("logits"), required("label")];
+
+pub(super) static FUNCTIONS: [Function; 2] = [
+    function("accuracy", &PAIR, accuracy),
+    function("top_k_accuracy", &[required("logits"), required("label"), required("k")], top_k_accuracy),
+];
+
+/// Scores `[n, classes]` and labels `[n]`.
+fn pair(builder: &mut Builder, args: &Args) -> Built<(Tensor, Tensor)> {
+    let (logits, label) = (args.tensor("logits")?, args.tensor("label")?);
+    let ops = builder.ops();
+    let (scores, labels) = (ops.ty(logits), ops.ty(label));
+    if scores.rank() != labels.rank() + 1 || scores.dims[..labels.rank()] != labels.dims || !labels.dtype.is_int() {
+        let message = format!("labels must be integers of the shape of the scores without classes: {scores} and {labels}");
+        return Err(wrong(args, "label", message));
+    }
+    Ok((logits, label))
+}
+
+/// The share of samples whose highest score is the label's.
+fn accuracy(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let (logits, label) = pair(builder, args)?;
+    let float = builder.float();
+    let mut ops = builder.ops();
+    let axis = ops.rank(logits) - 1;
+    let found = ops.arg_extreme(logits, axis, true)?;
+    let right = ops.compare(Comparison::Eq, found, label)?;
+    let right = ops.convert(right, float)?;
+    tensor_value(ops.mean_all(right))
+}
+
+/// The share of samples with fewer than `k` scores above the label's (of equal scores, the lower class first).
+fn top_k_accuracy(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let (logits, label) = pair(builder, args)?;
+    let (k, float) = (args.size("k")?, builder.float());
+    let mut ops = builder.ops();
+    let dims = ops.dims(logits);
+    let axis = dims.len() - 1;
+    if k > dims[axis] {
+        return Err(Fault::new(format!("k is {k}, but there are {} classes", dims[axis])));
+    }
+    let classes = ops.b.iota(DType::I32, &dims, axis)?;
+    let label = ops.convert(label, DType::I32)?;
+    let axes: Vec<usize> = (0..axis).collect();
+    let label = ops.b.broadcast(label, &dims, &axes)?;
+    let own = ops.compare(Comparison::Eq, classes, label)?;
+    let zero = ops.b.zeros_like(logits)?;
+    let own_score = ops.select(own, logits, zero)?;
+    let own_score = ops.sum(own_score, &[axis], true)?;
+    let above = ops.compare(Comparison::Gt, logits, own_score)?;
+    let equal = ops.compare(Comparison::Eq, logits, own_score)?;
+    let earlier = ops.compare(Comparison::Lt, classes, label)?;
+    let ahead = ops.elementwise2(brolga_ir::scalar::ScalarOp::And, equal, earlier)?;
+    let ahead = ops.elementwise2(brolga_ir::scalar::ScalarOp::Or, above, ahead)?;
+    let count = ops.convert(ahead, float)?;
+    let count = ops.sum(count, &[axis], false)?;
+    let within = ops.compare_num(Comparison::Lt, count, k as f64)?;
+    let within = ops.convert(within, float)?;
+    tensor_value(ops.mean_all(within))
+}

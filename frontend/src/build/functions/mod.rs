@@ -1,0 +1,174 @@
+//! The functions that expressions can call.
+
+mod elementwise;
+mod losses;
+mod metrics;
+mod numbers;
+mod reductions;
+mod shapes;
+
+use super::Builder;
+use super::value::{Args, Built, Fault, Tensor, Val};
+use crate::arguments::Signature;
+use crate::diagnostics::Diagnostic;
+use crate::expr::Expr;
+use crate::source::{Span, Spanned};
+
+/// A function of the expression language.
+pub(crate) struct Function {
+    pub signature: Signature,
+    pub build: fn(&mut Builder, &Args) -> Built<Val>,
+}
+
+const fn function(
+    name: &'static str,
+    parameters: &'static [crate::arguments::Parameter],
+    build: fn(&mut Builder, &Args) -> Built<Val>,
+) -> Function {
+    Function { signature: Signature { name, parameters }, build }
+}
+
+static FUNCTIONS: [&[Function]; 6] = [
+    &numbers::FUNCTIONS,
+    &elementwise::FUNCTIONS,
+    &reductions::FUNCTIONS,
+    &shapes::FUNCTIONS,
+    &losses::FUNCTIONS,
+    &metrics::FUNCTIONS,
+];
+
+/// The function of that name.
+pub(crate) fn find(name: &str) -> Option<&'static Function> {
+    FUNCTIONS.iter().copied().flatten().find(|function| function.signature.name == name)
+}
+
+/// All names.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().copied().flatten().map(|function| function.signature.name)
+}
+
+/// Evaluates the arguments and calls a function.
+pub(crate) fn call(
+    builder: &mut Builder,
+    name: &Spanned<String>,
+    positional: &[Expr],
+    named: &[(Spanned<String>, Expr)],
+    span: Span,
+) -> Val {
+    let given: Vec<(Option<&Spanned<String>>, &Expr)> = positional
+        .iter()
+        .map(|expr| (None, expr))
+        .chain(named.iter().map(|(name, expr)| (Some(name), expr)))
+        .collect();
+    let values: Vec<Val> = given.iter().map(|(_, expr)| builder.eval(expr)).collect();
+    let source = builder.source.clone();
+    let Some(function) = find(&name.value) else {
+        let diagnostic =
+            Diagnostic::new(&source, name.span, format!("there is no function `{}`", name.value))
+                .suggest(&name.value, names());
+        builder.report(diagnostic);
+        return Val::Unknown;
+    };
+    let parameters = function.signature.parameters;
+    let mut args = Args::default();
+    let mut known = true;
+    for (position, ((key, expr), value)) in given.iter().zip(values).enumerate() {
+        let parameter = match key {
+            Some(key) => parameters.iter().find(|parameter| parameter.name == key.value),
+            None => parameters.get(position),
+        };
+        let Some(parameter) = parameter else {
+            let diagnostic = match key {
+                Some(key) => {
+                    let message = format!("`{}` has no argument `{}`", name.value, key.value);
+                    Diagnostic::new(&source, key.span, message)
+                        .suggest(&key.value, parameters.iter().map(|parameter| parameter.name))
+                }
+                None => {
+                    let list: Vec<&str> = parameters.iter().map(|parameter| parameter.name).collect();
+                    let message =
+                        format!("`{}` takes at most {} arguments: {}", name.value, list.len(), list.join(", "));
+                    Diagnostic::new(&source, expr.span, message)
+                }
+            };
+            builder.report(diagnostic);
+            known = false;
+            continue;
+        };
+        if args.values.iter().any(|(given, _)| *given == parameter.name) {
+            let message = format!("`{}` is given twice", parameter.name);
+            builder.report(Diagnostic::new(&source, expr.span, message));
+            known = false;
+            continue;
+        }
+        known &= !value.is_unknown();
+        args.values.push((parameter.name, Spanned::new(value, expr.span)));
+    }
+    let missing: Vec<String> = parameters
+        .iter()
+        .filter(|parameter| parameter.required && !args.values.iter().any(|(given, _)| *given == parameter.name))
+        .map(|parameter| format!("`{}`", parameter.name))
+        .collect();
+    if !missing.is_empty() && known {
+        let message = format!("`{}` needs {}", name.value, missing.join(", "));
+        builder.report(Diagnostic::new(&source, span, message));
+        return Val::Unknown;
+    }
+    if !known {
+        return Val::Unknown;
+    }
+    match (function.build)(builder, &args) {
+        Ok(value) => value,
+        Err(mut fault) => {
+            if fault.at.is_none() {
+                fault.message = format!("`{}`: {}", name.value, fault.message);
+            }
+            builder.fail(fault, span)
+        }
+    }
+}
+
+/// The argument as a floating-point tensor; integers and truth values are converted.
+fn float_tensor(builder: &mut Builder, args: &Args, name: &str) -> Built {
+    let tensor = tensor(builder, args, name)?;
+    let float = builder.float();
+    builder.ops().to_float(tensor, float)
+}
+
+/// The argument as a tensor; a number becomes a scalar.
+fn tensor(builder: &mut Builder, args: &Args, name: &str) -> Built {
+    match args.get(name).map(|value| &value.value) {
+        Some(value @ (Val::Int(_) | Val::Float(_))) => {
+            let (value, float) = (value.as_float().unwrap_or(0.0), builder.float());
+            builder.ops().scalar(value, float)
+        }
+        _ => args.tensor(name),
+    }
+}
+
+/// Whether the argument is a tensor rather than a number.
+fn is_tensor(args: &Args, name: &str) -> bool {
+    matches!(args.get(name).map(|value| &value.value), Some(Val::Tensor(_)))
+}
+
+/// The single axis `axis`.
+fn axis(builder: &mut Builder, args: &Args, x: Tensor, default: i64) -> Built<usize> {
+    let axis = args.int_or("axis", default)?;
+    builder.ops().axis(x, axis).map_err(|fault| match args.place("axis") {
+        Some(place) => fault.at(place),
+        None => fault,
+    })
+}
+
+fn tensor_value(result: Built) -> Built<Val> {
+    result.map(Val::Tensor)
+}
+
+/// An error at an argument.
+fn wrong(args: &Args, name: &str, message: impl Into<String>) -> Fault {
+    let fault = Fault::new(message);
+    match args.place(name) {
+        Some(place) => fault.at(place),
+        None => fault,
+    }
+}

@@ -1,0 +1,95 @@
+//! Functions that arrange elements, and access to parameters.
+
+use brolga_ir::DType;
+use brolga_ir::scalar::Comparison;
+
+use super::{Function, axis, function, tensor, tensor_value, wrong};
+use crate::arguments::{optional, required};
+use crate::build::value::{Built, Fault, Val};
+use crate::diagnostics::nearest;
+
+pub(super) static FUNCTIONS: [Function; 8] = [
+    function("matmul", &[required("a"), required("b")], |builder, args| {
+        let (a, b) = (args.tensor("a")?, args.tensor("b")?);
+        tensor_value(builder.ops().matmul(a, b))
+    }),
+    function("transpose", &[required("x"), optional("axes")], |builder, args| {
+        let x = args.tensor("x")?;
+        let axes = args.ints("axes")?;
+        let mut ops = builder.ops();
+        let rank = ops.rank(x);
+        let axes = match axes {
+            None => (0..rank).rev().collect(),
+            Some(axes) => axes.into_iter().map(|axis| ops.axis(x, axis)).collect::<Built<Vec<_>>>()?,
+        };
+        tensor_value(ops.transpose(x, &axes))
+    }),
+    function("reshape", &[required("x"), required("dims")], |builder, args| {
+        let x = args.tensor("x")?;
+        let dims = args.ints("dims")?.unwrap_or_default();
+        tensor_value(builder.ops().reshape_to(x, &dims))
+    }),
+    function("concat", &[required("parts"), optional("axis")], |builder, args| {
+        let Some(Val::List(items)) = args.get("parts").map(|parts| &parts.value) else {
+            return Err(wrong(args, "parts", "expected a list of tensors"));
+        };
+        let mut tensors = Vec::new();
+        for item in items {
+            match item {
+                Val::Tensor(tensor) => tensors.push(*tensor),
+                other => {
+                    return Err(wrong(args, "parts", format!("expected a tensor, found {}", other.describe())));
+                }
+            }
+        }
+        let axis = args.int_or("axis", 1)?;
+        tensor_value(builder.ops().concat(&tensors, axis))
+    }),
+    function("one_hot", &[required("x"), required("classes")], |builder, args| {
+        let x = args.tensor("x")?;
+        let (classes, float) = (args.size("classes")?, builder.float());
+        tensor_value(builder.ops().one_hot(x, classes, float))
+    }),
+    function("take", &[required("x"), required("indices"), optional("axis")], |builder, args| {
+        let (x, indices) = (args.tensor("x")?, args.tensor("indices")?);
+        let axis = axis(builder, args, x, 0)?;
+        tensor_value(builder.ops().take(x, indices, axis))
+    }),
+    function("parameter", &[required("name")], |builder, args| {
+        let name = args.text("name")?.unwrap_or_default().to_owned();
+        if let Some((_, value)) = builder.slots.get(&name) {
+            return Ok(Val::Tensor(value));
+        }
+        let names: Vec<String> = builder.slots.list().iter().map(|slot| slot.name.clone()).collect();
+        let fault = wrong(args, "name", format!("there is no parameter '{name}' before this place"));
+        Err(match nearest(&name, names.iter().map(String::as_str)) {
+            Some(near) => fault.help(format!("did you mean '{near}'?")),
+            None => fault,
+        })
+    }),
+    function("positions", &[required("x"), optional("axis")], |builder, args| {
+        let x = tensor(builder, args, "x")?;
+        let axis = axis(builder, args, x, -1)?;
+        let mut ops = builder.ops();
+        let dims = ops.dims(x);
+        Ok(Val::Tensor(ops.b.iota(DType::I32, &dims, axis)?))
+    }),
+];
+
+impl crate::build::ops::Ops<'_> {
+    /// 1 at the index in `x` along a new last axis, else 0.
+    pub fn one_hot(&mut self, x: crate::build::ops::Tensor, classes: usize, float: DType) -> Built {
+        if !self.dtype(x).is_int() {
+            return Err(Fault::new(format!("class indices are integers, found {}", self.ty(x))));
+        }
+        let mut dims = self.dims(x);
+        let rank = dims.len();
+        dims.push(classes);
+        let dtype = self.dtype(x);
+        let counted = self.b.iota(dtype, &dims, rank)?;
+        let axes: Vec<usize> = (0..rank).collect();
+        let index = self.b.broadcast(x, &dims, &axes)?;
+        let equal = self.compare(Comparison::Eq, counted, index)?;
+        self.convert(equal, float)
+    }
+}

@@ -1,0 +1,261 @@
+//! From the tree of a model to the graph of one entry point.
+//!
+//! The builder walks the steps of a body with a *current value*, gives every layer its path, and lets layers and
+//! functions build primitives. A mistake is reported and makes the current value unknown: later steps are then
+//! checked as far as they can be, and nothing is reported twice.
+
+pub(crate) mod args;
+pub(crate) mod entry;
+pub(crate) mod functions;
+pub(crate) mod ops;
+mod primitives;
+pub(crate) mod settings;
+pub(crate) mod state;
+pub(crate) mod steps;
+pub(crate) mod value;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use brolga_ir::{DType, Type};
+
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::model::{Block, Body, Tree};
+use crate::source::{Source, Span};
+use ops::Ops;
+use state::Slots;
+use value::{Fault, Tensor, Val};
+
+/// Names visible to expressions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Frame {
+    names: HashMap<String, (Val, Span)>,
+    /// The frame to look in next.
+    parent: Option<usize>,
+    /// A loop's frame holds its index only; names given inside belong to the body around it.
+    is_loop: bool,
+}
+
+/// How unnamed layers of a scope are named.
+#[derive(Clone, Debug)]
+enum Numbering {
+    /// By position, as in PyTorch's `Sequential`.
+    Position(usize),
+    /// By kind: `conv1`, `conv2`, `fc1`.
+    Kind(HashMap<String, usize>),
+}
+
+/// A layer's row in the table of `check`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerRow {
+    /// Path, such as `layer1.0.conv1`.
+    pub path: String,
+    /// Kind, such as `Conv2d`.
+    pub kind: String,
+    /// Type of the result.
+    pub output: Type,
+    /// Number of trained numbers, those shared with an earlier layer not counted again.
+    pub parameters: usize,
+}
+
+/// What a step needs to be run once more by `Reuse`.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub body: Body,
+    pub position: usize,
+    pub frames: Vec<Frame>,
+    pub frame: usize,
+    pub tree: Arc<Tree>,
+}
+
+/// Builds one graph.
+pub(crate) struct Builder<'a> {
+    pub graph: ops::GraphBuilder,
+    pub source: Arc<Source>,
+    pub tree: Arc<Tree>,
+    pub settings: &'a settings::Settings,
+    pub train: bool,
+    diagnostics: Diagnostics,
+    frames: Vec<Frame>,
+    frame: usize,
+    path: Vec<String>,
+    numbering: Vec<Numbering>,
+    pub current: Val,
+    /// Named values and results of layers, by path.
+    values: HashMap<String, Val>,
+    pub slots: Slots,
+    /// Paths of the layers of this pass, with their places.
+    seen: HashMap<String, Span>,
+    calls: HashMap<String, Call>,
+    /// Inside `Reuse`: parameters are there already.
+    reusing: bool,
+    /// Stop after the layer or value of this path.
+    until: Option<String>,
+    stopped: bool,
+    /// Bounds the work of hostile repetition.
+    steps: usize,
+    depth: usize,
+    pub rows: Vec<LayerRow>,
+}
+
+impl<'a> Builder<'a> {
+    pub fn new(tree: &Arc<Tree>, settings: &'a settings::Settings, name: &str, train: bool) -> Self {
+        Self {
+            graph: ops::GraphBuilder::new(name),
+            source: tree.source.clone(),
+            tree: tree.clone(),
+            settings,
+            train,
+            diagnostics: Diagnostics::default(),
+            frames: Vec::new(),
+            frame: 0,
+            path: Vec::new(),
+            numbering: vec![Numbering::Kind(HashMap::new())],
+            current: Val::Unknown,
+            values: HashMap::new(),
+            slots: Slots::default(),
+            seen: HashMap::new(),
+            calls: HashMap::new(),
+            reusing: false,
+            until: None,
+            stopped: false,
+            steps: 0,
+            depth: 0,
+            rows: Vec::new(),
+        }
+    }
+
+    /// The primitives, with numpy's conventions.
+    pub fn ops(&mut self) -> Ops<'_> {
+        Ops::new(&mut self.graph)
+    }
+
+    /// The element type that stands for `f32` in this build.
+    pub fn float(&self) -> DType {
+        self.settings.float
+    }
+
+    pub fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    pub fn has_mistakes(&self) -> bool {
+        !self.diagnostics.is_empty()
+    }
+
+    pub fn take_diagnostics(&mut self) -> Diagnostics {
+        std::mem::take(&mut self.diagnostics)
+    }
+
+    /// The path of the layer or scope being built, with `name` appended.
+    pub fn full_name(&self, name: &str) -> String {
+        match (self.path.is_empty(), name.is_empty()) {
+            (true, _) => name.to_owned(),
+            (_, true) => self.path.join("."),
+            _ => format!("{}.{name}", self.path.join(".")),
+        }
+    }
+
+    /// The block of that name in the current file.
+    pub fn block(&self, name: &str) -> Option<Arc<Block>> {
+        self.tree.blocks.iter().find(|block| block.name.value == name).cloned()
+    }
+
+    /// The value of a name: the current value, then the names of block, loops and model, then layers.
+    pub fn lookup(&mut self, name: &str) -> Option<Val> {
+        match name {
+            "it" => return Some(self.current.clone()),
+            "training" => return Some(Val::Bool(self.train)),
+            "pi" => return Some(Val::Float(std::f64::consts::PI)),
+            "inf" => return Some(Val::Float(f64::INFINITY)),
+            _ => {}
+        }
+        let mut frame = Some(self.frame);
+        while let Some(at) = frame {
+            if let Some((value, _)) = self.frames[at].names.get(name) {
+                return Some(value.clone());
+            }
+            frame = self.frames[at].parent;
+        }
+        // From the innermost scope outwards.
+        for depth in (0..=self.path.len()).rev() {
+            let path = match depth {
+                0 => name.to_owned(),
+                _ => format!("{}.{name}", self.path[..depth].join(".")),
+            };
+            if let Some(value) = self.values.get(&path) {
+                return Some(value.clone());
+            }
+        }
+        None
+    }
+
+    /// All names that [`Self::lookup`] knows.
+    pub fn visible_names(&self) -> Vec<String> {
+        let mut names = vec!["it".to_owned()];
+        let mut frame = Some(self.frame);
+        while let Some(at) = frame {
+            names.extend(self.frames[at].names.keys().cloned());
+            frame = self.frames[at].parent;
+        }
+        let mut layers: Vec<String> = self.values.keys().filter(|path| !names.contains(path)).cloned().collect();
+        names.append(&mut layers);
+        names.sort();
+        names
+    }
+
+    /// Binds a name in the body around the current loops; a second definition elsewhere is a mistake.
+    pub fn bind(&mut self, name: &str, value: Val, span: Span) {
+        let mut frame = self.frame;
+        while let (true, Some(parent)) = (self.frames[frame].is_loop, self.frames[frame].parent) {
+            frame = parent;
+        }
+        if let Some((_, first)) = self.frames[frame].names.get(name)
+            && *first != span
+        {
+            let diagnostic = Diagnostic::new(&self.source, span, format!("`{name}` is defined twice"))
+                .context(*first, "first defined here")
+                .help("give it another name");
+            self.report(diagnostic);
+            return;
+        }
+        self.values.insert(self.full_name(name), value.clone());
+        self.frames[frame].names.insert(name.to_owned(), (value, span));
+    }
+
+    /// Runs `inside` in a frame of its own.
+    fn in_frame<T>(&mut self, frame: Frame, inside: impl FnOnce(&mut Self) -> T) -> T {
+        let (outer, length) = (self.frame, self.frames.len());
+        self.frames.push(frame);
+        self.frame = length;
+        let result = inside(self);
+        self.frames.truncate(length);
+        self.frame = outer;
+        result
+    }
+
+    /// Runs `inside` with `name` appended to the path.
+    fn in_scope<T>(&mut self, name: &str, numbering: Numbering, inside: impl FnOnce(&mut Self) -> T) -> T {
+        let parts = name.split('.').filter(|part| !part.is_empty());
+        let depth = self.path.len();
+        self.path.extend(parts.map(str::to_owned));
+        self.numbering.push(numbering);
+        let result = inside(self);
+        self.numbering.pop();
+        self.path.truncate(depth);
+        result
+    }
+
+    /// The current value as a tensor; `None` if it is unknown.
+    pub fn current_tensor(&mut self, span: Span) -> Option<Tensor> {
+        match self.current.clone() {
+            Val::Tensor(tensor) => Some(tensor),
+            Val::Unknown => None,
+            other => {
+                self.fail(Fault::new(format!("a layer needs a tensor, found {}", other.describe())), span);
+                self.current = Val::Unknown;
+                None
+            }
+        }
+    }
+}

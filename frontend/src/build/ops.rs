@@ -1,0 +1,514 @@
+//! Primitives with numpy's conventions: broadcasting, negative axes, promotion of element types.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use brolga_ir::graph::{Graph, GraphError, Origin, Value};
+use brolga_ir::program::Combine;
+use brolga_ir::scalar::{Comparison, Function, Scalar, ScalarOp};
+use brolga_ir::{DType, Type};
+
+pub(crate) use super::primitives::Convolution;
+use super::value::{Built, Fault, Val};
+use crate::expr::Binary;
+use crate::source::{Source, Span};
+
+/// A value of the graph being built.
+pub(crate) type Tensor = Value;
+
+/// The graph, and where what is added to it comes from.
+pub(crate) struct GraphBuilder {
+    pub graph: Graph,
+    origin: Origin,
+    /// Places of paths in the files.
+    pub places: HashMap<String, (Arc<Source>, Span)>,
+}
+
+impl GraphBuilder {
+    pub fn new(name: &str) -> Self {
+        Self { graph: Graph::new(name), origin: Origin::default(), places: HashMap::new() }
+    }
+
+    /// What is added from now on comes from this layer.
+    pub fn enter(&mut self, path: &str, source: &Arc<Source>, span: Span) {
+        let bounds = (u32::try_from(span.start), u32::try_from(span.end));
+        let place = if let (Ok(start), Ok(end)) = bounds { Some((start, end)) } else { None };
+        self.origin = Origin { path: path.into(), span: place };
+        self.places.entry(path.to_owned()).or_insert_with(|| (source.clone(), span));
+    }
+
+    /// The path that nodes are added under.
+    pub fn path(&self) -> &str {
+        &self.origin.path
+    }
+}
+
+impl From<GraphError> for Fault {
+    fn from(error: GraphError) -> Self {
+        Fault::new(error.message)
+    }
+}
+
+/// One axis of an indexing: start, stop, step, and whether it takes one element and drops the axis.
+pub(crate) type Range = (Option<i64>, Option<i64>, Option<i64>, bool);
+
+/// Adds nodes to a graph.
+pub(crate) struct Ops<'a> {
+    pub b: brolga_ir::builder::Builder<'a>,
+}
+
+impl<'a> Ops<'a> {
+    pub fn new(graph: &'a mut GraphBuilder) -> Self {
+        let origin = graph.origin.clone();
+        Self { b: brolga_ir::builder::Builder::new(&mut graph.graph, origin) }
+    }
+
+    pub fn ty(&self, x: Tensor) -> Type {
+        self.b.ty(x).clone()
+    }
+
+    pub fn dims(&self, x: Tensor) -> Vec<usize> {
+        self.b.dims(x)
+    }
+
+    pub fn dtype(&self, x: Tensor) -> DType {
+        self.b.ty(x).dtype
+    }
+
+    pub fn rank(&self, x: Tensor) -> usize {
+        self.b.ty(x).rank()
+    }
+
+    /// An axis from 0; negative ones count from the end.
+    pub fn axis(&self, x: Tensor, axis: i64) -> Built<usize> {
+        let rank = self.rank(x) as i64;
+        let found = if axis < 0 { axis + rank } else { axis };
+        if (0..rank).contains(&found) {
+            return Ok(found as usize);
+        }
+        Err(Fault::new(format!("there is no axis {axis} in {}", self.ty(x))))
+    }
+
+    /// Ascending axes; all of them if none are given.
+    pub fn axes(&self, x: Tensor, axes: Option<Vec<i64>>) -> Built<Vec<usize>> {
+        let mut axes = match axes {
+            None => (0..self.rank(x)).collect(),
+            Some(axes) => axes.into_iter().map(|axis| self.axis(x, axis)).collect::<Built<Vec<_>>>()?,
+        };
+        axes.sort_unstable();
+        let count = axes.len();
+        axes.dedup();
+        if axes.len() != count {
+            return Err(Fault::new("an axis is named twice"));
+        }
+        Ok(axes)
+    }
+
+    // Constants and element types.
+
+    /// A tensor of equal elements.
+    pub fn full(&mut self, value: f64, ty: &Type) -> Built {
+        Ok(self.b.full(value, ty)?)
+    }
+
+    /// A scalar.
+    pub fn scalar(&mut self, value: f64, dtype: DType) -> Built {
+        Ok(self.b.scalar(value, dtype)?)
+    }
+
+    /// A whole-number scalar, exact.
+    pub fn int_scalar(&mut self, value: i64, dtype: DType) -> Built {
+        Ok(self.b.constant(brolga_ir::Tensor::scalar(Scalar::from_i64(dtype, value)))?)
+    }
+
+    pub fn convert(&mut self, x: Tensor, dtype: DType) -> Built {
+        Ok(self.b.convert(x, dtype)?)
+    }
+
+    /// Floats as they are, everything else as `float`.
+    pub fn to_float(&mut self, x: Tensor, float: DType) -> Built {
+        if self.dtype(x).is_float() { Ok(x) } else { self.convert(x, float) }
+    }
+
+    // Shapes.
+
+    /// Repeats to `dims` by numpy's rule: trailing axes are aligned, extents 1 repeat.
+    pub fn broadcast_to(&mut self, x: Tensor, dims: &[usize]) -> Built {
+        let from = self.dims(x);
+        let fits = from.len() <= dims.len()
+            && from.iter().rev().zip(dims.iter().rev()).all(|(&from, &to)| from == to || from == 1);
+        if !fits {
+            return Err(Fault::new(format!("{} cannot be repeated to {dims:?}", self.ty(x))));
+        }
+        let axes: Vec<usize> = (dims.len() - from.len()..dims.len()).collect();
+        Ok(self.b.broadcast(x, dims, &axes)?)
+    }
+
+    /// Repeats a vector along `axis` of `dims`.
+    pub fn along(&mut self, vector: Tensor, dims: &[usize], axis: usize) -> Built {
+        Ok(self.b.broadcast(vector, dims, &[axis])?)
+    }
+
+    pub fn reshape(&mut self, x: Tensor, dims: &[usize]) -> Built {
+        Ok(self.b.reshape(x, dims)?)
+    }
+
+    /// Puts back axes of extent 1 that a reduction removed.
+    fn unsqueeze(&mut self, x: Tensor, axes: &[usize], rank: usize) -> Built {
+        let mut kept = self.dims(x).into_iter();
+        let dims: Vec<usize> =
+            (0..rank).map(|axis| if axes.contains(&axis) { 1 } else { kept.next().unwrap_or(1) }).collect();
+        self.reshape(x, &dims)
+    }
+
+    // Elementwise.
+
+    pub fn elementwise(&mut self, op: ScalarOp, x: Tensor) -> Built {
+        Ok(self.b.elementwise(op, &[x])?)
+    }
+
+    pub fn function(&mut self, function: Function, x: Tensor) -> Built {
+        if !self.dtype(x).is_float() {
+            return Err(Fault::new(format!("`{}` takes floating-point numbers, found {}", function.name(), self.ty(x))));
+        }
+        Ok(self.b.function(function, x)?)
+    }
+
+    pub fn neg(&mut self, x: Tensor) -> Built {
+        Ok(self.b.neg(x)?)
+    }
+
+    pub fn not(&mut self, x: Tensor) -> Built {
+        if self.dtype(x) != DType::Bool {
+            return Err(Fault::new(format!("`not` takes truth values, found {}", self.ty(x))));
+        }
+        self.elementwise(ScalarOp::Not, x)
+    }
+
+    /// Two tensors brought to one element type and one shape.
+    pub fn align(&mut self, a: Tensor, b: Tensor) -> Built<(Tensor, Tensor)> {
+        let dtype = self.dtype(a).max(self.dtype(b));
+        let (a, b) = (self.convert(a, dtype)?, self.convert(b, dtype)?);
+        let (left, right) = (self.dims(a), self.dims(b));
+        if left == right {
+            return Ok((a, b));
+        }
+        let rank = left.len().max(right.len());
+        let extent = |dims: &[usize], axis: usize| {
+            (axis + dims.len()).checked_sub(rank).map_or(1, |axis| dims[axis])
+        };
+        let mut dims = Vec::with_capacity(rank);
+        for axis in 0..rank {
+            dims.push(match (extent(&left, axis), extent(&right, axis)) {
+                (a, b) if a == b => a,
+                (1, b) => b,
+                (a, 1) => a,
+                _ => {
+                    let message =
+                        format!("{} and {} cannot be combined elementwise", self.ty(a), self.ty(b));
+                    return Err(Fault::new(message)
+                        .note("extents are aligned at the last axis; each pair must be equal, or one of them 1"));
+                }
+            });
+        }
+        Ok((self.broadcast_to(a, &dims)?, self.broadcast_to(b, &dims)?))
+    }
+
+    pub fn elementwise2(&mut self, op: ScalarOp, a: Tensor, b: Tensor) -> Built {
+        let (a, b) = self.align(a, b)?;
+        Ok(self.b.elementwise(op, &[a, b])?)
+    }
+
+    pub fn add(&mut self, a: Tensor, b: Tensor) -> Built {
+        self.elementwise2(ScalarOp::Add, a, b)
+    }
+
+    pub fn sub(&mut self, a: Tensor, b: Tensor) -> Built {
+        self.elementwise2(ScalarOp::Sub, a, b)
+    }
+
+    pub fn mul(&mut self, a: Tensor, b: Tensor) -> Built {
+        self.elementwise2(ScalarOp::Mul, a, b)
+    }
+
+    pub fn div(&mut self, a: Tensor, b: Tensor) -> Built {
+        self.elementwise2(ScalarOp::Div, a, b)
+    }
+
+    pub fn max(&mut self, a: Tensor, b: Tensor) -> Built {
+        self.elementwise2(ScalarOp::Max, a, b)
+    }
+
+    pub fn min(&mut self, a: Tensor, b: Tensor) -> Built {
+        self.elementwise2(ScalarOp::Min, a, b)
+    }
+
+    pub fn compare(&mut self, comparison: Comparison, a: Tensor, b: Tensor) -> Built {
+        self.elementwise2(ScalarOp::Compare(comparison), a, b)
+    }
+
+    /// A number with the element type of `x`, as a scalar tensor.
+    fn number(&mut self, x: Tensor, value: f64) -> Built {
+        let dtype = self.dtype(x);
+        self.scalar(value, dtype)
+    }
+
+    /// `x + c`
+    pub fn add_num(&mut self, x: Tensor, c: f64) -> Built {
+        let c = self.number(x, c)?;
+        self.add(x, c)
+    }
+
+    /// `x - c`
+    pub fn sub_num(&mut self, x: Tensor, c: f64) -> Built {
+        let c = self.number(x, c)?;
+        self.sub(x, c)
+    }
+
+    /// `c - x`
+    pub fn num_sub(&mut self, c: f64, x: Tensor) -> Built {
+        let c = self.number(x, c)?;
+        self.sub(c, x)
+    }
+
+    /// `x * c`; nothing for 1.
+    pub fn mul_num(&mut self, x: Tensor, c: f64) -> Built {
+        if c == 1.0 {
+            return Ok(x);
+        }
+        let c = self.number(x, c)?;
+        self.mul(x, c)
+    }
+
+    /// `x / c`
+    pub fn div_num(&mut self, x: Tensor, c: f64) -> Built {
+        let c = self.number(x, c)?;
+        self.div(x, c)
+    }
+
+    pub fn max_num(&mut self, x: Tensor, c: f64) -> Built {
+        let c = self.number(x, c)?;
+        self.max(x, c)
+    }
+
+    pub fn min_num(&mut self, x: Tensor, c: f64) -> Built {
+        let c = self.number(x, c)?;
+        self.min(x, c)
+    }
+
+    /// Compares with a number.
+    pub fn compare_num(&mut self, comparison: Comparison, x: Tensor, c: f64) -> Built {
+        let c = self.number(x, c)?;
+        self.compare(comparison, x, c)
+    }
+
+    pub fn square(&mut self, x: Tensor) -> Built {
+        self.mul(x, x)
+    }
+
+    pub fn sqrt(&mut self, x: Tensor) -> Built {
+        self.elementwise(ScalarOp::Sqrt, x)
+    }
+
+    /// Clips to `low..=high`.
+    pub fn clip(&mut self, x: Tensor, low: f64, high: f64) -> Built {
+        let above = self.max_num(x, low)?;
+        self.min_num(above, high)
+    }
+
+    /// `condition ? a : b`, elementwise, with broadcasting.
+    pub fn select(&mut self, condition: Tensor, a: Tensor, b: Tensor) -> Built {
+        if self.dtype(condition) != DType::Bool {
+            let message = format!("a condition is made of truth values, found {}", self.ty(condition));
+            return Err(Fault::new(message));
+        }
+        let (mut a, mut b) = self.align(a, b)?;
+        let mut condition = condition;
+        let (given, found) = (self.dims(condition), self.dims(a));
+        if given != found {
+            if given.len() <= found.len() && self.broadcast_to(condition, &found).is_ok() {
+                condition = self.broadcast_to(condition, &found)?;
+            } else {
+                a = self.broadcast_to(a, &given)?;
+                b = self.broadcast_to(b, &given)?;
+            }
+        }
+        Ok(self.b.select(condition, a, b)?)
+    }
+
+    /// An operator of the expression language on a tensor and a tensor or number.
+    pub fn binary(&mut self, operator: Binary, left: &Val, right: &Val) -> Built {
+        let (a, b) = self.operands(operator, left, right)?;
+        let comparison = |comparison| ScalarOp::Compare(comparison);
+        let op = match operator {
+            Binary::Add => ScalarOp::Add,
+            Binary::Sub => ScalarOp::Sub,
+            Binary::Mul => ScalarOp::Mul,
+            Binary::Div => ScalarOp::Div,
+            Binary::Pow => return self.pow(a, b, right),
+            Binary::MatMul => return self.matmul(a, b),
+            Binary::FloorDiv | Binary::Rem => {
+                let quotient = self.div(a, b)?;
+                let floor = if self.dtype(quotient).is_float() {
+                    self.elementwise(ScalarOp::Floor, quotient)?
+                } else {
+                    return Err(Fault::new(format!("`{}` takes floating-point tensors", operator.symbol()))
+                        .help("convert with `float(x)`"));
+                };
+                if operator == Binary::FloorDiv {
+                    return Ok(floor);
+                }
+                let back = self.mul(floor, b)?;
+                return self.sub(a, back);
+            }
+            Binary::Eq => comparison(Comparison::Eq),
+            Binary::Ne => comparison(Comparison::Ne),
+            Binary::Lt => comparison(Comparison::Lt),
+            Binary::Le => comparison(Comparison::Le),
+            Binary::Gt => comparison(Comparison::Gt),
+            Binary::Ge => comparison(Comparison::Ge),
+            Binary::And | Binary::Or => {
+                if self.dtype(a) != DType::Bool || self.dtype(b) != DType::Bool {
+                    return Err(Fault::new(format!("`{}` takes truth values", operator.symbol())));
+                }
+                if operator == Binary::And { ScalarOp::And } else { ScalarOp::Or }
+            }
+        };
+        let arithmetic = matches!(op, ScalarOp::Add | ScalarOp::Sub | ScalarOp::Mul | ScalarOp::Div);
+        if arithmetic && self.dtype(a).max(self.dtype(b)) == DType::Bool {
+            return Err(Fault::new(format!("`{}` does not take truth values", operator.symbol()))
+                .help("convert with `float(x)`"));
+        }
+        self.elementwise2(op, a, b)
+    }
+
+    /// Both operands as tensors; a number takes the element type of the other side, a float makes integers floats.
+    pub fn operands(&mut self, operator: Binary, left: &Val, right: &Val) -> Built<(Tensor, Tensor)> {
+        let tensor = |value: &Val| if let Val::Tensor(tensor) = value { Some(*tensor) } else { None };
+        let (mut a, mut b) = match (tensor(left), tensor(right)) {
+            (Some(a), Some(b)) => (a, b),
+            (Some(a), None) => self.with_number(a, right, operator)?,
+            (None, Some(b)) => {
+                let (b, a) = self.with_number(b, left, operator)?;
+                (a, b)
+            }
+            (None, None) => return Err(Fault::new("neither side is a tensor")),
+        };
+        // Division gives fractions.
+        if operator == Binary::Div && !self.dtype(a).max(self.dtype(b)).is_float() {
+            a = self.convert(a, DType::F32)?;
+            b = self.convert(b, DType::F32)?;
+        }
+        Ok((a, b))
+    }
+
+    fn with_number(&mut self, x: Tensor, number: &Val, operator: Binary) -> Built<(Tensor, Tensor)> {
+        let dtype = self.dtype(x);
+        match number {
+            Val::Int(value) if dtype.is_int() => {
+                let number = self.int_scalar(*value, dtype)?;
+                Ok((x, number))
+            }
+            Val::Bool(value) if dtype == DType::Bool => {
+                let number = self.scalar(f64::from(u8::from(*value)), dtype)?;
+                Ok((x, number))
+            }
+            Val::Int(_) | Val::Float(_) => {
+                let x = self.to_float(x, DType::F32)?;
+                let number = self.number(x, number.as_float().unwrap_or(0.0))?;
+                Ok((x, number))
+            }
+            other => Err(Fault::new(format!(
+                "`{}` cannot take a tensor and {}",
+                operator.symbol(),
+                other.describe()
+            ))),
+        }
+    }
+
+    fn pow(&mut self, a: Tensor, b: Tensor, exponent: &Val) -> Built {
+        match exponent.as_int() {
+            Some(1) => return Ok(a),
+            Some(2) => return self.square(a),
+            Some(3) => {
+                let square = self.square(a)?;
+                return self.mul(square, a);
+            }
+            _ => {}
+        }
+        if exponent.as_float() == Some(0.5) {
+            return self.sqrt(a);
+        }
+        let (a, b) = self.align(a, b)?;
+        if !self.dtype(a).is_float() {
+            return Err(Fault::new("`**` takes floating-point tensors").help("convert with `float(x)`"));
+        }
+        Ok(self.b.elementwise(ScalarOp::Function(Function::Pow), &[a, b])?)
+    }
+
+    // Reductions.
+
+    /// Combines along axes; they stay with extent 1 if `keep`.
+    pub fn reduce(&mut self, combine: Combine, x: Tensor, axes: &[usize], keep: bool) -> Built {
+        let rank = self.rank(x);
+        let reduced = self.b.reduce(combine, x, axes)?;
+        if keep { self.unsqueeze(reduced, axes, rank) } else { Ok(reduced) }
+    }
+
+    pub fn sum(&mut self, x: Tensor, axes: &[usize], keep: bool) -> Built {
+        self.reduce(Combine::Add, x, axes, keep)
+    }
+
+    /// The sum divided by the count.
+    pub fn mean(&mut self, x: Tensor, axes: &[usize], keep: bool) -> Built {
+        let rank = self.rank(x);
+        let mean = self.b.mean(x, axes)?;
+        if keep { self.unsqueeze(mean, axes, rank) } else { Ok(mean) }
+    }
+
+    /// The mean of all elements.
+    pub fn mean_all(&mut self, x: Tensor) -> Built {
+        let axes: Vec<usize> = (0..self.rank(x)).collect();
+        self.mean(x, &axes, false)
+    }
+
+    pub fn sum_all(&mut self, x: Tensor) -> Built {
+        let axes: Vec<usize> = (0..self.rank(x)).collect();
+        self.sum(x, &axes, false)
+    }
+
+    /// Mean and biased variance along axes (which stay with extent 1), the variance around the mean.
+    pub fn moments(&mut self, x: Tensor, axes: &[usize]) -> Built<(Tensor, Tensor)> {
+        let mean = self.mean(x, axes, true)?;
+        let centred = self.sub(x, mean)?;
+        let square = self.square(centred)?;
+        let variance = self.mean(square, axes, true)?;
+        Ok((mean, variance))
+    }
+
+    /// `x - max - ln sum exp(x - max)` along an axis. No gradient flows through the maximum: it cancels.
+    pub fn log_softmax(&mut self, x: Tensor, axis: usize) -> Built {
+        let shifted = self.shifted(x, axis)?;
+        let exp = self.function(Function::Exp, shifted)?;
+        let sum = self.sum(exp, &[axis], true)?;
+        let log = self.function(Function::Log, sum)?;
+        self.sub(shifted, log)
+    }
+
+    /// `exp(x - max) / sum exp(x - max)` along an axis.
+    pub fn softmax(&mut self, x: Tensor, axis: usize) -> Built {
+        let shifted = self.shifted(x, axis)?;
+        let exp = self.function(Function::Exp, shifted)?;
+        let sum = self.sum(exp, &[axis], true)?;
+        self.div(exp, sum)
+    }
+
+    fn shifted(&mut self, x: Tensor, axis: usize) -> Built {
+        if !self.dtype(x).is_float() {
+            return Err(Fault::new(format!("softmax takes floating-point numbers, found {}", self.ty(x))));
+        }
+        let max = self.reduce(Combine::Max, x, &[axis], true)?;
+        let max = self.stop_gradient(max)?;
+        self.sub(x, max)
+    }
+}

@@ -1,0 +1,145 @@
+//! State: parameters, running statistics, optimiser slots, the step and the seed.
+
+use std::collections::HashMap;
+
+use brolga_ir::ops::Role;
+use brolga_ir::{DType, Type};
+
+use super::Builder;
+use super::value::{Built, Fault, Tensor};
+use crate::init::Init;
+
+/// What a state slot is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SlotKind {
+    /// Trained: receives gradients.
+    Parameter,
+    /// Part of the model but not trained: running statistics.
+    Buffer,
+    /// The memory of an optimiser, named `optim.<slot>.<parameter>`.
+    Optimizer,
+    /// Number of training steps done: `step`, an `i64[]`.
+    Step,
+    /// The key of all random numbers: `seed`, an `i64[]`.
+    Seed,
+}
+
+/// A piece of state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot {
+    /// Its name, as in a state file.
+    pub name: String,
+    /// Its type.
+    pub ty: Type,
+    /// What it is for.
+    pub kind: SlotKind,
+    pub(crate) init: Init,
+}
+
+/// The state of one graph.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slots {
+    list: Vec<Slot>,
+    /// What each slot holds at this point of the graph.
+    now: HashMap<String, Tensor>,
+    /// What it held at the start.
+    before: HashMap<String, Tensor>,
+}
+
+impl Slots {
+    pub fn list(&self) -> &[Slot] {
+        &self.list
+    }
+
+    /// Number of trained numbers.
+    pub fn parameter_count(&self) -> usize {
+        let parameters = self.list.iter().filter(|slot| slot.kind == SlotKind::Parameter);
+        parameters.map(|slot| slot.ty.elements()).sum()
+    }
+
+    pub fn get(&self, name: &str) -> Option<(&Slot, Tensor)> {
+        let slot = self.list.iter().find(|slot| slot.name == name)?;
+        Some((slot, *self.now.get(name)?))
+    }
+
+    /// Trained parameters in order, with what they hold now.
+    pub fn parameters(&self) -> Vec<(String, Tensor)> {
+        let parameters = self.list.iter().filter(|slot| slot.kind == SlotKind::Parameter);
+        parameters.filter_map(|slot| Some((slot.name.clone(), *self.now.get(&slot.name)?))).collect()
+    }
+
+    /// Slots that hold something else than at the start.
+    pub fn updates(&self) -> Vec<(String, Tensor)> {
+        let mut updates = Vec::new();
+        for slot in &self.list {
+            let (now, before) = (self.now.get(&slot.name), self.before.get(&slot.name));
+            if let Some(&value) = now.filter(|now| Some(*now) != before) {
+                updates.push((slot.name.clone(), value));
+            }
+        }
+        updates
+    }
+
+    /// The values of all slots, to be put back by [`Self::restore`].
+    pub fn save(&self) -> HashMap<String, Tensor> {
+        self.now.clone()
+    }
+
+    /// Takes back every change since `saved`; slots declared since then stay.
+    pub fn restore(&mut self, saved: HashMap<String, Tensor>) {
+        let mut now = self.before.clone();
+        now.extend(saved);
+        self.now = now;
+    }
+
+    pub fn set(&mut self, name: &str, value: Tensor) {
+        self.now.insert(name.to_owned(), value);
+    }
+}
+
+impl Builder<'_> {
+    /// The slot of that name, declared at its first use.
+    pub fn state(&mut self, name: &str, ty: Type, kind: SlotKind, init: Init) -> Built {
+        if let Some((slot, value)) = self.slots.get(name) {
+            if slot.ty != ty {
+                return Err(Fault::new(format!("`{name}` is {}, but {ty} is needed here", slot.ty))
+                    .note("it is shared with an earlier layer of that name"));
+            }
+            return Ok(value);
+        }
+        ty.check_size().map_err(|reason| Fault::new(format!("`{name}`: {reason}")))?;
+        let value = self.graph.graph.add_parameter(name, Role::State, ty.clone());
+        self.slots.list.push(Slot { name: name.to_owned(), ty, kind, init });
+        self.slots.now.insert(name.to_owned(), value);
+        self.slots.before.insert(name.to_owned(), value);
+        Ok(value)
+    }
+
+    /// A trained parameter of the current layer.
+    pub fn parameter(&mut self, name: &str, dims: &[usize], init: Init) -> Built {
+        let ty = Type::new(self.float(), dims);
+        self.state(&self.full_name(name), ty, SlotKind::Parameter, init)
+    }
+
+    /// A buffer of the current layer.
+    pub fn buffer(&mut self, name: &str, dims: &[usize], init: Init) -> Built {
+        let ty = Type::new(self.float(), dims);
+        self.state(&self.full_name(name), ty, SlotKind::Buffer, init)
+    }
+
+    /// A buffer of the current layer becomes `value`.
+    pub fn set_buffer(&mut self, name: &str, value: Tensor) {
+        let name = self.full_name(name);
+        self.slots.set(&name, value);
+    }
+
+    /// Number of training steps done before this one.
+    pub fn step_count(&mut self) -> Built {
+        self.state("step", Type::scalar(DType::I64), SlotKind::Step, Init::Constant(0.0))
+    }
+
+    /// The key of random numbers.
+    pub fn seed(&mut self) -> Built {
+        self.state("seed", Type::scalar(DType::I64), SlotKind::Seed, Init::Constant(0.0))
+    }
+}

@@ -1,0 +1,257 @@
+//! Mistakes in a model, each at its place in the file, with a way out.
+
+use std::fmt;
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
+use crate::source::{Source, Span};
+
+/// One mistake: what is wrong, where, what was expected, and how to mend it.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    source: Arc<Source>,
+    message: String,
+    span: Span,
+    label: String,
+    context: Vec<(Span, String)>,
+    notes: Vec<String>,
+    helps: Vec<String>,
+    /// About the whole file or what was asked of it: shown without an excerpt.
+    general: bool,
+}
+
+impl Diagnostic {
+    /// A mistake at `span`; `message` is a complete sentence without full stop.
+    pub fn new(source: &Arc<Source>, span: Span, message: impl Into<String>) -> Self {
+        Self {
+            source: source.clone(),
+            message: message.into(),
+            span,
+            label: String::new(),
+            context: Vec::new(),
+            notes: Vec::new(),
+            helps: Vec::new(),
+            general: false,
+        }
+    }
+
+    /// A mistake in what is asked of a model, not at a place in its file.
+    pub fn general(source: &Arc<Source>, message: impl Into<String>) -> Self {
+        Self { general: true, ..Self::new(source, Span::default(), message) }
+    }
+
+    /// Text beside the underlined place.
+    pub fn label(mut self, text: impl Into<String>) -> Self {
+        self.label = text.into();
+        self
+    }
+
+    /// Another place of the same file that matters.
+    pub fn context(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.context.push((span, text.into()));
+        self
+    }
+
+    /// A fact worth knowing.
+    pub fn note(mut self, text: impl Into<String>) -> Self {
+        self.notes.push(text.into());
+        self
+    }
+
+    /// A way out.
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        self.helps.push(text.into());
+        self
+    }
+
+    /// Helps with the valid name nearest to `found`, or with all of them where none is near and they are few.
+    pub fn suggest<'a>(self, found: &str, valid: impl IntoIterator<Item = &'a str>) -> Self {
+        let valid: Vec<&str> = valid.into_iter().collect();
+        match (nearest(found, valid.iter().copied()), valid.len()) {
+            (Some(name), _) => self.help(format!("did you mean `{name}`?")),
+            (None, 1..=16) => self.help(format!("valid here: {}", valid.join(", "))),
+            _ => self,
+        }
+    }
+
+    /// What is wrong, in one line.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The source and the place in it.
+    pub fn place(&self) -> (&Source, Span) {
+        (&self.source, self.span)
+    }
+
+    /// The diagnostic with its source excerpt.
+    pub fn render(&self, color: bool) -> String {
+        let text = &self.source.text;
+        let clamp = |span: Span| floor_boundary(text, span.start)..ceil_boundary(text, span.end);
+        let mut snippet = Snippet::source(text.as_str()).path(self.source.name.as_str());
+        let primary = AnnotationKind::Primary.span(clamp(self.span));
+        snippet = snippet.annotation(if self.label.is_empty() {
+            primary
+        } else {
+            primary.label(self.label.as_str())
+        });
+        for (span, label) in &self.context {
+            snippet =
+                snippet.annotation(AnnotationKind::Context.span(clamp(*span)).label(label.as_str()));
+        }
+        let title = Level::ERROR.primary_title(self.message.as_str());
+        let mut group = if self.general {
+            title.element(Level::NOTE.message(format!("in {}", self.source.name)))
+        } else {
+            title.element(snippet)
+        };
+        for note in &self.notes {
+            group = group.element(Level::NOTE.message(note.as_str()));
+        }
+        for help in &self.helps {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        renderer.render(&[group])
+    }
+}
+
+/// All mistakes found in one run, in the order of their places. Never empty when it is an error value.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+}
+
+/// More than this many mistakes are counted, not shown.
+const SHOWN: usize = 20;
+
+impl Diagnostics {
+    /// Adds a mistake; the same message at the same place is kept once.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        let same = |other: &Diagnostic| {
+            other.span == diagnostic.span
+                && other.message == diagnostic.message
+                && other.source.name == diagnostic.source.name
+        };
+        if !self.list.iter().any(same) {
+            self.list.push(diagnostic);
+        }
+    }
+
+    /// Adds all of `other`.
+    pub fn extend(&mut self, other: Diagnostics) {
+        other.list.into_iter().for_each(|diagnostic| self.push(diagnostic));
+    }
+
+    /// No mistake was found.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The mistakes.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.list.iter()
+    }
+
+    /// `Ok(value)` if nothing was found, else the mistakes sorted by place.
+    pub fn into_result<T>(mut self, value: T) -> Result<T, Diagnostics> {
+        if self.list.is_empty() {
+            return Ok(value);
+        }
+        self.list.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));
+        Err(self)
+    }
+
+    /// All mistakes with source excerpts; `color` for a terminal.
+    pub fn render(&self, color: bool) -> String {
+        let shown: Vec<String> =
+            self.list.iter().take(SHOWN).map(|diagnostic| diagnostic.render(color)).collect();
+        let mut text = shown.join("\n\n");
+        if self.list.len() > SHOWN {
+            text.push_str(&format!("\n\n... and {} more mistakes", self.list.len() - SHOWN));
+        }
+        text
+    }
+}
+
+impl From<Diagnostic> for Diagnostics {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self { list: vec![diagnostic] }
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+fn floor_boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
+
+fn ceil_boundary(text: &str, at: usize) -> usize {
+    (at.min(text.len())..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len())
+}
+
+/// The name nearest to `found`, if near enough to be a slip of the pen.
+pub(crate) fn nearest<'a>(found: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (found.chars().count() / 3).max(1);
+    valid
+        .into_iter()
+        .map(|name| (edit_distance(&found.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|&(distance, _)| distance <= limit)
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, name)| name)
+}
+
+/// Edit distance with insertion, deletion, substitution and transposition of neighbours (Damerau 1964).
+fn edit_distance(a: &str, b: &str) -> usize {
+    // Names longer than this are not slips of one another; the bound keeps hostile input cheap.
+    const LONGEST: usize = 64;
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    if a.len() > LONGEST || b.len() > LONGEST {
+        return usize::MAX;
+    }
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let mut best = (rows[i - 1][j] + 1)
+                    .min(rows[i][j - 1] + 1)
+                    .min(rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]));
+                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                    best = best.min(rows[i - 2][j - 2] + 1);
+                }
+                best
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_names() {
+        let names = ["Conv2d", "Conv1d", "Linear", "LayerNorm"];
+        assert_eq!(nearest("conv2d", names), Some("Conv2d"));
+        assert_eq!(nearest("Liner", names), Some("Linear"));
+        assert_eq!(nearest("Lienar", names), Some("Linear"));
+        assert_eq!(nearest("Dropout", names), None);
+    }
+
+    #[test]
+    fn spans_are_clamped_to_characters() {
+        let source = Source::new("x.ron", "añb");
+        let text = Diagnostic::new(&source, Span::new(2, 99), "strange").render(false);
+        assert!(text.contains("añb"), "{text}");
+    }
+}

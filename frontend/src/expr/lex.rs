@@ -1,0 +1,119 @@
+//! Characters of an expression to tokens.
+
+use std::sync::Arc;
+
+use crate::diagnostics::Diagnostic;
+use crate::source::{Source, Span};
+use crate::syntax::Text;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Token {
+    Int(i64),
+    Float(f64),
+    Text(String),
+    Name(String),
+    /// An operator, a bracket, or a word of the grammar.
+    Symbol(&'static str),
+    End,
+}
+
+/// Longer ones first, so that `**` is not read as two `*`.
+const SYMBOLS: [&str; 26] = [
+    "**", "//", "==", "!=", "<=", ">=", "+", "-", "*", "/", "%", "@", "<", ">", "(", ")", "[", "]", ",", "=",
+    ":", "{", "}", "?", "!", ".",
+];
+
+const WORDS: [&str; 8] = ["if", "else", "and", "or", "not", "true", "false", "none"];
+
+/// The tokens of `text.value[start..end]` with their places, an [`Token::End`] last.
+pub(super) fn lex(
+    source: &Arc<Source>,
+    text: &Text,
+    start: usize,
+    end: usize,
+) -> Result<Vec<(Token, Span)>, Diagnostic> {
+    let whole = &text.value[..end];
+    let mut tokens = Vec::new();
+    let mut at = start;
+    while let Some(first) = whole[at..].chars().next() {
+        let rest = &whole[at..];
+        let length = |accept: &dyn Fn(char) -> bool| rest.find(|c| !accept(c)).unwrap_or(rest.len());
+        let (token, size) = if first.is_whitespace() {
+            at += first.len_utf8();
+            continue;
+        } else if first.is_ascii_digit()
+            || first == '.' && rest[1..].starts_with(|c: char| c.is_ascii_digit())
+        {
+            let size = number_length(rest);
+            let digits: String = rest[..size].chars().filter(|&c| c != '_').collect();
+            let token = if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                digits.parse().ok().map(Token::Int)
+            } else {
+                digits.parse().ok().filter(|value: &f64| value.is_finite()).map(Token::Float)
+            };
+            let token = token.ok_or_else(|| {
+                Diagnostic::new(
+                    source,
+                    text.place(at, at + size),
+                    format!("the number {} does not fit", &rest[..size]),
+                )
+            })?;
+            (token, size)
+        } else if first.is_alphabetic() || first == '_' {
+            let mut size = length(&|c| c.is_alphanumeric() || c == '_');
+            // A dot glues: `layer1.0.conv1` is one name.
+            while rest[size..].starts_with('.')
+                && rest[size + 1..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
+            {
+                let tail = &rest[size + 1..];
+                size += 1 + tail.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(tail.len());
+            }
+            let name = &rest[..size];
+            match WORDS.iter().find(|word| **word == name.to_ascii_lowercase()) {
+                Some(word) if name.chars().skip(1).all(|c| c.is_ascii_lowercase()) => {
+                    (Token::Symbol(word), size)
+                }
+                _ => (Token::Name(name.to_owned()), size),
+            }
+        } else if first == '\'' {
+            let Some(size) = rest[1..].find('\'') else {
+                return Err(Diagnostic::new(source, text.place(at, at + 1), "this text is never closed")
+                    .label("expected another `'`"));
+            };
+            (Token::Text(rest[1..1 + size].to_owned()), size + 2)
+        } else if let Some(symbol) = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) {
+            (Token::Symbol(symbol), symbol.len())
+        } else {
+            return Err(Diagnostic::new(
+                source,
+                text.place(at, at + first.len_utf8()),
+                format!("`{first}` has no meaning in an expression"),
+            ));
+        };
+        tokens.push((token, text.place(at, at + size)));
+        at += size;
+    }
+    tokens.push((Token::End, text.place(end, end)));
+    Ok(tokens)
+}
+
+fn number_length(rest: &str) -> usize {
+    let bytes = rest.as_bytes();
+    let digits = |mut at: usize| {
+        while bytes.get(at).is_some_and(|byte| byte.is_ascii_digit() || *byte == b'_') {
+            at += 1;
+        }
+        at
+    };
+    let mut at = digits(0);
+    if bytes.get(at) == Some(&b'.') {
+        at = digits(at + 1);
+    }
+    if matches!(bytes.get(at), Some(b'e' | b'E')) {
+        let sign = usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
+        if bytes.get(at + 1 + sign).is_some_and(u8::is_ascii_digit) {
+            at = digits(at + 1 + sign);
+        }
+    }
+    at
+}

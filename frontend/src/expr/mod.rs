@@ -1,0 +1,121 @@
+//! Expressions in strings: `"width * 2"`, `"cross_entropy(logits, label)"`.
+//!
+//! One language for sizes and for tensors, in Python's notation:
+//!
+//! ```text
+//! expression = disjunction ["if" disjunction "else" expression]
+//! disjunction = conjunction {"or" conjunction}
+//! conjunction = negation {"and" negation}
+//! negation = "not" negation | comparison
+//! comparison = sum [("==" | "!=" | "<" | "<=" | ">" | ">=") sum]
+//! sum = term {("+" | "-") term}
+//! term = factor {("*" | "/" | "//" | "%" | "@") factor}
+//! factor = ("-" | "+") factor | power
+//! power = postfix ["**" factor]
+//! postfix = atom {"[" index {"," index} "]"}
+//! index = expression | [expression] ":" [expression] [":" [expression]]
+//! atom = number | 'text' | "true" | "false" | "none" | name | name "(" arguments ")"
+//!      | "(" expression ")" | "[" [expression {"," expression}] "]"
+//! arguments = [argument {"," argument}]    argument = [name "="] expression
+//! ```
+//!
+//! A name may have dots: `layer1.0.conv1`.
+
+pub(crate) mod eval;
+mod lex;
+pub(crate) mod parse;
+
+use crate::source::{Span, Spanned};
+
+/// An expression at its place in the source.
+#[derive(Clone, Debug)]
+pub(crate) struct Expr {
+    pub kind: ExprKind,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ExprKind {
+    None,
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    Text(String),
+    List(Vec<Expr>),
+    Name(String),
+    Unary(Unary, Box<Expr>),
+    Binary(Binary, Box<Expr>, Box<Expr>),
+    If { condition: Box<Expr>, then: Box<Expr>, otherwise: Box<Expr> },
+    Call { function: Spanned<String>, positional: Vec<Expr>, named: Vec<(Spanned<String>, Expr)> },
+    Index(Box<Expr>, Vec<Index>),
+}
+
+/// One axis of an indexing.
+#[derive(Clone, Debug)]
+pub(crate) enum Index {
+    At(Expr),
+    Range { start: Option<Expr>, stop: Option<Expr>, step: Option<Expr> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unary {
+    Minus,
+    Not,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    FloorDiv,
+    Rem,
+    Pow,
+    MatMul,
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+    And,
+    Or,
+}
+
+impl Binary {
+    /// How it is written.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Binary::Add => "+",
+            Binary::Sub => "-",
+            Binary::Mul => "*",
+            Binary::Div => "/",
+            Binary::FloorDiv => "//",
+            Binary::Rem => "%",
+            Binary::Pow => "**",
+            Binary::MatMul => "@",
+            Binary::Eq => "==",
+            Binary::Ne => "!=",
+            Binary::Lt => "<",
+            Binary::Le => "<=",
+            Binary::Gt => ">",
+            Binary::Ge => ">=",
+            Binary::And => "and",
+            Binary::Or => "or",
+        }
+    }
+}
+
+/// A string with `{expression}` inside, as in `"layer{i}.conv"`.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    pub pieces: Vec<Piece>,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Piece {
+    Text(String),
+    Expr(Expr),
+}

@@ -1,0 +1,88 @@
+//! Fully connected layers, embeddings, and free parameters.
+
+use super::{Layer, input};
+use crate::arguments::{Signature, call, optional, required};
+use crate::build::Builder;
+use crate::build::value::{Args, Built, Fault, Tensor};
+use crate::init::{INITS, Init};
+
+pub(super) static LAYERS: [Layer; 3] = [
+    Layer {
+        signature: Signature {
+            name: "Linear",
+            parameters: &[
+                required("features"),
+                optional("bias"),
+                call("init", &INITS, false),
+                call("bias_init", &INITS, false),
+            ],
+        },
+        label: "fc",
+        source: false,
+        build: linear,
+    },
+    Layer {
+        signature: Signature {
+            name: "Embedding",
+            parameters: &[required("vocabulary"), required("features"), call("init", &INITS, false)],
+        },
+        label: "embedding",
+        source: false,
+        build: embedding,
+    },
+    Layer {
+        signature: Signature { name: "Parameter", parameters: &[required("dims"), call("init", &INITS, false)] },
+        label: "parameter",
+        source: true,
+        build: parameter,
+    },
+];
+
+/// `x W^T + b` along the last axis: `[..., in]` to `[..., features]`; `weight` is `[features, in]`.
+fn linear(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
+    let x = input(x)?;
+    let ty = builder.ops().ty(x);
+    let features = args.size("features")?;
+    let Some((&inputs, outer)) = ty.dims.split_last().filter(|_| ty.dtype.is_float()) else {
+        return Err(Fault::new(format!("the input must be floating-point, [..., features], found {ty}")));
+    };
+    let init = Init::weight(args, "init", inputs, features)?;
+    let weight = builder.parameter("weight", &[features, inputs], init)?;
+    let mut y = builder.ops().linear(x, weight)?;
+    if args.bool_or("bias", true)? {
+        let init = Init::from_args(args, "bias_init", inputs, features, Init::fan_uniform(inputs))?;
+        let bias = builder.parameter("bias", &[features], init)?;
+        let mut dims = outer.to_vec();
+        dims.push(features);
+        let ops = &mut builder.ops();
+        let bias = ops.broadcast_to(bias, &dims)?;
+        y = ops.add(y, bias)?;
+    }
+    Ok(y)
+}
+
+/// Rows of `weight` `[vocabulary, features]` by index: `[...]` to `[..., features]`. PyTorch's default is N(0, 1).
+fn embedding(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
+    let x = input(x)?;
+    let ty = builder.ops().ty(x);
+    if !ty.dtype.is_int() {
+        return Err(Fault::new(format!("the input must be indices, found {ty}")));
+    }
+    let (vocabulary, features) = (args.size("vocabulary")?, args.size("features")?);
+    let init = Init::from_args(args, "init", vocabulary, features, Init::Normal { mean: 0.0, std: 1.0 })?;
+    let weight = builder.parameter("weight", &[vocabulary, features], init)?;
+    builder.ops().take(weight, x, 0)
+}
+
+/// A parameter under the layer's own name.
+fn parameter(builder: &mut Builder, _: Option<Tensor>, args: &Args) -> Built {
+    let dims: Vec<usize> = args
+        .ints("dims")?
+        .unwrap_or_default()
+        .into_iter()
+        .map(|dim| usize::try_from(dim).map_err(|_| Fault::new(format!("a size cannot be {dim}"))))
+        .collect::<Built<_>>()?;
+    let fan = dims.iter().skip(1).product::<usize>();
+    let init = Init::from_args(args, "init", fan, dims.first().copied().unwrap_or(1), Init::Constant(0.0))?;
+    builder.parameter("", &dims, init)
+}

@@ -1,0 +1,535 @@
+//! The tree of values to the tree of the model: every name, argument and expression is checked for its form.
+
+use std::sync::Arc;
+
+use brolga_ir::DType;
+
+use super::{Action, Block, Body, Entry, EntryKind, Group, Input, Minimize, Outputs, Tree, TypeExpr, Variant};
+use crate::arguments::{self, field_list, match_fields};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::expr::{Expr, ExprKind, Index, Template, parse};
+use crate::optimizers;
+use crate::source::{Source, Span, Spanned};
+use crate::syntax::{Kind, Text, Value};
+
+/// Gives the name and the text of an imported model.
+pub type Resolver<'a> = &'a dyn Fn(&str) -> Result<(String, String), String>;
+
+/// Reads one file.
+pub(crate) struct Decoder<'a> {
+    pub source: Arc<Source>,
+    pub diagnostics: Diagnostics,
+    pub resolver: Resolver<'a>,
+    /// Names of the user's blocks.
+    pub blocks: Vec<String>,
+    /// Files being read, this one last: finds cycles.
+    pub importing: Vec<String>,
+}
+
+impl<'a> Decoder<'a> {
+    pub fn new(source: &Arc<Source>, resolver: Resolver<'a>, importing: Vec<String>) -> Self {
+        let source = source.clone();
+        Self { source, diagnostics: Diagnostics::default(), resolver, blocks: Vec::new(), importing }
+    }
+
+    pub fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    pub fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Self {
+        self.diagnostics.push(Diagnostic::new(&self.source, span, message));
+        self
+    }
+
+    /// Reports that `value` is not what was expected.
+    pub fn mismatch(&mut self, value: &Value, expected: &str) {
+        let message = format!("expected {expected}, found {}", value.describe());
+        self.report(Diagnostic::new(&self.source, value.span, message));
+    }
+
+    /// A number, truth value, list, expression in a string, or call.
+    pub fn expression(&mut self, value: &Value) -> Option<Expr> {
+        let kind = match &value.kind {
+            Kind::Bool(value) => ExprKind::Bool(*value),
+            Kind::Int(value) => ExprKind::Int(*value),
+            Kind::Float(number) if number.is_finite() => ExprKind::Float(*number),
+            Kind::Float(_) => {
+                self.mismatch(value, "a finite number");
+                return None;
+            }
+            Kind::Text(text) => return self.parsed(parse::expression(&self.source.clone(), text)),
+            Kind::List(items) => {
+                let items: Vec<_> = items.iter().map(|item| self.expression(item)).collect();
+                ExprKind::List(items.into_iter().collect::<Option<_>>()?)
+            }
+            Kind::Struct(None, fields) => {
+                let items = field_list(fields);
+                if items.iter().any(|(name, _)| name.is_some()) {
+                    self.mismatch(value, "a number or an expression");
+                    return None;
+                }
+                let items: Vec<_> = items.iter().map(|(_, item)| self.expression(item)).collect();
+                ExprKind::List(items.into_iter().collect::<Option<_>>()?)
+            }
+            Kind::Struct(Some(name), crate::syntax::Fields::None) if name.value == "None" => ExprKind::None,
+            _ => {
+                self.mismatch(value, "a number or an expression");
+                return None;
+            }
+        };
+        Some(Expr { kind, span: value.span })
+    }
+
+    /// Like [`Self::expression`], but a string is a text: the values of model parameters.
+    fn plain(&mut self, value: &Value) -> Option<Expr> {
+        match &value.kind {
+            Kind::Text(text) => Some(Expr { kind: ExprKind::Text(text.value.clone()), span: value.span }),
+            Kind::List(items) => {
+                let items: Vec<_> = items.iter().map(|item| self.plain(item)).collect();
+                let kind = ExprKind::List(items.into_iter().collect::<Option<_>>()?);
+                Some(Expr { kind, span: value.span })
+            }
+            _ => self.expression(value),
+        }
+    }
+
+    pub fn template(&mut self, value: &Value) -> Option<Template> {
+        let text = self.text(value, "a name in quotes")?;
+        self.parsed(parse::template(&self.source.clone(), text))
+    }
+
+    pub fn parsed<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
+        result.map_err(|diagnostic| self.report(diagnostic)).ok()
+    }
+
+    pub fn text<'v>(&mut self, value: &'v Value, expected: &str) -> Option<&'v Text> {
+        match &value.kind {
+            Kind::Text(text) => Some(text),
+            _ => {
+                self.mismatch(value, expected);
+                None
+            }
+        }
+    }
+
+    pub fn spanned_text(&mut self, value: &Value, expected: &str) -> Option<Spanned<String>> {
+        let text = self.text(value, expected)?;
+        Some(Spanned::new(text.value.clone(), text.span()))
+    }
+
+    /// A name that expressions can use.
+    pub fn identifier(&mut self, value: &Value) -> Option<Spanned<String>> {
+        let name = self.spanned_text(value, "a name in quotes")?;
+        self.check_identifier(&name).then_some(name)
+    }
+
+    fn check_identifier(&mut self, name: &Spanned<String>) -> bool {
+        let mut characters = name.value.chars();
+        let good = characters.next().is_some_and(|c| c.is_alphabetic() || c == '_')
+            && characters.all(|c| c.is_alphanumeric() || c == '_');
+        if !good {
+            self.report(
+                Diagnostic::new(&self.source, name.span, format!("{:?} is not a name", name.value))
+                    .help("a name has letters, digits and `_`, and does not begin with a digit"),
+            );
+        }
+        good
+    }
+
+    pub fn list<'v>(&mut self, value: &'v Value, expected: &str) -> &'v [Value] {
+        match &value.kind {
+            Kind::List(items) => items,
+            _ => {
+                self.mismatch(value, expected);
+                &[]
+            }
+        }
+    }
+
+    /// A map with names as keys; a repeated key is a mistake.
+    pub fn map<'v>(&mut self, value: &'v Value, expected: &str) -> Vec<(Spanned<String>, &'v Value)> {
+        let Kind::Map(entries) = &value.kind else {
+            self.mismatch(value, expected);
+            return Vec::new();
+        };
+        let mut result: Vec<(Spanned<String>, &Value)> = Vec::new();
+        for (key, value) in entries {
+            let Some(key) = self.spanned_text(key, "a name in quotes") else { continue };
+            match result.iter().find(|(other, _)| other.value == key.value) {
+                Some((first, _)) => {
+                    let message = format!("`{}` is defined twice", key.value);
+                    let diagnostic = Diagnostic::new(&self.source, key.span, message)
+                        .context(first.span, "first defined here");
+                    self.report(diagnostic);
+                }
+                None => result.push((key, value)),
+            }
+        }
+        result
+    }
+
+    fn settings(&mut self, value: &Value) -> Vec<(Spanned<String>, Expr)> {
+        let mut settings = Vec::new();
+        for (name, value) in self.map(value, "a map of parameters to values") {
+            if let Some(value) = self.plain(value) {
+                settings.push((name, value));
+            }
+        }
+        settings
+    }
+
+    pub fn import_settings(&mut self, value: &Value) -> Vec<(Spanned<String>, Expr)> {
+        self.settings(value)
+    }
+
+    /// The whole model.
+    pub fn model(&mut self, value: &Value) -> Option<Tree> {
+        let fields = match &value.kind {
+            Kind::Struct(Some(name), fields) if name.value == "Model" => field_list(fields),
+            _ => {
+                self.mismatch(value, "`Model(...)`");
+                return None;
+            }
+        };
+        let names = ["parameters", "variants", "dims", "blocks", "inputs", "body", "entries", "data"];
+        let required = ["inputs", "body", "entries"];
+        let fields = match_fields(self, "Model", &names, &required, &fields, value.span, &mut true);
+        let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+
+        let parameters = get("parameters").map_or(Vec::new(), |value| self.settings(value));
+        for (name, _) in &parameters {
+            self.check_identifier(name);
+        }
+        let variants = get("variants").map_or(Vec::new(), |value| self.variants(value, &parameters));
+        let mut dims = Vec::new();
+        for (name, value) in get("dims").map_or(Vec::new(), |value| self.map(value, "a map of sizes")) {
+            if let Some(value) = self.expression(value) {
+                dims.push((name, value));
+            }
+        }
+        let blocks = get("blocks").map_or(Vec::new(), |value| self.blocks(value));
+        let mut inputs = Vec::new();
+        for (name, value) in get("inputs").map_or(Vec::new(), |value| self.map(value, "a map of inputs")) {
+            self.check_identifier(&name);
+            if let Some(ty) = self.type_expr(value) {
+                inputs.push(Input { name, ty });
+            }
+        }
+        let body = get("body").map_or_else(Body::default, |value| self.body(value));
+        let mut entries = Vec::new();
+        for (name, value) in get("entries").map_or(Vec::new(), |value| self.map(value, "a map of entries")) {
+            if name.value == "init" || name.value.contains('.') {
+                let diagnostic =
+                    Diagnostic::new(&self.source, name.span, format!("an entry cannot be named `{}`", name.value))
+                        .note("`init` and names with a dot are made by the compiler");
+                self.report(diagnostic);
+            }
+            entries.push(self.entry(name, value));
+        }
+        let data = get("data").and_then(|value| self.spanned_text(value, "the name of a data set"));
+        let source = self.source.clone();
+        Some(Tree { source, parameters, variants, dims, blocks, inputs, body, entries, data, span: value.span })
+    }
+
+    fn variants(&mut self, value: &Value, parameters: &[(Spanned<String>, Expr)]) -> Vec<Variant> {
+        let mut variants = Vec::new();
+        for (name, value) in self.map(value, "a map of variants") {
+            let settings = self.settings(value);
+            for (key, _) in &settings {
+                self.known_parameter(key, parameters);
+            }
+            variants.push(Variant { name, settings });
+        }
+        variants
+    }
+
+    pub fn known_parameter(&mut self, key: &Spanned<String>, parameters: &[(Spanned<String>, Expr)]) {
+        let names = || parameters.iter().map(|(name, _)| name.value.as_str());
+        if !names().any(|name| name == key.value) {
+            let message = format!("the model has no parameter `{}`", key.value);
+            let diagnostic = Diagnostic::new(&self.source, key.span, message).suggest(&key.value, names());
+            self.report(diagnostic);
+        }
+    }
+
+    fn blocks(&mut self, value: &Value) -> Vec<Arc<Block>> {
+        let entries = self.map(value, "a map of blocks");
+        // Blocks may use each other, so all names are known before any body is read.
+        self.blocks = entries.iter().map(|(name, _)| name.value.clone()).collect();
+        let mut blocks = Vec::new();
+        for (name, value) in entries {
+            if crate::layers::find(&name.value).is_some() || super::steps::STEPS.contains(&name.value.as_str()) {
+                self.error(name.span, format!("`{}` is already the name of a layer", name.value));
+            }
+            let fields = match &value.kind {
+                Kind::Struct(Some(kind), fields) if kind.value == "Block" => field_list(fields),
+                _ => {
+                    self.mismatch(value, "`Block(...)`");
+                    continue;
+                }
+            };
+            let names = ["parameters", "body"];
+            let fields = match_fields(self, "Block", &names, &["body"], &fields, value.span, &mut true);
+            let mut parameters = Vec::new();
+            let mut body = Body::default();
+            for (field, value) in fields {
+                if field == "body" {
+                    body = self.body(value);
+                    continue;
+                }
+                for (name, value) in self.map(value, "a map of parameters") {
+                    self.check_identifier(&name);
+                    let default = match &value.kind {
+                        Kind::Struct(Some(word), crate::syntax::Fields::None) if word.value == "Required" => None,
+                        _ => self.expression(value),
+                    };
+                    parameters.push((name, default));
+                }
+            }
+            blocks.push(Arc::new(Block { name, parameters, body }));
+        }
+        blocks
+    }
+
+    /// `"f32[batch, 3]"`.
+    fn type_expr(&mut self, value: &Value) -> Option<TypeExpr> {
+        let text = self.text(value, "a type such as \"f32[batch, 10]\"")?;
+        let span = text.span();
+        let bare = text.value.trim().strip_suffix("[]").map(str::to_owned);
+        let (name, name_span, dims) = match bare {
+            Some(name) => (name, span, Vec::new()),
+            None => {
+                let expr = self.parsed(parse::expression(&self.source.clone(), text))?;
+                let (base, indices) = match expr.kind {
+                    ExprKind::Index(base, indices) => (*base, indices),
+                    _ => (expr, Vec::new()),
+                };
+                let mut dims = Vec::new();
+                for index in indices {
+                    match index {
+                        Index::At(dim) => dims.push(dim),
+                        Index::Range { .. } => {
+                            self.error(span, "a size is expected in a type, not a range");
+                            return None;
+                        }
+                    }
+                }
+                match base.kind {
+                    ExprKind::Name(name) => (name, base.span, dims),
+                    _ => (text.value.clone(), base.span, dims),
+                }
+            }
+        };
+        let Some(dtype) = DType::from_name(&name) else {
+            let diagnostic =
+                Diagnostic::new(&self.source, name_span, format!("`{name}` is not an element type"))
+                    .suggest(&name, DType::ALL.map(DType::name));
+            self.report(diagnostic);
+            return None;
+        };
+        Some(TypeExpr { dtype, dims, span })
+    }
+
+    pub fn outputs(&mut self, value: &Value) -> Outputs {
+        let mut outputs = Vec::new();
+        for (name, value) in self.map(value, "a map of names to expressions") {
+            if let Some(expr) = self.expression(value) {
+                outputs.push((name, expr));
+            }
+        }
+        outputs
+    }
+
+    fn entry(&mut self, name: Spanned<String>, value: &Value) -> Entry {
+        let mut entry = Entry { name, kind: EntryKind::Broken, body: None, span: value.span };
+        let Kind::Struct(Some(kind), fields) = &value.kind else {
+            self.mismatch(value, "`Infer(...)`, `Train(...)` or `Entry(...)`");
+            return entry;
+        };
+        let fields = field_list(fields);
+        let (names, required): (&[&'static str], &[&'static str]) = match kind.value.as_str() {
+            "Infer" => (&["outputs", "body"], &["outputs"]),
+            "Train" => (
+                &["loss", "optimizer", "metrics", "groups", "clip", "body"],
+                &["loss", "optimizer"],
+            ),
+            "Entry" => (&["mode", "steps", "outputs", "body"], &["steps"]),
+            other => {
+                let diagnostic =
+                    Diagnostic::new(&self.source, kind.span, format!("there is no kind of entry `{other}`"))
+                        .suggest(other, ["Infer", "Train", "Entry"]);
+                self.report(diagnostic);
+                return entry;
+            }
+        };
+        let mut complete = true;
+        let fields = match_fields(self, &kind.value, names, required, &fields, value.span, &mut complete);
+        let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+        entry.body = get("body").map(|value| self.body(value));
+        let outputs = get("outputs").map_or(Vec::new(), |value| self.outputs(value));
+        entry.kind = match kind.value.as_str() {
+            "Infer" => EntryKind::Infer { outputs },
+            "Train" => {
+                let metrics = get("metrics").map_or(Vec::new(), |value| self.outputs(value));
+                if let Some((name, _)) = metrics.iter().find(|(name, _)| name.value == "loss") {
+                    self.error(name.span, "a metric cannot be named `loss`: the loss is always reported");
+                }
+                match self.minimize(&get) {
+                    Some(minimize) if complete => EntryKind::Train { minimize, metrics },
+                    _ => EntryKind::Broken,
+                }
+            }
+            _ => {
+                let mut train = true;
+                if let Some(value) = get("mode") {
+                    match self.spanned_text(value, "\"train\" or \"infer\"") {
+                        Some(mode) if mode.value == "train" || mode.value == "infer" => {
+                            train = mode.value == "train";
+                        }
+                        Some(mode) => {
+                            self.error(mode.span, "a mode is \"train\" or \"infer\"");
+                        }
+                        None => {}
+                    }
+                }
+                let mut steps = Vec::new();
+                for value in get("steps").map_or(&[][..], |value| self.list(value, "a list of steps")) {
+                    steps.extend(self.action(value));
+                }
+                EntryKind::Steps { train, steps, outputs }
+            }
+        };
+        entry
+    }
+
+    fn action(&mut self, value: &Value) -> Option<Action> {
+        let Kind::Struct(Some(kind), fields) = &value.kind else {
+            self.mismatch(value, "`Minimize(...)` or `Update(...)`");
+            return None;
+        };
+        let fields = field_list(fields);
+        let mut complete = true;
+        match kind.value.as_str() {
+            "Minimize" => {
+                let names = ["loss", "of", "optimizer", "groups", "clip"];
+                let required = ["loss", "optimizer"];
+                let fields =
+                    match_fields(self, "Minimize", &names, &required, &fields, value.span, &mut complete);
+                let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+                self.minimize(&get).map(Action::Minimize)
+            }
+            "Update" => {
+                let names = ["state", "value"];
+                let fields = match_fields(self, "Update", &names, &names, &fields, value.span, &mut complete);
+                let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+                let state = get("state").and_then(|value| self.template(value));
+                let value = get("value").and_then(|value| self.expression(value));
+                Some(Action::Update { state: state?, value: value? })
+            }
+            other => {
+                let diagnostic =
+                    Diagnostic::new(&self.source, kind.span, format!("there is no update step `{other}`"))
+                        .suggest(other, ["Minimize", "Update"]);
+                self.report(diagnostic);
+                None
+            }
+        }
+    }
+
+    fn minimize<'v>(&mut self, get: &dyn Fn(&str) -> Option<&'v Value>) -> Option<Minimize> {
+        let loss = get("loss").and_then(|value| self.expression(value));
+        let clip = get("clip").and_then(|value| self.clip(value));
+        let mut of = Vec::new();
+        if let Some(value) = get("of") {
+            match &value.kind {
+                Kind::List(items) => {
+                    of.extend(items.iter().filter_map(|item| self.spanned_text(item, "a pattern in quotes")));
+                }
+                _ => of.extend(self.spanned_text(value, "a pattern in quotes")),
+            }
+        }
+        let mut groups = Vec::new();
+        for value in get("groups").map_or(&[][..], |value| self.list(value, "a list of groups")) {
+            groups.extend(self.group(value));
+        }
+        let (kind, optimizer) = get("optimizer").and_then(|value| self.optimizer(value))?;
+        Some(Minimize { loss: loss?, of, optimizer, kind, clip: clip.transpose().ok()?, groups })
+    }
+
+    /// `ClipNorm(1.0)` or `ClipValue(0.5)`, kept as a call.
+    fn clip(&mut self, value: &Value) -> Option<Result<Expr, ()>> {
+        let Kind::Struct(Some(kind), fields) = &value.kind else {
+            self.mismatch(value, "`ClipNorm(...)` or `ClipValue(...)`");
+            return Some(Err(()));
+        };
+        if !["ClipNorm", "ClipValue"].contains(&kind.value.as_str()) {
+            let diagnostic =
+                Diagnostic::new(&self.source, kind.span, format!("`{}` is not a way of clipping", kind.value))
+                    .suggest(&kind.value, ["ClipNorm", "ClipValue"]);
+            self.report(diagnostic);
+            return Some(Err(()));
+        }
+        let mut complete = true;
+        let fields =
+            match_fields(self, &kind.value, &["max"], &["max"], &field_list(fields), value.span, &mut complete);
+        let positional: Vec<Expr> = fields.iter().filter_map(|(_, value)| self.expression(value)).collect();
+        if !complete || positional.is_empty() {
+            return Some(Err(()));
+        }
+        let kind = ExprKind::Call { function: kind.clone(), positional, named: Vec::new() };
+        Some(Ok(Expr { kind, span: value.span }))
+    }
+
+    fn group(&mut self, value: &Value) -> Option<Group> {
+        let fields = match &value.kind {
+            Kind::Struct(Some(kind), fields) if kind.value == "Group" => field_list(fields),
+            _ => {
+                self.mismatch(value, "`Group(...)`");
+                return None;
+            }
+        };
+        let names = ["of", "lr", "weight_decay", "frozen"];
+        let fields = match_fields(self, "Group", &names, &["of"], &fields, value.span, &mut true);
+        let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+        let pattern = get("of").and_then(|value| self.spanned_text(value, "a pattern in quotes"));
+        let mut expression = |name: &str| get(name).and_then(|value| self.expression(value));
+        let (lr, weight_decay, frozen) = (expression("lr"), expression("weight_decay"), expression("frozen"));
+        Some(Group { pattern: pattern?, lr, weight_decay, frozen })
+    }
+
+    fn optimizer(
+        &mut self,
+        value: &Value,
+    ) -> Option<(&'static optimizers::Optimizer, Spanned<arguments::Arguments>)> {
+        let Kind::Struct(Some(name), fields) = &value.kind else {
+            self.mismatch(value, "an optimizer such as `Sgd(lr: 0.1)`");
+            return None;
+        };
+        let Some(optimizer) = optimizers::find(&name.value) else {
+            let diagnostic =
+                Diagnostic::new(&self.source, name.span, format!("there is no optimizer `{}`", name.value))
+                    .suggest(&name.value, optimizers::names());
+            self.report(diagnostic);
+            return None;
+        };
+        let arguments = arguments::read(self, &optimizer.signature, &field_list(fields), value.span)?;
+        Some((optimizer, Spanned::new(arguments, value.span)))
+    }
+}
+
+/// Reads a model file and the files it imports. The tree is there wherever the text could be read at all, with
+/// broken parts marked, so that independent mistakes elsewhere in it can be found as well.
+pub(crate) fn read(
+    source: &Arc<Source>,
+    resolver: Resolver,
+    importing: Vec<String>,
+) -> (Option<Tree>, Diagnostics) {
+    match crate::syntax::parse(source) {
+        Err(diagnostic) => (None, diagnostic.into()),
+        Ok(value) => {
+            let mut decoder = Decoder::new(source, resolver, importing);
+            let tree = decoder.model(&value);
+            (tree, decoder.diagnostics)
+        }
+    }
+}

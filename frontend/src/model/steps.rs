@@ -1,0 +1,295 @@
+//! Steps of a body: layers, blocks, and what combines them.
+
+use std::sync::Arc;
+
+use super::decode::{Decoder, read};
+use super::{Body, Branch, Import, Join, Step, StepKind};
+use crate::arguments::{self, Field, field_list, match_fields};
+use crate::diagnostics::Diagnostic;
+use crate::expr::{Expr, ExprKind};
+use crate::layers;
+use crate::source::{Source, Span, Spanned};
+use crate::syntax::{Kind, Value};
+
+/// Names of the steps that are not layers.
+pub(crate) const STEPS: [&str; 16] = [
+    "Sequential", "Residual", "Add", "Multiply", "Concat", "Repeat", "For", "If", "Aside", "As", "Ref", "Let",
+    "Expr", "Reuse", "Import", "Block",
+];
+
+/// Names that later versions of the language give a meaning to.
+const RESERVED: [&str; 3] = ["Scan", "While", "Random"];
+
+/// Files may import files this deep.
+const DEEPEST_IMPORT: usize = 8;
+
+/// The matched fields of one step.
+struct Given<'a> {
+    fields: Vec<(&'static str, &'a Value)>,
+    complete: bool,
+}
+
+impl<'a> Given<'a> {
+    fn get(&self, name: &str) -> Option<&'a Value> {
+        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value)
+    }
+}
+
+impl Decoder<'_> {
+    /// A list of steps.
+    pub fn body(&mut self, value: &Value) -> Body {
+        let steps = self.list(value, "a list of layers").iter().map(|step| self.step(step)).collect();
+        Arc::new(steps)
+    }
+
+    fn step(&mut self, value: &Value) -> Step {
+        let kind = match &value.kind {
+            Kind::Struct(Some(name), fields) => {
+                let fields = field_list(fields);
+                self.step_kind(name, &fields, value.span)
+            }
+            _ => {
+                self.mismatch(value, "a layer");
+                None
+            }
+        };
+        Step { kind: kind.unwrap_or(StepKind::Broken), span: value.span }
+    }
+
+    fn step_kind(&mut self, name: &Spanned<String>, fields: &[Field], span: Span) -> Option<StepKind> {
+        if let Some(layer) = layers::find(&name.value) {
+            let (label, rest) = self.split_name(fields);
+            let arguments = arguments::read(self, &layer.signature, &rest, span)?;
+            return Some(StepKind::Layer { layer, name: label?, arguments });
+        }
+        if self.blocks.contains(&name.value) {
+            return self.block_call(name, fields);
+        }
+        if !STEPS.contains(&name.value.as_str()) {
+            self.unknown_step(name);
+            return None;
+        }
+        self.structure(name, fields, span)
+    }
+
+    fn unknown_step(&mut self, name: &Spanned<String>) {
+        let mut diagnostic =
+            Diagnostic::new(&self.source, name.span, format!("there is no layer `{}`", name.value));
+        if RESERVED.contains(&name.value.as_str()) {
+            diagnostic = diagnostic.note(format!("`{}` is reserved for a later version", name.value));
+        } else {
+            let blocks = self.blocks.clone();
+            let known = layers::names().chain(STEPS);
+            let names: Vec<&str> = blocks.iter().map(String::as_str).chain(known.map(|name| -> &str { name })).collect();
+            diagnostic = diagnostic.suggest(&name.value, names);
+        }
+        self.report(diagnostic);
+    }
+
+    /// Takes `name: "..."` out of the fields.
+    fn split_name<'f>(&mut self, fields: &[Field<'f>]) -> (Option<Option<crate::expr::Template>>, Vec<Field<'f>>) {
+        let is_name = |field: &&Field| field.0.is_some_and(|name| name.value == "name");
+        let name = match fields.iter().find(is_name) {
+            Some((_, value)) => self.template(value).map(Some),
+            None => Some(None),
+        };
+        (name, fields.iter().filter(|field| !is_name(field)).copied().collect())
+    }
+
+    fn block_call(&mut self, block: &Spanned<String>, fields: &[Field]) -> Option<StepKind> {
+        let (name, rest) = self.split_name(fields);
+        let mut arguments = Vec::new();
+        let mut complete = true;
+        for (name, value) in rest {
+            match self.expression(value) {
+                Some(value) => arguments.push((name.cloned(), value)),
+                None => complete = false,
+            }
+        }
+        let name = name?;
+        complete.then_some(StepKind::Block { block: block.clone(), name, arguments })
+    }
+
+    fn structure(&mut self, name: &Spanned<String>, fields: &[Field], span: Span) -> Option<StepKind> {
+        let what = name.value.as_str();
+        let (names, required): (&[&'static str], &[&'static str]) = match what {
+            "Sequential" => match fields {
+                [(None, _)] => (&["body"], &["body"]),
+                _ => (&["name", "body"], &["body"]),
+            },
+            "Residual" | "Aside" => (&["body"], &["body"]),
+            "Add" | "Multiply" => (&["branches"], &["branches"]),
+            "Concat" => (&["branches", "axis"], &["branches"]),
+            "Repeat" => match fields {
+                [(None, _), (None, _)] => (&["times", "body"], &["times", "body"]),
+                _ => (&["times", "index", "body"], &["times", "body"]),
+            },
+            "For" => (&["each", "within", "body"], &["each", "within", "body"]),
+            "If" => (&["condition", "then", "otherwise"], &["condition", "then"]),
+            "As" | "Ref" | "Reuse" => (&["name"], &["name"]),
+            "Let" => (&["name", "value"], &["name", "value"]),
+            "Expr" => (&["value"], &["value"]),
+            "Import" => (&["model", "variant", "set", "name", "until"], &["model"]),
+            _ => {
+                self.error(name.span, "a block is defined in `blocks`, not in a body");
+                return None;
+            }
+        };
+        let mut complete = true;
+        let fields = match_fields(self, what, names, required, fields, span, &mut complete);
+        let given = Given { fields, complete };
+        let kind = self.structure_kind(what, &given);
+        kind.filter(|_| given.complete)
+    }
+
+    fn structure_kind(&mut self, what: &str, given: &Given) -> Option<StepKind> {
+        Some(match what {
+            "Sequential" => {
+                let name = given.get("name").map(|value| self.template(value));
+                let body = self.given_body(given, "body");
+                match name {
+                    Some(None) => return None,
+                    name => StepKind::Sequential { name: name.flatten(), body },
+                }
+            }
+            "Aside" => StepKind::Aside(self.given_body(given, "body")),
+            "Residual" => {
+                let body = self.given_body(given, "body");
+                let branches = vec![Branch::Body(Body::default()), Branch::Body(body)];
+                StepKind::Join { join: Join::Add, axis: None, branches }
+            }
+            "Add" | "Multiply" | "Concat" => {
+                let join = match what {
+                    "Add" => Join::Add,
+                    "Multiply" => Join::Multiply,
+                    _ => Join::Concat,
+                };
+                let axis = match given.get("axis") {
+                    Some(value) => Some(self.expression(value)?),
+                    None => None,
+                };
+                let value = given.get("branches")?;
+                let mut branches = Vec::new();
+                for branch in self.list(value, "a list of branches, each a list of layers") {
+                    branches.push(match &branch.kind {
+                        Kind::Text(_) => Branch::Expr(self.expression(branch)?),
+                        Kind::List(_) => Branch::Body(self.body(branch)),
+                        Kind::Struct(..) => Branch::Body(Arc::new(vec![self.step(branch)])),
+                        _ => {
+                            self.mismatch(branch, "a branch: a list of layers, or an expression");
+                            return None;
+                        }
+                    });
+                }
+                if branches.is_empty() {
+                    self.error(value.span, format!("`{what}` needs at least one branch"));
+                    return None;
+                }
+                StepKind::Join { join, axis, branches }
+            }
+            "Repeat" => {
+                let index = match given.get("index") {
+                    Some(value) => self.identifier(value)?.value,
+                    None => "i".into(),
+                };
+                let times = given.get("times").and_then(|value| self.expression(value));
+                let body = self.given_body(given, "body");
+                StepKind::Repeat { times: times?, index, body }
+            }
+            "For" => {
+                let each = given.get("each").and_then(|value| self.identifier(value));
+                let within = given.get("within").and_then(|value| self.expression(value));
+                let body = self.given_body(given, "body");
+                StepKind::For { each: each?.value, within: within?, body }
+            }
+            "If" => {
+                let condition = given.get("condition").and_then(|value| self.expression(value));
+                let then = self.given_body(given, "then");
+                let otherwise = self.given_body(given, "otherwise");
+                StepKind::If { condition: condition?, then, otherwise }
+            }
+            "As" => StepKind::As(self.template(given.get("name")?)?),
+            "Ref" => StepKind::Ref(self.template(given.get("name")?)?),
+            "Reuse" => StepKind::Reuse(self.template(given.get("name")?)?),
+            "Let" => {
+                let name = given.get("name").and_then(|value| self.identifier(value));
+                let value = given.get("value").and_then(|value| self.expression(value));
+                StepKind::Let(name?, value?)
+            }
+            "Expr" => StepKind::Expr(self.expression(given.get("value")?)?),
+            _ => StepKind::Import(Box::new(self.import(given)?)),
+        })
+    }
+
+    fn given_body(&mut self, given: &Given, name: &str) -> Body {
+        given.get(name).map_or_else(Body::default, |value| self.body(value))
+    }
+
+    fn import(&mut self, given: &Given) -> Option<Import> {
+        let model = self.spanned_text(given.get("model")?, "the name of a model or its file")?;
+        let variant = given.get("variant").map(|value| self.spanned_text(value, "the name of a variant"));
+        let set = given.get("set").map_or(Vec::new(), |value| self.import_settings(value));
+        let name = given.get("name").map(|value| self.template(value));
+        let until = given.get("until").map(|value| self.template(value));
+        let tree = self.load(&model);
+        if let (Some(tree), Some(Some(variant))) = (&tree, &variant) {
+            let names = || tree.variants.iter().map(|variant| variant.name.value.as_str());
+            if !names().any(|name| name == variant.value) {
+                let message = format!("`{}` has no variant `{}`", model.value, variant.value);
+                let diagnostic =
+                    Diagnostic::new(&self.source, variant.span, message).suggest(&variant.value, names());
+                self.report(diagnostic);
+            }
+        }
+        if let Some(tree) = &tree {
+            for (key, _) in &set {
+                self.known_parameter(key, &tree.parameters);
+            }
+        }
+        let missing = [variant.as_ref().is_some_and(Option::is_none), name.as_ref().is_some_and(Option::is_none)];
+        if missing.contains(&true) || until.as_ref().is_some_and(Option::is_none) {
+            return None;
+        }
+        Some(Import {
+            tree,
+            model,
+            variant: variant.flatten(),
+            set,
+            name: name.flatten(),
+            until: until.flatten(),
+        })
+    }
+
+    fn load(&mut self, model: &Spanned<String>) -> Option<Arc<super::Tree>> {
+        let resolved = (self.resolver)(&model.value);
+        let (name, text) = match resolved {
+            Ok(found) => found,
+            Err(reason) => {
+                self.error(model.span, format!("cannot import `{}`: {reason}", model.value));
+                return None;
+            }
+        };
+        if self.importing.contains(&name) {
+            let chain = self.importing.join(" -> ");
+            let diagnostic = Diagnostic::new(&self.source, model.span, "a model imports itself")
+                .note(format!("{chain} -> {name}"));
+            self.report(diagnostic);
+            return None;
+        }
+        if self.importing.len() >= DEEPEST_IMPORT {
+            self.error(model.span, format!("imports are nested more than {DEEPEST_IMPORT} deep"));
+            return None;
+        }
+        let mut importing = self.importing.clone();
+        importing.push(name.clone());
+        let (tree, diagnostics) = read(&Source::new(name, text), self.resolver, importing);
+        let broken = !diagnostics.is_empty();
+        self.diagnostics.extend(diagnostics);
+        tree.filter(|_| !broken).map(Arc::new)
+    }
+}
+
+/// The expression that names a value.
+pub(crate) fn name_expr(name: &str, span: Span) -> Expr {
+    Expr { kind: ExprKind::Name(name.to_owned()), span }
+}

@@ -1,0 +1,159 @@
+//! Adagrad (Duchi, Hazan & Singer 2011), Adadelta (Zeiler 2012), RMSProp (Tieleman & Hinton 2012), Rprop
+//! (Riedmiller & Braun 1993).
+
+use brolga_ir::scalar::Comparison;
+
+use super::{L1, LR, Optimizer, Update, WEIGHT_DECAY};
+use crate::arguments::{Signature, optional};
+use crate::build::value::{Args, Built};
+
+pub(super) static OPTIMIZERS: [Optimizer; 4] = [
+    Optimizer {
+        signature: Signature {
+            name: "Adagrad",
+            parameters: &[LR, optional("lr_decay"), optional("initial"), optional("eps"), WEIGHT_DECAY, L1],
+        },
+        lr: Some(0.01),
+        decoupled: false,
+        update: adagrad,
+    },
+    Optimizer {
+        signature: Signature {
+            name: "Adadelta",
+            parameters: &[LR, optional("rho"), optional("eps"), WEIGHT_DECAY, L1],
+        },
+        lr: Some(1.0),
+        decoupled: false,
+        update: adadelta,
+    },
+    Optimizer {
+        signature: Signature {
+            name: "RmsProp",
+            parameters: &[
+                LR,
+                optional("alpha"),
+                optional("momentum"),
+                optional("centered"),
+                optional("eps"),
+                WEIGHT_DECAY,
+                L1,
+            ],
+        },
+        lr: Some(0.01),
+        decoupled: false,
+        update: rmsprop,
+    },
+    Optimizer {
+        signature: Signature {
+            name: "Rprop",
+            parameters: &[LR, optional("shrink"), optional("grow"), optional("smallest"), optional("largest")],
+        },
+        lr: Some(0.01),
+        decoupled: false,
+        update: rprop,
+    },
+];
+
+/// `s += g²; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt s + eps)`.
+fn adagrad(cx: &mut Update, args: &Args) -> Built {
+    let lr_decay = args.float_in("lr_decay", 0.0, 0.0, f64::MAX)?;
+    let eps = args.float_in("eps", 1e-10, 0.0, 1.0)?;
+    let sum = cx.slot("sum", args.float_in("initial", 0.0, 0.0, f64::MAX)?)?;
+    let (parameter, gradient, time, mut lr) = (cx.parameter, cx.gradient, cx.time, cx.lr);
+    let mut ops = cx.ops();
+    if lr_decay != 0.0 {
+        let before = ops.sub_num(time, 1.0)?;
+        let slower = ops.mul_num(before, lr_decay)?;
+        let slower = ops.add_num(slower, 1.0)?;
+        lr = ops.div(lr, slower)?;
+    }
+    let square = ops.square(gradient)?;
+    let next = ops.add(sum, square)?;
+    let root = ops.sqrt(next)?;
+    let root = ops.add_num(root, eps)?;
+    let direction = ops.div(gradient, root)?;
+    cx.remember("sum", next);
+    cx.descend(parameter, lr, direction)
+}
+
+/// `s = rho s + (1 - rho) g²; d = sqrt(u + eps) / sqrt(s + eps) g; u = rho u + (1 - rho) d²; p -= lr d`.
+fn adadelta(cx: &mut Update, args: &Args) -> Built {
+    let rho = args.float_in("rho", 0.9, 0.0, 1.0)?;
+    let eps = args.float_in("eps", 1e-6, 0.0, 1.0)?;
+    let (square, delta) = (cx.slot("square_avg", 0.0)?, cx.slot("acc_delta", 0.0)?);
+    let (parameter, gradient, lr) = (cx.parameter, cx.gradient, cx.lr);
+    let next_square = cx.average_square(square, gradient, rho)?;
+    let mut ops = cx.ops();
+    let std = ops.add_num(next_square, eps)?;
+    let std = ops.sqrt(std)?;
+    let change = ops.add_num(delta, eps)?;
+    let change = ops.sqrt(change)?;
+    let change = ops.div(change, std)?;
+    let change = ops.mul(change, gradient)?;
+    let next_delta = cx.average_square(delta, change, rho)?;
+    cx.remember("square_avg", next_square);
+    cx.remember("acc_delta", next_delta);
+    cx.descend(parameter, lr, change)
+}
+
+/// `s = alpha s + (1 - alpha) g²; p -= lr g / (sqrt s + eps)`; centred: the variance `s - mean²` under the root.
+fn rmsprop(cx: &mut Update, args: &Args) -> Built {
+    let alpha = args.float_in("alpha", 0.99, 0.0, 1.0)?;
+    let eps = args.float_in("eps", 1e-8, 0.0, 1.0)?;
+    let momentum = args.float_in("momentum", 0.0, 0.0, 1.0)?;
+    let square = cx.slot("square_avg", 0.0)?;
+    let (parameter, gradient, lr) = (cx.parameter, cx.gradient, cx.lr);
+    let next = cx.average_square(square, gradient, alpha)?;
+    cx.remember("square_avg", next);
+    let mut variance = next;
+    if args.bool_or("centered", false)? {
+        let mean = cx.slot("grad_avg", 0.0)?;
+        let mean = cx.lerp(mean, gradient, alpha)?;
+        cx.remember("grad_avg", mean);
+        let mut ops = cx.ops();
+        let square = ops.square(mean)?;
+        variance = ops.sub(variance, square)?;
+    }
+    let mut ops = cx.ops();
+    let root = ops.sqrt(variance)?;
+    let root = ops.add_num(root, eps)?;
+    let mut direction = ops.div(gradient, root)?;
+    if momentum != 0.0 {
+        let buffer = cx.slot("momentum_buffer", 0.0)?;
+        let mut ops = cx.ops();
+        let kept = ops.mul_num(buffer, momentum)?;
+        direction = ops.add(kept, direction)?;
+        cx.remember("momentum_buffer", direction);
+    }
+    cx.descend(parameter, lr, direction)
+}
+
+/// A step size for every weight, grown where the gradient keeps its sign and shrunk where it turns.
+fn rprop(cx: &mut Update, args: &Args) -> Built {
+    let shrink = args.float_in("shrink", 0.5, 0.0, 1.0)?;
+    let grow = args.float_in("grow", 1.2, 1.0, f64::MAX)?;
+    let smallest = args.float_in("smallest", 1e-6, 0.0, f64::MAX)?;
+    let largest = args.float_in("largest", 50.0, 0.0, f64::MAX)?;
+    let (previous, size) = (cx.slot("prev", 0.0)?, cx.slot("step_size", 0.0)?);
+    let lr = cx.narrow(cx.lr)?;
+    let (parameter, gradient, time) = (cx.parameter, cx.gradient, cx.time);
+    let mut ops = cx.ops();
+    let first = ops.compare_num(Comparison::Le, time, 1.0)?;
+    let size = ops.select(first, lr, size)?;
+    let agreement = ops.mul(gradient, previous)?;
+    let same = ops.compare_num(Comparison::Gt, agreement, 0.0)?;
+    let turned = ops.compare_num(Comparison::Lt, agreement, 0.0)?;
+    let (grown, shrunk) = (ops.mul_num(size, grow)?, ops.mul_num(size, shrink)?);
+    let next = ops.select(turned, shrunk, size)?;
+    let next = ops.select(same, grown, next)?;
+    let next = ops.clip(next, smallest, largest)?;
+    // After a turn the gradient counts as zero: no step now, and no agreement next time.
+    let zero = ops.b.zeros_like(gradient)?;
+    let gradient = ops.select(turned, zero, gradient)?;
+    let sign = ops.b.sign(gradient)?;
+    let change = ops.mul(sign, next)?;
+    let result = ops.sub(parameter, change)?;
+    cx.remember("prev", gradient);
+    cx.remember("step_size", next);
+    Ok(result)
+}

@@ -1,0 +1,527 @@
+//! The notation: RON text to a tree of values, each with its place.
+//!
+//! This reads the data language of the `ron` crate (structs, lists, maps, strings, numbers, comments), and
+//! keeps the byte range of every value, name and key, and of every character inside a string, so that a mistake
+//! in an expression is reported at its own place. `ron`'s raw values give the ranges of whole values only,
+//! and need a data structure known beforehand; a model's steps are open-ended.
+//!
+//! Nesting is bounded, so that hostile text cannot exhaust the stack.
+
+use std::sync::Arc;
+
+use crate::diagnostics::Diagnostic;
+use crate::source::{Source, Span, Spanned};
+
+/// A value of the notation.
+#[derive(Clone, Debug)]
+pub(crate) struct Value {
+    pub kind: Kind,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(Text),
+    List(Vec<Value>),
+    Map(Vec<(Value, Value)>),
+    /// `Name`, `Name(...)`, or `(...)` without a name.
+    Struct(Option<Spanned<String>>, Fields),
+}
+
+/// What stands between a struct's parentheses.
+#[derive(Clone, Debug)]
+pub(crate) enum Fields {
+    /// No parentheses, or empty ones.
+    None,
+    Positional(Vec<Value>),
+    Named(Vec<(Spanned<String>, Value)>),
+}
+
+/// A string, with the place of each of its bytes in the source.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Text {
+    pub value: String,
+    /// Source offset of each byte of `value`, and of the closing quote.
+    offsets: Vec<usize>,
+}
+
+impl Text {
+    /// The place in the source of a byte range of the string's value.
+    pub fn place(&self, start: usize, end: usize) -> Span {
+        let last = self.offsets.len() - 1;
+        let start = self.offsets[start.min(last)];
+        let end = if end > 0 { self.offsets[end.min(last)] } else { start };
+        Span::new(start, end.max(start))
+    }
+
+    /// The place of the whole content, quotes not included.
+    pub fn span(&self) -> Span {
+        self.place(0, self.value.len())
+    }
+}
+
+impl Value {
+    /// What kind of value this is, for "found ...".
+    pub fn describe(&self) -> String {
+        match &self.kind {
+            Kind::Bool(value) => format!("`{value}`"),
+            Kind::Int(value) => format!("the number {value}"),
+            Kind::Float(value) => format!("the number {value:?}"),
+            Kind::Text(text) if text.value.chars().count() <= 40 => format!("the string {:?}", text.value),
+            Kind::Text(_) => "a string".into(),
+            Kind::List(_) => "a list".into(),
+            Kind::Map(_) => "a map".into(),
+            Kind::Struct(Some(name), Fields::None) => format!("`{}`", name.value),
+            Kind::Struct(Some(name), _) => format!("`{}(...)`", name.value),
+            Kind::Struct(None, Fields::None) => "`()`".into(),
+            Kind::Struct(None, _) => "a tuple".into(),
+        }
+    }
+}
+
+/// Deepest nesting of values.
+const DEEPEST: usize = 64;
+
+/// Reads one value, which must be the whole text.
+pub(crate) fn parse(source: &Arc<Source>) -> Result<Value, Diagnostic> {
+    let mut parser = Parser { source, text: &source.text, at: 0, depth: 0 };
+    if parser.text.starts_with('\u{feff}') {
+        parser.at = '\u{feff}'.len_utf8();
+    }
+    parser.skip()?;
+    while parser.rest().starts_with("#![") {
+        let end = parser.rest().find(']').unwrap_or(parser.rest().len());
+        parser.at += (end + 1).min(parser.rest().len());
+        parser.skip()?;
+    }
+    let value = parser.value()?;
+    parser.skip()?;
+    if parser.at < parser.text.len() {
+        return Err(parser.error("there is text after the end of the model", "expected the end of the file"));
+    }
+    Ok(value)
+}
+
+struct Parser<'a> {
+    source: &'a Arc<Source>,
+    text: &'a str,
+    at: usize,
+    depth: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn eat(&mut self, token: char) -> bool {
+        let found = self.peek() == Some(token);
+        if found {
+            self.at += token.len_utf8();
+        }
+        found
+    }
+
+    fn span(&self, start: usize) -> Span {
+        Span::new(start, self.at)
+    }
+
+    /// An error at the next token.
+    fn error(&self, message: impl Into<String>, label: impl Into<String>) -> Diagnostic {
+        let length = match self.peek() {
+            Some(first) if is_name(first) => self.rest().find(|c| !is_name(c)).unwrap_or(self.rest().len()),
+            Some(first) => first.len_utf8(),
+            None => 0,
+        };
+        Diagnostic::new(self.source, Span::new(self.at, self.at + length), message).label(label)
+    }
+
+    /// Skips white space and comments.
+    fn skip(&mut self) -> Result<(), Diagnostic> {
+        loop {
+            let rest = self.rest();
+            let trimmed = rest.trim_start();
+            self.at += rest.len() - trimmed.len();
+            if trimmed.starts_with("//") {
+                self.at += trimmed.find('\n').unwrap_or(trimmed.len());
+            } else if trimmed.starts_with("/*") {
+                self.block_comment()?;
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    fn block_comment(&mut self) -> Result<(), Diagnostic> {
+        let start = self.at;
+        let mut open = 0;
+        while !self.rest().is_empty() {
+            if self.rest().starts_with("/*") {
+                open += 1;
+                self.at += 2;
+            } else if self.rest().starts_with("*/") {
+                open -= 1;
+                self.at += 2;
+                if open == 0 {
+                    return Ok(());
+                }
+            } else {
+                self.at += self.peek().map_or(1, char::len_utf8);
+            }
+        }
+        Err(Diagnostic::new(self.source, Span::new(start, start + 2), "this comment is never closed")
+            .help("close it with `*/`"))
+    }
+
+    fn value(&mut self) -> Result<Value, Diagnostic> {
+        if self.depth == DEEPEST {
+            return Err(self.error(format!("values are nested more than {DEEPEST} deep"), "too deep"));
+        }
+        self.depth += 1;
+        let start = self.at;
+        let kind = match self.peek() {
+            Some('[') => self.list()?,
+            Some('{') => self.map()?,
+            Some('(') => Kind::Struct(None, self.fields()?),
+            Some('"') => Kind::Text(self.string()?),
+            Some('r') if self.rest()[1..].starts_with(['"', '#']) => Kind::Text(self.raw_string()?),
+            Some('0'..='9' | '+' | '-' | '.') => self.number()?,
+            Some(first) if is_name(first) => self.named()?,
+            Some('\'') => {
+                return Err(self
+                    .error("a single quote does not start a value", "expected a value")
+                    .help("strings stand in double quotes: \"text\""));
+            }
+            Some(other) => {
+                return Err(self.error(format!("`{other}` does not start a value"), "expected a value"));
+            }
+            None => return Err(self.error("the file ends where a value should stand", "expected a value")),
+        };
+        self.depth -= 1;
+        Ok(Value { kind, span: self.span(start) })
+    }
+
+    fn named(&mut self) -> Result<Kind, Diagnostic> {
+        let name = self.name();
+        Ok(match name.value.as_str() {
+            "true" => Kind::Bool(true),
+            "false" => Kind::Bool(false),
+            "inf" => Kind::Float(f64::INFINITY),
+            "NaN" => Kind::Float(f64::NAN),
+            _ => {
+                let end = self.at;
+                self.skip()?;
+                if self.peek() == Some('(') {
+                    Kind::Struct(Some(name), self.fields()?)
+                } else {
+                    self.at = end;
+                    Kind::Struct(Some(name), Fields::None)
+                }
+            }
+        })
+    }
+
+    fn name(&mut self) -> Spanned<String> {
+        let start = self.at;
+        self.at += self.rest().find(|c| !is_name(c)).unwrap_or(self.rest().len());
+        Spanned::new(self.text[start..self.at].to_owned(), self.span(start))
+    }
+
+    /// Reads `item, item, ...` up to `close`; `open` is the place of the opening bracket.
+    fn items(
+        &mut self,
+        close: char,
+        mut item: impl FnMut(&mut Self) -> Result<(), Diagnostic>,
+    ) -> Result<(), Diagnostic> {
+        let open = Span::new(self.at, self.at + 1);
+        self.at += 1;
+        loop {
+            self.skip()?;
+            if self.eat(close) {
+                return Ok(());
+            }
+            if self.peek().is_none() {
+                return Err(Diagnostic::new(self.source, open, "this bracket is never closed")
+                    .label(format!("expected `{close}` before the end of the file")));
+            }
+            item(self)?;
+            self.skip()?;
+            if !self.eat(',') && self.peek() != Some(close) && self.peek().is_some() {
+                return Err(self
+                    .error("a comma is missing", format!("expected `,` or `{close}`"))
+                    .context(open, "inside this bracket"));
+            }
+        }
+    }
+
+    fn list(&mut self) -> Result<Kind, Diagnostic> {
+        let mut values = Vec::new();
+        self.items(']', |parser| {
+            values.push(parser.value()?);
+            Ok(())
+        })?;
+        Ok(Kind::List(values))
+    }
+
+    fn map(&mut self) -> Result<Kind, Diagnostic> {
+        let mut entries = Vec::new();
+        self.items('}', |parser| {
+            let key = parser.value()?;
+            parser.colon()?;
+            entries.push((key, parser.value()?));
+            Ok(())
+        })?;
+        Ok(Kind::Map(entries))
+    }
+
+    fn colon(&mut self) -> Result<(), Diagnostic> {
+        self.skip()?;
+        if !self.eat(':') {
+            return Err(self.error("a colon is missing", "expected `:` and a value"));
+        }
+        self.skip()
+    }
+
+    fn fields(&mut self) -> Result<Fields, Diagnostic> {
+        let mut positional = Vec::new();
+        let mut named = Vec::new();
+        self.items(')', |parser| {
+            if let Some(name) = parser.field_name()? {
+                parser.colon()?;
+                named.push((name, parser.value()?));
+            } else {
+                positional.push(parser.value()?);
+            }
+            if let (Some(_), Some(last)) = (positional.last(), named.last()) {
+                let last: &(Spanned<String>, Value) = last;
+                return Err(Diagnostic::new(
+                    parser.source,
+                    last.0.span,
+                    "named and unnamed arguments stand in one list",
+                )
+                .label("this one has a name, another one has none")
+                .help("name all of them, or none"));
+            }
+            Ok(())
+        })?;
+        Ok(match (positional.is_empty(), named.is_empty()) {
+            (false, _) => Fields::Positional(positional),
+            (_, false) => Fields::Named(named),
+            _ => Fields::None,
+        })
+    }
+
+    /// The name before a colon, if that is what comes next.
+    fn field_name(&mut self) -> Result<Option<Spanned<String>>, Diagnostic> {
+        let start = self.at;
+        if !self.peek().is_some_and(is_name_start) {
+            return Ok(None);
+        }
+        let name = self.name();
+        let end = self.at;
+        self.skip()?;
+        if self.peek() == Some(':') {
+            self.at = end;
+            Ok(Some(name))
+        } else {
+            self.at = start;
+            Ok(None)
+        }
+    }
+
+    fn number(&mut self) -> Result<Kind, Diagnostic> {
+        let start = self.at;
+        let rest = self.rest();
+        let mut end = 0;
+        let mut previous = ' ';
+        for c in rest.chars() {
+            let sign = matches!(c, '+' | '-') && (end == 0 || matches!(previous, 'e' | 'E'));
+            if !(c.is_ascii_alphanumeric() || c == '_' || c == '.' || sign) {
+                break;
+            }
+            previous = c;
+            end += c.len_utf8();
+        }
+        let span = Span::new(start, start + end.max(1));
+        let digits: String = rest[..end].chars().filter(|&c| c != '_').collect();
+        self.at += end;
+        let unsigned = digits.trim_start_matches(['+', '-']);
+        let negative = digits.starts_with('-');
+        let radix = match unsigned.get(..2) {
+            Some("0x") => 16,
+            Some("0o") => 8,
+            Some("0b") => 2,
+            _ => 10,
+        };
+        let bad = |message: String| Diagnostic::new(self.source, span, message);
+        if radix != 10 || unsigned.bytes().all(|byte| byte.is_ascii_digit()) && !unsigned.is_empty() {
+            let body = if radix == 10 { unsigned } else { &unsigned[2..] };
+            let text = if negative { format!("-{body}") } else { body.to_owned() };
+            return i64::from_str_radix(&text, radix).map(Kind::Int).map_err(|error| {
+                use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+                if matches!(error.kind(), PosOverflow | NegOverflow) {
+                    bad(format!("the number {digits} does not fit into 64 bits"))
+                } else {
+                    bad(format!("`{digits}` is not a number"))
+                }
+            });
+        }
+        match unsigned {
+            "inf" if negative => Ok(Kind::Float(f64::NEG_INFINITY)),
+            "inf" => Ok(Kind::Float(f64::INFINITY)),
+            "NaN" => Ok(Kind::Float(f64::NAN)),
+            _ => match digits.parse::<f64>() {
+                Ok(value) if value.is_finite() => Ok(Kind::Float(value)),
+                Ok(_) => Err(bad(format!("the number {digits} is too large"))),
+                Err(_) => Err(bad(format!("`{}` is not a number", &rest[..end]))),
+            },
+        }
+    }
+
+    fn string(&mut self) -> Result<Text, Diagnostic> {
+        let open = self.at;
+        self.at += 1;
+        let mut text = Text { value: String::new(), offsets: Vec::new() };
+        loop {
+            let start = self.at;
+            let Some(c) = self.peek() else {
+                return Err(Diagnostic::new(
+                    self.source,
+                    Span::new(open, open + 1),
+                    "this string is never closed",
+                )
+                .label("expected `\"` before the end of the file"));
+            };
+            self.at += c.len_utf8();
+            let c = match c {
+                '"' => {
+                    text.offsets.push(start);
+                    return Ok(text);
+                }
+                '\\' => self.escape(start)?,
+                c => c,
+            };
+            text.value.push(c);
+            // Each byte of a plain character has its own offset; all bytes of an escape have its start.
+            let plain = self.at - start == c.len_utf8();
+            text.offsets.extend((0..c.len_utf8()).map(|byte| if plain { start + byte } else { start }));
+        }
+    }
+
+    fn escape(&mut self, start: usize) -> Result<char, Diagnostic> {
+        let kind = self.peek();
+        self.at += kind.map_or(0, char::len_utf8);
+        let bad = |end: usize| {
+            Diagnostic::new(self.source, Span::new(start, end), "this escape is not known")
+                .help("known are \\\" \\\\ \\' \\n \\r \\t \\0 \\x41 \\u{e9}")
+        };
+        Ok(match kind {
+            Some(c @ ('"' | '\\' | '\'')) => c,
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some('t') => '\t',
+            Some('0') => '\0',
+            Some('x') => {
+                let code = self.rest().get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+                let c = code.ok_or_else(|| bad(self.at))?;
+                self.at += 2;
+                c as char
+            }
+            Some('u') => {
+                let digits = self.rest().strip_prefix('{').and_then(|rest| rest.split_once('}'));
+                let c = digits.and_then(|(digits, _)| {
+                    u32::from_str_radix(digits, 16).ok().and_then(char::from_u32).map(|c| (c, digits.len()))
+                });
+                let (c, length) = c.ok_or_else(|| bad(self.at))?;
+                self.at += length + 2;
+                c
+            }
+            _ => return Err(bad(self.at)),
+        })
+    }
+
+    fn raw_string(&mut self) -> Result<Text, Diagnostic> {
+        let open = self.at;
+        let hashes = self.rest()[1..].bytes().take_while(|&byte| byte == b'#').count();
+        let start = open + 1 + hashes + 1;
+        let close = format!("\"{}", "#".repeat(hashes));
+        let body = self.text.get(start..).filter(|_| self.text.as_bytes()[start - 1] == b'"');
+        let Some(length) = body.and_then(|body| body.find(&close)) else {
+            return Err(Diagnostic::new(
+                self.source,
+                Span::new(open, open + 1),
+                "this string is never closed",
+            )
+            .label(format!("expected `{close}` before the end of the file")));
+        };
+        self.at = start + length + close.len();
+        Ok(Text {
+            value: self.text[start..start + length].to_owned(),
+            offsets: (start..=start + length).collect(),
+        })
+    }
+}
+
+fn is_name_start(c: char) -> bool {
+    c.is_alphabetic() || c == '_'
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Value {
+        parse(&Source::new("t.ron", text)).unwrap_or_else(|error| panic!("{}", error.render(false)))
+    }
+
+    fn message(text: &str) -> String {
+        parse(&Source::new("t.ron", text)).expect_err("a mistake").message().to_owned()
+    }
+
+    #[test]
+    fn every_character_of_a_string_has_its_place() {
+        let text = r#""a\n\u{e9}é+b""#;
+        let Kind::Text(string) = read(text).kind else { panic!("not a string") };
+        assert_eq!(string.value, "a\néé+b");
+        let plus = string.value.find('+').expect("a plus");
+        let span = string.place(plus, plus + 1);
+        assert_eq!(&text[span.start..span.end], "+");
+        let newline = string.place(1, 2);
+        assert_eq!(&text[newline.start..newline.end], "\\n");
+    }
+
+    #[test]
+    fn values() {
+        let value = read("/* a /* b */ */ Model(a: [1, 0x10, -2.5e-1, true], // c\n b: {\"k\": Unit,},)");
+        let Kind::Struct(Some(name), Fields::Named(fields)) = &value.kind else { panic!("{value:?}") };
+        assert_eq!((name.value.as_str(), fields.len()), ("Model", 2));
+        let Kind::List(items) = &fields[0].1.kind else { panic!("not a list") };
+        assert!(matches!(items[1].kind, Kind::Int(16)));
+        assert!(matches!(items[2].kind, Kind::Float(x) if x == -0.25));
+    }
+
+    #[test]
+    fn mistakes_are_values() {
+        assert_eq!(message("A(b: \"x"), "this string is never closed");
+        assert_eq!(message("[1 2]"), "a comma is missing");
+        assert_eq!(message(&"[".repeat(100_000)), "values are nested more than 64 deep");
+        assert_eq!(message("99999999999999999999"), "the number 99999999999999999999 does not fit into 64 bits");
+        assert_eq!(message("1e999"), "the number 1e999 is too large");
+        assert_eq!(message("A(1, b: 2)"), "named and unnamed arguments stand in one list");
+        assert_eq!(message("r#\"x\""), "this string is never closed");
+        for broken in ["", "(", "\"\\u{110000}\"", "\"\\", "\"\\xé\"", "-", "0x", "r", "r#", "é(", "/*", "#![", "'"] {
+            let _ = parse(&Source::new("t.ron", broken));
+        }
+    }
+}

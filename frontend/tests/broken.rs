@@ -1,0 +1,160 @@
+//! Broken models, each with its exact diagnostics. `INSTA_UPDATE=always cargo test -p brolga-frontend` rewrites the
+//! snapshots.
+
+use std::fmt::Write;
+
+use brolga_frontend::{Model, Settings, no_imports};
+
+/// What is reported for a model, or its settings.
+fn report(text: &str, settings: &Settings) -> String {
+    let result = Model::parse("model.ron", text, &no_imports).and_then(|model| model.instantiate(settings));
+    match result {
+        Ok(_) => "no mistake found".into(),
+        Err(diagnostics) => diagnostics.to_string(),
+    }
+}
+
+/// A model whose body is given.
+fn body(steps: &str) -> String {
+    format!(
+        "Model(
+    inputs: {{ \"x\": \"f32[batch, 3, 8, 8]\", \"label\": \"i32[batch]\" }},
+    body: [{steps}],
+    entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"it\" }}) }},
+)"
+    )
+}
+
+/// A classifier whose training entry is given.
+fn train(arguments: &str) -> String {
+    format!(
+        "Model(
+    inputs: {{ \"x\": \"f32[batch, 8]\", \"label\": \"i32[batch]\" }},
+    body: [Linear(name: \"fc\", features: 4), As(\"logits\")],
+    entries: {{ \"train\": Train({arguments}) }},
+)"
+    )
+}
+
+fn table(cases: &[(&str, String)]) -> String {
+    let mut table = String::new();
+    for (name, text) in cases {
+        let report = report(text, &Settings::default());
+        assert_ne!(report, "no mistake found", "{name}");
+        let _ = write!(table, "==== {name}\n{report}\n\n");
+    }
+    table
+}
+
+#[test]
+fn syntax() {
+    let cases = [
+        ("empty", String::new()),
+        ("not a model", "Graph(body: [])".into()),
+        ("truncated", "Model(inputs: {\"x\": \"f32[1]\"}, body: [Relu, ".into()),
+        ("unclosed string", "Model(inputs: {\"x: \"f32[1]\"}, body: [Relu])".into()),
+        ("missing comma", body("Relu Tanh")),
+        ("missing colon", body("Linear(features 3)")),
+        ("text after the end", format!("{} Relu", body("Relu"))),
+        ("unclosed comment", "/* Model()".into()),
+        ("bad escape", body("As(\"a\\q\")")),
+        ("single quotes", body("As('a')")),
+        ("mixed arguments", body("Linear(3, name: \"fc\")")),
+        ("number out of range", body("Linear(features: 99999999999999999999)")),
+        ("not a number", body("Linear(features: 12ab)")),
+        ("stray symbol", body("$")),
+    ];
+    insta::assert_snapshot!(table(&cases));
+}
+
+#[test]
+fn deep_nesting() {
+    let text = body(&format!("{}Relu{}", "Residual([".repeat(50_000), "])".repeat(50_000)));
+    let report = report(&text, &Settings::default());
+    assert!(report.contains("values are nested more than 64 deep"), "{}", &report[..report.len().min(2000)]);
+    let text = body(&format!("Let(\"a\", \"{}1{}\")", "(".repeat(50_000), ")".repeat(50_000)));
+    let report = report_start(&text);
+    assert!(report.contains("more than 256 operators and brackets"), "{report}");
+    let text = body(&format!("Let(\"a\", \"1{}\")", " + 1".repeat(50_000)));
+    let report = report_start(&text);
+    assert!(report.contains("more than 256 operators and brackets"), "{report}");
+}
+
+fn report_start(text: &str) -> String {
+    report(text, &Settings::default()).chars().take(2000).collect()
+}
+
+#[test]
+fn bytes() {
+    let error = Model::parse_bytes("model.ron", b"Model(\n  inputs: {\"\xff\"})", &no_imports).expect_err("bad UTF-8");
+    insta::assert_snapshot!(error.to_string());
+}
+
+#[test]
+fn form() {
+    let cases = [
+        ("unknown layer", body("Conv2D(features: 3, kernel: 3)")),
+        ("reserved layer", body("Scan(body: [])")),
+        ("unknown argument", body("Conv2d(feature: 3, kernel: 3)")),
+        ("missing arguments", body("Conv2d(stride: 2)")),
+        ("argument given twice", body("Linear(features: 3, features: 4)")),
+        ("too many arguments", body("MaxPool2d(2, 2, 0, false, 1)")),
+        ("arguments for a layer without any", body("Relu6(3)")),
+        ("layer in place of a list", body("Residual(Relu)")),
+        ("number in place of a layer", body("Relu, 3")),
+        ("unknown initialiser", body("Linear(features: 3, init: HeNormale)")),
+        ("unknown field", body("Relu").replace("body:", "bodies:")),
+        ("missing field", "Model(body: [Relu], entries: {})".into()),
+        ("no entries", "Model(inputs: {\"x\": \"f32[1]\"}, body: [Relu], entries: {})".into()),
+        ("no inputs", "Model(inputs: {}, body: [Relu], entries: {\"infer\": Infer(outputs: {})})".into()),
+        ("unknown element type", body("Relu").replace("f32", "float32")),
+        ("type without brackets", body("Relu").replace("\"i32[batch]\"", "\"i32(batch)\"")),
+        ("unknown entry", body("Relu").replace("Infer", "Inference")),
+        ("entry named init", body("Relu").replace("\"infer\"", "\"init\"")),
+        ("input defined twice", body("Relu").replace("\"label\"", "\"x\"")),
+        ("unknown optimizer", train("loss: \"cross_entropy(logits, label)\", optimizer: Adem(lr: 0.1)")),
+        ("optimizer argument", train("loss: \"cross_entropy(logits, label)\", optimizer: Sgd(lr: 0.1, beta1: 0.9)")),
+        ("unknown schedule", train("loss: \"cross_entropy(logits, label)\", optimizer: Sgd(lr: Cosinus(initial: 1))")),
+        ("unknown clipping", train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1), clip: Norm(1)")),
+        ("metric named loss", train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1), metrics: {\"loss\": \"1\"}")),
+        ("missing import", body("Import(model: \"resnet\")")),
+        (
+            "variant of unknown parameter",
+            body("Relu").replace("body:", "parameters: {\"width\": 1}, variants: {\"a\": {\"widht\": 2}}, body:"),
+        ),
+        (
+            "block named as a layer",
+            body("Relu").replace("body: [Relu]", "blocks: {\"Relu\": Block(body: [Tanh])}, body: [Relu]"),
+        ),
+    ];
+    insta::assert_snapshot!(table(&cases));
+}
+
+#[test]
+fn expressions() {
+    let cases = [
+        ("unknown name", body("Linear(features: \"widht * 2\")")),
+        ("operator missing", body("Linear(features: \"2 3\")")),
+        ("ends early", body("Linear(features: \"2 *\")")),
+        ("unclosed bracket", body("Linear(features: \"(2 + 3\")")),
+        ("single equals", body("If(\"1 = 1\", [Relu])")),
+        ("unknown character", body("Linear(features: \"2 $ 3\")")),
+        ("division by zero", body("Linear(features: \"8 // 0\")")),
+        ("overflow", body("Linear(features: \"2 ** 80\")")),
+        ("not a whole number", body("Linear(features: \"7 / 2\")")),
+        ("negative size", body("Linear(features: -3)")),
+        ("size of 1e30", body("Linear(features: 1e30)")),
+        ("NaN", body("Dropout(NaN)")),
+        ("condition is a number", body("If(\"3\", [Relu])")),
+        ("index outside", body("Let(\"a\", \"[1, 2][5]\")")),
+        ("unknown function", body("Expr(\"rleu(it)\")")),
+        ("function without call", body("Expr(\"relu\")")),
+        ("unknown function argument", body("Expr(\"softmax(it, axes=1)\")")),
+        ("function argument missing", body("Expr(\"cross_entropy(it)\")")),
+        ("template not closed", body("Linear(name: \"fc{1\", features: 2)")),
+        ("place behind an escape", body("Let(\"a\", \"1 +\\n\\t widht\")")),
+        ("list too long", body("For(each: \"i\", within: \"range(10**9)\", body: [Relu])")),
+        ("mixed operands", body("Let(\"a\", \"'text' + 1\")")),
+    ];
+    insta::assert_snapshot!(table(&cases));
+}
