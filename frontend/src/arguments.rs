@@ -87,7 +87,8 @@ pub(crate) fn read(
         signature.parameters.iter().filter(|parameter| parameter.required).map(|p| p.name).collect();
     let mut complete = true;
     let mut arguments = Arguments { given: Vec::new(), span };
-    for (name, value) in match_fields(decoder, signature.name, &names, &required, fields, span, &mut complete) {
+    for (name, value) in match_fields(decoder, signature.name, &names, &required, fields, span, &mut complete)
+    {
         let parameter = signature.parameters.iter().find(|parameter| parameter.name == name)?;
         match argument(decoder, parameter, value) {
             Some(argument) => arguments.given.push((parameter.name, Spanned::new(argument, value.span))),
@@ -112,7 +113,7 @@ fn argument(decoder: &mut Decoder, parameter: &Parameter, value: &Value) -> Opti
                     Diagnostic::new(
                         &decoder.source,
                         name.span,
-                        format!("`{}` is not a `{}`", name.value, parameter.name),
+                        format!("`{}` cannot stand for `{}`", name.value, parameter.name),
                     )
                     .suggest(&name.value, calls.iter().map(|signature| signature.name)),
                 );
@@ -185,11 +186,8 @@ pub(crate) fn match_fields<'a>(
             }
         }
     }
-    let missing: Vec<&str> = required
-        .iter()
-        .copied()
-        .filter(|name| !matched.iter().any(|(found, _)| found == name))
-        .collect();
+    let missing: Vec<&str> =
+        required.iter().copied().filter(|name| !matched.iter().any(|(found, _)| found == name)).collect();
     if !missing.is_empty() {
         // An unknown name is most likely the missing one misspelt, and has been reported.
         if !unknown {

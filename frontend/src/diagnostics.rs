@@ -97,8 +97,7 @@ impl Diagnostic {
             primary.label(self.label.as_str())
         });
         for (span, label) in &self.context {
-            snippet =
-                snippet.annotation(AnnotationKind::Context.span(clamp(*span)).label(label.as_str()));
+            snippet = snippet.annotation(AnnotationKind::Context.span(clamp(*span)).label(label.as_str()));
         }
         let title = Level::ERROR.primary_title(self.message.as_str());
         let mut group = if self.general {

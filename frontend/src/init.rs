@@ -8,12 +8,22 @@ use crate::build::value::{Args, Built, Fault};
 pub(crate) enum Init {
     Constant(f64),
     /// Uniform over `low..high`.
-    Uniform { low: f64, high: f64 },
-    Normal { mean: f64, std: f64 },
+    Uniform {
+        low: f64,
+        high: f64,
+    },
+    Normal {
+        mean: f64,
+        std: f64,
+    },
     /// Normal, drawn anew in effect outside of two standard deviations.
-    TruncatedNormal { std: f64 },
+    TruncatedNormal {
+        std: f64,
+    },
     /// `gain` on the diagonal of a matrix, or at the centre of the kernel of a convolution.
-    Identity { gain: f64 },
+    Identity {
+        gain: f64,
+    },
 }
 
 const FAN: [&str; 2] = ["in", "out"];

@@ -68,7 +68,9 @@ impl Model {
     pub fn parse(name: &str, text: &str, resolver: Resolver) -> Result<Model, Diagnostics> {
         let source = Source::new(name, text);
         let (tree, mut diagnostics) = model::decode::read(&source, resolver, vec![name.to_owned()]);
-        let Some(tree) = tree.map(Arc::new) else { return diagnostics.into_result(()).and_then(|()| unread(&source)) };
+        let Some(tree) = tree.map(Arc::new) else {
+            return diagnostics.into_result(()).and_then(|()| unread(&source));
+        };
         if !diagnostics.is_empty()
             && let Err(more) = build_all(&tree, &Settings::default())
         {
@@ -202,9 +204,10 @@ fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnost
         places: Default::default(),
     };
     if tree.entries.is_empty() {
-        diagnostics.push(Diagnostic::general(&tree.source, "the model has no entry point").help(
-            "add one, for instance entries: { \"infer\": Infer(outputs: { \"y\": \"it\" }) }",
-        ));
+        diagnostics.push(
+            Diagnostic::general(&tree.source, "the model has no entry point")
+                .help("add one, for instance entries: { \"infer\": Infer(outputs: { \"y\": \"it\" }) }"),
+        );
     }
     for entry in &tree.entries {
         let forms: &[Form] = match entry.kind {

@@ -516,11 +516,16 @@ mod tests {
         assert_eq!(message("A(b: \"x"), "this string is never closed");
         assert_eq!(message("[1 2]"), "a comma is missing");
         assert_eq!(message(&"[".repeat(100_000)), "values are nested more than 64 deep");
-        assert_eq!(message("99999999999999999999"), "the number 99999999999999999999 does not fit into 64 bits");
+        assert_eq!(
+            message("99999999999999999999"),
+            "the number 99999999999999999999 does not fit into 64 bits"
+        );
         assert_eq!(message("1e999"), "the number 1e999 is too large");
         assert_eq!(message("A(1, b: 2)"), "named and unnamed arguments stand in one list");
         assert_eq!(message("r#\"x\""), "this string is never closed");
-        for broken in ["", "(", "\"\\u{110000}\"", "\"\\", "\"\\xé\"", "-", "0x", "r", "r#", "é(", "/*", "#![", "'"] {
+        for broken in
+            ["", "(", "\"\\u{110000}\"", "\"\\", "\"\\xé\"", "-", "0x", "r", "r#", "é(", "/*", "#![", "'"]
+        {
             let _ = parse(&Source::new("t.ron", broken));
         }
     }

@@ -86,7 +86,8 @@ fn report_start(text: &str) -> String {
 
 #[test]
 fn bytes() {
-    let error = Model::parse_bytes("model.ron", b"Model(\n  inputs: {\"\xff\"})", &no_imports).expect_err("bad UTF-8");
+    let error = Model::parse_bytes("model.ron", b"Model(\n  inputs: {\"\xff\"})", &no_imports)
+        .expect_err("bad UTF-8");
     insta::assert_snapshot!(error.to_string());
 }
 
@@ -113,14 +114,24 @@ fn form() {
         ("entry named init", body("Relu").replace("\"infer\"", "\"init\"")),
         ("input defined twice", body("Relu").replace("\"label\"", "\"x\"")),
         ("unknown optimizer", train("loss: \"cross_entropy(logits, label)\", optimizer: Adem(lr: 0.1)")),
-        ("optimizer argument", train("loss: \"cross_entropy(logits, label)\", optimizer: Sgd(lr: 0.1, beta1: 0.9)")),
-        ("unknown schedule", train("loss: \"cross_entropy(logits, label)\", optimizer: Sgd(lr: Cosinus(initial: 1))")),
+        (
+            "optimizer argument",
+            train("loss: \"cross_entropy(logits, label)\", optimizer: Sgd(lr: 0.1, beta1: 0.9)"),
+        ),
+        (
+            "unknown schedule",
+            train("loss: \"cross_entropy(logits, label)\", optimizer: Sgd(lr: Cosinus(initial: 1))"),
+        ),
         ("unknown clipping", train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1), clip: Norm(1)")),
-        ("metric named loss", train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1), metrics: {\"loss\": \"1\"}")),
+        (
+            "metric named loss",
+            train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1), metrics: {\"loss\": \"1\"}"),
+        ),
         ("missing import", body("Import(model: \"resnet\")")),
         (
             "variant of unknown parameter",
-            body("Relu").replace("body:", "parameters: {\"width\": 1}, variants: {\"a\": {\"widht\": 2}}, body:"),
+            body("Relu")
+                .replace("body:", "parameters: {\"width\": 1}, variants: {\"a\": {\"widht\": 2}}, body:"),
         ),
         (
             "block named as a layer",

@@ -130,28 +130,34 @@ impl Builder<'_> {
         }
         let mut first = None;
         for input in &tree.inputs {
+            let Some(ty) = &input.ty else {
+                first.get_or_insert(Val::Unknown);
+                self.bind(&input.name.value, Val::Unknown, input.name.span);
+                continue;
+            };
             let mut extents = Vec::new();
-            for dim in &input.ty.dims {
+            for dim in &ty.dims {
                 self.default_dim(dim, &mut used, &mut dims);
                 let value = self.eval(dim);
                 match value.as_int() {
                     Some(extent @ 0..) => extents.push(extent as usize),
                     _ if value.is_unknown() => {}
                     _ => {
-                        let message = format!("a size must be a whole number from 0 on, found {}", value.describe());
+                        let message =
+                            format!("a size must be a whole number from 0 on, found {}", value.describe());
                         self.fail(Fault::new(message), dim.span);
                     }
                 }
             }
             let mut value = Val::Unknown;
-            if extents.len() == input.ty.dims.len() {
-                let dtype = if input.ty.dtype == DType::F32 { self.float() } else { input.ty.dtype };
-                let ty = Type::new(dtype, extents);
-                value = match ty.check_size() {
+            if extents.len() == ty.dims.len() {
+                let dtype = if ty.dtype == DType::F32 { self.float() } else { ty.dtype };
+                let whole = Type::new(dtype, extents);
+                value = match whole.check_size() {
                     Ok(()) => {
-                        Val::Tensor(self.graph.graph.add_parameter(&input.name.value, Role::Data, ty))
+                        Val::Tensor(self.graph.graph.add_parameter(&input.name.value, Role::Data, whole))
                     }
-                    Err(reason) => self.fail(Fault::new(reason), input.ty.span),
+                    Err(reason) => self.fail(Fault::new(reason), ty.span),
                 };
             }
             first.get_or_insert_with(|| value.clone());
@@ -187,7 +193,9 @@ impl Builder<'_> {
         let names = self.visible_names();
         let diagnostic = Diagnostic::new(&source, dim.span, format!("the size `{name}` has no value"))
             .suggest(name, names.iter().map(String::as_str))
-            .help(format!("give it a default with `dims: {{ \"{name}\": 32 }}`, or a value with `--dim {name}=32`"));
+            .help(format!(
+                "give it a default with `dims: {{ \"{name}\": 32 }}`, or a value with `--dim {name}=32`"
+            ));
         self.report(diagnostic);
         self.bind(name, Val::Unknown, dim.span);
     }
@@ -416,7 +424,8 @@ impl Builder<'_> {
                     _ => {
                         good = false;
                         if !value.is_unknown() {
-                            let message = format!("`{what}` must be a number from 0 on, found {}", value.describe());
+                            let message =
+                                format!("`{what}` must be a number from 0 on, found {}", value.describe());
                             self.fail(Fault::new(message), expr.span);
                         }
                         None
@@ -536,18 +545,18 @@ fn initial(ops: &mut super::ops::Ops, slot: &Slot, seed: Tensor) -> Built {
     match slot.init {
         Init::Constant(value) => ops.full(value, ty),
         Init::Uniform { low, high } => {
-            let uniform = ops.uniform(seed, None, &slot.name, ty)?;
+            let uniform = ops.uniform(seed, None, &format!("init.{}", slot.name), ty)?;
             let scaled = ops.mul_num(uniform, high - low)?;
             ops.add_num(scaled, low)
         }
         Init::Normal { mean, std } => {
-            let normal = ops.normal(seed, None, &slot.name, ty)?;
+            let normal = ops.normal(seed, None, &format!("init.{}", slot.name), ty)?;
             let scaled = ops.mul_num(normal, std)?;
             ops.add_num(scaled, mean)
         }
         Init::TruncatedNormal { std } => {
             // The inverse of the distribution, applied between its values at -2 and 2 standard deviations.
-            let uniform = ops.uniform(seed, None, &slot.name, ty)?;
+            let uniform = ops.uniform(seed, None, &format!("init.{}", slot.name), ty)?;
             let edge = 0.954_499_736_103_641_6; // erf(sqrt 2)
             let centred = ops.mul_num(uniform, 2.0 * edge)?;
             let centred = ops.sub_num(centred, edge)?;

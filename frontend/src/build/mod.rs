@@ -198,7 +198,8 @@ impl<'a> Builder<'a> {
             names.extend(self.frames[at].names.keys().cloned());
             frame = self.frames[at].parent;
         }
-        let mut layers: Vec<String> = self.values.keys().filter(|path| !names.contains(path)).cloned().collect();
+        let mut layers: Vec<String> =
+            self.values.keys().filter(|path| !names.contains(path)).cloned().collect();
         names.append(&mut layers);
         names.sort();
         names

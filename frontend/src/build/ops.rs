@@ -169,7 +169,11 @@ impl<'a> Ops<'a> {
 
     pub fn function(&mut self, function: Function, x: Tensor) -> Built {
         if !self.dtype(x).is_float() {
-            return Err(Fault::new(format!("`{}` takes floating-point numbers, found {}", function.name(), self.ty(x))));
+            return Err(Fault::new(format!(
+                "`{}` takes floating-point numbers, found {}",
+                function.name(),
+                self.ty(x)
+            )));
         }
         Ok(self.b.function(function, x)?)
     }
@@ -194,9 +198,8 @@ impl<'a> Ops<'a> {
             return Ok((a, b));
         }
         let rank = left.len().max(right.len());
-        let extent = |dims: &[usize], axis: usize| {
-            (axis + dims.len()).checked_sub(rank).map_or(1, |axis| dims[axis])
-        };
+        let extent =
+            |dims: &[usize], axis: usize| (axis + dims.len()).checked_sub(rank).map_or(1, |axis| dims[axis]);
         let mut dims = Vec::with_capacity(rank);
         for axis in 0..rank {
             dims.push(match (extent(&left, axis), extent(&right, axis)) {
@@ -204,10 +207,10 @@ impl<'a> Ops<'a> {
                 (1, b) => b,
                 (a, 1) => a,
                 _ => {
-                    let message =
-                        format!("{} and {} cannot be combined elementwise", self.ty(a), self.ty(b));
-                    return Err(Fault::new(message)
-                        .note("extents are aligned at the last axis; each pair must be equal, or one of them 1"));
+                    let message = format!("{} and {} cannot be combined elementwise", self.ty(a), self.ty(b));
+                    return Err(Fault::new(message).note(
+                        "extents are aligned at the last axis; each pair must be equal, or one of them 1",
+                    ));
                 }
             });
         }

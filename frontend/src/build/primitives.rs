@@ -1,7 +1,8 @@
 //! Contractions, windows, indexing, random numbers and gradients, in the frontend's conventions.
 
+use brolga_ir::ops::{Conv, ConvForm, Distribution, ReduceWindow};
 use brolga_ir::program::Combine;
-use brolga_ir::scalar::{Function, Scalar, ScalarOp};
+use brolga_ir::scalar::{Comparison, Function, Scalar, ScalarOp};
 use brolga_ir::{DType, Type};
 
 use super::ops::{Ops, Range, Tensor};
@@ -11,32 +12,93 @@ use super::value::{Built, Fault};
 pub(crate) struct Convolution<'a> {
     pub stride: &'a [usize],
     pub padding: &'a [(usize, usize)],
-    /// Zeros between the elements of the input: transposed convolution.
-    pub input_dilation: &'a [usize],
     pub dilation: &'a [usize],
     pub groups: usize,
 }
 
-fn missing() -> Fault {
-    Fault::new("not built yet")
+impl Convolution<'_> {
+    fn operator(&self, form: ConvForm) -> Conv {
+        Conv {
+            form,
+            groups: self.groups,
+            stride: self.stride.to_vec(),
+            padding: self.padding.to_vec(),
+            lhs_dilation: vec![1; self.stride.len()],
+            rhs_dilation: self.dilation.to_vec(),
+        }
+    }
+}
+
+/// A stream of random numbers for a layer's path: FNV-1a over its bytes.
+fn stream(path: &str) -> u32 {
+    path.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 impl Ops<'_> {
+    // Differentiation.
+
     pub fn stop_gradient(&mut self, x: Tensor) -> Built {
-        Err(missing())
+        Ok(self.b.stop_gradient(x)?)
     }
+
+    /// The gradients of a scalar.
     pub fn gradient(&mut self, loss: Tensor, wrt: &[Tensor]) -> Built<Vec<Tensor>> {
-        Err(missing())
+        Ok(self.b.gradient(loss, wrt)?)
     }
+
+    // Contractions.
+
+    /// The matrix product over the last two axes; axes before them are batch axes and must be equal, or absent on
+    /// one side.
     pub fn matmul(&mut self, a: Tensor, b: Tensor) -> Built {
-        Err(missing())
+        let (left, right) = (self.ty(a), self.ty(b));
+        let wrong = || {
+            Fault::new(format!("{left} and {right} have no matrix product"))
+                .note("`a @ b` needs [..., m, k] and [..., k, n]")
+        };
+        if left.rank() < 2 || right.rank() < 2 || left.dims[left.rank() - 1] != right.dims[right.rank() - 2] {
+            return Err(wrong());
+        }
+        let (m, n) = (left.rank() - 2, right.rank() - 2);
+        if n == 0 {
+            return Ok(self.b.dot(a, b, [&[], &[]], [&[m + 1], &[0]])?);
+        }
+        if left.dims[..m] == right.dims[..n] {
+            let batch: Vec<usize> = (0..m).collect();
+            return Ok(self.b.dot(a, b, [&batch, &batch], [&[m + 1], &[n]])?);
+        }
+        if m == 0 {
+            // [m, k] [..., k, n]: the axes of the right operand come behind, and go back to the front.
+            let product = self.b.dot(a, b, [&[], &[]], [&[1], &[n]])?;
+            let mut axes: Vec<usize> = (1..=n).collect();
+            axes.extend([0, n + 1]);
+            return self.transpose(product, &axes);
+        }
+        Err(wrong())
     }
+
+    /// `x weight^T` along the last axis: `[..., in]` and `[out, in]` to `[..., out]`.
     pub fn linear(&mut self, x: Tensor, weight: Tensor) -> Built {
-        Err(missing())
+        let last = self.rank(x) - 1;
+        Ok(self.b.dot(x, weight, [&[], &[]], [&[last], &[1]])?)
     }
+
+    /// `[batch, in, spatial...]` and `[out, in / groups, kernel...]`.
     pub fn conv(&mut self, x: Tensor, weight: Tensor, attributes: &Convolution) -> Built {
-        Err(missing())
+        Ok(self.b.conv(attributes.operator(ConvForm::Forward), x, weight)?)
     }
+
+    /// The transpose of [`Self::conv`]: from its result to its input, whose spatial extents are `size`.
+    pub fn conv_transpose(
+        &mut self,
+        y: Tensor,
+        weight: Tensor,
+        size: &[usize],
+        attributes: &Convolution,
+    ) -> Built {
+        Ok(self.b.conv(attributes.operator(ConvForm::InputGradient { size: size.to_vec() }), y, weight)?)
+    }
+
     pub fn reduce_window(
         &mut self,
         combine: Combine,
@@ -45,40 +107,147 @@ impl Ops<'_> {
         stride: &[usize],
         padding: &[(usize, usize)],
     ) -> Built {
-        Err(missing())
+        let ones = vec![1; window.len()];
+        let window = ReduceWindow {
+            combine,
+            window: window.to_vec(),
+            stride: stride.to_vec(),
+            padding: padding.iter().map(|&(low, high)| (low as i64, high as i64)).collect(),
+            window_dilation: ones.clone(),
+            base_dilation: ones,
+        };
+        Ok(self.b.reduce_window(window, x)?)
     }
+
+    // Arrangement.
+
     pub fn concat(&mut self, parts: &[Tensor], axis: i64) -> Built {
-        Err(missing())
+        let Some(&first) = parts.first() else { return Err(Fault::new("there is nothing to concatenate")) };
+        let axis = self.axis(first, axis)?;
+        let expected = self.ty(first);
+        for &part in parts {
+            let ty = self.ty(part);
+            let same = ty.rank() == expected.rank()
+                && ty.dtype == expected.dtype
+                && (0..ty.rank()).all(|at| at == axis || ty.dims[at] == expected.dims[at]);
+            if !same {
+                return Err(Fault::new(format!(
+                    "{expected} and {ty} cannot be concatenated along axis {axis}"
+                ))
+                .note("all other axes must be equal"));
+            }
+        }
+        Ok(self.b.concat(parts, axis)?)
     }
+
     pub fn transpose(&mut self, x: Tensor, axes: &[usize]) -> Built {
-        Err(missing())
+        let mut sorted = axes.to_vec();
+        sorted.sort_unstable();
+        if !sorted.iter().copied().eq(0..self.rank(x)) {
+            return Err(Fault::new(format!("{axes:?} does not name every axis of {} once", self.ty(x))));
+        }
+        Ok(self.b.transpose(x, axes)?)
     }
-    pub fn reverse(&mut self, x: Tensor, axes: &[usize]) -> Built {
-        Err(missing())
-    }
+
     pub fn slice(&mut self, x: Tensor, start: &[usize], stop: &[usize], step: &[usize]) -> Built {
-        Err(missing())
+        Ok(self.b.slice(x, start, stop, step)?)
     }
+
+    /// Surrounds by `value`; negative padding crops.
     pub fn pad(&mut self, x: Tensor, padding: &[(i64, i64)], value: f64) -> Built {
-        Err(missing())
+        let ty = self.ty(x);
+        let (mut start, mut stop) = (Vec::new(), Vec::new());
+        for (axis, (&extent, &(low, high))) in ty.dims.iter().zip(padding).enumerate() {
+            let first = low.min(0).unsigned_abs() as usize;
+            let last = high.min(0).unsigned_abs() as usize;
+            if first.saturating_add(last) > extent {
+                return Err(Fault::new(format!("more is cropped from axis {axis} of {ty} than it has")));
+            }
+            start.push(first);
+            stop.push(extent - last);
+        }
+        let cropped = self.slice(x, &start, &stop, &vec![1; ty.rank()])?;
+        let size = |bound: i64| bound.max(0) as usize;
+        let low: Vec<usize> = padding.iter().map(|&(low, _)| size(low)).collect();
+        let high: Vec<usize> = padding.iter().map(|&(_, high)| size(high)).collect();
+        let value = self.scalar(value, ty.dtype)?;
+        Ok(self.b.pad(cropped, value, &low, &high, &vec![0; ty.rank()])?)
     }
+
+    // Computed indices.
+
+    fn indices(&mut self, indices: Tensor) -> Built {
+        match self.dtype(indices) {
+            DType::I32 | DType::I64 => Ok(indices),
+            DType::U8 => self.convert(indices, DType::I32),
+            _ => Err(Fault::new(format!("indices are integers, found {}", self.ty(indices)))),
+        }
+    }
+
+    /// Slices along `axis` at indices, whose axes take its place.
     pub fn take(&mut self, x: Tensor, indices: Tensor, axis: usize) -> Built {
-        Err(missing())
+        let indices = self.indices(indices)?;
+        Ok(self.b.gather(x, indices, axis)?)
     }
+
+    /// One element along `axis` for each position of the other axes, by index.
     pub fn pick(&mut self, x: Tensor, indices: Tensor, axis: usize) -> Built {
-        Err(missing())
+        let indices = self.indices(indices)?;
+        let picked = self.dims(indices);
+        let mut dims = picked.clone();
+        dims.insert(axis, 1);
+        let indices = self.reshape(indices, &dims)?;
+        let rows = self.b.gather_along(x, indices, axis)?;
+        self.reshape(rows, &picked)
     }
-    pub fn cumsum(&mut self, x: Tensor, axis: usize) -> Built {
-        Err(missing())
-    }
+
+    /// The position of the first largest (or smallest) element along an axis, as `i32`; the last position where
+    /// there is a NaN.
     pub fn arg_extreme(&mut self, x: Tensor, axis: usize, largest: bool) -> Built {
-        Err(missing())
+        let dims = self.dims(x);
+        let combine = if largest { Combine::Max } else { Combine::Min };
+        let extreme = self.reduce(combine, x, &[axis], true)?;
+        let found = self.compare(Comparison::Eq, x, extreme)?;
+        let position = self.b.iota(DType::I32, &dims, axis)?;
+        let last = self.full(dims[axis].saturating_sub(1) as f64, &Type::new(DType::I32, dims))?;
+        let candidates = self.select(found, position, last)?;
+        self.reduce(Combine::Min, candidates, &[axis], false)
     }
+
+    /// Sums of all elements up to each position along an axis.
+    pub fn cumsum(&mut self, x: Tensor, axis: usize) -> Built {
+        let ty = self.ty(x);
+        let (mut window, mut padding) = (vec![1; ty.rank()], vec![(0, 0); ty.rank()]);
+        window[axis] = ty.dims[axis].max(1);
+        padding[axis] = (window[axis] - 1, 0);
+        self.reduce_window(Combine::Add, x, &window, &vec![1; ty.rank()], &padding)
+    }
+
+    // Random numbers.
+
+    /// Uniform numbers from 0 to below 1. Without `step` they are those of step 0.
     pub fn uniform(&mut self, seed: Tensor, step: Option<Tensor>, path: &str, ty: &Type) -> Built {
-        Err(missing())
+        self.random(Distribution::Uniform, seed, step, path, ty)
     }
+
+    /// Standard normal numbers.
     pub fn normal(&mut self, seed: Tensor, step: Option<Tensor>, path: &str, ty: &Type) -> Built {
-        Err(missing())
+        self.random(Distribution::Normal, seed, step, path, ty)
+    }
+
+    fn random(
+        &mut self,
+        kind: Distribution,
+        seed: Tensor,
+        step: Option<Tensor>,
+        path: &str,
+        ty: &Type,
+    ) -> Built {
+        let step = match step {
+            Some(step) => step,
+            None => self.int_scalar(0, DType::I64)?,
+        };
+        Ok(self.b.random(kind, stream(path), ty, seed, step)?)
     }
 
     // Compositions.
@@ -94,7 +263,8 @@ impl Ops<'_> {
     ) -> Built {
         let window: Vec<usize> = [1, 1].into_iter().chain(kernel.iter().copied()).collect();
         let strides: Vec<usize> = [1, 1].into_iter().chain(stride.iter().copied()).collect();
-        let paddings: Vec<(usize, usize)> = [(0, 0), (0, 0)].into_iter().chain(padding.iter().copied()).collect();
+        let paddings: Vec<(usize, usize)> =
+            [(0, 0), (0, 0)].into_iter().chain(padding.iter().copied()).collect();
         self.reduce_window(combine, x, &window, &strides, &paddings)
     }
 
@@ -133,7 +303,10 @@ impl Ops<'_> {
     pub fn split(&mut self, x: Tensor, axis: usize, parts: usize) -> Built<Vec<Tensor>> {
         let extent = self.dims(x)[axis];
         if parts == 0 || !extent.is_multiple_of(parts) {
-            return Err(Fault::new(format!("axis {axis} of {} cannot be split into {parts} parts", self.ty(x))));
+            return Err(Fault::new(format!(
+                "axis {axis} of {} cannot be split into {parts} parts",
+                self.ty(x)
+            )));
         }
         let size = extent / parts;
         (0..parts).map(|part| self.slice_axis(x, axis, part * size, (part + 1) * size, 1)).collect()
@@ -143,7 +316,12 @@ impl Ops<'_> {
     pub fn index(&mut self, x: Tensor, ranges: &[Range]) -> Built {
         let dims = self.dims(x);
         if ranges.len() > dims.len() {
-            return Err(Fault::new(format!("{} has {} axes, but {} are indexed", self.ty(x), dims.len(), ranges.len())));
+            return Err(Fault::new(format!(
+                "{} has {} axes, but {} are indexed",
+                self.ty(x),
+                dims.len(),
+                ranges.len()
+            )));
         }
         let (mut starts, mut stops, mut steps) = (vec![0; dims.len()], dims.clone(), vec![1; dims.len()]);
         let mut kept: Vec<usize> = Vec::new();
@@ -157,7 +335,11 @@ impl Ops<'_> {
             if single {
                 let at = wrap(start.unwrap_or(0));
                 if !(0..length).contains(&at) {
-                    let message = format!("the index {} is outside of axis {axis} of {}", start.unwrap_or(0), self.ty(x));
+                    let message = format!(
+                        "the index {} is outside of axis {axis} of {}",
+                        start.unwrap_or(0),
+                        self.ty(x)
+                    );
                     return Err(Fault::new(message));
                 }
                 (starts[axis], stops[axis]) = (at as usize, at as usize + 1);
@@ -179,15 +361,21 @@ impl Ops<'_> {
     /// Another shape; one extent may be -1 and is computed.
     pub fn reshape_to(&mut self, x: Tensor, dims: &[i64]) -> Built {
         let ty = self.ty(x);
-        let wrong = || Fault::new(format!("{ty} cannot be reshaped to {dims:?}: the number of elements differs"));
-        let known: i64 = dims.iter().filter(|&&dim| dim >= 0).try_fold(1i64, |n, &dim| n.checked_mul(dim)).ok_or_else(wrong)?;
+        let wrong =
+            || Fault::new(format!("{ty} cannot be reshaped to {dims:?}: the number of elements differs"));
+        let known: i64 = dims
+            .iter()
+            .filter(|&&dim| dim >= 0)
+            .try_fold(1i64, |n, &dim| n.checked_mul(dim))
+            .ok_or_else(wrong)?;
         let open = dims.iter().filter(|&&dim| dim < 0).count();
         if open > 1 || dims.iter().any(|&dim| dim < -1) {
             return Err(Fault::new(format!("only one size can be left open with -1, found {dims:?}")));
         }
         let elements = ty.elements() as i64;
         let rest = if open == 1 && known != 0 && elements % known == 0 { elements / known } else { 1 };
-        let result: Vec<usize> = dims.iter().map(|&dim| if dim < 0 { rest as usize } else { dim as usize }).collect();
+        let result: Vec<usize> =
+            dims.iter().map(|&dim| if dim < 0 { rest as usize } else { dim as usize }).collect();
         if result.iter().product::<usize>() != ty.elements() {
             return Err(wrong());
         }

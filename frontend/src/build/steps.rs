@@ -45,7 +45,9 @@ impl Builder<'_> {
                 self.call(&name, body, position);
             }
             StepKind::Block { block, name, .. } => {
-                let Some(name) = self.layer_name(name.as_ref(), &block.value.to_lowercase(), span) else { return };
+                let Some(name) = self.layer_name(name.as_ref(), &block.value.to_lowercase(), span) else {
+                    return;
+                };
                 self.call(&name, body, position);
             }
             StepKind::Sequential { name, .. } => {
@@ -69,7 +71,8 @@ impl Builder<'_> {
                         self.check_steps(span);
                     }
                     _ => {
-                        let message = format!("`Repeat` needs a whole number from 0 on, found {}", value.describe());
+                        let message =
+                            format!("`Repeat` needs a whole number from 0 on, found {}", value.describe());
                         self.current = self.fail(Fault::new(message), times.span);
                     }
                 }
@@ -132,8 +135,7 @@ impl Builder<'_> {
 
     fn check_steps(&mut self, span: Span) {
         if self.steps > MOST_STEPS {
-            self.current =
-                self.fail(Fault::new(format!("the model has more than {MOST_STEPS} steps")), span);
+            self.current = self.fail(Fault::new(format!("the model has more than {MOST_STEPS} steps")), span);
         }
     }
 
@@ -174,12 +176,14 @@ impl Builder<'_> {
         if !self.reusing
             && let Some(first) = self.seen.insert(path.clone(), span)
         {
-            let mut diagnostic = Diagnostic::new(&self.source, span, format!("two layers are named `{path}`"))
-                .help(format!("give it another `name`, or share the weights with `Reuse(\"{path}\")`"));
+            let mut diagnostic =
+                Diagnostic::new(&self.source, span, format!("two layers are named `{path}`"))
+                    .help(format!("give it another `name`, or share the weights with `Reuse(\"{path}\")`"));
             if first != span {
                 diagnostic = diagnostic.context(first, "the first is here");
             } else {
-                diagnostic = diagnostic.note("it stands inside a repetition: use the index, as in \"conv{i}\"");
+                diagnostic =
+                    diagnostic.note("it stands inside a repetition: use the index, as in \"conv{i}\"");
             }
             self.report(diagnostic);
         }
@@ -234,7 +238,8 @@ impl Builder<'_> {
         let path = self.full_name(name);
         let before = self.slots.parameter_count();
         self.graph.enter(&path, &self.source, step.span);
-        let result = self.in_scope(name, Numbering::Position(0), |builder| (layer.build)(builder, input, &args));
+        let result =
+            self.in_scope(name, Numbering::Position(0), |builder| (layer.build)(builder, input, &args));
         self.current = match result {
             Ok(tensor) => {
                 let output = self.ops().ty(tensor);
@@ -277,7 +282,9 @@ impl Builder<'_> {
                 };
                 let message = match key {
                     Some(key) => format!("the block `{}` has no parameter `{}`", block.value, key.value),
-                    None => format!("the block `{}` has {} parameters", block.value, definition.parameters.len()),
+                    None => {
+                        format!("the block `{}` has {} parameters", block.value, definition.parameters.len())
+                    }
                 };
                 let valid = definition.parameters.iter().map(|(name, _)| name.value.as_str());
                 let diagnostic = Diagnostic::new(&self.source, place, message).suggest(found, valid);
@@ -355,7 +362,8 @@ impl Builder<'_> {
             match result {
                 Val::Tensor(tensor) => tensors.push(*tensor),
                 other => {
-                    let fault = Fault::new(format!("a branch must give a tensor, found {}", other.describe()));
+                    let fault =
+                        Fault::new(format!("a branch must give a tensor, found {}", other.describe()));
                     self.current = self.fail(fault, span);
                     return;
                 }
@@ -390,9 +398,9 @@ impl Builder<'_> {
             self.current = Val::Unknown;
             return;
         };
-        let call = [self.full_name(&filled), filled.clone()].iter().find_map(|path| {
-            self.calls.get(path).map(|call| (path.clone(), call.clone()))
-        });
+        let call = [self.full_name(&filled), filled.clone()]
+            .iter()
+            .find_map(|path| self.calls.get(path).map(|call| (path.clone(), call.clone())));
         let Some((path, call)) = call else {
             let mut names: Vec<String> = self.calls.keys().cloned().collect();
             names.sort();

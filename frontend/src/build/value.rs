@@ -245,7 +245,9 @@ impl Args {
         match sizes {
             Some(sizes) => Ok(sizes),
             None if n == 1 => Self::wrong(name, value, &format!("a whole number from {low} on")),
-            None => Self::wrong(name, value, &format!("a whole number from {low} on, or a list of {n} of them")),
+            None => {
+                Self::wrong(name, value, &format!("a whole number from {low} on, or a list of {n} of them"))
+            }
         }
     }
 

@@ -45,7 +45,8 @@ impl Builder<'_> {
                     expr.span,
                 ),
                 other => {
-                    let message = format!("the condition of `if` must be true or false, found {}", other.describe());
+                    let message =
+                        format!("the condition of `if` must be true or false, found {}", other.describe());
                     self.fail(Fault::new(message), condition.span)
                 }
             },
@@ -142,14 +143,18 @@ impl Builder<'_> {
                         self.resolve(result, expr.span)
                     }
                     (_, other) => {
-                        let message =
-                            format!("`{}` takes true or false, found {}", operator.symbol(), other.describe());
+                        let message = format!(
+                            "`{}` takes true or false, found {}",
+                            operator.symbol(),
+                            other.describe()
+                        );
                         self.fail(Fault::new(message), right.span)
                     }
                 }
             }
             (_, other) => {
-                let message = format!("`{}` takes true or false, found {}", operator.symbol(), other.describe());
+                let message =
+                    format!("`{}` takes true or false, found {}", operator.symbol(), other.describe());
                 self.fail(Fault::new(message), left.span)
             }
         }
@@ -202,10 +207,12 @@ impl Builder<'_> {
                     };
                     let range = match index {
                         Index::At(at) => bound(&Some(at.clone())).map(|at| (at, None, None, true)),
-                        Index::Range { start, stop, step } => match (bound(start), bound(stop), bound(step)) {
-                            (Some(start), Some(stop), Some(step)) => Some((start, stop, step, false)),
-                            _ => None,
-                        },
+                        Index::Range { start, stop, step } => {
+                            match (bound(start), bound(stop), bound(step)) {
+                                (Some(start), Some(stop), Some(step)) => Some((start, stop, step, false)),
+                                _ => None,
+                            }
+                        }
                     };
                     match range {
                         Some(range) => ranges.push(range),
@@ -241,7 +248,9 @@ pub(crate) fn binary(builder: &mut Builder, operator: Binary, left: &Val, right:
                 Mul => int(a.checked_mul(b)),
                 Div | FloorDiv | Rem if b == 0 => Err(Fault::new("division by zero")),
                 Div => Ok(Val::Float(a as f64 / b as f64)),
-                FloorDiv => int(a.checked_div_euclid(b).map(|q| if b < 0 && a.rem_euclid(b) != 0 { q - 1 } else { q })),
+                FloorDiv => int(a
+                    .checked_div_euclid(b)
+                    .map(|q| if b < 0 && a.rem_euclid(b) != 0 { q - 1 } else { q })),
                 // The remainder has the sign of the divisor, as in Python.
                 Rem => int(a.checked_rem_euclid(b).map(|r| if b < 0 && r != 0 { r + b } else { r })),
                 Pow if b >= 0 => int(u32::try_from(b).ok().and_then(|b| a.checked_pow(b))),
@@ -252,7 +261,9 @@ pub(crate) fn binary(builder: &mut Builder, operator: Binary, left: &Val, right:
                 Le => Ok(Val::Bool(a <= b)),
                 Gt => Ok(Val::Bool(a > b)),
                 Ge => Ok(Val::Bool(a >= b)),
-                MatMul | Binary::And | Binary::Or => Err(Fault::new(format!("`{symbol}` does not take numbers"))),
+                MatMul | Binary::And | Binary::Or => {
+                    Err(Fault::new(format!("`{symbol}` does not take numbers")))
+                }
             }
         }
         (Val::List(a), Val::List(b)) if operator == Add => {
@@ -300,7 +311,11 @@ pub(crate) fn binary(builder: &mut Builder, operator: Binary, left: &Val, right:
                     return Err(Fault::new(format!("`{symbol}` does not take numbers")));
                 }
             };
-            if value.is_finite() { Ok(Val::Float(value)) } else { Err(Fault::new("the result is not a finite number")) }
+            if value.is_finite() {
+                Ok(Val::Float(value))
+            } else {
+                Err(Fault::new("the result is not a finite number"))
+            }
         }
     }
 }

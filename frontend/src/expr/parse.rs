@@ -178,7 +178,8 @@ impl Parser<'_> {
     fn comparison(&mut self) -> Parsed {
         use Binary::{Eq, Ge, Gt, Le, Lt, Ne};
         let left = self.sum()?;
-        let Some(operator) = [Eq, Ne, Le, Ge, Lt, Gt].into_iter().find(|operator| self.eat(operator.symbol()))
+        let Some(operator) =
+            [Eq, Ne, Le, Ge, Lt, Gt].into_iter().find(|operator| self.eat(operator.symbol()))
         else {
             return Ok(left);
         };

@@ -25,8 +25,24 @@ macro_rules! activations {
 
 /// Names that `Activation("...")` takes.
 const WORDS: [&str; 18] = [
-    "relu", "relu6", "tanh", "sigmoid", "gelu", "silu", "swish", "mish", "elu", "selu", "celu", "softplus",
-    "softsign", "leaky_relu", "hard_sigmoid", "hard_tanh", "hard_swish", "identity",
+    "relu",
+    "relu6",
+    "tanh",
+    "sigmoid",
+    "gelu",
+    "silu",
+    "swish",
+    "mish",
+    "elu",
+    "selu",
+    "celu",
+    "softplus",
+    "softsign",
+    "leaky_relu",
+    "hard_sigmoid",
+    "hard_tanh",
+    "hard_swish",
+    "identity",
 ];
 
 const AXIS: Parameter = optional("axis");
@@ -172,7 +188,10 @@ pub(crate) fn apply(builder: &mut Builder, name: &str, x: Tensor, args: &Args) -
             let axis = ops.axis(x, 1)?;
             let mut dims = ops.dims(x);
             if !dims[axis].is_multiple_of(pieces) {
-                return Err(Fault::new(format!("{} channels cannot be divided into {pieces} pieces", dims[axis])));
+                return Err(Fault::new(format!(
+                    "{} channels cannot be divided into {pieces} pieces",
+                    dims[axis]
+                )));
             }
             dims[axis] /= pieces;
             dims.insert(axis + 1, pieces);
@@ -262,7 +281,9 @@ fn prelu(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     let count = args.size_or("parameters", 1)?;
     let channels = dims.get(1).copied().unwrap_or(1);
     if count != 1 && count != channels {
-        return Err(Fault::new(format!("`parameters` must be 1 or the number of channels, {channels}; found {count}")));
+        return Err(Fault::new(format!(
+            "`parameters` must be 1 or the number of channels, {channels}; found {count}"
+        )));
     }
     let init = Init::from_args(args, "init", 1, 1, Init::Constant(0.25))?;
     let weight = builder.parameter("weight", &[count], init)?;

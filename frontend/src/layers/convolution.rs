@@ -150,17 +150,17 @@ fn conv(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize) -> Built 
     let mut weight_dims = vec![features, channels / groups];
     weight_dims.extend(&kernel);
     let area: usize = kernel.iter().product();
-    let (fan_in, fan_out) = ((channels / groups).saturating_mul(area), features.saturating_mul(area) / groups);
+    let (fan_in, fan_out) =
+        ((channels / groups).saturating_mul(area), features.saturating_mul(area) / groups);
     let init = Init::weight(args, "init", fan_in, fan_out)?;
     let weight = builder.parameter("weight", &weight_dims, init)?;
-    let ones = vec![1; spatial];
-    let convolution = Convolution { stride: &stride, padding: &padding, input_dilation: &ones, dilation: &dilation, groups };
+    let convolution = Convolution { stride: &stride, padding: &padding, dilation: &dilation, groups };
     let y = builder.ops().conv(x, weight, &convolution)?;
     add_bias(builder, y, args, features, fan_in)
 }
 
-/// The gradient of a convolution with respect to its input: stride becomes dilation of the input, the kernel is
-/// mirrored. `weight` is `[in, features / groups, kernel...]`.
+/// The transpose of a convolution: the gradient with respect to its input. `weight` is
+/// `[in, features / groups, kernel...]`.
 fn conv_transpose(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize) -> Built {
     let dims = expect_rank(builder, x, spatial + 2, form(spatial))?;
     let features = args.size("features")?;
@@ -172,26 +172,28 @@ fn conv_transpose(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize)
     let groups = args.size_or("groups", 1)?;
     let channels = dims[1];
     check_groups(channels, features, groups, args)?;
-    let mut paddings = Vec::new();
+    let mut size = Vec::new();
     for axis in 0..spatial {
-        let reach = dilation[axis].saturating_mul(kernel[axis] - 1);
-        let (low, high) = (reach as i64 - padding[axis] as i64, reach as i64 - padding[axis] as i64 + extra[axis] as i64);
-        if low < 0 || high < 0 {
-            return Err(Fault::new(format!(
-                "the padding {} is larger than the kernel's reach {reach} along axis {}",
-                padding[axis],
-                axis + 2
-            )));
+        if extra[axis] >= stride[axis] {
+            let fault = Fault::new(format!(
+                "`output_padding` must be smaller than the stride {}, found {}",
+                stride[axis], extra[axis]
+            ));
+            return Err(args.place("output_padding").map_or(fault.clone(), |place| fault.at(place)));
         }
-        if extra[axis] >= stride[axis].max(dilation[axis]) {
-            return Err(Fault::new(format!(
-                "`output_padding` {} must be smaller than the stride or the dilation",
-                extra[axis]
-            )));
+        // (in - 1) stride - 2 padding + dilation (kernel - 1) + 1 + output_padding
+        let reach = dilation[axis].saturating_mul(kernel[axis] - 1).saturating_add(1);
+        let whole = (dims[axis + 2].max(1) - 1).saturating_mul(stride[axis]).saturating_add(reach);
+        match (whole + extra[axis]).checked_sub(2 * padding[axis]) {
+            Some(extent @ 1..) => size.push(extent),
+            _ => {
+                return Err(Fault::new(format!(
+                    "the padding {} leaves nothing of the {whole} elements of axis {}",
+                    padding[axis],
+                    axis + 2
+                )));
+            }
         }
-        let length = (dims[axis + 2].max(1) - 1).saturating_mul(stride[axis]).saturating_add(1);
-        extent(length, kernel[axis], 1, dilation[axis], (low as usize, high as usize), axis + 2)?;
-        paddings.push((low as usize, high as usize));
     }
     let mut weight_dims = vec![channels, features / groups];
     weight_dims.extend(&kernel);
@@ -200,23 +202,9 @@ fn conv_transpose(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize)
     let fan_in = (features / groups).saturating_mul(area);
     let init = Init::weight(args, "init", fan_in, channels.saturating_mul(area))?;
     let weight = builder.parameter("weight", &weight_dims, init)?;
-    let ops = &mut builder.ops();
-    // [in, out / groups, k...] to [out, in / groups, k...], mirrored.
-    let mut split = vec![groups, channels / groups, features / groups];
-    split.extend(&kernel);
-    let parts = ops.reshape(weight, &split)?;
-    let mut order = vec![0, 2, 1];
-    order.extend(3..3 + spatial);
-    let swapped = ops.transpose(parts, &order)?;
-    let mut joined = vec![features, channels / groups];
-    joined.extend(&kernel);
-    let swapped = ops.reshape(swapped, &joined)?;
-    let axes: Vec<usize> = (2..2 + spatial).collect();
-    let mirrored = ops.reverse(swapped, &axes)?;
-    let ones = vec![1; spatial];
-    let convolution =
-        Convolution { stride: &ones, padding: &paddings, input_dilation: &stride, dilation: &dilation, groups };
-    let y = ops.conv(x, mirrored, &convolution)?;
+    let paddings: Vec<(usize, usize)> = padding.iter().map(|&size| (size, size)).collect();
+    let convolution = Convolution { stride: &stride, padding: &paddings, dilation: &dilation, groups };
+    let y = builder.ops().conv_transpose(x, weight, &size, &convolution)?;
     add_bias(builder, y, args, features, fan_in)
 }
 
@@ -224,8 +212,9 @@ fn check_groups(channels: usize, features: usize, groups: usize, args: &Args) ->
     if channels.is_multiple_of(groups) && features.is_multiple_of(groups) {
         return Ok(());
     }
-    let message =
-        format!("`groups` must divide the input's channels and the features: {groups}, {channels}, {features}");
+    let message = format!(
+        "`groups` must divide the input's channels and the features: {groups}, {channels}, {features}"
+    );
     let fault = Fault::new(message);
     Err(args.place("groups").map_or(fault.clone(), |place| fault.at(place)))
 }

@@ -31,7 +31,10 @@ pub(super) static LAYERS: [Layer; 3] = [
         build: embedding,
     },
     Layer {
-        signature: Signature { name: "Parameter", parameters: &[required("dims"), call("init", &INITS, false)] },
+        signature: Signature {
+            name: "Parameter",
+            parameters: &[required("dims"), call("init", &INITS, false)],
+        },
         label: "parameter",
         source: true,
         build: parameter,

@@ -11,7 +11,8 @@ use crate::build::ops::{Ops, Tensor};
 use crate::build::value::{Args, Built, Fault};
 use crate::init::Init;
 
-const BATCH: [Parameter; 4] = [optional("eps"), optional("momentum"), optional("affine"), optional("zero_init")];
+const BATCH: [Parameter; 4] =
+    [optional("eps"), optional("momentum"), optional("affine"), optional("zero_init")];
 const AFFINE: [Parameter; 2] = [optional("eps"), optional("affine")];
 
 macro_rules! norm {
@@ -30,11 +31,22 @@ pub(super) static LAYERS: [Layer; 7] = [
     norm!("BatchNorm1d", "bn", &BATCH, |builder, x, args| batch_norm(builder, input(x)?, args)),
     norm!("BatchNorm2d", "bn", &BATCH, |builder, x, args| batch_norm(builder, input(x)?, args)),
     norm!("LayerNorm", "ln", &[optional("axes"), optional("eps"), optional("affine")], layer_norm),
-    norm!("GroupNorm", "gn", &[required("groups"), optional("eps"), optional("affine")], |builder, x, args| {
-        let groups = args.size("groups")?;
-        group_norm(builder, input(x)?, args, Some(groups), true)
-    }),
-    norm!("InstanceNorm", "in", &AFFINE, |builder, x, args| group_norm(builder, input(x)?, args, None, false)),
+    norm!(
+        "GroupNorm",
+        "gn",
+        &[required("groups"), optional("eps"), optional("affine")],
+        |builder, x, args| {
+            let groups = args.size("groups")?;
+            group_norm(builder, input(x)?, args, Some(groups), true)
+        }
+    ),
+    norm!("InstanceNorm", "in", &AFFINE, |builder, x, args| group_norm(
+        builder,
+        input(x)?,
+        args,
+        None,
+        false
+    )),
     norm!(
         "LocalResponseNorm",
         "lrn",
@@ -46,7 +58,9 @@ pub(super) static LAYERS: [Layer; 7] = [
 fn channels(builder: &mut Builder, x: Tensor) -> Built<Vec<usize>> {
     let ty = builder.ops().ty(x);
     if ty.rank() < 2 || !ty.dtype.is_float() {
-        return Err(Fault::new(format!("the input must be floating-point, [batch, channels, ...], found {ty}")));
+        return Err(Fault::new(format!(
+            "the input must be floating-point, [batch, channels, ...], found {ty}"
+        )));
     }
     Ok(ty.dims)
 }
@@ -124,7 +138,9 @@ fn layer_norm(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     let ty = builder.ops().ty(x);
     let count = args.size_or("axes", 1)?;
     if count > ty.rank() || !ty.dtype.is_float() {
-        return Err(Fault::new(format!("the input must be floating-point with at least {count} axes, found {ty}")));
+        return Err(Fault::new(format!(
+            "the input must be floating-point with at least {count} axes, found {ty}"
+        )));
     }
     let axes: Vec<usize> = (ty.rank() - count..ty.rank()).collect();
     let eps = args.float_in("eps", 1e-5, 0.0, 1.0)?;

@@ -9,7 +9,8 @@ use crate::build::Builder;
 use crate::build::ops::Tensor;
 use crate::build::value::{Args, Built, Fault};
 
-const MAX: [Parameter; 4] = [required("kernel"), optional("stride"), optional("padding"), optional("ceil_mode")];
+const MAX: [Parameter; 4] =
+    [required("kernel"), optional("stride"), optional("padding"), optional("ceil_mode")];
 const AVERAGE: [Parameter; 5] = [
     required("kernel"),
     optional("stride"),
@@ -69,8 +70,15 @@ fn pool(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, max: bool
     let mut counts: Vec<Vec<usize>> = Vec::new();
     let mut windows = Vec::new();
     for axis in 0..spatial {
-        let (window, count) =
-            windows_along(dims[axis + 2], kernel[axis], stride[axis], padding[axis], ceil_mode, include, axis + 2)?;
+        let (window, count) = windows_along(
+            dims[axis + 2],
+            kernel[axis],
+            stride[axis],
+            padding[axis],
+            ceil_mode,
+            include,
+            axis + 2,
+        )?;
         windows.push(window);
         counts.push(count);
     }
@@ -122,8 +130,10 @@ fn windows_along(
     }
     let padded = input + padding.0 + padding.1;
     if kernel > padded {
-        return Err(Fault::new(format!("the kernel covers {kernel} elements of axis {axis}, which has {padded}"))
-            .help("make the kernel smaller, or the input or the padding larger"));
+        return Err(Fault::new(format!(
+            "the kernel covers {kernel} elements of axis {axis}, which has {padded}"
+        ))
+        .help("make the kernel smaller, or the input or the padding larger"));
     }
     let mut count = (padded - kernel) / stride + 1;
     // The last window of the ceiling mode must begin inside the input or the padding before it.
@@ -191,13 +201,21 @@ fn adaptive_axis(
         split[axis] = output;
         split.insert(axis + 1, width);
         let parts = ops.reshape(x, &split)?;
-        return if max { ops.reduce(combine, parts, &[axis + 1], false) } else { ops.mean(parts, &[axis + 1], false) };
+        return if max {
+            ops.reduce(combine, parts, &[axis + 1], false)
+        } else {
+            ops.mean(parts, &[axis + 1], false)
+        };
     }
     let mut parts = Vec::with_capacity(output);
     for window in 0..output {
         let (start, end) = (window * input / output, ((window + 1) * input).div_ceil(output));
         let part = ops.slice_axis(x, axis, start, end, 1)?;
-        parts.push(if max { ops.reduce(combine, part, &[axis], true)? } else { ops.mean(part, &[axis], true)? });
+        parts.push(if max {
+            ops.reduce(combine, part, &[axis], true)?
+        } else {
+            ops.mean(part, &[axis], true)?
+        });
     }
     ops.concat(&parts, axis as i64)
 }

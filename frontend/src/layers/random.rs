@@ -97,8 +97,6 @@ impl Builder<'_> {
 
     fn fed_random(&mut self, ty: &Type) -> Option<Tensor> {
         let name = format!("random.{}", self.full_name(""));
-        self.settings
-            .feed_random
-            .then(|| self.graph.graph.add_parameter(&name, Role::Data, ty.clone()))
+        self.settings.feed_random.then(|| self.graph.graph.add_parameter(&name, Role::Data, ty.clone()))
     }
 }

@@ -88,7 +88,10 @@ fn upsample(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     let ops = &mut builder.ops();
     let dims = ops.dims(x);
     if dims.len() < 3 {
-        return Err(Fault::new(format!("the input must be [batch, channels, spatial...], found {}", ops.ty(x))));
+        return Err(Fault::new(format!(
+            "the input must be [batch, channels, spatial...], found {}",
+            ops.ty(x)
+        )));
     }
     let factors = args.sizes_or("factor", dims.len() - 2, 1, &[2])?;
     let (mut wide, mut axes, mut result) = (dims[..2].to_vec(), vec![0, 1], dims[..2].to_vec());

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use brolga_ir::DType;
 
-use super::{Action, Block, Body, Entry, EntryKind, Group, Input, Minimize, Outputs, Tree, TypeExpr, Variant};
+use super::{
+    Action, Block, Body, Entry, EntryKind, Group, Input, Minimize, Outputs, Tree, TypeExpr, Variant,
+};
 use crate::arguments::{self, field_list, match_fields};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::expr::{Expr, ExprKind, Index, Template, parse};
@@ -211,24 +213,37 @@ impl<'a> Decoder<'a> {
         let mut inputs = Vec::new();
         for (name, value) in get("inputs").map_or(Vec::new(), |value| self.map(value, "a map of inputs")) {
             self.check_identifier(&name);
-            if let Some(ty) = self.type_expr(value) {
-                inputs.push(Input { name, ty });
-            }
+            let ty = self.type_expr(value);
+            inputs.push(Input { name, ty });
         }
         let body = get("body").map_or_else(Body::default, |value| self.body(value));
         let mut entries = Vec::new();
         for (name, value) in get("entries").map_or(Vec::new(), |value| self.map(value, "a map of entries")) {
             if name.value == "init" || name.value.contains('.') {
-                let diagnostic =
-                    Diagnostic::new(&self.source, name.span, format!("an entry cannot be named `{}`", name.value))
-                        .note("`init` and names with a dot are made by the compiler");
+                let diagnostic = Diagnostic::new(
+                    &self.source,
+                    name.span,
+                    format!("an entry cannot be named `{}`", name.value),
+                )
+                .note("`init` and names with a dot are made by the compiler");
                 self.report(diagnostic);
             }
             entries.push(self.entry(name, value));
         }
         let data = get("data").and_then(|value| self.spanned_text(value, "the name of a data set"));
         let source = self.source.clone();
-        Some(Tree { source, parameters, variants, dims, blocks, inputs, body, entries, data, span: value.span })
+        Some(Tree {
+            source,
+            parameters,
+            variants,
+            dims,
+            blocks,
+            inputs,
+            body,
+            entries,
+            data,
+            span: value.span,
+        })
     }
 
     fn variants(&mut self, value: &Value, parameters: &[(Spanned<String>, Expr)]) -> Vec<Variant> {
@@ -258,7 +273,9 @@ impl<'a> Decoder<'a> {
         self.blocks = entries.iter().map(|(name, _)| name.value.clone()).collect();
         let mut blocks = Vec::new();
         for (name, value) in entries {
-            if crate::layers::find(&name.value).is_some() || super::steps::STEPS.contains(&name.value.as_str()) {
+            if crate::layers::find(&name.value).is_some()
+                || super::steps::STEPS.contains(&name.value.as_str())
+            {
                 self.error(name.span, format!("`{}` is already the name of a layer", name.value));
             }
             let fields = match &value.kind {
@@ -280,7 +297,9 @@ impl<'a> Decoder<'a> {
                 for (name, value) in self.map(value, "a map of parameters") {
                     self.check_identifier(&name);
                     let default = match &value.kind {
-                        Kind::Struct(Some(word), crate::syntax::Fields::None) if word.value == "Required" => None,
+                        Kind::Struct(Some(word), crate::syntax::Fields::None) if word.value == "Required" => {
+                            None
+                        }
                         _ => self.expression(value),
                     };
                     parameters.push((name, default));
@@ -324,6 +343,22 @@ impl<'a> Decoder<'a> {
             let diagnostic =
                 Diagnostic::new(&self.source, name_span, format!("`{name}` is not an element type"))
                     .suggest(&name, DType::ALL.map(DType::name));
+            let alias = [
+                ("float", "f32"),
+                ("float32", "f32"),
+                ("double", "f64"),
+                ("float64", "f64"),
+                ("int", "i32"),
+                ("int32", "i32"),
+                ("long", "i64"),
+                ("int64", "i64"),
+                ("uint8", "u8"),
+            ];
+            let alias = alias.iter().find(|(other, _)| *other == name).map(|(_, own)| own);
+            let diagnostic = match alias {
+                Some(own) => diagnostic.help(format!("write `{own}`")),
+                None => diagnostic,
+            };
             self.report(diagnostic);
             return None;
         };
@@ -349,10 +384,7 @@ impl<'a> Decoder<'a> {
         let fields = field_list(fields);
         let (names, required): (&[&'static str], &[&'static str]) = match kind.value.as_str() {
             "Infer" => (&["outputs", "body"], &["outputs"]),
-            "Train" => (
-                &["loss", "optimizer", "metrics", "groups", "clip", "body"],
-                &["loss", "optimizer"],
-            ),
+            "Train" => (&["loss", "optimizer", "metrics", "groups", "clip", "body"], &["loss", "optimizer"]),
             "Entry" => (&["mode", "steps", "outputs", "body"], &["steps"]),
             other => {
                 let diagnostic =
@@ -415,13 +447,15 @@ impl<'a> Decoder<'a> {
                 let required = ["loss", "optimizer"];
                 let fields =
                     match_fields(self, "Minimize", &names, &required, &fields, value.span, &mut complete);
-                let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+                let get =
+                    |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
                 self.minimize(&get).map(Action::Minimize)
             }
             "Update" => {
                 let names = ["state", "value"];
                 let fields = match_fields(self, "Update", &names, &names, &fields, value.span, &mut complete);
-                let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+                let get =
+                    |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
                 let state = get("state").and_then(|value| self.template(value));
                 let value = get("value").and_then(|value| self.expression(value));
                 Some(Action::Update { state: state?, value: value? })
@@ -463,15 +497,25 @@ impl<'a> Decoder<'a> {
             return Some(Err(()));
         };
         if !["ClipNorm", "ClipValue"].contains(&kind.value.as_str()) {
-            let diagnostic =
-                Diagnostic::new(&self.source, kind.span, format!("`{}` is not a way of clipping", kind.value))
-                    .suggest(&kind.value, ["ClipNorm", "ClipValue"]);
+            let diagnostic = Diagnostic::new(
+                &self.source,
+                kind.span,
+                format!("`{}` is not a way of clipping", kind.value),
+            )
+            .suggest(&kind.value, ["ClipNorm", "ClipValue"]);
             self.report(diagnostic);
             return Some(Err(()));
         }
         let mut complete = true;
-        let fields =
-            match_fields(self, &kind.value, &["max"], &["max"], &field_list(fields), value.span, &mut complete);
+        let fields = match_fields(
+            self,
+            &kind.value,
+            &["max"],
+            &["max"],
+            &field_list(fields),
+            value.span,
+            &mut complete,
+        );
         let positional: Vec<Expr> = fields.iter().filter_map(|(_, value)| self.expression(value)).collect();
         if !complete || positional.is_empty() {
             return Some(Err(()));

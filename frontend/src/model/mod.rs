@@ -46,7 +46,8 @@ pub(crate) struct Block {
 #[derive(Debug)]
 pub(crate) struct Input {
     pub name: Spanned<String>,
-    pub ty: TypeExpr,
+    /// Absent after a mistake, which has been reported.
+    pub ty: Option<TypeExpr>,
 }
 
 /// `f32[batch, 2 * n]`.
@@ -69,13 +70,40 @@ pub(crate) struct Step {
 pub(crate) enum StepKind {
     /// A mistake already reported; its result is unknown.
     Broken,
-    Layer { layer: &'static Layer, name: Option<Template>, arguments: Arguments },
-    Block { block: Spanned<String>, name: Option<Template>, arguments: Vec<(Option<Spanned<String>>, Expr)> },
-    Sequential { name: Option<Template>, body: Body },
-    Join { join: Join, axis: Option<Expr>, branches: Vec<Branch> },
-    Repeat { times: Expr, index: String, body: Body },
-    For { each: String, within: Expr, body: Body },
-    If { condition: Expr, then: Body, otherwise: Body },
+    Layer {
+        layer: &'static Layer,
+        name: Option<Template>,
+        arguments: Arguments,
+    },
+    Block {
+        block: Spanned<String>,
+        name: Option<Template>,
+        arguments: Vec<(Option<Spanned<String>>, Expr)>,
+    },
+    Sequential {
+        name: Option<Template>,
+        body: Body,
+    },
+    Join {
+        join: Join,
+        axis: Option<Expr>,
+        branches: Vec<Branch>,
+    },
+    Repeat {
+        times: Expr,
+        index: String,
+        body: Body,
+    },
+    For {
+        each: String,
+        within: Expr,
+        body: Body,
+    },
+    If {
+        condition: Expr,
+        then: Body,
+        otherwise: Body,
+    },
     Aside(Body),
     As(Template),
     Ref(Template),
@@ -139,7 +167,10 @@ pub(crate) type Outputs = Vec<(Spanned<String>, Expr)>;
 pub(crate) enum Action {
     Minimize(Minimize),
     /// A state slot becomes the value of an expression.
-    Update { state: Template, value: Expr },
+    Update {
+        state: Template,
+        value: Expr,
+    },
 }
 
 /// One gradient step.

@@ -13,8 +13,22 @@ use crate::syntax::{Kind, Value};
 
 /// Names of the steps that are not layers.
 pub(crate) const STEPS: [&str; 16] = [
-    "Sequential", "Residual", "Add", "Multiply", "Concat", "Repeat", "For", "If", "Aside", "As", "Ref", "Let",
-    "Expr", "Reuse", "Import", "Block",
+    "Sequential",
+    "Residual",
+    "Add",
+    "Multiply",
+    "Concat",
+    "Repeat",
+    "For",
+    "If",
+    "Aside",
+    "As",
+    "Ref",
+    "Let",
+    "Expr",
+    "Reuse",
+    "Import",
+    "Block",
 ];
 
 /// Names that later versions of the language give a meaning to.
@@ -80,14 +94,18 @@ impl Decoder<'_> {
         } else {
             let blocks = self.blocks.clone();
             let known = layers::names().chain(STEPS);
-            let names: Vec<&str> = blocks.iter().map(String::as_str).chain(known.map(|name| -> &str { name })).collect();
+            let names: Vec<&str> =
+                blocks.iter().map(String::as_str).chain(known.map(|name| -> &str { name })).collect();
             diagnostic = diagnostic.suggest(&name.value, names);
         }
         self.report(diagnostic);
     }
 
     /// Takes `name: "..."` out of the fields.
-    fn split_name<'f>(&mut self, fields: &[Field<'f>]) -> (Option<Option<crate::expr::Template>>, Vec<Field<'f>>) {
+    fn split_name<'f>(
+        &mut self,
+        fields: &[Field<'f>],
+    ) -> (Option<Option<crate::expr::Template>>, Vec<Field<'f>>) {
         let is_name = |field: &&Field| field.0.is_some_and(|name| name.value == "name");
         let name = match fields.iter().find(is_name) {
             Some((_, value)) => self.template(value).map(Some),
@@ -246,7 +264,8 @@ impl Decoder<'_> {
                 self.known_parameter(key, &tree.parameters);
             }
         }
-        let missing = [variant.as_ref().is_some_and(Option::is_none), name.as_ref().is_some_and(Option::is_none)];
+        let missing =
+            [variant.as_ref().is_some_and(Option::is_none), name.as_ref().is_some_and(Option::is_none)];
         if missing.contains(&true) || until.as_ref().is_some_and(Option::is_none) {
             return None;
         }

@@ -46,7 +46,13 @@ pub(super) static OPTIMIZERS: [Optimizer; 4] = [
     Optimizer {
         signature: Signature {
             name: "Rprop",
-            parameters: &[LR, optional("shrink"), optional("grow"), optional("smallest"), optional("largest")],
+            parameters: &[
+                LR,
+                optional("shrink"),
+                optional("grow"),
+                optional("smallest"),
+                optional("largest"),
+            ],
         },
         lr: Some(0.01),
         decoupled: false,

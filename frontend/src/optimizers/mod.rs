@@ -3,8 +3,8 @@
 //! Formulas and their order of operations are PyTorch's (`torch.optim`). Scalars that depend on the step are
 //! computed in f64, as Python computes them. Slots are named as in PyTorch's optimiser state.
 
-mod adaptive;
 mod adam;
+mod adaptive;
 pub(crate) mod clip;
 pub(crate) mod schedule;
 mod sgd;

@@ -2,8 +2,8 @@
 //!
 //! `t` is the number of updates done before this one. Steps are updates, not epochs.
 
-use brolga_ir::scalar::{Comparison, Function, ScalarOp};
 use brolga_ir::DType;
+use brolga_ir::scalar::{Comparison, Function, ScalarOp};
 
 use crate::arguments::{Parameter, Signature, call, optional, required};
 use crate::build::ops::Ops;
@@ -17,9 +17,15 @@ pub(crate) static SCHEDULES: [Signature; 10] = [
     Signature { name: "Step", parameters: &[INITIAL, required("every"), optional("factor")] },
     Signature { name: "MultiStep", parameters: &[INITIAL, required("at"), optional("factor")] },
     Signature { name: "Exponential", parameters: &[INITIAL, required("factor")] },
-    Signature { name: "Cosine", parameters: &[INITIAL, required("steps"), optional("last"), optional("restart")] },
+    Signature {
+        name: "Cosine",
+        parameters: &[INITIAL, required("steps"), optional("last"), optional("restart")],
+    },
     Signature { name: "Inverse", parameters: &[INITIAL, required("rate"), optional("power")] },
-    Signature { name: "Poly", parameters: &[INITIAL, required("steps"), optional("power"), optional("last")] },
+    Signature {
+        name: "Poly",
+        parameters: &[INITIAL, required("steps"), optional("power"), optional("last")],
+    },
     Signature { name: "Noam", parameters: &[required("width"), required("warmup"), optional("factor")] },
     Signature { name: "Cyclic", parameters: &[required("low"), required("high"), required("half")] },
     Signature { name: "Warmup", parameters: &WARMUP },

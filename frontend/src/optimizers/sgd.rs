@@ -10,7 +10,14 @@ use crate::build::value::{Args, Built};
 pub(super) static OPTIMIZERS: [Optimizer; 1] = [Optimizer {
     signature: Signature {
         name: "Sgd",
-        parameters: &[LR, optional("momentum"), optional("nesterov"), optional("dampening"), WEIGHT_DECAY, L1],
+        parameters: &[
+            LR,
+            optional("momentum"),
+            optional("nesterov"),
+            optional("dampening"),
+            WEIGHT_DECAY,
+            L1,
+        ],
     },
     lr: None,
     decoupled: false,

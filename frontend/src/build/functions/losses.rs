@@ -9,12 +9,21 @@ use crate::build::ops::Ops;
 use crate::build::value::{Args, Built, Fault, Tensor, Val};
 
 const PREDICTION: [Parameter; 3] = [required("x"), required("target"), optional("reduction")];
-const CLASSES: [Parameter; 5] =
-    [required("logits"), required("label"), optional("smoothing"), optional("weights"), optional("reduction")];
+const CLASSES: [Parameter; 5] = [
+    required("logits"),
+    required("label"),
+    optional("smoothing"),
+    optional("weights"),
+    optional("reduction"),
+];
 
 pub(super) static FUNCTIONS: [Function; 12] = [
     function("cross_entropy", &CLASSES, cross_entropy),
-    function("nll", &[required("log_probability"), required("label"), optional("weights"), optional("reduction")], nll),
+    function(
+        "nll",
+        &[required("log_probability"), required("label"), optional("weights"), optional("reduction")],
+        nll,
+    ),
     function("mse", &PREDICTION, |builder, args| {
         elementwise(builder, args, |ops, x, target| {
             let difference = ops.sub(x, target)?;
@@ -27,14 +36,22 @@ pub(super) static FUNCTIONS: [Function; 12] = [
             ops.elementwise(ScalarOp::Abs, difference)
         })
     }),
-    function("smooth_l1", &[required("x"), required("target"), optional("beta"), optional("reduction")], |builder, args| {
-        let beta = args.float_in("beta", 1.0, 0.0, f64::MAX)?;
-        elementwise(builder, args, |ops, x, target| rounded_corner(ops, x, target, beta, beta))
-    }),
-    function("huber", &[required("x"), required("target"), optional("delta"), optional("reduction")], |builder, args| {
-        let delta = args.float_in("delta", 1.0, f64::MIN_POSITIVE, f64::MAX)?;
-        elementwise(builder, args, |ops, x, target| rounded_corner(ops, x, target, delta, 1.0))
-    }),
+    function(
+        "smooth_l1",
+        &[required("x"), required("target"), optional("beta"), optional("reduction")],
+        |builder, args| {
+            let beta = args.float_in("beta", 1.0, 0.0, f64::MAX)?;
+            elementwise(builder, args, |ops, x, target| rounded_corner(ops, x, target, beta, beta))
+        },
+    ),
+    function(
+        "huber",
+        &[required("x"), required("target"), optional("delta"), optional("reduction")],
+        |builder, args| {
+            let delta = args.float_in("delta", 1.0, f64::MIN_POSITIVE, f64::MAX)?;
+            elementwise(builder, args, |ops, x, target| rounded_corner(ops, x, target, delta, 1.0))
+        },
+    ),
     function("hinge", &PREDICTION, |builder, args| {
         // max(0, 1 - target x), targets -1 and 1
         elementwise(builder, args, |ops, x, target| {
@@ -86,19 +103,27 @@ pub(super) static FUNCTIONS: [Function; 12] = [
         let product = ops.mul(p, difference)?;
         reduced(&mut ops, product, args)
     }),
-    function("gauss_nll", &[required("x"), required("target"), required("variance"), optional("reduction")], |builder, args| {
-        // (ln v + (x - t)² / v) / 2
-        let variance = float_tensor(builder, args, "variance")?;
-        elementwise(builder, args, |ops, x, target| {
-            let difference = ops.sub(x, target)?;
-            let square = ops.square(difference)?;
-            let share = ops.div(square, variance)?;
-            let log = ops.function(Elementary::Log, variance)?;
-            let sum = ops.add(log, share)?;
-            ops.mul_num(sum, 0.5)
-        })
-    }),
-    function("focal", &[required("logits"), required("label"), optional("gamma"), optional("reduction")], focal),
+    function(
+        "gauss_nll",
+        &[required("x"), required("target"), required("variance"), optional("reduction")],
+        |builder, args| {
+            // (ln v + (x - t)² / v) / 2
+            let variance = float_tensor(builder, args, "variance")?;
+            elementwise(builder, args, |ops, x, target| {
+                let difference = ops.sub(x, target)?;
+                let square = ops.square(difference)?;
+                let share = ops.div(square, variance)?;
+                let log = ops.function(Elementary::Log, variance)?;
+                let sum = ops.add(log, share)?;
+                ops.mul_num(sum, 0.5)
+            })
+        },
+    ),
+    function(
+        "focal",
+        &[required("logits"), required("label"), optional("gamma"), optional("reduction")],
+        focal,
+    ),
 ];
 
 fn elementwise(
@@ -109,7 +134,8 @@ fn elementwise(
     let (x, target) = (float_tensor(builder, args, "x")?, float_tensor(builder, args, "target")?);
     let mut ops = builder.ops();
     if ops.dims(x) != ops.dims(target) && ops.rank(target) != 0 {
-        let message = format!("prediction and target must have one shape, found {} and {}", ops.ty(x), ops.ty(target));
+        let message =
+            format!("prediction and target must have one shape, found {} and {}", ops.ty(x), ops.ty(target));
         return Err(wrong(args, "target", message));
     }
     let value = loss(&mut ops, x, target)?;
@@ -207,10 +233,19 @@ fn cross_entropy(builder: &mut Builder, args: &Args) -> Built<Val> {
 }
 
 /// `-sum p log_softmax(logits)` over the classes, mean over the rest.
-fn soft_cross_entropy(ops: &mut Ops, logits: Tensor, target: Tensor, smoothing: f64, args: &Args) -> Built<Val> {
+fn soft_cross_entropy(
+    ops: &mut Ops,
+    logits: Tensor,
+    target: Tensor,
+    smoothing: f64,
+    args: &Args,
+) -> Built<Val> {
     if ops.dims(logits) != ops.dims(target) || ops.rank(logits) == 0 {
-        let message =
-            format!("class probabilities must have the scores' shape: {} and {}", ops.ty(logits), ops.ty(target));
+        let message = format!(
+            "class probabilities must have the scores' shape: {} and {}",
+            ops.ty(logits),
+            ops.ty(target)
+        );
         return Err(wrong(args, "label", message));
     }
     let axis = usize::from(ops.rank(logits) > 1);

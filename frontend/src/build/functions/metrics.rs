@@ -20,8 +20,13 @@ fn pair(builder: &mut Builder, args: &Args) -> Built<(Tensor, Tensor)> {
     let (logits, label) = (args.tensor("logits")?, args.tensor("label")?);
     let ops = builder.ops();
     let (scores, labels) = (ops.ty(logits), ops.ty(label));
-    if scores.rank() != labels.rank() + 1 || scores.dims[..labels.rank()] != labels.dims || !labels.dtype.is_int() {
-        let message = format!("labels must be integers of the shape of the scores without classes: {scores} and {labels}");
+    if scores.rank() != labels.rank() + 1
+        || scores.dims[..labels.rank()] != labels.dims
+        || !labels.dtype.is_int()
+    {
+        let message = format!(
+            "labels must be integers of the shape of the scores without classes: {scores} and {labels}"
+        );
         return Err(wrong(args, "label", message));
     }
     Ok((logits, label))

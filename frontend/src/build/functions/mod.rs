@@ -86,8 +86,12 @@ pub(crate) fn call(
                 }
                 None => {
                     let list: Vec<&str> = parameters.iter().map(|parameter| parameter.name).collect();
-                    let message =
-                        format!("`{}` takes at most {} arguments: {}", name.value, list.len(), list.join(", "));
+                    let message = format!(
+                        "`{}` takes at most {} arguments: {}",
+                        name.value,
+                        list.len(),
+                        list.join(", ")
+                    );
                     Diagnostic::new(&source, expr.span, message)
                 }
             };
@@ -106,7 +110,9 @@ pub(crate) fn call(
     }
     let missing: Vec<String> = parameters
         .iter()
-        .filter(|parameter| parameter.required && !args.values.iter().any(|(given, _)| *given == parameter.name))
+        .filter(|parameter| {
+            parameter.required && !args.values.iter().any(|(given, _)| *given == parameter.name)
+        })
         .map(|parameter| format!("`{}`", parameter.name))
         .collect();
     if !missing.is_empty() && known {

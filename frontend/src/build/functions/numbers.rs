@@ -89,7 +89,11 @@ fn number(args: &Args) -> Built<f64> {
 }
 
 fn finite(value: f64) -> Built<Val> {
-    if value.is_finite() { Ok(Val::Float(value)) } else { Err(Fault::new("the result is not a finite number")) }
+    if value.is_finite() {
+        Ok(Val::Float(value))
+    } else {
+        Err(Fault::new("the result is not a finite number"))
+    }
 }
 
 fn rounding(builder: &mut Builder, args: &Args, op: ScalarOp) -> Built<Val> {
@@ -98,7 +102,10 @@ fn rounding(builder: &mut Builder, args: &Args, op: ScalarOp) -> Built<Val> {
         return builder.ops().elementwise(op, x).map(Val::Tensor);
     }
     if let (Some(Val::Int(value)), ScalarOp::Abs) = (args.get("x").map(|value| &value.value), op) {
-        return value.checked_abs().map(Val::Int).ok_or_else(|| Fault::new("the result does not fit into 64 bits"));
+        return value
+            .checked_abs()
+            .map(Val::Int)
+            .ok_or_else(|| Fault::new("the result does not fit into 64 bits"));
     }
     let x = number(args)?;
     let value = match op {
@@ -118,7 +125,12 @@ fn sqrt(builder: &mut Builder, args: &Args) -> Built<Val> {
     finite(number(args)?.sqrt())
 }
 
-fn elementary(builder: &mut Builder, args: &Args, function: Elementary, scalar: fn(f64) -> f64) -> Built<Val> {
+fn elementary(
+    builder: &mut Builder,
+    args: &Args,
+    function: Elementary,
+    scalar: fn(f64) -> f64,
+) -> Built<Val> {
     if is_tensor(args, "x") {
         let x = super::float_tensor(builder, args, "x")?;
         return builder.ops().function(function, x).map(Val::Tensor);

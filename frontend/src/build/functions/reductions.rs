@@ -118,8 +118,13 @@ fn logsumexp(builder: &mut Builder, args: &Args) -> Built<Val> {
     if keep {
         return Ok(Val::Tensor(result));
     }
-    let dims: Vec<usize> =
-        ops.dims(x).into_iter().enumerate().filter(|(axis, _)| !axes.contains(axis)).map(|(_, n)| n).collect();
+    let dims: Vec<usize> = ops
+        .dims(x)
+        .into_iter()
+        .enumerate()
+        .filter(|(axis, _)| !axes.contains(axis))
+        .map(|(_, n)| n)
+        .collect();
     tensor_value(ops.reshape(result, &dims))
 }
 

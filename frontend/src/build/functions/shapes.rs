@@ -1,11 +1,10 @@
 //! Functions that arrange elements, and access to parameters.
 
 use brolga_ir::DType;
-use brolga_ir::scalar::Comparison;
 
 use super::{Function, axis, function, tensor, tensor_value, wrong};
 use crate::arguments::{optional, required};
-use crate::build::value::{Built, Fault, Val};
+use crate::build::value::{Built, Val};
 use crate::diagnostics::nearest;
 
 pub(super) static FUNCTIONS: [Function; 8] = [
@@ -38,7 +37,11 @@ pub(super) static FUNCTIONS: [Function; 8] = [
             match item {
                 Val::Tensor(tensor) => tensors.push(*tensor),
                 other => {
-                    return Err(wrong(args, "parts", format!("expected a tensor, found {}", other.describe())));
+                    return Err(wrong(
+                        args,
+                        "parts",
+                        format!("expected a tensor, found {}", other.describe()),
+                    ));
                 }
             }
         }
@@ -48,7 +51,11 @@ pub(super) static FUNCTIONS: [Function; 8] = [
     function("one_hot", &[required("x"), required("classes")], |builder, args| {
         let x = args.tensor("x")?;
         let (classes, float) = (args.size("classes")?, builder.float());
-        tensor_value(builder.ops().one_hot(x, classes, float))
+        let mut ops = builder.ops();
+        if !ops.dtype(x).is_int() {
+            return Err(wrong(args, "x", format!("class indices are integers, found {}", ops.ty(x))));
+        }
+        Ok(Val::Tensor(ops.b.one_hot(x, classes, float)?))
     }),
     function("take", &[required("x"), required("indices"), optional("axis")], |builder, args| {
         let (x, indices) = (args.tensor("x")?, args.tensor("indices")?);
@@ -75,21 +82,3 @@ pub(super) static FUNCTIONS: [Function; 8] = [
         Ok(Val::Tensor(ops.b.iota(DType::I32, &dims, axis)?))
     }),
 ];
-
-impl crate::build::ops::Ops<'_> {
-    /// 1 at the index in `x` along a new last axis, else 0.
-    pub fn one_hot(&mut self, x: crate::build::ops::Tensor, classes: usize, float: DType) -> Built {
-        if !self.dtype(x).is_int() {
-            return Err(Fault::new(format!("class indices are integers, found {}", self.ty(x))));
-        }
-        let mut dims = self.dims(x);
-        let rank = dims.len();
-        dims.push(classes);
-        let dtype = self.dtype(x);
-        let counted = self.b.iota(dtype, &dims, rank)?;
-        let axes: Vec<usize> = (0..rank).collect();
-        let index = self.b.broadcast(x, &dims, &axes)?;
-        let equal = self.compare(Comparison::Eq, counted, index)?;
-        self.convert(equal, float)
-    }
-}

@@ -1,0 +1,85 @@
+//! The models that come along: they are RON, they build, and they have the sizes that the literature states.
+
+use brolga_frontend::{Instance, Model, Settings, no_imports};
+
+fn text(file: &str) -> String {
+    let path = format!("{}/../models/{file}.ron", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn instance(file: &str, settings: &Settings) -> Instance {
+    Model::parse(file, &text(file), &no_imports)
+        .and_then(|model| model.instantiate(settings))
+        .unwrap_or_else(|diagnostics| panic!("{diagnostics}"))
+}
+
+const FILES: [&str; 5] = ["softmax-regression", "mlp", "lenet5", "resnet-cifar", "vgg"];
+
+/// Parameter counts of the catalogue, which for VGG are torchvision's.
+const COUNTS: [(&str, &str, usize); 19] = [
+    ("mlp", "mlp", 238_510),
+    ("mlp", "mlp-256-128", 235_146),
+    ("lenet5", "lenet5", 61_706),
+    ("lenet5", "lenet5-tanh", 61_706),
+    ("resnet-cifar", "resnet20", 269_722),
+    ("resnet-cifar", "resnet32", 464_154),
+    ("resnet-cifar", "resnet44", 658_586),
+    ("resnet-cifar", "resnet56", 853_018),
+    ("resnet-cifar", "resnet110", 1_727_962),
+    ("resnet-cifar", "resnet20-projection", 272_474),
+    ("vgg", "vgg11", 132_863_336),
+    ("vgg", "vgg11_bn", 132_868_840),
+    ("vgg", "vgg13", 133_047_848),
+    ("vgg", "vgg13_bn", 133_053_736),
+    ("vgg", "vgg16", 138_357_544),
+    ("vgg", "vgg16_bn", 138_365_992),
+    ("vgg", "vgg19", 143_667_240),
+    ("vgg", "vgg19_bn", 143_678_248),
+    ("vgg", "vgg-mini", 138_330),
+];
+
+#[test]
+fn models_are_ron() {
+    for file in FILES {
+        ron::from_str::<ron::Value>(&text(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+}
+
+#[test]
+fn parameter_counts() {
+    for (file, variant, count) in COUNTS {
+        let instance = instance(file, &Settings::variant(variant));
+        assert_eq!(instance.parameter_count(), count, "{variant}");
+    }
+    assert_eq!(instance("softmax-regression", &Settings::default()).parameter_count(), 7850);
+}
+
+/// Names and shapes of the state, as in the `state_dict` of the same network in PyTorch.
+#[test]
+fn state_names() {
+    let names = |file: &str, variant: &str| -> Vec<String> {
+        let instance = instance(file, &Settings::variant(variant).dim("batch", 2));
+        let slots = instance.state().iter().filter(|slot| !slot.name.starts_with("optim."));
+        slots.map(|slot| format!("{} {:?} {}", slot.name, slot.kind, slot.ty)).collect()
+    };
+    insta::assert_snapshot!("state_lenet5", names("lenet5", "lenet5").join("\n"));
+    insta::assert_snapshot!(
+        "state_resnet20_projection",
+        names("resnet-cifar", "resnet20-projection").join("\n")
+    );
+    insta::assert_snapshot!("state_vgg11_bn", names("vgg", "vgg11_bn").join("\n"));
+}
+
+#[test]
+fn settings_change_the_model() {
+    let with = |name: &str, value: &str| Settings::variant("vgg-mini").with(name, value).dim("batch", 4);
+    let drops = |settings: &Settings| {
+        let instance = instance("vgg", settings);
+        instance.state().iter().any(|slot| slot.name == "seed")
+    };
+    assert!(drops(&with("classes", "7")), "dropout draws random numbers");
+    assert!(!drops(&with("dropout", "0")), "no dropout, no random numbers");
+    let instance = instance("vgg", &with("classes", "7"));
+    assert_eq!(instance.layers().last().map(|row| row.output.dims.clone()), Some(vec![4, 7]));
+    assert_eq!(instance.dims(), [("batch".to_owned(), 4)]);
+}
