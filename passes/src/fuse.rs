@@ -177,6 +177,15 @@ fn is_zero(graph: &Graph, value: Value) -> bool {
     }
 }
 
+/// The operator, its region fused if it is a loop.
+fn fused_inside(op: &Op) -> Result<Op, GraphError> {
+    let mut op = op.clone();
+    if let Op::Scan(scan) = &mut op {
+        fuse(&mut scan.body)?;
+    }
+    Ok(op)
+}
+
 impl Fuser<'_> {
     /// The values that are not virtual and that `id` reads, with how.
     fn sources(&self, id: NodeId) -> Vec<(Value, Path)> {
@@ -361,7 +370,7 @@ impl Fuser<'_> {
             || (cluster.nodes.len() == 1 && node.operands.iter().all(plain))
         {
             let operands = new.import(old, &node.operands, map)?;
-            let copy = new.add(node.op.clone(), &operands, &node.origin)?;
+            let copy = new.add(fused_inside(&node.op)?, &operands, &node.origin)?;
             map.extend(old.results(first).into_iter().zip(new.results(copy)));
             return Ok(());
         }

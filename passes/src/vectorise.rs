@@ -4,8 +4,8 @@
 //! strip; that may be an outer one, around serial loops (a reduction along columns). Strips of reductions along rows
 //! are part of the numeric plan and already there. Exact: a strip's iterations mean the same in any order.
 
-use brolga_ir::index::{Index, Var};
-use brolga_ir::program::{AccId, Expr, Kernel, Program, Stmt};
+use brolga_ir::index::{Atom, Index, Var};
+use brolga_ir::program::{AccId, Expr, Kernel, Program, Stmt, ValueId};
 
 /// Makes strips; whether any was made.
 pub fn vectorise(program: &mut Program) -> bool {
@@ -64,9 +64,8 @@ fn best_inside(block: &[Stmt]) -> Option<f64> {
 /// How well a loop would do as a strip: the mean over its accesses of 1 for a contiguous one, less for others;
 /// `None` if its iterations depend on each other.
 fn score(var: Var, extent: usize, body: &[Stmt]) -> Option<f64> {
-    let mut declared = Vec::new();
     let mut accesses = Accesses::default();
-    if !accesses.collect(body, var, &mut declared) {
+    if !accesses.collect(body, var) {
         return None;
     }
     // A stored parameter is loaded only where it is stored.
@@ -92,27 +91,38 @@ fn score(var: Var, extent: usize, body: &[Stmt]) -> Option<f64> {
 struct Accesses {
     loads: Vec<(usize, Index)>,
     stores: Vec<(usize, Index)>,
+    declared: Vec<AccId>,
+    values: Vec<ValueId>,
 }
 
 impl Accesses {
     /// Gathers the accesses of a block; false if an iteration of `var` depends on another one.
-    fn collect(&mut self, block: &[Stmt], var: Var, declared: &mut Vec<AccId>) -> bool {
+    fn collect(&mut self, block: &[Stmt], var: Var) -> bool {
         block.iter().all(|statement| match statement {
-            Stmt::For { body, .. } => self.collect(body, var, declared),
-            Stmt::Let { expr: Expr::Load { param, index, .. }, .. } => {
+            Stmt::For { body, .. } => self.collect(body, var),
+            Stmt::Let { id, expr: Expr::Load { param, index, .. }, .. } => {
+                self.values.push(*id);
                 self.loads.push((*param, index.clone()));
                 true
             }
             Stmt::Store { param, index, .. } => {
                 self.stores.push((*param, index.clone()));
-                index.coefficient(var) != 0 && !index.is_nonlinear_in(var)
+                // An index computed in the iteration may meet that of another one.
+                let mut computed = false;
+                index.visit(&mut |atom| {
+                    computed |= matches!(atom, Atom::Value(v) if self.values.contains(&ValueId(*v)));
+                });
+                index.coefficient(var) != 0 && !index.is_nonlinear_in(var) && !computed
             }
             Stmt::Declare { acc, .. } => {
-                declared.push(*acc);
+                self.declared.push(*acc);
                 true
             }
-            Stmt::Accumulate { acc, .. } => declared.contains(acc),
-            Stmt::Let { .. } | Stmt::Finish { .. } => true,
+            Stmt::Accumulate { acc, .. } => self.declared.contains(acc),
+            Stmt::Let { id, .. } | Stmt::Finish { id, .. } => {
+                self.values.push(*id);
+                true
+            }
             Stmt::Strip { .. } | Stmt::If { .. } | Stmt::Tile(_) => false,
         })
     }

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use brolga_ir::graph::Origin;
 use brolga_ir::interpret::interpret;
-use brolga_ir::ops::{Conv, ConvForm, Dot, Reverse, Role};
+use brolga_ir::ops::{
+    Conv, ConvForm, Cumulative, Dot, Gather, GatherAlong, ReduceWindow, Reverse, Role, Scan, Scatter,
+    ScatterAlong, ScatterMode, SelectForm, Sort, WindowSelect,
+};
 use brolga_ir::program::Combine;
 use brolga_ir::program::interpret::{GridOrder, Interpreter};
 use brolga_ir::scalar::{Comparison, Function, Scalar};
@@ -108,7 +111,7 @@ fn graph(inputs: &[&[usize]], build: Build) -> Graph {
 
 #[test]
 fn elementwise_over_odd_extents() {
-    for dims in [&[][..], &[1], &[7], &[0], &[3, 0, 2], &[5, 33], &[2, 3, 37], &[70_001]] {
+    for dims in [&[][..], &[1], &[7], &[0], &[3, 0, 2], &[5, 33], &[2, 3, 37], &[20_001]] {
         let g = graph(&[dims, dims], |b, x| {
             let sum = b.add(x[0], x[1])?;
             let t = b.function(Function::Tanh, sum)?;
@@ -293,7 +296,7 @@ fn updates_of_state_happen_in_place() {
 #[test]
 fn windows_slide() {
     let g = graph(&[&[2, 3, 9, 9]], |b, x| {
-        let window = brolga_ir::ops::ReduceWindow {
+        let window = ReduceWindow {
             combine: Combine::Max,
             window: vec![1, 1, 3, 3],
             stride: vec![1, 1, 2, 2],
@@ -301,10 +304,96 @@ fn windows_slide() {
             window_dilation: vec![1; 4],
             base_dilation: vec![1; 4],
         };
-        let sum = brolga_ir::ops::ReduceWindow { combine: Combine::Add, ..window.clone() };
+        let sum = ReduceWindow { combine: Combine::Add, ..window.clone() };
         let max = b.add_node(window, &[x[0]])?;
         let total = b.add_node(sum, &[x[0]])?;
         Ok(vec![b.add(max, total)?])
     });
     check(&g, 1e-5);
+}
+
+#[test]
+fn winners_of_windows_receive_and_give() {
+    for (window, stride, padding) in [(2, 2, 0), (3, 2, 1), (3, 1, 0)] {
+        let sliding = ReduceWindow {
+            combine: Combine::Max,
+            window: vec![1, 1, window, window],
+            stride: vec![1, 1, stride, stride],
+            padding: vec![(0, 0), (0, 0), (padding, padding), (padding, padding)],
+            window_dilation: vec![1; 4],
+            base_dilation: vec![1; 4],
+        };
+        let mut g = Graph::new("select");
+        let x = g.add_parameter("x", Role::Data, Type::new(DType::F32, [2, 3, 8, 9]));
+        let y = g.add(sliding.clone(), &[x], &Origin::default()).expect("window");
+        let y = g.result(y);
+        let dy_ty = g.ty(y).clone();
+        let dy = g.add_parameter("dy", Role::Data, dy_ty);
+        let scatter = WindowSelect { window: sliding.clone(), form: SelectForm::Scatter };
+        let gather = WindowSelect { window: sliding, form: SelectForm::Gather };
+        let scattered = g.add(scatter, &[x, dy], &Origin::default()).expect("scatter");
+        let gathered = g.add(gather, &[x, x], &Origin::default()).expect("gather");
+        for (name, value) in [("y", y), ("dx", g.result(scattered)), ("again", g.result(gathered))] {
+            g.add_output(name, Role::Data, value);
+        }
+        check(&g, 1e-6);
+    }
+}
+
+#[test]
+fn scatter_sort_and_running_sums() {
+    let mut g = Graph::new("indices");
+    let base = g.add_parameter("base", Role::Data, Type::new(DType::F32, [3, 7, 5]));
+    let indices = g.add_parameter("indices", Role::Data, Type::new(DType::I32, [4]));
+    let updates = g.add_parameter("updates", Role::Data, Type::new(DType::F32, [3, 4, 5]));
+    let along = g.add_parameter("along", Role::Data, Type::new(DType::I32, [3, 4, 5]));
+    let o = Origin::default();
+    let mut nodes = Vec::new();
+    for mode in [ScatterMode::Add, ScatterMode::Set] {
+        nodes.push(g.add(Scatter { axis: 1, mode }, &[base, indices, updates], &o).expect("scatter"));
+    }
+    nodes.push(g.add(ScatterAlong { axis: 1 }, &[base, along, updates], &o).expect("scatter along"));
+    nodes.push(g.add(Gather { axis: 1 }, &[base, indices], &o).expect("gather"));
+    nodes.push(g.add(GatherAlong { axis: 1 }, &[base, along], &o).expect("gather along"));
+    for descending in [false, true] {
+        nodes.push(g.add(Sort { axis: 1, descending }, &[base, base], &o).expect("sort"));
+    }
+    for (axis, reverse, exclusive) in [(1, false, false), (2, true, false), (0, false, true)] {
+        let op = Cumulative { axis, combine: Combine::Add, reverse, exclusive };
+        nodes.push(g.add(op, &[base], &o).expect("cumulative"));
+    }
+    for (i, node) in nodes.into_iter().enumerate() {
+        for (j, value) in g.results(node).into_iter().enumerate() {
+            g.add_output(&format!("y{i}.{j}"), Role::Data, value);
+        }
+    }
+    check(&g, 1e-6);
+}
+
+/// `h_t = tanh(a h_{t-1} + x_t)`, both ways, with h stacked.
+#[test]
+fn scans_become_loops_of_the_schedule() {
+    for reverse in [false, true] {
+        let mut body = Graph::new("cell");
+        let ty = Type::new(DType::F32, [4, 9]);
+        let h = body.add_parameter("h", Role::Data, ty.clone());
+        let x = body.add_parameter("x", Role::Data, ty.clone());
+        let a = body.add_parameter("a", Role::Data, ty.clone());
+        let mut b = Builder::new(&mut body, Origin::default());
+        let product = b.mul(a, h).expect("mul");
+        let sum = b.add(product, x).expect("add");
+        let next = b.function(Function::Tanh, sum).expect("tanh");
+        body.add_output("h", Role::Data, next);
+        body.add_output("y", Role::Data, h);
+        let mut g = Graph::new("recurrence");
+        let h = g.add_parameter("h", Role::Data, ty.clone());
+        let xs = g.add_parameter("xs", Role::Data, Type::new(DType::F32, [6, 4, 9]));
+        let a = g.add_parameter("a", Role::Data, ty);
+        let scan = Scan { body, length: 6, carries: 1, slices: 1, reverse };
+        let node = g.add(scan, &[h, xs, a], &Origin::default()).expect("scan");
+        for (name, value) in ["h", "ys"].into_iter().zip(g.results(node)) {
+            g.add_output(name, Role::Data, value);
+        }
+        check(&g, 1e-6);
+    }
 }

@@ -52,7 +52,8 @@ pub(super) struct KernelBuilder {
     /// Type of each value, and depth and serial number of its scope.
     values: Vec<(DType, usize, usize)>,
     scopes_opened: usize,
-    accs: Vec<(DType, usize)>,
+    /// Type of each accumulator.
+    accs: Vec<DType>,
 }
 
 impl KernelBuilder {
@@ -253,6 +254,15 @@ impl KernelBuilder {
         id
     }
 
+    /// An operation in the innermost scope, on what [`KernelBuilder::load_now`] gave.
+    pub fn op_now(&mut self, op: ScalarOp, operands: &[ValueId]) -> ValueId {
+        let dtypes: Vec<DType> = operands.iter().map(|&v| self.dtype(v)).collect();
+        let dtype = op.result(&dtypes).expect("operations of a verified graph are typed");
+        let id = self.value(dtype, self.scopes.len() - 1);
+        self.push(Stmt::Let { id, dtype, expr: Expr::Op(op, operands.to_vec()) });
+        id
+    }
+
     /// Stores an element.
     pub fn store(&mut self, param: usize, index: Index, value: ValueId) {
         self.push(Stmt::Store { param, index, value });
@@ -292,7 +302,7 @@ impl KernelBuilder {
     /// Declares an accumulator in the innermost loop.
     pub fn declare(&mut self, dtype: DType, combine: Combine, lanes: u32) -> AccId {
         let acc = AccId(self.accs.len() as u32);
-        self.accs.push((dtype, self.scopes.len() - 1));
+        self.accs.push(dtype);
         self.push(Stmt::Declare { acc, dtype, combine, lanes });
         acc
     }
@@ -302,10 +312,9 @@ impl KernelBuilder {
         self.push(Stmt::Accumulate { acc, value });
     }
 
-    /// Reads an accumulator out, in the scope that declared it, which must be the innermost.
+    /// Reads an accumulator out in the innermost loop.
     pub fn finish(&mut self, acc: AccId) -> ValueId {
-        let (dtype, depth) = self.accs[acc.0 as usize];
-        let id = self.value(dtype, depth);
+        let id = self.value(self.accs[acc.0 as usize], self.scopes.len() - 1);
         self.push(Stmt::Finish { id, acc });
         id
     }

@@ -13,6 +13,7 @@ mod compose;
 mod contraction;
 mod flatten;
 mod kernel;
+mod loops;
 mod products;
 mod region;
 
@@ -33,6 +34,18 @@ pub(crate) use region::definition;
 struct Location {
     buffer: BufferId,
     offset: usize,
+    /// Elements it moves by with each iteration of the schedule loops around, outermost first.
+    strides: [i64; DEEPEST],
+}
+
+/// Schedule loops, at most, inside each other.
+const DEEPEST: usize = 4;
+
+impl From<BufferId> for Location {
+    /// The start of a buffer.
+    fn from(buffer: BufferId) -> Location {
+        Location { buffer, offset: 0, strides: [0; DEEPEST] }
+    }
 }
 
 /// The program being made, and where the graph's values lie.
@@ -44,6 +57,8 @@ struct Lowering<'g> {
     kernels: HashMap<(usize, usize, String), Vec<KernelId>>,
     /// Buffers that outputs are to be computed into.
     targets: HashMap<Value, BufferId>,
+    /// Schedule loops around what is being lowered.
+    depth: usize,
 }
 
 /// Lowers a graph. `ranges` gives the bounds of integer inputs that are used as indices, by name.
@@ -54,6 +69,7 @@ pub fn lower(graph: &Graph, ranges: &HashMap<String, (i64, i64)>) -> Result<Prog
         locations: HashMap::new(),
         kernels: HashMap::new(),
         targets: HashMap::new(),
+        depth: 0,
     };
     lowering.parameters(ranges);
     let copies = lowering.outputs();
@@ -72,7 +88,7 @@ impl<'g> Lowering<'g> {
 
     /// Scratch memory for a tensor.
     fn arena(&mut self, name: &str, ty: Type) -> Location {
-        Location { buffer: self.buffer(name, ty, Place::Arena(None)), offset: 0 }
+        Location::from(self.buffer(name, ty, Place::Arena(None)))
     }
 
     fn parameters(&mut self, ranges: &HashMap<String, (i64, i64)>) {
@@ -85,7 +101,7 @@ impl<'g> Lowering<'g> {
                 Role::State => Place::State { updated: updated.contains(&parameter.name.as_str()) },
             };
             let buffer = self.buffer(&parameter.name, parameter.ty, place);
-            self.locations.insert(self.graph.result(id), Location { buffer, offset: 0 });
+            self.locations.insert(self.graph.result(id), Location::from(buffer));
         }
     }
 
@@ -113,7 +129,7 @@ impl<'g> Lowering<'g> {
                         .iter()
                         .position(|b| matches!(b.place, Place::State { .. }) && b.name == output.name);
                     let state = BufferId(state.expect("a verified update names a state") as u32);
-                    if self.locations.get(&output.value) != Some(&Location { buffer: state, offset: 0 }) {
+                    if self.locations.get(&output.value) != Some(&Location::from(state)) {
                         copies.push((output.value, state));
                     }
                 }
@@ -138,13 +154,25 @@ impl<'g> Lowering<'g> {
         let (state, outputs): (Vec<_>, Vec<_>) =
             copies.into_iter().partition(|&(_, buffer)| is_state(&self.program, buffer));
         for (value, buffer) in outputs {
-            self.copy(value, Location { buffer, offset: 0 })?;
+            self.copy(value, Location::from(buffer))?;
         }
+        let state: Vec<(Value, Location)> = state.into_iter().map(|(v, buffer)| (v, buffer.into())).collect();
+        let old: Vec<Location> = (0..self.program.buffers.len() as u32)
+            .map(BufferId)
+            .filter(|&buffer| is_state(&self.program, buffer))
+            .map(Location::from)
+            .collect();
+        self.replace_old(state, &old)
+    }
+
+    /// Copies values to places in `old`. What still has to be read from there is set aside first.
+    fn replace_old(&mut self, copies: Vec<(Value, Location)>, old: &[Location]) -> Result<(), GraphError> {
         let mut sources = Vec::new();
-        for &(value, _) in &state {
-            // New state that is old state, or a view of it, is set aside first.
-            let old = self.locations.get(&value).is_some_and(|l| is_state(&self.program, l.buffer));
-            sources.push(if old || self.is_view(value) {
+        for &(value, to) in &copies {
+            let at = self.locations.get(&value).copied();
+            sources.push(if at == Some(to) {
+                to
+            } else if at.is_some_and(|at| old.contains(&at)) || self.is_view(value) {
                 let name = self.name_of(value);
                 let aside = self.arena(&name, self.graph.ty(value).clone());
                 self.copy(value, aside)?;
@@ -153,8 +181,10 @@ impl<'g> Lowering<'g> {
                 self.location(value)?
             });
         }
-        for (from, (value, buffer)) in sources.into_iter().zip(state) {
-            self.copy_memory(from, Location { buffer, offset: 0 }, value);
+        for (from, (value, to)) in sources.into_iter().zip(copies) {
+            if from != to {
+                self.copy_memory(from, to, value);
+            }
         }
         Ok(())
     }
@@ -180,7 +210,7 @@ impl<'g> Lowering<'g> {
     /// The memory that a value is computed into.
     fn target(&mut self, value: Value) -> Location {
         let location = match self.targets.get(&value) {
-            Some(&buffer) => Location { buffer, offset: 0 },
+            Some(&buffer) => Location::from(buffer),
             None => {
                 let name = self.name_of(value);
                 self.arena(&name, self.graph.ty(value).clone())
@@ -211,11 +241,7 @@ impl<'g> Lowering<'g> {
                         done
                     });
                 }
-                let name = node.op.get().name();
-                Err(GraphError {
-                    path: node.origin.path.to_string(),
-                    message: format!("{name}: is not lowered yet"),
-                })
+                self.loops(id)
             }
         }
     }
@@ -242,7 +268,7 @@ impl<'g> Lowering<'g> {
                 let buffer = self.buffer("constant", ty.clone(), place);
                 let param = composer.k.param(ty.dtype, ty.elements(), Access::Read);
                 composer.memory.insert(value, param);
-                args.push(Location { buffer, offset: 0 });
+                args.push(Location::from(buffer));
             }
         }
         let mut outputs = Vec::new();
@@ -318,7 +344,7 @@ impl<'g> Lowering<'g> {
             Op::Constant(constant) => {
                 let name = self.name_of(value);
                 let buffer = self.buffer(&name, constant.value.ty(), Place::Constant(constant.value.clone()));
-                Location { buffer, offset: 0 }
+                Location::from(buffer)
             }
             _ => {
                 let name = self.name_of(value);
@@ -370,7 +396,10 @@ impl<'g> Lowering<'g> {
         });
         let args = args
             .into_iter()
-            .map(|Location { buffer, offset }| Arg { buffer, offset, strides: Vec::new() })
+            .map(|Location { buffer, offset, strides }| {
+                let moving = strides.iter().rposition(|&stride| stride != 0).map_or(0, |last| last + 1);
+                Arg { buffer, offset, strides: strides[..moving].to_vec() }
+            })
             .collect();
         let origin = self.graph.node(origin).origin.path.to_string();
         self.program.schedule.push(Step::Call(Call { kernel: id, args, origin }));
