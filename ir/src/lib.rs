@@ -15,6 +15,7 @@ pub mod index;
 pub mod interpret;
 pub mod lexer;
 pub mod literal;
+pub mod math;
 pub mod ops;
 pub mod program;
 pub mod scalar;

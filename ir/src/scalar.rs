@@ -435,23 +435,13 @@ impl ScalarOp {
     }
 }
 
-/// Until `crate::math` is in place: the library's own functions.
+/// `crate::math` evaluated on values; a function of one argument gets it twice and ignores the second.
 fn elementary(function: Function, args: &[Scalar]) -> Scalar {
-    let x = args[0].to_f64();
-    let y = match function {
-        Function::Exp => x.exp(),
-        Function::Expm1 => x.exp_m1(),
-        Function::Log => x.ln(),
-        Function::Log1p => x.ln_1p(),
-        Function::Tanh => x.tanh(),
-        Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        Function::Sin => x.sin(),
-        Function::Cos => x.cos(),
-        Function::Rsqrt => 1.0 / x.sqrt(),
-        Function::Pow => x.powf(args[1].to_f64()),
-        Function::Erf | Function::Lgamma | Function::Digamma | Function::ErfInv => f64::NAN,
-    };
-    Scalar::from_f64(args[0].dtype(), y)
+    match (args[0], args[args.len() - 1]) {
+        (Scalar::F32(x), Scalar::F32(y)) => Scalar::F32(function.eval32(x, y)),
+        (Scalar::F64(x), Scalar::F64(y)) => Scalar::F64(function.eval64(x, y)),
+        _ => unreachable!("{function:?} of {args:?}"),
+    }
 }
 
 /// What the two float types share.

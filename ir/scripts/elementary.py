@@ -1,0 +1,294 @@
+"""Computes the coefficients and the test references of brolga_ir::math.
+
+    python elementary.py coefficients > ../src/math/coefficients.rs
+    python elementary.py references   > ../tests/math_reference.txt
+    cargo fmt -p brolga-ir
+
+Needs mpmath. Polynomials come from the Remez exchange on a dense Chebyshev grid, in 45 digits. The coefficients
+of the f32 forms are rounded one after the other, lowest degree first, and the rest is fitted again each time.
+"""
+
+import functools
+import struct
+import sys
+
+import mpmath as m
+from mpmath import mp, mpf
+
+mp.dps = 45
+
+
+def f32(x):
+    return mpf(struct.unpack("f", struct.pack("f", float(x)))[0])
+
+
+def f64(x):
+    return mpf(float(x))
+
+
+# ---------------------------------------------------------------- fitting
+
+
+def chebyshev_grid(a, b, n):
+    a, b = mpf(a), mpf(b)
+    return [(a + b) / 2 - (b - a) / 2 * m.cos(m.pi * (i + mpf(1) / 2) / n) for i in range(n)]
+
+
+def alternation(error, count):
+    """Indices of the extremes between sign changes of the error, the `count` best in a row."""
+    found = []
+    for i, e in enumerate(error):
+        if found and (e > 0) == (error[found[-1]] > 0):
+            if abs(e) > abs(error[found[-1]]):
+                found[-1] = i
+        else:
+            found.append(i)
+    while len(found) > count:
+        found.pop(0 if abs(error[found[0]]) < abs(error[found[-1]]) else -1)
+    return found
+
+
+def remez(target, basis, weight, xs):
+    """Coefficients c minimising max |target - c . basis| weight over the points xs, and that maximum."""
+    n, size = len(basis), len(xs)
+    f, w, g = [target(x) for x in xs], [weight(x) for x in xs], [[h(x) for h in basis] for x in xs]
+    if n == 0:
+        return [], max(abs(fi) * wi for fi, wi in zip(f, w))
+    reference = [round((size - 1) * i / n) for i in range(n + 1)]
+    best = None
+    for _ in range(40):
+        a, y = m.matrix(n + 1, n + 1), m.matrix(n + 1, 1)
+        for row, i in enumerate(reference):
+            for column in range(n):
+                a[row, column] = g[i][column]
+            a[row, n], y[row] = (-1) ** row / w[i], f[i]
+        solution = m.lu_solve(a, y)
+        c, level = [solution[j] for j in range(n)], abs(solution[n])
+        error = [(fi - m.fdot(c, gi)) * wi for fi, gi, wi in zip(f, g, w)]
+        worst = max(abs(e) for e in error)
+        if best is None or worst < best[1]:
+            best = (c, worst)
+        exchanged = alternation(error, n + 1)
+        if worst <= level * mpf("1.001") or len(exchanged) < n + 1 or exchanged == reference:
+            break
+        reference = exchanged
+    return best
+
+
+def polynomial(target, weight, interval, powers, rounding):
+    """target(x) ~ sum over k in powers of c_k x^k, coefficients rounded; and the largest weighted error."""
+    xs = [x for x in chebyshev_grid(*interval, max(300, 30 * len(powers))) if abs(x) > mpf(10) ** -6]
+    basis = [lambda x, k=k: x**k for k in powers]
+    cached = {x: target(x) for x in xs}
+    c, error = remez(lambda x: cached[x], basis, weight, xs)
+    if rounding is f64:
+        return [f64(x) for x in c], error
+    f, w, g = [cached[x] for x in xs], [weight(x) for x in xs], [[h(x) for h in basis] for x in xs]
+
+    def worst(c):
+        return max(abs(fi - m.fdot(c, gi)) * wi for fi, gi, wi in zip(f, g, w))
+
+    # After each rounding the rest is fitted again, by least squares: with low degrees fixed, the others need not
+    # be a Chebyshev system. `c` stays the target, so that the fit remains minimax but for the roundings.
+    done, left = [], list(c)
+    for j in range(len(powers)):
+        done.append(rounding(left[0]))
+        slip = left[0] - done[-1]
+        rest = range(j + 1, len(powers))
+        if rest:
+            a, y = m.matrix(len(rest), len(rest)), m.matrix(len(rest), 1)
+            for row, k in enumerate(rest):
+                for column, l in enumerate(rest):
+                    a[row, column] = m.fsum(gi[k] * gi[l] * wi * wi for gi, wi in zip(g, w))
+                y[row] = m.fsum(gi[k] * gi[j] * slip * wi * wi for gi, wi in zip(g, w))
+            shift = m.lu_solve(a, y)
+            left = [left[1 + i] + shift[i] for i in range(len(rest))]
+    plain = [rounding(x) for x in c]
+    return min(((x, worst(x)) for x in (done, plain)), key=lambda pair: pair[1])
+
+
+# ---------------------------------------------------------------- functions
+
+
+def root_quotient(f, x):
+    """f(sqrt(y)) / sqrt(y) as a function of y, for odd f."""
+    s = m.sqrt(x)
+    return f(s) / s if x else m.diff(f, 0)
+
+
+def erf_inv_complement(q):
+    """x with erfc(x) = q, 0 < q <= 1, without cancellation, by Halley's iteration."""
+    x = m.sqrt(m.log(1 / q)) * mpf("0.9")
+    for _ in range(60):
+        newton = (m.erfc(x) - q) / (2 / m.sqrt(m.pi) * m.exp(-x * x))
+        step = newton / (1 + x * newton)
+        x += step
+        if abs(step) <= abs(x) * mpf(10) ** -35:
+            break
+    return x
+
+
+def erf_inv(y):
+    return m.sign(y) * (erf_inv_complement(1 - abs(y)) if abs(y) > 0.5 else m.erfinv(abs(y)))
+
+
+@functools.cache
+def erf_inv_of_w(w):
+    """(y, erf_inv(y)) for the y > 0 with -log(1 - y²) = w."""
+    v = m.exp(-w)
+    y = m.sqrt(1 - v)
+    return y, (erf_inv_complement(v / (1 + y)) if y > 0.5 else m.erfinv(y))
+
+
+def emit(name, comment, coefficients, is32):
+    print(f"\n/// {comment}")
+    text = []
+    for c in coefficients:
+        s = "%.9g" % float(c) if is32 else repr(float(c))
+        assert not is32 or f32(mpf(s)) == c
+        text.append(s if any(x in s for x in ".e") else s + ".0")
+    print(f"pub(super) const {name}: [f64; {len(text)}] = [")
+    print("".join(f"    {t},\n" for t in text) + "];")
+
+
+def bits(e):
+    return "2^%.1f" % float(m.log(e, 2)) if e else "exact"
+
+
+def coefficients():
+    print("//! Coefficients of the elementary functions, lowest degree first; written by `scripts/elementary.py`.")
+    print("//! \"error\" is the largest weighted error of the fit, coefficients rounded, before any arithmetic.")
+    print("#![allow(clippy::approx_constant)] // a coefficient near a famous constant is still a coefficient")
+    one = lambda x: mpf(1)
+    half_ln2 = m.ln(2) / 2 * mpf("1.0001")
+    for is32 in (True, False):
+        r, tag = (f32, "F32") if is32 else (f64, "F64")
+        pick = lambda a, b: a if is32 else b
+
+        c, e = polynomial(lambda x: m.expm1(x) - x, lambda x: 1 / abs(m.expm1(x)), (-half_ln2, half_ln2),
+                          range(2, pick(7, 13)), r)
+        emit(f"EXP_{tag}", f"exp(r) = 1 + r + r² c(r), |r| <= ln(2)/2; error {bits(e)} of exp(r) - 1.", c, is32)
+
+        c, e = polynomial(lambda x: m.log1p(x) - x, lambda x: 1 / abs(m.log1p(x)), (m.sqrt(.5) - 1, m.sqrt(2) - 1),
+                          range(2, pick(11, 23)), r)
+        emit(f"LOG_{tag}", f"log(1 + f) = f + f² c(f), sqrt(1/2) <= 1 + f <= sqrt(2); relative error {bits(e)}.", c, is32)
+
+        c, e = polynomial(lambda y: root_quotient(m.tanh, y) - 1, one, (0, mpf("0.55") ** 2), range(1, pick(6, 13)), r)
+        emit(f"TANH_{tag}", f"tanh(x) = x + x³ c(x²), |x| <= 0.55; relative error {bits(e)}.", c, is32)
+
+        # pow: log2(m) = 2/ln 2 (s + s³ (1/3 + c(s²) s²)), s = (m - 1)/(m + 1)
+        top = (mpf(3) - 2 * m.sqrt(2)) * mpf("1.0001")
+        def atanh_tail(z):
+            s = m.sqrt(z)
+            return (m.atanh(s) / s - 1 - z / 3) / z**2
+        c, e = polynomial(atanh_tail, lambda z: z**2, (0, top**2), range(pick(3, 9)), r)
+        emit(f"ATANH_{tag}", f"atanh(s) = s + s³/3 + s⁵ c(s²), |s| <= 3 - 2 sqrt(2); relative error {bits(e)}.", c, is32)
+
+        # sin, cos: a little beyond pi/4, where the quotient was rounded the wrong way
+        top = mpf("0.83") ** 2
+        c, e = polynomial(lambda y: (root_quotient(m.sin, y) - 1), one, (0, top), range(1, pick(4, 8)), r)
+        emit(f"SIN_{tag}", f"sin(r) = r + r³ c(r²), |r| <= 0.83; relative error {bits(e)}.", c, is32)
+        c, e = polynomial(lambda y: m.cos(m.sqrt(y)) - 1 + y / 2, one, (0, top), range(2, pick(5, 9)), r)
+        emit(f"COS_{tag}", f"cos(r) = 1 - r²/2 + r⁴ c(r²), |r| <= 0.83; error {bits(e)}.", c, is32)
+
+        # sin(pi f)/(pi f) as a polynomial: |sin(pi f)| <= 1/2 side is all that reflection needs
+        c, e = polynomial(lambda y: root_quotient(m.sin, y * m.pi**2), one, (0, mpf(1) / 4), range(0, pick(6, 11)), r)
+        emit(f"SINPI_{tag}", f"sin(pi f) = pi f c(f²), |f| <= 1/2; error {bits(e)}.", c, is32)
+        c, e = polynomial(lambda y: m.cos(m.pi * m.sqrt(y)) / (1 - 4 * y) if abs(y - mpf(1) / 4) > 1e-25 else m.pi / 4,
+                          one, (0, mpf(1) / 4), range(0, pick(6, 11)), r)
+        emit(f"COSPI_{tag}", f"cos(pi f) = (1 - 4 f²) c(f²), |f| <= 1/2; error {bits(e)}.", c, is32)
+
+        c, e = polynomial(lambda w: m.loggamma(2 + w) / (w * (1 + w)), lambda w: w * (1 + w) / m.loggamma(2 + w),
+                          (-1, 1), range(pick(14, 29)), r)
+        emit(f"LGAMMA_{tag}", f"lgamma(2 + w) = w (1 + w) c(w), |w| <= 1; relative error {bits(e)}.", c, is32)
+
+        root = m.findroot(m.digamma, mpf("1.4616321449683623"))
+        c, e = polynomial(lambda w: m.digamma(2 + w) / (2 + w - root), lambda w: (2 + w - root) / m.digamma(2 + w),
+                          (-1, 1), range(pick(15, 29)), r)
+        emit(f"DIGAMMA_{tag}", f"digamma(2 + w) = (2 + w - root) c(w), |w| <= 1; relative error {bits(e)}.", c, is32)
+        hi = r(root)
+        emit(f"DIGAMMA_ROOT_{tag}", "The root of digamma near 1.46, in two parts.", [hi, r(root - hi)], is32)
+
+        # erf_inv (Giles 2010), w = -log(1 - y²): near 0 y c(w), in the tails c(sqrt w)
+        def middle(x):
+            y, value = erf_inv_of_w(x + 3)
+            return value / y
+        c, e = polynomial(middle, lambda x: 1 / middle(x), (-3, 3.3), range(pick(12, 24)), r)
+        emit(f"ERF_INV_{tag}", f"erf_inv(y) = y c(w - 3), w <= 6.25; relative error {bits(e)}.", c, is32)
+        tails = pick([(2.5, 4.1, 8)], [(2.5, 4.3, 20), (4.3, 6.1, 16)])
+        for number, (a, b, n) in enumerate(tails):
+            centre = (mpf(a) + mpf(b)) / 2
+            tail = lambda x: erf_inv_of_w((x + centre) ** 2)[1]
+            c, e = polynomial(tail, lambda x: 1 / tail(x), (a - centre, b - centre), range(n), r)
+            emit(f"ERF_INV_TAIL{number}_{tag}", f"erf_inv(y) = c(sqrt(w) - {float(centre):.4g}), {a} <= sqrt(w) <= {b}; "
+                 f"relative error {bits(e)}.", c, is32)
+
+    # Constants in parts: the first as rounded, the next the rounded rest, ...
+    mp.dps = 100
+    for tag, r, is32 in (("F32", f32, True), ("F64", f64, False)):
+        for name, comment, value, parts in (("LN2", "ln 2", m.ln(2), 2), ("PI_2", "pi/2", m.pi / 2, 4),
+                                            ("TWO_OVER_LN2", "2/ln 2", 2 / m.ln(2), 2), ("THIRD", "1/3", mpf(1) / 3, 2)):
+            out = []
+            for _ in range(parts):
+                out.append(r(value - sum(out)))
+            emit(f"{name}_{tag}", f"{comment} in {parts} parts.", out, is32)
+
+    mp.dps = 45
+    c, e = polynomial(lambda y: root_quotient(m.erf, y) - 1, one, (0, mpf(1)), range(0, 7), f32)
+    emit("ERF_F32", f"erf(x) = x + x c(x²), |x| <= 1; error {bits(e)}.", c, True)
+    c, e = polynomial(lambda x: m.log(m.erfc(x + 1), 2), lambda x: m.erfc(x + 1), (0, mpf("2.93")), range(0, 9), f32)
+    emit("LOG2_ERFC_F32", f"log2 erfc(x) = c(x - 1), 1 <= x <= 3.93; error {bits(e)} of erfc.", c, True)
+    c, e = polynomial(lambda x: mpf(2) ** x - 1, one, (mpf("-0.5"), mpf("0.5")), range(1, 7), f32)
+    emit("EXP2_F32", f"2^f = 1 + f c(f), |f| <= 1/2; error {bits(e)}.", c, True)
+
+    c, e = polynomial(lambda y: root_quotient(m.erf, y), one, (0, mpf(1)), range(0, 15), f64)
+    emit("ERF_F64", f"erf(x) = x c(x²), |x| <= 1; error {bits(e)}.", c, False)
+    x_of = lambda t: 2 * (1 + t) / (1 - t)
+    c, e = polynomial(lambda t: m.exp(x_of(t) ** 2) * m.erfc(x_of(t)), lambda t: m.exp(-x_of(t) ** 2),
+                      (mpf(-1) / 3, mpf(1) / 2), range(0, 17), f64)
+    emit("ERFCX_F64", f"erfc(x) exp(x²) = c((x - 2)/(x + 2)), 1 <= x <= 6; error {bits(e)} of erf.", c, False)
+
+
+# ---------------------------------------------------------------- references
+
+
+def references():
+    """Lines `function x [y] value residual`: bits in hex; the residual in units of the value's last place."""
+    random = __import__("random").Random(1)
+    mp.dps = 60
+    uniform = lambda a, b: [random.uniform(a, b) for _ in range(60)]
+    spread = lambda a, b: [10 ** random.uniform(a, b) for _ in range(60)]
+    both = lambda xs: [x if i % 2 else -x for i, x in enumerate(xs)]
+    digamma = lambda x: m.digamma(x)
+    one = {
+        "exp": (m.exp, uniform(-1, 1) + uniform(-745, 709.7) + uniform(-745, -708) + both(spread(-18, 2))),
+        "expm1": (m.expm1, uniform(-1, 1) + uniform(-40, 709.7) + both(spread(-300, 0)) + uniform(-2, 2)),
+        "log": (m.log, uniform(0.5, 2) + spread(-323, 308) + [1 + x for x in both(spread(-15, -1))]),
+        "log1p": (m.log1p, uniform(-1, 1) + spread(-300, 308) + both(spread(-17, -0.1)) + uniform(0, 5)),
+        "tanh": (m.tanh, uniform(-1, 1) + uniform(-22, 22) + both(spread(-300, 0)) + uniform(-4, 4)),
+        "sigmoid": (lambda x: 1 / (1 + m.exp(-x)), uniform(-1, 1) + uniform(-744, 40) + uniform(-10, 10)),
+        "erf": (m.erf, uniform(-1, 1) + uniform(-7, 7) + both(spread(-300, 0)) + uniform(-2, 2)),
+        "sin": (m.sin, uniform(-1, 1) + uniform(-10, 10) + both(spread(-300, 15)) + [i * float(m.pi / 2) for i in range(40)]),
+        "cos": (m.cos, uniform(-1, 1) + uniform(-10, 10) + both(spread(-30, 15)) + [i * float(m.pi / 2) for i in range(40)]),
+        "rsqrt": (lambda x: 1 / m.sqrt(x), spread(-323, 308) + uniform(0, 4)),
+        "lgamma": (lambda x: m.re(m.loggamma(x)), uniform(0, 4) + uniform(4, 20) + spread(-300, 300) + both(spread(-3, 2.2))
+                   + [1 + x for x in both(spread(-12, -1))] + [2 + x for x in both(spread(-12, -1))]),
+        "digamma": (digamma, uniform(0, 4) + uniform(4, 20) + spread(-300, 300) + both(spread(-3, 2.2))
+                    + [1.4616321449683623 + x for x in both(spread(-12, -1))]),
+        "erf_inv": (erf_inv, uniform(-1, 1) + both([1 - x for x in spread(-15, -1)]) + both(spread(-300, 0)) + uniform(-0.1, 0.1)),
+    }
+    lines = [(name, (x,), f(mpf(x))) for name, (f, xs) in one.items() for x in xs]
+    for x in spread(-5, 5) + spread(-300, 300) + uniform(0.5, 2) + [1 + t for t in both(spread(-12, -1))]:
+        limit = abs(700 / m.log(x))
+        for y in (random.uniform(-1, 1) * float(limit), random.uniform(-3, 3)):
+            if abs(y * m.log(x)) < 700:
+                lines.append(("pow", (x, y), m.power(mpf(x), mpf(y))))
+    hexed = lambda x: struct.pack(">d", x).hex()
+    for name, xs, value in lines:
+        rounded = float(value)
+        ulp = m.ldexp(1, max(m.frexp(mpf(rounded))[1] - 53, -1074))
+        print(name, *map(hexed, xs), hexed(rounded), "%.3f" % float((value - mpf(rounded)) / ulp))
+
+
+if __name__ == "__main__":
+    {"coefficients": coefficients, "references": references}[sys.argv[1]]()

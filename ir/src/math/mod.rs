@@ -1,0 +1,215 @@
+//! Elementary functions, written once over [`Arith`].
+//!
+//! A function is straight-line code over a handful of operations that every SIMD instruction set has: no
+//! branches, no tables, no integer wider than the float. The same Rust function evaluates plain numbers
+//! ([`Direct32`], [`Direct64`]: interpreters, constant folding, tests) and, with another implementation of
+//! [`Arith`], writes lane code into a kernel program, so every user of a function gets the same bits.
+//!
+//! # Errors
+//!
+//! In units in the last place; the bounds are asserted in `tests/math.rs`.
+//!
+//! | function | f32 | f64 | where |
+//! |---|---|---|---|
+//! | exp | 1 | 1 | everywhere, denormal results included |
+//! | expm1, log1p | 2 | 2 | everywhere |
+//! | log | 1 | 1 | everywhere, denormal arguments included |
+//! | tanh, erf | 2 | 2 | everywhere |
+//! | sigmoid | 2.1 | 2 | everywhere, denormal results included |
+//! | sin, cos | 2 | 2 | below 2^20 (f32), 2^50 (f64); the angle counts as 0 beyond |
+//! | rsqrt | 1.5 | 1.5 | everywhere |
+//! | pow | 2 | 2 | everywhere |
+//! | lgamma, digamma | 8 | 8 | for x > 0; else relative to the larger of 1, the result and the function of 1 - x |
+//! | erf_inv | 4 | 4 | everywhere |
+//!
+//! Special values are those of IEEE 754 and C: NaN gives NaN (but `pow(x, 0)` and `pow(1, y)` are 1), odd functions
+//! keep the sign of zero, results overflow to infinity and underflow gradually. Polynomials are fitted by
+//! `scripts/elementary.py`.
+
+mod coefficients;
+mod direct;
+mod erf;
+mod exp;
+mod gamma;
+mod log;
+mod pow;
+mod trig;
+
+pub use direct::{Direct32, Direct64};
+
+use crate::scalar::Function;
+
+/// The operations of which elementary functions are made.
+///
+/// A value `V` is a float, an integer or a mask, all of one width: f32 goes with 32-bit integers and masks, f64
+/// with 64-bit ones. [`Direct32`] and [`Direct64`] define the exact result of every operation.
+pub trait Arith {
+    /// A float, integer or mask value.
+    type V: Copy;
+
+    /// The float constant `value`, rounded to the float type (may be infinite or NaN).
+    fn float(&mut self, value: f64) -> Self::V;
+    /// The integer constant `value`, its low bits.
+    fn int(&mut self, value: i64) -> Self::V;
+
+    /// `x + y`.
+    fn add(&mut self, x: Self::V, y: Self::V) -> Self::V;
+    /// `x - y`.
+    fn sub(&mut self, x: Self::V, y: Self::V) -> Self::V;
+    /// `x * y`.
+    fn mul(&mut self, x: Self::V, y: Self::V) -> Self::V;
+    /// `x / y`.
+    fn div(&mut self, x: Self::V, y: Self::V) -> Self::V;
+    /// `x * y + z` with one rounding.
+    fn fma(&mut self, x: Self::V, y: Self::V, z: Self::V) -> Self::V;
+    /// `x` with its sign flipped.
+    fn neg(&mut self, x: Self::V) -> Self::V;
+    /// `x` with its sign cleared.
+    fn abs(&mut self, x: Self::V) -> Self::V;
+    /// The correctly rounded square root.
+    fn sqrt(&mut self, x: Self::V) -> Self::V;
+    /// The nearest integer as a float, ties to even.
+    fn round_even(&mut self, x: Self::V) -> Self::V;
+    /// Exactly `x < y ? x : y`, so `y` if either is NaN.
+    fn min(&mut self, x: Self::V, y: Self::V) -> Self::V;
+    /// Exactly `x > y ? x : y`, so `y` if either is NaN.
+    fn max(&mut self, x: Self::V, y: Self::V) -> Self::V;
+    /// Mask of `x < y`, false for NaN.
+    fn lt(&mut self, x: Self::V, y: Self::V) -> Self::V;
+    /// Mask of `x == y` as floats, false for NaN.
+    fn eq(&mut self, x: Self::V, y: Self::V) -> Self::V;
+    /// `mask ? x : y`, for floats, integers and masks.
+    fn select(&mut self, mask: Self::V, x: Self::V, y: Self::V) -> Self::V;
+
+    /// The bits of a float as an integer.
+    fn as_int(&mut self, x: Self::V) -> Self::V;
+    /// The float of these bits.
+    fn as_float(&mut self, x: Self::V) -> Self::V;
+    /// Wrapping integer addition.
+    fn int_add(&mut self, x: Self::V, y: Self::V) -> Self::V;
+    /// Wrapping integer subtraction.
+    fn int_sub(&mut self, x: Self::V, y: Self::V) -> Self::V;
+    /// Bitwise and of integers.
+    fn int_and(&mut self, x: Self::V, y: Self::V) -> Self::V;
+    /// Bitwise or of integers.
+    fn int_or(&mut self, x: Self::V, y: Self::V) -> Self::V;
+    /// Bitwise exclusive or of integers.
+    fn int_xor(&mut self, x: Self::V, y: Self::V) -> Self::V;
+    /// Mask of equal integers.
+    fn int_eq(&mut self, x: Self::V, y: Self::V) -> Self::V;
+    /// Shift left by a constant smaller than the width.
+    fn shl(&mut self, x: Self::V, by: u32) -> Self::V;
+    /// Logical shift right (zeros enter) by a constant smaller than the width.
+    fn shr(&mut self, x: Self::V, by: u32) -> Self::V;
+}
+
+/// The float type a function is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Float {
+    /// IEEE binary32.
+    F32,
+    /// IEEE binary64.
+    F64,
+}
+
+impl Function {
+    /// Builds the function of `x` (and of `y`, which only binary functions look at).
+    #[inline(always)]
+    pub fn build<A: Arith>(self, float: Float, a: &mut A, x: A::V, y: A::V) -> A::V {
+        match self {
+            Function::Exp => exp::exp(a, float, x),
+            Function::Expm1 => exp::expm1(a, float, x),
+            Function::Log => log::log(a, float, x),
+            Function::Log1p => log::log1p(a, float, x),
+            Function::Tanh => exp::tanh(a, float, x),
+            Function::Sigmoid => exp::sigmoid(a, float, x),
+            Function::Erf => erf::erf(a, float, x),
+            Function::Sin => trig::sin(a, float, x),
+            Function::Cos => trig::cos(a, float, x),
+            Function::Rsqrt => rsqrt(a, x),
+            Function::Pow => pow::pow(a, float, x, y),
+            Function::Lgamma => gamma::lgamma(a, float, x),
+            Function::Digamma => gamma::digamma(a, float, x),
+            Function::ErfInv => erf::erf_inv(a, float, x),
+        }
+    }
+}
+
+/// 1/sqrt(x), two roundings. 1/±0 = ±inf as in IEEE 754 `rSqrt`.
+fn rsqrt<A: Arith>(a: &mut A, x: A::V) -> A::V {
+    let one = a.float(1.0);
+    let root = a.sqrt(x);
+    a.div(one, root)
+}
+
+impl Float {
+    /// Chooses between what belongs to f32 and to f64.
+    #[inline(always)]
+    fn pick<T>(self, f32: T, f64: T) -> T {
+        match self {
+            Float::F32 => f32,
+            Float::F64 => f64,
+        }
+    }
+
+    /// Stored bits of the significand.
+    #[inline(always)]
+    fn mantissa(self) -> u32 {
+        self.pick(23, 52)
+    }
+
+    /// Exponent bias.
+    #[inline(always)]
+    fn bias(self) -> i64 {
+        self.pick(127, 1023)
+    }
+
+    /// The bits of the float constant `value`.
+    #[inline(always)]
+    fn bits(self, value: f64) -> i64 {
+        self.pick(i64::from((value as f32).to_bits()), value.to_bits() as i64)
+    }
+
+    /// The sign bit.
+    #[inline(always)]
+    fn sign(self) -> i64 {
+        self.pick(1 << 31, i64::MIN)
+    }
+
+    /// 1.5 * 2^mantissa: added to a float of at most a quarter of that size, it rounds it to an integer, which
+    /// then stands in the low bits of the sum.
+    #[inline(always)]
+    fn magic(self) -> f64 {
+        self.pick(12582912.0, 6755399441055744.0)
+    }
+}
+
+/// c_0 + c_1 x + c_2 x² + ...
+#[inline(always)]
+fn polynomial<A: Arith>(a: &mut A, coefficients: &[f64], x: A::V) -> A::V {
+    let (&last, rest) = coefficients.split_last().expect("a polynomial has a coefficient");
+    let mut sum = a.float(last);
+    for &c in rest.iter().rev() {
+        let c = a.float(c);
+        sum = a.fma(sum, x, c);
+    }
+    sum
+}
+
+/// `x` limited to [low, high]; NaN stays NaN.
+#[inline(always)]
+fn clamp<A: Arith>(a: &mut A, x: A::V, low: f64, high: f64) -> A::V {
+    let (low, high) = (a.float(low), a.float(high));
+    let x = a.max(low, x);
+    a.min(high, x)
+}
+
+/// `magnitude`, a non-negative float, with the sign of `sign`.
+#[inline(always)]
+fn with_sign<A: Arith>(a: &mut A, float: Float, magnitude: A::V, sign: A::V) -> A::V {
+    let (bits, mask) = (a.as_int(sign), a.int(float.sign()));
+    let sign = a.int_and(bits, mask);
+    let bits = a.as_int(magnitude);
+    let bits = a.int_or(bits, sign);
+    a.as_float(bits)
+}
