@@ -227,7 +227,7 @@ pub(crate) fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n s
         .into_iter()
         .filter(|other| other.len() <= LONGEST)
         .map(|other| (distance(name, other), other));
-    near.filter(|(distance, _)| *distance <= 1 + length / 4)
+    near.filter(|(distance, _)| *distance <= (length + 1) / 3)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, other)| other)
 }

@@ -188,9 +188,8 @@ impl<'a> Parser<'a> {
         let at = self.lexer.offset();
         let operator = self.lexer.ident("an operator")?;
         let mut operands = Vec::new();
-        while matches!(self.lexer.peek(), Token::Percent(_)) {
+        while matches!(self.lexer.peek(), Token::Percent(_)) && !self.is_assigned() {
             operands.push(self.value(names)?);
-            // The next statement begins with a value as well: only a comma goes on.
             if !self.lexer.accept(",") {
                 break;
             }
@@ -211,6 +210,13 @@ impl<'a> Parser<'a> {
         let path = self.lexer.trailing_comment().unwrap_or("");
         let path = unquote(path).unwrap_or_else(|| path.to_owned());
         Ok(Statement { results, operator, at, operands, attributes, types, origin: Origin::new(&path) })
+    }
+
+    /// Whether the value that is next begins a statement: `=` follows.
+    fn is_assigned(&self) -> bool {
+        let mut ahead = self.lexer.clone();
+        ahead.take();
+        ahead.peek() == Token::Punct("=")
     }
 
     /// Adds the node of a statement, or notes what is wrong with it.
@@ -353,7 +359,8 @@ fn build(
     let (results, found) = (graph.results(id), graph.node(id).types.clone());
     if results.len() != statement.results.len() {
         let (given, written) = (results.len(), statement.results.len());
-        return Err(here(format!("{name} gives {given} results, {written} are named")));
+        let plural = if given == 1 { "" } else { "s" };
+        return Err(here(format!("{name} gives {given} result{plural}, {written} are named")));
     }
     if let Some((written, at)) = &statement.types
         && *written != found
