@@ -165,7 +165,7 @@ impl KernelCx<'_> {
         let depth = self.depth;
         if !self.varies(index) {
             let value = self.sum(index, 1, 0);
-            let value = self.from_i64(value, dtype);
+            let value = self.integer_as(value, dtype);
             return Val { value, dtype, wide: false, depth };
         }
         let value = match (dtype, self.lane_stride(index)) {
@@ -179,7 +179,7 @@ impl KernelCx<'_> {
             _ => {
                 let lanes = (0..LANES).map(|lane| {
                     let value = self.sum(index, 1, lane);
-                    self.from_i64(value, dtype)
+                    self.integer_as(value, dtype)
                 });
                 let lanes: Vec<Value> = lanes.collect();
                 self.gather_lanes(dtype, &lanes)

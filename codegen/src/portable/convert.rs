@@ -12,7 +12,7 @@ use super::lanes::scalar_type;
 
 impl KernelCx<'_> {
     /// A 64-bit integer in another type: wraps, or rounds.
-    pub(crate) fn from_i64(&mut self, value: Value, to: DType) -> Value {
+    pub(crate) fn integer_as(&mut self, value: Value, to: DType) -> Value {
         match to {
             DType::I64 => value,
             DType::I32 => self.b.ins().ireduce(types::I32, value),
@@ -49,18 +49,18 @@ impl KernelCx<'_> {
             }
             (DType::F32 | DType::F64, _) => self.b.ins().fcvt_to_sint_sat(scalar_type(to), value),
             (_, DType::F32 | DType::F64) => {
-                let value = self.to_signed(value, from);
+                let value = self.at_least_i32(value, from);
                 self.b.ins().fcvt_from_sint(scalar_type(to), value)
             }
-            (_, DType::I64) => self.to_i64(value, from),
-            (DType::I64, _) => self.from_i64(value, to),
+            (_, DType::I64) => self.widened(value, from),
+            (DType::I64, _) => self.integer_as(value, to),
             (_, DType::I32) => self.b.ins().uextend(types::I32, value),
             (DType::Bool, DType::U8) => value,
             (_, DType::U8) => self.b.ins().ireduce(types::I8, value),
         }
     }
 
-    fn to_i64(&mut self, value: Value, from: DType) -> Value {
+    fn widened(&mut self, value: Value, from: DType) -> Value {
         match from {
             DType::I64 => value,
             DType::I32 => self.b.ins().sextend(types::I64, value),
@@ -69,7 +69,7 @@ impl KernelCx<'_> {
     }
 
     /// At least 32 bits wide, the same number.
-    fn to_signed(&mut self, value: Value, from: DType) -> Value {
+    fn at_least_i32(&mut self, value: Value, from: DType) -> Value {
         match from {
             DType::I32 | DType::I64 => value,
             _ => self.b.ins().uextend(types::I32, value),

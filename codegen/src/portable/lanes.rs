@@ -281,12 +281,12 @@ impl KernelCx<'_> {
         if val.wide {
             return val.value;
         }
-        let value = self.to_lane(val.dtype, val.value);
+        let value = self.as_lane(val.dtype, val.value);
         self.b.ins().splat(vector_type(val.dtype), value)
     }
 
     /// A scalar as it stands in a lane of a vector.
-    fn to_lane(&mut self, dtype: DType, value: Value) -> Value {
+    fn as_lane(&mut self, dtype: DType, value: Value) -> Value {
         match dtype {
             DType::Bool => {
                 let value = self.b.ins().uextend(types::I32, value);
@@ -321,10 +321,10 @@ impl KernelCx<'_> {
 
     /// A vector from the scalars of its lanes.
     pub(crate) fn gather_lanes(&mut self, dtype: DType, lanes: &[Value]) -> Value {
-        let first = self.to_lane(dtype, lanes[0]);
+        let first = self.as_lane(dtype, lanes[0]);
         let mut vector = self.b.ins().scalar_to_vector(vector_type(dtype), first);
         for (lane, &value) in lanes.iter().enumerate().skip(1) {
-            let value = self.to_lane(dtype, value);
+            let value = self.as_lane(dtype, value);
             vector = self.b.ins().insertlane(vector, value, lane as u8);
         }
         vector

@@ -126,11 +126,12 @@ impl Emission<'_> {
         let mut mask = self.a.create_label();
         self.a.push(rbx)?;
         self.a.push(rbp)?;
-        if ragged {
-            self.a.vmovups(YMM[15], ymmword_ptr(mask))?;
-        }
         for (i, block) in columns.iter().enumerate() {
             let last = i + 1 == columns.len();
+            if block.masked {
+                // Not earlier: blocks without mask use all registers.
+                self.a.vmovups(YMM[15], ymmword_ptr(mask))?;
+            }
             self.repeat(rbp, block.count, |e| e.column(*block, last && block.count == 1))?;
         }
         self.a.vzeroupper()?;
