@@ -1,0 +1,285 @@
+//! Whole programs: schedules with loops, all kinds of memory, threads, many kernels, objects linked into C.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use brolga_codegen::{Options, TargetCpu, compile, emit_object, listing};
+use brolga_ir::index::Index;
+use brolga_ir::program::{
+    Access, Arg, Buffer, BufferId, Call, Expr, Kernel, KernelId, Panel, Place, Program, Step, Stmt, Tile,
+    TileLoop,
+};
+use brolga_ir::scalar::{Scalar, ScalarOp};
+use brolga_ir::{DType, Tensor, Type};
+use common::{Body, Random, check_program, kernel, param, run, targets};
+
+fn buffer(name: &str, dims: &[usize], place: Place) -> Buffer {
+    Buffer { name: name.into(), ty: Type::new(DType::F32, dims), place }
+}
+
+fn arg(buffer: u32) -> Arg {
+    Arg { buffer: BufferId(buffer), offset: 0, strides: Vec::new() }
+}
+
+fn call(kernel: u32, args: Vec<Arg>) -> Step {
+    Step::Call(Call { kernel: KernelId(kernel), args, origin: String::new() })
+}
+
+/// `out[i] = op(a[i], b[i])` over `rows` parts of `n` elements.
+fn binary(op: ScalarOp, rows: usize, n: usize) -> Kernel {
+    let len = rows * n;
+    let index = Index::var(0).scale(n as i64).add(&Index::var(1));
+    let mut body = Body::default();
+    let a = body.load(DType::F32, 0, index.clone());
+    let b = body.load(DType::F32, 1, index.clone());
+    let sum = body.op(DType::F32, op, &[a, b]);
+    body.store(2, index, sum);
+    let params = vec![
+        param(DType::F32, len, Access::Read),
+        param(DType::F32, len, Access::Read),
+        param(DType::F32, len, Access::Write),
+    ];
+    kernel(params, vec![rows], vec![Stmt::Strip { var: 1, extent: n, body: body.stmts }])
+}
+
+/// `c = a b` for matrices of 20 x 30 and 30 x 25.
+fn product() -> Kernel {
+    let panel = |param, row| Panel { param, index: Index::constant(0), row };
+    let tile = Tile {
+        dtype: DType::F32,
+        m: 20,
+        n: 25,
+        reduce: vec![TileLoop { extent: 30, a: 1, b: 25 }],
+        a: panel(0, 30),
+        b: panel(1, 0),
+        c: panel(2, 25),
+        zero: true,
+    };
+    let params = vec![
+        param(DType::F32, 600, Access::Read),
+        param(DType::F32, 750, Access::Read),
+        param(DType::F32, 500, Access::Write),
+    ];
+    kernel(params, vec![], vec![Stmt::Tile(tile)])
+}
+
+/// Every kind of buffer, a prepared value, a schedule loop with moving places, and a product.
+fn everything() -> Program {
+    let mut random = Random(77);
+    let constant = Tensor::f32([500], (0..500).map(|i| i as f32 * 0.25 - 50.0).collect::<Vec<_>>());
+    let moving = |buffer, stride| Arg { buffer: BufferId(buffer), offset: 0, strides: vec![stride] };
+    let _ = random.next();
+    Program {
+        name: "everything".into(),
+        buffers: vec![
+            buffer("x", &[20, 30], Place::Input { range: None }),
+            buffer("w", &[30, 25], Place::State { updated: false }),
+            buffer("total", &[100], Place::State { updated: true }),
+            buffer("y", &[500], Place::Output),
+            buffer("c", &[500], Place::Constant(constant)),
+            buffer("prepared", &[500], Place::Prepared(Some(0))),
+            buffer("product", &[500], Place::Arena(Some(0))),
+        ],
+        kernels: vec![
+            product(),
+            binary(ScalarOp::Add, 5, 100),
+            binary(ScalarOp::Max, 5, 100),
+            Kernel {
+                // In place: the third parameter is the first.
+                params: vec![param(DType::F32, 100, Access::ReadWrite), param(DType::F32, 100, Access::Read)],
+                body: {
+                    let mut body = Body::default();
+                    let a = body.load(DType::F32, 0, Index::var(0));
+                    let b = body.load(DType::F32, 1, Index::var(0));
+                    let sum = body.op(DType::F32, ScalarOp::Add, &[a, b]);
+                    body.store(0, Index::var(0), sum);
+                    vec![Stmt::Strip { var: 0, extent: 100, body: body.stmts }]
+                },
+                ..kernel(vec![], vec![], vec![])
+            },
+        ],
+        prepare: vec![call(1, vec![arg(4), arg(4), arg(5)])],
+        schedule: vec![
+            call(0, vec![arg(0), arg(1), arg(6)]),
+            call(2, vec![arg(6), arg(5), arg(3)]),
+            Step::Loop { extent: 5, body: vec![call(3, vec![arg(2), moving(6, 100)])] },
+        ],
+        arena_bytes: 2048,
+        prepared_bytes: 2048,
+    }
+}
+
+#[test]
+fn every_kind_of_memory_and_loops_in_the_schedule() {
+    let program = everything();
+    let mut random = Random(5);
+    let inputs = [random.tensor(DType::F32, 600).reshaped([20, 30])];
+    let state = [random.tensor(DType::F32, 750).reshaped([30, 25]), random.tensor(DType::F32, 100)];
+    check_program(&program, &inputs, &state);
+}
+
+#[test]
+fn parts_in_parallel() {
+    // Large enough to be handed out to threads.
+    let kernel = binary(ScalarOp::Mul, 64, 4099);
+    let program = common::program(&kernel);
+    let compiled = compile(&program, &Options::default()).unwrap();
+    assert!(compiled.executable.manifest().parallel);
+    let tensors = Random(6).tensors(&kernel);
+    check_program(&program, &[], &tensors);
+}
+
+#[test]
+fn an_unplanned_program_is_an_error() {
+    let mut program = everything();
+    program.buffers[6].place = Place::Arena(None);
+    let error = compile(&program, &Options::default()).unwrap_err();
+    assert_eq!(error.to_string(), "buffer `product` of `everything` has no address: plan memory first");
+}
+
+#[test]
+fn an_unknown_processor_is_an_error() {
+    let error = "pentium".parse::<TargetCpu>().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "unknown target processor `pentium`; known are native, x86-64-v3, portable"
+    );
+}
+
+#[test]
+fn listings_have_every_function() {
+    for target_cpu in targets() {
+        let list = listing(&everything(), &Options { target_cpu }).unwrap();
+        let kernels = list.iter().filter(|l| l.name.contains("_kernel")).count();
+        assert_eq!(kernels, 4);
+        assert!(list.iter().all(|l| !l.assembly.is_empty() && !l.assembly.contains("(bad)")));
+        assert!(list.iter().all(|l| l.clif.is_some() || l.name.contains("_leaf")));
+        let leaves = list.iter().any(|l| l.name.contains("_leaf"));
+        assert_eq!(leaves, target_cpu != TargetCpu::Portable);
+    }
+}
+
+#[test]
+fn code_is_freed_and_made_again() {
+    let program = everything();
+    for _ in 0..200 {
+        compile(&program, &Options::default()).unwrap();
+    }
+}
+
+#[test]
+fn a_name_that_c_does_not_allow_is_an_error() {
+    let error = emit_object(&everything(), &Options::default(), "2nd").unwrap_err();
+    assert!(error.to_string().starts_with("`2nd` cannot be the name of a C function"), "{error}");
+}
+
+/// The main function of the C program: reads tensors from a file, runs, writes them.
+const MAIN: &str = r#"
+#include "net.h"
+#include <stdio.h>
+#include <stdlib.h>
+static unsigned char *memory(size_t bytes) { return aligned_alloc(64, (bytes / 64 + 1) * 64); }
+int main(void) {
+    unsigned char *bases[NET_BASES];
+    bases[NET_ARENA] = memory(NET_ARENA_BYTES);
+    bases[NET_PREPARED] = memory(NET_PREPARED_BYTES);
+    bases[NET_CONSTANTS] = (unsigned char *)net_constants;
+    bases[NET_INPUT_X] = memory(NET_INPUT_X_BYTES);
+    bases[NET_STATE_W] = memory(NET_STATE_W_BYTES);
+    bases[NET_STATE_TOTAL] = memory(NET_STATE_TOTAL_BYTES);
+    bases[NET_OUTPUT_Y] = memory(NET_OUTPUT_Y_BYTES);
+    if (fread(bases[NET_INPUT_X], 1, NET_INPUT_X_BYTES, stdin) != NET_INPUT_X_BYTES) return 1;
+    if (fread(bases[NET_STATE_W], 1, NET_STATE_W_BYTES, stdin) != NET_STATE_W_BYTES) return 1;
+    if (fread(bases[NET_STATE_TOTAL], 1, NET_STATE_TOTAL_BYTES, stdin) != NET_STATE_TOTAL_BYTES) return 1;
+    brolga_block block = {bases, brolga_serial_for, NULL};
+    net_prepare(&block);
+    net(&block);
+    fwrite(bases[NET_OUTPUT_Y], 1, NET_OUTPUT_Y_BYTES, stdout);
+    fwrite(bases[NET_STATE_TOTAL], 1, NET_STATE_TOTAL_BYTES, stdout);
+    return 0;
+}
+"#;
+
+fn has(tool: &str) -> bool {
+    Command::new(tool).arg("--version").output().is_ok_and(|o| o.status.success())
+}
+
+fn link(folder: &Path, object: &brolga_codegen::Object) {
+    std::fs::write(folder.join("net.o"), &object.bytes).unwrap();
+    std::fs::write(folder.join("net.h"), &object.header).unwrap();
+    std::fs::write(folder.join("main.c"), MAIN).unwrap();
+    let output = Command::new("cc")
+        .args(["-std=c11", "-Wall", "-Werror", "main.c", "net.o", "-o", "main"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn an_object_in_a_c_program_gives_the_bits_of_the_jit() {
+    if !has("cc") {
+        eprintln!("skipped: there is no C compiler `cc`");
+        return;
+    }
+    let program = everything();
+    let mut random = Random(9);
+    let inputs = [random.tensor(DType::F32, 600).reshaped([20, 30])];
+    let state = [random.tensor(DType::F32, 750).reshaped([30, 25]), random.tensor(DType::F32, 100)];
+    for target_cpu in targets() {
+        let folder = tempfile::tempdir().unwrap();
+        let object = emit_object(&program, &Options { target_cpu }, "net").unwrap();
+        link(folder.path(), &object);
+        if has("nm") {
+            let undefined =
+                Command::new("nm").args(["-u", "net.o"]).current_dir(folder.path()).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&undefined.stdout).trim(), "", "undefined symbols");
+        }
+        let stdin: Vec<u8> =
+            inputs.iter().chain(&state).flat_map(|t| common::to_runtime(t).bytes().to_vec()).collect();
+        std::fs::write(folder.path().join("in"), stdin).unwrap();
+        let output = Command::new(folder.path().join("main"))
+            .stdin(std::fs::File::open(folder.path().join("in")).unwrap())
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        let (outputs, after) = run(&program, target_cpu, &inputs, &state);
+        let expected: Vec<u8> = [&outputs[0], &after[1]]
+            .into_iter()
+            .flat_map(|t| common::to_runtime(t).bytes().to_vec())
+            .collect();
+        assert_eq!(output.stdout.len(), expected.len());
+        // NaNs may differ in their bits; they do not here, where both run the same instructions.
+        assert!(output.stdout == expected, "{target_cpu}: the C program computes other bits");
+    }
+}
+
+/// Many kernels at once, and one with a long body.
+#[test]
+fn many_kernels_and_long_ones() {
+    let mut random = Random(12);
+    let mut kernels = Vec::new();
+    let mut schedule = Vec::new();
+    for i in 0..120 {
+        let mut body = Body::default();
+        let mut value = body.load(DType::F32, 0, Index::var(0));
+        for _ in 0..if i == 0 { 2000 } else { 10 } {
+            let constant = body.let_(DType::F32, Expr::Constant(random.scalar(DType::F32)));
+            let op = random.pick(&[ScalarOp::Add, ScalarOp::Max, ScalarOp::Mul]);
+            value = body.op(DType::F32, op, &[value, constant]);
+        }
+        let scale = body.let_(DType::F32, Expr::Constant(Scalar::F32(i as f32)));
+        value = body.op(DType::F32, ScalarOp::Sub, &[value, scale]);
+        body.store(1, Index::var(0), value);
+        let params = vec![param(DType::F32, 50, Access::Read), param(DType::F32, 50, Access::Write)];
+        kernels.push(kernel(params, vec![], vec![Stmt::Strip { var: 0, extent: 50, body: body.stmts }]));
+        schedule.push(call(i, vec![arg(i), arg(i + 1)]));
+    }
+    let buffers: Vec<Buffer> =
+        (0..121).map(|i| buffer(&format!("b{i}"), &[50], Place::State { updated: i > 0 })).collect();
+    let program = Program { name: "many".into(), buffers, kernels, schedule, ..Program::default() };
+    let state: Vec<Tensor> = (0..121).map(|_| random.tensor(DType::F32, 50)).collect();
+    check_program(&program, &[], &state);
+}
