@@ -2,22 +2,27 @@
 //!
 //! [`manager`] says what a pass is and runs them; [`pipelines`] lists them. Every other public module is one pass.
 
+pub mod batch_norm;
 pub mod cse;
 pub mod dce;
 pub mod fold;
 pub mod forward;
 pub mod fuse;
 pub mod grad;
+pub mod index_ranges;
 pub mod lower;
 pub mod manager;
+pub mod merge;
 pub mod parallelise;
 pub mod pipelines;
 pub mod plan;
+pub mod prepare;
 pub mod simplify;
 pub mod vectorise;
 
 mod accesses;
 mod constants;
+mod fixed;
 mod regions;
 mod rewrite;
 mod table;

@@ -1,26 +1,31 @@
 //! The pipelines, as lists, and every pass by its name.
 
+use crate::batch_norm::batch_norm;
 use crate::cse::cse;
 use crate::dce::dce;
 use crate::fold::fold;
 use crate::grad::grad;
 use crate::manager::{GraphPass, Kind, Pass};
+use crate::merge::merge;
 use crate::simplify::simplify;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
-pub const GRAPH_PASSES: &[GraphPass] = &[GRAD, DCE, FOLD, SIMPLIFY, CSE];
+pub const GRAPH_PASSES: &[GraphPass] = &[GRAD, DCE, FOLD, SIMPLIFY, CSE, BATCH_NORM, MERGE];
 
 const GRAD: GraphPass = Pass { name: "grad", kind: Kind::Exact, run: grad };
 const DCE: GraphPass = Pass { name: "dce", kind: Kind::Exact, run: dce };
 const FOLD: GraphPass = Pass { name: "fold", kind: Kind::Exact, run: fold };
 const SIMPLIFY: GraphPass = Pass { name: "simplify", kind: Kind::Exact, run: simplify };
 const CSE: GraphPass = Pass { name: "cse", kind: Kind::Exact, run: cse };
+const BATCH_NORM: GraphPass = Pass { name: "batch-norm", kind: Kind::Rounding, run: batch_norm };
+const MERGE: GraphPass = Pass { name: "merge", kind: Kind::Exact, run: merge };
 
 /// From a graph as the frontend builds it to one that only has to be fused: entries that train.
 pub const TRAIN: &[GraphPass] = &[GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE];
 
 /// The same for entries that do not change the parameters.
-pub const INFER: &[GraphPass] = &[GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE];
+pub const INFER: &[GraphPass] =
+    &[GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, BATCH_NORM, MERGE, SIMPLIFY, CSE, DCE];
 
 /// The graph passes of those names, in that order, separated by commas; an error names the nearest.
 pub fn graph_passes(names: &str) -> Result<Vec<GraphPass>, String> {

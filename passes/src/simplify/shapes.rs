@@ -25,6 +25,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule { name: "broadcast-units",        apply: broadcast_units },
     Rule { name: "broadcast-broadcast",    apply: broadcast_broadcast },
     Rule { name: "elementwise-broadcasts", apply: elementwise_broadcasts },
+    Rule { name: "elementwise-reshapes",   apply: elementwise_reshapes },
     Rule { name: "slice-nothing",          apply: slice_nothing },
     Rule { name: "slice-slice",            apply: slice_slice },
     Rule { name: "slice-broadcast",        apply: slice_broadcast },
@@ -211,6 +212,38 @@ fn elementwise_broadcasts(b: &mut Builder, id: NodeId) -> Rewritten {
     }
     let small = b.elementwise(op, &parts)?;
     Ok(Some(b.broadcast(small, &dims, &axes)?))
+}
+
+/// A scalar operation on reshapes of equal extents, and on splats, is done before reshaping.
+fn elementwise_reshapes(b: &mut Builder, id: NodeId) -> Rewritten {
+    let &Op::Elementwise(Elementwise { op }) = &b.graph.node(id).op else { return Ok(None) };
+    let operands = b.graph.node(id).operands.clone();
+    let mut sources: Vec<Value> = Vec::new();
+    let mut dims: Option<Vec<usize>> = None;
+    for &operand in &operands {
+        let node = b.graph.node(operand.node);
+        match &node.op {
+            Op::Reshape(_) => {
+                let from = &b.ty(node.operands[0]).dims;
+                if dims.as_ref().is_some_and(|dims| dims != from) {
+                    return Ok(None);
+                }
+                dims = Some(from.clone());
+            }
+            Op::Broadcast(broadcast) if broadcast.axes.is_empty() => {}
+            _ => return Ok(None),
+        }
+        sources.push(node.operands[0]);
+    }
+    let Some(dims) = dims else { return Ok(None) };
+    for (source, operand) in sources.iter_mut().zip(&operands) {
+        if matches!(b.graph.node(operand.node).op, Op::Broadcast(_)) {
+            *source = b.broadcast(*source, &dims, &[])?;
+        }
+    }
+    let result = b.graph.node(id).types[0].dims.clone();
+    let y = b.elementwise(op, &sources)?;
+    Ok(Some(b.reshape(y, &result)?))
 }
 
 // Slice, pad, concat, reverse.

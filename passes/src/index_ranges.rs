@@ -1,0 +1,113 @@
+//! The ranges of integer inputs that are used as indices: an analysis.
+//!
+//! Labels and tokens reach `gather` and `scatter` as indices, or a comparison with positions (`iota`) as the
+//! classes of a one-hot code. The runtime checks such inputs before anything runs. A range is what *every* use as
+//! an index allows; it is followed back through operators that keep the elements (reshape, transpose, slice,
+//! broadcast, conversions between integers, …), into and out of regions by their operands. Inputs that are computed
+//! with first have no range: indices computed inside are clamped or dropped. Linear.
+
+use brolga_ir::ops::{Op, Role};
+use brolga_ir::scalar::{Comparison, ScalarOp};
+use brolga_ir::{Graph, NodeId, Value};
+
+use crate::table::ValueTable;
+
+/// Inclusive bounds.
+pub type Range = (i64, i64);
+
+/// The integer inputs used as indices, in the order of the parameters, with what their elements must lie in.
+pub fn index_ranges(graph: &Graph) -> Vec<(String, Range)> {
+    let ranges = demands(graph);
+    let range = |&id: &NodeId| {
+        let parameter = graph.parameter(id).filter(|parameter| parameter.role == Role::Data)?;
+        Some((parameter.name.clone(), *ranges.get(graph.result(id))?))
+    };
+    graph.parameters().iter().filter_map(range).collect()
+}
+
+/// The range that the uses of each value as an index allow.
+fn demands(graph: &Graph) -> ValueTable<Range> {
+    let mut ranges: ValueTable<Range> = ValueTable::default();
+    for &id in graph.order().iter().rev() {
+        let node = graph.node(id);
+        let extent = |operand: usize, axis: usize| graph.ty(node.operands[operand]).dims[axis];
+        match &node.op {
+            Op::Gather(op) => demand(&mut ranges, node.operands[1], below(extent(0, op.axis))),
+            Op::GatherAlong(op) => demand(&mut ranges, node.operands[1], below(extent(0, op.axis))),
+            Op::Scatter(op) => demand(&mut ranges, node.operands[1], below(extent(0, op.axis))),
+            Op::ScatterAlong(op) => demand(&mut ranges, node.operands[1], below(extent(0, op.axis))),
+            Op::Elementwise(op) if op.op == ScalarOp::Compare(Comparison::Eq) => {
+                for (index, other) in [(0, 1), (1, 0)] {
+                    if let Some(classes) = classes(graph, node.operands[other]) {
+                        demand(&mut ranges, node.operands[index], below(classes));
+                    }
+                }
+            }
+            op if keeps_elements(op, graph, id) => {
+                if let Some(&range) = ranges.get(graph.result(id)) {
+                    for &operand in &node.operands {
+                        demand(&mut ranges, operand, range);
+                    }
+                }
+            }
+            Op::Fused(_) | Op::Scan(_) => regions(graph, id, &mut ranges),
+            _ => {}
+        }
+    }
+    ranges
+}
+
+fn below(extent: usize) -> Range {
+    (0, extent as i64 - 1)
+}
+
+fn demand(ranges: &mut ValueTable<Range>, value: Value, (low, high): Range) {
+    let (l, h) = ranges.get(value).copied().unwrap_or((i64::MIN, i64::MAX));
+    ranges.insert(value, (low.max(l), high.min(h)));
+}
+
+/// Whether every element of the result is an element of an operand, as a number; all operands are integers.
+fn keeps_elements(op: &Op, graph: &Graph, id: NodeId) -> bool {
+    let moves = match op {
+        Op::Reshape(_)
+        | Op::Transpose(_)
+        | Op::Slice(_)
+        | Op::Broadcast(_)
+        | Op::Reverse(_)
+        | Op::Concat(_) => true,
+        Op::StopGradient(_) => true,
+        Op::Elementwise(op) => matches!(op.op, ScalarOp::Convert(_)),
+        _ => false,
+    };
+    moves && graph.operand_types(id).iter().all(|ty| ty.dtype.is_int())
+}
+
+/// The number of classes, if a value is positions, of whatever shape.
+fn classes(graph: &Graph, mut value: Value) -> Option<usize> {
+    loop {
+        let node = graph.node(value.node);
+        match &node.op {
+            Op::Iota(iota) => return Some(iota.ty.dims[iota.axis]),
+            op if node.operands.len() == 1 && keeps_elements(op, graph, value.node) => {
+                value = node.operands[0]
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// What a region that certainly runs asks of its parameters, it asks of its operands, in the same order.
+fn regions(graph: &Graph, id: NodeId, ranges: &mut ValueTable<Range>) {
+    let node = graph.node(id);
+    let body = match &node.op {
+        Op::Fused(fused) => &fused.body,
+        Op::Scan(scan) if scan.length > 0 => &scan.body,
+        _ => return,
+    };
+    let inside = demands(body);
+    for (&parameter, &operand) in body.parameters().iter().zip(&node.operands) {
+        if let Some(&range) = inside.get(body.result(parameter)) {
+            demand(ranges, operand, range);
+        }
+    }
+}
