@@ -12,12 +12,13 @@ use crate::graph::{Graph, GraphError, NodeId, Value};
 use crate::ops::{GradientCx, GradientError, Op};
 
 /// Builds the vector-Jacobian product: for `seeds`, pairs of a value and its cotangent, the cotangent of each value of
-/// `wrt`, or nothing where no gradient reaches it. A member of `wrt` above another passes its gradient on.
+/// `wrt`, or nothing where no gradient reaches it. A member of `wrt` above another passes its gradient on. Errors name the
+/// layer whose operator is not differentiable, and why.
 pub fn vjp(
     graph: &mut Graph,
     seeds: &[(Value, Value)],
     wrt: &[Value],
-) -> Result<Vec<Option<Value>>, GradientError> {
+) -> Result<Vec<Option<Value>>, GraphError> {
     let order = graph.order_from(seeds.iter().map(|&(value, _)| value));
     let wanted: HashSet<Value> = wrt.iter().copied().collect();
     let mut active: HashSet<NodeId> = HashSet::new();
@@ -49,23 +50,28 @@ pub fn vjp(
         let b = Builder::new(graph, origin.clone());
         let mut cx = GradientCx { b, operands: &operands, results: &results, cotangents: &incoming };
         let outgoing = op.get().gradient(&mut cx).map_err(|error| match error {
-            GradientError::NotDifferentiable(reason) => {
-                GradientError::NotDifferentiable(format!("{}: {reason}", op.get().name()))
-            }
-            error => error,
+            GradientError::NotDifferentiable(reason) => GraphError {
+                path: graph.node(id).origin.path.to_string(),
+                message: format!(
+                    "{} is not differentiable: {reason}; keep what is trained away from it, or wrap its operand in \
+                     stop_gradient",
+                    op.get().name()
+                ),
+            },
+            GradientError::Graph(error) => error,
         })?;
         if outgoing.len() != operands.len() {
             let (found, count) = (outgoing.len(), operands.len());
             let message =
                 format!("the rule of {} gave {found} cotangents for {count} operands", op.get().name());
-            return Err(GraphError { path: origin.path.to_string(), message }.into());
+            return Err(GraphError { path: origin.path.to_string(), message });
         }
         for (&operand, cotangent) in operands.iter().zip(outgoing) {
             if let Some(cotangent) = cotangent.filter(|_| reaches(graph, &active, operand)) {
                 let (wanted, found) = (graph.ty(operand), graph.ty(cotangent));
                 if wanted != found {
                     let message = format!("the rule of {} gave {found} for a {wanted}", op.get().name());
-                    return Err(GraphError { path: origin.path.to_string(), message }.into());
+                    return Err(GraphError { path: origin.path.to_string(), message });
                 }
                 accumulate(graph, &mut cotangents, operand, cotangent)?;
             }

@@ -145,7 +145,7 @@ fn fold(
         return Ok(false);
     }
     let (node, last) = (graph.node(id).clone(), graph.node(top).origin.clone());
-    let b = &mut Builder::new(graph, last);
+    let b = &mut Builder::new(graph, node.origin);
     let ty = node.types[0].with_dims([node.types[0].dims[product.to]]);
     let mut affine = Affine { ty, scale: None, shift: None };
     for step in steps {
@@ -159,6 +159,7 @@ fn fold(
         operands[product.weights] = b.mul(weights, scale)?;
     }
     let mut value = b.add_node(node.op, &operands)?;
+    b.origin = last;
     if let Some(shift) = affine.shift {
         let shift = b.broadcast(shift, &node.types[0].dims, &[product.to])?;
         value = b.add(value, shift)?;

@@ -7,6 +7,7 @@
 //! nothing where they are used. A node whose evaluation fails stays, to fail when it is run. Linear.
 
 use brolga_ir::ops::{Constant, Op};
+use brolga_ir::tensor::Data;
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Tensor, Type, Value};
 
 use crate::constants::{constant, splat};
@@ -77,8 +78,14 @@ fn small_results(graph: &Graph, id: NodeId, limit: usize) -> Option<Vec<Tensor>>
     node.op.get().evaluate(&operands?.iter().collect::<Vec<_>>(), &node.types).ok()
 }
 
-/// A constant of type `ty`; a tensor of equal elements, or a scalar, as a splat.
-fn place(b: &mut Builder, tensor: Tensor, ty: &Type) -> Result<Value, GraphError> {
+/// A constant of type `ty`; a tensor of equal elements, or a scalar, as a splat. All NaNs become one, so that the
+/// text does not depend on which the machine computes.
+fn place(b: &mut Builder, mut tensor: Tensor, ty: &Type) -> Result<Value, GraphError> {
+    match tensor.data_mut() {
+        Data::F32(values) => values.iter_mut().filter(|v| v.is_nan()).for_each(|v| *v = f32::NAN),
+        Data::F64(values) => values.iter_mut().filter(|v| v.is_nan()).for_each(|v| *v = f64::NAN),
+        _ => {}
+    }
     match uniform(&tensor) {
         Some(scalar) => {
             let scalar = b.constant(scalar)?;

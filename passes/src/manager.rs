@@ -82,14 +82,32 @@ pub trait Ir {
 
 impl Ir for Graph {
     fn verify(&self) -> Result<(), GraphError> {
-        if self.is_cyclic() {
-            return Err(GraphError { path: self.name.clone(), message: "the graph has a cycle".into() });
-        }
-        Ok(())
+        brolga_ir::verify::verify(self).map_err(|invalid| {
+            let more = invalid.0.len().saturating_sub(1);
+            let mut first = invalid.0.into_iter().next().unwrap_or_else(|| GraphError {
+                path: self.name.clone(),
+                message: "the graph is invalid".into(),
+            });
+            if more > 0 {
+                first.message.push_str(&format!(" (and {more} more)"));
+            }
+            first
+        })
     }
 
     fn stage(&self) -> Stage<'_> {
         Stage::Graph(self)
+    }
+}
+
+impl Ir for Program {
+    fn verify(&self) -> Result<(), GraphError> {
+        brolga_ir::program::verify::verify(self)
+            .map_err(|error| GraphError { path: error.place, message: error.message })
+    }
+
+    fn stage(&self) -> Stage<'_> {
+        Stage::Program(self)
     }
 }
 

@@ -4,13 +4,21 @@ use crate::batch_norm::batch_norm;
 use crate::cse::cse;
 use crate::dce::dce;
 use crate::fold::fold;
+use crate::forward::forward;
+use crate::fuse::fuse;
 use crate::grad::grad;
-use crate::manager::{GraphPass, Kind, Pass};
+use crate::manager::{GraphPass, Kind, Pass, ProgramPass};
 use crate::merge::merge;
+use crate::parallelise::parallelise;
+use crate::plan::plan;
 use crate::simplify::simplify;
+use crate::vectorise::vectorise;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
-pub const GRAPH_PASSES: &[GraphPass] = &[GRAD, DCE, FOLD, SIMPLIFY, CSE, BATCH_NORM, MERGE];
+pub const GRAPH_PASSES: &[GraphPass] = &[GRAD, DCE, FOLD, SIMPLIFY, CSE, BATCH_NORM, MERGE, FUSE];
+
+/// Every program pass.
+pub const PROGRAM_PASSES: &[ProgramPass] = &[VECTORISE, PARALLELISE, FORWARD, PLAN];
 
 const GRAD: GraphPass = Pass { name: "grad", kind: Kind::Exact, run: grad };
 const DCE: GraphPass = Pass { name: "dce", kind: Kind::Exact, run: dce };
@@ -19,13 +27,28 @@ const SIMPLIFY: GraphPass = Pass { name: "simplify", kind: Kind::Exact, run: sim
 const CSE: GraphPass = Pass { name: "cse", kind: Kind::Exact, run: cse };
 const BATCH_NORM: GraphPass = Pass { name: "batch-norm", kind: Kind::Rounding, run: batch_norm };
 const MERGE: GraphPass = Pass { name: "merge", kind: Kind::Exact, run: merge };
+const FUSE: GraphPass = Pass { name: "fuse", kind: Kind::Exact, run: |graph, _| fuse(graph) };
+
+const VECTORISE: ProgramPass =
+    Pass { name: "vectorise", kind: Kind::Exact, run: |program, _| Ok(vectorise(program)) };
+const PARALLELISE: ProgramPass =
+    Pass { name: "parallelise", kind: Kind::Exact, run: |program, _| Ok(parallelise(program)) };
+const FORWARD: ProgramPass =
+    Pass { name: "forward", kind: Kind::Exact, run: |program, _| Ok(forward(program)) };
+const PLAN: ProgramPass = Pass { name: "plan", kind: Kind::Exact, run: |program, _| Ok(plan(program)) };
 
 /// From a graph as the frontend builds it to one that only has to be fused: entries that train.
 pub const TRAIN: &[GraphPass] = &[GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE];
 
 /// The same for entries that do not change the parameters.
 pub const INFER: &[GraphPass] =
-    &[GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, BATCH_NORM, MERGE, SIMPLIFY, CSE, DCE];
+    &[GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, BATCH_NORM, MERGE, FOLD, SIMPLIFY, CSE, DCE];
+
+/// Behind either, before lowering; of a split entry ([`prepare`](mod@crate::prepare)), on both graphs.
+pub const REGIONS: &[GraphPass] = &[FUSE];
+
+/// From a lowered program to one that can be emitted.
+pub const PROGRAM: &[ProgramPass] = &[VECTORISE, PARALLELISE, FORWARD, PLAN];
 
 /// The graph passes of those names, in that order, separated by commas; an error names the nearest.
 pub fn graph_passes(names: &str) -> Result<Vec<GraphPass>, String> {

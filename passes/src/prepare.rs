@@ -1,8 +1,8 @@
 //! Splits an entry: what depends on state and constants only moves to a second graph, `@entry.prepare`.
 //!
 //! The second graph computes the *prepared values* from the state; the runtime runs it after loading and whenever
-//! the state changes. Prepared values are state of the first graph, named `prepared.0`, `prepared.1`, …: outputs
-//! that become state in the one, state parameters in the other. The numbers follow the canonical order.
+//! the state changes. They are its outputs, and state of the entry, named `prepared.0`, `prepared.1`, … in canonical
+//! order.
 //!
 //! Only state that the entry does not update counts. Parameters themselves, and what costs nothing to compute again
 //! (reshapes, broadcasts, positions, constants), stay in the entry; so does what depends on constants alone, which
@@ -37,7 +37,7 @@ pub fn prepare(graph: &Graph, options: &Options) -> Result<Option<Prepared>, Gra
     prepare.outputs_mut().clear();
     for (number, &value) in values.iter().enumerate() {
         let name = format!("prepared.{number}");
-        prepare.add_output(&name, Role::State, value);
+        prepare.add_output(&name, Role::Data, value);
         let parameter = main.add_parameter(&name, Role::State, graph.ty(value).clone());
         main.replace_uses(value, parameter);
     }

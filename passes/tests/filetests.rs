@@ -1,0 +1,249 @@
+//! One folder for each pass under `tests/filetests`, one graph and what the pass makes of it in each file:
+//!
+//! ```text
+//! // what this file is about
+//! graph @f(…) { … }
+//! // ---- after simplify
+//! graph @f(…) { … }
+//! ```
+//!
+//! The manager verifies what the pass leaves. Each file is evaluated before and after on random parameters: exact
+//! passes must keep the bits, rounding ones agree to 1e-9 in f64. A pass that says it changed nothing must have
+//! changed nothing, and a second run must say so. With `BROLGA_BLESS=1` the second half of every file is rewritten.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use brolga_ir::interpret::interpret;
+use brolga_ir::ops::{Op, Role};
+use brolga_ir::scalar::Scalar;
+use brolga_ir::{DType, Graph, Tensor, Type};
+use brolga_passes::index_ranges::index_ranges;
+use brolga_passes::pipelines::GRAPH_PASSES;
+use brolga_passes::prepare::prepare;
+use brolga_passes::{GraphPass, Kind, Manager, Options};
+
+/// What stands between the halves of a file, before the pass's name.
+const SEPARATOR: &str = "// ---- after ";
+
+#[test]
+fn filetests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/filetests");
+    let mut failures = Vec::new();
+    let mut files: HashMap<String, usize> = HashMap::new();
+    for folder in entries(&root) {
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        for file in entries(&folder).into_iter().filter(|file| file.extension().is_some_and(|e| e == "ir")) {
+            *files.entry(name.clone()).or_default() += 1;
+            let path = format!("{name}/{}", file.file_name().unwrap().to_string_lossy());
+            if let Err(message) = check(&name, &file) {
+                failures.push(format!("{path}: {message}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} of the files failed\n\n{}", failures.len(), failures.join("\n\n"));
+    for pass in GRAPH_PASSES.iter().map(|pass| pass.name).filter(|&name| name != "fuse") {
+        let count = files.get(pass).copied().unwrap_or(0);
+        assert!(count >= 3, "the pass {pass} has {count} files");
+    }
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let read = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = read.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+fn check(name: &str, file: &Path) -> Result<(), String> {
+    let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let (input, expected) = text.split_once(SEPARATOR).unwrap_or((&text, ""));
+    let expected = expected.split_once('\n').map_or("", |(_, rest)| rest);
+    let found = match name {
+        "prepare" => check_prepare(input)?,
+        "index-ranges" => check_ranges(input)?,
+        _ => {
+            let pass = GRAPH_PASSES.iter().find(|pass| pass.name == name);
+            let pass = pass.ok_or_else(|| format!("there is no graph pass {name}"))?;
+            check_pass(*pass, input)?
+        }
+    };
+    if std::env::var_os("BROLGA_BLESS").is_some() {
+        let blessed = format!("{}\n\n{SEPARATOR}{name}\n{found}", input.trim_end());
+        return fs::write(file, blessed).map_err(|error| error.to_string());
+    }
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!("expected\n{expected}\nfound\n{found}"))
+}
+
+fn parse(text: &str) -> Result<Graph, String> {
+    Graph::parse(text).map_err(|errors| errors.to_string())
+}
+
+/// Runs a pass; its error as a comment, if it fails.
+fn run(pass: GraphPass, graph: &mut Graph) -> Result<Result<bool, String>, String> {
+    match Manager::new(Options::default()).run(&[pass], graph) {
+        Ok(changed) => Ok(Ok(changed)),
+        Err(error) if error.broken => Err(error.to_string()),
+        Err(error) => Ok(Err(format!("// error: {error}\n"))),
+    }
+}
+
+fn check_pass(pass: GraphPass, input: &str) -> Result<String, String> {
+    let before = parse(input)?;
+    before.verify().map_err(|error| error.to_string())?;
+    let mut after = before.clone();
+    let changed = match run(pass, &mut after)? {
+        Ok(changed) => changed,
+        Err(error) => return Ok(error),
+    };
+    if !changed && (after != before || after.len() != before.len()) {
+        return Err("the pass changed the graph and says it did not".into());
+    }
+    let text = after.to_string();
+    if parse(&text)? != after {
+        return Err(format!("the text does not read back as the same graph:\n{text}"));
+    }
+    // `fuse` may put regions together again; everything else reaches a fixed point.
+    if pass.name != "fuse" && run(pass, &mut after.clone())? == Ok(true) {
+        return Err(format!("a second run changes the graph again:\n{text}"));
+    }
+    match pass.kind {
+        Kind::Exact => compare(&before, &after, &|a, b| a.same(b))?,
+        Kind::Rounding => {
+            let before = parse(&input.replace("f32", "f64"))?;
+            let mut after = before.clone();
+            run(pass, &mut after)??;
+            compare(&before, &after, &close)?;
+        }
+    }
+    Ok(if changed { text } else { "// unchanged\n".to_owned() })
+}
+
+fn check_prepare(input: &str) -> Result<String, String> {
+    let graph = parse(input)?;
+    let Some(split) = prepare(&graph, &Options::default()).map_err(|error| error.to_string())? else {
+        return Ok("// unchanged\n".to_owned());
+    };
+    for part in [&split.prepare, &split.main] {
+        part.verify().map_err(|error| error.to_string())?;
+    }
+    for round in 0..4 {
+        let mut values = parameters(&graph, round, true);
+        let prepared = evaluate(&split.prepare, &values)?;
+        values.extend(prepared);
+        let (whole, parts) = (evaluate(&graph, &values)?, evaluate(&split.main, &values)?);
+        compare_outputs(&whole, &parts, &|a, b| a.same(b))?;
+    }
+    Ok(format!("{}\n{}", split.prepare, split.main))
+}
+
+fn check_ranges(input: &str) -> Result<String, String> {
+    let ranges = index_ranges(&parse(input)?);
+    let line = |(name, (low, high)): &(String, (i64, i64))| format!("// {name} in {low}..={high}\n");
+    Ok(if ranges.is_empty() { "// none\n".to_owned() } else { ranges.iter().map(line).collect() })
+}
+
+/// Equal outputs for random parameters. Outputs that a `gradient` operator stands above cannot be evaluated before.
+fn compare(before: &Graph, after: &Graph, equal: &dyn Fn(Scalar, Scalar) -> bool) -> Result<(), String> {
+    let mut before = before.clone();
+    let blocked = |graph: &Graph, value| {
+        graph.order_from([value]).into_iter().any(|id| matches!(graph.node(id).op, Op::Differentiate(_)))
+    };
+    let outputs = before.outputs().iter().filter(|output| !blocked(&before, output.value)).cloned().collect();
+    *before.outputs_mut() = outputs;
+    for round in 0..4 {
+        // Ordinary numbers first, then with NaN, infinities and zeros of either sign among them.
+        let values = parameters(&before, round, round >= 2);
+        let (first, second) = (evaluate(&before, &values)?, evaluate(after, &values)?);
+        compare_outputs(&first, &second, equal)?;
+    }
+    Ok(())
+}
+
+fn compare_outputs(
+    before: &HashMap<String, Tensor>,
+    after: &HashMap<String, Tensor>,
+    equal: &dyn Fn(Scalar, Scalar) -> bool,
+) -> Result<(), String> {
+    for (name, wanted) in before {
+        let found = after.get(name).ok_or_else(|| format!("the output {name} is gone"))?;
+        for i in 0..wanted.elements() {
+            let (wanted, found) = (wanted.get(i), found.get(i));
+            if !equal(wanted, found) {
+                return Err(format!("element {i} of {name} was {wanted:?}, is {found:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn close(a: Scalar, b: Scalar) -> bool {
+    let (x, y) = (a.to_f64(), b.to_f64());
+    a.same(b) || !x.is_finite() || (x - y).abs() <= 1e-9 * x.abs().max(1.0)
+}
+
+/// Results by name; new state behind `state`.
+fn evaluate(graph: &Graph, values: &HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>, String> {
+    let names = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
+    let inputs: Vec<&Tensor> = names.map(|parameter| &values[&parameter.name]).collect();
+    let results = interpret(graph, &inputs).map_err(|error| error.to_string())?;
+    let name = |output: &brolga_ir::Output| match output.role {
+        Role::Data => output.name.clone(),
+        Role::State => format!("state {}", output.name),
+    };
+    Ok(graph.outputs().iter().map(name).zip(results).collect())
+}
+
+fn parameters(graph: &Graph, round: u64, special: bool) -> HashMap<String, Tensor> {
+    let mut random = Random(round * 1000 + 1);
+    let parameters = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
+    parameters.map(|parameter| (parameter.name.clone(), random.tensor(&parameter.ty, special))).collect()
+}
+
+/// SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Floats in (-2, 2), integers in -2..6, and special values if asked for.
+    fn tensor(&mut self, ty: &Type, special: bool) -> Tensor {
+        Tensor::generate(ty, |_| {
+            let word = self.next();
+            let choice = if special { word % 16 } else { 15 };
+            match ty.dtype {
+                DType::F32 | DType::F64 => Scalar::from_f64(
+                    ty.dtype,
+                    match choice {
+                        0 => f64::NAN,
+                        1 => f64::INFINITY,
+                        2 => f64::NEG_INFINITY,
+                        3 | 4 => 0.0,
+                        5 | 6 => -0.0,
+                        _ => (word >> 11) as f64 / (1u64 << 51) as f64 - 2.0,
+                    },
+                ),
+                DType::Bool => Scalar::Bool(word >> 63 == 1),
+                dtype => Scalar::from_i64(
+                    dtype,
+                    match choice {
+                        0 => i64::MIN,
+                        1 => i64::from(i32::MIN),
+                        2 => i64::from(i32::MAX),
+                        _ => (word >> 61) as i64 - 2,
+                    },
+                ),
+            }
+        })
+    }
+}
