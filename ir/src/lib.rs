@@ -10,6 +10,8 @@
 pub mod attribute;
 pub mod builder;
 pub mod definition;
+#[cfg(any(test, feature = "generate"))]
+pub mod generate;
 pub mod graph;
 pub mod index;
 pub mod interpret;

@@ -78,13 +78,10 @@ impl Operator for Broadcast {
 
     fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
         let (x, ty) = (operands[0], &results[0]);
-        let (from, to) = (x.ty().strides(), ty.strides());
-        let position = |i: usize| -> usize {
-            let steps = self.axes.iter().zip(&from).zip(x.dims());
-            steps
-                .map(|((&axis, &stride), &extent)| ((i / to[axis]) % ty.dims[axis]) % extent.max(1) * stride)
-                .sum()
-        };
-        Ok(vec![Tensor::generate(ty, |i| x.get(position(i)))])
+        let mut steps = vec![0; ty.rank()];
+        for ((&axis, stride), &extent) in self.axes.iter().zip(x.ty().strides()).zip(x.dims()) {
+            steps[axis] = if extent == 1 { 0 } else { stride as isize };
+        }
+        Ok(vec![view(x, 0, &steps, &ty.dims)])
     }
 }

@@ -121,16 +121,17 @@ impl Operator for Reduce {
             Combine::Add | Combine::Mul if ty.dtype.is_float() => crate::types::DType::F64,
             _ => ty.dtype,
         };
-        let (from, to) = (x.ty().strides(), ty.strides());
-        let kept = self.kept(x.dims().len());
+        let mut steps = vec![0; x.dims().len()];
+        for (axis, stride) in self.kept(x.dims().len()).into_iter().zip(ty.strides()) {
+            steps[axis] = stride as isize;
+        }
         let mut sums: Vec<Scalar> = vec![self.combine.identity(wide); ty.elements()];
-        for i in 0..x.elements() {
-            let position: usize =
-                kept.iter().zip(&to).map(|(&axis, &stride)| i / from[axis] % x.dims()[axis] * stride).sum();
-            let value = x.get(i);
+        let mut elements = 0..x.elements();
+        for_positions(x.dims(), 0, &steps, |position| {
+            let value = x.get(elements.next().unwrap_or(0));
             let value = if wide == ty.dtype { value } else { Scalar::F64(value.to_f64()) };
             sums[position] = self.combine.apply(sums[position], value);
-        }
+        });
         let narrow = |s: Scalar| if wide == ty.dtype { s } else { Scalar::from_f64(ty.dtype, s.to_f64()) };
         Ok(vec![Tensor::generate(ty, |i| narrow(sums[i]))])
     }
