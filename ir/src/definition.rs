@@ -3,7 +3,7 @@
 //!
 //! Lowering composes definitions inside a fused region: the loads of a consumer are replaced by the expressions
 //! of its producers. In a definition [`Index`] variables `0..rank` are the axes of the result, and variables from
-//! `rank` on are reduction axes; values ([`crate::index::Atom::Value`]) are numbered by [`Element::gathered`].
+//! `rank` on are reduction axes; values ([`crate::index::Atom::Value`]) are numbered by [`Element::Gathered`].
 
 mod evaluate;
 

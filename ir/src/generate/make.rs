@@ -1,5 +1,9 @@
-//! The makers: each adds one operator, with operands from the pool.
+//! The makers: each adds one operator, with operands from the pool. Here: those of shapes, indices and products.
 
+use super::elementwise::{
+    binary, bitcast, compare, compare_ints, convert, extremum, fma, function, int, integer, logical,
+    rounding, select, to_integer, unary,
+};
 use super::{Config, Maker};
 use crate::builder::Builder;
 use crate::graph::{GraphError, Origin, Value};
@@ -9,7 +13,7 @@ use crate::ops::{
     Sort, StopGradient, Transpose, WindowSelect,
 };
 use crate::program::Combine;
-use crate::scalar::{Comparison, Function, Scalar, ScalarOp};
+use crate::scalar::{Function, Scalar, ScalarOp};
 use crate::types::{DType, Type};
 
 pub(super) type Made = Result<Vec<Value>, GraphError>;
@@ -107,18 +111,18 @@ impl Maker {
         self.rng.below(rank)
     }
 
-    fn extents(&self, value: Value) -> Vec<usize> {
+    pub(super) fn extents(&self, value: Value) -> Vec<usize> {
         self.graph.ty(value).dims.clone()
     }
 
     /// A value inside a range where functions behave: `low + |x|`, or `tanh x`.
-    fn positive(&mut self, x: Value, low: f64) -> Result<Value, GraphError> {
+    pub(super) fn positive(&mut self, x: Value, low: f64) -> Result<Value, GraphError> {
         let mut b = self.b();
         let size = b.elementwise(ScalarOp::Abs, &[x])?;
         b.add_scalar(size, low)
     }
 
-    fn bounded(&mut self, x: Value) -> Result<Value, GraphError> {
+    pub(super) fn bounded(&mut self, x: Value) -> Result<Value, GraphError> {
         self.b().function(Function::Tanh, x)
     }
 
@@ -126,154 +130,6 @@ impl Maker {
         let dtype = self.rng.of(&[DType::I32, DType::I32, DType::I64]);
         self.of_type(&Type::new(dtype, dims))
     }
-}
-
-fn unary(m: &mut Maker) -> Made {
-    let x = m.any_float(0);
-    match m.rng.below(3) {
-        0 => m.add(ScalarOp::Neg, &[x]),
-        1 => m.add(ScalarOp::Abs, &[x]),
-        _ => {
-            let x = m.positive(x, 0.1)?;
-            m.add(ScalarOp::Sqrt, &[x])
-        }
-    }
-}
-
-fn rounding(m: &mut Maker) -> Made {
-    let x = m.any_float(0);
-    let op = m.rng.of(&[ScalarOp::Floor, ScalarOp::Ceil, ScalarOp::Trunc, ScalarOp::Round, ScalarOp::Rem]);
-    if op == ScalarOp::Rem {
-        let y = m.like(x);
-        let y = m.positive(y, 0.5)?;
-        return m.add(op, &[x, y]);
-    }
-    m.add(op, &[x])
-}
-
-fn function(m: &mut Maker) -> Made {
-    let x = m.any_float(0);
-    let function = m.rng.of(&Function::ALL);
-    let unsuitable = m.config.differentiable && function == Function::Digamma;
-    let function = if unsuitable { Function::Tanh } else { function };
-    match function {
-        Function::Log | Function::Rsqrt | Function::Lgamma | Function::Digamma | Function::Log1p => {
-            let x = m.positive(x, 0.25)?;
-            m.add(ScalarOp::Function(function), &[x])
-        }
-        Function::Exp | Function::Expm1 => {
-            let x = m.bounded(x)?;
-            m.add(ScalarOp::Function(function), &[x])
-        }
-        Function::ErfInv => {
-            let x = m.bounded(x)?;
-            let x = m.b().mul_scalar(x, 0.875)?;
-            m.add(ScalarOp::Function(function), &[x])
-        }
-        Function::Pow => {
-            let exponent = m.like(x);
-            let (base, exponent) = (m.positive(x, 0.5)?, m.bounded(exponent)?);
-            m.add(ScalarOp::Function(function), &[base, exponent])
-        }
-        function => m.add(ScalarOp::Function(function), &[x]),
-    }
-}
-
-fn binary(m: &mut Maker) -> Made {
-    let x = m.any_float(0);
-    let mut y = m.like(x);
-    let op = m.rng.of(&[ScalarOp::Add, ScalarOp::Sub, ScalarOp::Mul, ScalarOp::Div]);
-    if op == ScalarOp::Div {
-        y = m.positive(y, 0.5)?;
-    }
-    m.add(op, &[x, y])
-}
-
-fn extremum(m: &mut Maker) -> Made {
-    let x = m.any_float(0);
-    let y = m.like(x);
-    let op = m.rng.of(&[ScalarOp::Max, ScalarOp::Min]);
-    m.add(op, &[x, y])
-}
-
-fn fma(m: &mut Maker) -> Made {
-    let x = m.any_float(0);
-    let (y, z) = (m.like(x), m.like(x));
-    m.add(ScalarOp::Fma, &[x, y, z])
-}
-
-fn select(m: &mut Maker) -> Made {
-    let x = m.any_float(0);
-    let y = m.like(x);
-    let condition = Type::new(DType::Bool, m.extents(x));
-    let condition = m.of_type(&condition);
-    m.add(ScalarOp::Select, &[condition, x, y])
-}
-
-fn compare(m: &mut Maker) -> Made {
-    let x = m.any_float(0);
-    let y = m.like(x);
-    let comparison = m.rng.of(&Comparison::ALL);
-    m.add(ScalarOp::Compare(comparison), &[x, y])
-}
-
-/// An integer tensor.
-fn int(m: &mut Maker, dtype: DType) -> Value {
-    match m.find(|ty| ty.dtype == dtype) {
-        Some(value) if !m.rng.once_in(6) => value,
-        _ => {
-            let rank = m.rng.below(4);
-            let dims = m.dims(rank);
-            m.parameter(Type::new(dtype, dims))
-        }
-    }
-}
-
-fn integer(m: &mut Maker) -> Made {
-    use ScalarOp::*;
-    let dtype = m.rng.of(&[DType::I32, DType::I32, DType::I32, DType::I64, DType::U8]);
-    let x = int(m, dtype);
-    let y = m.like(x);
-    let op = m.rng.of(&[
-        Neg, Abs, Not, Add, Sub, Mul, Div, Rem, Max, Min, And, Or, Xor, Shl, Shr, ShrLogical, MulHigh,
-        MulHigh, Shl, Shr, ShrLogical,
-    ]);
-    if op.arity() == 1 { m.add(op, &[x]) } else { m.add(op, &[x, y]) }
-}
-
-fn logical(m: &mut Maker) -> Made {
-    let x = int(m, DType::Bool);
-    let y = m.like(x);
-    let op = m.rng.of(&[ScalarOp::And, ScalarOp::Or, ScalarOp::Xor, ScalarOp::Not]);
-    if op == ScalarOp::Not { m.add(op, &[x]) } else { m.add(op, &[x, y]) }
-}
-
-fn compare_ints(m: &mut Maker) -> Made {
-    let x = int(m, DType::I32);
-    let y = m.like(x);
-    let comparison = m.rng.of(&Comparison::ALL);
-    m.add(ScalarOp::Compare(comparison), &[x, y])
-}
-
-/// From integers to floats, between integers, and to `bool`.
-fn convert(m: &mut Maker) -> Made {
-    let from = m.rng.of(&[DType::I32, DType::I64, DType::U8, DType::Bool]);
-    let x = int(m, from);
-    let float = m.config.float;
-    let to = m.rng.of(&[float, float, DType::I32, DType::I64, DType::U8, DType::Bool]);
-    m.add(ScalarOp::Convert(to), &[x])
-}
-
-fn to_integer(m: &mut Maker) -> Made {
-    let x = m.any_float(0);
-    let to = m.rng.of(&[DType::I32, DType::I64, DType::U8]);
-    m.add(ScalarOp::Convert(to), &[x])
-}
-
-fn bitcast(m: &mut Maker) -> Made {
-    let x = m.any_float(0);
-    let to = if m.config.float == DType::F32 { DType::I32 } else { DType::I64 };
-    m.add(ScalarOp::Bitcast(to), &[x])
 }
 
 fn stop(m: &mut Maker) -> Made {

@@ -3,6 +3,7 @@
 //! [`generate`] gives, for a seed, a valid graph over all operators and values for its parameters. Tensors are
 //! small; extents of 0 and 1 occur. Every node is needed by an output.
 
+mod elementwise;
 mod make;
 mod regions;
 
