@@ -169,3 +169,111 @@ fn expressions() {
     ];
     insta::assert_snapshot!(table(&cases));
 }
+
+#[test]
+fn names() {
+    let cases = [
+        ("reference to nothing", body("Conv2d(name: \"conv1\", features: 3, kernel: 3), Ref(\"conv\")")),
+        ("name defined twice", body("As(\"a\"), Relu, As(\"a\")")),
+        ("layer named twice", body("Conv2d(name: \"c\", features: 3, kernel: 1), Conv2d(name: \"c\", features: 3, kernel: 1)")),
+        ("layer named twice by repetition", body("Repeat(2, [Conv2d(name: \"c\", features: 3, kernel: 1)])")),
+        ("reuse of nothing", body("Conv2d(name: \"c\", features: 3, kernel: 1), Reuse(\"d\")")),
+        ("name with a space", body("Conv2d(name: \"a b\", features: 3, kernel: 1)")),
+        (
+            "block without its parameter",
+            body("B()").replace("body: [B", "blocks: {\"B\": Block(parameters: {\"n\": Required}, body: [Relu])}, body: [B"),
+        ),
+        (
+            "unknown block parameter",
+            body("B(m: 1)").replace("body: [B", "blocks: {\"B\": Block(parameters: {\"n\": 1}, body: [Relu])}, body: [B"),
+        ),
+        (
+            "cyclic blocks",
+            body("B").replace("body: [B", "blocks: {\"B\": Block(body: [C]), \"C\": Block(body: [B])}, body: [B"),
+        ),
+        ("endless repetition", body("Repeat(1000000000000, [])")),
+        ("unbound size", body("Relu").replace("[batch, 3", "[batch, channels")),
+        ("no such parameter group", train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1), groups: [Group(of: \"conv*\", lr: 0)]")),
+        ("everything frozen", train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1), groups: [Group(of: \"*\", frozen: true)]")),
+        ("learning rate missing", train("loss: \"mean(logits)\", optimizer: Sgd()")),
+        ("momentum out of range", train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1, momentum: 2)")),
+        ("clipping to nothing", train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1), clip: ClipNorm(0)")),
+        ("loss is no number", train("loss: \"logits\", optimizer: Sgd(lr: 1)")),
+    ];
+    insta::assert_snapshot!(table(&cases));
+}
+
+#[test]
+fn shapes() {
+    let cases = [
+        ("kernel larger than the image", body("Conv2d(name: \"conv1\", features: 4, kernel: 11)")),
+        ("pooling below one", body("MaxPool2d(2), MaxPool2d(2), MaxPool2d(2), MaxPool2d(2)")),
+        ("groups", body("Conv2d(features: 4, kernel: 3, groups: 2)")),
+        ("image in place of a vector", body("Flatten, Conv2d(features: 4, kernel: 3)")),
+        ("branches of different shapes", body("Residual([Conv2d(features: 4, kernel: 3)])")),
+        ("concatenation", body("Concat([[], [MaxPool2d(2)]])")),
+        ("integers into a layer", body("Ref(\"label\"), Expr(\"reshape(it, [batch, 1])\"), Linear(3)")),
+        ("embedding of floats", body("Embedding(vocabulary: 10, features: 4)")),
+        ("elementwise", body("Expr(\"it + reshape(float(label), [batch, 1])\")")),
+        ("matrix product", body("Flatten, Expr(\"it @ it\")")),
+        ("reshape", body("Reshape([-1, 7])")),
+        ("axis", body("Softmax(axis: 4)")),
+        ("index outside of an axis", body("Expr(\"it[:, 3]\")")),
+        ("padding list", body("Pad([1, 1])")),
+        ("shared layer of another shape", body("Linear(name: \"fc\", features: 4), Reuse(\"fc\")")),
+        ("labels of another shape", train("loss: \"cross_entropy(reshape(logits, [batch, 2, 2]), label)\", optimizer: Sgd(lr: 1)")),
+        ("huge tensor", body("Linear(features: 1000000000000)")),
+        ("huge input", body("Relu").replace("[batch, 3", "[batch, 1000000000000")),
+        ("normalisation of one value", body("GlobalAvgPool, BatchNorm").replace("Infer(outputs", "Entry(steps: [], outputs").replace("[batch, 3", "[1, 3")),
+        (
+            "several at once",
+            body("Conv2d(features: 4, kernel: 11), Linear(features: 0), Relu, Exprr(\"it\"), Dropout(2), As(\"a\"), As(\"a\")"),
+        ),
+    ];
+    insta::assert_snapshot!(table(&cases));
+}
+
+#[test]
+fn settings() {
+    let text = body("Linear(features: \"width\")")
+        .replace("body:", "parameters: {\"width\": 4, \"act\": \"relu\"}, variants: {\"wide\": {\"width\": 8}}, body:");
+    let cases = [
+        ("unknown variant", Settings::variant("wied")),
+        ("unknown parameter", Settings::default().with("widht", "2")),
+        ("wrong kind of value", Settings::default().with("width", "wide")),
+        ("unknown size", Settings::default().dim("batches", 2)),
+        ("size too large", Settings::default().dim("batch", 1 << 50)),
+    ];
+    let mut table = String::new();
+    for (name, settings) in cases {
+        let _ = write!(table, "==== {name}\n{}\n\n", report(&text, &settings));
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn imports() {
+    let files = |name: &str| -> Result<(String, String), String> {
+        match name {
+            "self" => Ok(("self".into(), body("Import(model: \"self\")"))),
+            "good" => Ok(("good".into(), body("Conv2d(name: \"stem\", features: 4, kernel: 3), Relu"))),
+            "broken" => Ok(("broken".into(), body("Rleu"))),
+            _ => Err("no such file".into()),
+        }
+    };
+    let mut table = String::new();
+    for steps in [
+        "Import(model: \"other\")",
+        "Import(model: \"self\")",
+        "Import(model: \"broken\")",
+        "Import(model: \"good\", variant: \"large\")",
+        "Import(model: \"good\", set: {\"width\": 2})",
+        "Import(model: \"good\", until: \"layer4\")",
+        "Import(model: \"good\"), Import(model: \"good\")",
+    ] {
+        let result = Model::parse("model.ron", &body(steps), &files)
+            .and_then(|model| model.instantiate(&Settings::default()));
+        let _ = write!(table, "==== {steps}\n{}\n\n", result.expect_err("a mistake"));
+    }
+    insta::assert_snapshot!(table);
+}
