@@ -17,32 +17,60 @@ pub(crate) enum Kind {
     Call(&'static [Signature]),
 }
 
+/// What can be said of a value before anything is built with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Rule {
+    Any,
+    /// A whole number from 1 on.
+    Size,
+    /// A number within bounds.
+    Within(f64, f64),
+    /// True or false.
+    Flag,
+}
+
 /// One parameter of a layer or another callable.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Parameter {
     pub name: &'static str,
     pub kind: Kind,
     pub required: bool,
+    pub rule: Rule,
 }
 
 /// A parameter that must be given.
 pub(crate) const fn required(name: &'static str) -> Parameter {
-    Parameter { name, kind: Kind::Value, required: true }
+    Parameter { name, kind: Kind::Value, required: true, rule: Rule::Any }
 }
 
 /// A parameter that has a default.
 pub(crate) const fn optional(name: &'static str) -> Parameter {
-    Parameter { name, kind: Kind::Value, required: false }
+    Parameter { name, kind: Kind::Value, required: false, rule: Rule::Any }
+}
+
+/// A size that must be given.
+pub(crate) const fn size(name: &'static str) -> Parameter {
+    Parameter { name, kind: Kind::Value, required: true, rule: Rule::Size }
+}
+
+/// A number within bounds that has a default.
+pub(crate) const fn within(name: &'static str, low: f64, high: f64) -> Parameter {
+    Parameter { name, kind: Kind::Value, required: false, rule: Rule::Within(low, high) }
+}
+
+/// A truth value that has a default.
+pub(crate) const fn flag(name: &'static str) -> Parameter {
+    Parameter { name, kind: Kind::Value, required: false, rule: Rule::Flag }
 }
 
 /// A parameter with a few possible words.
 pub(crate) const fn word(name: &'static str, words: &'static [&'static str], required: bool) -> Parameter {
-    Parameter { name, kind: Kind::Word(words), required }
+    Parameter { name, kind: Kind::Word(words), required, rule: Rule::Any }
 }
 
 /// A parameter that is one of a few callables, or a value.
 pub(crate) const fn call(name: &'static str, calls: &'static [Signature], required: bool) -> Parameter {
-    Parameter { name, kind: Kind::Call(calls), required }
+    Parameter { name, kind: Kind::Call(calls), required, rule: Rule::Any }
 }
 
 /// A callable: its name and parameters. Unnamed arguments fill the parameters in this order.
@@ -64,8 +92,6 @@ pub(crate) enum Argument {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Arguments {
     given: Vec<(&'static str, Spanned<Argument>)>,
-    /// The whole call.
-    pub span: Span,
 }
 
 impl Arguments {
@@ -86,7 +112,7 @@ pub(crate) fn read(
     let required: Vec<&'static str> =
         signature.parameters.iter().filter(|parameter| parameter.required).map(|p| p.name).collect();
     let mut complete = true;
-    let mut arguments = Arguments { given: Vec::new(), span };
+    let mut arguments = Arguments { given: Vec::new() };
     for (name, value) in match_fields(decoder, signature.name, &names, &required, fields, span, &mut complete)
     {
         let parameter = signature.parameters.iter().find(|parameter| parameter.name == name)?;

@@ -9,7 +9,10 @@ use crate::source::{Source, Span};
 
 /// One mistake: what is wrong, where, what was expected, and how to mend it.
 #[derive(Clone, Debug)]
-pub struct Diagnostic {
+pub struct Diagnostic(Box<Parts>);
+
+#[derive(Clone, Debug)]
+struct Parts {
     source: Arc<Source>,
     message: String,
     span: Span,
@@ -24,7 +27,7 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A mistake at `span`; `message` is a complete sentence without full stop.
     pub fn new(source: &Arc<Source>, span: Span, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             source: source.clone(),
             message: message.into(),
             span,
@@ -33,35 +36,37 @@ impl Diagnostic {
             notes: Vec::new(),
             helps: Vec::new(),
             general: false,
-        }
+        }))
     }
 
     /// A mistake in what is asked of a model, not at a place in its file.
     pub fn general(source: &Arc<Source>, message: impl Into<String>) -> Self {
-        Self { general: true, ..Self::new(source, Span::default(), message) }
+        let mut diagnostic = Self::new(source, Span::default(), message);
+        diagnostic.0.general = true;
+        diagnostic
     }
 
     /// Text beside the underlined place.
     pub fn label(mut self, text: impl Into<String>) -> Self {
-        self.label = text.into();
+        self.0.label = text.into();
         self
     }
 
     /// Another place of the same file that matters.
     pub fn context(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.context.push((span, text.into()));
+        self.0.context.push((span, text.into()));
         self
     }
 
     /// A fact worth knowing.
     pub fn note(mut self, text: impl Into<String>) -> Self {
-        self.notes.push(text.into());
+        self.0.notes.push(text.into());
         self
     }
 
     /// A way out.
     pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.helps.push(text.into());
+        self.0.helps.push(text.into());
         self
     }
 
@@ -77,38 +82,38 @@ impl Diagnostic {
 
     /// What is wrong, in one line.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The source and the place in it.
     pub fn place(&self) -> (&Source, Span) {
-        (&self.source, self.span)
+        (&self.0.source, self.0.span)
     }
 
     /// The diagnostic with its source excerpt.
     pub fn render(&self, color: bool) -> String {
-        let text = &self.source.text;
+        let text = &self.0.source.text;
         let clamp = |span: Span| floor_boundary(text, span.start)..ceil_boundary(text, span.end);
-        let mut snippet = Snippet::source(text.as_str()).path(self.source.name.as_str());
-        let primary = AnnotationKind::Primary.span(clamp(self.span));
-        snippet = snippet.annotation(if self.label.is_empty() {
+        let mut snippet = Snippet::source(text.as_str()).path(self.0.source.name.as_str());
+        let primary = AnnotationKind::Primary.span(clamp(self.0.span));
+        snippet = snippet.annotation(if self.0.label.is_empty() {
             primary
         } else {
-            primary.label(self.label.as_str())
+            primary.label(self.0.label.as_str())
         });
-        for (span, label) in &self.context {
+        for (span, label) in &self.0.context {
             snippet = snippet.annotation(AnnotationKind::Context.span(clamp(*span)).label(label.as_str()));
         }
-        let title = Level::ERROR.primary_title(self.message.as_str());
-        let mut group = if self.general {
-            title.element(Level::NOTE.message(format!("in {}", self.source.name)))
+        let title = Level::ERROR.primary_title(self.0.message.as_str());
+        let mut group = if self.0.general {
+            title.element(Level::NOTE.message(format!("in {}", self.0.source.name)))
         } else {
             title.element(snippet)
         };
-        for note in &self.notes {
+        for note in &self.0.notes {
             group = group.element(Level::NOTE.message(note.as_str()));
         }
-        for help in &self.helps {
+        for help in &self.0.helps {
             group = group.element(Level::HELP.message(help.as_str()));
         }
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
@@ -129,9 +134,9 @@ impl Diagnostics {
     /// Adds a mistake; the same message at the same place is kept once.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         let same = |other: &Diagnostic| {
-            other.span == diagnostic.span
-                && other.message == diagnostic.message
-                && other.source.name == diagnostic.source.name
+            other.0.span == diagnostic.0.span
+                && other.0.message == diagnostic.0.message
+                && other.0.source.name == diagnostic.0.source.name
         };
         if !self.list.iter().any(same) {
             self.list.push(diagnostic);
@@ -158,7 +163,7 @@ impl Diagnostics {
         if self.list.is_empty() {
             return Ok(value);
         }
-        self.list.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));
+        self.list.sort_by_key(|diagnostic| (diagnostic.0.span.start, diagnostic.0.span.end));
         Err(self)
     }
 

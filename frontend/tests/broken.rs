@@ -175,26 +175,42 @@ fn names() {
     let cases = [
         ("reference to nothing", body("Conv2d(name: \"conv1\", features: 3, kernel: 3), Ref(\"conv\")")),
         ("name defined twice", body("As(\"a\"), Relu, As(\"a\")")),
-        ("layer named twice", body("Conv2d(name: \"c\", features: 3, kernel: 1), Conv2d(name: \"c\", features: 3, kernel: 1)")),
+        (
+            "layer named twice",
+            body("Conv2d(name: \"c\", features: 3, kernel: 1), Conv2d(name: \"c\", features: 3, kernel: 1)"),
+        ),
         ("layer named twice by repetition", body("Repeat(2, [Conv2d(name: \"c\", features: 3, kernel: 1)])")),
         ("reuse of nothing", body("Conv2d(name: \"c\", features: 3, kernel: 1), Reuse(\"d\")")),
         ("name with a space", body("Conv2d(name: \"a b\", features: 3, kernel: 1)")),
         (
             "block without its parameter",
-            body("B()").replace("body: [B", "blocks: {\"B\": Block(parameters: {\"n\": Required}, body: [Relu])}, body: [B"),
+            body("B()").replace(
+                "body: [B",
+                "blocks: {\"B\": Block(parameters: {\"n\": Required}, body: [Relu])}, body: [B",
+            ),
         ),
         (
             "unknown block parameter",
-            body("B(m: 1)").replace("body: [B", "blocks: {\"B\": Block(parameters: {\"n\": 1}, body: [Relu])}, body: [B"),
+            body("B(m: 1)").replace(
+                "body: [B",
+                "blocks: {\"B\": Block(parameters: {\"n\": 1}, body: [Relu])}, body: [B",
+            ),
         ),
         (
             "cyclic blocks",
-            body("B").replace("body: [B", "blocks: {\"B\": Block(body: [C]), \"C\": Block(body: [B])}, body: [B"),
+            body("B")
+                .replace("body: [B", "blocks: {\"B\": Block(body: [C]), \"C\": Block(body: [B])}, body: [B"),
         ),
         ("endless repetition", body("Repeat(1000000000000, [])")),
         ("unbound size", body("Relu").replace("[batch, 3", "[batch, channels")),
-        ("no such parameter group", train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1), groups: [Group(of: \"conv*\", lr: 0)]")),
-        ("everything frozen", train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1), groups: [Group(of: \"*\", frozen: true)]")),
+        (
+            "no such parameter group",
+            train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1), groups: [Group(of: \"conv*\", lr: 0)]"),
+        ),
+        (
+            "everything frozen",
+            train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1), groups: [Group(of: \"*\", frozen: true)]"),
+        ),
         ("learning rate missing", train("loss: \"mean(logits)\", optimizer: Sgd()")),
         ("momentum out of range", train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1, momentum: 2)")),
         ("clipping to nothing", train("loss: \"mean(logits)\", optimizer: Sgd(lr: 1), clip: ClipNorm(0)")),
@@ -221,13 +237,23 @@ fn shapes() {
         ("index outside of an axis", body("Expr(\"it[:, 3]\")")),
         ("padding list", body("Pad([1, 1])")),
         ("shared layer of another shape", body("Linear(name: \"fc\", features: 4), Reuse(\"fc\")")),
-        ("labels of another shape", train("loss: \"cross_entropy(reshape(logits, [batch, 2, 2]), label)\", optimizer: Sgd(lr: 1)")),
+        (
+            "labels of another shape",
+            train("loss: \"cross_entropy(reshape(logits, [batch, 2, 2]), label)\", optimizer: Sgd(lr: 1)"),
+        ),
         ("huge tensor", body("Linear(features: 1000000000000)")),
         ("huge input", body("Relu").replace("[batch, 3", "[batch, 1000000000000")),
-        ("normalisation of one value", body("GlobalAvgPool, BatchNorm").replace("Infer(outputs", "Entry(steps: [], outputs").replace("[batch, 3", "[1, 3")),
+        (
+            "normalisation of one value",
+            body("GlobalAvgPool, BatchNorm")
+                .replace("Infer(outputs", "Entry(steps: [], outputs")
+                .replace("[batch, 3", "[1, 3"),
+        ),
         (
             "several at once",
-            body("Conv2d(features: 4, kernel: 11), Linear(features: 0), Relu, Exprr(\"it\"), Dropout(2), As(\"a\"), As(\"a\")"),
+            body(
+                "Conv2d(features: 4, kernel: 11), Linear(features: 0), Relu, Exprr(\"it\"), Dropout(2), As(\"a\"), As(\"a\")",
+            ),
         ),
     ];
     insta::assert_snapshot!(table(&cases));
@@ -235,8 +261,10 @@ fn shapes() {
 
 #[test]
 fn settings() {
-    let text = body("Linear(features: \"width\")")
-        .replace("body:", "parameters: {\"width\": 4, \"act\": \"relu\"}, variants: {\"wide\": {\"width\": 8}}, body:");
+    let text = body("Linear(features: \"width\")").replace(
+        "body:",
+        "parameters: {\"width\": 4, \"act\": \"relu\"}, variants: {\"wide\": {\"width\": 8}}, body:",
+    );
     let cases = [
         ("unknown variant", Settings::variant("wied")),
         ("unknown parameter", Settings::default().with("widht", "2")),

@@ -30,7 +30,10 @@ fn digest(tensor: &Tensor) -> [f64; 3] {
 fn expect_close(what: &str, found: [f64; 3], expected: &str) {
     let expected: Vec<f64> = expected.split(' ').map(|number| number.parse().expect("a number")).collect();
     for (found, expected) in found.iter().zip(&expected) {
-        assert!((found - expected).abs() <= 1e-10 * expected.abs().max(1.0), "{what}: {found:e}, not {expected:e}");
+        assert!(
+            (found - expected).abs() <= 1e-10 * expected.abs().max(1.0),
+            "{what}: {found:e}, not {expected:e}"
+        );
     }
 }
 

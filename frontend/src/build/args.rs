@@ -22,8 +22,14 @@ impl Builder<'_> {
                     }
                 }
             };
-            known &= !value.is_unknown();
+            let known_value = !value.is_unknown();
+            known &= known_value;
             args.values.push((parameter.name, Spanned::new(value, argument.span)));
+            // Checked here too, so that a mistake shows even where the layer's input is unknown.
+            if known_value && let Err(fault) = args.check(parameter) {
+                self.fail(fault, argument.span);
+                known = false;
+            }
         }
         known.then_some(args)
     }

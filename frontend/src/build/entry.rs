@@ -12,7 +12,7 @@ use super::settings::{DEFAULT_BATCH, Settings, parameter_values};
 use super::state::{Slot, SlotKind};
 use super::value::{Args, Built, Fault, Val};
 use super::{Builder, Frame, LayerRow, Numbering};
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::diagnostics::{Diagnostic, Diagnostics, nearest};
 use crate::expr::{Expr, ExprKind};
 use crate::init::Init;
 use crate::model::{Action, Body, Entry, EntryKind, Minimize, Outputs, Tree};
@@ -191,11 +191,13 @@ impl Builder<'_> {
         }
         let source = self.source.clone();
         let names = self.visible_names();
-        let diagnostic = Diagnostic::new(&source, dim.span, format!("the size `{name}` has no value"))
-            .suggest(name, names.iter().map(String::as_str))
-            .help(format!(
-                "give it a default with `dims: {{ \"{name}\": 32 }}`, or a value with `--dim {name}=32`"
-            ));
+        let mut diagnostic = Diagnostic::new(&source, dim.span, format!("the size `{name}` has no value"));
+        if let Some(near) = nearest(name, names.iter().map(String::as_str)) {
+            diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
+        }
+        diagnostic = diagnostic.help(format!(
+            "give it a default with `dims: {{ \"{name}\": 32 }}`, or a value with `--dim {name}=32`"
+        ));
         self.report(diagnostic);
         self.bind(name, Val::Unknown, dim.span);
     }

@@ -89,6 +89,8 @@ pub(crate) struct Builder<'a> {
     calls: HashMap<String, Call>,
     /// Inside `Reuse`: parameters are there already.
     reusing: bool,
+    /// Where it was asked for.
+    reused_at: Option<String>,
     /// Stop after the layer or value of this path.
     until: Option<String>,
     stopped: bool,
@@ -117,6 +119,7 @@ impl<'a> Builder<'a> {
             seen: HashMap::new(),
             calls: HashMap::new(),
             reusing: false,
+            reused_at: None,
             until: None,
             stopped: false,
             steps: 0,

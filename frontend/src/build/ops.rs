@@ -36,11 +36,6 @@ impl GraphBuilder {
         self.origin = Origin { path: path.into(), span: place };
         self.places.entry(path.to_owned()).or_insert_with(|| (source.clone(), span));
     }
-
-    /// The path that nodes are added under.
-    pub fn path(&self) -> &str {
-        &self.origin.path
-    }
 }
 
 impl From<GraphError> for Fault {
@@ -126,7 +121,7 @@ impl<'a> Ops<'a> {
     }
 
     /// Floats as they are, everything else as `float`.
-    pub fn to_float(&mut self, x: Tensor, float: DType) -> Built {
+    pub fn floated(&mut self, x: Tensor, float: DType) -> Built {
         if self.dtype(x).is_float() { Ok(x) } else { self.convert(x, float) }
     }
 
@@ -417,7 +412,7 @@ impl<'a> Ops<'a> {
                 Ok((x, number))
             }
             Val::Int(_) | Val::Float(_) => {
-                let x = self.to_float(x, DType::F32)?;
+                let x = self.floated(x, DType::F32)?;
                 let number = self.number(x, number.as_float().unwrap_or(0.0))?;
                 Ok((x, number))
             }

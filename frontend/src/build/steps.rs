@@ -182,8 +182,8 @@ impl Builder<'_> {
             if first != span {
                 diagnostic = diagnostic.context(first, "the first is here");
             } else {
-                diagnostic =
-                    diagnostic.note("it stands inside a repetition: use the index, as in \"conv{i}\"");
+                diagnostic = diagnostic
+                    .note("it is built more than once: in a repetition use the index, as in \"conv{i}\"");
             }
             self.report(diagnostic);
         }
@@ -251,6 +251,13 @@ impl Builder<'_> {
             }
             Err(mut fault) => {
                 fault.message = format!("{} `{path}`: {}", layer.signature.name, fault.message);
+                let ty = input.map(|input| self.ops().ty(input).to_string());
+                if let Some(ty) = ty.filter(|ty| !fault.message.contains(ty)) {
+                    fault = fault.note(format!("the input of this layer is {ty}"));
+                }
+                if let Some(place) = &self.reused_at {
+                    fault = fault.note(format!("it is used once more at {place}"));
+                }
                 self.fail(fault, step.span)
             }
         };
@@ -422,7 +429,11 @@ impl Builder<'_> {
         let outer_tree = std::mem::replace(&mut self.tree, call.tree.clone());
         let outer_source = std::mem::replace(&mut self.source, call.tree.source.clone());
         let outer_reusing = std::mem::replace(&mut self.reusing, true);
+        let (line, column) = outer_source.position(span.start);
+        let place = format!("{}:{line}:{column}", outer_source.name);
+        let outer_place = self.reused_at.replace(place);
         self.call(&path, &call.body, call.position);
+        self.reused_at = outer_place;
         self.path = outer_path;
         self.frames = outer_frames;
         self.frame = outer_frame;

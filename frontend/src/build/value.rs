@@ -1,6 +1,6 @@
 //! Values of expressions and arguments, and reading them as what a layer or function needs.
 
-use crate::arguments::Signature;
+use crate::arguments::{Parameter, Rule, Signature};
 use crate::diagnostics::Diagnostic;
 use crate::source::{Source, Span, Spanned};
 use std::sync::Arc;
@@ -76,23 +76,17 @@ impl Val {
 pub(crate) struct Fault {
     pub message: String,
     pub at: Option<Span>,
-    pub label: String,
     pub notes: Vec<String>,
     pub helps: Vec<String>,
 }
 
 impl Fault {
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), at: None, label: String::new(), notes: Vec::new(), helps: Vec::new() }
+        Self { message: message.into(), at: None, notes: Vec::new(), helps: Vec::new() }
     }
 
     pub fn at(mut self, span: Span) -> Self {
         self.at = Some(span);
-        self
-    }
-
-    pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = label.into();
         self
     }
 
@@ -107,7 +101,7 @@ impl Fault {
     }
 
     pub fn diagnostic(self, source: &Arc<Source>, span: Span) -> Diagnostic {
-        let mut diagnostic = Diagnostic::new(source, self.at.unwrap_or(span), self.message).label(self.label);
+        let mut diagnostic = Diagnostic::new(source, self.at.unwrap_or(span), self.message);
         for note in self.notes {
             diagnostic = diagnostic.note(note);
         }
@@ -150,6 +144,17 @@ impl Args {
 
     fn missing<T>(name: &str) -> Built<T> {
         Err(Fault::new(format!("the argument `{name}` is missing")))
+    }
+
+    /// Whether the argument keeps its parameter's rule.
+    pub fn check(&self, parameter: &Parameter) -> Built<()> {
+        match parameter.rule {
+            Rule::Any => Ok(()),
+            Rule::Size if self.has(parameter.name) => self.size(parameter.name).map(|_| ()),
+            Rule::Size => Ok(()),
+            Rule::Within(low, high) => self.float_in(parameter.name, low, low, high).map(|_| ()),
+            Rule::Flag => self.bool_or(parameter.name, false).map(|_| ()),
+        }
     }
 
     /// A size from 1 on.

@@ -207,11 +207,9 @@ impl Builder<'_> {
                     };
                     let range = match index {
                         Index::At(at) => bound(&Some(at.clone())).map(|at| (at, None, None, true)),
-                        Index::Range { start, stop, step } => {
-                            match (bound(start), bound(stop), bound(step)) {
-                                (Some(start), Some(stop), Some(step)) => Some((start, stop, step, false)),
-                                _ => None,
-                            }
+                        Index::Range(bounds) => {
+                            let [start, stop, step] = bounds.each_ref().map(&mut bound);
+                            start.zip(stop).zip(step).map(|((start, stop), step)| (start, stop, step, false))
                         }
                     };
                     match range {

@@ -54,7 +54,8 @@ pub(crate) enum ExprKind {
 #[derive(Clone, Debug)]
 pub(crate) enum Index {
     At(Expr),
-    Range { start: Option<Expr>, stop: Option<Expr>, step: Option<Expr> },
+    /// Start, stop, step.
+    Range(Box<[Option<Expr>; 3]>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -258,7 +258,7 @@ impl Parser<'_> {
         }
         let stop = bound(self)?;
         let step = if self.eat(":") { bound(self)? } else { None };
-        Ok(Index::Range { start, stop, step })
+        Ok(Index::Range(Box::new([start, stop, step])))
     }
 
     fn atom(&mut self) -> Parsed {

@@ -1,33 +1,33 @@
 //! Convolutions in one to three dimensions, and transposed convolutions. Layout `[batch, channels, spatial...]`.
 
 use super::{Layer, expect_rank, input};
-use crate::arguments::{Parameter, Signature, call, optional, required, word};
+use crate::arguments::{Parameter, Signature, call, flag, optional, required, size, word};
 use crate::build::Builder;
 use crate::build::ops::{Convolution, Tensor};
 use crate::build::value::{Args, Built, Fault, MAX_SIZE, Val};
 use crate::init::{INITS, Init};
 
 const PARAMETERS: [Parameter; 9] = [
-    required("features"),
+    size("features"),
     required("kernel"),
     optional("stride"),
     word("padding", &["same", "valid"], false),
     optional("dilation"),
     optional("groups"),
-    optional("bias"),
+    flag("bias"),
     call("init", &INITS, false),
     call("bias_init", &INITS, false),
 ];
 
 const TRANSPOSED: [Parameter; 10] = [
-    required("features"),
+    size("features"),
     required("kernel"),
     optional("stride"),
     optional("padding"),
     optional("output_padding"),
     optional("dilation"),
     optional("groups"),
-    optional("bias"),
+    flag("bias"),
     call("init", &INITS, false),
     call("bias_init", &INITS, false),
 ];
@@ -213,7 +213,7 @@ fn check_groups(channels: usize, features: usize, groups: usize, args: &Args) ->
         return Ok(());
     }
     let message = format!(
-        "`groups` must divide the input's channels and the features: {groups}, {channels}, {features}"
+        "`groups` must divide the channels of the input and the features, but {groups} does not divide both {channels} and {features}"
     );
     let fault = Fault::new(message);
     Err(args.place("groups").map_or(fault.clone(), |place| fault.at(place)))

@@ -1,7 +1,7 @@
 //! Fully connected layers, embeddings, and free parameters.
 
 use super::{Layer, input};
-use crate::arguments::{Signature, call, optional, required};
+use crate::arguments::{Signature, call, flag, required, size};
 use crate::build::Builder;
 use crate::build::value::{Args, Built, Fault, Tensor};
 use crate::init::{INITS, Init};
@@ -11,8 +11,8 @@ pub(super) static LAYERS: [Layer; 3] = [
         signature: Signature {
             name: "Linear",
             parameters: &[
-                required("features"),
-                optional("bias"),
+                size("features"),
+                flag("bias"),
                 call("init", &INITS, false),
                 call("bias_init", &INITS, false),
             ],
@@ -24,7 +24,7 @@ pub(super) static LAYERS: [Layer; 3] = [
     Layer {
         signature: Signature {
             name: "Embedding",
-            parameters: &[required("vocabulary"), required("features"), call("init", &INITS, false)],
+            parameters: &[size("vocabulary"), size("features"), call("init", &INITS, false)],
         },
         label: "embedding",
         source: false,

@@ -5,15 +5,15 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::Function;
 
 use super::{Layer, input};
-use crate::arguments::{Parameter, Signature, optional, required};
+use crate::arguments::{Parameter, Signature, flag, optional, size, within};
 use crate::build::Builder;
 use crate::build::ops::{Ops, Tensor};
 use crate::build::value::{Args, Built, Fault};
 use crate::init::Init;
 
 const BATCH: [Parameter; 4] =
-    [optional("eps"), optional("momentum"), optional("affine"), optional("zero_init")];
-const AFFINE: [Parameter; 2] = [optional("eps"), optional("affine")];
+    [within("eps", 0.0, 1.0), within("momentum", 0.0, 1.0), flag("affine"), flag("zero_init")];
+const AFFINE: [Parameter; 2] = [within("eps", 0.0, 1.0), flag("affine")];
 
 macro_rules! norm {
     ($name:literal, $label:literal, $parameters:expr, $build:expr) => {
@@ -30,11 +30,11 @@ pub(super) static LAYERS: [Layer; 7] = [
     norm!("BatchNorm", "bn", &BATCH, |builder, x, args| batch_norm(builder, input(x)?, args)),
     norm!("BatchNorm1d", "bn", &BATCH, |builder, x, args| batch_norm(builder, input(x)?, args)),
     norm!("BatchNorm2d", "bn", &BATCH, |builder, x, args| batch_norm(builder, input(x)?, args)),
-    norm!("LayerNorm", "ln", &[optional("axes"), optional("eps"), optional("affine")], layer_norm),
+    norm!("LayerNorm", "ln", &[optional("axes"), within("eps", 0.0, 1.0), flag("affine")], layer_norm),
     norm!(
         "GroupNorm",
         "gn",
-        &[required("groups"), optional("eps"), optional("affine")],
+        &[size("groups"), within("eps", 0.0, 1.0), flag("affine")],
         |builder, x, args| {
             let groups = args.size("groups")?;
             group_norm(builder, input(x)?, args, Some(groups), true)
@@ -50,7 +50,7 @@ pub(super) static LAYERS: [Layer; 7] = [
     norm!(
         "LocalResponseNorm",
         "lrn",
-        &[required("size"), optional("alpha"), optional("beta"), optional("k"), optional("divide")],
+        &[size("size"), optional("alpha"), optional("beta"), optional("k"), optional("divide")],
         local_response_norm
     ),
 ];

@@ -4,19 +4,18 @@ use brolga_ir::program::Combine;
 
 use super::convolution::{form, paddings};
 use super::{Layer, expect_rank, input};
-use crate::arguments::{Parameter, Signature, optional, required, word};
+use crate::arguments::{Parameter, Signature, flag, optional, required, word};
 use crate::build::Builder;
 use crate::build::ops::Tensor;
 use crate::build::value::{Args, Built, Fault};
 
-const MAX: [Parameter; 4] =
-    [required("kernel"), optional("stride"), optional("padding"), optional("ceil_mode")];
+const MAX: [Parameter; 4] = [required("kernel"), optional("stride"), optional("padding"), flag("ceil_mode")];
 const AVERAGE: [Parameter; 5] = [
     required("kernel"),
     optional("stride"),
     optional("padding"),
-    optional("ceil_mode"),
-    optional("count_include_pad"),
+    flag("ceil_mode"),
+    flag("count_include_pad"),
 ];
 const KIND: [&str; 2] = ["max", "avg"];
 const EITHER: [Parameter; 6] = [
@@ -24,8 +23,8 @@ const EITHER: [Parameter; 6] = [
     required("kernel"),
     optional("stride"),
     optional("padding"),
-    optional("ceil_mode"),
-    optional("count_include_pad"),
+    flag("ceil_mode"),
+    flag("count_include_pad"),
 ];
 
 macro_rules! pooling {

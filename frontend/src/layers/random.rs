@@ -7,7 +7,7 @@ use brolga_ir::ops::Role;
 use brolga_ir::scalar::Comparison;
 
 use super::{Layer, input};
-use crate::arguments::{Signature, optional};
+use crate::arguments::{Signature, within};
 use crate::build::Builder;
 use crate::build::ops::Tensor;
 use crate::build::value::{Args, Built, Fault};
@@ -24,26 +24,26 @@ macro_rules! random {
 }
 
 pub(super) static LAYERS: [Layer; 4] = [
-    random!("Dropout", &[optional("p")], |builder, x, args| {
+    random!("Dropout", &[within("p", 0.0, 1.0)], |builder, x, args| {
         let x = input(x)?;
         let dims = builder.ops().dims(x);
         dropout(builder, x, args, dims)
     }),
-    random!("Dropout2d", &[optional("p")], |builder, x, args| {
+    random!("Dropout2d", &[within("p", 0.0, 1.0)], |builder, x, args| {
         // Whole channels.
         let x = input(x)?;
         let dims = builder.ops().dims(x);
         let dims = dims.iter().enumerate().map(|(axis, &n)| if axis < 2 { n } else { 1 }).collect();
         dropout(builder, x, args, dims)
     }),
-    random!("DropPath", &[optional("p")], |builder, x, args| {
+    random!("DropPath", &[within("p", 0.0, 1.0)], |builder, x, args| {
         // Whole samples: stochastic depth (Huang et al. 2016).
         let x = input(x)?;
         let dims = builder.ops().dims(x);
         let dims = dims.iter().enumerate().map(|(axis, &n)| if axis < 1 { n } else { 1 }).collect();
         dropout(builder, x, args, dims)
     }),
-    random!("GaussianNoise", &[optional("std")], |builder, x, args| {
+    random!("GaussianNoise", &[within("std", 0.0, f64::MAX)], |builder, x, args| {
         let x = input(x)?;
         let std = args.float_in("std", 0.1, 0.0, f64::MAX)?;
         if !builder.train || std == 0.0 {

@@ -327,7 +327,7 @@ impl<'a> Decoder<'a> {
                 for index in indices {
                     match index {
                         Index::At(dim) => dims.push(dim),
-                        Index::Range { .. } => {
+                        Index::Range(_) => {
                             self.error(span, "a size is expected in a type, not a range");
                             return None;
                         }
@@ -407,7 +407,7 @@ impl<'a> Decoder<'a> {
                     self.error(name.span, "a metric cannot be named `loss`: the loss is always reported");
                 }
                 match self.minimize(&get) {
-                    Some(minimize) if complete => EntryKind::Train { minimize, metrics },
+                    Some(minimize) if complete => EntryKind::Train { minimize: Box::new(minimize), metrics },
                     _ => EntryKind::Broken,
                 }
             }
@@ -449,7 +449,7 @@ impl<'a> Decoder<'a> {
                     match_fields(self, "Minimize", &names, &required, &fields, value.span, &mut complete);
                 let get =
                     |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
-                self.minimize(&get).map(Action::Minimize)
+                self.minimize(&get).map(|minimize| Action::Minimize(Box::new(minimize)))
             }
             "Update" => {
                 let names = ["state", "value"];

@@ -154,7 +154,7 @@ pub(crate) enum EntryKind {
     /// Inference: outputs by name.
     Infer { outputs: Outputs },
     /// One step of gradient descent.
-    Train { minimize: Minimize, metrics: Outputs },
+    Train { minimize: Box<Minimize>, metrics: Outputs },
     /// A list of gradient steps and explicit updates, each seeing the state that the ones before it left.
     Steps { train: bool, steps: Vec<Action>, outputs: Outputs },
     /// A mistake already reported.
@@ -165,7 +165,7 @@ pub(crate) type Outputs = Vec<(Spanned<String>, Expr)>;
 
 #[derive(Debug)]
 pub(crate) enum Action {
-    Minimize(Minimize),
+    Minimize(Box<Minimize>),
     /// A state slot becomes the value of an expression.
     Update {
         state: Template,

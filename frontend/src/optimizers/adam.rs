@@ -2,12 +2,19 @@
 //! Hutter 2019).
 
 use super::{L1, LR, Optimizer, Update, WEIGHT_DECAY, abs, schedule};
-use crate::arguments::{Parameter, Signature, optional};
+use crate::arguments::{Parameter, Signature, flag, optional, within};
 use crate::build::ops::Ops;
 use crate::build::value::{Args, Built, Tensor};
 
-const PARAMETERS: [Parameter; 7] =
-    [LR, optional("beta1"), optional("beta2"), optional("eps"), optional("amsgrad"), WEIGHT_DECAY, L1];
+const PARAMETERS: [Parameter; 7] = [
+    LR,
+    within("beta1", 0.0, 1.0),
+    within("beta2", 0.0, 1.0),
+    within("eps", 0.0, 1.0),
+    flag("amsgrad"),
+    WEIGHT_DECAY,
+    L1,
+];
 
 pub(super) static OPTIMIZERS: [Optimizer; 4] = [
     Optimizer {
@@ -25,7 +32,14 @@ pub(super) static OPTIMIZERS: [Optimizer; 4] = [
     Optimizer {
         signature: Signature {
             name: "Adamax",
-            parameters: &[LR, optional("beta1"), optional("beta2"), optional("eps"), WEIGHT_DECAY, L1],
+            parameters: &[
+                LR,
+                within("beta1", 0.0, 1.0),
+                within("beta2", 0.0, 1.0),
+                within("eps", 0.0, 1.0),
+                WEIGHT_DECAY,
+                L1,
+            ],
         },
         lr: Some(2e-3),
         decoupled: false,
@@ -36,9 +50,9 @@ pub(super) static OPTIMIZERS: [Optimizer; 4] = [
             name: "NAdam",
             parameters: &[
                 LR,
-                optional("beta1"),
-                optional("beta2"),
-                optional("eps"),
+                within("beta1", 0.0, 1.0),
+                within("beta2", 0.0, 1.0),
+                within("eps", 0.0, 1.0),
                 optional("momentum_decay"),
                 WEIGHT_DECAY,
                 L1,

@@ -4,14 +4,21 @@
 use brolga_ir::scalar::Comparison;
 
 use super::{L1, LR, Optimizer, Update, WEIGHT_DECAY};
-use crate::arguments::{Signature, optional};
+use crate::arguments::{Signature, flag, optional, within};
 use crate::build::value::{Args, Built};
 
 pub(super) static OPTIMIZERS: [Optimizer; 4] = [
     Optimizer {
         signature: Signature {
             name: "Adagrad",
-            parameters: &[LR, optional("lr_decay"), optional("initial"), optional("eps"), WEIGHT_DECAY, L1],
+            parameters: &[
+                LR,
+                optional("lr_decay"),
+                optional("initial"),
+                within("eps", 0.0, 1.0),
+                WEIGHT_DECAY,
+                L1,
+            ],
         },
         lr: Some(0.01),
         decoupled: false,
@@ -20,7 +27,7 @@ pub(super) static OPTIMIZERS: [Optimizer; 4] = [
     Optimizer {
         signature: Signature {
             name: "Adadelta",
-            parameters: &[LR, optional("rho"), optional("eps"), WEIGHT_DECAY, L1],
+            parameters: &[LR, within("rho", 0.0, 1.0), within("eps", 0.0, 1.0), WEIGHT_DECAY, L1],
         },
         lr: Some(1.0),
         decoupled: false,
@@ -31,10 +38,10 @@ pub(super) static OPTIMIZERS: [Optimizer; 4] = [
             name: "RmsProp",
             parameters: &[
                 LR,
-                optional("alpha"),
-                optional("momentum"),
-                optional("centered"),
-                optional("eps"),
+                within("alpha", 0.0, 1.0),
+                within("momentum", 0.0, 1.0),
+                flag("centered"),
+                within("eps", 0.0, 1.0),
                 WEIGHT_DECAY,
                 L1,
             ],

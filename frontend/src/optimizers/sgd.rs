@@ -4,7 +4,7 @@
 use brolga_ir::scalar::Comparison;
 
 use super::{L1, LR, Optimizer, Update, WEIGHT_DECAY};
-use crate::arguments::{Signature, optional};
+use crate::arguments::{Signature, flag, within};
 use crate::build::value::{Args, Built};
 
 pub(super) static OPTIMIZERS: [Optimizer; 1] = [Optimizer {
@@ -12,9 +12,9 @@ pub(super) static OPTIMIZERS: [Optimizer; 1] = [Optimizer {
         name: "Sgd",
         parameters: &[
             LR,
-            optional("momentum"),
-            optional("nesterov"),
-            optional("dampening"),
+            within("momentum", 0.0, 1.0),
+            flag("nesterov"),
+            within("dampening", 0.0, 1.0),
             WEIGHT_DECAY,
             L1,
         ],

@@ -138,7 +138,7 @@ pub(crate) fn call(
 fn float_tensor(builder: &mut Builder, args: &Args, name: &str) -> Built {
     let tensor = tensor(builder, args, name)?;
     let float = builder.float();
-    builder.ops().to_float(tensor, float)
+    builder.ops().floated(tensor, float)
 }
 
 /// The argument as a tensor; a number becomes a scalar.
