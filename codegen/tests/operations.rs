@@ -17,6 +17,7 @@ fn operations() -> Vec<ScalarOp> {
     all.extend(Comparison::ALL.map(Compare));
     all.extend(DType::ALL.map(Convert));
     all.extend(DType::ALL.map(Bitcast));
+    all.extend(brolga_ir::scalar::Function::ALL.map(Function));
     all
 }
 

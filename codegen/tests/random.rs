@@ -99,7 +99,8 @@ impl Generator {
             Neg, Abs, Sqrt, Floor, Ceil, Trunc, Round, Not, Add, Add, Sub, Mul, Mul, Div, Rem, Max, Min, And,
             Or, Xor, Shl, Shr, ShrLogical, MulHigh, Fma, Fma, Select, Select,
         ];
-        let op = match self.random.below(10) {
+        let op = match self.random.below(11) {
+            3 => Function(self.random.pick(&brolga_ir::scalar::Function::ALL)),
             0 => Compare(self.random.pick(&Comparison::ALL)),
             1 => Convert(self.random.pick(&self.types.clone())),
             2 => Bitcast(self.random.pick(&self.types.clone())),

@@ -97,6 +97,7 @@ impl KernelCx<'_> {
             Compare(c) if float => self.b.ins().fcmp(float_cc(c), a, args[1]),
             Compare(c) => self.b.ins().icmp(int_cc(c, signed), a, args[1]),
             Abs if dtype == DType::U8 => a,
+            Function(function) => self.function(function, dtype, args, false),
             Div if !float => self.int_quotient(dtype, a, args[1]),
             Rem if float => self.float_remainder(dtype, a, args[1]),
             Rem => self.int_remainder(dtype, a, args[1]),
@@ -133,6 +134,7 @@ impl KernelCx<'_> {
                 self.b.ins().bitselect(mask, args[1], args[2])
             }
             Convert(to) => self.convert_vector(a, dtype, to),
+            Function(function) => self.function(function, dtype, args, true),
             Bitcast(to) => self.bitcast(vector_type(to), a),
             Compare(c) if float => self.b.ins().fcmp(float_cc(c), a, args[1]),
             // Masks compare as unsigned: true is the larger one.

@@ -11,6 +11,7 @@
 //! | `memory.rs` | loads and stores, guarded ones too |
 //! | `lanes.rs` | operations on scalars and on vectors |
 //! | `convert.rs` | conversions between types |
+//! | `function.rs` | elementary functions |
 //! | `remainder.rs` | remainders of floats |
 //! | `strip.rs` | which strips become vectors, what is hoisted out of them |
 //! | `reduce.rs` | accumulators |
@@ -18,6 +19,7 @@
 
 mod address;
 mod convert;
+mod function;
 mod lanes;
 mod memory;
 mod reduce;
