@@ -43,6 +43,15 @@ impl Scan {
         slice.with_dims([&[self.length], slice.dims.as_slice()].concat())
     }
 
+    /// The results that hold the carry each iteration starts from, stacked, one for each carry; nothing unless there
+    /// are all of them.
+    fn saved(&self) -> Option<Vec<usize>> {
+        let outputs = self.body.outputs();
+        let stacked = |carry: Value| (self.carries..outputs.len()).find(|&i| outputs[i].value == carry);
+        let carries = self.body.parameters()[..self.carries].iter();
+        carries.map(|&id| stacked(self.body.result(id))).collect()
+    }
+
     /// The same scan, which also gives the carries that every iteration starts from.
     fn saving(&self) -> Scan {
         let mut body = self.body.clone();
@@ -119,12 +128,22 @@ impl Operator for Scan {
     }
 
     /// A scan in the other direction over saved carries: its carries are the cotangents of the carries, and the sums
-    /// of those of the captures.
+    /// of those of the captures. A scan that saves its carries takes the place of this one, which nothing uses then,
+    /// so the way forward is not run twice.
     fn gradient(&self, cx: &mut GradientCx) -> Gradient {
         let fixed = self.carries + self.slices;
-        let saved = {
-            let all = cx.b.add_nodes(self.saving(), cx.operands)?;
-            all[self.body.outputs().len()..].to_vec()
+        let saved: Vec<Value> = match self.saved() {
+            Some(results) => results.into_iter().map(|result| cx.results[result]).collect(),
+            None => {
+                let origin = cx.b.graph.node(cx.results[0].node).origin.clone();
+                let scan = cx.b.graph.add(self.saving(), cx.operands, &origin)?;
+                let mut results = cx.b.graph.results(scan);
+                let saved = results.split_off(self.body.outputs().len());
+                for (&old, new) in cx.results.iter().zip(results) {
+                    cx.b.graph.replace_uses(old, new);
+                }
+                saved
+            }
         };
         let parameters: Vec<Value> = self.body.parameters().iter().map(|&id| self.body.result(id)).collect();
         let types: Vec<Type> = parameters.iter().map(|&value| self.body.ty(value).clone()).collect();
