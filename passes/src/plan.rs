@@ -20,6 +20,7 @@ type Life = (usize, usize);
 
 /// Plans the arena; always changes a program that has scratch buffers.
 pub fn plan(program: &mut Program) -> bool {
+    drop_unused(program);
     let mut lives = lives(program);
     let leader = share(program, &mut lives);
     let mut blocks: Vec<(BufferId, usize, Life)> = lives
@@ -44,10 +45,7 @@ pub fn plan(program: &mut Program) -> bool {
         let id = BufferId(position as u32);
         let size = buffer.ty.bytes().next_multiple_of(ALIGN);
         match &mut buffer.place {
-            // A buffer that nothing touches takes no room.
-            Place::Arena(offset) => {
-                *offset = Some(offsets.get(leader.get(&id).unwrap_or(&id)).copied().unwrap_or(0));
-            }
+            Place::Arena(offset) => *offset = Some(offsets[leader.get(&id).unwrap_or(&id)]),
             Place::Prepared(offset) => {
                 *offset = Some(prepared);
                 prepared += size;
@@ -58,6 +56,39 @@ pub fn plan(program: &mut Program) -> bool {
     program.arena_bytes = end;
     program.prepared_bytes = prepared;
     true
+}
+
+/// Removes scratch buffers that no call touches.
+fn drop_unused(program: &mut Program) {
+    let mut used = vec![false; program.buffers.len()];
+    for (_, call) in calls(&program.prepare).into_iter().chain(calls(&program.schedule)) {
+        call.args.iter().for_each(|arg| used[arg.buffer.0 as usize] = true);
+    }
+    let mut names = Vec::with_capacity(used.len());
+    let mut next = 0;
+    for (position, used) in used.iter().enumerate() {
+        let keep = *used || !matches!(program.buffers[position].place, Place::Arena(_));
+        names.push(keep.then_some(BufferId(next)));
+        next += u32::from(keep);
+    }
+    let mut position = 0;
+    program.buffers.retain(|_| {
+        position += 1;
+        names[position - 1].is_some()
+    });
+    rename(&mut program.prepare, &names);
+    rename(&mut program.schedule, &names);
+}
+
+fn rename(steps: &mut [Step], names: &[Option<BufferId>]) {
+    for step in steps {
+        match step {
+            Step::Loop { body, .. } => rename(body, names),
+            Step::Call(call) => call.args.iter_mut().for_each(|arg| {
+                arg.buffer = names[arg.buffer.0 as usize].expect("a buffer of a call is used");
+            }),
+        }
+    }
 }
 
 fn bytes(program: &Program, id: BufferId) -> usize {

@@ -529,6 +529,9 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
 pub(crate) fn init_graph(slots: &[Slot]) -> Result<Graph, Fault> {
     let mut graph = super::ops::GraphBuilder::new("init");
     let seed = graph.graph.add_parameter("seed", Role::Data, Type::scalar(DType::I64));
+    for slot in slots {
+        graph.graph.add_parameter(&slot.name, Role::State, slot.ty.clone());
+    }
     let source = Source::new("init", "");
     for slot in slots {
         graph.enter(&slot.name, &source, Span::default());
