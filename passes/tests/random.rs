@@ -1,0 +1,156 @@
+//! Random graphs through every pass, through the pipelines, and through random sequences of passes: the reference
+//! interpreter gives the same before and after.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use brolga_ir::scalar::Scalar;
+use brolga_ir::{Builder, DType, Graph, Origin};
+use brolga_passes::pipelines::{GRAPH_PASSES, INFER, TRAIN, graph_passes};
+use brolga_passes::prepare::prepare;
+use brolga_passes::{GraphPass, Kind, Manager, Options};
+use common::{Random, compare, evaluate, parameters, random_graph};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+/// How often each operator occurred, and how often each pass changed something.
+#[derive(Default)]
+struct Histogram(BTreeMap<String, usize>);
+
+impl Histogram {
+    fn count(&mut self, name: &str) {
+        *self.0.entry(name.to_owned()).or_default() += 1;
+    }
+}
+
+fn run(passes: &[GraphPass], graph: &mut Graph, histogram: &mut Histogram) -> Result<(), String> {
+    for &pass in passes {
+        let before = graph.clone();
+        let changed =
+            Manager::new(Options::default()).run(&[pass], graph).map_err(|error| error.to_string())?;
+        if changed {
+            histogram.count(&format!("pass {}", pass.name));
+        } else if *graph != before {
+            return Err(format!("{} changed the graph and says it did not", pass.name));
+        }
+    }
+    Ok(())
+}
+
+/// Adds the derivatives of a sum by the float inputs, if everything on the way has one.
+fn differentiated(mut graph: Graph, histogram: &mut Histogram) -> Graph {
+    let plain = graph.clone();
+    let added = (|| {
+        let value = graph.outputs().iter().map(|o| o.value).find(|&v| graph.ty(v).dtype.is_float())?;
+        let rank = graph.ty(value).rank();
+        let wrt = graph.parameters().iter().map(|&id| graph.result(id));
+        let wrt: Vec<_> = wrt.filter(|&v| graph.ty(v).dtype == graph.ty(value).dtype).collect();
+        let mut b = Builder::new(&mut graph, Origin::new("loss"));
+        let loss = b.sum(value, &(0..rank).collect::<Vec<_>>()).ok()?;
+        let gradients = b.gradient(loss, &wrt).ok()?;
+        for (i, gradient) in gradients.into_iter().enumerate() {
+            graph.add_output(&format!("d{i}"), brolga_ir::ops::Role::Data, gradient);
+        }
+        run(&graph_passes("grad").ok()?, &mut graph, histogram).ok()
+    })();
+    if added.is_some() { graph } else { plain }
+}
+
+fn exact(a: Scalar, b: Scalar) -> bool {
+    a.same(b)
+}
+
+/// Within 1e-9 of numbers of ordinary size; what overflows or cancels from large numbers says nothing.
+fn close(a: Scalar, b: Scalar) -> bool {
+    let (x, y) = (a.to_f64(), b.to_f64());
+    a.same(b) || !x.is_finite() || !y.is_finite() || (x - y).abs() <= 1e-9 * x.abs().max(1.0)
+}
+
+fn check(seeds: &[u32], histogram: &mut Histogram) -> Result<(), String> {
+    let choice = seeds.iter().fold(0u64, |sum, &seed| sum.rotate_left(5) ^ u64::from(seed));
+    let mut graph = random_graph(seeds, DType::F32);
+    if choice % 3 == 0 {
+        graph = differentiated(graph, histogram);
+    }
+    for id in graph.order() {
+        histogram.count(graph.node(id).op.get().name());
+    }
+    let inputs: Vec<_> = (0..2).map(|round| parameters(&graph, choice + round, round == 1)).collect();
+    let expected: Vec<_> = inputs.iter().map(|values| evaluate(&graph, values)).collect::<Result<_, _>>()?;
+    let same = |after: &Graph, what: &str| {
+        for (values, expected) in inputs.iter().zip(&expected) {
+            let found = evaluate(after, values).map_err(|error| format!("{what}: {error}"))?;
+            compare(expected, &found, &exact).map_err(|error| format!("{what}: {error}\n{after}"))?;
+        }
+        Ok::<(), String>(())
+    };
+    let exact_passes: Vec<GraphPass> =
+        GRAPH_PASSES.iter().copied().filter(|pass| pass.kind == Kind::Exact).collect();
+    for &pass in &exact_passes {
+        let mut after = graph.clone();
+        run(&[pass], &mut after, histogram)?;
+        same(&after, pass.name)?;
+    }
+    let mut random = Random(choice);
+    // `fuse` comes last.
+    let movable: Vec<GraphPass> = exact_passes.iter().copied().filter(|pass| pass.name != "fuse").collect();
+    let some: Vec<GraphPass> = (0..5).map(|_| random.pick(&movable)).collect();
+    for passes in [TRAIN, &some] {
+        let mut after = graph.clone();
+        let names: Vec<&str> = passes.iter().map(|pass| pass.name).collect();
+        run(passes, &mut after, histogram)?;
+        same(&after, &names.join(","))?;
+    }
+    if let Some(split) = prepare(&graph, &Options::default()).map_err(|error| error.to_string())? {
+        histogram.count("pass prepare");
+        for part in [&split.prepare, &split.main] {
+            part.verify().map_err(|error| error.to_string())?;
+        }
+        for (values, expected) in inputs.iter().zip(&expected) {
+            let mut values = values.clone();
+            values.extend(evaluate(&split.prepare, &values)?);
+            compare(expected, &evaluate(&split.main, &values)?, &exact)
+                .map_err(|e| format!("prepare: {e}"))?;
+        }
+    }
+    rounded(seeds, choice, histogram)
+}
+
+/// The pipeline with rounding passes, in f64.
+fn rounded(seeds: &[u32], choice: u64, histogram: &mut Histogram) -> Result<(), String> {
+    let graph = random_graph(seeds, DType::F64);
+    let values = parameters(&graph, choice, false);
+    let expected = evaluate(&graph, &values)?;
+    let mut after = graph.clone();
+    run(INFER, &mut after, histogram)?;
+    compare(&expected, &evaluate(&after, &values)?, &close)
+        .map_err(|error| format!("infer: {error}\n{after}"))
+}
+
+/// `BROLGA_CASES` asks for more cases; the number is the same for every run otherwise, and so are the cases.
+#[test]
+fn random_graphs_keep_their_meaning() {
+    let cases = std::env::var("BROLGA_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2000);
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let histogram = std::cell::RefCell::new(Histogram::default());
+    let result = TestRunner::new_with_rng(config, rng)
+        .run(&proptest::collection::vec(proptest::num::u32::ANY, 5..60), |seeds| {
+            check(&seeds, &mut histogram.borrow_mut()).map_err(TestCaseError::fail)
+        });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, seeds)) => {
+            panic!("{reason}\n\nfor {seeds:?}:\n{}", random_graph(&seeds, DType::F32))
+        }
+        Err(error) => panic!("{error}"),
+    }
+    let histogram = histogram.into_inner().0;
+    for (name, count) in &histogram {
+        println!("{count:>8} {name}");
+    }
+    for pass in GRAPH_PASSES.iter().map(|pass| pass.name).chain(["prepare"]) {
+        let count = histogram.get(&format!("pass {pass}")).copied().unwrap_or(0);
+        assert!(count >= 20, "the pass {pass} changed something {count} times only");
+    }
+}
