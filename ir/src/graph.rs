@@ -239,7 +239,8 @@ impl Graph {
     /// Makes every user of `old`, outputs included, use `new`, which must have the same type.
     pub fn replace_uses(&mut self, old: Value, new: Value) {
         assert_eq!(self.ty(old), self.ty(new), "a value is replaced by one of another type");
-        for user in self.users(old.node) {
+        // The youngest first: petgraph finds and removes the edges last added in constant time.
+        for user in self.users(old.node).into_iter().rev() {
             for position in 0..self.node(user).operands.len() {
                 if self.node(user).operands[position] == old {
                     self.set_operand(user, position, new);
@@ -331,37 +332,48 @@ impl Graph {
         petgraph::algo::toposort(&self.dag, None).is_err()
     }
 
-    /// Copies the nodes that `roots` need from `source` behind this graph's nodes. `map` gives values that stand
-    /// for values of `source` (its parameters at least) and receives those of the copies; it returns nothing
-    /// where an operand is unmapped.
+    /// Copies the nodes that `roots` need from `source` behind this graph's nodes, operands left to right, and gives
+    /// what stands for the roots. `map` says what stands for values of `source`; it receives the copies. The walk
+    /// stops at values in `map`, so its cost is that of what is copied.
     pub fn import(
         &mut self,
         source: &Graph,
         roots: &[Value],
         map: &mut HashMap<Value, Value>,
     ) -> Result<Vec<Value>, GraphError> {
-        for id in source.order_from(roots.iter().copied()) {
-            if source.results(id).iter().all(|value| map.contains_key(value)) {
-                continue;
+        // Depth-first by hand: graphs may be deeper than the stack.
+        let mut stack: Vec<(NodeId, usize)> = Vec::new();
+        for &root in roots {
+            if !map.contains_key(&root) {
+                stack.push((root.node, 0));
             }
-            let node = source.node(id);
-            if source.parameter(id).is_some() {
-                continue;
+            while let Some((id, next)) = stack.last_mut() {
+                let (id, node) = (*id, source.node(*id));
+                if let Some(operand) = node.operands.get(*next) {
+                    *next += 1;
+                    if !map.contains_key(operand) {
+                        stack.push((operand.node, 0));
+                    }
+                    continue;
+                }
+                stack.pop();
+                if source.results(id).iter().all(|value| map.contains_key(value)) {
+                    continue;
+                }
+                if source.parameter(id).is_some() {
+                    return Err(GraphError {
+                        path: node.origin.path.to_string(),
+                        message: "an imported value depends on a parameter that nothing stands for".into(),
+                    });
+                }
+                let operands: Vec<Value> = node.operands.iter().map(|operand| map[operand]).collect();
+                let copy = self.add(node.op.clone(), &operands, &node.origin)?;
+                for (value, copy) in source.results(id).into_iter().zip(self.results(copy)) {
+                    map.entry(value).or_insert(copy);
+                }
             }
-            let operands: Option<Vec<Value>> = node.operands.iter().map(|v| map.get(v).copied()).collect();
-            let Some(operands) = operands else { continue };
-            let copy = self.add(node.op.clone(), &operands, &node.origin)?;
-            map.extend(source.results(id).into_iter().zip(self.results(copy)));
         }
-        roots
-            .iter()
-            .map(|root| {
-                map.get(root).copied().ok_or_else(|| GraphError {
-                    path: source.node(root.node).origin.path.to_string(),
-                    message: "an imported value depends on a parameter that nothing stands for".into(),
-                })
-            })
-            .collect()
+        Ok(roots.iter().map(|root| map[root]).collect())
     }
 }
 

@@ -11,18 +11,20 @@
 //! passes must keep the bits, rounding ones agree to 1e-9 in f64. A pass that says it changed nothing must have
 //! changed nothing, and a second run must say so. With `BROLGA_BLESS=1` the second half of every file is rewritten.
 
+mod common;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use brolga_ir::interpret::interpret;
-use brolga_ir::ops::{Op, Role};
+use brolga_ir::Graph;
+use brolga_ir::ops::Op;
 use brolga_ir::scalar::Scalar;
-use brolga_ir::{DType, Graph, Tensor, Type};
 use brolga_passes::index_ranges::index_ranges;
 use brolga_passes::pipelines::GRAPH_PASSES;
 use brolga_passes::prepare::prepare;
 use brolga_passes::{GraphPass, Kind, Manager, Options};
+use common::{compare, evaluate, parameters};
 
 /// What stands between the halves of a file, before the pass's name.
 const SEPARATOR: &str = "// ---- after ";
@@ -112,12 +114,12 @@ fn check_pass(pass: GraphPass, input: &str) -> Result<String, String> {
         return Err(format!("a second run changes the graph again:\n{text}"));
     }
     match pass.kind {
-        Kind::Exact => compare(&before, &after, &|a, b| a.same(b))?,
+        Kind::Exact => same(&before, &after, &|a, b| a.same(b))?,
         Kind::Rounding => {
             let before = parse(&input.replace("f32", "f64"))?;
             let mut after = before.clone();
             run(pass, &mut after)??;
-            compare(&before, &after, &close)?;
+            same(&before, &after, &close)?;
         }
     }
     Ok(if changed { text } else { "// unchanged\n".to_owned() })
@@ -136,7 +138,7 @@ fn check_prepare(input: &str) -> Result<String, String> {
         let prepared = evaluate(&split.prepare, &values)?;
         values.extend(prepared);
         let (whole, parts) = (evaluate(&graph, &values)?, evaluate(&split.main, &values)?);
-        compare_outputs(&whole, &parts, &|a, b| a.same(b))?;
+        compare(&whole, &parts, &|a, b| a.same(b))?;
     }
     Ok(format!("{}\n{}", split.prepare, split.main))
 }
@@ -148,7 +150,7 @@ fn check_ranges(input: &str) -> Result<String, String> {
 }
 
 /// Equal outputs for random parameters. Outputs that a `gradient` operator stands above cannot be evaluated before.
-fn compare(before: &Graph, after: &Graph, equal: &dyn Fn(Scalar, Scalar) -> bool) -> Result<(), String> {
+fn same(before: &Graph, after: &Graph, equal: &dyn Fn(Scalar, Scalar) -> bool) -> Result<(), String> {
     let mut before = before.clone();
     let blocked = |graph: &Graph, value| {
         graph.order_from([value]).into_iter().any(|id| matches!(graph.node(id).op, Op::Differentiate(_)))
@@ -159,24 +161,7 @@ fn compare(before: &Graph, after: &Graph, equal: &dyn Fn(Scalar, Scalar) -> bool
         // Ordinary numbers first, then with NaN, infinities and zeros of either sign among them.
         let values = parameters(&before, round, round >= 2);
         let (first, second) = (evaluate(&before, &values)?, evaluate(after, &values)?);
-        compare_outputs(&first, &second, equal)?;
-    }
-    Ok(())
-}
-
-fn compare_outputs(
-    before: &HashMap<String, Tensor>,
-    after: &HashMap<String, Tensor>,
-    equal: &dyn Fn(Scalar, Scalar) -> bool,
-) -> Result<(), String> {
-    for (name, wanted) in before {
-        let found = after.get(name).ok_or_else(|| format!("the output {name} is gone"))?;
-        for i in 0..wanted.elements() {
-            let (wanted, found) = (wanted.get(i), found.get(i));
-            if !equal(wanted, found) {
-                return Err(format!("element {i} of {name} was {wanted:?}, is {found:?}"));
-            }
-        }
+        compare(&first, &second, equal)?;
     }
     Ok(())
 }
@@ -184,66 +169,4 @@ fn compare_outputs(
 fn close(a: Scalar, b: Scalar) -> bool {
     let (x, y) = (a.to_f64(), b.to_f64());
     a.same(b) || !x.is_finite() || (x - y).abs() <= 1e-9 * x.abs().max(1.0)
-}
-
-/// Results by name; new state behind `state`.
-fn evaluate(graph: &Graph, values: &HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>, String> {
-    let names = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
-    let inputs: Vec<&Tensor> = names.map(|parameter| &values[&parameter.name]).collect();
-    let results = interpret(graph, &inputs).map_err(|error| error.to_string())?;
-    let name = |output: &brolga_ir::Output| match output.role {
-        Role::Data => output.name.clone(),
-        Role::State => format!("state {}", output.name),
-    };
-    Ok(graph.outputs().iter().map(name).zip(results).collect())
-}
-
-fn parameters(graph: &Graph, round: u64, special: bool) -> HashMap<String, Tensor> {
-    let mut random = Random(round * 1000 + 1);
-    let parameters = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
-    parameters.map(|parameter| (parameter.name.clone(), random.tensor(&parameter.ty, special))).collect()
-}
-
-/// SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// Floats in (-2, 2), integers in -2..6, and special values if asked for.
-    fn tensor(&mut self, ty: &Type, special: bool) -> Tensor {
-        Tensor::generate(ty, |_| {
-            let word = self.next();
-            let choice = if special { word % 16 } else { 15 };
-            match ty.dtype {
-                DType::F32 | DType::F64 => Scalar::from_f64(
-                    ty.dtype,
-                    match choice {
-                        0 => f64::NAN,
-                        1 => f64::INFINITY,
-                        2 => f64::NEG_INFINITY,
-                        3 | 4 => 0.0,
-                        5 | 6 => -0.0,
-                        _ => (word >> 11) as f64 / (1u64 << 51) as f64 - 2.0,
-                    },
-                ),
-                DType::Bool => Scalar::Bool(word >> 63 == 1),
-                dtype => Scalar::from_i64(
-                    dtype,
-                    match choice {
-                        0 => i64::MIN,
-                        1 => i64::from(i32::MIN),
-                        2 => i64::from(i32::MAX),
-                        _ => (word >> 61) as i64 - 2,
-                    },
-                ),
-            }
-        })
-    }
 }

@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use brolga_ir::generate::{self, generate};
 use brolga_ir::scalar::Scalar;
 use brolga_ir::{Builder, DType, Graph, Origin};
 use brolga_passes::pipelines::{GRAPH_PASSES, INFER, TRAIN, graph_passes};
@@ -152,5 +153,26 @@ fn random_graphs_keep_their_meaning() {
     for pass in GRAPH_PASSES.iter().map(|pass| pass.name).chain(["prepare"]) {
         let count = histogram.get(&format!("pass {pass}")).copied().unwrap_or(0);
         assert!(count >= 20, "the pass {pass} changed something {count} times only");
+    }
+}
+
+/// Graphs over all operators, regions included, from the generator that the other crates' tests share.
+#[test]
+fn all_operators_keep_their_meaning() {
+    let mut histogram = Histogram::default();
+    for seed in 0..500 {
+        let made = generate(seed, &generate::Config { nodes: (5, 40), ..generate::Config::default() });
+        let names = made.graph.parameters().iter().filter_map(|&id| made.graph.parameter(id));
+        let values = names.map(|parameter| parameter.name.clone()).zip(made.values.iter().cloned()).collect();
+        let Ok(expected) = evaluate(&made.graph, &values) else { continue };
+        for passes in
+            [TRAIN, &GRAPH_PASSES.iter().copied().filter(|p| p.name != "batch-norm").collect::<Vec<_>>()]
+        {
+            let mut after = made.graph.clone();
+            let done = run(passes, &mut after, &mut histogram)
+                .and_then(|()| evaluate(&after, &values))
+                .and_then(|found| compare(&expected, &found, &exact));
+            done.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{}\n{after}", made.graph));
+        }
     }
 }
