@@ -5,6 +5,7 @@ mod common;
 use brolga_ir::graph::{Graph, GraphError, Value};
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{Op, Role};
+use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
 use brolga_ir::vjp::vjp;
 use brolga_ir::{Builder, DType, Tensor, Type};
@@ -256,4 +257,18 @@ fn scans_are_not_run_twice() {
         graph.verify().unwrap();
         assert_eq!(scans(&graph), 1 + round, "{graph}");
     }
+}
+
+/// The derivative of a product by a factor that is zero is the product of the others.
+#[test]
+fn products_with_a_zero() {
+    let mut graph = Graph::new("g");
+    let x = graph.add_parameter("x", Role::Data, Type::new(DType::F64, [2, 3]));
+    let mut b = Builder::new(&mut graph, Default::default());
+    let y = b.reduce(Combine::Mul, x, &[1]).unwrap();
+    let seed = b.full_like(y, 1.0).unwrap();
+    let dx = vjp(&mut graph, &[(y, seed)], &[x]).unwrap()[0].unwrap();
+    graph.add_output("dx", Role::Data, dx);
+    let found = interpret(&graph, &[&Tensor::f64([2, 3], [2.0, 0.0, 3.0, 0.0, 0.0, 5.0])]).unwrap();
+    assert_eq!(found[0], Tensor::f64([2, 3], [0.0, 6.0, 0.0, 0.0, 0.0, 0.0]));
 }

@@ -116,8 +116,8 @@ impl Operator for Elementwise {
         let dy = cx.cotangent(0)?;
         let (y, b) = (cx.results[0], &mut cx.b);
         let x = cx.operands[0];
-        // The second and third operand, where there are any.
-        let (u, v) = (*cx.operands.get(1).unwrap_or(&x), *cx.operands.get(2).unwrap_or(&x));
+        // The second operand, where there is one.
+        let u = *cx.operands.get(1).unwrap_or(&x);
         if !b.ty(y).dtype.is_float() {
             return Ok(vec![None; cx.operands.len()]);
         }
@@ -159,7 +159,6 @@ impl Operator for Elementwise {
             Select => {
                 let zero = b.zeros_like(dy)?;
                 let (du, dv) = (b.select(x, dy, zero)?, b.select(x, zero, dy)?);
-                let _ = v;
                 Ok(vec![None, Some(du), Some(dv)])
             }
             Convert(_) => {

@@ -77,9 +77,22 @@ impl Operator for Reduce {
         match self.combine {
             Combine::Add => Ok(vec![Some(dy)]),
             Combine::Mul => {
-                // Times the product of the others, as y / x: defined where no factor is 0.
-                let y = b.broadcast(y, &dims, &kept)?;
-                let others = b.div(y, x)?;
+                // Times the product of the others, those before and those behind: right where a factor is 0 as well.
+                let order: Vec<usize> = kept.iter().chain(&self.axes).copied().collect();
+                let rows: Vec<usize> = order.iter().map(|&axis| dims[axis]).collect();
+                let count = self.axes.iter().map(|&axis| dims[axis]).product();
+                let flat: Vec<usize> = rows[..kept.len()].iter().copied().chain([count]).collect();
+                let moved = b.transpose(x, &order)?;
+                let moved = b.reshape(moved, &flat)?;
+                let mut products = |reverse| {
+                    let op = Cumulative { axis: kept.len(), combine: Combine::Mul, reverse, exclusive: true };
+                    b.add_node(op, &[moved])
+                };
+                let (before, behind) = (products(false)?, products(true)?);
+                let others = b.mul(before, behind)?;
+                let others = b.reshape(others, &rows)?;
+                let back = Transpose { axes: order }.inverse();
+                let others = b.transpose(others, &back)?;
                 Ok(vec![Some(b.mul(dy, others)?)])
             }
             Combine::Max | Combine::Min => {
