@@ -153,7 +153,8 @@ impl Instance {
     }
 
     /// The graph of an entry point. A training entry contains `gradient` operators; its outputs are `loss` and the
-    /// metrics, then the new state.
+    /// metrics, then the new state. `init` takes `seed`, an `i64[]`, and gives the initial state, except for the slot
+    /// of kind [`SlotKind::Seed`], which is the caller's to set.
     pub fn graph(&self, entry: &str) -> Option<&Graph> {
         self.graphs.iter().find(|(name, _)| name == entry).map(|(_, graph)| graph)
     }

@@ -169,8 +169,9 @@ fn training_and_evaluation() {
     let kinds = |kind: SlotKind| instance.state().iter().filter(|slot| slot.kind == kind).count();
     assert_eq!((kinds(SlotKind::Step), kinds(SlotKind::Seed), kinds(SlotKind::Buffer)), (1, 1, 2));
     assert_eq!(kinds(SlotKind::Optimizer), 2 * 6, "two moments of each trained parameter");
+    let seedless = |slot: &&brolga_frontend::Slot| slot.kind != SlotKind::Seed;
     let init: Vec<String> = outputs(&instance, "init").into_iter().map(|(name, ..)| name).collect();
-    let state: Vec<String> = instance.state().iter().map(|slot| slot.name.clone()).collect();
+    let state: Vec<String> = instance.state().iter().filter(seedless).map(|slot| slot.name.clone()).collect();
     assert_eq!(init, state);
 }
 
@@ -227,8 +228,17 @@ fn initial_values() {
         let instance =
             build(&infer(&format!("Flatten, Linear(name: \"fc\", features: 100, init: {init})"), "it"));
         let graph = instance.graph("init").expect("init");
-        let run =
-            |seed: i64| interpret(graph, &[&Tensor::new([], Data::I64(vec![seed]))]).expect("initial values");
+        let run = |seed: i64| {
+            let values: Vec<Tensor> = graph
+                .parameters()
+                .iter()
+                .map(|&id| match graph.parameter(id).expect("a parameter") {
+                    seeded if seeded.name == "seed" => Tensor::new([], Data::I64(vec![seed])),
+                    state => Tensor::zeros(&state.ty),
+                })
+                .collect();
+            interpret(graph, &values.iter().collect::<Vec<_>>()).expect("initial values")
+        };
         let weight = run(3).swap_remove(0);
         assert!(weight == run(3).swap_remove(0), "{init}: equal seeds give equal numbers");
         let values: Vec<f64> = (0..weight.ty().elements()).map(|i| weight.get(i).to_f64()).collect();
@@ -240,9 +250,15 @@ fn initial_values() {
     // 192 inputs, 100 outputs.
     let cases = [
         ("Default", 1.0 / (3.0 * 192.0)),
+        ("HeNormal", 2.0 / 192.0),
         ("HeUniform(fan: \"out\")", 2.0 / 100.0),
+        ("XavierNormal", 2.0 / 292.0),
         ("XavierUniform(gain: 2)", 8.0 / 292.0),
+        ("LecunNormal", 1.0 / 192.0),
+        ("Normal(std: 0.1)", 0.01),
         ("Uniform(low: -0.3, high: 0.3)", 0.03),
+        // The variance of a normal distribution cut at two standard deviations is 0.774 of the whole.
+        ("TruncatedNormal(std: 0.1)", 0.007_741),
         ("Zeros", 0.0),
     ];
     for (init, expected) in cases {

@@ -8,7 +8,8 @@ use brolga_ir::graph::{Graph, Value};
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{Op, Role};
 use brolga_ir::tensor::Data;
-use brolga_ir::{DType, Tensor, Type};
+use brolga_ir::vjp::vjp;
+use brolga_ir::{Builder, DType, Tensor, Type};
 
 /// `a sin(b i + c)` by row-major position.
 fn wave(dims: &[usize], a: f64, b: f64, c: f64) -> Tensor {
@@ -157,10 +158,9 @@ fn steps(instance: &Instance, graph: &Graph, start: Tensor, count: usize) -> Vec
     let mut values: HashMap<String, Tensor> =
         instance.state().iter().map(|slot| (slot.name.clone(), Tensor::zeros(&slot.ty))).collect();
     // What the state starts from is the business of the entry `init`.
-    let init = run(
-        instance.graph("init").expect("init"),
-        &HashMap::from([("seed".to_owned(), Tensor::new([], Data::I64(vec![7])))]),
-    );
+    let mut given = values.clone();
+    given.insert("seed".into(), Tensor::new([], Data::I64(vec![7])));
+    let init = run(instance.graph("init").expect("init"), &given);
     values.extend(init);
     values.insert("w".into(), start);
     values.insert("t".into(), wave(&[7], 1.0, 1.9, 0.4));
@@ -198,4 +198,52 @@ fn schedules() {
             assert!((rate - expected).abs() < 1e-12, "{} at step {t}: {rate}, not {expected}", fields[0]);
         }
     }
+}
+
+/// Gradients of the sum of `y_i cos(i)` with respect to input and parameters: what a step of descent at rate 1 takes
+/// away. The operator `gradient` is replaced by what the differentiator builds.
+#[test]
+fn gradients() {
+    for fields in lines(include_str!("references/gradients.tsv")) {
+        let (steps, dims) = (fields[0], fields[1].replace(' ', ", "));
+        let instance = build(&format!(
+            "Model(
+                inputs: {{ \"unused\": \"f32[]\" }},
+                body: [Parameter(name: \"x\", dims: [{dims}]), {steps}, Reshape([-1])],
+                entries: {{ \"train\": Train(loss: \"sum(it * cos(positions(it)))\", optimizer: Sgd(lr: 1)) }},
+            )"
+        ));
+        let mut graph = instance.graph("train").expect("train").clone();
+        let found = graph.nodes().find(|&id| matches!(graph.node(id).op, Op::Differentiate(_)));
+        let node = found.expect("a gradient operator");
+        let operands = graph.node(node).operands.clone();
+        let one = Builder::new(&mut graph, Default::default()).scalar(1.0, DType::F64).expect("a scalar");
+        let cotangents = vjp(&mut graph, &[(operands[0], one)], &operands[1..]).expect("gradients");
+        for (result, cotangent) in graph.results(node).into_iter().zip(cotangents) {
+            graph.replace_uses(result, cotangent.expect("a gradient"));
+        }
+        let mut values = state(&instance);
+        let dims: Vec<usize> = fields[1].split(' ').map(|n| n.parse().expect("a size")).collect();
+        let count: usize = dims.iter().product();
+        let kinks = (0..count).map(|i| (i % 29) as f64 * 0.5 - 7.0).collect::<Vec<_>>();
+        let x = if is_activation(steps) { Tensor::f64(dims, kinks) } else { wave(&dims, 1.0, 0.7, 0.3) };
+        values.insert("x".into(), x);
+        let results = run(&graph, &values);
+        for field in &fields[2..] {
+            let (name, expected) = field.split_once(' ').expect("a name and numbers");
+            let name = if name == "x" { "x".to_owned() } else { format!("m.{name}") };
+            let (before, after) = (numbers(&values[&name]), numbers(&results[&name]));
+            let gradient: Vec<f64> =
+                before.iter().zip(&after).map(|(before, after)| before - after).collect();
+            let gradient = Tensor::f64(values[&name].dims().to_vec(), gradient);
+            expect_close(&format!("gradient of {steps} by {name}"), digest(&gradient), expected);
+        }
+    }
+}
+
+/// Activations are differentiated on a grid that meets their kinks.
+fn is_activation(steps: &str) -> bool {
+    let names = "Relu Relu6 LeakyRelu Elu Celu Selu Gelu Silu HardSwish Mish Sigmoid HardSigmoid LogSigmoid Tanh \
+                 HardTanh Softsign Softplus Glu Softmax LogSoftmax ScaledTanh CRelu Maxout PRelu Swish";
+    names.split_whitespace().any(|name| steps.split('(').next() == Some(name))
 }

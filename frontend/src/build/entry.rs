@@ -525,7 +525,8 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// The graph that makes the initial state from the input `seed`, an `i64[]`.
+/// The graph that makes the initial state from the input `seed`, an `i64[]`. The state `seed` itself is the caller's
+/// to set.
 pub(crate) fn init_graph(slots: &[Slot]) -> Result<Graph, Fault> {
     let mut graph = super::ops::GraphBuilder::new("init");
     let seed = graph.graph.add_parameter("seed", Role::Data, Type::scalar(DType::I64));
@@ -533,13 +534,10 @@ pub(crate) fn init_graph(slots: &[Slot]) -> Result<Graph, Fault> {
         graph.graph.add_parameter(&slot.name, Role::State, slot.ty.clone());
     }
     let source = Source::new("init", "");
-    for slot in slots {
+    for slot in slots.iter().filter(|slot| slot.kind != SlotKind::Seed) {
+        graph.graph.add_parameter(&slot.name, Role::State, slot.ty.clone());
         graph.enter(&slot.name, &source, Span::default());
-        let mut ops = super::ops::Ops::new(&mut graph);
-        let value = match slot.kind {
-            SlotKind::Seed => seed,
-            _ => initial(&mut ops, slot, seed)?,
-        };
+        let value = initial(&mut super::ops::Ops::new(&mut graph), slot, seed)?;
         graph.graph.add_output(&slot.name, Role::State, value);
     }
     Ok(graph.graph)

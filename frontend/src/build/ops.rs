@@ -294,6 +294,32 @@ impl<'a> Ops<'a> {
         self.min(x, c)
     }
 
+    /// `max(0, x)`. Of equal operands the first one gets the gradient, so it is 0 at 0.
+    pub fn relu(&mut self, x: Tensor) -> Built {
+        let zero = self.number(x, 0.0)?;
+        self.max(zero, x)
+    }
+
+    /// Between `low` and `high`, with gradient 0 at the bounds (unlike [`Self::clip`]).
+    pub fn saturate(&mut self, x: Tensor, low: f64, high: f64) -> Built {
+        let low = self.number(x, low)?;
+        let above = self.max(low, x)?;
+        let high = self.number(x, high)?;
+        self.min(high, above)
+    }
+
+    /// `ln(1 + e^x)`, as `max(0, x) + ln(1 + e^-|x|)` so that nothing overflows. Maximum and magnitude choose by
+    /// the same comparison, so that the gradient is the sigmoid at 0, too.
+    pub fn softplus(&mut self, x: Tensor) -> Built {
+        let positive = self.compare_num(Comparison::Gt, x, 0.0)?;
+        let (minus, zero) = (self.neg(x)?, self.b.zeros_like(x)?);
+        let above = self.select(positive, x, zero)?;
+        let exponent = self.select(positive, minus, x)?;
+        let exp = self.function(Function::Exp, exponent)?;
+        let log = self.function(Function::Log1p, exp)?;
+        self.add(above, log)
+    }
+
     /// Compares with a number.
     pub fn compare_num(&mut self, comparison: Comparison, x: Tensor, c: f64) -> Built {
         let c = self.number(x, c)?;
@@ -308,7 +334,7 @@ impl<'a> Ops<'a> {
         self.elementwise(ScalarOp::Sqrt, x)
     }
 
-    /// Clips to `low..=high`.
+    /// Clips to `low..=high`, with gradient 1 at the bounds.
     pub fn clip(&mut self, x: Tensor, low: f64, high: f64) -> Built {
         let above = self.max_num(x, low)?;
         self.min_num(above, high)

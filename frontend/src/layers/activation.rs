@@ -103,19 +103,19 @@ pub(crate) fn apply(builder: &mut Builder, name: &str, x: Tensor, args: &Args) -
     }
     let ops = &mut builder.ops();
     match name {
-        "Relu" => ops.max_num(x, 0.0),
-        "Relu6" => ops.clip(x, 0.0, 6.0),
+        "Relu" => ops.relu(x),
+        "Relu6" => ops.saturate(x, 0.0, 6.0),
         "LeakyRelu" => leaky(ops, x, args.float_or("slope", 0.01)?),
         "Elu" => elu(ops, x, args.float_or("alpha", 1.0)?),
         "Celu" => {
-            // max(0, x) + min(0, a (e^(x/a) - 1))
+            // x > 0 ? x : a (e^(x/a) - 1)
             let alpha = args.float_in("alpha", 1.0, f64::MIN_POSITIVE, f64::MAX)?;
             let inner = ops.min_num(x, 0.0)?;
             let inner = ops.div_num(inner, alpha)?;
             let below = ops.function(Function::Expm1, inner)?;
             let below = ops.mul_num(below, alpha)?;
-            let above = ops.max_num(x, 0.0)?;
-            ops.add(above, below)
+            let positive = ops.compare_num(Comparison::Gt, x, 0.0)?;
+            ops.select(positive, x, below)
         }
         "Selu" => {
             let elu = elu(ops, x, SELU_ALPHA)?;
@@ -165,7 +165,7 @@ pub(crate) fn apply(builder: &mut Builder, name: &str, x: Tensor, args: &Args) -
             let tanh = ops.function(Function::Tanh, inner)?;
             ops.mul_num(tanh, 1.7159)
         }
-        "HardTanh" => ops.clip(x, args.float_or("low", -1.0)?, args.float_or("high", 1.0)?),
+        "HardTanh" => ops.saturate(x, args.float_or("low", -1.0)?, args.float_or("high", 1.0)?),
         "Softsign" => {
             let size = ops.elementwise(ScalarOp::Abs, x)?;
             let size = ops.add_num(size, 1.0)?;
@@ -174,7 +174,7 @@ pub(crate) fn apply(builder: &mut Builder, name: &str, x: Tensor, args: &Args) -
         "Softplus" => softplus(ops, x, args.float_in("beta", 1.0, f64::MIN_POSITIVE, f64::MAX)?),
         "CRelu" => {
             let minus = ops.neg(x)?;
-            let (above, below) = (ops.max_num(x, 0.0)?, ops.max_num(minus, 0.0)?);
+            let (above, below) = (ops.relu(x)?, ops.relu(minus)?);
             ops.concat(&[above, below], 1)
         }
         "Glu" => {
@@ -249,23 +249,18 @@ fn elu(ops: &mut Ops, x: Tensor, alpha: f64) -> Built {
     ops.select(positive, x, below)
 }
 
-/// `ln(1 + e^(b x)) / b`, as `max(0, bx) + ln(1 + e^-|bx|)` so that nothing overflows.
-pub(crate) fn softplus(ops: &mut Ops, x: Tensor, beta: f64) -> Built {
+/// `ln(1 + e^(b x)) / b`
+fn softplus(ops: &mut Ops, x: Tensor, beta: f64) -> Built {
     let x = ops.mul_num(x, beta)?;
-    let size = ops.elementwise(ScalarOp::Abs, x)?;
-    let minus = ops.neg(size)?;
-    let exp = ops.function(Function::Exp, minus)?;
-    let log = ops.function(Function::Log1p, exp)?;
-    let above = ops.max_num(x, 0.0)?;
-    let sum = ops.add(above, log)?;
-    ops.mul_num(sum, 1.0 / beta)
+    let soft = ops.softplus(x)?;
+    ops.mul_num(soft, 1.0 / beta)
 }
 
 /// `clip(x/6 + 1/2, 0, 1)`
 fn hard_sigmoid(ops: &mut Ops, x: Tensor) -> Built {
     let line = ops.div_num(x, 6.0)?;
     let line = ops.add_num(line, 0.5)?;
-    ops.clip(line, 0.0, 1.0)
+    ops.saturate(line, 0.0, 1.0)
 }
 
 /// `x/2 (1 + f)`

@@ -20,6 +20,7 @@ def wave(dims, a, b):
     return torch.sin(a * torch.arange(n, dtype=torch.float64) + b).reshape(dims)
 
 
+@torch.no_grad()
 def fill(module):
     """Parameters and buffers as the test fills them."""
     for name, value in module.state_dict().items():
@@ -101,7 +102,7 @@ def layers():
     scaled = "Expr(\"it * 3\"), "
     for step, module in [
         ("Relu", nn.ReLU()), ("Relu6", nn.ReLU6()), ("LeakyRelu", nn.LeakyReLU()), ("LeakyRelu(0.2)", nn.LeakyReLU(0.2)),
-        ("Elu(0.7)", nn.ELU(0.7)), ("Celu(0.7)", nn.CELU(0.7)), ("Selu", nn.SELU()), ("Gelu", nn.GELU()),
+        ("Elu(0.7)", nn.ELU(0.7)), ("Celu(0.5)", nn.CELU(0.5)), ("Selu", nn.SELU()), ("Gelu", nn.GELU()),
         ("Gelu(form: \"tanh\")", nn.GELU("tanh")), ("Silu", nn.SiLU()), ("HardSwish", nn.Hardswish()),
         ("Mish", nn.Mish()), ("Sigmoid", nn.Sigmoid()), ("HardSigmoid", nn.Hardsigmoid()),
         ("LogSigmoid", nn.LogSigmoid()), ("Tanh", nn.Tanh()), ("HardTanh", nn.Hardtanh()),
@@ -152,6 +153,27 @@ def write_layers():
         buffers = [digest(value) for name, value in module.state_dict().items() if "running" in name]
         lines.append("\t".join([steps, " ".join(map(str, dims)), *values, *buffers]))
     (HERE / "layers.tsv").write_text("\n".join(lines) + "\n")
+
+
+def write_gradients():
+    """Gradients of the sum of y_i cos(i) with respect to the input and the parameters, kinks included."""
+    lines = []
+    for steps, module, dims in layers():
+        if "arg" in steps or "RRelu" in steps:
+            continue
+        fill(module)
+        module.train()
+        x = wave(dims, 0.7, 0.3)
+        if steps.startswith("Expr(\"it * 3\"), "):
+            steps, module = steps.removeprefix("Expr(\"it * 3\"), "), module[1]
+            x = (torch.arange(math.prod(dims)) % 29 * 0.5 - 7).reshape(dims)
+        x = nn.Parameter(x)
+        y = module(x).reshape(-1)
+        names, values = zip(("x", x), *module.named_parameters())
+        gradients = torch.autograd.grad((y * torch.cos(torch.arange(y.numel()))).sum(), values)
+        named = [f"{name.split('.')[-1]} {digest(gradient)}" for name, gradient in zip(names, gradients)]
+        lines.append("\t".join([steps, " ".join(map(str, dims)), *named]))
+    (HERE / "gradients.tsv").write_text("\n".join(lines) + "\n")
 
 
 def losses():
@@ -271,3 +293,4 @@ if __name__ == "__main__":
         write_losses()
         write_schedules()
     write_optimizers()
+    write_gradients()

@@ -57,7 +57,7 @@ pub(super) static FUNCTIONS: [Function; 12] = [
         elementwise(builder, args, |ops, x, target| {
             let margin = ops.mul(x, target)?;
             let short = ops.num_sub(1.0, margin)?;
-            ops.max_num(short, 0.0)
+            ops.relu(short)
         })
     }),
     function("bce", &PREDICTION, |builder, args| {
@@ -76,18 +76,13 @@ pub(super) static FUNCTIONS: [Function; 12] = [
         })
     }),
     function("bce_with_logits", &PREDICTION, |builder, args| {
-        // (1 - t) x + ln(1 + e^-|x|) + max(0, -x)
+        // (1 - t) x + ln(1 + e^-x)
         elementwise(builder, args, |ops, x, target| {
             let other = ops.num_sub(1.0, target)?;
             let linear = ops.mul(other, x)?;
-            let size = ops.elementwise(ScalarOp::Abs, x)?;
-            let size = ops.neg(size)?;
-            let exp = ops.function(Elementary::Exp, size)?;
-            let log = ops.function(Elementary::Log1p, exp)?;
             let minus = ops.neg(x)?;
-            let positive = ops.max_num(minus, 0.0)?;
-            let log = ops.add(log, positive)?;
-            ops.add(linear, log)
+            let soft = ops.softplus(minus)?;
+            ops.add(linear, soft)
         })
     }),
     function("kl", &[required("log_q"), required("p"), optional("reduction")], |builder, args| {
