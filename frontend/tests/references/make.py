@@ -104,7 +104,7 @@ def layers():
         ("Relu", nn.ReLU()), ("Relu6", nn.ReLU6()), ("LeakyRelu", nn.LeakyReLU()), ("LeakyRelu(0.2)", nn.LeakyReLU(0.2)),
         ("Elu(0.7)", nn.ELU(0.7)), ("Celu(0.5)", nn.CELU(0.5)), ("Selu", nn.SELU()), ("Gelu", nn.GELU()),
         ("Gelu(form: \"tanh\")", nn.GELU("tanh")), ("Silu", nn.SiLU()), ("HardSwish", nn.Hardswish()),
-        ("Mish", nn.Mish()), ("Sigmoid", nn.Sigmoid()), ("HardSigmoid", nn.Hardsigmoid()),
+        ("Mish", nn.Mish()), ("Sigmoid", nn.Sigmoid()), ("HardSigmoid", Lambda(lambda x: F.hardtanh(x / 6 + 0.5, 0, 1))),
         ("LogSigmoid", nn.LogSigmoid()), ("Tanh", nn.Tanh()), ("HardTanh", nn.Hardtanh()),
         ("Softsign", nn.Softsign()), ("Softplus", nn.Softplus()), ("Softplus(2)", nn.Softplus(2)),
         ("Glu", nn.GLU(1)), ("Softmax", nn.Softmax(1)), ("LogSoftmax(axis: -1)", nn.LogSoftmax(-1)),
