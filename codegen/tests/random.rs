@@ -23,21 +23,29 @@ struct Generator {
     extent: usize,
     inner: usize,
     accs: u32,
+    /// Only what the wide emitter has code for.
+    plain: bool,
 }
 
 impl Generator {
     fn new(seed: u64) -> Generator {
         let mut random = Random(seed);
-        let pool: &[DType] = match random.below(4) {
+        let plain = random.chance(50);
+        let pool: &[DType] = match random.below(if plain { 3 } else { 4 }) {
+            0 if plain => &[DType::F32, DType::F32, DType::F32, DType::Bool, DType::I32],
+            1 if plain => &[DType::F32, DType::I32, DType::U8],
             0 => &[DType::F32],
             1 => &[DType::F32, DType::I32, DType::Bool, DType::U8],
             2 => &[DType::F32, DType::F32, DType::I32, DType::Bool],
             _ => &DType::ALL,
         };
         let rows = 1 + random.below(3);
-        let extent = random.pick(&[0, 1, 3, 4, 5, 8, 9, 16, 31, 33, 40, 67]);
+        let mut extent = random.pick(&[0, 1, 3, 4, 5, 8, 9, 16, 31, 33, 40, 67]);
+        if plain && extent < 8 {
+            extent += 8;
+        }
         let inner = random.below(4);
-        Generator { random, params: Vec::new(), types: pool.to_vec(), rows, extent, inner, accs: 0 }
+        Generator { random, params: Vec::new(), types: pool.to_vec(), rows, extent, inner, accs: 0, plain }
     }
 
     fn input(&mut self, dtype: DType) -> usize {
@@ -56,7 +64,7 @@ impl Generator {
         let e = self.extent as i64;
         let row = Index::var(ROW).scale(e);
         let lane = Index::var(LANE);
-        let base = match self.random.below(9) {
+        let base = match self.random.below(if self.plain { 6 } else { 9 }) {
             0..3 => lane.add(&row),
             3 => lane.scale(1 + self.random.below(3) as i64).add(&Index::var(ROW)),
             4 => lane.scale(-1).plus((e - 1).max(0)),
@@ -83,7 +91,7 @@ impl Generator {
             let zero = body.let_(DType::I32, Expr::Constant(Scalar::I32(bound)));
             guard = Some(body.op(DType::Bool, ScalarOp::Compare(Comparison::Ge), &[at, zero]));
             index = shifted;
-        } else if self.random.chance(12) {
+        } else if !self.plain && self.random.chance(12) {
             let source = self.input(DType::I32);
             let raw = body.load(DType::I32, source, index.clone());
             let mask = body.let_(DType::I32, Expr::Constant(Scalar::I32(63)));
@@ -103,12 +111,18 @@ impl Generator {
             3 => Function(self.random.pick(&brolga_ir::scalar::Function::ALL)),
             0 => Compare(self.random.pick(&Comparison::ALL)),
             1 => Convert(self.random.pick(&self.types.clone())),
+
             2 => Bitcast(self.random.pick(&self.types.clone())),
             _ => self.random.pick(&ops),
         };
         for _ in 0..4 {
             let args: Vec<(ValueId, DType)> = (0..op.arity()).map(|_| self.random.pick(pool)).collect();
             let types: Vec<DType> = args.iter().map(|a| a.1).collect();
+            let narrow =
+                self.plain && (types[0] == DType::U8 || matches!(op, Div | Rem) && types[0] != DType::F32);
+            if narrow || self.plain && op == Rem {
+                return None;
+            }
             if let Ok(result) = op.result(&types) {
                 let ids: Vec<ValueId> = args.iter().map(|a| a.0).collect();
                 return Some((body.op(result, op, &ids), result));
@@ -139,11 +153,14 @@ impl Generator {
         nested: bool,
     ) -> Vec<(ValueId, DType)> {
         let mut pool = outer.to_vec();
-        for _ in 0..1 + self.random.below(4) {
+        // Sometimes more values than registers.
+        let many = self.random.chance(15);
+        let (loads, ops) = if many { (14, 30) } else { (4, 9) };
+        for _ in 0..1 + self.random.below(loads) {
             pool.push(self.load(body, nested));
         }
         if self.random.chance(30) {
-            let dtype = self.random.pick(&[DType::I32, DType::I64]);
+            let dtype = self.random.pick(&[DType::I32, if self.plain { DType::I32 } else { DType::I64 }]);
             let index = self.index(nested);
             pool.push((body.let_(dtype, Expr::Index(index)), dtype));
         }
@@ -153,7 +170,7 @@ impl Generator {
             let scalar = self.random.scalar(dtype);
             pool.push((body.let_(dtype, Expr::Constant(scalar)), dtype));
         }
-        for _ in 0..self.random.below(9) {
+        for _ in 0..self.random.below(ops) {
             pool.extend(self.operation(body, &pool));
         }
         pool
@@ -197,7 +214,7 @@ impl Generator {
             let combine = self.combine(dtype);
             let acc = AccId(self.accs);
             self.accs += 1;
-            let lanes = self.random.pick(&[32, 32, 32, 1]);
+            let lanes = self.random.pick(&[32, 32, 32, if self.plain { 32 } else { 1 }]);
             outer.stmts.push(Stmt::Declare { acc, dtype, combine, lanes });
             strip.stmts.push(Stmt::Accumulate { acc, value });
             finishes.push((acc, dtype));
@@ -206,7 +223,7 @@ impl Generator {
         let own = Index::var(ROW).scale(self.extent as i64).add(&Index::var(LANE));
         for _ in 0..1 + self.random.below(2) {
             let (value, dtype) = self.random.pick(&pool);
-            let (index, len) = match self.random.below(4) {
+            let (index, len) = match if self.plain { 3 } else { self.random.below(4) } {
                 0 => (own.scale(2).plus(1), 2 * self.rows * self.extent + 2),
                 1 => (own.scale(-1).plus((self.rows * self.extent) as i64), self.rows * self.extent + 1),
                 _ => (own.clone(), self.rows * self.extent),
@@ -252,6 +269,21 @@ fn run(seeds: std::ops::Range<u64>) {
 #[test]
 fn random_kernels() {
     run(0..600);
+}
+
+/// The cases above are only worth something if the wide emitter takes a good part of them.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn many_strips_are_wide() {
+    let options = brolga_codegen::Options::default();
+    let wide = (0..100).filter(|&seed| {
+        let program = common::program(&Generator::new(seed).kernel());
+        let list = brolga_codegen::listing(&program, &options).unwrap();
+        list.iter().any(|function| function.name.contains("strip"))
+    });
+    let wide = wide.count();
+    assert!(wide > 25, "{wide} of 100");
+    println!("{wide} of 100");
 }
 
 /// `BROLGA_CASES` of them; for long runs by hand.

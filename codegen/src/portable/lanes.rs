@@ -288,7 +288,7 @@ impl KernelCx<'_> {
     }
 
     /// A scalar as it stands in a lane of a vector.
-    fn as_lane(&mut self, dtype: DType, value: Value) -> Value {
+    pub(crate) fn as_lane(&mut self, dtype: DType, value: Value) -> Value {
         match dtype {
             DType::Bool => {
                 let value = self.b.ins().uextend(types::I32, value);

@@ -63,21 +63,24 @@ impl KernelCx<'_> {
         if extent == 0 {
             return;
         }
-        let hoisted = self.hoist(var, extent, body);
-        let rest: Vec<&Stmt> = body
-            .iter()
-            .filter(|stmt| !matches!(stmt, Stmt::Let { id, .. } if hoisted.contains(id)))
-            .collect();
-        let n = extent as i64;
-        let vectors = if n >= LANES && self.strip_vectorises(&rest) { n / LANES * LANES } else { 0 };
-        for (start, end, wide) in [(0, vectors, true), (vectors, n, false)] {
+        let rest = self.hoist(var, extent, body);
+        self.portable_rest(var, extent, &rest, 0);
+    }
+
+    /// The iterations of a strip from `done` on, without what was hoisted out of it.
+    pub(crate) fn portable_rest(&mut self, var: Var, extent: usize, rest: &[&Stmt], done: usize) {
+        let (first, n) = (done as i64, extent as i64);
+        let count = n - first;
+        let vectorises = count >= LANES && self.strip_vectorises(rest);
+        let vectors = first + if vectorises { count / LANES * LANES } else { 0 };
+        for (start, end, wide) in [(first, vectors, true), (vectors, n, false)] {
             if start == end {
                 continue;
             }
             self.counted(start, end, if wide { LANES } else { 1 }, &[], |cx, first, _| {
                 cx.vars.insert(var, Bound { value: first, extent, depth: cx.depth });
                 cx.strip = Some(InStrip { var, first, wide });
-                for stmt in &rest {
+                for stmt in rest {
                     cx.stmt(stmt);
                 }
                 cx.strip = None;
@@ -92,12 +95,12 @@ impl KernelCx<'_> {
         body.iter().all(|stmt| scan.stmt(stmt))
     }
 
-    /// Computes before the strip what is equal in all its iterations.
+    /// Computes before the strip what is equal in all its iterations; gives the other statements.
     ///
     /// A load is moved only if the kernel does not write the parameter and nothing is stored before it: an
     /// element that is updated in place is loaded by one iteration only, the one that stores it.
-    pub(crate) fn hoist(&mut self, var: Var, extent: usize, body: &[Stmt]) -> HashSet<ValueId> {
-        let mut hoisted = HashSet::new();
+    pub(crate) fn hoist<'s>(&mut self, var: Var, extent: usize, body: &'s [Stmt]) -> Vec<&'s Stmt> {
+        let mut rest = Vec::with_capacity(body.len());
         let mut varying = HashSet::new();
         let mut stored = false;
         for stmt in body {
@@ -126,7 +129,10 @@ impl KernelCx<'_> {
                     };
                     if invariant && extent > 1 {
                         self.stmt(stmt);
-                        hoisted.insert(*id);
+                        // Constants stay in sight: the wide emitter keeps them behind its code.
+                        if !matches!(expr, Expr::Constant(_)) {
+                            continue;
+                        }
                     } else {
                         varying.insert(*id);
                     }
@@ -141,7 +147,8 @@ impl KernelCx<'_> {
                 }
                 _ => {}
             }
+            rest.push(stmt);
         }
-        hoisted
+        rest
     }
 }

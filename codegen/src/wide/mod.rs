@@ -4,6 +4,10 @@
 //! emitter, statement by statement. The bits are the same. (An emitter for AVX-512 would be a second
 //! implementation of [`Emitter`] beside [`Avx2`], chosen in `target.rs`.)
 
+mod allocate;
+mod assemble;
+mod lanes;
+mod strip;
 mod tile;
 
 use brolga_ir::index::Var;
@@ -17,7 +21,19 @@ pub(crate) struct Avx2;
 
 impl Emitter for Avx2 {
     fn strip(&self, cx: &mut KernelCx<'_>, var: Var, extent: usize, body: &[Stmt]) {
-        cx.portable_strip(var, extent, body);
+        if extent == 0 {
+            return;
+        }
+        let rest = cx.hoist(var, extent, body);
+        let done = match strip::wide_strip(cx, var, extent, &rest) {
+            Some(strip) => {
+                let covered = strip.covered;
+                strip.call(cx);
+                covered
+            }
+            None => 0,
+        };
+        cx.portable_rest(var, extent, &rest, done);
     }
 
     fn tile(&self, cx: &mut KernelCx<'_>, tile: &Tile) {

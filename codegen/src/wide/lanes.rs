@@ -1,0 +1,413 @@
+//! Lane code: what one step of a wide strip computes, as a list of machine operations over 256-bit values.
+//!
+//! A value is eight lanes of 32 bits; what they mean is up to the operation (`f32`, `i32`, masks of all ones or
+//! zeros, bytes widened to 32 bits). [`Lanes`] is written by the statements of a strip (`strip.rs`) and by the
+//! elementary functions ([`Arith`]), given registers by `allocate.rs` and assembled by `assemble.rs`.
+
+use brolga_ir::DType;
+use brolga_ir::math::{Arith, Float};
+use brolga_ir::program::Combine;
+use brolga_ir::scalar::{Comparison, ScalarOp};
+
+/// A value of eight lanes: a position among those of the strip.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub(crate) struct Lane(pub u32);
+
+/// An operation with two operands, the second of which may be in memory. Named like the instructions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Binary {
+    Addps,
+    Subps,
+    Mulps,
+    Divps,
+    Maxps,
+    Minps,
+    /// Comparison of floats by predicate.
+    Cmpps(u8),
+    And,
+    Or,
+    Xor,
+    Paddd,
+    Psubd,
+    Pmulld,
+    Pmaxsd,
+    Pminsd,
+    Pcmpeqd,
+    Pcmpgtd,
+    Psllvd,
+    Psravd,
+    Psrlvd,
+    /// Products of the even lanes, 64 bits each.
+    Pmuludq,
+    /// Even lanes of the first, odd lanes of the second.
+    Interleave,
+}
+
+/// An operation with one operand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unary {
+    Copy,
+    Sqrtps,
+    /// Rounding by mode.
+    Roundps(u8),
+    Cvttps2dq,
+    Cvtdq2ps,
+    Pabsd,
+    Pslld(u8),
+    Psrld(u8),
+    /// Each pair of lanes as one 64-bit number.
+    Psrlq(u8),
+}
+
+/// How a value comes to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Define {
+    /// The same 32 bits in all lanes.
+    Constant(u32),
+    /// 0, 1, … 7 times a factor.
+    Steps(i32),
+    /// The low 32 bits of an argument word in all lanes.
+    Uniform(usize),
+    /// The number of the first iteration in all lanes.
+    First,
+    /// The counter of a serial loop in all lanes.
+    Counter(usize),
+    Unary(Unary, Lane),
+    Binary(Binary, Lane, Lane),
+    /// `a * b + c`
+    Fma(Lane, Lane, Lane),
+    /// `mask ? a : b`
+    Select(Lane, Lane, Lane),
+    /// From memory, where the guard holds.
+    Load(Place, Option<Lane>),
+    /// Eight lanes of an accumulator that is in memory.
+    LoadSums(usize),
+}
+
+/// Elements in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    /// The argument word that holds the address of iteration 0.
+    pub pointer: usize,
+    /// Bytes from there.
+    pub offset: i32,
+    /// Elements between iterations.
+    pub stride: i32,
+    /// What an element is.
+    pub dtype: DType,
+    /// The serial loops that move the place: a range of [`Lanes::moves`].
+    pub moves: (usize, usize),
+}
+
+/// An instruction of the list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Inst {
+    Define(Lane, Define),
+    /// Changes a value that was defined before: an accumulator in a register.
+    Assign(Lane, Lane),
+    Store(Place, Lane),
+    StoreSums(usize, Lane),
+    /// Begins a serial loop of that number of iterations.
+    Loop(usize),
+    /// Ends the innermost one.
+    End,
+}
+
+/// The list.
+#[derive(Default, Debug)]
+pub(crate) struct Lanes {
+    pub insts: Vec<Inst>,
+    pub count: u32,
+    /// (loop by depth, bytes for each iteration)
+    pub moves: Vec<(usize, i32)>,
+}
+
+// Predicates of vcmpps (Intel SDM, volume 2): ordered, except for `not equal`.
+const EQ: u8 = 0;
+const UNORDERED: u8 = 3;
+const NE: u8 = 4;
+const ORDERED: u8 = 7;
+const LT: u8 = 0x11;
+const LE: u8 = 0x12;
+const GE: u8 = 0x1d;
+const GT: u8 = 0x1e;
+
+impl Lanes {
+    pub fn define(&mut self, define: Define) -> Lane {
+        let lane = Lane(self.count);
+        self.count += 1;
+        self.insts.push(Inst::Define(lane, define));
+        lane
+    }
+
+    pub fn constant(&mut self, bits: u32) -> Lane {
+        self.define(Define::Constant(bits))
+    }
+
+    pub fn binary(&mut self, op: Binary, a: Lane, b: Lane) -> Lane {
+        self.define(Define::Binary(op, a, b))
+    }
+
+    pub fn unary(&mut self, op: Unary, a: Lane) -> Lane {
+        self.define(Define::Unary(op, a))
+    }
+
+    fn not(&mut self, a: Lane) -> Lane {
+        let ones = self.constant(u32::MAX);
+        self.binary(Binary::Xor, a, ones)
+    }
+
+    /// The bits of [`ScalarOp::apply`]; `None` for what has no code here.
+    pub fn op(&mut self, op: ScalarOp, dtype: DType, args: &[Lane]) -> Option<Lane> {
+        use ScalarOp::*;
+        let a = args[0];
+        let b = args.get(1).copied().unwrap_or(a);
+        Some(match (op, dtype) {
+            (Select, _) => self.define(Define::Select(a, b, args[2])),
+            (Convert(to), _) => self.convert(a, dtype, to)?,
+            (Bitcast(_), DType::F32 | DType::I32) => a,
+            (Compare(c), DType::F32) => {
+                let predicate = match c {
+                    Comparison::Eq => EQ,
+                    Comparison::Ne => NE,
+                    Comparison::Lt => LT,
+                    Comparison::Le => LE,
+                    Comparison::Gt => GT,
+                    Comparison::Ge => GE,
+                };
+                self.binary(Binary::Cmpps(predicate), a, b)
+            }
+            (Compare(c), DType::I32 | DType::U8) => self.compare_ints(c, a, b),
+            // As integers true is -1: the order is the other way round.
+            (Compare(c), DType::Bool) => self.compare_ints(c, b, a),
+            (Not, DType::I32 | DType::Bool) => self.not(a),
+            (And, DType::I32 | DType::U8 | DType::Bool) | (Min, DType::Bool) => {
+                self.binary(Binary::And, a, b)
+            }
+            (Or, DType::I32 | DType::U8 | DType::Bool) | (Max, DType::Bool) => self.binary(Binary::Or, a, b),
+            (Xor, DType::I32 | DType::U8 | DType::Bool) => self.binary(Binary::Xor, a, b),
+            (Max, DType::I32 | DType::U8) => self.binary(Binary::Pmaxsd, a, b),
+            (Min, DType::I32 | DType::U8) => self.binary(Binary::Pminsd, a, b),
+            (_, DType::F32) => self.float_op(op, args)?,
+            (_, DType::I32) => self.int_op(op, a, b)?,
+            _ => return None,
+        })
+    }
+
+    fn float_op(&mut self, op: ScalarOp, args: &[Lane]) -> Option<Lane> {
+        use ScalarOp::*;
+        let a = args[0];
+        let binary = match op {
+            Add => Binary::Addps,
+            Sub => Binary::Subps,
+            Mul => Binary::Mulps,
+            Div => Binary::Divps,
+            // The instructions give the second operand unless the comparison holds, as the operations do.
+            Max => Binary::Maxps,
+            Min => Binary::Minps,
+            _ => {
+                return Some(match op {
+                    Function(function) => function.build(Float::F32, self, a, args[args.len() - 1]),
+                    Fma => self.define(Define::Fma(a, args[1], args[2])),
+                    Neg => Arith::neg(self, a),
+                    Abs => Arith::abs(self, a),
+                    Sqrt => self.unary(Unary::Sqrtps, a),
+                    // Without the inexact exception (bit 3).
+                    Round => self.unary(Unary::Roundps(8), a),
+                    Floor => self.unary(Unary::Roundps(9), a),
+                    Ceil => self.unary(Unary::Roundps(10), a),
+                    Trunc => self.unary(Unary::Roundps(11), a),
+                    _ => return None,
+                });
+            }
+        };
+        Some(self.binary(binary, a, args[1]))
+    }
+
+    fn int_op(&mut self, op: ScalarOp, a: Lane, b: Lane) -> Option<Lane> {
+        use ScalarOp::*;
+        Some(match op {
+            Neg => {
+                let zero = self.constant(0);
+                self.binary(Binary::Psubd, zero, a)
+            }
+            Abs => self.unary(Unary::Pabsd, a),
+            Add => self.binary(Binary::Paddd, a, b),
+            Sub => self.binary(Binary::Psubd, a, b),
+            Mul => self.binary(Binary::Pmulld, a, b),
+            Shl | Shr | ShrLogical => {
+                let width = self.constant(31);
+                let amount = self.binary(Binary::And, b, width);
+                let shift = match op {
+                    Shl => Binary::Psllvd,
+                    Shr => Binary::Psravd,
+                    _ => Binary::Psrlvd,
+                };
+                self.binary(shift, a, amount)
+            }
+            MulHigh => {
+                let even = self.binary(Binary::Pmuludq, a, b);
+                let even = self.unary(Unary::Psrlq(32), even);
+                let (a, b) = (self.unary(Unary::Psrlq(32), a), self.unary(Unary::Psrlq(32), b));
+                let odd = self.binary(Binary::Pmuludq, a, b);
+                self.binary(Binary::Interleave, even, odd)
+            }
+            _ => return None,
+        })
+    }
+
+    fn compare_ints(&mut self, comparison: Comparison, a: Lane, b: Lane) -> Lane {
+        let (op, a, b, negate) = match comparison {
+            Comparison::Eq => (Binary::Pcmpeqd, a, b, false),
+            Comparison::Ne => (Binary::Pcmpeqd, a, b, true),
+            Comparison::Gt => (Binary::Pcmpgtd, a, b, false),
+            Comparison::Le => (Binary::Pcmpgtd, a, b, true),
+            Comparison::Lt => (Binary::Pcmpgtd, b, a, false),
+            Comparison::Ge => (Binary::Pcmpgtd, b, a, true),
+        };
+        let mask = self.binary(op, a, b);
+        if negate { self.not(mask) } else { mask }
+    }
+
+    fn convert(&mut self, a: Lane, from: DType, to: DType) -> Option<Lane> {
+        use DType::*;
+        Some(match (from, to) {
+            (F32, F32) | (I32, I32) | (Bool, Bool) | (U8, U8 | I32) => a,
+            (F32, I32) => self.truncate(a),
+            (F32, U8) => {
+                let wide = self.truncate(a);
+                let (low, high) = (self.constant(0), self.constant(255));
+                let wide = self.binary(Binary::Pmaxsd, wide, low);
+                self.binary(Binary::Pminsd, wide, high)
+            }
+            (F32, Bool) => {
+                let zero = self.constant(0);
+                self.binary(Binary::Cmpps(NE), a, zero)
+            }
+            (I32 | U8, F32) => self.unary(Unary::Cvtdq2ps, a),
+            (I32 | U8, Bool) => {
+                let zero = self.constant(0);
+                let is_zero = self.binary(Binary::Pcmpeqd, a, zero);
+                self.not(is_zero)
+            }
+            (I32, U8) => {
+                let low = self.constant(255);
+                self.binary(Binary::And, a, low)
+            }
+            (Bool, F32) => {
+                let one = self.constant(1.0f32.to_bits());
+                self.binary(Binary::And, a, one)
+            }
+            (Bool, I32 | U8) => self.unary(Unary::Psrld(31), a),
+            _ => return None,
+        })
+    }
+
+    /// Float to integer: saturates, NaN to 0. The instruction gives the least integer for all that does not fit.
+    fn truncate(&mut self, a: Lane) -> Lane {
+        let limit = self.constant(2147483648.0f32.to_bits());
+        let too_large = self.binary(Binary::Cmpps(GE), a, limit);
+        let plain = self.unary(Unary::Cvttps2dq, a);
+        let saturated = self.binary(Binary::Xor, plain, too_large);
+        let number = self.binary(Binary::Cmpps(ORDERED), a, a);
+        self.binary(Binary::And, saturated, number)
+    }
+
+    /// The bits of [`Combine::apply`]; `None` for what has no code here.
+    pub fn combine(&mut self, combine: Combine, dtype: DType, a: Lane, b: Lane) -> Option<Lane> {
+        let op = match combine {
+            Combine::Add => ScalarOp::Add,
+            Combine::Mul => ScalarOp::Mul,
+            Combine::Max => ScalarOp::Max,
+            Combine::Min => ScalarOp::Min,
+            Combine::And => ScalarOp::And,
+            Combine::Or => ScalarOp::Or,
+        };
+        let result = self.op(op, dtype, &[a, b])?;
+        if dtype == DType::F32 && matches!(combine, Combine::Max | Combine::Min) {
+            // The instruction gives `b` where either is NaN; a NaN in `a` is to stay.
+            let nan = self.binary(Binary::Cmpps(UNORDERED), a, a);
+            return Some(self.define(Define::Select(nan, a, result)));
+        }
+        Some(result)
+    }
+}
+
+macro_rules! binaries {
+    ($($method:ident = $op:expr;)*) => {
+        $(fn $method(&mut self, x: Lane, y: Lane) -> Lane {
+            self.binary($op, x, y)
+        })*
+    };
+}
+
+impl Arith for Lanes {
+    type V = Lane;
+
+    binaries! {
+        add = Binary::Addps;
+        sub = Binary::Subps;
+        mul = Binary::Mulps;
+        div = Binary::Divps;
+        min = Binary::Minps;
+        max = Binary::Maxps;
+        lt = Binary::Cmpps(LT);
+        eq = Binary::Cmpps(EQ);
+        int_add = Binary::Paddd;
+        int_sub = Binary::Psubd;
+        int_and = Binary::And;
+        int_or = Binary::Or;
+        int_xor = Binary::Xor;
+        int_eq = Binary::Pcmpeqd;
+    }
+
+    fn float(&mut self, value: f64) -> Lane {
+        self.constant((value as f32).to_bits())
+    }
+
+    fn int(&mut self, value: i64) -> Lane {
+        self.constant(value as u32)
+    }
+
+    fn fma(&mut self, x: Lane, y: Lane, z: Lane) -> Lane {
+        self.define(Define::Fma(x, y, z))
+    }
+
+    fn neg(&mut self, x: Lane) -> Lane {
+        let sign = self.constant(1 << 31);
+        self.binary(Binary::Xor, x, sign)
+    }
+
+    fn abs(&mut self, x: Lane) -> Lane {
+        let rest = self.constant(!(1 << 31));
+        self.binary(Binary::And, x, rest)
+    }
+
+    fn sqrt(&mut self, x: Lane) -> Lane {
+        self.unary(Unary::Sqrtps, x)
+    }
+
+    fn round_even(&mut self, x: Lane) -> Lane {
+        self.unary(Unary::Roundps(8), x)
+    }
+
+    fn select(&mut self, mask: Lane, x: Lane, y: Lane) -> Lane {
+        self.define(Define::Select(mask, x, y))
+    }
+
+    fn as_int(&mut self, x: Lane) -> Lane {
+        x
+    }
+
+    fn as_float(&mut self, x: Lane) -> Lane {
+        x
+    }
+
+    fn shl(&mut self, x: Lane, by: u32) -> Lane {
+        self.unary(Unary::Pslld(by as u8), x)
+    }
+
+    fn shr(&mut self, x: Lane, by: u32) -> Lane {
+        self.unary(Unary::Psrld(by as u8), x)
+    }
+}
