@@ -236,7 +236,7 @@ fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnost
         }
     }
     if diagnostics.is_empty() {
-        match entry::init_graph(&instance.slots) {
+        match build::initial::init_graph(&instance.slots) {
             Ok(graph) => instance.graphs.push(("init".into(), graph)),
             Err(fault) => diagnostics.push(Diagnostic::general(&tree.source, fault.message)),
         }

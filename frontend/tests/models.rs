@@ -83,3 +83,17 @@ fn settings_change_the_model() {
     assert_eq!(instance.layers().last().map(|row| row.output.dims.clone()), Some(vec![4, 7]));
     assert_eq!(instance.dims(), [("batch".to_owned(), 4)]);
 }
+
+/// The models of the language's description build.
+#[test]
+fn the_language_is_described() {
+    let description = include_str!("../LANGUAGE.md");
+    let blocks: Vec<&str> =
+        description.split("```ron\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 3);
+    for block in blocks {
+        Model::parse("LANGUAGE.md", block, &no_imports)
+            .and_then(|model| model.instantiate(&Settings::default()))
+            .unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    }
+}

@@ -7,6 +7,8 @@
 pub(crate) mod args;
 pub(crate) mod entry;
 pub(crate) mod functions;
+pub(crate) mod initial;
+mod minimize;
 pub(crate) mod ops;
 mod primitives;
 pub(crate) mod settings;

@@ -1,6 +1,7 @@
 //! What a model file says, before anything is built: the tree of its steps, blocks, inputs and entries.
 
 pub(crate) mod decode;
+mod entries;
 pub(crate) mod steps;
 
 use std::sync::Arc;

@@ -1,0 +1,207 @@
+//! Entry points: their fields, optimisers and parameter groups.
+
+use super::decode::Decoder;
+use super::{Action, Entry, EntryKind, Group, Minimize, Outputs};
+use crate::arguments::{self, field_list, match_fields};
+use crate::diagnostics::Diagnostic;
+use crate::expr::{Expr, ExprKind};
+use crate::optimizers;
+use crate::source::Spanned;
+use crate::syntax::{Kind, Value};
+
+impl Decoder<'_> {
+    pub fn outputs(&mut self, value: &Value) -> Outputs {
+        let mut outputs = Vec::new();
+        for (name, value) in self.map(value, "a map of names to expressions") {
+            if let Some(expr) = self.expression(value) {
+                outputs.push((name, expr));
+            }
+        }
+        outputs
+    }
+
+    pub fn entry(&mut self, name: Spanned<String>, value: &Value) -> Entry {
+        let mut entry = Entry { name, kind: EntryKind::Broken, body: None, span: value.span };
+        let Kind::Struct(Some(kind), fields) = &value.kind else {
+            self.mismatch(value, "`Infer(...)`, `Train(...)` or `Entry(...)`");
+            return entry;
+        };
+        let fields = field_list(fields);
+        let (names, required): (&[&'static str], &[&'static str]) = match kind.value.as_str() {
+            "Infer" => (&["outputs", "body"], &["outputs"]),
+            "Train" => (&["loss", "optimizer", "metrics", "groups", "clip", "body"], &["loss", "optimizer"]),
+            "Entry" => (&["mode", "steps", "outputs", "body"], &["steps"]),
+            other => {
+                let diagnostic =
+                    Diagnostic::new(&self.source, kind.span, format!("there is no kind of entry `{other}`"))
+                        .suggest(other, ["Infer", "Train", "Entry"]);
+                self.report(diagnostic);
+                return entry;
+            }
+        };
+        let mut complete = true;
+        let fields = match_fields(self, &kind.value, names, required, &fields, value.span, &mut complete);
+        let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+        entry.body = get("body").map(|value| self.body(value));
+        let outputs = get("outputs").map_or(Vec::new(), |value| self.outputs(value));
+        entry.kind = match kind.value.as_str() {
+            "Infer" => EntryKind::Infer { outputs },
+            "Train" => {
+                let metrics = get("metrics").map_or(Vec::new(), |value| self.outputs(value));
+                if let Some((name, _)) = metrics.iter().find(|(name, _)| name.value == "loss") {
+                    self.error(name.span, "a metric cannot be named `loss`: the loss is always reported");
+                }
+                match self.minimize(&get) {
+                    Some(minimize) if complete => EntryKind::Train { minimize: Box::new(minimize), metrics },
+                    _ => EntryKind::Broken,
+                }
+            }
+            _ => {
+                let mut train = true;
+                if let Some(value) = get("mode") {
+                    match self.spanned_text(value, "\"train\" or \"infer\"") {
+                        Some(mode) if mode.value == "train" || mode.value == "infer" => {
+                            train = mode.value == "train";
+                        }
+                        Some(mode) => {
+                            self.error(mode.span, "a mode is \"train\" or \"infer\"");
+                        }
+                        None => {}
+                    }
+                }
+                let mut steps = Vec::new();
+                for value in get("steps").map_or(&[][..], |value| self.list(value, "a list of steps")) {
+                    steps.extend(self.action(value));
+                }
+                EntryKind::Steps { train, steps, outputs }
+            }
+        };
+        entry
+    }
+
+    fn action(&mut self, value: &Value) -> Option<Action> {
+        let Kind::Struct(Some(kind), fields) = &value.kind else {
+            self.mismatch(value, "`Minimize(...)` or `Update(...)`");
+            return None;
+        };
+        let fields = field_list(fields);
+        let mut complete = true;
+        match kind.value.as_str() {
+            "Minimize" => {
+                let names = ["loss", "of", "optimizer", "groups", "clip"];
+                let required = ["loss", "optimizer"];
+                let fields =
+                    match_fields(self, "Minimize", &names, &required, &fields, value.span, &mut complete);
+                let get =
+                    |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+                self.minimize(&get).map(|minimize| Action::Minimize(Box::new(minimize)))
+            }
+            "Update" => {
+                let names = ["state", "value"];
+                let fields = match_fields(self, "Update", &names, &names, &fields, value.span, &mut complete);
+                let get =
+                    |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+                let state = get("state").and_then(|value| self.template(value));
+                let value = get("value").and_then(|value| self.expression(value));
+                Some(Action::Update { state: state?, value: value? })
+            }
+            other => {
+                let diagnostic =
+                    Diagnostic::new(&self.source, kind.span, format!("there is no update step `{other}`"))
+                        .suggest(other, ["Minimize", "Update"]);
+                self.report(diagnostic);
+                None
+            }
+        }
+    }
+
+    fn minimize<'v>(&mut self, get: &dyn Fn(&str) -> Option<&'v Value>) -> Option<Minimize> {
+        let loss = get("loss").and_then(|value| self.expression(value));
+        let clip = get("clip").and_then(|value| self.clip(value));
+        let mut of = Vec::new();
+        if let Some(value) = get("of") {
+            match &value.kind {
+                Kind::List(items) => {
+                    of.extend(items.iter().filter_map(|item| self.spanned_text(item, "a pattern in quotes")));
+                }
+                _ => of.extend(self.spanned_text(value, "a pattern in quotes")),
+            }
+        }
+        let mut groups = Vec::new();
+        for value in get("groups").map_or(&[][..], |value| self.list(value, "a list of groups")) {
+            groups.extend(self.group(value));
+        }
+        let (kind, optimizer) = get("optimizer").and_then(|value| self.optimizer(value))?;
+        Some(Minimize { loss: loss?, of, optimizer, kind, clip: clip.transpose().ok()?, groups })
+    }
+
+    /// `ClipNorm(1.0)` or `ClipValue(0.5)`, kept as a call.
+    fn clip(&mut self, value: &Value) -> Option<Result<Expr, ()>> {
+        let Kind::Struct(Some(kind), fields) = &value.kind else {
+            self.mismatch(value, "`ClipNorm(...)` or `ClipValue(...)`");
+            return Some(Err(()));
+        };
+        if !["ClipNorm", "ClipValue"].contains(&kind.value.as_str()) {
+            let diagnostic = Diagnostic::new(
+                &self.source,
+                kind.span,
+                format!("`{}` is not a way of clipping", kind.value),
+            )
+            .suggest(&kind.value, ["ClipNorm", "ClipValue"]);
+            self.report(diagnostic);
+            return Some(Err(()));
+        }
+        let mut complete = true;
+        let fields = match_fields(
+            self,
+            &kind.value,
+            &["max"],
+            &["max"],
+            &field_list(fields),
+            value.span,
+            &mut complete,
+        );
+        let positional: Vec<Expr> = fields.iter().filter_map(|(_, value)| self.expression(value)).collect();
+        if !complete || positional.is_empty() {
+            return Some(Err(()));
+        }
+        let kind = ExprKind::Call { function: kind.clone(), positional, named: Vec::new() };
+        Some(Ok(Expr { kind, span: value.span }))
+    }
+
+    fn group(&mut self, value: &Value) -> Option<Group> {
+        let fields = match &value.kind {
+            Kind::Struct(Some(kind), fields) if kind.value == "Group" => field_list(fields),
+            _ => {
+                self.mismatch(value, "`Group(...)`");
+                return None;
+            }
+        };
+        let names = ["of", "lr", "weight_decay", "frozen"];
+        let fields = match_fields(self, "Group", &names, &["of"], &fields, value.span, &mut true);
+        let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+        let pattern = get("of").and_then(|value| self.spanned_text(value, "a pattern in quotes"));
+        let mut expression = |name: &str| get(name).and_then(|value| self.expression(value));
+        let (lr, weight_decay, frozen) = (expression("lr"), expression("weight_decay"), expression("frozen"));
+        Some(Group { pattern: pattern?, lr, weight_decay, frozen })
+    }
+
+    fn optimizer(
+        &mut self,
+        value: &Value,
+    ) -> Option<(&'static optimizers::Optimizer, Spanned<arguments::Arguments>)> {
+        let Kind::Struct(Some(name), fields) = &value.kind else {
+            self.mismatch(value, "an optimizer such as `Sgd(lr: 0.1)`");
+            return None;
+        };
+        let Some(optimizer) = optimizers::find(&name.value) else {
+            let diagnostic =
+                Diagnostic::new(&self.source, name.span, format!("there is no optimizer `{}`", name.value))
+                    .suggest(&name.value, optimizers::names());
+            self.report(diagnostic);
+            return None;
+        };
+        let arguments = arguments::read(self, &optimizer.signature, &field_list(fields), value.span)?;
+        Some((optimizer, Spanned::new(arguments, value.span)))
+    }
+}
