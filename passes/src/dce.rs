@@ -4,7 +4,7 @@
 //! they are the entry's interface. Does not look for results of region operators that nobody uses. Linear.
 
 use brolga_ir::ops::Role;
-use brolga_ir::{Graph, GraphError, NodeId};
+use brolga_ir::{Graph, GraphError, NodeId, Output};
 
 use crate::manager::Options;
 use crate::regions;
@@ -16,6 +16,24 @@ pub fn dce(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
 }
 
 fn eliminate(graph: &mut Graph) -> Result<bool, GraphError> {
+    let nodes = dead_nodes(graph)?;
+    let unused = |graph: &Graph, id: NodeId| {
+        graph.parameter(id).is_some_and(|parameter| {
+            let written = |output: &Output| {
+                output.value.node == id || (output.role == Role::State && output.name == parameter.name)
+            };
+            parameter.role == Role::State
+                && graph.users(id).is_empty()
+                && !graph.outputs().iter().any(written)
+        })
+    };
+    let parameters = graph.parameters().len();
+    graph.retain_parameters(|graph, id| !unused(graph, id));
+    Ok(nodes || graph.parameters().len() != parameters)
+}
+
+/// Removes nodes only: parameters stay.
+pub(crate) fn dead_nodes(graph: &mut Graph) -> Result<bool, GraphError> {
     let mut changed = regions::apply(graph, &mut eliminate)?;
     let mut live: NodeTable<bool> = NodeTable::default();
     for id in graph.order() {
@@ -42,17 +60,5 @@ fn eliminate(graph: &mut Graph) -> Result<bool, GraphError> {
             }
         }
     }
-    let unused = |graph: &Graph, id: NodeId| {
-        graph.parameter(id).is_some_and(|parameter| {
-            let written = |output: &brolga_ir::Output| {
-                output.value.node == id || (output.role == Role::State && output.name == parameter.name)
-            };
-            parameter.role == Role::State
-                && graph.users(id).is_empty()
-                && !graph.outputs().iter().any(written)
-        })
-    };
-    let parameters = graph.parameters().len();
-    graph.retain_parameters(|graph, id| !unused(graph, id));
-    Ok(changed || graph.parameters().len() != parameters)
+    Ok(changed)
 }

@@ -2,18 +2,23 @@
 //!
 //! The second graph computes the *prepared values* from the state; the runtime runs it after loading and whenever
 //! the state changes. They are its outputs, and state of the entry, named `prepared.0`, `prepared.1`, … in canonical
-//! order.
+//! order. [`lower_prepared`] lowers both parts into one program.
 //!
 //! Only state that the entry does not update counts. Parameters themselves, and what costs nothing to compute again
 //! (reshapes, broadcasts, positions, constants), stay in the entry; so does what depends on constants alone, which
-//! is `fold`'s work. Exact. Linear, but for copying the graph.
+//! is `fold`'s work. Best after `fuse`, when it is known what is computed together. Exact. Linear, but for
+//! copying the graph.
+
+use std::collections::HashMap;
 
 use brolga_ir::ops::{Op, Role};
+use brolga_ir::program::{BufferId, KernelId, Place, Program, Step};
 use brolga_ir::{Graph, GraphError, NodeId, Value};
 
-use crate::dce::dce;
+use crate::dce::dead_nodes;
 use crate::fixed::{Dependence, dependence};
-use crate::manager::Options;
+use crate::index_ranges::Range;
+use crate::lower::lower;
 use crate::table::NodeTable;
 
 /// An entry in two parts.
@@ -21,12 +26,12 @@ use crate::table::NodeTable;
 pub struct Prepared {
     /// From state to prepared values.
     pub prepare: Graph,
-    /// The entry itself, which reads prepared values as state.
+    /// The entry itself, which reads prepared values as state. It keeps all state, read or not.
     pub main: Graph,
 }
 
 /// Splits an entry; nothing if there is nothing to prepare.
-pub fn prepare(graph: &Graph, options: &Options) -> Result<Option<Prepared>, GraphError> {
+pub fn prepare(graph: &Graph) -> Result<Option<Prepared>, GraphError> {
     let values = frontier(graph);
     if values.is_empty() {
         return Ok(None);
@@ -41,10 +46,70 @@ pub fn prepare(graph: &Graph, options: &Options) -> Result<Option<Prepared>, Gra
         let parameter = main.add_parameter(&name, Role::State, graph.ty(value).clone());
         main.replace_uses(value, parameter);
     }
-    dce(&mut main, options)?;
-    dce(&mut prepare, options)?;
+    dead_nodes(&mut main)?;
+    dead_nodes(&mut prepare)?;
     prepare.retain_parameters(|graph, id| !graph.users(id).is_empty());
     Ok(Some(Prepared { prepare, main }))
+}
+
+/// Lowers an entry, split where there is something to prepare. `ranges` as for [`lower`].
+pub fn lower_prepared(graph: &Graph, ranges: &HashMap<String, Range>) -> Result<Program, GraphError> {
+    match prepare(graph)? {
+        Some(split) => join(lower(&split.main, ranges)?, lower(&split.prepare, ranges)?),
+        None => lower(graph, ranges),
+    }
+}
+
+/// Makes one program of two: what the second computes is prepared for the first.
+fn join(mut program: Program, prepare: Program) -> Result<Program, GraphError> {
+    let mut buffers = Vec::new();
+    for buffer in prepare.buffers {
+        let state = |known: &brolga_ir::program::Buffer| {
+            matches!(known.place, Place::State { .. } | Place::Prepared(_)) && known.name == buffer.name
+        };
+        let known = program.buffers.iter().position(state);
+        let id = match (&buffer.place, known) {
+            (Place::State { .. }, Some(id)) => id,
+            (Place::Output, Some(id)) => {
+                program.buffers[id].place = Place::Prepared(None);
+                id
+            }
+            (Place::Arena(_) | Place::Constant(_), _) => {
+                program.buffers.push(buffer);
+                program.buffers.len() - 1
+            }
+            _ => {
+                let message = format!("the entry has no state `{}`", buffer.name);
+                return Err(GraphError { path: prepare.name, message });
+            }
+        };
+        buffers.push(BufferId(id as u32));
+    }
+    let mut kernels = Vec::new();
+    for kernel in prepare.kernels {
+        let id = program.kernels.iter().position(|known| *known == kernel).unwrap_or_else(|| {
+            program.kernels.push(kernel);
+            program.kernels.len() - 1
+        });
+        kernels.push(KernelId(id as u32));
+    }
+    program.prepare = prepare.schedule;
+    renumber(&mut program.prepare, &buffers, &kernels);
+    Ok(program)
+}
+
+fn renumber(steps: &mut [Step], buffers: &[BufferId], kernels: &[KernelId]) {
+    for step in steps {
+        match step {
+            Step::Loop { body, .. } => renumber(body, buffers, kernels),
+            Step::Call(call) => {
+                call.kernel = kernels[call.kernel.0 as usize];
+                for arg in &mut call.args {
+                    arg.buffer = buffers[arg.buffer.0 as usize];
+                }
+            }
+        }
+    }
 }
 
 /// The values at which the entry's part begins, in canonical order.

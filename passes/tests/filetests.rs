@@ -127,7 +127,7 @@ fn check_pass(pass: GraphPass, input: &str) -> Result<String, String> {
 
 fn check_prepare(input: &str) -> Result<String, String> {
     let graph = parse(input)?;
-    let Some(split) = prepare(&graph, &Options::default()).map_err(|error| error.to_string())? else {
+    let Some(split) = prepare(&graph).map_err(|error| error.to_string())? else {
         return Ok("// unchanged\n".to_owned());
     };
     for part in [&split.prepare, &split.main] {

@@ -102,7 +102,7 @@ fn check(seeds: &[u32], histogram: &mut Histogram) -> Result<(), String> {
         run(passes, &mut after, histogram)?;
         same(&after, &names.join(","))?;
     }
-    if let Some(split) = prepare(&graph, &Options::default()).map_err(|error| error.to_string())? {
+    if let Some(split) = prepare(&graph).map_err(|error| error.to_string())? {
         histogram.count("pass prepare");
         for part in [&split.prepare, &split.main] {
             part.verify().map_err(|error| error.to_string())?;
