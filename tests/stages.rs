@@ -1,19 +1,19 @@
 //! Real models through every stage: each stage agrees with the one before, compiled code to the bit.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+#[path = "common/compiled.rs"]
+mod compiled;
 
-use brolga_codegen::{Options, TargetCpu};
+use std::collections::HashMap;
+
+use brolga_codegen::TargetCpu;
 use brolga_frontend::{Instance, Model, Settings, no_imports};
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::Role;
 use brolga_ir::program::Program;
 use brolga_ir::program::interpret::Interpreter;
 use brolga_ir::scalar::Scalar;
-use brolga_ir::tensor::Data;
 use brolga_ir::{DType, Graph, Tensor, Type};
 use brolga_passes::{Manager, forward, fuse, lower, parallelise, pipelines, plan, vectorise};
-use brolga_runtime::{SlotKind, State, Threads};
 
 fn instance(file: &str, variant: &str, batch: usize) -> Instance {
     let path = format!("{}/models/{file}.ron", env!("CARGO_MANIFEST_DIR"));
@@ -60,65 +60,6 @@ fn lowered(graph: &Graph) -> Program {
     program
 }
 
-fn run_compiled(
-    program: &Program,
-    cpu: TargetCpu,
-    threads: usize,
-    parameters: &[(String, Role, Tensor)],
-) -> Vec<Tensor> {
-    let bytes = |t: &Tensor| -> Vec<u8> {
-        match t.data() {
-            Data::Bool(v) => v.iter().map(|&b| u8::from(b)).collect(),
-            Data::U8(v) => v.clone(),
-            Data::I32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Data::I64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Data::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Data::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        }
-    };
-    let convert = |t: &Tensor| {
-        let dtype = brolga_runtime::DType::from_name(t.dtype().name()).expect("a type of both");
-        brolga_runtime::Tensor::from_bytes(dtype, t.dims(), &bytes(t)).expect("a tensor")
-    };
-    let compiled = brolga_codegen::compile(program, &Options { target_cpu: cpu }).expect("code generation");
-    let mut state = State::new();
-    for (name, role, tensor) in parameters {
-        if *role == Role::State {
-            state.insert(name.as_str(), SlotKind::Parameter, convert(tensor)).expect("a slot");
-        }
-    }
-    let threads = Threads::new(threads).expect("threads");
-    let executable = Arc::new(compiled.executable);
-    let mut instance = brolga_runtime::Instance::bind(executable, &state, &threads).expect("bind");
-    let inputs: Vec<_> =
-        parameters.iter().filter(|(_, role, _)| *role == Role::Data).map(|(_, _, t)| convert(t)).collect();
-    let zeros = |t: &brolga_runtime::Output| brolga_runtime::Tensor::zeros(t.dtype, &t.dims).expect("zeros");
-    let mut outputs: Vec<_> = instance.executable().manifest().outputs.iter().map(zeros).collect();
-    instance.run_tensors(&mut state, &inputs, &mut outputs).expect("run");
-    let back = |t: &brolga_runtime::Tensor| {
-        let dtype = DType::from_name(t.dtype().name()).expect("a type of both");
-        let ty = Type::new(dtype, t.dims());
-        let size = dtype.size();
-        Tensor::generate(&ty, |i| {
-            let b = &t.bytes()[i * size..(i + 1) * size];
-            match dtype {
-                DType::Bool => Scalar::Bool(b[0] != 0),
-                DType::U8 => Scalar::U8(b[0]),
-                DType::I32 => Scalar::I32(i32::from_le_bytes(b.try_into().expect("4 bytes"))),
-                DType::I64 => Scalar::I64(i64::from_le_bytes(b.try_into().expect("8 bytes"))),
-                DType::F32 => Scalar::F32(f32::from_le_bytes(b.try_into().expect("4 bytes"))),
-                DType::F64 => Scalar::F64(f64::from_le_bytes(b.try_into().expect("8 bytes"))),
-            }
-        })
-    };
-    let states = parameters.iter().filter(|(_, role, _)| *role == Role::State);
-    outputs
-        .iter()
-        .map(back)
-        .chain(states.map(|(name, _, _)| back(state.get(name).expect("a slot"))))
-        .collect()
-}
-
 fn check(file: &str, variant: &str, entry: &str, batch: usize, tolerance: f64) {
     let instance = instance(file, variant, batch);
     let mut graph = instance.graph(entry).expect("an entry").clone();
@@ -141,6 +82,9 @@ fn check(file: &str, variant: &str, entry: &str, batch: usize, tolerance: f64) {
         |wanted: Role| parameters.iter().filter(move |(_, r, _)| *r == wanted).map(|(_, _, t)| t.clone());
     let inputs: Vec<Tensor> = of(Role::Data).collect();
     let mut state: Vec<Tensor> = of(Role::State).collect();
+    let named = |(name, _, tensor): &(String, Role, Tensor)| (name.clone(), tensor.clone());
+    let before: Vec<(String, Tensor)> =
+        parameters.iter().filter(|(_, role, _)| *role == Role::State).map(named).collect();
     let outputs = Interpreter::new(&program).expect("interpreter").run(&inputs, &mut state).expect("run");
     // Outputs, then all state.
     let exact: Vec<Tensor> = outputs.into_iter().chain(state).collect();
@@ -163,8 +107,8 @@ fn check(file: &str, variant: &str, entry: &str, batch: usize, tolerance: f64) {
         assert!(worst <= tolerance * scale, "{variant} {entry}: {} is off by {}", output.name, worst / scale);
     }
     for (cpu, threads) in [(TargetCpu::Portable, 1), (TargetCpu::Native, 1), (TargetCpu::Native, 3)] {
-        let compiled = run_compiled(&program, cpu, threads, &parameters);
-        for (i, (found, expected)) in compiled.iter().zip(&exact).enumerate() {
+        let (outputs, after) = compiled::run(&program, cpu, threads, &inputs, &before);
+        for (i, (found, expected)) in outputs.iter().chain(&after).zip(&exact).enumerate() {
             let differs = (0..expected.elements()).find(|&j| !found.get(j).same(expected.get(j)));
             if let Some(j) = differs {
                 let (f, e) = (found.get(j), expected.get(j));

@@ -180,8 +180,13 @@ fn is_zero(graph: &Graph, value: Value) -> bool {
 /// The operator, its region fused if it is a loop.
 fn fused_inside(op: &Op) -> Result<Op, GraphError> {
     let mut op = op.clone();
-    if let Op::Scan(scan) = &mut op {
-        fuse(&mut scan.body)?;
+    match &mut op {
+        Op::Scan(scan) => drop(fuse(&mut scan.body)?),
+        Op::Cond(cond) => {
+            fuse(&mut cond.then)?;
+            fuse(&mut cond.otherwise)?;
+        }
+        _ => {}
     }
     Ok(op)
 }

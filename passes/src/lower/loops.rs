@@ -1,5 +1,7 @@
 //! Operators that bring loops of their own: winners of windows, scatter, running sums, sort, scan.
 
+use std::collections::HashMap;
+
 use brolga_ir::index::Index;
 use brolga_ir::ops::{
     Cumulative, Op, Scan, Scatter, ScatterAlong, ScatterMode, SelectForm, Sort, WindowSelect,
@@ -341,7 +343,7 @@ impl Lowering<'_> {
             let message = format!("scan: is nested more than {} deep", super::DEEPEST);
             return Err(GraphError { path: node.origin.path.to_string(), message });
         }
-        let mut locations = std::collections::HashMap::new();
+        let mut locations = HashMap::new();
         let results = graph.results(id);
         let mut carries = Vec::new();
         for position in 0..scan.carries {
@@ -379,20 +381,68 @@ impl Lowering<'_> {
             return Ok(());
         }
         let before = std::mem::take(&mut self.program.schedule);
-        let mut inner = Lowering {
-            graph: body,
-            program: std::mem::take(&mut self.program),
-            locations,
-            kernels: std::mem::take(&mut self.kernels),
-            targets: std::collections::HashMap::new(),
-            depth: depth + 1,
-        };
-        let done = inner.iteration(&carries, &stacked);
-        self.program = inner.program;
-        self.kernels = inner.kernels;
+        let done = self.inside(body, locations, depth + 1, |inner| inner.iteration(&carries, &stacked));
         let steps = std::mem::replace(&mut self.program.schedule, before);
         done?;
         self.program.schedule.push(Step::Loop { extent: scan.length, body: steps });
+        Ok(())
+    }
+
+    /// Lowers (part of) a region into this program; `locations` says where its parameters lie.
+    fn inside<R>(
+        &mut self,
+        region: &Graph,
+        locations: HashMap<Value, Location>,
+        depth: usize,
+        lower: impl FnOnce(&mut Lowering) -> Result<R, GraphError>,
+    ) -> Result<R, GraphError> {
+        let mut inner = Lowering {
+            graph: region,
+            program: std::mem::take(&mut self.program),
+            locations,
+            kernels: std::mem::take(&mut self.kernels),
+            targets: HashMap::new(),
+            depth,
+        };
+        let done = lower(&mut inner);
+        self.program = inner.program;
+        self.kernels = inner.kernels;
+        done
+    }
+
+    /// Both branches run, then each result is chosen: nothing in a branch can trap or be seen outside.
+    pub(super) fn cond(&mut self, id: NodeId, cond: &Cond) -> Result<(), GraphError> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let condition = self.location(node.operands[0])?;
+        let captures: Vec<Location> =
+            node.operands[1..].iter().map(|&v| self.location(v)).collect::<Result<_, _>>()?;
+        let mut branches = Vec::new();
+        for region in [&cond.then, &cond.otherwise] {
+            let parameters = region.parameters().iter().map(|&p| region.result(p));
+            let locations = parameters.zip(captures.iter().copied()).collect();
+            branches.push(self.inside(region, locations, self.depth, |inner| {
+                inner.graph.order().into_iter().try_for_each(|id| inner.node(id))?;
+                let outputs: Vec<Value> = inner.graph.outputs().iter().map(|output| output.value).collect();
+                outputs.into_iter().map(|value| inner.location(value)).collect::<Result<Vec<_>, _>>()
+            })?);
+        }
+        for (position, value) in graph.results(id).into_iter().enumerate() {
+            let ty = graph.ty(value).clone();
+            let mut k = KernelBuilder::new("cond");
+            let chosen = k.param(DType::Bool, 1, Access::Read);
+            let [then, otherwise] = [(); 2].map(|()| k.param(ty.dtype, ty.elements(), Access::Read));
+            let result = k.param(ty.dtype, ty.elements(), Access::Write);
+            let chosen = k.load(chosen, &Index::default(), None);
+            let at = Index::var(k.open_for(ty.elements()));
+            let (then, otherwise) = (k.load(then, &at, None), k.load(otherwise, &at, None));
+            let selected = k.op(ScalarOp::Select, &[chosen, then, otherwise]);
+            k.store(result, at, selected);
+            k.close();
+            let target = self.target(value);
+            let args = vec![condition, branches[0][position], branches[1][position], target];
+            self.call(k.finish_kernel(), args, id);
+        }
         Ok(())
     }
 
@@ -418,6 +468,7 @@ impl Lowering<'_> {
             Op::Cumulative(op) => self.cumulative(id, op),
             Op::Sort(op) => self.sort(id, op),
             Op::Scan(op) => self.scan(id, op),
+            Op::Cond(op) => self.cond(id, op),
             op => Err(GraphError {
                 path: graph.node(id).origin.path.to_string(),
                 message: format!("{}: cannot be compiled yet, only interpreted", op.get().name()),

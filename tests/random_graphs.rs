@@ -1,0 +1,144 @@
+//! Random graphs through the pipelines: the interpreter of graphs is the oracle of every pass and of lowering, the
+//! interpreter of programs that of machine code.
+//!
+//! `BROLGA_CASES=100000 cargo test --release --test random_graphs` runs longer.
+
+#[path = "common/compiled.rs"]
+mod compiled;
+
+use std::collections::{BTreeMap, HashMap};
+
+use brolga_codegen::TargetCpu;
+use brolga_ir::generate::{Config, generate, histogram};
+use brolga_ir::interpret::interpret;
+use brolga_ir::ops::Op;
+use brolga_ir::program::Program;
+use brolga_ir::program::interpret::Interpreter;
+use brolga_ir::{DType, Graph, Tensor};
+use brolga_passes::lower::lower;
+use brolga_passes::manager::Kind;
+use brolga_passes::{Manager, Options, pipelines};
+
+fn cases() -> u64 {
+    std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000)
+}
+
+fn run(graph: &Graph, values: &[Tensor]) -> Vec<Tensor> {
+    interpret(graph, &values.iter().collect::<Vec<_>>()).expect("a valid graph runs")
+}
+
+/// The first element in which results differ in bits.
+fn difference(found: &[Tensor], expected: &[Tensor]) -> Option<String> {
+    found.iter().zip(expected).enumerate().find_map(|(i, (f, e))| {
+        let at = (0..e.elements()).find(|&j| !f.get(j).same(e.get(j)))?;
+        Some(format!("result {i}[{at}] is {:?}, expected {:?}", f.get(at), e.get(at)))
+    })
+}
+
+/// The largest deviation relative to the largest value of a result.
+fn deviation(found: &[Tensor], expected: &[Tensor]) -> f64 {
+    let of = |(f, e): (&Tensor, &Tensor)| {
+        let pairs = || (0..e.elements()).map(|i| (f.get(i).to_f64(), e.get(i).to_f64()));
+        let scale = pairs().map(|(_, e)| e.abs()).filter(|e| e.is_finite()).fold(1.0, f64::max);
+        let off = |(f, e): (f64, f64)| {
+            if f == e || (f.is_nan() && e.is_nan()) { 0.0 } else { ((f - e) / scale).abs() }
+        };
+        pairs().map(off).map(|d| if d.is_nan() { f64::INFINITY } else { d }).fold(0.0, f64::max)
+    };
+    found.iter().zip(expected).map(of).fold(0.0, f64::max)
+}
+
+fn has_while(graph: &Graph) -> bool {
+    graph.order().into_iter().any(|id| {
+        let op = &graph.node(id).op;
+        matches!(op, Op::While(_)) || op.regions().into_iter().any(has_while)
+    })
+}
+
+fn lowered(graph: &Graph, occurred: &mut BTreeMap<&'static str, usize>) -> Program {
+    let mut program = lower(graph, &HashMap::new()).unwrap_or_else(|e| panic!("{e}\n{graph}"));
+    let mut manager = Manager::new(Options::default());
+    manager.run(pipelines::PROGRAM, &mut program).unwrap_or_else(|e| panic!("{e}\n{graph}\n{program}"));
+    for report in manager.reports() {
+        *occurred.entry(report.pass).or_default() += usize::from(report.changed);
+    }
+    program
+}
+
+/// Every graph pass keeps what the graph means: exact ones its bits, the others to 1e-9 in f64.
+#[test]
+fn graph_passes_keep_the_meaning() {
+    let mut occurred: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut graphs = Vec::new();
+    for seed in 0..cases() {
+        let float = if seed % 2 == 0 { DType::F32 } else { DType::F64 };
+        let case = generate(seed, &Config { float, continuous: seed % 4 > 1, ..Config::default() });
+        let expected = run(&case.graph, &case.values);
+        let mut graph = case.graph.clone();
+        for pass in pipelines::INFER.iter().chain(pipelines::REGIONS) {
+            let exact = pass.kind == Kind::Exact;
+            if !exact && (float == DType::F32 || seed % 4 < 2) {
+                continue;
+            }
+            let before = graph.clone();
+            let mut manager = Manager::new(Options::default());
+            let changed = manager
+                .run(std::slice::from_ref(pass), &mut graph)
+                .unwrap_or_else(|e| panic!("seed {seed}: {e}\n{before}"));
+            *occurred.entry(pass.name).or_default() += usize::from(changed);
+            if !changed {
+                continue;
+            }
+            let found = run(&graph, &case.values);
+            let wrong = match exact {
+                true => difference(&found, &expected),
+                false => (deviation(&found, &expected) > 1e-9).then(|| "rounding".to_owned()),
+            };
+            assert!(wrong.is_none(), "seed {seed}: {} {wrong:?}\n{before}\n{graph}", pass.name);
+        }
+        graphs.push(case.graph);
+    }
+    println!("operators: {:?}", histogram(&graphs));
+    println!("passes that changed a graph: {occurred:?}");
+    for (name, count) in histogram(&graphs) {
+        assert!(count >= 20 || cases() < 2_000, "{name} occurred {count} times");
+    }
+}
+
+/// Lowered graphs agree with the reference; a part of them is compiled, and equals the program's interpreter in
+/// every bit, with either emitter and any number of threads.
+#[test]
+fn programs_and_code_agree_with_the_interpreter() {
+    let mut occurred: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut compiled_cases = 0;
+    for seed in 0..cases() {
+        let case = generate(seed, &Config { continuous: true, ..Config::default() });
+        if has_while(&case.graph) {
+            continue;
+        }
+        let mut graph = case.graph.clone();
+        let mut manager = Manager::new(Options::default());
+        manager.run(pipelines::TRAIN, &mut graph).expect("graph passes");
+        manager.run(pipelines::REGIONS, &mut graph).expect("fusion");
+        for report in manager.reports() {
+            *occurred.entry(report.pass).or_default() += usize::from(report.changed);
+        }
+        let expected = run(&case.graph, &case.values);
+        let program = lowered(&graph, &mut occurred);
+        let exact = Interpreter::new(&program)
+            .and_then(|interpreter| interpreter.run(&case.values, &mut []))
+            .unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}\n{program}"));
+        let off = deviation(&exact, &expected);
+        assert!(off < 2e-3, "seed {seed}: off by {off:e}\n{}\n{graph}\n{program}", case.graph);
+        if seed % 8 == 0 {
+            compiled_cases += 1;
+            for (cpu, threads) in [(TargetCpu::Portable, 1), (TargetCpu::Native, 3)] {
+                let found = compiled::run(&program, cpu, threads, &case.values, &[]).0;
+                let wrong = difference(&found, &exact);
+                assert!(wrong.is_none(), "seed {seed} on {cpu}: {wrong:?}\n{program}");
+            }
+        }
+    }
+    println!("passes that changed something: {occurred:?}; {compiled_cases} cases compiled");
+    assert!(compiled_cases >= 200 || cases() < 2_000, "{compiled_cases} cases were compiled");
+}
