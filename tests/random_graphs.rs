@@ -9,12 +9,12 @@ mod compiled;
 use std::collections::{BTreeMap, HashMap};
 
 use brolga_codegen::TargetCpu;
-use brolga_ir::generate::{Config, generate, histogram};
+use brolga_ir::generate::{Config, Generated, generate, histogram};
 use brolga_ir::interpret::interpret;
-use brolga_ir::ops::Op;
+use brolga_ir::ops::{Op, Role};
 use brolga_ir::program::Program;
 use brolga_ir::program::interpret::Interpreter;
-use brolga_ir::{DType, Graph, Tensor};
+use brolga_ir::{DType, Graph, Output, Tensor};
 use brolga_passes::lower::lower;
 use brolga_passes::manager::Kind;
 use brolga_passes::{Manager, Options, pipelines};
@@ -23,8 +23,34 @@ fn cases() -> u64 {
     std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000)
 }
 
-fn run(graph: &Graph, values: &[Tensor]) -> Vec<Tensor> {
-    interpret(graph, &values.iter().collect::<Vec<_>>()).expect("a valid graph runs")
+/// The parameters' values by name: passes may drop state that nothing reads.
+type Values = HashMap<String, Tensor>;
+
+fn by_name(case: &Generated) -> Values {
+    let name = |id| case.graph.parameter(id).expect("a parameter").name.clone();
+    case.graph.parameters().iter().map(|&id| name(id)).zip(case.values.iter().cloned()).collect()
+}
+
+/// The parameters of a graph with that role, with their values.
+fn given(graph: &Graph, role: Role, values: &Values) -> Vec<(String, Tensor)> {
+    let parameters = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
+    parameters.filter(|p| p.role == role).map(|p| (p.name.clone(), values[&p.name].clone())).collect()
+}
+
+fn run(graph: &Graph, values: &Values) -> Vec<Tensor> {
+    let parameters = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
+    let parameters: Vec<&Tensor> = parameters.map(|p| &values[&p.name]).collect();
+    interpret(graph, &parameters).expect("a valid graph runs")
+}
+
+/// Outputs and updated state in the order of the graph's outputs.
+fn in_order(graph: &Graph, outputs: Vec<Tensor>, state: &[(String, Tensor)]) -> Vec<Tensor> {
+    let mut outputs = outputs.into_iter();
+    let of = |output: &Output| match output.role {
+        Role::Data => outputs.next().expect("an output"),
+        Role::State => state.iter().find(|(name, _)| *name == output.name).expect("a state").1.clone(),
+    };
+    graph.outputs().iter().map(of).collect()
 }
 
 /// The first element in which results differ in bits.
@@ -73,7 +99,8 @@ fn graph_passes_keep_the_meaning() {
     for seed in 0..cases() {
         let float = if seed % 2 == 0 { DType::F32 } else { DType::F64 };
         let case = generate(seed, &Config { float, continuous: seed % 4 > 1, ..Config::default() });
-        let expected = run(&case.graph, &case.values);
+        let values = by_name(&case);
+        let expected = run(&case.graph, &values);
         let mut graph = case.graph.clone();
         for pass in pipelines::INFER.iter().chain(pipelines::REGIONS) {
             let exact = pass.kind == Kind::Exact;
@@ -89,7 +116,7 @@ fn graph_passes_keep_the_meaning() {
             if !changed {
                 continue;
             }
-            let found = run(&graph, &case.values);
+            let found = run(&graph, &values);
             let wrong = match exact {
                 true => difference(&found, &expected),
                 false => (deviation(&found, &expected) > 1e-9).then(|| "rounding".to_owned()),
@@ -123,17 +150,26 @@ fn programs_and_code_agree_with_the_interpreter() {
         for report in manager.reports() {
             *occurred.entry(report.pass).or_default() += usize::from(report.changed);
         }
-        let expected = run(&case.graph, &case.values);
+        let values = by_name(&case);
+        let expected = run(&case.graph, &values);
         let program = lowered(&graph, &mut occurred);
-        let exact = Interpreter::new(&program)
-            .and_then(|interpreter| interpreter.run(&case.values, &mut []))
+        let (inputs, before) = (given(&graph, Role::Data, &values), given(&graph, Role::State, &values));
+        let inputs: Vec<Tensor> = inputs.into_iter().map(|(_, tensor)| tensor).collect();
+        let mut after: Vec<Tensor> = before.iter().map(|(_, tensor)| tensor.clone()).collect();
+        let outputs = Interpreter::new(&program)
+            .and_then(|interpreter| interpreter.run(&inputs, &mut after))
             .unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}\n{program}"));
+        let named = |state: Vec<Tensor>| -> Vec<(String, Tensor)> {
+            before.iter().map(|(name, _)| name.clone()).zip(state).collect()
+        };
+        let exact = in_order(&graph, outputs, &named(after));
         let off = deviation(&exact, &expected);
         assert!(off < 2e-3, "seed {seed}: off by {off:e}\n{}\n{graph}\n{program}", case.graph);
         if seed % 8 == 0 {
             compiled_cases += 1;
             for (cpu, threads) in [(TargetCpu::Portable, 1), (TargetCpu::Native, 3)] {
-                let found = compiled::run(&program, cpu, threads, &case.values, &[]).0;
+                let (outputs, after) = compiled::run(&program, cpu, threads, &inputs, &before);
+                let found = in_order(&graph, outputs, &named(after));
                 let wrong = difference(&found, &exact);
                 assert!(wrong.is_none(), "seed {seed} on {cpu}: {wrong:?}\n{program}");
             }

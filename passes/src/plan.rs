@@ -95,6 +95,10 @@ fn bytes(program: &Program, id: BufferId) -> usize {
     program.buffers[id.0 as usize].ty.bytes().next_multiple_of(ALIGN)
 }
 
+fn element(program: &Program, id: BufferId) -> brolga_ir::DType {
+    program.buffers[id.0 as usize].ty.dtype
+}
+
 fn is_arena(program: &Program, id: BufferId) -> bool {
     matches!(program.buffers[id.0 as usize].place, Place::Arena(_))
 }
@@ -138,6 +142,7 @@ fn share(program: &Program, lives: &mut HashMap<BufferId, Life>) -> HashMap<Buff
                     && arg.offset == 0
                     && lives[&head].1 == at
                     && bytes(program, head) == bytes(program, out.buffer)
+                    && element(program, head) == element(program, out.buffer)
                     && call
                         .args
                         .iter()

@@ -114,9 +114,10 @@ impl Accesses {
                 });
                 index.coefficient(var) != 0 && !index.is_nonlinear_in(var) && !computed
             }
-            Stmt::Declare { acc, .. } => {
+            // Lanes belong to a strip inside (which may have been empty).
+            Stmt::Declare { acc, lanes, .. } => {
                 self.declared.push(*acc);
-                true
+                *lanes == 1
             }
             Stmt::Accumulate { acc, .. } => self.declared.contains(acc),
             Stmt::Let { id, .. } | Stmt::Finish { id, .. } => {

@@ -118,7 +118,9 @@ impl Contraction {
         let unit = Axis { extent: 1, a: 0, b: 0, c: 0 };
         let (mut m, mut n) = (collapse(&self.m), collapse(&self.n));
         let m_inner = m.pop().unwrap_or(unit);
-        let n_inner = n.pop().unwrap_or(Axis { b: 1, c: 1, ..unit });
+        // Columns that are not contiguous (an image of width 1) are taken one by one.
+        let contiguous = n.last().is_some_and(|axis| axis.b == 1 && axis.c == 1);
+        let n_inner = n.pop_if(|_| contiguous).unwrap_or(Axis { b: 1, c: 1, ..unit });
         let outer: Vec<Axis> = collapse(&self.batch).into_iter().chain(m).chain(n).collect();
         let mut at = self.offset.map(Index::constant);
         for axis in &outer {

@@ -4,7 +4,7 @@
 //! emitted, and everything goes to the outermost open scope in which its operands are defined, so invariant code
 //! ends up outside of loops without a pass of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use brolga_ir::DType;
 use brolga_ir::index::{Atom, Index, Range, Var};
@@ -338,7 +338,68 @@ impl KernelBuilder {
     /// The kernel; every loop must be closed.
     pub fn finish_kernel(mut self) -> Kernel {
         assert_eq!(self.scopes.len(), 1, "every loop is closed");
-        let body = self.scopes.pop().expect("the body").statements;
+        let mut body = self.scopes.pop().expect("the body").statements;
+        prune(&mut body, &mut HashSet::new());
         Kernel { name: self.name, params: self.params, grid: Vec::new(), body }
     }
+}
+
+/// Removes values that nothing uses: what was moved out of a loop that turned out to be empty. Uses follow
+/// assignments, so one walk from the end finds them all.
+fn prune(block: &mut Vec<Stmt>, used: &mut HashSet<ValueId>) {
+    let mut kept = Vec::with_capacity(block.len());
+    while let Some(mut statement) = block.pop() {
+        let mut indices: Vec<&Index> = Vec::new();
+        let keep = match &mut statement {
+            Stmt::For { body, .. } | Stmt::Strip { body, .. } => {
+                prune(body, used);
+                !body.is_empty()
+            }
+            Stmt::If { condition, then, otherwise } => {
+                prune(then, used);
+                prune(otherwise, used);
+                used.insert(*condition);
+                true
+            }
+            Stmt::Let { id, expr, .. } if used.contains(id) => {
+                match expr {
+                    Expr::Constant(_) => {}
+                    Expr::Index(index) => indices.push(index),
+                    Expr::Op(_, operands) => used.extend(operands.iter().copied()),
+                    Expr::Load { index, guard, .. } => {
+                        used.extend(*guard);
+                        indices.push(index);
+                    }
+                }
+                true
+            }
+            Stmt::Let { .. } => false,
+            Stmt::Store { index, value, .. } => {
+                used.insert(*value);
+                indices.push(index);
+                true
+            }
+            Stmt::Accumulate { value, .. } => {
+                used.insert(*value);
+                true
+            }
+            Stmt::Tile(tile) => {
+                indices.extend([&tile.a.index, &tile.b.index, &tile.c.index]);
+                true
+            }
+            Stmt::Declare { .. } | Stmt::Finish { .. } => true,
+        };
+        for index in indices {
+            index.visit(&mut |atom| {
+                if let Atom::Value(value) = atom {
+                    used.insert(ValueId(*value));
+                }
+            });
+        }
+        if keep {
+            kept.push(statement);
+        }
+    }
+    kept.reverse();
+    *block = kept;
 }

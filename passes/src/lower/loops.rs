@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use brolga_ir::index::Index;
 use brolga_ir::ops::{
-    Cumulative, Op, Scan, Scatter, ScatterAlong, ScatterMode, SelectForm, Sort, WindowSelect,
+    Cond, Cumulative, Op, Scan, Scatter, ScatterAlong, ScatterMode, SelectForm, Sort, WindowSelect,
 };
 use brolga_ir::program::{AccId, Access, Combine, Step, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
