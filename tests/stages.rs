@@ -53,7 +53,7 @@ fn lowered(graph: &Graph) -> Program {
     fuse::fuse(&mut fused).expect("fuse");
     let mut program = lower::lower(&fused, &HashMap::new()).expect("lower");
     vectorise::vectorise(&mut program);
-    parallelise::parallelise(&mut program);
+    parallelise::parallelise(&mut program, &Default::default()).expect("parallelise");
     forward::forward(&mut program);
     plan::plan(&mut program);
     brolga_ir::program::verify::verify(&program).expect("a valid program");

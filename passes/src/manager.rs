@@ -15,11 +15,13 @@ use brolga_ir::{Graph, GraphError};
 pub struct Options {
     /// The largest tensor, in elements, that constant folding reads or makes.
     pub fold_limit: usize,
+    /// The least work of one part of a parallel kernel, in vector operations.
+    pub least_part: u64,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { fold_limit: 1024 }
+        Options { fold_limit: 1024, least_part: 6_000 }
     }
 }
 

@@ -5,32 +5,33 @@
 
 use std::collections::HashMap;
 
+use brolga_ir::GraphError;
 use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::{Expr, Kernel, KernelId, Program, Step, Stmt};
 use brolga_ir::scalar::ScalarOp;
 
 use crate::lower::map_indices;
+use crate::manager::Options;
 
-/// Least work of a part, in vector operations: a few microseconds.
-const PART: u64 = 6_000;
 /// Parts worth having: enough to balance threads, few enough to be cheap.
 const MOST_PARTS: usize = 64;
 /// Elements of a strip per vector operation, for the estimate.
 const WIDTH: u64 = 8;
 
 /// Fills the grids; whether any kernel changed.
-pub fn parallelise(program: &mut Program) -> bool {
+pub fn parallelise(program: &mut Program, options: &Options) -> Result<bool, GraphError> {
+    let least = options.least_part.max(1);
     let mut rests: HashMap<KernelId, KernelId> = HashMap::new();
     let mut changed = false;
     for position in 0..program.kernels.len() {
         let kernel = &mut program.kernels[position];
         let work = cost(&kernel.body);
-        if !kernel.grid.is_empty() || work < 2 * PART {
+        if !kernel.grid.is_empty() || work < 2 * least {
             continue;
         }
-        lift(kernel, work);
+        lift(kernel, work, least);
         if kernel.grid.is_empty()
-            && let Some(rest) = cut(kernel, work)
+            && let Some(rest) = cut(kernel, work, least)
         {
             rests.insert(KernelId(position as u32), KernelId(program.kernels.len() as u32));
             program.kernels.push(rest);
@@ -41,7 +42,7 @@ pub fn parallelise(program: &mut Program) -> bool {
         add_calls(&mut program.schedule, &rests);
         add_calls(&mut program.prepare, &rests);
     }
-    changed
+    Ok(changed)
 }
 
 fn add_calls(steps: &mut Vec<Step>, rests: &HashMap<KernelId, KernelId>) {
@@ -80,13 +81,13 @@ pub(crate) fn cost(block: &[Stmt]) -> u64 {
 }
 
 /// Lifts outermost loops while parts stay large enough.
-fn lift(kernel: &mut Kernel, work: u64) {
+fn lift(kernel: &mut Kernel, work: u64, least: u64) {
     let mut vars: Vec<Var> = Vec::new();
     let mut parts: usize = 1;
     loop {
         let Some((Stmt::For { var, extent, body }, prefix)) = kernel.body.split_last() else { break };
         let (var, extent) = (*var, *extent);
-        let small = work / (parts * extent).max(1) as u64 * 2 < PART && parts > 1;
+        let small = work / (parts * extent).max(1) as u64 * 2 < least && parts > 1;
         let movable = prefix.iter().all(|s| matches!(s, Stmt::Let { .. }));
         if parts >= MOST_PARTS || small || !movable || !independent(var, extent, body, &extents(&kernel.body))
         {
@@ -256,14 +257,14 @@ fn rename_loops(block: &mut [Stmt], names: &mut HashMap<Var, Var>) {
 }
 
 /// Cuts a kernel that is one long strip into parts; the kernel for the rest, if there is one.
-fn cut(kernel: &mut Kernel, work: u64) -> Option<Kernel> {
+fn cut(kernel: &mut Kernel, work: u64, least: u64) -> Option<Kernel> {
     let (Stmt::Strip { var, extent, body }, prefix) = kernel.body.split_last()? else { return None };
     let (var, extent) = (*var, *extent);
     let movable = prefix.iter().all(|s| matches!(s, Stmt::Let { .. }));
     if !movable || !independent(var, extent, body, &extents(&kernel.body)) {
         return None;
     }
-    let parts = (work / PART).clamp(2, MOST_PARTS as u64) as usize;
+    let parts = (work / least).clamp(2, MOST_PARTS as u64) as usize;
     let chunk = extent.div_ceil(parts).next_multiple_of(64);
     let whole = extent / chunk;
     if whole < 2 {

@@ -31,8 +31,7 @@ const FUSE: GraphPass = Pass { name: "fuse", kind: Kind::Exact, run: |graph, _| 
 
 const VECTORISE: ProgramPass =
     Pass { name: "vectorise", kind: Kind::Exact, run: |program, _| Ok(vectorise(program)) };
-const PARALLELISE: ProgramPass =
-    Pass { name: "parallelise", kind: Kind::Exact, run: |program, _| Ok(parallelise(program)) };
+const PARALLELISE: ProgramPass = Pass { name: "parallelise", kind: Kind::Exact, run: parallelise };
 const FORWARD: ProgramPass =
     Pass { name: "forward", kind: Kind::Exact, run: |program, _| Ok(forward(program)) };
 const PLAN: ProgramPass = Pass { name: "plan", kind: Kind::Exact, run: |program, _| Ok(plan(program)) };

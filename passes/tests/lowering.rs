@@ -43,7 +43,7 @@ fn check(graph: &Graph, tolerance: f64) {
         for stage in 0..5 {
             match stage {
                 1 => drop(vectorise::vectorise(&mut program)),
-                2 => drop(parallelise::parallelise(&mut program)),
+                2 => drop(parallelise::parallelise(&mut program, &Default::default()).expect("parallelise")),
                 3 => drop(forward::forward(&mut program)),
                 4 => drop(plan::plan(&mut program)),
                 _ => {}

@@ -24,7 +24,8 @@ pub fn run(
         slots.insert(name.as_str(), SlotKind::Parameter, to_runtime(tensor)).expect("a slot");
     }
     let threads = Threads::new(threads).expect("threads");
-    let mut instance = brolga_runtime::Instance::bind(Arc::new(compiled.executable), &slots, &threads).expect("bind");
+    let mut instance =
+        brolga_runtime::Instance::bind(Arc::new(compiled.executable), &slots, &threads).expect("bind");
     let inputs: Vec<_> = inputs.iter().map(to_runtime).collect();
     let zeros = |t: &brolga_runtime::Output| brolga_runtime::Tensor::zeros(t.dtype, &t.dims).expect("zeros");
     let mut outputs: Vec<_> = instance.executable().manifest().outputs.iter().map(zeros).collect();
