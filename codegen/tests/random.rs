@@ -34,6 +34,7 @@ impl Generator {
         let pool: &[DType] = match random.below(if plain { 3 } else { 4 }) {
             0 if plain => &[DType::F32, DType::F32, DType::F32, DType::Bool, DType::I32],
             1 if plain => &[DType::F32, DType::I32, DType::U8],
+            2 if plain => &[DType::F32, DType::F32, DType::I32],
             0 => &[DType::F32],
             1 => &[DType::F32, DType::I32, DType::Bool, DType::U8],
             2 => &[DType::F32, DType::F32, DType::I32, DType::Bool],
@@ -46,6 +47,11 @@ impl Generator {
         }
         let inner = random.below(4);
         Generator { random, params: Vec::new(), types: pool.to_vec(), rows, extent, inner, accs: 0, plain }
+    }
+
+    /// Bytes are wide only where they are contiguous.
+    fn contiguous(&self) -> bool {
+        self.plain && self.types.iter().any(|dtype| dtype.size() == 1)
     }
 
     fn input(&mut self, dtype: DType) -> usize {
@@ -64,7 +70,7 @@ impl Generator {
         let e = self.extent as i64;
         let row = Index::var(ROW).scale(e);
         let lane = Index::var(LANE);
-        let base = match self.random.below(if self.plain { 6 } else { 9 }) {
+        let base = match self.random.below(if self.contiguous() { 6 } else { 9 }) {
             0..3 => lane.add(&row),
             3 => lane.scale(1 + self.random.below(3) as i64).add(&Index::var(ROW)),
             4 => lane.scale(-1).plus((e - 1).max(0)),
@@ -91,7 +97,7 @@ impl Generator {
             let zero = body.let_(DType::I32, Expr::Constant(Scalar::I32(bound)));
             guard = Some(body.op(DType::Bool, ScalarOp::Compare(Comparison::Ge), &[at, zero]));
             index = shifted;
-        } else if !self.plain && self.random.chance(12) {
+        } else if !self.contiguous() && self.random.chance(12) {
             let source = self.input(DType::I32);
             let raw = body.load(DType::I32, source, index.clone());
             let mask = body.let_(DType::I32, Expr::Constant(Scalar::I32(63)));
@@ -223,7 +229,7 @@ impl Generator {
         let own = Index::var(ROW).scale(self.extent as i64).add(&Index::var(LANE));
         for _ in 0..1 + self.random.below(2) {
             let (value, dtype) = self.random.pick(&pool);
-            let (index, len) = match if self.plain { 3 } else { self.random.below(4) } {
+            let (index, len) = match if self.contiguous() { 3 } else { self.random.below(4) } {
                 0 => (own.scale(2).plus(1), 2 * self.rows * self.extent + 2),
                 1 => (own.scale(-1).plus((self.rows * self.extent) as i64), self.rows * self.extent + 1),
                 _ => (own.clone(), self.rows * self.extent),
@@ -282,8 +288,7 @@ fn many_strips_are_wide() {
         list.iter().any(|function| function.name.contains("strip"))
     });
     let wide = wide.count();
-    assert!(wide > 25, "{wide} of 100");
-    println!("{wide} of 100");
+    assert!(wide > 30, "{wide} of 100");
 }
 
 /// `BROLGA_CASES` of them; for long runs by hand.

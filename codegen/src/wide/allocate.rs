@@ -40,7 +40,7 @@ fn operands(inst: &Inst, f: &mut impl FnMut(Lane)) {
                 f(b);
                 f(c);
             }
-            Define::Load(_, guard) => guard.into_iter().for_each(f),
+            Define::Load(place, guard) => place.index.into_iter().chain(guard).for_each(f),
             _ => {}
         },
         // The old value is an operand too: it must not share its home before.

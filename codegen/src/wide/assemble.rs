@@ -42,6 +42,8 @@ struct Assembler<'l> {
     /// Tops and ends of the serial loops around.
     open: Vec<(CodeLabel, usize)>,
     masked: bool,
+    /// Iterations of a step: eight, or those that are left.
+    steps: usize,
 }
 
 /// The code of `leaf(words)`. `pointers` are the words that hold addresses; the leading `invariant` instructions
@@ -62,6 +64,7 @@ pub(crate) fn assemble(
         constants: vec![None; lanes.count as usize],
         open: Vec::new(),
         masked: false,
+        steps: WIDTH,
     };
     let depth = depth(&lanes.insts);
     for &counter in &COUNTERS[..depth] {
@@ -97,6 +100,7 @@ pub(crate) fn assemble(
         let place = asm.pool_place(mask);
         asm.a.vmovups(MASK, place)?;
         asm.masked = true;
+        asm.steps = rest;
         asm.run(body)?;
     }
     asm.a.vzeroupper()?;
@@ -291,6 +295,7 @@ impl Assembler<'_> {
             Unary::Pabsd => self.a.vpabsd(to, a),
             Unary::Pslld(by) => self.a.vpslld(to, a, by as u32),
             Unary::Psrld(by) => self.a.vpsrld(to, a, by as u32),
+            Unary::Psrad(by) => self.a.vpsrad(to, a, by as u32),
             Unary::Psrlq(by) => self.a.vpsrlq(to, a, by as u32),
         }
     }
@@ -394,11 +399,12 @@ impl Assembler<'_> {
             }
             _ => {}
         }
-        if place.stride == 0 && guard.is_none() {
+        let linear = place.index.is_none();
+        if linear && place.stride == 0 && guard.is_none() {
             return self.a.vbroadcastss(to, dword_ptr(base + place.offset));
         }
         let contiguous = base + rcx * 4 + place.offset;
-        if place.stride == 1 && guard.is_none() && !self.masked {
+        if linear && place.stride == 1 && guard.is_none() && !self.masked {
             return self.a.vmovups(to, ymmword_ptr(contiguous));
         }
         // The lanes to load: those of the guard, of the last step, or all.
@@ -415,7 +421,7 @@ impl Assembler<'_> {
             (None, true) => self.a.vmovaps(mask, MASK)?,
             (None, false) => self.a.vpcmpeqd(mask, mask, mask)?,
         }
-        if place.stride == 1 {
+        if linear && place.stride == 1 {
             return self.a.vmaskmovps(to, mask, ymmword_ptr(contiguous));
         }
         // A gather keeps what is not loaded, and wants three different registers: it has the target's own lanes
@@ -425,6 +431,12 @@ impl Assembler<'_> {
         let steps = self.pooled(std::array::from_fn(|i| (i as i32).wrapping_mul(place.stride) as u32));
         let steps = self.pool_place(steps);
         self.a.vmovups(SCRATCH[1], steps)?;
+        if let Some(index) = place.index {
+            match self.operand(index) {
+                Operand::Register(index) => self.a.vpaddd(SCRATCH[1], SCRATCH[1], index)?,
+                Operand::Memory(index) => self.a.vpaddd(SCRATCH[1], SCRATCH[1], index)?,
+            }
+        }
         self.a.vxorps(to, to, to)?;
         self.a.vgatherdps_3(to, dword_ptr(rax + SCRATCH[1] * 4 + place.offset), mask)
     }
@@ -447,6 +459,19 @@ impl Assembler<'_> {
                 self.a.vpackusdw(low, low, xmm15)?;
                 self.a.vpackuswb(low, low, low)?;
                 self.a.vmovq(qword_ptr(base + rcx + place.offset), low)
+            }
+            _ if place.stride != 1 => {
+                // One lane after the other, the last one last.
+                self.a.imul_3(rdx, rcx, 4 * place.stride)?;
+                self.a.lea(rax, qword_ptr(base + rdx))?;
+                for lane in 0..self.steps {
+                    if lane % 4 == 0 {
+                        self.a.vextracti128(xmm14, value, lane as u32 / 4)?;
+                    }
+                    let place = rax + (place.offset + 4 * place.stride * lane as i32);
+                    self.a.vextractps(dword_ptr(place), xmm14, lane as u32 % 4)?;
+                }
+                Ok(())
             }
             _ if self.masked => self.a.vmaskmovps(ymmword_ptr(base + rcx * 4 + place.offset), MASK, value),
             _ => self.a.vmovups(ymmword_ptr(base + rcx * 4 + place.offset), value),

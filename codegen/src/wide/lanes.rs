@@ -55,6 +55,7 @@ pub(crate) enum Unary {
     Pabsd,
     Pslld(u8),
     Psrld(u8),
+    Psrad(u8),
     /// Each pair of lanes as one 64-bit number.
     Psrlq(u8),
 }
@@ -95,6 +96,8 @@ pub(crate) struct Place {
     pub stride: i32,
     /// What an element is.
     pub dtype: DType,
+    /// Elements to add in each lane: indices that are not linear in the iteration.
+    pub index: Option<Lane>,
     /// The serial loops that move the place: a range of [`Lanes::moves`].
     pub moves: (usize, usize),
 }
@@ -150,6 +153,34 @@ impl Lanes {
 
     pub fn unary(&mut self, op: Unary, a: Lane) -> Lane {
         self.define(Define::Unary(op, a))
+    }
+
+    /// The quotient toward -inf and the remainder by a positive constant, of integers in `range`; `None` where they
+    /// may be too large for the way it is done.
+    pub fn divide(&mut self, a: Lane, by: i64, range: Option<(i64, i64)>) -> Option<(Lane, Lane)> {
+        let divisor = u32::try_from(by).ok()?;
+        if divisor.is_power_of_two() {
+            let low = self.constant(divisor - 1);
+            let quotient = self.unary(Unary::Psrad(divisor.trailing_zeros() as u8), a);
+            return Some((quotient, self.binary(Binary::And, a, low)));
+        }
+        // floor((a + 1/2) / by) in f32: a + 1/2 is exact below 2^22, and the quotient stays at least 1/(2 by) away
+        // from every integer, which is more than its rounding error of 2^-24 2^22 / by.
+        const LIMIT: i64 = 1 << 22;
+        let (low, high) = range?;
+        if low <= -LIMIT || high + 8 >= LIMIT {
+            return None;
+        }
+        let float = self.unary(Unary::Cvtdq2ps, a);
+        let half = self.constant(0.5f32.to_bits());
+        let shifted = self.binary(Binary::Addps, float, half);
+        let divisor_float = self.constant((divisor as f32).to_bits());
+        let quotient = self.binary(Binary::Divps, shifted, divisor_float);
+        let quotient = self.unary(Unary::Roundps(9), quotient);
+        let quotient = self.unary(Unary::Cvttps2dq, quotient);
+        let divisor = self.constant(divisor);
+        let multiple = self.binary(Binary::Pmulld, quotient, divisor);
+        Some((quotient, self.binary(Binary::Psubd, a, multiple)))
     }
 
     fn not(&mut self, a: Lane) -> Lane {

@@ -44,11 +44,12 @@ pub(crate) struct WideStrip {
 }
 
 /// What an index is made of inside a strip: the part equal in all lanes (without constant), the coefficient of the
-/// strip's variable, and those of serial loops inside, by depth.
+/// strip's variable, those of serial loops inside, by depth, and what is not linear.
 struct Parts {
     fixed: Index,
     lane: i64,
     inner: Vec<(usize, i64)>,
+    other: Vec<(Atom, i64)>,
 }
 
 struct Writer<'a, 'k> {
@@ -63,6 +64,8 @@ struct Writer<'a, 'k> {
     accs: HashMap<AccId, (Lane, DType, Combine)>,
     /// Serial loops around, outermost first.
     loops: Vec<Var>,
+    /// Iterations of the strip and of all loops met inside.
+    extents: HashMap<Var, usize>,
     /// Whether memory with one-byte elements is accessed: it has no masks.
     bytes: bool,
 }
@@ -82,6 +85,7 @@ pub(crate) fn wide_strip(cx: &KernelCx<'_>, var: Var, extent: usize, body: &[&St
         values: HashMap::new(),
         accs: HashMap::new(),
         loops: Vec::new(),
+        extents: HashMap::from([(var, extent)]),
         bytes: false,
     };
     for stmt in body {
@@ -161,7 +165,7 @@ impl Writer<'_, '_> {
             Stmt::Store { param, index, value } => {
                 let (value, _) = self.value(*value)?;
                 let place = self.place(*param, index)?;
-                if place.stride != 1 {
+                if place.index.is_some() || place.stride != 1 && place.dtype.size() == 1 {
                     return None;
                 }
                 self.lanes.insts.push(Inst::Store(place, value));
@@ -174,6 +178,7 @@ impl Writer<'_, '_> {
                     return None;
                 }
                 self.loops.push(*var);
+                self.extents.insert(*var, *extent);
                 self.lanes.insts.push(Inst::Loop(*extent));
                 for stmt in body {
                     self.stmt(stmt)?;
@@ -234,7 +239,8 @@ impl Writer<'_, '_> {
                     Some(id) => Some(self.value(*id)?.0),
                     None => None,
                 };
-                if place.dtype.size() == 1 && (place.stride != 1 || guard.is_some()) {
+                let plain = place.stride == 1 && place.index.is_none() && guard.is_none();
+                if place.dtype.size() == 1 && !plain {
                     return None;
                 }
                 Some(self.lanes.define(Define::Load(place, guard)))
@@ -274,8 +280,8 @@ impl Writer<'_, '_> {
         lane
     }
 
-    fn parts(&self, index: &Index) -> Option<Parts> {
-        let mut parts = Parts { fixed: Index::default(), lane: 0, inner: Vec::new() };
+    fn parts(&self, index: &Index) -> Parts {
+        let mut parts = Parts { fixed: Index::default(), lane: 0, inner: Vec::new(), other: Vec::new() };
         let mut fixed = Vec::new();
         for (atom, c) in index.terms() {
             let depth = match atom {
@@ -294,15 +300,51 @@ impl Writer<'_, '_> {
                             _ => true,
                         }
                     });
-                    if !outside {
-                        return None;
-                    }
-                    fixed.push((atom.clone(), *c));
+                    let part = if outside { &mut fixed } else { &mut parts.other };
+                    part.push((atom.clone(), *c));
                 }
             }
         }
         parts.fixed = Index::from_terms(0, fixed);
-        Some(parts)
+        parts
+    }
+
+    /// A term that is not linear, as `i32` lanes.
+    fn other(&mut self, atom: &Atom) -> Option<Lane> {
+        match atom {
+            Atom::Value(id) => match self.value(ValueId(*id))? {
+                (lane, DType::I32) => Some(lane),
+                _ => None,
+            },
+            Atom::Div(inner, by) | Atom::Rem(inner, by) => {
+                let lane = self.index(inner)?;
+                let extent = |var: &Var| {
+                    let inside = self.extents.get(var).copied();
+                    inside.or_else(|| self.cx.vars.get(var).map(|bound| bound.extent))
+                };
+                let range = inner.range(&|atom| match atom {
+                    Atom::Var(var) => extent(var).map(|n| (0, n as i64 - 1)),
+                    _ => None,
+                });
+                let (quotient, remainder) = self.lanes.divide(lane, *by, range)?;
+                Some(if matches!(atom, Atom::Div(..)) { quotient } else { remainder })
+            }
+            Atom::Var(_) => None,
+        }
+    }
+
+    /// The sum of such terms.
+    fn others(&mut self, terms: &[(Atom, i64)]) -> Option<Option<Lane>> {
+        let mut sum = None;
+        for (atom, c) in terms {
+            let lane = self.other(atom)?;
+            let lane = self.scaled(lane, *c);
+            sum = Some(match sum {
+                None => lane,
+                Some(sum) => self.lanes.binary(Binary::Paddd, sum, lane),
+            });
+        }
+        Some(sum)
     }
 
     fn place(&mut self, param: usize, index: &Index) -> Option<Place> {
@@ -312,23 +354,27 @@ impl Writer<'_, '_> {
         }
         self.bytes |= dtype.size() == 1;
         let size = dtype.size() as i64;
-        let parts = self.parts(index)?;
+        let parts = self.parts(index);
         let fits = |value: i64| i32::try_from(value).ok();
         let first = self.lanes.moves.len();
         for &(depth, c) in &parts.inner {
             self.lanes.moves.push((depth, fits(c.checked_mul(size)?)?));
         }
         let moves = (first, self.lanes.moves.len());
-        // Eight iterations on, it is still an immediate.
-        fits(parts.lane.checked_mul(size * WIDTH as i64)?)?;
         let offset = fits(index.offset().checked_mul(size)?)?;
+        // Eight iterations on, it is still an immediate.
+        fits(parts.lane.checked_mul(size * WIDTH as i64)?.checked_add(offset as i64)?)?;
+        if !parts.other.is_empty() && self.cx.kernel.params[param].len > 1 << 30 {
+            return None;
+        }
+        let index = self.others(&parts.other)?;
         let pointer = self.word(Word::Pointer(param, parts.fixed));
-        Some(Place { pointer, offset, stride: fits(parts.lane)?, dtype, moves })
+        Some(Place { pointer, offset, stride: fits(parts.lane)?, dtype, index, moves })
     }
 
     /// An index as `i32` lanes.
     fn index(&mut self, index: &Index) -> Option<Lane> {
-        let parts = self.parts(index)?;
+        let parts = self.parts(index);
         let constant = index.offset() as u32;
         let mut sum = if parts.fixed == Index::default() {
             self.lanes.constant(constant)
@@ -346,6 +392,9 @@ impl Writer<'_, '_> {
             let counter = self.lanes.define(Define::Counter(depth));
             let counter = self.scaled(counter, c);
             sum = self.lanes.binary(Binary::Paddd, counter, sum);
+        }
+        if let Some(others) = self.others(&parts.other)? {
+            sum = self.lanes.binary(Binary::Paddd, others, sum);
         }
         Some(sum)
     }
