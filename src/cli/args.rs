@@ -1,0 +1,446 @@
+//! The arguments of every subcommand.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use brolga::{CompileOptions, Model, Settings, TargetCpu, Threads};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The whole command line.
+#[derive(Parser)]
+#[command(
+    name = "brolga",
+    version = VERSION.as_str(),
+    about = "Compiles neural networks: a model in RON becomes a trained, native network.",
+    after_help = "\
+First steps:
+  brolga models                      what comes along
+  brolga train lenet5                trains on embedded digits, no download
+  brolga check lenet5                layers, shapes, parameters, memory
+  brolga dump lenet5 --stage graph   what the compiler makes of it
+
+Results go to standard output, progress and mistakes to standard error. MODEL is the name of a model that comes
+along, a path ending in .ron, or PATH:VARIANT.",
+    max_term_width = 110,
+    disable_help_subcommand = true
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Lists the models that come along, with their variants
+    Models(ModelsArgs),
+    /// Reports all mistakes in a model, or shows its layers, parameters, work and memory
+    Check(CheckArgs),
+    /// Trains a model on a data set, evaluates it and saves its weights
+    Train(TrainArgs),
+    /// Calls an entry point once, with inputs and outputs in files
+    Run(RunArgs),
+    /// Makes updates on one given batch, for comparisons with other systems
+    Step(StepArgs),
+    /// Measures an entry point
+    Bench(BenchArgs),
+    /// Shows where the time of an entry point goes, by layer and kernel
+    Profile(ProfileArgs),
+    /// Prints what a stage of the compiler makes of a model
+    Dump(DumpArgs),
+    /// Runs passes over the text of a graph or kernel program
+    Opt(OptArgs),
+    /// Compiles an entry point ahead of time
+    Build(BuildArgs),
+}
+
+/// A model and the choices for it.
+#[derive(Args)]
+pub struct ModelArgs {
+    /// Name of a model that comes along, or path of a RON file
+    pub model: String,
+    /// Binds a size of the model, such as batch=1; may be repeated
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = pair::<usize>)]
+    pub dims: Vec<(String, usize)>,
+    /// Sets a parameter of the model, such as width=2; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair::<String>)]
+    pub set: Vec<(String, String)>,
+}
+
+/// How a model is compiled.
+#[derive(Args)]
+pub struct TargetArgs {
+    /// Instructions to use: all that this processor has, AVX2, or 128-bit vectors only; results are equal to the bit
+    #[arg(long, value_name = "CPU", value_parser = ["native", "x86-64-v3", "portable"], default_value = "native")]
+    pub target_cpu: String,
+}
+
+/// How code is run.
+#[derive(Args)]
+pub struct ThreadArgs {
+    /// Threads that compute; results do not depend on it [default: as many as there are cores]
+    #[arg(long, value_name = "T")]
+    pub threads: Option<usize>,
+}
+
+impl ModelArgs {
+    /// The settings that they stand for; later sizes win over earlier ones.
+    pub fn settings(&self) -> Settings {
+        Settings { set: self.set.clone(), dims: self.dims.clone(), ..Settings::default() }
+    }
+
+    /// The model, to be compiled for a target.
+    pub fn load(&self, target: &TargetArgs) -> brolga::Result<Model> {
+        Ok(Model::load(&self.model, &self.settings())?.with_options(target.options()?))
+    }
+}
+
+impl TargetArgs {
+    /// The options of compilation.
+    pub fn options(&self) -> brolga::Result<CompileOptions> {
+        let target_cpu = TargetCpu::from_str(&self.target_cpu)?;
+        Ok(CompileOptions { target_cpu, ..CompileOptions::default() })
+    }
+}
+
+impl ThreadArgs {
+    /// The threads.
+    pub fn threads(&self) -> brolga::Result<Threads> {
+        Ok(match self.threads {
+            Some(count) => Threads::new(count)?,
+            None => Threads::available()?,
+        })
+    }
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:\n  brolga models")]
+pub struct ModelsArgs {}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  brolga check resnet20
+  brolga check vgg16 --dim batch=1
+  brolga check nets/mine.ron --set width=2 --json")]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Prints one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Data sets: `digits` (1,797 embedded images of 8x8), a folder of IDX files (MNIST and its like, .gz or plain), a folder
+with CIFAR-10's binary files, a folder of PNG images by class, a .npz or .safetensors file with one array per input.
+
+Examples:
+  brolga train lenet5
+  brolga train lenet5 --data mnist/ --epochs 10 --save mnist.safetensors
+  brolga train resnet20 --data cifar-10-batches-bin/ --checkpoint run1/          (Ctrl-C writes a checkpoint)
+  brolga train resnet20 --data cifar-10-batches-bin/ --checkpoint run1/ --resume")]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Data set to train on [default: the one that the model names]
+    #[arg(long, value_name = "D")]
+    pub data: Option<PathBuf>,
+    /// The entry point that makes one update
+    #[arg(long, value_name = "E", default_value = "train")]
+    pub entry: String,
+    /// Times to go through the training part
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub epochs: u64,
+    /// Samples of one update; the same as --dim batch=N
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Draws the initial weights, the order of the data, and the model's random numbers
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// Starts from these weights, or this training state
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Where the trained weights go [default: MODEL.safetensors in the current folder]
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Writes a checkpoint into this folder after each epoch, and on Ctrl-C
+    #[arg(long, value_name = "DIR")]
+    pub checkpoint: Option<PathBuf>,
+    /// Writes a checkpoint also after every so many updates
+    #[arg(long, value_name = "STEPS", requires = "checkpoint")]
+    pub checkpoint_every: Option<u64>,
+    /// Goes on from the newest checkpoint, to the same bits as without the interruption
+    #[arg(long, requires = "checkpoint")]
+    pub resume: bool,
+    /// Writes the metrics of each epoch to a CSV file
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Logs each update too
+    #[arg(long, requires = "log")]
+    pub log_steps: bool,
+    /// Prints the results as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub threads: ThreadArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Files ending in .npz or .npy are NumPy's, all others safetensors; tensors carry the names of inputs and outputs. The
+size `batch` follows the inputs unless --dim sets it.
+
+Example:
+  brolga run lenet5 --entry infer --weights lenet5.safetensors --inputs images.npz --outputs probability.npz")]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The entry point
+    #[arg(long, value_name = "E", default_value = "infer")]
+    pub entry: String,
+    /// Weights or training state [default: fresh weights]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Draws the weights where none are given
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: i64,
+    /// The inputs
+    #[arg(long, value_name = "FILE")]
+    pub inputs: PathBuf,
+    /// Where the outputs go
+    #[arg(long, value_name = "FILE")]
+    pub outputs: PathBuf,
+    /// Where the new state goes, for entry points that update it
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Prints the types of the outputs, and the values of scalars, as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub threads: ThreadArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  brolga step lenet5 --weights w.safetensors --inputs batch.npz --steps 20 --save w20.safetensors --grads g.safetensors")]
+pub struct StepArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The entry point that makes one update
+    #[arg(long, value_name = "E", default_value = "train")]
+    pub entry: String,
+    /// Weights or training state to start from [default: fresh weights]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Draws the weights where none are given
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: i64,
+    /// The batch, with a tensor for each input
+    #[arg(long, value_name = "FILE")]
+    pub inputs: PathBuf,
+    /// Where the new state goes: parameters, running statistics, optimiser slots, step
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Updates to make, all on the same batch
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub steps: u64,
+    /// Where the gradients of the first update go, as grad.PARAMETER
+    #[arg(long, value_name = "FILE")]
+    pub grads: Option<PathBuf>,
+    /// Prints the metrics of all updates as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub threads: ThreadArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Inputs are random, within the bounds that the entry point has for them.
+
+Example:
+  brolga bench lenet5 --entry train --dim batch=64 --seconds 5 --threads 2 --json")]
+pub struct BenchArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The entry point
+    #[arg(long, value_name = "E", default_value = "infer")]
+    pub entry: String,
+    /// How long to measure
+    #[arg(long, value_name = "S", default_value_t = 2.0)]
+    pub seconds: f64,
+    /// Prints one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub threads: ThreadArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Each kernel call is timed inside whole runs on one thread. Bytes are those of the tensors that a call touches, each
+counted once; the peak is measured by a matrix product that stays in registers and the first cache.
+
+Example:
+  brolga profile resnet20 --entry train --trace trace.json     (open in chrome://tracing or ui.perfetto.dev)")]
+pub struct ProfileArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The entry point
+    #[arg(long, value_name = "E", default_value = "infer")]
+    pub entry: String,
+    /// How long to measure
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    pub seconds: f64,
+    /// Shows every kernel call instead of one row per layer
+    #[arg(long)]
+    pub calls: bool,
+    /// Writes the fastest run as a Chrome trace
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+/// A stage of the compiler.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StageName {
+    /// The model file as it is read
+    Model,
+    /// The dataflow graph of an entry point
+    Graph,
+    /// The graph with its gradients built
+    Grad,
+    /// The graph after all passes, fused
+    Opt,
+    /// The kernel program: buffers, kernels, schedule
+    Program,
+    /// Cranelift's intermediate representation of each function
+    Clif,
+    /// The machine code of each function
+    Asm,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The text that `brolga opt` reads
+    Text,
+    /// Graphviz, for the stages graph, grad and opt
+    Dot,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  brolga dump lenet5 --stage graph
+  brolga dump lenet5 --stage opt --entry train --dim batch=8
+  brolga dump lenet5 --stage graph --format dot | dot -Tsvg > lenet5.svg")]
+pub struct DumpArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// What to print
+    #[arg(long, value_name = "S")]
+    pub stage: StageName,
+    /// The entry point
+    #[arg(long, value_name = "E", default_value = "infer")]
+    pub entry: String,
+    /// How graphs are written
+    #[arg(long, value_name = "F", default_value = "text")]
+    pub format: Format,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Passes run in the order given. `lower` turns a graph into a kernel program, for the passes behind it; --list names
+them all.
+
+Examples:
+  brolga opt --passes grad,dce,simplify loss.ir
+  brolga opt --passes fuse,lower,vectorise,plan net.ir --print-after
+  brolga dump lenet5 --stage graph | brolga opt --passes fuse -")]
+pub struct OptArgs {
+    /// The text of a graph or kernel program; - is standard input
+    #[arg(required_unless_present = "list")]
+    pub file: Option<PathBuf>,
+    /// Names of passes, separated by commas
+    #[arg(long, value_name = "A,B", value_delimiter = ',', required_unless_present = "list")]
+    pub passes: Vec<String>,
+    /// Prints the text after every pass, not just after the last
+    #[arg(long)]
+    pub print_after: bool,
+    /// Stops after so many passes, for finding the one that goes wrong
+    #[arg(long, value_name = "N")]
+    pub stop_after: Option<usize>,
+    /// Writes to standard error how long each pass took, and whether it changed anything
+    #[arg(long)]
+    pub time: bool,
+    /// Lists all passes
+    #[arg(long)]
+    pub list: bool,
+}
+
+/// What is built.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Emit {
+    /// An object file and a C header
+    Obj,
+    /// A standalone executable (not available yet)
+    Exe,
+    /// A shared library (not available yet)
+    Lib,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Writes OUT (an object file for this machine, without undefined symbols) and a C header beside it. The caller gives
+the state; the header says where each tensor belongs.
+
+Example:
+  brolga build lenet5 --entry infer --dim batch=1 -o lenet5.o      (and lenet5.h)")]
+pub struct BuildArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The entry point
+    #[arg(long, value_name = "E", default_value = "infer")]
+    pub entry: String,
+    /// The object file; the header gets the same name with .h
+    #[arg(short, long = "output", value_name = "OUT")]
+    pub output: PathBuf,
+    /// What to build
+    #[arg(long, value_name = "KIND", default_value = "obj")]
+    pub emit: Emit,
+    /// The C name of the entry function [default: the output's name without extension]
+    #[arg(long, value_name = "NAME")]
+    pub symbol: Option<String>,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+/// Parses `name=value`.
+fn pair<T: FromStr>(text: &str) -> Result<(String, T), String>
+where
+    T::Err: std::fmt::Display,
+{
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, such as batch=1")?;
+    let value = value.trim().parse().map_err(|e| format!("the value of `{}`: {e}", name.trim()))?;
+    Ok((name.trim().to_owned(), value))
+}
+
+/// The version, with that of the numerics: code of one numerics version computes the same bits.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    format!("{}, numerics version {}", env!("CARGO_PKG_VERSION"), brolga::codegen::NUMERICS_VERSION)
+});

@@ -1,0 +1,117 @@
+//! `brolga bench`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant as Clock};
+
+use brolga::runtime::{DType, Input, Instance, Purpose, Random};
+use brolga::{Compiler, Model, Result, Tensor, cost};
+use serde_json::json;
+
+use super::args::BenchArgs;
+use super::report::{bytes, dims_json, flops};
+
+/// Runs that are measured at least, however long one takes.
+const LEAST_RUNS: usize = 3;
+/// Runs that are measured at most.
+const MOST_RUNS: usize = 1_000_000;
+
+pub fn run(args: &BenchArgs) -> Result<ExitCode> {
+    let threads = args.threads.threads()?;
+    let start = Clock::now();
+    let model = args.model.load(&args.target)?;
+    let executable = model.compile(&args.entry)?;
+    let compile_time = start.elapsed();
+    let mut compiler = Compiler::new(model.options());
+    let work = cost::flops(&compiler.differentiate(model.graph(&args.entry)?)?);
+
+    let inputs = random_inputs(&executable.manifest().inputs)?;
+    let mut state = model.initial_state(0)?;
+    let mut instance = Instance::bind(Arc::clone(&executable), &state, &threads)?;
+    let manifest = executable.manifest();
+    let mut outputs = manifest
+        .outputs
+        .iter()
+        .map(|o| Tensor::zeros(o.dtype, &o.dims))
+        .collect::<brolga::runtime::Result<Vec<_>>>()?;
+    let mut call = || -> Result<Duration> {
+        let start = Clock::now();
+        instance.run_tensors(&mut state, &inputs, &mut outputs)?;
+        Ok(start.elapsed())
+    };
+    let limit = Duration::from_secs_f64(args.seconds.clamp(0.0, 86_400.0));
+    // The first run touches memory and fills caches.
+    call()?;
+    let (mut times, begun) = (Vec::new(), Clock::now());
+    while times.len() < LEAST_RUNS || (begun.elapsed() < limit && times.len() < MOST_RUNS) {
+        times.push(call()?);
+    }
+    times.sort_unstable();
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    let (median, least) = (ms(times[times.len() / 2]), ms(times[0]));
+    let (arena, prepared, held) = (manifest.arena_bytes, manifest.prepared_bytes, state.bytes());
+    if args.json {
+        let all = json!({"model": model.name(), "entry": args.entry, "dims": dims_json(model.instance().dims()),
+            "threads": threads.count(), "compile_ms": ms(compile_time), "median_ms": median, "min_ms": least,
+            "runs": times.len(), "gflop": work as f64 / 1e9, "arena_bytes": arena, "state_bytes": held,
+            "prepared_bytes": prepared, "peak_rss_mb": peak_rss_mb()});
+        println!("{all}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "{} {}, {} thread{}",
+        title(&model),
+        args.entry,
+        threads.count(),
+        if threads.count() == 1 { "" } else { "s" }
+    );
+    println!("  compiled in  {:.1} ms", ms(compile_time));
+    println!("  median       {median:.4} ms   fastest {least:.4} ms   of {} runs", times.len());
+    println!("  work         {} FLOP   {:.1} GFLOP/s", flops(work), work as f64 / 1e6 / median);
+    println!("  memory       state {}   arena {}   prepared {}", bytes(held), bytes(arena), bytes(prepared));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The model's name with its sizes.
+pub fn title(model: &Model) -> String {
+    let dims: Vec<String> =
+        model.instance().dims().iter().map(|(name, size)| format!("{name}={size}")).collect();
+    format!("{} [{}]", model.name(), dims.join(", "))
+}
+
+/// Random values: floats uniform in [-1, 1), integers within the bounds of the input, or below 10.
+pub fn random_inputs(inputs: &[Input]) -> Result<Vec<Tensor>> {
+    let mut tensors = Vec::with_capacity(inputs.len());
+    for (number, input) in inputs.iter().enumerate() {
+        let mut random = Random::new(0, Purpose::Augment, 0, number as u32);
+        let mut tensor = Tensor::zeros(input.dtype, &input.dims)?;
+        let (low, high) = input.range.map_or((0, 9), |range| (range.low, range.high));
+        let span = high.abs_diff(low).saturating_add(1);
+        let mut integer = || low.wrapping_add_unsigned(random.below(span));
+        match input.dtype {
+            DType::Bool => tensor.bytes_mut().iter_mut().for_each(|v| *v = (integer() & 1) as u8),
+            DType::U8 => tensor.as_mut_slice::<u8>()?.iter_mut().for_each(|v| *v = integer() as u8),
+            DType::I32 => tensor.as_mut_slice::<i32>()?.iter_mut().for_each(|v| *v = integer() as i32),
+            DType::I64 => tensor.as_mut_slice::<i64>()?.iter_mut().for_each(|v| *v = integer()),
+            DType::F32 => {
+                tensor.as_mut_slice::<f32>()?.iter_mut().for_each(|v| *v = random.uniform() * 2.0 - 1.0)
+            }
+            DType::F64 => {
+                tensor
+                    .as_mut_slice::<f64>()?
+                    .iter_mut()
+                    .for_each(|v| *v = f64::from(random.uniform()) * 2.0 - 1.0);
+            }
+        }
+        tensors.push(tensor);
+    }
+    Ok(tensors)
+}
+
+/// The most memory that this process has had, in units of 10^6 bytes, where the system tells (Linux).
+fn peak_rss_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024.0 / 1e6)
+}

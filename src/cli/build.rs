@@ -1,0 +1,49 @@
+//! `brolga build`
+
+use std::process::ExitCode;
+
+use brolga::codegen::emit_object;
+use brolga::{Compiler, Error, Result};
+
+use super::args::{BuildArgs, Emit};
+use super::files::write;
+use super::report::bytes;
+
+pub fn run(args: &BuildArgs) -> Result<ExitCode> {
+    if args.emit != Emit::Obj {
+        let message = "standalone executables and shared libraries are not available yet: use --emit obj";
+        return Err(Error::Name(message.into()));
+    }
+    let model = args.model.load(&args.target)?;
+    let mut compiler = Compiler::new(model.options());
+    let optimised = compiler.optimise(model.graph(&args.entry)?)?;
+    let program = compiler.lower(&optimised)?;
+    let symbol = match &args.symbol {
+        Some(symbol) => symbol.clone(),
+        None => c_name(&args.output.file_stem().unwrap_or_default().to_string_lossy()),
+    };
+    let object = emit_object(&program, &compiler.codegen(), &symbol)?;
+    let header = args.output.with_extension("h");
+    if header == args.output {
+        return Err(Error::Name(format!(
+            "`{}` is the header's name: give the object another",
+            header.display()
+        )));
+    }
+    write(&args.output, &object.bytes)?;
+    write(&header, object.header.as_bytes())?;
+    println!("object: {} ({})", args.output.display(), bytes(object.bytes.len()));
+    println!("header: {}", header.display());
+    println!("entry:  void {symbol}(const brolga_block *block)");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A name that C accepts.
+fn c_name(name: &str) -> String {
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        name
+    } else {
+        format!("entry_{name}")
+    }
+}

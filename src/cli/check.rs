@@ -1,0 +1,103 @@
+//! `brolga check`
+
+use std::process::ExitCode;
+
+use brolga::ir::program::Place;
+use brolga::{CompileOptions, Compiler, Model, Result, cost};
+use serde_json::json;
+
+use super::args::CheckArgs;
+use super::report::{bytes, count, dims_json, flops, table};
+
+/// What one entry point needs.
+struct Entry {
+    name: String,
+    flops: u64,
+    kernels: usize,
+    arena: usize,
+    prepared: usize,
+    constants: usize,
+}
+
+pub fn run(args: &CheckArgs) -> Result<ExitCode> {
+    let model = Model::load(&args.model.model, &args.model.settings())?;
+    let instance = model.instance();
+    let names = instance.entries();
+    let entries = names.iter().filter(|name| **name != "init").map(|name| entry(&model, name));
+    let entries = entries.collect::<Result<Vec<_>>>()?;
+    let state_bytes: usize = instance.state().iter().map(|slot| slot.ty.bytes()).sum();
+    let forward = names.iter().find_map(|name| {
+        let graph = instance.graph(name)?;
+        let differentiates = graph.nodes().any(|id| graph.node(id).op.get().name() == "gradient");
+        (!differentiates && *name != "init").then(|| cost::flops_by_layer(graph))
+    });
+    let forward = forward.unwrap_or_default();
+    let work = |path: &str| forward.get(path).copied().unwrap_or(0);
+
+    if args.json {
+        let layers = instance.layers().iter().map(|row| {
+            json!({"path": row.path, "kind": row.kind, "output": row.output.to_string(),
+                   "parameters": row.parameters, "gflop": work(&row.path) as f64 / 1e9})
+        });
+        let entries = entries.iter().map(|e| {
+            json!({"entry": e.name, "gflop": e.flops as f64 / 1e9, "kernels": e.kernels, "arena_bytes": e.arena,
+                   "prepared_bytes": e.prepared, "constants_bytes": e.constants})
+        });
+        let all = json!({"model": model.name(), "dims": dims_json(instance.dims()), "layers": layers.collect::<Vec<_>>(),
+            "parameters": instance.parameter_count(), "state_bytes": state_bytes, "entries": entries.collect::<Vec<_>>()});
+        println!("{all}");
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let dims: Vec<String> = instance.dims().iter().map(|(name, size)| format!("{name} = {size}")).collect();
+    println!("{}{}{}\n", model.name(), if dims.is_empty() { "" } else { ", " }, dims.join(", "));
+    let rows: Vec<Vec<String>> = instance
+        .layers()
+        .iter()
+        .map(|row| {
+            vec![
+                row.path.clone(),
+                row.kind.clone(),
+                row.output.to_string(),
+                if row.parameters == 0 { String::new() } else { count(row.parameters) },
+                if work(&row.path) == 0 { String::new() } else { flops(work(&row.path)) },
+            ]
+        })
+        .collect();
+    print!("{}", table(&["layer", "kind", "output", "parameters", "FLOP"], &rows, 3));
+    println!("\n{} parameters; state {}\n", count(instance.parameter_count()), bytes(state_bytes));
+    let rows: Vec<Vec<String>> = entries
+        .iter()
+        .map(|e| {
+            vec![
+                e.name.clone(),
+                flops(e.flops),
+                e.kernels.to_string(),
+                bytes(e.arena),
+                bytes(e.prepared),
+                bytes(e.constants),
+            ]
+        })
+        .collect();
+    print!("{}", table(&["entry", "FLOP", "kernels", "arena", "prepared", "constants"], &rows, 1));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Compiles an entry point as far as its memory is known.
+fn entry(model: &Model, name: &str) -> Result<Entry> {
+    let graph = model.graph(name)?;
+    let mut compiler = Compiler::new(&CompileOptions::default());
+    let flops = cost::flops(&compiler.differentiate(graph)?);
+    let optimised = compiler.optimise(graph)?;
+    let program = compiler.lower(&optimised)?;
+    let constants =
+        program.buffers.iter().filter(|b| matches!(b.place, Place::Constant(_))).map(|b| b.ty.bytes());
+    Ok(Entry {
+        name: name.to_owned(),
+        flops,
+        kernels: program.kernels.len(),
+        arena: program.arena_bytes,
+        prepared: program.prepared_bytes,
+        constants: constants.sum(),
+    })
+}

@@ -1,0 +1,90 @@
+//! `brolga dump`
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use brolga::codegen::listing;
+use brolga::ir::{Graph, Op};
+use brolga::{Compiler, Error, Result};
+
+use super::args::{DumpArgs, Format, StageName};
+
+pub fn run(args: &DumpArgs) -> Result<ExitCode> {
+    let model = args.model.load(&args.target)?;
+    if args.stage == StageName::Model {
+        print!("{}", model.parsed().source().text);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let graph = model.graph(&args.entry)?;
+    let mut compiler = Compiler::new(model.options());
+    let shown = match args.stage {
+        StageName::Model | StageName::Graph => Some(graph.clone()),
+        StageName::Grad => Some(compiler.differentiate(graph)?),
+        StageName::Opt => Some(compiler.optimise(graph)?),
+        StageName::Program | StageName::Clif | StageName::Asm => None,
+    };
+    if let Some(graph) = shown {
+        match args.format {
+            Format::Text => print!("{graph}"),
+            Format::Dot => print!("{}", dot(&graph)),
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.format == Format::Dot {
+        return Err(Error::Name(
+            "only the stages graph, grad and opt are graphs: leave out --format dot".into(),
+        ));
+    }
+    let optimised = compiler.optimise(graph)?;
+    let program = compiler.lower(&optimised)?;
+    if args.stage == StageName::Program {
+        print!("{program}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for function in listing(&program, &compiler.codegen())? {
+        println!("; {} ({} bytes)", function.name, function.bytes);
+        match (args.stage, &function.clif) {
+            (StageName::Asm, _) => println!("{}", function.assembly),
+            (_, Some(clif)) => println!("{clif}"),
+            (_, None) => println!("; assembled directly: see --stage asm\n"),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A graph for Graphviz: operators as boxes with the types of their results, inputs and state as ellipses.
+fn dot(graph: &Graph) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let mut line = |args: std::fmt::Arguments<'_>| {
+        let _ = writeln!(text, "{args}");
+    };
+    line(format_args!("digraph {} {{\n  node [shape=box, fontname=\"monospace\"];", quote(&graph.name)));
+    for id in graph.order() {
+        let node = graph.node(id);
+        let types: Vec<String> = node.types.iter().map(ToString::to_string).collect();
+        let (name, shape) = match &node.op {
+            Op::Parameter(parameter) => (parameter.name.clone(), ", shape=ellipse"),
+            op => (op.get().name().to_owned(), ""),
+        };
+        let mut label = format!("{name}\\n{}", types.join(", "));
+        if !node.origin.path.is_empty() {
+            label.push_str(&format!("\\n{}", node.origin.path));
+        }
+        line(format_args!("  n{} [label={}{shape}];", id.index(), quote(&label)));
+        for operand in &node.operands {
+            line(format_args!("  n{} -> n{};", operand.node.index(), id.index()));
+        }
+    }
+    for (number, output) in graph.outputs().iter().enumerate() {
+        line(format_args!("  o{number} [label={}, shape=ellipse, style=bold];", quote(&output.name)));
+        line(format_args!("  n{} -> o{number};", output.value.node.index()));
+    }
+    line(format_args!("}}"));
+    text
+}
+
+/// A string of the DOT language, in which `\n` stays a line break.
+fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\\\""))
+}

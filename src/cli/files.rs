@@ -1,0 +1,97 @@
+//! Tensors from and to files, matched with an entry point.
+
+use std::path::Path;
+
+use brolga::ir::ops::Role;
+use brolga::runtime::{self, DType, ErrorKind, Input, type_name};
+use brolga::{Error, Model, Result, State, Tensor};
+
+/// Reads the inputs of an entry point by name. Integers are converted where no value changes; what the entry does
+/// not take is passed over with a notice.
+pub fn read_inputs(path: &Path, inputs: &[Input]) -> Result<Vec<(String, Tensor)>> {
+    let mut tensors = runtime::read_tensors(path)?;
+    let mut found = Vec::new();
+    for input in inputs {
+        let Some(at) = tensors.iter().position(|(name, _)| *name == input.name) else {
+            let has: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!(
+                "`{}` has no tensor `{}`: {}, only {}",
+                path.display(),
+                input.name,
+                type_name(input.dtype, &input.dims),
+                if has.is_empty() { "nothing".to_owned() } else { has.join(", ") }
+            );
+            return Err(runtime::Error::new(ErrorKind::Name, message).into());
+        };
+        let (name, tensor) = tensors.swap_remove(at);
+        let converted = convert(tensor, input.dtype).map_err(|e| e.within(format!("input `{name}`")))?;
+        found.push((name, converted));
+    }
+    for (name, _) in &tensors {
+        eprintln!("note: `{name}` of `{}` is not used", path.display());
+    }
+    Ok(found)
+}
+
+/// The same integers in another type; everything else as it is.
+fn convert(tensor: Tensor, to: DType) -> runtime::Result<Tensor> {
+    let integers: Vec<i64> = match (tensor.dtype(), to) {
+        (from, to) if from == to => return Ok(tensor),
+        (DType::U8, DType::I32 | DType::I64) => tensor.as_slice::<u8>()?.iter().map(|&v| v.into()).collect(),
+        (DType::I32, DType::U8 | DType::I64) => tensor.as_slice::<i32>()?.iter().map(|&v| v.into()).collect(),
+        (DType::I64, DType::U8 | DType::I32) => tensor.as_slice::<i64>()?.to_vec(),
+        _ => return Ok(tensor),
+    };
+    let outside = |v: i64| {
+        let message = format!("the value {v} does not fit into {}", to.name());
+        runtime::Error::new(ErrorKind::Range, message)
+    };
+    let dims = tensor.dims();
+    match to {
+        DType::U8 => {
+            let values = integers.into_iter().map(|v| u8::try_from(v).map_err(|_| outside(v)));
+            Tensor::from_slice(dims, &values.collect::<runtime::Result<Vec<_>>>()?)
+        }
+        DType::I32 => {
+            let values = integers.into_iter().map(|v| i32::try_from(v).map_err(|_| outside(v)));
+            Tensor::from_slice(dims, &values.collect::<runtime::Result<Vec<_>>>()?)
+        }
+        _ => Tensor::from_slice(dims, &integers),
+    }
+}
+
+/// The sizes that make an entry point fit its inputs: `batch` becomes their first dimension, unless it was given.
+pub fn fitting_dims(
+    model: &Model,
+    given: &[(String, usize)],
+    entry: &str,
+    path: &Path,
+) -> Result<Vec<(&'static str, usize)>> {
+    let known = model.instance().dims().iter().any(|(name, _)| name == "batch");
+    if !known || given.iter().any(|(name, _)| name == "batch") {
+        return Ok(Vec::new());
+    }
+    let graph = model.graph(entry)?;
+    let mut inputs = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
+    let Some(first) = inputs.find(|input| input.role == Role::Data) else { return Ok(Vec::new()) };
+    let tensors = runtime::read_tensors(path)?;
+    let batch =
+        tensors.iter().find(|(name, _)| *name == first.name).and_then(|(_, t)| t.dims().first().copied());
+    Ok(batch.filter(|&batch| batch > 0).map(|batch| ("batch", batch)).into_iter().collect())
+}
+
+/// The state from a file, or a fresh one.
+pub fn state(model: &Model, weights: Option<&Path>, seed: i64) -> Result<State> {
+    let mut state = model.initial_state(seed)?;
+    match weights {
+        Some(path) => drop(state.load(path)?),
+        None if state.is_empty() => {}
+        None => eprintln!("note: no --weights given: fresh weights, drawn by seed {seed}"),
+    }
+    Ok(state)
+}
+
+/// Writes text or bytes to a file.
+pub fn write(path: &Path, content: &[u8]) -> Result<()> {
+    std::fs::write(path, content).map_err(|e| Error::io("write", path, &e))
+}

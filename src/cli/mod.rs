@@ -1,0 +1,46 @@
+//! The command line: arguments, and one file for each subcommand.
+
+mod args;
+mod bench;
+mod build;
+mod check;
+mod dump;
+mod files;
+mod models;
+mod opt;
+mod profile;
+mod report;
+mod run;
+mod step;
+mod train;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+
+/// Reads the arguments, runs the subcommand, and reports an error on standard error.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Models(a) => models::run(&a),
+        Command::Check(a) => check::run(&a),
+        Command::Train(a) => train::run(&a),
+        Command::Run(a) => run::run(&a),
+        Command::Step(a) => step::run(&a),
+        Command::Bench(a) => bench::run(&a),
+        Command::Profile(a) => profile::run(&a),
+        Command::Dump(a) => dump::run(&a),
+        Command::Opt(a) => opt::run(&a),
+        Command::Build(a) => build::run(&a),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{}", error.render(std::io::stderr().is_terminal()));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `brolga models`
+
+use std::process::ExitCode;
+
+use brolga::models::catalogue;
+use brolga::{Model, Result, Settings, names};
+
+use super::args::ModelsArgs;
+use super::report::{count, table};
+
+pub fn run(_: &ModelsArgs) -> Result<ExitCode> {
+    let mut rows = Vec::new();
+    for (name, family) in names()? {
+        let model = Model::load(&name, &Settings::default())?;
+        let source = catalogue::file(family).map_or("", |file| source(file.text));
+        let first = rows.last().is_none_or(|row: &Vec<String>| row[1] != family);
+        rows.push(vec![
+            name,
+            family.to_owned(),
+            count(model.instance().parameter_count()),
+            model.instance().data().unwrap_or("").to_owned(),
+            if first { source.to_owned() } else { String::new() },
+        ]);
+    }
+    // Left: what is read; the number stands between.
+    let rows: Vec<Vec<String>> = rows
+        .into_iter()
+        .map(|r| vec![r[0].clone(), r[1].clone(), r[3].clone(), r[2].clone(), r[4].clone()])
+        .collect();
+    print!("{}", table(&["name", "family", "data", "parameters", ""], &rows, 3));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first line of the comment that a model file begins with.
+fn source(text: &str) -> &str {
+    text.lines().next().and_then(|line| line.strip_prefix("//")).unwrap_or("").trim()
+}

@@ -1,0 +1,136 @@
+//! `brolga opt`
+
+use std::cell::Cell;
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+
+use brolga::ir::Graph;
+use brolga::ir::program::Program;
+use brolga::passes::index_ranges::index_ranges;
+use brolga::passes::prepare::lower_prepared;
+use brolga::passes::{Manager, Options, Report, Stage, pipelines};
+use brolga::{Error, Result};
+
+use super::args::OptArgs;
+
+/// The name that turns a graph into a program.
+const LOWER: &str = "lower";
+
+/// What the passes work on.
+enum Ir {
+    Graph(Graph),
+    Program(Program),
+}
+
+pub fn run(args: &OptArgs) -> Result<ExitCode> {
+    if args.list {
+        for pass in pipelines::GRAPH_PASSES {
+            println!("{:<12} graph    {:?}", pass.name, pass.kind);
+        }
+        println!("{LOWER:<12} graph to program");
+        for pass in pipelines::PROGRAM_PASSES {
+            println!("{:<12} program  {:?}", pass.name, pass.kind);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let file = args.file.as_deref().unwrap_or(Path::new("-"));
+    let text = read(file)?;
+    let mut ir = parse(file, &text)?;
+    check_names(&args.passes)?;
+
+    let printed = Cell::new(false);
+    let observer = |report: &Report, stage: Stage<'_>| {
+        if args.time {
+            eprintln!("{report}");
+        }
+        if args.print_after {
+            println!("// after {}", report.pass);
+            match stage {
+                Stage::Graph(graph) => print!("{graph}"),
+                Stage::Program(program) => print!("{program}"),
+            }
+            printed.set(true);
+        }
+    };
+    let mut manager = Manager::new(Options::default()).observe(observer);
+    if let Some(count) = args.stop_after {
+        manager = manager.stop_after(count);
+    }
+    for name in &args.passes {
+        let wrong = |needs: &str, is: &str| {
+            let message = format!("the pass `{name}` works on a {needs}, but this is a {is} here");
+            Err(Error::Name(message))
+        };
+        match &mut ir {
+            Ir::Graph(graph) => {
+                if name == LOWER {
+                    let ranges = index_ranges(graph).into_iter().collect();
+                    if let Some(program) = manager.make(LOWER, |_| lower_prepared(graph, &ranges))? {
+                        ir = Ir::Program(program);
+                    }
+                } else if let Some(pass) = pipelines::GRAPH_PASSES.iter().find(|pass| pass.name == name) {
+                    manager.run(&[*pass], graph)?;
+                } else if !manager.stopped() {
+                    return wrong("kernel program (use `lower` before it)", "graph");
+                }
+            }
+            Ir::Program(program) => match pipelines::PROGRAM_PASSES.iter().find(|pass| pass.name == name) {
+                Some(pass) => drop(manager.run(&[*pass], program)?),
+                None => return wrong("graph", "kernel program"),
+            },
+        }
+    }
+    drop(manager);
+    if !printed.get() {
+        match ir {
+            Ir::Graph(graph) => print!("{graph}"),
+            Ir::Program(program) => print!("{program}"),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(file: &Path) -> Result<String> {
+    let mut bytes = Vec::new();
+    let result = match file.to_str() {
+        Some("-") => std::io::stdin().lock().read_to_end(&mut bytes).map(drop),
+        _ => std::fs::read(file).map(|content| bytes = content),
+    };
+    result.map_err(|e| Error::io("read", file, &e))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Error::Compile(format!("`{}` is no text: byte {at} is not UTF-8", file.display()))
+    })
+}
+
+/// Reads a graph or a program, by its first word, and verifies it.
+fn parse(file: &Path, text: &str) -> Result<Ir> {
+    let within = |message: &dyn std::fmt::Display| {
+        let lines = message.to_string();
+        let name = file.display();
+        Error::Compile(
+            lines.lines().map(|line| format!("{name}: {line}")).collect::<Vec<_>>().join("\nerror: "),
+        )
+    };
+    let code =
+        text.lines().map(|line| line.split("//").next().unwrap_or("").trim()).find(|line| !line.is_empty());
+    if code.is_some_and(|line| line.starts_with("program")) {
+        let program = Program::parse(text).map_err(|e| within(&e))?;
+        brolga::ir::program::verify::verify(&program).map_err(|e| within(&e))?;
+        return Ok(Ir::Program(program));
+    }
+    let graph = Graph::parse(text).map_err(|e| within(&e))?;
+    graph.verify().map_err(|e| within(&e))?;
+    Ok(Ir::Graph(graph))
+}
+
+/// All names are checked before any pass runs.
+fn check_names(names: &[String]) -> Result<()> {
+    let known = pipelines::GRAPH_PASSES.iter().map(|pass| pass.name).chain([LOWER]);
+    let known: Vec<&str> = known.chain(pipelines::PROGRAM_PASSES.iter().map(|pass| pass.name)).collect();
+    match names.iter().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(Error::unknown("pass", name, known)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,53 @@
+//! `brolga run`
+
+use std::process::ExitCode;
+
+use brolga::runtime::{Instance, TensorRef, type_name, write_tensors};
+use brolga::{Result, Tensor};
+use serde_json::{Map, Value, json};
+
+use super::args::RunArgs;
+use super::files::{fitting_dims, read_inputs, state};
+use super::report::metric;
+
+pub fn run(args: &RunArgs) -> Result<ExitCode> {
+    let model = args.model.load(&args.target)?;
+    let dims = fitting_dims(&model, &args.model.dims, &args.entry, &args.inputs)?;
+    let executable = model.compile_for(&args.entry, &dims)?;
+    let inputs = read_inputs(&args.inputs, &executable.manifest().inputs)?;
+    let mut state = state(&model, args.weights.as_deref(), args.seed)?;
+    let mut instance = Instance::bind(executable, &state, &args.threads.threads()?)?;
+    let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let outputs = instance.run_named(&mut state, &inputs)?;
+
+    let views: Vec<(&str, TensorRef<'_>)> =
+        outputs.iter().map(|(name, t)| (name.as_str(), t.view())).collect();
+    write_tensors(&args.outputs, &views)?;
+    if let Some(path) = &args.save {
+        state.save(path)?;
+    }
+    if args.json {
+        let outputs = outputs.iter().map(|(name, tensor)| {
+            let about = json!({"type": type_name(tensor.dtype(), tensor.dims()), "value": value(tensor)});
+            (name.clone(), about)
+        });
+        let all = json!({"model": model.name(), "entry": args.entry, "outputs": Value::Object(outputs.collect::<Map<_, _>>()),
+            "file": args.outputs.display().to_string()});
+        println!("{all}");
+    } else {
+        for (name, tensor) in &outputs {
+            let ty = type_name(tensor.dtype(), tensor.dims());
+            match value(tensor) {
+                Some(number) => println!("{name}: {ty} = {}", metric(number)),
+                None => println!("{name}: {ty}"),
+            }
+        }
+        println!("written to {}", args.outputs.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The value of a scalar.
+fn value(tensor: &Tensor) -> Option<f64> {
+    tensor.dims().is_empty().then(|| tensor.item().ok()).flatten()
+}

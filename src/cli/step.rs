@@ -1,0 +1,78 @@
+//! `brolga step`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use brolga::runtime::{Instance, TensorRef, write_tensors};
+use brolga::{Model, Result, Settings, State, Tensor, Threads, compile, with_gradients};
+use serde_json::{Value, json};
+
+use super::args::StepArgs;
+use super::files::{fitting_dims, read_inputs, state};
+use super::report::{metrics, metrics_json};
+
+pub fn run(args: &StepArgs) -> Result<ExitCode> {
+    let model = args.model.load(&args.target)?;
+    let threads = args.threads.threads()?;
+    let dims = fitting_dims(&model, &args.model.dims, &args.entry, &args.inputs)?;
+    let executable = model.compile_for(&args.entry, &dims)?;
+    let inputs = read_inputs(&args.inputs, &executable.manifest().inputs)?;
+    let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let mut state = state(&model, args.weights.as_deref(), args.seed)?;
+
+    if let Some(path) = &args.grads {
+        let found = gradients(args, &model, &dims, &state, &inputs, &threads)?;
+        let views: Vec<(&str, TensorRef<'_>)> =
+            found.iter().map(|(name, t)| (name.as_str(), t.view())).collect();
+        write_tensors(path, &views)?;
+    }
+    let mut instance = Instance::bind(executable, &state, &threads)?;
+    let mut rows: Vec<Value> = Vec::new();
+    for step in 1..=args.steps {
+        let outputs = instance.run_named(&mut state, &inputs)?;
+        let scalars = outputs.iter().filter(|(_, tensor)| tensor.dims().is_empty());
+        let row: Vec<(&str, f64)> =
+            scalars.map(|(name, t)| Ok((name.as_str(), t.item()?))).collect::<Result<_>>()?;
+        if args.json {
+            rows.push(metrics_json(row));
+        } else {
+            println!("step {step}: {}", metrics(row));
+        }
+    }
+    if let Some(path) = &args.save {
+        state.save(path)?;
+    }
+    if args.json {
+        println!("{}", json!({ "metrics": rows }));
+    } else {
+        let written = [("state", &args.save), ("gradients of the first step", &args.grads)];
+        for (what, path) in written {
+            if let Some(path) = path {
+                println!("{what}: {}", path.display());
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The gradients that the first update would use, as `grad.<parameter>`; the state stays as it is.
+fn gradients(
+    args: &StepArgs,
+    model: &Model,
+    dims: &[(&str, usize)],
+    state: &State,
+    inputs: &[(&str, &Tensor)],
+    threads: &Threads,
+) -> Result<Vec<(String, Tensor)>> {
+    let mut settings = Settings { dims: model.instance().dims().to_vec(), ..args.model.settings() };
+    for &(name, size) in dims {
+        settings = settings.dim(name, size);
+    }
+    let sized = Model::load(&args.model.model, &settings)?;
+    let graph = with_gradients(sized.graph(&args.entry)?)?;
+    let executable = compile(&graph, model.options())?;
+    let mut state = state.try_clone()?;
+    let mut instance = Instance::bind(Arc::new(executable), &state, threads)?;
+    let outputs = instance.run_named(&mut state, inputs)?;
+    Ok(outputs.into_iter().filter(|(name, _)| name.starts_with("grad.")).collect())
+}

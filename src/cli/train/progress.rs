@@ -1,0 +1,109 @@
+//! The progress of training: a bar on a terminal, a line for each epoch otherwise; both on standard error.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use brolga::runtime::{Epoch, Flow, Plan, Progress, Step};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::cli::report::{metric, metrics};
+
+/// Shows how training goes, and stops it on Ctrl-C.
+pub struct Display {
+    bar: ProgressBar,
+    terminal: bool,
+    epochs: u64,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Display {
+    /// A display; from now on the first Ctrl-C asks training to stop, the second ends the process.
+    pub fn new() -> Display {
+        let terminal = std::io::stderr().is_terminal();
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let flag = interrupted.clone();
+        let handler = move || {
+            if flag.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+        };
+        if let Err(error) = ctrlc::set_handler(handler) {
+            eprintln!("note: Ctrl-C will end training at once: {error}");
+        }
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
+        Display { bar, terminal, epochs: 0, interrupted }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn flow(&self) -> Flow {
+        if self.interrupted.load(Ordering::SeqCst) { Flow::Stop } else { Flow::Continue }
+    }
+
+    /// A line that stays.
+    fn line(&self, text: &str) {
+        if self.terminal { self.bar.suspend(|| eprintln!("{text}")) } else { eprintln!("{text}") }
+    }
+}
+
+impl Progress for Display {
+    fn start(&mut self, plan: &Plan<'_>) {
+        self.epochs = plan.epochs;
+        if let Some(path) = plan.resumed {
+            self.line(&format!("resumed from {}, after {} updates", path.display(), plan.step));
+        }
+        if self.terminal {
+            let template = "epoch {prefix} {bar:30} {pos}/{len} {msg} {eta}";
+            // The template is fixed, and right.
+            let style =
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            self.bar =
+                ProgressBar::with_draw_target(Some(plan.batches), ProgressDrawTarget::stderr_with_hz(10));
+            self.bar.set_style(style);
+        }
+    }
+
+    fn step(&mut self, step: &Step<'_>) -> Flow {
+        if self.terminal {
+            self.bar.set_position(step.position);
+            if step.position == 1 {
+                self.bar.set_prefix(format!("{}/{}", step.epoch, self.epochs));
+                self.bar.reset_eta();
+            }
+            if let (Some(name), Some(value)) = (step.names.first(), step.metrics.first()) {
+                self.bar.set_message(format!("{name} {}", metric(*value)));
+            }
+        }
+        self.flow()
+    }
+
+    fn validation(&mut self, _done: usize, _batches: usize) -> Flow {
+        self.flow()
+    }
+
+    fn epoch(&mut self, epoch: &Epoch<'_>) -> Flow {
+        let named =
+            |list: &[(String, f64)]| metrics(list.iter().map(|(name, value)| (name.as_str(), *value)));
+        let mut text = format!("epoch {:>3}/{}  train {}", epoch.epoch, self.epochs, named(epoch.train));
+        if !epoch.validation.is_empty() {
+            text.push_str(&format!("  validation {}", named(epoch.validation)));
+        }
+        self.line(&format!("{text}  {:.1} s", epoch.seconds));
+        self.flow()
+    }
+
+    fn checkpoint(&mut self, path: &Path) {
+        if self.interrupted.load(Ordering::SeqCst) {
+            self.line(&format!("checkpoint: {}", path.display()));
+        }
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.line(&format!("note: {text}"));
+    }
+}

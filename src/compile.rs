@@ -1,0 +1,147 @@
+//! From a graph to an executable: the stages of the compiler in their order, each timed and open to inspection.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use brolga_codegen::{Compiled, TargetCpu};
+use brolga_ir::Graph;
+use brolga_ir::ops::Role;
+use brolga_ir::program::Program;
+use brolga_passes::index_ranges::index_ranges;
+use brolga_passes::manager::Observer;
+use brolga_passes::prepare::lower_prepared;
+use brolga_passes::{GraphPass, Manager, Options, pipelines};
+use brolga_runtime::Executable;
+
+use crate::error::Result;
+
+/// How to compile. None of this changes the bits of results.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CompileOptions {
+    /// For which processor.
+    pub target_cpu: TargetCpu,
+    /// What passes may depend on.
+    pub passes: Options,
+    /// Whether every pass is followed by the verifier, for finding mistakes of the compiler.
+    pub verify: bool,
+}
+
+/// The time that a stage took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StageTime {
+    /// The stage: `graph passes`, `lower`, `program passes`, `emit`.
+    pub stage: &'static str,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// Compiles a graph into memory, ready to run.
+///
+/// # Errors
+/// A graph that a pass or the emitter cannot carry, such as one that differentiates what has no derivative.
+pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Executable> {
+    let mut compiler = Compiler::new(options);
+    let optimised = compiler.optimise(graph)?;
+    let program = compiler.lower(&optimised)?;
+    Ok(compiler.emit(&program)?.executable)
+}
+
+/// The stages one by one, for tools that show or time them.
+pub struct Compiler<'a> {
+    options: CompileOptions,
+    manager: Manager<'a>,
+    ranges: HashMap<String, (i64, i64)>,
+    times: Vec<StageTime>,
+}
+
+impl<'a> Compiler<'a> {
+    /// A compiler with these options.
+    pub fn new(options: &CompileOptions) -> Compiler<'a> {
+        Compiler {
+            options: options.clone(),
+            manager: Manager::new(options.passes.clone()).verify(options.verify),
+            ranges: HashMap::new(),
+            times: Vec::new(),
+        }
+    }
+
+    /// Calls `observer` after each pass with what it left.
+    pub fn observe(
+        mut self,
+        observer: impl FnMut(&brolga_passes::Report, brolga_passes::Stage<'_>) + 'a,
+    ) -> Self {
+        let observer: Box<Observer<'a>> = Box::new(observer);
+        self.manager = self.manager.observe(observer);
+        self
+    }
+
+    /// How long the stages so far took, in order.
+    pub fn times(&self) -> &[StageTime] {
+        &self.times
+    }
+
+    /// How the passes so far went, in order.
+    pub fn reports(&self) -> &[brolga_passes::Report] {
+        self.manager.reports()
+    }
+
+    /// Builds what `gradient` operators stand for, and nothing else.
+    pub fn differentiate(&mut self, graph: &Graph) -> Result<Graph> {
+        let (grad, _) = split_grad(pipeline(graph));
+        self.graph_passes(grad, graph)
+    }
+
+    /// All graph passes, fusion included.
+    pub fn optimise(&mut self, graph: &Graph) -> Result<Graph> {
+        let optimised = self.graph_passes(pipeline(graph), graph)?;
+        // Fusion hides which inputs are indices.
+        self.ranges = index_ranges(&optimised).into_iter().collect();
+        self.graph_passes(pipelines::REGIONS, &optimised)
+    }
+
+    /// From an optimised graph to a program that can be emitted.
+    pub fn lower(&mut self, graph: &Graph) -> Result<Program> {
+        let start = Instant::now();
+        let ranges = &self.ranges;
+        let made = self.manager.make("lower", |_| lower_prepared(graph, ranges))?;
+        let mut program = made.unwrap_or_default();
+        let lowered = Instant::now();
+        self.manager.run(pipelines::PROGRAM, &mut program)?;
+        self.times.push(StageTime { stage: "lower", duration: lowered - start });
+        self.times.push(StageTime { stage: "program passes", duration: lowered.elapsed() });
+        Ok(program)
+    }
+
+    /// From a program to code in memory.
+    pub fn emit(&mut self, program: &Program) -> Result<Compiled> {
+        let start = Instant::now();
+        let compiled = brolga_codegen::compile(program, &self.codegen())?;
+        self.times.push(StageTime { stage: "emit", duration: start.elapsed() });
+        Ok(compiled)
+    }
+
+    /// The options of code generation.
+    pub fn codegen(&self) -> brolga_codegen::Options {
+        brolga_codegen::Options { target_cpu: self.options.target_cpu }
+    }
+
+    fn graph_passes(&mut self, passes: &[GraphPass], graph: &Graph) -> Result<Graph> {
+        let start = Instant::now();
+        let mut graph = graph.clone();
+        self.manager.run(passes, &mut graph)?;
+        self.times.push(StageTime { stage: "graph passes", duration: start.elapsed() });
+        Ok(graph)
+    }
+}
+
+/// Entries that change parameters keep their structure; others may fold what depends on parameters.
+fn pipeline(graph: &Graph) -> &'static [GraphPass] {
+    let updates = graph.outputs().iter().any(|output| output.role == Role::State);
+    if updates { pipelines::TRAIN } else { pipelines::INFER }
+}
+
+/// A pipeline up to and with its last `grad`, and the rest.
+fn split_grad(passes: &'static [GraphPass]) -> (&'static [GraphPass], &'static [GraphPass]) {
+    let last = passes.iter().rposition(|pass| pass.name == "grad").map_or(0, |at| at + 1);
+    passes.split_at(last)
+}

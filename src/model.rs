@@ -1,0 +1,251 @@
+//! A model: its file, what was chosen for it, and executables of its entry points.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use brolga_frontend::{Instance, Settings};
+use brolga_ir::Graph;
+use brolga_models::catalogue;
+use brolga_runtime::{DType, Executable, SlotKind, State, Tensor, Threads};
+
+use crate::compile::{CompileOptions, compile};
+use crate::error::{Error, Result};
+
+/// Executables kept for further use; the one that was used longest ago goes first.
+const KEPT: usize = 32;
+
+/// A model with its variant, parameters and sizes chosen. Its entry points are compiled when they are asked for.
+pub struct Model {
+    name: String,
+    parsed: brolga_frontend::Model,
+    settings: Settings,
+    instance: Instance,
+    options: CompileOptions,
+    compiled: Mutex<Vec<(Key, Arc<Executable>)>>,
+}
+
+/// What an executable was compiled from: entry point and sizes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    entry: String,
+    dims: Vec<(String, usize)>,
+}
+
+impl Model {
+    /// Loads a model: a path of a RON file (`nets/mine.ron`, or `nets/mine.ron:variant`), or the name of a model
+    /// that comes along (`lenet5`, `resnet20`; see [`names`]).
+    ///
+    /// # Errors
+    /// An unknown name, a file that cannot be read, and all mistakes in the model, each at its place.
+    pub fn load(name: &str, settings: &Settings) -> Result<Model> {
+        let mut settings = settings.clone();
+        let parsed = parse(name, &mut settings)?;
+        Model::new(short_name(name), parsed, settings)
+    }
+
+    /// A model from RON text; `name` is shown in messages.
+    pub fn from_text(name: &str, text: &str, settings: &Settings) -> Result<Model> {
+        let parsed = brolga_frontend::Model::parse(name, text, &|import| resolve(import, None))?;
+        Model::new(short_name(name), parsed, settings.clone())
+    }
+
+    fn new(name: String, parsed: brolga_frontend::Model, settings: Settings) -> Result<Model> {
+        let instance = parsed.instantiate(&settings)?;
+        let options = CompileOptions::default();
+        Ok(Model { name, parsed, settings, instance, options, compiled: Mutex::default() })
+    }
+
+    /// The same model, compiled with these options.
+    pub fn with_options(mut self, options: CompileOptions) -> Model {
+        self.options = options;
+        self.compiled = Mutex::default();
+        self
+    }
+
+    /// Its name: that of the variant, or of the file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The model file, as read.
+    pub fn parsed(&self) -> &brolga_frontend::Model {
+        &self.parsed
+    }
+
+    /// The graphs of all entry points with the sizes chosen, the state, and the table of layers.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// How entry points are compiled.
+    pub fn options(&self) -> &CompileOptions {
+        &self.options
+    }
+
+    /// The graph of an entry point with the sizes chosen.
+    pub fn graph(&self, entry: &str) -> Result<&Graph> {
+        self.instance
+            .graph(entry)
+            .ok_or_else(|| Error::unknown("entry point", entry, self.instance.entries()))
+    }
+
+    /// An entry point, compiled for the sizes chosen.
+    pub fn compile(&self, entry: &str) -> Result<Arc<Executable>> {
+        self.compile_for(entry, &[])
+    }
+
+    /// An entry point, compiled for other sizes, such as `[("batch", 1)]`. Executables are kept.
+    pub fn compile_for(&self, entry: &str, dims: &[(&str, usize)]) -> Result<Arc<Executable>> {
+        let mut all = self.instance.dims().to_vec();
+        for &(name, size) in dims {
+            match all.iter_mut().find(|(known, _)| known == name) {
+                Some(known) => known.1 = size,
+                None => all.push((name.to_owned(), size)),
+            }
+        }
+        let key = Key { entry: entry.to_owned(), dims: all };
+        if let Some(executable) = self.kept(&key) {
+            return Ok(executable);
+        }
+        let executable = if key.dims == self.instance.dims() {
+            compile(self.graph(entry)?, &self.options)?
+        } else {
+            let settings = Settings { dims: key.dims.clone(), ..self.settings.clone() };
+            let instance = self.parsed.instantiate(&settings)?;
+            let graph = instance.graph(entry);
+            compile(
+                graph.ok_or_else(|| Error::unknown("entry point", entry, instance.entries()))?,
+                &self.options,
+            )?
+        };
+        let executable = Arc::new(executable);
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if compiled.len() == KEPT {
+            compiled.remove(0);
+        }
+        compiled.push((key, executable.clone()));
+        Ok(executable)
+    }
+
+    fn kept(&self, key: &Key) -> Option<Arc<Executable>> {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = compiled.iter().position(|(known, _)| known == key)?;
+        let found = compiled.remove(at);
+        let executable = found.1.clone();
+        compiled.push(found);
+        Some(executable)
+    }
+
+    /// The state that training starts from: parameters drawn by `seed`, everything else at its beginning.
+    pub fn initial_state(&self, seed: i64) -> Result<State> {
+        let mut state = State::new();
+        for slot in self.instance.state() {
+            let tensor = Tensor::zeros(dtype(slot.ty.dtype), &slot.ty.dims)?;
+            state.insert(slot.name.clone(), slot_kind(slot.kind), tensor)?;
+        }
+        let executable = self.compile("init")?;
+        let mut instance = brolga_runtime::Instance::bind(executable, &state, &Threads::serial())?;
+        instance.run_named(&mut state, &[("seed", &Tensor::scalar(seed)?)])?;
+        Ok(state)
+    }
+}
+
+/// The names of the models that come along, each with the family that it belongs to, in the catalogue's order.
+pub fn names() -> Result<Vec<(String, &'static str)>> {
+    let mut names = Vec::new();
+    for file in catalogue::FILES {
+        let parsed = parse_text(file.name, file.text)?;
+        let variants = parsed.variants();
+        if !variants.contains(&file.name) {
+            names.push((file.name.to_owned(), file.name));
+        }
+        names.extend(variants.into_iter().map(|variant| (variant.to_owned(), file.name)));
+    }
+    Ok(names)
+}
+
+fn parse_text(name: &str, text: &str) -> Result<brolga_frontend::Model> {
+    Ok(brolga_frontend::Model::parse(&format!("{name}.ron"), text, &|import| resolve(import, None))?)
+}
+
+/// Finds and reads a model; a variant that the name stands for is put into the settings.
+fn parse(name: &str, settings: &mut Settings) -> Result<brolga_frontend::Model> {
+    let looks_like_path = name.contains(['/', '\\']) || name.contains(".ron");
+    if looks_like_path || Path::new(name).is_file() {
+        let mut file = name;
+        if let Some((path, variant)) = name.rsplit_once(':')
+            && !Path::new(name).exists()
+        {
+            file = path;
+            settings.variant = Some(variant.to_owned());
+        }
+        let path = Path::new(file);
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read the model", path, &e))?;
+        let folder = path.parent();
+        return Ok(brolga_frontend::Model::parse_bytes(file, &bytes, &|import| resolve(import, folder))?);
+    }
+    for file in catalogue::FILES {
+        let parsed = parse_text(file.name, file.text)?;
+        if parsed.variants().contains(&name) {
+            settings.variant.get_or_insert_with(|| name.to_owned());
+            return Ok(parsed);
+        }
+        if file.name == name {
+            return Ok(parsed);
+        }
+    }
+    let known = names()?;
+    let error = Error::unknown("model", name, known.iter().map(|(name, _)| name.as_str()));
+    Err(Error::Name(format!("{error} (a path must end in `.ron`; `brolga models` lists what comes along)")))
+}
+
+/// An imported model: one that comes along, or a file, found from the folder of the file that imports it.
+fn resolve(import: &str, folder: Option<&Path>) -> std::result::Result<(String, String), String> {
+    if let Some(file) = catalogue::file(import) {
+        return Ok((format!("{import}.ron"), file.text.to_owned()));
+    }
+    let path = folder.unwrap_or(Path::new("")).join(import);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok((path.display().to_string(), text)),
+        Err(error) => {
+            let names: Vec<&str> = catalogue::FILES.iter().map(|file| file.name).collect();
+            Err(format!(
+                "`{import}` is no model that comes along ({}), and cannot be read as a file: {error}",
+                names.join(", ")
+            ))
+        }
+    }
+}
+
+/// `nets/mine.ron:small` becomes `small`, `nets/mine.ron` becomes `mine`.
+fn short_name(name: &str) -> String {
+    if let Some((path, variant)) = name.rsplit_once(':')
+        && path.ends_with(".ron")
+    {
+        return variant.to_owned();
+    }
+    let stem = Path::new(name).file_stem().map_or(name.into(), |stem| stem.to_string_lossy());
+    if name.ends_with(".ron") { stem.into_owned() } else { name.to_owned() }
+}
+
+/// The runtime's name of an element type.
+pub(crate) fn dtype(dtype: brolga_ir::DType) -> DType {
+    match dtype {
+        brolga_ir::DType::Bool => DType::Bool,
+        brolga_ir::DType::U8 => DType::U8,
+        brolga_ir::DType::I32 => DType::I32,
+        brolga_ir::DType::I64 => DType::I64,
+        brolga_ir::DType::F32 => DType::F32,
+        brolga_ir::DType::F64 => DType::F64,
+    }
+}
+
+fn slot_kind(kind: brolga_frontend::SlotKind) -> SlotKind {
+    match kind {
+        brolga_frontend::SlotKind::Parameter => SlotKind::Parameter,
+        brolga_frontend::SlotKind::Buffer => SlotKind::Buffer,
+        brolga_frontend::SlotKind::Optimizer => SlotKind::Optimizer,
+        brolga_frontend::SlotKind::Step => SlotKind::Step,
+        brolga_frontend::SlotKind::Seed => SlotKind::Seed,
+    }
+}

@@ -1,0 +1,111 @@
+//! A network: a model with its state, ready to be called.
+
+use std::path::Path;
+
+use brolga_frontend::Settings;
+use brolga_runtime::{DType, ErrorKind, Instance, LoadReport, State, Tensor, Threads};
+
+use crate::error::{Error, Result};
+use crate::model::Model;
+
+/// Instances kept for further calls; each has the memory of its calls.
+const KEPT: usize = 8;
+
+/// A model, its state, and the threads that compute.
+pub struct Network {
+    model: Model,
+    state: State,
+    threads: Threads,
+    /// By entry point and batch size.
+    instances: Vec<((String, Option<usize>), Instance)>,
+}
+
+impl Network {
+    /// Loads a model as [`Model::load`] does, with its defaults and fresh weights.
+    pub fn load(name: &str) -> Result<Network> {
+        Network::new(Model::load(name, &Settings::default())?, Threads::available()?)
+    }
+
+    /// A network with fresh weights, drawn by seed 0.
+    pub fn new(model: Model, threads: Threads) -> Result<Network> {
+        let state = model.initial_state(0)?;
+        Ok(Network { model, state, threads, instances: Vec::new() })
+    }
+
+    /// Loads weights or a training state from a safetensors file; every parameter must be there.
+    pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<LoadReport> {
+        Ok(self.state.load(path)?)
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Parameters, running statistics, optimiser slots.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The state, to change.
+    pub fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    /// The first output of the entry point `infer` for samples that lie one behind the other: as many as the slice
+    /// holds. Compiles for a number of samples when it first occurs.
+    ///
+    /// # Errors
+    /// A model without `infer`, or with several inputs there; a slice that holds no whole number of samples.
+    pub fn infer(&mut self, samples: &[f32]) -> Result<Tensor> {
+        let executable = self.model.compile("infer")?;
+        let [input] = executable.manifest().inputs.as_slice() else {
+            let inputs = executable.manifest().inputs.len();
+            return Err(Error::Name(format!(
+                "`infer` has {inputs} inputs, not one: give them by name to `run`"
+            )));
+        };
+        if input.dtype != DType::F32 {
+            return Err(Error::Name(format!("the input `{}` is not f32: give it to `run`", input.name)));
+        }
+        let (mut dims, size) = (input.dims.clone(), input.dims.iter().skip(1).product::<usize>());
+        if size == 0 || samples.is_empty() || !samples.len().is_multiple_of(size) {
+            let message = format!(
+                "{} numbers are no whole number of samples: `{}` takes {size} for each",
+                samples.len(),
+                input.name
+            );
+            return Err(brolga_runtime::Error::new(ErrorKind::Shape, message).into());
+        }
+        if let Some(batch) = dims.first_mut() {
+            *batch = samples.len() / size;
+        }
+        let (name, tensor) = (input.name.clone(), Tensor::from_slice(&dims, samples)?);
+        let outputs = self.run("infer", &[(&name, &tensor)])?;
+        let first = outputs.into_iter().next();
+        first.map(|(_, tensor)| tensor).ok_or_else(|| Error::Name("`infer` has no outputs".into()))
+    }
+
+    /// One call of an entry point with inputs by name; gives the outputs, and updates the state where the entry
+    /// does. The size `batch` follows the first input's first dimension.
+    pub fn run(&mut self, entry: &str, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
+        let symbolic = self.model.instance().dims().iter().any(|(name, _)| name == "batch");
+        let batch =
+            inputs.first().and_then(|(_, tensor)| tensor.dims().first().copied()).filter(|_| symbolic);
+        let key = (entry.to_owned(), batch);
+        let at = match self.instances.iter().position(|(known, _)| *known == key) {
+            Some(at) => at,
+            None => {
+                let dims: Vec<(&str, usize)> = batch.map(|size| ("batch", size)).into_iter().collect();
+                let executable = self.model.compile_for(entry, &dims)?;
+                let instance = Instance::bind(executable, &self.state, &self.threads)?;
+                if self.instances.len() == KEPT {
+                    self.instances.remove(0);
+                }
+                self.instances.push((key, instance));
+                self.instances.len() - 1
+            }
+        };
+        Ok(self.instances[at].1.run_named(&mut self.state, inputs)?)
+    }
+}
