@@ -1,8 +1,8 @@
 //! Machine code for a kernel program: portable and wide emitters, JIT and object back ends.
 //!
-//! The way through: every kernel becomes one function ([`portable`], with leaf functions from [`wide`] where the
+//! The way through: every kernel becomes one function (`portable`, with leaf functions from `wide` where the
 //! processor has wider vectors); the schedule becomes a static call table and a function that walks it
-//! ([`schedule`]); together they are an [`image`], which [`jit`] puts into memory and [`object`] into a file.
+//! (`schedule`); together they are an `image`, which `jit` puts into memory and `object` into a file.
 //! The bits that a program computes do not depend on the emitter.
 
 mod emitter;
