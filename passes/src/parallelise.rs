@@ -283,8 +283,8 @@ fn cut(kernel: &mut Kernel, work: u64, least: u64) -> Option<Kernel> {
     if let Some(Stmt::Strip { extent, .. }) = kernel.body.last_mut() {
         *extent = chunk;
     }
-    // The strip's variable stays 1 behind the grid's 0.
-    let outer = var.max(1) + 1;
+    // A variable that no loop inside the strip has.
+    let outer = extents(&kernel.body).into_keys().max().map_or(0, |last| last + 1);
     move_variable(&mut kernel.body, var, &Index::var(outer).scale(chunk as i64).add(&Index::var(var)));
     renumber(kernel, &[outer]);
     rest
