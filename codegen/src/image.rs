@@ -129,7 +129,15 @@ impl Image {
             let table = schedule::entry(
                 &mut func,
                 &mut compiler.builder,
-                &schedule::Entry { program, layout: &layout, steps, kernel_at, runner, table: tables.len() },
+                &schedule::Entry {
+                    program,
+                    layout: &layout,
+                    steps,
+                    kernel_at,
+                    runner,
+                    table: tables.len(),
+                    traced: target.traced,
+                },
                 target.isa.frontend_config(),
             );
             tables.push(Table { name: format!("{name}_calls"), ..table });
@@ -141,7 +149,7 @@ impl Image {
         let entry_at = entry(&program.schedule, "", &mut tables)?;
         let prepares = !program.prepare.is_empty() || program.prepared_bytes > 0;
         let prepare = prepares.then(|| entry(&program.prepare, "_prepare", &mut tables)).transpose()?;
-        layout.manifest.parallel = schedule::pays_for_threads(program);
+        layout.manifest.parallel = target.traced || schedule::pays_for_threads(program);
         Ok(Image { functions, tables, entry: entry_at, prepare, layout })
     }
 

@@ -124,6 +124,8 @@ pub(crate) struct Entry<'a> {
     pub runner: usize,
     /// Position that the call table will have.
     pub table: usize,
+    /// Whether every call goes through `parallel_for`, so that whoever gives it sees them all.
+    pub traced: bool,
 }
 
 /// Emits an entry function; gives its call table, without a name.
@@ -208,7 +210,7 @@ impl EntryCx<'_, '_> {
     /// A place for the address, the parts, and the third word.
     fn row_head(&self, call: &Call) -> [u64; 3] {
         let kernel = self.kernel(call);
-        let parallel = if is_parallel(kernel) { PARALLEL } else { 0 };
+        let parallel = if is_parallel(kernel) || self.entry.traced { PARALLEL } else { 0 };
         [0, kernel.parts() as u64, call.args.len() as u64 + parallel]
     }
 
@@ -289,7 +291,7 @@ impl EntryCx<'_, '_> {
         let [_, parts, word] = self.row_head(call);
         let KernelId(kernel) = call.kernel;
         let kernel = self.function(self.entry.kernel_at + kernel as usize, kernel_signature(self.call_conv));
-        if parts == 1 {
+        if parts == 1 && !self.entry.traced {
             let part = self.b.ins().iconst(types::I64, 0);
             self.b.ins().call(kernel, &[self.block, args, part]);
             return;

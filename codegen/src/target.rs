@@ -67,6 +67,8 @@ pub(crate) struct Target {
     pub emitter: Box<dyn Emitter + Send>,
     /// What the runtime checks, by Rust's names.
     pub features: Vec<String>,
+    /// Whether every kernel call goes through `parallel_for`.
+    pub traced: bool,
 }
 
 /// What level 3 of x86-64 adds, by Cranelift's names.
@@ -131,6 +133,6 @@ impl Target {
         let wide =
             x86 && options.target_cpu != TargetCpu::Portable && isa.default_call_conv() == CallConv::SystemV;
         let emitter: Box<dyn Emitter + Send> = if wide { Box::new(Avx2) } else { Box::new(Portable) };
-        Ok(Target { isa, emitter, features })
+        Ok(Target { isa, emitter, features, traced: false })
     }
 }

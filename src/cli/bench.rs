@@ -55,20 +55,20 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
             "threads": threads.count(), "compile_ms": ms(compile_time), "median_ms": median, "min_ms": least,
             "runs": times.len(), "gflop": work as f64 / 1e9, "arena_bytes": arena, "state_bytes": held,
             "prepared_bytes": prepared, "peak_rss_mb": peak_rss_mb()});
-        println!("{all}");
+        outln!("{all}");
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
+    outln!(
         "{} {}, {} thread{}",
         title(&model),
         args.entry,
         threads.count(),
         if threads.count() == 1 { "" } else { "s" }
     );
-    println!("  compiled in  {:.1} ms", ms(compile_time));
-    println!("  median       {median:.4} ms   fastest {least:.4} ms   of {} runs", times.len());
-    println!("  work         {} FLOP   {:.1} GFLOP/s", flops(work), work as f64 / 1e6 / median);
-    println!("  memory       state {}   arena {}   prepared {}", bytes(held), bytes(arena), bytes(prepared));
+    outln!("  compiled in  {:.1} ms", ms(compile_time));
+    outln!("  median       {median:.4} ms   fastest {least:.4} ms   of {} runs", times.len());
+    outln!("  work         {} FLOP   {:.1} GFLOP/s", flops(work), work as f64 / 1e6 / median);
+    outln!("  memory       state {}   arena {}   prepared {}", bytes(held), bytes(arena), bytes(prepared));
     Ok(ExitCode::SUCCESS)
 }
 

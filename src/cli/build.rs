@@ -32,9 +32,9 @@ pub fn run(args: &BuildArgs) -> Result<ExitCode> {
     }
     write(&args.output, &object.bytes)?;
     write(&header, object.header.as_bytes())?;
-    println!("object: {} ({})", args.output.display(), bytes(object.bytes.len()));
-    println!("header: {}", header.display());
-    println!("entry:  void {symbol}(const brolga_block *block)");
+    outln!("object: {} ({})", args.output.display(), bytes(object.bytes.len()));
+    outln!("header: {}", header.display());
+    outln!("entry:  void {symbol}(const brolga_block *block)");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -45,12 +45,12 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
         });
         let all = json!({"model": model.name(), "dims": dims_json(instance.dims()), "layers": layers.collect::<Vec<_>>(),
             "parameters": instance.parameter_count(), "state_bytes": state_bytes, "entries": entries.collect::<Vec<_>>()});
-        println!("{all}");
+        outln!("{all}");
         return Ok(ExitCode::SUCCESS);
     }
 
     let dims: Vec<String> = instance.dims().iter().map(|(name, size)| format!("{name} = {size}")).collect();
-    println!("{}{}{}\n", model.name(), if dims.is_empty() { "" } else { ", " }, dims.join(", "));
+    outln!("{}{}{}\n", model.name(), if dims.is_empty() { "" } else { ", " }, dims.join(", "));
     let rows: Vec<Vec<String>> = instance
         .layers()
         .iter()
@@ -64,8 +64,8 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
             ]
         })
         .collect();
-    print!("{}", table(&["layer", "kind", "output", "parameters", "FLOP"], &rows, 3));
-    println!("\n{} parameters; state {}\n", count(instance.parameter_count()), bytes(state_bytes));
+    out!("{}", table(&["layer", "kind", "output", "parameters", "FLOP"], &rows, 3));
+    outln!("\n{} parameters; state {}\n", count(instance.parameter_count()), bytes(state_bytes));
     let rows: Vec<Vec<String>> = entries
         .iter()
         .map(|e| {
@@ -79,7 +79,7 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
             ]
         })
         .collect();
-    print!("{}", table(&["entry", "FLOP", "kernels", "arena", "prepared", "constants"], &rows, 1));
+    out!("{}", table(&["entry", "FLOP", "kernels", "arena", "prepared", "constants"], &rows, 1));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,7 +12,7 @@ use super::args::{DumpArgs, Format, StageName};
 pub fn run(args: &DumpArgs) -> Result<ExitCode> {
     let model = args.model.load(&args.target)?;
     if args.stage == StageName::Model {
-        print!("{}", model.parsed().source().text);
+        out!("{}", model.parsed().source().text);
         return Ok(ExitCode::SUCCESS);
     }
     let graph = model.graph(&args.entry)?;
@@ -25,8 +25,8 @@ pub fn run(args: &DumpArgs) -> Result<ExitCode> {
     };
     if let Some(graph) = shown {
         match args.format {
-            Format::Text => print!("{graph}"),
-            Format::Dot => print!("{}", dot(&graph)),
+            Format::Text => out!("{graph}"),
+            Format::Dot => out!("{}", dot(&graph)),
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -38,15 +38,15 @@ pub fn run(args: &DumpArgs) -> Result<ExitCode> {
     let optimised = compiler.optimise(graph)?;
     let program = compiler.lower(&optimised)?;
     if args.stage == StageName::Program {
-        print!("{program}");
+        out!("{program}");
         return Ok(ExitCode::SUCCESS);
     }
     for function in listing(&program, &compiler.codegen())? {
-        println!("; {} ({} bytes)", function.name, function.bytes);
+        outln!("; {} ({} bytes)", function.name, function.bytes);
         match (args.stage, &function.clif) {
-            (StageName::Asm, _) => println!("{}", function.assembly),
-            (_, Some(clif)) => println!("{clif}"),
-            (_, None) => println!("; assembled directly: see --stage asm\n"),
+            (StageName::Asm, _) => outln!("{}", function.assembly),
+            (_, Some(clif)) => outln!("{clif}"),
+            (_, None) => outln!("; assembled directly: see --stage asm\n"),
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,15 @@
 //! The command line: arguments, and one file for each subcommand.
 
+/// Prints to standard output. A reader that has gone away (`brolga dump … | head`) ends the command without noise.
+macro_rules! out {
+    ($($argument:tt)*) => { $crate::cli::write_out(format_args!($($argument)*)) };
+}
+
+/// The same with a line break behind it.
+macro_rules! outln {
+    ($($argument:tt)*) => { $crate::cli::write_out(format_args!("{}\n", format_args!($($argument)*))) };
+}
+
 mod args;
 mod bench;
 mod build;
@@ -42,5 +52,16 @@ pub fn main() -> ExitCode {
             eprintln!("{}", error.render(std::io::stderr().is_terminal()));
             ExitCode::FAILURE
         }
+    }
+}
+
+fn write_out(text: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    if let Err(error) = std::io::stdout().lock().write_fmt(text) {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        eprintln!("error: cannot write to standard output: {error}");
+        std::process::exit(1);
     }
 }

@@ -27,7 +27,7 @@ pub fn run(_: &ModelsArgs) -> Result<ExitCode> {
         .into_iter()
         .map(|r| vec![r[0].clone(), r[1].clone(), r[3].clone(), r[2].clone(), r[4].clone()])
         .collect();
-    print!("{}", table(&["name", "family", "data", "parameters", ""], &rows, 3));
+    out!("{}", table(&["name", "family", "data", "parameters", ""], &rows, 3));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -26,11 +26,11 @@ enum Ir {
 pub fn run(args: &OptArgs) -> Result<ExitCode> {
     if args.list {
         for pass in pipelines::GRAPH_PASSES {
-            println!("{:<12} graph    {:?}", pass.name, pass.kind);
+            outln!("{:<12} graph    {:?}", pass.name, pass.kind);
         }
-        println!("{LOWER:<12} graph to program");
+        outln!("{LOWER:<12} graph to program");
         for pass in pipelines::PROGRAM_PASSES {
-            println!("{:<12} program  {:?}", pass.name, pass.kind);
+            outln!("{:<12} program  {:?}", pass.name, pass.kind);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -45,10 +45,10 @@ pub fn run(args: &OptArgs) -> Result<ExitCode> {
             eprintln!("{report}");
         }
         if args.print_after {
-            println!("// after {}", report.pass);
+            outln!("// after {}", report.pass);
             match stage {
-                Stage::Graph(graph) => print!("{graph}"),
-                Stage::Program(program) => print!("{program}"),
+                Stage::Graph(graph) => out!("{graph}"),
+                Stage::Program(program) => out!("{program}"),
             }
             printed.set(true);
         }
@@ -84,8 +84,8 @@ pub fn run(args: &OptArgs) -> Result<ExitCode> {
     drop(manager);
     if !printed.get() {
         match ir {
-            Ir::Graph(graph) => print!("{graph}"),
-            Ir::Program(program) => print!("{program}"),
+            Ir::Graph(graph) => out!("{graph}"),
+            Ir::Program(program) => out!("{program}"),
         }
     }
     Ok(ExitCode::SUCCESS)

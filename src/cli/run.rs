@@ -33,16 +33,16 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         });
         let all = json!({"model": model.name(), "entry": args.entry, "outputs": Value::Object(outputs.collect::<Map<_, _>>()),
             "file": args.outputs.display().to_string()});
-        println!("{all}");
+        outln!("{all}");
     } else {
         for (name, tensor) in &outputs {
             let ty = type_name(tensor.dtype(), tensor.dims());
             match value(tensor) {
-                Some(number) => println!("{name}: {ty} = {}", metric(number)),
-                None => println!("{name}: {ty}"),
+                Some(number) => outln!("{name}: {ty} = {}", metric(number)),
+                None => outln!("{name}: {ty}"),
             }
         }
-        println!("written to {}", args.outputs.display());
+        outln!("written to {}", args.outputs.display());
     }
     Ok(ExitCode::SUCCESS)
 }

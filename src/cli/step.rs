@@ -36,19 +36,19 @@ pub fn run(args: &StepArgs) -> Result<ExitCode> {
         if args.json {
             rows.push(metrics_json(row));
         } else {
-            println!("step {step}: {}", metrics(row));
+            outln!("step {step}: {}", metrics(row));
         }
     }
     if let Some(path) = &args.save {
         state.save(path)?;
     }
     if args.json {
-        println!("{}", json!({ "metrics": rows }));
+        outln!("{}", json!({ "metrics": rows }));
     } else {
         let written = [("state", &args.save), ("gradients of the first step", &args.grads)];
         for (what, path) in written {
             if let Some(path) = path {
-                println!("{what}: {}", path.display());
+                outln!("{what}: {}", path.display());
             }
         }
     }

@@ -130,10 +130,10 @@ fn report(args: &TrainArgs, model: &Model, source: &Path, outcome: &Outcome, sav
             "train": metrics_json(pairs(&outcome.train)),
             "validation": metrics_json(pairs(&outcome.validation)),
             "seconds": outcome.seconds, "weights": save.display().to_string()});
-        println!("{all}");
+        outln!("{all}");
         return;
     }
-    println!(
+    outln!(
         "{} on {}: {} epochs, {} updates, {:.1} s",
         model.name(),
         source.display(),
@@ -143,10 +143,10 @@ fn report(args: &TrainArgs, model: &Model, source: &Path, outcome: &Outcome, sav
     );
     for (what, list) in [("train", &outcome.train), ("validation", &outcome.validation)] {
         if !list.is_empty() {
-            println!("  {what:<11} {}", metrics(pairs(list)));
+            outln!("  {what:<11} {}", metrics(pairs(list)));
         }
     }
-    println!("  weights     {}", save.display());
+    outln!("  weights     {}", save.display());
 }
 
 fn pairs(metrics: &[(String, f64)]) -> impl Iterator<Item = (&str, f64)> {
