@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use brolga::codegen::compile_traced;
-use brolga::ir::program::{Call, Kernel, Program, Step, Stmt};
+use brolga::ir::program::{Call, Program, Step, Stmt};
 use brolga::runtime::{ArgumentBlock, DType, Instance, KernelFn, serial_for};
 use brolga::{CompileOptions, Compiler, Error, Result, State, Tensor, Threads};
 use serde_json::json;

@@ -1,0 +1,468 @@
+//! The command: every subcommand on a good and on wrong inputs, and what training promises.
+
+#![cfg(feature = "cli")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use brolga::Tensor;
+use brolga::runtime::{Purpose, Random, TensorFile, TensorRef, read_tensors, write_tensors};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_brolga"));
+    command.current_dir(folder).env("NO_COLOR", "1").env("RUST_BACKTRACE", "0");
+    command
+}
+
+fn run(folder: &Path, arguments: &str) -> Output {
+    command(folder).args(arguments.split_whitespace()).output().unwrap()
+}
+
+/// Standard output of a run that must succeed.
+fn good(folder: &Path, arguments: &str) -> String {
+    let output = run(folder, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "brolga {arguments}: {}\n{errors}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Standard error of a run that must fail, without a panic and without results.
+fn bad(folder: &Path, arguments: &str) -> String {
+    let output = run(folder, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(matches!(output.status.code(), Some(1 | 2)), "brolga {arguments}: {}\n{errors}", output.status);
+    assert!(output.stdout.is_empty(), "brolga {arguments} failed, but printed results");
+    assert!(!errors.contains("panicked"), "brolga {arguments}: {errors}");
+    errors
+}
+
+fn json(folder: &Path, arguments: &str) -> Value {
+    let text = good(folder, arguments);
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("brolga {arguments}: {e}: {text}"))
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Writes a batch for 28x28 images with labels.
+fn write_batch(path: &Path, batch: usize) {
+    let mut random = Random::new(1, Purpose::Augment, 0, 0);
+    let image: Vec<f32> = (0..batch * 784).map(|_| random.uniform() * 2.0 - 1.0).collect();
+    let label: Vec<i64> = (0..batch).map(|_| random.below(10) as i64).collect();
+    let (dims, labels) = ([batch, 1, 28, 28], [batch]);
+    let tensors = [
+        ("image", TensorRef::from_slice(&dims, &image).unwrap()),
+        ("label", TensorRef::from_slice(&labels, &label).unwrap()),
+    ];
+    write_tensors(path, &tensors).unwrap();
+}
+
+#[test]
+fn help_teaches() {
+    let folder = folder();
+    let help = good(folder.path(), "--help");
+    for subcommand in ["models", "check", "train", "run", "step", "bench", "profile", "dump", "opt", "build"]
+    {
+        assert!(help.contains(subcommand), "{help}");
+        let help = good(folder.path(), &format!("{subcommand} --help"));
+        assert!(help.contains(&format!("brolga {subcommand}")) && help.contains("Example"), "{help}");
+    }
+    assert!(good(folder.path(), "--version").contains("numerics version"));
+    assert!(bad(folder.path(), "trian lenet5").contains("train"));
+}
+
+#[test]
+fn models_lists_every_variant() {
+    let text = good(folder().path(), "models");
+    for name in
+        ["softmax-regression", "mlp-256-128", "lenet5-tanh", "resnet20-projection", "vgg-mini", "vgg16"]
+    {
+        assert!(text.lines().any(|line| line.split_whitespace().next() == Some(name)), "{name}: {text}");
+    }
+    assert!(text.contains("138,357,544"), "the parameters of VGG-16: {text}");
+}
+
+#[test]
+fn check_shows_layers_and_memory() {
+    let folder = folder();
+    let text = good(folder.path(), "check lenet5 --dim batch=8");
+    assert!(text.contains("61,706 parameters") && text.contains("f32[8, 16, 10, 10]"), "{text}");
+    let value = json(folder.path(), "check lenet5 --dim batch=8 --json");
+    assert_eq!(value["parameters"], 61_706);
+    assert_eq!(value["dims"]["batch"], 8);
+    let train = value["entries"].as_array().unwrap().iter().find(|e| e["entry"] == "train").unwrap();
+    assert!(train["arena_bytes"].as_u64().unwrap() > 100_000, "{train}");
+    // conv1 at batch 8: 2 * 8 * 6 * 28 * 28 * 25.
+    let conv1 = value["layers"].as_array().unwrap().iter().find(|l| l["path"] == "conv1").unwrap();
+    assert_eq!((conv1["gflop"].as_f64().unwrap() * 1e9).round(), 1_881_600.0);
+}
+
+#[test]
+fn wrong_models_and_settings() {
+    let folder = folder();
+    let at = folder.path();
+    assert!(bad(at, "check lenet55").contains("did you mean `lenet5`?"));
+    assert!(bad(at, "check nowhere.ron").contains("cannot read the model `nowhere.ron`"));
+    assert!(bad(at, "check lenet5 --dim bach=3").contains("did you mean `batch`?"));
+    assert!(bad(at, "check lenet5 --dim batch").contains("NAME=VALUE"));
+    assert!(bad(at, "check lenet5 --dim batch=many").contains("batch"));
+    assert!(bad(at, "check lenet5 --set classs=3").contains("did you mean `classes`?"));
+    assert!(bad(at, "bench lenet5 --entry inferr").contains("did you mean `infer`?"));
+    assert!(bad(at, "bench lenet5 --target-cpu avx9").contains("x86-64-v3"));
+    assert!(bad(at, "bench lenet5 --threads 0").contains("thread"));
+    assert!(bad(at, "dump lenet5 --stage grpah").contains("graph"));
+    assert!(bad(at, "dump lenet5 --stage asm --format dot").contains("--format dot"));
+    std::fs::write(
+        at.join("wrong.ron"),
+        "Model(inputs: { \"x\": \"f32[batch, 4]\" }, body: [Liner(features: 3)], entries: {})",
+    )
+    .unwrap();
+    let errors = bad(at, "check wrong.ron");
+    assert!(errors.contains("Linear") && errors.contains("wrong.ron:1"), "{errors}");
+    std::fs::write(at.join("bytes.ron"), b"Model(\xff)").unwrap();
+    assert!(bad(at, "check bytes.ron").contains("UTF-8"));
+}
+
+#[test]
+fn a_model_file_is_trained_run_and_reported() {
+    let folder = folder();
+    let at = folder.path();
+    let text = brolga::models::catalogue::file("softmax-regression").unwrap().text;
+    std::fs::write(at.join("mine.ron"), text).unwrap();
+    let report = good(at, "train mine.ron --epochs 3 --batch 32 --threads 1");
+    assert!(report.contains("mine on digits: 3 epochs") && report.contains("mine.safetensors"), "{report}");
+
+    let value =
+        json(at, "train mine.ron --epochs 2 --batch 32 --seed 5 --save w.safetensors --log log.csv --json");
+    assert_eq!(keys(&value), ["model", "epochs", "train", "validation", "seconds", "weights"]);
+    assert_eq!((value["model"].as_str(), value["epochs"].as_u64()), (Some("mine"), Some(2)));
+    assert_eq!(keys(&value["validation"]), ["loss", "accuracy"]);
+    assert!(value["validation"]["accuracy"].as_f64().unwrap() > 0.7, "{value}");
+    assert_eq!(std::fs::read_to_string(at.join("log.csv")).unwrap().lines().count(), 3);
+
+    write_batch(&at.join("batch.npz"), 5);
+    let text = good(at, "run mine.ron --weights w.safetensors --inputs batch.npz --outputs out.npz");
+    assert!(text.contains("probability: f32[5, 10]"), "{text}");
+    let outputs = read_tensors(at.join("out.npz")).unwrap();
+    let sum: f32 = outputs[0].1.as_slice::<f32>().unwrap().iter().sum();
+    assert!((sum - 5.0).abs() < 1e-5, "{sum}");
+}
+
+#[test]
+fn wrong_files_are_named() {
+    let folder = folder();
+    let at = folder.path();
+    write_batch(&at.join("batch.npz"), 4);
+    std::fs::write(at.join("empty.safetensors"), b"").unwrap();
+    let errors = bad(at, "train lenet5 --data nowhere --epochs 1");
+    assert!(errors.contains("nowhere"), "{errors}");
+    let errors = bad(at, "train resnet20 --epochs 1");
+    assert!(errors.contains("cifar10") && errors.contains("--data"), "{errors}");
+    let errors = bad(at, "train lenet5 --epochs 1 --save no/such/folder/w.safetensors");
+    assert!(errors.contains("no/such/folder"), "{errors}");
+    let errors = bad(at, "train lenet5 --epochs 1 --batch 5000");
+    assert!(errors.contains("5000"), "{errors}");
+    let errors = bad(at, "train lenet5 --resume");
+    assert!(errors.contains("--checkpoint"), "{errors}");
+    let errors = bad(at, "run lenet5 --weights empty.safetensors --inputs batch.npz --outputs o.npz");
+    assert!(errors.contains("empty.safetensors"), "{errors}");
+    let errors = bad(at, "run lenet5 --inputs none.npz --outputs o.npz");
+    assert!(errors.contains("none.npz"), "{errors}");
+    // The weights of another model.
+    good(at, "step mlp --inputs batch.npz --save mlp.safetensors");
+    let errors = bad(at, "run lenet5 --weights mlp.safetensors --inputs batch.npz --outputs o.npz");
+    assert!(errors.contains("mlp.safetensors") && errors.contains("conv1.weight"), "{errors}");
+    // A batch of another size than asked for; a label that there is no class for; an input that is missing.
+    let errors = bad(at, "step lenet5 --dim batch=3 --inputs batch.npz");
+    assert!(errors.contains("f32[3, 1, 28, 28]"), "{errors}");
+    let image = Tensor::zeros(brolga::runtime::DType::F32, &[1, 1, 28, 28]).unwrap();
+    let label = Tensor::from_slice(&[1], &[10i32]).unwrap();
+    write_tensors(at.join("far.npz"), &[("image", image.view()), ("label", label.view())]).unwrap();
+    let errors = bad(at, "step lenet5 --inputs far.npz");
+    assert!(errors.contains("label") && errors.contains("0 to 9"), "{errors}");
+    write_tensors(at.join("half.npz"), &[("image", image.view())]).unwrap();
+    assert!(bad(at, "step lenet5 --inputs half.npz").contains("`label`"));
+    assert!(bad(at, "build lenet5 -o lenet5.o --emit exe").contains("not available yet"));
+}
+
+#[test]
+fn steps_write_state_and_gradients() {
+    let folder = folder();
+    let at = folder.path();
+    write_batch(&at.join("batch.npz"), 4);
+    let value = json(
+        at,
+        "step lenet5 --inputs batch.npz --steps 3 --save a.safetensors --grads g.safetensors --json",
+    );
+    let metrics = value["metrics"].as_array().unwrap();
+    assert_eq!(
+        (keys(&value), metrics.len(), keys(&metrics[0])),
+        (vec!["metrics"], 3, vec!["loss", "accuracy"])
+    );
+    assert!(metrics[2]["loss"].as_f64() < metrics[0]["loss"].as_f64(), "{value}");
+    let gradients = TensorFile::open(at.join("g.safetensors")).unwrap().read_all().unwrap();
+    let mut names: Vec<&str> = gradients.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    let layers = ["conv1", "conv2", "fc1", "fc2", "fc3"];
+    let expected: Vec<String> =
+        layers.iter().flat_map(|l| [format!("grad.{l}.bias"), format!("grad.{l}.weight")]).collect();
+    assert_eq!(names, expected);
+
+    // Two steps and one from their state are three steps, to the bit.
+    good(at, "step lenet5 --inputs batch.npz --steps 2 --save b.safetensors");
+    good(at, "step lenet5 --inputs batch.npz --weights b.safetensors --save c.safetensors");
+    assert_eq!(
+        std::fs::read(at.join("a.safetensors")).unwrap(),
+        std::fs::read(at.join("c.safetensors")).unwrap()
+    );
+
+    // The first step of SGD with momentum, from fresh slots: w - lr * g.
+    good(at, "step lenet5 --inputs batch.npz --steps 0 --save zero.safetensors");
+    good(at, "step lenet5 --inputs batch.npz --save one.safetensors");
+    let of = |file: &str, name: &str| {
+        let tensor = TensorFile::open(at.join(file)).unwrap().read(name).unwrap();
+        tensor.as_slice::<f32>().unwrap().to_vec()
+    };
+    let (before, after) = (of("zero.safetensors", "fc3.bias"), of("one.safetensors", "fc3.bias"));
+    for ((w, v), g) in before.iter().zip(&after).zip(of("g.safetensors", "grad.fc3.bias")) {
+        assert!((w - 0.02 * g - v).abs() < 1e-6, "{w} - 0.02 * {g} is not {v}");
+    }
+}
+
+#[test]
+fn bench_and_profile_measure() {
+    let folder = folder();
+    let at = folder.path();
+    let value = json(at, "bench lenet5 --entry train --dim batch=2 --seconds 0.1 --threads 1 --json");
+    let expected = [
+        "model",
+        "entry",
+        "dims",
+        "threads",
+        "compile_ms",
+        "median_ms",
+        "min_ms",
+        "runs",
+        "gflop",
+        "arena_bytes",
+        "state_bytes",
+        "prepared_bytes",
+        "peak_rss_mb",
+    ];
+    assert_eq!(keys(&value), expected);
+    assert!(
+        value["median_ms"].as_f64() >= value["min_ms"].as_f64() && value["runs"].as_u64() >= Some(3),
+        "{value}"
+    );
+    assert_eq!((value["dims"]["batch"].as_u64(), value["threads"].as_u64()), (Some(2), Some(1)));
+    // Momentum has a slot for each of the 61,706 parameters; the step is an i64.
+    assert_eq!(value["state_bytes"].as_u64(), Some(2 * 4 * 61_706 + 8));
+    assert!(good(at, "bench lenet5 --seconds 0").contains("GFLOP/s"));
+
+    let text = good(at, "profile lenet5 --entry train --dim batch=2 --seconds 0 --calls --trace trace.json");
+    assert!(text.contains("conv2/backward") && text.contains("GFLOP/s"), "{text}");
+    let trace: Value = serde_json::from_slice(&std::fs::read(at.join("trace.json")).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let rows =
+        text.lines().skip_while(|line| !line.starts_with("layer")).skip(1).take_while(|l| !l.is_empty());
+    assert_eq!(events.len(), rows.count());
+    assert!(events.iter().all(|e| e["ph"] == "X" && e["dur"].as_f64() >= Some(0.0)), "{trace}");
+}
+
+#[test]
+fn every_stage_is_dumped() {
+    let folder = folder();
+    let at = folder.path();
+    let dump = |stage: &str| {
+        good(at, &format!("dump softmax-regression --entry train --dim batch=4 --stage {stage}"))
+    };
+    assert!(dump("model").contains("Model("));
+    let graph = dump("graph");
+    assert!(graph.starts_with("graph @train(") && graph.contains("= gradient "), "{graph}");
+    let grad = dump("grad");
+    assert!(!grad.contains("= gradient "), "{grad}");
+    assert!(dump("opt").contains("fused"));
+    assert!(dump("program").starts_with("program @train"));
+    assert!(dump("clif").contains("function"));
+    assert!(dump("asm").contains("ret") || cfg!(not(target_arch = "x86_64")));
+    let dot = dump("graph --format dot");
+    assert!(dot.starts_with("digraph \"train\" {") && dot.ends_with("}\n"), "{dot}");
+}
+
+#[test]
+fn opt_runs_passes_over_text() {
+    let folder = folder();
+    let at = folder.path();
+    let graph = good(at, "dump softmax-regression --entry train --dim batch=4 --stage graph");
+    std::fs::write(at.join("net.ir"), graph).unwrap();
+    let grad = good(at, "opt --passes grad,dce net.ir");
+    assert_eq!(grad, good(at, "opt --passes grad,dce,fuse net.ir --stop-after 2"));
+    let program = good(at, "opt --passes grad,dce,fuse,lower,vectorise net.ir");
+    assert!(program.starts_with("program @train"), "{program}");
+    std::fs::write(at.join("net.prog"), &program).unwrap();
+    let planned = good(at, "opt --passes plan net.prog");
+    assert!(planned.contains("arena ") && planned != program, "{planned}");
+    let all = good(at, "opt --passes grad,dce net.ir --print-after");
+    assert!(all.contains("// after grad") && all.contains("// after dce"), "{all}");
+    for pass in ["grad", "fuse", "lower", "plan"] {
+        assert!(good(at, "opt --list").contains(pass));
+    }
+
+    assert!(bad(at, "opt --passes fusse net.ir").contains("did you mean `fuse`?"));
+    assert!(bad(at, "opt --passes plan net.ir").contains("lower"));
+    assert!(bad(at, "opt --passes fuse net.prog").contains("graph"));
+    std::fs::write(
+        at.join("broken.ir"),
+        "graph @g(%x: f32[2]) {\n  %0 = ad %x, %x : f32[2]\n  return %0\n}\n",
+    )
+    .unwrap();
+    let errors = bad(at, "opt --passes dce broken.ir");
+    assert!(errors.contains("broken.ir") && errors.contains("line 2"), "{errors}");
+    std::fs::write(at.join("bytes.ir"), b"graph \xff").unwrap();
+    assert!(bad(at, "opt --passes dce bytes.ir").contains("UTF-8"));
+    assert!(bad(at, "opt --passes dce none.ir").contains("none.ir"));
+}
+
+#[test]
+fn build_writes_an_object_and_its_header() {
+    let folder = folder();
+    let at = folder.path();
+    let text = good(at, "build lenet5 --dim batch=1 -o net-1.o");
+    assert!(text.contains("net-1.o") && text.contains("void net_1("), "{text}");
+    let header = std::fs::read_to_string(at.join("net-1.h")).unwrap();
+    assert!(
+        header.contains("void net_1(const brolga_block *block);")
+            && header.contains("NET_1_STATE_CONV1_WEIGHT"),
+        "{header}"
+    );
+    assert!(std::fs::metadata(at.join("net-1.o")).unwrap().len() > 1000);
+    assert!(bad(at, "build lenet5 -o net.o --symbol 2nd").contains("2nd"));
+    assert!(bad(at, "build lenet5 -o net.h").contains("net.h"));
+}
+
+/// The final state of a training run with checkpoints: everything but the time spent.
+fn last_checkpoint(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
+    files.sort();
+    let tensors = TensorFile::open(files.last().unwrap()).unwrap().read_all().unwrap();
+    tensors.into_iter().map(|(name, tensor)| (name, tensor.bytes().to_vec())).collect()
+}
+
+/// Kills a run with SIGKILL at `kills` moments, resumes it, and expects the bits of a run left alone.
+fn killed_and_resumed(kills: usize, epochs: usize) {
+    let folder = folder();
+    let at = folder.path();
+    let train = format!("train lenet5 --epochs {epochs} --batch 32 --threads 2 --checkpoint-every 5");
+    let start = Instant::now();
+    good(at, &format!("{train} --checkpoint alone --save alone.safetensors"));
+    let whole = start.elapsed();
+
+    let mut random = Random::new(7, Purpose::Augment, 0, 0);
+    let (mut killed, mut inside) = (0, 0);
+    let mut finished = false;
+    while killed < kills && !finished {
+        let arguments = format!("{train} --checkpoint killed --resume --save killed.safetensors");
+        let mut child = command(at)
+            .args(arguments.split_whitespace())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let wait = whole.mul_f64(f64::from(random.uniform()) * 2.0 / (kills as f64 + 1.0));
+        let begun = Instant::now();
+        // Every third kill waits for the writing of a checkpoint.
+        let writing = killed % 3 == 2;
+        finished = loop {
+            if child.try_wait().unwrap().is_some() {
+                break true;
+            }
+            if begun.elapsed() >= wait && (!writing || half_written(&at.join("killed"))) {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                break false;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        };
+        killed += usize::from(!finished);
+        inside += usize::from(!finished && half_written(&at.join("killed")));
+    }
+    println!("killed {killed} times, {inside} of them inside the writing of a checkpoint");
+    good(at, &format!("{train} --checkpoint killed --resume --save killed.safetensors"));
+    assert!(killed >= kills / 2, "only {killed} kills before the run was over");
+    assert_eq!(last_checkpoint(&at.join("alone")), last_checkpoint(&at.join("killed")));
+    let read = |name: &str| std::fs::read(at.join(name)).unwrap();
+    assert_eq!(read("alone.safetensors"), read("killed.safetensors"));
+}
+
+/// Whether a checkpoint is being written: its temporary file is there.
+fn half_written(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| entry.path().extension().is_none_or(|e| e != "safetensors"))
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_bits() {
+    killed_and_resumed(4, 3);
+}
+
+/// The same at twenty moments; takes minutes.
+#[test]
+#[ignore = "takes minutes"]
+fn a_run_killed_twenty_times_goes_on_to_the_same_bits() {
+    killed_and_resumed(20, 20);
+}
+
+/// The state after some steps, for 1, 2 and 7 threads.
+fn same_for_any_threads(model: &str, inputs: &str, steps: usize, folder: &Path) {
+    let states = [1, 2, 7].map(|threads| {
+        let state = format!("state{threads}.safetensors");
+        good(
+            folder,
+            &format!("step {model} --inputs {inputs} --steps {steps} --threads {threads} --save {state}"),
+        );
+        std::fs::read(folder.join(state)).unwrap()
+    });
+    assert!(states[0] == states[1] && states[1] == states[2], "{model}: the bits depend on the threads");
+}
+
+#[test]
+fn threads_do_not_change_bits() {
+    let folder = folder();
+    let at = folder.path();
+    write_batch(&at.join("digits.npz"), 64);
+    same_for_any_threads("lenet5", "digits.npz", 50, at);
+
+    let mut random = Random::new(2, Purpose::Augment, 0, 0);
+    let image: Vec<f32> = (0..8 * 3072).map(|_| random.uniform() * 2.0 - 1.0).collect();
+    let label: Vec<i32> = (0..8).collect();
+    let image = Tensor::from_slice(&[8, 3, 32, 32], &image).unwrap();
+    let label = Tensor::from_slice(&[8], &label).unwrap();
+    write_tensors(at.join("cifar.npz"), &[("image", image.view()), ("label", label.view())]).unwrap();
+    same_for_any_threads("resnet20", "cifar.npz", 50, at);
+}
+
+#[test]
+fn targets_do_not_change_bits() {
+    let folder = folder();
+    let at = folder.path();
+    write_batch(&at.join("batch.npz"), 16);
+    let targets: &[&str] = if cfg!(target_arch = "x86_64") {
+        &["native", "x86-64-v3", "portable"]
+    } else {
+        &["native", "portable"]
+    };
+    let states = targets.iter().map(|target| {
+        good(at, &format!("step lenet5-tanh --inputs batch.npz --steps 10 --target-cpu {target} --save {target}.safetensors"));
+        std::fs::read(at.join(format!("{target}.safetensors"))).unwrap()
+    });
+    let states: Vec<_> = states.collect();
+    assert!(states.windows(2).all(|pair| pair[0] == pair[1]), "the bits depend on the target");
+}
