@@ -13,7 +13,7 @@ use brolga_passes::prepare::lower_prepared;
 use brolga_passes::{GraphPass, Manager, Options, pipelines};
 use brolga_runtime::Executable;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How to compile. None of this changes the bits of results.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -112,9 +112,11 @@ impl<'a> Compiler<'a> {
         Ok(program)
     }
 
-    /// From a program to code in memory.
+    /// From a program to code in memory. The program is verified first, whatever the options say: code that is run
+    /// must stay inside its memory.
     pub fn emit(&mut self, program: &Program) -> Result<Compiled> {
         let start = Instant::now();
+        check(program)?;
         let compiled = brolga_codegen::compile(program, &self.codegen())?;
         self.times.push(StageTime { stage: "emit", duration: start.elapsed() });
         Ok(compiled)
@@ -132,6 +134,16 @@ impl<'a> Compiler<'a> {
         self.times.push(StageTime { stage: "graph passes", duration: start.elapsed() });
         Ok(graph)
     }
+}
+
+/// An error if the program breaks a rule.
+fn check(program: &Program) -> Result<()> {
+    brolga_ir::program::verify::verify(program).map_err(|error| {
+        Error::Compile(format!(
+            "the compiler made an invalid program of `{}`: {error}; please report it",
+            program.name
+        ))
+    })
 }
 
 /// Entries that change parameters keep their structure; others may fold what depends on parameters.

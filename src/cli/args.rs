@@ -158,7 +158,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
     /// Draws the initial weights, the order of the data, and the model's random numbers
-    #[arg(long, value_name = "S", default_value_t = 0)]
+    #[arg(long, value_name = "S", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: u64,
     /// Starts from these weights, or this training state
     #[arg(long, value_name = "FILE")]

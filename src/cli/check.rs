@@ -64,7 +64,7 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
             ]
         })
         .collect();
-    out!("{}", table(&["layer", "kind", "output", "parameters", "FLOP"], &rows, 3));
+    out!("{}", table(&["layer", "kind", "output", "parameters", "FLOP"], &rows, "lllrr"));
     outln!("\n{} parameters; state {}\n", count(instance.parameter_count()), bytes(state_bytes));
     let rows: Vec<Vec<String>> = entries
         .iter()
@@ -79,7 +79,7 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
             ]
         })
         .collect();
-    out!("{}", table(&["entry", "FLOP", "kernels", "arena", "prepared", "constants"], &rows, 1));
+    out!("{}", table(&["entry", "FLOP", "kernels", "arena", "prepared", "constants"], &rows, "lrrrrr"));
     Ok(ExitCode::SUCCESS)
 }
 

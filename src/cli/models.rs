@@ -17,17 +17,12 @@ pub fn run(_: &ModelsArgs) -> Result<ExitCode> {
         rows.push(vec![
             name,
             family.to_owned(),
-            count(model.instance().parameter_count()),
             model.instance().data().unwrap_or("").to_owned(),
+            count(model.instance().parameter_count()),
             if first { source.to_owned() } else { String::new() },
         ]);
     }
-    // Left: what is read; the number stands between.
-    let rows: Vec<Vec<String>> = rows
-        .into_iter()
-        .map(|r| vec![r[0].clone(), r[1].clone(), r[3].clone(), r[2].clone(), r[4].clone()])
-        .collect();
-    out!("{}", table(&["name", "family", "data", "parameters", ""], &rows, 3));
+    out!("{}", table(&["name", "family", "data", "parameters", "source"], &rows, "lllrl"));
     Ok(ExitCode::SUCCESS)
 }
 

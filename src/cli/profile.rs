@@ -241,8 +241,8 @@ fn print(rows: &[Row], total: Duration, peak: f64, kernels: bool) {
         head.push("kernel");
     }
     head.extend(["us", "share", "FLOP", "GFLOP/s", "of peak", "bytes", "GB/s"]);
-    let left = if kernels { 2 } else { 1 };
-    out!("{}", table(&head, &cells.collect::<Vec<_>>(), left));
+    let align = if kernels { "llrrrrrrr" } else { "lrrrrrrr" };
+    out!("{}", table(&head, &cells.collect::<Vec<_>>(), align));
 }
 
 /// The fastest run as a Chrome trace (Trace Event Format, complete events, microseconds).

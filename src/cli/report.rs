@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-/// A table with columns padded to their widest cell; the first `left` columns are aligned to the left.
-pub fn table(head: &[&str], rows: &[Vec<String>], left: usize) -> String {
+/// A table with columns padded to their widest cell; `align` has a letter for each column, `l` or `r`.
+pub fn table(head: &[&str], rows: &[Vec<String>], align: &str) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([head[column].chars().count()]).max().unwrap_or(0)
@@ -15,10 +15,10 @@ pub fn table(head: &[&str], rows: &[Vec<String>], left: usize) -> String {
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
     for row in std::iter::once(&head).chain(rows) {
         let mut line = String::new();
-        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-            let gap = if column == 0 { "" } else { "  " };
+        for ((cell, &width), side) in row.iter().zip(&widths).zip(align.chars()) {
+            let gap = if line.is_empty() { "" } else { "  " };
             // Writing to a string cannot fail.
-            let _ = match column < left {
+            let _ = match side == 'l' {
                 true => write!(line, "{gap}{cell:<width$}"),
                 false => write!(line, "{gap}{cell:>width$}"),
             };
@@ -110,6 +110,6 @@ mod tests {
     #[test]
     fn columns_are_padded() {
         let rows = [vec!["a".into(), "10".into()], vec!["long".into(), "7".into()]];
-        assert_eq!(table(&["name", "n"], &rows, 1), "name   n\na     10\nlong   7\n");
+        assert_eq!(table(&["name", "n"], &rows, "lr"), "name   n\na     10\nlong   7\n");
     }
 }

@@ -31,8 +31,8 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let evaluation = evaluation(&model, &args.entry, &*data)?;
     let programs = Programs { train, evaluation };
 
-    let seed = i64::try_from(args.seed).unwrap_or(i64::MAX);
-    let mut state = model.initial_state(seed)?;
+    // The argument's range is that of an i64 from 0 on.
+    let mut state = model.initial_state(args.seed.cast_signed())?;
     if let Some(path) = &args.weights {
         state.load(path)?;
     }

@@ -1,0 +1,111 @@
+//! The library as an application uses it.
+
+use std::sync::Arc;
+
+use brolga::runtime::Instance;
+use brolga::{Error, Model, Network, Settings, Tensor, Threads};
+
+fn images(count: usize) -> Vec<f32> {
+    (0..count * 784).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect()
+}
+
+#[test]
+fn a_network_is_loaded_and_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("lenet5.safetensors");
+    let model = Model::load("lenet5", &Settings::default()).unwrap();
+    model.initial_state(3).unwrap().save_weights(&weights).unwrap();
+
+    let mut network = Network::load("lenet5").unwrap();
+    network.load_weights(&weights).unwrap();
+    let probability = network.infer(&images(3)).unwrap();
+    assert_eq!(probability.dims(), [3, 10]);
+    let rows = probability.as_slice::<f32>().unwrap();
+    assert!(rows.chunks(10).all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5), "{rows:?}");
+
+    // A sample alone has the same bits as in a batch.
+    let alone = network.infer(&images(1)).unwrap();
+    assert_eq!(alone.as_slice::<f32>().unwrap(), &rows[..10]);
+
+    let error = network.infer(&images(1)[1..]).unwrap_err().to_string();
+    assert!(error.contains("783") && error.contains("784"), "{error}");
+    assert!(network.infer(&[]).is_err());
+    assert!(network.load_weights(folder.path().join("none")).unwrap_err().to_string().contains("none"));
+}
+
+#[test]
+fn a_network_is_trained() {
+    let model = Model::load("mlp", &Settings::default().with("hidden", "[8]")).unwrap();
+    let mut network = Network::new(model, Threads::serial()).unwrap();
+    let image = Tensor::from_slice(&[4, 1, 28, 28], &images(4)).unwrap();
+    let label = Tensor::from_slice(&[4], &[1i32, 2, 3, 4]).unwrap();
+    let mut losses = Vec::new();
+    for _ in 0..20 {
+        let metrics = network.run("train", &[("image", &image), ("label", &label)]).unwrap();
+        losses.push(metrics[0].1.item().unwrap());
+    }
+    assert!(losses[19] < 0.5 * losses[0], "{losses:?}");
+    assert_eq!(network.state().step(), Some(20));
+    let error = network.run("tarin", &[("image", &image)]).unwrap_err();
+    assert!(matches!(error, Error::Name(_)) && error.to_string().contains("train"), "{error}");
+    let label = Tensor::from_slice(&[4], &[1i32, 2, 3, 10]).unwrap();
+    assert!(network.run("train", &[("image", &image), ("label", &label)]).is_err());
+}
+
+#[test]
+fn executables_are_kept_by_entry_and_sizes() {
+    let model = Model::load("softmax-regression", &Settings::default().dim("batch", 2)).unwrap();
+    let first = model.compile("infer").unwrap();
+    assert!(Arc::ptr_eq(&first, &model.compile_for("infer", &[("batch", 2)]).unwrap()));
+    let other = model.compile_for("infer", &[("batch", 3)]).unwrap();
+    assert_eq!(other.manifest().inputs[0].dims, [3, 1, 28, 28]);
+    // So many more that the first is dropped.
+    for batch in 4..40 {
+        model.compile_for("infer", &[("batch", batch)]).unwrap();
+    }
+    assert!(!Arc::ptr_eq(&first, &model.compile("infer").unwrap()));
+}
+
+#[test]
+fn seeds_draw_the_weights() {
+    let model = Model::load("lenet5", &Settings::default()).unwrap();
+    let weight = |seed| model.initial_state(seed).unwrap().get("conv1.weight").unwrap().try_clone().unwrap();
+    assert!(weight(1) == weight(1) && weight(1) != weight(2));
+    // PyTorch's default: uniform within 1 / sqrt(fan in).
+    let one = weight(1);
+    let largest = one.as_slice::<f32>().unwrap().iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    assert!(largest < 0.2 && largest > 0.15, "{largest}");
+}
+
+#[test]
+fn runs_share_an_executable_across_threads() {
+    let model = Model::load("lenet5", &Settings::default().dim("batch", 1)).unwrap();
+    let (executable, state) = (model.compile("infer").unwrap(), model.initial_state(0).unwrap());
+    let image = Tensor::from_slice(&[1, 1, 28, 28], &images(1)).unwrap();
+    let run = || {
+        let mut instance = Instance::bind(executable.clone(), &state, &Threads::serial()).unwrap();
+        let mut output = Tensor::zeros(brolga::runtime::DType::F32, &[1, 10]).unwrap();
+        instance.run_shared(&state, &[image.view()], &mut [output.view_mut()]).unwrap();
+        output.as_slice::<f32>().unwrap().to_vec()
+    };
+    let results: Vec<Vec<f32>> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn a_variant_of_a_file_is_named_behind_a_colon() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.ron");
+    let text = brolga::models::catalogue::file("lenet5").unwrap().text;
+    std::fs::write(&path, text).unwrap();
+    let load = |name: &str| Model::load(name, &Settings::default());
+    let model = load(path.to_str().unwrap()).unwrap();
+    assert_eq!(model.name(), "mine");
+    let variant = load(&format!("{}:lenet5-tanh", path.display())).unwrap();
+    assert_eq!(variant.name(), "lenet5-tanh");
+    let error = load(&format!("{}:lenet5-tan", path.display())).err().unwrap().to_string();
+    assert!(error.contains("lenet5-tanh"), "{error}");
+}
