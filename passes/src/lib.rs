@@ -5,6 +5,7 @@
 pub mod batch_norm;
 pub mod cse;
 pub mod dce;
+pub mod factor;
 pub mod fold;
 pub mod forward;
 pub mod fuse;

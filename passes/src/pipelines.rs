@@ -3,6 +3,7 @@
 use crate::batch_norm::batch_norm;
 use crate::cse::cse;
 use crate::dce::dce;
+use crate::factor::factor;
 use crate::fold::fold;
 use crate::forward::forward;
 use crate::fuse::fuse;
@@ -15,7 +16,7 @@ use crate::simplify::simplify;
 use crate::vectorise::vectorise;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
-pub const GRAPH_PASSES: &[GraphPass] = &[GRAD, DCE, FOLD, SIMPLIFY, CSE, BATCH_NORM, MERGE, FUSE];
+pub const GRAPH_PASSES: &[GraphPass] = &[GRAD, DCE, FOLD, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, FUSE];
 
 /// Every program pass.
 pub const PROGRAM_PASSES: &[ProgramPass] = &[VECTORISE, PARALLELISE, FORWARD, PLAN];
@@ -25,6 +26,7 @@ const DCE: GraphPass = Pass { name: "dce", kind: Kind::Exact, run: dce };
 const FOLD: GraphPass = Pass { name: "fold", kind: Kind::Exact, run: fold };
 const SIMPLIFY: GraphPass = Pass { name: "simplify", kind: Kind::Exact, run: simplify };
 const CSE: GraphPass = Pass { name: "cse", kind: Kind::Exact, run: cse };
+const FACTOR: GraphPass = Pass { name: "factor", kind: Kind::Rounding, run: factor };
 const BATCH_NORM: GraphPass = Pass { name: "batch-norm", kind: Kind::Rounding, run: batch_norm };
 const MERGE: GraphPass = Pass { name: "merge", kind: Kind::Exact, run: merge };
 const FUSE: GraphPass = Pass { name: "fuse", kind: Kind::Exact, run: |graph, _| fuse(graph) };
@@ -37,11 +39,11 @@ const FORWARD: ProgramPass =
 const PLAN: ProgramPass = Pass { name: "plan", kind: Kind::Exact, run: |program, _| Ok(plan(program)) };
 
 /// From a graph as the frontend builds it to one that only has to be fused: entries that train.
-pub const TRAIN: &[GraphPass] = &[GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE];
+pub const TRAIN: &[GraphPass] = &[GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, SIMPLIFY, CSE, DCE];
 
 /// The same for entries that do not change the parameters.
 pub const INFER: &[GraphPass] =
-    &[GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, BATCH_NORM, MERGE, FOLD, SIMPLIFY, CSE, DCE];
+    &[GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, BATCH_NORM, MERGE, FOLD, SIMPLIFY, CSE, DCE];
 
 /// Behind either, before lowering; of a split entry ([`prepare`](mod@crate::prepare)), on both graphs.
 pub const REGIONS: &[GraphPass] = &[FUSE];
