@@ -84,8 +84,7 @@ pub(crate) fn cost(block: &[Stmt]) -> u64 {
 fn lift(kernel: &mut Kernel, work: u64, least: u64) {
     let mut vars: Vec<Var> = Vec::new();
     let mut parts: usize = 1;
-    loop {
-        let Some((Stmt::For { var, extent, body }, prefix)) = kernel.body.split_last() else { break };
+    while let Some((Stmt::For { var, extent, body }, prefix)) = kernel.body.split_last() {
         let (var, extent) = (*var, *extent);
         let small = work / (parts * extent).max(1) as u64 * 2 < least && parts > 1;
         let movable = prefix.iter().all(|s| matches!(s, Stmt::Let { .. }));

@@ -264,7 +264,7 @@ impl<'a> Composer<'a> {
                 self.k.accumulate(acc, value);
             }
             self.k.close();
-            if single && total % BLOCK > 0 {
+            if single && !total.is_multiple_of(BLOCK) {
                 let lane = self.k.open_for(total % BLOCK);
                 at.push(Index::var(lane).plus((total - total % BLOCK) as i64));
                 self.accumulate(items, &accs, &at, guard);

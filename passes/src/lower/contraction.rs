@@ -70,7 +70,7 @@ fn blocks(extent: usize, block: usize) -> Vec<(usize, usize, usize)> {
     if extent <= block + block / 2 {
         return vec![(0, extent.max(1), usize::from(extent > 0))];
     }
-    let divisors = (block / 4..=block + block / 2).rev().filter(|d| extent % d == 0);
+    let divisors = (block / 4..=block + block / 2).rev().filter(|d| extent.is_multiple_of(*d));
     let best = divisors.min_by_key(|d| {
         if d % 16 == 0 {
             0
@@ -82,7 +82,7 @@ fn blocks(extent: usize, block: usize) -> Vec<(usize, usize, usize)> {
     });
     let block = best.unwrap_or(block);
     let mut cuts = vec![(0, block, extent / block)];
-    if extent % block > 0 {
+    if !extent.is_multiple_of(block) {
         cuts.push((extent - extent % block, extent % block, 1));
     }
     cuts
@@ -105,7 +105,7 @@ impl Contraction {
         let innermost = collapse(&self.k).last().map_or(1, |axis| axis.extent);
         if innermost > BLOCK_K + BLOCK_K / 2 && collapse(&self.k).len() == 1 {
             let mut cuts = vec![(0, BLOCK_K, innermost / BLOCK_K)];
-            if innermost % BLOCK_K > 0 {
+            if !innermost.is_multiple_of(BLOCK_K) {
                 cuts.push((innermost - innermost % BLOCK_K, innermost % BLOCK_K, 1));
             }
             return cuts;

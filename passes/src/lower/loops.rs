@@ -32,6 +32,9 @@ fn is_nan(k: &mut KernelBuilder, x: ValueId) -> ValueId {
     k.op(ScalarOp::Compare(Comparison::Ne), &[x, x])
 }
 
+/// What happens at a point of a window: its position in x, that inside the slab, and whether it is inside.
+type OnPoint<'a> = dyn FnMut(&mut KernelBuilder, &Index, &Index, Option<ValueId>) + 'a;
+
 impl Lowering<'_> {
     /// A kernel on values that lie in memory and on the results of `id`.
     fn operand(
@@ -149,7 +152,7 @@ impl Lowering<'_> {
         x: &Type,
         at: &[Index],
         batch: usize,
-        body: &mut dyn FnMut(&mut KernelBuilder, &Index, &Index, Option<ValueId>),
+        body: &mut OnPoint,
     ) {
         let w = &select.window;
         let inside = open(k, &w.window[batch..]);
@@ -346,9 +349,9 @@ impl Lowering<'_> {
         let mut locations = HashMap::new();
         let results = graph.results(id);
         let mut carries = Vec::new();
-        for position in 0..scan.carries {
+        for (position, &result) in results.iter().enumerate().take(scan.carries) {
             let operand = node.operands[position];
-            let carry = self.target(results[position]);
+            let carry = self.target(result);
             self.copy(operand, carry)?;
             carries.push(carry);
             locations.insert(body.result(body.parameters()[position]), carry);

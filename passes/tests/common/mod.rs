@@ -288,7 +288,7 @@ impl Grower<'_> {
             0 => vec![n],
             1 => [&[1], dims.as_slice(), &[1]].concat(),
             2 => dims.iter().copied().filter(|&extent| extent != 1).collect(),
-            _ if n % 2 == 0 && n > 0 => vec![2, n / 2],
+            _ if n.is_multiple_of(2) && n > 0 => vec![2, n / 2],
             _ => dims.iter().rev().copied().collect(),
         };
         let value = self.b.reshape(x, &reshaped)?;
