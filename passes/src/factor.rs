@@ -7,7 +7,7 @@
 //! put in one order, for `cse` to find equal ones.
 //!
 //! Sums are not taken apart (`Σ (x - c)` stays: the difference of two large sums would cancel). Changes
-//! rounding. Linear; products deeper than [`DEEPEST`] are left alone.
+//! rounding. Linear; products deeper than six levels are left alone.
 
 use brolga_ir::ops::{Broadcast, Elementwise, Op, Reduce};
 use brolga_ir::program::Combine;
