@@ -1,0 +1,92 @@
+//! Every distinct kernel of whole models at full extents: the emitters give the same bits.
+
+#[path = "common/compiled.rs"]
+mod compiled;
+
+use brolga::{CompileOptions, Compiler, Model, Settings};
+use brolga_codegen::TargetCpu;
+use brolga_ir::program::{Access, Arg, Buffer, BufferId, Call, Kernel, KernelId, Place, Program, Step};
+use brolga_ir::scalar::Scalar;
+use brolga_ir::{DType, Tensor, Type};
+
+/// A program that calls one kernel: what it reads are inputs, what it writes is state.
+fn alone(kernel: &Kernel) -> Program {
+    let buffer = |(i, p): (usize, &brolga_ir::program::Param)| Buffer {
+        name: format!("p{i}"),
+        ty: Type::new(p.dtype, [p.len]),
+        place: match p.access {
+            Access::Read => Place::Input { range: None },
+            Access::Write | Access::ReadWrite => Place::State { updated: true },
+        },
+    };
+    let args = (0..kernel.params.len() as u32)
+        .map(|i| Arg { buffer: BufferId(i), offset: 0, strides: Vec::new() })
+        .collect();
+    Program {
+        name: "alone".into(),
+        buffers: kernel.params.iter().enumerate().map(buffer).collect(),
+        kernels: vec![kernel.clone()],
+        schedule: vec![Step::Call(Call { kernel: KernelId(0), args, origin: String::new() })],
+        ..Program::default()
+    }
+}
+
+/// Numbers of both signs that differ; small integers, which are indices often.
+fn values(ty: &Type, salt: u64) -> Tensor {
+    let mut seed = salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    Tensor::generate(ty, |_| {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let unit = (seed >> 40) as f64 / (1u64 << 23) as f64 - 1.0;
+        match ty.dtype {
+            dtype if dtype.is_float() => Scalar::from_f64(dtype, unit),
+            DType::Bool => Scalar::Bool(unit > 0.0),
+            dtype => Scalar::from_i64(dtype, (unit.abs() * 10.0) as i64),
+        }
+    })
+}
+
+fn check(model: &str, entry: &str, batch: usize) {
+    let model = Model::load(model, &Settings::default().dim("batch", batch)).unwrap_or_else(|e| panic!("{e}"));
+    let mut compiler = Compiler::new(&CompileOptions::default());
+    let graph = compiler.optimise(model.graph(entry).expect("an entry")).expect("graph passes");
+    let program = compiler.lower(&graph).expect("lowering");
+    for kernel in &program.kernels {
+        let program = alone(kernel);
+        let (mut inputs, mut state) = (Vec::new(), Vec::new());
+        for (buffer, salt) in program.buffers.iter().zip(1..) {
+            let value = values(&buffer.ty, salt);
+            match buffer.place {
+                Place::State { .. } => state.push((buffer.name.clone(), value)),
+                _ => inputs.push(value),
+            }
+        }
+        let run = |cpu, threads| compiled::run(&program, cpu, threads, &inputs, &state).1;
+        let portable = run(TargetCpu::Portable, 1);
+        for (native, threads) in [(run(TargetCpu::Native, 1), 1), (run(TargetCpu::Native, 2), 2)] {
+            for (p, n) in portable.iter().zip(&native) {
+                let differs = (0..p.elements()).find(|&i| !p.get(i).same(n.get(i)));
+                if let Some(i) = differs {
+                    panic!("with {threads} threads [{i}] is {:?}, portably {:?}:\n{kernel}", n.get(i), p.get(i));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn perceptrons() {
+    check("mlp-256-128", "train", 64);
+    check("mlp", "infer", 1);
+}
+
+#[test]
+fn lenet5() {
+    check("lenet5", "train", 64);
+    check("lenet5-tanh", "train", 64);
+}
+
+#[test]
+fn residual_networks() {
+    check("resnet20", "train", 16);
+    check("resnet20-projection", "train", 64);
+}
