@@ -170,6 +170,10 @@ fn wrong_files_are_named() {
     assert!(errors.contains("no/such/folder"), "{errors}");
     let errors = bad(at, "train lenet5 --epochs 1 --batch 5000");
     assert!(errors.contains("5000"), "{errors}");
+    assert!(bad(at, "train lenet5 --epochs 1 --batch 0").contains("at least one sample"));
+    assert!(bad(at, "train lenet5 --epochs 1 --entry infer").contains("entry points that do: train"));
+    assert!(bad(at, "step lenet5 --entry infer --inputs batch.npz").contains("entry points that do: train"));
+    assert!(bad(at, "bench lenet5 --seconds nan").contains("86400"));
     let errors = bad(at, "train lenet5 --resume");
     assert!(errors.contains("--checkpoint"), "{errors}");
     let errors = bad(at, "run lenet5 --weights empty.safetensors --inputs batch.npz --outputs o.npz");
@@ -400,6 +404,25 @@ fn killed_and_resumed(kills: usize, epochs: usize) {
     assert_eq!(last_checkpoint(&at.join("alone")), last_checkpoint(&at.join("killed")));
     let read = |name: &str| std::fs::read(at.join(name)).unwrap();
     assert_eq!(read("alone.safetensors"), read("killed.safetensors"));
+}
+
+/// Ctrl-C writes a checkpoint, from which training goes on.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_writes_a_checkpoint() {
+    let folder = folder();
+    let at = folder.path();
+    let train = "train lenet5 --batch 32 --checkpoint points";
+    let mut child = command(at).args(format!("{train} --epochs 10000").split_whitespace()).spawn().unwrap();
+    let points = || std::fs::read_dir(at.join("points")).map_or(0, |entries| entries.count());
+    while points() == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before its first checkpoint");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let text = good(at, &format!("{train} --epochs 1 --resume"));
+    assert!(text.contains("lenet5.safetensors"), "{text}");
 }
 
 /// Whether a checkpoint is being written: its temporary file is there.

@@ -277,7 +277,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "E", default_value = "infer")]
     pub entry: String,
     /// How long to measure
-    #[arg(long, value_name = "S", default_value_t = 2.0)]
+    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = seconds)]
     pub seconds: f64,
     /// Prints one JSON object
     #[arg(long)]
@@ -302,7 +302,7 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "E", default_value = "infer")]
     pub entry: String,
     /// How long to measure
-    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
     pub seconds: f64,
     /// Shows every kernel call instead of one row per layer
     #[arg(long)]
@@ -438,6 +438,14 @@ where
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, such as batch=1")?;
     let value = value.trim().parse().map_err(|e| format!("the value of `{}`: {e}", name.trim()))?;
     Ok((name.trim().to_owned(), value))
+}
+
+/// Parses a time to measure for, in seconds: up to a day.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a number of seconds from 0 to 86400".into()),
+    }
 }
 
 /// The version, with that of the numerics: code of one numerics version computes the same bits.

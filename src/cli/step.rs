@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use super::args::StepArgs;
 use super::files::{fitting_dims, read_inputs, state};
 use super::report::{metrics, metrics_json};
+use super::train::updating;
 
 pub fn run(args: &StepArgs) -> Result<ExitCode> {
     let model = args.model.load(&args.target)?;
     let threads = args.threads.threads()?;
     let dims = fitting_dims(&model, &args.model.dims, &args.entry, &args.inputs)?;
     let executable = model.compile_for(&args.entry, &dims)?;
+    updating(&model, executable.manifest())?;
     let inputs = read_inputs(&args.inputs, &executable.manifest().inputs)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let mut state = state(&model, args.weights.as_deref(), args.seed)?;

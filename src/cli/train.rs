@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use brolga::ir::ops::Role;
 use brolga::models::data;
 use brolga::runtime::{
     self, Batches, CheckpointOptions, Evaluation, Executable, Field, LogOptions, Manifest, Outcome, Programs,
@@ -26,6 +27,10 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let model = Model::load(&args.model.model, &settings)?.with_options(args.target.options()?);
     let threads = args.threads.threads()?;
     let train = model.compile(&args.entry)?;
+    updating(&model, train.manifest())?;
+    if model.instance().dims().contains(&("batch".to_owned(), 0)) {
+        return Err(Error::Name("a batch must hold at least one sample".into()));
+    }
     let source = source(args, &model)?;
     let mut data = open(&source, args, train.manifest())?;
     let evaluation = evaluation(&model, &args.entry, &*data)?;
@@ -67,6 +72,20 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         return Ok(ExitCode::from(130)); // as shells report an end by SIGINT
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An error for an entry point that trains nothing, naming those that do.
+pub fn updating(model: &Model, manifest: &Manifest) -> Result<()> {
+    if manifest.updates_state() {
+        return Ok(());
+    }
+    let trains = |name: &&str| {
+        let graph = model.instance().graph(name);
+        *name != "init" && graph.is_some_and(|g| g.outputs().iter().any(|output| output.role == Role::State))
+    };
+    let others: Vec<&str> = model.instance().entries().into_iter().filter(trains).collect();
+    let hint = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+    Err(Error::Name(format!("`{}` updates nothing; entry points that do: {hint}", manifest.entry)))
 }
 
 /// The data set asked for, or the model's own.
