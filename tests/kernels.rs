@@ -46,7 +46,8 @@ fn values(ty: &Type, salt: u64) -> Tensor {
 }
 
 fn check(model: &str, entry: &str, batch: usize) {
-    let model = Model::load(model, &Settings::default().dim("batch", batch)).unwrap_or_else(|e| panic!("{e}"));
+    let model =
+        Model::load(model, &Settings::default().dim("batch", batch)).unwrap_or_else(|e| panic!("{e}"));
     let mut compiler = Compiler::new(&CompileOptions::default());
     let graph = compiler.optimise(model.graph(entry).expect("an entry")).expect("graph passes");
     let program = compiler.lower(&graph).expect("lowering");
@@ -66,7 +67,11 @@ fn check(model: &str, entry: &str, batch: usize) {
             for (p, n) in portable.iter().zip(&native) {
                 let differs = (0..p.elements()).find(|&i| !p.get(i).same(n.get(i)));
                 if let Some(i) = differs {
-                    panic!("with {threads} threads [{i}] is {:?}, portably {:?}:\n{kernel}", n.get(i), p.get(i));
+                    panic!(
+                        "with {threads} threads [{i}] is {:?}, portably {:?}:\n{kernel}",
+                        n.get(i),
+                        p.get(i)
+                    );
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Rewrite rules that keep the bits.
 //!
-//! Two tables of named rules: [`algebra`] holds identities of scalar operations, written as terms; [`shapes`]
+//! Two tables of named rules: `algebra` holds identities of scalar operations, written as terms; `shapes`
 //! holds those of shapes, reductions and conversions, written as functions. No right-hand side computes more
 //! than its left-hand side, and every rule is exact for all values, NaN, infinities and signed zeros included: `x + 0`
 //! stays for floats (it makes +0 of -0), `x * 0` too. Reassociation and other rules that round differently have

@@ -1,12 +1,12 @@
 //! `lower`: from a fused graph to a kernel program.
 //!
-//! Nodes are visited in canonical order. A fused region becomes one kernel ([`region`]); so does any other node
-//! with a definition by elements. Contractions ([`products`]) and operators with loops of their
-//! own ([`loops`]) bring their own kernels. A node that only maps indices (a reshape, a transpose, a broadcast) is
+//! Nodes are visited in canonical order. A fused region becomes one kernel (`region`); so does any other node
+//! with a definition by elements. Contractions (`products`) and operators with loops of their
+//! own (`loops`) bring their own kernels. A node that only maps indices (a reshape, a transpose, a broadcast) is
 //! not run at all: whoever reads it composes its index map, or has it copied where rows must lie contiguously.
 //!
 //! What changes rounding is decided here and nowhere later: the order of every sum (see
-//! [`compose::Composer::reductions`], [`contraction`], [`products`]). Loops stay serial; the passes `vectorise`
+//! `compose::Composer::reductions`, `contraction`, `products`). Loops stay serial; the passes `vectorise`
 //! and `parallelise` choose strips and grids.
 
 mod compose;
