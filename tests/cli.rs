@@ -230,7 +230,7 @@ fn steps_write_state_and_gradients() {
 
     // The first step of SGD with momentum, from fresh slots: w - lr * g.
     good(at, "step lenet5 --inputs batch.npz --steps 0 --save zero.safetensors");
-    good(at, "step lenet5 --set lr=0.02 --inputs batch.npz --save one.safetensors");
+    good(at, "step lenet5 --set lr=0.02 --set weight_decay=0.0 --inputs batch.npz --save one.safetensors");
     let of = |file: &str, name: &str| {
         let tensor = TensorFile::open(at.join(file)).unwrap().read(name).unwrap();
         tensor.as_slice::<f32>().unwrap().to_vec()
