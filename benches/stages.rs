@@ -27,7 +27,12 @@ fn stages(c: &mut Criterion) {
 }
 
 /// A graph of one operator over f32 inputs, compiled and called with zeros and ones.
-fn operator(c: &mut Criterion, name: &str, inputs: &[&[usize]], build: impl Fn(&mut Builder, &[Value]) -> Value) {
+fn operator(
+    c: &mut Criterion,
+    name: &str,
+    inputs: &[&[usize]],
+    build: impl Fn(&mut Builder, &[Value]) -> Value,
+) {
     let mut graph = Graph::new("bench");
     let mut values = Vec::new();
     for (i, dims) in inputs.iter().enumerate() {
@@ -69,8 +74,11 @@ fn step(c: &mut Criterion) {
     let manifest = instance.executable().manifest();
     let zeros = |dtype, dims: &[usize]| Tensor::zeros(dtype, dims).expect("memory");
     let inputs: Vec<Tensor> = manifest.inputs.iter().map(|input| zeros(input.dtype, &input.dims)).collect();
-    let mut outputs: Vec<Tensor> = manifest.outputs.iter().map(|output| zeros(output.dtype, &output.dims)).collect();
-    c.bench_function("step/lenet5-tanh-64", |b| b.iter(|| instance.run_tensors(&mut state, &inputs, &mut outputs)));
+    let mut outputs: Vec<Tensor> =
+        manifest.outputs.iter().map(|output| zeros(output.dtype, &output.dims)).collect();
+    c.bench_function("step/lenet5-tanh-64", |b| {
+        b.iter(|| instance.run_tensors(&mut state, &inputs, &mut outputs))
+    });
 }
 
 criterion_group!(benches, stages, operators, step);
