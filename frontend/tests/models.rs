@@ -13,10 +13,23 @@ fn instance(file: &str, settings: &Settings) -> Instance {
         .unwrap_or_else(|diagnostics| panic!("{diagnostics}"))
 }
 
-const FILES: [&str; 5] = ["softmax-regression", "mlp", "lenet5", "resnet-cifar", "vgg"];
+const FILES: [&str; 12] = [
+    "softmax-regression",
+    "mlp",
+    "lenet5",
+    "resnet-cifar",
+    "alexnet-tv",
+    "vgg",
+    "googlenet",
+    "googlenet-tv",
+    "resnet",
+    "densenet",
+    "mobilenet_v2",
+    "bert-tiny-encoder",
+];
 
-/// Parameter counts of the catalogue, which for VGG are torchvision's.
-const COUNTS: [(&str, &str, usize); 19] = [
+/// Parameter counts of the catalogue; of the networks that torchvision has, its own.
+const COUNTS: [(&str, &str, usize); 37] = [
     ("mlp", "mlp", 238_510),
     ("mlp", "mlp-256-128", 235_146),
     ("lenet5", "lenet5", 61_706),
@@ -36,6 +49,24 @@ const COUNTS: [(&str, &str, usize); 19] = [
     ("vgg", "vgg19", 143_667_240),
     ("vgg", "vgg19_bn", 143_678_248),
     ("vgg", "vgg-mini", 138_330),
+    ("alexnet-tv", "alexnet-tv", 61_100_840),
+    ("googlenet", "googlenet", 6_998_552),
+    ("googlenet", "googlenet-aux", 13_378_280),
+    ("googlenet-tv", "googlenet-tv", 6_624_904),
+    ("googlenet-tv", "googlenet-tv-aux", 13_004_888),
+    ("resnet", "resnet18", 11_689_512),
+    ("resnet", "resnet34", 21_797_672),
+    ("resnet", "resnet50", 25_557_032),
+    ("resnet", "resnet101", 44_549_160),
+    ("resnet", "resnet152", 60_192_808),
+    ("densenet", "densenet121", 7_978_856),
+    ("densenet", "densenet169", 14_149_480),
+    ("densenet", "densenet201", 20_013_928),
+    ("densenet", "densenet161", 28_681_000),
+    ("mobilenet_v2", "mobilenet_v2", 3_504_872),
+    ("mobilenet_v2", "mobilenet_v2-1.4", 6_108_776),
+    ("mobilenet_v2", "mobilenet_v2-0.5", 1_968_680),
+    ("bert-tiny-encoder", "bert-tiny-encoder", 11_005_952),
 ];
 
 #[test]

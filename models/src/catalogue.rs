@@ -17,7 +17,20 @@ macro_rules! files {
     };
 }
 
-files! { "softmax-regression", "mlp", "lenet5", "resnet-cifar", "vgg" }
+files! {
+    "softmax-regression",
+    "mlp",
+    "lenet5",
+    "resnet-cifar",
+    "alexnet-tv",
+    "vgg",
+    "googlenet",
+    "googlenet-tv",
+    "resnet",
+    "densenet",
+    "mobilenet_v2",
+    "bert-tiny-encoder",
+}
 
 /// The file of that name.
 pub fn file(name: &str) -> Option<File> {

@@ -5,6 +5,7 @@
 //! checked as far as they can be, and nothing is reported twice.
 
 pub(crate) mod args;
+pub(crate) mod attention;
 pub(crate) mod entry;
 pub(crate) mod functions;
 pub(crate) mod initial;

@@ -1,6 +1,7 @@
 //! Layers: functions that build primitives.
 
 pub(crate) mod activation;
+mod attention;
 mod convolution;
 mod dense;
 mod normalization;
@@ -24,8 +25,9 @@ pub(crate) struct Layer {
     pub build: fn(&mut Builder, Option<Tensor>, &Args) -> Built,
 }
 
-static LAYERS: [&[Layer]; 7] = [
+static LAYERS: [&[Layer]; 8] = [
     &dense::LAYERS,
+    &attention::LAYERS,
     &convolution::LAYERS,
     &pooling::LAYERS,
     &normalization::LAYERS,

@@ -51,6 +51,24 @@ class Lambda(nn.Module):
         return self.function(x)
 
 
+class SelfAttention(nn.MultiheadAttention):
+    """Queries, keys and values of one sequence; `causal` hides what comes later."""
+
+    def __init__(self, width, heads, causal=False, bias=True):
+        super().__init__(width, heads, bias=bias, batch_first=True)
+        self.causal = causal
+
+    def forward(self, x):
+        mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1) if self.causal else None
+        return super().forward(x, x, x, need_weights=False, attn_mask=mask)[0]
+
+
+def attend(x, heads, **options):
+    """Attention of a sequence to the first five of its elements' squares, and their signs as values."""
+    parts = [y.unflatten(2, (heads, -1)).transpose(1, 2) for y in (x, x[:, :5] ** 2, torch.sign(x[:, :5]))]
+    return F.scaled_dot_product_attention(*parts, **options).transpose(1, 2).flatten(2)
+
+
 def layers():
     yield "Linear(name: \"m\", features: 5)", nn.Linear(6, 5), (3, 6)
     yield "Linear(name: \"m\", features: 5, bias: false)", nn.Linear(6, 5, bias=False), (2, 3, 6)
@@ -86,6 +104,7 @@ def layers():
         nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), IMAGE
     yield "AdaptiveAvgPool2d(3)", nn.AdaptiveAvgPool2d(3), IMAGE
     yield "AdaptiveAvgPool2d([7, 3])", nn.AdaptiveAvgPool2d((7, 3)), IMAGE
+    yield "AdaptiveAvgPool2d([9, 4])", nn.AdaptiveAvgPool2d((9, 4)), IMAGE
     yield "AdaptiveMaxPool2d([4, 2])", nn.AdaptiveMaxPool2d((4, 2)), IMAGE
     yield "GlobalAvgPool", Lambda(lambda x: x.mean((2, 3))), IMAGE
     yield "BatchNorm(name: \"m\")", nn.BatchNorm2d(4), IMAGE
@@ -99,6 +118,15 @@ def layers():
     yield "LocalResponseNorm(size: 3)", nn.LocalResponseNorm(3), IMAGE
     yield "LocalResponseNorm(size: 4, alpha: 0.5, beta: 0.6, k: 2)", nn.LocalResponseNorm(4, 0.5, 0.6, 2), IMAGE
     yield "LocalResponseNorm(size: 5, alpha: 0.1, k: 2, divide: false)", nn.LocalResponseNorm(5, 0.5, 0.75, 2), IMAGE
+    yield "MultiHeadAttention(name: \"m\", heads: 2)", SelfAttention(6, 2), (3, 5, 6)
+    yield "MultiHeadAttention(name: \"m\", heads: 3, causal: true, bias: false)", SelfAttention(6, 3, True, False), (2, 7, 6)
+    yield "Expr(\"attention(it, it[:, :5] ** 2, sign(it[:, :5]), heads=2)\")", \
+        Lambda(lambda x: attend(x, 2)), (2, 7, 6)
+    yield "Expr(\"attention(it, it[:, :5] ** 2, sign(it[:, :5]), causal=true)\")", \
+        Lambda(lambda x: attend(x, 1, is_causal=True)), (2, 7, 6)
+    seen = torch.tensor([True, False, True, True, True])
+    yield "Expr(\"attention(it, it[:, :5] ** 2, sign(it[:, :5]), 3, mask=positions(it[0, 0, :5]) != 1)\")", \
+        Lambda(lambda x: attend(x, 3, attn_mask=seen.expand(7, 5))), (2, 7, 6)
     scaled = "Expr(\"it * 3\"), "
     for step, module in [
         ("Relu", nn.ReLU()), ("Relu6", nn.ReLU6()), ("LeakyRelu", nn.LeakyReLU()), ("LeakyRelu(0.2)", nn.LeakyReLU(0.2)),
@@ -171,7 +199,7 @@ def write_gradients():
         y = module(x).reshape(-1)
         names, values = zip(("x", x), *module.named_parameters())
         gradients = torch.autograd.grad((y * torch.cos(torch.arange(y.numel()))).sum(), values)
-        named = [f"{name.split('.')[-1]} {digest(gradient)}" for name, gradient in zip(names, gradients)]
+        named = [f"{name.lstrip('0123456789.')} {digest(gradient)}" for name, gradient in zip(names, gradients)]
         lines.append("\t".join([steps, " ".join(map(str, dims)), *named]))
     (HERE / "gradients.tsv").write_text("\n".join(lines) + "\n")
 

@@ -1,5 +1,6 @@
 //! The functions that expressions can call.
 
+mod attention;
 mod elementwise;
 mod losses;
 mod metrics;
@@ -28,11 +29,12 @@ const fn function(
     Function { signature: Signature { name, parameters }, build }
 }
 
-static FUNCTIONS: [&[Function]; 6] = [
+static FUNCTIONS: [&[Function]; 7] = [
     &numbers::FUNCTIONS,
     &elementwise::FUNCTIONS,
     &reductions::FUNCTIONS,
     &shapes::FUNCTIONS,
+    &attention::FUNCTIONS,
     &losses::FUNCTIONS,
     &metrics::FUNCTIONS,
 ];

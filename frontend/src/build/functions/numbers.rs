@@ -22,7 +22,7 @@ const MANY: [Parameter; 8] = [
     optional("keepdims"),
 ];
 
-pub(super) static FUNCTIONS: [Function; 14] = [
+pub(super) static FUNCTIONS: [Function; 15] = [
     function("min", &MANY, min),
     function("max", &MANY, max),
     function("abs", &X, |builder, args| rounding(builder, args, ScalarOp::Abs)),
@@ -36,6 +36,7 @@ pub(super) static FUNCTIONS: [Function; 14] = [
     function("range", &[required("start"), optional("stop"), optional("step")], range),
     function("int", &X, int),
     function("float", &X, float),
+    function("divisible", &[required("x"), required("by")], divisible),
     function("size", &[required("x"), optional("axis")], size),
 ];
 
@@ -176,6 +177,15 @@ fn float(builder: &mut Builder, args: &Args) -> Built<Val> {
         Some(Val::Bool(value)) => Ok(Val::Float(f64::from(u8::from(*value)))),
         _ => number(args).map(Val::Float),
     }
+}
+
+/// The multiple of `by` nearest to x, but neither 0 nor below nine tenths of x: how MobileNet and its descendants
+/// round a scaled number of channels (Sandler et al. 2018, in the authors' code).
+fn divisible(_: &mut Builder, args: &Args) -> Built<Val> {
+    let (x, by) = (number(args)?, args.size("by")? as f64);
+    let near = by.max(((x + by / 2.0) / by).floor() * by);
+    let value = if near < 0.9 * x { near + by } else { near };
+    Val::Float(value).as_int().map(Val::Int).ok_or_else(|| Fault::new("the result does not fit into 64 bits"))
 }
 
 /// `size(x, axis)` of a tensor; `size(axis)` of the current value.
