@@ -3,8 +3,8 @@
 use crate::graph::{Graph, GraphError, Origin, Value};
 use crate::ops::{
     Broadcast, Concat, Constant, Conv, Cumulative, Differentiate, Distribution, Dot, Gather, GatherAlong,
-    Iota, Op, Pad, Random, Reduce, ReduceWindow, Reshape, Reverse, Scatter, ScatterAlong, ScatterMode, Slice,
-    Sort, StopGradient, Transpose,
+    Iota, Jvp, Op, Pad, Random, Reduce, ReduceWindow, Reshape, Reverse, Scatter, ScatterAlong, ScatterMode,
+    Slice, Sort, StopGradient, Transpose,
 };
 use crate::program::Combine;
 use crate::scalar::{Comparison, Function, Scalar, ScalarOp};
@@ -396,6 +396,13 @@ impl<'a> Builder<'a> {
     pub fn gradient(&mut self, loss: Value, wrt: &[Value]) -> Result<Vec<Value>, GraphError> {
         let operands: Vec<Value> = std::iter::once(loss).chain(wrt.iter().copied()).collect();
         self.add_nodes(Differentiate, &operands)
+    }
+
+    /// The tangents of `outputs` where each value of `seeds` moves along the tangent beside it, until the pass `grad`
+    /// builds them.
+    pub fn jvp(&mut self, outputs: &[Value], seeds: &[(Value, Value)]) -> Result<Vec<Value>, GraphError> {
+        let (wrt, tangents): (Vec<Value>, Vec<Value>) = seeds.iter().copied().unzip();
+        self.add_nodes(Jvp { outputs: outputs.len() }, &[outputs, &wrt, &tangents].concat())
     }
 
     // Reductions.

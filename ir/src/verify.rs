@@ -188,7 +188,7 @@ fn regions(graph: &Graph, id: NodeId, depth: usize, errors: &mut Vec<GraphError>
         }
         check(region, depth + 1, errors);
         if matches!(op, Op::Fused(_)) {
-            let foreign = |op: &Op| !op.regions().is_empty() || matches!(op, Op::Differentiate(_));
+            let foreign = |op: &Op| !op.regions().is_empty() || op.is_derivative();
             if let Some(inner) = region.nodes().find(|&inner| foreign(&region.node(inner).op)) {
                 let name = region.node(inner).op.get().name();
                 errors.push(node_error(graph, id, format_args!("a fused region holds {name}")));

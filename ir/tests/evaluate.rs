@@ -323,6 +323,14 @@ fn inference_refuses() {
             vec![f(&[2]), f(&[2])],
             "the loss must be a scalar of a float type, found f32[2]",
         ),
+        (Jvp { outputs: 1 }.into(), vec![f(&[]), f(&[2])], "a tangent for each value to differentiate by"),
+        (
+            Jvp { outputs: 1 }.into(),
+            vec![f(&[]), f(&[2]), f(&[3])],
+            "the tangent of a f32[2] must have its type, found f32[3]",
+        ),
+        (Jvp { outputs: 2 }.into(), vec![f(&[])], "2 outputs are more than 1 operands"),
+        (Jvp { outputs: 1 }.into(), vec![Type::scalar(DType::I32)], "values of float type, found i32[]"),
     ];
     for (op, types, message) in cases {
         let found = refuse(op.clone(), &types);

@@ -33,7 +33,7 @@ pub(crate) fn dependence(graph: &Graph) -> NodeTable<Dependence> {
                     Dependence::Call
                 }
             }
-            Op::Differentiate(_) => Dependence::Call,
+            op if op.is_derivative() => Dependence::Call,
             _ => node.operands.iter().fold(Dependence::Constant, |sum, operand| {
                 match (sum, *table.get(operand.node)) {
                     (Dependence::Call, _) | (_, Dependence::Call) => Dependence::Call,

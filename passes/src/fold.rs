@@ -36,7 +36,8 @@ fn fold_node(graph: &mut Graph, id: NodeId, limit: usize) -> Replacement {
             vec![value.clone()]
         }
         // A broadcast constant is small and stays so; what has no operands, or no value yet, is no constant.
-        Op::Broadcast(_) | Op::Differentiate(_) | Op::StopGradient(_) => return Ok(None),
+        Op::Broadcast(_) | Op::StopGradient(_) => return Ok(None),
+        op if op.is_derivative() => return Ok(None),
         _ if node.operands.is_empty() || !node.op.regions().is_empty() => return Ok(None),
         Op::Elementwise(_) => match scalar_results(graph, id).or_else(|| small_results(graph, id, limit)) {
             Some(results) => results,

@@ -18,7 +18,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use brolga_ir::Graph;
-use brolga_ir::ops::Op;
 use brolga_ir::scalar::Scalar;
 use brolga_passes::index_ranges::index_ranges;
 use brolga_passes::pipelines::GRAPH_PASSES;
@@ -149,11 +148,11 @@ fn check_ranges(input: &str) -> Result<String, String> {
     Ok(if ranges.is_empty() { "// none\n".to_owned() } else { ranges.iter().map(line).collect() })
 }
 
-/// Equal outputs for random parameters. Outputs that a `gradient` operator stands above cannot be evaluated before.
+/// Equal outputs for random parameters. Outputs that a `gradient` or `jvp` stands above cannot be evaluated before.
 fn same(before: &Graph, after: &Graph, equal: &dyn Fn(Scalar, Scalar) -> bool) -> Result<(), String> {
     let mut before = before.clone();
     let blocked = |graph: &Graph, value| {
-        graph.order_from([value]).into_iter().any(|id| matches!(graph.node(id).op, Op::Differentiate(_)))
+        graph.order_from([value]).into_iter().any(|id| graph.node(id).op.is_derivative())
     };
     let outputs = before.outputs().iter().filter(|output| !blocked(&before, output.value)).cloned().collect();
     *before.outputs_mut() = outputs;

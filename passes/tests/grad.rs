@@ -1,7 +1,7 @@
 //! The pass `grad` against central differences, in f64.
 
 use brolga_ir::interpret::interpret;
-use brolga_ir::ops::{Conv, Distribution, Op, Role};
+use brolga_ir::ops::{Cond, Conv, Distribution, Op, Role, Scan};
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, Scalar};
 use brolga_ir::tensor::Data;
@@ -48,7 +48,8 @@ fn graph(
 
 fn differentiated(mut graph: Graph) -> Graph {
     Manager::new(Options::default()).run(&pipelines::graph_passes("grad,dce").unwrap(), &mut graph).unwrap();
-    assert!(!graph.nodes().any(|id| matches!(graph.node(id).op, Op::Differentiate(_) | Op::StopGradient(_))));
+    let left = |op: &Op| op.is_derivative() || matches!(op, Op::StopGradient(_));
+    assert!(!graph.nodes().any(|id| left(&graph.node(id).op)));
     graph
 }
 
@@ -108,6 +109,70 @@ fn check(dims: &[&[usize]], loss: Loss) {
     };
     let second = differentiated(graph(dims, |b, x| Ok(vec![weighted(b, x)?])));
     check_against(&second, &gradients(&|b, x| weighted(b, x)), &inputs);
+    check_forward(dims, loss, &inputs);
+}
+
+/// The derivative along a direction against central differences; and the Hessian-vector product, forward over
+/// reverse and reverse over forward, against reverse over reverse.
+fn check_forward(dims: &[&[usize]], loss: Loss, inputs: &[Tensor]) {
+    let directions: Vec<Tensor> =
+        inputs.iter().enumerate().map(|(i, x)| sample(&x.ty(), 31 + i as u64)).collect();
+    let seeds = |b: &mut Builder, x: &[Value]| -> Result<Vec<(Value, Value)>, GraphError> {
+        x.iter().zip(&directions).map(|(&x, t)| Ok((x, b.constant(t.clone())?))).collect()
+    };
+    let slope = |b: &mut Builder, x: &[Value]| {
+        let y = loss(b, x)?;
+        let seeds = seeds(b, x)?;
+        b.jvp(&[y], &seeds)
+    };
+    let function = differentiated(graph(dims, |b, x| Ok(vec![loss(b, x)?])));
+    let at = |step: f64| {
+        let moved = |(x, t): (&Tensor, &Tensor)| {
+            let sum = |i: usize| Scalar::F64(values(x)[i] + step * values(t)[i]);
+            Tensor::generate(&x.ty(), sum)
+        };
+        values(&run(&function, &inputs.iter().zip(&directions).map(moved).collect::<Vec<_>>())[0])[0]
+    };
+    let h = 1e-4;
+    let expected = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
+    let found = values(&run(&differentiated(graph(dims, slope)), inputs)[0])[0];
+    let error = (found - expected).abs() / expected.abs().max(1.0);
+    assert!(error < 1e-8, "along a direction: {found}, differences give {expected}");
+
+    let forward_over_reverse = differentiated(graph(dims, |b, x| {
+        let y = loss(b, x)?;
+        let gradients = b.gradient(y, x)?;
+        let seeds = seeds(b, x)?;
+        b.jvp(&gradients, &seeds)
+    }));
+    let reverse_over_forward = differentiated(graph(dims, |b, x| {
+        let slope = slope(b, x)?[0];
+        b.gradient(slope, x)
+    }));
+    let reverse_over_reverse = differentiated(graph(dims, |b, x| {
+        let y = loss(b, x)?;
+        let gradients = b.gradient(y, x)?;
+        let mut slope = b.scalar(0.0, DType::F64)?;
+        for (g, (_, t)) in gradients.into_iter().zip(seeds(b, x)?) {
+            let product = b.mul(g, t)?;
+            let part = total(b, product)?;
+            slope = b.add(slope, part)?;
+        }
+        b.gradient(slope, x)
+    }));
+    let expected = run(&reverse_over_reverse, inputs);
+    for (order, graph) in [("first", forward_over_reverse), ("last", reverse_over_forward)] {
+        for (which, (found, expected)) in run(&graph, inputs).iter().zip(&expected).enumerate() {
+            assert_eq!(found.ty(), expected.ty());
+            for (element, (found, expected)) in values(found).iter().zip(values(expected)).enumerate() {
+                let error = (found - expected).abs() / expected.abs().max(1.0);
+                assert!(
+                    error < 1e-12,
+                    "gradient {order}: input {which}, element {element}: {found}, not {expected}"
+                );
+            }
+        }
+    }
 }
 
 fn total(b: &mut Builder, x: Value) -> Result<Value, GraphError> {
@@ -210,6 +275,55 @@ fn gradient_penalty() {
         let penalty = total(b, square)?;
         b.add(y, penalty)
     });
+}
+
+/// A recurrent cell whose hidden state chooses between two branches at the end.
+#[test]
+fn regions() {
+    check(&[&[2], &[3, 2], &[2, 2]], |b, x| {
+        let body = Graph::parse(
+            "graph @cell(%h: f64[2], %x: f64[2], %w: f64[2, 2]) {
+               %hw = dot %h, %w {contract: [[0], [0]]}
+               %sum = add %hw, %x
+               %next = tanh %sum
+               %y = mul %next, %next
+               return %next as \"h\", %y as \"y\"
+             }",
+        );
+        let scan = Scan { body: body.unwrap(), length: 3, carries: 1, slices: 1, reverse: false };
+        let scanned = b.add_nodes(scan, x)?;
+        let branch = |op: &str| {
+            let text = format!(
+                "graph @branch(%h: f64[2], %y: f64[3, 2]) {{
+                   %s = reduce_add %y {{axes: [0]}}
+                   %f = {op} %s
+                   %p = mul %f, %h
+                   return %p as \"p\"
+                 }}"
+            );
+            Graph::parse(&text).unwrap()
+        };
+        let choice = b.constant(Tensor::scalar(Scalar::Bool(true)))?;
+        let cond = Cond { then: branch("exp"), otherwise: branch("neg") };
+        let y = b.add_node(cond, &[choice, scanned[0], scanned[1]])?;
+        total(b, y)
+    });
+}
+
+/// Several outputs, one of them an input, one of them independent; tangents that are computed.
+#[test]
+fn tangents_of_several_values() {
+    let all = differentiated(graph(&[&[2], &[2]], |b, x| {
+        let square = b.mul(x[0], x[0])?;
+        let fixed = b.stop_gradient(x[0])?;
+        let half = b.mul(fixed, x[0])?;
+        b.jvp(&[square, half, x[0], x[1]], &[(x[0], square)])
+    }));
+    let out = run(&all, &[Tensor::f64([2], [2.0, -3.0]), Tensor::f64([2], [5.0, 5.0])]);
+    assert_eq!(values(&out[0]), [16.0, -54.0], "2 x times x²");
+    assert_eq!(values(&out[1]), [8.0, -27.0], "one factor stands still");
+    assert_eq!(values(&out[2]), [4.0, 9.0]);
+    assert_eq!(values(&out[3]), [0.0, 0.0]);
 }
 
 #[test]

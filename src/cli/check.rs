@@ -28,7 +28,7 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
     let state_bytes: usize = instance.state().iter().map(|slot| slot.ty.bytes()).sum();
     let forward = names.iter().find_map(|name| {
         let graph = instance.graph(name)?;
-        let differentiates = graph.nodes().any(|id| graph.node(id).op.get().name() == "gradient");
+        let differentiates = graph.nodes().any(|id| graph.node(id).op.is_derivative());
         (!differentiates && *name != "init").then(|| cost::flops_by_layer(graph))
     });
     let forward = forward.unwrap_or_default();

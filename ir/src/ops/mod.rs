@@ -17,6 +17,7 @@ mod fused;
 mod gather;
 mod gather_along;
 mod iota;
+mod jvp;
 mod pad;
 mod parameter;
 mod random;
@@ -48,6 +49,7 @@ pub use fused::Fused;
 pub use gather::Gather;
 pub use gather_along::GatherAlong;
 pub use iota::Iota;
+pub use jvp::Jvp;
 pub use pad::Pad;
 pub use parameter::{Parameter, Role};
 pub use random::{Distribution, Random, philox};
@@ -189,10 +191,15 @@ macro_rules! operators {
 operators! {
     Parameter, Constant, Iota, Random, Elementwise, StopGradient, Broadcast, Reshape, Transpose, Slice, Reverse, Pad,
     Concat, Gather, GatherAlong, Scatter, ScatterAlong, Reduce, ReduceWindow, WindowSelect, Dot, Conv,
-    Cumulative, Sort, Differentiate, Fused, Scan, While, Cond,
+    Cumulative, Sort, Differentiate, Jvp, Fused, Scan, While, Cond,
 }
 
 impl Op {
+    /// Whether it stands for derivatives that the pass `grad` has yet to build: it has no value until then.
+    pub fn is_derivative(&self) -> bool {
+        matches!(self, Op::Differentiate(_) | Op::Jvp(_))
+    }
+
     /// The sub-graphs of a region operator.
     pub fn regions(&self) -> Vec<&Graph> {
         match self {
