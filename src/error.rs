@@ -3,6 +3,7 @@
 use std::fmt;
 
 use brolga_frontend::Diagnostics;
+use brolga_ir::names::nearest;
 
 /// What can go wrong between a model file and a result. Its text says what was expected, what was found, and a way
 /// out.
@@ -95,31 +96,6 @@ impl From<brolga_ir::GraphError> for Error {
     }
 }
 
-/// The name nearest to `found` by edit distance, if near enough to be a slip of the pen.
-fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (found.chars().count() / 3).max(1);
-    let distances = known.into_iter().map(|name| (distance(found, name), name));
-    distances.filter(|(d, _)| *d <= limit).min().map(|(_, name)| name)
-}
-
-/// Levenshtein's distance (1966), in characters; names too long to be slips of one another are far apart.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    if a.len().max(b.len()) > 64 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,11 +105,11 @@ mod tests {
         let known = ["train", "infer"];
         assert_eq!(
             Error::unknown("entry point", "trian", known).to_string(),
-            "there is no entry point `trian`; there are train, infer"
+            "there is no entry point `trian`; did you mean `train`?"
         );
         assert_eq!(
-            Error::unknown("entry point", "trai", known).to_string(),
-            "there is no entry point `trai`; did you mean `train`?"
+            Error::unknown("entry point", "sample", known).to_string(),
+            "there is no entry point `sample`; there are train, infer"
         );
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use brolga_ir::names::nearest;
 
 use crate::source::{Source, Span};
 
@@ -201,56 +202,9 @@ fn ceil_boundary(text: &str, at: usize) -> usize {
     (at.min(text.len())..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len())
 }
 
-/// The name nearest to `found`, if near enough to be a slip of the pen.
-pub(crate) fn nearest<'a>(found: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (found.chars().count() / 3).max(1);
-    valid
-        .into_iter()
-        .map(|name| (edit_distance(&found.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|&(distance, _)| distance <= limit)
-        .min_by_key(|&(distance, _)| distance)
-        .map(|(_, name)| name)
-}
-
-/// Edit distance with insertion, deletion, substitution and transposition of neighbours (Damerau 1964).
-fn edit_distance(a: &str, b: &str) -> usize {
-    // Names longer than this are not slips of one another; the bound keeps hostile input cheap.
-    const LONGEST: usize = 64;
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    if a.len() > LONGEST || b.len() > LONGEST {
-        return usize::MAX;
-    }
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            rows[i][j] = if i == 0 || j == 0 {
-                i + j
-            } else {
-                let mut best = (rows[i - 1][j] + 1)
-                    .min(rows[i][j - 1] + 1)
-                    .min(rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]));
-                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                    best = best.min(rows[i - 2][j - 2] + 1);
-                }
-                best
-            };
-        }
-    }
-    rows[a.len()][b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nearest_names() {
-        let names = ["Conv2d", "Conv1d", "Linear", "LayerNorm"];
-        assert_eq!(nearest("conv2d", names), Some("Conv2d"));
-        assert_eq!(nearest("Liner", names), Some("Linear"));
-        assert_eq!(nearest("Lienar", names), Some("Linear"));
-        assert_eq!(nearest("Dropout", names), None);
-    }
 
     #[test]
     fn spans_are_clamped_to_characters() {

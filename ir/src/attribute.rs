@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::graph::Graph;
+use crate::names::nearest;
 use crate::tensor::Tensor;
 use crate::types::DType;
 
@@ -214,35 +215,4 @@ impl fmt::Display for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.rest().join(", "))
     }
-}
-
-/// The candidate that `name` is most likely a misspelling of, if any is near.
-pub(crate) fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    const LONGEST: usize = 64;
-    let length = name.chars().count();
-    if length > LONGEST {
-        return None;
-    }
-    let near = candidates
-        .into_iter()
-        .filter(|other| other.len() <= LONGEST)
-        .map(|other| (distance(name, other), other));
-    near.filter(|(distance, _)| *distance <= (length + 1) / 3)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, other)| other)
-}
-
-/// Insertions, deletions and replacements that lead from `a` to `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, &y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -18,6 +18,7 @@ pub mod interpret;
 pub mod lexer;
 pub mod literal;
 pub mod math;
+pub mod names;
 pub mod ops;
 pub mod program;
 pub mod scalar;

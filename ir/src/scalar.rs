@@ -321,6 +321,25 @@ impl ScalarOp {
         }
     }
 
+    /// Every operation, `Convert` and `Bitcast` (one for each type) aside.
+    pub fn all() -> impl Iterator<Item = ScalarOp> {
+        use ScalarOp::*;
+        #[rustfmt::skip]
+        let plain = [
+            Neg, Abs, Sqrt, Floor, Ceil, Trunc, Round, Not, Add, Sub, Mul, Div, Rem, Max, Min, And, Or, Xor, Shl, Shr,
+            ShrLogical, MulHigh, Fma, Select,
+        ];
+        let compares = Comparison::ALL.into_iter().map(Compare);
+        let functions = self::Function::ALL.into_iter().map(Function);
+        plain.into_iter().chain(compares).chain(functions)
+    }
+
+    /// The operation of that name; `convert` and `bitcast` go to `to`.
+    pub fn named(name: &str, to: DType) -> Option<ScalarOp> {
+        let typed = [ScalarOp::Convert(to), ScalarOp::Bitcast(to)];
+        ScalarOp::all().chain(typed).find(|op| op.name() == name)
+    }
+
     /// The name in text forms; `Convert` and `Bitcast` give their type as an attribute.
     pub fn name(self) -> &'static str {
         use ScalarOp::*;

@@ -1,5 +1,7 @@
 //! The pipelines, as lists, and every pass by its name.
 
+use brolga_ir::names::nearest;
+
 use crate::batch_norm::batch_norm;
 use crate::cse::cse;
 use crate::dce::dce;
@@ -60,28 +62,8 @@ pub fn graph_passes(names: &str) -> Result<Vec<GraphPass>, String> {
 
 fn unknown(name: &str) -> String {
     let names: Vec<&str> = GRAPH_PASSES.iter().map(|pass| pass.name).collect();
-    let nearest = names.iter().min_by_key(|known| distance(name, known)).copied().unwrap_or_default();
-    let hint = if distance(name, nearest) <= nearest.len() / 2 {
-        format!("did you mean `{nearest}`? ")
-    } else {
-        String::new()
-    };
-    format!("there is no pass `{name}`; {hint}passes: {}", names.join(", "))
-}
-
-/// Levenshtein's distance, in characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, &y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+    let hint = nearest(name, names.iter().copied()).map(|near| format!("did you mean `{near}`? "));
+    format!("there is no pass `{name}`; {}passes: {}", hint.unwrap_or_default(), names.join(", "))
 }
 
 #[cfg(test)]

@@ -76,12 +76,41 @@ pub struct TargetArgs {
     pub target_cpu: String,
 }
 
-/// How code is run.
+/// How code is made and run.
 #[derive(Args)]
-pub struct ThreadArgs {
+pub struct MachineArgs {
     /// Threads that compute; results do not depend on it [default: as many as there are cores]
     #[arg(long, value_name = "T")]
-    pub threads: Option<usize>,
+    threads: Option<usize>,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+/// An entry point; inference unless another is named.
+#[derive(Args)]
+pub struct InferenceEntry {
+    /// The entry point
+    #[arg(id = "entry", long = "entry", value_name = "E", default_value = "infer")]
+    pub name: String,
+}
+
+/// An entry point; training unless another is named.
+#[derive(Args)]
+pub struct TrainingEntry {
+    /// The entry point that makes one update
+    #[arg(id = "entry", long = "entry", value_name = "E", default_value = "train")]
+    pub name: String,
+}
+
+/// The state that a call starts from.
+#[derive(Args)]
+pub struct StartArgs {
+    /// Weights or training state to start from [default: fresh weights]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Draws the weights where none are given
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: i64,
 }
 
 impl ModelArgs {
@@ -104,7 +133,7 @@ impl TargetArgs {
     }
 }
 
-impl ThreadArgs {
+impl MachineArgs {
     /// The threads.
     pub fn threads(&self) -> brolga::Result<Threads> {
         Ok(match self.threads {
@@ -148,9 +177,8 @@ pub struct TrainArgs {
     /// Data set to train on [default: the one that the model names]
     #[arg(long, value_name = "D")]
     pub data: Option<PathBuf>,
-    /// The entry point that makes one update
-    #[arg(long, value_name = "E", default_value = "train")]
-    pub entry: String,
+    #[command(flatten)]
+    pub entry: TrainingEntry,
     /// Times to go through the training part
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub epochs: u64,
@@ -185,9 +213,7 @@ pub struct TrainArgs {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub threads: ThreadArgs,
-    #[command(flatten)]
-    pub target: TargetArgs,
+    pub machine: MachineArgs,
 }
 
 #[derive(Args)]
@@ -200,15 +226,10 @@ Example:
 pub struct RunArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The entry point
-    #[arg(long, value_name = "E", default_value = "infer")]
-    pub entry: String,
-    /// Weights or training state [default: fresh weights]
-    #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
-    /// Draws the weights where none are given
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    pub seed: i64,
+    #[command(flatten)]
+    pub entry: InferenceEntry,
+    #[command(flatten)]
+    pub start: StartArgs,
     /// The inputs
     #[arg(long, value_name = "FILE")]
     pub inputs: PathBuf,
@@ -222,9 +243,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub threads: ThreadArgs,
-    #[command(flatten)]
-    pub target: TargetArgs,
+    pub machine: MachineArgs,
 }
 
 #[derive(Args)]
@@ -234,15 +253,10 @@ Example:
 pub struct StepArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The entry point that makes one update
-    #[arg(long, value_name = "E", default_value = "train")]
-    pub entry: String,
-    /// Weights or training state to start from [default: fresh weights]
-    #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
-    /// Draws the weights where none are given
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    pub seed: i64,
+    #[command(flatten)]
+    pub entry: TrainingEntry,
+    #[command(flatten)]
+    pub start: StartArgs,
     /// The batch, with a tensor for each input
     #[arg(long, value_name = "FILE")]
     pub inputs: PathBuf,
@@ -259,9 +273,7 @@ pub struct StepArgs {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub threads: ThreadArgs,
-    #[command(flatten)]
-    pub target: TargetArgs,
+    pub machine: MachineArgs,
 }
 
 #[derive(Args)]
@@ -273,9 +285,8 @@ Example:
 pub struct BenchArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The entry point
-    #[arg(long, value_name = "E", default_value = "infer")]
-    pub entry: String,
+    #[command(flatten)]
+    pub entry: InferenceEntry,
     /// How long to measure
     #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = seconds)]
     pub seconds: f64,
@@ -283,9 +294,7 @@ pub struct BenchArgs {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub threads: ThreadArgs,
-    #[command(flatten)]
-    pub target: TargetArgs,
+    pub machine: MachineArgs,
 }
 
 #[derive(Args)]
@@ -298,9 +307,8 @@ Example:
 pub struct ProfileArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The entry point
-    #[arg(long, value_name = "E", default_value = "infer")]
-    pub entry: String,
+    #[command(flatten)]
+    pub entry: InferenceEntry,
     /// How long to measure
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
     pub seconds: f64,
@@ -353,9 +361,8 @@ pub struct DumpArgs {
     /// What to print
     #[arg(long, value_name = "S")]
     pub stage: StageName,
-    /// The entry point
-    #[arg(long, value_name = "E", default_value = "infer")]
-    pub entry: String,
+    #[command(flatten)]
+    pub entry: InferenceEntry,
     /// How graphs are written
     #[arg(long, value_name = "F", default_value = "text")]
     pub format: Format,
@@ -414,9 +421,8 @@ Example:
 pub struct BuildArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The entry point
-    #[arg(long, value_name = "E", default_value = "infer")]
-    pub entry: String,
+    #[command(flatten)]
+    pub entry: InferenceEntry,
     /// The object file; the header gets the same name with .h
     #[arg(short, long = "output", value_name = "OUT")]
     pub output: PathBuf,

@@ -17,13 +17,13 @@ const LEAST_RUNS: usize = 3;
 const MOST_RUNS: usize = 1_000_000;
 
 pub fn run(args: &BenchArgs) -> Result<ExitCode> {
-    let threads = args.threads.threads()?;
+    let threads = args.machine.threads()?;
     let start = Clock::now();
-    let model = args.model.load(&args.target)?;
-    let executable = model.compile(&args.entry)?;
+    let model = args.model.load(&args.machine.target)?;
+    let executable = model.compile(&args.entry.name)?;
     let compile_time = start.elapsed();
     let mut compiler = Compiler::new(model.options());
-    let work = cost::flops(&compiler.differentiate(model.graph(&args.entry)?)?);
+    let work = cost::flops(&compiler.differentiate(model.graph(&args.entry.name)?)?);
 
     let inputs = random_inputs(&executable.manifest().inputs)?;
     let mut state = model.initial_state(0)?;
@@ -51,7 +51,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let (median, least) = (ms(times[times.len() / 2]), ms(times[0]));
     let (arena, prepared, held) = (manifest.arena_bytes, manifest.prepared_bytes, state.bytes());
     if args.json {
-        let all = json!({"model": model.name(), "entry": args.entry, "dims": dims_json(model.instance().dims()),
+        let all = json!({"model": model.name(), "entry": args.entry.name, "dims": dims_json(model.instance().dims()),
             "threads": threads.count(), "compile_ms": ms(compile_time), "median_ms": median, "min_ms": least,
             "runs": times.len(), "gflop": work as f64 / 1e9, "arena_bytes": arena, "state_bytes": held,
             "prepared_bytes": prepared, "peak_rss_mb": peak_rss_mb()});
@@ -61,7 +61,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     outln!(
         "{} {}, {} thread{}",
         title(&model),
-        args.entry,
+        args.entry.name,
         threads.count(),
         if threads.count() == 1 { "" } else { "s" }
     );

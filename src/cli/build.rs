@@ -16,7 +16,7 @@ pub fn run(args: &BuildArgs) -> Result<ExitCode> {
     }
     let model = args.model.load(&args.target)?;
     let mut compiler = Compiler::new(model.options());
-    let optimised = compiler.optimise(model.graph(&args.entry)?)?;
+    let optimised = compiler.optimise(model.graph(&args.entry.name)?)?;
     let program = compiler.lower(&optimised)?;
     let symbol = match &args.symbol {
         Some(symbol) => symbol.clone(),

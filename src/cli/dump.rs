@@ -15,7 +15,7 @@ pub fn run(args: &DumpArgs) -> Result<ExitCode> {
         out!("{}", model.parsed().source().text);
         return Ok(ExitCode::SUCCESS);
     }
-    let graph = model.graph(&args.entry)?;
+    let graph = model.graph(&args.entry.name)?;
     let mut compiler = Compiler::new(model.options());
     let shown = match args.stage {
         StageName::Model | StageName::Graph => Some(graph.clone()),

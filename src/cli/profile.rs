@@ -35,7 +35,7 @@ struct Row {
 pub fn run(args: &ProfileArgs) -> Result<ExitCode> {
     let model = args.model.load(&args.target)?;
     let mut compiler = Compiler::new(model.options());
-    let optimised = compiler.optimise(model.graph(&args.entry)?)?;
+    let optimised = compiler.optimise(model.graph(&args.entry.name)?)?;
     let program = compiler.lower(&optimised)?;
     let mut calls = Vec::new();
     expand(&program.schedule, &mut calls);
@@ -63,7 +63,7 @@ pub fn run(args: &ProfileArgs) -> Result<ExitCode> {
     outln!(
         "{} {}, 1 thread: {} kernel calls, {:.3} ms; median of {} runs; peak {peak:.1} GFLOP/s\n",
         title(&model),
-        args.entry,
+        args.entry.name,
         rows.len(),
         total.as_secs_f64() * 1e3,
         runs.len()

@@ -11,12 +11,12 @@ use super::files::{fitting_dims, read_inputs, state};
 use super::report::metric;
 
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
-    let model = args.model.load(&args.target)?;
-    let dims = fitting_dims(&model, &args.model.dims, &args.entry, &args.inputs)?;
-    let executable = model.compile_for(&args.entry, &dims)?;
+    let model = args.model.load(&args.machine.target)?;
+    let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, &args.inputs)?;
+    let executable = model.compile_for(&args.entry.name, &dims)?;
     let inputs = read_inputs(&args.inputs, &executable.manifest().inputs)?;
-    let mut state = state(&model, args.weights.as_deref(), args.seed)?;
-    let mut instance = Instance::bind(executable, &state, &args.threads.threads()?)?;
+    let mut state = state(&model, args.start.weights.as_deref(), args.start.seed)?;
+    let mut instance = Instance::bind(executable, &state, &args.machine.threads()?)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let outputs = instance.run_named(&mut state, &inputs)?;
 
@@ -31,7 +31,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
             let about = json!({"type": type_name(tensor.dtype(), tensor.dims()), "value": value(tensor)});
             (name.clone(), about)
         });
-        let all = json!({"model": model.name(), "entry": args.entry, "outputs": Value::Object(outputs.collect::<Map<_, _>>()),
+        let all = json!({"model": model.name(), "entry": args.entry.name, "outputs": Value::Object(outputs.collect::<Map<_, _>>()),
             "file": args.outputs.display().to_string()});
         outln!("{all}");
     } else {

@@ -13,14 +13,14 @@ use super::report::{metrics, metrics_json};
 use super::train::updating;
 
 pub fn run(args: &StepArgs) -> Result<ExitCode> {
-    let model = args.model.load(&args.target)?;
-    let threads = args.threads.threads()?;
-    let dims = fitting_dims(&model, &args.model.dims, &args.entry, &args.inputs)?;
-    let executable = model.compile_for(&args.entry, &dims)?;
+    let model = args.model.load(&args.machine.target)?;
+    let threads = args.machine.threads()?;
+    let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, &args.inputs)?;
+    let executable = model.compile_for(&args.entry.name, &dims)?;
     updating(&model, executable.manifest())?;
     let inputs = read_inputs(&args.inputs, &executable.manifest().inputs)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    let mut state = state(&model, args.weights.as_deref(), args.seed)?;
+    let mut state = state(&model, args.start.weights.as_deref(), args.start.seed)?;
 
     if let Some(path) = &args.grads {
         let found = gradients(args, &model, &dims, &state, &inputs, &threads)?;
@@ -71,7 +71,7 @@ fn gradients(
         settings = settings.dim(name, size);
     }
     let sized = Model::load(&args.model.model, &settings)?;
-    let graph = with_gradients(sized.graph(&args.entry)?)?;
+    let graph = with_gradients(sized.graph(&args.entry.name)?)?;
     let executable = compile(&graph, model.options())?;
     let mut state = state.try_clone()?;
     let mut instance = Instance::bind(Arc::new(executable), &state, threads)?;

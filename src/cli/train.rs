@@ -24,16 +24,16 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     if let Some(batch) = args.batch {
         settings = settings.dim("batch", batch);
     }
-    let model = Model::load(&args.model.model, &settings)?.with_options(args.target.options()?);
-    let threads = args.threads.threads()?;
-    let train = model.compile(&args.entry)?;
+    let model = Model::load(&args.model.model, &settings)?.with_options(args.machine.target.options()?);
+    let threads = args.machine.threads()?;
+    let train = model.compile(&args.entry.name)?;
     updating(&model, train.manifest())?;
     if model.instance().dims().contains(&("batch".to_owned(), 0)) {
         return Err(Error::Name("a batch must hold at least one sample".into()));
     }
     let source = source(args, &model)?;
     let mut data = open(&source, args, train.manifest())?;
-    let evaluation = evaluation(&model, &args.entry, &*data)?;
+    let evaluation = evaluation(&model, &args.entry.name, &*data)?;
     let programs = Programs { train, evaluation };
 
     // The argument's range is that of an i64 from 0 on.

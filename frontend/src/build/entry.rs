@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use brolga_ir::graph::{Graph, NodeId};
+use brolga_ir::names::nearest;
 use brolga_ir::ops::Role;
 use brolga_ir::{DType, Type};
 
@@ -12,7 +13,7 @@ use super::settings::{DEFAULT_BATCH, Settings, parameter_values};
 use super::state::Slot;
 use super::value::{Fault, Val};
 use super::{Builder, Frame, LayerRow, Numbering};
-use crate::diagnostics::{Diagnostic, Diagnostics, nearest};
+use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::expr::{Expr, ExprKind};
 use crate::model::{Action, Body, Entry, EntryKind, Outputs, Tree};
 use crate::source::{Source, Span};

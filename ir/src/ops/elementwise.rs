@@ -10,6 +10,9 @@ use crate::definition::Element;
 use crate::scalar::{Comparison, Function, Scalar, ScalarOp};
 use crate::types::DType;
 
+/// The operations that have a type as their attribute.
+const TYPED: [&str; 2] = ["convert", "bitcast"];
+
 /// A scalar operation at every element.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Elementwise {
@@ -17,69 +20,21 @@ pub struct Elementwise {
     pub op: ScalarOp,
 }
 
-/// Every operation that a graph may apply, `Convert` and `Bitcast` aside.
-const OPS: [ScalarOp; 30] = {
-    use ScalarOp::*;
-    [
-        Neg,
-        Abs,
-        Sqrt,
-        Floor,
-        Ceil,
-        Trunc,
-        Round,
-        Not,
-        Add,
-        Sub,
-        Mul,
-        Div,
-        Rem,
-        Max,
-        Min,
-        And,
-        Or,
-        Xor,
-        Shl,
-        Shr,
-        ShrLogical,
-        MulHigh,
-        Fma,
-        Select,
-        Compare(Comparison::Eq),
-        Compare(Comparison::Ne),
-        Compare(Comparison::Lt),
-        Compare(Comparison::Le),
-        Compare(Comparison::Gt),
-        Compare(Comparison::Ge),
-    ]
-};
-
 impl Elementwise {
-    fn op_of(name: &str) -> Option<ScalarOp> {
-        let functions = Function::ALL.into_iter().map(ScalarOp::Function);
-        OPS.into_iter().chain(functions).find(|op| op.name() == name)
-    }
-
     /// Names in the text form.
     pub(super) fn names() -> &'static [&'static str] {
-        static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-            let functions = Function::ALL.into_iter().map(ScalarOp::Function);
-            let operations = OPS.into_iter().chain(functions).map(ScalarOp::name);
-            operations.chain(["convert", "bitcast"]).collect()
-        });
+        static NAMES: LazyLock<Vec<&'static str>> =
+            LazyLock::new(|| ScalarOp::all().map(ScalarOp::name).chain(TYPED).collect());
         &NAMES
     }
 
     pub(super) fn from_attributes(name: &str, attributes: &mut Attributes) -> Result<Elementwise, String> {
-        let mut to = || -> Result<DType, String> {
-            let to = attributes.name("to")?;
-            DType::from_name(&to).ok_or_else(|| format!("`{to}` is no element type"))
-        };
-        let op = match name {
-            "convert" => ScalarOp::Convert(to()?),
-            "bitcast" => ScalarOp::Bitcast(to()?),
-            name => Elementwise::op_of(name).ok_or_else(|| format!("no elementwise operator `{name}`"))?,
-        };
+        let mut to = DType::Bool;
+        if TYPED.contains(&name) {
+            let given = attributes.name("to")?;
+            to = DType::from_name(&given).ok_or_else(|| format!("`{given}` is no element type"))?;
+        }
+        let op = ScalarOp::named(name, to).ok_or_else(|| format!("no elementwise operator `{name}`"))?;
         Ok(Elementwise { op })
     }
 }

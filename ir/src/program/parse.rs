@@ -10,7 +10,7 @@ use super::{
 use crate::index::{Atom, Index};
 use crate::lexer::{Lexer, ParseError, Token, numbered, unquote};
 use crate::literal;
-use crate::scalar::{Comparison, Function, ScalarOp};
+use crate::scalar::ScalarOp;
 use crate::types::{DType, MAX_BYTES, Type};
 
 /// How deep quotients and remainders may nest in an index.
@@ -330,7 +330,7 @@ fn assign(lexer: &mut Lexer<'_>, id: ValueId) -> Result<Stmt, ParseError> {
                 operands.push(value(lexer)?);
             }
             let dtype = typed(lexer)?;
-            let op = operation(word, dtype)
+            let op = ScalarOp::named(word, dtype)
                 .ok_or_else(|| lexer.error_at(start, format!("no operation has the name `{word}`")))?;
             (Expr::Op(op, operands), dtype)
         }
@@ -351,42 +351,6 @@ fn constant(lexer: &mut Lexer<'_>, id: ValueId) -> Result<Stmt, ParseError> {
     let value = literal::scalar(lexer, dtype)?;
     typed(lexer)?;
     Ok(Stmt::Let { id, dtype, expr: Expr::Constant(value) })
-}
-
-/// The operation of that name; conversions go to the type of the result.
-fn operation(name: &str, result: DType) -> Option<ScalarOp> {
-    use ScalarOp::*;
-    let plain = [
-        Neg,
-        Abs,
-        Sqrt,
-        Floor,
-        Ceil,
-        Trunc,
-        Round,
-        Not,
-        Add,
-        Sub,
-        Mul,
-        Div,
-        Rem,
-        Max,
-        Min,
-        And,
-        Or,
-        Xor,
-        Shl,
-        Shr,
-        ShrLogical,
-        MulHigh,
-        Fma,
-        Select,
-        Convert(result),
-        Bitcast(result),
-    ];
-    let compares = Comparison::ALL.into_iter().map(Compare);
-    let functions = self::Function::ALL.into_iter().map(ScalarOp::Function);
-    plain.into_iter().chain(compares).chain(functions).find(|op| op.name() == name)
 }
 
 /// `p0[256*i0 + i1]`

@@ -8,10 +8,11 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::attribute::{Attribute, Attributes, nearest};
+use crate::attribute::{Attribute, Attributes};
 use crate::graph::{Graph, Origin, Value};
 use crate::lexer::{Lexer, ParseError, Token, unquote};
 use crate::literal;
+use crate::names::nearest;
 use crate::ops::{Op, Role};
 use crate::types::{DType, Type};
 use crate::verify::MAX_NESTING;

@@ -1,11 +1,11 @@
 //! Functions that arrange elements, and access to parameters.
 
 use brolga_ir::DType;
+use brolga_ir::names::nearest;
 
 use super::{Function, axis, function, tensor, tensor_value, wrong};
 use crate::arguments::{optional, required};
 use crate::build::value::{Built, Val};
-use crate::diagnostics::nearest;
 
 pub(super) static FUNCTIONS: [Function; 8] = [
     function("matmul", &[required("a"), required("b")], |builder, args| {
