@@ -1,13 +1,13 @@
 //! The schedule as code: a static table of calls, a function that walks a part of such a table, and the entry
-//! functions, which give it their parts; schedule loops become loops in the entry function.
+//! functions, which give it their parts; loops and conditions of the schedule become those of the entry function.
 //!
 //! A row of the table, in words: address of the kernel; number of parts; number of arguments, plus
 //! [`PARALLEL`] if the parts are to run in parallel; then for each argument the position of its base pointer and
 //! the bytes from it. The kernel gets the address of its arguments in the row.
 
-use brolga_ir::program::{Call, Kernel, KernelId, Program, Step, Stmt};
+use brolga_ir::program::{Arg, Call, Kernel, KernelId, Program, Step, Stmt};
 use cranelift::codegen::ir::{
-    self, AbiParam, ExternalName, GlobalValueData, InstBuilder, MemFlagsData, Signature, StackSlot,
+    self, AbiParam, Block, ExternalName, GlobalValueData, InstBuilder, MemFlagsData, Signature, StackSlot,
     StackSlotData, StackSlotKind, UserExternalName, Value, condcodes::IntCC, types,
 };
 use cranelift::codegen::isa::{CallConv, TargetFrontendConfig};
@@ -21,6 +21,7 @@ use crate::portable::kernel_signature;
 const PARALLEL: u64 = 1 << 32;
 
 /// Offsets in [`brolga_runtime::ArgumentBlock`].
+const BLOCK_BASES: i32 = 0;
 const BLOCK_PARALLEL_FOR: i32 = 8;
 const BLOCK_POOL: i32 = 16;
 
@@ -147,6 +148,7 @@ pub(crate) fn entry(
         table: Table { name: String::new(), words: Vec::new(), addresses: Vec::new() },
         row: None,
         counters: Vec::new(),
+        exits: Vec::new(),
     };
     cx.steps(entry.steps);
     cx.b.ins().return_(&[]);
@@ -165,6 +167,8 @@ struct EntryCx<'a, 'b> {
     row: Option<StackSlot>,
     /// The counters of the loops around.
     counters: Vec<Value>,
+    /// The blocks behind the loops around.
+    exits: Vec<Block>,
 }
 
 impl EntryCx<'_, '_> {
@@ -184,6 +188,16 @@ impl EntryCx<'_, '_> {
                 Step::Loop { extent, body } => {
                     self.run_rows(fixed);
                     self.schedule_loop(*extent, body);
+                    fixed = self.table.words.len();
+                }
+                Step::Break { unless } => {
+                    self.run_rows(fixed);
+                    self.leave(unless);
+                    fixed = self.table.words.len();
+                }
+                Step::If { condition, then, otherwise } => {
+                    self.run_rows(fixed);
+                    self.choose(condition, then, otherwise);
                     fixed = self.table.words.len();
                 }
             }
@@ -253,7 +267,9 @@ impl EntryCx<'_, '_> {
         self.b.ins().jump(header, &[zero.into()]);
         self.b.switch_to_block(header);
         self.counters.push(counter);
+        self.exits.push(exit);
         self.steps(body);
+        self.exits.pop();
         self.counters.pop();
         let next = self.b.ins().iadd_imm_s(counter, 1);
         let more = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, next, extent as i64);
@@ -261,6 +277,54 @@ impl EntryCx<'_, '_> {
         self.b.seal_block(header);
         self.b.switch_to_block(exit);
         self.b.seal_block(exit);
+    }
+
+    /// Jumps behind the innermost loop unless the condition holds. A verified program has a loop around.
+    fn leave(&mut self, unless: &Arg) {
+        let Some(&exit) = self.exits.last() else { return };
+        let on = self.b.create_block();
+        let condition = self.condition(unless);
+        self.b.ins().brif(condition, on, &[], exit, &[]);
+        self.b.switch_to_block(on);
+        self.b.seal_block(on);
+    }
+
+    fn choose(&mut self, condition: &Arg, then: &[Step], otherwise: &[Step]) {
+        let (first, second, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let condition = self.condition(condition);
+        self.b.ins().brif(condition, first, &[], second, &[]);
+        for (block, steps) in [(first, then), (second, otherwise)] {
+            self.b.switch_to_block(block);
+            self.b.seal_block(block);
+            self.steps(steps);
+            self.b.ins().jump(done, &[]);
+        }
+        self.b.switch_to_block(done);
+        self.b.seal_block(done);
+    }
+
+    /// Loads the `bool` at a place.
+    fn condition(&mut self, arg: &Arg) -> Value {
+        let (base, offset) = self.place(arg);
+        let fixed = MemFlagsData::trusted().with_readonly();
+        let bases = self.b.ins().load(types::I64, fixed, self.block, BLOCK_BASES);
+        let base = self.b.ins().load(types::I64, fixed, bases, 8 * base as i32);
+        let address = self.b.ins().iadd(base, offset);
+        self.b.ins().load(types::I8, MemFlagsData::trusted(), address, 0)
+    }
+
+    /// The position of a place's base pointer, and the bytes from it in this iteration of the loops around.
+    fn place(&mut self, arg: &Arg) -> (u64, Value) {
+        let location = self.entry.layout.argument(self.entry.program, arg);
+        let size = self.entry.program.buffers[arg.buffer.0 as usize].ty.dtype.size() as i64;
+        let mut offset = self.b.ins().iconst(types::I64, location.offset as i64);
+        for (&stride, &counter) in arg.strides.iter().zip(&self.counters) {
+            if stride != 0 {
+                let step = self.b.ins().imul_imm_s(counter, stride * size);
+                offset = self.b.ins().iadd(offset, step);
+            }
+        }
+        (location.base, offset)
     }
 
     /// A call whose places depend on the loops around it: its arguments are put together on the stack.
@@ -274,16 +338,8 @@ impl EntryCx<'_, '_> {
             ))
         });
         for (k, arg) in call.args.iter().enumerate() {
-            let location = self.entry.layout.argument(self.entry.program, arg);
-            let size = self.entry.program.buffers[arg.buffer.0 as usize].ty.dtype.size() as i64;
-            let base = self.b.ins().iconst(types::I64, location.base as i64);
-            let mut offset = self.b.ins().iconst(types::I64, location.offset as i64);
-            for (&stride, &counter) in arg.strides.iter().zip(&self.counters) {
-                if stride != 0 {
-                    let step = self.b.ins().imul_imm_s(counter, stride * size);
-                    offset = self.b.ins().iadd(offset, step);
-                }
-            }
+            let (base, offset) = self.place(arg);
+            let base = self.b.ins().iconst(types::I64, base as i64);
             self.b.ins().stack_store(types::I64, base, row, 16 * k as i32);
             self.b.ins().stack_store(types::I64, offset, row, 16 * k as i32 + 8);
         }
@@ -317,6 +373,8 @@ pub(crate) fn pays_for_threads(program: &Program) -> bool {
                 if is_parallel(kernel) { kernel_cost(kernel) } else { 0 }
             }
             Step::Loop { extent, body } => total(program, body).saturating_mul(*extent as u64),
+            Step::Break { .. } => 0,
+            Step::If { then, otherwise, .. } => total(program, then).max(total(program, otherwise)),
         };
         steps.iter().map(cost).fold(0, u64::saturating_add)
     }

@@ -4,6 +4,7 @@ use brolga_ir::index::Index;
 use brolga_ir::program::interpret::{Interpreter, run, run_kernel};
 use brolga_ir::program::*;
 use brolga_ir::scalar::{Scalar, ScalarOp};
+use brolga_ir::tensor::Data;
 use brolga_ir::{DType, Tensor, Type};
 
 fn param(dtype: DType, len: usize, access: Access) -> Param {
@@ -164,6 +165,37 @@ fn schedule_loops_move_arguments() {
     let x = Tensor::f32([3, 2], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     let y = run(&program, &[x], &mut []).unwrap();
     assert_eq!(y, [Tensor::f32([3, 2], [10.0, 12.0, 6.0, 8.0, 2.0, 4.0])]);
+}
+
+fn bools(values: &[bool]) -> Tensor {
+    Tensor::new([values.len()], Data::Bool(values.to_vec()))
+}
+
+#[test]
+fn loops_end_and_branches_are_chosen_by_flags() {
+    // y[t] = 2 x[t] or 4 x[t] for each row, until a flag ends the loop.
+    let text = r#"program @rows
+      %0 input "x" f32[4, 2]
+      %1 input "go" bool[4]
+      %2 input "twice" bool[4]
+      %3 state "y" f32[4, 2] updated
+      kernel @double#0(p0: read f32[2], p1: write f32[2]) grid [] {
+        for i0 in 0..2 { v0 = load p0[i0] : f32  v1 = add v0, v0 : f32  store p1[i0] = v1 }
+      }
+      schedule {
+        loop 4 {
+          break unless %1 by [1]
+          call @double#0(%0 by [2], %3 by [2])
+          if %2 + 3 by [-1] { call @double#0(%3 by [2], %3 by [2]) }
+        }
+      }"#;
+    let program = Program::parse(text).unwrap();
+    brolga_ir::program::verify::verify(&program).unwrap();
+    let x = Tensor::f32([4, 2], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+    let inputs = [x, bools(&[true, true, false, true]), bools(&[true, true, true, false])];
+    let mut state = [Tensor::f32([4, 2], [0.0; 8])];
+    run(&program, &inputs, &mut state).unwrap();
+    assert_eq!(state, [Tensor::f32([4, 2], [2.0, 4.0, 12.0, 16.0, 0.0, 0.0, 0.0, 0.0])]);
 }
 
 /// x -> a -> b -> y through two arena buffers.

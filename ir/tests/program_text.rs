@@ -68,6 +68,13 @@ schedule {
     loop 0 {
     }
     call @"a kernel"#1()   // " odd\norigin"
+    break unless %6 + 2
+    if %6 by [1] {
+      if %6 {
+      }
+    } else {
+      break unless %6 + 1 by [0, 1]
+    }
     call @all#2(%0 + 256 by [128, -1], %1 by [0], %10)
   }
 }
@@ -103,7 +110,7 @@ fn a_kernel_reads_back_alone() {
 fn truncated_texts_are_errors() {
     for end in (0..ALL.len() - 2).filter(|&end| ALL.is_char_boundary(end)) {
         let error = Program::parse(&ALL[..end]).expect_err(&ALL[..end]);
-        assert!(error.line >= 1 && error.line <= 70 && error.column >= 1, "{error}");
+        assert!(error.line >= 1 && error.line <= 80 && error.column >= 1, "{error}");
     }
 }
 
@@ -213,7 +220,10 @@ fn mistakes_are_told_with_their_place() {
 fn hostile_nesting_is_an_error() {
     let message = |text: String| Program::parse(&text).unwrap_err().message;
     let loops = "loop 2 { ".repeat(100_000);
-    assert_eq!(message(format!("program @p\nschedule {{ {loops}")), "loops nest deeper than 64");
+    assert_eq!(
+        message(format!("program @p\nschedule {{ {loops}")),
+        "loops and conditions nest deeper than 64"
+    );
     let fors = "for i0 in 0..2 { ".repeat(100_000);
     assert_eq!(
         message(format!("program @p\nkernel @k() grid [] {{ {fors}")),

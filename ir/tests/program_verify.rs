@@ -215,6 +215,9 @@ kernel @add(p0: read f32[16], p1: readwrite f32[16]) grid [] {
     v0 = load p0[i0] : f32  v1 = load p1[i0] : f32  v2 = add v0, v1 : f32  store p1[i0] = v2
   }
 }
+kernel @flag(p0: read f32[16], p1: write bool[1]) grid [] {
+  v0 = load p0[0] : f32  v1 = constant 0.0 : f32  v2 = gt v0, v1 : bool  store p1[0] = v2
+}
 kernel @columns(p0: read f32[12], p1: write f32[12]) grid [] {
   for i0 in 0..2 { for i1 in 0..4 { v0 = load p0[8*i0 + i1] : f32  store p1[8*i0 + i1] = v0 } }
 }
@@ -239,6 +242,8 @@ fn schedule(steps: &str) -> String {
       %7 arena "b" f32[32] at 64
       %8 arena "c" f32[16] at 128
       %9 output "y" f32[3, 16]
+      %10 input "go" bool[2]
+      %11 arena "flag" bool[] at 192
     "#;
     program("arena 256 bytes prepared 64 bytes", buffers, steps)
 }
@@ -254,8 +259,14 @@ fn schedules_that_are_right_are_accepted() {
         "schedule { loop 3 { call @copy#0(%0, %9 by [16]) } }",
         // A recurrence reads one row and writes the next.
         "schedule { call @copy#0(%0, %9) loop 2 { call @copy#0(%9 by [16], %9 + 16 by [16]) } }",
+        // Conditions: given, moving, computed in each iteration of the loop that they end, nested.
+        "schedule { if %10 { call @copy#0(%0, %9) } else { call @copy#0(%2, %9) } call @copy#0(%9, %2) }",
+        "schedule { loop 2 { if %10 + 1 by [-1] { call @copy#0(%0, %2) } } }",
+        "schedule { loop 9 { call @flag#2(%2, %11) break unless %11 if %10 { break unless %11 } } }",
+        // Written before the loop is left, and in both branches.
+        "schedule { loop 9 { call @copy#0(%0, %6) break unless %10 call @add#1(%0, %6) } call @copy#0(%6, %9) }",
         // Two halves of the rows of one buffer, interleaved.
-        "schedule { call @columns#2(%0 + 4, %6 + 4) call @columns#2(%6 + 4, %6) }",
+        "schedule { call @columns#3(%0 + 4, %6 + 4) call @columns#3(%6 + 4, %6) }",
     ] {
         assert_eq!(schedule(steps), "", "{steps}");
     }
@@ -267,9 +278,9 @@ fn broken_schedules_are_told_apart() {
         ("schedule { call @copy#0(%0) }", "call 0 of @copy#0: expected 2 arguments, found 1"),
         (
             "schedule { call @copy#0(%0, %42) }",
-            "call 0 of @copy#0: p1 is given %42, but there are 10 buffers",
+            "call 0 of @copy#0: p1 is given %42, but there are 12 buffers",
         ),
-        ("schedule { call @\"\"#9() }", "call 0 of @\"\"#9: no kernel has this number: there are 3"),
+        ("schedule { call @\"\"#9() }", "call 0 of @\"\"#9: no kernel has this number: there are 4"),
         ("schedule { call @copy#0(%1, %6) }", "call 0 of @copy#0: p0 is of f32, but %1 is i32[16]"),
         (
             "schedule { call @copy#0(%0 + 1, %6)   // fc1/backward\n }",
@@ -285,7 +296,7 @@ fn broken_schedules_are_told_apart() {
         ),
         (
             "schedule { call @copy#0(%0, %9 by [16]) }",
-            "call 0 of @copy#0: p1 is given 1 strides, but 0 loops are around the call",
+            "call 0 of @copy#0: p1 is given 1 strides, but 0 loops are around it",
         ),
         ("schedule { call @copy#0(%2, %0) }", "call 0 of @copy#0: p1 writes %0 \"x\", an input"),
         ("schedule { call @copy#0(%2, %4) }", "call 0 of @copy#0: p1 writes %4 \"c\", a constant"),
@@ -321,8 +332,8 @@ fn broken_schedules_are_told_apart() {
              (same first byte, one only read)",
         ),
         (
-            "schedule { call @columns#2(%7, %7 + 2) }",
-            "call 0 of @columns#2: p0 (%7) and p1 (%7 + 2) overlap and are no update in place \
+            "schedule { call @columns#3(%7, %7 + 2) }",
+            "call 0 of @columns#3: p0 (%7) and p1 (%7 + 2) overlap and are no update in place \
              (same first byte, one only read)",
         ),
         (
@@ -339,6 +350,30 @@ fn broken_schedules_are_told_apart() {
         ),
         (
             "schedule { call @copy#0(%0, %7 + 16) call @copy#0(%0, %8) call @copy#0(%7 + 16, %9) }",
+            "call 2 of @copy#0: p0 reads %7 \"b\", but %8 \"c\" has been written to the same bytes",
+        ),
+        ("schedule { if %0 { } }", "if 0: the condition is of bool, but %0 is f32[16]"),
+        ("schedule { if %10 + 2 { } }", "if 0: the condition takes elements 2..3 of %10, which is bool[2]"),
+        ("schedule { if %11 { } }", "if 0: the condition reads %11 \"flag\", which nothing has written"),
+        ("schedule { if %10 { break unless %10 } }", "break 0.0.0: is in no loop"),
+        (
+            "schedule { loop 2 { break unless %11 call @flag#2(%0, %11) } }",
+            "break 0.0: the condition reads %11 \"flag\", which nothing has written",
+        ),
+        (
+            "prepare { if %10 { } } schedule { }",
+            "if 0: the condition reads %10 \"go\", but prepare touches neither inputs nor outputs",
+        ),
+        (
+            "schedule { if %10 { call @copy#0(%0, %6) } call @copy#0(%6, %9) }",
+            "call 1 of @copy#0: p0 reads %6 \"a\", which nothing has written",
+        ),
+        (
+            "schedule { loop 9 { break unless %10 call @copy#0(%0, %6) } call @copy#0(%6, %9) }",
+            "call 1 of @copy#0: p0 reads %6 \"a\", which nothing has written",
+        ),
+        (
+            "schedule { call @copy#0(%0, %7) if %10 { } else { call @copy#0(%0, %8) } call @copy#0(%7, %9) }",
             "call 2 of @copy#0: p0 reads %7 \"b\", but %8 \"c\" has been written to the same bytes",
         ),
         (
@@ -397,5 +432,5 @@ fn hostile_nesting_is_an_error() {
         schedule = vec![Step::Loop { extent: 2, body: schedule }];
     }
     let error = verify(&Program { schedule, ..Program::default() }).unwrap_err();
-    assert_eq!(error.to_string(), "schedule: loops nest deeper than 64");
+    assert_eq!(error.to_string(), "schedule: loops and conditions nest deeper than 64");
 }

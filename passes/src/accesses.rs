@@ -1,7 +1,7 @@
 //! What kernels do with their parameters, and steps with buffers: shared by the passes that move memory about.
 
 use brolga_ir::index::Index;
-use brolga_ir::program::{Access, BufferId, Call, Expr, Kernel, Program, Step, Stmt};
+use brolga_ir::program::{Access, BufferId, Expr, Kernel, Program, Step, Stmt};
 
 /// Whether a kernel may run with `write` lying on top of `read`: every element of `read` is loaded only at the index
 /// where `write` is stored, in the same innermost iteration, before it.
@@ -56,25 +56,27 @@ impl InPlace {
     }
 }
 
-/// The calls of a schedule in order, those in loops once, each with the position of the outermost step it is in.
-pub(crate) fn calls(steps: &[Step]) -> Vec<(usize, &Call)> {
-    fn inside<'a>(position: usize, steps: &'a [Step], found: &mut Vec<(usize, &'a Call)>) {
-        for step in steps {
-            match step {
-                Step::Call(call) => found.push((position, call)),
-                Step::Loop { body, .. } => inside(position, body, found),
-            }
+/// The calls and conditions of a schedule in order, those in loops once, each with the position of the outermost
+/// step it is in.
+pub(crate) fn leaves(steps: &[Step]) -> Vec<(usize, &Step)> {
+    fn inside<'a>(position: usize, step: &'a Step, found: &mut Vec<(usize, &'a Step)>) {
+        if !step.args().is_empty() {
+            found.push((position, step));
         }
+        step.bodies().into_iter().flatten().for_each(|step| inside(position, step, found));
     }
     let mut found = Vec::new();
     for (position, step) in steps.iter().enumerate() {
-        inside(position, std::slice::from_ref(step), &mut found);
+        inside(position, step, &mut found);
     }
     found
 }
 
-/// Whether a call reads or writes a buffer.
-pub(crate) fn touches(program: &Program, call: &Call, buffer: BufferId) -> (bool, bool) {
+/// Whether a call or condition reads or writes a buffer.
+pub(crate) fn touches(program: &Program, step: &Step, buffer: BufferId) -> (bool, bool) {
+    let Step::Call(call) = step else {
+        return (step.args().iter().any(|arg| arg.buffer == buffer), false);
+    };
     let kernel = &program.kernels[call.kernel.0 as usize];
     let mut touched = (false, false);
     for (arg, param) in call.args.iter().zip(&kernel.params) {
@@ -86,16 +88,10 @@ pub(crate) fn touches(program: &Program, call: &Call, buffer: BufferId) -> (bool
     touched
 }
 
-/// Replaces a buffer in every call.
-pub(crate) fn replace(steps: &mut [Step], from: BufferId, to: BufferId) {
+/// Renames the buffers of every step.
+pub(crate) fn rename(steps: &mut [Step], name: &dyn Fn(BufferId) -> BufferId) {
     for step in steps {
-        match step {
-            Step::Loop { body, .. } => replace(body, from, to),
-            Step::Call(call) => {
-                for arg in call.args.iter_mut().filter(|arg| arg.buffer == from) {
-                    arg.buffer = to;
-                }
-            }
-        }
+        step.args_mut().iter_mut().for_each(|arg| arg.buffer = name(arg.buffer));
+        step.bodies_mut().into_iter().for_each(|body| rename(body, name));
     }
 }

@@ -6,7 +6,7 @@
 
 use brolga_ir::program::{BufferId, Call, Place, Program, Step};
 
-use crate::accesses::{calls, in_place, replace, touches};
+use crate::accesses::{in_place, leaves, rename, touches};
 
 /// Removes copies into state; whether any went.
 pub fn forward(program: &mut Program) -> bool {
@@ -17,7 +17,7 @@ pub fn forward(program: &mut Program) -> bool {
         let Some((from, to)) = copy(program, &program.schedule[position]) else { continue };
         if direct(program, from, to, position) {
             program.schedule.remove(position);
-            replace(&mut program.schedule, from, to);
+            rename(&mut program.schedule, &|buffer| if buffer == from { to } else { buffer });
             changed = true;
         }
     }
@@ -35,15 +35,13 @@ fn copy(program: &Program, step: &Step) -> Option<(BufferId, BufferId)> {
 }
 
 fn direct(program: &Program, from: BufferId, to: BufferId, copy: usize) -> bool {
-    let calls = calls(&program.schedule);
-    let Some(&(first, _)) = calls.iter().find(|(_, call)| touches(program, call, from).1) else {
+    let leaves = leaves(&program.schedule);
+    let Some(&(first, _)) = leaves.iter().find(|(_, step)| touches(program, step, from).1) else {
         return false;
     };
-    if matches!(program.schedule[first], Step::Loop { .. }) {
-        return false;
-    }
-    calls.iter().filter(|&&(position, _)| position != copy).all(|&(position, call)| {
-        let (read, written) = touches(program, call, to);
+    let Step::Call(call) = &program.schedule[first] else { return false };
+    leaves.iter().filter(|&&(position, _)| position != copy).all(|&(position, step)| {
+        let (read, written) = touches(program, step, to);
         if !read && !written {
             return true;
         }

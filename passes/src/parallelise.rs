@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use brolga_ir::GraphError;
 use brolga_ir::index::{Atom, Index, Var};
-use brolga_ir::program::{Expr, Kernel, KernelId, Program, Step, Stmt};
+use brolga_ir::program::{Call, Expr, Kernel, KernelId, Program, Step, Stmt};
 use brolga_ir::scalar::ScalarOp;
 
 use crate::lower::map_indices;
@@ -48,16 +48,13 @@ pub fn parallelise(program: &mut Program, options: &Options) -> Result<bool, Gra
 fn add_calls(steps: &mut Vec<Step>, rests: &HashMap<KernelId, KernelId>) {
     let mut position = 0;
     while position < steps.len() {
-        match &mut steps[position] {
-            Step::Loop { body, .. } => add_calls(body, rests),
-            Step::Call(call) => {
-                if let Some(&rest) = rests.get(&call.kernel) {
-                    let mut call = call.clone();
-                    call.kernel = rest;
-                    steps.insert(position + 1, Step::Call(call));
-                    position += 1;
-                }
-            }
+        steps[position].bodies_mut().into_iter().for_each(|body| add_calls(body, rests));
+        if let Step::Call(call) = &steps[position]
+            && let Some(&rest) = rests.get(&call.kernel)
+        {
+            let call = Call { kernel: rest, ..call.clone() };
+            steps.insert(position + 1, Step::Call(call));
+            position += 1;
         }
         position += 1;
     }

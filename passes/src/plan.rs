@@ -1,6 +1,6 @@
 //! `plan`: gives every scratch buffer its place in the arena.
 //!
-//! A buffer lives from the first step that touches it to the last (a schedule loop counts as one step). A kernel
+//! A buffer lives from the first step that touches it to the last (a loop or condition of the schedule counts as one step). A kernel
 //! that reads a buffer for the last time, element by element where it writes another of the same size, writes it in
 //! place: both become one. Then buffers are placed in descending size, each at the lowest offset that is free for
 //! its whole life (greedy by size: Pisarchyk & Lee, "Efficient memory management for deep neural net inference",
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use brolga_ir::program::{BufferId, Place, Program, Step};
 
-use crate::accesses::{calls, in_place, touches};
+use crate::accesses::{in_place, leaves, rename, touches};
 
 /// Alignment of buffers, in bytes: a cache line, and the widest vector.
 const ALIGN: usize = 64;
@@ -61,8 +61,8 @@ pub fn plan(program: &mut Program) -> bool {
 /// Removes scratch buffers that no call touches.
 fn drop_unused(program: &mut Program) {
     let mut used = vec![false; program.buffers.len()];
-    for (_, call) in calls(&program.prepare).into_iter().chain(calls(&program.schedule)) {
-        call.args.iter().for_each(|arg| used[arg.buffer.0 as usize] = true);
+    for (_, step) in leaves(&program.prepare).into_iter().chain(leaves(&program.schedule)) {
+        step.args().iter().for_each(|arg| used[arg.buffer.0 as usize] = true);
     }
     let mut names = Vec::with_capacity(used.len());
     let mut next = 0;
@@ -76,19 +76,9 @@ fn drop_unused(program: &mut Program) {
         position += 1;
         names[position - 1].is_some()
     });
-    rename(&mut program.prepare, &names);
-    rename(&mut program.schedule, &names);
-}
-
-fn rename(steps: &mut [Step], names: &[Option<BufferId>]) {
-    for step in steps {
-        match step {
-            Step::Loop { body, .. } => rename(body, names),
-            Step::Call(call) => call.args.iter_mut().for_each(|arg| {
-                arg.buffer = names[arg.buffer.0 as usize].expect("a buffer of a call is used");
-            }),
-        }
-    }
+    let name = |id: BufferId| names[id.0 as usize].expect("a buffer of a step is used");
+    rename(&mut program.prepare, &name);
+    rename(&mut program.schedule, &name);
 }
 
 fn bytes(program: &Program, id: BufferId) -> usize {
@@ -107,9 +97,9 @@ fn is_arena(program: &Program, id: BufferId) -> bool {
 fn lives(program: &Program) -> HashMap<BufferId, Life> {
     let mut lives: HashMap<BufferId, Life> = HashMap::new();
     let shift = program.prepare.len();
-    let schedule = calls(&program.schedule).into_iter().map(|(at, call)| (at + shift, call));
-    for (at, call) in calls(&program.prepare).into_iter().chain(schedule) {
-        for arg in call.args.iter().filter(|arg| is_arena(program, arg.buffer)) {
+    let schedule = leaves(&program.schedule).into_iter().map(|(at, step)| (at + shift, step));
+    for (at, step) in leaves(&program.prepare).into_iter().chain(schedule) {
+        for arg in step.args().iter().filter(|arg| is_arena(program, arg.buffer)) {
             let life = lives.entry(arg.buffer).or_insert((at, at));
             life.1 = at;
         }
@@ -121,16 +111,14 @@ fn lives(program: &Program) -> HashMap<BufferId, Life> {
 fn share(program: &Program, lives: &mut HashMap<BufferId, Life>) -> HashMap<BufferId, BufferId> {
     let mut leader: HashMap<BufferId, BufferId> = HashMap::new();
     let shift = program.prepare.len();
-    for (at, call) in calls(&program.schedule) {
-        if matches!(program.schedule[at], Step::Loop { .. }) {
-            continue;
-        }
+    for (at, step) in program.schedule.iter().enumerate() {
+        let Step::Call(call) = step else { continue };
         let at = at + shift;
         let kernel = &program.kernels[call.kernel.0 as usize];
         for (write, out) in call.args.iter().enumerate() {
             let starts = is_arena(program, out.buffer)
                 && lives[&out.buffer].0 == at
-                && touches(program, call, out.buffer) == (false, true)
+                && touches(program, step, out.buffer) == (false, true)
                 && !leader.contains_key(&out.buffer);
             if !starts || out.offset != 0 {
                 continue;

@@ -15,6 +15,7 @@ use brolga_ir::ops::{Op, Role};
 use brolga_ir::program::{BufferId, KernelId, Place, Program, Step};
 use brolga_ir::{Graph, GraphError, NodeId, Value};
 
+use crate::accesses::rename;
 use crate::dce::dead_nodes;
 use crate::fixed::{Dependence, dependence};
 use crate::index_ranges::Range;
@@ -94,21 +95,17 @@ fn join(mut program: Program, prepare: Program) -> Result<Program, GraphError> {
         kernels.push(KernelId(id as u32));
     }
     program.prepare = prepare.schedule;
-    renumber(&mut program.prepare, &buffers, &kernels);
+    rename(&mut program.prepare, &|buffer| buffers[buffer.0 as usize]);
+    renumber(&mut program.prepare, &kernels);
     Ok(program)
 }
 
-fn renumber(steps: &mut [Step], buffers: &[BufferId], kernels: &[KernelId]) {
+fn renumber(steps: &mut [Step], kernels: &[KernelId]) {
     for step in steps {
-        match step {
-            Step::Loop { body, .. } => renumber(body, buffers, kernels),
-            Step::Call(call) => {
-                call.kernel = kernels[call.kernel.0 as usize];
-                for arg in &mut call.args {
-                    arg.buffer = buffers[arg.buffer.0 as usize];
-                }
-            }
+        if let Step::Call(call) = step {
+            call.kernel = kernels[call.kernel.0 as usize];
         }
+        step.bodies_mut().into_iter().for_each(|body| renumber(body, kernels));
     }
 }
 

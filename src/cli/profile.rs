@@ -38,7 +38,7 @@ pub fn run(args: &ProfileArgs) -> Result<ExitCode> {
     let optimised = compiler.optimise(model.graph(&args.entry.name)?)?;
     let program = compiler.lower(&optimised)?;
     let mut calls = Vec::new();
-    expand(&program.schedule, &mut calls);
+    expand(&program.schedule, &mut calls)?;
     let mut state = model.initial_state(0)?;
     let runs = measure(&program, model.options(), &mut state, calls.len(), args.seconds)?;
     let peak = peak(model.options())?;
@@ -77,13 +77,19 @@ pub fn run(args: &ProfileArgs) -> Result<ExitCode> {
 }
 
 /// The calls of a schedule in the order in which they run. Calls without parts are never made.
-fn expand<'p>(steps: &'p [Step], calls: &mut Vec<&'p Call>) {
+fn expand<'p>(steps: &'p [Step], calls: &mut Vec<&'p Call>) -> Result<()> {
     for step in steps {
         match step {
             Step::Call(call) => calls.push(call),
-            Step::Loop { extent, body } => (0..*extent).for_each(|_| expand(body, calls)),
+            Step::Loop { extent, body } => (0..*extent).try_for_each(|_| expand(body, calls))?,
+            Step::Break { .. } | Step::If { .. } => {
+                let message = "which calls this entry makes depends on data (it holds `while` or `cond`), so they \
+                               cannot be told apart; `brolga bench` measures it as a whole";
+                return Err(Error::Compile(message.into()));
+            }
         }
     }
+    Ok(())
 }
 
 /// When each call of a run began and ended, since the run's beginning.

@@ -14,6 +14,7 @@ mod memory;
 mod tile;
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use self::code::Code;
 use self::execute::{Binding, execute};
@@ -22,6 +23,7 @@ use super::verify::verify_kernel;
 use super::{Arg, Buffer, Call, Kernel, Place, Program, Step};
 use crate::scalar::Scalar;
 use crate::tensor::Tensor;
+use crate::types::DType;
 
 /// Why a program could not be run: what was expected, and what was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -169,10 +171,10 @@ impl<'p> Interpreter<'p> {
     pub fn run(&self, inputs: &[Tensor], state: &mut [Tensor]) -> Result<Vec<Tensor>, Error> {
         let mut memory = Memory::new(&self.homes.spaces);
         self.fill(&mut memory, inputs, state)?;
-        self.steps(&self.program.prepare, &mut Vec::new(), &mut memory)
-            .map_err(|e| e.within("while preparing"))?;
+        let prepared = self.steps(&self.program.prepare, &mut Vec::new(), &mut memory);
+        outermost(prepared).map_err(|e| e.within("while preparing"))?;
         memory.forget(0);
-        self.steps(&self.program.schedule, &mut Vec::new(), &mut memory)?;
+        outermost(self.steps(&self.program.schedule, &mut Vec::new(), &mut memory))?;
 
         let mut updated: Vec<Tensor> = Vec::new();
         let mut outputs = Vec::new();
@@ -235,9 +237,15 @@ impl<'p> Interpreter<'p> {
         Ok(())
     }
 
-    /// Runs steps inside schedule loops whose iteration numbers are `at`.
-    fn steps(&self, steps: &[Step], at: &mut Vec<usize>, memory: &mut Memory) -> Result<(), Error> {
+    /// Runs steps inside schedule loops whose iteration numbers are `at`; whether the innermost loop goes on.
+    fn steps(
+        &self,
+        steps: &[Step],
+        at: &mut Vec<usize>,
+        memory: &mut Memory,
+    ) -> Result<ControlFlow<()>, Error> {
         for (i, step) in steps.iter().enumerate() {
+            let place = |e: Error| e.within(format_args!("step {i}"));
             match step {
                 Step::Call(call) => self
                     .call(call, at, memory)
@@ -245,14 +253,44 @@ impl<'p> Interpreter<'p> {
                 Step::Loop { extent, body } => {
                     for t in 0..*extent {
                         at.push(t);
-                        self.steps(body, at, memory)
-                            .map_err(|e| e.within(format_args!("step {i}, iteration {t}")))?;
+                        let flow = self.steps(body, at, memory);
                         at.pop();
+                        if flow.map_err(|e| e.within(format_args!("step {i}, iteration {t}")))?.is_break() {
+                            break;
+                        }
+                    }
+                }
+                Step::Break { unless } => {
+                    if !self.condition(unless, at, memory).map_err(place)? {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                Step::If { condition, then, otherwise } => {
+                    let chosen = self.condition(condition, at, memory).map_err(place)?;
+                    let steps = if chosen { then } else { otherwise };
+                    if self.steps(steps, at, memory).map_err(place)?.is_break() {
+                        return Ok(ControlFlow::Break(()));
                     }
                 }
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The `bool` at a place.
+    fn condition(&self, arg: &Arg, at: &[usize], memory: &Memory) -> Result<bool, Error> {
+        let param = super::Param { dtype: DType::Bool, len: 1, access: super::Access::Read };
+        let Binding { space, start } = self.binding(arg, &param, at).map_err(|e| e.within("a condition"))?;
+        match memory::decode(DType::Bool, memory.bytes(space, start)) {
+            Some(value) => Ok(value.to_bool()),
+            None => Err(Error::new("a condition was never written")),
+        }
+    }
+
+    fn binding(&self, arg: &Arg, param: &super::Param, at: &[usize]) -> Result<Binding, Error> {
+        let id = arg.buffer.0 as usize;
+        let buffer = self.program.buffers.get(id).map(|buffer| (self.homes.buffers[id], &buffer.ty));
+        bind_one(arg, param, buffer, at)
     }
 
     fn call(&self, call: &Call, at: &[usize], memory: &mut Memory) -> Result<(), Error> {
@@ -267,6 +305,11 @@ impl<'p> Interpreter<'p> {
         let bindings = bind(code, &call.args, find, at)?;
         execute(code, &bindings, memory, self.order)
     }
+}
+
+/// An error if a `break` was met that is in no loop.
+fn outermost(flow: Result<ControlFlow<()>, Error>) -> Result<(), Error> {
+    if flow?.is_break() { Err(Error::new("a `break` is in no loop")) } else { Ok(()) }
 }
 
 fn quoted(buffer: &Buffer) -> String {
@@ -286,31 +329,40 @@ fn bind<'b>(
         return Err(place(Error::new(message)));
     }
     let one = |(i, (arg, param)): (usize, (&Arg, &super::Param))| {
-        let (home, ty) = find(arg).ok_or_else(|| {
-            Error::new(format!("p{i} is given buffer %{}, which is not there", arg.buffer.0))
-        })?;
-        if ty.dtype != param.dtype {
-            return Err(Error::new(format!("p{i} is {}, but its argument is {ty}", param.dtype)));
-        }
-        let start =
-            arg.strides.iter().zip(at).try_fold(arg.offset as i64, |sum, (stride, &t)| {
-                sum.checked_add(stride.checked_mul(t as i64)?)
-            });
-        let start = start.and_then(|s| usize::try_from(s).ok());
-        match start {
-            Some(start) if start.checked_add(param.len).is_some_and(|end| end <= ty.elements()) => {
-                Ok(Binding { space: home.space, start: home.start + start * ty.dtype.size() })
-            }
-            _ => Err(Error::new(format!(
-                "p{i} has {} elements from {start:?} on, but its argument is {ty}",
-                param.len
-            ))),
-        }
+        bind_one(arg, param, find(arg), at).map_err(|e| e.within(format_args!("p{i}")))
     };
     args.iter().zip(&code.params).enumerate().map(one).collect::<Result<_, _>>().map_err(place)
 }
 
+/// The bytes that a parameter stands for when it is given `arg`, a place in that buffer.
+fn bind_one(
+    arg: &Arg,
+    param: &super::Param,
+    buffer: Option<(memory::Home, &crate::Type)>,
+    at: &[usize],
+) -> Result<Binding, Error> {
+    let (home, ty) =
+        buffer.ok_or_else(|| Error::new(format!("is given buffer %{}, which is not there", arg.buffer.0)))?;
+    if ty.dtype != param.dtype {
+        return Err(Error::new(format!("is {}, but its argument is {ty}", param.dtype)));
+    }
+    let start = arg
+        .strides
+        .iter()
+        .zip(at)
+        .try_fold(arg.offset as i64, |sum, (stride, &t)| sum.checked_add(stride.checked_mul(t as i64)?));
+    let start = start.and_then(|s| usize::try_from(s).ok());
+    match start {
+        Some(start) if start.checked_add(param.len).is_some_and(|end| end <= ty.elements()) => {
+            Ok(Binding { space: home.space, start: home.start + start * ty.dtype.size() })
+        }
+        _ => {
+            Err(Error::new(format!("has {} elements from {start:?} on, but its argument is {ty}", param.len)))
+        }
+    }
+}
+
 /// What memory that nothing has written holds, seen through a type; `None` for `bool`, where it is no value.
-pub fn unwritten(dtype: crate::DType) -> Option<Scalar> {
+pub fn unwritten(dtype: DType) -> Option<Scalar> {
     memory::decode(dtype, &[memory::UNWRITTEN; 8])
 }

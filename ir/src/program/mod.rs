@@ -16,7 +16,11 @@
 //!           | accumulate accumulator value
 //!           | value = finish accumulator          adds up the lanes by a fixed tree
 //!           | tile                                batch-reduce matrix multiply
-//! schedule  = (call kernel(arg, …) | loop n { … })*
+//! schedule  = step*
+//! step      = call kernel(arg, …)
+//!           | loop n { step* }                    n iterations at most
+//!           | break unless arg                    leaves the innermost loop where the bool at arg is false
+//!           | if arg { step* } else { step* }
 //! ```
 //!
 //! What fixes the bits, and therefore holds for the interpreter and for every emitter alike:
@@ -68,7 +72,7 @@ use crate::scalar::{Scalar, ScalarOp};
 use crate::tensor::Tensor;
 use crate::types::{DType, Type};
 
-/// How deep statements of a kernel, and loops of a schedule, may nest.
+/// How deep statements of a kernel, and loops and conditions of a schedule, may nest.
 pub const MAX_NESTING: usize = 64;
 
 /// A position in [`Program::buffers`].
@@ -146,13 +150,65 @@ pub enum Place {
 pub enum Step {
     /// Runs a kernel.
     Call(Call),
-    /// Runs the body `extent` times.
+    /// Runs the body `extent` times, or until a `Break` ends it.
     Loop {
         /// Number of iterations.
         extent: usize,
         /// The steps of one iteration.
         body: Vec<Step>,
     },
+    /// Ends the innermost loop around it unless a condition holds.
+    Break {
+        /// The condition: one `bool` in memory.
+        unless: Arg,
+    },
+    /// Runs one of two lists of steps.
+    If {
+        /// The condition: one `bool` in memory.
+        condition: Arg,
+        /// Where it holds.
+        then: Vec<Step>,
+        /// Where it does not.
+        otherwise: Vec<Step>,
+    },
+}
+
+impl Step {
+    /// The places that the step itself, not those inside it, touches: arguments of a call, or a condition.
+    pub fn args(&self) -> &[Arg] {
+        match self {
+            Step::Call(call) => &call.args,
+            Step::Loop { .. } => &[],
+            Step::Break { unless: condition } | Step::If { condition, .. } => std::slice::from_ref(condition),
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn args_mut(&mut self) -> &mut [Arg] {
+        match self {
+            Step::Call(call) => &mut call.args,
+            Step::Loop { .. } => &mut [],
+            Step::Break { unless: condition } | Step::If { condition, .. } => std::slice::from_mut(condition),
+        }
+    }
+
+    /// The lists of steps inside.
+    pub fn bodies(&self) -> Vec<&Vec<Step>> {
+        match self {
+            Step::Call(_) | Step::Break { .. } => Vec::new(),
+            Step::Loop { body, .. } => vec![body],
+            Step::If { then, otherwise, .. } => vec![then, otherwise],
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn bodies_mut(&mut self) -> Vec<&mut Vec<Step>> {
+        match self {
+            Step::Call(_) | Step::Break { .. } => Vec::new(),
+            Step::Loop { body, .. } => vec![body],
+            Step::If { then, otherwise, .. } => vec![then, otherwise],
+        }
+    }
 }
 
 /// A kernel applied to buffers.

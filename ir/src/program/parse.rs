@@ -108,7 +108,7 @@ fn offset(lexer: &mut Lexer<'_>) -> Result<Option<usize>, ParseError> {
 fn steps(lexer: &mut Lexer<'_>, program: &Program, depth: usize) -> Result<Vec<Step>, ParseError> {
     lexer.expect("{")?;
     if depth > MAX_NESTING {
-        return Err(lexer.error(format!("loops nest deeper than {MAX_NESTING}")));
+        return Err(lexer.error(format!("loops and conditions nest deeper than {MAX_NESTING}")));
     }
     let mut list = Vec::new();
     while !lexer.accept("}") {
@@ -117,8 +117,17 @@ fn steps(lexer: &mut Lexer<'_>, program: &Program, depth: usize) -> Result<Vec<S
         } else if lexer.accept_word("loop") {
             let extent = lexer.size("a number of iterations")?;
             list.push(Step::Loop { extent, body: steps(lexer, program, depth + 1)? });
+        } else if lexer.accept_word("break") {
+            lexer.expect_word("unless")?;
+            list.push(Step::Break { unless: arg(lexer)? });
+        } else if lexer.accept_word("if") {
+            let condition = arg(lexer)?;
+            let then = steps(lexer, program, depth + 1)?;
+            let otherwise =
+                if lexer.accept_word("else") { steps(lexer, program, depth + 1)? } else { Vec::new() };
+            list.push(Step::If { condition, then, otherwise });
         } else {
-            return Err(lexer.unexpected("`call`, `loop` or `}`"));
+            return Err(lexer.unexpected("`call`, `loop`, `break`, `if` or `}`"));
         }
     }
     Ok(list)

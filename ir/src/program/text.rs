@@ -24,6 +24,11 @@
 //!   call @bias_relu#0(%2, %5)   // fc1
 //!   loop 10 {
 //!     call @bias_relu#0(%2 + 256 by [128], %5)
+//!     break unless %7
+//!   }
+//!   if %7 {
+//!     call @bias_relu#0(%2, %5)
+//!   } else {
 //!   }
 //! }
 //! ```
@@ -114,6 +119,22 @@ impl Program {
                     writeln!(f, "loop {extent} {{")?;
                     self.write_steps(f, body, depth + 1)?;
                     indent(f, depth)?;
+                    f.write_str("}\n")?;
+                }
+                Step::Break { unless } => {
+                    indent(f, depth)?;
+                    writeln!(f, "break unless {unless}")?;
+                }
+                Step::If { condition, then, otherwise } => {
+                    indent(f, depth)?;
+                    writeln!(f, "if {condition} {{")?;
+                    self.write_steps(f, then, depth + 1)?;
+                    indent(f, depth)?;
+                    if !otherwise.is_empty() {
+                        f.write_str("} else {\n")?;
+                        self.write_steps(f, otherwise, depth + 1)?;
+                        indent(f, depth)?;
+                    }
                     f.write_str("}\n")?;
                 }
             }

@@ -32,7 +32,10 @@
 //! - What a call writes does not overlap what its other arguments read or write, unless the two begin at the same
 //!   byte, have one element type, and one of them is only read: an update in place.
 //! - A call reads arena, prepared and output buffers only after a call has written to them, and an arena buffer only
-//!   as long as no buffer at the same bytes has been written since.
+//!   as long as no buffer at the same bytes has been written since: whichever branch of a condition was taken, and
+//!   wherever a loop was left.
+//! - The same holds for the condition of an `if` or `break`, one `bool`. A `break` is in a loop. Loops and conditions
+//!   nest at most [`MAX_NESTING`] deep.
 
 mod kernel;
 mod overlap;

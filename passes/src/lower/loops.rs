@@ -1,14 +1,10 @@
-//! Operators that bring loops of their own: winners of windows, scatter, running sums, sort, scan.
-
-use std::collections::HashMap;
+//! Operators that bring loops of their own: winners of windows, scatter, running sums, sort.
 
 use brolga_ir::index::Index;
-use brolga_ir::ops::{
-    Cond, Cumulative, Op, Scan, Scatter, ScatterAlong, ScatterMode, SelectForm, Sort, WindowSelect,
-};
-use brolga_ir::program::{AccId, Access, Combine, Step, ValueId};
+use brolga_ir::ops::{Cumulative, Op, Scatter, ScatterAlong, ScatterMode, SelectForm, Sort, WindowSelect};
+use brolga_ir::program::{AccId, Access, Combine, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
-use brolga_ir::{DType, Graph, GraphError, NodeId, Type, Value};
+use brolga_ir::{DType, GraphError, NodeId, Type, Value};
 
 use super::kernel::KernelBuilder;
 use super::{Location, Lowering};
@@ -335,133 +331,6 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// A loop in the schedule around the lowered body. Carries live in memory of their own; slices and stacked
-    /// results are arguments that move with the iteration.
-    pub(super) fn scan(&mut self, id: NodeId, scan: &Scan) -> Result<(), GraphError> {
-        let graph = self.graph;
-        let node = graph.node(id);
-        let body: &Graph = &scan.body;
-        let depth = self.depth;
-        if depth + 1 > super::DEEPEST {
-            let message = format!("scan: is nested more than {} deep", super::DEEPEST);
-            return Err(GraphError { path: node.origin.path.to_string(), message });
-        }
-        let mut locations = HashMap::new();
-        let results = graph.results(id);
-        let mut carries = Vec::new();
-        for (position, &result) in results.iter().enumerate().take(scan.carries) {
-            let operand = node.operands[position];
-            let carry = self.target(result);
-            self.copy(operand, carry)?;
-            carries.push(carry);
-            locations.insert(body.result(body.parameters()[position]), carry);
-        }
-        // The moving argument of a stacked tensor: the first slice visited, and the step to the next.
-        let moving = |location: Location, elements: usize| {
-            let mut location = location;
-            let (first, step) = match scan.reverse {
-                true => (scan.length.saturating_sub(1) * elements, -(elements as i64)),
-                false => (0, elements as i64),
-            };
-            location.offset += first;
-            location.strides[depth] = step;
-            location
-        };
-        for position in scan.carries..node.operands.len() {
-            let mut location = self.location(node.operands[position])?;
-            let parameter = body.parameters()[position];
-            if position < scan.carries + scan.slices {
-                location = moving(location, body.node(parameter).types[0].elements());
-            }
-            locations.insert(body.result(parameter), location);
-        }
-        let mut stacked = Vec::new();
-        for (&result, output) in results.iter().zip(body.outputs()).skip(scan.carries) {
-            let target = self.target(result);
-            stacked.push((output.value, moving(target, body.ty(output.value).elements())));
-        }
-        if scan.length == 0 {
-            return Ok(());
-        }
-        let before = std::mem::take(&mut self.program.schedule);
-        let done = self.inside(body, locations, depth + 1, |inner| inner.iteration(&carries, &stacked));
-        let steps = std::mem::replace(&mut self.program.schedule, before);
-        done?;
-        self.program.schedule.push(Step::Loop { extent: scan.length, body: steps });
-        Ok(())
-    }
-
-    /// Lowers (part of) a region into this program; `locations` says where its parameters lie.
-    fn inside<R>(
-        &mut self,
-        region: &Graph,
-        locations: HashMap<Value, Location>,
-        depth: usize,
-        lower: impl FnOnce(&mut Lowering) -> Result<R, GraphError>,
-    ) -> Result<R, GraphError> {
-        let mut inner = Lowering {
-            graph: region,
-            program: std::mem::take(&mut self.program),
-            locations,
-            kernels: std::mem::take(&mut self.kernels),
-            targets: HashMap::new(),
-            depth,
-        };
-        let done = lower(&mut inner);
-        self.program = inner.program;
-        self.kernels = inner.kernels;
-        done
-    }
-
-    /// Both branches run, then each result is chosen: nothing in a branch can trap or be seen outside.
-    pub(super) fn cond(&mut self, id: NodeId, cond: &Cond) -> Result<(), GraphError> {
-        let graph = self.graph;
-        let node = graph.node(id);
-        let condition = self.location(node.operands[0])?;
-        let captures: Vec<Location> =
-            node.operands[1..].iter().map(|&v| self.location(v)).collect::<Result<_, _>>()?;
-        let mut branches = Vec::new();
-        for region in [&cond.then, &cond.otherwise] {
-            let parameters = region.parameters().iter().map(|&p| region.result(p));
-            let locations = parameters.zip(captures.iter().copied()).collect();
-            branches.push(self.inside(region, locations, self.depth, |inner| {
-                inner.graph.order().into_iter().try_for_each(|id| inner.node(id))?;
-                let outputs: Vec<Value> = inner.graph.outputs().iter().map(|output| output.value).collect();
-                outputs.into_iter().map(|value| inner.location(value)).collect::<Result<Vec<_>, _>>()
-            })?);
-        }
-        for (position, value) in graph.results(id).into_iter().enumerate() {
-            let ty = graph.ty(value).clone();
-            let mut k = KernelBuilder::new("cond");
-            let chosen = k.param(DType::Bool, 1, Access::Read);
-            let [then, otherwise] = [(); 2].map(|()| k.param(ty.dtype, ty.elements(), Access::Read));
-            let result = k.param(ty.dtype, ty.elements(), Access::Write);
-            let chosen = k.load(chosen, &Index::default(), None);
-            let at = Index::var(k.open_for(ty.elements()));
-            let (then, otherwise) = (k.load(then, &at, None), k.load(otherwise, &at, None));
-            let selected = k.op(ScalarOp::Select, &[chosen, then, otherwise]);
-            k.store(result, at, selected);
-            k.close();
-            let target = self.target(value);
-            let args = vec![condition, branches[0][position], branches[1][position], target];
-            self.call(k.finish_kernel(), args, id);
-        }
-        Ok(())
-    }
-
-    /// The steps of one iteration of a scan's body, which is the graph being lowered.
-    fn iteration(&mut self, carries: &[Location], stacked: &[(Value, Location)]) -> Result<(), GraphError> {
-        for id in self.graph.order() {
-            self.node(id)?;
-        }
-        for &(value, to) in stacked {
-            self.copy(value, to)?;
-        }
-        let next: Vec<Value> =
-            self.graph.outputs()[..carries.len()].iter().map(|output| output.value).collect();
-        self.replace_old(next.iter().copied().zip(carries.iter().copied()).collect(), carries)
-    }
-
     pub(super) fn loops(&mut self, id: NodeId) -> Result<(), GraphError> {
         let graph = self.graph;
         match &graph.node(id).op {
@@ -471,10 +340,11 @@ impl Lowering<'_> {
             Op::Cumulative(op) => self.cumulative(id, op),
             Op::Sort(op) => self.sort(id, op),
             Op::Scan(op) => self.scan(id, op),
+            Op::While(op) => self.while_loop(id, op),
             Op::Cond(op) => self.cond(id, op),
             op => Err(GraphError {
                 path: graph.node(id).origin.path.to_string(),
-                message: format!("{}: cannot be compiled yet, only interpreted", op.get().name()),
+                message: format!("{}: has no loops to be lowered to", op.get().name()),
             }),
         }
     }

@@ -11,6 +11,7 @@
 
 mod compose;
 mod contraction;
+mod control;
 mod flatten;
 mod kernel;
 mod loops;
@@ -48,6 +49,13 @@ impl From<BufferId> for Location {
     }
 }
 
+impl From<Location> for Arg {
+    fn from(Location { buffer, offset, strides }: Location) -> Arg {
+        let moving = strides.iter().rposition(|&stride| stride != 0).map_or(0, |last| last + 1);
+        Arg { buffer, offset, strides: strides[..moving].to_vec() }
+    }
+}
+
 /// The program being made, and where the graph's values lie.
 struct Lowering<'g> {
     graph: &'g Graph,
@@ -73,9 +81,7 @@ pub fn lower(graph: &Graph, ranges: &HashMap<String, (i64, i64)>) -> Result<Prog
     };
     lowering.parameters(ranges);
     let copies = lowering.outputs();
-    for id in graph.order() {
-        lowering.node(id)?;
-    }
+    lowering.nodes()?;
     lowering.copies(copies)?;
     Ok(lowering.program)
 }
@@ -115,12 +121,7 @@ impl<'g> Lowering<'g> {
                 Role::Data => {
                     let ty = self.graph.ty(output.value).clone();
                     let buffer = self.buffer(&output.name, ty, Place::Output);
-                    let computed = self.graph.parameter(output.value.node).is_none();
-                    if computed && !self.targets.contains_key(&output.value) {
-                        self.targets.insert(output.value, buffer);
-                    } else {
-                        copies.push((output.value, buffer));
-                    }
+                    copies.extend(self.aim(output.value, buffer));
                 }
                 Role::State => {
                     let state = self
@@ -135,15 +136,19 @@ impl<'g> Lowering<'g> {
                 }
             }
         }
-        // A value that only maps indices is not computed by a node of its own.
-        copies.extend(self.targets.iter().filter(|(v, _)| self.is_view(**v)).map(|(&v, &b)| (v, b)));
-        copies.iter().for_each(|(value, buffer)| {
-            if self.targets.get(value) == Some(buffer) {
-                self.targets.remove(value);
-            }
-        });
         copies.sort_by_key(|&(_, buffer)| buffer);
         copies
+    }
+
+    /// Has a value computed straight into a buffer; or gives both back, to be copied at the end, if no node computes
+    /// it (parameters, index maps) or it goes into another buffer already.
+    fn aim(&mut self, value: Value, buffer: BufferId) -> Option<(Value, BufferId)> {
+        let parameter = self.graph.parameter(value.node).is_some();
+        if parameter || self.is_view(value) || self.targets.contains_key(&value) {
+            return Some((value, buffer));
+        }
+        self.targets.insert(value, buffer);
+        None
     }
 
     /// Copies outputs first, then state, so that whatever reads old state reads it before it changes.
@@ -218,6 +223,11 @@ impl<'g> Lowering<'g> {
         };
         self.locations.insert(value, location);
         location
+    }
+
+    /// Lowers every node of the graph.
+    fn nodes(&mut self) -> Result<(), GraphError> {
+        self.graph.order().into_iter().try_for_each(|id| self.node(id))
     }
 
     fn node(&mut self, id: NodeId) -> Result<(), GraphError> {
@@ -394,13 +404,7 @@ impl<'g> Lowering<'g> {
             candidates.push(id);
             id
         });
-        let args = args
-            .into_iter()
-            .map(|Location { buffer, offset, strides }| {
-                let moving = strides.iter().rposition(|&stride| stride != 0).map_or(0, |last| last + 1);
-                Arg { buffer, offset, strides: strides[..moving].to_vec() }
-            })
-            .collect();
+        let args = args.into_iter().map(Arg::from).collect();
         let origin = self.graph.node(origin).origin.path.to_string();
         self.program.schedule.push(Step::Call(Call { kernel: id, args, origin }));
     }

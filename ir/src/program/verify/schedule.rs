@@ -2,21 +2,18 @@
 
 use super::overlap::{self, Region, Space};
 use super::{Error, MAX_NESTING};
-use crate::program::{Access, BufferId, Call, Kernel, Place, Program, Step, Stmt};
+use crate::program::{Access, Arg, BufferId, Call, Kernel, Param, Place, Program, Step, Stmt};
+use crate::types::DType;
 
 /// Checks `prepare` and the schedule.
 pub fn verify(program: &Program) -> Result<(), Error> {
     let old: Vec<Vec<bool>> = program.kernels.iter().map(reads_old).collect();
-    let mut contents = Contents {
-        program,
-        old: &old,
-        written: vec![false; program.buffers.len()],
-        lost_to: vec![None; program.buffers.len()],
-        live: Vec::new(),
-    };
+    let count = program.buffers.len();
+    let known = Known { written: vec![false; count], lost_to: vec![None; count], live: Vec::new() };
+    let mut contents = Contents { program, old: &old, known, exits: Vec::new() };
     for (section, steps) in [(Section::Prepare, &program.prepare), (Section::Schedule, &program.schedule)] {
         let mut walk = Walk { program, section, loops: Vec::new(), path: Vec::new() };
-        walk.steps(steps)?;
+        walk.steps(steps, 0)?;
         contents.begin(section);
         contents.steps(section, steps, &mut Vec::new(), true)?;
     }
@@ -31,11 +28,17 @@ enum Section {
 
 /// How errors name a call: `schedule, call 2.0 of @conv#1 (conv1)`.
 fn place(program: &Program, section: Section, path: &[usize], call: &Call) -> String {
-    let section = if section == Section::Prepare { "prepare" } else { "schedule" };
-    let path: Vec<String> = path.iter().map(usize::to_string).collect();
     let kernel = program.kernels.get(call.kernel.0 as usize).map_or("", |k| &k.name);
     let origin = if call.origin.is_empty() { String::new() } else { format!(" ({})", call.origin) };
-    format!("{section}, call {} of @{}#{}{origin}", path.join("."), crate::lexer::name(kernel), call.kernel.0)
+    let call = format!("of @{}#{}{origin}", crate::lexer::name(kernel), call.kernel.0);
+    format!("{} {call}", step_place(section, "call", path))
+}
+
+/// `schedule, break 2.0`
+fn step_place(section: Section, what: &str, path: &[usize]) -> String {
+    let section = if section == Section::Prepare { "prepare" } else { "schedule" };
+    let path: Vec<String> = path.iter().map(usize::to_string).collect();
+    format!("{section}, {what} {}", path.join("."))
 }
 
 /// Each call by itself.
@@ -49,7 +52,11 @@ struct Walk<'p> {
 }
 
 impl Walk<'_> {
-    fn steps(&mut self, steps: &[Step]) -> Result<(), Error> {
+    fn steps(&mut self, steps: &[Step], depth: usize) -> Result<(), Error> {
+        if depth > MAX_NESTING {
+            let message = format!("loops and conditions nest deeper than {MAX_NESTING}");
+            return Err(Error::new("schedule", message));
+        }
         for (i, step) in steps.iter().enumerate() {
             self.path.push(i);
             match step {
@@ -57,12 +64,25 @@ impl Walk<'_> {
                     Error::new(place(self.program, self.section, &self.path, call), message)
                 })?,
                 Step::Loop { extent, body } => {
-                    if self.loops.len() >= MAX_NESTING {
-                        return Err(Error::new("schedule", format!("loops nest deeper than {MAX_NESTING}")));
-                    }
                     self.loops.push(*extent);
-                    self.steps(body)?;
+                    self.steps(body, depth + 1)?;
                     self.loops.pop();
+                }
+                Step::Break { unless } => {
+                    let place = step_place(self.section, "break", &self.path);
+                    if self.loops.is_empty() {
+                        return Err(Error::new(place, "is in no loop"));
+                    }
+                    self.condition(unless).map_err(|message| Error::new(place, message))?;
+                }
+                Step::If { condition, then, otherwise } => {
+                    self.condition(condition)
+                        .map_err(|message| Error::new(step_place(self.section, "if", &self.path), message))?;
+                    for (which, steps) in [then, otherwise].into_iter().enumerate() {
+                        self.path.push(which);
+                        self.steps(steps, depth + 1)?;
+                        self.path.pop();
+                    }
                 }
             }
             self.path.pop();
@@ -71,7 +91,7 @@ impl Walk<'_> {
     }
 
     fn call(&self, call: &Call) -> Result<(), String> {
-        let Program { kernels, buffers, .. } = self.program;
+        let kernels = &self.program.kernels;
         let kernel = kernels
             .get(call.kernel.0 as usize)
             .ok_or_else(|| format!("no kernel has this number: there are {}", kernels.len()))?;
@@ -80,37 +100,46 @@ impl Walk<'_> {
         }
         let mut regions = Vec::with_capacity(call.args.len());
         for (i, (arg, param)) in call.args.iter().zip(&kernel.params).enumerate() {
-            let buffer = buffers.get(arg.buffer.0 as usize).ok_or_else(|| {
-                format!("p{i} is given %{}, but there are {} buffers", arg.buffer.0, buffers.len())
-            })?;
-            if buffer.ty.dtype != param.dtype {
-                return Err(format!("p{i} is of {}, but %{} is {}", param.dtype, arg.buffer.0, buffer.ty));
-            }
-            if arg.strides.len() > self.loops.len() {
-                let (strides, loops) = (arg.strides.len(), self.loops.len());
-                return Err(format!(
-                    "p{i} is given {strides} strides, but {loops} loops are around the call"
-                ));
-            }
-            let (mut first, mut last) = (arg.offset as i128, arg.offset as i128);
-            for (&stride, &extent) in arg.strides.iter().zip(&self.loops) {
-                let span = stride as i128 * (extent as i128 - 1).max(0);
-                first += span.min(0);
-                last += span.max(0);
-            }
-            let end = last + param.len as i128;
-            if first < 0 || end > buffer.ty.elements() as i128 {
-                return Err(format!(
-                    "p{i} takes elements {first}..{end} of %{}, which is {}",
-                    arg.buffer.0, buffer.ty
-                ));
-            }
-            self.allowed(&buffer.place, param.access).map_err(|why| {
-                format!("p{i} {} %{} \"{}\", {why}", verb(param.access), arg.buffer.0, buffer.name)
-            })?;
+            self.argument(&format!("p{i}"), arg, param)?;
             regions.push(Region::new(self.program, arg, param.dtype));
         }
         overlap::verify(kernel, &regions, &self.loops)
+    }
+
+    /// A condition is one `bool`, which is read.
+    fn condition(&self, arg: &Arg) -> Result<(), String> {
+        self.argument("the condition", arg, &Param { dtype: DType::Bool, len: 1, access: Access::Read })
+    }
+
+    /// Whether a parameter may be given that place.
+    fn argument(&self, name: &str, arg: &Arg, param: &Param) -> Result<(), String> {
+        let buffers = &self.program.buffers;
+        let buffer = buffers.get(arg.buffer.0 as usize).ok_or_else(|| {
+            format!("{name} is given %{}, but there are {} buffers", arg.buffer.0, buffers.len())
+        })?;
+        if buffer.ty.dtype != param.dtype {
+            return Err(format!("{name} is of {}, but %{} is {}", param.dtype, arg.buffer.0, buffer.ty));
+        }
+        if arg.strides.len() > self.loops.len() {
+            let (strides, loops) = (arg.strides.len(), self.loops.len());
+            return Err(format!("{name} is given {strides} strides, but {loops} loops are around it"));
+        }
+        let (mut first, mut last) = (arg.offset as i128, arg.offset as i128);
+        for (&stride, &extent) in arg.strides.iter().zip(&self.loops) {
+            let span = stride as i128 * (extent as i128 - 1).max(0);
+            first += span.min(0);
+            last += span.max(0);
+        }
+        let end = last + param.len as i128;
+        if first < 0 || end > buffer.ty.elements() as i128 {
+            return Err(format!(
+                "{name} takes elements {first}..{end} of %{}, which is {}",
+                arg.buffer.0, buffer.ty
+            ));
+        }
+        self.allowed(&buffer.place, param.access).map_err(|why| {
+            format!("{name} {} %{} \"{}\", {why}", verb(param.access), arg.buffer.0, buffer.name)
+        })
     }
 
     fn allowed(&self, place: &Place, access: Access) -> Result<(), &'static str> {
@@ -167,11 +196,9 @@ fn reads_old(kernel: &Kernel) -> Vec<bool> {
     first.into_iter().zip(len).map(|(read, some)| some && read == Some(true)).collect()
 }
 
-/// What is in memory, call by call.
-struct Contents<'p> {
-    program: &'p Program,
-    /// [`reads_old`] of each kernel.
-    old: &'p [Vec<bool>],
+/// What is in memory.
+#[derive(Clone)]
+struct Known {
     /// Whether a buffer holds what was written to it.
     written: Vec<bool>,
     /// The buffer that was written to the same bytes since.
@@ -180,19 +207,41 @@ struct Contents<'p> {
     live: Vec<BufferId>,
 }
 
+impl Known {
+    /// What is there whichever way was taken.
+    fn and(&mut self, other: &Known) {
+        for (id, &written) in other.written.iter().enumerate() {
+            self.written[id] &= written;
+            self.lost_to[id] = self.lost_to[id].or(other.lost_to[id]);
+        }
+        let written = &self.written;
+        self.live.retain(|id| written[id.0 as usize]);
+    }
+}
+
+/// What is in memory, step by step.
+struct Contents<'p> {
+    program: &'p Program,
+    /// [`reads_old`] of each kernel.
+    old: &'p [Vec<bool>],
+    known: Known,
+    /// For each loop around, what is known where it is left early.
+    exits: Vec<Option<Known>>,
+}
+
 impl Contents<'_> {
     /// What is there when a section begins: all that the caller gives, and what `prepare` has made.
     fn begin(&mut self, section: Section) {
-        for (buffer, written) in self.program.buffers.iter().zip(&mut self.written) {
+        let Known { written, lost_to, live } = &mut self.known;
+        for (buffer, written) in self.program.buffers.iter().zip(&mut *written) {
             match buffer.place {
                 Place::Input { .. } | Place::State { .. } | Place::Constant(_) => *written = true,
                 Place::Prepared(_) => *written &= section == Section::Schedule,
                 Place::Output | Place::Arena(_) => *written = false,
             }
         }
-        let written = &self.written;
-        self.live.retain(|id| written[id.0 as usize]);
-        self.lost_to.fill(None);
+        live.retain(|id| written[id.0 as usize]);
+        lost_to.fill(None);
     }
 
     /// Runs through steps; bodies of loops twice, so that what one iteration leaves meets the next, but not twice
@@ -211,12 +260,38 @@ impl Contents<'_> {
                     .call(call)
                     .map_err(|message| Error::new(place(self.program, section, path, call), message))?,
                 Step::Loop { extent, body } => {
+                    self.exits.push(None);
                     if *extent > 0 {
                         self.steps(section, body, path, twice)?;
                     }
                     if *extent > 1 && twice {
                         self.steps(section, body, path, false)?;
                     }
+                    if let Some(left) = self.exits.pop().flatten() {
+                        self.known.and(&left);
+                    }
+                }
+                Step::Break { unless } => {
+                    self.condition(unless)
+                        .map_err(|message| Error::new(step_place(section, "break", path), message))?;
+                    match self.exits.last_mut() {
+                        Some(Some(left)) => left.and(&self.known),
+                        Some(left) => *left = Some(self.known.clone()),
+                        None => {}
+                    }
+                }
+                Step::If { condition, then, otherwise } => {
+                    self.condition(condition)
+                        .map_err(|message| Error::new(step_place(section, "if", path), message))?;
+                    let before = self.known.clone();
+                    path.push(0);
+                    self.steps(section, then, path, twice)?;
+                    let after = std::mem::replace(&mut self.known, before);
+                    path.pop();
+                    path.push(1);
+                    self.steps(section, otherwise, path, twice)?;
+                    path.pop();
+                    self.known.and(&after);
                 }
             }
             path.pop();
@@ -227,21 +302,8 @@ impl Contents<'_> {
     fn call(&mut self, call: &Call) -> Result<(), String> {
         let kernel = &self.program.kernels[call.kernel.0 as usize];
         let old = &self.old[call.kernel.0 as usize];
-        for (i, arg) in call.args.iter().enumerate() {
-            let id = arg.buffer.0 as usize;
-            if old[i] && !self.written[id] {
-                let name = |id: usize| format!("%{id} \"{}\"", self.program.buffers[id].name);
-                return Err(match self.lost_to[id] {
-                    Some(by) => {
-                        format!(
-                            "p{i} reads {}, but {} has been written to the same bytes",
-                            name(id),
-                            name(by.0 as usize)
-                        )
-                    }
-                    None => format!("p{i} reads {}, which nothing has written", name(id)),
-                });
-            }
+        for (i, arg) in call.args.iter().enumerate().filter(|&(i, _)| old[i]) {
+            self.read(&format!("p{i}"), arg.buffer)?;
         }
         for (arg, param) in call.args.iter().zip(&kernel.params) {
             if param.access != Access::Read && kernel.parts() > 0 {
@@ -251,8 +313,29 @@ impl Contents<'_> {
         Ok(())
     }
 
+    fn condition(&self, arg: &Arg) -> Result<(), String> {
+        self.read("the condition", arg.buffer)
+    }
+
+    /// An error if nothing was written to the buffer, or something else since.
+    fn read(&self, what: &str, buffer: BufferId) -> Result<(), String> {
+        let id = buffer.0 as usize;
+        if self.known.written[id] {
+            return Ok(());
+        }
+        let name = |id: usize| format!("%{id} \"{}\"", self.program.buffers[id].name);
+        Err(match self.known.lost_to[id] {
+            Some(by) => {
+                let by = name(by.0 as usize);
+                format!("{what} reads {}, but {by} has been written to the same bytes", name(id))
+            }
+            None => format!("{what} reads {}, which nothing has written", name(id)),
+        })
+    }
+
     fn write(&mut self, id: BufferId) {
-        let Contents { program, written, lost_to, live, .. } = self;
+        let program = self.program;
+        let Known { written, lost_to, live } = &mut self.known;
         let bytes = |id: BufferId| overlap::bytes(program, id);
         let (space, range) = bytes(id);
         if matches!(space, Space::Arena | Space::Prepared) {
