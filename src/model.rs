@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use brolga_frontend::{Instance, Settings};
+use brolga_frontend::{Instance, Settings, SymbolicType};
 use brolga_ir::Graph;
 use brolga_models::catalogue;
 use brolga_runtime::{DType, Executable, SlotKind, State, Tensor, Threads};
@@ -75,6 +75,12 @@ impl Model {
     /// The graphs of all entry points with the sizes chosen, the state, and the table of layers.
     pub fn instance(&self) -> &Instance {
         &self.instance
+    }
+
+    /// The types of the layers' results, in the order of the instance's table, with sizes as symbols:
+    /// `f32[batch, 10]`.
+    pub fn symbolic_outputs(&self) -> Vec<SymbolicType> {
+        self.parsed.symbolic_outputs(&self.settings, &self.instance)
     }
 
     /// How entry points are compiled.

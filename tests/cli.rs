@@ -94,7 +94,7 @@ fn models_lists_every_variant() {
 fn check_shows_layers_and_memory() {
     let folder = folder();
     let text = good(folder.path(), "check lenet5 --dim batch=8");
-    assert!(text.contains("61,706 parameters") && text.contains("f32[8, 16, 10, 10]"), "{text}");
+    assert!(text.contains("61,706 parameters") && text.contains("f32[batch, 16, 10, 10]"), "{text}");
     let value = json(folder.path(), "check lenet5 --dim batch=8 --json");
     assert_eq!(value["parameters"], 61_706);
     assert_eq!(value["dims"]["batch"], 8);
@@ -103,6 +103,10 @@ fn check_shows_layers_and_memory() {
     // conv1 at batch 8: 2 * 8 * 6 * 28 * 28 * 25.
     let conv1 = value["layers"].as_array().unwrap().iter().find(|l| l["path"] == "conv1").unwrap();
     assert_eq!((conv1["gflop"].as_f64().unwrap() * 1e9).round(), 1_881_600.0);
+    assert_eq!(
+        (&conv1["output"], &conv1["symbolic"]),
+        (&"f32[8, 6, 28, 28]".into(), &"f32[batch, 6, 28, 28]".into())
+    );
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod layers;
 mod model;
 mod optimizers;
 pub mod source;
+mod symbolic;
 mod syntax;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub use build::settings::Settings;
 pub use build::state::{Slot, SlotKind};
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use model::decode::Resolver;
+pub use symbolic::SymbolicType;
 
 use build::entry::{self, Form};
 use build::value::Val;

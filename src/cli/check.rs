@@ -32,12 +32,13 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
         (!differentiates && *name != "init").then(|| cost::flops_by_layer(graph))
     });
     let forward = forward.unwrap_or_default();
+    let outputs = model.symbolic_outputs();
     let work = |path: &str| forward.get(path).copied().unwrap_or(0);
 
     if args.json {
-        let layers = instance.layers().iter().map(|row| {
+        let layers = instance.layers().iter().zip(&outputs).map(|(row, symbolic)| {
             json!({"path": row.path, "kind": row.kind, "output": row.output.to_string(),
-                   "parameters": row.parameters, "gflop": work(&row.path) as f64 / 1e9})
+                   "symbolic": symbolic.to_string(), "parameters": row.parameters, "gflop": work(&row.path) as f64 / 1e9})
         });
         let entries = entries.iter().map(|e| {
             json!({"entry": e.name, "gflop": e.flops as f64 / 1e9, "kernels": e.kernels, "arena_bytes": e.arena,
@@ -54,11 +55,12 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
     let rows: Vec<Vec<String>> = instance
         .layers()
         .iter()
-        .map(|row| {
+        .zip(&outputs)
+        .map(|(row, output)| {
             vec![
                 row.path.clone(),
                 row.kind.clone(),
-                row.output.to_string(),
+                output.to_string(),
                 if row.parameters == 0 { String::new() } else { count(row.parameters) },
                 if work(&row.path) == 0 { String::new() } else { flops(work(&row.path)) },
             ]
