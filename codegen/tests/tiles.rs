@@ -5,7 +5,7 @@ mod common;
 use brolga_ir::DType;
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Kernel, Panel, Stmt, Tile, TileLoop};
-use common::{Random, check, kernel, param};
+use common::{Body, Random, check, kernel, param};
 
 /// A kernel of one tile, its parameters just large enough.
 fn tile_kernel(tile: Tile, offset: i64) -> Kernel {
@@ -87,4 +87,40 @@ fn random_loops_and_strides() {
         let tensors = random.tensors(&kernel);
         check(&kernel, &tensors);
     }
+}
+
+/// Tiles that read what the kernel has stored just before, as A and as B, several times.
+#[test]
+fn operands_that_the_kernel_writes() {
+    let (row, column) = (Index::var(0), Index::var(1));
+    let mut copy = Body::default();
+    let value = copy.load(DType::F32, 0, row.scale(40).add(&column));
+    copy.store(1, column.clone(), value);
+    let tile = |a: usize, b: usize, c: usize, [m, n, k]: [usize; 3]| {
+        Stmt::Tile(Tile {
+            dtype: DType::F32,
+            m,
+            n,
+            reduce: vec![TileLoop { extent: k, a: 1, b: n as i64 }],
+            a: panel(a, 0, k as i64),
+            b: panel(b, 0, 0),
+            c: Panel { index: row.scale((m * n) as i64), ..panel(c, 0, n as i64) },
+            zero: true,
+        })
+    };
+    let body = vec![
+        Stmt::Strip { var: 1, extent: 40, body: copy.stmts },
+        tile(1, 2, 3, [5, 6, 8]),
+        tile(2, 1, 4, [6, 8, 5]),
+    ];
+    let params = vec![
+        param(DType::F32, 120, Access::Read),
+        param(DType::F32, 40, Access::ReadWrite),
+        param(DType::F32, 48, Access::Read),
+        param(DType::F32, 90, Access::Write),
+        param(DType::F32, 144, Access::Write),
+    ];
+    let kernel = kernel(params, vec![], vec![Stmt::For { var: 0, extent: 3, body }]);
+    let tensors = Random(5).tensors(&kernel);
+    check(&kernel, &tensors);
 }

@@ -221,6 +221,9 @@ kernel @flag(p0: read f32[16], p1: write bool[1]) grid [] {
 kernel @columns(p0: read f32[12], p1: write f32[12]) grid [] {
   for i0 in 0..2 { for i1 in 0..4 { v0 = load p0[8*i0 + i1] : f32  store p1[8*i0 + i1] = v0 } }
 }
+kernel @product(p0: read f32[16], p1: read f32[16], p2: write f32[16]) grid [] {
+  tile [4, 4] p2[0; 4] = p0[0; 4] * p1[0] over (4; 1, 4) : f32
+}
 ";
 
 fn program(head: &str, buffers: &str, steps: &str) -> String {
@@ -280,7 +283,7 @@ fn broken_schedules_are_told_apart() {
             "schedule { call @copy#0(%0, %42) }",
             "call 0 of @copy#0: p1 is given %42, but there are 12 buffers",
         ),
-        ("schedule { call @\"\"#9() }", "call 0 of @\"\"#9: no kernel has this number: there are 4"),
+        ("schedule { call @\"\"#9() }", "call 0 of @\"\"#9: no kernel has this number: there are 5"),
         ("schedule { call @copy#0(%1, %6) }", "call 0 of @copy#0: p0 is of f32, but %1 is i32[16]"),
         (
             "schedule { call @copy#0(%0 + 1, %6)   // fc1/backward\n }",
@@ -319,22 +322,27 @@ fn broken_schedules_are_told_apart() {
         (
             "schedule { call @copy#0(%7, %7 + 8) }",
             "call 0 of @copy#0: p0 (%7) and p1 (%7 + 8) overlap and are no update in place \
-             (same first byte, one only read)",
+             (same first byte, one only read, by no tile)",
         ),
         (
             "schedule { call @copy#0(%7 + 8, %8) }",
             "call 0 of @copy#0: p0 (%7 + 8) and p1 (%8) overlap and are no update in place \
-             (same first byte, one only read)",
+             (same first byte, one only read, by no tile)",
         ),
         (
             "schedule { loop 2 { call @copy#0(%7, %7 + 16 by [-8]) } }",
             "call 0.0 of @copy#0: p0 (%7) and p1 (%7 + 16 by [-8]) overlap and are no update in place \
-             (same first byte, one only read)",
+             (same first byte, one only read, by no tile)",
         ),
         (
             "schedule { call @columns#3(%7, %7 + 2) }",
             "call 0 of @columns#3: p0 (%7) and p1 (%7 + 2) overlap and are no update in place \
-             (same first byte, one only read)",
+             (same first byte, one only read, by no tile)",
+        ),
+        (
+            "schedule { call @product#4(%2, %3, %2) }",
+            "call 0 of @product#4: p0 (%2) and p2 (%2) overlap and are no update in place \
+             (same first byte, one only read, by no tile)",
         ),
         (
             "schedule { call @copy#0(%6, %9) }",

@@ -41,7 +41,7 @@ use cranelift::frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use crate::emitter::{Emitter, Leaf};
 
-pub(crate) use tile::merge_loops;
+pub(crate) use tile::{merge_loops, split_rows};
 
 /// Lanes of a 128-bit vector of 32-bit elements.
 const LANES: i64 = 4;
@@ -219,55 +219,35 @@ impl KernelCx<'_> {
     }
 
     fn serial(&mut self, var: Var, extent: usize, body: &[Stmt]) {
-        self.counted(0, extent as i64, 1, &[], |cx, value, _| {
+        self.counted(0, extent as i64, 1, |cx, value| {
             cx.vars.insert(var, Bound { value, extent, depth: cx.depth });
             cx.block(body);
-            Vec::new()
         });
     }
 
-    /// `for i in (start..end).step_by(step)`: `body` gets `i` and the carried values, and gives their next ones.
-    pub(crate) fn counted(
-        &mut self,
-        start: i64,
-        end: i64,
-        step: i64,
-        carried: &[Value],
-        body: impl FnOnce(&mut Self, Value, &[Value]) -> Vec<Value>,
-    ) -> Vec<Value> {
+    /// `for i in (start..end).step_by(step)`: `body` gets `i`.
+    pub(crate) fn counted(&mut self, start: i64, end: i64, step: i64, body: impl FnOnce(&mut Self, Value)) {
         if start >= end {
-            return carried.to_vec();
+            return;
         }
         let first = self.b.ins().iconst(types::I64, start);
         if start + step >= end {
-            return body(self, first, carried);
+            return body(self, first);
         }
         let (header, exit) = (self.b.create_block(), self.b.create_block());
         let counter = self.b.append_block_param(header, types::I64);
-        let mut inside = Vec::with_capacity(carried.len());
-        let mut result = Vec::with_capacity(carried.len());
-        for &value in carried {
-            let ty = self.b.func.dfg.value_type(value);
-            inside.push(self.b.append_block_param(header, ty));
-            result.push(self.b.append_block_param(exit, ty));
-        }
-        let args = |first: Value, rest: &[Value]| -> Vec<ir::BlockArg> {
-            std::iter::once(first).chain(rest.iter().copied()).map(ir::BlockArg::Value).collect()
-        };
-        self.b.ins().jump(header, &args(first, carried));
+        self.b.ins().jump(header, &[first.into()]);
         self.b.switch_to_block(header);
         self.depth += 1;
-        let next = body(self, counter, &inside);
+        body(self, counter);
         self.depth -= 1;
         let after = self.b.ins().iadd_imm_s(counter, step);
         let bound = self.b.ins().iconst(types::I64, end);
         let more = self.b.ins().icmp(IntCC::SignedLessThan, after, bound);
-        let out: Vec<ir::BlockArg> = next.iter().map(|&v| ir::BlockArg::Value(v)).collect();
-        self.b.ins().brif(more, header, &args(after, &next), exit, &out);
+        self.b.ins().brif(more, header, &[after.into()], exit, &[]);
         self.b.seal_block(header);
         self.b.switch_to_block(exit);
         self.b.seal_block(exit);
-        result
     }
 
     fn branch(&mut self, condition: ValueId, then: &[Stmt], otherwise: &[Stmt]) {

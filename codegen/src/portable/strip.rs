@@ -77,14 +77,13 @@ impl KernelCx<'_> {
             if start == end {
                 continue;
             }
-            self.counted(start, end, if wide { LANES } else { 1 }, &[], |cx, first, _| {
+            self.counted(start, end, if wide { LANES } else { 1 }, |cx, first| {
                 cx.vars.insert(var, Bound { value: first, extent, depth: cx.depth });
                 cx.strip = Some(InStrip { var, first, wide });
                 for stmt in rest {
                     cx.stmt(stmt);
                 }
                 cx.strip = None;
-                Vec::new()
             });
         }
     }

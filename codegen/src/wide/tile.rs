@@ -14,7 +14,7 @@ use iced_x86::IcedError;
 use iced_x86::code_asm::{registers::*, *};
 
 use crate::emitter::Leaf;
-use crate::portable::merge_loops;
+use crate::portable::{merge_loops, split_rows};
 
 const REGISTERS: usize = 16;
 /// Columns of a register.
@@ -64,13 +64,6 @@ struct Columns {
 /// The most rows of a block: sums, a row of B, an element of A and the mask are in registers.
 fn most_rows(vectors: usize, masked: bool) -> usize {
     (REGISTERS - 1 - masked as usize - vectors) / vectors
-}
-
-/// `m` rows in as equal parts as possible, of at most `most`: (number of parts, rows), larger ones first.
-fn split_rows(m: usize, most: usize) -> [(usize, usize); 2] {
-    let parts = m.div_ceil(most);
-    let (rows, larger) = (m / parts, m % parts);
-    [(larger, rows + 1), (parts - larger, rows)]
 }
 
 /// Half cycles for one reduction point of a column block of that width: two multiply-adds and two loads a cycle,

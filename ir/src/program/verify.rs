@@ -30,7 +30,7 @@
 //! - The schedule writes outputs, arena and updated state only; `prepare` writes prepared and arena buffers only,
 //!   and touches neither inputs nor outputs.
 //! - What a call writes does not overlap what its other arguments read or write, unless the two begin at the same
-//!   byte, have one element type, and one of them is only read: an update in place.
+//!   byte, have one element type, and one of them is only read, by no tile: an update in place.
 //! - A call reads arena, prepared and output buffers only after a call has written to them, and an arena buffer only
 //!   as long as no buffer at the same bytes has been written since: whichever branch of a condition was taken, and
 //!   wherever a loop was left.

@@ -61,19 +61,31 @@ pub fn verify(kernel: &Kernel, regions: &[Region<'_>], loops: &[usize]) -> Resul
             if p.space != q.space || read(i) && read(j) {
                 continue;
             }
-            let in_place = p.element == q.element && (read(i) || read(j));
+            let updated = |i: usize| read(i) && !is_factor(&kernel.body, i);
+            let in_place = || p.element == q.element && (updated(i) || updated(j));
             let apart = |distance: i128| {
-                distance == 0 && in_place || disjoint(kernel, (i, p.element), (j, q.element), distance)
+                distance == 0 && in_place() || disjoint(kernel, (i, p.element), (j, q.element), distance)
             };
             if !distances(p, q, loops).into_iter().all(apart) {
                 return Err(format!(
-                    "p{i} ({}) and p{j} ({}) overlap and are no update in place (same first byte, one only read)",
+                    "p{i} ({}) and p{j} ({}) overlap and are no update in place (same first byte, one only read, \
+                     by no tile)",
                     p.arg, q.arg
                 ));
             }
         }
     }
     Ok(())
+}
+
+/// Whether a tile reads the parameter.
+fn is_factor(block: &[Stmt], param: usize) -> bool {
+    block.iter().any(|statement| match statement {
+        Stmt::For { body, .. } | Stmt::Strip { body, .. } => is_factor(body, param),
+        Stmt::If { then, otherwise, .. } => is_factor(then, param) || is_factor(otherwise, param),
+        Stmt::Tile(tile) => [tile.a.param, tile.b.param].contains(&param),
+        _ => false,
+    })
 }
 
 /// Most iterations of loops in which two arguments move differently that are looked at; the first ones.
