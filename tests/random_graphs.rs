@@ -18,7 +18,7 @@ use brolga_ir::program::interpret::Interpreter;
 use brolga_ir::{Builder, DType, Graph, Output, Tensor, Type};
 use brolga_passes::lower::lower;
 use brolga_passes::manager::Kind;
-use brolga_passes::{Manager, Options, pipelines};
+use brolga_passes::{Manager, Options, Winograd, pipelines};
 
 fn cases() -> u64 {
     std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000)
@@ -75,6 +75,11 @@ fn deviation(found: &[Tensor], expected: &[Tensor]) -> f64 {
     found.iter().zip(expected).map(of).fold(0.0, f64::max)
 }
 
+/// Winograd's algorithm wherever it applies: graphs are too small to gain by it.
+fn options() -> Options {
+    Options { winograd: Winograd::Everywhere(2), ..Options::default() }
+}
+
 fn lowered(graph: &Graph, occurred: &mut BTreeMap<&'static str, usize>) -> Program {
     let mut program = lower(graph, &HashMap::new()).unwrap_or_else(|e| panic!("{e}\n{graph}"));
     // So small a part that small programs are parallel too.
@@ -103,7 +108,7 @@ fn graph_passes_keep_the_meaning() {
                 continue;
             }
             let before = graph.clone();
-            let mut manager = Manager::new(Options::default());
+            let mut manager = Manager::new(options());
             let changed = manager
                 .run(std::slice::from_ref(pass), &mut graph)
                 .unwrap_or_else(|e| panic!("seed {seed}: {e}\n{before}"));
@@ -138,7 +143,7 @@ fn programs_and_code_agree_with_the_interpreter() {
     for seed in 0..cases() {
         let case = generate(seed, &Config { continuous: true, ..Config::default() });
         let mut graph = case.graph.clone();
-        let mut manager = Manager::new(Options::default());
+        let mut manager = Manager::new(options());
         manager.run(pipelines::TRAIN, &mut graph).expect("graph passes");
         manager.run(pipelines::REGIONS, &mut graph).expect("fusion");
         for report in manager.reports() {
@@ -214,7 +219,7 @@ fn passes_for_inference_keep_the_meaning() {
             graph.add_output(&format!("y{i}"), Role::Data, result);
         }
         let expected = run(&graph, &values);
-        let mut manager = Manager::new(Options::default());
+        let mut manager = Manager::new(options());
         manager.run(pipelines::INFER, &mut graph).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         for report in manager.reports() {
             *occurred.entry(report.pass).or_default() += usize::from(report.changed);

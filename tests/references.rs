@@ -7,8 +7,9 @@ mod reference;
 
 use std::sync::Arc;
 
+use brolga::passes::Winograd;
 use brolga::runtime::{Instance, SlotKind};
-use brolga::{Model, Settings, State, Tensor, Threads, compile, with_gradients};
+use brolga::{CompileOptions, Model, Settings, State, Tensor, Threads, compile, with_gradients};
 
 use generate::{bits, images, initial, labels};
 use reference::{Reference, Row, stride};
@@ -118,7 +119,10 @@ fn model(name: &str, optimizer: &str) -> Model {
             settings = settings.with(parameter, value);
         }
     }
-    Model::from_text(name, &text, &settings).unwrap()
+    // The bounds are those of direct sums.
+    let mut options = CompileOptions::default();
+    options.passes.winograd = Winograd::Off;
+    Model::from_text(name, &text, &settings).unwrap().with_options(options)
 }
 
 fn initial_state(model: &Model) -> State {

@@ -137,7 +137,24 @@ impl Index {
                 (None, None) => break,
             }
         }
-        Index { constant: self.constant + other.constant, terms }
+        Index { constant: self.constant + other.constant, terms }.recombined()
+    }
+
+    /// `d · (x / d) + x mod d` is x: what is left of the row-major position of a position taken apart.
+    fn recombined(self) -> Index {
+        for (at, (atom, c)) in self.terms.iter().enumerate() {
+            let Atom::Rem(inner, d) = atom else { continue };
+            let quotient = inner.div(*d, &|_| None);
+            let (0, [(quotient, 1)]) = (quotient.constant, quotient.terms.as_slice()) else { continue };
+            let pair = self.terms.iter().position(|(other, by)| other == quotient && *by == c * d);
+            let Some(pair) = pair else { continue };
+            let whole = inner.scale(*c);
+            let mut rest = self.clone();
+            rest.terms.remove(at.max(pair));
+            rest.terms.remove(at.min(pair));
+            return rest.add(&whole);
+        }
+        self
     }
 
     /// The sum with a constant.

@@ -40,7 +40,7 @@ fn spread(x: &Tensor, padding: &[(usize, usize)], dilation: &[usize]) -> Tensor 
 /// A dense convolution of padded and dilated operands by the definition, one output element after the other.
 #[test]
 fn convolution_is_its_definition() {
-    for (x, w, conv) in convolutions() {
+    for (x, w, conv) in convolutions().into_iter().filter(|(.., conv)| !conv.channels_last) {
         let (x, w) = (floats(&x), floats(&w));
         let y = run(conv.clone(), &[x.clone(), w.clone()]).remove(0);
         let wide = spread(&x, &conv.padding, &conv.lhs_dilation);
@@ -68,6 +68,31 @@ fn convolution_is_its_definition() {
         });
         let worst = f64s(&y).iter().zip(f64s(&expected)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(worst < 1e-12, "{conv:?}: {worst}");
+    }
+}
+
+/// With the channels last, x and y are the transposes of what they are with the channels first.
+#[test]
+fn channels_may_come_last() {
+    let moved = |x: &Tensor| {
+        let axes = std::iter::once(0).chain(2..x.dims().len()).chain([1]).collect();
+        run(Transpose { axes }, std::slice::from_ref(x)).remove(0)
+    };
+    for (x, w, conv) in convolutions().into_iter().filter(|(.., conv)| !conv.channels_last) {
+        let (x, w) = (floats(&x), floats(&w));
+        let last = Conv { channels_last: true, ..conv.clone() };
+        let y = run(conv.clone(), &[x.clone(), w.clone()]).remove(0);
+        assert_eq!(run(last.clone(), &[moved(&x), w.clone()])[0], moved(&y), "{conv:?}");
+        let size = x.dims()[2..].to_vec();
+        let [back, back_last] =
+            [&conv, &last].map(|c| c.with_form(ConvForm::InputGradient { size: size.clone() }));
+        let dx = run(back, &[y.clone(), w.clone()]).remove(0);
+        assert_eq!(run(back_last, &[moved(&y), w.clone()])[0], moved(&dx), "{conv:?}");
+        let kernel = w.dims()[2..].to_vec();
+        let [back, back_last] =
+            [&conv, &last].map(|c| c.with_form(ConvForm::WeightGradient { kernel: kernel.clone() }));
+        let dw = run(back, &[x.clone(), y.clone()]);
+        assert_eq!(run(back_last, &[moved(&x), moved(&y)]), dw, "{conv:?}");
     }
 }
 

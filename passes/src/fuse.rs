@@ -3,7 +3,8 @@
 //! A *cluster* grows in topological order. It has one iteration space (the extents of its elementwise nodes), and
 //! at most one set of reduced axes in it; nodes over the axes that stay may be in it as well. So softmax, a
 //! normalisation in training mode, or the gradient of either is one cluster: several loops over a row, and nothing
-//! in between goes to memory. Contractions and operators with loops of their own are clusters by themselves.
+//! in between goes to memory. A convolution starts a cluster that only elementwise nodes join, its epilogue; other
+//! operators with loops of their own are clusters by themselves.
 //!
 //! *Virtual* nodes belong to no cluster; every cluster that reads one has its own copy: index maps (reshape,
 //! transpose, broadcast, slice), splats, and comparisons, which cost less to repeat than their masks to store.
@@ -21,6 +22,8 @@ use brolga_ir::graph::Output;
 use brolga_ir::ops::{Fused, Op, Role};
 use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Origin, Value};
+
+use crate::lower::takes_epilogue;
 
 /// Nodes in one cluster, at most: what one kernel's registers and compile time can carry.
 const LARGEST: usize = 96;
@@ -41,6 +44,8 @@ enum Part {
     Alone,
     /// Reduces the space along axes.
     Reduction,
+    /// A product whose kernel can go on with elementwise work on its result: starts a cluster.
+    Product,
     /// Brings its own loops: a cluster by itself that is not made a region.
     Barrier,
 }
@@ -90,6 +95,7 @@ fn role(graph: &Graph, id: NodeId) -> Part {
         Definition::Pieces(_) => Part::Alone,
         Definition::Reduce { order: Order::Plan, .. } => Part::Reduction,
         Definition::Reduce { order: Order::Chain, .. } => Part::Starting,
+        Definition::Loops if takes_epilogue(&node.op) => Part::Product,
         Definition::Loops => Part::Barrier,
     }
 }
@@ -237,14 +243,14 @@ impl Fuser<'_> {
         let depth = sources.iter().map(|(v, _)| depth_of(v) + 1).max().unwrap_or(0);
         let ty = &self.graph.node(id).types[0];
         let (space, axes) = match role {
-            Part::Elementwise | Part::Starting => (Some(ty.dims.clone()), None),
+            Part::Elementwise | Part::Starting | Part::Product => (Some(ty.dims.clone()), None),
             Part::Reduction => {
                 let operand = self.graph.node(id).operands[0];
                 (Some(self.graph.ty(operand).dims.clone()), Some(self.reduced_axes(id)))
             }
             Part::Alone | Part::Barrier | Part::Virtual => (None, None),
         };
-        let reducible = role != Part::Starting;
+        let reducible = !matches!(role, Part::Starting | Part::Product);
         self.cluster_of.insert(id, self.clusters.len());
         self.clusters.push(Cluster { space, axes, reducible, depth, nodes: vec![id] });
     }
@@ -371,8 +377,9 @@ impl Fuser<'_> {
         }
         let node = old.node(first);
         let plain = |v: &Value| self.roles[&v.node] != Part::Virtual;
+        let single = cluster.nodes.len() == 1;
         if self.roles[&first] == Part::Barrier
-            || (cluster.nodes.len() == 1 && node.operands.iter().all(plain))
+            || (single && (self.roles[&first] == Part::Product || node.operands.iter().all(plain)))
         {
             let operands = new.import(old, &node.operands, map)?;
             let copy = new.add(fused_inside(&node.op)?, &operands, &node.origin)?;

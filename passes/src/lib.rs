@@ -11,6 +11,7 @@ pub mod forward;
 pub mod fuse;
 pub mod grad;
 pub mod index_ranges;
+pub mod layout;
 pub mod lower;
 pub mod manager;
 pub mod merge;
@@ -20,6 +21,7 @@ pub mod plan;
 pub mod prepare;
 pub mod simplify;
 pub mod vectorise;
+pub mod winograd;
 
 mod accesses;
 mod constants;
@@ -28,4 +30,4 @@ mod regions;
 mod rewrite;
 mod table;
 
-pub use manager::{GraphPass, Kind, Manager, Options, Pass, PassError, ProgramPass, Report, Stage};
+pub use manager::{GraphPass, Kind, Manager, Options, Pass, PassError, ProgramPass, Report, Stage, Winograd};

@@ -17,11 +17,25 @@ pub struct Options {
     pub fold_limit: usize,
     /// The least work of one part of a parallel kernel, in vector operations.
     pub least_part: u64,
+    /// Which convolutions use Winograd's algorithm.
+    pub winograd: Winograd,
+}
+
+/// Which convolutions use Winograd's algorithm, among those it applies to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Winograd {
+    /// None.
+    Off,
+    /// Those that gain by it.
+    #[default]
+    Chosen,
+    /// All, with tiles of so many outputs along either axis (2 or 4).
+    Everywhere(usize),
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { fold_limit: 1024, least_part: 6_000 }
+        Options { fold_limit: 1024, least_part: 6_000, winograd: Winograd::Chosen }
     }
 }
 

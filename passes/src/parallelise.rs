@@ -25,18 +25,22 @@ pub fn parallelise(program: &mut Program, options: &Options) -> Result<bool, Gra
     let mut changed = false;
     for position in 0..program.kernels.len() {
         let kernel = &mut program.kernels[position];
+        // A grid that was lowered: dimensions that are known to be independent.
+        let known = kernel.grid.len();
+        unlift(kernel);
         let work = cost(&kernel.body);
-        if !kernel.grid.is_empty() || work < 2 * least {
+        if work < 2 * least {
+            changed |= known > 0;
             continue;
         }
-        lift(kernel, work, least);
+        lift(kernel, work, least, known);
         if kernel.grid.is_empty()
             && let Some(rest) = cut(kernel, work, least)
         {
             rests.insert(KernelId(position as u32), KernelId(program.kernels.len() as u32));
             program.kernels.push(rest);
         }
-        changed |= !program.kernels[position].grid.is_empty();
+        changed |= known > 0 || !program.kernels[position].grid.is_empty();
     }
     if !rests.is_empty() {
         add_calls(&mut program.schedule, &rests);
@@ -77,16 +81,24 @@ pub(crate) fn cost(block: &[Stmt]) -> u64 {
     block.iter().map(of).fold(0, u64::saturating_add)
 }
 
-/// Lifts outermost loops while parts stay large enough.
-fn lift(kernel: &mut Kernel, work: u64, least: u64) {
+/// Makes loops of a grid.
+fn unlift(kernel: &mut Kernel) {
+    for (var, extent) in std::mem::take(&mut kernel.grid).into_iter().enumerate().rev() {
+        let body = std::mem::take(&mut kernel.body);
+        kernel.body = vec![Stmt::For { var: var as Var, extent, body }];
+    }
+}
+
+/// Lifts outermost loops while parts stay large enough; `known` of them are independent.
+fn lift(kernel: &mut Kernel, work: u64, least: u64, known: usize) {
     let mut vars: Vec<Var> = Vec::new();
     let mut parts: usize = 1;
     while let Some((Stmt::For { var, extent, body }, prefix)) = kernel.body.split_last() {
         let (var, extent) = (*var, *extent);
         let small = work / (parts * extent).max(1) as u64 * 2 < least && parts > 1;
         let movable = prefix.iter().all(|s| matches!(s, Stmt::Let { .. }));
-        if parts >= MOST_PARTS || small || !movable || !independent(var, extent, body, &extents(&kernel.body))
-        {
+        let free = || vars.len() < known || independent(var, extent, body, &extents(&kernel.body));
+        if parts >= MOST_PARTS || small || !movable || !free() {
             break;
         }
         parts *= extent;

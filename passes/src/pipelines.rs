@@ -10,15 +10,18 @@ use crate::fold::fold;
 use crate::forward::forward;
 use crate::fuse::fuse;
 use crate::grad::grad;
+use crate::layout::layout;
 use crate::manager::{GraphPass, Kind, Pass, ProgramPass};
 use crate::merge::merge;
 use crate::parallelise::parallelise;
 use crate::plan::plan;
 use crate::simplify::simplify;
 use crate::vectorise::vectorise;
+use crate::winograd::winograd;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
-pub const GRAPH_PASSES: &[GraphPass] = &[GRAD, DCE, FOLD, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, FUSE];
+pub const GRAPH_PASSES: &[GraphPass] =
+    &[GRAD, DCE, FOLD, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT, WINOGRAD, FUSE];
 
 /// Every program pass.
 pub const PROGRAM_PASSES: &[ProgramPass] = &[VECTORISE, PARALLELISE, FORWARD, PLAN];
@@ -31,6 +34,8 @@ const CSE: GraphPass = Pass { name: "cse", kind: Kind::Exact, run: cse };
 const FACTOR: GraphPass = Pass { name: "factor", kind: Kind::Rounding, run: factor };
 const BATCH_NORM: GraphPass = Pass { name: "batch-norm", kind: Kind::Rounding, run: batch_norm };
 const MERGE: GraphPass = Pass { name: "merge", kind: Kind::Exact, run: merge };
+const LAYOUT: GraphPass = Pass { name: "layout", kind: Kind::Rounding, run: layout };
+const WINOGRAD: GraphPass = Pass { name: "winograd", kind: Kind::Rounding, run: winograd };
 const FUSE: GraphPass = Pass { name: "fuse", kind: Kind::Exact, run: |graph, _| fuse(graph) };
 
 const VECTORISE: ProgramPass =
@@ -41,11 +46,14 @@ const FORWARD: ProgramPass =
 const PLAN: ProgramPass = Pass { name: "plan", kind: Kind::Exact, run: |program, _| Ok(plan(program)) };
 
 /// From a graph as the frontend builds it to one that only has to be fused: entries that train.
-pub const TRAIN: &[GraphPass] = &[GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, SIMPLIFY, CSE, DCE];
+pub const TRAIN: &[GraphPass] =
+    &[GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, SIMPLIFY, CSE, LAYOUT, WINOGRAD, SIMPLIFY, CSE, DCE];
 
 /// The same for entries that do not change the parameters.
-pub const INFER: &[GraphPass] =
-    &[GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, BATCH_NORM, MERGE, FOLD, SIMPLIFY, CSE, DCE];
+pub const INFER: &[GraphPass] = &[
+    GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, BATCH_NORM, MERGE, FOLD, LAYOUT, WINOGRAD, SIMPLIFY,
+    CSE, DCE,
+];
 
 /// Behind either, before lowering; of a split entry ([`prepare`](mod@crate::prepare)), on both graphs.
 pub const REGIONS: &[GraphPass] = &[FUSE];

@@ -94,9 +94,11 @@ fn join(mut program: Program, prepare: Program) -> Result<Program, GraphError> {
         });
         kernels.push(KernelId(id as u32));
     }
-    program.prepare = prepare.schedule;
+    // What packs prepared values follows what computes them.
+    let packing = std::mem::replace(&mut program.prepare, prepare.schedule);
     rename(&mut program.prepare, &|buffer| buffers[buffer.0 as usize]);
     renumber(&mut program.prepare, &kernels);
+    program.prepare.extend(packing);
     Ok(program)
 }
 

@@ -68,9 +68,11 @@ fn score(var: Var, extent: usize, body: &[Stmt]) -> Option<f64> {
     if !accesses.collect(body, var) {
         return None;
     }
-    // A stored parameter is loaded only where it is stored.
+    // A stored parameter is touched only where it is stored, or where no iteration stores.
     let clash = |(param, index): &(usize, Index)| {
-        accesses.stores.iter().any(|(stored, at)| stored == param && at != index)
+        let meets =
+            |(stored, at): &(usize, Index)| stored == param && at != index && !apart(var, extent, at, index);
+        accesses.stores.iter().any(meets)
     };
     if accesses.loads.iter().chain(&accesses.stores).any(clash) {
         return None;
@@ -85,6 +87,17 @@ fn score(var: Var, extent: usize, body: &[Stmt]) -> Option<f64> {
     let sum: f64 = accesses.loads.iter().chain(&accesses.stores).map(value).sum();
     let short = if extent < 4 { 2.0 } else { 0.0 };
     Some(sum / count.max(1) as f64 - short)
+}
+
+/// Whether no iteration touches with one index what another one touches with the other.
+fn apart(var: Var, extent: usize, a: &Index, b: &Index) -> bool {
+    let step = a.coefficient(var);
+    match b.sub(a).as_constant() {
+        Some(distance) => {
+            step != 0 && (distance % step != 0 || (distance / step).unsigned_abs() as usize >= extent)
+        }
+        None => false,
+    }
 }
 
 #[derive(Default)]

@@ -212,6 +212,7 @@ fn products_of_all_orientations() {
 
 #[test]
 fn convolutions_in_all_forms() {
+    #[derive(Clone, Copy)]
     struct Case {
         x: [usize; 4],
         outputs: usize,
@@ -242,8 +243,18 @@ fn convolutions_in_all_forms() {
         case([2, 6, 11, 11], 9, [3, 2], 2, (0, 1), 1, 2, 3),
         case([1, 4, 5, 5], 4, [4, 4], 1, (2, 2), 2, 1, 2),
         case([16, 33, 4, 4], 34, [3, 3], 1, (1, 1), 1, 1, 1),
+        // Several boxes of positions, with borders on either side; a window larger than the image.
+        case([1, 5, 40, 30], 17, [3, 3], 1, (1, 1), 1, 1, 1),
+        case([1, 3, 33, 29], 24, [7, 7], 2, (3, 3), 1, 1, 1),
+        case([2, 40, 3, 3], 8, [5, 5], 1, (2, 2), 1, 1, 1),
+        case([1, 2, 130, 3], 3, [1, 1], 3, (0, 0), 1, 1, 1),
+        case([1, 4, 9, 9], 4, [3, 3], 2, (1, 1), 1, 2, 1),
+        // Depthwise.
+        case([2, 12, 9, 8], 12, [3, 3], 1, (1, 1), 1, 1, 12),
+        case([2, 5, 9, 8], 5, [5, 3], 2, (2, 1), 1, 1, 5),
+        case([1, 3, 40, 11], 3, [3, 3], 1, (1, 1), 2, 2, 3),
     ];
-    for c in cases {
+    for (c, channels_last) in cases.into_iter().flat_map(|c| [(c, false), (c, true)]) {
         let forward = Conv {
             form: ConvForm::Forward,
             groups: c.groups,
@@ -251,10 +262,13 @@ fn convolutions_in_all_forms() {
             padding: vec![c.padding; 2],
             lhs_dilation: vec![c.lhs_dilation; 2],
             rhs_dilation: vec![c.rhs_dilation; 2],
+            channels_last,
+            winograd: 0,
         };
         let w = [c.outputs, c.x[1] / c.groups, c.kernel[0], c.kernel[1]];
         let mut g = Graph::new("conv");
-        let x = g.add_parameter("x", Role::Data, Type::new(DType::F32, c.x));
+        let image = forward.dims(c.x[0], c.x[1], &c.x[2..]);
+        let x = g.add_parameter("x", Role::Data, Type::new(DType::F32, image));
         let weights = g.add_parameter("w", Role::Data, Type::new(DType::F32, w));
         let y = g.add(forward.clone(), &[x, weights], &Origin::default()).expect("conv");
         let y = g.result(y);
@@ -269,6 +283,39 @@ fn convolutions_in_all_forms() {
             g.add_output(name, Role::Data, value);
         }
         check(&g, 1e-5);
+    }
+}
+
+#[test]
+fn winograd_in_tiles_of_either_size() {
+    let cases = [
+        ([2, 16, 8, 8], 16, (1, 1)),
+        ([1, 3, 7, 7], 5, (1, 1)),
+        ([1, 20, 13, 30], 24, (1, 1)),
+        ([3, 17, 5, 6], 40, (0, 0)),
+        ([1, 8, 9, 9], 8, (2, 2)),
+        ([2, 4, 56, 57], 8, (1, 0)),
+        ([1, 300, 4, 4], 16, (1, 1)),
+        ([9, 16, 28, 28], 6, (1, 1)),
+    ];
+    for ((x, outputs, padding), winograd) in cases.into_iter().flat_map(|c| [(c, 2), (c, 4)]) {
+        let forward = Conv { padding: vec![padding; 2], channels_last: true, winograd, ..Conv::new(2) };
+        let mut g = Graph::new("winograd");
+        let image = Type::new(DType::F32, forward.dims(x[0], x[1], &x[2..]));
+        let image = g.add_parameter("x", Role::Data, image);
+        let weights = g.add_parameter("w", Role::Data, Type::new(DType::F32, [outputs, x[1], 3, 3]));
+        let y = g.add(forward.clone(), &[image, weights], &Origin::default()).expect("conv");
+        let y = g.result(y);
+        let dy_ty = g.ty(y).clone();
+        let dy = g.add_parameter("dy", Role::Data, dy_ty);
+        let back = forward.with_form(ConvForm::InputGradient { size: x[2..].to_vec() });
+        let dx = g.add(back, &[dy, weights], &Origin::default()).expect("input gradient");
+        let dx = g.result(dx);
+        let mut b = Builder::new(&mut g, Origin::default());
+        let bent = b.max(y, dy).expect("max");
+        g.add_output("y", Role::Data, bent);
+        g.add_output("dx", Role::Data, dx);
+        check(&g, 1e-3);
     }
 }
 

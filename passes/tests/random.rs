@@ -10,7 +10,7 @@ use brolga_ir::scalar::Scalar;
 use brolga_ir::{Builder, DType, Graph, Origin};
 use brolga_passes::pipelines::{GRAPH_PASSES, INFER, TRAIN, graph_passes};
 use brolga_passes::prepare::prepare;
-use brolga_passes::{GraphPass, Kind, Manager, Options};
+use brolga_passes::{GraphPass, Kind, Manager, Options, Winograd};
 use common::{Random, compare, evaluate, parameters, random_graph};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
@@ -27,8 +27,8 @@ impl Histogram {
 fn run(passes: &[GraphPass], graph: &mut Graph, histogram: &mut Histogram) -> Result<(), String> {
     for &pass in passes {
         let before = graph.clone();
-        let changed =
-            Manager::new(Options::default()).run(&[pass], graph).map_err(|error| error.to_string())?;
+        let options = Options { winograd: Winograd::Everywhere(4), ..Options::default() };
+        let changed = Manager::new(options).run(&[pass], graph).map_err(|error| error.to_string())?;
         if changed {
             histogram.count(&format!("pass {}", pass.name));
         } else if *graph != before {

@@ -23,8 +23,8 @@ impl Convolution<'_> {
             groups: self.groups,
             stride: self.stride.to_vec(),
             padding: self.padding.to_vec(),
-            lhs_dilation: vec![1; self.stride.len()],
             rhs_dilation: self.dilation.to_vec(),
+            ..Conv::new(self.stride.len())
         }
     }
 }

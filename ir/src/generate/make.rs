@@ -441,15 +441,21 @@ fn dot(m: &mut Maker) -> Made {
 }
 
 fn conv(m: &mut Maker) -> Made {
-    let spatial = m.rng.of(&[1, 2, 2, 2, 3]);
-    let groups = m.rng.of(&[1, 1, 1, 2]);
+    // Some of them such as Winograd's algorithm applies to.
+    let plain = m.rng.once_in(3);
+    let spatial = if plain { 2 } else { m.rng.of(&[1, 2, 2, 2, 3]) };
+    let groups = if plain { 1 } else { m.rng.of(&[1, 1, 1, 2]) };
     let (inner, outputs) = (1 + m.rng.below(2), groups * (1 + m.rng.below(3)));
     let (mut x, mut w) = (vec![1 + m.rng.below(2), groups * inner], vec![outputs, inner]);
     let mut conv = Conv { groups, ..Conv::new(spatial) };
     for axis in 0..spatial {
-        let kernel = 1 + m.rng.below(3);
+        let kernel = if plain { 3 } else { 1 + m.rng.below(3) };
         w.push(kernel);
         x.push(kernel + m.rng.below(3));
+        if plain {
+            conv.padding[axis] = (m.rng.below(3), m.rng.below(3));
+            continue;
+        }
         conv.stride[axis] = m.rng.of(&[1, 1, 2, 3]);
         conv.padding[axis] = (m.rng.below(3).min(m.rng.below(3)), m.rng.below(3).min(m.rng.below(3)));
         conv.lhs_dilation[axis] = m.rng.of(&[1, 1, 1, 2]);
@@ -459,6 +465,8 @@ fn conv(m: &mut Maker) -> Made {
         }
     }
     let float = m.config.float;
+    conv.channels_last = m.rng.once_in(3);
+    let x = conv.dims(x[0], x[1], &x[2..]);
     let (x, w) = (Type::new(float, x), Type::new(float, w));
     let form = m.rng.below(3);
     if form == 0 {
@@ -469,7 +477,7 @@ fn conv(m: &mut Maker) -> Made {
     let y = forward.map_err(|message| m.b().error(message))?.remove(0);
     let y = m.of_type(&y);
     if form == 1 {
-        let size = x.dims[2..].to_vec();
+        let size = conv.extents(&x).to_vec();
         let w = m.of_type(&w);
         return m.add(conv.with_form(ConvForm::InputGradient { size }), &[y, w]);
     }

@@ -8,7 +8,8 @@
 //! y[n, o, p] = Σ_{c, k}  x[n, g C/groups + c, i] · w[o, c, k]   where  i · lhs_dilation = p · stride + k · rhs_dilation - low
 //! ```
 //!
-//! Points outside x and between its dilated elements count as zero. The three forms are the partial maps of the
+//! Points outside x and between its dilated elements do not contribute. With `channels_last`, x and y have their
+//! channels behind the spatial axes, `[N, …, C]`; w stays as it is. The three forms are the partial maps of the
 //! one trilinear form Σ y · x · w: each computes one of the three tensors from the two others, so the gradients of
 //! each are the other two forms, and gradients of gradients stay among the three.
 
@@ -29,6 +30,11 @@ pub struct Conv {
     pub lhs_dilation: Vec<usize>,
     /// Distance of neighbours of w, for each spatial axis; 1 is dense.
     pub rhs_dilation: Vec<usize>,
+    /// Whether x and y have their channels last, `[N, …, C]`, instead of `[N, C, …]`.
+    pub channels_last: bool,
+    /// The algorithm that the numeric plan prescribes: 0 for sums of products, else Winograd's with tiles of so many
+    /// outputs along either axis (2 or 4). It changes rounding, not what is computed.
+    pub winograd: usize,
 }
 
 /// Which tensor of a convolution is computed, from which.
@@ -58,7 +64,44 @@ impl Conv {
             padding: vec![(0, 0); spatial],
             lhs_dilation: vec![1; spatial],
             rhs_dilation: vec![1; spatial],
+            channels_last: false,
+            winograd: 0,
         }
+    }
+
+    /// Whether Winograd's algorithm applies to kernels of these extents: 3 x 3, one step at a time, not in groups.
+    pub fn takes_winograd(&self, kernel: &[usize]) -> bool {
+        let ones = |list: &[usize]| list.iter().all(|&n| n == 1);
+        kernel == [3, 3]
+            && self.groups == 1
+            && !matches!(self.form, ConvForm::WeightGradient { .. })
+            && ones(&self.stride)
+            && ones(&self.lhs_dilation)
+            && ones(&self.rhs_dilation)
+            && self.padding.iter().all(|&(low, high)| low <= 2 && high <= 2)
+    }
+
+    /// The channel axis of x and y.
+    pub fn channel_axis(&self) -> usize {
+        if self.channels_last { self.spatial() + 1 } else { 1 }
+    }
+
+    /// The first spatial axis of x and y.
+    pub fn first_spatial(&self) -> usize {
+        if self.channels_last { 1 } else { 2 }
+    }
+
+    /// The spatial extents of x or y.
+    pub fn extents<'t>(&self, ty: &'t Type) -> &'t [usize] {
+        &ty.dims[self.first_spatial()..][..self.spatial()]
+    }
+
+    /// The extents of x or y with that batch, channels and spatial extents.
+    pub fn dims(&self, batch: usize, channels: usize, extents: &[usize]) -> Vec<usize> {
+        let mut dims = vec![batch];
+        dims.extend(extents);
+        dims.insert(self.channel_axis(), channels);
+        dims
     }
 
     /// The same convolution in another form.
@@ -89,6 +132,8 @@ impl Conv {
             padding: padding.collect::<Result<_, _>>()?,
             lhs_dilation: attributes.sizes_or("lhs_dilation", vec![1; spatial])?,
             rhs_dilation: attributes.sizes_or("rhs_dilation", vec![1; spatial])?,
+            channels_last: attributes.flag("channels_last", false)?,
+            winograd: attributes.size_or("winograd", 0)?,
             stride,
         })
     }
@@ -185,6 +230,12 @@ impl Operator for Conv {
         if self.groups != 1 {
             attributes.push(("groups", Attribute::Int(self.groups as i64)));
         }
+        if self.channels_last {
+            attributes.push(("channels_last", Attribute::Bool(true)));
+        }
+        if self.winograd != 0 {
+            attributes.push(("winograd", Attribute::Int(self.winograd as i64)));
+        }
         attributes
     }
 
@@ -239,43 +290,51 @@ impl Operator for Conv {
             }
             Err(format!("{channels} {what} channels cannot be divided into {groups} groups"))
         };
+        if ![0, 2, 4].contains(&self.winograd) {
+            return Err(format!("`winograd` must be 0, 2 or 4, found {}", self.winograd));
+        }
+        let kernel = if let ConvForm::WeightGradient { kernel } = &self.form { kernel } else { &b.dims[2..] };
+        if self.winograd != 0 && !self.takes_winograd(kernel) {
+            return Err(
+                "`winograd` needs a 3 x 3 kernel without stride, dilation and groups, padded by 2 at most"
+                    .into(),
+            );
+        }
+        let channel = self.channel_axis();
         let (x, w) = match &self.form {
             ConvForm::Forward => {
                 let (x, w) = (a, b);
-                if divisible("input", x.dims[1])? != w.dims[1] {
+                if divisible("input", x.dims[channel])? != w.dims[1] {
                     return Err(format!(
                         "{x} has {} input channels in {groups} group{}, the weight {w} has {} for each group",
-                        x.dims[1],
+                        x.dims[channel],
                         if groups == 1 { "" } else { "s" },
                         w.dims[1]
                     ));
                 }
                 divisible("output", w.dims[0])?;
-                let mut dims = vec![x.dims[0], w.dims[0]];
-                dims.extend(self.output(&x.dims[2..], &w.dims[2..])?);
-                return Ok(vec![x.with_dims(dims)]);
+                let output = self.output(self.extents(x), &w.dims[2..])?;
+                return Ok(vec![x.with_dims(self.dims(x.dims[0], w.dims[0], &output))]);
             }
             ConvForm::InputGradient { size } => {
                 let (dy, w) = (a, b);
                 divisible("output", w.dims[0])?;
-                if dy.dims[1] != w.dims[0] {
+                if dy.dims[channel] != w.dims[0] {
                     return Err(format!(
                         "{dy} has {} channels, the weight {w} gives {}",
-                        dy.dims[1], w.dims[0]
+                        dy.dims[channel], w.dims[0]
                     ));
                 }
                 let channels = w.dims[1].checked_mul(groups).ok_or("too many input channels")?;
-                let mut dims = vec![dy.dims[0], channels];
-                dims.extend(size);
-                (dy.with_dims(dims), w.clone())
+                (dy.with_dims(self.dims(dy.dims[0], channels, size)), w.clone())
             }
             ConvForm::WeightGradient { kernel } => {
                 let (x, dy) = (a, b);
                 if x.dims[0] != dy.dims[0] {
                     return Err(format!("{x} and {dy} differ in the batch"));
                 }
-                divisible("output", dy.dims[1])?;
-                let mut dims = vec![dy.dims[1], divisible("input", x.dims[1])?];
+                divisible("output", dy.dims[channel])?;
+                let mut dims = vec![dy.dims[channel], divisible("input", x.dims[channel])?];
                 dims.extend(kernel);
                 (x.clone(), dy.with_dims(dims))
             }
@@ -283,8 +342,8 @@ impl Operator for Conv {
         let dy = if matches!(self.form, ConvForm::InputGradient { .. }) { a } else { b };
         expect_small("size", &x.dims)?;
         expect_small("kernel", &w.dims)?;
-        let output = self.output(&x.dims[2..], &w.dims[2..])?;
-        if output != dy.dims[2..] {
+        let output = self.output(self.extents(&x), &w.dims[2..])?;
+        if output != self.extents(dy) {
             return Err(format!("{x} and {w} give the spatial extents {output:?}, those of {dy} differ"));
         }
         Ok(vec![if matches!(self.form, ConvForm::InputGradient { .. }) { x } else { w }])
@@ -294,13 +353,12 @@ impl Operator for Conv {
     fn gradient(&self, cx: &mut GradientCx) -> Gradient {
         let g = cx.cotangent(0)?;
         let (a, b) = (cx.operands[0], cx.operands[1]);
-        let spatial = |cx: &GradientCx, value: Value| cx.b.ty(value).dims[2..].to_vec();
         let input = |cx: &mut GradientCx, dy: Value, w: Value, like: Value| {
-            let size = spatial(cx, like);
+            let size = self.extents(cx.b.ty(like)).to_vec();
             cx.b.add_node(self.with_form(ConvForm::InputGradient { size }), &[dy, w])
         };
         let weight = |cx: &mut GradientCx, x: Value, dy: Value, like: Value| {
-            let kernel = spatial(cx, like);
+            let kernel = cx.b.ty(like).dims[2..].to_vec();
             cx.b.add_node(self.with_form(ConvForm::WeightGradient { kernel }), &[x, dy])
         };
         let forward = |cx: &mut GradientCx, x: Value, w: Value| {
@@ -321,28 +379,29 @@ impl Operator for Conv {
     fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
         let types: Vec<Type> = operands.iter().map(|operand| operand.ty()).collect();
         let [x, w, y] = self.roles(&types.iter().collect::<Vec<_>>(), &results[0]);
-        let taps = self.taps(&x.dims[2..], &w.dims[2..], &y.dims[2..]);
-        let area = |ty: &Type| ty.dims[2..].iter().product::<usize>();
-        let (x_area, w_area, y_area) = (area(x), area(w), area(y));
-        let (batch, channels, outputs, inner) = (x.dims[0], x.dims[1], w.dims[0], w.dims[1]);
+        let taps = self.taps(self.extents(x), &w.dims[2..], self.extents(y));
+        let (batch, outputs, inner) = (x.dims[0], w.dims[0], w.dims[1]);
+        // Position of a channel of x or y, and the distance of its points.
+        let at = |ty: &Type, n: usize, channel: usize| {
+            let (area, all) = (self.extents(ty).iter().product::<usize>(), ty.dims[self.channel_axis()]);
+            if self.channels_last { (n * area * all + channel, all) } else { ((n * all + channel) * area, 1) }
+        };
+        let w_area: usize = w.dims[2..].iter().product();
         let (a, b) = (to_f64(operands[0]), to_f64(operands[1]));
         let mut c = vec![0.0; results[0].elements()];
         for n in 0..batch {
             for o in 0..outputs {
+                let (ys, y_step) = at(y, n, o);
                 let group = o / (outputs / self.groups);
                 for channel in 0..inner {
-                    let xs = (n * channels + group * inner + channel) * x_area;
+                    let (xs, x_step) = at(x, n, group * inner + channel);
                     let ws = (o * inner + channel) * w_area;
-                    let ys = (n * outputs + o) * y_area;
-                    match self.form {
-                        ConvForm::Forward => {
-                            taps.iter().for_each(|&(p, k, i)| c[ys + p] += a[xs + i] * b[ws + k]);
-                        }
-                        ConvForm::InputGradient { .. } => {
-                            taps.iter().for_each(|&(p, k, i)| c[xs + i] += a[ys + p] * b[ws + k]);
-                        }
-                        ConvForm::WeightGradient { .. } => {
-                            taps.iter().for_each(|&(p, k, i)| c[ws + k] += a[xs + i] * b[ys + p]);
+                    for &(p, k, i) in &taps {
+                        let (y, w, x) = (ys + p * y_step, ws + k, xs + i * x_step);
+                        match self.form {
+                            ConvForm::Forward => c[y] += a[x] * b[w],
+                            ConvForm::InputGradient { .. } => c[x] += a[y] * b[w],
+                            ConvForm::WeightGradient { .. } => c[w] += a[x] * b[y],
                         }
                     }
                 }

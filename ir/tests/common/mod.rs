@@ -349,7 +349,7 @@ fn products(all: &mut Vec<Case>) {
         let (x, w) = (floats(&x), floats(&w));
         let graph = Case { op: conv.clone().into(), operands: vec![x.clone(), w.clone()] }.graph();
         let y = floats(&graph.ty(graph.outputs()[0].value).dims);
-        let size = x.dims()[2..].to_vec();
+        let size = conv.extents(&x.ty()).to_vec();
         let kernel = w.dims()[2..].to_vec();
         push(all, conv.clone(), &[x.clone(), w.clone()]);
         push(all, conv.with_form(ConvForm::InputGradient { size }), &[y.clone(), w]);
@@ -373,6 +373,18 @@ pub fn convolutions() -> Vec<(Vec<usize>, Vec<usize>, Conv)> {
         (vec![1, 1, 7], vec![2, 1, 3], Conv { rhs_dilation: vec![2], padding: vec![(1, 3)], ..Conv::new(1) }),
         (vec![1, 1, 3, 3, 3], vec![2, 1, 2, 2, 2], Conv { padding: vec![(1, 0); 3], ..Conv::new(3) }),
         (vec![0, 1, 3], vec![1, 1, 2], Conv::new(1)),
+        (vec![2, 5, 3], vec![2, 3, 2], Conv { channels_last: true, ..Conv::new(1) }),
+        (
+            vec![1, 4, 5, 4],
+            vec![4, 2, 3, 2],
+            Conv {
+                groups: 2,
+                channels_last: true,
+                padding: vec![(1, 0), (0, 1)],
+                stride: vec![1, 2],
+                ..Conv::new(2)
+            },
+        ),
         (vec![1, 1, 1], vec![1, 1, 1], Conv::new(1)),
     ]
 }

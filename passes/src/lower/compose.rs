@@ -216,8 +216,9 @@ impl<'a> Composer<'a> {
     /// This is the numeric plan of reductions:
     /// - `Lanes`: the innermost axis is a strip; its element `i` goes to lane `i mod 32`, and all other axes are
     ///   serial loops around it. Perfectly nested axes that lie contiguously in every operand count as one axis.
-    /// - `Blocks`: one chain for each output; a float sum over more than 16 elements forms a partial sum over the
-    ///   axes behind the first (or over blocks of 16 elements, if there is only one axis) before it adds it.
+    /// - `Blocks`: one chain for each output; a float sum over more than 16 elements forms a partial sum for each
+    ///   index of every axis but the last, over the axes behind it; a last axis of more than 64 elements, or one
+    ///   alone, is cut into blocks of 16.
     /// - `Chain`: one chain in row-major order.
     pub fn reductions(
         &mut self,
@@ -228,52 +229,65 @@ impl<'a> Composer<'a> {
         guard: Option<ValueId>,
     ) -> Vec<ValueId> {
         let lanes = if plan == Plan::Lanes { 32 } else { 1 };
-        let declare = |c: &mut Self, lanes| -> Vec<AccId> {
-            let of = |item: &Reduction| (c.graph.ty(item.value).dtype, item.combine);
-            let kinds: Vec<_> = items.iter().map(of).collect();
-            kinds.into_iter().map(|(dtype, combine)| c.k.declare(dtype, combine, lanes)).collect()
-        };
-        let accs = declare(self, lanes);
+        let accs = self.declare(items, lanes);
         let total: usize = extents.iter().product();
         let sums = items.iter().any(|i| i.combine == Combine::Add && self.graph.ty(i.value).dtype.is_float());
         let mut at = index.to_vec();
         if plan == Plan::Blocks && sums && total > 16 {
-            // (outer extent, inner extents) of the main part; a single axis is cut into blocks of 16 and a rest.
-            const BLOCK: usize = 16;
-            let single = extents.len() == 1;
-            let outer = if single { total / BLOCK } else { extents[0] };
-            let block = [BLOCK];
-            let inner = if single { &block[..] } else { &extents[1..] };
-            let var = self.k.open_for(outer);
-            let partial = declare(self, 1);
-            let scale = if single { BLOCK as i64 } else { 1 };
-            let base = Index::var(var).scale(scale);
-            if single {
-                let lane = self.k.open_for(BLOCK);
-                at.push(base.add(&Index::var(lane)));
-                self.accumulate(items, &partial, &at, guard);
-                at.pop();
-                self.k.close();
-            } else {
-                at.push(base);
-                self.nest(items, inner, false, &partial, &mut at, guard);
-                at.pop();
-            }
-            for (&acc, &partial) in accs.iter().zip(&partial) {
-                let value = self.k.finish(partial);
-                self.k.accumulate(acc, value);
-            }
-            self.k.close();
-            if single && !total.is_multiple_of(BLOCK) {
-                let lane = self.k.open_for(total % BLOCK);
-                at.push(Index::var(lane).plus((total - total % BLOCK) as i64));
-                self.accumulate(items, &accs, &at, guard);
-                self.k.close();
-            }
+            self.blocks(items, extents, &accs, &mut at, guard, extents.len() == 1);
         } else {
             self.nest(items, extents, plan == Plan::Lanes, &accs, &mut at, guard);
         }
         accs.into_iter().map(|acc| self.k.finish(acc)).collect()
+    }
+
+    fn declare(&mut self, items: &[Reduction], lanes: u32) -> Vec<AccId> {
+        let of = |item: &Reduction| (self.graph.ty(item.value).dtype, item.combine);
+        let kinds: Vec<_> = items.iter().map(of).collect();
+        kinds.into_iter().map(|(dtype, combine)| self.k.declare(dtype, combine, lanes)).collect()
+    }
+
+    /// Sums over `extents` with partial sums, as `Plan::Blocks` has it.
+    fn blocks(
+        &mut self,
+        items: &[Reduction],
+        extents: &[usize],
+        accs: &[AccId],
+        at: &mut Vec<Index>,
+        guard: Option<ValueId>,
+        alone: bool,
+    ) {
+        const BLOCK: usize = 16;
+        let (extent, inner) = (extents[0], &extents[1..]);
+        if inner.is_empty() && !(alone || extent > 4 * BLOCK) {
+            return self.nest(items, extents, false, accs, at, guard);
+        }
+        let cut = inner.is_empty();
+        let var = self.k.open_for(if cut { extent / BLOCK } else { extent });
+        let partial = self.declare(items, 1);
+        if cut {
+            let lane = self.k.open_for(BLOCK);
+            at.push(Index::var(var).scale(BLOCK as i64).add(&Index::var(lane)));
+            self.accumulate(items, &partial, at, guard);
+            at.pop();
+            self.k.close();
+        } else {
+            at.push(Index::var(var));
+            self.blocks(items, inner, &partial, at, guard, false);
+            at.pop();
+        }
+        for (&acc, &partial) in accs.iter().zip(&partial) {
+            let value = self.k.finish(partial);
+            self.k.accumulate(acc, value);
+        }
+        self.k.close();
+        if cut && !extent.is_multiple_of(BLOCK) {
+            let lane = self.k.open_for(extent % BLOCK);
+            at.push(Index::var(lane).plus((extent - extent % BLOCK) as i64));
+            self.accumulate(items, accs, at, guard);
+            at.pop();
+            self.k.close();
+        }
     }
 
     /// Loops over `extents`, outermost first, the last one a strip if so asked.

@@ -144,7 +144,7 @@ impl Lowering<'_> {
     }
 
     /// Lowers (part of) a region into this program; `locations` says where its parameters lie.
-    fn inside<R>(
+    pub(super) fn inside<R>(
         &mut self,
         region: &Graph,
         locations: Locations,

@@ -20,6 +20,10 @@ enum Kind {
     Body,
     For,
     Strip,
+    /// A dimension of the kernel's grid: outermost, and independent by construction.
+    Grid,
+    /// What runs where a value holds.
+    If(ValueId),
 }
 
 /// An open loop.
@@ -54,6 +58,8 @@ pub(super) struct KernelBuilder {
     scopes_opened: usize,
     /// Type of each accumulator.
     accs: Vec<DType>,
+    /// Extents of the grid's dimensions that are closed.
+    grid: Vec<usize>,
 }
 
 impl KernelBuilder {
@@ -74,6 +80,7 @@ impl KernelBuilder {
             values: Vec::new(),
             scopes_opened: 1,
             accs: Vec::new(),
+            grid: Vec::new(),
         }
     }
 
@@ -89,6 +96,11 @@ impl KernelBuilder {
             Atom::Var(var) => Some((0, self.extents[*var as usize].max(1) as i64 - 1)),
             _ => None,
         }
+    }
+
+    /// Opens a dimension of the grid, whose points write different elements; its variable. Before all loops.
+    pub fn open_grid(&mut self, extent: usize) -> Var {
+        self.open(Kind::Grid, extent)
     }
 
     /// Opens a serial loop; its variable.
@@ -134,6 +146,10 @@ impl KernelBuilder {
         if extent == 0 || body.is_empty() {
             return;
         }
+        if scope.kind == Kind::Grid {
+            self.grid.insert(0, extent);
+            return self.scopes.last_mut().expect("the body is open").statements.append(&mut body);
+        }
         if extent == 1 && scope.kind == Kind::For {
             flatten::drop_variable(&mut body, var);
             return self.scopes.last_mut().expect("the body is open").statements.append(&mut body);
@@ -178,8 +194,9 @@ impl KernelBuilder {
         let mut depth = 0;
         index.visit(&mut |atom| match atom {
             Atom::Var(var) => {
-                let scope =
-                    self.scopes.iter().position(|scope| scope.kind != Kind::Body && scope.var == *var);
+                let scope = self.scopes.iter().position(|scope| {
+                    matches!(scope.kind, Kind::For | Kind::Strip | Kind::Grid) && scope.var == *var
+                });
                 depth = depth.max(scope.unwrap_or(0));
             }
             Atom::Value(value) => depth = depth.max(self.values[*value as usize].1),
@@ -321,11 +338,24 @@ impl KernelBuilder {
 
     /// A condition around what `then` emits.
     pub fn when(&mut self, condition: ValueId, then: impl FnOnce(&mut KernelBuilder)) {
-        // Emitted into a scope of its own, so that nothing computed inside is taken for known outside.
-        self.push_scope(Kind::Body, 0, 1);
+        self.open_if(condition);
         then(self);
-        let scope = self.scopes.pop().expect("pushed above");
-        self.push(Stmt::If { condition, then: scope.statements, otherwise: Vec::new() });
+        self.close_if();
+    }
+
+    /// Opens what runs only where a condition holds: a scope of its own, so that nothing computed inside is taken for
+    /// known outside.
+    pub fn open_if(&mut self, condition: ValueId) {
+        self.push_scope(Kind::If(condition), 0, 1);
+    }
+
+    /// Closes it.
+    pub fn close_if(&mut self) {
+        let scope = self.scopes.pop().expect("an open condition");
+        let Kind::If(condition) = scope.kind else { unreachable!("loops are closed by `close`") };
+        if !scope.statements.is_empty() {
+            self.push(Stmt::If { condition, then: scope.statements, otherwise: Vec::new() });
+        }
     }
 
     /// A block of a matrix product.
@@ -340,7 +370,8 @@ impl KernelBuilder {
         assert_eq!(self.scopes.len(), 1, "every loop is closed");
         let mut body = self.scopes.pop().expect("the body").statements;
         prune(&mut body, &mut HashSet::new());
-        Kernel { name: self.name, params: self.params, grid: Vec::new(), body }
+        let grid = if body.is_empty() { Vec::new() } else { self.grid };
+        Kernel { name: self.name, params: self.params, grid, body }
     }
 }
 

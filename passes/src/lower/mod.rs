@@ -1,7 +1,7 @@
 //! `lower`: from a fused graph to a kernel program.
 //!
 //! Nodes are visited in canonical order. A fused region becomes one kernel (`region`); so does any other node
-//! with a definition by elements. Contractions (`products`) and operators with loops of their
+//! with a definition by elements. Contractions (`dot`, `conv` and its neighbours) and operators with loops of their
 //! own (`loops`) bring their own kernels. A node that only maps indices (a reshape, a transpose, a broadcast) is
 //! not run at all: whoever reads it composes its index map, or has it copied where rows must lie contiguously.
 //!
@@ -12,11 +12,17 @@
 mod compose;
 mod contraction;
 mod control;
+mod conv;
+mod conv_weights;
+mod depthwise;
+mod dot;
+mod epilogue;
 mod flatten;
 mod kernel;
 mod loops;
-mod products;
 mod region;
+mod windows;
+mod winograd;
 
 use std::collections::HashMap;
 
@@ -27,6 +33,7 @@ use brolga_ir::program::{Access, Arg, Buffer, BufferId, Call, Kernel, KernelId, 
 use brolga_ir::{Graph, GraphError, NodeId, Op, Type, Value};
 
 use compose::Composer;
+pub(crate) use epilogue::takes_epilogue;
 pub(crate) use flatten::map_indices;
 pub(crate) use region::definition;
 
@@ -63,8 +70,8 @@ struct Lowering<'g> {
     locations: HashMap<Value, Location>,
     /// Kernels by a cheap digest of their shape, to find equal ones.
     kernels: HashMap<(usize, usize, String), Vec<KernelId>>,
-    /// Buffers that outputs are to be computed into.
-    targets: HashMap<Value, BufferId>,
+    /// Places that outputs are to be computed into.
+    targets: HashMap<Value, Location>,
     /// Schedule loops around what is being lowered.
     depth: usize,
 }
@@ -147,7 +154,7 @@ impl<'g> Lowering<'g> {
         if parameter || self.is_view(value) || self.targets.contains_key(&value) {
             return Some((value, buffer));
         }
-        self.targets.insert(value, buffer);
+        self.targets.insert(value, buffer.into());
         None
     }
 
@@ -215,7 +222,7 @@ impl<'g> Lowering<'g> {
     /// The memory that a value is computed into.
     fn target(&mut self, value: Value) -> Location {
         let location = match self.targets.get(&value) {
-            Some(&buffer) => Location::from(buffer),
+            Some(&location) => location,
             None => {
                 let name = self.name_of(value);
                 self.arena(&name, self.graph.ty(value).clone())
@@ -259,6 +266,20 @@ impl<'g> Lowering<'g> {
     /// A fused region: one kernel.
     fn fused(&mut self, id: NodeId, body: &Graph) -> Result<(), GraphError> {
         let operands = self.graph.node(id).operands.clone();
+        if epilogue::is_product(body) {
+            let mut locations = HashMap::new();
+            for (&parameter, &operand) in body.parameters().iter().zip(&operands) {
+                locations.insert(body.result(parameter), self.location(operand)?);
+            }
+            let results = self.graph.results(id);
+            let outputs: Vec<(Value, Location)> = results
+                .iter()
+                .zip(body.outputs())
+                .map(|(&v, output)| (output.value, self.target(v)))
+                .collect();
+            let name = kernel_name(body);
+            return self.inside(body, locations, self.depth, |inner| inner.product_region(&name, &outputs));
+        }
         let mut composer = Composer::new(body, &kernel_name(body));
         let mut args = Vec::new();
         for (&parameter, &operand) in body.parameters().iter().zip(&operands) {
@@ -388,6 +409,28 @@ impl<'g> Lowering<'g> {
         k.store(target, Index::var(var), element);
         k.close();
         self.call(k.finish_kernel(), vec![from, to], value.node);
+    }
+
+    /// What a kernel makes of one value, computed once for every state if the value is fixed: state that the entry
+    /// does not update.
+    fn once(&mut self, name: &str, kernel: Kernel, from: Location, ty: Type, origin: NodeId) -> Location {
+        if !self.is_fixed(from) {
+            let to = self.arena(name, ty);
+            self.call(kernel, vec![from, to], origin);
+            return to;
+        }
+        let to = Location::from(self.buffer(name, ty, Place::Prepared(None)));
+        let schedule = std::mem::take(&mut self.program.schedule);
+        self.call(kernel, vec![from, to], origin);
+        let packing = std::mem::replace(&mut self.program.schedule, schedule);
+        self.program.prepare.extend(packing);
+        to
+    }
+
+    /// Whether what lies at a place is state that the entry does not update.
+    fn is_fixed(&self, location: Location) -> bool {
+        let place = &self.program.buffers[location.buffer.0 as usize].place;
+        self.depth == 0 && matches!(place, Place::State { updated: false } | Place::Prepared(_))
     }
 
     /// Appends a call, sharing the kernel with an equal one.

@@ -396,7 +396,7 @@ impl Grower<'_> {
 
     fn convolution(&mut self) -> Added {
         let (image, kernel, scale) = (self.values[4], self.values[6], self.values[7]);
-        let stride = vec![1 + self.random.below(2), 1];
+        let stride = vec![1 + self.random.below(3) / 2, 1];
         let conv = Conv { padding: vec![(1, 0), (0, 1)], stride, ..Conv::new(2) };
         let y = self.b.conv(conv, image, kernel)?;
         let dims = self.b.dims(y);

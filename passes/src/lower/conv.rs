@@ -1,0 +1,660 @@
+//! `conv` and its gradient with respect to the input, as loops around tiles.
+//!
+//! Images are read and written with their channels last: output channels are the tile's columns, output positions
+//! along one axis its rows, and the chain of a sum runs over (block of 16 input channels, kernel position, channel in
+//! the block). Taps outside the image are left out of the chain: every axis is cut into segments without bounds
+//! ([`windows`](super::windows)), so nothing is padded. The gradient with respect to the input is the same with the
+//! kernel turned round, stride and dilation of the input having changed places.
+//!
+//! A grid point computes the product for a box of positions and a block of output channels: it goes through the
+//! blocks of input channels, each with its panel of weights in the first-level cache, and ends with what is fused
+//! behind the convolution, while the box is still there. Weights are packed into panels once for each call, or in
+//! `prepare` where they are fixed.
+
+use brolga_ir::index::Index;
+use brolga_ir::ops::{Conv, ConvForm};
+use brolga_ir::program::{Access, Panel, Tile, TileLoop};
+use brolga_ir::{DType, GraphError, NodeId, Type};
+
+use super::compose::Composer;
+use super::epilogue::Epilogue;
+use super::kernel::KernelBuilder;
+use super::windows::{Chunks, Group, Segment, Window};
+use super::{Location, Lowering, StridedAccess};
+
+/// Input channels in a block of a convolution's sum (the numeric plan).
+const CHANNELS: usize = 16;
+/// The same where the kernel has one position, so that blocks do not change the order of the sum: a panel of
+/// 16 KiB.
+const DEPTH: usize = 256;
+/// Output positions, about, that a grid point computes: they share a panel of weights.
+const ROWS: usize = 112;
+
+/// x or y of a convolution in memory: strides of (batch, spatial axes), and of the channels.
+#[derive(Clone, Debug)]
+pub(super) struct Image {
+    pub location: Location,
+    pub len: usize,
+    pub offset: i64,
+    pub positions: Vec<i64>,
+    pub channel: i64,
+}
+
+impl Image {
+    pub fn new(access: StridedAccess, conv: &Conv) -> Image {
+        let mut positions = access.strides;
+        let channel = positions.remove(conv.channel_axis());
+        Image { location: access.location, len: access.len, offset: access.offset, positions, channel }
+    }
+}
+
+/// A run of equal blocks along an axis: first element, extent of a block, number of blocks.
+pub(super) type Cut = (usize, usize, usize);
+
+/// Output channels in blocks that fill vectors.
+pub(super) fn column_blocks(outputs: usize) -> Vec<Cut> {
+    let even = [16, 24, 8].into_iter().find(|&width| outputs.is_multiple_of(width));
+    match even {
+        Some(width) => vec![(0, width, outputs / width)],
+        None if outputs <= 24 => vec![(0, outputs, 1)],
+        None => blocks_of(outputs, 16),
+    }
+}
+
+/// Whole blocks and a rest.
+pub(super) fn blocks_of(extent: usize, block: usize) -> Vec<Cut> {
+    let rest = extent % block;
+    let cuts = [(0, block, extent / block), (extent - rest, rest, 1)];
+    cuts.into_iter().filter(|&(_, extent, count)| extent * count > 0).collect()
+}
+
+/// Input channels in blocks; `area`: kernel positions.
+fn channel_blocks(channels: usize, area: usize) -> Vec<Cut> {
+    blocks_of(channels, if area == 1 { DEPTH } else { CHANNELS })
+}
+
+/// Weights as `[output, input, kernel axes…]` of one group, and the distance of groups.
+pub(super) struct Weights {
+    pub access: StridedAccess,
+    pub output: i64,
+    pub input: i64,
+    pub kernel: Vec<i64>,
+    pub group: i64,
+    pub offset: i64,
+}
+
+/// One axis of positions: how it is windowed, and its strides in the source and in the result.
+#[derive(Clone)]
+pub(super) struct Positions {
+    pub window: Window,
+    pub source: i64,
+    pub target: i64,
+    /// Extents of the result's axes that are counted as this one.
+    pub dims: Vec<usize>,
+}
+
+/// What a convolution's kernels have in common.
+struct Correlation<'a> {
+    name: &'static str,
+    dtype: DType,
+    groups: usize,
+    /// Of one group.
+    channels: usize,
+    outputs: usize,
+    axes: Vec<Positions>,
+    /// Kernel positions of every axis.
+    taps: Vec<usize>,
+    source: &'a Image,
+    packed: Location,
+    result: Type,
+}
+
+impl Lowering<'_> {
+    pub(super) fn conv(&mut self, id: NodeId, conv: &Conv) -> Result<(), GraphError> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let types = [graph.ty(node.operands[0]), graph.ty(node.operands[1])];
+        let operands = [self.access(node.operands[0])?, self.access(node.operands[1])?];
+        let result = node.types[0].clone();
+        let target = self.target(graph.result(id));
+        if conv.channels_last || matches!(conv.form, ConvForm::WeightGradient { .. }) {
+            self.convolve(conv, types, operands, (target, &result), None, id);
+            return Ok(());
+        }
+        // Computed with the channels last, then copied.
+        let extents = conv.extents(&result);
+        let last = Conv { channels_last: true, ..conv.clone() };
+        let dims = last.dims(result.dims[0], result.dims[1], extents);
+        let turned = result.with_dims(dims);
+        let name = self.name_of(graph.result(id));
+        let aside = self.arena(&name, turned.clone());
+        self.convolve(conv, types, operands, (aside, &turned), None, id);
+        let mut k = KernelBuilder::new("channels_first");
+        let from = k.param(result.dtype, turned.elements(), Access::Read);
+        let to = k.param(result.dtype, result.elements(), Access::Write);
+        let strides = turned.strides();
+        let mut order: Vec<usize> = strides.iter().copied().collect();
+        let channel = order.pop().expect("a channel axis");
+        order.insert(1, channel);
+        let (mut read, mut write) = (Index::default(), Index::default());
+        for ((&extent, stride), source) in result.dims.iter().zip(result.strides()).zip(order) {
+            let var = Index::var(k.open_for(extent));
+            read = read.add(&var.scale(source as i64));
+            write = write.add(&var.scale(stride as i64));
+        }
+        let value = k.load(from, &read, None);
+        k.store(to, write, value);
+        result.dims.iter().for_each(|_| k.close());
+        self.call(k.finish_kernel(), vec![aside, target], id);
+        Ok(())
+    }
+
+    /// A convolution in any form between operands in memory; the result, and the layout of `result`, has its channels
+    /// last.
+    pub(super) fn convolve(
+        &mut self,
+        conv: &Conv,
+        types: [&Type; 2],
+        operands: [StridedAccess; 2],
+        (target, result): (Location, &Type),
+        epilogue: Option<Epilogue<'_>>,
+        id: NodeId,
+    ) {
+        let last = Conv { channels_last: true, ..conv.clone() };
+        let [first, second] = operands;
+        let forward = |axis: usize, input: usize, kernel: usize, output: usize| Window {
+            stride: conv.stride[axis] as i64,
+            kernel,
+            dilation: conv.rhs_dilation[axis] as i64,
+            low: conv.padding[axis].0 as i64,
+            spread: conv.lhs_dilation[axis] as i64,
+            input,
+            output,
+        };
+        let spatial = 0..conv.spatial();
+        match &conv.form {
+            ConvForm::Forward => {
+                let (x, y, w) = (conv.extents(types[0]), last.extents(result), &types[1].dims);
+                let windows: Vec<Window> = spatial.map(|a| forward(a, x[a], w[a + 2], y[a])).collect();
+                let weights = Weights {
+                    output: second.strides[0],
+                    input: second.strides[1],
+                    kernel: second.strides[2..].to_vec(),
+                    group: (w[0] / conv.groups) as i64 * second.strides[0],
+                    offset: second.offset,
+                    access: second,
+                };
+                let sizes = (w[1], w[0] / conv.groups);
+                let source = Image::new(first, conv);
+                if conv.winograd != 0
+                    && let &[rows, columns] = windows.as_slice()
+                {
+                    return self.winograd(
+                        "conv",
+                        conv.winograd,
+                        sizes,
+                        [rows, columns],
+                        &source,
+                        &weights,
+                        (target, result),
+                        epilogue,
+                        id,
+                    );
+                }
+                self.correlate(
+                    "conv",
+                    conv.groups,
+                    sizes,
+                    &windows,
+                    source,
+                    weights,
+                    (target, result),
+                    epilogue,
+                    id,
+                );
+            }
+            ConvForm::InputGradient { .. } => {
+                // i · spread = p · stride + k · dilation - low, solved for p with the kernel turned round.
+                let (x, y, w) = (last.extents(result), conv.extents(types[0]), &types[1].dims);
+                let turned = |axis: usize| {
+                    let f = forward(axis, x[axis], w[axis + 2], y[axis]);
+                    let low = (f.kernel as i64 - 1) * f.dilation - f.low;
+                    Window { stride: f.spread, spread: f.stride, low, input: f.output, output: f.input, ..f }
+                };
+                let windows: Vec<Window> = spatial.map(turned).collect();
+                let kernel = &second.strides[2..];
+                let end: i64 = kernel.iter().zip(&w[2..]).map(|(s, &e)| s * (e as i64 - 1)).sum();
+                let weights = Weights {
+                    output: second.strides[1],
+                    input: second.strides[0],
+                    kernel: kernel.iter().map(|s| -s).collect(),
+                    group: (w[0] / conv.groups) as i64 * second.strides[0],
+                    offset: second.offset + end,
+                    access: second,
+                };
+                let sizes = (w[0] / conv.groups, w[1]);
+                let source = Image::new(first, conv);
+                let name = "conv_input_gradient";
+                if conv.winograd != 0
+                    && let &[rows, columns] = windows.as_slice()
+                {
+                    return self.winograd(
+                        name,
+                        conv.winograd,
+                        sizes,
+                        [rows, columns],
+                        &source,
+                        &weights,
+                        (target, result),
+                        epilogue,
+                        id,
+                    );
+                }
+                self.correlate(
+                    name,
+                    conv.groups,
+                    sizes,
+                    &windows,
+                    source,
+                    weights,
+                    (target, result),
+                    epilogue,
+                    id,
+                );
+            }
+            ConvForm::WeightGradient { .. } => {
+                let (x, y, w) = (conv.extents(types[0]), conv.extents(types[1]), &result.dims);
+                let windows: Vec<Window> = spatial.map(|a| forward(a, x[a], w[a + 2], y[a])).collect();
+                let images = [Image::new(first, conv), Image::new(second, conv)];
+                if conv.groups > 1 && w[1] == 1 && w[0] == conv.groups {
+                    let [x, dy] = &images;
+                    return self.depthwise_weight_gradient(
+                        types[0].dims[0],
+                        &windows,
+                        [x, dy],
+                        (target, result),
+                        id,
+                    );
+                }
+                self.weight_gradient(conv.groups, types[0].dims[0], &windows, images, (target, result), id);
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn correlate(
+        &mut self,
+        name: &'static str,
+        groups: usize,
+        (channels, outputs): (usize, usize),
+        windows: &[Window],
+        source: Image,
+        weights: Weights,
+        (target, result): (Location, &Type),
+        epilogue: Option<Epilogue<'_>>,
+        id: NodeId,
+    ) {
+        let taps: Vec<usize> = windows.iter().map(|w| w.kernel).collect();
+        if groups > 1 && channels == 1 && outputs == 1 {
+            let packed = self.pack_depthwise(&weights, result.dtype, groups, &taps, id);
+            return self.depthwise(name, windows, &source, packed, (target, result), epilogue, id);
+        }
+        let packed = self.pack_weights(&weights, result.dtype, groups, (channels, outputs), &taps, id);
+        let axes = positions(windows, result, &source);
+        let plan = Correlation {
+            name,
+            dtype: result.dtype,
+            groups,
+            channels,
+            outputs,
+            axes: merged(axes),
+            taps,
+            source: &source,
+            packed,
+            result: result.clone(),
+        };
+        let mut start = 0;
+        for cut in column_blocks(outputs) {
+            self.correlate_columns(&plan, cut, start, target, epilogue, id);
+            start += cut.1 * cut.2 * channels * plan.taps.iter().product::<usize>();
+        }
+    }
+
+    /// The kernel for a run of blocks of output channels, whose panels begin at `start`.
+    fn correlate_columns(
+        &mut self,
+        plan: &Correlation<'_>,
+        (first, width, count): Cut,
+        start: usize,
+        target: Location,
+        epilogue: Option<Epilogue<'_>>,
+        id: NodeId,
+    ) {
+        let axes = &plan.axes;
+        let chunks = boxes(axes.iter().map(|axis| &axis.window), ROWS);
+        let area: usize = plan.taps.iter().product();
+        let weights = plan.outputs * plan.channels * area;
+        let mut params = vec![plan.source.location, plan.packed, target];
+        let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
+        let name = epilogue.map_or(plan.name, |epilogue| epilogue.name);
+        let mut c = Composer::new(graph, name);
+        c.k.param(plan.dtype, plan.source.len, Access::Read);
+        c.k.param(plan.dtype, plan.groups * weights, Access::Read);
+        c.k.param(plan.dtype, plan.result.elements(), Access::ReadWrite);
+        if let Some(epilogue) = epilogue {
+            epilogue.parameters(&mut c, &mut params);
+        }
+        // Outermost what is read again less: the positions or the panels.
+        let count_of_boxes: usize = chunks.iter().map(|c| c.count).product();
+        let positions: usize = axes.iter().map(|a| a.window.input.max(a.window.output)).product();
+        let columns_first = positions * plan.channels * count <= weights * count_of_boxes;
+        let mut group = Index::default();
+        let mut column = Index::default();
+        if columns_first {
+            group = Index::var(c.k.open_grid(plan.groups));
+            column = Index::var(c.k.open_grid(count));
+        }
+        let at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_grid(chunk.count))).collect();
+        if !columns_first {
+            group = Index::var(c.k.open_grid(plan.groups));
+            column = Index::var(c.k.open_grid(count));
+        }
+        let source = group.scale(plan.channels as i64 * plan.source.channel).plus(plan.source.offset);
+        let panel = group
+            .scale(weights as i64)
+            .add(&column.scale((width * plan.channels * area) as i64))
+            .plus(start as i64);
+        let channel = group.scale(plan.outputs as i64).add(&column.scale(width as i64)).plus(first as i64);
+        let block = Block { plan, chunks: &chunks, at: &at, source, panel, channel, width };
+        for_each_kind(&mut c, &chunks, &at, &mut |c, groups| {
+            block.emit(c, groups);
+            if let Some(epilogue) = epilogue {
+                epilogue.emit(c, &box_of(axes, &chunks, &at, groups), &block.channel, width);
+            }
+        });
+        (0..2 + at.len()).for_each(|_| c.k.close());
+        self.call(c.k.finish_kernel(), params, id);
+    }
+
+    /// Weights of a depthwise convolution, `[kernel position][channel]`.
+    fn pack_depthwise(
+        &mut self,
+        weights: &Weights,
+        dtype: DType,
+        channels: usize,
+        taps: &[usize],
+        id: NodeId,
+    ) -> Location {
+        let elements = channels * taps.iter().product::<usize>();
+        let mut k = KernelBuilder::new("pack_weights");
+        let source = k.param(dtype, weights.access.len, Access::Read);
+        let target = k.param(dtype, elements, Access::Write);
+        let (mut from, mut to) = (Index::constant(weights.offset), Index::default());
+        for (&extent, &stride) in taps.iter().zip(&weights.kernel) {
+            let var = Index::var(k.open_for(extent));
+            from = from.add(&var.scale(stride));
+            to = to.scale(extent as i64).add(&var);
+        }
+        let channel = Index::var(k.open_for(channels));
+        let value = k.load(source, &from.add(&channel.scale(weights.group)), None);
+        k.store(target, to.scale(channels as i64).add(&channel), value);
+        (0..=taps.len()).for_each(|_| k.close());
+        let name = format!("{}:packed", self.graph.node(id).origin.path);
+        self.once(&name, k.finish_kernel(), weights.access.location, Type::new(dtype, [elements]), id)
+    }
+
+    /// Weights in panels, `[group][block of outputs][block of inputs][kernel position][input][output]`.
+    fn pack_weights(
+        &mut self,
+        weights: &Weights,
+        dtype: DType,
+        groups: usize,
+        (channels, outputs): (usize, usize),
+        taps: &[usize],
+        id: NodeId,
+    ) -> Location {
+        let area: usize = taps.iter().product();
+        let elements = groups * channels * outputs * area;
+        let mut k = KernelBuilder::new("pack_weights");
+        let source = k.param(dtype, weights.access.len, Access::Read);
+        let target = k.param(dtype, elements, Access::Write);
+        let mut base = 0;
+        for (first, width, count) in column_blocks(outputs) {
+            for (channel, inner, blocks) in channel_blocks(channels, area) {
+                let group = Index::var(k.open_for(groups));
+                let block = Index::var(k.open_for(count));
+                let from = group
+                    .scale(weights.group)
+                    .add(&block.scale(width as i64 * weights.output))
+                    .plus(weights.offset + first as i64 * weights.output + channel as i64 * weights.input);
+                let to = group
+                    .scale((outputs * channels * area) as i64)
+                    .add(&block.scale((width * channels * area) as i64))
+                    .plus((base + channel * area * width) as i64);
+                let outer = Index::var(k.open_for(blocks));
+                let mut from = from.add(&outer.scale(inner as i64 * weights.input));
+                let mut to = to.add(&outer.scale((inner * area * width) as i64));
+                let mut rest = area;
+                for (&extent, &stride) in taps.iter().zip(&weights.kernel) {
+                    rest /= extent.max(1);
+                    let var = Index::var(k.open_for(extent));
+                    from = from.add(&var.scale(stride));
+                    to = to.add(&var.scale((rest * inner * width) as i64));
+                }
+                let input = Index::var(k.open_for(inner));
+                let output = Index::var(k.open_for(width));
+                from = from.add(&input.scale(weights.input)).add(&output.scale(weights.output));
+                to = to.add(&input.scale(width as i64)).add(&output);
+                let value = k.load(source, &from, None);
+                k.store(target, to, value);
+                (0..5 + taps.len()).for_each(|_| k.close());
+            }
+            base += width * count * channels * area;
+        }
+        let name = format!("{}:packed", self.graph.node(id).origin.path);
+        self.once(&name, k.finish_kernel(), weights.access.location, Type::new(dtype, [elements]), id)
+    }
+}
+
+/// The axes of positions of a result with its channels last: the batch, and the windowed ones.
+pub(super) fn positions(windows: &[Window], result: &Type, source: &Image) -> Vec<Positions> {
+    let all = std::iter::once(Window::identity(result.dims[0])).chain(windows.iter().copied());
+    let strides = result.strides();
+    let axis = |(axis, window): (usize, Window)| Positions {
+        window,
+        source: source.positions[axis],
+        target: strides[axis] as i64,
+        dims: vec![result.dims[axis]],
+    };
+    all.enumerate().map(axis).collect()
+}
+
+/// Axes with neighbours that lie one after the other counted as one.
+fn merged(axes: Vec<Positions>) -> Vec<Positions> {
+    let mut result: Vec<Positions> = Vec::new();
+    for mut axis in axes {
+        let inner = axis.window.output as i64;
+        match result.last_mut() {
+            Some(last)
+                if last.window.is_identity()
+                    && axis.window.is_identity()
+                    && last.source == axis.source * inner
+                    && last.target == axis.target * inner =>
+            {
+                let window = Window::identity(last.window.output * axis.window.output);
+                let mut dims = std::mem::take(&mut last.dims);
+                dims.append(&mut axis.dims);
+                *last = Positions { window, dims, ..axis };
+            }
+            _ => result.push(axis),
+        }
+    }
+    result
+}
+
+/// Cuts axes so that a box has about `room` positions: inner axes whole, one axis in pieces, outer ones one by one.
+pub(super) fn boxes<'w>(axes: impl DoubleEndedIterator<Item = &'w Window>, mut room: usize) -> Vec<Chunks> {
+    let mut chunks: Vec<Chunks> = Vec::new();
+    for window in axes.rev() {
+        let output = window.output;
+        let whole = output <= room + room / 2;
+        chunks.push(window.chunks(if whole { output } else { room }));
+        room = if whole { room / output.max(1) } else { 1 };
+    }
+    chunks.reverse();
+    chunks
+}
+
+/// Emits `body` for every combination of kinds of chunks, each under the condition that the chunks at `at` are of
+/// that kind.
+pub(super) fn for_each_kind<'g, 'c>(
+    c: &mut Composer<'c>,
+    chunks: &'g [Chunks],
+    at: &[Index],
+    body: &mut dyn FnMut(&mut Composer<'c>, &[&'g Group]),
+) {
+    fn choose<'g, 'c>(
+        c: &mut Composer<'c>,
+        chunks: &'g [Chunks],
+        at: &[Index],
+        chosen: &mut Vec<&'g Group>,
+        body: &mut dyn FnMut(&mut Composer<'c>, &[&'g Group]),
+    ) {
+        let Some(axis) = chunks.get(chosen.len()) else { return body(c, chosen) };
+        for group in &axis.groups {
+            let inside = c.k.in_bounds(&at[chosen.len()].plus(-(group.first as i64)), group.count);
+            inside.into_iter().for_each(|inside| c.k.open_if(inside));
+            chosen.push(group);
+            choose(c, chunks, at, chosen, body);
+            chosen.pop();
+            inside.into_iter().for_each(|_| c.k.close_if());
+        }
+    }
+    choose(c, chunks, at, &mut Vec::new(), body);
+}
+
+/// The positions of a box, as the epilogue wants them.
+pub(super) fn box_of<'p>(
+    axes: &'p [Positions],
+    chunks: &[Chunks],
+    at: &[Index],
+    groups: &[&Group],
+) -> Vec<(Index, usize, &'p [usize])> {
+    let first = |(at, chunk): (&Index, &Chunks)| at.scale(chunk.length as i64);
+    let firsts = at.iter().zip(chunks).map(first);
+    firsts.zip(groups).zip(axes).map(|((at, group), axis)| (at, group.extent, &axis.dims[..])).collect()
+}
+
+/// What a grid point computes: one chunk of every axis, and a block of output channels.
+struct Block<'b, 'a> {
+    plan: &'b Correlation<'a>,
+    chunks: &'b [Chunks],
+    /// Position of the chunk, for each axis.
+    at: &'b [Index],
+    /// Where the group's channels begin in the source, the panel in the weights, the columns in the result.
+    source: Index,
+    panel: Index,
+    channel: Index,
+    width: usize,
+}
+
+impl Block<'_, '_> {
+    fn emit(&self, c: &mut Composer<'_>, groups: &[&Group]) {
+        let plan = self.plan;
+        let area: usize = plan.taps.iter().product();
+        let cuts = channel_blocks(plan.channels, area);
+        let steps: usize = cuts.iter().map(|cut| cut.2).sum();
+        let bare = groups.iter().any(|group| group.segments.iter().any(|s| s.taps == 0));
+        let fill = steps != 1 || bare;
+        // The first position of the box in the result.
+        let mut corner = self.channel.clone();
+        for ((at, chunk), axis) in self.at.iter().zip(self.chunks).zip(&plan.axes) {
+            corner = corner.add(&at.scale(chunk.length as i64 * axis.target));
+        }
+        if fill {
+            let mut to = corner.clone();
+            for (group, axis) in groups.iter().zip(&plan.axes) {
+                to = to.add(&Index::var(c.k.open_for(group.extent)).scale(axis.target));
+            }
+            to = to.add(&Index::var(c.k.open_for(self.width)));
+            let zero = c.k.zero_of(2);
+            c.k.store(2, to, zero);
+            (0..=groups.len()).for_each(|_| c.k.close());
+        }
+        for (channel, inner, count) in cuts {
+            let step = Index::var(c.k.open_for(count));
+            let source = self
+                .source
+                .add(&step.scale(inner as i64 * plan.source.channel))
+                .plus(channel as i64 * plan.source.channel);
+            let panel = self
+                .panel
+                .add(&step.scale((inner * area * self.width) as i64))
+                .plus((channel * area * self.width) as i64);
+            self.segments(c, groups, &mut Vec::new(), (&source, &panel, &corner), inner, !fill);
+            c.k.close();
+        }
+    }
+
+    /// Tiles for every combination of segments.
+    fn segments(
+        &self,
+        c: &mut Composer<'_>,
+        groups: &[&Group],
+        chosen: &mut Vec<Segment>,
+        at: (&Index, &Index, &Index),
+        inner: usize,
+        zero: bool,
+    ) {
+        if let Some(group) = groups.get(chosen.len()) {
+            for &segment in group.segments.iter().filter(|s| s.taps > 0) {
+                chosen.push(segment);
+                self.segments(c, groups, chosen, at, inner, zero);
+                chosen.pop();
+            }
+            return;
+        }
+        let plan = self.plan;
+        // Rows of the tile: the longest axis, the last of several.
+        let rows = (0..chosen.len()).max_by_key(|&axis| (chosen[axis].count, axis)).expect("a batch axis");
+        let (mut a, mut b, mut to) = (at.0.clone(), at.1.clone(), at.2.clone());
+        let mut reduce = Vec::new();
+        let mut open = 0;
+        let mut tap_stride = inner * self.width;
+        for axis in (0..chosen.len()).rev() {
+            let (s, positions) = (&chosen[axis], &plan.axes[axis]);
+            if s.taps > 1 {
+                let stride = (s.tap_step * tap_stride) as i64;
+                reduce.push(TileLoop { extent: s.taps, a: s.source_tap * positions.source, b: stride });
+            }
+            b = b.plus((s.tap * tap_stride) as i64);
+            tap_stride *= positions.window.kernel;
+        }
+        reduce.reverse();
+        reduce.push(TileLoop { extent: inner, a: plan.source.channel, b: self.width as i64 });
+        for (axis, s) in chosen.iter().enumerate() {
+            let (positions, chunk) = (&plan.axes[axis], &self.chunks[axis]);
+            a = a.add(&self.at[axis].scale(chunk.source_step * positions.source));
+            a = a.plus(s.source * positions.source);
+            to = to.plus(s.start * positions.target);
+            if axis != rows {
+                let var = Index::var(c.k.open_for(s.count));
+                a = a.add(&var.scale(s.source_step * positions.source));
+                to = to.add(&var.scale(s.step * positions.target));
+                open += 1;
+            }
+        }
+        let (s, positions) = (&chosen[rows], &plan.axes[rows]);
+        c.k.tile(Tile {
+            dtype: plan.dtype,
+            m: s.count,
+            n: self.width,
+            reduce,
+            a: Panel { param: 0, index: a, row: s.source_step * positions.source },
+            b: Panel { param: 1, index: b, row: 0 },
+            c: Panel { param: 2, index: to, row: s.step * positions.target },
+            zero,
+        });
+        (0..open).for_each(|_| c.k.close());
+    }
+}

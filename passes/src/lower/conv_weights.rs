@@ -1,0 +1,277 @@
+//! The gradient of a convolution with respect to its weights.
+//!
+//! ```text
+//! dw[o, c, k] = Σ over images and output positions p of  x[image, i(p, k), c] · dy[image, p, o]
+//! ```
+//!
+//! Input channels are the rows of the tiles, output channels the columns, and positions the chain: over (image,
+//! position), taps outside the image left out. Images are cut into parts with chains of their own, which are added in
+//! ascending order; their number depends on the shape (the numeric plan, [`parts`]). Where there are fewer channels
+//! than kernel positions along the last axis (a first layer), these are the rows instead.
+
+use brolga_ir::index::Index;
+use brolga_ir::program::{Access, Panel, Tile, TileLoop};
+use brolga_ir::scalar::ScalarOp;
+use brolga_ir::{DType, NodeId, Type};
+
+use super::compose::Composer;
+use super::conv::{Cut, Image, boxes, column_blocks, for_each_kind};
+use super::kernel::KernelBuilder;
+use super::windows::{Chunks, Group, Segment, Window};
+use super::{Location, Lowering};
+
+/// Positions, about, that a tile goes through: panels of both images stay in the cache for all its taps.
+const DEPTH: usize = 224;
+/// Elements of a chain, about, above which more parts are made.
+const CHAIN: usize = 4096;
+/// Pieces of work that there should be.
+const PIECES: usize = 16;
+/// Parts, at most.
+const PARTS: usize = 16;
+
+/// Into how many parts the images are cut: the smallest divisor of the batch with enough pieces of work and short
+/// enough chains; if none is, the largest up to 16.
+pub(super) fn parts(batch: usize, positions: usize, pieces: usize) -> usize {
+    let divisors = (1..=PARTS.min(batch)).filter(|parts| batch.is_multiple_of(*parts));
+    let enough = |parts: &usize| parts * pieces >= PIECES && batch / parts * positions <= CHAIN;
+    divisors.clone().find(enough).or(divisors.max()).unwrap_or(1)
+}
+
+/// One tap along every axis: the kernel position, and where outputs see it.
+struct Gradient<'a> {
+    windows: &'a [Window],
+    x: &'a Image,
+    dy: &'a Image,
+    /// Input channels of a group.
+    channels: usize,
+    width: usize,
+    /// Whether rows are kernel positions of the last axis instead of channels.
+    by_taps: bool,
+    dtype: DType,
+}
+
+impl Lowering<'_> {
+    pub(super) fn weight_gradient(
+        &mut self,
+        groups: usize,
+        batch: usize,
+        windows: &[Window],
+        images: [Image; 2],
+        (target, result): (Location, &Type),
+        id: NodeId,
+    ) {
+        let [x, dy] = images;
+        let outputs = result.dims[0] / groups;
+        let dy = if dy.channel == 1 || outputs == 1 {
+            dy
+        } else {
+            self.channels_last(dy, batch, windows, result, id)
+        };
+        let (channels, kernel) = (result.dims[1], &result.dims[2..]);
+        let area: usize = kernel.iter().product();
+        let space: usize = windows.iter().map(|w| w.output).product();
+        let cuts = column_blocks(outputs);
+        let pieces: usize = groups * cuts.iter().map(|cut| cut.2).sum::<usize>();
+        let parts = parts(batch, space, pieces);
+        let elements = groups * channels * area * outputs;
+        let name = format!("{}:parts", self.graph.node(id).origin.path);
+        let partial = self.arena(&name, Type::new(result.dtype, [parts, elements]));
+        let last = windows.last().expect("a spatial axis");
+        let by_taps = channels < last.kernel && last.spread == 1;
+        for &(first, width, count) in &cuts {
+            let plan = Gradient { windows, x: &x, dy: &dy, channels, width, by_taps, dtype: result.dtype };
+            let mut c = Composer::new(self.graph, "conv_weight_gradient");
+            c.k.param(result.dtype, x.len, Access::Read);
+            c.k.param(result.dtype, dy.len, Access::Read);
+            c.k.param(result.dtype, parts * elements, Access::ReadWrite);
+            let part = Index::var(c.k.open_grid(parts));
+            let group = Index::var(c.k.open_grid(groups));
+            let column = Index::var(c.k.open_grid(count));
+            let to = part
+                .scale(elements as i64)
+                .add(&group.scale((channels * area * outputs) as i64))
+                .add(&column.scale((channels * area * width) as i64))
+                .plus((first * channels * area) as i64);
+            let from = group.scale(channels as i64 * x.channel).plus(x.offset);
+            let gradient = group.scale(outputs as i64).add(&column.scale(width as i64)).scale(dy.channel);
+            let gradient = gradient.plus(dy.offset + first as i64 * dy.channel);
+            let fill = Index::var(c.k.open_for(channels * area * width));
+            let zero = c.k.zero_of(2);
+            c.k.store(2, to.add(&fill), zero);
+            c.k.close();
+            let each = batch / parts;
+            let image = part.scale(each as i64).add(&Index::var(c.k.open_for(each)));
+            let from = from.add(&image.scale(x.positions[0]));
+            let gradient = gradient.add(&image.scale(dy.positions[0]));
+            plan.image(&mut c, &from, &gradient, &to);
+            (0..4).for_each(|_| c.k.close());
+            self.call(c.k.finish_kernel(), vec![x.location, dy.location, partial], id);
+        }
+        self.add_parts((partial, parts), (target, result), groups, &cuts, id);
+    }
+
+    /// A copy of dy with its channels last.
+    fn channels_last(&mut self, dy: Image, batch: usize, windows: &[Window], w: &Type, id: NodeId) -> Image {
+        let mut dims = vec![batch];
+        dims.extend(windows.iter().map(|window| window.output));
+        dims.push(w.dims[0]);
+        let ty = Type::new(w.dtype, dims);
+        let copy = self.arena("channels_last", ty.clone());
+        let mut k = KernelBuilder::new("channels_last");
+        let source = k.param(ty.dtype, dy.len, Access::Read);
+        let target = k.param(ty.dtype, ty.elements(), Access::Write);
+        let strides: Vec<i64> = ty.strides().into_iter().map(|s| s as i64).collect();
+        let (mut from, mut to) = (Index::constant(dy.offset), Index::default());
+        for (axis, &extent) in ty.dims.iter().enumerate() {
+            let var = Index::var(k.open_for(extent));
+            from = from.add(&var.scale(dy.positions.get(axis).copied().unwrap_or(dy.channel)));
+            to = to.add(&var.scale(strides[axis]));
+        }
+        let value = k.load(source, &from, None);
+        k.store(target, to, value);
+        ty.dims.iter().for_each(|_| k.close());
+        self.call(k.finish_kernel(), vec![dy.location, copy], id);
+        let positions = strides[..strides.len() - 1].to_vec();
+        Image { location: copy, len: ty.elements(), offset: 0, positions, channel: 1 }
+    }
+
+    /// dw[g outputs + o, c, k…] = Σ over parts, in ascending order, of partial[part][g][block of o][k…][c][o].
+    fn add_parts(
+        &mut self,
+        (partial, parts): (Location, usize),
+        (target, result): (Location, &Type),
+        groups: usize,
+        cuts: &[Cut],
+        id: NodeId,
+    ) {
+        let (outputs, channels, kernel) = (result.dims[0] / groups, result.dims[1], &result.dims[2..]);
+        let area: usize = kernel.iter().product();
+        let elements = result.elements();
+        let mut k = KernelBuilder::new("add_parts");
+        let source = k.param(result.dtype, parts * elements, Access::Read);
+        let to = k.param(result.dtype, elements, Access::Write);
+        for &(first, width, count) in cuts {
+            let group = Index::var(k.open_for(groups));
+            let block = Index::var(k.open_for(count));
+            let output = Index::var(k.open_for(width));
+            let channel = Index::var(k.open_for(channels));
+            let tap = Index::var(k.open_for(area));
+            let size = channels * area;
+            let read = group
+                .scale((size * outputs) as i64)
+                .add(&block.scale((size * width) as i64))
+                .add(&tap.scale((channels * width) as i64))
+                .add(&channel.scale(width as i64))
+                .add(&output)
+                .plus((first * size) as i64);
+            let row = group.scale(outputs as i64).add(&block.scale(width as i64)).add(&output);
+            let write = row.plus(first as i64).scale(size as i64).add(&channel.scale(area as i64)).add(&tap);
+            let mut sum = k.load(source, &read, None);
+            for part in 1..parts {
+                let next = k.load(source, &read.plus((part * elements) as i64), None);
+                sum = k.op(ScalarOp::Add, &[sum, next]);
+            }
+            k.store(to, write, sum);
+            (0..5).for_each(|_| k.close());
+        }
+        self.call(k.finish_kernel(), vec![partial, target], id);
+    }
+}
+
+impl Gradient<'_> {
+    /// Everything of one image.
+    fn image(&self, c: &mut Composer<'_>, x: &Index, dy: &Index, to: &Index) {
+        let chunks = boxes(self.windows.iter(), DEPTH);
+        let at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_for(chunk.count))).collect();
+        for_each_kind(c, &chunks, &at, &mut |c, groups| {
+            self.taps(c, &chunks, &at, groups, &mut Vec::new(), (x, dy, to));
+        });
+        at.iter().for_each(|_| c.k.close());
+    }
+
+    /// One kernel position for every axis; of the last one a run, if these are the rows.
+    fn taps(
+        &self,
+        c: &mut Composer<'_>,
+        chunks: &[Chunks],
+        at: &[Index],
+        groups: &[&Group],
+        chosen: &mut Vec<Segment>,
+        bases: (&Index, &Index, &Index),
+    ) {
+        let axis = chosen.len();
+        let Some(window) = self.windows.get(axis) else { return self.tile(c, chunks, at, chosen, bases) };
+        if self.by_taps && axis + 1 == self.windows.len() {
+            for &segment in groups[axis].segments.iter().filter(|s| s.taps > 0) {
+                chosen.push(segment);
+                self.taps(c, chunks, at, groups, chosen, bases);
+                chosen.pop();
+            }
+            return;
+        }
+        let (chunk, group) = (&chunks[axis], groups[axis]);
+        let from = (group.first * chunk.length) as i64;
+        for tap in 0..window.kernel {
+            let low = window.low - tap as i64 * window.dilation;
+            let single = Window { kernel: 1, low, ..*window };
+            for mut segment in single.segments(from, from + group.extent as i64) {
+                if segment.taps == 0 {
+                    continue;
+                }
+                segment.tap = tap;
+                segment.source -= group.first as i64 * chunk.source_step;
+                chosen.push(segment);
+                self.taps(c, chunks, at, groups, chosen, bases);
+                chosen.pop();
+            }
+        }
+    }
+
+    fn tile(
+        &self,
+        c: &mut Composer<'_>,
+        chunks: &[Chunks],
+        at: &[Index],
+        chosen: &[Segment],
+        (x, dy, to): (&Index, &Index, &Index),
+    ) {
+        let (mut a, mut b, mut to) = (x.clone(), dy.clone(), to.clone());
+        let mut reduce = Vec::new();
+        let mut size = self.channels * self.width;
+        for axis in (0..chosen.len()).rev() {
+            let (s, chunk) = (&chosen[axis], &chunks[axis]);
+            let (x, dy) = (self.x.positions[axis + 1], self.dy.positions[axis + 1]);
+            a = a.add(&at[axis].scale(chunk.source_step * x)).plus(s.source * x);
+            b = b.add(&at[axis].scale(chunk.length as i64 * dy)).plus(s.start * dy);
+            to = to.plus((s.tap * size) as i64);
+            size *= self.windows[axis].kernel;
+            if s.count > 1 {
+                reduce.push(TileLoop { extent: s.count, a: s.source_step * x, b: s.step * dy });
+            }
+        }
+        reduce.reverse();
+        let last = chosen.last().expect("a spatial axis");
+        let tile = |a: Index, to: Index, rows: (usize, i64, i64)| Tile {
+            dtype: self.dtype,
+            m: rows.0,
+            n: self.width,
+            reduce: reduce.clone(),
+            a: Panel { param: 0, index: a, row: rows.1 },
+            b: Panel { param: 1, index: b.clone(), row: 0 },
+            c: Panel { param: 2, index: to, row: rows.2 },
+            zero: false,
+        };
+        if !self.by_taps {
+            let tile = tile(a, to, (self.channels, self.x.channel, self.width as i64));
+            return c.k.tile(tile);
+        }
+        let row = last.source_tap * self.x.positions[chosen.len()];
+        let step = (last.tap_step * self.channels * self.width) as i64;
+        for channel in 0..self.channels as i64 {
+            let a = a.plus(channel * self.x.channel);
+            let to = to.plus(channel * self.width as i64);
+            let tile = tile(a, to, (last.taps, row, step));
+            c.k.tile(tile);
+        }
+    }
+}

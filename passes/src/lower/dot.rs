@@ -1,0 +1,227 @@
+//! `dot`: batched products of matrices, as contractions over memory.
+
+use brolga_ir::index::Index;
+use brolga_ir::ops::Dot;
+use brolga_ir::program::Access;
+use brolga_ir::{DType, GraphError, NodeId, Type};
+
+use super::contraction::{Axis, Contraction};
+use super::conv::{Image, Weights};
+use super::epilogue::Epilogue;
+use super::kernel::KernelBuilder;
+use super::windows::Window;
+use super::{Location, Lowering, StridedAccess};
+
+impl Lowering<'_> {
+    pub(super) fn dot(&mut self, id: NodeId, dot: &Dot) -> Result<(), GraphError> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let (left, right) = (node.operands[0], node.operands[1]);
+        let dims = [graph.ty(left).dims.clone(), graph.ty(right).dims.clone()];
+        let operands = [self.access(left)?, self.access(right)?];
+        if let Some(dense) = Dense::of(dot, &dims, &operands)
+            && self.packs(&dense, &operands[1])
+        {
+            let target = self.target(graph.result(id));
+            self.dense(&dense, operands, (target, &node.types[0]), None, id);
+            return Ok(());
+        }
+        let free = [dot.free(0, dims[0].len()), dot.free(1, dims[1].len())];
+        let mut c_strides: Vec<i64> = node.types[0].strides().iter().map(|&s| s as i64).collect();
+        let batches = dot.batch[0].len();
+        let columns: usize = free[1].iter().map(|&axis| dims[1][axis]).product();
+        let rows: usize = free[0].iter().map(|&axis| dims[0][axis]).product();
+        let contiguous = |side: usize| {
+            let last = free[side].iter().rev().find(|&&axis| dims[side][axis] > 1);
+            last.is_none_or(|&axis| operands[side].strides[axis] == 1)
+        };
+        // A product with a single column is computed as its transpose: rows become the contiguous axis. So is one
+        // whose right operand would have to be copied, if the left one is smaller; its result is copied then.
+        let turned = rows > 1 && columns > rows && !contiguous(1) && batches == 0;
+        let swap = (columns == 1 && rows > 1) || turned;
+        let (m_side, n_side) = if swap { (1, 0) } else { (0, 1) };
+        let a = operands[m_side].clone();
+        let mut b = operands[n_side].clone();
+        let target = self.target(graph.result(id));
+        let aside = turned.then(|| {
+            // [right axes, left axes], row-major.
+            let order: Vec<usize> =
+                (free[0].len()..free[0].len() + free[1].len()).chain(0..free[0].len()).collect();
+            let ty = node.types[0]
+                .with_dims(order.iter().map(|&axis| node.types[0].dims[axis]).collect::<Vec<_>>());
+            let strides = ty.strides();
+            order.iter().zip(strides).for_each(|(&axis, stride)| c_strides[axis] = stride as i64);
+            self.arena("turned", ty)
+        });
+        let c_of = |side: usize, position: usize| {
+            c_strides[batches + if side == 0 { position } else { free[0].len() + position }]
+        };
+        // n: the innermost axis of extent above 1 must be contiguous.
+        let n_axes = &free[n_side];
+        if !contiguous(n_side) {
+            let order: Vec<usize> =
+                dot.batch[n_side].iter().chain(&dot.contract[n_side]).chain(n_axes).copied().collect();
+            b = self.pack(&b, &dims[n_side], &order, graph.ty(right).dtype, id);
+        }
+        let extent = |side: usize, axis: usize| dims[side][axis];
+        let pair = |axes: &[Vec<usize>; 2], i: usize| (axes[m_side][i], axes[n_side][i]);
+        let contraction = Contraction {
+            name: "dot",
+            dtype: node.types[0].dtype,
+            batch: (0..batches)
+                .map(|i| {
+                    let (x, y) = pair(&dot.batch, i);
+                    Axis { extent: extent(m_side, x), a: a.strides[x], b: b.strides[y], c: c_strides[i] }
+                })
+                .collect(),
+            m: free[m_side]
+                .iter()
+                .enumerate()
+                .map(|(i, &x)| Axis { extent: extent(m_side, x), a: a.strides[x], b: 0, c: c_of(m_side, i) })
+                .collect(),
+            n: n_axes
+                .iter()
+                .enumerate()
+                .map(|(i, &y)| Axis { extent: extent(n_side, y), a: 0, b: b.strides[y], c: c_of(n_side, i) })
+                .collect(),
+            k: (0..dot.contract[0].len())
+                .map(|i| {
+                    let (x, y) = pair(&dot.contract, i);
+                    Axis { extent: extent(m_side, x), a: a.strides[x], b: b.strides[y], c: 0 }
+                })
+                .collect(),
+            offset: [a.offset, b.offset, 0],
+            len: [a.len, b.len, node.types[0].elements()],
+            accumulate: false,
+        };
+        self.call(contraction.kernel(), vec![a.location, b.location, aside.unwrap_or(target)], id);
+        if let Some(aside) = aside {
+            let ty = &node.types[0];
+            let all: Vec<usize> = (0..ty.rank()).collect();
+            let access = StridedAccess { location: aside, len: ty.elements(), offset: 0, strides: c_strides };
+            self.transfer(&access, &ty.dims, &all, (target, ty), id);
+        }
+        Ok(())
+    }
+
+    /// A product of rows with a matrix of weights, as a convolution over no axes.
+    pub(super) fn dense(
+        &mut self,
+        dense: &Dense,
+        [x, w]: [StridedAccess; 2],
+        (target, result): (Location, &Type),
+        epilogue: Option<Epilogue<'_>>,
+        id: NodeId,
+    ) {
+        let source = Image {
+            location: x.location,
+            len: x.len,
+            offset: x.offset,
+            positions: dense.rows.clone(),
+            channel: x.strides[dense.contract[0]],
+        };
+        let windows: Vec<Window> =
+            dense.extents.iter().skip(1).map(|&extent| Window::identity(extent)).collect();
+        let weights = Weights {
+            output: dense.column.map_or(1, |axis| w.strides[axis]),
+            input: w.strides[dense.contract[1]],
+            kernel: vec![0; windows.len()],
+            group: 0,
+            offset: w.offset,
+            access: w,
+        };
+        let sizes = (dense.depth, dense.columns);
+        let result = result.with_dims(dense.dims());
+        self.correlate("dot", 1, sizes, &windows, source, weights, (target, &result), epilogue, id);
+    }
+
+    /// Whether a product gains by panels of weights: they are packed once for all calls, or would have to be copied
+    /// anyway, or there are enough rows to share them.
+    pub(super) fn packs(&self, dense: &Dense, w: &StridedAccess) -> bool {
+        let rows: usize = dense.extents.iter().product();
+        let contiguous = dense.columns == 1 || dense.column.is_none_or(|axis| w.strides[axis] == 1);
+        self.is_fixed(w.location)
+            || (rows >= 512 && dense.depth >= 256)
+            || (!contiguous && rows >= dense.columns && dense.columns > 1)
+    }
+
+    /// Copies a tensor into row-major memory with its axes in another order; strides are still by the old axes.
+    fn pack(
+        &mut self,
+        access: &StridedAccess,
+        dims: &[usize],
+        order: &[usize],
+        dtype: DType,
+        id: NodeId,
+    ) -> StridedAccess {
+        let packed = Type::new(dtype, order.iter().map(|&axis| dims[axis]).collect::<Vec<_>>());
+        let location = self.arena("packed", packed.clone());
+        let strides = self.transfer(access, dims, order, (location, &packed), id);
+        StridedAccess { location, len: packed.elements(), offset: 0, strides }
+    }
+
+    /// Copies a tensor, its axes in another order, to row-major memory; the strides there of the old axes.
+    fn transfer(
+        &mut self,
+        access: &StridedAccess,
+        dims: &[usize],
+        order: &[usize],
+        (location, ty): (Location, &Type),
+        id: NodeId,
+    ) -> Vec<i64> {
+        let mut k = KernelBuilder::new("pack");
+        let source = k.param(ty.dtype, access.len, Access::Read);
+        let target = k.param(ty.dtype, ty.elements(), Access::Write);
+        let mut strides = vec![0; dims.len()];
+        let (mut from, mut to) = (Index::constant(access.offset), Index::default());
+        for (&axis, stride) in order.iter().zip(ty.strides()) {
+            let var = Index::var(k.open_for(dims[axis]));
+            from = from.add(&var.scale(access.strides[axis]));
+            to = to.add(&var.scale(stride as i64));
+            strides[axis] = stride as i64;
+        }
+        let value = k.load(source, &from, None);
+        k.store(target, to, value);
+        order.iter().for_each(|_| k.close());
+        self.call(k.finish_kernel(), vec![access.location, location], id);
+        strides
+    }
+}
+
+/// A product without batch axes, of rows along any axes with one matrix: `x[rows…, k] · w[k, column]`.
+pub(super) struct Dense {
+    /// The summed axis of either operand.
+    contract: [usize; 2],
+    /// The free axis of the right operand.
+    column: Option<usize>,
+    depth: usize,
+    columns: usize,
+    /// Extents and strides of the left operand's free axes (one of extent 1 if it has none).
+    extents: Vec<usize>,
+    rows: Vec<i64>,
+}
+
+impl Dense {
+    /// A `dot` that has this form.
+    pub fn of(dot: &Dot, dims: &[Vec<usize>; 2], operands: &[StridedAccess; 2]) -> Option<Dense> {
+        let ([x], [w]) = (dot.contract[0].as_slice(), dot.contract[1].as_slice()) else { return None };
+        let free = [dot.free(0, dims[0].len()), dot.free(1, dims[1].len())];
+        if !dot.batch[0].is_empty() || free[1].len() > 1 {
+            return None;
+        }
+        let mut extents: Vec<usize> = free[0].iter().map(|&axis| dims[0][axis]).collect();
+        let mut rows: Vec<i64> = free[0].iter().map(|&axis| operands[0].strides[axis]).collect();
+        if extents.is_empty() {
+            extents.push(1);
+            rows.push(0);
+        }
+        let column = free[1].first().copied();
+        let columns = column.map_or(1, |axis| dims[1][axis]);
+        Some(Dense { contract: [*x, *w], column, depth: dims[0][*x], columns, extents, rows })
+    }
+
+    /// Extents of the result with its columns last.
+    pub fn dims(&self) -> Vec<usize> {
+        [&self.extents[..], &[self.columns]].concat()
+    }
+}

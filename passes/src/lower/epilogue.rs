@@ -1,0 +1,223 @@
+//! Regions around a product: what is fused behind a convolution or a matrix product.
+//!
+//! Such a region has one node with loops of its own, the *root*; everything else is elementwise over the root's
+//! result. The product's kernel computes a block of the result into memory and then, while the block is in the
+//! cache, the elementwise rest. Where the raw product is not an output, it is computed in the place of one.
+
+use std::collections::HashMap;
+
+use brolga_ir::definition::Definition;
+use brolga_ir::index::Index;
+use brolga_ir::ops::{ConvForm, Op};
+use brolga_ir::program::Access;
+use brolga_ir::{Graph, GraphError, NodeId, Value};
+
+use super::compose::Composer;
+use super::dot::Dense;
+use super::{Location, Lowering, definition};
+
+/// Position of the result among a product's parameters: behind the two operands.
+const RESULT: usize = 2;
+
+/// What follows a product in its kernel.
+#[derive(Clone, Copy)]
+pub(super) struct Epilogue<'e> {
+    pub body: &'e Graph,
+    pub name: &'e str,
+    /// The product, and where it is computed.
+    root: Value,
+    target: Location,
+    /// Values in memory that are read beside it.
+    operands: &'e [(Value, Location)],
+    /// What is computed, and where to.
+    outputs: &'e [(Value, Location)],
+}
+
+impl Epilogue<'_> {
+    /// Adds parameters behind those of the product.
+    pub fn parameters(&self, c: &mut Composer<'_>, params: &mut Vec<Location>) {
+        c.memory.insert(self.root, RESULT);
+        for &(value, location) in self.operands {
+            let ty = self.body.ty(value);
+            let param = c.k.param(ty.dtype, ty.elements(), Access::Read);
+            c.memory.insert(value, param);
+            params.push(location);
+        }
+        for &(value, location) in self.outputs {
+            if location != self.target {
+                let ty = self.body.ty(value);
+                c.k.param(ty.dtype, ty.elements(), Access::Write);
+                params.push(location);
+            }
+        }
+    }
+
+    /// Emits the outputs over a box: for each axis of positions the first one, their number, and the axes of the
+    /// result that it stands for; and `width` columns from `column` on.
+    pub fn emit(
+        &self,
+        c: &mut Composer<'_>,
+        axes: &[(Index, usize, &[usize])],
+        column: &Index,
+        width: usize,
+    ) {
+        let mut at = Vec::new();
+        for (first, extent, dims) in axes {
+            let mut rest = first.add(&Index::var(c.k.open_for(*extent)));
+            let start = at.len();
+            for &dim in dims[1..].iter().rev() {
+                let (quotient, remainder) = {
+                    let range = |atom: &_| c.k.range(atom);
+                    (rest.div(dim as i64, &range), rest.rem(dim as i64, &range))
+                };
+                at.insert(start, remainder);
+                rest = quotient;
+            }
+            at.insert(start, rest);
+        }
+        at.push(column.add(&Index::var(c.k.open_for(width))));
+        // Everything is loaded before anything is stored.
+        let results: Vec<_> = self.outputs.iter().map(|&(value, _)| c.element(value, &at, None)).collect();
+        let mut next = RESULT + 1 + self.operands.len();
+        for (&(value, location), result) in self.outputs.iter().zip(results) {
+            let param = if location == self.target { RESULT } else { next };
+            next += usize::from(location != self.target);
+            let position = c.flat(self.body.ty(value), &at);
+            c.k.store(param, position, result);
+        }
+        (0..=axes.len()).for_each(|_| c.k.close());
+    }
+}
+
+/// Whether a region holds a node with loops of its own.
+pub(super) fn is_product(body: &Graph) -> bool {
+    body.order().into_iter().any(|id| has_loops(body, id))
+}
+
+fn has_loops(graph: &Graph, id: NodeId) -> bool {
+    !matches!(graph.node(id).op, Op::Parameter(_) | Op::Constant(_))
+        && graph.results(id).into_iter().any(|value| definition(graph, value) == Definition::Loops)
+}
+
+/// Whether an operator can be the root of a region: its kernel takes an epilogue.
+pub(crate) fn takes_epilogue(op: &Op) -> bool {
+    match op {
+        Op::Conv(conv) => conv.channels_last && !matches!(conv.form, ConvForm::WeightGradient { .. }),
+        // Some products have other kernels in the end, see `product_region`.
+        Op::Dot(dot) => dot.batch[0].is_empty() && dot.contract[0].len() == 1,
+        _ => false,
+    }
+}
+
+impl Lowering<'_> {
+    /// A region with a product, whose parameters have their locations.
+    pub(super) fn product_region(
+        &mut self,
+        name: &str,
+        outputs: &[(Value, Location)],
+    ) -> Result<(), GraphError> {
+        let graph = self.graph;
+        let roots: Vec<NodeId> = graph.order().into_iter().filter(|&id| has_loops(graph, id)).collect();
+        if let &[root] = roots.as_slice()
+            && takes_epilogue(&graph.node(root).op)
+            && let Some(read) = self.rest(root, outputs)
+            && self.fused_product(name, root, &read, outputs)?
+        {
+            return Ok(());
+        }
+        // One kernel after the other. A raw product that is an output is computed in its place.
+        let mut left = Vec::new();
+        for &(value, location) in outputs {
+            if roots.contains(&value.node) {
+                self.targets.insert(value, location);
+            } else {
+                left.push((value, location));
+            }
+        }
+        for root in roots {
+            self.node(root)?;
+        }
+        let Some(&(first, _)) = left.first() else { return Ok(()) };
+        if left.iter().all(|(value, _)| graph.ty(*value).dims == graph.ty(first).dims) {
+            return self.compute(&left, first.node);
+        }
+        left.iter().try_for_each(|&output| self.compute(&[output], output.0.node))
+    }
+
+    /// The values in memory that the outputs read beside the root, if they read that only element by element.
+    fn rest(&self, root: NodeId, outputs: &[(Value, Location)]) -> Option<Vec<Value>> {
+        let graph = self.graph;
+        let dims = &graph.node(root).types[0].dims;
+        // Whether a value depends on the root.
+        let mut depends: HashMap<NodeId, bool> = HashMap::new();
+        let mut read = Vec::new();
+        for id in graph.order() {
+            let node = graph.node(id);
+            let below = node.operands.iter().any(|v| depends[&v.node]);
+            depends.insert(id, id == root || below);
+            if below && id != root && !(matches!(node.op, Op::Elementwise(_)) && node.types[0].dims == *dims)
+            {
+                return None;
+            }
+        }
+        let mut stack: Vec<Value> = outputs.iter().rev().map(|&(value, _)| value).collect();
+        let mut seen = std::collections::HashSet::new();
+        while let Some(value) = stack.pop() {
+            if value.node == root || !seen.insert(value) {
+                continue;
+            }
+            let node = graph.node(value.node);
+            let tensor = matches!(node.op, Op::Constant(_)) && definition(graph, value) == Definition::Loops;
+            if tensor || graph.parameter(value.node).is_some() {
+                read.push(value);
+            } else {
+                stack.extend(node.operands.iter().rev().copied());
+            }
+        }
+        outputs.iter().all(|(value, _)| graph.ty(*value).dims == *dims).then_some(read)
+    }
+
+    /// One kernel for all of a region; false if the root has none that goes on.
+    fn fused_product(
+        &mut self,
+        name: &str,
+        root: NodeId,
+        read: &[Value],
+        outputs: &[(Value, Location)],
+    ) -> Result<bool, GraphError> {
+        let graph = self.graph;
+        let node = graph.node(root);
+        let value = graph.result(root);
+        let ty = &node.types[0];
+        let types = [graph.ty(node.operands[0]), graph.ty(node.operands[1])];
+        let accesses = [self.access(node.operands[0])?, self.access(node.operands[1])?];
+        let dense = match &node.op {
+            Op::Dot(dot) => {
+                let dense = Dense::of(dot, &types.map(|ty| ty.dims.clone()), &accesses);
+                match dense.filter(|dense| dense.dims() == ty.dims && self.packs(dense, &accesses[1])) {
+                    Some(dense) => Some(dense),
+                    None => return Ok(false),
+                }
+            }
+            _ => None,
+        };
+        let raw = outputs.iter().find(|(output, _)| *output == value);
+        let place = raw.or_else(|| outputs.iter().find(|(output, _)| graph.ty(*output) == ty));
+        let target = match place {
+            Some(&(_, location)) => location,
+            None => {
+                let name = self.name_of(value);
+                self.arena(&name, ty.clone())
+            }
+        };
+        let operands =
+            read.iter().map(|&v| Ok((v, self.location(v)?))).collect::<Result<Vec<_>, GraphError>>()?;
+        let epilogue = Epilogue { body: graph, name, root: value, target, operands: &operands, outputs };
+        match (&node.op, dense) {
+            (Op::Conv(conv), _) => self.convolve(conv, types, accesses, (target, ty), Some(epilogue), root),
+            (_, Some(dense)) => self.dense(&dense, accesses, (target, ty), Some(epilogue), root),
+            _ => unreachable!("only convolutions and products take epilogues"),
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,240 @@
+//! Where the taps of a window fall: an axis of a convolution cut into pieces in which addresses are affine.
+//!
+//! Along one spatial axis the output position `p` sees the input through its *taps*, the kernel positions `k` with
+//! `i · spread = p · stride + k · dilation - low` and `0 <= i < input`. Near the borders some are missing; with spread
+//! inputs each phase of `p` has its own. A [`Segment`] is an arithmetic progression of outputs with the same taps,
+//! whose inputs move on evenly: inside a segment no bounds are left, and padding costs nothing.
+
+/// One spatial axis of a convolution.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Window {
+    /// Input positions from one output to the next.
+    pub stride: i64,
+    /// Number of kernel positions.
+    pub kernel: usize,
+    /// Between kernel positions.
+    pub dilation: i64,
+    /// Padding before the input (may be negative: inputs left out).
+    pub low: i64,
+    /// Between neighbouring inputs.
+    pub spread: i64,
+    /// Number of inputs.
+    pub input: usize,
+    /// Number of outputs.
+    pub output: usize,
+}
+
+/// An arithmetic progression of outputs that have the same taps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Segment {
+    /// First output.
+    pub start: i64,
+    /// Number of outputs.
+    pub count: usize,
+    /// From one output to the next.
+    pub step: i64,
+    /// First kernel position.
+    pub tap: usize,
+    /// Number of kernel positions; may be 0.
+    pub taps: usize,
+    /// From one kernel position to the next.
+    pub tap_step: usize,
+    /// Input of the first output's first tap.
+    pub source: i64,
+    /// Inputs from one output to the next.
+    pub source_step: i64,
+    /// Inputs from one tap to the next.
+    pub source_tap: i64,
+}
+
+impl Window {
+    /// An axis that is not windowed: output p reads input p.
+    pub fn identity(extent: usize) -> Window {
+        Window { stride: 1, kernel: 1, dilation: 1, low: 0, spread: 1, input: extent, output: extent }
+    }
+
+    /// The input under a tap, if there is one.
+    pub fn input_at(&self, p: i64, tap: usize) -> Option<i64> {
+        let at = p * self.stride + tap as i64 * self.dilation - self.low;
+        (at >= 0 && at % self.spread == 0 && at / self.spread < self.input as i64).then(|| at / self.spread)
+    }
+
+    /// Whether every output has one tap, itself.
+    pub fn is_identity(&self) -> bool {
+        *self == Window::identity(self.output)
+    }
+
+    /// The taps of output `p` as (first, number, step, input of the first, inputs between them).
+    fn taps(&self, p: i64) -> (usize, usize, usize, i64, i64) {
+        let mut found = (0..self.kernel).filter_map(|tap| Some((tap, self.input_at(p, tap)?)));
+        let Some((first, source)) = found.next() else { return (0, 0, 1, 0, 0) };
+        // Valid taps are evenly spaced: the congruence modulo `spread` has one period.
+        match found.next() {
+            None => (first, 1, 1, source, 0),
+            Some((second, next)) => (first, 2 + found.count(), second - first, source, next - source),
+        }
+    }
+
+    /// The outputs `from .. to`, cut into segments; starts count from `from`.
+    pub fn segments(&self, from: i64, to: i64) -> Vec<Segment> {
+        let period = self.spread / gcd(self.stride, self.spread);
+        let mut segments: Vec<Segment> = Vec::new();
+        for phase in 0..period.min(to - from) {
+            let first_of_phase = segments.len();
+            let mut p = from + phase;
+            while p < to {
+                let (tap, taps, tap_step, source, source_tap) = self.taps(p);
+                let start = p - from;
+                p += period;
+                if let Some(last) = segments[first_of_phase..].last_mut() {
+                    let moved = source - last.source;
+                    let steps = last.count as i64;
+                    let even = taps == 0 || steps == 1 || moved == steps * last.source_step;
+                    let same = (last.tap, last.taps, last.tap_step, last.source_tap);
+                    if same == (tap, taps, tap_step, source_tap) && even {
+                        if steps == 1 && taps > 0 {
+                            last.source_step = moved;
+                        }
+                        last.count += 1;
+                        continue;
+                    }
+                }
+                segments.push(Segment {
+                    start,
+                    count: 1,
+                    step: period,
+                    tap,
+                    taps,
+                    tap_step,
+                    source,
+                    source_step: 0,
+                    source_tap,
+                });
+            }
+        }
+        segments
+    }
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a.max(1) } else { gcd(b, a % b) }
+}
+
+/// Consecutive pieces of an axis, all of the same length but perhaps the last, grouped by how they look from their
+/// own beginning.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Chunks {
+    /// Outputs of a chunk.
+    pub length: usize,
+    /// Number of chunks.
+    pub count: usize,
+    /// The different kinds, in order of their first chunk.
+    pub groups: Vec<Group>,
+    /// Inputs from one chunk to the next.
+    pub source_step: i64,
+}
+
+/// Chunks `first .. first + count` look alike: segments with starts from the chunk's beginning, and sources from
+/// `chunk · source_step`.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Group {
+    /// First chunk.
+    pub first: usize,
+    /// Number of chunks.
+    pub count: usize,
+    /// Outputs of each.
+    pub extent: usize,
+    /// What each is made of.
+    pub segments: Vec<Segment>,
+}
+
+impl Window {
+    /// Cuts the axis into chunks of about `wanted` outputs.
+    pub fn chunks(&self, wanted: usize) -> Chunks {
+        let period = (self.spread / gcd(self.stride, self.spread)) as usize;
+        let length = balanced(self.output, wanted.max(1)).next_multiple_of(period).min(self.output.max(1));
+        let count = self.output.div_ceil(length);
+        let source_step = length as i64 * self.stride / self.spread;
+        let mut groups: Vec<Group> = Vec::new();
+        for chunk in 0..count {
+            let (from, to) = (chunk * length, ((chunk + 1) * length).min(self.output));
+            let mut segments = self.segments(from as i64, to as i64);
+            segments.iter_mut().filter(|s| s.taps > 0).for_each(|s| s.source -= chunk as i64 * source_step);
+            let extent = to - from;
+            match groups.last_mut() {
+                Some(group) if group.segments == segments && group.extent == extent => group.count += 1,
+                _ => groups.push(Group { first: chunk, count: 1, extent, segments }),
+            }
+        }
+        Chunks { length, count, groups, source_step }
+    }
+}
+
+/// A length near `wanted` that cuts `extent` into nearly equal pieces.
+pub(super) fn balanced(extent: usize, wanted: usize) -> usize {
+    let pieces = extent.div_ceil(wanted).max(1);
+    extent.div_ceil(pieces).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every tap of every output, from the segments of its chunk.
+    fn unrolled(window: &Window, wanted: usize) -> Vec<(i64, usize, i64)> {
+        let chunks = window.chunks(wanted);
+        let mut all = Vec::new();
+        for group in &chunks.groups {
+            for chunk in group.first..group.first + group.count {
+                for s in &group.segments {
+                    for n in 0..s.count as i64 {
+                        for t in 0..s.taps {
+                            let output = (chunk * chunks.length) as i64 + s.start + n * s.step;
+                            let input = chunk as i64 * chunks.source_step
+                                + s.source
+                                + n * s.source_step
+                                + t as i64 * s.source_tap;
+                            all.push((output, s.tap + t * s.tap_step, input));
+                        }
+                    }
+                }
+            }
+        }
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn segments_have_every_tap_once() {
+        for stride in 1..4 {
+            for spread in 1..4 {
+                for dilation in 1..3 {
+                    for low in -1..4 {
+                        for (kernel, input, output) in [(1, 5, 5), (3, 7, 7), (5, 4, 6), (2, 1, 9), (3, 6, 0)]
+                        {
+                            let w = Window { stride, kernel, dilation, low, spread, input, output };
+                            let mut wanted = Vec::new();
+                            for p in 0..output as i64 {
+                                let taps = (0..kernel).filter_map(|tap| Some((p, tap, w.input_at(p, tap)?)));
+                                wanted.extend(taps);
+                            }
+                            for length in [1, 2, 3, 100] {
+                                assert_eq!(unrolled(&w, length), wanted, "{w:?} in chunks of {length}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_padded_axis_has_a_border_on_either_side() {
+        let window = Window { stride: 1, kernel: 3, dilation: 1, low: 1, spread: 1, input: 56, output: 56 };
+        let segments = window.segments(0, 56);
+        let taps: Vec<_> = segments.iter().map(|s| (s.start, s.count, s.tap, s.taps)).collect();
+        assert_eq!(taps, [(0, 1, 1, 2), (1, 54, 0, 3), (55, 1, 0, 2)]);
+        let groups: Vec<_> = window.chunks(2).groups.iter().map(|g| (g.first, g.count)).collect();
+        assert_eq!(groups, [(0, 1), (1, 26), (27, 1)]);
+    }
+}
