@@ -39,7 +39,7 @@ fn kernels_that_are_right_are_accepted() {
          for i1 in 0..0 { v3 = load p0[99] : f32 }
          v4 = load p3[i0] : i32
          v5 = load p0[v4 + 60] : f32
-         for i2 in 0..100 { v6 = load p0[8*(i2 / 8) + (i2 % 8)] : f32 }",
+         for i2 in 0..100 { v6 = load p0[40*(i2 / 99) + (i2 % 33)] : f32 }",
         // A clamped index is proven to stay inside.
         "v0 = load p3[i0] : i32  v1 = constant 0 : i32  v2 = constant 55 : i32
          v3 = max v0, v1 : i32  v4 = min v3, v2 : i32  v5 = load p0[v4 + 8] : f32",
