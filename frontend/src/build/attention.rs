@@ -65,8 +65,9 @@ impl Ops<'_> {
         if let Some(mask) = visible.mask {
             let found = self.ty(mask);
             let mask = self.broadcast_to(mask, &ty.dims).map_err(|_| {
-                Fault::new(format!("the mask must fit the scores, {ty}, found {found}"))
-                    .note("the scores are [batch, heads, queries, keys]; the mask's axes are aligned at the last")
+                Fault::new(format!("the mask must fit the scores, {ty}, found {found}")).note(
+                    "the scores are [batch, heads, queries, keys]; the mask's axes are aligned at the last",
+                )
             })?;
             scores = self.select(mask, scores, never)?;
         }
