@@ -1,7 +1,6 @@
-//! What emitters differ in: strips and tiles. Everything around them is the same Cranelift IR.
+//! What emitters differ in: which statements become leaf functions. Everything else is the same Cranelift IR.
 
-use brolga_ir::index::Var;
-use brolga_ir::program::{Stmt, Tile};
+use brolga_ir::program::Stmt;
 
 use crate::portable::KernelCx;
 
@@ -15,24 +14,17 @@ pub(crate) struct Leaf {
     pub code: Vec<u8>,
 }
 
-/// Emits the two statements in which kernels spend their time.
+/// Emits the statements in which kernels spend their time.
 pub(crate) trait Emitter: Sync {
-    /// Emits a strip.
-    fn strip(&self, cx: &mut KernelCx<'_>, var: Var, extent: usize, body: &[Stmt]);
-
-    /// Emits a tile.
-    fn tile(&self, cx: &mut KernelCx<'_>, tile: &Tile);
+    /// Emits as many of the leading statements of `body` as it has better code for than Cranelift; says how many.
+    fn leading(&self, cx: &mut KernelCx<'_>, body: &[Stmt]) -> usize;
 }
 
 /// Cranelift IR with 128-bit vectors, for every target.
 pub(crate) struct Portable;
 
 impl Emitter for Portable {
-    fn strip(&self, cx: &mut KernelCx<'_>, var: Var, extent: usize, body: &[Stmt]) {
-        cx.portable_strip(var, extent, body);
-    }
-
-    fn tile(&self, cx: &mut KernelCx<'_>, tile: &Tile) {
-        cx.portable_tile(tile);
+    fn leading(&self, _: &mut KernelCx<'_>, _: &[Stmt]) -> usize {
+        0
     }
 }

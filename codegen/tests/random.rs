@@ -285,7 +285,7 @@ fn many_strips_are_wide() {
     let wide = (0..100).filter(|&seed| {
         let program = common::program(&Generator::new(seed).kernel());
         let list = brolga_codegen::listing(&program, &options).unwrap();
-        list.iter().any(|function| function.name.contains("strip"))
+        list.iter().any(|function| function.name.contains("_leaf"))
     });
     let wide = wide.count();
     assert!(wide > 30, "{wide} of 100");

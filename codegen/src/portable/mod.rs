@@ -97,6 +97,8 @@ pub(crate) struct KernelCx<'a> {
     pub(crate) pointers: Vec<Value>,
     pub(crate) vars: HashMap<Var, Bound>,
     pub(crate) values: HashMap<ValueId, Val>,
+    /// Values that are constants.
+    pub(crate) constants: HashMap<ValueId, Scalar>,
     pub(crate) accs: HashMap<AccId, Acc>,
     pub(crate) strip: Option<InStrip>,
     pub(crate) depth: usize,
@@ -151,6 +153,7 @@ pub(crate) fn kernel(
         pointers,
         vars: HashMap::new(),
         values: HashMap::new(),
+        constants: HashMap::new(),
         accs: HashMap::new(),
         strip: None,
         depth: 0,
@@ -187,20 +190,26 @@ impl KernelCx<'_> {
     }
 
     pub(crate) fn block(&mut self, body: &[Stmt]) {
-        for stmt in body {
-            self.stmt(stmt);
+        let mut rest = body;
+        while let Some(stmt) = rest.first() {
+            let emitter = self.emitter;
+            let done = if self.strip.is_none() { emitter.leading(self, rest) } else { 0 };
+            if done == 0 {
+                self.stmt(stmt);
+            }
+            rest = &rest[done.max(1)..];
         }
     }
 
     pub(crate) fn stmt(&mut self, stmt: &Stmt) {
         match stmt {
             Stmt::For { var, extent, body } => self.serial(*var, *extent, body),
-            Stmt::Strip { var, extent, body } => {
-                let emitter = self.emitter;
-                emitter.strip(self, *var, *extent, body);
-            }
+            Stmt::Strip { var, extent, body } => self.portable_strip(*var, *extent, body),
             Stmt::If { condition, then, otherwise } => self.branch(*condition, then, otherwise),
             Stmt::Let { id, dtype, expr } => {
+                if let Expr::Constant(scalar) = expr {
+                    self.constants.insert(*id, *scalar);
+                }
                 let value = self.expr(*dtype, expr);
                 self.values.insert(*id, value);
             }
@@ -211,10 +220,7 @@ impl KernelCx<'_> {
                 let value = self.finish(*acc);
                 self.values.insert(*id, value);
             }
-            Stmt::Tile(tile) => {
-                let emitter = self.emitter;
-                emitter.tile(self, tile);
-            }
+            Stmt::Tile(tile) => self.portable_tile(tile),
         }
     }
 

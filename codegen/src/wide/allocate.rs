@@ -1,7 +1,8 @@
 //! Registers for lane code: a linear scan over live intervals (Poletto & Sarkar 1999).
 //!
 //! A value has one home for its whole life: a register, or a place on the stack, or, for constants, in the code.
-//! A value that is used in a loop but defined before it lives to the end of the loop.
+//! A value that is used in a loop but defined before it lives to the end of the loop. One that lives across a tile,
+//! which takes all registers, is on the stack.
 
 use super::lanes::{Define, Inst, Lane, Lanes};
 
@@ -27,7 +28,12 @@ pub(crate) struct Homes {
 }
 
 /// Calls `f` with every operand of an instruction.
-fn operands(inst: &Inst, f: &mut impl FnMut(Lane)) {
+fn operands(lanes: &Lanes, inst: &Inst, f: &mut impl FnMut(Lane)) {
+    // A value that stands for four is all of them.
+    let mut f = |lane: Lane| match lanes.sums.get(&lane) {
+        Some(parts) => parts.iter().for_each(|&part| f(part)),
+        None => f(lane),
+    };
     match *inst {
         Inst::Define(_, define) => match define {
             Define::Unary(_, a) => f(a),
@@ -41,85 +47,115 @@ fn operands(inst: &Inst, f: &mut impl FnMut(Lane)) {
                 f(c);
             }
             Define::Load(place, guard) => place.index.into_iter().chain(guard).for_each(f),
-            _ => {}
+            Define::Constant(_)
+            | Define::Steps(_)
+            | Define::Uniform(_)
+            | Define::First
+            | Define::LoadSums(..) => {}
         },
         // The old value is an operand too: it must not share its home before.
         Inst::Assign(to, from) => {
             f(to);
             f(from);
         }
-        Inst::Store(_, value) | Inst::StoreSums(_, value) => f(value),
-        Inst::Loop(_) | Inst::End => {}
+        Inst::Store(place, value) => place.index.into_iter().chain([value]).for_each(f),
+        Inst::StoreSums(_, _, value) => f(value),
+        Inst::Point { by, .. } => f(by),
+        Inst::Loop(_) | Inst::Strip(_) | Inst::End | Inst::Tile(_) => {}
     }
 }
 
-/// Gives every value a home. `invariant` is the number of leading instructions that run before the strip's own
-/// loop, whose values live through all of it.
-pub(crate) fn allocate(lanes: &Lanes, invariant: usize) -> Homes {
-    let count = lanes.count as usize;
-    let n = lanes.insts.len();
-    let mut start = vec![usize::MAX; count];
-    let mut end = vec![0; count];
-    let mut homes = vec![Home::Nowhere; count];
-    for (at, inst) in lanes.insts.iter().enumerate() {
-        if let Inst::Define(lane, define) = inst {
-            start[lane.0 as usize] = at;
-            if matches!(define, Define::Constant(_) | Define::Steps(_)) {
-                homes[lane.0 as usize] = Home::Constant;
-            }
-        }
-        operands(inst, &mut |lane| end[lane.0 as usize] = at);
-    }
-    // Loops, inner ones before the loops around them; the strip's own last.
-    let mut open = Vec::new();
-    let mut loops = Vec::new();
+/// The instructions between which each value lives: where it is defined, and its last use.
+fn intervals(lanes: &Lanes) -> Vec<(usize, usize)> {
+    let mut intervals = vec![(usize::MAX, 0); lanes.count as usize];
+    // Loops, inner ones before the loops around them.
+    let (mut open, mut loops) = (Vec::new(), Vec::new());
     for (at, inst) in lanes.insts.iter().enumerate() {
         match inst {
-            Inst::Loop(_) => open.push(at),
+            Inst::Define(lane, _) => intervals[lane.0 as usize].0 = at,
+            Inst::Loop(_) | Inst::Strip(_) => open.push(at),
             Inst::End => loops.push((open.pop().expect("loops are nested"), at)),
             _ => {}
         }
+        operands(lanes, inst, &mut |lane| intervals[lane.0 as usize].1 = at);
     }
-    loops.push((invariant, n));
     for (from, to) in loops {
-        for lane in 0..count {
-            if start[lane] < from && end[lane] >= from && end[lane] < to {
-                end[lane] = to;
+        for (start, end) in &mut intervals {
+            if *start < from && *end >= from && *end < to {
+                *end = to;
             }
         }
     }
+    intervals
+}
 
-    let mut order: Vec<usize> =
-        (0..count).filter(|&l| homes[l] != Home::Constant && end[l] > start[l]).collect();
-    order.sort_by_key(|&l| start[l]);
+/// Gives every value a home.
+pub(crate) fn allocate(lanes: &Lanes) -> Homes {
+    let intervals = intervals(lanes);
+    let mut homes = vec![Home::Nowhere; intervals.len()];
+    let mut tiles = Vec::new();
+    for (at, inst) in lanes.insts.iter().enumerate() {
+        match inst {
+            Inst::Define(lane, Define::Constant(_) | Define::Steps(_)) => {
+                homes[lane.0 as usize] = Home::Constant;
+            }
+            Inst::Tile(_) => tiles.push(at),
+            _ => {}
+        }
+    }
+    let mut order: Vec<usize> = (0..intervals.len())
+        .filter(|&lane| homes[lane] != Home::Constant && intervals[lane].1 > intervals[lane].0)
+        .collect();
+    order.sort_by_key(|&lane| intervals[lane].0);
+
     let mut free: Vec<usize> = (0..ALLOCATABLE).rev().collect();
     let mut active: Vec<usize> = Vec::new();
-    let mut spills = 0;
-    for lane in order {
+    for &lane in &order {
+        let (start, end) = intervals[lane];
         // A value whose last use is this instruction gives its register to the result.
         active.retain(|&other| {
-            let alive = end[other] > start[lane];
+            let alive = intervals[other].1 > start;
             if let (false, Home::Register(register)) = (alive, homes[other]) {
                 free.push(register);
             }
             alive
         });
+        let first_tile = tiles.partition_point(|&tile| tile < start);
+        if tiles.get(first_tile).is_some_and(|&tile| tile < end) {
+            homes[lane] = Home::Spilled(0);
+            continue;
+        }
         if let Some(register) = free.pop() {
             homes[lane] = Home::Register(register);
             active.push(lane);
             continue;
         }
         // The one that lives longest goes to the stack.
-        let last = (0..active.len()).max_by_key(|&i| end[active[i]]).expect("all registers are taken");
+        let last =
+            (0..active.len()).max_by_key(|&i| intervals[active[i]].1).expect("all registers are taken");
         let other = active[last];
-        if end[other] > end[lane] {
+        if intervals[other].1 > end {
             homes[lane] = homes[other];
-            homes[other] = Home::Spilled(spills);
+            homes[other] = Home::Spilled(0);
             active[last] = lane;
         } else {
-            homes[lane] = Home::Spilled(spills);
+            homes[lane] = Home::Spilled(0);
         }
-        spills += 1;
     }
-    Homes { homes, spills }
+
+    // Places on the stack are used again, too.
+    let mut ends: Vec<usize> = Vec::new();
+    for lane in order {
+        if homes[lane] != Home::Spilled(0) {
+            continue;
+        }
+        let (start, end) = intervals[lane];
+        let slot = ends.iter().position(|&end| end <= start).unwrap_or_else(|| {
+            ends.push(0);
+            ends.len() - 1
+        });
+        ends[slot] = end;
+        homes[lane] = Home::Spilled(slot);
+    }
+    Homes { homes, spills: ends.len() }
 }

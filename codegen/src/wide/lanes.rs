@@ -1,15 +1,18 @@
-//! Lane code: what one step of a wide strip computes, as a list of machine operations over 256-bit values.
+//! Lane code: what a leaf computes, as a list of machine operations over 256-bit values, with loops around them.
 //!
 //! A value is eight lanes of 32 bits; what they mean is up to the operation (`f32`, `i32`, masks of all ones or
-//! zeros, bytes widened to 32 bits). [`Lanes`] is written by the statements of a strip (`strip.rs`) and by the
-//! elementary functions ([`Arith`]), given registers by `allocate.rs` and assembled by `assemble.rs`.
+//! zeros, bytes widened to 32 bits). Inside a strip they are eight iterations, outside they are all equal.
+//! [`Lanes`] is written by statements (`nest.rs`) and by the elementary functions ([`Arith`]), given registers by
+//! `allocate.rs` and assembled by `assemble.rs`.
+
+use std::collections::HashMap;
 
 use brolga_ir::DType;
 use brolga_ir::math::{Arith, Float};
-use brolga_ir::program::Combine;
+use brolga_ir::program::{Combine, Tile};
 use brolga_ir::scalar::{Comparison, ScalarOp};
 
-/// A value of eight lanes: a position among those of the strip.
+/// A value of eight lanes: a position among those of the leaf.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub(crate) struct Lane(pub u32);
 
@@ -58,6 +61,12 @@ pub(crate) enum Unary {
     Psrad(u8),
     /// Each pair of lanes as one 64-bit number.
     Psrlq(u8),
+    /// The upper four lanes and the lower four change places.
+    SwapHalves,
+    /// A selection of lanes within each half, two bits for each.
+    Permute(u8),
+    /// The first lane in all of them.
+    Splat,
 }
 
 /// How a value comes to be.
@@ -67,12 +76,10 @@ pub(crate) enum Define {
     Constant(u32),
     /// 0, 1, … 7 times a factor.
     Steps(i32),
-    /// The low 32 bits of an argument word in all lanes.
+    /// The low 32 bits of a word of the table in all lanes.
     Uniform(usize),
-    /// The number of the first iteration in all lanes.
+    /// The number of the first iteration of the step in all lanes.
     First,
-    /// The counter of a serial loop in all lanes.
-    Counter(usize),
     Unary(Unary, Lane),
     Binary(Binary, Lane, Lane),
     /// `a * b + c`
@@ -81,39 +88,55 @@ pub(crate) enum Define {
     Select(Lane, Lane, Lane),
     /// From memory, where the guard holds.
     Load(Place, Option<Lane>),
-    /// Eight lanes of an accumulator that is in memory.
-    LoadSums(usize),
+    /// Lanes of an accumulator in the caller's memory: the word with its address, and which eight.
+    LoadSums(usize, usize),
 }
 
 /// Elements in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place {
-    /// The argument word that holds the address of iteration 0.
-    pub pointer: usize,
+    /// The word that holds the address of iteration 0 of the strip.
+    pub word: usize,
     /// Bytes from there.
     pub offset: i32,
-    /// Elements between iterations.
+    /// Elements between iterations of the strip.
     pub stride: i32,
     /// What an element is.
     pub dtype: DType,
     /// Elements to add in each lane: indices that are not linear in the iteration.
     pub index: Option<Lane>,
-    /// The serial loops that move the place: a range of [`Lanes::moves`].
-    pub moves: (usize, usize),
 }
 
 /// An instruction of the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Inst {
     Define(Lane, Define),
-    /// Changes a value that was defined before: an accumulator in a register.
+    /// Changes a value that was defined before: an accumulator.
     Assign(Lane, Lane),
     Store(Place, Lane),
-    StoreSums(usize, Lane),
-    /// Begins a serial loop of that number of iterations.
+    StoreSums(usize, usize, Lane),
+    /// Sets a word to another one plus a number of elements, equal in all lanes, of that many bytes.
+    Point {
+        to: usize,
+        from: usize,
+        by: Lane,
+        size: usize,
+    },
+    /// Begins a loop: a position in [`Lanes::loops`].
     Loop(usize),
-    /// Ends the innermost one.
+    /// Begins a strip of that many iterations.
+    Strip(usize),
+    /// Ends the innermost loop or strip.
     End,
+    /// A tile: a position in [`Lanes::tiles`].
+    Tile(usize),
+}
+
+/// A tile, and the words with bytes to add that say where its panels lie.
+#[derive(Debug)]
+pub(crate) struct PlacedTile {
+    pub tile: Tile,
+    pub panels: [(usize, i32); 3],
 }
 
 /// The list.
@@ -121,8 +144,11 @@ pub(crate) enum Inst {
 pub(crate) struct Lanes {
     pub insts: Vec<Inst>,
     pub count: u32,
-    /// (loop by depth, bytes for each iteration)
-    pub moves: Vec<(usize, i32)>,
+    /// Iterations of each loop.
+    pub loops: Vec<usize>,
+    pub tiles: Vec<PlacedTile>,
+    /// Accumulators of 32 lanes: a value that stands for one of four, in turn from step to step of the strip.
+    pub sums: HashMap<Lane, [Lane; 4]>,
 }
 
 // Predicates of vcmpps (Intel SDM, volume 2): ordered, except for `not equal`.
@@ -143,6 +169,14 @@ impl Lanes {
         lane
     }
 
+    /// A value that stands for one of four.
+    pub fn sum(&mut self, parts: [Lane; 4]) -> Lane {
+        let lane = Lane(self.count);
+        self.count += 1;
+        self.sums.insert(lane, parts);
+        lane
+    }
+
     pub fn constant(&mut self, bits: u32) -> Lane {
         self.define(Define::Constant(bits))
     }
@@ -153,6 +187,20 @@ impl Lanes {
 
     pub fn unary(&mut self, op: Unary, a: Lane) -> Lane {
         self.define(Define::Unary(op, a))
+    }
+
+    /// Folds the 32 lanes of an accumulator by the fixed tree; the result is in all lanes.
+    pub fn fold(&mut self, combine: Combine, dtype: DType, sums: [Lane; 4]) -> Option<Lane> {
+        let [a, b, c, d] = sums;
+        let low = self.combine(combine, dtype, a, c)?;
+        let high = self.combine(combine, dtype, b, d)?;
+        let mut all = self.combine(combine, dtype, low, high)?;
+        // Lanes i and i + 4, i + 2, i + 1; the other lanes are not looked at any more.
+        for other in [Unary::SwapHalves, Unary::Permute(0b11_10_11_10), Unary::Permute(0b01_01_01_01)] {
+            let other = self.unary(other, all);
+            all = self.combine(combine, dtype, all, other)?;
+        }
+        Some(self.unary(Unary::Splat, all))
     }
 
     /// The quotient toward -inf and the remainder by a positive constant, of integers in `range`; `None` where they

@@ -1,17 +1,33 @@
 //! The wide emitter: leaf functions for x86-64 with 256-bit vectors, assembled directly.
 //!
-//! A strip or tile that it has code for becomes a call of a leaf; what it has none for is left to the portable
-//! emitter, statement by statement. The bits are the same. (An emitter for AVX-512 would be a second
-//! implementation of [`Emitter`] beside [`Avx2`], chosen in `target.rs`.)
+//! A run of statements with strips or tiles in it, and all loops around them, becomes one leaf, as large as there
+//! is code for; what there is none for (conditions, `f64`, …) is left to the portable emitter, statement by
+//! statement. The bits are the same. (An emitter for AVX-512 would be a second implementation of [`Emitter`] beside
+//! [`Avx2`], chosen in `target.rs`.)
+//!
+//! | file | what |
+//! |---|---|
+//! | `nest.rs` | from statements to lane code, and the call |
+//! | `index.rs` | indices and addresses |
+//! | `lanes.rs` | lane code |
+//! | `allocate.rs` | registers for lane code |
+//! | `assemble.rs` | lane code as machine code: loops, strips, registers |
+//! | `operate.rs`, `memory.rs` | its instructions |
+//! | `tile.rs` | matrix tiles |
 
 mod allocate;
 mod assemble;
+mod index;
 mod lanes;
-mod strip;
+mod memory;
+mod nest;
+mod operate;
 mod tile;
 
-use brolga_ir::index::Var;
-use brolga_ir::program::{Stmt, Tile};
+#[cfg(test)]
+mod tests;
+
+use brolga_ir::program::Stmt;
 
 use crate::emitter::Emitter;
 use crate::portable::KernelCx;
@@ -20,29 +36,14 @@ use crate::portable::KernelCx;
 pub(crate) struct Avx2;
 
 impl Emitter for Avx2 {
-    fn strip(&self, cx: &mut KernelCx<'_>, var: Var, extent: usize, body: &[Stmt]) {
-        if extent == 0 {
-            return;
+    fn leading(&self, cx: &mut KernelCx<'_>, body: &[Stmt]) -> usize {
+        // Values that come first are as well computed by the caller.
+        if matches!(body[0], Stmt::Let { .. } | Stmt::If { .. }) {
+            return 0;
         }
-        let rest = cx.hoist(var, extent, body);
-        let done = match strip::wide_strip(cx, var, extent, &rest) {
-            Some(strip) => {
-                let covered = strip.covered;
-                strip.call(cx);
-                covered
-            }
-            None => 0,
-        };
-        cx.portable_rest(var, extent, &rest, done);
-    }
-
-    fn tile(&self, cx: &mut KernelCx<'_>, tile: &Tile) {
-        match tile::leaf(tile) {
-            Some(leaf) => {
-                let args = [&tile.a, &tile.b, &tile.c].map(|panel| cx.tile_base(panel));
-                cx.call_leaf(leaf, &args);
-            }
-            None => cx.portable_tile(tile),
-        }
+        let Some(nest) = nest::leading(cx, body) else { return 0 };
+        let len = nest.len;
+        nest.call(cx);
+        len
     }
 }

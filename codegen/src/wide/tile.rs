@@ -1,19 +1,19 @@
-//! Matrix tiles with AVX2: `leaf(a, b, c)` for a tile whose shape and strides are part of the code.
+//! Matrix tiles with AVX2, whose shape and strides are part of the code.
 //!
 //! C is cut into blocks of `rows` times `vectors` registers of 8 columns, whose sums stay in registers through
 //! all reduction loops: two FMA units with 4 cycles of latency want 8 chains, and 16 registers hold at most 12
 //! sums beside the operands (6 x 16 columns). Column blocks are outside, so that a panel of B stays in the
 //! first-level cache while rows go by. The last vector of a row is masked where `n` is not a multiple of 8.
 //!
-//! Registers: `rdi`, `rsi`, `rdx` the block's part of A, B, C; `r8`, `r9` run through A and B; `rax`, `rcx`,
-//! `r10`, `r11` count the reduction loops; `rbx` counts row blocks, `rbp` column blocks.
+//! All vector registers are taken. The others: `rdi`, `rsi`, `rdx` the block's part of A, B, C; `r8`, `r9` run
+//! through A and B; `rax`, `rcx`, `r10`, `r11` count the reduction loops; `rbx` counts row blocks, `rbp` column
+//! blocks.
 
 use brolga_ir::DType;
 use brolga_ir::program::{Tile, TileLoop};
 use iced_x86::IcedError;
 use iced_x86::code_asm::{registers::*, *};
 
-use crate::emitter::Leaf;
 use crate::portable::{merge_loops, split_rows};
 
 const REGISTERS: usize = 16;
@@ -29,19 +29,28 @@ const YMM: [AsmRegisterYmm; REGISTERS] =
 /// Counters of the reduction loops, outermost first.
 const COUNTERS: [AsmRegister64; 4] = [rax, rcx, r10, r11];
 
-/// The leaf for a tile; `None` where the portable emitter does better: other types than f32, empty tiles,
-/// strides that do not fit an instruction.
-pub(crate) fn leaf(tile: &Tile) -> Option<Leaf> {
+/// Whether there is code for a tile: it is of f32, not empty, and strides fit an instruction.
+pub(super) fn fits(tile: &Tile) -> bool {
     let loops = merge_loops(&tile.reduce);
     let empty = tile.m == 0 || tile.n == 0 || loops.iter().any(|l| l.extent == 0);
-    if tile.dtype != DType::F32 || empty || loops.len() > COUNTERS.len() || !small(tile, &loops) {
-        return None;
-    }
-    let assembler = CodeAssembler::new(64).ok()?;
-    let mut emission = Emission { a: assembler, tile, loops: &loops };
-    let code = emission.tile().ok()?;
-    let reduce: usize = loops.iter().map(|l| l.extent).product();
-    Some(Leaf { name: format!("tile_f32_{}x{}x{reduce}", tile.m, tile.n), code })
+    tile.dtype == DType::F32 && !empty && loops.len() <= COUNTERS.len() && small(tile, &loops)
+}
+
+/// A name for people.
+pub(super) fn name(tile: &Tile) -> String {
+    let reduce: usize = tile.reduce.iter().map(|l| l.extent).product();
+    format!("tile_f32_{}x{}x{reduce}", tile.m, tile.n)
+}
+
+/// The lanes of the last vector of a row, if it is not full.
+pub(super) fn mask(tile: &Tile) -> Option<[u32; LANES]> {
+    let rest = tile.n % LANES;
+    (rest > 0).then(|| std::array::from_fn(|lane| if lane < rest { u32::MAX } else { 0 }))
+}
+
+/// Emits a tile that [`fits`], whose panels' addresses are in `rdi`, `rsi` and `rdx`; `mask` is where the mask lies.
+pub(super) fn emit(a: &mut CodeAssembler, tile: &Tile, mask: Option<AsmMemoryOperand>) -> Asm {
+    Emission { a, tile, loops: &merge_loops(&tile.reduce) }.tile(mask)
 }
 
 /// Whether all distances that occur fit the 32 bits of displacements and immediates.
@@ -99,7 +108,7 @@ fn split_columns(m: usize, n: usize) -> Vec<Columns> {
 }
 
 struct Emission<'t> {
-    a: CodeAssembler,
+    a: &'t mut CodeAssembler,
     tile: &'t Tile,
     loops: &'t [TileLoop],
 }
@@ -112,32 +121,17 @@ fn imm(value: i64) -> i32 {
 }
 
 impl Emission<'_> {
-    fn tile(&mut self) -> Asm<Vec<u8>> {
-        let tile = self.tile;
-        let columns = split_columns(tile.m, tile.n);
-        let ragged = columns.iter().any(|c| c.masked);
-        let mut mask = self.a.create_label();
-        self.a.push(rbx)?;
-        self.a.push(rbp)?;
+    fn tile(&mut self, mask: Option<AsmMemoryOperand>) -> Asm {
+        let columns = split_columns(self.tile.m, self.tile.n);
         for (i, block) in columns.iter().enumerate() {
             let last = i + 1 == columns.len();
-            if block.masked {
+            if let Some(mask) = mask.filter(|_| block.masked) {
                 // Not earlier: blocks without mask use all registers.
-                self.a.vmovups(YMM[15], ymmword_ptr(mask))?;
+                self.a.vmovups(YMM[15], mask)?;
             }
             self.repeat(rbp, block.count, |e| e.column(*block, last && block.count == 1))?;
         }
-        self.a.vzeroupper()?;
-        self.a.pop(rbp)?;
-        self.a.pop(rbx)?;
-        self.a.ret()?;
-        if ragged {
-            self.a.set_label(&mut mask)?;
-            let lanes: Vec<u32> =
-                (0..LANES).map(|lane| if lane < tile.n % LANES { u32::MAX } else { 0 }).collect();
-            self.a.dd(&lanes)?;
-        }
-        self.a.assemble(0)
+        Ok(())
     }
 
     /// `body`, `count` times, counted in a register that it keeps.

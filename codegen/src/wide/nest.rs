@@ -1,0 +1,566 @@
+//! Loop nests as leaves: from statements to lane code, and the call.
+//!
+//! `leaf(words)` gets a table of words that the kernel fills: addresses, integers and values that are equal in all
+//! lanes. A word that depends on loop variables of the leaf holds what it is in their first iterations; the leaf
+//! moves it from iteration to iteration. Statements outside of strips are lane code too, all lanes being equal.
+
+use std::collections::HashMap;
+
+use brolga_ir::DType;
+use brolga_ir::index::{Index, Var};
+use brolga_ir::program::{AccId, Access, Combine, Expr, Stmt, Tile, ValueId};
+use brolga_ir::scalar::{Scalar, ScalarOp};
+use cranelift::codegen::ir::{InstBuilder, Value, types};
+
+use super::allocate::allocate;
+use super::assemble::assemble;
+use super::lanes::{Define, Inst, Lane, Lanes, PlacedTile, Unary};
+use super::tile;
+use crate::emitter::Leaf;
+use crate::portable::{Acc, KernelCx};
+
+/// Lanes of a vector of 32-bit elements.
+pub(crate) const WIDTH: usize = 8;
+/// Places on the stack above which a nest is not made.
+const MOST_SPILLS: usize = 128;
+/// The most iterations of loops inside a strip that are written out.
+const UNROLL: usize = 9;
+
+/// What a word of the table holds at first.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Start {
+    /// Address of an element of a parameter.
+    Pointer(usize, Index),
+    /// A value from outside.
+    Value(ValueId),
+    /// An index, or the part of one that is equal in all lanes.
+    Index(Index),
+    /// Address of an accumulator.
+    Sums(AccId),
+    /// Nothing: the leaf sets it.
+    Unset,
+}
+
+/// A word of the table.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Word {
+    pub start: Start,
+    /// What each iteration of a loop adds: (loop, amount).
+    pub steps: Vec<(usize, i64)>,
+}
+
+/// A value inside the leaf.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    pub lane: Lane,
+    /// An `i64` has an `i32` in each lane, which is its value.
+    pub dtype: DType,
+    /// Whether it differs from iteration to iteration of the strip.
+    pub varies: bool,
+    /// Whether it is computed in each step of the strip.
+    pub inside: bool,
+}
+
+/// An accumulator of the leaf.
+#[derive(Clone, Copy)]
+struct Sum {
+    /// The value that it is; one of 32 lanes stands for four.
+    lane: Lane,
+    dtype: DType,
+    combine: Combine,
+    /// Whether each iteration of the strip has its own.
+    inside: bool,
+}
+
+/// The strip that is being written.
+pub(super) struct Strip {
+    pub var: Var,
+    pub extent: usize,
+    /// Loops opened before it.
+    pub loops: usize,
+    /// What runs before it.
+    pub head: Vec<Inst>,
+    /// Whether that is being written.
+    in_head: bool,
+    pub uniforms: HashMap<usize, Lane>,
+    pub points: Vec<(usize, Index, usize)>,
+    /// Accumulators from outside of the leaf: their words and values.
+    sums: HashMap<AccId, (usize, Sum)>,
+    /// Whether something was stored.
+    stored: bool,
+}
+
+pub(super) struct Writer<'a, 'k> {
+    pub cx: &'a KernelCx<'k>,
+    pub lanes: Lanes,
+    /// What runs once.
+    pub head: Vec<Inst>,
+    pub words: Vec<Word>,
+    pub uniforms: HashMap<usize, Lane>,
+    pub values: HashMap<ValueId, Known>,
+    accs: HashMap<AccId, Sum>,
+    /// Serial loops around, outermost first: variable and number.
+    pub loops: Vec<(Var, usize)>,
+    /// Loop variables that are constants: of loops that are written out.
+    pub constants: HashMap<Var, i64>,
+    /// How many times the current statement is written.
+    copies: usize,
+    /// Iterations of all loops met so far.
+    pub extents: HashMap<Var, usize>,
+    pub strip: Option<Strip>,
+}
+
+/// The leading statements of a block as a leaf.
+pub(crate) struct Nest {
+    leaf: Leaf,
+    words: Vec<Word>,
+    /// Number of statements.
+    pub len: usize,
+}
+
+/// Whether there is a strip or a tile in it.
+pub(crate) fn has_vectors(stmt: &Stmt) -> bool {
+    match stmt {
+        Stmt::Strip { extent, .. } => *extent > 0,
+        Stmt::Tile(_) => true,
+        Stmt::For { extent, body, .. } => *extent > 0 && body.iter().any(has_vectors),
+        _ => false,
+    }
+}
+
+/// As many leading statements of `body` as a leaf can run, if there is a strip or a tile among them.
+pub(crate) fn leading(cx: &KernelCx<'_>, body: &[Stmt]) -> Option<Nest> {
+    let mut len = body.len();
+    loop {
+        if !body[..len].iter().any(has_vectors) {
+            return None;
+        }
+        let mut writer = Writer::new(cx);
+        if let Some(failed) = body[..len].iter().position(|stmt| writer.stmt(stmt).is_none()) {
+            len = failed;
+            continue;
+        }
+        if let Some(cut) = body[..len].iter().position(|stmt| escapes(stmt, &body[len..])) {
+            len = cut;
+            continue;
+        }
+        return writer.finish(&body[..len]);
+    }
+}
+
+/// Whether a later statement needs what `stmt` defines.
+fn escapes(stmt: &Stmt, later: &[Stmt]) -> bool {
+    match stmt {
+        Stmt::Let { id, .. } | Stmt::Finish { id, .. } => later.iter().any(|s| uses_value(s, *id)),
+        Stmt::Declare { acc, .. } => later.iter().any(|s| uses_acc(s, *acc)),
+        _ => false,
+    }
+}
+
+fn uses_value(stmt: &Stmt, id: ValueId) -> bool {
+    let indexed = |index: &Index| {
+        let mut found = false;
+        index.visit(&mut |atom| found |= *atom == brolga_ir::index::Atom::Value(id.0));
+        found
+    };
+    match stmt {
+        Stmt::For { body, .. } | Stmt::Strip { body, .. } => body.iter().any(|s| uses_value(s, id)),
+        Stmt::If { condition, then, otherwise } => {
+            *condition == id || then.iter().chain(otherwise).any(|s| uses_value(s, id))
+        }
+        Stmt::Let { expr, .. } => match expr {
+            Expr::Constant(_) => false,
+            Expr::Index(index) => indexed(index),
+            Expr::Op(_, args) => args.contains(&id),
+            Expr::Load { index, guard, .. } => indexed(index) || *guard == Some(id),
+        },
+        Stmt::Store { index, value, .. } => *value == id || indexed(index),
+        Stmt::Accumulate { value, .. } => *value == id,
+        Stmt::Declare { .. } | Stmt::Finish { .. } => false,
+        Stmt::Tile(tile) => [&tile.a, &tile.b, &tile.c].iter().any(|panel| indexed(&panel.index)),
+    }
+}
+
+fn uses_acc(stmt: &Stmt, id: AccId) -> bool {
+    match stmt {
+        Stmt::For { body, .. } | Stmt::Strip { body, .. } => body.iter().any(|s| uses_acc(s, id)),
+        Stmt::If { then, otherwise, .. } => then.iter().chain(otherwise).any(|s| uses_acc(s, id)),
+        Stmt::Accumulate { acc, .. } | Stmt::Finish { acc, .. } => *acc == id,
+        _ => false,
+    }
+}
+
+impl Nest {
+    /// Fills the table and calls the leaf.
+    pub fn call(self, cx: &mut KernelCx<'_>) {
+        let table = cx.stack(8 * self.words.len().max(1) as u32);
+        for (at, word) in self.words.iter().enumerate() {
+            let value = match &word.start {
+                Start::Pointer(param, index) => {
+                    let address = cx.address(*param, index, 0);
+                    cx.b.ins().iadd_imm_s(address.base, address.offset as i64)
+                }
+                Start::Value(id) => lane_word(cx, *id),
+                Start::Index(index) => cx.sum(index, 1, 0),
+                Start::Sums(acc) => match cx.accs[acc] {
+                    Acc::Slot { slot, .. } => cx.b.ins().stack_addr(types::I64, slot, 0),
+                    Acc::Register { .. } => unreachable!("such strips are not wide"),
+                },
+                Start::Unset => continue,
+            };
+            cx.b.ins().stack_store(types::I64, value, table, 8 * at as i32);
+        }
+        let table = cx.b.ins().stack_addr(types::I64, table, 0);
+        cx.call_leaf(self.leaf, &[table]);
+    }
+}
+
+/// A value as its lanes hold it, in the low half of a word.
+fn lane_word(cx: &mut KernelCx<'_>, id: ValueId) -> Value {
+    let val = cx.values[&id];
+    let bits = match val.dtype {
+        DType::F32 => cx.bitcast(types::I32, val.value),
+        _ => cx.as_lane(val.dtype, val.value),
+    };
+    cx.b.ins().uextend(types::I64, bits)
+}
+
+/// The bits of a constant in a lane.
+fn lane_bits(scalar: Scalar) -> Option<u32> {
+    match scalar {
+        Scalar::F32(v) => Some(v.to_bits()),
+        Scalar::I32(v) => Some(v as u32),
+        Scalar::Bool(v) => Some(if v { u32::MAX } else { 0 }),
+        Scalar::U8(v) => Some(v as u32),
+        Scalar::I64(v) => i32::try_from(v).ok().map(|v| v as u32),
+        Scalar::F64(_) => None,
+    }
+}
+
+/// Types of values that memory may hold and lanes take.
+pub(super) fn has_lanes(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::I32 | DType::Bool | DType::U8)
+}
+
+impl<'a, 'k> Writer<'a, 'k> {
+    fn new(cx: &'a KernelCx<'k>) -> Writer<'a, 'k> {
+        Writer {
+            cx,
+            lanes: Lanes::default(),
+            head: Vec::new(),
+            words: Vec::new(),
+            uniforms: HashMap::new(),
+            values: HashMap::new(),
+            accs: HashMap::new(),
+            loops: Vec::new(),
+            constants: HashMap::new(),
+            copies: 1,
+            extents: HashMap::new(),
+            strip: None,
+        }
+    }
+
+    /// The leaf of everything written.
+    fn finish(self, body: &[Stmt]) -> Option<Nest> {
+        let Writer { mut lanes, head, words, .. } = self;
+        lanes.insts.splice(0..0, head);
+        let homes = allocate(&lanes);
+        if homes.spills > MOST_SPILLS {
+            return None;
+        }
+        let code = assemble(&lanes, &homes, &words).ok()?;
+        let name = match body {
+            [Stmt::Tile(tile)] => tile::name(tile),
+            [Stmt::Strip { extent, .. }] => format!("strip_{extent}"),
+            _ => {
+                let mut name = String::from("nest");
+                let mut block = body;
+                while let Some(Stmt::For { extent, body, .. } | Stmt::Strip { extent, body, .. }) =
+                    block.iter().find(|stmt| has_vectors(stmt))
+                {
+                    name += &format!("_{extent}");
+                    block = body;
+                }
+                name
+            }
+        };
+        Some(Nest { leaf: Leaf { name, code }, words, len: body.len() })
+    }
+
+    fn stmt(&mut self, stmt: &Stmt) -> Option<()> {
+        match stmt {
+            Stmt::Let { id, dtype, expr } => {
+                let hoisted = self.hoists(expr);
+                let (lane, varies) = match hoisted {
+                    true => self.before(|writer| writer.expr(*dtype, expr))?,
+                    false => self.expr(*dtype, expr)?,
+                };
+                let inside = self.strip.is_some() && !hoisted;
+                self.values.insert(*id, Known { lane, dtype: *dtype, varies, inside });
+            }
+            Stmt::Store { param, index, value } => {
+                let value = self.value(*value)?.lane;
+                let place = self.place(*param, index)?;
+                if place.index.is_some() {
+                    return None;
+                }
+                if let Some(strip) = &mut self.strip {
+                    strip.stored = true;
+                }
+                self.lanes.insts.push(Inst::Store(place, value));
+            }
+            Stmt::For { var, extent, body } => self.serial(*var, *extent, body)?,
+            Stmt::Strip { var, extent, body } => self.strip(*var, *extent, body)?,
+            Stmt::Declare { acc, dtype, combine, lanes } => {
+                let identity = lane_bits(combine.identity(*dtype)).filter(|_| has_lanes(*dtype))?;
+                let identity = self.lanes.constant(identity);
+                let inside = self.strip.is_some();
+                // Values of their own, to be changed.
+                let lane = if inside || *lanes == 1 {
+                    self.lanes.unary(Unary::Copy, identity)
+                } else {
+                    let parts = std::array::from_fn(|_| self.lanes.unary(Unary::Copy, identity));
+                    self.lanes.sum(parts)
+                };
+                self.accs.insert(*acc, Sum { lane, dtype: *dtype, combine: *combine, inside });
+            }
+            Stmt::Accumulate { acc, value } => self.accumulate(*acc, *value)?,
+            Stmt::Finish { id, acc } => {
+                let &sum = self.accs.get(acc)?;
+                let lane = match self.lanes.sums.get(&sum.lane) {
+                    Some(&parts) => self.lanes.fold(sum.combine, sum.dtype, parts)?,
+                    None => self.lanes.unary(Unary::Copy, sum.lane),
+                };
+                let inside = self.strip.is_some();
+                self.values.insert(*id, Known { lane, dtype: sum.dtype, varies: inside, inside });
+            }
+            Stmt::Tile(tile) => self.tile(tile)?,
+            Stmt::If { .. } => return None,
+        }
+        Some(())
+    }
+
+    fn block(&mut self, body: &[Stmt]) -> Option<()> {
+        body.iter().try_for_each(|stmt| self.stmt(stmt))
+    }
+
+    fn serial(&mut self, var: Var, extent: usize, body: &[Stmt]) -> Option<()> {
+        if extent == 0 {
+            return Some(());
+        }
+        if extent > i32::MAX as usize {
+            return None;
+        }
+        if let Some(strip) = &mut self.strip {
+            // Values inside are local to it; it may store.
+            strip.stored = true;
+        }
+        self.extents.insert(var, extent);
+        if extent == 1 || self.strip.is_some() && self.copies * extent <= UNROLL {
+            self.copies *= extent;
+            for i in 0..extent {
+                self.constants.insert(var, i as i64);
+                self.block(body)?;
+            }
+            self.copies /= extent;
+            self.constants.remove(&var);
+            return Some(());
+        }
+        let number = self.lanes.loops.len();
+        self.lanes.loops.push(extent);
+        self.loops.push((var, number));
+        self.lanes.insts.push(Inst::Loop(number));
+        self.block(body)?;
+        self.lanes.insts.push(Inst::End);
+        self.loops.pop();
+        Some(())
+    }
+
+    fn strip(&mut self, var: Var, extent: usize, body: &[Stmt]) -> Option<()> {
+        if extent == 0 {
+            return Some(());
+        }
+        if extent > i32::MAX as usize / 16 {
+            return None;
+        }
+        self.extents.insert(var, extent);
+        let before = std::mem::take(&mut self.lanes.insts);
+        self.strip = Some(Strip {
+            var,
+            extent,
+            loops: self.loops.len(),
+            head: Vec::new(),
+            in_head: false,
+            uniforms: HashMap::new(),
+            points: Vec::new(),
+            sums: HashMap::new(),
+            stored: false,
+        });
+        self.block(body)?;
+        let strip = self.strip.take().expect("just set");
+        let inside = std::mem::replace(&mut self.lanes.insts, before);
+        self.lanes.insts.extend(strip.head);
+        self.lanes.insts.push(Inst::Strip(extent));
+        self.lanes.insts.extend(inside);
+        self.lanes.insts.push(Inst::End);
+        let mut sums: Vec<(usize, Sum)> = strip.sums.into_values().collect();
+        sums.sort_by_key(|sum| sum.0);
+        for (word, sum) in sums {
+            for (part, lane) in self.lanes.sums[&sum.lane].into_iter().enumerate() {
+                self.lanes.insts.push(Inst::StoreSums(word, part, lane));
+            }
+        }
+        Some(())
+    }
+
+    fn tile(&mut self, tile: &Tile) -> Option<()> {
+        if !tile::fits(tile) {
+            return None;
+        }
+        let mut panels = [(0, 0); 3];
+        for (at, panel) in [&tile.a, &tile.b, &tile.c].into_iter().enumerate() {
+            let place = self.place(panel.param, &panel.index)?;
+            panels[at] = (place.word, place.offset);
+        }
+        self.lanes.insts.push(Inst::Tile(self.lanes.tiles.len()));
+        self.lanes.tiles.push(PlacedTile { tile: tile.clone(), panels });
+        Some(())
+    }
+
+    /// Has `f` write what runs before the strip.
+    pub(super) fn before<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        let Some(strip) = self.strip.as_mut().filter(|strip| !strip.in_head) else { return f(self) };
+        strip.in_head = true;
+        std::mem::swap(&mut strip.head, &mut self.lanes.insts);
+        let result = f(self);
+        if let Some(strip) = &mut self.strip {
+            strip.in_head = false;
+            std::mem::swap(&mut strip.head, &mut self.lanes.insts);
+        }
+        result
+    }
+
+    /// Whether a value of the strip is the same in all its iterations, and can be computed before it.
+    ///
+    /// A load is moved only if the kernel does not write the parameter and nothing is stored before it: an
+    /// element that is updated in place is loaded by one iteration only, the one that stores it.
+    fn hoists(&self, expr: &Expr) -> bool {
+        let Some(strip) = &self.strip else { return false };
+        let before = |id: &ValueId| self.values.get(id).is_none_or(|known| !known.inside);
+        match expr {
+            Expr::Constant(_) => false,
+            Expr::Index(index) => self.before_strip(index),
+            Expr::Op(_, args) => args.iter().all(before),
+            Expr::Load { param, index, guard } => {
+                let read_only = self.cx.kernel.params[*param].access == Access::Read;
+                read_only && !strip.stored && self.before_strip(index) && guard.iter().all(before)
+            }
+        }
+    }
+
+    fn accumulate(&mut self, acc: AccId, value: ValueId) -> Option<()> {
+        let value = self.value(value)?.lane;
+        let sum = match self.accs.get(&acc) {
+            Some(&sum) => sum,
+            None => self.outside_sum(acc)?,
+        };
+        // One lane outside of the strip is a chain over its iterations; 32 outside of strips are one lane only.
+        let in_lanes = self.lanes.sums.contains_key(&sum.lane);
+        if self.strip.is_some() != (sum.inside || in_lanes) {
+            return None;
+        }
+        let new = self.lanes.combine(sum.combine, sum.dtype, sum.lane, value)?;
+        self.lanes.insts.push(Inst::Assign(sum.lane, new));
+        Some(())
+    }
+
+    /// An accumulator in the caller's memory, which is in registers during the strip.
+    fn outside_sum(&mut self, acc: AccId) -> Option<Sum> {
+        let &Acc::Slot { dtype, combine, .. } = self.cx.accs.get(&acc)? else { return None };
+        if !matches!(dtype, DType::F32 | DType::I32 | DType::Bool) {
+            return None;
+        }
+        if let Some(&(_, sum)) = self.strip.as_ref()?.sums.get(&acc) {
+            return Some(sum);
+        }
+        let word = self.word(Word { start: Start::Sums(acc), steps: Vec::new() });
+        let load =
+            |writer: &mut Self| std::array::from_fn(|part| writer.lanes.define(Define::LoadSums(word, part)));
+        let parts = self.before(load);
+        let sum = Sum { lane: self.lanes.sum(parts), dtype, combine, inside: false };
+        self.strip.as_mut()?.sums.insert(acc, (word, sum));
+        Some(sum)
+    }
+
+    /// A value, and whether it differs between the iterations of the strip.
+    fn expr(&mut self, dtype: DType, expr: &Expr) -> Option<(Lane, bool)> {
+        match expr {
+            Expr::Constant(scalar) => Some((self.lanes.constant(lane_bits(*scalar)?), false)),
+            Expr::Index(index) if dtype == DType::I64 && !self.is_narrow(index) => None,
+            Expr::Index(index) if matches!(dtype, DType::I32 | DType::I64) => {
+                Some((self.index(index)?, self.varies(index)))
+            }
+            Expr::Index(_) => None,
+            Expr::Op(op, args) => {
+                let args: Vec<Known> = args.iter().map(|&id| self.value(id)).collect::<Option<_>>()?;
+                let lanes: Vec<Lane> = args.iter().map(|a| a.lane).collect();
+                let operand = args[args.len() - 1].dtype;
+                let operand = match narrow(*op, operand, dtype)? {
+                    true => DType::I32,
+                    false => operand,
+                };
+                let op =
+                    if *op == ScalarOp::Convert(DType::I64) { ScalarOp::Convert(DType::I32) } else { *op };
+                Some((self.lanes.op(op, operand, &lanes)?, args.iter().any(|a| a.varies)))
+            }
+            Expr::Load { param, index, guard } => {
+                let place = self.place(*param, index)?;
+                let guard = match guard {
+                    Some(id) => Some(self.value(*id)?),
+                    None => None,
+                };
+                if place.dtype.size() == 1 && (place.index.is_some() || guard.is_some()) {
+                    return None;
+                }
+                let varies = place.stride != 0 || place.index.is_some() || guard.is_some_and(|g| g.varies);
+                let load = Define::Load(place, guard.map(|g| g.lane));
+                Some((self.lanes.define(load), varies))
+            }
+        }
+    }
+
+    /// A value from inside, or one from outside in all lanes.
+    pub(super) fn value(&mut self, id: ValueId) -> Option<Known> {
+        if let Some(&value) = self.values.get(&id) {
+            return Some(value);
+        }
+        let dtype = self.cx.values.get(&id)?.dtype;
+        let lane = match self.cx.constants.get(&id) {
+            Some(scalar) => self.lanes.constant(lane_bits(*scalar)?),
+            None if has_lanes(dtype) => self.uniform(Word { start: Start::Value(id), steps: Vec::new() }),
+            None => return None,
+        };
+        Some(Known { lane, dtype, varies: false, inside: false })
+    }
+
+    pub(super) fn word(&mut self, word: Word) -> usize {
+        let known = self.words.iter().position(|w| *w == word && w.start != Start::Unset);
+        known.unwrap_or_else(|| {
+            self.words.push(word);
+            self.words.len() - 1
+        })
+    }
+}
+
+/// Whether an operation has `i64` operands or results, which must be in the range of `i32`; `None` where the result
+/// may leave it.
+fn narrow(op: ScalarOp, operand: DType, result: DType) -> Option<bool> {
+    use ScalarOp::*;
+    match (operand, result) {
+        (DType::I64, DType::I64) => matches!(op, Max | Min | Select | Convert(_)).then_some(true),
+        (DType::I64, _) => matches!(op, Compare(_) | Convert(_)).then_some(true),
+        (DType::I32 | DType::Bool | DType::U8, DType::I64) => matches!(op, Convert(_)).then_some(false),
+        (_, DType::I64) => None,
+        _ => Some(false),
+    }
+}

@@ -1,0 +1,142 @@
+//! What leaves are made of, read back by a decoder.
+
+use brolga_ir::program::Program;
+use cranelift::codegen::ir;
+use cranelift::frontend::FunctionBuilderContext;
+use iced_x86::{CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
+
+use super::Avx2;
+use crate::emitter::Leaf;
+use crate::portable;
+use crate::target::{Options, Target};
+
+/// The leaves of a program's first kernel.
+fn leaves(kernel: &str) -> Vec<Leaf> {
+    let program = Program::parse(&format!("program @test\n{kernel}\nschedule {{\n}}\n"));
+    let program = program.unwrap_or_else(|e| panic!("{e}"));
+    let target = Target::new(&Options::default(), false).unwrap();
+    let mut context = FunctionBuilderContext::new();
+    let config = target.isa.frontend_config();
+    portable::kernel(&mut ir::Function::new(), &mut context, &program.kernels[0], &Avx2, config)
+}
+
+/// The instructions up to the return; what follows is constants.
+fn instructions(leaf: &Leaf) -> Vec<Instruction> {
+    let mut list = Vec::new();
+    for instruction in Decoder::with_ip(64, &leaf.code, 0, DecoderOptions::NONE).iter() {
+        list.push(instruction);
+        if instruction.mnemonic() == Mnemonic::Ret {
+            return list;
+        }
+    }
+    panic!("`{}` does not return", leaf.name);
+}
+
+/// Only instructions of the target, no way out but the return, upper halves of registers clear, and the registers
+/// restored that the caller wants back.
+fn check(leaf: &Leaf) {
+    use CpuidFeature::{AVX, AVX2, CMOV, FMA, INTEL386, INTEL8086, X64};
+    let list = instructions(leaf);
+    let end = list.last().unwrap().ip();
+    for instruction in &list {
+        assert!(!instruction.is_invalid());
+        let known = [INTEL8086, INTEL386, X64, CMOV, AVX, AVX2, FMA];
+        assert!(instruction.cpuid_features().iter().all(|f| known.contains(f)), "{instruction:?}");
+        match instruction.flow_control() {
+            FlowControl::Next => {}
+            FlowControl::Return => assert_eq!(instruction.ip(), end),
+            FlowControl::ConditionalBranch => {
+                let to = instruction.near_branch_target();
+                assert!(list.iter().any(|other| other.ip() == to), "jumps into the middle of an instruction");
+            }
+            other => panic!("{other:?}"),
+        }
+        if instruction.is_ip_rel_memory_operand() {
+            let at = instruction.ip_rel_memory_address() as usize;
+            assert!(at > end as usize && at + 32 <= leaf.code.len(), "a constant is outside of the code");
+        }
+    }
+    let mnemonics: Vec<Mnemonic> = list.iter().map(|i| i.mnemonic()).collect();
+    let clear = mnemonics.iter().rposition(|&m| m == Mnemonic::Vzeroupper).expect("upper halves are cleared");
+    assert!(
+        mnemonics[clear + 1..].iter().all(|m| matches!(m, Mnemonic::Mov | Mnemonic::Pop | Mnemonic::Ret))
+    );
+    let pushed: Vec<_> =
+        list.iter().filter(|i| i.mnemonic() == Mnemonic::Push).map(|i| i.op0_register()).collect();
+    let popped: Vec<_> =
+        list.iter().filter(|i| i.mnemonic() == Mnemonic::Pop).map(|i| i.op0_register()).collect();
+    assert!(pushed.iter().eq(popped.iter().rev()));
+}
+
+fn count(list: &[Instruction], mnemonic: Mnemonic) -> usize {
+    list.iter().filter(|i| i.mnemonic() == mnemonic).count()
+}
+
+const EPILOGUE: &str = "kernel @k(p0: readwrite f32[200704], p1: read f32[64]) grid [] {
+  v9 = constant 0.0 : f32
+  for i0 in 0..3136 {
+    strip i1 in 0..64 {
+      v0 = load p0[64*i0 + i1] : f32
+      v1 = load p1[i1] : f32
+      v2 = add v0, v1 : f32
+      v3 = max v2, v9 : f32
+      store p0[64*i0 + i1] = v3
+    }
+  }
+}";
+
+const TILES: &str =
+    "kernel @k(p0: read f32[4800], p1: read f32[800], p2: readwrite f32[9600], p3: read u8[40]) grid [10] {
+  for i1 in 0..2 {
+    v7 = load p3[3*i0 + i1] : u8
+    v8 = convert v7 : f32
+    tile [6, 20] p2[240*i0 + 20*i1; 40] = p0[120*i0; 20] * p1[20*i1] over (20; 1, 40) : f32
+    for i2 in 0..6 {
+      a0 = accumulator max 32 : f32
+      strip i3 in 0..20 {
+        v0 = load p2[240*i0 + 20*i1 + 40*i2 + i3] : f32
+        accumulate a0, v0
+      }
+      v1 = finish a0
+      v2 = mul v1, v8 : f32
+      strip i4 in 0..20 {
+        v3 = load p2[240*i0 + 20*i1 + 40*i2 + i4] : f32
+        v4 = sub v3, v2 : f32
+        v5 = tanh v4 : f32
+        store p2[240*i0 + 20*i1 + 40*i2 + i4] = v5
+      }
+    }
+  }
+}";
+
+#[test]
+fn leaves_are_avx2_and_end_properly() {
+    for kernel in [EPILOGUE, TILES] {
+        let leaves = leaves(kernel);
+        assert_eq!(leaves.len(), 1);
+        check(&leaves[0]);
+    }
+}
+
+/// Eight steps of four instructions and a loop around them, with both pointers in registers.
+#[test]
+fn an_epilogue_has_no_more_instructions_than_it_needs() {
+    let list = instructions(&leaves(EPILOGUE)[0]);
+    assert_eq!(count(&list, Mnemonic::Vmaxps), 8);
+    let top = list.iter().find(|i| i.flow_control() == FlowControl::ConditionalBranch).unwrap();
+    let body = list.iter().filter(|i| i.ip() >= top.near_branch_target() && i.ip() <= top.ip());
+    // Two loads, two operations and a store for each step; a step of one pointer, the counter, the jump.
+    assert_eq!(body.count(), 8 * 5 + 3);
+}
+
+/// A tile's mask, a strip's mask and constants share the place behind the code.
+#[test]
+fn constants_occur_once() {
+    let leaf = &leaves(TILES)[0];
+    let list = instructions(leaf);
+    let end = list.last().unwrap().next_ip() as usize;
+    let vectors: Vec<&[u8]> = leaf.code[end..].chunks(32).collect();
+    for (i, vector) in vectors.iter().enumerate() {
+        assert!(!vectors[..i].contains(vector));
+    }
+}

@@ -1,0 +1,619 @@
+//! Loop nests against the interpreter: random trees of loops, strips and tiles, with values, accumulators and stores
+//! at every level, and some by hand.
+
+mod common;
+
+use brolga_ir::DType;
+use brolga_ir::index::{Atom, Index, Var};
+use brolga_ir::program::{
+    AccId, Access, Combine, Expr, Kernel, Panel, Param, Program, Stmt, Tile, TileLoop, ValueId,
+};
+use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
+use common::{Random, check, check_program, kernel, param};
+
+/// Elements of every parameter, for each point of the grid.
+const LEN: i64 = 3000;
+
+/// A value, its type, and whether it may be an index: an `i32` in `0..8`.
+type Value = (ValueId, DType, bool);
+
+#[derive(Clone, Default)]
+struct Scope {
+    vars: Vec<(Var, usize)>,
+    values: Vec<Value>,
+    strip: Option<Var>,
+}
+
+struct Generator {
+    random: Random,
+    params: Vec<Param>,
+    grid: usize,
+    next_var: Var,
+    next_value: u32,
+    next_acc: u32,
+    /// Statements that may still come.
+    budget: usize,
+    /// Now and then something that the wide emitter has no code for.
+    odd: bool,
+    types: Vec<DType>,
+}
+
+impl Generator {
+    fn new(seed: u64) -> Generator {
+        let mut random = Random(seed);
+        let types = match random.below(3) {
+            0 => vec![DType::F32],
+            1 => vec![DType::F32, DType::F32, DType::I32],
+            _ => vec![DType::F32, DType::F32, DType::I32, DType::Bool, DType::U8],
+        };
+        let (grid, odd) = (random.below(3), random.chance(25));
+        let budget = 8 + random.below(30);
+        Generator {
+            random,
+            params: Vec::new(),
+            grid,
+            next_var: 1,
+            next_value: 0,
+            next_acc: 0,
+            budget,
+            odd,
+            types,
+        }
+    }
+
+    fn dtype(&mut self) -> DType {
+        let types = self.types.clone();
+        self.random.pick(&types)
+    }
+
+    fn param(&mut self, dtype: DType, access: Access) -> usize {
+        let found: Vec<usize> = (0..self.params.len())
+            .filter(|&p| self.params[p].dtype == dtype && self.params[p].access == access)
+            .collect();
+        if !found.is_empty() && self.random.chance(60) {
+            return self.random.pick(&found);
+        }
+        self.params.push(param(dtype, LEN as usize * self.grid.max(1), access));
+        self.params.len() - 1
+    }
+
+    /// An index below `LEN` less `after`, of which that coefficient of a variable is given.
+    fn index(&mut self, scope: &Scope, given: Option<(Var, i64)>, after: i64) -> Index {
+        let mut index = Index::default();
+        let range = |atom: &Atom| match atom {
+            Atom::Var(var) => scope.vars.iter().find(|v| v.0 == *var).map(|v| (0, v.1.max(1) as i64 - 1)),
+            _ => Some((0, 7)),
+        };
+        if let Some((var, c)) = given {
+            index = Index::var(var).scale(c);
+        }
+        for &(var, extent) in scope.vars.iter().filter(|v| given.is_none_or(|g| g.0 != v.0)) {
+            let c = self.random.pick(&[0, 1, 1, 2, 3, 7, -1, -2, 16, 40, extent as i64]);
+            let mut term = Index::var(var).scale(c);
+            if self.random.chance(7) {
+                let by = 1 + self.random.below(5) as i64;
+                let shifted = Index::var(var).plus(self.random.below(3) as i64);
+                term = if self.random.chance(50) { shifted.div(by, &range) } else { shifted.rem(by, &range) };
+            }
+            index = index.add(&term);
+        }
+        let gathers: Vec<Value> = scope.values.iter().copied().filter(|v| v.2).collect();
+        if given.is_none() && !gathers.is_empty() && self.random.chance(40) {
+            let value = self.random.pick(&gathers);
+            index = index.add(&Index::value(value.0.0).scale(1 + self.random.below(30) as i64));
+        }
+        let mut bounds = index.range(&range).expect("all atoms are bounded");
+        if bounds.1 - bounds.0 + after >= LEN - 8 {
+            index = given.map_or(Index::default(), |(var, c)| Index::var(var).scale(c));
+            bounds = index.range(&range).expect("all atoms are bounded");
+        }
+        let index = index.plus(self.random.below(6) as i64 - bounds.0);
+        if self.grid > 0 { index.add(&Index::var(0).scale(LEN)) } else { index }
+    }
+
+    fn define(&mut self, out: &mut Vec<Stmt>, dtype: DType, expr: Expr) -> ValueId {
+        let id = ValueId(self.next_value);
+        self.next_value += 1;
+        out.push(Stmt::Let { id, dtype, expr });
+        id
+    }
+
+    /// Some value: a load, an index, a constant, or an operation. Loads are from what is not written, and from
+    /// `written` if nothing else of the strip touches it.
+    fn value(&mut self, out: &mut Vec<Stmt>, scope: &mut Scope, written: Access) {
+        let dtype = self.dtype();
+        let (id, dtype, small) = match self.random.below(10) {
+            0..4 => {
+                let param = self.param(dtype, written);
+                let index = self.index(scope, None, 0);
+                let bools: Vec<Value> = scope.values.iter().copied().filter(|v| v.1 == DType::Bool).collect();
+                let guard = (!bools.is_empty() && self.random.chance(20)).then(|| self.random.pick(&bools).0);
+                (self.define(out, dtype, Expr::Load { param, index, guard }), dtype, false)
+            }
+            4 => {
+                let dtype = if self.random.chance(30) { DType::I64 } else { DType::I32 };
+                let index = self.index(scope, None, 0);
+                let wide = self.define(out, dtype, Expr::Index(index));
+                let mut id = wide;
+                for (op, bound) in [(ScalarOp::Max, 2), (ScalarOp::Min, 7)] {
+                    let bound = self.define(out, dtype, Expr::Constant(Scalar::from_i64(dtype, bound)));
+                    id = self.define(out, dtype, Expr::Op(op, vec![id, bound]));
+                }
+                (id, dtype, true)
+            }
+            5 => {
+                let scalar = self.random.scalar(dtype);
+                (self.define(out, dtype, Expr::Constant(scalar)), dtype, false)
+            }
+            _ => {
+                let ops = [
+                    ScalarOp::Add,
+                    ScalarOp::Sub,
+                    ScalarOp::Mul,
+                    ScalarOp::Max,
+                    ScalarOp::Min,
+                    ScalarOp::Neg,
+                    ScalarOp::Fma,
+                    ScalarOp::Select,
+                    ScalarOp::Compare(Comparison::Lt),
+                    ScalarOp::Convert(dtype),
+                    ScalarOp::Function(brolga_ir::scalar::Function::ALL[0]),
+                    if self.odd { ScalarOp::Convert(DType::F64) } else { ScalarOp::Abs },
+                ];
+                let op = self.random.pick(&ops);
+                if scope.values.is_empty() {
+                    return;
+                }
+                let args: Vec<Value> = (0..op.arity()).map(|_| self.random.pick(&scope.values)).collect();
+                let types: Vec<DType> = args.iter().map(|a| a.1).collect();
+                let Ok(result) = op.result(&types) else { return };
+                let args = args.iter().map(|a| a.0).collect();
+                (self.define(out, result, Expr::Op(op, args)), result, false)
+            }
+        };
+        scope.values.push((id, dtype, small));
+    }
+
+    fn some_value(&mut self, out: &mut Vec<Stmt>, scope: &mut Scope, dtype: DType) -> ValueId {
+        let fitting: Vec<Value> = scope.values.iter().copied().filter(|v| v.1 == dtype).collect();
+        if !fitting.is_empty() {
+            // Later ones are more interesting.
+            return fitting[fitting.len() - 1 - self.random.below(fitting.len().min(3))].0;
+        }
+        let param = self.param(dtype, Access::Read);
+        let index = self.index(scope, None, 0);
+        let id = self.define(out, dtype, Expr::Load { param, index, guard: None });
+        scope.values.push((id, dtype, false));
+        id
+    }
+
+    fn combine(&mut self, dtype: DType) -> Combine {
+        let all: &[Combine] = match dtype {
+            DType::F32 | DType::F64 => &[Combine::Add, Combine::Mul, Combine::Max, Combine::Min],
+            DType::Bool => &[Combine::And, Combine::Or, Combine::Max],
+            _ => &[Combine::Add, Combine::Max, Combine::Min, Combine::Or],
+        };
+        self.random.pick(all)
+    }
+
+    fn declare(&mut self, out: &mut Vec<Stmt>, lanes: u32) -> (AccId, DType) {
+        let dtype = self.dtype();
+        let combine = self.combine(dtype);
+        let acc = AccId(self.next_acc);
+        self.next_acc += 1;
+        out.push(Stmt::Declare { acc, dtype, combine, lanes });
+        (acc, dtype)
+    }
+
+    fn finish(&mut self, out: &mut Vec<Stmt>, scope: &mut Scope, acc: AccId, dtype: DType) {
+        let id = ValueId(self.next_value);
+        self.next_value += 1;
+        out.push(Stmt::Finish { id, acc });
+        scope.values.push((id, dtype, false));
+    }
+
+    fn strip(&mut self, scope: &Scope, accs: &[(AccId, DType)]) -> Stmt {
+        let var = self.next_var;
+        self.next_var += 1;
+        let extent = match self.random.below(5) {
+            0 => self.random.pick(&[0, 1, 8, 16, 32, 64]),
+            1 => self.random.pick(&[71, 128, 300]),
+            _ => 1 + self.random.below(40),
+        };
+        let mut inside = scope.clone();
+        inside.vars.push((var, extent));
+        inside.strip = Some(var);
+        let mut body = Vec::new();
+        for _ in 0..1 + self.random.below(6) {
+            self.value(&mut body, &mut inside, Access::Read);
+        }
+        // A reduction within each iteration.
+        if self.random.chance(25) {
+            let (acc, dtype) = self.declare(&mut body, 1);
+            let var = self.next_var;
+            self.next_var += 1;
+            let extent = self.random.pick(&[0, 1, 2, 3, 11]);
+            let mut inner = inside.clone();
+            inner.vars.push((var, extent));
+            let mut lines = Vec::new();
+            for _ in 0..1 + self.random.below(3) {
+                self.value(&mut lines, &mut inner, Access::Read);
+            }
+            let value = self.some_value(&mut lines, &mut inner, dtype);
+            lines.push(Stmt::Accumulate { acc, value });
+            body.push(Stmt::For { var, extent, body: lines });
+            self.finish(&mut body, &mut inside, acc, dtype);
+        }
+        for &(acc, dtype) in accs {
+            let value = self.some_value(&mut body, &mut inside, dtype);
+            body.push(Stmt::Accumulate { acc, value });
+        }
+        // What it stores, each parameter once, some of it in place.
+        let mut stored = Vec::new();
+        for _ in 0..1 + self.random.below(2) {
+            let dtype = self.dtype();
+            let param = self.param(dtype, Access::ReadWrite);
+            if stored.contains(&param) {
+                continue;
+            }
+            stored.push(param);
+            let c = self.random.pick(&[1, 1, 1, 1, 2, -1, 3]);
+            let index = self.index(&inside, Some((var, c)), 0);
+            if self.random.chance(30) {
+                let load = Expr::Load { param, index: index.clone(), guard: None };
+                let old = self.define(&mut body, dtype, load);
+                inside.values.push((old, dtype, false));
+            }
+            let value = self.some_value(&mut body, &mut inside, dtype);
+            body.push(Stmt::Store { param, index, value });
+        }
+        Stmt::Strip { var, extent, body }
+    }
+
+    fn tile(&mut self, scope: &Scope) -> Stmt {
+        let (m, n) = (1 + self.random.below(8), 1 + self.random.below(20));
+        let reduce: Vec<TileLoop> = (0..self.random.below(3))
+            .map(|_| TileLoop {
+                extent: 1 + self.random.below(5),
+                a: self.random.below(4) as i64,
+                b: self.random.below(25) as i64,
+            })
+            .collect();
+        let operand = |g: &mut Generator, access, row| {
+            let scope = Scope { values: Vec::new(), ..scope.clone() };
+            Panel { param: g.param(DType::F32, access), index: g.index(&scope, None, 400), row }
+        };
+        let row = self.random.below(30) as i64;
+        let a = operand(self, Access::Read, row);
+        let b = operand(self, Access::Read, 0);
+        let row = n as i64 + self.random.below(4) as i64;
+        let c = operand(self, Access::ReadWrite, row);
+        Stmt::Tile(Tile { dtype: DType::F32, m, n, reduce, a, b, c, zero: self.random.chance(60) })
+    }
+
+    fn block(&mut self, scope: &Scope, depth: usize) -> Vec<Stmt> {
+        let mut scope = scope.clone();
+        let mut out = Vec::new();
+        let count = 1 + self.random.below(4);
+        for _ in 0..count {
+            if self.budget == 0 {
+                break;
+            }
+            self.budget -= 1;
+            match self.random.below(12) {
+                0..2 => {
+                    let access = self.random.pick(&[Access::Read, Access::ReadWrite]);
+                    self.value(&mut out, &mut scope, access);
+                }
+                2 => {
+                    let dtype = self.dtype();
+                    let value = self.some_value(&mut out, &mut scope, dtype);
+                    let param = self.param(dtype, Access::ReadWrite);
+                    let index = self.index(&scope, None, 0);
+                    out.push(Stmt::Store { param, index, value });
+                }
+                3..6 if depth < 4 => {
+                    let var = self.next_var;
+                    self.next_var += 1;
+                    let extent = self.random.pick(&[0, 1, 2, 2, 3, 3, 5]);
+                    let mut inside = scope.clone();
+                    inside.vars.push((var, extent));
+                    let body = self.block(&inside, depth + 1);
+                    out.push(Stmt::For { var, extent, body });
+                }
+                6 => {
+                    let tile = self.tile(&scope);
+                    out.push(tile);
+                }
+                7 => {
+                    // A reduction over one strip or several, and what follows from it.
+                    let accs: Vec<_> =
+                        (0..1 + self.random.below(2)).map(|_| self.declare(&mut out, 32)).collect();
+                    for _ in 0..1 + self.random.below(2) {
+                        let strip = self.strip(&scope, &accs);
+                        if self.random.chance(30) {
+                            let var = self.next_var;
+                            self.next_var += 1;
+                            out.push(Stmt::For { var, extent: 2, body: vec![strip] });
+                        } else {
+                            out.push(strip);
+                        }
+                    }
+                    for (acc, dtype) in accs {
+                        self.finish(&mut out, &mut scope, acc, dtype);
+                    }
+                }
+                8 => {
+                    // A sum over a loop, one lane.
+                    let (acc, dtype) = self.declare(&mut out, 1);
+                    let var = self.next_var;
+                    self.next_var += 1;
+                    let extent = self.random.below(4);
+                    let mut inside = scope.clone();
+                    inside.vars.push((var, extent));
+                    let mut body = Vec::new();
+                    self.value(&mut body, &mut inside, Access::Read);
+                    let value = self.some_value(&mut body, &mut inside, dtype);
+                    body.push(Stmt::Accumulate { acc, value });
+                    if self.random.chance(50) {
+                        let strip = self.strip(&inside, &[]);
+                        body.push(strip);
+                    }
+                    out.push(Stmt::For { var, extent, body });
+                    self.finish(&mut out, &mut scope, acc, dtype);
+                }
+                9 if self.random.chance(if self.odd { 60 } else { 10 }) => {
+                    let condition = self.define(&mut out, DType::Bool, Expr::Constant(Scalar::Bool(true)));
+                    let condition = if self.random.chance(50) {
+                        self.some_value(&mut out, &mut scope, DType::Bool)
+                    } else {
+                        condition
+                    };
+                    let then = self.block(&scope, depth + 1);
+                    let otherwise = self.block(&scope, depth + 1);
+                    out.push(Stmt::If { condition, then, otherwise });
+                }
+                _ => {
+                    let strip = self.strip(&scope, &[]);
+                    out.push(strip);
+                }
+            }
+        }
+        out
+    }
+
+    fn kernel(mut self) -> Kernel {
+        let grid = if self.grid > 0 { vec![self.grid] } else { vec![] };
+        let mut body = self.block(&Scope::default(), 0);
+        let strip = self.strip(&Scope::default(), &[]);
+        body.push(strip);
+        kernel(self.params, grid, body)
+    }
+}
+
+fn run(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let kernel = Generator::new(seed).kernel();
+        let tensors = Random(!seed).tensors(&kernel);
+        check(&kernel, &tensors);
+    }
+}
+
+#[test]
+fn random_nests() {
+    run(0..200);
+}
+
+/// The cases above are only worth something if most of them are leaves with loops around strips.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn many_nests_are_leaves() {
+    let nests = (0..100).filter(|&seed| {
+        let program = common::program(&Generator::new(seed).kernel());
+        leaves(&program).iter().any(|name| name.contains("nest"))
+    });
+    let nests = nests.count();
+    assert!(nests > 60, "{nests} of 100");
+}
+
+/// `BROLGA_CASES` of them; for long runs by hand.
+#[test]
+#[ignore = "takes as long as asked for"]
+fn many_random_nests() {
+    let cases = std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
+    run(1_000_000..1_000_000 + cases);
+}
+
+/// A kernel in text form, whose parameters are state.
+fn parsed(text: &str, params: &[(&str, usize)]) -> Program {
+    let mut program = String::from("program @test\n");
+    for (i, (dtype, len)) in params.iter().enumerate() {
+        program += &format!("  %{i} state \"p{i}\" {dtype}[{len}] updated\n");
+    }
+    let args: Vec<String> = (0..params.len()).map(|i| format!("%{i}")).collect();
+    program += text;
+    program += &format!("schedule {{\n  call @k#0({})\n}}\n", args.join(", "));
+    Program::parse(&program).unwrap_or_else(|e| panic!("{e}\n{program}"))
+}
+
+fn check_text(text: &str, params: &[(&str, usize)]) -> Program {
+    let program = parsed(text, params);
+    let mut random = Random(3);
+    let state: Vec<_> = program.buffers.iter().map(|b| random.tensor(b.ty.dtype, b.ty.elements())).collect();
+    check_program(&program, &[], &state);
+    program
+}
+
+/// Names of the leaves.
+#[cfg(target_arch = "x86_64")]
+fn leaves(program: &Program) -> Vec<String> {
+    let options = brolga_codegen::Options { target_cpu: brolga_codegen::TargetCpu::X86_64V3 };
+    let list = brolga_codegen::listing(program, &options).unwrap();
+    list.into_iter().filter(|function| function.name.contains("_leaf")).map(|f| f.name).collect()
+}
+
+/// Bias and rectifier over the rows of an image with its channels last: one leaf.
+#[test]
+fn an_epilogue_is_one_leaf() {
+    let program = check_text(
+        "kernel @k(p0: readwrite f32[20000], p1: read f32[64]) grid [] {
+  v9 = constant 0.0 : f32
+  for i0 in 0..12 {
+    for i1 in 0..13 {
+      strip i2 in 0..64 {
+        v0 = load p0[1600*i0 + 100*i1 + i2] : f32
+        v1 = load p1[i2] : f32
+        v2 = add v0, v1 : f32
+        v3 = max v2, v9 : f32
+        store p0[1600*i0 + 100*i1 + i2] = v3
+      }
+    }
+  }
+}
+",
+        &[("f32", 20000), ("f32", 64)],
+    );
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(leaves(&program), ["test_leaf0_nest_12_13_64"]);
+    let _ = program;
+}
+
+/// Softmax of rows: reductions, values from them, further strips, all in one leaf.
+#[test]
+fn rows_of_softmax_are_one_leaf() {
+    for n in [1, 5, 8, 10, 33, 64, 100, 300] {
+        let len = 7 * n;
+        let text = format!(
+            "kernel @k(p0: read f32[{len}], p1: write f32[{len}], p2: write f32[7]) grid [] {{
+  for i0 in 0..7 {{
+    a0 = accumulator max 32 : f32
+    strip i1 in 0..{n} {{
+      v0 = load p0[{n}*i0 + i1] : f32
+      accumulate a0, v0
+    }}
+    v3 = finish a0
+    a1 = accumulator add 32 : f32
+    strip i2 in 0..{n} {{
+      v4 = load p0[{n}*i0 + i2] : f32
+      v7 = sub v4, v3 : f32
+      v8 = exp v7 : f32
+      accumulate a1, v8
+    }}
+    v13 = finish a1
+    store p2[i0] = v13
+    strip i3 in 0..{n} {{
+      v14 = load p0[{n}*i0 + i3] : f32
+      v15 = sub v14, v3 : f32
+      v16 = exp v15 : f32
+      v17 = div v16, v13 : f32
+      store p1[{n}*i0 + i3] = v17
+    }}
+  }}
+}}
+"
+        );
+        let program = check_text(&text, &[("f32", len), ("f32", len), ("f32", 7)]);
+        #[cfg(target_arch = "x86_64")]
+        assert_eq!(leaves(&program).len(), 1);
+        let _ = program;
+    }
+}
+
+/// A product in blocks, each followed by what becomes of its rows: tiles and strips in one leaf, a value across tiles.
+#[test]
+fn tiles_with_epilogues_are_one_leaf() {
+    let program = check_text(
+        "kernel @k(p0: read f32[480], p1: read f32[800], p2: readwrite f32[960], p3: read f32[40]) grid [] {
+  for i0 in 0..4 {
+    v5 = load p3[3*i0 + 1] : f32
+    for i1 in 0..2 {
+      tile [6, 20] p2[240*i0 + 20*i1; 40] = p0[120*i0; 20] * p1[20*i1] over (20; 1, 40) : f32
+      for i2 in 0..6 {
+        strip i3 in 0..20 {
+          v0 = load p2[240*i0 + 20*i1 + 40*i2 + i3] : f32
+          v1 = load p3[20*i1 + i3] : f32
+          v2 = add v0, v1 : f32
+          v3 = tanh v2 : f32
+          v4 = mul v3, v5 : f32
+          store p2[240*i0 + 20*i1 + 40*i2 + i3] = v4
+        }
+      }
+    }
+  }
+}
+",
+        &[("f32", 480), ("f32", 800), ("f32", 960), ("f32", 40)],
+    );
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(leaves(&program).len(), 1);
+    let _ = program;
+}
+
+/// Distances beyond what instructions hold, in loops of one iteration and in dead ones.
+#[test]
+fn huge_strides() {
+    for (a, b) in [(1i64 << 28, 1), (1 << 29, 3), (1 << 31, 7), (1 << 33, 2), (-(1 << 30), 5), (1 << 45, 1)] {
+        let text = format!(
+            "kernel @k(p0: read f32[600], p1: write f32[600]) grid [] {{
+  for i0 in 0..3 {{
+    for i1 in 0..1 {{
+      strip i2 in 0..19 {{
+        v0 = load p0[20*i0 + {b}*i2 + {a}*i1] : f32
+        store p1[20*i0 + i2 + {a}*i1] = v0
+      }}
+    }}
+    for i3 in 0..0 {{
+      strip i4 in 0..9 {{
+        v1 = load p0[{a}*i3 + i4] : f32
+        store p1[{a}*i3 + i4] = v1
+      }}
+    }}
+    strip i5 in 0..1 {{
+      v2 = load p0[i0 + {a}*i5] : f32
+      store p1[60*i0 + {a}*i5 + 80] = v2
+    }}
+  }}
+}}
+"
+        );
+        check_text(&text.replace("+ -", "- "), &[("f32", 600), ("f32", 600)]);
+    }
+}
+
+/// The image that a padded convolution reads: short strips around longer ones, of all lengths.
+#[test]
+fn strips_of_all_lengths() {
+    for n in 1..=40 {
+        let row = n + 5;
+        let len = 6 * row;
+        for dtype in ["f32", "i32", "u8", "bool"] {
+            let zero = if dtype == "f32" {
+                "0.0"
+            } else if dtype == "bool" {
+                "false"
+            } else {
+                "0"
+            };
+            let text = format!(
+                "kernel @k(p0: read {dtype}[{len}], p1: write {dtype}[{len}]) grid [] {{
+  v9 = constant {zero} : {dtype}
+  for i0 in 0..6 {{
+    strip i1 in 0..2 {{
+      store p1[{row}*i0 + i1] = v9
+    }}
+    strip i2 in 0..{n} {{
+      v0 = load p0[{row}*i0 + i2 + 1] : {dtype}
+      store p1[{row}*i0 + i2 + 2] = v0
+    }}
+    strip i3 in 0..3 {{
+      store p1[{row}*i0 - i3 + {}] = v9
+    }}
+  }}
+}}
+",
+                row - 1
+            );
+            check_text(&text, &[(dtype, len), (dtype, len)]);
+        }
+    }
+}
