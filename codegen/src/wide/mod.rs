@@ -14,6 +14,7 @@
 //! | `assemble.rs` | lane code as machine code: loops, strips, registers |
 //! | `operate.rs`, `memory.rs` | its instructions |
 //! | `tile.rs` | matrix tiles |
+//! | `uses.rs` | which statements need what others define |
 
 mod allocate;
 mod assemble;
@@ -23,6 +24,7 @@ mod memory;
 mod nest;
 mod operate;
 mod tile;
+mod uses;
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use super::allocate::allocate;
 use super::assemble::assemble;
 use super::lanes::{Define, Inst, Lane, Lanes, PlacedTile, Unary};
 use super::tile;
+use super::uses::{escapes, has_vectors};
 use crate::emitter::Leaf;
 use crate::portable::{Acc, KernelCx};
 
@@ -118,16 +119,6 @@ pub(crate) struct Nest {
     pub len: usize,
 }
 
-/// Whether there is a strip or a tile in it.
-pub(crate) fn has_vectors(stmt: &Stmt) -> bool {
-    match stmt {
-        Stmt::Strip { extent, .. } => *extent > 0,
-        Stmt::Tile(_) => true,
-        Stmt::For { extent, body, .. } => *extent > 0 && body.iter().any(has_vectors),
-        _ => false,
-    }
-}
-
 /// As many leading statements of `body` as a leaf can run, if there is a strip or a tile among them.
 pub(crate) fn leading(cx: &KernelCx<'_>, body: &[Stmt]) -> Option<Nest> {
     let mut len = body.len();
@@ -145,48 +136,6 @@ pub(crate) fn leading(cx: &KernelCx<'_>, body: &[Stmt]) -> Option<Nest> {
             continue;
         }
         return writer.finish(&body[..len]);
-    }
-}
-
-/// Whether a later statement needs what `stmt` defines.
-fn escapes(stmt: &Stmt, later: &[Stmt]) -> bool {
-    match stmt {
-        Stmt::Let { id, .. } | Stmt::Finish { id, .. } => later.iter().any(|s| uses_value(s, *id)),
-        Stmt::Declare { acc, .. } => later.iter().any(|s| uses_acc(s, *acc)),
-        _ => false,
-    }
-}
-
-fn uses_value(stmt: &Stmt, id: ValueId) -> bool {
-    let indexed = |index: &Index| {
-        let mut found = false;
-        index.visit(&mut |atom| found |= *atom == brolga_ir::index::Atom::Value(id.0));
-        found
-    };
-    match stmt {
-        Stmt::For { body, .. } | Stmt::Strip { body, .. } => body.iter().any(|s| uses_value(s, id)),
-        Stmt::If { condition, then, otherwise } => {
-            *condition == id || then.iter().chain(otherwise).any(|s| uses_value(s, id))
-        }
-        Stmt::Let { expr, .. } => match expr {
-            Expr::Constant(_) => false,
-            Expr::Index(index) => indexed(index),
-            Expr::Op(_, args) => args.contains(&id),
-            Expr::Load { index, guard, .. } => indexed(index) || *guard == Some(id),
-        },
-        Stmt::Store { index, value, .. } => *value == id || indexed(index),
-        Stmt::Accumulate { value, .. } => *value == id,
-        Stmt::Declare { .. } | Stmt::Finish { .. } => false,
-        Stmt::Tile(tile) => [&tile.a, &tile.b, &tile.c].iter().any(|panel| indexed(&panel.index)),
-    }
-}
-
-fn uses_acc(stmt: &Stmt, id: AccId) -> bool {
-    match stmt {
-        Stmt::For { body, .. } | Stmt::Strip { body, .. } => body.iter().any(|s| uses_acc(s, id)),
-        Stmt::If { then, otherwise, .. } => then.iter().chain(otherwise).any(|s| uses_acc(s, id)),
-        Stmt::Accumulate { acc, .. } | Stmt::Finish { acc, .. } => *acc == id,
-        _ => false,
     }
 }
 
