@@ -25,8 +25,8 @@ use super::{Location, Lowering, StridedAccess};
 /// Input channels in a block of a convolution's sum (the numeric plan).
 const CHANNELS: usize = 16;
 /// The same where the kernel has one position, so that blocks do not change the order of the sum: a panel of
-/// 16 KiB.
-const DEPTH: usize = 256;
+/// 8 KiB, which leaves room in the first-level cache for the rows.
+const DEPTH: usize = 128;
 /// Output positions, about, that a grid point computes: they share a panel of weights.
 const ROWS: usize = 112;
 

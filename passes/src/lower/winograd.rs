@@ -34,8 +34,9 @@ use super::{Location, Lowering};
 const TILES: usize = 48;
 /// Channels that are transformed together.
 const LANES: usize = 16;
-/// Input channels of a step of the matrix products: a panel of weights of 16 KiB.
-const DEPTH: usize = 256;
+/// Input channels of a step of the matrix products: a panel of weights of 8 KiB, which leaves room in the first-level
+/// cache for the rows.
+const DEPTH: usize = 128;
 /// Boxes from which on each grid point goes through boxes of its own.
 const FEWEST_BOXES: usize = 4;
 /// Grid points with scratch memory.
