@@ -9,6 +9,8 @@
 //! *Virtual* nodes belong to no cluster; every cluster that reads one has its own copy: index maps (reshape,
 //! transpose, broadcast, slice), splats, and comparisons, which cost less to repeat than their masks to store.
 //!
+//! In the end, elementwise clusters that only one other cluster reads move into that one.
+//!
 //! A node may join the cluster of an operand if all other operands are computed by clusters of smaller depth
 //! (longest path from the inputs). Depth then never changes, and no cycle between clusters can arise; the test takes
 //! constant time, so the pass is linear in the graph.
@@ -133,6 +135,7 @@ pub fn fuse(graph: &mut Graph) -> Result<bool, GraphError> {
             fuser.place(id);
         }
     }
+    fuser.sink(&order);
     let fused = fuser.build()?;
     let changed = fused != *graph;
     *graph = fused;
@@ -253,6 +256,52 @@ impl Fuser<'_> {
         let reducible = !matches!(role, Part::Starting | Part::Product);
         self.cluster_of.insert(id, self.clusters.len());
         self.clusters.push(Cluster { space, axes, reducible, depth, nodes: vec![id] });
+    }
+
+    /// Moves elementwise clusters that only one other cluster reads, at its own points, into that one. Everything that
+    /// leaves the first goes into the second, so no cycle can arise.
+    fn sink(&mut self, order: &[NodeId]) {
+        // Who reads each cluster: one cluster in the right way, or `None` for anything else.
+        let mut reader: HashMap<usize, Option<usize>> = HashMap::new();
+        for &id in order {
+            let Some(&own) = self.cluster_of.get(&id) else { continue };
+            let pointwise = matches!(self.roles[&id], Part::Elementwise | Part::Reduction);
+            for (value, path) in self.sources(id) {
+                let other = self.cluster_of[&value.node];
+                if other != own {
+                    let well = (pointwise && path == Path::Direct).then_some(own);
+                    reader.entry(other).and_modify(|r| *r = r.filter(|_| *r == well)).or_insert(well);
+                }
+            }
+        }
+        let mut sequence: Vec<usize> = (0..self.clusters.len()).collect();
+        sequence.sort_by_key(|&c| (std::cmp::Reverse(self.clusters[c].depth), c));
+        let mut into: Vec<usize> = (0..self.clusters.len()).collect();
+        for cluster in sequence {
+            let Some(&Some(reader)) = reader.get(&cluster) else { continue };
+            let reader = into[reader];
+            let (from, to) = (&self.clusters[cluster], &self.clusters[reader]);
+            let elementwise = from.axes.is_none()
+                && from.nodes.iter().all(|id| self.roles[id] == Part::Elementwise)
+                && from
+                    .nodes
+                    .iter()
+                    .all(|id| Some(&self.graph.node(*id).types[0].dims) == from.space.as_ref());
+            if !elementwise || from.space != to.space || from.nodes.len() + to.nodes.len() > LARGEST {
+                continue;
+            }
+            into[cluster] = reader;
+            let nodes = std::mem::take(&mut self.clusters[cluster].nodes);
+            self.cluster_of.extend(nodes.iter().map(|&id| (id, reader)));
+            // A product stays the first of its cluster.
+            let to = &mut self.clusters[reader].nodes;
+            let at = usize::from(self.roles[&to[0]] == Part::Product);
+            to.splice(at..at, nodes);
+        }
+        self.clusters.retain(|cluster| !cluster.nodes.is_empty());
+        for (position, cluster) in self.clusters.iter().enumerate() {
+            self.cluster_of.extend(cluster.nodes.iter().map(|&id| (id, position)));
+        }
     }
 
     fn reduced_axes(&self, id: NodeId) -> Vec<usize> {

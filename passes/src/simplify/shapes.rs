@@ -3,7 +3,7 @@
 //! They leave a canonical form behind: splats are broadcasts of scalars; the operand of a broadcast has no unit
 //! axes; scalar operations on broadcasts of the same axes are done before broadcasting.
 
-use brolga_ir::ops::{Broadcast, Elementwise, Op, Pad, Slice};
+use brolga_ir::ops::{Broadcast, Dot, Elementwise, Op, Pad, Slice};
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{Builder, DType, NodeId, Tensor, Value};
@@ -20,6 +20,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule { name: "transpose-transpose",    apply: transpose_transpose },
     Rule { name: "transpose-units",        apply: transpose_units },
     Rule { name: "transpose-broadcast",    apply: transpose_broadcast },
+    Rule { name: "transpose-dot",          apply: transpose_dot },
     Rule { name: "broadcast-nothing",      apply: broadcast_nothing },
     Rule { name: "broadcast-reshape",      apply: broadcast_reshape },
     Rule { name: "broadcast-units",        apply: broadcast_units },
@@ -140,6 +141,23 @@ fn transpose_units(b: &mut Builder, id: NodeId) -> Rewritten {
 }
 
 /// The smaller tensor is transposed, if any.
+/// A product of matrices with its results' axes exchanged is the product with its operands exchanged.
+fn transpose_dot(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (transpose, product) = operator!(b, id, Transpose);
+    let node = b.graph.node(product.node);
+    let Op::Dot(dot) = &node.op else { return Ok(None) };
+    let (left, right) = (node.operands[0], node.operands[1]);
+    let rank = b.ty(product).rank();
+    let first = dot.batch[0].len() + dot.free(0, b.ty(left).rank()).len();
+    let exchanged: Vec<usize> =
+        (0..dot.batch[0].len()).chain(first..rank).chain(dot.batch[0].len()..first).collect();
+    if transpose.axes != exchanged || b.graph.use_count(product) != 1 {
+        return Ok(None);
+    }
+    let [batch, contract] = [&dot.batch, &dot.contract].map(|pair| [pair[1].clone(), pair[0].clone()]);
+    Ok(Some(b.add_node(Dot { batch, contract }, &[right, left])?))
+}
+
 fn transpose_broadcast(b: &mut Builder, id: NodeId) -> Rewritten {
     let (transpose, y) = operator!(b, id, Transpose);
     let (broadcast, x) = behind!(b, y, Broadcast);
