@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use brolga_ir::program::{BufferId, Place, Program, Step};
+use brolga_ir::program::{Access, BufferId, Place, Program, Step};
 
 use crate::accesses::{in_place, leaves, rename, touches};
 
@@ -125,7 +125,9 @@ fn share(program: &Program, lives: &mut HashMap<BufferId, Life>) -> HashMap<Buff
             }
             let chosen = call.args.iter().enumerate().find(|&(read, arg)| {
                 let head = *leader.get(&arg.buffer).unwrap_or(&arg.buffer);
+                // What the call writes itself is no place to write to, read again or not.
                 is_arena(program, arg.buffer)
+                    && kernel.params[read].access == Access::Read
                     && arg.buffer != out.buffer
                     && arg.offset == 0
                     && lives[&head].1 == at
