@@ -21,7 +21,7 @@ use std::collections::HashMap;
 
 use brolga_ir::definition::{Definition, Element, Order};
 use brolga_ir::graph::Output;
-use brolga_ir::ops::{Fused, Op, Role};
+use brolga_ir::ops::{Elementwise, Fused, Op, Role};
 use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Origin, Value};
 
@@ -32,6 +32,8 @@ const LARGEST: usize = 96;
 /// A row kernel over fewer rows than this is not worth its lost parallelism, unless the whole is small.
 const FEWEST_ROWS: usize = 8;
 const SMALL: usize = 1 << 15;
+/// Operations that are repeated rather than their result stored, at most.
+const CHEAP: usize = 4;
 
 /// How a node takes part.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -130,6 +132,7 @@ pub fn fuse(graph: &mut Graph) -> Result<bool, GraphError> {
         clusters: Vec::new(),
         cluster_of: HashMap::new(),
     };
+    fuser.recompute(&order);
     for &id in &order {
         if fuser.roles[&id] != Part::Virtual {
             fuser.place(id);
@@ -142,31 +145,51 @@ pub fn fuse(graph: &mut Graph) -> Result<bool, GraphError> {
     Ok(changed)
 }
 
-/// Where `y = x <= 0 ? 0 : x`, other users of the mask `x <= 0` get `y <= 0`, which has the same bits: y is kept
-/// for the backward pass anyway, x then is not.
+/// Where `y = max(x, 0)`, or `y = x <= 0 ? 0 : x`, other users of a mask like `x <= 0` get `y <= 0`, which has the
+/// same bits: y is kept for the backward pass anyway, x then is not.
 fn prefer_results(graph: &mut Graph) -> Result<(), GraphError> {
     for id in graph.order() {
         let node = graph.node(id);
-        let Op::Elementwise(select) = &node.op else { continue };
-        if select.op != ScalarOp::Select {
-            continue;
-        }
-        let [mask, zero, x] = node.operands[..] else { continue };
-        let test = graph.node(mask.node);
-        let Op::Elementwise(compare) = &test.op else { continue };
-        let is_mask = compare.op == ScalarOp::Compare(Comparison::Le) && test.operands == [x, zero];
-        let users: Vec<NodeId> = graph.users(mask.node).into_iter().filter(|&user| user != id).collect();
-        if !is_mask || users.is_empty() || !is_zero(graph, zero) {
-            continue;
-        }
-        let origin = test.origin.clone();
+        let Op::Elementwise(Elementwise { op }) = &node.op else { continue };
+        let (x, own_mask) = match (op, &node.operands[..]) {
+            (ScalarOp::Max, &[a, b]) if is_zero(graph, a) => (b, None),
+            (ScalarOp::Max, &[a, b]) if is_zero(graph, b) => (a, None),
+            (ScalarOp::Select, &[mask, zero, x]) if is_zero(graph, zero) => {
+                let test = graph.node(mask.node);
+                let Op::Elementwise(compare) = &test.op else { continue };
+                if compare.op != ScalarOp::Compare(Comparison::Le) || test.operands != [x, zero] {
+                    continue;
+                }
+                (x, Some(mask.node))
+            }
+            _ => continue,
+        };
         let y = graph.result(id);
-        let mut b = Builder::new(graph, origin);
-        let again = b.compare(Comparison::Le, y, zero)?;
-        for user in users {
-            for position in 0..graph.node(user).operands.len() {
-                if graph.node(user).operands[position] == mask {
-                    graph.set_operand(user, position, again);
+        for test in graph.users(x.node) {
+            let node = graph.node(test);
+            let Op::Elementwise(Elementwise { op: ScalarOp::Compare(comparison) }) = node.op else {
+                continue;
+            };
+            let same = match (comparison, &node.operands[..]) {
+                (Comparison::Le | Comparison::Gt, &[a, b]) => a == x && is_zero(graph, b),
+                (Comparison::Ge | Comparison::Lt, &[a, b]) => b == x && is_zero(graph, a),
+                _ => false,
+            };
+            let users: Vec<NodeId> =
+                graph.users(test).into_iter().filter(|&user| Some(test) != own_mask || user != id).collect();
+            if !same || users.is_empty() {
+                continue;
+            }
+            let operands: Vec<Value> =
+                node.operands.iter().map(|&operand| if operand == x { y } else { operand }).collect();
+            let (op, origin) = (node.op.clone(), node.origin.clone());
+            let mask = graph.result(test);
+            let again = Builder::new(graph, origin).add_node(op, &operands)?;
+            for user in users {
+                for position in 0..graph.node(user).operands.len() {
+                    if graph.node(user).operands[position] == mask {
+                        graph.set_operand(user, position, again);
+                    }
                 }
             }
         }
@@ -256,6 +279,70 @@ impl Fuser<'_> {
         let reducible = !matches!(role, Part::Starting | Part::Product);
         self.cluster_of.insert(id, self.clusters.len());
         self.clusters.push(Cluster { space, axes, reducible, depth, nodes: vec![id] });
+    }
+
+    /// Makes nodes virtual that cost less to compute again than to store: few cheap operations on one tensor that is
+    /// in memory anyway, and on factors that are repeated along most of it. So a normalisation keeps its input and
+    /// its statistics for the backward pass instead of what was centred and scaled.
+    fn recompute(&mut self, order: &[NodeId]) {
+        // The tensor that a node is computed from, and by how many operations.
+        let mut cheap: HashMap<NodeId, (Value, usize)> = HashMap::new();
+        let mut virtual_: Vec<NodeId> = Vec::new();
+        for &id in order {
+            let node = self.graph.node(id);
+            let Op::Elementwise(elementwise) = &node.op else { continue };
+            let is_cheap =
+                matches!(elementwise.op, ScalarOp::Add | ScalarOp::Sub | ScalarOp::Mul | ScalarOp::Neg);
+            if self.roles[&id] != Part::Elementwise || !is_cheap {
+                continue;
+            }
+            let mut root = None;
+            let mut operations = 1;
+            let simple = node.operands.iter().all(|&operand| {
+                if self.is_small_factor(operand) {
+                    return true;
+                }
+                let (from, count) = cheap.get(&operand.node).copied().unwrap_or((operand, 0));
+                operations += count;
+                let stored = matches!(self.roles[&from.node], Part::Product | Part::Barrier);
+                let one = root.is_none_or(|root| root == from);
+                root = Some(from);
+                stored && one
+            });
+            if let Some(root) = root
+                && simple
+                && operations <= CHEAP
+            {
+                cheap.insert(id, (root, operations));
+                virtual_.push(id);
+            }
+        }
+        // Only what nobody needs in memory: every user is pointwise, and no output.
+        let outputs: Vec<NodeId> = self.graph.outputs().iter().map(|output| output.value.node).collect();
+        for id in virtual_ {
+            let mut users = self.graph.users(id);
+            users.retain(|user| self.roles.contains_key(user));
+            let pointwise = |user: &NodeId| {
+                self.graph.node(*user).types.len() == 1
+                    && matches!(self.roles[user], Part::Elementwise | Part::Reduction)
+            };
+            if users.len() > 1 && users.iter().all(pointwise) && !outputs.contains(&id) {
+                self.roles.insert(id, Part::Virtual);
+            }
+        }
+    }
+
+    /// Whether a value is a constant or repeats something much smaller.
+    fn is_small_factor(&self, value: Value) -> bool {
+        let node = self.graph.node(value.node);
+        match &node.op {
+            Op::Broadcast(broadcast) => {
+                let elements = broadcast.dims.iter().product::<usize>();
+                self.graph.ty(node.operands[0]).elements() * 64 <= elements
+            }
+            Op::Constant(_) => true,
+            _ => false,
+        }
     }
 
     /// Moves elementwise clusters that only one other cluster reads, at its own points, into that one. Everything that
