@@ -241,14 +241,15 @@ impl<'a> Composer<'a> {
         accs.into_iter().map(|acc| self.k.finish(acc)).collect()
     }
 
-    fn declare(&mut self, items: &[Reduction], lanes: u32) -> Vec<AccId> {
+    /// An accumulator for each reduction.
+    pub fn declare(&mut self, items: &[Reduction], lanes: u32) -> Vec<AccId> {
         let of = |item: &Reduction| (self.graph.ty(item.value).dtype, item.combine);
         let kinds: Vec<_> = items.iter().map(of).collect();
         kinds.into_iter().map(|(dtype, combine)| self.k.declare(dtype, combine, lanes)).collect()
     }
 
     /// Sums over `extents` with partial sums, as `Plan::Blocks` has it.
-    fn blocks(
+    pub fn blocks(
         &mut self,
         items: &[Reduction],
         extents: &[usize],

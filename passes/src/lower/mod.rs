@@ -21,6 +21,7 @@ mod flatten;
 mod kernel;
 mod loops;
 mod region;
+mod split;
 mod windows;
 mod winograd;
 
@@ -266,7 +267,8 @@ impl<'g> Lowering<'g> {
     /// A fused region: one kernel.
     fn fused(&mut self, id: NodeId, body: &Graph) -> Result<(), GraphError> {
         let operands = self.graph.node(id).operands.clone();
-        if epilogue::is_product(body) {
+        let split = self.depth == 0 && split::is_split(body);
+        if split || epilogue::is_product(body) {
             let mut locations = HashMap::new();
             for (&parameter, &operand) in body.parameters().iter().zip(&operands) {
                 locations.insert(body.result(parameter), self.location(operand)?);
@@ -278,7 +280,10 @@ impl<'g> Lowering<'g> {
                 .map(|(&v, output)| (output.value, self.target(v)))
                 .collect();
             let name = kernel_name(body);
-            return self.inside(body, locations, self.depth, |inner| inner.product_region(&name, &outputs));
+            return self.inside(body, locations, self.depth, |inner| match split {
+                true => inner.split_region(&name, &outputs, outputs[0].0.node),
+                false => inner.product_region(&name, &outputs),
+            });
         }
         let mut composer = Composer::new(body, &kernel_name(body));
         let mut args = Vec::new();

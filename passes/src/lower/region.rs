@@ -154,7 +154,7 @@ impl Composer<'_> {
     }
 
     /// For each reduction, how many others in a row it depends on.
-    fn levels(&self, reductions: &[NodeId]) -> HashMap<NodeId, usize> {
+    pub fn levels(&self, reductions: &[NodeId]) -> HashMap<NodeId, usize> {
         let mut depth: HashMap<NodeId, usize> = HashMap::new();
         let mut levels = HashMap::new();
         for id in self.inside(reductions.iter().map(|&id| self.graph.result(id))) {
