@@ -91,10 +91,11 @@ fn compare(name: &str, stage: usize, found: &Tensor, expected: &Tensor, toleranc
     }
 }
 
-type Build = fn(&mut Builder, &[Value]) -> Result<Vec<Value>, GraphError>;
-
 /// A graph over f32 inputs of those extents; outputs by name.
-fn graph(inputs: &[&[usize]], build: Build) -> Graph {
+fn graph(
+    inputs: &[&[usize]],
+    build: impl Fn(&mut Builder, &[Value]) -> Result<Vec<Value>, GraphError>,
+) -> Graph {
     let mut graph = Graph::new("test");
     let values: Vec<Value> = inputs
         .iter()
