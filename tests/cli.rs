@@ -339,6 +339,33 @@ fn opt_runs_passes_over_text() {
     assert!(bad(at, "opt --passes dce none.ir").contains("none.ir"));
 }
 
+/// The committed tests of the passes that end a pipeline say what the command prints as well.
+#[test]
+fn opt_runs_any_pass_on_a_file_written_by_hand() {
+    let folder = folder();
+    let at = folder.path();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filetests");
+    for pass in ["fuse", "lower", "vectorise", "parallelise", "forward", "plan"] {
+        let mut files = 0;
+        for entry in std::fs::read_dir(root.join(pass)).unwrap() {
+            let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+            let (input, rest) = text.split_once("// ---- after ").unwrap();
+            let (_, expected) = rest.split_once('\n').unwrap();
+            std::fs::write(at.join("file.ir"), input).unwrap();
+            let found = good(at, &format!("opt --passes {pass} file.ir"));
+            // What a pass leaves alone is printed in its normal form, which is a fixed point.
+            std::fs::write(at.join("again.ir"), &found).unwrap();
+            let expected = match expected {
+                "// unchanged\n" => good(at, &format!("opt --passes {pass} again.ir")),
+                _ => expected.to_owned(),
+            };
+            assert_eq!(found, expected, "{pass}:\n{input}");
+            files += 1;
+        }
+        assert!(files >= 3, "{pass}: {files} files");
+    }
+}
+
 #[test]
 fn build_writes_an_object_and_its_header() {
     let folder = folder();

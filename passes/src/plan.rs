@@ -18,9 +18,9 @@ const ALIGN: usize = 64;
 /// The first and last step of a life.
 type Life = (usize, usize);
 
-/// Plans the arena; always changes a program that has scratch buffers.
+/// Plans the arena; whether anything moved.
 pub fn plan(program: &mut Program) -> bool {
-    drop_unused(program);
+    let mut changed = drop_unused(program);
     let mut lives = lives(program);
     let leader = share(program, &mut lives);
     let mut blocks: Vec<(BufferId, usize, Life)> = lives
@@ -44,22 +44,24 @@ pub fn plan(program: &mut Program) -> bool {
     for (position, buffer) in program.buffers.iter_mut().enumerate() {
         let id = BufferId(position as u32);
         let size = buffer.ty.bytes().next_multiple_of(ALIGN);
-        match &mut buffer.place {
-            Place::Arena(offset) => *offset = Some(offsets[leader.get(&id).unwrap_or(&id)]),
-            Place::Prepared(offset) => {
-                *offset = Some(prepared);
+        let (place, planned) = match &mut buffer.place {
+            Place::Arena(place) => (place, Some(offsets[leader.get(&id).unwrap_or(&id)])),
+            Place::Prepared(place) => {
                 prepared += size;
+                (place, Some(prepared - size))
             }
-            _ => {}
-        }
+            _ => continue,
+        };
+        changed |= *place != planned;
+        *place = planned;
     }
     program.arena_bytes = end;
     program.prepared_bytes = prepared;
-    true
+    changed
 }
 
-/// Removes scratch buffers that no call touches.
-fn drop_unused(program: &mut Program) {
+/// Removes scratch buffers that no call touches; whether there were any.
+fn drop_unused(program: &mut Program) -> bool {
     let mut used = vec![false; program.buffers.len()];
     for (_, step) in leaves(&program.prepare).into_iter().chain(leaves(&program.schedule)) {
         step.args().iter().for_each(|arg| used[arg.buffer.0 as usize] = true);
@@ -79,6 +81,7 @@ fn drop_unused(program: &mut Program) {
     let name = |id: BufferId| names[id.0 as usize].expect("a buffer of a step is used");
     rename(&mut program.prepare, &name);
     rename(&mut program.schedule, &name);
+    names.contains(&None)
 }
 
 fn bytes(program: &Program, id: BufferId) -> usize {

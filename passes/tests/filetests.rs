@@ -1,4 +1,5 @@
-//! One folder for each pass under `tests/filetests`, one graph and what the pass makes of it in each file:
+//! One folder for each pass under `tests/filetests`, one graph or kernel program and what the pass makes of it in each
+//! file:
 //!
 //! ```text
 //! // what this file is about
@@ -7,26 +8,38 @@
 //! graph @f(…) { … }
 //! ```
 //!
-//! The manager verifies what the pass leaves. Each file is evaluated before and after on random parameters: exact
-//! passes must keep the bits, rounding ones agree to 1e-9 in f64. A pass that says it changed nothing must have
-//! changed nothing, and a second run must say so. With `BROLGA_BLESS=1` the second half of every file is rewritten.
+//! The manager verifies what the pass leaves. Each file is evaluated before and after on random parameters, programs
+//! with the points of their grids in either order: exact passes must keep the bits, rounding ones agree to 1e-9 in f64.
+//! A pass that says it changed nothing must have changed nothing, and a second run must say so. With `BROLGA_BLESS=1`
+//! the second half of every file is rewritten.
 
 mod common;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use brolga_ir::Graph;
+use brolga_ir::program::Program;
+use brolga_ir::program::interpret::GridOrder;
 use brolga_ir::scalar::Scalar;
+use brolga_ir::{Graph, Tensor};
 use brolga_passes::index_ranges::index_ranges;
-use brolga_passes::pipelines::GRAPH_PASSES;
+use brolga_passes::lower::lower;
+use brolga_passes::manager::Ir as _;
+use brolga_passes::pipelines::{GRAPH_PASSES, PROGRAM_PASSES};
 use brolga_passes::prepare::prepare;
-use brolga_passes::{GraphPass, Kind, Manager, Options};
-use common::{compare, evaluate, parameters};
+use brolga_passes::{Kind, Manager, Options};
+use common::{compare, evaluate, evaluate_program, parameters, program_parameters};
 
 /// What stands between the halves of a file, before the pass's name.
 const SEPARATOR: &str = "// ---- after ";
+
+/// The pass that makes programs of graphs. It decides the order of sums.
+const LOWER: &str = "lower";
+
+/// The one graph pass that may find more to do in what it left.
+const FUSE: &str = "fuse";
 
 #[test]
 fn filetests() {
@@ -44,7 +57,8 @@ fn filetests() {
         }
     }
     assert!(failures.is_empty(), "{} of the files failed\n\n{}", failures.len(), failures.join("\n\n"));
-    for pass in GRAPH_PASSES.iter().map(|pass| pass.name).filter(|&name| name != "fuse") {
+    let program_passes = PROGRAM_PASSES.iter().map(|pass| pass.name);
+    for pass in GRAPH_PASSES.iter().map(|pass| pass.name).chain([LOWER]).chain(program_passes) {
         let count = files.get(pass).copied().unwrap_or(0);
         assert!(count >= 3, "the pass {pass} has {count} files");
     }
@@ -64,11 +78,7 @@ fn check(name: &str, file: &Path) -> Result<(), String> {
     let found = match name {
         "prepare" => check_prepare(input)?,
         "index-ranges" => check_ranges(input)?,
-        _ => {
-            let pass = GRAPH_PASSES.iter().find(|pass| pass.name == name);
-            let pass = pass.ok_or_else(|| format!("there is no graph pass {name}"))?;
-            check_pass(*pass, input)?
-        }
+        _ => check_pass(name, input)?,
     };
     if std::env::var_os("BROLGA_BLESS").is_some() {
         let blessed = format!("{}\n\n{SEPARATOR}{name}\n{found}", input.trim_end());
@@ -80,44 +90,123 @@ fn check(name: &str, file: &Path) -> Result<(), String> {
     Err(format!("expected\n{expected}\nfound\n{found}"))
 }
 
+/// What a file holds.
+#[derive(Clone, PartialEq)]
+enum Ir {
+    Graph(Graph),
+    Program(Program),
+}
+
+impl Ir {
+    fn parse(text: &str) -> Result<Ir, String> {
+        let code = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with("//"));
+        if code.is_some_and(|line| line.starts_with("program")) {
+            return Program::parse(text).map(Ir::Program).map_err(|error| error.to_string());
+        }
+        parse(text).map(Ir::Graph)
+    }
+
+    fn verify(&self) -> Result<(), String> {
+        let verified = match self {
+            Ir::Graph(graph) => brolga_passes::manager::Ir::verify(graph),
+            Ir::Program(program) => program.verify(),
+        };
+        verified.map_err(|error| error.to_string())
+    }
+
+    /// Values for its inputs and state, by name.
+    fn parameters(&self, seed: u64, special: bool) -> HashMap<String, Tensor> {
+        match self {
+            Ir::Graph(graph) => parameters(graph, seed, special),
+            Ir::Program(program) => program_parameters(program, seed, special),
+        }
+    }
+
+    fn evaluate(&self, values: &HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>, String> {
+        match self {
+            Ir::Graph(graph) => evaluate(graph, values),
+            Ir::Program(program) => {
+                let results = evaluate_program(program, values, GridOrder::Forward)?;
+                let reverse = evaluate_program(program, values, GridOrder::Reverse)?;
+                compare(&results, &reverse, &|a, b| a.same(b))?;
+                Ok(results)
+            }
+        }
+    }
+
+    /// Runs a pass; its error, if it refuses, as a comment.
+    fn run(&mut self, name: &str) -> Result<Result<bool, String>, String> {
+        let mut manager = Manager::new(Options::default());
+        let unknown = || format!("there is no pass {name} for this");
+        let ran = match self {
+            Ir::Graph(graph) if name == LOWER => {
+                let ranges = index_ranges(graph).into_iter().collect();
+                let made = manager.make(LOWER, |_| lower(graph, &ranges));
+                made.map(|program| *self = Ir::Program(program.expect("a manager that does not stop")))
+                    .map(|()| true)
+            }
+            Ir::Graph(graph) => {
+                let pass = GRAPH_PASSES.iter().find(|pass| pass.name == name).ok_or_else(unknown)?;
+                manager.run(&[*pass], graph)
+            }
+            Ir::Program(program) => {
+                let pass = PROGRAM_PASSES.iter().find(|pass| pass.name == name).ok_or_else(unknown)?;
+                manager.run(&[*pass], program)
+            }
+        };
+        match ran {
+            Ok(changed) => Ok(Ok(changed)),
+            Err(error) if error.broken => Err(error.to_string()),
+            Err(error) => Ok(Err(format!("// error: {error}\n"))),
+        }
+    }
+}
+
+impl fmt::Display for Ir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ir::Graph(graph) => graph.fmt(f),
+            Ir::Program(program) => program.fmt(f),
+        }
+    }
+}
+
 fn parse(text: &str) -> Result<Graph, String> {
     Graph::parse(text).map_err(|errors| errors.to_string())
 }
 
-/// Runs a pass; its error as a comment, if it fails.
-fn run(pass: GraphPass, graph: &mut Graph) -> Result<Result<bool, String>, String> {
-    match Manager::new(Options::default()).run(&[pass], graph) {
-        Ok(changed) => Ok(Ok(changed)),
-        Err(error) if error.broken => Err(error.to_string()),
-        Err(error) => Ok(Err(format!("// error: {error}\n"))),
-    }
+fn kind(name: &str) -> Kind {
+    let graph = GRAPH_PASSES.iter().find(|pass| pass.name == name).map(|pass| pass.kind);
+    let program = PROGRAM_PASSES.iter().find(|pass| pass.name == name).map(|pass| pass.kind);
+    graph.or(program).unwrap_or(Kind::Rounding)
 }
 
-fn check_pass(pass: GraphPass, input: &str) -> Result<String, String> {
-    let before = parse(input)?;
-    before.verify().map_err(|error| error.to_string())?;
+fn check_pass(name: &str, input: &str) -> Result<String, String> {
+    let before = Ir::parse(input)?;
+    before.verify()?;
     let mut after = before.clone();
-    let changed = match run(pass, &mut after)? {
+    let changed = match after.run(name)? {
         Ok(changed) => changed,
         Err(error) => return Ok(error),
     };
-    if !changed && (after != before || after.len() != before.len()) {
-        return Err("the pass changed the graph and says it did not".into());
+    let dropped = matches!((&before, &after), (Ir::Graph(a), Ir::Graph(b)) if a.len() != b.len());
+    if !changed && (after != before || dropped) {
+        return Err("the pass changed something and says it did not".into());
     }
     let text = after.to_string();
-    if parse(&text)? != after {
-        return Err(format!("the text does not read back as the same graph:\n{text}"));
+    if Ir::parse(&text)? != after {
+        return Err(format!("the text does not read back as the same:\n{text}"));
     }
-    // `fuse` may put regions together again; everything else reaches a fixed point.
-    if pass.name != "fuse" && run(pass, &mut after.clone())? == Ok(true) {
-        return Err(format!("a second run changes the graph again:\n{text}"));
+    // `fuse` may put regions together again; what is lowered is no graph; everything else reaches a fixed point.
+    if ![FUSE, LOWER].contains(&name) && after.clone().run(name)? == Ok(true) {
+        return Err(format!("a second run changes it again:\n{text}"));
     }
-    match pass.kind {
+    match kind(name) {
         Kind::Exact => same(&before, &after, &|a, b| a.same(b))?,
         Kind::Rounding => {
-            let before = parse(&input.replace("f32", "f64"))?;
+            let before = Ir::parse(&input.replace("f32", "f64"))?;
             let mut after = before.clone();
-            run(pass, &mut after)??;
+            after.run(name)??;
             same(&before, &after, &close)?;
         }
     }
@@ -149,17 +238,20 @@ fn check_ranges(input: &str) -> Result<String, String> {
 }
 
 /// Equal outputs for random parameters. Outputs that a `gradient` or `jvp` stands above cannot be evaluated before.
-fn same(before: &Graph, after: &Graph, equal: &dyn Fn(Scalar, Scalar) -> bool) -> Result<(), String> {
+fn same(before: &Ir, after: &Ir, equal: &dyn Fn(Scalar, Scalar) -> bool) -> Result<(), String> {
     let mut before = before.clone();
-    let blocked = |graph: &Graph, value| {
-        graph.order_from([value]).into_iter().any(|id| graph.node(id).op.is_derivative())
-    };
-    let outputs = before.outputs().iter().filter(|output| !blocked(&before, output.value)).cloned().collect();
-    *before.outputs_mut() = outputs;
+    if let Ir::Graph(graph) = &mut before {
+        let blocked =
+            |value| graph.order_from([value]).into_iter().any(|id| graph.node(id).op.is_derivative());
+        let outputs = graph.outputs().iter().filter(|output| !blocked(output.value)).cloned().collect();
+        *graph.outputs_mut() = outputs;
+    }
     for round in 0..4 {
-        // Ordinary numbers first, then with NaN, infinities and zeros of either sign among them.
-        let values = parameters(&before, round, round >= 2);
-        let (first, second) = (evaluate(&before, &values)?, evaluate(after, &values)?);
+        // Ordinary numbers first, then with NaN, infinities and zeros of either sign among them. Programs say the
+        // bounds of their inputs, so values are made for the later form, which may be one.
+        let mut values = before.parameters(round, round >= 2);
+        values.extend(after.parameters(round, round >= 2));
+        let (first, second) = (before.evaluate(&values)?, after.evaluate(&values)?);
         compare(&first, &second, equal)?;
     }
     Ok(())

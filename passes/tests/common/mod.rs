@@ -6,7 +6,8 @@ use std::collections::HashMap;
 
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{Conv, Distribution, Op, Role, Scan};
-use brolga_ir::program::Combine;
+use brolga_ir::program::interpret::{GridOrder, Interpreter};
+use brolga_ir::program::{Combine, Place, Program};
 use brolga_ir::scalar::{Comparison, Function, Scalar, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, Origin, Tensor, Type, Value};
 
@@ -80,6 +81,45 @@ pub fn evaluate(graph: &Graph, values: &HashMap<String, Tensor>) -> Result<HashM
         Role::State => format!("state {}", output.name),
     };
     Ok(graph.outputs().iter().map(name).zip(results).collect())
+}
+
+/// Values for the inputs and the state of a program, by name; inputs within their bounds.
+pub fn program_parameters(program: &Program, seed: u64, special: bool) -> HashMap<String, Tensor> {
+    let mut random = Random(seed);
+    let mut values = HashMap::new();
+    for buffer in &program.buffers {
+        let mut tensor = match buffer.place {
+            Place::Input { .. } | Place::State { .. } => random.tensor(&buffer.ty, special),
+            _ => continue,
+        };
+        if let Place::Input { range: Some((low, high)) } = buffer.place {
+            for i in 0..tensor.elements() {
+                tensor.set(i, Scalar::from_i64(buffer.ty.dtype, tensor.get(i).to_i64().clamp(low, high)));
+            }
+        }
+        values.insert(buffer.name.clone(), tensor);
+    }
+    values
+}
+
+/// Results of a program by name; new state behind `state`.
+pub fn evaluate_program(
+    program: &Program,
+    values: &HashMap<String, Tensor>,
+    order: GridOrder,
+) -> Result<HashMap<String, Tensor>, String> {
+    let named = |wanted: fn(&Place) -> bool| {
+        program.buffers.iter().filter(move |buffer| wanted(&buffer.place)).map(|buffer| buffer.name.clone())
+    };
+    let state_names: Vec<String> = named(|place| matches!(place, Place::State { .. })).collect();
+    let of = |name: &String| values[name].clone();
+    let inputs: Vec<Tensor> =
+        named(|place| matches!(place, Place::Input { .. })).map(|name| of(&name)).collect();
+    let mut state: Vec<Tensor> = state_names.iter().map(of).collect();
+    let interpreter = Interpreter::new(program).map_err(|error| error.to_string())?.with_order(order);
+    let outputs = interpreter.run(&inputs, &mut state).map_err(|error| error.to_string())?;
+    let outputs = named(|place| matches!(place, Place::Output)).zip(outputs);
+    Ok(outputs.chain(state_names.iter().map(|name| format!("state {name}")).zip(state)).collect())
 }
 
 /// An error unless every result before is there after, element by element.
