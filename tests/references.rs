@@ -59,14 +59,14 @@ fn compares_by_the_rule() {
     let exact: Vec<f32> = reference.tensor("final.conv2.bias").unwrap().iter().map(|&v| v as f32).collect();
     let row = reference.compare("final.conv2.bias", &exact).unwrap();
     assert!(row.passes() && row.error < 1e-7, "{row}");
-    assert!(row.bound >= 1e-6 && row.spread >= row.bound);
+    assert!(row.bound >= 1e-6);
 
     let largest = exact.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-    for (wrong, change) in [(3, 2.0 * row.spread as f32 * largest), (0, f32::NAN), (7, f32::INFINITY)] {
+    for (wrong, change) in [(3, 2.0 * row.bound as f32 * largest), (0, f32::NAN), (7, f32::INFINITY)] {
         let mut changed = exact.clone();
         changed[wrong] += change;
         let row = reference.compare("final.conv2.bias", &changed).unwrap();
-        assert!(!row.passes() && !row.passes_spread(), "{row}");
+        assert!(!row.passes(), "{row}");
     }
 
     assert!(reference.compare("final.conv2.bias", &exact[1..]).unwrap_err().contains("15 elements"));
@@ -99,14 +99,21 @@ fn model(name: &str, optimizer: &str) -> Model {
         _ => "lenet5",
     };
     let text = brolga::models::catalogue::file(family).unwrap().text;
-    let optimizer = match optimizer {
-        "sgd" => "optimizer: Sgd(lr: 0.01, momentum: 0.9),",
-        _ => "optimizer: Adam(lr: 0.001),",
+    let gentle = !["mlp", "lenet5"].contains(&family);
+    let optimizer = match (optimizer, gentle) {
+        ("sgd", false) => "optimizer: Sgd(lr: 0.01, momentum: 0.9),",
+        ("sgd", true) => "optimizer: Sgd(lr: 5e-6, momentum: 0.9),",
+        (_, false) => "optimizer: Adam(lr: 0.001),",
+        (_, true) => "optimizer: Adam(lr: 5e-6, eps: 0.1),",
     };
     let lines = text.lines().map(|l| if l.trim_start().starts_with("optimizer:") { optimizer } else { l });
     let text = lines.collect::<Vec<_>>().join("\n");
     let text = text.replace("\"probability\": \"softmax(logits)\"", "\"logits\": \"logits\"");
-    let batch = if family == "mlp" || family == "lenet5" { 64 } else { 16 };
+    let batch = match name {
+        "mlp-256-128" | "lenet5" => 64,
+        "lenet5-tanh" => 32,
+        _ => 16,
+    };
     let mut settings = Settings::variant(name).dim("batch", batch);
     if name == "vgg-mini" {
         for (parameter, value) in [
@@ -189,9 +196,8 @@ fn compute(model: &Model) -> Vec<(String, Vec<f32>)> {
     found
 }
 
-/// Compares everything; where PyTorch's own runs part from each other, they are the measure (see the README there).
+/// Compares everything by the rule.
 fn agrees(name: &str) {
-    let chaotic = !["mlp-256-128", "lenet5", "lenet5-tanh"].contains(&name);
     let mut wrong = Vec::new();
     for optimizer in ["sgd", "adam"] {
         let reference = Reference::open(name, optimizer).unwrap();
@@ -202,9 +208,7 @@ fn agrees(name: &str) {
         for (tensor, values) in &found {
             let row = reference.compare(tensor, values).unwrap();
             println!("{name}.{optimizer} {row}");
-            let long = tensor == "losses" || tensor.starts_with("final.");
-            let spread = chaotic && long || name == "lenet5-tanh" && tensor == "grad.conv2.bias";
-            if !(row.passes() || spread && row.passes_spread()) {
+            if !row.passes() {
                 wrong.push(format!("{name}.{optimizer} {row}"));
             }
         }

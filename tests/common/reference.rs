@@ -20,30 +20,19 @@ pub struct Row {
     pub error: f64,
     /// `max(1e-6, 3 * the error of PyTorch's f32 run)`.
     pub bound: f64,
-    /// The same with the worst of PyTorch's f32 runs, which differ in the order of the samples only.
-    pub spread: f64,
 }
 
 impl Row {
     pub fn passes(&self) -> bool {
         self.error <= self.bound // a NaN does not
     }
-
-    /// Whether it is as near as PyTorch's f32 runs are to each other.
-    pub fn passes_spread(&self) -> bool {
-        self.error <= self.spread
-    }
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Row { name, error, bound, spread } = self;
-        let verdict = match (self.passes(), self.passes_spread()) {
-            (true, _) => "",
-            (false, true) => "  within the spread",
-            (false, false) => "  TOO LARGE",
-        };
-        write!(f, "{name:<44} {error:9.2e} of {bound:8.2e}, {spread:8.2e}{verdict}")
+        let Row { name, error, bound } = self;
+        let verdict = if self.passes() { "" } else { "  TOO LARGE" };
+        write!(f, "{name:<44} {error:9.2e} of {bound:8.2e}{verdict}")
     }
 }
 
@@ -72,9 +61,9 @@ impl Reference {
     pub fn compare(&self, name: &str, values: &[f32]) -> Result<Row, String> {
         let stored = self.tensor(name)?;
         let about = self.tensor(&format!("error.{name}"))?;
-        let [largest, torch_error, worst_torch_error] = about[..] else {
+        let [largest, torch_error] = about[..] else {
             return Err(format!(
-                "{}: `error.{name}` has {} elements, not 3",
+                "{}: `error.{name}` has {} elements, not 2",
                 self.path.display(),
                 about.len()
             ));
@@ -92,8 +81,7 @@ impl Reference {
         // Unlike f64::max, this keeps a NaN.
         let worst = differences.fold(0.0, |worst: f64, d| if d > worst || d.is_nan() { d } else { worst });
         let error = if worst == 0.0 { 0.0 } else { worst / largest };
-        let bound = |torch_error: f64| (3.0 * torch_error).max(1e-6);
-        Ok(Row { name: name.into(), error, bound: bound(torch_error), spread: bound(worst_torch_error) })
+        Ok(Row { name: name.into(), error, bound: (3.0 * torch_error).max(1e-6) })
     }
 
     fn file(&self) -> Result<SafeTensors<'_>, String> {
