@@ -1,57 +1,34 @@
-//! What every stage makes of LeNet-5, as text: a change of a pass shows here as a difference that a person reads.
+//! What every stage makes of a model, as text: a change of a pass shows here as a difference that a person reads.
 //! `BROLGA_BLESS=1 cargo test --test snapshots` rewrites the files.
 
 #![cfg(feature = "cli")]
 
-use std::path::Path;
+#[path = "common/snapshot.rs"]
+mod snapshot;
+
 use std::process::Command;
 
-fn check(model: &str, stage: &str, entry: &str) {
-    let found = run(&[
-        "dump",
-        model,
-        "--stage",
-        stage,
-        "--entry",
-        entry,
-        "--dim",
-        "batch=2",
-        "--target-cpu",
-        "portable",
-    ]);
-    compare(model, stage, found);
-}
-
-fn run(args: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_brolga")).args(args).output().expect("the command runs");
+/// What the command prints.
+fn run(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_brolga"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("the command runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
 }
 
-fn compare(model: &str, stage: &str, found: String) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/snapshots/{model}.{stage}.txt"));
-    if std::env::var_os("BROLGA_BLESS").is_some() {
-        return std::fs::write(&file, found).expect("the snapshot can be written");
-    }
-    let expected = std::fs::read_to_string(&file).expect("a snapshot");
-    if found == expected {
-        return;
-    }
-    let line = found.lines().zip(expected.lines()).position(|(f, e)| f != e);
-    let line = line.unwrap_or_else(|| found.lines().count().min(expected.lines().count()));
-    let at = |text: &str| text.lines().nth(line).unwrap_or("(end)").to_owned();
-    panic!(
-        "{model} at stage {stage} differs from line {}:\n  found    {}\n  expected {}",
-        line + 1,
-        at(&found),
-        at(&expected)
-    );
+/// A stage of an entry point at batch 2.
+fn dump(model: &str, entry: &str, stage: &str, target: &str) -> String {
+    run(&["dump", model, "--stage", stage, "--entry", entry, "--dim", "batch=2", "--target-cpu", target])
 }
 
 #[test]
 fn lenet5_at_every_stage() {
     for stage in ["model", "graph", "grad", "opt", "program"] {
-        check("lenet5", stage, "train");
+        let found = dump("lenet5", "train", stage, "portable");
+        snapshot::check(&format!("tests/snapshots/lenet5.{stage}.txt"), &found);
     }
 }
 
@@ -61,12 +38,33 @@ fn lenet5_shapes() {
     let text = run(&["check", "lenet5"]);
     // What stands behind the table depends on how entry points are compiled.
     let table: Vec<&str> = text.lines().take_while(|line| !line.contains("; state ")).collect();
-    compare("lenet5", "check", table.join("\n").trim_end().to_owned() + "\n");
+    snapshot::check("tests/snapshots/lenet5.check.txt", &(table.join("\n").trim_end().to_owned() + "\n"));
 }
 
-/// Only where Cranelift's text is that of the processor the snapshot was made on.
+/// Of LeNet-5's functions those of the second pooling and of the entry point itself.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[test]
-#[cfg(target_arch = "x86_64")]
-fn portable_code() {
-    check("softmax-regression", "clif", "infer");
+fn lenet5_as_cranelift_sees_it() {
+    let all = dump("lenet5", "infer", "clif", "portable");
+    let wanted = |function: &&str| {
+        let name = function.split(' ').next().unwrap_or_default();
+        name.ends_with("_reduce_window_max") || ["infer_run", "infer"].contains(&name)
+    };
+    // Every function begins with a comment in the first column; the first pooling is longer by its odd rows.
+    let mut functions: Vec<&str> = all.split("\n; ").filter(wanted).collect();
+    assert_eq!(functions.len(), 4, "{functions:?}");
+    functions.remove(0);
+    let found: Vec<String> = functions.iter().map(|function| format!("; {function}\n")).collect();
+    snapshot::check("tests/snapshots/lenet5.clif.txt", &found.concat());
+}
+
+/// All code of one layer. The targets are named, so it does not depend on the processor at hand.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[test]
+fn the_code_of_a_layer() {
+    let model = "tests/snapshots/linear.ron";
+    for (stage, target) in [("clif", "portable"), ("asm", "portable"), ("asm", "x86-64-v3")] {
+        let found = dump(model, "infer", stage, target);
+        snapshot::check(&format!("tests/snapshots/linear.{stage}.{target}.txt"), &found);
+    }
 }
