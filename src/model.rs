@@ -142,7 +142,8 @@ impl Model {
         Some(executable)
     }
 
-    /// The state that training starts from: parameters drawn by `seed`, everything else at its beginning.
+    /// The state that training starts from: parameters drawn by `seed`, which is the key of the model's random
+    /// numbers (dropout) too; everything else at its beginning.
     pub fn initial_state(&self, seed: i64) -> Result<State> {
         let mut state = State::new();
         for slot in self.instance.state() {
@@ -152,6 +153,10 @@ impl Model {
         let executable = self.compile("init")?;
         let mut instance = brolga_runtime::Instance::bind(executable, &state, &Threads::serial())?;
         instance.run_named(&mut state, &[("seed", &Tensor::scalar(seed)?)])?;
+        // `init` draws the parameters from the seed; the key of later random numbers is the seed itself.
+        for slot in self.instance.state().iter().filter(|slot| slot.kind == brolga_frontend::SlotKind::Seed) {
+            state.set(&slot.name, Tensor::scalar(seed)?)?;
+        }
         Ok(state)
     }
 }

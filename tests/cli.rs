@@ -456,6 +456,55 @@ fn an_interrupted_run_writes_a_checkpoint() {
     assert!(text.contains("lenet5.safetensors"), "{text}");
 }
 
+/// The seed draws dropout's masks and the order of the data, each by itself; a checkpoint carries it.
+#[test]
+fn the_seed_decides_what_is_random() {
+    let folder = folder();
+    let at = folder.path();
+    let net = |layer: &str| {
+        format!(
+            "Model(
+                data: \"digits\",
+                inputs: {{ \"image\": \"f32[batch, 1, 28, 28]\", \"label\": \"i32[batch]\" }},
+                body: [Flatten, {layer}, Linear(name: \"fc\", features: 10), As(\"logits\")],
+                entries: {{ \"train\": Train(loss: \"cross_entropy(logits, label)\", optimizer: Sgd(lr: 0.1)) }},
+            )"
+        )
+    };
+    std::fs::write(at.join("dropped.ron"), net("Dropout(0.5)")).unwrap();
+    std::fs::write(at.join("plain.ron"), net("Identity")).unwrap();
+    write_batch(&at.join("batch.npz"), 16);
+    good(at, "step plain.ron --inputs batch.npz --steps 0 --save start.safetensors");
+
+    // One batch, the same weights: only dropout draws.
+    let step = |net: &str, seed: u64| {
+        let arguments = "--inputs batch.npz --weights start.safetensors --steps 3 --json";
+        good(at, &format!("step {net}.ron --seed {seed} {arguments}"))
+    };
+    assert_eq!(step("dropped", 1), step("dropped", 1));
+    assert_ne!(step("dropped", 1), step("dropped", 2));
+    assert_ne!(step("dropped", 1), step("plain", 1));
+    assert_eq!(step("plain", 1), step("plain", 2));
+
+    // No dropout, the same weights: only the order of the data draws.
+    let train = |arguments: &str| {
+        good(at, &format!("train {arguments} --batch 64 --save end.safetensors"));
+        std::fs::read(at.join("end.safetensors")).unwrap()
+    };
+    let shuffled =
+        |seed: u64| train(&format!("plain.ron --weights start.safetensors --epochs 1 --seed {seed}"));
+    assert_eq!(shuffled(1), shuffled(1));
+    assert_ne!(shuffled(1), shuffled(2));
+
+    // A run that was stopped after an epoch goes on with the same masks and the same order.
+    let whole = train("dropped.ron --seed 5 --epochs 3 --checkpoint whole");
+    train("dropped.ron --seed 5 --epochs 1 --checkpoint parts");
+    assert_eq!(train("dropped.ron --seed 5 --epochs 3 --checkpoint parts --resume"), whole);
+    assert_ne!(train("dropped.ron --seed 6 --epochs 3"), whole);
+    let seed = last_checkpoint(&at.join("parts")).into_iter().find(|(name, _)| name == "seed");
+    assert_eq!(seed, Some(("seed".to_owned(), 5i64.to_le_bytes().to_vec())));
+}
+
 /// Whether a checkpoint is being written: its temporary file is there.
 fn half_written(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else { return false };
