@@ -24,6 +24,17 @@ fn cases() -> u64 {
     std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000)
 }
 
+/// Says which graph it was when something panics.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {}", self.0);
+        }
+    }
+}
+
 /// The parameters' values by name: passes may drop state that nothing reads.
 type Values = HashMap<String, Tensor>;
 
@@ -97,6 +108,7 @@ fn graph_passes_keep_the_meaning() {
     let mut occurred: BTreeMap<&'static str, usize> = BTreeMap::new();
     let mut graphs = Vec::new();
     for seed in 0..cases() {
+        let _named = Seed(seed);
         let float = if seed % 2 == 0 { DType::F32 } else { DType::F64 };
         let case = generate(seed, &Config { float, continuous: seed % 4 > 1, ..Config::default() });
         let values = by_name(&case);
@@ -141,6 +153,7 @@ fn programs_and_code_agree_with_the_interpreter() {
     let mut occurred: BTreeMap<&'static str, usize> = BTreeMap::new();
     let mut compiled_cases = 0;
     for seed in 0..cases() {
+        let _named = Seed(seed);
         let case = generate(seed, &Config { continuous: true, ..Config::default() });
         let mut graph = case.graph.clone();
         let mut manager = Manager::new(options());

@@ -78,6 +78,9 @@ pub struct Type {
 /// The largest tensor that a graph may hold, in bytes: addresses and offsets stay far from overflow.
 pub const MAX_BYTES: usize = 1 << 46;
 
+/// The most axes of a tensor, as many as NumPy allows.
+pub const MAX_RANK: usize = 64;
+
 impl Type {
     /// A tensor type.
     pub fn new(dtype: DType, dims: impl Into<Vec<usize>>) -> Type {
@@ -123,8 +126,12 @@ impl Type {
         strides
     }
 
-    /// An error if the tensor would be larger than [`MAX_BYTES`] (or its size overflows).
+    /// An error if the tensor would be larger than [`MAX_BYTES`] (or its size overflows), or have more axes than
+    /// [`MAX_RANK`].
     pub fn check_size(&self) -> Result<(), String> {
+        if self.rank() > MAX_RANK {
+            return Err(format!("a tensor of {} axes is beyond the limit of {MAX_RANK}", self.rank()));
+        }
         let bytes = self.dims.iter().try_fold(self.dtype.size(), |size, &d| size.checked_mul(d.max(1)));
         match bytes {
             Some(bytes) if bytes <= MAX_BYTES => Ok(()),

@@ -93,7 +93,10 @@ fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
 
 /// Reads one `.npy` stream of at most `limit` bytes.
 fn read_npy(source: &mut dyn Read, limit: u64) -> Result<Tensor> {
-    let short = |e: std::io::Error| format_error(format!("the array is cut short: {e}"));
+    let short = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::UnexpectedEof => format_error("the array is cut short"),
+        _ => format_error(format!("the array cannot be read: {e}")),
+    };
     let mut start = [0; 8];
     source.read_exact(&mut start).map_err(short)?;
     if &start[..6] != MAGIC {

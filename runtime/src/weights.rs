@@ -27,7 +27,13 @@ impl State {
     /// Optimiser slots, `step` and `seed` keep their values where the file lacks them, and are passed over
     /// where this state lacks them; so are `*.num_batches_tracked`. Nothing is changed where an error is returned.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<LoadReport> {
-        self.load_file(&mut TensorFile::open(path)?, false)
+        self.load_file(&mut TensorFile::open(path)?, false).map_err(|error| match error.kind() {
+            ErrorKind::State => {
+                let way_out = "partial loading (`load_partial`, --partial) takes what fits by name";
+                Error::new(ErrorKind::State, format!("{error}\n{way_out}"))
+            }
+            _ => error,
+        })
     }
 
     /// Loads what a file and this state have in common by name; the report says what that was. A tensor that
@@ -70,8 +76,7 @@ impl State {
         }
         if !problems.is_empty() {
             let (path, list) = (file.path().display(), problems.join("\n  "));
-            let way_out = if partial { "" } else { "\npartial loading takes what fits by name" };
-            let message = format!("the weights in `{path}` do not fit the model:\n  {list}{way_out}");
+            let message = format!("the weights in `{path}` do not fit the model:\n  {list}");
             return Err(Error::new(ErrorKind::State, message));
         }
 

@@ -133,7 +133,7 @@ fn everything_that_does_not_fit_is_listed_at_once_and_nothing_is_changed() {
             "  `fc1.bias` is f32[3] in the file, but f32[2] in the model",
             "  `fc1.weight`: f32[2, 3] is missing (nearest: `fc1.wieght`)",
             "  `fc1.wieght` is unknown to the model (nearest: `fc1.weight`)",
-            "partial loading takes what fits by name",
+            "partial loading (`load_partial`, --partial) takes what fits by name",
         ]
     );
     assert_eq!(values(&state), values(&self::state()));

@@ -112,6 +112,9 @@ pub struct StartArgs {
     /// Weights or training state to start from [default: fresh weights]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
+    /// Takes what fits of the weights by name, and says what does not
+    #[arg(long, requires = "weights")]
+    pub partial: bool,
     /// Draws the weights where none are given
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: i64,
@@ -197,6 +200,9 @@ pub struct TrainArgs {
     /// Starts from these weights, or this training state
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
+    /// Takes what fits of the weights by name, and says what does not
+    #[arg(long, requires = "weights")]
+    pub partial: bool,
     /// Where the trained weights go [default: MODEL.safetensors in the current folder]
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,

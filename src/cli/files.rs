@@ -6,20 +6,22 @@ use brolga::ir::ops::Role;
 use brolga::runtime::{self, DType, ErrorKind, Input, type_name};
 use brolga::{Error, Model, Result, State, Tensor};
 
+use super::args::StartArgs;
+
 /// Reads the inputs of an entry point by name. Integers are converted where no value changes; what the entry does
 /// not take is passed over with a notice.
 pub fn read_inputs(path: &Path, inputs: &[Input]) -> Result<Vec<(String, Tensor)>> {
     let mut tensors = runtime::read_tensors(path)?;
+    let has: Vec<String> = tensors.iter().map(|(name, _)| format!("`{name}`")).collect();
     let mut found = Vec::new();
     for input in inputs {
         let Some(at) = tensors.iter().position(|(name, _)| *name == input.name) else {
-            let has: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
             let message = format!(
-                "`{}` has no tensor `{}`: {}, only {}",
+                "`{}` has no tensor `{}`, which must be {}; it has {}",
                 path.display(),
                 input.name,
                 type_name(input.dtype, &input.dims),
-                if has.is_empty() { "nothing".to_owned() } else { has.join(", ") }
+                if has.is_empty() { "none".to_owned() } else { has.join(", ") }
             );
             return Err(runtime::Error::new(ErrorKind::Name, message).into());
         };
@@ -80,13 +82,30 @@ pub fn fitting_dims(
     Ok(batch.filter(|&batch| batch > 0).map(|batch| ("batch", batch)).into_iter().collect())
 }
 
+/// Loads weights or a training state; partially if asked for, with a notice of what was left out.
+pub fn load(state: &mut State, path: &Path, partial: bool) -> Result<()> {
+    if !partial {
+        state.load(path)?;
+        return Ok(());
+    }
+    let report = state.load_partial(path)?;
+    let file = path.display();
+    eprintln!("note: {} tensors of `{file}` are used", report.used.len());
+    for (what, names) in [("are not used", &report.unused), ("are not in it and stay fresh", &report.kept)] {
+        if !names.is_empty() {
+            eprintln!("note: {} {what}: {}", names.len(), names.join(", "));
+        }
+    }
+    Ok(())
+}
+
 /// The state from a file, or a fresh one.
-pub fn state(model: &Model, weights: Option<&Path>, seed: i64) -> Result<State> {
-    let mut state = model.initial_state(seed)?;
-    match weights {
-        Some(path) => drop(state.load(path)?),
+pub fn state(model: &Model, start: &StartArgs) -> Result<State> {
+    let mut state = model.initial_state(start.seed)?;
+    match &start.weights {
+        Some(path) => load(&mut state, path, start.partial)?,
         None if state.is_empty() => {}
-        None => eprintln!("note: no --weights given: fresh weights, drawn by seed {seed}"),
+        None => eprintln!("note: no --weights given: fresh weights, drawn by seed {}", start.seed),
     }
     Ok(state)
 }

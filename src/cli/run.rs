@@ -15,7 +15,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, &args.inputs)?;
     let executable = model.compile_for(&args.entry.name, &dims)?;
     let inputs = read_inputs(&args.inputs, &executable.manifest().inputs)?;
-    let mut state = state(&model, args.start.weights.as_deref(), args.start.seed)?;
+    let mut state = state(&model, &args.start)?;
     let mut instance = Instance::bind(executable, &state, &args.machine.threads()?)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let outputs = instance.run_named(&mut state, &inputs)?;

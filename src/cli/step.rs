@@ -20,7 +20,7 @@ pub fn run(args: &StepArgs) -> Result<ExitCode> {
     updating(&model, executable.manifest())?;
     let inputs = read_inputs(&args.inputs, &executable.manifest().inputs)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    let mut state = state(&model, args.start.weights.as_deref(), args.start.seed)?;
+    let mut state = state(&model, &args.start)?;
 
     if let Some(path) = &args.grads {
         let found = gradients(args, &model, &dims, &state, &inputs, &threads)?;

@@ -16,6 +16,7 @@ use brolga::{Error, Model, Result};
 use serde_json::json;
 
 use super::args::TrainArgs;
+use super::files::load;
 use super::report::{metrics, metrics_json};
 use progress::Display;
 
@@ -39,7 +40,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     // The argument's range is that of an i64 from 0 on.
     let mut state = model.initial_state(args.seed.cast_signed())?;
     if let Some(path) = &args.weights {
-        state.load(path)?;
+        load(&mut state, path, args.partial)?;
     }
     let save = args.save.clone().unwrap_or_else(|| PathBuf::from(format!("{}.safetensors", model.name())));
     check_folder(&save)?;

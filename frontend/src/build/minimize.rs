@@ -30,9 +30,22 @@ impl Builder<'_> {
             self.fail(Fault::new("there is no parameter to train"), place);
             return;
         }
+        if !self.depends(loss, &trained) {
+            let message = "the loss does not depend on any parameter that is trained";
+            self.fail(Fault::new(message), minimize.loss.span);
+            return;
+        }
         if let Err(fault) = self.descend(minimize, loss, &trained, &args, clip) {
             self.fail(fault, minimize.optimizer.span);
         }
+    }
+
+    /// Whether any of these parameters is an operand of what the loss is computed from.
+    fn depends(&self, loss: Tensor, plans: &[&Plan]) -> bool {
+        let graph = &self.graph.graph;
+        let reads = |value: &Tensor| plans.iter().any(|plan| plan.value == *value);
+        reads(&loss)
+            || graph.order_from([loss]).into_iter().any(|id| graph.node(id).operands.iter().any(reads))
     }
 
     fn descend(

@@ -99,6 +99,8 @@ pub(crate) struct Builder<'a> {
     stopped: bool,
     /// Bounds the work of hostile repetition.
     steps: usize,
+    /// Too many steps were asked for: nothing more is reported.
+    given_up: bool,
     depth: usize,
     pub rows: Vec<LayerRow>,
 }
@@ -126,6 +128,7 @@ impl<'a> Builder<'a> {
             until: None,
             stopped: false,
             steps: 0,
+            given_up: false,
             depth: 0,
             rows: Vec::new(),
         }
@@ -142,7 +145,9 @@ impl<'a> Builder<'a> {
     }
 
     pub fn report(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+        if !self.given_up {
+            self.diagnostics.push(diagnostic);
+        }
     }
 
     pub fn has_mistakes(&self) -> bool {

@@ -26,9 +26,7 @@ impl Builder<'_> {
             }
             self.steps += 1;
             if self.steps > MOST_STEPS {
-                let message = format!("the model has more than {MOST_STEPS} steps");
-                self.fail(Fault::new(message), body[position].span);
-                self.current = Val::Unknown;
+                self.check_steps(body[position].span);
                 return;
             }
             self.step(body, position);
@@ -133,9 +131,11 @@ impl Builder<'_> {
         }
     }
 
+    /// Says once that there are too many steps; what else goes wrong then follows from that.
     fn check_steps(&mut self, span: Span) {
         if self.steps > MOST_STEPS {
             self.current = self.fail(Fault::new(format!("the model has more than {MOST_STEPS} steps")), span);
+            self.given_up = true;
         }
     }
 
@@ -169,8 +169,13 @@ impl Builder<'_> {
             },
         };
         let path = self.full_name(&name);
-        if path.len() > 512 || path.split('.').any(str::is_empty) || path.chars().any(char::is_whitespace) {
-            self.current = self.fail(Fault::new(format!("{name:?} cannot name a layer")), span);
+        if path.len() > 512
+            || path.split('.').any(str::is_empty)
+            || path.chars().any(|c| c.is_whitespace() || c.is_control())
+        {
+            self.current = self.fail(Fault::new(format!(
+                "{name:?} cannot name a layer: it is empty, too long, or has white space or control characters"
+            )), span);
             return None;
         }
         if !self.reusing

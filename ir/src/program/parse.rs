@@ -138,10 +138,17 @@ fn call(lexer: &mut Lexer<'_>, program: &Program) -> Result<Call, ParseError> {
     let name = lexer.at_name("a kernel")?;
     lexer.expect("#")?;
     let kernel = KernelId(lexer.integer("a kernel's number", 0, u32::MAX as i64)? as u32);
-    let found = program.kernels.get(kernel.0 as usize).map_or("", |k| &k.name);
-    if found != name {
-        let message = format!("the name of kernel #{} is \"{found}\", not \"{name}\"", kernel.0);
-        return Err(lexer.error_at(start, message));
+    match program.kernels.get(kernel.0 as usize).map(|k| &k.name) {
+        Some(found) if *found == name => {}
+        Some(found) => {
+            let message = format!("the name of kernel #{} is \"{found}\", not \"{name}\"", kernel.0);
+            return Err(lexer.error_at(start, message));
+        }
+        None => {
+            let message =
+                format!("there is no kernel #{}: {} come before this", kernel.0, program.kernels.len());
+            return Err(lexer.error_at(start, message));
+        }
     }
     lexer.expect("(")?;
     let mut args = Vec::new();

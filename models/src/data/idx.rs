@@ -110,13 +110,19 @@ pub(super) fn parse_labels(reader: impl Read, file: &Path) -> Result<Vec<i32>> {
 
 /// The number of dimensions, if the file is an IDX file.
 fn rank(file: &Path) -> Result<Option<usize>> {
-    let mut reader = unpacked(open_read(file)?).map_err(|e| Error::io("read", file, e))?;
-    let mut magic = [0; 4];
-    // What cannot be unpacked, or is shorter, is some other file.
-    let complete = reader.read_exact(&mut magic).is_ok();
-    let [zero, another, kind, rank] = magic;
-    Ok((complete && zero == 0 && another == 0 && (UNSIGNED_BYTE..=14).contains(&kind))
-        .then_some(usize::from(rank)))
+    let mut start = Vec::new();
+    let reader = unpacked(open_read(file)?).map_err(|e| Error::io("read", file, e))?;
+    let read = reader.take(4).read_to_end(&mut start);
+    if let Err(error) = read {
+        return match file_name(file).contains("idx") {
+            true => Err(malformed(file, format!("it cannot be unpacked: {error}"))),
+            false => Ok(None),
+        };
+    }
+    Ok(match start[..] {
+        [0, 0, UNSIGNED_BYTE..=14, rank] => Some(usize::from(rank)),
+        _ => None, // some other file
+    })
 }
 
 fn unpacked<'a>(reader: impl Read + 'a) -> std::io::Result<Box<dyn Read + 'a>> {
