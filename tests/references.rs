@@ -18,7 +18,7 @@ use reference::{Reference, Row, stride};
 fn generates_the_known_values() {
     assert_eq!(bits("image", 0), 0xb117_8fc3_f9b0_0095);
     assert_eq!(bits("image", 1), 0xf2c8_e909_1799_e73e);
-    assert_eq!(images(3), [0.652_003_47, 1.524_485_7, 0.446_369_23]);
+    assert_eq!(images("image", 3), [0.652_003_47, 1.524_485_7, 0.446_369_23]);
     assert_eq!(labels(8), [5, 3, 3, 1, 2, 2, 3, 1]);
     assert_eq!(initial("fc1.weight", &[256, 784])[255 * 784 + 783], -0.025_306_452);
     assert_eq!(initial("bn1.weight", &[16])[15], 1.006_376_4);
@@ -144,13 +144,19 @@ fn initial_state(model: &Model) -> State {
 
 /// Everything that a reference file has, as Brolga computes it.
 fn compute(model: &Model) -> Vec<(String, Vec<f32>)> {
+    // Streams that leave no pre-activation within rounding of 0 in the first step.
+    let stream = match model.name() {
+        "resnet20" => "image.27",
+        "resnet20-projection" => "image.9",
+        _ => "image",
+    };
     let threads = Threads::new(2).unwrap();
     let batch_of = |name: &str| {
         let executable = model.compile(name).unwrap();
         let inputs = executable.manifest().inputs.iter().map(|input| {
             let count = input.dims.iter().product();
             let tensor = match input.name.as_str() {
-                "image" => Tensor::from_slice(&input.dims, &images(count)),
+                "image" => Tensor::from_slice(&input.dims, &images(stream, count)),
                 _ => Tensor::from_slice(&input.dims, &labels(count)),
             };
             (input.name.clone(), tensor.unwrap())

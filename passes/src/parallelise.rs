@@ -27,6 +27,7 @@ pub fn parallelise(program: &mut Program, options: &Options) -> Result<bool, Gra
         let kernel = &mut program.kernels[position];
         // A grid that was lowered: dimensions that are known to be independent.
         let known = kernel.grid.len();
+        let before = (known > 0).then(|| kernel.clone());
         unlift(kernel);
         let work = cost(&kernel.body);
         if work < 2 * least {
@@ -40,7 +41,8 @@ pub fn parallelise(program: &mut Program, options: &Options) -> Result<bool, Gra
             rests.insert(KernelId(position as u32), KernelId(program.kernels.len() as u32));
             program.kernels.push(rest);
         }
-        changed |= known > 0 || !program.kernels[position].grid.is_empty();
+        let kernel = &program.kernels[position];
+        changed |= before.map_or(!kernel.grid.is_empty(), |before| *kernel != before);
     }
     if !rests.is_empty() {
         add_calls(&mut program.schedule, &rests);

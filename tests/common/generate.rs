@@ -36,9 +36,9 @@ pub fn initial(name: &str, shape: &[usize]) -> Vec<f32> {
     }
 }
 
-/// `count` values of the input `image`.
-pub fn images(count: usize) -> Vec<f32> {
-    uniform("image", count, 1.7, 0.0)
+/// `count` values of the input `image`, from this stream.
+pub fn images(stream: &str, count: usize) -> Vec<f32> {
+    uniform(stream, count, 1.7, 0.0)
 }
 
 /// `count` values of the input `label`, in 0..10.

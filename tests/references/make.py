@@ -54,9 +54,9 @@ def initial(name: str, shape) -> np.ndarray:
     return uniform(name, shape, math.sqrt(6 / math.prod(shape[1:])))
 
 
-def batch(shape) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels."""
-    return uniform("image", shape, 1.7), (bits("label", shape[0]) % np.uint64(CLASSES)).astype(np.int64)
+def batch(shape, image="image") -> tuple[np.ndarray, np.ndarray]:
+    """Images from the stream `image`, and labels."""
+    return uniform(image, shape, 1.7), (bits("label", shape[0]) % np.uint64(CLASSES)).astype(np.int64)
 
 
 KNOWN_BITS = ["0xb1178fc3f9b00095", "0xf2c8e9091799e73e"]
@@ -183,6 +183,9 @@ GENTLE = {
     "adam": lambda parameters: torch.optim.Adam(parameters, lr=5e-6, eps=0.1),
 }
 
+# The streams of the images, where they are not `image`.
+IMAGES = {"resnet20": "image.27", "resnet20-projection": "image.9"}
+
 MODELS = {  # name: (constructor, shape of the batch, optimisers)
     "mlp-256-128": (mlp_256_128, (64, 784), OPTIMIZERS),
     "lenet5": (lenet5, (64, 1, 28, 28), OPTIMIZERS),
@@ -208,7 +211,7 @@ def run(model_name: str, optimizer_name: str, dtype: torch.dtype, order=...) -> 
     state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
     model.load_state_dict({k: torch.from_numpy(initial(k, tuple(v.shape))) for k, v in state.items()}, strict=False)
     model.to(dtype)
-    images, labels = (torch.from_numpy(a) for a in batch(shape))
+    images, labels = (torch.from_numpy(a) for a in batch(shape, IMAGES.get(model_name, "image")))
     images = images.to(dtype)
 
     model.eval()

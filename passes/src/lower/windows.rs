@@ -5,6 +5,8 @@
 //! inputs each phase of `p` has its own. A [`Segment`] is an arithmetic progression of outputs with the same taps,
 //! whose inputs move on evenly: inside a segment no bounds are left, and padding costs nothing.
 
+use std::ops::Range;
+
 /// One spatial axis of a convolution.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Window {
@@ -75,14 +77,42 @@ impl Window {
         }
     }
 
+    /// Outputs that have all taps, so that long axes need not be walked. Empty where inputs are spread.
+    fn inner(&self) -> Range<i64> {
+        let reach = self.kernel as i64 * self.dilation - self.dilation;
+        let room = self.input as i64 - 1 - reach + self.low;
+        if self.spread != 1 || self.kernel == 0 || room < 0 {
+            return 0..0;
+        }
+        let from = (self.low.max(0) + self.stride - 1) / self.stride;
+        from..(room / self.stride + 1).min(self.output as i64).max(from)
+    }
+
     /// The outputs `from .. to`, cut into segments; starts count from `from`.
     pub fn segments(&self, from: i64, to: i64) -> Vec<Segment> {
         let period = self.spread / gcd(self.stride, self.spread);
+        let inner = self.inner();
         let mut segments: Vec<Segment> = Vec::new();
         for phase in 0..period.min(to - from) {
             let first_of_phase = segments.len();
             let mut p = from + phase;
             while p < to {
+                if inner.contains(&p) {
+                    let end = inner.end.min(to);
+                    segments.push(Segment {
+                        start: p - from,
+                        count: (end - p) as usize,
+                        step: 1,
+                        tap: 0,
+                        taps: self.kernel,
+                        tap_step: 1,
+                        source: p * self.stride - self.low,
+                        source_step: if end - p > 1 { self.stride } else { 0 },
+                        source_tap: if self.kernel > 1 { self.dilation } else { 0 },
+                    });
+                    p = end;
+                    continue;
+                }
                 let (tap, taps, tap_step, source, source_tap) = self.taps(p);
                 let start = p - from;
                 p += period;
@@ -155,8 +185,10 @@ impl Window {
         let length = balanced(self.output, wanted.max(1)).next_multiple_of(period).min(self.output.max(1));
         let count = self.output.div_ceil(length);
         let source_step = length as i64 * self.stride / self.spread;
+        let inner = self.inner();
         let mut groups: Vec<Group> = Vec::new();
-        for chunk in 0..count {
+        let mut chunk = 0;
+        while chunk < count {
             let (from, to) = (chunk * length, ((chunk + 1) * length).min(self.output));
             let mut segments = self.segments(from as i64, to as i64);
             segments.iter_mut().filter(|s| s.taps > 0).for_each(|s| s.source -= chunk as i64 * source_step);
@@ -164,6 +196,13 @@ impl Window {
             match groups.last_mut() {
                 Some(group) if group.segments == segments && group.extent == extent => group.count += 1,
                 _ => groups.push(Group { first: chunk, count: 1, extent, segments }),
+            }
+            chunk += 1;
+            // Whole chunks of outputs that have all taps look like the one before.
+            let whole = (inner.end as usize / length).min(self.output / length);
+            if from as i64 >= inner.start && extent == length && whole > chunk {
+                groups.last_mut().into_iter().for_each(|group| group.count += whole - chunk);
+                chunk = whole;
             }
         }
         Chunks { length, count, groups, source_step }
@@ -226,6 +265,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn long_axes_are_not_walked() {
+        let long = 1 << 40;
+        let chunks = Window::identity(long).chunks(100);
+        assert_eq!(chunks.groups.iter().map(|group| group.count).sum::<usize>(), chunks.count);
+        let window =
+            Window { stride: 2, kernel: 3, dilation: 1, low: 1, spread: 1, input: long, output: long / 2 };
+        assert_eq!(window.segments(0, long as i64 / 2).len(), 2);
+        assert!(window.chunks(100).groups.len() <= 3);
     }
 
     #[test]
