@@ -133,7 +133,6 @@ fn share(program: &Program, lives: &mut HashMap<BufferId, Life>) -> HashMap<Buff
                     && kernel.params[read].access == Access::Read
                     && arg.buffer != out.buffer
                     && arg.offset == 0
-                    && lives[&head].0 < at
                     && lives[&head].1 == at
                     && bytes(program, head) == bytes(program, out.buffer)
                     && element(program, head) == element(program, out.buffer)
