@@ -145,7 +145,7 @@ fn input(input: &Input) -> Tensor {
     let (name, dims) = (input.name.as_str(), input.dims.as_slice());
     let count: usize = dims.iter().product();
     match name {
-        "image" => tensor(input.dtype, dims, &images(count)),
+        "image" => tensor(input.dtype, dims, &images("image", count)),
         "label" => Tensor::from_slice(dims, &labels(count)).unwrap(),
         "masked" => {
             let masked: Vec<f32> =
@@ -231,7 +231,7 @@ networks! {
 /// A change of one element in a thousand is seen, be it stored or not, and so are values in another order.
 #[test]
 fn changes_are_seen() {
-    let values: Vec<f64> = images(1000).into_iter().map(f64::from).collect();
+    let values: Vec<f64> = images("image", 1000).into_iter().map(f64::from).collect();
     let stored = |j: usize| (bits("at.first.x", j) % 1000) as usize;
     let sign = |i: usize| if bits("first.x", i) >> 63 == 1 { -1.0 } else { 1.0 };
     let row = Row {
