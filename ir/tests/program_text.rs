@@ -200,7 +200,7 @@ fn mistakes_are_told_with_their_place() {
             "line 3, column 21: expected `=` or `+=`, found `p0`",
         ),
         (in_schedule("call @x#0()"), "line 4, column 17: the name of kernel #0 is \"k\", not \"x\""),
-        (in_schedule("call @k#7()"), "line 4, column 17: the name of kernel #7 is \"\", not \"k\""),
+        (in_schedule("call @k#7()"), "line 4, column 17: there is no kernel #7: 1 come before this"),
         (in_schedule("call @k#0(y)"), "line 4, column 22: expected a buffer (`%0`), found `y`"),
         (
             in_schedule("call @k#0() // \"x\\q\"\n"),
