@@ -144,6 +144,8 @@ fn call(lexer: &mut Lexer<'_>, program: &Program) -> Result<Call, ParseError> {
             let message = format!("the name of kernel #{} is \"{found}\", not \"{name}\"", kernel.0);
             return Err(lexer.error_at(start, message));
         }
+        // So a program with such a call is printed; it is the verifier that refuses it.
+        None if name.is_empty() => {}
         None => {
             let message =
                 format!("there is no kernel #{}: {} come before this", kernel.0, program.kernels.len());
