@@ -229,10 +229,10 @@ impl Writer<'_, '_> {
         let inner = self.strip.as_ref().map_or(0, |strip| strip.loops);
         let moved = self.words[from].steps.iter().any(|s| self.loops[inner..].iter().any(|l| l.1 == s.0));
         let before = self.strip.is_some() && !moved && self.before_strip(&total);
-        if let Some(strip) = self.strip.as_ref().filter(|_| before) {
-            if let Some(point) = strip.points.iter().find(|p| p.0 == from && p.1 == total) {
-                return Some(point.2);
-            }
+        if let Some(strip) = self.strip.as_ref().filter(|_| before)
+            && let Some(point) = strip.points.iter().find(|p| p.0 == from && p.1 == total)
+        {
+            return Some(point.2);
         }
         let to = self.word(Word { start: Start::Unset, steps: Vec::new() });
         let write = |writer: &mut Self| {

@@ -133,7 +133,7 @@ impl Lowering<'_> {
         let from = k.param(result.dtype, turned.elements(), Access::Read);
         let to = k.param(result.dtype, result.elements(), Access::Write);
         let strides = turned.strides();
-        let mut order: Vec<usize> = strides.iter().copied().collect();
+        let mut order = strides.to_vec();
         let channel = order.pop().expect("a channel axis");
         order.insert(1, channel);
         let (mut read, mut write) = (Index::default(), Index::default());

@@ -257,15 +257,14 @@ impl Lowering<'_> {
                 .add(&channel.scale(width as i64))
                 .add(&output)
                 .plus((first * channels) as i64);
-            let mut half: Vec<Vec<ValueId>> = Vec::new();
-            for column in 0..3 {
+            let columns = [0, 1, 2].map(|column| {
                 let at = |row: i64| from.plus(row * weights.kernel[0] + column * weights.kernel[1]);
                 let g = [0, 1, 2].map(|row| k.load_now(source, &at(row)));
-                half.push(Lane { k: &mut k, dtype: plan.dtype }.kernel(plan.m, g));
-            }
-            for i in 0..a {
-                let g = [half[0][i], half[1][i], half[2][i]];
-                let whole = Lane { k: &mut k, dtype: plan.dtype }.kernel(plan.m, g);
+                Lane { k: &mut k, dtype: plan.dtype }.kernel(plan.m, g)
+            });
+            let [first, second, third] = &columns;
+            for (i, ((&g0, &g1), &g2)) in first.iter().zip(second).zip(third).enumerate() {
+                let whole = Lane { k: &mut k, dtype: plan.dtype }.kernel(plan.m, [g0, g1, g2]);
                 for (j, value) in whole.into_iter().enumerate() {
                     k.store(target, to.plus(((i * a + j) * channels * outputs) as i64), value);
                 }

@@ -1,0 +1,223 @@
+"""Times Brolga beside PyTorch, ONNX Runtime and OpenVINO: the same networks, f32, the same threads, in turns.
+
+    python -m venv env && env/bin/pip install -r requirements.txt
+    cargo build --release
+    env/bin/python benches/peers/compare.py --threads 2 --rounds 3 > benches/peers/RESULTS.md
+
+Every measurement is a process of its own, bound to as many cores as it has threads. A round measures every system
+on a workload before the next workload begins; what is printed is the median over the rounds of each round's median, and
+the ratio of Brolga's to the best peer's. Weights are random: they do not change what is computed. A training call is
+a whole step: forward, loss, backward, update by SGD with momentum, on the same batch every time.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+# name: (Brolga's model, batch, Brolga's further settings)
+INFERENCE = {
+    "lenet5": ("lenet5-tanh", 1, []),
+    "lenet5_b16": ("lenet5-tanh", 16, []),
+    "alexnet": ("alexnet-tv", 1, []),
+    "vgg16": ("vgg16", 1, []),
+    "googlenet": ("googlenet-tv", 1, []),
+    "resnet18": ("resnet18", 1, []),
+    "resnet18_b16": ("resnet18", 16, []),
+    "resnet50": ("resnet50", 1, []),
+    "mobilenet_v2": ("mobilenet_v2", 1, []),
+    "densenet121": ("densenet121", 1, []),
+}
+TRAINING = {
+    "mlp_b64": ("mlp-256-128", 64, []),
+    "lenet_b64": ("lenet5-tanh", 64, []),
+    "resnet20_cifar_b64": ("resnet20-projection", 64, []),
+    "resnet18_224_b8": ("resnet18", 8, []),
+    "vgg11_224_b4": ("vgg11", 4, ["--set", "dropout=0"]),
+}
+WORKLOADS = INFERENCE | TRAINING
+PEERS = ["torch", "onnxruntime", "openvino"]
+
+
+def build(name):
+    """The PyTorch module of a workload, and an input."""
+    import torch
+    import torchvision
+    from torch import nn
+
+    torch.manual_seed(0)
+    batch = WORKLOADS[name][1]
+    if name.startswith("mlp"):
+        layers = [nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10)]
+        return nn.Sequential(*layers), torch.randn(batch, 1, 28, 28)
+    if name.startswith("lenet"):
+        layers = [nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.Tanh()]
+        layers += [nn.AvgPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.Tanh(), nn.Linear(120, 84), nn.Tanh()]
+        return nn.Sequential(*layers, nn.Linear(84, 10)), torch.randn(batch, 1, 28, 28)
+    if name.startswith("resnet20"):
+        return resnet20(), torch.randn(batch, 3, 32, 32)
+    images = torch.randn(batch, 3, 224, 224)
+    family = name.split("_")[0] if name.startswith(("resnet", "vgg")) else name
+    options = {"weights": None}
+    if family == "googlenet":
+        options |= {"aux_logits": False, "init_weights": False}
+    if family == "vgg11":
+        options |= {"dropout": 0.0}
+    return getattr(torchvision.models, family)(**options), images
+
+
+def resnet20():
+    """ResNet-20 for 32 x 32 images, with 1 x 1 convolutions as shortcuts."""
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, inputs, outputs, stride):
+            super().__init__()
+            self.main = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(),
+                nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs))
+            plain = stride == 1 and inputs == outputs
+            self.shortcut = nn.Identity() if plain else nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+        def forward(self, x):
+            return (self.main(x) + self.shortcut(x)).relu()
+
+    sizes = [(16, 1)] * 3 + [(32, 2), (32, 1), (32, 1), (64, 2), (64, 1), (64, 1)]
+    blocks, inputs = [], 16
+    for outputs, stride in sizes:
+        blocks.append(Block(inputs, outputs, stride))
+        inputs = outputs
+    stem = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+def repeat(call, seconds):
+    """The median time of a call in milliseconds."""
+    call(), call()
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 5:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1e3
+
+
+def torch_call(name, layout):
+    import torch
+    import torch.nn.functional as F
+
+    model, images = build(name)
+    if images.ndim == 4:
+        model, images = model.to(memory_format=layout), images.contiguous(memory_format=layout)
+    if name in INFERENCE:
+        model.eval()
+
+        def infer():
+            with torch.inference_mode():
+                model(images)
+
+        return infer
+    model.train()
+    labels = torch.arange(len(images)) % 10
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
+
+    def step():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def peer(system, name, threads, seconds):
+    """The median of one peer in this process; `None` where it does not apply."""
+    import torch
+
+    torch.set_num_threads(threads)
+    if system == "torch":
+        layouts = [torch.contiguous_format, torch.channels_last]
+        return min(repeat(torch_call(name, layout), seconds / 2) for layout in layouts)
+    if name not in INFERENCE:
+        return None
+    model, images = build(name)
+    model.eval()
+    if system == "openvino":
+        import openvino
+
+        core = openvino.Core()
+        settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        compiled = core.compile_model(openvino.convert_model(model, example_input=images), "CPU", settings)
+        request, array = compiled.create_infer_request(), images.numpy()
+        return repeat(lambda: request.infer([array], share_inputs=True, share_outputs=True), seconds)
+    import io
+
+    import onnxruntime
+
+    buffer = io.BytesIO()
+    torch.onnx.export(model, (images,), buffer, input_names=["x"], dynamo=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])
+    feed = {"x": images.numpy()}
+    return repeat(lambda: session.run(None, feed), seconds)
+
+
+def brolga(binary, name, threads, seconds):
+    model, batch, more = WORKLOADS[name]
+    entry = "infer" if name in INFERENCE else "train"
+    command = [binary, "bench", model, "--entry", entry, "--dim", f"batch={batch}", "--threads", str(threads)]
+    output = run(command + ["--seconds", str(seconds), "--json", *more], threads)
+    return json.loads(output)["median_ms"]
+
+
+def run(command, threads):
+    bind = lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=bind, env=environment)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr[-500:]}")
+    return done.stdout
+
+
+def compare(arguments):
+    print(f"| workload | brolga | {' | '.join(PEERS)} | brolga / best peer |")
+    print("|---|" + "--:|" * (len(PEERS) + 2))
+    for name in arguments.workload or WORKLOADS:
+        times = {system: [] for system in ["brolga", *PEERS]}
+        for _ in range(arguments.rounds):
+            for system in times:
+                if system == "brolga":
+                    found = brolga(arguments.brolga, name, arguments.threads, arguments.seconds)
+                else:
+                    own = [sys.executable, __file__, "--one", system, name, "--threads", str(arguments.threads)]
+                    found = json.loads(run(own + ["--seconds", str(arguments.seconds)], arguments.threads))
+                if found is not None:
+                    times[system].append(found)
+        medians = {system: statistics.median(values) for system, values in times.items() if values}
+        best = min(value for system, value in medians.items() if system != "brolga")
+        cells = [f"{medians[system]:.3g}" if system in medians else "" for system in times]
+        print(f"| {name} | {' | '.join(cells)} | {medians['brolga'] / best:.2f} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--brolga", default="target/release/brolga", help="the command to measure")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long to repeat a call")
+    parser.add_argument("--workload", action="append", choices=WORKLOADS, help="only these")
+    parser.add_argument("--one", nargs=2, metavar=("PEER", "WORKLOAD"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        system, name = arguments.one
+        return print(json.dumps(peer(system, name, arguments.threads, arguments.seconds)))
+    compare(arguments)
+
+
+if __name__ == "__main__":
+    main()
