@@ -172,7 +172,7 @@ impl Lowering<'_> {
             output,
         };
         let spatial = 0..conv.spatial();
-        match &conv.form {
+        let (name, sizes, windows, weights) = match &conv.form {
             ConvForm::Forward => {
                 let (x, y, w) = (conv.extents(types[0]), last.extents(result), &types[1].dims);
                 let windows: Vec<Window> = spatial.map(|a| forward(a, x[a], w[a + 2], y[a])).collect();
@@ -184,34 +184,7 @@ impl Lowering<'_> {
                     offset: second.offset,
                     access: second,
                 };
-                let sizes = (w[1], w[0] / conv.groups);
-                let source = Image::new(first, conv);
-                if conv.winograd != 0
-                    && let &[rows, columns] = windows.as_slice()
-                {
-                    return self.winograd(
-                        "conv",
-                        conv.winograd,
-                        sizes,
-                        [rows, columns],
-                        &source,
-                        &weights,
-                        (target, result),
-                        epilogue,
-                        id,
-                    );
-                }
-                self.correlate(
-                    "conv",
-                    conv.groups,
-                    sizes,
-                    &windows,
-                    source,
-                    weights,
-                    (target, result),
-                    epilogue,
-                    id,
-                );
+                ("conv", (w[1], w[0] / conv.groups), windows, weights)
             }
             ConvForm::InputGradient { .. } => {
                 // i · spread = p · stride + k · dilation - low, solved for p with the kernel turned round.
@@ -232,35 +205,7 @@ impl Lowering<'_> {
                     offset: second.offset + end,
                     access: second,
                 };
-                let sizes = (w[0] / conv.groups, w[1]);
-                let source = Image::new(first, conv);
-                let name = "conv_input_gradient";
-                if conv.winograd != 0
-                    && let &[rows, columns] = windows.as_slice()
-                {
-                    return self.winograd(
-                        name,
-                        conv.winograd,
-                        sizes,
-                        [rows, columns],
-                        &source,
-                        &weights,
-                        (target, result),
-                        epilogue,
-                        id,
-                    );
-                }
-                self.correlate(
-                    name,
-                    conv.groups,
-                    sizes,
-                    &windows,
-                    source,
-                    weights,
-                    (target, result),
-                    epilogue,
-                    id,
-                );
+                ("conv_input_gradient", (w[0] / conv.groups, w[1]), windows, weights)
             }
             ConvForm::WeightGradient { .. } => {
                 let (x, y, w) = (conv.extents(types[0]), conv.extents(types[1]), &result.dims);
@@ -276,7 +221,25 @@ impl Lowering<'_> {
                         id,
                     );
                 }
-                self.weight_gradient(conv.groups, types[0].dims[0], &windows, images, (target, result), id);
+                return self.weight_gradient(
+                    conv.groups,
+                    types[0].dims[0],
+                    &windows,
+                    images,
+                    (target, result),
+                    id,
+                );
+            }
+        };
+        let source = Image::new(first, conv);
+        let to = (target, result);
+        match windows.as_slice() {
+            &[rows, columns] if conv.winograd != 0 => {
+                let windows = [rows, columns];
+                self.winograd(name, conv.winograd, sizes, windows, &source, &weights, to, epilogue, id);
+            }
+            windows => {
+                self.correlate(name, conv.groups, sizes, windows, source, weights, to, epilogue, id);
             }
         }
     }
