@@ -135,7 +135,7 @@ impl Assembler<'_> {
                 4 => self.a.vmovups(xmmword_ptr(place), low(value)),
                 2 => self.a.vmovsd(qword_ptr(place), low(value)),
                 1 => self.a.vmovss(dword_ptr(place), low(value)),
-                _ => self.a.vmaskmovps(ymmword_ptr(place), MASK, value),
+                _ => store_first(&mut self.a, place, value, count, xmm14),
             };
         }
         if place.stride == 1 && count == WIDTH {
@@ -172,5 +172,33 @@ impl Assembler<'_> {
         self.a.vpackusdw(lower, lower, upper)?;
         self.a.vpackuswb(lower, lower, lower)?;
         Ok(SCRATCH[1])
+    }
+}
+
+/// Stores the first lanes, fewer than eight, in pieces: a masked store takes several times as long where masks are
+/// not registers of their own. `scratch` may not be the value's.
+pub(super) fn store_first(
+    a: &mut CodeAssembler,
+    place: AsmMemoryOperand,
+    value: AsmRegisterYmm,
+    count: usize,
+    scratch: AsmRegisterXmm,
+) -> Asm {
+    let (mut part, mut at) = (low(value), 0);
+    if count >= 4 {
+        a.vmovups(xmmword_ptr(place), part)?;
+        if count > 4 {
+            a.vextractf128(scratch, value, 1)?;
+            part = scratch;
+        }
+        at = 4;
+    }
+    if count - at >= 2 {
+        a.vmovlps(qword_ptr(place + 4 * at as i32), part)?;
+    }
+    match count - at {
+        1 => a.vmovss(dword_ptr(place + 4 * at as i32), part),
+        3 => a.vextractps(dword_ptr(place + 4 * (at as i32 + 2)), part, 2),
+        _ => Ok(()),
     }
 }

@@ -14,6 +14,8 @@ use brolga_ir::program::{Tile, TileLoop};
 use iced_x86::IcedError;
 use iced_x86::code_asm::{registers::*, *};
 
+use super::memory::store_first;
+use super::operate::low;
 use crate::portable::{merge_loops, split_rows};
 
 const REGISTERS: usize = 16;
@@ -195,7 +197,9 @@ impl Emission<'_> {
                 let sum = YMM[i * vectors + j];
                 let place = rdx + imm(i as i64 * self.tile.c.row * SIZE + 32 * j as i64);
                 if block.masked && j + 1 == vectors {
-                    self.a.vmaskmovps(ymmword_ptr(place), YMM[15], sum)?;
+                    // The operands' registers are free now.
+                    let scratch = low(YMM[rows * vectors]);
+                    store_first(self.a, place, sum, self.tile.n % LANES, scratch)?;
                 } else {
                     self.a.vmovups(ymmword_ptr(place), sum)?;
                 }
