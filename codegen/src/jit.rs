@@ -37,17 +37,18 @@ impl Drop for Code {
 /// Compiles a program into memory. The program must be one that `brolga_ir`'s verifier accepts, with its memory
 /// planned.
 pub fn compile(program: &Program, options: &Options) -> std::result::Result<Compiled, Error> {
-    jit(program, &Target::new(options, false)?)
+    jit(program, options, Target::new(options, false)?)
 }
 
 /// As [`compile`], but every kernel call of the schedule goes through the argument block's `parallel_for`, small ones
 /// too, so that an embedder's sees (and can time) them all, in order.
 pub fn compile_traced(program: &Program, options: &Options) -> std::result::Result<Compiled, Error> {
-    jit(program, &Target { traced: true, ..Target::new(options, false)? })
+    jit(program, options, Target { traced: true, ..Target::new(options, false)? })
 }
 
-fn jit(program: &Program, target: &Target) -> std::result::Result<Compiled, Error> {
-    let image = Image::new(program, &program.name, target, false)?;
+fn jit(program: &Program, options: &Options, target: Target) -> std::result::Result<Compiled, Error> {
+    target.check(options)?;
+    let image = Image::new(program, &program.name, &target, false)?;
     let mut builder = JITBuilder::with_isa(target.isa.clone(), cranelift_module::default_libcall_names());
     // One region for everything keeps relative calls in reach; code, tables and rounding to pages.
     let reserve = image.bytes() + (1 << 20);

@@ -8,7 +8,7 @@ use cranelift::codegen::settings::{self, Configurable};
 
 use crate::emitter::{Emitter, Portable};
 use crate::error::{Error, Result};
-use crate::wide::Avx2;
+use crate::wide::{Machine, Wide};
 
 /// Which instructions code may use. All give the same bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -16,6 +16,9 @@ pub enum TargetCpu {
     /// Everything that the processor at hand has.
     #[default]
     Native,
+    /// x86-64 with AVX-512 F, BW, DQ and VL too (of microarchitecture level 4): Intel servers since Skylake, AMD since
+    /// Zen 4. Code for it can be made everywhere, and runs only where they are.
+    X86_64V4,
     /// x86-64 with AVX2, FMA, BMI (microarchitecture level 3): Intel since Haswell, AMD since Zen.
     X86_64V3,
     /// No wide emitter: 128-bit vectors, on every processor that Cranelift supports. On x86-64 the least that is
@@ -25,12 +28,14 @@ pub enum TargetCpu {
 
 impl TargetCpu {
     /// Every choice.
-    pub const ALL: [TargetCpu; 3] = [TargetCpu::Native, TargetCpu::X86_64V3, TargetCpu::Portable];
+    pub const ALL: [TargetCpu; 4] =
+        [TargetCpu::Native, TargetCpu::X86_64V4, TargetCpu::X86_64V3, TargetCpu::Portable];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             TargetCpu::Native => "native",
+            TargetCpu::X86_64V4 => "x86-64-v4",
             TargetCpu::X86_64V3 => "x86-64-v3",
             TargetCpu::Portable => "portable",
         }
@@ -91,6 +96,9 @@ const X86_64_V3: [&str; 12] = [
 const X86_64_V3_FEATURES: [&str; 11] =
     ["sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "avx", "avx2", "fma", "bmi1", "bmi2", "lzcnt"];
 
+/// What the wide emitter uses of level 4, by those names.
+const AVX512_FEATURES: [&str; 4] = ["avx512f", "avx512bw", "avx512dq", "avx512vl"];
+
 impl Target {
     /// The host's processor, or the least of its family, as the options say. `pic`: position-independent code,
     /// for object files.
@@ -109,9 +117,10 @@ impl Target {
         }
         let flags = settings::Flags::new(flags);
         let x86 = cfg!(target_arch = "x86_64");
-        if !x86 && options.target_cpu == TargetCpu::X86_64V3 {
+        let cpu = options.target_cpu;
+        if !x86 && matches!(cpu, TargetCpu::X86_64V3 | TargetCpu::X86_64V4) {
             return Err(Error::new(format!(
-                "target processor x86-64-v3 was asked for, but this machine is {}; use native or portable",
+                "target processor {cpu} was asked for, but this machine is {}; use native or portable",
                 std::env::consts::ARCH
             )));
         }
@@ -130,9 +139,34 @@ impl Target {
         }
         let isa = builder.finish(flags).map_err(|e| unsupported(&e.to_string()))?;
         // Leaf functions follow the System V convention.
-        let wide =
-            x86 && options.target_cpu != TargetCpu::Portable && isa.default_call_conv() == CallConv::SystemV;
-        let emitter: Box<dyn Emitter + Send> = if wide { Box::new(Avx2) } else { Box::new(Portable) };
+        let leaves = x86 && isa.default_call_conv() == CallConv::SystemV;
+        let avx512 = match cpu {
+            TargetCpu::Native => AVX512_FEATURES.into_iter().all(brolga_runtime::cpu_has),
+            _ => cpu == TargetCpu::X86_64V4,
+        };
+        let emitter: Box<dyn Emitter + Send> = match cpu {
+            _ if !leaves || cpu == TargetCpu::Portable => Box::new(Portable),
+            _ if avx512 => {
+                features.extend(AVX512_FEATURES.map(String::from));
+                Box::new(Wide(Machine::AVX512))
+            }
+            _ => Box::new(Wide(Machine::AVX2)),
+        };
         Ok(Target { isa, emitter, features, traced: false })
+    }
+
+    /// Whether this processor can run the code.
+    pub fn check(&self, options: &Options) -> Result<()> {
+        let missing: Vec<&str> =
+            self.features.iter().map(String::as_str).filter(|f| !brolga_runtime::cpu_has(f)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(format!(
+            "code for target processor {} cannot run here: this processor lacks {}; use native (objects and listings \
+             can be made)",
+            options.target_cpu,
+            missing.join(", ")
+        )))
     }
 }

@@ -144,13 +144,15 @@ fn an_unknown_processor_is_an_error() {
     let error = "pentium".parse::<TargetCpu>().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "unknown target processor `pentium`; known are native, x86-64-v3, portable"
+        "unknown target processor `pentium`; known are native, x86-64-v4, x86-64-v3, portable"
     );
 }
 
 #[test]
 fn listings_have_every_function() {
-    for target_cpu in targets() {
+    // Code for AVX-512 can be written everywhere.
+    let all = if cfg!(target_arch = "x86_64") { TargetCpu::ALL.to_vec() } else { targets() };
+    for target_cpu in all {
         let list = listing(&everything(), &Options { target_cpu }).unwrap();
         let kernels = list.iter().filter(|l| l.name.contains("_kernel")).count();
         assert_eq!(kernels, 4);
@@ -158,6 +160,22 @@ fn listings_have_every_function() {
         assert!(list.iter().all(|l| l.clif.is_some() || l.name.contains("_leaf")));
         let leaves = list.iter().any(|l| l.name.contains("_leaf"));
         assert_eq!(leaves, target_cpu != TargetCpu::Portable);
+    }
+}
+
+/// Code for a processor that lacks AVX-512 is written, but not run.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn code_for_another_processor_is_an_error_only_where_it_runs() {
+    let options = Options { target_cpu: TargetCpu::X86_64V4 };
+    assert!(emit_object(&everything(), &options, "net").is_ok());
+    match compile(&everything(), &options) {
+        Ok(_) => assert!(targets().contains(&TargetCpu::X86_64V4)),
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.starts_with("code for target processor x86-64-v4 cannot run here"), "{error}");
+            assert!(error.contains("avx512"), "{error}");
+        }
     }
 }
 

@@ -72,8 +72,9 @@ pub struct ModelArgs {
 /// How a model is compiled.
 #[derive(Args)]
 pub struct TargetArgs {
-    /// Instructions to use: all that this processor has, AVX2, or 128-bit vectors only; results are equal to the bit
-    #[arg(long, value_name = "CPU", value_parser = ["native", "x86-64-v3", "portable"], default_value = "native")]
+    /// Instructions to use: all that this processor has, AVX-512 (v4), AVX2 (v3), or 128-bit vectors only; results are
+    /// equal to the bit
+    #[arg(long, value_name = "CPU", value_parser = TargetCpu::ALL.map(TargetCpu::name), default_value = "native")]
     pub target_cpu: String,
     /// Whether convolutions may use Winograd's algorithm: faster, and up to 1e-4 off where direct sums are 1e-6 off
     #[arg(long, value_name = "on|off", value_parser = ["on", "off"], default_value = "on")]

@@ -6,12 +6,10 @@
 
 use super::lanes::{Define, Inst, Lane, Lanes};
 
-/// Registers that values may live in; the others serve the assembler.
-pub(crate) const ALLOCATABLE: usize = 12;
-
 /// Where a value lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Home {
+    /// A register, by number among those for values.
     Register(usize),
     /// On the stack, by number.
     Spilled(usize),
@@ -108,7 +106,7 @@ pub(crate) fn allocate(lanes: &Lanes) -> Homes {
         .collect();
     order.sort_by_key(|&lane| intervals[lane].0);
 
-    let mut free: Vec<usize> = (0..ALLOCATABLE).rev().collect();
+    let mut free: Vec<usize> = (0..lanes.machine.values()).rev().collect();
     let mut active: Vec<usize> = Vec::new();
     for &lane in &order {
         let (start, end) = intervals[lane];

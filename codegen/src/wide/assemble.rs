@@ -1,49 +1,64 @@
 //! Lane code as machine code: loops, strips, registers.
 //!
-//! A strip of few iterations is written out; else it is a loop of one to four steps of eight iterations. The
-//! iterations that are left run masked.
+//! A strip of few iterations is written out; else it is a loop of one to four steps of as many iterations as a vector
+//! has lanes. The iterations that are left run masked.
 //!
 //! Words of the table that hold addresses are in registers through a *region*: the outermost loop whose addresses
 //! all find a register, or else a strip. Elsewhere they are used and moved in memory.
 //!
 //! Registers: `r14` the table of words, `rcx` the first iteration of a strip's loop, `rax` and `rdx` addresses, `r15`
-//! counts loops that contain no other, the others hold addresses; in tiles they are the tile's. `ymm0`-`ymm11`
-//! hold values, `ymm12` the mask of the last step of a strip, `ymm13`-`ymm15` pass values through.
+//! counts loops that contain no other, the others hold addresses; in tiles they are the tile's. Vectors 13 to 15 pass
+//! values through; with AVX2 vector 12 is the mask of the last step of a strip, with AVX-512 `k1` is, and `k2` any other
+//! mask. The other vectors hold values.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use iced_x86::IcedError;
 use iced_x86::code_asm::{registers::*, *};
 
-use super::allocate::{ALLOCATABLE, Home, Homes};
+use super::allocate::{Home, Homes};
 use super::lanes::{Define, Inst, Lane, Lanes, PlacedTile};
-use super::nest::{WIDTH, Word};
+use super::machine::{Asm, Isa, Machine, Mask, SCRATCH, Vector, wide};
+use super::nest::Word;
 use super::tile;
 
 const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
 const TABLE: AsmRegister64 = r14;
 const POINTERS: [AsmRegister64; 10] = [rdi, rsi, r8, r9, r10, r11, rbx, rbp, r12, r13];
-const YMM: [AsmRegisterYmm; ALLOCATABLE] =
-    [ymm0, ymm1, ymm2, ymm3, ymm4, ymm5, ymm6, ymm7, ymm8, ymm9, ymm10, ymm11];
-pub(super) const MASK: AsmRegisterYmm = ymm12;
-pub(super) const SCRATCH: [AsmRegisterYmm; 3] = [ymm13, ymm14, ymm15];
 
 /// The most steps of a strip that are written out.
 const MOST_STEPS: usize = 8;
 /// Instructions to which steps are written out where there is no loop then, and where there is one.
 const WRITTEN_OUT: usize = 256;
 const IN_LOOP: usize = 128;
-/// Steps in a strip's loop, at most; those that the lanes of an accumulator take turns in.
+/// Steps in a strip's loop, at most.
 const STEPS: usize = 4;
-
-pub(super) type Asm<T = ()> = Result<T, IcedError>;
 
 #[derive(Clone, Copy)]
 pub(super) enum Operand {
-    Register(AsmRegisterYmm),
+    Register(Vector),
     Memory(AsmMemoryOperand),
+    /// 32 bits in memory that are to be in all lanes.
+    Everywhere(CodeLabel),
 }
+
+/// An instruction with an operand that may be in memory.
+macro_rules! with {
+    ($operand:expr, $v:expr, $name:ident => $instruction:expr) => {
+        match $operand {
+            $crate::wide::assemble::Operand::Register(register) => {
+                let $name = $v(register);
+                $instruction
+            }
+            $crate::wide::assemble::Operand::Memory($name) => $instruction,
+            $crate::wide::assemble::Operand::Everywhere(label) => {
+                let $name = dword_bcst(label);
+                $instruction
+            }
+        }
+    };
+}
+pub(super) use with;
 
 /// Which iterations of a strip a step runs.
 #[derive(Clone, Copy)]
@@ -51,12 +66,13 @@ pub(super) struct Step {
     /// The first one; in a loop, added to `rcx`.
     pub first: usize,
     pub in_loop: bool,
-    /// How many: eight, unless masked.
+    /// How many: as a vector has lanes, unless masked.
     pub count: usize,
 }
 
 pub(super) struct Assembler<'l> {
     pub a: CodeAssembler,
+    pub machine: Machine,
     lanes: &'l Lanes,
     homes: &'l Homes,
     words: &'l [Word],
@@ -72,8 +88,8 @@ pub(super) struct Assembler<'l> {
     spilled: i32,
     /// The current step; `None` outside of strips.
     pub step: Option<Step>,
-    /// Vectors behind the code.
-    pool: Vec<([u32; WIDTH], CodeLabel)>,
+    /// Vectors, or single lanes of them, behind the code.
+    pool: Vec<(Vec<u32>, CodeLabel)>,
     /// Pool entry of each constant value.
     constants: Vec<Option<usize>>,
 }
@@ -81,8 +97,10 @@ pub(super) struct Assembler<'l> {
 /// The code of `leaf(words)`.
 pub(super) fn assemble(lanes: &Lanes, homes: &Homes, words: &[Word]) -> Asm<Vec<u8>> {
     let (ends, depth) = nesting(lanes);
+    let machine = lanes.machine;
     let mut asm = Assembler {
-        a: CodeAssembler::new(64)?,
+        a: machine.assembler()?,
+        machine,
         lanes,
         homes,
         words,
@@ -90,7 +108,7 @@ pub(super) fn assemble(lanes: &Lanes, homes: &Homes, words: &[Word]) -> Asm<Vec<
         region: None,
         ahead: HashMap::new(),
         counters: 0,
-        spilled: 32 * homes.spills as i32,
+        spilled: machine.bytes() * homes.spills as i32,
         step: None,
         pool: Vec::new(),
         constants: vec![None; lanes.count as usize],
@@ -99,13 +117,13 @@ pub(super) fn assemble(lanes: &Lanes, homes: &Homes, words: &[Word]) -> Asm<Vec<
         asm.a.push(register)?;
     }
     asm.a.mov(TABLE, rdi)?;
-    // Spilled vectors in whole cache lines' halves, counters, and the old stack pointer.
+    // Spilled vectors, aligned, counters, and the old stack pointer.
     let old = asm.spilled + 8 * depth as i32;
     let frame = old + 8;
     if old > 0 {
         asm.a.mov(rax, rsp)?;
         asm.a.sub(rsp, frame)?;
-        asm.a.and(rsp, -32)?;
+        asm.a.and(rsp, -machine.bytes())?;
         asm.a.mov(qword_ptr(rsp + old), rax)?;
     }
     asm.constants();
@@ -143,12 +161,12 @@ fn nesting(lanes: &Lanes) -> (HashMap<usize, usize>, usize) {
 
 impl Assembler<'_> {
     /// The place of a vector behind the code.
-    pub fn pooled(&mut self, vector: [u32; WIDTH]) -> AsmMemoryOperand {
+    pub fn pooled(&mut self, vector: Vec<u32>) -> AsmMemoryOperand {
         let entry = self.pool_entry(vector);
-        ymmword_ptr(self.pool[entry].1)
+        ptr(self.pool[entry].1)
     }
 
-    fn pool_entry(&mut self, vector: [u32; WIDTH]) -> usize {
+    fn pool_entry(&mut self, vector: Vec<u32>) -> usize {
         self.pool.iter().position(|entry| entry.0 == vector).unwrap_or_else(|| {
             let label = self.a.create_label();
             self.pool.push((vector, label));
@@ -156,17 +174,33 @@ impl Assembler<'_> {
         })
     }
 
+    /// The pool entry of the same bits in all lanes: a vector, or one lane if instructions can broadcast it.
+    fn constant(&mut self, bits: u32) -> usize {
+        let lanes = match self.machine.isa {
+            Isa::Avx2 => self.machine.lanes,
+            Isa::Avx512 => 1,
+        };
+        self.pool_entry(vec![bits; lanes])
+    }
+
+    /// What lies behind the code as an operand.
+    fn pool_operand(&self, entry: usize) -> Operand {
+        let (vector, label) = &self.pool[entry];
+        if vector.len() == 1 { Operand::Everywhere(*label) } else { Operand::Memory(ptr(*label)) }
+    }
+
     /// Places behind the code for all constants.
     fn constants(&mut self) {
         for inst in &self.lanes.insts {
-            let (lane, vector) = match *inst {
-                Inst::Define(lane, Define::Constant(bits)) => (lane, [bits; WIDTH]),
+            let (lane, entry) = match *inst {
+                Inst::Define(lane, Define::Constant(bits)) => (lane, self.constant(bits)),
                 Inst::Define(lane, Define::Steps(step)) => {
-                    (lane, std::array::from_fn(|i| (i as i32).wrapping_mul(step) as u32))
+                    let steps = (0..self.machine.lanes as i32).map(|i| i.wrapping_mul(step) as u32);
+                    (lane, self.pool_entry(steps.collect()))
                 }
                 _ => continue,
             };
-            self.constants[lane.0 as usize] = Some(self.pool_entry(vector));
+            self.constants[lane.0 as usize] = Some(entry);
         }
     }
 
@@ -184,7 +218,8 @@ impl Assembler<'_> {
                 Inst::StoreSums(word, part, value) => {
                     let value = self.register(value, 0)?;
                     let base = self.word(word)?;
-                    self.a.vmovups(ymmword_ptr(base + 32 * part as i32), value)?;
+                    let place = base + self.machine.bytes() * part as i32;
+                    wide!(self, v => self.a.vmovups(place, v(value)))?;
                 }
                 Inst::Point { to, from, by, size } => self.point(to, from, by, size)?,
                 Inst::Tile(number) => self.tile(number)?,
@@ -321,33 +356,45 @@ impl Assembler<'_> {
         let sums =
             insts.iter().any(|inst| matches!(inst, Inst::Assign(to, _) if self.lanes.sums.contains_key(to)));
         let outside = std::mem::take(&mut self.ahead);
-        let (full, rest) = (extent / WIDTH, extent % WIDTH);
+        let width = self.machine.lanes;
+        let (full, rest) = (extent / width, extent % width);
         let steps = match full {
             _ if full <= MOST_STEPS && full * cost <= WRITTEN_OUT => full,
-            _ if sums || cost * STEPS <= IN_LOOP => STEPS,
+            _ if cost * STEPS <= IN_LOOP => STEPS,
             _ if cost * 2 <= IN_LOOP => 2,
             _ => 1,
         };
+        // The parts of an accumulator take turns.
+        let in_loop = if sums { steps.max(self.machine.parts()) } else { steps };
+        let steps = if steps == full { full } else { in_loop };
         let rounds = full.checked_div(steps).unwrap_or(0);
         if rounds > 1 {
             self.a.xor(ecx, ecx)?;
             let mut top = self.a.create_label();
             self.a.set_label(&mut top)?;
             for step in 0..steps {
-                self.step(&range, Step { first: WIDTH * step, in_loop: true, count: WIDTH })?;
+                self.step(&range, Step { first: width * step, in_loop: true, count: width })?;
             }
-            self.a.add(ecx, (steps * WIDTH) as i32)?;
-            self.a.cmp(ecx, (rounds * steps * WIDTH) as i32)?;
+            self.a.add(ecx, (steps * width) as i32)?;
+            self.a.cmp(ecx, (rounds * steps * width) as i32)?;
             self.a.jb(top)?;
         }
         let done = if rounds > 1 { rounds * steps } else { 0 };
         for step in done..full {
-            self.step(&range, Step { first: WIDTH * step, in_loop: false, count: WIDTH })?;
+            self.step(&range, Step { first: width * step, in_loop: false, count: width })?;
         }
         if rest > 0 {
-            let mask = self.pooled(std::array::from_fn(|lane| if lane < rest { u32::MAX } else { 0 }));
-            self.a.vmovups(MASK, mask)?;
-            self.step(&range, Step { first: WIDTH * full, in_loop: false, count: rest })?;
+            match self.machine.tail() {
+                Mask::Vector(tail) => {
+                    let mask = self.pooled((0..width).map(|i| if i < rest { u32::MAX } else { 0 }).collect());
+                    self.a.vmovups(tail.ymm(), mask)?;
+                }
+                _ => {
+                    self.a.mov(eax, (1u32 << rest) - 1)?;
+                    self.a.kmovw(k1, eax)?;
+                }
+            }
+            self.step(&range, Step { first: width * full, in_loop: false, count: rest })?;
         }
         self.ahead = outside;
         Ok(())
@@ -360,15 +407,20 @@ impl Assembler<'_> {
         self.settle()
     }
 
-    /// Whether only some lanes count.
-    pub fn masked(&self) -> bool {
-        self.step.is_some_and(|step| step.count < WIDTH)
+    /// How many lanes count.
+    pub fn count(&self) -> usize {
+        self.step.map_or(self.machine.lanes, |step| step.count)
     }
 
-    /// The value that one of an accumulator's four is in this step.
+    /// Whether only some lanes count.
+    pub fn masked(&self) -> bool {
+        self.count() < self.machine.lanes
+    }
+
+    /// The value that a part of an accumulator is in this step.
     fn actual(&self, lane: Lane) -> Lane {
         match self.lanes.sums.get(&lane) {
-            Some(parts) => parts[self.step.map_or(0, |step| step.first / WIDTH % STEPS)],
+            Some(parts) => parts[self.step.map_or(0, |step| step.first / self.machine.lanes % parts.len())],
             None => lane,
         }
     }
@@ -378,46 +430,60 @@ impl Assembler<'_> {
     }
 
     fn spill_place(&self, slot: usize) -> AsmMemoryOperand {
-        ymmword_ptr(rsp + 32 * slot as i32)
+        rsp + self.machine.bytes() * slot as i32
     }
 
     pub fn operand(&self, lane: Lane) -> Operand {
         match self.home(lane) {
-            Home::Register(register) => Operand::Register(YMM[register]),
+            Home::Register(number) => Operand::Register(self.machine.value(number)),
             Home::Spilled(slot) => Operand::Memory(self.spill_place(slot)),
             Home::Constant => {
-                let entry = self.constants[lane.0 as usize].expect("every constant has a place");
-                Operand::Memory(ymmword_ptr(self.pool[entry].1))
+                self.pool_operand(self.constants[lane.0 as usize].expect("every constant has a place"))
             }
             Home::Nowhere => unreachable!("an operand is used"),
         }
     }
 
     /// The value in a register: its own, or that scratch register.
-    pub fn register(&mut self, lane: Lane, scratch: usize) -> Asm<AsmRegisterYmm> {
-        match self.operand(lane) {
-            Operand::Register(register) => Ok(register),
-            Operand::Memory(place) => {
-                self.a.vmovups(SCRATCH[scratch], place)?;
-                Ok(SCRATCH[scratch])
-            }
+    pub fn register(&mut self, lane: Lane, scratch: usize) -> Asm<Vector> {
+        self.load_operand(self.operand(lane), scratch)
+    }
+
+    /// The operand in a register: its own, or that scratch register.
+    pub fn load_operand(&mut self, operand: Operand, scratch: usize) -> Asm<Vector> {
+        if let Operand::Register(register) = operand {
+            return Ok(register);
         }
+        self.load_to(SCRATCH[scratch], operand)?;
+        Ok(SCRATCH[scratch])
+    }
+
+    /// Moves an operand to a register.
+    pub fn load_to(&mut self, to: Vector, operand: Operand) -> Asm {
+        wide!(self, v => match operand {
+            Operand::Register(from) => self.a.vmovaps(v(to), v(from)),
+            Operand::Memory(place) => self.a.vmovups(v(to), place),
+            Operand::Everywhere(label) => self.a.vbroadcastss(v(to), dword_ptr(label)),
+        })
     }
 
     /// Where a value is computed: its register, or the last scratch register on the way to the stack.
-    fn target(&self, lane: Lane) -> AsmRegisterYmm {
+    fn target(&self, lane: Lane) -> Vector {
         match self.home(lane) {
-            Home::Register(register) => YMM[register],
+            Home::Register(number) => self.machine.value(number),
             _ => SCRATCH[2],
         }
     }
 
     /// Moves a value to its home.
-    fn put(&mut self, lane: Lane, value: AsmRegisterYmm) -> Asm {
+    fn put(&mut self, lane: Lane, value: Vector) -> Asm {
         match self.home(lane) {
-            Home::Register(register) if YMM[register] == value => Ok(()),
-            Home::Register(register) => self.a.vmovaps(YMM[register], value),
-            Home::Spilled(slot) => self.a.vmovups(self.spill_place(slot), value),
+            Home::Register(number) if self.machine.value(number) == value => Ok(()),
+            Home::Register(number) => self.load_to(self.machine.value(number), Operand::Register(value)),
+            Home::Spilled(slot) => {
+                let place = self.spill_place(slot);
+                wide!(self, v => self.a.vmovups(place, v(value)))
+            }
             Home::Constant | Home::Nowhere => Ok(()),
         }
     }
@@ -427,8 +493,15 @@ impl Assembler<'_> {
         // The lanes of an accumulator that the step has no iterations for stay as they are.
         if self.masked() && self.lanes.sums.contains_key(&to) {
             let old = self.register(to, 1)?;
-            self.a.vblendvps(SCRATCH[2], old, value, MASK)?;
-            return self.put(to, SCRATCH[2]);
+            match self.machine.tail() {
+                Mask::Vector(tail) => {
+                    let new = SCRATCH[2];
+                    self.a.vblendvps(new.ymm(), old.ymm(), value.ymm(), tail.ymm())?;
+                    return self.put(to, new);
+                }
+                _ => self.a.vmovaps(old.zmm().k1(), value.zmm())?,
+            }
+            return self.put(to, old);
         }
         self.put(to, value)
     }
@@ -440,7 +513,10 @@ impl Assembler<'_> {
         let to = self.target(lane);
         match define {
             Define::Constant(_) | Define::Steps(_) => {}
-            Define::Uniform(word) => self.a.vbroadcastss(to, dword_ptr(TABLE + 8 * word as i32))?,
+            Define::Uniform(word) => {
+                let place = dword_ptr(TABLE + 8 * word as i32);
+                wide!(self, v => self.a.vbroadcastss(v(to), place))?;
+            }
             Define::First => self.first(to)?,
             Define::Unary(op, a) => self.unary(op, to, a)?,
             Define::Binary(op, a, b) => {
@@ -449,39 +525,33 @@ impl Assembler<'_> {
                 self.binary(op, to, a, b)?;
             }
             Define::Fma(a, b, c) => self.fma(to, a, b, c)?,
-            Define::Select(mask, a, b) => {
-                let mask = self.register(mask, 0)?;
-                let b = self.register(b, 1)?;
-                match self.operand(a) {
-                    Operand::Register(a) => self.a.vblendvps(to, b, a, mask)?,
-                    Operand::Memory(a) => self.a.vblendvps(to, b, a, mask)?,
-                }
-            }
+            Define::Select(mask, a, b) => self.select(to, mask, a, b)?,
             Define::Load(place, guard) => self.load(to, place, guard)?,
             Define::LoadSums(word, part) => {
                 let base = self.word(word)?;
-                self.a.vmovups(to, ymmword_ptr(base + 32 * part as i32))?;
+                let place = base + self.machine.bytes() * part as i32;
+                wide!(self, v => self.a.vmovups(v(to), place))?;
             }
         }
         self.put(lane, to)
     }
 
     /// The number of the first iteration in all lanes.
-    fn first(&mut self, to: AsmRegisterYmm) -> Asm {
+    fn first(&mut self, to: Vector) -> Asm {
         let Step { first, in_loop, .. } = self.step.expect("in a strip");
         if !in_loop {
-            let place = self.pooled([first as u32; WIDTH]);
-            return self.a.vmovups(to, place);
+            let entry = self.constant(first as u32);
+            return self.load_to(to, self.pool_operand(entry));
         }
         self.a.lea(edx, dword_ptr(rcx + first as i32))?;
-        self.a.vmovd(xmm13, edx)?;
-        self.a.vpbroadcastd(to, xmm13)
+        self.a.vmovd(SCRATCH[0].xmm(), edx)?;
+        wide!(self, v => self.a.vpbroadcastd(v(to), SCRATCH[0].xmm()))
     }
 
     fn point(&mut self, to: usize, from: usize, by: Lane, size: usize) -> Asm {
         let by = self.register(by, 0)?;
         let from = self.word(from)?;
-        self.a.vmovd(edx, super::operate::low(by))?;
+        self.a.vmovd(edx, by.xmm())?;
         self.a.movsxd(rdx, edx)?;
         let sum = if size == 1 { from + rdx } else { from + rdx * 4 };
         match self.in_region(to) {
@@ -501,7 +571,7 @@ impl Assembler<'_> {
                 self.a.add(register, offset)?;
             }
         }
-        let mask = tile::mask(tile).map(|mask| self.pooled(mask));
-        tile::emit(&mut self.a, tile, mask)
+        let mask = tile::mask(self.machine, tile).map(|mask| self.pooled(mask));
+        tile::emit(&mut self.a, self.machine, tile, mask)
     }
 }

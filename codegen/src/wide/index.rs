@@ -5,7 +5,7 @@ use brolga_ir::index::{Atom, Index, Range, Var};
 use brolga_ir::program::ValueId;
 
 use super::lanes::{Binary, Define, Inst, Lane, Place};
-use super::nest::{Start, WIDTH, Word, Writer, has_lanes};
+use super::nest::{Start, Word, Writer, has_lanes};
 
 /// What an index is made of.
 struct Parts {
@@ -187,7 +187,7 @@ impl Writer<'_, '_> {
         let parts = self.parts(index);
         let fits = |value: i64| i32::try_from(value).ok();
         // All iterations of the strip are an immediate away from the first.
-        let extent = self.strip.as_ref().map_or(0, |strip| strip.extent) + WIDTH;
+        let extent = self.strip.as_ref().map_or(0, |strip| strip.extent) + self.lanes.machine.lanes;
         let reach = parts.lane.checked_mul(size * extent as i64)?;
         fits(reach)?;
         let offset = parts.constant.checked_mul(size).filter(|&o| {

@@ -1,7 +1,8 @@
-//! Lane code: what a leaf computes, as a list of machine operations over 256-bit values, with loops around them.
+//! Lane code: what a leaf computes, as a list of machine operations over vectors, with loops around them.
 //!
-//! A value is eight lanes of 32 bits; what they mean is up to the operation (`f32`, `i32`, masks of all ones or
-//! zeros, bytes widened to 32 bits). Inside a strip they are eight iterations, outside they are all equal.
+//! A value is a vector of 32-bit lanes, as many as the machine has; what they mean is up to the operation (`f32`, `i32`,
+//! masks of all ones or zeros, bytes widened to 32 bits). Inside a strip they are as many iterations, outside they are
+//! all equal.
 //! [`Lanes`] is written by statements (`nest.rs`) and by the elementary functions ([`Arith`]), given registers by
 //! `allocate.rs` and assembled by `assemble.rs`.
 
@@ -12,7 +13,9 @@ use brolga_ir::math::{Arith, Float};
 use brolga_ir::program::{Combine, Tile};
 use brolga_ir::scalar::{Comparison, ScalarOp};
 
-/// A value of eight lanes: a position among those of the leaf.
+use super::machine::Machine;
+
+/// A value: a position among those of the leaf.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub(crate) struct Lane(pub u32);
 
@@ -61,10 +64,8 @@ pub(crate) enum Unary {
     Psrad(u8),
     /// Each pair of lanes as one 64-bit number.
     Psrlq(u8),
-    /// The upper four lanes and the lower four change places.
-    SwapHalves,
-    /// A selection of lanes within each half, two bits for each.
-    Permute(u8),
+    /// Lane `i + distance` in lane `i`, where both are below twice the distance; nothing is said about the others.
+    Down(usize),
     /// The first lane in all of them.
     Splat,
 }
@@ -74,7 +75,7 @@ pub(crate) enum Unary {
 pub(crate) enum Define {
     /// The same 32 bits in all lanes.
     Constant(u32),
-    /// 0, 1, … 7 times a factor.
+    /// 0, 1, 2, … times a factor.
     Steps(i32),
     /// The low 32 bits of a word of the table in all lanes.
     Uniform(usize),
@@ -88,7 +89,7 @@ pub(crate) enum Define {
     Select(Lane, Lane, Lane),
     /// From memory, where the guard holds.
     Load(Place, Option<Lane>),
-    /// Lanes of an accumulator in the caller's memory: the word with its address, and which eight.
+    /// Lanes of an accumulator in the caller's memory: the word with its address, and which part.
     LoadSums(usize, usize),
 }
 
@@ -140,15 +141,16 @@ pub(crate) struct PlacedTile {
 }
 
 /// The list.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(crate) struct Lanes {
+    pub machine: Machine,
     pub insts: Vec<Inst>,
     pub count: u32,
     /// Iterations of each loop.
     pub loops: Vec<usize>,
     pub tiles: Vec<PlacedTile>,
-    /// Accumulators of 32 lanes: a value that stands for one of four, in turn from step to step of the strip.
-    pub sums: HashMap<Lane, [Lane; 4]>,
+    /// Accumulators of 32 lanes: a value that stands for one of its parts, in turn from step to step of the strip.
+    pub sums: HashMap<Lane, Vec<Lane>>,
 }
 
 // Predicates of vcmpps (Intel SDM, volume 2): ordered, except for `not equal`.
@@ -162,6 +164,17 @@ const GE: u8 = 0x1d;
 const GT: u8 = 0x1e;
 
 impl Lanes {
+    pub fn new(machine: Machine) -> Lanes {
+        Lanes {
+            machine,
+            insts: Vec::new(),
+            count: 0,
+            loops: Vec::new(),
+            tiles: Vec::new(),
+            sums: HashMap::new(),
+        }
+    }
+
     pub fn define(&mut self, define: Define) -> Lane {
         let lane = Lane(self.count);
         self.count += 1;
@@ -169,8 +182,8 @@ impl Lanes {
         lane
     }
 
-    /// A value that stands for one of four.
-    pub fn sum(&mut self, parts: [Lane; 4]) -> Lane {
+    /// A value that stands for one of several.
+    pub fn sum(&mut self, parts: Vec<Lane>) -> Lane {
         let lane = Lane(self.count);
         self.count += 1;
         self.sums.insert(lane, parts);
@@ -189,16 +202,21 @@ impl Lanes {
         self.define(Define::Unary(op, a))
     }
 
-    /// Folds the 32 lanes of an accumulator by the fixed tree; the result is in all lanes.
-    pub fn fold(&mut self, combine: Combine, dtype: DType, sums: [Lane; 4]) -> Option<Lane> {
-        let [a, b, c, d] = sums;
-        let low = self.combine(combine, dtype, a, c)?;
-        let high = self.combine(combine, dtype, b, d)?;
-        let mut all = self.combine(combine, dtype, low, high)?;
-        // Lanes i and i + 4, i + 2, i + 1; the other lanes are not looked at any more.
-        for other in [Unary::SwapHalves, Unary::Permute(0b11_10_11_10), Unary::Permute(0b01_01_01_01)] {
-            let other = self.unary(other, all);
+    /// Folds the 32 lanes of an accumulator by the fixed tree: lanes `i` and `i + 16` first, then `i` and `i + 8`, and
+    /// so on; the result is in all lanes.
+    pub fn fold(&mut self, combine: Combine, dtype: DType, parts: &[Lane]) -> Option<Lane> {
+        let mut parts = parts.to_vec();
+        while parts.len() > 1 {
+            let upper = parts.split_off(parts.len() / 2);
+            for (low, high) in parts.iter_mut().zip(upper) {
+                *low = self.combine(combine, dtype, *low, high)?;
+            }
+        }
+        let (mut all, mut distance) = (parts[0], self.machine.lanes / 2);
+        while distance > 0 {
+            let other = self.unary(Unary::Down(distance), all);
             all = self.combine(combine, dtype, all, other)?;
+            distance /= 2;
         }
         Some(self.unary(Unary::Splat, all))
     }
@@ -216,7 +234,7 @@ impl Lanes {
         // from every integer, which is more than its rounding error of 2^-24 2^22 / by.
         const LIMIT: i64 = 1 << 22;
         let (low, high) = range?;
-        if low <= -LIMIT || high + 8 >= LIMIT {
+        if low <= -LIMIT || high + self.machine.lanes as i64 >= LIMIT {
             return None;
         }
         let float = self.unary(Unary::Cvtdq2ps, a);

@@ -3,10 +3,9 @@
 use brolga_ir::DType;
 use iced_x86::code_asm::{registers::*, *};
 
-use super::assemble::{Asm, Assembler, MASK, Operand, SCRATCH, Step};
+use super::assemble::{Assembler, Step, with};
 use super::lanes::{Lane, Place};
-use super::nest::WIDTH;
-use super::operate::low;
+use super::machine::{self, Asm, Isa, Mask, SCRATCH, Vector, wide};
 
 impl Assembler<'_> {
     /// The address of the step's first element, less the place's offset: a register, and bytes to add.
@@ -34,82 +33,99 @@ impl Assembler<'_> {
         })
     }
 
-    pub fn load(&mut self, to: AsmRegisterYmm, place: Place, guard: Option<Lane>) -> Asm {
+    pub fn load(&mut self, to: Vector, place: Place, guard: Option<Lane>) -> Asm {
         if place.dtype.size() == 1 {
             return self.load_bytes(to, place);
         }
         let linear = place.index.is_none();
         if linear && place.stride == 0 && guard.is_none() {
             let base = self.word(place.word)?;
-            return self.a.vbroadcastss(to, dword_ptr(base + place.offset));
+            return wide!(self, v => self.a.vbroadcastss(v(to), dword_ptr(base + place.offset)));
         }
-        let count = self.step.map_or(WIDTH, |step| step.count);
         if linear && place.stride == 1 && guard.is_none() {
             let place = self.contiguous(place)?;
-            match count {
-                WIDTH => return self.a.vmovups(to, ymmword_ptr(place)),
-                4 => return self.a.vmovups(low(to), xmmword_ptr(place)),
-                2 => return self.a.vmovsd(low(to), qword_ptr(place)),
-                1 => return self.a.vmovss(low(to), dword_ptr(place)),
-                _ => return self.a.vmaskmovps(to, MASK, ymmword_ptr(place)),
-            }
+            let count = self.count();
+            return machine::load(&mut self.a, to, place, count, self.machine.tail());
         }
-        // The lanes to load: those of the guard, of the last step, or all.
-        let mask = SCRATCH[0];
-        match (guard, self.masked()) {
-            (Some(guard), masked) => {
-                let guard = self.register(guard, 0)?;
-                if masked {
-                    self.a.vandps(mask, guard, MASK)?;
-                } else if guard != mask {
-                    self.a.vmovaps(mask, guard)?;
-                }
-            }
-            (None, true) => self.a.vmovaps(mask, MASK)?,
-            (None, false) => self.a.vpcmpeqd(mask, mask, mask)?,
-        }
+        let mask = self.guarded(guard)?;
         if linear && place.stride == 1 {
             let place = self.contiguous(place)?;
-            return self.a.vmaskmovps(to, mask, ymmword_ptr(place));
+            return machine::load_masked(&mut self.a, to, place, self.machine.lanes, mask);
         }
         // A gather keeps what is not loaded, and wants three different registers: it has the target's own lanes
         // zeroed, the distances in a scratch register, and uses up the mask.
         let (base, offset) = self.strided(place)?;
-        let steps = self.pooled(std::array::from_fn(|i| (i as i32).wrapping_mul(place.stride) as u32));
-        self.a.vmovups(SCRATCH[1], steps)?;
+        let offset = place.offset + offset;
+        let steps = (0..self.machine.lanes as i32).map(|i| i.wrapping_mul(place.stride) as u32).collect();
+        let steps = self.pooled(steps);
+        let distance = SCRATCH[1];
+        wide!(self, v => self.a.vmovups(v(distance), steps))?;
         if let Some(index) = place.index {
-            match self.operand(index) {
-                Operand::Register(index) => self.a.vpaddd(SCRATCH[1], SCRATCH[1], index)?,
-                Operand::Memory(index) => self.a.vpaddd(SCRATCH[1], SCRATCH[1], index)?,
-            }
+            let index = self.operand(index);
+            wide!(self, v => with!(index, v, i => self.a.vpaddd(v(distance), v(distance), i)))?;
         }
-        self.a.vxorps(to, to, to)?;
-        self.a.vgatherdps_3(to, dword_ptr(base + SCRATCH[1] * 4 + (place.offset + offset)), mask)
+        wide!(self, v => self.a.vxorps(v(to), v(to), v(to)))?;
+        match mask {
+            Mask::Vector(mask) => {
+                let from = dword_ptr(base + distance.ymm() * 4 + offset);
+                self.a.vgatherdps_3(to.ymm(), from, mask.ymm())
+            }
+            _ => self.a.vgatherdps(to.zmm().k2(), dword_ptr(base + distance.zmm() * 4 + offset)),
+        }
+    }
+
+    /// The lanes to load, those of the guard, of the last step, or all, in a register that may be used up.
+    fn guarded(&mut self, guard: Option<Lane>) -> Asm<Mask> {
+        let masked = self.masked();
+        let guard = guard.map(|guard| self.register(guard, 0)).transpose()?;
+        let mask = SCRATCH[0];
+        match (self.machine.tail(), guard) {
+            (Mask::Vector(tail), Some(guard)) if masked => {
+                self.a.vandps(mask.ymm(), guard.ymm(), tail.ymm())?;
+            }
+            (Mask::Vector(_), Some(guard)) if guard == mask => {}
+            (Mask::Vector(_), Some(guard)) => self.a.vmovaps(mask.ymm(), guard.ymm())?,
+            (Mask::Vector(tail), None) if masked => self.a.vmovaps(mask.ymm(), tail.ymm())?,
+            (Mask::Vector(_), None) => self.a.vpcmpeqd(mask.ymm(), mask.ymm(), mask.ymm())?,
+            (_, Some(guard)) if masked => self.a.vptestmd(k2.k1(), guard.zmm(), guard.zmm())?,
+            (_, Some(guard)) => self.a.vpmovd2m(k2, guard.zmm())?,
+            (_, None) if masked => self.a.kmovw(k2, k1)?,
+            (_, None) => self.a.kxnorw(k2, k2, k2)?,
+        }
+        Ok(match self.machine.isa {
+            Isa::Avx2 => Mask::Vector(mask),
+            Isa::Avx512 => Mask::K2,
+        })
     }
 
     /// Bytes, widened to lanes; without index or guard.
-    fn load_bytes(&mut self, to: AsmRegisterYmm, place: Place) -> Asm {
-        let bytes = low(SCRATCH[0]);
+    fn load_bytes(&mut self, to: Vector, place: Place) -> Asm {
+        let bytes = SCRATCH[0].xmm();
+        let whole = !self.masked();
         if self.step.is_none() || place.stride == 0 {
             let base = self.word(place.word)?;
             self.a.movzx(eax, byte_ptr(base + place.offset))?;
             self.a.vmovd(bytes, eax)?;
-            self.a.vpbroadcastd(to, bytes)?;
-        } else if place.stride == 1 && !self.masked() {
+            wide!(self, v => self.a.vpbroadcastd(v(to), bytes))?;
+        } else if place.stride == 1 && whole {
             let place = self.contiguous(place)?;
-            self.a.vpmovzxbd(to, qword_ptr(place))?;
+            wide!(self, v => self.a.vpmovzxbd(v(to), place))?;
+        } else if place.stride == 1 && self.machine.isa == Isa::Avx512 {
+            let place = self.contiguous(place)?;
+            self.a.vpmovzxbd(to.zmm().k1().z(), place)?;
         } else {
             let (base, offset) = self.strided(place)?;
             self.a.vpxor(bytes, bytes, bytes)?;
-            for lane in 0..self.step.map_or(WIDTH, |step| step.count) {
+            for lane in 0..self.count() {
                 let at = place.offset + offset + place.stride * lane as i32;
                 self.a.vpinsrb(bytes, bytes, byte_ptr(base + at), lane as u32)?;
             }
-            self.a.vpmovzxbd(to, bytes)?;
+            wide!(self, v => self.a.vpmovzxbd(v(to), bytes))?;
         }
         if place.dtype == DType::Bool {
-            self.a.vpxor(SCRATCH[0], SCRATCH[0], SCRATCH[0])?;
-            self.a.vpsubd(to, SCRATCH[0], to)?;
+            let zero = SCRATCH[0];
+            self.a.vpxor(zero.xmm(), zero.xmm(), zero.xmm())?;
+            wide!(self, v => self.a.vpsubd(v(to), v(zero), v(to)))?;
         }
         Ok(())
     }
@@ -119,86 +135,76 @@ impl Assembler<'_> {
         let size = place.dtype.size();
         // What is stored: the lanes themselves, or their bytes.
         let value = if size == 1 { self.bytes(place.dtype, value)? } else { value };
-        let Some(Step { count, .. }) = self.step else {
+        if self.step.is_none() {
             let base = self.word(place.word)?;
             let at = base + place.offset;
             return if size == 1 {
-                self.a.vpextrb(byte_ptr(at), low(value), 0u32)
+                self.a.vpextrb(byte_ptr(at), value.xmm(), 0u32)
             } else {
-                self.a.vmovss(dword_ptr(at), low(value))
-            };
-        };
-        if place.stride == 1 && size == 4 {
-            let place = self.contiguous(place)?;
-            return match count {
-                WIDTH => self.a.vmovups(ymmword_ptr(place), value),
-                4 => self.a.vmovups(xmmword_ptr(place), low(value)),
-                2 => self.a.vmovsd(qword_ptr(place), low(value)),
-                1 => self.a.vmovss(dword_ptr(place), low(value)),
-                _ => store_first(&mut self.a, place, value, count, xmm14),
+                self.a.vmovss(dword_ptr(at), value.xmm())
             };
         }
-        if place.stride == 1 && count == WIDTH {
+        let count = self.count();
+        if place.stride == 1 && size == 4 {
             let place = self.contiguous(place)?;
-            return self.a.vmovq(qword_ptr(place), low(value));
+            return machine::store(&mut self.a, self.machine, place, value, count, SCRATCH[1]);
+        }
+        if place.stride == 1 {
+            match (count, self.machine.isa) {
+                (8, _) => {
+                    let place = self.contiguous(place)?;
+                    return self.a.vmovq(qword_ptr(place), value.xmm());
+                }
+                (16, _) => {
+                    let place = self.contiguous(place)?;
+                    return self.a.vmovups(place, value.xmm());
+                }
+                (_, Isa::Avx512) => {
+                    let place = self.contiguous(place)?;
+                    return self.a.vmovdqu8(place.k1(), value.xmm());
+                }
+                _ => {}
+            }
         }
         // One lane after the other, the last one last.
         let (base, offset) = self.strided(place)?;
+        let four = SCRATCH[1].xmm();
         for lane in 0..count {
             let at = place.offset + offset + place.stride * size as i32 * lane as i32;
             if size == 1 {
-                self.a.vpextrb(byte_ptr(base + at), low(value), lane as u32)?;
+                self.a.vpextrb(byte_ptr(base + at), value.xmm(), lane as u32)?;
                 continue;
             }
             if lane % 4 == 0 {
-                self.a.vextracti128(xmm14, value, lane as u32 / 4)?;
+                match self.machine.isa {
+                    Isa::Avx2 => self.a.vextracti128(four, value.ymm(), lane as u32 / 4)?,
+                    Isa::Avx512 => self.a.vextracti32x4(four, value.zmm(), lane as u32 / 4)?,
+                }
             }
-            self.a.vextractps(dword_ptr(base + at), xmm14, lane as u32 % 4)?;
+            self.a.vextractps(dword_ptr(base + at), four, lane as u32 % 4)?;
         }
         Ok(())
     }
 
-    /// Lanes of bytes side by side in the low half of a scratch register.
-    fn bytes(&mut self, dtype: DType, value: AsmRegisterYmm) -> Asm<AsmRegisterYmm> {
+    /// Lanes of bytes side by side in the low part of a scratch register.
+    fn bytes(&mut self, dtype: DType, value: Vector) -> Asm<Vector> {
         let mut value = value;
         if dtype == DType::Bool {
-            self.a.vpsrld(SCRATCH[0], value, 31)?;
+            wide!(self, v => self.a.vpsrld(v(SCRATCH[0]), v(value), 31))?;
             value = SCRATCH[0];
         }
-        // Lanes in 0..=255, which saturation keeps; the halves first, because packing stays inside them.
-        let (lower, upper) = (low(SCRATCH[1]), low(SCRATCH[2]));
-        self.a.vextracti128(upper, value, 1)?;
-        self.a.vextracti128(lower, value, 0)?;
-        self.a.vpackusdw(lower, lower, upper)?;
-        self.a.vpackuswb(lower, lower, lower)?;
-        Ok(SCRATCH[1])
-    }
-}
-
-/// Stores the first lanes, fewer than eight, in pieces: a masked store takes several times as long where masks are
-/// not registers of their own. `scratch` may not be the value's.
-pub(super) fn store_first(
-    a: &mut CodeAssembler,
-    place: AsmMemoryOperand,
-    value: AsmRegisterYmm,
-    count: usize,
-    scratch: AsmRegisterXmm,
-) -> Asm {
-    let (mut part, mut at) = (low(value), 0);
-    if count >= 4 {
-        a.vmovups(xmmword_ptr(place), part)?;
-        if count > 4 {
-            a.vextractf128(scratch, value, 1)?;
-            part = scratch;
+        // Lanes in 0..=255, which saturation and truncation keep.
+        let (lower, upper) = (SCRATCH[1].xmm(), SCRATCH[2].xmm());
+        match self.machine.isa {
+            Isa::Avx2 => {
+                // The halves first, because packing stays inside them.
+                self.a.vextracti128(upper, value.ymm(), 1)?;
+                self.a.vextracti128(lower, value.ymm(), 0)?;
+                self.a.vpackusdw(lower, lower, upper)?;
+                self.a.vpackuswb(lower, lower, lower)?;
+            }
+            Isa::Avx512 => self.a.vpmovdb(lower, value.zmm())?,
         }
-        at = 4;
-    }
-    if count - at >= 2 {
-        a.vmovlps(qword_ptr(place + 4 * at as i32), part)?;
-    }
-    match count - at {
-        1 => a.vmovss(dword_ptr(place + 4 * at as i32), part),
-        3 => a.vextractps(dword_ptr(place + 4 * (at as i32 + 2)), part, 2),
-        _ => Ok(()),
+        Ok(SCRATCH[1])
     }
 }

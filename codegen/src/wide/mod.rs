@@ -1,9 +1,8 @@
-//! The wide emitter: leaf functions for x86-64 with 256-bit vectors, assembled directly.
+//! The wide emitter: leaf functions for x86-64 with AVX2 or AVX-512, assembled directly.
 //!
 //! A run of statements with strips or tiles in it, and all loops around them, becomes one leaf, as large as there
 //! is code for; what there is none for (conditions, `f64`, …) is left to the portable emitter, statement by
-//! statement. The bits are the same. (An emitter for AVX-512 would be a second implementation of [`Emitter`] beside
-//! [`Avx2`], chosen in `target.rs`.)
+//! statement. The bits are the same.
 //!
 //! | file | what |
 //! |---|---|
@@ -13,6 +12,7 @@
 //! | `allocate.rs` | registers for lane code |
 //! | `assemble.rs` | lane code as machine code: loops, strips, registers |
 //! | `operate.rs`, `memory.rs` | its instructions |
+//! | `machine.rs` | what AVX2 and AVX-512 differ in |
 //! | `tile.rs` | matrix tiles |
 //! | `uses.rs` | which statements need what others define |
 
@@ -20,6 +20,7 @@ mod allocate;
 mod assemble;
 mod index;
 mod lanes;
+mod machine;
 mod memory;
 mod nest;
 mod operate;
@@ -34,16 +35,18 @@ use brolga_ir::program::Stmt;
 use crate::emitter::Emitter;
 use crate::portable::KernelCx;
 
-/// AVX2 and FMA.
-pub(crate) struct Avx2;
+pub(crate) use machine::Machine;
 
-impl Emitter for Avx2 {
+/// Emits leaves for a machine.
+pub(crate) struct Wide(pub Machine);
+
+impl Emitter for Wide {
     fn leading(&self, cx: &mut KernelCx<'_>, body: &[Stmt]) -> usize {
         // Values that come first are as well computed by the caller.
         if matches!(body[0], Stmt::Let { .. } | Stmt::If { .. }) {
             return 0;
         }
-        let Some(nest) = nest::leading(cx, body) else { return 0 };
+        let Some(nest) = nest::leading(cx, self.0, body) else { return 0 };
         let len = nest.len;
         nest.call(cx);
         len

@@ -15,13 +15,12 @@ use cranelift::codegen::ir::{InstBuilder, Value, types};
 use super::allocate::allocate;
 use super::assemble::assemble;
 use super::lanes::{Define, Inst, Lane, Lanes, PlacedTile, Unary};
+use super::machine::Machine;
 use super::tile;
 use super::uses::{escapes, has_vectors};
 use crate::emitter::Leaf;
 use crate::portable::{Acc, KernelCx};
 
-/// Lanes of a vector of 32-bit elements.
-pub(crate) const WIDTH: usize = 8;
 /// Places on the stack above which a nest is not made.
 const MOST_SPILLS: usize = 128;
 /// The most iterations of loops inside a strip that are written out.
@@ -65,7 +64,7 @@ pub(super) struct Known {
 /// An accumulator of the leaf.
 #[derive(Clone, Copy)]
 struct Sum {
-    /// The value that it is; one of 32 lanes stands for four.
+    /// The value that it is; one of 32 lanes stands for its parts.
     lane: Lane,
     dtype: DType,
     combine: Combine,
@@ -120,13 +119,13 @@ pub(crate) struct Nest {
 }
 
 /// As many leading statements of `body` as a leaf can run, if there is a strip or a tile among them.
-pub(crate) fn leading(cx: &KernelCx<'_>, body: &[Stmt]) -> Option<Nest> {
+pub(crate) fn leading(cx: &KernelCx<'_>, machine: Machine, body: &[Stmt]) -> Option<Nest> {
     let mut len = body.len();
     loop {
         if !body[..len].iter().any(has_vectors) {
             return None;
         }
-        let mut writer = Writer::new(cx);
+        let mut writer = Writer::new(cx, machine);
         if let Some(failed) = body[..len].iter().position(|stmt| writer.stmt(stmt).is_none()) {
             len = failed;
             continue;
@@ -192,10 +191,10 @@ pub(super) fn has_lanes(dtype: DType) -> bool {
 }
 
 impl<'a, 'k> Writer<'a, 'k> {
-    fn new(cx: &'a KernelCx<'k>) -> Writer<'a, 'k> {
+    fn new(cx: &'a KernelCx<'k>, machine: Machine) -> Writer<'a, 'k> {
         Writer {
             cx,
-            lanes: Lanes::default(),
+            lanes: Lanes::new(machine),
             head: Vec::new(),
             words: Vec::new(),
             uniforms: HashMap::new(),
@@ -268,7 +267,8 @@ impl<'a, 'k> Writer<'a, 'k> {
                 let lane = if inside || *lanes == 1 {
                     self.lanes.unary(Unary::Copy, identity)
                 } else {
-                    let parts = std::array::from_fn(|_| self.lanes.unary(Unary::Copy, identity));
+                    let parts = self.lanes.machine.parts();
+                    let parts = (0..parts).map(|_| self.lanes.unary(Unary::Copy, identity)).collect();
                     self.lanes.sum(parts)
                 };
                 self.accs.insert(*acc, Sum { lane, dtype: *dtype, combine: *combine, inside });
@@ -276,8 +276,8 @@ impl<'a, 'k> Writer<'a, 'k> {
             Stmt::Accumulate { acc, value } => self.accumulate(*acc, *value)?,
             Stmt::Finish { id, acc } => {
                 let &sum = self.accs.get(acc)?;
-                let lane = match self.lanes.sums.get(&sum.lane) {
-                    Some(&parts) => self.lanes.fold(sum.combine, sum.dtype, parts)?,
+                let lane = match self.lanes.sums.get(&sum.lane).cloned() {
+                    Some(parts) => self.lanes.fold(sum.combine, sum.dtype, &parts)?,
                     None => self.lanes.unary(Unary::Copy, sum.lane),
                 };
                 let inside = self.strip.is_some();
@@ -355,7 +355,7 @@ impl<'a, 'k> Writer<'a, 'k> {
         let mut sums: Vec<(usize, Sum)> = strip.sums.into_values().collect();
         sums.sort_by_key(|sum| sum.0);
         for (word, sum) in sums {
-            for (part, lane) in self.lanes.sums[&sum.lane].into_iter().enumerate() {
+            for (part, &lane) in self.lanes.sums[&sum.lane].iter().enumerate() {
                 self.lanes.insts.push(Inst::StoreSums(word, part, lane));
             }
         }
@@ -433,8 +433,9 @@ impl<'a, 'k> Writer<'a, 'k> {
             return Some(sum);
         }
         let word = self.word(Word { start: Start::Sums(acc), steps: Vec::new() });
+        let parts = 0..self.lanes.machine.parts();
         let load =
-            |writer: &mut Self| std::array::from_fn(|part| writer.lanes.define(Define::LoadSums(word, part)));
+            |writer: &mut Self| parts.map(|part| writer.lanes.define(Define::LoadSums(word, part))).collect();
         let parts = self.before(load);
         let sum = Sum { lane: self.lanes.sum(parts), dtype, combine, inside: false };
         self.strip.as_mut()?.sums.insert(acc, (word, sum));

@@ -2,44 +2,63 @@
 
 use iced_x86::code_asm::{registers::*, *};
 
-use super::assemble::{Asm, Assembler, Operand};
+use super::assemble::{Assembler, Operand, with};
 use super::lanes::{Binary, Lane, Unary};
-
-/// The lower half of a register.
-pub(super) fn low(register: AsmRegisterYmm) -> AsmRegisterXmm {
-    const XMM: [AsmRegisterXmm; 16] = [
-        xmm0, xmm1, xmm2, xmm3, xmm4, xmm5, xmm6, xmm7, xmm8, xmm9, xmm10, xmm11, xmm12, xmm13, xmm14, xmm15,
-    ];
-    XMM[iced_x86::Register::from(register).number()]
-}
+use super::machine::{Asm, Isa, Vector, wide};
 
 impl Assembler<'_> {
-    pub(super) fn unary(&mut self, op: Unary, to: AsmRegisterYmm, a: Lane) -> Asm {
+    pub(super) fn unary(&mut self, op: Unary, to: Vector, a: Lane) -> Asm {
         let a = self.register(a, 0)?;
-        match op {
+        wide!(self, v => match op {
             Unary::Copy if to == a => Ok(()),
-            Unary::Copy => self.a.vmovaps(to, a),
-            Unary::Sqrtps => self.a.vsqrtps(to, a),
-            Unary::Roundps(mode) => self.a.vroundps(to, a, mode as u32),
-            Unary::Cvttps2dq => self.a.vcvttps2dq(to, a),
-            Unary::Cvtdq2ps => self.a.vcvtdq2ps(to, a),
-            Unary::Pabsd => self.a.vpabsd(to, a),
-            Unary::Pslld(by) => self.a.vpslld(to, a, by as u32),
-            Unary::Psrld(by) => self.a.vpsrld(to, a, by as u32),
-            Unary::Psrad(by) => self.a.vpsrad(to, a, by as u32),
-            Unary::Psrlq(by) => self.a.vpsrlq(to, a, by as u32),
-            Unary::SwapHalves => self.a.vperm2f128(to, a, a, 1u32),
-            Unary::Permute(selection) => self.a.vpermilps(to, a, selection as u32),
-            Unary::Splat => self.a.vbroadcastss(to, low(a)),
+            Unary::Copy => self.a.vmovaps(v(to), v(a)),
+            Unary::Sqrtps => self.a.vsqrtps(v(to), v(a)),
+            // Both take the mode and whether an inexact result is an exception in the low four bits.
+            Unary::Roundps(mode) => match self.machine.isa {
+                Isa::Avx2 => self.a.vroundps(to.ymm(), a.ymm(), mode as u32),
+                Isa::Avx512 => self.a.vrndscaleps(to.zmm(), a.zmm(), mode as u32),
+            },
+            Unary::Cvttps2dq => self.a.vcvttps2dq(v(to), v(a)),
+            Unary::Cvtdq2ps => self.a.vcvtdq2ps(v(to), v(a)),
+            Unary::Pabsd => self.a.vpabsd(v(to), v(a)),
+            Unary::Pslld(by) => self.a.vpslld(v(to), v(a), by as u32),
+            Unary::Psrld(by) => self.a.vpsrld(v(to), v(a), by as u32),
+            Unary::Psrad(by) => self.a.vpsrad(v(to), v(a), by as u32),
+            Unary::Psrlq(by) => self.a.vpsrlq(v(to), v(a), by as u32),
+            Unary::Down(distance) => self.down(distance, to, a),
+            Unary::Splat => self.a.vbroadcastss(v(to), a.xmm()),
+        })
+    }
+
+    /// Lane `i + distance` in lane `i`, where both are below twice the distance.
+    fn down(&mut self, distance: usize, to: Vector, a: Vector) -> Asm {
+        match (distance, self.machine.isa) {
+            (1, _) => wide!(self, v => self.a.vpermilps(v(to), v(a), 0b01_01_01_01u32)),
+            (2, _) => wide!(self, v => self.a.vpermilps(v(to), v(a), 0b11_10_11_10u32)),
+            (_, Isa::Avx2) => self.a.vperm2f128(to.ymm(), a.ymm(), a.ymm(), 1u32),
+            (4, Isa::Avx512) => self.a.vshuff32x4(to.zmm(), a.zmm(), a.zmm(), 0b01_01_01_01u32),
+            (_, Isa::Avx512) => self.a.vshuff32x4(to.zmm(), a.zmm(), a.zmm(), 0b11_10_11_10u32),
         }
     }
 
-    pub(super) fn binary(&mut self, op: Binary, to: AsmRegisterYmm, a: AsmRegisterYmm, b: Operand) -> Asm {
+    pub(super) fn binary(&mut self, op: Binary, to: Vector, a: Vector, b: Operand) -> Asm {
         macro_rules! either {
-            ($instruction:ident $(, $imm:expr)?) => {
-                match b {
-                    Operand::Register(b) => self.a.$instruction(to, a, b $(, $imm)?),
-                    Operand::Memory(b) => self.a.$instruction(to, a, b $(, $imm)?),
+            ($instruction:ident) => {
+                wide!(self, v => with!(b, v, b => self.a.$instruction(v(to), v(a), b)))
+            };
+        }
+        // Lanes of ones: with AVX-512 from the bits of a mask.
+        macro_rules! compare {
+            ($instruction:ident $(, $predicate:expr)?) => {
+                match self.machine.isa {
+                    Isa::Avx2 => {
+                        let (to, a) = (to.ymm(), a.ymm());
+                        with!(b, Vector::ymm, b => self.a.$instruction(to, a, b $(, $predicate)?))
+                    }
+                    Isa::Avx512 => {
+                        with!(b, Vector::zmm, b => self.a.$instruction(k2, a.zmm(), b $(, $predicate)?))?;
+                        self.a.vpmovm2d(to.zmm(), k2)
+                    }
                 }
             };
         }
@@ -50,7 +69,7 @@ impl Assembler<'_> {
             Binary::Divps => either!(vdivps),
             Binary::Maxps => either!(vmaxps),
             Binary::Minps => either!(vminps),
-            Binary::Cmpps(predicate) => either!(vcmpps, predicate as u32),
+            Binary::Cmpps(predicate) => compare!(vcmpps, predicate as u32),
             Binary::And => either!(vandps),
             Binary::Or => either!(vorps),
             Binary::Xor => either!(vxorps),
@@ -59,37 +78,88 @@ impl Assembler<'_> {
             Binary::Pmulld => either!(vpmulld),
             Binary::Pmaxsd => either!(vpmaxsd),
             Binary::Pminsd => either!(vpminsd),
-            Binary::Pcmpeqd => either!(vpcmpeqd),
-            Binary::Pcmpgtd => either!(vpcmpgtd),
+            Binary::Pcmpeqd => compare!(vpcmpeqd),
+            Binary::Pcmpgtd => compare!(vpcmpgtd),
             Binary::Psllvd => either!(vpsllvd),
             Binary::Psravd => either!(vpsravd),
             Binary::Psrlvd => either!(vpsrlvd),
-            Binary::Pmuludq => either!(vpmuludq),
-            Binary::Interleave => either!(vpblendd, 0b1010_1010u32),
+            Binary::Pmuludq => {
+                // Its operands have 64 bits: a constant of 32 cannot be broadcast by the instruction.
+                let b = self.load_operand(b, 1)?;
+                wide!(self, v => self.a.vpmuludq(v(to), v(a), v(b)))
+            }
+            Binary::Interleave => self.interleave(to, a, b),
         }
     }
 
+    /// Even lanes of `a`, odd lanes of `b`.
+    fn interleave(&mut self, to: Vector, a: Vector, b: Operand) -> Asm {
+        if self.machine.isa == Isa::Avx2 {
+            let (to, a) = (to.ymm(), a.ymm());
+            return with!(b, Vector::ymm, b => self.a.vpblendd(to, a, b, 0b1010_1010u32));
+        }
+        let b = self.load_operand(b, 1)?;
+        let odd = (0..self.machine.lanes).map(|lane| if lane % 2 == 1 { u32::MAX } else { 0 }).collect();
+        let odd = self.pooled(odd);
+        if to == b {
+            return self.a.vpternlogd(to.zmm(), a.zmm(), odd, choose(THIRD, FIRST, SECOND));
+        }
+        if to != a {
+            self.a.vmovaps(to.zmm(), a.zmm())?;
+        }
+        self.a.vpternlogd(to.zmm(), b.zmm(), odd, choose(THIRD, SECOND, FIRST))
+    }
+
+    /// `mask ? a : b`
+    pub(super) fn select(&mut self, to: Vector, mask: Lane, a: Lane, b: Lane) -> Asm {
+        let mask = self.register(mask, 0)?;
+        let b = self.register(b, 1)?;
+        let a = self.operand(a);
+        if self.machine.isa == Isa::Avx2 {
+            let (to, b, mask) = (to.ymm(), b.ymm(), mask.ymm());
+            return with!(a, Vector::ymm, a => self.a.vblendvps(to, b, a, mask));
+        }
+        // Bit by bit, because the lanes of a mask are all ones or all zeros.
+        let (target, b, m) = (to.zmm(), b.zmm(), mask.zmm());
+        if target == b {
+            return with!(a, Vector::zmm, a => self.a.vpternlogd(target, m, a, choose(SECOND, THIRD, FIRST)));
+        }
+        if matches!(a, Operand::Register(a) if a == to) {
+            return self.a.vpternlogd(target, m, b, choose(SECOND, FIRST, THIRD));
+        }
+        if to != mask {
+            self.a.vmovaps(target, m)?;
+        }
+        with!(a, Vector::zmm, a => self.a.vpternlogd(target, b, a, choose(FIRST, THIRD, SECOND)))
+    }
+
     /// `a * b + c`, where the instruction overwrites one of its operands.
-    pub(super) fn fma(&mut self, to: AsmRegisterYmm, a: Lane, b: Lane, c: Lane) -> Asm {
+    pub(super) fn fma(&mut self, to: Vector, a: Lane, b: Lane, c: Lane) -> Asm {
         let in_target = |asm: &Self, lane| matches!(asm.operand(lane), Operand::Register(r) if r == to);
         let (a, b) = if in_target(self, b) { (b, a) } else { (a, b) };
         if in_target(self, c) && !in_target(self, a) {
             let a = self.register(a, 0)?;
-            return match self.operand(b) {
-                Operand::Register(b) => self.a.vfmadd231ps(to, a, b),
-                Operand::Memory(b) => self.a.vfmadd231ps(to, a, b),
-            };
+            let b = self.operand(b);
+            return wide!(self, v => with!(b, v, b => self.a.vfmadd231ps(v(to), v(a), b)));
         }
         let b = self.register(b, 0)?;
         let c = self.operand(c);
         match self.operand(a) {
             Operand::Register(a) if a == to => {}
-            Operand::Register(a) => self.a.vmovaps(to, a)?,
-            Operand::Memory(a) => self.a.vmovups(to, a)?,
+            Operand::Register(a) => wide!(self, v => self.a.vmovaps(v(to), v(a)))?,
+            memory => self.load_to(to, memory)?,
         }
-        match c {
-            Operand::Register(c) => self.a.vfmadd213ps(to, b, c),
-            Operand::Memory(c) => self.a.vfmadd213ps(to, b, c),
-        }
+        wide!(self, v => with!(c, v, c => self.a.vfmadd213ps(v(to), v(b), c)))
     }
+}
+
+// The table of a ternary logic instruction is what it does to the columns of the truth table of its three operands,
+// the first of which it overwrites.
+const FIRST: u32 = 0b1111_0000;
+const SECOND: u32 = 0b1100_1100;
+const THIRD: u32 = 0b1010_1010;
+
+/// `which ? a : b`
+const fn choose(which: u32, a: u32, b: u32) -> u32 {
+    (which & a | !which & b) & 0xff
 }

@@ -5,7 +5,7 @@ use cranelift::codegen::ir;
 use cranelift::frontend::FunctionBuilderContext;
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 
-use super::Avx2;
+use super::{Machine, Wide};
 use crate::emitter::Leaf;
 use crate::portable;
 use crate::target::{Options, Target};
@@ -17,7 +17,13 @@ fn leaves(kernel: &str) -> Vec<Leaf> {
     let target = Target::new(&Options::default(), false).unwrap();
     let mut context = FunctionBuilderContext::new();
     let config = target.isa.frontend_config();
-    portable::kernel(&mut ir::Function::new(), &mut context, &program.kernels[0], &Avx2, config)
+    portable::kernel(
+        &mut ir::Function::new(),
+        &mut context,
+        &program.kernels[0],
+        &Wide(Machine::AVX2),
+        config,
+    )
 }
 
 /// The instructions up to the return; what follows is constants.

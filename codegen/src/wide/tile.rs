@@ -1,33 +1,27 @@
-//! Matrix tiles with AVX2, whose shape and strides are part of the code.
+//! Matrix tiles, whose shape and strides are part of the code.
 //!
-//! C is cut into blocks of `rows` times `vectors` registers of 8 columns, whose sums stay in registers through
-//! all reduction loops: two FMA units with 4 cycles of latency want 8 chains, and 16 registers hold at most 12
-//! sums beside the operands (6 x 16 columns). Column blocks are outside, so that a panel of B stays in the
-//! first-level cache while rows go by. The last vector of a row is masked where `n` is not a multiple of 8.
+//! C is cut into blocks of `rows` times `vectors` registers, whose sums stay in registers through all reduction
+//! loops: two FMA units with 4 cycles of latency want 8 chains. AVX2 has registers for 12 sums beside the operands
+//! (6 x 16 columns), AVX-512 for 28 (14 x 32). Column blocks are outside, so that a panel of B stays in the
+//! first-level cache while rows go by. The last vector of a row is as narrow as the columns that are left allow, and
+//! masked where they do not fill it.
 //!
-//! All vector registers are taken. The others: `rdi`, `rsi`, `rdx` the block's part of A, B, C; `r8`, `r9` run
-//! through A and B; `rax`, `rcx`, `r10`, `r11` count the reduction loops; `rbx` counts row blocks, `rbp` column
-//! blocks.
+//! All vector registers are taken: the sums from 0 on, row by row, then a row of B and an element of A. The others: `rdi`, `rsi`,
+//! `rdx` the block's part of A, B, C; `r8`, `r9` run through A and B; `rax`, `rcx`, `r10`, `r11` count the reduction
+//! loops; `rbx` counts row blocks, `rbp` column blocks.
 
 use brolga_ir::DType;
 use brolga_ir::program::{Tile, TileLoop};
-use iced_x86::IcedError;
 use iced_x86::code_asm::{registers::*, *};
 
-use super::memory::store_first;
-use super::operate::low;
+use super::machine::{self, Asm, Isa, Machine, Mask, Vector, is_whole, sized, wide};
 use crate::portable::{merge_loops, split_rows};
 
-const REGISTERS: usize = 16;
-/// Columns of a register.
-const LANES: usize = 8;
 /// Bytes of an element.
 const SIZE: i64 = 4;
 /// Points of the innermost reduction loop that are written out.
 const UNROLL: usize = 4;
 
-const YMM: [AsmRegisterYmm; REGISTERS] =
-    [ymm0, ymm1, ymm2, ymm3, ymm4, ymm5, ymm6, ymm7, ymm8, ymm9, ymm10, ymm11, ymm12, ymm13, ymm14, ymm15];
 /// Counters of the reduction loops, outermost first.
 const COUNTERS: [AsmRegister64; 4] = [rax, rcx, r10, r11];
 
@@ -44,15 +38,21 @@ pub(super) fn name(tile: &Tile) -> String {
     format!("tile_f32_{}x{}x{reduce}", tile.m, tile.n)
 }
 
-/// The lanes of the last vector of a row, if it is not full.
-pub(super) fn mask(tile: &Tile) -> Option<[u32; LANES]> {
-    let rest = tile.n % LANES;
-    (rest > 0).then(|| std::array::from_fn(|lane| if lane < rest { u32::MAX } else { 0 }))
+/// The vector that masks the last vector of a row, if one is needed.
+pub(super) fn mask(machine: Machine, tile: &Tile) -> Option<Vec<u32>> {
+    let rest = tile.n % machine.lanes;
+    let lane = |lane| if lane < rest { u32::MAX } else { 0 };
+    (machine.isa == Isa::Avx2 && rest > 0 && !is_whole(rest)).then(|| (0..machine.lanes).map(lane).collect())
 }
 
 /// Emits a tile that [`fits`], whose panels' addresses are in `rdi`, `rsi` and `rdx`; `mask` is where the mask lies.
-pub(super) fn emit(a: &mut CodeAssembler, tile: &Tile, mask: Option<AsmMemoryOperand>) -> Asm {
-    Emission { a, tile, loops: &merge_loops(&tile.reduce) }.tile(mask)
+pub(super) fn emit(
+    a: &mut CodeAssembler,
+    machine: Machine,
+    tile: &Tile,
+    mask: Option<AsmMemoryOperand>,
+) -> Asm {
+    Emission { a, machine, tile, loops: &merge_loops(&tile.reduce) }.tile(mask)
 }
 
 /// Whether all distances that occur fit the 32 bits of displacements and immediates.
@@ -64,58 +64,98 @@ fn small(tile: &Tile, loops: &[TileLoop]) -> bool {
     a.max(b).max(c) < (i32::MAX as i64) / (2 * SIZE)
 }
 
-/// Columns cut into blocks: how many, of how many vectors, and whether the last vector is masked.
+/// Columns cut into blocks: how many, of how many vectors, and the columns of the last vector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Columns {
     count: usize,
     vectors: usize,
-    masked: bool,
+    last: usize,
+}
+
+/// A register block: so many rows, of so many vectors, and what a vector holds.
+#[derive(Clone, Copy)]
+struct Block {
+    rows: usize,
+    vectors: usize,
+    /// Columns of a full vector, and of the last one.
+    lanes: usize,
+    last: usize,
+}
+
+impl Block {
+    /// Columns of a vector.
+    fn columns(self, vector: usize) -> usize {
+        if vector + 1 == self.vectors { self.last } else { self.lanes }
+    }
+
+    /// Where a sum is.
+    fn sum(self, row: usize, vector: usize) -> Vector {
+        Vector(row * self.vectors + vector)
+    }
+
+    /// Where a vector of the row of B is.
+    fn b(self, vector: usize) -> Vector {
+        Vector(self.rows * self.vectors + vector)
+    }
+
+    /// Where an element of A is.
+    fn a(self) -> Vector {
+        self.b(self.vectors)
+    }
+}
+
+/// Whether multiply-adds take the element of A from memory, as they can with AVX-512. It is read as often as there
+/// are vectors, so that only one gains from it.
+fn broadcasts(machine: Machine, vectors: usize) -> bool {
+    machine.isa == Isa::Avx512 && vectors == 1
 }
 
 /// The most rows of a block: sums, a row of B, an element of A and the mask are in registers.
-fn most_rows(vectors: usize, masked: bool) -> usize {
-    (REGISTERS - 1 - masked as usize - vectors) / vectors
+fn most_rows(machine: Machine, vectors: usize, last: usize) -> usize {
+    let mask = machine.isa == Isa::Avx2 && !is_whole(last);
+    let others = mask as usize + !broadcasts(machine, vectors) as usize;
+    (machine.registers - others - vectors) / vectors
 }
 
 /// Half cycles for one reduction point of a column block of that width: two multiply-adds and two loads a cycle,
 /// and four cycles from one multiply-add of a chain to the next.
-fn column_cost(m: usize, vectors: usize, masked: bool) -> usize {
-    split_rows(m, most_rows(vectors, masked))
+fn column_cost(machine: Machine, m: usize, block: &Columns) -> usize {
+    split_rows(m, most_rows(machine, block.vectors, block.last))
         .iter()
-        .map(|&(count, rows)| count * (rows * vectors).max(rows + vectors).max(8))
+        .map(|&(count, rows)| count * (rows * block.vectors).max(rows + block.vectors).max(8))
         .sum()
 }
 
 /// The cheapest way to cut `n` columns.
-fn split_columns(m: usize, n: usize) -> Vec<Columns> {
-    let total = n.div_ceil(LANES);
-    let ragged = !n.is_multiple_of(LANES);
+fn split_columns(machine: Machine, m: usize, n: usize) -> Vec<Columns> {
+    let lanes = machine.lanes;
+    let total = n.div_ceil(lanes);
+    let ragged = !n.is_multiple_of(lanes);
     let plan = |vectors: usize| {
         let mut blocks = Vec::new();
         let rest = total % vectors;
         let full = total / vectors - (ragged && rest == 0) as usize;
-        blocks.push(Columns { count: full, vectors, masked: false });
-        let last = if rest == 0 { vectors } else { rest };
+        blocks.push(Columns { count: full, vectors, last: lanes });
+        let vectors = if rest == 0 { vectors } else { rest };
         if ragged || rest > 0 {
-            blocks.push(Columns { count: 1, vectors: last, masked: ragged });
+            blocks.push(Columns { count: 1, vectors, last: if ragged { n % lanes } else { lanes } });
         }
         blocks.retain(|b| b.count > 0);
         blocks
     };
     let cost = |blocks: &Vec<Columns>| -> usize {
-        blocks.iter().map(|b| b.count * column_cost(m, b.vectors, b.masked)).sum()
+        blocks.iter().map(|b| b.count * column_cost(machine, m, b)).sum()
     };
-    let plans = (1..=total.min(6)).map(plan);
+    let plans = (1..=total.min(machine.most_vectors)).map(plan);
     plans.min_by_key(cost).expect("at least one column")
 }
 
 struct Emission<'t> {
     a: &'t mut CodeAssembler,
+    machine: Machine,
     tile: &'t Tile,
     loops: &'t [TileLoop],
 }
-
-type Asm<T = ()> = Result<T, IcedError>;
 
 /// A displacement or immediate; `small` has shown that it fits.
 fn imm(value: i64) -> i32 {
@@ -124,16 +164,34 @@ fn imm(value: i64) -> i32 {
 
 impl Emission<'_> {
     fn tile(&mut self, mask: Option<AsmMemoryOperand>) -> Asm {
-        let columns = split_columns(self.tile.m, self.tile.n);
+        let columns = split_columns(self.machine, self.tile.m, self.tile.n);
         for (i, block) in columns.iter().enumerate() {
             let last = i + 1 == columns.len();
-            if let Some(mask) = mask.filter(|_| block.masked) {
+            if !is_whole(block.last) {
                 // Not earlier: blocks without mask use all registers.
-                self.a.vmovups(YMM[15], mask)?;
+                self.set_mask(block.last, mask)?;
             }
             self.repeat(rbp, block.count, |e| e.column(*block, last && block.count == 1))?;
         }
         Ok(())
+    }
+
+    /// The mask of the last vector.
+    fn mask(&self) -> Mask {
+        match self.machine.isa {
+            Isa::Avx2 => Mask::Vector(Vector(self.machine.registers - 1)),
+            Isa::Avx512 => Mask::K1,
+        }
+    }
+
+    fn set_mask(&mut self, columns: usize, place: Option<AsmMemoryOperand>) -> Asm {
+        match (self.mask(), place) {
+            (Mask::Vector(mask), Some(place)) => self.a.vmovups(mask.ymm(), place),
+            _ => {
+                self.a.mov(eax, (1u32 << columns) - 1)?;
+                self.a.kmovw(k1, eax)
+            }
+        }
     }
 
     /// `body`, `count` times, counted in a register that it keeps.
@@ -160,9 +218,10 @@ impl Emission<'_> {
     fn column(&mut self, block: Columns, last: bool) -> Asm {
         let tile = self.tile;
         let (row_a, row_c) = (tile.a.row * SIZE, tile.c.row * SIZE);
-        for (count, rows) in split_rows(tile.m, most_rows(block.vectors, block.masked)) {
+        for (count, rows) in split_rows(tile.m, most_rows(self.machine, block.vectors, block.last)) {
             self.repeat(rbx, count, |e| {
-                e.block(rows, block)?;
+                let Columns { vectors, last, .. } = block;
+                e.block(Block { rows, vectors, lanes: e.machine.lanes, last })?;
                 e.advance(rdi, rows as i64 * row_a)?;
                 e.advance(rdx, rows as i64 * row_c)
             })?;
@@ -170,62 +229,66 @@ impl Emission<'_> {
         if last {
             return Ok(());
         }
-        let width = (block.vectors * LANES) as i64 * SIZE;
+        let width = (block.vectors * self.machine.lanes) as i64 * SIZE;
         self.advance(rdi, -(tile.m as i64) * row_a)?;
         self.advance(rdx, width - tile.m as i64 * row_c)?;
         self.advance(rsi, width)
     }
 
-    fn block(&mut self, rows: usize, block: Columns) -> Asm {
-        let vectors = block.vectors;
-        for i in 0..rows {
-            for j in 0..vectors {
-                let sum = YMM[i * vectors + j];
-                if self.tile.zero {
-                    self.a.vxorps(sum, sum, sum)?;
-                } else {
-                    let place = rdx + imm(i as i64 * self.tile.c.row * SIZE + 32 * j as i64);
-                    self.load(sum, place, block.masked && j + 1 == vectors)?;
-                }
-            }
-        }
+    /// A block: its sums begin, run through the reduction, and are stored.
+    fn block(&mut self, block: Block) -> Asm {
+        self.begin(block)?;
         self.a.mov(r8, rdi)?;
         self.a.mov(r9, rsi)?;
-        self.reduce(0, rows, block)?;
-        for i in 0..rows {
-            for j in 0..vectors {
-                let sum = YMM[i * vectors + j];
-                let place = rdx + imm(i as i64 * self.tile.c.row * SIZE + 32 * j as i64);
-                if block.masked && j + 1 == vectors {
-                    // The operands' registers are free now.
-                    let scratch = low(YMM[rows * vectors]);
-                    store_first(self.a, place, sum, self.tile.n % LANES, scratch)?;
-                } else {
-                    self.a.vmovups(ymmword_ptr(place), sum)?;
-                }
+        self.reduce(0, block)?;
+        self.end(block)
+    }
+
+    /// The sums, zero or what C holds.
+    fn begin(&mut self, block: Block) -> Asm {
+        for (i, j) in cells(block) {
+            let sum = block.sum(i, j);
+            if self.tile.zero {
+                sized!(block.columns(j), v => self.a.vxorps(v(sum), v(sum), v(sum)))?;
+            } else {
+                let place = self.place(i, j);
+                self.load(sum, place, block.columns(j))?;
             }
         }
         Ok(())
     }
 
-    fn load(&mut self, to: AsmRegisterYmm, place: AsmMemoryOperand, masked: bool) -> Asm {
-        if masked {
-            self.a.vmaskmovps(to, YMM[15], ymmword_ptr(place))
-        } else {
-            self.a.vmovups(to, ymmword_ptr(place))
+    /// The sums, which no loop changes any more, to C.
+    fn end(&mut self, block: Block) -> Asm {
+        for (i, j) in cells(block) {
+            let place = self.place(i, j);
+            // The row of B is not needed any more.
+            machine::store(self.a, self.machine, place, block.sum(i, j), block.columns(j), block.b(0))?;
         }
+        Ok(())
+    }
+
+    /// Where a vector of the block's part of C lies.
+    fn place(&self, row: usize, vector: usize) -> AsmMemoryOperand {
+        let columns = (vector * self.machine.lanes) as i64;
+        rdx + imm((row as i64 * self.tile.c.row + columns) * SIZE)
+    }
+
+    fn load(&mut self, to: Vector, place: AsmMemoryOperand, columns: usize) -> Asm {
+        let mask = self.mask();
+        machine::load(self.a, to, place, columns, mask)
     }
 
     /// The reduction loops from `level` on; gives the bytes by which they leave `r8` and `r9` advanced.
-    fn reduce(&mut self, level: usize, rows: usize, block: Columns) -> Asm<(i64, i64)> {
+    fn reduce(&mut self, level: usize, block: Block) -> Asm<(i64, i64)> {
         let Some(&TileLoop { extent, a, b }) = self.loops.get(level) else {
-            self.point(0, 0, rows, block)?;
+            self.point(0, 0, block)?;
             return Ok((0, 0));
         };
         let (a, b) = (a * SIZE, b * SIZE);
         if level + 1 < self.loops.len() {
             self.repeat(COUNTERS[level], extent, |e| {
-                let (moved_a, moved_b) = e.reduce(level + 1, rows, block)?;
+                let (moved_a, moved_b) = e.reduce(level + 1, block)?;
                 e.advance(r8, a - moved_a)?;
                 e.advance(r9, b - moved_b)
             })?;
@@ -234,35 +297,45 @@ impl Emission<'_> {
         let rounds = if extent < 2 * UNROLL { 0 } else { extent / UNROLL };
         self.repeat(COUNTERS[level], rounds, |e| {
             for u in 0..UNROLL as i64 {
-                e.point(u * a, u * b, rows, block)?;
+                e.point(u * a, u * b, block)?;
             }
             e.advance(r8, UNROLL as i64 * a)?;
             e.advance(r9, UNROLL as i64 * b)
         })?;
         for u in 0..(extent - rounds * UNROLL) as i64 {
-            self.point(u * a, u * b, rows, block)?;
+            self.point(u * a, u * b, block)?;
         }
         let moved = (rounds * UNROLL) as i64;
         Ok((moved * a, moved * b))
     }
 
     /// One point of the reduction: a column of A times a row of B.
-    fn point(&mut self, da: i64, db: i64, rows: usize, block: Columns) -> Asm {
-        let vectors = block.vectors;
-        let sums = rows * vectors;
-        for j in 0..vectors {
-            let place = r9 + imm(db + 32 * j as i64);
-            self.load(YMM[sums + j], place, block.masked && j + 1 == vectors)?;
+    fn point(&mut self, da: i64, db: i64, block: Block) -> Asm {
+        for j in 0..block.vectors {
+            let place = r9 + imm(db + (j * self.machine.lanes) as i64 * SIZE);
+            self.load(block.b(j), place, block.columns(j))?;
         }
-        let x = YMM[sums + vectors];
-        for i in 0..rows {
-            self.a.vbroadcastss(x, dword_ptr(r8 + imm(da + i as i64 * self.tile.a.row * SIZE)))?;
-            for j in 0..vectors {
-                self.a.vfmadd231ps(YMM[i * vectors + j], x, YMM[sums + j])?;
+        for i in 0..block.rows {
+            let place = r8 + imm(da + i as i64 * self.tile.a.row * SIZE);
+            if broadcasts(self.machine, block.vectors) {
+                let (sum, b) = (block.sum(i, 0), block.b(0));
+                sized!(block.last, v => self.a.vfmadd231ps(v(sum), v(b), dword_bcst(place)))?;
+                continue;
+            }
+            let x = block.a();
+            wide!(self, v => self.a.vbroadcastss(v(x), dword_ptr(place)))?;
+            for j in 0..block.vectors {
+                let (sum, b) = (block.sum(i, j), block.b(j));
+                sized!(block.columns(j), v => self.a.vfmadd231ps(v(sum), v(x), v(b)))?;
             }
         }
         Ok(())
     }
+}
+
+/// Rows and vectors of a block.
+fn cells(block: Block) -> impl Iterator<Item = (usize, usize)> {
+    (0..block.rows).flat_map(move |i| (0..block.vectors).map(move |j| (i, j)))
 }
 
 fn gpr32(register: AsmRegister64) -> AsmRegister32 {
@@ -282,18 +355,20 @@ mod tests {
 
     #[test]
     fn blocks_cover_all_columns_and_fit_the_registers() {
-        for m in 1..40 {
-            for n in 1..100 {
-                let blocks = split_columns(m, n);
-                let vectors: usize = blocks.iter().map(|b| b.count * b.vectors).sum();
-                assert_eq!(vectors, n.div_ceil(LANES));
-                assert_eq!(blocks.last().unwrap().masked, n % LANES != 0);
+        for machine in [Machine::AVX2, Machine::AVX512] {
+            for (m, n) in (1..40).flat_map(|m| (1..100).map(move |n| (m, n))) {
+                let blocks = split_columns(machine, m, n);
+                let columns: usize =
+                    blocks.iter().map(|b| b.count * ((b.vectors - 1) * machine.lanes + b.last)).sum();
+                assert_eq!(columns, n);
                 for block in &blocks {
-                    let rows = split_rows(m, most_rows(block.vectors, block.masked));
+                    let rows = split_rows(m, most_rows(machine, block.vectors, block.last));
                     assert_eq!(rows.iter().map(|r| r.0 * r.1).sum::<usize>(), m);
+                    let masked = machine.isa == Isa::Avx2 && !is_whole(block.last);
                     for (count, rows) in rows {
-                        let registers = rows * block.vectors + block.vectors + 1 + block.masked as usize;
-                        assert!(count == 0 || registers <= REGISTERS);
+                        let a = if broadcasts(machine, block.vectors) { 0 } else { 1 };
+                        let registers = (rows + 1) * block.vectors + a + masked as usize;
+                        assert!(count == 0 || registers <= machine.registers);
                     }
                 }
             }
@@ -301,9 +376,10 @@ mod tests {
     }
 
     #[test]
-    fn full_tiles_take_blocks_of_six_rows_and_two_vectors() {
-        let blocks = split_columns(48, 64);
-        assert_eq!(blocks, [Columns { count: 4, vectors: 2, masked: false }]);
-        assert_eq!(most_rows(2, false), 6);
+    fn full_tiles_take_blocks_of_two_vectors_and_as_many_rows_as_fit() {
+        assert_eq!(split_columns(Machine::AVX2, 48, 64), [Columns { count: 4, vectors: 2, last: 8 }]);
+        assert_eq!(most_rows(Machine::AVX2, 2, 8), 6);
+        assert_eq!(split_columns(Machine::AVX512, 56, 64), [Columns { count: 2, vectors: 2, last: 16 }]);
+        assert_eq!(most_rows(Machine::AVX512, 2, 16), 14);
     }
 }

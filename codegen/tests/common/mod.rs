@@ -18,7 +18,13 @@ use brolga_runtime as rt;
 /// The targets that this machine can run.
 pub fn targets() -> Vec<TargetCpu> {
     let wide = cfg!(target_arch = "x86_64");
-    TargetCpu::ALL.into_iter().filter(|&cpu| cpu == TargetCpu::Portable || wide).collect()
+    let avx512 = ["avx512f", "avx512bw", "avx512dq", "avx512vl"].into_iter().all(rt::cpu_has);
+    let runs = |cpu: &TargetCpu| match cpu {
+        TargetCpu::Portable => true,
+        TargetCpu::X86_64V4 => avx512,
+        TargetCpu::X86_64V3 | TargetCpu::Native => wide,
+    };
+    TargetCpu::ALL.into_iter().filter(runs).collect()
 }
 
 /// A program of one call; every parameter is a state slot, named by its position.
