@@ -2,7 +2,7 @@
 //!
 //! Lowering copies every state update from scratch memory behind everything else, which is always right. The copy
 //! goes if the old state is read only before the first write of its successor, or by the very kernel that writes
-//! it, element by element in place. Exact.
+//! it, element by element in place. Runs before loops are cut into several calls, which would all write it. Exact.
 
 use brolga_ir::program::{BufferId, Call, Place, Program, Step};
 

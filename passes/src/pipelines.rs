@@ -24,7 +24,7 @@ pub const GRAPH_PASSES: &[GraphPass] =
     &[GRAD, DCE, FOLD, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT, WINOGRAD, FUSE];
 
 /// Every program pass.
-pub const PROGRAM_PASSES: &[ProgramPass] = &[VECTORISE, PARALLELISE, FORWARD, PLAN];
+pub const PROGRAM_PASSES: &[ProgramPass] = &[FORWARD, VECTORISE, PARALLELISE, PLAN];
 
 const GRAD: GraphPass = Pass { name: "grad", kind: Kind::Exact, run: grad };
 const DCE: GraphPass = Pass { name: "dce", kind: Kind::Exact, run: dce };
@@ -59,7 +59,7 @@ pub const INFER: &[GraphPass] = &[
 pub const REGIONS: &[GraphPass] = &[FUSE];
 
 /// From a lowered program to one that can be emitted.
-pub const PROGRAM: &[ProgramPass] = &[VECTORISE, PARALLELISE, FORWARD, PLAN];
+pub const PROGRAM: &[ProgramPass] = &[FORWARD, VECTORISE, PARALLELISE, PLAN];
 
 /// The graph passes of those names, in that order, separated by commas; an error names the nearest.
 pub fn graph_passes(names: &str) -> Result<Vec<GraphPass>, String> {

@@ -36,22 +36,26 @@ pub fn winograd(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
 }
 
 fn applies(graph: &Graph, id: NodeId, conv: &Conv) -> bool {
-    let weights = graph.operand_types(id)[1];
-    conv.winograd == 0
-        && conv.channels_last
-        && !matches!(conv.form, ConvForm::WeightGradient { .. })
-        && conv.takes_winograd(&weights.dims[2..])
+    let kernel = match &conv.form {
+        ConvForm::WeightGradient { kernel } => kernel,
+        _ => &graph.operand_types(id)[1].dims[2..],
+    };
+    conv.winograd == 0 && conv.channels_last && conv.takes_winograd(kernel)
 }
 
 /// The tile that is worth it. `fixed`: the weights are transformed once for every state.
 fn choice(graph: &Graph, id: NodeId, conv: &Conv, fixed: bool) -> Option<usize> {
-    let node = graph.node(id);
     let types = graph.operand_types(id);
-    let result = &node.types[0];
-    let channel = conv.channel_axis();
-    let (inputs, outputs) = (types[0].dims[channel] as f64, result.dims[channel] as f64);
-    let (batch, extents) = (result.dims[0] as f64, conv.extents(result));
+    let [x, w, y] = conv.roles(&types, &graph.node(id).types[0]);
+    let gradient = matches!(conv.form, ConvForm::WeightGradient { .. });
+    // Positions are those of the result, or of the gradient with respect to it.
+    let space = if matches!(conv.form, ConvForm::InputGradient { .. }) { x } else { y };
+    let (batch, extents) = (x.dims[0] as f64, conv.extents(space));
     let [rows, columns] = [extents[0], extents[1]];
+    let (outputs, inputs) = match conv.form {
+        ConvForm::InputGradient { .. } => (w.dims[1] as f64, w.dims[0] as f64),
+        _ => (w.dims[0] as f64, w.dims[1] as f64),
+    };
     // 16 multiply-adds and 8 bytes of weights a cycle, less what is lost at edges.
     let traffic = |bytes: f64| bytes / 8.0;
     let columns_used = outputs / (outputs / 16.0).ceil() / 16.0;
@@ -61,10 +65,13 @@ fn choice(graph: &Graph, id: NodeId, conv: &Conv, fixed: bool) -> Option<usize> 
         let positions = ((m + 2) * (m + 2)) as f64;
         let tiles = batch * (rows.div_ceil(m) * columns.div_ceil(m)) as f64;
         let products = tiles * positions * inputs * outputs / 16.0 / columns_used / 0.9;
-        // A vector of a tile takes about two cycles for each of its elements, on either side.
-        let transforms = tiles * positions * 2.0 * ((inputs / 16.0).ceil() + (outputs / 16.0).ceil()) * 2.0;
+        // Cycles for 16 channels of a position (measured): on the way into the transformed domain, and out of it.
+        let (into, out_of) = (7.5, if gradient { 7.5 } else { 5.0 });
+        let blocks = into * (inputs / 16.0).ceil() + out_of * (outputs / 16.0).ceil();
+        let transforms = tiles * positions * blocks;
+        // Weights are transformed in every call unless they are fixed; their gradients always.
         let weights = traffic(positions * inputs * outputs * 4.0)
-            + if fixed { 0.0 } else { inputs * outputs * positions / 4.0 };
+            + if fixed && !gradient { 0.0 } else { inputs * outputs * positions / 4.0 };
         products + transforms + weights
     };
     let (best, cost) = [2, 4].map(|m| (m, tiled(m))).into_iter().min_by(|a, b| a.1.total_cmp(&b.1))?;

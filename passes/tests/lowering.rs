@@ -302,6 +302,9 @@ fn winograd_in_tiles_of_either_size() {
         ([2, 4, 56, 57], 8, (1, 0)),
         ([1, 300, 4, 4], 16, (1, 1)),
         ([9, 16, 28, 28], 6, (1, 1)),
+        // Sums of the weights' gradient are finished by the kernel that forms them.
+        ([2, 65, 5, 6], 70, (1, 1)),
+        ([1, 96, 3, 3], 64, (1, 1)),
     ];
     for ((x, outputs, padding), winograd) in cases.into_iter().flat_map(|c| [(c, 2), (c, 4)]) {
         let forward = Conv { padding: vec![padding; 2], channels_last: true, winograd, ..Conv::new(2) };
@@ -316,12 +319,30 @@ fn winograd_in_tiles_of_either_size() {
         let back = forward.with_form(ConvForm::InputGradient { size: x[2..].to_vec() });
         let dx = g.add(back, &[dy, weights], &Origin::default()).expect("input gradient");
         let dx = g.result(dx);
+        let back = forward.with_form(ConvForm::WeightGradient { kernel: vec![3, 3] });
+        let dw = g.add(back, &[image, dy], &Origin::default()).expect("weight gradient");
+        let dw = g.result(dw);
         let mut b = Builder::new(&mut g, Origin::default());
         let bent = b.max(y, dy).expect("max");
         g.add_output("y", Role::Data, bent);
         g.add_output("dx", Role::Data, dx);
+        g.add_output("dw", Role::Data, dw);
         check(&g, 1e-3);
     }
+}
+
+/// Images too large for the scratch memory: their sums go on from piece to piece.
+#[test]
+fn winograd_gradients_of_large_images() {
+    let conv = Conv { padding: vec![(1, 1); 2], channels_last: true, winograd: 4, ..Conv::new(2) };
+    let mut g = Graph::new("large");
+    let image = Type::new(DType::F32, [3, 280, 280, 1]);
+    let images = ["x", "dy"].map(|name| g.add_parameter(name, Role::Data, image.clone()));
+    let gradient = conv.with_form(ConvForm::WeightGradient { kernel: vec![3, 3] });
+    let dw = g.add(gradient, &images, &Origin::default()).expect("weight gradient");
+    let dw = g.result(dw);
+    g.add_output("dw", Role::Data, dw);
+    check(&g, 1e-3);
 }
 
 #[test]

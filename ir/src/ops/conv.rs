@@ -74,7 +74,6 @@ impl Conv {
         let ones = |list: &[usize]| list.iter().all(|&n| n == 1);
         kernel == [3, 3]
             && self.groups == 1
-            && !matches!(self.form, ConvForm::WeightGradient { .. })
             && ones(&self.stride)
             && ones(&self.lhs_dilation)
             && ones(&self.rhs_dilation)

@@ -221,6 +221,17 @@ impl Lowering<'_> {
                         id,
                     );
                 }
+                if let (&[rows, columns], true) = (windows.as_slice(), conv.winograd != 0) {
+                    let ([x, dy], to) = (&images, (target, result));
+                    return self.winograd_gradient(
+                        conv.winograd,
+                        types[0].dims[0],
+                        [rows, columns],
+                        [x, dy],
+                        to,
+                        id,
+                    );
+                }
                 return self.weight_gradient(
                     conv.groups,
                     types[0].dims[0],

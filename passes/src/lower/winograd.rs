@@ -8,8 +8,7 @@
 //! ```
 //!
 //! The products in the middle are a² matrix products over input channels, (m + 2)² multiplications for m² outputs
-//! where the direct way has 9 m². Transforms run along columns first, then along rows, with lanes over
-//! channels; rows of the image that are missing at its borders count as zero, columns are padded in a line buffer.
+//! where the direct way has 9 m². The gradient with respect to the weights is the transpose of it (`gradient.rs`).
 //!
 //! The transformed input of a box of tiles stays in scratch memory of the grid point, which goes through several
 //! boxes. Where there are too few boxes to share among threads (small images), the transformed input is written
@@ -18,22 +17,25 @@
 //! Numeric plan: sums over input channels are chains of fused multiply-adds in their order; the transforms are
 //! those written here.
 
+mod gradient;
+mod lanes;
+mod transform;
+
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop, ValueId};
-use brolga_ir::scalar::{Scalar, ScalarOp};
-use brolga_ir::{DType, NodeId, Type};
+use brolga_ir::{NodeId, Type};
 
+use self::lanes::Lane;
+use self::transform::{LANES, Side, Target, Tiling, apart};
 use super::compose::Composer;
 use super::conv::{Cut, Image, Weights, blocks_of, boxes, column_blocks, for_each_kind};
 use super::epilogue::Epilogue;
 use super::kernel::KernelBuilder;
-use super::windows::{Chunks, Group, Window};
+use super::windows::{Group, Window};
 use super::{Location, Lowering};
 
 /// Tiles of a box, about.
 const TILES: usize = 48;
-/// Channels that are transformed together.
-const LANES: usize = 16;
 /// Input channels of a step of the matrix products: a panel of weights of 8 KiB, which leaves room in the first-level
 /// cache for the rows.
 const DEPTH: usize = 128;
@@ -42,142 +44,63 @@ const FEWEST_BOXES: usize = 4;
 /// Grid points with scratch memory.
 const PARTS: usize = 8;
 
-/// Straight-line arithmetic of the transforms.
-struct Lane<'k> {
-    k: &'k mut KernelBuilder,
-    dtype: DType,
-}
-
-impl Lane<'_> {
-    fn add(&mut self, a: ValueId, b: ValueId) -> ValueId {
-        self.k.op_now(ScalarOp::Add, &[a, b])
-    }
-
-    fn sub(&mut self, a: ValueId, b: ValueId) -> ValueId {
-        self.k.op_now(ScalarOp::Sub, &[a, b])
-    }
-
-    fn scale(&mut self, c: f64, x: ValueId) -> ValueId {
-        let c = self.k.constant(Scalar::from_f64(self.dtype, c));
-        self.k.op_now(ScalarOp::Mul, &[c, x])
-    }
-
-    /// c x + y
-    fn fma(&mut self, c: f64, x: ValueId, y: ValueId) -> ValueId {
-        let c = self.k.constant(Scalar::from_f64(self.dtype, c));
-        self.k.op_now(ScalarOp::Fma, &[c, x, y])
-    }
-
-    /// Bᵀ d
-    fn input(&mut self, d: &[ValueId]) -> Vec<ValueId> {
-        if let &[d0, d1, d2, d3] = d {
-            return vec![self.sub(d0, d2), self.add(d1, d2), self.sub(d2, d1), self.sub(d1, d3)];
-        }
-        let first = self.scale(4.0, d[0]);
-        let first = self.fma(-5.0, d[2], first);
-        let first = self.add(first, d[4]);
-        let (even, odd) = (self.fma(-4.0, d[2], d[4]), self.fma(-4.0, d[1], d[3]));
-        let (near, far) = (self.sub(d[4], d[2]), self.sub(d[3], d[1]));
-        let last = self.scale(4.0, d[1]);
-        let last = self.fma(-5.0, d[3], last);
-        let last = self.add(last, d[5]);
-        vec![
-            first,
-            self.add(even, odd),
-            self.sub(even, odd),
-            self.fma(2.0, far, near),
-            self.fma(-2.0, far, near),
-            last,
-        ]
-    }
-
-    /// G g
-    fn kernel(&mut self, m: usize, g: [ValueId; 3]) -> Vec<ValueId> {
-        let [g0, g1, g2] = g;
-        let sum = self.add(g0, g2);
-        let (plus, minus) = (self.add(sum, g1), self.sub(sum, g1));
-        if m == 2 {
-            return vec![g0, self.scale(0.5, plus), self.scale(0.5, minus), g2];
-        }
-        let spread = self.fma(4.0, g2, g0);
-        let (up, down) = (self.fma(2.0, g1, spread), self.fma(-2.0, g1, spread));
-        vec![
-            self.scale(0.25, g0),
-            self.scale(-1.0 / 6.0, plus),
-            self.scale(-1.0 / 6.0, minus),
-            self.scale(1.0 / 24.0, up),
-            self.scale(1.0 / 24.0, down),
-            g2,
-        ]
-    }
-
-    /// Aᵀ p
-    fn output(&mut self, p: &[ValueId]) -> Vec<ValueId> {
-        let (sum, difference) = (self.add(p[1], p[2]), self.sub(p[1], p[2]));
-        if let &[p0, _, _, p3] = p {
-            return vec![self.add(p0, sum), self.sub(difference, p3)];
-        }
-        let (far_sum, far_difference) = (self.add(p[3], p[4]), self.sub(p[3], p[4]));
-        let first = self.add(p[0], sum);
-        let last = self.fma(8.0, far_difference, difference);
-        vec![
-            self.add(first, far_sum),
-            self.fma(2.0, far_difference, difference),
-            self.fma(4.0, far_sum, sum),
-            self.add(last, p[5]),
-        ]
-    }
-}
-
 /// What the kernels of one convolution have in common.
 struct Plan<'a> {
     name: &'static str,
-    /// Outputs and inputs of a tile along an axis.
-    m: usize,
-    a: usize,
-    dtype: DType,
+    tiling: Tiling<'a>,
     channels: usize,
     outputs: usize,
-    source: &'a Image,
-    /// Padding before the columns, their number, and outputs along them.
-    low: usize,
-    input: usize,
-    output: usize,
-    /// Outputs along the rows.
+    /// Outputs along the rows and along the columns.
     rows: usize,
-    /// Tiles along the columns.
-    across: usize,
-    /// Pieces of (batch, rows of tiles).
-    chunks: Vec<Chunks>,
+    columns: usize,
     result: &'a Type,
 }
 
 impl Plan<'_> {
     /// Tiles of a whole box.
     fn tiles(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.length).product::<usize>() * self.across
+        self.tiling.chunks.iter().map(|chunk| chunk.length).product::<usize>() * self.tiling.across
     }
 
     fn boxes(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.count).product()
+        self.tiling.chunks.iter().map(|chunk| chunk.count).product()
+    }
+
+    /// Inputs of a tile along an axis.
+    fn a(&self) -> usize {
+        self.tiling.m + 2
+    }
+
+    /// Elements of the transformed weights.
+    fn weights(&self) -> usize {
+        self.a() * self.a() * self.channels * self.outputs
+    }
+
+    /// Elements from one position of a tile to the next in a box.
+    fn matrix(&self, columns: usize) -> usize {
+        apart(self.tiles() * columns)
     }
 
     /// Elements of a box's transformed input.
     fn transformed(&self) -> usize {
-        self.a * self.a * self.tiles() * self.channels
+        self.a() * self.a() * self.matrix(self.channels)
     }
 
-    /// Columns of the line buffer.
-    fn line(&self) -> usize {
-        self.m * self.across + 2
+    /// Where a box's transformed input lies.
+    fn target(&self, start: &Index, channel: &Index, groups: &[&Group]) -> Target {
+        Target {
+            start: start.add(channel),
+            position: self.matrix(self.channels) as i64,
+            image: (groups[1].extent * self.tiling.across * self.channels) as i64,
+            tile: self.channels as i64,
+        }
     }
 
     /// Output rows of the tiles of row `row` of a group: all, or what the last one of the image has.
     fn rows_of(&self, group: &Group, last: bool) -> usize {
-        let chunk = &self.chunks[1];
-        let ends = group.first + group.count == chunk.count;
-        let total = (self.rows - 1) % self.m + 1;
-        if ends && last { total } else { self.m }
+        let ends = group.first + group.count == self.tiling.chunks[1].count;
+        let total = (self.rows - 1) % self.tiling.m + 1;
+        if ends && last { total } else { self.tiling.m }
     }
 }
 
@@ -190,6 +113,12 @@ struct Params {
     products: usize,
     line: usize,
     columns: usize,
+}
+
+impl Params {
+    fn transform(&self) -> transform::Params {
+        transform::Params { image: self.x, line: self.line, transformed: self.transformed }
+    }
 }
 
 impl Lowering<'_> {
@@ -213,22 +142,18 @@ impl Lowering<'_> {
         let tiles = Window { stride: m as i64, kernel: a, output: rows.output.div_ceil(m), ..rows };
         let batch = Window::identity(result.dims[0]);
         let chunks = boxes([&batch, &tiles].into_iter(), (TILES / across).max(1));
-        let plan = Plan {
-            name,
-            m,
-            a,
+        let tiling = Tiling {
+            side: Side::Input,
             dtype: result.dtype,
-            channels,
-            outputs,
+            m,
             source,
             low: columns.low as usize,
-            input: columns.input,
-            output: columns.output,
-            rows: rows.output,
+            columns: columns.input,
             across,
             chunks,
-            result,
         };
+        let plan =
+            Plan { name, tiling, channels, outputs, rows: rows.output, columns: columns.output, result };
         let packed = self.transform_weights(&plan, weights, id);
         if plan.boxes() >= FEWEST_BOXES {
             self.winograd_by_boxes(&plan, packed, target, epilogue, id);
@@ -239,11 +164,11 @@ impl Lowering<'_> {
 
     /// `U[position][block of outputs][input][output] = G g Gᵀ`
     fn transform_weights(&mut self, plan: &Plan<'_>, weights: &Weights, id: NodeId) -> Location {
-        let (a, channels, outputs) = (plan.a, plan.channels, plan.outputs);
-        let elements = a * a * channels * outputs;
+        let (a, channels, outputs) = (plan.a(), plan.channels, plan.outputs);
+        let (m, dtype, elements) = (plan.tiling.m, plan.result.dtype, plan.weights());
         let mut k = KernelBuilder::new("winograd_weights");
-        let source = k.param(plan.dtype, weights.access.len, Access::Read);
-        let target = k.param(plan.dtype, elements, Access::Write);
+        let source = k.param(dtype, weights.access.len, Access::Read);
+        let target = k.param(dtype, elements, Access::Write);
         let cuts = column_blocks(outputs);
         let single = cuts.len() == 1;
         for (first, width, count) in cuts {
@@ -260,11 +185,11 @@ impl Lowering<'_> {
             let columns = [0, 1, 2].map(|column| {
                 let at = |row: i64| from.plus(row * weights.kernel[0] + column * weights.kernel[1]);
                 let g = [0, 1, 2].map(|row| k.load_now(source, &at(row)));
-                Lane { k: &mut k, dtype: plan.dtype }.kernel(plan.m, g)
+                Lane { k: &mut k, dtype }.kernel(m, g)
             });
             let [first, second, third] = &columns;
             for (i, ((&g0, &g1), &g2)) in first.iter().zip(second).zip(third).enumerate() {
-                let whole = Lane { k: &mut k, dtype: plan.dtype }.kernel(plan.m, [g0, g1, g2]);
+                let whole = Lane { k: &mut k, dtype }.kernel(m, [g0, g1, g2]);
                 for (j, value) in whole.into_iter().enumerate() {
                     k.store(target, to.plus(((i * a + j) * channels * outputs) as i64), value);
                 }
@@ -272,7 +197,7 @@ impl Lowering<'_> {
             (0..3).for_each(|_| k.close());
         }
         let name = format!("{}:winograd", self.graph.node(id).origin.path);
-        self.once(&name, k.finish_kernel(), weights.access.location, Type::new(plan.dtype, [elements]), id)
+        self.once(&name, k.finish_kernel(), weights.access.location, Type::new(dtype, [elements]), id)
     }
 
     /// One kernel: every grid point has scratch memory, and goes through boxes.
@@ -285,15 +210,16 @@ impl Lowering<'_> {
         id: NodeId,
     ) {
         // Parts along the batch, and along the rows of tiles.
-        let counts = [plan.chunks[0].count, plan.chunks[1].count];
+        let chunks = &plan.tiling.chunks;
+        let (dtype, counts) = (plan.result.dtype, [chunks[0].count, chunks[1].count]);
         let parts = [PARTS.min(counts[0]), (PARTS / counts[0]).clamp(1, counts[1])];
         let runs = [counts[0].div_ceil(parts[0]), counts[1].div_ceil(parts[1])];
         let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
         let mut c = Composer::new(graph, epilogue.map_or(plan.name, |epilogue| epilogue.name));
-        let mut arguments = vec![plan.source.location, weights, target];
-        c.k.param(plan.dtype, plan.source.len, Access::Read);
-        c.k.param(plan.dtype, plan.a * plan.a * plan.channels * plan.outputs, Access::Read);
-        c.k.param(plan.dtype, plan.result.elements(), Access::ReadWrite);
+        let mut arguments = vec![plan.tiling.source.location, weights, target];
+        c.k.param(dtype, plan.tiling.source.len, Access::Read);
+        c.k.param(dtype, plan.weights(), Access::Read);
+        c.k.param(dtype, plan.result.elements(), Access::ReadWrite);
         if let Some(epilogue) = epilogue {
             epilogue.parameters(&mut c, &mut arguments);
         }
@@ -301,27 +227,29 @@ impl Lowering<'_> {
         let widest = column_blocks(plan.outputs).iter().map(|cut| cut.1).max().unwrap_or(0);
         let sizes = [
             plan.transformed(),
-            plan.a * plan.a * plan.tiles() * widest,
-            plan.a * plan.line() * LANES,
-            plan.across * plan.m * plan.a * widest,
+            plan.a() * plan.a() * plan.matrix(widest),
+            plan.tiling.buffer(),
+            plan.tiling.across * plan.tiling.m * plan.a() * widest,
         ];
         let [transformed, products, line, columns] = sizes.map(|size| {
-            arguments.push(self.arena("winograd", Type::new(plan.dtype, [all, size])));
-            c.k.param(plan.dtype, all * size, Access::ReadWrite)
+            arguments.push(self.arena("winograd", Type::new(dtype, [all, size])));
+            c.k.param(dtype, all * size, Access::ReadWrite)
         });
         let params = Params { x: 0, weights: 1, transformed, products, line, columns };
         let outer = [Index::var(c.k.open_grid(parts[0])), Index::var(c.k.open_grid(parts[1]))];
         let part = outer[0].scale(parts[1] as i64).add(&outer[1]);
         let scratch = sizes.map(|size| part.scale(size as i64));
-        plan.clear_line(&mut c, params, &scratch[2]);
+        plan.tiling.clear(&mut c, params.transform(), &scratch[2]);
         let inner = [Index::var(c.k.open_for(runs[0])), Index::var(c.k.open_for(runs[1]))];
         let at: Vec<Index> =
             (0..2).map(|axis| outer[axis].scale(runs[axis] as i64).add(&inner[axis])).collect();
-        for_each_kind(&mut c, &plan.chunks, &at, &mut |c, groups| {
+        for_each_kind(&mut c, &plan.tiling.chunks, &at, &mut |c, groups| {
             for cut in blocks_of(plan.channels, LANES) {
                 let block = Index::var(c.k.open_for(cut.2));
                 let channel = block.scale(cut.1 as i64).plus(cut.0 as i64);
-                plan.transform_input(c, params, groups, &at, (&channel, cut.1), &scratch[0], &scratch[2]);
+                let to = plan.target(&scratch[0], &channel, groups);
+                let params = params.transform();
+                plan.tiling.emit(c, params, groups, &at, (&channel, cut.1), &to, &scratch[2]);
                 c.k.close();
             }
             for cut in column_blocks(plan.outputs) {
@@ -354,48 +282,53 @@ impl Lowering<'_> {
     ) {
         let name = format!("{}:winograd", self.graph.node(id).origin.path);
         let size = plan.transformed();
-        let counts = [plan.chunks[0].count, plan.chunks[1].count];
-        let transformed = self.arena(&name, Type::new(plan.dtype, [plan.boxes(), size]));
+        let chunks = &plan.tiling.chunks;
+        let (dtype, counts) = (plan.result.dtype, [chunks[0].count, chunks[1].count]);
+        let transformed = self.arena(&name, Type::new(dtype, [plan.boxes(), size]));
         let open_boxes = |c: &mut Composer<'_>| -> Vec<Index> {
             counts.iter().map(|&count| Index::var(c.k.open_grid(count))).collect()
         };
         let box_at = |at: &[Index]| at[0].scale(counts[1] as i64).add(&at[1]);
         for cut in blocks_of(plan.channels, LANES) {
             let mut c = Composer::new(self.graph, "winograd_input");
-            let line_size = plan.a * plan.line() * LANES;
+            let line_size = plan.tiling.buffer();
             let all = plan.boxes() * cut.2;
-            let line = self.arena("winograd", Type::new(plan.dtype, [all, line_size]));
-            c.k.param(plan.dtype, plan.source.len, Access::Read);
-            c.k.param(plan.dtype, plan.boxes() * size, Access::Write);
-            c.k.param(plan.dtype, all * line_size, Access::ReadWrite);
-            let params = Params { x: 0, transformed: 1, line: 2, ..Params::default() };
+            let line = self.arena("winograd", Type::new(dtype, [all, line_size]));
+            c.k.param(dtype, plan.tiling.source.len, Access::Read);
+            c.k.param(dtype, plan.boxes() * size, Access::Write);
+            c.k.param(dtype, all * line_size, Access::ReadWrite);
+            let params = transform::Params { image: 0, transformed: 1, line: 2 };
             let at = open_boxes(&mut c);
             let block = Index::var(c.k.open_grid(cut.2));
             let buffer = box_at(&at).scale(cut.2 as i64).add(&block).scale(line_size as i64);
-            plan.clear_line(&mut c, params, &buffer);
+            plan.tiling.clear(&mut c, params, &buffer);
             let channel = block.scale(cut.1 as i64).plus(cut.0 as i64);
             let to = box_at(&at).scale(size as i64);
-            for_each_kind(&mut c, &plan.chunks, &at, &mut |c, groups| {
-                plan.transform_input(c, params, groups, &at, (&channel, cut.1), &to, &buffer);
+            for_each_kind(&mut c, &plan.tiling.chunks, &at, &mut |c, groups| {
+                let to = plan.target(&to, &channel, groups);
+                plan.tiling.emit(c, params, groups, &at, (&channel, cut.1), &to, &buffer);
             });
             (0..3).for_each(|_| c.k.close());
-            self.call(c.k.finish_kernel(), vec![plan.source.location, transformed, line], id);
+            self.call(c.k.finish_kernel(), vec![plan.tiling.source.location, transformed, line], id);
         }
         for cut in column_blocks(plan.outputs) {
             let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
             let mut c = Composer::new(graph, epilogue.map_or(plan.name, |epilogue| epilogue.name));
             let mut arguments = vec![transformed, weights, target];
-            c.k.param(plan.dtype, plan.boxes() * size, Access::Read);
-            c.k.param(plan.dtype, plan.a * plan.a * plan.channels * plan.outputs, Access::Read);
-            c.k.param(plan.dtype, plan.result.elements(), Access::ReadWrite);
+            c.k.param(dtype, plan.boxes() * size, Access::Read);
+            c.k.param(dtype, plan.weights(), Access::Read);
+            c.k.param(dtype, plan.result.elements(), Access::ReadWrite);
             if let Some(epilogue) = epilogue {
                 epilogue.parameters(&mut c, &mut arguments);
             }
-            let sizes = [plan.a * plan.a * plan.tiles() * cut.1, plan.across * plan.m * plan.a * cut.1];
+            let sizes = [
+                plan.a() * plan.a() * plan.matrix(cut.1),
+                plan.tiling.across * plan.tiling.m * plan.a() * cut.1,
+            ];
             let all = plan.boxes() * cut.2;
             let [products, columns] = sizes.map(|size| {
-                arguments.push(self.arena("winograd", Type::new(plan.dtype, [all, size])));
-                c.k.param(plan.dtype, all * size, Access::ReadWrite)
+                arguments.push(self.arena("winograd", Type::new(dtype, [all, size])));
+                c.k.param(dtype, all * size, Access::ReadWrite)
             });
             let params = Params { transformed: 0, weights: 1, products, columns, ..Params::default() };
             let block = Index::var(c.k.open_grid(cut.2));
@@ -403,7 +336,7 @@ impl Lowering<'_> {
             let part = block.scale(plan.boxes() as i64).add(&box_at(&at));
             let scratch = sizes.map(|size| part.scale(size as i64));
             let from = box_at(&at).scale(size as i64);
-            for_each_kind(&mut c, &plan.chunks, &at, &mut |c, groups| {
+            for_each_kind(&mut c, &plan.tiling.chunks, &at, &mut |c, groups| {
                 plan.columns(
                     c,
                     params,
@@ -422,90 +355,6 @@ impl Lowering<'_> {
 }
 
 impl Plan<'_> {
-    /// Zeros in the columns of the line buffer that no input is written to.
-    fn clear_line(&self, c: &mut Composer<'_>, params: Params, line: &Index) {
-        let (from, to) = (self.low, self.low + self.input);
-        for (start, count) in [(0, from), (to, self.line().saturating_sub(to))] {
-            let row = Index::var(c.k.open_for(self.a));
-            let column = Index::var(c.k.open_for(count));
-            let lane = Index::var(c.k.open_for(LANES));
-            let at = row.scale(self.line() as i64).add(&column).plus(start as i64).scale(LANES as i64);
-            let zero = c.k.zero_of(params.line);
-            c.k.store(params.line, line.add(&at).add(&lane), zero);
-            (0..3).for_each(|_| c.k.close());
-        }
-    }
-
-    /// `V[position][tile][channel] = Bᵀ d B` for the tiles of a box and `lanes` channels.
-    #[allow(clippy::too_many_arguments)]
-    fn transform_input(
-        &self,
-        c: &mut Composer<'_>,
-        params: Params,
-        groups: &[&Group],
-        at: &[Index],
-        (channel, lanes): (&Index, usize),
-        transformed: &Index,
-        line: &Index,
-    ) {
-        let (a, source, chunk) = (self.a, self.source, &self.chunks[1]);
-        let image = Index::var(c.k.open_for(groups[0].extent));
-        let whole = at[0].scale(self.chunks[0].length as i64).add(&image);
-        let base = whole.scale(source.positions[0]).plus(source.offset).add(&channel.scale(source.channel));
-        for segment in &groups[1].segments {
-            let row = Index::var(c.k.open_for(segment.count));
-            // Along columns, from the image to the line buffer.
-            let column = Index::var(c.k.open_for(self.input));
-            let lane = Index::var(c.k.open_for(lanes));
-            let first =
-                at[1].scale(chunk.source_step).add(&row.scale(segment.source_step)).plus(segment.source);
-            let from = base
-                .add(&first.scale(source.positions[1]))
-                .add(&column.scale(source.positions[2]))
-                .add(&lane.scale(source.channel));
-            let taps = segment.tap..segment.tap + segment.taps;
-            let d: Vec<ValueId> = (0..a)
-                .map(|tap| match taps.contains(&tap) {
-                    true => {
-                        let row = (tap - segment.tap) as i64 * segment.source_tap;
-                        c.k.load_now(params.x, &from.plus(row * source.positions[1]))
-                    }
-                    false => c.k.zero_of(params.line),
-                })
-                .collect();
-            let half = Lane { k: &mut c.k, dtype: self.dtype }.input(&d);
-            for (i, value) in half.into_iter().enumerate() {
-                let to = column.plus((i * self.line() + self.low) as i64).scale(LANES as i64);
-                c.k.store(params.line, line.add(&to).add(&lane), value);
-            }
-            (0..2).for_each(|_| c.k.close());
-            // Along rows, to the transformed input.
-            let tile = Index::var(c.k.open_for(self.across));
-            let i = Index::var(c.k.open_for(a));
-            let lane = Index::var(c.k.open_for(lanes));
-            let from = i.scale(self.line() as i64).add(&tile.scale(self.m as i64)).scale(LANES as i64);
-            let d: Vec<ValueId> = (0..a)
-                .map(|j| c.k.load_now(params.line, &line.add(&from).add(&lane).plus((j * LANES) as i64)))
-                .collect();
-            let values = Lane { k: &mut c.k, dtype: self.dtype }.input(&d);
-            let number = image
-                .scale(groups[1].extent as i64)
-                .add(&row)
-                .plus(segment.start)
-                .scale(self.across as i64)
-                .add(&tile);
-            let to = transformed.add(&number.scale(self.channels as i64)).add(channel).add(&lane);
-            let position = (self.tiles() * self.channels) as i64;
-            for (j, value) in values.into_iter().enumerate() {
-                let to = to.add(&i.scale(a as i64 * position)).plus(j as i64 * position);
-                c.k.store(params.transformed, to, value);
-            }
-            (0..3).for_each(|_| c.k.close());
-            c.k.close();
-        }
-        c.k.close();
-    }
-
     /// A block of output channels of a box: the products, their transform, and the epilogue.
     #[allow(clippy::too_many_arguments)]
     fn columns(
@@ -519,13 +368,13 @@ impl Plan<'_> {
         (products, columns): (&Index, &Index),
         epilogue: Option<Epilogue<'_>>,
     ) {
-        let a = self.a;
-        let tiles = groups[0].extent * groups[1].extent * self.across;
+        let (a, m) = (self.a(), self.tiling.m);
+        let tiles = groups[0].extent * groups[1].extent * self.tiling.across;
         let panel = block.scale((width * self.channels) as i64).plus((first * self.channels) as i64);
         let position = Index::var(c.k.open_for(a * a));
-        let from = transformed.add(&position.scale((self.tiles() * self.channels) as i64));
+        let from = transformed.add(&position.scale(self.matrix(self.channels) as i64));
         let weights = panel.add(&position.scale((self.channels * self.outputs) as i64));
-        let to = products.add(&position.scale((self.tiles() * width) as i64));
+        let to = products.add(&position.scale(self.matrix(width) as i64));
         let mut zero = true;
         for (start, depth, count) in blocks_of(self.channels, DEPTH) {
             // The first step starts the chain and stands alone.
@@ -538,7 +387,7 @@ impl Plan<'_> {
                 }
                 let step = Index::var(c.k.open_for(count)).scale(depth as i64).plus(start as i64);
                 c.k.tile(Tile {
-                    dtype: self.dtype,
+                    dtype: self.result.dtype,
                     m: tiles,
                     n: width,
                     reduce: vec![TileLoop { extent: depth, a: 1, b: width as i64 }],
@@ -554,14 +403,14 @@ impl Plan<'_> {
         c.k.close();
         self.transform_output(c, params, groups, at, (first, width, block), products, columns);
         let Some(epilogue) = epilogue else { return };
-        let chunk = &self.chunks[1];
+        let chunks = &self.tiling.chunks;
         let last = self.rows_of(groups[1], true);
-        let rows = (groups[1].extent - 1) * self.m + last;
+        let rows = (groups[1].extent - 1) * m + last;
         let dims = &self.result.dims;
         let axes = [
-            (at[0].scale(self.chunks[0].length as i64), groups[0].extent, &dims[0..1]),
-            (at[1].scale((chunk.length * self.m) as i64), rows, &dims[1..2]),
-            (Index::default(), self.output, &dims[2..3]),
+            (at[0].scale(chunks[0].length as i64), groups[0].extent, &dims[0..1]),
+            (at[1].scale((chunks[1].length * m) as i64), rows, &dims[1..2]),
+            (Index::default(), self.columns, &dims[2..3]),
         ];
         epilogue.emit(c, &axes, &block.scale(width as i64).plus(first as i64), width);
     }
@@ -578,11 +427,11 @@ impl Plan<'_> {
         products: &Index,
         columns: &Index,
     ) {
-        let (a, m, chunk) = (self.a, self.m, &self.chunks[1]);
+        let (a, m, chunks) = (self.a(), self.tiling.m, &self.tiling.chunks);
         let strides: Vec<i64> = self.result.strides().into_iter().map(|s| s as i64).collect();
         let image = Index::var(c.k.open_for(groups[0].extent));
         let base = at[0]
-            .scale(self.chunks[0].length as i64)
+            .scale(chunks[0].length as i64)
             .add(&image)
             .scale(strides[0])
             .add(&block.scale(width as i64))
@@ -594,24 +443,25 @@ impl Plan<'_> {
         for (start, count, outputs) in [(0, whole, m), (whole, extent - whole, last)] {
             let row = Index::var(c.k.open_for(count)).plus(start as i64);
             // Along columns, from the products to the buffer of this row of tiles.
-            let tile = Index::var(c.k.open_for(self.across));
+            let tile = Index::var(c.k.open_for(self.tiling.across));
             let j = Index::var(c.k.open_for(a));
             let lane = Index::var(c.k.open_for(width));
-            let number = image.scale(extent as i64).add(&row).scale(self.across as i64).add(&tile);
-            let position = (self.tiles() * width) as i64;
+            let number = image.scale(extent as i64).add(&row).scale(self.tiling.across as i64).add(&tile);
+            let position = self.matrix(width) as i64;
             let from = products.add(&number.scale(width as i64)).add(&lane).add(&j.scale(position));
             let p: Vec<ValueId> = (0..a as i64)
                 .map(|i| c.k.load_now(params.products, &from.plus(i * a as i64 * position)))
                 .collect();
-            let half = Lane { k: &mut c.k, dtype: self.dtype }.output(&p);
+            let half = Lane { k: &mut c.k, dtype: self.result.dtype }.output(&p);
             for (y, value) in half.into_iter().enumerate() {
                 let to = tile.scale(m as i64).plus(y as i64).scale(a as i64).add(&j).scale(width as i64);
                 c.k.store(params.columns, columns.add(&to).add(&lane), value);
             }
             (0..3).for_each(|_| c.k.close());
             // Along rows, to the result.
-            let full = self.output / m;
-            for (start, count, across) in [(0, full, m), (full, self.across - full, self.output % m)] {
+            let full = self.columns / m;
+            for (start, count, across) in [(0, full, m), (full, self.tiling.across - full, self.columns % m)]
+            {
                 let y = Index::var(c.k.open_for(outputs));
                 let tile = Index::var(c.k.open_for(count)).plus(start as i64);
                 let lane = Index::var(c.k.open_for(width));
@@ -619,8 +469,8 @@ impl Plan<'_> {
                 let p: Vec<ValueId> = (0..a)
                     .map(|j| c.k.load_now(params.columns, &columns.add(&from).plus((j * width) as i64)))
                     .collect();
-                let values = Lane { k: &mut c.k, dtype: self.dtype }.output(&p);
-                let down = at[1].scale(chunk.length as i64).add(&row).scale(m as i64).add(&y);
+                let values = Lane { k: &mut c.k, dtype: self.result.dtype }.output(&p);
+                let down = at[1].scale(chunks[1].length as i64).add(&row).scale(m as i64).add(&y);
                 let to = base.add(&down.scale(strides[1])).add(&tile.scale(m as i64 * strides[2])).add(&lane);
                 for (x, value) in values.into_iter().take(across).enumerate() {
                     c.k.store(2, to.plus(x as i64 * strides[2]), value);

@@ -1,0 +1,453 @@
+//! The gradient with respect to the weights: the transpose of the forward algorithm.
+//!
+//! ```text
+//! dg = Gᵀ [ Σ_tiles (Bᵀ d B) ⊙ (A e Aᵀ) ] G        d, e: a tile of x, and of the gradient with respect to y
+//! ```
+//!
+//! Both images are transformed first, then each of the a² positions of a tile is a matrix product over all tiles,
+//! (input channels x tiles) times (tiles x output channels), whose result is transformed back. Images that do not fit
+//! the scratch memory are taken in pieces, through which the sums go on.
+//!
+//! Numeric plan: sums are chains over (image, row of tiles, tile); pieces of images and blocks of tiles only cut them.
+
+use brolga_ir::index::Index;
+use brolga_ir::program::{Access, Panel, Tile, TileLoop, ValueId};
+use brolga_ir::{DType, NodeId, Type};
+
+use super::super::compose::Composer;
+use super::super::conv::{Cut, Image, blocks_of, column_blocks, for_each_kind};
+use super::super::kernel::KernelBuilder;
+use super::super::windows::{Window, balanced};
+use super::super::{Location, Lowering};
+use super::lanes::Lane;
+use super::transform::{LANES, Params, Side, Target, Tiling, apart};
+
+/// Elements of both transformed images, about, above which they are taken in pieces.
+const SCRATCH: usize = 1 << 20;
+/// Input channels of a block of the products: its rows.
+const ROWS: usize = 64;
+/// Tiles of a step of the products: panels of 24 and 6 KiB.
+const DEPTH: usize = 96;
+/// Tiles that are transformed by one point of a grid, about.
+const TILES: usize = 48;
+/// Blocks of output channels from which on each is finished by the point of the grid that sums it.
+const FEWEST_BLOCKS: usize = 4;
+
+/// Input channels in blocks.
+fn row_blocks(channels: usize) -> Vec<Cut> {
+    let even = [ROWS, 48, 32].into_iter().find(|&rows| channels.is_multiple_of(rows));
+    match even {
+        Some(rows) => vec![(0, rows, channels / rows)],
+        None => blocks_of(channels, ROWS),
+    }
+}
+
+/// Images and rows of tiles that are taken together.
+#[derive(Clone, Copy)]
+struct Piece {
+    images: (usize, usize),
+    rows: (usize, usize),
+}
+
+/// One of the two images.
+struct Operand<'a> {
+    side: Side,
+    source: &'a Image,
+    /// Its rows and columns, and the padding before them.
+    extents: [usize; 2],
+    low: [i64; 2],
+    blocks: Vec<Cut>,
+}
+
+struct Plan {
+    m: usize,
+    dtype: DType,
+    across: usize,
+    channels: usize,
+    outputs: usize,
+    rows: Vec<Cut>,
+    columns: Vec<Cut>,
+}
+
+/// The parameters of a kernel that multiplies or finishes; what it does not have is 0.
+#[derive(Clone, Copy, Default)]
+struct Roles {
+    sums: usize,
+    turned: usize,
+    target: usize,
+}
+
+impl Lowering<'_> {
+    /// The gradient of a 3 x 3 convolution of `batch` images with respect to its weights, by tiles of m x m.
+    pub(in super::super) fn winograd_gradient(
+        &mut self,
+        m: usize,
+        batch: usize,
+        windows: [Window; 2],
+        [x, dy]: [&Image; 2],
+        (target, result): (Location, &Type),
+        id: NodeId,
+    ) {
+        let (outputs, channels) = (result.dims[0], result.dims[1]);
+        let [down, across] = [windows[0].output.div_ceil(m), windows[1].output.div_ceil(m)];
+        let plan = Plan {
+            m,
+            dtype: result.dtype,
+            across,
+            channels,
+            outputs,
+            rows: row_blocks(channels),
+            columns: column_blocks(outputs),
+        };
+        let operands = [
+            Operand {
+                side: Side::Input,
+                source: x,
+                extents: [windows[0].input, windows[1].input],
+                low: [windows[0].low, windows[1].low],
+                blocks: plan.rows.clone(),
+            },
+            Operand {
+                side: Side::Gradient,
+                source: dy,
+                extents: [windows[0].output, windows[1].output],
+                low: [0, 0],
+                blocks: plan.columns.clone(),
+            },
+        ];
+        let pieces = plan.pieces(batch, down);
+        let blocks: usize = plan.columns.iter().map(|cut| cut.2).sum();
+        let finish_at_once = pieces.len() == 1 && blocks >= FEWEST_BLOCKS;
+        let name = format!("{}:winograd", self.graph.node(id).origin.path);
+        let sums = (!finish_at_once)
+            .then(|| self.arena(&name, Type::new(plan.dtype, [plan.area() * channels * outputs])));
+        for (number, &piece) in pieces.iter().enumerate() {
+            let transformed = [0, 1].map(|side| self.transform_tiles(&plan, &operands[side], piece, id));
+            match sums {
+                Some(sums) => self.add_products(&plan, transformed, piece, (sums, number == 0), id),
+                None => self.multiply_and_finish(&plan, transformed, piece, (target, result), id),
+            }
+        }
+        if let Some(sums) = sums {
+            self.finish(&plan, sums, (target, result), id);
+        }
+    }
+
+    /// `[block of channels][position][image, row, tile][channel]`
+    fn transform_tiles(&mut self, plan: &Plan, operand: &Operand<'_>, piece: Piece, id: NodeId) -> Location {
+        let (a, dtype, source) = (plan.m + 2, plan.dtype, operand.source);
+        let tiles = plan.tiles(piece);
+        let elements = plan.transformed(tiles, &operand.blocks);
+        let transformed = self.arena("winograd", Type::new(dtype, [elements]));
+        let first_image = piece.images.0 as i64 * source.positions[0];
+        let source = Image { offset: source.offset + first_image, ..source.clone() };
+        let kernel = if operand.side == Side::Input { a } else { plan.m };
+        let rows = Window {
+            stride: plan.m as i64,
+            kernel,
+            dilation: 1,
+            low: operand.low[0] - (piece.rows.0 * plan.m) as i64,
+            spread: 1,
+            input: operand.extents[0],
+            output: piece.rows.1,
+        };
+        let chunks =
+            vec![Window::identity(piece.images.1).chunks(1), rows.chunks((TILES / plan.across).max(1))];
+        let tiling = Tiling {
+            side: operand.side,
+            dtype,
+            m: plan.m,
+            source: &source,
+            low: operand.low[1] as usize,
+            columns: operand.extents[1],
+            across: plan.across,
+            chunks,
+        };
+        let mut start = 0;
+        for &(first, width, count) in &operand.blocks {
+            for (lane, lanes, runs) in blocks_of(width, LANES) {
+                let mut c = Composer::new(self.graph, "winograd_tiles");
+                let counts = [tiling.chunks[0].count, tiling.chunks[1].count];
+                let all = counts[0] * counts[1] * count * runs;
+                let line = self.arena("winograd", Type::new(dtype, [all, tiling.buffer()]));
+                c.k.param(dtype, source.len, Access::Read);
+                c.k.param(dtype, elements, Access::Write);
+                c.k.param(dtype, all * tiling.buffer(), Access::ReadWrite);
+                let params = Params { image: 0, transformed: 1, line: 2 };
+                let at = counts.map(|count| Index::var(c.k.open_grid(count)));
+                let (block, run) = (Index::var(c.k.open_grid(count)), Index::var(c.k.open_grid(runs)));
+                let number = at[0].scale(counts[1] as i64).add(&at[1]).scale(count as i64).add(&block);
+                let buffer = number.scale(runs as i64).add(&run).scale(tiling.buffer() as i64);
+                tiling.clear(&mut c, params, &buffer);
+                let inside = run.scale(lanes as i64).plus(lane as i64);
+                let channel = block.scale(width as i64).add(&inside).plus(first as i64);
+                let row = (plan.across * width) as i64;
+                let image = piece.rows.1 as i64 * row;
+                let to = Target {
+                    start: block
+                        .scale((plan.area() * apart(tiles * width)) as i64)
+                        .add(&at[0].scale(image))
+                        .add(&at[1].scale(tiling.chunks[1].length as i64 * row))
+                        .add(&inside)
+                        .plus(start as i64),
+                    position: apart(tiles * width) as i64,
+                    image,
+                    tile: width as i64,
+                };
+                for_each_kind(&mut c, &tiling.chunks, &at, &mut |c, groups| {
+                    tiling.emit(c, params, groups, &at, (&channel, lanes), &to, &buffer);
+                });
+                (0..4).for_each(|_| c.k.close());
+                self.call(c.k.finish_kernel(), vec![source.location, transformed, line], id);
+            }
+            start += plan.transformed(tiles, &[(first, width, count)]);
+        }
+        transformed
+    }
+
+    /// Adds the products of a piece to the sums, `[block of inputs][block of outputs][position][input][output]`.
+    fn add_products(
+        &mut self,
+        plan: &Plan,
+        [x, dy]: [Location; 2],
+        piece: Piece,
+        (sums, first): (Location, bool),
+        id: NodeId,
+    ) {
+        let tiles = plan.tiles(piece);
+        plan.for_each_cut(&mut |rows, columns, start| {
+            let mut k = plan.kernel("winograd_products", tiles);
+            let to = k.param(plan.dtype, plan.area() * plan.channels * plan.outputs, Access::ReadWrite);
+            let position = Index::var(k.open_grid(plan.area()));
+            let (row, column) = (Index::var(k.open_grid(rows.2)), Index::var(k.open_grid(columns.2)));
+            let size = (rows.1 * columns.1) as i64;
+            let number = row.scale(columns.2 as i64).add(&column);
+            let sums_at = number.scale(plan.area() as i64).add(&position).scale(size).plus(start as i64);
+            plan.multiply(&mut k, tiles, (rows, &row), (columns, &column), &position, (to, &sums_at, first));
+            (0..3).for_each(|_| k.close());
+            self.call(k.finish_kernel(), vec![x, dy, sums], id);
+        });
+    }
+
+    /// The weights' gradient from all sums.
+    fn finish(&mut self, plan: &Plan, sums: Location, (target, result): (Location, &Type), id: NodeId) {
+        plan.for_each_cut(&mut |rows, columns, start| {
+            let mut k = KernelBuilder::new("winograd_weights");
+            let turned = rows.1 * columns.1 * 9;
+            let blocks = rows.2 * columns.2;
+            let aside = self.arena("winograd", Type::new(plan.dtype, [blocks, turned]));
+            let roles = Roles {
+                sums: k.param(plan.dtype, plan.area() * plan.channels * plan.outputs, Access::Read),
+                turned: k.param(plan.dtype, blocks * turned, Access::ReadWrite),
+                target: k.param(plan.dtype, result.elements(), Access::Write),
+            };
+            let (row, column) = (Index::var(k.open_grid(rows.2)), Index::var(k.open_grid(columns.2)));
+            let number = row.scale(columns.2 as i64).add(&column);
+            let from = number.scale((plan.area() * rows.1 * columns.1) as i64).plus(start as i64);
+            plan.turn(&mut k, roles, &from, &number.scale(turned as i64), (rows, &row), (columns, &column));
+            (0..2).for_each(|_| k.close());
+            self.call(k.finish_kernel(), vec![sums, aside, target], id);
+        });
+    }
+
+    /// Both for a block of output channels after the other, with the sums in scratch memory.
+    fn multiply_and_finish(
+        &mut self,
+        plan: &Plan,
+        [x, dy]: [Location; 2],
+        piece: Piece,
+        (target, result): (Location, &Type),
+        id: NodeId,
+    ) {
+        let tiles = plan.tiles(piece);
+        plan.for_each_cut(&mut |rows, columns, _| {
+            let mut k = plan.kernel("winograd_products", tiles);
+            let sizes = [plan.area() * rows.1 * columns.1, rows.1 * columns.1 * 9];
+            let mut arguments = vec![x, dy];
+            let [sums, turned] = sizes.map(|size| {
+                arguments.push(self.arena("winograd", Type::new(plan.dtype, [columns.2, size])));
+                k.param(plan.dtype, columns.2 * size, Access::ReadWrite)
+            });
+            arguments.push(target);
+            let roles = Roles { sums, turned, target: k.param(plan.dtype, result.elements(), Access::Write) };
+            let column = Index::var(k.open_grid(columns.2));
+            let row = Index::var(k.open_for(rows.2));
+            let [sums_at, turned_at] = sizes.map(|size| column.scale(size as i64));
+            let position = Index::var(k.open_for(plan.area()));
+            let to = sums_at.add(&position.scale((rows.1 * columns.1) as i64));
+            plan.multiply(&mut k, tiles, (rows, &row), (columns, &column), &position, (sums, &to, true));
+            k.close();
+            plan.turn(&mut k, roles, &sums_at, &turned_at, (rows, &row), (columns, &column));
+            (0..2).for_each(|_| k.close());
+            self.call(k.finish_kernel(), arguments, id);
+        });
+    }
+}
+
+impl Plan {
+    /// Positions of a tile.
+    fn area(&self) -> usize {
+        (self.m + 2) * (self.m + 2)
+    }
+
+    fn tiles(&self, piece: Piece) -> usize {
+        piece.images.1 * piece.rows.1 * self.across
+    }
+
+    /// Elements of a transformed image.
+    fn transformed(&self, tiles: usize, blocks: &[Cut]) -> usize {
+        blocks.iter().map(|&(_, width, count)| self.area() * apart(tiles * width) * count).sum()
+    }
+
+    /// All images and rows of tiles, `down` in each image, in order.
+    fn pieces(&self, batch: usize, down: usize) -> Vec<Piece> {
+        let row = self.area() * self.across * (self.channels + self.outputs);
+        let images = balanced(batch, (SCRATCH / (row * down).max(1)).max(1));
+        let rows = if row * down <= SCRATCH { down } else { balanced(down, (SCRATCH / row.max(1)).max(1)) };
+        let cut = |extent: usize, step: usize| {
+            (0..extent).step_by(step.max(1)).map(move |start| (start, step.min(extent - start)))
+        };
+        cut(batch, images)
+            .flat_map(|images| cut(down, rows).map(move |rows| Piece { images, rows }))
+            .collect()
+    }
+
+    /// Every run of blocks of rows with every run of blocks of columns, and where its sums begin.
+    fn for_each_cut(&self, body: &mut dyn FnMut(Cut, Cut, usize)) {
+        let mut start = 0;
+        for &rows in &self.rows {
+            for &columns in &self.columns {
+                body(rows, columns, start);
+                start += self.area() * rows.1 * rows.2 * columns.1 * columns.2;
+            }
+        }
+    }
+
+    /// A kernel whose first parameters are the transformed images.
+    fn kernel(&self, name: &str, tiles: usize) -> KernelBuilder {
+        let mut k = KernelBuilder::new(name);
+        k.param(self.dtype, self.transformed(tiles, &self.rows), Access::Read);
+        k.param(self.dtype, self.transformed(tiles, &self.columns), Access::Read);
+        k
+    }
+
+    /// Adds up the products of one position, for a block of inputs and one of outputs.
+    fn multiply(
+        &self,
+        k: &mut KernelBuilder,
+        tiles: usize,
+        (rows, row): (Cut, &Index),
+        (columns, column): (Cut, &Index),
+        position: &Index,
+        (sums, to, first): (usize, &Index, bool),
+    ) {
+        let panel = |blocks: &[Cut], (first, width, _): Cut, block: &Index| {
+            let before: Vec<Cut> = blocks.iter().copied().take_while(|cut| cut.0 < first).collect();
+            let position = position.scale(apart(tiles * width) as i64);
+            let block = block.scale((self.area() * apart(tiles * width)) as i64);
+            block.add(&position).plus(self.transformed(tiles, &before) as i64)
+        };
+        let (a, b) = (panel(&self.rows, rows, row), panel(&self.columns, columns, column));
+        let mut zero = first;
+        for (start, depth, count) in blocks_of(tiles, balanced(tiles, DEPTH)) {
+            // The first step starts the chain and stands alone.
+            let alone = usize::from(zero).min(count);
+            for (start, count) in [(start, alone), (start + depth * alone, count - alone)] {
+                if count == 0 {
+                    continue;
+                }
+                let step = Index::var(k.open_for(count)).scale(depth as i64).plus(start as i64);
+                k.tile(Tile {
+                    dtype: self.dtype,
+                    m: rows.1,
+                    n: columns.1,
+                    reduce: vec![TileLoop { extent: depth, a: rows.1 as i64, b: columns.1 as i64 }],
+                    a: Panel { param: 0, index: a.add(&step.scale(rows.1 as i64)), row: 1 },
+                    b: Panel { param: 1, index: b.add(&step.scale(columns.1 as i64)), row: 0 },
+                    c: Panel { param: sums, index: to.clone(), row: columns.1 as i64 },
+                    zero,
+                });
+                k.close();
+                zero = false;
+            }
+        }
+    }
+
+    /// `Gᵀ P G` for a block of inputs and one of outputs. Lanes are output channels, which are far apart in the
+    /// weights; so it goes through a small block of them.
+    fn turn(
+        &self,
+        k: &mut KernelBuilder,
+        roles: Roles,
+        sums: &Index,
+        turned: &Index,
+        (rows, row): (Cut, &Index),
+        (columns, column): (Cut, &Index),
+    ) {
+        let a = self.m + 2;
+        let channel = Index::var(k.open_for(rows.1));
+        let output = Index::var(k.open_for(columns.1));
+        let from = sums.add(&channel.scale(columns.1 as i64)).add(&output);
+        let half: Vec<[ValueId; 3]> = (0..a)
+            .map(|j| {
+                let position = |i: usize| ((i * a + j) * rows.1 * columns.1) as i64;
+                let p: Vec<ValueId> =
+                    (0..a).map(|i| k.load_now(roles.sums, &from.plus(position(i)))).collect();
+                Lane { k, dtype: self.dtype }.kernel_gradient(&p)
+            })
+            .collect();
+        let to = turned.add(&output.scale((rows.1 * 9) as i64)).add(&channel.scale(9));
+        for y in 0..3 {
+            let p: Vec<ValueId> = half.iter().map(|column| column[y]).collect();
+            let values = Lane { k, dtype: self.dtype }.kernel_gradient(&p);
+            for (x, value) in values.into_iter().enumerate() {
+                k.store(roles.turned, to.plus((3 * y + x) as i64), value);
+            }
+        }
+        (0..2).for_each(|_| k.close());
+        let output = Index::var(k.open_for(columns.1));
+        let element = Index::var(k.open_for(rows.1 * 9));
+        let value = k.load_now(roles.turned, &turned.add(&output.scale((rows.1 * 9) as i64)).add(&element));
+        let output = column.scale(columns.1 as i64).add(&output).plus(columns.0 as i64);
+        let channel = row.scale(rows.1 as i64).plus(rows.0 as i64);
+        let to = output.scale((self.channels * 9) as i64).add(&channel.scale(9)).add(&element);
+        k.store(roles.target, to, value);
+        (0..2).for_each(|_| k.close());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_every_row_of_tiles_in_order() {
+        for (channels, outputs, across, down, batch) in [
+            (64, 64, 14, 14, 8),
+            (64, 128, 56, 56, 3),
+            (512, 512, 2, 2, 8),
+            (1, 1, 1, 1, 0),
+            (3, 5, 200, 7, 2),
+        ] {
+            let plan = Plan {
+                m: 4,
+                dtype: DType::F32,
+                across,
+                channels,
+                outputs,
+                rows: row_blocks(channels),
+                columns: column_blocks(outputs),
+            };
+            let covered: Vec<(usize, usize)> = plan
+                .pieces(batch, down)
+                .into_iter()
+                .flat_map(|p| {
+                    let rows = p.rows.0..p.rows.0 + p.rows.1;
+                    (p.images.0..p.images.0 + p.images.1).flat_map(move |n| rows.clone().map(move |r| (n, r)))
+                })
+                .collect();
+            let all: Vec<(usize, usize)> = (0..batch).flat_map(|n| (0..down).map(move |r| (n, r))).collect();
+            assert_eq!(covered, all);
+        }
+    }
+}
