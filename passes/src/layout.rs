@@ -51,12 +51,23 @@ fn moved<T: Clone>(entries: &[T]) -> Vec<T> {
 /// The values that are an image with its channels put first, and that image.
 type Turned = HashMap<Value, Value>;
 
-/// A value with its channels last.
-fn to_last(b: &mut Builder, turned: &Turned, value: Value) -> Result<Value, GraphError> {
+/// A value with its channels last. A window over a spread image, the gradient of pooling, makes a larger image: the
+/// smaller one is turned.
+fn to_last(b: &mut Builder, turned: &mut Turned, value: Value) -> Result<Value, GraphError> {
     if let Some(&image) = turned.get(&value) {
         return Ok(image);
     }
     let node = b.graph.node(value.node);
+    if let Op::ReduceWindow(window) = &node.op
+        && window.window[1] == 1
+        && window.base_dilation.iter().any(|&dilation| dilation > 1)
+    {
+        let (x, window) = (node.operands[0], window_last(window));
+        let x = to_last(b, turned, x)?;
+        let image = b.add_node(window, &[x])?;
+        turned.insert(value, image);
+        return Ok(image);
+    }
     let axes = last_axes(b.ty(value).rank());
     if let Op::Broadcast(broadcast) = &node.op {
         let (x, dims) = (node.operands[0], moved(&broadcast.dims));

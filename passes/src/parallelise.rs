@@ -103,6 +103,16 @@ fn lift(kernel: &mut Kernel, work: u64, least: u64, known: usize) {
         if parts >= MOST_PARTS || small || !movable || !free() {
             break;
         }
+        // Of a long loop of little work, as many iterations as make enough parts; the others stay inside.
+        let tiny = work / ((parts * extent) as u64) < least;
+        let enough = |count: &usize| extent.is_multiple_of(*count) && parts * count >= MOST_PARTS;
+        if let Some(count) = (1..=extent / 2).find(enough).filter(|_| tiny) {
+            let inner = 1 + extents(&kernel.body).into_keys().chain(vars.iter().copied()).max().unwrap_or(0);
+            in_blocks(kernel, inner, extent / count);
+            vars.push(var);
+            kernel.grid.push(count);
+            break;
+        }
         parts *= extent;
         vars.push(var);
         kernel.grid.push(extent);
@@ -111,6 +121,16 @@ fn lift(kernel: &mut Kernel, work: u64, least: u64, known: usize) {
     }
     if !vars.is_empty() {
         renumber(kernel, &vars);
+    }
+}
+
+/// Puts a loop of `chunk` iterations over `inner` in the place of the last statement, a loop; the variable of that then
+/// counts blocks.
+fn in_blocks(kernel: &mut Kernel, inner: Var, chunk: usize) {
+    if let Some(Stmt::For { var, extent, body }) = kernel.body.last_mut() {
+        let to = Index::var(*var).scale(chunk as i64).add(&Index::var(inner));
+        move_variable(body, *var, &to);
+        (*var, *extent) = (inner, chunk);
     }
 }
 

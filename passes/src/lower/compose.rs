@@ -22,6 +22,8 @@ pub(super) struct Composer<'a> {
     pub memory: HashMap<Value, usize>,
     /// Results of reductions computed beforehand, with the index they were computed for.
     pub reduced: HashMap<Value, (Vec<Index>, ValueId)>,
+    /// Whether chains are written out: taps are constants.
+    pub written_out: bool,
     /// Elements emitted already: valid while they are visible.
     known: HashMap<(Value, Vec<Index>, Option<ValueId>), ValueId>,
 }
@@ -48,8 +50,17 @@ impl<'a> Composer<'a> {
             k: KernelBuilder::new(name),
             memory: HashMap::new(),
             reduced: HashMap::new(),
+            written_out: false,
             known: HashMap::new(),
         }
+    }
+
+    /// A composer of the same kernel, as far as it is, whose code is thrown away.
+    pub fn trial(&self) -> Composer<'a> {
+        let mut trial = Composer::new(self.graph, "trial");
+        trial.k = self.k.clone();
+        trial.memory = self.memory.clone();
+        trial
     }
 
     /// The row-major position of an index in a tensor.
@@ -161,8 +172,12 @@ impl<'a> Composer<'a> {
             }
             Element::Guard { bounds, then, otherwise } => {
                 let mut inside = None;
+                self.k.begin_guard();
                 for (index, extent) in bounds {
                     let index = self.instantiate(index, at, gathered);
+                    if self.k.never_in_bounds(&index, *extent) {
+                        return self.expression_with(value, otherwise, at, gathered, guard);
+                    }
                     let test = self.k.in_bounds(&index, *extent);
                     inside = self.k.and(inside, test);
                 }
@@ -195,10 +210,18 @@ impl<'a> Composer<'a> {
         }
     }
 
-    /// What a reduction combines at a point: the identity outside of a guard at the root.
-    fn summand(&mut self, item: &Reduction, at: &[Index], guard: Option<ValueId>) -> ValueId {
-        match &item.element {
+    /// What a reduction combines at a point: the identity outside of a guard at the root; nothing where it never
+    /// holds.
+    fn summand(&mut self, item: &Reduction, at: &[Index], guard: Option<ValueId>) -> Option<ValueId> {
+        let value = match &item.element {
             Element::Guard { bounds, then, .. } => {
+                let outside = |(index, extent): &(Index, usize)| {
+                    let index = self.instantiate(index, at, &HashMap::new());
+                    self.k.never_in_bounds(&index, *extent)
+                };
+                if self.written_out && bounds.iter().any(outside) {
+                    return None;
+                }
                 let identity = Element::Constant(item.combine.identity(self.graph.ty(item.value).dtype));
                 let skipped = Element::Guard {
                     bounds: bounds.clone(),
@@ -208,7 +231,8 @@ impl<'a> Composer<'a> {
                 self.expression(item.value, &skipped, at, guard)
             }
             element => self.expression(item.value, element, at, guard),
-        }
+        };
+        Some(value)
     }
 
     /// Emits reductions over the same axes, at `index`, in the innermost open loop; their results.
@@ -233,7 +257,9 @@ impl<'a> Composer<'a> {
         let total: usize = extents.iter().product();
         let sums = items.iter().any(|i| i.combine == Combine::Add && self.graph.ty(i.value).dtype.is_float());
         let mut at = index.to_vec();
-        if plan == Plan::Blocks && sums && total > 16 {
+        if plan == Plan::Chain && self.written_out {
+            self.write_out(items, extents, &accs, &mut at, guard);
+        } else if plan == Plan::Blocks && sums && total > 16 {
             self.blocks(items, extents, &accs, &mut at, guard, extents.len() == 1);
         } else {
             self.nest(items, extents, plan == Plan::Lanes, &accs, &mut at, guard);
@@ -313,8 +339,28 @@ impl<'a> Composer<'a> {
 
     fn accumulate(&mut self, items: &[Reduction], accs: &[AccId], at: &[Index], guard: Option<ValueId>) {
         for (item, &acc) in items.iter().zip(accs) {
-            let value = self.summand(item, at, guard);
-            self.k.accumulate(acc, value);
+            if let Some(value) = self.summand(item, at, guard) {
+                self.k.accumulate(acc, value);
+            }
+        }
+    }
+
+    /// Every point of `extents` by itself, in row-major order.
+    fn write_out(
+        &mut self,
+        items: &[Reduction],
+        extents: &[usize],
+        accs: &[AccId],
+        at: &mut Vec<Index>,
+        guard: Option<ValueId>,
+    ) {
+        let Some((&extent, rest)) = extents.split_first() else {
+            return self.accumulate(items, accs, at, guard);
+        };
+        for i in 0..extent as i64 {
+            at.push(Index::constant(i));
+            self.write_out(items, rest, accs, at, guard);
+            at.pop();
         }
     }
 }

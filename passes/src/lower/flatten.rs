@@ -4,7 +4,7 @@ use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::{Expr, Stmt, Tile};
 
 /// Applies `f` to every index of a block.
-fn for_each_index(block: &[Stmt], f: &mut impl FnMut(&Index)) {
+pub(super) fn for_each_index(block: &[Stmt], f: &mut impl FnMut(&Index)) {
     for statement in block {
         match statement {
             Stmt::For { body, .. } | Stmt::Strip { body, .. } => for_each_index(body, f),

@@ -27,6 +27,7 @@ enum Kind {
 }
 
 /// An open loop.
+#[derive(Clone)]
 struct Scope {
     /// Never given twice.
     serial: usize,
@@ -47,6 +48,7 @@ enum Key {
 }
 
 /// A kernel in the making.
+#[derive(Clone)]
 pub(super) struct KernelBuilder {
     name: String,
     params: Vec<Param>,
@@ -60,6 +62,10 @@ pub(super) struct KernelBuilder {
     accs: Vec<DType>,
     /// Extents of the grid's dimensions that are closed.
     grid: Vec<usize>,
+    /// Bounds that could not be proved, and were tested: for each guard, what must hold together.
+    tests: Vec<Vec<(Index, usize)>>,
+    /// Variables whose range is smaller inside of a condition.
+    narrowed: Vec<(Var, Range)>,
 }
 
 impl KernelBuilder {
@@ -81,6 +87,8 @@ impl KernelBuilder {
             scopes_opened: 1,
             accs: Vec::new(),
             grid: Vec::new(),
+            tests: Vec::new(),
+            narrowed: Vec::new(),
         }
     }
 
@@ -93,9 +101,27 @@ impl KernelBuilder {
     /// The bounds of a variable.
     pub fn range(&self, atom: &Atom) -> Option<Range> {
         match atom {
-            Atom::Var(var) => Some((0, self.extents[*var as usize].max(1) as i64 - 1)),
+            Atom::Var(var) => {
+                let narrowed = self.narrowed.iter().rev().find(|(narrow, _)| narrow == var);
+                Some(narrowed.map_or((0, self.extents[*var as usize].max(1) as i64 - 1), |&(_, range)| range))
+            }
             _ => None,
         }
+    }
+
+    /// The extents of all variables so far.
+    pub fn extents(&self) -> &[usize] {
+        &self.extents
+    }
+
+    /// The bounds that had to be tested, for each guard.
+    pub fn take_tests(&mut self) -> Vec<Vec<(Index, usize)>> {
+        std::mem::take(&mut self.tests)
+    }
+
+    /// The statements of the innermost loop so far.
+    pub fn statements(&self) -> &[Stmt] {
+        &self.scopes.last().expect("the body is open").statements
     }
 
     /// Opens a dimension of the grid, whose points write different elements; its variable. Before all loops.
@@ -179,6 +205,12 @@ impl KernelBuilder {
         self.push(statement);
     }
 
+    /// Closes the innermost loop as it is.
+    pub fn close_whole(&mut self) {
+        let scope = self.scopes.pop().expect("an open loop");
+        self.push(Stmt::For { var: scope.var, extent: scope.extent, body: scope.statements });
+    }
+
     /// Appends a statement to the innermost loop.
     fn push(&mut self, statement: Stmt) {
         self.scopes.last_mut().expect("the body is open").statements.push(statement);
@@ -259,6 +291,9 @@ impl KernelBuilder {
         if let Some(guard) = guard {
             depth = depth.max(self.values[guard.0 as usize].1);
         }
+        // What is read under a condition may lie outside of memory where it does not hold.
+        let condition = self.scopes.iter().rposition(|scope| matches!(scope.kind, Kind::If(_)));
+        depth = depth.max(condition.unwrap_or(0));
         let expr = Expr::Load { param, index: index.clone(), guard };
         self.emit(Key::Load(param, index.clone(), guard), depth, dtype, expr)
     }
@@ -285,6 +320,11 @@ impl KernelBuilder {
         self.push(Stmt::Store { param, index, value });
     }
 
+    /// What is tested from now on belongs to another guard.
+    pub fn begin_guard(&mut self) {
+        self.tests.push(Vec::new());
+    }
+
     /// Whether an index lies in `0..extent`; `None` if it provably always does.
     pub fn in_bounds(&mut self, index: &Index, extent: usize) -> Option<ValueId> {
         let range = index.range(&|atom| self.range(atom));
@@ -293,6 +333,10 @@ impl KernelBuilder {
         let fits = |v: i64| i32::try_from(v).is_ok();
         let narrow = range.is_some_and(|(low, high)| fits(low) && fits(high)) && fits(extent as i64);
         let dtype = if narrow { DType::I32 } else { DType::I64 };
+        if !(above && below) {
+            let guard = self.tests.last_mut();
+            guard.into_iter().for_each(|guard| guard.push((index.clone(), extent)));
+        }
         let mut test = |comparison, limit: i64| {
             let (value, limit) = (self.index(index, dtype), self.constant(Scalar::from_i64(dtype, limit)));
             self.op(ScalarOp::Compare(comparison), &[value, limit])
@@ -306,6 +350,27 @@ impl KernelBuilder {
                 Some(self.op(ScalarOp::And, &[low, high]))
             }
         }
+    }
+
+    /// Whether an index provably never lies in `0..extent`.
+    pub fn never_in_bounds(&self, index: &Index, extent: usize) -> bool {
+        let range = index.range(&|atom| self.range(atom));
+        range.is_some_and(|(low, high)| high < 0 || low >= extent as i64)
+    }
+
+    /// A condition around what follows up to [`KernelBuilder::close_part`]: `var` lies in `first .. first + count`.
+    pub fn open_part(&mut self, var: Var, first: usize, count: usize) {
+        let (first, count) = (first as i64, count as i64);
+        let inside = self.in_bounds(&Index::var(var).plus(-first), count as usize);
+        let always = self.constant(Scalar::Bool(true));
+        self.open_if(inside.unwrap_or(always));
+        self.narrowed.push((var, (first, first + count - 1)));
+    }
+
+    /// Ends the condition.
+    pub fn close_part(&mut self) {
+        self.narrowed.pop();
+        self.close_if();
     }
 
     /// The conjunction of conditions, `None` being true.

@@ -14,6 +14,7 @@ mod contraction;
 mod control;
 mod conv;
 mod conv_weights;
+mod cuts;
 mod depthwise;
 mod dot;
 mod epilogue;

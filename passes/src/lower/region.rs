@@ -9,9 +9,11 @@ use std::collections::{HashMap, HashSet};
 
 use brolga_ir::definition::{Definition, Order};
 use brolga_ir::index::Index;
+use brolga_ir::program::ValueId;
 use brolga_ir::{Graph, NodeId, Value};
 
 use super::compose::{Composer, Plan, Reduction};
+use super::cuts::Piece;
 
 /// The definition of a value.
 pub(crate) fn definition(graph: &Graph, value: Value) -> Definition {
@@ -62,14 +64,70 @@ impl Composer<'_> {
             }
             return;
         }
-        self.loops(&dims, &mut |c, at| {
-            // Everything is loaded before anything is stored: an update in place sees the old values.
-            let results: Vec<_> = outputs.iter().map(|&(value, _)| c.element(value, at, None)).collect();
-            for (&(value, param), result) in outputs.iter().zip(results) {
-                let position = c.flat(c.graph.ty(value), at);
-                c.k.store(param, position, result);
+        match self.pieces(outputs, &dims) {
+            Some(pieces) => {
+                self.written_out = true;
+                self.cut_loops(&pieces, false, &[Vec::new()], outputs);
+                self.written_out = false;
             }
-        });
+            None => self.loops(&dims, &mut |c, at| c.store_elements(outputs, &[at.to_vec()])),
+        }
+    }
+
+    /// Computes and stores the outputs at some points. Everything is loaded before anything is stored: an update in
+    /// place sees the old values.
+    fn store_elements(&mut self, outputs: &[(Value, usize)], points: &[Vec<Index>]) {
+        let results: Vec<Vec<ValueId>> = points
+            .iter()
+            .map(|at| outputs.iter().map(|&(value, _)| self.element(value, at, None)).collect())
+            .collect();
+        for (at, results) in points.iter().zip(results) {
+            for (&(value, param), result) in outputs.iter().zip(results) {
+                let position = self.flat(self.graph.ty(value), at);
+                self.k.store(param, position, result);
+            }
+        }
+    }
+
+    /// Loops over the pieces of the axes from `points` on, which are the points of one iteration so far. The outermost
+    /// axis of several pieces becomes one loop with conditions, which can be shared among threads; `inside`: there is
+    /// a loop around.
+    fn cut_loops(
+        &mut self,
+        pieces: &[Vec<Piece>],
+        inside: bool,
+        points: &[Vec<Index>],
+        outputs: &[(Value, usize)],
+    ) {
+        let Some((axis, rest)) = pieces.split_first() else { return self.store_elements(outputs, points) };
+        let total: usize = axis.iter().map(|piece| piece.count).sum();
+        let shared = (!inside && axis.len() > 1).then(|| self.k.open_for(total));
+        let mut first = 0;
+        for piece in axis {
+            let step = match shared {
+                Some(var) => {
+                    self.k.open_part(var, first, piece.count);
+                    Index::var(var).plus(-(first as i64))
+                }
+                None => Index::var(self.k.open_for(piece.count)),
+            };
+            let base = step.scale(piece.period as i64).plus(piece.start as i64);
+            let phases = |point: &Vec<Index>| {
+                (0..piece.period as i64)
+                    .map(|phase| point.iter().cloned().chain([base.plus(phase)]).collect())
+                    .collect::<Vec<Vec<Index>>>()
+            };
+            let points: Vec<Vec<Index>> = points.iter().flat_map(phases).collect();
+            self.cut_loops(rest, inside || total > 1, &points, outputs);
+            match shared {
+                Some(_) => self.k.close_part(),
+                None => self.k.close(),
+            }
+            first += piece.count;
+        }
+        if shared.is_some() {
+            self.k.close();
+        }
     }
 
     /// Serial loops over extents, outermost first.
