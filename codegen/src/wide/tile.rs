@@ -8,7 +8,7 @@
 //!
 //! All vector registers are taken: the sums from 0 on, row by row, then a row of B and an element of A. The others: `rdi`, `rsi`,
 //! `rdx` the block's part of A, B, C; `r8`, `r9` run through A and B; `rax`, `rcx`, `r10`, `r11` count the reduction
-//! loops; `rbx` counts row blocks, `rbp` column blocks.
+//! loops; `rbx` counts row blocks, `rbp` column blocks; `r13` runs ahead through the panel of B that lies behind this one.
 
 use brolga_ir::DType;
 use brolga_ir::program::{Tile, TileLoop};
@@ -52,7 +52,7 @@ pub(super) fn emit(
     tile: &Tile,
     mask: Option<AsmMemoryOperand>,
 ) -> Asm {
-    Emission { a, machine, tile, loops: &merge_loops(&tile.reduce) }.tile(mask)
+    Emission { a, machine, tile, loops: &merge_loops(&tile.reduce), ahead: 0 }.tile(mask)
 }
 
 /// Whether all distances that occur fit the 32 bits of displacements and immediates.
@@ -155,6 +155,32 @@ struct Emission<'t> {
     machine: Machine,
     tile: &'t Tile,
     loops: &'t [TileLoop],
+    /// Cache lines that each written-out group of points fetches ahead.
+    ahead: usize,
+}
+
+/// Bytes of a panel of B from which on the next one is fetched ahead.
+const LARGE_PANEL: i64 = 2048;
+/// Bytes of a cache line.
+const LINE: i64 = 64;
+
+/// The cache lines of a panel of B that is contiguous, so that the one that is wanted next lies behind it: packed
+/// weights are read once, and as fast as memory gives them only if they are asked for in time.
+fn panel_lines(tile: &Tile, loops: &[TileLoop], columns: &[Columns]) -> Option<usize> {
+    let [Columns { count: 1, .. }] = columns else { return None };
+    let mut size = tile.n as i64;
+    for level in loops.iter().rev() {
+        if level.b != size {
+            return None;
+        }
+        size *= level.extent as i64;
+    }
+    (size * SIZE >= LARGE_PANEL).then_some((size * SIZE / LINE) as usize)
+}
+
+/// Groups of written-out points of the innermost loop, if it is long enough to be a loop.
+fn rounds(extent: usize) -> usize {
+    if extent < 2 * UNROLL { 0 } else { extent / UNROLL }
 }
 
 /// A displacement or immediate; `small` has shown that it fits.
@@ -171,7 +197,8 @@ impl Emission<'_> {
                 // Not earlier: blocks without mask use all registers.
                 self.set_mask(block.last, mask)?;
             }
-            self.repeat(rbp, block.count, |e| e.column(*block, last && block.count == 1))?;
+            let lines = panel_lines(self.tile, self.loops, &columns);
+            self.repeat(rbp, block.count, |e| e.column(*block, last && block.count == 1, lines))?;
         }
         Ok(())
     }
@@ -214,17 +241,35 @@ impl Emission<'_> {
         if bytes == 0 { Ok(()) } else { self.a.add(register, imm(bytes)) }
     }
 
-    /// All rows of one column block; leaves the pointers at the next one.
-    fn column(&mut self, block: Columns, last: bool) -> Asm {
+    /// All rows of one column block; leaves the pointers at the next one. `lines`: those of a panel to fetch.
+    fn column(&mut self, block: Columns, last: bool, lines: Option<usize>) -> Asm {
         let tile = self.tile;
         let (row_a, row_c) = (tile.a.row * SIZE, tile.c.row * SIZE);
-        for (count, rows) in split_rows(tile.m, most_rows(self.machine, block.vectors, block.last)) {
-            self.repeat(rbx, count, |e| {
-                let Columns { vectors, last, .. } = block;
-                e.block(Block { rows, vectors, lanes: e.machine.lanes, last })?;
-                e.advance(rdi, rows as i64 * row_a)?;
-                e.advance(rdx, rows as i64 * row_c)
-            })?;
+        let rows = split_rows(tile.m, most_rows(self.machine, block.vectors, block.last));
+        let blocks: usize = rows.iter().map(|&(count, _)| count).sum();
+        // Groups of points that are written out, of all reduction loops.
+        let (inner, outer) =
+            self.loops.split_last().map_or((0, &[][..]), |(last, outer)| (last.extent, outer));
+        let groups = rounds(inner) * outer.iter().map(|l| l.extent).product::<usize>();
+        let ahead = UNROLL.div_ceil(blocks.max(1));
+        // Spread over as many of the first blocks of rows as it takes.
+        let mut fetching = lines.filter(|_| groups > 0).map_or(0, |lines| lines.div_ceil(ahead * groups));
+        if fetching > 0 {
+            let panel = self.loops[0].extent as i64 * self.loops[0].b;
+            self.a.lea(r13, byte_ptr(rsi + imm(panel * SIZE)))?;
+        }
+        for (count, rows) in rows {
+            let with = count.min(fetching);
+            fetching -= with;
+            for (count, ahead) in [(with, ahead), (count - with, 0)] {
+                self.ahead = ahead;
+                self.repeat(rbx, count, |e| {
+                    let Columns { vectors, last, .. } = block;
+                    e.block(Block { rows, vectors, lanes: e.machine.lanes, last })?;
+                    e.advance(rdi, rows as i64 * row_a)?;
+                    e.advance(rdx, rows as i64 * row_c)
+                })?;
+            }
         }
         if last {
             return Ok(());
@@ -294,11 +339,15 @@ impl Emission<'_> {
             })?;
             return Ok((extent as i64 * a, extent as i64 * b));
         }
-        let rounds = if extent < 2 * UNROLL { 0 } else { extent / UNROLL };
+        let rounds = rounds(extent);
         self.repeat(COUNTERS[level], rounds, |e| {
             for u in 0..UNROLL as i64 {
                 e.point(u * a, u * b, block)?;
             }
+            for line in 0..e.ahead as i64 {
+                e.a.prefetcht0(byte_ptr(r13 + imm(line * LINE)))?;
+            }
+            e.advance(r13, e.ahead as i64 * LINE)?;
             e.advance(r8, UNROLL as i64 * a)?;
             e.advance(r9, UNROLL as i64 * b)
         })?;

@@ -71,9 +71,23 @@ impl Plan<'_> {
         self.tiling.m + 2
     }
 
+    /// Elements of the transformed weights of some blocks of output channels.
+    fn weights_of(&self, blocks: &[Cut]) -> usize {
+        let area = self.a() * self.a();
+        blocks.iter().map(|&(_, width, count)| area * apart(self.channels * width) * count).sum()
+    }
+
     /// Elements of the transformed weights.
     fn weights(&self) -> usize {
-        self.a() * self.a() * self.channels * self.outputs
+        self.weights_of(&column_blocks(self.outputs))
+    }
+
+    /// Where the transformed weights of a block of output channels begin.
+    fn panel(&self, (first, width, _): Cut, block: &Index) -> Index {
+        let mut before = column_blocks(self.outputs);
+        before.retain(|cut| cut.0 < first);
+        let size = self.a() * self.a() * apart(self.channels * width);
+        block.scale(size as i64).plus(self.weights_of(&before) as i64)
     }
 
     /// Elements from one position of a tile to the next in a box.
@@ -162,7 +176,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// `U[position][block of outputs][input][output] = G g Gᵀ`
+    /// `U[block of outputs][position][input][output] = G g Gᵀ`, in the order in which it is read.
     fn transform_weights(&mut self, plan: &Plan<'_>, weights: &Weights, id: NodeId) -> Location {
         let (a, channels, outputs) = (plan.a(), plan.channels, plan.outputs);
         let (m, dtype, elements) = (plan.tiling.m, plan.result.dtype, plan.weights());
@@ -171,17 +185,15 @@ impl Lowering<'_> {
         let target = k.param(dtype, elements, Access::Write);
         let cuts = column_blocks(outputs);
         let single = cuts.len() == 1;
-        for (first, width, count) in cuts {
+        for cut in cuts {
+            let (first, width, count) = cut;
             let mut open = |extent| Index::var(if single { k.open_grid(extent) } else { k.open_for(extent) });
             let (block, channel) = (open(count), open(channels));
             let output = Index::var(k.open_for(width));
             let row = block.scale(width as i64).add(&output).plus(first as i64);
             let from = row.scale(weights.output).add(&channel.scale(weights.input)).plus(weights.offset);
-            let to = block
-                .scale((channels * width) as i64)
-                .add(&channel.scale(width as i64))
-                .add(&output)
-                .plus((first * channels) as i64);
+            let to = plan.panel(cut, &block).add(&channel.scale(width as i64)).add(&output);
+            let position = apart(channels * width);
             let columns = [0, 1, 2].map(|column| {
                 let at = |row: i64| from.plus(row * weights.kernel[0] + column * weights.kernel[1]);
                 let g = [0, 1, 2].map(|row| k.load_now(source, &at(row)));
@@ -191,7 +203,7 @@ impl Lowering<'_> {
             for (i, ((&g0, &g1), &g2)) in first.iter().zip(second).zip(third).enumerate() {
                 let whole = Lane { k: &mut k, dtype }.kernel(m, [g0, g1, g2]);
                 for (j, value) in whole.into_iter().enumerate() {
-                    k.store(target, to.plus(((i * a + j) * channels * outputs) as i64), value);
+                    k.store(target, to.plus(((i * a + j) * position) as i64), value);
                 }
             }
             (0..3).for_each(|_| k.close());
@@ -363,17 +375,18 @@ impl Plan<'_> {
         params: Params,
         groups: &[&Group],
         at: &[Index],
-        ((first, width, _), block): (Cut, &Index),
+        (cut, block): (Cut, &Index),
         transformed: &Index,
         (products, columns): (&Index, &Index),
         epilogue: Option<Epilogue<'_>>,
     ) {
         let (a, m) = (self.a(), self.tiling.m);
         let tiles = groups[0].extent * groups[1].extent * self.tiling.across;
-        let panel = block.scale((width * self.channels) as i64).plus((first * self.channels) as i64);
+        let (first, width, _) = cut;
+        let panel = self.panel(cut, block);
         let position = Index::var(c.k.open_for(a * a));
         let from = transformed.add(&position.scale(self.matrix(self.channels) as i64));
-        let weights = panel.add(&position.scale((self.channels * self.outputs) as i64));
+        let weights = panel.add(&position.scale(apart(self.channels * width) as i64));
         let to = products.add(&position.scale(self.matrix(width) as i64));
         let mut zero = true;
         for (start, depth, count) in blocks_of(self.channels, DEPTH) {
