@@ -48,7 +48,12 @@ pub fn compile_traced(program: &Program, options: &Options) -> std::result::Resu
 
 fn jit(program: &Program, options: &Options, target: Target) -> std::result::Result<Compiled, Error> {
     target.check(options)?;
-    let image = Image::new(program, &program.name, &target, false)?;
+    compile_for(program, &target)
+}
+
+/// Compiles a program into memory for a target that this processor is.
+pub(crate) fn compile_for(program: &Program, target: &Target) -> std::result::Result<Compiled, Error> {
+    let image = Image::new(program, &program.name, target, false)?;
     let mut builder = JITBuilder::with_isa(target.isa.clone(), cranelift_module::default_libcall_names());
     // One region for everything keeps relative calls in reach; code, tables and rounding to pages.
     let reserve = image.bytes() + (1 << 20);

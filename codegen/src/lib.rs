@@ -6,6 +6,8 @@
 //! The bits that a program computes do not depend on the emitter.
 
 mod emitter;
+#[cfg(all(feature = "emulate", target_arch = "x86_64"))]
+pub mod emulate;
 mod error;
 mod image;
 mod jit;

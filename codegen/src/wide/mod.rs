@@ -40,13 +40,20 @@ pub(crate) use machine::Machine;
 /// Emits leaves for a machine.
 pub(crate) struct Wide(pub Machine);
 
-impl Emitter for Wide {
-    fn leading(&self, cx: &mut KernelCx<'_>, body: &[Stmt]) -> usize {
+impl Wide {
+    /// The leading statements of a block as a leaf.
+    pub fn nest(&self, cx: &KernelCx<'_>, body: &[Stmt]) -> Option<nest::Nest> {
         // Values that come first are as well computed by the caller.
         if matches!(body[0], Stmt::Let { .. } | Stmt::If { .. }) {
-            return 0;
+            return None;
         }
-        let Some(nest) = nest::leading(cx, self.0, body) else { return 0 };
+        nest::leading(cx, self.0, body)
+    }
+}
+
+impl Emitter for Wide {
+    fn leading(&self, cx: &mut KernelCx<'_>, body: &[Stmt]) -> usize {
+        let Some(nest) = self.nest(cx, body) else { return 0 };
         let len = nest.len;
         nest.call(cx);
         len

@@ -112,7 +112,7 @@ pub(super) struct Writer<'a, 'k> {
 
 /// The leading statements of a block as a leaf.
 pub(crate) struct Nest {
-    leaf: Leaf,
+    pub leaf: Leaf,
     words: Vec<Word>,
     /// Number of statements.
     pub len: usize,

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use brolga_codegen::{Options, TargetCpu, compile};
+#[cfg(target_arch = "x86_64")]
+use brolga_codegen::emulate::compile_emulated;
+use brolga_codegen::{Compiled, Options, TargetCpu, compile};
 use brolga_ir::index::Index;
 use brolga_ir::program::{
     Access, Arg, Buffer, BufferId, Call, Expr, Kernel, KernelId, Param, Place, Program, Step,
@@ -53,6 +55,10 @@ pub fn run(
     state: &[Tensor],
 ) -> (Vec<Tensor>, Vec<Tensor>) {
     let compiled = compile(program, &Options { target_cpu: cpu }).unwrap_or_else(|e| panic!("{cpu}: {e}"));
+    run_compiled(compiled, inputs, state)
+}
+
+fn run_compiled(compiled: Compiled, inputs: &[Tensor], state: &[Tensor]) -> (Vec<Tensor>, Vec<Tensor>) {
     let executable = Arc::new(compiled.executable);
     let manifest = executable.manifest().clone();
     let mut memory = rt::State::new();
@@ -69,16 +75,29 @@ pub fn run(
     (outputs.iter().map(from_runtime).collect(), after)
 }
 
-/// Compares all targets with the interpreter.
+/// Compares all targets with the interpreter, those that this machine cannot run by emulation.
 pub fn check_program(program: &Program, inputs: &[Tensor], state: &[Tensor]) {
     let mut expected = state.to_vec();
     let outputs = interpret::run(program, inputs, &mut expected)
         .unwrap_or_else(|e| panic!("not a valid program: {e}\n{program:#?}"));
-    for cpu in targets() {
-        let (got, after) = run(program, cpu, inputs, state);
+    let compare = |(got, after): (Vec<Tensor>, Vec<Tensor>), what: &str| {
         for (got, want) in got.iter().zip(&outputs).chain(after.iter().zip(&expected)) {
-            same(got, want, cpu, program);
+            same(got, want, what, program);
         }
+    };
+    for cpu in targets() {
+        compare(run(program, cpu, inputs, state), cpu.name());
+    }
+    #[cfg(target_arch = "x86_64")]
+    for target_cpu in [TargetCpu::X86_64V4, TargetCpu::X86_64V3] {
+        // AVX2 only tests the emulator, for which some programs are enough.
+        if target_cpu == TargetCpu::X86_64V3 && program.buffers.len() % 4 != 0 {
+            continue;
+        }
+        let what = format!("emulated {target_cpu}");
+        let compiled =
+            compile_emulated(program, &Options { target_cpu }).unwrap_or_else(|e| panic!("{what}: {e}"));
+        compare(run_compiled(compiled, inputs, state), &what);
     }
 }
 
@@ -87,12 +106,12 @@ pub fn check(kernel: &Kernel, tensors: &[Tensor]) {
     check_program(&program(kernel), &[], tensors);
 }
 
-fn same(got: &Tensor, want: &Tensor, cpu: TargetCpu, program: &Program) {
+fn same(got: &Tensor, want: &Tensor, what: &str, program: &Program) {
     for i in 0..want.elements() {
         let (g, w) = (got.get(i), want.get(i));
         assert!(
             g.same(w),
-            "{cpu}: element {i} is {g:?}, the interpreter says {w:?}, in\n{:#?}",
+            "{what}: element {i} is {g:?}, the interpreter says {w:?}, in\n{:#?}",
             program.kernels
         );
     }
