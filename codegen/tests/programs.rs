@@ -193,6 +193,19 @@ fn a_name_that_c_does_not_allow_is_an_error() {
     assert!(error.to_string().starts_with("`2nd` cannot be the name of a C function"), "{error}");
 }
 
+/// The forms that the second disassembler lacks: two more have read them.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn encodings_that_are_checked_by_hand() {
+    use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+    for (bytes, text) in common::encodings::READ_BY_OTHERS {
+        let instruction = Decoder::new(64, bytes, DecoderOptions::NONE).decode();
+        let mut found = String::new();
+        IntelFormatter::new().format(&instruction, &mut found);
+        assert_eq!((found.as_str(), instruction.len()), (text, bytes.len()));
+    }
+}
+
 /// The main function of the C program: reads tensors from a file, runs, writes them.
 const MAIN: &str = r#"
 #include "net.h"

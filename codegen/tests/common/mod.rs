@@ -2,10 +2,13 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+#[cfg(target_arch = "x86_64")]
+pub mod encodings;
+
 use std::sync::Arc;
 
 #[cfg(target_arch = "x86_64")]
-use brolga_codegen::emulate::compile_emulated;
+use brolga_codegen::emulate::{compile_emulated, leaves};
 use brolga_codegen::{Compiled, Options, TargetCpu, compile};
 use brolga_ir::index::Index;
 use brolga_ir::program::{
@@ -91,12 +94,13 @@ pub fn check_program(program: &Program, inputs: &[Tensor], state: &[Tensor]) {
     #[cfg(target_arch = "x86_64")]
     for target_cpu in [TargetCpu::X86_64V4, TargetCpu::X86_64V3] {
         // AVX2 only tests the emulator, for which some programs are enough.
-        if target_cpu == TargetCpu::X86_64V3 && program.buffers.len() % 4 != 0 {
+        if target_cpu == TargetCpu::X86_64V3 && !program.buffers.len().is_multiple_of(4) {
             continue;
         }
+        let options = Options { target_cpu };
+        leaves(program, &options).unwrap().iter().for_each(|leaf| encodings::check(leaf));
         let what = format!("emulated {target_cpu}");
-        let compiled =
-            compile_emulated(program, &Options { target_cpu }).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let compiled = compile_emulated(program, &options).unwrap_or_else(|e| panic!("{what}: {e}"));
         compare(run_compiled(compiled, inputs, state), &what);
     }
 }
