@@ -262,7 +262,7 @@ impl<'a> Composer<'a> {
         } else if plan == Plan::Blocks && sums && total > 16 {
             self.blocks(items, extents, &accs, &mut at, guard, extents.len() == 1);
         } else {
-            self.nest(items, extents, plan == Plan::Lanes, &accs, &mut at, guard);
+            self.combine(items, extents, plan == Plan::Lanes, &accs, &mut at, guard);
         }
         accs.into_iter().map(|acc| self.k.finish(acc)).collect()
     }
@@ -287,7 +287,7 @@ impl<'a> Composer<'a> {
         const BLOCK: usize = 16;
         let (extent, inner) = (extents[0], &extents[1..]);
         if inner.is_empty() && !(alone || extent > 4 * BLOCK) {
-            return self.nest(items, extents, false, accs, at, guard);
+            return self.combine(items, extents, false, accs, at, guard);
         }
         let cut = inner.is_empty();
         let var = self.k.open_for(if cut { extent / BLOCK } else { extent });
@@ -318,7 +318,7 @@ impl<'a> Composer<'a> {
     }
 
     /// Loops over `extents`, outermost first, the last one a strip if so asked.
-    fn nest(
+    fn combine(
         &mut self,
         items: &[Reduction],
         extents: &[usize],
@@ -332,7 +332,7 @@ impl<'a> Composer<'a> {
         };
         let var = if strip && rest.is_empty() { self.k.open_strip(extent) } else { self.k.open_for(extent) };
         at.push(Index::var(var));
-        self.nest(items, rest, strip, accs, at, guard);
+        self.combine(items, rest, strip, accs, at, guard);
         at.pop();
         self.k.close();
     }

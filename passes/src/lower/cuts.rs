@@ -9,10 +9,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use brolga_ir::DType;
 use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::{Expr, Stmt};
 use brolga_ir::scalar::ScalarOp;
-use brolga_ir::{DType, Value};
 
 use super::compose::Composer;
 use super::flatten::for_each_index;
@@ -27,10 +27,10 @@ const MOST_ANSWERS: usize = 1 << 20;
 
 /// The positions `start .. start + count · period` of an axis, `period` of them in each iteration.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) struct Piece {
-    pub start: usize,
-    pub count: usize,
-    pub period: usize,
+struct Piece {
+    start: usize,
+    count: usize,
+    period: usize,
 }
 
 /// A guard: indices that must all be below their extents.
@@ -46,13 +46,63 @@ struct Questions {
     statements: usize,
 }
 
-impl Composer<'_> {
-    /// The pieces of each axis of a nest over `dims` that computes `outputs`; `None` where there is nothing to cut.
-    pub fn pieces(&self, outputs: &[(Value, usize)], dims: &[usize]) -> Option<Vec<Vec<Piece>>> {
+/// What a nest does at some points.
+type Body<'b, 'a> = &'b dyn Fn(&mut Composer<'a>, &[Vec<Index>]);
+
+impl<'a> Composer<'a> {
+    /// Loops over `dims`, cut into pieces where that helps.
+    pub fn nest(&mut self, dims: &[usize], body: Body<'_, 'a>) {
+        match self.pieces(dims, body) {
+            Some(pieces) => {
+                self.written_out = true;
+                self.cut_loops(&pieces, false, &[Vec::new()], body);
+                self.written_out = false;
+            }
+            None => self.loops(dims, &mut |c, at| body(c, &[at.to_vec()])),
+        }
+    }
+
+    /// Loops over pieces of axes; `points` are those of one iteration, as far as outer axes make them. The outermost
+    /// axis of several pieces becomes one loop with conditions, which can be shared among threads; `inside`: there is
+    /// a loop around.
+    fn cut_loops(&mut self, pieces: &[Vec<Piece>], inside: bool, points: &[Vec<Index>], body: Body<'_, 'a>) {
+        let Some((axis, rest)) = pieces.split_first() else { return body(self, points) };
+        let total: usize = axis.iter().map(|piece| piece.count).sum();
+        let shared = (!inside && axis.len() > 1).then(|| self.k.open_for(total));
+        let mut first = 0;
+        for piece in axis {
+            let step = match shared {
+                Some(var) => {
+                    self.k.open_part(var, first, piece.count);
+                    Index::var(var).plus(-(first as i64))
+                }
+                None => Index::var(self.k.open_for(piece.count)),
+            };
+            let base = step.scale(piece.period as i64).plus(piece.start as i64);
+            let phases = |point: &Vec<Index>| {
+                (0..piece.period as i64)
+                    .map(|phase| point.iter().cloned().chain([base.plus(phase)]).collect())
+                    .collect::<Vec<Vec<Index>>>()
+            };
+            let points: Vec<Vec<Index>> = points.iter().flat_map(phases).collect();
+            self.cut_loops(rest, inside || total > 1, &points, body);
+            match shared {
+                Some(_) => self.k.close_part(),
+                None => self.k.close(),
+            }
+            first += piece.count;
+        }
+        if shared.is_some() {
+            self.k.close();
+        }
+    }
+
+    /// The pieces of each axis of a nest; `None` where there is nothing to cut.
+    fn pieces(&self, dims: &[usize], body: Body<'_, 'a>) -> Option<Vec<Vec<Piece>>> {
         if dims.contains(&0) || !self.k.extents().is_empty() {
             return None;
         }
-        let questions = self.questions(outputs, dims);
+        let questions = self.questions(dims, body);
         let whole = |&extent: &usize| vec![Piece { start: 0, count: extent, period: 1 }];
         let mut pieces: Vec<Vec<Piece>> = dims.iter().map(whole).collect();
         let innermost = (0..dims.len()).rev().find(|&axis| dims[axis] > 1)?;
@@ -75,14 +125,10 @@ impl Composer<'_> {
     }
 
     /// Composes the nest as it is, to see what it asks.
-    fn questions(&self, outputs: &[(Value, usize)], dims: &[usize]) -> Questions {
+    fn questions(&self, dims: &[usize], body: Body<'_, 'a>) -> Questions {
         let mut trial = self.trial();
         let at: Vec<Index> = dims.iter().map(|&extent| Index::var(trial.k.open_for(extent))).collect();
-        let results: Vec<_> = outputs.iter().map(|&(value, _)| trial.element(value, &at, None)).collect();
-        for (&(value, param), result) in outputs.iter().zip(results) {
-            let position = trial.flat(trial.graph.ty(value), &at);
-            trial.k.store(param, position, result);
-        }
+        body(&mut trial, &[at]);
         dims.iter().for_each(|_| trial.k.close_whole());
         let mut divided = Vec::new();
         for_each_index(trial.k.statements(), &mut |index| gather_divided(index, &mut divided));

@@ -1,23 +1,13 @@
-//! Operators that bring loops of their own: winners of windows, scatter, running sums, sort.
+//! Operators that bring loops of their own: scatter, running sums, sort.
 
 use brolga_ir::index::Index;
-use brolga_ir::ops::{Cumulative, Op, Scatter, ScatterAlong, ScatterMode, SelectForm, Sort, WindowSelect};
-use brolga_ir::program::{AccId, Access, Combine, ValueId};
+use brolga_ir::ops::{Cumulative, Op, Scatter, ScatterAlong, ScatterMode, Sort};
+use brolga_ir::program::{Access, Combine, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
-use brolga_ir::{DType, GraphError, NodeId, Type, Value};
+use brolga_ir::{DType, GraphError, NodeId, Value};
 
 use super::kernel::KernelBuilder;
 use super::{Location, Lowering};
-
-/// Row-major position from an index over axes, as an index expression.
-fn position(index: &[Index], strides: &[usize]) -> Index {
-    index.iter().zip(strides).fold(Index::default(), |sum, (i, &s)| sum.add(&i.scale(s as i64)))
-}
-
-/// Opens a serial loop for each extent; the variables.
-fn open(k: &mut KernelBuilder, extents: &[usize]) -> Vec<Index> {
-    extents.iter().map(|&extent| Index::var(k.open_for(extent))).collect()
-}
 
 fn close(k: &mut KernelBuilder, count: usize) {
     (0..count).for_each(|_| k.close());
@@ -27,9 +17,6 @@ fn close(k: &mut KernelBuilder, count: usize) {
 fn is_nan(k: &mut KernelBuilder, x: ValueId) -> ValueId {
     k.op(ScalarOp::Compare(Comparison::Ne), &[x, x])
 }
-
-/// What happens at a point of a window: its position in x, that inside the slab, and whether it is inside.
-type OnPoint<'a> = dyn FnMut(&mut KernelBuilder, &Index, &Index, Option<ValueId>) + 'a;
 
 impl Lowering<'_> {
     /// A kernel on values that lie in memory and on the results of `id`.
@@ -42,137 +29,6 @@ impl Lowering<'_> {
         let ty = self.graph.ty(value).clone();
         args.push(self.location(value)?);
         Ok(k.param(ty.dtype, ty.elements(), Access::Read))
-    }
-
-    /// Winners first (as positions inside the axes that windows slide over), then the scatter or gather.
-    pub(super) fn window_select(&mut self, id: NodeId, select: &WindowSelect) -> Result<(), GraphError> {
-        let graph = self.graph;
-        let node = graph.node(id);
-        let (x, second) = (node.operands[0], node.operands[1]);
-        let x_ty = graph.ty(x).clone();
-        let windows =
-            if select.form == SelectForm::Scatter { graph.ty(second) } else { &node.types[0] }.clone();
-        let w = &select.window;
-        // Leading axes with trivial windows are batches: their slabs are independent.
-        let trivial = |axis: usize| {
-            let plain = w.window[axis] == 1 && w.stride[axis] == 1 && w.padding[axis] == (0, 0);
-            plain && w.window_dilation[axis] == 1 && w.base_dilation[axis] == 1
-        };
-        let batch = (0..x_ty.rank()).take_while(|&axis| trivial(axis)).count();
-        let slab: usize = x_ty.dims[batch..].iter().product();
-        let winners = Type::new(DType::I32, windows.dims.clone());
-        let winners_at = self.arena("winners", winners.clone());
-        let (x_strides, y_strides) = (x_ty.strides(), windows.strides());
-
-        let mut k = KernelBuilder::new("window_winners");
-        let mut args = Vec::new();
-        let source = self.operand(&mut k, x, &mut args)?;
-        let target = k.param(DType::I32, winners.elements(), Access::Write);
-        args.push(winners_at);
-        let at = open(&mut k, &windows.dims);
-        // The best of the window, then the first position that holds it (or the first NaN).
-        let best = k.declare(x_ty.dtype, w.combine, 1);
-        self.over_window(&mut k, select, &x_ty, &at, batch, &mut |k, index, _, inside| {
-            let value = k.load(source, index, inside);
-            let identity = k.constant(w.combine.identity(x_ty.dtype));
-            let value = inside.map_or(value, |inside| k.op(ScalarOp::Select, &[inside, value, identity]));
-            k.accumulate(best, value);
-        });
-        let best = k.finish(best);
-        let nan = is_nan(&mut k, best);
-        let first: AccId = k.declare(DType::I32, Combine::Min, 1);
-        self.over_window(&mut k, select, &x_ty, &at, batch, &mut |k, index, inner, inside| {
-            let value = k.load(source, index, inside);
-            let equal = k.op(ScalarOp::Compare(Comparison::Eq), &[value, best]);
-            let also = is_nan(k, value);
-            let also = k.op(ScalarOp::And, &[also, nan]);
-            let wins = k.op(ScalarOp::Or, &[equal, also]);
-            let wins = inside.map_or(wins, |inside| k.op(ScalarOp::And, &[wins, inside]));
-            let here = k.index(inner, DType::I32);
-            let far = k.constant(Scalar::I32(i32::MAX));
-            let candidate = k.op(ScalarOp::Select, &[wins, here, far]);
-            k.accumulate(first, candidate);
-        });
-        let first = k.finish(first);
-        k.store(target, position(&at, &y_strides), first);
-        close(&mut k, windows.rank());
-        self.call(k.finish_kernel(), args, id);
-
-        let mut k = KernelBuilder::new(node.op.get().name());
-        let mut args = vec![winners_at];
-        let winners_param = k.param(DType::I32, winners.elements(), Access::Read);
-        let second_param = self.operand(&mut k, second, &mut args)?;
-        let result = self.target(graph.result(id));
-        let scatter = select.form == SelectForm::Scatter;
-        let access = if scatter { Access::ReadWrite } else { Access::Write };
-        let result_param = k.param(node.types[0].dtype, node.types[0].elements(), access);
-        args.push(result);
-        let outer = open(&mut k, &x_ty.dims[..batch]);
-        let base = position(&outer, &x_strides);
-        let zero = k.zero_of(result_param);
-        if scatter {
-            let element = Index::var(k.open_for(slab));
-            k.store(result_param, base.add(&element), zero);
-            k.close();
-        }
-        let inner = open(&mut k, &windows.dims[batch..]);
-        let here = position(&outer, &y_strides).add(&position(&inner, &y_strides[batch..]));
-        let winner = k.load(winners_param, &here, None);
-        let end = k.constant(Scalar::I32(slab.min(i32::MAX as usize) as i32));
-        let seen = k.op(ScalarOp::Compare(Comparison::Lt), &[winner, end]);
-        // The remainder changes nothing; it bounds the position to the slab for whoever reasons about it.
-        let there = base.add(&Index::value(winner.0).rem(slab.max(1) as i64, &|_| None));
-        if scatter {
-            k.when(seen, |k| {
-                let dy = k.load_now(second_param, &here);
-                let old = k.load_now(result_param, &there);
-                let sum = k.op_now(ScalarOp::Add, &[old, dy]);
-                k.store(result_param, there, sum);
-            });
-        } else {
-            let value = k.load(second_param, &there, Some(seen));
-            let value = k.op(ScalarOp::Select, &[seen, value, zero]);
-            k.store(result_param, here, value);
-        }
-        close(&mut k, windows.rank() - batch);
-        close(&mut k, batch);
-        self.call(k.finish_kernel(), args, id);
-        Ok(())
-    }
-
-    /// Serial loops over a window; `body` gets the position in x, that inside the slab, and whether it is inside.
-    fn over_window(
-        &self,
-        k: &mut KernelBuilder,
-        select: &WindowSelect,
-        x: &Type,
-        at: &[Index],
-        batch: usize,
-        body: &mut OnPoint,
-    ) {
-        let w = &select.window;
-        let inside = open(k, &w.window[batch..]);
-        let mut condition = None;
-        let mut index = at[..batch].to_vec();
-        for (axis, r) in (batch..x.rank()).zip(&inside) {
-            let point = at[axis]
-                .scale(w.stride[axis] as i64)
-                .add(&r.scale(w.window_dilation[axis] as i64))
-                .plus(-w.padding[axis].0);
-            let dilation = w.base_dilation[axis] as i64;
-            let (element, between) = {
-                let range = |atom: &brolga_ir::index::Atom| k.range(atom);
-                (point.div(dilation, &range), point.rem(dilation, &range))
-            };
-            for (index, extent) in [(&element, x.dims[axis]), (&between, 1)] {
-                let test = k.in_bounds(index, extent);
-                condition = k.and(condition, test);
-            }
-            index.push(element);
-        }
-        let strides = x.strides();
-        body(k, &position(&index, &strides), &position(&index[batch..], &strides[batch..]), condition);
-        close(k, inside.len());
     }
 
     pub(super) fn scatter(&mut self, id: NodeId, scatter: &Scatter) -> Result<(), GraphError> {

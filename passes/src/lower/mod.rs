@@ -24,6 +24,7 @@ mod loops;
 mod region;
 mod split;
 mod windows;
+mod winners;
 mod winograd;
 
 use std::collections::HashMap;

@@ -13,7 +13,6 @@ use brolga_ir::program::ValueId;
 use brolga_ir::{Graph, NodeId, Value};
 
 use super::compose::{Composer, Plan, Reduction};
-use super::cuts::Piece;
 
 /// The definition of a value.
 pub(crate) fn definition(graph: &Graph, value: Value) -> Definition {
@@ -64,14 +63,7 @@ impl Composer<'_> {
             }
             return;
         }
-        match self.pieces(outputs, &dims) {
-            Some(pieces) => {
-                self.written_out = true;
-                self.cut_loops(&pieces, false, &[Vec::new()], outputs);
-                self.written_out = false;
-            }
-            None => self.loops(&dims, &mut |c, at| c.store_elements(outputs, &[at.to_vec()])),
-        }
+        self.nest(&dims, &|c, points| c.store_elements(outputs, points));
     }
 
     /// Computes and stores the outputs at some points. Everything is loaded before anything is stored: an update in
@@ -89,49 +81,8 @@ impl Composer<'_> {
         }
     }
 
-    /// Loops over the pieces of the axes from `points` on, which are the points of one iteration so far. The outermost
-    /// axis of several pieces becomes one loop with conditions, which can be shared among threads; `inside`: there is
-    /// a loop around.
-    fn cut_loops(
-        &mut self,
-        pieces: &[Vec<Piece>],
-        inside: bool,
-        points: &[Vec<Index>],
-        outputs: &[(Value, usize)],
-    ) {
-        let Some((axis, rest)) = pieces.split_first() else { return self.store_elements(outputs, points) };
-        let total: usize = axis.iter().map(|piece| piece.count).sum();
-        let shared = (!inside && axis.len() > 1).then(|| self.k.open_for(total));
-        let mut first = 0;
-        for piece in axis {
-            let step = match shared {
-                Some(var) => {
-                    self.k.open_part(var, first, piece.count);
-                    Index::var(var).plus(-(first as i64))
-                }
-                None => Index::var(self.k.open_for(piece.count)),
-            };
-            let base = step.scale(piece.period as i64).plus(piece.start as i64);
-            let phases = |point: &Vec<Index>| {
-                (0..piece.period as i64)
-                    .map(|phase| point.iter().cloned().chain([base.plus(phase)]).collect())
-                    .collect::<Vec<Vec<Index>>>()
-            };
-            let points: Vec<Vec<Index>> = points.iter().flat_map(phases).collect();
-            self.cut_loops(rest, inside || total > 1, &points, outputs);
-            match shared {
-                Some(_) => self.k.close_part(),
-                None => self.k.close(),
-            }
-            first += piece.count;
-        }
-        if shared.is_some() {
-            self.k.close();
-        }
-    }
-
     /// Serial loops over extents, outermost first.
-    fn loops(&mut self, extents: &[usize], body: &mut dyn FnMut(&mut Self, &[Index])) {
+    pub fn loops(&mut self, extents: &[usize], body: &mut dyn FnMut(&mut Self, &[Index])) {
         let mut at = Vec::with_capacity(extents.len());
         for &extent in extents {
             let var = self.k.open_for(extent);
