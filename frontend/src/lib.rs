@@ -198,6 +198,7 @@ impl Instance {
 fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnostics> {
     let set: Vec<(String, Val)> = build::settings::check(tree, settings)?;
     let mut diagnostics = Diagnostics::default();
+    let mut names = std::collections::HashSet::new();
     let mut instance = Instance {
         graphs: Vec::new(),
         slots: Vec::new(),
@@ -225,7 +226,7 @@ fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnost
             }
             let Some(built) = built else { continue };
             for slot in built.slots {
-                if !instance.slots.iter().any(|known| known.name == slot.name) {
+                if names.insert(slot.name.clone()) {
                     instance.slots.push(slot);
                 }
             }

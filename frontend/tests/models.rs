@@ -29,7 +29,7 @@ const FILES: [&str; 12] = [
 ];
 
 /// Parameter counts of the catalogue; of the networks that torchvision has, its own.
-const COUNTS: [(&str, &str, usize); 37] = [
+const COUNTS: [(&str, &str, usize); 38] = [
     ("mlp", "mlp", 238_510),
     ("mlp", "mlp-256-128", 235_146),
     ("lenet5", "lenet5", 61_706),
@@ -39,6 +39,7 @@ const COUNTS: [(&str, &str, usize); 37] = [
     ("resnet-cifar", "resnet44", 658_586),
     ("resnet-cifar", "resnet56", 853_018),
     ("resnet-cifar", "resnet110", 1_727_962),
+    ("resnet-cifar", "resnet1202", 19_421_274),
     ("resnet-cifar", "resnet20-projection", 272_474),
     ("vgg", "vgg11", 132_863_336),
     ("vgg", "vgg11_bn", 132_868_840),

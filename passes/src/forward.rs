@@ -4,24 +4,41 @@
 //! goes if the old state is read only before the first write of its successor, or by the very kernel that writes
 //! it, element by element in place. Runs before loops are cut into several calls, which would all write it. Exact.
 
+use std::collections::HashMap;
+
 use brolga_ir::program::{BufferId, Call, Place, Program, Step};
 
 use crate::accesses::{in_place, leaves, rename, touches};
 
-/// Removes copies into state; whether any went.
+/// Removes copies into state; whether any went. Linear in the size of the schedule.
 pub fn forward(program: &mut Program) -> bool {
-    let mut changed = false;
-    let mut position = program.schedule.len();
-    while position > 0 {
-        position -= 1;
-        let Some((from, to)) = copy(program, &program.schedule[position]) else { continue };
-        if direct(program, from, to, position) {
-            program.schedule.remove(position);
-            rename(&mut program.schedule, &|buffer| if buffer == from { to } else { buffer });
-            changed = true;
+    let leaves = leaves(&program.schedule);
+    let mut touched: Vec<Vec<usize>> = vec![Vec::new(); program.buffers.len()];
+    for (number, (_, step)) in leaves.iter().enumerate() {
+        for arg in step.args() {
+            let leaves = &mut touched[arg.buffer.0 as usize];
+            if leaves.last() != Some(&number) {
+                leaves.push(number);
+            }
         }
     }
-    changed
+    let mut gone = vec![false; program.schedule.len()];
+    let mut names: HashMap<BufferId, BufferId> = HashMap::new();
+    for (position, step) in program.schedule.iter().enumerate().rev() {
+        let Some((from, to)) = copy(program, step) else { continue };
+        let of = |buffer: BufferId| touched[buffer.0 as usize].iter().map(|&number| leaves[number]);
+        if !names.contains_key(&from) && direct(program, from, to, position, &of) {
+            gone[position] = true;
+            names.insert(from, to);
+        }
+    }
+    let mut position = 0;
+    program.schedule.retain(|_| {
+        position += 1;
+        !gone[position - 1]
+    });
+    rename(&mut program.schedule, &|buffer| names.get(&buffer).copied().unwrap_or(buffer));
+    !names.is_empty()
 }
 
 /// The buffers of a step that copies a whole scratch buffer to a whole state.
@@ -34,17 +51,21 @@ fn copy(program: &Program, step: &Step) -> Option<(BufferId, BufferId)> {
     (program.kernels[kernel.0 as usize].name == "copy" && whole && places).then_some((from.buffer, to.buffer))
 }
 
-fn direct(program: &Program, from: BufferId, to: BufferId, copy: usize) -> bool {
-    let leaves = leaves(&program.schedule);
-    let Some(&(first, _)) = leaves.iter().find(|(_, step)| touches(program, step, from).1) else {
+/// Whether `from` may lie where `to` does. `of` gives the calls and conditions that touch a buffer, in order, each with
+/// its position in the schedule.
+fn direct<'p, I: Iterator<Item = (usize, &'p Step)>>(
+    program: &'p Program,
+    from: BufferId,
+    to: BufferId,
+    copy: usize,
+    of: &dyn Fn(BufferId) -> I,
+) -> bool {
+    let Some((first, _)) = of(from).find(|(_, step)| touches(program, step, from).1) else {
         return false;
     };
     let Step::Call(call) = &program.schedule[first] else { return false };
-    leaves.iter().filter(|&&(position, _)| position != copy).all(|&(position, step)| {
+    of(to).filter(|&(position, _)| position != copy).all(|(position, step)| {
         let (read, written) = touches(program, step, to);
-        if !read && !written {
-            return true;
-        }
         if position < first {
             return !written;
         }
@@ -55,6 +76,9 @@ fn direct(program: &Program, from: BufferId, to: BufferId, copy: usize) -> bool 
             found.filter(|_| params.next().is_none())
         };
         let both = of(to).zip(of(from));
-        position == first && !written && both.is_some_and(|(read, write)| in_place(kernel, read, write))
+        position == first
+            && read
+            && !written
+            && both.is_some_and(|(read, write)| in_place(kernel, read, write))
     })
 }

@@ -17,7 +17,7 @@
 //!
 //! Not done here: recomputing what another cluster computes, fusion across different iteration spaces.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use brolga_ir::definition::{Definition, Element, Order};
 use brolga_ir::graph::Output;
@@ -318,7 +318,7 @@ impl Fuser<'_> {
             }
         }
         // Only what nobody needs in memory: every user is pointwise, and no output.
-        let outputs: Vec<NodeId> = self.graph.outputs().iter().map(|output| output.value.node).collect();
+        let outputs: HashSet<NodeId> = self.graph.outputs().iter().map(|output| output.value.node).collect();
         for id in virtual_ {
             let mut users = self.graph.users(id);
             users.retain(|user| self.roles.contains_key(user));

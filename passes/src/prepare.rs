@@ -64,11 +64,14 @@ pub fn lower_prepared(graph: &Graph, ranges: &HashMap<String, Range>) -> Result<
 /// Makes one program of two: what the second computes is prepared for the first.
 fn join(mut program: Program, prepare: Program) -> Result<Program, GraphError> {
     let mut buffers = Vec::new();
+    let mut state: HashMap<String, usize> = HashMap::new();
+    for (id, buffer) in program.buffers.iter().enumerate() {
+        if matches!(buffer.place, Place::State { .. } | Place::Prepared(_)) {
+            state.entry(buffer.name.clone()).or_insert(id);
+        }
+    }
     for buffer in prepare.buffers {
-        let state = |known: &brolga_ir::program::Buffer| {
-            matches!(known.place, Place::State { .. } | Place::Prepared(_)) && known.name == buffer.name
-        };
-        let known = program.buffers.iter().position(state);
+        let known = state.get(&buffer.name).copied();
         let id = match (&buffer.place, known) {
             (Place::State { .. }, Some(id)) => id,
             (Place::Output, Some(id)) => {

@@ -40,6 +40,8 @@ pub struct Slot {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slots {
     list: Vec<Slot>,
+    /// Positions in the list, by name.
+    positions: HashMap<String, usize>,
     /// What each slot holds at this point of the graph.
     now: HashMap<String, Tensor>,
     /// What it held at the start.
@@ -58,7 +60,7 @@ impl Slots {
     }
 
     pub fn get(&self, name: &str) -> Option<(&Slot, Tensor)> {
-        let slot = self.list.iter().find(|slot| slot.name == name)?;
+        let slot = &self.list[*self.positions.get(name)?];
         Some((slot, *self.now.get(name)?))
     }
 
@@ -109,6 +111,7 @@ impl Builder<'_> {
         }
         ty.check_size().map_err(|reason| Fault::new(format!("`{name}`: {reason}")))?;
         let value = self.graph.graph.add_parameter(name, Role::State, ty.clone());
+        self.slots.positions.insert(name.to_owned(), self.slots.list.len());
         self.slots.list.push(Slot { name: name.to_owned(), ty, kind, init });
         self.slots.now.insert(name.to_owned(), value);
         self.slots.before.insert(name.to_owned(), value);

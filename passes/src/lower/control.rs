@@ -173,7 +173,8 @@ impl Lowering<'_> {
         }
         let next: Vec<Value> =
             self.graph.outputs()[..carries.len()].iter().map(|output| output.value).collect();
-        self.replace_old(next.iter().copied().zip(carries.iter().copied()).collect(), carries)
+        let old = carries.iter().copied().collect();
+        self.replace_old(next.iter().copied().zip(carries.iter().copied()).collect(), &old)
     }
 }
 

@@ -27,7 +27,7 @@ mod windows;
 mod winners;
 mod winograd;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use brolga_ir::definition::{Definition, Element};
 use brolga_ir::index::{Atom, Index};
@@ -108,7 +108,7 @@ impl<'g> Lowering<'g> {
     }
 
     fn parameters(&mut self, ranges: &HashMap<String, (i64, i64)>) {
-        let updated: Vec<&str> =
+        let updated: HashSet<&str> =
             self.graph.outputs().iter().filter(|o| o.role == Role::State).map(|o| o.name.as_str()).collect();
         for &id in self.graph.parameters() {
             let parameter = self.graph.parameter(id).expect("a parameter").clone();
@@ -126,6 +126,10 @@ impl<'g> Lowering<'g> {
     /// `forward` takes out the copies that are not needed.
     fn outputs(&mut self) -> Vec<(Value, BufferId)> {
         let mut copies = Vec::new();
+        let state: HashMap<&str, BufferId> = (self.graph.parameters().iter())
+            .filter_map(|&id| self.graph.parameter(id).filter(|p| p.role == Role::State).zip(Some(id)))
+            .map(|(p, id)| (p.name.as_str(), self.locations[&self.graph.result(id)].buffer))
+            .collect();
         for output in self.graph.outputs() {
             match output.role {
                 Role::Data => {
@@ -134,12 +138,7 @@ impl<'g> Lowering<'g> {
                     copies.extend(self.aim(output.value, buffer));
                 }
                 Role::State => {
-                    let state = self
-                        .program
-                        .buffers
-                        .iter()
-                        .position(|b| matches!(b.place, Place::State { .. }) && b.name == output.name);
-                    let state = BufferId(state.expect("a verified update names a state") as u32);
+                    let state = *state.get(output.name.as_str()).expect("a verified update names a state");
                     if self.locations.get(&output.value) != Some(&Location::from(state)) {
                         copies.push((output.value, state));
                     }
@@ -172,7 +171,7 @@ impl<'g> Lowering<'g> {
             self.copy(value, Location::from(buffer))?;
         }
         let state: Vec<(Value, Location)> = state.into_iter().map(|(v, buffer)| (v, buffer.into())).collect();
-        let old: Vec<Location> = (0..self.program.buffers.len() as u32)
+        let old: HashSet<Location> = (0..self.program.buffers.len() as u32)
             .map(BufferId)
             .filter(|&buffer| is_state(&self.program, buffer))
             .map(Location::from)
@@ -181,7 +180,11 @@ impl<'g> Lowering<'g> {
     }
 
     /// Copies values to places in `old`. What still has to be read from there is set aside first.
-    fn replace_old(&mut self, copies: Vec<(Value, Location)>, old: &[Location]) -> Result<(), GraphError> {
+    fn replace_old(
+        &mut self,
+        copies: Vec<(Value, Location)>,
+        old: &HashSet<Location>,
+    ) -> Result<(), GraphError> {
         let mut sources = Vec::new();
         for &(value, to) in &copies {
             let at = self.locations.get(&value).copied();
@@ -350,7 +353,7 @@ impl<'g> Lowering<'g> {
 
     /// The values in memory that computing `roots` reads, in the order of the walk.
     fn frontier(&self, roots: impl IntoIterator<Item = Value>) -> Vec<Value> {
-        let (mut found, mut seen) = (Vec::new(), std::collections::HashSet::new());
+        let (mut found, mut seen) = (Vec::new(), HashSet::new());
         let mut stack: Vec<(Value, bool)> = roots.into_iter().map(|value| (value, true)).collect();
         while let Some((value, root)) = stack.pop() {
             if !seen.insert(value) {

@@ -1,5 +1,7 @@
 //! The rules of calls: arguments, places, and what is in memory when it is read.
 
+use std::collections::BTreeMap;
+
 use super::overlap::{self, Region, Space};
 use super::{Error, MAX_NESTING};
 use crate::program::{Access, Arg, BufferId, Call, Kernel, Param, Place, Program, Step, Stmt};
@@ -9,7 +11,8 @@ use crate::types::DType;
 pub fn verify(program: &Program) -> Result<(), Error> {
     let old: Vec<Vec<bool>> = program.kernels.iter().map(reads_old).collect();
     let count = program.buffers.len();
-    let known = Known { written: vec![false; count], lost_to: vec![None; count], live: Vec::new() };
+    let live = [BTreeMap::new(), BTreeMap::new()];
+    let known = Known { written: vec![false; count], lost_to: vec![None; count], live };
     let mut contents = Contents { program, old: &old, known, exits: Vec::new() };
     for (section, steps) in [(Section::Prepare, &program.prepare), (Section::Schedule, &program.schedule)] {
         let mut walk = Walk { program, section, loops: Vec::new(), path: Vec::new() };
@@ -203,8 +206,8 @@ struct Known {
     written: Vec<bool>,
     /// The buffer that was written to the same bytes since.
     lost_to: Vec<Option<BufferId>>,
-    /// Planned buffers that are written.
-    live: Vec<BufferId>,
+    /// Planned buffers that are written, of the arena and prepared: by first byte, with the end. They never overlap.
+    live: [BTreeMap<usize, (usize, BufferId)>; 2],
 }
 
 impl Known {
@@ -214,8 +217,14 @@ impl Known {
             self.written[id] &= written;
             self.lost_to[id] = self.lost_to[id].or(other.lost_to[id]);
         }
-        let written = &self.written;
-        self.live.retain(|id| written[id.0 as usize]);
+        self.drop_lost();
+    }
+
+    /// Takes what is lost from the buffers that are written.
+    fn drop_lost(&mut self) {
+        for live in &mut self.live {
+            live.retain(|_, (_, id)| self.written[id.0 as usize]);
+        }
     }
 }
 
@@ -232,16 +241,16 @@ struct Contents<'p> {
 impl Contents<'_> {
     /// What is there when a section begins: all that the caller gives, and what `prepare` has made.
     fn begin(&mut self, section: Section) {
-        let Known { written, lost_to, live } = &mut self.known;
-        for (buffer, written) in self.program.buffers.iter().zip(&mut *written) {
+        let Known { written, lost_to, .. } = &mut self.known;
+        for (buffer, written) in self.program.buffers.iter().zip(written) {
             match buffer.place {
                 Place::Input { .. } | Place::State { .. } | Place::Constant(_) => *written = true,
                 Place::Prepared(_) => *written &= section == Section::Schedule,
                 Place::Output | Place::Arena(_) => *written = false,
             }
         }
-        live.retain(|id| written[id.0 as usize]);
         lost_to.fill(None);
+        self.known.drop_lost();
     }
 
     /// Runs through steps; bodies of loops twice, so that what one iteration leaves meets the next, but not twice
@@ -334,22 +343,25 @@ impl Contents<'_> {
     }
 
     fn write(&mut self, id: BufferId) {
-        let program = self.program;
         let Known { written, lost_to, live } = &mut self.known;
-        let bytes = |id: BufferId| overlap::bytes(program, id);
-        let (space, range) = bytes(id);
-        if matches!(space, Space::Arena | Space::Prepared) {
-            live.retain(|&other| {
-                let (its_space, its_range) = bytes(other);
-                let overlaps =
-                    its_space == space && its_range.start < range.end && range.start < its_range.end;
-                if overlaps && other != id {
+        let (space, range) = overlap::bytes(self.program, id);
+        let live = match space {
+            Space::Arena => Some(&mut live[0]),
+            Space::Prepared => Some(&mut live[1]),
+            Space::Buffer(_) => None,
+        };
+        if let Some(live) = live.filter(|_| !range.is_empty()) {
+            // They do not overlap, so their ends ascend with their starts.
+            while let Some((&start, &(end, other))) = live.range(..range.end).next_back()
+                && end > range.start
+            {
+                live.remove(&start);
+                if other != id {
                     written[other.0 as usize] = false;
                     lost_to[other.0 as usize] = Some(id);
                 }
-                !overlaps
-            });
-            live.push(id);
+            }
+            live.insert(range.start, (range.end, id));
         }
         written[id.0 as usize] = true;
         lost_to[id.0 as usize] = None;
