@@ -100,6 +100,7 @@ fn check_shows_layers_and_memory() {
     assert_eq!(value["dims"]["batch"], 8);
     let train = value["entries"].as_array().unwrap().iter().find(|e| e["entry"] == "train").unwrap();
     assert!(train["arena_bytes"].as_u64().unwrap() > 100_000, "{train}");
+    assert!(train["live_bytes"].as_u64() <= train["arena_bytes"].as_u64(), "{train}");
     // conv1 at batch 8: 2 * 8 * 6 * 28 * 28 * 25.
     let conv1 = value["layers"].as_array().unwrap().iter().find(|l| l["path"] == "conv1").unwrap();
     assert_eq!((conv1["gflop"].as_f64().unwrap() * 1e9).round(), 1_881_600.0);
@@ -261,6 +262,7 @@ fn bench_and_profile_measure() {
         "runs",
         "gflop",
         "arena_bytes",
+        "live_bytes",
         "state_bytes",
         "prepared_bytes",
         "peak_rss_mb",

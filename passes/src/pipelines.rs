@@ -13,6 +13,7 @@ use crate::grad::grad;
 use crate::layout::layout;
 use crate::manager::{GraphPass, Kind, Pass, ProgramPass};
 use crate::merge::merge;
+use crate::order::order;
 use crate::parallelise::parallelise;
 use crate::plan::plan;
 use crate::simplify::simplify;
@@ -24,7 +25,7 @@ pub const GRAPH_PASSES: &[GraphPass] =
     &[GRAD, DCE, FOLD, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT, WINOGRAD, FUSE];
 
 /// Every program pass.
-pub const PROGRAM_PASSES: &[ProgramPass] = &[FORWARD, VECTORISE, PARALLELISE, PLAN];
+pub const PROGRAM_PASSES: &[ProgramPass] = &[FORWARD, VECTORISE, PARALLELISE, ORDER, PLAN];
 
 const GRAD: GraphPass = Pass { name: "grad", kind: Kind::Exact, run: grad };
 const DCE: GraphPass = Pass { name: "dce", kind: Kind::Exact, run: dce };
@@ -43,6 +44,7 @@ const VECTORISE: ProgramPass =
 const PARALLELISE: ProgramPass = Pass { name: "parallelise", kind: Kind::Exact, run: parallelise };
 const FORWARD: ProgramPass =
     Pass { name: "forward", kind: Kind::Exact, run: |program, _| Ok(forward(program)) };
+const ORDER: ProgramPass = Pass { name: "order", kind: Kind::Exact, run: |program, _| Ok(order(program)) };
 const PLAN: ProgramPass = Pass { name: "plan", kind: Kind::Exact, run: |program, _| Ok(plan(program)) };
 
 /// From a graph as the frontend builds it to one that only has to be fused: entries that train.
@@ -59,7 +61,7 @@ pub const INFER: &[GraphPass] = &[
 pub const REGIONS: &[GraphPass] = &[FUSE];
 
 /// From a lowered program to one that can be emitted.
-pub const PROGRAM: &[ProgramPass] = &[FORWARD, VECTORISE, PARALLELISE, PLAN];
+pub const PROGRAM: &[ProgramPass] = &[FORWARD, VECTORISE, PARALLELISE, ORDER, PLAN];
 
 /// The graph passes of those names, in that order, separated by commas; an error names the nearest.
 pub fn graph_passes(names: &str) -> Result<Vec<GraphPass>, String> {

@@ -1,51 +1,38 @@
 //! `plan`: gives every scratch buffer its place in the arena.
 //!
-//! A buffer lives from the first step that touches it to the last (a loop or condition of the schedule counts as one step). A kernel
-//! that reads a buffer for the last time, element by element where it writes another of the same size, writes it in
-//! place: both become one. Then buffers are placed in descending size, each at the lowest offset that is free for
-//! its whole life (greedy by size: Pisarchyk & Lee, "Efficient memory management for deep neural net inference",
-//! 2020). Prepared buffers are laid out one after the other. Exact.
+//! A buffer lives from the first step that touches it to the last (a loop or condition of the schedule counts as one
+//! step). A kernel that reads a buffer for the last time, element by element where it writes another of the same
+//! size, writes it in place: both become one. Then buffers are placed one after the other, each at the lowest offset,
+//! or in the smallest gap, that is free for its whole life. Several orders are tried until one needs no more than what
+//! is alive at once: by size (Pisarchyk & Lee, "Efficient memory management for deep neural net inference", 2020), by
+//! size times length of life, by length of life, by first step; the smallest arena stays, the first of equals.
+//! Prepared buffers are laid out one after the other. Exact. The cost is that of comparing every buffer with those
+//! that live beside it.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
 
-use brolga_ir::program::{Access, BufferId, Place, Program, Step};
+use brolga_ir::program::{BufferId, Place, Program};
 
-use crate::accesses::{in_place, leaves, rename, touches};
+use crate::accesses::{leaves, rename};
+use crate::liveness::{ALIGN, Life, Lives, largest};
 
-/// Alignment of buffers, in bytes: a cache line, and the widest vector.
-const ALIGN: usize = 64;
+pub use crate::liveness::live_bytes;
 
-/// The first and last step of a life.
-type Life = (usize, usize);
+/// A buffer to be placed, its bytes and its life.
+type Block = (BufferId, usize, Life);
 
 /// Plans the arena; whether anything moved.
 pub fn plan(program: &mut Program) -> bool {
     let mut changed = drop_unused(program);
-    let mut lives = lives(program);
-    let leader = share(program, &mut lives);
-    let mut blocks: Vec<(BufferId, usize, Life)> = lives
-        .iter()
-        .filter(|(id, _)| leader.get(id).is_none_or(|l| l == *id))
-        .map(|(&id, &life)| (id, bytes(program, id), life))
-        .collect();
-    blocks.sort_by_key(|&(id, bytes, life)| (std::cmp::Reverse(bytes), life, id));
-    let mut placed: Vec<(usize, usize, Life)> = Vec::new();
-    let mut offsets: HashMap<BufferId, usize> = HashMap::new();
-    let mut end = 0;
-    for (id, bytes, life) in blocks {
-        let offset = lowest(&placed, bytes, life);
-        // Kept sorted by offset, as `lowest` wants it.
-        let at = placed.partition_point(|&(o, ..)| o <= offset);
-        placed.insert(at, (offset, bytes, life));
-        offsets.insert(id, offset);
-        end = end.max(offset + bytes);
-    }
+    let lives = Lives::new(program);
+    let steps = program.prepare.len() + program.schedule.len();
+    let (offsets, end) = best(lives.blocks(program).collect(), program.buffers.len(), steps);
     let mut prepared = 0;
     for (position, buffer) in program.buffers.iter_mut().enumerate() {
         let id = BufferId(position as u32);
         let size = buffer.ty.bytes().next_multiple_of(ALIGN);
         let (place, planned) = match &mut buffer.place {
-            Place::Arena(place) => (place, Some(offsets[leader.get(&id).unwrap_or(&id)])),
+            Place::Arena(place) => (place, Some(offsets[lives.leader(id).0 as usize])),
             Place::Prepared(place) => {
                 prepared += size;
                 (place, Some(prepared - size))
@@ -84,87 +71,73 @@ fn drop_unused(program: &mut Program) -> bool {
     names.contains(&None)
 }
 
-fn bytes(program: &Program, id: BufferId) -> usize {
-    program.buffers[id.0 as usize].ty.bytes().next_multiple_of(ALIGN)
-}
-
-fn element(program: &Program, id: BufferId) -> brolga_ir::DType {
-    program.buffers[id.0 as usize].ty.dtype
-}
-
-fn is_arena(program: &Program, id: BufferId) -> bool {
-    matches!(program.buffers[id.0 as usize].place, Place::Arena(_))
-}
-
-/// The life of every scratch buffer; steps of `prepare` come before those of the schedule.
-fn lives(program: &Program) -> HashMap<BufferId, Life> {
-    let mut lives: HashMap<BufferId, Life> = HashMap::new();
-    let shift = program.prepare.len();
-    let schedule = leaves(&program.schedule).into_iter().map(|(at, step)| (at + shift, step));
-    for (at, step) in leaves(&program.prepare).into_iter().chain(schedule) {
-        for arg in step.args().iter().filter(|arg| is_arena(program, arg.buffer)) {
-            let life = lives.entry(arg.buffer).or_insert((at, at));
-            life.1 = at;
-        }
-    }
-    lives
-}
-
-/// Joins buffers that a kernel may read and write in place; the leader of every joined buffer.
-fn share(program: &Program, lives: &mut HashMap<BufferId, Life>) -> HashMap<BufferId, BufferId> {
-    let mut leader: HashMap<BufferId, BufferId> = HashMap::new();
-    let shift = program.prepare.len();
-    for (at, step) in program.schedule.iter().enumerate() {
-        let Step::Call(call) = step else { continue };
-        let at = at + shift;
-        let kernel = &program.kernels[call.kernel.0 as usize];
-        for (write, out) in call.args.iter().enumerate() {
-            let starts = is_arena(program, out.buffer)
-                && lives[&out.buffer].0 == at
-                && touches(program, step, out.buffer) == (false, true)
-                && !leader.contains_key(&out.buffer);
-            if !starts || out.offset != 0 {
-                continue;
+/// The best places found: the offset of each buffer, by number, and the size of the arena.
+fn best(mut blocks: Vec<Block>, buffers: usize, steps: usize) -> (Vec<usize>, usize) {
+    let bound = largest(steps, blocks.iter().map(|&(_, bytes, life)| (bytes, life)));
+    let length = |life: Life| life.1 - life.0 + 1;
+    let orders: [fn(&mut [Block]); 4] = [
+        |blocks| blocks.sort_by_key(|&(id, bytes, life)| (Reverse(bytes), life, id)),
+        |blocks| {
+            blocks.sort_by_key(|&(id, bytes, (a, b))| (Reverse(bytes as u128 * (b - a + 1) as u128), id))
+        },
+        |blocks| blocks.sort_by_key(|&(id, bytes, (a, b))| (Reverse(b - a), Reverse(bytes), id)),
+        |blocks| blocks.sort_by_key(|&(id, bytes, (a, b))| (a, Reverse(b), Reverse(bytes), id)),
+    ];
+    // How often a step meets a buffer measures the work; long schedules get fewer attempts.
+    let work: usize = blocks.iter().map(|&(.., life)| length(life)).sum();
+    let mut found: Option<(Vec<usize>, usize)> = None;
+    for (number, order) in orders.iter().enumerate() {
+        order(&mut blocks);
+        for tightest in [false, true] {
+            let placed = place(&blocks, buffers, tightest);
+            if found.as_ref().is_none_or(|(_, end)| placed.1 < *end) {
+                found = Some(placed);
             }
-            let chosen = call.args.iter().enumerate().find(|&(read, arg)| {
-                let head = *leader.get(&arg.buffer).unwrap_or(&arg.buffer);
-                // What the call writes itself is no place to write to, read again or not.
-                is_arena(program, arg.buffer)
-                    && kernel.params[read].access == Access::Read
-                    && arg.buffer != out.buffer
-                    && arg.offset == 0
-                    && lives[&head].1 == at
-                    && bytes(program, head) == bytes(program, out.buffer)
-                    && element(program, head) == element(program, out.buffer)
-                    && call
-                        .args
-                        .iter()
-                        .filter(|a| *leader.get(&a.buffer).unwrap_or(&a.buffer) == head)
-                        .count()
-                        == 1
-                    && in_place(kernel, read, write)
-            });
-            if let Some((_, arg)) = chosen {
-                let head = *leader.get(&arg.buffer).unwrap_or(&arg.buffer);
-                let end = lives[&out.buffer].1;
-                lives.get_mut(&head).expect("a leader lives").1 = end;
-                leader.insert(out.buffer, head);
+            let end = found.as_ref().map_or(0, |(_, end)| *end);
+            if end == bound || (work > MUCH_WORK && number > 0 && end <= bound + bound / 20) {
+                return found.unwrap_or_default();
             }
         }
     }
-    leader
+    found.unwrap_or_default()
 }
 
-/// The lowest offset at which `bytes` are free during `life`, among blocks sorted by offset.
-fn lowest(placed: &[(usize, usize, Life)], bytes: usize, life: Life) -> usize {
+/// From so many pairs of a buffer and a step in its life on, an arena within a twentieth of what is alive is enough.
+const MUCH_WORK: usize = 1_000_000;
+
+/// Places blocks one after the other.
+fn place(blocks: &[Block], buffers: usize, tightest: bool) -> (Vec<usize>, usize) {
+    let mut placed: Vec<(usize, usize, Life)> = Vec::with_capacity(blocks.len());
+    let mut offsets = vec![0; buffers];
+    let mut end = 0;
+    for &(id, bytes, life) in blocks {
+        let offset = gap(&placed, bytes, life, tightest);
+        // Kept sorted by offset, as `gap` wants it.
+        let at = placed.partition_point(|&(o, ..)| o <= offset);
+        placed.insert(at, (offset, bytes, life));
+        offsets[id.0 as usize] = offset;
+        end = end.max(offset + bytes);
+    }
+    (offsets, end)
+}
+
+/// Where `bytes` are free during `life`, among blocks sorted by offset: at the lowest offset, or in the tightest gap.
+fn gap(placed: &[(usize, usize, Life)], bytes: usize, life: Life, tightest: bool) -> usize {
     let mut offset = 0;
+    let mut best: Option<(usize, usize)> = None;
     for &(start, size, (first, last)) in placed {
         if first <= life.1 && life.0 <= last {
             if start >= offset + bytes {
-                break;
+                if !tightest {
+                    return offset;
+                }
+                let waste = start - offset - bytes;
+                if best.is_none_or(|(least, _)| waste < least) {
+                    best = Some((waste, offset));
+                }
             }
             offset = offset.max(start + size);
         }
     }
-    offset
+    best.map_or(offset, |(_, offset)| offset)
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
+use brolga::passes::plan::live_bytes;
 use brolga::runtime::{DType, Input, Instance, Purpose, Random};
 use brolga::{Compiler, Model, Result, Tensor, cost};
 use serde_json::json;
@@ -22,8 +23,11 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let model = args.model.load(&args.machine.target)?;
     let executable = model.compile(&args.entry.name)?;
     let compile_time = start.elapsed();
+    let graph = model.graph(&args.entry.name)?;
     let mut compiler = Compiler::new(model.options());
-    let work = cost::flops(&compiler.differentiate(model.graph(&args.entry.name)?)?);
+    let work = cost::flops(&compiler.differentiate(graph)?);
+    let optimised = compiler.optimise(graph)?;
+    let live = live_bytes(&compiler.lower(&optimised)?);
 
     let inputs = random_inputs(&executable.manifest().inputs)?;
     let mut state = model.initial_state(0)?;
@@ -53,7 +57,8 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     if args.json {
         let all = json!({"model": model.name(), "entry": args.entry.name, "dims": dims_json(model.instance().dims()),
             "threads": threads.count(), "compile_ms": ms(compile_time), "median_ms": median, "min_ms": least,
-            "runs": times.len(), "gflop": work as f64 / 1e9, "arena_bytes": arena, "state_bytes": held,
+            "runs": times.len(), "gflop": work as f64 / 1e9, "arena_bytes": arena, "live_bytes": live,
+            "state_bytes": held,
             "prepared_bytes": prepared, "peak_rss_mb": peak_rss_mb()});
         outln!("{all}");
         return Ok(ExitCode::SUCCESS);
@@ -68,7 +73,13 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     outln!("  compiled in  {:.1} ms", ms(compile_time));
     outln!("  median       {median:.4} ms   fastest {least:.4} ms   of {} runs", times.len());
     outln!("  work         {} FLOP   {:.1} GFLOP/s", flops(work), work as f64 / 1e6 / median);
-    outln!("  memory       state {}   arena {}   prepared {}", bytes(held), bytes(arena), bytes(prepared));
+    outln!(
+        "  memory       state {}   arena {} (alive at once {})   prepared {}",
+        bytes(held),
+        bytes(arena),
+        bytes(live),
+        bytes(prepared)
+    );
     Ok(ExitCode::SUCCESS)
 }
 

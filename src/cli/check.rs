@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use brolga::ir::program::Place;
+use brolga::passes::plan::live_bytes;
 use brolga::{CompileOptions, Compiler, Model, Result, cost};
 use serde_json::json;
 
@@ -15,6 +16,7 @@ struct Entry {
     flops: u64,
     kernels: usize,
     arena: usize,
+    live: usize,
     prepared: usize,
     constants: usize,
 }
@@ -42,6 +44,7 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
         });
         let entries = entries.iter().map(|e| {
             json!({"entry": e.name, "gflop": e.flops as f64 / 1e9, "kernels": e.kernels, "arena_bytes": e.arena,
+                   "live_bytes": e.live,
                    "prepared_bytes": e.prepared, "constants_bytes": e.constants})
         });
         let all = json!({"model": model.name(), "dims": dims_json(instance.dims()), "layers": layers.collect::<Vec<_>>(),
@@ -76,12 +79,20 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
                 flops(e.flops),
                 e.kernels.to_string(),
                 bytes(e.arena),
+                bytes(e.live),
                 bytes(e.prepared),
                 bytes(e.constants),
             ]
         })
         .collect();
-    out!("{}", table(&["entry", "FLOP", "kernels", "arena", "prepared", "constants"], &rows, "lrrrrr"));
+    out!(
+        "{}",
+        table(
+            &["entry", "FLOP", "kernels", "arena", "alive at once", "prepared", "constants"],
+            &rows,
+            "lrrrrrr"
+        )
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -99,6 +110,7 @@ fn entry(model: &Model, name: &str) -> Result<Entry> {
         flops,
         kernels: program.kernels.len(),
         arena: program.arena_bytes,
+        live: live_bytes(&program),
         prepared: program.prepared_bytes,
         constants: constants.sum(),
     })

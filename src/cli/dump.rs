@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use brolga::codegen::listing;
 use brolga::ir::{Graph, Op};
+use brolga::passes::plan::live_bytes;
 use brolga::{Compiler, Error, Result};
 
 use super::args::{DumpArgs, Format, StageName};
@@ -38,6 +39,7 @@ pub fn run(args: &DumpArgs) -> Result<ExitCode> {
     let optimised = compiler.optimise(graph)?;
     let program = compiler.lower(&optimised)?;
     if args.stage == StageName::Program {
+        outln!("// alive at once: {} of {} bytes", live_bytes(&program), program.arena_bytes);
         out!("{program}");
         return Ok(ExitCode::SUCCESS);
     }
