@@ -300,7 +300,7 @@ fn every_stage_is_dumped() {
     let grad = dump("grad");
     assert!(!grad.contains("= gradient "), "{grad}");
     assert!(dump("opt").contains("fused"));
-    assert!(dump("program").starts_with("program @train"));
+    assert!(dump("program").starts_with("program @train") && dump("program").contains(" alive at once"));
     assert!(dump("clif").contains("function"));
     assert!(dump("asm").contains("ret") || cfg!(not(target_arch = "x86_64")));
     let dot = dump("graph --format dot");

@@ -39,8 +39,12 @@ pub fn run(args: &DumpArgs) -> Result<ExitCode> {
     let optimised = compiler.optimise(graph)?;
     let program = compiler.lower(&optimised)?;
     if args.stage == StageName::Program {
-        outln!("// alive at once: {} of {} bytes", live_bytes(&program), program.arena_bytes);
         out!("{program}");
+        outln!(
+            "// {} bytes of scratch memory for {} alive at once",
+            program.arena_bytes,
+            live_bytes(&program)
+        );
         return Ok(ExitCode::SUCCESS);
     }
     for function in listing(&program, &compiler.codegen())? {
