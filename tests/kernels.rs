@@ -45,7 +45,21 @@ fn values(ty: &Type, salt: u64) -> Tensor {
     })
 }
 
+/// What is compared with the portable emitter.
+#[derive(Clone, Copy)]
+enum On {
+    /// This processor's own instructions.
+    Native,
+    /// AVX-512, whose leaf functions are interpreted.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
 fn check(model: &str, entry: &str, batch: usize) {
+    check_on(On::Native, model, entry, batch);
+}
+
+fn check_on(on: On, model: &str, entry: &str, batch: usize) {
     let model =
         Model::load(model, &Settings::default().dim("batch", batch)).unwrap_or_else(|e| panic!("{e}"));
     let mut compiler = Compiler::new(&CompileOptions::default());
@@ -63,15 +77,23 @@ fn check(model: &str, entry: &str, batch: usize) {
         }
         let run = |cpu, threads| compiled::run(&program, cpu, threads, &inputs, &state).1;
         let portable = run(TargetCpu::Portable, 1);
-        for (native, threads) in [(run(TargetCpu::Native, 1), 1), (run(TargetCpu::Native, 2), 2)] {
-            for (p, n) in portable.iter().zip(&native) {
+        let others = match on {
+            On::Native => {
+                vec![("one thread", run(TargetCpu::Native, 1)), ("two threads", run(TargetCpu::Native, 2))]
+            }
+            #[cfg(target_arch = "x86_64")]
+            On::Avx512 => {
+                let options = brolga_codegen::Options { target_cpu: TargetCpu::X86_64V4 };
+                let compiled = brolga_codegen::emulate::compile_emulated(&program, &options);
+                let compiled = compiled.unwrap_or_else(|e| panic!("{e}\n{kernel}"));
+                vec![("emulated AVX-512", compiled::run_compiled(compiled, 1, &inputs, &state).1)]
+            }
+        };
+        for (what, other) in others {
+            for (p, n) in portable.iter().zip(&other) {
                 let differs = (0..p.elements()).find(|&i| !p.get(i).same(n.get(i)));
                 if let Some(i) = differs {
-                    panic!(
-                        "with {threads} threads [{i}] is {:?}, portably {:?}:\n{kernel}",
-                        n.get(i),
-                        p.get(i)
-                    );
+                    panic!("{what}: [{i}] is {:?}, portably {:?}:\n{kernel}", n.get(i), p.get(i));
                 }
             }
         }
@@ -94,4 +116,24 @@ fn lenet5() {
 fn residual_networks() {
     check("resnet20", "train", 16);
     check("resnet20-projection", "train", 64);
+}
+
+/// Small models, as interpreting is slow; they have every kind of layer.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn small_models_with_avx512() {
+    for (model, entry, batch) in [
+        ("softmax-regression", "train", 5),
+        ("mlp-256-128", "train", 3),
+        ("lenet5", "train", 3),
+        ("lenet5-tanh", "infer", 1),
+        ("resnet20-projection", "train", 1),
+        ("densenet-mini", "train", 1),
+        ("googlenet-mini", "train", 1),
+        ("vgg-mini", "train", 1),
+        ("alexnet-tv-mini", "train", 1),
+        ("bert-encoder-mini", "infer", 1),
+    ] {
+        check_on(On::Avx512, model, entry, batch);
+    }
 }

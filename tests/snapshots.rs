@@ -63,7 +63,9 @@ fn lenet5_as_cranelift_sees_it() {
 #[test]
 fn the_code_of_a_layer() {
     let model = "tests/snapshots/linear.ron";
-    for (stage, target) in [("clif", "portable"), ("asm", "portable"), ("asm", "x86-64-v3")] {
+    for (stage, target) in
+        [("clif", "portable"), ("asm", "portable"), ("asm", "x86-64-v3"), ("asm", "x86-64-v4")]
+    {
         let found = dump(model, "infer", stage, target);
         snapshot::check(&format!("tests/snapshots/linear.{stage}.{target}.txt"), &found);
     }

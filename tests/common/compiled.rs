@@ -19,6 +19,16 @@ pub fn run(
 ) -> (Vec<Tensor>, Vec<Tensor>) {
     let options = Options { target_cpu: cpu };
     let compiled = brolga_codegen::compile(program, &options).unwrap_or_else(|e| panic!("{e}\n{program}"));
+    run_compiled(compiled, threads, inputs, state)
+}
+
+/// The same of what has been compiled already.
+pub fn run_compiled(
+    compiled: brolga_codegen::Compiled,
+    threads: usize,
+    inputs: &[Tensor],
+    state: &[(String, Tensor)],
+) -> (Vec<Tensor>, Vec<Tensor>) {
     let mut slots = State::new();
     for (name, tensor) in state {
         slots.insert(name.as_str(), SlotKind::Parameter, to_runtime(tensor)).expect("a slot");

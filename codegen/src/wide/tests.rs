@@ -11,19 +11,13 @@ use crate::portable;
 use crate::target::{Options, Target};
 
 /// The leaves of a program's first kernel.
-fn leaves(kernel: &str) -> Vec<Leaf> {
+fn leaves(machine: Machine, kernel: &str) -> Vec<Leaf> {
     let program = Program::parse(&format!("program @test\n{kernel}\nschedule {{\n}}\n"));
     let program = program.unwrap_or_else(|e| panic!("{e}"));
     let target = Target::new(&Options::default(), false).unwrap();
     let mut context = FunctionBuilderContext::new();
     let config = target.isa.frontend_config();
-    portable::kernel(
-        &mut ir::Function::new(),
-        &mut context,
-        &program.kernels[0],
-        &Wide(Machine::AVX2),
-        config,
-    )
+    portable::kernel(&mut ir::Function::new(), &mut context, &program.kernels[0], &Wide(machine), config)
 }
 
 /// The instructions up to the return; what follows is constants.
@@ -40,14 +34,16 @@ fn instructions(leaf: &Leaf) -> Vec<Instruction> {
 
 /// Only instructions of the target, no way out but the return, upper halves of registers clear, and the registers
 /// restored that the caller wants back.
-fn check(leaf: &Leaf) {
-    use CpuidFeature::{AVX, AVX2, CMOV, FMA, INTEL386, INTEL8086, X64};
+fn check(machine: Machine, leaf: &Leaf) {
+    use CpuidFeature::*;
     let list = instructions(leaf);
     let end = list.last().unwrap().ip();
     for instruction in &list {
         assert!(!instruction.is_invalid());
-        let known = [INTEL8086, INTEL386, X64, CMOV, AVX, AVX2, FMA];
-        assert!(instruction.cpuid_features().iter().all(|f| known.contains(f)), "{instruction:?}");
+        let known = [INTEL8086, INTEL386, X64, CMOV, SSE, AVX, AVX2, FMA];
+        let more = [AVX512F, AVX512BW, AVX512DQ, AVX512VL];
+        let has = |f| known.contains(f) || machine == Machine::AVX512 && more.contains(f);
+        assert!(instruction.cpuid_features().iter().all(has), "{instruction:?}");
         match instruction.flow_control() {
             FlowControl::Next => {}
             FlowControl::Return => assert_eq!(instruction.ip(), end),
@@ -59,7 +55,8 @@ fn check(leaf: &Leaf) {
         }
         if instruction.is_ip_rel_memory_operand() {
             let at = instruction.ip_rel_memory_address() as usize;
-            assert!(at > end as usize && at + 32 <= leaf.code.len(), "a constant is outside of the code");
+            let bytes = instruction.memory_size().size();
+            assert!(at > end as usize && at + bytes <= leaf.code.len(), "a constant is outside of the code");
         }
     }
     let mnemonics: Vec<Mnemonic> = list.iter().map(|i| i.mnemonic()).collect();
@@ -116,29 +113,33 @@ const TILES: &str =
 }";
 
 #[test]
-fn leaves_are_avx2_and_end_properly() {
-    for kernel in [EPILOGUE, TILES] {
-        let leaves = leaves(kernel);
+fn leaves_are_for_the_machine_and_end_properly() {
+    for (machine, kernel) in
+        [Machine::AVX2, Machine::AVX512].into_iter().flat_map(|m| [(m, EPILOGUE), (m, TILES)])
+    {
+        let leaves = leaves(machine, kernel);
         assert_eq!(leaves.len(), 1);
-        check(&leaves[0]);
+        check(machine, &leaves[0]);
     }
 }
 
-/// Eight steps of four instructions and a loop around them, with both pointers in registers.
+/// Steps of few instructions and a loop around them, with both pointers in registers.
 #[test]
 fn an_epilogue_has_no_more_instructions_than_it_needs() {
-    let list = instructions(&leaves(EPILOGUE)[0]);
-    assert_eq!(count(&list, Mnemonic::Vmaxps), 8);
-    let top = list.iter().find(|i| i.flow_control() == FlowControl::ConditionalBranch).unwrap();
-    let body = list.iter().filter(|i| i.ip() >= top.near_branch_target() && i.ip() <= top.ip());
-    // Two loads, two operations and a store for each step; a step of one pointer, the counter, the jump.
-    assert_eq!(body.count(), 8 * 5 + 3);
+    for (machine, steps) in [(Machine::AVX2, 8), (Machine::AVX512, 4)] {
+        let list = instructions(&leaves(machine, EPILOGUE)[0]);
+        assert_eq!(count(&list, Mnemonic::Vmaxps), steps);
+        let top = list.iter().find(|i| i.flow_control() == FlowControl::ConditionalBranch).unwrap();
+        let body = list.iter().filter(|i| i.ip() >= top.near_branch_target() && i.ip() <= top.ip());
+        // Two loads, two operations and a store for each step; a step of one pointer, the counter, the jump.
+        assert_eq!(body.count(), steps * 5 + 3);
+    }
 }
 
 /// A tile's mask, a strip's mask and constants share the place behind the code.
 #[test]
 fn constants_occur_once() {
-    let leaf = &leaves(TILES)[0];
+    let leaf = &leaves(Machine::AVX2, TILES)[0];
     let list = instructions(leaf);
     let end = list.last().unwrap().next_ip() as usize;
     let vectors: Vec<&[u8]> = leaf.code[end..].chunks(32).collect();
