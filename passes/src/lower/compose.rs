@@ -25,7 +25,7 @@ pub(super) struct Composer<'a> {
     /// Whether chains are written out: taps are constants.
     pub written_out: bool,
     /// Elements emitted already: valid while they are visible.
-    known: HashMap<(Value, Vec<Index>, Option<ValueId>), ValueId>,
+    known: HashMap<(Value, Vec<Index>, Option<ValueId>, Option<usize>), ValueId>,
 }
 
 /// A reduction in a region: `element` is over the result's axes, then the reduced ones.
@@ -77,7 +77,7 @@ impl<'a> Composer<'a> {
         {
             return *known;
         }
-        let key = (value, index.to_vec(), guard);
+        let key = (value, index.to_vec(), guard, self.k.part());
         if let Some(&known) = self.known.get(&key)
             && self.k.is_visible(known)
         {
