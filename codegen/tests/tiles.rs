@@ -4,7 +4,8 @@ mod common;
 
 use brolga_ir::DType;
 use brolga_ir::index::Index;
-use brolga_ir::program::{Access, Kernel, Panel, Stmt, Tile, TileLoop};
+use brolga_ir::program::{Access, Expr, Kernel, Panel, Stmt, Tile, TileLoop, ValueId};
+use brolga_ir::scalar::{Scalar, ScalarOp};
 use common::{Body, Random, check, kernel, param};
 
 /// A kernel of one tile, its parameters just large enough.
@@ -123,4 +124,116 @@ fn operands_that_the_kernel_writes() {
     let kernel = kernel(params, vec![], vec![Stmt::For { var: 0, extent: 3, body }]);
     let tensors = Random(5).tensors(&kernel);
     check(&kernel, &tensors);
+}
+
+/// What a case of [`epilogues`] does behind its tile.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    /// An operation with an element of a parameter: one for each column, each element, each row, or one for all.
+    With(ScalarOp, Other, bool),
+    /// An operation with a constant.
+    Constant(ScalarOp, f32, bool),
+    /// Stores what there is, to the tile's place or to another.
+    Store(bool),
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Other {
+    Column,
+    Element,
+    Row,
+    Single,
+}
+
+/// A tile and a loop over its elements behind it, in a loop around both.
+fn epilogue_kernel(m: usize, n: usize, k: usize, zero: bool, steps: &[Then]) -> Kernel {
+    let (rounds, row) = (3, n as i64 + 5);
+    let tensor = rounds * m * row as usize;
+    let mut params = vec![
+        param(DType::F32, rounds * m * k, Access::Read),
+        param(DType::F32, k * n, Access::Read),
+        param(DType::F32, tensor, Access::ReadWrite),
+    ];
+    let (round, i, j) = (Index::var(0), Index::var(1), Index::var(2));
+    let element = round.scale(m as i64 * row).add(&i.scale(row)).add(&j);
+    let tile = Tile {
+        dtype: DType::F32,
+        m,
+        n,
+        reduce: vec![TileLoop { extent: k, a: 1, b: n as i64 }],
+        a: Panel { param: 0, index: round.scale((m * k) as i64), row: k as i64 },
+        b: panel(1, 0, 0),
+        c: Panel { param: 2, index: round.scale(m as i64 * row), row },
+        zero,
+    };
+    let mut head = Vec::new();
+    let mut body = Vec::new();
+    let mut count = 0;
+    let mut value = |block: &mut Vec<Stmt>, expr: Expr| {
+        count += 1;
+        block.push(Stmt::Let { id: ValueId(count), dtype: DType::F32, expr });
+        ValueId(count)
+    };
+    let load = |param: usize, index: Index| Expr::Load { param, index, guard: None };
+    let mut sum = value(&mut body, load(2, element.clone()));
+    for step in steps {
+        let (op, other, turned) = match *step {
+            Then::With(op, other, turned) => {
+                let (len, index) = match other {
+                    Other::Column => (n, j.clone()),
+                    Other::Element => (tensor, element.clone()),
+                    Other::Row => (m, i.clone()),
+                    Other::Single => (rounds, round.clone()),
+                };
+                params.push(param(DType::F32, len, Access::Read));
+                (op, value(&mut body, load(params.len() - 1, index)), turned)
+            }
+            Then::Constant(op, constant, turned) => {
+                (op, value(&mut head, Expr::Constant(Scalar::F32(constant))), turned)
+            }
+            Then::Store(own) => {
+                let to = if own { 2 } else { params.len() };
+                if !own {
+                    params.push(param(DType::F32, tensor, Access::Write));
+                }
+                body.push(Stmt::Store { param: to, index: element.clone(), value: sum });
+                continue;
+            }
+        };
+        let args = if turned { vec![other, sum] } else { vec![sum, other] };
+        sum = value(&mut body, Expr::Op(op, args));
+    }
+    let strip = Stmt::Strip { var: 2, extent: n, body };
+    let rows = Stmt::For { var: 1, extent: m, body: vec![strip] };
+    head.push(Stmt::For { var: 0, extent: rounds, body: vec![Stmt::Tile(tile), rows] });
+    kernel(params, vec![], head)
+}
+
+/// Chains that stay in registers and some that do not, over whole and ragged blocks.
+#[test]
+fn epilogues() {
+    use Other::{Column, Element, Row, Single};
+    use ScalarOp::{Add, Div, Max, Min, Mul, Sub};
+    use Then::{Constant, Store, With};
+    let cases: [&[Then]; 9] = [
+        &[With(Add, Column, false), With(Add, Element, false), Constant(Max, 0.0, true), Store(true)],
+        &[With(Mul, Column, false), With(Sub, Element, true), Constant(Min, 0.5, false), Store(true)],
+        &[With(Sub, Row, false), With(Mul, Single, true), Store(true)],
+        &[Store(false), Constant(Sub, 1.0, true), Store(true)],
+        &[With(Add, Element, false), Store(false)],
+        &[Store(true), With(Max, Column, true), Store(false), Constant(Mul, -2.0, false), Store(false)],
+        &[With(Div, Column, false), Store(true)],
+        &[With(Add, Element, false), With(Add, Element, false), With(Add, Element, false), Store(true)],
+        &[Store(true)],
+    ];
+    let mut random = Random(17);
+    for (number, steps) in cases.into_iter().enumerate() {
+        for (m, n, k) in
+            [(1, 16, 5), (7, 8, 40), (6, 17, 3), (13, 16, 64), (3, 5, 1), (29, 24, 9), (2, 43, 30)]
+        {
+            let kernel = epilogue_kernel(m, n, k, (number + m) % 3 != 0, steps);
+            let tensors = random.tensors(&kernel);
+            check(&kernel, &tensors);
+        }
+    }
 }

@@ -104,6 +104,8 @@ impl Cpu {
                 self.set(step, to, value);
                 self.zero = value == 0;
             }
+            // It changes nothing, and may ask for what is not there.
+            Mnemonic::Prefetcht0 => {}
             _ => self.vector_step(step),
         }
     }

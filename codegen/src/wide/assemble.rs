@@ -17,13 +17,14 @@ use std::ops::Range;
 use iced_x86::code_asm::{registers::*, *};
 
 use super::allocate::{Home, Homes};
+use super::epilogue;
 use super::lanes::{Define, Inst, Lane, Lanes, PlacedTile};
 use super::machine::{Asm, Isa, Machine, Mask, SCRATCH, Vector, wide};
 use super::nest::Word;
 use super::tile;
 
 const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
-const TABLE: AsmRegister64 = r14;
+pub(super) const TABLE: AsmRegister64 = r14;
 const POINTERS: [AsmRegister64; 10] = [rdi, rsi, r8, r9, r10, r11, rbx, rbp, r12, r13];
 
 /// The most steps of a strip that are written out.
@@ -564,7 +565,7 @@ impl Assembler<'_> {
     }
 
     fn tile(&mut self, number: usize) -> Asm {
-        let PlacedTile { tile, panels } = &self.lanes.tiles[number];
+        let PlacedTile { tile, panels, epilogue } = &self.lanes.tiles[number];
         for (&(word, offset), register) in panels.iter().zip([rdi, rsi, rdx]) {
             self.a.mov(register, self.in_table(word))?;
             if offset != 0 {
@@ -572,6 +573,14 @@ impl Assembler<'_> {
             }
         }
         let mask = tile::mask(self.machine, tile).map(|mask| self.pooled(mask));
-        tile::emit(&mut self.a, self.machine, tile, mask)
+        let epilogue = epilogue.as_ref().map(|steps| {
+            let constants = steps.iter().filter_map(|step| match step {
+                epilogue::Step::Binary { operand: epilogue::Operand::Constant(bits), .. } => Some(*bits),
+                _ => None,
+            });
+            let constants = constants.map(|bits| self.pooled(vec![bits; self.machine.lanes])).collect();
+            tile::Epilogue { steps, constants }
+        });
+        tile::emit(&mut self.a, self.machine, tile, mask, epilogue)
     }
 }

@@ -13,6 +13,7 @@ use brolga_ir::math::{Arith, Float};
 use brolga_ir::program::{Combine, Tile};
 use brolga_ir::scalar::{Comparison, ScalarOp};
 
+use super::epilogue;
 use super::machine::Machine;
 
 /// A value: a position among those of the leaf.
@@ -138,6 +139,8 @@ pub(crate) enum Inst {
 pub(crate) struct PlacedTile {
     pub tile: Tile,
     pub panels: [(usize, i32); 3],
+    /// What is done to its sums before they are stored.
+    pub epilogue: Option<Vec<epilogue::Step>>,
 }
 
 /// The list.

@@ -14,10 +14,12 @@
 //! | `operate.rs`, `memory.rs` | its instructions |
 //! | `machine.rs` | what AVX2 and AVX-512 differ in |
 //! | `tile.rs` | matrix tiles |
+//! | `epilogue.rs` | what is done to a tile's sums in their registers |
 //! | `uses.rs` | which statements need what others define |
 
 mod allocate;
 mod assemble;
+mod epilogue;
 mod index;
 mod lanes;
 mod machine;

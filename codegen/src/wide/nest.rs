@@ -14,6 +14,7 @@ use cranelift::codegen::ir::{InstBuilder, Value, types};
 
 use super::allocate::allocate;
 use super::assemble::assemble;
+use super::epilogue;
 use super::lanes::{Define, Inst, Lane, Lanes, PlacedTile, Unary};
 use super::machine::Machine;
 use super::tile;
@@ -126,8 +127,9 @@ pub(crate) fn leading(cx: &KernelCx<'_>, machine: Machine, body: &[Stmt]) -> Opt
             return None;
         }
         let mut writer = Writer::new(cx, machine);
-        if let Some(failed) = body[..len].iter().position(|stmt| writer.stmt(stmt).is_none()) {
-            len = failed;
+        let written = writer.statements(&body[..len]);
+        if written < len {
+            len = written;
             continue;
         }
         if let Some(cut) = body[..len].iter().position(|stmt| escapes(stmt, &body[len..])) {
@@ -283,14 +285,35 @@ impl<'a, 'k> Writer<'a, 'k> {
                 let inside = self.strip.is_some();
                 self.values.insert(*id, Known { lane, dtype: sum.dtype, varies: inside, inside });
             }
-            Stmt::Tile(tile) => self.tile(tile)?,
+            Stmt::Tile(tile) => self.tile(tile, None)?,
             Stmt::If { .. } => return None,
         }
         Some(())
     }
 
     fn block(&mut self, body: &[Stmt]) -> Option<()> {
-        body.iter().try_for_each(|stmt| self.stmt(stmt))
+        (self.statements(body) == body.len()).then_some(())
+    }
+
+    /// Writes statements up to the first that there is no code for; their number.
+    fn statements(&mut self, body: &[Stmt]) -> usize {
+        let mut done = 0;
+        while let [stmt, later @ ..] = &body[done..] {
+            let mut taken = 1;
+            let written = match (stmt, later) {
+                (Stmt::Tile(tile), [next, ..]) => {
+                    let epilogue = epilogue::read(self, tile, next);
+                    taken += usize::from(epilogue.is_some());
+                    self.tile(tile, epilogue)
+                }
+                _ => self.stmt(stmt),
+            };
+            if written.is_none() {
+                break;
+            }
+            done += taken;
+        }
+        done
     }
 
     fn serial(&mut self, var: Var, extent: usize, body: &[Stmt]) -> Option<()> {
@@ -362,7 +385,7 @@ impl<'a, 'k> Writer<'a, 'k> {
         Some(())
     }
 
-    fn tile(&mut self, tile: &Tile) -> Option<()> {
+    fn tile(&mut self, tile: &Tile, epilogue: Option<Vec<epilogue::Step>>) -> Option<()> {
         if !tile::fits(tile) {
             return None;
         }
@@ -372,7 +395,7 @@ impl<'a, 'k> Writer<'a, 'k> {
             panels[at] = (place.word, place.offset);
         }
         self.lanes.insts.push(Inst::Tile(self.lanes.tiles.len()));
-        self.lanes.tiles.push(PlacedTile { tile: tile.clone(), panels });
+        self.lanes.tiles.push(PlacedTile { tile: tile.clone(), panels, epilogue });
         Some(())
     }
 

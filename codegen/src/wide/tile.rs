@@ -9,11 +9,15 @@
 //! All vector registers are taken: the sums from 0 on, row by row, then a row of B and an element of A. The others: `rdi`, `rsi`,
 //! `rdx` the block's part of A, B, C; `r8`, `r9` run through A and B; `rax`, `rcx`, `r10`, `r11` count the reduction
 //! loops; `rbx` counts row blocks, `rbp` column blocks; `r13` runs ahead through the panel of B that lies behind this one.
+//! An epilogue has its addresses in the registers that the reduction does not need any more.
 
 use brolga_ir::DType;
 use brolga_ir::program::{Tile, TileLoop};
 use iced_x86::code_asm::{registers::*, *};
 
+use super::assemble::TABLE;
+use super::epilogue::{MOST_WORDS, Operand, Step, Stream};
+use super::lanes::Binary;
 use super::machine::{self, Asm, Isa, Machine, Mask, Vector, is_whole, sized, wide};
 use crate::portable::{merge_loops, split_rows};
 
@@ -24,6 +28,15 @@ const UNROLL: usize = 4;
 
 /// Counters of the reduction loops, outermost first.
 const COUNTERS: [AsmRegister64; 4] = [rax, rcx, r10, r11];
+
+/// Addresses of an epilogue.
+const ADDRESSES: [AsmRegister64; MOST_WORDS] = [r8, r9, rax, rcx, r10, r11, r12];
+
+/// What is done to the sums in their registers, and where its constants lie, in order.
+pub(super) struct Epilogue<'e> {
+    pub steps: &'e [Step],
+    pub constants: Vec<AsmMemoryOperand>,
+}
 
 /// Whether there is code for a tile: it is of f32, not empty, and strides fit an instruction.
 pub(super) fn fits(tile: &Tile) -> bool {
@@ -51,8 +64,16 @@ pub(super) fn emit(
     machine: Machine,
     tile: &Tile,
     mask: Option<AsmMemoryOperand>,
+    epilogue: Option<Epilogue<'_>>,
 ) -> Asm {
-    Emission { a, machine, tile, loops: &merge_loops(&tile.reduce), ahead: 0 }.tile(mask)
+    let mut words: Vec<(usize, i64, bool)> = Vec::new();
+    for stream in epilogue.iter().flat_map(|epilogue| epilogue.steps).filter_map(Step::stream) {
+        match words.iter_mut().find(|word| word.0 == stream.word) {
+            Some(word) => word.2 |= stream.columns,
+            None => words.push((stream.word, stream.row, stream.columns)),
+        }
+    }
+    Emission { a, machine, tile, loops: &merge_loops(&tile.reduce), ahead: 0, epilogue, words }.tile(mask)
 }
 
 /// Whether all distances that occur fit the 32 bits of displacements and immediates.
@@ -157,10 +178,16 @@ struct Emission<'t> {
     loops: &'t [TileLoop],
     /// Cache lines that each written-out group of points fetches ahead.
     ahead: usize,
+    epilogue: Option<Epilogue<'t>>,
+    /// Words of the table that the epilogue uses: bytes from row to row, and whether columns move them too.
+    words: Vec<(usize, i64, bool)>,
 }
 
 /// Bytes of a panel of B from which on the next one is fetched ahead.
 const LARGE_PANEL: i64 = 2048;
+/// Bytes from row to row above which rows are asked for ahead, and points of a reduction that leave time for it.
+const FAR: i64 = 128;
+const FEWEST_POINTS: usize = 24;
 /// Bytes of a cache line.
 const LINE: i64 = 64;
 
@@ -191,6 +218,7 @@ fn imm(value: i64) -> i32 {
 impl Emission<'_> {
     fn tile(&mut self, mask: Option<AsmMemoryOperand>) -> Asm {
         let columns = split_columns(self.machine, self.tile.m, self.tile.n);
+        let mut moved = 0;
         for (i, block) in columns.iter().enumerate() {
             let last = i + 1 == columns.len();
             if !is_whole(block.last) {
@@ -198,7 +226,21 @@ impl Emission<'_> {
                 self.set_mask(block.last, mask)?;
             }
             let lines = panel_lines(self.tile, self.loops, &columns);
-            self.repeat(rbp, block.count, |e| e.column(*block, last && block.count == 1, lines))?;
+            let alone = last && block.count == 1;
+            self.repeat(rbp, block.count, |e| e.column(*block, alone, lines))?;
+            moved += if alone { 0 } else { block.count * block.vectors * self.machine.lanes };
+        }
+        // The table has what was there before.
+        self.move_words(|_, columns| if columns { -(moved as i64) * SIZE } else { 0 })
+    }
+
+    /// Moves the words of the epilogue by so many bytes, told by bytes from row to row and whether columns move it.
+    fn move_words(&mut self, by: impl Fn(i64, bool) -> i64) -> Asm {
+        for &(word, row, columns) in &self.words {
+            let bytes = by(row, columns);
+            if bytes != 0 {
+                self.a.add(qword_ptr(TABLE + 8 * word as i32), imm(bytes))?;
+            }
         }
         Ok(())
     }
@@ -267,14 +309,17 @@ impl Emission<'_> {
                     let Columns { vectors, last, .. } = block;
                     e.block(Block { rows, vectors, lanes: e.machine.lanes, last })?;
                     e.advance(rdi, rows as i64 * row_a)?;
+                    e.move_words(|row, _| row * rows as i64)?;
                     e.advance(rdx, rows as i64 * row_c)
                 })?;
             }
         }
-        if last {
-            return Ok(());
-        }
         let width = (block.vectors * self.machine.lanes) as i64 * SIZE;
+        let rows = tile.m as i64;
+        if last {
+            return self.move_words(|row, _| -row * rows);
+        }
+        self.move_words(|row, columns| if columns { width } else { 0 } - row * rows)?;
         self.advance(rdi, -(tile.m as i64) * row_a)?;
         self.advance(rdx, width - tile.m as i64 * row_c)?;
         self.advance(rsi, width)
@@ -283,10 +328,32 @@ impl Emission<'_> {
     /// A block: its sums begin, run through the reduction, and are stored.
     fn block(&mut self, block: Block) -> Asm {
         self.begin(block)?;
+        self.fetch_rows(block)?;
         self.a.mov(r8, rdi)?;
         self.a.mov(r9, rsi)?;
         self.reduce(0, block)?;
         self.end(block)
+    }
+
+    /// Asks for the rows that the block ends with, if they are far apart: nothing else foresees them.
+    fn fetch_rows(&mut self, block: Block) -> Asm {
+        let points: usize = self.loops.iter().map(|l| l.extent).product();
+        let far = |row: i64| row.abs() > FAR && points >= FEWEST_POINTS;
+        let row_c = self.tile.c.row * SIZE;
+        if self.tile.zero && far(row_c) {
+            for i in 0..block.rows as i64 {
+                self.a.prefetcht0(byte_ptr(rdx + imm(i * row_c)))?;
+            }
+        }
+        let streams: Vec<Stream> =
+            self.epilogue.iter().flat_map(|e| e.steps).filter_map(Step::stream).cloned().collect();
+        for stream in streams.into_iter().filter(|stream| far(stream.row)) {
+            self.a.mov(r8, qword_ptr(TABLE + 8 * stream.word as i32))?;
+            for i in 0..block.rows as i64 {
+                self.a.prefetcht0(byte_ptr(r8 + (stream.offset + imm(i * stream.row))))?;
+            }
+        }
+        Ok(())
     }
 
     /// The sums, zero or what C holds.
@@ -303,14 +370,84 @@ impl Emission<'_> {
         Ok(())
     }
 
-    /// The sums, which no loop changes any more, to C.
+    /// The sums, which no loop changes any more, to C; or what the epilogue makes of them, to where it says.
     fn end(&mut self, block: Block) -> Asm {
-        for (i, j) in cells(block) {
-            let place = self.place(i, j);
-            // The row of B is not needed any more.
-            machine::store(self.a, self.machine, place, block.sum(i, j), block.columns(j), block.b(0))?;
+        let Some(Epilogue { steps, constants }) = self.epilogue.take() else {
+            return cells(block).try_for_each(|(i, j)| self.store(self.place(i, j), block, i, j));
+        };
+        for (&(word, ..), address) in self.words.iter().zip(ADDRESSES) {
+            self.a.mov(address, qword_ptr(TABLE + 8 * word as i32))?;
         }
+        let mut next = constants.iter();
+        for step in steps {
+            match step {
+                Step::StoreSum => {
+                    cells(block).try_for_each(|(i, j)| self.store(self.place(i, j), block, i, j))?;
+                }
+                Step::Store(stream) => {
+                    cells(block)
+                        .try_for_each(|(i, j)| self.store(self.element(stream, i, j), block, i, j))?;
+                }
+                Step::Binary { op, operand: Operand::Constant(_), turned } => {
+                    let constant = *next.next().expect("every constant has a place");
+                    cells(block)
+                        .try_for_each(|(i, j)| self.combine(*op, block, (i, j), constant, *turned))?;
+                }
+                Step::Binary { op, operand: Operand::Stream(stream), turned } => {
+                    for (i, j) in cells(block) {
+                        let place = self.element(stream, i, j);
+                        // A row's last vector may be the end of memory; one element is for all lanes.
+                        let columns = block.columns(j);
+                        let spare = block.b(0);
+                        if !stream.columns {
+                            wide!(self, v => self.a.vbroadcastss(v(spare), dword_ptr(place)))?;
+                        } else if columns < self.machine.lanes {
+                            self.load(spare, place, columns)?;
+                        } else {
+                            self.combine(*op, block, (i, j), place, *turned)?;
+                            continue;
+                        }
+                        let sum = block.sum(i, j);
+                        let (a, b) = if *turned { (spare, sum) } else { (sum, spare) };
+                        sized!(columns, v => binary!(self.a, op, v(sum), v(a), v(b)))?;
+                    }
+                }
+            }
+        }
+        self.epilogue = Some(Epilogue { steps, constants });
         Ok(())
+    }
+
+    /// `sum = sum op place`, or the other way round, where the whole vector is in memory.
+    fn combine(
+        &mut self,
+        op: Binary,
+        block: Block,
+        (i, j): (usize, usize),
+        place: AsmMemoryOperand,
+        turned: bool,
+    ) -> Asm {
+        let (sum, spare) = (block.sum(i, j), block.b(0));
+        sized!(block.columns(j), v => {
+            if !turned {
+                return binary!(self.a, &op, v(sum), v(sum), place);
+            }
+            self.a.vmovups(v(spare), place)?;
+            binary!(self.a, &op, v(sum), v(spare), v(sum))
+        })
+    }
+
+    fn store(&mut self, place: AsmMemoryOperand, block: Block, row: usize, vector: usize) -> Asm {
+        // The row of B is not needed any more.
+        let (sum, spare) = (block.sum(row, vector), block.b(0));
+        machine::store(self.a, self.machine, place, sum, block.columns(vector), spare)
+    }
+
+    /// Where the elements of a stream lie that belong to a vector.
+    fn element(&self, stream: &Stream, row: usize, vector: usize) -> AsmMemoryOperand {
+        let number = self.words.iter().position(|word| word.0 == stream.word).expect("all words are listed");
+        let column = if stream.columns { (vector * self.machine.lanes) as i64 * SIZE } else { 0 };
+        ADDRESSES[number] + (stream.offset + imm(row as i64 * stream.row + column))
     }
 
     /// Where a vector of the block's part of C lies.
@@ -381,6 +518,21 @@ impl Emission<'_> {
         Ok(())
     }
 }
+
+/// One of the operations that epilogues have.
+macro_rules! binary {
+    ($asm:expr, $op:expr, $to:expr, $a:expr, $b:expr) => {
+        match $op {
+            Binary::Addps => $asm.vaddps($to, $a, $b),
+            Binary::Subps => $asm.vsubps($to, $a, $b),
+            Binary::Mulps => $asm.vmulps($to, $a, $b),
+            Binary::Maxps => $asm.vmaxps($to, $a, $b),
+            Binary::Minps => $asm.vminps($to, $a, $b),
+            _ => unreachable!("an epilogue is made of these"),
+        }
+    };
+}
+use binary;
 
 /// Rows and vectors of a block.
 fn cells(block: Block) -> impl Iterator<Item = (usize, usize)> {

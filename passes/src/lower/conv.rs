@@ -17,7 +17,7 @@ use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 use brolga_ir::{DType, GraphError, NodeId, Type};
 
 use super::compose::Composer;
-use super::epilogue::Epilogue;
+use super::epilogue::{Epilogue, Span};
 use super::kernel::KernelBuilder;
 use super::windows::{Chunks, Group, Segment, Window};
 use super::{Location, Lowering, StridedAccess};
@@ -25,8 +25,8 @@ use super::{Location, Lowering, StridedAccess};
 /// Input channels in a block of a convolution's sum (the numeric plan).
 const CHANNELS: usize = 16;
 /// The same where the kernel has one position, so that blocks do not change the order of the sum: a panel of
-/// 8 KiB, which leaves room in the first-level cache for the rows.
-const DEPTH: usize = 128;
+/// 16 KiB, half of the first-level cache.
+const DEPTH: usize = 256;
 /// Output positions, about, that a grid point computes: they share a panel of weights.
 const ROWS: usize = 112;
 
@@ -341,10 +341,7 @@ impl Lowering<'_> {
         let channel = group.scale(plan.outputs as i64).add(&column.scale(width as i64)).plus(first as i64);
         let block = Block { plan, chunks: &chunks, at: &at, source, panel, channel, width };
         for_each_kind(&mut c, &chunks, &at, &mut |c, groups| {
-            block.emit(c, groups);
-            if let Some(epilogue) = epilogue {
-                epilogue.emit(c, &box_of(axes, &chunks, &at, groups), &block.channel, width);
-            }
+            block.emit(c, groups, epilogue);
         });
         (0..2 + at.len()).for_each(|_| c.k.close());
         self.call(c.k.finish_kernel(), params, id);
@@ -513,10 +510,16 @@ pub(super) fn box_of<'p>(
     chunks: &[Chunks],
     at: &[Index],
     groups: &[&Group],
-) -> Vec<(Index, usize, &'p [usize])> {
+) -> Vec<Span<'p>> {
     let first = |(at, chunk): (&Index, &Chunks)| at.scale(chunk.length as i64);
     let firsts = at.iter().zip(chunks).map(first);
-    firsts.zip(groups).zip(axes).map(|((at, group), axis)| (at, group.extent, &axis.dims[..])).collect()
+    let span = |((first, group), axis): ((Index, &&Group), &'p Positions)| Span {
+        first,
+        count: group.extent,
+        step: 1,
+        dims: &axis.dims,
+    };
+    firsts.zip(groups).zip(axes).map(span).collect()
 }
 
 /// What a grid point computes: one chunk of every axis, and a block of output channels.
@@ -533,19 +536,17 @@ struct Block<'b, 'a> {
 }
 
 impl Block<'_, '_> {
-    fn emit(&self, c: &mut Composer<'_>, groups: &[&Group]) {
+    fn emit(&self, c: &mut Composer<'_>, groups: &[&Group], epilogue: Option<Epilogue<'_>>) {
         let plan = self.plan;
         let area: usize = plan.taps.iter().product();
         let cuts = channel_blocks(plan.channels, area);
-        let steps: usize = cuts.iter().map(|cut| cut.2).sum();
-        let bare = groups.iter().any(|group| group.segments.iter().any(|s| s.taps == 0));
-        let fill = steps != 1 || bare;
+        let bare = plan.channels == 0 || groups.iter().any(|g| g.segments.iter().any(|s| s.taps == 0));
         // The first position of the box in the result.
         let mut corner = self.channel.clone();
         for ((at, chunk), axis) in self.at.iter().zip(self.chunks).zip(&plan.axes) {
             corner = corner.add(&at.scale(chunk.length as i64 * axis.target));
         }
-        if fill {
+        if bare {
             let mut to = corner.clone();
             for (group, axis) in groups.iter().zip(&plan.axes) {
                 to = to.add(&Index::var(c.k.open_for(group.extent)).scale(axis.target));
@@ -555,7 +556,21 @@ impl Block<'_, '_> {
             c.k.store(2, to, zero);
             (0..=groups.len()).for_each(|_| c.k.close());
         }
-        for (channel, inner, count) in cuts {
+        // Each tile is followed by its part of the epilogue, if they cover the box.
+        let epilogue_of_tiles = epilogue.filter(|_| !bare);
+        // The first step starts the sums, the last one ends them; both stand alone.
+        let mut runs: Vec<(usize, usize, usize)> = Vec::new();
+        for (start, inner, count) in cuts {
+            let first = usize::from(runs.is_empty() && !bare && count > 1);
+            runs.extend([(start, inner, first), (start + first * inner, inner, count - first)]);
+        }
+        runs.retain(|run| run.2 > 0);
+        if let Some(&(start, inner, count)) = runs.last().filter(|run| run.2 > 1) {
+            runs.pop();
+            runs.extend([(start, inner, count - 1), (start + (count - 1) * inner, inner, 1)]);
+        }
+        let last = runs.len().saturating_sub(1);
+        for (number, &(channel, inner, count)) in runs.iter().enumerate() {
             let step = Index::var(c.k.open_for(count));
             let source = self
                 .source
@@ -565,8 +580,13 @@ impl Block<'_, '_> {
                 .panel
                 .add(&step.scale((inner * area * self.width) as i64))
                 .plus((channel * area * self.width) as i64);
-            self.segments(c, groups, &mut Vec::new(), (&source, &panel, &corner), inner, !fill);
+            let zero = number == 0 && !bare;
+            let epilogue = epilogue_of_tiles.filter(|_| number == last);
+            self.segments(c, groups, &mut Vec::new(), (&source, &panel, &corner), inner, (zero, epilogue));
             c.k.close();
+        }
+        if let Some(epilogue) = epilogue.filter(|_| bare) {
+            epilogue.emit(c, &box_of(&plan.axes, self.chunks, self.at, groups), &self.channel, self.width);
         }
     }
 
@@ -578,12 +598,12 @@ impl Block<'_, '_> {
         chosen: &mut Vec<Segment>,
         at: (&Index, &Index, &Index),
         inner: usize,
-        zero: bool,
+        (zero, epilogue): (bool, Option<Epilogue<'_>>),
     ) {
         if let Some(group) = groups.get(chosen.len()) {
             for &segment in group.segments.iter().filter(|s| s.taps > 0) {
                 chosen.push(segment);
-                self.segments(c, groups, chosen, at, inner, zero);
+                self.segments(c, groups, chosen, at, inner, (zero, epilogue));
                 chosen.pop();
             }
             return;
@@ -594,6 +614,8 @@ impl Block<'_, '_> {
         let (mut a, mut b, mut to) = (at.0.clone(), at.1.clone(), at.2.clone());
         let mut reduce = Vec::new();
         let mut open = 0;
+        // The positions of the tile, as the epilogue wants them.
+        let mut box_of_tile = Vec::new();
         let mut tap_stride = inner * self.width;
         for axis in (0..chosen.len()).rev() {
             let (s, positions) = (&chosen[axis], &plan.axes[axis]);
@@ -611,12 +633,16 @@ impl Block<'_, '_> {
             a = a.add(&self.at[axis].scale(chunk.source_step * positions.source));
             a = a.plus(s.source * positions.source);
             to = to.plus(s.start * positions.target);
+            let mut first = self.at[axis].scale(chunk.length as i64).plus(s.start);
             if axis != rows {
                 let var = Index::var(c.k.open_for(s.count));
+                first = first.add(&var.scale(s.step));
                 a = a.add(&var.scale(s.source_step * positions.source));
                 to = to.add(&var.scale(s.step * positions.target));
                 open += 1;
             }
+            let (count, step) = if axis == rows { (s.count, s.step) } else { (1, 1) };
+            box_of_tile.push(Span { first, count, step, dims: &positions.dims });
         }
         let (s, positions) = (&chosen[rows], &plan.axes[rows]);
         c.k.tile(Tile {
@@ -629,6 +655,9 @@ impl Block<'_, '_> {
             c: Panel { param: 2, index: to, row: s.step * positions.target },
             zero,
         });
+        if let Some(epilogue) = epilogue {
+            epilogue.emit(c, &box_of_tile, &self.channel, self.width);
+        }
         (0..open).for_each(|_| c.k.close());
     }
 }

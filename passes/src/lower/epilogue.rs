@@ -33,6 +33,15 @@ pub(super) struct Epilogue<'e> {
     outputs: &'e [(Value, Location)],
 }
 
+/// Positions along one axis of a product: an arithmetic progression, and the axes of the result that the axis stands
+/// for.
+pub(super) struct Span<'p> {
+    pub first: Index,
+    pub count: usize,
+    pub step: i64,
+    pub dims: &'p [usize],
+}
+
 impl Epilogue<'_> {
     /// Adds parameters behind those of the product.
     pub fn parameters(&self, c: &mut Composer<'_>, params: &mut Vec<Location>) {
@@ -52,18 +61,11 @@ impl Epilogue<'_> {
         }
     }
 
-    /// Emits the outputs over a box: for each axis of positions the first one, their number, and the axes of the
-    /// result that it stands for; and `width` columns from `column` on.
-    pub fn emit(
-        &self,
-        c: &mut Composer<'_>,
-        axes: &[(Index, usize, &[usize])],
-        column: &Index,
-        width: usize,
-    ) {
+    /// Emits the outputs over a box, one span for each axis of positions, and `width` columns from `column` on.
+    pub fn emit(&self, c: &mut Composer<'_>, axes: &[Span<'_>], column: &Index, width: usize) {
         let mut at = Vec::new();
-        for (first, extent, dims) in axes {
-            let mut rest = first.add(&Index::var(c.k.open_for(*extent)));
+        for Span { first, count, step, dims } in axes {
+            let mut rest = first.add(&Index::var(c.k.open_for(*count)).scale(*step));
             let start = at.len();
             for &dim in dims[1..].iter().rev() {
                 let (quotient, remainder) = {

@@ -57,6 +57,9 @@ pub(super) struct KernelBuilder {
     extents: Vec<usize>,
     /// Type of each value, and depth and serial number of its scope.
     values: Vec<(DType, usize, usize)>,
+    /// Values that are constants, and those that are comparisons.
+    constants: HashMap<ValueId, Scalar>,
+    compared: HashMap<ValueId, (Comparison, [ValueId; 2])>,
     scopes_opened: usize,
     /// Type of each accumulator.
     accs: Vec<DType>,
@@ -64,8 +67,9 @@ pub(super) struct KernelBuilder {
     grid: Vec<usize>,
     /// Bounds that could not be proved, and were tested: for each guard, what must hold together.
     tests: Vec<Vec<(Index, usize)>>,
-    /// Variables whose range is smaller inside of a condition.
-    narrowed: Vec<(Var, Range)>,
+    /// Variables whose range is smaller inside of a condition, and its serial number.
+    narrowed: Vec<(Var, Range, usize)>,
+    parts_opened: usize,
 }
 
 impl KernelBuilder {
@@ -84,11 +88,14 @@ impl KernelBuilder {
             scopes: vec![body],
             extents: Vec::new(),
             values: Vec::new(),
+            constants: HashMap::new(),
+            compared: HashMap::new(),
             scopes_opened: 1,
             accs: Vec::new(),
             grid: Vec::new(),
             tests: Vec::new(),
             narrowed: Vec::new(),
+            parts_opened: 0,
         }
     }
 
@@ -102,8 +109,11 @@ impl KernelBuilder {
     pub fn range(&self, atom: &Atom) -> Option<Range> {
         match atom {
             Atom::Var(var) => {
-                let narrowed = self.narrowed.iter().rev().find(|(narrow, _)| narrow == var);
-                Some(narrowed.map_or((0, self.extents[*var as usize].max(1) as i64 - 1), |&(_, range)| range))
+                let narrowed = self.narrowed.iter().rev().find(|(narrow, ..)| narrow == var);
+                Some(
+                    narrowed
+                        .map_or((0, self.extents[*var as usize].max(1) as i64 - 1), |&(_, range, _)| range),
+                )
             }
             _ => None,
         }
@@ -255,7 +265,9 @@ impl KernelBuilder {
             Scalar::F64(v) => v.to_bits(),
             other => other.to_i64() as u64,
         };
-        self.emit(Key::Constant(value.dtype(), bits), 0, value.dtype(), Expr::Constant(value))
+        let id = self.emit(Key::Constant(value.dtype(), bits), 0, value.dtype(), Expr::Constant(value));
+        self.constants.insert(id, value);
+        id
     }
 
     /// Zero of a parameter's type.
@@ -278,10 +290,48 @@ impl KernelBuilder {
 
     /// An operation; its operands must have types that it accepts.
     pub fn op(&mut self, op: ScalarOp, operands: &[ValueId]) -> ValueId {
+        if let Some(known) = self.simplified(op, operands) {
+            return known;
+        }
         let dtypes: Vec<DType> = operands.iter().map(|&v| self.dtype(v)).collect();
         let dtype = op.result(&dtypes).expect("operations of a verified graph are typed");
         let depth = operands.iter().map(|v| self.values[v.0 as usize].1).max().unwrap_or(0);
-        self.emit(Key::Op(op, operands.to_vec()), depth, dtype, Expr::Op(op, operands.to_vec()))
+        let id = self.emit(Key::Op(op, operands.to_vec()), depth, dtype, Expr::Op(op, operands.to_vec()));
+        if let (ScalarOp::Compare(comparison), &[a, b]) = (op, operands) {
+            self.compared.insert(id, (comparison, [a, b]));
+        }
+        id
+    }
+
+    /// What an operation is where constants decide it, or where another one says the same: the maximum that
+    /// propagates NaN is a plain one if its first operand is a number.
+    fn simplified(&mut self, op: ScalarOp, operands: &[ValueId]) -> Option<ValueId> {
+        let constants: Option<Vec<Scalar>> =
+            operands.iter().map(|id| self.constants.get(id).copied()).collect();
+        if let Some(constants) = constants {
+            return Some(self.constant(op.apply(&constants)));
+        }
+        let is = |id: ValueId, value: bool| {
+            self.constants.get(&id).is_some_and(|c| matches!(c, Scalar::Bool(b) if *b == value))
+        };
+        match (op, operands) {
+            (ScalarOp::Or, &[a, b]) if is(b, false) => Some(a),
+            (ScalarOp::Or, &[a, b]) if is(a, false) => Some(b),
+            (ScalarOp::And, &[a, b]) if is(b, true) => Some(a),
+            (ScalarOp::And, &[a, b]) if is(a, true) => Some(b),
+            (ScalarOp::Select, &[condition, a, b]) if self.dtype(a).is_float() => {
+                match self.compared.get(&condition)? {
+                    (Comparison::Gt, operands) if *operands == [a, b] => {
+                        Some(self.op(ScalarOp::Max, &[a, b]))
+                    }
+                    (Comparison::Lt, operands) if *operands == [a, b] => {
+                        Some(self.op(ScalarOp::Min, &[a, b]))
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
     }
 
     /// An element of a parameter; zero where the guard is false.
@@ -360,11 +410,17 @@ impl KernelBuilder {
 
     /// A condition around what follows up to [`KernelBuilder::close_part`]: `var` lies in `first .. first + count`.
     pub fn open_part(&mut self, var: Var, first: usize, count: usize) {
+        self.parts_opened += 1;
         let (first, count) = (first as i64, count as i64);
         let inside = self.in_bounds(&Index::var(var).plus(-first), count as usize);
         let always = self.constant(Scalar::Bool(true));
         self.open_if(inside.unwrap_or(always));
-        self.narrowed.push((var, (first, first + count - 1)));
+        self.narrowed.push((var, (first, first + count - 1), self.parts_opened));
+    }
+
+    /// The innermost part, if there is one: what was found inside of it may be wrong elsewhere.
+    pub fn part(&self) -> Option<usize> {
+        self.narrowed.last().map(|&(.., serial)| serial)
     }
 
     /// Ends the condition.

@@ -29,7 +29,7 @@ use self::lanes::Lane;
 use self::transform::{LANES, Side, Target, Tiling, apart};
 use super::compose::Composer;
 use super::conv::{Cut, Image, Weights, blocks_of, boxes, column_blocks, for_each_kind};
-use super::epilogue::Epilogue;
+use super::epilogue::{Epilogue, Span};
 use super::kernel::KernelBuilder;
 use super::windows::{Group, Window};
 use super::{Location, Lowering};
@@ -420,10 +420,16 @@ impl Plan<'_> {
         let last = self.rows_of(groups[1], true);
         let rows = (groups[1].extent - 1) * m + last;
         let dims = &self.result.dims;
+        let span = |first: Index, count: usize, axis: usize| Span {
+            first,
+            count,
+            step: 1,
+            dims: &dims[axis..axis + 1],
+        };
         let axes = [
-            (at[0].scale(chunks[0].length as i64), groups[0].extent, &dims[0..1]),
-            (at[1].scale((chunks[1].length * m) as i64), rows, &dims[1..2]),
-            (Index::default(), self.columns, &dims[2..3]),
+            span(at[0].scale(chunks[0].length as i64), groups[0].extent, 0),
+            span(at[1].scale((chunks[1].length * m) as i64), rows, 1),
+            span(Index::default(), self.columns, 2),
         ];
         epilogue.emit(c, &axes, &block.scale(width as i64).plus(first as i64), width);
     }
