@@ -61,6 +61,12 @@ pub(super) fn column_blocks(outputs: usize) -> Vec<Cut> {
     }
 }
 
+/// Whether windows have one position each and leave others out.
+fn skips(windows: &[Window]) -> bool {
+    let single = |w: &Window| w.kernel == 1 && w.low == 0 && w.spread == 1;
+    windows.iter().all(single) && windows.iter().any(|w| w.stride > 1)
+}
+
 /// Whole blocks and a rest.
 pub(super) fn blocks_of(extent: usize, block: usize) -> Vec<Cut> {
     let rest = extent % block;
@@ -274,7 +280,11 @@ impl Lowering<'_> {
             return self.depthwise(name, windows, &source, packed, (target, result), epilogue, id);
         }
         let packed = self.pack_weights(&weights, result.dtype, groups, (channels, outputs), &taps, id);
-        let axes = positions(windows, result, &source);
+        let (source, windows) = match skips(windows) {
+            true => self.every_other(source, windows, groups * channels, result, id),
+            false => (source, windows.to_vec()),
+        };
+        let axes = positions(&windows, result, &source);
         let plan = Correlation {
             name,
             dtype: result.dtype,
@@ -292,6 +302,43 @@ impl Lowering<'_> {
             self.correlate_columns(&plan, cut, start, target, epilogue, id);
             start += cut.1 * cut.2 * channels * plan.taps.iter().product::<usize>();
         }
+    }
+
+    /// A copy of the positions that a convolution with steps and without a kernel reads, so that all of them are the rows
+    /// of one matrix; and the windows that it has then.
+    fn every_other(
+        &mut self,
+        source: Image,
+        windows: &[Window],
+        channels: usize,
+        result: &Type,
+        id: NodeId,
+    ) -> (Image, Vec<Window>) {
+        let mut dims = vec![result.dims[0]];
+        dims.extend(windows.iter().map(|window| window.output));
+        dims.push(channels);
+        let ty = Type::new(result.dtype, dims);
+        let strides: Vec<i64> = ty.strides().into_iter().map(|s| s as i64).collect();
+        let copy = self.arena("every_other", ty.clone());
+        let mut k = KernelBuilder::new("every_other");
+        let from = k.param(ty.dtype, source.len, Access::Read);
+        let to = k.param(ty.dtype, ty.elements(), Access::Write);
+        let steps = [1].into_iter().chain(windows.iter().map(|window| window.stride));
+        let mut read: Vec<i64> = source.positions.iter().zip(steps).map(|(s, step)| s * step).collect();
+        read.push(source.channel);
+        let (mut at, mut target) = (Index::constant(source.offset), Index::default());
+        for (axis, &extent) in ty.dims.iter().enumerate() {
+            let var = Index::var(k.open_for(extent));
+            at = at.add(&var.scale(read[axis]));
+            target = target.add(&var.scale(strides[axis]));
+        }
+        let value = k.load(from, &at, None);
+        k.store(to, target, value);
+        ty.dims.iter().for_each(|_| k.close());
+        self.call(k.finish_kernel(), vec![source.location, copy], id);
+        let positions = strides[..strides.len() - 1].to_vec();
+        let image = Image { location: copy, len: ty.elements(), offset: 0, positions, channel: 1 };
+        (image, windows.iter().map(|window| Window::identity(window.output)).collect())
     }
 
     /// The kernel for a run of blocks of output channels, whose panels begin at `start`.
@@ -585,8 +632,12 @@ impl Block<'_, '_> {
             self.segments(c, groups, &mut Vec::new(), (&source, &panel, &corner), inner, (zero, epilogue));
             c.k.close();
         }
-        if let Some(epilogue) = epilogue.filter(|_| bare) {
-            epilogue.emit(c, &box_of(&plan.axes, self.chunks, self.at, groups), &self.channel, self.width);
+        if let Some(epilogue) = epilogue {
+            let whole = box_of(&plan.axes, self.chunks, self.at, groups);
+            match bare {
+                true => epilogue.emit(c, &whole, &self.channel, self.width),
+                false => epilogue.emit_rest(c, &whole, &self.channel, self.width),
+            }
         }
     }
 
@@ -656,7 +707,7 @@ impl Block<'_, '_> {
             zero,
         });
         if let Some(epilogue) = epilogue {
-            epilogue.emit(c, &box_of_tile, &self.channel, self.width);
+            epilogue.emit_chain(c, &box_of_tile, &self.channel, self.width);
         }
         (0..open).for_each(|_| c.k.close());
     }

@@ -10,6 +10,7 @@ use brolga_ir::definition::Definition;
 use brolga_ir::index::Index;
 use brolga_ir::ops::{ConvForm, Op};
 use brolga_ir::program::Access;
+use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{Graph, GraphError, NodeId, Value};
 
 use super::compose::Composer;
@@ -61,8 +62,75 @@ impl Epilogue<'_> {
         }
     }
 
+    /// The last value that a chain of operations leads to, each of the one before and something that does not depend
+    /// on the product: what can be done to sums in registers.
+    fn chained(&self) -> Value {
+        let mut last = self.root;
+        loop {
+            let users = self.body.users(last.node);
+            let &[user] = users.as_slice() else { return last };
+            let node = self.body.node(user);
+            let chains = |op: &ScalarOp| {
+                matches!(op, ScalarOp::Add | ScalarOp::Sub | ScalarOp::Mul | ScalarOp::Max | ScalarOp::Min)
+            };
+            let fits = matches!(&node.op, Op::Elementwise(e) if chains(&e.op))
+                && node.operands.iter().filter(|&&operand| operand == last).count() == 1;
+            if !fits || self.outputs.iter().any(|&(value, _)| value == last) {
+                return last;
+            }
+            last = self.body.result(user);
+        }
+    }
+
+    /// Emits what can be done to a tile's sums in registers; each element goes to the place of the product's.
+    pub fn emit_chain(&self, c: &mut Composer<'_>, axes: &[Span<'_>], column: &Index, width: usize) {
+        let last = self.chained();
+        if last != self.root {
+            self.over(c, axes, column, width, |c, at| {
+                let result = c.element(last, at, None);
+                let position = c.flat(self.body.ty(last), at);
+                c.k.store(RESULT, position, result);
+            });
+        }
+    }
+
+    /// Emits the rest, behind all tiles of a box.
+    pub fn emit_rest(&self, c: &mut Composer<'_>, axes: &[Span<'_>], column: &Index, width: usize) {
+        let last = self.chained();
+        if self.outputs.iter().all(|&(value, location)| value == last && location == self.target) {
+            return;
+        }
+        let before = c.memory.insert(last, RESULT);
+        self.emit(c, axes, column, width);
+        if before.is_none() {
+            c.memory.remove(&last);
+        }
+    }
+
     /// Emits the outputs over a box, one span for each axis of positions, and `width` columns from `column` on.
     pub fn emit(&self, c: &mut Composer<'_>, axes: &[Span<'_>], column: &Index, width: usize) {
+        self.over(c, axes, column, width, |c, at| {
+            // Everything is loaded before anything is stored.
+            let results: Vec<_> = self.outputs.iter().map(|&(value, _)| c.element(value, at, None)).collect();
+            let mut next = RESULT + 1 + self.operands.len();
+            for (&(value, location), result) in self.outputs.iter().zip(results) {
+                let param = if location == self.target { RESULT } else { next };
+                next += usize::from(location != self.target);
+                let position = c.flat(self.body.ty(value), at);
+                c.k.store(param, position, result);
+            }
+        });
+    }
+
+    /// Loops over a box.
+    fn over<'c>(
+        &self,
+        c: &mut Composer<'c>,
+        axes: &[Span<'_>],
+        column: &Index,
+        width: usize,
+        body: impl FnOnce(&mut Composer<'c>, &[Index]),
+    ) {
         let mut at = Vec::new();
         for Span { first, count, step, dims } in axes {
             let mut rest = first.add(&Index::var(c.k.open_for(*count)).scale(*step));
@@ -78,15 +146,7 @@ impl Epilogue<'_> {
             at.insert(start, rest);
         }
         at.push(column.add(&Index::var(c.k.open_for(width))));
-        // Everything is loaded before anything is stored.
-        let results: Vec<_> = self.outputs.iter().map(|&(value, _)| c.element(value, &at, None)).collect();
-        let mut next = RESULT + 1 + self.operands.len();
-        for (&(value, location), result) in self.outputs.iter().zip(results) {
-            let param = if location == self.target { RESULT } else { next };
-            next += usize::from(location != self.target);
-            let position = c.flat(self.body.ty(value), &at);
-            c.k.store(param, position, result);
-        }
+        body(c, &at);
         (0..=axes.len()).for_each(|_| c.k.close());
     }
 }
