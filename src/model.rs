@@ -246,7 +246,8 @@ pub(crate) fn dtype(dtype: brolga_ir::DType) -> DType {
         brolga_ir::DType::U8 => DType::U8,
         brolga_ir::DType::I32 => DType::I32,
         brolga_ir::DType::I64 => DType::I64,
-        brolga_ir::DType::F32 => DType::F32,
+        // A bf16 stands for a f32 inside of programs, and is no type of a model's slots.
+        brolga_ir::DType::Bf16 | brolga_ir::DType::F32 => DType::F32,
         brolga_ir::DType::F64 => DType::F64,
     }
 }

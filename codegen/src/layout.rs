@@ -1,7 +1,7 @@
 //! Where buffers lie at run time, and the manifest that says so.
 
 use brolga_ir::Tensor;
-use brolga_ir::program::{Arg, BufferId, Place, Program};
+use brolga_ir::program::{Arg, Buffer, BufferId, Place, Program};
 use brolga_ir::tensor::Data;
 use brolga_runtime::{
     ALIGNMENT, AlignedBytes, BASE_ARENA, BASE_CONSTANTS, BASE_PREPARED, BASE_STATE, DType, IndexRange, Input,
@@ -46,24 +46,25 @@ impl Layout {
         let mut constants = Vec::new();
         let mut locations = Vec::with_capacity(program.buffers.len());
         for buffer in &program.buffers {
-            let (name, dtype, dims) = (buffer.name.clone(), dtype(buffer.ty.dtype), buffer.ty.dims.clone());
+            let (name, dims) = (buffer.name.clone(), buffer.ty.dims.clone());
+            let dtype = || dtype(buffer.ty.dtype).ok_or_else(|| inside_only(buffer));
             let unplanned = || {
                 Error::new(format!("buffer `{name}` of `{}` has no address: plan memory first", program.name))
             };
             let (base, offset) = match &buffer.place {
                 Place::Input { range } => {
                     let range = range.map(|(low, high)| IndexRange { low, high });
-                    manifest.inputs.push(Input { name, dtype, dims, range });
+                    manifest.inputs.push(Input { dtype: dtype()?, name, dims, range });
                     input += 1;
                     (BASE_STATE + states + input - 1, 0)
                 }
                 Place::Output => {
-                    manifest.outputs.push(Output { name, dtype, dims });
+                    manifest.outputs.push(Output { dtype: dtype()?, name, dims });
                     output += 1;
                     (BASE_STATE + states + inputs + output - 1, 0)
                 }
                 Place::State { updated } => {
-                    manifest.state.push(StateSlot { name, dtype, dims, updated: *updated });
+                    manifest.state.push(StateSlot { dtype: dtype()?, name, dims, updated: *updated });
                     state += 1;
                     (BASE_STATE + state - 1, 0)
                 }
@@ -98,15 +99,24 @@ impl Layout {
     }
 }
 
-fn dtype(dtype: brolga_ir::DType) -> DType {
-    match dtype {
+/// The element type at the border of a program; none for what lies inside programs only.
+fn dtype(dtype: brolga_ir::DType) -> Option<DType> {
+    Some(match dtype {
+        brolga_ir::DType::Bf16 => return None,
         brolga_ir::DType::Bool => DType::Bool,
         brolga_ir::DType::U8 => DType::U8,
         brolga_ir::DType::I32 => DType::I32,
         brolga_ir::DType::I64 => DType::I64,
         brolga_ir::DType::F32 => DType::F32,
         brolga_ir::DType::F64 => DType::F64,
-    }
+    })
+}
+
+fn inside_only(buffer: &Buffer) -> Error {
+    Error::new(format!(
+        "`{}` is a {}, which exists inside of programs only: expected a f32 that the program converts",
+        buffer.name, buffer.ty
+    ))
 }
 
 /// The elements in memory order, in the byte order of the target, which is little-endian.
@@ -116,6 +126,7 @@ fn push_bytes(bytes: &mut Vec<u8>, tensor: &Tensor) {
         Data::U8(v) => bytes.extend(v),
         Data::I32(v) => bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
         Data::I64(v) => bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Data::Bf16(v) => bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
         Data::F32(v) => bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
         Data::F64(v) => bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
     }

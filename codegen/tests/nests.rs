@@ -279,15 +279,16 @@ impl Generator {
                 b: self.random.below(25) as i64,
             })
             .collect();
-        let operand = |g: &mut Generator, access, row| {
+        let operand = |g: &mut Generator, dtype, access, row| {
             let scope = Scope { values: Vec::new(), ..scope.clone() };
-            Panel { param: g.param(DType::F32, access), index: g.index(&scope, None, 400), row }
+            Panel { param: g.param(dtype, access), index: g.index(&scope, None, 400), row }
         };
         let row = self.random.below(30) as i64;
-        let a = operand(self, Access::Read, row);
-        let b = operand(self, Access::Read, 0);
+        let a = operand(self, DType::F32, Access::Read, row);
+        let stored = self.random.pick(&[DType::F32, DType::F32, DType::Bf16]);
+        let b = operand(self, stored, Access::Read, 0);
         let row = n as i64 + self.random.below(4) as i64;
-        let c = operand(self, Access::ReadWrite, row);
+        let c = operand(self, DType::F32, Access::ReadWrite, row);
         Stmt::Tile(Tile { dtype: DType::F32, m, n, reduce, a, b, c, zero: self.random.chance(60) })
     }
 

@@ -33,8 +33,8 @@ impl Generator {
         let plain = random.chance(50);
         let pool: &[DType] = match random.below(if plain { 3 } else { 4 }) {
             0 if plain => &[DType::F32, DType::F32, DType::F32, DType::Bool, DType::I32],
-            1 if plain => &[DType::F32, DType::I32, DType::U8],
-            2 if plain => &[DType::F32, DType::F32, DType::I32],
+            1 if plain => &[DType::F32, DType::I32, DType::U8, DType::Bf16],
+            2 if plain => &[DType::F32, DType::F32, DType::I32, DType::Bf16],
             0 => &[DType::F32],
             1 => &[DType::F32, DType::I32, DType::Bool, DType::U8],
             2 => &[DType::F32, DType::F32, DType::I32, DType::Bool],
@@ -51,7 +51,7 @@ impl Generator {
 
     /// Bytes are wide only where they are contiguous.
     fn contiguous(&self) -> bool {
-        self.plain && self.types.iter().any(|dtype| dtype.size() == 1)
+        self.plain && self.types.iter().any(|dtype| dtype.size() < 4)
     }
 
     fn input(&mut self, dtype: DType) -> usize {
@@ -137,6 +137,12 @@ impl Generator {
         None
     }
 
+    /// A value to combine: `bf16` only stores.
+    fn number(&mut self, pool: &[(ValueId, DType)]) -> Option<(ValueId, DType)> {
+        let numbers: Vec<_> = pool.iter().filter(|value| !value.1.is_storage()).copied().collect();
+        (!numbers.is_empty()).then(|| self.random.pick(&numbers))
+    }
+
     fn combine(&mut self, dtype: DType) -> Combine {
         loop {
             let combine = self.random.pick(&Combine::ALL);
@@ -195,8 +201,7 @@ impl Generator {
         let mut strip = Body::starting(outer.next);
         let mut pool = self.lane_code(&mut strip, &uniform, false);
         // A reduction within each iteration.
-        if self.random.chance(40) {
-            let (_, dtype) = self.random.pick(&pool);
+        if let Some((_, dtype)) = self.number(&pool).filter(|_| self.random.chance(40)) {
             let combine = self.combine(dtype);
             let acc = AccId(self.accs);
             self.accs += 1;
@@ -216,7 +221,7 @@ impl Generator {
         // Reductions over the strip.
         let mut finishes = Vec::new();
         for _ in 0..self.random.below(3) {
-            let (value, dtype) = self.random.pick(&pool);
+            let Some((value, dtype)) = self.number(&pool) else { break };
             let combine = self.combine(dtype);
             let acc = AccId(self.accs);
             self.accs += 1;
@@ -234,7 +239,7 @@ impl Generator {
                 1 => (own.scale(-1).plus((self.rows * self.extent) as i64), self.rows * self.extent + 1),
                 _ => (own.clone(), self.rows * self.extent),
             };
-            let in_place = self.random.chance(30);
+            let in_place = self.random.chance(30) && !dtype.is_storage();
             self.params.push(param(dtype, len, if in_place { Access::ReadWrite } else { Access::Write }));
             let p = self.params.len() - 1;
             let mut value = value;

@@ -8,8 +8,8 @@ use brolga_ir::program::{Access, Expr, Kernel, Panel, Stmt, Tile, TileLoop, Valu
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use common::{Body, Random, check, kernel, param};
 
-/// A kernel of one tile, its parameters just large enough.
-fn tile_kernel(tile: Tile, offset: i64) -> Kernel {
+/// A kernel of one tile, its parameters just large enough; B holds elements of type `stored`.
+fn tile_kernel(tile: Tile, stored: DType, offset: i64) -> Kernel {
     let reach = |strides: &[(usize, i64)]| -> usize {
         if strides.iter().any(|s| s.0 == 0) {
             return 1;
@@ -23,7 +23,7 @@ fn tile_kernel(tile: Tile, offset: i64) -> Kernel {
     let access = if tile.zero { Access::Write } else { Access::ReadWrite };
     let params = vec![
         param(tile.dtype, reach(&a), Access::Read),
-        param(tile.dtype, reach(&b), Access::Read),
+        param(stored, reach(&b), Access::Read),
         param(tile.dtype, reach(&c), access),
     ];
     let body =
@@ -52,9 +52,11 @@ fn all_small_shapes() {
                     c: panel(2, 0, n as i64),
                     zero,
                 };
-                let kernel = tile_kernel(tile, 0);
-                let tensors = random.tensors(&kernel);
-                check(&kernel, &tensors);
+                for stored in [DType::F32, DType::Bf16] {
+                    let kernel = tile_kernel(tile.clone(), stored, 0);
+                    let tensors = random.tensors(&kernel);
+                    check(&kernel, &tensors);
+                }
             }
         }
     }
@@ -74,8 +76,9 @@ fn random_loops_and_strides() {
             .collect();
         let (m, n) = (1 + random.below(20), 1 + random.below(50));
         let offset = random.below(5) as i64;
+        let stored = random.pick(&[DType::F32, DType::F32, DType::Bf16, DType::F64]);
         let tile = Tile {
-            dtype: if random.chance(75) { DType::F32 } else { DType::F64 },
+            dtype: if stored == DType::F64 { DType::F64 } else { DType::F32 },
             m,
             n,
             reduce,
@@ -84,7 +87,7 @@ fn random_loops_and_strides() {
             c: panel(2, offset, (n + random.below(4)) as i64),
             zero: random.chance(50),
         };
-        let kernel = tile_kernel(tile, offset);
+        let kernel = tile_kernel(tile, stored, offset);
         let tensors = random.tensors(&kernel);
         check(&kernel, &tensors);
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use half::bf16;
+
 use crate::lexer::{Lexer, ParseError, Token};
 use crate::scalar::Scalar;
 use crate::tensor::Tensor;
@@ -19,17 +21,21 @@ impl fmt::Display for Scalar {
             Scalar::U8(v) => write!(f, "{v}"),
             Scalar::I32(v) => write!(f, "{v}"),
             Scalar::I64(v) => write!(f, "{v}"),
+            Scalar::Bf16(v) if v.is_nan() && v.to_bits() != NAN16 => write!(f, "nan({:#06x})", v.to_bits()),
             Scalar::F32(v) if v.is_nan() && v.to_bits() != NAN32 => write!(f, "nan({:#010x})", v.to_bits()),
             Scalar::F64(v) if v.is_nan() && v.to_bits() != NAN64 => write!(f, "nan({:#018x})", v.to_bits()),
+            Scalar::Bf16(v) if v.is_nan() => f.write_str("nan"),
             Scalar::F32(v) if v.is_nan() => f.write_str("nan"),
             Scalar::F64(v) if v.is_nan() => f.write_str("nan"),
             // Debug prints the shortest decimal that rounds to the value, and always a point or an exponent.
+            Scalar::Bf16(v) => write!(f, "{:?}", v.to_f32()),
             Scalar::F32(v) => write!(f, "{v:?}"),
             Scalar::F64(v) => write!(f, "{v:?}"),
         }
     }
 }
 
+const NAN16: u16 = 0x7fc0;
 const NAN32: u32 = 0x7fc0_0000;
 const NAN64: u64 = 0x7ff8_0000_0000_0000;
 
@@ -42,7 +48,7 @@ pub fn scalar(lexer: &mut Lexer<'_>, dtype: DType) -> Result<Scalar, ParseError>
         DType::U8 => Scalar::U8(lexer.integer("u8", 0, u8::MAX as i64)? as u8),
         DType::I32 => Scalar::I32(lexer.integer("i32", i32::MIN as i64, i32::MAX as i64)? as i32),
         DType::I64 => Scalar::I64(lexer.integer("i64", i64::MIN, i64::MAX)?),
-        DType::F32 | DType::F64 => float(lexer, dtype)?,
+        DType::Bf16 | DType::F32 | DType::F64 => float(lexer, dtype)?,
     })
 }
 
@@ -62,6 +68,7 @@ fn float(lexer: &mut Lexer<'_>, dtype: DType) -> Result<Scalar, ParseError> {
     };
     lexer.take();
     Ok(match value {
+        Scalar::Bf16(v) if negative => Scalar::Bf16(-v),
         Scalar::F32(v) if negative => Scalar::F32(-v),
         Scalar::F64(v) if negative => Scalar::F64(-v),
         value => value,
@@ -72,8 +79,12 @@ fn parse_float(text: &str, dtype: DType) -> Option<Scalar> {
     if text.starts_with("0x") {
         return None;
     }
-    // Parsed in its own type: rounding twice would give other bits.
+    // Parsed in its own type: rounding twice would give other bits. A bf16 is an f32 first, as in every conversion.
     match dtype {
+        DType::Bf16 => {
+            let value = text.parse::<f32>().ok().map(bf16::from_f32);
+            value.filter(|v| v.is_finite()).map(Scalar::Bf16)
+        }
         DType::F32 => text.parse::<f32>().ok().filter(|v| v.is_finite()).map(Scalar::F32),
         _ => text.parse::<f64>().ok().filter(|v| v.is_finite()).map(Scalar::F64),
     }
@@ -82,13 +93,17 @@ fn parse_float(text: &str, dtype: DType) -> Option<Scalar> {
 /// Behind the word `nan`: its bits, or nothing.
 fn nan(lexer: &mut Lexer<'_>, dtype: DType) -> Result<Scalar, ParseError> {
     let value = |bits: u64| match dtype {
+        DType::Bf16 => u16::try_from(bits).ok().map(bf16::from_bits).filter(|v| v.is_nan()).map(Scalar::Bf16),
         DType::F32 => u32::try_from(bits).ok().map(f32::from_bits).filter(|v| v.is_nan()).map(Scalar::F32),
         _ => Some(f64::from_bits(bits)).filter(|v| v.is_nan()).map(Scalar::F64),
     };
     if !lexer.accept("(") {
-        return Ok(
-            value(if dtype == DType::F32 { NAN32 as u64 } else { NAN64 }).expect("the usual NaN is one")
-        );
+        let usual = match dtype {
+            DType::Bf16 => u64::from(NAN16),
+            DType::F32 => u64::from(NAN32),
+            _ => NAN64,
+        };
+        return Ok(value(usual).expect("the usual NaN is one"));
     }
     let bits = match lexer.peek() {
         Token::Number(text) => text.strip_prefix("0x").and_then(|hex| u64::from_str_radix(hex, 16).ok()),
@@ -102,13 +117,14 @@ fn nan(lexer: &mut Lexer<'_>, dtype: DType) -> Result<Scalar, ParseError> {
     Ok(nan)
 }
 
+const ELEMENT_TYPE: &str = "an element type (bool, u8, i32, i64, bf16, f32, f64)";
+
 /// Reads `f32`.
 pub fn dtype(lexer: &mut Lexer<'_>) -> Result<DType, ParseError> {
     let Token::Ident(text) = lexer.peek() else {
-        return Err(lexer.unexpected("an element type (bool, u8, i32, i64, f32, f64)"));
+        return Err(lexer.unexpected(ELEMENT_TYPE));
     };
-    let dtype = DType::from_name(text)
-        .ok_or_else(|| lexer.unexpected("an element type (bool, u8, i32, i64, f32, f64)"))?;
+    let dtype = DType::from_name(text).ok_or_else(|| lexer.unexpected(ELEMENT_TYPE))?;
     lexer.take();
     Ok(dtype)
 }
@@ -161,6 +177,7 @@ impl fmt::Display for Elements<'_> {
 
 fn identical(a: Scalar, b: Scalar) -> bool {
     match (a, b) {
+        (Scalar::Bf16(a), Scalar::Bf16(b)) => a.to_bits() == b.to_bits(),
         (Scalar::F32(a), Scalar::F32(b)) => a.to_bits() == b.to_bits(),
         (Scalar::F64(a), Scalar::F64(b)) => a.to_bits() == b.to_bits(),
         (a, b) => a == b,
@@ -224,6 +241,14 @@ mod tests {
         let doubles = [0.1, -0.0, 5e-324, f64::MAX, f64::NAN, f64::NEG_INFINITY];
         let read = round_trip(&Tensor::f64([6], doubles));
         assert!((0..6).all(|i| identical(read.get(i), Scalar::F64(doubles[i]))));
+    }
+
+    #[test]
+    fn every_bf16_keeps_its_bits() {
+        let all: Vec<bf16> = (0..=u16::MAX).map(bf16::from_bits).collect();
+        let tensor = Tensor::new([all.len()], crate::tensor::Data::Bf16(all));
+        let read = round_trip(&tensor);
+        assert!((0..tensor.elements()).all(|i| identical(read.get(i), tensor.get(i))));
     }
 
     #[test]

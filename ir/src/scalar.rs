@@ -3,6 +3,8 @@
 //! [`ScalarOp::apply`] is the one place that says what an operation does to the bits; interpreters call it, and
 //! emitters must agree with it exactly (all NaNs count as one).
 
+use half::bf16;
+
 use crate::types::DType;
 
 /// A value of one element type.
@@ -16,6 +18,8 @@ pub enum Scalar {
     I32(i32),
     /// `i64`
     I64(i64),
+    /// `bf16`
+    Bf16(bf16),
     /// `f32`
     F32(f32),
     /// `f64`
@@ -34,12 +38,14 @@ impl Scalar {
     }
 
     /// The nearest value of that type; floats round to nearest, integers saturate, NaN becomes 0 in integers.
+    /// What becomes a `bf16` is rounded to an `f32` first, as every conversion to it.
     pub fn from_f64(dtype: DType, value: f64) -> Scalar {
         match dtype {
             DType::Bool => Scalar::Bool(value != 0.0),
             DType::U8 => Scalar::U8(value as u8),
             DType::I32 => Scalar::I32(value as i32),
             DType::I64 => Scalar::I64(value as i64),
+            DType::Bf16 => Scalar::Bf16(bf16::from_f32(value as f32)),
             DType::F32 => Scalar::F32(value as f32),
             DType::F64 => Scalar::F64(value),
         }
@@ -52,6 +58,7 @@ impl Scalar {
             DType::U8 => Scalar::U8(value as u8),
             DType::I32 => Scalar::I32(value as i32),
             DType::I64 => Scalar::I64(value),
+            DType::Bf16 => Scalar::Bf16(bf16::from_f32(value as f32)),
             DType::F32 => Scalar::F32(value as f32),
             DType::F64 => Scalar::F64(value as f64),
         }
@@ -64,6 +71,7 @@ impl Scalar {
             Scalar::U8(_) => DType::U8,
             Scalar::I32(_) => DType::I32,
             Scalar::I64(_) => DType::I64,
+            Scalar::Bf16(_) => DType::Bf16,
             Scalar::F32(_) => DType::F32,
             Scalar::F64(_) => DType::F64,
         }
@@ -76,6 +84,7 @@ impl Scalar {
             Scalar::U8(v) => v as f64,
             Scalar::I32(v) => v as f64,
             Scalar::I64(v) => v as f64,
+            Scalar::Bf16(v) => v.to_f32() as f64,
             Scalar::F32(v) => v as f64,
             Scalar::F64(v) => v,
         }
@@ -88,6 +97,7 @@ impl Scalar {
             Scalar::U8(v) => v as i64,
             Scalar::I32(v) => v as i64,
             Scalar::I64(v) => v,
+            Scalar::Bf16(v) => v.to_f32() as i64,
             Scalar::F32(v) => v as i64,
             Scalar::F64(v) => v as i64,
         }
@@ -101,6 +111,7 @@ impl Scalar {
     /// Equality of bits, except that all NaNs are one value; +0 and -0 differ.
     pub fn same(self, other: Scalar) -> bool {
         match (self, other) {
+            (Scalar::Bf16(a), Scalar::Bf16(b)) => a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
             (Scalar::F32(a), Scalar::F32(b)) => a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
             (Scalar::F64(a), Scalar::F64(b)) => a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
             (a, b) => a == b,
@@ -290,7 +301,8 @@ pub enum ScalarOp {
     Compare(Comparison),
     /// `a ? b : c`
     Select,
-    /// to another type: float to integer saturates, NaN to 0; anything to bool is `a != 0`
+    /// to another type: float to integer saturates, NaN to 0; anything to bool is `a != 0`; anything to bf16 becomes
+    /// an f32, then rounds to nearest, ties to even, and NaN stays NaN
     Convert(DType),
     /// the same bits as another type of the same width
     Bitcast(DType),
@@ -387,6 +399,12 @@ impl ScalarOp {
         if !same {
             return Err(format!("operands of {} differ in type: {operands:?}", self.name()));
         }
+        if value.is_storage() && !matches!(self, Select | Convert(_)) {
+            return Err(format!(
+                "{} is not defined for {value}, which only stores: convert it to f32 first",
+                self.name()
+            ));
+        }
         let allowed = match self {
             Sqrt | Floor | Ceil | Trunc | Round | Function(_) | Fma => first.is_float(),
             Neg | Abs | Add | Sub | Mul | Div | Rem => first != DType::Bool,
@@ -395,7 +413,9 @@ impl ScalarOp {
             Shl | Shr | ShrLogical => first.is_int(),
             MulHigh => first == DType::I32,
             Select => first == DType::Bool,
-            Bitcast(to) => to.size() == first.size() && to != DType::Bool && first != DType::Bool,
+            Bitcast(to) => {
+                to.size() == first.size() && to != DType::Bool && first != DType::Bool && !to.is_storage()
+            }
         };
         if !allowed {
             return Err(format!("{} is not defined for {first}", self.name()));
@@ -592,6 +612,9 @@ fn convert(a: Scalar, to: DType) -> Scalar {
         (Scalar::F32(v), DType::I32) => Scalar::I32(v as i32),
         (Scalar::F32(v), DType::I64) => Scalar::I64(v as i64),
         (Scalar::F32(v), DType::U8) => Scalar::U8(v as u8),
+        (Scalar::Bf16(v), DType::Bf16) => Scalar::Bf16(v),
+        (Scalar::Bf16(v), _) => convert(Scalar::F32(v.to_f32()), to),
+        (Scalar::F32(v), DType::Bf16) => Scalar::Bf16(bf16::from_f32(v)),
         (Scalar::F32(v), _) => Scalar::from_f64(to, v as f64),
         (Scalar::F64(v), _) => Scalar::from_f64(to, v),
         (a, _) => Scalar::from_i64(to, a.to_i64()),

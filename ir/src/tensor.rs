@@ -1,5 +1,7 @@
 //! Tensor values on the host: constants, and what the interpreters compute with.
 
+use half::bf16;
+
 use crate::scalar::Scalar;
 use crate::types::{DType, Type};
 
@@ -14,6 +16,8 @@ pub enum Data {
     I32(Vec<i32>),
     /// `i64`
     I64(Vec<i64>),
+    /// `bf16`
+    Bf16(Vec<bf16>),
     /// `f32`
     F32(Vec<f32>),
     /// `f64`
@@ -29,6 +33,7 @@ macro_rules! with_data {
             $crate::tensor::Data::U8($v) => $body,
             $crate::tensor::Data::I32($v) => $body,
             $crate::tensor::Data::I64($v) => $body,
+            $crate::tensor::Data::Bf16($v) => $body,
             $crate::tensor::Data::F32($v) => $body,
             $crate::tensor::Data::F64($v) => $body,
         }
@@ -60,6 +65,7 @@ impl Tensor {
             Scalar::U8(v) => Data::U8(vec![v; n]),
             Scalar::I32(v) => Data::I32(vec![v; n]),
             Scalar::I64(v) => Data::I64(vec![v; n]),
+            Scalar::Bf16(v) => Data::Bf16(vec![v; n]),
             Scalar::F32(v) => Data::F32(vec![v; n]),
             Scalar::F64(v) => Data::F64(vec![v; n]),
         };
@@ -90,7 +96,7 @@ impl Tensor {
                 }
             };
         }
-        let data = collect!(Bool, U8, I32, I64, F32, F64);
+        let data = collect!(Bool, U8, I32, I64, Bf16, F32, F64);
         Tensor { dims: ty.dims.clone(), data }
     }
 
@@ -121,6 +127,7 @@ impl Tensor {
             Data::U8(_) => DType::U8,
             Data::I32(_) => DType::I32,
             Data::I64(_) => DType::I64,
+            Data::Bf16(_) => DType::Bf16,
             Data::F32(_) => DType::F32,
             Data::F64(_) => DType::F64,
         }
@@ -153,6 +160,7 @@ impl Tensor {
             Data::U8(v) => Scalar::U8(v[position]),
             Data::I32(v) => Scalar::I32(v[position]),
             Data::I64(v) => Scalar::I64(v[position]),
+            Data::Bf16(v) => Scalar::Bf16(v[position]),
             Data::F32(v) => Scalar::F32(v[position]),
             Data::F64(v) => Scalar::F64(v[position]),
         }
@@ -165,6 +173,7 @@ impl Tensor {
             (Data::U8(v), Scalar::U8(x)) => v[position] = x,
             (Data::I32(v), Scalar::I32(x)) => v[position] = x,
             (Data::I64(v), Scalar::I64(x)) => v[position] = x,
+            (Data::Bf16(v), Scalar::Bf16(x)) => v[position] = x,
             (Data::F32(v), Scalar::F32(x)) => v[position] = x,
             (Data::F64(v), Scalar::F64(x)) => v[position] = x,
             (_, value) => panic!("{value:?} stored into a tensor of {}", self.dtype()),

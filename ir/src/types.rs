@@ -13,6 +13,9 @@ pub enum DType {
     I32,
     /// Signed 64-bit integer, wrapping.
     I64,
+    /// The upper half of an `f32`: 8 bits of exponent, 8 of significand. It only stores: elements are moved, selected
+    /// and converted, and every computation converts them first.
+    Bf16,
     /// IEEE 754 binary32.
     F32,
     /// IEEE 754 binary64.
@@ -21,12 +24,14 @@ pub enum DType {
 
 impl DType {
     /// Every element type, in ascending order.
-    pub const ALL: [DType; 6] = [DType::Bool, DType::U8, DType::I32, DType::I64, DType::F32, DType::F64];
+    pub const ALL: [DType; 7] =
+        [DType::Bool, DType::U8, DType::I32, DType::I64, DType::Bf16, DType::F32, DType::F64];
 
     /// Bytes of one stored element.
     pub fn size(self) -> usize {
         match self {
             DType::Bool | DType::U8 => 1,
+            DType::Bf16 => 2,
             DType::I32 | DType::F32 => 4,
             DType::I64 | DType::F64 => 8,
         }
@@ -39,6 +44,7 @@ impl DType {
             DType::U8 => "u8",
             DType::I32 => "i32",
             DType::I64 => "i64",
+            DType::Bf16 => "bf16",
             DType::F32 => "f32",
             DType::F64 => "f64",
         }
@@ -49,9 +55,14 @@ impl DType {
         DType::ALL.into_iter().find(|dtype| dtype.name() == name)
     }
 
-    /// Whether elements are floating-point numbers.
+    /// Whether elements are floating-point numbers to compute with (`bf16` only stores).
     pub fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F64)
+    }
+
+    /// Whether elements are only stored: nothing but a conversion computes with them.
+    pub fn is_storage(self) -> bool {
+        self == DType::Bf16
     }
 
     /// Whether elements are integers (`bool` is none).

@@ -29,6 +29,11 @@ pub fn vjp(
         let node = graph.node(id);
         let through = !matches!(node.op, Op::StopGradient(_));
         if through && node.operands.iter().any(|&operand| reaches(graph, &active, operand)) {
+            // Else the gradient would end there without a word.
+            if let Some(ty) = node.types.iter().find(|ty| ty.dtype.is_storage()) {
+                let message = format!("{ty} only stores, so no gradient goes through it");
+                return Err(GraphError { path: node.origin.path.to_string(), message });
+            }
             active.insert(id);
         }
     }

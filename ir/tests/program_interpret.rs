@@ -322,3 +322,25 @@ fn wrong_tensors_are_errors() {
     let x = Tensor::f32([4], [1.0; 4]);
     assert_eq!(message(&[x.clone(), x]), "1 inputs and 0 state tensors too many are given");
 }
+
+#[test]
+fn a_tile_widens_the_bf16_elements_of_b() {
+    let (m, n, k) = (2, 3, 5);
+    let value = |i: usize| ((i * 37 % 23) as f32 - 11.0) / 7.0;
+    let b: Vec<half::bf16> = (0..k * n).map(|i| half::bf16::from_f32(value(i + 5))).collect();
+    let reduce = vec![TileLoop { extent: k, a: 1, b: n as i64 }];
+    let body = vec![tile(m, n, reduce, [k as i64, n as i64], true)];
+    let a = Tensor::f32([m, k], (0..m * k).map(value).collect::<Vec<_>>());
+    let run = |b: Tensor| {
+        let params = vec![
+            param(DType::F32, m * k, Access::Read),
+            param(b.dtype(), k * n, Access::Read),
+            param(DType::F32, m * n, Access::Write),
+        ];
+        let mut tensors = [a.clone(), b, Tensor::f32([m, n], vec![0.0; m * n])];
+        run_kernel(&kernel("matmul", params, &[], body.clone()), &mut tensors).unwrap();
+        tensors[2].clone()
+    };
+    let widened = Tensor::f32([k, n], b.iter().map(|v| v.to_f32()).collect::<Vec<_>>());
+    assert_eq!(run(Tensor::new([k, n], brolga_ir::tensor::Data::Bf16(b))), run(widened));
+}

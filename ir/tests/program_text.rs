@@ -147,7 +147,7 @@ fn mistakes_are_told_with_their_place() {
         ),
         (
             "program @p\n  %0 input \"x\" f16[2]".into(),
-            "line 2, column 16: expected an element type (bool, u8, i32, i64, f32, f64), found `f16`",
+            "line 2, column 16: expected an element type (bool, u8, i32, i64, bf16, f32, f64), found `f16`",
         ),
         (
             "program @p\n  %0 input \"x\" f32[1000000, 1000000, 1000000]".into(),

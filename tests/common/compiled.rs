@@ -50,6 +50,7 @@ fn to_runtime(tensor: &Tensor) -> brolga_runtime::Tensor {
         Data::U8(v) => v.clone(),
         Data::I32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Data::I64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        Data::Bf16(_) => panic!("a bf16 exists inside of programs only"),
         Data::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Data::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
     };
@@ -67,6 +68,7 @@ fn from_runtime(tensor: &brolga_runtime::Tensor) -> Tensor {
             DType::U8 => Scalar::U8(bytes[0]),
             DType::I32 => Scalar::I32(i32::from_le_bytes(bytes.try_into().expect("4 bytes"))),
             DType::I64 => Scalar::I64(i64::from_le_bytes(bytes.try_into().expect("8 bytes"))),
+            DType::Bf16 => panic!("a bf16 exists inside of programs only"),
             DType::F32 => Scalar::F32(f32::from_le_bytes(bytes.try_into().expect("4 bytes"))),
             DType::F64 => Scalar::F64(f64::from_le_bytes(bytes.try_into().expect("8 bytes"))),
         }

@@ -18,6 +18,10 @@ impl KernelCx<'_> {
             DType::I32 => self.b.ins().ireduce(types::I32, value),
             DType::U8 => self.b.ins().ireduce(types::I8, value),
             DType::Bool => self.b.ins().icmp_imm_s(IntCC::NotEqual, value, 0),
+            DType::Bf16 => {
+                let value = self.b.ins().fcvt_from_sint(types::F32, value);
+                self.rounded_to_bf16(value)
+            }
             DType::F32 => self.b.ins().fcvt_from_sint(types::F32, value),
             DType::F64 => self.b.ins().fcvt_from_sint(types::F64, value),
         }
@@ -29,6 +33,12 @@ impl KernelCx<'_> {
             return value;
         }
         match (from, to) {
+            // A bf16 is an f32 already, and whatever becomes one is an f32 first.
+            (_, DType::Bf16) => {
+                let value = self.convert_scalar(value, from, DType::F32);
+                self.rounded_to_bf16(value)
+            }
+            (DType::Bf16, _) => self.convert_scalar(value, DType::F32, to),
             (DType::F32, DType::Bool) => {
                 let zero = self.b.ins().f32const(0.0);
                 self.b.ins().fcmp(FloatCC::NotEqual, value, zero)
@@ -60,6 +70,34 @@ impl KernelCx<'_> {
         }
     }
 
+    /// An `f32`, or a vector of them, rounded to the nearest `bf16`, ties to even; NaN stays NaN.
+    fn rounded_to_bf16(&mut self, value: Value) -> Value {
+        let float = self.b.func.dfg.value_type(value);
+        let ty = if float.is_vector() { types::I32X4 } else { types::I32 };
+        let constant = |cx: &mut Self, bits: i32| match ty.is_vector() {
+            true => cx.vector_constant(|_| bits),
+            false => cx.b.ins().iconst(types::I32, i64::from(bits)),
+        };
+        let bits = self.bitcast(ty, value);
+        let last = self.b.ins().ushr_imm_u(bits, 16);
+        let one = constant(self, 1);
+        let odd = self.b.ins().band(last, one);
+        let below_half = constant(self, 0x7fff);
+        let up = self.b.ins().iadd(odd, below_half);
+        let rounded = self.b.ins().iadd(bits, up);
+        let upper = constant(self, 0xffff_0000_u32 as i32);
+        let rounded = self.b.ins().band(rounded, upper);
+        let rounded = self.bitcast(float, rounded);
+        let nan = constant(self, 0x7fc0_0000);
+        let nan = self.bitcast(float, nan);
+        let number = self.b.ins().fcmp(FloatCC::Ordered, value, value);
+        if float.is_vector() {
+            let mask = self.bitcast(float, number);
+            return self.b.ins().bitselect(mask, rounded, nan);
+        }
+        self.b.ins().select(number, rounded, nan)
+    }
+
     fn widened(&mut self, value: Value, from: DType) -> Value {
         match from {
             DType::I64 => value,
@@ -76,10 +114,16 @@ impl KernelCx<'_> {
         }
     }
 
-    /// A vector in another type of those that vectors hold (`f32`, `i32`, `u8` and `bool` in 32-bit lanes).
+    /// A vector in another type of those that vectors hold (`f32`, `bf16`, `i32`, `u8` and `bool` in 32-bit
+    /// lanes).
     pub(crate) fn convert_vector(&mut self, value: Value, from: DType, to: DType) -> Value {
         match (from, to) {
             _ if from == to => value,
+            (_, DType::Bf16) => {
+                let value = self.convert_vector(value, from, DType::F32);
+                self.rounded_to_bf16(value)
+            }
+            (DType::Bf16, _) => self.convert_vector(value, DType::F32, to),
             (DType::F32, DType::Bool) => {
                 let zero = self.splat_f32(0.0);
                 self.b.ins().fcmp(FloatCC::NotEqual, value, zero)

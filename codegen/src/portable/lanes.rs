@@ -1,7 +1,7 @@
 //! Operations on scalars and on vectors of four 32-bit lanes.
 //!
 //! A scalar is kept in the Cranelift type of its element type; `bool` is an `i8`, 0 or 1. In a vector `bool` is an
-//! `i32x4` mask, 0 or -1, and `u8` an `i32x4` in 0..=255. Everything here gives the bits of [`ScalarOp::apply`].
+//! `i32x4` mask, 0 or -1, and `u8` an `i32x4` in 0..=255. A `bf16` is the `f32` of the same number. Everything here gives the bits of [`ScalarOp::apply`].
 
 use brolga_ir::DType;
 use brolga_ir::scalar::{Comparison, ScalarOp};
@@ -19,21 +19,25 @@ pub(crate) fn scalar_type(dtype: DType) -> Type {
         DType::Bool | DType::U8 => types::I8,
         DType::I32 => types::I32,
         DType::I64 => types::I64,
-        DType::F32 => types::F32,
+        DType::Bf16 | DType::F32 => types::F32,
         DType::F64 => types::F64,
     }
 }
 
 /// The type of a vector of lanes; those that have none never come here.
 pub(crate) fn vector_type(dtype: DType) -> Type {
-    if dtype == DType::F32 { types::F32X4 } else { types::I32X4 }
+    if matches!(dtype, DType::Bf16 | DType::F32) { types::F32X4 } else { types::I32X4 }
+}
+
+/// Whether a vector holds elements of that type, in lanes of 32 bits.
+pub(crate) fn has_lanes(dtype: DType) -> bool {
+    matches!(dtype, DType::Bf16 | DType::F32 | DType::I32 | DType::Bool | DType::U8)
 }
 
 /// Whether the operation has vector code for those types (the others run lane by lane in scalar strips).
 pub(crate) fn has_vector_code(op: ScalarOp, operand: DType, result: DType) -> bool {
     use ScalarOp::*;
-    let lane = |dtype| matches!(dtype, DType::F32 | DType::I32 | DType::Bool | DType::U8);
-    if !lane(operand) || !lane(result) {
+    if !has_lanes(operand) || !has_lanes(result) {
         return false;
     }
     // Bytes are kept widened, so that arithmetic would not wrap where it should.

@@ -3,7 +3,7 @@
 use brolga_ir::DType;
 use brolga_ir::index::Index;
 use brolga_ir::program::ValueId;
-use cranelift::codegen::ir::{InstBuilder, MemFlagsData, Value, types};
+use cranelift::codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
 
 use super::address::Address;
 use super::lanes::{scalar_type, vector_type};
@@ -49,6 +49,9 @@ impl KernelCx<'_> {
     }
 
     fn load_scalar(&mut self, dtype: DType, at: Address) -> Value {
+        if dtype == DType::Bf16 {
+            return self.load_bf16(types::F32, flags(), at.base, at.offset);
+        }
         self.b.ins().load(scalar_type(dtype), flags(), at.base, at.offset)
     }
 
@@ -63,8 +66,29 @@ impl KernelCx<'_> {
                 let words = self.b.ins().uwiden_low(halves);
                 if dtype == DType::Bool { self.b.ins().ineg(words) } else { words }
             }
+            DType::Bf16 => self.load_bf16(types::F32X4, flags(), at.base, at.offset),
             _ => self.b.ins().load(vector_type(dtype), flags(), at.base, at.offset),
         }
+    }
+
+    /// Elements of `bf16` as the `f32` numbers that they are, whose upper halves they are: a scalar or a vector.
+    pub(crate) fn load_bf16(&mut self, ty: Type, flags: MemFlagsData, base: Value, offset: i32) -> Value {
+        let bits = match ty.is_vector() {
+            true => self.b.ins().uload16x4(flags, base, offset),
+            false => self.b.ins().uload16(types::I32, flags, base, offset),
+        };
+        let bits = self.b.ins().ishl_imm_u(bits, 16);
+        self.bitcast(ty, bits)
+    }
+
+    fn store_scalar(&mut self, dtype: DType, value: Value, at: Address) {
+        if dtype == DType::Bf16 {
+            let bits = self.bitcast(types::I32, value);
+            let half = self.b.ins().ushr_imm_u(bits, 16);
+            self.b.ins().istore16(flags(), half, at.base, at.offset);
+            return;
+        }
+        self.b.ins().store(flags(), value, at.base, at.offset);
     }
 
     pub(crate) fn store(&mut self, param: usize, index: &Index, id: ValueId) {
@@ -72,7 +96,7 @@ impl KernelCx<'_> {
         if !val.wide && !self.varies(index) {
             // In a vector strip too: all lanes store the same value to the same place.
             let address = self.address(param, index, 0);
-            self.b.ins().store(flags(), val.value, address.base, address.offset);
+            self.store_scalar(val.dtype, val.value, address);
             return;
         }
         if self.lane_stride(index) == Some(1) {
@@ -84,7 +108,7 @@ impl KernelCx<'_> {
         for lane in 0..LANES {
             let address = self.address(param, index, lane);
             let value = self.lane(val, lane);
-            self.b.ins().store(flags(), value, address.base, address.offset);
+            self.store_scalar(val.dtype, value, address);
         }
     }
 
@@ -96,6 +120,13 @@ impl KernelCx<'_> {
                 let halves = self.b.ins().unarrow(words, words);
                 let bytes = self.b.ins().unarrow(halves, halves);
                 let vector = self.bitcast(types::I32X4, bytes);
+                self.b.ins().extractlane(vector, 0)
+            }
+            DType::Bf16 => {
+                let bits = self.bitcast(types::I32X4, vector);
+                let words = self.b.ins().ushr_imm_u(bits, 16);
+                let halves = self.b.ins().unarrow(words, words);
+                let vector = self.bitcast(types::I64X2, halves);
                 self.b.ins().extractlane(vector, 0)
             }
             _ => vector,

@@ -41,6 +41,7 @@ use cranelift::frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use crate::emitter::{Emitter, Leaf};
 
+pub(crate) use lanes::has_lanes;
 pub(crate) use tile::{merge_loops, split_rows};
 
 /// Lanes of a 128-bit vector of 32-bit elements.
@@ -292,6 +293,7 @@ impl KernelCx<'_> {
             Scalar::U8(v) => self.b.ins().iconst(types::I8, v as i64),
             Scalar::I32(v) => self.b.ins().iconst(types::I32, v as u32 as i64),
             Scalar::I64(v) => self.b.ins().iconst(types::I64, v),
+            Scalar::Bf16(v) => self.b.ins().f32const(v.to_f32()),
             Scalar::F32(v) => self.b.ins().f32const(v),
             Scalar::F64(v) => self.b.ins().f64const(v),
         }

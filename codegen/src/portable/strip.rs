@@ -6,7 +6,7 @@ use brolga_ir::DType;
 use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::{AccId, Access, Expr, Stmt, ValueId};
 
-use super::lanes::has_vector_code;
+use super::lanes::{has_lanes, has_vector_code};
 use super::{Acc, Bound, InStrip, KernelCx, LANES};
 
 /// Finds out whether a strip has vector code: 32-bit lanes only, and every accumulator either has 32 lanes or is
@@ -23,7 +23,6 @@ impl Scan<'_, '_> {
     }
 
     fn stmt(&mut self, stmt: &Stmt) -> bool {
-        let lane = |dtype| matches!(dtype, DType::F32 | DType::I32 | DType::Bool | DType::U8);
         match stmt {
             Stmt::For { body, .. } => body.iter().all(|stmt| self.stmt(stmt)),
             Stmt::Let { id, dtype, expr } => {
@@ -32,20 +31,20 @@ impl Scan<'_, '_> {
                         let operand = self.dtype(*args.last().expect("operations have operands"));
                         has_vector_code(*op, operand, *dtype)
                     }
-                    Expr::Load { .. } | Expr::Constant(_) | Expr::Index(_) => lane(*dtype),
+                    Expr::Load { .. } | Expr::Constant(_) | Expr::Index(_) => has_lanes(*dtype),
                 };
                 self.values.insert(*id, *dtype);
                 fine
             }
-            Stmt::Store { param, .. } => lane(self.cx.kernel.params[*param].dtype),
+            Stmt::Store { param, .. } => has_lanes(self.cx.kernel.params[*param].dtype),
             Stmt::Declare { acc, dtype, .. } => {
                 self.accs.insert(*acc, *dtype);
-                lane(*dtype) && *dtype != DType::U8
+                has_lanes(*dtype) && *dtype != DType::U8
             }
             Stmt::Accumulate { acc, value } => {
                 let dtype = self.dtype(*value);
                 let parallel = self.accs.contains_key(acc) || matches!(self.cx.accs[acc], Acc::Slot { .. });
-                parallel && lane(dtype) && dtype != DType::U8
+                parallel && has_lanes(dtype) && dtype != DType::U8
             }
             Stmt::Finish { id, acc } => {
                 let Some(&dtype) = self.accs.get(acc) else { return false };

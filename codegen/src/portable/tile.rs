@@ -90,6 +90,8 @@ struct Block<'t> {
     rows: usize,
     columns: &'t [usize],
     ty: Type,
+    /// What B holds: `bf16` is widened as it is loaded.
+    stored: DType,
 }
 
 impl KernelCx<'_> {
@@ -101,18 +103,21 @@ impl KernelCx<'_> {
         };
         let [a, b, c] = [&tile.a, &tile.b, &tile.c].map(|panel| self.tile_base(panel));
         let size = tile.dtype.size() as i64;
+        let stored = self.kernel.params[tile.b.param].dtype;
         let most = CHAINS.div_ceil(tile.m.max(1)).min(MAX_VECTORS);
         // A's rows go by inside, so that B's columns stay in the first-level cache.
         for Columns { start, count, step, vectors, lanes } in split_columns(tile.n, lanes, most) {
             let ty = if lanes == 1 { scalar } else { vector };
-            let (start, bytes) = (start as i64 * size, step as i64 * size);
-            self.counted(start, start + count as i64 * bytes, bytes, |cx, offset| {
-                let b = cx.b.ins().iadd(b, offset);
-                let c = cx.b.ins().iadd(c, offset);
+            let (start, step) = (start as i64, step as i64);
+            self.counted(start, start + count as i64 * step, step, |cx, column| {
+                let [b, c] = [(b, stored), (c, tile.dtype)].map(|(base, dtype)| {
+                    let offset = cx.b.ins().imul_imm_s(column, dtype.size() as i64);
+                    cx.b.ins().iadd(base, offset)
+                });
                 let mut row = 0;
                 for (count, rows) in split_rows(tile.m, most_rows(vectors.len())) {
                     let end = row + (count * rows) as i64;
-                    let block = Block { tile, loops: &loops, rows, columns: &vectors, ty };
+                    let block = Block { tile, loops: &loops, rows, columns: &vectors, ty, stored };
                     cx.counted(row, end, rows as i64, |cx, row| {
                         let [a, c] = [(a, tile.a.row), (c, tile.c.row)].map(|(base, stride)| {
                             let distance = cx.b.ins().imul_imm_s(row, stride * size);
@@ -170,11 +175,11 @@ impl KernelCx<'_> {
         [a, b]: [Value; 2],
         sums: &[Value],
     ) -> Vec<Value> {
-        let size = block.tile.dtype.size() as i64;
+        let sizes = [block.tile.dtype, block.stored].map(|dtype| dtype.size() as i64);
         let Some((outer, inner)) = loops.split_first() else {
             return self.tile_points(block, [a, b], 1, [0, 0], sums);
         };
-        let strides = [outer.a * size, outer.b * size];
+        let strides = [outer.a * sizes[0], outer.b * sizes[1]];
         let unroll = if inner.is_empty() { UNROLL } else { 1 };
         let (rounds, rest) = (outer.extent / unroll, outer.extent % unroll);
         let carried: Vec<Value> = [a, b].into_iter().chain(sums.iter().copied()).collect();
@@ -250,8 +255,12 @@ impl KernelCx<'_> {
         let mut sums = sums.to_vec();
         for point in 0..count as i64 {
             for (j, &column) in block.columns.iter().enumerate() {
-                let (base, offset) = self.displaced(b, point * strides[1] + column as i64 * size);
-                let y = self.b.ins().load(block.ty, flags[1], base, offset);
+                let (base, offset) =
+                    self.displaced(b, point * strides[1] + column as i64 * block.stored.size() as i64);
+                let y = match block.stored {
+                    DType::Bf16 => self.load_bf16(block.ty, flags[1], base, offset),
+                    _ => self.b.ins().load(block.ty, flags[1], base, offset),
+                };
                 for i in 0..block.rows {
                     let element = point * strides[0] + i as i64 * tile.a.row * size;
                     let (base, offset) = self.displaced(bases[j], element - apart(j));

@@ -554,7 +554,11 @@ impl Assembler<'_> {
         let from = self.word(from)?;
         self.a.vmovd(edx, by.xmm())?;
         self.a.movsxd(rdx, edx)?;
-        let sum = if size == 1 { from + rdx } else { from + rdx * 4 };
+        let sum = match size {
+            1 => from + rdx,
+            2 => from + rdx * 2,
+            _ => from + rdx * 4,
+        };
         match self.in_region(to) {
             Some(register) => self.a.lea(register, qword_ptr(sum)),
             None => {
@@ -565,7 +569,7 @@ impl Assembler<'_> {
     }
 
     fn tile(&mut self, number: usize) -> Asm {
-        let PlacedTile { tile, panels, epilogue } = &self.lanes.tiles[number];
+        let PlacedTile { tile, stored, panels, epilogue } = &self.lanes.tiles[number];
         for (&(word, offset), register) in panels.iter().zip([rdi, rsi, rdx]) {
             self.a.mov(register, self.in_table(word))?;
             if offset != 0 {
@@ -581,6 +585,6 @@ impl Assembler<'_> {
             let constants = constants.map(|bits| self.pooled(vec![bits; self.machine.lanes])).collect();
             tile::Epilogue { steps, constants }
         });
-        tile::emit(&mut self.a, self.machine, tile, mask, epilogue)
+        tile::emit(&mut self.a, self.machine, (tile, *stored), mask, epilogue)
     }
 }

@@ -5,7 +5,8 @@ use brolga_ir::index::{Atom, Index, Range, Var};
 use brolga_ir::program::ValueId;
 
 use super::lanes::{Binary, Define, Inst, Lane, Place};
-use super::nest::{Start, Word, Writer, has_lanes};
+use super::nest::{Start, Word, Writer};
+use crate::portable::has_lanes;
 
 /// What an index is made of.
 struct Parts {

@@ -1,8 +1,8 @@
 //! Lane code: what a leaf computes, as a list of machine operations over vectors, with loops around them.
 //!
 //! A value is a vector of 32-bit lanes, as many as the machine has; what they mean is up to the operation (`f32`, `i32`,
-//! masks of all ones or zeros, bytes widened to 32 bits). Inside a strip they are as many iterations, outside they are
-//! all equal.
+//! masks of all ones or zeros, bytes widened to 32 bits, `bf16` as the `f32` of the same number). Inside a strip they
+//! are as many iterations, outside they are all equal.
 //! [`Lanes`] is written by statements (`nest.rs`) and by the elementary functions ([`Arith`]), given registers by
 //! `allocate.rs` and assembled by `assemble.rs`.
 
@@ -138,6 +138,8 @@ pub(crate) enum Inst {
 #[derive(Debug)]
 pub(crate) struct PlacedTile {
     pub tile: Tile,
+    /// What B holds: `bf16` is widened as it is loaded.
+    pub stored: DType,
     pub panels: [(usize, i32); 3],
     /// What is done to its sums before they are stored.
     pub epilogue: Option<Vec<epilogue::Step>>,
@@ -372,7 +374,7 @@ impl Lanes {
     fn convert(&mut self, a: Lane, from: DType, to: DType) -> Option<Lane> {
         use DType::*;
         Some(match (from, to) {
-            (F32, F32) | (I32, I32) | (Bool, Bool) | (U8, U8 | I32) => a,
+            (F32, F32) | (Bf16, Bf16 | F32) | (I32, I32) | (Bool, Bool) | (U8, U8 | I32) => a,
             (F32, I32) => self.truncate(a),
             (F32, U8) => {
                 let wide = self.truncate(a);
@@ -390,6 +392,11 @@ impl Lanes {
                 let is_zero = self.binary(Binary::Pcmpeqd, a, zero);
                 self.not(is_zero)
             }
+            (_, Bf16) => {
+                let float = self.convert(a, from, F32)?;
+                self.rounded_to_bf16(float)
+            }
+            (Bf16, _) => self.convert(a, F32, to)?,
             (I32, U8) => {
                 let low = self.constant(255);
                 self.binary(Binary::And, a, low)
@@ -401,6 +408,21 @@ impl Lanes {
             (Bool, I32 | U8) => self.unary(Unary::Psrld(31), a),
             _ => return None,
         })
+    }
+
+    /// To the nearest `bf16`, ties to even; NaN stays NaN.
+    fn rounded_to_bf16(&mut self, a: Lane) -> Lane {
+        let last = self.unary(Unary::Psrld(16), a);
+        let one = self.constant(1);
+        let odd = self.binary(Binary::And, last, one);
+        let below_half = self.constant(0x7fff);
+        let up = self.binary(Binary::Paddd, odd, below_half);
+        let rounded = self.binary(Binary::Paddd, a, up);
+        let upper = self.constant(0xffff_0000);
+        let rounded = self.binary(Binary::And, rounded, upper);
+        let nan = self.constant(0x7fc0_0000);
+        let number = self.binary(Binary::Cmpps(ORDERED), a, a);
+        self.define(Define::Select(number, rounded, nan))
     }
 
     /// Float to integer: saturates, NaN to 0. The instruction gives the least integer for all that does not fit.

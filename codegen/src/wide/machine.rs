@@ -169,6 +169,41 @@ pub(super) fn load(
     }
 }
 
+/// Loads the first `lanes` lanes of `bf16`, which are the upper halves of `f32`; `k1` tells them where they do not fill
+/// a register. Without such masks they are put together of four, two and one.
+pub(super) fn load_bf16(
+    a: &mut CodeAssembler,
+    machine: Machine,
+    to: Vector,
+    place: AsmMemoryOperand,
+    lanes: usize,
+) -> Asm {
+    let part = to.xmm();
+    match (lanes, machine.isa) {
+        (4 | 8 | 16, _) => sized!(lanes, v => a.vpmovzxwd(v(to), place))?,
+        (3 | 5.., Isa::Avx512) => sized!(lanes, v => a.vpmovzxwd(v(to).k1().z(), place))?,
+        _ => {
+            let mut at = lanes & 4;
+            match at {
+                4 => a.vmovq(part, qword_ptr(place))?,
+                _ => a.vxorps(part, part, part)?,
+            }
+            if lanes & 2 != 0 {
+                a.vpinsrd(part, part, dword_ptr(place + 2 * at as i32), at as u32 / 2)?;
+                at += 2;
+            }
+            if lanes & 1 != 0 {
+                a.vpinsrw(part, part, word_ptr(place + 2 * at as i32), at as u32)?;
+            }
+            match lanes {
+                5.. => a.vpmovzxwd(to.ymm(), part)?,
+                _ => a.vpmovzxwd(part, part)?,
+            }
+        }
+    }
+    sized!(lanes, v => a.vpslld(v(to), v(to), 16))
+}
+
 /// Stores the first `lanes` lanes, which `k1` tells if they do not fill a register. Where masks are vectors they are
 /// stored in pieces, because a masked store takes several times as long, through a scratch register that is not the
 /// value's.

@@ -29,13 +29,16 @@ impl Assembler<'_> {
         Ok(match (in_loop, place.dtype.size()) {
             (false, _) => base + offset,
             (true, 1) => base + rcx + offset,
+            (true, 2) => base + rcx * 2 + offset,
             (true, _) => base + rcx * 4 + offset,
         })
     }
 
     pub fn load(&mut self, to: Vector, place: Place, guard: Option<Lane>) -> Asm {
-        if place.dtype.size() == 1 {
-            return self.load_bytes(to, place);
+        match place.dtype.size() {
+            1 => return self.load_bytes(to, place),
+            2 => return self.load_bf16(to, place),
+            _ => {}
         }
         let linear = place.index.is_none();
         if linear && place.stride == 0 && guard.is_none() {
@@ -130,24 +133,55 @@ impl Assembler<'_> {
         Ok(())
     }
 
+    /// Elements of `bf16`, side by side or the same for all lanes.
+    fn load_bf16(&mut self, to: Vector, place: Place) -> Asm {
+        if self.step.is_some() && place.stride == 1 {
+            let place = self.contiguous(place)?;
+            let count = self.count();
+            return machine::load_bf16(&mut self.a, self.machine, to, place, count);
+        }
+        let base = self.word(place.word)?;
+        self.a.movzx(eax, word_ptr(base + place.offset))?;
+        self.a.shl(eax, 16)?;
+        self.a.vmovd(SCRATCH[0].xmm(), eax)?;
+        wide!(self, v => self.a.vpbroadcastd(v(to), SCRATCH[0].xmm()))
+    }
+
     pub fn store(&mut self, place: Place, value: Lane) -> Asm {
         let value = self.register(value, 0)?;
         let size = place.dtype.size();
-        // What is stored: the lanes themselves, or their bytes.
-        let value = if size == 1 { self.bytes(place.dtype, value)? } else { value };
+        // What is stored: the lanes themselves, or their bytes or upper halves.
+        let value = match size {
+            1 => self.bytes(place.dtype, value)?,
+            2 => self.halves(value)?,
+            _ => value,
+        };
         if self.step.is_none() {
             let base = self.word(place.word)?;
             let at = base + place.offset;
-            return if size == 1 {
-                self.a.vpextrb(byte_ptr(at), value.xmm(), 0u32)
-            } else {
-                self.a.vmovss(dword_ptr(at), value.xmm())
+            return match size {
+                1 => self.a.vpextrb(byte_ptr(at), value.xmm(), 0u32),
+                2 => self.a.vpextrw(word_ptr(at), value.xmm(), 0u32),
+                _ => self.a.vmovss(dword_ptr(at), value.xmm()),
             };
         }
         let count = self.count();
         if place.stride == 1 && size == 4 {
             let place = self.contiguous(place)?;
             return machine::store(&mut self.a, self.machine, place, value, count, SCRATCH[1]);
+        }
+        if place.stride == 1 && size == 2 {
+            let place = self.contiguous(place)?;
+            match (count, self.machine.isa) {
+                (8, _) => return self.a.vmovups(place, value.xmm()),
+                (16, _) => return self.a.vmovups(place, value.ymm()),
+                (_, Isa::Avx512) => return self.a.vmovdqu16(place.k1(), value.ymm()),
+                _ => {}
+            }
+            for lane in 0..count {
+                self.a.vpextrw(word_ptr(place + 2 * lane as i32), value.xmm(), lane as u32)?;
+            }
+            return Ok(());
         }
         if place.stride == 1 {
             match (count, self.machine.isa) {
@@ -184,6 +218,22 @@ impl Assembler<'_> {
             self.a.vextractps(dword_ptr(base + at), four, lane as u32 % 4)?;
         }
         Ok(())
+    }
+
+    /// The upper halves of lanes, which is what a `bf16` has, side by side in the low part of a scratch register.
+    fn halves(&mut self, value: Vector) -> Asm<Vector> {
+        let (shifted, lower) = (SCRATCH[0], SCRATCH[1]);
+        wide!(self, v => self.a.vpsrld(v(shifted), v(value), 16))?;
+        match self.machine.isa {
+            Isa::Avx2 => {
+                let upper = SCRATCH[2].xmm();
+                self.a.vextracti128(upper, shifted.ymm(), 1)?;
+                self.a.vextracti128(lower.xmm(), shifted.ymm(), 0)?;
+                self.a.vpackusdw(lower.xmm(), lower.xmm(), upper)?;
+            }
+            Isa::Avx512 => self.a.vpmovdw(lower.ymm(), shifted.zmm())?,
+        }
+        Ok(lower)
     }
 
     /// Lanes of bytes side by side in the low part of a scratch register.

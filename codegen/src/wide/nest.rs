@@ -20,7 +20,7 @@ use super::machine::Machine;
 use super::tile;
 use super::uses::{escapes, has_vectors};
 use crate::emitter::Leaf;
-use crate::portable::{Acc, KernelCx};
+use crate::portable::{Acc, KernelCx, has_lanes};
 
 /// Places on the stack above which a nest is not made.
 const MOST_SPILLS: usize = 128;
@@ -169,7 +169,7 @@ impl Nest {
 fn lane_word(cx: &mut KernelCx<'_>, id: ValueId) -> Value {
     let val = cx.values[&id];
     let bits = match val.dtype {
-        DType::F32 => cx.bitcast(types::I32, val.value),
+        DType::Bf16 | DType::F32 => cx.bitcast(types::I32, val.value),
         _ => cx.as_lane(val.dtype, val.value),
     };
     cx.b.ins().uextend(types::I64, bits)
@@ -178,6 +178,7 @@ fn lane_word(cx: &mut KernelCx<'_>, id: ValueId) -> Value {
 /// The bits of a constant in a lane.
 fn lane_bits(scalar: Scalar) -> Option<u32> {
     match scalar {
+        Scalar::Bf16(v) => Some(v.to_f32().to_bits()),
         Scalar::F32(v) => Some(v.to_bits()),
         Scalar::I32(v) => Some(v as u32),
         Scalar::Bool(v) => Some(if v { u32::MAX } else { 0 }),
@@ -185,11 +186,6 @@ fn lane_bits(scalar: Scalar) -> Option<u32> {
         Scalar::I64(v) => i32::try_from(v).ok().map(|v| v as u32),
         Scalar::F64(_) => None,
     }
-}
-
-/// Types of values that memory may hold and lanes take.
-pub(super) fn has_lanes(dtype: DType) -> bool {
-    matches!(dtype, DType::F32 | DType::I32 | DType::Bool | DType::U8)
 }
 
 impl<'a, 'k> Writer<'a, 'k> {
@@ -251,7 +247,8 @@ impl<'a, 'k> Writer<'a, 'k> {
             Stmt::Store { param, index, value } => {
                 let value = self.value(*value)?.lane;
                 let place = self.place(*param, index)?;
-                if place.index.is_some() {
+                let scattered = self.strip.is_some() && place.stride != 1;
+                if place.index.is_some() || (place.dtype == DType::Bf16 && scattered) {
                     return None;
                 }
                 if let Some(strip) = &mut self.strip {
@@ -395,7 +392,8 @@ impl<'a, 'k> Writer<'a, 'k> {
             panels[at] = (place.word, place.offset);
         }
         self.lanes.insts.push(Inst::Tile(self.lanes.tiles.len()));
-        self.lanes.tiles.push(PlacedTile { tile: tile.clone(), panels, epilogue });
+        let stored = self.cx.kernel.params[tile.b.param].dtype;
+        self.lanes.tiles.push(PlacedTile { tile: tile.clone(), stored, panels, epilogue });
         Some(())
     }
 
@@ -492,7 +490,10 @@ impl<'a, 'k> Writer<'a, 'k> {
                     Some(id) => Some(self.value(*id)?),
                     None => None,
                 };
-                if place.dtype.size() == 1 && (place.index.is_some() || guard.is_some()) {
+                if place.dtype.size() < 4 && (place.index.is_some() || guard.is_some()) {
+                    return None;
+                }
+                if place.dtype == DType::Bf16 && !matches!(place.stride, 0 | 1) {
                     return None;
                 }
                 let varies = place.stride != 0 || place.index.is_some() || guard.is_some_and(|g| g.varies);

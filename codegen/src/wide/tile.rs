@@ -58,11 +58,12 @@ pub(super) fn mask(machine: Machine, tile: &Tile) -> Option<Vec<u32>> {
     (machine.isa == Isa::Avx2 && rest > 0 && !is_whole(rest)).then(|| (0..machine.lanes).map(lane).collect())
 }
 
-/// Emits a tile that [`fits`], whose panels' addresses are in `rdi`, `rsi` and `rdx`; `mask` is where the mask lies.
+/// Emits a tile that [`fits`], whose panels' addresses are in `rdi`, `rsi` and `rdx`, and whose B holds elements of type
+/// `stored`; `mask` is where the mask lies.
 pub(super) fn emit(
     a: &mut CodeAssembler,
     machine: Machine,
-    tile: &Tile,
+    (tile, stored): (&Tile, DType),
     mask: Option<AsmMemoryOperand>,
     epilogue: Option<Epilogue<'_>>,
 ) -> Asm {
@@ -73,7 +74,8 @@ pub(super) fn emit(
             None => words.push((stream.word, stream.row, stream.columns)),
         }
     }
-    Emission { a, machine, tile, loops: &merge_loops(&tile.reduce), ahead: 0, epilogue, words }.tile(mask)
+    let loops = &merge_loops(&tile.reduce);
+    Emission { a, machine, tile, stored, loops, ahead: 0, epilogue, words }.tile(mask)
 }
 
 /// Whether all distances that occur fit the 32 bits of displacements and immediates.
@@ -175,6 +177,7 @@ struct Emission<'t> {
     a: &'t mut CodeAssembler,
     machine: Machine,
     tile: &'t Tile,
+    stored: DType,
     loops: &'t [TileLoop],
     /// Cache lines that each written-out group of points fetches ahead.
     ahead: usize,
@@ -193,7 +196,7 @@ const LINE: i64 = 64;
 
 /// The cache lines of a panel of B that is contiguous, so that the one that is wanted next lies behind it: packed
 /// weights are read once, and as fast as memory gives them only if they are asked for in time.
-fn panel_lines(tile: &Tile, loops: &[TileLoop], columns: &[Columns]) -> Option<usize> {
+fn panel_lines(tile: &Tile, stored: DType, loops: &[TileLoop], columns: &[Columns]) -> Option<usize> {
     let [Columns { count: 1, .. }] = columns else { return None };
     let mut size = tile.n as i64;
     for level in loops.iter().rev() {
@@ -202,7 +205,8 @@ fn panel_lines(tile: &Tile, loops: &[TileLoop], columns: &[Columns]) -> Option<u
         }
         size *= level.extent as i64;
     }
-    (size * SIZE >= LARGE_PANEL).then_some((size * SIZE / LINE) as usize)
+    let bytes = size * stored.size() as i64;
+    (bytes >= LARGE_PANEL).then_some((bytes / LINE) as usize)
 }
 
 /// Groups of written-out points of the innermost loop, if it is long enough to be a loop.
@@ -225,7 +229,7 @@ impl Emission<'_> {
                 // Not earlier: blocks without mask use all registers.
                 self.set_mask(block.last, mask)?;
             }
-            let lines = panel_lines(self.tile, self.loops, &columns);
+            let lines = panel_lines(self.tile, self.stored, self.loops, &columns);
             let alone = last && block.count == 1;
             self.repeat(rbp, block.count, |e| e.column(*block, alone, lines))?;
             moved += if alone { 0 } else { block.count * block.vectors * self.machine.lanes };
@@ -298,7 +302,7 @@ impl Emission<'_> {
         let mut fetching = lines.filter(|_| groups > 0).map_or(0, |lines| lines.div_ceil(ahead * groups));
         if fetching > 0 {
             let panel = self.loops[0].extent as i64 * self.loops[0].b;
-            self.a.lea(r13, byte_ptr(rsi + imm(panel * SIZE)))?;
+            self.a.lea(r13, byte_ptr(rsi + imm(panel * self.stored.size() as i64)))?;
         }
         for (count, rows) in rows {
             let with = count.min(fetching);
@@ -314,15 +318,15 @@ impl Emission<'_> {
                 })?;
             }
         }
-        let width = (block.vectors * self.machine.lanes) as i64 * SIZE;
+        let width = (block.vectors * self.machine.lanes) as i64;
         let rows = tile.m as i64;
         if last {
             return self.move_words(|row, _| -row * rows);
         }
-        self.move_words(|row, columns| if columns { width } else { 0 } - row * rows)?;
+        self.move_words(|row, columns| if columns { width * SIZE } else { 0 } - row * rows)?;
         self.advance(rdi, -(tile.m as i64) * row_a)?;
-        self.advance(rdx, width - tile.m as i64 * row_c)?;
-        self.advance(rsi, width)
+        self.advance(rdx, width * SIZE - tile.m as i64 * row_c)?;
+        self.advance(rsi, width * self.stored.size() as i64)
     }
 
     /// A block: its sums begin, run through the reduction, and are stored.
@@ -467,7 +471,7 @@ impl Emission<'_> {
             self.point(0, 0, block)?;
             return Ok((0, 0));
         };
-        let (a, b) = (a * SIZE, b * SIZE);
+        let (a, b) = (a * SIZE, b * self.stored.size() as i64);
         if level + 1 < self.loops.len() {
             self.repeat(COUNTERS[level], extent, |e| {
                 let (moved_a, moved_b) = e.reduce(level + 1, block)?;
@@ -498,8 +502,13 @@ impl Emission<'_> {
     /// One point of the reduction: a column of A times a row of B.
     fn point(&mut self, da: i64, db: i64, block: Block) -> Asm {
         for j in 0..block.vectors {
-            let place = r9 + imm(db + (j * self.machine.lanes) as i64 * SIZE);
-            self.load(block.b(j), place, block.columns(j))?;
+            let place = r9 + imm(db + (j * self.machine.lanes * self.stored.size()) as i64);
+            match self.stored {
+                DType::Bf16 => {
+                    machine::load_bf16(self.a, self.machine, block.b(j), place, block.columns(j))?;
+                }
+                _ => self.load(block.b(j), place, block.columns(j))?,
+            }
         }
         for i in 0..block.rows {
             let place = r8 + imm(da + i as i64 * self.tile.a.row * SIZE);

@@ -32,22 +32,50 @@ pub fn targets() -> Vec<TargetCpu> {
     TargetCpu::ALL.into_iter().filter(runs).collect()
 }
 
-/// A program of one call; every parameter is a state slot, named by its position.
+/// A program of one call; every parameter is a state slot, named by its position. A `bf16` exists inside of programs
+/// only, so its slot is a `f32`, and a kernel before the call or behind it converts.
 pub fn program(kernel: &Kernel) -> Program {
-    let buffer = |(i, p): (usize, &Param)| Buffer {
-        name: format!("p{i}"),
-        ty: Type::new(p.dtype, [p.len]),
-        place: Place::State { updated: p.access != Access::Read },
+    let mut program = Program { name: "test".into(), kernels: vec![kernel.clone()], ..Program::default() };
+    let arg = |buffer: usize| Arg { buffer: BufferId(buffer as u32), offset: 0, strides: Vec::new() };
+    let call = |kernel: usize, args| {
+        Step::Call(Call { kernel: KernelId(kernel as u32), args, origin: "test".into() })
     };
-    let arg = |i| Arg { buffer: BufferId(i as u32), offset: 0, strides: Vec::new() };
-    let args = (0..kernel.params.len()).map(arg).collect();
-    Program {
-        name: "test".into(),
-        buffers: kernel.params.iter().enumerate().map(buffer).collect(),
-        kernels: vec![kernel.clone()],
-        schedule: vec![Step::Call(Call { kernel: KernelId(0), args, origin: "test".into() })],
-        ..Program::default()
+    let (mut args, mut behind) = (Vec::new(), Vec::new());
+    for (i, p) in kernel.params.iter().enumerate() {
+        let ty = Type::new(p.dtype, [p.len]);
+        let place = Place::State { updated: p.access != Access::Read };
+        let slot = program.buffers.len();
+        let border = if p.dtype == DType::Bf16 { DType::F32 } else { p.dtype };
+        program.buffers.push(Buffer { name: format!("p{i}"), ty: ty.with_dtype(border), place });
+        args.push(arg(program.buffers.len() - 1));
+        if border == p.dtype {
+            continue;
+        }
+        let offset = program.arena_bytes;
+        program.arena_bytes += ty.bytes().next_multiple_of(64);
+        program.buffers.push(Buffer { name: format!("p{i}.bf16"), ty, place: Place::Arena(Some(offset)) });
+        args[i] = arg(slot + 1);
+        // What is only written as well: a kernel may leave elements alone.
+        program.schedule.push(call(program.kernels.len(), vec![arg(slot), arg(slot + 1)]));
+        program.kernels.push(conversion(border, p.dtype, p.len));
+        if p.access != Access::Read {
+            behind.push(call(program.kernels.len(), vec![arg(slot + 1), arg(slot)]));
+            program.kernels.push(conversion(p.dtype, border, p.len));
+        }
     }
+    program.schedule.push(call(0, args));
+    program.schedule.append(&mut behind);
+    program
+}
+
+/// A kernel that converts all elements of a parameter.
+fn conversion(from: DType, to: DType, len: usize) -> Kernel {
+    let mut body = Body::default();
+    let value = body.load(from, 0, Index::var(0));
+    let value = body.op(to, ScalarOp::Convert(to), &[value]);
+    body.store(1, Index::var(0), value);
+    let params = vec![param(from, len, Access::Read), param(to, len, Access::Write)];
+    kernel(params, vec![], vec![Stmt::Strip { var: 0, extent: len, body: body.stmts }])
 }
 
 /// Runs a program whose buffers are all inputs, outputs or state; gives the outputs and the state after it.
@@ -107,7 +135,16 @@ pub fn check_program(program: &Program, inputs: &[Tensor], state: &[Tensor]) {
 
 /// Compares all targets with the interpreter on one kernel.
 pub fn check(kernel: &Kernel, tensors: &[Tensor]) {
-    check_program(&program(kernel), &[], tensors);
+    // As the slots of `program` hold them.
+    let tensors: Vec<Tensor> = tensors.iter().map(at_the_border).collect();
+    check_program(&program(kernel), &[], &tensors);
+}
+
+fn at_the_border(tensor: &Tensor) -> Tensor {
+    match tensor.data() {
+        Data::Bf16(v) => Tensor::f32(tensor.dims(), v.iter().map(|x| x.to_f32()).collect::<Vec<_>>()),
+        _ => tensor.clone(),
+    }
 }
 
 fn same(got: &Tensor, want: &Tensor, what: &str, program: &Program) {
@@ -131,6 +168,7 @@ pub fn to_runtime(tensor: &Tensor) -> rt::Tensor {
         Data::U8(v) => rt::Tensor::from_slice(dims, v),
         Data::I32(v) => rt::Tensor::from_slice(dims, v),
         Data::I64(v) => rt::Tensor::from_slice(dims, v),
+        Data::Bf16(v) => rt::Tensor::from_slice(dims, &v.iter().map(|x| x.to_f32()).collect::<Vec<_>>()),
         Data::F32(v) => rt::Tensor::from_slice(dims, v),
         Data::F64(v) => rt::Tensor::from_slice(dims, v),
     }
@@ -198,6 +236,7 @@ impl Random {
                 1..4 => Scalar::I64(self.below(19) as i64 - 9),
                 _ => Scalar::I64(self.next() as i64),
             },
+            DType::Bf16 => ScalarOp::Convert(DType::Bf16).apply(&[self.scalar(DType::F32)]),
             DType::F32 => match self.below(16) {
                 0 => Scalar::F32(self.pick(&[
                     0.0,

@@ -336,10 +336,12 @@ impl<'a> Decoder<'a> {
                 }
             }
         };
-        let Some(dtype) = DType::from_name(&name) else {
+        // Types that only store are the compiler's business.
+        let types = DType::ALL.into_iter().filter(|dtype| !dtype.is_storage());
+        let Some(dtype) = types.clone().find(|dtype| dtype.name() == name) else {
             let diagnostic =
                 Diagnostic::new(&self.source, name_span, format!("`{name}` is not an element type"))
-                    .suggest(&name, DType::ALL.map(DType::name));
+                    .suggest(&name, types.map(DType::name));
             let alias = [
                 ("float", "f32"),
                 ("float32", "f32"),
@@ -350,6 +352,8 @@ impl<'a> Decoder<'a> {
                 ("long", "i64"),
                 ("int64", "i64"),
                 ("uint8", "u8"),
+                ("bf16", "f32` and compile with `--precision bf16"),
+                ("bfloat16", "f32` and compile with `--precision bf16"),
             ];
             let alias = alias.iter().find(|(other, _)| *other == name).map(|(_, own)| own);
             let diagnostic = match alias {

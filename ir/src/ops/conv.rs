@@ -240,6 +240,7 @@ impl Operator for Conv {
 
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 2)?;
+        expect_numbers(operands)?;
         let (a, b, spatial) = (operands[0], operands[1], self.spatial());
         if a.dtype != b.dtype || !a.dtype.is_float() {
             return Err(format!("operands must have one float type, found {a} and {b}"));

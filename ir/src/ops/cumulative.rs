@@ -80,6 +80,7 @@ impl Operator for Cumulative {
 
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 1)?;
+        expect_numbers(operands)?;
         let x = operands[0];
         expect_axis(self.axis, x)?;
         if x.dtype == DType::Bool || !NAMES.iter().any(|(_, combine)| *combine == self.combine) {

@@ -85,6 +85,7 @@ impl Operator for Dot {
 
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 2)?;
+        expect_numbers(operands)?;
         let (a, b) = (operands[0], operands[1]);
         if a.dtype != b.dtype || a.dtype == DType::Bool {
             return Err(format!("operands must have one numeric element type, found {a} and {b}"));

@@ -43,6 +43,7 @@ impl Operator for Iota {
 
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 0)?;
+        expect_numbers(&[&self.ty])?;
         if self.axis >= self.ty.rank() || self.ty.dtype == DType::Bool {
             return Err(format!("axis {} of {} cannot be counted", self.axis, self.ty));
         }

@@ -53,6 +53,7 @@ impl Operator for Reduce {
 
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 1)?;
+        expect_numbers(operands)?;
         let x = operands[0];
         if !self.axes.is_sorted_by(|a, b| a < b) || self.axes.last().is_some_and(|&last| last >= x.rank()) {
             return Err(format!("`axes` must name ascending axes of {x}, found {:?}", self.axes));

@@ -169,6 +169,7 @@ impl Operator for ReduceWindow {
 
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 1)?;
+        expect_numbers(operands)?;
         let x = operands[0];
         match self.combine {
             Combine::Add | Combine::Max | Combine::Min if x.dtype != DType::Bool => {}

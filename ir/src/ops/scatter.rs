@@ -68,6 +68,7 @@ impl Operator for Scatter {
 
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 3)?;
+        expect_numbers(operands)?;
         let (base, indices, updates) = (operands[0], operands[1], operands[2]);
         let expected = Gather { axis: self.axis }.taken(base, indices)?;
         if *updates != expected {

@@ -56,6 +56,7 @@ impl Operator for Sort {
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         let keys = *operands.first().ok_or("takes keys at least, found no operands")?;
         expect_axis(self.axis, keys)?;
+        expect_numbers(operands)?;
         if let Some(other) = operands.iter().find(|ty| ty.dims != keys.dims) {
             return Err(format!("operands must have equal extents, found {keys} and {other}"));
         }

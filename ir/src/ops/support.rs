@@ -12,6 +12,16 @@ pub(crate) fn expect_operands(operands: &[&Type], count: usize) -> Result<(), St
     Err(format!("takes {count} operand{}, found {}", if count == 1 { "" } else { "s" }, operands.len()))
 }
 
+/// An error if one of the operands has a type that is only stored.
+pub(crate) fn expect_numbers(operands: &[&Type]) -> Result<(), String> {
+    match operands.iter().find(|ty| ty.dtype.is_storage()) {
+        Some(ty) => {
+            Err(format!("is not defined for {}, which only stores: convert it to f32 first", ty.dtype))
+        }
+        None => Ok(()),
+    }
+}
+
 /// An error unless `axis` is one of `x`'s.
 pub(crate) fn expect_axis(axis: usize, x: &Type) -> Result<(), String> {
     if axis < x.rank() { Ok(()) } else { Err(format!("axis {axis} is outside {x}")) }
@@ -85,6 +95,7 @@ pub(crate) fn view(x: &Tensor, first: usize, steps: &[isize], dims: &[usize]) ->
         Data::U8(v) => Data::U8(copy(v, first, steps, dims)),
         Data::I32(v) => Data::I32(copy(v, first, steps, dims)),
         Data::I64(v) => Data::I64(copy(v, first, steps, dims)),
+        Data::Bf16(v) => Data::Bf16(copy(v, first, steps, dims)),
         Data::F32(v) => Data::F32(copy(v, first, steps, dims)),
         Data::F64(v) => Data::F64(copy(v, first, steps, dims)),
     };
@@ -99,6 +110,7 @@ pub(crate) fn pick(x: &Tensor, ty: &Type, position: impl Fn(usize) -> usize) -> 
         Data::U8(v) => Data::U8((0..n).map(|i| v[position(i)]).collect()),
         Data::I32(v) => Data::I32((0..n).map(|i| v[position(i)]).collect()),
         Data::I64(v) => Data::I64((0..n).map(|i| v[position(i)]).collect()),
+        Data::Bf16(v) => Data::Bf16((0..n).map(|i| v[position(i)]).collect()),
         Data::F32(v) => Data::F32((0..n).map(|i| v[position(i)]).collect()),
         Data::F64(v) => Data::F64((0..n).map(|i| v[position(i)]).collect()),
     };
@@ -121,6 +133,7 @@ pub(crate) fn write_view(to: &mut Tensor, first: usize, steps: &[isize], x: &Ten
         (Data::U8(to), Data::U8(x)) => copy(to, x, dims, first, steps),
         (Data::I32(to), Data::I32(x)) => copy(to, x, dims, first, steps),
         (Data::I64(to), Data::I64(x)) => copy(to, x, dims, first, steps),
+        (Data::Bf16(to), Data::Bf16(x)) => copy(to, x, dims, first, steps),
         (Data::F32(to), Data::F32(x)) => copy(to, x, dims, first, steps),
         (Data::F64(to), Data::F64(x)) => copy(to, x, dims, first, steps),
         (to, x) => panic!("{x:?} is written into {to:?}"),
@@ -134,6 +147,7 @@ pub(crate) fn to_f64(x: &Tensor) -> Vec<f64> {
         Data::U8(v) => v.iter().map(|&v| f64::from(v)).collect(),
         Data::I32(v) => v.iter().map(|&v| f64::from(v)).collect(),
         Data::I64(v) => v.iter().map(|&v| v as f64).collect(),
+        Data::Bf16(v) => v.iter().map(|&v| f64::from(v)).collect(),
         Data::F32(v) => v.iter().map(|&v| f64::from(v)).collect(),
         Data::F64(v) => v.clone(),
     }
@@ -146,6 +160,7 @@ pub(crate) fn to_i64(x: &Tensor) -> Vec<i64> {
         Data::U8(v) => v.iter().map(|&v| i64::from(v)).collect(),
         Data::I32(v) => v.iter().map(|&v| i64::from(v)).collect(),
         Data::I64(v) => v.clone(),
+        Data::Bf16(v) => v.iter().map(|&v| v.to_f32() as i64).collect(),
         Data::F32(v) => v.iter().map(|&v| v as i64).collect(),
         Data::F64(v) => v.iter().map(|&v| v as i64).collect(),
     }

@@ -468,7 +468,8 @@ pub struct Tile {
     pub reduce: Vec<TileLoop>,
     /// The left operand.
     pub a: Panel,
-    /// The right operand; `row` is unused and 0.
+    /// The right operand; `row` is unused and 0. In a tile of `f32` its parameter may hold `bf16`, whose elements are
+    /// widened as they are read: the bits are those of the same numbers in `f32`.
     pub b: Panel,
     /// The result.
     pub c: Panel,

@@ -524,6 +524,7 @@ fn embeds(from: DType, to: DType) -> bool {
             Bool => true,
             U8 => to != Bool,
             I32 => matches!(to, I64 | F64),
+            Bf16 => matches!(to, F32 | F64),
             F32 => to == F64,
             I64 | F64 => false,
         }

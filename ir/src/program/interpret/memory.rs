@@ -1,5 +1,7 @@
 //! Bytes, and the elements in them.
 
+use half::bf16;
+
 use super::Error;
 use crate::scalar::Scalar;
 use crate::tensor::{Data, Tensor};
@@ -65,6 +67,7 @@ impl Memory {
             Data::U8(v) => copy!(v, 1, u8::to_ne_bytes),
             Data::I32(v) => copy!(v, 4, i32::to_ne_bytes),
             Data::I64(v) => copy!(v, 8, i64::to_ne_bytes),
+            Data::Bf16(v) => copy!(v, 2, bf16::to_ne_bytes),
             Data::F32(v) => copy!(v, 4, f32::to_ne_bytes),
             Data::F64(v) => copy!(v, 8, f64::to_ne_bytes),
         }
@@ -99,6 +102,7 @@ pub fn decode(dtype: DType, bytes: &[u8]) -> Option<Scalar> {
         DType::U8 => Scalar::U8(bytes[0]),
         DType::I32 => Scalar::I32(i32::from_ne_bytes(first(bytes))),
         DType::I64 => Scalar::I64(i64::from_ne_bytes(first(bytes))),
+        DType::Bf16 => Scalar::Bf16(bf16::from_ne_bytes(first(bytes))),
         DType::F32 => Scalar::F32(f32::from_ne_bytes(first(bytes))),
         DType::F64 => Scalar::F64(f64::from_ne_bytes(first(bytes))),
     })
@@ -112,6 +116,7 @@ pub fn encode(value: Scalar, bytes: &mut [u8]) {
         Scalar::U8(v) => bytes[0] = v,
         Scalar::I32(v) => bytes[..4].copy_from_slice(&v.to_ne_bytes()),
         Scalar::I64(v) => bytes[..8].copy_from_slice(&v.to_ne_bytes()),
+        Scalar::Bf16(v) => bytes[..2].copy_from_slice(&v.to_ne_bytes()),
         Scalar::F32(v) => bytes[..4].copy_from_slice(&v.to_ne_bytes()),
         Scalar::F64(v) => bytes[..8].copy_from_slice(&v.to_ne_bytes()),
     }

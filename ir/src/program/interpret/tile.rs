@@ -1,5 +1,7 @@
 //! The batch-reduce matrix multiply: one chain of fused multiply-adds for each element of C.
 
+use half::bf16;
+
 use super::Error;
 use super::code::{Code, TileCode};
 use super::execute::Binding;
@@ -59,7 +61,8 @@ pub fn execute(
     }
     let places = [(a, &tile.a), (b, &tile.b), (c, &tile.c)].map(|(element, panel)| {
         let binding = bindings[panel.param];
-        Place { space: binding.space, start: binding.start as i64, element }
+        let size = kernel.params[panel.param].dtype.size();
+        Place { space: binding.space, start: binding.start as i64, element, size }
     });
     match tile.dtype {
         DType::F32 => dispatch::<f32>(tile, places, memory, &mut scratch.f32),
@@ -69,12 +72,14 @@ pub fn execute(
     Ok(())
 }
 
-/// The bytes of an element are `start + (element + …) * size` of the space.
+/// The bytes of an element are `start + (element + …) * size` of the space. Elements of B that are smaller than
+/// those of the tile are `bf16`.
 #[derive(Clone, Copy)]
 struct Place {
     space: usize,
     start: i64,
     element: i64,
+    size: usize,
 }
 
 /// Whether `element + Σ i_l * stride_l`, `i_l < extent_l`, stays inside the parameter. No extent is zero.
@@ -104,6 +109,7 @@ trait Float: Copy {
     const SIZE: usize;
     fn read(bytes: &[u8]) -> Self;
     fn write(self, bytes: &mut [u8]);
+    fn widen(narrow: bf16) -> Self;
     fn fma(self, b: Self, c: Self) -> Self;
 }
 
@@ -121,6 +127,10 @@ macro_rules! float {
             #[inline(always)]
             fn write(self, bytes: &mut [u8]) {
                 bytes.copy_from_slice(&self.to_ne_bytes());
+            }
+            #[inline(always)]
+            fn widen(narrow: bf16) -> Self {
+                <$ty>::from(narrow)
             }
             #[inline(always)]
             fn fma(self, b: Self, c: Self) -> Self {
@@ -152,7 +162,8 @@ fn with_fma<T: Float>(tile: &Tile, places: [Place; 3], memory: &mut Memory, bloc
 /// for all rows of C.
 #[inline(always)]
 fn multiply<T: Float>(tile: &Tile, [a, b, c]: [Place; 3], memory: &mut Memory, block: &mut Block<T>) {
-    let at = |place: Place, offset: i64| (place.start + (place.element + offset) * T::SIZE as i64) as usize;
+    let at =
+        |place: Place, offset: i64| (place.start + (place.element + offset) * place.size as i64) as usize;
     let bytes = tile.n * T::SIZE;
     let Block { c: sums, b: right } = block;
     sums.clear();
@@ -169,7 +180,14 @@ fn multiply<T: Float>(tile: &Tile, [a, b, c]: [Place; 3], memory: &mut Memory, b
     let (mut a_offset, mut b_offset) = (0, 0);
     let mut more = tile.reduce.iter().all(|l| l.extent > 0);
     while more {
-        decode_row(&memory.bytes(b.space, at(b, b_offset))[..bytes], right);
+        let row = &memory.bytes(b.space, at(b, b_offset))[..tile.n * b.size];
+        if b.size == T::SIZE {
+            decode_row(row, right);
+        } else {
+            for (value, bytes) in right.iter_mut().zip(row.chunks_exact(b.size)) {
+                *value = T::widen(bf16::from_ne_bytes([bytes[0], bytes[1]]));
+            }
+        }
         for (i, row) in sums.chunks_exact_mut(tile.n).enumerate() {
             let left = at(a, a_offset + i as i64 * tile.a.row);
             let left = T::read(&memory.bytes(a.space, left)[..T::SIZE]);

@@ -12,6 +12,8 @@ fn specials(dtype: DType) -> Vec<Scalar> {
         DType::U8 => [0, 1, 2, 7, 128, 255].map(Scalar::U8).to_vec(),
         DType::I32 => [0, 1, -1, 2, 31, -7, i32::MIN, i32::MAX].map(Scalar::I32).to_vec(),
         DType::I64 => [0, 1, -1, 2, 63, -7, i64::MIN, i64::MAX].map(Scalar::I64).to_vec(),
+        // Nothing computes with it.
+        DType::Bf16 => Vec::new(),
         DType::F32 | DType::F64 => {
             let tiny = if dtype == DType::F32 { 1e-45 } else { 5e-324 };
             let large = if dtype == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
