@@ -92,6 +92,8 @@ fn role(graph: &Graph, id: NodeId) -> Part {
         Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..)) => {
             Part::Virtual
         }
+        // Whoever reads what is stored converts it; weights are packed as they are stored.
+        Definition::Element(_) if is_storage(graph, id) => Part::Virtual,
         Definition::Element(_) if matches!(node.op, Op::Elementwise(_)) => {
             if node.types[0].dtype == DType::Bool { Part::Virtual } else { Part::Elementwise }
         }
@@ -102,6 +104,13 @@ fn role(graph: &Graph, id: NodeId) -> Part {
         Definition::Loops if takes_epilogue(&node.op) => Part::Product,
         Definition::Loops => Part::Barrier,
     }
+}
+
+/// Whether a node converts to or from a type that only stores.
+pub(crate) fn is_storage(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    matches!(node.op, Op::Elementwise(Elementwise { op: ScalarOp::Convert(_) }))
+        && (node.types[0].dtype.is_storage() || graph.ty(node.operands[0]).dtype.is_storage())
 }
 
 /// How a node reads a value of a cluster, through virtual nodes.

@@ -15,6 +15,7 @@ pub mod layout;
 pub mod lower;
 pub mod manager;
 pub mod merge;
+pub mod narrow;
 pub mod order;
 pub mod parallelise;
 pub mod pipelines;
@@ -32,4 +33,6 @@ mod regions;
 mod rewrite;
 mod table;
 
-pub use manager::{GraphPass, Kind, Manager, Options, Pass, PassError, ProgramPass, Report, Stage, Winograd};
+pub use manager::{
+    GraphPass, Kind, Manager, Options, Pass, PassError, Precision, ProgramPass, Report, Stage, Winograd,
+};

@@ -19,6 +19,18 @@ pub struct Options {
     pub least_part: u64,
     /// Which convolutions use Winograd's algorithm.
     pub winograd: Winograd,
+    /// What weights are kept as.
+    pub precision: Precision,
+}
+
+/// What the weights of products are kept as, where the entry does not change them. Arithmetic is in `f32`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Precision {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to `bf16`: half the memory, and as much less to read.
+    Bf16,
 }
 
 /// Which convolutions use Winograd's algorithm, among those it applies to.
@@ -35,7 +47,7 @@ pub enum Winograd {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { fold_limit: 1024, least_part: 6_000, winograd: Winograd::Chosen }
+        Options { fold_limit: 1024, least_part: 6_000, winograd: Winograd::Chosen, precision: Precision::F32 }
     }
 }
 
@@ -46,6 +58,8 @@ pub enum Kind {
     Exact,
     /// The order of arithmetic changes: evaluated in f64, results agree to 1e-9.
     Rounding,
+    /// Some values are kept with fewer bits: the same results where they have no more.
+    Narrowing,
 }
 
 /// A transformation of one representation in place.

@@ -13,6 +13,7 @@ use crate::grad::grad;
 use crate::layout::layout;
 use crate::manager::{GraphPass, Kind, Pass, ProgramPass};
 use crate::merge::merge;
+use crate::narrow::narrow;
 use crate::order::order;
 use crate::parallelise::parallelise;
 use crate::plan::plan;
@@ -22,7 +23,7 @@ use crate::winograd::winograd;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
 pub const GRAPH_PASSES: &[GraphPass] =
-    &[GRAD, DCE, FOLD, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT, WINOGRAD, FUSE];
+    &[GRAD, DCE, FOLD, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT, WINOGRAD, NARROW, FUSE];
 
 /// Every program pass.
 pub const PROGRAM_PASSES: &[ProgramPass] = &[FORWARD, VECTORISE, PARALLELISE, ORDER, PLAN];
@@ -37,6 +38,7 @@ const BATCH_NORM: GraphPass = Pass { name: "batch-norm", kind: Kind::Rounding, r
 const MERGE: GraphPass = Pass { name: "merge", kind: Kind::Exact, run: merge };
 const LAYOUT: GraphPass = Pass { name: "layout", kind: Kind::Rounding, run: layout };
 const WINOGRAD: GraphPass = Pass { name: "winograd", kind: Kind::Rounding, run: winograd };
+const NARROW: GraphPass = Pass { name: "narrow", kind: Kind::Narrowing, run: narrow };
 const FUSE: GraphPass = Pass { name: "fuse", kind: Kind::Exact, run: |graph, _| fuse(graph) };
 
 const VECTORISE: ProgramPass =
@@ -53,8 +55,8 @@ pub const TRAIN: &[GraphPass] =
 
 /// The same for entries that do not change the parameters.
 pub const INFER: &[GraphPass] = &[
-    GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, BATCH_NORM, MERGE, FOLD, LAYOUT, WINOGRAD, SIMPLIFY,
-    CSE, DCE,
+    GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, BATCH_NORM, MERGE, FOLD, LAYOUT, WINOGRAD, NARROW,
+    SIMPLIFY, CSE, DCE,
 ];
 
 /// Behind either, before lowering; of a split entry ([`prepare`](mod@crate::prepare)), on both graphs.

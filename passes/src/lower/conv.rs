@@ -13,7 +13,8 @@
 
 use brolga_ir::index::Index;
 use brolga_ir::ops::{Conv, ConvForm};
-use brolga_ir::program::{Access, Panel, Tile, TileLoop};
+use brolga_ir::program::{Access, Panel, Tile, TileLoop, ValueId};
+use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, GraphError, NodeId, Type};
 
 use super::compose::Composer;
@@ -89,6 +90,17 @@ pub(super) struct Weights {
     pub offset: i64,
 }
 
+impl Weights {
+    /// A loaded weight, rounded to what weights are stored as, for what does not store them so.
+    pub fn rounded(&self, k: &mut KernelBuilder, value: ValueId, dtype: DType) -> ValueId {
+        if self.access.dtype == dtype {
+            return value;
+        }
+        let stored = k.op_now(ScalarOp::Convert(self.access.dtype), &[value]);
+        k.op_now(ScalarOp::Convert(dtype), &[stored])
+    }
+}
+
 /// One axis of positions: how it is windowed, and its strides in the source and in the result.
 #[derive(Clone)]
 pub(super) struct Positions {
@@ -103,6 +115,8 @@ pub(super) struct Positions {
 struct Correlation<'a> {
     name: &'static str,
     dtype: DType,
+    /// What panels of weights hold.
+    stored: DType,
     groups: usize,
     /// Of one group.
     channels: usize,
@@ -120,7 +134,11 @@ impl Lowering<'_> {
         let graph = self.graph;
         let node = graph.node(id);
         let types = [graph.ty(node.operands[0]), graph.ty(node.operands[1])];
-        let operands = [self.access(node.operands[0])?, self.access(node.operands[1])?];
+        let second = match conv.form {
+            ConvForm::WeightGradient { .. } => self.access(node.operands[1])?,
+            _ => self.access_weights(node.operands[1])?,
+        };
+        let operands = [self.access(node.operands[0])?, second];
         let result = node.types[0].clone();
         let target = self.target(graph.result(id));
         if conv.channels_last || matches!(conv.form, ConvForm::WeightGradient { .. }) {
@@ -288,6 +306,7 @@ impl Lowering<'_> {
         let plan = Correlation {
             name,
             dtype: result.dtype,
+            stored: weights.access.dtype,
             groups,
             channels,
             outputs,
@@ -360,7 +379,7 @@ impl Lowering<'_> {
         let name = epilogue.map_or(plan.name, |epilogue| epilogue.name);
         let mut c = Composer::new(graph, name);
         c.k.param(plan.dtype, plan.source.len, Access::Read);
-        c.k.param(plan.dtype, plan.groups * weights, Access::Read);
+        c.k.param(plan.stored, plan.groups * weights, Access::Read);
         c.k.param(plan.dtype, plan.result.elements(), Access::ReadWrite);
         if let Some(epilogue) = epilogue {
             epilogue.parameters(&mut c, &mut params);
@@ -415,6 +434,7 @@ impl Lowering<'_> {
         }
         let channel = Index::var(k.open_for(channels));
         let value = k.load(source, &from.add(&channel.scale(weights.group)), None);
+        let value = weights.rounded(&mut k, value, dtype);
         k.store(target, to.scale(channels as i64).add(&channel), value);
         (0..=taps.len()).for_each(|_| k.close());
         let name = format!("{}:packed", self.graph.node(id).origin.path);
@@ -435,7 +455,8 @@ impl Lowering<'_> {
         let elements = groups * channels * outputs * area;
         let mut k = KernelBuilder::new("pack_weights");
         let source = k.param(dtype, weights.access.len, Access::Read);
-        let target = k.param(dtype, elements, Access::Write);
+        let stored = weights.access.dtype;
+        let target = k.param(stored, elements, Access::Write);
         let mut base = 0;
         for (first, width, count) in column_blocks(outputs) {
             for (channel, inner, blocks) in channel_blocks(channels, area) {
@@ -464,13 +485,14 @@ impl Lowering<'_> {
                 from = from.add(&input.scale(weights.input)).add(&output.scale(weights.output));
                 to = to.add(&input.scale(width as i64)).add(&output);
                 let value = k.load(source, &from, None);
+                let value = if stored == dtype { value } else { k.op(ScalarOp::Convert(stored), &[value]) };
                 k.store(target, to, value);
                 (0..5 + taps.len()).for_each(|_| k.close());
             }
             base += width * count * channels * area;
         }
         let name = format!("{}:packed", self.graph.node(id).origin.path);
-        self.once(&name, k.finish_kernel(), weights.access.location, Type::new(dtype, [elements]), id)
+        self.once(&name, k.finish_kernel(), weights.access.location, Type::new(stored, [elements]), id)
     }
 }
 

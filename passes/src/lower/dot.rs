@@ -18,7 +18,7 @@ impl Lowering<'_> {
         let node = graph.node(id);
         let (left, right) = (node.operands[0], node.operands[1]);
         let dims = [graph.ty(left).dims.clone(), graph.ty(right).dims.clone()];
-        let operands = [self.access(left)?, self.access(right)?];
+        let mut operands = [self.access(left)?, self.access_weights(right)?];
         if let Some(dense) = Dense::of(dot, &dims, &operands)
             && self.packs(&dense, &operands[1])
         {
@@ -26,6 +26,7 @@ impl Lowering<'_> {
             self.dense(&dense, operands, (target, &node.types[0]), None, id);
             return Ok(());
         }
+        operands[1] = self.access(right)?;
         let free = [dot.free(0, dims[0].len()), dot.free(1, dims[1].len())];
         let mut c_strides: Vec<i64> = node.types[0].strides().iter().map(|&s| s as i64).collect();
         let batches = dot.batch[0].len();
@@ -98,7 +99,13 @@ impl Lowering<'_> {
         if let Some(aside) = aside {
             let ty = &node.types[0];
             let all: Vec<usize> = (0..ty.rank()).collect();
-            let access = StridedAccess { location: aside, len: ty.elements(), offset: 0, strides: c_strides };
+            let access = StridedAccess {
+                location: aside,
+                dtype: ty.dtype,
+                len: ty.elements(),
+                offset: 0,
+                strides: c_strides,
+            };
             self.transfer(&access, &ty.dims, &all, (target, ty), id);
         }
         Ok(())
@@ -157,7 +164,7 @@ impl Lowering<'_> {
         let packed = Type::new(dtype, order.iter().map(|&axis| dims[axis]).collect::<Vec<_>>());
         let location = self.arena("packed", packed.clone());
         let strides = self.transfer(access, dims, order, (location, &packed), id);
-        StridedAccess { location, len: packed.elements(), offset: 0, strides }
+        StridedAccess { location, dtype, len: packed.elements(), offset: 0, strides }
     }
 
     /// Copies a tensor, its axes in another order, to row-major memory; the strides there of the old axes.

@@ -252,7 +252,7 @@ impl Lowering<'_> {
         let value = graph.result(root);
         let ty = &node.types[0];
         let types = [graph.ty(node.operands[0]), graph.ty(node.operands[1])];
-        let accesses = [self.access(node.operands[0])?, self.access(node.operands[1])?];
+        let accesses = [self.access(node.operands[0])?, self.access_weights(node.operands[1])?];
         let dense = match &node.op {
             Op::Dot(dot) => {
                 let dense = Dense::of(dot, &types.map(|ty| ty.dims.clone()), &accesses);

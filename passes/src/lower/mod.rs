@@ -33,7 +33,7 @@ use brolga_ir::definition::{Definition, Element};
 use brolga_ir::index::{Atom, Index};
 use brolga_ir::ops::Role;
 use brolga_ir::program::{Access, Arg, Buffer, BufferId, Call, Kernel, KernelId, Place, Program, Step};
-use brolga_ir::{Graph, GraphError, NodeId, Op, Type, Value};
+use brolga_ir::{DType, Graph, GraphError, NodeId, Op, Type, Value};
 
 use compose::Composer;
 pub(crate) use epilogue::takes_epilogue;
@@ -207,15 +207,17 @@ impl<'g> Lowering<'g> {
         Ok(())
     }
 
-    /// Whether a value only maps indices or repeats a constant: nothing is computed for it.
+    /// Whether a value only maps indices, repeats a constant or converts what is stored: nothing is computed for it.
     fn is_view(&self, value: Value) -> bool {
         if self.graph.parameter(value.node).is_some() {
             return false;
         }
-        matches!(
-            definition(self.graph, value),
-            Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..))
-        ) || matches!(self.graph.node(value.node).op, Op::Constant(_))
+        crate::fuse::is_storage(self.graph, value.node)
+            || matches!(
+                definition(self.graph, value),
+                Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..))
+            )
+            || matches!(self.graph.node(value.node).op, Op::Constant(_))
     }
 
     /// A name for a value's buffer.
@@ -491,6 +493,7 @@ impl<'g> Lowering<'g> {
                 let strides = (0..dims.len() as u32).map(|axis| flat.coefficient(axis)).collect();
                 return Ok(StridedAccess {
                     location: self.locations[&at],
+                    dtype: graph.ty(at).dtype,
                     len: graph.ty(at).elements(),
                     offset: flat.offset(),
                     strides,
@@ -500,7 +503,23 @@ impl<'g> Lowering<'g> {
         let location = self.location(value)?;
         let ty = graph.ty(value);
         let strides = ty.strides().into_iter().map(|s| s as i64).collect();
-        Ok(StridedAccess { location, len: ty.elements(), offset: 0, strides })
+        Ok(StridedAccess { location, dtype: ty.dtype, len: ty.elements(), offset: 0, strides })
+    }
+
+    /// The same for the weights of a product. Those that are stored narrower and widened again are read as they were
+    /// before: packing narrows them.
+    fn access_weights(&mut self, value: Value) -> Result<StridedAccess, GraphError> {
+        let graph = self.graph;
+        let before = |value: Value| {
+            crate::fuse::is_storage(graph, value.node).then(|| graph.node(value.node).operands[0])
+        };
+        let Some(stored) = before(value).filter(|_| !self.locations.contains_key(&value)) else {
+            return self.access(value);
+        };
+        match before(stored).filter(|&wide| graph.ty(wide).dtype == graph.ty(value).dtype) {
+            Some(wide) => Ok(StridedAccess { dtype: graph.ty(stored).dtype, ..self.access(wide)? }),
+            None => self.access(value),
+        }
     }
 }
 
@@ -508,6 +527,8 @@ impl<'g> Lowering<'g> {
 #[derive(Clone, Debug)]
 struct StridedAccess {
     location: Location,
+    /// What elements are to be stored as: narrower than in memory where weights are kept so.
+    dtype: DType,
     /// Elements from the location on that belong to the tensor in memory.
     len: usize,
     /// Position of the first element.

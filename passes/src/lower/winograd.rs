@@ -196,7 +196,10 @@ impl Lowering<'_> {
             let position = apart(channels * width);
             let columns = [0, 1, 2].map(|column| {
                 let at = |row: i64| from.plus(row * weights.kernel[0] + column * weights.kernel[1]);
-                let g = [0, 1, 2].map(|row| k.load_now(source, &at(row)));
+                let g = [0, 1, 2].map(|row| {
+                    let value = k.load_now(source, &at(row));
+                    weights.rounded(&mut k, value, dtype)
+                });
                 Lane { k: &mut k, dtype }.kernel(m, g)
             });
             let [first, second, third] = &columns;
