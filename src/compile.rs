@@ -15,7 +15,7 @@ use brolga_runtime::Executable;
 
 use crate::error::{Error, Result};
 
-/// How to compile. Of all this, only `passes.winograd` changes the bits of results.
+/// How to compile. Of all this, only `passes.winograd` and `passes.precision` change the bits of results.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CompileOptions {
     /// For which processor.

@@ -5,8 +5,10 @@
 //! wrong one can be found by bisection. Nobody else calls the verifiers.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use brolga_ir::names::nearest;
 use brolga_ir::program::Program;
 use brolga_ir::{Graph, GraphError};
 
@@ -31,6 +33,31 @@ pub enum Precision {
     F32,
     /// Rounded to `bf16`: half the memory, and as much less to read.
     Bf16,
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    /// `f32` or `bf16`. `bf16-native`, products of `bf16` by the processor, is an error that says why.
+    fn from_str(name: &str) -> Result<Precision, String> {
+        match name {
+            "f32" => Ok(Precision::F32),
+            "bf16" => Ok(Precision::Bf16),
+            "bf16-native" => {
+                Err("multiplying in bf16, as processors with AVX512-BF16 can, is not supported yet: \
+                                  use `bf16`, which keeps weights the same way and multiplies in f32"
+                    .into())
+            }
+            _ => {
+                let hint = nearest(name, ["f32", "bf16"]).map(|near| format!("did you mean `{near}`? "));
+                Err(format!(
+                    "expected f32, bf16 or bf16-native, found `{name}`; {}weights are kept as f32 unless \
+                             told otherwise",
+                    hint.unwrap_or_default()
+                ))
+            }
+        }
+    }
 }
 
 /// Which convolutions use Winograd's algorithm, among those it applies to.

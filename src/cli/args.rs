@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use brolga::passes::Winograd;
+use brolga::passes::{Precision, Winograd};
 use brolga::{CompileOptions, Model, Settings, TargetCpu, Threads};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -79,6 +79,11 @@ pub struct TargetArgs {
     /// Whether convolutions may use Winograd's algorithm: faster, and up to 1e-4 off where direct sums are 1e-6 off
     #[arg(long, value_name = "on|off", value_parser = ["on", "off"], default_value = "on")]
     pub winograd: String,
+    /// What the weights of convolutions and matrix products are kept as: f32; bf16, which is half the memory to read,
+    /// rounds each weight to 8 bits and multiplies in f32, so results are equal on every processor; bf16-native, which
+    /// would multiply in bf16. Entry points that update weights keep f32
+    #[arg(long, value_name = "f32|bf16|bf16-native", value_parser = Precision::from_str, default_value = "f32")]
+    pub precision: Precision,
 }
 
 /// How code is made and run.
@@ -138,6 +143,7 @@ impl TargetArgs {
     pub fn options(&self) -> brolga::Result<CompileOptions> {
         let target_cpu = TargetCpu::from_str(&self.target_cpu)?;
         let mut options = CompileOptions { target_cpu, ..CompileOptions::default() };
+        options.passes.precision = self.precision;
         options.passes.winograd = if self.winograd == "on" { Winograd::Chosen } else { Winograd::Off };
         Ok(options)
     }
@@ -166,6 +172,8 @@ Examples:
 pub struct CheckArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
     /// Prints one JSON object instead of tables
     #[arg(long)]
     pub json: bool,

@@ -22,10 +22,11 @@ struct Entry {
 }
 
 pub fn run(args: &CheckArgs) -> Result<ExitCode> {
-    let model = Model::load(&args.model.model, &args.model.settings())?;
+    let model = args.model.load(&args.target)?;
     let instance = model.instance();
     let names = instance.entries();
-    let entries = names.iter().filter(|name| **name != "init").map(|name| entry(&model, name));
+    let options = args.target.options()?;
+    let entries = names.iter().filter(|name| **name != "init").map(|name| entry(&model, name, &options));
     let entries = entries.collect::<Result<Vec<_>>>()?;
     let state_bytes: usize = instance.state().iter().map(|slot| slot.ty.bytes()).sum();
     let forward = names.iter().find_map(|name| {
@@ -97,9 +98,9 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
 }
 
 /// Compiles an entry point as far as its memory is known.
-fn entry(model: &Model, name: &str) -> Result<Entry> {
+fn entry(model: &Model, name: &str, options: &CompileOptions) -> Result<Entry> {
     let graph = model.graph(name)?;
-    let mut compiler = Compiler::new(&CompileOptions::default());
+    let mut compiler = Compiler::new(options);
     let flops = cost::flops(&compiler.differentiate(graph)?);
     let optimised = compiler.optimise(graph)?;
     let program = compiler.lower(&optimised)?;

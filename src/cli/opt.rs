@@ -9,7 +9,7 @@ use brolga::ir::Graph;
 use brolga::ir::program::Program;
 use brolga::passes::index_ranges::index_ranges;
 use brolga::passes::prepare::lower_prepared;
-use brolga::passes::{Manager, Options, Report, Stage, pipelines};
+use brolga::passes::{Manager, Options, Precision, Report, Stage, pipelines};
 use brolga::{Error, Result};
 
 use super::args::OptArgs;
@@ -53,7 +53,8 @@ pub fn run(args: &OptArgs) -> Result<ExitCode> {
             printed.set(true);
         }
     };
-    let mut manager = Manager::new(Options::default()).observe(observer);
+    // A pass that is asked for has something to do.
+    let mut manager = Manager::new(Options { precision: Precision::Bf16, ..Options::default() }).observe(observer);
     if let Some(count) = args.stop_after {
         manager = manager.stop_after(count);
     }
