@@ -54,7 +54,8 @@ pub fn run(args: &OptArgs) -> Result<ExitCode> {
         }
     };
     // A pass that is asked for has something to do.
-    let mut manager = Manager::new(Options { precision: Precision::Bf16, ..Options::default() }).observe(observer);
+    let mut manager =
+        Manager::new(Options { precision: Precision::Bf16, ..Options::default() }).observe(observer);
     if let Some(count) = args.stop_after {
         manager = manager.stop_after(count);
     }

@@ -161,7 +161,7 @@ impl Cpu {
             (Mnemonic::Vmovss, Operand::Vector(_)) if from == Operand::Memory => {
                 self.put_low(step, load(self.address(step), 4))
             }
-            (Mnemonic::Vmovsd, Operand::Vector(_)) if from == Operand::Memory => {
+            (Mnemonic::Vmovsd | Mnemonic::Vmovq, Operand::Vector(_)) if from == Operand::Memory => {
                 self.put_low(step, load(self.address(step), 8))
             }
             (Mnemonic::Vmovss, Operand::Memory) => self.store_low(step, 4),
@@ -177,6 +177,12 @@ impl Cpu {
                 let (value, at) = (self.source(step, 1), self.address(step));
                 for i in (0..4 * step.lanes).filter(|&i| self.counts(step, i)) {
                     store(at + i as u64, 1, byte(&value, i) as u64);
+                }
+            }
+            (Mnemonic::Vmovdqu16, Operand::Memory) => {
+                let (value, at) = (self.source(step, 1), self.address(step));
+                for i in (0..2 * step.lanes).filter(|&i| self.counts(step, i)) {
+                    store(at + 2 * i as u64, 2, word(&value, i) as u64);
                 }
             }
             (Mnemonic::Vbroadcastss | Mnemonic::Vpbroadcastd, Operand::Vector(_)) => {
@@ -210,6 +216,11 @@ impl Cpu {
                 let bytes: Vec<u8> = value[..step.lanes].iter().map(|&lane| lane as u8).collect();
                 self.put_lanes(step, from_bytes(&bytes));
             }
+            (Mnemonic::Vpmovdw, Operand::Vector(_)) => {
+                let value = self.source(step, 1);
+                let words = value[..step.lanes].iter().flat_map(|&lane| (lane as u16).to_le_bytes());
+                self.put_lanes(step, from_bytes(&words.collect::<Vec<u8>>()));
+            }
             (Mnemonic::Vpackusdw, _) => {
                 let (a, b) = (self.source(step, 1), self.source(step, 2));
                 let words = quarter(&a, 0).into_iter().chain(quarter(&b, 0));
@@ -230,6 +241,21 @@ impl Cpu {
                 let mut bytes: [u8; 16] = std::array::from_fn(|i| byte(&a, i));
                 bytes[at] = load(self.address(step), 1) as u8;
                 self.put_lanes(step, from_bytes(&bytes));
+            }
+            (Mnemonic::Vpinsrw, _) => {
+                let (mut a, at) = (self.source(step, 1), self.immediate(step, 3) as usize % 8);
+                let (lane, shift) = (at / 2, 16 * (at % 2));
+                a[lane] = a[lane] & !(0xffff << shift) | (load(self.address(step), 2) as u32) << shift;
+                self.put_lanes(step, std::array::from_fn(|i| if i < 4 { a[i] } else { 0 }));
+            }
+            (Mnemonic::Vpinsrd, _) => {
+                let (mut a, at) = (self.source(step, 1), self.immediate(step, 3) as usize % 4);
+                a[at] = load(self.address(step), 4) as u32;
+                self.put_lanes(step, std::array::from_fn(|i| if i < 4 { a[i] } else { 0 }));
+            }
+            (Mnemonic::Vpextrw, Operand::Memory) => {
+                let (a, at) = (self.source(step, 1), self.immediate(step, 2) as usize % 8);
+                store(self.address(step), 2, word(&a, at) as u64);
             }
             (Mnemonic::Vpextrb, Operand::Memory) => {
                 let (a, at) = (self.source(step, 1), self.immediate(step, 2) as usize % 16);
