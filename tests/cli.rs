@@ -571,3 +571,31 @@ fn targets_do_not_change_bits() {
     let states: Vec<_> = states.collect();
     assert!(states.windows(2).all(|pair| pair[0] == pair[1]), "the bits depend on the target");
 }
+
+#[test]
+fn weights_are_kept_as_bf16_where_that_is_asked_for() {
+    let folder = folder();
+    let folder = folder.path();
+    let bench = |precision: &str| {
+        let line =
+            format!("bench lenet5 --entry infer --dim batch=1 --seconds 0.01 --json --precision {precision}");
+        json(folder, &line)["prepared_bytes"].as_u64().unwrap()
+    };
+    assert!(bench("bf16") < bench("f32"));
+    let check =
+        |precision: &str| json(folder, &format!("check lenet5 --json --precision {precision}")).to_string();
+    assert_ne!(check("bf16"), check("f32"));
+    let program = good(folder, "dump lenet5 --stage program --entry infer --precision bf16");
+    assert!(program.contains("bf16["), "{program}");
+    // Training keeps what it changes.
+    let program = good(folder, "dump lenet5 --stage program --entry train --precision bf16");
+    assert!(!program.contains("bf16"), "{program}");
+
+    let error = bad(folder, "bench lenet5 --precision bf17");
+    assert!(
+        error.contains("expected f32, bf16 or bf16-native, found `bf17`; did you mean `bf16`?"),
+        "{error}"
+    );
+    let error = bad(folder, "bench lenet5 --precision bf16-native");
+    assert!(error.contains("AVX512-BF16") && error.contains("use `bf16`"), "{error}");
+}

@@ -9,7 +9,7 @@
 //! where they are packed, stay in the entry; so does what depends on constants alone, which is `fold`'s work. Best
 //! after `fuse`, when it is known what is computed together. Exact. Linear, but for copying the graph.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use brolga_ir::ops::{Op, Role};
 use brolga_ir::program::{BufferId, KernelId, Place, Program, Step};
@@ -98,12 +98,46 @@ fn join(mut program: Program, prepare: Program) -> Result<Program, GraphError> {
         });
         kernels.push(KernelId(id as u32));
     }
-    // What packs prepared values follows what computes them.
+    // What packs prepared values follows what computes them, so that they are needed no longer than they must be.
     let packing = std::mem::replace(&mut program.prepare, prepare.schedule);
     rename(&mut program.prepare, &|buffer| buffers[buffer.0 as usize]);
     renumber(&mut program.prepare, &kernels);
-    program.prepare.extend(packing);
+    program.prepare = placed(std::mem::take(&mut program.prepare), packing);
+    let read = touched(&program.schedule);
+    for (position, buffer) in program.buffers.iter_mut().enumerate() {
+        // What only packing reads is scratch.
+        if matches!(buffer.place, Place::Prepared(_)) && !read.contains(&BufferId(position as u32)) {
+            buffer.place = Place::Arena(None);
+        }
+    }
     Ok(program)
+}
+
+/// The steps of a schedule with others among them, each right behind the last one that touches what it touches.
+fn placed(schedule: Vec<Step>, others: Vec<Step>) -> Vec<Step> {
+    let mut last: HashMap<BufferId, usize> = HashMap::new();
+    for (at, step) in schedule.iter().enumerate() {
+        last.extend(touched([step]).into_iter().map(|buffer| (buffer, at + 1)));
+    }
+    let mut before: Vec<Vec<Step>> = vec![Vec::new(); schedule.len() + 1];
+    for step in others {
+        let buffers = touched([&step]);
+        let at = buffers.iter().filter_map(|buffer| last.get(buffer)).copied().max().unwrap_or(0);
+        last.extend(buffers.into_iter().map(|buffer| (buffer, at)));
+        before[at].push(step);
+    }
+    let mut rest = schedule.into_iter();
+    before.into_iter().flat_map(|steps| steps.into_iter().chain(rest.next())).collect()
+}
+
+/// The buffers that steps touch, those inside them included.
+fn touched<'s>(steps: impl IntoIterator<Item = &'s Step>) -> HashSet<BufferId> {
+    let mut found = HashSet::new();
+    for step in steps {
+        found.extend(step.args().iter().map(|arg| arg.buffer));
+        found.extend(step.bodies().into_iter().flat_map(touched));
+    }
+    found
 }
 
 fn renumber(steps: &mut [Step], kernels: &[KernelId]) {

@@ -3,14 +3,14 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use brolga_ir::generate::{self, generate};
-use brolga_ir::scalar::Scalar;
-use brolga_ir::{Builder, DType, Graph, Origin};
+use brolga_ir::scalar::{Scalar, ScalarOp};
+use brolga_ir::{Builder, DType, Graph, NodeId, Op, Origin, Tensor};
 use brolga_passes::pipelines::{GRAPH_PASSES, INFER, TRAIN, graph_passes};
 use brolga_passes::prepare::prepare;
-use brolga_passes::{GraphPass, Kind, Manager, Options, Winograd};
+use brolga_passes::{GraphPass, Kind, Manager, Options, Precision, Winograd};
 use common::{Random, compare, evaluate, parameters, random_graph};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
@@ -27,7 +27,8 @@ impl Histogram {
 fn run(passes: &[GraphPass], graph: &mut Graph, histogram: &mut Histogram) -> Result<(), String> {
     for &pass in passes {
         let before = graph.clone();
-        let options = Options { winograd: Winograd::Everywhere(4), ..Options::default() };
+        let (winograd, precision) = (Winograd::Everywhere(4), Precision::Bf16);
+        let options = Options { winograd, precision, ..Options::default() };
         let changed = Manager::new(options).run(&[pass], graph).map_err(|error| error.to_string())?;
         if changed {
             histogram.count(&format!("pass {}", pass.name));
@@ -115,7 +116,54 @@ fn check(seeds: &[u32], histogram: &mut Histogram) -> Result<(), String> {
                 .map_err(|e| format!("prepare: {e}"))?;
         }
     }
+    narrowed(&graph, &inputs, histogram)?;
     rounded(seeds, choice, histogram)
+}
+
+/// Weights that have no more bits than what they are stored as: the same results to the bit.
+fn narrowed(
+    graph: &Graph,
+    inputs: &[HashMap<String, Tensor>],
+    histogram: &mut Histogram,
+) -> Result<(), String> {
+    let mut after = graph.clone();
+    run(&graph_passes("narrow")?, &mut after, histogram)?;
+    after.verify().map_err(|error| error.to_string())?;
+    for values in inputs {
+        let values: HashMap<String, Tensor> =
+            values.iter().map(|(name, tensor)| (name.clone(), short(tensor))).collect();
+        if after.order().into_iter().all(|id| stores_parameters(&after, id)) {
+            compare(&evaluate(graph, &values)?, &evaluate(&after, &values)?, &exact)
+                .map_err(|error| format!("narrow: {error}\n{after}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// A tensor of floats rounded to `bf16`.
+fn short(tensor: &Tensor) -> Tensor {
+    Tensor::generate(&tensor.ty(), |i| match tensor.get(i) {
+        value @ Scalar::F32(_) => {
+            let stored = ScalarOp::Convert(DType::Bf16).apply(&[value]);
+            ScalarOp::Convert(DType::F32).apply(&[stored])
+        }
+        value => value,
+    })
+}
+
+/// Whether a node, if it rounds weights, rounds what index maps make of a parameter.
+fn stores_parameters(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    if !node.types[0].dtype.is_storage() {
+        return true;
+    }
+    let mut at = node.operands[0].node;
+    while let Op::Reshape(_) | Op::Transpose(_) | Op::Broadcast(_) | Op::Slice(_) | Op::Reverse(_) =
+        graph.node(at).op
+    {
+        at = graph.node(at).operands[0].node;
+    }
+    graph.parameter(at).is_some()
 }
 
 /// The pipeline with rounding passes, in f64.
