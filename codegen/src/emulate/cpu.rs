@@ -92,8 +92,6 @@ impl Cpu {
             Mnemonic::And => self.arithmetic(step, |a, b| a & b),
             Mnemonic::Xor => self.arithmetic(step, |a, b| a ^ b),
             Mnemonic::Shl => self.arithmetic(step, |a, by| a << by),
-            // A hint, which changes nothing.
-            Mnemonic::Prefetcht0 => {}
             Mnemonic::Imul => {
                 let value = self.get(step, from).wrapping_mul(self.get(step, third));
                 self.set(step, to, value);
