@@ -201,7 +201,10 @@ pub(super) fn load_bf16(
             }
         }
     }
-    sized!(lanes, v => a.vpslld(v(to), v(to), 16))
+    match machine.isa {
+        Isa::Avx2 => sized!(lanes, v => a.vpslld(v(to), v(to), 16)),
+        Isa::Avx512 => a.vpslld(to.zmm(), to.zmm(), 16),
+    }
 }
 
 /// Stores the first `lanes` lanes, which `k1` tells if they do not fill a register. Where masks are vectors they are
