@@ -28,6 +28,8 @@ const CHANNELS: usize = 16;
 /// The same where the kernel has one position, so that blocks do not change the order of the sum: a panel of
 /// 16 KiB, half of the first-level cache.
 const DEPTH: usize = 256;
+/// Rows of weights that are packed together.
+const FEW_ROWS: usize = 32;
 /// Output positions, about, that a grid point computes: they share a panel of weights.
 const ROWS: usize = 112;
 
@@ -461,6 +463,10 @@ impl Lowering<'_> {
         for (first, width, count) in column_blocks(outputs) {
             for (channel, inner, blocks) in channel_blocks(channels, area) {
                 let group = Index::var(k.open_for(groups));
+                // Rows of weights that reach across blocks are read a few at a time: a page each.
+                let few = if weights.output == 1 && inner.is_multiple_of(FEW_ROWS) { FEW_ROWS } else { inner };
+                let outer = Index::var(k.open_for(blocks));
+                let part = Index::var(k.open_for(inner / few));
                 let block = Index::var(k.open_for(count));
                 let from = group
                     .scale(weights.group)
@@ -470,7 +476,6 @@ impl Lowering<'_> {
                     .scale((outputs * channels * area) as i64)
                     .add(&block.scale((width * channels * area) as i64))
                     .plus((base + channel * area * width) as i64);
-                let outer = Index::var(k.open_for(blocks));
                 let mut from = from.add(&outer.scale(inner as i64 * weights.input));
                 let mut to = to.add(&outer.scale((inner * area * width) as i64));
                 let mut rest = area;
@@ -480,14 +485,14 @@ impl Lowering<'_> {
                     from = from.add(&var.scale(stride));
                     to = to.add(&var.scale((rest * inner * width) as i64));
                 }
-                let input = Index::var(k.open_for(inner));
+                let input = part.scale(few as i64).add(&Index::var(k.open_for(few)));
                 let output = Index::var(k.open_for(width));
                 from = from.add(&input.scale(weights.input)).add(&output.scale(weights.output));
                 to = to.add(&input.scale(width as i64)).add(&output);
                 let value = k.load(source, &from, None);
                 let value = if stored == dtype { value } else { k.op(ScalarOp::Convert(stored), &[value]) };
                 k.store(target, to, value);
-                (0..5 + taps.len()).for_each(|_| k.close());
+                (0..6 + taps.len()).for_each(|_| k.close());
             }
             base += width * count * channels * area;
         }
