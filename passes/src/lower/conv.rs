@@ -464,7 +464,8 @@ impl Lowering<'_> {
             for (channel, inner, blocks) in channel_blocks(channels, area) {
                 let group = Index::var(k.open_for(groups));
                 // Rows of weights that reach across blocks are read a few at a time: a page each.
-                let few = if weights.output == 1 && inner.is_multiple_of(FEW_ROWS) { FEW_ROWS } else { inner };
+                let few =
+                    if weights.output == 1 && inner.is_multiple_of(FEW_ROWS) { FEW_ROWS } else { inner };
                 let outer = Index::var(k.open_for(blocks));
                 let part = Index::var(k.open_for(inner / few));
                 let block = Index::var(k.open_for(count));

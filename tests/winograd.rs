@@ -1,0 +1,100 @@
+//! How far Winograd's algorithm is from exact sums, for the layers of the networks that are measured.
+//!
+//! Inputs are standard normal, weights as He et al. draw them; the error is the largest deviation from sums in `f64`
+//! relative to the largest value, for eight output channels (their number changes no sum). The table is part of the
+//! repository: results are the same bits everywhere, so the errors are too.
+
+#[path = "common/compiled.rs"]
+mod compiled;
+#[path = "common/snapshot.rs"]
+mod snapshot;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use brolga_codegen::TargetCpu;
+use brolga_ir::interpret::interpret;
+use brolga_ir::ops::{Conv, ConvForm, Role};
+use brolga_ir::scalar::Scalar;
+use brolga_ir::{DType, Graph, Origin, Tensor, Type};
+use brolga_passes::lower::lower;
+use brolga_passes::{Manager, Options, pipelines};
+
+/// What the design allows.
+const BOUND: f64 = 1e-4;
+
+/// Layers with 3 x 3 kernels: channels that are summed over, and image extents.
+const LAYERS: [(usize, usize, &str); 14] = [
+    (16, 32, "resnet20"),
+    (32, 16, "resnet20"),
+    (64, 8, "resnet20"),
+    (64, 112, "vgg"),
+    (64, 56, "resnet18, resnet50, googlenet"),
+    (128, 56, "vgg, densenet121"),
+    (128, 28, "resnet18, resnet50, densenet121"),
+    (256, 28, "vgg"),
+    (256, 14, "resnet18, resnet50"),
+    (512, 28, "vgg"),
+    (512, 14, "vgg"),
+    (512, 7, "resnet18, resnet50"),
+    (96, 28, "googlenet"),
+    (192, 7, "googlenet"),
+];
+
+/// The sum of twelve uniform numbers, which is normal enough and the same everywhere.
+fn normal(ty: &Type, scale: f64, salt: u64) -> Tensor {
+    let mut seed = salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut unit = || {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (seed >> 40) as f64 / (1u64 << 24) as f64
+    };
+    Tensor::generate(ty, |_| Scalar::from_f64(ty.dtype, scale * ((0..12).map(|_| unit()).sum::<f64>() - 6.0)))
+}
+
+/// The error of a convolution of two tensors with those values.
+fn error(conv: &Conv, operands: [Tensor; 2]) -> f64 {
+    let mut g = Graph::new("layer");
+    let parameters = [("a", &operands[0]), ("b", &operands[1])];
+    let parameters = parameters.map(|(name, tensor)| g.add_parameter(name, Role::Data, tensor.ty()));
+    let result = g.add(conv.clone(), &parameters, &Origin::default()).expect("a convolution");
+    let result = g.result(result);
+    g.add_output("y", Role::Data, result);
+    // The operator's own evaluation sums in f64.
+    let exact = interpret(&g, &[&operands[0], &operands[1]]).expect("reference").remove(0);
+    let mut program = lower(&g, &HashMap::new()).expect("lowering");
+    Manager::new(Options::default()).run(pipelines::PROGRAM, &mut program).expect("program passes");
+    let found = compiled::run(&program, TargetCpu::Native, 2, &operands, &[]).0.remove(0);
+    let values = (0..exact.elements()).map(|i| (exact.get(i).to_f64(), found.get(i).to_f64()));
+    let (largest, off) =
+        values.fold((0f64, 0f64), |(largest, off), (e, f)| (largest.max(e.abs()), off.max((e - f).abs())));
+    off / largest
+}
+
+#[test]
+fn errors_of_every_layer_are_within_the_bound() {
+    let mut table = String::from(
+        "The largest error of Winograd's algorithm relative to the largest value (tests/winograd.rs).\n\n\
+         | channels | image | networks | y, 2 x 2 | y, 4 x 4 | dw, 2 x 2 | dw, 4 x 4 |\n|--:|--:|---|--:|--:|--:|--:|\n",
+    );
+    for (number, (channels, extent, networks)) in LAYERS.into_iter().enumerate() {
+        let salt = 10 * number as u64;
+        let shape = |channels: usize| Type::new(DType::F32, [1, extent, extent, channels]);
+        let mut row = format!("| {channels} | {extent} x {extent} | {networks} |");
+        // The gradient with respect to the input is the same sum with the kernel turned round.
+        for (weights, winograd) in [(false, 2), (false, 4), (true, 2), (true, 4)] {
+            let conv = Conv { padding: vec![(1, 1); 2], channels_last: true, winograd, ..Conv::new(2) };
+            let off = if weights {
+                let gradient = conv.with_form(ConvForm::WeightGradient { kernel: vec![3, 3] });
+                error(&gradient, [normal(&shape(channels), 1.0, salt), normal(&shape(8), 1.0, salt + 1)])
+            } else {
+                let w = Type::new(DType::F32, [8, channels, 3, 3]);
+                let he = (2.0 / (9 * channels) as f64).sqrt();
+                error(&conv, [normal(&shape(channels), 1.0, salt), normal(&w, he, salt + 2)])
+            };
+            assert!(off <= BOUND, "{channels} channels, {extent} x {extent}, {conv:?}: {off:e}");
+            write!(row, " {off:.1e} |").expect("a string");
+        }
+        table += &(row + "\n");
+    }
+    snapshot::check("tests/snapshots/winograd.md", &table);
+}
