@@ -1,5 +1,8 @@
 //! Depthwise convolutions: every channel by itself. Lanes are channels, and a sum is a chain of fused
 //! multiply-adds over the kernel positions inside the image, in row-major order.
+//!
+//! Neighbouring positions along the last axis are computed together: they share the loads of weights and of the image,
+//! as many as there are registers for. What is fused behind the convolution is computed from the sums.
 
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Combine, ValueId};
@@ -7,7 +10,7 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{NodeId, Type};
 
 use super::compose::Composer;
-use super::conv::{Image, Positions, box_of, boxes, for_each_kind, positions};
+use super::conv::{Image, Positions, boxes, for_each_kind, positions};
 use super::conv_weights::parts;
 use super::epilogue::Epilogue;
 use super::windows::{Chunks, Group, Segment, Window};
@@ -15,6 +18,8 @@ use super::{Location, Lowering};
 
 /// Output positions of a grid point.
 const ROWS: usize = 56;
+/// Vectors that are kept in registers: sums, a row of the image, and a weight.
+const REGISTERS: usize = 12;
 
 impl Lowering<'_> {
     /// y[n, p, c] = Σ_k x[n, i(p, k), c] · w[k][c], or the gradient with respect to x; `packed` is w.
@@ -44,11 +49,8 @@ impl Lowering<'_> {
         }
         let at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_grid(chunk.count))).collect();
         for_each_kind(&mut c, &chunks, &at, &mut |c, groups| {
-            let all = Depthwise { axes: &axes, chunks: &chunks, at: &at, source, channels };
+            let all = Depthwise { axes: &axes, chunks: &chunks, at: &at, source, channels, epilogue };
             all.segments(c, groups, &mut Vec::new());
-            if let Some(epilogue) = epilogue {
-                epilogue.emit(c, &box_of(&axes, &chunks, &at, groups), &Index::default(), channels);
-            }
         });
         at.iter().for_each(|_| c.k.close());
         self.call(c.k.finish_kernel(), params, id);
@@ -144,12 +146,73 @@ struct Depthwise<'a> {
     at: &'a [Index],
     source: &'a Image,
     channels: usize,
+    epilogue: Option<Epilogue<'a>>,
+}
+
+/// Blocks of neighbouring positions with the same taps.
+#[derive(PartialEq, Debug)]
+struct Run {
+    /// First position of the first block.
+    first: usize,
+    /// Number of blocks.
+    count: usize,
+    /// Inputs from one block to the next.
+    source_step: i64,
+    /// For each position of the first block: kernel positions, and the inputs under them.
+    positions: Vec<Vec<(usize, i64)>>,
+}
+
+/// The positions of a group in blocks.
+fn runs(group: &Group, block: usize) -> Vec<Run> {
+    let mut positions: Vec<Vec<(usize, i64)>> = vec![Vec::new(); group.extent];
+    for s in &group.segments {
+        for n in 0..s.count as i64 {
+            let source = s.source + n * s.source_step;
+            let tap = |t: usize| (s.tap + t * s.tap_step, source + t as i64 * s.source_tap);
+            positions[(s.start + n * s.step) as usize] = (0..s.taps).map(tap).collect();
+        }
+    }
+    let mut runs: Vec<Run> = Vec::new();
+    let mut first = 0;
+    for block in positions.chunks(block) {
+        let start = first;
+        first += block.len();
+        if let Some(last) = runs.last_mut() {
+            let source = |positions: &[Vec<(usize, i64)>]| positions.iter().flatten().next().map(|tap| tap.1);
+            let moved = source(block).zip(source(&last.positions)).map_or(0, |(to, from)| to - from);
+            let step = if last.count == 1 { moved } else { last.source_step };
+            let shift = |tap: &(usize, i64)| (tap.0, tap.1 + last.count as i64 * step);
+            let next: Vec<Vec<_>> = last.positions.iter().map(|p| p.iter().map(shift).collect()).collect();
+            if next == block {
+                last.source_step = step;
+                last.count += 1;
+                continue;
+            }
+        }
+        runs.push(Run { first: start, count: 1, source_step: 0, positions: block.to_vec() });
+    }
+    runs
+}
+
+/// How many neighbouring positions along an axis find room in registers.
+fn block_of(window: &Window) -> usize {
+    let fits = |&count: &usize| {
+        let mut inputs: Vec<i64> = (0..count as i64)
+            .flat_map(|p| (0..window.kernel as i64).map(move |k| p * window.stride + k * window.dilation))
+            .filter(|input| input % window.spread == 0)
+            .collect();
+        inputs.sort_unstable();
+        inputs.dedup();
+        inputs.len() + 1 + count <= REGISTERS
+    };
+    (1..=REGISTERS / 2).rev().find(fits).unwrap_or(1)
 }
 
 impl Depthwise<'_> {
-    /// Loops for every combination of segments.
+    /// Loops for every combination of segments of the outer axes, and every run of the last one.
     fn segments(&self, c: &mut Composer<'_>, groups: &[&Group], chosen: &mut Vec<Segment>) {
-        if let Some(group) = groups.get(chosen.len()) {
+        let group = groups[chosen.len()];
+        if chosen.len() + 1 < groups.len() {
             for &segment in &group.segments {
                 chosen.push(segment);
                 self.segments(c, groups, chosen);
@@ -157,18 +220,23 @@ impl Depthwise<'_> {
             }
             return;
         }
+        for run in runs(group, block_of(&self.axes[chosen.len()].window)) {
+            self.run(c, chosen, &run);
+        }
+    }
+
+    fn run(&self, c: &mut Composer<'_>, chosen: &[Segment], run: &Run) {
         let mut from = Index::constant(self.source.offset);
-        let mut to = Index::default();
-        // Offsets of the taps in the source and in the weights, in row-major order.
-        let mut taps = vec![(0, 0)];
+        let mut to = Vec::new();
+        // Offsets of the taps' rows in the source and in the weights, in row-major order.
+        let mut rows = vec![(0, 0)];
         for (axis, s) in chosen.iter().enumerate() {
             let (positions, chunk) = (&self.axes[axis], &self.chunks[axis]);
             let var = Index::var(c.k.open_for(s.count));
             let at = &self.at[axis];
             let source = at.scale(chunk.source_step).add(&var.scale(s.source_step)).plus(s.source);
             from = from.add(&source.scale(positions.source));
-            let target = at.scale(chunk.length as i64).add(&var.scale(s.step)).plus(s.start);
-            to = to.add(&target.scale(positions.target));
+            to.push(at.scale(chunk.length as i64).add(&var.scale(s.step)).plus(s.start));
             let kernel = positions.window.kernel as i64;
             let along = |&(x, w): &(i64, i64)| {
                 (0..s.taps as i64)
@@ -178,21 +246,98 @@ impl Depthwise<'_> {
                     })
                     .collect::<Vec<(i64, i64)>>()
             };
-            taps = taps.iter().flat_map(along).collect();
+            rows = rows.iter().flat_map(along).collect();
         }
+        let (positions, chunk, at) =
+            (&self.axes[chosen.len()], &self.chunks[chosen.len()], &self.at[chosen.len()]);
+        let block = Index::var(c.k.open_for(run.count));
+        let source = at.scale(chunk.source_step).add(&block.scale(run.source_step));
+        from = from.add(&source.scale(positions.source));
+        let width = run.positions.len();
+        let first = at.scale(chunk.length as i64).add(&block.scale(width as i64)).plus(run.first as i64);
         let channel = Index::var(c.k.open_for(self.channels));
-        let mut sum: Option<ValueId> = None;
-        for (x, w) in taps {
-            let x = c.k.load(0, &from.plus(x).add(&channel.scale(self.source.channel)), None);
-            let w = c.k.load(1, &channel.plus(w * self.channels as i64), None);
-            let so_far = match sum {
-                Some(sum) => sum,
-                None => c.k.zero_of(2),
-            };
-            sum = Some(c.k.op(ScalarOp::Fma, &[x, w, so_far]));
+        from = from.add(&channel.scale(self.source.channel));
+        let kernel = positions.window.kernel;
+        let mut sums: Vec<Option<ValueId>> = vec![None; width];
+        for (x, w) in rows {
+            for tap in 0..kernel {
+                for (sum, taps) in sums.iter_mut().zip(&run.positions) {
+                    let Some(&(_, input)) = taps.iter().find(|other| other.0 == tap) else { continue };
+                    let x = c.k.load(0, &from.plus(x + input * positions.source), None);
+                    let weight = (w * kernel as i64 + tap as i64) * self.channels as i64;
+                    let w = c.k.load(1, &channel.plus(weight), None);
+                    let so_far = sum.unwrap_or_else(|| c.k.zero_of(2));
+                    *sum = Some(c.k.op(ScalarOp::Fma, &[x, w, so_far]));
+                }
+            }
         }
-        let sum = sum.unwrap_or_else(|| c.k.zero_of(2));
-        c.k.store(2, to.add(&channel), sum);
-        (0..=chosen.len()).for_each(|_| c.k.close());
+        let point = |(p, sum): (usize, Option<ValueId>)| {
+            let mut point = to.clone();
+            point.extend([first.plus(p as i64), channel.clone()]);
+            (point, sum.unwrap_or_else(|| c.k.zero_of(2)))
+        };
+        let points: Vec<(Vec<Index>, ValueId)> = sums.into_iter().enumerate().map(point).collect();
+        match self.epilogue {
+            Some(epilogue) => epilogue.finish(c, &points),
+            None => {
+                for (point, sum) in points {
+                    let along = |(at, axis): (&Index, &Positions)| at.scale(axis.target);
+                    let at = point.iter().zip(self.axes).map(along);
+                    let to = at.fold(channel.clone(), |sum, term| sum.add(&term));
+                    c.k.store(2, to, sum);
+                }
+            }
+        }
+        (0..chosen.len() + 2).for_each(|_| c.k.close());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_hold_the_taps_of_every_position() {
+        for stride in 1..3 {
+            for spread in 1..3 {
+                for (kernel, low, input, output) in [(3, 1, 9, 9), (5, 2, 11, 11), (2, 0, 5, 8), (3, 1, 2, 3)]
+                {
+                    let window = Window { stride, kernel, dilation: 1, low, spread, input, output };
+                    for block in 1..5 {
+                        for group in &window.chunks(output).groups {
+                            let mut next = 0;
+                            for run in runs(group, block) {
+                                assert_eq!(run.first, next);
+                                for b in 0..run.count {
+                                    for (p, taps) in run.positions.iter().enumerate() {
+                                        let at = (run.first + b * run.positions.len() + p) as i64;
+                                        let there =
+                                            (0..kernel).filter_map(|k| Some((k, window.input_at(at, k)?)));
+                                        let moved = b as i64 * run.source_step;
+                                        let found: Vec<_> = taps.iter().map(|t| (t.0, t.1 + moved)).collect();
+                                        assert_eq!(
+                                            found,
+                                            there.collect::<Vec<_>>(),
+                                            "{window:?}, position {at}"
+                                        );
+                                    }
+                                }
+                                next += run.count * run.positions.len();
+                            }
+                            assert_eq!(next, output);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_fit_the_registers() {
+        let window = |kernel, stride| Window { kernel, stride, ..Window::identity(56) };
+        assert_eq!(block_of(&window(3, 1)), 4);
+        assert_eq!(block_of(&window(3, 2)), 3);
+        assert_eq!(block_of(&window(5, 1)), 3);
+        assert_eq!(block_of(&window(31, 1)), 1);
     }
 }

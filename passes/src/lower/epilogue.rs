@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use brolga_ir::definition::Definition;
 use brolga_ir::index::Index;
 use brolga_ir::ops::{ConvForm, Op};
-use brolga_ir::program::Access;
+use brolga_ir::program::{Access, ValueId};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{Graph, GraphError, NodeId, Value};
 
@@ -148,6 +148,28 @@ impl Epilogue<'_> {
         at.push(column.add(&Index::var(c.k.open_for(width))));
         body(c, &at);
         (0..=axes.len()).for_each(|_| c.k.close());
+    }
+}
+
+impl Epilogue<'_> {
+    /// Computes the outputs at some points, where values of the product are known but not stored.
+    pub fn finish(&self, c: &mut Composer<'_>, points: &[(Vec<Index>, ValueId)]) {
+        let mut results = Vec::new();
+        for (at, product) in points {
+            c.reduced.insert(self.root, (at.clone(), *product));
+            results.extend(self.outputs.iter().map(|&(value, _)| c.element(value, at, None)));
+        }
+        c.reduced.remove(&self.root);
+        let mut results = results.into_iter();
+        for (at, _) in points {
+            let mut next = RESULT + 1 + self.operands.len();
+            for (&(value, location), result) in self.outputs.iter().zip(&mut results) {
+                let param = if location == self.target { RESULT } else { next };
+                next += usize::from(location != self.target);
+                let position = c.flat(self.body.ty(value), at);
+                c.k.store(param, position, result);
+            }
+        }
     }
 }
 
