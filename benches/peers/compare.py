@@ -7,7 +7,8 @@
 Every measurement is a process of its own, bound to as many cores as it has threads. A round measures every system
 on a workload before the next workload begins; what is printed is the median over the rounds of each round's median, and
 the ratio of Brolga's to the best peer's. Weights are random: they do not change what is computed. A training call is
-a whole step: forward, loss, backward, update by SGD with momentum, on the same batch every time.
+a whole step: forward, loss, backward, update by SGD with momentum, on the same batch every time. In `alexnet_bf16`
+Brolga keeps its weights as bf16 and the peers theirs as f32.
 """
 
 import argparse
@@ -23,6 +24,7 @@ INFERENCE = {
     "lenet5": ("lenet5-tanh", 1, []),
     "lenet5_b16": ("lenet5-tanh", 16, []),
     "alexnet": ("alexnet-tv", 1, []),
+    "alexnet_bf16": ("alexnet-tv", 1, ["--precision", "bf16"]),
     "vgg16": ("vgg16", 1, []),
     "googlenet": ("googlenet-tv", 1, []),
     "resnet18": ("resnet18", 1, []),
@@ -30,6 +32,7 @@ INFERENCE = {
     "resnet50": ("resnet50", 1, []),
     "mobilenet_v2": ("mobilenet_v2", 1, []),
     "densenet121": ("densenet121", 1, []),
+    "bert_tiny_encoder": ("bert-tiny-encoder", 1, []),
 }
 TRAINING = {
     "mlp_b64": ("mlp-256-128", 64, []),
@@ -59,8 +62,10 @@ def build(name):
         return nn.Sequential(*layers, nn.Linear(84, 10)), torch.randn(batch, 1, 28, 28)
     if name.startswith("resnet20"):
         return resnet20(), torch.randn(batch, 3, 32, 32)
+    if name.startswith("bert"):
+        return encoder(30522, 128, 256, 4, 4), torch.randint(0, 30522, (batch, 128))
     images = torch.randn(batch, 3, 224, 224)
-    family = name.split("_")[0] if name.startswith(("resnet", "vgg")) else name
+    family = name.split("_")[0] if name.startswith(("resnet", "vgg", "alexnet")) else name
     options = {"weights": None}
     if family == "googlenet":
         options |= {"aux_logits": False, "init_weights": False}
@@ -93,6 +98,39 @@ def resnet20():
         inputs = outputs
     stem = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+def encoder(vocabulary, length, width, heads, layers):
+    """BERT's encoder: post-norm, bidirectional."""
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+            self.ln1, self.ln2 = nn.LayerNorm(width), nn.LayerNorm(width)
+
+        def forward(self, x):
+            split = self.qkv(x).view(x.shape[0], length, 3, heads, width // heads)
+            query, key, value = split.permute(2, 0, 3, 1, 4)
+            seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(x.shape)
+            x = self.ln1(x + self.proj(seen))
+            return self.ln2(x + self.down(F.gelu(self.up(x))))
+
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Embedding(vocabulary, width)
+            self.position = nn.Parameter(torch.randn(length, width) * 0.02)
+            self.ln, self.blocks = nn.LayerNorm(width), nn.Sequential(*(Layer() for _ in range(layers)))
+
+        def forward(self, words):
+            return self.blocks(self.ln(self.embed(words) + self.position))
+
+    return Encoder()
 
 
 def repeat(call, seconds):
