@@ -3,7 +3,8 @@
 //! Images are read and written with their channels last: output channels are the tile's columns, output positions
 //! along one axis its rows, and the chain of a sum runs over (block of 16 input channels, kernel position, channel in
 //! the block). Taps outside the image are left out of the chain: every axis is cut into segments without bounds
-//! ([`windows`](super::windows)), so nothing is padded. The gradient with respect to the input is the same with the
+//! ([`windows`](super::windows)), so nothing is padded; where most of the work lies in short segments, images
+//! are taken together ([`borders`](super::borders)). The gradient with respect to the input is the same with the
 //! kernel turned round, stride and dilation of the input having changed places.
 //!
 //! A grid point computes the product for a box of positions and a block of output channels: it goes through the
@@ -17,6 +18,7 @@ use brolga_ir::program::{Access, Panel, Tile, TileLoop, ValueId};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, GraphError, NodeId, Type};
 
+use super::borders::together;
 use super::compose::Composer;
 use super::epilogue::{Epilogue, Span};
 use super::kernel::KernelBuilder;
@@ -24,14 +26,14 @@ use super::windows::{Chunks, Group, Segment, Window};
 use super::{Location, Lowering, StridedAccess};
 
 /// Input channels in a block of a convolution's sum (the numeric plan).
-const CHANNELS: usize = 16;
+pub(super) const CHANNELS: usize = 16;
 /// The same where the kernel has one position, so that blocks do not change the order of the sum: a panel of
 /// 16 KiB, half of the first-level cache.
 const DEPTH: usize = 256;
 /// Rows of weights that are packed together.
 const FEW_ROWS: usize = 32;
 /// Output positions, about, that a grid point computes: they share a panel of weights.
-const ROWS: usize = 112;
+pub(super) const ROWS: usize = 112;
 
 /// x or y of a convolution in memory: strides of (batch, spatial axes), and of the channels.
 #[derive(Clone, Debug)]
@@ -373,7 +375,8 @@ impl Lowering<'_> {
         id: NodeId,
     ) {
         let axes = &plan.axes;
-        let chunks = boxes(axes.iter().map(|axis| &axis.window), ROWS);
+        let chunks = together(axes, plan.channels, plan.outputs)
+            .unwrap_or_else(|| boxes(axes.iter().map(|axis| &axis.window), ROWS));
         let area: usize = plan.taps.iter().product();
         let weights = plan.outputs * plan.channels * area;
         let mut params = vec![plan.source.location, plan.packed, target];

@@ -9,6 +9,7 @@
 //! `compose::Composer::reductions`, `contraction`, `products`). Loops stay serial; the passes `vectorise`
 //! and `parallelise` choose strips and grids.
 
+mod borders;
 mod compose;
 mod contraction;
 mod control;
