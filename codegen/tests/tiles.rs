@@ -62,6 +62,22 @@ fn all_small_shapes() {
     }
 }
 
+/// Blocks as large as the registers of any target allow, and what is left beside them.
+#[test]
+fn tall_and_wide_shapes() {
+    let mut random = Random(23);
+    for (m, n) in [(31, 8), (33, 16), (62, 5), (45, 24), (28, 32), (29, 41), (1, 200), (2, 131), (64, 48)] {
+        for zero in [true, false] {
+            let (k, row) = (9, n as i64 + 3);
+            let reduce = vec![TileLoop { extent: 2, a: k, b: k * row }, TileLoop { extent: 9, a: 1, b: row }];
+            let (a, b, c) = (panel(0, 1, 2 * k), panel(1, 2, 0), panel(2, 3, row));
+            let kernel = tile_kernel(Tile { dtype: DType::F32, m, n, reduce, a, b, c, zero }, DType::F32, 3);
+            let tensors = random.tensors(&kernel);
+            check(&kernel, &tensors);
+        }
+    }
+}
+
 #[test]
 fn random_loops_and_strides() {
     for case in 0..250 {

@@ -121,7 +121,8 @@ impl Assembler<'_> {
             self.a.vpxor(bytes, bytes, bytes)?;
             for lane in 0..self.count() {
                 let at = place.offset + offset + place.stride * lane as i32;
-                self.a.vpinsrb(bytes, bytes, byte_ptr(base + at), lane as u32)?;
+                // The shorter encoding reaches scratch registers on every machine.
+                self.a.vex().vpinsrb(bytes, bytes, byte_ptr(base + at), lane as u32)?;
             }
             wide!(self, v => self.a.vpmovzxbd(v(to), bytes))?;
         }
@@ -160,8 +161,8 @@ impl Assembler<'_> {
             let base = self.word(place.word)?;
             let at = base + place.offset;
             return match size {
-                1 => self.a.vpextrb(byte_ptr(at), value.xmm(), 0u32),
-                2 => self.a.vpextrw(word_ptr(at), value.xmm(), 0u32),
+                1 => self.a.vex().vpextrb(byte_ptr(at), value.xmm(), 0u32),
+                2 => self.a.vex().vpextrw(word_ptr(at), value.xmm(), 0u32),
                 _ => self.a.vmovss(dword_ptr(at), value.xmm()),
             };
         }
@@ -179,7 +180,7 @@ impl Assembler<'_> {
                 _ => {}
             }
             for lane in 0..count {
-                self.a.vpextrw(word_ptr(place + 2 * lane as i32), value.xmm(), lane as u32)?;
+                self.a.vex().vpextrw(word_ptr(place + 2 * lane as i32), value.xmm(), lane as u32)?;
             }
             return Ok(());
         }
@@ -206,7 +207,7 @@ impl Assembler<'_> {
         for lane in 0..count {
             let at = place.offset + offset + place.stride * size as i32 * lane as i32;
             if size == 1 {
-                self.a.vpextrb(byte_ptr(base + at), value.xmm(), lane as u32)?;
+                self.a.vex().vpextrb(byte_ptr(base + at), value.xmm(), lane as u32)?;
                 continue;
             }
             if lane % 4 == 0 {
