@@ -98,5 +98,9 @@ mod tests {
         let chunks = together(&axes(64), 16, 6).expect("most segments have one position");
         assert_eq!(chunks.iter().map(|c| c.length).collect::<Vec<_>>(), [16, 14, 14]);
         assert!(together(&axes(1), 16, 6).is_none());
+        let small = Window { low: 2, input: 6, output: 6, ..full };
+        let axes = [axis(Window::identity(36), 108), axis(small, 18), axis(small, 3)];
+        let chunks = together(&axes, 3, 5).expect("a third of the positions has all taps along an axis");
+        assert_eq!(chunks[0].length, 9);
     }
 }
