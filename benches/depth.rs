@@ -10,6 +10,9 @@ const MODELS: [&str; 6] = ["resnet20", "resnet32", "resnet44", "resnet56", "resn
 /// Times each is compiled; the fastest counts.
 const ROUNDS: usize = 3;
 
+/// Milliseconds in all and of each stage; kernels and calls; what the passes report.
+type Compilation = (f64, Vec<f64>, [usize; 2], Vec<brolga::passes::Report>);
+
 fn main() -> brolga::Result<()> {
     let mut names: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let passes = names.iter().any(|name| name == "--passes");
@@ -23,7 +26,7 @@ fn main() -> brolga::Result<()> {
         let model = Model::load(name, &Settings::default().dim("batch", 2))?;
         let load = start.elapsed().as_secs_f64() * 1e3;
         for entry in ["infer", "train"] {
-            let mut best: Option<(f64, Vec<f64>, [usize; 2], Vec<brolga::passes::Report>)> = None;
+            let mut best: Option<Compilation> = None;
             for _ in 0..ROUNDS {
                 let start = Instant::now();
                 let mut compiler = Compiler::new(&CompileOptions::default());

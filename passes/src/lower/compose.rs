@@ -14,6 +14,9 @@ use brolga_ir::{DType, Graph, Type, Value};
 
 use super::kernel::KernelBuilder;
 
+/// An element under a guard, in a part of an axis.
+type Known = (Value, Vec<Index>, Option<ValueId>, Option<usize>);
+
 /// A region, the kernel it is lowered to, and the memory that its parameters are.
 pub(super) struct Composer<'a> {
     pub graph: &'a Graph,
@@ -25,7 +28,7 @@ pub(super) struct Composer<'a> {
     /// Whether chains are written out: taps are constants.
     pub written_out: bool,
     /// Elements emitted already: valid while they are visible.
-    known: HashMap<(Value, Vec<Index>, Option<ValueId>, Option<usize>), ValueId>,
+    known: HashMap<Known, ValueId>,
 }
 
 /// A reduction in a region: `element` is over the result's axes, then the reduced ones.
