@@ -18,7 +18,7 @@ use brolga_ir::ops::{Conv, ConvForm, Role};
 use brolga_ir::program::interpret::Interpreter;
 use brolga_ir::program::{Place, Program};
 use brolga_ir::scalar::ScalarOp;
-use brolga_ir::{Builder, DType, Graph, Type, Value};
+use brolga_ir::{Builder, DType, Graph, NodeId, Op, Type, Value};
 use brolga_passes::Manager;
 use brolga_passes::prepare::lower_prepared;
 
@@ -197,9 +197,23 @@ fn he_weights(model: &Model) -> State {
     state
 }
 
+/// The graph of an entry. Where it ends in probabilities, which drawn weights drive to 0 and 1, it ends in the last product
+/// instead, the logits without their shift.
+fn before_softmax(model: &Model, entry: &str) -> Graph {
+    let mut graph = model.graph(entry).unwrap().clone();
+    if graph.outputs().iter().any(|output| output.name == "probability") {
+        let is_dot = |id: &NodeId| matches!(graph.node(*id).op, Op::Dot(_));
+        let logits = graph.order().into_iter().rfind(is_dot).expect("a classifier");
+        let value = graph.result(logits);
+        graph.outputs_mut().clear();
+        graph.add_output("logits", Role::Data, value);
+    }
+    graph
+}
+
 /// Outputs of an entry on random inputs, and the bytes that it prepares.
 fn outputs(model: &Model, entry: &str) -> (Vec<Tensor>, usize) {
-    let executable = model.compile(entry).unwrap();
+    let executable = Arc::new(brolga::compile(&before_softmax(model, entry), model.options()).unwrap());
     let prepared = executable.manifest().prepared_bytes;
     let mut state = he_weights(model);
     let mut inputs = Vec::new();
