@@ -113,16 +113,18 @@ impl Model {
         if let Some(executable) = self.kept(&key) {
             return Ok(executable);
         }
+        let mut options = self.options.clone();
+        if entry == "init" {
+            // The limit is for what is run over and over; drawing the weights happens once.
+            options.passes.memory_limit = None;
+        }
         let executable = if key.dims == self.instance.dims() {
-            compile(self.graph(entry)?, &self.options)?
+            compile(self.graph(entry)?, &options)?
         } else {
             let settings = Settings { dims: key.dims.clone(), ..self.settings.clone() };
             let instance = self.parsed.instantiate(&settings)?;
             let graph = instance.graph(entry);
-            compile(
-                graph.ok_or_else(|| Error::unknown("entry point", entry, instance.entries()))?,
-                &self.options,
-            )?
+            compile(graph.ok_or_else(|| Error::unknown("entry point", entry, instance.entries()))?, &options)?
         };
         let executable = Arc::new(executable);
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,8 @@
-//! The arena of every model that comes along, against what is alive at once.
+//! The arena of the models that come along, against what is alive at once; and under a limit.
 
 use brolga::passes::plan::live_bytes;
-use brolga::{CompileOptions, Compiler, Model, Settings};
+use brolga::runtime::{Input, Instance};
+use brolga::{CompileOptions, Compiler, Model, Settings, State, Tensor, Threads};
 
 /// Small sizes and few layers: what is placed is alike for all members of a family.
 const MODELS: [(&str, usize); 16] = [
@@ -41,4 +42,62 @@ fn arenas_are_as_small_as_what_is_alive() {
             assert!(10 * arena <= 11 * live, "{name} {entry}: {arena} bytes for {live} alive");
         }
     }
+}
+
+/// A tensor for an input: numbers of both signs, or labels.
+fn batch(input: &Input) -> Tensor {
+    let elements: usize = input.dims.iter().product();
+    if input.dtype == brolga::runtime::DType::I32 {
+        let labels: Vec<i32> = (0..elements as i32).map(|i| i * 7 % 10).collect();
+        return Tensor::from_slice(&input.dims, &labels).unwrap();
+    }
+    let values: Vec<f32> = (0..elements).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+    Tensor::from_slice(&input.dims, &values).unwrap()
+}
+
+/// Two training steps under a limit; the arena, the outputs of the second, and the state behind it.
+fn two_steps(name: &str, size: usize, memory_limit: Option<usize>) -> (usize, Vec<Tensor>, State) {
+    let mut options = CompileOptions::default();
+    options.passes.memory_limit = memory_limit;
+    let model = Model::load(name, &Settings::default().dim("batch", size)).unwrap().with_options(options);
+    let executable = model.compile("train").unwrap_or_else(|error| panic!("{error}"));
+    let mut state = model.initial_state(1).unwrap();
+    let manifest = executable.manifest();
+    let inputs: Vec<Tensor> = manifest.inputs.iter().map(batch).collect();
+    let outputs = manifest.outputs.iter().map(|output| Tensor::zeros(output.dtype, &output.dims).unwrap());
+    let mut outputs: Vec<Tensor> = outputs.collect();
+    let arena = manifest.arena_bytes;
+    let mut instance = Instance::bind(executable, &state, &Threads::new(2).unwrap()).unwrap();
+    for _ in 0..2 {
+        instance.run_tensors(&mut state, &inputs, &mut outputs).unwrap();
+    }
+    (arena, outputs, state)
+}
+
+/// What is computed again instead of kept has the same bits.
+#[test]
+fn a_limit_is_met_with_the_same_bits() {
+    for (name, size, share) in [("resnet20-projection", 8, 60), ("resnet20", 4, 70), ("vgg-mini", 16, 90)] {
+        let (arena, outputs, state) = two_steps(name, size, None);
+        let limit = arena * share / 100;
+        let (small, same_outputs, same_state) = two_steps(name, size, Some(limit));
+        assert!(small <= limit, "{name}: {small} of {limit} bytes");
+        let bytes =
+            |tensors: &[Tensor]| -> Vec<Vec<u8>> { tensors.iter().map(|t| t.bytes().to_vec()).collect() };
+        assert!(bytes(&outputs) == bytes(&same_outputs), "{name}: other outputs");
+        for (a, b) in state.slots().iter().zip(same_state.slots()) {
+            assert!(a.tensor().bytes() == b.tensor().bytes(), "{name}: {} differs", a.name());
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_cannot_be_met_says_what_can() {
+    let mut options = CompileOptions::default();
+    options.passes.memory_limit = Some(1000);
+    let model = Model::load("lenet5", &Settings::default().dim("batch", 4)).unwrap().with_options(options);
+    let error = model.compile("train").expect_err("an error").to_string();
+    assert!(error.contains("memory limit of 1000 bytes") && error.contains("the smallest that"), "{error}");
+    // Drawing weights is not limited.
+    model.initial_state(0).unwrap();
 }

@@ -92,14 +92,27 @@ fn options() -> Options {
 }
 
 fn lowered(graph: &Graph, occurred: &mut BTreeMap<&'static str, usize>) -> Program {
-    let mut program = lower(graph, &HashMap::new()).unwrap_or_else(|e| panic!("{e}\n{graph}"));
-    // So small a part that small programs are parallel too.
-    let mut manager = Manager::new(Options { least_part: 4, ..Options::default() });
-    manager.run(pipelines::PROGRAM, &mut program).unwrap_or_else(|e| panic!("{e}\n{graph}\n{program}"));
-    for report in manager.reports() {
-        *occurred.entry(report.pass).or_default() += usize::from(report.changed);
-    }
-    program
+    let lowered = lower(graph, &HashMap::new()).unwrap_or_else(|e| panic!("{e}\n{graph}"));
+    let mut run = |memory_limit: Option<usize>| {
+        let mut program = lowered.clone();
+        // So small a part that small programs are parallel too.
+        let mut manager = Manager::new(Options { least_part: 4, memory_limit, ..Options::default() });
+        let ran = manager.run(pipelines::PROGRAM, &mut program);
+        if let (Err(error), None) = (&ran, memory_limit) {
+            panic!("{error}\n{graph}\n{program}");
+        }
+        assert!(ran.as_ref().err().is_none_or(|error| !error.broken), "{ran:?}\n{graph}\n{program}");
+        ran.is_ok().then(|| {
+            for report in manager.reports() {
+                *occurred.entry(report.pass).or_default() += usize::from(report.changed);
+            }
+            program
+        })
+    };
+    let program = run(None).expect("no limit");
+    // The tightest of some limits that can be met.
+    let limits = [50, 70, 90].map(|percent| program.arena_bytes * percent / 100);
+    limits.into_iter().find_map(|limit| run(Some(limit))).unwrap_or(program)
 }
 
 /// Every graph pass keeps what the graph means: exact ones its bits, the others to 1e-9 in f64.

@@ -21,6 +21,7 @@ pub mod parallelise;
 pub mod pipelines;
 pub mod plan;
 pub mod prepare;
+pub mod rematerialise;
 pub mod simplify;
 pub mod vectorise;
 pub mod winograd;

@@ -4,7 +4,9 @@
 //! A buffer lives from the first step that touches it to the last; a loop or condition of the schedule is one step.
 //! Steps of `prepare` come before those of the schedule.
 
-use brolga_ir::program::{BufferId, Place, Program, Step};
+use std::collections::HashMap;
+
+use brolga_ir::program::{BufferId, KernelId, Place, Program, Step};
 
 use crate::accesses::{in_place, leaves, touches};
 
@@ -23,6 +25,10 @@ pub(crate) fn is_arena(program: &Program, id: BufferId) -> bool {
     matches!(program.buffers[id.0 as usize].place, Place::Arena(_))
 }
 
+/// Which parameters of kernels may lie on top of each other ([`in_place`]), found once for each.
+#[derive(Default)]
+pub(crate) struct InPlace(HashMap<(KernelId, usize, usize), bool>);
+
 /// The lives of scratch buffers, those that share memory as one.
 pub(crate) struct Lives {
     /// The life of a buffer, or of all that share with it.
@@ -35,6 +41,11 @@ impl Lives {
     /// Finds the lives. A kernel that reads a buffer for the last time, element by element where it writes another of
     /// the same size, writes it in place: both share memory.
     pub fn new(program: &Program) -> Lives {
+        Lives::with(program, &mut InPlace::default())
+    }
+
+    /// As [`Lives::new`], for programs with the same kernels one after the other.
+    pub fn with(program: &Program, known: &mut InPlace) -> Lives {
         let mut life: Vec<Option<Life>> = vec![None; program.buffers.len()];
         let shift = program.prepare.len();
         let schedule = leaves(&program.schedule).into_iter().map(|(at, step)| (at + shift, step));
@@ -45,7 +56,7 @@ impl Lives {
         }
         let leader = (0..life.len() as u32).map(BufferId).collect();
         let mut lives = Lives { life, leader };
-        lives.share(program);
+        lives.share(program, known);
         lives
     }
 
@@ -65,7 +76,7 @@ impl Lives {
         self.life[id.0 as usize].expect("a buffer of a step lives")
     }
 
-    fn share(&mut self, program: &Program) {
+    fn share(&mut self, program: &Program, known: &mut InPlace) {
         let shift = program.prepare.len();
         for (at, step) in program.schedule.iter().enumerate() {
             let Step::Call(call) = step else { continue };
@@ -93,7 +104,8 @@ impl Lives {
                         && bytes(program, head) == bytes(program, out.buffer)
                         && element(head) == element(out.buffer)
                         && call.args.iter().filter(|a| self.leader(a.buffer) == head).count() == 1
-                        && in_place(kernel, read, write)
+                        && *(known.0.entry((call.kernel, read, write)))
+                            .or_insert_with(|| in_place(kernel, read, write))
                 });
                 if let Some((_, arg)) = chosen {
                     let head = self.leader(arg.buffer);

@@ -23,6 +23,8 @@ pub struct Options {
     pub winograd: Winograd,
     /// What weights are kept as.
     pub precision: Precision,
+    /// The bytes that the arena of one call may take; what does not fit is computed again.
+    pub memory_limit: Option<usize>,
 }
 
 /// What the weights of products are kept as, where the entry does not change them. Arithmetic is in `f32`.
@@ -74,7 +76,13 @@ pub enum Winograd {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { fold_limit: 1024, least_part: 6_000, winograd: Winograd::Chosen, precision: Precision::F32 }
+        Options {
+            fold_limit: 1024,
+            least_part: 6_000,
+            winograd: Winograd::Chosen,
+            precision: Precision::F32,
+            memory_limit: None,
+        }
     }
 }
 

@@ -11,13 +11,15 @@
 //! A step stays behind those that write what it reads, and behind those that read or write what it writes. Exact.
 //! Linear in the schedule, but for the few repetitions.
 
+use std::collections::{HashMap, HashSet};
+
 use brolga_ir::program::{BufferId, Program, Step};
 
 use crate::accesses::{leaves, touches};
 use crate::liveness::{bytes, is_arena, live_bytes};
 
-/// Steps, at most, that are looked at together.
-const LONGEST_CHAIN: usize = 6;
+/// Steps, at most, that are looked at together: a gradient of weights may come in many parts.
+const LONGEST_CHAIN: usize = 64;
 
 /// Orders the schedule; whether anything moved.
 pub fn order(program: &mut Program) -> bool {
@@ -45,7 +47,9 @@ pub fn order(program: &mut Program) -> bool {
 
 /// What is known of one step.
 struct Node {
-    /// Steps that wait for it.
+    /// Steps that it stays behind.
+    before: Vec<usize>,
+    /// Steps that stay behind it.
     next: Vec<usize>,
     /// How many it waits for.
     waits: usize,
@@ -74,8 +78,10 @@ impl Orderer {
     fn new(program: &Program, may_raise: bool) -> Orderer {
         let count = program.buffers.len();
         let steps = &program.schedule;
-        let mut nodes: Vec<Node> =
-            steps.iter().map(|_| Node { next: Vec::new(), waits: 0, buffers: Vec::new() }).collect();
+        let mut nodes: Vec<Node> = steps
+            .iter()
+            .map(|_| Node { before: Vec::new(), next: Vec::new(), waits: 0, buffers: Vec::new() })
+            .collect();
         let mut users: Vec<Vec<usize>> = vec![Vec::new(); count];
         // Of each buffer, the last step that wrote it, and those that read it since.
         let mut writer: Vec<Option<usize>> = vec![None; count];
@@ -100,7 +106,8 @@ impl Orderer {
             before.dedup();
             before.retain(|&other| other != at);
             nodes[at].waits = before.len();
-            before.into_iter().for_each(|other| nodes[other].next.push(at));
+            before.iter().for_each(|&other| nodes[other].next.push(at));
+            nodes[at].before = before;
         }
         Orderer {
             done: vec![false; nodes.len()],
@@ -141,7 +148,7 @@ impl Orderer {
 
     /// Runs a step, and notes those that it may have made worth running.
     fn step(&mut self, at: usize, sequence: &mut Vec<usize>, look: &mut Vec<usize>) {
-        let (up, down) = self.change(at);
+        let (up, down) = self.change(at, &HashMap::new());
         self.most = self.most.max(self.alive + up);
         self.alive += up - down;
         self.done[at] = true;
@@ -155,7 +162,8 @@ impl Orderer {
                 look.extend(self.users[id].iter().filter(|&&u| !self.done[u] && self.nodes[u].waits == 0));
             }
         }
-        for next in std::mem::take(&mut self.nodes[at].next) {
+        for position in 0..self.nodes[at].next.len() {
+            let next = self.nodes[at].next[position];
             self.nodes[next].waits -= 1;
             if self.nodes[next].waits == 0 {
                 look.push(next);
@@ -163,51 +171,56 @@ impl Orderer {
         }
     }
 
-    /// The bytes that a step allocates, and those that it frees.
-    fn change(&self, at: usize) -> (i64, i64) {
-        let (mut up, mut down) = (0, 0);
-        for buffer in &self.nodes[at].buffers {
-            let id = buffer.0 as usize;
-            up += if self.begun[id] { 0 } else { self.bytes[id] };
-            down += if self.left[id] == 1 { self.bytes[id] } else { 0 };
-        }
-        (up, down)
-    }
-
-    /// Whether a ready step frees as much as it allocates, alone or with those that wait for it and nothing else.
+    /// Whether a ready step frees as much as it allocates, alone or with those that wait for it, and for what is ready
+    /// besides.
     fn pays(&self, at: usize) -> bool {
         let mut chain = vec![at];
+        let mut member: HashSet<usize> = HashSet::from([at]);
+        let mut touched: HashMap<BufferId, usize> = HashMap::new();
+        let mut looked = 0;
         let mut sum = 0;
         loop {
-            let last = chain[chain.len() - 1];
-            let (mut up, mut down) = (0, 0);
-            for buffer in &self.nodes[last].buffers {
-                let id = buffer.0 as usize;
-                let earlier = chain[..chain.len() - 1].iter();
-                let touched = earlier.filter(|&&step| self.nodes[step].buffers.contains(buffer)).count();
-                up += if self.begun[id] || touched > 0 { 0 } else { self.bytes[id] };
-                down += if self.left[id] == touched + 1 { self.bytes[id] } else { 0 };
+            while looked < chain.len() {
+                let (up, down) = self.change(chain[looked], &touched);
+                if !self.may_raise && self.alive + sum + up > self.most {
+                    return false;
+                }
+                self.nodes[chain[looked]].buffers.iter().for_each(|&id| *touched.entry(id).or_default() += 1);
+                sum += up - down;
+                looked += 1;
+                if sum <= 0 {
+                    return true;
+                }
             }
-            if !self.may_raise && self.alive + sum + up > self.most {
-                return false;
-            }
-            sum += up - down;
-            if sum <= 0 {
-                return true;
-            }
-            if chain.len() == LONGEST_CHAIN {
-                return false;
-            }
-            // What waits for steps of the chain only.
-            let ready = chain.iter().flat_map(|&step| &self.nodes[step].next).find(|&&next| {
-                let of_chain = chain.iter().filter(|&&step| self.nodes[step].next.contains(&next)).count();
-                !chain.contains(&next) && self.nodes[next].waits == of_chain
+            let followers = chain.iter().flat_map(|&step| &self.nodes[step].next);
+            let missing = followers.filter(|next| !member.contains(next)).find_map(|&next| {
+                let before = self.nodes[next].before.iter();
+                let missing = before.copied().filter(|step| !self.done[*step] && !member.contains(step));
+                let mut missing: Vec<usize> = missing.take(LONGEST_CHAIN).collect();
+                let ready = missing.iter().all(|&step| self.nodes[step].waits == 0);
+                missing.push(next);
+                (ready && chain.len() + missing.len() <= LONGEST_CHAIN).then_some(missing)
             });
-            match ready {
-                Some(&next) => chain.push(next),
+            match missing {
+                Some(missing) => {
+                    member.extend(&missing);
+                    chain.extend(missing);
+                }
                 None => return false,
             }
         }
+    }
+
+    /// The bytes that a step allocates, and those that it frees, where others have touched buffers so many times.
+    fn change(&self, at: usize, touched: &HashMap<BufferId, usize>) -> (i64, i64) {
+        let (mut up, mut down) = (0, 0);
+        for buffer in &self.nodes[at].buffers {
+            let id = buffer.0 as usize;
+            let touched = touched.get(buffer).copied().unwrap_or(0);
+            up += if self.begun[id] || touched > 0 { 0 } else { self.bytes[id] };
+            down += if self.left[id] == touched + 1 { self.bytes[id] } else { 0 };
+        }
+        (up, down)
     }
 }
 

@@ -47,6 +47,12 @@ pub fn plan(program: &mut Program) -> bool {
     changed
 }
 
+/// The size of the arena that [`plan`] would give.
+pub(crate) fn arena_bytes(program: &Program) -> usize {
+    let steps = program.prepare.len() + program.schedule.len();
+    best(Lives::new(program).blocks(program).collect(), program.buffers.len(), steps).1
+}
+
 /// Removes scratch buffers that no call touches; whether there were any.
 fn drop_unused(program: &mut Program) -> bool {
     let mut used = vec![false; program.buffers.len()];

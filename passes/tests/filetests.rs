@@ -8,6 +8,8 @@
 //! graph @f(…) { … }
 //! ```
 //!
+//! A line `// memory-limit: BYTES` sets that option.
+//!
 //! The manager verifies what the pass leaves. Each file is evaluated before and after on random parameters, programs
 //! with the points of their grids in either order: exact passes must keep the bits, rounding ones agree to 1e-9 in f64,
 //! narrowing ones to an 8th, which tells what is computed from what is not.
@@ -136,8 +138,8 @@ impl Ir {
     }
 
     /// Runs a pass; its error, if it refuses, as a comment.
-    fn run(&mut self, name: &str) -> Result<Result<bool, String>, String> {
-        let mut manager = Manager::new(Options { precision: Precision::Bf16, ..Options::default() });
+    fn run(&mut self, name: &str, options: &Options) -> Result<Result<bool, String>, String> {
+        let mut manager = Manager::new(options.clone());
         let unknown = || format!("there is no pass {name} for this");
         let ran = match self {
             Ir::Graph(graph) if name == LOWER => {
@@ -185,8 +187,12 @@ fn kind(name: &str) -> Kind {
 fn check_pass(name: &str, input: &str) -> Result<String, String> {
     let before = Ir::parse(input)?;
     before.verify()?;
+    let limit = input.lines().find_map(|line| line.strip_prefix("// memory-limit: "));
+    let memory_limit =
+        limit.map(|bytes| bytes.parse().map_err(|_| format!("`{bytes}` bytes"))).transpose()?;
+    let options = Options { precision: Precision::Bf16, memory_limit, ..Options::default() };
     let mut after = before.clone();
-    let changed = match after.run(name)? {
+    let changed = match after.run(name, &options)? {
         Ok(changed) => changed,
         Err(error) => return Ok(error),
     };
@@ -199,7 +205,7 @@ fn check_pass(name: &str, input: &str) -> Result<String, String> {
         return Err(format!("the text does not read back as the same:\n{text}"));
     }
     // `fuse` may put regions together again; what is lowered is no graph; everything else reaches a fixed point.
-    if ![FUSE, LOWER].contains(&name) && after.clone().run(name)? == Ok(true) {
+    if ![FUSE, LOWER].contains(&name) && after.clone().run(name, &options)? == Ok(true) {
         return Err(format!("a second run changes it again:\n{text}"));
     }
     match kind(name) {
@@ -209,7 +215,7 @@ fn check_pass(name: &str, input: &str) -> Result<String, String> {
         Kind::Rounding => {
             let before = Ir::parse(&input.replace("f32", "f64"))?;
             let mut after = before.clone();
-            after.run(name)??;
+            after.run(name, &options)??;
             same(&before, &after, &close)?;
         }
     }

@@ -84,6 +84,10 @@ pub struct TargetArgs {
     /// would multiply in bf16. Entry points that update weights keep f32
     #[arg(long, value_name = "f32|bf16|bf16-native", value_parser = Precision::from_str, default_value = "f32")]
     pub precision: Precision,
+    /// Scratch memory of one call, at most, such as 300MB or 1.5GiB; what does not fit is computed again, to the same
+    /// bits
+    #[arg(long, value_name = "M", value_parser = memory)]
+    pub memory_limit: Option<usize>,
 }
 
 /// How code is made and run.
@@ -145,6 +149,7 @@ impl TargetArgs {
         let mut options = CompileOptions { target_cpu, ..CompileOptions::default() };
         options.passes.precision = self.precision;
         options.passes.winograd = if self.winograd == "on" { Winograd::Chosen } else { Winograd::Off };
+        options.passes.memory_limit = self.memory_limit;
         Ok(options)
     }
 }
@@ -465,6 +470,29 @@ where
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, such as batch=1")?;
     let value = value.trim().parse().map_err(|e| format!("the value of `{}`: {e}", name.trim()))?;
     Ok((name.trim().to_owned(), value))
+}
+
+/// Parses a number of bytes: a number, with a unit of powers of 1000 or 1024.
+fn memory(text: &str) -> Result<usize, String> {
+    const UNITS: [(&str, u64); 8] = [
+        ("", 1),
+        ("B", 1),
+        ("kB", 1000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+    ];
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = (text[..end].parse::<f64>(), text[end..].trim());
+    let unit = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
+    match (number, unit) {
+        (Ok(number), Some((_, bytes))) if number * (*bytes as f64) < 1e18 => {
+            Ok((number * *bytes as f64) as usize)
+        }
+        _ => Err("expected a number of bytes, such as 300MB, 1.5GiB or 4096".into()),
+    }
 }
 
 /// Parses a time to measure for, in seconds: up to a day.

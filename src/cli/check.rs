@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use brolga::ir::program::Place;
 use brolga::passes::plan::live_bytes;
-use brolga::{CompileOptions, Compiler, Model, Result, cost};
+use brolga::{Compiler, Model, Result, cost};
 use serde_json::json;
 
 use super::args::CheckArgs;
@@ -25,8 +25,8 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
     let model = args.model.load(&args.target)?;
     let instance = model.instance();
     let names = instance.entries();
-    let options = args.target.options()?;
-    let entries = names.iter().filter(|name| **name != "init").map(|name| entry(&model, name, &options));
+    let entries =
+        names.iter().filter(|name| **name != "init").map(|name| entry(&model, name, model.options()));
     let entries = entries.collect::<Result<Vec<_>>>()?;
     let state_bytes: usize = instance.state().iter().map(|slot| slot.ty.bytes()).sum();
     let forward = names.iter().find_map(|name| {

@@ -3,16 +3,13 @@
 //! The program is compiled so that every kernel call goes through `parallel_for`, and run with one that notes the
 //! time. Calls are in the order of the schedule, so their names are known.
 
-use std::collections::HashMap;
 use std::ffi::c_void;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use brolga::codegen::compile_traced;
-use brolga::ir::index::{Atom, Var};
-use brolga::ir::program::{Call, Expr, Kernel, Program, Step, Stmt, ValueId};
-use brolga::ir::scalar::Scalar;
+use brolga::ir::program::{Call, Program, Step, work};
 use brolga::runtime::{ArgumentBlock, DType, Instance, KernelFn, serial_for};
 use brolga::{CompileOptions, Compiler, Error, Result, State, Tensor, Threads};
 use serde_json::json;
@@ -54,7 +51,7 @@ pub fn run(args: &ProfileArgs) -> Result<ExitCode> {
         rows.push(Row {
             layer: if call.origin.is_empty() { "-".to_owned() } else { call.origin.clone() },
             kernel: kernel.name.clone(),
-            flops: Work::of(kernel),
+            flops: work::flops(kernel),
             bytes: call.args.iter().map(|arg| program.buffers[arg.buffer.0 as usize].ty.bytes()).sum(),
             time: times[times.len() / 2],
         });
@@ -163,118 +160,6 @@ fn measure(
     // The first run touches memory and fills caches.
     runs.remove(0);
     Ok(runs)
-}
-
-/// Iterations of a loop that are gone through one by one, at most, to know which of its conditions hold.
-const MOST_ITERATIONS: usize = 4096;
-
-/// Counts floating-point operations: two for each multiply-add of a tile, one for each other operation. Conditions on
-/// loop variables (borders of images) are evaluated; of others the larger side counts.
-#[derive(Default)]
-struct Work {
-    vars: HashMap<Var, i64>,
-    values: HashMap<ValueId, Scalar>,
-}
-
-impl Work {
-    fn of(kernel: &Kernel) -> u64 {
-        Work::default().grid(0, &kernel.grid, &kernel.body)
-    }
-
-    fn grid(&mut self, var: Var, extents: &[usize], body: &[Stmt]) -> u64 {
-        match extents.split_first() {
-            None => self.block(body),
-            Some((&extent, rest)) => {
-                self.repeat(var, extent, has_conditions(body), |w| w.grid(var + 1, rest, body))
-            }
-        }
-    }
-
-    /// The work of all iterations of a loop.
-    fn repeat(
-        &mut self,
-        var: Var,
-        extent: usize,
-        differ: bool,
-        mut body: impl FnMut(&mut Work) -> u64,
-    ) -> u64 {
-        if !differ || extent > MOST_ITERATIONS {
-            return (extent as u64).saturating_mul(body(self));
-        }
-        let mut sum: u64 = 0;
-        for at in 0..extent as i64 {
-            self.vars.insert(var, at);
-            sum = sum.saturating_add(body(self));
-        }
-        self.vars.remove(&var);
-        sum
-    }
-
-    fn block(&mut self, block: &[Stmt]) -> u64 {
-        block.iter().fold(0, |sum, statement| sum.saturating_add(self.statement(statement)))
-    }
-
-    fn statement(&mut self, statement: &Stmt) -> u64 {
-        match statement {
-            Stmt::For { var, extent, body } | Stmt::Strip { var, extent, body } => {
-                self.repeat(*var, *extent, has_conditions(body), |w| w.block(body))
-            }
-            Stmt::If { condition, then, otherwise } => match self.values.get(condition) {
-                Some(Scalar::Bool(true)) => self.block(then),
-                Some(Scalar::Bool(false)) => self.block(otherwise),
-                _ => self.block(then).max(self.block(otherwise)),
-            },
-            Stmt::Let { id, dtype, expr } => {
-                match self.value(*dtype, expr) {
-                    Some(value) => self.values.insert(*id, value),
-                    None => self.values.remove(id),
-                };
-                u64::from(matches!(expr, Expr::Op(..)) && dtype.is_float())
-            }
-            Stmt::Accumulate { .. } => 1,
-            Stmt::Tile(tile) => {
-                let sizes = tile.reduce.iter().map(|l| l.extent).chain([tile.m, tile.n]);
-                sizes.map(|size| size as u64).fold(2, u64::saturating_mul)
-            }
-            _ => 0,
-        }
-    }
-
-    /// The value of an expression, if it follows from constants and loop variables.
-    fn value(&self, dtype: brolga::ir::DType, expr: &Expr) -> Option<Scalar> {
-        match expr {
-            Expr::Constant(scalar) => Some(*scalar),
-            Expr::Index(index) => {
-                let mut known = true;
-                index.visit(&mut |atom| {
-                    known &= match atom {
-                        Atom::Var(var) => self.vars.contains_key(var),
-                        Atom::Value(_) => false,
-                        Atom::Div(..) | Atom::Rem(..) => true,
-                    }
-                });
-                let at = |atom: &Atom| match atom {
-                    Atom::Var(var) => self.vars[var],
-                    _ => 0,
-                };
-                known.then(|| Scalar::from_i64(dtype, index.evaluate(&at)))
-            }
-            Expr::Op(op, operands) => {
-                let operands: Option<Vec<Scalar>> =
-                    operands.iter().map(|id| self.values.get(id).copied()).collect();
-                operands.map(|operands| op.apply(&operands))
-            }
-            Expr::Load { .. } => None,
-        }
-    }
-}
-
-fn has_conditions(block: &[Stmt]) -> bool {
-    block.iter().any(|statement| match statement {
-        Stmt::If { .. } => true,
-        Stmt::For { body, .. } | Stmt::Strip { body, .. } => has_conditions(body),
-        _ => false,
-    })
 }
 
 /// The rate of a matrix product that stays in the first cache, in GFLOP/s.

@@ -66,6 +66,7 @@ pub mod interpret;
 mod parse;
 pub mod text;
 pub mod verify;
+pub mod work;
 
 use crate::index::{Index, Var};
 use crate::scalar::{Scalar, ScalarOp};
