@@ -101,6 +101,8 @@ fn check_shows_layers_and_memory() {
     let train = value["entries"].as_array().unwrap().iter().find(|e| e["entry"] == "train").unwrap();
     assert!(train["arena_bytes"].as_u64().unwrap() > 100_000, "{train}");
     assert!(train["live_bytes"].as_u64() <= train["arena_bytes"].as_u64(), "{train}");
+    assert!(bad(folder.path(), "check lenet5 --memory-limit lots").contains("such as 300MB"));
+    assert!(bad(folder.path(), "check lenet5 --memory-limit 0.5KiB").contains("memory limit of 512 bytes"));
     // conv1 at batch 8: 2 * 8 * 6 * 28 * 28 * 25.
     let conv1 = value["layers"].as_array().unwrap().iter().find(|l| l["path"] == "conv1").unwrap();
     assert_eq!((conv1["gflop"].as_f64().unwrap() * 1e9).round(), 1_881_600.0);
@@ -276,6 +278,9 @@ fn bench_and_profile_measure() {
     // Momentum has a slot for each of the 61,706 parameters; the step is an i64.
     assert_eq!(value["state_bytes"].as_u64(), Some(2 * 4 * 61_706 + 8));
     assert!(good(at, "bench lenet5 --seconds 0").contains("GFLOP/s"));
+
+    let text = good(at, "profile lenet5 --seconds 0 --threads 2");
+    assert!(text.contains("2 threads") && text.contains("of memory") && text.contains("conv2"), "{text}");
 
     let text = good(at, "profile lenet5 --entry train --dim batch=2 --seconds 0 --calls --trace trace.json");
     assert!(text.contains("conv2/backward") && text.contains("GFLOP/s"), "{text}");

@@ -16,7 +16,7 @@ use crate::emitter::Leaf;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::portable;
-use crate::schedule;
+use crate::schedule::{self, TracedCall};
 use crate::target::Target;
 
 /// Names of the image's own symbols inside code: functions of the image, and its tables.
@@ -137,6 +137,7 @@ impl Image {
                     runner,
                     table: tables.len(),
                     traced: target.traced,
+                    first_call: if suffix.is_empty() { 0 } else { TracedCall::PREPARE },
                 },
                 target.isa.frontend_config(),
             );

@@ -41,7 +41,10 @@ pub fn compile(program: &Program, options: &Options) -> std::result::Result<Comp
 }
 
 /// As [`compile`], but every kernel call of the schedule goes through the argument block's `parallel_for`, small ones
-/// too, so that an embedder's sees (and can time) them all, in order.
+/// too, so that an embedder's sees (and can time) them all, in order. Its number of parts is a [`TracedCall`], which
+/// says what call it is.
+///
+/// [`TracedCall`]: crate::TracedCall
 pub fn compile_traced(program: &Program, options: &Options) -> std::result::Result<Compiled, Error> {
     jit(program, options, Target { traced: true, ..Target::new(options, false)? })
 }

@@ -23,6 +23,7 @@ pub use error::Error;
 pub use jit::{Compiled, compile, compile_traced};
 pub use listing::{Listing, listing};
 pub use object::{Object, emit_object};
+pub use schedule::TracedCall;
 pub use target::{Options, TargetCpu};
 
 /// Changes whenever the same program may compute other bits.

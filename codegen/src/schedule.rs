@@ -20,6 +20,34 @@ use crate::portable::kernel_signature;
 /// Added to the number of arguments.
 const PARALLEL: u64 = 1 << 32;
 
+/// What traced code ([`compile_traced`](crate::compile_traced)) gives `parallel_for` as the number of parts: the parts,
+/// and which call of the schedule they belong to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TracedCall {
+    /// Position of the call among all calls of the schedule, those in loops and conditions once, in the order of the
+    /// text; from [`TracedCall::PREPARE`] on those of `prepare`.
+    pub call: usize,
+    /// Whether code that is not traced would hand the parts out to threads.
+    pub parallel: bool,
+    /// How many parts there are.
+    pub parts: u64,
+}
+
+impl TracedCall {
+    /// The number of the first call of `prepare`.
+    pub const PREPARE: usize = 1 << 22;
+
+    /// Takes the word apart.
+    pub fn from_word(word: u64) -> TracedCall {
+        let call = (word >> 40 & 0x7F_FFFF) as usize;
+        TracedCall { call, parallel: word >> 63 == 1, parts: word & 0xFF_FFFF_FFFF }
+    }
+
+    fn word(self) -> u64 {
+        u64::from(self.parallel) << 63 | (self.call as u64) << 40 | self.parts
+    }
+}
+
 /// Offsets in [`brolga_runtime::ArgumentBlock`].
 const BLOCK_BASES: i32 = 0;
 const BLOCK_PARALLEL_FOR: i32 = 8;
@@ -127,6 +155,8 @@ pub(crate) struct Entry<'a> {
     pub table: usize,
     /// Whether every call goes through `parallel_for`, so that whoever gives it sees them all.
     pub traced: bool,
+    /// The number of the first call, where they are traced.
+    pub first_call: usize,
 }
 
 /// Emits an entry function; gives its call table, without a name.
@@ -147,6 +177,7 @@ pub(crate) fn entry(
         block,
         table: Table { name: String::new(), words: Vec::new(), addresses: Vec::new() },
         row: None,
+        next_call: entry.first_call,
         counters: Vec::new(),
         exits: Vec::new(),
     };
@@ -165,6 +196,8 @@ struct EntryCx<'a, 'b> {
     table: Table,
     /// Where rows with places that depend on loops are put together.
     row: Option<StackSlot>,
+    /// The number of the call that comes next.
+    next_call: usize,
     /// The counters of the loops around.
     counters: Vec<Value>,
     /// The blocks behind the loops around.
@@ -176,7 +209,7 @@ impl EntryCx<'_, '_> {
         let mut fixed = self.table.words.len();
         for step in steps {
             match step {
-                Step::Call(call) if self.kernel(call).parts() == 0 => {}
+                Step::Call(call) if self.kernel(call).parts() == 0 => self.next_call += 1,
                 Step::Call(call) if call.args.iter().all(|arg| arg.strides.iter().all(|&s| s == 0)) => {
                     self.push_row(call);
                 }
@@ -222,10 +255,16 @@ impl EntryCx<'_, '_> {
     }
 
     /// A place for the address, the parts, and the third word.
-    fn row_head(&self, call: &Call) -> [u64; 3] {
+    fn row_head(&mut self, call: &Call) -> [u64; 3] {
         let kernel = self.kernel(call);
-        let parallel = if is_parallel(kernel) || self.entry.traced { PARALLEL } else { 0 };
-        [0, kernel.parts() as u64, call.args.len() as u64 + parallel]
+        let (parallel, parts) = (is_parallel(kernel), kernel.parts() as u64);
+        let args = call.args.len() as u64;
+        if self.entry.traced {
+            let traced = TracedCall { call: self.next_call, parallel, parts };
+            self.next_call += 1;
+            return [0, traced.word(), args + PARALLEL];
+        }
+        [0, parts, args + if parallel { PARALLEL } else { 0 }]
     }
 
     /// Has the rows from word `from` to the end of the table so far run.
@@ -347,7 +386,7 @@ impl EntryCx<'_, '_> {
         let [_, parts, word] = self.row_head(call);
         let KernelId(kernel) = call.kernel;
         let kernel = self.function(self.entry.kernel_at + kernel as usize, kernel_signature(self.call_conv));
-        if parts == 1 && !self.entry.traced {
+        if !self.entry.traced && parts == 1 {
             let part = self.b.ins().iconst(types::I64, 0);
             self.b.ins().call(kernel, &[self.block, args, part]);
             return;

@@ -98,6 +98,25 @@ impl Threads {
         }
     }
 
+    /// Runs all parts of one call of a kernel, over the threads if it is `parallel`: for tools that look at single calls
+    /// and get them by a `parallel_for` of their own.
+    ///
+    /// # Safety
+    /// As for [`ParallelForFn`]: the kernel may be called with the block and the row for each of the parts, from any
+    /// thread, in any order.
+    pub unsafe fn run_call(
+        &self,
+        parallel: bool,
+        kernel: KernelFn,
+        block: *const ArgumentBlock,
+        row: *const u64,
+        parts: u64,
+    ) {
+        let entered = self.enter(parallel);
+        // SAFETY: promised by the caller; the pool, if there is one, is entered.
+        unsafe { (entered.parallel_for)(entered.pool, kernel, block, row, parts) };
+    }
+
     /// Enters the pool for one run, if the run wants threads and no other run has them.
     pub(crate) fn enter(&self, parallel: bool) -> Entered<'_> {
         match &self.0 {

@@ -325,8 +325,9 @@ pub struct BenchArgs {
 
 #[derive(Args)]
 #[command(after_help = "\
-Each kernel call is timed inside whole runs on one thread. Bytes are those of the tensors that a call touches, each
-counted once; the peak is measured by a matrix product that stays in registers and the first cache.
+Each kernel call is timed inside whole runs. Bytes are those that a call touches, each counted once, in the caches or
+not; the peak is measured by matrix products that stay in registers and the first cache, memory by a copy of 64 MB.
+Calls in loops are added up; of conditions, what ran is shown.
 
 Example:
   brolga profile resnet20 --entry train --trace trace.json     (open in chrome://tracing or ui.perfetto.dev)")]
@@ -345,7 +346,7 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub machine: MachineArgs,
 }
 
 /// A stage of the compiler.

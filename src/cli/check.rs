@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use brolga::ir::program::Place;
 use brolga::passes::plan::live_bytes;
-use brolga::{Compiler, Model, Result, cost};
+use brolga::{CompileOptions, Compiler, Model, Result, cost};
 use serde_json::json;
 
 use super::args::CheckArgs;

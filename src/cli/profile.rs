@@ -1,16 +1,17 @@
 //! `brolga profile`
 //!
 //! The program is compiled so that every kernel call goes through `parallel_for`, and run with one that notes the
-//! time. Calls are in the order of the schedule, so their names are known.
+//! time, and then does what the runtime's own would. Traced code says which call it is, so loops and conditions on data
+//! are no matter: what ran is counted.
 
 use std::ffi::c_void;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
-use brolga::codegen::compile_traced;
+use brolga::codegen::{TracedCall, compile_traced};
 use brolga::ir::program::{Call, Program, Step, work};
-use brolga::runtime::{ArgumentBlock, DType, Instance, KernelFn, serial_for};
+use brolga::runtime::{ArgumentBlock, DType, Instance, KernelFn};
 use brolga::{CompileOptions, Compiler, Error, Result, State, Tensor, Threads};
 use serde_json::json;
 
@@ -22,89 +23,120 @@ use super::report::{bytes, flops, table};
 /// Runs that are measured at least.
 const LEAST_RUNS: usize = 3;
 
-/// A call of the schedule, loops written out.
+/// How long each limit of the machine is measured; the best counts.
+const MEASURED: Duration = Duration::from_millis(300);
+
+/// A call of the schedule that was made, with all that it did in one run.
 struct Row {
     layer: String,
     kernel: String,
     flops: u64,
-    bytes: usize,
+    bytes: u64,
     /// The median over the runs.
     time: Duration,
 }
 
+/// What the machine can do.
+struct Limits {
+    /// 10^9 floating-point operations in a second.
+    gflops: f64,
+    /// 10^9 bytes read and written in a second.
+    bandwidth: f64,
+}
+
 pub fn run(args: &ProfileArgs) -> Result<ExitCode> {
-    let model = args.model.load(&args.target)?;
+    let threads = args.machine.threads()?;
+    let model = args.model.load(&args.machine.target)?;
     let mut compiler = Compiler::new(model.options());
     let optimised = compiler.optimise(model.graph(&args.entry.name)?)?;
     let program = compiler.lower(&optimised)?;
     let mut calls = Vec::new();
-    expand(&program.schedule, &mut calls)?;
+    collect(&program.schedule, &mut calls);
     let mut state = model.initial_state(0)?;
-    let runs = measure(&program, model.options(), &mut state, calls.len(), args.seconds)?;
-    let peak = peak(model.options())?;
+    let runs = measure(&program, model.options(), &threads, &mut state, args.seconds)?;
+    let limits =
+        Limits { gflops: peak(model.options(), &threads)?, bandwidth: bandwidth(model.options(), &threads)? };
 
     let mut rows: Vec<Row> = Vec::with_capacity(calls.len());
     for (number, call) in calls.iter().enumerate() {
         let kernel = &program.kernels[call.kernel.0 as usize];
-        let mut times: Vec<Duration> = runs.iter().map(|run| run[number].1 - run[number].0).collect();
+        let mut times = Vec::with_capacity(runs.len());
+        let mut most = 0;
+        for run in &runs {
+            let own = run.iter().filter(|noted| noted.call == number);
+            most = most.max(own.clone().count() as u64);
+            times.push(own.map(|noted| noted.end - noted.start).sum::<Duration>());
+        }
+        if most == 0 {
+            // The way not taken of a condition.
+            continue;
+        }
         times.sort_unstable();
         rows.push(Row {
             layer: if call.origin.is_empty() { "-".to_owned() } else { call.origin.clone() },
             kernel: kernel.name.clone(),
-            flops: work::flops(kernel),
-            bytes: call.args.iter().map(|arg| program.buffers[arg.buffer.0 as usize].ty.bytes()).sum(),
+            flops: work::flops(kernel).saturating_mul(most),
+            bytes: work::bytes(kernel).saturating_mul(most),
             time: times[times.len() / 2],
         });
     }
     if let Some(path) = &args.trace {
-        write(path, trace(&runs, &rows).as_bytes())?;
+        write(path, trace(&runs, &calls, &program).as_bytes())?;
     }
     let total: Duration = rows.iter().map(|row| row.time).sum();
+    let made = runs.iter().map(Vec::len).max().unwrap_or(0);
     outln!(
-        "{} {}, 1 thread: {} kernel calls, {:.3} ms; median of {} runs; peak {peak:.1} GFLOP/s\n",
+        "{} {}, {} thread{}: {made} kernel calls, {:.3} ms; median of {} runs; peak {:.1} GFLOP/s, memory {:.1} GB/s\n",
         title(&model),
         args.entry.name,
-        rows.len(),
+        threads.count(),
+        if threads.count() == 1 { "" } else { "s" },
         total.as_secs_f64() * 1e3,
-        runs.len()
+        runs.len(),
+        limits.gflops,
+        limits.bandwidth
     );
     let rows = if args.calls { rows } else { by_layer(rows) };
-    print(&rows, total, peak, args.calls);
+    print(&rows, total, &limits, args.calls);
     if let Some(path) = &args.trace {
         outln!("\ntrace: {}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The calls of a schedule in the order in which they run. Calls without parts are never made.
-fn expand<'p>(steps: &'p [Step], calls: &mut Vec<&'p Call>) -> Result<()> {
+/// The calls of a schedule in the order in which traced code numbers them.
+fn collect<'p>(steps: &'p [Step], calls: &mut Vec<&'p Call>) {
     for step in steps {
-        match step {
-            Step::Call(call) => calls.push(call),
-            Step::Loop { extent, body } => (0..*extent).try_for_each(|_| expand(body, calls))?,
-            Step::Break { .. } | Step::If { .. } => {
-                let message = "which calls this entry makes depends on data (it holds `while` or `cond`), so they \
-                               cannot be told apart; `brolga bench` measures it as a whole";
-                return Err(Error::Compile(message.into()));
-            }
+        if let Step::Call(call) = step {
+            calls.push(call);
         }
+        step.bodies().into_iter().for_each(|body| collect(body, calls));
     }
-    Ok(())
 }
 
-/// When each call of a run began and ended, since the run's beginning.
-type Times = Vec<(Duration, Duration)>;
+/// When a call began and ended, since the run's beginning.
+#[derive(Clone, Copy)]
+struct Noted {
+    call: usize,
+    start: Duration,
+    end: Duration,
+}
 
-/// What the hook notes.
+/// The calls of one run.
+type Times = Vec<Noted>;
+
+/// What the hook works with.
 struct Recorder {
     begun: Clock,
     times: Times,
+    threads: Threads,
 }
 
-/// A `parallel_for` on the calling thread that notes when it was called and when it was done.
+/// A `parallel_for` that notes when it was called and when it was done, and runs the parts as the threads would.
 ///
 /// # Safety
-/// `pool` must point to a [`Recorder`] that nothing else uses during the call; otherwise as [`serial_for`].
+/// `pool` must point to a [`Recorder`] that nothing else uses during the call, `parts` be the word of a
+/// [`TracedCall`], and the kernel be one that may be called for its parts.
 unsafe extern "C" fn recording_for(
     pool: *mut c_void,
     kernel: KernelFn,
@@ -114,18 +146,21 @@ unsafe extern "C" fn recording_for(
 ) {
     // SAFETY: promised by the caller.
     let recorder = unsafe { &mut *pool.cast::<Recorder>() };
+    let TracedCall { call, parallel, parts } = TracedCall::from_word(parts);
     let start = recorder.begun.elapsed();
     // SAFETY: promised by the caller.
-    unsafe { serial_for(std::ptr::null_mut(), kernel, block, row, parts) };
-    recorder.times.push((start, recorder.begun.elapsed()));
+    unsafe { recorder.threads.run_call(parallel, kernel, block, row, parts) };
+    if call < TracedCall::PREPARE {
+        recorder.times.push(Noted { call, start, end: recorder.begun.elapsed() });
+    }
 }
 
 /// Runs the program for so many seconds, and gives the times of all calls of each run.
 fn measure(
     program: &Program,
     options: &CompileOptions,
+    threads: &Threads,
     state: &mut State,
-    calls: usize,
     seconds: f64,
 ) -> Result<Vec<Times>> {
     let codegen = brolga::codegen::Options { target_cpu: options.target_cpu };
@@ -133,12 +168,13 @@ fn measure(
     let inputs = random_inputs(&executable.manifest().inputs)?;
     let outputs = executable.manifest().outputs.iter().map(|o| Tensor::zeros(o.dtype, &o.dims));
     let mut outputs = outputs.collect::<brolga::runtime::Result<Vec<_>>>()?;
-    let mut recorder = Box::new(Recorder { begun: Clock::now(), times: Vec::with_capacity(calls) });
+    let mut recorder =
+        Box::new(Recorder { begun: Clock::now(), times: Vec::new(), threads: threads.clone() });
     let pool: *mut Recorder = &mut *recorder;
     // SAFETY: the recorder outlives the instance, which runs on this thread only; `recording_for` runs every part
-    // before it returns, and leaves the control word alone.
-    let threads = unsafe { Threads::from_raw(recording_for, pool.cast(), 1) };
-    let mut instance = Instance::bind(executable, state, &threads)?;
+    // before it returns, and leaves the control word alone, as do the threads behind it.
+    let hook = unsafe { Threads::from_raw(recording_for, pool.cast(), threads.count()) };
+    let mut instance = Instance::bind(executable, state, &hook)?;
     let limit = Duration::from_secs_f64(seconds);
     let (mut runs, begun) = (Vec::new(), Clock::now());
     while runs.len() <= LEAST_RUNS || begun.elapsed() < limit {
@@ -149,43 +185,64 @@ fn measure(
         }
         instance.run_tensors(state, &inputs, &mut outputs)?;
         // SAFETY: as above.
-        let times = unsafe { (*pool).times.clone() };
-        // The first run also prepares values.
-        let expected = times.len().checked_sub(calls).map(|prepared| times[prepared..].to_vec());
-        runs.push(expected.ok_or_else(|| {
-            let message = format!("{} kernel calls were seen, but the schedule has {calls}", times.len());
-            Error::Compile(message)
-        })?);
+        runs.push(unsafe { (*pool).times.clone() });
     }
     // The first run touches memory and fills caches.
     runs.remove(0);
     Ok(runs)
 }
 
-/// The rate of a matrix product that stays in the first cache, in GFLOP/s.
-fn peak(options: &CompileOptions) -> Result<f64> {
-    const ROUNDS: usize = 2000;
+/// The rate of matrix products that stay in the first cache, in GFLOP/s.
+fn peak(options: &CompileOptions, threads: &Threads) -> Result<f64> {
+    const ROUNDS: usize = 50;
+    let parts = 4 * threads.count();
     let text = format!(
-        "program @peak\n  %0 input \"a\" f32[48, 64]\n  %1 input \"b\" f32[64, 32]\n  %2 output \"c\" f32[48, 32]\n\n\
-         kernel @peak#0(p0: read f32[3072], p1: read f32[2048], p2: write f32[1536]) grid [] {{\n\
-         \u{20} for i0 in 0..{ROUNDS} {{\n\
-         \u{20}   tile [48, 32] p2[0; 32] = p0[0; 64] * p1[0] over (64; 1, 32) : f32\n  }}\n}}\n\n\
-         schedule {{\n  call @peak#0(%0, %1, %2)\n}}\n"
+        "program @peak\n  %0 input \"a\" f32[48, 64]\n  %1 input \"b\" f32[64, 32]\n  %2 output \"c\" f32[{parts}, 48, 32]\n\n\
+         kernel @peak#0(p0: read f32[3072], p1: read f32[2048], p2: write f32[{}]) grid [{parts}] {{\n\
+         \u{20} for i1 in 0..{ROUNDS} {{\n\
+         \u{20}   tile [48, 32] p2[1536*i0; 32] = p0[0; 64] * p1[0] over (64; 1, 32) : f32\n  }}\n}}\n\n\
+         schedule {{\n  call @peak#0(%0, %1, %2)\n}}\n",
+        1536 * parts
     );
-    let program = Program::parse(&text).map_err(|e| Error::Compile(format!("the peak's program: {e}")))?;
+    let time = best_time(&text, options, threads)?;
+    Ok((2 * 48 * 32 * 64 * ROUNDS * parts) as f64 / time.as_secs_f64() / 1e9)
+}
+
+/// The rate at which a large array is copied, reads and writes counted, in GB/s.
+fn bandwidth(options: &CompileOptions, threads: &Threads) -> Result<f64> {
+    // 64 MB: larger than the caches.
+    const PARTS: usize = 64;
+    const PART: usize = 1 << 18;
+    let all = PARTS * PART;
+    let text = format!(
+        "program @copy\n  %0 input \"x\" f32[{all}]\n  %1 output \"y\" f32[{all}]\n\n\
+         kernel @copy#0(p0: read f32[{all}], p1: write f32[{all}]) grid [{PARTS}] {{\n\
+         \u{20} strip i1 in 0..{PART} {{\n\
+         \u{20}   v0 = load p0[{PART}*i0 + i1] : f32\n    store p1[{PART}*i0 + i1] = v0\n  }}\n}}\n\n\
+         schedule {{\n  call @copy#0(%0, %1)\n}}\n"
+    );
+    let time = best_time(&text, options, threads)?;
+    Ok((2 * 4 * all) as f64 / time.as_secs_f64() / 1e9)
+}
+
+/// The shortest of some runs of a program with inputs of zeros.
+fn best_time(text: &str, options: &CompileOptions, threads: &Threads) -> Result<Duration> {
+    let program = Program::parse(text).map_err(|e| Error::Compile(format!("a measuring program: {e}")))?;
     let codegen = brolga::codegen::Options { target_cpu: options.target_cpu };
     let executable = brolga::codegen::compile(&program, &codegen)?.executable;
     let mut state = State::new();
-    let mut instance = Instance::bind(Arc::new(executable), &state, &Threads::serial())?;
-    let inputs = [Tensor::zeros(DType::F32, &[48, 64])?, Tensor::zeros(DType::F32, &[64, 32])?];
-    let mut outputs = [Tensor::zeros(DType::F32, &[48, 32])?];
-    let mut best = Duration::MAX;
-    for _ in 0..10 {
+    let inputs = executable.manifest().inputs.iter().map(|input| Tensor::zeros(DType::F32, &input.dims));
+    let inputs = inputs.collect::<brolga::runtime::Result<Vec<_>>>()?;
+    let outputs = executable.manifest().outputs.iter().map(|output| Tensor::zeros(DType::F32, &output.dims));
+    let mut outputs = outputs.collect::<brolga::runtime::Result<Vec<_>>>()?;
+    let mut instance = Instance::bind(Arc::new(executable), &state, threads)?;
+    let (mut best, begun) = (Duration::MAX, Clock::now());
+    while begun.elapsed() < MEASURED {
         let start = Clock::now();
         instance.run_tensors(&mut state, &inputs, &mut outputs)?;
         best = best.min(start.elapsed());
     }
-    Ok((2 * 48 * 32 * 64 * ROUNDS) as f64 / best.as_secs_f64() / 1e9)
+    Ok(best)
 }
 
 /// Sums of the calls of each layer, in the order of first occurrence; a gradient counts to its layer's row of its own.
@@ -205,7 +262,7 @@ fn by_layer(rows: Vec<Row>) -> Vec<Row> {
     layers
 }
 
-fn print(rows: &[Row], total: Duration, peak: f64, kernels: bool) {
+fn print(rows: &[Row], total: Duration, limits: &Limits, kernels: bool) {
     let cells = rows.iter().map(|row| {
         let seconds = row.time.as_secs_f64().max(1e-12);
         let rate = row.flops as f64 / seconds / 1e9;
@@ -218,9 +275,10 @@ fn print(rows: &[Row], total: Duration, peak: f64, kernels: bool) {
             format!("{:.1} %", 100.0 * seconds / total.as_secs_f64().max(1e-12)),
             flops(row.flops),
             format!("{rate:.1}"),
-            format!("{:.0} %", 100.0 * rate / peak),
-            bytes(row.bytes),
+            format!("{:.0} %", 100.0 * rate / limits.gflops),
+            bytes(row.bytes as usize),
             format!("{:.1}", row.bytes as f64 / seconds / 1e9),
+            format!("{:.0} %", 100.0 * row.bytes as f64 / seconds / 1e9 / limits.bandwidth),
         ]);
         cells
     });
@@ -228,19 +286,21 @@ fn print(rows: &[Row], total: Duration, peak: f64, kernels: bool) {
     if kernels {
         head.push("kernel");
     }
-    head.extend(["us", "share", "FLOP", "GFLOP/s", "of peak", "bytes", "GB/s"]);
-    let align = if kernels { "llrrrrrrr" } else { "lrrrrrrr" };
+    head.extend(["us", "share", "FLOP", "GFLOP/s", "of peak", "bytes", "GB/s", "of memory"]);
+    let align = if kernels { "llrrrrrrrr" } else { "lrrrrrrrr" };
     out!("{}", table(&head, &cells.collect::<Vec<_>>(), align));
 }
 
 /// The fastest run as a Chrome trace (Trace Event Format, complete events, microseconds).
-fn trace(runs: &[Times], rows: &[Row]) -> String {
-    let length = |run: &&Times| run.last().map_or(Duration::ZERO, |(_, end)| *end);
+fn trace(runs: &[Times], calls: &[&Call], program: &Program) -> String {
+    let length = |run: &&Times| run.last().map_or(Duration::ZERO, |noted| noted.end);
     let fastest = runs.iter().min_by_key(length);
-    let events = fastest.into_iter().flatten().zip(rows).map(|((start, end), row)| {
-        json!({"name": format!("{} {}", row.layer, row.kernel), "cat": "kernel", "ph": "X", "pid": 1, "tid": 1,
-            "ts": start.as_secs_f64() * 1e6, "dur": (*end - *start).as_secs_f64() * 1e6,
-            "args": {"flop": row.flops, "bytes": row.bytes}})
+    let events = fastest.into_iter().flatten().map(|noted| {
+        let call = calls[noted.call];
+        let kernel = &program.kernels[call.kernel.0 as usize];
+        json!({"name": format!("{} {}", call.origin, kernel.name), "cat": "kernel", "ph": "X", "pid": 1, "tid": 1,
+            "ts": noted.start.as_secs_f64() * 1e6, "dur": (noted.end - noted.start).as_secs_f64() * 1e6,
+            "args": {"flop": work::flops(kernel), "bytes": work::bytes(kernel)}})
     });
     json!({"traceEvents": events.collect::<Vec<_>>(), "displayTimeUnit": "ns"}).to_string()
 }

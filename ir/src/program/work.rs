@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Expr, Kernel, Stmt, ValueId};
-use crate::index::{Atom, Var};
+use super::{Expr, Kernel, Param, Stmt, TileLoop, ValueId};
+use crate::index::{Atom, Index, Var};
 use crate::scalar::Scalar;
 use crate::types::DType;
 
@@ -14,6 +14,56 @@ const MOST_ITERATIONS: usize = 4096;
 /// operation. Conditions on loop variables (borders of images) are evaluated; of others the larger side counts.
 pub fn flops(kernel: &Kernel) -> u64 {
     Work::default().grid(0, &kernel.grid, &kernel.body)
+}
+
+/// The bytes that one call of a kernel touches, those of every parameter once: elements addressed by different values
+/// of loop variables are taken to be different, up to the parameter's length.
+pub fn bytes(kernel: &Kernel) -> u64 {
+    let mut touched = vec![0; kernel.params.len()];
+    let loops = kernel.grid.iter().enumerate().map(|(var, &extent)| (var as Var, extent as u64)).collect();
+    touch(&kernel.body, &mut { loops }, &mut touched);
+    let of = |(touched, param): (&u64, &Param)| (*touched).min(param.len as u64) * param.dtype.size() as u64;
+    touched.iter().zip(&kernel.params).map(of).fold(0, u64::saturating_add)
+}
+
+/// Adds what statements touch, in elements of each parameter. `loops` are those around, with their extents.
+fn touch(body: &[Stmt], loops: &mut Vec<(Var, u64)>, touched: &mut [u64]) {
+    let points = |index: &Index, loops: &[(Var, u64)]| {
+        let mut computed = false;
+        index.visit(&mut |atom| computed |= matches!(atom, Atom::Value(_)));
+        let moving = loops.iter().filter(|(var, _)| computed || index.mentions(*var));
+        moving.fold(1u64, |count, (_, extent)| count.saturating_mul(*extent))
+    };
+    for statement in body {
+        match statement {
+            Stmt::For { var, extent, body } | Stmt::Strip { var, extent, body } => {
+                loops.push((*var, *extent as u64));
+                touch(body, loops, touched);
+                loops.pop();
+            }
+            Stmt::If { then, otherwise, .. } => {
+                touch(then, loops, touched);
+                touch(otherwise, loops, touched);
+            }
+            Stmt::Let { expr: Expr::Load { param, index, .. }, .. } | Stmt::Store { param, index, .. } => {
+                touched[*param] = touched[*param].saturating_add(points(index, loops));
+            }
+            Stmt::Tile(tile) => {
+                let (m, n) = (tile.m as u64, tile.n as u64);
+                let reduce = |stride: fn(&TileLoop) -> i64| {
+                    let moving = tile.reduce.iter().filter(move |l| stride(l) != 0);
+                    moving.fold(1u64, |count, l| count.saturating_mul(l.extent as u64))
+                };
+                for (panel, block) in
+                    [(&tile.a, m * reduce(|l| l.a)), (&tile.b, n * reduce(|l| l.b)), (&tile.c, m * n)]
+                {
+                    let all = points(&panel.index, loops).saturating_mul(block);
+                    touched[panel.param] = touched[panel.param].saturating_add(all);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 #[derive(Default)]
@@ -117,4 +167,40 @@ fn has_conditions(block: &[Stmt]) -> bool {
         Stmt::For { body, .. } | Stmt::Strip { body, .. } => has_conditions(body),
         _ => false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::Program;
+
+    #[test]
+    fn counts_operations_and_bytes() {
+        let program = Program::parse(
+            r#"
+program @p
+  %0 input "x" f32[8, 16]
+  %1 input "w" f32[16, 4]
+  %2 output "y" f32[8, 4]
+kernel @k(p0: read f32[128], p1: read f32[64], p2: write f32[32]) grid [2] {
+  tile [4, 4] p2[16*i0; 4] = p0[64*i0; 16] * p1[0] over (16; 1, 4) : f32
+}
+kernel @first(p0: read f32[128], p1: write f32[32]) grid [4] {
+  strip i1 in 0..8 {
+    v0 = load p0[i1] : f32
+    v1 = mul v0, v0 : f32
+    store p1[8*i0 + i1] = v1
+  }
+}
+schedule {
+  call @k#0(%0, %1, %2)
+}
+"#,
+        )
+        .unwrap();
+        let [product, first] = &program.kernels[..] else { panic!("two kernels") };
+        assert_eq!((flops(product), bytes(product)), (2 * 8 * 4 * 16, 4 * (128 + 64 + 32)));
+        // The grid's points all read the same 8 elements.
+        assert_eq!((flops(first), bytes(first)), (32, 4 * (8 + 32)));
+    }
 }
