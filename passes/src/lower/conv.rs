@@ -14,14 +14,15 @@
 
 use brolga_ir::index::Index;
 use brolga_ir::ops::{Conv, ConvForm};
-use brolga_ir::program::{Access, Panel, Tile, TileLoop, ValueId};
-use brolga_ir::scalar::ScalarOp;
+use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 use brolga_ir::{DType, GraphError, NodeId, Type};
 
 use super::borders::together;
 use super::compose::Composer;
 use super::epilogue::{Epilogue, Span};
+use super::image::Image;
 use super::kernel::KernelBuilder;
+use super::packing::Weights;
 use super::windows::{Chunks, Group, Segment, Window};
 use super::{Location, Lowering, StridedAccess};
 
@@ -30,28 +31,8 @@ pub(super) const CHANNELS: usize = 16;
 /// The same where the kernel has one position, so that blocks do not change the order of the sum: a panel of
 /// 16 KiB, half of the first-level cache.
 const DEPTH: usize = 256;
-/// Rows of weights that are packed together.
-const FEW_ROWS: usize = 32;
 /// Output positions, about, that a grid point computes: they share a panel of weights.
 pub(super) const ROWS: usize = 112;
-
-/// x or y of a convolution in memory: strides of (batch, spatial axes), and of the channels.
-#[derive(Clone, Debug)]
-pub(super) struct Image {
-    pub location: Location,
-    pub len: usize,
-    pub offset: i64,
-    pub positions: Vec<i64>,
-    pub channel: i64,
-}
-
-impl Image {
-    pub fn new(access: StridedAccess, conv: &Conv) -> Image {
-        let mut positions = access.strides;
-        let channel = positions.remove(conv.channel_axis());
-        Image { location: access.location, len: access.len, offset: access.offset, positions, channel }
-    }
-}
 
 /// A run of equal blocks along an axis: first element, extent of a block, number of blocks.
 pub(super) type Cut = (usize, usize, usize);
@@ -80,29 +61,8 @@ pub(super) fn blocks_of(extent: usize, block: usize) -> Vec<Cut> {
 }
 
 /// Input channels in blocks; `area`: kernel positions.
-fn channel_blocks(channels: usize, area: usize) -> Vec<Cut> {
+pub(super) fn channel_blocks(channels: usize, area: usize) -> Vec<Cut> {
     blocks_of(channels, if area == 1 { DEPTH } else { CHANNELS })
-}
-
-/// Weights as `[output, input, kernel axes…]` of one group, and the distance of groups.
-pub(super) struct Weights {
-    pub access: StridedAccess,
-    pub output: i64,
-    pub input: i64,
-    pub kernel: Vec<i64>,
-    pub group: i64,
-    pub offset: i64,
-}
-
-impl Weights {
-    /// A loaded weight, rounded to what weights are stored as, for what does not store them so.
-    pub fn rounded(&self, k: &mut KernelBuilder, value: ValueId, dtype: DType) -> ValueId {
-        if self.access.dtype == dtype {
-            return value;
-        }
-        let stored = k.op_now(ScalarOp::Convert(self.access.dtype), &[value]);
-        k.op_now(ScalarOp::Convert(dtype), &[stored])
-    }
 }
 
 /// One axis of positions: how it is windowed, and its strides in the source and in the result.
@@ -302,10 +262,16 @@ impl Lowering<'_> {
             return self.depthwise(name, windows, &source, packed, (target, result), epilogue, id);
         }
         let packed = self.pack_weights(&weights, result.dtype, groups, (channels, outputs), &taps, id);
-        let (source, windows) = match skips(windows) {
-            true => self.every_other(source, windows, groups * channels, result, id),
-            false => (source, windows.to_vec()),
-        };
+        let (mut source, mut windows) = (source, windows.to_vec());
+        if skips(&windows) {
+            // The positions that are read, side by side: all of them are the rows of one matrix then.
+            let outputs = windows.iter().map(|window| window.output);
+            let dims: Vec<usize> =
+                [result.dims[0]].into_iter().chain(outputs).chain([groups * channels]).collect();
+            let steps = windows.iter().map(|window| window.stride);
+            source = self.copy_image("every_other", &source, steps, result.with_dims(dims), id);
+            windows.iter_mut().for_each(|window| *window = Window::identity(window.output));
+        }
         let axes = positions(&windows, result, &source);
         let plan = Correlation {
             name,
@@ -325,43 +291,6 @@ impl Lowering<'_> {
             self.correlate_columns(&plan, cut, start, target, epilogue, id);
             start += cut.1 * cut.2 * channels * plan.taps.iter().product::<usize>();
         }
-    }
-
-    /// A copy of the positions that a convolution with steps and without a kernel reads, so that all of them are the rows
-    /// of one matrix; and the windows that it has then.
-    fn every_other(
-        &mut self,
-        source: Image,
-        windows: &[Window],
-        channels: usize,
-        result: &Type,
-        id: NodeId,
-    ) -> (Image, Vec<Window>) {
-        let mut dims = vec![result.dims[0]];
-        dims.extend(windows.iter().map(|window| window.output));
-        dims.push(channels);
-        let ty = Type::new(result.dtype, dims);
-        let strides: Vec<i64> = ty.strides().into_iter().map(|s| s as i64).collect();
-        let copy = self.arena("every_other", ty.clone());
-        let mut k = KernelBuilder::new("every_other");
-        let from = k.param(ty.dtype, source.len, Access::Read);
-        let to = k.param(ty.dtype, ty.elements(), Access::Write);
-        let steps = [1].into_iter().chain(windows.iter().map(|window| window.stride));
-        let mut read: Vec<i64> = source.positions.iter().zip(steps).map(|(s, step)| s * step).collect();
-        read.push(source.channel);
-        let (mut at, mut target) = (Index::constant(source.offset), Index::default());
-        for (axis, &extent) in ty.dims.iter().enumerate() {
-            let var = Index::var(k.open_for(extent));
-            at = at.add(&var.scale(read[axis]));
-            target = target.add(&var.scale(strides[axis]));
-        }
-        let value = k.load(from, &at, None);
-        k.store(to, target, value);
-        ty.dims.iter().for_each(|_| k.close());
-        self.call(k.finish_kernel(), vec![source.location, copy], id);
-        let positions = strides[..strides.len() - 1].to_vec();
-        let image = Image { location: copy, len: ty.elements(), offset: 0, positions, channel: 1 };
-        (image, windows.iter().map(|window| Window::identity(window.output)).collect())
     }
 
     /// The kernel for a run of blocks of output channels, whose panels begin at `start`.
@@ -416,92 +345,6 @@ impl Lowering<'_> {
         });
         (0..2 + at.len()).for_each(|_| c.k.close());
         self.call(c.k.finish_kernel(), params, id);
-    }
-
-    /// Weights of a depthwise convolution, `[kernel position][channel]`.
-    fn pack_depthwise(
-        &mut self,
-        weights: &Weights,
-        dtype: DType,
-        channels: usize,
-        taps: &[usize],
-        id: NodeId,
-    ) -> Location {
-        let elements = channels * taps.iter().product::<usize>();
-        let mut k = KernelBuilder::new("pack_weights");
-        let source = k.param(dtype, weights.access.len, Access::Read);
-        let target = k.param(dtype, elements, Access::Write);
-        let (mut from, mut to) = (Index::constant(weights.offset), Index::default());
-        for (&extent, &stride) in taps.iter().zip(&weights.kernel) {
-            let var = Index::var(k.open_for(extent));
-            from = from.add(&var.scale(stride));
-            to = to.scale(extent as i64).add(&var);
-        }
-        let channel = Index::var(k.open_for(channels));
-        let value = k.load(source, &from.add(&channel.scale(weights.group)), None);
-        let value = weights.rounded(&mut k, value, dtype);
-        k.store(target, to.scale(channels as i64).add(&channel), value);
-        (0..=taps.len()).for_each(|_| k.close());
-        let name = format!("{}:packed", self.graph.node(id).origin.path);
-        self.once(&name, k.finish_kernel(), weights.access.location, Type::new(dtype, [elements]), id)
-    }
-
-    /// Weights in panels, `[group][block of outputs][block of inputs][kernel position][input][output]`.
-    fn pack_weights(
-        &mut self,
-        weights: &Weights,
-        dtype: DType,
-        groups: usize,
-        (channels, outputs): (usize, usize),
-        taps: &[usize],
-        id: NodeId,
-    ) -> Location {
-        let area: usize = taps.iter().product();
-        let elements = groups * channels * outputs * area;
-        let mut k = KernelBuilder::new("pack_weights");
-        let source = k.param(dtype, weights.access.len, Access::Read);
-        let stored = weights.access.dtype;
-        let target = k.param(stored, elements, Access::Write);
-        let mut base = 0;
-        for (first, width, count) in column_blocks(outputs) {
-            for (channel, inner, blocks) in channel_blocks(channels, area) {
-                let group = Index::var(k.open_for(groups));
-                // Rows of weights that reach across blocks are read a few at a time: a page each.
-                let few =
-                    if weights.output == 1 && inner.is_multiple_of(FEW_ROWS) { FEW_ROWS } else { inner };
-                let outer = Index::var(k.open_for(blocks));
-                let part = Index::var(k.open_for(inner / few));
-                let block = Index::var(k.open_for(count));
-                let from = group
-                    .scale(weights.group)
-                    .add(&block.scale(width as i64 * weights.output))
-                    .plus(weights.offset + first as i64 * weights.output + channel as i64 * weights.input);
-                let to = group
-                    .scale((outputs * channels * area) as i64)
-                    .add(&block.scale((width * channels * area) as i64))
-                    .plus((base + channel * area * width) as i64);
-                let mut from = from.add(&outer.scale(inner as i64 * weights.input));
-                let mut to = to.add(&outer.scale((inner * area * width) as i64));
-                let mut rest = area;
-                for (&extent, &stride) in taps.iter().zip(&weights.kernel) {
-                    rest /= extent.max(1);
-                    let var = Index::var(k.open_for(extent));
-                    from = from.add(&var.scale(stride));
-                    to = to.add(&var.scale((rest * inner * width) as i64));
-                }
-                let input = part.scale(few as i64).add(&Index::var(k.open_for(few)));
-                let output = Index::var(k.open_for(width));
-                from = from.add(&input.scale(weights.input)).add(&output.scale(weights.output));
-                to = to.add(&input.scale(width as i64)).add(&output);
-                let value = k.load(source, &from, None);
-                let value = if stored == dtype { value } else { k.op(ScalarOp::Convert(stored), &[value]) };
-                k.store(target, to, value);
-                (0..6 + taps.len()).for_each(|_| k.close());
-            }
-            base += width * count * channels * area;
-        }
-        let name = format!("{}:packed", self.graph.node(id).origin.path);
-        self.once(&name, k.finish_kernel(), weights.access.location, Type::new(stored, [elements]), id)
     }
 }
 

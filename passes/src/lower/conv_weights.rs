@@ -15,7 +15,8 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
 use super::compose::Composer;
-use super::conv::{Cut, Image, boxes, column_blocks, for_each_kind};
+use super::conv::{Cut, boxes, column_blocks, for_each_kind};
+use super::image::Image;
 use super::kernel::KernelBuilder;
 use super::windows::{Chunks, Group, Segment, Window};
 use super::{Location, Lowering};
@@ -65,7 +66,10 @@ impl Lowering<'_> {
         let dy = if dy.channel == 1 || outputs == 1 {
             dy
         } else {
-            self.channels_last(dy, batch, windows, result, id)
+            let outputs = windows.iter().map(|window| window.output);
+            let dims: Vec<usize> = [batch].into_iter().chain(outputs).chain([result.dims[0]]).collect();
+            let ones = windows.iter().map(|_| 1);
+            self.copy_image("channels_last", &dy, ones, result.with_dims(dims), id)
         };
         let (channels, kernel) = (result.dims[1], &result.dims[2..]);
         let area: usize = kernel.iter().product();
@@ -108,31 +112,6 @@ impl Lowering<'_> {
             self.call(c.k.finish_kernel(), vec![x.location, dy.location, partial], id);
         }
         self.add_parts((partial, parts), (target, result), groups, &cuts, id);
-    }
-
-    /// A copy of dy with its channels last.
-    fn channels_last(&mut self, dy: Image, batch: usize, windows: &[Window], w: &Type, id: NodeId) -> Image {
-        let mut dims = vec![batch];
-        dims.extend(windows.iter().map(|window| window.output));
-        dims.push(w.dims[0]);
-        let ty = Type::new(w.dtype, dims);
-        let copy = self.arena("channels_last", ty.clone());
-        let mut k = KernelBuilder::new("channels_last");
-        let source = k.param(ty.dtype, dy.len, Access::Read);
-        let target = k.param(ty.dtype, ty.elements(), Access::Write);
-        let strides: Vec<i64> = ty.strides().into_iter().map(|s| s as i64).collect();
-        let (mut from, mut to) = (Index::constant(dy.offset), Index::default());
-        for (axis, &extent) in ty.dims.iter().enumerate() {
-            let var = Index::var(k.open_for(extent));
-            from = from.add(&var.scale(dy.positions.get(axis).copied().unwrap_or(dy.channel)));
-            to = to.add(&var.scale(strides[axis]));
-        }
-        let value = k.load(source, &from, None);
-        k.store(target, to, value);
-        ty.dims.iter().for_each(|_| k.close());
-        self.call(k.finish_kernel(), vec![dy.location, copy], id);
-        let positions = strides[..strides.len() - 1].to_vec();
-        Image { location: copy, len: ty.elements(), offset: 0, positions, channel: 1 }
     }
 
     /// dw[g outputs + o, c, k…] = Σ over parts, in ascending order, of partial[part][g][block of o][k…][c][o].

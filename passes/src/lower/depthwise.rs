@@ -10,9 +10,10 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{NodeId, Type};
 
 use super::compose::Composer;
-use super::conv::{Image, Positions, boxes, for_each_kind, positions};
+use super::conv::{Positions, boxes, for_each_kind, positions};
 use super::conv_weights::parts;
 use super::epilogue::Epilogue;
+use super::image::Image;
 use super::windows::{Chunks, Group, Segment, Window};
 use super::{Location, Lowering};
 

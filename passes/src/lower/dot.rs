@@ -6,9 +6,10 @@ use brolga_ir::program::Access;
 use brolga_ir::{DType, GraphError, NodeId, Type};
 
 use super::contraction::{Axis, Contraction};
-use super::conv::{Image, Weights};
 use super::epilogue::Epilogue;
+use super::image::Image;
 use super::kernel::KernelBuilder;
+use super::packing::Weights;
 use super::windows::Window;
 use super::{Location, Lowering, StridedAccess};
 

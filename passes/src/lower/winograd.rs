@@ -28,9 +28,11 @@ use brolga_ir::{NodeId, Type};
 use self::lanes::Lane;
 use self::transform::{LANES, Side, Target, Tiling, apart};
 use super::compose::Composer;
-use super::conv::{Cut, Image, Weights, blocks_of, boxes, column_blocks, for_each_kind};
+use super::conv::{Cut, blocks_of, boxes, column_blocks, for_each_kind};
 use super::epilogue::{Epilogue, Span};
+use super::image::Image;
 use super::kernel::KernelBuilder;
+use super::packing::Weights;
 use super::windows::{Group, Window};
 use super::{Location, Lowering};
 

@@ -15,7 +15,8 @@ use brolga_ir::program::{Access, Panel, Tile, TileLoop, ValueId};
 use brolga_ir::{DType, NodeId, Type};
 
 use super::super::compose::Composer;
-use super::super::conv::{Cut, Image, blocks_of, column_blocks, for_each_kind};
+use super::super::conv::{Cut, blocks_of, column_blocks, for_each_kind};
+use super::super::image::Image;
 use super::super::kernel::KernelBuilder;
 use super::super::windows::{Window, balanced};
 use super::super::{Location, Lowering};

@@ -9,7 +9,7 @@ use brolga_ir::index::Index;
 use brolga_ir::program::ValueId;
 
 use super::super::compose::Composer;
-use super::super::conv::Image;
+use super::super::image::Image;
 use super::super::windows::{Chunks, Group};
 use super::lanes::Lane;
 
