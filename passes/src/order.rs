@@ -45,6 +45,9 @@ pub fn order(program: &mut Program) -> bool {
     }
 }
 
+/// Users of a buffer, at most, that are looked at when one of them has run: learning rates have thousands, and are small.
+const MOST_USERS: usize = 256;
+
 /// What is known of one step.
 struct Node {
     /// Steps that it stays behind.
@@ -133,8 +136,9 @@ impl Orderer {
                 look.dedup();
                 let mut run = Vec::new();
                 for at in std::mem::take(&mut look) {
-                    if !self.done[at] && self.pays(at) {
-                        self.step(at, &mut run, &mut look);
+                    if !self.done[at] {
+                        let chain = self.pays(at).unwrap_or_default();
+                        chain.into_iter().for_each(|step| self.step(step, &mut run, &mut look));
                     }
                 }
                 sequence.extend(run);
@@ -157,8 +161,7 @@ impl Orderer {
             let id = self.nodes[at].buffers[position].0 as usize;
             self.begun[id] = true;
             self.left[id] -= 1;
-            // With many users left it will be looked at again.
-            if self.left[id] <= 2 {
+            if self.users[id].len() <= MOST_USERS {
                 look.extend(self.users[id].iter().filter(|&&u| !self.done[u] && self.nodes[u].waits == 0));
             }
         }
@@ -171,9 +174,9 @@ impl Orderer {
         }
     }
 
-    /// Whether a ready step frees as much as it allocates, alone or with those that wait for it, and for what is ready
-    /// besides.
-    fn pays(&self, at: usize) -> bool {
+    /// The steps to run now, from a ready one on, if they free as much as they allocate: it alone, or with those that
+    /// wait for it and for what is ready besides.
+    fn pays(&self, at: usize) -> Option<Vec<usize>> {
         let mut chain = vec![at];
         let mut member: HashSet<usize> = HashSet::from([at]);
         let mut touched: HashMap<BufferId, usize> = HashMap::new();
@@ -183,13 +186,14 @@ impl Orderer {
             while looked < chain.len() {
                 let (up, down) = self.change(chain[looked], &touched);
                 if !self.may_raise && self.alive + sum + up > self.most {
-                    return false;
+                    return None;
                 }
                 self.nodes[chain[looked]].buffers.iter().for_each(|&id| *touched.entry(id).or_default() += 1);
                 sum += up - down;
                 looked += 1;
                 if sum <= 0 {
-                    return true;
+                    chain.truncate(looked);
+                    return Some(chain);
                 }
             }
             let followers = chain.iter().flat_map(|&step| &self.nodes[step].next);
@@ -206,7 +210,7 @@ impl Orderer {
                     member.extend(&missing);
                     chain.extend(missing);
                 }
-                None => return false,
+                None => return None,
             }
         }
     }
