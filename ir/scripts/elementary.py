@@ -173,8 +173,6 @@ def coefficients():
                           range(2, pick(11, 23)), r)
         emit(f"LOG_{tag}", f"log(1 + f) = f + f² c(f), sqrt(1/2) <= 1 + f <= sqrt(2); relative error {bits(e)}.", c, is32)
 
-        c, e = polynomial(lambda y: root_quotient(m.tanh, y) - 1, one, (0, mpf("0.55") ** 2), range(1, pick(6, 13)), r)
-        emit(f"TANH_{tag}", f"tanh(x) = x + x³ c(x²), |x| <= 0.55; relative error {bits(e)}.", c, is32)
 
         # pow: log2(m) = 2/ln 2 (s + s³ (1/3 + c(s²) s²)), s = (m - 1)/(m + 1)
         top = (mpf(3) - 2 * m.sqrt(2)) * mpf("1.0001")

@@ -13,7 +13,7 @@ const BOUNDS: [(Function, f64, f64); 14] = [
     (Expm1, 1.6, 2.0),
     (Log, 1.0, 1.0),
     (Log1p, 1.6, 1.0),
-    (Tanh, 1.6, 1.5),
+    (Tanh, 2.6, 1.5),
     (Sigmoid, 2.0, 1.5),
     (Erf, 1.1, 1.5),
     (Sin, 1.7, 1.5),

@@ -113,28 +113,20 @@ pub(super) fn expm1<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
     a.select(near, x, result)
 }
 
-/// An odd polynomial near 0, else 1 - 2/(e^(2|x|) + 1).
+/// e / (e + 2) with e = e^(2|x|) - 1, as in Sun's fdlibm.
 pub(super) fn tanh<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
     let size = a.abs(x);
-    let square = a.mul(size, size);
-    let c = polynomial(a, float.pick(&TANH_F32, &TANH_F64), square);
-    let cube = a.mul(square, size);
-    let near = a.fma(cube, c, size);
-
     // From the limit on it is 1; 2^n is a normal number up to there.
     let limit = a.float(float.pick(9.5, 20.0));
     let limited = a.min(limit, size);
     let Reduced { quotient, r } = reduce(a, float, limited, 0.5, float.bias());
     let double = a.add(r, r);
-    let p = exp_reduced(a, float, double);
+    let p = expm1_reduced(a, float, double);
     let power = power_of_two(a, float, quotient);
     let (one, two) = (a.float(1.0), a.float(2.0));
-    let sum = a.fma(p, power, one);
-    let difference = a.div(two, sum);
-    let far = a.sub(one, difference);
-
-    let boundary = a.float(0.55);
-    let is_near = a.lt(size, boundary);
-    let value = a.select(is_near, near, far);
+    let rest = a.sub(power, one);
+    let e = a.fma(power, p, rest);
+    let sum = a.add(e, two);
+    let value = a.div(e, sum);
     with_sign(a, float, value, x)
 }

@@ -16,7 +16,7 @@
 //! | expm1 | 1.53 | 1.38 | 19 | |
 //! | log | 0.91 | 0.65 | 30 | |
 //! | log1p | 1.51 | 0.65 | 42 | |
-//! | tanh | 1.59 | 1.09 | 28, one a division | |
+//! | tanh | 2.57 | 1.17 | 20, one a division | |
 //! | sigmoid | 1.97 | 1.11 | 26, one a division | |
 //! | erf | 1.00 | 1.03 | 35 | |
 //! | sin, cos | 1.67, 1.81 | 0.81, 0.93 | 27 | below 2^20 (f64: 2^50); the angle counts as 0 beyond |
