@@ -10,7 +10,7 @@ use brolga_ir::program::Program;
 use brolga_passes::index_ranges::index_ranges;
 use brolga_passes::manager::Observer;
 use brolga_passes::prepare::lower_prepared;
-use brolga_passes::{GraphPass, Manager, Options, pipelines};
+use brolga_passes::{GraphPass, Manager, Options, Schedules, pipelines};
 use brolga_runtime::Executable;
 
 use crate::error::{Error, Result};
@@ -103,7 +103,7 @@ impl<'a> Compiler<'a> {
     pub fn lower(&mut self, graph: &Graph) -> Result<Program> {
         let start = Instant::now();
         let ranges = &self.ranges;
-        let made = self.manager.make("lower", |_| lower_prepared(graph, ranges))?;
+        let made = self.manager.make("lower", |options| lower_prepared(graph, ranges, options))?;
         let mut program = made.unwrap_or_default();
         let lowered = Instant::now();
         self.manager.run(pipelines::PROGRAM, &mut program)?;
@@ -120,6 +120,11 @@ impl<'a> Compiler<'a> {
         let compiled = brolga_codegen::compile(program, &self.codegen())?;
         self.times.push(StageTime { stage: "emit", duration: start.elapsed() });
         Ok(compiled)
+    }
+
+    /// Has products scheduled in another way from now on; it changes no bit.
+    pub fn set_schedules(&mut self, schedules: Schedules) {
+        self.manager.set_schedules(schedules);
     }
 
     /// The options of code generation.

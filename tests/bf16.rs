@@ -92,7 +92,8 @@ fn lowered(graph: &Graph, precision: Precision, winograd: Winograd) -> (Graph, P
     let mut manager = Manager::new(Options { precision, winograd, least_part: 4, ..Options::default() });
     manager.run(pipelines::INFER, &mut graph).expect("graph passes");
     manager.run(pipelines::REGIONS, &mut graph).expect("fusion");
-    let made = manager.make("lower", |_| lower_prepared(&graph, &HashMap::new())).expect("lowering");
+    let made =
+        manager.make("lower", |options| lower_prepared(&graph, &HashMap::new(), options)).expect("lowering");
     let mut program = made.expect("a manager that does not stop");
     manager.run(pipelines::PROGRAM, &mut program).expect("program passes");
     (graph, program)

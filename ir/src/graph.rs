@@ -115,6 +115,11 @@ impl Graph {
         Graph { name: name.to_owned(), ..Graph::default() }
     }
 
+    /// The operator of a node with its attributes, as the text form has them: `conv {stride: [1, 1]}`.
+    pub fn describe(&self, id: NodeId) -> String {
+        crate::text::Described(&self.node(id).op).to_string()
+    }
+
     /// Adds a parameter behind those there are.
     pub fn add_parameter(&mut self, name: &str, role: Role, ty: Type) -> Value {
         let op = Op::Parameter(Parameter { name: name.to_owned(), role, ty: ty.clone() });

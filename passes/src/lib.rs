@@ -22,6 +22,7 @@ pub mod pipelines;
 pub mod plan;
 pub mod prepare;
 pub mod rematerialise;
+pub mod schedule;
 pub mod simplify;
 pub mod vectorise;
 pub mod winograd;
@@ -37,3 +38,4 @@ mod table;
 pub use manager::{
     GraphPass, Kind, Manager, Options, Pass, PassError, Precision, ProgramPass, Report, Stage, Winograd,
 };
+pub use schedule::{Algorithm, Outer, Schedule, Schedules};

@@ -12,6 +12,8 @@ use brolga_ir::names::nearest;
 use brolga_ir::program::Program;
 use brolga_ir::{Graph, GraphError};
 
+use crate::schedule::Schedules;
+
 /// What passes may depend on besides the representation itself.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Options {
@@ -25,6 +27,8 @@ pub struct Options {
     pub precision: Precision,
     /// The bytes that the arena of one call may take; what does not fit is computed again.
     pub memory_limit: Option<usize>,
+    /// How products are scheduled, where that is not the compiler's own choice. It changes no bit.
+    pub schedules: Schedules,
 }
 
 /// What the weights of products are kept as, where the entry does not change them. Arithmetic is in `f32`.
@@ -82,6 +86,7 @@ impl Default for Options {
             winograd: Winograd::Chosen,
             precision: Precision::F32,
             memory_limit: None,
+            schedules: Schedules::default(),
         }
     }
 }
@@ -259,6 +264,11 @@ impl<'a> Manager<'a> {
     /// The options that passes see.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Has products scheduled in another way from now on.
+    pub fn set_schedules(&mut self, schedules: Schedules) {
+        self.options.schedules = schedules;
     }
 
     /// How the passes so far went, in order.

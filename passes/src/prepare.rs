@@ -20,7 +20,8 @@ use crate::dce::dead_nodes;
 use crate::fixed::{Dependence, dependence};
 use crate::fuse::is_storage;
 use crate::index_ranges::Range;
-use crate::lower::lower;
+use crate::lower::lower_scheduled;
+use crate::manager::Options;
 use crate::table::NodeTable;
 
 /// An entry in two parts.
@@ -54,11 +55,16 @@ pub fn prepare(graph: &Graph) -> Result<Option<Prepared>, GraphError> {
     Ok(Some(Prepared { prepare, main }))
 }
 
-/// Lowers an entry, split where there is something to prepare. `ranges` as for [`lower`].
-pub fn lower_prepared(graph: &Graph, ranges: &HashMap<String, Range>) -> Result<Program, GraphError> {
+/// Lowers an entry, split where there is something to prepare. `ranges` as for [`lower`](crate::lower::lower).
+pub fn lower_prepared(
+    graph: &Graph,
+    ranges: &HashMap<String, Range>,
+    options: &Options,
+) -> Result<Program, GraphError> {
+    let lower = |graph: &Graph| lower_scheduled(graph, ranges, &options.schedules);
     match prepare(graph)? {
-        Some(split) => join(lower(&split.main, ranges)?, lower(&split.prepare, ranges)?),
-        None => lower(graph, ranges),
+        Some(split) => join(lower(&split.main)?, lower(&split.prepare)?),
+        None => lower(graph),
     }
 }
 

@@ -49,7 +49,8 @@ graph @infer(
 
 fn lowered(graph: &Graph) -> Program {
     let mut manager = Manager::new(Options::default());
-    let mut program = manager.make("lower", |_| lower_prepared(graph, &HashMap::new())).unwrap().unwrap();
+    let mut program =
+        manager.make("lower", |options| lower_prepared(graph, &HashMap::new(), options)).unwrap().unwrap();
     manager.run(pipelines::PROGRAM, &mut program).unwrap();
     program
 }

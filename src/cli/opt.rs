@@ -68,7 +68,9 @@ pub fn run(args: &OptArgs) -> Result<ExitCode> {
             Ir::Graph(graph) => {
                 if name == LOWER {
                     let ranges = index_ranges(graph).into_iter().collect();
-                    if let Some(program) = manager.make(LOWER, |_| lower_prepared(graph, &ranges))? {
+                    if let Some(program) =
+                        manager.make(LOWER, |options| lower_prepared(graph, &ranges, options))?
+                    {
                         ir = Ir::Program(program);
                     }
                 } else if let Some(pass) = pipelines::GRAPH_PASSES.iter().find(|pass| pass.name == name) {

@@ -17,3 +17,4 @@ mod parse;
 mod print;
 
 pub use parse::ParseErrors;
+pub(crate) use print::Described;

@@ -7,7 +7,7 @@ use crate::attribute::Attribute;
 use crate::graph::{Graph, Value};
 use crate::lexer::{name, quote};
 use crate::literal::Elements;
-use crate::ops::Role;
+use crate::ops::{Op, Role};
 
 /// Width from which the head of a graph is broken into lines.
 const WIDTH: usize = 110;
@@ -84,15 +84,7 @@ fn graph(f: &mut fmt::Formatter<'_>, graph: &Graph, indent: usize) -> fmt::Resul
         if !node.operands.is_empty() {
             write!(f, " {}", names.list(&node.operands))?;
         }
-        let attributes = op.attributes();
-        if !attributes.is_empty() {
-            f.write_str(" {")?;
-            for (number, (key, value)) in attributes.iter().enumerate() {
-                write!(f, "{}{key}: ", if number == 0 { "" } else { ", " })?;
-                attribute(f, value, indent + 1)?;
-            }
-            f.write_str("}")?;
-        }
+        attributes(f, &op.attributes(), indent + 1)?;
         let types: Vec<String> = node.types.iter().map(|ty| ty.to_string()).collect();
         write!(f, " : {}", types.join(", "))?;
         if !node.origin.path.is_empty() {
@@ -115,6 +107,28 @@ fn graph(f: &mut fmt::Formatter<'_>, graph: &Graph, indent: usize) -> fmt::Resul
 fn origin(path: &str) -> String {
     let plain = !path.contains(char::is_control) && !path.starts_with('"') && path.trim() == path;
     if plain { path.to_owned() } else { quote(path) }
+}
+
+/// An operator with its attributes, as the text of a graph has them, without operands.
+pub(crate) struct Described<'g>(pub &'g Op);
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.get().name())?;
+        attributes(f, &self.0.get().attributes(), 1)
+    }
+}
+
+fn attributes(f: &mut fmt::Formatter<'_>, list: &[(&str, Attribute)], indent: usize) -> fmt::Result {
+    if list.is_empty() {
+        return Ok(());
+    }
+    f.write_str(" {")?;
+    for (number, (key, value)) in list.iter().enumerate() {
+        write!(f, "{}{key}: ", if number == 0 { "" } else { ", " })?;
+        attribute(f, value, indent)?;
+    }
+    f.write_str("}")
 }
 
 fn attribute(f: &mut fmt::Formatter<'_>, value: &Attribute, indent: usize) -> fmt::Result {

@@ -55,7 +55,7 @@ fn cost(chunks: &[Chunks], channels: usize, outputs: usize) -> f64 {
     }
     let inner = channels.min(CHANNELS);
     let steps = channels as f64 / inner.max(1) as f64;
-    let columns = column_blocks(outputs);
+    let columns = column_blocks(outputs, None);
     let of = |&(boxes, rows, positions, taps): &(f64, usize, usize, usize)| {
         let tiles = boxes * (positions / rows) as f64 * steps;
         let along = |cut: &Cut| cut.2 as f64 * tile(rows, cut.1.div_ceil(8), taps * inner);

@@ -10,6 +10,7 @@ use brolga_ir::index::Index;
 use brolga_ir::program::{Kernel, Panel, Tile, TileLoop};
 
 use super::kernel::KernelBuilder;
+use crate::schedule::Schedule;
 
 /// An axis of a contraction: its extent, and its strides in the operands it occurs in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,6 +40,8 @@ pub(super) struct Contraction {
     pub len: [usize; 3],
     /// Whether chains continue from what C holds.
     pub accumulate: bool,
+    /// Blocks, where they are chosen.
+    pub schedule: Schedule,
 }
 
 /// Rows of C in a block, columns, and steps of the innermost reduction: A's block stays in the second-level cache,
@@ -70,7 +73,7 @@ fn blocks(extent: usize, block: usize) -> Vec<(usize, usize, usize)> {
     if extent <= block + block / 2 {
         return vec![(0, extent.max(1), usize::from(extent > 0))];
     }
-    let divisors = (block / 4..=block + block / 2).rev().filter(|d| extent.is_multiple_of(*d));
+    let divisors = ((block / 4).max(1)..=block + block / 2).rev().filter(|d| extent.is_multiple_of(*d));
     let best = divisors.min_by_key(|d| {
         if d % 16 == 0 {
             0
@@ -103,10 +106,11 @@ impl Contraction {
 
     fn k_blocks(&self) -> Vec<(usize, usize, usize)> {
         let innermost = collapse(&self.k).last().map_or(1, |axis| axis.extent);
-        if innermost > BLOCK_K + BLOCK_K / 2 && collapse(&self.k).len() == 1 {
-            let mut cuts = vec![(0, BLOCK_K, innermost / BLOCK_K)];
-            if !innermost.is_multiple_of(BLOCK_K) {
-                cuts.push((innermost - innermost % BLOCK_K, innermost % BLOCK_K, 1));
+        let block = self.schedule.depth(BLOCK_K);
+        if innermost > block + block / 2 && collapse(&self.k).len() == 1 {
+            let mut cuts = vec![(0, block, innermost / block)];
+            if !innermost.is_multiple_of(block) {
+                cuts.push((innermost - innermost % block, innermost % block, 1));
             }
             return cuts;
         }
@@ -127,11 +131,13 @@ impl Contraction {
             let var = Index::var(k.open_for(axis.extent));
             at = add(&at, &var, axis, 1);
         }
-        for (m_start, m_block, m_count) in blocks(m_inner.extent, BLOCK_M) {
+        for (m_start, m_block, m_count) in blocks(m_inner.extent, self.schedule.rows(BLOCK_M)) {
             let at = shift(&at, &m_inner, m_start);
             let var = Index::var(k.open_for(m_count));
             let at = add(&at, &var, &m_inner, m_block);
-            for (n_start, n_block, n_count) in blocks(n_inner.extent, BLOCK_N) {
+            for (n_start, n_block, n_count) in
+                blocks(n_inner.extent, self.schedule.columns().unwrap_or(BLOCK_N))
+            {
                 let at = shift(&at, &n_inner, n_start);
                 let var = Index::var(k.open_for(n_count));
                 let at = add(&at, &var, &n_inner, n_block);

@@ -9,6 +9,7 @@ use brolga_ir::program::{BufferId, Step};
 use brolga_ir::{Graph, GraphError, NodeId, Value};
 
 use super::{Location, Lowering};
+use crate::schedule::Schedule;
 
 /// Where the parameters of a region lie.
 type Locations = HashMap<Value, Location>;
@@ -158,6 +159,9 @@ impl Lowering<'_> {
             kernels: std::mem::take(&mut self.kernels),
             targets: HashMap::new(),
             depth,
+            schedules: self.schedules,
+            schedule: Schedule::default(),
+            label: None,
         };
         let done = lower(&mut inner);
         self.program = inner.program;

@@ -25,6 +25,7 @@ use super::kernel::KernelBuilder;
 use super::packing::Weights;
 use super::windows::{Chunks, Group, Segment, Window};
 use super::{Location, Lowering, StridedAccess};
+use crate::schedule::{Algorithm, Outer, Schedule};
 
 /// Input channels in a block of a convolution's sum (the numeric plan).
 pub(super) const CHANNELS: usize = 16;
@@ -37,8 +38,11 @@ pub(super) const ROWS: usize = 112;
 /// A run of equal blocks along an axis: first element, extent of a block, number of blocks.
 pub(super) type Cut = (usize, usize, usize);
 
-/// Output channels in blocks that fill vectors.
-pub(super) fn column_blocks(outputs: usize) -> Vec<Cut> {
+/// Output channels in blocks: of so many if that is chosen, else of what fills vectors.
+pub(super) fn column_blocks(outputs: usize, chosen: Option<usize>) -> Vec<Cut> {
+    if let Some(width) = chosen {
+        return blocks_of(outputs, width);
+    }
     let even = [16, 24, 8].into_iter().find(|&width| outputs.is_multiple_of(width));
     match even {
         Some(width) => vec![(0, width, outputs / width)],
@@ -60,9 +64,9 @@ pub(super) fn blocks_of(extent: usize, block: usize) -> Vec<Cut> {
     cuts.into_iter().filter(|&(_, extent, count)| extent * count > 0).collect()
 }
 
-/// Input channels in blocks; `area`: kernel positions.
-pub(super) fn channel_blocks(channels: usize, area: usize) -> Vec<Cut> {
-    blocks_of(channels, if area == 1 { DEPTH } else { CHANNELS })
+/// Input channels in blocks; `area`: kernel positions. Only where there is one may the blocks be others.
+pub(super) fn channel_blocks(channels: usize, area: usize, schedule: &Schedule) -> Vec<Cut> {
+    blocks_of(channels, if area == 1 { schedule.depth(DEPTH) } else { CHANNELS })
 }
 
 /// One axis of positions: how it is windowed, and its strides in the source and in the result.
@@ -91,6 +95,7 @@ struct Correlation<'a> {
     source: &'a Image,
     packed: Location,
     result: Type,
+    schedule: Schedule,
 }
 
 impl Lowering<'_> {
@@ -258,9 +263,11 @@ impl Lowering<'_> {
     ) {
         let taps: Vec<usize> = windows.iter().map(|w| w.kernel).collect();
         if groups > 1 && channels == 1 && outputs == 1 {
+            self.choose(Algorithm::Depthwise, id);
             let packed = self.pack_depthwise(&weights, result.dtype, groups, &taps, id);
             return self.depthwise(name, windows, &source, packed, (target, result), epilogue, id);
         }
+        self.choose(Algorithm::Direct, id);
         let packed = self.pack_weights(&weights, result.dtype, groups, (channels, outputs), &taps, id);
         let (mut source, mut windows) = (source, windows.to_vec());
         if skips(&windows) {
@@ -285,9 +292,10 @@ impl Lowering<'_> {
             source: &source,
             packed,
             result: result.clone(),
+            schedule: self.schedule,
         };
         let mut start = 0;
-        for cut in column_blocks(outputs) {
+        for cut in column_blocks(outputs, self.schedule.columns()) {
             self.correlate_columns(&plan, cut, start, target, epilogue, id);
             start += cut.1 * cut.2 * channels * plan.taps.iter().product::<usize>();
         }
@@ -304,8 +312,10 @@ impl Lowering<'_> {
         id: NodeId,
     ) {
         let axes = &plan.axes;
-        let chunks = together(axes, plan.channels, plan.outputs)
-            .unwrap_or_else(|| boxes(axes.iter().map(|axis| &axis.window), ROWS));
+        let chosen = plan.schedule.rows.is_some();
+        let chunks = (!chosen).then(|| together(axes, plan.channels, plan.outputs)).flatten();
+        let rows = plan.schedule.rows(ROWS);
+        let chunks = chunks.unwrap_or_else(|| boxes(axes.iter().map(|axis| &axis.window), rows));
         let area: usize = plan.taps.iter().product();
         let weights = plan.outputs * plan.channels * area;
         let mut params = vec![plan.source.location, plan.packed, target];
@@ -321,7 +331,10 @@ impl Lowering<'_> {
         // Outermost what is read again less: the positions or the panels.
         let count_of_boxes: usize = chunks.iter().map(|c| c.count).product();
         let positions: usize = axes.iter().map(|a| a.window.input.max(a.window.output)).product();
-        let columns_first = positions * plan.channels * count <= weights * count_of_boxes;
+        let columns_first = match plan.schedule.outer {
+            Some(outer) => outer == Outer::Columns,
+            None => positions * plan.channels * count <= weights * count_of_boxes,
+        };
         let mut group = Index::default();
         let mut column = Index::default();
         if columns_first {
@@ -460,7 +473,7 @@ impl Block<'_, '_> {
     fn emit(&self, c: &mut Composer<'_>, groups: &[&Group], epilogue: Option<Epilogue<'_>>) {
         let plan = self.plan;
         let area: usize = plan.taps.iter().product();
-        let cuts = channel_blocks(plan.channels, area);
+        let cuts = channel_blocks(plan.channels, area, &plan.schedule);
         let bare = plan.channels == 0 || groups.iter().any(|g| g.segments.iter().any(|s| s.taps == 0));
         // The first position of the box in the result.
         let mut corner = self.channel.clone();

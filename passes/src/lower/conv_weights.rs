@@ -20,6 +20,7 @@ use super::image::Image;
 use super::kernel::KernelBuilder;
 use super::windows::{Chunks, Group, Segment, Window};
 use super::{Location, Lowering};
+use crate::schedule::Algorithm;
 
 /// Positions, about, that a tile goes through: panels of both images stay in the cache for all its taps.
 const DEPTH: usize = 224;
@@ -48,6 +49,8 @@ struct Gradient<'a> {
     width: usize,
     /// Whether rows are kernel positions of the last axis instead of channels.
     by_taps: bool,
+    /// Positions, about, that a tile goes through.
+    depth: usize,
     dtype: DType,
 }
 
@@ -74,16 +77,22 @@ impl Lowering<'_> {
         let (channels, kernel) = (result.dims[1], &result.dims[2..]);
         let area: usize = kernel.iter().product();
         let space: usize = windows.iter().map(|w| w.output).product();
-        let cuts = column_blocks(outputs);
-        let pieces: usize = groups * cuts.iter().map(|cut| cut.2).sum::<usize>();
+        // The numeric plan counts panels of the compiler's own width.
+        let pieces: usize = groups * column_blocks(outputs, None).iter().map(|cut| cut.2).sum::<usize>();
         let parts = parts(batch, space, pieces);
+        self.choose(Algorithm::Weights, id);
+        let cuts = column_blocks(outputs, self.schedule.columns());
         let elements = groups * channels * area * outputs;
         let name = format!("{}:parts", self.graph.node(id).origin.path);
         let partial = self.arena(&name, Type::new(result.dtype, [parts, elements]));
         let last = windows.last().expect("a spatial axis");
         let by_taps = channels < last.kernel && last.spread == 1;
+        // Elsewhere the boxes say in which order segments with the same tap come.
+        let row_major = !by_taps && windows.iter().all(|window| window.spread == 1);
+        let depth = if row_major { self.schedule.depth(DEPTH) } else { DEPTH };
         for &(first, width, count) in &cuts {
-            let plan = Gradient { windows, x: &x, dy: &dy, channels, width, by_taps, dtype: result.dtype };
+            let dtype = result.dtype;
+            let plan = Gradient { windows, x: &x, dy: &dy, channels, width, by_taps, depth, dtype };
             let mut c = Composer::new(self.graph, "conv_weight_gradient");
             c.k.param(result.dtype, x.len, Access::Read);
             c.k.param(result.dtype, dy.len, Access::Read);
@@ -160,7 +169,7 @@ impl Lowering<'_> {
 impl Gradient<'_> {
     /// Everything of one image.
     fn image(&self, c: &mut Composer<'_>, x: &Index, dy: &Index, to: &Index) {
-        let chunks = boxes(self.windows.iter(), DEPTH);
+        let chunks = boxes(self.windows.iter(), self.depth);
         let at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_for(chunk.count))).collect();
         for_each_kind(c, &chunks, &at, &mut |c, groups| {
             self.taps(c, &chunks, &at, groups, &mut Vec::new(), (x, dy, to));

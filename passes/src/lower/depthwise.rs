@@ -38,7 +38,7 @@ impl Lowering<'_> {
         let channels = *result.dims.last().expect("a channel axis");
         let area: usize = windows.iter().map(|w| w.kernel).product();
         let axes = positions(windows, result, source);
-        let chunks = boxes(axes.iter().map(|axis| &axis.window), ROWS);
+        let chunks = boxes(axes.iter().map(|axis| &axis.window), self.schedule.rows(ROWS));
         let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
         let mut c = Composer::new(graph, epilogue.map_or(name, |epilogue| epilogue.name));
         let mut params = vec![source.location, packed, target];

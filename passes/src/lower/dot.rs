@@ -12,6 +12,7 @@ use super::kernel::KernelBuilder;
 use super::packing::Weights;
 use super::windows::Window;
 use super::{Location, Lowering, StridedAccess};
+use crate::schedule::Algorithm;
 
 impl Lowering<'_> {
     pub(super) fn dot(&mut self, id: NodeId, dot: &Dot) -> Result<(), GraphError> {
@@ -67,6 +68,7 @@ impl Lowering<'_> {
         }
         let extent = |side: usize, axis: usize| dims[side][axis];
         let pair = |axes: &[Vec<usize>; 2], i: usize| (axes[m_side][i], axes[n_side][i]);
+        self.choose(Algorithm::Strided, id);
         let contraction = Contraction {
             name: "dot",
             dtype: node.types[0].dtype,
@@ -95,6 +97,7 @@ impl Lowering<'_> {
             offset: [a.offset, b.offset, 0],
             len: [a.len, b.len, node.types[0].elements()],
             accumulate: false,
+            schedule: self.schedule,
         };
         self.call(contraction.kernel(), vec![a.location, b.location, aside.unwrap_or(target)], id);
         if let Some(aside) = aside {

@@ -38,6 +38,7 @@ use brolga_ir::ops::Role;
 use brolga_ir::program::{Access, Arg, Buffer, BufferId, Call, Kernel, KernelId, Place, Program, Step};
 use brolga_ir::{DType, Graph, GraphError, NodeId, Op, Type, Value};
 
+use crate::schedule::{Algorithm, Schedule, Schedules, key};
 use compose::Composer;
 pub(crate) use epilogue::takes_epilogue;
 pub(crate) use flatten::map_indices;
@@ -80,10 +81,23 @@ struct Lowering<'g> {
     targets: HashMap<Value, Location>,
     /// Schedule loops around what is being lowered.
     depth: usize,
+    /// What is chosen for products, and for the one that is being lowered; the origin of its calls, if that is its key.
+    schedules: &'g Schedules,
+    schedule: Schedule,
+    label: Option<String>,
 }
 
 /// Lowers a graph. `ranges` gives the bounds of integer inputs that are used as indices, by name.
 pub fn lower(graph: &Graph, ranges: &HashMap<String, (i64, i64)>) -> Result<Program, GraphError> {
+    lower_scheduled(graph, ranges, &Schedules::default())
+}
+
+/// The same, with schedules for some products.
+pub fn lower_scheduled(
+    graph: &Graph,
+    ranges: &HashMap<String, (i64, i64)>,
+    schedules: &Schedules,
+) -> Result<Program, GraphError> {
     let mut lowering = Lowering {
         graph,
         program: Program { name: graph.name.clone(), ..Program::default() },
@@ -91,6 +105,9 @@ pub fn lower(graph: &Graph, ranges: &HashMap<String, (i64, i64)>) -> Result<Prog
         kernels: HashMap::new(),
         targets: HashMap::new(),
         depth: 0,
+        schedules,
+        schedule: Schedule::default(),
+        label: None,
     };
     lowering.parameters(ranges);
     let copies = lowering.outputs();
@@ -249,6 +266,22 @@ impl<'g> Lowering<'g> {
     }
 
     fn node(&mut self, id: NodeId) -> Result<(), GraphError> {
+        let done = self.node_alone(id);
+        (self.schedule, self.label) = (Schedule::default(), None);
+        done
+    }
+
+    /// What follows is lowered as `id`, a product, is scheduled: to the end of the node.
+    fn choose(&mut self, algorithm: Algorithm, id: NodeId) {
+        if self.schedules.is_empty() {
+            return;
+        }
+        let key = key(algorithm, self.graph, id);
+        self.schedule = self.schedules.get(&key);
+        self.label = self.schedules.labels().then_some(key);
+    }
+
+    fn node_alone(&mut self, id: NodeId) -> Result<(), GraphError> {
         let graph = self.graph;
         let node = graph.node(id);
         match &node.op {
@@ -463,7 +496,7 @@ impl<'g> Lowering<'g> {
             id
         });
         let args = args.into_iter().map(Arg::from).collect();
-        let origin = self.graph.node(origin).origin.path.to_string();
+        let origin = self.label.clone().unwrap_or_else(|| self.graph.node(origin).origin.path.to_string());
         self.program.schedule.push(Step::Call(Call { kernel: id, args, origin }));
     }
 

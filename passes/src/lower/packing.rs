@@ -79,8 +79,8 @@ impl Lowering<'_> {
         let stored = weights.access.dtype;
         let target = k.param(stored, elements, Access::Write);
         let mut base = 0;
-        for (first, width, count) in column_blocks(outputs) {
-            for (channel, inner, blocks) in channel_blocks(channels, area) {
+        for (first, width, count) in column_blocks(outputs, self.schedule.columns()) {
+            for (channel, inner, blocks) in channel_blocks(channels, area, &self.schedule) {
                 let group = Index::var(k.open_for(groups));
                 // Rows of weights that reach across blocks are read a few at a time: a page each.
                 let few =

@@ -35,6 +35,7 @@ use super::kernel::KernelBuilder;
 use super::packing::Weights;
 use super::windows::{Group, Window};
 use super::{Location, Lowering};
+use crate::schedule::{Algorithm, Outer, Schedule};
 
 /// Tiles of a box, about.
 const TILES: usize = 48;
@@ -43,6 +44,8 @@ const TILES: usize = 48;
 const DEPTH: usize = 128;
 /// Boxes from which on each grid point goes through boxes of its own.
 const FEWEST_BOXES: usize = 4;
+/// Boxes up to which columns may be shared instead: each has scratch memory for every block of columns.
+const MOST_BOXES: usize = 32;
 /// Grid points with scratch memory.
 const PARTS: usize = 8;
 
@@ -51,7 +54,9 @@ struct Plan<'a> {
     name: &'static str,
     tiling: Tiling<'a>,
     channels: usize,
-    outputs: usize,
+    /// Output channels in panels.
+    panels: Vec<Cut>,
+    schedule: Schedule,
     /// Outputs along the rows and along the columns.
     rows: usize,
     columns: usize,
@@ -81,12 +86,12 @@ impl Plan<'_> {
 
     /// Elements of the transformed weights.
     fn weights(&self) -> usize {
-        self.weights_of(&column_blocks(self.outputs))
+        self.weights_of(&self.panels)
     }
 
     /// Where the transformed weights of a block of output channels begin.
     fn panel(&self, (first, width, _): Cut, block: &Index) -> Index {
-        let mut before = column_blocks(self.outputs);
+        let mut before = self.panels.clone();
         before.retain(|cut| cut.0 < first);
         let size = self.a() * self.a() * apart(self.channels * width);
         block.scale(size as i64).plus(self.weights_of(&before) as i64)
@@ -157,7 +162,9 @@ impl Lowering<'_> {
         let across = columns.output.div_ceil(m);
         let tiles = Window { stride: m as i64, kernel: a, output: rows.output.div_ceil(m), ..rows };
         let batch = Window::identity(result.dims[0]);
-        let chunks = boxes([&batch, &tiles].into_iter(), (TILES / across).max(1));
+        self.choose(Algorithm::Winograd, id);
+        let schedule = self.schedule;
+        let chunks = boxes([&batch, &tiles].into_iter(), (schedule.rows(TILES) / across).max(1));
         let tiling = Tiling {
             side: Side::Input,
             dtype: result.dtype,
@@ -168,10 +175,16 @@ impl Lowering<'_> {
             across,
             chunks,
         };
-        let plan =
-            Plan { name, tiling, channels, outputs, rows: rows.output, columns: columns.output, result };
+        let panels = column_blocks(outputs, schedule.columns());
+        let (rows, columns) = (rows.output, columns.output);
+        let plan = Plan { name, tiling, channels, panels, schedule, rows, columns, result };
         let packed = self.transform_weights(&plan, weights, id);
-        if plan.boxes() >= FEWEST_BOXES {
+        let by_boxes = match schedule.outer {
+            Some(Outer::Positions) => plan.boxes() > 0,
+            Some(Outer::Columns) => plan.boxes() > MOST_BOXES,
+            None => plan.boxes() >= FEWEST_BOXES,
+        };
+        if by_boxes {
             self.winograd_by_boxes(&plan, packed, target, epilogue, id);
         } else {
             self.winograd_by_columns(&plan, packed, target, epilogue, id);
@@ -180,12 +193,12 @@ impl Lowering<'_> {
 
     /// `U[block of outputs][position][input][output] = G g Gᵀ`, in the order in which it is read.
     fn transform_weights(&mut self, plan: &Plan<'_>, weights: &Weights, id: NodeId) -> Location {
-        let (a, channels, outputs) = (plan.a(), plan.channels, plan.outputs);
+        let (a, channels) = (plan.a(), plan.channels);
         let (m, dtype, elements) = (plan.tiling.m, plan.result.dtype, plan.weights());
         let mut k = KernelBuilder::new("winograd_weights");
         let source = k.param(dtype, weights.access.len, Access::Read);
         let target = k.param(dtype, elements, Access::Write);
-        let cuts = column_blocks(outputs);
+        let cuts = plan.panels.clone();
         let single = cuts.len() == 1;
         for cut in cuts {
             let (first, width, count) = cut;
@@ -241,7 +254,7 @@ impl Lowering<'_> {
             epilogue.parameters(&mut c, &mut arguments);
         }
         let all = parts[0] * parts[1];
-        let widest = column_blocks(plan.outputs).iter().map(|cut| cut.1).max().unwrap_or(0);
+        let widest = plan.panels.iter().map(|cut| cut.1).max().unwrap_or(0);
         let sizes = [
             plan.transformed(),
             plan.a() * plan.a() * plan.matrix(widest),
@@ -269,7 +282,7 @@ impl Lowering<'_> {
                 plan.tiling.emit(c, params, groups, &at, (&channel, cut.1), &to, &scratch[2]);
                 c.k.close();
             }
-            for cut in column_blocks(plan.outputs) {
+            for &cut in &plan.panels {
                 let block = Index::var(c.k.open_for(cut.2));
                 plan.columns(
                     c,
@@ -328,7 +341,7 @@ impl Lowering<'_> {
             (0..3).for_each(|_| c.k.close());
             self.call(c.k.finish_kernel(), vec![plan.tiling.source.location, transformed, line], id);
         }
-        for cut in column_blocks(plan.outputs) {
+        for &cut in &plan.panels {
             let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
             let mut c = Composer::new(graph, epilogue.map_or(plan.name, |epilogue| epilogue.name));
             let mut arguments = vec![transformed, weights, target];
@@ -394,7 +407,7 @@ impl Plan<'_> {
         let weights = panel.add(&position.scale(apart(self.channels * width) as i64));
         let to = products.add(&position.scale(self.matrix(width) as i64));
         let mut zero = true;
-        for (start, depth, count) in blocks_of(self.channels, DEPTH) {
+        for (start, depth, count) in blocks_of(self.channels, self.schedule.depth(DEPTH)) {
             // The first step starts the chain and stands alone.
             for (start, count) in [
                 (start, count.min(usize::from(zero))),

@@ -22,6 +22,7 @@ use super::super::windows::{Window, balanced};
 use super::super::{Location, Lowering};
 use super::lanes::Lane;
 use super::transform::{LANES, Params, Side, Target, Tiling, apart};
+use crate::schedule::Algorithm;
 
 /// Elements of both transformed images, about, above which they are taken in pieces.
 const SCRATCH: usize = 1 << 20;
@@ -35,7 +36,10 @@ const TILES: usize = 48;
 const FEWEST_BLOCKS: usize = 4;
 
 /// Input channels in blocks.
-fn row_blocks(channels: usize) -> Vec<Cut> {
+fn row_blocks(channels: usize, chosen: Option<usize>) -> Vec<Cut> {
+    if let Some(rows) = chosen {
+        return blocks_of(channels, rows);
+    }
     let even = [ROWS, 48, 32].into_iter().find(|&rows| channels.is_multiple_of(rows));
     match even {
         Some(rows) => vec![(0, rows, channels / rows)],
@@ -68,6 +72,8 @@ struct Plan {
     outputs: usize,
     rows: Vec<Cut>,
     columns: Vec<Cut>,
+    /// Tiles, about, of a step of the products.
+    depth: usize,
 }
 
 /// The parameters of a kernel that multiplies or finishes; what it does not have is 0.
@@ -89,6 +95,7 @@ impl Lowering<'_> {
         (target, result): (Location, &Type),
         id: NodeId,
     ) {
+        self.choose(Algorithm::WinogradWeights, id);
         let (outputs, channels) = (result.dims[0], result.dims[1]);
         let [down, across] = [windows[0].output.div_ceil(m), windows[1].output.div_ceil(m)];
         let plan = Plan {
@@ -97,8 +104,9 @@ impl Lowering<'_> {
             across,
             channels,
             outputs,
-            rows: row_blocks(channels),
-            columns: column_blocks(outputs),
+            rows: row_blocks(channels, self.schedule.rows.map(|_| self.schedule.rows(ROWS))),
+            columns: column_blocks(outputs, self.schedule.columns()),
+            depth: self.schedule.depth(DEPTH),
         };
         let operands = [
             Operand {
@@ -350,7 +358,7 @@ impl Plan {
         };
         let (a, b) = (panel(&self.rows, rows, row), panel(&self.columns, columns, column));
         let mut zero = first;
-        for (start, depth, count) in blocks_of(tiles, balanced(tiles, DEPTH)) {
+        for (start, depth, count) in blocks_of(tiles, balanced(tiles, self.depth)) {
             // The first step starts the chain and stands alone.
             let alone = usize::from(zero).min(count);
             for (start, count) in [(start, alone), (start + depth * alone, count - alone)] {
@@ -436,8 +444,9 @@ mod tests {
                 across,
                 channels,
                 outputs,
-                rows: row_blocks(channels),
-                columns: column_blocks(outputs),
+                rows: row_blocks(channels, None),
+                columns: column_blocks(outputs, None),
+                depth: DEPTH,
             };
             let covered: Vec<(usize, usize)> = plan
                 .pieces(batch, down)

@@ -1,0 +1,269 @@
+//! Schedules of products and convolutions: what may be chosen by measuring, because it never changes a bit.
+//!
+//! A sum's order, the algorithm and the number of parts of a sum belong to the numeric plan and are not here. What is
+//! here only says in which pieces the work is done, and in which order independent pieces follow each other. A
+//! [`Schedule`] without choices is the compiler's own; [`Schedules`] has those of some products, by their
+//! [keys](Schedules::get); lowering asks for the one of the product at hand.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use brolga_ir::{Graph, NodeId};
+
+use crate::fuse::is_storage;
+
+/// How a product is computed: which loops of lowering its [`Schedule`] is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Algorithm {
+    /// Direct sums over packed weights: convolutions, their gradients with respect to the input, dense products.
+    Direct,
+    /// A strided matrix product where its operands lie.
+    Strided,
+    /// A convolution of every channel by itself.
+    Depthwise,
+    /// Winograd's algorithm.
+    Winograd,
+    /// Direct sums of a gradient with respect to convolution weights.
+    Weights,
+    /// The same by Winograd's algorithm.
+    WinogradWeights,
+}
+
+/// The loop that is outermost.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Outer {
+    /// Boxes of positions: a box stays in the cache, and all panels of weights pass by. By Winograd's algorithm, each
+    /// grid point transforms boxes of its own.
+    Positions,
+    /// Panels of weights: a panel stays, and the image passes by. By Winograd's algorithm, everything is transformed
+    /// first.
+    Columns,
+}
+
+/// The choices for one product; `None` leaves one to the compiler.
+///
+/// None of them touches a sum's order: an element of the result is a chain of its own, which runs through all its
+/// terms in the order that the numeric plan says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Schedule {
+    /// About how many rows of the result are computed together, from 1 to 65,536: positions of a box (112 of a direct
+    /// convolution, 56 of a depthwise one), tiles of a box (48, Winograd), rows of a block (96, strided), input
+    /// channels of a block (64, weights by Winograd's algorithm). Rows are different elements.
+    pub rows: Option<usize>,
+    /// Columns of a panel, from 1 to 256: 16, of a strided product about 96. Columns are different elements. The
+    /// number of parts of a gradient's sum is that of 16 columns, whatever is chosen here.
+    pub columns: Option<usize>,
+    /// About how many terms are added before the sums go to memory and come back, from 1 to 65,536: input channels
+    /// (256, direct where the kernel has one position; 128, Winograd), terms (256, strided), positions (224, weights,
+    /// where they are summed in row-major order), tiles (96, weights by Winograd's algorithm). Memory holds a sum
+    /// exactly, and the chain goes on from there.
+    pub depth: Option<usize>,
+    /// Which loop is outermost: by default, the one that reads less again. Grid points are independent.
+    pub outer: Option<Outer>,
+}
+
+/// The largest choices; larger ones count as these.
+const MOST: usize = 1 << 16;
+const MOST_COLUMNS: usize = 256;
+
+impl Schedule {
+    /// The rows, or those of the algorithm.
+    pub(crate) fn rows(&self, default: usize) -> usize {
+        self.rows.unwrap_or(default).clamp(1, MOST)
+    }
+
+    /// The terms of a step, or those of the algorithm.
+    pub(crate) fn depth(&self, default: usize) -> usize {
+        self.depth.unwrap_or(default).clamp(1, MOST)
+    }
+
+    /// The columns of a panel, if they are chosen.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        self.columns.map(|columns| columns.clamp(1, MOST_COLUMNS))
+    }
+
+    /// Whether everything that is chosen is in its range. What is not would be taken for the nearest that is.
+    ///
+    /// # Errors
+    /// The choice that is not, and its range.
+    pub fn check(&self) -> Result<(), String> {
+        let choices =
+            [("rows", self.rows, MOST), ("columns", self.columns, MOST_COLUMNS), ("depth", self.depth, MOST)];
+        for (name, choice, most) in choices {
+            if let Some(number) = choice.filter(|number| !(1..=most).contains(number)) {
+                return Err(format!("expected {name} from 1 to {most}, found {number}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Algorithm {
+    /// Every algorithm.
+    pub const ALL: [Algorithm; 6] = [
+        Algorithm::Direct,
+        Algorithm::Strided,
+        Algorithm::Depthwise,
+        Algorithm::Winograd,
+        Algorithm::Weights,
+        Algorithm::WinogradWeights,
+    ];
+
+    /// How keys begin.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Direct => "direct",
+            Algorithm::Strided => "strided",
+            Algorithm::Depthwise => "depthwise",
+            Algorithm::Winograd => "winograd",
+            Algorithm::Weights => "weights",
+            Algorithm::WinogradWeights => "winograd-weights",
+        }
+    }
+
+    /// The algorithm of a key.
+    pub fn of(key: &str) -> Option<Algorithm> {
+        let name = key.split(' ').next()?;
+        Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
+    /// What is worth trying, one choice after the other; each list has alternatives for one choice.
+    pub fn candidates(self) -> Vec<Vec<Schedule>> {
+        let rows =
+            |all: &[usize]| all.iter().map(|&n| Schedule { rows: Some(n), ..Schedule::default() }).collect();
+        let columns = |all: &[usize]| {
+            all.iter().map(|&n| Schedule { columns: Some(n), ..Schedule::default() }).collect()
+        };
+        let depth =
+            |all: &[usize]| all.iter().map(|&n| Schedule { depth: Some(n), ..Schedule::default() }).collect();
+        let outer = || {
+            let all = [Outer::Positions, Outer::Columns];
+            all.map(|outer| Schedule { outer: Some(outer), ..Schedule::default() }).to_vec()
+        };
+        match self {
+            Algorithm::Direct => {
+                vec![columns(&[8, 24, 32, 48]), rows(&[28, 56, 224, 448]), depth(&[128, 512]), outer()]
+            }
+            Algorithm::Strided => {
+                vec![columns(&[16, 32, 64, 192]), rows(&[24, 48, 192]), depth(&[128, 512])]
+            }
+            Algorithm::Depthwise => vec![rows(&[14, 28, 112, 224])],
+            Algorithm::Winograd => {
+                vec![columns(&[8, 24, 32, 48]), rows(&[16, 24, 32, 72, 96]), depth(&[64, 256]), outer()]
+            }
+            Algorithm::Weights => vec![columns(&[8, 24, 32, 48]), depth(&[112, 448, 896])],
+            Algorithm::WinogradWeights => {
+                vec![columns(&[8, 24, 32, 48]), rows(&[32, 48, 96]), depth(&[48, 192])]
+            }
+        }
+    }
+}
+
+/// The schedules of products, by their keys.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Schedules {
+    chosen: BTreeMap<String, Schedule>,
+    labels: bool,
+}
+
+impl Schedules {
+    /// Schedules in which every call of a product has its key for an origin, in the place of its layer, so that a
+    /// measurement can tell which time belongs to which product.
+    pub fn labelled(mut self) -> Schedules {
+        self.labels = true;
+        self
+    }
+
+    /// Whether calls bear keys.
+    pub fn labels(&self) -> bool {
+        self.labels
+    }
+
+    /// The schedule of the product with that key, which says everything that a schedule may depend on: the algorithm,
+    /// the operator with its attributes, and the types of its operands as they are stored, such as
+    /// `direct conv {stride: [1, 1], channels_last: true} f32[1, 56, 56, 64], f32[64, 64, 1, 1]`.
+    pub fn get(&self, key: &str) -> Schedule {
+        self.chosen.get(key).copied().unwrap_or_default()
+    }
+
+    /// Whether anything is known about a product.
+    pub fn contains(&self, key: &str) -> bool {
+        self.chosen.contains_key(key)
+    }
+
+    /// Chooses the schedule of a product.
+    pub fn set(&mut self, key: &str, schedule: Schedule) {
+        self.chosen.insert(key.to_owned(), schedule);
+    }
+
+    /// All that are chosen, in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Schedule)> {
+        self.chosen.iter().map(|(key, schedule)| (key.as_str(), schedule))
+    }
+
+    /// Whether nothing is chosen, and nothing asked for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chosen.is_empty() && !self.labels
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers = [("rows", self.rows), ("columns", self.columns), ("depth", self.depth)];
+        let numbers = numbers.iter().filter_map(|(name, value)| value.map(|value| format!("{name} {value}")));
+        let outer = self.outer.map(|outer| match outer {
+            Outer::Positions => "positions outermost".to_owned(),
+            Outer::Columns => "columns outermost".to_owned(),
+        });
+        let all: Vec<String> = numbers.chain(outer).collect();
+        if all.is_empty() { f.write_str("default") } else { f.write_str(&all.join(", ")) }
+    }
+}
+
+/// The key of a product that is a node of a graph.
+pub(crate) fn key(algorithm: Algorithm, graph: &Graph, id: NodeId) -> String {
+    // Weights that are stored narrower are converted by nobody but who packs them.
+    let operands = graph.node(id).operands.iter().map(|&operand| {
+        let stored = is_storage(graph, operand.node).then(|| graph.node(operand.node).operands[0]);
+        graph.ty(stored.unwrap_or(operand)).to_string()
+    });
+    let operands: Vec<String> = operands.collect();
+    format!("{} {} {}", algorithm.name(), graph.describe(id), operands.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_algorithms_tell_them() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::of(&format!("{} dot f32[1]", algorithm.name())), Some(algorithm));
+        }
+        assert_eq!(Algorithm::of("conv1"), None);
+        assert_eq!(Algorithm::of(""), None);
+    }
+
+    #[test]
+    fn candidates_are_legal_and_differ() {
+        for algorithm in Algorithm::ALL {
+            for choice in algorithm.candidates() {
+                for (number, candidate) in choice.iter().enumerate() {
+                    assert_eq!(candidate.check(), Ok(()));
+                    assert_ne!(*candidate, Schedule::default());
+                    assert!(!choice[..number].contains(candidate));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named_and_taken_for_the_nearest() {
+        let schedule = Schedule { rows: Some(0), columns: Some(usize::MAX), ..Schedule::default() };
+        assert_eq!(schedule.check().unwrap_err(), "expected rows from 1 to 65536, found 0");
+        assert_eq!((schedule.rows(112), schedule.columns(), schedule.depth(7)), (1, Some(256), 7));
+        let schedule = Schedule { rows: None, ..schedule };
+        assert!(schedule.check().unwrap_err().contains("columns from 1 to 256"));
+        assert_eq!(schedule.rows(112), 112);
+    }
+}
