@@ -2,7 +2,8 @@
 //!
 //! This crate ties the parts together. [`Network`] is for applications: load a model and its weights, and call it.
 //! [`Model`] gives the compiled entry points and the initial state, for those who run them by themselves with
-//! [`runtime`]. [`compile`](fn@compile) and [`Compiler`] are the stages from a graph to code.
+//! [`runtime`]. [`compile`](fn@compile) and [`Compiler`] are the stages from a graph to code. [`tune`] measures how
+//! products are best scheduled.
 //!
 //! ```no_run
 //! let mut network = brolga::Network::load("lenet5")?;
@@ -17,8 +18,11 @@ mod compile;
 pub mod cost;
 mod error;
 mod gradients;
+mod inputs;
 mod model;
 mod network;
+pub mod trace;
+pub mod tune;
 
 pub use brolga_codegen as codegen;
 pub use brolga_frontend as frontend;
@@ -33,5 +37,6 @@ pub use brolga_runtime::{State, Tensor, Threads};
 pub use compile::{CompileOptions, Compiler, StageTime, compile};
 pub use error::{Error, Result};
 pub use gradients::with_gradients;
+pub use inputs::random_inputs;
 pub use model::{Model, names};
 pub use network::Network;

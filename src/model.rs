@@ -10,6 +10,7 @@ use brolga_runtime::{DType, Executable, SlotKind, State, Tensor, Threads};
 
 use crate::compile::{CompileOptions, compile};
 use crate::error::{Error, Result};
+use crate::tune::{Cache, Observer, Tuned, tune};
 
 /// Executables kept for further use; the one that was used longest ago goes first.
 const KEPT: usize = 32;
@@ -95,6 +96,28 @@ impl Model {
             .ok_or_else(|| Error::unknown("entry point", entry, self.instance.entries()))
     }
 
+    /// Finds the fastest schedules for the products of an entry point at the sizes chosen and `dims`, see
+    /// [`tune`](fn@crate::tune::tune); what is compiled from now on is scheduled so.
+    ///
+    /// # Errors
+    /// What compiling and running the entry point with random inputs may give.
+    pub fn tune(
+        &mut self,
+        entry: &str,
+        dims: &[(&str, usize)],
+        threads: &Threads,
+        cache: &mut Cache,
+        observe: &mut Observer<'_>,
+    ) -> Result<Tuned> {
+        let mut state = self.initial_state(0)?;
+        let dims = self.dims_with(dims);
+        let graph = |graph: &Graph| tune(graph, &self.options, threads, &mut state, cache, observe);
+        let tuned = self.with_graph(entry, &dims, graph)??;
+        self.options.passes.schedules = tuned.schedules.clone();
+        self.compiled = Mutex::default();
+        Ok(tuned)
+    }
+
     /// An entry point, compiled for the sizes chosen.
     pub fn compile(&self, entry: &str) -> Result<Arc<Executable>> {
         self.compile_for(entry, &[])
@@ -102,14 +125,7 @@ impl Model {
 
     /// An entry point, compiled for other sizes, such as `[("batch", 1)]`. Executables are kept.
     pub fn compile_for(&self, entry: &str, dims: &[(&str, usize)]) -> Result<Arc<Executable>> {
-        let mut all = self.instance.dims().to_vec();
-        for &(name, size) in dims {
-            match all.iter_mut().find(|(known, _)| known == name) {
-                Some(known) => known.1 = size,
-                None => all.push((name.to_owned(), size)),
-            }
-        }
-        let key = Key { entry: entry.to_owned(), dims: all };
+        let key = Key { entry: entry.to_owned(), dims: self.dims_with(dims) };
         if let Some(executable) = self.kept(&key) {
             return Ok(executable);
         }
@@ -118,21 +134,42 @@ impl Model {
             // The limit is for what is run over and over; drawing the weights happens once.
             options.passes.memory_limit = None;
         }
-        let executable = if key.dims == self.instance.dims() {
-            compile(self.graph(entry)?, &options)?
-        } else {
-            let settings = Settings { dims: key.dims.clone(), ..self.settings.clone() };
-            let instance = self.parsed.instantiate(&settings)?;
-            let graph = instance.graph(entry);
-            compile(graph.ok_or_else(|| Error::unknown("entry point", entry, instance.entries()))?, &options)?
-        };
-        let executable = Arc::new(executable);
+        let executable = Arc::new(self.with_graph(entry, &key.dims, |graph| compile(graph, &options))??);
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if compiled.len() == KEPT {
             compiled.remove(0);
         }
         compiled.push((key, executable.clone()));
         Ok(executable)
+    }
+
+    /// The sizes chosen, but for these.
+    fn dims_with(&self, dims: &[(&str, usize)]) -> Vec<(String, usize)> {
+        let mut all = self.instance.dims().to_vec();
+        for &(name, size) in dims {
+            match all.iter_mut().find(|(known, _)| known == name) {
+                Some(known) => known.1 = size,
+                None => all.push((name.to_owned(), size)),
+            }
+        }
+        all
+    }
+
+    /// Does something with the graph of an entry point with these sizes.
+    fn with_graph<R>(
+        &self,
+        entry: &str,
+        dims: &[(String, usize)],
+        with: impl FnOnce(&Graph) -> R,
+    ) -> Result<R> {
+        if dims == self.instance.dims() {
+            return Ok(with(self.graph(entry)?));
+        }
+        let settings = Settings { dims: dims.to_vec(), ..self.settings.clone() };
+        let instance = self.parsed.instantiate(&settings)?;
+        let graph = instance.graph(entry);
+        let graph = graph.ok_or_else(|| Error::unknown("entry point", entry, instance.entries()))?;
+        Ok(with(graph))
     }
 
     fn kept(&self, key: &Key) -> Option<Arc<Executable>> {

@@ -24,7 +24,7 @@ pub use jit::{Compiled, compile, compile_traced};
 pub use listing::{Listing, listing};
 pub use object::{Object, emit_object};
 pub use schedule::TracedCall;
-pub use target::{Options, TargetCpu};
+pub use target::{Options, TargetCpu, features};
 
 /// Changes whenever the same program may compute other bits.
 pub const NUMERICS_VERSION: u32 = 1;

@@ -66,6 +66,11 @@ pub struct Options {
     pub target_cpu: TargetCpu,
 }
 
+/// The processor features that code made so needs, by the names that the runtime checks.
+pub fn features(options: &Options) -> Result<Vec<String>> {
+    Ok(Target::new(options, false)?.features)
+}
+
 /// A processor, as the emitters see it.
 pub(crate) struct Target {
     pub isa: OwnedTargetIsa,

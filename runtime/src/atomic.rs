@@ -11,7 +11,10 @@ pub(crate) const TEMPORARY: &str = ".brolga-unfinished-";
 
 /// Writes a file by way of a temporary one in the same directory: write, fsync, rename, fsync the directory. A
 /// symbolic link stays one; a device or a pipe is written to, since it cannot be replaced.
-pub(crate) fn write_atomically(
+///
+/// # Errors
+/// A directory that is not there or not writable, a full disk; the old file is still there then.
+pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> Result<()> {

@@ -97,6 +97,30 @@ fn check_cpu(manifest: &Manifest) -> Result<()> {
     Err(Error::new(ErrorKind::Cpu, message).within(&manifest.entry))
 }
 
+/// What this processor is called, for telling measurements on different ones apart: its architecture, the name that it
+/// gives itself, and its signature (family, model and stepping) where it has one.
+pub fn cpu_name() -> String {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::__cpuid;
+        let signature = __cpuid(1).eax;
+        let mut name = Vec::new();
+        if __cpuid(0x8000_0000).eax >= 0x8000_0004 {
+            for leaf in 0x8000_0002..=0x8000_0004 {
+                let found = __cpuid(leaf);
+                name.extend(
+                    [found.eax, found.ebx, found.ecx, found.edx].into_iter().flat_map(u32::to_le_bytes),
+                );
+            }
+        }
+        let name = String::from_utf8_lossy(&name).replace(|c: char| c == '\0' || c.is_control(), " ");
+        let words: Vec<&str> = name.split_whitespace().collect();
+        format!("x86_64 {} {signature:x}", words.join(" "))
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    std::env::consts::ARCH.to_owned()
+}
+
 /// Whether this processor (and the operating system) supports a feature; unknown names are not supported.
 #[cfg(target_arch = "x86_64")]
 pub fn cpu_has(feature: &str) -> bool {

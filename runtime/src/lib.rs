@@ -29,13 +29,14 @@ mod threads;
 mod train;
 mod weights;
 
+pub use atomic::write_atomically;
 pub use block::{
     ArgumentBlock, BASE_ARENA, BASE_CONSTANTS, BASE_PREPARED, BASE_STATE, EntryFn, KernelFn, ParallelForFn,
     serial_for,
 };
 pub use data::{Batches, Field, Request, Split};
 pub use error::{Error, ErrorKind, Result};
-pub use executable::{Executable, cpu_has};
+pub use executable::{Executable, cpu_has, cpu_name};
 pub use feed::{Evaluation, Metrics, evaluate};
 pub use instance::Instance;
 pub use manifest::{IndexRange, Input, Manifest, Output, StateSlot};

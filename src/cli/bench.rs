@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use brolga::passes::plan::live_bytes;
-use brolga::runtime::{DType, Input, Instance, Purpose, Random};
-use brolga::{Compiler, Model, Result, Tensor, cost};
+use brolga::runtime::Instance;
+use brolga::{Compiler, Model, Result, Tensor, cost, random_inputs};
 use serde_json::json;
 
 use super::args::BenchArgs;
 use super::report::{bytes, dims_json, flops};
+use super::tune::{tune, tuned_json};
 
 /// Runs that are measured at least, however long one takes.
 const LEAST_RUNS: usize = 3;
@@ -20,9 +21,12 @@ const MOST_RUNS: usize = 1_000_000;
 pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let start = Clock::now();
-    let model = args.model.load(&args.machine.target)?;
+    let mut model = args.model.load(&args.machine.target)?;
+    let loaded = start.elapsed();
+    let tuned = tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?;
+    let start = Clock::now();
     let executable = model.compile(&args.entry.name)?;
-    let compile_time = start.elapsed();
+    let compile_time = loaded + start.elapsed();
     let graph = model.graph(&args.entry.name)?;
     let mut compiler = Compiler::new(model.options());
     let work = cost::flops(&compiler.differentiate(graph)?);
@@ -55,11 +59,14 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let (median, least) = (ms(times[times.len() / 2]), ms(times[0]));
     let (arena, prepared, held) = (manifest.arena_bytes, manifest.prepared_bytes, state.bytes());
     if args.json {
-        let all = json!({"model": model.name(), "entry": args.entry.name, "dims": dims_json(model.instance().dims()),
+        let mut all = json!({"model": model.name(), "entry": args.entry.name, "dims": dims_json(model.instance().dims()),
             "threads": threads.count(), "compile_ms": ms(compile_time), "median_ms": median, "min_ms": least,
             "runs": times.len(), "gflop": work as f64 / 1e9, "arena_bytes": arena, "live_bytes": live,
             "state_bytes": held,
             "prepared_bytes": prepared, "peak_rss_mb": peak_rss_mb()});
+        if let Some(tuned) = &tuned {
+            all["tune"] = tuned_json(tuned);
+        }
         outln!("{all}");
         return Ok(ExitCode::SUCCESS);
     }
@@ -88,35 +95,6 @@ pub fn title(model: &Model) -> String {
     let dims: Vec<String> =
         model.instance().dims().iter().map(|(name, size)| format!("{name}={size}")).collect();
     format!("{} [{}]", model.name(), dims.join(", "))
-}
-
-/// Random values: floats uniform in [-1, 1), integers within the bounds of the input, or below 10.
-pub fn random_inputs(inputs: &[Input]) -> Result<Vec<Tensor>> {
-    let mut tensors = Vec::with_capacity(inputs.len());
-    for (number, input) in inputs.iter().enumerate() {
-        let mut random = Random::new(0, Purpose::Augment, 0, number as u32);
-        let mut tensor = Tensor::zeros(input.dtype, &input.dims)?;
-        let (low, high) = input.range.map_or((0, 9), |range| (range.low, range.high));
-        let span = high.abs_diff(low).saturating_add(1);
-        let mut integer = || low.wrapping_add_unsigned(random.below(span));
-        match input.dtype {
-            DType::Bool => tensor.bytes_mut().iter_mut().for_each(|v| *v = (integer() & 1) as u8),
-            DType::U8 => tensor.as_mut_slice::<u8>()?.iter_mut().for_each(|v| *v = integer() as u8),
-            DType::I32 => tensor.as_mut_slice::<i32>()?.iter_mut().for_each(|v| *v = integer() as i32),
-            DType::I64 => tensor.as_mut_slice::<i64>()?.iter_mut().for_each(|v| *v = integer()),
-            DType::F32 => {
-                tensor.as_mut_slice::<f32>()?.iter_mut().for_each(|v| *v = random.uniform() * 2.0 - 1.0)
-            }
-            DType::F64 => {
-                tensor
-                    .as_mut_slice::<f64>()?
-                    .iter_mut()
-                    .for_each(|v| *v = f64::from(random.uniform()) * 2.0 - 1.0);
-            }
-        }
-        tensors.push(tensor);
-    }
-    Ok(tensors)
 }
 
 /// The most memory that this process has had, in units of 10^6 bytes, where the system tells (Linux).

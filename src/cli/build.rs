@@ -8,13 +8,17 @@ use brolga::{Compiler, Error, Result};
 use super::args::{BuildArgs, Emit};
 use super::files::write;
 use super::report::bytes;
+use super::tune::tune;
 
 pub fn run(args: &BuildArgs) -> Result<ExitCode> {
     if args.emit != Emit::Obj {
         let message = "standalone executables and shared libraries are not available yet: use --emit obj";
         return Err(Error::Name(message.into()));
     }
-    let model = args.model.load(&args.target)?;
+    let mut model = args.model.load(&args.machine.target)?;
+    if args.machine.tune.is_some() {
+        tune(&mut model, &args.machine, &args.machine.threads()?, &args.entry.name, &[])?;
+    }
     let mut compiler = Compiler::new(model.options());
     let optimised = compiler.optimise(model.graph(&args.entry.name)?)?;
     let program = compiler.lower(&optimised)?;

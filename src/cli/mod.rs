@@ -23,6 +23,7 @@ mod report;
 mod run;
 mod step;
 mod train;
+mod tune;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -1,24 +1,22 @@
 //! `brolga profile`
 //!
-//! The program is compiled so that every kernel call goes through `parallel_for`, and run with one that notes the
-//! time, and then does what the runtime's own would. Traced code says which call it is, so loops and conditions on data
-//! are no matter: what ran is counted.
+//! Traced code says which call it is, so loops and conditions on data are no matter: what ran is counted.
 
-use std::ffi::c_void;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
-use brolga::codegen::{TracedCall, compile_traced};
-use brolga::ir::program::{Call, Program, Step, work};
-use brolga::runtime::{ArgumentBlock, DType, Instance, KernelFn};
+use brolga::ir::program::{Call, Program, work};
+use brolga::runtime::{DType, Instance};
+use brolga::trace::{Noted, Traced, calls};
 use brolga::{CompileOptions, Compiler, Error, Result, State, Tensor, Threads};
 use serde_json::json;
 
 use super::args::ProfileArgs;
-use super::bench::{random_inputs, title};
+use super::bench::title;
 use super::files::write;
 use super::report::{bytes, flops, table};
+use super::tune::tune;
 
 /// Runs that are measured at least.
 const LEAST_RUNS: usize = 3;
@@ -46,12 +44,12 @@ struct Limits {
 
 pub fn run(args: &ProfileArgs) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
-    let model = args.model.load(&args.machine.target)?;
+    let mut model = args.model.load(&args.machine.target)?;
+    tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?;
     let mut compiler = Compiler::new(model.options());
     let optimised = compiler.optimise(model.graph(&args.entry.name)?)?;
     let program = compiler.lower(&optimised)?;
-    let mut calls = Vec::new();
-    collect(&program.schedule, &mut calls);
+    let calls = calls(&program);
     let mut state = model.initial_state(0)?;
     let runs = measure(&program, model.options(), &threads, &mut state, args.seconds)?;
     let limits =
@@ -104,57 +102,6 @@ pub fn run(args: &ProfileArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The calls of a schedule in the order in which traced code numbers them.
-fn collect<'p>(steps: &'p [Step], calls: &mut Vec<&'p Call>) {
-    for step in steps {
-        if let Step::Call(call) = step {
-            calls.push(call);
-        }
-        step.bodies().into_iter().for_each(|body| collect(body, calls));
-    }
-}
-
-/// When a call began and ended, since the run's beginning.
-#[derive(Clone, Copy)]
-struct Noted {
-    call: usize,
-    start: Duration,
-    end: Duration,
-}
-
-/// The calls of one run.
-type Times = Vec<Noted>;
-
-/// What the hook works with.
-struct Recorder {
-    begun: Clock,
-    times: Times,
-    threads: Threads,
-}
-
-/// A `parallel_for` that notes when it was called and when it was done, and runs the parts as the threads would.
-///
-/// # Safety
-/// `pool` must point to a [`Recorder`] that nothing else uses during the call, `parts` be the word of a
-/// [`TracedCall`], and the kernel be one that may be called for its parts.
-unsafe extern "C" fn recording_for(
-    pool: *mut c_void,
-    kernel: KernelFn,
-    block: *const ArgumentBlock,
-    row: *const u64,
-    parts: u64,
-) {
-    // SAFETY: promised by the caller.
-    let recorder = unsafe { &mut *pool.cast::<Recorder>() };
-    let TracedCall { call, parallel, parts } = TracedCall::from_word(parts);
-    let start = recorder.begun.elapsed();
-    // SAFETY: promised by the caller.
-    unsafe { recorder.threads.run_call(parallel, kernel, block, row, parts) };
-    if call < TracedCall::PREPARE {
-        recorder.times.push(Noted { call, start, end: recorder.begun.elapsed() });
-    }
-}
-
 /// Runs the program for so many seconds, and gives the times of all calls of each run.
 fn measure(
     program: &Program,
@@ -162,30 +109,12 @@ fn measure(
     threads: &Threads,
     state: &mut State,
     seconds: f64,
-) -> Result<Vec<Times>> {
-    let codegen = brolga::codegen::Options { target_cpu: options.target_cpu };
-    let executable = Arc::new(compile_traced(program, &codegen)?.executable);
-    let inputs = random_inputs(&executable.manifest().inputs)?;
-    let outputs = executable.manifest().outputs.iter().map(|o| Tensor::zeros(o.dtype, &o.dims));
-    let mut outputs = outputs.collect::<brolga::runtime::Result<Vec<_>>>()?;
-    let mut recorder =
-        Box::new(Recorder { begun: Clock::now(), times: Vec::new(), threads: threads.clone() });
-    let pool: *mut Recorder = &mut *recorder;
-    // SAFETY: the recorder outlives the instance, which runs on this thread only; `recording_for` runs every part
-    // before it returns, and leaves the control word alone, as do the threads behind it.
-    let hook = unsafe { Threads::from_raw(recording_for, pool.cast(), threads.count()) };
-    let mut instance = Instance::bind(executable, state, &hook)?;
+) -> Result<Vec<Vec<Noted>>> {
+    let mut traced = Traced::new(program, options, threads, state)?;
     let limit = Duration::from_secs_f64(seconds);
     let (mut runs, begun) = (Vec::new(), Clock::now());
     while runs.len() <= LEAST_RUNS || begun.elapsed() < limit {
-        // SAFETY: the recorder is alive, and no run is under way.
-        unsafe {
-            (*pool).times.clear();
-            (*pool).begun = Clock::now();
-        }
-        instance.run_tensors(state, &inputs, &mut outputs)?;
-        // SAFETY: as above.
-        runs.push(unsafe { (*pool).times.clone() });
+        runs.push(traced.run(state)?.to_vec());
     }
     // The first run touches memory and fills caches.
     runs.remove(0);
@@ -292,8 +221,8 @@ fn print(rows: &[Row], total: Duration, limits: &Limits, kernels: bool) {
 }
 
 /// The fastest run as a Chrome trace (Trace Event Format, complete events, microseconds).
-fn trace(runs: &[Times], calls: &[&Call], program: &Program) -> String {
-    let length = |run: &&Times| run.last().map_or(Duration::ZERO, |noted| noted.end);
+fn trace(runs: &[Vec<Noted>], calls: &[&Call], program: &Program) -> String {
+    let length = |run: &&Vec<Noted>| run.last().map_or(Duration::ZERO, |noted| noted.end);
     let fastest = runs.iter().min_by_key(length);
     let events = fastest.into_iter().flatten().map(|noted| {
         let call = calls[noted.call];

@@ -9,14 +9,17 @@ use serde_json::{Map, Value, json};
 use super::args::RunArgs;
 use super::files::{fitting_dims, read_inputs, state};
 use super::report::metric;
+use super::tune::tune;
 
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
-    let model = args.model.load(&args.machine.target)?;
+    let mut model = args.model.load(&args.machine.target)?;
+    let threads = args.machine.threads()?;
     let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, &args.inputs)?;
+    tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?;
     let executable = model.compile_for(&args.entry.name, &dims)?;
     let inputs = read_inputs(&args.inputs, &executable.manifest().inputs)?;
     let mut state = state(&model, &args.start)?;
-    let mut instance = Instance::bind(executable, &state, &args.machine.threads()?)?;
+    let mut instance = Instance::bind(executable, &state, &threads)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let outputs = instance.run_named(&mut state, &inputs)?;
 

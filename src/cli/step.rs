@@ -11,13 +11,17 @@ use super::args::StepArgs;
 use super::files::{fitting_dims, read_inputs, state};
 use super::report::{metrics, metrics_json};
 use super::train::updating;
+use super::tune::tune;
 
 pub fn run(args: &StepArgs) -> Result<ExitCode> {
-    let model = args.model.load(&args.machine.target)?;
+    let mut model = args.model.load(&args.machine.target)?;
     let threads = args.machine.threads()?;
     let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, &args.inputs)?;
-    let executable = model.compile_for(&args.entry.name, &dims)?;
+    let mut executable = model.compile_for(&args.entry.name, &dims)?;
     updating(&model, executable.manifest())?;
+    if tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?.is_some() {
+        executable = model.compile_for(&args.entry.name, &dims)?;
+    }
     let inputs = read_inputs(&args.inputs, &executable.manifest().inputs)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let mut state = state(&model, &args.start)?;

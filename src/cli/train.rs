@@ -18,6 +18,7 @@ use serde_json::json;
 use super::args::TrainArgs;
 use super::files::load;
 use super::report::{metrics, metrics_json};
+use super::tune::tune;
 use progress::Display;
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
@@ -25,14 +26,17 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     if let Some(batch) = args.batch {
         settings = settings.dim("batch", batch);
     }
-    let model = Model::load(&args.model.model, &settings)?.with_options(args.machine.target.options()?);
+    let mut model = Model::load(&args.model.model, &settings)?.with_options(args.machine.target.options()?);
     let threads = args.machine.threads()?;
-    let train = model.compile(&args.entry.name)?;
+    let mut train = model.compile(&args.entry.name)?;
     updating(&model, train.manifest())?;
     if model.instance().dims().contains(&("batch".to_owned(), 0)) {
         return Err(Error::Name("a batch must hold at least one sample".into()));
     }
     let source = source(args, &model)?;
+    if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
+        train = model.compile(&args.entry.name)?;
+    }
     let mut data = open(&source, args, train.manifest())?;
     let evaluation = evaluation(&model, &args.entry.name, &*data)?;
     let programs = Programs { train, evaluation };
