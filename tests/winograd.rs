@@ -23,22 +23,28 @@ use brolga_passes::{Manager, Options, pipelines};
 /// What the design allows.
 const BOUND: f64 = 1e-4;
 
-/// Layers with 3 x 3 kernels: channels that are summed over, and image extents.
-const LAYERS: [(usize, usize, &str); 14] = [
-    (16, 32, "resnet20"),
-    (32, 16, "resnet20"),
-    (64, 8, "resnet20"),
-    (64, 112, "vgg"),
-    (64, 56, "resnet18, resnet50, googlenet"),
-    (128, 56, "vgg, densenet121"),
-    (128, 28, "resnet18, resnet50, densenet121"),
-    (256, 28, "vgg"),
-    (256, 14, "resnet18, resnet50"),
-    (512, 28, "vgg"),
-    (512, 14, "vgg"),
-    (512, 7, "resnet18, resnet50"),
-    (96, 28, "googlenet"),
-    (192, 7, "googlenet"),
+/// Layers: kernel, channels that are summed over, and image extents. Convolutions with steps count as what they are after
+/// their phases are taken apart.
+const LAYERS: [(usize, usize, usize, &str); 19] = [
+    (3, 16, 32, "resnet20"),
+    (3, 32, 16, "resnet20"),
+    (3, 64, 8, "resnet20"),
+    (3, 64, 112, "vgg"),
+    (3, 64, 56, "resnet18, resnet50, googlenet"),
+    (3, 128, 56, "vgg, densenet121"),
+    (3, 128, 28, "resnet18, resnet50, densenet121"),
+    (3, 256, 28, "vgg"),
+    (3, 256, 14, "resnet18, resnet50"),
+    (3, 512, 28, "vgg"),
+    (3, 512, 14, "vgg"),
+    (3, 512, 7, "resnet18, resnet50"),
+    (3, 96, 28, "googlenet"),
+    (3, 192, 7, "googlenet"),
+    (2, 64, 28, "resnet20 by steps"),
+    (2, 256, 28, "resnet18, resnet34, by steps"),
+    (3, 48, 56, "alexnet, by steps"),
+    (4, 12, 112, "resnet, googlenet, densenet, by steps"),
+    (5, 64, 27, "alexnet"),
 ];
 
 /// The sum of twelve uniform numbers, which is normal enough and the same everywhere.
@@ -73,22 +79,30 @@ fn error(conv: &Conv, operands: [Tensor; 2]) -> f64 {
 #[test]
 fn errors_of_every_layer_are_within_the_bound() {
     let mut table = String::from(
-        "The largest error of Winograd's algorithm relative to the largest value (tests/winograd.rs).\n\n\
-         | channels | image | networks | y, 2 x 2 | y, 4 x 4 | dw, 2 x 2 | dw, 4 x 4 |\n|--:|--:|---|--:|--:|--:|--:|\n",
+        "The largest error of Winograd's algorithm relative to the largest value (tests/winograd.rs), by the inputs of a \
+         tile.\n\n\
+         | kernel | channels | image | networks | y, 4 x 4 | y, 6 x 6 | dw, 4 x 4 | dw, 6 x 6 |\n\
+         |---|--:|--:|---|--:|--:|--:|--:|\n",
     );
-    for (number, (channels, extent, networks)) in LAYERS.into_iter().enumerate() {
+    for (number, (kernel, channels, extent, networks)) in LAYERS.into_iter().enumerate() {
         let salt = 10 * number as u64;
         let shape = |channels: usize| Type::new(DType::F32, [1, extent, extent, channels]);
-        let mut row = format!("| {channels} | {extent} x {extent} | {networks} |");
+        let mut row = format!("| {kernel} x {kernel} | {channels} | {extent} x {extent} | {networks} |");
         // The gradient with respect to the input is the same sum with the kernel turned round.
-        for (weights, winograd) in [(false, 2), (false, 4), (true, 2), (true, 4)] {
-            let conv = Conv { padding: vec![(1, 1); 2], channels_last: true, winograd, ..Conv::new(2) };
+        for (weights, tile) in [(false, 4), (false, 6), (true, 4), (true, 6)] {
+            let outputs = tile + 1 - kernel;
+            let padding = vec![(kernel / 2, (kernel - 1) / 2); 2];
+            let conv = Conv { padding, channels_last: true, winograd: outputs, ..Conv::new(2) };
+            if !conv.takes_winograd(&[kernel; 2], outputs) {
+                row += " |";
+                continue;
+            }
             let off = if weights {
-                let gradient = conv.with_form(ConvForm::WeightGradient { kernel: vec![3, 3] });
+                let gradient = conv.with_form(ConvForm::WeightGradient { kernel: vec![kernel; 2] });
                 error(&gradient, [normal(&shape(channels), 1.0, salt), normal(&shape(8), 1.0, salt + 1)])
             } else {
-                let w = Type::new(DType::F32, [8, channels, 3, 3]);
-                let he = (2.0 / (9 * channels) as f64).sqrt();
+                let w = Type::new(DType::F32, [8, channels, kernel, kernel]);
+                let he = (2.0 / (kernel * kernel * channels) as f64).sqrt();
                 error(&conv, [normal(&shape(channels), 1.0, salt), normal(&w, he, salt + 2)])
             };
             assert!(off <= BOUND, "{channels} channels, {extent} x {extent}, {conv:?}: {off:e}");

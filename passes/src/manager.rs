@@ -74,7 +74,7 @@ pub enum Winograd {
     /// Those that gain by it.
     #[default]
     Chosen,
-    /// All, with tiles of so many outputs along either axis (2 or 4).
+    /// All that take tiles of so many outputs along either axis (2 to 5; kernels of 3 x 3 take 2 and 4).
     Everywhere(usize),
 }
 

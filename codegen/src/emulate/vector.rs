@@ -300,6 +300,15 @@ impl Cpu {
                 let (a, how) = (self.source(step, 1), self.immediate(step, 2));
                 self.put(step, |i| a[i / 4 * 4 + (how >> (2 * (i % 4)) & 3) as usize]);
             }
+            (Mnemonic::Vshufps, _) => {
+                let (a, b, how) = (self.source(step, 1), self.source(step, 2), self.immediate(step, 3));
+                let from = |i: usize| i / 4 * 4 + (how >> (2 * (i % 4)) & 3) as usize;
+                self.put(step, |i| if i % 4 < 2 { a[from(i)] } else { b[from(i)] });
+            }
+            (Mnemonic::Vpermpd, _) => {
+                let (a, how) = (self.source(step, 1), self.immediate(step, 2));
+                self.put(step, |i| a[i / 8 * 8 + 2 * (how >> (2 * (i / 2 % 4)) & 3) as usize + i % 2]);
+            }
             (Mnemonic::Vgatherdps, _) => self.gather(step),
             (Mnemonic::Vzeroupper, _) => {
                 for vector in &mut self.vectors[..16] {

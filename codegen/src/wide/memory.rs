@@ -50,6 +50,9 @@ impl Assembler<'_> {
             let count = self.count();
             return machine::load(&mut self.a, to, place, count, self.machine.tail());
         }
+        if linear && place.stride == 2 && guard.is_none() && !self.masked() && self.machine.isa == Isa::Avx2 {
+            return self.load_every_other(to, place);
+        }
         let mask = self.guarded(guard)?;
         if linear && place.stride == 1 {
             let place = self.contiguous(place)?;
@@ -75,6 +78,18 @@ impl Assembler<'_> {
             }
             _ => self.a.vgatherdps(to.zmm().k2(), dword_ptr(base + distance.zmm() * 4 + offset)),
         }
+    }
+
+    /// Every other element, for all lanes: a third of the time of a gather. The second load begins one element
+    /// earlier than it could, so as to end with the last one that is wanted.
+    fn load_every_other(&mut self, to: Vector, place: Place) -> Asm {
+        let (base, offset) = self.strided(place)?;
+        let at = base + place.offset + offset;
+        let (to, low) = (to.ymm(), SCRATCH[0].ymm());
+        self.a.vmovups(low, at)?;
+        // Of each half: 0 and 2 of the first, 1 and 3 of the second; then the pairs into their order.
+        self.a.vshufps(to, low, ymmword_ptr(at + 28), 0b11_01_10_00u32)?;
+        self.a.vpermpd(to, to, 0b11_01_10_00u32)
     }
 
     /// The lanes to load, those of the guard, of the last step, or all, in a register that may be used up.

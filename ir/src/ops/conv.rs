@@ -33,7 +33,7 @@ pub struct Conv {
     /// Whether x and y have their channels last, `[N, …, C]`, instead of `[N, C, …]`.
     pub channels_last: bool,
     /// The algorithm that the numeric plan prescribes: 0 for sums of products, else Winograd's with tiles of so many
-    /// outputs along either axis (2 or 4). It changes rounding, not what is computed.
+    /// outputs along either axis ([`Conv::takes_winograd`]). It changes rounding, not what is computed.
     pub winograd: usize,
 }
 
@@ -69,15 +69,20 @@ impl Conv {
         }
     }
 
-    /// Whether Winograd's algorithm applies to kernels of these extents: 3 x 3, one step at a time, not in groups.
-    pub fn takes_winograd(&self, kernel: &[usize]) -> bool {
+    /// Whether Winograd's algorithm applies to kernels of these extents, with tiles of so many outputs (at least 2)
+    /// along either axis: square kernels, one step at a time, not in groups, and tiles of 4 or 6 inputs.
+    pub fn takes_winograd(&self, kernel: &[usize], outputs: usize) -> bool {
         let ones = |list: &[usize]| list.iter().all(|&n| n == 1);
-        kernel == [3, 3]
+        let &[rows, columns] = kernel else { return false };
+        rows == columns
+            && (2..=5).contains(&rows)
+            && outputs >= 2
+            && [4, 6].contains(&(outputs + rows - 1))
             && self.groups == 1
             && ones(&self.stride)
             && ones(&self.lhs_dilation)
             && ones(&self.rhs_dilation)
-            && self.padding.iter().all(|&(low, high)| low <= 2 && high <= 2)
+            && self.padding.iter().all(|&(low, high)| low < rows && high < rows)
     }
 
     /// The channel axis of x and y.
@@ -290,15 +295,14 @@ impl Operator for Conv {
             }
             Err(format!("{channels} {what} channels cannot be divided into {groups} groups"))
         };
-        if ![0, 2, 4].contains(&self.winograd) {
-            return Err(format!("`winograd` must be 0, 2 or 4, found {}", self.winograd));
-        }
         let kernel = if let ConvForm::WeightGradient { kernel } = &self.form { kernel } else { &b.dims[2..] };
-        if self.winograd != 0 && !self.takes_winograd(kernel) {
-            return Err(
-                "`winograd` needs a 3 x 3 kernel without stride, dilation and groups, padded by 2 at most"
-                    .into(),
-            );
+        if self.winograd != 0 && !self.takes_winograd(kernel, self.winograd) {
+            return Err(format!(
+                "`winograd` needs a square kernel of 2 to 5, tiles of 4 or 6 inputs (a kernel of 3: 2 or 4 outputs), \
+                 padding less than the kernel, and no stride, dilation and groups; found {} outputs and a kernel of \
+                 {kernel:?}",
+                self.winograd
+            ));
         }
         let channel = self.channel_axis();
         let (x, w) = match &self.form {

@@ -366,27 +366,34 @@ impl<'g> Lowering<'g> {
 
     /// Computes values of the graph into memory by one kernel, from what lies in memory already.
     fn compute(&mut self, outputs: &[(Value, Location)], origin: NodeId) -> Result<(), GraphError> {
+        let values: Vec<Value> = outputs.iter().map(|output| output.0).collect();
+        let (kernel, mut args) = self.kernel_of(&values)?;
+        args.extend(outputs.iter().map(|output| output.1));
+        self.call(kernel, args, origin);
+        Ok(())
+    }
+
+    /// A kernel that computes values of the graph from what lies in memory, and where that is. Its parameters are these,
+    /// then the values.
+    fn kernel_of(&mut self, outputs: &[Value]) -> Result<(Kernel, Vec<Location>), GraphError> {
         let graph = self.graph;
-        let name = graph.node(outputs[0].0.node).op.get().name();
+        let name = graph.node(outputs[0].node).op.get().name();
         let mut composer = Composer::new(graph, name);
-        let mut args = Vec::new();
-        for value in self.frontier(outputs.iter().map(|&(value, _)| value)) {
+        let mut sources = Vec::new();
+        for value in self.frontier(outputs.iter().copied()) {
             let location = self.location(value)?;
             let ty = graph.ty(value);
             let param = composer.k.param(ty.dtype, ty.elements(), Access::Read);
             composer.memory.insert(value, param);
-            args.push(location);
+            sources.push(location);
         }
         let mut stores = Vec::new();
-        for &(value, location) in outputs {
+        for &value in outputs {
             let ty = graph.ty(value);
             stores.push((value, composer.k.param(ty.dtype, ty.elements(), Access::Write)));
-            args.push(location);
         }
         composer.region(&stores);
-        let kernel = composer.k.finish_kernel();
-        self.call(kernel, args, origin);
-        Ok(())
+        Ok((composer.k.finish_kernel(), sources))
     }
 
     /// The values in memory that computing `roots` reads, in the order of the walk.
@@ -426,10 +433,15 @@ impl<'g> Lowering<'g> {
                 Location::from(buffer)
             }
             _ => {
-                let name = self.name_of(value);
-                let location = self.arena(&name, graph.ty(value).clone());
-                self.compute(&[(value, location)], value.node)?;
-                location
+                let (name, ty) = (self.name_of(value), graph.ty(value).clone());
+                let (kernel, sources) = self.kernel_of(&[value])?;
+                if let &[from] = sources.as_slice() {
+                    self.once(&name, kernel, from, ty, value.node)
+                } else {
+                    let location = self.arena(&name, ty);
+                    self.call(kernel, sources.into_iter().chain([location]).collect(), value.node);
+                    location
+                }
             }
         };
         self.locations.insert(value, location);

@@ -1,14 +1,15 @@
-//! Convolutions with 3 x 3 kernels by Winograd's minimal filtering, F(m x m, 3 x 3) with m of 2 or 4.
+//! Convolutions by Winograd's minimal filtering, F(m x m, k x k): kernels of 2 x 2 to 5 x 5.
 //!
-//! Outputs are computed in tiles of m x m, from tiles of a x a inputs, a = m + 2 (Lavin & Gray, "Fast algorithms for
+//! Outputs are computed in tiles of m x m, from tiles of a x a inputs, a = m + k - 1 (Lavin & Gray, "Fast algorithms for
 //! convolutional neural networks", 2016):
 //!
 //! ```text
 //! Y = Aᵀ [ Σ_c (G g_c Gᵀ) ⊙ (Bᵀ d_c B) ] A
 //! ```
 //!
-//! The products in the middle are a² matrix products over input channels, (m + 2)² multiplications for m² outputs
-//! where the direct way has 9 m². The gradient with respect to the weights is the transpose of it (`gradient.rs`).
+//! The products in the middle are a² matrix products over input channels, a² multiplications for m² outputs where the
+//! direct way has k² m². Tiles have 4 or 6 inputs along an axis: with more, the factors of the transforms grow, and so do
+//! errors. The gradient with respect to the weights is the transpose of it (`gradient.rs`).
 //!
 //! The transformed input of a box of tiles stays in scratch memory of the grid point, which goes through several
 //! boxes. Where there are too few boxes to share among threads (small images), the transformed input is written
@@ -26,7 +27,7 @@ use brolga_ir::program::{Access, Panel, Tile, TileLoop, ValueId};
 use brolga_ir::{NodeId, Type};
 
 use self::lanes::Lane;
-use self::transform::{LANES, Side, Target, Tiling, apart};
+use self::transform::{Filter, LANES, Side, Target, Tiling, apart};
 use super::compose::Composer;
 use super::conv::{Cut, blocks_of, boxes, column_blocks, for_each_kind};
 use super::epilogue::{Epilogue, Span};
@@ -75,7 +76,7 @@ impl Plan<'_> {
 
     /// Inputs of a tile along an axis.
     fn a(&self) -> usize {
-        self.tiling.m + 2
+        self.tiling.filter.a()
     }
 
     /// Elements of the transformed weights of some blocks of output channels.
@@ -120,8 +121,8 @@ impl Plan<'_> {
     /// Output rows of the tiles of row `row` of a group: all, or what the last one of the image has.
     fn rows_of(&self, group: &Group, last: bool) -> usize {
         let ends = group.first + group.count == self.tiling.chunks[1].count;
-        let total = (self.rows - 1) % self.tiling.m + 1;
-        if ends && last { total } else { self.tiling.m }
+        let total = (self.rows - 1) % self.tiling.filter.m + 1;
+        if ends && last { total } else { self.tiling.filter.m }
     }
 }
 
@@ -157,10 +158,10 @@ impl Lowering<'_> {
         epilogue: Option<Epilogue<'_>>,
         id: NodeId,
     ) {
-        let a = m + 2;
         let [rows, columns] = windows;
+        let filter = Filter { m, k: rows.kernel };
         let across = columns.output.div_ceil(m);
-        let tiles = Window { stride: m as i64, kernel: a, output: rows.output.div_ceil(m), ..rows };
+        let tiles = Window { stride: m as i64, kernel: filter.a(), output: rows.output.div_ceil(m), ..rows };
         let batch = Window::identity(result.dims[0]);
         self.choose(Algorithm::Winograd, id);
         let schedule = self.schedule;
@@ -168,7 +169,7 @@ impl Lowering<'_> {
         let tiling = Tiling {
             side: Side::Input,
             dtype: result.dtype,
-            m,
+            filter,
             source,
             low: columns.low as usize,
             columns: columns.input,
@@ -193,8 +194,8 @@ impl Lowering<'_> {
 
     /// `U[block of outputs][position][input][output] = G g Gᵀ`, in the order in which it is read.
     fn transform_weights(&mut self, plan: &Plan<'_>, weights: &Weights, id: NodeId) -> Location {
-        let (a, channels) = (plan.a(), plan.channels);
-        let (m, dtype, elements) = (plan.tiling.m, plan.result.dtype, plan.weights());
+        let (a, size, channels) = (plan.a(), plan.tiling.filter.k, plan.channels);
+        let (dtype, elements) = (plan.result.dtype, plan.weights());
         let mut k = KernelBuilder::new("winograd_weights");
         let source = k.param(dtype, weights.access.len, Access::Read);
         let target = k.param(dtype, elements, Access::Write);
@@ -209,17 +210,19 @@ impl Lowering<'_> {
             let from = row.scale(weights.output).add(&channel.scale(weights.input)).plus(weights.offset);
             let to = plan.panel(cut, &block).add(&channel.scale(width as i64)).add(&output);
             let position = apart(channels * width);
-            let columns = [0, 1, 2].map(|column| {
-                let at = |row: i64| from.plus(row * weights.kernel[0] + column * weights.kernel[1]);
-                let g = [0, 1, 2].map(|row| {
-                    let value = k.load_now(source, &at(row));
-                    weights.rounded(&mut k, value, dtype)
-                });
-                Lane { k: &mut k, dtype }.kernel(m, g)
-            });
-            let [first, second, third] = &columns;
-            for (i, ((&g0, &g1), &g2)) in first.iter().zip(second).zip(third).enumerate() {
-                let whole = Lane { k: &mut k, dtype }.kernel(m, [g0, g1, g2]);
+            let mut columns = Vec::new();
+            for column in 0..size as i64 {
+                let mut g = Vec::new();
+                for row in 0..size as i64 {
+                    let at = from.plus(row * weights.kernel[0] + column * weights.kernel[1]);
+                    let value = k.load_now(source, &at);
+                    g.push(weights.rounded(&mut k, value, dtype));
+                }
+                columns.push(Lane { k: &mut k, dtype }.kernel(a, &g));
+            }
+            for i in 0..a {
+                let g: Vec<ValueId> = columns.iter().map(|column| column[i]).collect();
+                let whole = Lane { k: &mut k, dtype }.kernel(a, &g);
                 for (j, value) in whole.into_iter().enumerate() {
                     k.store(target, to.plus(((i * a + j) * position) as i64), value);
                 }
@@ -259,7 +262,7 @@ impl Lowering<'_> {
             plan.transformed(),
             plan.a() * plan.a() * plan.matrix(widest),
             plan.tiling.buffer(),
-            plan.tiling.across * plan.tiling.m * plan.a() * widest,
+            plan.tiling.across * plan.tiling.filter.m * plan.a() * widest,
         ];
         let [transformed, products, line, columns] = sizes.map(|size| {
             arguments.push(self.arena("winograd", Type::new(dtype, [all, size])));
@@ -353,7 +356,7 @@ impl Lowering<'_> {
             }
             let sizes = [
                 plan.a() * plan.a() * plan.matrix(cut.1),
-                plan.tiling.across * plan.tiling.m * plan.a() * cut.1,
+                plan.tiling.across * plan.tiling.filter.m * plan.a() * cut.1,
             ];
             let all = plan.boxes() * cut.2;
             let [products, columns] = sizes.map(|size| {
@@ -398,7 +401,7 @@ impl Plan<'_> {
         (products, columns): (&Index, &Index),
         epilogue: Option<Epilogue<'_>>,
     ) {
-        let (a, m) = (self.a(), self.tiling.m);
+        let (a, m) = (self.a(), self.tiling.filter.m);
         let tiles = groups[0].extent * groups[1].extent * self.tiling.across;
         let (first, width, _) = cut;
         let panel = self.panel(cut, block);
@@ -464,7 +467,7 @@ impl Plan<'_> {
         products: &Index,
         columns: &Index,
     ) {
-        let (a, m, chunks) = (self.a(), self.tiling.m, &self.tiling.chunks);
+        let (a, m, chunks) = (self.a(), self.tiling.filter.m, &self.tiling.chunks);
         let strides: Vec<i64> = self.result.strides().into_iter().map(|s| s as i64).collect();
         let image = Index::var(c.k.open_for(groups[0].extent));
         let base = at[0]
@@ -489,7 +492,7 @@ impl Plan<'_> {
             let p: Vec<ValueId> = (0..a as i64)
                 .map(|i| c.k.load_now(params.products, &from.plus(i * a as i64 * position)))
                 .collect();
-            let half = Lane { k: &mut c.k, dtype: self.result.dtype }.output(&p);
+            let half = Lane { k: &mut c.k, dtype: self.result.dtype }.output(m, &p);
             for (y, value) in half.into_iter().enumerate() {
                 let to = tile.scale(m as i64).plus(y as i64).scale(a as i64).add(&j).scale(width as i64);
                 c.k.store(params.columns, columns.add(&to).add(&lane), value);
@@ -506,7 +509,7 @@ impl Plan<'_> {
                 let p: Vec<ValueId> = (0..a)
                     .map(|j| c.k.load_now(params.columns, &columns.add(&from).plus((j * width) as i64)))
                     .collect();
-                let values = Lane { k: &mut c.k, dtype: self.result.dtype }.output(&p);
+                let values = Lane { k: &mut c.k, dtype: self.result.dtype }.output(m, &p);
                 let down = at[1].scale(chunks[1].length as i64).add(&row).scale(m as i64).add(&y);
                 let to = base.add(&down.scale(strides[1])).add(&tile.scale(m as i64 * strides[2])).add(&lane);
                 for (x, value) in values.into_iter().take(across).enumerate() {

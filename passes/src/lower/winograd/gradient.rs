@@ -21,7 +21,7 @@ use super::super::kernel::KernelBuilder;
 use super::super::windows::{Window, balanced};
 use super::super::{Location, Lowering};
 use super::lanes::Lane;
-use super::transform::{LANES, Params, Side, Target, Tiling, apart};
+use super::transform::{Filter, LANES, Params, Side, Target, Tiling, apart};
 use crate::schedule::Algorithm;
 
 /// Elements of both transformed images, about, above which they are taken in pieces.
@@ -65,7 +65,7 @@ struct Operand<'a> {
 }
 
 struct Plan {
-    m: usize,
+    filter: Filter,
     dtype: DType,
     across: usize,
     channels: usize,
@@ -85,7 +85,7 @@ struct Roles {
 }
 
 impl Lowering<'_> {
-    /// The gradient of a 3 x 3 convolution of `batch` images with respect to its weights, by tiles of m x m.
+    /// The gradient of a convolution of `batch` images with respect to its weights, by tiles of m x m.
     pub(in super::super) fn winograd_gradient(
         &mut self,
         m: usize,
@@ -99,7 +99,7 @@ impl Lowering<'_> {
         let (outputs, channels) = (result.dims[0], result.dims[1]);
         let [down, across] = [windows[0].output.div_ceil(m), windows[1].output.div_ceil(m)];
         let plan = Plan {
-            m,
+            filter: Filter { m, k: windows[0].kernel },
             dtype: result.dtype,
             across,
             channels,
@@ -144,18 +144,18 @@ impl Lowering<'_> {
 
     /// `[block of channels][position][image, row, tile][channel]`
     fn transform_tiles(&mut self, plan: &Plan, operand: &Operand<'_>, piece: Piece, id: NodeId) -> Location {
-        let (a, dtype, source) = (plan.m + 2, plan.dtype, operand.source);
+        let (Filter { m, .. }, dtype, source) = (plan.filter, plan.dtype, operand.source);
         let tiles = plan.tiles(piece);
         let elements = plan.transformed(tiles, &operand.blocks);
         let transformed = self.arena("winograd", Type::new(dtype, [elements]));
         let first_image = piece.images.0 as i64 * source.positions[0];
         let source = Image { offset: source.offset + first_image, ..source.clone() };
-        let kernel = if operand.side == Side::Input { a } else { plan.m };
+        let kernel = if operand.side == Side::Input { plan.filter.a() } else { m };
         let rows = Window {
-            stride: plan.m as i64,
+            stride: m as i64,
             kernel,
             dilation: 1,
-            low: operand.low[0] - (piece.rows.0 * plan.m) as i64,
+            low: operand.low[0] - (piece.rows.0 * m) as i64,
             spread: 1,
             input: operand.extents[0],
             output: piece.rows.1,
@@ -165,7 +165,7 @@ impl Lowering<'_> {
         let tiling = Tiling {
             side: operand.side,
             dtype,
-            m: plan.m,
+            filter: plan.filter,
             source: &source,
             low: operand.low[1] as usize,
             columns: operand.extents[1],
@@ -242,7 +242,7 @@ impl Lowering<'_> {
     fn finish(&mut self, plan: &Plan, sums: Location, (target, result): (Location, &Type), id: NodeId) {
         plan.for_each_cut(&mut |rows, columns, start| {
             let mut k = KernelBuilder::new("winograd_weights");
-            let turned = rows.1 * columns.1 * 9;
+            let turned = rows.1 * columns.1 * plan.weights();
             let blocks = rows.2 * columns.2;
             let aside = self.arena("winograd", Type::new(plan.dtype, [blocks, turned]));
             let roles = Roles {
@@ -271,7 +271,7 @@ impl Lowering<'_> {
         let tiles = plan.tiles(piece);
         plan.for_each_cut(&mut |rows, columns, _| {
             let mut k = plan.kernel("winograd_products", tiles);
-            let sizes = [plan.area() * rows.1 * columns.1, rows.1 * columns.1 * 9];
+            let sizes = [plan.area() * rows.1 * columns.1, rows.1 * columns.1 * plan.weights()];
             let mut arguments = vec![x, dy];
             let [sums, turned] = sizes.map(|size| {
                 arguments.push(self.arena("winograd", Type::new(plan.dtype, [columns.2, size])));
@@ -296,7 +296,12 @@ impl Lowering<'_> {
 impl Plan {
     /// Positions of a tile.
     fn area(&self) -> usize {
-        (self.m + 2) * (self.m + 2)
+        self.filter.area()
+    }
+
+    /// Weights of one input and one output.
+    fn weights(&self) -> usize {
+        self.filter.k * self.filter.k
     }
 
     fn tiles(&self, piece: Piece) -> usize {
@@ -393,33 +398,35 @@ impl Plan {
         (rows, row): (Cut, &Index),
         (columns, column): (Cut, &Index),
     ) {
-        let a = self.m + 2;
+        let (Filter { k: size, .. }, a, weights) = (self.filter, self.filter.a(), self.weights());
         let channel = Index::var(k.open_for(rows.1));
         let output = Index::var(k.open_for(columns.1));
         let from = sums.add(&channel.scale(columns.1 as i64)).add(&output);
-        let half: Vec<[ValueId; 3]> = (0..a)
+        let half: Vec<Vec<ValueId>> = (0..a)
             .map(|j| {
                 let position = |i: usize| ((i * a + j) * rows.1 * columns.1) as i64;
                 let p: Vec<ValueId> =
                     (0..a).map(|i| k.load_now(roles.sums, &from.plus(position(i)))).collect();
-                Lane { k, dtype: self.dtype }.kernel_gradient(&p)
+                Lane { k, dtype: self.dtype }.kernel_gradient(size, &p)
             })
             .collect();
-        let to = turned.add(&output.scale((rows.1 * 9) as i64)).add(&channel.scale(9));
-        for y in 0..3 {
+        let to = turned.add(&output.scale((rows.1 * weights) as i64)).add(&channel.scale(weights as i64));
+        for y in 0..size {
             let p: Vec<ValueId> = half.iter().map(|column| column[y]).collect();
-            let values = Lane { k, dtype: self.dtype }.kernel_gradient(&p);
+            let values = Lane { k, dtype: self.dtype }.kernel_gradient(size, &p);
             for (x, value) in values.into_iter().enumerate() {
-                k.store(roles.turned, to.plus((3 * y + x) as i64), value);
+                k.store(roles.turned, to.plus((size * y + x) as i64), value);
             }
         }
         (0..2).for_each(|_| k.close());
         let output = Index::var(k.open_for(columns.1));
-        let element = Index::var(k.open_for(rows.1 * 9));
-        let value = k.load_now(roles.turned, &turned.add(&output.scale((rows.1 * 9) as i64)).add(&element));
+        let element = Index::var(k.open_for(rows.1 * weights));
+        let value =
+            k.load_now(roles.turned, &turned.add(&output.scale((rows.1 * weights) as i64)).add(&element));
         let output = column.scale(columns.1 as i64).add(&output).plus(columns.0 as i64);
         let channel = row.scale(rows.1 as i64).plus(rows.0 as i64);
-        let to = output.scale((self.channels * 9) as i64).add(&channel.scale(9)).add(&element);
+        let to =
+            output.scale((self.channels * weights) as i64).add(&channel.scale(weights as i64)).add(&element);
         k.store(roles.target, to, value);
         (0..2).for_each(|_| k.close());
     }
@@ -439,7 +446,7 @@ mod tests {
             (3, 5, 200, 7, 2),
         ] {
             let plan = Plan {
-                m: 4,
+                filter: Filter { m: 4, k: 3 },
                 dtype: DType::F32,
                 across,
                 channels,

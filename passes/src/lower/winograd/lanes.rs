@@ -1,4 +1,7 @@
 //! The transforms of Winograd's algorithm, along one axis, as straight-line code over channels.
+//!
+//! Tiles of 4 inputs evaluate polynomials at 0, 1, -1 and infinity, tiles of 6 at 2 and -2 too; how many of the 4 or 6
+//! are outputs, and how many weights there are, changes the sizes of the matrices only.
 
 use brolga_ir::DType;
 use brolga_ir::program::ValueId;
@@ -55,78 +58,95 @@ impl Lane<'_> {
         ]
     }
 
-    /// G g
-    pub fn kernel(&mut self, m: usize, g: [ValueId; 3]) -> Vec<ValueId> {
-        let [g0, g1, g2] = g;
-        let sum = self.add(g0, g2);
-        let (plus, minus) = (self.add(sum, g1), self.sub(sum, g1));
-        if m == 2 {
-            return vec![g0, self.scale(0.5, plus), self.scale(0.5, minus), g2];
+    /// The polynomial with coefficients `e` at the points of a tile of `a` inputs, 0, 1, -1 (2, -2), and its last
+    /// coefficient, which is that at infinity.
+    fn evaluate(&mut self, e: &[ValueId], a: usize) -> Vec<ValueId> {
+        let none = || -> Option<ValueId> { None };
+        // Even and odd powers apart, from the lowest on.
+        let part = |lane: &mut Self, first: usize, point: f64| {
+            let powers = e.iter().enumerate().skip(first).step_by(2);
+            powers.fold(none(), |sum, (power, &value)| {
+                let factor = point.powi(power as i32);
+                Some(match sum {
+                    None if factor == 1.0 => value,
+                    None => lane.scale(factor, value),
+                    Some(sum) if factor == 1.0 => lane.add(sum, value),
+                    Some(sum) => lane.fma(factor, value, sum),
+                })
+            })
+        };
+        let mut values = vec![e[0]];
+        for point in [1.0, 2.0].into_iter().take(a / 2 - 1) {
+            let even = part(self, 0, point).expect("a tile has two outputs");
+            let odd = part(self, 1, point).expect("a tile has two outputs");
+            values.extend([self.add(even, odd), self.sub(even, odd)]);
         }
-        let spread = self.fma(4.0, g2, g0);
-        let (up, down) = (self.fma(2.0, g1, spread), self.fma(-2.0, g1, spread));
-        vec![
-            self.scale(0.25, g0),
-            self.scale(-1.0 / 6.0, plus),
-            self.scale(-1.0 / 6.0, minus),
-            self.scale(1.0 / 24.0, up),
-            self.scale(1.0 / 24.0, down),
-            g2,
-        ]
+        values.push(e[e.len() - 1]);
+        values
     }
 
-    /// Aᵀ p
-    pub fn output(&mut self, p: &[ValueId]) -> Vec<ValueId> {
-        let (sum, difference) = (self.add(p[1], p[2]), self.sub(p[1], p[2]));
-        if let &[p0, _, _, p3] = p {
-            return vec![self.add(p0, sum), self.sub(difference, p3)];
+    /// The transpose of [`Lane::evaluate`] but for what belongs to infinity: `n` sums over the points, of `p` times
+    /// `scales` (of 0, of 1 and -1, of 2 and -2).
+    fn interpolate(&mut self, p: &[ValueId], n: usize, scales: [f64; 3]) -> Vec<ValueId> {
+        let mut scaled = |scale: f64, value| if scale == 1.0 { value } else { self.scale(scale, value) };
+        let zero = scaled(scales[0], p[0]);
+        let mut pairs = Vec::new();
+        for (pair, &scale) in p[1..p.len() - 1].chunks(2).zip(&scales[1..]) {
+            let (sum, difference) = (self.add(pair[0], pair[1]), self.sub(pair[0], pair[1]));
+            let mut scaled = |value| if scale == 1.0 { value } else { self.scale(scale, value) };
+            pairs.push([scaled(sum), scaled(difference)]);
         }
-        let (far_sum, far_difference) = (self.add(p[3], p[4]), self.sub(p[3], p[4]));
-        let first = self.add(p[0], sum);
-        let last = self.fma(8.0, far_difference, difference);
-        vec![
-            self.add(first, far_sum),
-            self.fma(2.0, far_difference, difference),
-            self.fma(4.0, far_sum, sum),
-            self.add(last, p[5]),
-        ]
+        (0..n)
+            .map(|power| {
+                let near = pairs[0][power % 2];
+                let near = if power == 0 { self.add(zero, near) } else { near };
+                match pairs.get(1) {
+                    None => near,
+                    Some(far) if power == 0 => self.add(near, far[0]),
+                    Some(far) => self.fma(2f64.powi(power as i32), far[power % 2], near),
+                }
+            })
+            .collect()
     }
 
-    /// A e: the transpose of [`Lane::output`].
-    pub fn gradient(&mut self, e: &[ValueId]) -> Vec<ValueId> {
-        if let &[e0, e1] = e {
-            return vec![e0, self.add(e0, e1), self.sub(e0, e1), self.scale(-1.0, e1)];
+    /// G g, for a tile of `a` inputs: [`Lane::evaluate`], divided by the products of the differences of the points.
+    pub fn kernel(&mut self, a: usize, g: &[ValueId]) -> Vec<ValueId> {
+        let mut values = self.evaluate(g, a);
+        let [zero, near, far] = divisors(a);
+        let factors = [zero, near, near, far, far].into_iter().take(a - 1);
+        for (value, factor) in values.iter_mut().zip(factors).filter(|(_, factor)| *factor != 1.0) {
+            *value = self.scale(factor, *value);
         }
-        let (even, odd) = (self.add(e[0], e[2]), self.add(e[1], e[3]));
-        let far_even = self.fma(4.0, e[2], e[0]);
-        let far_odd = self.scale(2.0, e[1]);
-        let far_odd = self.fma(8.0, e[3], far_odd);
-        vec![
-            e[0],
-            self.add(even, odd),
-            self.sub(even, odd),
-            self.add(far_even, far_odd),
-            self.sub(far_even, far_odd),
-            e[3],
-        ]
+        values
     }
 
-    /// Gᵀ p: the transpose of [`Lane::kernel`].
-    pub fn kernel_gradient(&mut self, p: &[ValueId]) -> [ValueId; 3] {
-        let (sum, difference) = (self.add(p[1], p[2]), self.sub(p[1], p[2]));
-        if let &[p0, _, _, p3] = p {
-            let half = self.scale(0.5, sum);
-            return [self.add(p0, half), self.scale(0.5, difference), self.add(half, p3)];
-        }
-        let (far_sum, far_difference) = (self.add(p[3], p[4]), self.sub(p[3], p[4]));
-        let first = self.scale(0.25, p[0]);
-        let first = self.fma(-1.0 / 6.0, sum, first);
-        let second = self.scale(-1.0 / 6.0, difference);
-        let both = self.sub(far_sum, sum);
-        [
-            self.fma(1.0 / 24.0, far_sum, first),
-            self.fma(1.0 / 12.0, far_difference, second),
-            self.fma(1.0 / 6.0, both, p[5]),
-        ]
+    /// Aᵀ p: `m` outputs.
+    pub fn output(&mut self, m: usize, p: &[ValueId]) -> Vec<ValueId> {
+        let mut y = self.interpolate(p, m, [1.0; 3]);
+        let (last, at_infinity) = (y[m - 1], p[p.len() - 1]);
+        y[m - 1] = if p.len() == 4 { self.sub(last, at_infinity) } else { self.add(last, at_infinity) };
+        y
     }
+
+    /// A e, for a tile of `a` inputs: the transpose of [`Lane::output`].
+    pub fn gradient(&mut self, a: usize, e: &[ValueId]) -> Vec<ValueId> {
+        let mut values = self.evaluate(e, a);
+        if a == 4 {
+            values[a - 1] = self.scale(-1.0, values[a - 1]);
+        }
+        values
+    }
+
+    /// Gᵀ p, `k` weights: the transpose of [`Lane::kernel`].
+    pub fn kernel_gradient(&mut self, k: usize, p: &[ValueId]) -> Vec<ValueId> {
+        let mut g = self.interpolate(p, k, divisors(p.len()));
+        g[k - 1] = self.add(g[k - 1], p[p.len() - 1]);
+        g
+    }
+}
+
+/// One over the product of the differences of a point to the others: of 0, of 1 and -1, of 2 and -2. With 4 inputs the sign of
+/// the first is in `Bᵀ`.
+fn divisors(a: usize) -> [f64; 3] {
+    if a == 4 { [1.0, 0.5, 0.0] } else { [0.25, -1.0 / 6.0, 1.0 / 24.0] }
 }

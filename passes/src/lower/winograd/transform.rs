@@ -22,10 +22,29 @@ pub(super) fn apart(elements: usize) -> usize {
     (elements.div_ceil(LANES) | 1) * LANES
 }
 
+/// F(m x m, k x k): tiles of m x m outputs with k x k weights.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Filter {
+    pub m: usize,
+    pub k: usize,
+}
+
+impl Filter {
+    /// Inputs of a tile along an axis.
+    pub fn a(self) -> usize {
+        self.m + self.k - 1
+    }
+
+    /// Positions of a tile.
+    pub fn area(self) -> usize {
+        self.a() * self.a()
+    }
+}
+
 /// Which image is cut into tiles.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Side {
-    /// x, in overlapping tiles of m + 2: `Bᵀ d B`.
+    /// x, in overlapping tiles of a: `Bᵀ d B`.
     Input,
     /// The gradient with respect to y, in tiles of m: `A e Aᵀ`.
     Gradient,
@@ -35,8 +54,7 @@ pub(super) enum Side {
 pub(super) struct Tiling<'a> {
     pub side: Side,
     pub dtype: DType,
-    /// Outputs of a tile along an axis.
-    pub m: usize,
+    pub filter: Filter,
     pub source: &'a Image,
     /// Padding before the columns, and their number.
     pub low: usize,
@@ -67,24 +85,24 @@ pub(super) struct Target {
 impl Tiling<'_> {
     /// Positions of a tile along an axis, before the transform.
     fn taps(&self) -> usize {
-        if self.side == Side::Input { self.m + 2 } else { self.m }
+        if self.side == Side::Input { self.filter.a() } else { self.filter.m }
     }
 
     /// Columns of the line buffer.
     fn line(&self) -> usize {
-        self.m * self.across + self.taps() - self.m
+        self.filter.m * self.across + self.taps() - self.filter.m
     }
 
     /// Elements of a line buffer.
     pub fn buffer(&self) -> usize {
-        (self.m + 2) * self.line() * LANES
+        self.filter.a() * self.line() * LANES
     }
 
     /// Zeros in the columns of the line buffer at `line` that no input is written to.
     pub fn clear(&self, c: &mut Composer<'_>, params: Params, line: &Index) {
         let (from, to) = (self.low, self.low + self.columns);
         for (start, count) in [(0, from), (to, self.line().saturating_sub(to))] {
-            let row = Index::var(c.k.open_for(self.m + 2));
+            let row = Index::var(c.k.open_for(self.filter.a()));
             let column = Index::var(c.k.open_for(count));
             let lane = Index::var(c.k.open_for(LANES));
             let at = row.scale(self.line() as i64).add(&column).plus(start as i64).scale(LANES as i64);
@@ -98,7 +116,7 @@ impl Tiling<'_> {
         let mut lane = Lane { k: &mut c.k, dtype: self.dtype };
         match self.side {
             Side::Input => lane.input(values),
-            Side::Gradient => lane.gradient(values),
+            Side::Gradient => lane.gradient(self.filter.a(), values),
         }
     }
 
@@ -115,7 +133,7 @@ impl Tiling<'_> {
         target: &Target,
         line: &Index,
     ) {
-        let (a, taps, source, chunk) = (self.m + 2, self.taps(), self.source, &self.chunks[1]);
+        let (a, taps, source, chunk) = (self.filter.a(), self.taps(), self.source, &self.chunks[1]);
         let image = Index::var(c.k.open_for(groups[0].extent));
         let whole = at[0].scale(self.chunks[0].length as i64).add(&image);
         let base = whole.scale(source.positions[0]).plus(source.offset).add(&channel.scale(source.channel));
@@ -149,7 +167,7 @@ impl Tiling<'_> {
             let tile = Index::var(c.k.open_for(self.across));
             let i = Index::var(c.k.open_for(a));
             let lane = Index::var(c.k.open_for(lanes));
-            let from = i.scale(self.line() as i64).add(&tile.scale(self.m as i64)).scale(LANES as i64);
+            let from = i.scale(self.line() as i64).add(&tile.scale(self.filter.m as i64)).scale(LANES as i64);
             let d: Vec<ValueId> = (0..taps)
                 .map(|j| c.k.load_now(params.line, &line.add(&from).add(&lane).plus((j * LANES) as i64)))
                 .collect();
