@@ -259,6 +259,25 @@ impl Graph {
         }
     }
 
+    /// Makes every user of a node's results, outputs included, use `new`, one value of the same type for each result:
+    /// [`Graph::replace_uses`] for all at once, in time linear in the uses.
+    pub fn replace_results(&mut self, old: NodeId, new: &[Value]) {
+        for (result, &value) in self.results(old).into_iter().zip(new) {
+            assert_eq!(self.ty(result), self.ty(value), "a value is replaced by one of another type");
+        }
+        for user in self.users(old).into_iter().rev() {
+            for position in 0..self.node(user).operands.len() {
+                let operand = self.node(user).operands[position];
+                if operand.node == old {
+                    self.set_operand(user, position, new[operand.index as usize]);
+                }
+            }
+        }
+        for output in self.outputs.iter_mut().filter(|output| output.value.node == old) {
+            output.value = new[output.value.index as usize];
+        }
+    }
+
     /// Replaces one operand by a value of the same type.
     pub fn set_operand(&mut self, id: NodeId, position: usize, value: Value) {
         let old = std::mem::replace(&mut self.dag[id.0].operands[position], value);
@@ -386,26 +405,30 @@ impl PartialEq for Graph {
     /// Equal up to numbering and dead nodes: the canonical orders match node by node. Origins do not count.
     fn eq(&self, other: &Graph) -> bool {
         let (a, b) = (self.order(), other.order());
-        let number = |order: &[NodeId]| -> HashMap<NodeId, usize> {
-            order.iter().enumerate().map(|(i, &id)| (id, i)).collect()
+        if self.name != other.name
+            || a.len() != b.len()
+            || self.parameters.len() != other.parameters.len()
+            || self.outputs.len() != other.outputs.len()
+        {
+            return false;
+        }
+        let number = |order: &[NodeId]| -> Vec<usize> {
+            let mut numbers = vec![0; order.iter().map(|id| id.index() + 1).max().unwrap_or(0)];
+            order.iter().enumerate().for_each(|(number, id)| numbers[id.index()] = number);
+            numbers
         };
         let (na, nb) = (number(&a), number(&b));
-        let same = |x: Value, y: Value| na[&x.node] == nb[&y.node] && x.index == y.index;
-        self.name == other.name
-            && a.len() == b.len()
-            && self.parameters.len() == other.parameters.len()
-            && self.outputs.len() == other.outputs.len()
-            && a.iter().zip(&b).all(|(&x, &y)| {
-                let (x, y) = (self.node(x), other.node(y));
-                x.op == y.op
-                    && x.types == y.types
-                    && x.operands.len() == y.operands.len()
-                    && x.operands.iter().zip(&y.operands).all(|(&x, &y)| same(x, y))
-            })
-            && self
-                .outputs
-                .iter()
-                .zip(&other.outputs)
-                .all(|(x, y)| x.name == y.name && x.role == y.role && same(x.value, y.value))
+        let same = |x: Value, y: Value| na[x.node.index()] == nb[y.node.index()] && x.index == y.index;
+        a.iter().zip(&b).all(|(&x, &y)| {
+            let (x, y) = (self.node(x), other.node(y));
+            x.op == y.op
+                && x.types == y.types
+                && x.operands.len() == y.operands.len()
+                && x.operands.iter().zip(&y.operands).all(|(&x, &y)| same(x, y))
+        }) && self
+            .outputs
+            .iter()
+            .zip(&other.outputs)
+            .all(|(x, y)| x.name == y.name && x.role == y.role && same(x.value, y.value))
     }
 }

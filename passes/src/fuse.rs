@@ -26,6 +26,7 @@ use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Origin, Value};
 
 use crate::lower::takes_epilogue;
+use crate::table::{NodeTable, ValueTable};
 
 /// Nodes in one cluster, at most: what one kernel's registers and compile time can carry.
 const LARGEST: usize = 96;
@@ -126,29 +127,28 @@ enum Path {
 
 struct Fuser<'g> {
     graph: &'g Graph,
-    roles: HashMap<NodeId, Part>,
+    /// Of the nodes that an output needs.
+    roles: NodeTable<Option<Part>>,
     clusters: Vec<Cluster>,
-    cluster_of: HashMap<NodeId, usize>,
+    /// Of the nodes that are not virtual.
+    cluster_of: NodeTable<Option<usize>>,
 }
 
 /// Groups nodes into fused regions; whether any was made.
 pub fn fuse(graph: &mut Graph) -> Result<bool, GraphError> {
     prefer_results(graph)?;
     let order = graph.order();
-    let mut fuser = Fuser {
-        graph,
-        roles: order.iter().map(|&id| (id, role(graph, id))).collect(),
-        clusters: Vec::new(),
-        cluster_of: HashMap::new(),
-    };
+    let mut fuser =
+        Fuser { graph, roles: NodeTable::default(), clusters: Vec::new(), cluster_of: NodeTable::default() };
+    order.iter().for_each(|&id| *fuser.roles.at(id) = Some(role(graph, id)));
     fuser.recompute(&order);
     for &id in &order {
-        if fuser.roles[&id] != Part::Virtual {
+        if !fuser.is(id, Part::Virtual) {
             fuser.place(id);
         }
     }
     fuser.sink(&order);
-    let fused = fuser.build()?;
+    let fused = fuser.build(&order)?;
     let changed = fused != *graph;
     *graph = fused;
     Ok(changed)
@@ -233,6 +233,21 @@ fn fused_inside(op: &Op) -> Result<Op, GraphError> {
 }
 
 impl Fuser<'_> {
+    /// Whether a node takes part in that way.
+    fn is(&self, id: NodeId, part: Part) -> bool {
+        *self.roles.get(id) == Some(part)
+    }
+
+    /// Whether a node has one element for each point of its space, or reduces it.
+    fn is_pointwise(&self, id: NodeId) -> bool {
+        matches!(self.roles.get(id), Some(Part::Elementwise | Part::Reduction))
+    }
+
+    /// The cluster of a node that is not virtual.
+    fn cluster(&self, id: NodeId) -> usize {
+        self.cluster_of.get(id).expect("operands are placed before their users")
+    }
+
     /// The values that are not virtual and that `id` reads, with how.
     fn sources(&self, id: NodeId) -> Vec<(Value, Path)> {
         let mut found = Vec::new();
@@ -242,7 +257,7 @@ impl Fuser<'_> {
             if found.contains(&(value, path)) {
                 continue;
             }
-            if self.roles.get(&value.node) != Some(&Part::Virtual) {
+            if !self.is(value.node, Part::Virtual) {
                 found.push((value, path));
                 continue;
             }
@@ -259,11 +274,11 @@ impl Fuser<'_> {
 
     fn place(&mut self, id: NodeId) {
         let sources = self.sources(id);
-        let role = self.roles[&id];
-        let depth_of = |value: &Value| self.clusters[self.cluster_of[&value.node]].depth;
-        let joins = matches!(role, Part::Elementwise | Part::Reduction);
+        let Some(role) = *self.roles.get(id) else { return };
+        let depth_of = |value: &Value| self.clusters[self.cluster(value.node)].depth;
+        let joins = self.is_pointwise(id);
         let deepest =
-            sources.iter().map(|(v, _)| self.cluster_of[&v.node]).max_by_key(|&c| self.clusters[c].depth);
+            sources.iter().map(|(v, _)| self.cluster(v.node)).max_by_key(|&c| self.clusters[c].depth);
         if let Some(target) = deepest.filter(|_| joins)
             && self.may_join(id, target, &sources)
         {
@@ -272,7 +287,7 @@ impl Fuser<'_> {
                 self.clusters[target].axes = Some(axes);
             }
             self.clusters[target].nodes.push(id);
-            self.cluster_of.insert(id, target);
+            *self.cluster_of.at(id) = Some(target);
             return;
         }
         let depth = sources.iter().map(|(v, _)| depth_of(v) + 1).max().unwrap_or(0);
@@ -286,7 +301,7 @@ impl Fuser<'_> {
             Part::Alone | Part::Barrier | Part::Virtual => (None, None),
         };
         let reducible = !matches!(role, Part::Starting | Part::Product);
-        self.cluster_of.insert(id, self.clusters.len());
+        *self.cluster_of.at(id) = Some(self.clusters.len());
         self.clusters.push(Cluster { space, axes, reducible, depth, nodes: vec![id] });
     }
 
@@ -302,7 +317,7 @@ impl Fuser<'_> {
             let Op::Elementwise(elementwise) = &node.op else { continue };
             let is_cheap =
                 matches!(elementwise.op, ScalarOp::Add | ScalarOp::Sub | ScalarOp::Mul | ScalarOp::Neg);
-            if self.roles[&id] != Part::Elementwise || !is_cheap {
+            if !self.is(id, Part::Elementwise) || !is_cheap {
                 continue;
             }
             let mut root = None;
@@ -313,7 +328,7 @@ impl Fuser<'_> {
                 }
                 let (from, count) = cheap.get(&operand.node).copied().unwrap_or((operand, 0));
                 operations += count;
-                let stored = matches!(self.roles[&from.node], Part::Product | Part::Barrier);
+                let stored = matches!(self.roles.get(from.node), Some(Part::Product | Part::Barrier));
                 let one = root.is_none_or(|root| root == from);
                 root = Some(from);
                 stored && one
@@ -330,13 +345,11 @@ impl Fuser<'_> {
         let outputs: HashSet<NodeId> = self.graph.outputs().iter().map(|output| output.value.node).collect();
         for id in virtual_ {
             let mut users = self.graph.users(id);
-            users.retain(|user| self.roles.contains_key(user));
-            let pointwise = |user: &NodeId| {
-                self.graph.node(*user).types.len() == 1
-                    && matches!(self.roles[user], Part::Elementwise | Part::Reduction)
-            };
+            users.retain(|&user| self.roles.get(user).is_some());
+            let pointwise =
+                |user: &NodeId| self.graph.node(*user).types.len() == 1 && self.is_pointwise(*user);
             if users.len() > 1 && users.iter().all(pointwise) && !outputs.contains(&id) {
-                self.roles.insert(id, Part::Virtual);
+                *self.roles.at(id) = Some(Part::Virtual);
             }
         }
     }
@@ -360,10 +373,10 @@ impl Fuser<'_> {
         // Who reads each cluster: one cluster in the right way, or `None` for anything else.
         let mut reader: HashMap<usize, Option<usize>> = HashMap::new();
         for &id in order {
-            let Some(&own) = self.cluster_of.get(&id) else { continue };
-            let pointwise = matches!(self.roles[&id], Part::Elementwise | Part::Reduction);
+            let Some(own) = *self.cluster_of.get(id) else { continue };
+            let pointwise = self.is_pointwise(id);
             for (value, path) in self.sources(id) {
-                let other = self.cluster_of[&value.node];
+                let other = self.cluster(value.node);
                 if other != own {
                     let well = (pointwise && path == Path::Direct).then_some(own);
                     reader.entry(other).and_modify(|r| *r = r.filter(|_| *r == well)).or_insert(well);
@@ -378,7 +391,7 @@ impl Fuser<'_> {
             let reader = into[reader];
             let (from, to) = (&self.clusters[cluster], &self.clusters[reader]);
             let elementwise = from.axes.is_none()
-                && from.nodes.iter().all(|id| self.roles[id] == Part::Elementwise)
+                && from.nodes.iter().all(|&id| self.is(id, Part::Elementwise))
                 && from
                     .nodes
                     .iter()
@@ -388,15 +401,15 @@ impl Fuser<'_> {
             }
             into[cluster] = reader;
             let nodes = std::mem::take(&mut self.clusters[cluster].nodes);
-            self.cluster_of.extend(nodes.iter().map(|&id| (id, reader)));
+            nodes.iter().for_each(|&id| *self.cluster_of.at(id) = Some(reader));
             // A product stays the first of its cluster.
             let to = &mut self.clusters[reader].nodes;
-            let at = usize::from(self.roles[&to[0]] == Part::Product);
+            let at = usize::from(*self.roles.get(to[0]) == Some(Part::Product));
             to.splice(at..at, nodes);
         }
         self.clusters.retain(|cluster| !cluster.nodes.is_empty());
         for (position, cluster) in self.clusters.iter().enumerate() {
-            self.cluster_of.extend(cluster.nodes.iter().map(|&id| (id, position)));
+            cluster.nodes.iter().for_each(|&id| *self.cluster_of.at(id) = Some(position));
         }
     }
 
@@ -415,7 +428,7 @@ impl Fuser<'_> {
         }
         // Other sources must not depend on the cluster; its own values must be read at the same point.
         let read_well = sources.iter().all(|(value, path)| {
-            let other = self.cluster_of[&value.node];
+            let other = self.cluster(value.node);
             if other != target {
                 return self.clusters[other].depth < cluster.depth;
             }
@@ -437,15 +450,15 @@ impl Fuser<'_> {
             return false;
         }
         let node = self.graph.node(id);
-        match self.roles[&id] {
-            Part::Elementwise => {
+        match self.roles.get(id) {
+            Some(Part::Elementwise) => {
                 let rows: usize = cluster.kept_dims().iter().product();
                 let points: usize = space.iter().product();
                 let serial = cluster.axes.is_some() && rows < FEWEST_ROWS && points > SMALL;
                 (node.types[0].dims == *space && !serial)
                     || (cluster.axes.is_some() && node.types[0].dims == cluster.kept_dims())
             }
-            Part::Reduction => {
+            Some(Part::Reduction) => {
                 let axes = self.reduced_axes(id);
                 let operand = &self.graph.ty(node.operands[0]).dims;
                 let rows: usize = node.types[0].elements();
@@ -461,7 +474,7 @@ impl Fuser<'_> {
     }
 
     /// The graph with every cluster in place.
-    fn build(&self) -> Result<Graph, GraphError> {
+    fn build(&self, order: &[NodeId]) -> Result<Graph, GraphError> {
         let old = self.graph;
         let mut new = Graph::new(&old.name);
         let mut map: HashMap<Value, Value> = HashMap::new();
@@ -469,7 +482,7 @@ impl Fuser<'_> {
             let p = old.parameter(id).expect("a parameter");
             map.insert(old.result(id), new.add_parameter(&p.name, p.role, p.ty.clone()));
         }
-        let needed = self.needed();
+        let needed = self.needed(order);
         let mut sequence: Vec<usize> = (0..self.clusters.len()).collect();
         sequence.sort_by_key(|&c| (self.clusters[c].depth, c));
         for c in sequence {
@@ -482,26 +495,26 @@ impl Fuser<'_> {
         Ok(new)
     }
 
-    /// For each value that lies in a cluster, whether anything outside of the cluster reads it.
-    fn needed(&self) -> HashMap<Value, bool> {
-        let mut needed = HashMap::new();
-        for (&id, &role) in &self.roles {
-            if role == Part::Virtual {
+    /// For each value that lies in a cluster, an entry if anything outside of the cluster reads it.
+    fn needed(&self, order: &[NodeId]) -> ValueTable<()> {
+        let mut needed = ValueTable::default();
+        for &id in order {
+            if self.is(id, Part::Virtual) {
                 continue;
             }
             for (value, _) in self.sources(id) {
-                if self.cluster_of[&value.node] != self.cluster_of[&id] {
-                    needed.insert(value, true);
+                if self.cluster(value.node) != self.cluster(id) {
+                    needed.insert(value, ());
                 }
             }
         }
         for output in self.graph.outputs() {
             let mut stack = vec![output.value];
             while let Some(value) = stack.pop() {
-                if self.roles[&value.node] == Part::Virtual {
+                if self.is(value.node, Part::Virtual) {
                     stack.extend(self.graph.node(value.node).operands.iter().copied());
                 } else {
-                    needed.insert(value, true);
+                    needed.insert(value, ());
                 }
             }
         }
@@ -511,7 +524,7 @@ impl Fuser<'_> {
     fn emit(
         &self,
         cluster: &Cluster,
-        needed: &HashMap<Value, bool>,
+        needed: &ValueTable<()>,
         new: &mut Graph,
         map: &mut HashMap<Value, Value>,
     ) -> Result<(), GraphError> {
@@ -521,10 +534,10 @@ impl Fuser<'_> {
             return Ok(());
         }
         let node = old.node(first);
-        let plain = |v: &Value| self.roles[&v.node] != Part::Virtual;
+        let plain = |v: &Value| !self.is(v.node, Part::Virtual);
         let single = cluster.nodes.len() == 1;
-        if self.roles[&first] == Part::Barrier
-            || (single && (self.roles[&first] == Part::Product || node.operands.iter().all(plain)))
+        if self.is(first, Part::Barrier)
+            || (single && (self.is(first, Part::Product) || node.operands.iter().all(plain)))
         {
             let operands = new.import(old, &node.operands, map)?;
             let copy = new.add(fused_inside(&node.op)?, &operands, &node.origin)?;
@@ -549,7 +562,7 @@ impl Fuser<'_> {
             inside.extend(old.results(id).into_iter().zip(body.results(copy)));
         }
         let outputs: Vec<Value> =
-            cluster.nodes.iter().map(|&id| old.result(id)).filter(|v| needed.contains_key(v)).collect();
+            cluster.nodes.iter().map(|&id| old.result(id)).filter(|&v| needed.get(v).is_some()).collect();
         for (position, value) in outputs.iter().enumerate() {
             body.add_output(&format!("y{position}"), Role::Data, inside[value]);
         }

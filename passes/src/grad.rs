@@ -37,9 +37,7 @@ fn differentiate_all(graph: &mut Graph) -> Result<bool, GraphError> {
             Op::Jvp(jvp) => push_forward(graph, id, &jvp)?,
             _ => pull_back(graph, id)?,
         };
-        for (result, derivative) in graph.results(id).into_iter().zip(derivatives) {
-            graph.replace_uses(result, derivative);
-        }
+        graph.replace_results(id, &derivatives);
         graph.remove(id);
         changed = true;
     }

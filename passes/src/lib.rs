@@ -31,6 +31,7 @@ mod accesses;
 mod constants;
 mod fixed;
 mod liveness;
+mod occupied;
 mod regions;
 mod rewrite;
 mod table;

@@ -121,7 +121,12 @@ impl Lives {
 /// The most bytes that are alive at any step, each buffer rounded up to the alignment: no arena can be smaller while
 /// the steps keep their order.
 pub fn live_bytes(program: &Program) -> usize {
-    let lives = Lives::new(program);
+    live_bytes_with(program, &mut InPlace::default())
+}
+
+/// As [`live_bytes`], for programs with the same kernels one after the other.
+pub(crate) fn live_bytes_with(program: &Program, known: &mut InPlace) -> usize {
+    let lives = Lives::with(program, known);
     largest(
         program.prepare.len() + program.schedule.len(),
         lives.blocks(program).map(|(_, b, life)| (b, life)),

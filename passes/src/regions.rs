@@ -19,9 +19,7 @@ pub(crate) fn apply(
         }
         if changed {
             let new = graph.add(op, &operands, &origin)?;
-            for (old, new) in graph.results(id).into_iter().zip(graph.results(new)) {
-                graph.replace_uses(old, new);
-            }
+            graph.replace_results(id, &graph.results(new));
             graph.remove(id);
         }
         any |= changed;

@@ -46,6 +46,8 @@ pub(crate) struct Slots {
     now: HashMap<String, Tensor>,
     /// What it held at the start.
     before: HashMap<String, Tensor>,
+    /// Number of trained numbers.
+    parameter_count: usize,
 }
 
 impl Slots {
@@ -55,8 +57,7 @@ impl Slots {
 
     /// Number of trained numbers.
     pub fn parameter_count(&self) -> usize {
-        let parameters = self.list.iter().filter(|slot| slot.kind == SlotKind::Parameter);
-        parameters.map(|slot| slot.ty.elements()).sum()
+        self.parameter_count
     }
 
     pub fn get(&self, name: &str) -> Option<(&Slot, Tensor)> {
@@ -111,6 +112,9 @@ impl Builder<'_> {
         }
         ty.check_size().map_err(|reason| Fault::new(format!("`{name}`: {reason}")))?;
         let value = self.graph.graph.add_parameter(name, Role::State, ty.clone());
+        if kind == SlotKind::Parameter {
+            self.slots.parameter_count += ty.elements();
+        }
         self.slots.positions.insert(name.to_owned(), self.slots.list.len());
         self.slots.list.push(Slot { name: name.to_owned(), ty, kind, init });
         self.slots.now.insert(name.to_owned(), value);
