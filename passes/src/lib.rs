@@ -25,6 +25,7 @@ pub mod rematerialise;
 pub mod schedule;
 pub mod simplify;
 pub mod vectorise;
+pub mod views;
 pub mod winograd;
 
 mod accesses;

@@ -20,6 +20,7 @@ use crate::plan::plan;
 use crate::rematerialise::rematerialise;
 use crate::simplify::simplify;
 use crate::vectorise::vectorise;
+use crate::views::views;
 use crate::winograd::winograd;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
@@ -27,7 +28,8 @@ pub const GRAPH_PASSES: &[GraphPass] =
     &[GRAD, DCE, FOLD, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT, WINOGRAD, NARROW, FUSE];
 
 /// Every program pass.
-pub const PROGRAM_PASSES: &[ProgramPass] = &[FORWARD, VECTORISE, PARALLELISE, ORDER, REMATERIALISE, PLAN];
+pub const PROGRAM_PASSES: &[ProgramPass] =
+    &[FORWARD, VIEWS, VECTORISE, PARALLELISE, ORDER, REMATERIALISE, PLAN];
 
 const GRAD: GraphPass = Pass { name: "grad", kind: Kind::Exact, run: grad };
 const DCE: GraphPass = Pass { name: "dce", kind: Kind::Exact, run: dce };
@@ -47,6 +49,7 @@ const VECTORISE: ProgramPass =
 const PARALLELISE: ProgramPass = Pass { name: "parallelise", kind: Kind::Exact, run: parallelise };
 const FORWARD: ProgramPass =
     Pass { name: "forward", kind: Kind::Exact, run: |program, _| Ok(forward(program)) };
+const VIEWS: ProgramPass = Pass { name: "views", kind: Kind::Exact, run: |program, _| Ok(views(program)) };
 const ORDER: ProgramPass = Pass { name: "order", kind: Kind::Exact, run: |program, _| Ok(order(program)) };
 const REMATERIALISE: ProgramPass = Pass { name: "rematerialise", kind: Kind::Exact, run: rematerialise };
 const PLAN: ProgramPass = Pass { name: "plan", kind: Kind::Exact, run: |program, _| Ok(plan(program)) };
@@ -65,7 +68,7 @@ pub const INFER: &[GraphPass] = &[
 pub const REGIONS: &[GraphPass] = &[FUSE];
 
 /// From a lowered program to one that can be emitted.
-pub const PROGRAM: &[ProgramPass] = &[FORWARD, VECTORISE, PARALLELISE, ORDER, REMATERIALISE, PLAN];
+pub const PROGRAM: &[ProgramPass] = &[FORWARD, VIEWS, VECTORISE, PARALLELISE, ORDER, REMATERIALISE, PLAN];
 
 /// The graph passes of those names, in that order, separated by commas; an error names the nearest.
 pub fn graph_passes(names: &str) -> Result<Vec<GraphPass>, String> {

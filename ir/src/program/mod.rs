@@ -62,6 +62,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod footprint;
 pub mod interpret;
 mod parse;
 pub mod text;

@@ -44,7 +44,7 @@ mod schedule;
 use std::collections::HashSet;
 use std::fmt;
 
-use super::{Kernel, Place, Program};
+use super::{Arg, Kernel, Place, Program};
 
 pub use super::MAX_NESTING;
 #[cfg(doc)]
@@ -88,6 +88,19 @@ pub fn verify(program: &Program) -> Result<(), Error> {
 /// Checks a kernel by itself.
 pub fn verify_kernel(kernel: &Kernel) -> Result<(), Error> {
     kernel::verify(kernel, &format!("kernel @{}", crate::lexer::name(&kernel.name)))
+}
+
+/// Checks that what a kernel would write does not overlap what its other arguments touch, inside loops of those
+/// extents: the rule of calls that passes have to ask about.
+pub fn verify_arguments(
+    program: &Program,
+    kernel: &Kernel,
+    args: &[Arg],
+    loops: &[usize],
+) -> Result<(), String> {
+    let pairs = args.iter().zip(&kernel.params);
+    let regions: Vec<_> = pairs.map(|(arg, param)| overlap::Region::new(program, arg, param.dtype)).collect();
+    overlap::verify(kernel, &regions, loops)
 }
 
 fn buffers(program: &Program) -> Result<(), Error> {

@@ -1,14 +1,12 @@
 //! Whether arguments of one call overlap.
 //!
 //! Two arguments whose bytes do not meet at all are the common case. Where they do (two parts of a concatenation,
-//! interleaved in one buffer), the accesses of the kernel decide: each is `low + Σ stride * i`, and two of them are
-//! apart if, for one stride, what the other strides cover stays in different places modulo that stride.
+//! interleaved in one buffer), the accesses of the kernel decide: see [`footprint`](crate::program::footprint).
 
-use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::index::{Atom, Index, Var};
-use crate::program::{Access, Arg, BufferId, Expr, Kernel, Panel, Place, Program, Stmt};
+use crate::program::footprint::footprints;
+use crate::program::{Access, Arg, BufferId, Kernel, Place, Program, Stmt};
 use crate::types::DType;
 
 /// Memory whose bytes are numbered together.
@@ -111,124 +109,9 @@ fn disjoint(kernel: &Kernel, p: (usize, DType), q: (usize, DType), distance: i12
     if distance >= bytes(p) || -distance >= bytes(q) {
         return true;
     }
-    let (Some(p), Some(q)) = (accesses(kernel, p), accesses(kernel, q)) else { return false };
+    let (Some(p), Some(q)) = (footprints(kernel, p.0, p.1.size()), footprints(kernel, q.0, q.1.size()))
+    else {
+        return false;
+    };
     p.iter().all(|p| q.iter().all(|q| p.is_apart(q, distance)))
-}
-
-/// The bytes `low + Σ stride * i .. + size`, `i < extent`, all strides positive.
-struct Footprint {
-    low: i128,
-    terms: Vec<(i128, i128)>,
-    size: i128,
-}
-
-impl Footprint {
-    /// The bytes that all terms but those of multiples of `modulus` cover: first and number.
-    fn within(&self, modulus: i128) -> (i128, i128) {
-        let others = self.terms.iter().filter(|(stride, _)| stride % modulus != 0);
-        (self.low, others.map(|(stride, extent)| stride * (extent - 1)).sum::<i128>() + self.size)
-    }
-
-    fn is_apart(&self, other: &Footprint, distance: i128) -> bool {
-        // Larger than every address: no term is a multiple, and the test is that of plain intervals.
-        let strides = self.terms.iter().chain(&other.terms).map(|&(stride, _)| stride);
-        strides.chain([1 << 80]).any(|modulus| {
-            let (a, a_len) = self.within(modulus);
-            let (b, b_len) = other.within(modulus);
-            let gap = (b + distance - a).rem_euclid(modulus);
-            gap >= a_len && gap + b_len <= modulus
-        })
-    }
-}
-
-/// All accesses to a parameter; `None` where one is at a computed index.
-fn accesses(kernel: &Kernel, (param, dtype): (usize, DType)) -> Option<Vec<Footprint>> {
-    let vars = kernel.grid.iter().enumerate().map(|(var, &extent)| (var as Var, extent)).collect();
-    let mut collector = Collector { param, size: dtype.size() as i128, vars, found: Some(Vec::new()) };
-    collector.block(&kernel.body);
-    collector.found
-}
-
-struct Collector {
-    param: usize,
-    size: i128,
-    vars: HashMap<Var, usize>,
-    found: Option<Vec<Footprint>>,
-}
-
-impl Collector {
-    fn block(&mut self, statements: &[Stmt]) {
-        for statement in statements {
-            match statement {
-                Stmt::For { var, extent, body } | Stmt::Strip { var, extent, body } => {
-                    self.vars.insert(*var, *extent);
-                    self.block(body);
-                }
-                Stmt::If { then, otherwise, .. } => {
-                    self.block(then);
-                    self.block(otherwise);
-                }
-                Stmt::Let { expr: Expr::Load { param, index, .. }, .. }
-                | Stmt::Store { param, index, .. } => {
-                    self.access(*param, index, &[]);
-                }
-                Stmt::Tile(tile) => {
-                    let columns = (tile.n, 1);
-                    let reduce = |of: fn(&crate::program::TileLoop) -> i64| {
-                        tile.reduce.iter().map(move |l| (l.extent, of(l)))
-                    };
-                    let a: Vec<_> = std::iter::once((tile.m, tile.a.row)).chain(reduce(|l| l.a)).collect();
-                    let b: Vec<_> = std::iter::once(columns).chain(reduce(|l| l.b)).collect();
-                    self.panel(&tile.a, &a);
-                    self.panel(&tile.b, &b);
-                    self.panel(&tile.c, &[(tile.m, tile.c.row), columns]);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn panel(&mut self, panel: &Panel, loops: &[(usize, i64)]) {
-        self.access(panel.param, &panel.index, loops);
-    }
-
-    fn access(&mut self, param: usize, index: &Index, loops: &[(usize, i64)]) {
-        if param == self.param {
-            let footprint = self.footprint(index, loops);
-            match (&mut self.found, footprint) {
-                (Some(found), Some(footprint)) => found.push(footprint),
-                (found, _) => *found = None,
-            }
-        }
-    }
-
-    fn footprint(&self, index: &Index, loops: &[(usize, i64)]) -> Option<Footprint> {
-        let mut footprint =
-            Footprint { low: index.offset() as i128 * self.size, terms: Vec::new(), size: self.size };
-        let last = |var: &Var| self.vars.get(var).map(|&extent| extent.max(1) as i64 - 1);
-        for (atom, coefficient) in index.terms() {
-            let range = Index::from_terms(0, [(atom.clone(), 1)]).range(&|atom| match atom {
-                Atom::Var(var) => Some((0, last(var)?)),
-                _ => None,
-            });
-            let (low, high) = range?;
-            footprint.low += low as i128 * *coefficient as i128 * self.size;
-            footprint.add(*coefficient as i128 * self.size, (high - low) as i128 + 1);
-        }
-        for &(extent, stride) in loops {
-            footprint.add(stride as i128 * self.size, extent.max(1) as i128);
-        }
-        Some(footprint)
-    }
-}
-
-impl Footprint {
-    fn add(&mut self, stride: i128, extent: i128) {
-        if stride < 0 {
-            self.low += stride * (extent - 1);
-        }
-        if stride != 0 && extent > 1 {
-            self.terms.push((stride.abs(), extent));
-        }
-    }
 }

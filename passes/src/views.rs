@@ -1,0 +1,438 @@
+//! `views`: computes the parts of a concatenation where they end up.
+//!
+//! Lowering copies the operands of a concatenation into its result. Where a call copies a whole scratch buffer A into a
+//! region of another buffer B, runs of `block` elements that begin `stride` apart, this pass gives A up: whoever
+//! writes A writes that region of B, whoever reads A reads it there, and the copy is gone. Nested concatenations
+//! follow one another, and parts of an earlier result that lie side by side again in a later one count as one.
+//!
+//! The copy stays where
+//! - A or B is touched by a condition or by `prepare`, or by anything outside of the loop body or branch that the copy
+//!   is in; where A is no scratch buffer, or B neither scratch nor an output;
+//! - A is written behind the copy, or something else touches the region of B before it, or writes it later (unless A
+//!   is not read any more then);
+//! - some access to A cannot be written in terms of B: see [`embed`]; or a call would overlap with itself.
+//!
+//! Loops over all elements of A become loops over runs, which no pass merges again; below [`embed::SHORTEST`] elements
+//! that would cost more than the copy. Exact: every value is computed as before, elsewhere. The cost is that of
+//! rewriting the kernels that touch A, for each copy.
+
+mod embed;
+
+use std::collections::{HashMap, HashSet};
+
+use brolga_ir::program::footprint::{Footprint, footprints};
+use brolga_ir::program::verify::verify_arguments;
+use brolga_ir::program::{
+    Access, Arg, BufferId, Call, Expr, Kernel, KernelId, Param, Place, Program, Step, Stmt,
+};
+
+use crate::liveness::is_arena;
+use embed::{Embedding, for_each_param};
+
+/// Removes copies into concatenations; whether any went.
+pub fn views(program: &mut Program) -> bool {
+    let mut views = Views::new(program);
+    let mut changed = false;
+    for number in 0..views.leaves.len() {
+        while views.pieces(number).iter().any(|piece| views.place(number, piece)) {
+            changed = true;
+        }
+    }
+    if changed {
+        let mut calls = views.leaves.into_iter().map(|leaf| leaf.call);
+        let mut schedule = std::mem::take(&mut program.schedule);
+        put_back(&mut schedule, &mut calls);
+        program.schedule = schedule;
+        drop_unused(program);
+    }
+    changed
+}
+
+/// A call or condition of the schedule.
+struct Leaf {
+    /// Positions of the steps it is in, and for conditions the branch.
+    path: Vec<usize>,
+    /// Extents of the loops around.
+    loops: Vec<usize>,
+    /// Nothing for conditions, and where it is gone.
+    call: Option<Call>,
+}
+
+struct Views<'p> {
+    program: &'p mut Program,
+    leaves: Vec<Leaf>,
+    /// For each buffer, the leaves that touch it.
+    touched: Vec<Vec<usize>>,
+    /// Buffers that stay as they are.
+    fixed: HashSet<BufferId>,
+    /// Kernels, to find equal ones.
+    kernels: HashMap<(String, Vec<Param>), Vec<KernelId>>,
+}
+
+/// Copies of one call that belong together: `rows` runs of `columns` elements.
+struct Piece {
+    from: Runs,
+    to: Runs,
+    rows: usize,
+    columns: usize,
+    /// The statements of the kernel that make them.
+    statements: Vec<usize>,
+}
+
+/// Runs in a buffer: where the first begins, and how far apart they are.
+#[derive(Clone, Copy)]
+struct Runs {
+    buffer: BufferId,
+    first: i64,
+    stride: i64,
+}
+
+impl<'p> Views<'p> {
+    fn new(program: &'p mut Program) -> Views<'p> {
+        let mut walk =
+            Walk { leaves: Vec::new(), fixed: HashSet::new(), path: Vec::new(), loops: Vec::new() };
+        walk.steps(&program.prepare);
+        walk.fixed.extend(
+            walk.leaves
+                .drain(..)
+                .filter_map(|leaf| leaf.call)
+                .flat_map(|call| call.args)
+                .map(|arg| arg.buffer),
+        );
+        walk.steps(&program.schedule);
+        let Walk { leaves, fixed, .. } = walk;
+        let mut touched = vec![Vec::new(); program.buffers.len()];
+        for (number, leaf) in leaves.iter().enumerate() {
+            for arg in leaf.call.iter().flat_map(|call| &call.args) {
+                note(&mut touched[arg.buffer.0 as usize], number);
+            }
+        }
+        let mut kernels: HashMap<_, Vec<KernelId>> = HashMap::new();
+        for (id, kernel) in (0..).map(KernelId).zip(&program.kernels) {
+            kernels.entry((kernel.name.clone(), kernel.params.clone())).or_default().push(id);
+        }
+        Views { program, leaves, touched, fixed, kernels }
+    }
+
+    /// What a call only copies.
+    fn pieces(&self, number: usize) -> Vec<Piece> {
+        let Some(call) = &self.leaves[number].call else { return Vec::new() };
+        let kernel = &self.program.kernels[call.kernel.0 as usize];
+        if !kernel.grid.is_empty() {
+            return Vec::new();
+        }
+        let mut pieces: Vec<Piece> = Vec::new();
+        for (statement, stmt) in kernel.body.iter().enumerate() {
+            let Some(piece) = copied(stmt, &call.args, statement) else { continue };
+            // What goes on where another piece ends, on both sides.
+            let before = pieces.iter_mut().find(|other| {
+                let follows = |a: &Runs, b: &Runs| {
+                    a.buffer == b.buffer && a.stride == b.stride && a.first + other.columns as i64 == b.first
+                };
+                other.rows == piece.rows && follows(&other.from, &piece.from) && follows(&other.to, &piece.to)
+            });
+            match before {
+                Some(before) => {
+                    before.columns += piece.columns;
+                    before.statements.push(statement);
+                }
+                None => pieces.push(piece),
+            }
+        }
+        pieces
+    }
+
+    /// Lets the source of a piece lie where it is copied to; whether it may.
+    fn place(&mut self, number: usize, piece: &Piece) -> bool {
+        match self.placed(number, piece) {
+            Some(calls) => {
+                let (from, to) = (piece.from.buffer.0 as usize, piece.to.buffer.0 as usize);
+                for (leaf, kernel, args) in calls {
+                    let id = self.kernel(kernel);
+                    let call = self.leaves[leaf].call.as_mut().expect("a call");
+                    (call.kernel, call.args) = (id, args);
+                    if self.program.kernels[id.0 as usize].body.is_empty() {
+                        self.leaves[leaf].call = None;
+                    }
+                }
+                let mut moved = std::mem::take(&mut self.touched[from]);
+                moved.append(&mut self.touched[to]);
+                moved.sort_unstable();
+                moved.dedup();
+                moved.retain(|&leaf| self.leaves[leaf].call.is_some());
+                self.touched[to] = moved;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The calls that touch the source of a piece, as they are when that lies in its place.
+    fn placed(&self, number: usize, piece: &Piece) -> Option<Vec<(usize, Kernel, Vec<Arg>)>> {
+        let (a, b) = (piece.from.buffer, piece.to.buffer);
+        let buffers = &self.program.buffers;
+        let (source, target) = (&buffers[a.0 as usize], &buffers[b.0 as usize]);
+        let whole = piece.from.first == 0
+            && (piece.rows == 1 || piece.from.stride == piece.columns as i64)
+            && piece.rows * piece.columns == source.ty.elements();
+        let places =
+            is_arena(self.program, a) && (is_arena(self.program, b) || target.place == Place::Output);
+        if !whole || !places || a == b || self.fixed.contains(&a) || self.fixed.contains(&b) {
+            return None;
+        }
+        self.in_order(number, piece)?;
+        let embedding = Embedding {
+            first: piece.to.first,
+            block: piece.columns as i64,
+            stride: if piece.rows == 1 { piece.columns as i64 } else { piece.to.stride },
+        };
+        let mut calls = Vec::new();
+        for &leaf in &self.touched[a.0 as usize] {
+            let call = self.leaves[leaf].call.as_ref()?;
+            let mut kernel = self.program.kernels[call.kernel.0 as usize].clone();
+            let mut args = call.args.clone();
+            if leaf == number {
+                without(&mut kernel, &mut args, &piece.statements);
+            }
+            for (param, arg) in args.iter_mut().enumerate().filter(|(_, arg)| arg.buffer == a) {
+                embedding.apply(&mut kernel, param, arg)?;
+                arg.buffer = b;
+            }
+            verify_arguments(self.program, &kernel, &args, &self.leaves[leaf].loops).ok()?;
+            calls.push((leaf, kernel, args));
+        }
+        Some(calls)
+    }
+
+    /// Whether the region that a piece is copied to holds nothing else while its source is needed.
+    fn in_order(&self, number: usize, piece: &Piece) -> Option<()> {
+        let copy = &self.leaves[number];
+        let depth = copy.path.len() - 1;
+        let at = copy.path[depth];
+        let mut last = at;
+        for &leaf in &self.touched[piece.from.buffer.0 as usize] {
+            let position = self.position(leaf, copy)?;
+            let written = self.accesses(leaf, piece.from.buffer).any(|(_, access)| access != Access::Read);
+            if written && position >= at {
+                return None;
+            }
+            last = last.max(position);
+        }
+        // In a loop, what is read before the copy may be from the iteration before.
+        let done = last == at && copy.loops.is_empty();
+        let region = Footprint::rows(piece.to.first, piece.rows, piece.to.stride, piece.columns);
+        for &leaf in &self.touched[piece.to.buffer.0 as usize] {
+            let position = self.position(leaf, copy)?;
+            let call = self.leaves[leaf].call.as_ref()?;
+            let mut kernel = self.program.kernels[call.kernel.0 as usize].clone();
+            if leaf == number {
+                remove(&mut kernel, &piece.statements);
+            }
+            for (param, access) in self.accesses(leaf, piece.to.buffer) {
+                if position > at && (done || access == Access::Read) {
+                    continue;
+                }
+                let arg = &call.args[param];
+                let apart = arg.strides.is_empty()
+                    && footprints(&kernel, param, 1)?
+                        .iter()
+                        .all(|touched| region.is_apart(touched, arg.offset as i128));
+                if !apart {
+                    return None;
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// The position of a leaf, or of what it is in, beside a copy; nothing if it is not in the same steps.
+    fn position(&self, leaf: usize, copy: &Leaf) -> Option<usize> {
+        let depth = copy.path.len() - 1;
+        let path = &self.leaves[leaf].path;
+        path.starts_with(&copy.path[..depth]).then(|| path[depth])
+    }
+
+    /// The parameters of a call that are given a buffer.
+    fn accesses(&self, leaf: usize, buffer: BufferId) -> impl Iterator<Item = (usize, Access)> + '_ {
+        let call = self.leaves[leaf].call.as_ref();
+        let params = call.map(|call| &self.program.kernels[call.kernel.0 as usize].params);
+        let args = call.into_iter().flat_map(|call| &call.args).zip(params.into_iter().flatten()).enumerate();
+        args.filter(move |(_, (arg, _))| arg.buffer == buffer).map(|(i, (_, param))| (i, param.access))
+    }
+
+    /// The number of a kernel, which may be there already.
+    fn kernel(&mut self, kernel: Kernel) -> KernelId {
+        let known = self.kernels.entry((kernel.name.clone(), kernel.params.clone())).or_default();
+        let kernels = &mut self.program.kernels;
+        if let Some(&id) = known.iter().find(|id| kernels[id.0 as usize] == kernel) {
+            return id;
+        }
+        known.push(KernelId(kernels.len() as u32));
+        kernels.push(kernel);
+        KernelId(kernels.len() as u32 - 1)
+    }
+}
+
+struct Walk {
+    leaves: Vec<Leaf>,
+    fixed: HashSet<BufferId>,
+    path: Vec<usize>,
+    loops: Vec<usize>,
+}
+
+impl Walk {
+    fn steps(&mut self, steps: &[Step]) {
+        for (position, step) in steps.iter().enumerate() {
+            self.path.push(position);
+            if !step.args().is_empty() || matches!(step, Step::Call(_)) {
+                let call = match step {
+                    Step::Call(call) => Some(call.clone()),
+                    _ => {
+                        self.fixed.extend(step.args().iter().map(|arg| arg.buffer));
+                        None
+                    }
+                };
+                let (path, loops) = (self.path.clone(), self.loops.clone());
+                self.leaves.push(Leaf { path, loops, call });
+            }
+            if let Step::Loop { extent, .. } = step {
+                self.loops.push(*extent);
+            }
+            for (branch, body) in step.bodies().into_iter().enumerate() {
+                self.path.push(branch);
+                self.steps(body);
+                self.path.pop();
+            }
+            if let Step::Loop { .. } = step {
+                self.loops.pop();
+            }
+            self.path.pop();
+        }
+    }
+}
+
+/// Puts calls back where they were, in the order in which [`Walk`] met them.
+fn put_back(steps: &mut Vec<Step>, calls: &mut impl Iterator<Item = Option<Call>>) {
+    let old = std::mem::take(steps);
+    for mut step in old {
+        if !step.args().is_empty() || matches!(step, Step::Call(_)) {
+            let call = calls.next().flatten();
+            match (&mut step, call) {
+                (Step::Call(old), Some(call)) => *old = call,
+                (Step::Call(_), None) => continue,
+                _ => {}
+            }
+        }
+        step.bodies_mut().into_iter().for_each(|body| put_back(body, calls));
+        steps.push(step);
+    }
+}
+
+fn note(list: &mut Vec<usize>, number: usize) {
+    if list.last() != Some(&number) {
+        list.push(number);
+    }
+}
+
+/// The runs that a statement copies, if it does nothing else: one or two loops around a load and a store of it.
+fn copied(stmt: &Stmt, args: &[Arg], statement: usize) -> Option<Piece> {
+    let mut loops = Vec::new();
+    let mut block = std::slice::from_ref(stmt);
+    while let [Stmt::For { var, extent, body }] = block {
+        loops.push((*var, *extent));
+        block = body;
+    }
+    let [
+        Stmt::Let { id, expr: Expr::Load { param: read, index: from, guard: None }, .. },
+        Stmt::Store { param: write, index: to, value },
+    ] = block
+    else {
+        return None;
+    };
+    let affine = [from, to].iter().all(|index| {
+        let of_loops = index
+            .terms()
+            .iter()
+            .filter(|(atom, _)| loops.iter().any(|(var, _)| *atom == brolga_ir::index::Atom::Var(*var)));
+        of_loops.count() == index.terms().len()
+    });
+    if !affine || id != value || args[*read].strides.len() + args[*write].strides.len() > 0 {
+        return None;
+    }
+    let strides = |var| (from.coefficient(var), to.coefficient(var));
+    let (rows, columns, between) = match *loops.as_slice() {
+        [(var, extent)] if strides(var) == (1, 1) => (1, extent, (0, 0)),
+        [(var, extent)] => (extent, 1, strides(var)),
+        [(row, rows), (column, columns)] if strides(column) == (1, 1) => (rows, columns, strides(row)),
+        _ => return None,
+    };
+    // Runs that overlap are no part of anything; and of single elements, contiguous loops would become scattered ones.
+    if rows * columns == 0 || (rows > 1 && (between.1 < columns as i64 || columns == 1)) {
+        return None;
+    }
+    let runs = |param: usize, offset: i64, stride| Runs {
+        buffer: args[param].buffer,
+        first: args[param].offset as i64 + offset,
+        stride,
+    };
+    let (from, to) = (runs(*read, from.offset(), between.0), runs(*write, to.offset(), between.1));
+    Some(Piece { from, to, rows, columns, statements: vec![statement] })
+}
+
+/// Takes statements out of a kernel.
+fn remove(kernel: &mut Kernel, statements: &[usize]) {
+    let mut position = 0;
+    kernel.body.retain(|_| {
+        position += 1;
+        !statements.contains(&(position - 1))
+    });
+}
+
+/// Takes statements out of a kernel, with the parameters that only they need.
+fn without(kernel: &mut Kernel, args: &mut Vec<Arg>, statements: &[usize]) {
+    remove(kernel, statements);
+    let mut used = vec![false; kernel.params.len()];
+    for_each_param(&mut kernel.body, &mut |param| used[*param] = true);
+    let mut names = Vec::with_capacity(used.len());
+    let mut next = 0;
+    for &used in &used {
+        names.push(next);
+        next += usize::from(used);
+    }
+    for_each_param(&mut kernel.body, &mut |param| *param = names[*param]);
+    let mut kept = used.iter();
+    kernel.params.retain(|_| *kept.next().expect("one for each parameter"));
+    let mut kept = used.iter();
+    args.retain(|_| *kept.next().expect("one for each argument"));
+}
+
+/// Drops kernels that nothing calls.
+fn drop_unused(program: &mut Program) {
+    fn calls<'a>(steps: &'a mut [Step], found: &mut Vec<&'a mut Call>) {
+        for step in steps {
+            match step {
+                Step::Call(call) => found.push(call),
+                Step::Loop { body, .. } => calls(body, found),
+                Step::If { then, otherwise, .. } => {
+                    calls(then, found);
+                    calls(otherwise, found);
+                }
+                Step::Break { .. } => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    calls(&mut program.prepare, &mut found);
+    calls(&mut program.schedule, &mut found);
+    let mut used = vec![false; program.kernels.len()];
+    found.iter().for_each(|call| used[call.kernel.0 as usize] = true);
+    let mut names = Vec::with_capacity(used.len());
+    let mut next = 0;
+    for &used in &used {
+        names.push(KernelId(next));
+        next += u32::from(used);
+    }
+    found.into_iter().for_each(|call| call.kernel = names[call.kernel.0 as usize]);
+    let mut kept = used.iter();
+    program.kernels.retain(|_| *kept.next().expect("one for each kernel"));
+}

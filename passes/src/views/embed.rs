@@ -1,0 +1,272 @@
+//! A kernel that works on a buffer, made to work on a region of another one.
+
+use std::collections::HashMap;
+
+use brolga_ir::index::{Atom, Index, Range, Var};
+use brolga_ir::program::{AccId, Arg, Expr, Kernel, Panel, Stmt, Tile, TileLoop};
+
+use crate::lower::map_indices;
+
+/// Loops over whole buffers are cut into runs of so many elements at least.
+pub const SHORTEST: i64 = 16;
+
+/// Where the elements of a buffer lie in another one: element `e` at `first + e / block * stride + e % block`.
+///
+/// An index is taken apart into a part that is a multiple of `block`, term by term, and a rest that provably stays in
+/// one block; only the first is scaled. Loops that run through several blocks are cut where these end.
+pub struct Embedding {
+    pub first: i64,
+    pub block: i64,
+    pub stride: i64,
+}
+
+impl Embedding {
+    /// Rewrites a parameter of a kernel and its argument (but for the buffer); nothing if that is not possible.
+    pub fn apply(&self, kernel: &mut Kernel, param: usize, arg: &mut Arg) -> Option<()> {
+        let offset = arg.offset as i64;
+        if self.block == self.stride {
+            arg.offset = usize::try_from(self.first + offset).ok()?;
+            return Some(());
+        }
+        for stride in &mut arg.strides {
+            *stride = self.scaled(*stride)?;
+        }
+        let (run, shift) = (offset / self.block, offset % self.block);
+        let len = kernel.params[param].len as i64;
+        if shift + len <= self.block {
+            arg.offset = usize::try_from(self.first + run * self.stride + shift).ok()?;
+            return Some(());
+        }
+        arg.offset = usize::try_from(self.first + run * self.stride + shift).ok()?;
+        let last = shift + len - 1;
+        kernel.params[param].len = (last / self.block * self.stride + last % self.block - shift + 1) as usize;
+        let extents: HashMap<Var, usize> = (0..).zip(kernel.grid.iter().copied()).collect();
+        let mut next = kernel.grid.len() as Var;
+        last_variable(&kernel.body, &mut next);
+        let mut rewriter = Rewriter { embedding: self, param, shift, extents, next };
+        rewriter.block(&mut kernel.body)
+    }
+
+    /// A multiple of the block as a distance in the other buffer.
+    fn scaled(&self, distance: i64) -> Option<i64> {
+        (distance % self.block == 0).then(|| distance / self.block * self.stride)
+    }
+
+    /// The length of the pieces that a loop is cut into, if its steps of `step` leave the block.
+    fn cut(&self, step: i64, extent: usize) -> Option<Option<usize>> {
+        if step % self.block == 0 || step.abs() * (extent as i64 - 1) < self.block {
+            return Some(None);
+        }
+        let fits = step > 0 && self.block % step == 0 && self.block >= SHORTEST;
+        let part = if fits { (self.block / step) as usize } else { return None };
+        extent.is_multiple_of(part).then_some(Some(part))
+    }
+}
+
+struct Rewriter<'e> {
+    embedding: &'e Embedding,
+    param: usize,
+    /// Where in its block the argument begins.
+    shift: i64,
+    extents: HashMap<Var, usize>,
+    /// A variable that no loop has.
+    next: Var,
+}
+
+impl Rewriter<'_> {
+    fn block(&mut self, block: &mut [Stmt]) -> Option<()> {
+        block.iter_mut().try_for_each(|statement| self.statement(statement))
+    }
+
+    fn statement(&mut self, statement: &mut Stmt) -> Option<()> {
+        match statement {
+            Stmt::For { var, extent, body } | Stmt::Strip { var, extent, body } => {
+                let (var, whole) = (*var, *extent);
+                let part = self.part(var, whole, body)?;
+                self.extents.insert(var, part.unwrap_or(whole));
+                let Some(part) = part else { return self.block(body) };
+                let outer = self.next;
+                self.next += 1;
+                self.extents.insert(outer, whole / part);
+                let to = Index::var(outer).scale(part as i64).add(&Index::var(var));
+                map_indices(body, &mut |index| {
+                    let replace = |atom: &Atom| (*atom == Atom::Var(var)).then(|| to.clone());
+                    index.substitute(&replace, &|atom| self.range(atom))
+                });
+                self.block(body)?;
+                *extent = part;
+                let inner =
+                    std::mem::replace(statement, Stmt::For { var: outer, extent: 0, body: Vec::new() });
+                *statement = Stmt::For { var: outer, extent: whole / part, body: vec![inner] };
+                // Lanes of sums are counted by the variable of the strip.
+                let Stmt::For { body, .. } = statement else { unreachable!("put there above") };
+                let lanes =
+                    matches!(&body[0], Stmt::Strip { body, .. } if adds_outside(body, &mut Vec::new()));
+                (!lanes || part.is_multiple_of(32)).then_some(())
+            }
+            Stmt::If { then, otherwise, .. } => {
+                self.block(then)?;
+                self.block(otherwise)
+            }
+            Stmt::Let { expr: Expr::Load { param, index, .. }, .. } | Stmt::Store { param, index, .. } => {
+                if *param == self.param {
+                    *index = self.index(index, &[])?;
+                }
+                Some(())
+            }
+            Stmt::Tile(tile) => self.tile(tile),
+            Stmt::Let { .. } | Stmt::Declare { .. } | Stmt::Accumulate { .. } | Stmt::Finish { .. } => {
+                Some(())
+            }
+        }
+    }
+
+    fn range(&self, atom: &Atom) -> Option<Range> {
+        match atom {
+            Atom::Var(var) => self.extents.get(var).map(|&extent| (0, extent.max(1) as i64 - 1)),
+            _ => None,
+        }
+    }
+
+    /// The pieces that a loop has to be cut into, the same for all its accesses.
+    fn part(&self, var: Var, extent: usize, body: &[Stmt]) -> Option<Option<usize>> {
+        let mut steps = Vec::new();
+        self.steps(var, body, &mut steps);
+        let mut part = None;
+        for step in steps {
+            match (part, self.embedding.cut(step, extent)?) {
+                (Some(a), Some(b)) if a != b => return None,
+                (known, found) => part = known.or(found),
+            }
+        }
+        Some(part)
+    }
+
+    /// By how much the indices of a block move with a variable.
+    fn steps(&self, var: Var, block: &[Stmt], found: &mut Vec<i64>) {
+        for statement in block {
+            match statement {
+                Stmt::For { body, .. } | Stmt::Strip { body, .. } => self.steps(var, body, found),
+                Stmt::If { then, otherwise, .. } => {
+                    self.steps(var, then, found);
+                    self.steps(var, otherwise, found);
+                }
+                Stmt::Let { expr: Expr::Load { param, index, .. }, .. }
+                | Stmt::Store { param, index, .. }
+                    if *param == self.param =>
+                {
+                    found.push(index.coefficient(var));
+                }
+                Stmt::Tile(Tile { a, b, c, .. }) => {
+                    let panels = [a, b, c].into_iter().filter(|panel| panel.param == self.param);
+                    found.extend(panels.map(|panel| panel.index.coefficient(var)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// An index to which multiples of `spans` (a distance, and how many there are) are added.
+    fn index(&self, index: &Index, spans: &[(i64, usize)]) -> Option<Index> {
+        let Embedding { block, stride, .. } = *self.embedding;
+        let (runs, rest): (Vec<_>, Vec<_>) =
+            index.terms().iter().cloned().partition(|(_, coefficient)| coefficient % block == 0);
+        let rest = Index::from_terms(index.offset() + self.shift, rest);
+        let (mut low, mut high) = rest.range(&|atom| self.range(atom))?;
+        for &(distance, count) in spans.iter().filter(|(distance, _)| distance % block != 0) {
+            let reach = distance * (count.max(1) as i64 - 1);
+            low += reach.min(0);
+            high += reach.max(0);
+        }
+        let run = low.div_euclid(block);
+        let runs = runs.into_iter().map(|(atom, coefficient)| (atom, coefficient / block * stride));
+        let rest = rest.plus(run * (stride - block) - self.shift);
+        (high.div_euclid(block) == run).then(|| rest.add(&Index::from_terms(0, runs)))
+    }
+
+    fn tile(&self, tile: &mut Tile) -> Option<()> {
+        let (a, b) = (tile.a.param == self.param, tile.b.param == self.param);
+        let mut reduce = Vec::with_capacity(tile.reduce.len());
+        for l in &tile.reduce {
+            let steps = [(a, l.a), (b, l.b)].into_iter().filter(|(is, _)| *is);
+            let parts =
+                steps.map(|(_, step)| self.embedding.cut(step, l.extent)).collect::<Option<Vec<_>>>()?;
+            match parts.iter().flatten().next() {
+                None => reduce.push(*l),
+                Some(&part) => {
+                    let inner = part as i64;
+                    reduce.push(TileLoop { extent: l.extent / part, a: l.a * inner, b: l.b * inner });
+                    reduce.push(TileLoop { extent: part, ..*l });
+                }
+            }
+        }
+        let scaled =
+            |is: bool, step: i64| if is { self.embedding.scaled(step).unwrap_or(step) } else { step };
+        let along = |of: fn(&TileLoop) -> i64| reduce.iter().map(move |l| (of(l), l.extent));
+        let columns = (1, tile.n);
+        let spans: Vec<_> = std::iter::once((tile.a.row, tile.m)).chain(along(|l| l.a)).collect();
+        self.panel(&mut tile.a, &spans)?;
+        let spans: Vec<_> = std::iter::once(columns).chain(along(|l| l.b)).collect();
+        self.panel(&mut tile.b, &spans)?;
+        let row = (tile.c.row, tile.m);
+        self.panel(&mut tile.c, &[row, columns])?;
+        let of = |l: &TileLoop| TileLoop { a: scaled(a, l.a), b: scaled(b, l.b), ..*l };
+        tile.reduce = reduce.iter().map(of).collect();
+        Some(())
+    }
+
+    /// The place of a matrix; what lies between its elements, other than rows, is the tile's own.
+    fn panel(&self, panel: &mut Panel, spans: &[(i64, usize)]) -> Option<()> {
+        if panel.param == self.param {
+            panel.index = self.index(&panel.index, spans)?;
+            panel.row = self.embedding.scaled(panel.row).unwrap_or(panel.row);
+        }
+        Some(())
+    }
+}
+
+/// Whether a block adds to an accumulator from outside.
+fn adds_outside(block: &[Stmt], declared: &mut Vec<AccId>) -> bool {
+    block.iter().any(|statement| match statement {
+        Stmt::Declare { acc, .. } => {
+            declared.push(*acc);
+            false
+        }
+        Stmt::Accumulate { acc, .. } => !declared.contains(acc),
+        Stmt::For { body, .. } | Stmt::Strip { body, .. } => adds_outside(body, declared),
+        _ => false,
+    })
+}
+
+/// Raises `next` above every variable of a block.
+fn last_variable(block: &[Stmt], next: &mut Var) {
+    for statement in block {
+        match statement {
+            Stmt::For { var, body, .. } | Stmt::Strip { var, body, .. } => {
+                *next = (*next).max(var + 1);
+                last_variable(body, next);
+            }
+            Stmt::If { then, otherwise, .. } => {
+                last_variable(then, next);
+                last_variable(otherwise, next);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Applies `f` to the parameter of every access of a block.
+pub fn for_each_param(block: &mut [Stmt], f: &mut impl FnMut(&mut usize)) {
+    for statement in block {
+        match statement {
+            Stmt::For { body, .. } | Stmt::Strip { body, .. } => for_each_param(body, f),
+            Stmt::If { then, otherwise, .. } => {
+                for_each_param(then, f);
+                for_each_param(otherwise, f);
+            }
+            Stmt::Let { expr: Expr::Load { param, .. }, .. } | Stmt::Store { param, .. } => f(param),
+            Stmt::Tile(Tile { a, b, c, .. }) => [a, b, c].into_iter().for_each(|panel| f(&mut panel.param)),
+            Stmt::Let { .. } | Stmt::Declare { .. } | Stmt::Accumulate { .. } | Stmt::Finish { .. } => {}
+        }
+    }
+}
