@@ -90,6 +90,14 @@ impl Plan<'_> {
         self.weights_of(&self.panels)
     }
 
+    /// How many blocks of output channels a grid point goes through if it has scratch memory; `None` if blocks are too few or
+    /// cannot be shared out evenly.
+    fn runs(&self) -> Option<usize> {
+        let &[(_, _, count)] = self.panels.as_slice() else { return None };
+        let runs = (count.div_ceil(PARTS)..=count).find(|&runs| runs > 0 && count.is_multiple_of(runs))?;
+        (count / runs > PARTS / 2).then_some(runs)
+    }
+
     /// Where the transformed weights of a block of output channels begin.
     fn panel(&self, (first, width, _): Cut, block: &Index) -> Index {
         let mut before = self.panels.clone();
@@ -179,55 +187,32 @@ impl Lowering<'_> {
         let panels = column_blocks(outputs, schedule.columns());
         let (rows, columns) = (rows.output, columns.output);
         let plan = Plan { name, tiling, channels, panels, schedule, rows, columns, result };
-        let packed = self.transform_weights(&plan, weights, id);
         let by_boxes = match schedule.outer {
             Some(Outer::Positions) => plan.boxes() > 0,
             Some(Outer::Columns) => plan.boxes() > MOST_BOXES,
             None => plan.boxes() >= FEWEST_BOXES,
         };
         if by_boxes {
+            let packed = self.transform_weights(&plan, weights, id);
             self.winograd_by_boxes(&plan, packed, target, epilogue, id);
         } else {
-            self.winograd_by_columns(&plan, packed, target, epilogue, id);
+            self.winograd_by_columns(&plan, weights, target, epilogue, id);
         }
     }
 
     /// `U[block of outputs][position][input][output] = G g Gᵀ`, in the order in which it is read.
     fn transform_weights(&mut self, plan: &Plan<'_>, weights: &Weights, id: NodeId) -> Location {
-        let (a, size, channels) = (plan.a(), plan.tiling.filter.k, plan.channels);
         let (dtype, elements) = (plan.result.dtype, plan.weights());
         let mut k = KernelBuilder::new("winograd_weights");
         let source = k.param(dtype, weights.access.len, Access::Read);
         let target = k.param(dtype, elements, Access::Write);
-        let cuts = plan.panels.clone();
-        let single = cuts.len() == 1;
-        for cut in cuts {
-            let (first, width, count) = cut;
+        let single = plan.panels.len() == 1;
+        for &cut in &plan.panels {
             let mut open = |extent| Index::var(if single { k.open_grid(extent) } else { k.open_for(extent) });
-            let (block, channel) = (open(count), open(channels));
-            let output = Index::var(k.open_for(width));
-            let row = block.scale(width as i64).add(&output).plus(first as i64);
-            let from = row.scale(weights.output).add(&channel.scale(weights.input)).plus(weights.offset);
-            let to = plan.panel(cut, &block).add(&channel.scale(width as i64)).add(&output);
-            let position = apart(channels * width);
-            let mut columns = Vec::new();
-            for column in 0..size as i64 {
-                let mut g = Vec::new();
-                for row in 0..size as i64 {
-                    let at = from.plus(row * weights.kernel[0] + column * weights.kernel[1]);
-                    let value = k.load_now(source, &at);
-                    g.push(weights.rounded(&mut k, value, dtype));
-                }
-                columns.push(Lane { k: &mut k, dtype }.kernel(a, &g));
-            }
-            for i in 0..a {
-                let g: Vec<ValueId> = columns.iter().map(|column| column[i]).collect();
-                let whole = Lane { k: &mut k, dtype }.kernel(a, &g);
-                for (j, value) in whole.into_iter().enumerate() {
-                    k.store(target, to.plus(((i * a + j) * position) as i64), value);
-                }
-            }
-            (0..3).for_each(|_| k.close());
+            let (block, channel) = (open(cut.2), open(plan.channels));
+            let to = plan.panel(cut, &block);
+            plan.transform_channel(&mut k, weights, (source, target), (cut, &block), &channel, &to);
+            (0..2).for_each(|_| k.close());
         }
         let name = format!("{}:winograd", self.graph.node(id).origin.path);
         self.once(&name, k.finish_kernel(), weights.access.location, Type::new(dtype, [elements]), id)
@@ -293,7 +278,7 @@ impl Lowering<'_> {
                     groups,
                     &at,
                     (cut, &block),
-                    &scratch[0],
+                    (&scratch[0], &plan.panel(cut, &block)),
                     (&scratch[1], &scratch[3]),
                     epilogue,
                 );
@@ -304,11 +289,13 @@ impl Lowering<'_> {
         self.call(c.k.finish_kernel(), arguments, id);
     }
 
-    /// Two kernels: the transformed input of all boxes, then blocks of output channels.
+    /// Two kernels: the transformed input of all boxes, then blocks of output channels. Weights that change with every
+    /// call are transformed block by block just before they are used: in the fastest cache that they find room in, and
+    /// never all at once.
     fn winograd_by_columns(
         &mut self,
         plan: &Plan<'_>,
-        weights: Location,
+        weights: &Weights,
         target: Location,
         epilogue: Option<Epilogue<'_>>,
         id: NodeId,
@@ -344,12 +331,14 @@ impl Lowering<'_> {
             (0..3).for_each(|_| c.k.close());
             self.call(c.k.finish_kernel(), vec![plan.tiling.source.location, transformed, line], id);
         }
+        let runs = plan.runs().filter(|_| !self.is_fixed(weights.access.location));
+        let packed = runs.is_none().then(|| self.transform_weights(plan, weights, id));
         for &cut in &plan.panels {
             let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
             let mut c = Composer::new(graph, epilogue.map_or(plan.name, |epilogue| epilogue.name));
-            let mut arguments = vec![transformed, weights, target];
+            let mut arguments = vec![transformed, packed.unwrap_or(weights.access.location), target];
             c.k.param(dtype, plan.boxes() * size, Access::Read);
-            c.k.param(dtype, plan.weights(), Access::Read);
+            c.k.param(dtype, if packed.is_none() { weights.access.len } else { plan.weights() }, Access::Read);
             c.k.param(dtype, plan.result.elements(), Access::ReadWrite);
             if let Some(epilogue) = epilogue {
                 epilogue.parameters(&mut c, &mut arguments);
@@ -358,15 +347,32 @@ impl Lowering<'_> {
                 plan.a() * plan.a() * plan.matrix(cut.1),
                 plan.tiling.across * plan.tiling.filter.m * plan.a() * cut.1,
             ];
-            let all = plan.boxes() * cut.2;
-            let [products, columns] = sizes.map(|size| {
-                arguments.push(self.arena("winograd", Type::new(dtype, [all, size])));
-                c.k.param(dtype, all * size, Access::ReadWrite)
-            });
-            let params = Params { transformed: 0, weights: 1, products, columns, ..Params::default() };
-            let block = Index::var(c.k.open_grid(cut.2));
-            let at = open_boxes(&mut c);
-            let part = block.scale(plan.boxes() as i64).add(&box_at(&at));
+            // Points of the grid, each with scratch memory: blocks and boxes, or runs of blocks.
+            let parts = runs.map_or(plan.boxes() * cut.2, |runs| cut.2 / runs);
+            let mut scratch = |c: &mut Composer<'_>, size: usize| {
+                arguments.push(self.arena("winograd", Type::new(dtype, [parts, size])));
+                c.k.param(dtype, parts * size, Access::ReadWrite)
+            };
+            let [products, columns] = sizes.map(|size| scratch(&mut c, size));
+            let mut params = Params { transformed: 0, weights: 1, products, columns, ..Params::default() };
+            let (block, part, panel, at);
+            if let Some(runs) = runs {
+                let size = plan.weights_of(&[(cut.0, cut.1, 1)]);
+                params.weights = scratch(&mut c, size);
+                part = Index::var(c.k.open_grid(parts));
+                block = part.scale(runs as i64).add(&Index::var(c.k.open_for(runs)));
+                panel = part.scale(size as i64);
+                let channel = Index::var(c.k.open_for(plan.channels));
+                let roles = (1, params.weights);
+                plan.transform_channel(&mut c.k, weights, roles, (cut, &block), &channel, &panel);
+                c.k.close();
+                at = counts.map(|count| Index::var(c.k.open_for(count))).to_vec();
+            } else {
+                block = Index::var(c.k.open_grid(cut.2));
+                at = open_boxes(&mut c);
+                part = block.scale(plan.boxes() as i64).add(&box_at(&at));
+                panel = plan.panel(cut, &block);
+            }
             let scratch = sizes.map(|size| part.scale(size as i64));
             let from = box_at(&at).scale(size as i64);
             for_each_kind(&mut c, &plan.tiling.chunks, &at, &mut |c, groups| {
@@ -376,19 +382,56 @@ impl Lowering<'_> {
                     groups,
                     &at,
                     (cut, &block),
-                    &from,
+                    (&from, &panel),
                     (&scratch[0], &scratch[1]),
                     epilogue,
                 );
             });
-            (0..3).for_each(|_| c.k.close());
+            (0..3 + usize::from(runs.is_some())).for_each(|_| c.k.close());
             self.call(c.k.finish_kernel(), arguments, id);
         }
     }
 }
 
 impl Plan<'_> {
-    /// A block of output channels of a box: the products, their transform, and the epilogue.
+    /// The transformed weights of an input channel and a block of output channels, whose panel begins at `to`.
+    fn transform_channel(
+        &self,
+        k: &mut KernelBuilder,
+        weights: &Weights,
+        (source, target): (usize, usize),
+        ((first, width, _), block): (Cut, &Index),
+        channel: &Index,
+        to: &Index,
+    ) {
+        let (a, size, dtype) = (self.a(), self.tiling.filter.k as i64, self.result.dtype);
+        let output = Index::var(k.open_for(width));
+        let row = block.scale(width as i64).add(&output).plus(first as i64);
+        let from = row.scale(weights.output).add(&channel.scale(weights.input)).plus(weights.offset);
+        let to = to.add(&channel.scale(width as i64)).add(&output);
+        let position = apart(self.channels * width);
+        let mut columns = Vec::new();
+        for column in 0..size {
+            let mut g = Vec::new();
+            for row in 0..size {
+                let at = from.plus(row * weights.kernel[0] + column * weights.kernel[1]);
+                let value = k.load_now(source, &at);
+                g.push(weights.rounded(k, value, dtype));
+            }
+            columns.push(Lane { k, dtype }.kernel(a, &g));
+        }
+        for i in 0..a {
+            let g: Vec<ValueId> = columns.iter().map(|column| column[i]).collect();
+            let whole = Lane { k, dtype }.kernel(a, &g);
+            for (j, value) in whole.into_iter().enumerate() {
+                k.store(target, to.plus(((i * a + j) * position) as i64), value);
+            }
+        }
+        k.close();
+    }
+
+    /// A block of output channels of a box: the products, their transform, and the epilogue. The block's weights begin at
+    /// `panel`.
     #[allow(clippy::too_many_arguments)]
     fn columns(
         &self,
@@ -397,14 +440,13 @@ impl Plan<'_> {
         groups: &[&Group],
         at: &[Index],
         (cut, block): (Cut, &Index),
-        transformed: &Index,
+        (transformed, panel): (&Index, &Index),
         (products, columns): (&Index, &Index),
         epilogue: Option<Epilogue<'_>>,
     ) {
         let (a, m) = (self.a(), self.tiling.filter.m);
         let tiles = groups[0].extent * groups[1].extent * self.tiling.across;
         let (first, width, _) = cut;
-        let panel = self.panel(cut, block);
         let position = Index::var(c.k.open_for(a * a));
         let from = transformed.add(&position.scale(self.matrix(self.channels) as i64));
         let weights = panel.add(&position.scale(apart(self.channels * width) as i64));
