@@ -14,7 +14,7 @@ use std::time::{Duration, Instant as Clock};
 
 use brolga_codegen::TargetCpu;
 use brolga_ir::Graph;
-use brolga_ir::program::Program;
+use brolga_ir::program::{Kernel, Program};
 use brolga_passes::{Algorithm, Schedule, Schedules};
 use brolga_runtime::{Instance, State, Tensor, Threads, cpu_name};
 
@@ -29,8 +29,8 @@ use crate::trace::{Traced, calls};
 /// so, and the fastest quarter of the runs of either: what else the machine does only makes runs longer.
 const CLEARLY: f64 = 0.97;
 /// Runs of a candidate, at least and at most, and how long they take in between.
-const RUNS: (usize, usize) = (5, 400);
-const MEASURED: Duration = Duration::from_millis(120);
+const RUNS: (usize, usize) = (7, 400);
+const MEASURED: Duration = Duration::from_millis(150);
 /// The same for whole programs.
 const WHOLE_RUNS: (usize, usize) = (7, 2000);
 const WHOLE_MEASURED: Duration = Duration::from_millis(500);
@@ -184,8 +184,17 @@ impl Search<'_> {
                 continue;
             }
             let mut challenger = self.traced(program, keys)?;
-            let times = self.take_turns(&mut incumbent, &mut challenger, keys.len())?;
-            let better: Vec<bool> = times.iter().map(|times| faster(times, CLEARLY)).collect();
+            // Who wins has to win again: of many that are tried, some win by chance.
+            let mut better = incumbent.differs(&challenger, keys.len());
+            for _ in 0..2 {
+                if better.contains(&true) {
+                    let times = self.take_turns(&mut incumbent, &mut challenger, keys.len())?;
+                    better
+                        .iter_mut()
+                        .zip(&times)
+                        .for_each(|(better, times)| *better &= faster(times, CLEARLY));
+                }
+            }
             if better.contains(&true) {
                 // At most two are in memory.
                 drop(challenger);
@@ -282,6 +291,19 @@ impl Search<'_> {
 }
 
 impl Contender {
+    /// For each product, whether the other one has other kernels for it.
+    fn differs(&self, other: &Contender, products: usize) -> Vec<bool> {
+        let kernels = |contender: &Contender| -> Vec<Vec<Kernel>> {
+            let mut all = vec![Vec::new(); products];
+            for (call, product) in calls(&contender.program).into_iter().zip(&contender.products) {
+                let kernel = &contender.program.kernels[call.kernel.0 as usize];
+                product.iter().for_each(|&product| all[product].push(kernel.clone()));
+            }
+            all
+        };
+        kernels(self).into_iter().zip(kernels(other)).map(|(own, other)| own != other).collect()
+    }
+
     /// One run: the time of each product.
     fn run(&mut self, state: &mut State, products: usize) -> Result<Vec<Duration>> {
         let mut times = vec![Duration::ZERO; products];
@@ -329,13 +351,14 @@ mod tests {
     fn a_win_is_clear_in_pairs_and_in_the_fastest_quarter() {
         let of = |times: &[u64]| times.iter().map(|&ms| Duration::from_millis(ms)).collect::<Vec<_>>();
         let wins = |first: &[u64], second: &[u64]| faster(&[of(first), of(second)], CLEARLY);
-        let first = [100, 101, 100, 102, 400];
-        assert!(wins(&first, &[90, 95, 500, 91, 90]));
-        assert!(!wins(&first, &[98, 99, 98, 99, 98]), "by too little");
-        assert!(!wins(&first, &[50, 60, 120, 110, 500]), "too often not");
-        assert!(!wins(&[100, 300, 300, 300, 100], &[150, 200, 200, 200, 150]), "slower when undisturbed");
-        assert!(!wins(&[100; 3], &[50; 3]), "too few");
-        assert!(!wins(&[0; 5], &[0; 5]) && !wins(&[], &[]));
+        let first = [100, 101, 100, 102, 400, 100, 100];
+        assert!(wins(&first, &[90, 95, 500, 91, 90, 92, 93]));
+        assert!(!wins(&first, &[98, 99, 98, 99, 98, 98, 99]), "by too little");
+        assert!(!wins(&first, &[50, 60, 120, 110, 500, 120, 60]), "too often not");
+        let disturbed = [100, 300, 300, 300, 100, 300, 300];
+        assert!(!wins(&disturbed, &[150, 200, 200, 200, 150, 200, 200]), "slower when undisturbed");
+        assert!(!wins(&[100; 6], &[50; 6]), "too few");
+        assert!(!wins(&[0; 7], &[0; 7]) && !wins(&[], &[]));
     }
 
     #[test]
