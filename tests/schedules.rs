@@ -287,6 +287,18 @@ fn winograd_convolutions() {
         let graph = with_epilogue(case.graph("forward", false));
         different += check(&format!("tiles of {tile}, epilogue"), &graph, Precision::F32);
     }
+    for (kernel, tile) in [(5, 2), (4, 3)] {
+        let conv = Conv { winograd: tile, ..conv(1, 1) };
+        let kernel = [kernel; 2];
+        let case = Case { conv, batch: 2, channels: 36, outputs: 50, image: [11, 14], kernel };
+        for form in ["forward", "input", "weights"] {
+            different += check(&format!("{kernel:?}, {form}"), &case.graph(form, false), Precision::F32);
+        }
+    }
+    // Enough blocks of output channels for their weights to be transformed where they are used.
+    let conv = Conv { winograd: 4, ..conv(1, 1) };
+    let case = Case { conv, batch: 1, channels: 40, outputs: 160, image: [6, 6], kernel: [3, 3] };
+    different += check("many blocks", &case.graph("forward", false), Precision::F32);
     assert!(different > 100, "{different}");
 }
 
@@ -315,14 +327,14 @@ fn products() {
         for (left, right) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let a = if left == 0 { [k, m] } else { [m, k] };
             let b = if right == 0 { [k, n] } else { [n, k] };
-            for fixed in [false, true] {
-                let graph = single(dot(0, left, right), &a, &b, fixed);
-                let name = format!("{a:?} times {b:?}");
-                different += check(&name, &graph, Precision::F32);
-                if fixed && (left, right) == (1, 1) {
-                    different += check(&name, &graph, Precision::Bf16);
-                    different += check(&name, &with_epilogue(graph), Precision::F32);
-                }
+            // Fixed matrices are packed into panels.
+            let fixed = left == 1;
+            let graph = single(dot(0, left, right), &a, &b, fixed);
+            let name = format!("{a:?} times {b:?}");
+            different += check(&name, &graph, Precision::F32);
+            if (left, right) == (1, 1) {
+                different += check(&name, &graph, Precision::Bf16);
+                different += check(&name, &with_epilogue(graph), Precision::F32);
             }
         }
     }
