@@ -9,7 +9,8 @@
 //! *Virtual* nodes belong to no cluster; every cluster that reads one has its own copy: index maps (reshape,
 //! transpose, broadcast, slice), splats, and comparisons, which cost less to repeat than their masks to store.
 //!
-//! In the end, elementwise clusters that only one other cluster reads move into that one.
+//! In the end, what is cheap to compute again from tensors that are stored anyway moves to the only cluster that reads it,
+//! and elementwise clusters that only one other cluster reads move into that one.
 //!
 //! A node may join the cluster of an operand if all other operands are computed by clusters of smaller depth
 //! (longest path from the inputs). Depth then never changes, and no cycle between clusters can arise; the test takes
@@ -147,6 +148,7 @@ pub fn fuse(graph: &mut Graph) -> Result<bool, GraphError> {
             fuser.place(id);
         }
     }
+    fuser.hand_over(&order);
     fuser.sink(&order);
     let fused = fuser.build(&order)?;
     let changed = fused != *graph;
@@ -367,6 +369,88 @@ impl Fuser<'_> {
         }
     }
 
+    /// Moves what only one other cluster reads to that one, where it is cheap and computed from tensors that are stored
+    /// anyway, at most one of which the other does not read yet: a tensor less is written. So the gradient of a
+    /// normalisation behind that of a convolution reads the gradient twice, and not its products.
+    fn hand_over(&mut self, order: &[NodeId]) {
+        let outputs: HashSet<NodeId> = self.graph.outputs().iter().map(|output| output.value.node).collect();
+        let place: HashMap<NodeId, usize> = order.iter().copied().zip(0..).collect();
+        let mut readers: HashMap<NodeId, Vec<(NodeId, Path)>> = HashMap::new();
+        for &id in order {
+            if !self.is(id, Part::Virtual) {
+                for (value, path) in self.sources(id) {
+                    readers.entry(value.node).or_default().push((id, path));
+                }
+            }
+        }
+        let read_elsewhere = |fuser: &Self, id: NodeId, own: usize, other: usize| {
+            let elsewhere = |(reader, _): &(NodeId, Path)| ![own, other].contains(&fuser.cluster(*reader));
+            outputs.contains(&id) || readers.get(&id).is_some_and(|list| list.iter().any(elsewhere))
+        };
+        // What has moved may let others follow: twice is enough for what occurs.
+        for &id in order.iter().rev().chain(order.iter().rev()) {
+            let Some(own) = *self.cluster_of.get(id) else { continue };
+            let Some(&(first, _)) = readers.get(&id).and_then(|list| list.first()) else { continue };
+            let other = self.cluster(first);
+            let space = &self.clusters[other].space;
+            let well = |(reader, path): &(NodeId, Path)| {
+                self.cluster(*reader) == other && *path == Path::Direct && self.is_pointwise(*reader)
+            };
+            if other == own
+                || outputs.contains(&id)
+                || !readers[&id].iter().all(well)
+                || space.as_ref() != Some(&self.graph.node(id).types[0].dims)
+            {
+                continue;
+            }
+            // What moves: the node, and what nobody else needs of what it is computed from.
+            let mut moving = vec![id];
+            let mut read: Vec<Value> = Vec::new();
+            let mut position = 0;
+            let mut cheap = true;
+            while position < moving.len() && cheap {
+                let node = moving[position];
+                position += 1;
+                let op = &self.graph.node(node).op;
+                cheap = moving.len() <= CHEAP
+                    && self.is(node, Part::Elementwise)
+                    && matches!(op, Op::Elementwise(e) if matches!(e.op, ScalarOp::Add | ScalarOp::Sub | ScalarOp::Mul | ScalarOp::Neg));
+                for (value, path) in self.sources(node) {
+                    let inside = self.cluster(value.node) == own;
+                    let only_here = |(reader, _): &(NodeId, Path)| moving.contains(reader);
+                    if inside && !read_elsewhere(self, value.node, own, other) {
+                        cheap &= path == Path::Direct && readers[&value.node].iter().all(only_here);
+                        if !moving.contains(&value.node) {
+                            moving.push(value.node);
+                        }
+                    } else if path != Path::Direct {
+                        cheap &= matches!(path, Path::Broadcast(_));
+                    } else if !read.contains(&value) {
+                        read.push(value);
+                    }
+                }
+            }
+            if !cheap || self.clusters[other].nodes.len() + moving.len() > LARGEST {
+                continue;
+            }
+            let already: HashSet<Value> = self.clusters[other]
+                .nodes
+                .iter()
+                .flat_map(|&node| self.sources(node))
+                .map(|(value, _)| value)
+                .collect();
+            if read.iter().filter(|value| !already.contains(value)).count() > 1 {
+                continue;
+            }
+            self.clusters[own].nodes.retain(|node| !moving.contains(node));
+            moving.sort_by_key(|node| place[node]);
+            moving.iter().for_each(|&node| *self.cluster_of.at(node) = Some(other));
+            // A product stays the first of its cluster.
+            let at = usize::from(self.is(self.clusters[other].nodes[0], Part::Product));
+            self.clusters[other].nodes.splice(at..at, moving);
+        }
+    }
+
     /// Moves elementwise clusters that only one other cluster reads, at its own points, into that one. Everything that
     /// leaves the first goes into the second, so no cycle can arise.
     fn sink(&mut self, order: &[NodeId]) {
@@ -396,7 +480,11 @@ impl Fuser<'_> {
                     .nodes
                     .iter()
                     .all(|id| Some(&self.graph.node(*id).types[0].dims) == from.space.as_ref());
-            if !elementwise || from.space != to.space || from.nodes.len() + to.nodes.len() > LARGEST {
+            let kept = from.space == Some(to.kept_dims()) && to.axes.is_some();
+            if !elementwise
+                || !(from.space == to.space || kept)
+                || from.nodes.len() + to.nodes.len() > LARGEST
+            {
                 continue;
             }
             into[cluster] = reader;

@@ -338,7 +338,11 @@ impl Lowering<'_> {
             let mut c = Composer::new(graph, epilogue.map_or(plan.name, |epilogue| epilogue.name));
             let mut arguments = vec![transformed, packed.unwrap_or(weights.access.location), target];
             c.k.param(dtype, plan.boxes() * size, Access::Read);
-            c.k.param(dtype, if packed.is_none() { weights.access.len } else { plan.weights() }, Access::Read);
+            c.k.param(
+                dtype,
+                if packed.is_none() { weights.access.len } else { plan.weights() },
+                Access::Read,
+            );
             c.k.param(dtype, plan.result.elements(), Access::ReadWrite);
             if let Some(epilogue) = epilogue {
                 epilogue.parameters(&mut c, &mut arguments);
