@@ -23,6 +23,7 @@ pub mod plan;
 pub mod prepare;
 pub mod rematerialise;
 pub mod schedule;
+mod separate;
 pub mod simplify;
 pub mod vectorise;
 pub mod views;

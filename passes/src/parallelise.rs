@@ -1,7 +1,8 @@
 //! `parallelise`: moves outer loops whose iterations touch different memory into the kernel's grid.
 //!
-//! A kernel of little work stays serial: entering another thread costs more than it saves. A single long strip is
-//! cut into parts; what is left over becomes a kernel and a call of its own. Exact.
+//! A kernel of little work stays serial: entering another thread costs more than it saves. Loops of much work that stand
+//! behind each other become kernels of their own first (`separate.rs`). A single long strip is cut into
+//! parts; what is left over becomes a kernel and a call of its own. Exact.
 
 use std::collections::HashMap;
 
@@ -12,6 +13,7 @@ use brolga_ir::scalar::ScalarOp;
 
 use crate::lower::map_indices;
 use crate::manager::Options;
+use crate::separate::separate;
 
 /// Parts worth having: enough to balance threads, few enough to be cheap.
 const MOST_PARTS: usize = 64;
@@ -22,7 +24,7 @@ const WIDTH: u64 = 8;
 pub fn parallelise(program: &mut Program, options: &Options) -> Result<bool, GraphError> {
     let least = options.least_part.max(1);
     let mut rests: HashMap<KernelId, KernelId> = HashMap::new();
-    let mut changed = false;
+    let mut changed = separate(program, least);
     for position in 0..program.kernels.len() {
         let kernel = &mut program.kernels[position];
         // A grid that was lowered: dimensions that are known to be independent.

@@ -16,7 +16,7 @@
 //! that would cost more than the copy. Exact: every value is computed as before, elsewhere. The cost is that of
 //! rewriting the kernels that touch A, for each copy.
 
-mod embed;
+pub(crate) mod embed;
 
 use std::collections::{HashMap, HashSet};
 

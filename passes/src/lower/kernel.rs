@@ -498,7 +498,7 @@ impl KernelBuilder {
 
 /// Removes values that nothing uses: what was moved out of a loop that turned out to be empty. Uses follow
 /// assignments, so one walk from the end finds them all.
-fn prune(block: &mut Vec<Stmt>, used: &mut HashSet<ValueId>) {
+pub(crate) fn prune(block: &mut Vec<Stmt>, used: &mut HashSet<ValueId>) {
     let mut kept = Vec::with_capacity(block.len());
     while let Some(mut statement) = block.pop() {
         let mut indices: Vec<&Index> = Vec::new();

@@ -42,6 +42,7 @@ use crate::schedule::{Algorithm, Schedule, Schedules, key};
 use compose::Composer;
 pub(crate) use epilogue::takes_epilogue;
 pub(crate) use flatten::map_indices;
+pub(crate) use kernel::prune;
 pub(crate) use region::definition;
 
 /// Where a value lies: row-major from an element of a buffer.
