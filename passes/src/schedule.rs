@@ -142,18 +142,18 @@ impl Algorithm {
         };
         match self {
             Algorithm::Direct => {
-                vec![columns(&[8, 24, 32, 48]), rows(&[28, 56, 224, 448]), depth(&[128, 512]), outer()]
+                vec![columns(&[16, 24, 32, 48]), rows(&[28, 56, 224, 448]), depth(&[128, 512]), outer()]
             }
             Algorithm::Strided => {
                 vec![columns(&[16, 32, 64, 192]), rows(&[24, 48, 192]), depth(&[128, 512])]
             }
             Algorithm::Depthwise => vec![rows(&[14, 28, 112, 224])],
             Algorithm::Winograd => {
-                vec![columns(&[8, 24, 32, 48]), rows(&[16, 24, 32, 72, 96]), depth(&[64, 256]), outer()]
+                vec![columns(&[16, 24, 32, 48]), rows(&[16, 24, 32, 72, 96]), depth(&[64, 256]), outer()]
             }
-            Algorithm::Weights => vec![columns(&[8, 24, 32, 48]), depth(&[112, 448, 896])],
+            Algorithm::Weights => vec![columns(&[16, 24, 32, 48]), depth(&[112, 448, 896])],
             Algorithm::WinogradWeights => {
-                vec![columns(&[8, 24, 32, 48]), rows(&[32, 48, 96]), depth(&[48, 192])]
+                vec![columns(&[16, 24, 32, 48]), rows(&[32, 48, 96]), depth(&[48, 192])]
             }
         }
     }
