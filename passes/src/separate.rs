@@ -55,7 +55,8 @@ fn groups(kernel: &Kernel, least: u64) -> Option<Vec<Vec<usize>>> {
             }
             Stmt::Let { .. } => {}
             Stmt::For { .. } | Stmt::Strip { .. } | Stmt::Tile(_) | Stmt::If { .. } => {
-                let large = cost(std::slice::from_ref(statement)) >= 2 * least;
+                let shared = matches!(statement, Stmt::For { .. } | Stmt::Strip { .. });
+                let large = shared && cost(std::slice::from_ref(statement)) >= 2 * least;
                 match groups.last_mut().filter(|(_, before)| !large && !before) {
                     Some((group, _)) => group.push(at),
                     None => groups.push((vec![at], large)),
