@@ -297,7 +297,10 @@ fn cut(kernel: &mut Kernel, work: u64, least: u64) -> Option<Kernel> {
         return None;
     }
     let parts = (work / least).clamp(2, MOST_PARTS as u64) as usize;
-    let chunk = extent.div_ceil(parts).next_multiple_of(64);
+    let least = extent.div_ceil(parts).next_multiple_of(64);
+    // Nothing is left over if the parts are up to twice as long: a call less.
+    let even = (least..=(2 * least).min(extent / 2)).step_by(64).find(|chunk| extent % chunk == 0);
+    let chunk = even.unwrap_or(least);
     let whole = extent / chunk;
     if whole < 2 {
         return None;
