@@ -10,9 +10,9 @@
 //!   is in; where A is no scratch buffer, or B neither scratch nor an output;
 //! - A is written behind the copy, or something else touches the region of B before it, or writes it later (unless A
 //!   is not read any more then);
-//! - some access to A cannot be written in terms of B: see [`embed`]; or a call would overlap with itself.
+//! - some access to A cannot be written in terms of B: see `views/embed.rs`; or a call would overlap with itself.
 //!
-//! Loops over all elements of A become loops over runs, which no pass merges again; below [`embed::SHORTEST`] elements
+//! Loops over all elements of A become loops over runs, which no pass merges again; below `embed::SHORTEST` elements
 //! that would cost more than the copy. Exact: every value is computed as before, elsewhere. The cost is that of
 //! rewriting the kernels that touch A, for each copy.
 

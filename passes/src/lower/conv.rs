@@ -35,15 +35,19 @@ const DEPTH: usize = 256;
 /// Output positions, about, that a grid point computes: they share a panel of weights.
 pub(super) const ROWS: usize = 112;
 
+/// Columns of a panel that has one row to meet.
+const WIDE: usize = 48;
+
 /// A run of equal blocks along an axis: first element, extent of a block, number of blocks.
 pub(super) type Cut = (usize, usize, usize);
 
-/// Output channels in blocks: of so many if that is chosen, else of what fills vectors.
+/// Output channels in blocks: of so many if that is chosen, else of 16, or 24 if nothing is left over then: panels of one
+/// vector take a third more time.
 pub(super) fn column_blocks(outputs: usize, chosen: Option<usize>) -> Vec<Cut> {
     if let Some(width) = chosen {
         return blocks_of(outputs, width);
     }
-    let even = [16, 24, 8].into_iter().find(|&width| outputs.is_multiple_of(width));
+    let even = [16, 24].into_iter().find(|&width| outputs.is_multiple_of(width));
     match even {
         Some(width) => vec![(0, width, outputs / width)],
         None if outputs <= 24 => vec![(0, outputs, 1)],
@@ -268,6 +272,10 @@ impl Lowering<'_> {
             return self.depthwise(name, windows, &source, packed, (target, result), epilogue, id);
         }
         self.choose(Algorithm::Direct, id);
+        if outputs > 0 && result.elements() == groups * outputs {
+            // One position: only columns are left to hide the latency of its multiply-adds.
+            self.schedule.columns.get_or_insert(WIDE);
+        }
         let packed = self.pack_weights(&weights, result.dtype, groups, (channels, outputs), &taps, id);
         let (mut source, mut windows) = (source, windows.to_vec());
         if skips(&windows) {
