@@ -330,7 +330,8 @@ impl Fuser<'_> {
                 }
                 let (from, count) = cheap.get(&operand.node).copied().unwrap_or((operand, 0));
                 operations += count;
-                let stored = matches!(self.roles.get(from.node), Some(Part::Product | Part::Barrier));
+                let stored =
+                    matches!(self.roles.get(from.node), Some(Part::Product | Part::Barrier | Part::Alone));
                 let one = root.is_none_or(|root| root == from);
                 root = Some(from);
                 stored && one

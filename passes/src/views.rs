@@ -13,8 +13,8 @@
 //! - some access to A cannot be written in terms of B: see `views/embed.rs`; or a call would overlap with itself.
 //!
 //! Loops over all elements of A become loops over runs, which no pass merges again; below `embed::SHORTEST` elements
-//! that would cost more than the copy. Exact: every value is computed as before, elsewhere. The cost is that of
-//! rewriting the kernels that touch A, for each copy.
+//! that would cost more than the copy. Exact: every value is computed as before, elsewhere. Kernels are rewritten once, in
+//! the end; what is in a buffer that moves moves with it. The cost is linear in the kernels and in the depth of nesting.
 
 pub(crate) mod embed;
 
@@ -38,14 +38,7 @@ pub fn views(program: &mut Program) -> bool {
             changed = true;
         }
     }
-    if changed {
-        let mut calls = views.leaves.into_iter().map(|leaf| leaf.call);
-        let mut schedule = std::mem::take(&mut program.schedule);
-        put_back(&mut schedule, &mut calls);
-        program.schedule = schedule;
-        drop_unused(program);
-    }
-    changed
+    changed && views.finish().is_some()
 }
 
 /// A call or condition of the schedule.
@@ -54,15 +47,23 @@ struct Leaf {
     path: Vec<usize>,
     /// Extents of the loops around.
     loops: Vec<usize>,
-    /// Nothing for conditions, and where it is gone.
+    /// Nothing for conditions.
     call: Option<Call>,
+    /// Statements of its kernel that are not needed any more.
+    removed: Vec<usize>,
 }
 
 struct Views<'p> {
     program: &'p mut Program,
     leaves: Vec<Leaf>,
-    /// For each buffer, the leaves that touch it.
+    /// For each buffer, the leaves that touch it as the program was.
+    direct: Vec<Vec<usize>>,
+    /// For each buffer, those that touch it or what lies in it.
     touched: Vec<Vec<usize>>,
+    /// Where a buffer lies that was given up.
+    home: Vec<Option<(BufferId, Embedding)>>,
+    /// For each buffer, the regions in which others lie.
+    regions: Vec<Vec<Footprint>>,
     /// Buffers that stay as they are.
     fixed: HashSet<BufferId>,
     /// Kernels, to find equal ones.
@@ -85,6 +86,13 @@ struct Runs {
     buffer: BufferId,
     first: i64,
     stride: i64,
+}
+
+impl Piece {
+    /// What it fills.
+    fn region(&self) -> Footprint {
+        Footprint::rows(self.to.first, self.rows, self.to.stride, self.columns)
+    }
 }
 
 impl<'p> Views<'p> {
@@ -111,7 +119,9 @@ impl<'p> Views<'p> {
         for (id, kernel) in (0..).map(KernelId).zip(&program.kernels) {
             kernels.entry((kernel.name.clone(), kernel.params.clone())).or_default().push(id);
         }
-        Views { program, leaves, touched, fixed, kernels }
+        let count = program.buffers.len();
+        let (home, regions) = (vec![None; count], vec![Vec::new(); count]);
+        Views { program, leaves, direct: touched.clone(), touched, home, regions, fixed, kernels }
     }
 
     /// What a call only copies.
@@ -123,7 +133,11 @@ impl<'p> Views<'p> {
         }
         let mut pieces: Vec<Piece> = Vec::new();
         for (statement, stmt) in kernel.body.iter().enumerate() {
-            let Some(piece) = copied(stmt, &call.args, statement) else { continue };
+            if self.leaves[number].removed.contains(&statement) {
+                continue;
+            }
+            let piece = copied(stmt, &call.args, statement).and_then(|piece| self.where_it_lies(piece));
+            let Some(piece) = piece else { continue };
             // What goes on where another piece ends, on both sides.
             let before = pieces.iter_mut().find(|other| {
                 let follows = |a: &Runs, b: &Runs| {
@@ -142,33 +156,51 @@ impl<'p> Views<'p> {
         pieces
     }
 
-    /// Lets the source of a piece lie where it is copied to; whether it may.
-    fn place(&mut self, number: usize, piece: &Piece) -> bool {
-        match self.placed(number, piece) {
-            Some(calls) => {
-                let (from, to) = (piece.from.buffer.0 as usize, piece.to.buffer.0 as usize);
-                for (leaf, kernel, args) in calls {
-                    let id = self.kernel(kernel);
-                    let call = self.leaves[leaf].call.as_mut().expect("a call");
-                    (call.kernel, call.args) = (id, args);
-                    if self.program.kernels[id.0 as usize].body.is_empty() {
-                        self.leaves[leaf].call = None;
-                    }
-                }
-                let mut moved = std::mem::take(&mut self.touched[from]);
-                moved.append(&mut self.touched[to]);
-                moved.sort_unstable();
-                moved.dedup();
-                moved.retain(|&leaf| self.leaves[leaf].call.is_some());
-                self.touched[to] = moved;
-                true
-            }
-            None => false,
+    /// The buffer that a buffer lies in now, and where.
+    fn view(&self, mut buffer: BufferId) -> (BufferId, Option<Embedding>) {
+        let mut view: Option<Embedding> = None;
+        while let Some((outer, embedding)) = self.home[buffer.0 as usize] {
+            let inside = |view: Embedding| view.inside(&embedding).expect("asked for when this was moved");
+            view = Some(view.map_or(embedding, inside));
+            buffer = outer;
         }
+        (buffer, view)
     }
 
-    /// The calls that touch the source of a piece, as they are when that lies in its place.
-    fn placed(&self, number: usize, piece: &Piece) -> Option<Vec<(usize, Kernel, Vec<Arg>)>> {
+    /// A piece with its source where that lies now.
+    fn where_it_lies(&self, piece: Piece) -> Option<Piece> {
+        if self.home[piece.to.buffer.0 as usize].is_some() {
+            return None;
+        }
+        let (buffer, view) = self.view(piece.from.buffer);
+        let from = match view {
+            None => piece.from,
+            Some(view) => {
+                let stride = if piece.rows == 1 { 0 } else { view.scaled(piece.from.stride)? };
+                let first = view.run(piece.from.first, piece.columns as i64)?;
+                Runs { buffer, first, stride }
+            }
+        };
+        Some(Piece { from, ..piece })
+    }
+
+    /// Lets the source of a piece lie where it is copied to; whether it may.
+    fn place(&mut self, number: usize, piece: &Piece) -> bool {
+        let Some(embedding) = self.fits(number, piece) else { return false };
+        let (from, to) = (piece.from.buffer.0 as usize, piece.to.buffer.0 as usize);
+        self.home[from] = Some((piece.to.buffer, embedding));
+        self.regions[to].push(piece.region());
+        self.leaves[number].removed.extend(&piece.statements);
+        let mut moved = std::mem::take(&mut self.touched[from]);
+        moved.append(&mut self.touched[to]);
+        moved.sort_unstable();
+        moved.dedup();
+        self.touched[to] = moved;
+        true
+    }
+
+    /// Where the source of a piece would lie, if all that touch it can go on with that.
+    fn fits(&self, number: usize, piece: &Piece) -> Option<Embedding> {
         let (a, b) = (piece.from.buffer, piece.to.buffer);
         let buffers = &self.program.buffers;
         let (source, target) = (&buffers[a.0 as usize], &buffers[b.0 as usize]);
@@ -186,22 +218,67 @@ impl<'p> Views<'p> {
             block: piece.columns as i64,
             stride: if piece.rows == 1 { piece.columns as i64 } else { piece.to.stride },
         };
-        let mut calls = Vec::new();
         for &leaf in &self.touched[a.0 as usize] {
             let call = self.leaves[leaf].call.as_ref()?;
-            let mut kernel = self.program.kernels[call.kernel.0 as usize].clone();
-            let mut args = call.args.clone();
-            if leaf == number {
-                without(&mut kernel, &mut args, &piece.statements);
+            let gone: &[usize] = if leaf == number { &piece.statements } else { &[] };
+            let mut together = 0;
+            for (param, arg) in call.args.iter().enumerate() {
+                let (root, view) = self.view(arg.buffer);
+                together += usize::from(root == a || root == b);
+                if root != a {
+                    continue;
+                }
+                // What was cut into the same runs before can be moved with them.
+                let known = view.is_some_and(|view| !view.is_whole() || embedding.is_whole());
+                let view = view.map_or(Some(embedding), |view| view.inside(&embedding))?;
+                if !known {
+                    let mut kernel = self.left(leaf, gone);
+                    view.apply(&mut kernel, param, &mut arg.clone())?;
+                }
             }
-            for (param, arg) in args.iter_mut().enumerate().filter(|(_, arg)| arg.buffer == a) {
-                embedding.apply(&mut kernel, param, arg)?;
-                arg.buffer = b;
+            if together > 1 {
+                let (kernel, args) = self.call(leaf, gone, Some((a, b, embedding)))?;
+                verify_arguments(self.program, &kernel, &args, &self.leaves[leaf].loops).ok()?;
             }
-            verify_arguments(self.program, &kernel, &args, &self.leaves[leaf].loops).ok()?;
-            calls.push((leaf, kernel, args));
         }
-        Some(calls)
+        Some(embedding)
+    }
+
+    /// The kernel of a call without what is not needed any more, and without some other statements.
+    fn left(&self, leaf: usize, gone: &[usize]) -> Kernel {
+        let Leaf { call, removed, .. } = &self.leaves[leaf];
+        let id = call.as_ref().expect("a call").kernel;
+        let mut kernel = self.program.kernels[id.0 as usize].clone();
+        remove(&mut kernel, &[removed, gone].concat());
+        kernel
+    }
+
+    /// A call as it is with all buffers where they lie, one more of them moved.
+    fn call(
+        &self,
+        leaf: usize,
+        gone: &[usize],
+        moved: Option<(BufferId, BufferId, Embedding)>,
+    ) -> Option<(Kernel, Vec<Arg>)> {
+        let mut kernel = self.left(leaf, gone);
+        let mut args = self.leaves[leaf].call.as_ref()?.args.clone();
+        if !gone.is_empty() || !self.leaves[leaf].removed.is_empty() {
+            drop_parameters(&mut kernel, &mut args);
+        }
+        for (param, arg) in args.iter_mut().enumerate() {
+            let (mut root, mut view) = self.view(arg.buffer);
+            if let Some((a, b, embedding)) = moved
+                && root == a
+            {
+                view = Some(view.map_or(Some(embedding), |view| view.inside(&embedding))?);
+                root = b;
+            }
+            if let Some(view) = view {
+                view.apply(&mut kernel, param, arg)?;
+                arg.buffer = root;
+            }
+        }
+        Some((kernel, args))
     }
 
     /// Whether the region that a piece is copied to holds nothing else while its source is needed.
@@ -212,36 +289,59 @@ impl<'p> Views<'p> {
         let mut last = at;
         for &leaf in &self.touched[piece.from.buffer.0 as usize] {
             let position = self.position(leaf, copy)?;
-            let written = self.accesses(leaf, piece.from.buffer).any(|(_, access)| access != Access::Read);
-            if written && position >= at {
+            let here = |buffer| self.view(buffer).0 == piece.from.buffer;
+            if position >= at && self.accesses(leaf, here).any(|(_, access)| access != Access::Read) {
                 return None;
             }
             last = last.max(position);
         }
         // In a loop, what is read before the copy may be from the iteration before.
         let done = last == at && copy.loops.is_empty();
-        let region = Footprint::rows(piece.to.first, piece.rows, piece.to.stride, piece.columns);
-        for &leaf in &self.touched[piece.to.buffer.0 as usize] {
+        let region = piece.region();
+        let to = piece.to.buffer;
+        if !self.regions[to.0 as usize].iter().all(|other| region.is_apart(other, 0)) {
+            return None;
+        }
+        for &leaf in &self.direct[to.0 as usize] {
             let position = self.position(leaf, copy)?;
-            let call = self.leaves[leaf].call.as_ref()?;
-            let mut kernel = self.program.kernels[call.kernel.0 as usize].clone();
-            if leaf == number {
-                remove(&mut kernel, &piece.statements);
-            }
-            for (param, access) in self.accesses(leaf, piece.to.buffer) {
+            for (param, access) in self.accesses(leaf, |buffer| buffer == to) {
                 if position > at && (done || access == Access::Read) {
                     continue;
                 }
-                let arg = &call.args[param];
-                let apart = arg.strides.is_empty()
-                    && footprints(&kernel, param, 1)?
-                        .iter()
-                        .all(|touched| region.is_apart(touched, arg.offset as i128));
-                if !apart {
+                let kernel = self.left(leaf, if leaf == number { &piece.statements } else { &[] });
+                let arg = &self.leaves[leaf].call.as_ref()?.args[param];
+                let apart = |touched: &Footprint| region.is_apart(touched, arg.offset as i128);
+                if !arg.strides.is_empty() || !footprints(&kernel, param, 1)?.iter().all(apart) {
                     return None;
                 }
             }
         }
+        Some(())
+    }
+
+    /// Puts the calls as they are now into the program; nothing is changed if one of them cannot be made.
+    fn finish(mut self) -> Option<()> {
+        let mut calls: Vec<Option<Call>> = Vec::with_capacity(self.leaves.len());
+        let mut made: Vec<(usize, Kernel, Vec<Arg>)> = Vec::new();
+        for (number, leaf) in self.leaves.iter().enumerate() {
+            let moved = |call: &Call| call.args.iter().any(|arg| self.home[arg.buffer.0 as usize].is_some());
+            if leaf.call.as_ref().is_some_and(|call| moved(call) || !leaf.removed.is_empty()) {
+                let (kernel, args) = self.call(number, &[], None)?;
+                verify_arguments(self.program, &kernel, &args, &leaf.loops).ok()?;
+                made.push((number, kernel, args));
+            }
+        }
+        calls.extend(self.leaves.iter_mut().map(|leaf| leaf.call.take()));
+        for (number, kernel, args) in made {
+            let call = calls[number].as_mut().expect("a call");
+            if kernel.body.is_empty() {
+                calls[number] = None;
+            } else {
+                (call.kernel, call.args) = (self.kernel(kernel), args);
+            }
+        }
+        put_back(&mut self.program.schedule, &mut calls.into_iter());
+        drop_unused(self.program);
         Some(())
     }
 
@@ -252,12 +352,16 @@ impl<'p> Views<'p> {
         path.starts_with(&copy.path[..depth]).then(|| path[depth])
     }
 
-    /// The parameters of a call that are given a buffer.
-    fn accesses(&self, leaf: usize, buffer: BufferId) -> impl Iterator<Item = (usize, Access)> + '_ {
+    /// The parameters of a call that are given some buffers.
+    fn accesses(
+        &self,
+        leaf: usize,
+        some: impl Fn(BufferId) -> bool,
+    ) -> impl Iterator<Item = (usize, Access)> {
         let call = self.leaves[leaf].call.as_ref();
         let params = call.map(|call| &self.program.kernels[call.kernel.0 as usize].params);
         let args = call.into_iter().flat_map(|call| &call.args).zip(params.into_iter().flatten()).enumerate();
-        args.filter(move |(_, (arg, _))| arg.buffer == buffer).map(|(i, (_, param))| (i, param.access))
+        args.filter(move |(_, (arg, _))| some(arg.buffer)).map(|(i, (_, param))| (i, param.access))
     }
 
     /// The number of a kernel, which may be there already.
@@ -293,7 +397,7 @@ impl Walk {
                     }
                 };
                 let (path, loops) = (self.path.clone(), self.loops.clone());
-                self.leaves.push(Leaf { path, loops, call });
+                self.leaves.push(Leaf { path, loops, call, removed: Vec::new() });
             }
             if let Step::Loop { extent, .. } = step {
                 self.loops.push(*extent);
@@ -388,9 +492,8 @@ fn remove(kernel: &mut Kernel, statements: &[usize]) {
     });
 }
 
-/// Takes statements out of a kernel, with the parameters that only they need.
-fn without(kernel: &mut Kernel, args: &mut Vec<Arg>, statements: &[usize]) {
-    remove(kernel, statements);
+/// Drops parameters that nothing uses.
+fn drop_parameters(kernel: &mut Kernel, args: &mut Vec<Arg>) {
     let mut used = vec![false; kernel.params.len()];
     for_each_param(&mut kernel.body, &mut |param| used[*param] = true);
     let mut names = Vec::with_capacity(used.len());

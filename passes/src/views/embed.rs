@@ -14,6 +14,7 @@ pub const SHORTEST: i64 = 16;
 ///
 /// An index is taken apart into a part that is a multiple of `block`, term by term, and a rest that provably stays in
 /// one block; only the first is scaled. Loops that run through several blocks are cut where these end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Embedding {
     pub first: i64,
     pub block: i64,
@@ -24,7 +25,7 @@ impl Embedding {
     /// Rewrites a parameter of a kernel and its argument (but for the buffer); nothing if that is not possible.
     pub fn apply(&self, kernel: &mut Kernel, param: usize, arg: &mut Arg) -> Option<()> {
         let offset = arg.offset as i64;
-        if self.block == self.stride {
+        if self.is_whole() {
             arg.offset = usize::try_from(self.first + offset).ok()?;
             return Some(());
         }
@@ -47,8 +48,39 @@ impl Embedding {
         rewriter.block(&mut kernel.body)
     }
 
+    /// Whether all elements lie one behind the other.
+    pub fn is_whole(&self) -> bool {
+        self.block == self.stride
+    }
+
+    /// Where an element lies.
+    fn at(&self, element: i64) -> i64 {
+        self.first + element / self.block * self.stride + element % self.block
+    }
+
+    /// Where elements that lie in one run begin.
+    pub fn run(&self, first: i64, count: i64) -> Option<i64> {
+        (self.is_whole() || first % self.block + count <= self.block).then(|| self.at(first))
+    }
+
+    /// Where elements lie if the buffer that they lie in lies in another one, if that can be said so.
+    pub fn inside(&self, outer: &Embedding) -> Option<Embedding> {
+        if outer.is_whole() {
+            return Some(Embedding { first: outer.first + self.first, ..*self });
+        }
+        let first = outer.at(self.first);
+        if self.is_whole() {
+            return (self.first % outer.block == 0).then_some(Embedding { first, ..*outer });
+        }
+        let fits = self.stride == outer.block && self.first % self.stride + self.block <= self.stride;
+        fits.then_some(Embedding { first, block: self.block, stride: outer.stride })
+    }
+
     /// A multiple of the block as a distance in the other buffer.
-    fn scaled(&self, distance: i64) -> Option<i64> {
+    pub fn scaled(&self, distance: i64) -> Option<i64> {
+        if self.is_whole() {
+            return Some(distance);
+        }
         (distance % self.block == 0).then(|| distance / self.block * self.stride)
     }
 
