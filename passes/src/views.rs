@@ -62,6 +62,8 @@ struct Views<'p> {
     touched: Vec<Vec<usize>>,
     /// Where a buffer lies that was given up.
     home: Vec<Option<(BufferId, Embedding)>>,
+    /// For each buffer, those that lie in it.
+    members: Vec<Vec<BufferId>>,
     /// For each buffer, the regions in which others lie.
     regions: Vec<Vec<Footprint>>,
     /// Buffers that stay as they are.
@@ -120,8 +122,8 @@ impl<'p> Views<'p> {
             kernels.entry((kernel.name.clone(), kernel.params.clone())).or_default().push(id);
         }
         let count = program.buffers.len();
-        let (home, regions) = (vec![None; count], vec![Vec::new(); count]);
-        Views { program, leaves, direct: touched.clone(), touched, home, regions, fixed, kernels }
+        let (home, members, regions) = (vec![None; count], vec![Vec::new(); count], vec![Vec::new(); count]);
+        Views { program, leaves, direct: touched.clone(), touched, home, members, regions, fixed, kernels }
     }
 
     /// What a call only copies.
@@ -157,14 +159,11 @@ impl<'p> Views<'p> {
     }
 
     /// The buffer that a buffer lies in now, and where.
-    fn view(&self, mut buffer: BufferId) -> (BufferId, Option<Embedding>) {
-        let mut view: Option<Embedding> = None;
-        while let Some((outer, embedding)) = self.home[buffer.0 as usize] {
-            let inside = |view: Embedding| view.inside(&embedding).expect("asked for when this was moved");
-            view = Some(view.map_or(embedding, inside));
-            buffer = outer;
+    fn view(&self, buffer: BufferId) -> (BufferId, Option<Embedding>) {
+        match self.home[buffer.0 as usize] {
+            Some((outer, embedding)) => (outer, Some(embedding)),
+            None => (buffer, None),
         }
-        (buffer, view)
     }
 
     /// A piece with its source where that lies now.
@@ -188,6 +187,14 @@ impl<'p> Views<'p> {
     fn place(&mut self, number: usize, piece: &Piece) -> bool {
         let Some(embedding) = self.fits(number, piece) else { return false };
         let (from, to) = (piece.from.buffer.0 as usize, piece.to.buffer.0 as usize);
+        let mut members = std::mem::take(&mut self.members[from]);
+        for member in &members {
+            let (_, view) = self.home[member.0 as usize].expect("a member lies somewhere");
+            let view = view.inside(&embedding).expect("asked for before");
+            self.home[member.0 as usize] = Some((piece.to.buffer, view));
+        }
+        members.push(piece.from.buffer);
+        self.members[to].append(&mut members);
         self.home[from] = Some((piece.to.buffer, embedding));
         self.regions[to].push(piece.region());
         self.leaves[number].removed.extend(&piece.statements);
@@ -218,9 +225,17 @@ impl<'p> Views<'p> {
             block: piece.columns as i64,
             stride: if piece.rows == 1 { piece.columns as i64 } else { piece.to.stride },
         };
+        // What was cut into the same runs before is moved with them.
+        for member in &self.members[a.0 as usize] {
+            self.view(*member).1?.inside(&embedding)?;
+        }
         for &leaf in &self.touched[a.0 as usize] {
             let call = self.leaves[leaf].call.as_ref()?;
             let gone: &[usize] = if leaf == number { &piece.statements } else { &[] };
+            let statements = self.program.kernels[call.kernel.0 as usize].body.len();
+            if self.leaves[leaf].removed.len() + gone.len() == statements {
+                continue;
+            }
             let mut together = 0;
             for (param, arg) in call.args.iter().enumerate() {
                 let (root, view) = self.view(arg.buffer);
@@ -228,7 +243,6 @@ impl<'p> Views<'p> {
                 if root != a {
                     continue;
                 }
-                // What was cut into the same runs before can be moved with them.
                 let known = view.is_some_and(|view| !view.is_whole() || embedding.is_whole());
                 let view = view.map_or(Some(embedding), |view| view.inside(&embedding))?;
                 if !known {
@@ -289,9 +303,14 @@ impl<'p> Views<'p> {
         let mut last = at;
         for &leaf in &self.touched[piece.from.buffer.0 as usize] {
             let position = self.position(leaf, copy)?;
-            let here = |buffer| self.view(buffer).0 == piece.from.buffer;
-            if position >= at && self.accesses(leaf, here).any(|(_, access)| access != Access::Read) {
-                return None;
+            if position >= at {
+                let args = &self.leaves[leaf].call.as_ref()?.args;
+                let written = |(param, access): (usize, Access)| {
+                    access != Access::Read && self.view(args[param].buffer).0 == piece.from.buffer
+                };
+                if self.accesses(leaf, |_| true).any(written) {
+                    return None;
+                }
             }
             last = last.max(position);
         }

@@ -114,6 +114,11 @@ impl Rewriter<'_> {
         match statement {
             Stmt::For { var, extent, body } | Stmt::Strip { var, extent, body } => {
                 let (var, whole) = (*var, *extent);
+                let mut touched = false;
+                for_each_param(body, &mut |param| touched |= *param == self.param);
+                if !touched {
+                    return Some(());
+                }
                 let part = self.part(var, whole, body)?;
                 self.extents.insert(var, part.unwrap_or(whole));
                 let Some(part) = part else { return self.block(body) };
