@@ -245,6 +245,13 @@ impl Fuser<'_> {
         matches!(self.roles.get(id), Some(Part::Elementwise | Part::Reduction))
     }
 
+    /// Whether computing a node again costs next to nothing.
+    fn is_cheap(&self, id: NodeId) -> bool {
+        let Op::Elementwise(Elementwise { op }) = &self.graph.node(id).op else { return false };
+        self.is(id, Part::Elementwise)
+            && matches!(op, ScalarOp::Add | ScalarOp::Sub | ScalarOp::Mul | ScalarOp::Neg)
+    }
+
     /// The cluster of a node that is not virtual.
     fn cluster(&self, id: NodeId) -> usize {
         self.cluster_of.get(id).expect("operands are placed before their users")
@@ -316,10 +323,7 @@ impl Fuser<'_> {
         let mut virtual_: Vec<NodeId> = Vec::new();
         for &id in order {
             let node = self.graph.node(id);
-            let Op::Elementwise(elementwise) = &node.op else { continue };
-            let is_cheap =
-                matches!(elementwise.op, ScalarOp::Add | ScalarOp::Sub | ScalarOp::Mul | ScalarOp::Neg);
-            if !self.is(id, Part::Elementwise) || !is_cheap {
+            if !self.is_cheap(id) {
                 continue;
             }
             let mut root = None;
@@ -412,10 +416,7 @@ impl Fuser<'_> {
             while position < moving.len() && cheap {
                 let node = moving[position];
                 position += 1;
-                let op = &self.graph.node(node).op;
-                cheap = moving.len() <= CHEAP
-                    && self.is(node, Part::Elementwise)
-                    && matches!(op, Op::Elementwise(e) if matches!(e.op, ScalarOp::Add | ScalarOp::Sub | ScalarOp::Mul | ScalarOp::Neg));
+                cheap = moving.len() <= CHEAP && self.is_cheap(node);
                 for (value, path) in self.sources(node) {
                     let inside = self.cluster(value.node) == own;
                     let only_here = |(reader, _): &(NodeId, Path)| moving.contains(reader);
