@@ -1,7 +1,7 @@
 //! What kernels do with their parameters, and steps with buffers: shared by the passes that move memory about.
 
 use brolga_ir::index::Index;
-use brolga_ir::program::{Access, BufferId, Expr, Kernel, Program, Step, Stmt};
+use brolga_ir::program::{Access, BufferId, Expr, Kernel, Program, Step, Stmt, Tile};
 
 /// Whether a kernel may run with `write` lying on top of `read`: every element of `read` is loaded only at the index
 /// where `write` is stored, in the same innermost iteration, before it.
@@ -94,4 +94,31 @@ pub(crate) fn rename(steps: &mut [Step], name: &dyn Fn(BufferId) -> BufferId) {
         step.args_mut().iter_mut().for_each(|arg| arg.buffer = name(arg.buffer));
         step.bodies_mut().into_iter().for_each(|body| rename(body, name));
     }
+}
+
+/// Applies `f` to the parameter of every access of a block.
+pub(crate) fn for_each_param(block: &mut [Stmt], f: &mut impl FnMut(&mut usize)) {
+    for statement in block {
+        match statement {
+            Stmt::For { body, .. } | Stmt::Strip { body, .. } => for_each_param(body, f),
+            Stmt::If { then, otherwise, .. } => {
+                for_each_param(then, f);
+                for_each_param(otherwise, f);
+            }
+            Stmt::Let { expr: Expr::Load { param, .. }, .. } | Stmt::Store { param, .. } => f(param),
+            Stmt::Tile(Tile { a, b, c, .. }) => [a, b, c].into_iter().for_each(|panel| f(&mut panel.param)),
+            Stmt::Let { .. } | Stmt::Declare { .. } | Stmt::Accumulate { .. } | Stmt::Finish { .. } => {}
+        }
+    }
+}
+
+/// Drops the parameters that a kernel does not touch; the positions of those that are left.
+pub(crate) fn keep_used(kernel: &mut Kernel) -> Vec<usize> {
+    let mut used: Vec<usize> = Vec::new();
+    for_each_param(&mut kernel.body, &mut |param| used.push(*param));
+    used.sort_unstable();
+    used.dedup();
+    for_each_param(&mut kernel.body, &mut |param| *param = used.partition_point(|known| known < param));
+    kernel.params = used.iter().map(|&param| kernel.params[param].clone()).collect();
+    used
 }

@@ -8,12 +8,12 @@ use std::collections::HashMap;
 
 use brolga_ir::GraphError;
 use brolga_ir::index::{Atom, Index, Var};
-use brolga_ir::program::{Call, Expr, Kernel, KernelId, Program, Step, Stmt};
+use brolga_ir::program::{Expr, Kernel, KernelId, Program, Stmt};
 use brolga_ir::scalar::ScalarOp;
 
 use crate::lower::map_indices;
 use crate::manager::Options;
-use crate::separate::separate;
+use crate::separate::{Pieces, call_pieces, separate};
 
 /// Parts worth having: enough to balance threads, few enough to be cheap.
 const MOST_PARTS: usize = 64;
@@ -23,7 +23,7 @@ const WIDTH: u64 = 8;
 /// Fills the grids; whether any kernel changed.
 pub fn parallelise(program: &mut Program, options: &Options) -> Result<bool, GraphError> {
     let least = options.least_part.max(1);
-    let mut rests: HashMap<KernelId, KernelId> = HashMap::new();
+    let mut pieces: HashMap<KernelId, Pieces> = HashMap::new();
     let mut changed = separate(program, least);
     for position in 0..program.kernels.len() {
         let kernel = &mut program.kernels[position];
@@ -40,32 +40,19 @@ pub fn parallelise(program: &mut Program, options: &Options) -> Result<bool, Gra
         if kernel.grid.is_empty()
             && let Some(rest) = cut(kernel, work, least)
         {
-            rests.insert(KernelId(position as u32), KernelId(program.kernels.len() as u32));
+            let args: Vec<usize> = (0..rest.params.len()).collect();
+            let [whole, other] = [position, program.kernels.len()].map(|at| KernelId(at as u32));
+            pieces.insert(whole, vec![(whole, args.clone()), (other, args)]);
             program.kernels.push(rest);
         }
         let kernel = &program.kernels[position];
         changed |= before.map_or(!kernel.grid.is_empty(), |before| *kernel != before);
     }
-    if !rests.is_empty() {
-        add_calls(&mut program.schedule, &rests);
-        add_calls(&mut program.prepare, &rests);
+    if !pieces.is_empty() {
+        call_pieces(&mut program.schedule, &pieces);
+        call_pieces(&mut program.prepare, &pieces);
     }
     Ok(changed)
-}
-
-fn add_calls(steps: &mut Vec<Step>, rests: &HashMap<KernelId, KernelId>) {
-    let mut position = 0;
-    while position < steps.len() {
-        steps[position].bodies_mut().into_iter().for_each(|body| add_calls(body, rests));
-        if let Step::Call(call) = &steps[position]
-            && let Some(&rest) = rests.get(&call.kernel)
-        {
-            let call = Call { kernel: rest, ..call.clone() };
-            steps.insert(position + 1, Step::Call(call));
-            position += 1;
-        }
-        position += 1;
-    }
 }
 
 /// An estimate of the work of a block, in vector operations.
@@ -297,10 +284,10 @@ fn cut(kernel: &mut Kernel, work: u64, least: u64) -> Option<Kernel> {
         return None;
     }
     let parts = (work / least).clamp(2, MOST_PARTS as u64) as usize;
-    let least = extent.div_ceil(parts).next_multiple_of(64);
+    let shortest = extent.div_ceil(parts).next_multiple_of(64);
     // Nothing is left over if the parts are up to twice as long: a call less.
-    let even = (least..=(2 * least).min(extent / 2)).step_by(64).find(|chunk| extent % chunk == 0);
-    let chunk = even.unwrap_or(least);
+    let even = (shortest..=(2 * shortest).min(extent / 2)).step_by(64).find(|chunk| extent % chunk == 0);
+    let chunk = even.unwrap_or(shortest);
     let whole = extent / chunk;
     if whole < 2 {
         return None;

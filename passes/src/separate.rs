@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use brolga_ir::program::{Access, Call, Expr, Kernel, KernelId, Program, Step, Stmt};
 
+use crate::accesses::keep_used;
 use crate::lower::prune;
 use crate::parallelise::cost;
-use crate::views::embed::for_each_param;
 
 /// The kernels that one becomes, and which of its arguments each takes.
-type Pieces = Vec<(KernelId, Vec<usize>)>;
+pub(crate) type Pieces = Vec<(KernelId, Vec<usize>)>;
 
 /// Separates the loops of kernels of much work, in which `least` is that of a part worth having; whether any changed.
 pub(crate) fn separate(program: &mut Program, least: u64) -> bool {
@@ -76,22 +76,19 @@ fn piece(kernel: &Kernel, statements: &[usize]) -> (Kernel, Vec<usize>) {
     let mut body: Vec<Stmt> =
         kernel.body.iter().enumerate().filter(kept).map(|(_, stmt)| stmt.clone()).collect();
     prune(&mut body, &mut HashSet::new());
-    let mut args: Vec<usize> = Vec::new();
-    for_each_param(&mut body, &mut |param| args.push(*param));
-    args.sort_unstable();
-    args.dedup();
-    for_each_param(&mut body, &mut |param| *param = args.partition_point(|arg| arg < param));
-    let params = args.iter().map(|&arg| kernel.params[arg].clone()).collect();
-    (Kernel { params, body, ..kernel.clone() }, args)
+    let mut piece = Kernel { body, ..kernel.clone() };
+    let args = keep_used(&mut piece);
+    (piece, args)
 }
 
-fn call_pieces(steps: &mut Vec<Step>, separated: &HashMap<KernelId, Pieces>) {
+/// Calls the pieces of kernels in the place of each call of the whole.
+pub(crate) fn call_pieces(steps: &mut Vec<Step>, pieces: &HashMap<KernelId, Pieces>) {
     let mut all = Vec::with_capacity(steps.len());
     for mut step in std::mem::take(steps) {
-        step.bodies_mut().into_iter().for_each(|body| call_pieces(body, separated));
+        step.bodies_mut().into_iter().for_each(|body| call_pieces(body, pieces));
         match &step {
-            Step::Call(call) if separated.contains_key(&call.kernel) => {
-                all.extend(separated[&call.kernel].iter().map(|(kernel, args)| {
+            Step::Call(call) if pieces.contains_key(&call.kernel) => {
+                all.extend(pieces[&call.kernel].iter().map(|(kernel, args)| {
                     let args = args.iter().map(|&arg| call.args[arg].clone()).collect();
                     Step::Call(Call { kernel: *kernel, args, origin: call.origin.clone() })
                 }));

@@ -16,7 +16,7 @@
 //! that would cost more than the copy. Exact: every value is computed as before, elsewhere. Kernels are rewritten once, in
 //! the end; what is in a buffer that moves moves with it. The cost is linear in the kernels and in the depth of nesting.
 
-pub(crate) mod embed;
+mod embed;
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,8 +26,9 @@ use brolga_ir::program::{
     Access, Arg, BufferId, Call, Expr, Kernel, KernelId, Param, Place, Program, Step, Stmt,
 };
 
+use crate::accesses::keep_used;
 use crate::liveness::is_arena;
-use embed::{Embedding, for_each_param};
+use embed::Embedding;
 
 /// Removes copies into concatenations; whether any went.
 pub fn views(program: &mut Program) -> bool {
@@ -513,19 +514,7 @@ fn remove(kernel: &mut Kernel, statements: &[usize]) {
 
 /// Drops parameters that nothing uses.
 fn drop_parameters(kernel: &mut Kernel, args: &mut Vec<Arg>) {
-    let mut used = vec![false; kernel.params.len()];
-    for_each_param(&mut kernel.body, &mut |param| used[*param] = true);
-    let mut names = Vec::with_capacity(used.len());
-    let mut next = 0;
-    for &used in &used {
-        names.push(next);
-        next += usize::from(used);
-    }
-    for_each_param(&mut kernel.body, &mut |param| *param = names[*param]);
-    let mut kept = used.iter();
-    kernel.params.retain(|_| *kept.next().expect("one for each parameter"));
-    let mut kept = used.iter();
-    args.retain(|_| *kept.next().expect("one for each argument"));
+    *args = keep_used(kernel).into_iter().map(|arg| args[arg].clone()).collect();
 }
 
 /// Drops kernels that nothing calls.

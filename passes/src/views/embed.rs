@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use brolga_ir::index::{Atom, Index, Range, Var};
 use brolga_ir::program::{AccId, Arg, Expr, Kernel, Panel, Stmt, Tile, TileLoop};
 
+use crate::accesses::for_each_param;
 use crate::lower::map_indices;
 
 /// Loops over whole buffers are cut into runs of so many elements at least.
@@ -288,22 +289,6 @@ fn last_variable(block: &[Stmt], next: &mut Var) {
                 last_variable(otherwise, next);
             }
             _ => {}
-        }
-    }
-}
-
-/// Applies `f` to the parameter of every access of a block.
-pub fn for_each_param(block: &mut [Stmt], f: &mut impl FnMut(&mut usize)) {
-    for statement in block {
-        match statement {
-            Stmt::For { body, .. } | Stmt::Strip { body, .. } => for_each_param(body, f),
-            Stmt::If { then, otherwise, .. } => {
-                for_each_param(then, f);
-                for_each_param(otherwise, f);
-            }
-            Stmt::Let { expr: Expr::Load { param, .. }, .. } | Stmt::Store { param, .. } => f(param),
-            Stmt::Tile(Tile { a, b, c, .. }) => [a, b, c].into_iter().for_each(|panel| f(&mut panel.param)),
-            Stmt::Let { .. } | Stmt::Declare { .. } | Stmt::Accumulate { .. } | Stmt::Finish { .. } => {}
         }
     }
 }
