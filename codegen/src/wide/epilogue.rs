@@ -159,6 +159,9 @@ impl Reader<'_, '_, '_> {
         if let Some((_, operand)) = self.operands.iter().find(|entry| entry.0 == id) {
             return Some(operand.clone());
         }
+        if let Some(known) = self.writer.values.get(&id) {
+            return self.writer.constant(known.lane).map(Operand::Constant);
+        }
         match self.writer.cx.constants.get(&id)? {
             Scalar::F32(value) => Some(Operand::Constant(value.to_bits())),
             _ => None,

@@ -503,6 +503,14 @@ impl<'a, 'k> Writer<'a, 'k> {
         }
     }
 
+    /// The bits of a constant that is written in this leaf.
+    pub(super) fn constant(&self, lane: Lane) -> Option<u32> {
+        self.head.iter().chain(&self.lanes.insts).find_map(|inst| match inst {
+            Inst::Define(defined, Define::Constant(bits)) if *defined == lane => Some(*bits),
+            _ => None,
+        })
+    }
+
     /// A value from inside, or one from outside in all lanes.
     pub(super) fn value(&mut self, id: ValueId) -> Option<Known> {
         if let Some(&value) = self.values.get(&id) {

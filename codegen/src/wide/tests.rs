@@ -112,6 +112,36 @@ const TILES: &str =
   }
 }";
 
+/// A tile of two vectors that are clamped, by constants from inside of the leaf's loops.
+const CLAMPED: &str = "kernel @k(p0: read f32[32], p1: read f32[3072], p2: write f32[192]) grid [] {
+  for i0 in 0..12 {
+    v0 = constant 6.0 : f32
+    v1 = constant 0.0 : f32
+    tile [1, 16] p2[16*i0; 16] = p0[0; 32] * p1[256*i0] over (16; 1, 16) : f32
+    for i1 in 0..1 {
+      strip i2 in 0..16 {
+        v2 = load p2[16*i0 + 16*i1 + i2] : f32
+        v3 = max v1, v2 : f32
+        v4 = min v0, v3 : f32
+        store p2[16*i0 + 16*i1 + i2] = v4
+      }
+    }
+  }
+}";
+
+/// What follows a tile is done to its registers: the sums are stored once, and never loaded.
+#[test]
+fn sums_stay_in_registers_until_they_are_final() {
+    for (machine, vectors) in [(Machine::AVX2, 2), (Machine::AVX512, 1)] {
+        let list = instructions(&leaves(machine, CLAMPED)[0]);
+        assert_eq!(count(&list, Mnemonic::Vmaxps), vectors);
+        let stores = list
+            .iter()
+            .filter(|i| i.op0_kind() == iced_x86::OpKind::Memory && i.op1_register().is_vector_register());
+        assert_eq!(stores.count(), vectors);
+    }
+}
+
 #[test]
 fn leaves_are_for_the_machine_and_end_properly() {
     for (machine, kernel) in
