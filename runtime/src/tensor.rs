@@ -1,6 +1,6 @@
 //! Tensors at the border of compiled code: element types, aligned memory, owned and borrowed tensors.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::alloc::{Layout, alloc, dealloc};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -114,6 +114,11 @@ fn too_large(what: &str) -> Error {
     Error::new(ErrorKind::Memory, format!("{what} is larger than the memory of this machine can hold"))
 }
 
+/// Bytes of a huge page on the processors that code is generated for. Buffers of at least one are aligned to it, and
+/// backed by huge pages where the system has any: weights that are read once for each call otherwise wait for
+/// address translation as well as for memory.
+const HUGE_PAGE: usize = 2 << 20;
+
 /// Owned memory aligned to [`ALIGNMENT`] bytes, zeroed when made.
 pub struct AlignedBytes {
     pointer: NonNull<u8>,
@@ -133,12 +138,26 @@ impl AlignedBytes {
             let pointer = NonNull::without_provenance(const { std::num::NonZero::new(ALIGNMENT).unwrap() });
             return Ok(AlignedBytes { pointer, len });
         }
-        let layout = Layout::from_size_align(len, ALIGNMENT)
-            .map_err(|_| too_large(&format!("a buffer of {len} bytes")))?;
+        let layout = Self::layout(len).ok_or_else(|| too_large(&format!("a buffer of {len} bytes")))?;
         // SAFETY: the layout has a size above zero.
-        let pointer = unsafe { alloc_zeroed(layout) };
+        let pointer = unsafe { alloc(layout) };
         let pointer = NonNull::new(pointer).ok_or_else(|| too_large(&format!("a buffer of {len} bytes")))?;
+        // The advice counts for pages that are touched after it, so it comes before the zeros.
+        #[cfg(target_os = "linux")]
+        if len >= HUGE_PAGE {
+            // Where the system refuses, small pages do.
+            // SAFETY: the range was just allocated, starts at a page, and the advice does not change its contents.
+            let _ = unsafe {
+                rustix::mm::madvise(pointer.as_ptr().cast(), len, rustix::mm::Advice::LinuxHugepage)
+            };
+        }
+        // SAFETY: `len` bytes were just allocated.
+        unsafe { pointer.write_bytes(0, len) };
         Ok(AlignedBytes { pointer, len })
+    }
+
+    fn layout(len: usize) -> Option<Layout> {
+        Layout::from_size_align(len, if len >= HUGE_PAGE { HUGE_PAGE } else { ALIGNMENT }).ok()
     }
 
     /// A copy of these bytes.
@@ -156,9 +175,9 @@ impl AlignedBytes {
 
 impl Drop for AlignedBytes {
     fn drop(&mut self) {
-        if self.len > 0 {
-            // SAFETY: allocated in `zeroed` with the same size and alignment, which were valid there.
-            unsafe { dealloc(self.pointer.as_ptr(), Layout::from_size_align_unchecked(self.len, ALIGNMENT)) }
+        if let Some(layout) = Self::layout(self.len).filter(|l| l.size() > 0) {
+            // SAFETY: allocated in `zeroed` with this layout.
+            unsafe { dealloc(self.pointer.as_ptr(), layout) }
         }
     }
 }
