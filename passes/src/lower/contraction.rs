@@ -49,6 +49,11 @@ pub(super) struct Contraction {
 const BLOCK_M: usize = 96;
 const BLOCK_N: usize = 96;
 const BLOCK_K: usize = 256;
+/// Blocks that a product is cut into, so that threads can share it, as long as one keeps so many multiplications, and more
+/// than so many rows or columns.
+const BLOCKS: usize = 16;
+const LEAST_WORK: usize = 1 << 18;
+const SHORTEST: usize = 16;
 
 /// Merges neighbouring axes that are contiguous in every operand, and drops axes of extent 1.
 fn collapse(axes: &[Axis]) -> Vec<Axis> {
@@ -117,6 +122,31 @@ impl Contraction {
         vec![(0, innermost, 1)]
     }
 
+    /// About how many rows and columns a block has, where the innermost axes have so many: fewer than usual where
+    /// there would be too few blocks for all threads.
+    fn block_of(&self, extents: [usize; 2]) -> [usize; 2] {
+        let mut size = [self.schedule.rows(BLOCK_M), self.schedule.columns().unwrap_or(BLOCK_N)];
+        if self.schedule.rows.is_some() || self.schedule.columns().is_some() {
+            return size;
+        }
+        let product = |axes: &[Axis]| axes.iter().fold(1usize, |all, axis| all.saturating_mul(axis.extent));
+        let work = [&self.batch, &self.m, &self.n, &self.k].map(|axes| product(axes));
+        let work = work.into_iter().fold(1, usize::saturating_mul);
+        let outer = [&self.batch, &self.m, &self.n].map(|axes| product(axes)).into_iter().product::<usize>()
+            / extents.iter().product::<usize>().max(1);
+        loop {
+            let cuts = [0, 1].map(|axis| blocks(extents[axis], size[axis]));
+            let all = outer
+                * cuts.iter().map(|cuts| cuts.iter().map(|cut| cut.2).sum::<usize>()).product::<usize>();
+            let lengths = [cuts[0][0].1, cuts[1][0].1];
+            let longer = usize::from(lengths[1] >= lengths[0]);
+            if all >= BLOCKS || work / all.max(1) < 2 * LEAST_WORK || lengths[longer] <= SHORTEST {
+                return size;
+            }
+            size[longer] = lengths[longer] / 2;
+        }
+    }
+
     /// Emits the loops and tiles into a kernel whose parameters A, B, C are given.
     pub fn emit(&self, k: &mut KernelBuilder, params: [usize; 3]) {
         let unit = Axis { extent: 1, a: 0, b: 0, c: 0 };
@@ -131,20 +161,17 @@ impl Contraction {
             let var = Index::var(k.open_for(axis.extent));
             at = add(&at, &var, axis, 1);
         }
-        for (m_start, m_block, m_count) in blocks(m_inner.extent, self.schedule.rows(BLOCK_M)) {
-            let at = shift(&at, &m_inner, m_start);
-            let var = Index::var(k.open_for(m_count));
-            let at = add(&at, &var, &m_inner, m_block);
-            for (n_start, n_block, n_count) in
-                blocks(n_inner.extent, self.schedule.columns().unwrap_or(BLOCK_N))
-            {
-                let at = shift(&at, &n_inner, n_start);
-                let var = Index::var(k.open_for(n_count));
-                let at = add(&at, &var, &n_inner, n_block);
+        let [rows, columns] = self.block_of([m_inner.extent, n_inner.extent]);
+        // Every kind of block has loops of its own, so that threads can share both axes.
+        for (m_start, m_block, m_count) in blocks(m_inner.extent, rows) {
+            for (n_start, n_block, n_count) in blocks(n_inner.extent, columns) {
+                let at = shift(&shift(&at, &m_inner, m_start), &n_inner, n_start);
+                let row = Index::var(k.open_for(m_count));
+                let column = Index::var(k.open_for(n_count));
+                let at = add(&add(&at, &row, &m_inner, m_block), &column, &n_inner, n_block);
                 self.block(k, params, &at, (m_block, m_inner), n_block);
-                k.close();
+                (0..2).for_each(|_| k.close());
             }
-            k.close();
         }
         outer.iter().for_each(|_| k.close());
     }
@@ -199,4 +226,38 @@ fn add(at: &[Index; 3], var: &Index, axis: &Axis, step: usize) -> [Index; 3] {
         at[1].add(&var.scale(axis.b * step)),
         at[2].add(&var.scale(axis.c * step)),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks_of(m: usize, n: usize, k: usize) -> usize {
+        let axis = |extent, a, b, c| vec![Axis { extent, a, b, c }];
+        let contraction = Contraction {
+            name: "dot",
+            dtype: DType::F32,
+            batch: Vec::new(),
+            m: axis(m, k as i64, 0, n as i64),
+            n: axis(n, 0, 1, 1),
+            k: axis(k, 1, n as i64, 0),
+            offset: [0; 3],
+            len: [m * k, k * n, m * n],
+            accumulate: false,
+            schedule: Schedule::default(),
+        };
+        let [rows, columns] = contraction.block_of([m, n]);
+        let count = |cuts: Vec<(usize, usize, usize)>| cuts.iter().map(|cut| cut.2).sum::<usize>();
+        count(blocks(m, rows)) * count(blocks(n, columns))
+    }
+
+    #[test]
+    fn few_sums_of_many_terms_are_shared_among_threads() {
+        assert_eq!(blocks_of(64, 64, 16384), 16);
+        assert_eq!(blocks_of(1000, 3, 16384), 25);
+        // Too small for more, nothing to cut, and empty.
+        assert_eq!(blocks_of(64, 64, 64), 1);
+        assert_eq!(blocks_of(3, 5, 1 << 20), 1);
+        assert_eq!(blocks_of(0, 64, 64), 0);
+    }
 }
