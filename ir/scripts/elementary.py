@@ -107,6 +107,23 @@ def polynomial(target, weight, interval, powers, rounding):
     return min(((x, worst(x)) for x in (done, plain)), key=lambda pair: pair[1])
 
 
+def rational(target, weight, interval, above, below, rounding):
+    """target(x) ~ p(x)/q(x) with q(0) = 1, of degrees `above` and `below`, and the largest weighted error.
+
+    Repeated fits of p - target q, weighted by the q of the fit before (Loeb's algorithm)."""
+    xs = chebyshev_grid(*interval, 40 * (above + below))
+    cached = {x: target(x) for x in xs}
+    value = lambda c, x: m.fsum(ck * x**k for k, ck in enumerate(c))
+    basis = [lambda x, k=k: x**k for k in range(above + 1)]
+    basis += [lambda x, k=k: -cached[x] * x**k for k in range(1, below + 1)]
+    q = [mpf(1)]
+    for _ in range(8):
+        c, _ = remez(lambda x: cached[x], basis, lambda x, q=q: weight(x) / value(q, x), xs)
+        p, q = c[: above + 1], [mpf(1)] + c[above + 1 :]
+    p, q = [rounding(x) for x in p], [rounding(x) for x in q]
+    return p, q, max(abs(cached[x] - value(p, x) / value(q, x)) * weight(x) for x in xs)
+
+
 # ---------------------------------------------------------------- functions
 
 
@@ -232,12 +249,11 @@ def coefficients():
             emit(f"{name}_{tag}", f"{comment} in {parts} parts.", out, is32)
 
     mp.dps = 45
-    c, e = polynomial(lambda y: root_quotient(m.erf, y) - 1, one, (0, mpf(1)), range(0, 7), f32)
-    emit("ERF_F32", f"erf(x) = x + x c(x²), |x| <= 1; error {bits(e)}.", c, True)
-    c, e = polynomial(lambda x: m.log(m.erfc(x + 1), 2), lambda x: m.erfc(x + 1), (0, mpf("2.93")), range(0, 9), f32)
-    emit("LOG2_ERFC_F32", f"log2 erfc(x) = c(x - 1), 1 <= x <= 3.93; error {bits(e)} of erfc.", c, True)
-    c, e = polynomial(lambda x: mpf(2) ** x - 1, one, (mpf("-0.5"), mpf("0.5")), range(1, 7), f32)
-    emit("EXP2_F32", f"2^f = 1 + f c(f), |f| <= 1/2; error {bits(e)}.", c, True)
+    p, q, e = rational(lambda y: root_quotient(m.erf, y) - mpf(1) / 4, lambda y: 1 / root_quotient(m.erf, y),
+                       (0, mpf("3.94") ** 2), 5, 5, f32)
+    text = f"erf(x) = x/4 + x p(x²)/q(x²), |x| <= 3.94; relative error {bits(e)}"
+    emit("ERF_ABOVE_F32", text + ". This is p.", p, True)
+    emit("ERF_BELOW_F32", text + ". This is q.", q, True)
 
     c, e = polynomial(lambda y: root_quotient(m.erf, y), one, (0, mpf(1)), range(0, 15), f64)
     emit("ERF_F64", f"erf(x) = x c(x²), |x| <= 1; error {bits(e)}.", c, False)

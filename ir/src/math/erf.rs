@@ -1,7 +1,7 @@
 //! The error function and its inverse.
 
 use super::coefficients::*;
-use super::exp::{exp, power_of_two};
+use super::exp::exp;
 use super::log::log;
 use super::{Arith, Float, polynomial, with_sign};
 
@@ -12,30 +12,18 @@ pub(super) fn erf<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
     }
 }
 
-/// An odd polynomial for |x| < 1, else 1 - 2^q with q = log2 erfc(|x|) as a polynomial.
+/// A quotient of polynomials. A quarter of x is taken out of it, exactly: where erf is near 1 that is nearly all of the
+/// result, and what the quotient is rounded by counts for little.
 fn erf32<A: Arith>(a: &mut A, x: A::V) -> A::V {
-    let float = Float::F32;
+    let (low, high) = (a.float(-3.94), a.float(3.94));
+    let x = a.min(high, x);
+    let x = a.max(low, x);
     let y = a.mul(x, x);
-    let c = polynomial(a, &ERF_F32, y);
-    let near = a.fma(x, c, x);
-
-    let (limit, size) = (a.float(3.93), a.abs(x));
-    let limited = a.min(limit, size);
-    let q = polynomial_around(a, 1.0, &LOG2_ERFC_F32, limited);
-    let offset = a.float(float.magic() + float.bias() as f64);
-    let quotient = a.add(q, offset);
-    let n = a.sub(quotient, offset);
-    let f = a.sub(q, n);
-    let one = a.float(1.0);
-    let c = polynomial(a, &EXP2_F32, f);
-    let p = a.fma(c, f, one);
-    let power = power_of_two(a, float, quotient);
-    let minus = a.neg(p);
-    let far = a.fma(minus, power, one);
-    let far = with_sign(a, float, far, x);
-
-    let is_near = a.lt(size, one);
-    a.select(is_near, near, far)
+    let (above, below) = (polynomial(a, &ERF_ABOVE_F32, y), polynomial(a, &ERF_BELOW_F32, y));
+    let quotient = a.div(above, below);
+    let quarter = a.float(0.25);
+    let quarter = a.mul(quarter, x);
+    a.fma(x, quotient, quarter)
 }
 
 /// An odd polynomial for |x| < 1, else 1 - e^(-x²) erfcx(x), with the scaled complement as a polynomial in

@@ -18,7 +18,7 @@
 //! | log1p | 1.51 | 0.65 | 42 | |
 //! | tanh | 2.57 | 1.17 | 20, one a division | |
 //! | sigmoid | 1.97 | 1.11 | 26, one a division | |
-//! | erf | 1.00 | 1.03 | 35 | |
+//! | erf | 2.97 | 1.03 | 16, one a division | |
 //! | sin, cos | 1.67, 1.81 | 0.81, 0.93 | 27 | below 2^20 (f64: 2^50); the angle counts as 0 beyond |
 //! | rsqrt | 1.50 | 1.10 | 2, one a division | |
 //! | pow | 1.20 | 0.98 | 108, two divisions | |
