@@ -273,6 +273,31 @@ impl Cpu {
                 let four = quarter(&a, at);
                 self.put_lanes(step, std::array::from_fn(|i| if i < 4 { four[i] } else { 0 }));
             }
+            (Mnemonic::Vinsertps, _) if from != Operand::Memory && step.operands[2] == Operand::Memory => {
+                let (mut a, how) = (self.source(step, 1), self.immediate(step, 3));
+                a[how as usize >> 4 & 3] = load(self.address(step), 4) as u32;
+                self.put(step, |i| if how >> i & 1 == 1 { 0 } else { a[i] });
+            }
+            (Mnemonic::Vinsertf128 | Mnemonic::Vinsertf32x4, _) => {
+                let (a, at) = (self.source(step, 1), self.immediate(step, 3) as usize % (step.lanes / 4));
+                let four: [u32; 4] = match step.operands[2] {
+                    Operand::Vector(number) => quarter(&self.vectors[number], 0),
+                    _ => std::array::from_fn(|i| load(self.address(step) + 4 * i as u64, 4) as u32),
+                };
+                self.put(step, |i| if i / 4 == at { four[i % 4] } else { a[i] });
+            }
+            (Mnemonic::Vunpcklps | Mnemonic::Vunpckhps, _) => {
+                let (a, b) = (self.source(step, 1), self.source(step, 2));
+                let upper = if step.mnemonic == Mnemonic::Vunpckhps { 2 } else { 0 };
+                let from = |i: usize| i / 4 * 4 + upper + i % 4 / 2;
+                self.put(step, |i| if i % 2 == 0 { a[from(i)] } else { b[from(i)] });
+            }
+            (Mnemonic::Vunpcklpd | Mnemonic::Vunpckhpd, _) if step.mask == 0 => {
+                let (a, b) = (self.source(step, 1), self.source(step, 2));
+                let upper = if step.mnemonic == Mnemonic::Vunpckhpd { 2 } else { 0 };
+                let from = |i: usize| i / 4 * 4 + upper + i % 2;
+                self.put(step, |i| if i % 4 < 2 { a[from(i)] } else { b[from(i)] });
+            }
             (Mnemonic::Vperm2f128, _) => {
                 let (a, b, how) = (self.source(step, 1), self.source(step, 2), self.immediate(step, 3));
                 let half = |how: u32| match how & 0b1011 {

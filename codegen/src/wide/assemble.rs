@@ -214,6 +214,7 @@ impl Assembler<'_> {
                 Inst::Loop(number) => self.region(at..next, true, |s| s.counted(number, at + 1..next - 1))?,
                 Inst::Strip(extent) => self.region(at..next, false, |s| s.strip(extent, at + 1..next - 1))?,
                 Inst::Define(lane, define) => self.define(lane, define)?,
+                Inst::Columns { place, to } => self.columns(place, to)?,
                 Inst::Assign(to, from) => self.assign(to, from)?,
                 Inst::Store(place, value) => self.store(place, value)?,
                 Inst::StoreSums(word, part, value) => {
@@ -244,7 +245,11 @@ impl Assembler<'_> {
         let mut tiles = false;
         for inst in &self.lanes.insts[range] {
             match *inst {
-                Inst::Define(_, Define::Load(place, _)) | Inst::Store(place, _) => count(place.word),
+                Inst::Define(_, Define::Load(place, _))
+                | Inst::Columns { place, .. }
+                | Inst::Store(place, _) => {
+                    count(place.word);
+                }
                 Inst::Point { to, from, .. } => {
                     count(to);
                     count(from);
@@ -351,9 +356,7 @@ impl Assembler<'_> {
 
     fn strip(&mut self, extent: usize, range: Range<usize>) -> Asm {
         let insts = &self.lanes.insts[range.clone()];
-        let constant =
-            |inst: &&Inst| !matches!(inst, Inst::Define(_, Define::Constant(_) | Define::Steps(_)));
-        let cost = insts.iter().filter(constant).count().max(1);
+        let cost = insts.iter().map(|inst| self.cost(inst)).sum::<usize>().max(1);
         let sums =
             insts.iter().any(|inst| matches!(inst, Inst::Assign(to, _) if self.lanes.sums.contains_key(to)));
         let outside = std::mem::take(&mut self.ahead);
@@ -399,6 +402,16 @@ impl Assembler<'_> {
         }
         self.ahead = outside;
         Ok(())
+    }
+
+    /// About how many instructions it takes.
+    fn cost(&self, inst: &Inst) -> usize {
+        match inst {
+            Inst::Define(_, Define::Constant(_) | Define::Steps(_)) => 0,
+            Inst::Define(_, Define::Load(place, None)) if place.is_strided() => self.machine.lanes,
+            Inst::Columns { .. } => 2 * self.machine.lanes,
+            _ => 1,
+        }
     }
 
     fn step(&mut self, range: &Range<usize>, step: Step) -> Asm {
@@ -466,6 +479,14 @@ impl Assembler<'_> {
             Operand::Memory(place) => self.a.vmovups(v(to), place),
             Operand::Everywhere(label) => self.a.vbroadcastss(v(to), dword_ptr(label)),
         })
+    }
+
+    /// The register of a value that has one.
+    pub fn own(&self, lane: Lane) -> Vector {
+        match self.home(lane) {
+            Home::Register(number) => self.machine.value(number),
+            home => unreachable!("a value that is only copied has a register, not {home:?}"),
+        }
     }
 
     /// Where a value is computed: its register, or the last scratch register on the way to the stack.

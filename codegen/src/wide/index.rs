@@ -81,11 +81,11 @@ impl Writer<'_, '_> {
     }
 
     fn parts(&self, index: &Index) -> Parts {
-        let constant = |atom: &Atom| match atom {
-            Atom::Var(var) => self.constants.get(var).map(|&value| Index::constant(value)),
+        let substitute = |atom: &Atom| match atom {
+            Atom::Var(var) => self.substitutes.get(var).cloned(),
             _ => None,
         };
-        let index = index.substitute(&constant, &self.range_of());
+        let index = index.substitute(&substitute, &self.range_of());
         let mut parts = Parts {
             constant: index.offset(),
             fixed: Index::default(),

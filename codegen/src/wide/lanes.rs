@@ -13,6 +13,7 @@ use brolga_ir::math::{Arith, Float};
 use brolga_ir::program::{Combine, Tile};
 use brolga_ir::scalar::{Comparison, ScalarOp};
 
+use super::columns::TOGETHER;
 use super::epilogue;
 use super::machine::Machine;
 
@@ -109,10 +110,22 @@ pub(crate) struct Place {
     pub index: Option<Lane>,
 }
 
+impl Place {
+    /// Whether it has elements of 32 bits that lie some stride apart.
+    pub fn is_strided(&self) -> bool {
+        !matches!(self.stride, 0 | 1) && self.index.is_none() && self.dtype.size() == 4
+    }
+}
+
 /// An instruction of the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Inst {
     Define(Lane, Define),
+    /// Elements from memory, some stride apart, and their neighbours: the place of the first value's.
+    Columns {
+        place: Place,
+        to: [Lane; TOGETHER],
+    },
     /// Changes a value that was defined before: an accumulator.
     Assign(Lane, Lane),
     Store(Place, Lane),
@@ -132,6 +145,13 @@ pub(crate) enum Inst {
     End,
     /// A tile: a position in [`Lanes::tiles`].
     Tile(usize),
+}
+
+impl Inst {
+    /// Whether it begins or ends what runs together.
+    pub fn is_border(&self) -> bool {
+        matches!(self, Inst::Loop(_) | Inst::Strip(_) | Inst::End | Inst::Tile(_))
+    }
 }
 
 /// A tile, and the words with bytes to add that say where its panels lie.
@@ -180,17 +200,21 @@ impl Lanes {
         }
     }
 
-    pub fn define(&mut self, define: Define) -> Lane {
-        let lane = Lane(self.count);
+    /// A value that nothing defines yet.
+    pub fn fresh(&mut self) -> Lane {
         self.count += 1;
+        Lane(self.count - 1)
+    }
+
+    pub fn define(&mut self, define: Define) -> Lane {
+        let lane = self.fresh();
         self.insts.push(Inst::Define(lane, define));
         lane
     }
 
     /// A value that stands for one of several.
     pub fn sum(&mut self, parts: Vec<Lane>) -> Lane {
-        let lane = Lane(self.count);
-        self.count += 1;
+        let lane = self.fresh();
         self.sums.insert(lane, parts);
         lane
     }

@@ -4,6 +4,7 @@ use brolga_ir::DType;
 use iced_x86::code_asm::{registers::*, *};
 
 use super::assemble::{Assembler, Step, with};
+use super::columns::TOGETHER;
 use super::lanes::{Lane, Place};
 use super::machine::{self, Asm, Isa, Mask, SCRATCH, Vector, wide};
 
@@ -53,6 +54,9 @@ impl Assembler<'_> {
         if linear && place.stride == 2 && guard.is_none() && !self.masked() && self.machine.isa == Isa::Avx2 {
             return self.load_every_other(to, place);
         }
+        if linear && guard.is_none() {
+            return self.load_strided(to, place);
+        }
         let mask = self.guarded(guard)?;
         if linear && place.stride == 1 {
             let place = self.contiguous(place)?;
@@ -90,6 +94,58 @@ impl Assembler<'_> {
         // Of each half: 0 and 2 of the first, 1 and 3 of the second; then the pairs into their order.
         self.a.vshufps(to, low, ymmword_ptr(at + 28), 0b11_01_10_00u32)?;
         self.a.vpermpd(to, to, 0b11_01_10_00u32)
+    }
+
+    /// Elements some stride apart, one by one: a gather takes several times as long.
+    fn load_strided(&mut self, to: Vector, place: Place) -> Asm {
+        let (base, offset) = self.strided(place)?;
+        for lane in 0..self.count() {
+            let at = dword_ptr(base + (place.offset + offset + 4 * place.stride * lane as i32));
+            let four = if lane < 4 { to.xmm() } else { SCRATCH[0].xmm() };
+            match lane % 4 {
+                0 => self.a.vmovss(four, at)?,
+                i => self.a.vinsertps(four, four, at, 16 * i as u32)?,
+            }
+            if lane > 3 && (lane % 4 == 3 || lane + 1 == self.count()) {
+                match self.machine.isa {
+                    Isa::Avx2 => self.a.vinsertf128(to.ymm(), to.ymm(), four, 1)?,
+                    Isa::Avx512 => self.a.vinsertf32x4(to.zmm(), to.zmm(), four, lane as u32 / 4)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Four columns: four elements side by side for each lane, transposed.
+    pub fn columns(&mut self, place: Place, to: [Lane; TOGETHER]) -> Asm {
+        let (base, offset) = self.strided(place)?;
+        let [first, second, third, fourth] = to.map(|lane| self.own(lane));
+        let (low, high) = (SCRATCH[0], SCRATCH[1]);
+        // Rows 0, 4, … one behind the other in a register, 1, 5, … in another one, and so on: what is left to do is the
+        // same for each four lanes.
+        for (i, to) in [high, second, fourth, first].into_iter().enumerate() {
+            for row in (i..self.machine.lanes).step_by(4) {
+                let at = base + (place.offset + offset + 4 * place.stride * row as i32);
+                match (row / 4, self.machine.isa) {
+                    (0, _) if row < self.count() => self.a.vmovups(to.xmm(), at)?,
+                    (0, _) => self.a.vxorps(to.xmm(), to.xmm(), to.xmm())?,
+                    _ if row >= self.count() => {}
+                    (_, Isa::Avx2) => self.a.vinsertf128(to.ymm(), to.ymm(), at, 1)?,
+                    (four, Isa::Avx512) => self.a.vinsertf32x4(to.zmm(), to.zmm(), at, four as u32)?,
+                }
+            }
+        }
+        wide!(self, v => {
+            // The first two columns of rows 0 and 1, then those of 2 and 3; the last two likewise.
+            self.a.vunpcklps(v(low), v(high), v(second))?;
+            self.a.vunpckhps(v(high), v(high), v(second))?;
+            self.a.vunpcklps(v(second), v(fourth), v(first))?;
+            self.a.vunpckhps(v(fourth), v(fourth), v(first))?;
+            self.a.vunpcklpd(v(first), v(low), v(second))?;
+            self.a.vunpckhpd(v(second), v(low), v(second))?;
+            self.a.vunpcklpd(v(third), v(high), v(fourth))?;
+            self.a.vunpckhpd(v(fourth), v(high), v(fourth))
+        })
     }
 
     /// The lanes to load, those of the guard, of the last step, or all, in a register that may be used up.

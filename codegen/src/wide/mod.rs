@@ -9,6 +9,7 @@
 //! | `nest.rs` | from statements to lane code, and the call |
 //! | `index.rs` | indices and addresses |
 //! | `lanes.rs` | lane code |
+//! | `columns.rs` | loads of neighbouring columns, and strips that have them |
 //! | `allocate.rs` | registers for lane code |
 //! | `assemble.rs` | lane code as machine code: loops, strips, registers |
 //! | `operate.rs`, `memory.rs` | its instructions |
@@ -19,6 +20,7 @@
 
 mod allocate;
 mod assemble;
+mod columns;
 mod epilogue;
 mod index;
 mod lanes;

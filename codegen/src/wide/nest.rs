@@ -14,6 +14,7 @@ use cranelift::codegen::ir::{InstBuilder, Value, types};
 
 use super::allocate::allocate;
 use super::assemble::assemble;
+use super::columns::{Columns, are_columns, join};
 use super::epilogue;
 use super::lanes::{Define, Inst, Lane, Lanes, PlacedTile, Unary};
 use super::machine::Machine;
@@ -102,8 +103,10 @@ pub(super) struct Writer<'a, 'k> {
     accs: HashMap<AccId, Sum>,
     /// Serial loops around, outermost first: variable and number.
     pub loops: Vec<(Var, usize)>,
-    /// Loop variables that are constants: of loops that are written out.
-    pub constants: HashMap<Var, i64>,
+    /// What the variables are of loops that are written out.
+    pub substitutes: HashMap<Var, Index>,
+    /// What iterations of a loop around them strips are to run.
+    pub columns: Option<Columns>,
     /// How many times the current statement is written.
     copies: usize,
     /// Iterations of all loops met so far.
@@ -199,7 +202,8 @@ impl<'a, 'k> Writer<'a, 'k> {
             values: HashMap::new(),
             accs: HashMap::new(),
             loops: Vec::new(),
-            constants: HashMap::new(),
+            substitutes: HashMap::new(),
+            columns: None,
             copies: 1,
             extents: HashMap::new(),
             strip: None,
@@ -208,8 +212,9 @@ impl<'a, 'k> Writer<'a, 'k> {
 
     /// The leaf of everything written.
     fn finish(self, body: &[Stmt]) -> Option<Nest> {
-        let Writer { mut lanes, head, words, .. } = self;
+        let Writer { cx, mut lanes, head, words, .. } = self;
         lanes.insts.splice(0..0, head);
+        join(&mut lanes, &words, cx.kernel);
         let homes = allocate(&lanes);
         if homes.spills > MOST_SPILLS {
             return None;
@@ -288,7 +293,7 @@ impl<'a, 'k> Writer<'a, 'k> {
         Some(())
     }
 
-    fn block(&mut self, body: &[Stmt]) -> Option<()> {
+    pub(super) fn block(&mut self, body: &[Stmt]) -> Option<()> {
         (self.statements(body) == body.len()).then_some(())
     }
 
@@ -328,18 +333,31 @@ impl<'a, 'k> Writer<'a, 'k> {
         if extent == 1 || self.strip.is_some() && self.copies * extent <= UNROLL {
             self.copies *= extent;
             for i in 0..extent {
-                self.constants.insert(var, i as i64);
+                self.substitutes.insert(var, Index::constant(i as i64));
                 self.block(body)?;
             }
             self.copies /= extent;
-            self.constants.remove(&var);
+            self.substitutes.remove(&var);
             return Some(());
         }
+        if self.strip.is_none() && self.columns.is_none() && are_columns(self.cx.kernel, var, extent, body) {
+            return self.columns(var, extent, body);
+        }
+        self.counted(var, extent, |writer| writer.block(body))
+    }
+
+    /// A loop that is one in the leaf.
+    pub(super) fn counted(
+        &mut self,
+        var: Var,
+        extent: usize,
+        body: impl FnOnce(&mut Self) -> Option<()>,
+    ) -> Option<()> {
         let number = self.lanes.loops.len();
         self.lanes.loops.push(extent);
         self.loops.push((var, number));
         self.lanes.insts.push(Inst::Loop(number));
-        self.block(body)?;
+        body(self)?;
         self.lanes.insts.push(Inst::End);
         self.loops.pop();
         Some(())
@@ -365,7 +383,16 @@ impl<'a, 'k> Writer<'a, 'k> {
             sums: HashMap::new(),
             stored: false,
         });
-        self.block(body)?;
+        match self.columns.as_ref().map(|columns| (columns.var, columns.first.clone(), columns.count)) {
+            None => self.block(body)?,
+            Some((column, first, count)) => {
+                for i in 0..count {
+                    self.substitutes.insert(column, first.plus(i as i64));
+                    self.block(body)?;
+                }
+                self.substitutes.remove(&column);
+            }
+        }
         let strip = self.strip.take().expect("just set");
         let inside = std::mem::replace(&mut self.lanes.insts, before);
         self.lanes.insts.extend(strip.head);
