@@ -265,6 +265,12 @@ impl Cpu {
                 let (a, at) = (self.source(step, 1), self.immediate(step, 2) as usize % 4);
                 store(self.address(step), 4, a[at] as u64);
             }
+            (Mnemonic::Vextractf128 | Mnemonic::Vextractf32x4, Operand::Memory) => {
+                let (a, at) = (self.source(step, 1), self.immediate(step, 2) as usize % (step.lanes / 4));
+                for (i, lane) in quarter(&a, at).into_iter().enumerate() {
+                    store(self.address(step) + 4 * i as u64, 4, lane as u64);
+                }
+            }
             (
                 Mnemonic::Vextracti128 | Mnemonic::Vextractf128 | Mnemonic::Vextracti32x4,
                 Operand::Vector(_),

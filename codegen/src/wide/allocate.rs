@@ -57,9 +57,10 @@ fn operands(lanes: &Lanes, inst: &Inst, f: &mut impl FnMut(Lane)) {
             f(from);
         }
         Inst::Store(place, value) => place.index.into_iter().chain([value]).for_each(f),
+        Inst::StoreColumns { from, .. } => from.into_iter().for_each(f),
         Inst::StoreSums(_, _, value) => f(value),
         Inst::Point { by, .. } => f(by),
-        Inst::Columns { .. } | Inst::Loop(_) | Inst::Strip(_) | Inst::End | Inst::Tile(_) => {}
+        Inst::LoadColumns { .. } | Inst::Loop(_) | Inst::Strip(_) | Inst::End | Inst::Tile(_) => {}
     }
 }
 
@@ -71,7 +72,7 @@ fn intervals(lanes: &Lanes) -> Vec<(usize, usize)> {
     for (at, inst) in lanes.insts.iter().enumerate() {
         match inst {
             Inst::Define(lane, _) => intervals[lane.0 as usize].0 = at,
-            Inst::Columns { to, .. } => to.iter().for_each(|lane| intervals[lane.0 as usize].0 = at),
+            Inst::LoadColumns { to, .. } => to.iter().for_each(|lane| intervals[lane.0 as usize].0 = at),
             Inst::Loop(_) | Inst::Strip(_) => open.push(at),
             Inst::End => loops.push((open.pop().expect("loops are nested"), at)),
             _ => {}

@@ -214,7 +214,8 @@ impl Assembler<'_> {
                 Inst::Loop(number) => self.region(at..next, true, |s| s.counted(number, at + 1..next - 1))?,
                 Inst::Strip(extent) => self.region(at..next, false, |s| s.strip(extent, at + 1..next - 1))?,
                 Inst::Define(lane, define) => self.define(lane, define)?,
-                Inst::Columns { place, to } => self.columns(place, to)?,
+                Inst::LoadColumns { place, to } => self.load_columns(place, to)?,
+                Inst::StoreColumns { place, from } => self.store_columns(place, from)?,
                 Inst::Assign(to, from) => self.assign(to, from)?,
                 Inst::Store(place, value) => self.store(place, value)?,
                 Inst::StoreSums(word, part, value) => {
@@ -246,7 +247,8 @@ impl Assembler<'_> {
         for inst in &self.lanes.insts[range] {
             match *inst {
                 Inst::Define(_, Define::Load(place, _))
-                | Inst::Columns { place, .. }
+                | Inst::LoadColumns { place, .. }
+                | Inst::StoreColumns { place, .. }
                 | Inst::Store(place, _) => {
                     count(place.word);
                 }
@@ -408,8 +410,10 @@ impl Assembler<'_> {
     fn cost(&self, inst: &Inst) -> usize {
         match inst {
             Inst::Define(_, Define::Constant(_) | Define::Steps(_)) => 0,
-            Inst::Define(_, Define::Load(place, None)) if place.is_strided() => self.machine.lanes,
-            Inst::Columns { .. } => 2 * self.machine.lanes,
+            Inst::Define(_, Define::Load(place, None)) | Inst::Store(place, _) if place.is_strided() => {
+                self.machine.lanes
+            }
+            Inst::LoadColumns { .. } | Inst::StoreColumns { .. } => 2 * self.machine.lanes,
             _ => 1,
         }
     }

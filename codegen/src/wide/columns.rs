@@ -1,8 +1,8 @@
 //! Columns of matrices whose rows lie side by side in memory.
 //!
-//! What a strip loads some stride apart is a column of such a matrix. Four neighbouring columns cost what hardly more
-//! than one of them costs if each lane loads four elements side by side, and registers are transposed: [`join`] finds
-//! them in lane code. Only elements are touched that are loaded anyway.
+//! What a strip loads or stores some stride apart is a column of such a matrix. Four neighbouring columns cost hardly
+//! more than one of them if each lane loads or stores four elements side by side, and registers are transposed: [`join`]
+//! finds them in lane code. No other elements are touched.
 //!
 //! A copy that transposes has one column in its strip, and the next one in the next iteration of a loop around it:
 //! [`Writer::columns`] has the strip run several iterations of such a loop.
@@ -10,24 +10,19 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use brolga_ir::index::{Atom, Index, Var};
-use brolga_ir::program::{Access, Expr, Kernel, Stmt};
+use brolga_ir::program::{Access, Expr, Kernel, Param, Stmt};
 
 use super::lanes::{Define, Inst, Lane, Lanes, Place, Unary};
 use super::nest::{Start, Word, Writer};
 
-/// Columns that are loaded together.
+/// Columns that are loaded or stored together.
 pub(super) const TOGETHER: usize = 4;
-/// Iterations of a loop over columns that a strip runs.
-const ROUND: usize = 8;
-/// The most iterations of such a loop that a strip runs all of.
-const WHOLE: usize = 9;
+/// Iterations of a loop over columns that a strip runs: a cache line of each row.
+const ROUND: usize = 16;
 /// Statements of a strip that are written that many times, at most.
 const STATEMENTS: usize = 8;
 
-/// Joins loads of neighbouring columns.
-///
-/// Loads move up to the first of them in their block. A parameter that is only read holds what it did before the kernel,
-/// but for elements that the same iteration stores, behind all of its loads.
+/// Joins loads, and stores, of neighbouring columns inside strips.
 pub(super) fn join(lanes: &mut Lanes, words: &[Word], kernel: &Kernel) {
     let insts = std::mem::take(&mut lanes.insts);
     // Whether what is open is a strip or inside of one.
@@ -43,70 +38,134 @@ pub(super) fn join(lanes: &mut Lanes, words: &[Word], kernel: &Kernel) {
         }
         if block[0].is_border() || !open[open.len() - 1] {
             lanes.insts.extend(block);
-        } else {
-            join_block(lanes, block, words, kernel);
+            continue;
+        }
+        let mut joined = Joined::default();
+        let block = Block { insts: block, words, kernel };
+        block.join_loads(lanes, &mut joined);
+        block.join_stores(&mut joined);
+        for (at, &inst) in block.insts.iter().enumerate() {
+            lanes.insts.extend(joined.before.remove(&at).into_iter().flatten());
+            if !joined.gone.contains(&at) {
+                lanes.insts.push(inst);
+            }
         }
     }
 }
 
-fn join_block(lanes: &mut Lanes, block: &[Inst], words: &[Word], kernel: &Kernel) {
-    let is_fixed = |place: &Place| match words[place.word].start {
-        Start::Pointer(param, _) => kernel.params[param].access == Access::Read,
-        _ => false,
-    };
-    // The columns of each matrix by their offsets, with the loads of each.
-    let mut matrices: BTreeMap<(usize, i32), BTreeMap<i32, Vec<usize>>> = BTreeMap::new();
-    for (at, inst) in block.iter().enumerate() {
-        if let Inst::Define(_, Define::Load(place, None)) = inst
-            && place.is_strided()
-            && is_fixed(place)
-        {
-            let columns = matrices.entry((place.word, place.stride)).or_default();
-            columns.entry(place.offset).or_default().push(at);
+/// Instructions between borders.
+struct Block<'a> {
+    insts: &'a [Inst],
+    words: &'a [Word],
+    kernel: &'a Kernel,
+}
+
+/// What changes in a block: what comes in front of instructions, by position, and which are left out.
+#[derive(Default)]
+struct Joined {
+    before: HashMap<usize, Vec<Inst>>,
+    gone: HashSet<usize>,
+}
+
+impl Block<'_> {
+    /// The parameter that a place is in, if the address is not computed in the leaf.
+    fn param(&self, place: &Place) -> Option<usize> {
+        match self.words[place.word].start {
+            Start::Pointer(param, _) => Some(param),
+            _ => None,
         }
     }
-    // What comes in front of an instruction, and which are left out.
-    let mut joined: HashMap<usize, Vec<Inst>> = HashMap::new();
-    let mut gone: HashSet<usize> = HashSet::new();
-    for columns in matrices.into_values() {
-        let columns: Vec<(i32, Vec<usize>)> = columns.into_iter().collect();
-        for run in columns.chunk_by(|a, b| b.0 - a.0 == 4) {
+
+    /// Four loads or more move up to the first of them. A parameter that is only read holds what it did before the kernel,
+    /// but for elements that the same iteration stores, behind all of its loads.
+    fn join_loads(&self, lanes: &mut Lanes, joined: &mut Joined) {
+        let access = |place: &Place| self.param(place).map(|param| self.kernel.params[param].access);
+        let loads = self.insts.iter().enumerate().filter_map(|(at, inst)| match inst {
+            Inst::Define(lane, Define::Load(place, None)) if access(place) == Some(Access::Read) => {
+                Some((at, *place, *lane))
+            }
+            _ => None,
+        });
+        for run in neighbours(loads) {
             let mut done = 0;
             // Two or three that are left are loaded with columns before them.
             while run.len() >= TOGETHER && run.len() - done >= 2 {
                 let first = done.min(run.len() - TOGETHER);
                 let four = &run[first..first + TOGETHER];
                 let loads = || four[done - first..].iter().flat_map(|column| &column.1);
-                let at = *loads().min().expect("columns have loads");
-                let Inst::Define(_, Define::Load(place, _)) = block[four[0].1[0]] else {
-                    unreachable!("a load")
-                };
-                let insts = joined.entry(at).or_default();
+                let at = loads().map(|load| load.0).min().expect("columns have loads");
+                let insts = joined.before.entry(at).or_default();
                 let to: [Lane; TOGETHER] = std::array::from_fn(|_| lanes.fresh());
-                insts.push(Inst::Columns { place, to });
-                // They are in registers for no longer than this, so that there are registers for them.
+                insts.push(Inst::LoadColumns { place: four[0].0, to });
+                // They live no longer than this, so that there are registers for them.
                 for (i, (_, loads)) in four.iter().enumerate() {
                     let copy = Define::Unary(Unary::Copy, to[i]);
                     if i < done - first {
                         insts.push(Inst::Define(lanes.fresh(), copy));
                     } else {
-                        insts.extend(loads.iter().map(|&at| match block[at] {
-                            Inst::Define(lane, _) => Inst::Define(lane, copy),
-                            _ => unreachable!("a load"),
-                        }));
+                        insts.extend(loads.iter().map(|load| Inst::Define(load.1, copy)));
                     }
                 }
-                gone.extend(loads());
+                joined.gone.extend(loads().map(|load| load.0));
                 done = first + TOGETHER;
             }
         }
     }
-    for (at, &inst) in block.iter().enumerate() {
-        lanes.insts.extend(joined.remove(&at).into_iter().flatten());
-        if !gone.contains(&at) {
-            lanes.insts.push(inst);
+
+    /// Four stores move down to the last of them: nothing else in the block touches the parameter, and no two of them
+    /// the same element.
+    fn join_stores(&self, joined: &mut Joined) {
+        let mut touched: HashMap<usize, HashSet<(usize, i32, bool)>> = HashMap::new();
+        for inst in self.insts {
+            let (place, store) = match inst {
+                Inst::Define(_, Define::Load(place, _)) | Inst::LoadColumns { place, .. } => (place, false),
+                Inst::Store(place, _) => (place, true),
+                _ => continue,
+            };
+            let Some(param) = self.param(place) else { return };
+            touched.entry(param).or_default().insert((place.word, place.stride, store));
+        }
+        let alone = |place: &Place| {
+            let param = self.param(place).expect("every place is in a parameter");
+            touched[&param].len() == 1 && place.stride.unsigned_abs() as usize >= TOGETHER
+        };
+        let stores = self.insts.iter().enumerate().filter_map(|(at, inst)| match inst {
+            Inst::Store(place, value) if alone(place) => Some((at, *place, *value)),
+            _ => None,
+        });
+        for run in neighbours(stores) {
+            let disjoint = run.len() <= run[0].0.stride.unsigned_abs() as usize;
+            if !disjoint || run.iter().any(|column| column.1.len() > 1) {
+                continue;
+            }
+            for four in run.chunks_exact(TOGETHER) {
+                let stores: [(usize, Lane); TOGETHER] = std::array::from_fn(|i| four[i].1[0]);
+                let at = stores.iter().map(|store| store.0).max().expect("there are four");
+                let store = Inst::StoreColumns { place: four[0].0, from: stores.map(|store| store.1) };
+                joined.before.entry(at).or_default().push(store);
+                joined.gone.extend(stores.map(|store| store.0));
+            }
         }
     }
+}
+
+/// A column: the place of its elements, and who touches them, by position with the value.
+type Column = (Place, Vec<(usize, Lane)>);
+
+/// Neighbouring columns, in the order in which they lie.
+fn neighbours(accesses: impl Iterator<Item = (usize, Place, Lane)>) -> Vec<Vec<Column>> {
+    // The columns of each matrix by their offsets.
+    let mut matrices: BTreeMap<(usize, i32), BTreeMap<i32, Column>> = BTreeMap::new();
+    for (at, place, lane) in accesses.filter(|access| access.1.is_strided()) {
+        let columns = matrices.entry((place.word, place.stride)).or_default();
+        columns.entry(place.offset).or_insert((place, Vec::new())).1.push((at, lane));
+    }
+    let mut runs = Vec::new();
+    for columns in matrices.into_values() {
+        let columns: Vec<Column> = columns.into_values().collect();
+        runs.extend(columns.chunk_by(|a, b| b.0.offset - a.0.offset == 4).map(<[Column]>::to_vec));
+    }
+    runs
 }
 
 /// Iterations of a loop that strips inside of it run: what its variable is in the first of them, and how many.
@@ -119,7 +178,7 @@ pub(super) struct Columns {
 impl Writer<'_, '_> {
     /// A loop over columns, whose strips run several iterations at a time.
     pub fn columns(&mut self, var: Var, extent: usize, body: &[Stmt]) -> Option<()> {
-        let (rounds, rest) = if extent <= WHOLE { (0, extent) } else { (extent / ROUND, extent % ROUND) };
+        let (rounds, rest) = (extent / ROUND, extent % ROUND);
         if rounds > 0 {
             // No loop of the kernel has it.
             let round = Var::MAX - self.lanes.loops.len() as Var;
@@ -161,6 +220,13 @@ pub(super) fn are_columns(kernel: &Kernel, var: Var, extent: usize, mut body: &[
         return false;
     }
     let (mut found, mut stored) = (false, Vec::new());
+    let is_column = |param: &Param, index: &Index| {
+        param.dtype.size() == 4
+            && !index.is_nonlinear_in(var)
+            && !index.is_nonlinear_in(strip)
+            && index.coefficient(var).abs() == 1
+            && index.coefficient(strip).abs() > 1
+    };
     for stmt in body {
         match stmt {
             Stmt::Let { expr: Expr::Load { param, index, guard }, .. } => {
@@ -168,20 +234,17 @@ pub(super) fn are_columns(kernel: &Kernel, var: Var, extent: usize, mut body: &[
                 if param.access != Access::Read {
                     return false;
                 }
-                let linear = !index.is_nonlinear_in(var) && !index.is_nonlinear_in(strip);
-                found |= linear
-                    && guard.is_none()
-                    && param.dtype.size() == 4
-                    && index.coefficient(var).abs() == 1
-                    && index.coefficient(strip).abs() > 1;
+                found |= guard.is_none() && is_column(param, index);
             }
             Stmt::Let { .. } => {}
-            Stmt::Store { param, index, .. } => {
-                let once = kernel.params[*param].access == Access::Write && !stored.contains(param);
+            Stmt::Store { param: number, index, .. } => {
+                let param = &kernel.params[*number];
+                let once = param.access == Access::Write && !stored.contains(number);
                 if !once || !is_injective(index, &loops) {
                     return false;
                 }
-                stored.push(*param);
+                stored.push(*number);
+                found |= is_column(param, index);
             }
             _ => return false,
         }

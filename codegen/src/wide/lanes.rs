@@ -121,10 +121,14 @@ impl Place {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Inst {
     Define(Lane, Define),
-    /// Elements from memory, some stride apart, and their neighbours: the place of the first value's.
-    Columns {
+    /// Neighbouring columns of a matrix from memory: the place of the first one, and the values.
+    LoadColumns {
         place: Place,
         to: [Lane; TOGETHER],
+    },
+    StoreColumns {
+        place: Place,
+        from: [Lane; TOGETHER],
     },
     /// Changes a value that was defined before: an accumulator.
     Assign(Lane, Lane),

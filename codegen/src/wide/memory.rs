@@ -116,8 +116,8 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    /// Four columns: four elements side by side for each lane, transposed.
-    pub fn columns(&mut self, place: Place, to: [Lane; TOGETHER]) -> Asm {
+    /// Neighbouring columns: elements side by side for each lane, transposed.
+    pub fn load_columns(&mut self, place: Place, to: [Lane; TOGETHER]) -> Asm {
         let (base, offset) = self.strided(place)?;
         let [first, second, third, fourth] = to.map(|lane| self.own(lane));
         let (low, high) = (SCRATCH[0], SCRATCH[1]);
@@ -146,6 +146,38 @@ impl Assembler<'_> {
             self.a.vunpcklpd(v(third), v(high), v(fourth))?;
             self.a.vunpckhpd(v(fourth), v(high), v(fourth))
         })
+    }
+
+    /// The counterpart of `load_columns`.
+    pub fn store_columns(&mut self, place: Place, from: [Lane; TOGETHER]) -> Asm {
+        let (base, offset) = self.strided(place)?;
+        let (low, high, rows) = (SCRATCH[0], SCRATCH[1], SCRATCH[2]);
+        // Rows 0 and 1 of each four lanes, then 2 and 3.
+        for half in 0..2 {
+            for (to, pair) in [(low, 0), (high, 2)] {
+                let a = self.register(from[pair], 2)?;
+                let b = self.operand(from[pair + 1]);
+                wide!(self, v => with!(b, v, b => match half {
+                    0 => self.a.vunpcklps(v(to), v(a), b),
+                    _ => self.a.vunpckhps(v(to), v(a), b),
+                }))?;
+            }
+            for odd in 0..2 {
+                wide!(self, v => match odd {
+                    0 => self.a.vunpcklpd(v(rows), v(low), v(high)),
+                    _ => self.a.vunpckhpd(v(rows), v(low), v(high)),
+                })?;
+                for row in (2 * half + odd..self.count()).step_by(4) {
+                    let at = base + (place.offset + offset + 4 * place.stride * row as i32);
+                    match (row / 4, self.machine.isa) {
+                        (0, _) => self.a.vmovups(at, rows.xmm())?,
+                        (_, Isa::Avx2) => self.a.vextractf128(at, rows.ymm(), 1)?,
+                        (four, Isa::Avx512) => self.a.vextractf32x4(at, rows.zmm(), four as u32)?,
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The lanes to load, those of the guard, of the last step, or all, in a register that may be used up.

@@ -25,8 +25,8 @@ use crate::portable::{Acc, KernelCx, has_lanes};
 
 /// Places on the stack above which a nest is not made.
 const MOST_SPILLS: usize = 128;
-/// The most iterations of loops inside a strip that are written out.
-const UNROLL: usize = 9;
+/// The most iterations of loops inside a strip that are written out: four phases of three colours are.
+const UNROLL: usize = 12;
 
 /// What a word of the table holds at first.
 #[derive(Clone, PartialEq, Debug)]
