@@ -14,6 +14,9 @@ use super::windows::Window;
 use super::{Location, Lowering, StridedAccess};
 use crate::schedule::Algorithm;
 
+/// Columns that awkward rows are told by: a vector of eight lanes in 32 bytes.
+const LANES: usize = 8;
+
 impl Lowering<'_> {
     pub(super) fn dot(&mut self, id: NodeId, dot: &Dot) -> Result<(), GraphError> {
         let graph = self.graph;
@@ -22,7 +25,7 @@ impl Lowering<'_> {
         let dims = [graph.ty(left).dims.clone(), graph.ty(right).dims.clone()];
         let mut operands = [self.access(left)?, self.access_weights(right)?];
         if let Some(dense) = Dense::of(dot, &dims, &operands)
-            && self.packs(&dense, &operands[1])
+            && self.packs(&dense, &operands)
         {
             let target = self.target(graph.result(id));
             self.dense(&dense, operands, (target, &node.types[0]), None, id);
@@ -124,12 +127,20 @@ impl Lowering<'_> {
         epilogue: Option<Epilogue<'_>>,
         id: NodeId,
     ) {
+        let all: Vec<usize> = (0..=dense.extents.len()).collect();
+        let stride = x.strides[dense.contract[0]];
+        let mut rows = StridedAccess { strides: [&dense.rows[..], &[stride]].concat(), ..x };
+        if dense.is_scattered(stride) {
+            let dims = [&dense.extents[..], &[dense.depth]].concat();
+            rows = self.pack(&rows, &dims, &all, result.dtype, id);
+        }
+        let (&channel, positions) = rows.strides.split_last().expect("an axis is summed over");
         let source = Image {
-            location: x.location,
-            len: x.len,
-            offset: x.offset,
-            positions: dense.rows.clone(),
-            channel: x.strides[dense.contract[0]],
+            location: rows.location,
+            len: rows.len,
+            offset: rows.offset,
+            positions: positions.to_vec(),
+            channel,
         };
         let windows: Vec<Window> =
             dense.extents.iter().skip(1).map(|&extent| Window::identity(extent)).collect();
@@ -147,12 +158,16 @@ impl Lowering<'_> {
     }
 
     /// Whether a product gains by panels of weights: they are packed once for all calls, or would have to be copied
-    /// anyway, or there are enough rows to share them.
-    pub(super) fn packs(&self, dense: &Dense, w: &StridedAccess) -> bool {
+    /// anyway, or there are enough rows to share them: a few where the rows of the matrix lie awkwardly in memory.
+    pub(super) fn packs(&self, dense: &Dense, [x, w]: &[StridedAccess; 2]) -> bool {
         let rows: usize = dense.extents.iter().product();
         let contiguous = dense.columns == 1 || dense.column.is_none_or(|axis| w.strides[axis] == 1);
+        // Vectors lie across lines of the cache, or all rows fall into few of its sets.
+        let awkward = dense.columns > 2 * LANES
+            && (!dense.columns.is_multiple_of(LANES) || dense.columns.is_multiple_of(512));
         self.is_fixed(w.location)
             || (rows >= 512 && dense.depth >= 256)
+            || (rows >= 32 && (awkward || dense.is_scattered(x.strides[dense.contract[0]])))
             || (!contiguous && rows >= dense.columns && dense.columns > 1)
     }
 
@@ -213,6 +228,12 @@ pub(super) struct Dense {
 }
 
 impl Dense {
+    /// Whether the terms of a row, so many elements apart, fall into few sets of the cache, and there are enough columns to
+    /// pay for copying them.
+    fn is_scattered(&self, stride: i64) -> bool {
+        stride != 0 && stride % 256 == 0 && self.depth >= 64 && self.columns >= 256
+    }
+
     /// A `dot` that has this form.
     pub fn of(dot: &Dot, dims: &[Vec<usize>; 2], operands: &[StridedAccess; 2]) -> Option<Dense> {
         let ([x], [w]) = (dot.contract[0].as_slice(), dot.contract[1].as_slice()) else { return None };

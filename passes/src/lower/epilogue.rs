@@ -278,7 +278,7 @@ impl Lowering<'_> {
         let dense = match &node.op {
             Op::Dot(dot) => {
                 let dense = Dense::of(dot, &types.map(|ty| ty.dims.clone()), &accesses);
-                match dense.filter(|dense| dense.dims() == ty.dims && self.packs(dense, &accesses[1])) {
+                match dense.filter(|dense| dense.dims() == ty.dims && self.packs(dense, &accesses)) {
                     Some(dense) => Some(dense),
                     None => return Ok(false),
                 }
