@@ -76,14 +76,6 @@ struct Plan {
     depth: usize,
 }
 
-/// The parameters of a kernel that multiplies or finishes; what it does not have is 0.
-#[derive(Clone, Copy, Default)]
-struct Roles {
-    sums: usize,
-    turned: usize,
-    target: usize,
-}
-
 impl Lowering<'_> {
     /// The gradient of a convolution of `batch` images with respect to its weights, by tiles of m x m.
     pub(in super::super) fn winograd_gradient(
@@ -242,20 +234,14 @@ impl Lowering<'_> {
     fn finish(&mut self, plan: &Plan, sums: Location, (target, result): (Location, &Type), id: NodeId) {
         plan.for_each_cut(&mut |rows, columns, start| {
             let mut k = KernelBuilder::new("winograd_weights");
-            let turned = rows.1 * columns.1 * plan.weights();
-            let blocks = rows.2 * columns.2;
-            let aside = self.arena("winograd", Type::new(plan.dtype, [blocks, turned]));
-            let roles = Roles {
-                sums: k.param(plan.dtype, plan.area() * plan.channels * plan.outputs, Access::Read),
-                turned: k.param(plan.dtype, blocks * turned, Access::ReadWrite),
-                target: k.param(plan.dtype, result.elements(), Access::Write),
-            };
+            let from = k.param(plan.dtype, plan.area() * plan.channels * plan.outputs, Access::Read);
+            let to = k.param(plan.dtype, result.elements(), Access::Write);
             let (row, column) = (Index::var(k.open_grid(rows.2)), Index::var(k.open_grid(columns.2)));
             let number = row.scale(columns.2 as i64).add(&column);
-            let from = number.scale((plan.area() * rows.1 * columns.1) as i64).plus(start as i64);
-            plan.turn(&mut k, roles, &from, &number.scale(turned as i64), (rows, &row), (columns, &column));
+            let first = number.scale((plan.area() * rows.1 * columns.1) as i64).plus(start as i64);
+            plan.turn(&mut k, (from, &first), to, (rows, &row), (columns, &column));
             (0..2).for_each(|_| k.close());
-            self.call(k.finish_kernel(), vec![sums, aside, target], id);
+            self.call(k.finish_kernel(), vec![sums, target], id);
         });
     }
 
@@ -271,24 +257,20 @@ impl Lowering<'_> {
         let tiles = plan.tiles(piece);
         plan.for_each_cut(&mut |rows, columns, _| {
             let mut k = plan.kernel("winograd_products", tiles);
-            let sizes = [plan.area() * rows.1 * columns.1, rows.1 * columns.1 * plan.weights()];
-            let mut arguments = vec![x, dy];
-            let [sums, turned] = sizes.map(|size| {
-                arguments.push(self.arena("winograd", Type::new(plan.dtype, [columns.2, size])));
-                k.param(plan.dtype, columns.2 * size, Access::ReadWrite)
-            });
-            arguments.push(target);
-            let roles = Roles { sums, turned, target: k.param(plan.dtype, result.elements(), Access::Write) };
+            let size = plan.area() * rows.1 * columns.1;
+            let scratch = self.arena("winograd", Type::new(plan.dtype, [columns.2, size]));
+            let sums = k.param(plan.dtype, columns.2 * size, Access::ReadWrite);
+            let to = k.param(plan.dtype, result.elements(), Access::Write);
             let column = Index::var(k.open_grid(columns.2));
             let row = Index::var(k.open_for(rows.2));
-            let [sums_at, turned_at] = sizes.map(|size| column.scale(size as i64));
+            let first = column.scale(size as i64);
             let position = Index::var(k.open_for(plan.area()));
-            let to = sums_at.add(&position.scale((rows.1 * columns.1) as i64));
-            plan.multiply(&mut k, tiles, (rows, &row), (columns, &column), &position, (sums, &to, true));
+            let at = first.add(&position.scale((rows.1 * columns.1) as i64));
+            plan.multiply(&mut k, tiles, (rows, &row), (columns, &column), &position, (sums, &at, true));
             k.close();
-            plan.turn(&mut k, roles, &sums_at, &turned_at, (rows, &row), (columns, &column));
+            plan.turn(&mut k, (sums, &first), to, (rows, &row), (columns, &column));
             (0..2).for_each(|_| k.close());
-            self.call(k.finish_kernel(), arguments, id);
+            self.call(k.finish_kernel(), vec![x, dy, scratch, target], id);
         });
     }
 }
@@ -387,47 +369,36 @@ impl Plan {
         }
     }
 
-    /// `Gᵀ P G` for a block of inputs and one of outputs. Lanes are output channels, which are far apart in the
-    /// weights; so it goes through a small block of them.
+    /// `Gᵀ P G` for a block of inputs and one of outputs. Lanes are output channels, which are far apart in the weights.
     fn turn(
         &self,
         k: &mut KernelBuilder,
-        roles: Roles,
-        sums: &Index,
-        turned: &Index,
+        (sums, from): (usize, &Index),
+        target: usize,
         (rows, row): (Cut, &Index),
         (columns, column): (Cut, &Index),
     ) {
         let (Filter { k: size, .. }, a, weights) = (self.filter, self.filter.a(), self.weights());
         let channel = Index::var(k.open_for(rows.1));
         let output = Index::var(k.open_for(columns.1));
-        let from = sums.add(&channel.scale(columns.1 as i64)).add(&output);
+        let from = from.add(&channel.scale(columns.1 as i64)).add(&output);
         let half: Vec<Vec<ValueId>> = (0..a)
             .map(|j| {
                 let position = |i: usize| ((i * a + j) * rows.1 * columns.1) as i64;
-                let p: Vec<ValueId> =
-                    (0..a).map(|i| k.load_now(roles.sums, &from.plus(position(i)))).collect();
+                let p: Vec<ValueId> = (0..a).map(|i| k.load_now(sums, &from.plus(position(i)))).collect();
                 Lane { k, dtype: self.dtype }.kernel_gradient(size, &p)
             })
             .collect();
-        let to = turned.add(&output.scale((rows.1 * weights) as i64)).add(&channel.scale(weights as i64));
+        let output = column.scale(columns.1 as i64).add(&output).plus(columns.0 as i64);
+        let channel = row.scale(rows.1 as i64).add(&channel).plus(rows.0 as i64);
+        let to = output.scale(self.channels as i64).add(&channel).scale(weights as i64);
         for y in 0..size {
             let p: Vec<ValueId> = half.iter().map(|column| column[y]).collect();
             let values = Lane { k, dtype: self.dtype }.kernel_gradient(size, &p);
             for (x, value) in values.into_iter().enumerate() {
-                k.store(roles.turned, to.plus((size * y + x) as i64), value);
+                k.store(target, to.plus((size * y + x) as i64), value);
             }
         }
-        (0..2).for_each(|_| k.close());
-        let output = Index::var(k.open_for(columns.1));
-        let element = Index::var(k.open_for(rows.1 * weights));
-        let value =
-            k.load_now(roles.turned, &turned.add(&output.scale((rows.1 * weights) as i64)).add(&element));
-        let output = column.scale(columns.1 as i64).add(&output).plus(columns.0 as i64);
-        let channel = row.scale(rows.1 as i64).plus(rows.0 as i64);
-        let to =
-            output.scale((self.channels * weights) as i64).add(&channel.scale(weights as i64)).add(&element);
-        k.store(roles.target, to, value);
         (0..2).for_each(|_| k.close());
     }
 }
