@@ -27,6 +27,8 @@ pub(super) struct Composer<'a> {
     pub reduced: HashMap<Value, (Vec<Index>, ValueId)>,
     /// Whether chains are written out: taps are constants.
     pub written_out: bool,
+    /// What the loops of the next reductions store.
+    pub along: Option<Along>,
     /// Elements emitted already: valid while they are visible.
     known: HashMap<Known, ValueId>,
 }
@@ -36,6 +38,12 @@ pub(super) struct Reduction {
     pub value: Value,
     pub combine: Combine,
     pub element: Element,
+}
+
+/// Outputs over the space that is reduced: the parameter of each, and the axis of each index of the loops.
+pub(super) struct Along {
+    pub outputs: Vec<(Value, usize)>,
+    pub axes: Vec<usize>,
 }
 
 /// How reductions are ordered; see [`Composer::reductions`].
@@ -54,6 +62,7 @@ impl<'a> Composer<'a> {
             memory: HashMap::new(),
             reduced: HashMap::new(),
             written_out: false,
+            along: None,
             known: HashMap::new(),
         }
     }
@@ -341,11 +350,19 @@ impl<'a> Composer<'a> {
     }
 
     fn accumulate(&mut self, items: &[Reduction], accs: &[AccId], at: &[Index], guard: Option<ValueId>) {
+        // Reductions inside of these have no part in it.
+        let along = self.along.take();
         for (item, &acc) in items.iter().zip(accs) {
             if let Some(value) = self.summand(item, at, guard) {
                 self.k.accumulate(acc, value);
             }
         }
+        if let Some(along) = &along {
+            let mut point = vec![Index::default(); at.len()];
+            along.axes.iter().zip(at).for_each(|(&axis, index)| point[axis] = index.clone());
+            self.store_elements(&along.outputs, &[point]);
+        }
+        self.along = along;
     }
 
     /// Every point of `extents` by itself, in row-major order.

@@ -3,7 +3,7 @@
 //! Without reductions every output is an element of one iteration space: one loop nest (one for each piece, if
 //! the output is a concatenation or a padding). With reductions, all over the same axes of the same space: loops
 //! over the axes that stay; inside them the reductions, in as many loops as they depend on each other; last the
-//! outputs. Softmax, normalisation, and their gradients are such regions.
+//! outputs, in loops of their own if they need the last reductions. Softmax, normalisation, and their gradients are such regions.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use brolga_ir::index::Index;
 use brolga_ir::program::ValueId;
 use brolga_ir::{Graph, NodeId, Value};
 
-use super::compose::{Composer, Plan, Reduction};
+use super::compose::{Along, Composer, Plan, Reduction};
 
 /// The definition of a value.
 pub(crate) fn definition(graph: &Graph, value: Value) -> Definition {
@@ -68,7 +68,7 @@ impl Composer<'_> {
 
     /// Computes and stores the outputs at some points. Everything is loaded before anything is stored: an update in
     /// place sees the old values.
-    fn store_elements(&mut self, outputs: &[(Value, usize)], points: &[Vec<Index>]) {
+    pub fn store_elements(&mut self, outputs: &[(Value, usize)], points: &[Vec<Index>]) {
         let results: Vec<Vec<ValueId>> = points
             .iter()
             .map(|at| outputs.iter().map(|&(value, _)| self.element(value, at, None)).collect())
@@ -104,6 +104,11 @@ impl Composer<'_> {
             if innermost.is_some_and(|axis| axes.contains(&axis)) { Plan::Lanes } else { Plan::Blocks };
         let levels = self.levels(reductions);
         let last = levels.values().copied().max().unwrap_or(0);
+        let (small, large): (Vec<_>, Vec<_>) =
+            outputs.iter().copied().partition(|&(value, _)| self.graph.ty(value).dims == kept_dims);
+        // What needs no reduction of the last level is stored in its loops, which may have computed it.
+        let needed = self.inside(large.iter().map(|&(value, _)| value));
+        let along = needed.iter().all(|id| levels.get(id) != Some(&last));
         self.loops(&kept_dims, &mut |c, row| {
             for level in 0..=last {
                 let phase: Vec<Reduction> = reductions
@@ -117,30 +122,28 @@ impl Composer<'_> {
                         _ => unreachable!("a reduction is defined as one"),
                     })
                     .collect();
+                if along && level == last && !large.is_empty() {
+                    c.along = Some(Along { outputs: large.clone(), axes: [&kept[..], axes].concat() });
+                }
                 let results = c.reductions(&phase, &extents, plan, row, None);
+                c.along = None;
                 for (item, result) in phase.iter().zip(results) {
                     c.reduced.insert(item.value, (row.to_vec(), result));
                 }
             }
-            let (small, large): (Vec<_>, Vec<_>) =
-                outputs.iter().copied().partition(|&(value, _)| c.graph.ty(value).dims == kept_dims);
-            for (value, param) in small {
+            for &(value, param) in &small {
                 let result = c.element(value, row, None);
                 let position = c.flat(c.graph.ty(value), row);
                 c.k.store(param, position, result);
             }
-            if large.is_empty() {
+            if along || large.is_empty() {
                 return;
             }
             c.loops(&extents, &mut |c, inner| {
                 let mut at = vec![Index::default(); dims.len()];
                 kept.iter().zip(row).for_each(|(&axis, index)| at[axis] = index.clone());
                 axes.iter().zip(inner).for_each(|(&axis, index)| at[axis] = index.clone());
-                let results: Vec<_> = large.iter().map(|&(value, _)| c.element(value, &at, None)).collect();
-                for (&(value, param), result) in large.iter().zip(results) {
-                    let position = c.flat(c.graph.ty(value), &at);
-                    c.k.store(param, position, result);
-                }
+                c.store_elements(&large, &[at]);
             });
         });
     }
