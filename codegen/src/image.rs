@@ -88,7 +88,8 @@ impl Image {
             .par_iter()
             .enumerate()
             .map_init(Compiler::new, |compiler, (number, kernel)| {
-                compiler.kernel(symbol, number, kernel, target, text)
+                let name = symbol_name(&format!("{symbol}_kernel{number}_{}", kernel.name));
+                compiler.kernel(name, kernel, layout.manifest.local_bytes, target, text)
             })
             .collect::<Result<_>>()?;
 
@@ -216,16 +217,15 @@ impl Compiler {
 
     fn kernel(
         &mut self,
-        symbol: &str,
-        number: usize,
+        name: String,
         kernel: &Kernel,
+        local: usize,
         target: &Target,
         text: bool,
     ) -> Result<Compiled> {
         let mut func = ir::Function::new();
         let config = target.isa.frontend_config();
-        let leaves = portable::kernel(&mut func, &mut self.builder, kernel, &*target.emitter, config);
-        let name = symbol_name(&format!("{symbol}_kernel{number}_{}", kernel.name));
+        let leaves = portable::kernel(&mut func, &mut self.builder, kernel, local, &*target.emitter, config);
         let compiled = self.finish(func, name, target, text)?;
         Ok(Compiled { leaves, ..compiled })
     }

@@ -39,6 +39,7 @@ impl Layout {
             outputs: Vec::new(),
             state: Vec::new(),
             arena_bytes: program.arena_bytes,
+            local_bytes: program.local_bytes(),
             prepared_bytes: program.prepared_bytes,
             constants_bytes: 0,
             cpu_features: features,

@@ -75,6 +75,7 @@ fn header(image: &Image, symbol: &str) -> String {
     line(format_args!("\n#ifdef __cplusplus\n}}\n#endif\n"));
     line(format_args!("#define {upper}_NUMERICS {}", manifest.numerics));
     line(format_args!("#define {upper}_ARENA_BYTES {}", manifest.arena_bytes));
+    line(format_args!("#define {upper}_LOCAL_BYTES {} /* for each worker */", manifest.local_bytes));
     line(format_args!("#define {upper}_PREPARED_BYTES {}", manifest.prepared_bytes));
     line(format_args!(
         "\n/* Positions in the table of bases, and bytes; memory is aligned to {} bytes, inputs",
@@ -82,7 +83,7 @@ fn header(image: &Image, symbol: &str) -> String {
     ));
     line(format_args!("   may have any alignment. Tensors are row-major. */"));
     line(format_args!("#define {upper}_BASES {}", manifest.base_count()));
-    for (i, name) in ["ARENA", "PREPARED", "CONSTANTS"].iter().enumerate() {
+    for (i, name) in ["ARENA", "PREPARED", "CONSTANTS", "LOCAL"].iter().enumerate() {
         line(format_args!("#define {upper}_{name} {i}"));
     }
     let state = manifest.state.iter().map(|s| ("STATE", &s.name, s.dtype, &s.dims));
@@ -106,22 +107,24 @@ fn header(image: &Image, symbol: &str) -> String {
 const BLOCK: &str = r#"#ifndef BROLGA_BLOCK
 #define BROLGA_BLOCK
 typedef struct brolga_block brolga_block;
-typedef void brolga_kernel(const brolga_block *block, const uint64_t *row, uint64_t part);
+typedef void brolga_kernel(const brolga_block *block, const uint64_t *row, uint64_t part, uint64_t worker);
 /* What compiled code is called with. Rounding to nearest and denormals kept is expected of the caller. */
 struct brolga_block {
-    /* Memory: arena, prepared values, constants, state, inputs, outputs. */
+    /* Memory: arena, prepared values, constants, local memory (of all workers, one behind the other), state, inputs,
+       outputs. */
     unsigned char *const *bases;
-    /* Calls the kernel for every part, in any order and on any threads, and returns when all are done. */
+    /* Calls the kernel for every part, in any order and on any threads, and returns when all are done. Workers are
+       numbered from 0; calls at the same time have different workers, and each of them has local memory. */
     void (*parallel_for)(void *pool, brolga_kernel *kernel, const brolga_block *block, const uint64_t *row,
                          uint64_t parts);
     /* The first argument of parallel_for. */
     void *pool;
 };
-/* A parallel_for on the calling thread. */
+/* A parallel_for on the calling thread, which is worker 0. */
 static inline void brolga_serial_for(void *pool, brolga_kernel *kernel, const brolga_block *block,
                                      const uint64_t *row, uint64_t parts) {
     (void)pool;
-    for (uint64_t part = 0; part < parts; part++) kernel(block, row, part);
+    for (uint64_t part = 0; part < parts; part++) kernel(block, row, part, 0);
 }
 #endif
 "#;

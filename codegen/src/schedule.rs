@@ -3,7 +3,8 @@
 //!
 //! A row of the table, in words: address of the kernel; number of parts; number of arguments, plus
 //! [`PARALLEL`] if the parts are to run in parallel; then for each argument the position of its base pointer and
-//! the bytes from it. The kernel gets the address of its arguments in the row.
+//! the bytes from it. The kernel gets the address of its arguments in the row. What does not run in parallel runs as
+//! worker 0.
 
 use brolga_ir::program::{Arg, Call, Kernel, KernelId, Program, Step, Stmt};
 use cranelift::codegen::ir::{
@@ -133,7 +134,7 @@ fn dispatch(
     b.ins().jump(done, &[]);
     b.switch_to_block(serial);
     let call = b.import_signature(kernel_signature(call_conv));
-    b.ins().call_indirect(call, kernel, &[block, args, part]);
+    b.ins().call_indirect(call, kernel, &[block, args, part, zero]);
     let next = b.ins().iadd_imm_s(part, 1);
     let more = b.ins().icmp(IntCC::UnsignedLessThan, next, parts);
     b.ins().brif(more, serial, &[next.into()], done, &[]);
@@ -387,8 +388,9 @@ impl EntryCx<'_, '_> {
         let KernelId(kernel) = call.kernel;
         let kernel = self.function(self.entry.kernel_at + kernel as usize, kernel_signature(self.call_conv));
         if !self.entry.traced && parts == 1 {
+            // Part 0 as worker 0.
             let part = self.b.ins().iconst(types::I64, 0);
-            self.b.ins().call(kernel, &[self.block, args, part]);
+            self.b.ins().call(kernel, &[self.block, args, part, part]);
             return;
         }
         let kernel = self.b.ins().func_addr(types::I64, kernel);

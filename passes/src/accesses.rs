@@ -79,7 +79,7 @@ pub(crate) fn touches(program: &Program, step: &Step, buffer: BufferId) -> (bool
     };
     let kernel = &program.kernels[call.kernel.0 as usize];
     let mut touched = (false, false);
-    for (arg, param) in call.args.iter().zip(&kernel.params) {
+    for (arg, param) in call.args.iter().zip(kernel.arguments()) {
         if arg.buffer == buffer {
             touched.0 |= param.access != Access::Write;
             touched.1 |= param.access != Access::Read;

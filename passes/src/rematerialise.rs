@@ -235,12 +235,12 @@ impl<'p> Again<'p> {
             let kernel = &self.program.kernels[call.kernel.0 as usize];
             let mut names: HashMap<BufferId, BufferId> = HashMap::new();
             // What is read has to be there before anything of this call is written.
-            for (arg, param) in call.args.iter().zip(&kernel.params) {
+            for (arg, param) in call.args.iter().zip(kernel.arguments()) {
                 if arg.buffer != id && param.access == Access::Read && !names.contains_key(&arg.buffer) {
                     names.insert(arg.buffer, self.read(arg.buffer, step, depth)?);
                 }
             }
-            for (arg, param) in call.args.iter().zip(&kernel.params) {
+            for (arg, param) in call.args.iter().zip(kernel.arguments()) {
                 if param.access == Access::Read || names.contains_key(&arg.buffer) {
                     continue;
                 }
@@ -295,7 +295,7 @@ impl<'p> Again<'p> {
 fn cost(program: &Program, call: &Call, known: &mut Known) -> u64 {
     *known.costs.entry(call.kernel.0).or_insert_with(|| {
         let kernel = &program.kernels[call.kernel.0 as usize];
-        let bytes: u64 = kernel.params.iter().map(|p| (p.len * p.dtype.size()) as u64).sum();
+        let bytes: u64 = kernel.arguments().iter().map(|p| (p.len * p.dtype.size()) as u64).sum();
         // 50 operations and 5 bytes in a nanosecond: a core with wide vectors.
         work::flops(kernel) / 50 + bytes / 5
     })

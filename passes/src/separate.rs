@@ -42,7 +42,9 @@ pub(crate) fn separate(program: &mut Program, least: u64) -> bool {
 /// The statements that stay together: every loop of much work alone, others with their neighbours. `None` where there is
 /// nothing to gain, or where statements need more of each other than memory and values that are the same anywhere.
 fn groups(kernel: &Kernel, least: u64) -> Option<Vec<Vec<usize>>> {
-    if !kernel.grid.is_empty() || cost(&kernel.body) < 2 * least {
+    // What is local passes between statements, and would be gone between kernels.
+    let local = kernel.local_bytes() > 0;
+    if local || !kernel.grid.is_empty() || cost(&kernel.body) < 2 * least {
         return None;
     }
     let mut groups: Vec<(Vec<usize>, bool)> = Vec::new();
@@ -89,7 +91,8 @@ pub(crate) fn call_pieces(steps: &mut Vec<Step>, pieces: &HashMap<KernelId, Piec
         match &step {
             Step::Call(call) if pieces.contains_key(&call.kernel) => {
                 all.extend(pieces[&call.kernel].iter().map(|(kernel, args)| {
-                    let args = args.iter().map(|&arg| call.args[arg].clone()).collect();
+                    // Local parameters have none.
+                    let args = args.iter().filter_map(|&arg| call.args.get(arg).cloned()).collect();
                     Step::Call(Call { kernel: *kernel, args, origin: call.origin.clone() })
                 }));
             }

@@ -379,7 +379,7 @@ impl<'p> Views<'p> {
         some: impl Fn(BufferId) -> bool,
     ) -> impl Iterator<Item = (usize, Access)> {
         let call = self.leaves[leaf].call.as_ref();
-        let params = call.map(|call| &self.program.kernels[call.kernel.0 as usize].params);
+        let params = call.map(|call| self.program.kernels[call.kernel.0 as usize].arguments());
         let args = call.into_iter().flat_map(|call| &call.args).zip(params.into_iter().flatten()).enumerate();
         args.filter(move |(_, (arg, _))| some(arg.buffer)).map(|(i, (_, param))| (i, param.access))
     }
@@ -480,7 +480,9 @@ fn copied(stmt: &Stmt, args: &[Arg], statement: usize) -> Option<Piece> {
             .filter(|(atom, _)| loops.iter().any(|(var, _)| *atom == brolga_ir::index::Atom::Var(*var)));
         of_loops.count() == index.terms().len()
     });
-    if !affine || id != value || args[*read].strides.len() + args[*write].strides.len() > 0 {
+    // Local parameters have no argument.
+    let (source, target) = (args.get(*read)?, args.get(*write)?);
+    if !affine || id != value || source.strides.len() + target.strides.len() > 0 {
         return None;
     }
     let strides = |var| (from.coefficient(var), to.coefficient(var));
@@ -494,12 +496,12 @@ fn copied(stmt: &Stmt, args: &[Arg], statement: usize) -> Option<Piece> {
     if rows * columns == 0 || (rows > 1 && (between.1 < columns as i64 || columns == 1)) {
         return None;
     }
-    let runs = |param: usize, offset: i64, stride| Runs {
-        buffer: args[param].buffer,
-        first: args[param].offset as i64 + offset,
+    let runs = |arg: &Arg, offset: i64, stride| Runs {
+        buffer: arg.buffer,
+        first: arg.offset as i64 + offset,
         stride,
     };
-    let (from, to) = (runs(*read, from.offset(), between.0), runs(*write, to.offset(), between.1));
+    let (from, to) = (runs(source, from.offset(), between.0), runs(target, to.offset(), between.1));
     Some(Piece { from, to, rows, columns, statements: vec![statement] })
 }
 
@@ -514,7 +516,7 @@ fn remove(kernel: &mut Kernel, statements: &[usize]) {
 
 /// Drops parameters that nothing uses.
 fn drop_parameters(kernel: &mut Kernel, args: &mut Vec<Arg>) {
-    *args = keep_used(kernel).into_iter().map(|arg| args[arg].clone()).collect();
+    *args = keep_used(kernel).into_iter().filter_map(|arg| args.get(arg).cloned()).collect();
 }
 
 /// Drops kernels that nothing calls.

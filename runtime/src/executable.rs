@@ -29,9 +29,10 @@ impl Executable {
     /// several at once with different argument blocks. Called with a block whose bases are as the manifest
     /// says ([`ArgumentBlock`](crate::ArgumentBlock) gives their order and alignment), with index inputs inside
     /// their ranges and bool bytes 0 or 1, they must
-    /// - read only memory of these bases, and only within the sizes that the manifest gives;
-    /// - write only the arena, the outputs (all of each output; bools as 0 or 1), and state slots that are
-    ///   `updated`; `prepare` writes only the arena and the prepared values, which it fills from state and
+    /// - read only memory of these bases, and only within the sizes that the manifest gives; of the local memory, only
+    ///   what belongs to the worker that a kernel is called as;
+    /// - write only the arena, this local memory, the outputs (all of each output; bools as 0 or 1), and state slots that are
+    ///   `updated`; `prepare` writes only the arena, the local memory and the prepared values, which it fills from state and
     ///   constants alone, with null pointers for inputs and outputs;
     /// - not unwind, keep the floating-point control word, and call nothing but the block's `parallel_for`,
     ///   which kernels do not call again.

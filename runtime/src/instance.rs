@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::block::{ArgumentBlock, BASE_ARENA, BASE_CONSTANTS, BASE_PREPARED, BASE_STATE, EntryFn};
+use crate::block::{
+    ArgumentBlock, BASE_ARENA, BASE_CONSTANTS, BASE_LOCAL, BASE_PREPARED, BASE_STATE, EntryFn,
+};
 use crate::control::FloatControl;
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
 use crate::executable::Executable;
@@ -20,6 +22,8 @@ pub struct Instance {
     /// For each state slot of the manifest, its position in the state.
     slots: Vec<usize>,
     arena: AlignedBytes,
+    /// For each thread, the manifest's local bytes.
+    local: AlignedBytes,
     prepared: AlignedBytes,
     /// Version of the slots that `prepared` was filled from.
     prepared_for: Option<u64>,
@@ -58,11 +62,18 @@ impl Instance {
             return Err(Error::new(ErrorKind::State, message));
         }
         let within = |what: &str| format!("the {what} of `{}`", manifest.entry);
+        // A run that does not enter the threads is worker 0.
+        let count = if manifest.parallel { threads.count().max(1) } else { 1 };
+        let local = manifest.local_bytes.checked_mul(count).ok_or_else(|| {
+            let message = format!("{count} threads cannot have {} bytes each", manifest.local_bytes);
+            Error::new(ErrorKind::Memory, message).within(within("local memory"))
+        })?;
         Ok(Instance {
             threads: threads.clone(),
             layout: state.layout(),
             slots,
             arena: AlignedBytes::zeroed(manifest.arena_bytes).map_err(|e| e.within(within("arena")))?,
+            local: AlignedBytes::zeroed(local).map_err(|e| e.within(within("local memory")))?,
             prepared: AlignedBytes::zeroed(manifest.prepared_bytes)
                 .map_err(|e| e.within(within("prepared values")))?,
             prepared_for: None,
@@ -210,6 +221,7 @@ impl Instance {
         self.bases[BASE_ARENA] = self.arena.base();
         self.bases[BASE_PREPARED] = self.prepared.base();
         self.bases[BASE_CONSTANTS] = executable.constants().base();
+        self.bases[BASE_LOCAL] = self.local.base();
         let (of_state, others) = self.bases[BASE_STATE..].split_at_mut(self.slots.len());
         let (of_inputs, of_outputs) = others.split_at_mut(inputs.len());
         for (base, at) in of_state.iter_mut().zip(&self.slots) {
@@ -246,8 +258,9 @@ impl Instance {
             }
         }
         // SAFETY: the bases are as `Executable::from_raw` describes them: types were checked above, so sizes
-        // agree with the manifest; `state` is exclusive where the entry updates it; arena and prepared values
-        // belong to `self`; inputs and outputs are borrowed for the call and do not overlap.
+        // agree with the manifest; `state` is exclusive where the entry updates it; arena, prepared values and the
+        // local memory of as many workers as there are threads belong to `self`; inputs and outputs are borrowed for
+        // the call and do not overlap.
         unsafe { enter(executable.entry(), &self.bases, &self.threads, manifest.parallel) };
         for (output, stand_in) in outputs.iter_mut().zip(&self.stand_ins) {
             let mut output = output.writable();

@@ -31,7 +31,7 @@ mod weights;
 
 pub use atomic::write_atomically;
 pub use block::{
-    ArgumentBlock, BASE_ARENA, BASE_CONSTANTS, BASE_PREPARED, BASE_STATE, EntryFn, KernelFn, ParallelForFn,
+    ArgumentBlock, BASE_ARENA, BASE_CONSTANTS, BASE_LOCAL, BASE_PREPARED, BASE_STATE, EntryFn, KernelFn, ParallelForFn,
     serial_for,
 };
 pub use data::{Batches, Field, Request, Split};

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::tensor::{DType, byte_len, type_name};
+use crate::tensor::{ALIGNMENT, DType, byte_len, type_name};
 
 /// Everything that stands between compiled code and its caller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Manifest {
     pub state: Vec<StateSlot>,
     /// Bytes of scratch memory of one call.
     pub arena_bytes: usize,
+    /// Bytes of scratch memory that each thread of a call needs besides, a multiple of the alignment.
+    #[serde(default)]
+    pub local_bytes: usize,
     /// Bytes that the prepare function fills from state and constants.
     #[serde(default)]
     pub prepared_bytes: usize,
@@ -103,8 +106,8 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Checks that names are unique within inputs, outputs and state, sizes can be addressed, and index ranges
-    /// belong to integers and are not empty.
+    /// Checks that names are unique within inputs, outputs and state, sizes can be addressed, index ranges belong to
+    /// integers and are not empty, and the local memories of threads are aligned one behind the other.
     pub fn validate(&self) -> Result<()> {
         let wrong = |message: String| Err(Error::new(ErrorKind::Manifest, message).within(&self.entry));
         let tensors = [
@@ -120,6 +123,10 @@ impl Manifest {
                     return wrong(format!("the manifest names {what} `{name}` twice"));
                 }
             }
+        }
+        if !self.local_bytes.is_multiple_of(ALIGNMENT) {
+            let bytes = self.local_bytes;
+            return wrong(format!("{bytes} bytes of local memory are not a multiple of {ALIGNMENT}"));
         }
         for input in &self.inputs {
             let Some(IndexRange { low, high }) = input.range else { continue };
@@ -137,7 +144,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// Number of base pointers: arena, prepared, constants, state, inputs, outputs.
+    /// Number of base pointers: arena, prepared, constants, local, state, inputs, outputs.
     pub fn base_count(&self) -> usize {
         crate::block::BASE_STATE + self.state.len() + self.inputs.len() + self.outputs.len()
     }

@@ -82,9 +82,9 @@ impl Threads {
     /// Threads of the embedding application.
     ///
     /// # Safety
-    /// `parallel_for(pool, …)` must do what [`ParallelForFn`] says, from any thread and from several at once,
-    /// must not return before all its kernels have, and must run them with the default floating-point control
-    /// word (round to nearest, denormals kept).
+    /// `parallel_for(pool, …)` must do what [`ParallelForFn`] says, from any thread and from several at once, with
+    /// numbers of workers below `count` (or 0), must not return before all its kernels have, and must run them with the
+    /// default floating-point control word (round to nearest, denormals kept).
     pub unsafe fn from_raw(parallel_for: ParallelForFn, pool: *mut c_void, count: usize) -> Threads {
         Threads(Kind::Foreign { parallel_for, pool: Address(pool), count })
     }
@@ -103,7 +103,7 @@ impl Threads {
     ///
     /// # Safety
     /// As for [`ParallelForFn`]: the kernel may be called with the block and the row for each of the parts, from any
-    /// thread, in any order.
+    /// thread, in any order, and the block has local memory for as many workers as there are threads.
     pub unsafe fn run_call(
         &self,
         parallel: bool,
@@ -359,15 +359,17 @@ impl Shared {
 
     /// Computes own chunks, then those of others, until none is left to take.
     fn work(&self, own: usize) {
-        while self.claim(&self.lanes[own], true) {}
+        while self.claim(own, own) {}
         let n = self.lanes.len();
         for other in 1..n {
-            while self.claim(&self.lanes[(own + other) % n], false) {}
+            while self.claim(own, (own + other) % n) {}
         }
     }
 
-    /// Takes some chunks of a lane, from its front or its back, and computes them; false if it has none.
-    fn claim(&self, lane: &Lane, front: bool) -> bool {
+    /// Takes some chunks of the lane `from` and computes them as worker `own`; false if it has none. Own chunks are
+    /// taken from the front, those of others from the back.
+    fn claim(&self, own: usize, from: usize) -> bool {
+        let (lane, front) = (&self.lanes[from], own == from);
         let mut ticket = lane.ticket.load(Ordering::Acquire);
         loop {
             let (call, begin, end) = unpack(ticket);
@@ -393,8 +395,9 @@ impl Shared {
                     // file), so `kernel` was stored from a `KernelFn`.
                     let kernel = unsafe { std::mem::transmute::<*mut (), KernelFn>(kernel) };
                     for part in first_part(first, parts, chunks)..first_part(last, parts, chunks) {
-                        // SAFETY: the caller of `parallel_for` promises this call for every part.
-                        unsafe { kernel(block, row, part) };
+                        // SAFETY: the caller of `parallel_for` promises this call for every part; no other thread
+                        // works as `own`.
+                        unsafe { kernel(block, row, part, own as u64) };
                     }
                     self.done.0.fetch_add(take, Ordering::Release);
                     return true;

@@ -60,6 +60,7 @@ fn manifest() -> Manifest {
         ],
         state: vec![slot("scale"), slot("other")],
         arena_bytes: 4,
+        local_bytes: 0,
         prepared_bytes: 4,
         constants_bytes: 4,
         cpu_features: vec![],

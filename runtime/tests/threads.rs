@@ -48,6 +48,7 @@ fn counting() -> Arc<Executable> {
         outputs: vec![Output { name: "counters".into(), dtype: DType::I64, dims: vec![TOTAL] }],
         state: vec![],
         arena_bytes: 0,
+        local_bytes: 0,
         prepared_bytes: 0,
         constants_bytes: 0,
         cpu_features: vec![],

@@ -32,6 +32,7 @@ use std::collections::HashMap;
 use brolga_ir::index::Var;
 use brolga_ir::program::{AccId, Expr, Kernel, Stmt, ValueId};
 use brolga_ir::{DType, scalar::Scalar};
+use brolga_runtime::BASE_LOCAL;
 use cranelift::codegen::ir::{
     self, AbiParam, ExternalName, InstBuilder, MemFlagsData, Signature, StackSlot, StackSlotData,
     StackSlotKind, UserExternalName, Value, condcodes::IntCC, types,
@@ -110,15 +111,16 @@ pub(crate) struct KernelCx<'a> {
 /// The signature of [`brolga_runtime::KernelFn`].
 pub(crate) fn kernel_signature(call_conv: CallConv) -> Signature {
     let mut signature = Signature::new(call_conv);
-    signature.params.extend([AbiParam::new(types::I64); 3]);
+    signature.params.extend([AbiParam::new(types::I64); 4]);
     signature
 }
 
-/// Emits `kernel` into `func`; gives the leaf functions that it calls.
+/// Emits `kernel` into `func`; gives the leaf functions that it calls. Of local memory every worker has `local` bytes.
 pub(crate) fn kernel(
     func: &mut ir::Function,
     context: &mut FunctionBuilderContext,
     kernel: &Kernel,
+    local: usize,
     emitter: &dyn Emitter,
     config: TargetFrontendConfig,
 ) -> Vec<Leaf> {
@@ -129,14 +131,14 @@ pub(crate) fn kernel(
     b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
     b.seal_block(entry);
-    let (block, row, part) = {
+    let (block, row, part, worker) = {
         let params = b.block_params(entry);
-        (params[0], params[1], params[2])
+        (params[0], params[1], params[2], params[3])
     };
     // Each argument is a pair of words in the row: position of the base pointer, and bytes from it.
     let flags = MemFlagsData::trusted().with_readonly();
     let bases = b.ins().load(types::I64, flags, block, 0);
-    let pointers = (0..kernel.params.len() as i32)
+    let mut pointers: Vec<Value> = (0..kernel.arguments().len() as i32)
         .map(|k| {
             let position = b.ins().load(types::I64, flags, row, 16 * k);
             let offset = b.ins().load(types::I64, flags, row, 16 * k + 8);
@@ -146,6 +148,13 @@ pub(crate) fn kernel(
             b.ins().iadd(base, offset)
         })
         .collect();
+    let offsets = kernel.local_offsets();
+    if !offsets.is_empty() {
+        let base = b.ins().load(types::I64, flags, bases, 8 * BASE_LOCAL as i32);
+        let before = b.ins().imul_imm_s(worker, local as i64);
+        let own = b.ins().iadd(base, before);
+        pointers.extend(offsets.into_iter().map(|offset| b.ins().iadd_imm_s(own, offset as i64)));
+    }
     let mut cx = KernelCx {
         b,
         kernel,

@@ -3,8 +3,9 @@
 //! It follows the program's documentation to the letter: grid points, loops and strips run one iteration after the
 //! other, scalars go through [`ScalarOp::apply`](crate::scalar::ScalarOp::apply), tiles are chains of fused
 //! multiply-adds. Every access is checked, and memory that nothing has written yet is all ones (NaN in floats, -1
-//! in integers, no valid `bool`), so that a program that reads too early does not go unnoticed. Planned arena
-//! buffers share one block of bytes, so mistakes of the memory planner show as well.
+//! in integers, no valid `bool`), so that a program that reads too early does not go unnoticed; local memory is so
+//! again for every grid point. Planned arena buffers share one block of bytes, so mistakes of the memory planner show
+//! as well.
 //!
 //! Kernels are first resolved (slots instead of ids, `code.rs`), then run.
 
@@ -73,7 +74,7 @@ pub fn run(program: &Program, inputs: &[Tensor], state: &mut [Tensor]) -> Result
     Interpreter::new(program)?.run(inputs, state)
 }
 
-/// Runs one kernel with each parameter on a tensor of its own, which must have the parameter's element type and
+/// Runs one kernel with each parameter that is not local on a tensor of its own, which must have the parameter's element type and
 /// at least its number of elements.
 pub fn run_kernel(kernel: &Kernel, tensors: &mut [Tensor]) -> Result<(), Error> {
     let args: Vec<Arg> = (0..tensors.len() as u32)
@@ -85,6 +86,9 @@ pub fn run_kernel(kernel: &Kernel, tensors: &mut [Tensor]) -> Result<(), Error> 
 /// Runs one kernel with its parameters anywhere inside `tensors`: argument buffers are positions in `tensors`.
 pub fn run_kernel_on(kernel: &Kernel, tensors: &mut [Tensor], args: &[Arg]) -> Result<(), Error> {
     verify_kernel(kernel).map_err(|e| Error::new(e.to_string()))?;
+    if kernel.local_bytes() > MAX_MEMORY {
+        return Err(Error::new("the kernel needs more than the 2^33 bytes that the interpreter allows"));
+    }
     let code = Code::new(kernel)?;
     let mut memory = Memory::default();
     let mut buffers = Vec::with_capacity(tensors.len());
@@ -95,7 +99,7 @@ pub fn run_kernel_on(kernel: &Kernel, tensors: &mut [Tensor], args: &[Arg]) -> R
     }
     let find = |arg: &Arg| buffers.get(arg.buffer.0 as usize).map(|(home, ty)| (*home, ty));
     let bindings = bind(&code, args, find, &[])?;
-    execute(&code, &bindings, &mut memory, GridOrder::Forward)?;
+    execute(&code, bindings, &mut memory, GridOrder::Forward)?;
     for (tensor, (home, _)) in tensors.iter_mut().zip(&buffers) {
         memory.read_tensor(*home, tensor)?;
     }
@@ -142,7 +146,7 @@ impl Homes {
                 }
             }
         }
-        match spaces.iter().try_fold(0usize, |sum, &size| sum.checked_add(size)) {
+        match spaces.iter().try_fold(program.local_bytes(), |sum, &size| sum.checked_add(size)) {
             Some(bytes) if bytes <= MAX_MEMORY => Ok(Homes { buffers, spaces }),
             _ => Err(Error::new("the program needs more than the 2^33 bytes that the interpreter allows")),
         }
@@ -303,7 +307,7 @@ impl<'p> Interpreter<'p> {
             Some((*self.homes.buffers.get(id)?, &self.program.buffers[id].ty))
         };
         let bindings = bind(code, &call.args, find, at)?;
-        execute(code, &bindings, memory, self.order)
+        execute(code, bindings, memory, self.order)
     }
 }
 
@@ -324,8 +328,8 @@ fn bind<'b>(
     at: &[usize],
 ) -> Result<Vec<Binding>, Error> {
     let place = |e: Error| e.within(format_args!("kernel @{}", code.name));
-    if args.len() != code.params.len() {
-        let message = format!("{} parameters, but {} arguments", code.params.len(), args.len());
+    if args.len() != code.arguments {
+        let message = format!("{} parameters, but {} arguments", code.arguments, args.len());
         return Err(place(Error::new(message)));
     }
     let one = |(i, (arg, param)): (usize, (&Arg, &super::Param))| {

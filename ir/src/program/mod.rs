@@ -7,6 +7,7 @@
 //! program   = buffer* kernel* schedule
 //! buffer    = name type place                     input, output, state, constant, prepared, arena
 //! kernel    = name param* grid statement*         one parallel grid; every point is independent
+//! param     = type access                         read, write, readwrite: given by calls; local: behind all others
 //! statement = for var in 0..n { statement* }      serial loop
 //!           | strip var in 0..n { statement* }    vectorised loop: iterations are independent but for accumulators
 //!           | if value { statement* } else { statement* }
@@ -22,6 +23,9 @@
 //!           | break unless arg                    leaves the innermost loop where the bool at arg is false
 //!           | if arg { step* } else { step* }
 //! ```
+//!
+//! A *local* parameter is memory of a grid point's own: calls pass nothing for it, and what is in it when the point
+//! begins is undefined. Every thread has memory for it, not every point.
 //!
 //! What fixes the bits, and therefore holds for the interpreter and for every emitter alike:
 //!
@@ -218,7 +222,7 @@ impl Step {
 pub struct Call {
     /// Which kernel.
     pub kernel: KernelId,
-    /// One argument for each parameter.
+    /// One argument for each parameter that is not local ([`Kernel::arguments`]).
     pub args: Vec<Arg>,
     /// The layer and pass it comes from, for profiles: `conv1`, `conv1/backward`.
     pub origin: String,
@@ -245,6 +249,9 @@ pub enum Access {
     Write,
     /// Both.
     ReadWrite,
+    /// Both, of memory that a grid point has to itself while it runs, undefined when it begins. Local parameters
+    /// stand behind all others, and calls pass nothing for them.
+    Local,
 }
 
 /// A buffer as a kernel sees it. Different parameters never overlap, unless both are only read, or every
@@ -276,6 +283,45 @@ impl Kernel {
     /// Number of grid points, the `parts` of `parallel_for`.
     pub fn parts(&self) -> usize {
         self.grid.iter().product()
+    }
+
+    /// The parameters that calls give arguments for, position by position: all that are not local.
+    pub fn arguments(&self) -> &[Param] {
+        let local = self.params.iter().position(|param| param.access == Access::Local);
+        &self.params[..local.unwrap_or(self.params.len())]
+    }
+
+    /// Where the local parameters lie in the local memory of a thread: for each the first byte, aligned to
+    /// [`ALIGNMENT`](verify::ALIGNMENT).
+    pub fn local_offsets(&self) -> Vec<usize> {
+        let mut end: usize = 0;
+        let place = |param: &Param| {
+            let start = end;
+            end = end.saturating_add(param.local_bytes());
+            start
+        };
+        self.params[self.arguments().len()..].iter().map(place).collect()
+    }
+
+    /// Bytes of local memory that a grid point uses, a multiple of [`ALIGNMENT`](verify::ALIGNMENT).
+    pub fn local_bytes(&self) -> usize {
+        let local = &self.params[self.arguments().len()..];
+        local.iter().map(Param::local_bytes).fold(0, usize::saturating_add)
+    }
+}
+
+impl Param {
+    /// Bytes that it takes as a local parameter.
+    fn local_bytes(&self) -> usize {
+        let lines = self.len.saturating_mul(self.dtype.size()).div_ceil(verify::ALIGNMENT);
+        lines.saturating_mul(verify::ALIGNMENT)
+    }
+}
+
+impl Program {
+    /// Bytes of local memory that every thread needs: those of the kernel that uses most.
+    pub fn local_bytes(&self) -> usize {
+        self.kernels.iter().map(Kernel::local_bytes).max().unwrap_or(0)
     }
 }
 

@@ -228,9 +228,9 @@ fn param(lexer: &mut Lexer<'_>, position: usize) -> Result<Param, ParseError> {
     }
     lexer.take();
     lexer.expect(":")?;
-    let access = [Access::Read, Access::Write, Access::ReadWrite];
+    let access = [Access::Read, Access::Write, Access::ReadWrite, Access::Local];
     let access = access.into_iter().find(|a| lexer.peek() == Token::Ident(a.name()));
-    let access = access.ok_or_else(|| lexer.unexpected("an access (read, write, readwrite)"))?;
+    let access = access.ok_or_else(|| lexer.unexpected("an access (read, write, readwrite, local)"))?;
     lexer.take();
     let start = lexer.offset();
     let Type { dtype, dims } = literal::ty(lexer)?;

@@ -33,6 +33,8 @@
 //! }
 //! ```
 //!
+//! A parameter that is `local` (`p2: local f32[4096]`) stands behind all others, and calls have no argument for it.
+//!
 //! The other statements:
 //!
 //! ```text
@@ -183,6 +185,7 @@ impl Access {
             Access::Read => "read",
             Access::Write => "write",
             Access::ReadWrite => "readwrite",
+            Access::Local => "local",
         }
     }
 }

@@ -12,12 +12,14 @@
 //! - A value is assigned once in the kernel, and used only behind its assignment in the same block or one inside.
 //!   Its type follows from its expression: a constant's own, an integer for an index, [`ScalarOp::result`] for an
 //!   operation, the parameter's for a load. Conditions and guards are `bool`. Values in indices are integers.
-//! - A parameter that is only read is not stored to, and one that is only written is not loaded from.
+//! - A parameter that is only read is not stored to, and one that is only written is not loaded from. Local ones stand
+//!   behind all others, take at most 2^46 bytes together, and in the order of the text are stored to first.
 //! - An index stays inside its parameter. It is an error where the ranges of variables and values prove that some
 //!   iteration leaves it (guarded and conditional accesses, and loops that never run, excepted); what is neither
 //!   proven nor refuted is checked when the interpreter runs. Quotients and remainders have positive divisors.
 //! - Iterations of the grid and of strips are independent: the element that is stored (the C of a tile) depends on
-//!   every variable of the grid and of the strip around it, but for extents of 1 and under conditions.
+//!   every variable of the grid and of the strip around it, but for extents of 1 and under conditions. Of the grid's,
+//!   an element of a local parameter need not.
 //! - A strip holds values, loads, stores, accumulators and serial loops only.
 //! - An accumulator is declared once, has 1 or 32 lanes (1 inside a strip), and combines values of its type, which
 //!   its operation allows. It is visible like a value. One that is declared outside a strip is finished outside it.
@@ -25,7 +27,7 @@
 //!   and it is read as well unless chains start from +0; `b.row` is 0.
 //!
 //! Calls ([`verify`])
-//! - name a kernel; arguments match parameters in number and type, and `len` elements from the argument's offset on
+//! - name a kernel; arguments match parameters (but local ones) in number and type, and `len` elements from the argument's offset on
 //!   lie inside the buffer, in every iteration of the loops around the call. Strides are not more than those loops.
 //! - The schedule writes outputs, arena and updated state only; `prepare` writes prepared and arena buffers only,
 //!   and touches neither inputs nor outputs.
@@ -98,7 +100,7 @@ pub fn verify_arguments(
     args: &[Arg],
     loops: &[usize],
 ) -> Result<(), String> {
-    let pairs = args.iter().zip(&kernel.params);
+    let pairs = args.iter().zip(kernel.arguments());
     let regions: Vec<_> = pairs.map(|(arg, param)| overlap::Region::new(program, arg, param.dtype)).collect();
     overlap::verify(kernel, &regions, loops)
 }

@@ -16,14 +16,14 @@ pub fn flops(kernel: &Kernel) -> u64 {
     Work::default().grid(0, &kernel.grid, &kernel.body)
 }
 
-/// The bytes that one call of a kernel touches, those of every parameter once: elements addressed by different values
+/// The bytes that one call of a kernel touches, those of every argument once: elements addressed by different values
 /// of loop variables are taken to be different, up to the parameter's length.
 pub fn bytes(kernel: &Kernel) -> u64 {
     let mut touched = vec![0; kernel.params.len()];
     let loops = kernel.grid.iter().enumerate().map(|(var, &extent)| (var as Var, extent as u64)).collect();
     touch(&kernel.body, &mut { loops }, &mut touched);
     let of = |(touched, param): (&u64, &Param)| (*touched).min(param.len as u64) * param.dtype.size() as u64;
-    touched.iter().zip(&kernel.params).map(of).fold(0, u64::saturating_add)
+    touched.iter().zip(kernel.arguments()).map(of).fold(0, u64::saturating_add)
 }
 
 /// Adds what statements touch, in elements of each parameter. `loops` are those around, with their extents.

@@ -123,6 +123,7 @@ fn manifest(entry: &str, batch: usize, state: Vec<StateSlot>) -> Manifest {
         outputs: vec![output("loss"), output("twice")],
         state,
         arena_bytes: D * 4,
+        local_bytes: 0,
         prepared_bytes: 0,
         constants_bytes: 0,
         cpu_features: vec![],

@@ -12,6 +12,8 @@ use crate::types::DType;
 pub struct Code {
     pub name: String,
     pub params: Vec<Param>,
+    /// How many of them are given by calls; those behind them are local.
+    pub arguments: usize,
     /// Extents; the grid's variables have the first slots.
     pub grid: Vec<usize>,
     pub body: Vec<Node>,
@@ -101,6 +103,7 @@ impl Code {
         Ok(Code {
             name: kernel.name.clone(),
             params: kernel.params.clone(),
+            arguments: kernel.arguments().len(),
             grid: kernel.grid.clone(),
             body,
             vars: resolver.vars,

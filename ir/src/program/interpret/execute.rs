@@ -13,10 +13,28 @@ pub struct Binding {
     pub start: usize,
 }
 
-/// Runs every point of the grid.
+/// Runs every point of the grid. Local parameters get memory of their own behind the bindings of the others.
 pub fn execute(
     code: &Code,
+    mut bindings: Vec<Binding>,
+    memory: &mut Memory,
+    order: GridOrder,
+) -> Result<(), Error> {
+    let local = bindings.len();
+    for param in &code.params[local..] {
+        let home = memory.allocate(param.len * param.dtype.size());
+        bindings.push(Binding { space: home.space, start: home.start });
+    }
+    let result = points(code, &bindings, local, memory, order);
+    memory.free(code.params.len() - local);
+    result
+}
+
+/// Runs every point; parameters from `local` on are local.
+fn points(
+    code: &Code,
     bindings: &[Binding],
+    local: usize,
     memory: &mut Memory,
     order: GridOrder,
 ) -> Result<(), Error> {
@@ -36,6 +54,7 @@ pub fn execute(
             run.vars[axis] = (rest % code.grid[axis]) as i64;
             rest /= code.grid[axis];
         }
+        bindings[local..].iter().for_each(|binding| run.memory.forget(binding.space));
         if let Err(error) = run.block(&code.body) {
             let at: Vec<String> =
                 code.vars.iter().zip(&run.vars).map(|(v, x)| format!("i{v} = {x}")).collect();

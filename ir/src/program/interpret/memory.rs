@@ -37,6 +37,11 @@ impl Memory {
         Home { space: self.spaces.len() - 1, start: 0 }
     }
 
+    /// Gives the last blocks back.
+    pub fn free(&mut self, count: usize) {
+        self.spaces.truncate(self.spaces.len() - count);
+    }
+
     /// Makes a block unwritten again.
     pub fn forget(&mut self, space: usize) {
         self.spaces[space].fill(UNWRITTEN);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Error;
+use super::schedule::reads_old;
 use crate::index::{Atom, Index, Range, Var};
 use crate::program::parse::MAX_INDEX_NESTING;
 use crate::program::text::head;
@@ -16,6 +17,7 @@ pub fn verify(kernel: &Kernel, place: &str) -> Result<(), Error> {
         let size = Type::new(param.dtype, [param.len]).check_size();
         size.map_err(|e| Error::new(place, format!("parameter p{i}: {e}")))?;
     }
+    local(kernel).map_err(|message| Error::new(place, message))?;
     let points = kernel.grid.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent.max(1)));
     if points.is_none_or(|n| n > MAX_BYTES) {
         return Err(Error::new(place, format!("the grid {:?} has more than 2^46 points", kernel.grid)));
@@ -34,7 +36,27 @@ pub fn verify(kernel: &Kernel, place: &str) -> Result<(), Error> {
     checker.block(&kernel.body).map_err(|(statement, message)| match statement {
         Some(statement) => Error::new(format!("{place}: `{statement}`"), message),
         None => Error::new(place, message),
-    })
+    })?;
+    let early = reads_old(kernel).into_iter().zip(&kernel.params);
+    match early.enumerate().find(|(_, (read, param))| *read && param.access == Access::Local) {
+        Some((i, _)) => Err(Error::new(place, format!("reads the local p{i} before it stores to it"))),
+        None => Ok(()),
+    }
+}
+
+/// The rules of local parameters: their places, and what they take together.
+fn local(kernel: &Kernel) -> Result<(), String> {
+    let first = kernel.arguments().len();
+    let local = &kernel.params[first..];
+    if let Some(i) = local.iter().position(|param| param.access != Access::Local) {
+        let before = first + i - 1;
+        return Err(format!("p{} stands behind p{before}, which is local: local ones come last", first + i));
+    }
+    // Each has been found to be of at most as many bytes.
+    let bytes = local.iter().try_fold(0, |sum: usize, param| {
+        sum.checked_add(param.len * param.dtype.size()).filter(|&bytes| bytes <= MAX_BYTES)
+    });
+    bytes.map(|_| ()).ok_or_else(|| "the local parameters take more than 2^46 bytes together".into())
 }
 
 /// A statement's first line, and what is wrong with it.
@@ -414,7 +436,9 @@ impl Checker<'_> {
         }
         let mut computed = false;
         index.visit(&mut |atom| computed |= matches!(atom, Atom::Value(_)));
-        match self.at.parallel.iter().find(|&&var| !computed && !index.mentions(var)) {
+        let own = self.kernel.params[param].access == Access::Local;
+        let shared = |var: Var| !own || var as usize >= self.kernel.grid.len();
+        match self.at.parallel.iter().find(|&&var| !computed && shared(var) && !index.mentions(var)) {
             Some(var) => Err(format!("every iteration of i{var} stores the same element of p{param}")),
             None => Ok(()),
         }

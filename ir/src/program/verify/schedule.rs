@@ -98,11 +98,16 @@ impl Walk<'_> {
         let kernel = kernels
             .get(call.kernel.0 as usize)
             .ok_or_else(|| format!("no kernel has this number: there are {}", kernels.len()))?;
-        if call.args.len() != kernel.params.len() {
-            return Err(format!("expected {} arguments, found {}", kernel.params.len(), call.args.len()));
+        let params = kernel.arguments();
+        if call.args.len() != params.len() {
+            let local = match kernel.params.len() - params.len() {
+                0 => String::new(),
+                local => format!(" (none for the {local} local parameters)"),
+            };
+            return Err(format!("expected {} arguments{local}, found {}", params.len(), call.args.len()));
         }
         let mut regions = Vec::with_capacity(call.args.len());
-        for (i, (arg, param)) in call.args.iter().zip(&kernel.params).enumerate() {
+        for (i, (arg, param)) in call.args.iter().zip(params).enumerate() {
             self.argument(&format!("p{i}"), arg, param)?;
             regions.push(Region::new(self.program, arg, param.dtype));
         }
@@ -166,7 +171,7 @@ fn verb(access: Access) -> &'static str {
 }
 
 /// For each parameter, whether the kernel reads what was there before it stores: the first access decides.
-fn reads_old(kernel: &Kernel) -> Vec<bool> {
+pub fn reads_old(kernel: &Kernel) -> Vec<bool> {
     fn note(first: &mut [Option<bool>], param: usize, read: bool) {
         if let Some(first) = first.get_mut(param) {
             first.get_or_insert(read);
@@ -314,7 +319,7 @@ impl Contents<'_> {
         for (i, arg) in call.args.iter().enumerate().filter(|&(i, _)| old[i]) {
             self.read(&format!("p{i}"), arg.buffer)?;
         }
-        for (arg, param) in call.args.iter().zip(&kernel.params) {
+        for (arg, param) in call.args.iter().zip(kernel.arguments()) {
             if param.access != Access::Read && kernel.parts() > 0 {
                 self.write(arg.buffer);
             }
