@@ -5,7 +5,8 @@
 Activations are what a step allocates beyond parameters, their gradients, the optimiser's state and the batch: of
 PyTorch, from the profiler's record of its allocator (what libraries allocate by themselves is not in it), the most
 bytes at any time above those held before the step, with gradients kept from the step before; of Brolga, the arena,
-which also holds gradients until they are used. `live` is the largest sum of what is alive at once in that arena.
+which also holds gradients until they are used, and the local memory of all threads. `live` is the largest sum of what
+is alive at once in that arena.
 Resident sizes are those of whole processes that do three steps.
 """
 
@@ -86,11 +87,12 @@ def main():
     if arguments.one:
         what, name = arguments.one
         return print(json.dumps(activations(name) if what == "activations" else resident(name)))
-    print("| training step | live | arena | torch | arena / torch | resident | torch | ratio |")
+    print("| training step | live | arena, local | torch | arena, local / torch | resident | torch | ratio |")
     print("|---|" + "--:|" * 7)
     for name in TRAINING:
         own, peer, peer_rss = brolga(arguments.brolga, name), one("activations", name), one("resident", name)
-        live, arena, rss = own["live_bytes"], own["arena_bytes"], own["peak_rss_mb"]
+        live, rss = own["live_bytes"], own["peak_rss_mb"]
+        arena = own["arena_bytes"] + own["threads"] * own["local_bytes"]
         cells = [f"{live / 1e6:.1f}", f"{arena / 1e6:.1f}", f"{peer / 1e6:.1f}", f"{arena / peer:.2f}"]
         cells += [f"{rss:.0f}", f"{peer_rss / 1e6:.0f}", f"{rss * 1e6 / peer_rss:.2f}"]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)

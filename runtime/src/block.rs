@@ -22,7 +22,8 @@ pub struct ArgumentBlock {
 
 /// One kernel: computes part `part` of the call described by `row`, words that only the kernel understands, with the
 /// local memory of worker `worker`.
-pub type KernelFn = unsafe extern "C" fn(block: *const ArgumentBlock, row: *const u64, part: u64, worker: u64);
+pub type KernelFn =
+    unsafe extern "C" fn(block: *const ArgumentBlock, row: *const u64, part: u64, worker: u64);
 
 /// One entry point, or its prepare function: runs all its kernels in order.
 pub type EntryFn = unsafe extern "C" fn(block: *const ArgumentBlock);

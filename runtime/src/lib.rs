@@ -31,8 +31,8 @@ mod weights;
 
 pub use atomic::write_atomically;
 pub use block::{
-    ArgumentBlock, BASE_ARENA, BASE_CONSTANTS, BASE_LOCAL, BASE_PREPARED, BASE_STATE, EntryFn, KernelFn, ParallelForFn,
-    serial_for,
+    ArgumentBlock, BASE_ARENA, BASE_CONSTANTS, BASE_LOCAL, BASE_PREPARED, BASE_STATE, EntryFn, KernelFn,
+    ParallelForFn, serial_for,
 };
 pub use data::{Batches, Field, Request, Split};
 pub use error::{Error, ErrorKind, Result};

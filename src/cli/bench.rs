@@ -57,12 +57,13 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     times.sort_unstable();
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let (median, least) = (ms(times[times.len() / 2]), ms(times[0]));
-    let (arena, prepared, held) = (manifest.arena_bytes, manifest.prepared_bytes, state.bytes());
+    let (arena, local) = (manifest.arena_bytes, manifest.local_bytes);
+    let (prepared, held) = (manifest.prepared_bytes, state.bytes());
     if args.json {
         let mut all = json!({"model": model.name(), "entry": args.entry.name, "dims": dims_json(model.instance().dims()),
             "threads": threads.count(), "compile_ms": ms(compile_time), "median_ms": median, "min_ms": least,
             "runs": times.len(), "gflop": work as f64 / 1e9, "arena_bytes": arena, "live_bytes": live,
-            "state_bytes": held,
+            "local_bytes": local, "state_bytes": held,
             "prepared_bytes": prepared, "peak_rss_mb": peak_rss_mb()});
         if let Some(tuned) = &tuned {
             all["tune"] = tuned_json(tuned);
@@ -81,10 +82,11 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     outln!("  median       {median:.4} ms   fastest {least:.4} ms   of {} runs", times.len());
     outln!("  work         {} FLOP   {:.1} GFLOP/s", flops(work), work as f64 / 1e6 / median);
     outln!(
-        "  memory       state {}   arena {} (alive at once {})   prepared {}",
+        "  memory       state {}   arena {} (alive at once {})   local {} for each thread   prepared {}",
         bytes(held),
         bytes(arena),
         bytes(live),
+        bytes(local),
         bytes(prepared)
     );
     Ok(ExitCode::SUCCESS)

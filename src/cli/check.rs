@@ -17,6 +17,7 @@ struct Entry {
     kernels: usize,
     arena: usize,
     live: usize,
+    local: usize,
     prepared: usize,
     constants: usize,
 }
@@ -45,7 +46,7 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
         });
         let entries = entries.iter().map(|e| {
             json!({"entry": e.name, "gflop": e.flops as f64 / 1e9, "kernels": e.kernels, "arena_bytes": e.arena,
-                   "live_bytes": e.live,
+                   "live_bytes": e.live, "local_bytes": e.local,
                    "prepared_bytes": e.prepared, "constants_bytes": e.constants})
         });
         let all = json!({"model": model.name(), "dims": dims_json(instance.dims()), "layers": layers.collect::<Vec<_>>(),
@@ -81,6 +82,7 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
                 e.kernels.to_string(),
                 bytes(e.arena),
                 bytes(e.live),
+                bytes(e.local),
                 bytes(e.prepared),
                 bytes(e.constants),
             ]
@@ -89,9 +91,9 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
     out!(
         "{}",
         table(
-            &["entry", "FLOP", "kernels", "arena", "alive at once", "prepared", "constants"],
+            &["entry", "FLOP", "kernels", "arena", "alive at once", "each thread", "prepared", "constants"],
             &rows,
-            "lrrrrrr"
+            "lrrrrrrr"
         )
     );
     Ok(ExitCode::SUCCESS)
@@ -112,6 +114,7 @@ fn entry(model: &Model, name: &str, options: &CompileOptions) -> Result<Entry> {
         kernels: program.kernels.len(),
         arena: program.arena_bytes,
         live: live_bytes(&program),
+        local: program.local_bytes(),
         prepared: program.prepared_bytes,
         constants: constants.sum(),
     })

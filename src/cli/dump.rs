@@ -41,9 +41,10 @@ pub fn run(args: &DumpArgs) -> Result<ExitCode> {
     if args.stage == StageName::Program {
         out!("{program}");
         outln!(
-            "// {} bytes of scratch memory for {} alive at once",
+            "// {} bytes of scratch memory for {} alive at once, and {} for each thread",
             program.arena_bytes,
-            live_bytes(&program)
+            live_bytes(&program),
+            program.local_bytes()
         );
         return Ok(ExitCode::SUCCESS);
     }

@@ -105,6 +105,11 @@ impl KernelBuilder {
         self.params.len() - 1
     }
 
+    /// Adds a local parameter, behind all others; its position.
+    pub fn local(&mut self, dtype: DType, len: usize) -> usize {
+        self.param(dtype, len, Access::Local)
+    }
+
     /// The bounds of a variable.
     pub fn range(&self, atom: &Atom) -> Option<Range> {
         match atom {

@@ -11,9 +11,9 @@
 //! direct way has k² m². Tiles have 4 or 6 inputs along an axis: with more, the factors of the transforms grow, and so do
 //! errors. The gradient with respect to the weights is the transpose of it (`gradient.rs`).
 //!
-//! The transformed input of a box of tiles stays in scratch memory of the grid point, which goes through several
-//! boxes. Where there are too few boxes to share among threads (small images), the transformed input is written
-//! first, by a kernel of its own, and blocks of output channels are shared.
+//! The transformed input of a box of tiles stays in local memory. Where there are too few boxes to share among threads
+//! (small images), the transformed input is written first, by a kernel of its own, and blocks of output channels are
+//! shared.
 //!
 //! Numeric plan: sums over input channels are chains of fused multiply-adds in their order; the transforms are
 //! those written here.
@@ -43,12 +43,12 @@ const TILES: usize = 48;
 /// Input channels of a step of the matrix products: a panel of weights of 8 KiB, which leaves room in the first-level
 /// cache for the rows.
 const DEPTH: usize = 128;
-/// Boxes from which on each grid point goes through boxes of its own.
+/// Boxes from which on they are shared among threads.
 const FEWEST_BOXES: usize = 4;
-/// Boxes up to which columns may be shared instead: each has scratch memory for every block of columns.
+/// Boxes up to which columns may be shared instead: the transformed input of all is in memory then.
 const MOST_BOXES: usize = 32;
-/// Grid points with scratch memory.
-const PARTS: usize = 8;
+/// Blocks of output channels from which on each is computed where its weights are transformed.
+const FEWEST_BLOCKS: usize = 5;
 
 /// What the kernels of one convolution have in common.
 struct Plan<'a> {
@@ -90,14 +90,6 @@ impl Plan<'_> {
         self.weights_of(&self.panels)
     }
 
-    /// How many blocks of output channels a grid point goes through if it has scratch memory; `None` if blocks are too few or
-    /// cannot be shared out evenly.
-    fn runs(&self) -> Option<usize> {
-        let &[(_, _, count)] = self.panels.as_slice() else { return None };
-        let runs = (count.div_ceil(PARTS)..=count).find(|&runs| runs > 0 && count.is_multiple_of(runs))?;
-        (count / runs > PARTS / 2).then_some(runs)
-    }
-
     /// Where the transformed weights of a block of output channels begin.
     fn panel(&self, (first, width, _): Cut, block: &Index) -> Index {
         let mut before = self.panels.clone();
@@ -114,6 +106,16 @@ impl Plan<'_> {
     /// Elements of a box's transformed input.
     fn transformed(&self) -> usize {
         self.a() * self.a() * self.matrix(self.channels)
+    }
+
+    /// Elements of the products of a row of tiles, transformed along columns, for so many output channels.
+    fn line_of_products(&self, width: usize) -> usize {
+        self.tiling.across * self.tiling.filter.m * self.a() * width
+    }
+
+    /// Opens a grid of boxes: along the batch, and along the rows of tiles.
+    fn open_boxes(&self, c: &mut Composer<'_>) -> Vec<Index> {
+        self.tiling.chunks.iter().map(|chunk| Index::var(c.k.open_grid(chunk.count))).collect()
     }
 
     /// Where a box's transformed input lies.
@@ -218,7 +220,7 @@ impl Lowering<'_> {
         self.once(&name, k.finish_kernel(), weights.access.location, Type::new(dtype, [elements]), id)
     }
 
-    /// One kernel: every grid point has scratch memory, and goes through boxes.
+    /// One kernel, with a grid of boxes.
     fn winograd_by_boxes(
         &mut self,
         plan: &Plan<'_>,
@@ -227,11 +229,7 @@ impl Lowering<'_> {
         epilogue: Option<Epilogue<'_>>,
         id: NodeId,
     ) {
-        // Parts along the batch, and along the rows of tiles.
-        let chunks = &plan.tiling.chunks;
-        let (dtype, counts) = (plan.result.dtype, [chunks[0].count, chunks[1].count]);
-        let parts = [PARTS.min(counts[0]), (PARTS / counts[0]).clamp(1, counts[1])];
-        let runs = [counts[0].div_ceil(parts[0]), counts[1].div_ceil(parts[1])];
+        let dtype = plan.result.dtype;
         let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
         let mut c = Composer::new(graph, epilogue.map_or(plan.name, |epilogue| epilogue.name));
         let mut arguments = vec![plan.tiling.source.location, weights, target];
@@ -241,33 +239,20 @@ impl Lowering<'_> {
         if let Some(epilogue) = epilogue {
             epilogue.parameters(&mut c, &mut arguments);
         }
-        let all = parts[0] * parts[1];
         let widest = plan.panels.iter().map(|cut| cut.1).max().unwrap_or(0);
-        let sizes = [
-            plan.transformed(),
-            plan.a() * plan.a() * plan.matrix(widest),
-            plan.tiling.buffer(),
-            plan.tiling.across * plan.tiling.filter.m * plan.a() * widest,
-        ];
-        let [transformed, products, line, columns] = sizes.map(|size| {
-            arguments.push(self.arena("winograd", Type::new(dtype, [all, size])));
-            c.k.param(dtype, all * size, Access::ReadWrite)
-        });
+        let transformed = c.k.local(dtype, plan.transformed());
+        let products = c.k.local(dtype, plan.a() * plan.a() * plan.matrix(widest));
+        let line = c.k.local(dtype, plan.tiling.buffer());
+        let columns = c.k.local(dtype, plan.line_of_products(widest));
         let params = Params { x: 0, weights: 1, transformed, products, line, columns };
-        let outer = [Index::var(c.k.open_grid(parts[0])), Index::var(c.k.open_grid(parts[1]))];
-        let part = outer[0].scale(parts[1] as i64).add(&outer[1]);
-        let scratch = sizes.map(|size| part.scale(size as i64));
-        plan.tiling.clear(&mut c, params.transform(), &scratch[2]);
-        let inner = [Index::var(c.k.open_for(runs[0])), Index::var(c.k.open_for(runs[1]))];
-        let at: Vec<Index> =
-            (0..2).map(|axis| outer[axis].scale(runs[axis] as i64).add(&inner[axis])).collect();
+        let at = plan.open_boxes(&mut c);
+        plan.tiling.clear(&mut c, params.transform());
         for_each_kind(&mut c, &plan.tiling.chunks, &at, &mut |c, groups| {
             for cut in blocks_of(plan.channels, LANES) {
                 let block = Index::var(c.k.open_for(cut.2));
                 let channel = block.scale(cut.1 as i64).plus(cut.0 as i64);
-                let to = plan.target(&scratch[0], &channel, groups);
-                let params = params.transform();
-                plan.tiling.emit(c, params, groups, &at, (&channel, cut.1), &to, &scratch[2]);
+                let to = plan.target(&Index::default(), &channel, groups);
+                plan.tiling.emit(c, params.transform(), groups, &at, (&channel, cut.1), &to);
                 c.k.close();
             }
             for &cut in &plan.panels {
@@ -278,14 +263,13 @@ impl Lowering<'_> {
                     groups,
                     &at,
                     (cut, &block),
-                    (&scratch[0], &plan.panel(cut, &block)),
-                    (&scratch[1], &scratch[3]),
+                    (&Index::default(), &plan.panel(cut, &block)),
                     epilogue,
                 );
                 c.k.close();
             }
         });
-        (0..4).for_each(|_| c.k.close());
+        (0..2).for_each(|_| c.k.close());
         self.call(c.k.finish_kernel(), arguments, id);
     }
 
@@ -302,37 +286,30 @@ impl Lowering<'_> {
     ) {
         let name = format!("{}:winograd", self.graph.node(id).origin.path);
         let size = plan.transformed();
-        let chunks = &plan.tiling.chunks;
-        let (dtype, counts) = (plan.result.dtype, [chunks[0].count, chunks[1].count]);
+        let dtype = plan.result.dtype;
+        let counts = [0, 1].map(|axis| plan.tiling.chunks[axis].count);
         let transformed = self.arena(&name, Type::new(dtype, [plan.boxes(), size]));
-        let open_boxes = |c: &mut Composer<'_>| -> Vec<Index> {
-            counts.iter().map(|&count| Index::var(c.k.open_grid(count))).collect()
-        };
-        let box_at = |at: &[Index]| at[0].scale(counts[1] as i64).add(&at[1]);
+        let box_at = |at: &[Index]| at[0].scale(counts[1] as i64).add(&at[1]).scale(size as i64);
         for cut in blocks_of(plan.channels, LANES) {
             let mut c = Composer::new(self.graph, "winograd_input");
-            let line_size = plan.tiling.buffer();
-            let all = plan.boxes() * cut.2;
-            let line = self.arena("winograd", Type::new(dtype, [all, line_size]));
             c.k.param(dtype, plan.tiling.source.len, Access::Read);
             c.k.param(dtype, plan.boxes() * size, Access::Write);
-            c.k.param(dtype, all * line_size, Access::ReadWrite);
-            let params = transform::Params { image: 0, transformed: 1, line: 2 };
-            let at = open_boxes(&mut c);
+            let params =
+                transform::Params { image: 0, transformed: 1, line: c.k.local(dtype, plan.tiling.buffer()) };
+            let at = plan.open_boxes(&mut c);
             let block = Index::var(c.k.open_grid(cut.2));
-            let buffer = box_at(&at).scale(cut.2 as i64).add(&block).scale(line_size as i64);
-            plan.tiling.clear(&mut c, params, &buffer);
+            plan.tiling.clear(&mut c, params);
             let channel = block.scale(cut.1 as i64).plus(cut.0 as i64);
-            let to = box_at(&at).scale(size as i64);
             for_each_kind(&mut c, &plan.tiling.chunks, &at, &mut |c, groups| {
-                let to = plan.target(&to, &channel, groups);
-                plan.tiling.emit(c, params, groups, &at, (&channel, cut.1), &to, &buffer);
+                let to = plan.target(&box_at(&at), &channel, groups);
+                plan.tiling.emit(c, params, groups, &at, (&channel, cut.1), &to);
             });
             (0..3).for_each(|_| c.k.close());
-            self.call(c.k.finish_kernel(), vec![plan.tiling.source.location, transformed, line], id);
+            self.call(c.k.finish_kernel(), vec![plan.tiling.source.location, transformed], id);
         }
-        let runs = plan.runs().filter(|_| !self.is_fixed(weights.access.location));
-        let packed = runs.is_none().then(|| self.transform_weights(plan, weights, id));
+        let enough = matches!(*plan.panels, [(_, _, count)] if count >= FEWEST_BLOCKS);
+        let inside = enough && !self.is_fixed(weights.access.location);
+        let packed = (!inside).then(|| self.transform_weights(plan, weights, id));
         for &cut in &plan.panels {
             let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
             let mut c = Composer::new(graph, epilogue.map_or(plan.name, |epilogue| epilogue.name));
@@ -347,51 +324,27 @@ impl Lowering<'_> {
             if let Some(epilogue) = epilogue {
                 epilogue.parameters(&mut c, &mut arguments);
             }
-            let sizes = [
-                plan.a() * plan.a() * plan.matrix(cut.1),
-                plan.tiling.across * plan.tiling.filter.m * plan.a() * cut.1,
-            ];
-            // Points of the grid, each with scratch memory: blocks and boxes, or runs of blocks.
-            let parts = runs.map_or(plan.boxes() * cut.2, |runs| cut.2 / runs);
-            let mut scratch = |c: &mut Composer<'_>, size: usize| {
-                arguments.push(self.arena("winograd", Type::new(dtype, [parts, size])));
-                c.k.param(dtype, parts * size, Access::ReadWrite)
-            };
-            let [products, columns] = sizes.map(|size| scratch(&mut c, size));
+            let products = c.k.local(dtype, plan.a() * plan.a() * plan.matrix(cut.1));
+            let columns = c.k.local(dtype, plan.line_of_products(cut.1));
             let mut params = Params { transformed: 0, weights: 1, products, columns, ..Params::default() };
-            let (block, part, panel, at);
-            if let Some(runs) = runs {
-                let size = plan.weights_of(&[(cut.0, cut.1, 1)]);
-                params.weights = scratch(&mut c, size);
-                part = Index::var(c.k.open_grid(parts));
-                block = part.scale(runs as i64).add(&Index::var(c.k.open_for(runs)));
-                panel = part.scale(size as i64);
+            let block = Index::var(c.k.open_grid(cut.2));
+            let (panel, at);
+            if inside {
+                params.weights = c.k.local(dtype, plan.weights_of(&[(cut.0, cut.1, 1)]));
+                panel = Index::default();
                 let channel = Index::var(c.k.open_for(plan.channels));
                 let roles = (1, params.weights);
                 plan.transform_channel(&mut c.k, weights, roles, (cut, &block), &channel, &panel);
                 c.k.close();
                 at = counts.map(|count| Index::var(c.k.open_for(count))).to_vec();
             } else {
-                block = Index::var(c.k.open_grid(cut.2));
-                at = open_boxes(&mut c);
-                part = block.scale(plan.boxes() as i64).add(&box_at(&at));
                 panel = plan.panel(cut, &block);
+                at = plan.open_boxes(&mut c);
             }
-            let scratch = sizes.map(|size| part.scale(size as i64));
-            let from = box_at(&at).scale(size as i64);
             for_each_kind(&mut c, &plan.tiling.chunks, &at, &mut |c, groups| {
-                plan.columns(
-                    c,
-                    params,
-                    groups,
-                    &at,
-                    (cut, &block),
-                    (&from, &panel),
-                    (&scratch[0], &scratch[1]),
-                    epilogue,
-                );
+                plan.columns(c, params, groups, &at, (cut, &block), (&box_at(&at), &panel), epilogue);
             });
-            (0..3 + usize::from(runs.is_some())).for_each(|_| c.k.close());
+            (0..3).for_each(|_| c.k.close());
             self.call(c.k.finish_kernel(), arguments, id);
         }
     }
@@ -445,7 +398,6 @@ impl Plan<'_> {
         at: &[Index],
         (cut, block): (Cut, &Index),
         (transformed, panel): (&Index, &Index),
-        (products, columns): (&Index, &Index),
         epilogue: Option<Epilogue<'_>>,
     ) {
         let (a, m) = (self.a(), self.tiling.filter.m);
@@ -454,7 +406,7 @@ impl Plan<'_> {
         let position = Index::var(c.k.open_for(a * a));
         let from = transformed.add(&position.scale(self.matrix(self.channels) as i64));
         let weights = panel.add(&position.scale(apart(self.channels * width) as i64));
-        let to = products.add(&position.scale(self.matrix(width) as i64));
+        let to = position.scale(self.matrix(width) as i64);
         let mut zero = true;
         for (start, depth, count) in blocks_of(self.channels, self.schedule.depth(DEPTH)) {
             // The first step starts the chain and stands alone.
@@ -481,7 +433,7 @@ impl Plan<'_> {
             }
         }
         c.k.close();
-        self.transform_output(c, params, groups, at, (first, width, block), products, columns);
+        self.transform_output(c, params, groups, at, (first, width, block));
         let Some(epilogue) = epilogue else { return };
         let chunks = &self.tiling.chunks;
         let last = self.rows_of(groups[1], true);
@@ -502,7 +454,6 @@ impl Plan<'_> {
     }
 
     /// `Y = Aᵀ M A` for the tiles of a box, into the result.
-    #[allow(clippy::too_many_arguments)]
     fn transform_output(
         &self,
         c: &mut Composer<'_>,
@@ -510,8 +461,6 @@ impl Plan<'_> {
         groups: &[&Group],
         at: &[Index],
         (first, width, block): (usize, usize, &Index),
-        products: &Index,
-        columns: &Index,
     ) {
         let (a, m, chunks) = (self.a(), self.tiling.filter.m, &self.tiling.chunks);
         let strides: Vec<i64> = self.result.strides().into_iter().map(|s| s as i64).collect();
@@ -534,14 +483,14 @@ impl Plan<'_> {
             let lane = Index::var(c.k.open_for(width));
             let number = image.scale(extent as i64).add(&row).scale(self.tiling.across as i64).add(&tile);
             let position = self.matrix(width) as i64;
-            let from = products.add(&number.scale(width as i64)).add(&lane).add(&j.scale(position));
+            let from = number.scale(width as i64).add(&lane).add(&j.scale(position));
             let p: Vec<ValueId> = (0..a as i64)
                 .map(|i| c.k.load_now(params.products, &from.plus(i * a as i64 * position)))
                 .collect();
             let half = Lane { k: &mut c.k, dtype: self.result.dtype }.output(m, &p);
             for (y, value) in half.into_iter().enumerate() {
                 let to = tile.scale(m as i64).plus(y as i64).scale(a as i64).add(&j).scale(width as i64);
-                c.k.store(params.columns, columns.add(&to).add(&lane), value);
+                c.k.store(params.columns, to.add(&lane), value);
             }
             (0..3).for_each(|_| c.k.close());
             // Along rows, to the result.
@@ -552,9 +501,8 @@ impl Plan<'_> {
                 let tile = Index::var(c.k.open_for(count)).plus(start as i64);
                 let lane = Index::var(c.k.open_for(width));
                 let from = tile.scale(m as i64).add(&y).scale((a * width) as i64).add(&lane);
-                let p: Vec<ValueId> = (0..a)
-                    .map(|j| c.k.load_now(params.columns, &columns.add(&from).plus((j * width) as i64)))
-                    .collect();
+                let p: Vec<ValueId> =
+                    (0..a).map(|j| c.k.load_now(params.columns, &from.plus((j * width) as i64))).collect();
                 let values = Lane { k: &mut c.k, dtype: self.result.dtype }.output(m, &p);
                 let down = at[1].scale(chunks[1].length as i64).add(&row).scale(m as i64).add(&y);
                 let to = base.add(&down.scale(strides[1])).add(&tile.scale(m as i64 * strides[2])).add(&lane);

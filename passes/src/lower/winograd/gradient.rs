@@ -169,17 +169,12 @@ impl Lowering<'_> {
             for (lane, lanes, runs) in blocks_of(width, LANES) {
                 let mut c = Composer::new(self.graph, "winograd_tiles");
                 let counts = [tiling.chunks[0].count, tiling.chunks[1].count];
-                let all = counts[0] * counts[1] * count * runs;
-                let line = self.arena("winograd", Type::new(dtype, [all, tiling.buffer()]));
                 c.k.param(dtype, source.len, Access::Read);
                 c.k.param(dtype, elements, Access::Write);
-                c.k.param(dtype, all * tiling.buffer(), Access::ReadWrite);
-                let params = Params { image: 0, transformed: 1, line: 2 };
+                let params = Params { image: 0, transformed: 1, line: c.k.local(dtype, tiling.buffer()) };
                 let at = counts.map(|count| Index::var(c.k.open_grid(count)));
                 let (block, run) = (Index::var(c.k.open_grid(count)), Index::var(c.k.open_grid(runs)));
-                let number = at[0].scale(counts[1] as i64).add(&at[1]).scale(count as i64).add(&block);
-                let buffer = number.scale(runs as i64).add(&run).scale(tiling.buffer() as i64);
-                tiling.clear(&mut c, params, &buffer);
+                tiling.clear(&mut c, params);
                 let inside = run.scale(lanes as i64).plus(lane as i64);
                 let channel = block.scale(width as i64).add(&inside).plus(first as i64);
                 let row = (plan.across * width) as i64;
@@ -196,10 +191,10 @@ impl Lowering<'_> {
                     tile: width as i64,
                 };
                 for_each_kind(&mut c, &tiling.chunks, &at, &mut |c, groups| {
-                    tiling.emit(c, params, groups, &at, (&channel, lanes), &to, &buffer);
+                    tiling.emit(c, params, groups, &at, (&channel, lanes), &to);
                 });
                 (0..4).for_each(|_| c.k.close());
-                self.call(c.k.finish_kernel(), vec![source.location, transformed, line], id);
+                self.call(c.k.finish_kernel(), vec![source.location, transformed], id);
             }
             start += plan.transformed(tiles, &[(first, width, count)]);
         }
@@ -245,7 +240,7 @@ impl Lowering<'_> {
         });
     }
 
-    /// Both for a block of output channels after the other, with the sums in scratch memory.
+    /// Both for a block of output channels after the other, with the sums in local memory.
     fn multiply_and_finish(
         &mut self,
         plan: &Plan,
@@ -257,20 +252,18 @@ impl Lowering<'_> {
         let tiles = plan.tiles(piece);
         plan.for_each_cut(&mut |rows, columns, _| {
             let mut k = plan.kernel("winograd_products", tiles);
-            let size = plan.area() * rows.1 * columns.1;
-            let scratch = self.arena("winograd", Type::new(plan.dtype, [columns.2, size]));
-            let sums = k.param(plan.dtype, columns.2 * size, Access::ReadWrite);
+            let block = rows.1 * columns.1;
             let to = k.param(plan.dtype, result.elements(), Access::Write);
+            let sums = k.local(plan.dtype, plan.area() * block);
             let column = Index::var(k.open_grid(columns.2));
             let row = Index::var(k.open_for(rows.2));
-            let first = column.scale(size as i64);
             let position = Index::var(k.open_for(plan.area()));
-            let at = first.add(&position.scale((rows.1 * columns.1) as i64));
+            let at = position.scale(block as i64);
             plan.multiply(&mut k, tiles, (rows, &row), (columns, &column), &position, (sums, &at, true));
             k.close();
-            plan.turn(&mut k, (sums, &first), to, (rows, &row), (columns, &column));
+            plan.turn(&mut k, (sums, &Index::default()), to, (rows, &row), (columns, &column));
             (0..2).for_each(|_| k.close());
-            self.call(k.finish_kernel(), vec![x, dy, scratch, target], id);
+            self.call(k.finish_kernel(), vec![x, dy, target], id);
         });
     }
 }

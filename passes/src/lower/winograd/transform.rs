@@ -98,8 +98,8 @@ impl Tiling<'_> {
         self.filter.a() * self.line() * LANES
     }
 
-    /// Zeros in the columns of the line buffer at `line` that no input is written to.
-    pub fn clear(&self, c: &mut Composer<'_>, params: Params, line: &Index) {
+    /// Zeros in the columns of the line buffer that no input is written to.
+    pub fn clear(&self, c: &mut Composer<'_>, params: Params) {
         let (from, to) = (self.low, self.low + self.columns);
         for (start, count) in [(0, from), (to, self.line().saturating_sub(to))] {
             let row = Index::var(c.k.open_for(self.filter.a()));
@@ -107,7 +107,7 @@ impl Tiling<'_> {
             let lane = Index::var(c.k.open_for(LANES));
             let at = row.scale(self.line() as i64).add(&column).plus(start as i64).scale(LANES as i64);
             let zero = c.k.zero_of(params.line);
-            c.k.store(params.line, line.add(&at).add(&lane), zero);
+            c.k.store(params.line, at.add(&lane), zero);
             (0..3).for_each(|_| c.k.close());
         }
     }
@@ -122,7 +122,6 @@ impl Tiling<'_> {
 
     /// Transforms the tiles of the box at `at`, whose chunks are of the kinds `groups`, for `lanes` channels from
     /// `channel` on, which are the first ones at the target.
-    #[allow(clippy::too_many_arguments)]
     pub fn emit(
         &self,
         c: &mut Composer<'_>,
@@ -131,7 +130,6 @@ impl Tiling<'_> {
         at: &[Index],
         (channel, lanes): (&Index, usize),
         target: &Target,
-        line: &Index,
     ) {
         let (a, taps, source, chunk) = (self.filter.a(), self.taps(), self.source, &self.chunks[1]);
         let image = Index::var(c.k.open_for(groups[0].extent));
@@ -160,7 +158,7 @@ impl Tiling<'_> {
                 .collect();
             for (i, value) in self.along(c, &d).into_iter().enumerate() {
                 let to = column.plus((i * self.line() + self.low) as i64).scale(LANES as i64);
-                c.k.store(params.line, line.add(&to).add(&lane), value);
+                c.k.store(params.line, to.add(&lane), value);
             }
             (0..2).for_each(|_| c.k.close());
             // Along rows, to the target.
@@ -169,7 +167,7 @@ impl Tiling<'_> {
             let lane = Index::var(c.k.open_for(lanes));
             let from = i.scale(self.line() as i64).add(&tile.scale(self.filter.m as i64)).scale(LANES as i64);
             let d: Vec<ValueId> = (0..taps)
-                .map(|j| c.k.load_now(params.line, &line.add(&from).add(&lane).plus((j * LANES) as i64)))
+                .map(|j| c.k.load_now(params.line, &from.add(&lane).plus((j * LANES) as i64)))
                 .collect();
             let number = row.scale(segment.step).plus(segment.start).scale(self.across as i64).add(&tile);
             let to = target
