@@ -16,15 +16,15 @@ fn alone(kernel: &Kernel) -> Program {
         ty: Type::new(p.dtype, [p.len]),
         place: match p.access {
             Access::Read => Place::Input { range: None },
-            Access::Write | Access::ReadWrite => Place::State { updated: true },
+            Access::Write | Access::ReadWrite | Access::Local => Place::State { updated: true },
         },
     };
-    let args = (0..kernel.params.len() as u32)
+    let args = (0..kernel.arguments().len() as u32)
         .map(|i| Arg { buffer: BufferId(i), offset: 0, strides: Vec::new() })
         .collect();
     Program {
         name: "alone".into(),
-        buffers: kernel.params.iter().enumerate().map(buffer).collect(),
+        buffers: kernel.arguments().iter().enumerate().map(buffer).collect(),
         kernels: vec![kernel.clone()],
         schedule: vec![Step::Call(Call { kernel: KernelId(0), args, origin: String::new() })],
         ..Program::default()

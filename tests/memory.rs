@@ -56,7 +56,12 @@ fn batch(input: &Input) -> Tensor {
 }
 
 /// Two training steps under a limit; the arena, the outputs of the second, and the state behind it.
-fn two_steps(name: &str, size: usize, memory_limit: Option<usize>) -> (usize, Vec<Tensor>, State) {
+fn two_steps(
+    name: &str,
+    size: usize,
+    memory_limit: Option<usize>,
+    threads: usize,
+) -> (usize, Vec<Tensor>, State) {
     let mut options = CompileOptions::default();
     options.passes.memory_limit = memory_limit;
     let model = Model::load(name, &Settings::default().dim("batch", size)).unwrap().with_options(options);
@@ -67,7 +72,7 @@ fn two_steps(name: &str, size: usize, memory_limit: Option<usize>) -> (usize, Ve
     let outputs = manifest.outputs.iter().map(|output| Tensor::zeros(output.dtype, &output.dims).unwrap());
     let mut outputs: Vec<Tensor> = outputs.collect();
     let arena = manifest.arena_bytes;
-    let mut instance = Instance::bind(executable, &state, &Threads::new(2).unwrap()).unwrap();
+    let mut instance = Instance::bind(executable, &state, &Threads::new(threads).unwrap()).unwrap();
     for _ in 0..2 {
         instance.run_tensors(&mut state, &inputs, &mut outputs).unwrap();
     }
@@ -78,17 +83,44 @@ fn two_steps(name: &str, size: usize, memory_limit: Option<usize>) -> (usize, Ve
 #[test]
 fn a_limit_is_met_with_the_same_bits() {
     for (name, size, share) in [("resnet20-projection", 8, 60), ("resnet20", 4, 70), ("vgg-mini", 16, 95)] {
-        let (arena, outputs, state) = two_steps(name, size, None);
+        let (arena, outputs, state) = two_steps(name, size, None, 2);
         let limit = arena * share / 100;
-        let (small, same_outputs, same_state) = two_steps(name, size, Some(limit));
+        let (small, same_outputs, same_state) = two_steps(name, size, Some(limit), 2);
         assert!(small <= limit, "{name}: {small} of {limit} bytes");
-        let bytes =
-            |tensors: &[Tensor]| -> Vec<Vec<u8>> { tensors.iter().map(|t| t.bytes().to_vec()).collect() };
-        assert!(bytes(&outputs) == bytes(&same_outputs), "{name}: other outputs");
-        for (a, b) in state.slots().iter().zip(same_state.slots()) {
-            assert!(a.tensor().bytes() == b.tensor().bytes(), "{name}: {} differs", a.name());
+        assert_same(name, (&outputs, &state), (&same_outputs, &same_state));
+    }
+}
+
+fn assert_same(what: &str, a: (&[Tensor], &State), b: (&[Tensor], &State)) {
+    let bytes = |tensors: &[Tensor]| -> Vec<Vec<u8>> { tensors.iter().map(|t| t.bytes().to_vec()).collect() };
+    assert!(bytes(a.0) == bytes(b.0), "{what}: other outputs");
+    for (a, b) in a.1.slots().iter().zip(b.1.slots()) {
+        assert!(a.tensor().bytes() == b.tensor().bytes(), "{what}: {} differs", a.name());
+    }
+}
+
+/// Local memory is the threads', so it is the same for any number of grid points: Winograd's algorithm by boxes and by
+/// columns, forwards and backwards.
+#[test]
+fn threads_with_memory_of_their_own_give_the_same_bits() {
+    for (name, size) in [("resnet20-projection", 12), ("vgg-mini", 5)] {
+        let (_, outputs, state) = two_steps(name, size, None, 1);
+        for threads in [2, 5, 7] {
+            let (_, others, other) = two_steps(name, size, None, threads);
+            assert_same(&format!("{name}, {threads} threads"), (&outputs, &state), (&others, &other));
         }
     }
+}
+
+/// A thread needs what one grid point uses, not what all of them do.
+#[test]
+fn local_memory_is_that_of_one_grid_point() {
+    let options = Settings::default().dim("batch", 64);
+    let model = Model::load("resnet20-projection", &options).unwrap();
+    let executable = model.compile("train").unwrap();
+    let manifest = executable.manifest();
+    let both = manifest.arena_bytes + 2 * manifest.local_bytes;
+    assert!(manifest.local_bytes > 0 && both <= 102_900_000, "{both} bytes for two threads");
 }
 
 #[test]

@@ -388,7 +388,52 @@ impl Generator {
         let mut body = self.block(&Scope::default(), 0);
         let strip = self.strip(&Scope::default(), &[]);
         body.push(strip);
+        if self.random.chance(30) {
+            body = self.with_local(body);
+        }
         kernel(self.params, grid, body)
+    }
+
+    /// The same with a parameter that is read and written in local memory meanwhile: the grid point's part of it is
+    /// copied there and back.
+    fn with_local(&mut self, mut body: Vec<Stmt>) -> Vec<Stmt> {
+        let Some(param) = self.params.iter().position(|p| p.access == Access::ReadWrite) else { return body };
+        let (dtype, len) = (self.params[param].dtype, self.params[param].len);
+        self.params.push(common::param(dtype, len, Access::Local));
+        let local = self.params.len() - 1;
+        move_accesses(&mut body, param, local);
+        let own = if self.grid > 0 { Index::var(0).scale(LEN) } else { Index::default() };
+        let mut copy = |from: usize, to: usize| {
+            let index = own.add(&Index::var(self.next_var));
+            let mut stmts = Vec::new();
+            let load = Expr::Load { param: from, index: index.clone(), guard: None };
+            let value = self.define(&mut stmts, dtype, load);
+            stmts.push(Stmt::Store { param: to, index, value });
+            self.next_var += 1;
+            Stmt::Strip { var: self.next_var - 1, extent: LEN as usize, body: stmts }
+        };
+        body.insert(0, copy(param, local));
+        body.push(copy(local, param));
+        body
+    }
+}
+
+/// Has a block access another parameter instead.
+fn move_accesses(block: &mut [Stmt], from: usize, to: usize) {
+    let moved = |param: &mut usize| *param = if *param == from { to } else { *param };
+    for stmt in block {
+        match stmt {
+            Stmt::For { body, .. } | Stmt::Strip { body, .. } => move_accesses(body, from, to),
+            Stmt::If { then, otherwise, .. } => {
+                move_accesses(then, from, to);
+                move_accesses(otherwise, from, to);
+            }
+            Stmt::Let { expr: Expr::Load { param, .. }, .. } | Stmt::Store { param, .. } => moved(param),
+            Stmt::Tile(tile) => {
+                [&mut tile.a, &mut tile.b, &mut tile.c].into_iter().for_each(|panel| moved(&mut panel.param));
+            }
+            _ => {}
+        }
     }
 }
 

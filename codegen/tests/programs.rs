@@ -65,7 +65,41 @@ fn product() -> Kernel {
     kernel(params, vec![], vec![Stmt::Tile(tile)])
 }
 
-/// Every kind of buffer, a prepared value, a schedule loop with moving places, and a product.
+/// Running sums backwards, of 3 rows of 100 elements, by way of local memory.
+fn backwards() -> Kernel {
+    Kernel::parse(
+        "kernel @backwards(p0: read f32[300], p1: readwrite f32[300], p2: local f32[100], p3: local i32[3], \
+         p4: local f32[101]) grid [3] {
+           strip i1 in 0..100 {
+             v0 = load p0[100*i0 + i1] : f32
+             store p2[i1] = v0
+           }
+           v1 = constant 0.0 : f32
+           v2 = constant 99 : i32
+           store p3[2] = v2
+           store p4[100] = v1
+           for i2 in 0..100 {
+             v3 = load p3[2] : i32
+             v4 = load p2[v3] : f32
+             v5 = load p4[v3 + 1] : f32
+             v6 = add v4, v5 : f32
+             store p4[v3] = v6
+             v7 = constant 1 : i32
+             v8 = sub v3, v7 : i32
+             store p3[2] = v8
+           }
+           strip i3 in 0..100 {
+             v9 = load p4[i3] : f32
+             v10 = load p1[100*i0 + i3] : f32
+             v11 = add v9, v10 : f32
+             store p1[100*i0 + i3] = v11
+           }
+         }",
+    )
+    .unwrap()
+}
+
+/// Every kind of memory, a prepared value, a schedule loop with moving places, and a product.
 fn everything() -> Program {
     let mut random = Random(77);
     let constant = Tensor::f32([500], (0..500).map(|i| i as f32 * 0.25 - 50.0).collect::<Vec<_>>());
@@ -99,12 +133,15 @@ fn everything() -> Program {
                 },
                 ..kernel(vec![], vec![], vec![])
             },
+            backwards(),
         ],
         prepare: vec![call(1, vec![arg(4), arg(4), arg(5)])],
         schedule: vec![
             call(0, vec![arg(0), arg(1), arg(6)]),
             call(2, vec![arg(6), arg(5), arg(3)]),
             Step::Loop { extent: 5, body: vec![call(3, vec![arg(2), moving(6, 100)])] },
+            call(4, vec![arg(5), arg(3)]),
+            Step::Loop { extent: 3, body: vec![call(4, vec![moving(6, 100), arg(3)])] },
         ],
         arena_bytes: 2048,
         prepared_bytes: 2048,
@@ -131,6 +168,45 @@ fn parts_in_parallel() {
     check_program(&program, &[], &tensors);
 }
 
+/// More grid points than threads, which share local memory: products that are turned, with whatever number of threads.
+#[test]
+fn local_memory_belongs_to_threads() {
+    let kernel = Kernel::parse(
+        "kernel @turned(p0: read f32[29696], p1: read f32[1024], p2: write f32[29696], p3: local f32[1024], \
+         p4: local f32[1024]) grid [29] {
+           tile [32, 32] p3[0; 32] = p0[1024*i0; 32] * p1[0] over (32; 1, 32) : f32
+           for i1 in 0..32 {
+             strip i2 in 0..32 {
+               v0 = load p3[32*i1 + i2] : f32
+               v1 = exp v0 : f32
+               store p4[i1 + 32*i2] = v1
+             }
+           }
+           strip i3 in 0..1024 {
+             v2 = load p4[i3] : f32
+             store p2[1024*i0 + i3] = v2
+           }
+         }",
+    )
+    .unwrap();
+    assert_eq!(kernel.local_bytes(), 8192);
+    let program = common::program(&kernel);
+    let state = Random(8).tensors(&kernel);
+    check_program(&program, &[], &state);
+    let mut expected = state.clone();
+    brolga_ir::program::interpret::run(&program, &[], &mut expected).unwrap();
+    for threads in [1, 2, 5, 20] {
+        for target_cpu in targets() {
+            let compiled = compile(&program, &Options { target_cpu }).unwrap();
+            assert!(compiled.executable.manifest().parallel);
+            let (_, after) = common::run_compiled(compiled, threads, &[], &state);
+            for (got, want) in after.iter().zip(&expected) {
+                common::same(got, want, &format!("{target_cpu}, {threads} threads"), &program);
+            }
+        }
+    }
+}
+
 #[test]
 fn an_unplanned_program_is_an_error() {
     let mut program = everything();
@@ -155,7 +231,7 @@ fn listings_have_every_function() {
     for target_cpu in all {
         let list = listing(&everything(), &Options { target_cpu }).unwrap();
         let kernels = list.iter().filter(|l| l.name.contains("_kernel")).count();
-        assert_eq!(kernels, 4);
+        assert_eq!(kernels, 5);
         assert!(list.iter().all(|l| !l.assembly.is_empty() && !l.assembly.contains("(bad)")));
         assert!(list.iter().all(|l| l.clif.is_some() || l.name.contains("_leaf")));
         let leaves = list.iter().any(|l| l.name.contains("_leaf"));
@@ -216,6 +292,7 @@ int main(void) {
     unsigned char *bases[NET_BASES];
     bases[NET_ARENA] = memory(NET_ARENA_BYTES);
     bases[NET_PREPARED] = memory(NET_PREPARED_BYTES);
+    bases[NET_LOCAL] = memory(NET_LOCAL_BYTES);
     bases[NET_CONSTANTS] = (unsigned char *)net_constants;
     bases[NET_INPUT_X] = memory(NET_INPUT_X_BYTES);
     bases[NET_STATE_W] = memory(NET_STATE_W_BYTES);

@@ -231,6 +231,48 @@ fn planned_buffers_share_the_arena() {
     assert_eq!(bad, [Tensor::f32([4], [4.0, 8.0, 4.0, 8.0])]);
 }
 
+/// What one grid point leaves in local memory is not there for the next, whichever that is.
+#[test]
+fn local_memory_is_undefined_for_every_grid_point() {
+    let program = Program::parse(
+        r#"
+program @p
+  %0 input "x" f32[3]
+  %1 output "y" f32[3, 2]
+kernel @k(p0: read f32[3], p1: write f32[6], p2: local f32[2], p3: local f32[3]) grid [3] {
+  v0 = load p0[i0] : f32
+  store p2[0] = v0
+  store p3[i0] = v0
+  for i1 in 0..2 {
+    v1 = load p2[i1] : f32
+    store p1[2*i0 + i1] = v1
+  }
+  store p2[1] = v0
+}
+schedule {
+  call @k#0(%0, %1)
+}
+"#,
+    )
+    .unwrap();
+    verify::verify(&program).unwrap();
+    assert_eq!((program.kernels[0].local_offsets(), program.local_bytes()), (vec![0, 64], 128));
+    assert_eq!(Program::parse(&program.to_string()).unwrap(), program);
+    let x = [Tensor::f32([3], [1.0, 2.0, 3.0])];
+    for order in [interpret::GridOrder::Forward, interpret::GridOrder::Reverse] {
+        let y = Interpreter::new(&program).unwrap().with_order(order).run(&x, &mut []).unwrap();
+        for i in 0..3 {
+            assert_eq!(y[0].get(2 * i).to_f64(), i as f64 + 1.0);
+            assert!(y[0].get(2 * i + 1).to_f64().is_nan());
+        }
+    }
+    let huge = Kernel::parse("kernel @k(p0: local f32[9999999999]) grid [] { }").unwrap();
+    assert!(run_kernel(&huge, &mut []).unwrap_err().message.contains("2^33 bytes"));
+    let mut program = program;
+    program.kernels[0].params[3].len = 9999999999;
+    assert!(Interpreter::new(&program).err().unwrap().message.contains("2^33 bytes"));
+}
+
 #[test]
 fn memory_that_was_never_written_is_nan() {
     let mut program = through_the_arena(None, None, 0);

@@ -205,6 +205,50 @@ fn broken_kernels_are_told_apart() {
     );
 }
 
+#[test]
+fn local_parameters_come_last_and_are_stored_to_first() {
+    let store = "v0 = constant 1.0 : f32 store p1[0] = v0 v1 = load p1[0] : f32 store p0[i0] = v1";
+    // No point of the grid sees the element that another one stores.
+    assert_eq!(kernel_of("p0: write f32[8], p1: local f32[4]", "[8]", store), "");
+    let strip = "v0 = constant 1.0 : f32 strip i1 in 0..4 { store p1[0] = v0 }";
+    let huge = 1usize << 44;
+    let cases = [
+        (
+            "p0: write f32[8], p1: local f32[4], p2: read f32[8]".to_owned(),
+            store,
+            "p2 stands behind p1, which is local: local ones come last".to_owned(),
+        ),
+        (
+            "p0: write f32[8], p1: local f32[4]".into(),
+            "v0 = load p1[0] : f32 store p1[0] = v0 store p0[i0] = v0",
+            "reads the local p1 before it stores to it".into(),
+        ),
+        (
+            "p0: write f32[8], p1: local f32[64], p2: read f32[64]".replace("p2: read", "p2: local"),
+            "tile [1, 8] p1[0] = p2[0] * p2[0] over (8; 1, 8) : f32",
+            "reads the local p2 before it stores to it".into(),
+        ),
+        (
+            "p0: write f32[8], p1: local f32[4]".into(),
+            strip,
+            "`store p1[0] = v0`: every iteration of i1 stores the same element of p1".into(),
+        ),
+        (
+            "p0: write f32[8], p1: local f32[4]".into(),
+            "v0 = constant 1.0 : f32 store p1[4] = v0",
+            "`store p1[4] = v0`: reaches p1[4..=4], but p1 has 4 elements".into(),
+        ),
+        (
+            format!("p0: local f32[{huge}], p1: local f32[4]"),
+            "",
+            "the local parameters take more than 2^46 bytes together".into(),
+        ),
+    ];
+    for (params, body, expected) in cases {
+        assert_eq!(kernel_of(&params, "[8]", body), format!("kernel @k: {expected}"), "{params} {body}");
+    }
+}
+
 /// Two kernels over the buffers of a small program: copies 16 elements; adds to 16 elements.
 const KERNELS: &str = "
 kernel @copy(p0: read f32[16], p1: write f32[16]) grid [] {
@@ -223,6 +267,10 @@ kernel @columns(p0: read f32[12], p1: write f32[12]) grid [] {
 }
 kernel @product(p0: read f32[16], p1: read f32[16], p2: write f32[16]) grid [] {
   tile [4, 4] p2[0; 4] = p0[0; 4] * p1[0] over (4; 1, 4) : f32
+}
+kernel @turn(p0: read f32[16], p1: write f32[16], p2: local f32[16]) grid [] {
+  strip i0 in 0..16 { v0 = load p0[i0] : f32  store p2[i0] = v0 }
+  strip i0 in 0..16 { v1 = load p2[-1*i0 + 15] : f32  store p1[i0] = v1 }
 }
 ";
 
@@ -268,6 +316,8 @@ fn schedules_that_are_right_are_accepted() {
         "schedule { loop 9 { call @flag#2(%2, %11) break unless %11 if %10 { break unless %11 } } }",
         // Written before the loop is left, and in both branches.
         "schedule { loop 9 { call @copy#0(%0, %6) break unless %10 call @add#1(%0, %6) } call @copy#0(%6, %9) }",
+        // Nothing is passed for what is local.
+        "schedule { call @turn#5(%0, %6) call @turn#5(%6, %9) }",
         // Two halves of the rows of one buffer, interleaved.
         "schedule { call @columns#3(%0 + 4, %6 + 4) call @columns#3(%6 + 4, %6) }",
     ] {
@@ -283,7 +333,11 @@ fn broken_schedules_are_told_apart() {
             "schedule { call @copy#0(%0, %42) }",
             "call 0 of @copy#0: p1 is given %42, but there are 12 buffers",
         ),
-        ("schedule { call @\"\"#9() }", "call 0 of @\"\"#9: no kernel has this number: there are 5"),
+        ("schedule { call @\"\"#9() }", "call 0 of @\"\"#9: no kernel has this number: there are 6"),
+        (
+            "schedule { call @turn#5(%0, %6, %8) }",
+            "call 0 of @turn#5: expected 2 arguments (none for the 1 local parameters), found 3",
+        ),
         ("schedule { call @copy#0(%1, %6) }", "call 0 of @copy#0: p0 is of f32, but %1 is i32[16]"),
         (
             "schedule { call @copy#0(%0 + 1, %6)   // fc1/backward\n }",

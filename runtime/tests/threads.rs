@@ -12,13 +12,18 @@ use common::*;
 const CALLS: [u64; 9] = [0, 1, 2, 3, 7, 64, 1000, 4095, 10_000];
 const TOTAL: usize = 15_172;
 
-/// Adds one to the counter of the part; counters of a call begin at `row[0]`.
-unsafe extern "C" fn count(block: *const ArgumentBlock, row: *const u64, part: u64) {
-    // SAFETY: the output has TOTAL counters.
+/// Adds one to the counter of the part; counters of a call begin at `row[0]`. Marks the worker's local memory as its
+/// own meanwhile: nobody else may have.
+unsafe extern "C" fn count(block: *const ArgumentBlock, row: *const u64, part: u64, worker: u64) {
+    // SAFETY: the output has TOTAL counters, and every worker has ALIGNMENT bytes.
     unsafe {
+        let local = (*(*block).bases.add(BASE_LOCAL)).add(worker as usize * ALIGNMENT);
+        let mark = AtomicU64::from_ptr(local.cast());
+        assert_eq!(mark.swap(part + 1, Ordering::Relaxed), 0, "two at once as worker {worker}");
         let counters: *mut u64 = (*(*block).bases.add(BASE_STATE)).cast();
         let counter = AtomicU64::from_ptr(counters.add((*row + part) as usize));
         counter.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(mark.swap(0, Ordering::Relaxed), part + 1, "two at once as worker {worker}");
     }
 }
 
@@ -48,7 +53,7 @@ fn counting() -> Arc<Executable> {
         outputs: vec![Output { name: "counters".into(), dtype: DType::I64, dims: vec![TOTAL] }],
         state: vec![],
         arena_bytes: 0,
-        local_bytes: 0,
+        local_bytes: ALIGNMENT,
         prepared_bytes: 0,
         constants_bytes: 0,
         cpu_features: vec![],
@@ -96,6 +101,26 @@ fn several_runs_share_the_threads_at_the_same_time() {
 }
 
 #[test]
+fn local_memory_that_cannot_be_had_is_an_error() {
+    let bind = |local_bytes: usize| {
+        let manifest = Manifest { local_bytes, ..counting().manifest().clone() };
+        let executable = executable(counting_entry, None, manifest).map_err(|e| e.to_string())?;
+        let bound = Instance::bind(executable, &State::new(), &Threads::new(3).unwrap());
+        bound.map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(bind(2 * ALIGNMENT), Ok(()));
+    assert_eq!(bind(65), Err("count: 65 bytes of local memory are not a multiple of 64".into()));
+    let most = usize::MAX / ALIGNMENT * ALIGNMENT;
+    let error = bind(most).unwrap_err();
+    assert_eq!(error, format!("the local memory of `count`: 3 threads cannot have {most} bytes each"));
+    assert!(bind(1 << 60).unwrap_err().starts_with("the local memory of `count`"));
+    // Manifests that say nothing need none.
+    let text = counting().manifest().to_ron().unwrap();
+    let (before, after) = text.split_once("local_bytes: 64,").unwrap();
+    assert_eq!(Manifest::from_ron(&format!("{before}{after}")).unwrap().local_bytes, 0);
+}
+
+#[test]
 fn pools_come_and_go() {
     for count in [2, 3, 5] {
         for _ in 0..20 {
@@ -114,12 +139,12 @@ fn pools_come_and_go() {
 
 /// Counts the parts whose thread keeps denormals.
 #[cfg(target_arch = "x86_64")]
-unsafe extern "C" fn denormal(block: *const ArgumentBlock, row: *const u64, part: u64) {
+unsafe extern "C" fn denormal(block: *const ArgumentBlock, row: *const u64, part: u64, worker: u64) {
     // Waits a little, so that every thread gets some of the parts.
     (0..100).for_each(|_| std::hint::spin_loop());
     if std::hint::black_box(f32::MIN_POSITIVE) * 0.5 > 0.0 {
         // SAFETY: as for `count`, with `row` null.
-        unsafe { count(block, &0, part) };
+        unsafe { count(block, &0, part, worker) };
     }
     assert!(row.is_null());
 }
@@ -162,7 +187,7 @@ unsafe extern "C" fn backwards(
     // SAFETY: `calls` is the counter of the test below; the rest is promised by the caller.
     unsafe {
         (*calls.cast::<AtomicUsize>()).fetch_add(1, Ordering::Relaxed);
-        (0..parts).rev().for_each(|part| kernel(block, row, part));
+        (0..parts).rev().for_each(|part| kernel(block, row, part, part % 2));
     }
 }
 

@@ -17,7 +17,8 @@ fn leaves(machine: Machine, kernel: &str) -> Vec<Leaf> {
     let target = Target::new(&Options::default(), false).unwrap();
     let mut context = FunctionBuilderContext::new();
     let config = target.isa.frontend_config();
-    portable::kernel(&mut ir::Function::new(), &mut context, &program.kernels[0], &Wide(machine), config)
+    let (kernel, local) = (&program.kernels[0], program.local_bytes());
+    portable::kernel(&mut ir::Function::new(), &mut context, kernel, local, &Wide(machine), config)
 }
 
 /// The instructions up to the return; what follows is constants.

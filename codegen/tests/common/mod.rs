@@ -32,7 +32,7 @@ pub fn targets() -> Vec<TargetCpu> {
     TargetCpu::ALL.into_iter().filter(runs).collect()
 }
 
-/// A program of one call; every parameter is a state slot, named by its position. A `bf16` exists inside of programs
+/// A program of one call; every parameter but local ones is a state slot, named by its position. A `bf16` exists inside of programs
 /// only, so its slot is a `f32`, and a kernel before the call or behind it converts.
 pub fn program(kernel: &Kernel) -> Program {
     let mut program = Program { name: "test".into(), kernels: vec![kernel.clone()], ..Program::default() };
@@ -41,7 +41,7 @@ pub fn program(kernel: &Kernel) -> Program {
         Step::Call(Call { kernel: KernelId(kernel as u32), args, origin: "test".into() })
     };
     let (mut args, mut behind) = (Vec::new(), Vec::new());
-    for (i, p) in kernel.params.iter().enumerate() {
+    for (i, p) in kernel.arguments().iter().enumerate() {
         let ty = Type::new(p.dtype, [p.len]);
         let place = Place::State { updated: p.access != Access::Read };
         let slot = program.buffers.len();
@@ -86,17 +86,23 @@ pub fn run(
     state: &[Tensor],
 ) -> (Vec<Tensor>, Vec<Tensor>) {
     let compiled = compile(program, &Options { target_cpu: cpu }).unwrap_or_else(|e| panic!("{cpu}: {e}"));
-    run_compiled(compiled, inputs, state)
+    run_compiled(compiled, 2, inputs, state)
 }
 
-fn run_compiled(compiled: Compiled, inputs: &[Tensor], state: &[Tensor]) -> (Vec<Tensor>, Vec<Tensor>) {
+/// Runs what has been compiled, with so many threads.
+pub fn run_compiled(
+    compiled: Compiled,
+    threads: usize,
+    inputs: &[Tensor],
+    state: &[Tensor],
+) -> (Vec<Tensor>, Vec<Tensor>) {
     let executable = Arc::new(compiled.executable);
     let manifest = executable.manifest().clone();
     let mut memory = rt::State::new();
     for (slot, tensor) in manifest.state.iter().zip(state) {
         memory.insert(&slot.name, rt::SlotKind::Buffer, to_runtime(tensor)).unwrap();
     }
-    let threads = rt::Threads::new(2).unwrap();
+    let threads = rt::Threads::new(threads).unwrap();
     let mut instance = rt::Instance::bind(executable, &memory, &threads).unwrap();
     let inputs: Vec<rt::Tensor> = inputs.iter().map(to_runtime).collect();
     let mut outputs: Vec<rt::Tensor> =
@@ -129,7 +135,7 @@ pub fn check_program(program: &Program, inputs: &[Tensor], state: &[Tensor]) {
         leaves(program, &options).unwrap().iter().for_each(|leaf| encodings::check(leaf));
         let what = format!("emulated {target_cpu}");
         let compiled = compile_emulated(program, &options).unwrap_or_else(|e| panic!("{what}: {e}"));
-        compare(run_compiled(compiled, inputs, state), &what);
+        compare(run_compiled(compiled, 2, inputs, state), &what);
     }
 }
 
@@ -147,7 +153,7 @@ fn at_the_border(tensor: &Tensor) -> Tensor {
     }
 }
 
-fn same(got: &Tensor, want: &Tensor, what: &str, program: &Program) {
+pub fn same(got: &Tensor, want: &Tensor, what: &str, program: &Program) {
     for i in 0..want.elements() {
         let (g, w) = (got.get(i), want.get(i));
         assert!(
@@ -290,7 +296,7 @@ impl Random {
 
     /// Tensors for a kernel's parameters.
     pub fn tensors(&mut self, kernel: &Kernel) -> Vec<Tensor> {
-        kernel.params.iter().map(|p| self.tensor(p.dtype, p.len)).collect()
+        kernel.arguments().iter().map(|p| self.tensor(p.dtype, p.len)).collect()
     }
 }
 

@@ -40,19 +40,22 @@ pub unsafe fn floats(block: *const ArgumentBlock, at: usize) -> *mut f32 {
 type Row = [u64; 3];
 
 /// Column `part` of the squared distances of the batch from `w`, into the arena.
-unsafe extern "C" fn distances(block: *const ArgumentBlock, row: *const u64, part: u64) {
+unsafe extern "C" fn distances(block: *const ArgumentBlock, row: *const u64, part: u64, worker: u64) {
     // SAFETY: called by the entries below with their rows and parts below D.
     unsafe {
         let (w, x, batch) = (*row, *row.add(1), *row.add(2));
         let w = *floats(block, w as usize).add(part as usize);
         let x = floats(block, x as usize);
         let sum: f32 = (0..batch as usize).map(|b| (*x.add(b * D + part as usize) - w).powi(2)).sum();
-        *floats(block, BASE_ARENA).add(part as usize) = sum / batch as f32;
+        // By way of the worker's own memory.
+        let own = floats(block, BASE_LOCAL).add(worker as usize * ALIGNMENT / 4);
+        *own = sum / batch as f32;
+        *floats(block, BASE_ARENA).add(part as usize) = *own;
     }
 }
 
 /// Column `part` of the update.
-unsafe extern "C" fn update(block: *const ArgumentBlock, row: *const u64, part: u64) {
+unsafe extern "C" fn update(block: *const ArgumentBlock, row: *const u64, part: u64, _worker: u64) {
     // SAFETY: as above.
     unsafe {
         let batch = *row.add(2) as usize;
@@ -123,7 +126,7 @@ fn manifest(entry: &str, batch: usize, state: Vec<StateSlot>) -> Manifest {
         outputs: vec![output("loss"), output("twice")],
         state,
         arena_bytes: D * 4,
-        local_bytes: 0,
+        local_bytes: ALIGNMENT,
         prepared_bytes: 0,
         constants_bytes: 0,
         cpu_features: vec![],
