@@ -265,6 +265,7 @@ fn bench_and_profile_measure() {
         "gflop",
         "arena_bytes",
         "live_bytes",
+        "local_bytes",
         "state_bytes",
         "prepared_bytes",
         "peak_rss_mb",
