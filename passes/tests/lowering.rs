@@ -215,6 +215,26 @@ fn products_of_all_orientations() {
     check(&g, 1e-5);
 }
 
+/// Rows of the result that fall into one set of the cache, whose sums are kept apart, plain and with values behind them; a
+/// left operand that is copied first.
+#[test]
+fn products_that_lie_awkwardly() {
+    let plain = Dot { batch: [vec![], vec![]], contract: [vec![1], vec![0]] };
+    check(&graph(&[&[33, 257], &[257, 1024]], |b, x| Ok(vec![b.add_node(plain.clone(), x)?])), 1e-5);
+    let behind = graph(&[&[33, 257], &[257, 1024], &[1024]], |b, x| {
+        let product = b.add_node(plain.clone(), &x[..2])?;
+        let bias = b.broadcast(x[2], &[33, 1024], &[1])?;
+        let sum = b.add(product, bias)?;
+        let zero = b.scalar(0.0, DType::F32)?;
+        let zero = b.broadcast(zero, &[33, 1024], &[])?;
+        let positive = b.max(sum, zero)?;
+        Ok(vec![b.function(Function::Tanh, positive)?, positive])
+    });
+    check(&behind, 1e-5);
+    let transposed = Dot { batch: [vec![], vec![]], contract: [vec![0], vec![0]] };
+    check(&graph(&[&[64, 256], &[64, 257]], |b, x| Ok(vec![b.add_node(transposed.clone(), x)?])), 1e-5);
+}
+
 #[test]
 fn convolutions_in_all_forms() {
     #[derive(Clone, Copy)]

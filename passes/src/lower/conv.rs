@@ -102,6 +102,17 @@ struct Correlation<'a> {
     schedule: Schedule,
 }
 
+impl Correlation<'_> {
+    /// The rows of a box whose sums are better kept apart until they are final: they are added to several times, and would
+    /// lie in few sets of the first-level cache, where they drive each other out.
+    fn sums_apart(&self, chunks: &[Chunks]) -> Option<usize> {
+        let [axis] = self.axes.as_slice() else { return None };
+        let steps: usize = channel_blocks(self.channels, 1, &self.schedule).iter().map(|cut| cut.2).sum();
+        let few_sets = axis.target % 1024 == 0;
+        (axis.window.is_identity() && steps > 1 && few_sets).then_some(chunks[0].length)
+    }
+}
+
 impl Lowering<'_> {
     pub(super) fn conv(&mut self, id: NodeId, conv: &Conv) -> Result<(), GraphError> {
         let graph = self.graph;
@@ -360,7 +371,8 @@ impl Lowering<'_> {
             .add(&column.scale((width * plan.channels * area) as i64))
             .plus(start as i64);
         let channel = group.scale(plan.outputs as i64).add(&column.scale(width as i64)).plus(first as i64);
-        let block = Block { plan, chunks: &chunks, at: &at, source, panel, channel, width };
+        let sums = plan.sums_apart(&chunks).map(|rows| c.k.local(plan.dtype, rows * width));
+        let block = Block { plan, chunks: &chunks, at: &at, source, panel, channel, width, sums };
         for_each_kind(&mut c, &chunks, &at, &mut |c, groups| {
             block.emit(c, groups, epilogue);
         });
@@ -475,6 +487,8 @@ struct Block<'b, 'a> {
     panel: Index,
     channel: Index,
     width: usize,
+    /// The parameter that sums are kept in until they are final, if not in the result.
+    sums: Option<usize>,
 }
 
 impl Block<'_, '_> {
@@ -524,7 +538,8 @@ impl Block<'_, '_> {
                 .plus((channel * area * self.width) as i64);
             let zero = number == 0 && !bare;
             let epilogue = epilogue_of_tiles.filter(|_| number == last);
-            self.segments(c, groups, &mut Vec::new(), (&source, &panel, &corner), inner, (zero, epilogue));
+            let ends = (zero, number == last, epilogue);
+            self.segments(c, groups, &mut Vec::new(), (&source, &panel, &corner), inner, ends);
             c.k.close();
         }
         if let Some(epilogue) = epilogue {
@@ -544,12 +559,12 @@ impl Block<'_, '_> {
         chosen: &mut Vec<Segment>,
         at: (&Index, &Index, &Index),
         inner: usize,
-        (zero, epilogue): (bool, Option<Epilogue<'_>>),
+        (zero, last, epilogue): (bool, bool, Option<Epilogue<'_>>),
     ) {
         if let Some(group) = groups.get(chosen.len()) {
             for &segment in group.segments.iter().filter(|s| s.taps > 0) {
                 chosen.push(segment);
-                self.segments(c, groups, chosen, at, inner, (zero, epilogue));
+                self.segments(c, groups, chosen, at, inner, (zero, last, epilogue));
                 chosen.pop();
             }
             return;
@@ -591,6 +606,11 @@ impl Block<'_, '_> {
             box_of_tile.push(Span { first, count, step, dims: &positions.dims });
         }
         let (s, positions) = (&chosen[rows], &plan.axes[rows]);
+        let row = s.step * positions.target;
+        let sums = match self.sums {
+            Some(param) => Panel { param, index: Index::default(), row: self.width as i64 },
+            None => Panel { param: 2, index: to.clone(), row },
+        };
         c.k.tile(Tile {
             dtype: plan.dtype,
             m: s.count,
@@ -598,11 +618,21 @@ impl Block<'_, '_> {
             reduce,
             a: Panel { param: 0, index: a, row: s.source_step * positions.source },
             b: Panel { param: 1, index: b, row: 0 },
-            c: Panel { param: 2, index: to, row: s.step * positions.target },
+            c: sums,
             zero,
         });
-        if let Some(epilogue) = epilogue {
-            epilogue.emit_chain(c, &box_of_tile, &self.channel, self.width);
+        match (epilogue, self.sums) {
+            (Some(epilogue), sums) => {
+                epilogue.emit_chain(c, &box_of_tile, &self.channel, self.width, sums);
+            }
+            (None, Some(sums)) if last => {
+                let position = Index::var(c.k.open_for(s.count));
+                let lane = Index::var(c.k.open_for(self.width));
+                let sum = c.k.load(sums, &position.scale(self.width as i64).add(&lane), None);
+                c.k.store(2, to.add(&position.scale(row)).add(&lane), sum);
+                (0..2).for_each(|_| c.k.close());
+            }
+            (None, _) => {}
         }
         (0..open).for_each(|_| c.k.close());
     }

@@ -82,12 +82,25 @@ impl Epilogue<'_> {
         }
     }
 
-    /// Emits what can be done to a tile's sums in registers; each element goes to the place of the product's.
-    pub fn emit_chain(&self, c: &mut Composer<'_>, axes: &[Span<'_>], column: &Index, width: usize) {
+    /// Emits what can be done to a tile's sums in registers; each element goes to the place of the product's. The sums
+    /// are there as well, or in a parameter of their own, row by row.
+    pub fn emit_chain(
+        &self,
+        c: &mut Composer<'_>,
+        axes: &[Span<'_>],
+        column: &Index,
+        width: usize,
+        sums: Option<usize>,
+    ) {
         let last = self.chained();
-        if last != self.root {
-            self.over(c, axes, column, width, |c, at| {
+        if last != self.root || sums.is_some() {
+            self.over(c, axes, column, width, |c, at, place| {
+                if let Some(sums) = sums {
+                    let sum = c.k.load(sums, place, None);
+                    c.reduced.insert(self.root, (at.to_vec(), sum));
+                }
                 let result = c.element(last, at, None);
+                c.reduced.remove(&self.root);
                 let position = c.flat(self.body.ty(last), at);
                 c.k.store(RESULT, position, result);
             });
@@ -109,7 +122,7 @@ impl Epilogue<'_> {
 
     /// Emits the outputs over a box, one span for each axis of positions, and `width` columns from `column` on.
     pub fn emit(&self, c: &mut Composer<'_>, axes: &[Span<'_>], column: &Index, width: usize) {
-        self.over(c, axes, column, width, |c, at| {
+        self.over(c, axes, column, width, |c, at, _| {
             // Everything is loaded before anything is stored.
             let results: Vec<_> = self.outputs.iter().map(|&(value, _)| c.element(value, at, None)).collect();
             let mut next = RESULT + 1 + self.operands.len();
@@ -122,18 +135,21 @@ impl Epilogue<'_> {
         });
     }
 
-    /// Loops over a box.
+    /// Loops over a box; the body gets the position in the result, and the place of it in the box, row by row.
     fn over<'c>(
         &self,
         c: &mut Composer<'c>,
         axes: &[Span<'_>],
         column: &Index,
         width: usize,
-        body: impl FnOnce(&mut Composer<'c>, &[Index]),
+        body: impl FnOnce(&mut Composer<'c>, &[Index], &Index),
     ) {
         let mut at = Vec::new();
+        let mut place = Index::default();
         for Span { first, count, step, dims } in axes {
-            let mut rest = first.add(&Index::var(c.k.open_for(*count)).scale(*step));
+            let var = Index::var(c.k.open_for(*count));
+            place = place.scale(*count as i64).add(&var);
+            let mut rest = first.add(&var.scale(*step));
             let start = at.len();
             for &dim in dims[1..].iter().rev() {
                 let (quotient, remainder) = {
@@ -145,8 +161,9 @@ impl Epilogue<'_> {
             }
             at.insert(start, rest);
         }
-        at.push(column.add(&Index::var(c.k.open_for(width))));
-        body(c, &at);
+        let var = Index::var(c.k.open_for(width));
+        at.push(column.add(&var));
+        body(c, &at, &place.scale(width as i64).add(&var));
         (0..=axes.len()).for_each(|_| c.k.close());
     }
 }
