@@ -165,9 +165,12 @@ impl Lowering<'_> {
         // Vectors lie across lines of the cache, or all rows fall into few of its sets.
         let awkward = dense.columns > 2 * LANES
             && (!dense.columns.is_multiple_of(LANES) || dense.columns.is_multiple_of(512));
+        // Few terms are added while large results wait for memory, which blocks where they lie write in longer pieces.
+        let least = if rows.saturating_mul(dense.columns) > 1 << 21 { 128 } else { 64 };
+        let pays = rows >= 32 && dense.depth >= least;
         self.is_fixed(w.location)
             || (rows >= 512 && dense.depth >= 256)
-            || (rows >= 32 && (awkward || dense.is_scattered(x.strides[dense.contract[0]])))
+            || (pays && (awkward || dense.is_scattered(x.strides[dense.contract[0]])))
             || (!contiguous && rows >= dense.columns && dense.columns > 1)
     }
 
