@@ -11,8 +11,8 @@ use std::ffi::c_void;
 #[derive(Clone, Copy, Debug)]
 pub struct ArgumentBlock {
     /// Table of base pointers: arena, prepared, constants, the local memory of all workers one behind the other, then
-    /// the state slots, the inputs and the outputs, each in the manifest's order. All are aligned to [`ALIGNMENT`](crate::ALIGNMENT) bytes, except the
-    /// inputs, which may have any alignment.
+    /// the state slots, the inputs and the outputs, each in the manifest's order. All are aligned to
+    /// [`ALIGNMENT`](crate::ALIGNMENT) bytes, except the inputs, which may have any alignment.
     pub bases: *const *mut u8,
     /// Runs a kernel for every part, on any threads in any order, and returns when all are done.
     pub parallel_for: ParallelForFn,

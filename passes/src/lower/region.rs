@@ -3,7 +3,8 @@
 //! Without reductions every output is an element of one iteration space: one loop nest (one for each piece, if
 //! the output is a concatenation or a padding). With reductions, all over the same axes of the same space: loops
 //! over the axes that stay; inside them the reductions, in as many loops as they depend on each other; last the
-//! outputs, in loops of their own if they need the last reductions. Softmax, normalisation, and their gradients are such regions.
+//! outputs, in loops of their own if they need the last reductions. Softmax, normalisation, and their gradients are such
+//! regions.
 
 use std::collections::{HashMap, HashSet};
 
