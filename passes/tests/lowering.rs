@@ -232,7 +232,7 @@ fn products_that_lie_awkwardly() {
     });
     check(&behind, 1e-5);
     let transposed = Dot { batch: [vec![], vec![]], contract: [vec![0], vec![0]] };
-    check(&graph(&[&[64, 256], &[64, 257]], |b, x| Ok(vec![b.add_node(transposed.clone(), x)?])), 1e-5);
+    check(&graph(&[&[128, 256], &[128, 257]], |b, x| Ok(vec![b.add_node(transposed.clone(), x)?])), 1e-5);
 }
 
 #[test]

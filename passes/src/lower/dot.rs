@@ -234,7 +234,8 @@ impl Dense {
     /// Whether the terms of a row, so many elements apart, fall into few sets of the cache, and there are enough columns to
     /// pay for copying them.
     fn is_scattered(&self, stride: i64) -> bool {
-        stride != 0 && stride % 256 == 0 && self.depth >= 64 && self.columns >= 256
+        let span = stride.unsigned_abs().saturating_mul(self.depth as u64);
+        stride % 256 == 0 && span >= 1 << 15 && self.columns >= 256
     }
 
     /// A `dot` that has this form.
