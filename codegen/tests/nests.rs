@@ -5,6 +5,7 @@ mod common;
 
 use brolga_ir::DType;
 use brolga_ir::index::{Atom, Index, Var};
+use brolga_ir::program::walk::walk_mut;
 use brolga_ir::program::{
     AccId, Access, Combine, Expr, Kernel, Panel, Param, Program, Stmt, Tile, TileLoop, ValueId,
 };
@@ -420,21 +421,9 @@ impl Generator {
 
 /// Has a block access another parameter instead.
 fn move_accesses(block: &mut [Stmt], from: usize, to: usize) {
-    let moved = |param: &mut usize| *param = if *param == from { to } else { *param };
-    for stmt in block {
-        match stmt {
-            Stmt::For { body, .. } | Stmt::Strip { body, .. } => move_accesses(body, from, to),
-            Stmt::If { then, otherwise, .. } => {
-                move_accesses(then, from, to);
-                move_accesses(otherwise, from, to);
-            }
-            Stmt::Let { expr: Expr::Load { param, .. }, .. } | Stmt::Store { param, .. } => moved(param),
-            Stmt::Tile(tile) => {
-                [&mut tile.a, &mut tile.b, &mut tile.c].into_iter().for_each(|panel| moved(&mut panel.param));
-            }
-            _ => {}
-        }
-    }
+    walk_mut(block, &mut |stmt| {
+        stmt.params_mut().filter(|param| **param == from).for_each(|param| *param = to);
+    });
 }
 
 fn run(seeds: std::ops::Range<u64>) {

@@ -1,7 +1,8 @@
 //! What kernels do with their parameters, and steps with buffers: shared by the passes that move memory about.
 
 use brolga_ir::index::Index;
-use brolga_ir::program::{Access, BufferId, Expr, Kernel, Program, Step, Stmt, Tile};
+use brolga_ir::program::walk::{walk, walk_mut};
+use brolga_ir::program::{Access, BufferId, Expr, Kernel, Program, Step, Stmt};
 
 /// Whether a kernel may run with `write` lying on top of `read`: every element of `read` is loaded only at the index
 /// where `write` is stored, in the same innermost iteration, before it.
@@ -28,13 +29,8 @@ impl InPlace {
     }
 
     fn block(&mut self, block: &[Stmt]) {
-        for statement in block {
+        for statement in walk(block) {
             match statement {
-                Stmt::For { body, .. } | Stmt::Strip { body, .. } => self.block(body),
-                Stmt::If { then, otherwise, .. } => {
-                    self.block(then);
-                    self.block(otherwise);
-                }
                 Stmt::Let { expr: Expr::Load { param, index, .. }, .. } if *param == self.read => {
                     self.same(index);
                     self.fits &= !self.stored;
@@ -96,29 +92,13 @@ pub(crate) fn rename(steps: &mut [Step], name: &dyn Fn(BufferId) -> BufferId) {
     }
 }
 
-/// Applies `f` to the parameter of every access of a block.
-pub(crate) fn for_each_param(block: &mut [Stmt], f: &mut impl FnMut(&mut usize)) {
-    for statement in block {
-        match statement {
-            Stmt::For { body, .. } | Stmt::Strip { body, .. } => for_each_param(body, f),
-            Stmt::If { then, otherwise, .. } => {
-                for_each_param(then, f);
-                for_each_param(otherwise, f);
-            }
-            Stmt::Let { expr: Expr::Load { param, .. }, .. } | Stmt::Store { param, .. } => f(param),
-            Stmt::Tile(Tile { a, b, c, .. }) => [a, b, c].into_iter().for_each(|panel| f(&mut panel.param)),
-            Stmt::Let { .. } | Stmt::Declare { .. } | Stmt::Accumulate { .. } | Stmt::Finish { .. } => {}
-        }
-    }
-}
-
 /// Drops the parameters that a kernel does not touch; the positions of those that are left.
 pub(crate) fn keep_used(kernel: &mut Kernel) -> Vec<usize> {
-    let mut used: Vec<usize> = Vec::new();
-    for_each_param(&mut kernel.body, &mut |param| used.push(*param));
+    let mut used: Vec<usize> = walk(&kernel.body).flat_map(Stmt::accesses).map(|access| access.0).collect();
     used.sort_unstable();
     used.dedup();
-    for_each_param(&mut kernel.body, &mut |param| *param = used.partition_point(|known| known < param));
+    let place = |param: usize| used.partition_point(|&known| known < param);
+    walk_mut(&mut kernel.body, &mut |stmt| stmt.params_mut().for_each(|param| *param = place(*param)));
     kernel.params = used.iter().map(|&param| kernel.params[param].clone()).collect();
     used
 }

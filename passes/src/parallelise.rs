@@ -8,10 +8,10 @@ use std::collections::HashMap;
 
 use brolga_ir::GraphError;
 use brolga_ir::index::{Atom, Index, Var};
-use brolga_ir::program::{Expr, Kernel, KernelId, Program, Stmt};
+use brolga_ir::program::walk::{extents, map_indices, walk, walk_mut};
+use brolga_ir::program::{AccId, Expr, Kernel, KernelId, Program, Stmt};
 use brolga_ir::scalar::ScalarOp;
 
-use crate::lower::map_indices;
 use crate::manager::Options;
 use crate::separate::{Pieces, call_pieces, separate};
 
@@ -123,25 +123,6 @@ fn in_blocks(kernel: &mut Kernel, inner: Var, chunk: usize) {
     }
 }
 
-/// The extent of every loop variable of a block.
-fn extents(block: &[Stmt]) -> HashMap<Var, usize> {
-    let mut found = HashMap::new();
-    let mut stack: Vec<&[Stmt]> = vec![block];
-    while let Some(block) = stack.pop() {
-        for statement in block {
-            match statement {
-                Stmt::For { var, extent, body } | Stmt::Strip { var, extent, body } => {
-                    found.insert(*var, *extent);
-                    stack.push(body);
-                }
-                Stmt::If { then, otherwise, .. } => stack.extend([then.as_slice(), otherwise.as_slice()]),
-                _ => {}
-            }
-        }
-    }
-    found
-}
-
 /// An access: the elements `index + i * row + j` for `i < rows`, `j < columns`.
 #[derive(Clone, PartialEq)]
 struct Site {
@@ -155,7 +136,7 @@ struct Site {
 fn independent(var: Var, extent: usize, body: &[Stmt], extents: &HashMap<Var, usize>) -> bool {
     let mut written: HashMap<usize, Vec<Site>> = HashMap::new();
     let mut read: HashMap<usize, Vec<Site>> = HashMap::new();
-    if !sites(body, &mut written, &mut read, &mut Vec::new()) {
+    if !sites(body, &mut written, &mut read) {
         return false;
     }
     written.into_iter().all(|(param, mut all)| {
@@ -170,14 +151,10 @@ fn sites(
     block: &[Stmt],
     written: &mut HashMap<usize, Vec<Site>>,
     read: &mut HashMap<usize, Vec<Site>>,
-    declared: &mut Vec<brolga_ir::program::AccId>,
 ) -> bool {
+    let mut declared: Vec<AccId> = Vec::new();
     let single = |index: &Index| Site { index: index.clone(), row: 0, rows: 1, columns: 1 };
-    block.iter().all(|statement| match statement {
-        Stmt::For { body, .. } | Stmt::Strip { body, .. } => sites(body, written, read, declared),
-        Stmt::If { then, otherwise, .. } => {
-            sites(then, written, read, declared) && sites(otherwise, written, read, declared)
-        }
+    walk(block).all(|statement| match statement {
         Stmt::Let { expr: Expr::Load { param, index, .. }, .. } => {
             read.entry(*param).or_default().push(single(index));
             true
@@ -197,7 +174,7 @@ fn sites(
             true
         }
         Stmt::Accumulate { acc, .. } => declared.contains(acc),
-        Stmt::Let { .. } | Stmt::Finish { .. } => true,
+        _ => true,
     })
 }
 
@@ -248,7 +225,12 @@ fn injective(var: Var, extent: usize, site: &Site, extents: &HashMap<Var, usize>
 /// Numbers the grid's variables first, in order, then all others in order of occurrence.
 fn renumber(kernel: &mut Kernel, grid: &[Var]) {
     let mut names: HashMap<Var, Var> = grid.iter().copied().zip(0..).collect();
-    rename_loops(&mut kernel.body, &mut names);
+    walk_mut(&mut kernel.body, &mut |statement| {
+        if let Stmt::For { var, .. } | Stmt::Strip { var, .. } = statement {
+            let next = names.len() as Var;
+            *var = *names.entry(*var).or_insert(next);
+        }
+    });
     map_indices(&mut kernel.body, &mut |index| {
         let replace = |atom: &Atom| match atom {
             Atom::Var(v) => names.get(v).map(|&n| Index::var(n)),
@@ -256,23 +238,6 @@ fn renumber(kernel: &mut Kernel, grid: &[Var]) {
         };
         index.substitute(&replace, &|_| None)
     });
-}
-
-fn rename_loops(block: &mut [Stmt], names: &mut HashMap<Var, Var>) {
-    for statement in block {
-        match statement {
-            Stmt::For { var, body, .. } | Stmt::Strip { var, body, .. } => {
-                let next = names.len() as Var;
-                *var = *names.entry(*var).or_insert(next);
-                rename_loops(body, names);
-            }
-            Stmt::If { then, otherwise, .. } => {
-                rename_loops(then, names);
-                rename_loops(otherwise, names);
-            }
-            _ => {}
-        }
-    }
 }
 
 /// Cuts a kernel that is one long strip into parts; the kernel for the rest, if there is one.

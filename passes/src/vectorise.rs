@@ -5,6 +5,7 @@
 //! are part of the numeric plan and already there. Exact: a strip's iterations mean the same in any order.
 
 use brolga_ir::index::{Atom, Index, Var};
+use brolga_ir::program::walk::walk;
 use brolga_ir::program::{AccId, Expr, Kernel, Program, Stmt, ValueId};
 
 /// Makes strips; whether any was made.
@@ -44,11 +45,7 @@ fn visit(block: &mut [Stmt]) -> bool {
 
 /// Whether a block holds what no strip may hold.
 fn holds_vectors(block: &[Stmt]) -> bool {
-    block.iter().any(|statement| match statement {
-        Stmt::Strip { .. } | Stmt::Tile(_) | Stmt::If { .. } => true,
-        Stmt::For { body, .. } => holds_vectors(body),
-        _ => false,
-    })
+    walk(block).any(|statement| matches!(statement, Stmt::Strip { .. } | Stmt::Tile(_) | Stmt::If { .. }))
 }
 
 fn best_inside(block: &[Stmt]) -> Option<f64> {

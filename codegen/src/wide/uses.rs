@@ -1,7 +1,8 @@
 //! What statements hold, and which of them need what others define.
 
-use brolga_ir::index::{Atom, Index};
-use brolga_ir::program::{AccId, Expr, Stmt, ValueId};
+use brolga_ir::index::Atom;
+use brolga_ir::program::walk::walk;
+use brolga_ir::program::{Expr, Stmt, ValueId};
 
 /// Whether there is a strip or a tile in it.
 pub(super) fn has_vectors(stmt: &Stmt) -> bool {
@@ -16,41 +17,24 @@ pub(super) fn has_vectors(stmt: &Stmt) -> bool {
 /// Whether a later statement needs what `stmt` defines.
 pub(super) fn escapes(stmt: &Stmt, later: &[Stmt]) -> bool {
     match stmt {
-        Stmt::Let { id, .. } | Stmt::Finish { id, .. } => later.iter().any(|s| uses_value(s, *id)),
-        Stmt::Declare { acc, .. } => later.iter().any(|s| uses_acc(s, *acc)),
+        Stmt::Let { id, .. } | Stmt::Finish { id, .. } => walk(later).any(|s| uses_value(s, *id)),
+        Stmt::Declare { acc: id, .. } => walk(later)
+            .any(|s| matches!(s, Stmt::Accumulate { acc, .. } | Stmt::Finish { acc, .. } if acc == id)),
         _ => false,
     }
 }
 
+/// Whether the statement itself, not those inside it, uses a value.
 fn uses_value(stmt: &Stmt, id: ValueId) -> bool {
-    let indexed = |index: &Index| {
-        let mut found = false;
-        index.visit(&mut |atom| found |= *atom == Atom::Value(id.0));
-        found
-    };
-    match stmt {
-        Stmt::For { body, .. } | Stmt::Strip { body, .. } => body.iter().any(|s| uses_value(s, id)),
-        Stmt::If { condition, then, otherwise } => {
-            *condition == id || then.iter().chain(otherwise).any(|s| uses_value(s, id))
+    let direct = match stmt {
+        Stmt::If { condition: value, .. } | Stmt::Store { value, .. } | Stmt::Accumulate { value, .. } => {
+            *value == id
         }
-        Stmt::Let { expr, .. } => match expr {
-            Expr::Constant(_) => false,
-            Expr::Index(index) => indexed(index),
-            Expr::Op(_, args) => args.contains(&id),
-            Expr::Load { index, guard, .. } => indexed(index) || *guard == Some(id),
-        },
-        Stmt::Store { index, value, .. } => *value == id || indexed(index),
-        Stmt::Accumulate { value, .. } => *value == id,
-        Stmt::Declare { .. } | Stmt::Finish { .. } => false,
-        Stmt::Tile(tile) => [&tile.a, &tile.b, &tile.c].iter().any(|panel| indexed(&panel.index)),
-    }
-}
-
-fn uses_acc(stmt: &Stmt, id: AccId) -> bool {
-    match stmt {
-        Stmt::For { body, .. } | Stmt::Strip { body, .. } => body.iter().any(|s| uses_acc(s, id)),
-        Stmt::If { then, otherwise, .. } => then.iter().chain(otherwise).any(|s| uses_acc(s, id)),
-        Stmt::Accumulate { acc, .. } | Stmt::Finish { acc, .. } => *acc == id,
+        Stmt::Let { expr: Expr::Op(_, args), .. } => args.contains(&id),
+        Stmt::Let { expr: Expr::Load { guard, .. }, .. } => *guard == Some(id),
         _ => false,
-    }
+    };
+    let mut indexed = false;
+    stmt.indices().for_each(|index| index.visit(&mut |atom| indexed |= *atom == Atom::Value(id.0)));
+    direct || indexed
 }

@@ -71,6 +71,7 @@ pub mod interpret;
 mod parse;
 pub mod text;
 pub mod verify;
+pub mod walk;
 pub mod work;
 
 use crate::index::{Index, Var};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::walk::walk;
 use super::{Expr, Kernel, Param, Stmt, TileLoop, ValueId};
 use crate::index::{Atom, Index, Var};
 use crate::scalar::Scalar;
@@ -162,11 +163,7 @@ impl Work {
 }
 
 fn has_conditions(block: &[Stmt]) -> bool {
-    block.iter().any(|statement| match statement {
-        Stmt::If { .. } => true,
-        Stmt::For { body, .. } | Stmt::Strip { body, .. } => has_conditions(body),
-        _ => false,
-    })
+    walk(block).any(|statement| matches!(statement, Stmt::If { .. }))
 }
 
 #[cfg(test)]

@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use brolga_ir::DType;
 use brolga_ir::index::{Atom, Index, Var};
+use brolga_ir::program::walk::walk;
 use brolga_ir::program::{Expr, Stmt};
 use brolga_ir::scalar::ScalarOp;
 
 use super::compose::Composer;
-use super::flatten::for_each_index;
 
 /// Positions that one iteration writes, at most.
 const MOST_PHASES: usize = 16;
@@ -131,7 +131,8 @@ impl<'a> Composer<'a> {
         body(&mut trial, &[at]);
         dims.iter().for_each(|_| trial.k.close_whole());
         let mut divided = Vec::new();
-        for_each_index(trial.k.statements(), &mut |index| gather_divided(index, &mut divided));
+        let indices = walk(trial.k.statements()).flat_map(Stmt::indices);
+        indices.for_each(|index| gather_divided(index, &mut divided));
         let tests = trial.k.take_tests();
         tests.iter().flatten().for_each(|(index, _)| gather_divided(index, &mut divided));
         let taps = trial.k.extents().iter().enumerate().skip(dims.len());

@@ -506,7 +506,6 @@ impl KernelBuilder {
 pub(crate) fn prune(block: &mut Vec<Stmt>, used: &mut HashSet<ValueId>) {
     let mut kept = Vec::with_capacity(block.len());
     while let Some(mut statement) = block.pop() {
-        let mut indices: Vec<&Index> = Vec::new();
         let keep = match &mut statement {
             Stmt::For { body, .. } | Stmt::Strip { body, .. } => {
                 prune(body, used);
@@ -518,42 +517,28 @@ pub(crate) fn prune(block: &mut Vec<Stmt>, used: &mut HashSet<ValueId>) {
                 used.insert(*condition);
                 true
             }
-            Stmt::Let { id, expr, .. } if used.contains(id) => {
-                match expr {
-                    Expr::Constant(_) => {}
-                    Expr::Index(index) => indices.push(index),
-                    Expr::Op(_, operands) => used.extend(operands.iter().copied()),
-                    Expr::Load { index, guard, .. } => {
-                        used.extend(*guard);
-                        indices.push(index);
-                    }
-                }
+            Stmt::Let { id, .. } if !used.contains(id) => false,
+            Stmt::Let { expr: Expr::Op(_, operands), .. } => {
+                used.extend(operands.iter().copied());
                 true
             }
-            Stmt::Let { .. } => false,
-            Stmt::Store { index, value, .. } => {
-                used.insert(*value);
-                indices.push(index);
+            Stmt::Let { expr: Expr::Load { guard, .. }, .. } => {
+                used.extend(*guard);
                 true
             }
-            Stmt::Accumulate { value, .. } => {
+            Stmt::Store { value, .. } | Stmt::Accumulate { value, .. } => {
                 used.insert(*value);
                 true
             }
-            Stmt::Tile(tile) => {
-                indices.extend([&tile.a.index, &tile.b.index, &tile.c.index]);
-                true
-            }
-            Stmt::Declare { .. } | Stmt::Finish { .. } => true,
+            _ => true,
         };
-        for index in indices {
-            index.visit(&mut |atom| {
+        if keep {
+            let mut computed = |atom: &Atom| {
                 if let Atom::Value(value) = atom {
                     used.insert(ValueId(*value));
                 }
-            });
-        }
-        if keep {
+            };
+            statement.indices().for_each(|index| index.visit(&mut computed));
             kept.push(statement);
         }
     }

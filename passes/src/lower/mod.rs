@@ -41,7 +41,6 @@ use brolga_ir::{DType, Graph, GraphError, NodeId, Op, Type, Value};
 use crate::schedule::{Algorithm, Schedule, Schedules, key};
 use compose::Composer;
 pub(crate) use epilogue::takes_epilogue;
-pub(crate) use flatten::map_indices;
 pub(crate) use kernel::prune;
 pub(crate) use region::definition;
 

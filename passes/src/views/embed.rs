@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 
 use brolga_ir::index::{Atom, Index, Range, Var};
+use brolga_ir::program::walk::{extents, map_indices, walk};
 use brolga_ir::program::{AccId, Arg, Expr, Kernel, Panel, Stmt, Tile, TileLoop};
-
-use crate::accesses::for_each_param;
-use crate::lower::map_indices;
 
 /// Loops over whole buffers are cut into runs of so many elements at least.
 pub const SHORTEST: i64 = 16;
@@ -42,9 +40,8 @@ impl Embedding {
         arg.offset = usize::try_from(self.first + run * self.stride + shift).ok()?;
         let last = shift + len - 1;
         kernel.params[param].len = (last / self.block * self.stride + last % self.block - shift + 1) as usize;
+        let next = extents(&kernel.body).into_keys().max().map_or(kernel.grid.len() as Var, |last| last + 1);
         let extents: HashMap<Var, usize> = (0..).zip(kernel.grid.iter().copied()).collect();
-        let mut next = kernel.grid.len() as Var;
-        last_variable(&kernel.body, &mut next);
         let mut rewriter = Rewriter { embedding: self, param, shift, extents, next };
         rewriter.block(&mut kernel.body)
     }
@@ -115,9 +112,7 @@ impl Rewriter<'_> {
         match statement {
             Stmt::For { var, extent, body } | Stmt::Strip { var, extent, body } => {
                 let (var, whole) = (*var, *extent);
-                let mut touched = false;
-                for_each_param(body, &mut |param| touched |= *param == self.param);
-                if !touched {
+                if !walk(body).flat_map(Stmt::accesses).any(|access| access.0 == self.param) {
                     return Some(());
                 }
                 let part = self.part(var, whole, body)?;
@@ -138,14 +133,10 @@ impl Rewriter<'_> {
                 *statement = Stmt::For { var: outer, extent: whole / part, body: vec![inner] };
                 // Lanes of sums are counted by the variable of the strip.
                 let Stmt::For { body, .. } = statement else { unreachable!("put there above") };
-                let lanes =
-                    matches!(&body[0], Stmt::Strip { body, .. } if adds_outside(body, &mut Vec::new()));
+                let lanes = matches!(&body[0], Stmt::Strip { body, .. } if adds_outside(body));
                 (!lanes || part.is_multiple_of(32)).then_some(())
             }
-            Stmt::If { then, otherwise, .. } => {
-                self.block(then)?;
-                self.block(otherwise)
-            }
+            Stmt::If { .. } => statement.blocks_mut().into_iter().try_for_each(|block| self.block(block)),
             Stmt::Let { expr: Expr::Load { param, index, .. }, .. } | Stmt::Store { param, index, .. } => {
                 if *param == self.param {
                     *index = self.index(index, &[])?;
@@ -153,9 +144,7 @@ impl Rewriter<'_> {
                 Some(())
             }
             Stmt::Tile(tile) => self.tile(tile),
-            Stmt::Let { .. } | Stmt::Declare { .. } | Stmt::Accumulate { .. } | Stmt::Finish { .. } => {
-                Some(())
-            }
+            _ => Some(()),
         }
     }
 
@@ -168,10 +157,8 @@ impl Rewriter<'_> {
 
     /// The pieces that a loop has to be cut into, the same for all its accesses.
     fn part(&self, var: Var, extent: usize, body: &[Stmt]) -> Option<Option<usize>> {
-        let mut steps = Vec::new();
-        self.steps(var, body, &mut steps);
         let mut part = None;
-        for step in steps {
+        for step in self.steps(var, body) {
             match (part, self.embedding.cut(step, extent)?) {
                 (Some(a), Some(b)) if a != b => return None,
                 (known, found) => part = known.or(found),
@@ -181,27 +168,9 @@ impl Rewriter<'_> {
     }
 
     /// By how much the indices of a block move with a variable.
-    fn steps(&self, var: Var, block: &[Stmt], found: &mut Vec<i64>) {
-        for statement in block {
-            match statement {
-                Stmt::For { body, .. } | Stmt::Strip { body, .. } => self.steps(var, body, found),
-                Stmt::If { then, otherwise, .. } => {
-                    self.steps(var, then, found);
-                    self.steps(var, otherwise, found);
-                }
-                Stmt::Let { expr: Expr::Load { param, index, .. }, .. }
-                | Stmt::Store { param, index, .. }
-                    if *param == self.param =>
-                {
-                    found.push(index.coefficient(var));
-                }
-                Stmt::Tile(Tile { a, b, c, .. }) => {
-                    let panels = [a, b, c].into_iter().filter(|panel| panel.param == self.param);
-                    found.extend(panels.map(|panel| panel.index.coefficient(var)));
-                }
-                _ => {}
-            }
-        }
+    fn steps(&self, var: Var, block: &[Stmt]) -> impl Iterator<Item = i64> {
+        let accesses = walk(block).flat_map(Stmt::accesses);
+        accesses.filter(|access| access.0 == self.param).map(move |(_, index)| index.coefficient(var))
     }
 
     /// An index to which multiples of `spans` (a distance, and how many there are) are added.
@@ -264,31 +233,14 @@ impl Rewriter<'_> {
 }
 
 /// Whether a block adds to an accumulator from outside.
-fn adds_outside(block: &[Stmt], declared: &mut Vec<AccId>) -> bool {
-    block.iter().any(|statement| match statement {
+fn adds_outside(block: &[Stmt]) -> bool {
+    let mut declared: Vec<AccId> = Vec::new();
+    walk(block).any(|statement| match statement {
         Stmt::Declare { acc, .. } => {
             declared.push(*acc);
             false
         }
         Stmt::Accumulate { acc, .. } => !declared.contains(acc),
-        Stmt::For { body, .. } | Stmt::Strip { body, .. } => adds_outside(body, declared),
         _ => false,
     })
-}
-
-/// Raises `next` above every variable of a block.
-fn last_variable(block: &[Stmt], next: &mut Var) {
-    for statement in block {
-        match statement {
-            Stmt::For { var, body, .. } | Stmt::Strip { var, body, .. } => {
-                *next = (*next).max(var + 1);
-                last_variable(body, next);
-            }
-            Stmt::If { then, otherwise, .. } => {
-                last_variable(then, next);
-                last_variable(otherwise, next);
-            }
-            _ => {}
-        }
-    }
 }

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use crate::program::footprint::footprints;
+use crate::program::walk::walk;
 use crate::program::{Access, Arg, BufferId, Kernel, Place, Program, Stmt};
 use crate::types::DType;
 
@@ -78,12 +79,9 @@ pub fn verify(kernel: &Kernel, regions: &[Region<'_>], loops: &[usize]) -> Resul
 
 /// Whether a tile reads the parameter.
 fn is_factor(block: &[Stmt], param: usize) -> bool {
-    block.iter().any(|statement| match statement {
-        Stmt::For { body, .. } | Stmt::Strip { body, .. } => is_factor(body, param),
-        Stmt::If { then, otherwise, .. } => is_factor(then, param) || is_factor(otherwise, param),
-        Stmt::Tile(tile) => [tile.a.param, tile.b.param].contains(&param),
-        _ => false,
-    })
+    walk(block).any(
+        |statement| matches!(statement, Stmt::Tile(tile) if [tile.a.param, tile.b.param].contains(&param)),
+    )
 }
 
 /// Most iterations of loops in which two arguments move differently that are looked at; the first ones.

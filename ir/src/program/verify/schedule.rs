@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::overlap::{self, Region, Space};
 use super::{Error, MAX_NESTING};
-use crate::program::{Access, Arg, BufferId, Call, Kernel, Param, Place, Program, Step, Stmt};
+use crate::program::walk::walk;
+use crate::program::{Access, Arg, BufferId, Call, Expr, Kernel, Param, Place, Program, Step, Stmt};
 use crate::types::DType;
 
 /// Checks `prepare` and the schedule.
@@ -172,33 +173,24 @@ fn verb(access: Access) -> &'static str {
 
 /// For each parameter, whether the kernel reads what was there before it stores: the first access decides.
 pub fn reads_old(kernel: &Kernel) -> Vec<bool> {
-    fn note(first: &mut [Option<bool>], param: usize, read: bool) {
+    let mut first: Vec<Option<bool>> = vec![None; kernel.params.len()];
+    let mut note = |param: usize, read: bool| {
         if let Some(first) = first.get_mut(param) {
             first.get_or_insert(read);
         }
-    }
-    fn visit(body: &[Stmt], first: &mut [Option<bool>]) {
-        for statement in body {
-            match statement {
-                Stmt::For { body, .. } | Stmt::Strip { body, .. } => visit(body, first),
-                Stmt::If { then, otherwise, .. } => {
-                    visit(then, first);
-                    visit(otherwise, first);
-                }
-                Stmt::Let { expr: crate::program::Expr::Load { param, .. }, .. } => note(first, *param, true),
-                Stmt::Store { param, .. } => note(first, *param, false),
-                Stmt::Tile(tile) => {
-                    note(first, tile.a.param, true);
-                    note(first, tile.b.param, true);
-                    note(first, tile.c.param, !tile.zero);
-                }
-                _ => {}
+    };
+    let body = if kernel.parts() > 0 { kernel.body.as_slice() } else { &[] };
+    for statement in walk(body) {
+        match statement {
+            Stmt::Let { expr: Expr::Load { param, .. }, .. } => note(*param, true),
+            Stmt::Store { param, .. } => note(*param, false),
+            Stmt::Tile(tile) => {
+                note(tile.a.param, true);
+                note(tile.b.param, true);
+                note(tile.c.param, !tile.zero);
             }
+            _ => {}
         }
-    }
-    let mut first = vec![None; kernel.params.len()];
-    if kernel.parts() > 0 {
-        visit(&kernel.body, &mut first);
     }
     let len = kernel.params.iter().map(|p| p.len > 0);
     first.into_iter().zip(len).map(|(read, some)| some && read == Some(true)).collect()
