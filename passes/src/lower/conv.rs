@@ -55,9 +55,10 @@ pub(super) fn column_blocks(outputs: usize, chosen: Option<usize>) -> Vec<Cut> {
     }
 }
 
-/// Whether windows have one position each and leave others out.
+/// Whether windows have one position each, all inside, and leave others out.
 fn skips(windows: &[Window]) -> bool {
-    let single = |w: &Window| w.kernel == 1 && w.low == 0 && w.spread == 1;
+    let inside = |w: &Window| w.output.saturating_sub(1).saturating_mul(w.stride as usize) < w.input;
+    let single = |w: &Window| w.kernel == 1 && w.low == 0 && w.spread == 1 && inside(w);
     windows.iter().all(single) && windows.iter().any(|w| w.stride > 1)
 }
 
