@@ -14,11 +14,11 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 type Shape = (&'static str, Vec<usize>, Vec<usize>, Dot);
 
 fn plain(contract: [usize; 2]) -> Dot {
-    Dot { batch: [vec![], vec![]], contract: contract.map(|axis| vec![axis]) }
+    Dot::new([vec![], vec![]], contract.map(|axis| vec![axis]))
 }
 
 fn shapes() -> Vec<Shape> {
-    let heads = Dot { batch: [vec![0], vec![0]], contract: [vec![2], vec![2]] };
+    let heads = Dot::new([vec![0], vec![0]], [vec![2], vec![2]]);
     vec![
         ("square", vec![1024, 1024], vec![1024, 1024], plain([1, 0])),
         ("transposed", vec![1024, 1024], vec![1024, 1024], plain([0, 1])),

@@ -52,7 +52,7 @@ fn operator(
 
 fn operators(c: &mut Criterion) {
     operator(c, "contraction/256x256x256", &[&[256, 256], &[256, 256]], |b, x| {
-        let dot = Dot { batch: [vec![], vec![]], contract: [vec![1], vec![0]] };
+        let dot = Dot::new([vec![], vec![]], [vec![1], vec![0]]);
         b.add_node(dot, x).expect("dot")
     });
     operator(c, "convolution/8x64x28x28-3x3", &[&[8, 64, 28, 28], &[64, 64, 3, 3]], |b, x| {

@@ -326,7 +326,7 @@ fn depthwise_convolutions() {
 fn products() {
     let dot = |batch: usize, left: usize, right: usize| {
         let axes: Vec<usize> = (0..batch).collect();
-        Dot { batch: [axes.clone(), axes], contract: [vec![batch + left], vec![batch + right]] }
+        Dot::new([axes.clone(), axes], [vec![batch + left], vec![batch + right]])
     };
     let mut different = 0;
     for (m, k, n) in [(3, 5, 7), (150, 300, 40), (1, 400, 33), (17, 600, 1), (130, 20, 200)] {
@@ -344,6 +344,10 @@ fn products() {
             }
         }
     }
+    let strassen = Dot { strassen: true, ..dot(0, 1, 0) };
+    let graph = single(strassen, &[150, 300], &[300, 76], true);
+    different += check("halves", &graph, Precision::F32);
+    different += check("halves", &with_epilogue(graph), Precision::F32);
     let batched = single(dot(1, 1, 0), &[3, 50, 70], &[3, 70, 36], false);
     different += check("batched", &batched, Precision::F32);
     assert!(different > 150, "{different}");

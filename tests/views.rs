@@ -286,7 +286,7 @@ fn concatenations_in_loops_keep_their_bits() {
         let b = &mut Builder::new(&mut body, Origin::default());
         let squashed = b.function(Function::Tanh, x).expect("tanh");
         let joined = b.concat(&[squashed, h], 1).expect("concat");
-        let product = b.add_node(Dot { contract: [vec![1], vec![0]], batch: [vec![], vec![]] }, &[joined, w]);
+        let product = b.add_node(Dot::new([vec![], vec![]], [vec![1], vec![0]]), &[joined, w]);
         let next = b.function(Function::Tanh, product.expect("dot")).expect("tanh");
         let both = b.concat(&[next, squashed, next], 1).expect("concat");
         body.add_output("h", Role::Data, next);

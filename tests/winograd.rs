@@ -1,4 +1,4 @@
-//! How far Winograd's algorithm is from exact sums, for the layers of the networks that are measured.
+//! How far Winograd's algorithm and Strassen's are from exact sums, for the layers of the networks that are measured.
 //!
 //! Inputs are standard normal, weights as He et al. draw them; the error is the largest deviation from sums in `f64`
 //! relative to the largest value, for eight output channels (their number changes no sum). The table is part of the
@@ -14,7 +14,7 @@ use std::fmt::Write;
 
 use brolga_codegen::TargetCpu;
 use brolga_ir::interpret::interpret;
-use brolga_ir::ops::{Conv, ConvForm, Role};
+use brolga_ir::ops::{Conv, ConvForm, Dot, Op, Role};
 use brolga_ir::scalar::Scalar;
 use brolga_ir::{DType, Graph, Origin, Tensor, Type};
 use brolga_passes::lower::lower;
@@ -57,12 +57,12 @@ fn normal(ty: &Type, scale: f64, salt: u64) -> Tensor {
     Tensor::generate(ty, |_| Scalar::from_f64(ty.dtype, scale * ((0..12).map(|_| unit()).sum::<f64>() - 6.0)))
 }
 
-/// The error of a convolution of two tensors with those values.
-fn error(conv: &Conv, operands: [Tensor; 2]) -> f64 {
+/// The error of an operator on two tensors with those values.
+fn error(op: impl Into<Op>, operands: [Tensor; 2]) -> f64 {
     let mut g = Graph::new("layer");
     let parameters = [("a", &operands[0]), ("b", &operands[1])];
     let parameters = parameters.map(|(name, tensor)| g.add_parameter(name, Role::Data, tensor.ty()));
-    let result = g.add(conv.clone(), &parameters, &Origin::default()).expect("a convolution");
+    let result = g.add(op, &parameters, &Origin::default()).expect("an operator");
     let result = g.result(result);
     g.add_output("y", Role::Data, result);
     // The operator's own evaluation sums in f64.
@@ -99,11 +99,11 @@ fn errors_of_every_layer_are_within_the_bound() {
             }
             let off = if weights {
                 let gradient = conv.with_form(ConvForm::WeightGradient { kernel: vec![kernel; 2] });
-                error(&gradient, [normal(&shape(channels), 1.0, salt), normal(&shape(8), 1.0, salt + 1)])
+                error(gradient, [normal(&shape(channels), 1.0, salt), normal(&shape(8), 1.0, salt + 1)])
             } else {
                 let w = Type::new(DType::F32, [8, channels, kernel, kernel]);
                 let he = (2.0 / (kernel * kernel * channels) as f64).sqrt();
-                error(&conv, [normal(&shape(channels), 1.0, salt), normal(&w, he, salt + 2)])
+                error(conv.clone(), [normal(&shape(channels), 1.0, salt), normal(&w, he, salt + 2)])
             };
             assert!(off <= BOUND, "{channels} channels, {extent} x {extent}, {conv:?}: {off:e}");
             write!(row, " {off:.1e} |").expect("a string");
@@ -111,4 +111,34 @@ fn errors_of_every_layer_are_within_the_bound() {
         table += &(row + "\n");
     }
     snapshot::check("tests/snapshots/winograd.md", &table);
+}
+
+#[test]
+fn errors_of_products_are_within_the_bound() {
+    let mut table = String::from(
+        "The largest error of a product of rows with a matrix relative to the largest value (tests/winograd.rs), summed \
+         directly and by Strassen's algorithm.\n\n\
+         | rows | terms | columns | networks | direct | Strassen |\n\
+         |--:|--:|--:|---|--:|--:|\n",
+    );
+    let sizes = [
+        (784, 128, 512, "resnet50"),
+        (196, 256, 1024, "resnet50"),
+        (196, 1024, 256, "resnet50"),
+        (128, 256, 1024, "bert-tiny-encoder"),
+        (128, 1024, 256, "bert-tiny-encoder"),
+        (64, 4096, 128, ""),
+    ];
+    for (salt, (rows, terms, columns, networks)) in (1000..).step_by(2).zip(sizes) {
+        let x = normal(&Type::new(DType::F32, [rows, terms]), 1.0, salt);
+        let w = normal(&Type::new(DType::F32, [terms, columns]), (1.0 / terms as f64).sqrt(), salt + 1);
+        let off = [false, true].map(|strassen| {
+            let dot = Dot { strassen, ..Dot::new([vec![], vec![]], [vec![1], vec![0]]) };
+            error(dot, [x.clone(), w.clone()])
+        });
+        assert!(off[1] <= BOUND, "{rows} x {terms} x {columns}: {:e}", off[1]);
+        writeln!(table, "| {rows} | {terms} | {columns} | {networks} | {:.1e} | {:.1e} |", off[0], off[1])
+            .expect("a string");
+    }
+    snapshot::check("tests/snapshots/strassen.md", &table);
 }

@@ -324,10 +324,7 @@ impl<'a> Builder<'a> {
     /// The general product: `batch` and `contract` pair axes of `a` with axes of `b`; the result has the batch axes,
     /// the other axes of `a`, the other axes of `b`.
     pub fn dot(&mut self, a: Value, b: Value, batch: [&[usize]; 2], contract: [&[usize]; 2]) -> Built {
-        self.add_node(
-            Dot { batch: batch.map(<[usize]>::to_vec), contract: contract.map(<[usize]>::to_vec) },
-            &[a, b],
-        )
+        self.add_node(Dot::new(batch.map(<[usize]>::to_vec), contract.map(<[usize]>::to_vec)), &[a, b])
     }
 
     /// The matrix product `[m, k] [k, n]`.

@@ -114,7 +114,7 @@ fn convolution_of_one_dimension_by_hand() {
 fn dot_by_hand() {
     let a = Tensor::i32([2, 3], [1, 2, 3, 4, 5, 6]);
     let b = Tensor::i32([3, 2], [1, 0, 0, 1, 2, 2]);
-    let dot = |batch: [Vec<usize>; 2], contract: [Vec<usize>; 2]| Dot { batch, contract };
+    let dot = Dot::new;
     let product = run(dot([vec![], vec![]], [vec![1], vec![0]]), &[a.clone(), b.clone()]);
     assert_eq!(product[0], Tensor::i32([2, 2], [7, 8, 16, 17]));
     // Batch axis 1 of a with axis 0 of b: three outer products.
@@ -333,9 +333,14 @@ fn inference_refuses() {
             "beyond the limit",
         ),
         (
-            Dot { batch: [vec![], vec![]], contract: [vec![1], vec![0]] }.into(),
+            Dot::new([vec![], vec![]], [vec![1], vec![0]]).into(),
             vec![f(&[2, 3]), f(&[4, 5])],
             "contract axis 1 of f32[2, 3] has extent 3, its partner, axis 0 of f32[4, 5], has 4",
+        ),
+        (
+            Dot { strassen: true, ..Dot::new([vec![], vec![]], [vec![1], vec![0]]) }.into(),
+            vec![f(&[2, 3]), f(&[3, 4])],
+            "even numbers of rows, terms and columns; found f32[2, 3] and f32[3, 4]",
         ),
         (Sort { axis: 0, descending: false }.into(), vec![f(&[2]), f(&[3])], "equal extents"),
         (

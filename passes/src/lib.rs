@@ -25,6 +25,7 @@ pub mod rematerialise;
 pub mod schedule;
 mod separate;
 pub mod simplify;
+pub mod strassen;
 pub mod vectorise;
 pub mod views;
 pub mod winograd;

@@ -21,7 +21,7 @@ pub struct Options {
     pub fold_limit: usize,
     /// The least work of one part of a parallel kernel, in vector operations.
     pub least_part: u64,
-    /// Which convolutions use Winograd's algorithm.
+    /// Which convolutions use Winograd's algorithm, and products Strassen's.
     pub winograd: Winograd,
     /// What weights are kept as.
     pub precision: Precision,
@@ -66,7 +66,8 @@ impl FromStr for Precision {
     }
 }
 
-/// Which convolutions use Winograd's algorithm, among those it applies to.
+/// Which convolutions use Winograd's algorithm, and which products Strassen's in Winograd's form, among those they apply
+/// to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Winograd {
     /// None.
@@ -74,7 +75,8 @@ pub enum Winograd {
     /// Those that gain by it.
     #[default]
     Chosen,
-    /// All that take tiles of so many outputs along either axis (2 to 5; kernels of 3 x 3 take 2 and 4).
+    /// All convolutions that take tiles of so many outputs along either axis (2 to 5; kernels of 3 x 3 take 2 and 4), and
+    /// all products of even sizes.
     Everywhere(usize),
 }
 

@@ -19,13 +19,14 @@ use crate::parallelise::parallelise;
 use crate::plan::plan;
 use crate::rematerialise::rematerialise;
 use crate::simplify::simplify;
+use crate::strassen::strassen;
 use crate::vectorise::vectorise;
 use crate::views::views;
 use crate::winograd::winograd;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
 pub const GRAPH_PASSES: &[GraphPass] =
-    &[GRAD, DCE, FOLD, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT, WINOGRAD, NARROW, FUSE];
+    &[GRAD, DCE, FOLD, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT, WINOGRAD, STRASSEN, NARROW, FUSE];
 
 /// Every program pass.
 pub const PROGRAM_PASSES: &[ProgramPass] =
@@ -41,6 +42,7 @@ const BATCH_NORM: GraphPass = Pass { name: "batch-norm", kind: Kind::Rounding, r
 const MERGE: GraphPass = Pass { name: "merge", kind: Kind::Exact, run: merge };
 const LAYOUT: GraphPass = Pass { name: "layout", kind: Kind::Rounding, run: layout };
 const WINOGRAD: GraphPass = Pass { name: "winograd", kind: Kind::Rounding, run: winograd };
+const STRASSEN: GraphPass = Pass { name: "strassen", kind: Kind::Rounding, run: strassen };
 const NARROW: GraphPass = Pass { name: "narrow", kind: Kind::Narrowing, run: narrow };
 const FUSE: GraphPass = Pass { name: "fuse", kind: Kind::Exact, run: |graph, _| fuse(graph) };
 
@@ -55,13 +57,15 @@ const REMATERIALISE: ProgramPass = Pass { name: "rematerialise", kind: Kind::Exa
 const PLAN: ProgramPass = Pass { name: "plan", kind: Kind::Exact, run: |program, _| Ok(plan(program)) };
 
 /// From a graph as the frontend builds it to one that only has to be fused: entries that train.
-pub const TRAIN: &[GraphPass] =
-    &[GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, SIMPLIFY, CSE, LAYOUT, WINOGRAD, SIMPLIFY, CSE, DCE];
+pub const TRAIN: &[GraphPass] = &[
+    GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, SIMPLIFY, CSE, LAYOUT, WINOGRAD, STRASSEN, SIMPLIFY,
+    CSE, DCE,
+];
 
 /// The same for entries that do not change the parameters.
 pub const INFER: &[GraphPass] = &[
-    GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, BATCH_NORM, MERGE, FOLD, LAYOUT, WINOGRAD, NARROW,
-    SIMPLIFY, CSE, DCE,
+    GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, BATCH_NORM, MERGE, FOLD, LAYOUT, WINOGRAD, STRASSEN,
+    NARROW, SIMPLIFY, CSE, DCE,
 ];
 
 /// Behind either, before lowering; of a split entry ([`prepare`](mod@crate::prepare)), on both graphs.

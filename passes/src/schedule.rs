@@ -15,6 +15,8 @@ use crate::fuse::is_storage;
 /// How a product is computed: which loops of lowering its [`Schedule`] is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Algorithm {
+    /// A dense product by Strassen's algorithm.
+    Strassen,
     /// Direct sums over packed weights: convolutions, their gradients with respect to the input, dense products.
     Direct,
     /// A strided matrix product where its operands lie.
@@ -47,14 +49,14 @@ pub enum Outer {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Schedule {
     /// About how many rows of the result are computed together, from 1 to 65,536: positions of a box (112 of a direct
-    /// convolution, 56 of a depthwise one), tiles of a box (48, Winograd), rows of a block (96, strided), input
+    /// convolution, 56 of a depthwise one), rows of a half (56, Strassen), tiles of a box (48, Winograd), rows of a block (96, strided), input
     /// channels of a block (64, weights by Winograd's algorithm). Rows are different elements.
     pub rows: Option<usize>,
     /// Columns of a panel, from 1 to 256: 16, of a strided product about 96. Columns are different elements. The
     /// number of parts of a gradient's sum is that of 16 columns, whatever is chosen here.
     pub columns: Option<usize>,
     /// About how many terms are added before the sums go to memory and come back, from 1 to 65,536: input channels
-    /// (256, direct where the kernel has one position; 128, Winograd), terms (256, strided), positions (224, weights,
+    /// (256, direct where the kernel has one position; 128, Winograd), terms (256, strided and Strassen), positions (224, weights,
     /// where they are summed in row-major order), tiles (96, weights by Winograd's algorithm). Memory holds a sum
     /// exactly, and the chain goes on from there.
     pub depth: Option<usize>,
@@ -100,7 +102,8 @@ impl Schedule {
 
 impl Algorithm {
     /// Every algorithm.
-    pub const ALL: [Algorithm; 6] = [
+    pub const ALL: [Algorithm; 7] = [
+        Algorithm::Strassen,
         Algorithm::Direct,
         Algorithm::Strided,
         Algorithm::Depthwise,
@@ -112,6 +115,7 @@ impl Algorithm {
     /// How keys begin.
     pub fn name(self) -> &'static str {
         match self {
+            Algorithm::Strassen => "strassen",
             Algorithm::Direct => "direct",
             Algorithm::Strided => "strided",
             Algorithm::Depthwise => "depthwise",
@@ -143,6 +147,9 @@ impl Algorithm {
         match self {
             Algorithm::Direct => {
                 vec![columns(&[16, 24, 32, 48]), rows(&[28, 56, 224, 448]), depth(&[128, 512]), outer()]
+            }
+            Algorithm::Strassen => {
+                vec![columns(&[16, 24, 32]), rows(&[28, 112, 224]), depth(&[128, 512]), outer()]
             }
             Algorithm::Strided => {
                 vec![columns(&[16, 32, 64, 192]), rows(&[24, 48, 192]), depth(&[128, 512])]

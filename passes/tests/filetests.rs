@@ -190,7 +190,8 @@ fn check_pass(name: &str, input: &str) -> Result<String, String> {
     let limit = input.lines().find_map(|line| line.strip_prefix("// memory-limit: "));
     let memory_limit =
         limit.map(|bytes| bytes.parse().map_err(|_| format!("`{bytes}` bytes"))).transpose()?;
-    let options = Options { precision: Precision::Bf16, memory_limit, ..Options::default() };
+    let precision = if name == "narrow" { Precision::Bf16 } else { Precision::F32 };
+    let options = Options { precision, memory_limit, ..Options::default() };
     let mut after = before.clone();
     let changed = match after.run(name, &options)? {
         Ok(changed) => changed,

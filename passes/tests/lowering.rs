@@ -198,10 +198,7 @@ fn products_of_all_orientations() {
             let mut g = Graph::new("dot");
             let x = g.add_parameter("x", Role::Data, Type::new(DType::F32, a));
             let y = g.add_parameter("y", Role::Data, Type::new(DType::F32, b));
-            let dot = Dot {
-                batch: [vec![], vec![]],
-                contract: [vec![usize::from(!left)], vec![usize::from(right)]],
-            };
+            let dot = Dot::new([vec![], vec![]], [vec![usize::from(!left)], vec![usize::from(right)]]);
             let node = g.add(dot, &[x, y], &Origin::default()).expect("dot");
             let result = g.result(node);
             g.add_output("z", Role::Data, result);
@@ -209,17 +206,44 @@ fn products_of_all_orientations() {
         }
     }
     let g = graph(&[&[3, 4, 5], &[3, 6, 5]], |b, x| {
-        let dot = Dot { batch: [vec![0], vec![0]], contract: [vec![2], vec![2]] };
+        let dot = Dot::new([vec![0], vec![0]], [vec![2], vec![2]]);
         Ok(vec![b.add_node(dot, &[x[0], x[1]])?])
     });
     check(&g, 1e-5);
+}
+
+/// Sizes that are cut into halves: two, with rests in every direction, several axes of rows, rows that do not lie evenly, a
+/// transposed operand on either side, with values behind the product in its registers and beside them.
+#[test]
+fn products_of_halves() {
+    let strassen = |contract: [usize; 2]| Dot {
+        strassen: true,
+        ..Dot::new([vec![], vec![]], contract.map(|axis| vec![axis]))
+    };
+    for (m, k, n) in [(2, 2, 2), (6, 10, 14), (2, 1200, 34), (130, 38, 72), (230, 4, 6)] {
+        for (left, right) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let a = if left == 0 { [k, m] } else { [m, k] };
+            let b = if right == 0 { [k, n] } else { [n, k] };
+            let g = graph(&[&a, &b], |b, x| Ok(vec![b.add_node(strassen([left, right]), x)?]));
+            check(&g, 2e-5);
+        }
+    }
+    let g = graph(&[&[3, 7, 6, 10], &[10, 14], &[14]], |b, x| {
+        let rows = b.slice(x[0], &[0, 1, 1, 0], &[3, 7, 5, 10], &[1, 1, 1, 1])?;
+        let product = b.add_node(strassen([3, 0]), &[rows, x[1]])?;
+        let bias = b.broadcast(x[2], &[3, 6, 4, 14], &[3])?;
+        let sum = b.add(product, bias)?;
+        let root = b.function(Function::Tanh, sum)?;
+        Ok(vec![sum, root, b.mul(product, root)?])
+    });
+    check(&g, 2e-5);
 }
 
 /// Rows of the result that fall into one set of the cache, whose sums are kept apart, plain and with values behind them; a
 /// left operand that is copied first.
 #[test]
 fn products_that_lie_awkwardly() {
-    let plain = Dot { batch: [vec![], vec![]], contract: [vec![1], vec![0]] };
+    let plain = Dot::new([vec![], vec![]], [vec![1], vec![0]]);
     check(&graph(&[&[33, 257], &[257, 1024]], |b, x| Ok(vec![b.add_node(plain.clone(), x)?])), 1e-5);
     let behind = graph(&[&[33, 257], &[257, 1024], &[1024]], |b, x| {
         let product = b.add_node(plain.clone(), &x[..2])?;
@@ -231,7 +255,7 @@ fn products_that_lie_awkwardly() {
         Ok(vec![b.function(Function::Tanh, positive)?, positive])
     });
     check(&behind, 1e-5);
-    let transposed = Dot { batch: [vec![], vec![]], contract: [vec![0], vec![0]] };
+    let transposed = Dot::new([vec![], vec![]], [vec![0], vec![0]]);
     check(&graph(&[&[128, 256], &[128, 257]], |b, x| Ok(vec![b.add_node(transposed.clone(), x)?])), 1e-5);
 }
 

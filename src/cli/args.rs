@@ -76,7 +76,8 @@ pub struct TargetArgs {
     /// equal to the bit
     #[arg(long, value_name = "CPU", value_parser = TargetCpu::ALL.map(TargetCpu::name), default_value = "native")]
     pub target_cpu: String,
-    /// Whether convolutions may use Winograd's algorithm: faster, and up to 1e-4 off where direct sums are 1e-6 off
+    /// Whether convolutions may use Winograd's algorithm, and products Strassen's in Winograd's form: faster, and up to
+    /// 1e-4 off (products: 5e-6) where direct sums are 1e-6 off
     #[arg(long, value_name = "on|off", value_parser = ["on", "off"], default_value = "on")]
     pub winograd: String,
     /// What the weights of convolutions and matrix products are kept as: f32; bf16, which is half the memory to read,

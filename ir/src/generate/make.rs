@@ -413,9 +413,18 @@ fn sort(m: &mut Maker) -> Made {
 }
 
 fn dot(m: &mut Maker) -> Made {
+    // Some of them such as Strassen's algorithm applies to.
+    if m.rng.once_in(4) {
+        let [rows, terms, columns] = [(); 3].map(|()| 2 + 2 * m.rng.below(2));
+        let outer = 1 + m.rng.below(3);
+        let types =
+            [vec![outer, rows, terms], vec![terms, columns]].map(|dims| Type::new(m.config.float, dims));
+        let operands = types.map(|ty| m.of_type(&ty));
+        return m.add(Dot::new([vec![], vec![]], [vec![2], vec![0]]), &operands);
+    }
     let a = m.any_float(1);
     let dims = m.extents(a);
-    let mut op = Dot { batch: [Vec::new(), Vec::new()], contract: [Vec::new(), Vec::new()] };
+    let mut op = Dot::default();
     let mut other = Vec::new();
     for (axis, &extent) in dims.iter().enumerate() {
         match m.rng.below(4) {

@@ -85,6 +85,16 @@ impl Conv {
             && self.padding.iter().all(|&(low, high)| low < rows && high < rows)
     }
 
+    /// Whether kernels of these extents have one position and see every position alone: a product of rows with a matrix.
+    pub fn is_pointwise(&self, kernel: &[usize]) -> bool {
+        let ones = |list: &[usize]| list.iter().all(|&n| n == 1);
+        let steps = [&self.stride, &self.lhs_dilation, &self.rhs_dilation];
+        self.groups == 1
+            && ones(kernel)
+            && steps.into_iter().all(|list| ones(list))
+            && self.padding.iter().all(|&padding| padding == (0, 0))
+    }
+
     /// The channel axis of x and y.
     pub fn channel_axis(&self) -> usize {
         if self.channels_last { self.spatial() + 1 } else { 1 }

@@ -5,15 +5,23 @@ use crate::types::DType;
 
 /// For every point of the batch axes, which run through both operands together, the sum of products over the
 /// contracting axes. Axes of the result: batch, the free axes of the left operand, those of the right.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Dot {
     /// Batch axes of the left and the right operand, in pairs.
     pub batch: [Vec<usize>; 2],
     /// Contracting axes of the left and the right operand, in pairs.
     pub contract: [Vec<usize>; 2],
+    /// The algorithm that the numeric plan prescribes: whether the product is computed from seven products of halves
+    /// ([`Dot::takes_strassen`]). It changes rounding, not what is computed.
+    pub strassen: bool,
 }
 
 impl Dot {
+    /// A product with those pairs of axes.
+    pub fn new(batch: [Vec<usize>; 2], contract: [Vec<usize>; 2]) -> Dot {
+        Dot { batch, contract, strassen: false }
+    }
+
     /// Names in the text form.
     pub(super) fn names() -> &'static [&'static str] {
         &["dot"]
@@ -25,7 +33,18 @@ impl Dot {
         let two = |name, lists: Vec<Vec<usize>>| {
             <[Vec<usize>; 2]>::try_from(lists).map_err(|_| format!("`{name}` must hold two lists of axes"))
         };
-        Ok(Dot { batch: two("batch", batch)?, contract: two("contract", contract)? })
+        let strassen = attributes.flag("strassen", false)?;
+        Ok(Dot { batch: two("batch", batch)?, contract: two("contract", contract)?, strassen })
+    }
+
+    /// Whether Strassen's algorithm applies: to a product of rows, along any axes, with one matrix, of even numbers of rows,
+    /// terms and columns.
+    pub fn takes_strassen(&self, a: &Type, b: &Type) -> bool {
+        let ([x], [w]) = (self.contract[0].as_slice(), self.contract[1].as_slice()) else { return false };
+        let terms = a.dims.get(*x).copied().unwrap_or(0);
+        let sizes = [a.elements().checked_div(terms).unwrap_or(0), terms, b.elements() / terms.max(1)];
+        let even = sizes.iter().all(|&size| size > 0 && size.is_multiple_of(2));
+        self.batch[0].is_empty() && b.rank() == 2 && *w < 2 && a.dtype.is_float() && even
     }
 
     /// The axes of the left (0) or right (1) operand, of that rank, that are neither batch nor contracting.
@@ -45,10 +64,10 @@ impl Dot {
         let dy_batch: Vec<usize> = (0..batches).collect();
         let dy_other: Vec<usize> = (starts[other]..starts[other] + free[other].len()).collect();
         let product = if side == 0 {
-            let dot = Dot { batch: [dy_batch, self.batch[1].clone()], contract: [dy_other, free[1].clone()] };
+            let dot = Dot::new([dy_batch, self.batch[1].clone()], [dy_other, free[1].clone()]);
             cx.b.add_node(dot, &[dy, cx.operands[1]])?
         } else {
-            let dot = Dot { batch: [self.batch[0].clone(), dy_batch], contract: [free[0].clone(), dy_other] };
+            let dot = Dot::new([self.batch[0].clone(), dy_batch], [free[0].clone(), dy_other]);
             cx.b.add_node(dot, &[cx.operands[0], dy])?
         };
         // The contracting axes come out in the order of the other operand.
@@ -80,6 +99,9 @@ impl Operator for Dot {
             attributes.push(("batch", lists(&self.batch)));
         }
         attributes.push(("contract", lists(&self.contract)));
+        if self.strassen {
+            attributes.push(("strassen", Attribute::Bool(true)));
+        }
         attributes
     }
 
@@ -112,6 +134,12 @@ impl Operator for Dot {
                     ));
                 }
             }
+        }
+        if self.strassen && !self.takes_strassen(a, b) {
+            return Err(format!(
+                "`strassen` needs a product of floats without batch axes, one axis that is summed over, a matrix on the \
+                 right, and even numbers of rows, terms and columns; found {a} and {b}"
+            ));
         }
         let batch = self.batch[0].iter().map(|&axis| a.dims[axis]);
         let left = self.free(0, a.rank()).into_iter().map(|axis| a.dims[axis]);

@@ -329,9 +329,8 @@ fn windows() -> Vec<(Vec<usize>, ReduceWindow)> {
 }
 
 fn products(all: &mut Vec<Case>) {
-    let dot = |batch: [&[usize]; 2], contract: [&[usize]; 2]| Dot {
-        batch: batch.map(<[usize]>::to_vec),
-        contract: contract.map(<[usize]>::to_vec),
+    let dot = |batch: [&[usize]; 2], contract: [&[usize]; 2]| {
+        Dot::new(batch.map(<[usize]>::to_vec), contract.map(<[usize]>::to_vec))
     };
     push(all, dot([&[], &[]], [&[1], &[0]]), &[floats(&[3, 4]), floats(&[4, 5])]);
     push(all, dot([&[], &[]], [&[0], &[1]]), &[floats(&[4, 3]), floats(&[5, 4])]);

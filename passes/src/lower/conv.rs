@@ -19,7 +19,7 @@ use brolga_ir::{DType, GraphError, NodeId, Type};
 
 use super::borders::together;
 use super::compose::Composer;
-use super::epilogue::{Epilogue, Span};
+use super::epilogue::{Epilogue, Span, store_sums};
 use super::image::Image;
 use super::kernel::KernelBuilder;
 use super::packing::Weights;
@@ -31,7 +31,7 @@ use crate::schedule::{Algorithm, Outer, Schedule};
 pub(super) const CHANNELS: usize = 16;
 /// The same where the kernel has one position, so that blocks do not change the order of the sum: a panel of
 /// 16 KiB, half of the first-level cache.
-const DEPTH: usize = 256;
+pub(super) const DEPTH: usize = 256;
 /// Output positions, about, that a grid point computes: they share a panel of weights.
 pub(super) const ROWS: usize = 112;
 
@@ -72,6 +72,22 @@ pub(super) fn blocks_of(extent: usize, block: usize) -> Vec<Cut> {
 /// Input channels in blocks; `area`: kernel positions. Only where there is one may the blocks be others.
 pub(super) fn channel_blocks(channels: usize, area: usize, schedule: &Schedule) -> Vec<Cut> {
     blocks_of(channels, if area == 1 { schedule.depth(DEPTH) } else { CHANNELS })
+}
+
+/// Blocks of terms in runs of equal ones. The last step, which ends the sums, stands alone, and so does the first one, if
+/// it starts them.
+pub(super) fn steps(cuts: Vec<Cut>, starts: bool) -> Vec<Cut> {
+    let mut runs: Vec<Cut> = Vec::new();
+    for (start, inner, count) in cuts {
+        let first = usize::from(runs.is_empty() && starts && count > 1);
+        runs.extend([(start, inner, first), (start + first * inner, inner, count - first)]);
+    }
+    runs.retain(|run| run.2 > 0);
+    if let Some(&(start, inner, count)) = runs.last().filter(|run| run.2 > 1) {
+        runs.pop();
+        runs.extend([(start, inner, count - 1), (start + (count - 1) * inner, inner, 1)]);
+    }
+    runs
 }
 
 /// One axis of positions: how it is windowed, and its strides in the source and in the result.
@@ -515,17 +531,7 @@ impl Block<'_, '_> {
         }
         // Each tile is followed by its part of the epilogue, if they cover the box.
         let epilogue_of_tiles = epilogue.filter(|_| !bare);
-        // The first step starts the sums, the last one ends them; both stand alone.
-        let mut runs: Vec<(usize, usize, usize)> = Vec::new();
-        for (start, inner, count) in cuts {
-            let first = usize::from(runs.is_empty() && !bare && count > 1);
-            runs.extend([(start, inner, first), (start + first * inner, inner, count - first)]);
-        }
-        runs.retain(|run| run.2 > 0);
-        if let Some(&(start, inner, count)) = runs.last().filter(|run| run.2 > 1) {
-            runs.pop();
-            runs.extend([(start, inner, count - 1), (start + (count - 1) * inner, inner, 1)]);
-        }
+        let runs = steps(cuts, !bare);
         let last = runs.len().saturating_sub(1);
         for (number, &(channel, inner, count)) in runs.iter().enumerate() {
             let step = Index::var(c.k.open_for(count));
@@ -622,18 +628,12 @@ impl Block<'_, '_> {
             c: sums,
             zero,
         });
-        match (epilogue, self.sums) {
-            (Some(epilogue), sums) => {
-                epilogue.emit_chain(c, &box_of_tile, &self.channel, self.width, sums);
+        match epilogue {
+            Some(epilogue) => {
+                epilogue.emit_chain(c, &box_of_tile, &self.channel, self.width, self.sums.as_slice());
             }
-            (None, Some(sums)) if last => {
-                let position = Index::var(c.k.open_for(s.count));
-                let lane = Index::var(c.k.open_for(self.width));
-                let sum = c.k.load(sums, &position.scale(self.width as i64).add(&lane), None);
-                c.k.store(2, to.add(&position.scale(row)).add(&lane), sum);
-                (0..2).for_each(|_| c.k.close());
-            }
-            (None, _) => {}
+            None if last => store_sums(&mut c.k, self.sums.as_slice(), (s.count, self.width), (&to, row)),
+            None => {}
         }
         (0..open).for_each(|_| c.k.close());
     }

@@ -134,6 +134,24 @@ impl Lowering<'_> {
             let dims = [&dense.extents[..], &[dense.depth]].concat();
             rows = self.pack(&rows, &dims, &all, result.dtype, id);
         }
+        let weights = Weights {
+            output: dense.column.map_or(1, |axis| w.strides[axis]),
+            input: w.strides[dense.contract[1]],
+            kernel: vec![0; dense.extents.len() - 1],
+            group: 0,
+            offset: w.offset,
+            access: w,
+        };
+        if dense.strassen {
+            if dense.apart(&rows.strides).is_none() {
+                let dims = [&dense.extents[..], &[dense.depth]].concat();
+                rows = self.pack(&rows, &dims, &all, result.dtype, id);
+            }
+            let apart = dense.apart(&rows.strides).expect("rows lie evenly in a copy");
+            rows.strides = vec![apart, rows.strides[dense.extents.len()]];
+            let sizes = [dense.extents.iter().product(), dense.depth, dense.columns];
+            return self.strassen(&rows, &weights, sizes, &dense.extents, target, epilogue, id);
+        }
         let (&channel, positions) = rows.strides.split_last().expect("an axis is summed over");
         let source = Image {
             location: rows.location,
@@ -144,14 +162,6 @@ impl Lowering<'_> {
         };
         let windows: Vec<Window> =
             dense.extents.iter().skip(1).map(|&extent| Window::identity(extent)).collect();
-        let weights = Weights {
-            output: dense.column.map_or(1, |axis| w.strides[axis]),
-            input: w.strides[dense.contract[1]],
-            kernel: vec![0; windows.len()],
-            group: 0,
-            offset: w.offset,
-            access: w,
-        };
         let sizes = (dense.depth, dense.columns);
         let result = result.with_dims(dense.dims());
         self.correlate("dot", 1, sizes, &windows, source, weights, (target, &result), epilogue, id);
@@ -168,7 +178,8 @@ impl Lowering<'_> {
         // Few terms are added while large results wait for memory, which blocks where they lie write in longer pieces.
         let least = if rows.saturating_mul(dense.columns) > 1 << 21 { 128 } else { 64 };
         let pays = rows >= 32 && dense.depth >= least;
-        self.is_fixed(w.location)
+        dense.strassen
+            || self.is_fixed(w.location)
             || (rows >= 512 && dense.depth >= 256)
             || (pays && (awkward || dense.is_scattered(x.strides[dense.contract[0]])))
             || (!contiguous && rows >= dense.columns && dense.columns > 1)
@@ -228,6 +239,8 @@ pub(super) struct Dense {
     /// Extents and strides of the left operand's free axes (one of extent 1 if it has none).
     extents: Vec<usize>,
     rows: Vec<i64>,
+    /// Whether it is computed from products of halves.
+    strassen: bool,
 }
 
 impl Dense {
@@ -253,7 +266,21 @@ impl Dense {
         }
         let column = free[1].first().copied();
         let columns = column.map_or(1, |axis| dims[1][axis]);
-        Some(Dense { contract: [*x, *w], column, depth: dims[0][*x], columns, extents, rows })
+        let (contract, depth) = ([*x, *w], dims[0][*x]);
+        Some(Dense { contract, column, depth, columns, extents, rows, strassen: dot.strassen })
+    }
+
+    /// The elements from row to row, if the axes with these strides count as one.
+    fn apart(&self, strides: &[i64]) -> Option<i64> {
+        let mut axes = self.extents.iter().zip(strides).filter(|&(&extent, _)| extent != 1).rev();
+        let Some((&extent, &apart)) = axes.next() else { return Some(0) };
+        let mut inner = extent as i64 * apart;
+        axes.all(|(&extent, &stride)| {
+            let fits = stride == inner;
+            inner *= extent as i64;
+            fits
+        })
+        .then_some(apart)
     }
 
     /// Extents of the result with its columns last.

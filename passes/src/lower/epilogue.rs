@@ -15,10 +15,11 @@ use brolga_ir::{Graph, GraphError, NodeId, Value};
 
 use super::compose::Composer;
 use super::dot::Dense;
+use super::kernel::KernelBuilder;
 use super::{Location, Lowering, definition};
 
 /// Position of the result among a product's parameters: behind the two operands.
-const RESULT: usize = 2;
+pub(super) const RESULT: usize = 2;
 
 /// What follows a product in its kernel.
 #[derive(Clone, Copy)]
@@ -83,20 +84,19 @@ impl Epilogue<'_> {
     }
 
     /// Emits what can be done to a tile's sums in registers; each element goes to the place of the product's. The sums
-    /// are there as well, or in a parameter of their own, row by row.
+    /// are there as well, or those of what parameters hold, row by row.
     pub fn emit_chain(
         &self,
         c: &mut Composer<'_>,
         axes: &[Span<'_>],
         column: &Index,
         width: usize,
-        sums: Option<usize>,
+        sums: &[usize],
     ) {
         let last = self.chained();
-        if last != self.root || sums.is_some() {
+        if last != self.root || !sums.is_empty() {
             self.over(c, axes, column, width, |c, at, place| {
-                if let Some(sums) = sums {
-                    let sum = c.k.load(sums, place, None);
+                if let Some(sum) = sum_of(&mut c.k, sums, place) {
                     c.reduced.insert(self.root, (at.to_vec(), sum));
                 }
                 let result = c.element(last, at, None);
@@ -188,6 +188,32 @@ impl Epilogue<'_> {
             }
         }
     }
+}
+
+/// What parameters hold at one place, added in order.
+fn sum_of(k: &mut KernelBuilder, params: &[usize], place: &Index) -> Option<ValueId> {
+    let mut sum = None;
+    for &param in params {
+        let value = k.load(param, place, None);
+        sum = Some(sum.map_or(value, |sum| k.op(ScalarOp::Add, &[sum, value])));
+    }
+    sum
+}
+
+/// Stores sums of what parameters hold, `[rows, columns]`, to rows of the result that begin at a place and so far apart;
+/// nothing if there are none.
+pub(super) fn store_sums(
+    k: &mut KernelBuilder,
+    params: &[usize],
+    (rows, columns): (usize, usize),
+    (to, apart): (&Index, i64),
+) {
+    let row = Index::var(k.open_for(rows));
+    let column = Index::var(k.open_for(columns));
+    if let Some(sum) = sum_of(k, params, &row.scale(columns as i64).add(&column)) {
+        k.store(RESULT, to.add(&row.scale(apart)).add(&column), sum);
+    }
+    (0..2).for_each(|_| k.close());
 }
 
 /// Whether a region holds a node with loops of its own.

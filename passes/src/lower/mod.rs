@@ -26,6 +26,7 @@ mod loops;
 mod packing;
 mod region;
 mod split;
+mod strassen;
 mod windows;
 mod winners;
 mod winograd;

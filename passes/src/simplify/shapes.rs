@@ -151,11 +151,11 @@ fn transpose_dot(b: &mut Builder, id: NodeId) -> Rewritten {
     let first = dot.batch[0].len() + dot.free(0, b.ty(left).rank()).len();
     let exchanged: Vec<usize> =
         (0..dot.batch[0].len()).chain(first..rank).chain(dot.batch[0].len()..first).collect();
-    if transpose.axes != exchanged || b.graph.use_count(product) != 1 {
+    if transpose.axes != exchanged || b.graph.use_count(product) != 1 || dot.strassen {
         return Ok(None);
     }
     let [batch, contract] = [&dot.batch, &dot.contract].map(|pair| [pair[1].clone(), pair[0].clone()]);
-    Ok(Some(b.add_node(Dot { batch, contract }, &[right, left])?))
+    Ok(Some(b.add_node(Dot::new(batch, contract), &[right, left])?))
 }
 
 fn transpose_broadcast(b: &mut Builder, id: NodeId) -> Rewritten {

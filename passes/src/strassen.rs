@@ -1,0 +1,76 @@
+//! `strassen`: chooses Strassen's algorithm for the products that gain by it.
+//!
+//! It computes a product of rows with a matrix from seven products of halves, an eighth of the multiplications less, and
+//! adds more. An estimate in cycles of one core compares both. It sees nothing but shapes, so the choice is the same
+//! everywhere (it is part of the numeric plan). Convolutions whose kernels have one position are such products, and
+//! become them.
+//!
+//! Rounding: two to three times the error of direct sums, relative to the largest element of the result. Linear.
+
+use brolga_ir::ops::{ConvForm, Dot, Op};
+use brolga_ir::{Builder, Graph, GraphError, NodeId, Type};
+
+use crate::fixed::{Dependence, dependence};
+use crate::manager::{Options, Precision, Winograd};
+
+/// Chooses the algorithm of every product. Weights that will be kept narrow are left alone: their sums would not be.
+pub fn strassen(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
+    if options.winograd == Winograd::Off {
+        return Ok(false);
+    }
+    let dependence = dependence(graph);
+    let mut changed = false;
+    for id in graph.order() {
+        let node = graph.node(id);
+        let Some(&[left, right]) = node.operands.first_chunk() else { continue };
+        let Some(dot) = product(graph, id) else { continue };
+        let fixed = *dependence.get(right.node) != Dependence::Call;
+        let origin = node.origin.clone();
+        let matrix = graph.ty(right).with_dims(graph.ty(right).dims[..2].to_vec());
+        let gains = options.winograd != Winograd::Chosen || gains(&dot, graph.ty(left), &matrix, fixed);
+        let narrow = fixed && options.precision != Precision::F32;
+        if narrow || !gains || !dot.takes_strassen(graph.ty(left), &matrix) {
+            continue;
+        }
+        let mut b = Builder::new(graph, origin);
+        let right = if b.ty(right).rank() == 2 { right } else { b.reshape(right, &matrix.dims)? };
+        let new = b.add_node(Dot { strassen: true, ..dot }, &[left, right])?;
+        graph.replace_uses(graph.result(id), new);
+        changed = true;
+    }
+    Ok(changed)
+}
+
+/// A node as a product of rows with a matrix, if it is one that has no other algorithm: the right operand's axes behind the
+/// second are of extent 1.
+fn product(graph: &Graph, id: NodeId) -> Option<Dot> {
+    let types = graph.operand_types(id);
+    let weights = types.get(1)?;
+    match &graph.node(id).op {
+        Op::Dot(dot) => (!dot.strassen && weights.rank() == 2).then(|| dot.clone()),
+        Op::Conv(conv) => {
+            let pointwise = conv.is_pointwise(&weights.dims[2..]);
+            let summed = match conv.form {
+                ConvForm::Forward => 1,
+                ConvForm::InputGradient { .. } => 0,
+                ConvForm::WeightGradient { .. } => return None,
+            };
+            let dot = Dot::new([vec![], vec![]], [vec![conv.channel_axis()], vec![summed]]);
+            (conv.channels_last && pointwise).then_some(dot)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the eighth of the multiplications, at eight lanes and two of them a cycle, takes longer than what is added in
+/// its place: sums of the rows, and of the matrix if it is not fixed; copies of the result between local memory and its
+/// place; twice as many blocks of half as many terms. Cycles for an element, measured.
+fn gains(dot: &Dot, a: &Type, b: &Type, fixed: bool) -> bool {
+    let &[axis] = dot.contract[0].as_slice() else { return false };
+    let terms = a.dims[axis];
+    let (rows, columns) = (a.elements() / terms.max(1), b.elements() / terms.max(1));
+    let [m, k, n] = [rows, terms, columns].map(|size| size as f64);
+    let saved = m * k * n / 128.0;
+    let added = 0.35 * m * k + 0.5 * m * n + if fixed { 0.15 } else { 0.65 } * k * n;
+    added < 0.7 * saved
+}
