@@ -1,8 +1,11 @@
 //! Registers for lane code: a linear scan over live intervals (Poletto & Sarkar 1999).
 //!
-//! A value has one home for its whole life: a register, or a place on the stack, or, for constants, in the code.
+//! A value has one home for its whole life: a register, or a place on the stack, or, for constants, in the code. Registers
+//! that are left go to the constants that loops use most.
 //! A value that is used in a loop but defined before it lives to the end of the loop. One that lives across a tile,
 //! which takes all registers, is on the stack.
+
+use std::collections::HashMap;
 
 use super::lanes::{Define, Inst, Lane, Lanes};
 
@@ -143,6 +146,10 @@ pub(crate) fn allocate(lanes: &Lanes) -> Homes {
         }
     }
 
+    if tiles.is_empty() {
+        keep_constants(lanes, &mut homes);
+    }
+
     // Places on the stack are used again, too.
     let mut ends: Vec<usize> = Vec::new();
     for lane in order {
@@ -158,4 +165,41 @@ pub(crate) fn allocate(lanes: &Lanes) -> Homes {
         homes[lane] = Home::Spilled(slot);
     }
     Homes { homes, spills: ends.len() }
+}
+
+/// Gives registers that no value needs to constants in loops: instructions read them from memory otherwise, and loads are
+/// what most loops wait for.
+fn keep_constants(lanes: &Lanes, homes: &mut [Home]) {
+    let mut free: Vec<usize> =
+        (0..lanes.machine.values()).filter(|&number| !homes.contains(&Home::Register(number))).collect();
+    // Equal ones share a register.
+    let mut constants: Vec<(Define, Vec<usize>, usize)> = Vec::new();
+    let (mut known, mut depth) = (HashMap::new(), 0);
+    for inst in &lanes.insts {
+        match *inst {
+            Inst::Define(lane, define @ (Define::Constant(_) | Define::Steps(_))) => {
+                let same = constants.iter().position(|constant| constant.0 == define);
+                let number = same.unwrap_or(constants.len());
+                if same.is_none() {
+                    constants.push((define, Vec::new(), 0));
+                }
+                constants[number].1.push(lane.0 as usize);
+                known.insert(lane, number);
+            }
+            Inst::Loop(_) | Inst::Strip(_) => depth += 1,
+            Inst::End => depth -= 1,
+            _ if depth > 0 => operands(lanes, inst, &mut |lane| {
+                if let Some(&number) = known.get(&lane) {
+                    constants[number].2 += 1;
+                }
+            }),
+            _ => {}
+        }
+    }
+    constants.retain(|constant| constant.2 > 0);
+    constants.sort_by_key(|constant| std::cmp::Reverse(constant.2));
+    free.reverse();
+    for ((_, all, _), register) in constants.into_iter().zip(std::iter::from_fn(|| free.pop())) {
+        all.into_iter().for_each(|lane| homes[lane] = Home::Register(register));
+    }
 }

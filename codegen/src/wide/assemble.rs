@@ -127,7 +127,7 @@ pub(super) fn assemble(lanes: &Lanes, homes: &Homes, words: &[Word]) -> Asm<Vec<
         asm.a.and(rsp, -machine.bytes())?;
         asm.a.mov(qword_ptr(rsp + old), rax)?;
     }
-    asm.constants();
+    asm.constants()?;
     asm.run(0..lanes.insts.len())?;
     asm.a.vzeroupper()?;
     if old > 0 {
@@ -190,8 +190,9 @@ impl Assembler<'_> {
         if vector.len() == 1 { Operand::Everywhere(*label) } else { Operand::Memory(ptr(*label)) }
     }
 
-    /// Places behind the code for all constants.
-    fn constants(&mut self) {
+    /// Places behind the code for all constants, and the registers of those that have one.
+    fn constants(&mut self) -> Asm {
+        let mut loaded = Vec::new();
         for inst in &self.lanes.insts {
             let (lane, entry) = match *inst {
                 Inst::Define(lane, Define::Constant(bits)) => (lane, self.constant(bits)),
@@ -202,7 +203,14 @@ impl Assembler<'_> {
                 _ => continue,
             };
             self.constants[lane.0 as usize] = Some(entry);
+            if let Home::Register(number) = self.home(lane)
+                && !loaded.contains(&number)
+            {
+                loaded.push(number);
+                self.load_to(self.machine.value(number), self.pool_operand(entry))?;
+            }
         }
+        Ok(())
     }
 
     /// Runs instructions with all that lies inside of them.
