@@ -62,15 +62,21 @@ fn product(graph: &Graph, id: NodeId) -> Option<Dot> {
     }
 }
 
+/// Elements of rows, about, that stay in the caches.
+const MANY: f64 = (1 << 19) as f64;
+
 /// Whether the eighth of the multiplications, at eight lanes and two of them a cycle, takes longer than what is added in
-/// its place: sums of the rows, and of the matrix if it is not fixed; copies of the result between local memory and its
-/// place; twice as many blocks of half as many terms. Cycles for an element, measured.
+/// its place: sums of the rows, which come from memory and go there if they are many; copies of the result between local
+/// memory and its place; twice as many blocks of half as many terms; a matrix that is read in seven parts instead of four.
+/// Where it is not fixed, its sums are made in every call, and the caches are full of what the call remembers. Cycles for
+/// an element, measured.
 fn gains(dot: &Dot, a: &Type, b: &Type, fixed: bool) -> bool {
     let &[axis] = dot.contract[0].as_slice() else { return false };
     let terms = a.dims[axis];
     let (rows, columns) = (a.elements() / terms.max(1), b.elements() / terms.max(1));
     let [m, k, n] = [rows, terms, columns].map(|size| size as f64);
     let saved = m * k * n / 128.0;
-    let added = 0.35 * m * k + 0.5 * m * n + if fixed { 0.15 } else { 0.65 } * k * n;
+    let (of_row, of_matrix) = if fixed { (if m * k > MANY { 1.5 } else { 0.35 }, 0.15) } else { (1.5, 2.25) };
+    let added = of_row * m * k + 0.5 * m * n + of_matrix * k * n;
     added < 0.7 * saved
 }
