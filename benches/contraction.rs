@@ -1,8 +1,8 @@
 //! Matrix products of all kinds of shapes, packing included: `cargo bench --bench contraction`.
 //!
 //! The throughput counts two operations for a multiplication and an addition, so that Gelem/s reads as GFLOP/s: with one
-//! thread, and with as many as there are cores. `brolga profile` measures the processor's peak. Strassen's algorithm, where it
-//! is chosen, does with an eighth less than is counted; `square-direct` is without.
+//! thread, and with as many as there are cores. `brolga profile` measures the processor's peak. Strassen's algorithm,
+//! where it is chosen, does with an eighth less than is counted; `square-direct` is without.
 
 use brolga::ir::graph::Origin;
 use brolga::ir::ops::{Dot, Role};

@@ -41,8 +41,8 @@ pub fn strassen(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
     Ok(changed)
 }
 
-/// A node as a product of rows with a matrix, if it is one that has no other algorithm: the right operand's axes behind the
-/// second are of extent 1.
+/// A node as a product of rows with a matrix, if it is one that has no other algorithm: the right operand's axes behind
+/// the second are of extent 1.
 fn product(graph: &Graph, id: NodeId) -> Option<Dot> {
     let types = graph.operand_types(id);
     let weights = types.get(1)?;

@@ -1,7 +1,7 @@
 //! Registers for lane code: a linear scan over live intervals (Poletto & Sarkar 1999).
 //!
-//! A value has one home for its whole life: a register, or a place on the stack, or, for constants, in the code. Registers
-//! that are left go to the constants that loops use most.
+//! A value has one home for its whole life: a register, or a place on the stack, or, for constants, in the code.
+//! Registers that are left go to the constants that loops use most.
 //! A value that is used in a loop but defined before it lives to the end of the loop. One that lives across a tile,
 //! which takes all registers, is on the stack.
 

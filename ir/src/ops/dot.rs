@@ -37,8 +37,8 @@ impl Dot {
         Ok(Dot { batch: two("batch", batch)?, contract: two("contract", contract)?, strassen })
     }
 
-    /// Whether Strassen's algorithm applies: to a product of rows, along any axes, with one matrix, of even numbers of rows,
-    /// terms and columns.
+    /// Whether Strassen's algorithm applies: to a product of rows, along any axes, with one matrix, of even numbers of
+    /// rows, terms and columns.
     pub fn takes_strassen(&self, a: &Type, b: &Type) -> bool {
         let ([x], [w]) = (self.contract[0].as_slice(), self.contract[1].as_slice()) else { return false };
         let terms = a.dims.get(*x).copied().unwrap_or(0);
