@@ -49,16 +49,16 @@ pub enum Outer {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Schedule {
     /// About how many rows of the result are computed together, from 1 to 65,536: positions of a box (112 of a direct
-    /// convolution, 56 of a depthwise one), rows of a half (56, Strassen), tiles of a box (48, Winograd), rows of a block (96, strided), input
-    /// channels of a block (64, weights by Winograd's algorithm). Rows are different elements.
+    /// convolution, 56 of a depthwise one), rows of a half (56, Strassen), tiles of a box (48, Winograd), rows of a
+    /// block (96, strided), input channels of a block (64, weights by Winograd's algorithm). Rows are different elements.
     pub rows: Option<usize>,
     /// Columns of a panel, from 1 to 256: 16, of a strided product about 96. Columns are different elements. The
     /// number of parts of a gradient's sum is that of 16 columns, whatever is chosen here.
     pub columns: Option<usize>,
     /// About how many terms are added before the sums go to memory and come back, from 1 to 65,536: input channels
-    /// (256, direct where the kernel has one position; 128, Winograd), terms (256, strided and Strassen), positions (224, weights,
-    /// where they are summed in row-major order), tiles (96, weights by Winograd's algorithm). Memory holds a sum
-    /// exactly, and the chain goes on from there.
+    /// (256, direct where the kernel has one position; 128, Winograd), terms (256, strided and Strassen), positions
+    /// (224, weights, where they are summed in row-major order), tiles (96, weights by Winograd's algorithm). Memory
+    /// holds a sum exactly, and the chain goes on from there.
     pub depth: Option<usize>,
     /// Which loop is outermost: by default, the one that reads less again. Grid points are independent.
     pub outer: Option<Outer>,

@@ -130,7 +130,8 @@ impl Lowering<'_> {
         let all: Vec<usize> = (0..=dense.extents.len()).collect();
         let stride = x.strides[dense.contract[0]];
         let mut rows = StridedAccess { strides: [&dense.rows[..], &[stride]].concat(), ..x };
-        if dense.is_scattered(stride) {
+        let uneven = dense.strassen && dense.apart(&rows.strides).is_none();
+        if dense.is_scattered(stride) || uneven {
             let dims = [&dense.extents[..], &[dense.depth]].concat();
             rows = self.pack(&rows, &dims, &all, result.dtype, id);
         }
@@ -143,10 +144,6 @@ impl Lowering<'_> {
             access: w,
         };
         if dense.strassen {
-            if dense.apart(&rows.strides).is_none() {
-                let dims = [&dense.extents[..], &[dense.depth]].concat();
-                rows = self.pack(&rows, &dims, &all, result.dtype, id);
-            }
             let apart = dense.apart(&rows.strides).expect("rows lie evenly in a copy");
             rows.strides = vec![apart, rows.strides[dense.extents.len()]];
             let sizes = [dense.extents.iter().product(), dense.depth, dense.columns];
