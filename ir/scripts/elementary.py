@@ -249,11 +249,12 @@ def coefficients():
             emit(f"{name}_{tag}", f"{comment} in {parts} parts.", out, is32)
 
     mp.dps = 45
-    p, q, e = rational(lambda y: root_quotient(m.erf, y) - mpf(1) / 4, lambda y: 1 / root_quotient(m.erf, y),
-                       (0, mpf("3.94") ** 2), 5, 5, f32)
-    text = f"erf(x) = x/4 + x p(x²)/q(x²), |x| <= 3.94; relative error {bits(e)}"
-    emit("ERF_ABOVE_F32", text + ". This is p.", p, True)
-    emit("ERF_BELOW_F32", text + ". This is q.", q, True)
+    for f, name, limit, share in ((m.erf, "erf", "3.94", 4), (m.tanh, "tanh", "9.02", 8)):
+        p, q, e = rational(lambda y: root_quotient(f, y) - mpf(1) / share, lambda y: 1 / root_quotient(f, y),
+                           (0, mpf(limit) ** 2), 5, 5, f32)
+        text = f"{name}(x) = x/{share} + x p(x²)/q(x²), |x| <= {limit}; relative error {bits(e)}"
+        emit(f"{name.upper()}_ABOVE_F32", text + ". This is p.", p, True)
+        emit(f"{name.upper()}_BELOW_F32", text + ". This is q.", q, True)
 
     c, e = polynomial(lambda y: root_quotient(m.erf, y), one, (0, mpf(1)), range(0, 15), f64)
     emit("ERF_F64", f"erf(x) = x c(x²), |x| <= 1; error {bits(e)}.", c, False)

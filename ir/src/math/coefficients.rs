@@ -382,6 +382,14 @@ pub(super) const ERF_ABOVE_F32: [f64; 6] =
 pub(super) const ERF_BELOW_F32: [f64; 6] =
     [1.0, 0.502750039, 0.114408463, 0.0150262192, 0.0011679607, 3.79172998e-05];
 
+/// tanh(x) = x/8 + x p(x²)/q(x²), |x| <= 9.02; relative error 2^-27.5. This is p.
+pub(super) const TANH_ABOVE_F32: [f64; 6] =
+    [0.875, 0.0817014351, 0.000775813707, -2.03305335e-05, -2.14306084e-07, -3.32153749e-10];
+
+/// tanh(x) = x/8 + x p(x²)/q(x²), |x| <= 9.02; relative error 2^-27.5. This is q.
+pub(super) const TANH_BELOW_F32: [f64; 6] =
+    [1.0, 0.474325448, 0.0292011015, 0.000500834605, 2.60385946e-06, 2.95118618e-09];
+
 /// erf(x) = x c(x²), |x| <= 1; error 2^-74.7.
 pub(super) const ERF_F64: [f64; 15] = [
     1.1283791670955126,

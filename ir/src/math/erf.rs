@@ -3,27 +3,13 @@
 use super::coefficients::*;
 use super::exp::exp;
 use super::log::log;
-use super::{Arith, Float, polynomial, with_sign};
+use super::{Arith, Float, odd_quotient, polynomial, with_sign};
 
 pub(super) fn erf<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
     match float {
-        Float::F32 => erf32(a, x),
+        Float::F32 => odd_quotient(a, x, 3.94, 0.25, &ERF_ABOVE_F32, &ERF_BELOW_F32),
         Float::F64 => erf64(a, x),
     }
-}
-
-/// A quotient of polynomials. A quarter of x is taken out of it, exactly: where erf is near 1 that is nearly all of the
-/// result, and what the quotient is rounded by counts for little.
-fn erf32<A: Arith>(a: &mut A, x: A::V) -> A::V {
-    let (low, high) = (a.float(-3.94), a.float(3.94));
-    let x = a.min(high, x);
-    let x = a.max(low, x);
-    let y = a.mul(x, x);
-    let (above, below) = (polynomial(a, &ERF_ABOVE_F32, y), polynomial(a, &ERF_BELOW_F32, y));
-    let quotient = a.div(above, below);
-    let quarter = a.float(0.25);
-    let quarter = a.mul(quarter, x);
-    a.fma(x, quotient, quarter)
 }
 
 /// An odd polynomial for |x| < 1, else 1 - e^(-x²) erfcx(x), with the scaled complement as a polynomial in

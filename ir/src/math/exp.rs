@@ -5,7 +5,7 @@
 //! without the table).
 
 use super::coefficients::*;
-use super::{Arith, Float, clamp, polynomial, with_sign};
+use super::{Arith, Float, clamp, odd_quotient, polynomial, with_sign};
 
 /// x = n part ln 2 + r, |r| <= part ln(2)/2.
 struct Reduced<V> {
@@ -113,11 +113,19 @@ pub(super) fn expm1<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
     a.select(near, x, result)
 }
 
-/// e / (e + 2) with e = e^(2|x|) - 1, as in Sun's fdlibm.
 pub(super) fn tanh<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
+    match float {
+        Float::F32 => odd_quotient(a, x, 9.02, 0.125, &TANH_ABOVE_F32, &TANH_BELOW_F32),
+        Float::F64 => tanh64(a, x),
+    }
+}
+
+/// e / (e + 2) with e = e^(2|x|) - 1, as in Sun's fdlibm.
+fn tanh64<A: Arith>(a: &mut A, x: A::V) -> A::V {
+    let float = Float::F64;
     let size = a.abs(x);
     // From the limit on it is 1; 2^n is a normal number up to there.
-    let limit = a.float(float.pick(9.5, 20.0));
+    let limit = a.float(20.0);
     let limited = a.min(limit, size);
     let Reduced { quotient, r } = reduce(a, float, limited, 0.5, float.bias());
     let double = a.add(r, r);
