@@ -14,6 +14,11 @@ pub(crate) struct Leaf {
     pub code: Vec<u8>,
 }
 
+impl Leaf {
+    /// What its address is a multiple of: a cache line, which is also the largest vector.
+    pub const ALIGNMENT: u64 = 64;
+}
+
 /// Emits the statements in which kernels spend their time.
 pub(crate) trait Emitter: Sync {
     /// Emits as many of the leading statements of `body` as it has better code for than Cranelift; says how many.

@@ -102,7 +102,7 @@ impl Image {
                 functions.push(Function {
                     name: symbol_name(&format!("{symbol}_leaf{}_{}", functions.len(), leaf.name)),
                     code: leaf.code.clone(),
-                    alignment: 32,
+                    alignment: Leaf::ALIGNMENT,
                     relocations: Vec::new(),
                     exported: false,
                     clif: None,

@@ -14,6 +14,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use iced_x86::BlockEncoderOptions;
 use iced_x86::code_asm::{registers::*, *};
 
 use super::allocate::{Home, Homes};
@@ -22,6 +23,7 @@ use super::lanes::{Define, Inst, Lane, Lanes, PlacedTile};
 use super::machine::{Asm, Isa, Machine, Mask, SCRATCH, Vector, wide};
 use super::nest::Word;
 use super::tile;
+use crate::emitter::Leaf;
 
 const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
 pub(super) const TABLE: AsmRegister64 = r14;
@@ -137,11 +139,7 @@ pub(super) fn assemble(lanes: &Lanes, homes: &Homes, words: &[Word]) -> Asm<Vec<
         asm.a.pop(register)?;
     }
     asm.a.ret()?;
-    for (vector, mut label) in std::mem::take(&mut asm.pool) {
-        asm.a.set_label(&mut label)?;
-        asm.a.dd(&vector)?;
-    }
-    asm.a.assemble(0)
+    asm.finish()
 }
 
 /// Where loops and strips end, and how deep loops are nested.
@@ -211,6 +209,36 @@ impl Assembler<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The bytes, with the pool behind them where no vector crosses a cache line: loads that do take twice as long.
+    fn finish(mut self) -> Asm<Vec<u8>> {
+        // Vectors first: single lanes behind them are aligned anyway.
+        self.pool.sort_by_key(|(vector, _)| std::cmp::Reverse(vector.len()));
+        let count = self.a.instructions().len();
+        for (vector, label) in &mut self.pool {
+            self.a.set_label(label)?;
+            self.a.dd(vector)?;
+        }
+        let options = BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS
+            | BlockEncoderOptions::RETURN_CONSTANT_OFFSETS;
+        let encoded = self.a.assemble_options(0, options)?.inner;
+        let mut code = encoded.code_buffer;
+        let Some(&pool) = encoded.new_instruction_offsets.get(count) else { return Ok(code) };
+        let padding = pool.next_multiple_of(Leaf::ALIGNMENT as u32) - pool;
+        // How long the code is is known only now. What it addresses relative to itself is the pool.
+        let instructions = self.a.instructions()[..count].iter();
+        for ((instruction, at), constants) in
+            instructions.zip(encoded.new_instruction_offsets).zip(encoded.constant_offsets)
+        {
+            if instruction.is_ip_rel_memory_operand() {
+                let at = at as usize + constants.displacement_offset();
+                let bytes = code[at..].first_chunk_mut().expect("a displacement has four bytes");
+                *bytes = (u32::from_le_bytes(*bytes) + padding).to_le_bytes();
+            }
+        }
+        code.splice(pool as usize..pool as usize, std::iter::repeat_n(0, padding as usize));
+        Ok(code)
     }
 
     /// Runs instructions with all that lies inside of them.
