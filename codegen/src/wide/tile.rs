@@ -384,6 +384,8 @@ impl Emission<'_> {
             self.a.mov(address, qword_ptr(TABLE + 8 * word as i32))?;
         }
         let mut next = constants.iter();
+        // The row of B is not needed any more.
+        let spare = block.b(0);
         for step in steps {
             match step {
                 Step::StoreSum => {
@@ -395,26 +397,30 @@ impl Emission<'_> {
                 }
                 Step::Binary { op, operand: Operand::Constant(_), turned } => {
                     let constant = *next.next().expect("every constant has a place");
-                    cells(block)
-                        .try_for_each(|(i, j)| self.combine(*op, block, (i, j), constant, *turned))?;
+                    wide!(self, v => self.a.vmovups(v(spare), constant))?;
+                    cells(block).try_for_each(|(i, j)| self.combine(*op, block, (i, j), *turned))?;
                 }
                 Step::Binary { op, operand: Operand::Stream(stream), turned } => {
-                    for (i, j) in cells(block) {
-                        let place = self.element(stream, i, j);
-                        // A row's last vector may be the end of memory; one element is for all lanes.
-                        let columns = block.columns(j);
-                        let spare = block.b(0);
-                        if !stream.columns {
-                            wide!(self, v => self.a.vbroadcastss(v(spare), dword_ptr(place)))?;
-                        } else if columns < self.machine.lanes {
-                            self.load(spare, place, columns)?;
-                        } else {
-                            self.combine(*op, block, (i, j), place, *turned)?;
-                            continue;
+                    // Rows share what does not move with them.
+                    let shared = stream.row == 0;
+                    for j in 0..block.vectors {
+                        for i in 0..block.rows {
+                            let place = self.element(stream, i, j);
+                            let columns = block.columns(j);
+                            if i > 0 && shared {
+                                // It is there.
+                            } else if !stream.columns {
+                                wide!(self, v => self.a.vbroadcastss(v(spare), dword_ptr(place)))?;
+                            } else if columns == self.machine.lanes && !shared && !*turned {
+                                let sum = block.sum(i, j);
+                                wide!(self, v => binary!(self.a, op, v(sum), v(sum), place))?;
+                                continue;
+                            } else {
+                                // A row's last vector may be the end of memory.
+                                self.load(spare, place, columns)?;
+                            }
+                            self.combine(*op, block, (i, j), *turned)?;
                         }
-                        let sum = block.sum(i, j);
-                        let (a, b) = if *turned { (spare, sum) } else { (sum, spare) };
-                        sized!(columns, v => binary!(self.a, op, v(sum), v(a), v(b)))?;
                     }
                 }
             }
@@ -423,23 +429,11 @@ impl Emission<'_> {
         Ok(())
     }
 
-    /// `sum = sum op place`, or the other way round, where the whole vector is in memory.
-    fn combine(
-        &mut self,
-        op: Binary,
-        block: Block,
-        (i, j): (usize, usize),
-        place: AsmMemoryOperand,
-        turned: bool,
-    ) -> Asm {
-        let (sum, spare) = (block.sum(i, j), block.b(0));
-        sized!(block.columns(j), v => {
-            if !turned {
-                return binary!(self.a, &op, v(sum), v(sum), place);
-            }
-            self.a.vmovups(v(spare), place)?;
-            binary!(self.a, &op, v(sum), v(spare), v(sum))
-        })
+    /// `sum = sum op` what lies where the row of B began, or the other way round.
+    fn combine(&mut self, op: Binary, block: Block, (i, j): (usize, usize), turned: bool) -> Asm {
+        let (sum, other) = (block.sum(i, j), block.b(0));
+        let (a, b) = if turned { (other, sum) } else { (sum, other) };
+        sized!(block.columns(j), v => binary!(self.a, &op, v(sum), v(a), v(b)))
     }
 
     fn store(&mut self, place: AsmMemoryOperand, block: Block, row: usize, vector: usize) -> Asm {
