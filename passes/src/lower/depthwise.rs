@@ -1,7 +1,7 @@
 //! Depthwise convolutions: every channel by itself. Lanes are channels, and a sum is a chain of fused
 //! multiply-adds over the kernel positions inside the image, in row-major order.
 //!
-//! Neighbouring positions along the last axis are computed together: they share the loads of weights and of the image,
+//! Neighbouring positions along the last two axes are computed together: they share the loads of weights and of the image,
 //! as many as there are registers for. What is fused behind the convolution is computed from the sums.
 
 use brolga_ir::index::Index;
@@ -21,6 +21,8 @@ use super::{Location, Lowering};
 const ROWS: usize = 56;
 /// Vectors that are kept in registers: sums, a row of the image, and a weight.
 const REGISTERS: usize = 12;
+/// Rows that are computed together, at most.
+const MOST_ROWS: usize = 3;
 
 impl Lowering<'_> {
     /// y[n, p, c] = Σ_k x[n, i(p, k), c] · w[k][c], or the gradient with respect to x; `packed` is w.
@@ -38,7 +40,9 @@ impl Lowering<'_> {
         let channels = *result.dims.last().expect("a channel axis");
         let area: usize = windows.iter().map(|w| w.kernel).product();
         let axes = positions(windows, result, source);
-        let chunks = boxes(axes.iter().map(|axis| &axis.window), self.schedule.rows(ROWS));
+        // At least two rows of the image.
+        let room = ROWS.max(windows.last().map_or(1, |along| 2 * along.output));
+        let chunks = boxes(axes.iter().map(|axis| &axis.window), self.schedule.rows(room));
         let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
         let mut c = Composer::new(graph, epilogue.map_or(name, |epilogue| epilogue.name));
         let mut params = vec![source.location, packed, target];
@@ -195,18 +199,56 @@ fn runs(group: &Group, block: usize) -> Vec<Run> {
     runs
 }
 
-/// How many neighbouring positions along an axis find room in registers.
-fn block_of(window: &Window) -> usize {
-    let fits = |&count: &usize| {
-        let mut inputs: Vec<i64> = (0..count as i64)
-            .flat_map(|p| (0..window.kernel as i64).map(move |k| p * window.stride + k * window.dilation))
-            .filter(|input| input % window.spread == 0)
-            .collect();
-        inputs.sort_unstable();
-        inputs.dedup();
-        inputs.len() + 1 + count <= REGISTERS
+/// The inputs under so many neighbouring positions of a segment, each once.
+fn inputs(segment: &Segment, count: usize) -> usize {
+    let mut inputs: Vec<i64> = (0..count as i64)
+        .flat_map(|p| (0..segment.taps as i64).map(move |t| p * segment.source_step + t * segment.source_tap))
+        .collect();
+    inputs.sort_unstable();
+    inputs.dedup();
+    inputs.len()
+}
+
+/// Positions of two segments, of rows and along them, that are computed together: those that find room in registers and
+/// take the fewest loads. The more rows, the less often the image is read again; weights are loaded for each row.
+fn block_of(rows: Option<&Segment>, along: &Segment) -> (usize, usize) {
+    let mut best = ((1, 1), f64::INFINITY);
+    let taps = rows.map_or(1, |rows| rows.taps);
+    // Rows in the order of their inputs have their taps in the order of the sum.
+    let most = rows.filter(|rows| rows.source_tap > 0).map_or(1, |rows| rows.count.min(MOST_ROWS));
+    for many in 1..=most {
+        for count in 1..=REGISTERS / 2 {
+            let (down, across) = (rows.map_or(1, |rows| inputs(rows, many)), inputs(along, count));
+            if across + 1 + many * count > REGISTERS {
+                break;
+            }
+            let loads = down * across + many * taps * along.taps;
+            let each = loads as f64 / (many * count) as f64;
+            if each < best.1 {
+                best = ((many, count), each);
+            }
+        }
+    }
+    best.0
+}
+
+/// A segment as blocks of so many of its positions, and what is left over.
+fn blocks(segment: Segment, many: usize) -> [(Segment, usize); 2] {
+    let (count, rest) = (segment.count / many, segment.count % many);
+    let done = (count * many) as i64;
+    let whole = Segment {
+        count,
+        step: segment.step * many as i64,
+        source_step: segment.source_step * many as i64,
+        ..segment
     };
-    (1..=REGISTERS / 2).rev().find(fits).unwrap_or(1)
+    let left = Segment {
+        count: rest,
+        start: segment.start + done * segment.step,
+        source: segment.source + done * segment.source_step,
+        ..segment
+    };
+    [(whole, many), (left, 1)]
 }
 
 impl Depthwise<'_> {
@@ -221,16 +263,28 @@ impl Depthwise<'_> {
             }
             return;
         }
-        for run in runs(group, block_of(&self.axes[chosen.len()].window)) {
-            self.run(c, chosen, &run);
+        // The images are no rows.
+        let row = chosen.last().copied().filter(|_| chosen.len() > 1);
+        let Some(along) = group.segments.iter().max_by_key(|s| s.count) else { return };
+        let (many, count) = block_of(row.as_ref(), along);
+        let runs = runs(group, count);
+        let Some(row) = row else {
+            return runs.iter().for_each(|run| self.run(c, chosen, 1, run));
+        };
+        for (rows, many) in blocks(row, many) {
+            if rows.count > 0 {
+                *chosen.last_mut().expect("a row") = rows;
+                runs.iter().for_each(|run| self.run(c, chosen, many, run));
+            }
         }
     }
 
-    fn run(&self, c: &mut Composer<'_>, chosen: &[Segment], run: &Run) {
+    /// Blocks of `many` rows, positions of the last segment that is chosen, and of the positions of a run.
+    fn run(&self, c: &mut Composer<'_>, chosen: &[Segment], many: usize, run: &Run) {
         let mut from = Index::constant(self.source.offset);
         let mut to = Vec::new();
-        // Offsets of the taps' rows in the source and in the weights, in row-major order.
-        let mut rows = vec![(0, 0)];
+        // The row of the block, and offsets in the source and in the weights, for all taps of the outer axes.
+        let mut rows = vec![(0, 0, 0)];
         for (axis, s) in chosen.iter().enumerate() {
             let (positions, chunk) = (&self.axes[axis], &self.chunks[axis]);
             let var = Index::var(c.k.open_for(s.count));
@@ -239,13 +293,23 @@ impl Depthwise<'_> {
             from = from.add(&source.scale(positions.source));
             to.push(at.scale(chunk.length as i64).add(&var.scale(s.step)).plus(s.start));
             let kernel = positions.window.kernel as i64;
-            let along = |&(x, w): &(i64, i64)| {
-                (0..s.taps as i64)
-                    .map(|t| {
-                        let tap = s.tap as i64 + t * s.tap_step as i64;
-                        (x + t * s.source_tap * positions.source, w * kernel + tap)
+            let many = if axis + 1 == chosen.len() { many as i64 } else { 1 };
+            let mut taps: Vec<(i64, usize, i64)> = (0..many)
+                .flat_map(|row| {
+                    (0..s.taps as i64).map(move |t| {
+                        let input = row * (s.source_step / many) + t * s.source_tap;
+                        (input, row as usize, s.tap as i64 + t * s.tap_step as i64)
                     })
-                    .collect::<Vec<(i64, i64)>>()
+                })
+                .collect();
+            if many > 1 {
+                taps.sort_unstable();
+            }
+            let along = |&(row, x, w): &(usize, i64, i64)| {
+                let with = |&(input, own, tap): &(i64, usize, i64)| {
+                    (row + own, x + input * positions.source, w * kernel + tap)
+                };
+                taps.iter().map(with).collect::<Vec<_>>()
             };
             rows = rows.iter().flat_map(along).collect();
         }
@@ -259,10 +323,11 @@ impl Depthwise<'_> {
         let channel = Index::var(c.k.open_for(self.channels));
         from = from.add(&channel.scale(self.source.channel));
         let kernel = positions.window.kernel;
-        let mut sums: Vec<Option<ValueId>> = vec![None; width];
-        for (x, w) in rows {
-            for tap in 0..kernel {
-                for (sum, taps) in sums.iter_mut().zip(&run.positions) {
+        let mut sums: Vec<Option<ValueId>> = vec![None; many * width];
+        // Each row of the image is loaded once: the rows that need it take turns from tap to tap.
+        for shared in rows.chunk_by(|a, b| a.1 == b.1 && a.0 < b.0) {
+            for (tap, &(row, x, w)) in (0..kernel).flat_map(|tap| shared.iter().map(move |row| (tap, row))) {
+                for (sum, taps) in sums[row * width..].iter_mut().zip(&run.positions) {
                     let Some(&(_, input)) = taps.iter().find(|other| other.0 == tap) else { continue };
                     let x = c.k.load(0, &from.plus(x + input * positions.source), None);
                     let weight = (w * kernel as i64 + tap as i64) * self.channels as i64;
@@ -272,9 +337,12 @@ impl Depthwise<'_> {
                 }
             }
         }
-        let point = |(p, sum): (usize, Option<ValueId>)| {
+        let apart = chosen.last().map_or(0, |s| s.step / many as i64);
+        let point = |(number, sum): (usize, Option<ValueId>)| {
             let mut point = to.clone();
-            point.extend([first.plus(p as i64), channel.clone()]);
+            let row = point.last_mut().expect("a batch axis");
+            *row = row.plus((number / width) as i64 * apart);
+            point.extend([first.plus((number % width) as i64), channel.clone()]);
             (point, sum.unwrap_or_else(|| c.k.zero_of(2)))
         };
         let points: Vec<(Vec<Index>, ValueId)> = sums.into_iter().enumerate().map(point).collect();
@@ -335,10 +403,44 @@ mod tests {
 
     #[test]
     fn blocks_fit_the_registers() {
-        let window = |kernel, stride| Window { kernel, stride, ..Window::identity(56) };
-        assert_eq!(block_of(&window(3, 1)), 4);
-        assert_eq!(block_of(&window(3, 2)), 3);
-        assert_eq!(block_of(&window(5, 1)), 3);
-        assert_eq!(block_of(&window(31, 1)), 1);
+        let segment = |kernel: usize, stride: usize| {
+            let window =
+                Window { kernel, stride: stride as i64, input: 56 * stride + kernel, ..Window::identity(56) };
+            window.segments(0, 56)[0]
+        };
+        let both = |kernel, stride| block_of(Some(&segment(kernel, stride)), &segment(kernel, stride));
+        assert_eq!(both(3, 1), (2, 3));
+        assert_eq!(both(3, 2), (1, 3));
+        assert_eq!(both(5, 1), (1, 3));
+        assert_eq!(both(31, 1), (1, 1));
+        assert_eq!(block_of(None, &segment(3, 1)), (1, 4));
+        let single = Segment { count: 1, ..segment(3, 1) };
+        assert_eq!(block_of(Some(&single), &segment(3, 1)), (1, 4));
+    }
+
+    #[test]
+    fn blocks_of_rows_are_the_segment() {
+        let segment =
+            Window { kernel: 3, low: 1, input: 9, ..Window::identity(9) }.segments(0, 9).into_iter();
+        for segment in segment {
+            for many in 1..4 {
+                let mut rows = Vec::new();
+                for (blocks, many) in blocks(segment, many) {
+                    for (n, row) in
+                        (0..blocks.count as i64).flat_map(|n| (0..many as i64).map(move |r| (n, r)))
+                    {
+                        let many = many as i64;
+                        let along = |first: i64, step: i64| first + n * step + row * (step / many);
+                        rows.push((
+                            along(blocks.start, blocks.step),
+                            along(blocks.source, blocks.source_step),
+                        ));
+                    }
+                }
+                let wanted = (0..segment.count as i64)
+                    .map(|n| (segment.start + n * segment.step, segment.source + n * segment.source_step));
+                assert_eq!(rows, wanted.collect::<Vec<_>>());
+            }
+        }
     }
 }
