@@ -172,9 +172,27 @@ fn an_epilogue_has_no_more_instructions_than_it_needs() {
 fn constants_occur_once() {
     let leaf = &leaves(Machine::AVX2, TILES)[0];
     let list = instructions(leaf);
-    let end = list.last().unwrap().next_ip() as usize;
-    let vectors: Vec<&[u8]> = leaf.code[end..].chunks(32).collect();
+    let end = list.last().unwrap().next_ip().next_multiple_of(Leaf::ALIGNMENT) as usize;
+    let vectors: Vec<&[u8]> = leaf.code[end..].chunks_exact(32).collect();
+    assert!(vectors.len() > 12, "two masks, and the polynomials of tanh");
     for (i, vector) in vectors.iter().enumerate() {
         assert!(!vectors[..i].contains(vector));
+    }
+}
+
+/// A vector that crosses a cache line takes two loads.
+#[test]
+fn constants_are_aligned() {
+    for machine in [Machine::AVX2, Machine::AVX512] {
+        let mut found = 0;
+        for kernel in [EPILOGUE, TILES, CLAMPED] {
+            let leaf = &leaves(machine, kernel)[0];
+            for inst in instructions(leaf).iter().filter(|inst| inst.is_ip_rel_memory_operand()) {
+                let (at, size) = (inst.ip_rel_memory_address(), inst.memory_size().size() as u64);
+                assert!(at.is_multiple_of(size) && at + size <= leaf.code.len() as u64, "{inst:?}");
+                found += 1;
+            }
+        }
+        assert!(found > 20, "{found}");
     }
 }
