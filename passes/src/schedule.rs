@@ -49,7 +49,7 @@ pub enum Outer {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Schedule {
     /// About how many rows of the result are computed together, from 1 to 65,536: positions of a box (112 of a direct
-    /// convolution, 56 of a depthwise one), rows of a half (56, Strassen), tiles of a box (48, Winograd), rows of a
+    /// convolution, 56 or two rows of a depthwise one), rows of a half (56, Strassen), tiles of a box (48, Winograd), rows of a
     /// block (96, strided), input channels of a block (64, weights by Winograd's algorithm). Rows are different elements.
     pub rows: Option<usize>,
     /// Columns of a panel, from 1 to 256: 16, of a strided product about 96. Columns are different elements. The

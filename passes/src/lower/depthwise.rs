@@ -10,7 +10,7 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{NodeId, Type};
 
 use super::compose::Composer;
-use super::conv::{Positions, boxes, for_each_kind, positions};
+use super::conv::{Positions, blocks_of, boxes, for_each_kind, positions};
 use super::conv_weights::parts;
 use super::epilogue::Epilogue;
 use super::image::Image;
@@ -21,8 +21,6 @@ use super::{Location, Lowering};
 const ROWS: usize = 56;
 /// Vectors that are kept in registers: sums, a row of the image, and a weight.
 const REGISTERS: usize = 12;
-/// Rows that are computed together, at most.
-const MOST_ROWS: usize = 3;
 
 impl Lowering<'_> {
     /// y[n, p, c] = Σ_k x[n, i(p, k), c] · w[k][c], or the gradient with respect to x; `packed` is w.
@@ -215,7 +213,7 @@ fn block_of(rows: Option<&Segment>, along: &Segment) -> (usize, usize) {
     let mut best = ((1, 1), f64::INFINITY);
     let taps = rows.map_or(1, |rows| rows.taps);
     // Rows in the order of their inputs have their taps in the order of the sum.
-    let most = rows.filter(|rows| rows.source_tap > 0).map_or(1, |rows| rows.count.min(MOST_ROWS));
+    let most = rows.filter(|rows| rows.source_tap > 0).map_or(1, |rows| rows.count.min(REGISTERS));
     for many in 1..=most {
         for count in 1..=REGISTERS / 2 {
             let (down, across) = (rows.map_or(1, |rows| inputs(rows, many)), inputs(along, count));
@@ -232,23 +230,20 @@ fn block_of(rows: Option<&Segment>, along: &Segment) -> (usize, usize) {
     best.0
 }
 
-/// A segment as blocks of so many of its positions, and what is left over.
-fn blocks(segment: Segment, many: usize) -> [(Segment, usize); 2] {
-    let (count, rest) = (segment.count / many, segment.count % many);
-    let done = (count * many) as i64;
-    let whole = Segment {
-        count,
-        step: segment.step * many as i64,
-        source_step: segment.source_step * many as i64,
-        ..segment
-    };
-    let left = Segment {
-        count: rest,
-        start: segment.start + done * segment.step,
-        source: segment.source + done * segment.source_step,
-        ..segment
-    };
-    [(whole, many), (left, 1)]
+/// A segment as blocks of so many of its positions, and a smaller one of what is left over.
+fn blocks(segment: Segment, many: usize) -> impl Iterator<Item = (Segment, usize)> {
+    blocks_of(segment.count, many).into_iter().map(move |(first, many, count)| {
+        let (first, apart) = (first as i64, many as i64);
+        let blocks = Segment {
+            count,
+            start: segment.start + first * segment.step,
+            source: segment.source + first * segment.source_step,
+            step: segment.step * apart,
+            source_step: segment.source_step * apart,
+            ..segment
+        };
+        (blocks, many)
+    })
 }
 
 impl Depthwise<'_> {
@@ -272,10 +267,8 @@ impl Depthwise<'_> {
             return runs.iter().for_each(|run| self.run(c, chosen, 1, run));
         };
         for (rows, many) in blocks(row, many) {
-            if rows.count > 0 {
-                *chosen.last_mut().expect("a row") = rows;
-                runs.iter().for_each(|run| self.run(c, chosen, many, run));
-            }
+            *chosen.last_mut().expect("a row") = rows;
+            runs.iter().for_each(|run| self.run(c, chosen, many, run));
         }
     }
 
@@ -340,8 +333,9 @@ impl Depthwise<'_> {
         let apart = chosen.last().map_or(0, |s| s.step / many as i64);
         let point = |(number, sum): (usize, Option<ValueId>)| {
             let mut point = to.clone();
-            let row = point.last_mut().expect("a batch axis");
-            *row = row.plus((number / width) as i64 * apart);
+            if let Some(row) = point.last_mut() {
+                *row = row.plus((number / width) as i64 * apart);
+            }
             point.extend([first.plus((number % width) as i64), channel.clone()]);
             (point, sum.unwrap_or_else(|| c.k.zero_of(2)))
         };
