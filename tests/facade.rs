@@ -26,6 +26,11 @@ fn a_network_is_loaded_and_called() {
     // A sample alone has the same bits as in a batch.
     let alone = network.infer(&images(1)).unwrap();
     assert_eq!(alone.as_slice::<f32>().unwrap(), &rows[..10]);
+    // So many that lanes are images instead of channels.
+    for count in [16, 32] {
+        let many = network.infer(&images(count)).unwrap();
+        assert_eq!(&many.as_slice::<f32>().unwrap()[..30], rows, "{count} images");
+    }
 
     let error = network.infer(&images(1)[1..]).unwrap_err().to_string();
     assert!(error.contains("783") && error.contains("784"), "{error}");

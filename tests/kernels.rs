@@ -110,6 +110,8 @@ fn perceptrons() {
 fn lenet5() {
     check("lenet5", "train", 64);
     check("lenet5-tanh", "train", 64);
+    // Blocks of images are lanes.
+    check("lenet5-tanh", "infer", 32);
 }
 
 #[test]

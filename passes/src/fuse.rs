@@ -10,7 +10,8 @@
 //! transpose, broadcast, slice), splats, and comparisons, which cost less to repeat than their masks to store.
 //!
 //! In the end, what is cheap to compute again from tensors that are stored anyway moves to the only cluster that reads it,
-//! and elementwise clusters that only one other cluster reads move into that one.
+//! and elementwise clusters that only one other cluster reads move into that one. So does a pointwise convolution, with what
+//! follows it, whose result is the image of a depthwise one.
 //!
 //! A node may join the cluster of an operand if all other operands are computed by clusters of smaller depth
 //! (longest path from the inputs). Depth then never changes, and no cycle between clusters can arise; the test takes
@@ -26,7 +27,7 @@ use brolga_ir::ops::{Elementwise, Fused, Op, Role};
 use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Origin, Value};
 
-use crate::lower::takes_epilogue;
+use crate::lower::{expansion_pays, takes_epilogue};
 use crate::table::{NodeTable, ValueTable};
 
 /// Nodes in one cluster, at most: what one kernel's registers and compile time can carry.
@@ -103,7 +104,7 @@ fn role(graph: &Graph, id: NodeId) -> Part {
         Definition::Pieces(_) => Part::Alone,
         Definition::Reduce { order: Order::Plan, .. } => Part::Reduction,
         Definition::Reduce { order: Order::Chain, .. } => Part::Starting,
-        Definition::Loops if takes_epilogue(&node.op) => Part::Product,
+        Definition::Loops if takes_epilogue(graph, id) => Part::Product,
         Definition::Loops => Part::Barrier,
     }
 }
@@ -150,6 +151,8 @@ pub fn fuse(graph: &mut Graph) -> Result<bool, GraphError> {
     }
     fuser.hand_over(&order);
     fuser.sink(&order);
+    fuser.expand(&order);
+    fuser.renumber();
     let fused = fuser.build(&order)?;
     let changed = fused != *graph;
     *graph = fused;
@@ -497,6 +500,46 @@ impl Fuser<'_> {
             let at = usize::from(*self.roles.get(to[0]) == Some(Part::Product));
             to.splice(at..at, nodes);
         }
+    }
+
+    /// Moves a pointwise convolution, and what follows it, into the cluster of the depthwise one that alone reads that, where
+    /// one kernel for both is faster. Everything that leaves the first goes into the second, so no cycle can arise.
+    fn expand(&mut self, order: &[NodeId]) {
+        // Who reads the values of each cluster.
+        let mut readers: HashMap<usize, Vec<(Value, Option<NodeId>)>> = HashMap::new();
+        for &id in order {
+            let Some(own) = *self.cluster_of.get(id) else { continue };
+            for (value, _) in self.sources(id) {
+                let other = self.cluster(value.node);
+                if other != own {
+                    readers.entry(other).or_default().push((value, Some(id)));
+                }
+            }
+        }
+        for value in self.returned() {
+            readers.entry(self.cluster(value.node)).or_default().push((value, None));
+        }
+        for cluster in 0..self.clusters.len() {
+            let Some(&second) = self.clusters[cluster].nodes.first() else { continue };
+            let Some(&image) = self.graph.node(second).operands.first() else { continue };
+            if !self.is(second, Part::Product) || self.is(image.node, Part::Virtual) {
+                continue;
+            }
+            let other = self.cluster(image.node);
+            let Some(&first) = self.clusters[other].nodes.first() else { continue };
+            let alone = readers.get(&other).is_some_and(|list| *list == [(image, Some(second))]);
+            let few = self.clusters[other].nodes.len() + self.clusters[cluster].nodes.len() <= LARGEST;
+            if !alone || !few || !expansion_pays(self.graph, first, second) {
+                continue;
+            }
+            let nodes = std::mem::take(&mut self.clusters[other].nodes);
+            nodes.iter().for_each(|&id| *self.cluster_of.at(id) = Some(cluster));
+            self.clusters[cluster].nodes.splice(0..0, nodes);
+        }
+    }
+
+    /// Leaves out clusters that have lost their nodes to others.
+    fn renumber(&mut self) {
         self.clusters.retain(|cluster| !cluster.nodes.is_empty());
         for (position, cluster) in self.clusters.iter().enumerate() {
             cluster.nodes.iter().for_each(|&id| *self.cluster_of.at(id) = Some(position));
@@ -598,17 +641,24 @@ impl Fuser<'_> {
                 }
             }
         }
-        for output in self.graph.outputs() {
-            let mut stack = vec![output.value];
-            while let Some(value) = stack.pop() {
-                if self.is(value.node, Part::Virtual) {
-                    stack.extend(self.graph.node(value.node).operands.iter().copied());
-                } else {
-                    needed.insert(value, ());
-                }
-            }
+        for value in self.returned() {
+            needed.insert(value, ());
         }
         needed
+    }
+
+    /// The values that are not virtual and that outputs lead to.
+    fn returned(&self) -> Vec<Value> {
+        let mut found = Vec::new();
+        let mut stack: Vec<Value> = self.graph.outputs().iter().map(|output| output.value).collect();
+        while let Some(value) = stack.pop() {
+            if self.is(value.node, Part::Virtual) {
+                stack.extend(self.graph.node(value.node).operands.iter().copied());
+            } else {
+                found.push(value);
+            }
+        }
+        found
     }
 
     fn emit(

@@ -10,6 +10,7 @@ pub mod fold;
 pub mod forward;
 pub mod fuse;
 pub mod grad;
+pub mod images;
 pub mod index_ranges;
 pub mod layout;
 pub mod lower;

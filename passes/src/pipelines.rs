@@ -10,6 +10,7 @@ use crate::fold::fold;
 use crate::forward::forward;
 use crate::fuse::fuse;
 use crate::grad::grad;
+use crate::images::images;
 use crate::layout::layout;
 use crate::manager::{GraphPass, Kind, Pass, ProgramPass};
 use crate::merge::merge;
@@ -25,8 +26,10 @@ use crate::views::views;
 use crate::winograd::winograd;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
-pub const GRAPH_PASSES: &[GraphPass] =
-    &[GRAD, DCE, FOLD, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT, WINOGRAD, STRASSEN, NARROW, FUSE];
+pub const GRAPH_PASSES: &[GraphPass] = &[
+    GRAD, DCE, FOLD, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT, WINOGRAD, STRASSEN, NARROW, IMAGES,
+    FUSE,
+];
 
 /// Every program pass.
 pub const PROGRAM_PASSES: &[ProgramPass] =
@@ -43,6 +46,7 @@ const MERGE: GraphPass = Pass { name: "merge", kind: Kind::Exact, run: merge };
 const LAYOUT: GraphPass = Pass { name: "layout", kind: Kind::Rounding, run: layout };
 const WINOGRAD: GraphPass = Pass { name: "winograd", kind: Kind::Rounding, run: winograd };
 const STRASSEN: GraphPass = Pass { name: "strassen", kind: Kind::Rounding, run: strassen };
+const IMAGES: GraphPass = Pass { name: "images", kind: Kind::Exact, run: images };
 const NARROW: GraphPass = Pass { name: "narrow", kind: Kind::Narrowing, run: narrow };
 const FUSE: GraphPass = Pass { name: "fuse", kind: Kind::Exact, run: |graph, _| fuse(graph) };
 
@@ -65,7 +69,7 @@ pub const TRAIN: &[GraphPass] = &[
 /// The same for entries that do not change the parameters.
 pub const INFER: &[GraphPass] = &[
     GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, BATCH_NORM, MERGE, FOLD, LAYOUT, WINOGRAD, STRASSEN,
-    NARROW, SIMPLIFY, CSE, DCE,
+    NARROW, IMAGES, SIMPLIFY, CSE, DCE,
 ];
 
 /// Behind either, before lowering; of a split entry ([`prepare`](mod@crate::prepare)), on both graphs.

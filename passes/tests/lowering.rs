@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use brolga_ir::graph::Origin;
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{
-    Conv, ConvForm, Cumulative, Dot, Gather, GatherAlong, ReduceWindow, Reverse, Role, Scan, Scatter,
-    ScatterAlong, ScatterMode, SelectForm, Sort, WindowSelect,
+    Conv, ConvForm, Cumulative, Dot, Fused, Gather, GatherAlong, Operator, ReduceWindow, Reverse, Role, Scan,
+    Scatter, ScatterAlong, ScatterMode, SelectForm, Sort, WindowSelect,
 };
-use brolga_ir::program::Combine;
 use brolga_ir::program::interpret::{GridOrder, Interpreter};
+use brolga_ir::program::{Access, Combine};
 use brolga_ir::scalar::{Comparison, Function, Scalar};
 use brolga_ir::{Builder, DType, Graph, GraphError, Tensor, Type, Value};
-use brolga_passes::{forward, fuse, lower, parallelise, plan, vectorise};
+use brolga_passes::{Options, forward, fuse, images, layout, lower, parallelise, plan, vectorise};
 
 /// Numbers in -1..1 that repeat late.
 fn tensor(ty: &Type, salt: u64) -> Tensor {
@@ -335,6 +335,223 @@ fn convolutions_in_all_forms() {
             g.add_output(name, Role::Data, value);
         }
         check(&g, 1e-5);
+    }
+}
+
+/// The last axis is not windowed, and its positions are lanes: of any number, with and without an epilogue.
+#[test]
+fn convolutions_over_planes() {
+    // Extents of x, output channels, kernel, stride, padding, dilation of x, groups.
+    type Case<'c> = (&'c [usize], usize, &'c [usize], usize, (usize, usize), usize, usize);
+    let cases: [Case<'_>; 11] = [
+        (&[1, 1, 9, 7, 16], 6, &[5, 5, 1], 1, (2, 2), 1, 1),
+        (&[2, 6, 6, 5, 32], 16, &[5, 5, 1], 1, (0, 0), 1, 1),
+        (&[3, 2, 4, 4, 5], 3, &[3, 3, 1], 2, (1, 1), 1, 1),
+        (&[1, 4, 5, 6, 1], 7, &[2, 3, 1], 1, (1, 0), 1, 1),
+        // Blocks of input channels and of rows, with rests; one position of the kernel.
+        (&[1, 37, 3, 4, 20], 50, &[3, 3, 1], 1, (1, 1), 1, 1),
+        (&[2, 300, 2, 3, 8], 5, &[1, 1, 1], 1, (0, 0), 1, 1),
+        // Groups, spread inputs, positions without any tap, and images without channels.
+        (&[1, 4, 5, 5, 9], 6, &[3, 3, 1], 1, (1, 1), 2, 2),
+        (&[1, 2, 3, 3, 8], 2, &[2, 2, 1], 1, (3, 3), 1, 1),
+        (&[1, 0, 3, 3, 8], 2, &[2, 2, 1], 1, (0, 0), 1, 1),
+        (&[2, 3, 11, 16], 4, &[3, 1], 1, (1, 1), 1, 1),
+        (&[0, 3, 4, 4, 16], 4, &[3, 3, 1], 1, (1, 1), 1, 1),
+    ];
+    for (x, outputs, kernel, stride, padding, spread, groups) in cases {
+        let windowed = |of, along| {
+            let mut list = vec![of; kernel.len() - 1];
+            list.push(along);
+            list
+        };
+        let mut conv = Conv::new(kernel.len());
+        conv.stride = windowed(stride, 1);
+        conv.lhs_dilation = windowed(spread, 1);
+        conv.padding = [vec![padding; kernel.len() - 1], vec![(0, 0)]].concat();
+        conv.groups = groups;
+        let w: Vec<usize> = [outputs, x[1] / groups].into_iter().chain(kernel.iter().copied()).collect();
+        for epilogue in [false, true] {
+            let g = graph(&[x, &w, &[outputs]], |b, v| {
+                let y = b.add_node(conv.clone(), &v[..2])?;
+                if !epilogue {
+                    return Ok(vec![y]);
+                }
+                let dims = b.ty(y).dims.clone();
+                let bias = b.broadcast(v[2], &dims, &[1])?;
+                let sum = b.add(y, bias)?;
+                Ok(vec![b.function(Function::Tanh, sum)?, sum])
+            });
+            check(&g, 1e-5);
+        }
+    }
+}
+
+/// A network with few channels: with its images last it computes the same bits.
+#[test]
+fn images_last_change_no_bit() {
+    for images_of_batch in [16, 48] {
+        let g = graph(&[&[images_of_batch, 1, 11, 12], &[6, 1, 5, 5], &[6], &[20, 6, 3, 3]], |b, v| {
+            let first = Conv { padding: vec![(2, 2); 2], ..Conv::new(2) };
+            let y = b.add_node(first, &v[..2])?;
+            let dims = b.ty(y).dims.clone();
+            let bias = b.broadcast(v[2], &dims, &[1])?;
+            let sum = b.add(y, bias)?;
+            let active = b.function(Function::Tanh, sum)?;
+            let pooled = b.add_node(
+                ReduceWindow {
+                    combine: Combine::Add,
+                    window: vec![1, 1, 2, 2],
+                    stride: vec![1, 1, 2, 2],
+                    padding: vec![(0, 0); 4],
+                    window_dilation: vec![1; 4],
+                    base_dilation: vec![1; 4],
+                },
+                &[active],
+            )?;
+            let y = b.add_node(Conv::new(2), &[pooled, v[3]])?;
+            let features = b.ty(y).elements() / images_of_batch;
+            Ok(vec![b.reshape(y, &[images_of_batch, features])?])
+        });
+        check(&g, 1e-5);
+        let mut last = g.clone();
+        layout::layout(&mut last, &Options::default()).expect("layout");
+        let mut blocks = last.clone();
+        assert!(images::images(&mut blocks, &Options::default()).expect("images"));
+        check(&blocks, 1e-5);
+        let types = g.parameters().iter().map(|&id| g.node(id).types[0].clone());
+        let inputs: Vec<Tensor> = types.zip(1..).map(|(ty, salt)| tensor(&ty, salt)).collect();
+        let run = |mut graph: Graph| {
+            fuse::fuse(&mut graph).expect("fuse");
+            let program = lower::lower(&graph, &HashMap::new()).expect("lower");
+            Interpreter::new(&program).expect("interpreter").run(&inputs, &mut []).expect("it runs")
+        };
+        assert_eq!(run(last), run(blocks));
+    }
+}
+
+/// A pointwise convolution and the depthwise one that reads its result.
+#[derive(Clone, Copy)]
+struct Expansion {
+    x: [usize; 4],
+    channels: usize,
+    kernel: [usize; 2],
+    stride: usize,
+    padding: [(usize, usize); 2],
+    dilation: usize,
+    /// Whether biases, activations and residuals follow.
+    followed: bool,
+    /// Columns of the image that are left out, so that its rows do not lie side by side.
+    loose: usize,
+}
+
+impl Expansion {
+    /// Extents of what is read: image, weights, biases, residuals.
+    fn inputs(&self) -> Vec<Vec<usize>> {
+        let [n, h, w, k] = self.x;
+        let c = self.channels;
+        let [tall, wide] = self.kernel;
+        let depthwise = self.depthwise();
+        let image = Type::new(DType::F32, [n, h, w, c]);
+        let weights = Type::new(DType::F32, [c, 1, tall, wide]);
+        let y = depthwise.infer(&[&image, &weights]).expect("a depthwise convolution").remove(0);
+        let x = vec![n, h, w + self.loose, k];
+        vec![x, vec![c, k, 1, 1], weights.dims.clone(), vec![c], vec![c], image.dims, y.dims]
+    }
+
+    fn depthwise(&self) -> Conv {
+        Conv {
+            groups: self.channels,
+            stride: vec![self.stride; 2],
+            padding: self.padding.to_vec(),
+            rhs_dilation: vec![self.dilation; 2],
+            channels_last: true,
+            ..Conv::new(2)
+        }
+    }
+
+    fn build(&self, b: &mut Builder, x: &[Value]) -> Result<Vec<Value>, GraphError> {
+        let pointwise = Conv { channels_last: true, ..Conv::new(2) };
+        let inner = match self.loose {
+            0 => x[0],
+            loose => {
+                let [n, h, w, k] = self.x;
+                b.slice(x[0], &[0, 0, loose, 0], &[n, h, w + loose, k], &[1; 4])?
+            }
+        };
+        let mut image = b.add_node(pointwise, &[inner, x[1]])?;
+        if self.followed {
+            let dims = b.dims(image);
+            let bias = b.broadcast(x[3], &dims, &[3])?;
+            image = b.add(image, bias)?;
+            image = b.add(image, x[5])?;
+            let zero = b.zeros_like(image)?;
+            image = b.max(image, zero)?;
+        }
+        let y = b.add_node(self.depthwise(), &[image, x[2]])?;
+        if !self.followed {
+            return Ok(vec![y]);
+        }
+        let dims = b.dims(y);
+        let bias = b.broadcast(x[4], &dims, &[3])?;
+        let sum = b.add(y, bias)?;
+        let bent = b.function(Function::Tanh, sum)?;
+        Ok(vec![b.add(bent, x[6])?, y])
+    }
+}
+
+/// What a graph computes, lowered, from numbers of its own.
+fn lowered(graph: &Graph) -> Vec<Tensor> {
+    let program = lower::lower(graph, &HashMap::new()).expect("lower");
+    let types = graph.parameters().iter().map(|&id| &graph.node(id).types[0]);
+    let inputs: Vec<Tensor> = types.zip(1..).map(|(ty, salt)| tensor(ty, salt)).collect();
+    Interpreter::new(&program).expect("interpreter").run(&inputs, &mut []).expect("a run")
+}
+
+#[test]
+fn depthwise_convolutions_of_what_pointwise_ones_expand() {
+    let case = |x, channels, kernel: [usize; 2], stride, padding| Expansion {
+        x,
+        channels,
+        kernel,
+        stride,
+        padding,
+        dilation: 1,
+        followed: true,
+        loose: 0,
+    };
+    let cases = [
+        case([1, 9, 7, 5], 32, [3, 3], 1, [(1, 1); 2]),
+        case([3, 9, 8, 3], 24, [3, 3], 2, [(1, 1); 2]),
+        // A block of other width is left over.
+        case([2, 11, 5, 4], 40, [5, 5], 2, [(2, 2); 2]),
+        case([1, 8, 13, 17], 7, [5, 3], 1, [(2, 1), (0, 2)]),
+        case([1, 6, 6, 1], 33, [3, 3], 1, [(0, 0); 2]),
+        case([2, 5, 4, 2], 16, [1, 2], 3, [(0, 0), (1, 0)]),
+        // Several bands, the last one shorter; windows that lie in the padding.
+        case([1, 61, 3, 2], 16, [3, 3], 1, [(1, 1); 2]),
+        case([1, 101, 2, 2], 18, [3, 3], 2, [(0, 1); 2]),
+        case([1, 3, 3, 2], 16, [2, 2], 1, [(3, 4), (3, 0)]),
+        Expansion { dilation: 2, ..case([1, 40, 6, 3], 16, [3, 3], 1, [(2, 2); 2]) },
+        Expansion { dilation: 3, ..case([1, 40, 9, 3], 20, [3, 3], 2, [(1, 0); 2]) },
+    ];
+    let variants = |case: Expansion| {
+        [(true, 0), (true, 1), (false, 0), (false, 2)].map(|(followed, loose)| Expansion {
+            followed,
+            loose,
+            ..case
+        })
+    };
+    for case in cases.into_iter().flat_map(variants) {
+        let inputs = case.inputs();
+        let dims: Vec<&[usize]> = inputs.iter().map(Vec::as_slice).collect();
+        let apart = graph(&dims, |b, x| case.build(b, x));
+        let body = apart.clone();
+        let together = graph(&dims, |b, x| b.add_nodes(Fused { body: body.clone() }, x));
+        check(&together, 1e-5);
+        assert_eq!(lowered(&together), lowered(&apart));
+        let program = lower::lower(&together, &HashMap::new()).expect("lower");
+        let mut params = program.kernels.iter().flat_map(|kernel| &kernel.params);
+        assert!(params.any(|param| param.access == Access::Local), "the image between them is local");
     }
 }
 

@@ -18,6 +18,7 @@ use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 use brolga_ir::{DType, GraphError, NodeId, Type};
 
 use super::borders::together;
+use super::channels_first;
 use super::compose::Composer;
 use super::epilogue::{Epilogue, Span, store_sums};
 use super::image::Image;
@@ -146,6 +147,12 @@ impl Lowering<'_> {
             self.convolve(conv, types, operands, (target, &result), None, id);
             return Ok(());
         }
+        if channels_first::applies(conv, types[0], types[1]) && operands[1].dtype == result.dtype {
+            let [x, w] = operands;
+            let x = self.contiguous(x, node.operands[0])?;
+            self.channels_first(conv, types, [x, w], (target, &result), None, id);
+            return Ok(());
+        }
         // Computed with the channels last, then copied.
         let extents = conv.extents(&result);
         let last = Conv { channels_last: true, ..conv.clone() };
@@ -187,29 +194,16 @@ impl Lowering<'_> {
     ) {
         let last = Conv { channels_last: true, ..conv.clone() };
         let [first, second] = operands;
-        let forward = |axis: usize, input: usize, kernel: usize, output: usize| Window {
-            stride: conv.stride[axis] as i64,
-            kernel,
-            dilation: conv.rhs_dilation[axis] as i64,
-            low: conv.padding[axis].0 as i64,
-            spread: conv.lhs_dilation[axis] as i64,
-            input,
-            output,
+        let forward = |axis: usize, input: usize, kernel: usize, output: usize| {
+            Window::forward(conv, axis, (input, kernel, output))
         };
         let spatial = 0..conv.spatial();
         let (name, sizes, windows, weights) = match &conv.form {
             ConvForm::Forward => {
                 let (x, y, w) = (conv.extents(types[0]), last.extents(result), &types[1].dims);
                 let windows: Vec<Window> = spatial.map(|a| forward(a, x[a], w[a + 2], y[a])).collect();
-                let weights = Weights {
-                    output: second.strides[0],
-                    input: second.strides[1],
-                    kernel: second.strides[2..].to_vec(),
-                    group: (w[0] / conv.groups) as i64 * second.strides[0],
-                    offset: second.offset,
-                    access: second,
-                };
-                ("conv", (w[1], w[0] / conv.groups), windows, weights)
+                let outputs = w[0] / conv.groups;
+                ("conv", (w[1], outputs), windows, Weights::forward(second, outputs))
             }
             ConvForm::InputGradient { .. } => {
                 // i · spread = p · stride + k · dilation - low, solved for p with the kernel turned round.
@@ -315,7 +309,7 @@ impl Lowering<'_> {
             source = self.copy_image("every_other", &source, steps, result.with_dims(dims), id);
             windows.iter_mut().for_each(|window| *window = Window::identity(window.output));
         }
-        let axes = positions(&windows, result, &source);
+        let axes = positions(&windows, result, &source.positions);
         let plan = Correlation {
             name,
             dtype: result.dtype,
@@ -398,13 +392,14 @@ impl Lowering<'_> {
     }
 }
 
-/// The axes of positions of a result with its channels last: the batch, and the windowed ones.
-pub(super) fn positions(windows: &[Window], result: &Type, source: &Image) -> Vec<Positions> {
+/// The axes of positions of a result with its channels last, the batch and the windowed ones; `source`: how far apart
+/// inputs lie.
+pub(super) fn positions(windows: &[Window], result: &Type, source: &[i64]) -> Vec<Positions> {
     let all = std::iter::once(Window::identity(result.dims[0])).chain(windows.iter().copied());
     let strides = result.strides();
     let axis = |(axis, window): (usize, Window)| Positions {
         window,
-        source: source.positions[axis],
+        source: source[axis],
         target: strides[axis] as i64,
         dims: vec![result.dims[axis]],
     };

@@ -37,7 +37,7 @@ impl Lowering<'_> {
     ) {
         let channels = *result.dims.last().expect("a channel axis");
         let area: usize = windows.iter().map(|w| w.kernel).product();
-        let axes = positions(windows, result, source);
+        let axes = positions(windows, result, &source.positions);
         // At least two rows of the image.
         let room = ROWS.max(windows.last().map_or(1, |along| 2 * along.output));
         let chunks = boxes(axes.iter().map(|axis| &axis.window), self.schedule.rows(room));
@@ -51,8 +51,23 @@ impl Lowering<'_> {
             epilogue.parameters(&mut c, &mut params);
         }
         let at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_grid(chunk.count))).collect();
+        let along = at.iter().zip(&chunks).zip(&axes);
+        let from = along.fold(Index::constant(source.offset), |from, ((at, chunk), axis)| {
+            from.add(&at.scale(chunk.source_step * axis.source))
+        });
         for_each_kind(&mut c, &chunks, &at, &mut |c, groups| {
-            let all = Depthwise { axes: &axes, chunks: &chunks, at: &at, source, channels, epilogue };
+            let all = Depthwise {
+                axes: &axes,
+                chunks: &chunks,
+                at: &at,
+                params: (0, 1),
+                from: from.clone(),
+                step: source.channel,
+                first: Index::default(),
+                count: channels,
+                channels,
+                epilogue,
+            };
             all.segments(c, groups, &mut Vec::new());
         });
         at.iter().for_each(|_| c.k.close());
@@ -142,14 +157,21 @@ impl Lowering<'_> {
     }
 }
 
-/// A box of positions, all channels.
-struct Depthwise<'a> {
-    axes: &'a [Positions],
-    chunks: &'a [Chunks],
-    at: &'a [Index],
-    source: &'a Image,
-    channels: usize,
-    epilogue: Option<Epilogue<'a>>,
+/// A box of positions, and neighbouring channels.
+pub(super) struct Depthwise<'a> {
+    pub axes: &'a [Positions],
+    pub chunks: &'a [Chunks],
+    pub at: &'a [Index],
+    /// The parameters that hold the image and the weights.
+    pub params: (usize, usize),
+    /// Where the box and the first of its channels begin in the image, and how far apart channels lie.
+    pub from: Index,
+    pub step: i64,
+    /// The first channel, their number, and that of all channels.
+    pub first: Index,
+    pub count: usize,
+    pub channels: usize,
+    pub epilogue: Option<Epilogue<'a>>,
 }
 
 /// Blocks of neighbouring positions with the same taps.
@@ -248,7 +270,7 @@ fn blocks(segment: Segment, many: usize) -> impl Iterator<Item = (Segment, usize
 
 impl Depthwise<'_> {
     /// Loops for every combination of segments of the outer axes, and every run of the last one.
-    fn segments(&self, c: &mut Composer<'_>, groups: &[&Group], chosen: &mut Vec<Segment>) {
+    pub fn segments(&self, c: &mut Composer<'_>, groups: &[&Group], chosen: &mut Vec<Segment>) {
         let group = groups[chosen.len()];
         if chosen.len() + 1 < groups.len() {
             for &segment in &group.segments {
@@ -274,17 +296,16 @@ impl Depthwise<'_> {
 
     /// Blocks of `many` rows, positions of the last segment that is chosen, and of the positions of a run.
     fn run(&self, c: &mut Composer<'_>, chosen: &[Segment], many: usize, run: &Run) {
-        let mut from = Index::constant(self.source.offset);
+        let mut from = self.from.clone();
         let mut to = Vec::new();
         // The row of the block, and offsets in the source and in the weights, for all taps of the outer axes.
         let mut rows = vec![(0, 0, 0)];
         for (axis, s) in chosen.iter().enumerate() {
             let (positions, chunk) = (&self.axes[axis], &self.chunks[axis]);
             let var = Index::var(c.k.open_for(s.count));
-            let at = &self.at[axis];
-            let source = at.scale(chunk.source_step).add(&var.scale(s.source_step)).plus(s.source);
+            let source = var.scale(s.source_step).plus(s.source);
             from = from.add(&source.scale(positions.source));
-            to.push(at.scale(chunk.length as i64).add(&var.scale(s.step)).plus(s.start));
+            to.push(self.at[axis].scale(chunk.length as i64).add(&var.scale(s.step)).plus(s.start));
             let kernel = positions.window.kernel as i64;
             let many = if axis + 1 == chosen.len() { many as i64 } else { 1 };
             let mut taps: Vec<(i64, usize, i64)> = (0..many)
@@ -309,12 +330,12 @@ impl Depthwise<'_> {
         let (positions, chunk, at) =
             (&self.axes[chosen.len()], &self.chunks[chosen.len()], &self.at[chosen.len()]);
         let block = Index::var(c.k.open_for(run.count));
-        let source = at.scale(chunk.source_step).add(&block.scale(run.source_step));
-        from = from.add(&source.scale(positions.source));
+        from = from.add(&block.scale(run.source_step * positions.source));
         let width = run.positions.len();
         let first = at.scale(chunk.length as i64).add(&block.scale(width as i64)).plus(run.first as i64);
-        let channel = Index::var(c.k.open_for(self.channels));
-        from = from.add(&channel.scale(self.source.channel));
+        let channel = Index::var(c.k.open_for(self.count));
+        from = from.add(&channel.scale(self.step));
+        let channel = self.first.add(&channel);
         let kernel = positions.window.kernel;
         let mut sums: Vec<Option<ValueId>> = vec![None; many * width];
         // Each row of the image is loaded once: the rows that need it take turns from tap to tap.
@@ -322,9 +343,9 @@ impl Depthwise<'_> {
             for (tap, &(row, x, w)) in (0..kernel).flat_map(|tap| shared.iter().map(move |row| (tap, row))) {
                 for (sum, taps) in sums[row * width..].iter_mut().zip(&run.positions) {
                     let Some(&(_, input)) = taps.iter().find(|other| other.0 == tap) else { continue };
-                    let x = c.k.load(0, &from.plus(x + input * positions.source), None);
+                    let x = c.k.load(self.params.0, &from.plus(x + input * positions.source), None);
                     let weight = (w * kernel as i64 + tap as i64) * self.channels as i64;
-                    let w = c.k.load(1, &channel.plus(weight), None);
+                    let w = c.k.load(self.params.1, &channel.plus(weight), None);
                     let so_far = sum.unwrap_or_else(|| c.k.zero_of(2));
                     *sum = Some(c.k.op(ScalarOp::Fma, &[x, w, so_far]));
                 }

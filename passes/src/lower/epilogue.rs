@@ -3,8 +3,10 @@
 //! Such a region has one node with loops of its own, the *root*; everything else is elementwise over the root's
 //! result. The product's kernel computes a block of the result into memory and then, while the block is in the
 //! cache, the elementwise rest. Where the raw product is not an output, it is computed in the place of one.
+//!
+//! One region has two such nodes: a depthwise convolution, and the one that makes its image ([`expand`](super::expand)).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use brolga_ir::definition::Definition;
 use brolga_ir::index::Index;
@@ -13,6 +15,7 @@ use brolga_ir::program::{Access, ValueId};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{Graph, GraphError, NodeId, Value};
 
+use super::channels_first;
 use super::compose::Composer;
 use super::dot::Dense;
 use super::kernel::KernelBuilder;
@@ -27,12 +30,12 @@ pub(super) struct Epilogue<'e> {
     pub body: &'e Graph,
     pub name: &'e str,
     /// The product, and where it is computed.
-    root: Value,
-    target: Location,
+    pub root: Value,
+    pub target: Location,
     /// Values in memory that are read beside it.
-    operands: &'e [(Value, Location)],
+    pub operands: &'e [(Value, Location)],
     /// What is computed, and where to.
-    outputs: &'e [(Value, Location)],
+    pub outputs: &'e [(Value, Location)],
 }
 
 /// Positions along one axis of a product: an arithmetic progression, and the axes of the result that the axis stands
@@ -45,15 +48,20 @@ pub(super) struct Span<'p> {
 }
 
 impl Epilogue<'_> {
-    /// Adds parameters behind those of the product.
-    pub fn parameters(&self, c: &mut Composer<'_>, params: &mut Vec<Location>) {
-        c.memory.insert(self.root, RESULT);
+    /// Adds parameters for what is read beside the product.
+    pub fn operands(&self, c: &mut Composer<'_>, params: &mut Vec<Location>) {
         for &(value, location) in self.operands {
             let ty = self.body.ty(value);
             let param = c.k.param(ty.dtype, ty.elements(), Access::Read);
             c.memory.insert(value, param);
             params.push(location);
         }
+    }
+
+    /// Adds parameters behind those of the product.
+    pub fn parameters(&self, c: &mut Composer<'_>, params: &mut Vec<Location>) {
+        c.memory.insert(self.root, RESULT);
+        self.operands(c, params);
         for &(value, location) in self.outputs {
             if location != self.target {
                 let ty = self.body.ty(value);
@@ -105,6 +113,29 @@ impl Epilogue<'_> {
                 c.k.store(RESULT, position, result);
             });
         }
+    }
+
+    /// Emits the only output in the place of a tile's sums, which `param` holds row by row.
+    pub fn emit_local(
+        &self,
+        c: &mut Composer<'_>,
+        axes: &[Span<'_>],
+        column: &Index,
+        width: usize,
+        (param, first): (usize, &Index),
+    ) {
+        let &[(value, _)] = self.outputs else { unreachable!("one image is read") };
+        if value == self.root {
+            return;
+        }
+        self.over(c, axes, column, width, |c, at, place| {
+            let place = first.add(place);
+            let sum = c.k.load(param, &place, None);
+            c.reduced.insert(self.root, (at.to_vec(), sum));
+            let result = c.element(value, at, None);
+            c.reduced.remove(&self.root);
+            c.k.store(param, place, result);
+        });
     }
 
     /// Emits the rest, behind all tiles of a box.
@@ -227,9 +258,13 @@ fn has_loops(graph: &Graph, id: NodeId) -> bool {
 }
 
 /// Whether an operator can be the root of a region: its kernel takes an epilogue.
-pub(crate) fn takes_epilogue(op: &Op) -> bool {
-    match op {
-        Op::Conv(conv) => conv.channels_last && !matches!(conv.form, ConvForm::WeightGradient { .. }),
+pub(crate) fn takes_epilogue(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    match &node.op {
+        Op::Conv(conv) if conv.channels_last => !matches!(conv.form, ConvForm::WeightGradient { .. }),
+        Op::Conv(conv) => {
+            channels_first::applies(conv, graph.ty(node.operands[0]), graph.ty(node.operands[1]))
+        }
         // Some products have other kernels in the end, see `product_region`.
         Op::Dot(dot) => dot.batch[0].is_empty() && dot.contract[0].len() == 1,
         _ => false,
@@ -246,9 +281,14 @@ impl Lowering<'_> {
         let graph = self.graph;
         let roots: Vec<NodeId> = graph.order().into_iter().filter(|&id| has_loops(graph, id)).collect();
         if let &[root] = roots.as_slice()
-            && takes_epilogue(&graph.node(root).op)
-            && let Some(read) = self.rest(root, outputs)
+            && takes_epilogue(graph, root)
+            && let Some(read) = self.rest(root, outputs.iter().map(|output| output.0))
             && self.fused_product(name, root, &read, outputs)?
+        {
+            return Ok(());
+        }
+        if let &[first, second] = roots.as_slice()
+            && self.expanded(name, [first, second], outputs)?
         {
             return Ok(());
         }
@@ -271,37 +311,66 @@ impl Lowering<'_> {
         left.iter().try_for_each(|&output| self.compute(&[output], output.0.node))
     }
 
-    /// The values in memory that the outputs read beside the root, if they read that only element by element.
-    fn rest(&self, root: NodeId, outputs: &[(Value, Location)]) -> Option<Vec<Value>> {
-        let graph = self.graph;
-        let dims = &graph.node(root).types[0].dims;
-        // Whether a value depends on the root.
-        let mut depends: HashMap<NodeId, bool> = HashMap::new();
-        let mut read = Vec::new();
-        for id in graph.order() {
-            let node = graph.node(id);
-            let below = node.operands.iter().any(|v| depends[&v.node]);
-            depends.insert(id, id == root || below);
-            if below && id != root && !(matches!(node.op, Op::Elementwise(_)) && node.types[0].dims == *dims)
-            {
-                return None;
+    /// The nodes that depend on one, itself among them.
+    pub(super) fn dependents(&self, root: NodeId) -> HashSet<NodeId> {
+        let mut found = HashSet::from([root]);
+        for id in self.graph.order() {
+            if self.graph.node(id).operands.iter().any(|v| found.contains(&v.node)) {
+                found.insert(id);
             }
         }
-        let mut stack: Vec<Value> = outputs.iter().rev().map(|&(value, _)| value).collect();
-        let mut seen = std::collections::HashSet::new();
+        found
+    }
+
+    /// The values in memory that the outputs read beside the root, if they read that only element by element.
+    pub(super) fn rest(
+        &self,
+        root: NodeId,
+        outputs: impl DoubleEndedIterator<Item = Value> + Clone,
+    ) -> Option<Vec<Value>> {
+        let graph = self.graph;
+        let dims = &graph.node(root).types[0].dims;
+        let depends = self.dependents(root);
+        let mut read = Vec::new();
+        let mut stack: Vec<Value> = outputs.clone().rev().collect();
+        let mut seen = HashSet::new();
         while let Some(value) = stack.pop() {
             if value.node == root || !seen.insert(value) {
                 continue;
             }
             let node = graph.node(value.node);
+            let elementwise = matches!(node.op, Op::Elementwise(_)) && node.types[0].dims == *dims;
             let tensor = matches!(node.op, Op::Constant(_)) && definition(graph, value) == Definition::Loops;
+            if (depends.contains(&value.node) && !elementwise) || has_loops(graph, value.node) {
+                return None;
+            }
             if tensor || graph.parameter(value.node).is_some() {
                 read.push(value);
             } else {
                 stack.extend(node.operands.iter().rev().copied());
             }
         }
-        outputs.iter().all(|(value, _)| graph.ty(*value).dims == *dims).then_some(read)
+        outputs.into_iter().all(|value| graph.ty(value).dims == *dims).then_some(read)
+    }
+
+    /// Where a product is computed: where an output of its type goes, itself if it is one.
+    pub(super) fn place_of(&mut self, value: Value, outputs: &[(Value, Location)]) -> Location {
+        let graph = self.graph;
+        let ty = graph.ty(value);
+        let raw = outputs.iter().find(|(output, _)| *output == value);
+        let place = raw.or_else(|| outputs.iter().find(|(output, _)| graph.ty(*output) == ty));
+        match place {
+            Some(&(_, location)) => location,
+            None => {
+                let name = self.name_of(value);
+                self.arena(&name, ty.clone())
+            }
+        }
+    }
+
+    /// Values with their places.
+    pub(super) fn with_locations(&mut self, values: &[Value]) -> Result<Vec<(Value, Location)>, GraphError> {
+        values.iter().map(|&value| Ok((value, self.location(value)?))).collect()
     }
 
     /// One kernel for all of a region; false if the root has none that goes on.
@@ -318,6 +387,10 @@ impl Lowering<'_> {
         let ty = &node.types[0];
         let types = [graph.ty(node.operands[0]), graph.ty(node.operands[1])];
         let accesses = [self.access(node.operands[0])?, self.access_weights(node.operands[1])?];
+        let first = matches!(&node.op, Op::Conv(conv) if !conv.channels_last);
+        if first && accesses[1].dtype != ty.dtype {
+            return Ok(false);
+        }
         let dense = match &node.op {
             Op::Dot(dot) => {
                 let dense = Dense::of(dot, &types.map(|ty| ty.dims.clone()), &accesses);
@@ -328,19 +401,15 @@ impl Lowering<'_> {
             }
             _ => None,
         };
-        let raw = outputs.iter().find(|(output, _)| *output == value);
-        let place = raw.or_else(|| outputs.iter().find(|(output, _)| graph.ty(*output) == ty));
-        let target = match place {
-            Some(&(_, location)) => location,
-            None => {
-                let name = self.name_of(value);
-                self.arena(&name, ty.clone())
-            }
-        };
-        let operands =
-            read.iter().map(|&v| Ok((v, self.location(v)?))).collect::<Result<Vec<_>, GraphError>>()?;
+        let target = self.place_of(value, outputs);
+        let operands = self.with_locations(read)?;
         let epilogue = Epilogue { body: graph, name, root: value, target, operands: &operands, outputs };
         match (&node.op, dense) {
+            (Op::Conv(conv), _) if first => {
+                let [x, w] = accesses;
+                let x = self.contiguous(x, node.operands[0])?;
+                self.channels_first(conv, types, [x, w], (target, ty), Some(epilogue), root);
+            }
             (Op::Conv(conv), _) => self.convolve(conv, types, accesses, (target, ty), Some(epilogue), root),
             (_, Some(dense)) => self.dense(&dense, accesses, (target, ty), Some(epilogue), root),
             _ => unreachable!("only convolutions and products take epilogues"),

@@ -10,6 +10,7 @@
 //! and `parallelise` choose strips and grids.
 
 mod borders;
+mod channels_first;
 mod compose;
 mod contraction;
 mod control;
@@ -19,6 +20,7 @@ mod cuts;
 mod depthwise;
 mod dot;
 mod epilogue;
+mod expand;
 mod flatten;
 mod image;
 mod kernel;
@@ -42,6 +44,7 @@ use brolga_ir::{DType, Graph, GraphError, NodeId, Op, Type, Value};
 use crate::schedule::{Algorithm, Schedule, Schedules, key};
 use compose::Composer;
 pub(crate) use epilogue::takes_epilogue;
+pub(crate) use expand::expansion_pays;
 pub(crate) use kernel::prune;
 pub(crate) use region::definition;
 
@@ -549,10 +552,20 @@ impl<'g> Lowering<'g> {
                 });
             }
         }
+        self.row_major(value)
+    }
+
+    /// A value as it lies in memory, copied there if need be.
+    fn row_major(&mut self, value: Value) -> Result<StridedAccess, GraphError> {
         let location = self.location(value)?;
-        let ty = graph.ty(value);
+        let ty = self.graph.ty(value);
         let strides = ty.strides().into_iter().map(|s| s as i64).collect();
         Ok(StridedAccess { location, dtype: ty.dtype, len: ty.elements(), offset: 0, strides })
+    }
+
+    /// How a value can be read, without gaps along its last axis: copied if `access` has some.
+    fn contiguous(&mut self, access: StridedAccess, value: Value) -> Result<StridedAccess, GraphError> {
+        if access.strides.last() == Some(&1) { Ok(access) } else { self.row_major(value) }
     }
 
     /// The same for the weights of a product. Those that are stored narrower and widened again are read as they were

@@ -23,6 +23,18 @@ pub(super) struct Weights {
 }
 
 impl Weights {
+    /// The weights of a convolution, `[output, input, kernel axes…]`, all groups one behind the other.
+    pub fn forward(access: StridedAccess, outputs: usize) -> Weights {
+        Weights {
+            output: access.strides[0],
+            input: access.strides[1],
+            kernel: access.strides[2..].to_vec(),
+            group: outputs as i64 * access.strides[0],
+            offset: access.offset,
+            access,
+        }
+    }
+
     /// A loaded weight, rounded to what weights are stored as, for what does not store them so.
     pub fn rounded(&self, k: &mut KernelBuilder, value: ValueId, dtype: DType) -> ValueId {
         if self.access.dtype == dtype {

@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use brolga_ir::ops::Conv;
+
 /// One spatial axis of a convolution.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Window {
@@ -53,6 +55,19 @@ impl Window {
     /// An axis that is not windowed: output p reads input p.
     pub fn identity(extent: usize) -> Window {
         Window { stride: 1, kernel: 1, dilation: 1, low: 0, spread: 1, input: extent, output: extent }
+    }
+
+    /// A spatial axis of a convolution that sees so many inputs through so many kernel positions.
+    pub fn forward(conv: &Conv, axis: usize, (input, kernel, output): (usize, usize, usize)) -> Window {
+        Window {
+            stride: conv.stride[axis] as i64,
+            kernel,
+            dilation: conv.rhs_dilation[axis] as i64,
+            low: conv.padding[axis].0 as i64,
+            spread: conv.lhs_dilation[axis] as i64,
+            input,
+            output,
+        }
     }
 
     /// The input under a tap, if there is one.
