@@ -6,8 +6,10 @@ mod common;
 use std::collections::{BTreeMap, HashMap};
 
 use brolga_ir::generate::{self, generate};
+use brolga_ir::ops::{Conv, ReduceWindow, Role};
+use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Scalar, ScalarOp};
-use brolga_ir::{Builder, DType, Graph, NodeId, Op, Origin, Tensor};
+use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Op, Origin, Tensor, Type};
 use brolga_passes::pipelines::{GRAPH_PASSES, INFER, TRAIN, graph_passes};
 use brolga_passes::prepare::prepare;
 use brolga_passes::{GraphPass, Kind, Manager, Options, Precision, Winograd};
@@ -117,7 +119,62 @@ fn check(seeds: &[u32], histogram: &mut Histogram) -> Result<(), String> {
         }
     }
     narrowed(&graph, &inputs, histogram)?;
+    if choice % 8 == 0 {
+        few_channels(choice, histogram)?;
+    }
     rounded(seeds, choice, histogram)
+}
+
+/// A chain of convolutions with few channels and blocks of images, as `layout` leaves it: the same bits with the images
+/// last.
+fn few_channels(choice: u64, histogram: &mut Histogram) -> Result<(), String> {
+    let graph = few_channels_graph(&mut Random(choice)).map_err(|error| error.to_string())?;
+    let mut after = graph.clone();
+    run(&graph_passes("images,simplify,cse,dce")?, &mut after, histogram)?;
+    for special in [false, true] {
+        let values = parameters(&graph, choice, special);
+        compare(&evaluate(&graph, &values)?, &evaluate(&after, &values)?, &exact)
+            .map_err(|error| format!("few channels: {error}\n{graph}{after}"))?;
+    }
+    Ok(())
+}
+
+fn few_channels_graph(random: &mut Random) -> Result<Graph, GraphError> {
+    let mut graph = Graph::new("few_channels");
+    let extents = [random.pick(&[16, 16, 32]), 2 + random.below(3), 1 + random.below(4), 1 + random.below(3)];
+    let mut x = graph.add_parameter("x", Role::Data, Type::new(DType::F32, extents));
+    for layer in 0..1 + random.below(3) {
+        let dims = graph.ty(x).dims.clone();
+        let kernel = [1 + random.below(5), dims[3], 1 + random.below(2), 1 + random.below(2)];
+        let w = graph.add_parameter(&format!("w{layer}"), Role::State, Type::new(DType::F32, kernel));
+        let bias = graph.add_parameter(&format!("b{layer}"), Role::State, Type::new(DType::F32, [kernel[0]]));
+        let conv = Conv {
+            stride: vec![1 + random.below(2), 1 + random.below(2)],
+            padding: vec![(random.below(2), 1), (1, random.below(2))],
+            channels_last: true,
+            ..Conv::new(2)
+        };
+        let mut b = Builder::new(&mut graph, Origin::new(&format!("layer{layer}")));
+        let y = b.conv(conv, x, w)?;
+        let dims = b.dims(y);
+        let bias = b.broadcast(bias, &dims, &[3])?;
+        let y = b.add(y, bias)?;
+        x = match random.below(4) {
+            0 => y,
+            1 => b.max(y, bias)?,
+            2 => {
+                let padding = vec![(0, 0), (0, 0), (1, 0), (0, 0)];
+                let window = ReduceWindow::new(Combine::Max, &[1, 1, 2, 1], &[1, 1, 1, 1]);
+                b.reduce_window(ReduceWindow { padding, ..window }, y)?
+            }
+            _ => {
+                let zero = b.scalar(0.0, DType::F32)?;
+                b.pad(y, zero, &[0, 1, 0, 0], &[0, 0, 1, 0], &[0; 4])?
+            }
+        };
+    }
+    graph.add_output("y", Role::Data, x);
+    Ok(graph)
 }
 
 /// Weights that have no more bits than what they are stored as: the same results to the bit.

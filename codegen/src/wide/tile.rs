@@ -133,24 +133,37 @@ fn broadcasts(machine: Machine, vectors: usize) -> bool {
     machine.isa == Isa::Avx512 && vectors == 1
 }
 
-/// The most rows of a block: sums, a row of B, an element of A and the mask are in registers.
-fn most_rows(machine: Machine, vectors: usize, last: usize) -> usize {
+/// Bytes after which addresses fall into the same set of the first-level cache again, and lines that a set holds.
+const SETS: u64 = 4096;
+const WAYS: u64 = 12;
+
+/// The most rows of A, so many bytes apart, whose lines stay in the first-level cache while the reduction goes along them.
+fn rows_in_cache(apart: i64) -> usize {
+    if apart == 0 {
+        return usize::MAX;
+    }
+    let shared = 1 << apart.trailing_zeros().min(SETS.trailing_zeros());
+    (SETS / shared * WAYS) as usize
+}
+
+/// The most rows of a block, if the cache holds so many: sums, a row of B, an element of A and the mask are in registers.
+fn most_rows(machine: Machine, in_cache: usize, vectors: usize, last: usize) -> usize {
     let mask = machine.isa == Isa::Avx2 && !is_whole(last);
     let others = mask as usize + !broadcasts(machine, vectors) as usize;
-    (machine.registers - others - vectors) / vectors
+    ((machine.registers - others - vectors) / vectors).min(in_cache)
 }
 
 /// Half cycles for one reduction point of a column block of that width: two multiply-adds and two loads a cycle,
 /// and four cycles from one multiply-add of a chain to the next.
-fn column_cost(machine: Machine, m: usize, block: &Columns) -> usize {
-    split_rows(m, most_rows(machine, block.vectors, block.last))
+fn column_cost(machine: Machine, (m, in_cache): (usize, usize), block: &Columns) -> usize {
+    split_rows(m, most_rows(machine, in_cache, block.vectors, block.last))
         .iter()
         .map(|&(count, rows)| count * (rows * block.vectors).max(rows + block.vectors).max(8))
         .sum()
 }
 
-/// The cheapest way to cut `n` columns.
-fn split_columns(machine: Machine, m: usize, n: usize) -> Vec<Columns> {
+/// The cheapest way to cut `n` columns of `m.0` rows, of which the cache holds `m.1`.
+fn split_columns(machine: Machine, m: (usize, usize), n: usize) -> Vec<Columns> {
     let lanes = machine.lanes;
     let total = n.div_ceil(lanes);
     let ragged = !n.is_multiple_of(lanes);
@@ -221,7 +234,8 @@ fn imm(value: i64) -> i32 {
 
 impl Emission<'_> {
     fn tile(&mut self, mask: Option<AsmMemoryOperand>) -> Asm {
-        let columns = split_columns(self.machine, self.tile.m, self.tile.n);
+        let in_cache = rows_in_cache(self.tile.a.row * SIZE);
+        let columns = split_columns(self.machine, (self.tile.m, in_cache), self.tile.n);
         let mut moved = 0;
         for (i, block) in columns.iter().enumerate() {
             let last = i + 1 == columns.len();
@@ -291,7 +305,8 @@ impl Emission<'_> {
     fn column(&mut self, block: Columns, last: bool, lines: Option<usize>) -> Asm {
         let tile = self.tile;
         let (row_a, row_c) = (tile.a.row * SIZE, tile.c.row * SIZE);
-        let rows = split_rows(tile.m, most_rows(self.machine, block.vectors, block.last));
+        let most = most_rows(self.machine, rows_in_cache(row_a), block.vectors, block.last);
+        let rows = split_rows(tile.m, most);
         let blocks: usize = rows.iter().map(|&(count, _)| count).sum();
         // Groups of points that are written out, of all reduction loops.
         let (inner, outer) =
@@ -562,12 +577,12 @@ mod tests {
     fn blocks_cover_all_columns_and_fit_the_registers() {
         for machine in [Machine::AVX2, Machine::AVX512] {
             for (m, n) in (1..40).flat_map(|m| (1..100).map(move |n| (m, n))) {
-                let blocks = split_columns(machine, m, n);
+                let blocks = split_columns(machine, (m, usize::MAX), n);
                 let columns: usize =
                     blocks.iter().map(|b| b.count * ((b.vectors - 1) * machine.lanes + b.last)).sum();
                 assert_eq!(columns, n);
                 for block in &blocks {
-                    let rows = split_rows(m, most_rows(machine, block.vectors, block.last));
+                    let rows = split_rows(m, most_rows(machine, usize::MAX, block.vectors, block.last));
                     assert_eq!(rows.iter().map(|r| r.0 * r.1).sum::<usize>(), m);
                     let masked = machine.isa == Isa::Avx2 && !is_whole(block.last);
                     for (count, rows) in rows {
@@ -582,9 +597,21 @@ mod tests {
 
     #[test]
     fn full_tiles_take_blocks_of_two_vectors_and_as_many_rows_as_fit() {
-        assert_eq!(split_columns(Machine::AVX2, 48, 64), [Columns { count: 4, vectors: 2, last: 8 }]);
-        assert_eq!(most_rows(Machine::AVX2, 2, 8), 6);
-        assert_eq!(split_columns(Machine::AVX512, 56, 64), [Columns { count: 2, vectors: 2, last: 16 }]);
-        assert_eq!(most_rows(Machine::AVX512, 2, 16), 14);
+        let any = usize::MAX;
+        assert_eq!(split_columns(Machine::AVX2, (48, any), 64), [Columns { count: 4, vectors: 2, last: 8 }]);
+        assert_eq!(most_rows(Machine::AVX2, any, 2, 8), 6);
+        let wide = split_columns(Machine::AVX512, (56, any), 64);
+        assert_eq!(wide, [Columns { count: 2, vectors: 2, last: 16 }]);
+        assert_eq!(most_rows(Machine::AVX512, any, 2, 16), 14);
+    }
+
+    #[test]
+    fn rows_of_a_block_do_not_drive_each_other_out_of_the_cache() {
+        assert_eq!(
+            [0, 4, -4096, 8192, 2048, 4096 + 64].map(rows_in_cache),
+            [usize::MAX, 12288, 12, 12, 24, 768]
+        );
+        assert_eq!(most_rows(Machine::AVX512, rows_in_cache(4096), 1, 16), 12);
+        assert_eq!(most_rows(Machine::AVX512, rows_in_cache(2048), 1, 16), 24);
     }
 }
