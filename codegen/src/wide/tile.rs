@@ -133,9 +133,10 @@ fn broadcasts(machine: Machine, vectors: usize) -> bool {
     machine.isa == Isa::Avx512 && vectors == 1
 }
 
-/// Bytes after which addresses fall into the same set of the first-level cache again, and lines that a set holds.
+/// Bytes after which addresses fall into the same set of the first-level cache again, and lines that a set holds beside
+/// those of B: of 12.
 const SETS: u64 = 4096;
-const WAYS: u64 = 12;
+const WAYS: u64 = 10;
 
 /// The most rows of A, so many bytes apart, whose lines stay in the first-level cache while the reduction goes along them.
 fn rows_in_cache(apart: i64) -> usize {
@@ -609,9 +610,9 @@ mod tests {
     fn rows_of_a_block_do_not_drive_each_other_out_of_the_cache() {
         assert_eq!(
             [0, 4, -4096, 8192, 2048, 4096 + 64].map(rows_in_cache),
-            [usize::MAX, 12288, 12, 12, 24, 768]
+            [usize::MAX, 10240, 10, 10, 20, 640]
         );
-        assert_eq!(most_rows(Machine::AVX512, rows_in_cache(4096), 1, 16), 12);
-        assert_eq!(most_rows(Machine::AVX512, rows_in_cache(2048), 1, 16), 24);
+        assert_eq!(most_rows(Machine::AVX512, rows_in_cache(4096), 1, 16), 10);
+        assert_eq!(most_rows(Machine::AVX512, rows_in_cache(2048), 1, 16), 20);
     }
 }
