@@ -210,8 +210,7 @@ const LINE: i64 = 64;
 
 /// The cache lines of a panel of B that is contiguous, so that the one that is wanted next lies behind it: packed
 /// weights are read once, and as fast as memory gives them only if they are asked for in time.
-fn panel_lines(tile: &Tile, stored: DType, loops: &[TileLoop], columns: &[Columns]) -> Option<usize> {
-    let [Columns { count: 1, .. }] = columns else { return None };
+fn panel_lines(tile: &Tile, stored: DType, loops: &[TileLoop]) -> Option<usize> {
     let mut size = tile.n as i64;
     for level in loops.iter().rev() {
         if level.b != size {
@@ -237,6 +236,13 @@ impl Emission<'_> {
     fn tile(&mut self, mask: Option<AsmMemoryOperand>) -> Asm {
         let in_cache = rows_in_cache(self.tile.a.row * SIZE);
         let columns = split_columns(self.machine, (self.tile.m, in_cache), self.tile.n);
+        // Every column block asks for its share of the next panel.
+        let blocks: usize = columns.iter().map(|block| block.count).sum();
+        let lines = panel_lines(self.tile, self.stored, self.loops).map(|lines| lines.div_ceil(blocks));
+        if lines.is_some() {
+            let panel = self.loops[0].extent as i64 * self.loops[0].b * self.stored.size() as i64;
+            self.a.lea(r13, byte_ptr(rsi + imm(panel)))?;
+        }
         let mut moved = 0;
         for (i, block) in columns.iter().enumerate() {
             let last = i + 1 == columns.len();
@@ -244,7 +250,6 @@ impl Emission<'_> {
                 // Not earlier: blocks without mask use all registers.
                 self.set_mask(block.last, mask)?;
             }
-            let lines = panel_lines(self.tile, self.stored, self.loops, &columns);
             let alone = last && block.count == 1;
             self.repeat(rbp, block.count, |e| e.column(*block, alone, lines))?;
             moved += if alone { 0 } else { block.count * block.vectors * self.machine.lanes };
@@ -317,10 +322,6 @@ impl Emission<'_> {
         let ahead = UNROLL.div_ceil(blocks.max(1)).min(needed);
         // Spread over as many of the first blocks of rows as it takes.
         let mut fetching = lines.filter(|_| groups > 0).map_or(0, |lines| lines.div_ceil(ahead * groups));
-        if fetching > 0 {
-            let panel = self.loops[0].extent as i64 * self.loops[0].b;
-            self.a.lea(r13, byte_ptr(rsi + imm(panel * self.stored.size() as i64)))?;
-        }
         for (count, rows) in rows {
             let with = count.min(fetching);
             fetching -= with;
