@@ -49,14 +49,14 @@ pub enum Outer {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Schedule {
     /// About how many rows of the result are computed together, from 1 to 65,536: positions of a box (112 of a direct
-    /// convolution, 56 or two rows of a depthwise one), rows of a half (56, Strassen), tiles of a box (48, Winograd), rows of a
+    /// convolution, 56 or two rows of a depthwise one), rows of a half (112, Strassen), tiles of a box (48, Winograd), rows of a
     /// block (96, strided), input channels of a block (64, weights by Winograd's algorithm). Rows are different elements.
     pub rows: Option<usize>,
-    /// Columns of a panel, from 1 to 256: 16, of a strided product about 96. Columns are different elements. The
-    /// number of parts of a gradient's sum is that of 16 columns, whatever is chosen here.
+    /// Columns of a panel, from 1 to 256: 16, or 32 where many rows meet it, of a strided product about 96. Columns are
+    /// different elements. The number of parts of a gradient's sum is that of 16 columns, whatever is chosen here.
     pub columns: Option<usize>,
     /// About how many terms are added before the sums go to memory and come back, from 1 to 65,536: input channels
-    /// (256, direct where the kernel has one position; 128, Winograd), terms (256, strided and Strassen), positions
+    /// (256, direct where the kernel has one position, and Winograd), terms (256, strided; 512, Strassen), positions
     /// (224, weights, where they are summed in row-major order), tiles (96, weights by Winograd's algorithm). Memory
     /// holds a sum exactly, and the chain goes on from there.
     pub depth: Option<usize>,
@@ -149,14 +149,14 @@ impl Algorithm {
                 vec![columns(&[16, 24, 32, 48]), rows(&[28, 56, 224, 448]), depth(&[128, 512]), outer()]
             }
             Algorithm::Strassen => {
-                vec![columns(&[16, 24, 32]), rows(&[28, 112, 224]), depth(&[128, 512]), outer()]
+                vec![columns(&[16, 24, 32]), rows(&[28, 56, 224]), depth(&[128, 256]), outer()]
             }
             Algorithm::Strided => {
                 vec![columns(&[16, 32, 64, 192]), rows(&[24, 48, 192]), depth(&[128, 512])]
             }
             Algorithm::Depthwise => vec![rows(&[14, 28, 112, 224])],
             Algorithm::Winograd => {
-                vec![columns(&[16, 24, 32, 48]), rows(&[16, 24, 32, 72, 96]), depth(&[64, 256]), outer()]
+                vec![columns(&[16, 24, 32, 48]), rows(&[16, 24, 32, 72, 96]), depth(&[64, 128]), outer()]
             }
             Algorithm::Weights => vec![columns(&[16, 24, 32, 48]), depth(&[112, 448, 896])],
             Algorithm::WinogradWeights => {

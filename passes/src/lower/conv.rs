@@ -40,7 +40,7 @@ pub(super) const ROWS: usize = 112;
 const WIDE: usize = 48;
 /// Columns of a panel that many rows meet, all with the same terms: two of the widest vectors, so that an element of the
 /// image is loaded once for both.
-const PAIR: usize = 32;
+pub(super) const PAIR: usize = 32;
 
 /// A run of equal blocks along an axis: first element, extent of a block, number of blocks.
 pub(super) type Cut = (usize, usize, usize);
@@ -555,7 +555,7 @@ impl Block<'_, '_> {
         if let Some(epilogue) = epilogue {
             let whole = box_of(&plan.axes, self.chunks, self.at, groups);
             match bare {
-                true => epilogue.emit(c, &whole, &self.channel, self.width),
+                true => epilogue.emit(c, &whole, &self.channel, self.width, &[]),
                 false => epilogue.emit_rest(c, &whole, &self.channel, self.width),
             }
         }

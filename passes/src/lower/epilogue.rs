@@ -145,17 +145,29 @@ impl Epilogue<'_> {
             return;
         }
         let before = c.memory.insert(last, RESULT);
-        self.emit(c, axes, column, width);
+        self.emit(c, axes, column, width, &[]);
         if before.is_none() {
             c.memory.remove(&last);
         }
     }
 
-    /// Emits the outputs over a box, one span for each axis of positions, and `width` columns from `column` on.
-    pub fn emit(&self, c: &mut Composer<'_>, axes: &[Span<'_>], column: &Index, width: usize) {
-        self.over(c, axes, column, width, |c, at, _| {
+    /// Emits the outputs over a box, one span for each axis of positions, and `width` columns from `column` on. The
+    /// product is where it is computed, or the sum of what parameters hold, row by row.
+    pub fn emit(
+        &self,
+        c: &mut Composer<'_>,
+        axes: &[Span<'_>],
+        column: &Index,
+        width: usize,
+        sums: &[usize],
+    ) {
+        self.over(c, axes, column, width, |c, at, place| {
+            if let Some(sum) = sum_of(&mut c.k, sums, place) {
+                c.reduced.insert(self.root, (at.to_vec(), sum));
+            }
             // Everything is loaded before anything is stored.
             let results: Vec<_> = self.outputs.iter().map(|&(value, _)| c.element(value, at, None)).collect();
+            c.reduced.remove(&self.root);
             let mut next = RESULT + 1 + self.operands.len();
             for (&(value, location), result) in self.outputs.iter().zip(results) {
                 let param = if location == self.target { RESULT } else { next };
@@ -222,7 +234,7 @@ impl Epilogue<'_> {
 }
 
 /// What parameters hold at one place, added in order.
-fn sum_of(k: &mut KernelBuilder, params: &[usize], place: &Index) -> Option<ValueId> {
+pub(super) fn sum_of(k: &mut KernelBuilder, params: &[usize], place: &Index) -> Option<ValueId> {
     let mut sum = None;
     for &param in params {
         let value = k.load(param, place, None);

@@ -7,14 +7,14 @@
 //! S1 = A21 + A22   S3 = A11 - A21     T1 = B12 - B11   T3 = B22 - B12     P5 = S1 T1
 //! S2 = S1 - A11    S4 = A12 - S2      T2 = B22 - T1    T4 = B21 - T2
 //!
-//! X  = A11 B11     C11 = X + A12 B21
-//! X += S2 T2       C12 = X + P5 + S4 B22
-//! X += S3 T3       C22 = X + P5
-//! X += A22 T4      C21 = X
+//! X  = A11 B11     C  = X         C += A12 B21     C11 = C
+//! X += S2 T2       C  = X + P5    C += S4 B22      C12 = C
+//! X += S3 T3                                       C22 = X + P5
+//! X += A22 T4                                      C21 = X
 //! ```
 //!
 //! Sums of A are kept in memory, those of B among the panels of weights. A grid point computes the same box of all four
-//! quarters of the result, with X and P5 in local memory. The pass [`strassen`](mod@crate::strassen) says where an eighth
+//! quarters of the result, with X, P5 and C in local memory, where rows lie closer than in the result. The pass [`strassen`](mod@crate::strassen) says where an eighth
 //! of the multiplications pays for it.
 
 use brolga_ir::index::Index;
@@ -23,8 +23,8 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
 use super::compose::Composer;
-use super::conv::{Cut, DEPTH, blocks_of, boxes, column_blocks, for_each_kind, steps};
-use super::epilogue::{Epilogue, RESULT, Span, store_sums};
+use super::conv::{Cut, PAIR, blocks_of, boxes, column_blocks, for_each_kind, steps};
+use super::epilogue::{Epilogue, Span, store_sums, sum_of};
 use super::kernel::KernelBuilder;
 use super::packing::Weights;
 use super::windows::Window;
@@ -32,7 +32,10 @@ use super::{Location, Lowering, StridedAccess};
 use crate::schedule::{Algorithm, Outer};
 
 /// Rows of a half, about, that a grid point computes.
-const ROWS: usize = 56;
+const ROWS: usize = 112;
+/// Terms that are added in one step: few rows meet a panel, so that it may be larger than the first-level cache, and sums
+/// go to memory less often.
+const DEPTH: usize = 512;
 /// Sums of A, and right operands.
 const SUMS: usize = 4;
 const PANELS: usize = 7;
@@ -83,6 +86,9 @@ impl Lowering<'_> {
         let dtype = self.graph.node(id).types[0].dtype;
         let steps = blocks_of(terms / 2, self.schedule.depth(DEPTH));
         let plan = Plan { dtype, rows: rows / 2, terms: terms / 2, columns: columns / 2, left, dims, steps };
+        if plan.columns.is_multiple_of(PAIR) {
+            self.schedule.columns.get_or_insert(PAIR);
+        }
         let sums = self.strassen_sums(&plan, id);
         let panels = self.strassen_panels(&plan, weights, id);
         let mut start = 0;
@@ -174,13 +180,13 @@ impl Lowering<'_> {
         let quarter = plan.terms * plan.columns;
         c.k.param(plan.dtype, plan.left.len, Access::Read);
         c.k.param(plan.dtype, PANELS * quarter, Access::Read);
-        c.k.param(plan.dtype, 4 * plan.rows * plan.columns, Access::ReadWrite);
+        c.k.param(plan.dtype, 4 * plan.rows * plan.columns, Access::Write);
         if let Some(epilogue) = epilogue {
             epilogue.parameters(&mut c, &mut arguments);
         }
         arguments.push(sums);
         let sums = c.k.param(plan.dtype, SUMS * plan.rows * plan.terms, Access::Read);
-        let [x, p5] = [0, 1].map(|_| c.k.local(plan.dtype, chunks[0].length * width));
+        let locals = [0, 1, 2].map(|_| c.k.local(plan.dtype, chunks[0].length * width));
         // Outermost what is read again less: the rows or the panels.
         let panels_first = match self.schedule.outer {
             Some(outer) => outer == Outer::Columns,
@@ -198,7 +204,7 @@ impl Lowering<'_> {
             let size = (groups[0].extent, width);
             let first = at.scale(chunks[0].length as i64);
             let boxed = Quarters { plan, first, panel: &panel, size, sums };
-            boxed.emit(c, &column, [x, p5], epilogue);
+            boxed.emit(c, &column, locals, epilogue);
         });
         (0..2).for_each(|_| c.k.close());
         self.call(c.k.finish_kernel(), arguments, id);
@@ -221,31 +227,26 @@ impl Quarters<'_, '_> {
         &self,
         c: &mut Composer<'_>,
         column: &Index,
-        [x, p5]: [usize; 2],
+        [x, p5, sum]: [usize; 3],
         epilogue: Option<Epilogue<'_>>,
     ) {
         let [a11, a12, a22] = [(0, 0), (0, 1), (1, 1)].map(|(row, term)| self.quarter_of_left(row, term));
         let [s1, s2, s3, s4] = [0, 1, 2, 3].map(|number| self.sum_of_left(number));
         let [c11, c12, c21, c22] =
             [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(row, half)| self.quarter(column, row, half));
-        self.product(c, 0, &a11, Sums::Local(x), true);
-        self.move_sums(c, &c11, &[x]);
-        self.product(c, 1, &a12, Sums::Result(&c11), false);
-        self.finish(c, &c11, &[], epilogue);
-        self.product(c, 2, &s2, Sums::Local(x), false);
-        self.product(c, 3, &s1, Sums::Local(p5), true);
-        self.move_sums(c, &c12, &[x, p5]);
-        self.product(c, 4, &s4, Sums::Result(&c12), false);
-        self.finish(c, &c12, &[], epilogue);
-        self.product(c, 5, &s3, Sums::Local(x), false);
+        self.product(c, 0, &a11, x, true);
+        self.add(c, sum, &[x]);
+        self.product(c, 1, &a12, sum, false);
+        self.finish(c, &c11, &[sum], epilogue);
+        self.product(c, 2, &s2, x, false);
+        self.product(c, 3, &s1, p5, true);
+        self.add(c, sum, &[x, p5]);
+        self.product(c, 4, &s4, sum, false);
+        self.finish(c, &c12, &[sum], epilogue);
+        self.product(c, 5, &s3, x, false);
         self.finish(c, &c22, &[x, p5], epilogue);
-        self.product(c, 6, &a22, Sums::Local(x), false);
+        self.product(c, 6, &a22, x, false);
         self.finish(c, &c21, &[x], epilogue);
-        for quarter in [c11, c12, c21, c22] {
-            if let Some(epilogue) = epilogue {
-                epilogue.emit_rest(c, &quarter.rows, &quarter.column, self.size.1);
-            }
-        }
     }
 
     /// A quarter of A.
@@ -271,15 +272,9 @@ impl Quarters<'_, '_> {
         Quarter { to, rows: [Span { first, count: self.size.0, step: 1, dims: self.plan.dims }], column }
     }
 
-    /// A left operand times the panel of that number, to new sums (`starts`) or to what is there.
-    fn product(&self, c: &mut Composer<'_>, number: usize, left: &Left, to: Sums<'_>, starts: bool) {
+    /// A left operand times the panel of that number, to new sums (`starts`) or to those that the parameter holds.
+    fn product(&self, c: &mut Composer<'_>, number: usize, left: &Left, to: usize, starts: bool) {
         let (plan, (rows, width)) = (self.plan, self.size);
-        let to = match to {
-            Sums::Local(param) => Panel { param, index: Index::default(), row: width as i64 },
-            Sums::Result(quarter) => {
-                Panel { param: RESULT, index: quarter.to.clone(), row: 2 * plan.columns as i64 }
-            }
-        };
         let panel = self.panel.plus((number * plan.terms * width) as i64);
         for (run, (start, terms, count)) in steps(plan.steps.clone(), starts).into_iter().enumerate() {
             let first = Index::var(c.k.open_for(count)).scale(terms as i64).plus(start as i64);
@@ -294,19 +289,22 @@ impl Quarters<'_, '_> {
                     row: left.strides[0],
                 },
                 b: Panel { param: 1, index: panel.add(&first.scale(width as i64)), row: 0 },
-                c: to.clone(),
+                c: Panel { param: to, index: Index::default(), row: width as i64 },
                 zero: starts && run == 0,
             });
             c.k.close();
         }
     }
 
-    /// Sums of what is in local memory to a quarter of the result, to be added to.
-    fn move_sums(&self, c: &mut Composer<'_>, quarter: &Quarter<'_>, sums: &[usize]) {
-        store_sums(&mut c.k, sums, self.size, (&quarter.to, 2 * self.plan.columns as i64));
+    /// What parameters hold, added, to another one.
+    fn add(&self, c: &mut Composer<'_>, to: usize, sums: &[usize]) {
+        let place = Index::var(c.k.open_for(self.size.0 * self.size.1));
+        let sum = sum_of(&mut c.k, sums, &place).expect("there are sums");
+        c.k.store(to, place, sum);
+        c.k.close();
     }
 
-    /// What a quarter ends with: its sums are there, or are those of what is in local memory.
+    /// What a quarter ends with: its sums are those of what parameters hold.
     fn finish(
         &self,
         c: &mut Composer<'_>,
@@ -315,14 +313,8 @@ impl Quarters<'_, '_> {
         epilogue: Option<Epilogue<'_>>,
     ) {
         match epilogue {
-            Some(epilogue) => epilogue.emit_chain(c, &quarter.rows, &quarter.column, self.size.1, sums),
-            None => self.move_sums(c, quarter, sums),
+            Some(epilogue) => epilogue.emit(c, &quarter.rows, &quarter.column, self.size.1, sums),
+            None => store_sums(&mut c.k, sums, self.size, (&quarter.to, 2 * self.plan.columns as i64)),
         }
     }
-}
-
-/// Where a product's sums are.
-enum Sums<'q> {
-    Local(usize),
-    Result(&'q Quarter<'q>),
 }

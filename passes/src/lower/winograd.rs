@@ -40,9 +40,9 @@ use crate::schedule::{Algorithm, Outer, Schedule};
 
 /// Tiles of a box, about.
 const TILES: usize = 48;
-/// Input channels of a step of the matrix products: a panel of weights of 8 KiB, which leaves room in the first-level
-/// cache for the rows.
-const DEPTH: usize = 128;
+/// Input channels of a step of the matrix products: a panel of weights of 16 KiB, which leaves room in the first-level
+/// cache for the rows of a block.
+const DEPTH: usize = 256;
 /// Boxes from which on they are shared among threads.
 const FEWEST_BOXES: usize = 4;
 /// Boxes up to which columns may be shared instead: the transformed input of all is in memory then.
@@ -450,7 +450,7 @@ impl Plan<'_> {
             span(at[1].scale((chunks[1].length * m) as i64), rows, 1),
             span(Index::default(), self.columns, 2),
         ];
-        epilogue.emit(c, &axes, &block.scale(width as i64).plus(first as i64), width);
+        epilogue.emit(c, &axes, &block.scale(width as i64).plus(first as i64), width, &[]);
     }
 
     /// `Y = Aᵀ M A` for the tiles of a box, into the result.
