@@ -30,7 +30,7 @@ use self::lanes::Lane;
 use self::transform::{Filter, LANES, Side, Target, Tiling, apart};
 use super::compose::Composer;
 use super::conv::{Cut, blocks_of, boxes, column_blocks, for_each_kind};
-use super::epilogue::{Epilogue, Span};
+use super::epilogue::{Epilogue, RESULT};
 use super::image::Image;
 use super::kernel::KernelBuilder;
 use super::packing::Weights;
@@ -108,9 +108,14 @@ impl Plan<'_> {
         self.a() * self.a() * self.matrix(self.channels)
     }
 
-    /// Elements of the products of a row of tiles, transformed along columns, for so many output channels.
-    fn line_of_products(&self, width: usize) -> usize {
-        self.tiling.across * self.tiling.filter.m * self.a() * width
+    /// Elements of the products of a column of positions, for so many output channels.
+    fn products(&self, width: usize) -> usize {
+        self.a() * self.matrix(width)
+    }
+
+    /// Elements of the products of a box, transformed along columns, for so many output channels.
+    fn halves(&self, width: usize) -> usize {
+        self.tiles() * self.tiling.filter.m * self.a() * width
     }
 
     /// Opens a grid of boxes: along the batch, and along the rows of tiles.
@@ -120,9 +125,10 @@ impl Plan<'_> {
 
     /// Where a box's transformed input lies.
     fn target(&self, start: &Index, channel: &Index, groups: &[&Group]) -> Target {
+        let position = self.matrix(self.channels) as i64;
         Target {
             start: start.add(channel),
-            position: self.matrix(self.channels) as i64,
+            positions: [position, self.a() as i64 * position],
             image: (groups[1].extent * self.tiling.across * self.channels) as i64,
             tile: self.channels as i64,
         }
@@ -144,7 +150,7 @@ struct Params {
     transformed: usize,
     products: usize,
     line: usize,
-    columns: usize,
+    halves: usize,
 }
 
 impl Params {
@@ -241,10 +247,10 @@ impl Lowering<'_> {
         }
         let widest = plan.panels.iter().map(|cut| cut.1).max().unwrap_or(0);
         let transformed = c.k.local(dtype, plan.transformed());
-        let products = c.k.local(dtype, plan.a() * plan.a() * plan.matrix(widest));
+        let products = c.k.local(dtype, plan.products(widest));
         let line = c.k.local(dtype, plan.tiling.buffer());
-        let columns = c.k.local(dtype, plan.line_of_products(widest));
-        let params = Params { x: 0, weights: 1, transformed, products, line, columns };
+        let halves = c.k.local(dtype, plan.halves(widest));
+        let params = Params { x: 0, weights: 1, transformed, products, line, halves };
         let at = plan.open_boxes(&mut c);
         plan.tiling.clear(&mut c, params.transform());
         for_each_kind(&mut c, &plan.tiling.chunks, &at, &mut |c, groups| {
@@ -324,9 +330,9 @@ impl Lowering<'_> {
             if let Some(epilogue) = epilogue {
                 epilogue.parameters(&mut c, &mut arguments);
             }
-            let products = c.k.local(dtype, plan.a() * plan.a() * plan.matrix(cut.1));
-            let columns = c.k.local(dtype, plan.line_of_products(cut.1));
-            let mut params = Params { transformed: 0, weights: 1, products, columns, ..Params::default() };
+            let products = c.k.local(dtype, plan.products(cut.1));
+            let halves = c.k.local(dtype, plan.halves(cut.1));
+            let mut params = Params { transformed: 0, weights: 1, products, halves, ..Params::default() };
             let block = Index::var(c.k.open_grid(cut.2));
             let (panel, at);
             if inside {
@@ -381,7 +387,7 @@ impl Plan<'_> {
             let g: Vec<ValueId> = columns.iter().map(|column| column[i]).collect();
             let whole = Lane { k, dtype }.kernel(a, &g);
             for (j, value) in whole.into_iter().enumerate() {
-                k.store(target, to.plus(((i * a + j) * position) as i64), value);
+                k.store(target, to.plus(((j * a + i) * position) as i64), value);
             }
         }
         k.close();
@@ -400,13 +406,16 @@ impl Plan<'_> {
         (transformed, panel): (&Index, &Index),
         epilogue: Option<Epilogue<'_>>,
     ) {
-        let (a, m) = (self.a(), self.tiling.filter.m);
+        let a = self.a();
         let tiles = groups[0].extent * groups[1].extent * self.tiling.across;
-        let (first, width, _) = cut;
-        let position = Index::var(c.k.open_for(a * a));
+        let (_, width, _) = cut;
+        // A column of positions at a time: its products are still in the first-level cache when they are transformed.
+        let j = Index::var(c.k.open_for(a));
+        let i = Index::var(c.k.open_for(a));
+        let position = j.scale(a as i64).add(&i);
         let from = transformed.add(&position.scale(self.matrix(self.channels) as i64));
         let weights = panel.add(&position.scale(apart(self.channels * width) as i64));
-        let to = position.scale(self.matrix(width) as i64);
+        let to = i.scale(self.matrix(width) as i64);
         let mut zero = true;
         for (start, depth, count) in blocks_of(self.channels, self.schedule.depth(DEPTH)) {
             // The first step starts the chain and stands alone.
@@ -433,81 +442,73 @@ impl Plan<'_> {
             }
         }
         c.k.close();
-        self.transform_output(c, params, groups, at, (first, width, block));
-        let Some(epilogue) = epilogue else { return };
-        let chunks = &self.tiling.chunks;
-        let last = self.rows_of(groups[1], true);
-        let rows = (groups[1].extent - 1) * m + last;
-        let dims = &self.result.dims;
-        let span = |first: Index, count: usize, axis: usize| Span {
-            first,
-            count,
-            step: 1,
-            dims: &dims[axis..axis + 1],
-        };
-        let axes = [
-            span(at[0].scale(chunks[0].length as i64), groups[0].extent, 0),
-            span(at[1].scale((chunks[1].length * m) as i64), rows, 1),
-            span(Index::default(), self.columns, 2),
-        ];
-        epilogue.emit(c, &axes, &block.scale(width as i64).plus(first as i64), width, &[]);
+        self.transform_column(c, params, &j, tiles, width);
+        c.k.close();
+        self.transform_rows(c, params, groups, at, (cut, block), epilogue);
     }
 
-    /// `Y = Aᵀ M A` for the tiles of a box, into the result.
-    fn transform_output(
+    /// `Aᵀ M` for column `j` of the tiles of a box.
+    fn transform_column(&self, c: &mut Composer<'_>, params: Params, j: &Index, tiles: usize, width: usize) {
+        let (a, m) = (self.a(), self.tiling.filter.m);
+        let tile = Index::var(c.k.open_for(tiles));
+        let lane = Index::var(c.k.open_for(width));
+        let from = tile.scale(width as i64).add(&lane);
+        let p: Vec<ValueId> = (0..a)
+            .map(|i| c.k.load_now(params.products, &from.plus((i * self.matrix(width)) as i64)))
+            .collect();
+        let half = Lane { k: &mut c.k, dtype: self.result.dtype }.output(m, &p);
+        for (y, value) in half.into_iter().enumerate() {
+            let to = tile.scale(m as i64).plus(y as i64).scale(a as i64).add(j).scale(width as i64);
+            c.k.store(params.halves, to.add(&lane), value);
+        }
+        (0..2).for_each(|_| c.k.close());
+    }
+
+    /// `Y = (Aᵀ M) A` for the tiles of a box, and the epilogue, into the result.
+    fn transform_rows(
         &self,
         c: &mut Composer<'_>,
         params: Params,
         groups: &[&Group],
         at: &[Index],
-        (first, width, block): (usize, usize, &Index),
+        ((first, width, _), block): (Cut, &Index),
+        epilogue: Option<Epilogue<'_>>,
     ) {
         let (a, m, chunks) = (self.a(), self.tiling.filter.m, &self.tiling.chunks);
-        let strides: Vec<i64> = self.result.strides().into_iter().map(|s| s as i64).collect();
-        let image = Index::var(c.k.open_for(groups[0].extent));
-        let base = at[0]
-            .scale(chunks[0].length as i64)
-            .add(&image)
-            .scale(strides[0])
-            .add(&block.scale(width as i64))
-            .plus(first as i64);
+        let strides = self.result.strides();
+        let inside = Index::var(c.k.open_for(groups[0].extent));
+        let image = at[0].scale(chunks[0].length as i64).add(&inside);
         let extent = groups[1].extent;
         // Rows of tiles with all their outputs, and the last one of the image, which may have fewer.
         let last = self.rows_of(groups[1], true);
         let whole = if last == m { extent } else { extent - 1 };
         for (start, count, outputs) in [(0, whole, m), (whole, extent - whole, last)] {
             let row = Index::var(c.k.open_for(count)).plus(start as i64);
-            // Along columns, from the products to the buffer of this row of tiles.
-            let tile = Index::var(c.k.open_for(self.tiling.across));
-            let j = Index::var(c.k.open_for(a));
-            let lane = Index::var(c.k.open_for(width));
-            let number = image.scale(extent as i64).add(&row).scale(self.tiling.across as i64).add(&tile);
-            let position = self.matrix(width) as i64;
-            let from = number.scale(width as i64).add(&lane).add(&j.scale(position));
-            let p: Vec<ValueId> = (0..a as i64)
-                .map(|i| c.k.load_now(params.products, &from.plus(i * a as i64 * position)))
-                .collect();
-            let half = Lane { k: &mut c.k, dtype: self.result.dtype }.output(m, &p);
-            for (y, value) in half.into_iter().enumerate() {
-                let to = tile.scale(m as i64).plus(y as i64).scale(a as i64).add(&j).scale(width as i64);
-                c.k.store(params.columns, to.add(&lane), value);
-            }
-            (0..3).for_each(|_| c.k.close());
-            // Along rows, to the result.
+            let first_tile = inside.scale(extent as i64).add(&row).scale(self.tiling.across as i64);
             let full = self.columns / m;
             for (start, count, across) in [(0, full, m), (full, self.tiling.across - full, self.columns % m)]
             {
                 let y = Index::var(c.k.open_for(outputs));
                 let tile = Index::var(c.k.open_for(count)).plus(start as i64);
                 let lane = Index::var(c.k.open_for(width));
-                let from = tile.scale(m as i64).add(&y).scale((a * width) as i64).add(&lane);
+                let number = first_tile.add(&tile);
+                let from = number.scale(m as i64).add(&y).scale((a * width) as i64).add(&lane);
                 let p: Vec<ValueId> =
-                    (0..a).map(|j| c.k.load_now(params.columns, &from.plus((j * width) as i64))).collect();
+                    (0..a).map(|j| c.k.load_now(params.halves, &from.plus((j * width) as i64))).collect();
                 let values = Lane { k: &mut c.k, dtype: self.result.dtype }.output(m, &p);
                 let down = at[1].scale(chunks[1].length as i64).add(&row).scale(m as i64).add(&y);
-                let to = base.add(&down.scale(strides[1])).add(&tile.scale(m as i64 * strides[2])).add(&lane);
-                for (x, value) in values.into_iter().take(across).enumerate() {
-                    c.k.store(2, to.plus(x as i64 * strides[2]), value);
+                let channel = block.scale(width as i64).plus(first as i64).add(&lane);
+                let points = values.into_iter().take(across).enumerate().map(|(x, value)| {
+                    let column = tile.scale(m as i64).plus(x as i64);
+                    (vec![image.clone(), down.clone(), column, channel.clone()], value)
+                });
+                match epilogue {
+                    Some(epilogue) => epilogue.finish(c, &points.collect::<Vec<_>>()),
+                    None => points.for_each(|(place, value)| {
+                        let at =
+                            place.iter().zip(&strides).map(|(index, &stride)| index.scale(stride as i64));
+                        c.k.store(RESULT, at.fold(Index::default(), |sum, part| sum.add(&part)), value);
+                    }),
                 }
                 (0..3).for_each(|_| c.k.close());
             }

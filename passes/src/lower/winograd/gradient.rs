@@ -179,6 +179,7 @@ impl Lowering<'_> {
                 let channel = block.scale(width as i64).add(&inside).plus(first as i64);
                 let row = (plan.across * width) as i64;
                 let image = piece.rows.1 as i64 * row;
+                let position = apart(tiles * width) as i64;
                 let to = Target {
                     start: block
                         .scale((plan.area() * apart(tiles * width)) as i64)
@@ -186,7 +187,7 @@ impl Lowering<'_> {
                         .add(&at[1].scale(tiling.chunks[1].length as i64 * row))
                         .add(&inside)
                         .plus(start as i64),
-                    position: apart(tiles * width) as i64,
+                    positions: [plan.filter.a() as i64 * position, position],
                     image,
                     tile: width as i64,
                 };

@@ -76,8 +76,8 @@ pub(super) struct Params {
 /// Where the transformed tiles of a box lie, before the first channel.
 pub(super) struct Target {
     pub start: Index,
-    /// From one position of a tile to the next, from one image to the next, from one tile to the next.
-    pub position: i64,
+    /// From one position of a tile to the next, down and across; from one image to the next, from one tile to the next.
+    pub positions: [i64; 2],
     pub image: i64,
     pub tile: i64,
 }
@@ -174,10 +174,10 @@ impl Tiling<'_> {
                 .start
                 .add(&image.scale(target.image))
                 .add(&number.scale(target.tile))
-                .add(&i.scale(a as i64 * target.position))
+                .add(&i.scale(target.positions[0]))
                 .add(&lane);
             for (j, value) in self.along(c, &d).into_iter().enumerate() {
-                c.k.store(params.transformed, to.plus(j as i64 * target.position), value);
+                c.k.store(params.transformed, to.plus(j as i64 * target.positions[1]), value);
             }
             (0..3).for_each(|_| c.k.close());
             c.k.close();
