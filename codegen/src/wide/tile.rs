@@ -319,7 +319,7 @@ impl Emission<'_> {
             self.loops.split_last().map_or((0, &[][..]), |(last, outer)| (last.extent, outer));
         let groups = rounds(inner) * outer.iter().map(|l| l.extent).product::<usize>();
         let needed = lines.map_or(0, |lines| lines.div_ceil(groups.max(1)));
-        let ahead = UNROLL.div_ceil(blocks.max(1)).min(needed);
+        let ahead = needed.min(UNROLL.max(needed).div_ceil(blocks.max(1)));
         // Spread over as many of the first blocks of rows as it takes.
         let mut fetching = lines.filter(|_| groups > 0).map_or(0, |lines| lines.div_ceil(ahead * groups));
         for (count, rows) in rows {

@@ -38,9 +38,11 @@ pub(super) const ROWS: usize = 112;
 
 /// Columns of a panel that has one row to meet.
 const WIDE: usize = 48;
-/// Columns of a panel that many rows meet, all with the same terms: two of the widest vectors, so that an element of the
-/// image is loaded once for both.
+/// Columns of a panel that several rows meet: two of the widest vectors, so that an element of the image is loaded once for
+/// both, and few rows are enough to hide the latency of multiply-adds. And positions of a kernel up to which such a panel
+/// finds room in the first-level cache.
 pub(super) const PAIR: usize = 32;
+const MOST_TAPS: usize = 9;
 
 /// A run of equal blocks along an axis: first element, extent of a block, number of blocks.
 pub(super) type Cut = (usize, usize, usize);
@@ -300,10 +302,7 @@ impl Lowering<'_> {
         if outputs > 0 && result.elements() == groups * outputs {
             // One position: only columns are left to hide the latency of its multiply-adds.
             self.schedule.columns.get_or_insert(WIDE);
-        } else if taps.iter().all(|&taps| taps == 1)
-            && outputs.is_multiple_of(PAIR)
-            && result.elements() > groups * outputs * (ROWS + ROWS / 2)
-        {
+        } else if outputs.is_multiple_of(PAIR) && taps.iter().product::<usize>() <= MOST_TAPS {
             self.schedule.columns.get_or_insert(PAIR);
         }
         let packed = self.pack_weights(&weights, result.dtype, groups, (channels, outputs), &taps, id);

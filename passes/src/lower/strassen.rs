@@ -104,7 +104,7 @@ impl Lowering<'_> {
         let mut k = KernelBuilder::new("strassen_sums");
         let source = k.param(plan.dtype, plan.left.len, Access::Read);
         let target = k.param(plan.dtype, ty.elements(), Access::Write);
-        let row = Index::var(k.open_for(plan.rows));
+        let row = Index::var(k.open_grid(plan.rows));
         let term = Index::var(k.open_for(plan.terms));
         let [by_row, by_term] = [0, 1].map(|axis| plan.left.strides[axis]);
         let from = row.scale(by_row).add(&term.scale(by_term)).plus(plan.left.offset);
