@@ -43,8 +43,11 @@ const TILES: usize = 48;
 /// Input channels of a step of the matrix products: a panel of weights of 16 KiB, which leaves room in the first-level
 /// cache for the rows of a block.
 const DEPTH: usize = 256;
-/// Boxes from which on they are shared among threads.
+/// Tiles of a box where there would be few: as many as fill the chains of multiply-adds.
+const FEWEST_TILES: usize = 14;
+/// Boxes from which on they are shared among threads, and from which on evenly.
 const FEWEST_BOXES: usize = 4;
+const EVEN_BOXES: usize = 8;
 /// Boxes up to which columns may be shared instead: the transformed input of all is in memory then.
 const MOST_BOXES: usize = 32;
 /// Blocks of output channels from which on each is computed where its weights are transformed.
@@ -181,7 +184,12 @@ impl Lowering<'_> {
         let batch = Window::identity(result.dims[0]);
         self.choose(Algorithm::Winograd, id);
         let schedule = self.schedule;
-        let chunks = boxes([&batch, &tiles].into_iter(), (schedule.rows(TILES) / across).max(1));
+        let rows_of = |tiles: usize| (tiles / across).max(1);
+        let mut chunks = boxes([&batch, &tiles].into_iter(), rows_of(schedule.rows(TILES)));
+        let few = (FEWEST_BOXES..EVEN_BOXES).contains(&chunks.iter().map(|chunk| chunk.count).product());
+        if few && schedule.rows.is_none() {
+            chunks = boxes([&batch, &tiles].into_iter(), rows_of(FEWEST_TILES));
+        }
         let tiling = Tiling {
             side: Side::Input,
             dtype: result.dtype,
