@@ -168,14 +168,19 @@ impl Epilogue<'_> {
             // Everything is loaded before anything is stored.
             let results: Vec<_> = self.outputs.iter().map(|&(value, _)| c.element(value, at, None)).collect();
             c.reduced.remove(&self.root);
-            let mut next = RESULT + 1 + self.operands.len();
-            for (&(value, location), result) in self.outputs.iter().zip(results) {
-                let param = if location == self.target { RESULT } else { next };
-                next += usize::from(location != self.target);
-                let position = c.flat(self.body.ty(value), at);
-                c.k.store(param, position, result);
-            }
+            self.store(c, at, results.into_iter());
         });
+    }
+
+    /// Stores the outputs of one point.
+    fn store(&self, c: &mut Composer<'_>, at: &[Index], results: impl Iterator<Item = ValueId>) {
+        let mut next = RESULT + 1 + self.operands.len();
+        for (&(value, location), result) in self.outputs.iter().zip(results) {
+            let param = if location == self.target { RESULT } else { next };
+            next += usize::from(location != self.target);
+            let position = c.flat(self.body.ty(value), at);
+            c.k.store(param, position, result);
+        }
     }
 
     /// Loops over a box; the body gets the position in the result, and the place of it in the box, row by row.
@@ -222,13 +227,7 @@ impl Epilogue<'_> {
         c.reduced.remove(&self.root);
         let mut results = results.into_iter();
         for (at, _) in points {
-            let mut next = RESULT + 1 + self.operands.len();
-            for (&(value, location), result) in self.outputs.iter().zip(&mut results) {
-                let param = if location == self.target { RESULT } else { next };
-                next += usize::from(location != self.target);
-                let position = c.flat(self.body.ty(value), at);
-                c.k.store(param, position, result);
-            }
+            self.store(c, at, results.by_ref().take(self.outputs.len()));
         }
     }
 }

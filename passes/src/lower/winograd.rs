@@ -249,7 +249,7 @@ impl Lowering<'_> {
         let mut arguments = vec![plan.tiling.source.location, weights, target];
         c.k.param(dtype, plan.tiling.source.len, Access::Read);
         c.k.param(dtype, plan.weights(), Access::Read);
-        c.k.param(dtype, plan.result.elements(), Access::ReadWrite);
+        c.k.param(dtype, plan.result.elements(), Access::Write);
         if let Some(epilogue) = epilogue {
             epilogue.parameters(&mut c, &mut arguments);
         }
@@ -334,7 +334,7 @@ impl Lowering<'_> {
                 if packed.is_none() { weights.access.len } else { plan.weights() },
                 Access::Read,
             );
-            c.k.param(dtype, plan.result.elements(), Access::ReadWrite);
+            c.k.param(dtype, plan.result.elements(), Access::Write);
             if let Some(epilogue) = epilogue {
                 epilogue.parameters(&mut c, &mut arguments);
             }
@@ -483,7 +483,6 @@ impl Plan<'_> {
         epilogue: Option<Epilogue<'_>>,
     ) {
         let (a, m, chunks) = (self.a(), self.tiling.filter.m, &self.tiling.chunks);
-        let strides = self.result.strides();
         let inside = Index::var(c.k.open_for(groups[0].extent));
         let image = at[0].scale(chunks[0].length as i64).add(&inside);
         let extent = groups[1].extent;
@@ -513,9 +512,8 @@ impl Plan<'_> {
                 match epilogue {
                     Some(epilogue) => epilogue.finish(c, &points.collect::<Vec<_>>()),
                     None => points.for_each(|(place, value)| {
-                        let at =
-                            place.iter().zip(&strides).map(|(index, &stride)| index.scale(stride as i64));
-                        c.k.store(RESULT, at.fold(Index::default(), |sum, part| sum.add(&part)), value);
+                        let position = c.flat(self.result, &place);
+                        c.k.store(RESULT, position, value);
                     }),
                 }
                 (0..3).for_each(|_| c.k.close());
