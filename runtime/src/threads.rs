@@ -11,8 +11,13 @@
 //! the same parts of call after call, which keeps its cache warm; which thread computes a part never changes
 //! what is computed.
 //!
+//! **What crosses from core to core.** A cache line that another core has written takes a tenth of a microsecond to
+//! arrive, or three where cores do not share a cache, and kernels of small models take ten. So a call costs a helper two:
+//! its lane's order (the job with the ticket, so each lane has a copy of the job), and the count of the chunks that it
+//! has computed, which only it writes, once its own are done.
+//!
 //! **Why a taken chunk belongs to the job that was read.** A thread loads a ticket with chunks in it, reads the
-//! job, and swaps the ticket. The job is overwritten only when all chunks of its call are done, and tickets
+//! job beside it, and swaps the ticket. The job is overwritten only when all chunks of its call are done, and tickets
 //! carry the number of their call, so a swap that succeeds shows that the call was not complete when the job
 //! was read.
 
@@ -177,8 +182,7 @@ impl Pool {
             busy: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             call: AtomicU64::new(0),
-            job: Job::default(),
-            done: Padded(AtomicU64::new(0)),
+            published: AtomicU64::new(0),
             lanes: (0..count).map(|_| Lane::default()).collect(),
             spins: if count > cores() { SPINS_CROWDED } else { SPINS },
         });
@@ -207,6 +211,7 @@ impl Drop for Pool {
 
 /// A value on cache lines of its own (two, since processors fetch lines in pairs).
 #[repr(align(128))]
+#[derive(Default)]
 struct Padded<T>(T);
 
 struct Shared {
@@ -216,30 +221,30 @@ struct Shared {
     stop: AtomicBool,
     /// Number of the last call; only the thread that has the pool writes it.
     call: AtomicU64,
-    job: Job,
-    /// Chunks of the current call that are computed.
-    done: Padded<AtomicU64>,
+    /// Chunks of all calls so far; as `call`.
+    published: AtomicU64,
     /// One per thread; lane 0 belongs to the caller of the run.
     lanes: Box<[Lane]>,
     spins: u32,
 }
 
-/// The current call. Atomics, because helpers read it while the leader may be writing the next one; they
-/// then find out by the ticket, and use nothing of it.
-#[repr(align(128))]
+/// The current call, and what of it a lane still has to compute. Atomics, because others read it while the leader may be
+/// writing the next one; they then find out by the ticket, and use nothing of it.
 #[derive(Default)]
-struct Job {
+struct Order {
     kernel: AtomicPtr<()>,
     block: AtomicPtr<ArgumentBlock>,
     row: AtomicPtr<u64>,
     parts: AtomicU64,
     chunks: AtomicU64,
+    ticket: AtomicU64,
 }
 
-#[repr(align(128))]
 #[derive(Default)]
 struct Lane {
-    ticket: AtomicU64,
+    order: Padded<Order>,
+    /// Chunks of all calls so far that this thread has computed; only it writes them.
+    computed: Padded<AtomicU64>,
     parked: AtomicBool,
     thread: OnceLock<Thread>,
 }
@@ -255,7 +260,7 @@ impl Lane {
     }
 
     fn has_work(&self) -> bool {
-        let (_, begin, end) = unpack(self.ticket.load(Ordering::Acquire));
+        let (_, begin, end) = unpack(self.order.0.ticket.load(Ordering::Acquire));
         begin < end
     }
 }
@@ -283,20 +288,23 @@ unsafe extern "C" fn pool_for(
     // SAFETY: `Threads::enter` passed a pointer to the `Shared` that the `Entered` of this run borrows.
     let shared = unsafe { &*pool.cast::<Shared>() };
     let chunks = parts.min(MAX_CHUNKS);
-    let job = &shared.job;
-    job.kernel.store(kernel as *mut (), Ordering::Relaxed);
-    job.block.store(block.cast_mut(), Ordering::Relaxed);
-    job.row.store(row.cast_mut(), Ordering::Relaxed);
-    job.parts.store(parts, Ordering::Relaxed);
-    job.chunks.store(chunks, Ordering::Relaxed);
-    shared.done.0.store(0, Ordering::Relaxed);
     let call = shared.call.load(Ordering::Relaxed) + 1;
     shared.call.store(call, Ordering::Relaxed);
+    let published = shared.published.load(Ordering::Relaxed).wrapping_add(chunks);
+    shared.published.store(published, Ordering::Relaxed);
 
     let n = shared.lanes.len() as u64;
-    for (t, lane) in (0..n).zip(&shared.lanes) {
+    // The caller's own last: its helpers are to start first.
+    for (t, lane) in shared.lanes.iter().enumerate().rev() {
+        let t = t as u64;
+        let order = &lane.order.0;
+        order.kernel.store(kernel as *mut (), Ordering::Relaxed);
+        order.block.store(block.cast_mut(), Ordering::Relaxed);
+        order.row.store(row.cast_mut(), Ordering::Relaxed);
+        order.parts.store(parts, Ordering::Relaxed);
+        order.chunks.store(chunks, Ordering::Relaxed);
         let ticket = pack(call, (t * chunks).div_ceil(n), ((t + 1) * chunks).div_ceil(n));
-        lane.ticket.store(ticket, Ordering::Release);
+        order.ticket.store(ticket, Ordering::Release);
     }
     // Either a helper that is about to park sees its ticket, or its `parked` is seen here.
     fence(Ordering::SeqCst);
@@ -308,7 +316,7 @@ unsafe extern "C" fn pool_for(
 
     shared.work(0);
     let mut looks = 0;
-    while shared.done.0.load(Ordering::Acquire) < chunks {
+    while shared.computed() != published {
         looks += 1;
         if looks < shared.spins { std::hint::spin_loop() } else { thread::yield_now() }
     }
@@ -357,30 +365,42 @@ impl Shared {
         }
     }
 
+    /// Chunks of all calls so far that are computed, and what their kernels have written can be read.
+    fn computed(&self) -> u64 {
+        let counts = self.lanes.iter().map(|lane| lane.computed.0.load(Ordering::Acquire));
+        counts.fold(0, u64::wrapping_add)
+    }
+
     /// Computes own chunks, then those of others, until none is left to take.
     fn work(&self, own: usize) {
-        while self.claim(own, own) {}
         let n = self.lanes.len();
-        for other in 1..n {
-            while self.claim(own, (own + other) % n) {}
+        for from in (own..n).chain(0..own) {
+            let mut computed = 0;
+            while let Some(chunks) = self.claim(own, from) {
+                computed += chunks;
+            }
+            if computed > 0 {
+                let count = &self.lanes[own].computed.0;
+                count.store(count.load(Ordering::Relaxed).wrapping_add(computed), Ordering::Release);
+            }
         }
     }
 
-    /// Takes some chunks of the lane `from` and computes them as worker `own`; false if it has none. Own chunks are
-    /// taken from the front, those of others from the back.
-    fn claim(&self, own: usize, from: usize) -> bool {
-        let (lane, front) = (&self.lanes[from], own == from);
-        let mut ticket = lane.ticket.load(Ordering::Acquire);
+    /// Takes some chunks of the lane `from`, computes them as worker `own` and says how many they were; `None` if it has
+    /// none. Own chunks are taken from the front, those of others from the back.
+    fn claim(&self, own: usize, from: usize) -> Option<u64> {
+        let (order, front) = (&self.lanes[from].order.0, own == from);
+        let mut ticket = order.ticket.load(Ordering::Acquire);
         loop {
             let (call, begin, end) = unpack(ticket);
             if begin >= end {
-                return false;
+                return None;
             }
-            let kernel = self.job.kernel.load(Ordering::Relaxed);
-            let block = self.job.block.load(Ordering::Relaxed);
-            let row = self.job.row.load(Ordering::Relaxed);
-            let parts = self.job.parts.load(Ordering::Relaxed);
-            let chunks = self.job.chunks.load(Ordering::Relaxed);
+            let kernel = order.kernel.load(Ordering::Relaxed);
+            let block = order.block.load(Ordering::Relaxed);
+            let row = order.row.load(Ordering::Relaxed);
+            let parts = order.parts.load(Ordering::Relaxed);
+            let chunks = order.chunks.load(Ordering::Relaxed);
             // A quarter at a time: few swaps, and something left for whoever is done early.
             let take = (end - begin).div_ceil(4);
             let (first, last, rest) = if front {
@@ -388,7 +408,7 @@ impl Shared {
             } else {
                 (end - take, end, pack(call, begin, end - take))
             };
-            match lane.ticket.compare_exchange_weak(ticket, rest, Ordering::AcqRel, Ordering::Acquire) {
+            match order.ticket.compare_exchange_weak(ticket, rest, Ordering::AcqRel, Ordering::Acquire) {
                 Err(now) => ticket = now,
                 Ok(_) => {
                     // SAFETY: the swap shows that the job read is the one of this call (see the head of the
@@ -399,8 +419,7 @@ impl Shared {
                         // works as `own`.
                         unsafe { kernel(block, row, part, own as u64) };
                     }
-                    self.done.0.fetch_add(take, Ordering::Release);
-                    return true;
+                    return Some(take);
                 }
             }
         }
@@ -409,5 +428,8 @@ impl Shared {
 
 /// The first part of a chunk: `parts` spread evenly over `chunks`.
 fn first_part(chunk: u64, parts: u64, chunks: u64) -> u64 {
+    if parts == chunks {
+        return chunk;
+    }
     (u128::from(chunk) * u128::from(parts) / u128::from(chunks)) as u64
 }
