@@ -35,6 +35,12 @@ pub(super) const CHANNELS: usize = 16;
 pub(super) const DEPTH: usize = 256;
 /// Output positions, about, that a grid point computes: they share a panel of weights.
 pub(super) const ROWS: usize = 112;
+/// Positions that a panel of weights has to meet, at least, for grid points to be cut further.
+const FEWEST_ROWS: usize = 24;
+/// Multiply-adds that each of them keeps then.
+const LEAST_WORK: usize = 1 << 17;
+/// Grid points that are shared evenly enough, whatever their number and that of threads.
+const MANY: usize = 16;
 
 /// Columns of a panel that has one row to meet.
 const WIDE: usize = 48;
@@ -349,11 +355,13 @@ impl Lowering<'_> {
         id: NodeId,
     ) {
         let axes = &plan.axes;
-        let chosen = plan.schedule.rows.is_some();
-        let chunks = (!chosen).then(|| together(axes, plan.channels, plan.outputs)).flatten();
-        let rows = plan.schedule.rows(ROWS);
-        let chunks = chunks.unwrap_or_else(|| boxes(axes.iter().map(|axis| &axis.window), rows));
         let area: usize = plan.taps.iter().product();
+        let chunks = plan.schedule.rows.is_none().then(|| together(axes, plan.channels, plan.outputs)).flatten();
+        let windows = axes.iter().map(|axis| &axis.window);
+        let chunks = chunks.unwrap_or_else(|| match plan.schedule.rows {
+            Some(_) => boxes(windows, plan.schedule.rows(ROWS)),
+            None => shared_boxes(windows, (plan.groups * count, plan.channels * area * width)),
+        });
         let weights = plan.outputs * plan.channels * area;
         let mut params = vec![plan.source.location, plan.packed, target];
         let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
@@ -447,6 +455,31 @@ pub(super) fn boxes<'w>(axes: impl DoubleEndedIterator<Item = &'w Window>, mut r
     }
     chunks.reverse();
     chunks
+}
+
+/// Boxes of [`ROWS`] positions, each for so many panels of so many weights: smaller ones where threads could not share them
+/// evenly otherwise.
+pub(super) fn shared_boxes<'w>(
+    axes: impl DoubleEndedIterator<Item = &'w Window> + Clone,
+    (panels, weights): (usize, usize),
+) -> Vec<Chunks> {
+    let mut chunks = boxes(axes.clone(), ROWS);
+    loop {
+        let room = chunks.iter().map(|chunk| chunk.length).product::<usize>().div_ceil(2);
+        let small = room < FEWEST_ROWS || room.saturating_mul(weights) < LEAST_WORK;
+        if small || is_even(&chunks, axes.clone(), panels) {
+            return chunks;
+        }
+        chunks = boxes(axes.clone(), room);
+    }
+}
+
+/// Whether threads have about equally much to do, if each point of a grid is a box of positions and one of so many others:
+/// there are many, or two or four threads have the same number of equal ones.
+pub(super) fn is_even<'w>(chunks: &[Chunks], axes: impl Iterator<Item = &'w Window>, others: usize) -> bool {
+    let points = chunks.iter().map(|chunk| chunk.count).product::<usize>() * others;
+    let equal = chunks.iter().zip(axes).all(|(chunk, axis)| chunk.count * chunk.length == axis.output);
+    points >= MANY || points.is_multiple_of(4) && equal
 }
 
 /// Emits `body` for every combination of kinds of chunks, each under the condition that the chunks at `at` are of

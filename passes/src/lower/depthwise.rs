@@ -10,7 +10,7 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{NodeId, Type};
 
 use super::compose::Composer;
-use super::conv::{Positions, blocks_of, boxes, for_each_kind, positions};
+use super::conv::{Positions, blocks_of, boxes, for_each_kind, is_even, positions};
 use super::conv_weights::parts;
 use super::epilogue::Epilogue;
 use super::image::Image;
@@ -19,6 +19,9 @@ use super::{Location, Lowering};
 
 /// Output positions of a grid point.
 const ROWS: usize = 56;
+/// Into how many parts channels are cut, each of whole vectors of so many, where there are few boxes.
+const MOST_PARTS: usize = 8;
+const LANES: usize = 16;
 /// Vectors that are kept in registers: sums, a row of the image, and a weight.
 const REGISTERS: usize = 12;
 
@@ -50,9 +53,16 @@ impl Lowering<'_> {
         if let Some(epilogue) = epilogue {
             epilogue.parameters(&mut c, &mut params);
         }
+        let even = |parts: &usize| {
+            let windows = axes.iter().map(|axis| &axis.window);
+            channels.is_multiple_of(LANES * parts) && is_even(&chunks, windows, *parts)
+        };
+        let parts = (1..=MOST_PARTS).find(even).unwrap_or(1);
         let at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_grid(chunk.count))).collect();
+        let first = Index::var(c.k.open_grid(parts)).scale((channels / parts) as i64);
         let along = at.iter().zip(&chunks).zip(&axes);
-        let from = along.fold(Index::constant(source.offset), |from, ((at, chunk), axis)| {
+        let from = first.scale(source.channel).plus(source.offset);
+        let from = along.fold(from, |from, ((at, chunk), axis)| {
             from.add(&at.scale(chunk.source_step * axis.source))
         });
         for_each_kind(&mut c, &chunks, &at, &mut |c, groups| {
@@ -63,14 +73,14 @@ impl Lowering<'_> {
                 params: (0, 1),
                 from: from.clone(),
                 step: source.channel,
-                first: Index::default(),
-                count: channels,
+                first: first.clone(),
+                count: channels / parts,
                 channels,
                 epilogue,
             };
             all.segments(c, groups, &mut Vec::new());
         });
-        at.iter().for_each(|_| c.k.close());
+        (0..=at.len()).for_each(|_| c.k.close());
         self.call(c.k.finish_kernel(), params, id);
     }
 

@@ -23,7 +23,7 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
 use super::compose::Composer;
-use super::conv::{Cut, PAIR, blocks_of, boxes, column_blocks, for_each_kind, steps};
+use super::conv::{Cut, PAIR, blocks_of, boxes, column_blocks, for_each_kind, shared_boxes, steps};
 use super::epilogue::{Epilogue, Span, store_sums, sum_of};
 use super::kernel::KernelBuilder;
 use super::packing::Weights;
@@ -173,7 +173,10 @@ impl Lowering<'_> {
         id: NodeId,
     ) {
         let window = Window::identity(plan.rows);
-        let chunks = boxes([&window].into_iter(), self.schedule.rows(ROWS));
+        let chunks = match self.schedule.rows {
+            Some(_) => boxes([&window].into_iter(), self.schedule.rows(ROWS)),
+            None => shared_boxes([&window].into_iter(), (count, PANELS * plan.terms * width)),
+        };
         let mut arguments = vec![plan.left.location, panels, target];
         let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
         let mut c = Composer::new(graph, epilogue.map_or("dot", |epilogue| epilogue.name));
