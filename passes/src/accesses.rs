@@ -2,7 +2,7 @@
 
 use brolga_ir::index::Index;
 use brolga_ir::program::walk::{walk, walk_mut};
-use brolga_ir::program::{Access, BufferId, Expr, Kernel, Program, Step, Stmt};
+use brolga_ir::program::{Access, BufferId, Call, Expr, Kernel, KernelId, Program, Step, Stmt};
 
 /// Whether a kernel may run with `write` lying on top of `read`: every element of `read` is loaded only at the index
 /// where `write` is stored, in the same innermost iteration, before it.
@@ -101,4 +101,35 @@ pub(crate) fn keep_used(kernel: &mut Kernel) -> Vec<usize> {
     walk_mut(&mut kernel.body, &mut |stmt| stmt.params_mut().for_each(|param| *param = place(*param)));
     kernel.params = used.iter().map(|&param| kernel.params[param].clone()).collect();
     used
+}
+
+/// Drops kernels that nothing calls.
+pub(crate) fn drop_unused_kernels(program: &mut Program) {
+    fn calls<'a>(steps: &'a mut [Step], found: &mut Vec<&'a mut Call>) {
+        for step in steps {
+            match step {
+                Step::Call(call) => found.push(call),
+                Step::Loop { body, .. } => calls(body, found),
+                Step::If { then, otherwise, .. } => {
+                    calls(then, found);
+                    calls(otherwise, found);
+                }
+                Step::Break { .. } => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    calls(&mut program.prepare, &mut found);
+    calls(&mut program.schedule, &mut found);
+    let mut used = vec![false; program.kernels.len()];
+    found.iter().for_each(|call| used[call.kernel.0 as usize] = true);
+    let mut names = Vec::with_capacity(used.len());
+    let mut next = 0;
+    for &used in &used {
+        names.push(KernelId(next));
+        next += u32::from(used);
+    }
+    found.into_iter().for_each(|call| call.kernel = names[call.kernel.0 as usize]);
+    let mut kept = used.iter();
+    program.kernels.retain(|_| *kept.next().expect("one for each kernel"));
 }

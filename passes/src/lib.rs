@@ -12,6 +12,7 @@ pub mod fuse;
 pub mod grad;
 pub mod images;
 pub mod index_ranges;
+pub mod join;
 pub mod layout;
 pub mod lower;
 pub mod manager;

@@ -16,7 +16,7 @@ use crate::manager::Options;
 use crate::separate::{Pieces, call_pieces, separate};
 
 /// Parts worth having: enough to balance threads, few enough to be cheap.
-const MOST_PARTS: usize = 64;
+pub(crate) const MOST_PARTS: usize = 64;
 /// Elements of a strip per vector operation, for the estimate.
 const WIDTH: u64 = 8;
 
@@ -73,7 +73,7 @@ pub(crate) fn cost(block: &[Stmt]) -> u64 {
 }
 
 /// Makes loops of a grid.
-fn unlift(kernel: &mut Kernel) {
+pub(crate) fn unlift(kernel: &mut Kernel) {
     for (var, extent) in std::mem::take(&mut kernel.grid).into_iter().enumerate().rev() {
         let body = std::mem::take(&mut kernel.body);
         kernel.body = vec![Stmt::For { var: var as Var, extent, body }];
@@ -115,7 +115,7 @@ fn lift(kernel: &mut Kernel, work: u64, least: u64, known: usize) {
 
 /// Puts a loop of `chunk` iterations over `inner` in the place of the last statement, a loop; the variable of that then
 /// counts blocks.
-fn in_blocks(kernel: &mut Kernel, inner: Var, chunk: usize) {
+pub(crate) fn in_blocks(kernel: &mut Kernel, inner: Var, chunk: usize) {
     if let Some(Stmt::For { var, extent, body }) = kernel.body.last_mut() {
         let to = Index::var(*var).scale(chunk as i64).add(&Index::var(inner));
         move_variable(body, *var, &to);
@@ -125,7 +125,7 @@ fn in_blocks(kernel: &mut Kernel, inner: Var, chunk: usize) {
 
 /// An access: the elements `index + i * row + j` for `i < rows`, `j < columns`.
 #[derive(Clone, PartialEq)]
-struct Site {
+pub(crate) struct Site {
     index: Index,
     row: i64,
     rows: usize,
@@ -134,12 +134,23 @@ struct Site {
 
 /// Whether iterations of a loop over `var` touch different elements of everything that the loop writes.
 fn independent(var: Var, extent: usize, body: &[Stmt], extents: &HashMap<Var, usize>) -> bool {
+    independent_in(var, extent, body, extents, &|_| true)
+}
+
+/// The same of some parameters.
+pub(crate) fn independent_in(
+    var: Var,
+    extent: usize,
+    body: &[Stmt],
+    extents: &HashMap<Var, usize>,
+    of: &dyn Fn(usize) -> bool,
+) -> bool {
     let mut written: HashMap<usize, Vec<Site>> = HashMap::new();
     let mut read: HashMap<usize, Vec<Site>> = HashMap::new();
     if !sites(body, &mut written, &mut read) {
         return false;
     }
-    written.into_iter().all(|(param, mut all)| {
+    written.into_iter().filter(|(param, _)| of(*param)).all(|(param, mut all)| {
         all.extend(read.remove(&param).unwrap_or_default());
         all.dedup();
         slices(var, extent, &all, extents) || (all.len() == 1 && injective(var, extent, &all[0], extents))
@@ -147,7 +158,7 @@ fn independent(var: Var, extent: usize, body: &[Stmt], extents: &HashMap<Var, us
 }
 
 /// Gathers accesses; false if the block cannot run in parallel (it accumulates into what is declared outside).
-fn sites(
+pub(crate) fn sites(
     block: &[Stmt],
     written: &mut HashMap<usize, Vec<Site>>,
     read: &mut HashMap<usize, Vec<Site>>,
@@ -179,7 +190,7 @@ fn sites(
 }
 
 /// The bounds of what a site touches beside the contribution of `var`.
-fn rest_range(var: Var, site: &Site, extents: &HashMap<Var, usize>) -> Option<(i64, i64)> {
+pub(crate) fn rest_range(var: Var, site: &Site, extents: &HashMap<Var, usize>) -> Option<(i64, i64)> {
     let rest = site.index.substitute(&|atom| (*atom == Atom::Var(var)).then(Index::default), &|_| None);
     let (low, high) = rest.range(&|atom| match atom {
         Atom::Var(v) => extents.get(v).map(|&n| (0, n.max(1) as i64 - 1)),
@@ -190,7 +201,7 @@ fn rest_range(var: Var, site: &Site, extents: &HashMap<Var, usize>) -> Option<(i
 }
 
 /// Whether all sites lie in one slice of the parameter that moves on with `var`.
-fn slices(var: Var, extent: usize, all: &[Site], extents: &HashMap<Var, usize>) -> bool {
+pub(crate) fn slices(var: Var, extent: usize, all: &[Site], extents: &HashMap<Var, usize>) -> bool {
     let step = all[0].index.coefficient(var);
     let mut bounds: Option<(i64, i64)> = None;
     for site in all {
@@ -223,7 +234,7 @@ fn injective(var: Var, extent: usize, site: &Site, extents: &HashMap<Var, usize>
 }
 
 /// Numbers the grid's variables first, in order, then all others in order of occurrence.
-fn renumber(kernel: &mut Kernel, grid: &[Var]) {
+pub(crate) fn renumber(kernel: &mut Kernel, grid: &[Var]) {
     let mut names: HashMap<Var, Var> = grid.iter().copied().zip(0..).collect();
     walk_mut(&mut kernel.body, &mut |statement| {
         if let Stmt::For { var, .. } | Stmt::Strip { var, .. } = statement {

@@ -11,6 +11,7 @@ use crate::forward::forward;
 use crate::fuse::fuse;
 use crate::grad::grad;
 use crate::images::images;
+use crate::join::join;
 use crate::layout::layout;
 use crate::manager::{GraphPass, Kind, Pass, ProgramPass};
 use crate::merge::merge;
@@ -33,7 +34,7 @@ pub const GRAPH_PASSES: &[GraphPass] = &[
 
 /// Every program pass.
 pub const PROGRAM_PASSES: &[ProgramPass] =
-    &[FORWARD, VIEWS, VECTORISE, PARALLELISE, ORDER, REMATERIALISE, PLAN];
+    &[FORWARD, VIEWS, VECTORISE, JOIN, PARALLELISE, ORDER, REMATERIALISE, PLAN];
 
 const GRAD: GraphPass = Pass { name: "grad", kind: Kind::Exact, run: grad };
 const DCE: GraphPass = Pass { name: "dce", kind: Kind::Exact, run: dce };
@@ -52,6 +53,8 @@ const FUSE: GraphPass = Pass { name: "fuse", kind: Kind::Exact, run: |graph, _| 
 
 const VECTORISE: ProgramPass =
     Pass { name: "vectorise", kind: Kind::Exact, run: |program, _| Ok(vectorise(program)) };
+const JOIN: ProgramPass =
+    Pass { name: "join", kind: Kind::Exact, run: |program, options| Ok(join(program, options)) };
 const PARALLELISE: ProgramPass = Pass { name: "parallelise", kind: Kind::Exact, run: parallelise };
 const FORWARD: ProgramPass =
     Pass { name: "forward", kind: Kind::Exact, run: |program, _| Ok(forward(program)) };
@@ -76,7 +79,8 @@ pub const INFER: &[GraphPass] = &[
 pub const REGIONS: &[GraphPass] = &[FUSE];
 
 /// From a lowered program to one that can be emitted.
-pub const PROGRAM: &[ProgramPass] = &[FORWARD, VIEWS, VECTORISE, PARALLELISE, ORDER, REMATERIALISE, PLAN];
+pub const PROGRAM: &[ProgramPass] =
+    &[FORWARD, VIEWS, VECTORISE, JOIN, PARALLELISE, ORDER, REMATERIALISE, PLAN];
 
 /// The graph passes of those names, in that order, separated by commas; an error names the nearest.
 pub fn graph_passes(names: &str) -> Result<Vec<GraphPass>, String> {

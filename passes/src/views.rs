@@ -26,7 +26,7 @@ use brolga_ir::program::{
     Access, Arg, BufferId, Call, Expr, Kernel, KernelId, Param, Place, Program, Step, Stmt,
 };
 
-use crate::accesses::keep_used;
+use crate::accesses::{drop_unused_kernels, keep_used};
 use crate::liveness::is_arena;
 use embed::Embedding;
 
@@ -361,7 +361,7 @@ impl<'p> Views<'p> {
             }
         }
         put_back(&mut self.program.schedule, &mut calls.into_iter());
-        drop_unused(self.program);
+        drop_unused_kernels(self.program);
         Some(())
     }
 
@@ -517,35 +517,4 @@ fn remove(kernel: &mut Kernel, statements: &[usize]) {
 /// Drops parameters that nothing uses.
 fn drop_parameters(kernel: &mut Kernel, args: &mut Vec<Arg>) {
     *args = keep_used(kernel).into_iter().filter_map(|arg| args.get(arg).cloned()).collect();
-}
-
-/// Drops kernels that nothing calls.
-fn drop_unused(program: &mut Program) {
-    fn calls<'a>(steps: &'a mut [Step], found: &mut Vec<&'a mut Call>) {
-        for step in steps {
-            match step {
-                Step::Call(call) => found.push(call),
-                Step::Loop { body, .. } => calls(body, found),
-                Step::If { then, otherwise, .. } => {
-                    calls(then, found);
-                    calls(otherwise, found);
-                }
-                Step::Break { .. } => {}
-            }
-        }
-    }
-    let mut found = Vec::new();
-    calls(&mut program.prepare, &mut found);
-    calls(&mut program.schedule, &mut found);
-    let mut used = vec![false; program.kernels.len()];
-    found.iter().for_each(|call| used[call.kernel.0 as usize] = true);
-    let mut names = Vec::with_capacity(used.len());
-    let mut next = 0;
-    for &used in &used {
-        names.push(KernelId(next));
-        next += u32::from(used);
-    }
-    found.into_iter().for_each(|call| call.kernel = names[call.kernel.0 as usize]);
-    let mut kept = used.iter();
-    program.kernels.retain(|_| *kept.next().expect("one for each kernel"));
 }

@@ -356,7 +356,8 @@ impl Lowering<'_> {
     ) {
         let axes = &plan.axes;
         let area: usize = plan.taps.iter().product();
-        let chunks = plan.schedule.rows.is_none().then(|| together(axes, plan.channels, plan.outputs)).flatten();
+        let chunks =
+            plan.schedule.rows.is_none().then(|| together(axes, plan.channels, plan.outputs)).flatten();
         let windows = axes.iter().map(|axis| &axis.window);
         let chunks = chunks.unwrap_or_else(|| match plan.schedule.rows {
             Some(_) => boxes(windows, plan.schedule.rows(ROWS)),

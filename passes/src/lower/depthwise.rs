@@ -62,9 +62,8 @@ impl Lowering<'_> {
         let first = Index::var(c.k.open_grid(parts)).scale((channels / parts) as i64);
         let along = at.iter().zip(&chunks).zip(&axes);
         let from = first.scale(source.channel).plus(source.offset);
-        let from = along.fold(from, |from, ((at, chunk), axis)| {
-            from.add(&at.scale(chunk.source_step * axis.source))
-        });
+        let from = along
+            .fold(from, |from, ((at, chunk), axis)| from.add(&at.scale(chunk.source_step * axis.source)));
         for_each_kind(&mut c, &chunks, &at, &mut |c, groups| {
             let all = Depthwise {
                 axes: &axes,

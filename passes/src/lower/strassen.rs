@@ -107,10 +107,10 @@ impl Lowering<'_> {
         let row = Index::var(k.open_grid(plan.rows));
         let term = Index::var(k.open_for(plan.terms));
         let [by_row, by_term] = [0, 1].map(|axis| plan.left.strides[axis]);
-        let from = row.scale(by_row).add(&term.scale(by_term)).plus(plan.left.offset);
+        let from = row.scale(2 * by_row).add(&term.scale(by_term)).plus(plan.left.offset);
         let halves = [(0, 0), (0, 1), (1, 0), (1, 1)];
         let [a11, a12, a21, a22] = halves.map(|(i, j)| {
-            let half = i * plan.rows as i64 * by_row + j * plan.terms as i64 * by_term;
+            let half = i * by_row + j * plan.terms as i64 * by_term;
             k.load(source, &from.plus(half), None)
         });
         let s1 = k.op(ScalarOp::Add, &[a21, a22]);
@@ -254,9 +254,9 @@ impl Quarters<'_, '_> {
 
     /// A quarter of A.
     fn quarter_of_left(&self, row: i64, term: i64) -> Left {
-        let Plan { left, rows, terms, .. } = *self.plan;
-        let strides = [left.strides[0], left.strides[1]];
-        let quarter = row * rows as i64 * strides[0] + term * terms as i64 * strides[1];
+        let Plan { left, terms, .. } = *self.plan;
+        let strides = [2 * left.strides[0], left.strides[1]];
+        let quarter = row * left.strides[0] + term * terms as i64 * strides[1];
         Left { param: 0, first: self.first.scale(strides[0]).plus(left.offset + quarter), strides }
     }
 
@@ -268,11 +268,11 @@ impl Quarters<'_, '_> {
     }
 
     fn quarter(&self, column: &Index, row: usize, half: usize) -> Quarter<'_> {
-        let (rows, columns) = (self.plan.rows, self.plan.columns);
-        let first = self.first.plus((row * rows) as i64);
+        let columns = self.plan.columns;
+        let first = self.first.scale(2).plus(row as i64);
         let column = column.plus((half * columns) as i64);
         let to = first.scale(2 * columns as i64).add(&column);
-        Quarter { to, rows: [Span { first, count: self.size.0, step: 1, dims: self.plan.dims }], column }
+        Quarter { to, rows: [Span { first, count: self.size.0, step: 2, dims: self.plan.dims }], column }
     }
 
     /// A left operand times the panel of that number, to new sums (`starts`) or to those that the parameter holds.
@@ -317,7 +317,7 @@ impl Quarters<'_, '_> {
     ) {
         match epilogue {
             Some(epilogue) => epilogue.emit(c, &quarter.rows, &quarter.column, self.size.1, sums),
-            None => store_sums(&mut c.k, sums, self.size, (&quarter.to, 2 * self.plan.columns as i64)),
+            None => store_sums(&mut c.k, sums, self.size, (&quarter.to, 4 * self.plan.columns as i64)),
         }
     }
 }
