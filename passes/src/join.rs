@@ -19,10 +19,10 @@ use crate::accesses::{drop_unused_kernels, leaves};
 use crate::liveness::is_arena;
 use crate::manager::Options;
 use crate::parallelise::{
-    MOST_PARTS, Site, cost, in_blocks, independent_in, renumber, rest_range, sites, slices, unlift,
+    MOST_PARTS, Site, in_blocks, independent_in, parts_of, renumber, rest_range, sites, slices, unlift,
 };
 
-/// Grid points that a joined kernel has at least, unless it is too small to be shared.
+/// Grid points that a joined kernel has at least, unless the two would have fewer.
 const FEWEST_POINTS: usize = 16;
 /// Bytes of memory between two kernels that may become local.
 const MOST_LOCAL: usize = 1 << 16;
@@ -266,8 +266,8 @@ fn joined(first: &Kernel, second: &Kernel, seam: &Seam, least: u64) -> Option<Jo
     // Several iterations of each in turn, where there are many: one row waits for its sum while others are added.
     let count = (1..=fewer.min(MOST_PARTS)).rev().find(|parts| fewer.is_multiple_of(*parts))?;
     let count = if count < FEWEST_POINTS { fewer } else { count };
-    let small = cost_of(first).saturating_add(cost_of(second)) < 2 * least;
-    if !goes_on || !more.is_multiple_of(fewer) || (count < FEWEST_POINTS && !small) {
+    let shared = [first, second].map(|kernel| parts_of(kernel, least)).into_iter().max().unwrap_or(1);
+    if !goes_on || !more.is_multiple_of(fewer) || count < FEWEST_POINTS.min(shared) {
         return None;
     }
     let mut nests = [Nest::of(first, count)?, Nest::of(second, count)?];
@@ -395,9 +395,4 @@ fn locals_last(kernel: &mut Kernel, local: &[bool]) {
     let place = |param: usize| order.iter().position(|&known| known == param).expect("every parameter");
     walk_mut(&mut kernel.body, &mut |stmt| stmt.params_mut().for_each(|param| *param = place(*param)));
     kernel.params = order.iter().map(|&param| kernel.params[param].clone()).collect();
-}
-
-/// An estimate of the work of a kernel.
-fn cost_of(kernel: &Kernel) -> u64 {
-    cost(&kernel.body).saturating_mul(kernel.parts() as u64)
 }

@@ -80,6 +80,18 @@ pub(crate) fn unlift(kernel: &mut Kernel) {
     }
 }
 
+/// How many points a kernel's grid will have.
+pub(crate) fn parts_of(kernel: &Kernel, least: u64) -> usize {
+    let mut kernel = kernel.clone();
+    let known = kernel.grid.len();
+    unlift(&mut kernel);
+    let work = cost(&kernel.body);
+    if work >= 2 * least {
+        lift(&mut kernel, work, least, known);
+    }
+    kernel.parts()
+}
+
 /// Lifts outermost loops while parts stay large enough; `known` of them are independent.
 fn lift(kernel: &mut Kernel, work: u64, least: u64, known: usize) {
     let mut vars: Vec<Var> = Vec::new();
