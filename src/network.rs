@@ -29,6 +29,9 @@ impl Network {
     /// A network with fresh weights, drawn by seed 0.
     pub fn new(model: Model, threads: Threads) -> Result<Network> {
         let state = model.initial_state(0)?;
+        let mut options = model.options().clone();
+        options.passes.threads.get_or_insert(threads.count());
+        let model = model.with_options(options);
         Ok(Network { model, state, threads, instances: Vec::new() })
     }
 

@@ -29,6 +29,9 @@ pub struct Options {
     pub memory_limit: Option<usize>,
     /// How products are scheduled, where that is not the compiler's own choice. It changes no bit.
     pub schedules: Schedules,
+    /// How many threads will compute, if that is known: one thread wants weights to pass once, several want rows of their
+    /// own. It changes no bit, and any number may run what is compiled.
+    pub threads: Option<usize>,
 }
 
 /// What the weights of products are kept as, where the entry does not change them. Arithmetic is in `f32`.
@@ -89,6 +92,7 @@ impl Default for Options {
             precision: Precision::F32,
             memory_limit: None,
             schedules: Schedules::default(),
+            threads: None,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::dce::dead_nodes;
 use crate::fixed::{Dependence, dependence};
 use crate::fuse::is_storage;
 use crate::index_ranges::Range;
-use crate::lower::lower_scheduled;
+use crate::lower::lower_with;
 use crate::manager::Options;
 use crate::table::NodeTable;
 
@@ -61,7 +61,7 @@ pub fn lower_prepared(
     ranges: &HashMap<String, Range>,
     options: &Options,
 ) -> Result<Program, GraphError> {
-    let lower = |graph: &Graph| lower_scheduled(graph, ranges, &options.schedules);
+    let lower = |graph: &Graph| lower_with(graph, ranges, options);
     match prepare(graph)? {
         Some(split) => join(lower(&split.main)?, lower(&split.prepare)?),
         None => lower(graph),

@@ -142,9 +142,9 @@ impl ModelArgs {
         Settings { set: self.set.clone(), dims: self.dims.clone(), ..Settings::default() }
     }
 
-    /// The model, to be compiled for a target.
-    pub fn load(&self, target: &TargetArgs) -> brolga::Result<Model> {
-        Ok(Model::load(&self.model, &self.settings())?.with_options(target.options()?))
+    /// The model, to be compiled so.
+    pub fn load(&self, options: CompileOptions) -> brolga::Result<Model> {
+        Ok(Model::load(&self.model, &self.settings())?.with_options(options))
     }
 }
 
@@ -161,6 +161,13 @@ impl TargetArgs {
 }
 
 impl MachineArgs {
+    /// The options of compilation, for those threads.
+    pub fn options(&self, threads: &Threads) -> brolga::Result<CompileOptions> {
+        let mut options = self.target.options()?;
+        options.passes.threads = Some(threads.count());
+        Ok(options)
+    }
+
     /// The threads.
     pub fn threads(&self) -> brolga::Result<Threads> {
         Ok(match self.threads {

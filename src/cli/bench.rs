@@ -21,7 +21,7 @@ const MOST_RUNS: usize = 1_000_000;
 pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let start = Clock::now();
-    let mut model = args.model.load(&args.machine.target)?;
+    let mut model = args.model.load(args.machine.options(&threads)?)?;
     let loaded = start.elapsed();
     let tuned = tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?;
     let start = Clock::now();

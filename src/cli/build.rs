@@ -15,7 +15,7 @@ pub fn run(args: &BuildArgs) -> Result<ExitCode> {
         let message = "standalone executables and shared libraries are not available yet: use --emit obj";
         return Err(Error::Name(message.into()));
     }
-    let mut model = args.model.load(&args.machine.target)?;
+    let mut model = args.model.load(args.machine.target.options()?)?;
     if args.machine.tune.is_some() {
         tune(&mut model, &args.machine, &args.machine.threads()?, &args.entry.name, &[])?;
     }

@@ -23,7 +23,7 @@ struct Entry {
 }
 
 pub fn run(args: &CheckArgs) -> Result<ExitCode> {
-    let model = args.model.load(&args.target)?;
+    let model = args.model.load(args.target.options()?)?;
     let instance = model.instance();
     let names = instance.entries();
     let entries =

@@ -11,7 +11,7 @@ use brolga::{Compiler, Error, Result};
 use super::args::{DumpArgs, Format, StageName};
 
 pub fn run(args: &DumpArgs) -> Result<ExitCode> {
-    let model = args.model.load(&args.target)?;
+    let model = args.model.load(args.target.options()?)?;
     if args.stage == StageName::Model {
         out!("{}", model.parsed().source().text);
         return Ok(ExitCode::SUCCESS);

@@ -44,7 +44,7 @@ struct Limits {
 
 pub fn run(args: &ProfileArgs) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
-    let mut model = args.model.load(&args.machine.target)?;
+    let mut model = args.model.load(args.machine.options(&threads)?)?;
     tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?;
     let mut compiler = Compiler::new(model.options());
     let optimised = compiler.optimise(model.graph(&args.entry.name)?)?;

@@ -12,8 +12,8 @@ use super::report::metric;
 use super::tune::tune;
 
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
-    let mut model = args.model.load(&args.machine.target)?;
     let threads = args.machine.threads()?;
+    let mut model = args.model.load(args.machine.options(&threads)?)?;
     let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, &args.inputs)?;
     tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?;
     let executable = model.compile_for(&args.entry.name, &dims)?;

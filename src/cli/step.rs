@@ -14,8 +14,8 @@ use super::train::updating;
 use super::tune::tune;
 
 pub fn run(args: &StepArgs) -> Result<ExitCode> {
-    let mut model = args.model.load(&args.machine.target)?;
     let threads = args.machine.threads()?;
+    let mut model = args.model.load(args.machine.options(&threads)?)?;
     let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, &args.inputs)?;
     let mut executable = model.compile_for(&args.entry.name, &dims)?;
     updating(&model, executable.manifest())?;

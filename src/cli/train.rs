@@ -26,8 +26,9 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     if let Some(batch) = args.batch {
         settings = settings.dim("batch", batch);
     }
-    let mut model = Model::load(&args.model.model, &settings)?.with_options(args.machine.target.options()?);
     let threads = args.machine.threads()?;
+    let options = args.machine.options(&threads)?;
+    let mut model = Model::load(&args.model.model, &settings)?.with_options(options);
     let mut train = model.compile(&args.entry.name)?;
     updating(&model, train.manifest())?;
     if model.instance().dims().contains(&("batch".to_owned(), 0)) {

@@ -159,7 +159,7 @@ impl Lowering<'_> {
             kernels: std::mem::take(&mut self.kernels),
             targets: HashMap::new(),
             depth,
-            schedules: self.schedules,
+            options: self.options,
             schedule: Schedule::default(),
             label: None,
         };

@@ -39,6 +39,8 @@ pub(super) const ROWS: usize = 112;
 const FEWEST_ROWS: usize = 24;
 /// Multiply-adds that each of them keeps then.
 const LEAST_WORK: usize = 1 << 17;
+/// Weights for each activation up to which threads share a product by its rows.
+const MOST_WEIGHTS: usize = 4;
 /// Grid points that are shared evenly enough, whatever their number and that of threads.
 const MANY: usize = 16;
 
@@ -358,12 +360,17 @@ impl Lowering<'_> {
         let area: usize = plan.taps.iter().product();
         let chunks =
             plan.schedule.rows.is_none().then(|| together(axes, plan.channels, plan.outputs)).flatten();
+        let weights = plan.outputs * plan.channels * area;
+        let extents = |of: fn(&Window) -> usize| axes.iter().map(|axis| of(&axis.window)).product::<usize>();
+        let (inputs, outputs) = (extents(|window| window.input), extents(|window| window.output));
+        let by_rows =
+            self.is_shared() && is_by_rows(inputs * plan.channels + outputs * plan.outputs, weights);
         let windows = axes.iter().map(|axis| &axis.window);
         let chunks = chunks.unwrap_or_else(|| match plan.schedule.rows {
+            None if !self.is_shared() => boxes(windows, ROWS),
             Some(_) => boxes(windows, plan.schedule.rows(ROWS)),
-            None => shared_boxes(windows, (plan.groups * count, plan.channels * area * width)),
+            None => shared_boxes(windows, by_rows, (plan.groups * count, plan.channels * area * width)),
         });
-        let weights = plan.outputs * plan.channels * area;
         let mut params = vec![plan.source.location, plan.packed, target];
         let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
         let name = epilogue.map_or(plan.name, |epilogue| epilogue.name);
@@ -374,12 +381,12 @@ impl Lowering<'_> {
         if let Some(epilogue) = epilogue {
             epilogue.parameters(&mut c, &mut params);
         }
-        // Outermost what is read again less: the positions or the panels.
+        // Outermost what is read again less, the positions or the panels, unless threads are to have rows of their own.
         let count_of_boxes: usize = chunks.iter().map(|c| c.count).product();
         let positions: usize = axes.iter().map(|a| a.window.input.max(a.window.output)).product();
         let columns_first = match plan.schedule.outer {
             Some(outer) => outer == Outer::Columns,
-            None => positions * plan.channels * count <= weights * count_of_boxes,
+            None => !by_rows && positions * plan.channels * count <= weights * count_of_boxes,
         };
         let mut group = Index::default();
         let mut column = Index::default();
@@ -458,17 +465,25 @@ pub(super) fn boxes<'w>(axes: impl DoubleEndedIterator<Item = &'w Window>, mut r
     chunks
 }
 
+/// Whether threads share a product by its rows. What a thread finds in its own cache is what it has computed itself; rows
+/// go from layer to layer, and what other threads have computed takes long to arrive. But each thread reads all weights then.
+pub(super) fn is_by_rows(activations: usize, weights: usize) -> bool {
+    weights <= MOST_WEIGHTS * activations
+}
+
 /// Boxes of [`ROWS`] positions, each for so many panels of so many weights: smaller ones where threads could not share them
-/// evenly otherwise.
+/// evenly otherwise, or are to have rows of their own (`by_rows`).
 pub(super) fn shared_boxes<'w>(
     axes: impl DoubleEndedIterator<Item = &'w Window> + Clone,
+    by_rows: bool,
     (panels, weights): (usize, usize),
 ) -> Vec<Chunks> {
     let mut chunks = boxes(axes.clone(), ROWS);
     loop {
         let room = chunks.iter().map(|chunk| chunk.length).product::<usize>().div_ceil(2);
         let small = room < FEWEST_ROWS || room.saturating_mul(weights) < LEAST_WORK;
-        if small || is_even(&chunks, axes.clone(), panels) {
+        let one = chunks.iter().all(|chunk| chunk.count == 1);
+        if small || !(by_rows && one) && is_even(&chunks, axes.clone(), panels) {
             return chunks;
         }
         chunks = boxes(axes.clone(), room);

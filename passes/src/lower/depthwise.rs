@@ -57,7 +57,7 @@ impl Lowering<'_> {
             let windows = axes.iter().map(|axis| &axis.window);
             channels.is_multiple_of(LANES * parts) && is_even(&chunks, windows, *parts)
         };
-        let parts = (1..=MOST_PARTS).find(even).unwrap_or(1);
+        let parts = (1..=MOST_PARTS).find(even).filter(|_| self.is_shared()).unwrap_or(1);
         let at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_grid(chunk.count))).collect();
         let first = Index::var(c.k.open_grid(parts)).scale((channels / parts) as i64);
         let along = at.iter().zip(&chunks).zip(&axes);

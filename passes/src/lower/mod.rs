@@ -41,7 +41,8 @@ use brolga_ir::ops::Role;
 use brolga_ir::program::{Access, Arg, Buffer, BufferId, Call, Kernel, KernelId, Place, Program, Step};
 use brolga_ir::{DType, Graph, GraphError, NodeId, Op, Type, Value};
 
-use crate::schedule::{Algorithm, Schedule, Schedules, key};
+use crate::manager::Options;
+use crate::schedule::{Algorithm, Schedule, key};
 use compose::Composer;
 pub(crate) use epilogue::takes_epilogue;
 pub(crate) use expand::expansion_pays;
@@ -86,21 +87,21 @@ struct Lowering<'g> {
     /// Schedule loops around what is being lowered.
     depth: usize,
     /// What is chosen for products, and for the one that is being lowered; the origin of its calls, if that is its key.
-    schedules: &'g Schedules,
+    options: &'g Options,
     schedule: Schedule,
     label: Option<String>,
 }
 
 /// Lowers a graph. `ranges` gives the bounds of integer inputs that are used as indices, by name.
 pub fn lower(graph: &Graph, ranges: &HashMap<String, (i64, i64)>) -> Result<Program, GraphError> {
-    lower_scheduled(graph, ranges, &Schedules::default())
+    lower_with(graph, ranges, &Options::default())
 }
 
-/// The same, with schedules for some products.
-pub fn lower_scheduled(
+/// The same, with schedules for some products, or for a number of threads.
+pub fn lower_with(
     graph: &Graph,
     ranges: &HashMap<String, (i64, i64)>,
-    schedules: &Schedules,
+    options: &Options,
 ) -> Result<Program, GraphError> {
     let mut lowering = Lowering {
         graph,
@@ -109,7 +110,7 @@ pub fn lower_scheduled(
         kernels: HashMap::new(),
         targets: HashMap::new(),
         depth: 0,
-        schedules,
+        options,
         schedule: Schedule::default(),
         label: None,
     };
@@ -277,12 +278,17 @@ impl<'g> Lowering<'g> {
 
     /// What follows is lowered as `id`, a product, is scheduled: to the end of the node.
     fn choose(&mut self, algorithm: Algorithm, id: NodeId) {
-        if self.schedules.is_empty() {
+        if self.options.schedules.is_empty() {
             return;
         }
         let key = key(algorithm, self.graph, id);
-        self.schedule = self.schedules.get(&key);
-        self.label = self.schedules.labels().then_some(key);
+        self.schedule = self.options.schedules.get(&key);
+        self.label = self.options.schedules.labels().then_some(key);
+    }
+
+    /// Whether threads may share what is lowered.
+    fn is_shared(&self) -> bool {
+        self.options.threads != Some(1)
     }
 
     fn node_alone(&mut self, id: NodeId) -> Result<(), GraphError> {

@@ -23,7 +23,9 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
 use super::compose::Composer;
-use super::conv::{Cut, PAIR, blocks_of, boxes, column_blocks, for_each_kind, shared_boxes, steps};
+use super::conv::{
+    Cut, PAIR, blocks_of, boxes, column_blocks, for_each_kind, is_by_rows, shared_boxes, steps,
+};
 use super::epilogue::{Epilogue, Span, store_sums, sum_of};
 use super::kernel::KernelBuilder;
 use super::packing::Weights;
@@ -173,9 +175,12 @@ impl Lowering<'_> {
         id: NodeId,
     ) {
         let window = Window::identity(plan.rows);
+        let by_rows = self.is_shared()
+            && is_by_rows(plan.rows * (plan.terms + plan.columns), plan.terms * plan.columns);
         let chunks = match self.schedule.rows {
+            None if !self.is_shared() => boxes([&window].into_iter(), ROWS),
             Some(_) => boxes([&window].into_iter(), self.schedule.rows(ROWS)),
-            None => shared_boxes([&window].into_iter(), (count, PANELS * plan.terms * width)),
+            None => shared_boxes([&window].into_iter(), by_rows, (count, PANELS * plan.terms * width)),
         };
         let mut arguments = vec![plan.left.location, panels, target];
         let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
@@ -190,10 +195,10 @@ impl Lowering<'_> {
         arguments.push(sums);
         let sums = c.k.param(plan.dtype, SUMS * plan.rows * plan.terms, Access::Read);
         let locals = [0, 1, 2].map(|_| c.k.local(plan.dtype, chunks[0].length * width));
-        // Outermost what is read again less: the rows or the panels.
+        // Outermost what is read again less, the rows or the panels, unless threads are to have rows of their own.
         let panels_first = match self.schedule.outer {
             Some(outer) => outer == Outer::Columns,
-            None => plan.rows * count <= plan.columns * chunks[0].count,
+            None => !by_rows && plan.rows * count <= plan.columns * chunks[0].count,
         };
         let extents = if panels_first { [count, chunks[0].count] } else { [chunks[0].count, count] };
         let mut at = extents.map(|extent| Index::var(c.k.open_grid(extent)));
