@@ -353,7 +353,7 @@ fn opt_runs_any_pass_on_a_file_written_by_hand() {
     let folder = folder();
     let at = folder.path();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filetests");
-    for pass in ["fuse", "lower", "vectorise", "parallelise", "forward", "plan"] {
+    for pass in ["fuse", "lower", "vectorise", "join", "parallelise", "forward", "plan"] {
         let mut files = 0;
         for entry in std::fs::read_dir(root.join(pass)).unwrap() {
             let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
