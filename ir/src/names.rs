@@ -1,20 +1,26 @@
 //! Names that were meant.
 
 /// The candidate that `name` is most likely a misspelling of, if any is near: a slip for every three letters may be
-/// between them (one in shorter names, none in a single letter); exchanged neighbours count as one, capitals as none.
+/// between them (one in shorter names, none in a single letter); exchanged neighbours count as one, capitals as none. If
+/// none is, the shortest that begins with three letters or more of which `name` consists.
 pub fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     // Names longer than this are not slips of one another; the bound keeps hostile input cheap.
     const LONGEST: usize = 64;
     let length = name.chars().count();
     let most = (length / 3).max(1).min(length.saturating_sub(1));
+    let candidates: Vec<&str> =
+        candidates.into_iter().filter(|other| name.len().max(other.len()) <= LONGEST).collect();
+    let begins = |other: &&&str| other.to_lowercase().starts_with(&name.to_lowercase());
     let distance = |other: &str| strsim::osa_distance(&name.to_lowercase(), &other.to_lowercase());
     candidates
-        .into_iter()
-        .filter(|other| name.len().max(other.len()) <= LONGEST)
-        .map(|other| (distance(other), other))
+        .iter()
+        .map(|&other| (distance(other), other))
         .filter(|&(distance, _)| distance <= most)
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, other)| other)
+        .or_else(|| {
+            candidates.iter().filter(|_| length >= 3).filter(begins).min_by_key(|other| other.len()).copied()
+        })
 }
 
 #[cfg(test)]
@@ -28,6 +34,8 @@ mod tests {
         assert_eq!(nearest("Liner", names), Some("Linear"));
         assert_eq!(nearest("Lienar", names), Some("Linear"));
         assert_eq!(nearest("Dropout", names), None);
+        assert_eq!(nearest("Conv", names), Some("Conv2d"));
+        assert_eq!(nearest("Co", names), None);
         assert_eq!(nearest("trian", ["train", "infer"]), Some("train"));
         assert_eq!(nearest("y", ["x"]), None);
         assert_eq!(nearest(&"a".repeat(65), ["a"]), None);
