@@ -92,10 +92,12 @@ impl Case {
 }
 
 fn lowered(graph: &Graph, precision: Precision, schedules: Schedules) -> Program {
+    lowered_with(graph, Options { precision, schedules, ..Options::default() })
+}
+
+fn lowered_with(graph: &Graph, options: Options) -> Program {
     let mut graph = graph.clone();
-    let options =
-        Options { precision, winograd: Winograd::Off, least_part: 16, schedules, ..Options::default() };
-    let mut manager = Manager::new(options);
+    let mut manager = Manager::new(Options { winograd: Winograd::Off, least_part: 16, ..options });
     // Rounded weights are packed as they are stored.
     let passes = pipelines::GRAPH_PASSES.iter().filter(|pass| ["narrow", "fuse"].contains(&pass.name));
     for pass in passes {
@@ -351,6 +353,40 @@ fn products() {
     let batched = single(dot(1, 1, 0), &[3, 50, 70], &[3, 70, 36], false);
     different += check("batched", &batched, Precision::F32);
     assert!(different > 150, "{different}");
+}
+
+/// One thread gets other boxes than several, whose shares are to be even and of whole rows, and the same bits.
+#[test]
+fn programs_for_one_thread() {
+    let product = |strassen: bool| Dot { strassen, ..Dot::new([vec![], vec![]], [vec![1], vec![0]]) };
+    let [rows, terms, columns] = [98, 96, 96];
+    let case = |conv: Conv, channels: usize, outputs: usize, kernel: usize| Case {
+        conv,
+        batch: 1,
+        channels,
+        outputs,
+        image: [14, 14],
+        kernel: [kernel; 2],
+    };
+    let depthwise = Conv { groups: 96, ..conv(1, 1) };
+    let graphs = [
+        ("strassen", single(product(true), &[2 * rows, 2 * terms], &[2 * terms, 2 * columns], true)),
+        ("product", single(product(false), &[rows, terms], &[terms, columns], true)),
+        ("1 x 1", case(conv(1, 0), 160, 32, 1).graph("forward", true)),
+        ("3 x 3", case(conv(1, 1), 64, 32, 3).graph("forward", true)),
+        ("depthwise", case(depthwise, 96, 96, 3).graph("forward", true)),
+    ];
+    for (name, graph) in graphs {
+        for graph in [graph.clone(), with_epilogue(graph)] {
+            let [one, several] = [Some(1), None]
+                .map(|threads| lowered_with(&graph, Options { threads, ..Options::default() }));
+            assert!(one.kernels != several.kernels, "{name}: nothing differs");
+            let expected = interpreted(&one, &graph);
+            same(&interpreted(&several, &graph), &expected, name);
+            same(&machine(&several, &graph, TargetCpu::Native), &expected, name);
+            same(&machine(&one, &graph, TargetCpu::Native), &expected, name);
+        }
+    }
 }
 
 #[test]
