@@ -363,14 +363,10 @@ impl Lowering<'_> {
         let weights = plan.outputs * plan.channels * area;
         let extents = |of: fn(&Window) -> usize| axes.iter().map(|axis| of(&axis.window)).product::<usize>();
         let (inputs, outputs) = (extents(|window| window.input), extents(|window| window.output));
-        let by_rows =
-            self.is_shared() && is_by_rows(inputs * plan.channels + outputs * plan.outputs, weights);
+        let by_rows = self.is_by_rows(inputs * plan.channels + outputs * plan.outputs, weights);
         let windows = axes.iter().map(|axis| &axis.window);
-        let chunks = chunks.unwrap_or_else(|| match plan.schedule.rows {
-            None if !self.is_shared() => boxes(windows, ROWS),
-            Some(_) => boxes(windows, plan.schedule.rows(ROWS)),
-            None => shared_boxes(windows, by_rows, (plan.groups * count, plan.channels * area * width)),
-        });
+        let panels = (plan.groups * count, plan.channels * area * width);
+        let chunks = chunks.unwrap_or_else(|| self.boxes(windows, by_rows, panels));
         let mut params = vec![plan.source.location, plan.packed, target];
         let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
         let name = epilogue.map_or(plan.name, |epilogue| epilogue.name);
@@ -465,28 +461,36 @@ pub(super) fn boxes<'w>(axes: impl DoubleEndedIterator<Item = &'w Window>, mut r
     chunks
 }
 
-/// Whether threads share a product by its rows. What a thread finds in its own cache is what it has computed itself; rows
-/// go from layer to layer, and what other threads have computed takes long to arrive. But each thread reads all weights then.
-pub(super) fn is_by_rows(activations: usize, weights: usize) -> bool {
-    weights <= MOST_WEIGHTS * activations
-}
+impl Lowering<'_> {
+    /// Whether threads share a product by its rows. What a thread finds in its own cache is what it has computed itself;
+    /// rows go from layer to layer, and what other threads have computed takes long to arrive. But each thread reads all
+    /// weights then.
+    pub(super) fn is_by_rows(&self, activations: usize, weights: usize) -> bool {
+        self.is_shared() && weights <= MOST_WEIGHTS * activations
+    }
 
-/// Boxes of [`ROWS`] positions, each for so many panels of so many weights: smaller ones where threads could not share them
-/// evenly otherwise, or are to have rows of their own (`by_rows`).
-pub(super) fn shared_boxes<'w>(
-    axes: impl DoubleEndedIterator<Item = &'w Window> + Clone,
-    by_rows: bool,
-    (panels, weights): (usize, usize),
-) -> Vec<Chunks> {
-    let mut chunks = boxes(axes.clone(), ROWS);
-    loop {
-        let room = chunks.iter().map(|chunk| chunk.length).product::<usize>().div_ceil(2);
-        let small = room < FEWEST_ROWS || room.saturating_mul(weights) < LEAST_WORK;
-        let one = chunks.iter().all(|chunk| chunk.count == 1);
-        if small || !(by_rows && one) && is_even(&chunks, axes.clone(), panels) {
+    /// Boxes of so many positions as are chosen, or [`ROWS`], each for so many panels of so many weights. Where nothing is
+    /// chosen they are smaller if threads could not share them evenly otherwise, or are to have rows of their own
+    /// (`by_rows`).
+    pub(super) fn boxes<'w>(
+        &self,
+        axes: impl DoubleEndedIterator<Item = &'w Window> + Clone,
+        by_rows: bool,
+        (panels, weights): (usize, usize),
+    ) -> Vec<Chunks> {
+        let mut chunks = boxes(axes.clone(), self.schedule.rows(ROWS));
+        if self.schedule.rows.is_some() || !self.is_shared() {
             return chunks;
         }
-        chunks = boxes(axes.clone(), room);
+        loop {
+            let room = chunks.iter().map(|chunk| chunk.length).product::<usize>().div_ceil(2);
+            let small = room < FEWEST_ROWS || room.saturating_mul(weights) < LEAST_WORK;
+            let one = chunks.iter().all(|chunk| chunk.count == 1);
+            if small || !(by_rows && one) && is_even(&chunks, axes.clone(), panels) {
+                return chunks;
+            }
+            chunks = boxes(axes.clone(), room);
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Dense products by Strassen's algorithm, in Winograd's form: seven products of halves in the place of eight.
 //!
 //! The left operand is cut into halves of its rows and of its terms, the right one of its terms and of its columns, the
-//! result of its rows and of its columns (Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd edition, 23.1):
+//! result of its rows and of its columns. Halves of rows are the even and the odd ones, so that neighbouring rows stay
+//! together and threads may share a product by them (Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd edition, 23.1):
 //!
 //! ```text
 //! S1 = A21 + A22   S3 = A11 - A21     T1 = B12 - B11   T3 = B22 - B12     P5 = S1 T1
@@ -23,9 +24,7 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
 use super::compose::Composer;
-use super::conv::{
-    Cut, PAIR, blocks_of, boxes, column_blocks, for_each_kind, is_by_rows, shared_boxes, steps,
-};
+use super::conv::{Cut, PAIR, blocks_of, column_blocks, for_each_kind, steps};
 use super::epilogue::{Epilogue, Span, store_sums, sum_of};
 use super::kernel::KernelBuilder;
 use super::packing::Weights;
@@ -33,8 +32,6 @@ use super::windows::Window;
 use super::{Location, Lowering, StridedAccess};
 use crate::schedule::{Algorithm, Outer};
 
-/// Rows of a half, about, that a grid point computes.
-const ROWS: usize = 112;
 /// Terms that are added in one step: few rows meet a panel, so that it may be larger than the first-level cache, and sums
 /// go to memory less often.
 const DEPTH: usize = 512;
@@ -175,13 +172,8 @@ impl Lowering<'_> {
         id: NodeId,
     ) {
         let window = Window::identity(plan.rows);
-        let by_rows = self.is_shared()
-            && is_by_rows(plan.rows * (plan.terms + plan.columns), plan.terms * plan.columns);
-        let chunks = match self.schedule.rows {
-            None if !self.is_shared() => boxes([&window].into_iter(), ROWS),
-            Some(_) => boxes([&window].into_iter(), self.schedule.rows(ROWS)),
-            None => shared_boxes([&window].into_iter(), by_rows, (count, PANELS * plan.terms * width)),
-        };
+        let by_rows = self.is_by_rows(plan.rows * (plan.terms + plan.columns), plan.terms * plan.columns);
+        let chunks = self.boxes([&window].into_iter(), by_rows, (count, PANELS * plan.terms * width));
         let mut arguments = vec![plan.left.location, panels, target];
         let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
         let mut c = Composer::new(graph, epilogue.map_or("dot", |epilogue| epilogue.name));
