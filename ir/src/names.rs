@@ -2,7 +2,7 @@
 
 /// The candidate that `name` is most likely a misspelling of, if any is near: a slip for every three letters may be
 /// between them (one in shorter names, none in a single letter); exchanged neighbours count as one, capitals as none. If
-/// none is, the shortest that begins with three letters or more of which `name` consists.
+/// none is near, the shortest that `name` begins, from three letters on.
 pub fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     // Names longer than this are not slips of one another; the bound keeps hostile input cheap.
     const LONGEST: usize = 64;

@@ -7,7 +7,7 @@
 //!
 //! Where one loop has a multiple of the iterations of the other, several of its iterations go with one. What has tiles is
 //! left alone: a product writes all rows before the columns of any are complete. Exact, and linear in the
-//! schedule.
+//! schedule but for few repetitions.
 
 use std::collections::HashMap;
 
@@ -26,6 +26,7 @@ use crate::parallelise::{
 const FEWEST_POINTS: usize = 16;
 /// Bytes of memory between two kernels that may become local.
 const MOST_LOCAL: usize = 1 << 16;
+/// Letters of a joined kernel's name, at most.
 const LONGEST_NAME: usize = 40;
 
 /// Joins calls that follow each other; whether there were any.

@@ -12,7 +12,7 @@
 //! what is computed.
 //!
 //! **What crosses from core to core.** A cache line that another core has written takes a tenth of a microsecond to
-//! arrive, or three where cores do not share a cache, and kernels of small models take ten. So a call costs a helper two:
+//! arrive, almost four tenths where cores do not share a cache, and kernels of small models take one to ten. So a call costs a helper two:
 //! its lane's order (the job with the ticket, so each lane has a copy of the job), and the count of the chunks that it
 //! has computed, which only it writes, once its own are done.
 //!
