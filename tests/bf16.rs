@@ -1,9 +1,7 @@
 //! Weights kept as `bf16`: the same bits on every target and for every number of threads, half the prepared memory, and
 //! what it costs in accuracy.
 
-#[path = "common/compiled.rs"]
-mod compiled;
-
+use crate::common::compiled;
 use std::collections::HashMap;
 use std::sync::Arc;
 

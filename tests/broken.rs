@@ -1,21 +1,15 @@
 //! Wrong files and wrong words, each with its exact diagnostic: nothing that a user can write makes the command
-//! panic, hang, or take memory that the file does not explain. `BROLGA_BLESS=1 cargo test --test broken` rewrites
+//! panic, hang, or take memory that the file does not explain. `BROLGA_BLESS=1 cargo test --test all broken` rewrites
 //! `tests/broken/`.
 
 #![cfg(all(feature = "cli", unix))]
 
-#[path = "broken/data.rs"]
 mod data;
-#[path = "broken/ir.rs"]
 mod ir;
-#[path = "broken/models.rs"]
 mod models;
-#[path = "broken/tensors.rs"]
 mod tensors;
 
-#[path = "common/snapshot.rs"]
-mod snapshot;
-
+use crate::common::snapshot;
 use std::fmt::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,9 +1,7 @@
 //! Loops of unknown length and conditions, compiled: equal to the program's interpreter in every bit, with either
 //! emitter and any number of threads, and to the graph's interpreter up to the rounding that lowering decides.
 
-#[path = "common/compiled.rs"]
-mod compiled;
-
+use crate::common::compiled;
 use std::collections::HashMap;
 
 use brolga_codegen::TargetCpu;

@@ -1,8 +1,6 @@
 //! Every distinct kernel of whole models at full extents: the emitters give the same bits.
 
-#[path = "common/compiled.rs"]
-mod compiled;
-
+use crate::common::compiled;
 use brolga::{CompileOptions, Compiler, Model, Settings};
 use brolga_codegen::TargetCpu;
 use brolga_ir::program::{Access, Arg, Buffer, BufferId, Call, Kernel, KernelId, Place, Program, Step};

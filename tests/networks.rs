@@ -1,9 +1,6 @@
 //! Large networks against PyTorch: outputs, loss, gradients and running statistics of one batch
 //! (`tests/networks/README.md`).
 
-#[path = "common/generate.rs"]
-mod generate;
-
 use std::sync::Arc;
 
 use brolga::ir::DType;
@@ -12,7 +9,7 @@ use brolga::runtime::{Executable, Input, Instance, SlotKind};
 use brolga::{CompileOptions, Model, Settings, State, Tensor, Threads, compile, with_gradients};
 use safetensors::SafeTensors;
 
-use generate::{bits, images, initial, labels};
+use crate::common::generate::{bits, images, initial, labels};
 
 /// Elements stored of each tensor.
 const SAMPLES: usize = 16;

@@ -1,11 +1,9 @@
 //! Random graphs through the pipelines: the interpreter of graphs is the oracle of every pass and of lowering, the
 //! interpreter of programs that of machine code.
 //!
-//! `BROLGA_CASES=100000 cargo test --release --test random_graphs` runs longer.
+//! `BROLGA_CASES=100000 cargo test --release --test all random_graphs` runs longer.
 
-#[path = "common/compiled.rs"]
-mod compiled;
-
+use crate::common::compiled;
 use std::collections::{BTreeMap, HashMap};
 
 use brolga_codegen::TargetCpu;

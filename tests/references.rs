@@ -1,18 +1,13 @@
 //! Comparison with PyTorch (`tests/references/README.md`).
 
-#[path = "common/generate.rs"]
-mod generate;
-#[path = "common/reference.rs"]
-mod reference;
-
 use std::sync::Arc;
 
 use brolga::passes::Winograd;
 use brolga::runtime::{Instance, SlotKind};
 use brolga::{CompileOptions, Model, Settings, State, Tensor, Threads, compile, with_gradients};
 
-use generate::{bits, images, initial, labels};
-use reference::{Reference, Row, stride};
+use crate::common::generate::{bits, images, initial, labels};
+use crate::common::reference::{Reference, Row, stride};
 
 #[test]
 fn generates_the_known_values() {

@@ -1,9 +1,7 @@
 //! Schedules change no bit: every choice for every product gives what the compiler's own choices give, in the program's
 //! interpreter and as machine code.
 
-#[path = "common/compiled.rs"]
-mod compiled;
-
+use crate::common::compiled;
 use std::collections::{BTreeSet, HashMap};
 
 use brolga_codegen::TargetCpu;

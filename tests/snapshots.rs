@@ -1,11 +1,9 @@
 //! What every stage makes of a model, as text: a change of a pass shows here as a difference that a person reads.
-//! `BROLGA_BLESS=1 cargo test --test snapshots` rewrites the files.
+//! `BROLGA_BLESS=1 cargo test --test all snapshots` rewrites the files.
 
 #![cfg(feature = "cli")]
 
-#[path = "common/snapshot.rs"]
-mod snapshot;
-
+use crate::common::snapshot;
 use std::process::Command;
 
 /// What the command prints.

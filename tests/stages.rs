@@ -1,8 +1,6 @@
 //! Real models through every stage: each stage agrees with the one before, compiled code to the bit.
 
-#[path = "common/compiled.rs"]
-mod compiled;
-
+use crate::common::compiled;
 use std::collections::HashMap;
 
 use brolga_codegen::TargetCpu;

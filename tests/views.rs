@@ -1,9 +1,7 @@
 //! Concatenations whose parts are computed in place: with and without the pass `views` a program gives the same bits, in
 //! the interpreter and as machine code.
 
-#[path = "common/compiled.rs"]
-mod compiled;
-
+use crate::common::compiled;
 use std::collections::HashMap;
 
 use brolga_codegen::TargetCpu;

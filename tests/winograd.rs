@@ -4,11 +4,8 @@
 //! relative to the largest value, for eight output channels (their number changes no sum). The table is part of the
 //! repository: results are the same bits everywhere, so the errors are too.
 
-#[path = "common/compiled.rs"]
-mod compiled;
-#[path = "common/snapshot.rs"]
-mod snapshot;
-
+use crate::common::compiled;
+use crate::common::snapshot;
 use std::collections::HashMap;
 use std::fmt::Write;
 

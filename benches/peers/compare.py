@@ -1,4 +1,5 @@
-"""Times Brolga beside PyTorch, ONNX Runtime and OpenVINO: the same networks, f32, the same threads, in turns.
+"""Times Brolga beside PyTorch (eager and compiled), ONNX Runtime, OpenVINO and JAX: the same networks, f32, the same
+threads, in turns.
 
     python -m venv env && env/bin/pip install -r requirements.txt
     cargo build --release
@@ -8,7 +9,8 @@ Every measurement is a process of its own, bound to as many cores as it has thre
 on a workload before the next workload begins; what is printed is the median over the rounds of each round's median, and
 the ratio of Brolga's to the best peer's. Weights are random: they do not change what is computed. A training call is
 a whole step: forward, loss, backward, update by SGD with momentum, on the same batch every time. In `alexnet_bf16`
-Brolga keeps its weights as bf16 and the peers theirs as f32.
+Brolga keeps its weights as bf16 and the peers theirs as f32. `inductor` is `torch.compile`, which needs a C++ compiler; for
+inference it freezes the weights. JAX takes part in training steps only.
 """
 
 import argparse
@@ -42,7 +44,7 @@ TRAINING = {
     "vgg11_224_b4": ("vgg11", 4, ["--set", "dropout=0"]),
 }
 WORKLOADS = INFERENCE | TRAINING
-PEERS = ["torch", "onnxruntime", "openvino"]
+PEERS = ["torch", "inductor", "onnxruntime", "openvino", "jax"]
 
 
 def build(name):
@@ -144,29 +146,32 @@ def repeat(call, seconds):
     return statistics.median(times) * 1e3
 
 
-def torch_call(name, layout):
+def torch_call(name, layout, compiled=False):
     import torch
     import torch.nn.functional as F
 
     model, images = build(name)
+    compile = torch.compile if compiled else lambda function: function
     if images.ndim == 4:
         model, images = model.to(memory_format=layout), images.contiguous(memory_format=layout)
     if name in INFERENCE:
         model.eval()
+        network = compile(model)
 
         def infer():
             with torch.inference_mode():
-                model(images)
+                network(images)
 
         return infer
     model.train()
     labels = torch.arange(len(images)) % 10
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
 
+    loss_of = compile(lambda images: F.cross_entropy(model(images), labels))
+
     def step():
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(images), labels)
-        loss.backward()
+        loss_of(images).backward()
         optimizer.step()
 
     return step
@@ -180,6 +185,15 @@ def peer(system, name, threads, seconds):
     if system == "torch":
         layouts = [torch.contiguous_format, torch.channels_last]
         return min(repeat(torch_call(name, layout), seconds / 2) for layout in layouts)
+    if system == "inductor":
+        # Compiled for the default layout, from which it chooses its own.
+        return repeat(torch_call(name, torch.contiguous_format, compiled=True), seconds)
+    if (system == "jax") == (name in INFERENCE):
+        return None
+    if system == "jax":
+        import jax_step
+
+        return repeat(jax_step.training_call(*build(name)), seconds)
     if name not in INFERENCE:
         return None
     model, images = build(name)
@@ -215,7 +229,9 @@ def brolga(binary, name, threads, seconds):
 
 def run(command, threads):
     bind = lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "JAX_PLATFORMS": "cpu", "TORCHINDUCTOR_FREEZING": "1"}
+    if threads == 1:
+        environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=bind, env=environment)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr[-500:]}")

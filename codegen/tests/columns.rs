@@ -3,16 +3,14 @@
 
 #![cfg(all(unix, target_arch = "x86_64"))]
 
-mod common;
-
 use std::sync::Arc;
 
+use crate::common::{Random, check_program, encodings, from_runtime, targets, to_runtime};
 use brolga_codegen::emulate::{compile_emulated, leaves};
 use brolga_codegen::{Compiled, Options, TargetCpu, compile, listing};
 use brolga_ir::program::{Program, interpret};
 use brolga_ir::{DType, Tensor};
 use brolga_runtime as rt;
-use common::{Random, check_program, encodings, from_runtime, targets, to_runtime};
 
 /// Memory between pages that cannot be touched.
 struct Guarded {

@@ -1,8 +1,8 @@
 //! Loop nests against the interpreter: random trees of loops, strips and tiles, with values, accumulators and stores
 //! at every level, and some by hand.
 
-mod common;
-
+use crate::common;
+use crate::common::{Random, check, check_program, kernel, param};
 use brolga_ir::DType;
 use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::walk::walk_mut;
@@ -10,7 +10,6 @@ use brolga_ir::program::{
     AccId, Access, Combine, Expr, Kernel, Panel, Param, Program, Stmt, Tile, TileLoop, ValueId,
 };
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
-use common::{Random, check, check_program, kernel, param};
 
 /// Elements of every parameter, for each point of the grid.
 const LEN: i64 = 3000;

@@ -1,12 +1,10 @@
 //! Every scalar operation on every type, in vectors, in tails and in plain scalars.
 
-mod common;
-
+use crate::common::{Body, Random, check, kernel, param};
 use brolga_ir::DType;
 use brolga_ir::index::Index;
 use brolga_ir::program::{AccId, Access, Combine, Stmt};
 use brolga_ir::scalar::{Comparison, ScalarOp};
-use common::{Body, Random, check, kernel, param};
 
 fn operations() -> Vec<ScalarOp> {
     use ScalarOp::*;

@@ -1,10 +1,10 @@
 //! Whole programs: schedules with loops, all kinds of memory, threads, many kernels, objects linked into C.
 
-mod common;
-
+use crate::common;
 use std::path::Path;
 use std::process::Command;
 
+use crate::common::{Body, Random, check_program, kernel, param, run, targets};
 use brolga_codegen::{Options, TargetCpu, compile, emit_object, listing};
 use brolga_ir::index::Index;
 use brolga_ir::program::{
@@ -13,7 +13,6 @@ use brolga_ir::program::{
 };
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{DType, Tensor, Type};
-use common::{Body, Random, check_program, kernel, param, run, targets};
 
 fn buffer(name: &str, dims: &[usize], place: Place) -> Buffer {
     Buffer { name: name.into(), ty: Type::new(DType::F32, dims), place }

@@ -1,13 +1,12 @@
 //! Random kernels against the interpreter: strips with contiguous, strided, reversed, divided, gathered and
 //! guarded accesses, serial loops inside and outside, updates in place, accumulators of both kinds.
 
-mod common;
-
+use crate::common;
+use crate::common::{Body, Random, check, kernel, param};
 use brolga_ir::DType;
 use brolga_ir::index::{Index, Var};
 use brolga_ir::program::{AccId, Access, Combine, Expr, Kernel, Param, Stmt, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
-use common::{Body, Random, check, kernel, param};
 
 const ROW: Var = 0;
 const LANE: Var = 1;

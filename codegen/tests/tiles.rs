@@ -1,12 +1,10 @@
 //! Matrix tiles of many shapes against the interpreter.
 
-mod common;
-
+use crate::common::{Body, Random, check, kernel, param};
 use brolga_ir::DType;
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Expr, Kernel, Panel, Stmt, Tile, TileLoop, ValueId};
 use brolga_ir::scalar::{Scalar, ScalarOp};
-use common::{Body, Random, check, kernel, param};
 
 /// A kernel of one tile, its parameters just large enough; B holds elements of type `stored`.
 fn tile_kernel(tile: Tile, stored: DType, offset: i64) -> Kernel {

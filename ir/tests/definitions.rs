@@ -1,10 +1,8 @@
 //! Definitions of elements against reference evaluation.
 
-mod common;
-
+use crate::common::{Case, cases};
 use brolga_ir::definition::Definition;
 use brolga_ir::{DType, Tensor};
-use common::{Case, cases};
 
 /// The largest relative difference of two tensors; infinite where one is NaN or infinite and the other is not.
 fn difference(a: &Tensor, b: &Tensor) -> f64 {

@@ -1,15 +1,13 @@
 //! Reference evaluation of the operators that bring loops of their own, against values worked out by hand or by the
 //! plainest loop.
 
-mod common;
-
+use crate::common::{Case, convolutions, floats};
 use brolga_ir::graph::Graph;
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::*;
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::Scalar;
 use brolga_ir::{DType, Tensor, Type};
-use common::{Case, convolutions, floats};
 
 fn run(op: impl Into<Op>, operands: &[Tensor]) -> Vec<Tensor> {
     let graph = Case { op: op.into(), operands: operands.to_vec() }.graph();

@@ -1,7 +1,6 @@
 //! Every differentiable operator against central differences in f64, in first and second order.
 
-mod common;
-
+use crate::common::{Case, Rng, cases};
 use brolga_ir::graph::{Graph, GraphError, Value};
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{Op, Role};
@@ -9,7 +8,6 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
 use brolga_ir::vjp::vjp;
 use brolga_ir::{Builder, DType, Tensor, Type};
-use common::{Case, Rng, cases};
 
 /// Why an operator has no gradient check.
 const EXEMPT: [(&str, &str); 27] = [

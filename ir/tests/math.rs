@@ -2,7 +2,7 @@
 //! patterns (all of them in the ignored test), f64 against a table computed by `scripts/elementary.py`.
 //!
 //! The exhaustive test wants fused multiply-adds inline:
-//! `[FUNCTION=name] [STRIDE=n] RUSTFLAGS="-C target-cpu=native" cargo test --release -p brolga-ir --test math -- --ignored --nocapture`
+//! `[FUNCTION=name] [STRIDE=n] RUSTFLAGS="-C target-cpu=native" cargo test --release -p brolga-ir --test all math -- --ignored --nocapture`
 
 use brolga_ir::scalar::Function::{self, *};
 

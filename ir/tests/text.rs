@@ -1,12 +1,11 @@
 //! The text form of graphs: what is printed is read back as the same graph; what is wrong is said with its place.
 
-mod common;
-
+use crate::common;
+use crate::common::cases;
 use brolga_ir::graph::{Graph, Origin};
 use brolga_ir::ops::Role;
 use brolga_ir::scalar::{Function, Scalar};
 use brolga_ir::{Builder, DType, Tensor, Type};
-use common::cases;
 
 #[test]
 fn every_operator_comes_back() {

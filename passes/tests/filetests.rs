@@ -16,13 +16,12 @@
 //! A pass that says it changed nothing must have changed nothing, and a second run must say so. With `BROLGA_BLESS=1`
 //! the second half of every file is rewritten.
 
-mod common;
-
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::common::{compare, evaluate, evaluate_program, parameters, program_parameters};
 use brolga_ir::program::Program;
 use brolga_ir::program::interpret::GridOrder;
 use brolga_ir::scalar::Scalar;
@@ -33,7 +32,6 @@ use brolga_passes::manager::Ir as _;
 use brolga_passes::pipelines::{GRAPH_PASSES, PROGRAM_PASSES};
 use brolga_passes::prepare::prepare;
 use brolga_passes::{Kind, Manager, Options, Precision};
-use common::{compare, evaluate, evaluate_program, parameters, program_parameters};
 
 /// What stands between the halves of a file, before the pass's name.
 const SEPARATOR: &str = "// ---- after ";

@@ -1,5 +1,6 @@
 //! Inference from the graph to the program: folded weights are computed by `prepare`, and results stay close.
 
+use crate::common;
 use std::collections::HashMap;
 
 use brolga_ir::interpret::interpret;
@@ -9,8 +10,6 @@ use brolga_ir::program::{Place, Program};
 use brolga_ir::{Graph, Tensor};
 use brolga_passes::prepare::lower_prepared;
 use brolga_passes::{Manager, Options, pipelines};
-
-mod common;
 
 /// Two branches over one image, one of them normalised; a product with a scale behind.
 const INFER: &str = "

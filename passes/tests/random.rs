@@ -1,10 +1,9 @@
 //! Random graphs through every pass, through the pipelines, and through random sequences of passes: the reference
 //! interpreter gives the same before and after.
 
-mod common;
-
 use std::collections::{BTreeMap, HashMap};
 
+use crate::common::{Random, compare, evaluate, parameters, random_graph};
 use brolga_ir::generate::{self, generate};
 use brolga_ir::ops::{Conv, ReduceWindow, Role};
 use brolga_ir::program::Combine;
@@ -13,7 +12,6 @@ use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Op, Origin, Tensor, T
 use brolga_passes::pipelines::{GRAPH_PASSES, INFER, TRAIN, graph_passes};
 use brolga_passes::prepare::prepare;
 use brolga_passes::{GraphPass, Kind, Manager, Options, Precision, Winograd};
-use common::{Random, compare, evaluate, parameters, random_graph};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 /// How often each operator occurred, and how often each pass changed something.

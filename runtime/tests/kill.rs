@@ -2,14 +2,12 @@
 
 #![cfg(unix)]
 
-mod common;
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::common::*;
 use brolga_runtime::*;
-use common::*;
 
 const DIRECTORY: &str = "BROLGA_TEST_KILL_DIRECTORY";
 
@@ -45,7 +43,7 @@ fn killed_at_any_moment_it_resumes_to_the_same_bits() {
     // Later and later, so that it gets to the end on a slow machine too.
     for round in 0u64.. {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child"])
+            .args(["--exact", "kill::child"])
             .env(DIRECTORY, dir.path())
             .stdout(Stdio::null())
             .spawn()

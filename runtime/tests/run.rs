@@ -1,11 +1,9 @@
 //! Binding and running: what is checked, what is passed, what is prepared when.
 
-mod common;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::common::*;
 use brolga_runtime::*;
-use common::*;
 
 /// Bases of the entry below: state `scale` and `calls`, inputs `x`, `label` and `mask`, outputs `y` and `n`.
 const SCALE: usize = BASE_STATE;

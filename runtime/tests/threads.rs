@@ -1,12 +1,10 @@
 //! Threads: every part once, whatever the number of threads and whoever else runs.
 
-mod common;
-
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
+use crate::common::*;
 use brolga_runtime::*;
-use common::*;
 
 /// Parts of the calls of one run of `counting_entry`: none, one, few, many, more than there are chunks.
 const CALLS: [u64; 9] = [0, 1, 2, 3, 7, 64, 1000, 4095, 10_000];

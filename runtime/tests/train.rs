@@ -1,12 +1,10 @@
 //! Training: what a run computes, and that stopping, killing and resuming change no bit of it.
 
-mod common;
-
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
+use crate::common::*;
 use brolga_runtime::*;
-use common::*;
 
 const BATCH: usize = 4;
 /// Seven steps an epoch, and two samples that the last partial batch would have had.

@@ -2,8 +2,8 @@
 
 use brolga::Tensor;
 
-use crate::tensors::{file, npy};
-use crate::{Row, row};
+use super::tensors::{file, npy};
+use super::{Row, row};
 
 /// The folder or file `data`, to train on.
 fn with(name: &'static str, files: Vec<(&'static str, Vec<u8>)>) -> Row {

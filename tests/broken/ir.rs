@@ -1,6 +1,6 @@
 //! Broken texts of graphs and of kernel programs.
 
-use crate::{Row, row};
+use super::{Row, row};
 
 fn graph(name: &'static str, text: impl Into<Vec<u8>>) -> Row {
     row(name, "opt --passes fuse f.ir", vec![("f.ir", text.into())])

@@ -1,6 +1,6 @@
 //! Broken models and settings.
 
-use crate::{Row, row};
+use super::{Row, row};
 
 /// A classifier of four numbers in RON.
 fn model() -> String {

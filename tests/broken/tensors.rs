@@ -5,7 +5,7 @@ use std::path::Path;
 use brolga::Tensor;
 use brolga::runtime::{DType, Element, TensorRef, write_safetensors, write_tensors};
 
-use crate::{Row, row, run};
+use super::{Row, row, run};
 
 /// The bytes of a file with these tensors.
 pub fn file(name: &str, tensors: &[(&str, Tensor)]) -> Vec<u8> {

@@ -1,0 +1,9 @@
+//! The tests of `codegen`: one binary, one module a subject.
+
+mod columns;
+mod common;
+mod nests;
+mod operations;
+mod programs;
+mod random;
+mod tiles;

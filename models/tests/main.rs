@@ -1,0 +1,4 @@
+//! The tests of `models`: one binary, one module a subject.
+
+mod catalogue;
+mod data;

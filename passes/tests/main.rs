@@ -1,0 +1,8 @@
+//! The tests of `passes`: one binary, one module a subject.
+
+mod common;
+mod filetests;
+mod grad;
+mod lowering;
+mod prepare;
+mod random;

@@ -1,0 +1,9 @@
+//! The tests of `runtime`: one binary, one module a subject. What counts allocations of the process is a binary of its own.
+
+mod common;
+mod files;
+mod kill;
+mod run;
+mod threads;
+mod train;
+mod weights;

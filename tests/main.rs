@@ -1,0 +1,22 @@
+//! Tests of whole models and of the command: one binary, one module a subject.
+
+mod bf16;
+mod broken;
+mod cli;
+mod common;
+mod control_flow;
+mod depth;
+mod facade;
+mod kernels;
+mod memory;
+mod networks;
+mod random_graphs;
+mod references;
+mod schedules;
+mod snapshots;
+mod stages;
+mod tree;
+mod tune;
+mod updates;
+mod views;
+mod winograd;
