@@ -76,7 +76,7 @@ fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
     let mut tensors: Vec<(String, Tensor)> = Vec::new();
     for i in 0..archive.len() {
         let mut member = archive.by_index(i).map_err(broken)?;
-        let full = member.name().map_err(broken)?.into_owned();
+        let full = member.name().to_owned();
         let Some(name) = full.strip_suffix(".npy") else {
             return Err(
                 format_error(format!("member `{full}` is not a NumPy array (.npy)")).within(in_file(path))
