@@ -136,7 +136,11 @@ impl Graph {
         operands: &[Value],
         origin: &Origin,
     ) -> Result<NodeId, GraphError> {
-        let op = op.into();
+        self.add_op(op.into(), operands, origin)
+    }
+
+    /// [`Graph::add`] itself, once for all operators.
+    fn add_op(&mut self, op: Op, operands: &[Value], origin: &Origin) -> Result<NodeId, GraphError> {
         let types: Vec<&Type> = operands.iter().map(|&v| self.ty(v)).collect();
         let inferred = op.get().infer(&types).and_then(|types| {
             types.iter().try_for_each(Type::check_size)?;

@@ -84,6 +84,11 @@ impl Tensor {
 
     /// A tensor of type `ty` whose element at row-major position `i` is `f(i)`, which must have its dtype.
     pub fn generate(ty: &Type, mut f: impl FnMut(usize) -> Scalar) -> Tensor {
+        Tensor::generate_dyn(ty, &mut f)
+    }
+
+    /// [`Tensor::generate`] itself, compiled once and not for each of its many functions.
+    fn generate_dyn(ty: &Type, f: &mut dyn FnMut(usize) -> Scalar) -> Tensor {
         let n = ty.elements();
         let wrong = |s: Scalar| -> ! { panic!("{s:?} generated for a tensor of {}", ty.dtype) };
         macro_rules! collect {

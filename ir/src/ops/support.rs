@@ -104,6 +104,11 @@ pub(crate) fn view(x: &Tensor, first: usize, steps: &[isize], dims: &[usize]) ->
 
 /// The tensor of type `ty` (with x's element type) whose element `i` is that of `x` at `position(i)`.
 pub(crate) fn pick(x: &Tensor, ty: &Type, position: impl Fn(usize) -> usize) -> Tensor {
+    pick_dyn(x, ty, &position)
+}
+
+/// [`pick`] itself, compiled once and not for each of its functions.
+fn pick_dyn(x: &Tensor, ty: &Type, position: &dyn Fn(usize) -> usize) -> Tensor {
     let n = ty.elements();
     let data = match x.data() {
         Data::Bool(v) => Data::Bool((0..n).map(|i| v[position(i)]).collect()),
