@@ -1,6 +1,8 @@
 //! From a graph to an executable: the stages of the compiler in their order, each timed and open to inspection.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use brolga_codegen::{Compiled, TargetCpu};
@@ -35,10 +37,56 @@ pub struct StageTime {
     pub duration: Duration,
 }
 
+/// A program that [`Compiler::lower`] has made of a verified graph, and that nobody has changed since: the only kind that
+/// is compiled as it is. To compile another one there is [`compile_checked`](brolga_codegen::compile_checked).
+#[derive(Clone, Debug)]
+pub struct Lowered(Program);
+
+impl Deref for Lowered {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.0
+    }
+}
+
+impl fmt::Display for Lowered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Lowered {
+    /// The program, to be changed or kept.
+    pub fn into_program(self) -> Program {
+        self.0
+    }
+
+    /// Code in memory. The program is verified first: a mistake of the compiler that the verifier finds is an error.
+    pub(crate) fn emit(&self, options: &brolga_codegen::Options) -> Result<Compiled> {
+        check(self)?;
+        // SAFETY: the program is what lowering and the program passes have made of a graph that was verified, since a
+        // `Lowered` is made by `Compiler::lower` alone and never changed; the verifier accepts it. Lowering puts a guard
+        // or a clamp before each access that could leave its parameter, and lets iterations run together only if they
+        // store different elements.
+        Ok(unsafe { brolga_codegen::compile(self, options)? })
+    }
+
+    /// The same with every call traced.
+    ///
+    /// # Safety
+    /// The executable is run only as [`compile_traced`](brolga_codegen::compile_traced) says.
+    pub(crate) unsafe fn emit_traced(&self, options: &brolga_codegen::Options) -> Result<Compiled> {
+        check(self)?;
+        // SAFETY: as in `emit`; how it is run, the caller promises.
+        Ok(unsafe { brolga_codegen::compile_traced(self, options)? })
+    }
+}
+
 /// Compiles a graph into memory, ready to run.
 ///
 /// # Errors
-/// A graph that a pass or the emitter cannot carry, such as one that differentiates what has no derivative.
+/// A graph that breaks a rule, and one that a pass or the emitter cannot carry, because it differentiates what has no derivative, say.
 pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Executable> {
     let mut compiler = Compiler::new(options);
     let optimised = compiler.optimise(graph)?;
@@ -91,17 +139,19 @@ impl<'a> Compiler<'a> {
         self.graph_passes(grad, graph)
     }
 
-    /// All graph passes, fusion included.
+    /// All graph passes, fusion included. The graph is verified first.
     pub fn optimise(&mut self, graph: &Graph) -> Result<Graph> {
+        verify(graph)?;
         let optimised = self.graph_passes(pipeline(graph), graph)?;
         // Fusion hides which inputs are indices.
         self.ranges = index_ranges(&optimised).into_iter().collect();
         self.graph_passes(pipelines::REGIONS, &optimised)
     }
 
-    /// From an optimised graph to a program that can be emitted.
-    pub fn lower(&mut self, graph: &Graph) -> Result<Program> {
+    /// From an optimised graph to a program that can be emitted. The graph is verified first.
+    pub fn lower(&mut self, graph: &Graph) -> Result<Lowered> {
         let start = Instant::now();
+        verify(graph)?;
         let ranges = &self.ranges;
         let made = self.manager.make("lower", |options| lower_prepared(graph, ranges, options))?;
         let mut program = made.unwrap_or_default();
@@ -109,15 +159,14 @@ impl<'a> Compiler<'a> {
         self.manager.run(pipelines::PROGRAM, &mut program)?;
         self.times.push(StageTime { stage: "lower", duration: lowered - start });
         self.times.push(StageTime { stage: "program passes", duration: lowered.elapsed() });
-        Ok(program)
+        Ok(Lowered(program))
     }
 
     /// From a program to code in memory. The program is verified first, whatever the options say: code that is run
     /// must stay inside its memory.
-    pub fn emit(&mut self, program: &Program) -> Result<Compiled> {
+    pub fn emit(&mut self, program: &Lowered) -> Result<Compiled> {
         let start = Instant::now();
-        check(program)?;
-        let compiled = brolga_codegen::compile(program, &self.codegen())?;
+        let compiled = program.emit(&self.codegen())?;
         self.times.push(StageTime { stage: "emit", duration: start.elapsed() });
         Ok(compiled)
     }
@@ -139,6 +188,13 @@ impl<'a> Compiler<'a> {
         self.times.push(StageTime { stage: "graph passes", duration: start.elapsed() });
         Ok(graph)
     }
+}
+
+/// An error if the graph breaks a rule. It may be anyone's.
+fn verify(graph: &Graph) -> Result<()> {
+    graph
+        .verify()
+        .map_err(|error| Error::Compile(format!("the graph of `{}` is not valid: {error}", graph.name)))
 }
 
 /// An error if the program breaks a rule.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use brolga_ir::ops::ConvForm;
+use brolga_ir::ops::{ConvForm, RegionOp};
 use brolga_ir::{Graph, NodeId, Op};
 
 /// Floating-point operations of the convolutions and matrix products of a graph, two for each multiply-add; what
@@ -42,7 +42,13 @@ fn node_flops(graph: &Graph, id: NodeId) -> u64 {
             };
             product(&mut y.dims.iter().chain(w.dims.iter().skip(1)).copied())
         }
-        op => op.regions().into_iter().map(flops).fold(0, u64::saturating_add),
+        op => match op.region_op() {
+            // A loop counts as one iteration, a condition as both branches.
+            Some(RegionOp::Fused(_) | RegionOp::Scan(_) | RegionOp::While(_) | RegionOp::Cond(_)) => {
+                op.regions().into_iter().map(flops).fold(0, u64::saturating_add)
+            }
+            None => 0,
+        },
     }
 }
 

@@ -34,7 +34,7 @@ pub use brolga_runtime as runtime;
 pub use brolga_codegen::TargetCpu;
 pub use brolga_frontend::Settings;
 pub use brolga_runtime::{State, Tensor, Threads};
-pub use compile::{CompileOptions, Compiler, StageTime, compile};
+pub use compile::{CompileOptions, Compiler, Lowered, StageTime, compile};
 pub use error::{Error, Result};
 pub use gradients::with_gradients;
 pub use inputs::random_inputs;

@@ -8,11 +8,11 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
-use brolga_codegen::{TracedCall, compile_traced};
+use brolga_codegen::TracedCall;
 use brolga_ir::program::{Call, Program, Step};
 use brolga_runtime::{ArgumentBlock, Instance, KernelFn, State, Tensor, Threads};
 
-use crate::compile::CompileOptions;
+use crate::compile::{CompileOptions, Lowered};
 use crate::error::Result;
 use crate::inputs::random_inputs;
 
@@ -96,13 +96,14 @@ impl Traced {
     /// # Errors
     /// A program that cannot be emitted, a state that does not fit.
     pub fn new(
-        program: &Program,
+        program: &Lowered,
         options: &CompileOptions,
         threads: &Threads,
         state: &State,
     ) -> Result<Traced> {
         let codegen = brolga_codegen::Options { target_cpu: options.target_cpu };
-        let executable = Arc::new(compile_traced(program, &codegen)?.executable);
+        // SAFETY: the only instance of it is the one below, which has `recording_for`.
+        let executable = Arc::new(unsafe { program.emit_traced(&codegen)? }.executable);
         let inputs = random_inputs(&executable.manifest().inputs)?;
         let outputs = executable.manifest().outputs.iter().map(|o| Tensor::zeros(o.dtype, &o.dims));
         let outputs = outputs.collect::<brolga_runtime::Result<Vec<_>>>()?;

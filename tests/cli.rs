@@ -17,12 +17,12 @@ fn command(folder: &Path) -> Command {
     command
 }
 
-fn run(folder: &Path, arguments: &str) -> Output {
+pub fn run(folder: &Path, arguments: &str) -> Output {
     command(folder).args(arguments.split_whitespace()).output().unwrap()
 }
 
 /// Standard output of a run that must succeed.
-fn good(folder: &Path, arguments: &str) -> String {
+pub fn good(folder: &Path, arguments: &str) -> String {
     let output = run(folder, arguments);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "brolga {arguments}: {}\n{errors}", output.status);
@@ -30,7 +30,7 @@ fn good(folder: &Path, arguments: &str) -> String {
 }
 
 /// Standard error of a run that must fail, without a panic and without results.
-fn bad(folder: &Path, arguments: &str) -> String {
+pub fn bad(folder: &Path, arguments: &str) -> String {
     let output = run(folder, arguments);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(matches!(output.status.code(), Some(1 | 2)), "brolga {arguments}: {}\n{errors}", output.status);
@@ -48,7 +48,7 @@ fn keys(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-fn folder() -> TempDir {
+pub fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
@@ -69,7 +69,8 @@ fn write_batch(path: &Path, batch: usize) {
 fn help_teaches() {
     let folder = folder();
     let help = good(folder.path(), "--help");
-    for subcommand in ["models", "check", "train", "run", "step", "bench", "profile", "dump", "opt", "build"]
+    for subcommand in
+        ["models", "check", "train", "run", "step", "bench", "profile", "dump", "opt", "eval", "build"]
     {
         assert!(help.contains(subcommand), "{help}");
         let help = good(folder.path(), &format!("{subcommand} --help"));

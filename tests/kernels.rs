@@ -82,7 +82,8 @@ fn check_on(on: On, model: &str, entry: &str, batch: usize) {
             #[cfg(target_arch = "x86_64")]
             On::Avx512 => {
                 let options = brolga_codegen::Options { target_cpu: TargetCpu::X86_64V4 };
-                let compiled = brolga_codegen::emulate::compile_emulated(&program, &options);
+                // SAFETY: the kernel is one that lowering has made.
+                let compiled = unsafe { brolga_codegen::emulate::compile_emulated(&program, &options) };
                 let compiled = compiled.unwrap_or_else(|e| panic!("{e}\n{kernel}"));
                 vec![("emulated AVX-512", compiled::run_compiled(compiled, 1, &inputs, &state).1)]
             }

@@ -6,7 +6,9 @@ use brolga::passes::index_ranges::index_ranges;
 use brolga::passes::prepare::lower_prepared;
 use brolga::passes::{Manager, pipelines};
 use brolga::runtime::{Executable, Instance};
-use brolga::{CompileOptions, Compiler, Model, Settings, State, Tensor, Threads};
+use brolga::{CompileOptions, Compiler, Model, Settings, State, TargetCpu, Tensor, Threads};
+
+use crate::common::compiled;
 
 const OPTIMIZERS: [&str; 5] = [
     "Sgd(lr: 0.1)",
@@ -79,7 +81,7 @@ fn fused_updates_have_the_bits_of_single_operations() {
         let ranges = index_ranges(&graph).into_iter().collect();
         let mut program = lower_prepared(&graph, &ranges, manager.options()).unwrap();
         manager.run(pipelines::PROGRAM, &mut program).unwrap();
-        let single = Compiler::new(&CompileOptions::default()).emit(&program).unwrap().executable;
+        let single = compiled::compile(&program, TargetCpu::Native).executable;
 
         let reference = three_steps(&model, Arc::new(single), 1);
         let start = model.initial_state(5).unwrap();

@@ -60,7 +60,9 @@ fn tiles(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("tile_{m}x{n}x{k}"));
         group.throughput(Throughput::Elements((m * n * k * TIMES) as u64));
         for target_cpu in [TargetCpu::Portable, TargetCpu::Native] {
-            let compiled = compile(&program, &Options { target_cpu }).expect("the program compiles");
+            // SAFETY: the tiles of `program` lie inside their panels.
+            let compiled =
+                unsafe { compile(&program, &Options { target_cpu }) }.expect("the program compiles");
             let executable = Arc::new(compiled.executable);
             let mut state = State::new();
             for slot in &executable.manifest().state {

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use brolga_ir::program::{Kernel, Program};
+use brolga_ir::program::verify::verify;
+use brolga_ir::program::{Place, Program, Step};
 use cranelift::codegen::binemit::{Addend, CodeOffset, Reloc};
 use cranelift::codegen::control::ControlPlane;
 use cranelift::codegen::ir::{self, ExternalName, UserExternalName};
@@ -15,7 +16,7 @@ use rayon::prelude::*;
 use crate::emitter::Leaf;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::portable;
+use crate::portable::{self, About, Checks};
 use crate::schedule::{self, TracedCall};
 use crate::target::Target;
 
@@ -82,14 +83,25 @@ impl Image {
     /// Compiles every function of the program, in parallel. `symbol` names the entry and begins all other names;
     /// `text` keeps the Cranelift IR.
     pub fn new(program: &Program, symbol: &str, target: &Target, text: bool) -> Result<Image> {
-        let mut layout = Layout::new(program, target.features.clone())?;
+        let mut layout = Layout::new(program, target.features.clone(), target.proven.is_some())?;
+        let outputs = outputs(program);
         let kernels: Vec<Compiled> = program
             .kernels
             .par_iter()
             .enumerate()
             .map_init(Compiler::new, |compiler, (number, kernel)| {
                 let name = symbol_name(&format!("{symbol}_kernel{number}_{}", kernel.name));
-                compiler.kernel(name, kernel, layout.manifest.local_bytes, target, text)
+                let checked = target.proven.as_ref().is_some_and(|proven| !proven[number]);
+                let about = About {
+                    kernel,
+                    local: layout.manifest.local_bytes,
+                    outputs: &outputs[number],
+                    checks: checked.then(|| Checks {
+                        kernel: number as u32,
+                        place: layout.manifest.arena_bytes - size_of::<u64>(),
+                    }),
+                };
+                compiler.kernel(name, about, target, text)
             })
             .collect::<Result<_>>()?;
 
@@ -151,7 +163,9 @@ impl Image {
         let entry_at = entry(&program.schedule, "", &mut tables)?;
         let prepares = !program.prepare.is_empty() || program.prepared_bytes > 0;
         let prepare = prepares.then(|| entry(&program.prepare, "_prepare", &mut tables)).transpose()?;
-        layout.manifest.parallel = target.traced || schedule::pays_for_threads(program);
+        // What is not proven to be independent runs in order.
+        let free = target.proven.iter().flatten().all(|&proven| proven);
+        layout.manifest.parallel = target.traced || free && schedule::pays_for_threads(program);
         Ok(Image { functions, tables, entry: entry_at, prepare, layout })
     }
 
@@ -215,17 +229,10 @@ impl Compiler {
         Compiler { context: codegen::Context::new(), builder: FunctionBuilderContext::new() }
     }
 
-    fn kernel(
-        &mut self,
-        name: String,
-        kernel: &Kernel,
-        local: usize,
-        target: &Target,
-        text: bool,
-    ) -> Result<Compiled> {
+    fn kernel(&mut self, name: String, about: About<'_>, target: &Target, text: bool) -> Result<Compiled> {
         let mut func = ir::Function::new();
         let config = target.isa.frontend_config();
-        let leaves = portable::kernel(&mut func, &mut self.builder, kernel, local, &*target.emitter, config);
+        let leaves = portable::kernel(&mut func, &mut self.builder, about, &*target.emitter, config);
         let compiled = self.finish(func, name, target, text)?;
         Ok(Compiled { leaves, ..compiled })
     }
@@ -274,6 +281,29 @@ impl Compiler {
         let function = Function { name, code: bytes, alignment, relocations, exported: false, clif };
         Ok(Compiled { function, leaves: Vec::new(), calls })
     }
+}
+
+/// For each parameter of each kernel, whether a call gives it an output.
+fn outputs(program: &Program) -> Vec<Vec<bool>> {
+    fn mark(program: &Program, steps: &[Step], outputs: &mut [Vec<bool>]) {
+        for step in steps {
+            if let Step::Call(call) = step {
+                for (output, arg) in outputs[call.kernel.0 as usize].iter_mut().zip(&call.args) {
+                    *output |= matches!(program.buffers[arg.buffer.0 as usize].place, Place::Output);
+                }
+            }
+            step.bodies().into_iter().for_each(|body| mark(program, body, outputs));
+        }
+    }
+    let mut outputs: Vec<Vec<bool>> =
+        program.kernels.iter().map(|kernel| vec![false; kernel.params.len()]).collect();
+    mark(program, &program.schedule, &mut outputs);
+    outputs
+}
+
+/// An error if the program breaks a rule, whose code cannot be made.
+pub(crate) fn verified(program: &Program) -> Result<()> {
+    verify(program).map_err(|e| Error::new(format!("`{}` is no valid program: {e}", program.name)))
 }
 
 /// A name that linkers and C accept.

@@ -3,6 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use brolga_ir::program::Program;
+use brolga_ir::program::verify::proven;
+#[cfg(doc)]
+use brolga_ir::program::verify::verify;
 use brolga_runtime::{EntryFn, Executable};
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
 
@@ -34,28 +37,69 @@ impl Drop for Code {
     }
 }
 
-/// Compiles a program into memory. The program must be one that `brolga_ir`'s verifier accepts, with its memory
-/// planned.
-pub fn compile(program: &Program, options: &Options) -> std::result::Result<Compiled, Error> {
-    jit(program, options, Target::new(options, false)?)
+/// Compiles a program into memory.
+///
+/// # Errors
+/// A target that is not this machine, memory that is not planned, a kernel that there is no code for.
+///
+/// # Safety
+/// - [`verify`] accepts the program.
+/// - No access of a kernel leaves its parameter, whatever inputs (inside the ranges that the program gives), state and
+///   memory from earlier runs hold: the verifier has proven it ([`proven`]), or whoever made the program knows it, because
+///   a guard or a clamp stands before the access.
+/// - Points of a grid, and iterations of a strip, store different elements, and read none that another one stores.
+///
+/// Programs that `passes` have lowered from a verified graph are such. For others there is [`compile_checked`].
+pub unsafe fn compile(program: &Program, options: &Options) -> Result<Compiled, Error> {
+    let target = Target::new(options, false)?;
+    target.check(options)?;
+    // SAFETY: promised by the caller.
+    unsafe { compile_for(program, &target) }
 }
 
 /// As [`compile`], but every kernel call of the schedule goes through the argument block's `parallel_for`, small ones
 /// too, so that an embedder's sees (and can time) them all, in order. Its number of parts is a [`TracedCall`], which
 /// says what call it is.
 ///
+/// # Errors
+/// As for [`compile`].
+///
+/// # Safety
+/// As for [`compile`]. The executable must be run with [`Threads::from_raw`](brolga_runtime::Threads::from_raw) only, by a
+/// `parallel_for` that takes the number of parts out of the [`TracedCall`]: any other one would call kernels for parts
+/// that there are not. No kernel has 2^40 parts, and the schedule less than 2^22 calls.
+///
 /// [`TracedCall`]: crate::TracedCall
-pub fn compile_traced(program: &Program, options: &Options) -> std::result::Result<Compiled, Error> {
-    jit(program, options, Target { traced: true, ..Target::new(options, false)? })
+pub unsafe fn compile_traced(program: &Program, options: &Options) -> Result<Compiled, Error> {
+    let target = Target { traced: true, ..Target::new(options, false)? };
+    target.check(options)?;
+    // SAFETY: promised by the caller.
+    unsafe { compile_for(program, &target) }
 }
 
-fn jit(program: &Program, options: &Options, target: Target) -> std::result::Result<Compiled, Error> {
+/// Compiles any program into memory: one that was read from a file, say. What breaks a rule is an error. Kernels whose
+/// accesses are [`proven`] are compiled as [`compile`] does. In the others every access is checked, and iterations run one
+/// after the other on one thread, as in the interpreter, whose bits they give; an access outside of its parameter is
+/// refused, which the run reports as an error.
+///
+/// # Errors
+/// As for [`compile`], and the first rule of the verifier that does not hold.
+pub fn compile_checked(program: &Program, options: &Options) -> Result<Compiled, Error> {
+    let proven =
+        proven(program).map_err(|e| Error::new(format!("`{}` is no valid program: {e}", program.name)))?;
+    let target = Target { proven: Some(proven), ..Target::new(options, false)? };
     target.check(options)?;
-    compile_for(program, &target)
+    // SAFETY: the line above has verified the program. Kernels of which it has proven that accesses stay inside, and
+    // that iterations are independent, are compiled as they are; the others (`portable::Checks`) test each index before
+    // they use it, and have one thread.
+    unsafe { compile_for(program, &target) }
 }
 
 /// Compiles a program into memory for a target that this processor is.
-pub(crate) fn compile_for(program: &Program, target: &Target) -> std::result::Result<Compiled, Error> {
+///
+/// # Safety
+/// As for [`compile`]; of kernels that the target says are not proven the program need only be verified.
+pub(crate) unsafe fn compile_for(program: &Program, target: &Target) -> Result<Compiled, Error> {
     let image = Image::new(program, &program.name, target, false)?;
     let mut builder = JITBuilder::with_isa(target.isa.clone(), cranelift_module::default_libcall_names());
     // One region for everything keeps relative calls in reach; code, tables and rounding to pages.
@@ -77,7 +121,7 @@ pub(crate) fn compile_for(program: &Program, target: &Target) -> std::result::Re
     let manifest = image.layout.manifest.clone();
     let keep_alive = Arc::new(Code(Mutex::new(Some(module))));
     // SAFETY: the code lives in the module that `keep_alive` owns; it was made from a verified program, whose
-    // accesses are inside its buffers, and the manifest from the same program.
+    // accesses are inside its buffers, as the caller promises, and the manifest from the same program.
     let executable = unsafe { Executable::from_raw(entry, prepare, constants, manifest, keep_alive)? };
     Ok(Compiled { executable, code_bytes, functions: functions.len() })
 }

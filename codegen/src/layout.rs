@@ -26,7 +26,13 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub fn new(program: &Program, features: Vec<String>) -> Result<Layout> {
+    /// Of code that checks its accesses, the arena ends with room for what it refuses.
+    pub fn new(program: &Program, features: Vec<String>, checked: bool) -> Result<Layout> {
+        let room = if checked { ALIGNMENT } else { 0 };
+        let arena_bytes = program.arena_bytes.checked_next_multiple_of(room.max(1));
+        let arena_bytes = arena_bytes.and_then(|bytes| bytes.checked_add(room)).ok_or_else(|| {
+            Error::new(format!("{} bytes are more than any arena can have", program.arena_bytes))
+        })?;
         let of = |want: fn(&Place) -> bool| program.buffers.iter().filter(move |b| want(&b.place)).count();
         let states = of(|p| matches!(p, Place::State { .. }));
         let inputs = of(|p| matches!(p, Place::Input { .. }));
@@ -38,10 +44,11 @@ impl Layout {
             inputs: Vec::new(),
             outputs: Vec::new(),
             state: Vec::new(),
-            arena_bytes: program.arena_bytes,
+            arena_bytes,
             local_bytes: program.local_bytes(),
             prepared_bytes: program.prepared_bytes,
             constants_bytes: 0,
+            checked,
             cpu_features: features,
         };
         let mut constants = Vec::new();

@@ -20,7 +20,7 @@ mod target;
 mod wide;
 
 pub use error::Error;
-pub use jit::{Compiled, compile, compile_traced};
+pub use jit::{Compiled, compile, compile_checked, compile_traced};
 pub use listing::{Listing, listing};
 pub use object::{Object, emit_object};
 pub use schedule::TracedCall;

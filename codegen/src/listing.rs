@@ -6,7 +6,7 @@ use brolga_ir::program::Program;
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 
 use crate::error::Error;
-use crate::image::Image;
+use crate::image::{Image, verified};
 use crate::target::{Options, Target};
 
 /// One function of a compiled program.
@@ -25,6 +25,7 @@ pub struct Listing {
 /// Compiles a program and gives all its functions as text: leaf functions, kernels in the order of the program,
 /// the walker of the call table, entry and prepare function.
 pub fn listing(program: &Program, options: &Options) -> Result<Vec<Listing>, Error> {
+    verified(program)?;
     let target = Target::new(options, true)?;
     let image = Image::new(program, &program.name, &target, true)?;
     let x86 = target.isa.triple().architecture.to_string() == "x86_64";

@@ -8,7 +8,7 @@ use cranelift_module::{DataDescription, Linkage, Module};
 use cranelift_object::{ObjectBuilder, ObjectModule};
 
 use crate::error::Error;
-use crate::image::{Image, symbol_name};
+use crate::image::{Image, symbol_name, verified};
 use crate::target::{Options, Target};
 
 /// A compiled program as files.
@@ -23,13 +23,15 @@ pub struct Object {
 }
 
 /// Compiles a program into an object file. `symbol` is the C name of its entry function, and the beginning of
-/// all other names: `symbol_prepare` (where the program prepares values), `symbol_constants`, and the macros.
+/// all other names: `symbol_prepare` (where the program prepares values), `symbol_constants`, and the macros. What the
+/// program may do is that of [`compile`](crate::compile): nothing in the object checks an access.
 pub fn emit_object(program: &Program, options: &Options, symbol: &str) -> Result<Object, Error> {
     if symbol_name(symbol) != symbol || !symbol.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
         return Err(Error::new(format!(
             "`{symbol}` cannot be the name of a C function: use letters, digits and _, not beginning with a digit"
         )));
     }
+    verified(program)?;
     let target = Target::new(options, true)?;
     let image = Image::new(program, symbol, &target, false)?;
     let builder = ObjectBuilder::new(target.isa.clone(), symbol, cranelift_module::default_libcall_names())?;

@@ -360,7 +360,7 @@ impl EntryCx<'_, '_> {
         let mut offset = self.b.ins().iconst(types::I64, location.offset as i64);
         for (&stride, &counter) in arg.strides.iter().zip(&self.counters) {
             if stride != 0 {
-                let step = self.b.ins().imul_imm_s(counter, stride * size);
+                let step = self.b.ins().imul_imm_s(counter, stride.wrapping_mul(size));
                 offset = self.b.ins().iadd(offset, step);
             }
         }
@@ -373,7 +373,7 @@ impl EntryCx<'_, '_> {
         let row = *self.row.get_or_insert_with(|| {
             self.b.create_sized_stack_slot(StackSlotData::new(
                 StackSlotKind::ExplicitSlot,
-                16 * most as u32,
+                u32::try_from(most).unwrap_or(u32::MAX).saturating_mul(16),
                 3,
             ))
         });

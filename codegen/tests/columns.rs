@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
-use crate::common::{Random, check_program, encodings, from_runtime, targets, to_runtime};
-use brolga_codegen::emulate::{compile_emulated, leaves};
-use brolga_codegen::{Compiled, Options, TargetCpu, compile, listing};
+use crate::common::{
+    Random, check_program, compile, compile_emulated, encodings, from_runtime, targets, to_runtime,
+};
+use brolga_codegen::emulate::leaves;
+use brolga_codegen::{Compiled, Options, TargetCpu, listing};
 use brolga_ir::program::{Program, interpret};
 use brolga_ir::{DType, Tensor};
 use brolga_runtime as rt;

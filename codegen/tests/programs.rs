@@ -4,8 +4,8 @@ use crate::common;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Body, Random, check_program, kernel, param, run, targets};
-use brolga_codegen::{Options, TargetCpu, compile, emit_object, listing};
+use crate::common::{Body, Random, check_program, compile, kernel, param, run, targets};
+use brolga_codegen::{Options, TargetCpu, emit_object, listing};
 use brolga_ir::index::Index;
 use brolga_ir::program::{
     Access, Arg, Buffer, BufferId, Call, Expr, Kernel, KernelId, Panel, Place, Program, Step, Stmt, Tile,

@@ -3,7 +3,7 @@
 //! An [`Index`] is `constant + sum of coefficient * atom`; an atom is a variable, a quotient or remainder by a
 //! positive constant, or a scalar value computed inside (a gathered index). Terms are sorted and merged, so equal
 //! expressions of equal shape are equal values. [`Index::div`] and [`Index::rem`] use the ranges of variables to
-//! dissolve what a reshape composed with its inverse leaves behind.
+//! dissolve what a reshape composed with its inverse leaves behind. Sums and products wrap, as [`Index::evaluate`] does.
 
 use std::fmt;
 
@@ -125,8 +125,9 @@ impl Index {
         loop {
             match (a.peek(), b.peek()) {
                 (Some(x), Some(y)) if x.0 == y.0 => {
-                    if x.1 + y.1 != 0 {
-                        terms.push((x.0.clone(), x.1 + y.1));
+                    let both = x.1.wrapping_add(y.1);
+                    if both != 0 {
+                        terms.push((x.0.clone(), both));
                     }
                     a.next();
                     b.next();
@@ -137,7 +138,7 @@ impl Index {
                 (None, None) => break,
             }
         }
-        Index { constant: self.constant + other.constant, terms }.recombined()
+        Index { constant: self.constant.wrapping_add(other.constant), terms }.recombined()
     }
 
     /// `d · (x / d) + x mod d` is x: what is left of the row-major position of a position taken apart.
@@ -146,7 +147,8 @@ impl Index {
             let Atom::Rem(inner, d) = atom else { continue };
             let quotient = inner.div(*d, &|_| None);
             let (0, [(quotient, 1)]) = (quotient.constant, quotient.terms.as_slice()) else { continue };
-            let pair = self.terms.iter().position(|(other, by)| other == quotient && *by == c * d);
+            let Some(by) = c.checked_mul(*d) else { continue };
+            let pair = self.terms.iter().position(|(other, c)| other == quotient && *c == by);
             let Some(pair) = pair else { continue };
             let whole = inner.scale(*c);
             let mut rest = self.clone();
@@ -159,7 +161,7 @@ impl Index {
 
     /// The sum with a constant.
     pub fn plus(&self, constant: i64) -> Index {
-        Index { constant: self.constant + constant, terms: self.terms.clone() }
+        Index { constant: self.constant.wrapping_add(constant), terms: self.terms.clone() }
     }
 
     /// The product with a constant.
@@ -167,8 +169,9 @@ impl Index {
         if factor == 0 {
             return Index::default();
         }
-        let terms = self.terms.iter().map(|(atom, c)| (atom.clone(), c * factor)).collect();
-        Index { constant: self.constant * factor, terms }
+        let terms = self.terms.iter().map(|(atom, c)| (atom.clone(), c.wrapping_mul(factor)));
+        let terms = terms.filter(|(_, c)| *c != 0).collect();
+        Index { constant: self.constant.wrapping_mul(factor), terms }
     }
 
     /// The difference.
@@ -221,7 +224,7 @@ impl Index {
             }
             _ => match rest.terms.as_slice() {
                 // (x / a) / b = x / (a b)
-                [(Atom::Div(inner, d), 1)] if rest.constant == 0 => {
+                [(Atom::Div(inner, d), 1)] if rest.constant == 0 && d.checked_mul(divisor).is_some() => {
                     quotient.add(&inner.div(d * divisor, range))
                 }
                 _ => quotient.add(&Index::atom(Atom::Div(Box::new(rest), divisor))),
@@ -235,7 +238,7 @@ impl Index {
         let (_, rest) = self.split(divisor);
         match rest.range(range) {
             Some((low, high)) if low.div_euclid(divisor) == high.div_euclid(divisor) => {
-                rest.plus(-low.div_euclid(divisor) * divisor)
+                rest.plus(low.div_euclid(divisor).wrapping_mul(divisor).wrapping_neg())
             }
             _ => match rest.terms.as_slice() {
                 // (x mod a) mod b = x mod b where b divides a

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::graph::{Graph, GraphError, Value};
+use crate::graph::{Graph, GraphError, Output, Value};
+use crate::ops::Role;
 use crate::tensor::Tensor;
 
-/// The outputs of a graph, in order, for values of its parameters, in order.
+/// The outputs of a graph, in order, for values of its parameters, in order. NaNs of outputs, not those of new state, have
+/// one form.
 pub fn interpret(graph: &Graph, parameters: &[&Tensor]) -> Result<Vec<Tensor>, GraphError> {
     let error = |path: &str, message: String| GraphError { path: path.to_owned(), message };
     if parameters.len() != graph.parameters().len() {
@@ -50,5 +52,9 @@ pub fn interpret(graph: &Graph, parameters: &[&Tensor]) -> Result<Vec<Tensor>, G
             }
         }
     }
-    Ok(graph.outputs().iter().map(|output| values[&output.value].clone()).collect())
+    let output = |output: &Output| {
+        let value = values[&output.value].clone();
+        if output.role == Role::Data { value.with_one_nan() } else { value }
+    };
+    Ok(graph.outputs().iter().map(output).collect())
 }

@@ -26,6 +26,13 @@ pub enum Scalar {
     F64(f64),
 }
 
+/// The form that every NaN takes in the outputs of an entry, in bits: positive, quiet, without payload.
+pub const NAN_F32: u32 = 0x7fc0_0000;
+/// The same of `f64`.
+pub const NAN_F64: u64 = 0x7ff8_0000_0000_0000;
+/// The same of `bf16`.
+pub const NAN_BF16: u16 = 0x7fc0;
+
 impl Scalar {
     /// Zero of that type (false for `bool`); floats get +0.
     pub fn zero(dtype: DType) -> Scalar {

@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use crate::scalar::Scalar;
+use crate::scalar::{NAN_BF16, NAN_F32, NAN_F64, Scalar};
 use crate::types::{DType, Type};
 
 /// The elements of a tensor, row-major.
@@ -183,6 +183,20 @@ impl Tensor {
             (Data::F64(v), Scalar::F64(x)) => v[position] = x,
             (_, value) => panic!("{value:?} stored into a tensor of {}", self.dtype()),
         }
+    }
+
+    /// The same elements, every NaN in the one form that outputs have.
+    pub fn with_one_nan(mut self) -> Tensor {
+        fn unify<T: Copy>(values: &mut [T], is_nan: fn(T) -> bool, nan: T) {
+            values.iter_mut().filter(|value| is_nan(**value)).for_each(|value| *value = nan);
+        }
+        match &mut self.data {
+            Data::F32(v) => unify(v, f32::is_nan, f32::from_bits(NAN_F32)),
+            Data::F64(v) => unify(v, f64::is_nan, f64::from_bits(NAN_F64)),
+            Data::Bf16(v) => unify(v, bf16::is_nan, bf16::from_bits(NAN_BF16)),
+            Data::Bool(_) | Data::U8(_) | Data::I32(_) | Data::I64(_) => {}
+        }
+        self
     }
 
     /// The same elements with other extents of the same product.

@@ -25,7 +25,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::graph::{Graph, GraphError, NodeId, Value};
-use crate::ops::{Op, Role};
+use crate::ops::{Op, RegionOp, Role};
 use crate::types::Type;
 
 /// How deep regions may nest.
@@ -187,8 +187,8 @@ fn regions(graph: &Graph, id: NodeId, depth: usize, errors: &mut Vec<GraphError>
             return;
         }
         check(region, depth + 1, errors);
-        if matches!(op, Op::Fused(_)) {
-            let foreign = |op: &Op| !op.regions().is_empty() || op.is_derivative();
+        if matches!(op.region_op(), Some(RegionOp::Fused(_))) {
+            let foreign = |op: &Op| op.region_op().is_some() || op.is_derivative();
             if let Some(inner) = region.nodes().find(|&inner| foreign(&region.node(inner).op)) {
                 let name = region.node(inner).op.get().name();
                 errors.push(node_error(graph, id, format_args!("a fused region holds {name}")));

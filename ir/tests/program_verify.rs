@@ -1,6 +1,6 @@
 //! The verifier of kernel programs: what it accepts, and each rule broken once.
 
-use brolga_ir::program::verify::{verify, verify_kernel};
+use brolga_ir::program::verify::{proven, verify, verify_kernel};
 use brolga_ir::program::{Kernel, Program};
 
 /// The message about a kernel of three parameters with that body, or "".
@@ -495,4 +495,70 @@ fn hostile_nesting_is_an_error() {
     }
     let error = verify(&Program { schedule, ..Program::default() }).unwrap_err();
     assert_eq!(error.to_string(), "schedule: loops and conditions nest deeper than 64");
+}
+
+/// Whether a kernel is proven that is called with its parameters on buffers of their own, or all on one.
+fn is_proven(params: &str, grid: &str, body: &str, buffers: &str, args: &str) -> bool {
+    let text = format!(
+        "program @f\n{buffers}\nkernel @k({params}) grid {grid} {{\n{body}\n}}\nschedule {{\n  call @k#0({args})\n}}\n"
+    );
+    let program = Program::parse(&text).unwrap_or_else(|e| panic!("{e} in:\n{text}"));
+    proven(&program).unwrap_or_else(|e| panic!("{e} in:\n{text}"))[0]
+}
+
+#[test]
+fn what_stays_inside_in_any_order_is_proven() {
+    let alone = |grid: &str, body: &str| {
+        is_proven(
+            "p0: read f32[64], p1: readwrite f32[64], p2: read i32[8], p3: read bool[8]",
+            grid,
+            body,
+            "%0 input \"x\" f32[64]\n%1 state \"y\" f32[64] updated\n%2 input \"i\" i32[8]\n%3 input \"m\" bool[8]",
+            "%0, %1, %2, %3",
+        )
+    };
+    for (grid, body) in [
+        ("[8]", "strip i1 in 0..8 { v0 = load p0[8*i0 + i1] : f32 store p1[8*i0 + i1] = v0 }"),
+        // Rows the other way round, and columns as iterations.
+        ("[8]", "strip i1 in 0..8 { v0 = load p0[i1] : f32 store p1[8*i1 - i0 + 7] = v0 }"),
+        (
+            "[2, 4]",
+            "for i2 in 0..8 { v0 = load p1[32*i0 + 8*i1 + i2] : f32 store p1[32*i0 + 8*i1 + i2] = v0 }",
+        ),
+        // Quotients and remainders of variables have bounds.
+        ("[]", "strip i0 in 0..64 { v0 = load p0[8*(i0 / 8) + (i0 % 8)] : f32 store p1[i0] = v0 }"),
+        // Not reached at all.
+        ("[0]", "v0 = load p0[i0 + 99] : f32"),
+        ("[4]", "tile [2, 8] p1[16*i0; 8] += p0[16*i0; 4] * p0[0] over (4; 1, 8) : f32"),
+    ] {
+        assert!(alone(grid, body), "{body}");
+    }
+    for (grid, body) in [
+        // Outside, were it not for a guard or a condition; an index that was computed, if only from a constant.
+        ("[8]", "v0 = load p3[i0] : bool v1 = load p0[i0 + 60] if v0 : f32 store p1[i0] = v1"),
+        ("[8]", "v0 = load p3[i0] : bool if v0 { v1 = load p0[i0 + 60] : f32 }"),
+        ("[8]", "v0 = load p2[i0] : i32 v1 = load p0[v0] : f32"),
+        ("[8]", "v0 = constant 3 : i32 v1 = load p0[v0] : f32"),
+        ("[8]", "v0 = constant 1.0 : f32 v1 = load p2[i0] : i32 store p1[v1] = v0"),
+        // Two points, or iterations, for one element.
+        ("[8]", "v0 = constant 1.0 : f32 store p1[(i0 / 2)] = v0"),
+        ("[8]", "strip i1 in 0..8 { v0 = constant 1.0 : f32 store p1[i0 + i1] = v0 }"),
+        ("[8]", "for i1 in 0..9 { v0 = constant 1.0 : f32 store p1[7*i0 + i1] = v0 }"),
+        ("[]", "strip i0 in 0..8 { for i1 in 0..3 { v0 = constant 1.0 : f32 store p1[2*i0 + i1] = v0 } }"),
+        ("[8]", "v0 = load p1[7 - i0] : f32 store p1[i0] = v0"),
+        ("[]", "strip i0 in 0..8 { v0 = load p1[i0 + 1] : f32 store p1[i0] = v0 }"),
+        ("[4]", "tile [2, 8] p1[8*i0; 8] += p0[16*i0; 4] * p0[0] over (4; 1, 8) : f32"),
+    ] {
+        assert!(!alone(grid, body), "{body}");
+    }
+    let in_place = |body: &str| {
+        let buffers = "%0 state \"y\" f32[64] updated";
+        is_proven("p0: read f32[64], p1: write f32[64]", "[]", body, buffers, "%0, %0")
+    };
+    assert!(in_place("strip i0 in 0..64 { v0 = load p0[i0] : f32 store p1[i0] = v0 }"));
+    assert!(!in_place("strip i0 in 0..64 { v0 = load p0[63 - i0] : f32 store p1[i0] = v0 }"));
+    let local = "v0 = load p0[i0] : f32 store p2[0] = v0 v1 = load p2[0] : f32 store p1[i0] = v1";
+    let buffers = "%0 input \"x\" f32[64]\n%1 output \"y\" f32[64]";
+    let params = "p0: read f32[64], p1: write f32[64], p2: local f32[4]";
+    assert!(!is_proven(params, "[64]", local, buffers, "%0, %1"));
 }

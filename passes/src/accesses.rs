@@ -1,56 +1,10 @@
 //! What kernels do with their parameters, and steps with buffers: shared by the passes that move memory about.
 
-use brolga_ir::index::Index;
+use std::collections::HashMap;
+
+use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::walk::{walk, walk_mut};
 use brolga_ir::program::{Access, BufferId, Call, Expr, Kernel, KernelId, Program, Step, Stmt};
-
-/// Whether a kernel may run with `write` lying on top of `read`: every element of `read` is loaded only at the index
-/// where `write` is stored, in the same innermost iteration, before it.
-pub(crate) fn in_place(kernel: &Kernel, read: usize, write: usize) -> bool {
-    let mut found = InPlace { read, write, index: None, stored: false, fits: true };
-    found.block(&kernel.body);
-    found.fits
-}
-
-struct InPlace {
-    read: usize,
-    write: usize,
-    index: Option<Index>,
-    stored: bool,
-    fits: bool,
-}
-
-impl InPlace {
-    fn same(&mut self, index: &Index) {
-        match &self.index {
-            Some(known) => self.fits &= known == index,
-            None => self.index = Some(index.clone()),
-        }
-    }
-
-    fn block(&mut self, block: &[Stmt]) {
-        for statement in walk(block) {
-            match statement {
-                Stmt::Let { expr: Expr::Load { param, index, .. }, .. } if *param == self.read => {
-                    self.same(index);
-                    self.fits &= !self.stored;
-                }
-                Stmt::Let { expr: Expr::Load { param, .. }, .. } if *param == self.write => self.fits = false,
-                Stmt::Store { param, index, .. } if *param == self.write => {
-                    self.same(index);
-                    self.fits &= !self.stored;
-                    self.stored = true;
-                }
-                Stmt::Store { param, .. } if *param == self.read => self.fits = false,
-                Stmt::Tile(tile) => {
-                    let params = [tile.a.param, tile.b.param, tile.c.param];
-                    self.fits &= !params.contains(&self.read) && !params.contains(&self.write);
-                }
-                _ => {}
-            }
-        }
-    }
-}
 
 /// The calls and conditions of a schedule in order, those in loops once, each with the position of the outermost
 /// step it is in.
@@ -82,6 +36,50 @@ pub(crate) fn touches(program: &Program, step: &Step, buffer: BufferId) -> (bool
         }
     }
     touched
+}
+
+/// Whether a kernel does nothing but copy its first parameter to its second, every element to its own place, once. What it
+/// is called says nothing: index maps that move elements (a transpose, a reversal) make kernels of the same name.
+pub(crate) fn is_copy(kernel: &Kernel) -> bool {
+    let [from, to] = kernel.params.as_slice() else { return false };
+    if (from.dtype, from.len) != (to.dtype, to.len)
+        || (from.access, to.access) != (Access::Read, Access::Write)
+    {
+        return false;
+    }
+    let mut extents: HashMap<Var, usize> = (0..).zip(kernel.grid.iter().copied()).collect();
+    let mut block = kernel.body.as_slice();
+    while let [Stmt::For { var, extent, body } | Stmt::Strip { var, extent, body }] = block {
+        extents.insert(*var, *extent);
+        block = body;
+    }
+    let [
+        Stmt::Let { id, expr: Expr::Load { param: 0, index: read, guard: None }, .. },
+        Stmt::Store { param: 1, index: written, value },
+    ] = block
+    else {
+        return false;
+    };
+    value == id && read == written && covers(read, &extents, from.len)
+}
+
+/// Whether an index takes every value below `len` once, while its variables run through their extents: they are the
+/// digits of a number.
+fn covers(index: &Index, extents: &HashMap<Var, usize>, len: usize) -> bool {
+    let mut digits: Vec<(i64, usize)> = extents
+        .iter()
+        .filter(|&(_, &extent)| extent != 1)
+        .map(|(&var, &extent)| (index.coefficient(var), extent))
+        .collect();
+    digits.sort_unstable();
+    let variables = |(atom, _): &(Atom, i64)| matches!(atom, Atom::Var(_));
+    let mut covered = 1;
+    let dense = digits.iter().all(|&(step, extent)| {
+        let next = step == covered as i64;
+        covered *= extent;
+        next
+    });
+    dense && covered == len && index.offset() == 0 && index.terms().iter().all(variables)
 }
 
 /// Renames the buffers of every step.

@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 
+use brolga_ir::program::footprint::in_place;
 use brolga_ir::program::{BufferId, Call, Place, Program, Step};
 
-use crate::accesses::{in_place, leaves, rename, touches};
+use crate::accesses::{is_copy, leaves, rename, touches};
 
 /// Removes copies into state; whether any went. Linear in the size of the schedule.
 pub fn forward(program: &mut Program) -> bool {
@@ -48,7 +49,9 @@ fn copy(program: &Program, step: &Step) -> Option<(BufferId, BufferId)> {
     let (source, target) = (&program.buffers[from.buffer.0 as usize], &program.buffers[to.buffer.0 as usize]);
     let whole = from.offset == 0 && to.offset == 0 && source.ty.elements() == target.ty.elements();
     let places = matches!(source.place, Place::Arena(_)) && matches!(target.place, Place::State { .. });
-    (program.kernels[kernel.0 as usize].name == "copy" && whole && places).then_some((from.buffer, to.buffer))
+    let kernel = &program.kernels[kernel.0 as usize];
+    let copies = whole && places && is_copy(kernel) && kernel.params[0].len == source.ty.elements();
+    copies.then_some((from.buffer, to.buffer))
 }
 
 /// Whether `from` may lie where `to` does. `of` gives the calls and conditions that touch a buffer, in order, each with

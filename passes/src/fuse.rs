@@ -23,7 +23,7 @@ use std::collections::{HashMap, HashSet};
 
 use brolga_ir::definition::{Definition, Element, Order};
 use brolga_ir::graph::Output;
-use brolga_ir::ops::{Elementwise, Fused, Op, Role};
+use brolga_ir::ops::{Elementwise, Fused, Op, RegionOp, Role};
 use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Origin, Value};
 
@@ -223,16 +223,14 @@ fn is_zero(graph: &Graph, value: Value) -> bool {
     }
 }
 
-/// The operator, its region fused if it is a loop.
+/// The operator, its regions fused, but for one that is fused already.
 fn fused_inside(op: &Op) -> Result<Op, GraphError> {
     let mut op = op.clone();
-    match &mut op {
-        Op::Scan(scan) => drop(fuse(&mut scan.body)?),
-        Op::Cond(cond) => {
-            fuse(&mut cond.then)?;
-            fuse(&mut cond.otherwise)?;
+    match op.region_op() {
+        Some(RegionOp::Scan(_) | RegionOp::While(_) | RegionOp::Cond(_)) => {
+            op.regions_mut().into_iter().try_for_each(|region| fuse(region).map(drop))?;
         }
-        _ => {}
+        Some(RegionOp::Fused(_)) | None => {}
     }
     Ok(op)
 }

@@ -6,7 +6,7 @@
 //! broadcast, conversions between integers, …), into and out of regions by their operands. Inputs that are computed
 //! with first have no range: indices computed inside are clamped or dropped. Linear.
 
-use brolga_ir::ops::{Op, Role};
+use brolga_ir::ops::{Op, RegionOp, Role};
 use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::{Graph, NodeId, Value};
 
@@ -50,8 +50,11 @@ fn demands(graph: &Graph) -> ValueTable<Range> {
                     }
                 }
             }
-            Op::Fused(_) | Op::Scan(_) => regions(graph, id, &mut ranges),
-            _ => {}
+            op => {
+                if let Some(op) = op.region_op() {
+                    regions(graph, id, op, &mut ranges);
+                }
+            }
         }
     }
     ranges
@@ -96,16 +99,17 @@ fn classes(graph: &Graph, mut value: Value) -> Option<usize> {
     }
 }
 
-/// What a region that certainly runs asks of its parameters, it asks of its operands, in the same order.
-fn regions(graph: &Graph, id: NodeId, ranges: &mut ValueTable<Range>) {
-    let node = graph.node(id);
-    let body = match &node.op {
-        Op::Fused(fused) => &fused.body,
-        Op::Scan(scan) if scan.length > 0 => &scan.body,
-        _ => return,
+/// What a region that certainly runs asks of its parameters, it asks of its operands, in the same order. The condition of a
+/// loop runs once at least, its body and either branch of a condition may not.
+fn regions(graph: &Graph, id: NodeId, op: RegionOp<'_>, ranges: &mut ValueTable<Range>) {
+    let body = match op {
+        RegionOp::Fused(fused) => &fused.body,
+        RegionOp::Scan(scan) if scan.length > 0 => &scan.body,
+        RegionOp::While(looped) if looped.limit > 0 => &looped.condition,
+        RegionOp::Scan(_) | RegionOp::While(_) | RegionOp::Cond(_) => return,
     };
     let inside = demands(body);
-    for (&parameter, &operand) in body.parameters().iter().zip(&node.operands) {
+    for (&parameter, &operand) in body.parameters().iter().zip(&graph.node(id).operands) {
         if let Some(&range) = inside.get(body.result(parameter)) {
             demand(ranges, operand, range);
         }

@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 
+use brolga_ir::program::footprint::in_place;
 use brolga_ir::program::{BufferId, KernelId, Place, Program, Step};
 
-use crate::accesses::{in_place, leaves, touches};
+use crate::accesses::{leaves, touches};
 
 /// Alignment of buffers, in bytes: a cache line, and the widest vector.
 pub(crate) const ALIGN: usize = 64;

@@ -34,6 +34,8 @@ impl Executable {
     /// - write only the arena, this local memory, the outputs (all of each output; bools as 0 or 1), and state slots that are
     ///   `updated`; `prepare` writes only the arena, the local memory and the prepared values, which it fills from state and
     ///   constants alone, with null pointers for inputs and outputs;
+    /// - if the code is `checked`, leave the last eight bytes of the arena as they are, or put a [`Refusal`](crate::Refusal)
+    ///   there;
     /// - not unwind, keep the floating-point control word, and call nothing but the block's `parallel_for`,
     ///   which kernels do not call again.
     pub unsafe fn from_raw(

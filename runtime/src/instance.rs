@@ -8,7 +8,7 @@ use crate::block::{
 use crate::control::FloatControl;
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
 use crate::executable::Executable;
-use crate::manifest::{IndexRange, Input};
+use crate::manifest::{IndexRange, Input, Refusal};
 use crate::state::State;
 use crate::tensor::{ALIGNMENT, AlignedBytes, DType, Tensor, TensorMut, TensorRef, check_bools, type_name};
 use crate::threads::Threads;
@@ -94,16 +94,19 @@ impl Instance {
     ///
     /// # Errors
     /// A state of another layout, a wrong number of tensors, a wrong type or dimension, an index out of its
-    /// range. Nothing has run then, and nothing is changed.
+    /// range. Nothing has run then, and nothing is changed. Code that checks its accesses ([`Manifest::checked`]) reports
+    /// those outside of their buffers when it has run: state and outputs may have changed then.
+    ///
+    /// [`Manifest::checked`]: crate::Manifest::checked
     pub fn run(
         &mut self,
         state: &mut State,
         inputs: &[TensorRef<'_>],
         outputs: &mut [TensorMut<'_>],
     ) -> Result<()> {
-        self.call(state, inputs, outputs)?;
+        let refused = self.call(state, inputs, outputs)?;
         self.touch(state);
-        Ok(())
+        self.report(refused)
     }
 
     /// [`run`](Instance::run) with owned tensors, whose memory is always aligned.
@@ -113,9 +116,9 @@ impl Instance {
         inputs: &[Tensor],
         outputs: &mut [Tensor],
     ) -> Result<()> {
-        self.call(state, inputs, outputs)?;
+        let refused = self.call(state, inputs, outputs)?;
         self.touch(state);
-        Ok(())
+        self.report(refused)
     }
 
     /// [`run`](Instance::run) for an entry point that updates no state, so that several instances can share
@@ -134,7 +137,8 @@ impl Instance {
             );
             return Err(Error::new(ErrorKind::State, message));
         }
-        self.call(state, inputs, outputs)
+        let refused = self.call(state, inputs, outputs)?;
+        self.report(refused)
     }
 
     /// One call with tensors given by name, in any order; makes the outputs. For convenience, not for speed.
@@ -183,13 +187,38 @@ impl Instance {
         slots.filter(|(slot, _)| slot.updated).for_each(|(_, at)| state.touch(*at));
     }
 
-    /// Checks everything, prepares where needed, and runs. `state` is exclusive if the entry updates any.
+    /// An error if checked code has refused an access.
+    fn report(&self, refused: Option<Refusal>) -> Result<()> {
+        let Some(Refusal { kernel, param }) = refused else { return Ok(()) };
+        let message = format!(
+            "kernel {kernel} of `{}` reaches outside of its parameter p{param}: its results are not to be used",
+            self.executable.manifest().entry
+        );
+        Err(Error::new(ErrorKind::Range, message))
+    }
+
+    /// Fills what checked code may read without having written it, as the interpreter of programs does.
+    fn forget(arena: &mut AlignedBytes, checked: bool) {
+        if checked {
+            arena.fill(0xff);
+        }
+    }
+
+    /// What checked code has put into the end of the arena.
+    fn refused(&self) -> Option<Refusal> {
+        let checked = self.executable.manifest().checked;
+        let word = self.arena.last_chunk().filter(|_| checked)?;
+        Refusal::from_word(u64::from_ne_bytes(*word))
+    }
+
+    /// Checks everything, prepares where needed, and runs. `state` is exclusive if the entry updates any. Tells what the
+    /// code has refused to do.
     fn call<I: Readable, O: Writable>(
         &mut self,
         state: &State,
         inputs: &[I],
         outputs: &mut [O],
-    ) -> Result<()> {
+    ) -> Result<Option<Refusal>> {
         let executable = &*self.executable;
         let manifest = executable.manifest();
         if state.layout() != self.layout {
@@ -237,8 +266,13 @@ impl Instance {
             of_inputs.fill(std::ptr::null_mut());
             of_outputs.fill(std::ptr::null_mut());
             self.prepared_for = None;
+            Self::forget(&mut self.arena, manifest.checked);
+            Self::forget(&mut self.prepared, manifest.checked);
             // SAFETY: the bases are as `Executable::from_raw` describes them for a prepare function.
             unsafe { enter(prepare, &self.bases, &self.threads, manifest.parallel) };
+            if let Some(refused) = self.refused() {
+                return Ok(Some(refused));
+            }
             self.prepared_for = Some(version);
         }
 
@@ -257,6 +291,7 @@ impl Instance {
                 *base = stand_in.base();
             }
         }
+        Self::forget(&mut self.arena, manifest.checked);
         // SAFETY: the bases are as `Executable::from_raw` describes them: types were checked above, so sizes
         // agree with the manifest; `state` is exclusive where the entry updates it; arena, prepared values and the
         // local memory of as many workers as there are threads belong to `self`; inputs and outputs are borrowed for
@@ -268,7 +303,7 @@ impl Instance {
                 output.bytes_mut().copy_from_slice(stand_in);
             }
         }
-        Ok(())
+        Ok(self.refused())
     }
 }
 

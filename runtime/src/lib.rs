@@ -39,7 +39,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use executable::{Executable, cpu_has, cpu_name};
 pub use feed::{Evaluation, Metrics, evaluate};
 pub use instance::Instance;
-pub use manifest::{IndexRange, Input, Manifest, Output, StateSlot};
+pub use manifest::{IndexRange, Input, Manifest, Output, Refusal, StateSlot};
 pub use npz::{read_tensors, write_tensors};
 pub use random::{Purpose, Random, permutation, philox};
 pub use state::{Slot, SlotKind, State};

@@ -35,9 +35,37 @@ pub struct Manifest {
     /// Bytes of constants that come with the code.
     #[serde(default)]
     pub constants_bytes: usize,
+    /// Whether the code checks its own accesses: it begins with ones in every byte of the arena and of the prepared values,
+    /// and puts what it had to refuse into the last eight bytes of the arena, see [`Refusal`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checked: bool,
     /// Processor features that the code needs, by Rust's names (`avx2`, `fma`, `avx512f`, `neon`).
     #[serde(default)]
     pub cpu_features: Vec<String>,
+}
+
+/// An access outside of its buffer that checked code has refused: a load gave zero, a store was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Number of the kernel in the program.
+    pub kernel: u32,
+    /// Number of its parameter.
+    pub param: u32,
+}
+
+impl Refusal {
+    /// What the arena of checked code ends with as long as nothing was refused: all ones, as everything in it.
+    pub const NONE: u64 = u64::MAX;
+
+    /// As the word that checked code stores.
+    pub fn word(self) -> u64 {
+        u64::from(self.kernel) << 32 | u64::from(self.param)
+    }
+
+    /// From that word.
+    pub fn from_word(word: u64) -> Option<Refusal> {
+        (word != Refusal::NONE).then_some(Refusal { kernel: (word >> 32) as u32, param: word as u32 })
+    }
 }
 
 /// One input of an entry.
@@ -123,6 +151,11 @@ impl Manifest {
                     return wrong(format!("the manifest names {what} `{name}` twice"));
                 }
             }
+        }
+        if self.checked && self.arena_bytes < size_of::<u64>() {
+            return wrong(
+                "the code checks its accesses, but the arena has no room for what it refuses".into(),
+            );
         }
         if !self.local_bytes.is_multiple_of(ALIGNMENT) {
             let bytes = self.local_bytes;

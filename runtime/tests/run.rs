@@ -61,6 +61,7 @@ fn manifest() -> Manifest {
         local_bytes: 0,
         prepared_bytes: 4,
         constants_bytes: 4,
+        checked: false,
         cpu_features: vec![],
     }
 }

@@ -54,6 +54,7 @@ fn counting() -> Arc<Executable> {
         local_bytes: ALIGNMENT,
         prepared_bytes: 0,
         constants_bytes: 0,
+        checked: false,
         cpu_features: vec![],
     };
     executable(counting_entry, None, manifest).unwrap()

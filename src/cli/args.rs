@@ -52,6 +52,8 @@ pub enum Command {
     Dump(DumpArgs),
     /// Runs passes over the text of a graph or kernel program
     Opt(OptArgs),
+    /// Runs the text of a graph or kernel program on tensors from a file
+    Eval(EvalArgs),
     /// Compiles an entry point ahead of time
     Build(BuildArgs),
 }
@@ -170,11 +172,16 @@ impl MachineArgs {
 
     /// The threads.
     pub fn threads(&self) -> brolga::Result<Threads> {
-        Ok(match self.threads {
-            Some(count) => Threads::new(count)?,
-            None => Threads::available()?,
-        })
+        threads(self.threads)
     }
+}
+
+/// So many threads, or as many as there are cores.
+pub fn threads(count: Option<usize>) -> brolga::Result<Threads> {
+    Ok(match count {
+        Some(count) => Threads::new(count)?,
+        None => Threads::available()?,
+    })
 }
 
 #[derive(Args)]
@@ -438,6 +445,53 @@ pub struct OptArgs {
     /// Lists all passes
     #[arg(long)]
     pub list: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+A graph goes through the pipeline of the compiler. A kernel program is run as it stands, after it was verified; accesses
+that are not proven to stay inside their buffers are checked, and an access outside is an error.
+
+The file of inputs has a tensor for each input and each state, by name; integers may be of another type. Files ending in
+.npz or .npy are NumPy's, all others safetensors. Outputs and new state go into one file, by name.
+
+Examples:
+  brolga dump mlp --stage graph > mlp.ir
+  brolga eval mlp.ir --inputs in.npz --outputs out.npz
+  brolga dump mlp --stage program | brolga eval - --inputs in.npz --outputs exact.npz --interpret
+
+A program that adds one (in.npz has `x`, three f32):
+  program @add_one
+    %0 input \"x\" f32[3]
+    %1 output \"y\" f32[3]
+  kernel @add_one(p0: read f32[3], p1: write f32[3]) grid [] {
+    v0 = constant 1.0 : f32
+    strip i0 in 0..3 {
+      v1 = load p0[i0] : f32
+      v2 = add v1, v0 : f32
+      store p1[i0] = v2
+    }
+  }
+  schedule {
+    call @add_one#0(%0, %1)
+  }")]
+pub struct EvalArgs {
+    /// The text of a graph or kernel program; - is standard input
+    pub file: PathBuf,
+    /// The inputs and the state
+    #[arg(long, value_name = "FILE")]
+    pub inputs: PathBuf,
+    /// Where the outputs and the new state go
+    #[arg(long, value_name = "FILE")]
+    pub outputs: PathBuf,
+    /// Interprets the graph or program instead of compiling it: exact and slow
+    #[arg(long)]
+    pub interpret: bool,
+    /// Threads that compute; results do not depend on it [default: as many as there are cores]
+    #[arg(long, value_name = "T")]
+    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub target: TargetArgs,
 }
 
 /// What is built.

@@ -31,7 +31,8 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let mut compiler = Compiler::new(model.options());
     let work = cost::flops(&compiler.differentiate(graph)?);
     let optimised = compiler.optimise(graph)?;
-    let live = live_bytes(&compiler.lower(&optimised)?);
+    let program = compiler.lower(&optimised)?;
+    let live = live_bytes(&program);
 
     let inputs = random_inputs(&executable.manifest().inputs)?;
     let mut state = model.initial_state(0)?;

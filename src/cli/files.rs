@@ -1,8 +1,11 @@
 //! Tensors from and to files, matched with an entry point.
 
+use std::io::Read;
 use std::path::Path;
 
+use brolga::ir::Graph;
 use brolga::ir::ops::Role;
+use brolga::ir::program::Program;
 use brolga::runtime::{self, DType, ErrorKind, Input, type_name};
 use brolga::{Error, Model, Result, State, Tensor};
 
@@ -113,4 +116,45 @@ pub fn state(model: &Model, start: &StartArgs) -> Result<State> {
 /// Writes text or bytes to a file.
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
     std::fs::write(path, content).map_err(|e| Error::io("write", path, &e))
+}
+
+/// The text of a graph or of a kernel program, read.
+pub enum Ir {
+    Graph(Graph),
+    Program(Program),
+}
+
+fn read_text(file: &Path) -> Result<String> {
+    let mut bytes = Vec::new();
+    let result = match file.to_str() {
+        Some("-") => std::io::stdin().lock().read_to_end(&mut bytes).map(drop),
+        _ => std::fs::read(file).map(|content| bytes = content),
+    };
+    result.map_err(|e| Error::io("read", file, &e))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Error::Compile(format!("`{}` is no text: byte {at} is not UTF-8", file.display()))
+    })
+}
+
+/// Reads a graph or a program, by its first word, and verifies it; `-` is standard input.
+pub fn read_ir(file: &Path) -> Result<Ir> {
+    let text = &read_text(file)?;
+    let within = |message: &dyn std::fmt::Display| {
+        let lines = message.to_string();
+        let name = file.display();
+        Error::Compile(
+            lines.lines().map(|line| format!("{name}: {line}")).collect::<Vec<_>>().join("\nerror: "),
+        )
+    };
+    let code =
+        text.lines().map(|line| line.split("//").next().unwrap_or("").trim()).find(|line| !line.is_empty());
+    if code.is_some_and(|line| line.starts_with("program")) {
+        let program = Program::parse(text).map_err(|e| within(&e))?;
+        brolga::ir::program::verify::verify(&program).map_err(|e| within(&e))?;
+        return Ok(Ir::Program(program));
+    }
+    let graph = Graph::parse(text).map_err(|e| within(&e))?;
+    graph.verify().map_err(|e| within(&e))?;
+    Ok(Ir::Graph(graph))
 }

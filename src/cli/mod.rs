@@ -15,6 +15,7 @@ mod bench;
 mod build;
 mod check;
 mod dump;
+mod eval;
 mod files;
 mod models;
 mod opt;
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Profile(a) => profile::run(&a),
         Command::Dump(a) => dump::run(&a),
         Command::Opt(a) => opt::run(&a),
+        Command::Eval(a) => eval::run(&a),
         Command::Build(a) => build::run(&a),
     };
     match result {

@@ -1,27 +1,19 @@
 //! `brolga opt`
 
 use std::cell::Cell;
-use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use brolga::ir::Graph;
-use brolga::ir::program::Program;
 use brolga::passes::index_ranges::index_ranges;
 use brolga::passes::prepare::lower_prepared;
 use brolga::passes::{Manager, Options, Precision, Report, Stage, pipelines};
 use brolga::{Error, Result};
 
 use super::args::OptArgs;
+use super::files::{Ir, read_ir};
 
 /// The name that turns a graph into a program.
 const LOWER: &str = "lower";
-
-/// What the passes work on.
-enum Ir {
-    Graph(Graph),
-    Program(Program),
-}
 
 pub fn run(args: &OptArgs) -> Result<ExitCode> {
     if args.list {
@@ -35,8 +27,7 @@ pub fn run(args: &OptArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let file = args.file.as_deref().unwrap_or(Path::new("-"));
-    let text = read(file)?;
-    let mut ir = parse(file, &text)?;
+    let mut ir = read_ir(file)?;
     check_names(&args.passes)?;
 
     let printed = Cell::new(false);
@@ -93,40 +84,6 @@ pub fn run(args: &OptArgs) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn read(file: &Path) -> Result<String> {
-    let mut bytes = Vec::new();
-    let result = match file.to_str() {
-        Some("-") => std::io::stdin().lock().read_to_end(&mut bytes).map(drop),
-        _ => std::fs::read(file).map(|content| bytes = content),
-    };
-    result.map_err(|e| Error::io("read", file, &e))?;
-    String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        Error::Compile(format!("`{}` is no text: byte {at} is not UTF-8", file.display()))
-    })
-}
-
-/// Reads a graph or a program, by its first word, and verifies it.
-fn parse(file: &Path, text: &str) -> Result<Ir> {
-    let within = |message: &dyn std::fmt::Display| {
-        let lines = message.to_string();
-        let name = file.display();
-        Error::Compile(
-            lines.lines().map(|line| format!("{name}: {line}")).collect::<Vec<_>>().join("\nerror: "),
-        )
-    };
-    let code =
-        text.lines().map(|line| line.split("//").next().unwrap_or("").trim()).find(|line| !line.is_empty());
-    if code.is_some_and(|line| line.starts_with("program")) {
-        let program = Program::parse(text).map_err(|e| within(&e))?;
-        brolga::ir::program::verify::verify(&program).map_err(|e| within(&e))?;
-        return Ok(Ir::Program(program));
-    }
-    let graph = Graph::parse(text).map_err(|e| within(&e))?;
-    graph.verify().map_err(|e| within(&e))?;
-    Ok(Ir::Graph(graph))
 }
 
 /// All names are checked before any pass runs.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant as Clock};
 use brolga::ir::program::{Call, Program, work};
 use brolga::runtime::{DType, Instance};
 use brolga::trace::{Noted, Traced, calls};
-use brolga::{CompileOptions, Compiler, Error, Result, State, Tensor, Threads};
+use brolga::{CompileOptions, Compiler, Error, Lowered, Result, State, Tensor, Threads};
 use serde_json::json;
 
 use super::args::ProfileArgs;
@@ -104,7 +104,7 @@ pub fn run(args: &ProfileArgs) -> Result<ExitCode> {
 
 /// Runs the program for so many seconds, and gives the times of all calls of each run.
 fn measure(
-    program: &Program,
+    program: &Lowered,
     options: &CompileOptions,
     threads: &Threads,
     state: &mut State,
@@ -126,11 +126,13 @@ fn peak(options: &CompileOptions, threads: &Threads) -> Result<f64> {
     const ROUNDS: usize = 50;
     let parts = 4 * threads.count();
     let text = format!(
-        "program @peak\n  %0 input \"a\" f32[48, 64]\n  %1 input \"b\" f32[64, 32]\n  %2 output \"c\" f32[{parts}, 48, 32]\n\n\
+        "program @peak\n  arena {} bytes\n  %0 input \"a\" f32[48, 64]\n  %1 input \"b\" f32[64, 32]\n\
+         \u{20} %2 arena \"c\" f32[{parts}, 48, 32] at 0\n\n\
          kernel @peak#0(p0: read f32[3072], p1: read f32[2048], p2: write f32[{}]) grid [{parts}] {{\n\
          \u{20} for i1 in 0..{ROUNDS} {{\n\
          \u{20}   tile [48, 32] p2[1536*i0; 32] = p0[0; 64] * p1[0] over (64; 1, 32) : f32\n  }}\n}}\n\n\
          schedule {{\n  call @peak#0(%0, %1, %2)\n}}\n",
+        4 * 1536 * parts,
         1536 * parts
     );
     let time = best_time(&text, options, threads)?;
@@ -158,7 +160,7 @@ fn bandwidth(options: &CompileOptions, threads: &Threads) -> Result<f64> {
 fn best_time(text: &str, options: &CompileOptions, threads: &Threads) -> Result<Duration> {
     let program = Program::parse(text).map_err(|e| Error::Compile(format!("a measuring program: {e}")))?;
     let codegen = brolga::codegen::Options { target_cpu: options.target_cpu };
-    let executable = brolga::codegen::compile(&program, &codegen)?.executable;
+    let executable = brolga::codegen::compile_checked(&program, &codegen)?.executable;
     let mut state = State::new();
     let inputs = executable.manifest().inputs.iter().map(|input| Tensor::zeros(DType::F32, &input.dims));
     let inputs = inputs.collect::<brolga::runtime::Result<Vec<_>>>()?;

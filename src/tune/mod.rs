@@ -20,7 +20,7 @@ use brolga_runtime::{Instance, State, Tensor, Threads, cpu_name};
 
 pub use cache::Cache;
 
-use crate::compile::{CompileOptions, Compiler};
+use crate::compile::{CompileOptions, Compiler, Lowered};
 use crate::error::Result;
 use crate::inputs::random_inputs;
 use crate::trace::{Traced, calls};
@@ -81,7 +81,8 @@ pub fn tune(
         compiler.set_schedules(schedules);
         compiler.lower(&optimised)
     };
-    let all = keys(&lower(Schedules::default().labelled())?);
+    let labelled = lower(Schedules::default().labelled())?;
+    let all = keys(&labelled);
     let machine = machine(options, threads)?;
     let mut chosen = Schedules::default();
     for key in &all {
@@ -138,12 +139,12 @@ struct Search<'s> {
     options: &'s CompileOptions,
     threads: &'s Threads,
     state: &'s mut State,
-    lower: &'s mut dyn FnMut(Schedules) -> Result<Program>,
+    lower: &'s mut dyn FnMut(Schedules) -> Result<Lowered>,
 }
 
 /// A program under measurement, and the product of each of its calls.
 struct Contender {
-    program: Program,
+    program: Lowered,
     traced: Traced,
     products: Vec<Option<usize>>,
 }
@@ -213,13 +214,13 @@ impl Search<'_> {
         self.traced(program, keys)
     }
 
-    fn lowered(&mut self, chosen: &Schedules, keys: &[String], own: &[Schedule]) -> Result<Program> {
+    fn lowered(&mut self, chosen: &Schedules, keys: &[String], own: &[Schedule]) -> Result<Lowered> {
         let mut schedules = chosen.clone().labelled();
         keys.iter().zip(own).for_each(|(key, &schedule)| schedules.set(key, schedule));
         (self.lower)(schedules)
     }
 
-    fn traced(&mut self, program: Program, keys: &[String]) -> Result<Contender> {
+    fn traced(&mut self, program: Lowered, keys: &[String]) -> Result<Contender> {
         let product = |origin: &str| keys.iter().position(|key| key == origin);
         let products = calls(&program).into_iter().map(|call| product(&call.origin)).collect();
         let traced = Traced::new(&program, self.options, self.threads, self.state)?;
@@ -264,7 +265,7 @@ impl Search<'_> {
         for schedules in [default, tuned] {
             let program = (self.lower)(schedules.clone())?;
             let codegen = brolga_codegen::Options { target_cpu: self.options.target_cpu };
-            let executable = Arc::new(brolga_codegen::compile(&program, &codegen)?.executable);
+            let executable = Arc::new(program.emit(&codegen)?.executable);
             let inputs = random_inputs(&executable.manifest().inputs)?;
             let outputs = executable.manifest().outputs.iter().map(|o| Tensor::zeros(o.dtype, &o.dims));
             let outputs = outputs.collect::<brolga_runtime::Result<Vec<_>>>()?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use brolga_codegen::{Options, TargetCpu};
-use brolga_ir::program::Program;
+use brolga_ir::program::{Program, verify::verify};
 use brolga_ir::scalar::Scalar;
 use brolga_ir::tensor::Data;
 use brolga_ir::{DType, Tensor, Type};
@@ -17,9 +17,16 @@ pub fn run(
     inputs: &[Tensor],
     state: &[(String, Tensor)],
 ) -> (Vec<Tensor>, Vec<Tensor>) {
+    run_compiled(compile(program, cpu), threads, inputs, state)
+}
+
+/// Compiles a program that lowering has made, or that the interpreter, which checks every access, has run.
+pub fn compile(program: &Program, cpu: TargetCpu) -> brolga_codegen::Compiled {
+    verify(program).unwrap_or_else(|e| panic!("{e}\n{program}"));
     let options = Options { target_cpu: cpu };
-    let compiled = brolga_codegen::compile(program, &options).unwrap_or_else(|e| panic!("{e}\n{program}"));
-    run_compiled(compiled, threads, inputs, state)
+    // SAFETY: the program is verified, and its accesses stay inside: see above.
+    let compiled = unsafe { brolga_codegen::compile(program, &options) };
+    compiled.unwrap_or_else(|e| panic!("{e}\n{program}"))
 }
 
 /// The same of what has been compiled already.

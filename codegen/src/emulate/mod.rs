@@ -32,10 +32,14 @@ use decode::Code;
 
 /// Compiles a program as [`crate::compile`] does for that processor, which need not be the one at hand; its leaf
 /// functions are interpreted. Their code is never freed.
-pub fn compile_emulated(program: &Program, options: &Options) -> Result<jit::Compiled> {
+///
+/// # Safety
+/// As for [`crate::compile`].
+pub unsafe fn compile_emulated(program: &Program, options: &Options) -> Result<jit::Compiled> {
     let emitter = Box::new(Emulated(Wide(machine(options)?)));
     let least = Target::new(&Options { target_cpu: TargetCpu::X86_64V3 }, false)?;
-    jit::compile_for(program, &Target { emitter, ..least })
+    // SAFETY: promised by the caller; what the leaves do is what their code does.
+    unsafe { jit::compile_for(program, &Target { emitter, ..least }) }
 }
 
 /// The machine code of a program's leaf functions, each followed by its constants.

@@ -122,7 +122,7 @@ impl KernelCx<'_> {
 
     /// The whole index times `scale`, in one lane.
     pub(crate) fn sum(&mut self, index: &Index, scale: i64, lane: i64) -> Value {
-        let start = index.offset() * scale;
+        let start = index.offset().wrapping_mul(scale);
         match self.terms(index, scale, lane, None) {
             None => self.b.ins().iconst(types::I64, start),
             Some(sum) if start == 0 => sum,
@@ -153,7 +153,7 @@ impl KernelCx<'_> {
         let size = self.kernel.params[param].dtype.size() as i64;
         let base =
             self.terms(index, size, lane, Some(self.pointers[param])).expect("starts with the pointer");
-        let constant = index.offset() * size;
+        let constant = index.offset().wrapping_mul(size);
         match i32::try_from(constant) {
             Ok(offset) => Address { base, offset },
             Err(_) => Address { base: self.b.ins().iadd_imm_s(base, constant), offset: 0 },

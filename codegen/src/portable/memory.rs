@@ -3,14 +3,14 @@
 use brolga_ir::DType;
 use brolga_ir::index::Index;
 use brolga_ir::program::ValueId;
-use cranelift::codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift::codegen::ir::{InstBuilder, MemFlagsData, Type, Value, condcodes::FloatCC, types};
 
 use super::address::Address;
 use super::lanes::{scalar_type, vector_type};
 use super::{KernelCx, LANES, Val};
 
 /// Accesses are inside their buffers (the program's verifier shows it), but need not be aligned.
-fn flags() -> MemFlagsData {
+pub(super) fn flags() -> MemFlagsData {
     MemFlagsData::new().with_notrap()
 }
 
@@ -48,7 +48,7 @@ impl KernelCx<'_> {
         Address { base: self.b.ins().select(guard, base, zeros), offset: 0 }
     }
 
-    fn load_scalar(&mut self, dtype: DType, at: Address) -> Value {
+    pub(super) fn load_scalar(&mut self, dtype: DType, at: Address) -> Value {
         if dtype == DType::Bf16 {
             return self.load_bf16(types::F32, flags(), at.base, at.offset);
         }
@@ -81,7 +81,7 @@ impl KernelCx<'_> {
         self.bitcast(ty, bits)
     }
 
-    fn store_scalar(&mut self, dtype: DType, value: Value, at: Address) {
+    pub(super) fn store_scalar(&mut self, dtype: DType, value: Value, at: Address) {
         if dtype == DType::Bf16 {
             let bits = self.bitcast(types::I32, value);
             let half = self.b.ins().ushr_imm_u(bits, 16);
@@ -92,7 +92,8 @@ impl KernelCx<'_> {
     }
 
     pub(crate) fn store(&mut self, param: usize, index: &Index, id: ValueId) {
-        let val = self.values[&id];
+        let mut val = self.values[&id];
+        val.value = self.stored_form(param, val.value);
         if !val.wide && !self.varies(index) {
             // In a vector strip too: all lanes store the same value to the same place.
             let address = self.address(param, index, 0);
@@ -110,6 +111,25 @@ impl KernelCx<'_> {
             let value = self.lane(val, lane);
             self.store_scalar(val.dtype, value, address);
         }
+    }
+
+    /// A value as it is stored to a parameter: NaNs of outputs have one form, positive, quiet and without payload.
+    pub(super) fn stored_form(&mut self, param: usize, value: Value) -> Value {
+        let ty = self.b.func.dfg.value_type(value);
+        if !self.outputs[param] || !ty.lane_type().is_float() {
+            return value;
+        }
+        let nan = match ty.lane_type() {
+            types::F64 => self.b.ins().f64const(f64::from_bits(brolga_ir::scalar::NAN_F64)),
+            _ => self.b.ins().f32const(f32::from_bits(brolga_ir::scalar::NAN_F32)),
+        };
+        let ordered = self.b.ins().fcmp(FloatCC::Ordered, value, value);
+        if !ty.is_vector() {
+            return self.b.ins().select(ordered, value, nan);
+        }
+        let nan = self.b.ins().splat(ty, nan);
+        let mask = self.bitcast(ty, ordered);
+        self.b.ins().bitselect(mask, value, nan)
     }
 
     fn store_vector(&mut self, dtype: DType, vector: Value, at: Address) {

@@ -9,6 +9,7 @@
 //! | `mod.rs` | statements, loops, grids |
 //! | `address.rs` | index expressions and addresses |
 //! | `memory.rs` | loads and stores, guarded ones too |
+//! | `checked.rs` | the same of kernels that may reach outside |
 //! | `lanes.rs` | operations on scalars and on vectors |
 //! | `convert.rs` | conversions between types |
 //! | `function.rs` | elementary functions |
@@ -18,6 +19,7 @@
 //! | `tile.rs` | matrix tiles |
 
 mod address;
+mod checked;
 mod convert;
 mod function;
 mod lanes;
@@ -32,7 +34,7 @@ use std::collections::HashMap;
 use brolga_ir::index::Var;
 use brolga_ir::program::{AccId, Expr, Kernel, Stmt, ValueId};
 use brolga_ir::{DType, scalar::Scalar};
-use brolga_runtime::BASE_LOCAL;
+use brolga_runtime::{BASE_ARENA, BASE_LOCAL};
 use cranelift::codegen::ir::{
     self, AbiParam, ExternalName, InstBuilder, MemFlagsData, Signature, StackSlot, StackSlotData,
     StackSlotKind, UserExternalName, Value, condcodes::IntCC, types,
@@ -89,10 +91,35 @@ pub(crate) struct InStrip {
     pub wide: bool,
 }
 
+/// A kernel, and what the program around it says of it.
+#[derive(Clone, Copy)]
+pub(crate) struct About<'a> {
+    pub kernel: &'a Kernel,
+    /// Bytes of local memory that every worker has.
+    pub local: usize,
+    /// Which parameters are outputs of the program, where NaNs have one form.
+    pub outputs: &'a [bool],
+    /// Of a kernel that is not proven to stay inside its parameters.
+    pub checks: Option<Checks>,
+}
+
+/// How a kernel is emitted that is not proven to be right: every access is checked, iterations run one after the other, and
+/// local memory begins with ones everywhere, as in the interpreter.
+#[derive(Clone, Copy)]
+pub(crate) struct Checks {
+    /// Its number, to be told where it reaches outside.
+    pub kernel: u32,
+    /// Where in the arena that is told: bytes from its start.
+    pub place: usize,
+}
+
 /// The emission of one kernel.
 pub(crate) struct KernelCx<'a> {
     pub(crate) b: FunctionBuilder<'a>,
     pub(crate) kernel: &'a Kernel,
+    pub(crate) outputs: &'a [bool],
+    /// Where a checked kernel says what it refuses, with how it is called.
+    pub(crate) refusals: Option<(Value, Checks)>,
     emitter: &'a dyn Emitter,
     call_conv: CallConv,
     /// Address of each parameter's element 0.
@@ -115,15 +142,15 @@ pub(crate) fn kernel_signature(call_conv: CallConv) -> Signature {
     signature
 }
 
-/// Emits `kernel` into `func`; gives the leaf functions that it calls. Of local memory every worker has `local` bytes.
+/// Emits a kernel into `func`; gives the leaf functions that it calls.
 pub(crate) fn kernel(
     func: &mut ir::Function,
     context: &mut FunctionBuilderContext,
-    kernel: &Kernel,
-    local: usize,
+    about: About<'_>,
     emitter: &dyn Emitter,
     config: TargetFrontendConfig,
 ) -> Vec<Leaf> {
+    let About { kernel, local, outputs, checks } = about;
     let call_conv = config.default_call_conv;
     func.signature = kernel_signature(call_conv);
     let mut b = FunctionBuilder::new(func, context);
@@ -155,9 +182,15 @@ pub(crate) fn kernel(
         let own = b.ins().iadd(base, before);
         pointers.extend(offsets.into_iter().map(|offset| b.ins().iadd_imm_s(own, offset as i64)));
     }
+    let refusals = checks.map(|checks| {
+        let arena = b.ins().load(types::I64, flags, bases, 8 * BASE_ARENA as i32);
+        (b.ins().iadd_imm_s(arena, checks.place as i64), checks)
+    });
     let mut cx = KernelCx {
         b,
         kernel,
+        outputs,
+        refusals,
         emitter,
         call_conv,
         pointers,
@@ -171,6 +204,7 @@ pub(crate) fn kernel(
         leaves: Vec::new(),
     };
     cx.grid(part);
+    cx.forget_local();
     cx.block(&kernel.body);
     cx.b.ins().return_(&[]);
     let leaves = std::mem::take(&mut cx.leaves);
@@ -203,7 +237,8 @@ impl KernelCx<'_> {
         let mut rest = body;
         while let Some(stmt) = rest.first() {
             let emitter = self.emitter;
-            let done = if self.strip.is_none() { emitter.leading(self, rest) } else { 0 };
+            let whole = self.strip.is_none() && self.refusals.is_none();
+            let done = if whole { emitter.leading(self, rest) } else { 0 };
             if done == 0 {
                 self.stmt(stmt);
             }
@@ -223,6 +258,9 @@ impl KernelCx<'_> {
                 let value = self.expr(*dtype, expr);
                 self.values.insert(*id, value);
             }
+            Stmt::Store { param, index, value } if self.refusals.is_some() => {
+                self.checked_store(*param, index, *value);
+            }
             Stmt::Store { param, index, value } => self.store(*param, index, *value),
             Stmt::Declare { acc, dtype, combine, lanes } => self.declare(*acc, *dtype, *combine, *lanes),
             Stmt::Accumulate { acc, value } => self.accumulate(*acc, *value),
@@ -230,6 +268,7 @@ impl KernelCx<'_> {
                 let value = self.finish(*acc);
                 self.values.insert(*id, value);
             }
+            Stmt::Tile(tile) if self.refusals.is_some() => self.checked_tile(tile),
             Stmt::Tile(tile) => self.portable_tile(tile),
         }
     }
@@ -290,6 +329,9 @@ impl KernelCx<'_> {
             Expr::Op(op, args) => {
                 let args: Vec<Val> = args.iter().map(|id| self.values[id]).collect();
                 self.op(*op, dtype, &args)
+            }
+            Expr::Load { param, index, guard } if self.refusals.is_some() => {
+                self.checked_load(*param, index, *guard)
             }
             Expr::Load { param, index, guard } => self.load(*param, index, *guard),
         }

@@ -62,7 +62,10 @@ impl KernelCx<'_> {
         if extent == 0 {
             return;
         }
-        let rest = self.hoist(var, extent, body);
+        let rest = match self.refusals {
+            Some(_) => body.iter().collect(),
+            None => self.hoist(var, extent, body),
+        };
         self.portable_rest(var, extent, &rest, 0);
     }
 
@@ -70,7 +73,7 @@ impl KernelCx<'_> {
     pub(crate) fn portable_rest(&mut self, var: Var, extent: usize, rest: &[&Stmt], done: usize) {
         let (first, n) = (done as i64, extent as i64);
         let count = n - first;
-        let vectorises = count >= LANES && self.strip_vectorises(rest);
+        let vectorises = count >= LANES && self.refusals.is_none() && self.strip_vectorises(rest);
         let vectors = first + if vectorises { count / LANES * LANES } else { 0 };
         for (start, end, wide) in [(first, vectors, true), (vectors, n, false)] {
             if start == end {

@@ -28,9 +28,11 @@ const MAX_VECTORS: usize = 4;
 pub(crate) fn merge_loops(reduce: &[TileLoop]) -> Vec<TileLoop> {
     let mut merged: Vec<TileLoop> = Vec::new();
     for &inner in reduce.iter().filter(|l| l.extent != 1) {
+        let through = |stride: i64| (inner.extent as i64).checked_mul(stride);
         match merged.last_mut() {
             Some(outer)
-                if outer.a == inner.extent as i64 * inner.a && outer.b == inner.extent as i64 * inner.b =>
+                if (Some(outer.a), Some(outer.b)) == (through(inner.a), through(inner.b))
+                    && outer.extent.checked_mul(inner.extent).is_some() =>
             {
                 *outer = TileLoop { extent: outer.extent * inner.extent, ..inner };
             }
@@ -154,6 +156,7 @@ impl KernelCx<'_> {
         let sums: Vec<Value> = places.iter().map(start).collect();
         let sums = self.tile_reduce(block, block.loops, [a, b], &sums);
         for ((base, offset), sum) in places.into_iter().zip(sums) {
+            let sum = self.stored_form(tile.c.param, sum);
             self.b.ins().store(flags, sum, base, offset);
         }
     }
@@ -277,7 +280,8 @@ impl KernelCx<'_> {
     /// An operand that the kernel only reads does not change while it runs: nothing written overlaps it.
     fn operand_flags(&self, panel: &Panel) -> MemFlagsData {
         let flags = MemFlagsData::new().with_notrap();
-        if self.kernel.params[panel.param].access == Access::Read {
+        // A checked kernel must not load before it has checked.
+        if self.kernel.params[panel.param].access == Access::Read && self.refusals.is_none() {
             flags.with_readonly().with_can_move()
         } else {
             flags

@@ -14,6 +14,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use brolga_ir::scalar::NAN_F32;
 use iced_x86::BlockEncoderOptions;
 use iced_x86::code_asm::{registers::*, *};
 
@@ -641,6 +642,7 @@ impl Assembler<'_> {
         let epilogue = epilogue.as_ref().map(|steps| {
             let constants = steps.iter().filter_map(|step| match step {
                 epilogue::Step::Binary { operand: epilogue::Operand::Constant(bits), .. } => Some(*bits),
+                epilogue::Step::OneNan => Some(NAN_F32),
                 _ => None,
             });
             let constants = constants.map(|bits| self.pooled(vec![bits; self.machine.lanes])).collect();

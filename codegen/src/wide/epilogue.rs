@@ -41,6 +41,8 @@ pub(crate) enum Operand {
 pub(crate) enum Step {
     /// The sum with another operand, which is the first one if `turned`.
     Binary { op: Binary, operand: Operand, turned: bool },
+    /// The sum, or the one form of NaN if it is any.
+    OneNan,
     /// To where the tile's sums go.
     StoreSum,
     /// To somewhere else.
@@ -95,7 +97,8 @@ pub(super) fn read(writer: &mut Writer<'_, '_>, tile: &Tile, next: &Stmt) -> Opt
         return None;
     }
     if !steps.contains(&Step::StoreSum) {
-        steps.insert(0, Step::StoreSum);
+        let one = writer.cx.outputs[tile.c.param].then_some(Step::OneNan);
+        steps.splice(0..0, one.into_iter().chain([Step::StoreSum]));
     }
     let mut words: Vec<(usize, i64)> =
         steps.iter().filter_map(Step::stream).map(|stream| (stream.word, stream.row)).collect();
@@ -143,8 +146,10 @@ impl Reader<'_, '_, '_> {
                 if *param != self.tile.c.param {
                     let stream = self.stream(*param, index).filter(|stream| stream.columns)?;
                     self.stored.push(*param);
+                    self.one_nan(*param);
                     self.steps.push(Step::Store(stream));
                 } else if self.is_sum(index) && !self.steps.contains(&Step::StoreSum) {
+                    self.one_nan(*param);
                     self.steps.push(Step::StoreSum);
                 } else {
                     return None;
@@ -153,6 +158,13 @@ impl Reader<'_, '_, '_> {
             _ => return None,
         }
         Some(())
+    }
+
+    /// What is stored to an output has one form of NaN.
+    fn one_nan(&mut self, param: usize) {
+        if self.writer.cx.outputs[param] {
+            self.steps.push(Step::OneNan);
+        }
     }
 
     fn operand(&self, id: ValueId) -> Option<Operand> {

@@ -184,7 +184,7 @@ pub(crate) struct Lanes {
 
 // Predicates of vcmpps (Intel SDM, volume 2): ordered, except for `not equal`.
 const EQ: u8 = 0;
-const UNORDERED: u8 = 3;
+pub(super) const UNORDERED: u8 = 3;
 const NE: u8 = 4;
 const ORDERED: u8 = 7;
 const LT: u8 = 0x11;

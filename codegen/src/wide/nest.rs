@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use brolga_ir::DType;
 use brolga_ir::index::{Index, Var};
 use brolga_ir::program::{AccId, Access, Combine, Expr, Stmt, Tile, ValueId};
-use brolga_ir::scalar::{Scalar, ScalarOp};
+use brolga_ir::scalar::{Comparison, NAN_F32, Scalar, ScalarOp};
 use cranelift::codegen::ir::{InstBuilder, Value, types};
 
 use super::allocate::allocate;
@@ -259,6 +259,7 @@ impl<'a, 'k> Writer<'a, 'k> {
                 if let Some(strip) = &mut self.strip {
                     strip.stored = true;
                 }
+                let value = self.stored_form(*param, place.dtype, value)?;
                 self.lanes.insts.push(Inst::Store(place, value));
             }
             Stmt::For { var, extent, body } => self.serial(*var, *extent, body)?,
@@ -420,8 +421,27 @@ impl<'a, 'k> Writer<'a, 'k> {
         }
         self.lanes.insts.push(Inst::Tile(self.lanes.tiles.len()));
         let stored = self.cx.kernel.params[tile.b.param].dtype;
+        let epilogue = match epilogue {
+            None if self.cx.outputs[tile.c.param] => {
+                Some(vec![epilogue::Step::OneNan, epilogue::Step::StoreSum])
+            }
+            epilogue => epilogue,
+        };
         self.lanes.tiles.push(PlacedTile { tile: tile.clone(), stored, panels, epilogue });
         Some(())
+    }
+
+    /// A value as it is stored to a parameter: NaNs of outputs have one form.
+    fn stored_form(&mut self, param: usize, dtype: DType, value: Lane) -> Option<Lane> {
+        if !self.cx.outputs[param] || dtype != DType::F32 {
+            return Some(value);
+        }
+        if self.constant(value).is_some_and(|bits| !f32::from_bits(bits).is_nan()) {
+            return Some(value);
+        }
+        let is_nan = self.lanes.op(ScalarOp::Compare(Comparison::Ne), dtype, &[value, value])?;
+        let nan = self.lanes.constant(NAN_F32);
+        self.lanes.op(ScalarOp::Select, dtype, &[is_nan, nan, value])
     }
 
     /// Has `f` write what runs before the strip.

@@ -155,11 +155,11 @@ impl Assembler<'_> {
 
 // The table of a ternary logic instruction is what it does to the columns of the truth table of its three operands,
 // the first of which it overwrites.
-const FIRST: u32 = 0b1111_0000;
-const SECOND: u32 = 0b1100_1100;
-const THIRD: u32 = 0b1010_1010;
+pub(super) const FIRST: u32 = 0b1111_0000;
+pub(super) const SECOND: u32 = 0b1100_1100;
+pub(super) const THIRD: u32 = 0b1010_1010;
 
 /// `which ? a : b`
-const fn choose(which: u32, a: u32, b: u32) -> u32 {
+pub(super) const fn choose(which: u32, a: u32, b: u32) -> u32 {
     (which & a | !which & b) & 0xff
 }

@@ -7,7 +7,7 @@ use iced_x86::{CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, 
 
 use super::{Machine, Wide};
 use crate::emitter::Leaf;
-use crate::portable;
+use crate::portable::{self, About};
 use crate::target::{Options, Target};
 
 /// The leaves of a program's first kernel.
@@ -18,7 +18,8 @@ fn leaves(machine: Machine, kernel: &str) -> Vec<Leaf> {
     let mut context = FunctionBuilderContext::new();
     let config = target.isa.frontend_config();
     let (kernel, local) = (&program.kernels[0], program.local_bytes());
-    portable::kernel(&mut ir::Function::new(), &mut context, kernel, local, &Wide(machine), config)
+    let about = About { kernel, local, outputs: &vec![false; kernel.params.len()], checks: None };
+    portable::kernel(&mut ir::Function::new(), &mut context, about, &Wide(machine), config)
 }
 
 /// The instructions up to the return; what follows is constants.

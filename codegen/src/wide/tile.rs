@@ -17,8 +17,9 @@ use iced_x86::code_asm::{registers::*, *};
 
 use super::assemble::TABLE;
 use super::epilogue::{MOST_WORDS, Operand, Step, Stream};
-use super::lanes::Binary;
+use super::lanes::{Binary, UNORDERED};
 use super::machine::{self, Asm, Isa, Machine, Mask, Vector, is_whole, sized, wide};
+use super::operate::{FIRST, SECOND, THIRD, choose};
 use crate::portable::{merge_loops, split_rows};
 
 /// Bytes of an element.
@@ -211,6 +212,8 @@ const LINE: i64 = 64;
 /// The cache lines of a panel of B that is contiguous, so that the one that is wanted next lies behind it: packed
 /// weights are read once, and as fast as memory gives them only if they are asked for in time.
 fn panel_lines(tile: &Tile, stored: DType, loops: &[TileLoop]) -> Option<usize> {
+    // Without a reduction there is one row of B, and none behind it.
+    loops.first()?;
     let mut size = tile.n as i64;
     for level in loops.iter().rev() {
         if level.b != size {
@@ -405,6 +408,10 @@ impl Emission<'_> {
         let spare = block.b(0);
         for step in steps {
             match step {
+                Step::OneNan => {
+                    let nan = *next.next().expect("every constant has a place");
+                    cells(block).try_for_each(|(i, j)| self.one_nan(block.sum(i, j), spare, nan))?;
+                }
                 Step::StoreSum => {
                     cells(block).try_for_each(|(i, j)| self.store(self.place(i, j), block, i, j))?;
                 }
@@ -444,6 +451,21 @@ impl Emission<'_> {
         }
         self.epilogue = Some(Epilogue { steps, constants });
         Ok(())
+    }
+
+    /// `sum` = the NaN at a place, where it is any. Lanes that are no columns may be anything.
+    fn one_nan(&mut self, sum: Vector, spare: Vector, nan: AsmMemoryOperand) -> Asm {
+        match self.machine.isa {
+            Isa::Avx2 => {
+                self.a.vcmpps(spare.ymm(), sum.ymm(), sum.ymm(), UNORDERED as u32)?;
+                self.a.vblendvps(sum.ymm(), sum.ymm(), nan, spare.ymm())
+            }
+            Isa::Avx512 => {
+                self.a.vcmpps(k2, sum.zmm(), sum.zmm(), UNORDERED as u32)?;
+                self.a.vpmovm2d(spare.zmm(), k2)?;
+                self.a.vpternlogd(sum.zmm(), spare.zmm(), nan, choose(SECOND, THIRD, FIRST))
+            }
+        }
     }
 
     /// `sum = sum op` what lies where the row of B began, or the other way round.

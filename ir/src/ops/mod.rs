@@ -144,7 +144,45 @@ impl GradientCx<'_> {
 }
 
 macro_rules! operators {
-    ($($variant:ident),* $(,)?) => {
+    ($($plain:ident),* $(,)?; $($holder:ident { $($region:ident),* }),* $(,)?) => {
+        operators! { @all $($plain,)* $($holder),* }
+
+        /// An operator with regions: what whoever goes into them matches on, so that a new one is forgotten nowhere.
+        #[derive(Clone, Copy, PartialEq, Debug)]
+        pub enum RegionOp<'a> {
+            $(
+                #[doc = concat!("See [`", stringify!($holder), "`].")]
+                $holder(&'a $holder),
+            )*
+        }
+
+        impl Op {
+            /// The operator, if it has regions.
+            pub fn region_op(&self) -> Option<RegionOp<'_>> {
+                match self {
+                    $(Op::$plain(_) => None,)*
+                    $(Op::$holder(op) => Some(RegionOp::$holder(op)),)*
+                }
+            }
+
+            /// The sub-graphs of a region operator.
+            pub fn regions(&self) -> Vec<&Graph> {
+                match self {
+                    $(Op::$plain(_) => Vec::new(),)*
+                    $(Op::$holder(op) => vec![$(&op.$region),*],)*
+                }
+            }
+
+            /// The sub-graphs of a region operator, to change; the types of parameters and outputs must stay.
+            pub fn regions_mut(&mut self) -> Vec<&mut Graph> {
+                match self {
+                    $(Op::$plain(_) => Vec::new(),)*
+                    $(Op::$holder(op) => vec![$(&mut op.$region),*],)*
+                }
+            }
+        }
+    };
+    (@all $($variant:ident),* $(,)?) => {
         /// A primitive operator with its attributes.
         #[derive(Clone, PartialEq, Debug)]
         pub enum Op {
@@ -191,34 +229,13 @@ macro_rules! operators {
 operators! {
     Parameter, Constant, Iota, Random, Elementwise, StopGradient, Broadcast, Reshape, Transpose, Slice, Reverse, Pad,
     Concat, Gather, GatherAlong, Scatter, ScatterAlong, Reduce, ReduceWindow, WindowSelect, Dot, Conv,
-    Cumulative, Sort, Differentiate, Jvp, Fused, Scan, While, Cond,
+    Cumulative, Sort, Differentiate, Jvp;
+    Fused { body }, Scan { body }, While { condition, body }, Cond { then, otherwise },
 }
 
 impl Op {
     /// Whether it stands for derivatives that the pass `grad` has yet to build: it has no value until then.
     pub fn is_derivative(&self) -> bool {
         matches!(self, Op::Differentiate(_) | Op::Jvp(_))
-    }
-
-    /// The sub-graphs of a region operator.
-    pub fn regions(&self) -> Vec<&Graph> {
-        match self {
-            Op::Fused(fused) => vec![&fused.body],
-            Op::Scan(scan) => vec![&scan.body],
-            Op::While(looped) => vec![&looped.condition, &looped.body],
-            Op::Cond(cond) => vec![&cond.then, &cond.otherwise],
-            _ => Vec::new(),
-        }
-    }
-
-    /// The sub-graphs of a region operator, to change; the types of parameters and outputs must stay.
-    pub fn regions_mut(&mut self) -> Vec<&mut Graph> {
-        match self {
-            Op::Fused(fused) => vec![&mut fused.body],
-            Op::Scan(scan) => vec![&mut scan.body],
-            Op::While(looped) => vec![&mut looped.condition, &mut looped.body],
-            Op::Cond(cond) => vec![&mut cond.then, &mut cond.otherwise],
-            _ => Vec::new(),
-        }
     }
 }

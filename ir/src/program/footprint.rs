@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::walk::walk;
 use super::{Expr, Kernel, Panel, Stmt};
 use crate::index::{Atom, Index, Var};
 
@@ -135,6 +136,54 @@ impl Footprint {
         }
         if stride != 0 && extent > 1 {
             self.terms.push((stride.abs(), extent));
+        }
+    }
+}
+
+/// Whether a kernel may run with `write` lying on top of `read`: every element of `read` is loaded only at the index
+/// where `write` is stored, in the same innermost iteration, before it.
+pub fn in_place(kernel: &Kernel, read: usize, write: usize) -> bool {
+    let mut found = InPlace { read, write, index: None, stored: false, fits: true };
+    found.block(&kernel.body);
+    found.fits
+}
+
+struct InPlace {
+    read: usize,
+    write: usize,
+    index: Option<Index>,
+    stored: bool,
+    fits: bool,
+}
+
+impl InPlace {
+    fn same(&mut self, index: &Index) {
+        match &self.index {
+            Some(known) => self.fits &= known == index,
+            None => self.index = Some(index.clone()),
+        }
+    }
+
+    fn block(&mut self, block: &[Stmt]) {
+        for statement in walk(block) {
+            match statement {
+                Stmt::Let { expr: Expr::Load { param, index, .. }, .. } if *param == self.read => {
+                    self.same(index);
+                    self.fits &= !self.stored;
+                }
+                Stmt::Let { expr: Expr::Load { param, .. }, .. } if *param == self.write => self.fits = false,
+                Stmt::Store { param, index, .. } if *param == self.write => {
+                    self.same(index);
+                    self.fits &= !self.stored;
+                    self.stored = true;
+                }
+                Stmt::Store { param, .. } if *param == self.read => self.fits = false,
+                Stmt::Tile(tile) => {
+                    let params = [tile.a.param, tile.b.param, tile.c.param];
+                    self.fits &= !params.contains(&self.read) && !params.contains(&self.write);
+                }
+                _ => {}
+            }
         }
     }
 }

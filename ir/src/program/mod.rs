@@ -35,6 +35,8 @@
 //!   accumulator declared inside the strip, which belongs to one iteration). `finish` folds the lanes: for `half`
 //!   in 16, 8, 4, 2, 1: `lane[i] = combine(lane[i], lane[i + half])` for `i < half`; the result is `lane[0]`. The accumulator itself
 //!   stays as it is: it may be added to, and finished, again (a running sum).
+//! - A NaN that is stored to an output takes one form there: positive, quiet, without payload
+//!   ([`NAN_F32`](crate::scalar::NAN_F32)). Everywhere else its bits are whatever the processor makes of it.
 //! - A tile computes, for each element of C, one chain of fused multiply-adds in the lexicographic order of its
 //!   reduction loops, starting from +0 or from the element's old value.
 //!

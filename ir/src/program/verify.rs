@@ -16,7 +16,8 @@
 //!   behind all others, take at most 2^46 bytes together, and in the order of the text are stored to first.
 //! - An index stays inside its parameter. It is an error where the ranges of variables and values prove that some
 //!   iteration leaves it (guarded and conditional accesses, and loops that never run, excepted); what is neither
-//!   proven nor refuted is checked when the interpreter runs. Quotients and remainders have positive divisors.
+//!   proven nor refuted is checked when the interpreter runs, and [`proven`] tells it apart. Quotients and remainders have
+//!   positive divisors.
 //! - Iterations of the grid and of strips are independent: the element that is stored (the C of a tile) depends on
 //!   every variable of the grid and of the strip around it, but for extents of 1 and under conditions. Of the grid's,
 //!   an element of a local parameter need not.
@@ -39,6 +40,7 @@
 //! - The same holds for the condition of an `if` or `break`, one `bool`. A `break` is in a loop. Loops and conditions
 //!   nest at most [`MAX_NESTING`] deep.
 
+mod independent;
 mod kernel;
 mod overlap;
 mod schedule;
@@ -82,14 +84,36 @@ impl std::error::Error for Error {}
 pub fn verify(program: &Program) -> Result<(), Error> {
     buffers(program)?;
     for (id, kernel) in program.kernels.iter().enumerate() {
-        kernel::verify(kernel, &format!("kernel @{}#{id}", crate::lexer::name(&kernel.name)))?;
+        let _ = kernel::verify(kernel, &format!("kernel @{}#{id}", crate::lexer::name(&kernel.name)))?;
     }
     schedule::verify(program)
 }
 
 /// Checks a kernel by itself.
 pub fn verify_kernel(kernel: &Kernel) -> Result<(), Error> {
-    kernel::verify(kernel, &format!("kernel @{}", crate::lexer::name(&kernel.name)))
+    kernel::verify(kernel, &format!("kernel @{}", crate::lexer::name(&kernel.name))).map(|_| ())
+}
+
+/// Checks a program as [`verify`] does, and says of each kernel whether these are *proven*, for every content of memory:
+///
+/// - accesses stay inside their parameters;
+/// - grid points, and iterations of strips, touch nothing that another one stores, in any call: so that they may run in
+///   any order and together;
+/// - nothing is read from local memory, which may hold what another point has left.
+///
+/// What is not proven may still be right: a guard or a clamp keeps an index inside, a quotient tells points apart. Such a
+/// kernel gives the bits of the interpreter if it runs one iteration after the other, with every access checked.
+pub fn proven(program: &Program) -> Result<Vec<bool>, Error> {
+    verify(program)?;
+    let alone = |kernel: &Kernel| {
+        let local = kernel.arguments().len() < kernel.params.len();
+        Ok(!local && kernel::verify(kernel, "")? && independent::verify(kernel))
+    };
+    let mut proven: Vec<bool> = program.kernels.iter().map(alone).collect::<Result<_, Error>>()?;
+    for steps in [&program.prepare, &program.schedule] {
+        overlap::refute(program, steps, &mut Vec::new(), &mut proven);
+    }
+    Ok(proven)
 }
 
 /// Checks that what a kernel would write does not overlap what its other arguments touch, inside loops of those

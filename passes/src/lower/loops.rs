@@ -1,7 +1,7 @@
 //! Operators that bring loops of their own: scatter, running sums, sort.
 
 use brolga_ir::index::Index;
-use brolga_ir::ops::{Cumulative, Op, Scatter, ScatterAlong, ScatterMode, Sort};
+use brolga_ir::ops::{Cumulative, Op, RegionOp, Scatter, ScatterAlong, ScatterMode, Sort};
 use brolga_ir::program::{Access, Combine, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
 use brolga_ir::{DType, GraphError, NodeId, Value};
@@ -195,13 +195,16 @@ impl Lowering<'_> {
             Op::ScatterAlong(op) => self.scatter_along(id, op),
             Op::Cumulative(op) => self.cumulative(id, op),
             Op::Sort(op) => self.sort(id, op),
-            Op::Scan(op) => self.scan(id, op),
-            Op::While(op) => self.while_loop(id, op),
-            Op::Cond(op) => self.cond(id, op),
-            op => Err(GraphError {
-                path: graph.node(id).origin.path.to_string(),
-                message: format!("{}: has no loops to be lowered to", op.get().name()),
-            }),
+            op => match op.region_op() {
+                Some(RegionOp::Scan(op)) => self.scan(id, op),
+                Some(RegionOp::While(op)) => self.while_loop(id, op),
+                Some(RegionOp::Cond(op)) => self.cond(id, op),
+                Some(RegionOp::Fused(op)) => self.fused(id, &op.body),
+                None => Err(GraphError {
+                    path: graph.node(id).origin.path.to_string(),
+                    message: format!("{}: has no loops to be lowered to", op.get().name()),
+                }),
+            },
         }
     }
 }

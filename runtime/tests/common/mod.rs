@@ -129,6 +129,7 @@ fn manifest(entry: &str, batch: usize, state: Vec<StateSlot>) -> Manifest {
         local_bytes: ALIGNMENT,
         prepared_bytes: 0,
         constants_bytes: 0,
+        checked: false,
         cpu_features: vec![],
     }
 }

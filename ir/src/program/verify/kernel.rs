@@ -1,5 +1,6 @@
 //! The rules of a kernel's body.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use super::Error;
@@ -11,8 +12,9 @@ use crate::program::{AccId, Access, Combine, Expr, Kernel, MAX_NESTING, Panel, S
 use crate::scalar::{Scalar, ScalarOp};
 use crate::types::{DType, MAX_BYTES, Type};
 
-/// Checks a kernel, which errors call `place`.
-pub fn verify(kernel: &Kernel, place: &str) -> Result<(), Error> {
+/// Checks a kernel, which errors call `place`; says whether every access is proven to stay inside its parameter, whatever
+/// is in memory and whichever conditions hold. Indices with computed values are not, even if they are clamped.
+pub fn verify(kernel: &Kernel, place: &str) -> Result<bool, Error> {
     for (i, param) in kernel.params.iter().enumerate() {
         let size = Type::new(param.dtype, [param.len]).check_size();
         size.map_err(|e| Error::new(place, format!("parameter p{i}: {e}")))?;
@@ -27,6 +29,7 @@ pub fn verify(kernel: &Kernel, place: &str) -> Result<(), Error> {
         vars: kernel.grid.iter().enumerate().map(|(var, &extent)| (var as Var, extent)).collect(),
         values: HashMap::new(),
         accs: HashMap::new(),
+        inside: Cell::new(true),
         at: At {
             parallel: (0..kernel.grid.len() as Var).filter(|&v| kernel.grid[v as usize] > 1).collect(),
             dead: kernel.grid.contains(&0),
@@ -40,7 +43,7 @@ pub fn verify(kernel: &Kernel, place: &str) -> Result<(), Error> {
     let early = reads_old(kernel).into_iter().zip(&kernel.params);
     match early.enumerate().find(|(_, (read, param))| *read && param.access == Access::Local) {
         Some((i, _)) => Err(Error::new(place, format!("reads the local p{i} before it stores to it"))),
-        None => Ok(()),
+        None => Ok(checker.inside.get()),
     }
 }
 
@@ -99,6 +102,8 @@ struct Checker<'k> {
     /// All values so far; those of closed blocks are no longer visible.
     values: HashMap<ValueId, Value>,
     accs: HashMap<AccId, Accumulator>,
+    /// Whether all accesses so far are proven to stay inside.
+    inside: Cell<bool>,
     at: At,
 }
 
@@ -234,7 +239,8 @@ impl Checker<'_> {
                 }
                 // A guard may keep an index inside that its variables do not.
                 if guard.is_some() {
-                    self.index(index, 0)?
+                    self.index(index, 0)?;
+                    self.reach(*param, index, &[]);
                 } else {
                     self.bounds(*param, index, &[])?
                 }
@@ -406,19 +412,36 @@ impl Checker<'_> {
         })
     }
 
+    /// The least and the greatest element that `index + Σ i * stride`, each `i` below its extent, is; none where that is
+    /// not known. Notes where it is not surely inside the parameter.
+    fn reach(&self, param: usize, index: &Index, loops: &[(usize, i64)]) -> Option<(i128, i128)> {
+        if self.at.dead || loops.iter().any(|&(extent, _)| extent == 0) {
+            return None;
+        }
+        let reach = self.range(index).map(|(low, high)| {
+            let (mut first, mut last) = (low as i128, high as i128);
+            for &(extent, stride) in loops {
+                let span = (extent as i128 - 1) * stride as i128;
+                first += span.min(0);
+                last += span.max(0);
+            }
+            (first, last)
+        });
+        let mut computed = false;
+        index.visit(&mut |atom| computed |= matches!(atom, Atom::Value(_)));
+        let len = self.kernel.params[param].len as i128;
+        if computed || reach.is_none_or(|(first, last)| first < 0 || last >= len) {
+            self.inside.set(false);
+        }
+        reach
+    }
+
     /// Whether `index + Σ i * stride`, each `i` below its extent, may stay inside the parameter.
     fn bounds(&self, param: usize, index: &Index, loops: &[(usize, i64)]) -> Result<(), String> {
         self.index(index, 0)?;
-        if self.at.dead || self.at.conditional || loops.iter().any(|&(extent, _)| extent == 0) {
+        let Some((first, last)) = self.reach(param, index, loops).filter(|_| !self.at.conditional) else {
             return Ok(());
-        }
-        let Some((low, high)) = self.range(index) else { return Ok(()) };
-        let (mut first, mut last) = (low as i128, high as i128);
-        for &(extent, stride) in loops {
-            let span = (extent as i128 - 1) * stride as i128;
-            first += span.min(0);
-            last += span.max(0);
-        }
+        };
         let len = self.kernel.params[param].len as i128;
         // Each bound of a sum of distinct variables is taken by some iteration; other sums may stay inside theirs.
         let exact = index.terms().iter().all(|(atom, _)| matches!(atom, Atom::Var(_)));
