@@ -7,7 +7,6 @@
 use brolga::ir::graph::Origin;
 use brolga::ir::ops::{Dot, Role};
 use brolga::ir::{Builder, DType, Graph, Type};
-use brolga::passes::Winograd;
 use brolga::runtime::{Instance, State, Tensor};
 use brolga::{CompileOptions, Threads, compile, random_inputs};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -23,7 +22,6 @@ fn shapes() -> Vec<Shape> {
     let heads = Dot::new([vec![0], vec![0]], [vec![2], vec![2]]);
     vec![
         ("square", vec![1024, 1024], vec![1024, 1024], plain([1, 0])),
-        ("square-direct", vec![1024, 1024], vec![1024, 1024], plain([1, 0])),
         ("transposed", vec![1024, 1024], vec![1024, 1024], plain([0, 1])),
         ("tall", vec![16384, 64], vec![64, 64], plain([1, 0])),
         ("deep", vec![64, 16384], vec![16384, 64], plain([1, 0])),
@@ -43,10 +41,7 @@ fn contractions(c: &mut Criterion) {
         let y = Builder::new(&mut graph, Origin::default()).add_node(dot, &operands).expect("a product");
         let elements = graph.ty(y).elements();
         graph.add_output("y", Role::Data, y);
-        let mut options = CompileOptions::default();
-        if name == "square-direct" {
-            options.passes.winograd = Winograd::Off;
-        }
+        let options = CompileOptions::default();
         let executable = std::sync::Arc::new(compile(&graph, &options).expect("compiles"));
         let mut group = c.benchmark_group(format!("contraction/{name}"));
         group.throughput(Throughput::Elements((2 * elements * depth) as u64));

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use brolga_codegen::{Compiled, TargetCpu};
 use brolga_ir::Graph;
-use brolga_ir::ops::Role;
 use brolga_ir::program::Program;
+use brolga_passes::batch::trains;
 use brolga_passes::index_ranges::index_ranges;
 use brolga_passes::manager::Observer;
 use brolga_passes::prepare::lower_prepared;
@@ -17,7 +17,7 @@ use brolga_runtime::Executable;
 
 use crate::error::{Error, Result};
 
-/// How to compile. Of all this, only `passes.winograd` and `passes.precision` change the bits of results.
+/// How to compile. Of all this, only `passes.algorithms` and `passes.precision` change the bits of results.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CompileOptions {
     /// For which processor.
@@ -209,8 +209,7 @@ fn check(program: &Program) -> Result<()> {
 
 /// Entries that change parameters keep their structure; others may fold what depends on parameters.
 fn pipeline(graph: &Graph) -> &'static [GraphPass] {
-    let updates = graph.outputs().iter().any(|output| output.role == Role::State);
-    if updates { pipelines::TRAIN } else { pipelines::INFER }
+    if trains(graph) { pipelines::TRAIN } else { pipelines::INFER }
 }
 
 /// A pipeline up to and with its last `grad`, and the rest.

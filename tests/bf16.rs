@@ -5,7 +5,7 @@ use crate::common::compiled;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use brolga::passes::{Options, Precision, Winograd, pipelines};
+use brolga::passes::{Algorithms, Options, Precision, pipelines};
 use brolga::runtime::{Instance, Purpose, Random};
 use brolga::{CompileOptions, Model, Settings, State, Tensor, Threads};
 use brolga_codegen::TargetCpu;
@@ -85,9 +85,9 @@ fn network(rng: &mut Rng, values: &mut HashMap<String, brolga_ir::Tensor>) -> Gr
 }
 
 /// The graph behind all passes, and its program.
-fn lowered(graph: &Graph, precision: Precision, winograd: Winograd) -> (Graph, Program) {
+fn lowered(graph: &Graph, precision: Precision, algorithms: Algorithms) -> (Graph, Program) {
     let mut graph = graph.clone();
-    let mut manager = Manager::new(Options { precision, winograd, least_part: 4, ..Options::default() });
+    let mut manager = Manager::new(Options { precision, algorithms, least_part: 4, ..Options::default() });
     manager.run(pipelines::INFER, &mut graph).expect("graph passes");
     manager.run(pipelines::REGIONS, &mut graph).expect("fusion");
     let made =
@@ -115,9 +115,9 @@ fn programs_and_code_agree_with_the_interpreter() {
             let parameters = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
             parameters.filter(|p| p.role == role).map(|p| (p.name.clone(), values[&p.name].clone())).collect()
         };
-        let winograd = if seed % 3 == 0 { Winograd::Everywhere(2) } else { Winograd::Off };
-        let (narrow, program) = lowered(&graph, Precision::Bf16, winograd);
-        let (_, wide) = lowered(&graph, Precision::F32, winograd);
+        let algorithms = if seed % 3 == 0 { Algorithms::everywhere(2) } else { Algorithms::NONE };
+        let (narrow, program) = lowered(&graph, Precision::Bf16, algorithms);
+        let (_, wide) = lowered(&graph, Precision::F32, algorithms);
         prepared[0] += program.prepared_bytes;
         prepared[1] += wide.prepared_bytes;
         assert!(program.prepared_bytes <= wide.prepared_bytes, "seed {seed}");
@@ -156,7 +156,7 @@ fn only_packed_weights_are_kept() {
     for (precision, bytes) in [(Precision::F32, 4), (Precision::Bf16, 2)] {
         let mut options = CompileOptions::default();
         options.passes.precision = precision;
-        options.passes.winograd = Winograd::Off;
+        options.passes.algorithms = Algorithms::NONE;
         let model = Model::load("resnet20", &settings).unwrap().with_options(options.clone());
         let mut compiler = brolga::Compiler::new(&options);
         let graph = compiler.optimise(model.graph("infer").unwrap()).unwrap();

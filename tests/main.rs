@@ -1,5 +1,6 @@
 //! Tests of whole models and of the command: one binary, one module a subject.
 
+mod batch;
 mod bf16;
 mod broken;
 mod cli;

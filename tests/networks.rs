@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use brolga::ir::DType;
-use brolga::passes::Winograd;
+use brolga::passes::Algorithms;
 use brolga::runtime::{Executable, Input, Instance, SlotKind};
 use brolga::{CompileOptions, Model, Settings, State, Tensor, Threads, compile, with_gradients};
 use safetensors::SafeTensors;
@@ -106,7 +106,7 @@ fn model(network: &str, float: DType) -> Model {
     }
     // The bounds are those of direct sums.
     let mut options = CompileOptions::default();
-    options.passes.winograd = Winograd::Off;
+    options.passes.algorithms = Algorithms::NONE;
     Model::from_text(network, &text, &all).unwrap().with_options(options)
 }
 

@@ -16,7 +16,7 @@ use brolga_ir::program::interpret::Interpreter;
 use brolga_ir::{Builder, DType, Graph, Output, Tensor, Type};
 use brolga_passes::lower::lower;
 use brolga_passes::manager::Kind;
-use brolga_passes::{Manager, Options, Winograd, pipelines};
+use brolga_passes::{Algorithms, Manager, Options, pipelines};
 
 fn cases() -> u64 {
     std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000)
@@ -86,7 +86,7 @@ fn deviation(found: &[Tensor], expected: &[Tensor]) -> f64 {
 
 /// Winograd's algorithm wherever it applies: graphs are too small to gain by it.
 fn options() -> Options {
-    Options { winograd: Winograd::Everywhere(2), ..Options::default() }
+    Options { algorithms: Algorithms::everywhere(2), ..Options::default() }
 }
 
 fn lowered(graph: &Graph, occurred: &mut BTreeMap<&'static str, usize>) -> Program {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use brolga::passes::Winograd;
+use brolga::passes::Algorithms;
 use brolga::runtime::{Instance, SlotKind};
 use brolga::{CompileOptions, Model, Settings, State, Tensor, Threads, compile, with_gradients};
 
@@ -123,7 +123,7 @@ fn model(name: &str, optimizer: &str) -> Model {
     }
     // The bounds are those of direct sums.
     let mut options = CompileOptions::default();
-    options.passes.winograd = Winograd::Off;
+    options.passes.algorithms = Algorithms::NONE;
     Model::from_text(name, &text, &settings).unwrap().with_options(options)
 }
 

@@ -13,7 +13,7 @@ use brolga_ir::scalar::Scalar;
 use brolga_ir::{Builder, DType, Graph, Origin, Tensor, Type, Value};
 use brolga_passes::prepare::lower_prepared;
 use brolga_passes::{
-    Algorithm, Manager, Options, Outer, Precision, Schedule, Schedules, Winograd, pipelines,
+    Algorithm, Algorithms, Manager, Options, Outer, Precision, Schedule, Schedules, pipelines,
 };
 
 /// Numbers in -1..1 that repeat late.
@@ -95,7 +95,7 @@ fn lowered(graph: &Graph, precision: Precision, schedules: Schedules) -> Program
 
 fn lowered_with(graph: &Graph, options: Options) -> Program {
     let mut graph = graph.clone();
-    let mut manager = Manager::new(Options { winograd: Winograd::Off, least_part: 16, ..options });
+    let mut manager = Manager::new(Options { algorithms: Algorithms::NONE, least_part: 16, ..options });
     // Rounded weights are packed as they are stored.
     let passes = pipelines::GRAPH_PASSES.iter().filter(|pass| ["narrow", "fuse"].contains(&pass.name));
     for pass in passes {

@@ -15,7 +15,7 @@ use brolga_ir::ops::{Conv, ConvForm, Dot, Elementwise, Op};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Type, Value};
 
-use crate::fixed::{Dependence, dependence};
+use crate::fixed::{Dependence, along, dependence};
 use crate::manager::Options;
 use crate::table::NodeTable;
 
@@ -67,22 +67,6 @@ fn dot_products(graph: &Graph, id: NodeId, dot: &Dot, side: usize) -> Vec<Produc
     free.map(|(position, from)| Product { weights: side, from, to: first + position }).collect()
 }
 
-/// The factor for each channel that a value repeats along the other axes, `[C]` or `[]`.
-fn factor(graph: &Graph, value: Value, axis: usize, dependence: &NodeTable<Dependence>) -> Option<Value> {
-    let node = graph.node(value.node);
-    if *dependence.get(value.node) == Dependence::Call {
-        return None;
-    }
-    match &node.op {
-        Op::Broadcast(broadcast) if broadcast.axes.is_empty() || broadcast.axes == [axis] => {
-            let x = node.operands[0];
-            let whole = graph.ty(x).dims.iter().all(|&extent| extent == broadcast.dims[axis]);
-            whole.then_some(x)
-        }
-        _ => None,
-    }
-}
-
 /// One operation on a product, with its factor.
 #[derive(Clone, Copy)]
 enum Step {
@@ -115,7 +99,7 @@ fn next(
     let node = graph.node(user);
     let Op::Elementwise(Elementwise { op }) = node.op else { return None };
     let first = node.operands[0] == value;
-    let other = |position: usize| factor(graph, node.operands[position], axis, dependence);
+    let other = |position: usize| along(graph, node.operands[position], axis, dependence);
     let step = match (op, first) {
         (ScalarOp::Neg, _) => Step::Neg,
         (ScalarOp::Add, first) => Step::Add(other(usize::from(first))?),
@@ -181,8 +165,12 @@ impl Affine {
         let (Step::Add(by) | Step::Sub(by) | Step::SubFrom(by) | Step::Mul(by) | Step::Div(by)) = step else {
             return self.negate(b);
         };
-        // A splat's factor is a scalar.
-        let by = if b.ty(by).rank() == 0 { b.broadcast(by, &self.ty.dims, &[])? } else { by };
+        let by = if b.ty(by).elements() == self.ty.elements() {
+            b.reshape(by, &self.ty.dims)?
+        } else {
+            let one = b.reshape(by, &[])?;
+            b.broadcast(one, &self.ty.dims, &[])?
+        };
         match step {
             Step::Neg => {}
             Step::SubFrom(_) => {

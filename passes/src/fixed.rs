@@ -47,6 +47,24 @@ pub(crate) fn dependence(graph: &Graph) -> NodeTable<Dependence> {
     table
 }
 
+/// What a value that no call changes repeats along all axes but `axis`: a tensor whose other axes, if it has any, are of extent
+/// 1. Where the batch is one, it may be that tensor itself.
+pub(crate) fn along(
+    graph: &Graph,
+    value: Value,
+    axis: usize,
+    dependence: &NodeTable<Dependence>,
+) -> Option<Value> {
+    let node = graph.node(value.node);
+    let (x, axes) = match (&node.op, *dependence.get(value.node)) {
+        (_, Dependence::Call) => return None,
+        (Op::Broadcast(broadcast), _) => (node.operands[0], broadcast.axes.clone()),
+        (_, Dependence::State) => (value, (0..graph.ty(value).rank()).collect()),
+        _ => return None,
+    };
+    graph.ty(x).dims.iter().zip(axes).all(|(&extent, at)| extent == 1 || at == axis).then_some(x)
+}
+
 /// The names of the state that the entry gives a new value.
 fn updated(graph: &Graph) -> HashSet<&str> {
     let keeps = |value: Value, name: &str| graph.parameter(value.node).is_some_and(|p| p.name == name);

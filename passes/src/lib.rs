@@ -2,6 +2,7 @@
 //!
 //! [`manager`] says what a pass is and runs them; [`pipelines`] lists them. Every other public module is one pass.
 
+pub mod batch;
 pub mod batch_norm;
 pub mod cse;
 pub mod dce;
@@ -42,6 +43,7 @@ mod rewrite;
 mod table;
 
 pub use manager::{
-    GraphPass, Kind, Manager, Options, Pass, PassError, Precision, ProgramPass, Report, Stage, Winograd,
+    Algorithms, GraphPass, Kind, Manager, Options, Pass, PassError, Precision, ProgramPass, Report, Stage,
+    Strassen, Winograd,
 };
 pub use schedule::{Algorithm, Outer, Schedule, Schedules};

@@ -21,8 +21,8 @@ pub struct Options {
     pub fold_limit: usize,
     /// The least work of one part of a parallel kernel, in vector operations.
     pub least_part: u64,
-    /// Which convolutions use Winograd's algorithm, and products Strassen's.
-    pub winograd: Winograd,
+    /// Which fast algorithms may be used.
+    pub algorithms: Algorithms,
     /// What weights are kept as.
     pub precision: Precision,
     /// The bytes that the arena of one call may take; what does not fit is computed again.
@@ -69,8 +69,16 @@ impl FromStr for Precision {
     }
 }
 
-/// Which convolutions use Winograd's algorithm, and which products Strassen's in Winograd's form, among those they apply
-/// to.
+/// Which algorithms may be used in the place of direct sums: they multiply less, and round more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Algorithms {
+    /// Winograd's, for convolutions.
+    pub winograd: Winograd,
+    /// Strassen's in Winograd's form, for products of rows with a matrix.
+    pub strassen: Strassen,
+}
+
+/// Which convolutions use Winograd's algorithm, among those it applies to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Winograd {
     /// None.
@@ -78,9 +86,57 @@ pub enum Winograd {
     /// Those that gain by it.
     #[default]
     Chosen,
-    /// All convolutions that take tiles of so many outputs along either axis (2 to 5; kernels of 3 x 3 take 2 and 4), and
-    /// all products of even sizes.
+    /// All that take tiles of so many outputs along either axis (2 to 5; kernels of 3 x 3 take 2 and 4).
     Everywhere(usize),
+}
+
+/// Which products use Strassen's algorithm, among those it applies to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Strassen {
+    /// None.
+    Off,
+    /// Those that gain by it.
+    #[default]
+    Chosen,
+    /// All.
+    Everywhere,
+}
+
+impl Algorithms {
+    /// Direct sums everywhere.
+    pub const NONE: Algorithms = Algorithms { winograd: Winograd::Off, strassen: Strassen::Off };
+
+    /// Each of them wherever it applies, gain or not; Winograd's with tiles of so many outputs.
+    pub fn everywhere(tile: usize) -> Algorithms {
+        Algorithms { winograd: Winograd::Everywhere(tile), strassen: Strassen::Everywhere }
+    }
+}
+
+impl FromStr for Algorithms {
+    type Err = String;
+
+    /// Names separated by commas, each algorithm where it gains; or `none`.
+    fn from_str(text: &str) -> Result<Algorithms, String> {
+        let mut algorithms = Algorithms::NONE;
+        if text.trim() == "none" {
+            return Ok(algorithms);
+        }
+        for name in text.split(',').map(str::trim) {
+            match name {
+                "winograd" => algorithms.winograd = Winograd::Chosen,
+                "strassen" => algorithms.strassen = Strassen::Chosen,
+                _ => {
+                    let hint = nearest(name, ["winograd", "strassen", "none"]);
+                    let hint = hint.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+                    return Err(format!(
+                        "expected winograd, strassen, both with a comma between them, or none, found `{name}`; \
+                         {hint}both are used unless told otherwise"
+                    ));
+                }
+            }
+        }
+        Ok(algorithms)
+    }
 }
 
 impl Default for Options {
@@ -88,7 +144,7 @@ impl Default for Options {
         Options {
             fold_limit: 1024,
             least_part: 6_000,
-            winograd: Winograd::Chosen,
+            algorithms: Algorithms::default(),
             precision: Precision::F32,
             memory_limit: None,
             schedules: Schedules::default(),

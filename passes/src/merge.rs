@@ -18,7 +18,7 @@ use brolga_ir::scalar::Scalar;
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Tensor, Value};
 
 use crate::constants::splat;
-use crate::fixed::{Dependence, dependence};
+use crate::fixed::{Dependence, along, dependence};
 use crate::manager::Options;
 use crate::table::NodeTable;
 
@@ -108,7 +108,7 @@ struct Link {
 enum Factor {
     /// The same for all.
     Splat(Scalar),
-    /// One for each index of the output axis: the vector.
+    /// One for each index of the output axis: the vector, which may have axes of extent 1 besides.
     Channel(Value),
 }
 
@@ -164,17 +164,9 @@ impl Walk<'_> {
         if let Some(scalar) = splat(self.graph, value) {
             return Some(Factor::Splat(scalar));
         }
-        let node = self.graph.node(value.node);
-        match &node.op {
-            Op::Broadcast(broadcast)
-                if broadcast.axes == [self.axis]
-                    && self.graph.ty(node.operands[0]).dims == [broadcast.dims[self.axis]]
-                    && *self.dependence.get(value.node) != Dependence::Call =>
-            {
-                Some(Factor::Channel(node.operands[0]))
-            }
-            _ => None,
-        }
+        let channels = self.graph.ty(value).dims[self.axis];
+        let vector = along(self.graph, value, self.axis, self.dependence)?;
+        (self.graph.ty(vector).elements() == channels).then_some(Factor::Channel(vector))
     }
 }
 
@@ -234,11 +226,14 @@ fn join(graph: &mut Graph, axes: &Axes, members: &[Member]) -> Result<(), GraphE
                     b.broadcast(scalar, &dims, &[])?
                 }
                 Factor::Channel(_) => {
-                    let channels = members.iter().filter_map(|m| match m.links[at].factors[number] {
-                        Factor::Channel(vector) => Some(vector),
-                        Factor::Splat(_) => None,
-                    });
-                    let vector = b.concat(&channels.collect::<Vec<_>>(), 0)?;
+                    let mut vectors = Vec::new();
+                    for member in members {
+                        if let Factor::Channel(vector) = member.links[at].factors[number] {
+                            let channels = b.ty(vector).elements();
+                            vectors.push(b.reshape(vector, &[channels])?);
+                        }
+                    }
+                    let vector = b.concat(&vectors, 0)?;
                     b.broadcast(vector, &dims, &[axes.result])?
                 }
             });

@@ -20,7 +20,7 @@ use crate::order::order;
 use crate::parallelise::parallelise;
 use crate::plan::plan;
 use crate::rematerialise::rematerialise;
-use crate::simplify::simplify;
+use crate::simplify::{canonical, simplify};
 use crate::strassen::strassen;
 use crate::vectorise::vectorise;
 use crate::views::views;
@@ -28,8 +28,8 @@ use crate::winograd::winograd;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
 pub const GRAPH_PASSES: &[GraphPass] = &[
-    GRAD, DCE, FOLD, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT, WINOGRAD, STRASSEN, NARROW, IMAGES,
-    FUSE,
+    GRAD, DCE, FOLD, CANONICAL, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT, WINOGRAD, STRASSEN, NARROW,
+    IMAGES, FUSE,
 ];
 
 /// Every program pass.
@@ -39,6 +39,7 @@ pub const PROGRAM_PASSES: &[ProgramPass] =
 const GRAD: GraphPass = Pass { name: "grad", kind: Kind::Exact, run: grad };
 const DCE: GraphPass = Pass { name: "dce", kind: Kind::Exact, run: dce };
 const FOLD: GraphPass = Pass { name: "fold", kind: Kind::Exact, run: fold };
+const CANONICAL: GraphPass = Pass { name: "canonical", kind: Kind::Exact, run: canonical };
 const SIMPLIFY: GraphPass = Pass { name: "simplify", kind: Kind::Exact, run: simplify };
 const CSE: GraphPass = Pass { name: "cse", kind: Kind::Exact, run: cse };
 const FACTOR: GraphPass = Pass { name: "factor", kind: Kind::Rounding, run: factor };
@@ -69,9 +70,10 @@ pub const TRAIN: &[GraphPass] = &[
     CSE, DCE,
 ];
 
-/// The same for entries that do not change the parameters.
+/// The same for entries that do not change the parameters. Until the numeric plan of the graph is made, nothing depends on
+/// whether the batch is one.
 pub const INFER: &[GraphPass] = &[
-    GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, BATCH_NORM, MERGE, FOLD, LAYOUT, WINOGRAD, STRASSEN,
+    GRAD, DCE, FOLD, CANONICAL, FOLD, CSE, DCE, FACTOR, BATCH_NORM, MERGE, FOLD, LAYOUT, WINOGRAD, STRASSEN,
     NARROW, IMAGES, SIMPLIFY, CSE, DCE,
 ];
 

@@ -6,6 +6,11 @@
 //! stays for floats (it makes +0 of -0), `x * 0` too. Reassociation and other rules that round differently have
 //! no place here.
 //!
+//! Axes of extent 1 may be left out or moved without moving an element. But the batch may be one: a pass that changes rounding
+//! must find the same graph for every batch ([`batch`](mod@crate::batch)). So there are two passes of one table:
+//! [`canonical`] leaves out the rules that ask for extents of 1 along axes that stay, and comes before such passes; [`simplify`]
+//! has all of them, and comes behind.
+//!
 //! Rules look only at what a node stands on, and the nodes they build are simplified before their users, so one
 //! sweep reaches the fixed point; the cost is linear in the graph.
 
@@ -25,11 +30,18 @@ type Rewritten = Result<Option<Value>, GraphError>;
 struct Rule {
     name: &'static str,
     apply: fn(&mut Builder, NodeId) -> Rewritten,
+    /// Whether it applies because an axis that stays has the extent 1.
+    units: bool,
 }
 
 /// Applies the rules to a fixed point.
 pub fn simplify(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
     simplify_traced(graph, &mut |_| {})
+}
+
+/// Applies the rules that do the same for every batch.
+pub fn canonical(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
+    rewrite(graph, false, &mut |_| {})
 }
 
 /// The names of all rules.
@@ -39,7 +51,12 @@ pub fn rules() -> impl Iterator<Item = &'static str> {
 
 /// As [`simplify`]; calls `trace` with the name of each rule that is applied.
 pub fn simplify_traced(graph: &mut Graph, trace: &mut dyn FnMut(&'static str)) -> Result<bool, GraphError> {
-    let inside = regions::apply(graph, &mut |region| simplify_traced(region, trace))?;
+    rewrite(graph, true, trace)
+}
+
+/// Applies the rules, with or without those about extents of 1.
+fn rewrite(graph: &mut Graph, units: bool, trace: &mut dyn FnMut(&'static str)) -> Result<bool, GraphError> {
+    let inside = regions::apply(graph, &mut |region| rewrite(region, units, trace))?;
     let here = sweep(graph, |graph, id| {
         if graph.parameter(id).is_some() || graph.node(id).types.len() != 1 {
             return Ok(None);
@@ -50,7 +67,7 @@ pub fn simplify_traced(graph: &mut Graph, trace: &mut dyn FnMut(&'static str)) -
             trace(name);
             return Ok(Some(vec![value]));
         }
-        for rule in shapes::RULES {
+        for rule in shapes::RULES.iter().filter(|rule| units || !rule.units) {
             if let Some(value) = (rule.apply)(b, id)? {
                 trace(rule.name);
                 return Ok(Some(vec![value]));

@@ -5,29 +5,38 @@
 //! everywhere (it is part of the numeric plan). Convolutions whose kernels have one position are such products, and
 //! become them.
 //!
+//! Neighbouring rows are computed together, and what is not finite in one spreads to the other. In entries that do not
+//! train they must not belong to different samples ([`batch`](mod@crate::batch)): there only convolutions of images with
+//! an even number of positions are taken, as if there were always as many images; rows of a plain product may be anything.
+//!
 //! Rounding: two to three times the error of direct sums, relative to the largest element of the result. Linear.
 
-use brolga_ir::ops::{ConvForm, Dot, Op};
+use brolga_ir::ops::{Conv, ConvForm, Dot, Op};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Type};
 
+use crate::batch::{counted, trains};
 use crate::fixed::{Dependence, dependence};
-use crate::manager::{Options, Precision, Winograd};
+use crate::manager::{Options, Precision, Strassen};
 
 /// Chooses the algorithm of every product. Weights that will be kept narrow are left alone: their sums would not be.
 pub fn strassen(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
-    if options.winograd == Winograd::Off {
+    if options.algorithms.strassen == Strassen::Off {
         return Ok(false);
     }
-    let dependence = dependence(graph);
+    let (dependence, trains) = (dependence(graph), trains(graph));
     let mut changed = false;
     for id in graph.order() {
         let node = graph.node(id);
         let Some(&[left, right]) = node.operands.first_chunk() else { continue };
-        let Some(dot) = product(graph, id) else { continue };
+        let Some(dot) = product(graph, id, trains) else { continue };
         let fixed = *dependence.get(right.node) != Dependence::Call;
         let origin = node.origin.clone();
         let matrix = graph.ty(right).with_dims(graph.ty(right).dims[..2].to_vec());
-        let gains = options.winograd != Winograd::Chosen || gains(&dot, graph.ty(left), &matrix, fixed);
+        let mut rows = graph.ty(left).clone();
+        if let (Op::Conv(_), Some(images)) = (&node.op, rows.dims.first_mut()) {
+            *images = counted(*images, trains);
+        }
+        let gains = options.algorithms.strassen == Strassen::Everywhere || gains(&dot, &rows, &matrix, fixed);
         let narrow = fixed && options.precision != Precision::F32;
         if narrow || !gains || !dot.takes_strassen(graph.ty(left), &matrix) {
             continue;
@@ -41,13 +50,13 @@ pub fn strassen(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
     Ok(changed)
 }
 
-/// A node as a product of rows with a matrix, if it is one that has no other algorithm: the right operand's axes behind
-/// the second are of extent 1.
-fn product(graph: &Graph, id: NodeId) -> Option<Dot> {
+/// A node as a product of rows with a matrix, if it is one that has no other algorithm, and may have this one: the right
+/// operand's axes behind the second are of extent 1.
+fn product(graph: &Graph, id: NodeId, trains: bool) -> Option<Dot> {
     let types = graph.operand_types(id);
     let weights = types.get(1)?;
     match &graph.node(id).op {
-        Op::Dot(dot) => (!dot.strassen && weights.rank() == 2).then(|| dot.clone()),
+        Op::Dot(dot) => (trains && !dot.strassen && weights.rank() == 2).then(|| dot.clone()),
         Op::Conv(conv) => {
             let pointwise = conv.is_pointwise(&weights.dims[2..]);
             let summed = match conv.form {
@@ -56,10 +65,16 @@ fn product(graph: &Graph, id: NodeId) -> Option<Dot> {
                 ConvForm::WeightGradient { .. } => return None,
             };
             let dot = Dot::new([vec![], vec![]], [vec![conv.channel_axis()], vec![summed]]);
-            (conv.channels_last && pointwise).then_some(dot)
+            let within = trains || pairs_stay_inside(conv, types[0]);
+            (conv.channels_last && pointwise && within).then_some(dot)
         }
         _ => None,
     }
+}
+
+/// Whether every image has pairs of neighbouring positions, and none is left over.
+fn pairs_stay_inside(conv: &Conv, image: &Type) -> bool {
+    conv.spatial() == 2 && conv.extents(image).iter().product::<usize>().is_multiple_of(2)
 }
 
 /// Elements of rows, about, that stay in the caches.

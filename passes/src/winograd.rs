@@ -2,7 +2,8 @@
 //!
 //! An estimate in cycles of one core compares the direct sum with tiles of 4 or 6 inputs: multiplications, transforms,
 //! and the traffic of the weights, of which there are more after their transform. It sees nothing but shapes, so the
-//! choice is the same everywhere (it is part of the numeric plan).
+//! choice is the same everywhere (it is part of the numeric plan), and counts every batch as equally many images unless the
+//! entry trains ([`batch`](mod@crate::batch)).
 //!
 //! The algorithm wants windows that go one step at a time. A convolution with steps of s is one over s² images of every s-th
 //! row and column, its phases, with kernels of ceil(k / s): the stem of a ResNet, 7 x 7 over 3 channels by steps of 2, is
@@ -13,15 +14,16 @@
 use brolga_ir::ops::{Conv, ConvForm, Op};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Type, Value};
 
+use crate::batch::{counted, trains};
 use crate::fixed::{Dependence, dependence};
 use crate::manager::{Options, Winograd};
 
 /// Chooses the algorithm of every convolution.
 pub fn winograd(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
-    if options.winograd == Winograd::Off {
+    if options.algorithms.winograd == Winograd::Off {
         return Ok(false);
     }
-    let dependence = dependence(graph);
+    let (dependence, trains) = (dependence(graph), trains(graph));
     let mut changed = false;
     for id in graph.order() {
         let Op::Conv(conv) = &graph.node(id).op else { continue };
@@ -32,14 +34,14 @@ pub fn winograd(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
         let types = graph.operand_types(id);
         let fixed = node.operands.get(1).is_some_and(|w| *dependence.get(w.node) != Dependence::Call);
         let roles = conv.roles(&types, &node.types[0]);
-        let sum = Sum::of(conv, roles, fixed);
+        let sum = Sum::of(conv, roles, fixed, trains);
         let phases = Phases::of(conv, roles[0], &sum);
         let (conv, tiled) = match &phases {
             Some(phases) => (phases.conv(conv), phases.sum(&sum)),
             None => (conv.clone(), sum.clone()),
         };
         let tiles = (2..=5).filter(|&m| conv.takes_winograd(&[tiled.kernel; 2], m));
-        let tile = match options.winograd {
+        let tile = match options.algorithms.winograd {
             Winograd::Everywhere(m) => tiles.into_iter().find(|&tile| tile == m),
             _ => {
                 let copied = phases.as_ref().map_or(0.0, |phases| phases.copied(&tiled));
@@ -64,6 +66,7 @@ pub fn winograd(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
 /// The sizes of a convolution, in whichever form.
 #[derive(Clone)]
 struct Sum {
+    /// Images, as many as count ([`counted`]).
     batch: usize,
     /// Positions of the result, or of the gradient with respect to it.
     rows: usize,
@@ -86,7 +89,8 @@ fn traffic(bytes: f64) -> f64 {
 }
 
 impl Sum {
-    fn of(conv: &Conv, [x, w, y]: [&Type; 3], fixed: bool) -> Sum {
+    fn of(conv: &Conv, [x, w, y]: [&Type; 3], fixed: bool, trains: bool) -> Sum {
+        let batch = counted(x.dims[0], trains);
         let space = if matches!(conv.form, ConvForm::InputGradient { .. }) { x } else { y };
         let (outputs, inputs) = match conv.form {
             ConvForm::InputGradient { .. } => (w.dims[1], w.dims[0]),
@@ -107,8 +111,8 @@ impl Sum {
             (0..conv.extents(y)[axis]).map(inside).sum()
         };
         Sum {
-            batch: x.dims[0],
-            taps: x.dims[0] * along(0) * along(1),
+            batch,
+            taps: batch * along(0) * along(1),
             rows: extents[0],
             columns: extents[1],
             inputs,
@@ -248,6 +252,7 @@ mod tests {
     use brolga_ir::{DType, Origin, Tensor};
 
     use super::*;
+    use crate::manager::Algorithms;
 
     /// Steps through images whose extents are no multiples, with all kinds of padding.
     #[test]
@@ -282,7 +287,8 @@ mod tests {
                 let before = interpret(&graph, &[&operands[0], &operands[1]]).expect("runs").remove(0);
                 for tile in 2..=5 {
                     let mut graph = graph.clone();
-                    let options = Options { winograd: Winograd::Everywhere(tile), ..Options::default() };
+                    let algorithms = Algorithms::everywhere(tile);
+                    let options = Options { algorithms, ..Options::default() };
                     count += usize::from(winograd(&mut graph, &options).expect("phases"));
                     brolga_ir::verify::verify(&graph).expect("a valid graph");
                     let after = interpret(&graph, &[&operands[0], &operands[1]]).expect("runs").remove(0);

@@ -11,7 +11,7 @@ use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Op, Origin, Tensor, Type};
 use brolga_passes::pipelines::{GRAPH_PASSES, INFER, TRAIN, graph_passes};
 use brolga_passes::prepare::prepare;
-use brolga_passes::{GraphPass, Kind, Manager, Options, Precision, Winograd};
+use brolga_passes::{Algorithms, GraphPass, Kind, Manager, Options, Precision};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 /// How often each operator occurred, and how often each pass changed something.
@@ -27,8 +27,8 @@ impl Histogram {
 fn run(passes: &[GraphPass], graph: &mut Graph, histogram: &mut Histogram) -> Result<(), String> {
     for &pass in passes {
         let before = graph.clone();
-        let (winograd, precision) = (Winograd::Everywhere(4), Precision::Bf16);
-        let options = Options { winograd, precision, ..Options::default() };
+        let (algorithms, precision) = (Algorithms::everywhere(4), Precision::Bf16);
+        let options = Options { algorithms, precision, ..Options::default() };
         let changed = Manager::new(options).run(&[pass], graph).map_err(|error| error.to_string())?;
         if changed {
             histogram.count(&format!("pass {}", pass.name));

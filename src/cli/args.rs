@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use brolga::passes::{Precision, Winograd};
+use brolga::passes::{Algorithms, Precision};
 use brolga::{CompileOptions, Model, Settings, TargetCpu, Threads};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -78,10 +78,11 @@ pub struct TargetArgs {
     /// equal to the bit
     #[arg(long, value_name = "CPU", value_parser = TargetCpu::ALL.map(TargetCpu::name), default_value = "native")]
     pub target_cpu: String,
-    /// Whether convolutions may use Winograd's algorithm, and products Strassen's in Winograd's form: faster, and up to
-    /// 1e-4 off (products: 5e-6) where direct sums are 1e-6 off
-    #[arg(long, value_name = "on|off", value_parser = ["on", "off"], default_value = "on")]
-    pub winograd: String,
+    /// Which algorithms may be used where they are faster than direct sums: Winograd's for convolutions, up to 1e-4 off
+    /// where direct sums are 1e-6 off, and Strassen's in Winograd's form for products, up to 5e-6 off
+    #[arg(long, value_name = "winograd,strassen|none", value_parser = Algorithms::from_str,
+          default_value = "winograd,strassen")]
+    pub algorithms: Algorithms,
     /// What the weights of convolutions and matrix products are kept as: f32; bf16, which is half the memory to read,
     /// rounds each weight to 8 bits and multiplies in f32, so results are equal on every processor; bf16-native, which
     /// would multiply in bf16. Entry points that update weights keep f32
@@ -156,7 +157,7 @@ impl TargetArgs {
         let target_cpu = TargetCpu::from_str(&self.target_cpu)?;
         let mut options = CompileOptions { target_cpu, ..CompileOptions::default() };
         options.passes.precision = self.precision;
-        options.passes.winograd = if self.winograd == "on" { Winograd::Chosen } else { Winograd::Off };
+        options.passes.algorithms = self.algorithms;
         options.passes.memory_limit = self.memory_limit;
         Ok(options)
     }

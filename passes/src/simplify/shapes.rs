@@ -13,41 +13,42 @@ use crate::constants::splat;
 
 #[rustfmt::skip]
 pub(super) const RULES: &[Rule] = &[
-    Rule { name: "reshape-nothing",        apply: reshape_nothing },
-    Rule { name: "reshape-reshape",        apply: reshape_reshape },
-    Rule { name: "reshape-broadcast",      apply: reshape_broadcast },
-    Rule { name: "transpose-nothing",      apply: transpose_nothing },
-    Rule { name: "transpose-transpose",    apply: transpose_transpose },
-    Rule { name: "transpose-units",        apply: transpose_units },
-    Rule { name: "transpose-broadcast",    apply: transpose_broadcast },
-    Rule { name: "transpose-dot",          apply: transpose_dot },
-    Rule { name: "broadcast-nothing",      apply: broadcast_nothing },
-    Rule { name: "broadcast-reshape",      apply: broadcast_reshape },
-    Rule { name: "broadcast-units",        apply: broadcast_units },
-    Rule { name: "broadcast-broadcast",    apply: broadcast_broadcast },
-    Rule { name: "elementwise-broadcasts", apply: elementwise_broadcasts },
-    Rule { name: "elementwise-reshapes",   apply: elementwise_reshapes },
-    Rule { name: "slice-nothing",          apply: slice_nothing },
-    Rule { name: "slice-slice",            apply: slice_slice },
-    Rule { name: "slice-broadcast",        apply: slice_broadcast },
-    Rule { name: "slice-concat",           apply: slice_concat },
-    Rule { name: "slice-pad",              apply: slice_pad },
-    Rule { name: "pad-nothing",            apply: pad_nothing },
-    Rule { name: "pad-splat",              apply: pad_splat },
-    Rule { name: "concat-one",             apply: concat_one },
-    Rule { name: "concat-empty",           apply: concat_empty },
-    Rule { name: "concat-concat",          apply: concat_concat },
-    Rule { name: "concat-slices",          apply: concat_slices },
-    Rule { name: "reverse-nothing",        apply: reverse_nothing },
-    Rule { name: "reverse-reverse",        apply: reverse_reverse },
-    Rule { name: "reduce-nothing",         apply: reduce_nothing },
-    Rule { name: "reduce-units",           apply: reduce_units },
-    Rule { name: "reduce-reduce",          apply: reduce_reduce },
-    Rule { name: "reduce-broadcast",       apply: reduce_broadcast },
-    Rule { name: "sum-splat",              apply: sum_splat },
-    Rule { name: "convert-nothing",        apply: convert_nothing },
-    Rule { name: "convert-convert",        apply: convert_convert },
-    Rule { name: "div-power-of-two",       apply: div_power_of_two },
+    Rule { name: "reshape-nothing",         apply: reshape_nothing,          units: false },
+    Rule { name: "reshape-reshape",         apply: reshape_reshape,          units: false },
+    Rule { name: "reshape-broadcast",       apply: reshape_broadcast,        units: false },
+    Rule { name: "transpose-nothing",       apply: transpose_nothing,        units: false },
+    Rule { name: "transpose-transpose",     apply: transpose_transpose,      units: false },
+    Rule { name: "transpose-units",         apply: transpose_units,          units: true },
+    Rule { name: "transpose-broadcast",     apply: transpose_broadcast,      units: false },
+    Rule { name: "transpose-dot",           apply: transpose_dot,            units: false },
+    Rule { name: "broadcast-nothing",       apply: broadcast_nothing,        units: false },
+    Rule { name: "broadcast-reshape",       apply: broadcast_reshape,        units: true },
+    Rule { name: "broadcast-repeats",       apply: broadcast_repeats,        units: false },
+    Rule { name: "broadcast-units",         apply: broadcast_units,          units: true },
+    Rule { name: "broadcast-broadcast",     apply: broadcast_broadcast,      units: false },
+    Rule { name: "elementwise-broadcasts",  apply: elementwise_broadcasts,   units: false },
+    Rule { name: "elementwise-reshapes",    apply: elementwise_reshapes,     units: false },
+    Rule { name: "slice-nothing",           apply: slice_nothing,            units: false },
+    Rule { name: "slice-slice",             apply: slice_slice,              units: false },
+    Rule { name: "slice-broadcast",         apply: slice_broadcast,          units: false },
+    Rule { name: "slice-concat",            apply: slice_concat,             units: false },
+    Rule { name: "slice-pad",               apply: slice_pad,                units: false },
+    Rule { name: "pad-nothing",             apply: pad_nothing,              units: false },
+    Rule { name: "pad-splat",               apply: pad_splat,                units: false },
+    Rule { name: "concat-one",              apply: concat_one,               units: false },
+    Rule { name: "concat-empty",            apply: concat_empty,             units: false },
+    Rule { name: "concat-concat",           apply: concat_concat,            units: false },
+    Rule { name: "concat-slices",           apply: concat_slices,            units: false },
+    Rule { name: "reverse-nothing",         apply: reverse_nothing,          units: false },
+    Rule { name: "reverse-reverse",         apply: reverse_reverse,          units: false },
+    Rule { name: "reduce-nothing",          apply: reduce_nothing,           units: false },
+    Rule { name: "reduce-units",            apply: reduce_units,             units: false },
+    Rule { name: "reduce-reduce",           apply: reduce_reduce,            units: false },
+    Rule { name: "reduce-broadcast",        apply: reduce_broadcast,         units: false },
+    Rule { name: "sum-splat",               apply: sum_splat,                units: false },
+    Rule { name: "convert-nothing",         apply: convert_nothing,          units: false },
+    Rule { name: "convert-convert",         apply: convert_convert,          units: false },
+    Rule { name: "div-power-of-two",        apply: div_power_of_two,         units: false },
 ];
 
 /// The operator of the node, and the node that its first operand is.
@@ -100,23 +101,57 @@ fn reshape_reshape(b: &mut Builder, id: NodeId) -> Rewritten {
     Ok(Some(b.reshape(x, &outer.dims)?))
 }
 
-/// A broadcast reshaped by unit axes only is another broadcast.
+/// A broadcast reshaped by unit axes only, or with axes joined or cut that are repeated anyway, is another broadcast.
 fn reshape_broadcast(b: &mut Builder, id: NodeId) -> Rewritten {
     let (reshape, y) = operator!(b, id, Reshape);
     let (broadcast, x) = behind!(b, y, Broadcast);
-    let (from, to) = (wide(&broadcast.dims), wide(&reshape.dims));
+    let (from, to) = (&broadcast.dims, &reshape.dims);
     if b.ty(x).rank() == 0 {
-        return Ok(Some(b.broadcast(x, &reshape.dims, &[])?));
+        return Ok(Some(b.broadcast(x, to, &[])?));
     }
-    if pick(&broadcast.dims, &from) != pick(&reshape.dims, &to) {
+    if from.contains(&0) {
         return Ok(None);
     }
-    // The operand has no unit axes (`broadcast-units`), so each of its axes is a wide axis of the result.
-    let axis = |axis: &usize| from.iter().position(|wide| wide == axis).map(|position| to[position]);
-    match broadcast.axes.iter().map(axis).collect::<Option<Vec<usize>>>() {
-        Some(axes) => Ok(Some(b.broadcast(x, &reshape.dims, &axes)?)),
-        None => Ok(None),
+    // Axes of the operand that are kept, and those of the result that they become.
+    let (mut kept, mut axes) = (Vec::new(), Vec::new());
+    let (mut i, mut j) = (0, 0);
+    while i < from.len() || j < to.len() {
+        let own = |i: usize| broadcast.axes.iter().position(|&axis| axis == i);
+        match (from.get(i), to.get(j)) {
+            (Some(a), Some(b)) if a == b => {
+                if let Some(axis) = own(i) {
+                    kept.push(axis);
+                    axes.push(j);
+                }
+                (i, j) = (i + 1, j + 1);
+            }
+            (_, Some(1)) => j += 1,
+            (Some(1), _) => i += 1,
+            // The fewest axes of either that have as many elements: all of them repeated.
+            (Some(&a), Some(&b)) => {
+                let (mut a, mut b) = (a, b);
+                let first = i;
+                (i, j) = (i + 1, j + 1);
+                while a != b {
+                    if a < b {
+                        a *= from[i];
+                        i += 1;
+                    } else {
+                        b *= to[j];
+                        j += 1;
+                    }
+                }
+                if (first..i).any(|i| own(i).is_some()) {
+                    return Ok(None);
+                }
+            }
+            _ => return Ok(None),
+        }
     }
+    let dims = pick(&b.dims(x), &kept);
+    let to = to.clone();
+    let x = b.reshape(x, &dims)?;
+    Ok(Some(b.broadcast(x, &to, &axes)?))
 }
 
 fn transpose_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
@@ -183,7 +218,20 @@ fn broadcast_reshape(b: &mut Builder, id: NodeId) -> Rewritten {
     if from == to && to != 0 { Ok(Some(b.reshape(x, &broadcast.dims)?)) } else { Ok(None) }
 }
 
-/// Unit axes of the operand are dropped: `[1, C, 1, 1]` is `[C]`.
+/// Unit axes of the operand that are repeated are dropped: `[N, 1]` repeated to `[N, C]` is `[N]`.
+fn broadcast_repeats(b: &mut Builder, id: NodeId) -> Rewritten {
+    let (broadcast, x) = operator!(b, id, Broadcast);
+    let dims = b.dims(x);
+    let repeated = |axis: usize| dims[axis] == 1 && broadcast.dims[broadcast.axes[axis]] != 1;
+    let kept: Vec<usize> = (0..dims.len()).filter(|&axis| !repeated(axis)).collect();
+    if kept.len() == dims.len() {
+        return Ok(None);
+    }
+    let x = b.reshape(x, &pick(&dims, &kept))?;
+    Ok(Some(b.broadcast(x, &broadcast.dims, &pick(&broadcast.axes, &kept))?))
+}
+
+/// All unit axes of the operand are dropped: `[1, C, 1, 1]` is `[C]`.
 fn broadcast_units(b: &mut Builder, id: NodeId) -> Rewritten {
     let (broadcast, x) = operator!(b, id, Broadcast);
     let dims = b.dims(x);
@@ -293,7 +341,7 @@ fn slice_broadcast(b: &mut Builder, id: NodeId) -> Rewritten {
     let (broadcast, x) = behind!(b, y, Broadcast);
     let result = b.graph.node(id).types[0].dims.clone();
     let dims = b.dims(x);
-    if dims.contains(&1) {
+    if dims.iter().zip(&broadcast.axes).any(|(&extent, &axis)| extent != broadcast.dims[axis]) {
         return Ok(None);
     }
     let along = |list: &[usize]| pick(list, &broadcast.axes);

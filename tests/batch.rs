@@ -1,0 +1,511 @@
+//! Batch invariance: what an entry that does not train gives for a sample has the same bits when the sample is alone, in a
+//! batch of any size, and beside any neighbours, be they huge or NaN.
+//!
+//! The test run takes the models that come along below 0.2 GFLOP a sample and with few layers, which are some of every
+//! family, alone, as one of 3, and as one of 64, and larger images of few others. `BROLGA_MODELS=all` takes every model as it
+//! is, those of more work alone and as one of 3 (minutes). `BROLGA_CASES` sets the number of random models.
+
+use std::sync::Arc;
+
+use brolga::codegen::emulate::compile_emulated;
+use brolga::ir::{Graph, Op};
+use brolga::passes::Algorithms;
+use brolga::runtime::{DType, Executable, Instance};
+use brolga::{CompileOptions, Model, Settings, State, TargetCpu, Tensor, Threads};
+
+/// What becomes of a sample's numbers.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Kind {
+    Plain,
+    Huge,
+    Nan,
+}
+
+/// A sample: its number, of which its values are a function, and what becomes of them.
+type Sample = (usize, Kind);
+
+/// A number in [0, 1) for an element of a sample.
+fn unit(sample: usize, input: usize, element: usize) -> f64 {
+    let mut x = (sample as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ (input as u64 + 1).wrapping_mul(0xC2B2_AE3D_27D4_EB4F)
+        ^ (element as u64).wrapping_mul(0x1656_67B1_9E37_79F9);
+    for _ in 0..3 {
+        x ^= x >> 29;
+        x = x.wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    }
+    (x >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// The axis along which a tensor's samples lie: the one that is longer in a batch of more; `None` if there is none.
+fn batch_axis(few: &[usize], more: &[usize]) -> Option<usize> {
+    few.iter().zip(more).position(|(few, more)| few != more)
+}
+
+/// Elements before, along and behind an axis.
+fn around(dims: &[usize], axis: Option<usize>) -> [usize; 3] {
+    let axis = axis.unwrap_or(dims.len());
+    let product = |dims: &[usize]| dims.iter().product::<usize>();
+    [
+        product(&dims[..axis]),
+        dims.get(axis).copied().unwrap_or(1),
+        product(dims.get(axis + 1..).unwrap_or(&[])),
+    ]
+}
+
+/// A batch of samples.
+fn batch(input: &brolga::runtime::Input, number: usize, axis: Option<usize>, samples: &[Sample]) -> Tensor {
+    let [outer, count, inner] = around(&input.dims, axis);
+    let mut tensor = Tensor::zeros(input.dtype, &input.dims).expect("a tensor");
+    let (low, high) = input.range.map_or((0, 1), |range| (range.low, range.high.min(range.low + 1000)));
+    let draw = |i: usize| {
+        let sample = samples[if axis.is_some() { i / inner % count } else { 0 }];
+        (unit(sample.0, number, i / (count * inner) * inner + i % inner), sample.1)
+    };
+    assert_eq!(outer * count * inner, input.dims.iter().product::<usize>());
+    let float = |i: usize| {
+        let (unit, kind) = draw(i);
+        match kind {
+            Kind::Plain => unit * 2.0 - 1.0,
+            Kind::Huge => (unit * 2.0 - 1.0) * 1e6,
+            Kind::Nan => f64::NAN,
+        }
+    };
+    let whole = |i: usize| low + (draw(i).0 * (high - low + 1) as f64) as i64;
+    match input.dtype {
+        DType::F32 => {
+            let values = tensor.as_mut_slice::<f32>().expect("f32");
+            values.iter_mut().enumerate().for_each(|(i, v)| *v = float(i) as f32);
+        }
+        DType::F64 => {
+            let values = tensor.as_mut_slice::<f64>().expect("f64");
+            values.iter_mut().enumerate().for_each(|(i, v)| *v = float(i));
+        }
+        DType::I32 => {
+            let values = tensor.as_mut_slice::<i32>().expect("i32");
+            values.iter_mut().enumerate().for_each(|(i, v)| *v = whole(i) as i32);
+        }
+        DType::I64 => {
+            let values = tensor.as_mut_slice::<i64>().expect("i64");
+            values.iter_mut().enumerate().for_each(|(i, v)| *v = whole(i));
+        }
+        _ => tensor.bytes_mut().iter_mut().enumerate().for_each(|(i, v)| *v = u8::from(draw(i).0 < 0.7)),
+    }
+    tensor
+}
+
+/// The bytes of one sample.
+fn sample_of(tensor: &Tensor, axis: Option<usize>, at: usize) -> Vec<u8> {
+    let [outer, count, inner] = around(tensor.dims(), axis);
+    let size = tensor.bytes().len() / (outer * count * inner).max(1);
+    let piece = inner * size;
+    (0..outer).flat_map(|o| tensor.bytes()[(o * count + at) * piece..][..piece].to_vec()).collect()
+}
+
+/// An entry, for batches of any size.
+struct Case<'m> {
+    name: String,
+    compile: Box<dyn Fn(usize) -> Arc<Executable> + 'm>,
+    state: State,
+    /// Where samples lie, of each input and of each output.
+    inputs: Vec<Option<usize>>,
+    outputs: Vec<Option<usize>>,
+}
+
+impl<'m> Case<'m> {
+    fn new(name: &str, model: &'m Model) -> Case<'m> {
+        let compile = move |batch: usize| model.compile_for("infer", &[("batch", batch)]).expect("compiles");
+        Case::of(name, model.initial_state(7).expect("a state"), compile)
+    }
+
+    fn of(name: &str, state: State, compile: impl Fn(usize) -> Arc<Executable> + 'm) -> Case<'m> {
+        let dims = |batch: usize| {
+            let executable = compile(batch);
+            let inputs: Vec<_> = executable.manifest().inputs.iter().map(|i| i.dims.clone()).collect();
+            let outputs: Vec<_> = executable.manifest().outputs.iter().map(|o| o.dims.clone()).collect();
+            (inputs, outputs)
+        };
+        let (few, more) = (dims(1), dims(3));
+        let axes = |few: &[Vec<usize>], more: &[Vec<usize>]| {
+            few.iter().zip(more).map(|(few, more)| batch_axis(few, more)).collect::<Vec<_>>()
+        };
+        let (inputs, outputs) = (axes(&few.0, &more.0), axes(&few.1, &more.1));
+        assert!(outputs.iter().any(Option::is_some), "{name}: no output has samples");
+        Case { name: name.to_owned(), compile: Box::new(compile), state, inputs, outputs }
+    }
+
+    /// What the entry gives for each sample of a batch, output by output; nothing of outputs without samples.
+    fn run(&mut self, samples: &[Sample], threads: usize) -> Vec<Vec<u8>> {
+        let executable = (self.compile)(samples.len());
+        let manifest = executable.manifest();
+        let inputs = manifest.inputs.iter().zip(&self.inputs).enumerate();
+        let inputs: Vec<Tensor> =
+            inputs.map(|(number, (input, axis))| batch(input, number, *axis, samples)).collect();
+        let zeros = |o: &brolga::runtime::Output| Tensor::zeros(o.dtype, &o.dims).expect("a tensor");
+        let mut outputs: Vec<Tensor> = manifest.outputs.iter().map(zeros).collect();
+        let threads = Threads::new(threads).expect("threads");
+        let mut instance = Instance::bind(Arc::clone(&executable), &self.state, &threads).expect("bind");
+        instance.run_tensors(&mut self.state, &inputs, &mut outputs).expect("runs");
+        let of = |at: usize| {
+            let outputs = outputs.iter().zip(&self.outputs);
+            outputs.filter(|(_, axis)| axis.is_some()).flat_map(|(o, axis)| sample_of(o, *axis, at)).collect()
+        };
+        (0..samples.len()).map(of).collect()
+    }
+
+    /// Runs a batch; each sample that is plain must be what it is alone.
+    fn check(&mut self, samples: &[Sample], threads: usize) {
+        let together = self.run(samples, threads);
+        let plain = (0..samples.len()).filter(|&at| samples[at].1 == Kind::Plain);
+        // All would take long: the first, the last, and what lies beside something strange.
+        let strange = |at: usize| samples.get(at).is_some_and(|sample| sample.1 != Kind::Plain);
+        let telling: Vec<usize> = plain
+            .filter(|&at| {
+                at == 0 || at + 1 == samples.len() || strange(at + 1) || strange(at.wrapping_sub(1))
+            })
+            .collect();
+        for at in telling {
+            let alone = self.run(&samples[at..=at], 1).remove(0);
+            let (name, size) = (&self.name, samples.len());
+            let off = alone.iter().zip(&together[at]).filter(|(a, b)| a != b).count();
+            assert!(
+                alone == together[at],
+                "{name}: sample {at} of {size} differs in {off} of {} bytes with {threads} threads, beside {samples:?}",
+                alone.len()
+            );
+        }
+    }
+}
+
+/// Samples of which some are strange: a few positions of each kind of neighbourhood.
+fn mixed(count: usize) -> Vec<Sample> {
+    let kind = |at: usize| match at % 16 {
+        2 | 7 => Kind::Nan,
+        5 | 8 | 15 => Kind::Huge,
+        _ => Kind::Plain,
+    };
+    (0..count).map(|at| (at, kind(at))).collect()
+}
+
+fn three() -> [Sample; 3] {
+    [(0, Kind::Plain), (1, Kind::Nan), (2, Kind::Plain)]
+}
+
+/// A sample of work of an entry, in GFLOP.
+fn work(model: &Model) -> f64 {
+    let compiler = &mut brolga::Compiler::new(&CompileOptions::default());
+    let graph = compiler.differentiate(model.graph("infer").expect("an entry")).expect("a graph");
+    brolga::cost::flops(&graph) as f64 / 1e9
+}
+
+fn check_model(name: &str, settings: &Settings, most: usize) {
+    let model = Model::load(name, &settings.clone().dim("batch", 1)).expect("a model");
+    let mut case = Case::new(name, &model);
+    case.check(&three(), 2);
+    if most > 3 {
+        case.check(&mixed(most), 2);
+    }
+}
+
+/// The models that come along, with their variants.
+fn names() -> Vec<String> {
+    brolga::names().expect("models").into_iter().map(|(name, _)| name).collect()
+}
+
+/// Layers of the deepest model that the test run takes.
+const FEW: usize = 80;
+
+#[test]
+fn every_model_has_the_same_bits_for_a_sample_in_any_batch() {
+    let all = std::env::var("BROLGA_MODELS").is_ok_and(|models| models == "all");
+    for name in names() {
+        let settings = Settings::default();
+        let model = Model::load(&name, &settings.clone().dim("batch", 1)).expect("a model");
+        let (work, start) = (work(&model), std::time::Instant::now());
+        if work < 0.2 && (all || model.instance().layers().len() < FEW) {
+            check_model(&name, &settings, 64);
+        } else if all {
+            check_model(&name, &settings, 3);
+        } else {
+            continue;
+        }
+        println!("{name}: {work:.3} GFLOP a sample, {:.1} s", start.elapsed().as_secs_f64());
+    }
+    for name in ["resnet18", "resnet50"] {
+        check_model(name, &Settings::default().with("size", "64"), 3);
+    }
+}
+
+/// A model from text, compiled with these options.
+fn model(name: &str, text: &str, options: CompileOptions) -> Model {
+    let settings = Settings::default().dim("batch", 1);
+    Model::from_text(name, text, &settings).unwrap_or_else(|e| panic!("{e}\n{text}")).with_options(options)
+}
+
+fn infer(input: &str, body: &str) -> String {
+    format!(
+        "Model(inputs: {{ \"x\": \"{input}\" }}, body: [{body}], \
+         entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"it\" }}) }})"
+    )
+}
+
+fn for_cpu(target_cpu: TargetCpu) -> CompileOptions {
+    CompileOptions { target_cpu, ..CompileOptions::default() }
+}
+
+/// The same, with leaves for AVX-512 run by the emulator, which needs no such processor.
+fn emulated<'t>(name: &str, text: &'t str, options: CompileOptions) -> Case<'t> {
+    let state = model(name, text, options.clone()).initial_state(7).expect("a state");
+    let compile = move |batch: usize| {
+        let settings = Settings::default().dim("batch", batch);
+        let model = Model::from_text("emulated", text, &settings).expect("a model");
+        let mut compiler = brolga::Compiler::new(&options);
+        let graph = compiler.optimise(model.graph("infer").expect("an entry")).expect("passes");
+        let program = compiler.lower(&graph).expect("lowers");
+        let target = brolga::codegen::Options { target_cpu: TargetCpu::X86_64V4 };
+        Arc::new(compile_emulated(&program, &target).expect("compiles").executable)
+    };
+    Case::of(name, state, compile)
+}
+
+/// Rows of a product that Strassen's algorithm used to pair.
+#[test]
+fn a_huge_or_nan_row_of_a_product_stays_alone() {
+    let text = infer("f32[batch, 256]", "Linear(1024)");
+    let model = model("rows", &text, CompileOptions::default());
+    let mut case = Case::new("rows", &model);
+    for kind in [Kind::Huge, Kind::Nan] {
+        let mut samples: Vec<Sample> = (0..128).map(|at| (at, Kind::Plain)).collect();
+        samples[7].1 = kind;
+        case.check(&samples, 2);
+    }
+}
+
+#[test]
+fn small_models_in_a_large_batch() {
+    for name in ["lenet5", "mlp-256-128"] {
+        let model = Model::load(name, &Settings::default().dim("batch", 1)).expect("a model");
+        let mut case = Case::new(name, &model);
+        case.check(&mixed(160), 2);
+    }
+}
+
+/// A net with everything that chooses by shape: Winograd's tiles, Strassen's pairs, few channels, a folded normalisation,
+/// windows, statistics of a sample, and a product.
+const NET: &str = "Conv2d(features: 16, kernel: 3, padding: 1), BatchNorm, Relu, MaxPool2d(2), \
+     Conv2d(features: 32, kernel: 3, padding: 1), BatchNorm, Relu, Conv2d(features: 24, kernel: 1), LayerNorm, \
+     GlobalAvgPool, Linear(12), BatchNorm, Softmax";
+
+#[test]
+fn a_batch_of_any_size() {
+    let text = infer("f32[batch, 3, 12, 12]", NET);
+    let model = model("net", &text, CompileOptions::default());
+    let mut case = Case::new("net", &model);
+    let alone: Vec<Vec<u8>> = (0..40).map(|at| case.run(&[(at, Kind::Plain)], 1).remove(0)).collect();
+    for size in 2..=40 {
+        let samples: Vec<Sample> = (0..size).map(|at| (at, Kind::Plain)).collect();
+        assert!(case.run(&samples, 2) == alone[..size], "a batch of {size}");
+    }
+}
+
+#[test]
+fn any_number_of_threads_and_every_target() {
+    for algorithms in [Algorithms::default(), Algorithms::everywhere(2), Algorithms::everywhere(4)] {
+        let mut expected: Option<Vec<u8>> = None;
+        for cpu in [TargetCpu::Portable, TargetCpu::X86_64V3, TargetCpu::Native] {
+            let mut options = for_cpu(cpu);
+            options.passes.algorithms = algorithms;
+            let text = infer("f32[batch, 3, 12, 12]", NET);
+            let model = model("net", &text, options);
+            let mut case = Case::new("net", &model);
+            let alone = case.run(&[(0, Kind::Plain)], 1).remove(0);
+            assert!(*expected.get_or_insert(alone.clone()) == alone, "{cpu} differs");
+            for threads in [1, 2, 5] {
+                case.check(&mixed(20), threads);
+            }
+        }
+        let text = infer("f32[batch, 3, 12, 12]", NET);
+        let mut options = CompileOptions::default();
+        options.passes.algorithms = algorithms;
+        let mut case = emulated("net", &text, options);
+        let found = case.run(&mixed(3), 2);
+        assert!(expected == Some(found[0].clone()), "x86-64-v4 differs");
+    }
+}
+
+/// The algorithms of all products and convolutions: tiles of Winograd's, or whether it is Strassen's.
+fn algorithms(graph: &Graph, found: &mut Vec<(usize, bool)>) {
+    for id in graph.order() {
+        match &graph.node(id).op {
+            Op::Conv(conv) => found.push((conv.winograd, false)),
+            Op::Dot(dot) => found.push((0, dot.strassen)),
+            Op::Fused(fused) => algorithms(&fused.body, found),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn algorithms_do_not_depend_on_the_batch() {
+    let chosen = |name: &str, batch: usize, text: &str| {
+        let model = Model::load(name, &Settings::default().dim("batch", batch)).expect("a model");
+        let mut options = CompileOptions::default();
+        options.passes.algorithms = text.parse().expect("algorithms");
+        let graph = model.graph("infer").expect("an entry");
+        let graph = brolga::Compiler::new(&options).optimise(graph).expect("passes");
+        let mut found = Vec::new();
+        algorithms(&graph, &mut found);
+        found
+    };
+    for (name, strassen, winograd) in [("resnet50", true, true), ("bert-encoder-mini", false, false)] {
+        let all = chosen(name, 4, "winograd,strassen");
+        assert_eq!(all.iter().any(|found| found.0 > 0), winograd, "{name}");
+        assert_eq!(all.iter().any(|found| found.1), strassen, "{name}");
+        for batch in [1, 16] {
+            assert_eq!(chosen(name, batch, "strassen, winograd"), all, "{name}, a batch of {batch}");
+        }
+        assert!(chosen(name, 1, "strassen").iter().all(|found| found.0 == 0), "{name}");
+        assert!(chosen(name, 1, "winograd").iter().all(|found| !found.1), "{name}");
+        assert!(chosen(name, 1, "none").iter().all(|found| *found == (0, false)), "{name}");
+    }
+    let error = "winogard".parse::<Algorithms>().expect_err("no such algorithm");
+    assert!(error.contains("found `winogard`; did you mean `winograd`?"), "{error}");
+}
+
+/// Random models of every kind of layer whose samples are apart, with the batch first.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % n
+    }
+
+    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len())]
+    }
+
+    /// What keeps the shape.
+    fn same(&mut self) -> String {
+        let layers =
+            ["Relu", "Tanh", "Gelu", "Sigmoid", "Softmax(axis: 1)", "Expr(\"it * 0.5 + it / 3\")", "Silu"];
+        let reduced = [
+            "Expr(\"it / (1 + sum(abs(it), axis=1, keepdims=true))\")",
+            "Expr(\"(it - mean(it, axis=1, keepdims=true)) * 2\")",
+            "Expr(\"it * max(it, axis=1, keepdims=true)\")",
+            "Expr(\"cumsum(it, axis=1)\")",
+        ];
+        if self.below(3) == 0 { self.pick(&reduced).to_owned() } else { self.pick(&layers).to_owned() }
+    }
+
+    /// A net of images, and its input.
+    fn images(&mut self) -> (String, String) {
+        let (channels, mut extent) = (self.pick(&[1, 3, 8]), self.pick(&[5, 6, 8, 9]));
+        let input = format!("f32[batch, {channels}, {extent}, {}]", extent + self.below(2));
+        let mut body = Vec::new();
+        for _ in 0..3 + self.below(4) {
+            let features = self.pick(&[4, 6, 8, 16, 17, 32]);
+            body.push(match self.below(9) {
+                0 | 1 => format!("Conv2d(features: {features}, kernel: 3, padding: 1)"),
+                2 => format!("Conv2d(features: {features}, kernel: 1, bias: false), BatchNorm"),
+                3 => format!("Conv2d(features: {features}, kernel: 3, padding: 1), BatchNorm, Relu"),
+                4 if extent > 4 => {
+                    extent = extent.div_ceil(2);
+                    format!("Conv2d(features: {features}, kernel: 3, stride: 2, padding: 1)")
+                }
+                5 if extent > 4 => {
+                    extent /= 2;
+                    self.pick(&["MaxPool2d(2)", "AvgPool2d(2)"]).to_owned()
+                }
+                6 => "Conv2d(features: \"size(1)\", kernel: 3, padding: 1, groups: \"size(1)\")".to_owned(),
+                7 => format!("ConvTranspose2d({features}, 1), InstanceNorm"),
+                _ => self.same(),
+            });
+        }
+        body.push(self.pick(&["GlobalAvgPool", "Flatten", "GlobalMaxPool"]).to_owned());
+        body.push(format!("Linear({}), BatchNorm", self.pick(&[1, 5, 16, 40])));
+        (input, body.join(", "))
+    }
+
+    /// A net of vectors or sequences of them.
+    fn vectors(&mut self) -> (String, String) {
+        let width = self.pick(&[1, 7, 16, 64, 100]);
+        let sequence = self.below(2) == 0;
+        let input = if sequence {
+            format!("f32[batch, {}, {width}]", 1 + self.below(6))
+        } else {
+            format!("f32[batch, {width}]")
+        };
+        let mut body = Vec::new();
+        for _ in 0..3 + self.below(4) {
+            let features = self.pick(&[1, 4, 8, 33, 64, 256]);
+            body.push(match self.below(6) {
+                0 | 1 => format!("Linear({features})"),
+                2 => format!("Linear({features}), LayerNorm"),
+                3 if !sequence => format!("Linear({features}), BatchNorm"),
+                4 if sequence => "Linear(8), MultiHeadAttention(2)".to_owned(),
+                5 if sequence => "Transpose([1, 0, 2]), Expr(\"it * 0.25\"), Transpose([1, 0, 2])".to_owned(),
+                _ => self.same(),
+            });
+        }
+        (input, body.join(", "))
+    }
+
+    /// A net whose samples are columns, or lie in the middle.
+    fn last(&mut self) -> (String, String) {
+        let middle = self.below(2) == 0;
+        let mut rows = self.pick(&[2, 5, 16, 40]);
+        let behind = self.pick(&[1, 3, 20]);
+        let input =
+            if middle { format!("f32[{rows}, batch, {behind}]") } else { format!("f32[{rows}, batch]") };
+        let mut body = Vec::new();
+        for layer in 0..3 + self.below(4) {
+            body.push(match self.below(7) {
+                0 | 1 => {
+                    let from = rows;
+                    rows = self.pick(&[2, 8, 33]);
+                    let product = if middle {
+                        let inside = format!("reshape(it, [{from}, size(1) * {behind}])");
+                        format!("reshape(w{layer} @ {inside}, [{rows}, size(1), {behind}])")
+                    } else {
+                        format!("w{layer} @ it")
+                    };
+                    let weights =
+                        format!("Parameter(name: \"w{layer}\", dims: [{rows}, {from}], init: Normal(0.3))");
+                    format!(
+                        "As(\"v{layer}\"), {weights}, As(\"w{layer}\"), Ref(\"v{layer}\"), Expr(\"{product}\")"
+                    )
+                }
+                2 => "Expr(\"softmax(it, axis=0)\")".to_owned(),
+                3 => "Expr(\"it - mean(it, axis=0, keepdims=true)\")".to_owned(),
+                4 => "Expr(\"it / sqrt(0.1 + sum(it * it * 0.5, axis=0, keepdims=true))\")".to_owned(),
+                5 if middle => "Expr(\"it / (2 + mean(it * it, axis=[0, 2], keepdims=true))\")".to_owned(),
+                5 => "Expr(\"cumsum(it, axis=0) * 3\")".to_owned(),
+                _ => self.pick(&["Tanh", "Relu", "Expr(\"it * 0.5 + 1\")"]).to_owned(),
+            });
+        }
+        if self.below(2) == 0 {
+            body.push("Expr(\"sum(it * 3, axis=0)\")".to_owned());
+        }
+        (input, body.join(", "))
+    }
+}
+
+/// `BROLGA_CASES` sets the number of models.
+#[test]
+fn random_models() {
+    let cases = std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    for seed in 0..cases {
+        let mut random = Random(seed * 7919 + 1);
+        let (input, body) = match seed % 3 {
+            0 => random.images(),
+            1 => random.vectors(),
+            _ => random.last(),
+        };
+        let text = infer(&input, &body);
+        let model = model(&format!("model {seed}"), &text, CompileOptions::default());
+        let mut case = Case::new(&format!("model {seed}: {text}"), &model);
+        case.check(&three(), 1);
+        case.check(&mixed(16), 2);
+        case.check(&mixed(2), 2);
+    }
+}
