@@ -5,9 +5,9 @@
 //! family, alone, as one of 3, and as one of 64, and larger images of few others. `BROLGA_MODELS=all` takes every model as it
 //! is, those of more work alone and as one of 3 (minutes). `BROLGA_CASES` sets the number of random models.
 
+use crate::common::compiled::compile_emulated;
 use std::sync::Arc;
 
-use brolga::codegen::emulate::compile_emulated;
 use brolga::ir::{Graph, Op};
 use brolga::passes::Algorithms;
 use brolga::runtime::{DType, Executable, Instance};
@@ -261,8 +261,7 @@ fn emulated<'t>(name: &str, text: &'t str, options: CompileOptions) -> Case<'t> 
         let mut compiler = brolga::Compiler::new(&options);
         let graph = compiler.optimise(model.graph("infer").expect("an entry")).expect("passes");
         let program = compiler.lower(&graph).expect("lowers");
-        let target = brolga::codegen::Options { target_cpu: TargetCpu::X86_64V4 };
-        Arc::new(compile_emulated(&program, &target).expect("compiles").executable)
+        Arc::new(compile_emulated(&program).executable)
     };
     Case::of(name, state, compile)
 }

@@ -39,7 +39,7 @@ fn work(program: &Program) -> u64 {
             Stmt::If { then, otherwise, .. } => block(then).saturating_add(block(otherwise)),
             Stmt::Tile(tile) => {
                 let all = [tile.m, tile.n].into_iter().chain(tile.reduce.iter().map(|l| l.extent.max(1)));
-                all.fold(1, |n, extent| n.saturating_mul(extent as u64))
+                all.fold(1u64, |n, extent| n.saturating_mul(extent as u64))
             }
             _ => 1,
         };

@@ -29,6 +29,15 @@ pub fn compile(program: &Program, cpu: TargetCpu) -> brolga_codegen::Compiled {
     compiled.unwrap_or_else(|e| panic!("{e}\n{program}"))
 }
 
+/// The same for AVX-512, whose leaves the emulator runs.
+pub fn compile_emulated(program: &Program) -> brolga_codegen::Compiled {
+    verify(program).unwrap_or_else(|e| panic!("{e}\n{program}"));
+    let options = Options { target_cpu: TargetCpu::X86_64V4 };
+    // SAFETY: as in `compile`.
+    let compiled = unsafe { brolga_codegen::emulate::compile_emulated(program, &options) };
+    compiled.unwrap_or_else(|e| panic!("{e}\n{program}"))
+}
+
 /// The same of what has been compiled already.
 pub fn run_compiled(
     compiled: brolga_codegen::Compiled,
