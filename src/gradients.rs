@@ -1,5 +1,7 @@
 //! Gradients as outputs, for comparisons with other systems.
 
+use std::collections::HashSet;
+
 use brolga_ir::ops::Role;
 use brolga_ir::{Graph, Op};
 
@@ -29,9 +31,10 @@ pub fn with_gradients(graph: &Graph) -> Result<Graph> {
             graph.name
         )));
     }
+    let mut names: HashSet<String> = graph.outputs().iter().map(|output| output.name.clone()).collect();
     for (name, gradient) in found {
         // A parameter that two losses are differentiated by keeps the first gradient.
-        if !graph.outputs().iter().any(|output| output.name == name) {
+        if names.insert(name.clone()) {
             graph.add_output(&name, Role::Data, gradient);
         }
     }

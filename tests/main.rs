@@ -1,6 +1,7 @@
 //! Tests of whole models and of the command: one binary, one module a subject.
 
 mod batch;
+mod bad_days;
 mod bf16;
 mod broken;
 mod cli;
@@ -19,6 +20,7 @@ mod safe;
 mod schedules;
 mod snapshots;
 mod stages;
+mod streams;
 mod tree;
 mod tune;
 mod updates;

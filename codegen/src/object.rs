@@ -1,5 +1,6 @@
 //! The object back end: an image as an object file for a linker, and a C header that says how to call it.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use brolga_ir::program::Program;
@@ -59,7 +60,8 @@ fn header(image: &Image, symbol: &str) -> String {
     let mut line = |args: std::fmt::Arguments<'_>| {
         let _ = writeln!(text, "{args}");
     };
-    line(format_args!("/* Entry `{}`, compiled ahead of time. */", manifest.entry));
+    // What would end the comment stays out of it.
+    line(format_args!("/* Entry `{}`, compiled ahead of time. */", manifest.entry.replace("*/", "* /")));
     line(format_args!("#ifndef {upper}_H\n#define {upper}_H\n\n#include <stdint.h>\n"));
     line(format_args!("{BLOCK}"));
     line(format_args!("#ifdef __cplusplus\nextern \"C\" {{\n#endif\n"));
@@ -91,8 +93,15 @@ fn header(image: &Image, symbol: &str) -> String {
     let state = manifest.state.iter().map(|s| ("STATE", &s.name, s.dtype, &s.dims));
     let inputs = manifest.inputs.iter().map(|t| ("INPUT", &t.name, t.dtype, &t.dims));
     let outputs = manifest.outputs.iter().map(|t| ("OUTPUT", &t.name, t.dtype, &t.dims));
+    let mut taken = HashSet::new();
     for (i, (kind, name, dtype, dims)) in state.chain(inputs).chain(outputs).enumerate() {
-        let macro_name = format!("{upper}_{kind}_{}", symbol_name(name).to_ascii_uppercase());
+        let mut macro_name = format!("{upper}_{kind}_{}", symbol_name(name).to_ascii_uppercase());
+        // `a.b` and `a_b` are one name in C: the later has its position behind it.
+        while taken.contains(&macro_name) || taken.contains(&format!("{macro_name}_BYTES")) {
+            macro_name = format!("{macro_name}_{}", BASE_STATE + i);
+        }
+        taken.insert(macro_name.clone());
+        taken.insert(format!("{macro_name}_BYTES"));
         let bytes = dims.iter().product::<usize>() * dtype.size();
         line(format_args!(
             "#define {macro_name} {} /* {} */",

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// How the temporary files of unfinished writes begin; a directory of checkpoints removes them.
-pub(crate) const TEMPORARY: &str = ".brolga-unfinished-";
+/// How the temporary files of unfinished writes begin. Each is locked as long as it is being written.
+const TEMPORARY: &str = ".brolga-unfinished-";
 
 /// Writes a file by way of a temporary one in the same directory: write, fsync, rename, fsync the directory. A
 /// symbolic link stays one; a device or a pipe is written to, since it cannot be replaced.
@@ -36,6 +36,8 @@ pub fn write_atomically(
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder.tempfile_in(directory)?;
+        // A file system without locks keeps what a kill leaves behind.
+        let _ = file.as_file().try_lock();
         let mut writer = BufWriter::with_capacity(1 << 20, file.as_file());
         write(&mut writer)?;
         writer.flush()?;
@@ -47,13 +49,36 @@ pub fn write_atomically(
     run().map_err(io)
 }
 
-/// Makes renames and removals in a directory durable, where the file system can.
-#[cfg(unix)]
-pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
-    match File::open(directory)?.sync_all() {
+/// Removes the temporary files of writes that were interrupted; those that are being written stay.
+pub(crate) fn remove_unfinished(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY)
+            && let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            // Whoever else finds it may be faster.
+            match fs::remove_file(entry.path()) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The result of a sync: pipes and devices have nothing to sync, and neither have directories on some file systems.
+pub(crate) fn durable(synced: io::Result<()>) -> io::Result<()> {
+    match synced {
         Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
         result => result,
     }
+}
+
+/// Makes renames and removals in a directory durable, where the file system can.
+#[cfg(unix)]
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    durable(File::open(directory)?.sync_all())
 }
 
 /// Directories cannot be synced here; the file system orders its own changes.
@@ -77,6 +102,21 @@ mod tests {
         });
         assert!(error.unwrap_err().to_string().contains("the disk is full"));
         assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_being_written_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(dir.path().join(".brolga-unfinished-x"), b"left by a kill").unwrap();
+        write_atomically(&path, |w| {
+            w.write_all(b"one half")?;
+            remove_unfinished(dir.path())?;
+            w.write_all(b" and the other")
+        })
+        .unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one half and the other");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

@@ -1,20 +1,25 @@
 //! Checkpoints: a directory of full states, from which training goes on to the same bits.
 //!
-//! Each is `step-<n>.safetensors`: the whole state, and in the file's metadata the [`Cursor`], which says where
-//! in the data the run stood. Files appear whole or not at all (temporary file, fsync, rename, fsync of the
-//! directory) and carry a checksum; older ones are removed only after a newer one is durable.
+//! Each is `step-<n>.safetensors`: the whole state, and in the file's metadata the [`Cursor`], which says where in the
+//! data the run stood and what it depends on. Files appear whole or not at all (temporary file, fsync, rename, fsync of
+//! the directory) and carry a checksum of all their bytes; older ones are removed only after a newer one is durable. One
+//! run at a time has the directory ([`Lock`]).
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::atomic::{TEMPORARY, sync_directory};
+use crate::atomic::{remove_unfinished, sync_directory};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::lock::Lock;
 use crate::state::State;
-use crate::tensor_file::{TensorFile, data_crc, write_safetensors};
+use crate::tensor_file::{TensorFile, write_sealed};
 
-/// The key of the cursor in a file's metadata.
-const CURSOR_KEY: &str = "brolga.cursor";
+/// The key of the cursor in a file's metadata, where a checksum of the whole file stands before it.
+const KEY: &str = "brolga.checkpoint";
+/// The key in files of earlier versions, whose checksum was one of the tensors alone.
+const OLD_KEY: &str = "brolga.cursor";
 
 /// Where in the data a training run stands, and what it has summed up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,47 +38,41 @@ pub(crate) struct Cursor {
     pub(crate) validation: Vec<(String, u64)>,
     /// Seconds spent so far.
     pub(crate) seconds: f64,
-    /// What the order of the data depends on; a run that goes on must agree.
-    pub(crate) data: DataKey,
     /// Numerics version of the train executable.
     pub(crate) numerics: u32,
-    /// CRC-32 of the tensors' data; filled in on saving.
-    pub(crate) crc: u32,
+    /// What the run depends on; one that goes on must agree.
+    pub(crate) fingerprint: Fingerprint,
 }
 
-/// What the order of the data depends on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct DataKey {
-    pub(crate) seed: u64,
-    pub(crate) batch: u64,
-    pub(crate) samples: u64,
-}
-
-impl std::fmt::Display for DataKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "seed {}, batch {}, {} training samples", self.seed, self.batch, self.samples)
-    }
-}
-
-/// A directory of checkpoints.
+/// A directory of checkpoints that this run has for itself.
 pub(crate) struct Checkpoints {
     directory: PathBuf,
     keep: usize,
+    /// Nothing where the file system has no locks.
+    lock: Option<Lock>,
+}
+
+/// A checkpoint that can be gone on from.
+pub(crate) struct Found {
+    pub(crate) cursor: Cursor,
+    pub(crate) path: PathBuf,
+    file: TensorFile,
 }
 
 impl Checkpoints {
-    /// Makes the directory where it is missing, and removes what interrupted writes left in it. `keep` newest
+    /// Makes the directory where it is missing, locks it, and removes what interrupted writes left in it. `keep` newest
     /// files (at least one) are kept.
     pub(crate) fn open(directory: &Path, keep: usize) -> Result<Checkpoints> {
         let io = |e| Error::io("use the checkpoint directory", directory, e);
         std::fs::create_dir_all(directory).map_err(io)?;
-        for entry in std::fs::read_dir(directory).map_err(io)? {
-            let entry = entry.map_err(io)?;
-            if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
-                std::fs::remove_file(entry.path()).map_err(io)?;
-            }
-        }
-        Ok(Checkpoints { directory: directory.to_path_buf(), keep: keep.max(1) })
+        let lock = Lock::take(directory)?;
+        remove_unfinished(directory).map_err(io)?;
+        Ok(Checkpoints { directory: directory.to_path_buf(), keep: keep.max(1), lock })
+    }
+
+    /// Whether another run is kept out of the directory.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// Fails where the directory already has checkpoints: a new run would mix with them.
@@ -102,73 +101,108 @@ impl Checkpoints {
         Ok(found)
     }
 
-    /// Writes a checkpoint durably, then removes those that are no longer kept.
-    pub(crate) fn save(&self, state: &State, mut cursor: Cursor) -> Result<PathBuf> {
-        let tensors = state.tensors(|_| true);
-        cursor.crc = data_crc(&tensors);
+    /// Writes a checkpoint durably.
+    pub(crate) fn save(&self, state: &State, cursor: &Cursor) -> Result<PathBuf> {
+        if self.lock.as_ref().is_some_and(|lock| !lock.is_held()) {
+            let message = format!(
+                "the checkpoint directory `{}` was removed or replaced while the run used it",
+                self.directory.display()
+            );
+            return Err(Error::new(ErrorKind::Io, message));
+        }
         let step = cursor.step;
-        let text = ron::to_string(&cursor).map_err(|e| {
+        let text = ron::to_string(cursor).map_err(|e| {
             Error::new(ErrorKind::Format, format!("cannot write the cursor of step {step}: {e}"))
         })?;
         let path = self.directory.join(format!("step-{step}.safetensors"));
-        write_safetensors(&path, &tensors, Some((CURSOR_KEY, &text)))?;
-        // Files of later steps can only be ones that resuming found broken and passed over.
-        let (older, broken): (Vec<_>, Vec<_>) = self.list()?.into_iter().partition(|(s, _)| *s <= step);
-        for (_, old) in older.iter().skip(self.keep).chain(&broken) {
-            std::fs::remove_file(old).map_err(|e| Error::io("remove the old checkpoint", old, e))?;
-        }
-        sync_directory(&self.directory).map_err(|e| Error::io("sync", &self.directory, e))?;
+        write_sealed(&path, &state.tensors(|_| true), KEY, &text)?;
         Ok(path)
     }
 
-    /// Loads the newest checkpoint that is whole; `notice` hears of those passed over. `None` where there are no
-    /// files at all; an error where none is whole, or the newest whole one belongs to another model.
-    pub(crate) fn resume(
-        &self,
-        state: &mut State,
-        notice: &mut dyn FnMut(&str),
-    ) -> Result<Option<(Cursor, PathBuf)>> {
-        let files = self.list()?;
-        if files.is_empty() {
-            return Ok(None);
-        }
-        for (step, path) in &files {
-            match open(path, *step) {
-                Ok((mut file, cursor)) => {
-                    let report = state.load_file(&mut file, false)?;
-                    if let Some(name) = report.kept.iter().chain(&report.unused).next() {
-                        let message = format!(
-                            "`{}` was written by training with another optimiser or another model: `{name}` is \
-                             in only one of them; load it as weights instead",
-                            path.display()
-                        );
-                        return Err(Error::new(ErrorKind::State, message));
-                    }
-                    return Ok(Some((cursor, path.clone())));
+    /// Removes those that are no longer kept, now that there is one of this step.
+    pub(crate) fn remove_old(&self, step: u64) -> Result<()> {
+        // Files of later steps can only be ones that resuming found broken and passed over.
+        let (older, broken): (Vec<_>, Vec<_>) = self.list()?.into_iter().partition(|(s, _)| *s <= step);
+        for (_, old) in older.iter().skip(self.keep).chain(&broken) {
+            match std::fs::remove_file(old) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove the old checkpoint", old, e));
                 }
-                Err(e) => notice(&format!("passing over a broken checkpoint: {e}")),
+                _ => {}
             }
         }
+        sync_directory(&self.directory).map_err(|e| Error::io("sync", &self.directory, e))
+    }
+
+    /// The newest checkpoint that is whole; `notice` hears of those passed over. `None` where there are no files at all;
+    /// an error where none is whole.
+    pub(crate) fn newest(&self, notice: &mut dyn FnMut(&str)) -> Result<Option<Found>> {
+        let files = self.list()?;
+        let mut first = None;
+        for (step, path) in &files {
+            match open(path, *step) {
+                Ok(found) => return Ok(Some(found)),
+                Err(e) => {
+                    notice(&format!("passing over a broken checkpoint: {e}"));
+                    first.get_or_insert(e);
+                }
+            }
+        }
+        let Some(first) = first else { return Ok(None) };
         let (directory, count) = (self.directory.display(), files.len());
         let message = format!(
-            "none of the {count} checkpoints in `{directory}` can be read; remove them to start from the beginning"
+            "none of the {count} checkpoints in `{directory}` can be read; remove them to start from the beginning\n\
+             the newest: {first}"
         );
         Err(Error::new(ErrorKind::Format, message))
     }
 }
 
+impl Found {
+    /// Loads the state. All tensors must fit; or, if `anyway`, those that both have by name, and the others are told.
+    pub(crate) fn load(
+        &mut self,
+        state: &mut State,
+        anyway: bool,
+        notice: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        let path = self.path.display();
+        let report = state.load_file(&mut self.file, anyway)?;
+        let Some(name) = report.kept.iter().chain(&report.unused).next() else { return Ok(()) };
+        if !anyway {
+            let message = format!(
+                "`{path}` was written by training with another optimiser or another model: `{name}` is in only one of \
+                 them; load it as weights instead"
+            );
+            return Err(Error::new(ErrorKind::State, message));
+        }
+        for (what, names) in
+            [("are not in it and stay fresh", &report.kept), ("are not used", &report.unused)]
+        {
+            if let Some(first) = names.first() {
+                notice(&format!("of the tensors of `{path}`, {} {what}, such as `{first}`", names.len()));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Opens a checkpoint and checks that it is whole.
-fn open(path: &Path, step: u64) -> Result<(TensorFile, Cursor)> {
+fn open(path: &Path, step: u64) -> Result<Found> {
     let mut file = TensorFile::open(path)?;
     let wrong = |message: String| Error::new(ErrorKind::Format, message).within(path.display());
-    let text =
-        file.metadata(CURSOR_KEY).ok_or_else(|| wrong("it is a state file without a cursor".into()))?;
-    let cursor: Cursor = ron::from_str(text).map_err(|e| wrong(format!("its cursor cannot be read: {e}")))?;
+    if file.metadata(OLD_KEY).is_some() {
+        return Err(wrong(
+            "it is from an earlier version, whose checkpoints could be changed without being noticed; it can be loaded \
+             as weights (--weights) into a run of its own"
+                .into(),
+        ));
+    }
+    let text = file.sealed(KEY)?.ok_or_else(|| wrong("it is a state file without a cursor".into()))?;
+    let cursor: Cursor =
+        ron::from_str(&text).map_err(|e| wrong(format!("its cursor cannot be read: {e}")))?;
     if cursor.step != step {
         return Err(wrong(format!("its name says step {step}, but it is of step {}", cursor.step)));
     }
-    if file.data_crc()? != cursor.crc {
-        return Err(wrong("its checksum does not fit its data".into()));
-    }
-    Ok((file, cursor))
+    Ok(Found { cursor, path: path.to_path_buf(), file })
 }

@@ -57,6 +57,11 @@ pub trait Batches: Send {
         self.len(split) == 0
     }
 
+    /// A checksum of all samples, where it is cheap to tell: training that goes on from a checkpoint must have the same.
+    fn checksum(&self) -> Option<String> {
+        None
+    }
+
     /// Writes the requested samples of a field (its position in [`fields`](Batches::fields)) into
     /// `out`: `[request.indices.len(), ...dims]`, aligned, with the field's element type.
     fn fill(&mut self, request: &Request<'_>, field: usize, out: &mut TensorMut<'_>) -> Result<()>;

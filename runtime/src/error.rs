@@ -63,6 +63,12 @@ impl Error {
         self.kind
     }
 
+    /// The same error with one thing more to say about it.
+    pub fn and(mut self, more: impl fmt::Display) -> Error {
+        self.message = format!("{}\n{more}", self.message);
+        self
+    }
+
     /// The same error, its message led in by where it happened ("in file `w.safetensors`").
     pub fn within(mut self, place: impl fmt::Display) -> Error {
         self.message = format!("{place}: {}", self.message);
@@ -96,6 +102,34 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
 /// " (nearest: `x`)" or nothing, to append to a message about an unknown name.
 pub(crate) fn nearest_hint<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(name, candidates).map(|n| format!(" (nearest: `{n}`)")).unwrap_or_default()
+}
+
+/// Comparisons of names that [`Hints`] makes: a tenth of a second.
+const MAX_COMPARISONS: usize = 50_000;
+
+/// Hints of names that may be meant, as long as the comparisons of names that are left (each hint takes one with every
+/// candidate) suffice: between the names of two large models each has thousands of candidates.
+pub(crate) struct Hints(usize);
+
+impl Hints {
+    pub(crate) fn new() -> Hints {
+        Hints(MAX_COMPARISONS)
+    }
+
+    /// [`nearest_hint`], or nothing.
+    pub(crate) fn nearest<'a>(
+        &mut self,
+        name: &str,
+        candidates: impl ExactSizeIterator<Item = &'a str>,
+    ) -> String {
+        match self.0.checked_sub(candidates.len()) {
+            Some(left) => {
+                self.0 = left;
+                nearest_hint(name, candidates)
+            }
+            None => String::new(),
+        }
+    }
 }
 
 #[cfg(test)]

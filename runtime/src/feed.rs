@@ -1,14 +1,16 @@
 //! A feed: an instance bound to a data set, with the buffers of its batches and metrics.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::data::{Batches, Request, Split};
-use crate::error::{Error, ErrorKind, Result, nearest_hint};
+use crate::error::{Error, ErrorKind, Hints, Result};
 use crate::executable::Executable;
 use crate::instance::Instance;
 use crate::state::State;
 use crate::tensor::{Tensor, type_name};
 use crate::threads::Threads;
+use crate::train::indices;
 
 /// Names and values of metrics, in the order of the entry's outputs.
 pub type Metrics = Vec<(String, f64)>;
@@ -37,11 +39,14 @@ impl Feed {
         let entry = &manifest.entry;
         let batch = batch_size(executable)?;
         let (mut inputs, mut fields, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+        let has: Vec<&str> = data.fields().iter().map(|f| f.name.as_str()).collect();
+        let index: HashMap<&str, usize> =
+            has.iter().enumerate().rev().map(|(at, name)| (*name, at)).collect();
+        let mut hints = Hints::new();
         for input in &manifest.inputs {
             let expected = type_name(input.dtype, &input.dims);
-            let Some(at) = data.fields().iter().position(|f| f.name == input.name) else {
-                let has: Vec<&str> = data.fields().iter().map(|f| f.name.as_str()).collect();
-                let hint = nearest_hint(&input.name, has.iter().copied());
+            let Some(&at) = index.get(input.name.as_str()) else {
+                let hint = hints.nearest(&input.name, has.iter().copied());
                 problems.push(format!(
                     "input `{}` is not in the data set, which has {}{hint}",
                     input.name,
@@ -171,7 +176,8 @@ impl Evaluator {
             return Err(Error::new(ErrorKind::Data, message));
         }
         let metrics = full.metrics.len();
-        let indices = (0..samples).collect();
+        let mut indices = indices(samples)?;
+        indices.iter_mut().enumerate().for_each(|(i, index)| *index = i);
         Ok(Evaluator { full, rest, indices, values: vec![0.0; metrics], sums: vec![0.0; metrics] })
     }
 

@@ -1,12 +1,13 @@
 //! An instance: an executable bound to the layout of a state, with the memory and threads of its calls.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::block::{
     ArgumentBlock, BASE_ARENA, BASE_CONSTANTS, BASE_LOCAL, BASE_PREPARED, BASE_STATE, EntryFn,
 };
 use crate::control::FloatControl;
-use crate::error::{Error, ErrorKind, Result, nearest_hint};
+use crate::error::{Error, ErrorKind, Hints, Result, nearest_hint};
 use crate::executable::Executable;
 use crate::manifest::{IndexRange, Input, Refusal};
 use crate::state::State;
@@ -41,11 +42,11 @@ impl Instance {
     /// memory that runs need. Later runs may use this state, or clones of it.
     pub fn bind(executable: Arc<Executable>, state: &State, threads: &Threads) -> Result<Instance> {
         let manifest = executable.manifest();
-        let mut problems = Vec::new();
+        let (mut problems, mut hints) = (Vec::new(), Hints::new());
         let mut slots = Vec::with_capacity(manifest.state.len());
         for slot in &manifest.state {
             let Some(at) = state.position(&slot.name) else {
-                let hint = nearest_hint(&slot.name, state.slots().iter().map(|s| s.name()));
+                let hint = hints.nearest(&slot.name, state.slots().iter().map(|s| s.name()));
                 problems.push(format!("`{}` is not in the state{hint}", slot.name));
                 continue;
             };
@@ -149,19 +150,21 @@ impl Instance {
     ) -> Result<Vec<(String, Tensor)>> {
         let executable = self.executable.clone();
         let manifest = executable.manifest();
-        for (i, (name, _)) in inputs.iter().enumerate() {
-            if !manifest.inputs.iter().any(|input| input.name == *name) {
+        let known: HashSet<&str> = manifest.inputs.iter().map(|input| input.name.as_str()).collect();
+        let mut given = HashMap::new();
+        for (name, tensor) in inputs {
+            if !known.contains(name) {
                 let hint = nearest_hint(name, manifest.inputs.iter().map(|input| input.name.as_str()));
                 let message = format!("`{}` has no input `{name}`{hint}", manifest.entry);
                 return Err(Error::new(ErrorKind::Name, message));
             }
-            if inputs[..i].iter().any(|(other, _)| other == name) {
+            if given.insert(*name, *tensor).is_some() {
                 return Err(Error::new(ErrorKind::Name, format!("input `{name}` is given twice")));
             }
         }
         let mut views = Vec::with_capacity(manifest.inputs.len());
         for input in &manifest.inputs {
-            let Some((_, tensor)) = inputs.iter().find(|(name, _)| *name == input.name) else {
+            let Some(tensor) = given.get(input.name.as_str()) else {
                 let expected = type_name(input.dtype, &input.dims);
                 let message = format!(
                     "`{}` needs an input `{}`: {expected}; none was given",

@@ -17,11 +17,15 @@ mod data;
 mod error;
 mod executable;
 mod feed;
+mod fingerprint;
 mod instance;
+mod lock;
 mod log;
 mod manifest;
+mod names;
 mod npz;
 mod random;
+mod resume;
 mod state;
 mod tensor;
 mod tensor_file;
@@ -38,8 +42,10 @@ pub use data::{Batches, Field, Request, Split};
 pub use error::{Error, ErrorKind, Result};
 pub use executable::{Executable, cpu_has, cpu_name};
 pub use feed::{Evaluation, Metrics, evaluate};
+pub use fingerprint::{Fingerprint, checksum};
 pub use instance::Instance;
 pub use manifest::{IndexRange, Input, Manifest, Output, Refusal, StateSlot};
+pub use names::{MAX_NAME, check_name};
 pub use npz::{read_tensors, write_tensors};
 pub use random::{Purpose, Random, permutation, philox};
 pub use state::{Slot, SlotKind, State};
@@ -49,6 +55,7 @@ pub use tensor::{
 pub use tensor_file::{TensorFile, write_safetensors};
 pub use threads::{MAX_THREADS, Threads};
 pub use train::{
-    CheckpointOptions, Epoch, Flow, LogOptions, Options, Outcome, Plan, Programs, Progress, Step, train,
+    CheckpointOptions, Epoch, Failures, Flow, LogOptions, Options, Outcome, Plan, Programs, Progress, Step,
+    train,
 };
 pub use weights::LoadReport;

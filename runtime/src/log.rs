@@ -7,13 +7,19 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::atomic::write_atomically;
+use crate::atomic::{durable, write_atomically};
 use crate::error::{Error, ErrorKind, Result};
+
+/// Rows that may wait for a disk that is full; past that, rows are lost.
+const MAX_PENDING: usize = 16 << 20;
 
 pub(crate) struct Log {
     path: PathBuf,
     file: File,
-    line: String,
+    /// What is still to be written: one row, or more after a write that failed.
+    pending: String,
+    /// Rows that were given up.
+    lost: u64,
     validation: usize,
 }
 
@@ -58,7 +64,13 @@ impl Log {
         write_atomically(path, |file| file.write_all(text.as_bytes()))?;
         let file =
             OpenOptions::new().append(true).open(path).map_err(|e| Error::io("open the log", path, e))?;
-        Ok(Log { path: path.to_path_buf(), file, line: String::new(), validation: validation.len() })
+        Ok(Log {
+            path: path.to_path_buf(),
+            file,
+            pending: String::new(),
+            lost: 0,
+            validation: validation.len(),
+        })
     }
 
     /// Writes the row of a step; `epoch` counts from 1.
@@ -79,8 +91,38 @@ impl Log {
     }
 
     /// Makes all rows durable.
-    pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|e| Error::io("sync the log", &self.path, e))
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        self.write()?;
+        let failed = |e| Error::io("sync the log", &self.path, e);
+        durable(self.file.sync_data()).map_err(failed)?;
+        // What is written to a file that has no name any more goes nowhere.
+        std::fs::metadata(&self.path).map_err(|e| Error::io("find the log", &self.path, e))?;
+        match self.lost {
+            0 => Ok(()),
+            lost => {
+                let message =
+                    format!("{lost} rows of the log `{}` could not be written", self.path.display());
+                Err(Error::new(ErrorKind::Io, message))
+            }
+        }
+    }
+
+    /// Writes what is pending. What cannot be written stays for the next time.
+    fn write(&mut self) -> Result<()> {
+        while !self.pending.is_empty() {
+            // One write for a whole row, so that a kill hardly ever cuts one.
+            match self.file.write(self.pending.as_bytes()) {
+                Ok(0) => {
+                    let error = std::io::ErrorKind::WriteZero.into();
+                    return Err(Error::io("write the log", &self.path, error));
+                }
+                // Rows are ASCII but for names of metrics, which are in the header alone.
+                Ok(written) => drop(self.pending.drain(..written)),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::io("write the log", &self.path, e)),
+            }
+        }
+        Ok(())
     }
 
     fn row(
@@ -93,8 +135,11 @@ impl Log {
         seconds: f64,
     ) -> Result<()> {
         use std::fmt::Write as _;
-        self.line.clear();
-        let line = &mut self.line;
+        if self.pending.len() > MAX_PENDING {
+            self.lost += 1;
+            return self.write();
+        }
+        let line = &mut self.pending;
         // Writing to a string cannot fail.
         let _ = write!(line, "{kind},{epoch},{step}");
         for value in train.iter().chain(validation) {
@@ -102,8 +147,7 @@ impl Log {
         }
         line.extend(std::iter::repeat_n(',', self.validation - validation.len()));
         let _ = writeln!(line, ",{seconds:.3}");
-        // One write for the whole row, so that a kill hardly ever cuts one.
-        self.file.write_all(self.line.as_bytes()).map_err(|e| Error::io("write the log", &self.path, e))
+        self.write()
     }
 }
 
@@ -124,5 +168,31 @@ fn quote(cell: &str) -> String {
         format!("\"{}\"", cell.replace('"', "\"\""))
     } else {
         cell.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn rows_wait_for_a_disk_that_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.csv");
+        let mut log = Log::open(&path, &["loss".into()], &[], None).unwrap();
+        log.step(1, 1, &[0.5], 0.0).unwrap();
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let disk = std::mem::replace(&mut log.file, full);
+        for step in 2..4 {
+            assert!(log.step(1, step, &[0.25], 0.0).unwrap_err().to_string().contains("No space left"));
+        }
+        assert!(log.sync().is_err());
+        log.file = disk;
+        log.epoch(1, 3, &[0.25], &[], 0.0).unwrap();
+        log.sync().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let rows: Vec<&str> = text.lines().skip(1).map(|l| l.split(',').nth(2).unwrap()).collect();
+        assert_eq!(rows, ["1", "2", "3", "3"]);
     }
 }

@@ -11,8 +11,9 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::atomic::write_atomically;
 use crate::error::{Error, ErrorKind, Result};
+use crate::names::check_name;
 use crate::tensor::{DType, Tensor, TensorRef, byte_len};
-use crate::tensor_file::{TensorFile, write_safetensors};
+use crate::tensor_file::{TensorFile, write_safetensors, zeros};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// The longest header that is read; NumPy's own stay below 200 bytes for these types.
@@ -118,7 +119,7 @@ fn read_npy(source: &mut dyn Read, limit: u64) -> Result<Tensor> {
     if header > MAX_HEADER.min(limit) {
         return Err(format_error(format!("its header claims {header} bytes")));
     }
-    let mut text = vec![0; header as usize];
+    let mut text = zeros(header as usize, "the header of an array")?;
     source.read_exact(&mut text).map_err(short)?;
     let text = String::from_utf8(text).map_err(|_| format_error("its header is not text"))?;
     let (dtype, dims) = parse_header(&text)?;
@@ -181,6 +182,9 @@ fn parse_header(text: &str) -> Result<(DType, Vec<usize>)> {
 }
 
 fn write_npz(path: &Path, tensors: &[(&str, TensorRef<'_>)]) -> Result<()> {
+    for (name, _) in tensors {
+        check_name(name).map_err(|e| e.within(format!("cannot write `{}`", path.display())))?;
+    }
     write_atomically(path, |file| {
         let mut archive = ZipWriter::new(file);
         for (name, tensor) in tensors {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
+use crate::names::check_name;
 use crate::tensor::{Tensor, TensorMut, type_name};
 
 /// What a tensor of the state is for. It decides what loading does where a file lacks it.
@@ -81,9 +82,10 @@ impl State {
         State { slots: Vec::new(), index: HashMap::new(), layout: fresh_version() }
     }
 
-    /// Appends a tensor; an error where the name is taken.
+    /// Appends a tensor; an error where the name is taken, or no file could hold it ([`check_name`]).
     pub fn insert(&mut self, name: impl Into<String>, kind: SlotKind, tensor: Tensor) -> Result<()> {
         let name = name.into();
+        check_name(&name)?;
         if self.index.contains_key(&name) {
             let message = format!("the state already has a tensor `{name}`; each name can be used once");
             return Err(Error::new(ErrorKind::Name, message));

@@ -114,6 +114,12 @@ fn too_large(what: &str) -> Error {
     Error::new(ErrorKind::Memory, format!("{what} is larger than the memory of this machine can hold"))
 }
 
+/// Memory that was asked for and not given.
+pub(crate) fn no_memory(what: &str, bytes: usize) -> Error {
+    let message = format!("there is no memory for {what}: {bytes} bytes were asked for");
+    Error::new(ErrorKind::Memory, message)
+}
+
 /// Bytes of a huge page on the processors that code is generated for. Buffers of at least one are aligned to it, and
 /// backed by huge pages where the system has any: weights that are read once for each call otherwise wait for
 /// address translation as well as for memory.
@@ -133,15 +139,20 @@ unsafe impl Sync for AlignedBytes {}
 impl AlignedBytes {
     /// `len` zero bytes; an error where the system does not give them.
     pub fn zeroed(len: usize) -> Result<AlignedBytes> {
+        AlignedBytes::try_zeroed(len).ok_or_else(|| no_memory("a buffer", len))
+    }
+
+    /// The same; nothing where the system does not give the memory.
+    fn try_zeroed(len: usize) -> Option<AlignedBytes> {
         if len == 0 {
             // A dangling pointer that is still aligned: compiled code may form it, and never reads through it.
             let pointer = NonNull::without_provenance(const { std::num::NonZero::new(ALIGNMENT).unwrap() });
-            return Ok(AlignedBytes { pointer, len });
+            return Some(AlignedBytes { pointer, len });
         }
-        let layout = Self::layout(len).ok_or_else(|| too_large(&format!("a buffer of {len} bytes")))?;
+        let layout = Self::layout(len)?;
         // SAFETY: the layout has a size above zero.
         let pointer = unsafe { alloc(layout) };
-        let pointer = NonNull::new(pointer).ok_or_else(|| too_large(&format!("a buffer of {len} bytes")))?;
+        let pointer = NonNull::new(pointer)?;
         // The advice counts for pages that are touched after it, so it comes before the zeros.
         #[cfg(target_os = "linux")]
         if len >= HUGE_PAGE {
@@ -153,7 +164,7 @@ impl AlignedBytes {
         }
         // SAFETY: `len` bytes were just allocated.
         unsafe { pointer.write_bytes(0, len) };
-        Ok(AlignedBytes { pointer, len })
+        Some(AlignedBytes { pointer, len })
     }
 
     fn layout(len: usize) -> Option<Layout> {
@@ -214,7 +225,10 @@ pub struct Tensor {
 impl Tensor {
     /// A tensor of zeros.
     pub fn zeros(dtype: DType, dims: &[usize]) -> Result<Tensor> {
-        Ok(Tensor { dtype, dims: dims.to_vec(), bytes: AlignedBytes::zeroed(byte_len(dtype, dims)?)? })
+        let len = byte_len(dtype, dims)?;
+        let bytes = AlignedBytes::try_zeroed(len);
+        let bytes = bytes.ok_or_else(|| no_memory(&format!("a tensor {}", type_name(dtype, dims)), len))?;
+        Ok(Tensor { dtype, dims: dims.to_vec(), bytes })
     }
 
     /// A tensor with these elements in row-major order.
@@ -275,6 +289,16 @@ impl Tensor {
         check_view::<T>(self.dtype, &self.dims)?;
         // SAFETY: as for `as_slice`, and `&mut self` is exclusive.
         Ok(unsafe { std::slice::from_raw_parts_mut(self.bytes.as_mut_ptr().cast(), self.len()) })
+    }
+
+    /// A tensor of the same dimensions with a function of each element; an error where this tensor's elements are of
+    /// another type, memory is short, or the function gives one.
+    pub fn map<A: Element, B: Element>(&self, mut f: impl FnMut(A) -> Result<B>) -> Result<Tensor> {
+        let mut mapped = Tensor::zeros(B::DTYPE, &self.dims)?;
+        for (to, from) in mapped.as_mut_slice::<B>()?.iter_mut().zip(self.as_slice::<A>()?) {
+            *to = f(*from)?;
+        }
+        Ok(mapped)
     }
 
     /// The single element of a tensor that has just one, as f64.
@@ -381,8 +405,9 @@ impl<'a> TensorRef<'a> {
     /// An owned copy.
     pub fn to_owned(&self) -> Result<Tensor> {
         check_bools(self.dtype, self.bytes)?;
-        let bytes = AlignedBytes::copy_of(self.bytes)?;
-        Ok(Tensor { dtype: self.dtype, dims: self.dims.to_vec(), bytes })
+        let mut copy = Tensor::zeros(self.dtype, self.dims)?;
+        copy.bytes_mut().copy_from_slice(self.bytes);
+        Ok(copy)
     }
 }
 

@@ -9,7 +9,8 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use crate::atomic::write_atomically;
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
-use crate::tensor::{DType, Tensor, TensorRef};
+use crate::names::check_name;
+use crate::tensor::{DType, Tensor, TensorRef, no_memory};
 
 /// Bytes of the header's length at the beginning of a file.
 const LENGTH_BYTES: u64 = 8;
@@ -24,6 +25,8 @@ pub struct TensorFile {
     /// Where the data begins.
     data: u64,
     entries: Vec<Entry>,
+    /// Positions in `entries`, by name.
+    index: HashMap<String, usize>,
     metadata: HashMap<String, String>,
 }
 
@@ -79,7 +82,7 @@ impl TensorFile {
         if header > MAX_HEADER || header > size - LENGTH_BYTES {
             return Err(format(format!("it claims a header of {header} bytes, but has {size} bytes in all")));
         }
-        let mut text = vec![0; header as usize];
+        let mut text = zeros(header as usize, &format!("the header of `{}`", path.display()))?;
         file.read_exact(&mut text).map_err(io)?;
         // This also checks that tensors follow each other without gaps or overlaps, and agree with their shapes.
         let parsed: Metadata =
@@ -97,8 +100,16 @@ impl TensorFile {
             })
             .collect();
         entries.sort_by(|a, b| (a.offset, a.len, &a.name).cmp(&(b.offset, b.len, &b.name)));
+        let index = entries.iter().enumerate().map(|(at, entry)| (entry.name.clone(), at)).collect();
         let metadata = parsed.metadata().clone().unwrap_or_default();
-        Ok(TensorFile { path: path.to_path_buf(), file, data: LENGTH_BYTES + header, entries, metadata })
+        Ok(TensorFile {
+            path: path.to_path_buf(),
+            file,
+            data: LENGTH_BYTES + header,
+            entries,
+            index,
+            metadata,
+        })
     }
 
     /// The names of the tensors, in the order of the data.
@@ -111,9 +122,14 @@ impl TensorFile {
         self.metadata.get(key).map(String::as_str)
     }
 
+    /// Whether there is a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.index.contains_key(name)
+    }
+
     /// Reads one tensor.
     pub fn read(&mut self, name: &str) -> Result<Tensor> {
-        let Some(at) = self.entries.iter().position(|e| e.name == name) else {
+        let Some(&at) = self.index.get(name) else {
             let hint = nearest_hint(name, self.names());
             let message = format!("`{}` has no tensor `{name}`{hint}", self.path.display());
             return Err(Error::new(ErrorKind::Name, message));
@@ -147,24 +163,69 @@ impl TensorFile {
         Ok(tensor)
     }
 
-    /// The CRC-32 of all data, as [`data_crc`] computes it for what is written.
-    pub(crate) fn data_crc(&mut self) -> Result<u32> {
+    /// What a sealed file carries under this key, checked: every byte of the file is as it was written. An error where it
+    /// is not, `None` where the file has no such key.
+    pub(crate) fn sealed(&mut self, key: &str) -> Result<Option<String>> {
+        let Some(value) = self.metadata.get(key).cloned() else { return Ok(None) };
         let io = |e| Error::io("read", &self.path, e);
-        self.file.seek(SeekFrom::Start(self.data)).map_err(io)?;
+        let broken = || {
+            let message = "its checksum does not fit its content";
+            Error::new(ErrorKind::Format, message).within(self.path.display())
+        };
+        let mut start = zeros(self.data as usize, &format!("the header of `{}`", self.path.display()))?;
+        self.file.seek(SeekFrom::Start(0)).map_err(io)?;
+        self.file.read_exact(&mut start).map_err(io)?;
+        let seal = find_seal(&start, key).ok_or_else(broken)?;
+        let written = start[seal.clone()].to_vec();
+        start[seal].copy_from_slice(NO_SEAL);
         let mut crc = crc32fast::Hasher::new();
-        let mut buffer = vec![0; 1 << 20];
+        crc.update(&start);
+        let mut buffer = zeros(BUFFER, "a buffer")?;
         loop {
             match self.file.read(&mut buffer).map_err(io)? {
-                0 => return Ok(crc.finalize()),
+                0 => break,
                 n => crc.update(&buffer[..n]),
             }
         }
+        if seal_of(crc).as_bytes() != written {
+            return Err(broken());
+        }
+        Ok(Some(value[NO_SEAL.len()..].to_owned()))
     }
 }
 
+/// Bytes that are read at a time.
+const BUFFER: usize = 1 << 20;
+
+/// What stands for the checksum of a file in the file that the checksum is of: eight digits, and the text follows.
+const NO_SEAL: &[u8] = b"00000000";
+
+fn seal_of(crc: crc32fast::Hasher) -> String {
+    format!("{:08x}", crc.finalize())
+}
+
+/// Where in the beginning of a sealed file its checksum is. The quotes make the place unique: inside of strings they are
+/// written as `\"`.
+fn find_seal(start: &[u8], key: &str) -> Option<std::ops::Range<usize>> {
+    let before = format!("\"{key}\":\"");
+    let at = start.windows(before.len()).position(|w| w == before.as_bytes())? + before.len();
+    start.get(at..at + NO_SEAL.len()).map(|_| at..at + NO_SEAL.len())
+}
+
+/// Zeros, or an error where memory is short, which says what they were for.
+pub(crate) fn zeros(len: usize, what: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|_| no_memory(what, len))?;
+    bytes.resize(len, 0);
+    Ok(bytes)
+}
+
+/// A tensor to be written.
+type Placed<'a> = (&'a str, TensorRef<'a>, Dtype);
+
 /// The order of tensors in a file: by falling alignment, then by name, as the reference implementation does,
 /// so that equal tensors give equal files.
-fn in_file_order<'a>(tensors: &[(&'a str, TensorRef<'a>)]) -> Vec<(&'a str, TensorRef<'a>, Dtype)> {
+fn in_file_order<'a>(tensors: &[(&'a str, TensorRef<'a>)]) -> Vec<Placed<'a>> {
     let mut sorted: Vec<_> = tensors
         .iter()
         .map(|(name, t)| {
@@ -183,13 +244,6 @@ fn in_file_order<'a>(tensors: &[(&'a str, TensorRef<'a>)]) -> Vec<(&'a str, Tens
     sorted
 }
 
-/// The CRC-32 of the data of a file with these tensors.
-pub(crate) fn data_crc(tensors: &[(&str, TensorRef<'_>)]) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    in_file_order(tensors).iter().for_each(|(_, t, _)| crc.update(t.bytes()));
-    crc.finalize()
-}
-
 /// Writes a safetensors file atomically. `metadata` is one pair, since the format keeps several in no order.
 pub fn write_safetensors(
     path: impl AsRef<Path>,
@@ -198,13 +252,42 @@ pub fn write_safetensors(
 ) -> Result<()> {
     let path = path.as_ref();
     let sorted = in_file_order(tensors);
+    write(path, &header(path, &sorted, metadata)?, &sorted)
+}
+
+/// Writes a safetensors file atomically, with a text under a key of its metadata, and a checksum of the whole file, its
+/// header and its length included, before the text.
+pub(crate) fn write_sealed(
+    path: &Path,
+    tensors: &[(&str, TensorRef<'_>)],
+    key: &str,
+    text: &str,
+) -> Result<()> {
+    let sorted = in_file_order(tensors);
+    let value = [str::from_utf8(NO_SEAL).unwrap_or_default(), text].concat();
+    let mut header = header(path, &sorted, Some((key, &value)))?;
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&header);
+    sorted.iter().for_each(|(_, tensor, _)| crc.update(tensor.bytes()));
+    let seal = find_seal(&header, key);
+    let seal =
+        seal.ok_or_else(|| Error::new(ErrorKind::Format, "the header has no place for its checksum"))?;
+    header[seal].copy_from_slice(seal_of(crc).as_bytes());
+    write(path, &header, &sorted)
+}
+
+/// The beginning of a file: the length of its header, and the header.
+fn header(path: &Path, sorted: &[Placed<'_>], metadata: Option<(&str, &str)>) -> Result<Vec<u8>> {
+    let failed = |kind: ErrorKind, e: &dyn std::fmt::Display| {
+        Error::new(kind, format!("cannot write `{}`: {e}", path.display()))
+    };
     let mut infos = Vec::with_capacity(sorted.len());
     let mut offset = 0;
     let mut seen = HashSet::new();
-    for (name, tensor, dtype) in &sorted {
+    for (name, tensor, dtype) in sorted {
+        check_name(name).map_err(|e| e.within(format!("cannot write `{}`", path.display())))?;
         if !seen.insert(name) {
-            let message = format!("cannot write `{}`: the name `{name}` is used twice", path.display());
-            return Err(Error::new(ErrorKind::Name, message));
+            return Err(failed(ErrorKind::Name, &format!("the name `{name}` is used twice")));
         }
         let end = offset + tensor.bytes().len();
         let shape = tensor.dims().to_vec();
@@ -212,15 +295,22 @@ pub fn write_safetensors(
         offset = end;
     }
     let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_string(), value.to_string())]));
-    let failed = |e: &dyn std::fmt::Display| {
-        Error::new(ErrorKind::Format, format!("cannot write `{}`: {e}", path.display()))
-    };
-    let header = Metadata::new(metadata, infos).map_err(|e| failed(&e))?;
-    let mut header = serde_json::to_vec(&header).map_err(|e| failed(&e))?;
-    header.resize(header.len().next_multiple_of(8), b' ');
+    let header = Metadata::new(metadata, infos).map_err(|e| failed(ErrorKind::Format, &e))?;
+    let header = serde_json::to_vec(&header).map_err(|e| failed(ErrorKind::Format, &e))?;
+    let len = header.len().next_multiple_of(8);
+    if len as u64 > MAX_HEADER {
+        let why = format!("names and shapes take {len} bytes, and the format allows {MAX_HEADER}");
+        return Err(failed(ErrorKind::Format, &why));
+    }
+    let mut start = (len as u64).to_le_bytes().to_vec();
+    start.extend(&header);
+    start.resize(LENGTH_BYTES as usize + len, b' ');
+    Ok(start)
+}
+
+fn write(path: &Path, header: &[u8], sorted: &[Placed<'_>]) -> Result<()> {
     write_atomically(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
+        file.write_all(header)?;
         sorted.iter().try_for_each(|(_, tensor, _)| file.write_all(tensor.bytes()))
     })
 }

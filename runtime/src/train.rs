@@ -4,14 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::checkpoint::{Checkpoints, Cursor, DataKey};
+use crate::checkpoint::{Checkpoints, Cursor};
 use crate::data::{Batches, Request, Split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::executable::Executable;
 use crate::feed::{Evaluation, Evaluator, Feed, Metrics};
+use crate::fingerprint::Fingerprint;
 use crate::log::{Log, Position};
 use crate::random::permutation;
+use crate::resume::{fingerprint, resume};
 use crate::state::State;
+use crate::tensor::no_memory;
 use crate::threads::Threads;
 
 /// The executables of a training run.
@@ -50,13 +53,25 @@ pub struct CheckpointOptions {
     pub keep: usize,
     /// Go on from the newest one. Without it the directory must hold none.
     pub resume: bool,
+    /// Go on although the run differs from the one that wrote it, with what fits of the state; what differs is told.
+    pub anyway: bool,
+    /// What the run depends on besides its seed, its batch and its data: what a run that goes on must have in common
+    /// with the one before.
+    pub fingerprint: Fingerprint,
 }
 
 impl CheckpointOptions {
     /// At the end of each epoch, keeping two.
     pub fn new(directory: impl Into<PathBuf>) -> CheckpointOptions {
-        let directory = directory.into();
-        CheckpointOptions { directory, every_steps: None, every: None, keep: 2, resume: false }
+        CheckpointOptions {
+            directory: directory.into(),
+            every_steps: None,
+            every: None,
+            keep: 2,
+            resume: false,
+            anyway: false,
+            fingerprint: Fingerprint::default(),
+        }
     }
 }
 
@@ -173,13 +188,28 @@ pub struct Outcome {
     pub seconds: f64,
     /// Whether [`Progress`] stopped it before the last epoch was complete.
     pub stopped: bool,
+    /// What went wrong beside it.
+    pub failures: Failures,
+}
+
+/// What could not be written. It never ends a run: the state is worth more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// Checkpoints that could not be written, those that a later one made up for included.
+    pub checkpoints: u64,
+    /// Why the last checkpoint could not be written, if it could not.
+    pub checkpoint: Option<String>,
+    /// Why the log lacks rows, if it does.
+    pub log: Option<String>,
 }
 
 /// Trains: for each epoch, every training sample once in an order drawn from (seed, epoch), without the last
 /// partial batch; then validation; then a checkpoint.
 ///
 /// A run that is stopped or killed at any moment, and resumed from its checkpoints as often as needed, ends with the
-/// same bits as one that was left alone. After an error the state is that of the last step that was done.
+/// same bits as one that was left alone. After an error the state is that of the last step that was done. Checkpoints and
+/// rows of the log that cannot be written, once training has begun, are no errors: [`Progress::notice`] hears of the first,
+/// they are tried again, and [`Outcome::failures`] tells what is missing in the end.
 pub fn train(
     programs: &Programs,
     state: &mut State,
@@ -195,9 +225,11 @@ pub fn train(
     }
     let stopped = stopped && run.cursor.epoch < options.epochs;
     let seconds = run.seconds();
+    run.sync_log(progress);
+    let failures = run.failures;
     let Cursor { epoch, step, train, validation, .. } = run.cursor;
     let (train, validation) = (from_bits(train), from_bits(validation));
-    Ok(Outcome { epochs: epoch, steps: step, train, validation, seconds, stopped })
+    Ok(Outcome { epochs: epoch, steps: step, train, validation, seconds, stopped, failures })
 }
 
 /// A run under way.
@@ -221,6 +253,7 @@ struct Run<'a> {
     started: Instant,
     seconds_before: f64,
     last_checkpoint: Instant,
+    failures: Failures,
 }
 
 impl<'a> Run<'a> {
@@ -242,36 +275,33 @@ impl<'a> Run<'a> {
             );
             return Err(Error::new(ErrorKind::Data, message));
         }
+        let order = indices(samples)?;
         let evaluator = match &programs.evaluation {
             Some(e) if !data.is_empty(Split::Validation) => Some(Evaluator::bind(e, state, threads, data)?),
             _ => None,
         };
 
-        let key = DataKey { seed: options.seed, batch: feed.batch() as u64, samples: samples as u64 };
-        let numerics = programs.train.manifest().numerics;
         let names = feed.metric_names();
-        let mut cursor =
-            Cursor { data: key, numerics, sums: vec![0f64.to_bits(); names.len()], ..Cursor::default() };
+        let mut cursor = Cursor {
+            numerics: programs.train.manifest().numerics,
+            sums: vec![0f64.to_bits(); names.len()],
+            ..Cursor::default()
+        };
         let mut resumed = None;
         let mut checkpoints = None;
         if let Some(c) = &options.checkpoints {
+            cursor.fingerprint = fingerprint(c, options.seed, feed.batch(), data);
             let directory = checkpoints.insert(Checkpoints::open(&c.directory, c.keep)?);
-            if !c.resume {
-                directory.require_empty()?;
-            } else if let Some((found, path)) = directory.resume(state, &mut |text| progress.notice(text))? {
-                check_cursor(&found, &cursor, &path)?;
-                if found.numerics != numerics {
-                    progress.notice(&format!(
-                        "`{}` was written under numerics version {}, this is {numerics}: results may differ in \
-                         the last bits",
-                        path.display(),
-                        found.numerics
-                    ));
-                }
-                cursor = Cursor { numerics, ..found };
-                resumed = Some(path);
+            if !directory.is_locked() {
+                progress.notice(&format!(
+                    "the file system of `{}` has no locks: see to it that no other run uses this folder",
+                    c.directory.display()
+                ));
+            }
+            if c.resume {
+                resumed = resume(directory, c.anyway, &mut cursor, batches, state, progress)?;
             } else {
-                progress.notice("there is no checkpoint yet; training starts from the beginning");
+                directory.require_empty()?;
             }
         }
         let position = resumed.as_ref().map(|_| Position { epoch: cursor.epoch, step: cursor.step });
@@ -297,11 +327,12 @@ impl<'a> Run<'a> {
             sums: cursor.sums.iter().map(|s| f64::from_bits(*s)).collect(),
             names,
             warned: false,
-            order: vec![0; samples],
+            order,
             batches,
             started: Instant::now(),
             seconds_before: cursor.seconds,
             last_checkpoint: Instant::now(),
+            failures: Failures::default(),
             feed,
             cursor,
         })
@@ -317,6 +348,7 @@ impl<'a> Run<'a> {
         permutation(self.options.seed, self.cursor.epoch, &mut self.order);
         while self.cursor.position < self.batches {
             self.step(state, data)?;
+            self.log_step(progress);
             self.warn(progress);
             let flow = progress.step(&Step {
                 epoch: self.cursor.epoch + 1,
@@ -326,12 +358,12 @@ impl<'a> Run<'a> {
                 metrics: &self.metrics,
             });
             if flow == Flow::Stop {
-                self.checkpoint(state, progress)?;
+                self.checkpoint(state, progress);
                 return Ok(Flow::Stop);
             }
             // The last step's is left to the end of the epoch.
             if self.cursor.position < self.batches && self.checkpoint_is_due() {
-                self.checkpoint(state, progress)?;
+                self.checkpoint(state, progress);
             }
         }
 
@@ -341,7 +373,7 @@ impl<'a> Run<'a> {
             match evaluator.run(state, data, self.options.seed, go_on)? {
                 Some(metrics) => validation = metrics,
                 None => {
-                    self.checkpoint(state, progress)?;
+                    self.checkpoint(state, progress);
                     return Ok(Flow::Stop);
                 }
             }
@@ -355,12 +387,13 @@ impl<'a> Run<'a> {
         let (epoch, step) = (self.cursor.epoch, self.cursor.step);
         if let Some(log) = &mut self.log {
             let values = |m: &Metrics| m.iter().map(|(_, v)| *v).collect::<Vec<_>>();
-            log.epoch(epoch, step, &values(&train), &values(&validation), seconds)?;
+            let logged = log.epoch(epoch, step, &values(&train), &values(&validation), seconds);
+            self.failures.logged(logged, progress);
         }
         let flow = progress.epoch(&Epoch { epoch, step, train: &train, validation: &validation, seconds });
         self.cursor.train = to_bits(&train);
         self.cursor.validation = to_bits(&validation);
-        self.checkpoint(state, progress)?;
+        self.checkpoint(state, progress);
         Ok(flow)
     }
 
@@ -378,11 +411,22 @@ impl<'a> Run<'a> {
         self.sums.iter_mut().zip(&self.metrics).for_each(|(sum, value)| *sum += value);
         self.cursor.position += 1;
         self.cursor.step += 1;
-        if let (Some(log), Some(LogOptions { steps: true, .. })) = (&mut self.log, &self.options.log) {
-            let seconds = self.seconds_before + self.started.elapsed().as_secs_f64();
-            log.step(self.cursor.epoch + 1, self.cursor.step, &self.metrics, seconds)?;
-        }
         Ok(())
+    }
+
+    fn log_step(&mut self, progress: &mut dyn Progress) {
+        let seconds = self.seconds();
+        if let (Some(log), Some(LogOptions { steps: true, .. })) = (&mut self.log, &self.options.log) {
+            let logged = log.step(self.cursor.epoch + 1, self.cursor.step, &self.metrics, seconds);
+            self.failures.logged(logged, progress);
+        }
+    }
+
+    fn sync_log(&mut self, progress: &mut dyn Progress) {
+        if let Some(log) = &mut self.log {
+            let synced = log.sync();
+            self.failures.logged(synced, progress);
+        }
     }
 
     /// Tells once that training has diverged: nothing after it will be worth its time.
@@ -402,17 +446,25 @@ impl<'a> Run<'a> {
             || c.every.is_some_and(|t| self.last_checkpoint.elapsed() >= t)
     }
 
-    fn checkpoint(&mut self, state: &State, progress: &mut dyn Progress) -> Result<()> {
-        let Some(checkpoints) = &self.checkpoints else { return Ok(()) };
-        if let Some(log) = &self.log {
-            log.sync()?;
+    fn checkpoint(&mut self, state: &State, progress: &mut dyn Progress) {
+        if self.checkpoints.is_none() {
+            return;
         }
+        self.sync_log(progress);
         let sums = self.sums.iter().map(|s| s.to_bits()).collect();
-        let path =
-            checkpoints.save(state, Cursor { sums, seconds: self.seconds(), ..self.cursor.clone() })?;
-        progress.checkpoint(&path);
+        let cursor = Cursor { sums, seconds: self.seconds(), ..self.cursor.clone() };
+        let Some(checkpoints) = &self.checkpoints else { return };
+        match checkpoints.save(state, &cursor) {
+            Ok(path) => {
+                self.failures.checkpoint = None;
+                progress.checkpoint(&path);
+                if let Err(error) = checkpoints.remove_old(cursor.step) {
+                    progress.notice(&error.to_string());
+                }
+            }
+            Err(error) => self.failures.checkpoint(&error, progress),
+        }
         self.last_checkpoint = Instant::now();
-        Ok(())
     }
 
     fn seconds(&self) -> f64 {
@@ -420,27 +472,35 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A run may only go on with the data in the same order, and with the same metrics.
-fn check_cursor(found: &Cursor, expected: &Cursor, path: &Path) -> Result<()> {
-    if found.data != expected.data {
-        let message = format!(
-            "`{}` was written with {}, but this run has {}; resume with the same, or load it as weights",
-            path.display(),
-            found.data,
-            expected.data
-        );
-        return Err(Error::new(ErrorKind::Option, message));
+impl Failures {
+    /// A checkpoint could not be written. The first failure of several in a row is told.
+    fn checkpoint(&mut self, error: &Error, progress: &mut dyn Progress) {
+        self.checkpoints += 1;
+        if self.checkpoint.replace(error.to_string()).is_none() {
+            progress.notice(&format!("no checkpoint could be written, training goes on: {error}"));
+        }
     }
-    let batches = found.data.samples / found.data.batch.max(1);
-    if found.sums.len() != expected.sums.len() || found.position > batches {
-        let (found, expected) = (found.sums.len(), expected.sums.len());
-        let message = format!(
-            "`{}` was written by another model: it has {found} metrics, this one has {expected}",
-            path.display()
-        );
-        return Err(Error::new(ErrorKind::State, message));
+
+    /// Rows of the log could be written, or not.
+    fn logged(&mut self, result: Result<()>, progress: &mut dyn Progress) {
+        match result {
+            Ok(()) => self.log = None,
+            Err(error) => {
+                if self.log.replace(error.to_string()).is_none() {
+                    progress.notice(&format!("the log could not be written, training goes on: {error}"));
+                }
+            }
+        }
     }
-    Ok(())
+}
+
+/// Room for the order of so many samples.
+pub(crate) fn indices(samples: usize) -> Result<Vec<usize>> {
+    let mut order = Vec::new();
+    let bytes = samples.saturating_mul(size_of::<usize>());
+    order.try_reserve_exact(samples).map_err(|_| no_memory("the order of the samples", bytes))?;
+    order.resize(samples, 0);
+    Ok(order)
 }
 
 fn to_bits(metrics: &Metrics) -> Vec<(String, u64)> {

@@ -5,10 +5,13 @@
 
 use std::path::Path;
 
-use crate::error::{Error, ErrorKind, Result, nearest_hint};
+use crate::error::{Error, ErrorKind, Hints, Result};
 use crate::state::{Slot, State};
 use crate::tensor::{DType, Tensor, TensorRef, type_name};
 use crate::tensor_file::{Entry, TensorFile, write_safetensors};
+
+/// Problems that an error lists; more are counted.
+const MAX_PROBLEMS: usize = 20;
 
 /// What loading did, tensor by tensor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,10 +50,10 @@ impl State {
         let mut problems = Vec::new();
         let mut report = LoadReport::default();
         let mut matched = Vec::new();
-        let has = |name: &str| file.names().any(|n| n == name);
         let unknown: Vec<&Entry> =
             file.entries().iter().filter(|e| self.position(&e.name).is_none()).collect();
-        let lacking: Vec<&Slot> = self.slots().iter().filter(|s| !has(s.name())).collect();
+        let lacking: Vec<&Slot> = self.slots().iter().filter(|s| !file.has(s.name())).collect();
+        let mut hints = Hints::new();
 
         for (at, entry) in file.entries().iter().enumerate() {
             let Some(slot) = self.position(&entry.name) else { continue };
@@ -61,7 +64,7 @@ impl State {
         }
         for slot in &lacking {
             if slot.kind().is_weight() && !partial {
-                let hint = nearest_hint(slot.name(), unknown.iter().map(|e| e.name.as_str()));
+                let hint = hints.nearest(slot.name(), unknown.iter().map(|e| e.name.as_str()));
                 let expected = type_name(slot.tensor().dtype(), slot.tensor().dims());
                 problems.push(format!("`{}`: {expected} is missing{hint}", slot.name()));
             }
@@ -69,12 +72,17 @@ impl State {
         }
         for entry in unknown {
             if !partial && !may_be_unknown(&entry.name) {
-                let hint = nearest_hint(&entry.name, lacking.iter().map(|s| s.name()));
+                let hint = hints.nearest(&entry.name, lacking.iter().map(|s| s.name()));
                 problems.push(format!("`{}` is unknown to the model{hint}", entry.name));
             }
             report.unused.push(entry.name.clone());
         }
         if !problems.is_empty() {
+            let more = problems.len().saturating_sub(MAX_PROBLEMS);
+            problems.truncate(MAX_PROBLEMS);
+            if more > 0 {
+                problems.push(format!("… and {more} more"));
+            }
             let (path, list) = (file.path().display(), problems.join("\n  "));
             let message = format!("the weights in `{path}` do not fit the model:\n  {list}");
             return Err(Error::new(ErrorKind::State, message));

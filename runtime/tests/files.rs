@@ -160,3 +160,47 @@ fn damaged_files_never_panic() {
     }
     assert!(refused > 1000 && read > 100, "{refused} refused, {read} read");
 }
+
+#[test]
+fn names_that_no_file_can_hold_are_refused_and_odd_ones_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let tensor = Tensor::scalar(1f32).unwrap();
+    let write = |file: &str, name: &str| write_tensors(dir.path().join(file), &[(name, tensor.view())]);
+    let long = "n".repeat(MAX_NAME);
+    let odd = [
+        "a/b",
+        "/a",
+        "../a",
+        "a\\b",
+        "ü",
+        " ",
+        ".",
+        "..",
+        "a.npy",
+        "\"'`",
+        "{",
+        "__metadata__.a",
+        "*/",
+        &long,
+    ];
+    let longer = format!("{long}n");
+    let million = "n".repeat(1_000_000);
+    let wrong = ["", "__metadata__", "a\0b", "a\nb", "\u{7f}", &longer, &million];
+    for file in ["a.safetensors", "a.npz"] {
+        for name in odd {
+            write(file, name).unwrap();
+            let read = read_tensors(dir.path().join(file)).unwrap();
+            assert_eq!(read[0].0, name, "{file}");
+        }
+        for name in wrong {
+            let error = write(file, name).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Name);
+            let text = error.to_string();
+            assert!(text.starts_with("cannot write `") && text.len() < 400, "{text}");
+            // The file that was there is still whole.
+            assert_eq!(read_tensors(dir.path().join(file)).unwrap()[0].0, long);
+            assert!(check_name(name).is_err());
+        }
+    }
+    assert!(check_name("fc1.weight").is_ok());
+}

@@ -1,5 +1,6 @@
 //! The tests of `runtime`: one binary, one module a subject. What counts allocations of the process is a binary of its own.
 
+mod checkpoints;
 mod common;
 mod files;
 mod kill;

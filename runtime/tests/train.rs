@@ -281,10 +281,7 @@ fn resuming_asks_for_the_same_run() {
     let mut other = options(Some(dir.path()));
     other.seed = 6;
     let error = run(&mut fresh(), &other, &mut ()).unwrap_err().to_string();
-    assert!(
-        error.contains("seed 5, batch 4, 30 training samples, but this run has seed 6, batch 4"),
-        "{error}"
-    );
+    assert!(error.contains("was written by another run:\n  seed: 5 there, 6 here\nresume"), "{error}");
 
     let mut again = options(Some(dir.path()));
     again.checkpoints.as_mut().unwrap().resume = false;

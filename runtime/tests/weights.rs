@@ -167,3 +167,54 @@ fn a_tensor_is_set_only_to_one_of_its_type() {
     let error = state.set("fc1.bais", Tensor::scalar(7f32).unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "the state has no tensor `fc1.bais` (nearest: `fc1.bias`)");
 }
+
+/// So many small tensors, named like the parameters of a deep network; `prefix` makes them another's.
+fn many(count: usize, prefix: &str) -> State {
+    let mut state = State::new();
+    for i in 0..count {
+        let name = format!("{prefix}{}.{}.weight", i / 10, i % 10);
+        state.insert(name, SlotKind::Parameter, Tensor::scalar(i as f32).unwrap()).unwrap();
+    }
+    state
+}
+
+/// The shorter of two.
+fn seconds(mut work: impl FnMut()) -> f64 {
+    let times = (0..2).map(|_| {
+        let start = std::time::Instant::now();
+        work();
+        start.elapsed().as_secs_f64()
+    });
+    times.fold(f64::INFINITY, f64::min)
+}
+
+/// Eight times as many tensors take eight times as long, or little more: loading, in part too, saving, refusing, and
+/// giving to an entry point. What looks each name up by going through all takes sixty times.
+#[test]
+fn the_time_of_loading_is_linear() {
+    let files = Files::new();
+    let path = files.dir.path().join("many.safetensors");
+    let measure = |count: usize| {
+        let (mut state, mut other) = (many(count, "encoder.layers."), many(count, "decoder.layers."));
+        state.save(&path).unwrap();
+        [
+            seconds(|| state.save(&path).unwrap()),
+            seconds(|| drop(state.load(&path).unwrap())),
+            seconds(|| drop(state.load_partial(&path).unwrap())),
+            seconds(|| drop(other.load_partial(&path).unwrap())),
+            seconds(|| {
+                let error = other.load(&path).unwrap_err().to_string();
+                assert!(error.contains(&format!("… and {} more", 2 * count - 20)), "{error}");
+            }),
+            seconds(|| {
+                let mut file = TensorFile::open(&path).unwrap();
+                state.slots().iter().for_each(|slot| drop(file.read(slot.name()).unwrap()));
+            }),
+        ]
+    };
+    let (few, lots) = (measure(800), measure(6_400));
+    for (at, (few, lots)) in few.iter().zip(&lots).enumerate() {
+        // Hints for the first names that do not fit take a time that does not grow, but for the candidates of each.
+        assert!(*lots < 24.0 * few + 0.2, "{at}: {few} s for 800 tensors, {lots} s for 6,400");
+    }
+}

@@ -250,6 +250,9 @@ pub struct TrainArgs {
     /// Goes on from the newest checkpoint, to the same bits as without the interruption
     #[arg(long, requires = "checkpoint")]
     pub resume: bool,
+    /// The same although the model, an option or the data is not what it was: takes what fits, and says what differs
+    #[arg(long, requires = "checkpoint")]
+    pub resume_anyway: bool,
     /// Writes the metrics of each epoch to a CSV file
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! Tensors from and to files, matched with an entry point.
 
 use std::io::Read;
+use std::collections::HashMap;
 use std::path::Path;
 
 use brolga::ir::Graph;
@@ -14,11 +15,12 @@ use super::args::StartArgs;
 /// Reads the inputs of an entry point by name. Integers are converted where no value changes; what the entry does
 /// not take is passed over with a notice.
 pub fn read_inputs(path: &Path, inputs: &[Input]) -> Result<Vec<(String, Tensor)>> {
-    let mut tensors = runtime::read_tensors(path)?;
-    let has: Vec<String> = tensors.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let mut tensors: HashMap<String, Tensor> = runtime::read_tensors(path)?.into_iter().collect();
+    let mut has: Vec<String> = tensors.keys().map(|name| format!("`{name}`")).collect();
+    has.sort_unstable();
     let mut found = Vec::new();
     for input in inputs {
-        let Some(at) = tensors.iter().position(|(name, _)| *name == input.name) else {
+        let Some(tensor) = tensors.remove(&input.name) else {
             let message = format!(
                 "`{}` has no tensor `{}`, which must be {}; it has {}",
                 path.display(),
@@ -28,40 +30,34 @@ pub fn read_inputs(path: &Path, inputs: &[Input]) -> Result<Vec<(String, Tensor)
             );
             return Err(runtime::Error::new(ErrorKind::Name, message).into());
         };
-        let (name, tensor) = tensors.swap_remove(at);
-        let converted = convert(tensor, input.dtype).map_err(|e| e.within(format!("input `{name}`")))?;
-        found.push((name, converted));
+        let converted =
+            convert(tensor, input.dtype).map_err(|e| e.within(format!("input `{}`", input.name)))?;
+        found.push((input.name.clone(), converted));
     }
-    for (name, _) in &tensors {
-        eprintln!("note: `{name}` of `{}` is not used", path.display());
+    let mut unused: Vec<&String> = tensors.keys().collect();
+    unused.sort_unstable();
+    for name in unused {
+        errln!("note: `{name}` of `{}` is not used", path.display());
     }
     Ok(found)
 }
 
 /// The same integers in another type; everything else as it is.
 fn convert(tensor: Tensor, to: DType) -> runtime::Result<Tensor> {
-    let integers: Vec<i64> = match (tensor.dtype(), to) {
-        (from, to) if from == to => return Ok(tensor),
-        (DType::U8, DType::I32 | DType::I64) => tensor.as_slice::<u8>()?.iter().map(|&v| v.into()).collect(),
-        (DType::I32, DType::U8 | DType::I64) => tensor.as_slice::<i32>()?.iter().map(|&v| v.into()).collect(),
-        (DType::I64, DType::U8 | DType::I32) => tensor.as_slice::<i64>()?.to_vec(),
-        _ => return Ok(tensor),
-    };
-    let outside = |v: i64| {
-        let message = format!("the value {v} does not fit into {}", to.name());
-        runtime::Error::new(ErrorKind::Range, message)
-    };
-    let dims = tensor.dims();
-    match to {
-        DType::U8 => {
-            let values = integers.into_iter().map(|v| u8::try_from(v).map_err(|_| outside(v)));
-            Tensor::from_slice(dims, &values.collect::<runtime::Result<Vec<_>>>()?)
+    fn fitting<A: Copy + std::fmt::Display, B: TryFrom<A>>(to: DType) -> impl Fn(A) -> runtime::Result<B> {
+        move |value| {
+            let outside = || format!("the value {value} does not fit into {to}");
+            B::try_from(value).map_err(|_| runtime::Error::new(ErrorKind::Range, outside()))
         }
-        DType::I32 => {
-            let values = integers.into_iter().map(|v| i32::try_from(v).map_err(|_| outside(v)));
-            Tensor::from_slice(dims, &values.collect::<runtime::Result<Vec<_>>>()?)
-        }
-        _ => Tensor::from_slice(dims, &integers),
+    }
+    match (tensor.dtype(), to) {
+        (DType::U8, DType::I32) => tensor.map(fitting::<u8, i32>(to)),
+        (DType::U8, DType::I64) => tensor.map(fitting::<u8, i64>(to)),
+        (DType::I32, DType::U8) => tensor.map(fitting::<i32, u8>(to)),
+        (DType::I32, DType::I64) => tensor.map(fitting::<i32, i64>(to)),
+        (DType::I64, DType::U8) => tensor.map(fitting::<i64, u8>(to)),
+        (DType::I64, DType::I32) => tensor.map(fitting::<i64, i32>(to)),
+        _ => Ok(tensor),
     }
 }
 
@@ -93,10 +89,10 @@ pub fn load(state: &mut State, path: &Path, partial: bool) -> Result<()> {
     }
     let report = state.load_partial(path)?;
     let file = path.display();
-    eprintln!("note: {} tensors of `{file}` are used", report.used.len());
+    errln!("note: {} tensors of `{file}` are used", report.used.len());
     for (what, names) in [("are not used", &report.unused), ("are not in it and stay fresh", &report.kept)] {
         if !names.is_empty() {
-            eprintln!("note: {} {what}: {}", names.len(), names.join(", "));
+            errln!("note: {} {what}: {}", names.len(), names.join(", "));
         }
     }
     Ok(())
@@ -108,7 +104,7 @@ pub fn state(model: &Model, start: &StartArgs) -> Result<State> {
     match &start.weights {
         Some(path) => load(&mut state, path, start.partial)?,
         None if state.is_empty() => {}
-        None => eprintln!("note: no --weights given: fresh weights, drawn by seed {}", start.seed),
+        None => errln!("note: no --weights given: fresh weights, drawn by seed {}", start.seed),
     }
     Ok(state)
 }

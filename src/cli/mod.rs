@@ -1,14 +1,7 @@
 //! The command line: arguments, and one file for each subcommand.
 
-/// Prints to standard output. A reader that has gone away (`brolga dump … | head`) ends the command without noise.
-macro_rules! out {
-    ($($argument:tt)*) => { $crate::cli::write_out(format_args!($($argument)*)) };
-}
-
-/// The same with a line break behind it.
-macro_rules! outln {
-    ($($argument:tt)*) => { $crate::cli::write_out(format_args!("{}\n", format_args!($($argument)*))) };
-}
+#[macro_use]
+mod output;
 
 mod args;
 mod bench;
@@ -35,8 +28,22 @@ use args::{Arguments, Command};
 
 /// Reads the arguments, runs the subcommand, and reports an error on standard error.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let result = match arguments.command {
+    let code = match Arguments::try_parse() {
+        Ok(arguments) => run(arguments.command),
+        // Help and the version come this way too, for standard output.
+        Err(message) => {
+            let printed = message.print();
+            if !message.use_stderr() {
+                output::attempt(|| printed);
+            }
+            ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(2))
+        }
+    };
+    output::finish(code)
+}
+
+fn run(command: Command) -> ExitCode {
+    let result = match command {
         Command::Models(a) => models::run(&a),
         Command::Check(a) => check::run(&a),
         Command::Train(a) => train::run(&a),
@@ -52,19 +59,8 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("{}", error.render(std::io::stderr().is_terminal()));
+            errln!("{}", error.render(std::io::stderr().is_terminal()));
             ExitCode::FAILURE
         }
-    }
-}
-
-fn write_out(text: std::fmt::Arguments<'_>) {
-    use std::io::Write;
-    if let Err(error) = std::io::stdout().lock().write_fmt(text) {
-        if error.kind() == std::io::ErrorKind::BrokenPipe {
-            std::process::exit(0);
-        }
-        eprintln!("error: cannot write to standard output: {error}");
-        std::process::exit(1);
     }
 }

@@ -33,7 +33,7 @@ pub fn run(args: &OptArgs) -> Result<ExitCode> {
     let printed = Cell::new(false);
     let observer = |report: &Report, stage: Stage<'_>| {
         if args.time {
-            eprintln!("{report}");
+            errln!("{report}");
         }
         if args.print_after {
             outln!("// after {}", report.pass);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use brolga::ir::ops::Role;
 use brolga::models::data;
 use brolga::runtime::{
-    self, Batches, CheckpointOptions, Evaluation, Executable, Field, LogOptions, Manifest, Outcome, Programs,
-    Split,
+    self, Batches, CheckpointOptions, Evaluation, Executable, Failures, Field, Fingerprint, LogOptions,
+    Manifest, Outcome, Programs, Split, checksum,
 };
 use brolga::{Error, Model, Result};
 use serde_json::json;
@@ -54,12 +54,14 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         seed: args.seed,
         checkpoints: args.checkpoint.as_ref().map(|directory| CheckpointOptions {
             every_steps: args.checkpoint_every,
-            resume: args.resume,
+            resume: args.resume || args.resume_anyway,
+            anyway: args.resume_anyway,
+            fingerprint: fingerprint(args, &model, &programs, &source),
             ..CheckpointOptions::new(directory)
         }),
         log: args.log.as_ref().map(|path| LogOptions { path: path.clone(), steps: args.log_steps }),
     };
-    eprintln!(
+    errln!(
         "training {} ({} parameters) on {}: {} samples, {} held out",
         model.name(),
         super::report::count(model.instance().parameter_count()),
@@ -71,13 +73,53 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let outcome = runtime::train(&programs, &mut state, &threads, &mut *data, &options, &mut display);
     display.finish();
     let outcome = outcome?;
-    state.save_weights(&save)?;
-    report(args, &model, &source, &outcome, &save);
+    state.save_weights(&save).map_err(|e| match display.newest() {
+        Some(path) if outcome.failures.checkpoint.is_none() => {
+            e.and(format!("what was trained is in the checkpoint `{}`", path.display()))
+        }
+        _ => e,
+    })?;
+    let missing = missing(&outcome.failures);
+    report(args, &model, &source, &outcome, &missing, &save);
+    missing.iter().for_each(|text| errln!("error: {text}"));
     if outcome.stopped {
-        eprintln!("{}", stopped(args));
+        errln!("{}", stopped(args, &outcome));
         return Ok(ExitCode::from(130)); // as shells report an end by SIGINT
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What was asked for and is not there, though training went on to its end.
+fn missing(failures: &Failures) -> Vec<String> {
+    let checkpoint = failures.checkpoint.as_ref().map(|why| format!("the last checkpoint is missing: {why}"));
+    let log = failures.log.as_ref().map(|why| format!("the log is not whole: {why}"));
+    checkpoint.into_iter().chain(log).collect()
+}
+
+/// What a checkpoint's run is: what decides its bits, and what says why that may differ.
+fn fingerprint(args: &TrainArgs, model: &Model, programs: &Programs, source: &Path) -> Fingerprint {
+    let entries = [Some(&programs.train), programs.evaluation.as_ref().map(|e| &e.full)];
+    let graphs = entries.into_iter().flatten().filter_map(|executable| {
+        let name = &executable.manifest().entry;
+        let text = model.instance().graph(name)?.to_string();
+        Some((format!("checksum of the graph `{name}`"), checksum(text.as_bytes())))
+    });
+    let passes = &model.options().passes;
+    let chosen =
+        [("algorithms", format!("{:?}", passes.algorithms)), ("precision", format!("{:?}", passes.precision))];
+    let named = |(name, value): (&str, String)| (name.to_owned(), value);
+    let shown = [
+        ("brolga", env!("CARGO_PKG_VERSION").to_owned()),
+        ("model", args.model.model.clone()),
+        ("data set", source.display().to_string()),
+        ("model file", model.parsed().source().text.to_string()),
+    ];
+    let set = args.model.set.iter().map(|(name, value)| (format!("--set {name}"), value.clone()));
+    let dims = model.instance().dims().iter().map(|(name, size)| (format!("size {name}"), size.to_string()));
+    Fingerprint {
+        decides: graphs.chain(chosen.into_iter().map(named)).collect(),
+        explains: set.chain(dims).chain(shown.into_iter().map(named)).collect(),
+    }
 }
 
 /// An error for an entry point that trains nothing, naming those that do.
@@ -149,12 +191,22 @@ fn check_folder(file: &Path) -> Result<()> {
     }
 }
 
-fn report(args: &TrainArgs, model: &Model, source: &Path, outcome: &Outcome, save: &Path) {
+fn report(
+    args: &TrainArgs,
+    model: &Model,
+    source: &Path,
+    outcome: &Outcome,
+    missing: &[String],
+    save: &Path,
+) {
     if args.json {
-        let all = json!({"model": model.name(), "epochs": outcome.epochs,
+        let mut all = json!({"model": model.name(), "epochs": outcome.epochs,
             "train": metrics_json(pairs(&outcome.train)),
             "validation": metrics_json(pairs(&outcome.validation)),
             "seconds": outcome.seconds, "weights": save.display().to_string()});
+        if !missing.is_empty() {
+            all["missing"] = json!(missing);
+        }
         outln!("{all}");
         return;
     }
@@ -178,9 +230,15 @@ fn pairs(metrics: &[(String, f64)]) -> impl Iterator<Item = (&str, f64)> {
     metrics.iter().map(|(name, value)| (name.as_str(), *value))
 }
 
-fn stopped(args: &TrainArgs) -> String {
+fn stopped(args: &TrainArgs, outcome: &Outcome) -> String {
     match &args.checkpoint {
-        Some(folder) => format!("stopped; --checkpoint {} --resume goes on from here", folder.display()),
+        Some(folder) if outcome.failures.checkpoint.is_none() => {
+            format!("stopped; --checkpoint {} --resume goes on from here", folder.display())
+        }
+        Some(folder) => format!(
+            "stopped; --checkpoint {} --resume goes on from the last checkpoint that could be written",
+            folder.display()
+        ),
         None => "stopped; with --checkpoint DIR it could go on from here".to_owned(),
     }
 }

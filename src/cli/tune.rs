@@ -22,11 +22,11 @@ pub fn tune(
     let mut cache = match &path {
         Some(path) => {
             let (cache, notice) = Cache::open(path);
-            notice.into_iter().for_each(|notice| eprintln!("note: {notice}"));
+            notice.into_iter().for_each(|notice| errln!("note: {notice}"));
             cache
         }
         None => {
-            eprintln!("note: there is no home folder to keep what is measured in: give --tune=FILE");
+            errln!("note: there is no home folder to keep what is measured in: give --tune=FILE");
             Cache::in_memory()
         }
     };
@@ -44,8 +44,8 @@ pub fn tune(
     });
     bar.finish_and_clear();
     let tuned = tuned?;
-    tuned.notice.iter().for_each(|notice| eprintln!("note: {notice}"));
-    eprintln!("{}", summary(model.name(), entry, &tuned));
+    tuned.notice.iter().for_each(|notice| errln!("note: {notice}"));
+    errln!("{}", summary(model.name(), entry, &tuned));
     Ok(Some(tuned))
 }
 

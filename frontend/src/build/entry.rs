@@ -8,6 +8,7 @@ use brolga_ir::names::nearest;
 use brolga_ir::ops::Role;
 use brolga_ir::{DType, Type};
 
+use super::names::{check_input, check_output};
 use super::ops::Tensor;
 use super::settings::{DEFAULT_BATCH, Settings, parameter_values};
 use super::state::Slot;
@@ -129,6 +130,9 @@ impl Builder<'_> {
         }
         let mut first = None;
         for input in &tree.inputs {
+            if let Err(fault) = check_input(&input.name.value) {
+                self.fail(fault, input.name.span);
+            }
             let Some(ty) = &input.ty else {
                 first.get_or_insert(Val::Unknown);
                 self.bind(&input.name.value, Val::Unknown, input.name.span);
@@ -248,6 +252,9 @@ impl Builder<'_> {
 
     fn outputs(&mut self, outputs: &Outputs) {
         for (name, expr) in outputs {
+            if let Err(fault) = check_output(&name.value) {
+                self.fail(fault, name.span);
+            }
             self.graph.enter(&name.value, &self.source.clone(), expr.span);
             let value = self.eval(expr);
             if let Some(tensor) = self.as_tensor(value, expr.span) {

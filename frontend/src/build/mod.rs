@@ -10,6 +10,7 @@ pub(crate) mod entry;
 pub(crate) mod functions;
 pub(crate) mod initial;
 mod minimize;
+mod names;
 pub(crate) mod ops;
 mod primitives;
 pub(crate) mod settings;

@@ -6,6 +6,7 @@ use brolga_ir::ops::Role;
 use brolga_ir::{DType, Type};
 
 use super::Builder;
+use super::names::check_state;
 use super::value::{Built, Fault, Tensor};
 use crate::init::Init;
 
@@ -110,6 +111,7 @@ impl Builder<'_> {
             }
             return Ok(value);
         }
+        check_state(name, kind)?;
         ty.check_size().map_err(|reason| Fault::new(format!("`{name}`: {reason}")))?;
         let value = self.graph.graph.add_parameter(name, Role::State, ty.clone());
         if kind == SlotKind::Parameter {

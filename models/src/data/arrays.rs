@@ -1,7 +1,9 @@
 //! Arrays by name, one for each input of the model.
 
+use std::collections::HashMap;
+
 use brolga_runtime::{
-    Batches, DType, Error, ErrorKind, Field, Request, Result, Split, Tensor, TensorMut, type_name,
+    Batches, DType, Error, ErrorKind, Field, Request, Result, Split, Tensor, TensorMut, checksum, type_name,
 };
 
 use super::parts::Parts;
@@ -21,21 +23,21 @@ pub(super) struct ArrayBatches {
 impl ArrayBatches {
     /// Finds each field among `arrays`. Errors name the array that is missing or does not fit.
     pub(super) fn new(
-        mut arrays: Vec<(String, Tensor)>,
+        arrays: Vec<(String, Tensor)>,
         fields: &[Field],
         options: &Options,
     ) -> Result<ArrayBatches> {
         let names: Vec<String> = arrays.iter().map(|(name, _)| name.clone()).collect();
+        let mut arrays: HashMap<String, Tensor> = arrays.into_iter().collect();
         let own_test = names.iter().any(|name| name.starts_with(VALIDATION));
         let mut counts: [Option<(String, usize)>; 2] = [None, None];
         let mut columns = Vec::new();
         for field in fields {
             let mut take = |part: usize, name: String| {
-                let Some(at) = arrays.iter().position(|(known, _)| *known == name) else {
+                let Some(array) = arrays.remove(&name) else {
                     let message = format!("expected an array `{name}` for the input `{}`, found", field.name);
                     return Err(bad(format!("{message} {names:?}")));
                 };
-                let array = arrays.swap_remove(at).1;
                 let (count, array) =
                     fit(array, field).map_err(|e| e.within(format!("the array `{name}`")))?;
                 let (first, expected) = counts[part].get_or_insert((name.clone(), count));
@@ -55,7 +57,8 @@ impl ArrayBatches {
         if train == 0 {
             return Err(bad("there are no samples to train on"));
         }
-        let parts = if own_test { Parts::own(train + test, test) } else { Parts::fifth(train, options.seed) };
+        let parts =
+            if own_test { Parts::own(train + test, test)? } else { Parts::fifth(train, options.seed)? };
         Ok(ArrayBatches { fields: fields.to_vec(), columns, parts })
     }
 }
@@ -79,47 +82,35 @@ fn fit(array: Tensor, field: &Field) -> Result<(usize, Tensor)> {
 
 /// The same numbers in another type; an error where a number would change, but for rounding to a float.
 fn convert(array: Tensor, to: DType) -> Result<Tensor> {
-    let dims = array.dims();
-    let cannot = || bad(format!("expected elements of {to}, found {}; convert them", array.dtype()));
-    let integers = || -> Result<Vec<i64>> {
-        Ok(match array.dtype() {
-            DType::Bool | DType::U8 => array.bytes().iter().map(|&b| i64::from(b)).collect(),
-            DType::I32 => array.as_slice::<i32>()?.iter().map(|&v| i64::from(v)).collect(),
-            DType::I64 => array.as_slice::<i64>()?.to_vec(),
-            DType::F32 | DType::F64 => return Err(cannot()),
-        })
-    };
     let narrow = |value: i64| {
-        let message = format!("the element {value} is outside of {to}");
-        i32::try_from(value).map_err(|_| Error::new(ErrorKind::Range, message))
+        let outside = || format!("the element {value} is outside of {to}");
+        i32::try_from(value).map_err(|_| Error::new(ErrorKind::Range, outside()))
     };
     match (array.dtype(), to) {
         (from, to) if from == to => Ok(array),
-        (DType::F64, DType::F32) => {
-            Tensor::from_slice(dims, &array.as_slice::<f64>()?.iter().map(|&v| v as f32).collect::<Vec<_>>())
-        }
-        (DType::F32, DType::F64) => Tensor::from_slice(
-            dims,
-            &array.as_slice::<f32>()?.iter().map(|&v| f64::from(v)).collect::<Vec<_>>(),
-        ),
-        (_, DType::F32) => {
-            Tensor::from_slice(dims, &integers()?.into_iter().map(|v| v as f32).collect::<Vec<_>>())
-        }
-        (_, DType::F64) => {
-            Tensor::from_slice(dims, &integers()?.into_iter().map(|v| v as f64).collect::<Vec<_>>())
-        }
-        (_, DType::I64) => Tensor::from_slice(dims, &integers()?),
-        (_, DType::I32) => {
-            Tensor::from_slice(dims, &integers()?.into_iter().map(narrow).collect::<Result<Vec<_>>>()?)
-        }
-        _ => Err(cannot()),
+        (DType::Bool | DType::U8, DType::I32) => array.map(|v: u8| Ok(i32::from(v))),
+        (DType::Bool | DType::U8, DType::I64) => array.map(|v: u8| Ok(i64::from(v))),
+        (DType::Bool | DType::U8, DType::F32) => array.map(|v: u8| Ok(f32::from(v))),
+        (DType::Bool | DType::U8, DType::F64) => array.map(|v: u8| Ok(f64::from(v))),
+        (DType::I32, DType::I64) => array.map(|v: i32| Ok(i64::from(v))),
+        (DType::I32, DType::F32) => array.map(|v: i32| Ok(v as f32)),
+        (DType::I32, DType::F64) => array.map(|v: i32| Ok(f64::from(v))),
+        (DType::I64, DType::I32) => array.map(narrow),
+        (DType::I64, DType::F32) => array.map(|v: i64| Ok(v as f32)),
+        (DType::I64, DType::F64) => array.map(|v: i64| Ok(v as f64)),
+        (DType::F32, DType::F64) => array.map(|v: f32| Ok(f64::from(v))),
+        (DType::F64, DType::F32) => array.map(|v: f64| Ok(v as f32)),
+        _ => Err(bad(format!("expected elements of {to}, found {}; convert them", array.dtype()))),
     }
 }
 
 fn concatenate(train: &Tensor, test: &Tensor, field: &Field) -> Result<Tensor> {
     let count = train.dims()[0] + test.dims()[0];
-    let dims = [&[count], &field.dims[..]].concat();
-    Tensor::from_bytes(field.dtype, &dims, &[train.bytes(), test.bytes()].concat())
+    let mut both = Tensor::zeros(field.dtype, &[&[count], &field.dims[..]].concat())?;
+    let (first, second) = both.bytes_mut().split_at_mut(train.bytes().len());
+    first.copy_from_slice(train.bytes());
+    second.copy_from_slice(test.bytes());
+    Ok(both)
 }
 
 impl Batches for ArrayBatches {
@@ -129,6 +120,11 @@ impl Batches for ArrayBatches {
 
     fn len(&self, split: Split) -> usize {
         self.parts.of(split).len()
+    }
+
+    fn checksum(&self) -> Option<String> {
+        let sums: Vec<String> = self.columns.iter().map(|column| checksum(column.bytes())).collect();
+        Some(checksum(sums.concat().as_bytes()))
     }
 
     fn fill(&mut self, request: &Request<'_>, field: usize, out: &mut TensorMut<'_>) -> Result<()> {

@@ -51,8 +51,7 @@ fn append(images: &mut Images, file: &Path) -> Result<()> {
             let message = format!("expected a class below {CLASSES}, found {} in record {number}", record[0]);
             return Err(malformed(file, message));
         }
-        images.labels.push(i32::from(record[0]));
-        images.pixels.extend_from_slice(&record[1..]);
+        images.append(&record[1..], std::iter::once(i32::from(record[0])))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use png::Transformations;
 
 use super::images::{Images, image_dims, image_field, luma};
 use super::resize::Resampler;
-use super::{bad, entries, file_name, malformed, open_read};
+use super::{bad, entries, file_name, malformed, open_read, reserve, zeros};
 
 /// Larger images are refused before memory is asked for.
 const MOST_PIXELS: usize = 1 << 25;
@@ -92,9 +92,11 @@ fn append(images: &mut Images, number: usize, class: &Class) -> Result<()> {
         let (size, planes) = decode(file, images.dims[0])?;
         let target = (images.dims[1], images.dims[2]);
         let resampler = Resampler::new(size, target);
-        let mut resized = vec![0.0; target.0 * target.1];
+        let mut resized = zeros(target.0 * target.1, "an image")?;
+        let mut between = zeros(size.0 * target.1, "resizing an image")?;
         for plane in planes.chunks_exact(size.0 * size.1) {
-            resampler.plane(plane, &mut Vec::new(), &mut resized);
+            resampler.plane(plane, &mut between, &mut resized);
+            reserve(&mut images.pixels, resized.len(), "images")?;
             images.pixels.extend(resized.iter().map(|v| v.round() as u8));
         }
         images.labels.push(number as i32);
@@ -120,7 +122,7 @@ fn decode(file: &Path, channels: usize) -> Result<((usize, usize), Vec<u8>)> {
     }
     let mut reader = decoder.read_info().map_err(failed)?;
     let size = reader.output_buffer_size().ok_or_else(too_large)?;
-    let mut bytes = vec![0; size];
+    let mut bytes = zeros(size, "an image")?;
     let frame = reader.next_frame(&mut bytes).map_err(failed)?;
     bytes.truncate(frame.buffer_size());
     let over_white = |value: u8, alpha: u8| {

@@ -10,7 +10,7 @@ use brolga_runtime::{Error, Result};
 use flate2::read::MultiGzDecoder;
 
 use super::images::{Dims, Images};
-use super::{bad, entries, file_name, malformed, open_read, read_exactly};
+use super::{bad, collect, entries, file_name, malformed, open_read, read_exactly};
 
 /// The element type of unsigned bytes, the only one that these data sets use.
 const UNSIGNED_BYTE: u8 = 8;
@@ -69,8 +69,7 @@ pub(super) fn load(folder: &Path) -> Result<Option<Images>> {
                 ));
             }
             images.test = Some(test.labels.len());
-            images.pixels.extend(test.pixels);
-            images.labels.extend(test.labels);
+            images.append(&test.pixels, test.labels.into_iter())?;
         }
         _ => return Err(bad("expected IDX files of both test images and test labels, found one of them")),
     }
@@ -103,7 +102,7 @@ pub(super) fn parse_images(reader: impl Read, file: &Path) -> Result<(Dims, Vec<
 pub(super) fn parse_labels(reader: impl Read, file: &Path) -> Result<Vec<i32>> {
     let (dims, labels) = parse(reader, file)?;
     match dims[..] {
-        [_] => Ok(labels.into_iter().map(i32::from).collect()),
+        [count] => collect(labels.into_iter().map(i32::from), count, "labels"),
         _ => Err(malformed(file, format!("expected labels of one dimension, found {dims:?}"))),
     }
 }

@@ -1,10 +1,12 @@
 //! Sets of labelled images in memory, and how a model gets them.
 
-use brolga_runtime::{Batches, DType, Error, ErrorKind, Field, Request, Result, Split, TensorMut, type_name};
+use brolga_runtime::{
+    Batches, DType, Error, ErrorKind, Field, Request, Result, Split, TensorMut, checksum, type_name,
+};
 
 use super::parts::Parts;
 use super::resize::Resampler;
-use super::{Normalization, Options, bad, check_request};
+use super::{Normalization, Options, bad, check_request, collect, reserve, zeros};
 
 /// Channels, height and width of an image.
 pub(super) type Dims = [usize; 3];
@@ -108,8 +110,8 @@ impl ImageBatches {
             )));
         }
         let parts = match images.test {
-            Some(test) => Parts::own(count, test),
-            None => Parts::fifth(count, options.seed),
+            Some(test) => Parts::own(count, test)?,
+            None => Parts::fifth(count, options.seed)?,
         };
         let image = image_field(fields)?;
         let mut roles = Vec::new();
@@ -117,7 +119,7 @@ impl ImageBatches {
             roles.push(if Some(field) == image {
                 let dims = image_dims(field, Some(images.dims))?;
                 if dims[0] == 1 {
-                    images.reduce_to_luma();
+                    images.reduce_to_luma()?;
                 }
                 let (from, to) = ((images.dims[1], images.dims[2]), (dims[1], dims[2]));
                 let resampler = (from != to).then(|| Resampler::new(from, to));
@@ -134,7 +136,13 @@ impl ImageBatches {
                 )));
             });
         }
-        Ok(ImageBatches { images, parts, fields: fields.to_vec(), roles, between: Vec::new() })
+        let mut between = Vec::new();
+        let rows = |role: &Role| match role {
+            Role::Image(writer) => images.dims[1].saturating_mul(writer.dims[2]),
+            Role::Label => 0,
+        };
+        reserve(&mut between, roles.iter().map(rows).max().unwrap_or(0), "resizing images")?;
+        Ok(ImageBatches { images, parts, fields: fields.to_vec(), roles, between })
     }
 }
 
@@ -144,15 +152,26 @@ impl Images {
     }
 
     /// Turns colour into grey.
-    fn reduce_to_luma(&mut self) {
+    fn reduce_to_luma(&mut self) -> Result<()> {
         let [channels, height, width] = self.dims;
         if channels == 3 {
             let plane = height * width;
             let gray = |sample: &[u8], i: usize| luma([sample[i], sample[plane + i], sample[2 * plane + i]]);
             let samples = self.pixels.chunks_exact(3 * plane);
-            self.pixels = samples.flat_map(|sample| (0..plane).map(move |i| gray(sample, i))).collect();
+            let pixels = samples.flat_map(|sample| (0..plane).map(move |i| gray(sample, i)));
+            self.pixels = collect(pixels, self.pixels.len() / 3, "grey images")?;
             self.dims[0] = 1;
         }
+        Ok(())
+    }
+
+    /// More samples of the same size.
+    pub(super) fn append(&mut self, pixels: &[u8], labels: impl ExactSizeIterator<Item = i32>) -> Result<()> {
+        reserve(&mut self.pixels, pixels.len(), "images")?;
+        reserve(&mut self.labels, labels.len(), "labels")?;
+        self.pixels.extend_from_slice(pixels);
+        self.labels.extend(labels);
+        Ok(())
     }
 
     /// Offset and divisor for each of `channels`, so that a pixel p becomes (p / white - mean) / std.
@@ -211,6 +230,12 @@ impl Batches for ImageBatches {
         self.parts.of(split).len()
     }
 
+    fn checksum(&self) -> Option<String> {
+        let labels =
+            self.images.labels.iter().fold(0u32, |sum, l| sum.wrapping_mul(31).wrapping_add(*l as u32));
+        Some(format!("{}-{labels:08x}", checksum(&self.images.pixels)))
+    }
+
     fn fill(&mut self, request: &Request<'_>, field: usize, out: &mut TensorMut<'_>) -> Result<()> {
         check_request(&self.fields, field, request.indices.len(), out)?;
         let positions = self.parts.positions(request)?;
@@ -233,7 +258,7 @@ impl Batches for ImageBatches {
             }
             (Role::Image(writer), _) => {
                 let out = out.as_mut_slice::<f64>()?;
-                let mut single = vec![0.0; writer.len()];
+                let mut single = zeros(writer.len(), "an image")?;
                 for (target, position) in out.chunks_exact_mut(writer.len()).zip(positions) {
                     writer.write(images, position, &mut self.between, &mut single);
                     target.iter_mut().zip(&single).for_each(|(t, &s)| *t = f64::from(s));

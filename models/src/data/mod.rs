@@ -165,6 +165,30 @@ fn read_exactly(reader: impl Read, expected: usize, file: &Path, what: &str) -> 
     }
 }
 
+/// Room for more in a list, or an error that says how much for what.
+fn reserve<T>(list: &mut Vec<T>, more: usize, what: &str) -> Result<()> {
+    list.try_reserve(more).map_err(|_| {
+        let bytes = more.saturating_mul(size_of::<T>());
+        Error::new(ErrorKind::Memory, format!("there is no memory for {what}: {bytes} bytes were asked for"))
+    })
+}
+
+/// So many zeros.
+fn zeros<T: Clone + Default>(count: usize, what: &str) -> Result<Vec<T>> {
+    let mut list = Vec::new();
+    reserve(&mut list, count, what)?;
+    list.resize(count, T::default());
+    Ok(list)
+}
+
+/// As many elements as there are, in a list.
+fn collect<T>(elements: impl Iterator<Item = T>, count: usize, what: &str) -> Result<Vec<T>> {
+    let mut list = Vec::new();
+    reserve(&mut list, count, what)?;
+    list.extend(elements.take(count));
+    Ok(list)
+}
+
 fn open_read(file: &Path) -> Result<File> {
     File::open(file).map_err(|e| Error::io("read", file, e))
 }

@@ -1,7 +1,7 @@
 //! The progress of training: a bar on a terminal, a line for each epoch otherwise; both on standard error.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,6 +16,7 @@ pub struct Display {
     terminal: bool,
     epochs: u64,
     interrupted: Arc<AtomicBool>,
+    newest: Option<PathBuf>,
 }
 
 impl Display {
@@ -30,15 +31,20 @@ impl Display {
             }
         };
         if let Err(error) = ctrlc::set_handler(handler) {
-            eprintln!("note: Ctrl-C will end training at once: {error}");
+            errln!("note: Ctrl-C will end training at once: {error}");
         }
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
-        Display { bar, terminal, epochs: 0, interrupted }
+        Display { bar, terminal, epochs: 0, interrupted, newest: None }
     }
 
     /// Takes the bar away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+
+    /// The newest checkpoint that was written.
+    pub fn newest(&self) -> Option<&Path> {
+        self.newest.as_deref()
     }
 
     fn flow(&self) -> Flow {
@@ -47,7 +53,7 @@ impl Display {
 
     /// A line that stays.
     fn line(&self, text: &str) {
-        if self.terminal { self.bar.suspend(|| eprintln!("{text}")) } else { eprintln!("{text}") }
+        if self.terminal { self.bar.suspend(|| errln!("{text}")) } else { errln!("{text}") }
     }
 }
 
@@ -98,6 +104,7 @@ impl Progress for Display {
     }
 
     fn checkpoint(&mut self, path: &Path) {
+        self.newest = Some(path.to_path_buf());
         if self.interrupted.load(Ordering::SeqCst) {
             self.line(&format!("checkpoint: {}", path.display()));
         }

@@ -1,0 +1,54 @@
+//! Which names state, inputs and outputs may have: files must be able to hold them, and no two things may share one.
+
+use super::state::SlotKind;
+use super::value::{Built, Fault};
+
+/// The longest name, in bytes.
+const MAX_NAME: usize = 1024;
+
+/// What every name of a tensor must be: files of tensors are read by it.
+fn check(name: &str) -> Built<()> {
+    let shown: String = name.chars().take(40).collect();
+    let wrong = if name.is_empty() {
+        "a name must not be empty".to_owned()
+    } else if name == "__metadata__" {
+        format!("`{name}` cannot be a name: safetensors files keep their metadata under it")
+    } else if name.len() > MAX_NAME {
+        format!("the name `{shown}…` has {} bytes, but {MAX_NAME} are the most", name.len())
+    } else if name.contains(char::is_control) {
+        format!("the name {shown:?} has control characters, which names must not")
+    } else {
+        return Ok(());
+    };
+    Err(Fault::new(wrong))
+}
+
+/// An error if a piece of state cannot have this name.
+pub(crate) fn check_state(name: &str, kind: SlotKind) -> Built<()> {
+    check(name)?;
+    let own = matches!(kind, SlotKind::Parameter | SlotKind::Buffer);
+    if own && (["step", "seed"].contains(&name) || name.starts_with("optim.")) {
+        return Err(Fault::new(format!("`{name}` is the name of a part of the training state"))
+            .note("`step`, `seed` and names that begin with `optim.` are kept for it: choose another name"));
+    }
+    Ok(())
+}
+
+/// An error if an input cannot have this name.
+pub(crate) fn check_input(name: &str) -> Built<()> {
+    check(name)?;
+    let taken = [
+        ("random.", "random numbers that are given instead of drawn"),
+        ("validation.", "the part of a data set that is held out"),
+    ];
+    match taken.iter().find(|(prefix, _)| name.starts_with(prefix)) {
+        Some((prefix, what)) => Err(Fault::new(format!("an input cannot be named `{name}`"))
+            .note(format!("names that begin with `{prefix}` are those of {what}: choose another name"))),
+        None => Ok(()),
+    }
+}
+
+/// An error if an output cannot have this name.
+pub(crate) fn check_output(name: &str) -> Built<()> {
+    check(name)
+}

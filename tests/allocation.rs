@@ -1,0 +1,153 @@
+//! Allocations, counted by the allocator of the whole process: compiled code makes none while it runs, on any thread; nor
+//! does training between the steps of an epoch.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use brolga::models::data;
+use brolga::runtime::{
+    DType, Executable, Field, Flow, Instance, Options, Programs, Progress, Step, TensorMut, TensorRef,
+    byte_len, train,
+};
+use brolga::{Model, Settings, State, Tensor, Threads, random_inputs};
+
+/// Counts the calls of the allocator by all threads.
+struct Counting;
+
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+fn count() {
+    CALLS.fetch_add(1, Ordering::SeqCst);
+}
+
+// SAFETY: passes everything on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: promised by the caller.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: promised by the caller.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: promised by the caller.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: promised by the caller.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// A model with what kernels differ in: a convolution, statistics, random numbers, products, sums, an optimiser with two
+/// slots for each parameter.
+const MODEL: &str = "Model(
+    inputs: { \"image\": \"f32[batch, 1, 8, 8]\", \"label\": \"i32[batch]\" },
+    body: [
+        Conv2d(features: 16, kernel: 3, padding: 1), BatchNorm, Relu, MaxPool2d(2), Flatten,
+        Linear(32), LayerNorm, Gelu, Dropout(0.2), Linear(10), As(\"logits\"),
+    ],
+    entries: {
+        \"infer\": Infer(outputs: { \"probability\": \"softmax(logits)\" }),
+        \"train\": Train(loss: \"cross_entropy(logits, label)\", optimizer: Adam(lr: 0.01),
+            metrics: { \"accuracy\": \"accuracy(logits, label)\" }),
+    },
+)";
+
+const RUNS: usize = 20;
+
+/// Without the test harness, whose own thread would be counted too. Pools are made first and dropped last, since their
+/// threads end, and free what they had, at a time of their own.
+fn main() {
+    let pools = [1, 2, 5].map(|count| Threads::new(count).unwrap());
+    let model = Model::from_text("net.ron", MODEL, &Settings::default().dim("batch", 64)).unwrap();
+    let state = model.initial_state(1).unwrap();
+    for entry in ["infer", "train"] {
+        let executable = model.compile(entry).unwrap();
+        assert!(executable.manifest().parallel, "`{entry}` uses threads");
+        for threads in &pools {
+            for shift in [0, 4, 1] {
+                runs_allocate_nothing(&executable, &state, threads, shift);
+            }
+        }
+    }
+    let programs = Programs { train: model.compile("train").unwrap(), evaluation: None };
+    for threads in &pools {
+        training_allocates_nothing_between_steps(&programs, &state, threads);
+    }
+    println!("no allocation by compiled code that runs, with 1, 2 and 5 threads");
+}
+
+/// Tensors of these types in memory that begins `shift` bytes behind an aligned address.
+fn shifted<'a>(types: impl Iterator<Item = (DType, &'a Vec<usize>)>, shift: usize) -> Vec<Tensor> {
+    let bytes = types.map(|(dtype, dims)| byte_len(dtype, dims).unwrap() + shift);
+    bytes.map(|len| Tensor::zeros(DType::U8, &[len]).unwrap()).collect()
+}
+
+fn runs_allocate_nothing(executable: &Arc<Executable>, state: &State, threads: &Threads, shift: usize) {
+    let manifest = executable.manifest();
+    let mut state = state.try_clone().unwrap();
+    let mut instance = Instance::bind(executable.clone(), &state, threads).unwrap();
+    let values = random_inputs(&manifest.inputs).unwrap();
+    let mut inputs = shifted(manifest.inputs.iter().map(|i| (i.dtype, &i.dims)), shift);
+    for (memory, value) in inputs.iter_mut().zip(&values) {
+        memory.bytes_mut()[shift..].copy_from_slice(value.bytes());
+    }
+    let mut outputs = shifted(manifest.outputs.iter().map(|o| (o.dtype, &o.dims)), shift);
+    let views: Vec<TensorRef<'_>> = manifest
+        .inputs
+        .iter()
+        .zip(&inputs)
+        .map(|(i, memory)| TensorRef::new(i.dtype, &i.dims, &memory.bytes()[shift..]).unwrap())
+        .collect();
+    let mut targets: Vec<TensorMut<'_>> = manifest
+        .outputs
+        .iter()
+        .zip(&mut outputs)
+        .map(|(o, memory)| TensorMut::new(o.dtype, &o.dims, &mut memory.bytes_mut()[shift..]).unwrap())
+        .collect();
+    // The first call makes memory for outputs that are not aligned.
+    instance.run(&mut state, &views, &mut targets).unwrap();
+    let before = CALLS.load(Ordering::SeqCst);
+    for _ in 0..RUNS {
+        instance.run(&mut state, &views, &mut targets).unwrap();
+    }
+    let calls = CALLS.load(Ordering::SeqCst) - before;
+    assert_eq!(calls, 0, "`{}` with {threads:?}, tensors {shift} bytes off", manifest.entry);
+}
+
+/// Notes the number of calls at each step.
+struct Steady(Vec<usize>);
+
+impl Progress for Steady {
+    fn step(&mut self, _: &Step<'_>) -> Flow {
+        self.0.push(CALLS.load(Ordering::SeqCst));
+        Flow::Continue
+    }
+}
+
+fn training_allocates_nothing_between_steps(programs: &Programs, state: &State, threads: &Threads) {
+    let mut state = state.try_clone().unwrap();
+    let fields = programs.train.manifest().inputs.iter().map(|input| Field {
+        name: input.name.clone(),
+        dtype: input.dtype,
+        dims: input.dims[1..].to_vec(),
+    });
+    let fields: Vec<Field> = fields.collect();
+    let mut digits = data::open(Path::new(data::DIGITS), &fields, &data::Options::default()).unwrap();
+    let mut seen = Steady(Vec::with_capacity(1000));
+    let options = Options { epochs: 1, seed: 1, checkpoints: None, log: None };
+    train(programs, &mut state, threads, &mut *digits, &options, &mut seen).unwrap();
+    assert_eq!(seen.0.len(), 1437 / 64);
+    assert_eq!(seen.0.first(), seen.0.last(), "between the steps of an epoch, with {threads:?}");
+}
