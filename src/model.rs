@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use brolga_frontend::{Instance, Settings, SymbolicType};
 use brolga_ir::Graph;
 use brolga_models::catalogue;
-use brolga_runtime::{DType, Executable, SlotKind, State, Tensor, Threads};
+use brolga_runtime::{DType, Executable, MAX_TEXT, SlotKind, State, Tensor, Threads, read_regular};
 
 use crate::compile::{CompileOptions, compile};
 use crate::error::{Error, Result};
@@ -230,7 +230,7 @@ fn parse(name: &str, settings: &mut Settings) -> Result<brolga_frontend::Model> 
             settings.variant = Some(variant.to_owned());
         }
         let path = Path::new(file);
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read the model", path, &e))?;
+        let bytes = read_regular(path, MAX_TEXT)?;
         let folder = path.parent();
         return Ok(brolga_frontend::Model::parse_bytes(file, &bytes, &|import| resolve(import, folder))?);
     }
@@ -255,7 +255,9 @@ fn resolve(import: &str, folder: Option<&Path>) -> std::result::Result<(String, 
         return Ok((format!("{import}.ron"), file.text.to_owned()));
     }
     let path = folder.unwrap_or(Path::new("")).join(import);
-    match std::fs::read_to_string(&path) {
+    let text = read_regular(&path, MAX_TEXT).map_err(|error| error.to_string());
+    let text = text.and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
+    match text {
         Ok(text) => Ok((path.display().to_string(), text)),
         Err(error) => {
             let names: Vec<&str> = catalogue::FILES.iter().map(|file| file.name).collect();

@@ -1,7 +1,7 @@
 //! Tests of whole models and of the command: one binary, one module a subject.
 
-mod batch;
 mod bad_days;
+mod batch;
 mod bf16;
 mod broken;
 mod cli;
@@ -10,7 +10,9 @@ mod control_flow;
 mod depth;
 mod eval;
 mod facade;
+mod hostile;
 mod kernels;
+mod language;
 mod memory;
 mod nan;
 mod networks;

@@ -63,8 +63,13 @@ pub(crate) const fn flag(name: &'static str) -> Parameter {
     Parameter { name, kind: Kind::Value, required: false, rule: Rule::Flag }
 }
 
+/// A parameter with a few possible words, those of `W`.
+pub(crate) const fn word<W: Words>(name: &'static str, required: bool) -> Parameter {
+    one_of(name, W::NAMES, required)
+}
+
 /// A parameter with a few possible words.
-pub(crate) const fn word(name: &'static str, words: &'static [&'static str], required: bool) -> Parameter {
+pub(crate) const fn one_of(name: &'static str, words: &'static [&'static str], required: bool) -> Parameter {
     Parameter { name, kind: Kind::Word(words), required, rule: Rule::Any }
 }
 
@@ -72,6 +77,72 @@ pub(crate) const fn word(name: &'static str, words: &'static [&'static str], req
 pub(crate) const fn call(name: &'static str, calls: &'static [Signature], required: bool) -> Parameter {
     Parameter { name, kind: Kind::Call(calls), required, rule: Rule::Any }
 }
+
+/// The words that an argument may be, as an enumeration: who reads one matches all of them. See [`words!`].
+pub(crate) trait Words: Copy + 'static {
+    /// How they are written.
+    const NAMES: &'static [&'static str];
+    /// The same words as values, in that order.
+    const ALL: &'static [Self];
+}
+
+/// The word that is written so.
+pub(crate) fn find<W: Words>(name: &str) -> Option<W> {
+    W::NAMES.iter().position(|known| *known == name).map(|position| W::ALL[position])
+}
+
+/// Declares an enumeration of words: `words! { enum Kind { Max = "max", Average = "avg" } }`.
+macro_rules! words {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        $vis enum $name {
+            $($variant),+
+        }
+
+        impl $crate::arguments::Words for $name {
+            const NAMES: &'static [&'static str] = &[$($word),+];
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+        }
+    };
+}
+pub(crate) use words;
+
+/// The calls that an argument may be, as an enumeration: who reads one matches all of them. See [`calls!`].
+pub(crate) trait Calls: Copy + 'static {
+    /// The call of that signature.
+    fn of(signature: &Signature) -> Option<Self>;
+}
+
+/// Declares an enumeration of calls with their parameters, and the list of their signatures:
+/// `calls! { enum Clip in CLIPS { ClipNorm: &[required("max")], ClipValue: &[required("max")] } }`.
+macro_rules! calls {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident in $list:ident { $($variant:ident: $parameters:expr),+ $(,)? }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        $vis enum $name {
+            $($variant),+
+        }
+
+        /// The signatures, in the order of the enumeration.
+        $vis static $list: [$crate::arguments::Signature; [$(stringify!($variant)),+].len()] = [
+            $($crate::arguments::Signature { name: stringify!($variant), parameters: $parameters }),+
+        ];
+
+        impl $crate::arguments::Calls for $name {
+            fn of(signature: &$crate::arguments::Signature) -> Option<Self> {
+                match signature.name {
+                    $(stringify!($variant) => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+pub(crate) use calls;
 
 /// A callable: its name and parameters. Unnamed arguments fill the parameters in this order.
 #[derive(Clone, Copy, Debug, PartialEq)]

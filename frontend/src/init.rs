@@ -1,6 +1,8 @@
 //! Initial values of parameters.
 
-use crate::arguments::{Parameter, Signature, optional, required, word};
+use brolga_ir::Size;
+
+use crate::arguments::{Parameter, calls, optional, required, word, words};
 use crate::build::value::{Args, Built, Fault};
 
 /// How a tensor is filled at first.
@@ -26,50 +28,63 @@ pub(crate) enum Init {
     },
 }
 
-const FAN: [&str; 2] = ["in", "out"];
-const HE: [Parameter; 2] = [word("fan", &FAN, false), optional("slope")];
+words! {
+    /// Which fan a rule divides by.
+    enum Fan { In = "in", Out = "out" }
+}
 
-/// The initialisers, for the argument `init` of layers.
-pub(crate) static INITS: [Signature; 14] = [
-    Signature { name: "Zeros", parameters: &[] },
-    Signature { name: "Ones", parameters: &[] },
-    Signature { name: "Constant", parameters: &[required("value")] },
-    Signature { name: "Uniform", parameters: &[required("low"), required("high")] },
-    Signature { name: "Normal", parameters: &[required("std"), optional("mean")] },
-    Signature { name: "TruncatedNormal", parameters: &[required("std")] },
-    Signature { name: "HeNormal", parameters: &HE },
-    Signature { name: "HeUniform", parameters: &HE },
-    Signature { name: "XavierNormal", parameters: &[optional("gain")] },
-    Signature { name: "XavierUniform", parameters: &[optional("gain")] },
-    Signature { name: "LecunNormal", parameters: &[] },
-    Signature { name: "LecunUniform", parameters: &[] },
-    Signature { name: "Identity", parameters: &[optional("gain")] },
-    Signature { name: "Default", parameters: &[] },
-];
+const HE: [Parameter; 2] = [word::<Fan>("fan", false), optional("slope")];
+
+calls! {
+    /// The initialisers, for the argument `init` of layers.
+    pub(crate) enum Initializer in INITS {
+        Zeros: &[],
+        Ones: &[],
+        Constant: &[required("value")],
+        Uniform: &[required("low"), required("high")],
+        Normal: &[required("std"), optional("mean")],
+        TruncatedNormal: &[required("std")],
+        HeNormal: &HE,
+        HeUniform: &HE,
+        XavierNormal: &[optional("gain")],
+        XavierUniform: &[optional("gain")],
+        LecunNormal: &[],
+        LecunUniform: &[],
+        Identity: &[optional("gain")],
+        Default: &[],
+    }
+}
 
 impl Init {
     /// The argument `name` of a layer, or PyTorch's default for weights: uniform within 1/sqrt(fan in), which is
     /// He's rule (He, Zhang, Ren & Sun 2015) with slope sqrt 5.
-    pub fn weight(args: &Args, name: &str, fan_in: usize, fan_out: usize) -> Built<Init> {
+    pub fn weight(args: &Args, name: &str, fan_in: impl Into<Size>, fan_out: impl Into<Size>) -> Built<Init> {
+        let fan_in = fan_in.into();
         Init::from_args(args, name, fan_in, fan_out, Init::fan_uniform(fan_in))
     }
 
     /// Uniform within 1/sqrt(fan in): PyTorch's default for biases as well.
-    pub fn fan_uniform(fan_in: usize) -> Init {
-        let bound = 1.0 / (fan_in.max(1) as f64).sqrt();
+    pub fn fan_uniform(fan_in: impl Into<Size>) -> Init {
+        let bound = 1.0 / fan_in.into().max(1).approximate().sqrt();
         Init::Uniform { low: -bound, high: bound }
     }
 
     /// The argument `name`, or `default`.
-    pub fn from_args(args: &Args, name: &str, fan_in: usize, fan_out: usize, default: Init) -> Built<Init> {
-        let Some((kind, given)) = args.call(name) else {
+    pub fn from_args(
+        args: &Args,
+        name: &str,
+        fan_in: impl Into<Size>,
+        fan_out: impl Into<Size>,
+        default: Init,
+    ) -> Built<Init> {
+        let Some((kind, given)) = args.call::<Initializer>(name)? else {
             // A bare number is a constant.
             return match args.has(name) {
                 true => Ok(Init::Constant(args.float_or(name, 0.0)?)),
                 false => Ok(default),
             };
         };
-        let (fan_in, fan_out) = (fan_in.max(1) as f64, fan_out.max(1) as f64);
+        let (fan_in, fan_out) = (fan_in.into().max(1).approximate(), fan_out.into().max(1).approximate());
         let normal = |variance: f64| Init::Normal { mean: 0.0, std: variance.sqrt() };
         let uniform = |variance: f64| {
             let bound = (3.0 * variance).sqrt();
@@ -77,7 +92,10 @@ impl Init {
         };
         // Variances: He 2/((1+a²) fan), Xavier (Glorot & Bengio 2010) 2 g²/(in + out), LeCun (1998) 1/in.
         let he = || -> Built<f64> {
-            let fan = if given.word_or("fan", &FAN, "in")? == "in" { fan_in } else { fan_out };
+            let fan = match given.word("fan", Fan::In)? {
+                Fan::In => fan_in,
+                Fan::Out => fan_out,
+            };
             let slope = given.float_or("slope", 0.0)?;
             Ok(2.0 / ((1.0 + slope * slope) * fan))
         };
@@ -86,10 +104,10 @@ impl Init {
             Ok(2.0 * gain * gain / (fan_in + fan_out))
         };
         Ok(match kind {
-            "Zeros" => Init::Constant(0.0),
-            "Ones" => Init::Constant(1.0),
-            "Constant" => Init::Constant(given.float_or("value", 0.0)?),
-            "Uniform" => {
+            Initializer::Zeros => Init::Constant(0.0),
+            Initializer::Ones => Init::Constant(1.0),
+            Initializer::Constant => Init::Constant(given.float_or("value", 0.0)?),
+            Initializer::Uniform => {
                 let (low, high) = (given.float_or("low", 0.0)?, given.float_or("high", 0.0)?);
                 if low > high {
                     let fault = Fault::new(format!("`Uniform` needs low <= high, found {low} and {high}"));
@@ -97,19 +115,21 @@ impl Init {
                 }
                 Init::Uniform { low, high }
             }
-            "Normal" => {
+            Initializer::Normal => {
                 let std = given.float_in("std", 1.0, 0.0, f64::MAX)?;
                 Init::Normal { mean: given.float_or("mean", 0.0)?, std }
             }
-            "TruncatedNormal" => Init::TruncatedNormal { std: given.float_in("std", 1.0, 0.0, f64::MAX)? },
-            "HeNormal" => normal(he()?),
-            "HeUniform" => uniform(he()?),
-            "XavierNormal" => normal(xavier()?),
-            "XavierUniform" => uniform(xavier()?),
-            "LecunNormal" => normal(1.0 / fan_in),
-            "LecunUniform" => uniform(1.0 / fan_in),
-            "Identity" => Init::Identity { gain: given.float_or("gain", 1.0)? },
-            _ => default,
+            Initializer::TruncatedNormal => {
+                Init::TruncatedNormal { std: given.float_in("std", 1.0, 0.0, f64::MAX)? }
+            }
+            Initializer::HeNormal => normal(he()?),
+            Initializer::HeUniform => uniform(he()?),
+            Initializer::XavierNormal => normal(xavier()?),
+            Initializer::XavierUniform => uniform(xavier()?),
+            Initializer::LecunNormal => normal(1.0 / fan_in),
+            Initializer::LecunUniform => uniform(1.0 / fan_in),
+            Initializer::Identity => Init::Identity { gain: given.float_or("gain", 1.0)? },
+            Initializer::Default => default,
         })
     }
 }

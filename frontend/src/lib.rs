@@ -23,9 +23,11 @@
 
 mod arguments;
 mod build;
+pub mod catalogue;
 pub mod diagnostics;
 mod expr;
 mod init;
+pub mod language;
 mod layers;
 mod model;
 mod optimizers;
@@ -216,7 +218,7 @@ fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnost
     for entry in &tree.entries {
         let forms: &[Form] = match entry.kind {
             EntryKind::Train { .. } => &[Form::Main, Form::Evaluation],
-            _ => &[Form::Main],
+            EntryKind::Infer { .. } | EntryKind::Steps { .. } | EntryKind::Broken => &[Form::Main],
         };
         for &form in forms {
             let (built, found) = entry::build(tree, settings, &set, entry, form);

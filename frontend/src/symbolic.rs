@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use brolga_ir::{DType, Type};
+use brolga_ir::{DType, Size, Type};
 
 use crate::{Instance, Model, Settings};
 
@@ -39,7 +39,7 @@ impl Model {
     pub fn symbolic_outputs(&self, settings: &Settings, instance: &Instance) -> Vec<SymbolicType> {
         let names: Vec<&str> = instance.dims().iter().map(|(name, _)| name.as_str()).collect();
         let base = Sample {
-            sizes: instance.dims().iter().map(|&(_, size)| size as i64).collect(),
+            sizes: instance.dims().iter().map(|&(_, size)| i64::try_from(size).unwrap_or(i64::MAX)).collect(),
             outputs: outputs(instance),
         };
         let probes: Vec<Vec<Sample>> =
@@ -62,14 +62,14 @@ impl Model {
     /// Two samples with another value of one size; fewer if the model does not allow them. Odd values come first, so
     /// that rounded quotients are not taken for exact ones.
     fn probe(&self, settings: &Settings, names: &[&str], base: &Sample, at: usize) -> Vec<Sample> {
-        let size = base.sizes[at];
-        let values = [size + 1, 2 * size + 1, 2 * size, 3 * size];
+        let size = Size::from(base.sizes[at]);
+        let values = [size + 1, size * 2 + 1, size * 2, size * 3];
         let sample = |value: i64| {
             let mut sizes = base.sizes.clone();
             sizes[at] = value;
             self.sample(settings, names, base, sizes)
         };
-        values.into_iter().filter_map(sample).take(2).collect()
+        values.into_iter().filter_map(Size::number).filter_map(sample).take(2).collect()
     }
 
     fn sample(&self, settings: &Settings, names: &[&str], base: &Sample, sizes: Vec<i64>) -> Option<Sample> {
@@ -108,14 +108,16 @@ fn explain(
             let probe = &probes[at][0];
             let (rise, run) = (of(probe) - extent, probe.sizes[at] - base.sizes[at]);
             let slope = rise / run;
-            let offset = extent - slope * base.sizes[at];
-            fits(&|sample| Some(slope * sample.sizes[at] + offset)).then(|| affine(slope, names[at], offset))
+            let line = |size: i64, offset: i64| (Size::from(slope) * size + offset).number();
+            let offset = (Size::from(extent) - Size::from(slope) * base.sizes[at]).number();
+            let known = offset.filter(|&offset| fits(&|sample| line(sample.sizes[at], offset)));
+            known.map(|offset| affine(slope, names[at], offset))
         }
         _ => {
-            let product = |sample: &Sample| moving.iter().map(|&at| sample.sizes[at]).product::<i64>();
-            let factor = extent.checked_div(product(base)).unwrap_or(0);
+            let product = |sample: &Sample| Size::product(moving.iter().map(|&at| sample.sizes[at]));
+            let factor = product(base).number().and_then(|all| extent.checked_div(all)).unwrap_or(0);
             let symbols = moving.iter().map(|&at| names[at]).collect::<Vec<_>>().join("*");
-            let holds = together.is_some() && fits(&|sample| factor.checked_mul(product(sample)));
+            let holds = together.is_some() && fits(&|sample| (product(sample) * factor).number());
             holds.then(|| affine(factor, &symbols, 0))
         }
     };
@@ -128,6 +130,6 @@ fn affine(factor: i64, symbol: &str, offset: i64) -> String {
     match offset {
         0 => product,
         1.. => format!("{product} + {offset}"),
-        _ => format!("{product} - {}", -offset),
+        _ => format!("{product} - {}", offset.unsigned_abs()),
     }
 }

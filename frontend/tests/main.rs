@@ -1,7 +1,12 @@
 //! The tests of `frontend`: one binary, one module a subject.
 
+mod common;
+
+mod arguments;
 mod broken;
+mod entries;
 mod language;
 mod models;
+mod numbers;
 mod references;
 mod symbolic;

@@ -3,61 +3,13 @@
 
 use std::collections::HashMap;
 
-use brolga_frontend::{Instance, Model, Settings, no_imports};
+use brolga_frontend::Instance;
 use brolga_ir::graph::{Graph, Value};
-use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{Op, Role};
 use brolga_ir::tensor::Data;
-use brolga_ir::vjp::vjp;
-use brolga_ir::{Builder, DType, Tensor, Type};
+use brolga_ir::{DType, Tensor, Type};
 
-/// `a sin(b i + c)` by row-major position.
-fn wave(dims: &[usize], a: f64, b: f64, c: f64) -> Tensor {
-    let count: usize = dims.iter().product();
-    Tensor::f64(dims.to_vec(), (0..count).map(|i| a * (b * i as f64 + c).sin()).collect::<Vec<_>>())
-}
-
-fn numbers(tensor: &Tensor) -> Vec<f64> {
-    (0..tensor.ty().elements()).map(|i| tensor.get(i).to_f64()).collect()
-}
-
-/// The three numbers of `make.py`.
-fn digest(tensor: &Tensor) -> [f64; 3] {
-    let values = numbers(tensor);
-    let weighted = values.iter().enumerate().map(|(i, v)| v * (i as f64).cos()).sum();
-    [values.iter().sum(), values.iter().map(|v| v * v).sum(), weighted]
-}
-
-fn expect_close(what: &str, found: [f64; 3], expected: &str) {
-    let expected: Vec<f64> = expected.split(' ').map(|number| number.parse().expect("a number")).collect();
-    for (found, expected) in found.iter().zip(&expected) {
-        assert!(
-            (found - expected).abs() <= 1e-10 * expected.abs().max(1.0),
-            "{what}: {found:e}, not {expected:e}"
-        );
-    }
-}
-
-fn build(text: &str) -> Instance {
-    let settings = Settings { float: DType::F64, ..Settings::default() };
-    Model::parse("test.ron", text, &no_imports)
-        .and_then(|model| model.instantiate(&settings))
-        .unwrap_or_else(|diagnostics| panic!("{text}\n{diagnostics}"))
-}
-
-/// Runs a graph with named values; results and new state by name.
-fn run(graph: &Graph, given: &HashMap<String, Tensor>) -> HashMap<String, Tensor> {
-    let parameters: Vec<&Tensor> = graph
-        .parameters()
-        .iter()
-        .map(|&id| {
-            let name = &graph.parameter(id).expect("a parameter").name;
-            given.get(name).unwrap_or_else(|| panic!("no value for {name}"))
-        })
-        .collect();
-    let results = interpret(graph, &parameters).unwrap_or_else(|error| panic!("{error}"));
-    graph.outputs().iter().map(|output| output.name.clone()).zip(results).collect()
-}
+use crate::common::{build, differentiate, digest, expect_close, lines, numbers, run, wave};
 
 /// State filled as in `make.py`.
 fn state(instance: &Instance) -> HashMap<String, Tensor> {
@@ -73,10 +25,6 @@ fn state(instance: &Instance) -> HashMap<String, Tensor> {
         }
     };
     instance.state().iter().map(|slot| (slot.name.clone(), fill(&slot.name, &slot.ty))).collect()
-}
-
-fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
-    text.lines().map(|line| line.split('\t').collect())
 }
 
 #[test]
@@ -129,7 +77,7 @@ fn losses() {
     }
 }
 
-/// A training graph of the parameter `w` whose gradient is the metric `g`: the operator `gradient` is replaced, so
+/// A training graph of the parameter `w` whose gradient is the output `g`: the operator `gradient` is replaced, so
 /// that no differentiator is needed here.
 fn descent(optimizer: &str, gradient: &str) -> (Instance, Graph) {
     let instance = build(&format!(
@@ -137,16 +85,15 @@ fn descent(optimizer: &str, gradient: &str) -> (Instance, Graph) {
             inputs: {{ \"t\": \"f32[7]\", \"c\": \"f32[7]\" }},
             body: [Parameter(name: \"w\", dims: [7])],
             entries: {{
-                \"train\": Train(
-                    loss: \"sum(c * (it - t) ** 2) / 2\",
-                    optimizer: {optimizer},
-                    metrics: {{ \"g\": \"{gradient}\" }},
+                \"train\": Entry(
+                    steps: [Minimize(loss: \"sum(c * (it - t) ** 2) / 2\", optimizer: {optimizer})],
+                    outputs: {{ \"g\": \"{gradient}\" }},
                 ),
             }},
         )"
     ));
     let mut graph = instance.graph("train").expect("train").clone();
-    let gradient: Value = graph.outputs().iter().find(|output| output.name == "g").expect("the metric").value;
+    let gradient: Value = graph.outputs().iter().find(|output| output.name == "g").expect("the output").value;
     let found = graph.nodes().find(|&id| matches!(graph.node(id).op, Op::Differentiate(_)));
     let node = found.expect("a gradient operator");
     graph.replace_uses(graph.result(node), gradient);
@@ -214,14 +161,7 @@ fn gradients() {
             )"
         ));
         let mut graph = instance.graph("train").expect("train").clone();
-        let found = graph.nodes().find(|&id| matches!(graph.node(id).op, Op::Differentiate(_)));
-        let node = found.expect("a gradient operator");
-        let operands = graph.node(node).operands.clone();
-        let one = Builder::new(&mut graph, Default::default()).scalar(1.0, DType::F64).expect("a scalar");
-        let cotangents = vjp(&mut graph, &[(operands[0], one)], &operands[1..]).expect("gradients");
-        for (result, cotangent) in graph.results(node).into_iter().zip(cotangents) {
-            graph.replace_uses(result, cotangent.expect("a gradient"));
-        }
+        differentiate(&mut graph);
         let mut values = state(&instance);
         let dims: Vec<usize> = fields[1].split(' ').map(|n| n.parse().expect("a size")).collect();
         let count: usize = dims.iter().product();

@@ -3,7 +3,10 @@
 //! An [`Index`] is `constant + sum of coefficient * atom`; an atom is a variable, a quotient or remainder by a
 //! positive constant, or a scalar value computed inside (a gathered index). Terms are sorted and merged, so equal
 //! expressions of equal shape are equal values. [`Index::div`] and [`Index::rem`] use the ranges of variables to
-//! dissolve what a reshape composed with its inverse leaves behind. Sums and products wrap, as [`Index::evaluate`] does.
+//! dissolve what a reshape composed with its inverse leaves behind.
+//!
+//! Arithmetic wraps, in the making as in [`Index::evaluate`]: a text may hold any coefficients, and in a verified program
+//! nothing wraps.
 
 use std::fmt;
 
@@ -125,9 +128,9 @@ impl Index {
         loop {
             match (a.peek(), b.peek()) {
                 (Some(x), Some(y)) if x.0 == y.0 => {
-                    let both = x.1.wrapping_add(y.1);
-                    if both != 0 {
-                        terms.push((x.0.clone(), both));
+                    let sum = x.1.wrapping_add(y.1);
+                    if sum != 0 {
+                        terms.push((x.0.clone(), sum));
                     }
                     a.next();
                     b.next();
@@ -147,8 +150,8 @@ impl Index {
             let Atom::Rem(inner, d) = atom else { continue };
             let quotient = inner.div(*d, &|_| None);
             let (0, [(quotient, 1)]) = (quotient.constant, quotient.terms.as_slice()) else { continue };
-            let Some(by) = c.checked_mul(*d) else { continue };
-            let pair = self.terms.iter().position(|(other, c)| other == quotient && *c == by);
+            let pair =
+                self.terms.iter().position(|(other, by)| other == quotient && c.checked_mul(*d) == Some(*by));
             let Some(pair) = pair else { continue };
             let whole = inner.scale(*c);
             let mut rest = self.clone();
@@ -170,8 +173,10 @@ impl Index {
             return Index::default();
         }
         let terms = self.terms.iter().map(|(atom, c)| (atom.clone(), c.wrapping_mul(factor)));
-        let terms = terms.filter(|(_, c)| *c != 0).collect();
-        Index { constant: self.constant.wrapping_mul(factor), terms }
+        Index {
+            constant: self.constant.wrapping_mul(factor),
+            terms: terms.filter(|&(_, c)| c != 0).collect(),
+        }
     }
 
     /// The difference.

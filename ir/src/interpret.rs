@@ -6,6 +6,9 @@ use crate::graph::{Graph, GraphError, Output, Value};
 use crate::ops::Role;
 use crate::tensor::Tensor;
 
+/// Bytes that a value may take.
+const MAX_MEMORY: usize = 1 << 33;
+
 /// The outputs of a graph, in order, for values of its parameters, in order. NaNs of outputs, not those of new state, have
 /// one form.
 pub fn interpret(graph: &Graph, parameters: &[&Tensor]) -> Result<Vec<Tensor>, GraphError> {
@@ -35,6 +38,10 @@ pub fn interpret(graph: &Graph, parameters: &[&Tensor]) -> Result<Vec<Tensor>, G
     }
     for &id in order.iter().filter(|&&id| graph.parameter(id).is_none()) {
         let node = graph.node(id);
+        if let Some(ty) = node.types.iter().find(|ty| ty.bytes() > MAX_MEMORY) {
+            let message = format!("{ty} is larger than the 2^33 bytes that the interpreter allows");
+            return Err(error(&node.origin.path, message));
+        }
         let operands: Vec<&Tensor> = node.operands.iter().map(|v| &values[v]).collect();
         let results = node.op.get().evaluate(&operands, &node.types);
         let results =

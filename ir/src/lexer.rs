@@ -293,7 +293,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Takes an extent, a length, a number of bytes: an integer from 0 to 2^46.
+    /// Takes an extent, a length, a number of bytes: an integer from 0 to 2^40.
     pub fn size(&mut self, what: &str) -> Result<usize, ParseError> {
         Ok(self.integer(what, 0, crate::types::MAX_BYTES as i64)? as usize)
     }

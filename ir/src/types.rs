@@ -87,7 +87,7 @@ pub struct Type {
 }
 
 /// The largest tensor that a graph may hold, in bytes: addresses and offsets stay far from overflow.
-pub const MAX_BYTES: usize = 1 << 46;
+pub const MAX_BYTES: usize = 1 << 40;
 
 /// The most axes of a tensor, as many as NumPy allows.
 pub const MAX_RANK: usize = 64;
@@ -146,7 +146,7 @@ impl Type {
         let bytes = self.dims.iter().try_fold(self.dtype.size(), |size, &d| size.checked_mul(d.max(1)));
         match bytes {
             Some(bytes) if bytes <= MAX_BYTES => Ok(()),
-            _ => Err(format!("{self} is larger than the limit of 2^46 bytes")),
+            _ => Err(format!("{self} is larger than the limit of 2^40 bytes")),
         }
     }
 }

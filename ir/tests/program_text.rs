@@ -151,7 +151,7 @@ fn mistakes_are_told_with_their_place() {
         ),
         (
             "program @p\n  %0 input \"x\" f32[1000000, 1000000, 1000000]".into(),
-            "line 2, column 16: f32[1000000, 1000000, 1000000] is larger than the limit of 2^46 bytes",
+            "line 2, column 16: f32[1000000, 1000000, 1000000] is larger than the limit of 2^40 bytes",
         ),
         (
             "program @p\n  %0 input \"x\" f32[99999999999999999999999999999999999999999]".into(),

@@ -201,7 +201,7 @@ fn broken_kernels_are_told_apart() {
     }
     assert_eq!(
         kernel_of("", "[1000000000, 1000000000]", ""),
-        "kernel @k: the grid [1000000000, 1000000000] has more than 2^46 points"
+        "kernel @k: the grid [1000000000, 1000000000] has more than 2^40 points"
     );
 }
 
@@ -241,7 +241,7 @@ fn local_parameters_come_last_and_are_stored_to_first() {
         (
             format!("p0: local f32[{huge}], p1: local f32[4]"),
             "",
-            "the local parameters take more than 2^46 bytes together".into(),
+            "the local parameters take more than 2^40 bytes together".into(),
         ),
     ];
     for (params, body, expected) in cases {

@@ -133,7 +133,7 @@ fn mistakes_are_told_with_their_place() {
         ),
         (
             "%0 = iota {dtype: i32, dims: [4000000000000, 40000000], axis: 0}",
-            "line 2, column 6: iota: i32[4000000000000, 40000000] is larger than the limit of 2^46 bytes",
+            "line 2, column 6: iota: i32[4000000000000, 40000000] is larger than the limit of 2^40 bytes",
         ),
         (
             "%0 = conv %x, %x {stride: [1, 1]}",

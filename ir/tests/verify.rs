@@ -66,7 +66,7 @@ fn types_are_the_inferred_ones() {
     assert!(message(&graph).starts_with("sum: add: operands of add differ in type"), "{}", message(&graph));
     let mut graph = Graph::new("g");
     graph.add_parameter("x", Role::Data, f32s(&[1 << 40, 1 << 40]));
-    assert!(message(&graph).contains("larger than the limit of 2^46 bytes"));
+    assert!(message(&graph).contains("larger than the limit of 2^40 bytes"));
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! The ranges of integer inputs that are used as indices: an analysis.
 //!
-//! Labels and tokens reach `gather` and `scatter` as indices, or a comparison with positions (`iota`) as the
-//! classes of a one-hot code. The runtime checks such inputs before anything runs. A range is what *every* use as
-//! an index allows; it is followed back through operators that keep the elements (reshape, transpose, slice,
+//! Labels and tokens reach `gather` and `scatter` as indices. The runtime checks such inputs before anything runs. A
+//! comparison is no such use: a label that equals no position is a row of zeros in a one-hot code, and may be meant. A
+//! range is what *every* use as an index allows; it is followed back through operators that keep the elements (reshape, transpose, slice,
 //! broadcast, conversions between integers, …), into and out of regions by their operands. Inputs that are computed
 //! with first have no range: indices computed inside are clamped or dropped. Linear.
 
 use brolga_ir::ops::{Op, RegionOp, Role};
-use brolga_ir::scalar::{Comparison, ScalarOp};
+use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{Graph, NodeId, Value};
 
 use crate::table::ValueTable;
@@ -36,13 +36,6 @@ fn demands(graph: &Graph) -> ValueTable<Range> {
             Op::GatherAlong(op) => demand(&mut ranges, node.operands[1], below(extent(0, op.axis))),
             Op::Scatter(op) => demand(&mut ranges, node.operands[1], below(extent(0, op.axis))),
             Op::ScatterAlong(op) => demand(&mut ranges, node.operands[1], below(extent(0, op.axis))),
-            Op::Elementwise(op) if op.op == ScalarOp::Compare(Comparison::Eq) => {
-                for (index, other) in [(0, 1), (1, 0)] {
-                    if let Some(classes) = classes(graph, node.operands[other]) {
-                        demand(&mut ranges, node.operands[index], below(classes));
-                    }
-                }
-            }
             op if keeps_elements(op, graph, id) => {
                 if let Some(&range) = ranges.get(graph.result(id)) {
                     for &operand in &node.operands {
@@ -83,20 +76,6 @@ fn keeps_elements(op: &Op, graph: &Graph, id: NodeId) -> bool {
         _ => false,
     };
     moves && graph.operand_types(id).iter().all(|ty| ty.dtype.is_int())
-}
-
-/// The number of classes, if a value is positions, of whatever shape.
-fn classes(graph: &Graph, mut value: Value) -> Option<usize> {
-    loop {
-        let node = graph.node(value.node);
-        match &node.op {
-            Op::Iota(iota) => return Some(iota.ty.dims[iota.axis]),
-            op if node.operands.len() == 1 && keeps_elements(op, graph, value.node) => {
-                value = node.operands[0]
-            }
-            _ => return None,
-        }
-    }
 }
 
 /// What a region that certainly runs asks of its parameters, it asks of its operands, in the same order. The condition of a

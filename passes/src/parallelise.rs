@@ -92,6 +92,9 @@ pub(crate) fn parts_of(kernel: &Kernel, least: u64) -> usize {
     kernel.parts()
 }
 
+/// Numbers of blocks that are tried for a long loop.
+const MOST_TRIED: usize = 1 << 16;
+
 /// Lifts outermost loops while parts stay large enough; `known` of them are independent.
 fn lift(kernel: &mut Kernel, work: u64, least: u64, known: usize) {
     let mut vars: Vec<Var> = Vec::new();
@@ -107,7 +110,8 @@ fn lift(kernel: &mut Kernel, work: u64, least: u64, known: usize) {
         // Of a long loop of little work, as many iterations as make enough parts; the others stay inside.
         let tiny = work / ((parts * extent) as u64) < least;
         let enough = |count: &usize| extent.is_multiple_of(*count) && parts * count >= MOST_PARTS;
-        if let Some(count) = (1..=extent / 2).find(enough).filter(|_| tiny) {
+        let counts = if tiny { 1..=(extent / 2).min(MOST_TRIED) } else { 1..=0 };
+        if let Some(count) = counts.into_iter().find(enough) {
             let inner = 1 + extents(&kernel.body).into_keys().chain(vars.iter().copied()).max().unwrap_or(0);
             in_blocks(kernel, inner, extent / count);
             vars.push(var);

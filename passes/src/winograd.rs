@@ -83,6 +83,9 @@ struct Sum {
     fixed: bool,
 }
 
+/// Kernel positions along an axis that are looked at.
+const LARGEST_KERNEL: usize = 64;
+
 /// Cycles of reading so many bytes from memory.
 fn traffic(bytes: f64) -> f64 {
     bytes / 8.0
@@ -99,16 +102,14 @@ impl Sum {
         let extents = conv.extents(space);
         let along = |axis: usize| -> usize {
             let (low, input) = (conv.padding[axis].0, conv.extents(x)[axis]);
-            let inside = |position: usize| {
-                let first = position * conv.stride[axis];
-                (0..w.dims[axis + 2])
-                    .filter(|tap| {
-                        let at = first + tap * conv.rhs_dilation[axis];
-                        at >= low && at - low < input
-                    })
-                    .count()
+            let (stride, outputs) = (conv.stride[axis], conv.extents(y)[axis]);
+            // The outputs whose tap lies below a point of the padded input, without walking over them.
+            let below = |tap: usize, point: usize| {
+                point.saturating_sub(tap * conv.rhs_dilation[axis]).div_ceil(stride).min(outputs)
             };
-            (0..conv.extents(y)[axis]).map(inside).sum()
+            let inside = |tap: usize| below(tap, low + input) - below(tap, low);
+            // Larger kernels have no tiles.
+            (0..w.dims[axis + 2].min(LARGEST_KERNEL)).map(inside).sum()
         };
         Sum {
             batch,

@@ -25,6 +25,7 @@ mod manifest;
 mod names;
 mod npz;
 mod random;
+mod regular;
 mod resume;
 mod state;
 mod tensor;
@@ -48,6 +49,7 @@ pub use manifest::{IndexRange, Input, Manifest, Output, Refusal, StateSlot};
 pub use names::{MAX_NAME, check_name};
 pub use npz::{read_tensors, write_tensors};
 pub use random::{Purpose, Random, permutation, philox};
+pub use regular::{MAX_TEXT, open_regular, read_regular};
 pub use state::{Slot, SlotKind, State};
 pub use tensor::{
     ALIGNMENT, AlignedBytes, DType, Element, Tensor, TensorMut, TensorRef, byte_len, type_name,

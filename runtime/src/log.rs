@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::atomic::{durable, write_atomically};
 use crate::error::{Error, ErrorKind, Result};
+use crate::regular::read_regular;
 
 /// Rows that may wait for a disk that is full; past that, rows are lost.
 const MAX_PENDING: usize = 16 << 20;
@@ -48,7 +49,8 @@ impl Log {
         let header = columns.map(|c| quote(&c)).collect::<Vec<_>>().join(",");
         let mut text = format!("{header}\n");
         if let (Some(at), true) = (resumed, path.exists()) {
-            let old = std::fs::read_to_string(path).map_err(|e| Error::io("read the log", path, e))?;
+            let no_text = |e| Error::io("read the log", path, std::io::Error::other(e));
+            let old = String::from_utf8(read_regular(path, u64::MAX)?).map_err(no_text)?;
             let mut lines = old.split_inclusive('\n');
             let found = lines.next().unwrap_or_default().trim_end();
             if !found.is_empty() && found != header {

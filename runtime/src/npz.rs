@@ -2,7 +2,6 @@
 //!
 //! Format: "numpy.lib.format", versions 1.0 to 3.0, in NumPy's reference.
 
-use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
@@ -12,6 +11,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 use crate::atomic::write_atomically;
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::check_name;
+use crate::regular::open_regular;
 use crate::tensor::{DType, Tensor, TensorRef, byte_len};
 use crate::tensor_file::{TensorFile, write_safetensors, zeros};
 
@@ -28,8 +28,7 @@ pub fn read_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
     match extension(path).as_str() {
         "npz" => read_npz(path),
         "npy" => {
-            let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
-            let size = file.metadata().map_err(|e| Error::io("read", path, e))?.len();
+            let (file, size) = open_regular(path)?;
             let tensor = read_npy(&mut BufReader::new(file), size).map_err(|e| e.within(in_file(path)))?;
             let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
             Ok(vec![(name, tensor)])
@@ -68,8 +67,7 @@ fn format_error(message: impl Into<String>) -> Error {
 }
 
 fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
-    let size = file.metadata().map_err(|e| Error::io("read", path, e))?.len();
+    let (file, size) = open_regular(path)?;
     let broken = |e: zip::result::ZipError| {
         format_error(format!("it is not a whole zip archive: {e}")).within(in_file(path))
     };

@@ -10,6 +10,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use crate::atomic::write_atomically;
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
 use crate::names::check_name;
+use crate::regular::open_regular;
 use crate::tensor::{DType, Tensor, TensorRef, no_memory};
 
 /// Bytes of the header's length at the beginning of a file.
@@ -71,8 +72,7 @@ impl TensorFile {
             let place = format!("`{}` is not a whole safetensors file", path.display());
             Error::new(ErrorKind::Format, message).within(place)
         };
-        let mut file = File::open(path).map_err(io)?;
-        let size = file.metadata().map_err(io)?.len();
+        let (mut file, size) = open_regular(path)?;
         if size < LENGTH_BYTES {
             return Err(format(format!("it has {size} bytes, fewer than the length of a header takes")));
         }

@@ -1,13 +1,13 @@
 //! Tensors from and to files, matched with an entry point.
 
-use std::io::Read;
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::Path;
 
 use brolga::ir::Graph;
 use brolga::ir::ops::Role;
 use brolga::ir::program::Program;
-use brolga::runtime::{self, DType, ErrorKind, Input, type_name};
+use brolga::runtime::{self, DType, ErrorKind, Input, MAX_TEXT, read_regular, type_name};
 use brolga::{Error, Model, Result, State, Tensor};
 
 use super::args::StartArgs;
@@ -123,8 +123,11 @@ pub enum Ir {
 fn read_text(file: &Path) -> Result<String> {
     let mut bytes = Vec::new();
     let result = match file.to_str() {
-        Some("-") => std::io::stdin().lock().read_to_end(&mut bytes).map(drop),
-        _ => std::fs::read(file).map(|content| bytes = content),
+        Some("-") => std::io::stdin().lock().take(MAX_TEXT).read_to_end(&mut bytes).map(drop),
+        _ => {
+            bytes = read_regular(file, MAX_TEXT)?;
+            Ok(())
+        }
     };
     result.map_err(|e| Error::io("read", file, &e))?;
     String::from_utf8(bytes).map_err(|e| {

@@ -105,8 +105,10 @@ fn fingerprint(args: &TrainArgs, model: &Model, programs: &Programs, source: &Pa
         Some((format!("checksum of the graph `{name}`"), checksum(text.as_bytes())))
     });
     let passes = &model.options().passes;
-    let chosen =
-        [("algorithms", format!("{:?}", passes.algorithms)), ("precision", format!("{:?}", passes.precision))];
+    let chosen = [
+        ("algorithms", format!("{:?}", passes.algorithms)),
+        ("precision", format!("{:?}", passes.precision)),
+    ];
     let named = |(name, value): (&str, String)| (name.to_owned(), value);
     let shown = [
         ("brolga", env!("CARGO_PKG_VERSION").to_owned()),

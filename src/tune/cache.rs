@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use brolga_passes::{Outer, Schedule};
-use brolga_runtime::write_atomically;
+use brolga_runtime::{MAX_TEXT, read_regular, write_atomically};
 use ron::ser::PrettyConfig;
 use serde::{Deserialize, Serialize};
 
@@ -173,9 +173,11 @@ impl Cache {
 }
 
 fn read(path: &Path) -> Found {
-    let bytes = match std::fs::read(path) {
+    if matches!(path.try_exists(), Ok(false)) {
+        return Found::Nothing;
+    }
+    let bytes = match read_regular(path, MAX_TEXT) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Found::Nothing,
         Err(error) => return Found::Foreign(format!("cannot be read: {error}")),
     };
     if bytes.is_empty() {

@@ -74,7 +74,7 @@ fn to_runtime(tensor: &Tensor) -> brolga_runtime::Tensor {
     brolga_runtime::Tensor::from_bytes(dtype, tensor.dims(), &bytes).expect("a tensor")
 }
 
-fn from_runtime(tensor: &brolga_runtime::Tensor) -> Tensor {
+pub fn from_runtime(tensor: &brolga_runtime::Tensor) -> Tensor {
     let dtype = DType::from_name(tensor.dtype().name()).expect("a type of both");
     let size = dtype.size();
     Tensor::generate(&Type::new(dtype, tensor.dims()), |i| {

@@ -3,7 +3,7 @@
 use super::Builder;
 use super::value::{Args, Val};
 use crate::arguments::{Argument, Arguments, Parameter};
-use crate::source::Spanned;
+use crate::source::{Span, Spanned};
 
 impl Builder<'_> {
     /// The values of all given arguments, in the order of the parameters; `None` if one is unknown.
@@ -24,7 +24,7 @@ impl Builder<'_> {
             };
             let known_value = !value.is_unknown();
             known &= known_value;
-            args.values.push((parameter.name, Spanned::new(value, argument.span)));
+            args.push(parameter.name, Spanned::new(value, argument.span));
             // Checked here too, so that a mistake shows even where the layer's input is unknown.
             if known_value && let Err(fault) = args.check(parameter) {
                 self.fail(fault, argument.span);
@@ -32,5 +32,12 @@ impl Builder<'_> {
             }
         }
         known.then_some(args)
+    }
+
+    /// Reports every argument that was given to `of` and had no effect.
+    pub fn report_unused(&mut self, args: &Args, of: &str, span: Span) {
+        for fault in args.unused(of) {
+            self.fail(fault, span);
+        }
     }
 }

@@ -8,16 +8,17 @@ use brolga_ir::names::nearest;
 use brolga_ir::ops::Role;
 use brolga_ir::{DType, Type};
 
+use super::memory::Memory;
 use super::names::{check_input, check_output};
 use super::ops::Tensor;
 use super::settings::{DEFAULT_BATCH, Settings, parameter_values};
 use super::state::Slot;
-use super::value::{Fault, Val};
+use super::value::{Built, Fault, Val};
 use super::{Builder, Frame, LayerRow, Numbering};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::expr::{Expr, ExprKind};
 use crate::model::{Action, Body, Entry, EntryKind, Outputs, Tree};
-use crate::source::{Source, Span};
+use crate::source::{Source, Span, Spanned};
 
 /// The graph of one entry point, with what was learnt while building it.
 pub(crate) struct BuiltEntry {
@@ -62,21 +63,30 @@ pub(crate) fn build(
             if let Some(loss) = loss {
                 builder.graph.graph.add_output("loss", Role::Data, loss);
             }
-            builder.outputs(metrics);
+            builder.metrics(metrics);
             if let (Some(loss), Form::Main) = (loss, form) {
-                builder.minimize(minimize, loss, entry.span);
+                let memory = builder.memory(&entry.name.value, 1);
+                builder.minimize(minimize, loss, &memory, entry.span);
+                builder.count(&memory, entry.span);
                 builder.count_step(entry.span);
             }
         }
         EntryKind::Steps { train, steps, outputs } => {
+            let mut minimized = 0;
             for (position, step) in steps.iter().enumerate() {
                 if position > 0 {
-                    // Each step sees the state that the ones before it left.
+                    // Each step sees the state that the ones before it left, as mere values.
+                    builder.settle(entry.span);
                     builder.forward(&base, entry.body.as_ref());
                 }
-                builder.action(step);
+                minimized += usize::from(matches!(step, Action::Minimize(_)));
+                builder.action(step, &entry.name.value, minimized);
             }
             builder.outputs(outputs);
+            if minimized > 0 {
+                let memory = builder.memory(&entry.name.value, 1);
+                builder.count(&memory, entry.span);
+            }
             if *train {
                 builder.count_step(entry.span);
             }
@@ -95,7 +105,7 @@ pub(crate) fn build(
     (Some(BuiltEntry { graph, slots, rows: builder.rows, places: builder.graph.places, dims }), diagnostics)
 }
 
-/// Removes what no output needs: dead nodes, then parameters that nothing uses.
+/// Removes what no output needs: dead nodes, then parameters that nothing reads or writes.
 fn prune(graph: &mut Graph) {
     let live: HashSet<NodeId> = graph.order().into_iter().collect();
     let dead: Vec<NodeId> = graph.nodes().filter(|id| !live.contains(id)).collect();
@@ -103,7 +113,18 @@ fn prune(graph: &mut Graph) {
         graph.remove(id);
     }
     let returned: HashSet<NodeId> = graph.outputs().iter().map(|output| output.value.node).collect();
-    graph.retain_parameters(|graph, id| returned.contains(&id) || !graph.users(id).is_empty());
+    let written: HashSet<String> = (graph.outputs().iter())
+        .filter(|output| output.role == Role::State)
+        .map(|output| output.name.clone())
+        .collect();
+    // State that is written is there, whether its old value is read or not.
+    let is_written = |graph: &Graph, id: NodeId| {
+        let state = graph.parameter(id).filter(|parameter| parameter.role == Role::State);
+        state.is_some_and(|parameter| written.contains(&parameter.name))
+    };
+    graph.retain_parameters(|graph, id| {
+        returned.contains(&id) || !graph.users(id).is_empty() || is_written(graph, id)
+    });
 }
 
 /// What a forward pass starts from.
@@ -226,6 +247,8 @@ impl Builder<'_> {
     fn forward(&mut self, base: &Base, own: Option<&Body>) {
         let body = self.tree.body.clone();
         let before = self.slots.save();
+        // Each pass draws the same random numbers.
+        self.draws.clear();
         self.run_pass(base, &body);
         if let Some(own) = own {
             // The first run only declared the layers that the entry's body reuses.
@@ -263,15 +286,33 @@ impl Builder<'_> {
         }
     }
 
+    /// The metrics of a training entry, each one number.
+    fn metrics(&mut self, metrics: &Outputs) {
+        self.outputs(metrics);
+        for (name, expr) in metrics {
+            let graph = &self.graph.graph;
+            let output = graph.outputs().iter().find(|output| output.name == name.value);
+            let Some(ty) = output.map(|output| graph.ty(output.value).clone()) else { continue };
+            if ty.rank() > 0 {
+                let fault = Fault::new(format!("a metric is one number, found {ty}"))
+                    .help("reduce it with `mean(...)` or `sum(...)`");
+                self.fail(fault, expr.span);
+            }
+        }
+    }
+
     /// A number becomes a constant.
     pub fn as_tensor(&mut self, value: Val, span: Span) -> Option<Tensor> {
+        let float = self.float();
+        self.as_tensor_of(value, float, span)
+    }
+
+    /// The same; a number becomes a constant of that type.
+    fn as_tensor_of(&mut self, value: Val, dtype: DType, span: Span) -> Option<Tensor> {
         let result = match value {
             Val::Tensor(tensor) => Ok(tensor),
             Val::Unknown => return None,
-            Val::Int(_) | Val::Float(_) => {
-                let float = self.float();
-                self.ops().scalar(value.as_float().unwrap_or(0.0), float)
-            }
+            Val::Int(_) | Val::Float(_) => self.ops().literal(&Spanned::new(value, span), dtype),
             other => Err(Fault::new(format!("expected a tensor, found {}", other.describe()))),
         };
         match result {
@@ -297,11 +338,26 @@ impl Builder<'_> {
         Some(tensor)
     }
 
-    fn action(&mut self, action: &Action) {
+    /// What the steps so far have left becomes mere values: no later gradient looks behind them.
+    fn settle(&mut self, span: Span) {
+        self.graph.enter("settle", &self.source.clone(), span);
+        for (name, value) in self.slots.updates() {
+            match self.ops().stop_gradient(value) {
+                Ok(value) => self.slots.set(&name, value),
+                Err(fault) => {
+                    self.fail(fault, span);
+                }
+            }
+        }
+    }
+
+    /// One step of an entry; `minimized` counts its gradient steps up to this one.
+    fn action(&mut self, action: &Action, entry: &str, minimized: usize) {
         match action {
             Action::Minimize(minimize) => {
                 if let Some(loss) = self.loss(&minimize.loss) {
-                    self.minimize(minimize, loss, minimize.loss.span);
+                    let memory = self.memory(entry, minimized);
+                    self.minimize(minimize, loss, &memory, minimize.loss.span);
                 }
             }
             Action::Update { state, value } => {
@@ -316,7 +372,8 @@ impl Builder<'_> {
                 };
                 let expected = slot.ty.clone();
                 let evaluated = self.eval(value);
-                let Some(tensor) = self.as_tensor(evaluated, value.span) else { return };
+                let dtype = expected.dtype;
+                let Some(tensor) = self.as_tensor_of(evaluated, dtype, value.span) else { return };
                 let found = self.ops().ty(tensor);
                 if found != expected {
                     let message = format!("`{name}` is {expected}, but its new value is {found}");
@@ -331,13 +388,27 @@ impl Builder<'_> {
     /// `step` becomes one more.
     fn count_step(&mut self, span: Span) {
         self.graph.enter("step", &self.source.clone(), span);
-        let result = self.step_count().and_then(|step| {
+        let step = self.step_count();
+        self.one_more("step", step, span);
+    }
+
+    /// An entry's own count of updates, where it has one, becomes one more.
+    fn count(&mut self, memory: &Memory, span: Span) {
+        if let Some(name) = &memory.count {
+            self.graph.enter("step", &self.source.clone(), span);
+            let count = self.updates_done(memory);
+            self.one_more(name, count, span);
+        }
+    }
+
+    fn one_more(&mut self, name: &str, count: Built, span: Span) {
+        let next = count.and_then(|count| {
             let mut ops = self.ops();
             let one = ops.int_scalar(1, DType::I64)?;
-            ops.add(step, one)
+            ops.add(count, one)
         });
-        match result {
-            Ok(next) => self.slots.set("step", next),
+        match next {
+            Ok(next) => self.slots.set(name, next),
             Err(fault) => {
                 self.fail(fault, span);
             }

@@ -14,7 +14,7 @@ use crate::source::{Source, Span};
 /// The graph that makes the initial state from the input `seed`, an `i64[]`. The state `seed` itself is the caller's
 /// to set.
 pub(crate) fn init_graph(slots: &[Slot]) -> Result<Graph, Fault> {
-    let mut graph = GraphBuilder::new("init");
+    let mut graph = GraphBuilder::new("init", DType::F32);
     let seed = graph.graph.add_parameter("seed", Role::Data, Type::scalar(DType::I64));
     let source = Source::new("init", "");
     for slot in slots.iter().filter(|slot| slot.kind != SlotKind::Seed) {

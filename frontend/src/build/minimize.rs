@@ -1,51 +1,58 @@
 //! One step of gradient descent: gradients, clipping, decay, the optimiser, for each group of parameters.
 
+use std::collections::HashSet;
+
 use brolga_ir::DType;
 
 use super::Builder;
+use super::memory::Memory;
 use super::ops::Tensor;
 use super::value::{Args, Built, Fault, Val};
 use crate::diagnostics::Diagnostic;
-use crate::expr::{Expr, ExprKind};
+use crate::expr::Expr;
 use crate::model::Minimize;
+use crate::optimizers::clip::Clip;
 use crate::optimizers::{self, Update, schedule};
 use crate::source::Span;
 
 impl Builder<'_> {
     /// One step of gradient descent.
-    pub fn minimize(&mut self, minimize: &Minimize, loss: Tensor, span: Span) {
+    pub fn minimize(&mut self, minimize: &Minimize, loss: Tensor, memory: &Memory, span: Span) {
         let optimizer = minimize.kind;
         let args = self.evaluate(optimizer.signature.parameters, &minimize.optimizer.value);
         let plans = self.plans(minimize);
-        let clip = minimize.clip.as_ref().map(|clip| self.clip_limit(clip));
-        let (Some(args), Some(plans)) = (args, plans) else { return };
-        let clip = match clip {
-            Some(None) => return,
-            Some(Some(clip)) => Some(clip),
-            None => None,
+        let clip = match &minimize.clip {
+            Some((kind, limit)) => self.clip_limit(limit).map(|limit| Some((*kind, limit))),
+            None => Some(None),
         };
-        let trained: Vec<&Plan> = plans.iter().filter(|plan| !plan.frozen).collect();
+        let (Some(args), Some(plans), Some(clip)) = (args, plans, clip) else { return };
+        let mut trained: Vec<&Plan> = plans.iter().filter(|plan| !plan.frozen).collect();
         if trained.is_empty() {
             let place = minimize.of.first().map_or(span, |pattern| pattern.span);
             self.fail(Fault::new("there is no parameter to train"), place);
             return;
         }
-        if !self.depends(loss, &trained) {
+        let read = self.read_by(loss);
+        trained.retain(|plan| read.contains(&plan.value));
+        if trained.is_empty() {
             let message = "the loss does not depend on any parameter that is trained";
             self.fail(Fault::new(message), minimize.loss.span);
             return;
         }
-        if let Err(fault) = self.descend(minimize, loss, &trained, &args, clip) {
-            self.fail(fault, minimize.optimizer.span);
+        match self.descend(minimize, loss, &trained, &args, clip, memory) {
+            Ok(()) => self.report_unused(&args, minimize.kind.signature.name, minimize.optimizer.span),
+            Err(fault) => {
+                self.fail(fault, minimize.optimizer.span);
+            }
         }
     }
 
-    /// Whether any of these parameters is an operand of what the loss is computed from.
-    fn depends(&self, loss: Tensor, plans: &[&Plan]) -> bool {
+    /// The values that a loss is computed from: as in PyTorch, an optimiser leaves alone what the loss does not depend
+    /// on.
+    fn read_by(&self, loss: Tensor) -> HashSet<Tensor> {
         let graph = &self.graph.graph;
-        let reads = |value: &Tensor| plans.iter().any(|plan| plan.value == *value);
-        reads(&loss)
-            || graph.order_from([loss]).into_iter().any(|id| graph.node(id).operands.iter().any(reads))
+        let operands = graph.order_from([loss]).into_iter().flat_map(|id| graph.node(id).operands.clone());
+        operands.chain([loss]).collect()
     }
 
     fn descend(
@@ -54,7 +61,8 @@ impl Builder<'_> {
         loss: Tensor,
         plans: &[&Plan],
         args: &Args,
-        clip: Option<(bool, f64)>,
+        clip: Option<(Clip, f64)>,
+        memory: &Memory,
     ) -> Built<()> {
         let optimizer = minimize.kind;
         let source = self.source.clone();
@@ -63,14 +71,14 @@ impl Builder<'_> {
         let parameters: Vec<Tensor> = plans.iter().map(|plan| plan.value).collect();
         let mut gradients = self.ops().gradient(loss, &parameters)?;
         match clip {
-            Some((true, max)) => optimizers::clip::by_norm(&mut self.ops(), &mut gradients, max)?,
-            Some((false, max)) => optimizers::clip::by_value(&mut self.ops(), &mut gradients, max)?,
+            Some((Clip::Norm, max)) => optimizers::clip::by_norm(&mut self.ops(), &mut gradients, max)?,
+            Some((Clip::Value, max)) => optimizers::clip::by_value(&mut self.ops(), &mut gradients, max)?,
             None => {}
         }
         self.graph.enter("optimizer", &source, place);
-        let step = self.step_count()?;
+        let updates = self.updates_done(memory)?;
         let mut ops = self.ops();
-        let done = ops.convert(step, DType::F64)?;
+        let done = ops.convert(updates, DType::F64)?;
         let time = ops.add_num(done, 1.0)?;
         let lr = schedule::rate(&mut ops, args, "lr", optimizer.lr, done)?;
         let decay = args.float_in("weight_decay", 0.0, 0.0, f64::MAX)?;
@@ -86,6 +94,7 @@ impl Builder<'_> {
             let mut update = Update {
                 builder: self,
                 name: &plan.name,
+                scope: memory.scope(&plan.name),
                 parameter: plan.value,
                 gradient,
                 lr,
@@ -135,6 +144,14 @@ impl Builder<'_> {
                     false
                 }
             };
+            for (given, name) in [(&group.lr, "lr"), (&group.weight_decay, "weight_decay")] {
+                if let (true, Some(expr)) = (frozen, given) {
+                    good = false;
+                    let fault =
+                        Fault::new(format!("`{name}` has no effect here")).note("the group is frozen");
+                    self.fail(fault, expr.span);
+                }
+            }
             groups.push((&group.pattern, lr, weight_decay, frozen));
         }
         let parameters = self.slots.parameters();
@@ -153,11 +170,16 @@ impl Builder<'_> {
         let chosen =
             |name: &str| minimize.of.is_empty() || minimize.of.iter().any(|of| matches(&of.value, name));
         let mut plans = Vec::new();
+        let mut used = vec![false; groups.len()];
         for (name, value) in parameters {
             if !chosen(&name) {
                 continue;
             }
-            let group = groups.iter().find(|(pattern, ..)| matches(&pattern.value, &name));
+            let group = groups.iter().position(|(pattern, ..)| matches(&pattern.value, &name));
+            let group = group.map(|at| {
+                used[at] = true;
+                &groups[at]
+            });
             plans.push(Plan {
                 value,
                 lr: group.and_then(|group| group.1).unwrap_or(1.0),
@@ -166,16 +188,22 @@ impl Builder<'_> {
                 name,
             });
         }
+        if good && !self.has_mistakes() {
+            for ((pattern, ..), _) in groups.iter().zip(used).filter(|(_, used)| !used) {
+                good = false;
+                let fault = Fault::new("this group has no effect")
+                    .note("its parameters belong to earlier groups, or are not trained by this step");
+                self.fail(fault, pattern.span);
+            }
+        }
         good.then_some(plans)
     }
 
-    /// Whether to clip by norm, and the limit.
-    fn clip_limit(&mut self, clip: &Expr) -> Option<(bool, f64)> {
-        let ExprKind::Call { function, positional, .. } = &clip.kind else { return None };
-        let limit = positional.first()?;
+    /// The limit of clipping.
+    fn clip_limit(&mut self, limit: &Expr) -> Option<f64> {
         let value = self.eval(limit);
         match value.as_float() {
-            Some(max) if max.is_finite() && max > 0.0 => Some((function.value == "ClipNorm", max)),
+            Some(max) if max.is_finite() && max > 0.0 => Some(max),
             _ => {
                 if !value.is_unknown() {
                     let message = format!("a limit must be a number above 0, found {}", value.describe());
@@ -198,7 +226,7 @@ struct Plan {
 }
 
 /// Whether `name` fits a pattern, in which `*` stands for any text.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else { return false };
     let pieces: Vec<&str> = pieces.collect();

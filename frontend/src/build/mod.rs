@@ -9,10 +9,12 @@ pub(crate) mod attention;
 pub(crate) mod entry;
 pub(crate) mod functions;
 pub(crate) mod initial;
+mod memory;
 mod minimize;
 mod names;
 pub(crate) mod ops;
 mod primitives;
+mod promote;
 pub(crate) mod settings;
 pub(crate) mod state;
 pub(crate) mod steps;
@@ -95,6 +97,8 @@ pub(crate) struct Builder<'a> {
     reusing: bool,
     /// Where it was asked for.
     reused_at: Option<String>,
+    /// How often each layer has drawn random numbers in this pass, by path.
+    draws: HashMap<String, usize>,
     /// Stop after the layer or value of this path.
     until: Option<String>,
     stopped: bool,
@@ -109,7 +113,7 @@ pub(crate) struct Builder<'a> {
 impl<'a> Builder<'a> {
     pub fn new(tree: &Arc<Tree>, settings: &'a settings::Settings, name: &str, train: bool) -> Self {
         Self {
-            graph: ops::GraphBuilder::new(name),
+            graph: ops::GraphBuilder::new(name, settings.float),
             source: tree.source.clone(),
             tree: tree.clone(),
             settings,
@@ -126,6 +130,7 @@ impl<'a> Builder<'a> {
             calls: HashMap::new(),
             reusing: false,
             reused_at: None,
+            draws: HashMap::new(),
             until: None,
             stopped: false,
             steps: 0,
@@ -149,6 +154,14 @@ impl<'a> Builder<'a> {
         if !self.given_up {
             self.diagnostics.push(diagnostic);
         }
+    }
+
+    /// Runs `inside` without reporting anything: what is asked is checked at another place.
+    pub fn quiet<T>(&mut self, inside: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::take(&mut self.diagnostics);
+        let result = inside(self);
+        self.diagnostics = before;
+        result
     }
 
     pub fn has_mistakes(&self) -> bool {
@@ -257,6 +270,18 @@ impl<'a> Builder<'a> {
         self.numbering.pop();
         self.path.truncate(depth);
         result
+    }
+
+    /// The name of the random numbers that this call of the current layer draws: its path; from its second call in a
+    /// pass on with the number of the call, so that a layer that is used again draws anew.
+    pub fn draw(&mut self) -> String {
+        let path = self.full_name("");
+        let calls = self.draws.entry(path.clone()).or_default();
+        *calls += 1;
+        match *calls {
+            1 => path,
+            call => format!("{path}#{call}"),
+        }
     }
 
     /// The current value as a tensor; `None` if it is unknown.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use brolga_ir::graph::{Graph, GraphError, Origin, Value};
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, Scalar, ScalarOp};
-use brolga_ir::{DType, Type};
+use brolga_ir::{DType, Size, Type};
 
-pub(crate) use super::primitives::Convolution;
+pub(crate) use super::primitives::{Convolution, Outside};
 use super::value::{Built, Fault, Val};
 use crate::expr::Binary;
-use crate::source::{Source, Span};
+use crate::source::{Source, Span, Spanned};
 
 /// A value of the graph being built.
 pub(crate) type Tensor = Value;
@@ -20,13 +20,15 @@ pub(crate) type Tensor = Value;
 pub(crate) struct GraphBuilder {
     pub graph: Graph,
     origin: Origin,
+    /// The element type that stands for `f32`.
+    float: DType,
     /// Places of paths in the files.
     pub places: HashMap<String, (Arc<Source>, Span)>,
 }
 
 impl GraphBuilder {
-    pub fn new(name: &str) -> Self {
-        Self { graph: Graph::new(name), origin: Origin::default(), places: HashMap::new() }
+    pub fn new(name: &str, float: DType) -> Self {
+        Self { graph: Graph::new(name), origin: Origin::default(), float, places: HashMap::new() }
     }
 
     /// What is added from now on comes from this layer.
@@ -44,18 +46,37 @@ impl From<GraphError> for Fault {
     }
 }
 
-/// One axis of an indexing: start, stop, step, and whether it takes one element and drops the axis.
-pub(crate) type Range = (Option<i64>, Option<i64>, Option<i64>, bool);
+/// One place of an indexing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Range {
+    /// A new axis of extent 1.
+    New,
+    /// One element; the axis vanishes.
+    At(Size),
+    /// Some elements of an axis.
+    Slice { start: Option<Size>, stop: Option<Size>, step: Option<Size> },
+}
+
+impl Range {
+    /// All elements.
+    pub const ALL: Range = Range::Slice { start: None, stop: None, step: None };
+}
 
 /// Adds nodes to a graph.
 pub(crate) struct Ops<'a> {
     pub b: brolga_ir::builder::Builder<'a>,
+    float: DType,
 }
 
 impl<'a> Ops<'a> {
     pub fn new(graph: &'a mut GraphBuilder) -> Self {
         let origin = graph.origin.clone();
-        Self { b: brolga_ir::builder::Builder::new(&mut graph.graph, origin) }
+        Self { float: graph.float, b: brolga_ir::builder::Builder::new(&mut graph.graph, origin) }
+    }
+
+    /// The element type that stands for `f32`.
+    pub fn float(&self) -> DType {
+        self.float
     }
 
     pub fn ty(&self, x: Tensor) -> Type {
@@ -75,17 +96,13 @@ impl<'a> Ops<'a> {
     }
 
     /// An axis from 0; negative ones count from the end.
-    pub fn axis(&self, x: Tensor, axis: i64) -> Built<usize> {
-        let rank = self.rank(x) as i64;
-        let found = if axis < 0 { axis + rank } else { axis };
-        if (0..rank).contains(&found) {
-            return Ok(found as usize);
-        }
-        Err(Fault::new(format!("there is no axis {axis} in {}", self.ty(x))))
+    pub fn axis(&self, x: Tensor, axis: impl Into<Size>) -> Built<usize> {
+        let axis = axis.into();
+        axis.axis(self.rank(x)).map_err(|_| Fault::new(format!("there is no axis {axis} in {}", self.ty(x))))
     }
 
     /// Ascending axes; all of them if none are given.
-    pub fn axes(&self, x: Tensor, axes: Option<Vec<i64>>) -> Built<Vec<usize>> {
+    pub fn axes(&self, x: Tensor, axes: Option<Vec<Size>>) -> Built<Vec<usize>> {
         let mut axes = match axes {
             None => (0..self.rank(x)).collect(),
             Some(axes) => axes.into_iter().map(|axis| self.axis(x, axis)).collect::<Built<Vec<_>>>()?,
@@ -340,6 +357,16 @@ impl<'a> Ops<'a> {
         self.min_num(above, high)
     }
 
+    /// Whether elements are true: those that are not 0, of whatever type.
+    pub fn truth(&mut self, x: Tensor) -> Built {
+        if self.dtype(x) == DType::Bool { Ok(x) } else { self.compare_num(Comparison::Ne, x, 0.0) }
+    }
+
+    /// Floats as they are, everything else as i64: what sums and products are formed in.
+    pub fn widened(&mut self, x: Tensor) -> Built {
+        if self.dtype(x).is_float() { Ok(x) } else { self.convert(x, DType::I64) }
+    }
+
     /// `condition ? a : b`, elementwise, with broadcasting.
     pub fn select(&mut self, condition: Tensor, a: Tensor, b: Tensor) -> Built {
         if self.dtype(condition) != DType::Bool {
@@ -361,24 +388,41 @@ impl<'a> Ops<'a> {
     }
 
     /// An operator of the expression language on a tensor and a tensor or number.
-    pub fn binary(&mut self, operator: Binary, left: &Val, right: &Val) -> Built {
+    pub fn binary(&mut self, operator: Binary, left: &Spanned<Val>, right: &Spanned<Val>) -> Built {
+        if operator == Binary::MatMul {
+            return match (&left.value, &right.value) {
+                (Val::Tensor(a), Val::Tensor(b)) => self.matmul(*a, *b),
+                _ => Err(Fault::new("`@` takes two tensors")),
+            };
+        }
         let (a, b) = self.operands(operator, left, right)?;
+        let truths = self.dtype(a) == DType::Bool;
+        if truths
+            && matches!(
+                operator,
+                Binary::Add | Binary::Sub | Binary::Mul | Binary::Pow | Binary::FloorDiv | Binary::Rem
+            )
+        {
+            return Err(Fault::new(format!("`{}` does not take truth values", operator.symbol()))
+                .help("convert with `float(x)`"));
+        }
         let comparison = |comparison| ScalarOp::Compare(comparison);
         let op = match operator {
             Binary::Add => ScalarOp::Add,
             Binary::Sub => ScalarOp::Sub,
             Binary::Mul => ScalarOp::Mul,
             Binary::Div => ScalarOp::Div,
-            Binary::Pow => return self.pow(a, b, right),
+            Binary::Pow => return self.pow(a, b, &right.value),
             Binary::MatMul => return self.matmul(a, b),
+            Binary::FloorDiv | Binary::Rem if self.dtype(a).is_int() => {
+                if right.value.as_int() == Some(0) {
+                    return Err(Fault::new("division by zero").at(right.span));
+                }
+                return self.int_division(operator, a, b);
+            }
             Binary::FloorDiv | Binary::Rem => {
                 let quotient = self.div(a, b)?;
-                let floor = if self.dtype(quotient).is_float() {
-                    self.elementwise(ScalarOp::Floor, quotient)?
-                } else {
-                    return Err(Fault::new(format!("`{}` takes floating-point tensors", operator.symbol()))
-                        .help("convert with `float(x)`"));
-                };
+                let floor = self.elementwise(ScalarOp::Floor, quotient)?;
                 if operator == Binary::FloorDiv {
                     return Ok(floor);
                 }
@@ -398,59 +442,17 @@ impl<'a> Ops<'a> {
                 if operator == Binary::And { ScalarOp::And } else { ScalarOp::Or }
             }
         };
-        let arithmetic = matches!(op, ScalarOp::Add | ScalarOp::Sub | ScalarOp::Mul | ScalarOp::Div);
-        if arithmetic && self.dtype(a).max(self.dtype(b)) == DType::Bool {
-            return Err(Fault::new(format!("`{}` does not take truth values", operator.symbol()))
-                .help("convert with `float(x)`"));
-        }
         self.elementwise2(op, a, b)
     }
 
-    /// Both operands as tensors; a number takes the element type of the other side, a float makes integers floats.
-    pub fn operands(&mut self, operator: Binary, left: &Val, right: &Val) -> Built<(Tensor, Tensor)> {
-        let tensor = |value: &Val| if let Val::Tensor(tensor) = value { Some(*tensor) } else { None };
-        let (mut a, mut b) = match (tensor(left), tensor(right)) {
-            (Some(a), Some(b)) => (a, b),
-            (Some(a), None) => self.with_number(a, right, operator)?,
-            (None, Some(b)) => {
-                let (b, a) = self.with_number(b, left, operator)?;
-                (a, b)
-            }
-            (None, None) => return Err(Fault::new("neither side is a tensor")),
-        };
-        // Division gives fractions.
-        if operator == Binary::Div && !self.dtype(a).max(self.dtype(b)).is_float() {
-            a = self.convert(a, DType::F32)?;
-            b = self.convert(b, DType::F32)?;
-        }
-        Ok((a, b))
-    }
-
-    fn with_number(&mut self, x: Tensor, number: &Val, operator: Binary) -> Built<(Tensor, Tensor)> {
-        let dtype = self.dtype(x);
-        match number {
-            Val::Int(value) if dtype.is_int() => {
-                let number = self.int_scalar(*value, dtype)?;
-                Ok((x, number))
-            }
-            Val::Bool(value) if dtype == DType::Bool => {
-                let number = self.scalar(f64::from(u8::from(*value)), dtype)?;
-                Ok((x, number))
-            }
-            Val::Int(_) | Val::Float(_) => {
-                let x = self.floated(x, DType::F32)?;
-                let number = self.number(x, number.as_float().unwrap_or(0.0))?;
-                Ok((x, number))
-            }
-            other => Err(Fault::new(format!(
-                "`{}` cannot take a tensor and {}",
-                operator.symbol(),
-                other.describe()
-            ))),
-        }
-    }
-
     fn pow(&mut self, a: Tensor, b: Tensor, exponent: &Val) -> Built {
+        let whole = match exponent {
+            Val::Bool(truth) => Some(i64::from(*truth)),
+            number => number.as_int(),
+        };
+        if let (true, Some(exponent)) = (self.dtype(a).is_int(), whole) {
+            return self.int_power(a, exponent);
+        }
         match exponent.as_int() {
             Some(1) => return Ok(a),
             Some(2) => return self.square(a),
@@ -483,7 +485,7 @@ impl<'a> Ops<'a> {
         self.reduce(Combine::Add, x, axes, keep)
     }
 
-    /// The sum divided by the count.
+    /// The sum divided by the count, for floats.
     pub fn mean(&mut self, x: Tensor, axes: &[usize], keep: bool) -> Built {
         let rank = self.rank(x);
         let mean = self.b.mean(x, axes)?;

@@ -3,10 +3,11 @@
 use brolga_ir::ops::{Conv, ConvForm, Distribution, ReduceWindow};
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, Scalar, ScalarOp};
-use brolga_ir::{DType, Type};
+use brolga_ir::{DType, Size, Type};
 
 use super::ops::{Ops, Range, Tensor};
 use super::value::{Built, Fault};
+use crate::expr::Binary;
 
 /// Attributes of a convolution over the spatial axes.
 pub(crate) struct Convolution<'a> {
@@ -27,6 +28,17 @@ impl Convolution<'_> {
             ..Conv::new(self.stride.len())
         }
     }
+}
+
+/// What an index outside of an axis takes.
+#[derive(Clone, Copy)]
+pub(crate) enum Outside {
+    /// The nearest element.
+    Clip,
+    /// The element at the index modulo the extent.
+    Wrap,
+    /// This scalar.
+    Fill(Tensor),
 }
 
 /// A stream of random numbers for a layer's path: FNV-1a over its bytes.
@@ -121,7 +133,7 @@ impl Ops<'_> {
 
     // Arrangement.
 
-    pub fn concat(&mut self, parts: &[Tensor], axis: i64) -> Built {
+    pub fn concat(&mut self, parts: &[Tensor], axis: impl Into<Size>) -> Built {
         let Some(&first) = parts.first() else { return Err(Fault::new("there is nothing to concatenate")) };
         let axis = self.axis(first, axis)?;
         let expected = self.ty(first);
@@ -153,24 +165,23 @@ impl Ops<'_> {
         Ok(self.b.slice(x, start, stop, step)?)
     }
 
-    /// Surrounds by `value`; negative padding crops.
-    pub fn pad(&mut self, x: Tensor, padding: &[(i64, i64)], value: f64) -> Built {
+    /// Surrounds by the scalar `value`; negative padding crops.
+    pub fn pad(&mut self, x: Tensor, padding: &[(Size, Size)], value: Tensor) -> Built {
         let ty = self.ty(x);
         let (mut start, mut stop) = (Vec::new(), Vec::new());
         for (axis, (&extent, &(low, high))) in ty.dims.iter().zip(padding).enumerate() {
-            let first = low.min(0).unsigned_abs() as usize;
-            let last = high.min(0).unsigned_abs() as usize;
-            if first.saturating_add(last) > extent {
+            let first = Size::ZERO - low.min(0);
+            let last = Size::from(extent) + high.min(0);
+            if last.is_below(first) {
                 return Err(Fault::new(format!("more is cropped from axis {axis} of {ty} than it has")));
             }
-            start.push(first);
-            stop.push(extent - last);
+            start.push(first.get()?);
+            stop.push(last.get()?);
         }
         let cropped = self.slice(x, &start, &stop, &vec![1; ty.rank()])?;
-        let size = |bound: i64| bound.max(0) as usize;
-        let low: Vec<usize> = padding.iter().map(|&(low, _)| size(low)).collect();
-        let high: Vec<usize> = padding.iter().map(|&(_, high)| size(high)).collect();
-        let value = self.scalar(value, ty.dtype)?;
+        let size = |bound: Size| bound.max(0).get();
+        let low = padding.iter().map(|&(low, _)| size(low)).collect::<Result<Vec<_>, _>>()?;
+        let high = padding.iter().map(|&(_, high)| size(high)).collect::<Result<Vec<_>, _>>()?;
         Ok(self.b.pad(cropped, value, &low, &high, &vec![0; ty.rank()])?)
     }
 
@@ -184,10 +195,36 @@ impl Ops<'_> {
         }
     }
 
-    /// Slices along `axis` at indices, whose axes take its place.
+    /// Slices along `axis` at indices, whose axes take its place. Indices outside: those of an input are refused before
+    /// anything runs, computed ones become the nearest inside.
     pub fn take(&mut self, x: Tensor, indices: Tensor, axis: usize) -> Built {
         let indices = self.indices(indices)?;
         Ok(self.b.gather(x, indices, axis)?)
+    }
+
+    /// The same, with a rule for indices outside.
+    pub fn take_by(&mut self, x: Tensor, indices: Tensor, axis: usize, outside: Outside) -> Built {
+        let indices = self.indices(indices)?;
+        let (ty, extent) = (self.ty(x), self.dims(x)[axis]);
+        if extent == 0 {
+            return Err(Fault::new(format!("axis {axis} of {ty} has no elements to take")));
+        }
+        let size = self.int_scalar(extent as i64, self.dtype(indices))?;
+        if let Outside::Wrap = outside {
+            let inside = self.int_division(Binary::Rem, indices, size)?;
+            return Ok(self.b.gather(x, inside, axis)?);
+        }
+        let last = self.int_scalar(extent as i64 - 1, self.dtype(indices))?;
+        let inside = self.max_num(indices, 0.0)?;
+        let inside = self.min(inside, last)?;
+        let taken = self.b.gather(x, inside, axis)?;
+        let Outside::Fill(value) = outside else { return Ok(taken) };
+        let dims = self.dims(taken);
+        let hit = self.compare(Comparison::Eq, indices, inside)?;
+        let axes: Vec<usize> = (axis..axis + self.rank(indices)).collect();
+        let hit = self.b.broadcast(hit, &dims, &axes)?;
+        let value = self.broadcast_to(value, &dims)?;
+        Ok(self.b.select(hit, taken, value)?)
     }
 
     /// One element along `axis` for each position of the other axes, by index.
@@ -312,73 +349,73 @@ impl Ops<'_> {
         (0..parts).map(|part| self.slice_axis(x, axis, part * size, (part + 1) * size, 1)).collect()
     }
 
-    /// Indexing as in Python: `x[1, :, ::2]`; negative bounds count from the end, steps are positive.
+    /// Indexing as in numpy: `x[1, :, ::2]`, `x[:, none]`; negative bounds count from the end, steps are positive.
     pub fn index(&mut self, x: Tensor, ranges: &[Range]) -> Built {
         let dims = self.dims(x);
-        if ranges.len() > dims.len() {
+        let indexed = ranges.iter().filter(|range| **range != Range::New).count();
+        if indexed > dims.len() {
             return Err(Fault::new(format!(
-                "{} has {} axes, but {} are indexed",
+                "{} has {} axes, but {indexed} are indexed",
                 self.ty(x),
                 dims.len(),
-                ranges.len()
             )));
         }
         let (mut starts, mut stops, mut steps) = (vec![0; dims.len()], dims.clone(), vec![1; dims.len()]);
         let mut kept: Vec<usize> = Vec::new();
-        for (axis, &extent) in dims.iter().enumerate() {
-            let Some(&(start, stop, step, single)) = ranges.get(axis) else {
-                kept.push(extent);
-                continue;
-            };
-            let length = extent as i64;
-            let wrap = |bound: i64| if bound < 0 { bound + length } else { bound };
-            if single {
-                let at = wrap(start.unwrap_or(0));
-                if !(0..length).contains(&at) {
-                    let message = format!(
-                        "the index {} is outside of axis {axis} of {}",
-                        start.unwrap_or(0),
-                        self.ty(x)
-                    );
-                    return Err(Fault::new(message));
+        let rest = std::iter::repeat_n(&Range::ALL, dims.len() - indexed);
+        let (zero, mut axis) = (Size::ZERO, 0);
+        for range in ranges.iter().chain(rest) {
+            let extent = dims.get(axis).copied().unwrap_or(0);
+            match *range {
+                Range::New => {
+                    kept.push(1);
+                    continue;
                 }
-                (starts[axis], stops[axis]) = (at as usize, at as usize + 1);
-                continue;
+                Range::At(at) => {
+                    let Ok(first) = at.axis(extent) else {
+                        let message = format!("the index {at} is outside of axis {axis} of {}", self.ty(x));
+                        return Err(Fault::new(message));
+                    };
+                    (starts[axis], stops[axis]) = (first, first + 1);
+                }
+                Range::Slice { start, stop, step } => {
+                    let step = step.unwrap_or(Size::ONE);
+                    if !zero.is_below(step) {
+                        return Err(Fault::new(format!("a step must be from 1 on, found {step}")));
+                    }
+                    // Negative bounds count from the end; what lies outside is moved to the edge.
+                    let wrap = |bound: Size| if bound.is_below(0) { bound + extent } else { bound };
+                    let start = wrap(start.unwrap_or(zero)).max(0).min(extent);
+                    let stop = wrap(stop.unwrap_or(Size::from(extent))).max(start).min(extent);
+                    kept.push((stop - start).div_ceil(step).get()?);
+                    (starts[axis], stops[axis]) = (start.get()?, stop.get()?);
+                    steps[axis] = step.min(extent.max(1)).get()?;
+                }
             }
-            let step = step.unwrap_or(1);
-            if step < 1 {
-                return Err(Fault::new(format!("a step must be from 1 on, found {step}")));
-            }
-            let start = wrap(start.unwrap_or(0)).clamp(0, length);
-            let stop = wrap(stop.unwrap_or(length)).clamp(start, length);
-            (starts[axis], stops[axis], steps[axis]) = (start as usize, stop as usize, step as usize);
-            kept.push((stop - start).unsigned_abs().div_ceil(step.unsigned_abs()) as usize);
+            axis += 1;
         }
         let slice = self.slice(x, &starts, &stops, &steps)?;
         self.reshape(slice, &kept)
     }
 
     /// Another shape; one extent may be -1 and is computed.
-    pub fn reshape_to(&mut self, x: Tensor, dims: &[i64]) -> Built {
+    pub fn reshape_to(&mut self, x: Tensor, dims: &[Size]) -> Built {
         let ty = self.ty(x);
+        let shown = || format!("[{}]", dims.iter().map(Size::to_string).collect::<Vec<_>>().join(", "));
         let wrong =
-            || Fault::new(format!("{ty} cannot be reshaped to {dims:?}: the number of elements differs"));
-        let known: i64 = dims
-            .iter()
-            .filter(|&&dim| dim >= 0)
-            .try_fold(1i64, |n, &dim| n.checked_mul(dim))
-            .ok_or_else(wrong)?;
-        let open = dims.iter().filter(|&&dim| dim < 0).count();
-        if open > 1 || dims.iter().any(|&dim| dim < -1) {
-            return Err(Fault::new(format!("only one size can be left open with -1, found {dims:?}")));
+            || Fault::new(format!("{ty} cannot be reshaped to {}: the number of elements differs", shown()));
+        let (open, known): (Vec<Size>, Vec<Size>) = dims.iter().partition(|dim| dim.is_below(0));
+        if open.len() > 1 || open.iter().any(|&dim| dim != Size::from(-1)) {
+            return Err(Fault::new(format!("only one size can be left open with -1, found {}", shown())));
         }
-        let elements = ty.elements() as i64;
-        let rest = if open == 1 && known != 0 && elements % known == 0 { elements / known } else { 1 };
-        let result: Vec<usize> =
-            dims.iter().map(|&dim| if dim < 0 { rest as usize } else { dim as usize }).collect();
-        if result.iter().product::<usize>() != ty.elements() {
+        let known = Size::product(known).get().map_err(|_| wrong())?;
+        let elements = ty.elements();
+        let rest = if known != 0 && elements.is_multiple_of(known) { elements / known } else { 1 };
+        let all = || dims.iter().map(|&dim| if dim.is_below(0) { Size::from(rest) } else { dim });
+        if Size::product(all()) != Size::from(elements) {
             return Err(wrong());
         }
+        let result = all().map(Size::get).collect::<Result<Vec<_>, _>>()?;
         self.reshape(x, &result)
     }
 }

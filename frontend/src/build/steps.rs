@@ -247,6 +247,7 @@ impl Builder<'_> {
             self.in_scope(name, Numbering::Position(0), |builder| (layer.build)(builder, input, &args));
         self.current = match result {
             Ok(tensor) => {
+                self.report_unused(&args, layer.signature.name, step.span);
                 let output = self.ops().ty(tensor);
                 let parameters = self.slots.parameter_count() - before;
                 if !self.reusing {
@@ -304,7 +305,12 @@ impl Builder<'_> {
                 good = false;
                 continue;
             };
-            names.insert(parameter.value.clone(), (evaluated, value.span));
+            if names.insert(parameter.value.clone(), (evaluated, value.span)).is_some() {
+                let message = format!("`{}` is given twice", parameter.value);
+                let place = key.as_ref().map_or(value.span, |key| key.span);
+                self.report(Diagnostic::new(&self.source, place, message));
+                good = false;
+            }
         }
         if self.depth >= DEEPEST {
             let fault = Fault::new(format!("blocks are nested more than {DEEPEST} deep"))

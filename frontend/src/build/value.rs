@@ -1,9 +1,14 @@
 //! Values of expressions and arguments, and reading them as what a layer or function needs.
 
-use crate::arguments::{Parameter, Rule, Signature};
+use std::cell::Cell;
+
+use crate::arguments::{Calls, Parameter, Rule, Signature, Words};
 use crate::diagnostics::Diagnostic;
 use crate::source::{Source, Span, Spanned};
 use std::sync::Arc;
+
+use brolga_ir::Size;
+use brolga_ir::size::MAX_SIZE;
 
 pub(crate) use super::ops::Tensor;
 
@@ -52,6 +57,11 @@ impl Val {
         }
     }
 
+    /// A size from `low` to 2^40.
+    pub fn as_size(&self, low: i64) -> Option<Size> {
+        self.as_int().filter(|size| (low..=MAX_SIZE as i64).contains(size)).map(Size::from)
+    }
+
     pub fn as_float(&self) -> Option<f64> {
         match self {
             Val::Int(value) => Some(*value as f64),
@@ -60,12 +70,22 @@ impl Val {
         }
     }
 
+    /// The number of values in it, itself and empty lists counted too; `None` if there are more than `most`.
+    pub fn count(&self, most: usize) -> Option<usize> {
+        match self {
+            Val::List(items) => items.iter().try_fold(1, |sum: usize, item| {
+                sum.checked_add(item.count(most)?).filter(|&sum| sum <= most.saturating_add(1))
+            }),
+            _ => Some(1),
+        }
+    }
+
     /// Whether something in it is unknown.
     pub fn is_unknown(&self) -> bool {
         match self {
             Val::Unknown => true,
             Val::List(items) => items.iter().any(Val::is_unknown),
-            Val::Call(_, args) => args.values.iter().any(|(_, value)| value.value.is_unknown()),
+            Val::Call(_, args) => args.given.iter().any(|given| given.value.value.is_unknown()),
             _ => false,
         }
     }
@@ -114,27 +134,79 @@ impl Fault {
 
 pub(crate) type Built<T = Tensor> = Result<T, Fault>;
 
-/// The largest size that a layer takes: sizes stay far from overflow.
-pub(crate) const MAX_SIZE: i64 = 1 << 40;
+impl From<String> for Fault {
+    fn from(message: String) -> Self {
+        Fault::new(message)
+    }
+}
 
-/// Evaluated arguments of one call.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// One evaluated argument.
+#[derive(Clone, Debug)]
+struct Given {
+    name: &'static str,
+    value: Spanned<Val>,
+    /// Whether it was asked for.
+    used: Cell<bool>,
+}
+
+/// Evaluated arguments of one call. Each remembers whether it was asked for: an argument that had no effect is a
+/// mistake ([`Self::unused`]). So what is read decides: code reads an argument only where it matters.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Args {
-    pub values: Vec<(&'static str, Spanned<Val>)>,
+    given: Vec<Given>,
+}
+
+impl PartialEq for Args {
+    fn eq(&self, other: &Args) -> bool {
+        let pairs =
+            |args: &Args| args.given.iter().map(|g| (g.name, g.value.value.clone())).collect::<Vec<_>>();
+        pairs(self) == pairs(other)
+    }
 }
 
 impl Args {
-    pub fn get(&self, name: &str) -> Option<&Spanned<Val>> {
-        self.values
-            .iter()
-            .find(|(given, _)| *given == name)
-            .map(|(_, value)| value)
-            .filter(|value| value.value != Val::None)
+    /// Adds an argument.
+    pub fn push(&mut self, name: &'static str, value: Spanned<Val>) {
+        self.given.push(Given { name, value, used: Cell::new(false) });
     }
 
-    /// Whether the argument is given.
+    /// Whether something was written for that name, be it `none`.
+    pub fn is_written(&self, name: &str) -> bool {
+        self.given.iter().any(|given| given.name == name)
+    }
+
+    /// `none` stands for an argument that is not given.
+    fn find(&self, name: &str) -> Option<&Given> {
+        self.given.iter().find(|given| given.name == name && given.value.value != Val::None)
+    }
+
+    /// The argument, if it is given; it counts as used from now on.
+    pub fn get(&self, name: &str) -> Option<&Spanned<Val>> {
+        let given = self.find(name)?;
+        given.used.set(true);
+        Some(&given.value)
+    }
+
+    /// Whether the argument is given; asking that does not use it.
     pub fn has(&self, name: &str) -> bool {
-        self.get(name).is_some()
+        self.find(name).is_some()
+    }
+
+    /// A mistake for each argument that was given to `of` and never asked for.
+    pub fn unused(&self, of: &str) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for given in self.given.iter().filter(|given| given.value.value != Val::None) {
+            match &given.value.value {
+                _ if !given.used.get() => {
+                    let message = format!("`{}` has no effect here", given.name);
+                    let note = format!("`{of}` does not use it together with its other arguments");
+                    faults.push(Fault::new(message).at(given.value.span).note(note));
+                }
+                Val::Call(signature, args) => faults.extend(args.unused(signature.name)),
+                _ => {}
+            }
+        }
+        faults
     }
 
     fn wrong<T>(name: &str, value: &Spanned<Val>, expected: &str) -> Built<T> {
@@ -146,8 +218,17 @@ impl Args {
         Err(Fault::new(format!("the argument `{name}` is missing")))
     }
 
-    /// Whether the argument keeps its parameter's rule.
+    /// Whether the argument keeps its parameter's rule; checking does not use it.
     pub fn check(&self, parameter: &Parameter) -> Built<()> {
+        let used = self.find(parameter.name).map(|given| (given, given.used.get()));
+        let result = self.keeps_rule(parameter);
+        if let Some((given, used)) = used {
+            given.used.set(used);
+        }
+        result
+    }
+
+    fn keeps_rule(&self, parameter: &Parameter) -> Built<()> {
         match parameter.rule {
             Rule::Any => Ok(()),
             Rule::Size if self.has(parameter.name) => self.size(parameter.name).map(|_| ()),
@@ -158,25 +239,26 @@ impl Args {
     }
 
     /// A size from 1 on.
-    pub fn size(&self, name: &str) -> Built<usize> {
+    pub fn size(&self, name: &str) -> Built<Size> {
         match self.get(name) {
             None => Self::missing(name),
-            Some(value) => match value.value.as_int() {
-                Some(size @ 1..=MAX_SIZE) => Ok(size as usize),
+            Some(value) => match value.value.as_size(1) {
+                Some(size) => Ok(size),
                 _ => Self::wrong(name, value, "a whole number from 1 to 2^40"),
             },
         }
     }
 
-    pub fn size_or(&self, name: &str, default: usize) -> Built<usize> {
-        if self.has(name) { self.size(name) } else { Ok(default) }
+    pub fn size_or(&self, name: &str, default: usize) -> Built<Size> {
+        if self.has(name) { self.size(name) } else { Ok(Size::from(default)) }
     }
 
-    pub fn int_or(&self, name: &str, default: i64) -> Built<i64> {
+    /// A whole number, such as an axis or a bound, of any sign and size.
+    pub fn int_or(&self, name: &str, default: i64) -> Built<Size> {
         match self.get(name) {
-            None => Ok(default),
+            None => Ok(Size::from(default)),
             Some(value) => match value.value.as_int() {
-                Some(int) if int.abs() <= MAX_SIZE => Ok(int),
+                Some(int) => Ok(Size::from(int)),
                 _ => Self::wrong(name, value, "a whole number"),
             },
         }
@@ -213,35 +295,33 @@ impl Args {
         }
     }
 
-    /// One of `words`.
-    pub fn word_or<'w>(&self, name: &str, words: &[&'w str], default: &'w str) -> Built<&'w str> {
-        match self.get(name) {
-            None => Ok(default),
-            Some(value) => {
-                let text = match &value.value {
-                    Val::Text(text) => text.as_str(),
-                    _ => "",
-                };
-                match words.iter().find(|word| **word == text) {
-                    Some(word) => Ok(word),
-                    None => {
-                        let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
-                        Self::wrong(name, value, &format!("one of {}", words.join(", ")))
-                    }
-                }
+    /// One of the words of `W`.
+    pub fn word<W: Words>(&self, name: &str, default: W) -> Built<W> {
+        Ok(self.position(name, W::NAMES)?.map_or(default, |position| W::ALL[position]))
+    }
+
+    /// Which one of `words` is given.
+    pub fn position(&self, name: &str, words: &[&str]) -> Built<Option<usize>> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let text = match &value.value {
+            Val::Text(text) => text.as_str(),
+            _ => "",
+        };
+        match words.iter().position(|word| *word == text) {
+            Some(position) => Ok(Some(position)),
+            None => {
+                let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+                Self::wrong(name, value, &format!("one of {}", words.join(", ")))
             }
         }
     }
 
     /// `n` sizes of at least `low`: one number for all axes, or a list with one for each.
-    pub fn sizes_or(&self, name: &str, n: usize, low: i64, default: &[usize]) -> Built<Vec<usize>> {
+    pub fn sizes_or(&self, name: &str, n: usize, low: i64, default: &[Size]) -> Built<Vec<Size>> {
         let Some(value) = self.get(name) else {
             return Ok(if default.len() == 1 { vec![default[0]; n] } else { default.to_vec() });
         };
-        let size = |value: &Val| match value.as_int() {
-            Some(size) if (low..=MAX_SIZE).contains(&size) => Some(size as usize),
-            _ => None,
-        };
+        let size = |value: &Val| value.as_size(low);
         let sizes = match &value.value {
             Val::List(items) if items.len() == n => items.iter().map(size).collect::<Option<Vec<_>>>(),
             Val::List(_) => None,
@@ -257,13 +337,14 @@ impl Args {
     }
 
     /// A list of whole numbers; a single number is a list of one.
-    pub fn ints(&self, name: &str) -> Built<Option<Vec<i64>>> {
+    pub fn ints(&self, name: &str) -> Built<Option<Vec<Size>>> {
         let Some(value) = self.get(name) else { return Ok(None) };
+        let int = |value: &Val| value.as_int().map(Size::from);
         let ints = match &value.value {
-            Val::List(items) => items.iter().map(Val::as_int).collect::<Option<Vec<_>>>(),
-            single => single.as_int().map(|int| vec![int]),
+            Val::List(items) => items.iter().map(int).collect::<Option<Vec<_>>>(),
+            single => int(single).map(|int| vec![int]),
         };
-        match ints.filter(|ints| ints.iter().all(|int| int.abs() <= MAX_SIZE)) {
+        match ints {
             Some(ints) => Ok(Some(ints)),
             None => Self::wrong(name, value, "a whole number or a list of whole numbers"),
         }
@@ -301,14 +382,25 @@ impl Args {
 
     /// The place of an argument, if it is given.
     pub fn place(&self, name: &str) -> Option<Span> {
-        self.get(name).map(|value| value.span)
+        self.find(name).map(|given| given.value.span)
     }
 
-    /// The call given for `name`, such as an initialiser.
-    pub fn call(&self, name: &str) -> Option<(&'static str, &Args)> {
-        match self.get(name) {
-            Some(Spanned { value: Val::Call(signature, args), .. }) => Some((signature.name, args)),
-            _ => None,
+    /// The call given for `name`, such as an initialiser; nothing if none is given, or a plain value.
+    pub fn call<C: Calls>(&self, name: &str) -> Built<Option<(C, &Args)>> {
+        match self.find(name).map(|given| &given.value) {
+            Some(value @ Spanned { value: Val::Call(signature, args), .. }) => {
+                self.get(name);
+                match C::of(signature) {
+                    Some(call) => Ok(Some((call, args))),
+                    None => Self::wrong(name, value, "another call"),
+                }
+            }
+            _ => Ok(None),
         }
     }
+}
+
+/// The numbers of sizes.
+pub(crate) fn extents(sizes: &[Size]) -> Built<Vec<usize>> {
+    Ok(sizes.iter().map(|size| size.get()).collect::<Result<_, _>>()?)
 }

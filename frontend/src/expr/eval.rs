@@ -3,12 +3,15 @@
 //! Numbers stay numbers until they meet a tensor, whose element type they take. A mistake is reported once, at its
 //! place, and gives [`Val::Unknown`], which silences everything that depends on it.
 
+use brolga_ir::Size;
+
 use super::{Binary, Expr, ExprKind, Index, Piece, Template, Unary};
 use crate::build::Builder;
 use crate::build::functions;
+use crate::build::ops::Range;
 use crate::build::value::{Fault, Val};
 use crate::diagnostics::Diagnostic;
-use crate::source::Span;
+use crate::source::{Span, Spanned};
 
 /// The longest list that an expression may make.
 const LONGEST_LIST: i64 = 100_000;
@@ -22,13 +25,16 @@ impl Builder<'_> {
             ExprKind::Float(value) => Val::Float(*value),
             ExprKind::Bool(value) => Val::Bool(*value),
             ExprKind::Text(text) => Val::Text(text.clone()),
-            ExprKind::List(items) => Val::List(items.iter().map(|item| self.eval(item)).collect()),
+            ExprKind::List(items) => {
+                let items = items.iter().map(|item| self.eval(item)).collect();
+                self.resolve(list(items), expr.span)
+            }
             ExprKind::Name(name) => self.name(name, expr.span),
             ExprKind::Unary(operator, operand) => self.unary(*operator, operand, expr.span),
             ExprKind::Binary(Binary::And | Binary::Or, ..) => self.logic(expr),
             ExprKind::Binary(operator, left, right) => {
-                let (left, right) = (self.eval(left), self.eval(right));
-                if left.is_unknown() || right.is_unknown() {
+                let [left, right] = [left, right].map(|side| Spanned::new(self.eval(side), side.span));
+                if left.value.is_unknown() || right.value.is_unknown() {
                     return Val::Unknown;
                 }
                 let result = binary(self, *operator, &left, &right);
@@ -139,6 +145,8 @@ impl Builder<'_> {
                     (_, Val::Unknown) => Val::Unknown,
                     (Val::Bool(_), Val::Bool(second)) => Val::Bool(*second),
                     (_, Val::Bool(_) | Val::Tensor(_)) => {
+                        let (first, second) =
+                            (Spanned::new(first, left.span), Spanned::new(second, right.span));
                         let result = binary(self, *operator, &first, &second);
                         self.resolve(result, expr.span)
                     }
@@ -195,7 +203,7 @@ impl Builder<'_> {
                             Val::Unknown => None,
                             Val::None => Some(None),
                             value => match value.as_int() {
-                                Some(int) => Some(Some(int)),
+                                Some(int) => Some(Some(Size::from(int))),
                                 None => {
                                     let message =
                                         format!("a bound must be a whole number, found {}", value.describe());
@@ -206,10 +214,11 @@ impl Builder<'_> {
                         },
                     };
                     let range = match index {
-                        Index::At(at) => bound(&Some(at.clone())).map(|at| (at, None, None, true)),
+                        Index::At(at) => bound(&Some(at.clone())).map(|at| at.map_or(Range::New, Range::At)),
                         Index::Range(bounds) => {
                             let [start, stop, step] = bounds.each_ref().map(&mut bound);
-                            start.zip(stop).zip(step).map(|((start, stop), step)| (start, stop, step, false))
+                            let all = start.zip(stop).zip(step);
+                            all.map(|((start, stop), step)| Range::Slice { start, stop, step })
                         }
                     };
                     match range {
@@ -230,13 +239,25 @@ fn overflow() -> Fault {
 }
 
 /// Applies an operator to two known values.
-pub(crate) fn binary(builder: &mut Builder, operator: Binary, left: &Val, right: &Val) -> Result<Val, Fault> {
-    use Binary::{Add, Div, Eq, FloorDiv, Ge, Gt, Le, Lt, MatMul, Mul, Ne, Pow, Rem, Sub};
-    let symbol = operator.symbol();
-    match (left, right) {
+pub(crate) fn binary(
+    builder: &mut Builder,
+    operator: Binary,
+    left: &Spanned<Val>,
+    right: &Spanned<Val>,
+) -> Result<Val, Fault> {
+    match (&left.value, &right.value) {
         (Val::Tensor(_), _) | (_, Val::Tensor(_)) => {
             builder.ops().binary(operator, left, right).map(Val::Tensor)
         }
+        (left, right) => numbers(operator, left, right),
+    }
+}
+
+/// An operator on two values that are no tensors.
+fn numbers(operator: Binary, left: &Val, right: &Val) -> Result<Val, Fault> {
+    use Binary::{Add, Div, Eq, FloorDiv, Ge, Gt, Le, Lt, MatMul, Mul, Ne, Pow, Rem, Sub};
+    let symbol = operator.symbol();
+    match (left, right) {
         (Val::Int(a), Val::Int(b)) => {
             let (a, b) = (*a, *b);
             let int = |value: Option<i64>| value.map(Val::Int).ok_or_else(overflow);
@@ -264,18 +285,15 @@ pub(crate) fn binary(builder: &mut Builder, operator: Binary, left: &Val, right:
                 }
             }
         }
-        (Val::List(a), Val::List(b)) if operator == Add => {
-            if (a.len() + b.len()) as i64 > LONGEST_LIST {
-                return Err(Fault::new(format!("a list has at most {LONGEST_LIST} elements")));
-            }
-            Ok(Val::List(a.iter().chain(b).cloned().collect()))
-        }
+        (Val::List(a), Val::List(b)) if operator == Add => list(a.iter().chain(b).cloned().collect()),
         (Val::List(items), Val::Int(times)) | (Val::Int(times), Val::List(items)) if operator == Mul => {
-            if (items.len() as i64).saturating_mul(*times) > LONGEST_LIST {
+            let each = Val::List(items.clone()).count(LONGEST_LIST as usize).unwrap_or(0);
+            let all = Size::from(each) * *times;
+            if !all.is_below(LONGEST_LIST + 1) {
                 return Err(Fault::new(format!("a list has at most {LONGEST_LIST} elements")));
             }
-            let times = usize::try_from(*times).unwrap_or(0);
-            Ok(Val::List(items.iter().cycle().take(items.len() * times).cloned().collect()))
+            let length = (Size::from(items.len()) * *times).max(0).get()?;
+            list(items.iter().cycle().take(length).cloned().collect())
         }
         (Val::Text(_), Val::Text(_)) | (Val::Bool(_), Val::Bool(_)) | (Val::List(_), Val::List(_))
             if matches!(operator, Eq | Ne) =>
@@ -319,22 +337,23 @@ pub(crate) fn binary(builder: &mut Builder, operator: Binary, left: &Val, right:
 }
 
 /// The whole numbers from `start` to below `stop`.
-pub(crate) fn range(start: i64, stop: i64, step: i64) -> Result<Val, Fault> {
-    if step == 0 {
+pub(crate) fn range(start: Size, stop: Size, step: Size) -> Result<Val, Fault> {
+    if step == Size::ZERO {
         return Err(Fault::new("the step of a range cannot be 0"));
     }
-    let count = (i128::from(stop) - i128::from(start)) / i128::from(step);
-    if count > i128::from(LONGEST_LIST) {
-        return Err(Fault::new(format!("a list has at most {LONGEST_LIST} elements")));
+    let up = Size::ZERO.is_below(step);
+    let (way, step_size) = if up { (stop - start, step) } else { (start - stop, Size::ZERO - step) };
+    let too_long = || Fault::new(format!("a list has at most {LONGEST_LIST} elements"));
+    let count = way.max(0).div_ceil(step_size).number().filter(|&count| count <= LONGEST_LIST);
+    let item = |at: i64| (start + step * at).number().map(Val::Int).ok_or_else(too_long);
+    (0..count.ok_or_else(too_long)?).map(item).collect::<Result<_, _>>().map(Val::List)
+}
+
+/// A list of those items, all of whose elements, however deep, are few.
+fn list(items: Vec<Val>) -> Result<Val, Fault> {
+    let list = Val::List(items);
+    match list.count(LONGEST_LIST as usize) {
+        Some(_) => Ok(list),
+        None => Err(Fault::new(format!("a list has at most {LONGEST_LIST} elements"))),
     }
-    let mut items = Vec::new();
-    let mut at = start;
-    while if step > 0 { at < stop } else { at > stop } {
-        items.push(Val::Int(at));
-        match at.checked_add(step) {
-            Some(next) => at = next,
-            None => break,
-        }
-    }
-    Ok(Val::List(items))
 }

@@ -85,6 +85,26 @@ pub(crate) enum Binary {
 }
 
 impl Binary {
+    /// Every operator.
+    pub const ALL: [Binary; 16] = [
+        Binary::Add,
+        Binary::Sub,
+        Binary::Mul,
+        Binary::Div,
+        Binary::FloorDiv,
+        Binary::Rem,
+        Binary::Pow,
+        Binary::MatMul,
+        Binary::Eq,
+        Binary::Ne,
+        Binary::Lt,
+        Binary::Le,
+        Binary::Gt,
+        Binary::Ge,
+        Binary::And,
+        Binary::Or,
+    ];
+
     /// How it is written.
     pub fn symbol(self) -> &'static str {
         match self {

@@ -1,17 +1,24 @@
 //! Convolutions in one to three dimensions, and transposed convolutions. Layout `[batch, channels, spatial...]`.
 
+use brolga_ir::Size;
+
 use super::{Layer, expect_rank, input};
-use crate::arguments::{Parameter, Signature, call, flag, optional, required, size, word};
+use crate::arguments::{Parameter, Signature, call, flag, optional, required, size, word, words};
 use crate::build::Builder;
 use crate::build::ops::{Convolution, Tensor};
-use crate::build::value::{Args, Built, Fault, MAX_SIZE, Val};
+use crate::build::value::{Args, Built, Fault, Val, extents};
 use crate::init::{INITS, Init};
+
+words! {
+    /// Padding that is not given in numbers.
+    enum PaddingWord { Same = "same", Valid = "valid" }
+}
 
 const PARAMETERS: [Parameter; 9] = [
     size("features"),
     required("kernel"),
     optional("stride"),
-    word("padding", &["same", "valid"], false),
+    word::<PaddingWord>("padding", false),
     optional("dilation"),
     optional("groups"),
     flag("bias"),
@@ -72,21 +79,26 @@ pub(super) fn form(spatial: usize) -> &'static str {
     }
 }
 
+/// Padding before and after an axis.
+pub(super) type Padding = (Size, Size);
+
+/// The numbers of paddings.
+pub(super) fn numbers(paddings: &[Padding]) -> Built<Vec<(usize, usize)>> {
+    paddings.iter().map(|(before, after)| Ok((before.get()?, after.get()?))).collect()
+}
+
 /// Padding before and after each spatial axis: a number, one for each axis, or a list with `[before, after]` for
 /// each axis.
-pub(super) fn paddings(args: &Args, spatial: usize) -> Built<Vec<(usize, usize)>> {
-    let pair = |value: &Val| -> Option<(usize, usize)> {
-        let size = |value: &Val| match value.as_int() {
-            Some(size @ 0..=MAX_SIZE) => Some(size as usize),
-            _ => None,
-        };
+pub(super) fn paddings(args: &Args, spatial: usize) -> Built<Vec<Padding>> {
+    let pair = |value: &Val| -> Option<Padding> {
+        let size = |value: &Val| value.as_size(0);
         match value {
             Val::List(items) if items.len() == 2 => Some((size(&items[0])?, size(&items[1])?)),
             Val::List(_) => None,
             single => size(single).map(|size| (size, size)),
         }
     };
-    let Some(value) = args.get("padding") else { return Ok(vec![(0, 0); spatial]) };
+    let Some(value) = args.get("padding") else { return Ok(vec![(Size::ZERO, Size::ZERO); spatial]) };
     let pairs = match &value.value {
         Val::List(items) if items.len() == spatial => items.iter().map(pair).collect::<Option<Vec<_>>>(),
         Val::List(_) => None,
@@ -101,62 +113,76 @@ pub(super) fn paddings(args: &Args, spatial: usize) -> Built<Vec<(usize, usize)>
     })
 }
 
-/// The extent of a result along one axis, or the rule that is broken.
-pub(super) fn extent(
+/// An error unless the kernel fits into its axis.
+fn check_reach(
     input: usize,
-    kernel: usize,
-    stride: usize,
-    dilation: usize,
-    padding: (usize, usize),
+    kernel: Size,
+    dilation: Size,
+    (before, after): Padding,
     axis: usize,
-) -> Built<usize> {
-    let reach = dilation.saturating_mul(kernel - 1).saturating_add(1);
-    let padded = input.saturating_add(padding.0).saturating_add(padding.1);
-    if reach > padded {
-        let from = if padding == (0, 0) { String::new() } else { format!(" ({input} before padding)") };
-        return Err(Fault::new(format!(
-            "the kernel reaches over {reach} elements of axis {axis}, which has {padded}{from}"
-        ))
-        .help("make the kernel smaller, or the input or the padding larger"));
+) -> Built<()> {
+    let reach = reach(kernel, dilation);
+    let padded = before + after + input;
+    if reach.is_below(padded + 1) {
+        return Ok(());
     }
-    Ok((padded - reach) / stride + 1)
+    let unpadded = before + after == Size::ZERO;
+    let from = if unpadded { String::new() } else { format!(" ({input} before padding)") };
+    Err(Fault::new(format!(
+        "the kernel reaches over {reach} elements of axis {axis}, which has {padded}{from}"
+    ))
+    .help("make the kernel smaller, or the input or the padding larger"))
+}
+
+/// How many elements a kernel reaches over.
+fn reach(kernel: Size, dilation: Size) -> Size {
+    dilation * (kernel - 1) + 1
 }
 
 fn conv(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize) -> Built {
     let dims = expect_rank(builder, x, spatial + 2, form(spatial))?;
     let features = args.size("features")?;
-    let kernel = args.sizes_or("kernel", spatial, 1, &[1])?;
-    let stride = args.sizes_or("stride", spatial, 1, &[1])?;
-    let dilation = args.sizes_or("dilation", spatial, 1, &[1])?;
-    let groups = args.size_or("groups", 1)?;
+    let one = [Size::ONE];
+    let kernel = args.sizes_or("kernel", spatial, 1, &one)?;
+    let stride = args.sizes_or("stride", spatial, 1, &one)?;
+    let dilation = args.sizes_or("dilation", spatial, 1, &one)?;
+    let groups = args.size_or("groups", 1)?.get()?;
     let channels = dims[1];
-    check_groups(channels, features, groups, args)?;
+    check_groups(channels, features.get()?, groups, args)?;
     let padding = match args.get("padding").map(|value| &value.value) {
-        Some(Val::Text(word)) if word == "valid" => vec![(0, 0); spatial],
-        Some(Val::Text(word)) if word == "same" => {
-            if stride.iter().any(|&stride| stride != 1) {
-                let fault = Fault::new("padding \"same\" needs stride 1").help("give the padding as numbers");
-                return Err(args.place("padding").map_or(fault.clone(), |place| fault.at(place)));
-            }
-            // As PyTorch: the odd element after.
-            let total = |axis: usize| dilation[axis].saturating_mul(kernel[axis] - 1);
-            (0..spatial).map(|axis| (total(axis) / 2, total(axis) - total(axis) / 2)).collect()
-        }
+        Some(Val::Text(_)) => match args.word("padding", PaddingWord::Valid)? {
+            PaddingWord::Valid => vec![(Size::ZERO, Size::ZERO); spatial],
+            PaddingWord::Same => same(args, &kernel, &stride, &dilation)?,
+        },
         _ => paddings(args, spatial)?,
     };
     for axis in 0..spatial {
-        extent(dims[axis + 2], kernel[axis], stride[axis], dilation[axis], padding[axis], axis + 2)?;
+        check_reach(dims[axis + 2], kernel[axis], dilation[axis], padding[axis], axis + 2)?;
     }
-    let mut weight_dims = vec![features, channels / groups];
+    let kernel = extents(&kernel)?;
+    let mut weight_dims = vec![features.get()?, channels / groups];
     weight_dims.extend(&kernel);
-    let area: usize = kernel.iter().product();
-    let (fan_in, fan_out) =
-        ((channels / groups).saturating_mul(area), features.saturating_mul(area) / groups);
+    let fan_in = Size::product(&weight_dims[1..]);
+    let fan_out = features * Size::product(&kernel) / groups;
     let init = Init::weight(args, "init", fan_in, fan_out)?;
     let weight = builder.parameter("weight", &weight_dims, init)?;
+    let (stride, dilation, padding) = (extents(&stride)?, extents(&dilation)?, numbers(&padding)?);
     let convolution = Convolution { stride: &stride, padding: &padding, dilation: &dilation, groups };
     let y = builder.ops().conv(x, weight, &convolution)?;
     add_bias(builder, y, args, features, fan_in)
+}
+
+/// The padding that keeps the extents; as PyTorch, the odd element after.
+fn same(args: &Args, kernel: &[Size], stride: &[Size], dilation: &[Size]) -> Built<Vec<Padding>> {
+    if stride.iter().any(|&stride| stride != Size::ONE) {
+        let fault = Fault::new("padding \"same\" needs stride 1").help("give the padding as numbers");
+        return Err(args.place("padding").map_or(fault.clone(), |place| fault.at(place)));
+    }
+    let halves = |(&kernel, &dilation): (&Size, &Size)| {
+        let total = dilation * (kernel - 1);
+        (total / 2, total - total / 2)
+    };
+    Ok(kernel.iter().zip(dilation).map(halves).collect())
 }
 
 /// The transpose of a convolution: the gradient with respect to its input. `weight` is
@@ -164,17 +190,18 @@ fn conv(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize) -> Built 
 fn conv_transpose(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize) -> Built {
     let dims = expect_rank(builder, x, spatial + 2, form(spatial))?;
     let features = args.size("features")?;
-    let kernel = args.sizes_or("kernel", spatial, 1, &[1])?;
-    let stride = args.sizes_or("stride", spatial, 1, &[1])?;
-    let dilation = args.sizes_or("dilation", spatial, 1, &[1])?;
-    let padding = args.sizes_or("padding", spatial, 0, &[0])?;
-    let extra = args.sizes_or("output_padding", spatial, 0, &[0])?;
-    let groups = args.size_or("groups", 1)?;
+    let (zero, one) = ([Size::ZERO], [Size::ONE]);
+    let kernel = args.sizes_or("kernel", spatial, 1, &one)?;
+    let stride = args.sizes_or("stride", spatial, 1, &one)?;
+    let dilation = args.sizes_or("dilation", spatial, 1, &one)?;
+    let padding = args.sizes_or("padding", spatial, 0, &zero)?;
+    let extra = args.sizes_or("output_padding", spatial, 0, &zero)?;
+    let groups = args.size_or("groups", 1)?.get()?;
     let channels = dims[1];
-    check_groups(channels, features, groups, args)?;
+    check_groups(channels, features.get()?, groups, args)?;
     let mut size = Vec::new();
     for axis in 0..spatial {
-        if extra[axis] >= stride[axis] {
+        if !extra[axis].is_below(stride[axis]) {
             let fault = Fault::new(format!(
                 "`output_padding` must be smaller than the stride {}, found {}",
                 stride[axis], extra[axis]
@@ -182,28 +209,28 @@ fn conv_transpose(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize)
             return Err(args.place("output_padding").map_or(fault.clone(), |place| fault.at(place)));
         }
         // (in - 1) stride - 2 padding + dilation (kernel - 1) + 1 + output_padding
-        let reach = dilation[axis].saturating_mul(kernel[axis] - 1).saturating_add(1);
-        let whole = (dims[axis + 2].max(1) - 1).saturating_mul(stride[axis]).saturating_add(reach);
-        match (whole + extra[axis]).checked_sub(2 * padding[axis]) {
-            Some(extent @ 1..) => size.push(extent),
-            _ => {
-                return Err(Fault::new(format!(
-                    "the padding {} leaves nothing of the {whole} elements of axis {}",
-                    padding[axis],
-                    axis + 2
-                )));
-            }
+        let steps = (Size::from(dims[axis + 2]) - 1).max(0);
+        let whole = steps * stride[axis] + reach(kernel[axis], dilation[axis]);
+        let left = whole + extra[axis] - padding[axis] * 2;
+        if left.is_below(1) {
+            return Err(Fault::new(format!(
+                "the padding {} leaves nothing of the {whole} elements of axis {}",
+                padding[axis],
+                axis + 2
+            )));
         }
+        size.push(left.get()?);
     }
-    let mut weight_dims = vec![channels, features / groups];
+    let kernel = extents(&kernel)?;
+    let mut weight_dims = vec![channels, (features / groups).get()?];
     weight_dims.extend(&kernel);
-    let area: usize = kernel.iter().product();
     // PyTorch takes the second axis of the weight for the fan in, here too.
-    let fan_in = (features / groups).saturating_mul(area);
-    let init = Init::weight(args, "init", fan_in, channels.saturating_mul(area))?;
+    let fan_in = Size::product(&weight_dims[1..]);
+    let init = Init::weight(args, "init", fan_in, Size::product(&kernel) * channels)?;
     let weight = builder.parameter("weight", &weight_dims, init)?;
-    let paddings: Vec<(usize, usize)> = padding.iter().map(|&size| (size, size)).collect();
-    let convolution = Convolution { stride: &stride, padding: &paddings, dilation: &dilation, groups };
+    let paddings: Vec<Padding> = padding.iter().map(|&size| (size, size)).collect();
+    let (stride, dilation, padding) = (extents(&stride)?, extents(&dilation)?, numbers(&paddings)?);
+    let convolution = Convolution { stride: &stride, padding: &padding, dilation: &dilation, groups };
     let y = builder.ops().conv_transpose(x, weight, &size, &convolution)?;
     add_bias(builder, y, args, features, fan_in)
 }
@@ -219,12 +246,12 @@ fn check_groups(channels: usize, features: usize, groups: usize, args: &Args) ->
     Err(args.place("groups").map_or(fault.clone(), |place| fault.at(place)))
 }
 
-fn add_bias(builder: &mut Builder, y: Tensor, args: &Args, features: usize, fan_in: usize) -> Built {
+fn add_bias(builder: &mut Builder, y: Tensor, args: &Args, features: Size, fan_in: Size) -> Built {
     if !args.bool_or("bias", true)? {
         return Ok(y);
     }
     let init = Init::from_args(args, "bias_init", fan_in, features, Init::fan_uniform(fan_in))?;
-    let bias = builder.parameter("bias", &[features], init)?;
+    let bias = builder.parameter("bias", &[features.get()?], init)?;
     let ops = &mut builder.ops();
     let dims = ops.dims(y);
     let bias = ops.along(bias, &dims, 1)?;

@@ -1,9 +1,11 @@
 //! Fully connected layers, embeddings, and free parameters.
 
+use brolga_ir::Size;
+
 use super::{Layer, input};
 use crate::arguments::{Signature, call, flag, required, size};
 use crate::build::Builder;
-use crate::build::value::{Args, Built, Fault, Tensor};
+use crate::build::value::{Args, Built, Fault, Tensor, extents};
 use crate::init::{INITS, Init};
 
 pub(super) static LAYERS: [Layer; 3] = [
@@ -45,7 +47,7 @@ pub(super) static LAYERS: [Layer; 3] = [
 fn linear(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     let x = input(x)?;
     let ty = builder.ops().ty(x);
-    let features = args.size("features")?;
+    let features = args.size("features")?.get()?;
     let Some((&inputs, outer)) = ty.dims.split_last().filter(|_| ty.dtype.is_float()) else {
         return Err(Fault::new(format!("the input must be floating-point, [..., features], found {ty}")));
     };
@@ -71,7 +73,7 @@ fn embedding(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     if !ty.dtype.is_int() {
         return Err(Fault::new(format!("the input must be indices, found {ty}")));
     }
-    let (vocabulary, features) = (args.size("vocabulary")?, args.size("features")?);
+    let (vocabulary, features) = (args.size("vocabulary")?.get()?, args.size("features")?.get()?);
     let init = Init::from_args(args, "init", vocabulary, features, Init::Normal { mean: 0.0, std: 1.0 })?;
     let weight = builder.parameter("weight", &[vocabulary, features], init)?;
     builder.ops().take(weight, x, 0)
@@ -79,13 +81,8 @@ fn embedding(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
 
 /// A parameter under the layer's own name.
 fn parameter(builder: &mut Builder, _: Option<Tensor>, args: &Args) -> Built {
-    let dims: Vec<usize> = args
-        .ints("dims")?
-        .unwrap_or_default()
-        .into_iter()
-        .map(|dim| usize::try_from(dim).map_err(|_| Fault::new(format!("a size cannot be {dim}"))))
-        .collect::<Built<_>>()?;
-    let fan = dims.iter().skip(1).product::<usize>();
+    let dims = extents(&args.ints("dims")?.unwrap_or_default())?;
+    let fan = Size::product(dims.iter().skip(1));
     let init = Init::from_args(args, "init", fan, dims.first().copied().unwrap_or(1), Init::Constant(0.0))?;
     builder.parameter("", &dims, init)
 }

@@ -31,7 +31,7 @@ static LAYERS: [&[Layer]; 8] = [
     &convolution::LAYERS,
     &pooling::LAYERS,
     &normalization::LAYERS,
-    &activation::LAYERS,
+    activation::LAYERS,
     &shape::LAYERS,
     &random::LAYERS,
 ];
@@ -41,9 +41,14 @@ pub(crate) fn find(name: &str) -> Option<&'static Layer> {
     LAYERS.iter().copied().flatten().find(|layer| layer.signature.name == name)
 }
 
+/// All signatures.
+pub(crate) fn signatures() -> impl Iterator<Item = &'static Signature> {
+    LAYERS.iter().copied().flatten().map(|layer| &layer.signature)
+}
+
 /// All names.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    LAYERS.iter().copied().flatten().map(|layer| layer.signature.name)
+    signatures().map(|signature| signature.name)
 }
 
 /// The input of a layer that has one.

@@ -1,6 +1,7 @@
 //! Normalisation: batch (Ioffe & Szegedy 2015), layer (Ba et al. 2016), instance, group (Wu & He 2018), and local
 //! response (Krizhevsky et al. 2012).
 
+use brolga_ir::Size;
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::Function;
 
@@ -36,7 +37,7 @@ pub(super) static LAYERS: [Layer; 7] = [
         "gn",
         &[size("groups"), within("eps", 0.0, 1.0), flag("affine")],
         |builder, x, args| {
-            let groups = args.size("groups")?;
+            let groups = args.size("groups")?.get()?;
             group_norm(builder, input(x)?, args, Some(groups), true)
         }
     ),
@@ -91,7 +92,7 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     let dims = channels(builder, x)?;
     let eps = args.float_in("eps", 1e-5, 0.0, 1.0)?;
     let momentum = args.float_in("momentum", 0.1, 0.0, 1.0)?;
-    let (count, features) = (dims.iter().product::<usize>() / dims[1].max(1), dims[1]);
+    let (count, features) = ((Size::product(&dims) / dims[1].max(1)).get()?, dims[1]);
     // Declared in the order of PyTorch's state: weight and bias stand before the running averages.
     let with_affine = args.bool_or("affine", true)?;
     if with_affine {
@@ -136,7 +137,7 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
 fn layer_norm(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     let x = input(x)?;
     let ty = builder.ops().ty(x);
-    let count = args.size_or("axes", 1)?;
+    let count = args.size_or("axes", 1)?.get()?;
     if count > ty.rank() || !ty.dtype.is_float() {
         return Err(Fault::new(format!(
             "the input must be floating-point with at least {count} axes, found {ty}"
@@ -175,12 +176,12 @@ fn group_norm(builder: &mut Builder, x: Tensor, args: &Args, groups: Option<usiz
 fn local_response_norm(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     let x = input(x)?;
     let dims = channels(builder, x)?;
-    let size = args.size("size")?;
+    let size = args.size("size")?.get()?;
     let alpha = args.float_or("alpha", 1e-4)?;
     let beta = args.float_or("beta", 0.75)?;
     let k = args.float_or("k", 1.0)?;
     let alpha = if args.bool_or("divide", true)? { alpha / size as f64 } else { alpha };
-    if size > 2 * dims[1].max(1) {
+    if (Size::from(dims[1]).max(1) * 2).is_below(size) {
         return Err(Fault::new(format!("`size` is {size}, but there are {} channels", dims[1])));
     }
     let ops = &mut builder.ops();

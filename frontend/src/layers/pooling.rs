@@ -1,13 +1,15 @@
 //! Pooling. Layout `[batch, channels, spatial...]`.
 
 use brolga_ir::program::Combine;
+use brolga_ir::scalar::Comparison;
+use brolga_ir::{DType, Size};
 
-use super::convolution::{form, paddings};
+use super::convolution::{Padding, form, numbers, paddings};
 use super::{Layer, expect_rank, input};
-use crate::arguments::{Parameter, Signature, flag, optional, required, word};
+use crate::arguments::{Parameter, Signature, flag, optional, required, word, words};
 use crate::build::Builder;
-use crate::build::ops::Tensor;
-use crate::build::value::{Args, Built, Fault};
+use crate::build::ops::{Ops, Tensor};
+use crate::build::value::{Args, Built, Fault, extents};
 
 const MAX: [Parameter; 4] = [required("kernel"), optional("stride"), optional("padding"), flag("ceil_mode")];
 const AVERAGE: [Parameter; 5] = [
@@ -17,9 +19,14 @@ const AVERAGE: [Parameter; 5] = [
     flag("ceil_mode"),
     flag("count_include_pad"),
 ];
-const KIND: [&str; 2] = ["max", "avg"];
+
+words! {
+    /// What a window gives.
+    enum Pooling { Max = "max", Average = "avg" }
+}
+
 const EITHER: [Parameter; 6] = [
-    word("kind", &KIND, true),
+    word::<Pooling>("kind", true),
     required("kernel"),
     optional("stride"),
     optional("padding"),
@@ -42,15 +49,15 @@ const SIZE: [Parameter; 1] = [required("size")];
 const NOTHING: [Parameter; 0] = [];
 
 pub(super) static LAYERS: [Layer; 12] = [
-    pooling!("MaxPool1d", MAX, |builder, x, args| pool(builder, input(x)?, args, 1, true)),
-    pooling!("MaxPool2d", MAX, |builder, x, args| pool(builder, input(x)?, args, 2, true)),
-    pooling!("MaxPool3d", MAX, |builder, x, args| pool(builder, input(x)?, args, 3, true)),
-    pooling!("AvgPool1d", AVERAGE, |builder, x, args| pool(builder, input(x)?, args, 1, false)),
-    pooling!("AvgPool2d", AVERAGE, |builder, x, args| pool(builder, input(x)?, args, 2, false)),
-    pooling!("AvgPool3d", AVERAGE, |builder, x, args| pool(builder, input(x)?, args, 3, false)),
+    pooling!("MaxPool1d", MAX, |builder, x, args| pool(builder, input(x)?, args, 1, Pooling::Max)),
+    pooling!("MaxPool2d", MAX, |builder, x, args| pool(builder, input(x)?, args, 2, Pooling::Max)),
+    pooling!("MaxPool3d", MAX, |builder, x, args| pool(builder, input(x)?, args, 3, Pooling::Max)),
+    pooling!("AvgPool1d", AVERAGE, |builder, x, args| pool(builder, input(x)?, args, 1, Pooling::Average)),
+    pooling!("AvgPool2d", AVERAGE, |builder, x, args| pool(builder, input(x)?, args, 2, Pooling::Average)),
+    pooling!("AvgPool3d", AVERAGE, |builder, x, args| pool(builder, input(x)?, args, 3, Pooling::Average)),
     pooling!("Pool2d", EITHER, |builder, x, args| {
-        let max = args.word_or("kind", &KIND, "max")? == "max";
-        pool(builder, input(x)?, args, 2, max)
+        let kind = args.word("kind", Pooling::Max)?;
+        pool(builder, input(x)?, args, 2, kind)
     }),
     pooling!("GlobalAvgPool", NOTHING, |builder, x, _| global(builder, input(x)?, Combine::Add)),
     pooling!("GlobalMaxPool", NOTHING, |builder, x, _| global(builder, input(x)?, Combine::Max)),
@@ -59,98 +66,141 @@ pub(super) static LAYERS: [Layer; 12] = [
     pooling!("AdaptiveMaxPool2d", SIZE, |builder, x, args| adaptive(builder, input(x)?, args, 2, true)),
 ];
 
-fn pool(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, max: bool) -> Built {
+fn pool(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, kind: Pooling) -> Built {
     let dims = expect_rank(builder, x, spatial + 2, form(spatial))?;
-    let kernel = args.sizes_or("kernel", spatial, 1, &[1])?;
+    let kernel = args.sizes_or("kernel", spatial, 1, &[Size::ONE])?;
     let stride = args.sizes_or("stride", spatial, 1, &kernel)?;
     let padding = paddings(args, spatial)?;
     let ceil_mode = args.bool_or("ceil_mode", false)?;
-    let include = args.bool_or("count_include_pad", true)?;
-    let mut counts: Vec<Vec<usize>> = Vec::new();
+    // What a window counts matters to a mean only.
+    let include = match kind {
+        Pooling::Max => true,
+        Pooling::Average => args.bool_or("count_include_pad", true)?,
+    };
     let mut windows = Vec::new();
     for axis in 0..spatial {
-        let (window, count) = windows_along(
-            dims[axis + 2],
-            kernel[axis],
-            stride[axis],
-            padding[axis],
-            ceil_mode,
-            include,
-            axis + 2,
-        )?;
-        windows.push(window);
-        counts.push(count);
+        let window = Windows::along(dims[axis + 2], kernel[axis], stride[axis], padding[axis]);
+        windows.push(window.checked(ceil_mode, axis + 2)?);
     }
+    let (kernel, stride) = (extents(&kernel)?, extents(&stride)?);
+    let padding: Vec<Padding> = windows.iter().map(|window| window.padding).collect();
     let ops = &mut builder.ops();
-    if max {
-        return ops.pool(Combine::Max, x, &kernel, &stride, &windows);
+    let combine = match kind {
+        Pooling::Max => Combine::Max,
+        Pooling::Average => Combine::Add,
+    };
+    let combined = ops.pool(combine, x, &kernel, &stride, &numbers(&padding)?)?;
+    if kind == Pooling::Max {
+        return Ok(combined);
     }
-    let sum = ops.pool(Combine::Add, x, &kernel, &stride, &windows)?;
-    let area: usize = kernel.iter().product();
-    if counts.iter().zip(&kernel).all(|(counts, &kernel)| counts.iter().all(|&count| count == kernel)) {
-        return ops.div_num(sum, area as f64);
+    if windows.iter().all(|window| window.is_full(include)) {
+        let area = Size::product(&kernel).get()?;
+        return ops.div_num(combined, area as f64);
     }
     // How many elements each window counts is known now: one factor for each axis.
-    let dtype = ops.dtype(sum);
-    let result = ops.dims(sum);
+    let result = ops.ty(combined);
     let mut divisor = None;
-    for (axis, counts) in counts.iter().enumerate() {
-        let values: Vec<f64> = counts.iter().map(|&count| count as f64).collect();
-        let along = ops.constants(&values, dtype)?;
-        let along = ops.along(along, &result, axis + 2)?;
+    for (axis, window) in windows.iter().enumerate() {
+        let along = window.counts(ops, include, result.dtype)?;
+        let along = ops.along(along, &result.dims, axis + 2)?;
         divisor = Some(match divisor {
             None => along,
             Some(divisor) => ops.mul(divisor, along)?,
         });
     }
     match divisor {
-        Some(divisor) => ops.div(sum, divisor),
-        None => Ok(sum),
+        Some(divisor) => ops.div(combined, divisor),
+        None => Ok(combined),
     }
 }
 
-/// Padding along one axis, enlarged for the last window of the ceiling mode, and how many elements each window
-/// counts for an average (PyTorch: padding counts if asked for, what lies beyond it never).
-fn windows_along(
-    input: usize,
-    kernel: usize,
-    stride: usize,
-    padding: (usize, usize),
-    ceil_mode: bool,
-    include: bool,
-    axis: usize,
-) -> Built<((usize, usize), Vec<usize>)> {
-    if padding.0.max(padding.1) > kernel / 2 {
-        return Err(Fault::new(format!(
-            "padding {} is more than half of the kernel {kernel} along axis {axis}",
-            padding.0.max(padding.1)
-        ))
-        .note("a window of padding only would have no value"));
+/// Windows along which elements are counted one by one; more are counted by their positions, inside the model.
+const MOST_COUNTED: usize = 4096;
+
+/// The windows of a pooling along one axis.
+struct Windows {
+    input: Size,
+    kernel: Size,
+    stride: Size,
+    /// As given; enlarged for the last window of the ceiling mode by [`Windows::checked`].
+    padding: Padding,
+    /// Elements with the padding as given.
+    padded: Size,
+    /// Number of windows.
+    count: Size,
+}
+
+impl Windows {
+    fn along(input: usize, kernel: Size, stride: Size, padding: Padding) -> Windows {
+        let padded = padding.0 + padding.1 + input;
+        let count = (padded - kernel) / stride + 1;
+        Windows { input: Size::from(input), kernel, stride, padding, padded, count }
     }
-    let padded = input + padding.0 + padding.1;
-    if kernel > padded {
-        return Err(Fault::new(format!(
-            "the kernel covers {kernel} elements of axis {axis}, which has {padded}"
-        ))
-        .help("make the kernel smaller, or the input or the padding larger"));
-    }
-    let mut count = (padded - kernel) / stride + 1;
-    // The last window of the ceiling mode must begin inside the input or the padding before it.
-    if ceil_mode && !(padded - kernel).is_multiple_of(stride) && count * stride < input + padding.0 {
-        count += 1;
-    }
-    let reach = (count - 1) * stride + kernel;
-    let after = reach.saturating_sub(input + padding.0);
-    let counted = |window: usize| {
-        let start = window * stride;
-        let end = start + kernel;
-        if include {
-            end.min(padded) - start
-        } else {
-            end.min(padding.0 + input) - start.max(padding.0).min(end)
+
+    /// An error where a window has no place; else the windows, with the last one of the ceiling mode.
+    fn checked(mut self, ceil_mode: bool, axis: usize) -> Built<Windows> {
+        let kernel = self.kernel;
+        let larger = self.padding.0.max(self.padding.1);
+        if (kernel / 2).is_below(larger) {
+            return Err(Fault::new(format!(
+                "padding {larger} is more than half of the kernel {kernel} along axis {axis}"
+            ))
+            .note("a window of padding only would have no value"));
         }
-    };
-    Ok(((padding.0, after), (0..count).map(counted).collect()))
+        if self.padded.is_below(kernel) {
+            return Err(Fault::new(format!(
+                "the kernel covers {kernel} elements of axis {axis}, which has {}",
+                self.padded
+            ))
+            .help("make the kernel smaller, or the input or the padding larger"));
+        }
+        // The last window of the ceiling mode must begin inside the input or the padding before it.
+        let inside = self.input + self.padding.0;
+        let rest = (self.padded - kernel) % self.stride;
+        if ceil_mode && rest != Size::ZERO && (self.count * self.stride).is_below(inside) {
+            self.count = self.count + 1;
+        }
+        let reach = (self.count - 1) * self.stride + kernel;
+        self.padding.1 = (reach - inside).max(0);
+        Ok(self)
+    }
+
+    /// The elements from and up to which a window counts for an average (PyTorch: padding counts if asked for, what
+    /// lies beyond it never).
+    fn counted(&self, include: bool) -> (Size, Size) {
+        if include { (Size::ZERO, self.padded) } else { (self.padding.0, self.padding.0 + self.input) }
+    }
+
+    /// Whether every window counts as many elements as the kernel has.
+    fn is_full(&self, include: bool) -> bool {
+        let (from, to) = self.counted(include);
+        let reach = (self.count - 1) * self.stride + self.kernel;
+        from == Size::ZERO && reach.is_below(to + 1)
+    }
+
+    /// How many elements each window counts, as a vector.
+    fn counts(&self, ops: &mut Ops, include: bool, dtype: DType) -> Built {
+        let (from, to) = self.counted(include);
+        let count = self.count.get()?;
+        if count <= MOST_COUNTED {
+            let counted = |window: usize| {
+                let start = self.stride * window;
+                (to.min(start + self.kernel) - from.max(start)).get()
+            };
+            let counts = (0..count).map(counted).collect::<Result<Vec<_>, _>>()?;
+            let counts: Vec<f64> = counts.into_iter().map(|count| count as f64).collect();
+            return ops.constants(&counts, dtype);
+        }
+        let position = ops.b.iota(DType::I64, &[count], 0)?;
+        let size = |ops: &mut Ops, size: Size| -> Built { ops.int_scalar(size.get()? as i64, DType::I64) };
+        let (stride, kernel) = (size(ops, self.stride)?, size(ops, self.kernel)?);
+        let start = ops.mul(position, stride)?;
+        let end = ops.add(start, kernel)?;
+        let (from, to) = (size(ops, from)?, size(ops, to)?);
+        let (start, end) = (ops.max(start, from)?, ops.min(end, to)?);
+        let counts = ops.sub(end, start)?;
+        ops.convert(counts, dtype)
+    }
 }
 
 /// The mean or maximum over all spatial axes: `[batch, channels, ...]` to `[batch, channels]`.
@@ -167,7 +217,7 @@ fn global(builder: &mut Builder, x: Tensor, combine: Combine) -> Built {
 /// Pools to a given size: window i of n goes from `floor(i in / n)` to `ceil((i + 1) in / n)`.
 fn adaptive(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, max: bool) -> Built {
     let dims = expect_rank(builder, x, spatial + 2, form(spatial))?;
-    let sizes = args.sizes_or("size", spatial, 1, &[1])?;
+    let sizes = extents(&args.sizes_or("size", spatial, 1, &[Size::ONE])?)?;
     let ops = &mut builder.ops();
     let mut x = x;
     // Windows are products of intervals, so the axes can be pooled one after the other: a mean of means over
@@ -180,41 +230,82 @@ fn adaptive(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, max: 
         if input == output {
             continue;
         }
-        x = adaptive_axis(ops, x, axis + 2, input, output, max)?;
+        let axis = axis + 2;
+        x = match (input.is_multiple_of(output), output <= MOST_WRITTEN_OUT) {
+            (true, _) => adaptive_even(ops, x, axis, output, max)?,
+            (_, true) => adaptive_written_out(ops, x, axis, output, max)?,
+            _ => adaptive_gathered(ops, x, axis, output, max)?,
+        };
     }
     Ok(x)
 }
 
-fn adaptive_axis(
-    ops: &mut crate::build::ops::Ops,
-    x: Tensor,
-    axis: usize,
-    input: usize,
-    output: usize,
-    max: bool,
-) -> Built {
-    let combine = if max { Combine::Max } else { Combine::Add };
-    if input.is_multiple_of(output) {
-        let width = input / output;
-        let mut split = ops.dims(x);
-        split[axis] = output;
-        split.insert(axis + 1, width);
-        let parts = ops.reshape(x, &split)?;
-        return if max {
-            ops.reduce(combine, parts, &[axis + 1], false)
-        } else {
-            ops.mean(parts, &[axis + 1], false)
-        };
-    }
+/// Adaptive windows, at most, that are slices of their own.
+const MOST_WRITTEN_OUT: usize = 64;
+
+fn combined(ops: &mut Ops, x: Tensor, axis: usize, max: bool, keep: bool) -> Built {
+    if max { ops.reduce(Combine::Max, x, &[axis], keep) } else { ops.mean(x, &[axis], keep) }
+}
+
+/// Windows of one length, side by side.
+fn adaptive_even(ops: &mut Ops, x: Tensor, axis: usize, output: usize, max: bool) -> Built {
+    let mut split = ops.dims(x);
+    let width = split[axis] / output;
+    split[axis] = output;
+    split.insert(axis + 1, width);
+    let parts = ops.reshape(x, &split)?;
+    combined(ops, parts, axis + 1, max, false)
+}
+
+/// A slice for each window.
+fn adaptive_written_out(ops: &mut Ops, x: Tensor, axis: usize, output: usize, max: bool) -> Built {
+    let input = Size::from(ops.dims(x)[axis]);
     let mut parts = Vec::with_capacity(output);
-    for window in 0..output {
+    for window in (0..output).map(Size::from) {
         let (start, end) = (window * input / output, ((window + 1) * input).div_ceil(output));
-        let part = ops.slice_axis(x, axis, start, end, 1)?;
-        parts.push(if max {
-            ops.reduce(combine, part, &[axis], true)?
-        } else {
-            ops.mean(part, &[axis], true)?
-        });
+        let part = ops.slice_axis(x, axis, start.get()?, end.get()?, 1)?;
+        parts.push(combined(ops, part, axis, max, true)?);
     }
-    ops.concat(&parts, axis as i64)
+    ops.concat(&parts, Size::from(axis))
+}
+
+/// Many windows: all of the greatest length, `[..., window, place, ...]`, by computed indices; places behind the end of
+/// a window do not count.
+fn adaptive_gathered(ops: &mut Ops, x: Tensor, axis: usize, output: usize, max: bool) -> Built {
+    let ty = ops.ty(x);
+    let input = ty.dims[axis];
+    // The largest number below is (output + 1) (input + 1).
+    if ((Size::from(output) + 1) * (Size::from(input) + 1)).number().is_none() {
+        return Err(Fault::new(format!("{output} windows over {input} elements are too many")));
+    }
+    let width = (Size::from(input).div_ceil(output) + 1).min(input).get()?;
+    let table = [output, width];
+    let number = |ops: &mut Ops, value: usize| ops.int_scalar(value as i64, DType::I64);
+    let (window, place) = (ops.b.iota(DType::I64, &table, 0)?, ops.b.iota(DType::I64, &table, 1)?);
+    let (inputs, outputs) = (number(ops, input)?, number(ops, output)?);
+    let (one, last) = (number(ops, 1)?, number(ops, output - 1)?);
+    let scaled = ops.mul(window, inputs)?;
+    let start = ops.div(scaled, outputs)?;
+    let next = ops.add(window, one)?;
+    let next = ops.mul(next, inputs)?;
+    let next = ops.add(next, last)?;
+    let end = ops.div(next, outputs)?;
+    let index = ops.add(start, place)?;
+    let inside = ops.compare(Comparison::Lt, index, end)?;
+    let gathered = ops.b.gather(x, index, axis)?;
+    let dims = ops.dims(gathered);
+    let inside = ops.b.broadcast(inside, &dims, &[axis, axis + 1])?;
+    let nothing = ops.scalar(if max { f64::NEG_INFINITY } else { 0.0 }, ty.dtype)?;
+    let counted = ops.select(inside, gathered, nothing)?;
+    if max {
+        return ops.reduce(Combine::Max, counted, &[axis + 1], false);
+    }
+    let sum = ops.sum(counted, &[axis + 1], false)?;
+    let length = ops.sub(end, start)?;
+    let length = ops.slice_axis(length, 1, 0, 1, 1)?;
+    let length = ops.reshape(length, &[output])?;
+    let length = ops.convert(length, ty.dtype)?;
+    let dims = ops.dims(sum);
+    let length = ops.along(length, &dims, axis)?;
+    ops.div(sum, length)
 }

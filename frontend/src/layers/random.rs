@@ -1,6 +1,6 @@
 //! Layers that draw random numbers in training and are the identity in inference.
 //!
-//! Numbers are counter-based: a function of the seed, the step and the layer's path.
+//! Numbers are counter-based: a function of the seed, the step, the layer's path and the number of its call.
 
 use brolga_ir::Type;
 use brolga_ir::ops::Role;
@@ -77,26 +77,39 @@ fn dropout(builder: &mut Builder, x: Tensor, args: &Args, dims: Vec<usize>) -> B
 }
 
 impl Builder<'_> {
-    /// Uniform numbers from 0 to below 1 of the current layer, or the input `random.<path>`.
+    /// Uniform numbers from 0 to below 1 of this call of the current layer, or the input `random.<path>`.
     pub fn random_uniform(&mut self, ty: &Type) -> Built {
-        if let Some(fed) = self.fed_random(ty) {
+        let name = self.draw();
+        if let Some(fed) = self.fed_random(&name, ty) {
             return Ok(fed);
         }
-        let (seed, step, path) = (self.seed()?, self.step_count()?, self.full_name(""));
-        self.ops().uniform(seed, Some(step), &path, ty)
+        let (seed, step) = (self.seed()?, self.step_count()?);
+        self.ops().uniform(seed, Some(step), &name, ty)
     }
 
-    /// Standard normal numbers of the current layer, or the input `random.<path>`.
+    /// Standard normal numbers of this call of the current layer, or the input `random.<path>`.
     pub fn random_normal(&mut self, ty: &Type) -> Built {
-        if let Some(fed) = self.fed_random(ty) {
+        let name = self.draw();
+        if let Some(fed) = self.fed_random(&name, ty) {
             return Ok(fed);
         }
-        let (seed, step, path) = (self.seed()?, self.step_count()?, self.full_name(""));
-        self.ops().normal(seed, Some(step), &path, ty)
+        let (seed, step) = (self.seed()?, self.step_count()?);
+        self.ops().normal(seed, Some(step), &name, ty)
     }
 
-    fn fed_random(&mut self, ty: &Type) -> Option<Tensor> {
-        let name = format!("random.{}", self.full_name(""));
-        self.settings.feed_random.then(|| self.graph.graph.add_parameter(&name, Role::Data, ty.clone()))
+    /// The input that stands for a draw, if they are fed. The steps of an entry share it, as they share the draw.
+    fn fed_random(&mut self, name: &str, ty: &Type) -> Option<Tensor> {
+        if !self.settings.feed_random {
+            return None;
+        }
+        let name = format!("random.{name}");
+        let graph = &mut self.graph.graph;
+        let known = graph.parameters().iter().copied().find(|&id| {
+            graph.parameter(id).is_some_and(|p| p.role == Role::Data && p.name == name && p.ty == *ty)
+        });
+        Some(match known {
+            Some(id) => graph.result(id),
+            None => graph.add_parameter(&name, Role::Data, ty.clone()),
+        })
     }
 }

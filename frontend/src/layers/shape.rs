@@ -1,10 +1,12 @@
 //! Layers that arrange elements.
 
+use brolga_ir::Size;
+
 use super::{Layer, input};
 use crate::arguments::{Parameter, Signature, optional, required};
 use crate::build::Builder;
-use crate::build::ops::Tensor;
-use crate::build::value::{Args, Built, Fault, Val};
+use crate::build::ops::{Range, Tensor};
+use crate::build::value::{Args, Built, Fault, Val, extents};
 
 macro_rules! shape {
     ($name:literal, $parameters:expr, $build:expr) => {
@@ -39,8 +41,8 @@ pub(super) static LAYERS: [Layer; 6] = [
         let ops = &mut builder.ops();
         let axis = ops.axis(x, args.int_or("axis", 0)?)?;
         let bound = |name: &str| if args.has(name) { args.int_or(name, 0).map(Some) } else { Ok(None) };
-        let mut ranges = vec![(None, None, None, false); axis];
-        ranges.push((bound("start")?, bound("stop")?, bound("step")?, false));
+        let mut ranges = vec![Range::ALL; axis];
+        ranges.push(Range::Slice { start: bound("start")?, stop: bound("stop")?, step: bound("step")? });
         ops.index(x, &ranges)
     }),
     shape!("Upsample", &[required("factor")], upsample),
@@ -52,11 +54,11 @@ fn flatten(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     let ops = &mut builder.ops();
     let dims = ops.dims(x);
     let start = args.int_or("start", 1)?;
-    if start < 0 || start as usize > dims.len() {
+    let Some(first) = start.get().ok().filter(|&first| first <= dims.len()) else {
         return Err(Fault::new(format!("there is no axis {start} in {}", ops.ty(x))));
-    }
-    let mut flat = dims[..start as usize].to_vec();
-    flat.push(dims[start as usize..].iter().product());
+    };
+    let mut flat = dims[..first].to_vec();
+    flat.push(Size::product(&dims[first..]).get()?);
     ops.reshape(x, &flat)
 }
 
@@ -70,16 +72,21 @@ fn pad(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
         args.place("padding").map_or(fault.clone(), |place| fault.at(place))
     };
     let Some(Val::List(items)) = args.get("padding").map(|value| &value.value) else { return Err(wrong()) };
+    let size = |item: &Val| item.as_int().map(Size::from);
     let pair = |item: &Val| match item {
-        Val::List(pair) if pair.len() == 2 => Some((pair[0].as_int()?, pair[1].as_int()?)),
+        Val::List(pair) if pair.len() == 2 => Some((size(&pair[0])?, size(&pair[1])?)),
         Val::List(_) => None,
-        single => single.as_int().map(|size| (size, size)),
+        single => size(single).map(|size| (size, size)),
     };
     let pairs = items.iter().map(pair).collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
     if pairs.len() != ty.rank() {
         return Err(wrong());
     }
-    ops.pad(x, &pairs, args.float_or("value", 0.0)?)
+    let value = match args.get("value") {
+        Some(value) => ops.literal(value, ty.dtype)?,
+        None => ops.scalar(0.0, ty.dtype)?,
+    };
+    ops.pad(x, &pairs, value)
 }
 
 /// Repeats every spatial element `factor` times along each spatial axis (nearest neighbour).
@@ -93,12 +100,12 @@ fn upsample(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
             ops.ty(x)
         )));
     }
-    let factors = args.sizes_or("factor", dims.len() - 2, 1, &[2])?;
+    let factors = extents(&args.sizes_or("factor", dims.len() - 2, 1, &[Size::from(2)])?)?;
     let (mut wide, mut axes, mut result) = (dims[..2].to_vec(), vec![0, 1], dims[..2].to_vec());
     for (&extent, factor) in dims[2..].iter().zip(factors) {
         axes.push(wide.len());
         wide.extend([extent, factor]);
-        result.push(extent.saturating_mul(factor));
+        result.push((Size::from(extent) * factor).get()?);
     }
     let repeated = ops.b.broadcast(x, &wide, &axes)?;
     ops.reshape(repeated, &result)

@@ -2,12 +2,28 @@
 
 use super::decode::Decoder;
 use super::{Action, Entry, EntryKind, Group, Minimize, Outputs};
-use crate::arguments::{self, field_list, match_fields};
+use crate::arguments::{self, Words, field_list, find, match_fields, words};
 use crate::diagnostics::Diagnostic;
-use crate::expr::{Expr, ExprKind};
+use crate::expr::Expr;
 use crate::optimizers;
+use crate::optimizers::clip::Clip;
 use crate::source::Spanned;
 use crate::syntax::{Kind, Value};
+
+words! {
+    /// Kinds of entries.
+    enum EntryWord { Infer = "Infer", Train = "Train", Entry = "Entry" }
+}
+
+words! {
+    /// Steps of an `Entry`.
+    enum ActionWord { Minimize = "Minimize", Update = "Update" }
+}
+
+words! {
+    /// How an `Entry` builds the layers.
+    enum Mode { Train = "train", Infer = "infer" }
+}
 
 impl Decoder<'_> {
     pub fn outputs(&mut self, value: &Value) -> Outputs {
@@ -27,26 +43,27 @@ impl Decoder<'_> {
             return entry;
         };
         let fields = field_list(fields);
-        let (names, required): (&[&'static str], &[&'static str]) = match kind.value.as_str() {
-            "Infer" => (&["outputs", "body"], &["outputs"]),
-            "Train" => (&["loss", "optimizer", "metrics", "groups", "clip", "body"], &["loss", "optimizer"]),
-            "Entry" => (&["mode", "steps", "outputs", "body"], &["steps"]),
-            other => {
-                let diagnostic =
-                    Diagnostic::new(&self.source, kind.span, format!("there is no kind of entry `{other}`"))
-                        .suggest(other, ["Infer", "Train", "Entry"]);
-                self.report(diagnostic);
-                return entry;
+        let Some(word) = find::<EntryWord>(&kind.value) else {
+            let message = format!("there is no kind of entry `{}`", kind.value);
+            let diagnostic = Diagnostic::new(&self.source, kind.span, message);
+            self.report(diagnostic.suggest(&kind.value, EntryWord::NAMES.iter().copied()));
+            return entry;
+        };
+        let (names, required): (&[&'static str], &[&'static str]) = match word {
+            EntryWord::Infer => (&["outputs", "body"], &["outputs"]),
+            EntryWord::Train => {
+                (&["loss", "optimizer", "metrics", "groups", "clip", "body"], &["loss", "optimizer"])
             }
+            EntryWord::Entry => (&["mode", "steps", "outputs", "body"], &["steps"]),
         };
         let mut complete = true;
         let fields = match_fields(self, &kind.value, names, required, &fields, value.span, &mut complete);
         let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
         entry.body = get("body").map(|value| self.body(value));
         let outputs = get("outputs").map_or(Vec::new(), |value| self.outputs(value));
-        entry.kind = match kind.value.as_str() {
-            "Infer" => EntryKind::Infer { outputs },
-            "Train" => {
+        entry.kind = match word {
+            EntryWord::Infer => EntryKind::Infer { outputs },
+            EntryWord::Train => {
                 let metrics = get("metrics").map_or(Vec::new(), |value| self.outputs(value));
                 if let Some((name, _)) = metrics.iter().find(|(name, _)| name.value == "loss") {
                     self.error(name.span, "a metric cannot be named `loss`: the loss is always reported");
@@ -56,19 +73,16 @@ impl Decoder<'_> {
                     _ => EntryKind::Broken,
                 }
             }
-            _ => {
-                let mut train = true;
-                if let Some(value) = get("mode") {
-                    match self.spanned_text(value, "\"train\" or \"infer\"") {
-                        Some(mode) if mode.value == "train" || mode.value == "infer" => {
-                            train = mode.value == "train";
-                        }
-                        Some(mode) => {
-                            self.error(mode.span, "a mode is \"train\" or \"infer\"");
-                        }
-                        None => {}
+            EntryWord::Entry => {
+                let given = get("mode").and_then(|value| self.spanned_text(value, "\"train\" or \"infer\""));
+                let train = match given.map(|mode| (find::<Mode>(&mode.value), mode.span)) {
+                    None | Some((Some(Mode::Train), _)) => true,
+                    Some((Some(Mode::Infer), _)) => false,
+                    Some((None, span)) => {
+                        self.error(span, "a mode is \"train\" or \"infer\"");
+                        true
                     }
-                }
+                };
                 let mut steps = Vec::new();
                 for value in get("steps").map_or(&[][..], |value| self.list(value, "a list of steps")) {
                     steps.extend(self.action(value));
@@ -86,8 +100,14 @@ impl Decoder<'_> {
         };
         let fields = field_list(fields);
         let mut complete = true;
-        match kind.value.as_str() {
-            "Minimize" => {
+        let Some(word) = find::<ActionWord>(&kind.value) else {
+            let message = format!("there is no update step `{}`", kind.value);
+            let diagnostic = Diagnostic::new(&self.source, kind.span, message);
+            self.report(diagnostic.suggest(&kind.value, ActionWord::NAMES.iter().copied()));
+            return None;
+        };
+        match word {
+            ActionWord::Minimize => {
                 let names = ["loss", "of", "optimizer", "groups", "clip"];
                 let required = ["loss", "optimizer"];
                 let fields =
@@ -96,7 +116,7 @@ impl Decoder<'_> {
                     |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
                 self.minimize(&get).map(|minimize| Action::Minimize(Box::new(minimize)))
             }
-            "Update" => {
+            ActionWord::Update => {
                 let names = ["state", "value"];
                 let fields = match_fields(self, "Update", &names, &names, &fields, value.span, &mut complete);
                 let get =
@@ -105,19 +125,12 @@ impl Decoder<'_> {
                 let value = get("value").and_then(|value| self.expression(value));
                 Some(Action::Update { state: state?, value: value? })
             }
-            other => {
-                let diagnostic =
-                    Diagnostic::new(&self.source, kind.span, format!("there is no update step `{other}`"))
-                        .suggest(other, ["Minimize", "Update"]);
-                self.report(diagnostic);
-                None
-            }
         }
     }
 
     fn minimize<'v>(&mut self, get: &dyn Fn(&str) -> Option<&'v Value>) -> Option<Minimize> {
         let loss = get("loss").and_then(|value| self.expression(value));
-        let clip = get("clip").and_then(|value| self.clip(value));
+        let clip = get("clip").map(|value| self.clip(value));
         let mut of = Vec::new();
         if let Some(value) = get("of") {
             match &value.kind {
@@ -132,41 +145,31 @@ impl Decoder<'_> {
             groups.extend(self.group(value));
         }
         let (kind, optimizer) = get("optimizer").and_then(|value| self.optimizer(value))?;
-        Some(Minimize { loss: loss?, of, optimizer, kind, clip: clip.transpose().ok()?, groups })
+        let clip = match clip {
+            Some(clip) => Some(clip?),
+            None => None,
+        };
+        Some(Minimize { loss: loss?, of, optimizer, kind, clip, groups })
     }
 
-    /// `ClipNorm(1.0)` or `ClipValue(0.5)`, kept as a call.
-    fn clip(&mut self, value: &Value) -> Option<Result<Expr, ()>> {
-        let Kind::Struct(Some(kind), fields) = &value.kind else {
+    /// `ClipNorm(1.0)` or `ClipValue(0.5)`.
+    fn clip(&mut self, value: &Value) -> Option<(Clip, Expr)> {
+        let Kind::Struct(Some(name), fields) = &value.kind else {
             self.mismatch(value, "`ClipNorm(...)` or `ClipValue(...)`");
-            return Some(Err(()));
+            return None;
         };
-        if !["ClipNorm", "ClipValue"].contains(&kind.value.as_str()) {
-            let diagnostic = Diagnostic::new(
-                &self.source,
-                kind.span,
-                format!("`{}` is not a way of clipping", kind.value),
-            )
-            .suggest(&kind.value, ["ClipNorm", "ClipValue"]);
-            self.report(diagnostic);
-            return Some(Err(()));
-        }
+        let Some(kind) = find::<Clip>(&name.value) else {
+            let message = format!("`{}` is not a way of clipping", name.value);
+            let diagnostic = Diagnostic::new(&self.source, name.span, message);
+            self.report(diagnostic.suggest(&name.value, Clip::NAMES.iter().copied()));
+            return None;
+        };
         let mut complete = true;
-        let fields = match_fields(
-            self,
-            &kind.value,
-            &["max"],
-            &["max"],
-            &field_list(fields),
-            value.span,
-            &mut complete,
-        );
-        let positional: Vec<Expr> = fields.iter().filter_map(|(_, value)| self.expression(value)).collect();
-        if !complete || positional.is_empty() {
-            return Some(Err(()));
-        }
-        let kind = ExprKind::Call { function: kind.clone(), positional, named: Vec::new() };
-        Some(Ok(Expr { kind, span: value.span }))
+        let fields = field_list(fields);
+        let fields = match_fields(self, &name.value, &["max"], &["max"], &fields, value.span, &mut complete);
+        let (_, limit) = fields.first()?;
+        let limit = self.expression(limit)?;
+        complete.then_some((kind, limit))
     }
 
     fn group(&mut self, value: &Value) -> Option<Group> {

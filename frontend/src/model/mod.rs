@@ -11,6 +11,7 @@ use brolga_ir::DType;
 use crate::arguments::Arguments;
 use crate::expr::{Expr, Template};
 use crate::layers::Layer;
+use crate::optimizers::clip::Clip;
 use crate::source::{Source, Span, Spanned};
 
 /// A model file.
@@ -182,7 +183,7 @@ pub(crate) struct Minimize {
     pub of: Vec<Spanned<String>>,
     pub optimizer: Spanned<Arguments>,
     pub kind: &'static crate::optimizers::Optimizer,
-    pub clip: Option<Expr>,
+    pub clip: Option<(Clip, Expr)>,
     pub groups: Vec<Group>,
 }
 

@@ -4,32 +4,37 @@ use std::sync::Arc;
 
 use super::decode::{Decoder, read};
 use super::{Body, Branch, Import, Join, Step, StepKind};
-use crate::arguments::{self, Field, field_list, match_fields};
+use crate::arguments::{self, Field, Words, field_list, find, match_fields, words};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, ExprKind};
 use crate::layers;
 use crate::source::{Source, Span, Spanned};
 use crate::syntax::{Kind, Value};
 
-/// Names of the steps that are not layers.
-pub(crate) const STEPS: [&str; 16] = [
-    "Sequential",
-    "Residual",
-    "Add",
-    "Multiply",
-    "Concat",
-    "Repeat",
-    "For",
-    "If",
-    "Aside",
-    "As",
-    "Ref",
-    "Let",
-    "Expr",
-    "Reuse",
-    "Import",
-    "Block",
-];
+words! {
+    /// The steps that are not layers.
+    pub(crate) enum StepWord {
+        Sequential = "Sequential",
+        Residual = "Residual",
+        Add = "Add",
+        Multiply = "Multiply",
+        Concat = "Concat",
+        Repeat = "Repeat",
+        For = "For",
+        If = "If",
+        Aside = "Aside",
+        As = "As",
+        Ref = "Ref",
+        Let = "Let",
+        Expr = "Expr",
+        Reuse = "Reuse",
+        Import = "Import",
+        Block = "Block",
+    }
+}
+
+/// Their names.
+pub(crate) const STEPS: &[&str] = StepWord::NAMES;
 
 /// Names that later versions of the language give a meaning to.
 const RESERVED: [&str; 3] = ["Scan", "While", "Random"];
@@ -79,11 +84,11 @@ impl Decoder<'_> {
         if self.blocks.contains(&name.value) {
             return self.block_call(name, fields);
         }
-        if !STEPS.contains(&name.value.as_str()) {
+        let Some(word) = find::<StepWord>(&name.value) else {
             self.unknown_step(name);
             return None;
-        }
-        self.structure(name, fields, span)
+        };
+        self.structure(word, name, fields, span)
     }
 
     fn unknown_step(&mut self, name: &Spanned<String>) {
@@ -93,7 +98,7 @@ impl Decoder<'_> {
             diagnostic = diagnostic.note(format!("`{}` is reserved for a later version", name.value));
         } else {
             let blocks = self.blocks.clone();
-            let known = layers::names().chain(STEPS);
+            let known = layers::names().chain(STEPS.iter().copied());
             let names: Vec<&str> =
                 blocks.iter().map(String::as_str).chain(known.map(|name| -> &str { name })).collect();
             diagnostic = diagnostic.suggest(&name.value, names);
@@ -107,10 +112,14 @@ impl Decoder<'_> {
         fields: &[Field<'f>],
     ) -> (Option<Option<crate::expr::Template>>, Vec<Field<'f>>) {
         let is_name = |field: &&Field| field.0.is_some_and(|name| name.value == "name");
-        let name = match fields.iter().find(is_name) {
+        let mut names = fields.iter().filter(is_name);
+        let name = match names.next() {
             Some((_, value)) => self.template(value).map(Some),
             None => Some(None),
         };
+        if let Some((_, again)) = names.next() {
+            self.error(again.span, "`name` is given twice");
+        }
         (name, fields.iter().filter(|field| !is_name(field)).copied().collect())
     }
 
@@ -128,41 +137,46 @@ impl Decoder<'_> {
         complete.then_some(StepKind::Block { block: block.clone(), name, arguments })
     }
 
-    fn structure(&mut self, name: &Spanned<String>, fields: &[Field], span: Span) -> Option<StepKind> {
-        let what = name.value.as_str();
-        let (names, required): (&[&'static str], &[&'static str]) = match what {
-            "Sequential" => match fields {
+    fn structure(
+        &mut self,
+        word: StepWord,
+        name: &Spanned<String>,
+        fields: &[Field],
+        span: Span,
+    ) -> Option<StepKind> {
+        let (names, required): (&[&'static str], &[&'static str]) = match word {
+            StepWord::Sequential => match fields {
                 [(None, _)] => (&["body"], &["body"]),
                 _ => (&["name", "body"], &["body"]),
             },
-            "Residual" | "Aside" => (&["body"], &["body"]),
-            "Add" | "Multiply" => (&["branches"], &["branches"]),
-            "Concat" => (&["branches", "axis"], &["branches"]),
-            "Repeat" => match fields {
+            StepWord::Residual | StepWord::Aside => (&["body"], &["body"]),
+            StepWord::Add | StepWord::Multiply => (&["branches"], &["branches"]),
+            StepWord::Concat => (&["branches", "axis"], &["branches"]),
+            StepWord::Repeat => match fields {
                 [(None, _), (None, _)] => (&["times", "body"], &["times", "body"]),
                 _ => (&["times", "index", "body"], &["times", "body"]),
             },
-            "For" => (&["each", "within", "body"], &["each", "within", "body"]),
-            "If" => (&["condition", "then", "otherwise"], &["condition", "then"]),
-            "As" | "Ref" | "Reuse" => (&["name"], &["name"]),
-            "Let" => (&["name", "value"], &["name", "value"]),
-            "Expr" => (&["value"], &["value"]),
-            "Import" => (&["model", "variant", "set", "name", "until"], &["model"]),
-            _ => {
+            StepWord::For => (&["each", "within", "body"], &["each", "within", "body"]),
+            StepWord::If => (&["condition", "then", "otherwise"], &["condition", "then"]),
+            StepWord::As | StepWord::Ref | StepWord::Reuse => (&["name"], &["name"]),
+            StepWord::Let => (&["name", "value"], &["name", "value"]),
+            StepWord::Expr => (&["value"], &["value"]),
+            StepWord::Import => (&["model", "variant", "set", "name", "until"], &["model"]),
+            StepWord::Block => {
                 self.error(name.span, "a block is defined in `blocks`, not in a body");
                 return None;
             }
         };
         let mut complete = true;
-        let fields = match_fields(self, what, names, required, fields, span, &mut complete);
+        let fields = match_fields(self, &name.value, names, required, fields, span, &mut complete);
         let given = Given { fields, complete };
-        let kind = self.structure_kind(what, &given);
+        let kind = self.structure_kind(word, &name.value, &given);
         kind.filter(|_| given.complete)
     }
 
-    fn structure_kind(&mut self, what: &str, given: &Given) -> Option<StepKind> {
-        Some(match what {
-            "Sequential" => {
+    fn structure_kind(&mut self, word: StepWord, what: &str, given: &Given) -> Option<StepKind> {
+        Some(match word {
+            StepWord::Sequential => {
                 let name = given.get("name").map(|value| self.template(value));
                 let body = self.given_body(given, "body");
                 match name {
@@ -170,42 +184,16 @@ impl Decoder<'_> {
                     name => StepKind::Sequential { name: name.flatten(), body },
                 }
             }
-            "Aside" => StepKind::Aside(self.given_body(given, "body")),
-            "Residual" => {
+            StepWord::Aside => StepKind::Aside(self.given_body(given, "body")),
+            StepWord::Residual => {
                 let body = self.given_body(given, "body");
                 let branches = vec![Branch::Body(Body::default()), Branch::Body(body)];
                 StepKind::Join { join: Join::Add, axis: None, branches }
             }
-            "Add" | "Multiply" | "Concat" => {
-                let join = match what {
-                    "Add" => Join::Add,
-                    "Multiply" => Join::Multiply,
-                    _ => Join::Concat,
-                };
-                let axis = match given.get("axis") {
-                    Some(value) => Some(self.expression(value)?),
-                    None => None,
-                };
-                let value = given.get("branches")?;
-                let mut branches = Vec::new();
-                for branch in self.list(value, "a list of branches, each a list of layers") {
-                    branches.push(match &branch.kind {
-                        Kind::Text(_) => Branch::Expr(self.expression(branch)?),
-                        Kind::List(_) => Branch::Body(self.body(branch)),
-                        Kind::Struct(..) => Branch::Body(Arc::new(vec![self.step(branch)])),
-                        _ => {
-                            self.mismatch(branch, "a branch: a list of layers, or an expression");
-                            return None;
-                        }
-                    });
-                }
-                if branches.is_empty() {
-                    self.error(value.span, format!("`{what}` needs at least one branch"));
-                    return None;
-                }
-                StepKind::Join { join, axis, branches }
-            }
-            "Repeat" => {
+            StepWord::Add => self.branches(Join::Add, what, given)?,
+            StepWord::Multiply => self.branches(Join::Multiply, what, given)?,
+            StepWord::Concat => self.branches(Join::Concat, what, given)?,
+            StepWord::Repeat => {
                 let index = match given.get("index") {
                     Some(value) => self.identifier(value)?.value,
                     None => "i".into(),
@@ -214,29 +202,57 @@ impl Decoder<'_> {
                 let body = self.given_body(given, "body");
                 StepKind::Repeat { times: times?, index, body }
             }
-            "For" => {
+            StepWord::For => {
                 let each = given.get("each").and_then(|value| self.identifier(value));
                 let within = given.get("within").and_then(|value| self.expression(value));
                 let body = self.given_body(given, "body");
                 StepKind::For { each: each?.value, within: within?, body }
             }
-            "If" => {
+            StepWord::If => {
                 let condition = given.get("condition").and_then(|value| self.expression(value));
                 let then = self.given_body(given, "then");
                 let otherwise = self.given_body(given, "otherwise");
                 StepKind::If { condition: condition?, then, otherwise }
             }
-            "As" => StepKind::As(self.template(given.get("name")?)?),
-            "Ref" => StepKind::Ref(self.template(given.get("name")?)?),
-            "Reuse" => StepKind::Reuse(self.template(given.get("name")?)?),
-            "Let" => {
+            StepWord::As => StepKind::As(self.template(given.get("name")?)?),
+            StepWord::Ref => StepKind::Ref(self.template(given.get("name")?)?),
+            StepWord::Reuse => StepKind::Reuse(self.template(given.get("name")?)?),
+            StepWord::Let => {
                 let name = given.get("name").and_then(|value| self.identifier(value));
                 let value = given.get("value").and_then(|value| self.expression(value));
                 StepKind::Let(name?, value?)
             }
-            "Expr" => StepKind::Expr(self.expression(given.get("value")?)?),
-            _ => StepKind::Import(Box::new(self.import(given)?)),
+            StepWord::Expr => StepKind::Expr(self.expression(given.get("value")?)?),
+            StepWord::Import => StepKind::Import(Box::new(self.import(given)?)),
+            // Reported where its fields are read.
+            StepWord::Block => return None,
         })
+    }
+
+    /// The branches of a join.
+    fn branches(&mut self, join: Join, what: &str, given: &Given) -> Option<StepKind> {
+        let axis = match given.get("axis") {
+            Some(value) => Some(self.expression(value)?),
+            None => None,
+        };
+        let value = given.get("branches")?;
+        let mut branches = Vec::new();
+        for branch in self.list(value, "a list of branches, each a list of layers") {
+            branches.push(match &branch.kind {
+                Kind::Text(_) => Branch::Expr(self.expression(branch)?),
+                Kind::List(_) => Branch::Body(self.body(branch)),
+                Kind::Struct(..) => Branch::Body(Arc::new(vec![self.step(branch)])),
+                _ => {
+                    self.mismatch(branch, "a branch: a list of layers, or an expression");
+                    return None;
+                }
+            });
+        }
+        if branches.is_empty() {
+            self.error(value.span, format!("`{what}` needs at least one branch"));
+            return None;
+        }
+        Some(StepKind::Join { join, axis, branches })
     }
 
     fn given_body(&mut self, given: &Given, name: &str) -> Body {

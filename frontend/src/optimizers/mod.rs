@@ -42,21 +42,28 @@ pub(crate) fn find(name: &str) -> Option<&'static Optimizer> {
     OPTIMIZERS.iter().copied().flatten().find(|optimizer| optimizer.signature.name == name)
 }
 
+/// All signatures.
+pub(crate) fn signatures() -> impl Iterator<Item = &'static Signature> {
+    OPTIMIZERS.iter().copied().flatten().map(|optimizer| &optimizer.signature)
+}
+
 /// All names.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    OPTIMIZERS.iter().copied().flatten().map(|optimizer| optimizer.signature.name)
+    signatures().map(|signature| signature.name)
 }
 
 /// The update of one parameter.
 pub(crate) struct Update<'u, 'a> {
     pub builder: &'u mut Builder<'a>,
     pub name: &'u str,
+    /// What stands before the slot in the names of its memory.
+    pub scope: String,
     pub parameter: Tensor,
     /// Clipped, and with coupled weight decay added.
     pub gradient: Tensor,
     /// `f64[]`, this parameter's own.
     pub lr: Tensor,
-    /// `f64[]`, the number of this step, from 1.
+    /// `f64[]`, the number of this update of the optimiser, from 1.
     pub time: Tensor,
     /// Decoupled weight decay.
     pub decay: f64,
@@ -68,7 +75,7 @@ impl Update<'_, '_> {
     }
 
     fn slot_name(&self, slot: &str) -> String {
-        format!("optim.{slot}.{}", self.name)
+        format!("optim.{}{slot}.{}", self.scope, self.name)
     }
 
     /// The optimiser's memory of this parameter, with the parameter's type.

@@ -5,31 +5,27 @@
 use brolga_ir::DType;
 use brolga_ir::scalar::{Comparison, Function, ScalarOp};
 
-use crate::arguments::{Parameter, Signature, call, optional, required};
+use crate::arguments::{Parameter, call, calls, optional, required};
 use crate::build::ops::Ops;
 use crate::build::value::{Args, Built, Fault, Tensor};
 
 const INITIAL: Parameter = required("initial");
 
-/// All schedules.
-pub(crate) static SCHEDULES: [Signature; 10] = [
-    Signature { name: "Constant", parameters: &[INITIAL] },
-    Signature { name: "Step", parameters: &[INITIAL, required("every"), optional("factor")] },
-    Signature { name: "MultiStep", parameters: &[INITIAL, required("at"), optional("factor")] },
-    Signature { name: "Exponential", parameters: &[INITIAL, required("factor")] },
-    Signature {
-        name: "Cosine",
-        parameters: &[INITIAL, required("steps"), optional("last"), optional("restart")],
-    },
-    Signature { name: "Inverse", parameters: &[INITIAL, required("rate"), optional("power")] },
-    Signature {
-        name: "Poly",
-        parameters: &[INITIAL, required("steps"), optional("power"), optional("last")],
-    },
-    Signature { name: "Noam", parameters: &[required("width"), required("warmup"), optional("factor")] },
-    Signature { name: "Cyclic", parameters: &[required("low"), required("high"), required("half")] },
-    Signature { name: "Warmup", parameters: &WARMUP },
-];
+calls! {
+    /// All schedules.
+    pub(crate) enum Schedule in SCHEDULES {
+        Constant: &[INITIAL],
+        Step: &[INITIAL, required("every"), optional("factor")],
+        MultiStep: &[INITIAL, required("at"), optional("factor")],
+        Exponential: &[INITIAL, required("factor")],
+        Cosine: &[INITIAL, required("steps"), optional("last"), optional("restart")],
+        Inverse: &[INITIAL, required("rate"), optional("power")],
+        Poly: &[INITIAL, required("steps"), optional("power"), optional("last")],
+        Noam: &[required("width"), required("warmup"), optional("factor")],
+        Cyclic: &[required("low"), required("high"), required("half")],
+        Warmup: &WARMUP,
+    }
+}
 
 static WARMUP: [Parameter; 3] = [required("steps"), call("then", &SCHEDULES, true), optional("first")];
 
@@ -41,7 +37,7 @@ pub(crate) fn power(ops: &mut Ops, base: f64, exponent: Tensor) -> Built {
 
 /// The learning rate as `f64[]`: the argument `name` is a number or a schedule; `time` is `t` as `f64[]`.
 pub(crate) fn rate(ops: &mut Ops, args: &Args, name: &str, default: Option<f64>, time: Tensor) -> Built {
-    let Some((kind, given)) = args.call(name) else {
+    let Some((kind, given)) = args.call(name)? else {
         let value = match default {
             Some(default) => args.float_in(name, default, 0.0, f64::MAX)?,
             None if args.has(name) => args.float_in(name, 0.0, 0.0, f64::MAX)?,
@@ -52,20 +48,21 @@ pub(crate) fn rate(ops: &mut Ops, args: &Args, name: &str, default: Option<f64>,
     schedule(ops, kind, given, time)
 }
 
-fn schedule(ops: &mut Ops, kind: &str, args: &Args, time: Tensor) -> Built {
+fn schedule(ops: &mut Ops, kind: Schedule, args: &Args, time: Tensor) -> Built {
     let positive = |name: &str| args.float_in(name, 1.0, f64::MIN_POSITIVE, f64::MAX);
-    let initial = args.float_in("initial", 1.0, 0.0, f64::MAX)?;
+    let initial = || args.float_in("initial", 1.0, 0.0, f64::MAX);
     match kind {
-        "Step" => {
+        Schedule::Constant => ops.scalar(initial()?, DType::F64),
+        Schedule::Step => {
             // initial factor^floor(t / every)
-            let periods = ops.div_num(time, args.size("every")? as f64)?;
+            let periods = ops.div_num(time, args.size("every")?.get()? as f64)?;
             let periods = ops.elementwise(ScalarOp::Floor, periods)?;
             let factor = power(ops, args.float_or("factor", 0.1)?, periods)?;
-            ops.mul_num(factor, initial)
+            ops.mul_num(factor, initial()?)
         }
-        "MultiStep" => {
+        Schedule::MultiStep => {
             let factor = args.float_or("factor", 0.1)?;
-            let mut rate = ops.scalar(initial, DType::F64)?;
+            let mut rate = ops.scalar(initial()?, DType::F64)?;
             for at in args.floats("at")?.unwrap_or_default() {
                 let later = ops.mul_num(rate, factor)?;
                 let passed = ops.compare_num(Comparison::Ge, time, at)?;
@@ -73,13 +70,13 @@ fn schedule(ops: &mut Ops, kind: &str, args: &Args, time: Tensor) -> Built {
             }
             Ok(rate)
         }
-        "Exponential" => {
+        Schedule::Exponential => {
             let factor = power(ops, args.float_or("factor", 1.0)?, time)?;
-            ops.mul_num(factor, initial)
+            ops.mul_num(factor, initial()?)
         }
-        "Cosine" => {
+        Schedule::Cosine => {
             // last + (initial - last) (1 + cos(pi t / steps)) / 2, Loshchilov & Hutter 2017
-            let (steps, last) = (positive("steps")?, args.float_or("last", 0.0)?);
+            let (initial, steps, last) = (initial()?, positive("steps")?, args.float_or("last", 0.0)?);
             let time = if args.bool_or("restart", false)? {
                 let periods = ops.div_num(time, steps)?;
                 let periods = ops.elementwise(ScalarOp::Floor, periods)?;
@@ -94,7 +91,7 @@ fn schedule(ops: &mut Ops, kind: &str, args: &Args, time: Tensor) -> Built {
             let change = ops.mul_num(cos, (initial - last) / 2.0)?;
             ops.add_num(change, last)
         }
-        "Inverse" => {
+        Schedule::Inverse => {
             // initial / (1 + rate t)^power
             let grown = ops.mul_num(time, args.float_in("rate", 0.0, 0.0, f64::MAX)?)?;
             let mut grown = ops.add_num(grown, 1.0)?;
@@ -103,12 +100,12 @@ fn schedule(ops: &mut Ops, kind: &str, args: &Args, time: Tensor) -> Built {
                 let exponent = ops.scalar(exponent, DType::F64)?;
                 grown = ops.b.elementwise(ScalarOp::Function(Function::Pow), &[grown, exponent])?;
             }
-            let initial = ops.scalar(initial, DType::F64)?;
+            let initial = ops.scalar(initial()?, DType::F64)?;
             ops.div(initial, grown)
         }
-        "Poly" => {
+        Schedule::Poly => {
             // last + (initial - last) (1 - t / steps)^power
-            let last = args.float_or("last", 0.0)?;
+            let (initial, last) = (initial()?, args.float_or("last", 0.0)?);
             let share = ops.div_num(time, positive("steps")?)?;
             let share = ops.min_num(share, 1.0)?;
             let mut rest = ops.num_sub(1.0, share)?;
@@ -120,7 +117,7 @@ fn schedule(ops: &mut Ops, kind: &str, args: &Args, time: Tensor) -> Built {
             let change = ops.mul_num(rest, initial - last)?;
             ops.add_num(change, last)
         }
-        "Noam" => {
+        Schedule::Noam => {
             // factor width^-1/2 min(n^-1/2, n warmup^-3/2), n = t + 1, Vaswani et al. 2017
             let n = ops.add_num(time, 1.0)?;
             let falling = ops.function(Function::Rsqrt, n)?;
@@ -128,7 +125,7 @@ fn schedule(ops: &mut Ops, kind: &str, args: &Args, time: Tensor) -> Built {
             let rate = ops.min(falling, rising)?;
             ops.mul_num(rate, args.float_or("factor", 1.0)? * positive("width")?.powf(-0.5))
         }
-        "Cyclic" => {
+        Schedule::Cyclic => {
             // The triangle of Smith 2017: from low to high in `half` steps, and back.
             let (low, high) = (args.float_or("low", 0.0)?, args.float_or("high", 0.0)?);
             let x = ops.div_num(time, 2.0 * positive("half")?)?;
@@ -141,7 +138,7 @@ fn schedule(ops: &mut Ops, kind: &str, args: &Args, time: Tensor) -> Built {
             let change = ops.mul_num(height, high - low)?;
             ops.add_num(change, low)
         }
-        "Warmup" => {
+        Schedule::Warmup => {
             // From `first` (a share of the rate) linearly to the whole rate; then the schedule, from its start.
             let steps = positive("steps")?;
             let first = args.float_in("first", 0.0, 0.0, 1.0)?;
@@ -154,6 +151,5 @@ fn schedule(ops: &mut Ops, kind: &str, args: &Args, time: Tensor) -> Built {
             let share = ops.add_num(share, first)?;
             ops.mul(full, share)
         }
-        _ => ops.scalar(initial, DType::F64),
     }
 }

@@ -217,6 +217,14 @@ def losses():
         yield f"mse(x, t{end})", F.mse_loss(logits, target, reduction=reduction)
     yield "cross_entropy(x, label, smoothing=0.1)", F.cross_entropy(logits, label, label_smoothing=0.1)
     yield "cross_entropy(x, label, weights=[0.5, 1, 2, 0.25, 1.5])", F.cross_entropy(logits, label, weights)
+    for reduction in ["mean", "sum", "none"]:
+        end = f", weights=[0.5, 1, 2, 0.25, 1.5], reduction='{reduction}'"
+        for smoothing in [0, 0.2]:
+            more = end + (f", smoothing={smoothing}" if smoothing else "")
+            options = {"weight": weights, "reduction": reduction, "label_smoothing": smoothing}
+            yield f"cross_entropy(x, label{more})", F.cross_entropy(logits, label, **options)
+            yield f"cross_entropy(x, softmax(t){more})", F.cross_entropy(logits, soft, **options)
+        yield f"nll(log_softmax(x), label{end})", F.nll_loss(F.log_softmax(logits, 1), label, weights, reduction=reduction)
     yield "cross_entropy(x, softmax(t))", F.cross_entropy(logits, soft)
     yield "cross_entropy(x, softmax(t), smoothing=0.2)", F.cross_entropy(logits, soft, label_smoothing=0.2)
     yield "nll(log_softmax(x), label)", F.nll_loss(F.log_softmax(logits, 1), label)
@@ -231,6 +239,10 @@ def losses():
     yield "kl(log_softmax(x), softmax(t), reduction='sum') / 6", \
         F.kl_div(F.log_softmax(logits, 1), soft, reduction="batchmean")
     yield "gauss_nll(x, t, exp(t))", F.gaussian_nll_loss(logits, target, target.exp())
+    square = (logits[:5], target[:5])
+    for variance in ["t[0]", "t[:5, 0]", "t[:5, :1]", "t[:1]"]:
+        value = {"t[0]": target[0], "t[:5, 0]": target[:5, 0], "t[:5, :1]": target[:5, :1], "t[:1]": target[:1]}[variance]
+        yield f"gauss_nll(x[:5], t[:5], exp({variance}))", F.gaussian_nll_loss(*square, value.exp())
     p = F.log_softmax(logits, 1).gather(1, label[:, None])
     yield "focal(x, label, gamma=2)", (-(1 - p.exp()) ** 2 * p).mean()
     yield "accuracy(x, label)", (logits.argmax(1) == label).double().mean()

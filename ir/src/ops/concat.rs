@@ -46,8 +46,7 @@ impl Operator for Concat {
                     self.axis
                 ));
             }
-            // Each extent is below 2^46, so a sum of operands cannot overflow before its size is checked.
-            result.dims[self.axis] = result.dims[self.axis].saturating_add(other.dims[self.axis]);
+            result.dims[self.axis] = (Size::from(result.dims[self.axis]) + other.dims[self.axis]).get()?;
         }
         Ok(vec![result])
     }

@@ -171,19 +171,14 @@ impl Conv {
         let mut output = Vec::new();
         for axis in 0..self.spatial() {
             let (low, high) = self.padding[axis];
-            let spread = |extent: usize, dilation: usize| match extent {
-                0 => 0,
-                n => (n - 1) as u128 * dilation as u128 + 1,
-            };
-            let total = spread(x[axis], self.lhs_dilation[axis]) + (low + high) as u128;
+            let total = (spread(x[axis], self.lhs_dilation[axis]) + low + high).get()?;
             let window = spread(w[axis], self.rhs_dilation[axis]);
-            if window == 0 || total < window {
+            if w[axis] == 0 || !window.is_below(Size::from(total) + 1) {
                 return Err(format!(
                     "the kernel spans {window} along spatial axis {axis}, more than the padded input's {total}"
                 ));
             }
-            let extent = (total - window) / self.stride[axis] as u128 + 1;
-            output.push(usize::try_from(extent).map_err(|_| "the output is too large".to_string())?);
+            output.push(((Size::from(total) - window) / self.stride[axis] + 1).get()?);
         }
         Ok(output)
     }
@@ -328,6 +323,7 @@ impl Operator for Conv {
                 }
                 divisible("output", w.dims[0])?;
                 let output = self.output(self.extents(x), &w.dims[2..])?;
+                expect_steps(w.dims.iter().chain(&output).chain(&x.dims[..1]))?;
                 return Ok(vec![x.with_dims(self.dims(x.dims[0], w.dims[0], &output))]);
             }
             ConvForm::InputGradient { size } => {
@@ -360,6 +356,7 @@ impl Operator for Conv {
         if output != self.extents(dy) {
             return Err(format!("{x} and {w} give the spatial extents {output:?}, those of {dy} differ"));
         }
+        expect_steps(w.dims.iter().chain(&output).chain(&dy.dims[..1]))?;
         Ok(vec![if matches!(self.form, ConvForm::InputGradient { .. }) { x } else { w }])
     }
 

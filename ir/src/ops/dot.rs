@@ -144,7 +144,9 @@ impl Operator for Dot {
         let batch = self.batch[0].iter().map(|&axis| a.dims[axis]);
         let left = self.free(0, a.rank()).into_iter().map(|axis| a.dims[axis]);
         let right = self.free(1, b.rank()).into_iter().map(|axis| b.dims[axis]);
-        Ok(vec![a.with_dims(batch.chain(left).chain(right).collect::<Vec<_>>())])
+        let dims: Vec<usize> = batch.chain(left).chain(right).collect();
+        expect_steps(dims.iter().chain(self.contract[0].iter().map(|&axis| &a.dims[axis])))?;
+        Ok(vec![a.with_dims(dims)])
     }
 
     fn gradient(&self, cx: &mut GradientCx) -> Gradient {

@@ -73,6 +73,7 @@ use crate::attribute::{Attribute, Attributes};
 use crate::builder::Builder;
 use crate::definition::Definition;
 use crate::graph::{Graph, GraphError, NodeId, Value};
+use crate::size::Size;
 use crate::tensor::Tensor;
 use crate::types::Type;
 

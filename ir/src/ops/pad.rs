@@ -58,14 +58,11 @@ impl Operator for Pad {
             expect_per_axis(name, list.len(), x)?;
             expect_small(name, list)?;
         }
-        // Extents are below 2^46 and amounts below 2^46, so a product with an interior may exceed 64 bits.
-        let mut dims = Vec::new();
-        for (axis, &extent) in x.dims.iter().enumerate() {
-            let spread = (extent.saturating_sub(1) as u128) * (self.interior[axis] as u128 + 1)
-                + u128::from(extent > 0)
-                + (self.low[axis] + self.high[axis]) as u128;
-            dims.push(usize::try_from(spread).map_err(|_| format!("axis {axis} of {x} becomes too large"))?);
-        }
+        let whole = |(axis, &extent): (usize, &usize)| {
+            let whole = spread(extent, self.interior[axis] + 1) + self.low[axis] + self.high[axis];
+            whole.get().map_err(|_| format!("axis {axis} of {x} becomes too large"))
+        };
+        let dims = x.dims.iter().enumerate().map(whole).collect::<Result<Vec<_>, _>>()?;
         Ok(vec![x.with_dims(dims)])
     }
 

@@ -106,33 +106,38 @@ impl ReduceWindow {
             }
         }
         expect_per_axis("padding", self.padding.len(), x)?;
-        let limit = MAX_BYTES as i64;
+        let limit = MAX_BYTES as u64;
         let mut dims = Vec::new();
         for (axis, &extent) in x.dims.iter().enumerate() {
             let (low, high) = self.padding[axis];
-            if [low, high].iter().any(|padding| !(-limit..=limit).contains(padding)) {
-                return Err(format!("a padding of {low}, {high} is beyond the limit of 2^46"));
+            if [low, high].iter().any(|padding| padding.unsigned_abs() > limit) {
+                return Err(format!("a padding of {low}, {high} is beyond the limit of 2^40"));
             }
-            let spread = |n: usize, d: usize| if n == 0 { 0 } else { (n as i128 - 1) * d as i128 + 1 };
-            let total = spread(extent, self.base_dilation[axis]) + i128::from(low) + i128::from(high);
+            // What lies under all windows, and under one of them.
+            let whole = spread(extent, self.base_dilation[axis]);
+            let total = whole + low + high;
             let window = spread(self.window[axis], self.window_dilation[axis]);
-            let count = if total < window { 0 } else { (total - window) / self.stride[axis] as i128 + 1 };
-            dims.push(usize::try_from(count).map_err(|_| format!("axis {axis} becomes too large"))?);
+            (whole.get()?, total.max(0).get()?, window.get()?);
+            let count =
+                if total.is_below(window) { Size::from(0) } else { (total - window) / self.stride[axis] + 1 };
+            dims.push(count.get()?);
         }
+        expect_steps(self.window.iter().chain(&dims))?;
         Ok(dims)
     }
 
     /// For every result position, in row-major order, calls `f` with it and the operand positions that its window
     /// sees, in row-major order of the window.
     pub(super) fn for_windows(&self, x: &[usize], y: &[usize], mut f: impl FnMut(usize, &[usize])) {
+        // By elements, not by places of the window: these may be many more.
         let seen = |axis: usize, p: usize| -> Vec<usize> {
             let first = p as i64 * self.stride[axis] as i64 - self.padding[axis].0;
-            let points = (0..self.window[axis]).map(|r| first + (r * self.window_dilation[axis]) as i64);
-            let dilation = self.base_dilation[axis] as i64;
-            points
-                .filter(|at| *at >= 0 && at % dilation == 0 && at / dilation < x[axis] as i64)
-                .map(|at| (at / dilation) as usize)
-                .collect()
+            let (window, dilation) = (self.window[axis] as i64, self.window_dilation[axis] as i64);
+            let sees = |i: &usize| {
+                let at = (i * self.base_dilation[axis]) as i64 - first;
+                at >= 0 && at % dilation == 0 && at / dilation < window
+            };
+            (0..x[axis]).filter(sees).collect()
         };
         let table: Vec<Vec<Vec<usize>>> =
             (0..x.len()).map(|axis| (0..y[axis]).map(|p| seen(axis, p)).collect()).collect();

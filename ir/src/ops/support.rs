@@ -1,6 +1,7 @@
 //! What several operators share: checks of axes, strided copies.
 
 use crate::graph::Graph;
+use crate::size::Size;
 use crate::tensor::{Data, Tensor};
 use crate::types::{MAX_BYTES, Type};
 
@@ -46,9 +47,27 @@ pub(crate) fn expect_per_axis(name: &str, found: usize, x: &Type) -> Result<(), 
 /// An error if a size is so large that arithmetic with it could overflow.
 pub(crate) fn expect_small(name: &str, sizes: &[usize]) -> Result<(), String> {
     match sizes.iter().find(|&&size| size > MAX_BYTES) {
-        Some(size) => Err(format!("`{name}` holds {size}, the limit is 2^46")),
+        Some(size) => Err(format!("`{name}` holds {size}, the limit is 2^40")),
         None => Ok(()),
     }
+}
+
+/// What `extent` elements take at distances of `dilation`.
+pub(crate) fn spread(extent: usize, dilation: usize) -> Size {
+    if extent == 0 { Size::from(0) } else { (Size::from(extent) - 1) * dilation + 1 }
+}
+
+/// The most steps of one operator: products of its extents, in any order and rounded up to blocks, stay far from
+/// overflow. (A processor that makes 10^11 steps a second would take eight days.)
+const MAX_STEPS: i64 = 1 << 56;
+
+/// An error if an operator combines more terms than [`MAX_STEPS`]: the product of those extents, zeros left out.
+pub(crate) fn expect_steps<'e>(extents: impl IntoIterator<Item = &'e usize>) -> Result<(), String> {
+    let steps = Size::product(extents.into_iter().map(|&extent| Size::from(extent.max(1))));
+    if steps.number().is_some_and(|steps| steps <= MAX_STEPS) {
+        return Ok(());
+    }
+    Err(format!("it would combine more than 2^56 terms ({steps})"))
 }
 
 /// Calls `f` with `first + Σ coordinate · step` for every coordinate of `dims`, in row-major order.

@@ -8,12 +8,12 @@
 //!
 //! Kernels ([`verify_kernel`])
 //! - The grid's variables are `0..grid.len()`; a loop binds a variable that no loop around it binds. Loops and
-//!   conditions nest at most [`MAX_NESTING`] deep; extents, and the number of grid points, are at most 2^46.
+//!   conditions nest at most [`MAX_NESTING`] deep; extents, and the number of grid points, are at most 2^40.
 //! - A value is assigned once in the kernel, and used only behind its assignment in the same block or one inside.
 //!   Its type follows from its expression: a constant's own, an integer for an index, [`ScalarOp::result`] for an
 //!   operation, the parameter's for a load. Conditions and guards are `bool`. Values in indices are integers.
 //! - A parameter that is only read is not stored to, and one that is only written is not loaded from. Local ones stand
-//!   behind all others, take at most 2^46 bytes together, and in the order of the text are stored to first.
+//!   behind all others, take at most 2^40 bytes together, and in the order of the text are stored to first.
 //! - An index stays inside its parameter. It is an error where the ranges of variables and values prove that some
 //!   iteration leaves it (guarded and conditional accesses, and loops that never run, excepted); what is neither
 //!   proven nor refuted is checked when the interpreter runs, and [`proven`] tells it apart. Quotients and remainders have

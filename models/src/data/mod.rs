@@ -39,7 +39,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use brolga_runtime::{Batches, Error, ErrorKind, Field, Result, TensorMut, read_tensors, type_name};
+use brolga_runtime::{
+    Batches, Error, ErrorKind, Field, Result, TensorMut, open_regular, read_tensors, type_name,
+};
 
 /// The name by which [`open`] knows the embedded data set.
 pub const DIGITS: &str = "digits";
@@ -190,7 +192,7 @@ fn collect<T>(elements: impl Iterator<Item = T>, count: usize, what: &str) -> Re
 }
 
 fn open_read(file: &Path) -> Result<File> {
-    File::open(file).map_err(|e| Error::io("read", file, e))
+    Ok(open_regular(file)?.0)
 }
 
 /// Checks that `out` is what [`Batches::fill`] asks for: `count` samples of field number `field`.

@@ -114,12 +114,12 @@ impl<'a> Composer<'a> {
             }
         }
         let written = |axis: &Vec<Piece>| axis.iter().map(|piece| piece.period).sum::<usize>();
-        let copies: usize = pieces.iter().map(written).product();
+        let copies = pieces.iter().map(written).fold(1, usize::saturating_mul);
         let phases = |axis: &Vec<Piece>| axis.iter().map(|piece| piece.period).max().unwrap_or(1);
         let most: usize = pieces.iter().map(phases).product();
         let cut = pieces.iter().any(|axis| axis.len() > 1 || axis[0].period > 1);
         let fits = most <= MOST_PHASES
-            && most * questions.statements <= MOST_IN_ITERATION
+            && most.saturating_mul(questions.statements) <= MOST_IN_ITERATION
             && copies.saturating_mul(questions.statements) <= MOST_STATEMENTS;
         (cut && fits).then_some(pieces)
     }
@@ -212,7 +212,7 @@ impl Questions {
                     }
                 });
             }
-            let combinations: usize = vars.values().flatten().product();
+            let combinations = vars.values().flatten().fold(1, |all: usize, &taps| all.saturating_mul(taps));
             if combinations.checked_mul(extent)? > MOST_ANSWERS {
                 return None;
             }

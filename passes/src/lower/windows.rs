@@ -83,12 +83,19 @@ impl Window {
 
     /// The taps of output `p` as (first, number, step, input of the first, inputs between them).
     fn taps(&self, p: i64) -> (usize, usize, usize, i64, i64) {
-        let mut found = (0..self.kernel).filter_map(|tap| Some((tap, self.input_at(p, tap)?)));
-        let Some((first, source)) = found.next() else { return (0, 0, 1, 0, 0) };
-        // Valid taps are evenly spaced: the congruence modulo `spread` has one period.
-        match found.next() {
-            None => (first, 1, 1, source, 0),
-            Some((second, next)) => (first, 2 + found.count(), second - first, source, next - source),
+        // Taps that lie between the first input and the last: large kernels are not walked over.
+        let (at, dilation) = (p * self.stride - self.low, self.dilation);
+        let last = (self.input as i64 - 1) * self.spread;
+        let from = ((-at).max(0) + dilation - 1) / dilation;
+        let to = ((last - at).div_euclid(dilation) + 1).min(self.kernel as i64);
+        // Valid ones among them are evenly spaced: the congruence modulo `spread` has one period.
+        let period = self.spread / gcd(dilation, self.spread);
+        let first = (from..to.min(from + period)).find(|tap| (at + tap * dilation) % self.spread == 0);
+        let Some(first) = first.filter(|_| self.input > 0) else { return (0, 0, 1, 0, 0) };
+        let source = (at + first * dilation) / self.spread;
+        match (to - 1 - first) / period + 1 {
+            1 => (first as usize, 1, 1, source, 0),
+            taps => (first as usize, taps as usize, period as usize, source, period * dilation / self.spread),
         }
     }
 

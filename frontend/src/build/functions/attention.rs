@@ -10,7 +10,7 @@ const PARAMETERS: [Parameter; 6] =
 
 pub(super) static FUNCTIONS: [Function; 1] = [function("attention", &PARAMETERS, |builder, args| {
     let (q, k, v) = (args.tensor("q")?, args.tensor("k")?, args.tensor("v")?);
-    let heads = args.size_or("heads", 1)?;
+    let heads = args.size_or("heads", 1)?.get()?;
     let mask = args.has("mask").then(|| args.tensor("mask")).transpose()?;
     let visible = Visible { causal: args.bool_or("causal", false)?, mask };
     let result: Built = builder.ops().attention(q, k, v, heads, visible);

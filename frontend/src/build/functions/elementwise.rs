@@ -2,7 +2,8 @@
 
 use brolga_ir::scalar::{Function as Elementary, ScalarOp};
 
-use super::{Function, float_tensor, function, tensor, tensor_value};
+use super::numbers::rounded;
+use super::{Function, float_tensor, function, promoted, tensor, tensor_value};
 use crate::arguments::{Parameter, optional, required};
 use crate::build::Builder;
 use crate::build::value::{Args, Built, Val};
@@ -26,13 +27,13 @@ pub(super) static FUNCTIONS: [Function; 23] = [
     function("rsqrt", &X, |builder, args| unary(builder, args, Elementary::Rsqrt)),
     function("lgamma", &X, |builder, args| unary(builder, args, Elementary::Lgamma)),
     function("digamma", &X, |builder, args| unary(builder, args, Elementary::Digamma)),
-    function("relu", &X, |builder, args| activated(builder, args, "Relu")),
-    function("softplus", &X, |builder, args| activated(builder, args, "Softplus")),
-    function("silu", &X, |builder, args| activated(builder, args, "Silu")),
-    function("gelu", &X, |builder, args| activated(builder, args, "Gelu")),
-    function("elu", &X, |builder, args| activated(builder, args, "Elu")),
+    function("relu", &X, |builder, args| activated(builder, args, activation::relu)),
+    function("softplus", &X, |builder, args| activated(builder, args, activation::softplus)),
+    function("silu", &X, |builder, args| activated(builder, args, activation::silu)),
+    function("gelu", &X, |builder, args| activated(builder, args, activation::gelu)),
+    function("elu", &X, |builder, args| activated(builder, args, activation::elu)),
     function("leaky_relu", &[required("x"), optional("slope")], |builder, args| {
-        activated(builder, args, "LeakyRelu")
+        activated(builder, args, activation::leaky_relu)
     }),
     function("square", &X, |builder, args| {
         let x = tensor(builder, args, "x")?;
@@ -43,28 +44,29 @@ pub(super) static FUNCTIONS: [Function; 23] = [
         Ok(Val::Tensor(builder.ops().b.sign(x)?))
     }),
     function("clip", &[required("x"), required("low"), required("high")], |builder, args| {
-        let x = tensor(builder, args, "x")?;
-        let (low, high) = (args.float_or("low", 0.0)?, args.float_or("high", 0.0)?);
-        tensor_value(builder.ops().clip(x, low, high))
+        let [x, low, high] = promoted(builder, args, ["x", "low", "high"])?;
+        let mut ops = builder.ops();
+        let above = ops.max(x, low)?;
+        tensor_value(ops.min(above, high))
     }),
     function("where", &[required("condition"), required("a"), required("b")], |builder, args| {
         let condition = args.tensor("condition")?;
-        let (a, b) = (tensor(builder, args, "a")?, tensor(builder, args, "b")?);
+        let [a, b] = promoted(builder, args, ["a", "b"])?;
         tensor_value(builder.ops().select(condition, a, b))
     }),
     function("trunc", &X, |builder, args| {
-        let x = float_tensor(builder, args, "x")?;
-        tensor_value(builder.ops().elementwise(ScalarOp::Trunc, x))
+        let x = tensor(builder, args, "x")?;
+        tensor_value(rounded(builder, ScalarOp::Trunc, x))
     }),
     function("stop_gradient", &X, |builder, args| {
         let x = tensor(builder, args, "x")?;
         tensor_value(builder.ops().stop_gradient(x))
     }),
-    function("hard_sigmoid", &X, |builder, args| activated(builder, args, "HardSigmoid")),
+    function("hard_sigmoid", &X, |builder, args| activated(builder, args, activation::hard_sigmoid)),
 ];
 
 /// An activation layer as a function.
-fn activated(builder: &mut Builder, args: &Args, layer: &str) -> Built<Val> {
+fn activated(builder: &mut Builder, args: &Args, layer: activation::Apply) -> Built<Val> {
     let x = float_tensor(builder, args, "x")?;
-    tensor_value(activation::apply(builder, layer, x, args))
+    tensor_value(layer(builder, x, args))
 }

@@ -1,29 +1,28 @@
 //! Losses, with PyTorch's definitions; `reduction` is 'mean' (the default), 'sum', or 'none'.
 
+use brolga_ir::DType;
 use brolga_ir::scalar::{Comparison, Function as Elementary, ScalarOp};
 
 use super::{Function, float_tensor, function, tensor, wrong};
-use crate::arguments::{Parameter, optional, required};
+use crate::arguments::{Parameter, optional, required, word, words};
 use crate::build::Builder;
 use crate::build::ops::Ops;
 use crate::build::value::{Args, Built, Fault, Tensor, Val};
 
-const PREDICTION: [Parameter; 3] = [required("x"), required("target"), optional("reduction")];
-const CLASSES: [Parameter; 5] = [
-    required("logits"),
-    required("label"),
-    optional("smoothing"),
-    optional("weights"),
-    optional("reduction"),
-];
+words! {
+    /// What becomes of the losses of all elements.
+    enum Reduction { Mean = "mean", Sum = "sum", None = "none" }
+}
+
+const REDUCTION: Parameter = word::<Reduction>("reduction", false);
+
+const PREDICTION: [Parameter; 3] = [required("x"), required("target"), REDUCTION];
+const CLASSES: [Parameter; 5] =
+    [required("logits"), required("label"), optional("smoothing"), optional("weights"), REDUCTION];
 
 pub(super) static FUNCTIONS: [Function; 12] = [
     function("cross_entropy", &CLASSES, cross_entropy),
-    function(
-        "nll",
-        &[required("log_probability"), required("label"), optional("weights"), optional("reduction")],
-        nll,
-    ),
+    function("nll", &[required("log_probability"), required("label"), optional("weights"), REDUCTION], nll),
     function("mse", &PREDICTION, |builder, args| {
         elementwise(builder, args, |ops, x, target| {
             let difference = ops.sub(x, target)?;
@@ -38,20 +37,16 @@ pub(super) static FUNCTIONS: [Function; 12] = [
     }),
     function(
         "smooth_l1",
-        &[required("x"), required("target"), optional("beta"), optional("reduction")],
+        &[required("x"), required("target"), optional("beta"), REDUCTION],
         |builder, args| {
             let beta = args.float_in("beta", 1.0, 0.0, f64::MAX)?;
             elementwise(builder, args, |ops, x, target| rounded_corner(ops, x, target, beta, beta))
         },
     ),
-    function(
-        "huber",
-        &[required("x"), required("target"), optional("delta"), optional("reduction")],
-        |builder, args| {
-            let delta = args.float_in("delta", 1.0, f64::MIN_POSITIVE, f64::MAX)?;
-            elementwise(builder, args, |ops, x, target| rounded_corner(ops, x, target, delta, 1.0))
-        },
-    ),
+    function("huber", &[required("x"), required("target"), optional("delta"), REDUCTION], |builder, args| {
+        let delta = args.float_in("delta", 1.0, f64::MIN_POSITIVE, f64::MAX)?;
+        elementwise(builder, args, |ops, x, target| rounded_corner(ops, x, target, delta, 1.0))
+    }),
     function("hinge", &PREDICTION, |builder, args| {
         // max(0, 1 - target x), targets -1 and 1
         elementwise(builder, args, |ops, x, target| {
@@ -85,10 +80,11 @@ pub(super) static FUNCTIONS: [Function; 12] = [
             ops.add(linear, soft)
         })
     }),
-    function("kl", &[required("log_q"), required("p"), optional("reduction")], |builder, args| {
+    function("kl", &[required("log_q"), required("p"), REDUCTION], |builder, args| {
         // p (ln p - ln q), 0 where p is 0: PyTorch's `kl_div`
         let (log_q, p) = (float_tensor(builder, args, "log_q")?, float_tensor(builder, args, "p")?);
         let mut ops = builder.ops();
+        same_shape(&ops, log_q, p, args, "p")?;
         let one = ops.full(1.0, &ops.ty(p))?;
         let zero = ops.b.zeros_like(p)?;
         let positive = ops.compare(Comparison::Gt, p, zero)?;
@@ -100,11 +96,12 @@ pub(super) static FUNCTIONS: [Function; 12] = [
     }),
     function(
         "gauss_nll",
-        &[required("x"), required("target"), required("variance"), optional("reduction")],
+        &[required("x"), required("target"), required("variance"), REDUCTION],
         |builder, args| {
             // (ln v + (x - t)² / v) / 2
             let variance = float_tensor(builder, args, "variance")?;
             elementwise(builder, args, |ops, x, target| {
+                let variance = aligned_variance(ops, x, variance, args)?;
                 let difference = ops.sub(x, target)?;
                 let square = ops.square(difference)?;
                 let share = ops.div(square, variance)?;
@@ -114,11 +111,7 @@ pub(super) static FUNCTIONS: [Function; 12] = [
             })
         },
     ),
-    function(
-        "focal",
-        &[required("logits"), required("label"), optional("gamma"), optional("reduction")],
-        focal,
-    ),
+    function("focal", &[required("logits"), required("label"), optional("gamma"), REDUCTION], focal),
 ];
 
 fn elementwise(
@@ -128,13 +121,38 @@ fn elementwise(
 ) -> Built<Val> {
     let (x, target) = (float_tensor(builder, args, "x")?, float_tensor(builder, args, "target")?);
     let mut ops = builder.ops();
-    if ops.dims(x) != ops.dims(target) && ops.rank(target) != 0 {
-        let message =
-            format!("prediction and target must have one shape, found {} and {}", ops.ty(x), ops.ty(target));
-        return Err(wrong(args, "target", message));
-    }
+    same_shape(&ops, x, target, args, "target")?;
     let value = loss(&mut ops, x, target)?;
     reduced(&mut ops, value, args)
+}
+
+/// A target has the prediction's shape, or is one number: nothing else is repeated, which in a loss is most often a
+/// mistake.
+fn same_shape(ops: &Ops, x: Tensor, target: Tensor, args: &Args, name: &str) -> Built<()> {
+    if ops.dims(x) == ops.dims(target) || ops.rank(target) == 0 {
+        return Ok(());
+    }
+    let message =
+        format!("prediction and target must have one shape, found {} and {}", ops.ty(x), ops.ty(target));
+    Err(wrong(args, name, message))
+}
+
+/// A variance for each element of `x`, as PyTorch aligns them: of the same shape, of that without the last axis, or
+/// with extents of 1; a number is one for all.
+fn aligned_variance(ops: &mut Ops, x: Tensor, variance: Tensor, args: &Args) -> Built {
+    let (dims, found) = (ops.dims(x), ops.dims(variance));
+    let repeats = found.len() == dims.len() && found.iter().zip(&dims).all(|(&f, &n)| f == n || f == 1);
+    if repeats || found.is_empty() {
+        return Ok(variance);
+    }
+    if found[..] == dims[..dims.len().saturating_sub(1)] {
+        let mut single = found;
+        single.push(1);
+        return ops.reshape(variance, &single);
+    }
+    let message = format!("the variance {} does not fit the prediction {}", ops.ty(variance), ops.ty(x));
+    Err(wrong(args, "variance", message)
+        .note("it has the prediction's shape, or that without the last axis, or extents of 1"))
 }
 
 /// `d²/2 scale / corner` where `d = |x - t|` is below the corner, else `scale/… (d - corner/2)`.
@@ -156,10 +174,10 @@ fn rounded_corner(ops: &mut Ops, x: Tensor, target: Tensor, corner: f64, scale: 
 }
 
 fn reduced(ops: &mut Ops, value: Tensor, args: &Args) -> Built<Val> {
-    let result = match args.word_or("reduction", &["mean", "sum", "none"], "mean")? {
-        "mean" => ops.mean_all(value)?,
-        "sum" => ops.sum_all(value)?,
-        _ => value,
+    let result = match args.word("reduction", Reduction::Mean)? {
+        Reduction::Mean => ops.mean_all(value)?,
+        Reduction::Sum => ops.sum_all(value)?,
+        Reduction::None => value,
     };
     Ok(Val::Tensor(result))
 }
@@ -181,26 +199,33 @@ fn class_axis(ops: &Ops, scores: Tensor, label: Tensor, args: &Args) -> Built<us
     Ok(axis)
 }
 
-/// The mean (or sum) of `values`, weighted by class where weights are given, over the labels.
-fn weighted(ops: &mut Ops, values: Tensor, label: Tensor, classes: usize, args: &Args) -> Built<Val> {
-    let Some(weights) = args.floats("weights")? else { return reduced(ops, values, args) };
+/// The weights of the classes, if they are given.
+fn class_weights(ops: &mut Ops, dtype: DType, classes: usize, args: &Args) -> Built<Option<Tensor>> {
+    let Some(weights) = args.floats("weights")? else { return Ok(None) };
     if weights.len() != classes {
         let message = format!("there are {classes} classes, but {} weights", weights.len());
         return Err(wrong(args, "weights", message));
     }
-    let dtype = ops.dtype(values);
-    let table = ops.constants(&weights, dtype)?;
-    let each = ops.take(table, label, 0)?;
-    let product = ops.mul(values, each)?;
-    if args.word_or("reduction", &["mean", "sum", "none"], "mean")? != "mean" {
-        return reduced(ops, product, args);
+    ops.constants(&weights, dtype).map(Some)
+}
+
+/// The losses of the labels, which with weights have been multiplied by those of their classes (`each`): the mean is
+/// over these.
+fn weighted(ops: &mut Ops, losses: Tensor, each: Option<Tensor>, args: &Args) -> Built<Val> {
+    let Some(each) = each else { return reduced(ops, losses, args) };
+    match args.word("reduction", Reduction::Mean)? {
+        Reduction::Mean => {
+            let (sum, total) = (ops.sum_all(losses)?, ops.sum_all(each)?);
+            Ok(Val::Tensor(ops.div(sum, total)?))
+        }
+        Reduction::Sum | Reduction::None => reduced(ops, losses, args),
     }
-    let (sum, total) = (ops.sum_all(product)?, ops.sum_all(each)?);
-    Ok(Val::Tensor(ops.div(sum, total)?))
 }
 
 /// `-log_softmax(logits)[label]`, mean over the labels; with label smoothing e: the target is
-/// `(1 - e) one_hot + e / classes` (Szegedy et al. 2016); labels of floating type are probabilities.
+/// `(1 - e) one_hot + e / classes` (Szegedy et al. 2016); labels of floating type are probabilities. Weights are
+/// PyTorch's: every class counts times its weight, and the mean over labels is that over their weights, the mean over
+/// probabilities that over the samples.
 fn cross_entropy(builder: &mut Builder, args: &Args) -> Built<Val> {
     let logits = float_tensor(builder, args, "logits")?;
     let label = tensor(builder, args, "label")?;
@@ -210,24 +235,32 @@ fn cross_entropy(builder: &mut Builder, args: &Args) -> Built<Val> {
         return soft_cross_entropy(&mut ops, logits, label, smoothing, args);
     }
     let axis = class_axis(&ops, logits, label, args)?;
-    let classes = ops.dims(logits)[axis];
+    let (dims, dtype) = (ops.dims(logits), ops.dtype(logits));
     let log = ops.log_softmax(logits, axis)?;
     let picked = ops.pick(log, label, axis)?;
-    let loss = ops.neg(picked)?;
-    if smoothing == 0.0 {
-        return weighted(&mut ops, loss, label, classes, args);
+    let mut loss = ops.neg(picked)?;
+    let weights = class_weights(&mut ops, dtype, dims[axis], args)?;
+    let each = weights.map(|weights| ops.take(weights, label, 0)).transpose()?;
+    if let Some(each) = each {
+        loss = ops.mul(loss, each)?;
     }
-    if args.has("weights") {
-        return Err(wrong(args, "weights", "class weights cannot be combined with label smoothing"));
+    if smoothing != 0.0 {
+        let log = match weights {
+            Some(weights) => {
+                let weights = ops.along(weights, &dims, axis)?;
+                ops.mul(log, weights)?
+            }
+            None => log,
+        };
+        let sum = ops.sum(log, &[axis], false)?;
+        let even = ops.mul_num(sum, -smoothing / dims[axis] as f64)?;
+        let own = ops.mul_num(loss, 1.0 - smoothing)?;
+        loss = ops.add(own, even)?;
     }
-    let sum = ops.sum(log, &[axis], false)?;
-    let even = ops.mul_num(sum, -smoothing / classes as f64)?;
-    let own = ops.mul_num(loss, 1.0 - smoothing)?;
-    let smoothed = ops.add(own, even)?;
-    reduced(&mut ops, smoothed, args)
+    weighted(&mut ops, loss, each, args)
 }
 
-/// `-sum p log_softmax(logits)` over the classes, mean over the rest.
+/// `-sum w p log_softmax(logits)` over the classes, w their weights, mean over the rest.
 fn soft_cross_entropy(
     ops: &mut Ops,
     logits: Tensor,
@@ -244,14 +277,18 @@ fn soft_cross_entropy(
         return Err(wrong(args, "label", message));
     }
     let axis = usize::from(ops.rank(logits) > 1);
-    let classes = ops.dims(logits)[axis];
+    let (dims, dtype) = (ops.dims(logits), ops.dtype(logits));
     let mut target = target;
     if smoothing != 0.0 {
         let kept = ops.mul_num(target, 1.0 - smoothing)?;
-        target = ops.add_num(kept, smoothing / classes as f64)?;
+        target = ops.add_num(kept, smoothing / dims[axis] as f64)?;
     }
     let log = ops.log_softmax(logits, axis)?;
-    let product = ops.mul(target, log)?;
+    let mut product = ops.mul(target, log)?;
+    if let Some(weights) = class_weights(ops, dtype, dims[axis], args)? {
+        let weights = ops.along(weights, &dims, axis)?;
+        product = ops.mul(product, weights)?;
+    }
     let sum = ops.sum(product, &[axis], false)?;
     let loss = ops.neg(sum)?;
     reduced(ops, loss, args)
@@ -263,10 +300,15 @@ fn nll(builder: &mut Builder, args: &Args) -> Built<Val> {
     let label = args.tensor("label")?;
     let mut ops = builder.ops();
     let axis = class_axis(&ops, log, label, args)?;
-    let classes = ops.dims(log)[axis];
+    let (classes, dtype) = (ops.dims(log)[axis], ops.dtype(log));
     let picked = ops.pick(log, label, axis)?;
-    let loss = ops.neg(picked)?;
-    weighted(&mut ops, loss, label, classes, args)
+    let mut loss = ops.neg(picked)?;
+    let weights = class_weights(&mut ops, dtype, classes, args)?;
+    let each = weights.map(|weights| ops.take(weights, label, 0)).transpose()?;
+    if let Some(each) = each {
+        loss = ops.mul(loss, each)?;
+    }
+    weighted(&mut ops, loss, each, args)
 }
 
 /// `-(1 - p)^gamma ln p`, p the label's probability (Lin et al. 2017).

@@ -47,15 +47,15 @@ fn accuracy(builder: &mut Builder, args: &Args) -> Built<Val> {
 /// The share of samples with fewer than `k` scores above the label's (of equal scores, the lower class first).
 fn top_k_accuracy(builder: &mut Builder, args: &Args) -> Built<Val> {
     let (logits, label) = pair(builder, args)?;
-    let (k, float) = (args.size("k")?, builder.float());
+    let (k, float) = (args.size("k")?.get()?, builder.float());
     let mut ops = builder.ops();
     let dims = ops.dims(logits);
     let axis = dims.len() - 1;
     if k > dims[axis] {
         return Err(Fault::new(format!("k is {k}, but there are {} classes", dims[axis])));
     }
-    let classes = ops.b.iota(DType::I32, &dims, axis)?;
-    let label = ops.convert(label, DType::I32)?;
+    let label = if ops.dtype(label) == DType::U8 { ops.convert(label, DType::I32)? } else { label };
+    let classes = ops.b.iota(ops.dtype(label), &dims, axis)?;
     let axes: Vec<usize> = (0..axis).collect();
     let label = ops.b.broadcast(label, &dims, &axes)?;
     let own = ops.compare(Comparison::Eq, classes, label)?;

@@ -8,6 +8,8 @@ mod numbers;
 mod reductions;
 mod shapes;
 
+use brolga_ir::DType;
+
 use super::Builder;
 use super::value::{Args, Built, Fault, Tensor, Val};
 use crate::arguments::Signature;
@@ -44,9 +46,14 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().copied().flatten().find(|function| function.signature.name == name)
 }
 
+/// All signatures.
+pub(crate) fn signatures() -> impl Iterator<Item = &'static Signature> {
+    FUNCTIONS.iter().copied().flatten().map(|function| &function.signature)
+}
+
 /// All names.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    FUNCTIONS.iter().copied().flatten().map(|function| function.signature.name)
+    signatures().map(|signature| signature.name)
 }
 
 /// Evaluates the arguments and calls a function.
@@ -101,20 +108,18 @@ pub(crate) fn call(
             known = false;
             continue;
         };
-        if args.values.iter().any(|(given, _)| *given == parameter.name) {
+        if args.is_written(parameter.name) {
             let message = format!("`{}` is given twice", parameter.name);
             builder.report(Diagnostic::new(&source, expr.span, message));
             known = false;
             continue;
         }
         known &= !value.is_unknown();
-        args.values.push((parameter.name, Spanned::new(value, expr.span)));
+        args.push(parameter.name, Spanned::new(value, expr.span));
     }
     let missing: Vec<String> = parameters
         .iter()
-        .filter(|parameter| {
-            parameter.required && !args.values.iter().any(|(given, _)| *given == parameter.name)
-        })
+        .filter(|parameter| parameter.required && !args.has(parameter.name))
         .map(|parameter| format!("`{}`", parameter.name))
         .collect();
     if !missing.is_empty() && known {
@@ -126,7 +131,10 @@ pub(crate) fn call(
         return Val::Unknown;
     }
     match (function.build)(builder, &args) {
-        Ok(value) => value,
+        Ok(value) => {
+            builder.report_unused(&args, &name.value, span);
+            value
+        }
         Err(mut fault) => {
             if fault.at.is_none() {
                 fault.message = format!("`{}`: {}", name.value, fault.message);
@@ -145,13 +153,22 @@ fn float_tensor(builder: &mut Builder, args: &Args, name: &str) -> Built {
 
 /// The argument as a tensor; a number becomes a scalar.
 fn tensor(builder: &mut Builder, args: &Args, name: &str) -> Built {
-    match args.get(name).map(|value| &value.value) {
-        Some(value @ (Val::Int(_) | Val::Float(_))) => {
-            let (value, float) = (value.as_float().unwrap_or(0.0), builder.float());
-            builder.ops().scalar(value, float)
+    match args.get(name) {
+        Some(value @ Spanned { value: Val::Int(_) | Val::Float(_), .. }) => {
+            let float = builder.float();
+            builder.ops().literal(value, float)
         }
         _ => args.tensor(name),
     }
+}
+
+/// Arguments as tensors of one element type.
+fn promoted<const N: usize>(builder: &mut Builder, args: &Args, names: [&str; N]) -> Built<[Tensor; N]> {
+    let missing = |name| move || Fault::new(format!("the argument `{name}` is missing"));
+    let values =
+        names.iter().map(|name| args.get(name).ok_or_else(missing(*name))).collect::<Built<Vec<_>>>()?;
+    let tensors = builder.ops().promote(&values)?;
+    tensors.try_into().map_err(|_| Fault::new("arguments are missing"))
 }
 
 /// Whether the argument is a tensor rather than a number.
@@ -170,6 +187,22 @@ fn axis(builder: &mut Builder, args: &Args, x: Tensor, default: i64) -> Built<us
 
 fn tensor_value(result: Built) -> Built<Val> {
     result.map(Val::Tensor)
+}
+
+/// The sum of whole numbers is exact: it is formed in i64.
+fn mean_of(builder: &mut Builder, x: Tensor, axes: &[usize], keep: bool) -> Built {
+    let float = builder.float();
+    let mut ops = builder.ops();
+    if !ops.dtype(x).is_int() {
+        let x = ops.floated(x, float)?;
+        return ops.mean(x, axes, keep);
+    }
+    let count: usize = axes.iter().map(|&axis| ops.dims(x)[axis]).product();
+    let wide = ops.widened(x)?;
+    let sum = ops.sum(wide, axes, keep)?;
+    let sum = ops.convert(sum, DType::F64)?;
+    let mean = ops.div_num(sum, count as f64)?;
+    ops.convert(mean, float)
 }
 
 /// An error at an argument.

@@ -1,14 +1,15 @@
 //! Functions of numbers and lists; those that tensors have too serve both.
 
-use brolga_ir::DType;
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Function as Elementary, ScalarOp};
+use brolga_ir::{DType, Size};
 
 use super::{Function, function, is_tensor, tensor, wrong};
 use crate::arguments::{Parameter, optional, required};
 use crate::build::Builder;
-use crate::build::value::{Args, Built, Fault, Val};
+use crate::build::value::{Args, Built, Fault, Tensor, Val};
 use crate::expr::eval;
+use crate::source::Spanned;
 
 const X: [Parameter; 1] = [required("x")];
 const MANY: [Parameter; 8] = [
@@ -25,10 +26,10 @@ const MANY: [Parameter; 8] = [
 pub(super) static FUNCTIONS: [Function; 15] = [
     function("min", &MANY, min),
     function("max", &MANY, max),
-    function("abs", &X, |builder, args| rounding(builder, args, ScalarOp::Abs)),
-    function("floor", &X, |builder, args| rounding(builder, args, ScalarOp::Floor)),
-    function("ceil", &X, |builder, args| rounding(builder, args, ScalarOp::Ceil)),
-    function("round", &X, |builder, args| rounding(builder, args, ScalarOp::Round)),
+    function("abs", &X, abs),
+    function("floor", &X, |builder, args| rounding(builder, args, ScalarOp::Floor, f64::floor)),
+    function("ceil", &X, |builder, args| rounding(builder, args, ScalarOp::Ceil, f64::ceil)),
+    function("round", &X, |builder, args| rounding(builder, args, ScalarOp::Round, f64::round_ties_even)),
     function("sqrt", &X, sqrt),
     function("exp", &X, |builder, args| elementary(builder, args, Elementary::Exp, f64::exp)),
     function("log", &X, |builder, args| elementary(builder, args, Elementary::Log, f64::ln)),
@@ -50,34 +51,38 @@ fn max(builder: &mut Builder, args: &Args) -> Built<Val> {
 
 /// Of several numbers or tensors the extreme one, elementwise; of one list or tensor its extreme element.
 fn extreme(builder: &mut Builder, args: &Args, combine: Combine) -> Built<Val> {
-    let values: Vec<&Val> =
-        args.values.iter().filter(|(name, _)| name.len() == 1).map(|(_, value)| &value.value).collect();
-    if let [Val::Tensor(x)] = values[..] {
+    let values: Vec<&Spanned<Val>> =
+        ["x", "y", "z", "u", "v", "w"].iter().filter_map(|name| args.get(name)).collect();
+    if let [Spanned { value: Val::Tensor(x), .. }] = values[..] {
         let axes = args.ints("axis")?;
         let keep = args.bool_or("keepdims", false)?;
         let mut ops = builder.ops();
         let axes = ops.axes(*x, axes)?;
         return ops.reduce(combine, *x, &axes, keep).map(Val::Tensor);
     }
-    let items: Vec<Val> = match values[..] {
-        [Val::List(items)] => items.clone(),
+    let items: Vec<Spanned<Val>> = match values[..] {
+        [Spanned { value: Val::List(items), span }] => {
+            items.iter().map(|item| Spanned::new(item.clone(), *span)).collect()
+        }
         _ => values.into_iter().cloned().collect(),
     };
-    let mut items = items.into_iter();
+    if items.iter().any(|item| matches!(item.value, Val::Tensor(_))) {
+        let mut ops = builder.ops();
+        let tensors = ops.promote(&items.iter().collect::<Vec<_>>())?;
+        let op = if combine == Combine::Min { ScalarOp::Min } else { ScalarOp::Max };
+        return tensors[1..]
+            .iter()
+            .try_fold(tensors[0], |best, &next| ops.elementwise2(op, best, next))
+            .map(Val::Tensor);
+    }
+    let mut items = items.into_iter().map(|item| item.value);
     let first = items.next().ok_or_else(|| Fault::new("an empty list has no extreme"))?;
-    items.try_fold(first, |best, next| match (&best, &next) {
-        (Val::Tensor(_), _) | (_, Val::Tensor(_)) => {
-            let (a, b) = builder.ops().operands(crate::expr::Binary::Add, &best, &next)?;
-            let op = if combine == Combine::Min { ScalarOp::Min } else { ScalarOp::Max };
-            builder.ops().elementwise2(op, a, b).map(Val::Tensor)
+    items.try_fold(first, |best, next| match (best.as_float(), next.as_float()) {
+        (Some(a), Some(b)) => {
+            let first = if combine == Combine::Min { a <= b } else { a >= b };
+            Ok(if first { best } else { next })
         }
-        _ => match (best.as_float(), next.as_float()) {
-            (Some(a), Some(b)) => {
-                let first = if combine == Combine::Min { a <= b } else { a >= b };
-                Ok(if first { best } else { next })
-            }
-            _ => Err(Fault::new(format!("cannot compare {} and {}", best.describe(), next.describe()))),
-        },
+        _ => Err(Fault::new(format!("cannot compare {} and {}", best.describe(), next.describe()))),
     })
 }
 
@@ -97,25 +102,35 @@ fn finite(value: f64) -> Built<Val> {
     }
 }
 
-fn rounding(builder: &mut Builder, args: &Args, op: ScalarOp) -> Built<Val> {
+/// Rounds floats; whole numbers stay what they are.
+pub(super) fn rounded(builder: &mut Builder, op: ScalarOp, x: Tensor) -> Built {
+    let mut ops = builder.ops();
+    if ops.dtype(x).is_int() { Ok(x) } else { ops.elementwise(op, x) }
+}
+
+/// A rounding of a tensor or number: a number becomes a whole one.
+fn rounding(builder: &mut Builder, args: &Args, op: ScalarOp, round: fn(f64) -> f64) -> Built<Val> {
     if is_tensor(args, "x") {
         let x = tensor(builder, args, "x")?;
-        return builder.ops().elementwise(op, x).map(Val::Tensor);
+        return rounded(builder, op, x).map(Val::Tensor);
     }
-    if let (Some(Val::Int(value)), ScalarOp::Abs) = (args.get("x").map(|value| &value.value), op) {
-        return value
-            .checked_abs()
-            .map(Val::Int)
-            .ok_or_else(|| Fault::new("the result does not fit into 64 bits"));
-    }
-    let x = number(args)?;
-    let value = match op {
-        ScalarOp::Abs => return finite(x.abs()),
-        ScalarOp::Floor => x.floor(),
-        ScalarOp::Ceil => x.ceil(),
-        _ => x.round_ties_even(),
-    };
+    whole(round(number(args)?))
+}
+
+/// A float with an integral value as a whole number.
+fn whole(value: f64) -> Built<Val> {
     Val::Float(value).as_int().map(Val::Int).ok_or_else(|| Fault::new("the result does not fit into 64 bits"))
+}
+
+fn abs(builder: &mut Builder, args: &Args) -> Built<Val> {
+    match args.get("x").map(|value| &value.value) {
+        Some(Val::Tensor(x)) => builder.ops().elementwise(ScalarOp::Abs, *x).map(Val::Tensor),
+        Some(Val::Int(value)) => {
+            let overflow = || Fault::new("the result does not fit into 64 bits");
+            value.checked_abs().map(Val::Int).ok_or_else(overflow)
+        }
+        _ => finite(number(args)?.abs()),
+    }
 }
 
 fn sqrt(builder: &mut Builder, args: &Args) -> Built<Val> {
@@ -148,24 +163,27 @@ fn len(_: &mut Builder, args: &Args) -> Built<Val> {
 }
 
 fn range(_: &mut Builder, args: &Args) -> Built<Val> {
-    let start = args.int_or("start", 0)?;
+    let (start, step) = (args.int_or("start", 0)?, args.int_or("step", 1)?);
     match args.has("stop") {
-        true => eval::range(start, args.int_or("stop", 0)?, args.int_or("step", 1)?),
-        false => eval::range(0, start, args.int_or("step", 1)?),
+        true => eval::range(start, args.int_or("stop", 0)?, step),
+        false => eval::range(Size::ZERO, start, step),
     }
 }
 
 fn int(builder: &mut Builder, args: &Args) -> Built<Val> {
     if is_tensor(args, "x") {
         let x = tensor(builder, args, "x")?;
-        return builder.ops().convert(x, DType::I32).map(Val::Tensor);
+        let mut ops = builder.ops();
+        // Nothing is lost of an i64.
+        return if ops.dtype(x) == DType::I64 {
+            Ok(Val::Tensor(x))
+        } else {
+            ops.convert(x, DType::I32).map(Val::Tensor)
+        };
     }
     match args.get("x").map(|value| &value.value) {
         Some(Val::Bool(value)) => Ok(Val::Int(i64::from(*value))),
-        _ => Val::Float(number(args)?.trunc())
-            .as_int()
-            .map(Val::Int)
-            .ok_or_else(|| Fault::new("the result does not fit into 64 bits")),
+        _ => whole(number(args)?.trunc()),
     }
 }
 
@@ -182,10 +200,10 @@ fn float(builder: &mut Builder, args: &Args) -> Built<Val> {
 /// The multiple of `by` nearest to x, but neither 0 nor below nine tenths of x: how MobileNet and its descendants
 /// round a scaled number of channels (Sandler et al. 2018, in the authors' code).
 fn divisible(_: &mut Builder, args: &Args) -> Built<Val> {
-    let (x, by) = (number(args)?, args.size("by")? as f64);
+    let (x, by) = (number(args)?, args.size("by")?.get()? as f64);
     let near = by.max(((x + by / 2.0) / by).floor() * by);
     let value = if near < 0.9 * x { near + by } else { near };
-    Val::Float(value).as_int().map(Val::Int).ok_or_else(|| Fault::new("the result does not fit into 64 bits"))
+    whole(value)
 }
 
 /// `size(x, axis)` of a tensor; `size(axis)` of the current value.

@@ -3,21 +3,25 @@
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::Function as Elementary;
 
-use super::{Function, axis, float_tensor, function, tensor, tensor_value, wrong};
+use super::{Function, axis, float_tensor, function, mean_of, tensor, tensor_value, wrong};
 use crate::arguments::{Parameter, optional, required};
 use crate::build::Builder;
-use crate::build::value::{Args, Built, Val};
+use crate::build::ops::Ops;
+use crate::build::value::{Args, Built, Tensor, Val};
 use crate::expr::{Binary, eval};
+use crate::source::Spanned;
 
 const REDUCTION: [Parameter; 3] = [required("x"), optional("axis"), optional("keepdims")];
 const ALONG: [Parameter; 2] = [required("x"), optional("axis")];
 
-pub(super) static FUNCTIONS: [Function; 14] = [
+pub(super) static FUNCTIONS: [Function; 13] = [
     function("sum", &REDUCTION, sum),
     function("mean", &REDUCTION, mean),
-    function("prod", &REDUCTION, |builder, args| reduce(builder, args, Combine::Mul)),
-    function("all", &REDUCTION, |builder, args| reduce(builder, args, Combine::And)),
-    function("any", &REDUCTION, |builder, args| reduce(builder, args, Combine::Or)),
+    function("prod", &REDUCTION, |builder, args| {
+        reduce(builder, args, Combine::Mul, |ops, x| ops.widened(x))
+    }),
+    function("all", &REDUCTION, |builder, args| reduce(builder, args, Combine::And, |ops, x| ops.truth(x))),
+    function("any", &REDUCTION, |builder, args| reduce(builder, args, Combine::Or, |ops, x| ops.truth(x))),
     function("norm", &REDUCTION, norm),
     function("var", &REDUCTION, variance),
     function("argmax", &ALONG, |builder, args| extreme_index(builder, args, true)),
@@ -36,48 +40,44 @@ pub(super) static FUNCTIONS: [Function; 14] = [
     function("cumsum", &ALONG, |builder, args| {
         let x = tensor(builder, args, "x")?;
         let axis = axis(builder, args, x, -1)?;
+        let x = builder.ops().widened(x)?;
         tensor_value(builder.ops().cumsum(x, axis))
     }),
-    function("max_along", &REDUCTION, |builder, args| reduce(builder, args, Combine::Max)),
 ];
 
-fn reduce(builder: &mut Builder, args: &Args, combine: Combine) -> Built<Val> {
+/// Combines what `prepare` makes of the elements.
+fn reduce(
+    builder: &mut Builder,
+    args: &Args,
+    combine: Combine,
+    prepare: fn(&mut Ops<'_>, Tensor) -> Built,
+) -> Built<Val> {
     let x = tensor(builder, args, "x")?;
+    let x = prepare(&mut builder.ops(), x)?;
     let (axes, keep) = (args.ints("axis")?, args.bool_or("keepdims", false)?);
     let mut ops = builder.ops();
     let axes = ops.axes(x, axes)?;
     tensor_value(ops.reduce(combine, x, &axes, keep))
 }
 
-/// The sum of a list of numbers, or of a tensor; truth values are counted.
+/// The sum of a list of numbers, or of a tensor; truth values are counted, whole numbers added in i64.
 fn sum(builder: &mut Builder, args: &Args) -> Built<Val> {
-    if let Some(Val::List(items)) = args.get("x").map(|value| &value.value) {
-        return items
-            .iter()
-            .try_fold(Val::Int(0), |total, next| eval::binary(builder, Binary::Add, &total, next));
+    if let Some(Spanned { value: Val::List(items), span }) = args.get("x") {
+        let mut total = Spanned::new(Val::Int(0), *span);
+        for item in items {
+            let item = Spanned::new(item.clone(), *span);
+            total.value = eval::binary(builder, Binary::Add, &total, &item)?;
+        }
+        return Ok(total.value);
     }
-    let x = counted(builder, args)?;
-    let (axes, keep) = (args.ints("axis")?, args.bool_or("keepdims", false)?);
-    let mut ops = builder.ops();
-    let axes = ops.axes(x, axes)?;
-    tensor_value(ops.sum(x, &axes, keep))
-}
-
-/// Truth values as floats, so that they can be counted.
-fn counted(builder: &mut Builder, args: &Args) -> Built {
-    let x = tensor(builder, args, "x")?;
-    match builder.ops().dtype(x) {
-        brolga_ir::DType::Bool => float_tensor(builder, args, "x"),
-        _ => Ok(x),
-    }
+    reduce(builder, args, Combine::Add, |ops, x| ops.widened(x))
 }
 
 fn mean(builder: &mut Builder, args: &Args) -> Built<Val> {
-    let x = float_tensor(builder, args, "x")?;
+    let x = tensor(builder, args, "x")?;
     let (axes, keep) = (args.ints("axis")?, args.bool_or("keepdims", false)?);
-    let mut ops = builder.ops();
-    let axes = ops.axes(x, axes)?;
-    tensor_value(ops.mean(x, &axes, keep))
+    let axes = builder.ops().axes(x, axes)?;
+    tensor_value(mean_of(builder, x, &axes, keep))
 }
 
 /// The Euclidean norm.

@@ -4,8 +4,48 @@ use brolga_ir::DType;
 use brolga_ir::names::nearest;
 
 use super::{Function, axis, function, tensor, tensor_value, wrong};
-use crate::arguments::{optional, required};
-use crate::build::value::{Built, Val};
+use crate::arguments::{Parameter, optional, required, word, words};
+use crate::build::Builder;
+use crate::build::ops::Outside;
+use crate::build::value::{Args, Built, Tensor, Val};
+
+words! {
+    /// What `take` gives for an index outside.
+    enum Mode { Clip = "clip", Wrap = "wrap", Fill = "fill" }
+}
+
+const TAKE: [Parameter; 5] =
+    [required("x"), required("indices"), optional("axis"), word::<Mode>("mode", false), optional("fill")];
+
+/// Slices along an axis. Without a mode, indices that are an input are checked before anything runs, and computed ones
+/// are clipped; a mode computes the index.
+fn take(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let (x, indices) = (args.tensor("x")?, args.tensor("indices")?);
+    let axis = axis(builder, args, x, 0)?;
+    if !args.has("mode") {
+        return tensor_value(builder.ops().take(x, indices, axis));
+    }
+    let outside = match args.word("mode", Mode::Clip)? {
+        Mode::Clip => Outside::Clip,
+        Mode::Wrap => Outside::Wrap,
+        Mode::Fill => Outside::Fill(fill(builder, x, args)?),
+    };
+    tensor_value(builder.ops().take_by(x, indices, axis, outside))
+}
+
+/// What `take` fills with: the argument `fill`, or as JAX NaN, the least integer, for `u8` the greatest, or true.
+fn fill(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
+    let mut ops = builder.ops();
+    let dtype = ops.dtype(x);
+    match (args.get("fill"), dtype) {
+        (Some(value), _) => ops.literal(value, dtype),
+        (None, DType::I32) => ops.int_scalar(i64::from(i32::MIN), dtype),
+        (None, DType::I64) => ops.int_scalar(i64::MIN, dtype),
+        (None, DType::U8) => ops.int_scalar(i64::from(u8::MAX), dtype),
+        (None, DType::Bool) => ops.int_scalar(1, dtype),
+        (None, DType::Bf16 | DType::F32 | DType::F64) => ops.scalar(f64::NAN, dtype),
+    }
+}
 
 pub(super) static FUNCTIONS: [Function; 8] = [
     function("matmul", &[required("a"), required("b")], |builder, args| {
@@ -50,18 +90,16 @@ pub(super) static FUNCTIONS: [Function; 8] = [
     }),
     function("one_hot", &[required("x"), required("classes")], |builder, args| {
         let x = args.tensor("x")?;
-        let (classes, float) = (args.size("classes")?, builder.float());
+        let (classes, float) = (args.size("classes")?.get()?, builder.float());
         let mut ops = builder.ops();
         if !ops.dtype(x).is_int() {
             return Err(wrong(args, "x", format!("class indices are integers, found {}", ops.ty(x))));
         }
+        // Classes are compared in the type of the indices, which must hold them all.
+        let x = if ops.dtype(x) == DType::U8 { ops.convert(x, DType::I32)? } else { x };
         Ok(Val::Tensor(ops.b.one_hot(x, classes, float)?))
     }),
-    function("take", &[required("x"), required("indices"), optional("axis")], |builder, args| {
-        let (x, indices) = (args.tensor("x")?, args.tensor("indices")?);
-        let axis = axis(builder, args, x, 0)?;
-        tensor_value(builder.ops().take(x, indices, axis))
-    }),
+    function("take", &TAKE, take),
     function("parameter", &[required("name")], |builder, args| {
         let name = args.text("name")?.unwrap_or_default().to_owned();
         if let Some((_, value)) = builder.slots.get(&name) {

@@ -22,7 +22,7 @@ pub fn verify(kernel: &Kernel, place: &str) -> Result<bool, Error> {
     local(kernel).map_err(|message| Error::new(place, message))?;
     let points = kernel.grid.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent.max(1)));
     if points.is_none_or(|n| n > MAX_BYTES) {
-        return Err(Error::new(place, format!("the grid {:?} has more than 2^46 points", kernel.grid)));
+        return Err(Error::new(place, format!("the grid {:?} has more than 2^40 points", kernel.grid)));
     }
     let mut checker = Checker {
         kernel,
@@ -59,7 +59,7 @@ fn local(kernel: &Kernel) -> Result<(), String> {
     let bytes = local.iter().try_fold(0, |sum: usize, param| {
         sum.checked_add(param.len * param.dtype.size()).filter(|&bytes| bytes <= MAX_BYTES)
     });
-    bytes.map(|_| ()).ok_or_else(|| "the local parameters take more than 2^46 bytes together".into())
+    bytes.map(|_| ()).ok_or_else(|| "the local parameters take more than 2^40 bytes together".into())
 }
 
 /// A statement's first line, and what is wrong with it.
@@ -177,7 +177,7 @@ impl Checker<'_> {
         inside: impl FnOnce(At, Var) -> At,
     ) -> Result<(), Failure> {
         if extent > MAX_BYTES {
-            return Err((None, "the extent is larger than 2^46".into()));
+            return Err((None, "the extent is larger than 2^40".into()));
         }
         if self.vars.insert(var, extent).is_some() {
             return Err((None, format!("i{var} is already bound by the grid or a loop around")));
@@ -314,7 +314,7 @@ impl Checker<'_> {
         if sizes.max().is_some_and(|n| n > MAX_BYTES)
             || strides.map(i64::unsigned_abs).max() > Some(MAX_BYTES as u64)
         {
-            return Err("an extent or a stride is larger than 2^46".into());
+            return Err("an extent or a stride is larger than 2^40".into());
         }
         let columns = (tile.n, 1);
         self.panel(c, &[(tile.m, c.row), columns])?;

@@ -1,0 +1,184 @@
+//! Element types of results: PyTorch's rules for tensors and numbers that meet.
+//!
+//! Types stand in the order bool, u8, i32, i64, f32, f64, and tensors take the largest among them. A number takes the
+//! type of the tensors, unless it is of a higher kind (truth value, whole number, fraction) than all of them: then a
+//! whole number makes truth values `i64`, and a fraction makes whole numbers and truth values floats. So `u8 + 1` is
+//! `u8`, `bool + 1` is `i64`, `i32 * 0.5` is `f32`. A number that the type cannot hold, as 300 a `u8`, is a mistake at
+//! its place: it never wraps.
+
+use brolga_ir::DType;
+use brolga_ir::scalar::{Comparison, ScalarOp};
+
+use super::ops::{Ops, Tensor};
+use super::value::{Built, Fault, Val};
+use crate::expr::Binary;
+use crate::source::Spanned;
+
+/// What a value is before its size matters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Category {
+    Truth,
+    Whole,
+    Fraction,
+}
+
+impl Category {
+    fn of(dtype: DType) -> Category {
+        match dtype {
+            DType::Bool => Category::Truth,
+            DType::U8 | DType::I32 | DType::I64 => Category::Whole,
+            DType::Bf16 | DType::F32 | DType::F64 => Category::Fraction,
+        }
+    }
+}
+
+/// The least and greatest integer of a type.
+fn bounds(dtype: DType) -> Option<(i64, i64)> {
+    match dtype {
+        DType::U8 => Some((0, i64::from(u8::MAX))),
+        DType::I32 => Some((i64::from(i32::MIN), i64::from(i32::MAX))),
+        DType::I64 => Some((i64::MIN, i64::MAX)),
+        DType::Bool => Some((0, 1)),
+        DType::Bf16 | DType::F32 | DType::F64 => None,
+    }
+}
+
+impl Ops<'_> {
+    /// The values as tensors of one element type, by the rules above; shapes stay as they are.
+    pub fn promote(&mut self, values: &[&Spanned<Val>]) -> Built<Vec<Tensor>> {
+        let mut dtype: Option<DType> = None;
+        let mut number: Option<Category> = None;
+        for value in values {
+            match &value.value {
+                Val::Tensor(tensor) => dtype = dtype.max(Some(self.dtype(*tensor))),
+                Val::Bool(_) => number = number.max(Some(Category::Truth)),
+                Val::Int(_) => number = number.max(Some(Category::Whole)),
+                Val::Float(_) => number = number.max(Some(Category::Fraction)),
+                other => {
+                    let message = format!("expected a tensor or a number, found {}", other.describe());
+                    return Err(Fault::new(message).at(value.span));
+                }
+            }
+        }
+        let float = self.float();
+        let dtype = match (dtype, number) {
+            (Some(dtype), number) if number <= Some(Category::of(dtype)) => dtype,
+            (_, Some(Category::Fraction)) => float,
+            (_, Some(Category::Whole)) => DType::I64,
+            _ => DType::Bool,
+        };
+        let tensor = |value: &&Spanned<Val>| match value.value {
+            Val::Tensor(tensor) => self.convert(tensor, dtype),
+            _ => self.literal(value, dtype),
+        };
+        values.iter().map(tensor).collect()
+    }
+
+    /// A number as a scalar of that type; a mistake if the type cannot hold it.
+    pub fn literal(&mut self, number: &Spanned<Val>, dtype: DType) -> Built {
+        let wrong = |message: String| Fault::new(message).at(number.span);
+        let described = number.value.describe();
+        let (whole, value) = match number.value {
+            Val::Bool(truth) => (Some(i64::from(truth)), f64::from(u8::from(truth))),
+            Val::Int(_) | Val::Float(_) => (number.value.as_int(), number.value.as_float().unwrap_or(0.0)),
+            _ => return Err(wrong(format!("expected a number, found {described}"))),
+        };
+        match (bounds(dtype), whole) {
+            (None, _) if dtype == DType::F32 && value.is_finite() && (value as f32).is_infinite() => {
+                Err(wrong(format!("{described} does not fit into f32")))
+            }
+            (None, _) => self.scalar(value, dtype),
+            (Some((low, high)), Some(whole)) if (low..=high).contains(&whole) => {
+                self.int_scalar(whole, dtype)
+            }
+            (Some((low, high)), Some(_)) => {
+                let fault =
+                    wrong(format!("{described} does not fit into {dtype}: its numbers are {low} to {high}"));
+                Err(match dtype {
+                    DType::U8 => fault.help("`int(x)` makes the tensor i32"),
+                    _ => fault.help("declare the tensor as i64, or convert it with `float(x)`"),
+                })
+            }
+            (Some(_), None) => {
+                Err(wrong(format!("{described} does not fit into {dtype}: it is no whole number")))
+            }
+        }
+    }
+
+    /// Two operands of an operator as tensors of one element type.
+    pub fn operands(
+        &mut self,
+        operator: Binary,
+        left: &Spanned<Val>,
+        right: &Spanned<Val>,
+    ) -> Built<(Tensor, Tensor)> {
+        for side in [left, right] {
+            if !matches!(side.value, Val::Tensor(_) | Val::Int(_) | Val::Float(_) | Val::Bool(_)) {
+                let other = side.value.describe();
+                return Err(Fault::new(format!("`{}` cannot take a tensor and {other}", operator.symbol())));
+            }
+        }
+        let promoted = self.promote(&[left, right])?;
+        let (mut a, mut b) = (promoted[0], promoted[1]);
+        // Division gives fractions.
+        if operator == Binary::Div && !self.dtype(a).is_float() {
+            let float = self.float();
+            (a, b) = (self.convert(a, float)?, self.convert(b, float)?);
+        }
+        Ok((a, b))
+    }
+
+    /// The quotient of integers rounded down, or the remainder with the sign of the divisor, as in Python; of a
+    /// divisor 0 the quotient is 0 and the remainder the dividend.
+    pub fn int_division(&mut self, operator: Binary, a: Tensor, b: Tensor) -> Built {
+        let (a, b) = self.align(a, b)?;
+        if self.dtype(a) == DType::U8 {
+            let op = if operator == Binary::Rem { ScalarOp::Rem } else { ScalarOp::Div };
+            return self.elementwise2(op, a, b);
+        }
+        // The machine rounds towards zero; where that is up, the quotient is one less.
+        let rest = self.elementwise2(ScalarOp::Rem, a, b)?;
+        let inexact = self.compare_num(Comparison::Ne, rest, 0.0)?;
+        let signs = self.elementwise2(ScalarOp::Xor, rest, b)?;
+        let opposite = self.compare_num(Comparison::Lt, signs, 0.0)?;
+        let divides = self.compare_num(Comparison::Ne, b, 0.0)?;
+        let up = self.elementwise2(ScalarOp::And, inexact, opposite)?;
+        let up = self.elementwise2(ScalarOp::And, up, divides)?;
+        if operator == Binary::Rem {
+            let moved = self.add(rest, b)?;
+            return self.select(up, moved, rest);
+        }
+        let quotient = self.div(a, b)?;
+        let lower = self.sub_num(quotient, 1.0)?;
+        self.select(up, lower, quotient)
+    }
+
+    /// `x^exponent` of integers, by squaring.
+    pub fn int_power(&mut self, x: Tensor, exponent: i64) -> Built {
+        if exponent < 0 {
+            return Err(
+                Fault::new("an integer to a negative power is a fraction").help("convert with `float(x)`")
+            );
+        }
+        let (mut result, mut square, mut rest) = (None, x, exponent);
+        while rest > 0 {
+            if rest % 2 == 1 {
+                result = Some(match result {
+                    None => square,
+                    Some(result) => self.mul(result, square)?,
+                });
+            }
+            rest /= 2;
+            if rest > 0 {
+                square = self.mul(square, square)?;
+            }
+        }
+        match result {
+            Some(result) => Ok(result),
+            None => {
+                let ty = self.ty(x);
+                self.full(1.0, &ty)
+            }
+        }
+    }
+}

@@ -1,0 +1,552 @@
+//! An argument that is not used is a mistake, always. The rows of the tables below are the language's own list: what is
+//! new in the language, or takes a new argument, fails here until it has a row.
+//!
+//! Each row gives a call and a value for each of its optional arguments, which is not the default. Then of any two of
+//! them each must change something together with the other, in the graphs of training, inference or the initial
+//! state, or be reported.
+
+use std::collections::HashSet;
+
+use brolga_frontend::catalogue::{Callable, Kind, callables};
+use brolga_frontend::{Model, Settings, no_imports};
+
+use crate::common::mistakes;
+
+/// The graphs of a model as text, or its mistakes.
+fn graphs(text: &str) -> Result<String, String> {
+    let model = Model::parse("test.ron", text, &no_imports).map_err(|mistakes| mistakes.to_string())?;
+    let instance = model.instantiate(&Settings::default()).map_err(|mistakes| mistakes.to_string())?;
+    let graph = |name: &&str| instance.graph(name).map(|graph| graph.to_string()).unwrap_or_default();
+    Ok(instance.entries().iter().map(graph).collect::<Vec<_>>().join("\n"))
+}
+
+/// A call in an expression: where the optional arguments go stands `{}`.
+type FunctionRow = (&'static str, &'static [(&'static str, &'static str)]);
+
+const REDUCED: &[(&str, &str)] = &[("axis", "0"), ("keepdims", "true")];
+const ALONG: &[(&str, &str)] = &[("axis", "0")];
+const REDUCTION: &[(&str, &str)] = &[("reduction", "'sum'")];
+const WEIGHTED: &[(&str, &str)] =
+    &[("smoothing", "0.1"), ("weights", "[1, 2, 3, 4, 5]"), ("reduction", "'sum'")];
+const NONE: &[(&str, &str)] = &[];
+const MANY: &[(&str, &str)] =
+    &[("y", "t"), ("z", "t"), ("u", "t"), ("v", "t"), ("w", "t"), ("axis", "0"), ("keepdims", "true")];
+
+/// `x` and `t` are f32[4, 5], `c` is f32[2, 3, 4], `label` i32[4], `p` a parameter.
+const FUNCTIONS: &[FunctionRow] = &[
+    ("min(x{})", MANY),
+    ("max(x{})", MANY),
+    ("x * max(3{})", &[("y", "4"), ("axis", "0"), ("keepdims", "true")]),
+    ("x * min([3, 4]{})", &[("axis", "0"), ("keepdims", "true")]),
+    ("abs(x{})", NONE),
+    ("floor(x{})", NONE),
+    ("ceil(x{})", NONE),
+    ("round(x{})", NONE),
+    ("sqrt(x{})", NONE),
+    ("exp(x{})", NONE),
+    ("log(x{})", NONE),
+    ("x * len([1, 2]{})", NONE),
+    ("x * sum(range(4{}))", &[("stop", "9"), ("step", "2")]),
+    ("int(x{})", NONE),
+    ("float(label{})", NONE),
+    ("x * divisible(7, 8{})", NONE),
+    ("x * size(x{})", &[("axis", "1")]),
+    ("x * size(1{})", &[("axis", "0")]),
+    ("log1p(x{})", NONE),
+    ("expm1(x{})", NONE),
+    ("tanh(x{})", NONE),
+    ("sigmoid(x{})", NONE),
+    ("erf(x{})", NONE),
+    ("sin(x{})", NONE),
+    ("cos(x{})", NONE),
+    ("rsqrt(x{})", NONE),
+    ("lgamma(x{})", NONE),
+    ("digamma(x{})", NONE),
+    ("relu(x{})", NONE),
+    ("softplus(x{})", NONE),
+    ("silu(x{})", NONE),
+    ("gelu(x{})", NONE),
+    ("elu(x{})", NONE),
+    ("leaky_relu(x{})", &[("slope", "0.3")]),
+    ("square(x{})", NONE),
+    ("sign(x{})", NONE),
+    ("clip(x, 0, 1{})", NONE),
+    ("where(x > 0, x, t{})", NONE),
+    ("trunc(x{})", NONE),
+    ("stop_gradient(x{})", NONE),
+    ("hard_sigmoid(x{})", NONE),
+    ("sum(x{})", REDUCED),
+    ("x * sum([1, 2]{})", REDUCED),
+    ("mean(x{})", REDUCED),
+    ("prod(x{})", REDUCED),
+    ("all(x{})", REDUCED),
+    ("any(x{})", REDUCED),
+    ("norm(x{})", REDUCED),
+    ("var(x{})", REDUCED),
+    ("logsumexp(x{})", REDUCED),
+    ("argmax(x{})", ALONG),
+    ("argmin(x{})", ALONG),
+    ("softmax(x{})", ALONG),
+    ("log_softmax(x{})", ALONG),
+    ("cumsum(x{})", ALONG),
+    ("matmul(x, transpose(t){})", NONE),
+    ("transpose(c{})", &[("axes", "[0, 2, 1]")]),
+    ("reshape(x, [20]{})", NONE),
+    ("concat([x, t]{})", &[("axis", "0")]),
+    ("one_hot(label, 5{})", NONE),
+    ("take(x, label{})", &[("axis", "1"), ("mode", "'wrap'"), ("fill", "3")]),
+    ("take(x, label, mode='fill'{})", &[("axis", "1"), ("fill", "3")]),
+    ("take(x, label, mode='clip'{})", &[("axis", "1"), ("fill", "3")]),
+    ("x * parameter('p'{})", NONE),
+    ("positions(x{})", ALONG),
+    ("attention(c, c, c{})", &[("heads", "2"), ("causal", "true"), ("mask", "c[0, :, :3] > 0")]),
+    ("cross_entropy(x, label{})", WEIGHTED),
+    ("cross_entropy(x, softmax(t){})", WEIGHTED),
+    ("nll(x, label{})", &[("weights", "[1, 2, 3, 4, 5]"), ("reduction", "'sum'")]),
+    ("mse(x, t{})", REDUCTION),
+    ("l1(x, t{})", REDUCTION),
+    ("smooth_l1(x, t{})", &[("beta", "0.5"), ("reduction", "'sum'")]),
+    ("huber(x, t{})", &[("delta", "0.5"), ("reduction", "'none'")]),
+    ("hinge(x, t{})", REDUCTION),
+    ("bce(x, t{})", REDUCTION),
+    ("bce_with_logits(x, t{})", REDUCTION),
+    ("kl(x, t{})", REDUCTION),
+    ("gauss_nll(x, t, square(t){})", REDUCTION),
+    ("focal(x, label{})", &[("gamma", "1.5"), ("reduction", "'sum'")]),
+    ("accuracy(x, label{})", NONE),
+    ("top_k_accuracy(x, label, 2{})", NONE),
+];
+
+fn expression(text: &str) -> String {
+    format!(
+        "Model(
+            inputs: {{ \"x\": \"f32[4, 5]\", \"t\": \"f32[4, 5]\", \"c\": \"f32[2, 3, 4]\", \"label\": \"i32[4]\" }},
+            body: [Aside([Parameter(name: \"p\", dims: [5])])],
+            entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"{text}\" }}) }},
+        )"
+    )
+}
+
+/// A call in RON: its name, its required arguments, values of the optional ones, and the type of its input.
+type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str);
+
+const IMAGE: &str = "f32[2, 8, 7, 7]";
+const CONV: &[(&str, &str)] = &[
+    ("stride", "2"),
+    ("padding", "1"),
+    ("dilation", "2"),
+    ("groups", "2"),
+    ("bias", "false"),
+    ("init", "Ones"),
+    ("bias_init", "Ones"),
+];
+const DECONV: &[(&str, &str)] = &[
+    ("stride", "2"),
+    ("padding", "1"),
+    ("output_padding", "1"),
+    ("dilation", "2"),
+    ("groups", "2"),
+    ("bias", "false"),
+    ("init", "Ones"),
+    ("bias_init", "Ones"),
+];
+const MAX_POOL: &[(&str, &str)] = &[("stride", "2"), ("padding", "1"), ("ceil_mode", "true")];
+const AVG_POOL: &[(&str, &str)] =
+    &[("stride", "2"), ("padding", "1"), ("ceil_mode", "true"), ("count_include_pad", "false")];
+const BATCH: &[(&str, &str)] =
+    &[("eps", "0.01"), ("momentum", "0.5"), ("affine", "false"), ("zero_init", "true")];
+const AXIS: &[(&str, &str)] = &[("axis", "2")];
+const P: &[(&str, &str)] = &[("p", "0.3")];
+
+const LAYERS: &[Row] = &[
+    ("Linear", "features: 3", &[("bias", "false"), ("init", "Ones"), ("bias_init", "Ones")], "f32[2, 5]"),
+    ("Embedding", "vocabulary: 9, features: 3", &[("init", "Ones")], "i32[4]"),
+    ("Parameter", "dims: [3, 4]", &[("init", "Ones")], "f32[2, 5]"),
+    ("MultiHeadAttention", "heads: 2", &[("causal", "true"), ("bias", "false")], "f32[2, 5, 6]"),
+    ("Conv1d", "features: 4, kernel: 3", CONV, "f32[2, 8, 7]"),
+    ("Conv2d", "features: 4, kernel: 3", CONV, IMAGE),
+    ("Conv3d", "features: 4, kernel: 3", CONV, "f32[2, 8, 7, 7, 7]"),
+    ("ConvTranspose1d", "features: 4, kernel: 3", DECONV, "f32[2, 8, 7]"),
+    ("ConvTranspose2d", "features: 4, kernel: 3", DECONV, IMAGE),
+    ("ConvTranspose3d", "features: 4, kernel: 3", DECONV, "f32[2, 8, 7, 7, 7]"),
+    ("MaxPool1d", "kernel: 3", MAX_POOL, "f32[2, 8, 10]"),
+    ("MaxPool2d", "kernel: 3", MAX_POOL, "f32[2, 8, 10, 10]"),
+    ("MaxPool3d", "kernel: 3", MAX_POOL, "f32[2, 8, 10, 10, 10]"),
+    ("AvgPool1d", "kernel: 3", AVG_POOL, "f32[2, 8, 10]"),
+    ("AvgPool2d", "kernel: 3", AVG_POOL, "f32[2, 8, 10, 10]"),
+    ("AvgPool3d", "kernel: 3", AVG_POOL, "f32[2, 8, 10, 10, 10]"),
+    ("Pool2d", "kind: \"avg\", kernel: 3", AVG_POOL, "f32[2, 8, 10, 10]"),
+    ("Pool2d", "kind: \"max\", kernel: 3", AVG_POOL, "f32[2, 8, 10, 10]"),
+    ("GlobalAvgPool", "", NONE, IMAGE),
+    ("GlobalMaxPool", "", NONE, IMAGE),
+    ("AdaptiveAvgPool1d", "size: 3", NONE, "f32[2, 8, 7]"),
+    ("AdaptiveAvgPool2d", "size: 3", NONE, IMAGE),
+    ("AdaptiveMaxPool2d", "size: 3", NONE, IMAGE),
+    ("BatchNorm", "", BATCH, IMAGE),
+    ("BatchNorm1d", "", BATCH, "f32[4, 5]"),
+    ("BatchNorm2d", "", BATCH, IMAGE),
+    ("LayerNorm", "", &[("axes", "2"), ("eps", "0.01"), ("affine", "false")], IMAGE),
+    ("GroupNorm", "groups: 2", &[("eps", "0.01"), ("affine", "false")], IMAGE),
+    ("InstanceNorm", "", &[("eps", "0.01"), ("affine", "true")], IMAGE),
+    (
+        "LocalResponseNorm",
+        "size: 3",
+        &[("alpha", "0.3"), ("beta", "0.4"), ("k", "3"), ("divide", "false")],
+        IMAGE,
+    ),
+    ("Activation", "kind: \"relu\"", NONE, IMAGE),
+    ("Identity", "", NONE, IMAGE),
+    ("Relu", "", NONE, IMAGE),
+    ("Relu6", "", NONE, IMAGE),
+    ("LeakyRelu", "", &[("slope", "0.3")], IMAGE),
+    ("PRelu", "", &[("parameters", "8"), ("init", "Ones")], IMAGE),
+    ("RRelu", "", &[("low", "0.2"), ("high", "0.5")], IMAGE),
+    ("Elu", "", &[("alpha", "0.3")], IMAGE),
+    ("Celu", "", &[("alpha", "0.3")], IMAGE),
+    ("Selu", "", NONE, IMAGE),
+    ("Gelu", "", &[("form", "\"tanh\"")], IMAGE),
+    ("Silu", "", NONE, IMAGE),
+    ("Swish", "", &[("beta", "2"), ("learned", "true")], IMAGE),
+    ("HardSwish", "", NONE, IMAGE),
+    ("Mish", "", NONE, IMAGE),
+    ("Sigmoid", "", NONE, IMAGE),
+    ("HardSigmoid", "", NONE, IMAGE),
+    ("LogSigmoid", "", NONE, IMAGE),
+    ("Tanh", "", NONE, IMAGE),
+    ("ScaledTanh", "", NONE, IMAGE),
+    ("HardTanh", "", &[("low", "-2"), ("high", "3")], IMAGE),
+    ("Softsign", "", NONE, IMAGE),
+    ("Softplus", "", &[("beta", "2")], IMAGE),
+    ("CRelu", "", NONE, IMAGE),
+    ("Glu", "", &[("axis", "0")], IMAGE),
+    ("Maxout", "pieces: 2", NONE, IMAGE),
+    ("Softmax", "", AXIS, IMAGE),
+    ("LogSoftmax", "", AXIS, IMAGE),
+    ("Flatten", "", &[("start", "2")], IMAGE),
+    ("Reshape", "dims: [2, -1]", NONE, IMAGE),
+    ("Transpose", "axes: [0, 2, 3, 1]", NONE, IMAGE),
+    ("Pad", "padding: [0, 0, 1, 1]", &[("value", "0.5")], IMAGE),
+    ("Slice", "axis: 2", &[("start", "1"), ("stop", "6"), ("step", "2")], IMAGE),
+    ("Upsample", "factor: 2", NONE, IMAGE),
+    ("Dropout", "", P, IMAGE),
+    ("Dropout2d", "", P, IMAGE),
+    ("DropPath", "", P, IMAGE),
+    ("GaussianNoise", "", &[("std", "0.3")], IMAGE),
+];
+
+fn layer(call: &str, input: &str) -> String {
+    format!(
+        "Model(
+            inputs: {{ \"x\": \"{input}\" }},
+            body: [{call}],
+            entries: {{
+                \"infer\": Infer(outputs: {{ \"y\": \"it\" }}),
+                \"train\": Entry(steps: [], outputs: {{ \"y\": \"it\" }}),
+            }},
+        )"
+    )
+}
+
+const DECAY: (&str, &str) = ("weight_decay", "0.1");
+const L1: (&str, &str) = ("l1", "0.1");
+const LR: (&str, &str) = ("lr", "0.3");
+const ADAM: &[(&str, &str)] =
+    &[LR, ("beta1", "0.5"), ("beta2", "0.6"), ("eps", "0.01"), ("amsgrad", "true"), DECAY, L1];
+
+const OPTIMIZERS: &[Row] = &[
+    ("Sgd", "lr: 0.1", &[("momentum", "0.9"), ("nesterov", "true"), ("dampening", "0.2"), DECAY, L1], ""),
+    ("Adagrad", "", &[LR, ("lr_decay", "0.1"), ("initial", "0.2"), ("eps", "0.01"), DECAY, L1], ""),
+    ("Adadelta", "", &[LR, ("rho", "0.5"), ("eps", "0.01"), DECAY, L1], ""),
+    (
+        "RmsProp",
+        "",
+        &[LR, ("alpha", "0.5"), ("momentum", "0.5"), ("centered", "true"), ("eps", "0.01"), DECAY, L1],
+        "",
+    ),
+    ("Rprop", "", &[LR, ("shrink", "0.4"), ("grow", "1.5"), ("smallest", "0.01"), ("largest", "20")], ""),
+    ("Adam", "", ADAM, ""),
+    ("AdamW", "", ADAM, ""),
+    ("Adamax", "", &[LR, ("beta1", "0.5"), ("beta2", "0.6"), ("eps", "0.01"), DECAY, L1], ""),
+    (
+        "NAdam",
+        "",
+        &[LR, ("beta1", "0.5"), ("beta2", "0.6"), ("eps", "0.01"), ("momentum_decay", "0.1"), DECAY, L1],
+        "",
+    ),
+];
+
+fn optimizer(call: &str) -> String {
+    format!(
+        "Model(
+            inputs: {{ \"x\": \"f32[5]\" }},
+            body: [Parameter(name: \"w\", dims: [5])],
+            entries: {{ \"train\": Train(loss: \"mean((it - x) ** 2)\", optimizer: {call}) }},
+        )"
+    )
+}
+
+const SCHEDULES: &[Row] = &[
+    ("Constant", "initial: 0.1", NONE, ""),
+    ("Step", "initial: 0.1, every: 3", &[("factor", "0.3")], ""),
+    ("MultiStep", "initial: 0.1, at: [3]", &[("factor", "0.3")], ""),
+    ("Exponential", "initial: 0.1, factor: 0.9", NONE, ""),
+    ("Cosine", "initial: 0.1, steps: 9", &[("last", "0.01"), ("restart", "true")], ""),
+    ("Inverse", "initial: 0.1, rate: 0.1", &[("power", "2")], ""),
+    ("Poly", "initial: 0.1, steps: 9", &[("power", "2"), ("last", "0.01")], ""),
+    ("Noam", "width: 64, warmup: 5", &[("factor", "2")], ""),
+    ("Cyclic", "low: 0.1, high: 0.2, half: 5", NONE, ""),
+    ("Warmup", "steps: 5, then: 0.1", &[("first", "0.3")], ""),
+];
+
+const FAN: &[(&str, &str)] = &[("fan", "\"out\""), ("slope", "0.3")];
+const GAIN: &[(&str, &str)] = &[("gain", "0.3")];
+
+const INITIALIZERS: &[Row] = &[
+    ("Zeros", "", NONE, ""),
+    ("Ones", "", NONE, ""),
+    ("Constant", "value: 2", NONE, ""),
+    ("Uniform", "low: -1, high: 1", NONE, ""),
+    ("Normal", "std: 2", &[("mean", "0.5")], ""),
+    ("TruncatedNormal", "std: 2", NONE, ""),
+    ("HeNormal", "", FAN, ""),
+    ("HeUniform", "", FAN, ""),
+    ("XavierNormal", "", GAIN, ""),
+    ("XavierUniform", "", GAIN, ""),
+    ("LecunNormal", "", NONE, ""),
+    ("LecunUniform", "", NONE, ""),
+    ("Identity", "", GAIN, ""),
+    ("Default", "", NONE, ""),
+];
+
+/// The text of a call with more arguments, as a whole model.
+type Wrap = fn(&Row, &str) -> String;
+
+fn call(row: &Row, more: &str) -> String {
+    format!(
+        "{}({})",
+        row.0,
+        [row.1, more].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(", ")
+    )
+}
+
+const TABLES: [(Kind, &[Row], Wrap); 4] = [
+    (Kind::Layer, LAYERS, |row, more| layer(&call(row, more), row.3)),
+    (Kind::Optimizer, OPTIMIZERS, |row, more| optimizer(&call(row, more))),
+    (Kind::Schedule, SCHEDULES, |row, more| optimizer(&format!("Sgd(lr: {})", call(row, more)))),
+    (Kind::Initializer, INITIALIZERS, |row, more| {
+        layer(&format!("Linear(features: 3, init: {})", call(row, more)), "f32[2, 5]")
+    }),
+];
+
+/// What has no effect only because of the value of another: without padding none is counted, and the ceiling matters
+/// only where the last window would be cut.
+fn needs(argument: &str, others: &[&str]) -> bool {
+    match argument {
+        "count_include_pad" => !others.contains(&"padding"),
+        "ceil_mode" => others.contains(&"padding") && !others.contains(&"stride"),
+        _ => false,
+    }
+}
+
+/// Of any two optional arguments each changes something or is reported; alone, each changes something or is reported.
+fn pairs(what: &str, optional: &[(&str, &str)], text: &dyn Fn(&[(&str, &str)]) -> String) {
+    let plain = graphs(&text(&[])).unwrap_or_else(|mistakes| panic!("{what}\n{mistakes}"));
+    let mut alone = Vec::new();
+    for argument in optional {
+        let changed = graphs(&text(&[*argument]));
+        let good = changed.as_ref().map_or(true, |graphs| *graphs != plain);
+        assert!(good || needs(argument.0, &[]), "{what}: `{}` changes nothing", argument.0);
+        alone.push(changed);
+    }
+    for (i, first) in optional.iter().enumerate() {
+        for (j, second) in optional.iter().enumerate().skip(i + 1) {
+            let Ok(both) = graphs(&text(&[*first, *second])) else { continue };
+            for (other, added) in [(i, second), (j, first)] {
+                let Ok(before) = &alone[other] else { continue };
+                let excused = needs(added.0, &[optional[other].0]);
+                assert!(
+                    both != *before || excused,
+                    "{what}: `{}` changes nothing beside `{}`",
+                    added.0,
+                    optional[other].0
+                );
+            }
+        }
+    }
+}
+
+fn function_name(pattern: &str) -> &str {
+    let until = pattern.find("{}").expect("a place for arguments");
+    let known: HashSet<&str> =
+        callables().iter().filter(|c| c.kind == Kind::Function).map(|c| c.name).collect();
+    let mut depth = 0i32;
+    for (at, c) in pattern[..until].char_indices().rev() {
+        depth += i32::from(c == ')') - i32::from(c == '(');
+        if depth < 0 {
+            let start =
+                pattern[..at].rfind(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(0, |i| i + 1);
+            let name = &pattern[start..at];
+            assert!(known.contains(name), "{pattern}: there is no function {name}");
+            return name;
+        }
+    }
+    panic!("{pattern}: no call around the place for arguments");
+}
+
+/// The tables have a row for all that can be called, with all optional arguments, and nothing else.
+#[test]
+fn tables_are_complete() {
+    let mut rows: Vec<(Kind, &str, Vec<&str>)> = Vec::new();
+    for (pattern, optional) in FUNCTIONS {
+        rows.push((Kind::Function, function_name(pattern), optional.iter().map(|(name, _)| *name).collect()));
+    }
+    for (kind, table, _) in TABLES {
+        for row in table {
+            // An optional argument may be among those that are always given.
+            let given = row.1.split(", ").filter_map(|field| field.split_once(": ")).map(|(name, _)| name);
+            let optional: Vec<&str> =
+                given.filter(|name| *name == "lr").chain(row.2.iter().map(|(name, _)| *name)).collect();
+            rows.push((kind, row.0, optional));
+        }
+    }
+    for Callable { kind, name, parameters } in callables() {
+        let optional: Vec<&str> = parameters.iter().filter(|p| !p.required).map(|p| p.name).collect();
+        let found = rows.iter().any(|row| row.0 == kind && row.1 == name && row.2 == optional);
+        assert!(found, "{kind:?} {name} needs a row with {optional:?}");
+    }
+    for (kind, name, _) in rows {
+        assert!(callables().iter().any(|c| c.kind == kind && c.name == name), "there is no {kind:?} {name}");
+    }
+}
+
+/// One argument too many, with a name and without one.
+#[test]
+fn superfluous_arguments() {
+    let all = callables();
+    let count = |kind: Kind, name: &str| {
+        all.iter().find(|c| c.kind == kind && c.name == name).map_or(0, |c| c.parameters.len())
+    };
+    for (pattern, _) in FUNCTIONS {
+        let name = function_name(pattern);
+        let found = mistakes(&expression(&pattern.replace("{}", ", bogus=1")));
+        assert!(found.contains(&format!("`{name}` has no argument `bogus`")), "{pattern}: {found}");
+        if pattern.contains('=') {
+            continue; // Nothing unnamed follows what has a name.
+        }
+        let many = ", 1".repeat(count(Kind::Function, name));
+        let found = mistakes(&expression(&pattern.replace("{}", &many)));
+        assert!(found.contains(&format!("`{name}` takes at most")), "{pattern}: {found}");
+    }
+    for (kind, table, wrap) in TABLES {
+        for row in table {
+            let found = mistakes(&wrap(row, "bogus: 1"));
+            let expected =
+                [format!("`{}` has no argument `bogus`", row.0), format!("`{}` takes no arguments", row.0)];
+            assert!(expected.iter().any(|text| found.contains(text)), "{}: {found}", row.0);
+            let many = vec!["1"; count(kind, row.0) + 1].join(", ");
+            let bare: Row = (row.0, "", NONE, row.3);
+            let found = mistakes(&wrap(&bare, &many));
+            let expected = [format!("`{}` takes at most", row.0), format!("`{}` takes no arguments", row.0)];
+            assert!(expected.iter().any(|text| found.contains(text)), "{}: {found}", row.0);
+        }
+    }
+}
+
+#[test]
+fn every_argument_matters() {
+    for (pattern, optional) in FUNCTIONS {
+        pairs(pattern, optional, &|arguments| {
+            let more: String = arguments.iter().map(|(name, value)| format!(", {name}={value}")).collect();
+            expression(&pattern.replace("{}", &more))
+        });
+    }
+    for (kind, table, wrap) in TABLES {
+        for row in table {
+            pairs(&format!("{kind:?} {}", row.0), row.2, &|arguments| {
+                let more: Vec<String> =
+                    arguments.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+                wrap(row, &more.join(", "))
+            });
+        }
+    }
+}
+
+/// What is not used is reported at its place, and says why.
+#[test]
+fn unused_arguments_are_reported() {
+    for (text, argument) in [
+        (expression("max(x, 2, axis=1)"), "axis"),
+        (expression("min(x, t, keepdims=true)"), "keepdims"),
+        (expression("x * sum([1, 2], axis=0)"), "axis"),
+        (expression("take(x, label, fill=3)"), "fill"),
+        (expression("take(x, label, mode='wrap', fill=3)"), "fill"),
+        (layer("Conv2d(features: 4, kernel: 3, bias: false, bias_init: Ones)", IMAGE), "bias_init"),
+        (layer("BatchNorm(affine: false, zero_init: true)", IMAGE), "zero_init"),
+        (layer("Pool2d(kind: \"max\", kernel: 2, count_include_pad: false)", IMAGE), "count_include_pad"),
+        (optimizer("Sgd(lr: 0.1, nesterov: true)"), "nesterov"),
+        (optimizer("Sgd(lr: 0.1, dampening: 0.1)"), "dampening"),
+    ] {
+        let found = mistakes(&text);
+        assert!(found.contains(&format!("`{argument}` has no effect here")), "{text}\n{found}");
+    }
+    // Nothing is said of what is not there.
+    assert_eq!(mistakes(&expression("max(x, 2, axis=none)")), "");
+}
+
+/// Groups and settings of a gradient step that decide nothing.
+#[test]
+fn unused_settings_of_training() {
+    let train = |more: &str| {
+        format!(
+            "Model(
+                inputs: {{ \"x\": \"f32[2, 5]\" }},
+                body: [Linear(name: \"a\", features: 4), Linear(name: \"b\", features: 3)],
+                entries: {{ \"train\": Entry(steps: [Minimize(loss: \"mean(it)\", optimizer: Sgd(lr: 0.1), {more})]) }},
+            )"
+        )
+    };
+    for (more, expected) in [
+        ("groups: [Group(of: \"a.*\", lr: 0.5), Group(of: \"a.bias\", lr: 0.1)]", "this group has no effect"),
+        ("of: \"b.*\", groups: [Group(of: \"a.*\", lr: 0.5)]", "this group has no effect"),
+        ("groups: [Group(of: \"a.*\", lr: 0.5, frozen: true)]", "`lr` has no effect here"),
+        (
+            "groups: [Group(of: \"a.*\", weight_decay: 0.5, frozen: true)]",
+            "`weight_decay` has no effect here",
+        ),
+    ] {
+        let found = mistakes(&train(more));
+        assert!(found.contains(expected), "{more}\n{found}");
+    }
+    assert_eq!(mistakes(&train("groups: [Group(of: \"a.bias\", lr: 0.5), Group(of: \"a.*\", lr: 0.1)]")), "");
+}
+
+/// Each word of `Activation` is the layer of that name, and only `identity` is the identity.
+#[test]
+fn activations_by_word() {
+    let all = callables();
+    let activation = all.iter().find(|c| c.name == "Activation").expect("the layer");
+    let words = activation.parameters[0].words;
+    assert!(words.len() >= 18);
+    let nothing = graphs(&layer("Identity", IMAGE));
+    for word in words {
+        let named = graphs(&layer(&format!("Activation(\"{word}\")"), IMAGE));
+        let same = |c: &&Callable| c.kind == Kind::Layer && c.name.to_lowercase() == word.replace('_', "");
+        let own = all.iter().find(same).unwrap_or_else(|| panic!("there is no layer `{word}`"));
+        assert_eq!(named, graphs(&layer(own.name, IMAGE)), "{word}");
+        assert_eq!(named == nothing, *word == "identity", "{word}");
+    }
+}
+
+/// No two schedules, and no two initialisers, are the same.
+#[test]
+fn names_mean_different_things() {
+    for (kind, table, wrap) in TABLES {
+        if kind == Kind::Schedule || kind == Kind::Initializer {
+            let texts: HashSet<String> = table
+                .iter()
+                .map(|row| graphs(&wrap(row, "")).unwrap_or_else(|m| panic!("{}: {m}", row.0)))
+                .collect();
+            assert_eq!(texts.len(), table.len(), "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Entries of several steps, and several entries, against PyTorch in f64 (`references/entries.py` writes the values); what
+//! is written, what is drawn, and what an entry's optimisers remember.
+
+use std::collections::HashMap;
+
+use brolga_frontend::{Instance, Model, Settings, SlotKind, no_imports};
+use brolga_ir::ops::{Op, Role};
+use brolga_ir::tensor::Data;
+use brolga_ir::{Graph, Tensor};
+
+use crate::common::{build, differentiate, digest, expect_close, lines, mistakes, numbers, run, wave};
+
+/// The differentiated graphs of some entries.
+fn graphs(instance: &Instance, names: &[&str]) -> HashMap<String, Graph> {
+    let graph = |name: &&str| {
+        let mut graph = instance.graph(name).expect("an entry").clone();
+        differentiate(&mut graph);
+        (name.to_string(), graph)
+    };
+    names.iter().map(graph).collect()
+}
+
+/// The initial state.
+fn initial(instance: &Instance) -> HashMap<String, Tensor> {
+    let mut values: HashMap<String, Tensor> =
+        instance.state().iter().map(|slot| (slot.name.clone(), Tensor::zeros(&slot.ty))).collect();
+    values.insert("seed".into(), Tensor::new([], Data::I64(vec![7])));
+    let init = run(instance.graph("init").expect("init"), &values);
+    values.extend(init);
+    values
+}
+
+/// Runs an entry once; its new state goes into `values`, its outputs are the result.
+fn update(graph: &Graph, values: &mut HashMap<String, Tensor>) -> HashMap<String, Tensor> {
+    let results = run(graph, values);
+    for output in graph.outputs().iter().filter(|output| output.role == Role::State) {
+        values.insert(output.name.clone(), results[&output.name].clone());
+    }
+    results
+}
+
+#[test]
+fn several_optimizers_are_those_of_pytorch() {
+    for fields in lines(include_str!("references/entries.tsv")) {
+        let instance = build(&format!(
+            "Model(
+                inputs: {{ \"t\": \"f32[5]\", \"c\": \"f32[5]\" }},
+                body: [Parameter(name: \"a\", dims: [5]), Parameter(name: \"b\", dims: [5])],
+                entries: {{ {} }},
+            )",
+            fields[0]
+        ));
+        let names: Vec<&str> = fields[1].split(' ').collect();
+        let graphs = graphs(&instance, &names);
+        let mut values = initial(&instance);
+        values.insert("a".into(), wave(&[5], 1.0, 0.8, 0.2));
+        values.insert("b".into(), wave(&[5], 1.0, 1.1, 0.9));
+        values.insert("t".into(), wave(&[5], 1.0, 1.9, 0.4));
+        let curvature = numbers(&wave(&[5], 0.5, 0.5, 0.6)).iter().map(|v| v + 1.0).collect::<Vec<_>>();
+        values.insert("c".into(), Tensor::f64([5], curvature));
+        for name in names {
+            update(&graphs[name], &mut values);
+        }
+        for (parameter, expected) in ["a", "b"].iter().zip(&fields[2..]) {
+            let what = format!("{parameter} behind {}: {}", fields[1], fields[0]);
+            expect_close(&what, digest(&values[*parameter]), expected);
+        }
+    }
+}
+
+/// One memory for each optimiser; names that say whose it is only where that is a question.
+#[test]
+fn names_of_optimizer_memory() {
+    let state = |entries: &str| -> Vec<String> {
+        let instance = build(&format!(
+            "Model(
+                parameters: {{ \"freeze\": true }},
+                inputs: {{ \"t\": \"f32[5]\" }},
+                body: [Parameter(name: \"a\", dims: [5]), Parameter(name: \"b\", dims: [5])],
+                entries: {{ {entries} }},
+            )"
+        ));
+        let slots = instance.state().iter().filter(|slot| !matches!(slot.kind, SlotKind::Parameter));
+        slots.map(|slot| slot.name.clone()).collect()
+    };
+    let sgd = "optimizer: Sgd(lr: 0.1, momentum: 0.9)";
+    let alone = format!("\"train\": Train(loss: \"sum(a * b)\", {sgd})");
+    assert_eq!(state(&alone), ["step", "optim.momentum_buffer.a", "optim.momentum_buffer.b"]);
+    let parts = format!(
+        "\"train\": Entry(steps: [
+            Minimize(loss: \"sum(a * b)\", of: \"a\", {sgd}), Minimize(loss: \"sum(a * b)\", of: \"b\", {sgd})])"
+    );
+    assert_eq!(state(&parts), ["step", "optim.momentum_buffer.a", "optim.momentum_buffer.b"]);
+    let twice = format!(
+        "\"train\": Entry(steps: [
+            Minimize(loss: \"sum(a * b)\", of: \"a\", {sgd}), Minimize(loss: \"sum(a * b)\", {sgd})])"
+    );
+    let names =
+        ["optim.train.1.momentum_buffer.a", "optim.train.2.momentum_buffer.a", "optim.momentum_buffer.b"];
+    assert_eq!(state(&twice), [&["step"], &names[..]].concat());
+    let entries = format!(
+        "\"d\": Train(loss: \"sum(a * b)\", {sgd}),
+         \"g\": Train(loss: \"sum(a * b)\", {sgd}, groups: [Group(of: \"b\", frozen: \"freeze\")])"
+    );
+    let names = ["optim.d.step", "optim.d.momentum_buffer.a", "optim.momentum_buffer.b", "step"];
+    let rest = ["optim.g.step", "optim.g.momentum_buffer.a"];
+    assert_eq!(state(&entries), [&names[..], &rest[..]].concat());
+}
+
+/// As in PyTorch, an optimiser leaves alone what the loss does not depend on, decay included.
+#[test]
+fn what_the_loss_does_not_depend_on_stays() {
+    let instance = build(
+        "Model(
+            inputs: { \"t\": \"f32[5]\" },
+            body: [Parameter(name: \"a\", dims: [5], init: Ones), Parameter(name: \"b\", dims: [5], init: Ones)],
+            entries: { \"train\": Train(loss: \"sum(a * t)\", optimizer: Sgd(lr: 0.1, weight_decay: 0.5)) },
+        )",
+    );
+    let graph = instance.graph("train").expect("train");
+    let written: Vec<&str> =
+        graph.outputs().iter().filter(|o| o.role == Role::State).map(|o| o.name.as_str()).collect();
+    assert_eq!(written, ["a", "step"]);
+}
+
+/// The second step sees the updated value, not the way to it.
+#[test]
+fn steps_see_values() {
+    let instance = build(
+        "Model(
+            inputs: { \"x\": \"f32[1]\" },
+            body: [Parameter(name: \"a\", dims: []), Parameter(name: \"b\", dims: [])],
+            entries: { \"train\": Entry(steps: [
+                Minimize(loss: \"mean(x*a*b)\", of: \"a\", optimizer: Sgd(lr: 1)),
+                Minimize(loss: \"mean(x*a*b)\", of: \"b\", optimizer: Sgd(lr: 1)),
+            ]) },
+        )",
+    );
+    let graphs = graphs(&instance, &["train"]);
+    let mut values = initial(&instance);
+    values.insert("a".into(), Tensor::f64([], [2.0]));
+    values.insert("b".into(), Tensor::f64([], [3.0]));
+    values.insert("x".into(), Tensor::f64([1], [1.0]));
+    update(&graphs["train"], &mut values);
+    assert_eq!([numbers(&values["a"]), numbers(&values["b"])], [[-1.0], [4.0]]);
+}
+
+/// So with an explicit update, and with running statistics: `b` is updated by the gradient of `b * a` where `a` is a
+/// value that was set to `b ** 2`, and of `b * mean` where the mean was learnt.
+#[test]
+fn what_was_set_is_a_value() {
+    let instance = build(
+        "Model(
+            inputs: { \"x\": \"f32[4, 1]\" },
+            body: [
+                Parameter(name: \"a\", dims: []), Parameter(name: \"b\", dims: []),
+                Expr(\"x * b\"), BatchNorm(name: \"n\", affine: false), As(\"y\"),
+            ],
+            entries: { \"train\": Entry(steps: [
+                Update(state: \"a\", value: \"b ** 2\"),
+                Minimize(loss: \"b * a + sum(b * parameter('n.running_mean')) + 0 * sum(y)\", of: \"b\", optimizer: Sgd(lr: 1)),
+            ]) },
+        )",
+    );
+    let graphs = graphs(&instance, &["train"]);
+    let mut values = initial(&instance);
+    values.insert("b".into(), Tensor::f64([], [3.0]));
+    values.insert("x".into(), Tensor::f64([4, 1], [1.0, 2.0, 3.0, 4.0]));
+    update(&graphs["train"], &mut values);
+    // Two passes of batch normalisation, each moving the mean a tenth of the way to 2.5 * 3.
+    let mean = 7.5 * 0.1 + (7.5 * 0.1) * 0.9;
+    assert!((numbers(&values["b"])[0] - (3.0 - 9.0 - mean)).abs() < 1e-9, "{:?}", values["b"]);
+    assert_eq!(numbers(&values["a"]), [9.0]);
+}
+
+/// State that is written is an entry's, whether its old value is read or not: parameters, running statistics, and
+/// state that nothing else uses.
+#[test]
+fn written_state_is_there() {
+    for (state, value) in
+        [("a", "t"), ("n.running_mean", "t"), ("unused", "t"), ("a", "parameter('b')"), ("step", "3")]
+    {
+        // An entry in inference mode does not count its steps.
+        let modes: &[&str] = if state == "step" { &["train"] } else { &["train", "infer"] };
+        for mode in modes {
+            let instance = build(&format!(
+                "Model(
+                    inputs: {{ \"t\": \"f32[5]\", \"x\": \"f32[2, 5]\" }},
+                    body: [
+                        Parameter(name: \"a\", dims: [5]), Parameter(name: \"b\", dims: [5]), Ref(\"x\"),
+                        BatchNorm(name: \"n\"), Dropout(0.5), Aside([Parameter(name: \"unused\", dims: [5])]),
+                    ],
+                    entries: {{ \"set\": Entry(mode: \"{mode}\", steps: [Update(state: \"{state}\", value: \"{value}\")], outputs: {{ \"y\": \"it\" }}) }},
+                )"
+            ));
+            let graph = instance.graph("set").expect("set");
+            let verified = brolga_ir::verify::verify(graph);
+            assert!(verified.is_ok(), "{state} = {value}: {verified:?}");
+            let mut values = initial(&instance);
+            values.insert("t".into(), wave(&[5], 1.0, 0.3, 0.1));
+            values.insert("b".into(), wave(&[5], 2.0, 0.3, 0.1));
+            values.insert("x".into(), wave(&[2, 5], 2.0, 0.9, 0.1));
+            update(graph, &mut values);
+            let expected = match value {
+                "t" => numbers(&values["t"]),
+                "3" => vec![4.0],
+                _ => numbers(&values["b"]),
+            };
+            assert_eq!(numbers(&values[state]), expected, "{state} = {value}");
+        }
+    }
+}
+
+/// Two states change places: both values are from before.
+#[test]
+fn updates_in_turn() {
+    let instance = build(
+        "Model(
+            inputs: { \"t\": \"f32[]\" },
+            body: [Parameter(name: \"a\", dims: []), Parameter(name: \"b\", dims: [])],
+            entries: { \"set\": Entry(steps: [
+                Update(state: \"a\", value: \"parameter('b') + t\"), Update(state: \"b\", value: \"parameter('a') * 2\"),
+            ]) },
+        )",
+    );
+    let mut values = initial(&instance);
+    for (name, value) in [("a", 2.0), ("b", 3.0), ("t", 10.0)] {
+        values.insert(name.into(), Tensor::f64([], [value]));
+    }
+    update(instance.graph("set").expect("set"), &mut values);
+    assert_eq!([numbers(&values["a"]), numbers(&values["b"])], [[13.0], [26.0]], "the second sees the first");
+}
+
+/// Names of the random inputs of an entry, with all draws fed.
+fn draws(body: &str, entries: &str, entry: &str) -> (Vec<String>, Vec<u32>) {
+    let text =
+        format!("Model(inputs: {{ \"x\": \"f32[4, 6, 3, 3]\" }}, body: [{body}], entries: {{ {entries} }})");
+    let instance = |feed_random: bool| {
+        let settings = Settings { feed_random, ..Settings::default() };
+        Model::parse("test.ron", &text, &no_imports)
+            .and_then(|model| model.instantiate(&settings))
+            .unwrap_or_else(|diagnostics| panic!("{text}\n{diagnostics}"))
+    };
+    let fed = instance(true);
+    let graph = fed.graph(entry).expect("an entry");
+    let names = graph.parameters().iter().map(|&id| graph.parameter(id).expect("one").name.clone());
+    let names = names.filter(|name| name.starts_with("random.")).collect();
+    let drawn = instance(false);
+    let graph = drawn.graph(entry).expect("an entry");
+    let mut streams: Vec<u32> = Vec::new();
+    for id in graph.nodes() {
+        if let Op::Random(random) = &graph.node(id).op {
+            streams.push(random.stream);
+        }
+    }
+    streams.sort_unstable();
+    (names, streams)
+}
+
+/// A layer that is used again draws anew, each kind of layer; the steps of an entry share their draws.
+#[test]
+fn every_call_draws_anew() {
+    let run = "\"train\": Entry(steps: [], outputs: { \"y\": \"it\" })";
+    for layer in ["Dropout", "Dropout2d", "DropPath", "GaussianNoise", "RRelu"] {
+        let layer = format!("{layer}(name: \"r\")");
+        for body in [
+            format!("{layer}, Reuse(\"r\"), Reuse(\"r\")"),
+            format!("{layer}, Repeat(2, [Reuse(\"r\")])"),
+            format!("{layer}, Residual([Reuse(\"r\")]), Reuse(\"r\")"),
+        ] {
+            let (names, mut streams) = draws(&body, run, "train");
+            assert_eq!(names, ["random.r", "random.r#2", "random.r#3"], "{body}");
+            assert_eq!(streams.len(), 3, "{body}");
+            streams.dedup();
+            assert_eq!(streams.len(), 3, "{body}");
+        }
+    }
+    let scope = "Sequential(name: \"s\", body: [Dropout, Relu, Dropout]), Reuse(\"s\")";
+    let (names, mut streams) = draws(scope, run, "train");
+    assert_eq!(names, ["random.s.0", "random.s.2", "random.s.0#2", "random.s.2#2"]);
+    streams.dedup();
+    assert_eq!(streams.len(), 4);
+    let steps = "\"train\": Entry(steps: [
+        Minimize(loss: \"mean(it)\", optimizer: Sgd(lr: 0.1)), Minimize(loss: \"mean(it ** 2)\", optimizer: Sgd(lr: 0.1))])";
+    let (names, mut streams) = draws("Conv2d(4, 1), Dropout(name: \"r\"), Reuse(\"r\")", steps, "train");
+    assert_eq!(names, ["random.r", "random.r#2"], "one input for both steps");
+    assert_eq!(streams.len(), 4);
+    streams.dedup();
+    assert_eq!(streams.len(), 2, "the same draws in both steps");
+}
+
+#[test]
+fn a_metric_is_one_number() {
+    let model = |metric: &str| {
+        format!(
+            "Model(
+                inputs: {{ \"x\": \"f32[batch, 8]\", \"label\": \"i32[batch]\" }},
+                body: [Linear(4), As(\"logits\")],
+                entries: {{ \"train\": Train(
+                    loss: \"cross_entropy(logits, label)\", optimizer: Sgd(lr: 0.1), metrics: {{ \"m\": \"{metric}\" }},
+                ) }},
+            )"
+        )
+    };
+    for metric in ["argmax(logits) == label", "logits", "mean(logits, axis=0)", "label[:1]"] {
+        let found = mistakes(&model(metric));
+        assert!(
+            found.contains("a metric is one number, found") && found.contains("mean(...)"),
+            "{metric}: {found}"
+        );
+    }
+    for metric in
+        ["mean(argmax(logits) == label)", "sum(argmax(logits) == label)", "any(logits > 0)", "label[0]", "1"]
+    {
+        assert_eq!(mistakes(&model(metric)), "", "{metric}");
+    }
+}

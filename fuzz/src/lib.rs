@@ -1,0 +1,10 @@
+//! What the fuzz targets do, as plain functions, and what makes their inputs: the tests of the workspace call the same
+//! (`tests/hostile.rs`), since the targets themselves need a compiler with coverage.
+//!
+//! - [`models`]: random small models over all layers, functions and settings of the language.
+//! - [`mutate`]: texts and bytes a little wrong: integers exchanged for hostile ones, pieces cut, copied, flipped.
+//! - [`targets`]: one function for each target; it panics where the library does something wrong.
+
+pub mod models;
+pub mod mutate;
+pub mod targets;

@@ -1,0 +1,388 @@
+//! One function for each fuzz target. Whatever the bytes, it returns; what the library does wrong panics.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use brolga::frontend::{Model as Parsed, no_imports};
+use brolga::ir::generate::{Config, Generated, generate};
+use brolga::ir::ops::Role;
+use brolga::ir::program::interpret::Interpreter;
+use brolga::ir::program::{Place, Program};
+use brolga::ir::scalar::Scalar;
+use brolga::ir::tensor::Data;
+use brolga::ir::{self, Graph};
+use brolga::models::data;
+use brolga::passes::index_ranges::index_ranges;
+use brolga::passes::lower::lower;
+use brolga::passes::{GraphPass, Manager, Options, pipelines};
+use brolga::runtime::{self, DType, Field, Instance, Manifest, SlotKind, State, TensorFile, Threads};
+use brolga::{CompileOptions, Compiler, Model, Settings, TargetCpu, random_inputs};
+
+use super::models;
+
+/// A target: its name, and what it does with bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const ALL: [Target; 9] = [
+    ("model", model),
+    ("graph", graph),
+    ("program", program),
+    ("tensors", tensors),
+    ("images", images),
+    ("manifest", manifest),
+    ("checkpoint", checkpoint),
+    ("compare_graph", compare_graph),
+    ("compare_model", compare_model),
+];
+
+/// Why a model did not become a table.
+#[derive(Debug)]
+pub enum Refused {
+    /// What its author is told.
+    Diagnostic(String),
+    /// A stage of the compiler failed on what the frontend had accepted.
+    Compiler(String),
+}
+
+/// What `brolga check` does: builds all entry points and compiles them as far as their memory is known. Gives the number
+/// of kernels.
+pub fn check(text: &str) -> Result<usize, Refused> {
+    let model = Model::from_text("model.ron", text, &Settings::default());
+    let model = model.map_err(|error| Refused::Diagnostic(error.to_string()))?;
+    let failed = |error: brolga::Error| Refused::Compiler(error.to_string());
+    let mut kernels = 0;
+    for name in model.instance().entries() {
+        let graph = model.graph(name).map_err(failed)?;
+        let mut compiler = Compiler::new(&CompileOptions::default());
+        brolga::cost::flops(&compiler.differentiate(graph).map_err(failed)?);
+        let optimised = compiler.optimise(graph).map_err(failed)?;
+        kernels += compiler.lower(&optimised).map_err(failed)?.kernels.len();
+    }
+    model.symbolic_outputs();
+    Ok(kernels)
+}
+
+/// The text of a model.
+pub fn model(bytes: &[u8]) {
+    let Ok(parsed) = Parsed::parse_bytes("model.ron", bytes, &no_imports) else { return };
+    let Ok(instance) = parsed.instantiate(&Settings::default()) else { return };
+    for name in instance.entries() {
+        let graph = instance.graph(name).expect("an entry has a graph");
+        graph.verify().unwrap_or_else(|error| panic!("{error}\n{graph}"));
+    }
+    let text = std::str::from_utf8(bytes).expect("a model is text");
+    if let Err(Refused::Compiler(message)) = check(text) {
+        assert!(!message.contains("invalid"), "{message}");
+    }
+}
+
+/// The text of a graph, through all passes.
+pub fn graph(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(graph) = Graph::parse(text) else { return };
+    if graph.verify().is_err() {
+        return;
+    }
+    let printed = graph.to_string();
+    let again = Graph::parse(&printed).unwrap_or_else(|error| panic!("{error}\n{printed}"));
+    assert_eq!(again.to_string(), printed);
+    for pipeline in [pipelines::TRAIN, pipelines::INFER] {
+        through_passes(&graph, pipeline);
+    }
+}
+
+fn through_passes(graph: &Graph, pipeline: &[GraphPass]) {
+    let mut graph = graph.clone();
+    let mut manager = Manager::new(Options::default());
+    let mut run = || {
+        manager.run(pipeline, &mut graph)?;
+        let ranges: HashMap<String, (i64, i64)> = index_ranges(&graph).into_iter().collect();
+        manager.run(pipelines::REGIONS, &mut graph)?;
+        let made = manager.make("lower", |_| lower(&graph, &ranges))?;
+        made.map_or(Ok(false), |mut program| manager.run(pipelines::PROGRAM, &mut program))
+    };
+    if let Err(error) = run() {
+        assert!(!error.broken, "{error}\n{graph}");
+    }
+}
+
+/// The text of a kernel program, through all passes.
+pub fn program(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(mut program) = Program::parse(text) else { return };
+    if ir::program::verify::verify(&program).is_err() {
+        return;
+    }
+    let printed = program.to_string();
+    let again = Program::parse(&printed).unwrap_or_else(|error| panic!("{error}\n{printed}"));
+    assert_eq!(again.to_string(), printed);
+    let mut manager = Manager::new(Options::default());
+    if let Err(error) = manager.run(pipelines::PROGRAM, &mut program) {
+        assert!(!error.broken, "{error}\n{printed}");
+    }
+}
+
+/// Calls `f` with a folder in which a file of that name has those bytes.
+fn in_folder(name: &str, bytes: &[u8], f: impl FnOnce(&Path)) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(name);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    std::fs::write(&path, bytes).expect("a file");
+    f(folder.path());
+}
+
+/// A file of tensors; the first byte chooses the format.
+pub fn tensors(bytes: &[u8]) {
+    let Some((&first, bytes)) = bytes.split_first() else { return };
+    let name = ["t.safetensors", "t.npz", "t.npy"][usize::from(first) % 3];
+    in_folder(name, bytes, |folder| {
+        let path = folder.join(name);
+        if let Ok(tensors) = runtime::read_tensors(&path) {
+            let size: usize = tensors.iter().map(|(_, tensor)| tensor.bytes().len()).sum();
+            // Deflate expands at most so much.
+            assert!(size <= bytes.len().saturating_mul(1100), "{size} bytes of {}", bytes.len());
+        }
+        let _ = TensorFile::open(&path).map(|file| file.names().count());
+        let fields = [field("t", DType::F32, &[2, 2])];
+        let _ = data::open(&path, &fields, &data::Options::default());
+    });
+}
+
+fn field(name: &str, dtype: DType, dims: &[usize]) -> Field {
+    Field { name: name.to_owned(), dtype, dims: dims.to_vec() }
+}
+
+/// A folder of pictures; the first byte chooses the format.
+pub fn images(bytes: &[u8]) {
+    let Some((&first, bytes)) = bytes.split_first() else { return };
+    let names = ["a/1.png", "train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz", "data_batch_1.bin"];
+    in_folder(names[usize::from(first) % names.len()], bytes, |folder| {
+        let fields = [field("image", DType::F32, &[1, 4, 4]), field("label", DType::I32, &[])];
+        let _ = data::open(folder, &fields, &data::Options::default());
+    });
+}
+
+/// The manifest of an executable.
+pub fn manifest(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(manifest) = Manifest::from_ron(text) else { return };
+    let printed = manifest.to_ron().expect("a manifest can be written");
+    assert_eq!(Manifest::from_ron(&printed).expect("and read again"), manifest);
+}
+
+/// A small model for checkpoints, and its training step.
+fn trained() -> &'static (Model, runtime::Programs) {
+    static TRAINED: OnceLock<(Model, runtime::Programs)> = OnceLock::new();
+    TRAINED.get_or_init(|| {
+        let train = "Train(loss: \"mean(it * it)\", optimizer: Adam(lr: 0.1))";
+        let text =
+            models::model("f32[batch, 3]", "2", &["Linear(name: \"fc\", features: 2)".into()], Some(train));
+        let model = Model::from_text("small.ron", &text, &Settings::default()).expect("a model");
+        let train = model.compile("train").expect("a training step");
+        (model, runtime::Programs { train, evaluation: None })
+    })
+}
+
+/// A checkpoint that is whole: its name, and its bytes.
+pub fn whole_checkpoint() -> &'static (String, Vec<u8>) {
+    static WHOLE: OnceLock<(String, Vec<u8>)> = OnceLock::new();
+    WHOLE.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        resume(folder.path()).expect("training writes a checkpoint");
+        let names = std::fs::read_dir(folder.path()).expect("a folder");
+        let names = names.map(|entry| entry.expect("a file").file_name().to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with("step-")).collect();
+        let name = names.pop().expect("a checkpoint");
+        let bytes = std::fs::read(folder.path().join(&name)).expect("a checkpoint");
+        (name, bytes)
+    })
+}
+
+/// Trains for an epoch, from the checkpoints of a folder.
+fn resume(folder: &Path) -> runtime::Result<runtime::Outcome> {
+    let (model, programs) = trained();
+    let mut state = model.initial_state(1).expect("a state");
+    let checkpoints = runtime::CheckpointOptions { resume: true, ..runtime::CheckpointOptions::new(folder) };
+    let options = runtime::Options { epochs: 1, seed: 1, checkpoints: Some(checkpoints), log: None };
+    let zeros = brolga::Tensor::zeros(DType::F32, &[8, 3])?;
+    let path = folder.join("data.npz");
+    runtime::write_tensors(&path, &[("x", zeros.view())])?;
+    let mut data = data::open(&path, &[field("x", DType::F32, &[3])], &data::Options::default())?;
+    runtime::train(programs, &mut state, &Threads::serial(), data.as_mut(), &options, &mut ())
+}
+
+/// A checkpoint that training goes on from: what is broken is passed over, or refused.
+pub fn checkpoint(bytes: &[u8]) {
+    in_folder(&whole_checkpoint().0, bytes, |folder| {
+        let _ = resume(folder);
+    });
+}
+
+/// The seed of the first eight bytes.
+fn seed(bytes: &[u8]) -> u64 {
+    bytes.iter().take(8).fold(0, |seed, &byte| seed << 8 | u64::from(byte))
+}
+
+/// A random graph: machine code gives the bits of the interpreter, whatever the processor and the number of threads.
+pub fn compare_graph(bytes: &[u8]) {
+    let case = generate(seed(bytes), &Config { continuous: true, nodes: (5, 30), ..Config::default() });
+    let expected = interpreted(&case);
+    for (target_cpu, threads) in [(TargetCpu::Portable, 1), (TargetCpu::Native, 3)] {
+        let found = compiled(&case, target_cpu, threads);
+        for ((name, expected), (_, found)) in expected.iter().zip(&found) {
+            let place = (0..expected.elements()).find(|&i| !expected.get(i).same(found.get(i)));
+            assert!(place.is_none(), "{name}[{place:?}] differs on {target_cpu}\n{}", case.graph);
+        }
+    }
+}
+
+type Named = Vec<(String, ir::Tensor)>;
+
+fn options(target_cpu: TargetCpu, threads: usize) -> CompileOptions {
+    // So small a part that small programs are parallel too.
+    let passes = Options { threads: Some(threads), least_part: 16, ..Options::default() };
+    CompileOptions { target_cpu, passes, ..CompileOptions::default() }
+}
+
+/// The values of all parameters by name.
+fn values(case: &Generated) -> HashMap<&str, &ir::Tensor> {
+    let named = case.graph.parameters().iter().zip(&case.values);
+    named.filter_map(|(&id, value)| Some((case.graph.parameter(id)?.name.as_str(), value))).collect()
+}
+
+/// Outputs, then the state afterwards, by the interpreter of programs.
+fn interpreted(case: &Generated) -> Named {
+    let mut compiler = Compiler::new(&options(TargetCpu::Portable, 1));
+    let optimised = compiler.optimise(&case.graph).unwrap_or_else(|error| panic!("{error}\n{}", case.graph));
+    let program = compiler.lower(&optimised).unwrap_or_else(|error| panic!("{error}\n{}", case.graph));
+    let values = values(case);
+    let named = |is: fn(&Place) -> bool| -> Named {
+        let buffers = program.buffers.iter().filter(|buffer| is(&buffer.place));
+        buffers
+            .map(|buffer| {
+                (
+                    buffer.name.clone(),
+                    values.get(&*buffer.name).map_or_else(|| ir::Tensor::zeros(&buffer.ty), |&v| v.clone()),
+                )
+            })
+            .collect()
+    };
+    let tensors =
+        |named: &Named| -> Vec<ir::Tensor> { named.iter().map(|(_, tensor)| tensor.clone()).collect() };
+    let inputs = named(|place| matches!(place, Place::Input { .. }));
+    let outputs = named(|place| matches!(place, Place::Output));
+    let state = named(|place| matches!(place, Place::State { .. }));
+    let mut after = tensors(&state);
+    let interpreter = Interpreter::new(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
+    let results =
+        interpreter.run(&tensors(&inputs), &mut after).unwrap_or_else(|error| panic!("{error}\n{program}"));
+    let names = outputs.into_iter().chain(state).map(|(name, _)| name);
+    names.zip(results.into_iter().chain(after)).collect()
+}
+
+/// The same by machine code.
+fn compiled(case: &Generated, target_cpu: TargetCpu, threads: usize) -> Named {
+    let executable = brolga::compile(&case.graph, &options(target_cpu, threads));
+    let executable = executable.unwrap_or_else(|error| panic!("{error}\n{}", case.graph));
+    let (values, manifest) = (values(case), executable.manifest().clone());
+    let mut state = State::new();
+    for slot in &manifest.state {
+        let tensor = to_runtime(values[&*slot.name]);
+        state.insert(slot.name.as_str(), SlotKind::Parameter, tensor).expect("a slot");
+    }
+    let threads = Threads::new(threads).expect("threads");
+    let mut instance = Instance::bind(Arc::new(executable), &state, &threads).expect("an instance");
+    let inputs: Vec<_> = manifest.inputs.iter().map(|input| to_runtime(values[&*input.name])).collect();
+    let named: Vec<(&str, &brolga::Tensor)> =
+        manifest.inputs.iter().zip(&inputs).map(|(input, tensor)| (input.name.as_str(), tensor)).collect();
+    let outputs =
+        instance.run_named(&mut state, &named).unwrap_or_else(|error| panic!("{error}\n{}", case.graph));
+    let after = manifest.state.iter().map(|slot| (slot.name.clone(), state.get(&slot.name).expect("a slot")));
+    let outputs = outputs.iter().map(|(name, tensor)| (name.clone(), tensor));
+    outputs.chain(after).map(|(name, tensor)| (name, from_runtime(tensor))).collect()
+}
+
+fn to_runtime(tensor: &ir::Tensor) -> brolga::Tensor {
+    let dims = tensor.dims();
+    match tensor.data() {
+        Data::Bool(v) => brolga::Tensor::from_slice(dims, v),
+        Data::U8(v) => brolga::Tensor::from_slice(dims, v),
+        Data::I32(v) => brolga::Tensor::from_slice(dims, v),
+        Data::I64(v) => brolga::Tensor::from_slice(dims, v),
+        Data::F32(v) => brolga::Tensor::from_slice(dims, v),
+        Data::F64(v) => brolga::Tensor::from_slice(dims, v),
+        Data::Bf16(_) => panic!("a bf16 exists inside of programs only"),
+    }
+    .expect("a tensor")
+}
+
+fn from_runtime(tensor: &brolga::Tensor) -> ir::Tensor {
+    let dtype = ir::DType::from_name(tensor.dtype().name()).expect("a type of both");
+    let size = dtype.size();
+    ir::Tensor::generate(&ir::Type::new(dtype, tensor.dims()), |i| {
+        let bytes = &tensor.bytes()[i * size..(i + 1) * size];
+        match dtype {
+            ir::DType::Bool => Scalar::Bool(bytes[0] != 0),
+            ir::DType::U8 => Scalar::U8(bytes[0]),
+            ir::DType::I32 => Scalar::I32(i32::from_le_bytes(bytes.try_into().expect("4 bytes"))),
+            ir::DType::I64 => Scalar::I64(i64::from_le_bytes(bytes.try_into().expect("8 bytes"))),
+            ir::DType::F32 => Scalar::F32(f32::from_le_bytes(bytes.try_into().expect("4 bytes"))),
+            ir::DType::F64 => Scalar::F64(f64::from_le_bytes(bytes.try_into().expect("8 bytes"))),
+            ir::DType::Bf16 => panic!("a bf16 exists inside of programs only"),
+        }
+    })
+}
+
+/// A random model: `infer` and `train` give the same bits everywhere.
+pub fn compare_model(bytes: &[u8]) {
+    let text = models::random(seed(bytes));
+    if check(&text).is_ok() {
+        run_everywhere(&text, &[(TargetCpu::Portable, 1), (TargetCpu::Native, 3)]);
+    }
+}
+
+/// Runs all entry points of a model that is right, twice each, on those processors by so many threads; panics where
+/// the bits of results or state differ. Gives the names of the entry points.
+pub fn run_everywhere(text: &str, places: &[(TargetCpu, usize)]) -> Vec<String> {
+    let model = |(target_cpu, threads): (TargetCpu, usize)| {
+        let model = Model::from_text("model.ron", text, &Settings::default());
+        model.unwrap_or_else(|error| panic!("{error}\n{text}")).with_options(options(target_cpu, threads))
+    };
+    let entries = model(places[0]).instance().entries().iter().map(|&name| name.to_owned());
+    let entries: Vec<String> = entries.filter(|name| name != "init").collect();
+    let mut first: Option<Vec<Named>> = None;
+    for &place in places {
+        let model = model(place);
+        let results = entries.iter().map(|entry| {
+            run_twice(&model, entry, place.1).unwrap_or_else(|error| panic!("{entry}: {error}\n{text}"))
+        });
+        let results: Vec<Named> = results.collect();
+        let Some(expected) = &first else {
+            first = Some(results);
+            continue;
+        };
+        for ((name, expected), (_, found)) in expected.iter().flatten().zip(results.iter().flatten()) {
+            let differs = (0..expected.elements()).find(|&i| !expected.get(i).same(found.get(i)));
+            let (cpu, threads) = place;
+            assert!(differs.is_none(), "{name}[{differs:?}] differs on {cpu} by {threads} threads\n{text}");
+        }
+    }
+    entries
+}
+
+/// Outputs of the second call and the state behind it.
+fn run_twice(model: &Model, entry: &str, threads: usize) -> brolga::Result<Named> {
+    let executable = model.compile(entry)?;
+    let mut state = model.initial_state(7)?;
+    let inputs = random_inputs(&executable.manifest().inputs)?;
+    let names: Vec<String> = executable.manifest().inputs.iter().map(|input| input.name.clone()).collect();
+    let named: Vec<(&str, &brolga::Tensor)> = names.iter().map(String::as_str).zip(&inputs).collect();
+    let mut instance = Instance::bind(executable, &state, &Threads::new(threads)?)?;
+    instance.run_named(&mut state, &named)?;
+    let outputs = instance.run_named(&mut state, &named)?;
+    let outputs = outputs.iter().map(|(name, tensor)| (name.clone(), from_runtime(tensor)));
+    let state = state.slots().iter().map(|slot| (slot.name().to_owned(), from_runtime(slot.tensor())));
+    Ok(outputs.chain(state).collect())
+}

@@ -1,0 +1,69 @@
+//! Random small models: a table or a diagnostic for each; some of them run and train with the same bits everywhere.
+
+use std::collections::BTreeMap;
+
+use brolga::TargetCpu;
+
+use super::fuzz::models;
+use super::fuzz::targets::{Refused, check, run_everywhere};
+use super::{Cases, cases};
+
+/// Every target, and some numbers of threads.
+fn places() -> Vec<(TargetCpu, usize)> {
+    let cpus = [TargetCpu::Portable, TargetCpu::X86_64V3, TargetCpu::X86_64V4];
+    let runs = |cpu: &TargetCpu| {
+        let options = brolga::codegen::Options { target_cpu: *cpu };
+        let features = brolga::codegen::features(&options);
+        features.is_ok_and(|features| features.iter().all(|name| brolga::runtime::cpu_has(name)))
+    };
+    cpus.into_iter().filter(runs).flat_map(|cpu| [1, 2, 5].map(|threads| (cpu, threads))).collect()
+}
+
+#[test]
+#[ignore = "run by itself, see `alone`"]
+fn random() {
+    let (count, mut watched) = (cases(160), Cases::new());
+    let (mut tables, mut diagnostics, mut run, mut trained) = (0, 0, 0, 0);
+    let mut refused: BTreeMap<String, usize> = BTreeMap::new();
+    let places = places();
+    for seed in 0..count {
+        let Some(text) = watched.case(&format!("the making of model {seed}"), || Ok(models::random(seed)))
+        else {
+            continue;
+        };
+        let name = format!("model {seed}\n{text}");
+        let right = watched.case(&name, || match check(&text) {
+            Ok(_) => Ok(true),
+            Err(Refused::Diagnostic(_)) => Ok(false),
+            Err(Refused::Compiler(message)) => Err(message),
+        });
+        match right {
+            Some(true) => tables += 1,
+            Some(false) => diagnostics += 1,
+            None => *refused.entry("failed".to_owned()).or_default() += 1,
+        }
+        if right == Some(true) && text.contains("\"train\"") && (run as u64) < count / 10 {
+            run += 1;
+            // Threads and processors take their time; only bits matter here.
+            let entries = std::panic::catch_unwind(|| run_everywhere(&text, &places));
+            match entries {
+                Ok(entries) => trained += usize::from(entries.iter().any(|entry| entry == "train")),
+                Err(panic) => {
+                    let message = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                    watched.case(&name, || Err::<(), String>(message));
+                }
+            }
+        }
+    }
+    println!(
+        "{count} models: {tables} tables, {diagnostics} diagnostics; {run} run, {trained} of them train, in {} places; {refused:?}",
+        places.len()
+    );
+    watched.finish("random models");
+    assert!(
+        tables as u64 > count / 3 && diagnostics as u64 > count / 20,
+        "{tables} tables, {diagnostics} diagnostics"
+    );
+    assert_eq!(trained, run);
+    assert!(trained as u64 >= count / 20, "{trained} of {count} models train");
+}

@@ -1,0 +1,304 @@
+//! What the language promises, compiled and run: the models of its documentation, whole numbers, state that is written,
+//! inputs that are indices.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use brolga::ir::interpret::interpret;
+use brolga::passes::Options;
+use brolga::runtime::{DType, Error, Executable, Instance, Purpose, Random};
+use brolga::{CompileOptions, Model, Settings, State, TargetCpu, Tensor, Threads, random_inputs};
+
+fn model(text: &str) -> Model {
+    Model::from_text("language", text, &Settings::default()).unwrap_or_else(|e| panic!("{text}\n{e}"))
+}
+
+/// An entry that is run by itself, on given inputs by name.
+struct Runner {
+    executable: Arc<Executable>,
+    instance: Instance,
+    state: State,
+}
+
+impl Runner {
+    fn new(model: &Model, entry: &str, threads: usize) -> Runner {
+        let executable = model.compile(entry).unwrap_or_else(|e| panic!("{e}"));
+        let state = model.initial_state(5).unwrap();
+        let instance = Instance::bind(executable.clone(), &state, &Threads::new(threads).unwrap()).unwrap();
+        Runner { executable, instance, state }
+    }
+
+    fn try_run(&mut self, inputs: &[Tensor]) -> Result<HashMap<String, Tensor>, Error> {
+        let outputs = &self.executable.manifest().outputs;
+        let mut results: Vec<Tensor> =
+            outputs.iter().map(|o| Tensor::zeros(o.dtype, &o.dims).unwrap()).collect();
+        self.instance.run_tensors(&mut self.state, inputs, &mut results)?;
+        Ok(outputs.iter().map(|o| o.name.clone()).zip(results).collect())
+    }
+
+    fn run(&mut self, inputs: &[Tensor]) -> HashMap<String, Tensor> {
+        self.try_run(inputs).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn floats(&self, state: &str) -> Vec<f32> {
+        self.state.get(state).unwrap().as_slice::<f32>().unwrap().to_vec()
+    }
+}
+
+fn finite(tensor: &Tensor) -> bool {
+    match tensor.dtype() {
+        DType::F32 => tensor.as_slice::<f32>().unwrap().iter().all(|v| v.is_finite()),
+        DType::F64 => tensor.as_slice::<f64>().unwrap().iter().all(|v| v.is_finite()),
+        _ => true,
+    }
+}
+
+/// Every model of README.md and of the language's description: each entry runs a hundred times on random inputs within
+/// their bounds, one behind the other on one state, and every output and all state stays finite.
+#[test]
+fn documented_models_stay_finite() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = 0;
+    for file in ["README.md", "frontend/LANGUAGE.md"] {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        for block in text.split("```ron\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            found += 1;
+            let settings = Settings::default().dim("batch", 8);
+            let model = Model::from_text(file, block, &settings).unwrap_or_else(|e| panic!("{e}"));
+            let mut state = model.initial_state(3).unwrap();
+            let entries: Vec<String> =
+                model.instance().entries().iter().map(|name| name.to_string()).collect();
+            for entry in entries.iter().filter(|entry| *entry != "init") {
+                let executable = model.compile(entry).unwrap();
+                let manifest = executable.manifest().clone();
+                let mut instance = Instance::bind(executable, &state, &Threads::new(1).unwrap()).unwrap();
+                let mut outputs: Vec<Tensor> =
+                    manifest.outputs.iter().map(|o| Tensor::zeros(o.dtype, &o.dims).unwrap()).collect();
+                for round in 0..100 {
+                    let mut inputs = random_inputs(&manifest.inputs).unwrap();
+                    vary(&mut inputs, round);
+                    instance.run_tensors(&mut state, &inputs, &mut outputs).unwrap();
+                    for (output, tensor) in manifest.outputs.iter().zip(&outputs) {
+                        assert!(finite(tensor), "{file}, {entry}, run {round}: `{}`", output.name);
+                    }
+                }
+                for slot in state.slots() {
+                    assert!(finite(slot.tensor()), "{file}, {entry}: `{}`", slot.name());
+                }
+            }
+        }
+    }
+    assert!(found >= 3, "{found} models");
+}
+
+/// Other floats in every round; what is within bounds stays there.
+fn vary(inputs: &mut [Tensor], round: u32) {
+    for (number, tensor) in inputs.iter_mut().enumerate() {
+        if tensor.dtype() == DType::F32 {
+            let mut random = Random::new(1, Purpose::Augment, round, number as u32);
+            tensor.as_mut_slice::<f32>().unwrap().iter_mut().for_each(|v| *v = random.uniform() * 2.0 - 1.0);
+        }
+    }
+}
+
+/// The second gradient step sees what the first has left as a mere value: a becomes 2 - 3 = -1, then b 3 - (-1) = 4.
+#[test]
+fn steps_see_values() {
+    let model = model(
+        "Model(
+            inputs: { \"x\": \"f32[1]\" },
+            body: [Parameter(name: \"a\", dims: [], init: Constant(2)), Parameter(name: \"b\", dims: [], init: Constant(3))],
+            entries: { \"train\": Entry(steps: [
+                Minimize(loss: \"mean(x*a*b)\", of: \"a\", optimizer: Sgd(lr: 1)),
+                Minimize(loss: \"mean(x*a*b)\", of: \"b\", optimizer: Sgd(lr: 1)),
+            ]) },
+        )",
+    );
+    let mut runner = Runner::new(&model, "train", 1);
+    runner.run(&[Tensor::from_slice(&[1], &[1.0f32]).unwrap()]);
+    assert_eq!([runner.floats("a"), runner.floats("b")], [[-1.0], [4.0]]);
+}
+
+/// An entry may write state that it does not read: a parameter, running statistics, what nothing uses.
+#[test]
+fn written_state_is_live() {
+    for (state, value, read) in [
+        ("a", "x", false),
+        ("a", "x * 2", true),
+        ("n.running_mean", "x", false),
+        ("unused", "x", false),
+        ("unused", "parameter('a')", false),
+        ("a", "parameter('unused')", true),
+    ] {
+        let model = model(&format!(
+            "Model(
+                inputs: {{ \"x\": \"f32[3]\" }},
+                body: [
+                    Parameter(name: \"a\", dims: [3], init: Ones), Expr(\"reshape(it, [1, 3])\"), BatchNorm(name: \"n\"),
+                    Aside([Parameter(name: \"unused\", dims: [3], init: Constant(7))]),
+                ],
+                entries: {{ \"set\": Entry(
+                    mode: \"infer\", steps: [Update(state: \"{state}\", value: \"{value}\")],
+                    outputs: {{ \"y\": \"{}\" }},
+                ) }},
+            )",
+            if read { "mean(it)" } else { "x + 1" }
+        ));
+        let mut runner = Runner::new(&model, "set", 2);
+        runner.run(&[Tensor::from_slice(&[3], &[1.0f32, 2.0, 3.0]).unwrap()]);
+        let expected = match value {
+            "x" => [1.0, 2.0, 3.0],
+            "x * 2" => [2.0, 4.0, 6.0],
+            "parameter('a')" => [1.0; 3],
+            _ => [7.0; 3],
+        };
+        assert_eq!(runner.floats(state), expected, "{state} = {value}");
+    }
+}
+
+/// Labels of a loss are checked before anything runs; a comparison with classes is no index, so a label of -1 may stand
+/// for a row of zeros.
+#[test]
+fn labels_that_are_indices() {
+    let text = |loss: &str| {
+        format!(
+            "Model(
+                inputs: {{ \"x\": \"f32[3, 4]\", \"label\": \"i32[3]\" }},
+                body: [],
+                entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"{loss}\" }}) }},
+            )"
+        )
+    };
+    let inputs = |labels: [i32; 3]| {
+        let x = Tensor::from_slice(&[3, 4], &[1.0f32; 12]).unwrap();
+        vec![x, Tensor::from_slice(&[3], &labels).unwrap()]
+    };
+    for loss in ["cross_entropy(x, label)", "nll(x, label)", "focal(x, label)", "sum(take(x, label, axis=1))"]
+    {
+        let model = model(&text(loss));
+        let mut runner = Runner::new(&model, "infer", 1);
+        runner.run(&inputs([0, 3, 1]));
+        for labels in [[0, -1, 1], [0, 4, 1]] {
+            let error = runner.try_run(&inputs(labels)).expect_err("a label outside").to_string();
+            let expected =
+                format!("input `label` at [1] is {}, but only values from 0 to 3 are allowed", labels[1]);
+            assert!(error.contains(&expected), "{loss}: {error}");
+        }
+    }
+    for (formula, expected) in [
+        ("sum(one_hot(label, 4) * x)", 2.0),
+        ("sum(float(reshape(label, [3, 1]) == positions(x)))", 2.0),
+        ("sum(take(x, label, axis=1, mode='clip'))", 9.0),
+        ("sum(take(x, label, axis=1, mode='wrap'))", 9.0),
+        ("sum(take(x, label, axis=1, mode='fill', fill=0))", 6.0),
+        ("sum(where(label < 0, 0.0, x[:, 0]))", 2.0),
+    ] {
+        let model = model(&text(formula));
+        let mut runner = Runner::new(&model, "infer", 1);
+        let executable = runner.executable.clone();
+        let given = inputs([0, -1, 1]);
+        let wanted =
+            executable.manifest().inputs.iter().map(|input| &given[usize::from(input.name == "label")]);
+        let wanted: Vec<Tensor> = wanted.map(|tensor| tensor.try_clone().unwrap()).collect();
+        let result = runner.run(&wanted);
+        assert_eq!(result["y"].as_slice::<f32>().unwrap(), [expected], "{formula}");
+    }
+}
+
+fn same(a: &brolga::ir::Tensor, b: &brolga::ir::Tensor) -> bool {
+    a.ty() == b.ty() && (0..a.ty().elements()).all(|i| a.get(i).same(b.get(i)))
+}
+
+/// Expressions of whole numbers give the same compiled, on every target, as by the graph's interpreter.
+#[test]
+fn whole_numbers_on_every_target() {
+    let formulas = [
+        "sum(u)",
+        "sum(i)",
+        "sum(b)",
+        "sum(l)",
+        "prod(u)",
+        "prod(b)",
+        "cumsum(u)",
+        "cumsum(i)",
+        "mean(u)",
+        "mean(i)",
+        "all(u)",
+        "any(x)",
+        "all(x, axis=0)",
+        "i // 3",
+        "i % 3",
+        "i // -3",
+        "i % -3",
+        "i // j",
+        "i % j",
+        "u // 7",
+        "u % 7",
+        "l // j",
+        "l % j",
+        "i ** 3",
+        "u ** 2",
+        "i + l",
+        "u * 0.5",
+        "b + 1",
+        "i / j",
+        "clip(i, 0, 2)",
+        "where(b, l, 0)",
+        "take(l, i, mode='wrap')",
+        "take(x, j, mode='fill')",
+        "take(u, j, mode='clip')",
+        "max(u, 7)",
+        "x[:, None] - x[None]",
+    ];
+    let outputs: Vec<String> =
+        formulas.iter().enumerate().map(|(i, formula)| format!("\"y{i}\": \"{formula}\"")).collect();
+    let text = format!(
+        "Model(
+            inputs: {{
+                \"b\": \"bool[37]\", \"u\": \"u8[37]\", \"i\": \"i32[37]\", \"j\": \"i32[37]\", \"l\": \"i64[37]\", \"x\": \"f32[37]\",
+            }},
+            body: [],
+            entries: {{ \"infer\": Infer(outputs: {{ {} }}) }},
+        )",
+        outputs.join(", ")
+    );
+    let model = model(&text);
+    let n = 37;
+    let i: Vec<i32> = (0..n).map(|k| k * 7919 % 101 - 50).collect();
+    let j: Vec<i32> = (0..n).map(|k| k * 31 % 13 - 6).collect();
+    let l: Vec<i64> = (0..n).map(|k| i64::from(k) * 5_000_000_007 - 90_000_000_000).collect();
+    let x: Vec<f32> = (0..n).map(|k| (k * 37 % 11) as f32 * 0.25 - 1.0).collect();
+    let u: Vec<u8> = (0..n).map(|k| (k * 71 % 256) as u8).collect();
+    let b: Vec<u8> = (0..n).map(|k| (k % 3 != 0) as u8).collect();
+    let tensors: HashMap<&str, Tensor> = HashMap::from([
+        ("b", Tensor::from_bytes(DType::Bool, &[37], &b).unwrap()),
+        ("u", Tensor::from_slice(&[37], &u).unwrap()),
+        ("i", Tensor::from_slice(&[37], &i).unwrap()),
+        ("j", Tensor::from_slice(&[37], &j).unwrap()),
+        ("l", Tensor::from_slice(&[37], &l).unwrap()),
+        ("x", Tensor::from_slice(&[37], &x).unwrap()),
+    ]);
+    let graph = model.graph("infer").unwrap();
+    let names: Vec<&str> =
+        graph.parameters().iter().map(|&id| graph.parameter(id).unwrap().name.as_str()).collect();
+    let given: Vec<brolga::ir::Tensor> =
+        names.iter().map(|name| crate::common::compiled::from_runtime(&tensors[name])).collect();
+    let reference = interpret(graph, &given.iter().collect::<Vec<_>>()).unwrap();
+    let targets = [TargetCpu::Portable, TargetCpu::X86_64V3, TargetCpu::Native];
+    for (target, threads) in targets.into_iter().zip([1, 2, 5]) {
+        let options = CompileOptions { target_cpu: target, passes: Options::default(), verify: true };
+        let compiled =
+            Model::from_text("language", &text, &Settings::default()).unwrap().with_options(options);
+        let mut runner = Runner::new(&compiled, "infer", threads);
+        let order: Vec<Tensor> = (runner.executable.manifest().inputs.iter())
+            .map(|input| tensors[input.name.as_str()].try_clone().unwrap())
+            .collect();
+        let results = runner.run(&order);
+        for ((k, formula), expected) in formulas.iter().enumerate().zip(&reference) {
+            let found = crate::common::compiled::from_runtime(&results[&format!("y{k}")]);
+            assert!(same(&found, expected), "{formula} on {target:?}: {found:?}, not {expected:?}");
+        }
+    }
+}
