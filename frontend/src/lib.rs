@@ -51,6 +51,11 @@ use build::value::Val;
 use model::{EntryKind, Tree};
 use source::{Source, Span};
 
+/// The names of all layers of the language.
+pub fn layer_names() -> impl Iterator<Item = &'static str> {
+    layers::names()
+}
+
 /// A resolver for models that import nothing.
 pub fn no_imports(name: &str) -> Result<(String, String), String> {
     Err(format!("there is no model {name:?}: imports are not available here"))

@@ -2,8 +2,10 @@
 //!
 //! The nodes between `wrt` and the seeds are walked from the seeds down. Each is asked for its gradient rule
 //! ([`Operator::gradient`](crate::ops::Operator::gradient)) once, with the sums of what its users contributed;
-//! contributions are added in the order of the walk, which depends on the graph alone. What a rule builds bears its
-//! node's origin with `/backward` behind it.
+//! contributions are added in the order of the walk, which depends on the graph alone; those of slices are put together
+//! first ([`pieces`]). What a rule builds bears its node's origin with `/backward` behind it.
+
+mod pieces;
 
 use std::collections::{HashMap, HashSet};
 
@@ -37,16 +39,19 @@ pub fn vjp(
             active.insert(id);
         }
     }
-    let mut cotangents: HashMap<Value, Value> = HashMap::new();
+    let mut cotangents: HashMap<Value, Vec<Value>> = HashMap::new();
     for &(value, cotangent) in seeds {
         if reaches(graph, &active, value) {
-            accumulate(graph, &mut cotangents, value, cotangent)?;
+            cotangents.entry(value).or_default().push(cotangent);
         }
     }
     for &id in order.iter().rev().filter(|&id| active.contains(id)) {
         let results = graph.results(id);
-        let incoming: Vec<Option<Value>> =
-            results.iter().map(|value| cotangents.get(value).copied()).collect();
+        // All users have contributed by now.
+        let mut incoming: Vec<Option<Value>> = Vec::with_capacity(results.len());
+        for value in &results {
+            incoming.push(sum(graph, &mut cotangents, *value)?);
+        }
         if incoming.iter().all(Option::is_none) {
             continue;
         }
@@ -78,27 +83,21 @@ pub fn vjp(
                     let message = format!("the rule of {} gave {found} for a {wanted}", op.get().name());
                     return Err(GraphError { path: origin.path.to_string(), message });
                 }
-                accumulate(graph, &mut cotangents, operand, cotangent)?;
+                cotangents.entry(operand).or_default().push(cotangent);
             }
         }
     }
-    Ok(wrt.iter().map(|value| cotangents.get(value).copied()).collect())
+    wrt.iter().map(|&value| sum(graph, &mut cotangents, value)).collect()
 }
 
-/// Adds a contribution to the cotangent of a value.
-fn accumulate(
+/// The cotangent of a value to which all have contributed; nothing where none has.
+fn sum(
     graph: &mut Graph,
-    cotangents: &mut HashMap<Value, Value>,
+    cotangents: &mut HashMap<Value, Vec<Value>>,
     value: Value,
-    cotangent: Value,
-) -> Result<(), GraphError> {
-    let sum = match cotangents.get(&value) {
-        Some(&other) => {
-            let origin = graph.node(cotangent.node).origin.clone();
-            Builder::new(graph, origin).add(other, cotangent)?
-        }
-        None => cotangent,
-    };
-    cotangents.insert(value, sum);
-    Ok(())
+) -> Result<Option<Value>, GraphError> {
+    let Some(contributions) = cotangents.get_mut(&value) else { return Ok(None) };
+    let sum = pieces::sum(graph, contributions)?;
+    *contributions = vec![sum];
+    Ok(Some(sum))
 }

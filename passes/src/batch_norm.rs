@@ -121,6 +121,7 @@ fn fold(
     // The chain first, so that nothing is built where there is none.
     let mut steps: Vec<Step> = Vec::new();
     let mut top = id;
+    // From a value to its user: graphs have no cycles.
     while let Some((user, step)) = next(graph, top, product.to, dependence) {
         steps.push(step);
         top = user;

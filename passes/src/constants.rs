@@ -14,6 +14,7 @@ pub(crate) fn constant(graph: &Graph, value: Value) -> Option<&Tensor> {
 
 /// The element that a value repeats: of a constant with one element, or of its broadcasts and reshapes.
 pub(crate) fn splat(graph: &Graph, mut value: Value) -> Option<Scalar> {
+    // From a value to its operand: graphs have no cycles.
     loop {
         let node = graph.node(value.node);
         match &node.op {

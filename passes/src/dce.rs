@@ -51,6 +51,7 @@ pub(crate) fn dead_nodes(graph: &mut Graph) -> Result<bool, GraphError> {
     }
     // The youngest first: petgraph finds the edges last added in constant time, and constants have thousands.
     let mut free: BinaryHeap<NodeId> = dead.iter().copied().filter(|&id| *users.get(id) == 0).collect();
+    // Progress: what is taken from the list is removed from the graph.
     while let Some(id) = free.pop() {
         let operands = graph.node(id).operands.clone();
         graph.remove(id);

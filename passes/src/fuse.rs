@@ -414,6 +414,7 @@ impl Fuser<'_> {
             let mut read: Vec<Value> = Vec::new();
             let mut position = 0;
             let mut cheap = true;
+            // Progress: a node is added once, and too many are not cheap.
             while position < moving.len() && cheap {
                 let node = moving[position];
                 position += 1;

@@ -38,6 +38,7 @@ pub fn join(program: &mut Program, options: &Options) -> bool {
     let mut schedule = std::mem::take(&mut program.schedule);
     let mut joiner = Joiner { program, least: options.least_part.max(1), uses, known: HashMap::new() };
     let mut changed = false;
+    // Progress: every round but the last makes one call of two.
     while joiner.steps(&mut schedule) {
         changed = true;
     }

@@ -125,6 +125,7 @@ impl Walk<'_> {
     /// Follows what a product's result goes through.
     fn member(&self, product: NodeId) -> Member {
         let (mut links, mut value) = (Vec::new(), self.graph.result(product));
+        // From a value to its user: graphs have no cycles.
         loop {
             let Some((user, position)) = self.only_use(value) else {
                 return Member { product, links, destination: None };

@@ -68,7 +68,8 @@ impl Occupied {
         let sets = self.taken(life);
         let mut offset = 0;
         let mut agreed = 0;
-        // Every set moves the offset behind what is in its way, until all agree one after the other.
+        // Every set moves the offset behind what is in its way, until all agree one after the other. Progress: the offset
+        // only grows, past one of finitely many runs each time.
         for set in sets.iter().cycle() {
             let run = set.0.partition_point(|run| run.1 <= offset);
             match set.0.get(run).filter(|run| run.0 < offset + bytes) {

@@ -24,6 +24,7 @@ pub fn order(program: &mut Program) -> bool {
     let mut changed = false;
     let mut known = InPlace::default();
     let mut least = live_bytes_with(program, &mut known);
+    // Progress: every round but the last lowers the number of bytes alive at once.
     loop {
         let mut better = None;
         let steps = Steps::new(program);
@@ -152,6 +153,7 @@ impl<'s> Orderer<'s> {
         // Steps that may have come to pay.
         let mut look: Vec<usize> = (0..count).filter(|&at| self.waits[at] == 0).collect();
         for turn in 0..count {
+            // Progress: only a step that runs, each once, has others looked at.
             while !look.is_empty() {
                 look.sort_unstable();
                 look.dedup();
@@ -223,6 +225,7 @@ impl<'s> Orderer<'s> {
     fn grow(&mut self, chain: &mut Chain) -> Option<usize> {
         let mut looked = 0;
         let mut sum = 0;
+        // Progress: every round adds steps to the chain, which has `LONGEST_CHAIN` at most.
         loop {
             while looked < chain.steps.len() {
                 let at = chain.steps[looked];

@@ -99,6 +99,7 @@ const MOST_TRIED: usize = 1 << 16;
 fn lift(kernel: &mut Kernel, work: u64, least: u64, known: usize) {
     let mut vars: Vec<Var> = Vec::new();
     let mut parts: usize = 1;
+    // Progress: a loop that is lifted is gone from the kernel's body.
     while let Some((Stmt::For { var, extent, body }, prefix)) = kernel.body.split_last() {
         let (var, extent) = (*var, *extent);
         let small = work / (parts * extent).max(1) as u64 * 2 < least && parts > 1;
@@ -109,9 +110,9 @@ fn lift(kernel: &mut Kernel, work: u64, least: u64, known: usize) {
         }
         // Of a long loop of little work, as many iterations as make enough parts; the others stay inside.
         let tiny = work / ((parts * extent) as u64) < least;
-        let enough = |count: &usize| extent.is_multiple_of(*count) && parts * count >= MOST_PARTS;
-        let counts = if tiny { 1..=(extent / 2).min(MOST_TRIED) } else { 1..=0 };
-        if let Some(count) = counts.into_iter().find(enough) {
+        // Among few numbers of parts, so that long loops take no longer to compile.
+        let counts = MOST_PARTS.div_ceil(parts)..=(extent / 2).min(MOST_PARTS * MOST_PARTS);
+        if let Some(count) = counts.into_iter().find(|&count| extent.is_multiple_of(count)).filter(|_| tiny) {
             let inner = 1 + extents(&kernel.body).into_keys().chain(vars.iter().copied()).max().unwrap_or(0);
             in_blocks(kernel, inner, extent / count);
             vars.push(var);
@@ -278,7 +279,8 @@ fn cut(kernel: &mut Kernel, work: u64, least: u64) -> Option<Kernel> {
     let parts = (work / least).clamp(2, MOST_PARTS as u64) as usize;
     let shortest = extent.div_ceil(parts).next_multiple_of(64);
     // Nothing is left over if the parts are up to twice as long: a call less.
-    let even = (shortest..=(2 * shortest).min(extent / 2)).step_by(64).find(|chunk| extent % chunk == 0);
+    let even = (2..=parts).rev().filter(|count| extent.is_multiple_of(*count)).map(|count| extent / count);
+    let even = even.into_iter().find(|chunk| chunk % 64 == 0 && (shortest..=2 * shortest).contains(chunk));
     let chunk = even.unwrap_or(shortest);
     let whole = extent / chunk;
     if whole < 2 {

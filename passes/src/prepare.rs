@@ -12,7 +12,7 @@
 use std::collections::{HashMap, HashSet};
 
 use brolga_ir::ops::{Op, Role};
-use brolga_ir::program::{BufferId, KernelId, Place, Program, Step};
+use brolga_ir::program::{Buffer, BufferId, KernelId, Place, Program, Step};
 use brolga_ir::{Graph, GraphError, NodeId, Value};
 
 use crate::accesses::rename;
@@ -43,8 +43,10 @@ pub fn prepare(graph: &Graph) -> Result<Option<Prepared>, GraphError> {
     prepare.name = format!("{}.prepare", graph.name);
     let mut main = graph.clone();
     prepare.outputs_mut().clear();
-    for (number, &value) in values.iter().enumerate() {
-        let name = format!("prepared.{number}");
+    let taken: HashSet<String> =
+        graph.parameters().iter().filter_map(|&id| graph.parameter(id)).map(|p| p.name.clone()).collect();
+    let free = (0..).map(|number| format!("prepared.{number}")).filter(|name| !taken.contains(name));
+    for (name, &value) in free.zip(&values) {
         prepare.add_output(&name, Role::Data, value);
         let parameter = main.add_parameter(&name, Role::State, graph.ty(value).clone());
         main.replace_uses(value, parameter);
@@ -69,7 +71,11 @@ pub fn lower_prepared(
 }
 
 /// Makes one program of two: what the second computes is prepared for the first.
-fn join(mut program: Program, prepare: Program) -> Result<Program, GraphError> {
+///
+/// The second may prepare something itself: products of state alone have their weights packed. Such steps come first in
+/// what is prepared, and what they fill is scratch.
+fn join(mut program: Program, mut prepare: Program) -> Result<Program, GraphError> {
+    prepare.schedule.splice(0..0, std::mem::take(&mut prepare.prepare));
     let mut buffers = Vec::new();
     let mut state: HashMap<String, usize> = HashMap::new();
     for (id, buffer) in program.buffers.iter().enumerate() {
@@ -85,7 +91,11 @@ fn join(mut program: Program, prepare: Program) -> Result<Program, GraphError> {
                 program.buffers[id].place = Place::Prepared(None);
                 id
             }
-            (Place::Arena(_) | Place::Constant(_), _) => {
+            (Place::Arena(_) | Place::Prepared(_), _) => {
+                program.buffers.push(Buffer { place: Place::Arena(None), ..buffer });
+                program.buffers.len() - 1
+            }
+            (Place::Constant(_), _) => {
                 program.buffers.push(buffer);
                 program.buffers.len() - 1
             }

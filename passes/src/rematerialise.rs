@@ -34,6 +34,7 @@ pub fn rematerialise(program: &mut Program, options: &Options) -> Result<bool, G
     let mut changed = false;
     let mut least = usize::MAX;
     let mut known = Known::default();
+    // Progress: what is given up lowers what is alive at most, or the number of steps at which that much is (`attempt`).
     loop {
         let profile = Profile::new(program, &mut known);
         // Planning is worth its time only where it can succeed.

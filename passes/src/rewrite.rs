@@ -7,6 +7,9 @@ use crate::table::{NodeTable, ValueTable};
 /// What stands for a node's results, one value for each; `None` leaves the node as it is.
 pub(crate) type Replacement = Result<Option<Vec<Value>>, GraphError>;
 
+/// Replacements for each node, on average, after which a sweep is taken to go round in circles.
+const MOST_REPLACEMENTS: usize = 64;
+
 /// Visits every node that the outputs need, operands first, and puts what `visit` returns in the place of the
 /// node's results. When a node is visited, its operands are replaced already; nodes that a replacement brings are
 /// visited too, before anything that uses them. So where `visit` looks only at what a node stands on, one sweep
@@ -18,6 +21,9 @@ pub(crate) fn sweep(
     let mut seen: NodeTable<bool> = NodeTable::default();
     let mut replaced: ValueTable<Value> = ValueTable::default();
     let mut changed = false;
+    // Progress: a replacement computes less than what it stands for. Should two rules undo each other all the same, they are
+    // stopped after more replacements than any graph needs; what is there is right at any time.
+    let mut left = MOST_REPLACEMENTS * (graph.order().len() + MOST_REPLACEMENTS);
     // Depth-first by hand: graphs may be deeper than the stack.
     let mut stack: Vec<(NodeId, usize)> = Vec::new();
     for root in graph.outputs().iter().map(|output| output.value.node).collect::<Vec<_>>() {
@@ -39,7 +45,11 @@ pub(crate) fn sweep(
                 continue;
             }
             stack.pop();
+            if left == 0 {
+                continue;
+            }
             let Some(values) = visit(graph, id)? else { continue };
+            left -= 1;
             debug_assert_eq!(values.len(), graph.node(id).types.len(), "a value for each result");
             changed = true;
             for (result, value) in graph.results(id).into_iter().zip(values) {

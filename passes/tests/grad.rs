@@ -411,3 +411,53 @@ fn a_hundred_thousand_nodes() {
     assert_eq!(values(&out[0]), [50_001.0]);
     assert!(all == build());
 }
+
+#[test]
+fn slices_of_one_value_add_up() {
+    let mut random = crate::common::Random(7);
+    for case in 0..200 {
+        let rank = 1 + random.below(3);
+        let dims: Vec<usize> = (0..rank).map(|_| 1 + random.below(9)).collect();
+        let mut graph = Graph::new("slices");
+        let x = graph.add_parameter("x", Role::Data, Type::new(DType::F64, dims.clone()));
+        let mut given = vec![sample(&Type::new(DType::F64, dims.clone()), 1)];
+        let mut expected = vec![0.0; dims.iter().product()];
+        let mut loss = Builder::new(&mut graph, Origin::default()).scalar(0.0, DType::F64).unwrap();
+        for number in 0..2 + random.below(9) {
+            let (mut start, mut limit, mut stride) = (Vec::new(), Vec::new(), Vec::new());
+            for &extent in &dims {
+                let whole = random.below(3) == 0;
+                let from = if whole { 0 } else { random.below(extent) };
+                start.push(from);
+                limit.push(if whole { extent } else { from + random.below(extent - from + 1) });
+                stride.push(1 + random.below(3) * random.below(2));
+            }
+            let b = &mut Builder::new(&mut graph, Origin::default());
+            let piece = b.slice(x, &start, &limit, &stride).unwrap();
+            let ty = b.ty(piece).clone();
+            let weights = graph.add_parameter(&format!("w{number}"), Role::Data, ty.clone());
+            let w = sample(&ty, 2 + number as u64);
+            let strides = Type::new(DType::F64, dims.clone()).strides();
+            for i in 0..ty.elements() {
+                let (mut rest, mut place) = (i, 0);
+                for axis in (0..rank).rev() {
+                    place += (start[axis] + rest % ty.dims[axis] * stride[axis]) * strides[axis];
+                    rest /= ty.dims[axis];
+                }
+                expected[place] += values(&w)[i];
+            }
+            given.push(w);
+            let b = &mut Builder::new(&mut graph, Origin::default());
+            let product = b.mul(piece, weights).unwrap();
+            let sum = b.sum(product, &(0..rank).collect::<Vec<_>>()).unwrap();
+            loss = b.add(loss, sum).unwrap();
+        }
+        let gradient = Builder::new(&mut graph, Origin::default()).gradient(loss, &[x]).unwrap();
+        graph.add_output("dx", Role::Data, gradient[0]);
+        let graph = differentiated(graph);
+        let found = interpret(&graph, &given.iter().collect::<Vec<_>>()).unwrap();
+        for (at, (found, wanted)) in values(&found[0]).iter().zip(&expected).enumerate() {
+            assert!((found - wanted).abs() < 1e-12, "case {case}, {dims:?} at {at}: {found}, {wanted}");
+        }
+    }
+}

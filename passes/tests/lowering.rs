@@ -750,3 +750,73 @@ fn scans_become_loops_of_the_schedule() {
         check(&g, 1e-6);
     }
 }
+
+#[test]
+fn long_axes_are_sorted_by_merging() {
+    for (extent, descending) in [(64, false), (65, true), (96, false), (100, true), (257, false), (700, true)]
+    {
+        let mut g = Graph::new("sort");
+        let o = Origin::default();
+        // Few different keys, so that ties show that the order is stable; and half of the floats are NaN.
+        let x = g.add_parameter("x", Role::Data, Type::new(DType::I32, [2, extent, 3]));
+        let y = g.add_parameter("y", Role::Data, Type::new(DType::F32, [extent]));
+        let mut b = Builder::new(&mut g, o.clone());
+        let keys = b.function(Function::Log, y).unwrap();
+        let positions = b.iota(DType::I32, &[2, extent, 3], 1).unwrap();
+        let along = b.iota(DType::F32, &[extent], 0).unwrap();
+        for (axis, operands) in [(1, [x, positions]), (0, [keys, along])] {
+            let sorted = g.add(Sort { axis, descending }, &operands, &o).expect("sort");
+            for result in g.results(sorted) {
+                g.add_output(&format!("{axis}.{}", result.index), Role::Data, result);
+            }
+        }
+        check(&g, 0.0);
+    }
+}
+
+#[test]
+fn long_running_sums_are_counted_like_digits() {
+    for extent in [15, 16, 17, 256, 271, 4096, 5000] {
+        for (combine, reverse, exclusive) in [
+            (Combine::Add, false, false),
+            (Combine::Add, true, false),
+            (Combine::Add, false, true),
+            (Combine::Mul, true, true),
+            (Combine::Max, false, false),
+        ] {
+            let mut g = Graph::new("running");
+            let x = g.add_parameter("x", Role::Data, Type::new(DType::F32, [2, extent]));
+            let mut b = Builder::new(&mut g, Origin::default());
+            // Factors near 1, so that products stay finite.
+            let scale = b.full_like(x, if combine == Combine::Mul { 1e-3 } else { 1.0 }).unwrap();
+            let x = b.mul(x, scale).unwrap();
+            let one = b.full_like(x, if combine == Combine::Mul { 1.0 } else { 0.0 }).unwrap();
+            let x = b.add(x, one).unwrap();
+            let y = b.add_node(Cumulative { axis: 1, combine, reverse, exclusive }, &[x]).unwrap();
+            g.add_output("y", Role::Data, y);
+            check(&g, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn running_sums_of_many_equal_numbers_are_accurate() {
+    // One chain is 5e-4 off here.
+    let extent = 200_000;
+    let mut g = Graph::new("running");
+    let x = g.add_parameter("x", Role::Data, Type::new(DType::F32, [extent]));
+    let y = g.add(
+        Cumulative { axis: 0, combine: Combine::Add, reverse: false, exclusive: false },
+        &[x],
+        &Origin::default(),
+    );
+    g.add_output("y", Role::Data, Value { node: y.unwrap(), index: 0 });
+    let program = lower::lower(&g, &HashMap::new()).unwrap();
+    let tenths = Tensor::full([extent], Scalar::F32(0.1));
+    let found = &Interpreter::new(&program).unwrap().run(&[tenths], &mut []).unwrap()[0];
+    for at in (0..extent).step_by(997) {
+        let wanted = f64::from(0.1f32) * (at + 1) as f64;
+        let off = (found.get(at).to_f64() - wanted).abs() / wanted;
+        assert!(off < 1e-6, "{at}: off by {off}");
+    }
+}

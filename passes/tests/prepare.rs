@@ -100,3 +100,23 @@ fn training_has_nothing_to_prepare() {
     let program = lowered(&Graph::parse(text).unwrap());
     assert!(program.prepare.is_empty() && program.prepared_bytes == 0);
 }
+
+#[test]
+fn prepared_values_have_names_that_no_state_has() {
+    let text = "graph @infer(%x: f32[2, 2], state %prepared.0: f32[2, 2], state %w: f32[2, 2]) {
+        %a = dot %prepared.0, %w {contract: [[1], [0]]}
+        %y = dot %x, %a {contract: [[1], [0]]}
+        %z = add %y, %prepared.0
+        return %z as \"z\"
+    }";
+    let graph = Graph::parse(text).unwrap();
+    let values = common::parameters(&graph, 3, false);
+    let program = lowered(&graph);
+    let given: Vec<&Tensor> = ["x", "prepared.0", "w"].iter().map(|&name| &values[name]).collect();
+    let expected = &interpret(&graph, &given).unwrap()[0];
+    let mut state = vec![values["prepared.0"].clone(), values["w"].clone()];
+    let found = &Interpreter::new(&program).unwrap().run(&[values["x"].clone()], &mut state).unwrap()[0];
+    for i in 0..4 {
+        assert!((expected.get(i).to_f64() - found.get(i).to_f64()).abs() < 1e-5);
+    }
+}

@@ -2,5 +2,7 @@
 
 pub mod compiled;
 pub mod generate;
+pub mod growing;
+pub mod layers;
 pub mod reference;
 pub mod snapshot;

@@ -253,11 +253,8 @@ impl Ops<'_> {
 
     /// Sums of all elements up to each position along an axis.
     pub fn cumsum(&mut self, x: Tensor, axis: usize) -> Built {
-        let ty = self.ty(x);
-        let (mut window, mut padding) = (vec![1; ty.rank()], vec![(0, 0); ty.rank()]);
-        window[axis] = ty.dims[axis].max(1);
-        padding[axis] = (window[axis] - 1, 0);
-        self.reduce_window(Combine::Add, x, &window, &vec![1; ty.rank()], &padding)
+        let x = if self.dtype(x) == DType::Bool { self.convert(x, DType::I64)? } else { x };
+        Ok(self.b.cumulative(Combine::Add, x, axis)?)
     }
 
     // Random numbers.

@@ -27,6 +27,26 @@ pub fn bytes(kernel: &Kernel) -> u64 {
     touched.iter().zip(kernel.arguments()).map(of).fold(0, u64::saturating_add)
 }
 
+/// The statements that one call of a kernel executes, at most: a tile counts for its multiply-adds, of a condition the longer
+/// side. A measure of how work grows that sees integers and conditions too.
+pub fn statements(kernel: &Kernel) -> u64 {
+    fn executed(block: &[Stmt]) -> u64 {
+        let of = |statement: &Stmt| match statement {
+            Stmt::For { extent, body, .. } | Stmt::Strip { extent, body, .. } => {
+                executed(body).saturating_mul(*extent as u64)
+            }
+            Stmt::If { then, otherwise, .. } => 1 + executed(then).max(executed(otherwise)),
+            Stmt::Tile(tile) => {
+                let sizes = tile.reduce.iter().map(|l| l.extent).chain([tile.m, tile.n]);
+                sizes.map(|size| size as u64).fold(1, u64::saturating_mul)
+            }
+            _ => 1,
+        };
+        block.iter().map(of).fold(0, u64::saturating_add)
+    }
+    kernel.grid.iter().map(|&extent| extent as u64).fold(executed(&kernel.body), u64::saturating_mul)
+}
+
 /// Adds what statements touch, in elements of each parameter. `loops` are those around, with their extents.
 fn touch(body: &[Stmt], loops: &mut Vec<(Var, u64)>, touched: &mut [u64]) {
     let points = |index: &Index, loops: &[(Var, u64)]| {
@@ -199,5 +219,6 @@ schedule {
         assert_eq!((flops(product), bytes(product)), (2 * 8 * 4 * 16, 4 * (128 + 64 + 32)));
         // The grid's points all read the same 8 elements.
         assert_eq!((flops(first), bytes(first)), (32, 4 * (8 + 32)));
+        assert_eq!((statements(product), statements(first)), (8 * 4 * 16, 4 * 8 * 3));
     }
 }

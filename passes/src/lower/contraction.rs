@@ -134,6 +134,8 @@ impl Contraction {
         let work = work.into_iter().fold(1, usize::saturating_mul);
         let outer = [&self.batch, &self.m, &self.n].map(|axes| product(axes)).into_iter().product::<usize>()
             / extents.iter().product::<usize>().max(1);
+        // Progress: a block is at most half as long again as it is asked to be, so each round asks for three quarters of
+        // one of the two sizes before, at most, and it ends where both are short.
         loop {
             let cuts = [0, 1].map(|axis| blocks(extents[axis], size[axis]));
             let all = outer
@@ -186,6 +188,7 @@ impl Contraction {
         let mut first = !self.accumulate;
         for (start, block, count) in self.k_blocks() {
             let (mut start, mut count) = (start, count);
+            // One round, or two: the first takes one block where it starts the chain, the next all others.
             while count > 0 {
                 // The first step starts the chain and stands alone; the others are one loop.
                 let run = if first { 1 } else { count };

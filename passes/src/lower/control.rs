@@ -133,18 +133,22 @@ impl Lowering<'_> {
         Ok(carries)
     }
 
-    /// What `lower` adds to the schedule, taken out of it.
+    /// What `lower` adds to the schedule, taken out of it. Copies made in there may be of another iteration, or not be made,
+    /// behind it.
     fn steps<R>(
         &mut self,
         lower: impl FnOnce(&mut Self) -> Result<R, GraphError>,
     ) -> Result<(Vec<Step>, R), GraphError> {
         let before = std::mem::take(&mut self.program.schedule);
+        let copies = self.copies.clone();
         let done = lower(self);
+        self.copies = copies;
         let steps = std::mem::replace(&mut self.program.schedule, before);
         Ok((steps, done?))
     }
 
-    /// Lowers (part of) a region into this program; `locations` says where its parameters lie.
+    /// Lowers (part of) a region into this program; `locations` says where its parameters lie. Copies that were made before
+    /// are used inside too.
     pub(super) fn inside<R>(
         &mut self,
         region: &Graph,
@@ -158,6 +162,7 @@ impl Lowering<'_> {
             locations,
             kernels: std::mem::take(&mut self.kernels),
             targets: HashMap::new(),
+            copies: std::mem::take(&mut self.copies),
             depth,
             options: self.options,
             schedule: Schedule::default(),
@@ -166,6 +171,7 @@ impl Lowering<'_> {
         let done = lower(&mut inner);
         self.program = inner.program;
         self.kernels = inner.kernels;
+        self.copies = inner.copies;
         done
     }
 

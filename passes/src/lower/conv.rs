@@ -20,6 +20,7 @@ use brolga_ir::{DType, GraphError, NodeId, Type};
 use super::borders::together;
 use super::channels_first;
 use super::compose::Composer;
+use super::depthwise::is_short;
 use super::epilogue::{Epilogue, Span, store_sums};
 use super::image::Image;
 use super::kernel::KernelBuilder;
@@ -301,7 +302,7 @@ impl Lowering<'_> {
         id: NodeId,
     ) {
         let taps: Vec<usize> = windows.iter().map(|w| w.kernel).collect();
-        if groups > 1 && channels == 1 && outputs == 1 {
+        if groups > 1 && channels == 1 && outputs == 1 && is_short(windows) {
             self.choose(Algorithm::Depthwise, id);
             let packed = self.pack_depthwise(&weights, result.dtype, groups, &taps, id);
             return self.depthwise(name, windows, &source, packed, (target, result), epilogue, id);
@@ -482,15 +483,21 @@ impl Lowering<'_> {
         if self.schedule.rows.is_some() || !self.is_shared() {
             return chunks;
         }
-        loop {
-            let room = chunks.iter().map(|chunk| chunk.length).product::<usize>().div_ceil(2);
+        let mut room = ROWS;
+        // Progress: lengths are rounded up to a period of the axis, so boxes may stay as they are where the room shrinks
+        // (2 x 60 positions for a room of 60). So it is the room that a quarter is taken from, at least, in every round;
+        // there are six, at most, until too little is left.
+        while room >= FEWEST_ROWS {
+            let positions = chunks.iter().map(|chunk| chunk.length).product::<usize>();
+            room = positions.div_ceil(2).min(room - room / 4);
             let small = room < FEWEST_ROWS || room.saturating_mul(weights) < LEAST_WORK;
             let one = chunks.iter().all(|chunk| chunk.count == 1);
             if small || !(by_rows && one) && is_even(&chunks, axes.clone(), panels) {
-                return chunks;
+                break;
             }
             chunks = boxes(axes.clone(), room);
         }
+        chunks
     }
 }
 

@@ -22,7 +22,7 @@ const MOST_PHASES: usize = 16;
 /// Statements of one iteration, at most, and of all that is written.
 const MOST_IN_ITERATION: usize = 384;
 const MOST_STATEMENTS: usize = 2048;
-/// Answers that are compared along an axis, at most.
+/// Answers that are looked at along an axis, at most.
 const MOST_ANSWERS: usize = 1 << 20;
 
 /// The positions `start .. start + count · period` of an axis, `period` of them in each iteration.
@@ -213,48 +213,45 @@ impl Questions {
                 });
             }
             let combinations = vars.values().flatten().fold(1, |all: usize, &taps| all.saturating_mul(taps));
-            if combinations.checked_mul(extent)? > MOST_ANSWERS {
-                return None;
-            }
-            asked.push((guard, vars, combinations));
+            asked.push(Asked { guard, vars, combinations });
         }
-        let answers = |position: usize| -> Vec<bool> {
-            let mut all = Vec::new();
-            for (guard, vars, combinations) in &asked {
-                for combination in 0..*combinations {
-                    let mut rest = combination;
-                    let values: HashMap<Var, i64> = vars
-                        .iter()
-                        .map(|(&var, tap)| {
-                            let value = tap.map_or(position, |extent| rest % extent);
-                            rest /= tap.unwrap_or(1);
-                            (var, value as i64)
-                        })
-                        .collect();
-                    let lookup = |atom: &Atom| match atom {
-                        Atom::Var(var) => values[var],
-                        _ => 0,
-                    };
-                    let inside = |(index, extent): &(Index, usize)| {
-                        (0..*extent as i64).contains(&index.evaluate(&lookup))
-                    };
-                    all.push(guard.iter().all(inside));
-                }
-            }
-            all
+        let combinations = asked.iter().fold(0, |all: usize, asked| all.saturating_add(asked.combinations));
+        let periods = extent / period;
+        // Where answers are known to change at few places, only these are looked at.
+        let moves =
+            |asked: &Asked<'_>| asked.guard.iter().all(|(index, _)| asked.moves_evenly(index, period));
+        let turns: Vec<usize> = if asked.iter().all(moves)
+            && combinations.saturating_mul(period) <= MOST_ANSWERS
+        {
+            let mut turns: Vec<usize> = asked.iter().flat_map(|asked| asked.turns(period, periods)).collect();
+            turns.push(0);
+            turns.sort_unstable();
+            turns.dedup();
+            turns.retain(|&turn| turn < periods);
+            turns
+        } else if combinations.checked_mul(extent)? <= MOST_ANSWERS {
+            (0..periods).collect()
+        } else {
+            return None;
         };
-        let of_period = |start: usize| (start..start + period).flat_map(answers).collect::<Vec<bool>>();
-        let mut pieces = Vec::new();
-        let mut start = 0;
-        while start + period <= extent {
-            let first = of_period(start);
-            let mut count = 1;
-            while start + (count + 1) * period <= extent && of_period(start + count * period) == first {
-                count += 1;
+        let answers = |number: usize| -> Vec<bool> {
+            let positions = number * period..(number + 1) * period;
+            positions
+                .flat_map(|position| asked.iter().flat_map(move |asked| asked.answers(position)))
+                .collect()
+        };
+        let mut pieces: Vec<Piece> = Vec::new();
+        let mut before = None;
+        for (at, &turn) in turns.iter().enumerate() {
+            let count = turns.get(at + 1).copied().unwrap_or(periods) - turn;
+            let now = answers(turn);
+            match pieces.last_mut().filter(|_| before.as_ref() == Some(&now)) {
+                Some(last) => last.count += count,
+                None => pieces.push(Piece { start: turn * period, count, period }),
             }
-            pieces.push(Piece { start, count, period });
-            start += count * period;
+            before = Some(now);
         }
+        let start = periods * period;
         if start < extent {
             pieces.push(Piece { start, count: 1, period: extent - start });
         }
@@ -262,6 +259,156 @@ impl Questions {
     }
 }
 
+/// A guard about one axis: its variables, with the extents of taps, and how many combinations these have.
+struct Asked<'g> {
+    guard: &'g Guard,
+    vars: BTreeMap<Var, Option<usize>>,
+    combinations: usize,
+}
+
+impl Asked<'_> {
+    /// An index of the guard at a position of the axis, for taps by number.
+    fn value(&self, index: &Index, position: usize, combination: usize) -> i64 {
+        let mut rest = combination;
+        let values: HashMap<Var, i64> = self
+            .vars
+            .iter()
+            .map(|(&var, tap)| {
+                let value = tap.map_or(position, |extent| rest % extent);
+                rest /= tap.unwrap_or(1);
+                (var, value as i64)
+            })
+            .collect();
+        index.evaluate(&|atom: &Atom| match atom {
+            Atom::Var(var) => values[var],
+            _ => 0,
+        })
+    }
+
+    /// Whether the guard holds, for every combination of taps.
+    fn answers(&self, position: usize) -> Vec<bool> {
+        let holds = |combination: usize| {
+            let inside = |(index, extent): &(Index, usize)| {
+                (0..*extent as i64).contains(&self.value(index, position, combination))
+            };
+            self.guard.iter().all(inside)
+        };
+        (0..self.combinations).map(holds).collect()
+    }
+
+    /// Whether an index moves by the same number from any period of the axis to the next: what is divided moves by a
+    /// multiple of the divisor.
+    fn moves_evenly(&self, index: &Index, period: usize) -> bool {
+        let own = |var: &Var| self.vars.get(var) == Some(&None);
+        index.terms().iter().all(|(atom, _)| match atom {
+            Atom::Div(inner, d) | Atom::Rem(inner, d) => {
+                inner.terms().iter().all(|(atom, step)| match atom {
+                    Atom::Var(var) => !own(var) || (step * period as i64) % d == 0,
+                    Atom::Value(_) => true,
+                    nested => !self.vars.keys().filter(|var| own(var)).any(|&var| mentions(nested, var)),
+                })
+            }
+            _ => true,
+        })
+    }
+
+    /// The periods, of so many, at which the answers of a guard whose indices move evenly may change.
+    fn turns(&self, period: usize, periods: usize) -> Vec<usize> {
+        let mut turns = Vec::new();
+        for (index, extent) in self.guard {
+            for combination in 0..self.combinations {
+                for phase in 0..period {
+                    let first = self.value(index, phase, combination);
+                    let step = self.value(index, phase + period, combination) - first;
+                    // first + t step reaches 0, or the extent, going up; passes below them, going down.
+                    for bound in [0, *extent as i64] {
+                        let way = bound - first;
+                        let turn = match step {
+                            0 => continue,
+                            1.. => way.div_euclid(step) + i64::from(way.rem_euclid(step) > 0),
+                            _ => (-way).div_euclid(-step) + 1,
+                        };
+                        turns.extend(usize::try_from(turn).ok().filter(|&turn| turn < periods));
+                    }
+                }
+            }
+        }
+        turns
+    }
+}
+
+/// Whether a variable occurs in an atom.
+fn mentions(atom: &Atom, var: Var) -> bool {
+    match atom {
+        Atom::Var(other) => *other == var,
+        Atom::Value(_) => false,
+        Atom::Div(inner, _) | Atom::Rem(inner, _) => inner.mentions(var),
+    }
+}
+
 fn gcd(a: i64, b: i64) -> i64 {
     if b == 0 { a.max(1) } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pieces as they are where every position is looked at.
+    fn walked(questions: &Questions, extent: usize, period: usize, tests: &[Guard]) -> Vec<Piece> {
+        let position = |tap: i64, at: usize, index: &Index| {
+            index.evaluate(&|atom: &Atom| match atom {
+                Atom::Var(0) => at as i64,
+                _ => tap,
+            })
+        };
+        let answers = |at: usize| -> Vec<bool> {
+            let taps = 0..questions.taps[&1] as i64;
+            let holds = |tap: i64| {
+                let inside = |guard: &Guard| {
+                    guard.iter().all(|(index, n)| (0..*n as i64).contains(&position(tap, at, index)))
+                };
+                tests.iter().map(inside).collect::<Vec<_>>()
+            };
+            taps.flat_map(holds).collect()
+        };
+        let of_period = |start: usize| (start..start + period).map(answers).collect::<Vec<_>>();
+        let mut pieces: Vec<Piece> = Vec::new();
+        for start in (0..extent / period * period).step_by(period) {
+            match pieces.last_mut().filter(|last| of_period(last.start) == of_period(start)) {
+                Some(last) => last.count += 1,
+                None => pieces.push(Piece { start, count: 1, period }),
+            }
+        }
+        if extent % period > 0 {
+            pieces.push(Piece { start: extent / period * period, count: 1, period: extent % period });
+        }
+        pieces
+    }
+
+    #[test]
+    fn pieces_end_where_answers_change() {
+        for (stride, step, low, divisor, input, extent) in [
+            (1, 1, 1, 1, 20, 20),
+            (2, 1, 3, 1, 9, 7),
+            (1, 2, 2, 3, 5, 17),
+            (3, 1, 0, 2, 4, 11),
+            (-2, 1, -15, 1, 12, 9),
+        ] {
+            let point = Index::var(0).scale(stride).add(&Index::var(1).scale(step)).plus(-low);
+            let none = |_: &Atom| None;
+            let guard = vec![(point.rem(divisor, &none), 1), (point.div(divisor, &none), input)];
+            let taps = HashMap::from([(1, 3)]);
+            let questions = Questions { tests: Vec::new(), divided: Vec::new(), taps, statements: 1 };
+            let period = (divisor / gcd(stride.abs(), divisor)) as usize;
+            let tests = [guard];
+            let found = questions.cut(extent, period, &tests).unwrap();
+            assert_eq!(found, walked(&questions, extent, period, &tests), "{stride} {step} {low} {divisor}");
+        }
+        // A long axis takes no longer.
+        let guard = vec![(Index::var(0).add(&Index::var(1)).plus(-1), 1 << 40)];
+        let taps = HashMap::from([(1, 3)]);
+        let questions = Questions { tests: Vec::new(), divided: Vec::new(), taps, statements: 1 };
+        assert_eq!(questions.cut(1 << 40, 1, &[guard]).unwrap().len(), 3);
+    }
 }

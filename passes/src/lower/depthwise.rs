@@ -25,6 +25,22 @@ const LANES: usize = 16;
 /// Vectors that are kept in registers: sums, a row of the image, and a weight.
 const REGISTERS: usize = 12;
 
+/// Taps of all positions that look different, from which on they are not written out any more: code would grow with the
+/// square of large kernels. Other convolutions in groups have the same sums, by tiles of one column.
+const MOST_TAPS: usize = 4096;
+/// The same of three axes, whose boxes are of many more kinds: 3 x 3 x 3 positions are written out.
+const MOST_OF_SOLIDS: usize = 512;
+
+/// Whether the taps may be written out.
+pub(super) fn is_short(windows: &[Window]) -> bool {
+    let taps = |window: &Window| {
+        let segments = window.segments(0, window.output as i64);
+        segments.iter().map(|segment| segment.taps.max(1)).fold(1, usize::saturating_add)
+    };
+    let most = if windows.len() > 2 { MOST_OF_SOLIDS } else { MOST_TAPS };
+    windows.iter().map(taps).fold(1, usize::saturating_mul) <= most
+}
+
 impl Lowering<'_> {
     /// y[n, p, c] = Σ_k x[n, i(p, k), c] · w[k][c], or the gradient with respect to x; `packed` is w.
     #[allow(clippy::too_many_arguments)]

@@ -2,7 +2,7 @@
 
 use brolga_ir::index::Index;
 use brolga_ir::ops::Dot;
-use brolga_ir::program::Access;
+use brolga_ir::program::{Access, Kernel};
 use brolga_ir::{DType, GraphError, NodeId, Type};
 
 use super::contraction::{Axis, Contraction};
@@ -113,7 +113,8 @@ impl Lowering<'_> {
                 offset: 0,
                 strides: c_strides,
             };
-            self.transfer(&access, &ty.dims, &all, (target, ty), id);
+            let (kernel, _) = transfer(&access, &ty.dims, &all, ty);
+            self.call(kernel, vec![aside, target], id);
         }
         Ok(())
     }
@@ -192,37 +193,29 @@ impl Lowering<'_> {
         id: NodeId,
     ) -> StridedAccess {
         let packed = Type::new(dtype, order.iter().map(|&axis| dims[axis]).collect::<Vec<_>>());
-        let location = self.arena("packed", packed.clone());
-        let strides = self.transfer(access, dims, order, (location, &packed), id);
+        let (kernel, strides) = transfer(access, dims, order, &packed);
+        let location = self.once("packed", kernel, access.location, packed.clone(), id);
         StridedAccess { location, dtype, len: packed.elements(), offset: 0, strides }
     }
+}
 
-    /// Copies a tensor, its axes in another order, to row-major memory; the strides there of the old axes.
-    fn transfer(
-        &mut self,
-        access: &StridedAccess,
-        dims: &[usize],
-        order: &[usize],
-        (location, ty): (Location, &Type),
-        id: NodeId,
-    ) -> Vec<i64> {
-        let mut k = KernelBuilder::new("pack");
-        let source = k.param(ty.dtype, access.len, Access::Read);
-        let target = k.param(ty.dtype, ty.elements(), Access::Write);
-        let mut strides = vec![0; dims.len()];
-        let (mut from, mut to) = (Index::constant(access.offset), Index::default());
-        for (&axis, stride) in order.iter().zip(ty.strides()) {
-            let var = Index::var(k.open_for(dims[axis]));
-            from = from.add(&var.scale(access.strides[axis]));
-            to = to.add(&var.scale(stride as i64));
-            strides[axis] = stride as i64;
-        }
-        let value = k.load(source, &from, None);
-        k.store(target, to, value);
-        order.iter().for_each(|_| k.close());
-        self.call(k.finish_kernel(), vec![access.location, location], id);
-        strides
+/// A kernel that copies a tensor, its axes in another order, to row-major memory; the strides there of the old axes.
+fn transfer(access: &StridedAccess, dims: &[usize], order: &[usize], ty: &Type) -> (Kernel, Vec<i64>) {
+    let mut k = KernelBuilder::new("pack");
+    let source = k.param(ty.dtype, access.len, Access::Read);
+    let target = k.param(ty.dtype, ty.elements(), Access::Write);
+    let mut strides = vec![0; dims.len()];
+    let (mut from, mut to) = (Index::constant(access.offset), Index::default());
+    for (&axis, stride) in order.iter().zip(ty.strides()) {
+        let var = Index::var(k.open_for(dims[axis]));
+        from = from.add(&var.scale(access.strides[axis]));
+        to = to.add(&var.scale(stride as i64));
+        strides[axis] = stride as i64;
     }
+    let value = k.load(source, &from, None);
+    k.store(target, to, value);
+    order.iter().for_each(|_| k.close());
+    (k.finish_kernel(), strides)
 }
 
 /// A product without batch axes, of rows along any axes with one matrix: `x[rows…, k] · w[k, column]`.

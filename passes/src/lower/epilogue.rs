@@ -75,6 +75,7 @@ impl Epilogue<'_> {
     /// on the product: what can be done to sums in registers.
     fn chained(&self) -> Value {
         let mut last = self.root;
+        // From a value to its user: graphs have no cycles.
         loop {
             let users = self.body.users(last.node);
             let &[user] = users.as_slice() else { return last };

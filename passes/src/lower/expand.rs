@@ -13,7 +13,7 @@ use brolga_ir::{DType, Graph, GraphError, NodeId, Type, Value};
 
 use super::compose::Composer;
 use super::conv::{Cut, DEPTH, column_blocks, for_each_kind, positions};
-use super::depthwise::Depthwise;
+use super::depthwise::{Depthwise, is_short};
 use super::epilogue::{Epilogue, Span};
 use super::image::Image;
 use super::packing::Weights;
@@ -83,6 +83,7 @@ impl<'g> Pair<'g> {
         let windows = [(rows, tall, result[1]), (columns, wide, result[2])];
         let along = |axis: usize| Window::forward(depthwise, axis, windows[axis]);
         let windows = [along(0), along(1)];
+        let fits = fits && is_short(&windows);
         let size = graph.node(second).types[0].dtype.size();
         fits.then_some(Pair { first: pointwise, size, batch, inputs, channels, windows })
     }

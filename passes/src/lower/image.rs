@@ -24,6 +24,21 @@ impl Image {
         let channel = positions.remove(conv.channel_axis());
         Image { location: access.location, len: access.len, offset: access.offset, positions, channel }
     }
+
+    /// The first of `count` images that lie `step` elements apart, the others of which follow in the iterations of a loop of
+    /// the schedule, the one that is `depth` deep.
+    pub fn moving(&self, depth: usize, count: usize, step: i64) -> Image {
+        let mut moving = self.clone();
+        let way = (count as i64 - 1) * step;
+        moving.location.strides[depth] = step;
+        moving.len -= way.unsigned_abs() as usize;
+        if way < 0 {
+            // The last image lies first: that is where the argument has to be inside.
+            moving.location.offset += way.unsigned_abs() as usize;
+            moving.offset += way;
+        }
+        moving
+    }
 }
 
 impl Lowering<'_> {

@@ -1,10 +1,10 @@
-//! Operators that bring loops of their own: scatter, running sums, sort.
+//! Operators that bring loops of their own, by name; scatter is here.
 
 use brolga_ir::index::Index;
-use brolga_ir::ops::{Cumulative, Op, RegionOp, Scatter, ScatterAlong, ScatterMode, Sort};
-use brolga_ir::program::{Access, Combine, ValueId};
+use brolga_ir::ops::{Op, RegionOp, Scatter, ScatterAlong, ScatterMode};
+use brolga_ir::program::{Access, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
-use brolga_ir::{DType, GraphError, NodeId, Value};
+use brolga_ir::{GraphError, NodeId, Value};
 
 use super::kernel::KernelBuilder;
 use super::{Location, Lowering};
@@ -13,14 +13,9 @@ fn close(k: &mut KernelBuilder, count: usize) {
     (0..count).for_each(|_| k.close());
 }
 
-/// Whether a float is NaN, or one is and the other is not, as conditions.
-fn is_nan(k: &mut KernelBuilder, x: ValueId) -> ValueId {
-    k.op(ScalarOp::Compare(Comparison::Ne), &[x, x])
-}
-
 impl Lowering<'_> {
     /// A kernel on values that lie in memory and on the results of `id`.
-    fn operand(
+    pub(super) fn operand(
         &mut self,
         k: &mut KernelBuilder,
         value: Value,
@@ -92,96 +87,6 @@ impl Lowering<'_> {
         let to = a.scale(slab).add(&at.scale(inner as i64)).add(&b);
         let update = k.load(updates, &from, None);
         put(&mut k, result, to, update, inside, false);
-        close(&mut k, 3);
-        self.call(k.finish_kernel(), args, id);
-        Ok(())
-    }
-
-    pub(super) fn cumulative(&mut self, id: NodeId, op: &Cumulative) -> Result<(), GraphError> {
-        let graph = self.graph;
-        let node = graph.node(id);
-        let ty = node.types[0].clone();
-        let extent = ty.dims[op.axis];
-        let outer: usize = ty.dims[..op.axis].iter().product();
-        let inner: usize = ty.dims[op.axis + 1..].iter().product();
-        let mut k = KernelBuilder::new(node.op.get().name());
-        let mut args = Vec::new();
-        let source = self.operand(&mut k, node.operands[0], &mut args)?;
-        args.push(self.target(graph.result(id)));
-        let result = k.param(ty.dtype, ty.elements(), Access::Write);
-        let (a, b) = (Index::var(k.open_for(outer)), Index::var(k.open_for(inner)));
-        let running = k.declare(ty.dtype, op.combine, 1);
-        let step = Index::var(k.open_for(extent));
-        let along = if op.reverse { step.scale(-1).plus(extent as i64 - 1) } else { step };
-        let at = a.scale((extent * inner) as i64).add(&along.scale(inner as i64)).add(&b);
-        let value = k.load(source, &at, None);
-        if op.exclusive {
-            let before = k.finish(running);
-            k.store(result, at, before);
-            k.accumulate(running, value);
-        } else {
-            k.accumulate(running, value);
-            let sum = k.finish(running);
-            k.store(result, at, sum);
-        }
-        close(&mut k, 3);
-        self.call(k.finish_kernel(), args, id);
-        Ok(())
-    }
-
-    /// Every element goes to the position given by the number of keys before its own: quadratic in the extent,
-    /// without a branch.
-    pub(super) fn sort(&mut self, id: NodeId, sort: &Sort) -> Result<(), GraphError> {
-        let graph = self.graph;
-        let node = graph.node(id);
-        let ty = node.types[0].clone();
-        let extent = ty.dims[sort.axis];
-        let outer: usize = ty.dims[..sort.axis].iter().product();
-        let inner: usize = ty.dims[sort.axis + 1..].iter().product();
-        let mut k = KernelBuilder::new("sort");
-        let (mut args, mut sources, mut results) = (Vec::new(), Vec::new(), Vec::new());
-        for &operand in &node.operands {
-            sources.push(self.operand(&mut k, operand, &mut args)?);
-        }
-        for value in graph.results(id) {
-            args.push(self.target(value));
-            let ty = graph.ty(value);
-            results.push(k.param(ty.dtype, ty.elements(), Access::Write));
-        }
-        let (a, b) = (Index::var(k.open_for(outer)), Index::var(k.open_for(inner)));
-        let base = a.scale((extent * inner) as i64).add(&b);
-        let at = |i: &Index| base.add(&i.scale(inner as i64));
-        let i = Index::var(k.open_for(extent));
-        let mine = k.load(sources[0], &at(&i), None);
-        let rank = k.declare(DType::I32, Combine::Add, 32);
-        let j = Index::var(k.open_strip(extent));
-        let other = k.load(sources[0], &at(&j), None);
-        let comparison = if sort.descending { Comparison::Gt } else { Comparison::Lt };
-        let mut before = k.op(ScalarOp::Compare(comparison), &[other, mine]);
-        let mut equal = k.op(ScalarOp::Compare(Comparison::Eq), &[other, mine]);
-        if ty.dtype.is_float() {
-            let (nan_mine, nan_other) = (is_nan(&mut k, mine), is_nan(&mut k, other));
-            let (greater, less) = if sort.descending { (nan_other, nan_mine) } else { (nan_mine, nan_other) };
-            let not = k.op(ScalarOp::Not, &[less]);
-            let by_nan = k.op(ScalarOp::And, &[greater, not]);
-            before = k.op(ScalarOp::Or, &[before, by_nan]);
-            let both = k.op(ScalarOp::And, &[nan_mine, nan_other]);
-            equal = k.op(ScalarOp::Or, &[equal, both]);
-        }
-        let (own, theirs) = (k.index(&i, DType::I32), k.index(&j, DType::I32));
-        let earlier = k.op(ScalarOp::Compare(Comparison::Lt), &[theirs, own]);
-        let tie = k.op(ScalarOp::And, &[equal, earlier]);
-        let before = k.op(ScalarOp::Or, &[before, tie]);
-        let (one, none) = (k.constant(Scalar::I32(1)), k.constant(Scalar::I32(0)));
-        let counted = k.op(ScalarOp::Select, &[before, one, none]);
-        k.accumulate(rank, counted);
-        k.close();
-        let rank = k.finish(rank);
-        let there = at(&Index::value(rank.0).rem(extent.max(1) as i64, &|_| None));
-        for (&source, &result) in sources.iter().zip(&results) {
-            let value = k.load(source, &at(&i), None);
-            k.store(result, there.clone(), value);
-        }
         close(&mut k, 3);
         self.call(k.finish_kernel(), args, id);
         Ok(())

@@ -27,6 +27,8 @@ mod kernel;
 mod loops;
 mod packing;
 mod region;
+mod running;
+mod sort;
 mod split;
 mod strassen;
 mod windows;
@@ -84,6 +86,8 @@ struct Lowering<'g> {
     kernels: HashMap<(usize, usize, String), Vec<KernelId>>,
     /// Places that outputs are to be computed into.
     targets: HashMap<Value, Location>,
+    /// What kernels have made of one place by itself ([`Lowering::once`]), by that place.
+    copies: Copies,
     /// Schedule loops around what is being lowered.
     depth: usize,
     /// What is chosen for products, and for the one that is being lowered; the origin of its calls, if that is its key.
@@ -91,6 +95,9 @@ struct Lowering<'g> {
     schedule: Schedule,
     label: Option<String>,
 }
+
+/// Kernels, and where they have put what they made.
+type Copies = HashMap<Location, Vec<(Kernel, Location)>>;
 
 /// Lowers a graph. `ranges` gives the bounds of integer inputs that are used as indices, by name.
 pub fn lower(graph: &Graph, ranges: &HashMap<String, (i64, i64)>) -> Result<Program, GraphError> {
@@ -109,6 +116,7 @@ pub fn lower_with(
         locations: HashMap::new(),
         kernels: HashMap::new(),
         targets: HashMap::new(),
+        copies: Copies::new(),
         depth: 0,
         options,
         schedule: Schedule::default(),
@@ -481,9 +489,26 @@ impl<'g> Lowering<'g> {
         self.call(k.finish_kernel(), vec![from, to], value.node);
     }
 
-    /// What a kernel makes of one value, computed once for every state if the value is fixed: state that the entry
-    /// does not update.
+    /// What a kernel makes of one value, computed once however often it is asked for (a layer that is applied again packs
+    /// its weights once); and once for every state if the value is fixed: state that the entry does not update.
     fn once(&mut self, name: &str, kernel: Kernel, from: Location, ty: Type, origin: NodeId) -> Location {
+        let made = self.copies.get(&from);
+        if let Some(&(_, to)) = made.and_then(|made| made.iter().find(|(known, _)| *known == kernel)) {
+            return to;
+        }
+        let to = self.make_once(name, kernel.clone(), from, ty, origin);
+        self.copies.entry(from).or_default().push((kernel, to));
+        to
+    }
+
+    fn make_once(
+        &mut self,
+        name: &str,
+        kernel: Kernel,
+        from: Location,
+        ty: Type,
+        origin: NodeId,
+    ) -> Location {
         if !self.is_fixed(from) {
             let to = self.arena(name, ty);
             self.call(kernel, vec![from, to], origin);

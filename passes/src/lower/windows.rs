@@ -5,8 +5,6 @@
 //! inputs each phase of `p` has its own. A [`Segment`] is an arithmetic progression of outputs with the same taps,
 //! whose inputs move on evenly: inside a segment no bounds are left, and padding costs nothing.
 
-use std::ops::Range;
-
 use brolga_ir::ops::Conv;
 
 /// One spatial axis of a convolution.
@@ -99,73 +97,69 @@ impl Window {
         }
     }
 
-    /// Outputs that have all taps, so that long axes need not be walked. Empty where inputs are spread.
-    fn inner(&self) -> Range<i64> {
-        let reach = self.kernel as i64 * self.dilation - self.dilation;
-        let room = self.input as i64 - 1 - reach + self.low;
-        if self.spread != 1 || self.kernel == 0 || room < 0 {
-            return 0..0;
-        }
-        let from = (self.low.max(0) + self.stride - 1) / self.stride;
-        from..(room / self.stride + 1).min(self.output as i64).max(from)
+    /// Outputs at which a kernel position comes upon the first input or leaves the last one, ascending. Between two of them
+    /// the outputs of a phase have the same taps, so that long axes need not be walked.
+    fn turns(&self) -> Vec<i64> {
+        let Some(last) = self.input.checked_sub(1) else { return Vec::new() };
+        let mut turns: Vec<i64> = (0..self.kernel as i64)
+            .flat_map(|tap| {
+                // p * stride >= first, and p * stride <= first + reach.
+                let (first, reach) = (self.low - tap * self.dilation, last as i64 * self.spread);
+                [
+                    (first + self.stride - 1).div_euclid(self.stride),
+                    (first + reach).div_euclid(self.stride) + 1,
+                ]
+            })
+            .collect();
+        turns.sort_unstable();
+        turns.dedup();
+        turns
     }
 
     /// The outputs `from .. to`, cut into segments; starts count from `from`.
     pub fn segments(&self, from: i64, to: i64) -> Vec<Segment> {
         let period = self.spread / gcd(self.stride, self.spread);
-        let inner = self.inner();
+        let turns = self.turns();
         let mut segments: Vec<Segment> = Vec::new();
         for phase in 0..period.min(to - from) {
             let first_of_phase = segments.len();
             let mut p = from + phase;
+            // Progress: at least one position of the phase in each round, and all of them up to the next turn.
             while p < to {
-                if inner.contains(&p) {
-                    let end = inner.end.min(to);
-                    segments.push(Segment {
-                        start: p - from,
-                        count: (end - p) as usize,
-                        step: 1,
-                        tap: 0,
-                        taps: self.kernel,
-                        tap_step: 1,
-                        source: p * self.stride - self.low,
-                        source_step: if end - p > 1 { self.stride } else { 0 },
-                        source_tap: if self.kernel > 1 { self.dilation } else { 0 },
-                    });
-                    p = end;
-                    continue;
-                }
                 let (tap, taps, tap_step, source, source_tap) = self.taps(p);
+                let end = turn_behind(&turns, p, to);
+                let count = ((end - p + period - 1) / period) as usize;
                 let start = p - from;
-                p += period;
-                if let Some(last) = segments[first_of_phase..].last_mut() {
-                    let moved = source - last.source;
-                    let steps = last.count as i64;
-                    let even = taps == 0 || steps == 1 || moved == steps * last.source_step;
-                    let same = (last.tap, last.taps, last.tap_step, last.source_tap);
-                    if same == (tap, taps, tap_step, source_tap) && even {
-                        if steps == 1 && taps > 0 {
-                            last.source_step = moved;
-                        }
-                        last.count += 1;
-                        continue;
-                    }
+                p += count as i64 * period;
+                let moves = if taps > 0 { period * self.stride / self.spread } else { 0 };
+                if let Some(last) = segments[first_of_phase..].last_mut()
+                    && (last.tap, last.taps, last.tap_step, last.source_tap)
+                        == (tap, taps, tap_step, source_tap)
+                {
+                    last.count += count;
+                    last.source_step = moves;
+                    continue;
                 }
                 segments.push(Segment {
                     start,
-                    count: 1,
+                    count,
                     step: period,
                     tap,
                     taps,
                     tap_step,
                     source,
-                    source_step: 0,
+                    source_step: if count > 1 { moves } else { 0 },
                     source_tap,
                 });
             }
         }
         segments
     }
+}
+
+/// The first turn behind an output, `end` at most.
+fn turn_behind(turns: &[i64], p: i64, end: i64) -> i64 {
+    turns.get(turns.partition_point(|&turn| turn <= p)).map_or(end, |&turn| turn.min(end))
 }
 
 fn gcd(a: i64, b: i64) -> i64 {
@@ -207,9 +201,10 @@ impl Window {
         let length = balanced(self.output, wanted.max(1)).next_multiple_of(period).min(self.output.max(1));
         let count = self.output.div_ceil(length);
         let source_step = length as i64 * self.stride / self.spread;
-        let inner = self.inner();
+        let turns = self.turns();
         let mut groups: Vec<Group> = Vec::new();
         let mut chunk = 0;
+        // Progress: at least one chunk in each round.
         while chunk < count {
             let (from, to) = (chunk * length, ((chunk + 1) * length).min(self.output));
             let mut segments = self.segments(from as i64, to as i64);
@@ -220,9 +215,9 @@ impl Window {
                 _ => groups.push(Group { first: chunk, count: 1, extent, segments }),
             }
             chunk += 1;
-            // Whole chunks of outputs that have all taps look like the one before.
-            let whole = (inner.end as usize / length).min(self.output / length);
-            if from as i64 >= inner.start && extent == length && whole > chunk {
+            // Whole chunks up to the next turn look like this one.
+            let whole = turn_behind(&turns, from as i64, self.output as i64) as usize / length;
+            if extent == length && whole > chunk {
                 groups.last_mut().into_iter().for_each(|group| group.count += whole - chunk);
                 chunk = whole;
             }
@@ -298,6 +293,10 @@ mod tests {
             Window { stride: 2, kernel: 3, dilation: 1, low: 1, spread: 1, input: long, output: long / 2 };
         assert_eq!(window.segments(0, long as i64 / 2).len(), 2);
         assert!(window.chunks(100).groups.len() <= 3);
+        // With spread inputs, and far more padding than inputs.
+        let spread = Window { stride: 3, spread: 2, low: 1 << 38, ..window };
+        assert!(spread.segments(0, long as i64 / 2).len() <= 12);
+        assert!(spread.chunks(100).groups.len() <= 12);
     }
 
     #[test]

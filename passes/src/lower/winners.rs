@@ -91,6 +91,7 @@ impl Sight {
             return c.loops(&extents, &mut |c, tap| body(c, tap));
         }
         let mut tap = vec![0; self.axes.len()];
+        // An odometer: it ends behind the last tap of all axes.
         loop {
             let at: Vec<Index> = tap.iter().map(|&t| Index::constant(t as i64)).collect();
             body(c, &at);

@@ -6,20 +6,21 @@
 //!
 //! Both images are transformed first, then each of the a² positions of a tile is a matrix product over all tiles,
 //! (input channels x tiles) times (tiles x output channels), whose result is transformed back. Images that do not fit
-//! the scratch memory are taken in pieces, through which the sums go on.
+//! the scratch memory are taken in pieces, through which the sums go on. Pieces that look alike are one loop of the schedule,
+//! so the program does not grow with the batch.
 //!
 //! Numeric plan: sums are chains over (image, row of tiles, tile); pieces of images and blocks of tiles only cut them.
 
 use brolga_ir::index::Index;
-use brolga_ir::program::{Access, Panel, Tile, TileLoop, ValueId};
+use brolga_ir::program::{Access, Panel, Step, Tile, TileLoop, ValueId};
 use brolga_ir::{DType, NodeId, Type};
 
 use super::super::compose::Composer;
 use super::super::conv::{Cut, blocks_of, column_blocks, for_each_kind};
 use super::super::image::Image;
 use super::super::kernel::KernelBuilder;
-use super::super::windows::{Window, balanced};
-use super::super::{Location, Lowering};
+use super::super::windows::{Segment, Window, balanced};
+use super::super::{DEEPEST, Location, Lowering};
 use super::lanes::Lane;
 use super::transform::{Filter, LANES, Params, Side, Target, Tiling, apart};
 use crate::schedule::Algorithm;
@@ -47,21 +48,45 @@ fn row_blocks(channels: usize, chosen: Option<usize>) -> Vec<Cut> {
     }
 }
 
-/// Images and rows of tiles that are taken together.
+/// Images that are taken together, and of each rows of tiles: the first one, and their number.
 #[derive(Clone, Copy)]
 struct Piece {
-    images: (usize, usize),
+    images: usize,
     rows: (usize, usize),
 }
 
 /// One of the two images.
-struct Operand<'a> {
+#[derive(Clone)]
+struct Operand {
     side: Side,
-    source: &'a Image,
+    source: Image,
     /// Its rows and columns, and the padding before them.
     extents: [usize; 2],
     low: [i64; 2],
     blocks: Vec<Cut>,
+}
+
+impl Operand {
+    /// The rows of tiles of a piece.
+    fn window(&self, Filter { m, k }: Filter, (first, count): (usize, usize)) -> Window {
+        Window {
+            stride: m as i64,
+            kernel: if self.side == Side::Input { m + k - 1 } else { m },
+            dilation: 1,
+            low: self.low[0] - (first * m) as i64,
+            spread: 1,
+            input: self.extents[0],
+            output: count,
+        }
+    }
+
+    /// What a piece of rows sees, from its own beginning on.
+    fn look(&self, filter: Filter, rows: (usize, usize)) -> Vec<Segment> {
+        let mut segments = self.window(filter, rows).segments(0, rows.1 as i64);
+        let moved = (rows.0 * filter.m) as i64;
+        segments.iter_mut().filter(|s| s.taps > 0).for_each(|s| s.source -= moved);
+        segments
+    }
 }
 
 struct Plan {
@@ -103,62 +128,127 @@ impl Lowering<'_> {
         let operands = [
             Operand {
                 side: Side::Input,
-                source: x,
+                source: x.clone(),
                 extents: [windows[0].input, windows[1].input],
                 low: [windows[0].low, windows[1].low],
                 blocks: plan.rows.clone(),
             },
             Operand {
                 side: Side::Gradient,
-                source: dy,
+                source: dy.clone(),
                 extents: [windows[0].output, windows[1].output],
                 low: [0, 0],
                 blocks: plan.columns.clone(),
             },
         ];
-        let pieces = plan.pieces(batch, down);
+        let whole = Piece { images: batch, rows: (0, down) };
+        // Deep inside loops there is none left for the pieces.
+        let deep = self.depth + 2 > DEEPEST;
+        let largest = if deep { whole } else { plan.largest_piece(batch, down) };
+        let transformed = [0, 1].map(|side: usize| {
+            let elements = plan.transformed(plan.tiles(largest), &operands[side].blocks);
+            self.arena("winograd", Type::new(plan.dtype, [elements]))
+        });
+        let single = largest.images == batch && largest.rows.1 == down && plan.tiles(whole) > 0;
         let blocks: usize = plan.columns.iter().map(|cut| cut.2).sum();
-        let finish_at_once = pieces.len() == 1 && blocks >= FEWEST_BLOCKS;
+        if single && blocks >= FEWEST_BLOCKS {
+            self.transform(&plan, &operands, whole, transformed, id);
+            return self.multiply_and_finish(&plan, transformed, whole, (target, result), id);
+        }
         let name = format!("{}:winograd", self.graph.node(id).origin.path);
-        let sums = (!finish_at_once)
-            .then(|| self.arena(&name, Type::new(plan.dtype, [plan.area() * channels * outputs])));
-        for (number, &piece) in pieces.iter().enumerate() {
-            let transformed = [0, 1].map(|side| self.transform_tiles(&plan, &operands[side], piece, id));
-            match sums {
-                Some(sums) => self.add_products(&plan, transformed, piece, (sums, number == 0), id),
-                None => self.multiply_and_finish(&plan, transformed, piece, (target, result), id),
+        let sums = self.arena(&name, Type::new(plan.dtype, [plan.area() * channels * outputs]));
+        if single {
+            self.transform(&plan, &operands, whole, transformed, id);
+            self.add_products(&plan, transformed, whole, (sums, true), id);
+        } else {
+            self.clear(plan.dtype, plan.area() * channels * outputs, sums, id);
+            let rows = plan.row_runs(&operands, down, largest.rows.1);
+            for (first, images, count) in blocks_of(batch, largest.images.max(1)) {
+                let mut from = operands.clone();
+                for operand in &mut from {
+                    operand.source.offset += first as i64 * operand.source.positions[0];
+                }
+                self.repeat(count, from, (0, images), &mut |lowering, from| {
+                    for &(rows, count) in &rows {
+                        let piece = Piece { images, rows };
+                        lowering.repeat(count, from.clone(), (1, rows.1 * m), &mut |lowering, from| {
+                            lowering.transform(&plan, from, piece, transformed, id);
+                            lowering.add_products(&plan, transformed, piece, (sums, false), id);
+                        });
+                    }
+                });
             }
         }
-        if let Some(sums) = sums {
-            self.finish(&plan, sums, (target, result), id);
+        self.finish(&plan, sums, (target, result), id);
+    }
+
+    /// What `body` lowers, `count` times, with images that move on along an axis by so many positions each time.
+    fn repeat(
+        &mut self,
+        count: usize,
+        mut operands: [Operand; 2],
+        (axis, positions): (usize, usize),
+        body: &mut dyn FnMut(&mut Self, &[Operand; 2]),
+    ) {
+        if count <= 1 {
+            return body(self, &operands);
+        }
+        for Operand { source, .. } in &mut operands {
+            *source = source.moving(self.depth, count, positions as i64 * source.positions[axis]);
+        }
+        let before = std::mem::take(&mut self.program.schedule);
+        self.depth += 1;
+        body(self, &operands);
+        self.depth -= 1;
+        let steps = std::mem::replace(&mut self.program.schedule, before);
+        self.program.schedule.push(Step::Loop { extent: count, body: steps });
+    }
+
+    /// Zeros, from which sums start.
+    fn clear(&mut self, dtype: DType, elements: usize, to: Location, id: NodeId) {
+        let mut k = KernelBuilder::new("clear");
+        let target = k.param(dtype, elements, Access::Write);
+        let at = Index::var(k.open_for(elements));
+        let zero = k.zero_of(target);
+        k.store(target, at, zero);
+        k.close();
+        self.call(k.finish_kernel(), vec![to], id);
+    }
+
+    /// Both images of a piece.
+    fn transform(
+        &mut self,
+        plan: &Plan,
+        operands: &[Operand; 2],
+        piece: Piece,
+        to: [Location; 2],
+        id: NodeId,
+    ) {
+        for (operand, to) in operands.iter().zip(to) {
+            self.transform_tiles(plan, operand, piece, to, id);
         }
     }
 
     /// `[block of channels][position][image, row, tile][channel]`
-    fn transform_tiles(&mut self, plan: &Plan, operand: &Operand<'_>, piece: Piece, id: NodeId) -> Location {
-        let (Filter { m, .. }, dtype, source) = (plan.filter, plan.dtype, operand.source);
+    fn transform_tiles(
+        &mut self,
+        plan: &Plan,
+        operand: &Operand,
+        piece: Piece,
+        transformed: Location,
+        id: NodeId,
+    ) {
+        let (dtype, source) = (plan.dtype, &operand.source);
         let tiles = plan.tiles(piece);
         let elements = plan.transformed(tiles, &operand.blocks);
-        let transformed = self.arena("winograd", Type::new(dtype, [elements]));
-        let first_image = piece.images.0 as i64 * source.positions[0];
-        let source = Image { offset: source.offset + first_image, ..source.clone() };
-        let kernel = if operand.side == Side::Input { plan.filter.a() } else { m };
-        let rows = Window {
-            stride: m as i64,
-            kernel,
-            dilation: 1,
-            low: operand.low[0] - (piece.rows.0 * m) as i64,
-            spread: 1,
-            input: operand.extents[0],
-            output: piece.rows.1,
-        };
+        let rows = operand.window(plan.filter, piece.rows);
         let chunks =
-            vec![Window::identity(piece.images.1).chunks(1), rows.chunks((TILES / plan.across).max(1))];
+            vec![Window::identity(piece.images).chunks(1), rows.chunks((TILES / plan.across).max(1))];
         let tiling = Tiling {
             side: operand.side,
             dtype,
             filter: plan.filter,
-            source: &source,
+            source,
             low: operand.low[1] as usize,
             columns: operand.extents[1],
             across: plan.across,
@@ -199,7 +289,6 @@ impl Lowering<'_> {
             }
             start += plan.transformed(tiles, &[(first, width, count)]);
         }
-        transformed
     }
 
     /// Adds the products of a piece to the sums, `[block of inputs][block of outputs][position][input][output]`.
@@ -281,7 +370,7 @@ impl Plan {
     }
 
     fn tiles(&self, piece: Piece) -> usize {
-        piece.images.1 * piece.rows.1 * self.across
+        piece.images * piece.rows.1 * self.across
     }
 
     /// Elements of a transformed image.
@@ -289,17 +378,27 @@ impl Plan {
         blocks.iter().map(|&(_, width, count)| self.area() * apart(tiles * width) * count).sum()
     }
 
-    /// All images and rows of tiles, `down` in each image, in order.
-    fn pieces(&self, batch: usize, down: usize) -> Vec<Piece> {
+    /// The images, and the rows of tiles of the `down` ones of an image, of the first piece: no other has more.
+    fn largest_piece(&self, batch: usize, down: usize) -> Piece {
         let row = self.area() * self.across * (self.channels + self.outputs);
-        let images = balanced(batch, (SCRATCH / (row * down).max(1)).max(1));
+        let images = balanced(batch, (SCRATCH / (row * down).max(1)).max(1)).min(batch);
         let rows = if row * down <= SCRATCH { down } else { balanced(down, (SCRATCH / row.max(1)).max(1)) };
-        let cut = |extent: usize, step: usize| {
-            (0..extent).step_by(step.max(1)).map(move |start| (start, step.min(extent - start)))
-        };
-        cut(batch, images)
-            .flat_map(|images| cut(down, rows).map(move |rows| Piece { images, rows }))
-            .collect()
+        Piece { images, rows: (0, rows) }
+    }
+
+    /// The rows of tiles of an image in pieces of so many, in order: the first of each run of pieces that look alike, and
+    /// the number of these.
+    fn row_runs(&self, operands: &[Operand; 2], down: usize, rows: usize) -> Vec<((usize, usize), usize)> {
+        let look = |piece: (usize, usize)| [0, 1].map(|side: usize| operands[side].look(self.filter, piece));
+        let mut runs: Vec<((usize, usize), usize)> = Vec::new();
+        for first in (0..down).step_by(rows.max(1)) {
+            let piece = (first, rows.min(down - first));
+            match runs.last_mut() {
+                Some((start, count)) if start.1 == piece.1 && look(*start) == look(piece) => *count += 1,
+                _ => runs.push((piece, 1)),
+            }
+        }
+        runs
     }
 
     /// Every run of blocks of rows with every run of blocks of columns, and where its sums begin.
@@ -399,6 +498,8 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use brolga_ir::program::BufferId;
+
     use super::*;
 
     #[test]
@@ -420,12 +521,30 @@ mod tests {
                 columns: column_blocks(outputs, None),
                 depth: DEPTH,
             };
-            let covered: Vec<(usize, usize)> = plan
-                .pieces(batch, down)
-                .into_iter()
-                .flat_map(|p| {
-                    let rows = p.rows.0..p.rows.0 + p.rows.1;
-                    (p.images.0..p.images.0 + p.images.1).flat_map(move |n| rows.clone().map(move |r| (n, r)))
+            let image =
+                Image { location: BufferId(0).into(), len: 0, offset: 0, positions: Vec::new(), channel: 1 };
+            let operand = |side, low| {
+                let extents = [4 * down, 4 * across];
+                Operand { side, source: image.clone(), extents, low: [low; 2], blocks: Vec::new() }
+            };
+            let largest = plan.largest_piece(batch, down);
+            let operands = [operand(Side::Input, 1), operand(Side::Gradient, 0)];
+            let runs = plan.row_runs(&operands, down, largest.rows.1);
+            assert!(runs.len() <= 4, "borders and a rest");
+            let rows: Vec<(usize, usize)> = runs
+                .iter()
+                .flat_map(|&((first, rows), count)| (0..count).map(move |n| (first + n * rows, rows)))
+                .collect();
+            let images = blocks_of(batch, largest.images.max(1));
+            let images = images.into_iter().flat_map(|(first, each, count)| {
+                (0..count).map(move |n| first + n * each..first + (n + 1) * each)
+            });
+            let covered: Vec<(usize, usize)> = images
+                .flat_map(|images| {
+                    let rows = rows.clone();
+                    rows.into_iter().flat_map(move |(first, count)| {
+                        images.clone().flat_map(move |n| (first..first + count).map(move |row| (n, row)))
+                    })
                 })
                 .collect();
             let all: Vec<(usize, usize)> = (0..batch).flat_map(|n| (0..down).map(move |r| (n, r))).collect();

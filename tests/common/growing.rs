@@ -1,0 +1,166 @@
+//! Models and graphs of any size `n`: what tests of growth count the work of, and benches time.
+
+use brolga_ir::Graph;
+
+/// Bodies that slice a tensor in repeated blocks, `n` times: a name, the input, the start, the number of blocks, and one.
+pub const UNROLLED: &[[&str; 5]] = &[
+    // A recurrent network, one step after the other.
+    [
+        "recurrent",
+        "f32[2, n, 8]",
+        "s[:, 0] * 0",
+        "n",
+        "Expr(\"concat([s[:, i], it], 1)\"), If(\"i == 0\", [Linear(name: \"cell\", features: 8)], [Reuse(\"cell\")]), Tanh",
+    ],
+    // Pieces that overlap.
+    ["windows", "f32[2, n, 8]", "s[:, :3] * 0", "n - 2", "Expr(\"tanh(it + s[:, i:i + 3])\")"],
+    // Every other element is a gap.
+    ["gaps", "f32[2, n, 8]", "s[:, 0] * 0", "n // 2", "Expr(\"tanh(it + s[:, 2 * i])\")"],
+    // By steps: each block reads every n-th element.
+    ["steps", "f32[2, 4 * n, 8]", "s[:, ::n] * 0", "n", "Expr(\"tanh(it + s[:, i::n])\")"],
+    // Rows of a matrix, of which each block reads two elements that nobody else does.
+    [
+        "cells",
+        "f32[2, n, n]",
+        "s[:, 0, :2] * 0",
+        "n",
+        "Expr(\"tanh(it + s[:, i, i // 2 * 2:i // 2 * 2 + 2])\")",
+    ],
+];
+
+/// One of [`UNROLLED`] that trains, with `n` blocks.
+pub fn unrolled_text([_, input, start, times, block]: &[&str; 5], n: usize) -> String {
+    format!(
+        "Model(parameters: {{ \"n\": {n} }}, inputs: {{ \"x\": \"{input}\" }}, body: [Parameter([1]), Expr(\"x * it\"), \
+         As(\"s\"), Expr(\"{start}\"), Repeat(times: \"{times}\", index: \"i\", body: [{block}])], entries: {{ \"train\": \
+         Train(loss: \"mean(it * it)\", optimizer: Sgd(lr: 0.1)) }})"
+    )
+}
+
+/// Graphs of every operator that is not elementwise: `$op` is each of the names, `$n` the size.
+pub const OPERATORS: &[(&[&str], &str)] = &[
+    (&["iota"], "(%x: f32[$n]) { %i = iota {dtype: f32, dims: [$n], axis: 0} %y = add %x, %i"),
+    (&["constant"], "(%x: f32[$n]) { %c = constant {value: f32[$n] splat 0.5} %y = add %x, %c"),
+    (&["broadcast"], "(%x: f32[$n]) { %y = broadcast %x {dims: [3, $n], axes: [1]}"),
+    (&["reshape"], "(%x: f32[$n, 6]) { %y = reshape %x {dims: [3, $n, 2]}"),
+    (&["transpose"], "(%x: f32[$n, 6]) { %y = transpose %x {axes: [1, 0]}"),
+    (&["slice"], "(%x: f32[$n, 6]) { %y = slice %x {start: [1, 1], limit: [$n, 5], stride: [2, 1]}"),
+    (&["reverse"], "(%x: f32[$n, 6]) { %y = reverse %x {axes: [0]}"),
+    (
+        &["pad"],
+        "(%x: f32[$n, 6]) { %z = constant {value: f32[] [0.5]} %y = pad %x, %z {low: [1, 0], high: [2, 1], interior: \
+         [1, 0]}",
+    ),
+    (&["concat"], "(%x: f32[$n, 6], %z: f32[3, 6]) { %y = concat %x, %z {axis: 0}"),
+    (&["gather"], "(%x: f32[$n, 6], %i: i32[$n]) { %y = gather %x, %i {axis: 0}"),
+    (&["gather_along"], "(%x: f32[$n, 6], %i: i32[$n, 6]) { %y = gather_along %x, %i {axis: 0}"),
+    (
+        &["scatter_add", "scatter_set"],
+        "(%x: f32[$n, 6], %i: i32[$n], %u: f32[$n, 6]) { %y = $op %x, %i, %u {axis: 0}",
+    ),
+    (
+        &["scatter_add_along"],
+        "(%x: f32[$n, 6], %i: i32[$n, 6], %u: f32[$n, 6]) { %y = $op %x, %i, %u {axis: 0}",
+    ),
+    (&["reduce_add", "reduce_mul", "reduce_max", "reduce_min"], "(%x: f32[6, $n]) { %y = $op %x {axes: [1]}"),
+    (&["reduce_add", "reduce_mul", "reduce_max", "reduce_min"], "(%x: f32[$n, 6]) { %y = $op %x {axes: [0]}"),
+    (&["reduce_and", "reduce_or"], "(%x: bool[6, $n]) { %y = $op %x {axes: [1]}"),
+    (
+        &["reduce_window_add", "reduce_window_max", "reduce_window_min"],
+        "(%x: f32[2, $n]) { %y = $op %x {window: [1, 3], stride: [1, 2], padding: [[0, 0], [1, 1]]}",
+    ),
+    (
+        &["reduce_window_max_scatter", "reduce_window_min_scatter"],
+        "(%v: f32[2, $n], %x: f32[2, $n]) { %y = $op %x, %v {window: [1, 3], padding: [[0, 0], [1, 1]]}",
+    ),
+    (
+        &["reduce_window_max_gather", "reduce_window_min_gather"],
+        "(%v: f32[2, $n], %x: f32[2, $n]) { %y = $op %x, %v {window: [1, 3], padding: [[0, 0], [1, 1]]}",
+    ),
+    (
+        &["cumulative_add", "cumulative_mul", "cumulative_max", "cumulative_min"],
+        "(%x: f32[3, $n]) { %y = $op %x {axis: 1}",
+    ),
+    (
+        &["cumulative_add", "cumulative_mul"],
+        "(%x: f32[$n, 3]) { %y = $op %x {axis: 0, reverse: true, exclusive: true}",
+    ),
+    (
+        &["random"],
+        "(%x: f32[$n], %seed: i64[], %step: i64[]) { %r = random %seed, %step {distribution: normal, dtype: f32, dims: \
+         [$n], stream: 1} %y = mul %x, %r",
+    ),
+    (&["sort"], "(%x: f32[3, $n]) { %y = sort %x {axis: 1}"),
+    (&["dot"], "(%x: f32[$n, 6], %w: f32[6, 5]) { %y = dot %x, %w {contract: [[1], [0]]}"),
+    (&["dot"], "(%x: f32[6, $n], %w: f32[$n, 5]) { %y = dot %x, %w {contract: [[1], [0]]}"),
+    (&["conv"], "(%x: f32[2, 4, $n], %w: f32[6, 4, 3]) { %y = conv %x, %w {stride: [1], padding: [[1, 1]]}"),
+    (
+        &["conv_input_gradient"],
+        "(%x: f32[2, 6, $n], %w: f32[6, 4, 3]) { %y = $op %x, %w {size: [$n], stride: [1], padding: [[1, 1]]}",
+    ),
+    (
+        &["conv_weight_gradient"],
+        "(%x: f32[2, 4, $n], %w: f32[2, 6, $n]) { %y = $op %x, %w {kernel: [3], stride: [1], padding: [[1, 1]]}",
+    ),
+    (
+        &["scan"],
+        "(%x: f32[$n, 6], %w: f32[6]) { %y, %ys = scan %w, %x {length: $n, carries: 1, slices: 1, body: graph @b(%s: \
+         f32[6], %r: f32[6]) { %p = mul %s, %r %q = tanh %p return %q as \"s\", %p as \"p\" }}",
+    ),
+    (
+        &["while"],
+        "(%x: f32[6], %start: i32[]) { %i, %y = while %start, %x {carries: 2, limit: $n, condition: graph @c(%i: \
+         i32[], %v: f32[6]) { %end = constant {value: i32[] [$n]} %more = lt %i, %end return %more as \"more\" }, body: \
+         graph @b(%i: i32[], %v: f32[6]) { %one = constant {value: i32[] [1]} %j = add %i, %one %t = tanh %v return %j \
+         as \"i\", %t as \"v\" }}",
+    ),
+    (
+        &["cond"],
+        "(%x: f32[$n], %c: bool[]) { %y = cond %c, %x {then: graph @a(%v: f32[$n]) { %t = tanh %v return %t as \"y\" \
+         }, otherwise: graph @o(%v: f32[$n]) { return %v as \"y\" }}",
+    ),
+];
+
+/// Operators that are not run: they are looked up, or gone before lowering, or made by a pass.
+pub const NOT_RUN: [&str; 5] = ["parameter", "stop_gradient", "gradient", "jvp", "fused"];
+
+/// Names that may take n log n.
+pub const SORTING: [&str; 1] = ["sort"];
+
+/// The graphs of an operator, as [`OPERATORS`] has them; none if it has no row and is not elementwise.
+pub fn graphs_of(name: &str) -> Vec<String> {
+    let rows = OPERATORS.iter().filter(|(names, _)| names.contains(&name));
+    let rows: Vec<String> = rows.map(|(_, text)| text.replace("$op", name)).collect();
+    if !rows.is_empty() {
+        return rows;
+    }
+    // Elementwise: of the first type that it takes, over the longer axis and over the shorter one.
+    let arguments = ["", ", %x", ", %x, %x", ", %c, %x"];
+    let attributes = ["", " {to: f64}", " {to: i32}"];
+    for dtype in ["f32", "i32", "bool"] {
+        for attributes in attributes {
+            for more in arguments {
+                let first = if more.starts_with(", %c") { "%c" } else { "%x" };
+                let more = more.replace("%c, ", "%x, ");
+                let text =
+                    format!("(%x: {dtype}[$n, 3], %c: bool[$n, 3]) {{ %y = {name} {first}{more}{attributes}");
+                if Graph::parse(&whole(&text, 4, false)).is_ok() {
+                    return vec![text];
+                }
+            }
+        }
+    }
+    Vec::new()
+}
+
+/// A graph of `graphs_of` at a size: `y` is returned, or the gradient of its squares, where `$sum` stands for their sum.
+pub fn whole(text: &str, n: usize, train: bool) -> String {
+    let text = text.replace("$n", &n.to_string());
+    match train {
+        false => format!("graph @g{text} return %y as \"y\" }}"),
+        // The sum of y, whatever its rank, as that of squares would be.
+        true => format!(
+            "graph @g{text} %square = mul %y, %y %loss = $sum %g = gradient %loss, %x return %g as \"g\" }}"
+        ),
+    }
+}

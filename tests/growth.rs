@@ -1,0 +1,229 @@
+//! What programs grow with: not with the batch, and no faster than the work that a model asks for.
+//!
+//! Kernels, calls and statements are counted, and executed statements, operations and bytes at n and 8 n; nothing is timed
+//! (`benches/growth.rs` does that).
+
+use brolga::{CompileOptions, Compiler, Model, Settings};
+use brolga_ir::ops::Op;
+use brolga_ir::program::walk::walk;
+use brolga_ir::program::{Arg, Place, Program, Step, work};
+use brolga_ir::{DType, Graph};
+
+use crate::common::growing::{NOT_RUN, SORTING, UNROLLED, graphs_of, unrolled_text, whole};
+use crate::common::layers::LAYERS;
+
+/// The size of a program: it is what the stages behind lowering take their time for.
+#[derive(Debug, PartialEq)]
+struct Size {
+    kernels: usize,
+    calls: usize,
+    statements: usize,
+}
+
+fn calls(steps: &[Step]) -> usize {
+    let of = |step: &Step| match step {
+        Step::Call(_) => 1,
+        step => step.bodies().into_iter().map(|body| calls(body)).sum(),
+    };
+    steps.iter().map(of).sum()
+}
+
+fn size(program: &Program) -> Size {
+    Size {
+        kernels: program.kernels.len(),
+        calls: calls(&program.schedule),
+        statements: program.kernels.iter().map(|kernel| walk(&kernel.body).count()).sum(),
+    }
+}
+
+fn lower(model: &Model, entry: &str) -> Program {
+    let mut compiler = Compiler::new(&CompileOptions::default());
+    let optimised = compiler.optimise(model.graph(entry).unwrap()).unwrap_or_else(|e| panic!("{entry}: {e}"));
+    compiler.lower(&optimised).unwrap_or_else(|e| panic!("{entry}: {e}"))
+}
+
+/// A model of one layer, and what it is trained for: the layer's input is what another made, so that it gets a gradient.
+fn model(call: &str, input: Option<&str>) -> String {
+    let (input, body) = match input {
+        None => ("f32[batch, 4]", format!("{call}, Expr(\"x @ transpose(it, [1, 0])\")")),
+        Some(ty) if ty.starts_with("f32") => (ty, format!("Parameter([1]), Expr(\"x * it\"), {call}")),
+        Some(ty) => (ty, call.to_owned()),
+    };
+    format!(
+        "Model(inputs: {{ \"x\": \"{input}\" }}, body: [{body}], entries: {{ \"infer\": Infer(outputs: {{ \"y\": \
+         \"it\" }}), \"train\": Train(loss: \"mean(it * it)\", optimizer: Sgd(lr: 0.1)) }})"
+    )
+}
+
+fn at_batch(text: &str, batch: usize) -> Model {
+    let settings = Settings::default().dim("batch", batch);
+    Model::from_text("layer.ron", text, &settings).unwrap_or_else(|e| panic!("{text}: {e}"))
+}
+
+/// Batches that programs are compared at; all of those of `BROLGA_CASES` where that is set.
+fn batches() -> Vec<usize> {
+    match std::env::var_os("BROLGA_CASES") {
+        Some(_) => vec![1, 2, 3, 5, 64, 128, 1000, 4096, 100_000],
+        None => vec![128, 4096],
+    }
+}
+
+#[test]
+fn programs_do_not_grow_with_the_batch() {
+    let mut wrong = Vec::new();
+    for row in LAYERS {
+        let text = model(row.call, row.input);
+        for entry in ["infer", "train"] {
+            let few = size(&lower(&at_batch(&text, 8), entry));
+            for batch in batches() {
+                let many = size(&lower(&at_batch(&text, batch), entry));
+                // What is joined at a small size may be apart at a large one.
+                let fits = 2 * many.kernels <= 3 * few.kernels + 8
+                    && 2 * many.calls <= 3 * few.calls + 8
+                    && many.statements <= 2 * few.statements + 200;
+                if !fits {
+                    wrong.push(format!("{} {entry}: {few:?} at 8, {many:?} at {batch}", row.call));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn whole_models_do_not_grow_with_the_batch() {
+    for name in ["vgg11", "resnet18"] {
+        let at = |batch| {
+            let model = Model::load(name, &Settings::default().dim("batch", batch)).unwrap();
+            size(&lower(&model, "train"))
+        };
+        let (few, many) = (at(8), at(4096));
+        assert!(many.kernels <= few.kernels + few.kernels / 4, "{name}: {few:?} at 8, {many:?} at 4096");
+        assert!(many.calls <= few.calls + few.calls / 4, "{name}: {few:?} at 8, {many:?} at 4096");
+    }
+}
+
+/// What one run of a program does: executed statements, and bytes that calls touch.
+#[derive(Debug)]
+struct Done {
+    statements: u64,
+    bytes: u64,
+}
+
+fn done(program: &Program) -> Done {
+    fn go(program: &Program, steps: &[Step], times: u64, done: &mut Done) {
+        for step in steps {
+            if let Step::Call(call) = step {
+                let kernel = &program.kernels[call.kernel.0 as usize];
+                done.statements += times * work::statements(kernel);
+                done.bytes += times * work::bytes(kernel);
+            }
+            let inside = if let Step::Loop { extent, .. } = step { times * *extent as u64 } else { times };
+            step.bodies().into_iter().for_each(|body| go(program, body, inside, done));
+        }
+    }
+    let mut all = Done { statements: 0, bytes: 0 };
+    go(program, &program.schedule, 1, &mut all);
+    all
+}
+
+/// Bytes may grow by so much more than eight times: what is local at a small size goes through memory at a large one.
+const MEMORY: f64 = 12.0;
+
+/// What is wrong unless eight times the size is at most so many times the statements, and what does not depend on the size.
+fn beyond(what: &str, few: &Done, many: &Done, factor: f64) -> Option<String> {
+    let all = [
+        ("statements", few.statements, many.statements, factor),
+        ("bytes", few.bytes, many.bytes, MEMORY.max(factor)),
+    ];
+    all.into_iter().find_map(|(name, few, many, factor)| {
+        let ratio = many as f64 / few as f64;
+        let wrong = many as f64 > factor * few as f64 + 4096.0;
+        wrong.then(|| format!("{what}: {few} {name} at n, {many} at 8 n ({ratio:.1})"))
+    })
+}
+
+fn unrolled(model: &[&str; 5], n: usize) -> Program {
+    let text = unrolled_text(model, n);
+    let model = Model::from_text("unrolled.ron", &text, &Settings::default());
+    lower(&model.unwrap_or_else(|e| panic!("{text}: {e}")), "train")
+}
+
+#[test]
+fn slices_in_repeated_blocks_are_linear() {
+    let mut wrong = Vec::new();
+    for model in UNROLLED {
+        let (few, many) = (unrolled(model, 16), unrolled(model, 128));
+        let (a, b) = (done(&few), done(&many));
+        // The matrix of the last one has 64 times as many elements.
+        wrong.extend(beyond(model[0], &a, &b, if model[1].ends_with("n, n]") { 64.0 } else { 12.0 }));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn weights_are_packed_once() {
+    let packing = |program: &Program| {
+        let is_packing = |step: &&Step| match step {
+            Step::Call(call) => {
+                let of_state =
+                    |arg: &Arg| matches!(program.buffers[arg.buffer.0 as usize].place, Place::State { .. });
+                let name = &program.kernels[call.kernel.0 as usize].name;
+                name.starts_with("pack") && of_state(&call.args[0])
+            }
+            _ => false,
+        };
+        program.schedule.iter().filter(is_packing).count()
+    };
+    let [few, many] = [8, 64].map(|n| packing(&unrolled(&UNROLLED[0], n)));
+    assert_eq!(few, many, "as many times as there are weights");
+    // Forward, and for the gradient with respect to the input.
+    assert!(few <= 2, "{few}");
+}
+
+fn lower_text(text: &str) -> Result<Program, String> {
+    let graph = Graph::parse(text).map_err(|error| error.to_string())?;
+    let mut compiler = Compiler::new(&CompileOptions::default());
+    let optimised = compiler.optimise(&graph).map_err(|error| error.to_string())?;
+    compiler.lower(&optimised).map_err(|error| error.to_string())
+}
+
+/// The operator's own work, and that with its gradient; nothing for one that has none.
+fn work_of(text: &str, n: usize, train: bool) -> Option<Done> {
+    let plain = whole(text, n, false);
+    let graph = Graph::parse(&plain).unwrap_or_else(|error| panic!("{plain}: {error}"));
+    let y = graph.ty(graph.outputs()[0].value).clone();
+    if !train {
+        return Some(done(&lower_text(&plain).unwrap_or_else(|error| panic!("{plain}: {error}"))));
+    }
+    let first = graph.parameter(graph.parameters()[0]).expect("a parameter");
+    if y.dtype != DType::F32 || first.ty.dtype != DType::F32 || first.name != "x" {
+        return None;
+    }
+    let axes: Vec<usize> = (0..y.rank()).collect();
+    let text = whole(text, n, true).replace("$sum", &format!("reduce_add %square {{axes: {axes:?}}}"));
+    lower_text(&text).ok().map(|program| done(&program))
+}
+
+#[test]
+fn operators_are_linear() {
+    let (mut differentiated, mut wrong) = (0, Vec::new());
+    for name in Op::names() {
+        if NOT_RUN.contains(&name) {
+            continue;
+        }
+        let graphs = graphs_of(name);
+        assert!(!graphs.is_empty(), "{name} has no row");
+        for text in graphs {
+            for train in [false, true] {
+                let Some(few) = work_of(&text, 16384, train) else { continue };
+                let many = work_of(&text, 131072, train).expect("it compiled before");
+                let factor = if SORTING.contains(&name) { 9.0 * 17.0 / 14.0 } else { 9.0 };
+                wrong.extend(beyond(&format!("{name}, train {train}: {text}"), &few, &many, factor));
+                differentiated += usize::from(train);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(differentiated > 50, "only {differentiated} graphs have gradients");
+}
