@@ -39,7 +39,7 @@ fn size(program: &Program) -> Size {
 fn lower(model: &Model, entry: &str) -> Program {
     let mut compiler = Compiler::new(&CompileOptions::default());
     let optimised = compiler.optimise(model.graph(entry).unwrap()).unwrap_or_else(|e| panic!("{entry}: {e}"));
-    compiler.lower(&optimised).unwrap_or_else(|e| panic!("{entry}: {e}"))
+    compiler.lower(&optimised).unwrap_or_else(|e| panic!("{entry}: {e}")).into_program()
 }
 
 /// A model of one layer, and what it is trained for: the layer's input is what another made, so that it gets a gradient.
@@ -185,7 +185,7 @@ fn lower_text(text: &str) -> Result<Program, String> {
     let graph = Graph::parse(text).map_err(|error| error.to_string())?;
     let mut compiler = Compiler::new(&CompileOptions::default());
     let optimised = compiler.optimise(&graph).map_err(|error| error.to_string())?;
-    compiler.lower(&optimised).map_err(|error| error.to_string())
+    compiler.lower(&optimised).map(|p| p.into_program()).map_err(|error| error.to_string())
 }
 
 /// The operator's own work, and that with its gradient; nothing for one that has none.

@@ -25,6 +25,7 @@ mod snapshots;
 mod stages;
 mod state_alone;
 mod streams;
+mod sums;
 mod termination;
 mod tree;
 mod tune;

@@ -63,7 +63,7 @@ fn check(text: &str, entry: &str) -> Program {
     let graph = model.graph(entry).unwrap();
     let mut compiler = Compiler::new(&CompileOptions::default());
     let optimised = compiler.optimise(graph).unwrap_or_else(|e| panic!("{text}: {e}"));
-    let program = compiler.lower(&optimised).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let program = compiler.lower(&optimised).unwrap_or_else(|e| panic!("{text}: {e}")).into_program();
     let values = values(graph);
     let found = found(&program, graph, &values);
     for (name, wanted) in wanted(graph, &values) {

@@ -90,6 +90,6 @@ pub struct Piece {
 pub enum Order {
     /// One chain in row-major order of the reduction axes, from the first value.
     Chain,
-    /// As section "Numeric plan" of `passes::lower` says: lanes and blocks by the reduced extents.
+    /// As `passes::lower` says: lanes and blocks, by the number of elements that are reduced.
     Plan,
 }

@@ -92,9 +92,6 @@ pub(crate) fn parts_of(kernel: &Kernel, least: u64) -> usize {
     kernel.parts()
 }
 
-/// Numbers of blocks that are tried for a long loop.
-const MOST_TRIED: usize = 1 << 16;
-
 /// Lifts outermost loops while parts stay large enough; `known` of them are independent.
 fn lift(kernel: &mut Kernel, work: u64, least: u64, known: usize) {
     let mut vars: Vec<Var> = Vec::new();

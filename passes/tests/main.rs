@@ -6,3 +6,4 @@ mod grad;
 mod lowering;
 mod prepare;
 mod random;
+mod sums;

@@ -5,6 +5,7 @@
 
 import math
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ generate = __import__("make")  # the values from a formula
 
 SAMPLES = 16
 ORDERS = 2
+KINDS = ["output", "loss", "grad", "first"]
+# Runs whose image is changed by about a rounding error, and by how much.
+CHANGES, CHANGE = 3, 2e-7
 
 
 # The networks that torchvision does not have.
@@ -163,6 +167,19 @@ NETWORKS = {  # name: (constructor, shape of the batch)
 # The runs.
 
 
+@contextmanager
+def smooth():
+    """Networks without kinks: SiLU for ReLU, means for maxima of windows."""
+    relu, relu6, pool = F.relu, nn.ReLU6.forward, nn.MaxPool2d.forward
+    F.relu = lambda x, inplace=False: F.silu(x)
+    nn.ReLU6.forward = lambda _, x: F.silu(x)
+    nn.MaxPool2d.forward = lambda m, x: F.avg_pool2d(x, m.kernel_size, m.stride, m.padding, m.ceil_mode)
+    try:
+        yield
+    finally:
+        F.relu, nn.ReLU6.forward, nn.MaxPool2d.forward = relu, relu6, pool
+
+
 def batch(shape) -> dict[str, torch.Tensor]:
     """Images and labels, or words, of which `masked` is 1 where one is to be guessed."""
     bits = generate.bits
@@ -196,10 +213,14 @@ def prepare(name: str, dtype: torch.dtype):
     return model.to(dtype), given
 
 
-def run(name: str, dtype: torch.dtype, order=...) -> dict[str, np.ndarray]:
+def run(name: str, dtype: torch.dtype, order=..., change=None) -> dict[str, np.ndarray]:
     """Everything that is compared, in f64, from a run in `dtype`; initial values are f32 numbers in both.
-    `order` permutes the samples of the training batch, which changes nothing but rounding."""
+    `order` permutes the samples of the training batch, which changes nothing but rounding; `change` is a seed for
+    changes of the image as small as rounding."""
     model, given = prepare(name, dtype)
+    if change is not None and "image" in given:
+        noise = torch.randn(given["image"].shape, generator=torch.Generator().manual_seed(change))
+        given["image"] = given["image"] * (1 + CHANGE * noise)
     first = next(iter(given.values()))
 
     model.eval()
@@ -238,33 +259,42 @@ def errors(exact, single) -> dict[str, float]:
     return {k: float(np.abs(single[k] - y).max() / scale[k]) for k, y in exact.items()}
 
 
-def make(name: str):
-    """Writes one file. For each kind of tensor, the worst error of PyTorch's f32 run as it is, and with the
-    samples of the batch in other orders."""
+def make(name: str, kinks: bool):
+    """Writes one file: of a network as it is, or of the training step of one without kinks. For each kind of tensor,
+    the worst error of PyTorch's f32 run as it is, and of all: with the samples of the batch in other orders, and of
+    gradients behind kinks with the image changed by about a rounding error, too."""
     size = NETWORKS[name][1][0]
     orders = [...] + [np.random.default_rng(seed).permutation(size) for seed in range(ORDERS)]
     exact = run(name, torch.float64)
+    if not kinks:
+        exact = {k: y for k, y in exact.items() if k == "loss" or k.startswith("grad.")}
     found = [errors(exact, run(name, torch.float32, order)) for order in orders]
+    if kinks and "bert" not in name:
+        for seed in range(CHANGES):
+            changed = errors(exact, run(name, torch.float32, change=seed))
+            found.append({k: error if k.startswith("grad.") else 0.0 for k, error in changed.items()})
     rows, worst, scale = [], {}, scales(exact)
     for tensor, y in exact.items():
         pair = [found[0][tensor], max(single[tensor] for single in found)]
         rows.append([scale[tensor], *pair, *digest(tensor, y)])
         kind = tensor.split(".")[0]
         worst[kind] = np.maximum(worst.get(kind, 0.0), pair)
-    save_file({"rows": np.array(rows)}, FOLDER / f"{name}.safetensors", {"names": "\n".join(exact)})
-    return worst
+    file = name if kinks else f"{name}-smooth"
+    save_file({"rows": np.array(rows)}, FOLDER / f"{file}.safetensors", {"names": "\n".join(exact)})
+    cells = ["{:.1e}, {:.1e}".format(*worst[kind]) if kind in worst else "" for kind in KINDS]
+    print(f"| {file} | " + " | ".join(cells) + " |", flush=True)
 
 
 def main():
     generate.check_generator()
     torch.set_num_threads(1)
-    kinds = ["output", "loss", "grad", "first"]
-    print("| network | " + " | ".join(kinds) + " |")
-    print("|---|" + "---|" * len(kinds))
+    print("| network | " + " | ".join(KINDS) + " |")
+    print("|---|" + "---|" * len(KINDS))
     for name in sys.argv[1:] or NETWORKS:
-        worst = make(name)
-        cells = ["{:.1e}, {:.1e}".format(*worst[kind]) if kind in worst else "" for kind in kinds]
-        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+        make(name, kinks=True)
+        if name != "bert-tiny-encoder":
+            with smooth():
+                make(name, kinks=False)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{DType, Graph, Type, Value};
 
 use super::kernel::KernelBuilder;
+use super::region::definition;
+use super::sums::Local;
 
 /// An element under a guard, in a part of an axis.
 type Known = (Value, Vec<Index>, Option<ValueId>, Option<usize>);
@@ -25,6 +27,8 @@ pub(super) struct Composer<'a> {
     pub memory: HashMap<Value, usize>,
     /// Results of reductions computed beforehand, with the index they were computed for.
     pub reduced: HashMap<Value, (Vec<Index>, ValueId)>,
+    /// Those along columns.
+    pub locals: HashMap<Value, Local>,
     /// Whether chains are written out: taps are constants.
     pub written_out: bool,
     /// What the loops of the next reductions store.
@@ -40,18 +44,22 @@ pub(super) struct Reduction {
     pub element: Element,
 }
 
+impl Reduction {
+    /// A reduction whose order is planned.
+    pub fn of(graph: &Graph, value: Value) -> Reduction {
+        match definition(graph, value) {
+            Definition::Reduce { combine, order: Order::Plan, value: element, .. } => {
+                Reduction { value, combine, element }
+            }
+            _ => unreachable!("a reduction is defined as one"),
+        }
+    }
+}
+
 /// Outputs over the space that is reduced: the parameter of each, and the axis of each index of the loops.
 pub(super) struct Along {
     pub outputs: Vec<(Value, usize)>,
     pub axes: Vec<usize>,
-}
-
-/// How reductions are ordered; see [`Composer::reductions`].
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Plan {
-    Lanes,
-    Blocks,
-    Chain,
 }
 
 impl<'a> Composer<'a> {
@@ -61,6 +69,7 @@ impl<'a> Composer<'a> {
             k: KernelBuilder::new(name),
             memory: HashMap::new(),
             reduced: HashMap::new(),
+            locals: HashMap::new(),
             written_out: false,
             along: None,
             known: HashMap::new(),
@@ -72,6 +81,8 @@ impl<'a> Composer<'a> {
         let mut trial = Composer::new(self.graph, "trial");
         trial.k = self.k.clone();
         trial.memory = self.memory.clone();
+        trial.reduced = self.reduced.clone();
+        trial.locals = self.locals.clone();
         trial
     }
 
@@ -84,10 +95,17 @@ impl<'a> Composer<'a> {
     /// The element of `value` at `index`. Where `guard` is false, any value may be given, but nothing outside of
     /// memory is touched.
     pub fn element(&mut self, value: Value, index: &[Index], guard: Option<ValueId>) -> ValueId {
-        if let Some((at, known)) = self.reduced.get(&value)
-            && at == index
-        {
-            return *known;
+        if let Some((at, known)) = self.reduced.get(&value) {
+            // Along an axis of extent 1 there is one index, however it is written.
+            let dims = &self.graph.ty(value).dims;
+            let same =
+                at.iter().zip(index).zip(dims).all(|((at, index), &extent)| extent == 1 || at == index);
+            if same {
+                return *known;
+            }
+        }
+        if let Some(local) = self.local(value, index) {
+            return local;
         }
         let key = (value, index.to_vec(), guard, self.k.part());
         if let Some(&known) = self.known.get(&key)
@@ -129,11 +147,11 @@ impl<'a> Composer<'a> {
                 }
                 self.expression(value, &chain, index, guard)
             }
-            Definition::Reduce { extents, combine, order, value: element } => {
+            Definition::Reduce { extents, combine, order: Order::Chain, value: element } => {
                 let item = Reduction { value, combine: *combine, element: element.clone() };
-                let plan = if *order == Order::Chain { Plan::Chain } else { Plan::Blocks };
-                self.reductions(&[item], extents, plan, index, guard)[0]
+                self.chain(&item, extents, index, guard)
             }
+            Definition::Reduce { .. } => unreachable!("reductions of a region are computed beforehand"),
             Definition::Loops => unreachable!("{} is not part of a region", node.op.get().name()),
         }
     }
@@ -247,114 +265,44 @@ impl<'a> Composer<'a> {
         Some(value)
     }
 
-    /// Emits reductions over the same axes, at `index`, in the innermost open loop; their results.
-    ///
-    /// This is the numeric plan of reductions:
-    /// - `Lanes`: the innermost axis is a strip; its element `i` goes to lane `i mod 32`, and all other axes are
-    ///   serial loops around it. Perfectly nested axes that lie contiguously in every operand count as one axis.
-    /// - `Blocks`: one chain for each output; a float sum over more than 16 elements forms a partial sum for each
-    ///   index of every axis but the last, over the axes behind it; a last axis of more than 64 elements, or one
-    ///   alone, is cut into blocks of 16.
-    /// - `Chain`: one chain in row-major order.
-    pub fn reductions(
+    /// A reduction that is one chain in row-major order, at `index`, in the innermost open loop; its result.
+    fn chain(
         &mut self,
-        items: &[Reduction],
+        item: &Reduction,
         extents: &[usize],
-        plan: Plan,
         index: &[Index],
         guard: Option<ValueId>,
-    ) -> Vec<ValueId> {
-        let lanes = if plan == Plan::Lanes { 32 } else { 1 };
-        let accs = self.declare(items, lanes);
-        let total: usize = extents.iter().product();
-        let sums = items.iter().any(|i| i.combine == Combine::Add && self.graph.ty(i.value).dtype.is_float());
-        let mut at = index.to_vec();
-        if plan == Plan::Chain && self.written_out {
+    ) -> ValueId {
+        let acc = self.k.declare(self.graph.ty(item.value).dtype, item.combine, 1);
+        let (items, accs, mut at) = (std::slice::from_ref(item), [acc], index.to_vec());
+        if self.written_out {
             self.write_out(items, extents, &accs, &mut at, guard);
-        } else if plan == Plan::Blocks && sums && total > 16 {
-            self.blocks(items, extents, &accs, &mut at, guard, extents.len() == 1);
         } else {
-            self.combine(items, extents, plan == Plan::Lanes, &accs, &mut at, guard);
+            at.extend(extents.iter().map(|&extent| Index::var(self.k.open_for(extent))));
+            self.accumulate(items, &accs, &at, guard);
+            extents.iter().for_each(|_| self.k.close());
         }
-        accs.into_iter().map(|acc| self.k.finish(acc)).collect()
+        self.k.finish(acc)
     }
 
-    /// An accumulator for each reduction.
-    pub fn declare(&mut self, items: &[Reduction], lanes: u32) -> Vec<AccId> {
-        let of = |item: &Reduction| (self.graph.ty(item.value).dtype, item.combine);
-        let kinds: Vec<_> = items.iter().map(of).collect();
-        kinds.into_iter().map(|(dtype, combine)| self.k.declare(dtype, combine, lanes)).collect()
+    /// Combines what reductions combine at a point.
+    pub fn accumulate(&mut self, items: &[Reduction], accs: &[AccId], at: &[Index], guard: Option<ValueId>) {
+        self.each(items, at, guard, &mut |c, item, value| c.k.accumulate(accs[item], value));
     }
 
-    /// Sums over `extents` with partial sums, as `Plan::Blocks` has it.
-    pub fn blocks(
+    /// What reductions combine at a point, to `combine`; what is stored along with them is stored.
+    pub fn each(
         &mut self,
         items: &[Reduction],
-        extents: &[usize],
-        accs: &[AccId],
-        at: &mut Vec<Index>,
+        at: &[Index],
         guard: Option<ValueId>,
-        alone: bool,
+        combine: &mut dyn FnMut(&mut Self, usize, ValueId),
     ) {
-        const BLOCK: usize = 16;
-        let (extent, inner) = (extents[0], &extents[1..]);
-        if inner.is_empty() && !(alone || extent > 4 * BLOCK) {
-            return self.combine(items, extents, false, accs, at, guard);
-        }
-        let cut = inner.is_empty();
-        let var = self.k.open_for(if cut { extent / BLOCK } else { extent });
-        let partial = self.declare(items, 1);
-        if cut {
-            let lane = self.k.open_for(BLOCK);
-            at.push(Index::var(var).scale(BLOCK as i64).add(&Index::var(lane)));
-            self.accumulate(items, &partial, at, guard);
-            at.pop();
-            self.k.close();
-        } else {
-            at.push(Index::var(var));
-            self.blocks(items, inner, &partial, at, guard, false);
-            at.pop();
-        }
-        for (&acc, &partial) in accs.iter().zip(&partial) {
-            let value = self.k.finish(partial);
-            self.k.accumulate(acc, value);
-        }
-        self.k.close();
-        if cut && !extent.is_multiple_of(BLOCK) {
-            let lane = self.k.open_for(extent % BLOCK);
-            at.push(Index::var(lane).plus((extent - extent % BLOCK) as i64));
-            self.accumulate(items, accs, at, guard);
-            at.pop();
-            self.k.close();
-        }
-    }
-
-    /// Loops over `extents`, outermost first, the last one a strip if so asked.
-    fn combine(
-        &mut self,
-        items: &[Reduction],
-        extents: &[usize],
-        strip: bool,
-        accs: &[AccId],
-        at: &mut Vec<Index>,
-        guard: Option<ValueId>,
-    ) {
-        let Some((&extent, rest)) = extents.split_first() else {
-            return self.accumulate(items, accs, at, guard);
-        };
-        let var = if strip && rest.is_empty() { self.k.open_strip(extent) } else { self.k.open_for(extent) };
-        at.push(Index::var(var));
-        self.combine(items, rest, strip, accs, at, guard);
-        at.pop();
-        self.k.close();
-    }
-
-    fn accumulate(&mut self, items: &[Reduction], accs: &[AccId], at: &[Index], guard: Option<ValueId>) {
         // Reductions inside of these have no part in it.
         let along = self.along.take();
-        for (item, &acc) in items.iter().zip(accs) {
+        for (position, item) in items.iter().enumerate() {
             if let Some(value) = self.summand(item, at, guard) {
-                self.k.accumulate(acc, value);
+                combine(self, position, value);
             }
         }
         if let Some(along) = &along {

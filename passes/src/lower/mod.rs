@@ -29,8 +29,10 @@ mod packing;
 mod region;
 mod running;
 mod sort;
+mod space;
 mod split;
 mod strassen;
+mod sums;
 mod windows;
 mod winners;
 mod winograd;
@@ -50,6 +52,7 @@ pub(crate) use epilogue::takes_epilogue;
 pub(crate) use expand::expansion_pays;
 pub(crate) use kernel::prune;
 pub(crate) use region::definition;
+pub use sums::{BLOCK, LANES};
 
 /// Where a value lies: row-major from an element of a buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -8,12 +8,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use brolga_ir::definition::{Definition, Order};
+use brolga_ir::definition::Definition;
 use brolga_ir::index::Index;
 use brolga_ir::program::ValueId;
 use brolga_ir::{Graph, NodeId, Value};
 
-use super::compose::{Along, Composer, Plan, Reduction};
+use super::compose::{Along, Composer, Reduction};
+use super::space::Space;
 
 /// The definition of a value.
 pub(crate) fn definition(graph: &Graph, value: Value) -> Definition {
@@ -96,13 +97,8 @@ impl Composer<'_> {
     }
 
     fn rows(&mut self, outputs: &[(Value, usize)], reductions: &[NodeId], dims: &[usize], axes: &[usize]) {
-        let kept: Vec<usize> = (0..dims.len()).filter(|axis| !axes.contains(axis)).collect();
-        let kept_dims: Vec<usize> = kept.iter().map(|&axis| dims[axis]).collect();
-        let extents: Vec<usize> = axes.iter().map(|&axis| dims[axis]).collect();
-        // Contiguous rows go through lanes; columns are chains, one for each output.
-        let innermost = (0..dims.len()).rev().find(|&axis| dims[axis] > 1);
-        let plan =
-            if innermost.is_some_and(|axis| axes.contains(&axis)) { Plan::Lanes } else { Plan::Blocks };
+        let space = Space::new(dims, axes);
+        let kept_dims = space.kept_dims();
         let levels = self.levels(reductions);
         let last = levels.values().copied().max().unwrap_or(0);
         let (small, large): (Vec<_>, Vec<_>) =
@@ -110,42 +106,51 @@ impl Composer<'_> {
         // What needs no reduction of the last level is stored in its loops, which may have computed it.
         let needed = self.inside(large.iter().map(|&(value, _)| value));
         let along = needed.iter().all(|id| levels.get(id) != Some(&last));
-        self.loops(&kept_dims, &mut |c, row| {
-            for level in 0..=last {
-                let phase: Vec<Reduction> = reductions
-                    .iter()
-                    .filter(|id| levels[id] == level)
-                    .map(|&id| c.graph.result(id))
-                    .map(|value| match definition(c.graph, value) {
-                        Definition::Reduce { combine, order: Order::Plan, value: element, .. } => {
-                            Reduction { value, combine, element }
-                        }
-                        _ => unreachable!("a reduction is defined as one"),
-                    })
-                    .collect();
-                if along && level == last && !large.is_empty() {
-                    c.along = Some(Along { outputs: large.clone(), axes: [&kept[..], axes].concat() });
-                }
-                let results = c.reductions(&phase, &extents, plan, row, None);
-                c.along = None;
-                for (item, result) in phase.iter().zip(results) {
-                    c.reduced.insert(item.value, (row.to_vec(), result));
-                }
+        let (first, opened) = space.open(&mut self.k);
+        for level in 0..=last {
+            let here = reductions.iter().filter(|id| levels[id] == level);
+            let phase: Vec<Reduction> =
+                here.map(|&id| Reduction::of(self.graph, self.graph.result(id))).collect();
+            if along && level == last && !large.is_empty() {
+                let axes = [&space.kept[..], axes].concat();
+                self.along = Some(Along { outputs: large.clone(), axes });
             }
-            for &(value, param) in &small {
-                let result = c.element(value, row, None);
-                let position = c.flat(c.graph.ty(value), row);
-                c.k.store(param, position, result);
-            }
-            if along || large.is_empty() {
-                return;
-            }
-            c.loops(&extents, &mut |c, inner| {
-                let mut at = vec![Index::default(); dims.len()];
-                kept.iter().zip(row).for_each(|(&axis, index)| at[axis] = index.clone());
-                axes.iter().zip(inner).for_each(|(&axis, index)| at[axis] = index.clone());
-                c.store_elements(&large, &[at]);
-            });
+            self.reduce(&phase, &space, &first);
+            self.along = None;
+        }
+        self.store_small(&small, &space, &first);
+        if !along {
+            self.store_large(&large, &space, &first);
+        }
+        (0..opened).for_each(|_| self.k.close());
+    }
+
+    /// Stores outputs of one element for each result.
+    pub fn store_small(&mut self, outputs: &[(Value, usize)], space: &Space, first: &[Index]) {
+        if outputs.is_empty() {
+            return;
+        }
+        let row = space.open_columns(&mut self.k, first);
+        for &(value, param) in outputs {
+            let result = self.element(value, &row, None);
+            let position = self.flat(self.graph.ty(value), &row);
+            self.k.store(param, position, result);
+        }
+        space.widths().iter().for_each(|_| self.k.close());
+    }
+
+    /// Stores outputs over the whole space.
+    fn store_large(&mut self, outputs: &[(Value, usize)], space: &Space, first: &[Index]) {
+        if outputs.is_empty() {
+            return;
+        }
+        self.loops(&space.extents(), &mut |c, inner| {
+            let row = space.open_columns(&mut c.k, first);
+            let mut at = vec![Index::default(); space.dims.len()];
+            space.kept.iter().zip(row).for_each(|(&axis, index)| at[axis] = index);
+            space.axes.iter().zip(inner).for_each(|(&axis, index)| at[axis] = index.clone());
+            c.store_elements(outputs, &[at]);
+            space.widths().iter().for_each(|_| c.k.close());
         });
     }
 

@@ -69,6 +69,7 @@ impl Window {
     }
 
     /// The input under a tap, if there is one.
+    #[cfg(test)]
     pub fn input_at(&self, p: i64, tap: usize) -> Option<i64> {
         let at = p * self.stride + tap as i64 * self.dilation - self.low;
         (at >= 0 && at % self.spread == 0 && at / self.spread < self.input as i64).then(|| at / self.spread)

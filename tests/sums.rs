@@ -1,0 +1,208 @@
+//! Sums, and what is made of them, as machine code: bits on every target and with any number of threads, and errors against
+//! f64 as sums grow.
+//!
+//! `BROLGA_LONG_SUMS=1 cargo test --release --test all sums` goes up to 2^26 elements.
+
+use std::collections::HashMap;
+
+use brolga_codegen::TargetCpu;
+use brolga_ir::graph::Origin;
+use brolga_ir::ops::Role;
+use brolga_ir::program::interpret::Interpreter;
+use brolga_ir::program::{Combine, Program};
+use brolga_ir::scalar::{Function, ScalarOp};
+use brolga_ir::{Builder, DType, Graph, GraphError, Tensor, Type, Value};
+use brolga_passes::lower::{BLOCK, lower};
+use brolga_passes::{Manager, Options, pipelines};
+
+use crate::common::compiled;
+
+fn numbers(count: usize, salt: u64) -> Vec<f32> {
+    let mut state = salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let next = |_| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    };
+    (0..count).map(next).collect()
+}
+
+/// What a test makes of a tensor, along axes.
+type Build<'a> = &'a dyn Fn(&mut Builder, Value) -> Result<Vec<Value>, GraphError>;
+
+fn program(dims: &[usize], least_part: u64, build: Build<'_>) -> Program {
+    let mut graph = Graph::new("test");
+    let x = graph.add_parameter("x", Role::Data, Type::new(DType::F32, dims));
+    let mut b = Builder::new(&mut graph, Origin::default());
+    let outputs = build(&mut b, x).expect("a graph");
+    for (i, value) in outputs.into_iter().enumerate() {
+        graph.add_output(&format!("y{i}"), Role::Data, value);
+    }
+    let mut manager = Manager::new(Options { least_part, ..Options::default() });
+    for passes in [pipelines::TRAIN, pipelines::REGIONS] {
+        manager.run(passes, &mut graph).expect("graph passes");
+    }
+    let mut program = lower(&graph, &HashMap::new()).expect("lower");
+    manager.run(pipelines::PROGRAM, &mut program).expect("program passes");
+    program
+}
+
+/// Mean, variance around it, norm, and logarithm of the sum of exponentials.
+fn statistics(b: &mut Builder, x: Value, axes: &[usize]) -> Result<Vec<Value>, GraphError> {
+    let dims = b.dims(x);
+    let kept: Vec<usize> = (0..dims.len()).filter(|axis| !axes.contains(axis)).collect();
+    let mean = b.mean(x, axes)?;
+    let spread = b.broadcast(mean, &dims, &kept)?;
+    let centred = b.sub(x, spread)?;
+    let square = b.mul(centred, centred)?;
+    let variance = b.mean(square, axes)?;
+    let square = b.mul(x, x)?;
+    let sum = b.sum(square, axes)?;
+    let norm = b.elementwise(ScalarOp::Sqrt, &[sum])?;
+    let largest = b.reduce(Combine::Max, x, axes)?;
+    let spread = b.broadcast(largest, &dims, &kept)?;
+    let shifted = b.sub(x, spread)?;
+    let exp = b.elementwise(ScalarOp::Function(Function::Exp), &[shifted])?;
+    let sum = b.sum(exp, axes)?;
+    let log = b.elementwise(ScalarOp::Function(Function::Log), &[sum])?;
+    Ok(vec![mean, variance, norm, b.add(log, largest)?])
+}
+
+/// The same in f64.
+fn exact(x: &[f32]) -> [f64; 4] {
+    let n = x.len() as f64;
+    let all = || x.iter().map(|&v| f64::from(v));
+    let mean = all().sum::<f64>() / n;
+    let variance = all().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+    let norm = all().map(|v| v * v).sum::<f64>().sqrt();
+    let largest = all().fold(f64::NEG_INFINITY, f64::max);
+    [mean, variance, norm, all().map(|v| (v - largest).exp()).sum::<f64>().ln() + largest]
+}
+
+/// Every target that this machine runs, 1, 2 and 5 threads: the bits of the interpreter.
+#[test]
+fn every_target_and_any_number_of_threads_give_the_same_bits() {
+    let cases: [(&[usize], &[usize]); 9] = [
+        (&[2500], &[0]),
+        (&[3, 1100], &[1]),
+        (&[2100, 20], &[0]),
+        (&[40, 130], &[0]),
+        (&[2, 70, 3], &[1]),
+        (&[6, 4, 45], &[0, 2]),
+        (&[6, 4, 64], &[0, 2]),
+        (&[3, 400, 2, 17], &[0, 1]),
+        (&[9, 2, 150, 33], &[0, 2]),
+    ];
+    for (dims, axes) in cases {
+        let program = program(dims, 64, &|b, x| statistics(b, x, axes));
+        let inputs = [Tensor::f32(dims, numbers(dims.iter().product(), 5))];
+        let expected = Interpreter::new(&program).and_then(|run| run.run(&inputs, &mut [])).expect("a run");
+        for cpu in TargetCpu::ALL {
+            let runs = match cpu {
+                TargetCpu::Portable | TargetCpu::Native => true,
+                TargetCpu::X86_64V3 => brolga_runtime::cpu_has("avx2"),
+                TargetCpu::X86_64V4 => {
+                    ["avx512f", "avx512bw", "avx512dq", "avx512vl"].into_iter().all(brolga_runtime::cpu_has)
+                }
+            };
+            if !runs {
+                continue;
+            }
+            for threads in [1, 2, 5] {
+                let (found, _) = compiled::run(&program, cpu, threads, &inputs, &[]);
+                for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                    let same = (0..expected.elements()).all(|at| found.get(at).same(expected.get(at)));
+                    assert!(same, "{dims:?} along {axes:?}, result {i}, {cpu}, {threads} threads");
+                }
+            }
+        }
+    }
+}
+
+/// Means, variances, norms and logsumexp against f64: along rows, columns, axes in the middle, and all axes.
+#[test]
+fn errors_grow_like_the_logarithm() {
+    let mut lengths = vec![1, 2, 31, 32, 33, 1000, (1 << 16) + 1, 1 << 20];
+    if std::env::var("BROLGA_LONG_SUMS").is_ok() {
+        lengths.extend([1 << 24, 1 << 26]);
+    }
+    let mut worst = 0.0f64;
+    for n in lengths {
+        // Few columns where they are long.
+        let wide = if n > 1 << 20 { 1 } else { 3 };
+        let layouts: [(Vec<usize>, Vec<usize>); 5] = [
+            (vec![n], vec![0]),
+            (vec![wide, n], vec![1]),
+            (vec![n, wide], vec![0]),
+            (vec![wide, n, 2], vec![1]),
+            (vec![n.div_ceil(2), 2], vec![0, 1]),
+        ];
+        for (dims, axes) in layouts {
+            let count: usize = dims.iter().product();
+            let reduced: usize = axes.iter().map(|&axis| dims[axis]).product();
+            let program = program(&dims, 1 << 14, &|b, x| statistics(b, x, &axes));
+            for equal in [false, true] {
+                let x = match equal {
+                    true => vec![0.1; count],
+                    false => numbers(count, 7).into_iter().map(|v| v + 0.5).collect(),
+                };
+                let behind: usize = dims[axes[axes.len() - 1] + 1..].iter().product();
+                let first: Vec<f32> = (0..reduced).map(|i| x[i * behind]).collect();
+                let inputs = [Tensor::f32(dims.as_slice(), x)];
+                let (found, _) = compiled::run(&program, TargetCpu::Native, 2, &inputs, &[]);
+                for (i, (found, exact)) in found.iter().zip(exact(&first)).enumerate() {
+                    // What may be nothing but rounding is measured against the size of the values.
+                    let size = exact.abs().max([0.1, 1e-2, 0.0, 0.1][i]);
+                    let error = (found.get(0).to_f64() - exact).abs() / size;
+                    worst = worst.max(error);
+                    let what = ["mean", "variance", "norm", "logsumexp"][i];
+                    assert!(
+                        error < 1e-6,
+                        "{what} of {dims:?} along {axes:?}, equal {equal}: off by {error:.1e}"
+                    );
+                }
+            }
+        }
+    }
+    println!("largest error {worst:.1e}");
+}
+
+/// The gradient of what is repeated is a sum: over rows, over columns, over both.
+#[test]
+fn gradients_of_long_sums() {
+    let n = 300_000;
+    for (dims, axes) in [([n, 3], [1]), ([3, n], [0])] {
+        // The gradient of sum(x * (repeated b)) with respect to b is the sum of x over what b is repeated along.
+        let program = program(&dims, 1 << 14, &|b, x| {
+            let first = b.slice(x, &[0, 0], &if axes == [1] { [1, 3] } else { [3, 1] }, &[1, 1])?;
+            let bias = b.reshape(first, &[3])?;
+            let repeated = b.broadcast(bias, &dims, &axes)?;
+            let y = b.mul(x, repeated)?;
+            let loss = b.sum(y, &[0, 1])?;
+            b.gradient(loss, &[bias])
+        });
+        let (found, _) =
+            compiled::run(&program, TargetCpu::Native, 2, &[Tensor::f32(dims, vec![0.1; 3 * n])], &[]);
+        let exact = n as f64 * f64::from(0.1f32);
+        let error = (found[0].get(1).to_f64() - exact).abs() / exact;
+        assert!(error < 1e-6, "{dims:?}: off by {error:.1e}");
+    }
+}
+
+/// Zeros behind the elements change no bit of a sum, be they few, a block, or several.
+#[test]
+fn zeros_behind_change_no_bit() {
+    let sum = |x: &[f32], columns: usize| {
+        let dims: &[usize] = if columns == 0 { &[x.len()] } else { &[x.len() / columns, columns] };
+        let program = program(dims, 1 << 14, &|b, x| Ok(vec![b.sum(x, &[0])?]));
+        let (found, _) = compiled::run(&program, TargetCpu::Native, 2, &[Tensor::f32(dims, x.to_vec())], &[]);
+        found[0].get(0).to_f64()
+    };
+    for (n, columns) in [(1000, 0), (5 * BLOCK + 7, 0), (90, 17), (3 * BLOCK, 12)] {
+        let x = numbers(n * columns.max(1), 9);
+        let expected = sum(&x, columns);
+        for zeros in [1, 33, BLOCK, 5 * BLOCK + 1] {
+            let longer = [x.as_slice(), &vec![0.0; zeros * columns.max(1)]].concat();
+            assert_eq!(sum(&longer, columns), expected, "{n} elements, {columns} columns, {zeros} zeros");
+        }
+    }
+}
