@@ -144,7 +144,7 @@ fn written_state_is_live() {
                     outputs: {{ \"y\": \"{}\" }},
                 ) }},
             )",
-            if read { "mean(it)" } else { "x + 1" }
+            if read { "mean(it) + mean(x)" } else { "x + 1" }
         ));
         let mut runner = Runner::new(&model, "set", 2);
         runner.run(&[Tensor::from_slice(&[3], &[1.0f32, 2.0, 3.0]).unwrap()]);
