@@ -2,27 +2,34 @@
 
 use std::collections::HashSet;
 
-use brolga_ir::ops::Role;
-use brolga_ir::{Graph, Op};
+use brolga_ir::ops::{Op, Role};
+use brolga_ir::{Builder, Graph, NodeId, Value};
 
 use crate::error::{Error, Result};
 
-/// The graph with the results of its `gradient` operators as further outputs, named `grad.<parameter>`.
+/// The graph with further outputs: the results of its `gradient` operators as `grad.<parameter>`, and the gradients of the
+/// same losses by its inputs of floating type as `input.<name>`. A parameter or an input that several losses are
+/// differentiated by, or depend on, has the gradient of the first of these.
 ///
 /// # Errors
 /// A graph that differentiates by no parameter.
 pub fn with_gradients(graph: &Graph) -> Result<Graph> {
     let mut graph = graph.clone();
-    let mut found = Vec::new();
+    let (mut found, mut losses) = (Vec::new(), Vec::new());
     for id in graph.order() {
         let node = graph.node(id);
         if !matches!(node.op, Op::Differentiate(_)) {
             continue;
         }
+        let before = found.len();
         for (&wrt, gradient) in node.operands[1..].iter().zip(graph.results(id)) {
             if let Some(parameter) = graph.parameter(wrt.node).filter(|p| p.role == Role::State) {
                 found.push((format!("grad.{}", parameter.name), gradient));
             }
+        }
+        // Others are part of a loss, such as the penalty of a gradient.
+        if found.len() > before {
+            losses.push((id, node.operands[0]));
         }
     }
     if found.is_empty() {
@@ -30,6 +37,9 @@ pub fn with_gradients(graph: &Graph) -> Result<Graph> {
             "`{}` differentiates by no parameter, so there are no gradients to give out",
             graph.name
         )));
+    }
+    for (id, loss) in losses {
+        found.extend(by_inputs(&mut graph, id, loss)?);
     }
     let mut names: HashSet<String> = graph.outputs().iter().map(|output| output.name.clone()).collect();
     for (name, gradient) in found {
@@ -39,4 +49,22 @@ pub fn with_gradients(graph: &Graph) -> Result<Graph> {
         }
     }
     Ok(graph)
+}
+
+/// The gradients of a loss by the inputs that it depends on, under their names; `differentiated` says where they come
+/// from.
+fn by_inputs(graph: &mut Graph, differentiated: NodeId, loss: Value) -> Result<Vec<(String, Value)>> {
+    let below = graph.order_from([loss]);
+    let input = |&id: &NodeId| {
+        let parameter = graph.parameter(id).filter(|parameter| parameter.role == Role::Data)?;
+        let value = graph.result(id);
+        graph.ty(value).dtype.is_float().then(|| (format!("input.{}", parameter.name), value))
+    };
+    let (names, inputs): (Vec<String>, Vec<Value>) = below.iter().filter_map(input).unzip();
+    if inputs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let origin = graph.node(differentiated).origin.clone();
+    let gradients = Builder::new(graph, origin).gradient(loss, &inputs)?;
+    Ok(names.into_iter().zip(gradients).collect())
 }

@@ -224,8 +224,9 @@ fn steps_write_state_and_gradients() {
     let mut names: Vec<&str> = gradients.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     let layers = ["conv1", "conv2", "fc1", "fc2", "fc3"];
-    let expected: Vec<String> =
+    let mut expected: Vec<String> =
         layers.iter().flat_map(|l| [format!("grad.{l}.bias"), format!("grad.{l}.weight")]).collect();
+    expected.push("input.image".into());
     assert_eq!(names, expected);
 
     // Two steps and one from their state are three steps, to the bit.

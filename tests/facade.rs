@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use brolga::runtime::Instance;
-use brolga::{Error, Model, Network, Settings, Tensor, Threads};
+use brolga::{Error, Model, Network, Settings, State, Tensor, Threads, compile, with_gradients};
 
 fn images(count: usize) -> Vec<f32> {
     (0..count * 784).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect()
@@ -113,4 +113,28 @@ fn a_variant_of_a_file_is_named_behind_a_colon() {
     assert_eq!(variant.name(), "lenet5-tanh");
     let error = load(&format!("{}:lenet5-tan", path.display())).err().unwrap().to_string();
     assert!(error.contains("lenet5-tanh"), "{error}");
+}
+
+/// A parameter may be called as an input is: its gradient has another name.
+#[test]
+fn gradients_by_parameters_and_inputs() {
+    let text = r#"Model(
+        inputs: { "x": "f32[3]", "label": "i32[]" },
+        body: [Sequential(name: "input", body: [Parameter(name: "x", dims: [3], init: Ones)])],
+        entries: { "train": Train(loss: "sum(it * x * x) * label", optimizer: Sgd(lr: 1)) },
+    )"#;
+    let model = Model::from_text("square", text, &Settings::default()).unwrap();
+    let graph = with_gradients(model.graph("train").unwrap()).unwrap();
+    let executable = Arc::new(compile(&graph, model.options()).unwrap());
+    let mut state: State = model.initial_state(0).unwrap();
+    let mut instance = Instance::bind(executable, &state, &Threads::serial()).unwrap();
+    let x = Tensor::from_slice(&[3], &[1f32, -2.0, 0.5]).unwrap();
+    let label = Tensor::scalar(3i32).unwrap();
+    let outputs = instance.run_named(&mut state, &[("x", &x), ("label", &label)]).unwrap();
+    let of = |wanted: &str| {
+        let found = outputs.iter().find(|(name, _)| name == wanted);
+        found.unwrap_or_else(|| panic!("no {wanted}")).1.as_slice::<f32>().unwrap().to_vec()
+    };
+    assert_eq!(of("grad.input.x"), [3.0, 12.0, 0.75], "3 x²");
+    assert_eq!(of("input.x"), [6.0, -12.0, 3.0], "6 w x");
 }

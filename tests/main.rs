@@ -10,6 +10,7 @@ mod control_flow;
 mod depth;
 mod eval;
 mod facade;
+mod functions;
 mod growth;
 mod hostile;
 mod kernels;

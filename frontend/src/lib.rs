@@ -139,6 +139,26 @@ impl Model {
     }
 }
 
+/// The names of the functions that expressions can call, losses and metrics among them.
+pub fn functions() -> impl Iterator<Item = &'static str> {
+    build::functions::names()
+}
+
+/// The names of the layers.
+pub fn layers() -> impl Iterator<Item = &'static str> {
+    layers::names()
+}
+
+/// The operators of expressions, as they are written.
+pub fn operators() -> impl Iterator<Item = &'static str> {
+    expr::symbols()
+}
+
+/// The names that the layer `Activation` takes.
+pub fn activations() -> &'static [&'static str] {
+    &layers::activation::WORDS
+}
+
 /// The text could be read, but is no model; the reason has been reported.
 fn unread(source: &Arc<Source>) -> Result<Model, Diagnostics> {
     Err(Diagnostic::general(source, "this is not a model").into())

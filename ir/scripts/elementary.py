@@ -168,6 +168,14 @@ def emit(name, comment, coefficients, is32):
     print("".join(f"    {t},\n" for t in text) + "];")
 
 
+def emit_table(name, comment, table, is32):
+    print(f"\n/// {comment}")
+    print(f"pub(super) const {name}: [[f64; {len(table[0])}]; {len(table)}] = [")
+    for row in table:
+        print("    [" + ", ".join("%.9g" % float(c) if is32 else repr(float(c)) for c in row) + "],")
+    print("];")
+
+
 def bits(e):
     return "2^%.1f" % float(m.log(e, 2)) if e else "exact"
 
@@ -248,6 +256,21 @@ def coefficients():
                 out.append(r(value - sum(out)))
             emit(f"{name}_{tag}", f"{comment} in {parts} parts.", out, is32)
 
+    # 2/pi for sin and cos of large arguments, by the upper bits of the biased exponent.
+    mp.dps = 500
+    for tag, r, is32, group, base, rows in (("F32", f32, True, 16, 150, range(8, 16)),
+                                            ("F64", f64, False, 32, 1075, range(32, 64))):
+        table = []
+        for row in rows:
+            value = 2 / m.pi * mpf(2) ** (group * row - base)
+            value -= 4 * m.nint(value / 4)
+            out = []
+            for _ in range(4):
+                out.append(r(value - sum(out)))
+            table.append(out)
+        emit_table(f"TWO_OVER_PI_{tag}", f"2/pi 2^({group} g - {base}) less the nearest multiple of 4, in 4 parts, for g from "
+                   f"{rows[0]} to {rows[-1]}.", table, is32)
+
     mp.dps = 45
     for f, name, limit, share in ((m.erf, "erf", "3.94", 4), (m.tanh, "tanh", "9.02", 8)):
         p, q, e = rational(lambda y: root_quotient(f, y) - mpf(1) / share, lambda y: 1 / root_quotient(f, y),
@@ -293,6 +316,12 @@ def references():
         "erf_inv": (erf_inv, uniform(-1, 1) + both([1 - x for x in spread(-15, -1)]) + both(spread(-300, 0)) + uniform(-0.1, 0.1)),
     }
     lines = [(name, (x,), f(mpf(x))) for name, (f, xs) in one.items() for x in xs]
+    mp.dps = 400
+    large = __import__("random").Random(2)
+    for name, f in (("sin", m.sin), ("cos", m.cos)):
+        # Up to the largest number; among the last the double that is nearest to a multiple of pi/2.
+        for x in [10 ** large.uniform(14, 308) for _ in range(60)] + [1e22, sys.float_info.max, 6381956970095103 * 2.0**797]:
+            lines.append((name, (x,), f(mpf(x))))
     for x in spread(-5, 5) + spread(-300, 300) + uniform(0.5, 2) + [1 + t for t in both(spread(-12, -1))]:
         limit = abs(700 / m.log(x))
         for y in (random.uniform(-1, 1) * float(limit), random.uniform(-3, 3)):

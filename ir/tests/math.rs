@@ -97,11 +97,6 @@ fn worst(
     }
 }
 
-/// The angle that sin and cos take in f32.
-fn angle(x: f64) -> f64 {
-    if x.is_finite() && x.abs() >= 2f64.powi(20) { 0f64.copysign(x) } else { x }
-}
-
 /// [`worst`] of a function of one argument; for digamma and erf_inv the exact value is the f64
 /// form, which the table checks.
 fn measure(function: Function, patterns: impl Iterator<Item = u32>) -> Worst {
@@ -113,8 +108,8 @@ fn measure(function: Function, patterns: impl Iterator<Item = u32>) -> Worst {
         Tanh => worst(patterns, |x| Tanh.eval32(x, x), f64::tanh, false),
         Sigmoid => worst(patterns, |x| Sigmoid.eval32(x, x), |x| 1.0 / (1.0 + (-x).exp()), false),
         Erf => worst(patterns, |x| Erf.eval32(x, x), libm::erf, false),
-        Sin => worst(patterns, |x| Sin.eval32(x, x), |x| angle(x).sin(), false),
-        Cos => worst(patterns, |x| Cos.eval32(x, x), |x| angle(x).cos(), false),
+        Sin => worst(patterns, |x| Sin.eval32(x, x), f64::sin, false),
+        Cos => worst(patterns, |x| Cos.eval32(x, x), f64::cos, false),
         Rsqrt => worst(patterns, |x| Rsqrt.eval32(x, x), |x| 1.0 / x.sqrt(), false),
         Lgamma => worst(patterns, |x| Lgamma.eval32(x, x), libm::lgamma, true),
         Digamma => worst(patterns, |x| Digamma.eval32(x, x), |x| Digamma.eval64(x, x), true),
@@ -303,8 +298,8 @@ fn special_values_are_exact() {
         (Tanh, &[(0.0, 0.0), (-0.0, -0.0), (INF, 1.0), (-INF, -1.0), (30.0, 1.0), (-30.0, -1.0), (NAN, NAN)]),
         (Sigmoid, &[(0.0, 0.5), (-0.0, 0.5), (INF, 1.0), (-INF, 0.0), (100.0, 1.0), (-1e4, 0.0), (NAN, NAN)]),
         (Erf, &[(0.0, 0.0), (-0.0, -0.0), (INF, 1.0), (-INF, -1.0), (7.0, 1.0), (-7.0, -1.0), (NAN, NAN)]),
-        (Sin, &[(0.0, 0.0), (-0.0, -0.0), (INF, NAN), (-INF, NAN), (1e30, 0.0), (-1e30, -0.0), (NAN, NAN)]),
-        (Cos, &[(0.0, 1.0), (-0.0, 1.0), (INF, NAN), (-INF, NAN), (1e30, 1.0), (-1e30, 1.0), (NAN, NAN)]),
+        (Sin, &[(0.0, 0.0), (-0.0, -0.0), (INF, NAN), (-INF, NAN), (NAN, NAN)]),
+        (Cos, &[(0.0, 1.0), (-0.0, 1.0), (INF, NAN), (-INF, NAN), (NAN, NAN)]),
         (Rsqrt, &[(0.0, INF), (-0.0, -INF), (4.0, 0.5), (-1.0, NAN), (INF, 0.0), (-INF, NAN), (NAN, NAN)]),
         (
             Lgamma,

@@ -316,7 +316,7 @@ pub struct StepArgs {
     /// Updates to make, all on the same batch
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub steps: u64,
-    /// Where the gradients of the first update go, as grad.PARAMETER
+    /// Where the gradients of the first update go, as grad.PARAMETER and, by inputs of floating type, input.NAME
     #[arg(long, value_name = "FILE")]
     pub grads: Option<PathBuf>,
     /// Prints the metrics of all updates as one JSON object

@@ -61,7 +61,8 @@ pub fn run(args: &StepArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The gradients that the first update would use, as `grad.<parameter>`; the state stays as it is.
+/// The gradients that the first update would use, as `grad.<parameter>`, and those by the inputs, as `input.<name>`; the
+/// state stays as it is.
 fn gradients(
     args: &StepArgs,
     model: &Model,
@@ -75,10 +76,12 @@ fn gradients(
         settings = settings.dim(name, size);
     }
     let sized = Model::load(&args.model.model, &settings)?;
-    let graph = with_gradients(sized.graph(&args.entry.name)?)?;
+    let plain = sized.graph(&args.entry.name)?;
+    let graph = with_gradients(plain)?;
     let executable = compile(&graph, model.options())?;
     let mut state = state.try_clone()?;
     let mut instance = Instance::bind(Arc::new(executable), &state, threads)?;
     let outputs = instance.run_named(&mut state, inputs)?;
-    Ok(outputs.into_iter().filter(|(name, _)| name.starts_with("grad.")).collect())
+    let metric = |name: &str| plain.outputs().iter().any(|output| output.name == name);
+    Ok(outputs.into_iter().filter(|(name, _)| !metric(name)).collect())
 }

@@ -44,13 +44,18 @@ impl Ops<'_> {
         let q = self.mul_num(q, 1.0 / ((query.dims[2] / heads) as f64).sqrt())?;
         let scores = self.b.dot(q, k, [&[0, 2], &[0, 2]], [&[3], &[3]])?; // [batch, heads, queries, keys]
         let scores = self.hidden(scores, visible)?;
-        let weights = self.softmax(scores, 3)?;
+        let weights = if visible.mask.is_some() {
+            self.softmax_of_visible(scores, 3)?
+        } else {
+            self.softmax(scores, 3)?
+        };
         let mixed = self.b.dot(weights, v, [&[0, 1], &[0, 2]], [&[3], &[1]])?; // [batch, heads, queries, width]
         let mixed = self.transpose(mixed, &[0, 2, 1, 3])?;
         self.reshape(mixed, &[query.dims[0], query.dims[1], value.dims[2]])
     }
 
-    /// Scores of keys that a query does not see become minus infinity, their weights zero.
+    /// Scores of keys that a query does not see become minus infinity, their weights zero. A query that sees no key
+    /// gets zeros, as in PyTorch's `scaled_dot_product_attention`.
     fn hidden(&mut self, scores: Tensor, visible: Visible) -> Built {
         let ty = self.ty(scores);
         let never = self.scalar(f64::NEG_INFINITY, ty.dtype)?;

@@ -16,6 +16,7 @@ pub(crate) mod ops;
 mod primitives;
 mod promote;
 pub(crate) mod settings;
+mod stable;
 pub(crate) mod state;
 pub(crate) mod steps;
 pub(crate) mod value;

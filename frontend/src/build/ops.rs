@@ -317,7 +317,7 @@ impl<'a> Ops<'a> {
         self.max(zero, x)
     }
 
-    /// Between `low` and `high`, with gradient 0 at the bounds (unlike [`Self::clip`]).
+    /// Between `low` and `high`, with gradient 0 at the bounds.
     pub fn saturate(&mut self, x: Tensor, low: f64, high: f64) -> Built {
         let low = self.number(x, low)?;
         let above = self.max(low, x)?;
@@ -349,12 +349,6 @@ impl<'a> Ops<'a> {
 
     pub fn sqrt(&mut self, x: Tensor) -> Built {
         self.elementwise(ScalarOp::Sqrt, x)
-    }
-
-    /// Clips to `low..=high`, with gradient 1 at the bounds.
-    pub fn clip(&mut self, x: Tensor, low: f64, high: f64) -> Built {
-        let above = self.max_num(x, low)?;
-        self.min_num(above, high)
     }
 
     /// Whether elements are true: those that are not 0, of whatever type.
@@ -421,13 +415,7 @@ impl<'a> Ops<'a> {
                 return self.int_division(operator, a, b);
             }
             Binary::FloorDiv | Binary::Rem => {
-                let quotient = self.div(a, b)?;
-                let floor = self.elementwise(ScalarOp::Floor, quotient)?;
-                if operator == Binary::FloorDiv {
-                    return Ok(floor);
-                }
-                let back = self.mul(floor, b)?;
-                return self.sub(a, back);
+                return self.divided(operator, a, b);
             }
             Binary::Eq => comparison(Comparison::Eq),
             Binary::Ne => comparison(Comparison::Ne),

@@ -238,13 +238,12 @@ impl Ops<'_> {
         self.reshape(rows, &picked)
     }
 
-    /// The position of the first largest (or smallest) element along an axis, as `i32`; the last position where
-    /// there is a NaN.
+    /// The position of the first largest (or smallest) element along an axis, as `i32`; of the first NaN where there
+    /// is one.
     pub fn arg_extreme(&mut self, x: Tensor, axis: usize, largest: bool) -> Built {
         let dims = self.dims(x);
         let combine = if largest { Combine::Max } else { Combine::Min };
-        let extreme = self.reduce(combine, x, &[axis], true)?;
-        let found = self.compare(Comparison::Eq, x, extreme)?;
+        let found = self.holds_extreme(x, axis, combine)?;
         let position = self.b.iota(DType::I32, &dims, axis)?;
         let last = self.full(dims[axis].saturating_sub(1) as f64, &Type::new(DType::I32, dims))?;
         let candidates = self.select(found, position, last)?;

@@ -314,8 +314,8 @@ fn numbers(operator: Binary, left: &Val, right: &Val) -> Result<Val, Fault> {
                 Mul => a * b,
                 Div | FloorDiv | Rem if b == 0.0 => return Err(Fault::new("division by zero")),
                 Div => a / b,
-                FloorDiv => (a / b).floor(),
-                Rem => a - b * (a / b).floor(),
+                FloorDiv => floor_divided(a, b).0,
+                Rem => floor_divided(a, b).1,
                 Pow => a.powf(b),
                 Eq => return Ok(Val::Bool(a == b)),
                 Ne => return Ok(Val::Bool(a != b)),
@@ -334,6 +334,14 @@ fn numbers(operator: Binary, left: &Val, right: &Val) -> Result<Val, Fault> {
             }
         }
     }
+}
+
+/// `a // b` and `a % b` as in Python: the remainder is exact, with the sign of the divisor.
+pub(crate) fn floor_divided(a: f64, b: f64) -> (f64, f64) {
+    let rest = a % b;
+    let opposed = rest != 0.0 && (rest < 0.0) != (b < 0.0);
+    let whole = ((a - rest) / b).round_ties_even();
+    if opposed { (whole - 1.0, rest + b) } else { (whole, rest) }
 }
 
 /// The whole numbers from `start` to below `stop`.

@@ -84,26 +84,17 @@ pub(crate) enum Binary {
     Or,
 }
 
+/// All operators, as they are written.
+pub(crate) fn symbols() -> impl Iterator<Item = &'static str> {
+    Binary::ALL.into_iter().map(Binary::symbol).chain(["not"])
+}
+
 impl Binary {
     /// Every operator.
-    pub const ALL: [Binary; 16] = [
-        Binary::Add,
-        Binary::Sub,
-        Binary::Mul,
-        Binary::Div,
-        Binary::FloorDiv,
-        Binary::Rem,
-        Binary::Pow,
-        Binary::MatMul,
-        Binary::Eq,
-        Binary::Ne,
-        Binary::Lt,
-        Binary::Le,
-        Binary::Gt,
-        Binary::Ge,
-        Binary::And,
-        Binary::Or,
-    ];
+    pub const ALL: [Binary; 16] = {
+        use Binary::*;
+        [Add, Sub, Mul, Div, FloorDiv, Rem, Pow, MatMul, Eq, Ne, Lt, Le, Gt, Ge, And, Or]
+    };
 
     /// How it is written.
     pub fn symbol(self) -> &'static str {

@@ -30,7 +30,7 @@ macro_rules! activations {
         }),*];
 
         /// Names that `Activation("...")` takes.
-        const WORDS: &[&str] = &[$($($word,)?)*];
+        pub(crate) const WORDS: &[&str] = &[$($($word,)?)*];
 
         /// What they stand for, in that order.
         const MEANINGS: &[Apply] = &[$($({ let _ = $word; $apply },)?)*];
@@ -145,7 +145,9 @@ pub(crate) fn gelu(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     let f = match form {
         GeluForm::Tanh => {
             // x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x³)))
+            // From 16 on the tangent is 1 long since; bounded, the square does not overflow.
             let square = ops.square(x)?;
+            let square = ops.min_num(square, 256.0)?;
             let cube = ops.mul(square, x)?;
             let cube = ops.mul_num(cube, 0.044715)?;
             let inner = ops.add(x, cube)?;
@@ -328,7 +330,13 @@ fn prelu(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     let weight = builder.parameter("weight", &[count], init)?;
     let ops = &mut builder.ops();
     let slope = if count == 1 { ops.broadcast_to(weight, &dims)? } else { ops.along(weight, &dims, 1)? };
-    let below = ops.mul(slope, x)?;
+    sloped(ops, x, slope)
+}
+
+/// `x > 0 ? x : slope x`, with the slope's gradient 0 above, for an infinite x too.
+fn sloped(ops: &mut Ops, x: Tensor, slope: Tensor) -> Built {
+    let negative = ops.min_num(x, 0.0)?;
+    let below = ops.mul(slope, negative)?;
     let positive = ops.compare_num(Comparison::Gt, x, 0.0)?;
     ops.select(positive, x, below)
 }
@@ -345,7 +353,5 @@ fn rrelu(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     let ops = &mut builder.ops();
     let slope = ops.mul_num(uniform, high - low)?;
     let slope = ops.add_num(slope, low)?;
-    let below = ops.mul(slope, x)?;
-    let positive = ops.compare_num(Comparison::Gt, x, 0.0)?;
-    ops.select(positive, x, below)
+    sloped(ops, x, slope)
 }

@@ -159,7 +159,7 @@ fn rprop(cx: &mut Update, args: &Args) -> Built {
     let (grown, shrunk) = (ops.mul_num(size, grow)?, ops.mul_num(size, shrink)?);
     let next = ops.select(turned, shrunk, size)?;
     let next = ops.select(same, grown, next)?;
-    let next = ops.clip(next, smallest, largest)?;
+    let next = ops.saturate(next, smallest, largest)?;
     // After a turn the gradient counts as zero: no step now, and no agreement next time.
     let zero = ops.b.zeros_like(gradient)?;
     let gradient = ops.select(turned, zero, gradient)?;

@@ -12,7 +12,7 @@ words! {
 /// Every element into `-max..=max`.
 pub(crate) fn by_value(ops: &mut Ops, gradients: &mut [Tensor], max: f64) -> Built<()> {
     for gradient in gradients {
-        *gradient = ops.clip(*gradient, -max, max)?;
+        *gradient = ops.saturate(*gradient, -max, max)?;
     }
     Ok(())
 }

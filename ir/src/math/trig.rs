@@ -1,10 +1,11 @@
 //! sin and cos.
 //!
-//! |x| = n pi/2 + r, pi/2 in parts with fused multiply-adds (Cody & Waite, "Software Manual for the Elementary
-//! Functions", 1980); the first step is exact. Then a polynomial for the sine or cosine of r, by quadrant.
+//! |x| = n pi/2 + r, then a polynomial for the sine or cosine of r, by quadrant.
 //!
-//! From 2^20 (f32) or 2^50 (f64) on the angle counts as 0, so that results stay finite and in [-1, 1]. There,
-//! neighbouring arguments are an eighth (f32) or a quarter (f64) apart, and an angle says little.
+//! Below 2^20 (f32) or 2^50 (f64), pi/2 is taken off in parts with fused multiply-adds (Cody & Waite, "Software Manual
+//! for the Elementary Functions", 1980); the first step is exact. Larger arguments are multiplied with 2/pi, of which
+//! whole multiples of 4 are left out: they are whole turns (Payne & Hanek, "Radian reduction for trigonometric
+//! functions", 1983). Both ways are computed, and one is chosen.
 
 use super::coefficients::*;
 use super::{Arith, Float, polynomial};
@@ -19,23 +20,24 @@ pub(super) fn cos<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
     sine_of_quadrant(a, float, x, zero, 1)
 }
 
+/// |x| as n quarters of a turn and a rest of at most about pi/4.
+struct Reduced<V> {
+    /// n plus a number of which the integer has two low bits 0: the low bits are those of n.
+    quarters: V,
+    rest: V,
+}
+
 /// sin(|x| + ahead pi/2), its sign flipped by the sign bit of `flip`.
 fn sine_of_quadrant<A: Arith>(a: &mut A, float: Float, x: A::V, flip: A::V, ahead: i64) -> A::V {
     let size = a.abs(x);
     let bound = a.float(float.pick(2f64.powi(20), 2f64.powi(50)));
-    let is_angle = a.lt(size, bound);
-    let zero = a.sub(size, size); // NaN for an infinity or NaN
-    let angle = a.select(is_angle, size, zero);
-
-    let two_over_pi = a.float(std::f64::consts::FRAC_2_PI);
-    let magic = a.float(float.magic());
-    let quotient = a.fma(angle, two_over_pi, magic);
-    let n = a.sub(quotient, magic);
-    let mut r = angle;
-    for part in float.pick(PI_2_F32, PI_2_F64) {
-        let part = a.float(-part);
-        r = a.fma(n, part, r);
-    }
+    let is_small = a.lt(size, bound);
+    let small = reduce_small(a, float, size);
+    let large = reduce_large(a, float, size);
+    let undefined = a.sub(size, size); // NaN for an infinity or NaN, else 0
+    let rest = a.add(large.rest, undefined);
+    let r = a.select(is_small, small.rest, rest);
+    let quarters = a.select(is_small, small.quarters, large.quarters);
 
     let y = a.mul(r, r);
     let cube = a.mul(r, y);
@@ -46,7 +48,7 @@ fn sine_of_quadrant<A: Arith>(a: &mut A, float: Float, x: A::V, flip: A::V, ahea
     let c = a.fma(c, y, minus_half);
     let cosine = a.fma(c, y, one);
 
-    let quadrant = a.as_int(quotient);
+    let quadrant = a.as_int(quarters);
     let ahead = a.int(ahead);
     let quadrant = a.int_add(quadrant, ahead);
     let unit = a.int(1);
@@ -61,4 +63,115 @@ fn sine_of_quadrant<A: Arith>(a: &mut A, float: Float, x: A::V, flip: A::V, ahea
     let bits = a.as_int(value);
     let bits = a.int_xor(bits, flip);
     a.as_float(bits)
+}
+
+/// For a `size` below the bound; others give nonsense.
+fn reduce_small<A: Arith>(a: &mut A, float: Float, size: A::V) -> Reduced<A::V> {
+    let two_over_pi = a.float(std::f64::consts::FRAC_2_PI);
+    let magic = a.float(float.magic());
+    let quarters = a.fma(size, two_over_pi, magic);
+    let n = a.sub(quarters, magic);
+    let mut rest = size;
+    for part in float.pick(PI_2_F32, PI_2_F64) {
+        let part = a.float(-part);
+        rest = a.fma(n, part, rest);
+    }
+    Reduced { quarters, rest }
+}
+
+/// For a finite `size` from the bound on; others give nonsense.
+///
+/// The biased exponent is 16 g + s (f64: 32 g + s). With the integer m of the significand, size is m 2^s times a power
+/// of two that only g decides, and m 2^s is an integer. So of that power times 2/pi whole multiples of 4 can be left
+/// out, and the table has the rest for every g, in four parts `c`, which together are exact to 2^-97 (f64: 2^-214).
+fn reduce_large<A: Arith>(a: &mut A, float: Float, size: A::V) -> Reduced<A::V> {
+    let (low, high) = float.pick((4, 3), (5, 5)); // bits of the exponent: those of s, and those that tell g
+    let bits = a.as_int(size);
+    let mask = a.int((1 << (float.mantissa() + low)) - 1);
+    let kept = a.int_and(bits, mask);
+    let unit = a.int((float.bias() + i64::from(float.mantissa())) << float.mantissa());
+    let integer = a.int_add(kept, unit);
+    let integer = a.as_float(integer); // m 2^s
+    let mut zeros = [bits; 5];
+    for (bit, zero) in (float.mantissa() + low..).zip(&mut zeros[..high]) {
+        let (mask, none) = (a.int(1 << bit), a.int(0));
+        let bit = a.int_and(bits, mask);
+        *zero = a.int_eq(bit, none);
+    }
+    let c = [0, 1, 2, 3].map(|part| match float {
+        Float::F32 => row(a, &zeros[..high], TWO_OVER_PI_F32.map(|row| row[part])),
+        Float::F64 => row(a, &zeros[..high], TWO_OVER_PI_F64.map(|row| row[part])),
+    });
+
+    // The products in two parts each; of the large parts whole turns are left out, which is exact.
+    let mut high = [integer; 3];
+    let mut low = [integer; 3];
+    for part in 0..3 {
+        high[part] = a.mul(integer, c[part]);
+        let minus = a.neg(high[part]);
+        low[part] = a.fma(integer, c[part], minus);
+    }
+    let last = a.mul(integer, c[3]);
+    let large = [high[0], low[0], high[1]].map(|v| without_turns(a, v));
+
+    // Their sum, in decreasing size; n quarters are taken off, then what was rounded away comes back.
+    let (mut sum, mut lost) = (large[0], [last; 4]);
+    for (next, lost) in [large[1], large[2], low[1], high[2]].into_iter().zip(&mut lost) {
+        (sum, *lost) = exact_sum(a, sum, next);
+    }
+    let magic = a.float(float.magic());
+    let quarters = a.add(sum, magic);
+    let n = a.sub(quarters, magic);
+    let mut rest = a.sub(sum, n);
+    let mut tail = a.add(low[2], last);
+    for part in lost {
+        let below;
+        (rest, below) = exact_sum(a, rest, part);
+        tail = a.add(tail, below);
+    }
+    let high = a.add(rest, tail);
+    let back = a.sub(high, rest);
+    let low = a.sub(tail, back);
+
+    // From quarters to radians.
+    let [first, second, ..] = float.pick(PI_2_F32, PI_2_F64).map(|part| a.float(part));
+    let product = a.mul(high, first);
+    let minus = a.neg(product);
+    let fraction = a.fma(high, first, minus);
+    let fraction = a.fma(high, second, fraction);
+    let fraction = a.fma(low, first, fraction);
+    let rest = a.add(product, fraction);
+    Reduced { quarters, rest }
+}
+
+/// The entry of a table whose number has a bit 0 where the mask is true, the lowest bit first.
+#[inline(always)]
+fn row<A: Arith, const N: usize>(a: &mut A, zeros: &[A::V], table: [f64; N]) -> A::V {
+    let mut values = table.map(|value| a.float(value));
+    let mut count = N;
+    for &zero in zeros.iter().rev() {
+        count /= 2;
+        for i in 0..count {
+            values[i] = a.select(zero, values[i], values[i + count]);
+        }
+    }
+    values[0]
+}
+
+/// `v` less the nearest multiple of 4.
+fn without_turns<A: Arith>(a: &mut A, v: A::V) -> A::V {
+    let (quarter, minus_four) = (a.float(0.25), a.float(-4.0));
+    let turns = a.mul(v, quarter);
+    let turns = a.round_even(turns);
+    a.fma(turns, minus_four, v)
+}
+
+/// x + y rounded, and what is lost by that (Knuth's two-sum).
+#[inline(always)]
+fn exact_sum<A: Arith>(a: &mut A, x: A::V, y: A::V) -> (A::V, A::V) {
+    let sum = a.add(x, y);
+    let of_y = a.sub(sum, x);
+    let of_x = a.sub(sum, of_y);
+    let (x, y) = (a.sub(x, of_x), a.sub(y, of_y));
+    (sum, a.add(x, y))
 }

@@ -98,8 +98,10 @@ impl Operator for Elementwise {
                 Ok(vec![Some(dx), Some(b.neg(scaled)?)])
             }
             Rem => {
-                let quotient = b.div(x, u)?;
-                let whole = b.elementwise(Trunc, &[quotient])?;
+                // How often u was taken off: an integer, but for the rounding of the division.
+                let taken = b.sub(x, y)?;
+                let quotient = b.div(taken, u)?;
+                let whole = b.elementwise(Round, &[quotient])?;
                 let scaled = b.mul(dy, whole)?;
                 Ok(vec![Some(dy), Some(b.neg(scaled)?)])
             }

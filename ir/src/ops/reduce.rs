@@ -4,7 +4,7 @@ use super::*;
 use crate::definition::{Element, Order};
 use crate::index::Index;
 use crate::program::Combine;
-use crate::scalar::{Comparison, Scalar};
+use crate::scalar::{Comparison, Scalar, ScalarOp};
 
 /// Combines along axes, which vanish. Maximum and minimum propagate NaN. The text form's name is
 /// `reduce_add`, `reduce_max`, ….
@@ -97,9 +97,13 @@ impl Operator for Reduce {
                 Ok(vec![Some(b.mul(dy, others)?)])
             }
             Combine::Max | Combine::Min => {
-                // To the first of the winners in row-major order.
+                // To the first of the winners in row-major order; a NaN wins.
                 let y = b.broadcast(y, &dims, &kept)?;
-                let wins = b.compare(Comparison::Eq, x, y)?;
+                let mut wins = b.compare(Comparison::Eq, x, y)?;
+                if b.ty(x).dtype.is_float() {
+                    let undefined = b.compare(Comparison::Ne, x, x)?;
+                    wins = b.elementwise(ScalarOp::Or, &[wins, undefined])?;
+                }
                 let position = b.position(&dims, &self.axes)?;
                 let far = b.full_like(position, f64::from(i32::MAX))?;
                 let candidates = b.select(wins, position, far)?;

@@ -44,10 +44,11 @@ pub(super) static FUNCTIONS: [Function; 23] = [
         Ok(Val::Tensor(builder.ops().b.sign(x)?))
     }),
     function("clip", &[required("x"), required("low"), required("high")], |builder, args| {
+        // Of equal operands the first has the gradient: it is 0 at the bounds.
         let [x, low, high] = promoted(builder, args, ["x", "low", "high"])?;
         let mut ops = builder.ops();
-        let above = ops.max(x, low)?;
-        tensor_value(ops.min(above, high))
+        let above = ops.max(low, x)?;
+        tensor_value(ops.min(high, above))
     }),
     function("where", &[required("condition"), required("a"), required("b")], |builder, args| {
         let condition = args.tensor("condition")?;

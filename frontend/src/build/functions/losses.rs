@@ -40,12 +40,12 @@ pub(super) static FUNCTIONS: [Function; 12] = [
         &[required("x"), required("target"), optional("beta"), REDUCTION],
         |builder, args| {
             let beta = args.float_in("beta", 1.0, 0.0, f64::MAX)?;
-            elementwise(builder, args, |ops, x, target| rounded_corner(ops, x, target, beta, beta))
+            elementwise(builder, args, |ops, x, target| smooth_l1(ops, x, target, beta))
         },
     ),
     function("huber", &[required("x"), required("target"), optional("delta"), REDUCTION], |builder, args| {
         let delta = args.float_in("delta", 1.0, f64::MIN_POSITIVE, f64::MAX)?;
-        elementwise(builder, args, |ops, x, target| rounded_corner(ops, x, target, delta, 1.0))
+        elementwise(builder, args, |ops, x, target| ops.rounded_corner(x, target, delta))
     }),
     function("hinge", &PREDICTION, |builder, args| {
         // max(0, 1 - target x), targets -1 and 1
@@ -56,19 +56,7 @@ pub(super) static FUNCTIONS: [Function; 12] = [
         })
     }),
     function("bce", &PREDICTION, |builder, args| {
-        // -(t ln x + (1 - t) ln(1 - x)), the logarithms not below -100 as in PyTorch
-        elementwise(builder, args, |ops, x, target| {
-            let log = ops.function(Elementary::Log, x)?;
-            let log = ops.max_num(log, -100.0)?;
-            let minus = ops.neg(x)?;
-            let rest = ops.function(Elementary::Log1p, minus)?;
-            let rest = ops.max_num(rest, -100.0)?;
-            let yes = ops.mul(target, log)?;
-            let other = ops.num_sub(1.0, target)?;
-            let no = ops.mul(other, rest)?;
-            let sum = ops.add(yes, no)?;
-            ops.neg(sum)
-        })
+        elementwise(builder, args, |ops, x, target| ops.binary_cross_entropy(x, target))
     }),
     function("bce_with_logits", &PREDICTION, |builder, args| {
         // (1 - t) x + ln(1 + e^-x)
@@ -98,10 +86,11 @@ pub(super) static FUNCTIONS: [Function; 12] = [
         "gauss_nll",
         &[required("x"), required("target"), required("variance"), REDUCTION],
         |builder, args| {
-            // (ln v + (x - t)² / v) / 2
+            // (ln v + (x - t)² / v) / 2, v not below 1e-6, as in PyTorch
             let variance = float_tensor(builder, args, "variance")?;
             elementwise(builder, args, |ops, x, target| {
                 let variance = aligned_variance(ops, x, variance, args)?;
+                let variance = ops.at_least(variance, 1e-6)?;
                 let difference = ops.sub(x, target)?;
                 let square = ops.square(difference)?;
                 let share = ops.div(square, variance)?;
@@ -155,22 +144,14 @@ fn aligned_variance(ops: &mut Ops, x: Tensor, variance: Tensor, args: &Args) -> 
         .note("it has the prediction's shape, or that without the last axis, or extents of 1"))
 }
 
-/// `d²/2 scale / corner` where `d = |x - t|` is below the corner, else `scale/… (d - corner/2)`.
-///
-/// `scale = corner` is smooth L1 over its beta (`d²/(2 beta)`, `d - beta/2`); `scale = 1` is Huber's loss
-/// (`d²/2`, `delta (d - delta/2)`).
-fn rounded_corner(ops: &mut Ops, x: Tensor, target: Tensor, corner: f64, scale: f64) -> Built {
-    let difference = ops.sub(x, target)?;
-    let size = ops.elementwise(ScalarOp::Abs, difference)?;
-    if corner == 0.0 {
-        return Ok(size);
+/// Huber's loss divided by its corner `beta`; for 0 that is the distance.
+fn smooth_l1(ops: &mut Ops, x: Tensor, target: Tensor, beta: f64) -> Built {
+    if beta == 0.0 {
+        let difference = ops.sub(x, target)?;
+        return ops.elementwise(ScalarOp::Abs, difference);
     }
-    let square = ops.square(size)?;
-    let inner = ops.mul_num(square, 0.5 / scale)?;
-    let outer = ops.sub_num(size, 0.5 * corner)?;
-    let outer = ops.mul_num(outer, corner / scale)?;
-    let near = ops.compare_num(Comparison::Lt, size, corner)?;
-    ops.select(near, inner, outer)
+    let huber = ops.rounded_corner(x, target, beta)?;
+    ops.div_num(huber, beta)
 }
 
 fn reduced(ops: &mut Ops, value: Tensor, args: &Args) -> Built<Val> {
@@ -320,10 +301,6 @@ fn focal(builder: &mut Builder, args: &Args) -> Built<Val> {
     let axis = class_axis(&ops, logits, label, args)?;
     let log = ops.log_softmax(logits, axis)?;
     let picked = ops.pick(log, label, axis)?;
-    let probability = ops.function(Elementary::Exp, picked)?;
-    let rest = ops.num_sub(1.0, probability)?;
-    let factor = ops.pow_num(rest, gamma)?;
-    let loss = ops.mul(factor, picked)?;
-    let loss = ops.neg(loss)?;
+    let loss = ops.focal(picked, gamma)?;
     reduced(&mut ops, loss, args)
 }

@@ -44,7 +44,8 @@ fn accuracy(builder: &mut Builder, args: &Args) -> Built<Val> {
     tensor_value(ops.mean_all(right))
 }
 
-/// The share of samples with fewer than `k` scores above the label's (of equal scores, the lower class first).
+/// The share of samples with fewer than `k` scores above the label's (of equal scores, the lower class first; NaN is
+/// above every number). A label whose score is NaN is never found.
 fn top_k_accuracy(builder: &mut Builder, args: &Args) -> Built<Val> {
     let (logits, label) = pair(builder, args)?;
     let (k, float) = (args.size("k")?.get()?, builder.float());
@@ -62,7 +63,9 @@ fn top_k_accuracy(builder: &mut Builder, args: &Args) -> Built<Val> {
     let zero = ops.b.zeros_like(logits)?;
     let own_score = ops.select(own, logits, zero)?;
     let own_score = ops.sum(own_score, &[axis], true)?;
-    let above = ops.compare(Comparison::Gt, logits, own_score)?;
+    // Not `>`: a NaN is above, too. Where the own score is NaN, all are.
+    let reached = ops.compare(Comparison::Le, logits, own_score)?;
+    let above = ops.not(reached)?;
     let equal = ops.compare(Comparison::Eq, logits, own_score)?;
     let earlier = ops.compare(Comparison::Lt, classes, label)?;
     let ahead = ops.elementwise2(brolga_ir::scalar::ScalarOp::And, equal, earlier)?;

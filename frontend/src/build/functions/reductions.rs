@@ -1,7 +1,6 @@
 //! Functions that combine the elements along axes.
 
 use brolga_ir::program::Combine;
-use brolga_ir::scalar::Function as Elementary;
 
 use super::{Function, axis, float_tensor, function, mean_of, tensor, tensor_value, wrong};
 use crate::arguments::{Parameter, optional, required};
@@ -14,7 +13,7 @@ use crate::source::Spanned;
 const REDUCTION: [Parameter; 3] = [required("x"), optional("axis"), optional("keepdims")];
 const ALONG: [Parameter; 2] = [required("x"), optional("axis")];
 
-pub(super) static FUNCTIONS: [Function; 13] = [
+pub(super) static FUNCTIONS: [Function; 14] = [
     function("sum", &REDUCTION, sum),
     function("mean", &REDUCTION, mean),
     function("prod", &REDUCTION, |builder, args| {
@@ -24,6 +23,7 @@ pub(super) static FUNCTIONS: [Function; 13] = [
     function("any", &REDUCTION, |builder, args| reduce(builder, args, Combine::Or, |ops, x| ops.truth(x))),
     function("norm", &REDUCTION, norm),
     function("var", &REDUCTION, variance),
+    function("std", &REDUCTION, deviation),
     function("argmax", &ALONG, |builder, args| extreme_index(builder, args, true)),
     function("argmin", &ALONG, |builder, args| extreme_index(builder, args, false)),
     function("softmax", &ALONG, |builder, args| {
@@ -86,9 +86,7 @@ fn norm(builder: &mut Builder, args: &Args) -> Built<Val> {
     let (axes, keep) = (args.ints("axis")?, args.bool_or("keepdims", false)?);
     let mut ops = builder.ops();
     let axes = ops.axes(x, axes)?;
-    let square = ops.square(x)?;
-    let sum = ops.sum(square, &axes, keep)?;
-    tensor_value(ops.sqrt(sum))
+    tensor_value(ops.norm(x, &axes, keep))
 }
 
 /// The mean squared distance from the mean.
@@ -97,10 +95,16 @@ fn variance(builder: &mut Builder, args: &Args) -> Built<Val> {
     let (axes, keep) = (args.ints("axis")?, args.bool_or("keepdims", false)?);
     let mut ops = builder.ops();
     let axes = ops.axes(x, axes)?;
-    let mean = ops.mean(x, &axes, true)?;
-    let centred = ops.sub(x, mean)?;
-    let square = ops.square(centred)?;
-    tensor_value(ops.mean(square, &axes, keep))
+    tensor_value(ops.variance(x, &axes, keep))
+}
+
+/// The root of the variance.
+fn deviation(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let x = float_tensor(builder, args, "x")?;
+    let (axes, keep) = (args.ints("axis")?, args.bool_or("keepdims", false)?);
+    let mut ops = builder.ops();
+    let axes = ops.axes(x, axes)?;
+    tensor_value(ops.deviation(x, &axes, keep))
 }
 
 fn logsumexp(builder: &mut Builder, args: &Args) -> Built<Val> {
@@ -108,24 +112,7 @@ fn logsumexp(builder: &mut Builder, args: &Args) -> Built<Val> {
     let (axes, keep) = (args.ints("axis")?, args.bool_or("keepdims", false)?);
     let mut ops = builder.ops();
     let axes = ops.axes(x, axes)?;
-    let max = ops.reduce(Combine::Max, x, &axes, true)?;
-    let max = ops.stop_gradient(max)?;
-    let shifted = ops.sub(x, max)?;
-    let exp = ops.function(Elementary::Exp, shifted)?;
-    let sum = ops.sum(exp, &axes, true)?;
-    let log = ops.function(Elementary::Log, sum)?;
-    let result = ops.add(log, max)?;
-    if keep {
-        return Ok(Val::Tensor(result));
-    }
-    let dims: Vec<usize> = ops
-        .dims(x)
-        .into_iter()
-        .enumerate()
-        .filter(|(axis, _)| !axes.contains(axis))
-        .map(|(_, n)| n)
-        .collect();
-    tensor_value(ops.reshape(result, &dims))
+    tensor_value(ops.logsumexp(x, &axes, keep))
 }
 
 /// The position of the first extreme element, as `i32`.

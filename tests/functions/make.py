@@ -1,0 +1,589 @@
+"""Writes the rows of the table of functions and layers, and what PyTorch gives for each.
+
+    python make.py
+
+writes `rows.tsv` and one `*.safetensors` a kind of rows. Needs torch, numpy and safetensors. A row is a model of one function
+or layer, with the values of its inputs and parameters, its result, and the gradients of `sum(result * cotangent)` by
+inputs and parameters. Expected values are computed in f64 and rounded to f32. What may differ is, as for whole models,
+1e-6 or three times the error of PyTorch's own f32 run, whichever is more: relative, and absolute below 1.
+
+Three things a tolerance can say: a number; infinity, where PyTorch's f32 run overflows and its f64 run does not, so
+that infinities and NaN are accepted too; NaN, where any value is accepted, because
+
+- PyTorch's gradient is NaN itself: it is undefined there;
+- the element by which, or the result of which is differentiated, is NaN: some of PyTorch's functions give NaN there, some
+  0 or 1, without a rule;
+- the remark of the row says so.
+"""
+
+import math
+import pathlib
+import warnings
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.numpy import save_file
+
+warnings.simplefilter("ignore")
+HERE = pathlib.Path(__file__).parent
+INF, NAN = math.inf, math.nan
+LARGEST, SMALLEST, DENORMAL = 3.4028234663852886e38, 1.1754943508222875e-38, 1.401298464324817e-45
+
+EDGES = [
+    0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 6.0, -6.0, 0.3, -1.7, 20.0, -20.0, 100.0, -100.0, 1e10, -1e30,
+    INF, -INF, NAN, LARGEST, -LARGEST, SMALLEST, -SMALLEST, DENORMAL, -DENORMAL, 1e-20,
+]  # fmt: skip
+# Pairs of these for functions of two arguments.
+FEW = [0.0, -0.0, 1.0, -2.5, 7.0, 0.1, INF, -INF, NAN, SMALLEST]
+PAIRS = [(a, b) for a in FEW for b in FEW]
+
+rows = []
+
+
+def plain(*dims, turn=37, shift=11):
+    """Numbers between -2 and 2, none of them 0, exact in f32."""
+    count = math.prod(dims)
+    return [(((i * turn + shift) % 64) - 31.5) / 16 for i in range(count)]
+
+
+def cotangent(dims):
+    count = math.prod(dims)
+    return np.array([(((i * 5 + 3) % 8) - 3.5) / 4 for i in range(count)]).reshape(dims)
+
+
+def row(kind, names, output, f, inputs, cases, *, body="", states=None, train=False, by=None, within="row", remark="", free=()):
+    """`inputs` and `states`: types by name. `cases`: lists of values by name, for what differs from `plain`. `by`: what is
+    differentiated by (floats, if not said). `within`: over what the largest value and error are taken for the rule: an
+    `element`, a `row` of the first axis, or `all`. `free`: results of which any value is accepted, as the remark says."""
+    states = states or {}
+    types = {**inputs, **states}
+    by = [name for name, (dtype, _) in types.items() if dtype == "f32"] if by is None else by
+    rows.append(dict(kind=kind, names=names, output=output, f=f, inputs=inputs, states=states, cases=cases, body=body,
+                     train=train, by=by, within=within, remark=remark, free=free))  # fmt: skip
+
+
+def f32(*dims):
+    return ("f32", dims)
+
+
+def i32(*dims):
+    return ("i32", dims)
+
+
+# ---------------------------------------------------------------- functions of every element
+
+
+def unary(names, output, f, **more):
+    x = more.pop("x", EDGES)
+    row(more.pop("kind", "functions"), names, output, lambda v: f(v["x"]), {"x": f32(len(x))}, [{"x": x}], within="element", **more)
+
+
+unary("abs", "abs(x)", torch.abs)
+unary("floor", "floor(x)", torch.floor)
+unary("ceil", "ceil(x)", torch.ceil)
+unary("round", "round(x)", torch.round, x=EDGES + [1.5, 2.5, -0.49999997, 8388609.0])
+unary("trunc", "trunc(x)", torch.trunc)
+unary("sqrt", "sqrt(x)", torch.sqrt)
+unary("rsqrt", "rsqrt(x)", torch.rsqrt)
+unary("exp", "exp(x)", torch.exp, x=EDGES + [88.72, 88.73, -87.4, -103.9])
+unary("expm1", "expm1(x)", torch.expm1)
+unary("log", "log(x)", torch.log)
+unary("log1p", "log1p(x)", torch.log1p)
+unary("square", "square(x)", torch.square)
+unary("sign", "sign(x)", torch.sign)
+unary("tanh", "tanh(x)", torch.tanh)
+unary("sigmoid", "sigmoid(x)", torch.sigmoid)
+unary("erf", "erf(x)", torch.erf)
+unary("sin", "sin(x)", torch.sin, x=EDGES + [1048576.0, 1048577.0, 3e6, 1e15, 2.3e22, -7.5e33])
+unary("cos", "cos(x)", torch.cos, x=EDGES + [1048576.0, 1048577.0, 3e6, 1e15, 2.3e22, -7.5e33])
+unary("lgamma", "lgamma(x)", torch.lgamma, x=EDGES + [-1.5, -2.7, 1e-3, 171.0])
+unary("digamma", "digamma(x)", torch.digamma, x=EDGES + [-1.5, -2.7, 1e-3, 171.0], by=[],
+      remark="not differentiable: trigamma is no operator")  # fmt: skip
+unary("relu", "relu(x)", F.relu)
+unary("leaky_relu", "leaky_relu(x, 0.2)", lambda x: F.leaky_relu(x, 0.2))
+unary("elu", "elu(x)", F.elu)
+unary("gelu", "gelu(x)", F.gelu)
+unary("silu", "silu(x)", F.silu)
+unary("softplus", "softplus(x)", F.softplus)
+unary("hard_sigmoid", "hard_sigmoid(x)", F.hardsigmoid)
+unary("clip", "clip(x, -1, 3)", lambda x: x.clamp(-1, 3))
+unary("float", "float(x)", lambda x: x * 1)
+unary("int", "float(int(x))", lambda x: x.nan_to_num(0).clamp(-2147483648, 2147483647).trunc(),
+      by=[], remark="NaN becomes 0, what is too large the largest i32; PyTorch leaves both undefined")  # fmt: skip
+unary("stop_gradient", "stop_gradient(x)", lambda x: x.detach())
+unary("-", "-x", torch.neg)
+unary("not", "float(not (x > 0))", lambda x: (~(x > 0)).to(x.dtype), by=[])
+unary("size,len,range,divisible,reshape", "x * size(x, 0) + len(range(3)) + divisible(30, 8)", lambda x: x * len(EDGES) + 35)
+unary("**", "x ** 3", lambda x: x**3)
+unary("**", "x ** 0.5", lambda x: x**0.5)
+unary("**", "x ** 0", lambda x: x**0)
+unary("**", "x ** -1", lambda x: x**-1)
+unary("**", "x ** 2.5", lambda x: x**2.5)
+unary("where", "where(x > 0, sqrt(where(x > 0, x, 1)), x * 2)",
+      lambda x: torch.where(x > 0, torch.sqrt(torch.where(x > 0, x, 1)), x * 2))  # fmt: skip
+
+
+def pair(names, output, f, pairs=PAIRS, **more):
+    inputs = {"x": f32(len(pairs)), "y": f32(len(pairs))}
+    case = {"x": [a for a, _ in pairs], "y": [b for _, b in pairs]}
+    row("functions", names, output, lambda v: f(v["x"], v["y"]), inputs, [case], within="element", **more)
+
+
+def first_on_ties(better):
+    """The first of equal operands has the whole gradient; PyTorch's `maximum` gives half to each."""
+    return lambda x, y: torch.where(better(x, y) | x.isnan() | (x == y), x, y)
+
+
+DIVISIONS = PAIRS + [(1.0, 0.1), (1e8, 3.0), (5.0, 3.0), (-5.0, 3.0), (5.0, -3.0), (-5.0, -3.0), (6.0, 3.0), (-6.0, 3.0),
+                     (LARGEST, 3.0), (LARGEST, 1e-30), (1.0, DENORMAL), (DENORMAL, 1.0), (-DENORMAL, 1.0), (0.3, -0.1)]  # fmt: skip
+
+pair("+", "x + y", torch.add)
+pair("-", "x - y", torch.sub)
+pair("*", "x * y", torch.mul)
+pair("/", "x / y", torch.div)
+pair("//", "x // y", lambda a, b: torch.tensor(np.floor_divide(a.detach().numpy(), b.detach().numpy())), DIVISIONS)
+pair("%", "x % y", torch.remainder, DIVISIONS)
+pair("**", "x ** y", torch.pow)
+pair("max", "max(x, y)", first_on_ties(torch.gt), remark="the first of equal operands has the gradient; in PyTorch half of it each")
+pair("min", "min(x, y)", first_on_ties(torch.lt), remark="the first of equal operands has the gradient; in PyTorch half of it each")
+for symbol, f in {"==": torch.eq, "!=": torch.ne, "<": torch.lt, "<=": torch.le, ">": torch.gt, ">=": torch.ge}.items():
+    pair(symbol, f"float(x {symbol} y)", lambda x, y, f=f: f(x, y).to(x.dtype), by=[])
+pair("and", "float(x > 0 and y > 0)", lambda x, y: ((x > 0) & (y > 0)).to(x.dtype), by=[])
+pair("or", "float(x > 0 or y > 0)", lambda x, y: ((x > 0) | (y > 0)).to(x.dtype), by=[])
+
+# ---------------------------------------------------------------- functions along axes
+
+ALONG = [
+    [0.5, -1.25, 2.0, 0.75], [0.0, 0.0, 0.0, 0.0], [2.0, 2.0, 2.0, 2.0], [-0.0, 0.0, 1.0, 1.0], [-INF, 1.0, 2.0, -1.0],
+    [INF, 1.0, 2.0, -1.0], [-INF, -INF, -INF, -INF], [INF, INF, 1.0, 2.0], [NAN, 1.0, 3.0, NAN], [1.0, NAN, 3.0, NAN],
+    [LARGEST, 1.0, 2.0, 0.0], [1e30, -1e30, 1e30, 1e25], [1e-30, 1e-30, -1e-30, 0.0], [SMALLEST, 0.0, 0.0, 0.0],
+    [DENORMAL, DENORMAL, 0.0, 0.0], [100.0, -100.0, 88.0, 90.0], [3.0, 0.0, 5.0, 2.0], [3.0, 0.0, 0.0, 2.0],
+]  # fmt: skip
+ORDINARY_LINES = [line for line in ALONG if all(v == 0 or 0.1 < abs(v) < 1e3 for v in line)]
+RUNNING = [[*line] for line in ALONG if all(math.isfinite(v) for v in line)]
+
+
+def along(names, output, f, lines=ALONG, **more):
+    flat = [v for line in lines for v in line]
+    row("functions", names, output, lambda v: f(v["x"]), {"x": f32(len(lines), len(lines[0]))}, [{"x": flat}], **more)
+
+
+def first_max(x, largest=True):
+    """PyTorch's `max(dim)`: the gradient goes to the first extreme element, or to the first NaN."""
+    return (x.max(1) if largest else x.min(1)).values
+
+
+def log_sum_exp(x):
+    m = x.max(1, keepdim=True).values.detach()
+    m = torch.where(m.abs() == INF, 0.0, m)
+    y = (x - m).exp().sum(1).log() + m[:, 0]
+    assert torch.equal(y.nan_to_num(), torch.logsumexp(x, 1).nan_to_num())
+    return y
+
+
+along("sum", "sum(x, axis=1)", lambda x: x.sum(1))
+along("mean", "mean(x, axis=1)", lambda x: x.mean(1))
+along("var", "var(x, axis=1)", lambda x: x.var(1, unbiased=False))
+along("std", "std(x, axis=1)", lambda x: x.std(1, unbiased=False))
+along("var,sqrt", "sqrt(var(x, axis=1))", lambda x: x.std(1, unbiased=False), ORDINARY_LINES)
+along("prod", "prod(x, axis=1)", lambda x: x.prod(1))
+along("norm", "norm(x, axis=1)", lambda x: torch.linalg.vector_norm(x, dim=1))
+along("logsumexp", "logsumexp(x, axis=1)", log_sum_exp, remark="PyTorch's gradient e^(x - y) is 1 for each of two equal large elements")
+along("softmax", "softmax(x)", lambda x: torch.softmax(x, 1))
+along("log_softmax", "log_softmax(x)", lambda x: torch.log_softmax(x, 1))
+along("max,max_along", "max_along(x, axis=1)", first_max)
+along("max", "max(x, axis=1)", first_max)
+along("min", "min(x, axis=1)", lambda x: first_max(x, False))
+along("argmax", "float(argmax(x))", lambda x: x.argmax(1).to(x.dtype), by=[])
+along("argmin", "float(argmin(x))", lambda x: x.argmin(1).to(x.dtype), by=[])
+along("all", "float(all(x > 0, axis=1))", lambda x: (x > 0).all(1).to(x.dtype), by=[])
+along("any", "float(any(x > 0, axis=1))", lambda x: (x > 0).any(1).to(x.dtype), by=[])
+along("cumsum", "cumsum(x)", lambda x: x.cumsum(1), RUNNING)
+along("norm", "norm(x)", lambda x: x.norm(), [[0.0, 0.0, 0.0]])
+along("norm", "norm(x)", lambda x: x.norm(), [[1e-30]])
+along("norm", "norm(x)", lambda x: x.norm(), [[1.5, -2.0, 0.5]])
+for name, f in {"std": lambda x: x.std(unbiased=False), "sum": torch.sum, "prod": torch.prod, "norm": torch.norm, "logsumexp": lambda x: torch.logsumexp(x, (0, 1)),
+                "mean": torch.mean, "var": lambda x: x.var(unbiased=False)}.items():  # fmt: skip
+    row("functions", name, f"{name}(x)", lambda v, f=f: f(v["x"]), {"x": f32(0, 3)}, [{}], within="all", remark="nothing")
+
+# ---------------------------------------------------------------- arrangement
+
+row("functions", "matmul,@", "matmul(x, y)", lambda v: v["x"] @ v["y"], {"x": f32(2, 3, 4), "y": f32(4, 2)},
+    [{}, {"x": plain(2, 3, 4)[:-2] + [INF, NAN]}], within="all")  # fmt: skip
+row("functions", "@", "x @ y", lambda v: v["x"] @ v["y"], {"x": f32(3, 4), "y": f32(4, 2)}, [{}], within="all")
+row("functions", "transpose,concat,reshape", "concat([transpose(x), reshape(y, [3, 2])], axis=1)",
+    lambda v: torch.cat([v["x"].T, v["y"].reshape(3, 2)], 1), {"x": f32(2, 3), "y": f32(6)},
+    [{}, {"x": [INF, -INF, NAN, 0, -0.0, DENORMAL]}], within="element")  # fmt: skip
+row("functions", "one_hot", "one_hot(i, 4)", lambda v: F.one_hot(v["i"].long(), 4).to(v["x"].dtype) + 0 * v["x"][0],
+    {"x": f32(1), "i": i32(3)}, [{"i": [3, 0, 1]}], by=[])  # fmt: skip
+row("functions", "take", "take(x, i)", lambda v: v["x"][v["i"].long()], {"x": f32(4, 2), "i": i32(3)},
+    [{"i": [3, 0, 3]}, {"i": [1, 1, 2], "x": [INF, NAN, 1, -0.0, DENORMAL, 2, 3, LARGEST]}], within="element")  # fmt: skip
+row("functions", "positions", "x * positions(x)", lambda v: v["x"] * torch.arange(5).to(v["x"].dtype), {"x": f32(2, 5)}, [{}])
+row("functions", "parameter", "x * parameter('w')", lambda v: v["x"] * v["w"], {"x": f32(4)}, [{}], states={"w": f32(4)},
+    body='Parameter(name: "w", dims: [4])')  # fmt: skip
+
+
+def heads(x, n):
+    return x.reshape(x.shape[0], x.shape[1], n, -1).transpose(1, 2)
+
+
+def attention(v, mask=None, causal=False):
+    q, k, w = (heads(v[name], 2) for name in "xyz")
+    y = F.scaled_dot_product_attention(q, k, w, attn_mask=mask, is_causal=causal)
+    return y.transpose(1, 2).reshape(v["x"].shape[0], v["x"].shape[1], -1)
+
+
+THREE = {"x": f32(2, 3, 4), "y": f32(2, 3, 4), "z": f32(2, 3, 4)}
+SHIFTED = {"y": plain(2, 3, 4, turn=29, shift=5), "z": plain(2, 3, 4, turn=23)}
+row("functions", "attention", "attention(x, y, z, heads=2)", attention, THREE, [SHIFTED, {"x": [0.0] * 24, "y": [0.0] * 24}], within="all")
+row("functions", "attention", "attention(x, y, z, heads=2, causal=true)", lambda v: attention(v, causal=True), THREE, [SHIFTED], within="all")
+MASK = [1.0, 1, 0, 0, 0, 0, 0, 1, 0]
+row("functions", "attention", "attention(x, y, z, heads=2, mask=m > 0)", lambda v: attention(v, v["m"] > 0), {**THREE, "m": f32(3, 3)},
+    [{**SHIFTED, "m": MASK}, {**SHIFTED, "m": [0.0] * 9}], by=["x", "y", "z"], within="all",
+    remark="a query without keys gets zeros and no gradient")  # fmt: skip
+
+# ---------------------------------------------------------------- losses and metrics
+
+
+def loss(names, call, f, pairs, targets="t", **more):
+    """Every element, and the mean of the first six."""
+    def case(pairs):
+        return {"x": [a for a, _ in pairs], "t": [b for _, b in pairs]}
+
+    for reduction, pairs in (("none", pairs), ("mean", pairs[:6]), ("sum", pairs[:6])):
+        text = f"{names}({call}, reduction='{reduction}')"
+        inputs = {"x": f32(len(pairs)), "t": f32(len(pairs))}
+        row("losses", names, text, lambda v, r=reduction: f(v["x"], v["t"], r), inputs, [case(pairs)],
+            within="element" if reduction == "none" else "all", **more)  # fmt: skip
+
+
+TARGETS = [(0.5, 0.25), (-1.5, 2.0), (1.75, 1.0), (0.25, -3.0), (2.0, 0.5), (-0.5, -1.0)]
+NEAR = TARGETS + [(x, t) for x in EDGES for t in (0.0, 1.0)]
+loss("mse", "x, t", lambda x, t, r: F.mse_loss(x, t, reduction=r), NEAR)
+loss("l1", "x, t", lambda x, t, r: F.l1_loss(x, t, reduction=r), NEAR)
+loss("smooth_l1", "x, t, beta=0.5", lambda x, t, r: F.smooth_l1_loss(x, t, reduction=r, beta=0.5), NEAR)
+loss("huber", "x, t, delta=2", lambda x, t, r: F.huber_loss(x, t, reduction=r, delta=2.0), NEAR)
+
+
+def reduce(value, how):
+    return {"none": lambda: value, "mean": value.mean, "sum": value.sum}[how]()
+
+
+loss("hinge", "x, t", lambda x, t, r: reduce(F.relu(1 - x * t), r), [(x, -1.0 if i % 3 else 1.0) for i, (x, _) in enumerate(NEAR)],
+     remark="max(0, 1 - x t), with the gradient of relu: 0 at the margin")  # fmt: skip
+PROBABILITIES = [(0.25, 0.75), (0.5, 0.0), (0.875, 1.0), (0.125, 0.5), (0.75, 0.25), (0.5, 0.5)]
+loss("bce", "x, t", lambda x, t, r: F.binary_cross_entropy(x, t, reduction=r),
+     PROBABILITIES + [(x, t) for x in (0.0, 1.0, 1e-20, SMALLEST, DENORMAL, 1 - 2**-24, 1e-6) for t in (0.0, 1.0, 0.5)],
+     free=("grad.t",), remark="the gradient of the target is finite (at most 100), PyTorch's is infinite at 0 and 1")  # fmt: skip
+loss("bce_with_logits", "x, t", lambda x, t, r: F.binary_cross_entropy_with_logits(x, t, reduction=r),
+     [(x, 0.5) for x, _ in TARGETS] + [(x, t) for x in EDGES for t in (0.0, 1.0, 0.25)])  # fmt: skip
+loss("kl", "x, t", lambda x, t, r: F.kl_div(x, t, reduction=r),
+     [(-1.0, 0.25), (-0.5, 0.5), (-2.0, 0.125), (-0.25, 0.75), (-3.0, 1.0), (-1.5, 0.5)]
+     + [(x, t) for x in (0.0, -1.0, -100.0, -INF) for t in (0.0, SMALLEST, 1.0)])  # fmt: skip
+
+
+def gauss(v, r):
+    return F.gaussian_nll_loss(v["x"], v["t"], v["s"], reduction=r)
+
+
+SPREADS = [(x, t, s) for x, t in [(0.5, 0.25), (1.0, 1.0), (-2.0, 3.0)] for s in (1.0, 0.25, 4.0, 0.0, 1e-8, 1e-6, 1e10, LARGEST)]
+for reduction in ("none", "mean", "sum"):
+    chosen = SPREADS if reduction == "none" else [s for s in SPREADS if 0.1 < s[2] < 10]
+    row("losses", "gauss_nll", f"gauss_nll(x, t, s, reduction='{reduction}')", lambda v, r=reduction: gauss(v, r),
+        {name: f32(len(chosen)) for name in "xts"}, [{name: [line[i] for line in chosen] for i, name in enumerate("xts")}],
+        within="element" if reduction == "none" else "all")  # fmt: skip
+
+SCORES = [line for line in ALONG if not any(math.isnan(v) for v in line)] + [[NAN, 1.0, 3.0, NAN]]
+FLAT = [v for line in SCORES for v in line]
+LABELS = [(2 * i + 1) % 4 for i in range(len(SCORES))]
+ZEROS = [0] * len(SCORES)
+ORDINARY = {"x": plain(len(SCORES), 4)}
+
+
+def classes(names, output, f, **more):
+    row("losses", names, output, lambda v: f(v["x"], v["i"].long()), {"x": f32(len(SCORES), 4), "i": i32(len(SCORES))},
+        more.pop("cases", [{**ORDINARY, "i": LABELS}, {"x": FLAT, "i": LABELS}, {"x": FLAT, "i": ZEROS}]), **more)  # fmt: skip
+
+
+def mean_of_ordinary(names, output, f, **more):
+    classes(names, output, f, cases=[{**ORDINARY, "i": LABELS}], within="all", **more)
+
+
+classes("cross_entropy", "cross_entropy(x, i, reduction='none')", lambda x, i: F.cross_entropy(x, i, reduction="none"))
+classes("cross_entropy", "cross_entropy(x, i, smoothing=0.25, reduction='none')",
+        lambda x, i: F.cross_entropy(x, i, reduction="none", label_smoothing=0.25))  # fmt: skip
+WEIGHTS = [0.5, 1.0, 2.0, 0.0]
+mean_of_ordinary("cross_entropy", "cross_entropy(x, i)", F.cross_entropy)
+mean_of_ordinary("cross_entropy", "cross_entropy(x, i, weights=[0.5, 1, 2, 0])",
+                 lambda x, i: F.cross_entropy(x, i, weight=torch.tensor(WEIGHTS, dtype=x.dtype)))  # fmt: skip
+row("losses", "cross_entropy", "cross_entropy(x, t, reduction='none')", lambda v: F.cross_entropy(v["x"], v["t"], reduction="none"),
+    {"x": f32(3, 4), "t": f32(3, 4)}, [{"t": [0.25] * 4 + [0, 1, 0, 0] + [0.5, 0, 0.5, 0], "x": [*plain(8), 100.0, -100, 0, 0]}])  # fmt: skip
+classes("nll", "nll(x, i, reduction='none')", lambda x, i: F.nll_loss(x, i, reduction="none"))
+mean_of_ordinary("nll", "nll(x, i, weights=[0.5, 1, 2, 0])", lambda x, i: F.nll_loss(x, i, torch.tensor(WEIGHTS, dtype=x.dtype)))
+
+
+def focal(x, i, gamma):
+    log = F.log_softmax(x, 1).gather(1, i[:, None])[:, 0]
+    # As a limit: a factor of 0 has no gradient, and for p = 0 the loss falls like -ln p.
+    lost = log == -INF
+    rest = torch.where(lost, 1.0, -torch.expm1(torch.where(lost, 0.0, log)))
+    sure = rest == 0
+    factor = torch.where(sure, 0.0, torch.where(sure, 1.0, rest) ** gamma)
+    return -factor * log
+
+
+classes("focal", "focal(x, i, reduction='none')", lambda x, i: focal(x, i, 2.0))
+classes("focal", "focal(x, i, gamma=0.5, reduction='none')", lambda x, i: focal(x, i, 0.5),
+        remark="PyTorch has no such function; it is composed of PyTorch's, with a gradient of 0 where p is 1")  # fmt: skip
+classes("accuracy", "accuracy(x, i)", lambda x, i: (x.argmax(1) == i).to(x.dtype).mean(), by=[])
+
+
+def top_k(x, i, k):
+    """Of equal scores the lower class is first; a label whose score is NaN is not found."""
+    order = torch.argsort(x, dim=1, descending=True, stable=True)
+    found = (order[:, :k] == i[:, None]).any(1) & ~x.gather(1, i[:, None])[:, 0].isnan()
+    return found.to(x.dtype).mean()
+
+
+classes("top_k_accuracy", "top_k_accuracy(x, i, 2)", lambda x, i: top_k(x, i, 2), by=[], remark="of equal scores the lower class is first")
+classes("top_k_accuracy", "top_k_accuracy(x, i, 4)", lambda x, i: top_k(x, i, 4), by=[],
+        cases=[{"x": [NAN] * len(FLAT), "i": LABELS}], remark="a label whose score is NaN is never found")  # fmt: skip
+
+# ---------------------------------------------------------------- layers: activations
+
+ACTIVATIONS = {
+    "Identity": ("", lambda x: x * 1), "Relu": ("", F.relu), "Relu6": ("", F.relu6),
+    "LeakyRelu": ("(slope: 0.2)", lambda x: F.leaky_relu(x, 0.2)), "Elu": ("(alpha: 2)", lambda x: F.elu(x, 2.0)),
+    "Celu": ("(alpha: 2)", lambda x: F.celu(x, 2.0)), "Selu": ("", F.selu), "Gelu": ("", F.gelu), "Silu": ("", F.silu),
+    "Swish": ("(beta: 2)", lambda x: x * torch.sigmoid(2 * x)), "HardSwish": ("", F.hardswish), "Mish": ("", F.mish),
+    "Sigmoid": ("", torch.sigmoid), "HardSigmoid": ("", F.hardsigmoid), "LogSigmoid": ("", F.logsigmoid), "Tanh": ("", torch.tanh),
+    "ScaledTanh": ("", lambda x: 1.7159 * torch.tanh(x * 2 / 3)), "HardTanh": ("(low: -2, high: 3)", lambda x: F.hardtanh(x, -2, 3)),
+    "Softsign": ("", F.softsign), "Softplus": ("(beta: 2)", lambda x: F.softplus(x, 2)), "RRelu": ("", lambda x: F.leaky_relu(x, 11 / 48)),
+}  # fmt: skip
+for name, (arguments, f) in ACTIVATIONS.items():
+    unary(name, "it", f, kind="activations", body=f"{name}{arguments}")
+unary("Gelu", "it", lambda x: F.gelu(x, approximate="tanh"), kind="activations", body='Gelu(form: "tanh")')
+WORDS = {
+    "relu": F.relu, "relu6": F.relu6, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "gelu": F.gelu, "silu": F.silu, "swish": F.silu,
+    "mish": F.mish, "elu": F.elu, "selu": F.selu, "celu": F.celu, "softplus": F.softplus, "softsign": F.softsign,
+    "leaky_relu": F.leaky_relu, "hard_sigmoid": F.hardsigmoid, "hard_tanh": F.hardtanh, "hard_swish": F.hardswish,
+    "identity": lambda x: x * 1,
+}  # fmt: skip
+for word, f in WORDS.items():
+    unary(f"Activation,activation {word}", "it", f, kind="activations", body=f'Activation("{word}")', x=[0.0, 1.0, -1.0, 3.0, -3.0, 0.3, -20.0, 20.0])
+
+SWISH = [0.5, -1.0, 0.0, -0.0, 3.0, -3.0, 100.0, -100.0]
+row("activations", "Swish", "it", lambda v: v["x"] * torch.sigmoid(v["x"] * v["m.beta"]), {"x": f32(8)}, [{"x": SWISH, "m.beta": [1.5]}],
+    states={"m.beta": f32(1)}, body='Swish(name: "m", learned: true)', within="all")  # fmt: skip
+LAYERED = [*plain(8), 0.0, -0.0, INF, -INF, LARGEST, -LARGEST, DENORMAL, -DENORMAL]
+row("activations", "PRelu", "it", lambda v: F.prelu(v["x"], v["m.weight"]), {"x": f32(4, 2, 2)},
+    [{}, {"x": [0.0, INF, LARGEST, 1, -0.0, -1, -2, DENORMAL, 5, 6, 7, 8, INF, INF, 0, 0]}],
+    states={"m.weight": f32(2)}, body='PRelu(name: "m", parameters: 2)', within="all")  # fmt: skip
+row("activations", "RRelu", "it", lambda v: torch.where(v["x"] > 0, v["x"], v["x"] * (v["random.m"] * (1 / 3 - 1 / 8) + 1 / 8)),
+    {"x": f32(16), "random.m": f32(16)}, [{"x": LAYERED, "random.m": [i / 16 for i in range(16)]}], by=["x"], train=True,
+    body='RRelu(name: "m")', within="element")  # fmt: skip
+row("activations", "CRelu", "it", lambda v: torch.cat([F.relu(v["x"]), F.relu(-v["x"])], 1), {"x": f32(2, 8)}, [{"x": LAYERED}], within="element", body="CRelu")
+row("activations", "Glu", "it", lambda v: F.glu(v["x"], 1), {"x": f32(2, 4, 2)}, [{}, {"x": LAYERED[::-1]}], within="all", body="Glu")
+row("activations", "Maxout", "it", lambda v: v["x"].reshape(4, 2, 2).max(2).values, {"x": f32(4, 4)}, [{}, {"x": LAYERED}, {"x": [2.0] * 16}], within="element",
+    body="Maxout(2)")  # fmt: skip
+for name, f in (("Softmax", torch.softmax), ("LogSoftmax", torch.log_softmax)):
+    row("activations", name, "it", lambda v, f=f: f(v["x"], 1), {"x": f32(len(ALONG), 4)}, [{"x": [v for line in ALONG for v in line]}], body=name)
+
+# ---------------------------------------------------------------- layers: linear ones
+
+
+def layer(names, body, f, dims, states=None, cases=({},), **more):
+    states = {f"m.{name}": f32(*dims) for name, dims in (states or {}).items()}
+    row("layers", names, "it", f, {"x": f32(*dims)}, list(cases), states=states, body=body, within=more.pop("within", "all"), **more)
+
+
+def not_finite(*dims):
+    """Zeros and ones with an infinity and a NaN near the end."""
+    values = [float(i % 3 == 0) for i in range(math.prod(dims))]
+    values[-3], values[-1] = INF, NAN
+    return values
+
+
+layer("Linear", 'Linear(name: "m", features: 3)', lambda v: F.linear(v["x"], v["m.weight"], v["m.bias"]), (2, 4),
+      {"weight": (3, 4), "bias": (3,)}, [{}, {"x": not_finite(2, 4)}])  # fmt: skip
+row("layers", "Embedding", "it", lambda v: F.embedding(v["x"].long(), v["m.weight"]), {"x": i32(2, 3)}, [{"x": [0, 4, 1, 4, 4, 2]}],
+    states={"m.weight": f32(5, 2)}, body='Embedding(name: "m", vocabulary: 5, features: 2)')  # fmt: skip
+row("layers", "Parameter", "it", lambda v: v["m"] * 1 + 0 * v["x"][0], {"x": f32(1)}, [{}], states={"m": f32(2, 3)}, by=["m"],
+    body='Parameter(name: "m", dims: [2, 3])')  # fmt: skip
+for n, dims in ((1, (2, 2, 5)), (2, (1, 2, 4, 5)), (3, (1, 2, 3, 3, 2))):
+    conv = getattr(F, f"conv{n}d")
+    back = getattr(F, f"conv_transpose{n}d")
+    kernel = (2,) * n
+    layer(f"Conv{n}d", f'Conv{n}d(name: "m", features: 2, kernel: 2, padding: 1, stride: 2)',
+          lambda v, f=conv: f(v["x"], v["m.weight"], v["m.bias"], 2, 1), dims, {"weight": (2, 2, *kernel), "bias": (2,)},
+          [{}, {"x": not_finite(*dims)}] if n < 3 else [{}])  # fmt: skip
+    layer(f"ConvTranspose{n}d", f'ConvTranspose{n}d(name: "m", features: 2, kernel: 2, stride: 2)',
+          lambda v, f=back: f(v["x"], v["m.weight"], v["m.bias"], 2), dims, {"weight": (2, 2, *kernel), "bias": (2,)})  # fmt: skip
+
+# ---------------------------------------------------------------- layers: pooling
+
+POOLED = {1: (2, 2, 6), 2: (1, 2, 4, 4), 3: (1, 1, 2, 4, 2)}
+
+
+def pool_cases(dims):
+    count = math.prod(dims)
+    cycle = [1.0, NAN, 2.0, 2.0, INF, INF, -INF, -INF, 0.0, -0.0, LARGEST, DENORMAL]
+    return [{}, {"x": [2.0] * count}, {"x": [cycle[i % len(cycle)] for i in range(count)]}]
+
+
+for n, dims in POOLED.items():
+    cases = pool_cases(dims)
+    layer(f"MaxPool{n}d", f"MaxPool{n}d(2)", lambda v, f=getattr(F, f"max_pool{n}d"): f(v["x"], 2), dims, cases=cases, within="element")
+    layer(f"AvgPool{n}d", f"AvgPool{n}d(2)", lambda v, f=getattr(F, f"avg_pool{n}d"): f(v["x"], 2), dims, cases=cases, within="element")
+layer("Pool2d", 'Pool2d(kind: "max", kernel: 3, stride: 2, padding: 1)', lambda v: F.max_pool2d(v["x"], 3, 2, 1), POOLED[2],
+      cases=pool_cases(POOLED[2]), within="element")  # fmt: skip
+layer("Pool2d", 'Pool2d(kind: "avg", kernel: 3, stride: 2, padding: 1)', lambda v: F.avg_pool2d(v["x"], 3, 2, 1), POOLED[2])
+layer("GlobalAvgPool", "GlobalAvgPool", lambda v: v["x"].mean((2, 3)), POOLED[2])
+layer("GlobalMaxPool", "GlobalMaxPool", lambda v: v["x"].flatten(2).max(2).values, POOLED[2], cases=pool_cases(POOLED[2]), within="element")
+layer("AdaptiveAvgPool1d", "AdaptiveAvgPool1d(4)", lambda v: F.adaptive_avg_pool1d(v["x"], 4), POOLED[1])
+layer("AdaptiveAvgPool2d", "AdaptiveAvgPool2d([2, 3])", lambda v: F.adaptive_avg_pool2d(v["x"], (2, 3)), POOLED[2])
+layer("AdaptiveMaxPool2d", "AdaptiveMaxPool2d([2, 4])", lambda v: F.adaptive_max_pool2d(v["x"], (2, 4)), POOLED[2],
+      cases=pool_cases(POOLED[2]), within="element")  # fmt: skip
+
+# ---------------------------------------------------------------- layers: normalisation and attention
+
+
+def constant(*dims):
+    return [{}, {"x": [3.0] * math.prod(dims)}, {"x": [0.0] * math.prod(dims)}, {"x": [v * 1e4 for v in plain(*dims)]}]
+
+
+for name, dims in (("BatchNorm", (3, 2, 2)), ("BatchNorm1d", (4, 2)), ("BatchNorm2d", (2, 2, 2, 2))):
+    running = {"m.weight": f32(2), "m.bias": f32(2), "m.running_mean": f32(2), "m.running_var": f32(2)}
+    kept = {"m.running_var": [1.5, 0.5], "m.running_mean": [0.25, -0.5]}
+    for train in (True, False):
+        row("layers", name, "it", lambda v, t=train: F.batch_norm(v["x"], v["m.running_mean"].detach().clone(), v["m.running_var"].detach().clone(),
+            v["m.weight"], v["m.bias"], t), {"x": f32(*dims)}, [{**case, **kept} for case in constant(*dims)[: 4 if train else 1]], states=running,
+            train=train, by=["x", "m.weight", "m.bias"], body=f'{name}(name: "m")', within="all")  # fmt: skip
+NORM = (2, 4, 3)
+layer("LayerNorm", 'LayerNorm(name: "m")', lambda v: F.layer_norm(v["x"], (3,), v["m.weight"], v["m.bias"]), NORM,
+      {"weight": (3,), "bias": (3,)}, constant(*NORM))  # fmt: skip
+layer("GroupNorm", 'GroupNorm(name: "m", groups: 2)', lambda v: F.group_norm(v["x"], 2, v["m.weight"], v["m.bias"]), NORM,
+      {"weight": (4,), "bias": (4,)}, constant(*NORM))  # fmt: skip
+layer("InstanceNorm", "InstanceNorm", lambda v: F.instance_norm(v["x"]), NORM, None, constant(*NORM))
+layer("LocalResponseNorm", "LocalResponseNorm(size: 3, alpha: 0.5)", lambda v: F.local_response_norm(v["x"], 3, 0.5), NORM, None, constant(*NORM))
+layer("LocalResponseNorm", "LocalResponseNorm(size: 3, alpha: 0.5, beta: 0.6)", lambda v: F.local_response_norm(v["x"], 3, 0.5, 0.6), NORM, None,
+      constant(*NORM))  # fmt: skip
+
+
+def self_attention(v, causal):
+    q, k, w = F.linear(v["x"], v["m.in_proj_weight"], v["m.in_proj_bias"]).chunk(3, 2)
+    y = F.scaled_dot_product_attention(heads(q, 2), heads(k, 2), heads(w, 2), is_causal=causal)
+    return F.linear(y.transpose(1, 2).flatten(2), v["m.out_proj.weight"], v["m.out_proj.bias"])
+
+
+for causal in (False, True):
+    layer("MultiHeadAttention", f'MultiHeadAttention(name: "m", heads: 2, causal: {str(causal).lower()})',
+          lambda v, c=causal: self_attention(v, c), (2, 3, 4),
+          {"in_proj_weight": (12, 4), "in_proj_bias": (12,), "out_proj.weight": (4, 4), "out_proj.bias": (4,)},
+          [{}, {"x": [0.0] * 24}])  # fmt: skip
+
+# ---------------------------------------------------------------- layers: arrangement and chance
+
+layer("Flatten", "Flatten", lambda v: v["x"].flatten(1), (2, 2, 3), within="element", cases=[{"x": not_finite(2, 2, 3)}])
+layer("Reshape", "Reshape([3, -1])", lambda v: v["x"].reshape(3, -1), (2, 2, 3), within="element")
+layer("Transpose", "Transpose([2, 0, 1])", lambda v: v["x"].permute(2, 0, 1), (2, 2, 3), within="element")
+layer("Pad", "Pad([[1, 0], [0, 2]], 1.5)", lambda v: F.pad(v["x"], (0, 2, 1, 0), value=1.5), (2, 3), within="element", cases=[{}, {"x": not_finite(2, 3)}])
+layer("Slice", "Slice(axis: 1, start: 1, stop: 5, step: 2)", lambda v: v["x"][:, 1:5:2], (2, 6), within="element", cases=[{}, {"x": not_finite(2, 6)}])
+layer("Upsample", "Upsample(2)", lambda v: v["x"].repeat_interleave(2, 2).repeat_interleave(2, 3), (1, 2, 2, 3), within="element")
+
+
+def random_layer(name, body, f, drawn):
+    values = [(i * 7 % 16) / 16 for i in range(math.prod(drawn))]
+    row("layers", name, "it", lambda v: f(v["x"], v["random.m"]), {"x": f32(2, 3, 2), "random.m": f32(*drawn)},
+        [{"random.m": values}, {"random.m": values, "x": not_finite(2, 3, 2)}], by=["x"], train=True, body=body, within="element")  # fmt: skip
+
+
+def dropped(x, u):
+    return torch.where(u >= 0.25, x / 0.75, torch.zeros_like(x))
+
+
+random_layer("Dropout", 'Dropout(name: "m", p: 0.25)', dropped, (2, 3, 2))
+random_layer("Dropout2d", 'Dropout2d(name: "m", p: 0.25)', dropped, (2, 3, 1))
+random_layer("DropPath", 'DropPath(name: "m", p: 0.25)', dropped, (2, 1, 1))
+random_layer("GaussianNoise", 'GaussianNoise(name: "m", std: 0.5)', lambda x, u: x + 0.5 * u, (2, 3, 2))
+
+# ---------------------------------------------------------------- writing
+
+
+def run(r, case, dtype):
+    """The result and the gradients, as f64 arrays by name."""
+    values = {}
+    for name, (kind, dims) in {**r["inputs"], **r["states"]}.items():
+        given = case.get(name) or (plain(*dims, shift=11 + len(name)) if kind == "f32" else [0] * math.prod(dims))
+        tensor = torch.tensor(np.array(given, dtype=np.float32 if kind == "f32" else np.int32).reshape(dims))
+        values[name] = tensor.to(dtype) if kind == "f32" else tensor
+        if name in r["by"]:
+            values[name].requires_grad_()
+    y = r["f"](values)
+    if y.requires_grad:
+        y.backward(torch.tensor(cotangent(tuple(y.shape))).to(dtype))
+    results = {"y": y.detach().double().numpy()}
+    for name in r["by"]:
+        gradient = values[name].grad
+        results[f"grad.{name}"] = np.zeros(values[name].shape) if gradient is None else gradient.double().numpy()
+    given = {name: value.detach().double().numpy() for name, value in values.items()}
+    return given, results
+
+
+def tolerance(r, name, given, exact, single, y):
+    rounded = exact.astype(np.float32).astype(np.float64)
+    error = np.abs(np.where(np.isfinite(rounded) & np.isfinite(single), single - rounded, 0))
+    size = np.where(np.isfinite(rounded), np.abs(rounded), 0)
+    if r["within"] == "all" and error.size:
+        error, size = np.full(error.shape, error.max()), np.full(size.shape, size.max())
+    elif r["within"] == "row" and error.ndim > 1 and error.size:
+        axes = tuple(range(1, error.ndim))
+        error, size = error.max(axes, keepdims=True) + 0 * error, size.max(axes, keepdims=True) + 0 * size
+    bound = np.maximum(1e-6 * np.maximum(1, size), 3 * error)
+    bound = np.where(np.isfinite(rounded) & ~np.isfinite(single), INF, bound)
+    if name.startswith("grad."):
+        bound = np.where(np.isnan(rounded), NAN, bound)
+        if r["within"] == "element" and given[name[5:]].shape == bound.shape:
+            undefined = np.isnan(y) if y.shape == bound.shape else np.zeros(bound.shape, dtype=bool)
+            for other in r["by"]:
+                if given[other].shape == bound.shape:
+                    undefined |= np.isnan(given[other])
+            bound = np.where(undefined, NAN, bound)
+    if name.startswith("grad.") and r["within"] == "row" and y.ndim and y.shape[0] == bound.shape[0]:
+        undefined = np.isnan(y).reshape(len(y), -1).any(1)
+        bound[undefined] = NAN
+    if name in r["free"]:
+        bound = np.full(bound.shape, NAN)
+    return rounded, bound
+
+
+def bf16_above(bound):
+    bits = bound.astype(np.float32).reshape(-1).view(np.uint32)
+    upper = (bits >> 16) + np.where(np.isfinite(bound).reshape(-1) & (bits & 0xFFFF != 0), 1, 0)
+    return upper.astype(np.uint16)
+
+
+def main():
+    lines, values, bounds = [], {}, {}
+    for r in rows:
+        kind = r["kind"]
+        for case in r["cases"]:
+            given, exact = run(r, case, torch.float64)
+            _, single = run(r, case, torch.float32)
+            for tensor in given.values():
+                values.setdefault(kind, []).append(tensor.astype(np.float32).reshape(-1))
+            for name in exact:
+                rounded, bound = tolerance(r, name, given, exact[name], single[name], exact["y"])
+                values[kind].append(rounded.astype(np.float32).reshape(-1))
+                bounds.setdefault(kind, []).append(bf16_above(bound))
+        types = lambda named: " ".join(f"{name}:{dtype}[{','.join(map(str, dims))}]" for name, (dtype, dims) in named.items())
+        shapes = {name: ("f32", value.shape) for name, value in exact.items()}
+        lines.append("\t".join([kind, r["names"], "train" if r["train"] else "infer", types(r["inputs"]), types(r["states"]), r["body"],
+                                r["output"], types(shapes), str(len(r["cases"])), r["remark"]]))  # fmt: skip
+    (HERE / "rows.tsv").write_text("\n".join(lines) + "\n")
+    for kind in values:
+        save_file({"values": np.concatenate(values[kind]), "tolerance": np.concatenate(bounds[kind])}, HERE / f"{kind}.safetensors")
+
+
+main()
