@@ -230,7 +230,7 @@ fn parse(name: &str, settings: &mut Settings) -> Result<brolga_frontend::Model> 
             settings.variant = Some(variant.to_owned());
         }
         let path = Path::new(file);
-        let bytes = read_regular(path, MAX_TEXT)?;
+        let bytes = read_regular(path, MAX_TEXT).map_err(|e| Error::io("read the model", path, &e))?;
         let folder = path.parent();
         return Ok(brolga_frontend::Model::parse_bytes(file, &bytes, &|import| resolve(import, folder))?);
     }

@@ -6,7 +6,7 @@
 //! `BROLGA_CASES=20000 cargo test --release --test all hostile` runs so many random models, a tenth of them on every
 //! target, and so many mutations of the seeds of each fuzz target; without it a small part, of about 25 seconds.
 
-#![cfg(unix)]
+#![cfg(all(feature = "cli", unix))]
 
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
@@ -91,7 +91,7 @@ impl Cases {
         *self.current.lock().expect("not poisoned") = (name.to_owned(), Instant::now());
         let start = processor_time();
         let result = catch_unwind(AssertUnwindSafe(run));
-        let taken = processor_time() - start;
+        let taken = processor_time().saturating_sub(start);
         *self.current.lock().expect("not poisoned") = (String::new(), Instant::now());
         self.run += 1;
         if taken > self.slowest.0 {

@@ -40,7 +40,8 @@ pub fn mutated(bytes: &[u8], other: &[u8], rng: &mut Rng) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..1 + rng.below(4) {
         let at = rng.below(bytes.len() + 1);
-        let length = rng.below(1 << rng.below(7)).min(bytes.len() - at);
+        let most = 1 << rng.below(7);
+        let length = rng.below(most).min(bytes.len() - at);
         match rng.below(7) {
             0 if at < bytes.len() => bytes[at] ^= 1 << rng.below(8),
             1 if at < bytes.len() => bytes[at] = rng.bits() as u8,

@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 
 use brolga::frontend::{Model as Parsed, no_imports};
 use brolga::ir::generate::{Config, Generated, generate};
-use brolga::ir::ops::Role;
 use brolga::ir::program::interpret::Interpreter;
 use brolga::ir::program::{Place, Program};
 use brolga::ir::scalar::Scalar;
@@ -307,7 +306,10 @@ fn compiled(case: &Generated, target_cpu: TargetCpu, threads: usize) -> Named {
 fn to_runtime(tensor: &ir::Tensor) -> brolga::Tensor {
     let dims = tensor.dims();
     match tensor.data() {
-        Data::Bool(v) => brolga::Tensor::from_slice(dims, v),
+        Data::Bool(v) => {
+            let bytes: Vec<u8> = v.iter().map(|&value| u8::from(value)).collect();
+            brolga::Tensor::from_bytes(brolga::runtime::DType::Bool, dims, &bytes)
+        }
         Data::U8(v) => brolga::Tensor::from_slice(dims, v),
         Data::I32(v) => brolga::Tensor::from_slice(dims, v),
         Data::I64(v) => brolga::Tensor::from_slice(dims, v),
@@ -350,8 +352,9 @@ pub fn run_everywhere(text: &str, places: &[(TargetCpu, usize)]) -> Vec<String> 
         let model = Model::from_text("model.ron", text, &Settings::default());
         model.unwrap_or_else(|error| panic!("{error}\n{text}")).with_options(options(target_cpu, threads))
     };
-    let entries = model(places[0]).instance().entries().iter().map(|&name| name.to_owned());
-    let entries: Vec<String> = entries.filter(|name| name != "init").collect();
+    let whole = model(places[0]);
+    let entries = whole.instance().entries().into_iter().filter(|&name| name != "init");
+    let entries: Vec<String> = entries.map(str::to_owned).collect();
     let mut first: Option<Vec<Named>> = None;
     for &place in places {
         let model = model(place);

@@ -49,8 +49,9 @@ impl Log {
         let header = columns.map(|c| quote(&c)).collect::<Vec<_>>().join(",");
         let mut text = format!("{header}\n");
         if let (Some(at), true) = (resumed, path.exists()) {
-            let no_text = |e| Error::io("read the log", path, std::io::Error::other(e));
-            let old = String::from_utf8(read_regular(path, u64::MAX)?).map_err(no_text)?;
+            let read = read_regular(path, u64::MAX)
+                .and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
+            let old = read.map_err(|e| Error::io("read the log", path, e))?;
             let mut lines = old.split_inclusive('\n');
             let found = lines.next().unwrap_or_default().trim_end();
             if !found.is_empty() && found != header {

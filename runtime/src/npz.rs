@@ -28,7 +28,7 @@ pub fn read_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
     match extension(path).as_str() {
         "npz" => read_npz(path),
         "npy" => {
-            let (file, size) = open_regular(path)?;
+            let (file, size) = open_regular(path).map_err(|e| Error::io("read", path, e))?;
             let tensor = read_npy(&mut BufReader::new(file), size).map_err(|e| e.within(in_file(path)))?;
             let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
             Ok(vec![(name, tensor)])
@@ -67,7 +67,7 @@ fn format_error(message: impl Into<String>) -> Error {
 }
 
 fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let (file, size) = open_regular(path)?;
+    let (file, size) = open_regular(path).map_err(|e| Error::io("read", path, e))?;
     let broken = |e: zip::result::ZipError| {
         format_error(format!("it is not a whole zip archive: {e}")).within(in_file(path))
     };

@@ -4,10 +4,8 @@
 //! path leads to is looked at before it is opened.
 
 use std::fs::File;
-use std::io::{Error as IoError, ErrorKind as IoKind, Read};
+use std::io::{Error, ErrorKind, Read, Result};
 use std::path::Path;
-
-use crate::error::{Error, Result};
 
 /// The longest text that is read: a model, a graph, a kernel program.
 pub const MAX_TEXT: u64 = 256 << 20;
@@ -17,8 +15,15 @@ pub const MAX_TEXT: u64 = 256 << 20;
 /// # Errors
 /// What is not there, may not be read, or is a folder, a device or a pipe.
 pub fn open_regular(path: impl AsRef<Path>) -> Result<(File, u64)> {
-    let path = path.as_ref();
-    regular(path).map_err(|e| Error::io("read", path, e))
+    let check = |metadata: std::fs::Metadata| match (metadata.is_file(), metadata.is_dir()) {
+        (true, _) => Ok(metadata.len()),
+        (_, true) => Err(Error::new(ErrorKind::IsADirectory, "it is a folder")),
+        _ => Err(Error::new(ErrorKind::InvalidInput, "it is no regular file, but a device or a pipe")),
+    };
+    check(std::fs::metadata(&path)?)?;
+    let file = File::open(path)?;
+    let size = check(file.metadata()?)?;
+    Ok((file, size))
 }
 
 /// The bytes of a regular file of at most `most`.
@@ -26,30 +31,15 @@ pub fn open_regular(path: impl AsRef<Path>) -> Result<(File, u64)> {
 /// # Errors
 /// Those of [`open_regular`], and a file that is larger.
 pub fn read_regular(path: impl AsRef<Path>, most: u64) -> Result<Vec<u8>> {
-    let path = path.as_ref();
-    let read = |(file, size): (File, u64)| {
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(size.min(most) as usize)?;
-        // It may grow while it is read.
-        file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > most {
-            return Err(IoError::other(format!("it has more than {most} bytes")));
-        }
-        Ok(bytes)
-    };
-    regular(path).and_then(read).map_err(|e| Error::io("read", path, e))
-}
-
-fn regular(path: &Path) -> std::io::Result<(File, u64)> {
-    let check = |metadata: std::fs::Metadata| match (metadata.is_file(), metadata.is_dir()) {
-        (true, _) => Ok(metadata.len()),
-        (_, true) => Err(IoError::new(IoKind::IsADirectory, "it is a folder")),
-        _ => Err(IoError::new(IoKind::InvalidInput, "it is no regular file, but a device or a pipe")),
-    };
-    check(std::fs::metadata(path)?)?;
-    let file = File::open(path)?;
-    let size = check(file.metadata()?)?;
-    Ok((file, size))
+    let (file, size) = open_regular(path)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(size.min(most) as usize)?;
+    // It may grow while it is read.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(Error::other(format!("it has more than {most} bytes")));
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl TensorFile {
             let place = format!("`{}` is not a whole safetensors file", path.display());
             Error::new(ErrorKind::Format, message).within(place)
         };
-        let (mut file, size) = open_regular(path)?;
+        let (mut file, size) = open_regular(path).map_err(io)?;
         if size < LENGTH_BYTES {
             return Err(format(format!("it has {size} bytes, fewer than the length of a header takes")));
         }

@@ -124,10 +124,7 @@ fn read_text(file: &Path) -> Result<String> {
     let mut bytes = Vec::new();
     let result = match file.to_str() {
         Some("-") => std::io::stdin().lock().take(MAX_TEXT).read_to_end(&mut bytes).map(drop),
-        _ => {
-            bytes = read_regular(file, MAX_TEXT)?;
-            Ok(())
-        }
+        _ => read_regular(file, MAX_TEXT).map(|content| bytes = content),
     };
     result.map_err(|e| Error::io("read", file, &e))?;
     String::from_utf8(bytes).map_err(|e| {

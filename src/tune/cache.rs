@@ -173,11 +173,9 @@ impl Cache {
 }
 
 fn read(path: &Path) -> Found {
-    if matches!(path.try_exists(), Ok(false)) {
-        return Found::Nothing;
-    }
     let bytes = match read_regular(path, MAX_TEXT) {
         Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Found::Nothing,
         Err(error) => return Found::Foreign(format!("cannot be read: {error}")),
     };
     if bytes.is_empty() {

@@ -67,11 +67,8 @@ fn means_at_borders() {
                 sum / if include { end - start } else { inside.len() } as f64
             });
             let layer = format!(
-                "AvgPool1d({kernel}, {stride}, {padding}, ceil_mode: {ceil}, count_include_pad: {include})"
-            );
-            let layer = layer.replace(
-                &format!("({kernel}, {stride}, {padding},"),
-                &format!("(kernel: {kernel}, stride: {stride}, padding: {padding},"),
+                "AvgPool1d(kernel: {kernel}, stride: {stride}, padding: {padding}, ceil_mode: {ceil}, \
+                 count_include_pad: {include})"
             );
             close(&pooled(&layer, &x), &expected.collect::<Vec<_>>(), &format!("{layer} on {length}"));
         }

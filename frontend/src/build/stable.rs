@@ -8,7 +8,7 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, ScalarOp};
 
 use super::ops::{Ops, Tensor};
-use super::value::{Built, Fault};
+use super::value::Built;
 use crate::expr::Binary;
 
 /// The smallest `x (1 - x)` by which the gradient of the binary cross entropy is divided, as in PyTorch.

@@ -48,6 +48,7 @@ impl Operator for Slice {
         for (name, list) in [("start", &self.start), ("limit", &self.limit), ("stride", &self.stride)] {
             expect_per_axis(name, list.len(), x)?;
         }
+        expect_small("stride", &self.stride)?;
         let mut dims = Vec::new();
         for (axis, &extent) in x.dims.iter().enumerate() {
             let (start, limit, stride) = (self.start[axis], self.limit[axis], self.stride[axis]);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use brolga_runtime::{Result, read_regular};
+use brolga_runtime::{Error, Result, read_regular};
 
 use super::images::{Dims, Images};
 use super::{bad, entries, file_name, malformed};
@@ -41,7 +41,7 @@ pub(super) fn load(folder: &Path) -> Result<Option<Images>> {
 }
 
 fn append(images: &mut Images, file: &Path) -> Result<()> {
-    let bytes = read_regular(file, u64::MAX)?;
+    let bytes = read_regular(file, u64::MAX).map_err(|e| Error::io("read", file, e))?;
     if bytes.is_empty() || bytes.len() % RECORD != 0 {
         let message = format!("expected records of {RECORD} bytes, found {} bytes in all", bytes.len());
         return Err(malformed(file, message));

@@ -192,7 +192,8 @@ fn collect<T>(elements: impl Iterator<Item = T>, count: usize, what: &str) -> Re
 }
 
 fn open_read(file: &Path) -> Result<File> {
-    Ok(open_regular(file)?.0)
+    let opened = open_regular(file).map_err(|e| Error::io("read", file, e))?;
+    Ok(opened.0)
 }
 
 /// Checks that `out` is what [`Batches::fill`] asks for: `count` samples of field number `field`.
