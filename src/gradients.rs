@@ -41,7 +41,9 @@ pub fn with_gradients(graph: &Graph) -> Result<Graph> {
     for (id, loss) in losses {
         found.extend(by_inputs(&mut graph, id, loss)?);
     }
-    let mut names: HashSet<String> = graph.outputs().iter().map(|output| output.name.clone()).collect();
+    // New state has names of its own.
+    let outputs = graph.outputs().iter().filter(|output| output.role == Role::Data);
+    let mut names: HashSet<String> = outputs.map(|output| output.name.clone()).collect();
     for (name, gradient) in found {
         // A parameter that two losses are differentiated by keeps the first gradient.
         if names.insert(name.clone()) {

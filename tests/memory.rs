@@ -82,7 +82,7 @@ fn two_steps(
 /// What is computed again instead of kept has the same bits.
 #[test]
 fn a_limit_is_met_with_the_same_bits() {
-    for (name, size, share) in [("resnet20-projection", 8, 60), ("resnet20", 4, 70), ("vgg-mini", 64, 80)] {
+    for (name, size, share) in [("resnet20-projection", 8, 60), ("resnet20", 4, 70), ("vgg-mini", 64, 81)] {
         let (arena, outputs, state) = two_steps(name, size, None, 2);
         let limit = arena * share / 100;
         let (small, same_outputs, same_state) = two_steps(name, size, Some(limit), 2);

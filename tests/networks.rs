@@ -197,10 +197,11 @@ fn train(model: &Model, state: &mut State, threads: &Threads) -> Vec<(String, Ve
 }
 
 /// The largest error of gradients where derivatives jump: three times the worst of PyTorch's runs in f32, which differ by
-/// rounding errors of the image. A flip anywhere changes gradients everywhere before it.
+/// rounding errors of the image, and 1e-3 at least: that much a single flip changes gradients everywhere before it, and
+/// other rounding errors flip others. What is strict is the comparison without kinks.
 fn flips(rows: &[Row]) -> f64 {
     let gradients = rows.iter().filter(|row| row.name.starts_with("grad."));
-    (3.0 * gradients.map(|row| row.torch_error).fold(0.0, f64::max)).min(0.3)
+    (3.0 * gradients.map(|row| row.torch_error).fold(0.0, f64::max)).clamp(1e-3, 0.3)
 }
 
 /// Compares what was computed with a reference file.

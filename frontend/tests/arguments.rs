@@ -83,6 +83,7 @@ const FUNCTIONS: &[FunctionRow] = &[
     ("any(x{})", REDUCED),
     ("norm(x{})", REDUCED),
     ("var(x{})", REDUCED),
+    ("std(x{})", REDUCED),
     ("logsumexp(x{})", REDUCED),
     ("argmax(x{})", ALONG),
     ("argmin(x{})", ALONG),

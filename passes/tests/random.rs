@@ -259,7 +259,9 @@ fn random_graphs_keep_their_meaning() {
     }
     for pass in GRAPH_PASSES.iter().map(|pass| pass.name).chain(["prepare"]) {
         let count = histogram.get(&format!("pass {pass}")).copied().unwrap_or(0);
-        assert!(count >= 20, "the pass {pass} changed something {count} times only");
+        // Strassen's algorithm is for convolutions whose images have an even number of positions, which are rarer.
+        let least = if pass == "strassen" { 10 } else { 20 };
+        assert!(count >= least, "the pass {pass} changed something {count} times only");
     }
 }
 

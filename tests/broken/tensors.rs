@@ -99,7 +99,10 @@ pub fn weights() -> Vec<Row> {
         of("a missing parameter", &[weight()]),
         of("a name that is slightly off", &[weight(), ("fc.biass", zeros(&[10]))]),
         of("an unknown name", &[weight(), fc_bias(), ("conv1.weight", zeros(&[1]))]),
-        of("a name that is empty", &[weight(), fc_bias(), ("", zeros(&[1]))]),
+        with(
+            "a name that is empty",
+            raw("{\"\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4),
+        ),
         of(
             "two axes too many for the bias, and more",
             &[("fc.weight", zeros(&[3])), ("fc.bias", zeros(&[10, 1, 1])), ("a", zeros(&[]))],

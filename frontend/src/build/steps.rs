@@ -174,7 +174,8 @@ impl Builder<'_> {
             || path.chars().any(|c| c.is_whitespace() || c.is_control())
         {
             self.current = self.fail(Fault::new(format!(
-                "{name:?} cannot name a layer: it is empty, too long, or has white space or control characters"
+                "{:?} cannot name a layer: it is empty, longer than 512 bytes, or has white space or control characters",
+                name.chars().take(40).collect::<String>()
             )), span);
             return None;
         }

@@ -211,6 +211,18 @@ impl Conv {
     }
 }
 
+/// The most positions of a kernel along an axis: at a border each of them may be the first, and has code of its own.
+const MAX_KERNEL: usize = 1 << 14;
+
+fn expect_kernel(extents: &[usize]) -> Result<(), String> {
+    match extents.iter().find(|&&extent| extent > MAX_KERNEL) {
+        Some(extent) => {
+            Err(format!("a kernel of {extent} positions along an axis: {MAX_KERNEL} are the most"))
+        }
+        None => Ok(()),
+    }
+}
+
 impl Operator for Conv {
     fn name(&self) -> &'static str {
         match self.form {
@@ -322,6 +334,7 @@ impl Operator for Conv {
                     ));
                 }
                 divisible("output", w.dims[0])?;
+                expect_kernel(&w.dims[2..])?;
                 let output = self.output(self.extents(x), &w.dims[2..])?;
                 expect_steps(w.dims.iter().chain(&output).chain(&x.dims[..1]))?;
                 return Ok(vec![x.with_dims(self.dims(x.dims[0], w.dims[0], &output))]);
@@ -352,6 +365,7 @@ impl Operator for Conv {
         let dy = if matches!(self.form, ConvForm::InputGradient { .. }) { a } else { b };
         expect_small("size", &x.dims)?;
         expect_small("kernel", &w.dims)?;
+        expect_kernel(&w.dims[2..])?;
         let output = self.output(self.extents(&x), &w.dims[2..])?;
         if output != self.extents(dy) {
             return Err(format!("{x} and {w} give the spatial extents {output:?}, those of {dy} differ"));

@@ -102,6 +102,10 @@ impl Window {
     /// the outputs of a phase have the same taps, so that long axes need not be walked.
     fn turns(&self) -> Vec<i64> {
         let Some(last) = self.input.checked_sub(1) else { return Vec::new() };
+        if self.kernel >= self.output {
+            // There are fewer outputs than turns.
+            return (0..self.output as i64).collect();
+        }
         let mut turns: Vec<i64> = (0..self.kernel as i64)
             .flat_map(|tap| {
                 // p * stride >= first, and p * stride <= first + reach.
