@@ -62,6 +62,8 @@ struct Cases {
     current: Arc<Mutex<(String, Instant)>>,
     failures: Vec<String>,
     run: usize,
+    /// Those that there are, run or not.
+    asked: usize,
     slowest: (Duration, String),
 }
 
@@ -83,7 +85,7 @@ impl Cases {
         });
         // The message of a panic is kept with its case.
         std::panic::set_hook(Box::new(|_| {}));
-        Cases { current, failures: Vec::new(), run: 0, slowest: (Duration::ZERO, String::new()) }
+        Cases { current, failures: Vec::new(), run: 0, asked: 0, slowest: (Duration::ZERO, String::new()) }
     }
 
     /// Runs a case: it may give a failure, and must not panic or take long. `None` if it failed.

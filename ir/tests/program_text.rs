@@ -158,8 +158,8 @@ fn mistakes_are_told_with_their_place() {
             "line 2, column 20: expected an extent in 0..=1099511627776, found `9999999999999999999999999999999999999999…`",
         ),
         (
-            "program @p\n  %0 constant \"x\" f32[1000000000000] splat 1.0".into(),
-            "line 2, column 38: the splat tensors of one text may have 67108864 elements together",
+            "program @p\n  %0 constant \"x\" f32[200000000000] splat 1.0".into(),
+            "line 2, column 37: the splat tensors of one text may have 67108864 elements together",
         ),
         (
             "program @p\n  %0 constant \"x\" f32[2] [1.0, 2.0, 3.0]".into(),

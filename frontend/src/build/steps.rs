@@ -58,11 +58,14 @@ impl Builder<'_> {
                 match value.as_int() {
                     _ if value.is_unknown() => self.current = Val::Unknown,
                     Some(times @ 0..) => {
+                        // An iteration counts as a step at least, so that too many are known before the first.
+                        if times as usize > MOST_STEPS - self.steps.min(MOST_STEPS) {
+                            self.steps = MOST_STEPS + 1;
+                        }
                         for at in 0..times {
                             if self.stopped || self.steps > MOST_STEPS {
                                 break;
                             }
-                            // An empty body counts too: repeating it 10^12 times must end.
                             self.steps += 1;
                             self.iteration(index, Val::Int(at), body, span);
                         }

@@ -211,13 +211,14 @@ impl Conv {
     }
 }
 
-/// The most positions of a kernel along an axis: at a border each of them may be the first, and has code of its own.
-const MAX_KERNEL: usize = 1 << 14;
+/// The most positions of a kernel along an axis, and the largest step: each position may be the first one at a border, each
+/// output of a step (of its gradient, or of a transposed convolution) may have other positions, and they have code of their own.
+const MAX_EXTENT: usize = 1 << 14;
 
 fn expect_kernel(extents: &[usize]) -> Result<(), String> {
-    match extents.iter().find(|&&extent| extent > MAX_KERNEL) {
+    match extents.iter().find(|&&extent| extent > MAX_EXTENT) {
         Some(extent) => {
-            Err(format!("a kernel of {extent} positions along an axis: {MAX_KERNEL} are the most"))
+            Err(format!("a kernel of {extent} positions along an axis: {MAX_EXTENT} are the most"))
         }
         None => Ok(()),
     }
@@ -296,6 +297,9 @@ impl Operator for Conv {
             expect_small(name, list)?;
             if list.contains(&0) {
                 return Err(format!("`{name}` must be at least 1, found {list:?}"));
+            }
+            if let Some(step) = list.iter().find(|&&step| step > MAX_EXTENT && name != "rhs_dilation") {
+                return Err(format!("`{name}` holds {step}: {MAX_EXTENT} is the most"));
             }
         }
         expect_small(
