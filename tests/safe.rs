@@ -90,10 +90,12 @@ fn value(rng: &mut Rng, ty: &Type, range: Option<(i64, i64)>) -> Tensor {
                     let span = (high as i128 - low as i128 + 1) as u128;
                     Scalar::from_i64(dtype, (low as i128 + (u128::from(bits) % span) as i128) as i64)
                 }
-                None if bits % 5 == 0 => Scalar::from_i64(dtype, bits as i64),
+                None if bits.is_multiple_of(5) => Scalar::from_i64(dtype, bits as i64),
                 None => Scalar::from_i64(dtype, small),
             },
-            dtype if bits % 9 == 0 => Scalar::from_f64(dtype, special[(bits >> 8) as usize % special.len()]),
+            dtype if bits.is_multiple_of(9) => {
+                Scalar::from_f64(dtype, special[(bits >> 8) as usize % special.len()])
+            }
             dtype => Scalar::from_f64(dtype, small as f64 / 4.0 + 0.125),
         }
     })

@@ -192,7 +192,8 @@ fn gradients_of_long_sums() {
 #[test]
 fn zeros_behind_change_no_bit() {
     let sum = |x: &[f32], columns: usize| {
-        let dims: &[usize] = if columns == 0 { &[x.len()] } else { &[x.len() / columns, columns] };
+        let dims = x.len().checked_div(columns).map_or(vec![x.len()], |rows| vec![rows, columns]);
+        let dims = &dims[..];
         let program = program(dims, 1 << 14, &|b, x| Ok(vec![b.sum(x, &[0])?]));
         let (found, _) = compiled::run(&program, TargetCpu::Native, 2, &[Tensor::f32(dims, x.to_vec())], &[]);
         found[0].get(0).to_f64()

@@ -28,7 +28,7 @@ fn layer(rng: &mut Rng, channels: usize, extents: &[usize]) -> Layer {
     let features = rng.of(&[1, 2, 3, 4, 6, 8, 16, 24, 32, 48, 64]);
     let groups = if rng.once_in(3) { [channels, 2, 3][rng.below(3)] } else { 1 };
     let features = if groups == channels && rng.once_in(2) { channels } else { features };
-    let groups = if channels % groups == 0 && features % groups == 0 { groups } else { 1 };
+    let groups = if channels.is_multiple_of(groups) && features.is_multiple_of(groups) { groups } else { 1 };
     let (mut kernel, mut stride, mut padding, mut dilation, mut extra) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut result = Vec::new();

@@ -63,7 +63,7 @@ pub fn initializers() -> Vec<Callable> {
 
 /// The names of the steps that are no layers, such as `Residual`.
 pub fn steps() -> &'static [&'static str] {
-    &crate::model::steps::STEPS
+    crate::model::steps::STEPS
 }
 
 /// The operators of expressions that stand between two operands, such as `+`.

@@ -156,7 +156,7 @@ pub fn operators() -> impl Iterator<Item = &'static str> {
 
 /// The names that the layer `Activation` takes.
 pub fn activations() -> &'static [&'static str] {
-    &layers::activation::WORDS
+    layers::activation::WORDS
 }
 
 /// The text could be read, but is no model; the reason has been reported.

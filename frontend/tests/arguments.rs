@@ -350,7 +350,7 @@ fn needs(argument: &str, others: &[&str]) -> bool {
 }
 
 /// Of any two optional arguments each changes something or is reported; alone, each changes something or is reported.
-fn pairs(what: &str, optional: &[(&str, &str)], text: &dyn Fn(&[(&str, &str)]) -> String) {
+fn pairs(what: &str, optional: &[(&str, &str)], text: impl Fn(&[(&str, &str)]) -> String) {
     let plain = graphs(&text(&[])).unwrap_or_else(|mistakes| panic!("{what}\n{mistakes}"));
     let mut alone = Vec::new();
     for argument in optional {
@@ -456,14 +456,14 @@ fn superfluous_arguments() {
 #[test]
 fn every_argument_matters() {
     for (pattern, optional) in FUNCTIONS {
-        pairs(pattern, optional, &|arguments| {
+        pairs(pattern, optional, |arguments: &[(&str, &str)]| {
             let more: String = arguments.iter().map(|(name, value)| format!(", {name}={value}")).collect();
             expression(&pattern.replace("{}", &more))
         });
     }
     for (kind, table, wrap) in TABLES {
         for row in table {
-            pairs(&format!("{kind:?} {}", row.0), row.2, &|arguments| {
+            pairs(&format!("{kind:?} {}", row.0), row.2, |arguments: &[(&str, &str)]| {
                 let more: Vec<String> =
                     arguments.iter().map(|(name, value)| format!("{name}: {value}")).collect();
                 wrap(row, &more.join(", "))

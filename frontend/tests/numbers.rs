@@ -30,8 +30,11 @@ fn tensor(dtype: DType, values: &[f64]) -> Tensor {
     Tensor::generate(&ty, |i| brolga_ir::scalar::Scalar::from_f64(dtype, values[i]))
 }
 
+/// The name of an element type, and the values of a tensor of it.
+type TypeValues = (&'static str, [f64; 4]);
+
 /// As in `references/promotion.py`.
-const SIDES: [(&str, [(&str, [f64; 4]); 6]); 2] = [
+const SIDES: [(&str, [TypeValues; 6]); 2] = [
     (
         "l",
         [

@@ -3,7 +3,7 @@
 //! The nodes between `wrt` and the seeds are walked from the seeds down. Each is asked for its gradient rule
 //! ([`Operator::gradient`](crate::ops::Operator::gradient)) once, with the sums of what its users contributed;
 //! contributions are added in the order of the walk, which depends on the graph alone; those of slices are put together
-//! first ([`pieces`]). What a rule builds bears its node's origin with `/backward` behind it.
+//! first (`pieces`). What a rule builds bears its node's origin with `/backward` behind it.
 
 mod pieces;
 

@@ -117,7 +117,9 @@ impl ReduceWindow {
             let whole = spread(extent, self.base_dilation[axis]);
             let total = whole + low + high;
             let window = spread(self.window[axis], self.window_dilation[axis]);
-            (whole.get()?, total.max(0).get()?, window.get()?);
+            whole.get()?;
+            total.max(0).get()?;
+            window.get()?;
             let count =
                 if total.is_below(window) { Size::from(0) } else { (total - window) / self.stride[axis] + 1 };
             dims.push(count.get()?);

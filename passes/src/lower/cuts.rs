@@ -380,7 +380,7 @@ mod tests {
                 None => pieces.push(Piece { start, count: 1, period }),
             }
         }
-        if extent % period > 0 {
+        if !extent.is_multiple_of(period) {
             pieces.push(Piece { start: extent / period * period, count: 1, period: extent % period });
         }
         pieces

@@ -70,6 +70,13 @@ fn taken_apart(k: &KernelBuilder, flat: &Index, extents: &[usize]) -> Vec<Index>
     index
 }
 
+/// A block of a sum: its first element, how many it has, and which it is.
+struct Block<'b> {
+    start: &'b Index,
+    count: usize,
+    number: &'b Index,
+}
+
 impl Composer<'_> {
     /// Where the element of a reduction along columns lies, if that is known.
     pub fn local(&mut self, value: Value, index: &[Index]) -> Option<ValueId> {
@@ -98,11 +105,25 @@ impl Composer<'_> {
         let lanes = self.lanes(items, space);
         let block = Index::var(self.k.open_for(whole));
         let start = block.scale(BLOCK as i64);
-        self.block(items, space, first, &lanes, (&start, BLOCK), &parts, &block);
+        self.block(
+            items,
+            space,
+            first,
+            &lanes,
+            Block { start: &start, count: BLOCK, number: &block },
+            &parts,
+        );
         self.k.close();
         if rest > 0 {
             let start = Index::constant((whole * BLOCK) as i64);
-            self.block(items, space, first, &lanes, (&start, rest), &parts, &Index::constant(whole as i64));
+            self.block(
+                items,
+                space,
+                first,
+                &lanes,
+                Block { start: &start, count: rest, number: &Index::constant(whole as i64) },
+                &parts,
+            );
         }
         self.count_up(items, space, first, &parts, blocks);
     }
@@ -151,7 +172,14 @@ impl Composer<'_> {
         if rest > 0 {
             let lanes = self.lanes(items, space);
             let start = Index::constant((whole * BLOCK) as i64);
-            self.block(items, space, first, &lanes, (&start, rest), &parts, &Index::constant(whole as i64));
+            self.block(
+                items,
+                space,
+                first,
+                &lanes,
+                Block { start: &start, count: rest, number: &Index::constant(whole as i64) },
+                &parts,
+            );
         }
         self.count_up(items, space, first, &parts, whole + usize::from(rest > 0));
     }
@@ -177,21 +205,20 @@ impl Composer<'_> {
         items.iter().map(|item| self.k.local(self.graph.ty(item.value).dtype, length)).collect()
     }
 
-    /// The `count` elements from `start` on; their results become the sums of block number `block`.
+    /// The sums of a block, stored behind each other in `parts`.
     fn block(
         &mut self,
         items: &[Reduction],
         space: &Space,
         first: &[Index],
         lanes: &[usize],
-        (start, count): (&Index, usize),
+        Block { start, count, number }: Block<'_>,
         parts: &[[usize; 2]],
-        block: &Index,
     ) {
         if !space.is_by_columns() {
             let results = self.row_block(items, space, first, start, count);
             for (parts, result) in parts.iter().zip(results) {
-                self.k.store(parts[0], block.clone(), result);
+                self.k.store(parts[0], number.clone(), result);
             }
             return;
         }
@@ -200,7 +227,7 @@ impl Composer<'_> {
         for (&lanes, parts) in lanes.iter().zip(parts) {
             let column = Index::var(self.k.open_for(width));
             let sum = self.k.load_now(lanes, &column);
-            self.k.store(parts[0], block.scale(width as i64).add(&column), sum);
+            self.k.store(parts[0], number.scale(width as i64).add(&column), sum);
             self.k.close();
         }
     }
