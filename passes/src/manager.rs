@@ -74,7 +74,8 @@ impl FromStr for Precision {
 pub struct Algorithms {
     /// Winograd's, for convolutions.
     pub winograd: Winograd,
-    /// Strassen's in Winograd's form, for products of rows with a matrix.
+    /// Strassen's in Winograd's form, for products of rows with a matrix: in entries that do not train, for convolutions of
+    /// images with an even number of positions only.
     pub strassen: Strassen,
 }
 

@@ -79,7 +79,8 @@ pub struct TargetArgs {
     #[arg(long, value_name = "CPU", value_parser = TargetCpu::ALL.map(TargetCpu::name), default_value = "native")]
     pub target_cpu: String,
     /// Which algorithms may be used where they are faster than direct sums: Winograd's for convolutions, up to 1e-4 off
-    /// where direct sums are 1e-6 off, and Strassen's in Winograd's form for products, up to 5e-6 off
+    /// where direct sums are 1e-6 off, and Strassen's in Winograd's form for pointwise
+    /// convolutions, and all products of entries that train, up to 5e-6 off
     #[arg(long, value_name = "winograd,strassen|none", value_parser = Algorithms::from_str,
           default_value = "winograd,strassen")]
     pub algorithms: Algorithms,
