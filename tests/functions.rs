@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use brolga::codegen::TargetCpu;
-use brolga::frontend::{self, no_imports};
+use brolga::frontend::{self, language, no_imports};
 use brolga::ir::ops::Role;
 use brolga::ir::scalar::Scalar;
 use brolga::ir::{Builder, DType, Graph, Tensor as Constant, Type};
@@ -84,9 +84,10 @@ fn rows() -> Vec<Row> {
 fn every_function_and_layer_has_a_row() {
     let rows = rows();
     let covered: BTreeSet<String> = rows.into_iter().flat_map(|row| row.names).collect();
-    let words = frontend::activations().iter().map(|word| format!("activation {word}"));
-    let names = frontend::functions().chain(frontend::layers()).chain(frontend::operators());
-    let known: BTreeSet<String> = names.map(str::to_owned).chain(words).collect();
+    let words = language::activations().iter().map(|word| format!("activation {word}"));
+    let called = [language::functions(), language::layers()].concat().into_iter().map(|called| called.name);
+    let operators = language::operators().into_iter().chain(language::prefixes());
+    let known: BTreeSet<String> = called.chain(operators).map(str::to_owned).chain(words).collect();
     let without: Vec<_> = known.difference(&covered).collect();
     let unknown: Vec<_> = covered.difference(&known).collect();
     assert!(without.is_empty(), "no row in functions/make.py: {without:?}");

@@ -1,17 +1,64 @@
-//! The words of the model language as lists: what can be called, and what each call takes.
+//! The words of the model language as lists: what can be called, what each call takes, and what else has a name.
 //!
-//! Tools and tests go over these lists, so that what is new is in them by itself.
+//! These are the lists that the language itself is read by, and the only ones there are. Documentation, editors' schema,
+//! tests and fuzzers go over them, so that what is new is in them by itself, and a table that lacks a row fails.
 
-use crate::arguments::{Kind, Signature};
-use crate::expr::Binary;
+use crate::arguments::{Kind as ArgumentKind, Rule, Signature};
+use crate::expr::{Binary, Unary};
+use crate::{build, init, optimizers};
 
-/// Something that can be called: a layer, function, optimiser, schedule or initialiser.
+/// What something that can be called is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A layer.
+    Layer,
+    /// A function of expressions, losses and metrics among them.
+    Function,
+    /// An optimiser.
+    Optimizer,
+    /// A schedule of learning rates.
+    Schedule,
+    /// An initialiser.
+    Initializer,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 5] =
+        [Kind::Layer, Kind::Function, Kind::Optimizer, Kind::Schedule, Kind::Initializer];
+
+    fn signatures(self) -> Vec<&'static Signature> {
+        match self {
+            Kind::Layer => crate::layers::signatures().collect(),
+            Kind::Function => build::functions::signatures().collect(),
+            Kind::Optimizer => optimizers::signatures().collect(),
+            Kind::Schedule => optimizers::schedule::SCHEDULES.iter().collect(),
+            Kind::Initializer => init::INITS.iter().collect(),
+        }
+    }
+
+    /// What is of this kind, in the language's own order.
+    pub fn callables(self) -> Vec<Callable> {
+        self.signatures().into_iter().map(|signature| callable(self, signature)).collect()
+    }
+}
+
+/// Something that can be called, with what it takes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Callable {
+    /// What it is.
+    pub kind: Kind,
     /// Its name in a model.
     pub name: &'static str,
     /// What it takes; unnamed arguments are taken in this order.
     pub arguments: Vec<Argument>,
+}
+
+impl Callable {
+    /// The argument of that name.
+    pub fn argument(&self, name: &str) -> Option<&Argument> {
+        self.arguments.iter().find(|argument| argument.name == name)
+    }
 }
 
 /// An argument of a [`Callable`].
@@ -21,44 +68,65 @@ pub struct Argument {
     pub name: &'static str,
     /// Whether it must be given.
     pub required: bool,
-    /// What may be given beside values and expressions.
+    /// What may be given.
     pub takes: Takes,
 }
 
-/// What an argument takes.
+impl Argument {
+    /// The words that may be given; none where it takes other values only.
+    pub fn words(&self) -> &'static [&'static str] {
+        match self.takes {
+            Takes::Words(words) => words,
+            _ => &[],
+        }
+    }
+}
+
+/// What an argument takes: a value, or an expression for one.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Takes {
-    /// Values and expressions only.
+    /// Any value that the call makes something of: numbers, lists, tensors.
     Values,
-    /// One of these words too.
+    /// A whole number from 1 on.
+    Size,
+    /// A number from the first to the second, both included.
+    Within(f64, f64),
+    /// True or false.
+    Flag,
+    /// One of these words, or another value.
     Words(&'static [&'static str]),
-    /// Calls of these names too.
+    /// A call of one of these names, or another value.
     Calls(Vec<&'static str>),
+}
+
+/// All that can be called.
+pub fn callables() -> Vec<Callable> {
+    Kind::ALL.into_iter().flat_map(Kind::callables).collect()
 }
 
 /// The layers.
 pub fn layers() -> Vec<Callable> {
-    crate::layers::signatures().map(callable).collect()
+    Kind::Layer.callables()
 }
 
 /// The functions of expressions.
 pub fn functions() -> Vec<Callable> {
-    crate::build::functions::signatures().map(callable).collect()
+    Kind::Function.callables()
 }
 
 /// The optimisers.
 pub fn optimizers() -> Vec<Callable> {
-    crate::optimizers::signatures().map(callable).collect()
+    Kind::Optimizer.callables()
 }
 
 /// The schedules of learning rates.
 pub fn schedules() -> Vec<Callable> {
-    crate::optimizers::schedule::SCHEDULES.iter().map(callable).collect()
+    Kind::Schedule.callables()
 }
 
 /// The initialisers.
 pub fn initializers() -> Vec<Callable> {
-    crate::init::INITS.iter().map(callable).collect()
+    Kind::Initializer.callables()
 }
 
 /// The names of the steps that are no layers, such as `Residual`.
@@ -66,20 +134,33 @@ pub fn steps() -> &'static [&'static str] {
     crate::model::steps::STEPS
 }
 
+/// The words that the layer `Activation` takes.
+pub fn activations() -> &'static [&'static str] {
+    crate::layers::activation::WORDS
+}
+
 /// The operators of expressions that stand between two operands, such as `+`.
 pub fn operators() -> Vec<&'static str> {
     Binary::ALL.map(Binary::symbol).to_vec()
 }
 
-fn callable(signature: &Signature) -> Callable {
+/// The operators of expressions that stand before their operand, such as `not`.
+pub fn prefixes() -> Vec<&'static str> {
+    Unary::ALL.map(Unary::symbol).to_vec()
+}
+
+fn callable(kind: Kind, signature: &'static Signature) -> Callable {
     let arguments = signature.parameters.iter().map(|parameter| Argument {
         name: parameter.name,
         required: parameter.required,
-        takes: match parameter.kind {
-            Kind::Value => Takes::Values,
-            Kind::Word(words) => Takes::Words(words),
-            Kind::Call(calls) => Takes::Calls(calls.iter().map(|call| call.name).collect()),
+        takes: match (parameter.kind, parameter.rule) {
+            (ArgumentKind::Word(words), _) => Takes::Words(words),
+            (ArgumentKind::Call(calls), _) => Takes::Calls(calls.iter().map(|call| call.name).collect()),
+            (ArgumentKind::Value, Rule::Any) => Takes::Values,
+            (ArgumentKind::Value, Rule::Size) => Takes::Size,
+            (ArgumentKind::Value, Rule::Within(low, high)) => Takes::Within(low, high),
+            (ArgumentKind::Value, Rule::Flag) => Takes::Flag,
         },
     });
-    Callable { name: signature.name, arguments: arguments.collect() }
+    Callable { kind, name: signature.name, arguments: arguments.collect() }
 }

@@ -23,7 +23,6 @@
 
 mod arguments;
 mod build;
-pub mod catalogue;
 pub mod diagnostics;
 mod expr;
 mod init;
@@ -50,11 +49,6 @@ use build::entry::{self, Form};
 use build::value::Val;
 use model::{EntryKind, Tree};
 use source::{Source, Span};
-
-/// The names of all layers of the language.
-pub fn layer_names() -> impl Iterator<Item = &'static str> {
-    layers::names()
-}
 
 /// A resolver for models that import nothing.
 pub fn no_imports(name: &str) -> Result<(String, String), String> {
@@ -137,26 +131,6 @@ impl Model {
     pub fn instantiate(&self, settings: &Settings) -> Result<Instance, Diagnostics> {
         build_all(&self.tree, settings)
     }
-}
-
-/// The names of the functions that expressions can call, losses and metrics among them.
-pub fn functions() -> impl Iterator<Item = &'static str> {
-    build::functions::names()
-}
-
-/// The names of the layers.
-pub fn layers() -> impl Iterator<Item = &'static str> {
-    layers::names()
-}
-
-/// The operators of expressions, as they are written.
-pub fn operators() -> impl Iterator<Item = &'static str> {
-    expr::symbols()
-}
-
-/// The names that the layer `Activation` takes.
-pub fn activations() -> &'static [&'static str] {
-    layers::activation::WORDS
 }
 
 /// The text could be read, but is no model; the reason has been reported.

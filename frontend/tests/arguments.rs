@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use brolga_frontend::catalogue::{Callable, Kind, callables};
+use brolga_frontend::language::{self, Callable, Kind, callables};
 use brolga_frontend::{Model, Settings, no_imports};
 
 use crate::common::mistakes;
@@ -378,8 +378,7 @@ fn pairs(what: &str, optional: &[(&str, &str)], text: impl Fn(&[(&str, &str)]) -
 
 fn function_name(pattern: &str) -> &str {
     let until = pattern.find("{}").expect("a place for arguments");
-    let known: HashSet<&str> =
-        callables().iter().filter(|c| c.kind == Kind::Function).map(|c| c.name).collect();
+    let known: HashSet<&str> = language::functions().iter().map(|function| function.name).collect();
     let mut depth = 0i32;
     for (at, c) in pattern[..until].char_indices().rev() {
         depth += i32::from(c == ')') - i32::from(c == '(');
@@ -410,8 +409,8 @@ fn tables_are_complete() {
             rows.push((kind, row.0, optional));
         }
     }
-    for Callable { kind, name, parameters } in callables() {
-        let optional: Vec<&str> = parameters.iter().filter(|p| !p.required).map(|p| p.name).collect();
+    for Callable { kind, name, arguments } in callables() {
+        let optional: Vec<&str> = arguments.iter().filter(|p| !p.required).map(|p| p.name).collect();
         let found = rows.iter().any(|row| row.0 == kind && row.1 == name && row.2 == optional);
         assert!(found, "{kind:?} {name} needs a row with {optional:?}");
     }
@@ -425,7 +424,7 @@ fn tables_are_complete() {
 fn superfluous_arguments() {
     let all = callables();
     let count = |kind: Kind, name: &str| {
-        all.iter().find(|c| c.kind == kind && c.name == name).map_or(0, |c| c.parameters.len())
+        all.iter().find(|c| c.kind == kind && c.name == name).map_or(0, |c| c.arguments.len())
     };
     for (pattern, _) in FUNCTIONS {
         let name = function_name(pattern);
@@ -524,14 +523,15 @@ fn unused_settings_of_training() {
 /// Each word of `Activation` is the layer of that name, and only `identity` is the identity.
 #[test]
 fn activations_by_word() {
-    let all = callables();
+    let all = language::layers();
     let activation = all.iter().find(|c| c.name == "Activation").expect("the layer");
-    let words = activation.parameters[0].words;
+    let words = activation.arguments[0].words();
+    assert_eq!(words, language::activations());
     assert!(words.len() >= 18);
     let nothing = graphs(&layer("Identity", IMAGE));
     for word in words {
         let named = graphs(&layer(&format!("Activation(\"{word}\")"), IMAGE));
-        let same = |c: &&Callable| c.kind == Kind::Layer && c.name.to_lowercase() == word.replace('_', "");
+        let same = |c: &&Callable| c.name.to_lowercase() == word.replace('_', "");
         let own = all.iter().find(same).unwrap_or_else(|| panic!("there is no layer `{word}`"));
         assert_eq!(named, graphs(&layer(own.name, IMAGE)), "{word}");
         assert_eq!(named == nothing, *word == "identity", "{word}");

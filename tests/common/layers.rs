@@ -102,6 +102,7 @@ pub const LAYERS: &[Row] = &[
 #[test]
 fn every_layer_has_a_row() {
     let rows: std::collections::BTreeSet<&str> = LAYERS.iter().map(|row| row.name).collect();
-    let layers: std::collections::BTreeSet<&str> = brolga::frontend::layer_names().collect();
+    let layers: std::collections::BTreeSet<&str> =
+        brolga::frontend::language::layers().iter().map(|layer| layer.name).collect();
     assert_eq!(rows, layers);
 }

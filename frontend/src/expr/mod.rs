@@ -84,9 +84,17 @@ pub(crate) enum Binary {
     Or,
 }
 
-/// All operators, as they are written.
-pub(crate) fn symbols() -> impl Iterator<Item = &'static str> {
-    Binary::ALL.into_iter().map(Binary::symbol).chain(["not"])
+impl Unary {
+    /// Every operator.
+    pub const ALL: [Unary; 2] = [Unary::Minus, Unary::Not];
+
+    /// How it is written.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Unary::Minus => "-",
+            Unary::Not => "not",
+        }
+    }
 }
 
 impl Binary {
