@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use brolga_frontend::{Instance, Settings, SymbolicType};
 use brolga_ir::Graph;
 use brolga_models::catalogue;
-use brolga_runtime::{DType, Executable, MAX_TEXT, SlotKind, State, Tensor, Threads, read_regular};
+use brolga_runtime::{
+    DType, Evaluation, Executable, MAX_TEXT, SlotKind, State, Tensor, Threads, read_regular,
+};
 
 use crate::compile::{CompileOptions, compile};
 use crate::error::{Error, Result};
@@ -141,6 +143,42 @@ impl Model {
         }
         compiled.push((key, executable.clone()));
         Ok(executable)
+    }
+
+    /// What makes metrics of an entry's totals, compiled; nothing where it has none. `<name>.eval` has those of `<name>`.
+    ///
+    /// # Errors
+    /// What compiling may give.
+    pub fn formulas(&self, entry: &str) -> Result<Option<Arc<Executable>>> {
+        let name = format!("{}.metrics", entry.strip_suffix(".eval").unwrap_or(entry));
+        self.instance.graph(&name).map(|_| self.compile(&name)).transpose()
+    }
+
+    /// An entry, compiled to be run over so many samples by [`evaluate_with`](brolga_runtime::evaluate_with): for the
+    /// batch chosen, and for the single samples that whole batches leave. Nothing where there are no samples. An entry
+    /// without the size `batch` is compiled as it is, and its samples must fill whole batches.
+    ///
+    /// # Errors
+    /// An unknown entry, and what compiling may give.
+    pub fn evaluation(&self, entry: &str, samples: usize) -> Result<Option<Evaluation>> {
+        let formulas = self.formulas(entry)?;
+        let batch = self.instance.dims().iter().find(|(name, _)| name == "batch").map(|(_, size)| *size);
+        let (full, single) = match batch {
+            _ if samples == 0 => return Ok(None),
+            None => (self.compile(entry)?, None),
+            Some(batch) => {
+                // A sample has the same bits alone and in a batch, so it does not matter which of the two runs it.
+                let single = || self.compile_for(entry, &[("batch", 1)]);
+                let whole = batch > 0 && samples >= batch;
+                let left = if whole { samples % batch } else { samples };
+                match (whole, left) {
+                    (true, 0) => (self.compile(entry)?, None),
+                    (true, _) => (self.compile(entry)?, Some(single()?)),
+                    (false, _) => (single()?, None),
+                }
+            }
+        };
+        Ok(Some(Evaluation { full, single, formulas }))
     }
 
     /// The sizes chosen, but for these.

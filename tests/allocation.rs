@@ -81,7 +81,7 @@ fn main() {
             }
         }
     }
-    let programs = Programs { train: model.compile("train").unwrap(), evaluation: None };
+    let programs = Programs { train: model.compile("train").unwrap(), formulas: None, evaluation: None };
     for threads in &pools {
         training_allocates_nothing_between_steps(&programs, &state, threads);
     }

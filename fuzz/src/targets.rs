@@ -180,7 +180,7 @@ fn trained() -> &'static (Model, runtime::Programs) {
             models::model("f32[batch, 3]", "2", &["Linear(name: \"fc\", features: 2)".into()], Some(train));
         let model = Model::from_text("small.ron", &text, &Settings::default()).expect("a model");
         let train = model.compile("train").expect("a training step");
-        (model, runtime::Programs { train, evaluation: None })
+        (model, runtime::Programs { train, formulas: None, evaluation: None })
     })
 }
 

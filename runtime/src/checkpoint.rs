@@ -30,12 +30,15 @@ pub(crate) struct Cursor {
     pub(crate) position: u64,
     /// Steps done in all.
     pub(crate) step: u64,
-    /// Sums of the metrics over these batches, as the bits of f64.
+    /// What the metrics of these batches are made of ([`MetricSums`](crate::MetricSums)), as the bits of f64.
     pub(crate) sums: Vec<u64>,
-    /// Means of the last completed epoch, as the bits of f64.
+    /// Metrics of the last completed epoch, as the bits of f64.
     pub(crate) train: Vec<(String, u64)>,
     /// Validation after the last completed epoch, as the bits of f64.
     pub(crate) validation: Vec<(String, u64)>,
+    /// Epoch (from 1) and step with the first loss that was not finite.
+    #[serde(default)]
+    pub(crate) diverged: Option<(u64, u64)>,
     /// Seconds spent so far.
     pub(crate) seconds: f64,
     /// Numerics version of the train executable.

@@ -60,7 +60,7 @@ pub(crate) fn resume(
     if !comparable && !anyway {
         let (found, expected) = (there.sums.len(), cursor.sums.len());
         let message = format!(
-            "`{}` was written by another model: it has {found} metrics, this one has {expected}",
+            "`{}` was written by another model, or with other metrics: it has {found} sums of them, this one has {expected}",
             path.display()
         );
         return Err(Error::new(ErrorKind::State, message));

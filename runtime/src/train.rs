@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::checkpoint::{Checkpoints, Cursor};
 use crate::data::{Batches, Request, Split};
+use crate::diverged::{Diverged, watched};
 use crate::error::{Error, ErrorKind, Result};
+use crate::evaluate::{Evaluation, Evaluator, Ran};
 use crate::executable::Executable;
-use crate::feed::{Evaluation, Evaluator, Feed, Metrics};
+use crate::feed::{Feed, NotFinite};
 use crate::fingerprint::Fingerprint;
 use crate::log::{Log, Position};
+use crate::metrics::{MetricSums, Metrics};
 use crate::random::permutation;
 use crate::resume::{fingerprint, resume};
 use crate::state::State;
@@ -20,8 +23,10 @@ use crate::threads::Threads;
 /// The executables of a training run.
 #[derive(Clone, Debug)]
 pub struct Programs {
-    /// One update on one batch; its scalar outputs are the metrics.
+    /// One update on one batch; its outputs say of the batch what [`MetricSums`] makes metrics of.
     pub train: Arc<Executable>,
+    /// What makes metrics of its totals; needed if it has any.
+    pub formulas: Option<Arc<Executable>>,
     /// The same loss and metrics in inference mode, for validation after each epoch.
     pub evaluation: Option<Evaluation>,
 }
@@ -104,8 +109,8 @@ pub trait Progress {
         Flow::Continue
     }
 
-    /// After each batch of validation: how many are done, and how many there are.
-    fn validation(&mut self, _done: usize, _batches: usize) -> Flow {
+    /// After each run of validation, over a batch or a single sample: how many are done, and how many there are.
+    fn validation(&mut self, _done: usize, _runs: usize) -> Flow {
         Flow::Continue
     }
 
@@ -133,8 +138,8 @@ pub struct Plan<'a> {
     pub batches: u64,
     /// Samples per step.
     pub batch: usize,
-    /// Batches of a validation; 0 without one.
-    pub validation_batches: usize,
+    /// Runs of a validation, over batches and single samples; 0 without one.
+    pub validation_runs: usize,
     /// Names of the metrics.
     pub metrics: &'a [String],
     /// The checkpoint that the run goes on from.
@@ -165,9 +170,9 @@ pub struct Epoch<'a> {
     pub epoch: u64,
     /// Steps done in all.
     pub step: u64,
-    /// Means of the metrics over the epoch's batches, taken before each update.
+    /// The metrics of the epoch's samples, each taken before the update by its batch.
     pub train: &'a [(String, f64)],
-    /// Means over the validation samples, after the epoch; empty without validation.
+    /// The metrics of the validation samples, after the epoch; empty without validation.
     pub validation: &'a [(String, f64)],
     /// Seconds since training began, those before a resumption included.
     pub seconds: f64,
@@ -190,6 +195,8 @@ pub struct Outcome {
     pub stopped: bool,
     /// What went wrong beside it.
     pub failures: Failures,
+    /// What is no number in the end: training has failed then, whatever else it has come to.
+    pub diverged: Option<Diverged>,
 }
 
 /// What could not be written. It never ends a run: the state is worth more.
@@ -226,10 +233,11 @@ pub fn train(
     let stopped = stopped && run.cursor.epoch < options.epochs;
     let seconds = run.seconds();
     run.sync_log(progress);
+    let diverged = run.diverged(state);
     let failures = run.failures;
     let Cursor { epoch, step, train, validation, .. } = run.cursor;
     let (train, validation) = (from_bits(train), from_bits(validation));
-    Ok(Outcome { epochs: epoch, steps: step, train, validation, seconds, stopped, failures })
+    Ok(Outcome { epochs: epoch, steps: step, train, validation, seconds, stopped, failures, diverged })
 }
 
 /// A run under way.
@@ -243,10 +251,18 @@ struct Run<'a> {
     names: Vec<String>,
     /// Values of the metrics of the last step.
     metrics: Vec<f64>,
-    /// Their sums over this epoch.
-    sums: Vec<f64>,
-    /// Whether the user has heard that a metric is not finite.
+    /// What this epoch's metrics are made of.
+    sums: MetricSums,
+    /// Metrics that are numbers as long as training goes well.
+    watched: Vec<usize>,
+    /// Whether the user has heard that one is not.
     warned: bool,
+    /// What was found in the training data that is no number.
+    not_finite: Option<NotFinite>,
+    /// Whether the user has heard of what was found in the validation data.
+    told: bool,
+    /// The epoch in which the training data is looked at: the first one of this process.
+    looks: u64,
     order: Vec<usize>,
     /// Batches per epoch.
     batches: u64,
@@ -277,14 +293,18 @@ impl<'a> Run<'a> {
         }
         let order = indices(samples)?;
         let evaluator = match &programs.evaluation {
-            Some(e) if !data.is_empty(Split::Validation) => Some(Evaluator::bind(e, state, threads, data)?),
+            Some(e) if !data.is_empty(Split::Validation) => {
+                Some(Evaluator::bind(e, state, threads, data, Split::Validation)?)
+            }
             _ => None,
         };
 
-        let names = feed.metric_names();
+        let manifest = programs.train.manifest();
+        let mut sums = MetricSums::bind(manifest, programs.formulas.as_ref(), state, threads)?;
+        let names = sums.names().to_vec();
         let mut cursor = Cursor {
-            numerics: programs.train.manifest().numerics,
-            sums: vec![0f64.to_bits(); names.len()],
+            numerics: manifest.numerics,
+            sums: vec![0f64.to_bits(); sums.sums().len()],
             ..Cursor::default()
         };
         let mut resumed = None;
@@ -307,13 +327,14 @@ impl<'a> Run<'a> {
         let position = resumed.as_ref().map(|_| Position { epoch: cursor.epoch, step: cursor.step });
         let validation = evaluator.as_ref().map(Evaluator::metric_names).unwrap_or_default();
         let log =
-            options.log.as_ref().map(|l| Log::open(&l.path, &names, &validation, position)).transpose()?;
+            options.log.as_ref().map(|l| Log::open(&l.path, &names, validation, position)).transpose()?;
+        sums.restore(&cursor.sums);
 
         progress.start(&Plan {
             epochs: options.epochs,
             batches,
             batch: feed.batch(),
-            validation_batches: evaluator.as_ref().map_or(0, Evaluator::batches),
+            validation_runs: evaluator.as_ref().map_or(0, Evaluator::runs),
             metrics: &names,
             resumed: resumed.as_deref(),
             step: cursor.step,
@@ -324,9 +345,13 @@ impl<'a> Run<'a> {
             checkpoints,
             log,
             metrics: vec![0.0; names.len()],
-            sums: cursor.sums.iter().map(|s| f64::from_bits(*s)).collect(),
+            watched: watched(&names, sums.is_mean()),
+            sums,
             names,
             warned: false,
+            not_finite: None,
+            told: false,
+            looks: cursor.epoch,
             order,
             batches,
             started: Instant::now(),
@@ -347,7 +372,7 @@ impl<'a> Run<'a> {
     ) -> Result<Flow> {
         permutation(self.options.seed, self.cursor.epoch, &mut self.order);
         while self.cursor.position < self.batches {
-            self.step(state, data)?;
+            self.step(state, data, progress)?;
             self.log_step(progress);
             self.warn(progress);
             let flow = progress.step(&Step {
@@ -367,23 +392,15 @@ impl<'a> Run<'a> {
             }
         }
 
-        let mut validation = Metrics::new();
-        if let Some(evaluator) = &mut self.evaluator {
-            let go_on = |done, batches| progress.validation(done, batches) == Flow::Continue;
-            match evaluator.run(state, data, self.options.seed, go_on)? {
-                Some(metrics) => validation = metrics,
-                None => {
-                    self.checkpoint(state, progress);
-                    return Ok(Flow::Stop);
-                }
-            }
-        }
-        let means = self.sums.iter().map(|s| s / self.batches as f64);
-        let train: Metrics = self.names.iter().cloned().zip(means).collect();
+        let Some(validation) = self.validate(state, data, progress)? else {
+            self.checkpoint(state, progress);
+            return Ok(Flow::Stop);
+        };
+        let train = self.sums.metrics(state)?;
         let seconds = self.seconds();
         self.cursor.epoch += 1;
         self.cursor.position = 0;
-        self.sums.fill(0.0);
+        self.sums.clear();
         let (epoch, step) = (self.cursor.epoch, self.cursor.step);
         if let Some(log) = &mut self.log {
             let values = |m: &Metrics| m.iter().map(|(_, v)| *v).collect::<Vec<_>>();
@@ -397,8 +414,25 @@ impl<'a> Run<'a> {
         Ok(flow)
     }
 
+    /// The metrics of the validation samples, or nothing where the user stops.
+    fn validate(
+        &mut self,
+        state: &mut State,
+        data: &mut dyn Batches,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<Metrics>> {
+        let Some(evaluator) = &mut self.evaluator else { return Ok(Some(Metrics::new())) };
+        let mut each = |ran: &Ran<'_>| progress.validation(ran.done, ran.runs);
+        let metrics = evaluator.run(state, data, self.options.seed, &mut each)?;
+        if let (false, Some(found)) = (self.told, evaluator.not_finite()) {
+            self.told = true;
+            progress.notice(&found.to_string());
+        }
+        Ok(metrics)
+    }
+
     /// One batch: fill, run, sum up.
-    fn step(&mut self, state: &mut State, data: &mut dyn Batches) -> Result<()> {
+    fn step(&mut self, state: &mut State, data: &mut dyn Batches, progress: &mut dyn Progress) -> Result<()> {
         let batch = self.feed.batch();
         let from = self.cursor.position as usize * batch;
         let request = Request {
@@ -407,11 +441,45 @@ impl<'a> Run<'a> {
             seed: self.options.seed,
             epoch: self.cursor.epoch,
         };
-        self.feed.run(state, data, &request, &mut self.metrics)?;
-        self.sums.iter_mut().zip(&self.metrics).for_each(|(sum, value)| *sum += value);
+        self.feed.fill(data, &request)?;
+        let look = self.cursor.epoch == self.looks && self.not_finite.is_none();
+        let found = if look { self.feed.not_finite(&request) } else { None };
+        self.feed.run(state)?;
+        self.sums.add(self.feed.outputs(), batch)?;
+        self.sums.write_last(state, &mut self.metrics)?;
         self.cursor.position += 1;
         self.cursor.step += 1;
+        if let Some(found) = found {
+            if let Some(at) = self.broken() {
+                return Err(found.error(&format!("`{}` is {}", self.names[at], self.metrics[at])));
+            }
+            // A model may know what to do with it.
+            progress.notice(&found.to_string());
+            self.not_finite = Some(found);
+        }
         Ok(())
+    }
+
+    /// The first watched metric of the last step that is not finite.
+    fn broken(&self) -> Option<usize> {
+        self.watched.iter().copied().find(|at| !self.metrics[*at].is_finite())
+    }
+
+    /// What is no number behind the last step.
+    fn diverged(&self, state: &State) -> Option<Diverged> {
+        let in_data = [self.not_finite.as_ref(), self.evaluator.as_ref().and_then(Evaluator::not_finite)];
+        let in_data = in_data.into_iter().flatten().map(ToString::to_string).next();
+        let metrics = [
+            ("", self.watched(&self.cursor.train)),
+            (" of the validation", self.watched(&self.cursor.validation)),
+        ];
+        Diverged::find(metrics, state, self.cursor.diverged, in_data)
+    }
+
+    /// Those that are watched.
+    fn watched<'l>(&self, list: &'l [(String, u64)]) -> Vec<&'l (String, u64)> {
+        let is_watched = |name: &String| self.watched.iter().any(|at| self.names[*at] == *name);
+        list.iter().filter(|(name, _)| is_watched(name)).collect()
     }
 
     fn log_step(&mut self, progress: &mut dyn Progress) {
@@ -429,10 +497,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Tells once that training has diverged: nothing after it will be worth its time.
+    /// Notes, and tells once, that training has diverged: nothing after it will be worth its time.
     fn warn(&mut self, progress: &mut dyn Progress) {
-        if let (false, Some(at)) = (self.warned, self.metrics.iter().position(|m| !m.is_finite())) {
-            self.warned = true;
+        let Some(at) = self.broken() else { return };
+        self.cursor.diverged.get_or_insert((self.cursor.epoch + 1, self.cursor.step));
+        if !std::mem::replace(&mut self.warned, true) {
             progress.notice(&format!(
                 "`{}` is {} after step {}; a smaller learning rate, or clipping the gradient, may help",
                 self.names[at], self.metrics[at], self.cursor.step
@@ -451,7 +520,7 @@ impl<'a> Run<'a> {
             return;
         }
         self.sync_log(progress);
-        let sums = self.sums.iter().map(|s| s.to_bits()).collect();
+        let sums = self.sums.sums().iter().map(|s| s.to_bits()).collect();
         let cursor = Cursor { sums, seconds: self.seconds(), ..self.cursor.clone() };
         let Some(checkpoints) = &self.checkpoints else { return };
         match checkpoints.save(state, &cursor) {

@@ -12,7 +12,7 @@ use brolga_runtime::*;
 const DIRECTORY: &str = "BROLGA_TEST_KILL_DIRECTORY";
 
 fn run(state: &mut State, directory: Option<&Path>) -> Outcome {
-    let programs = Programs { train: train_program::<4>(), evaluation: None };
+    let programs = Programs { train: train_program::<4>(), formulas: None, evaluation: None };
     let checkpoints = directory.map(|d| CheckpointOptions {
         every_steps: Some(1),
         resume: true,

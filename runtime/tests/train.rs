@@ -15,8 +15,9 @@ const EPOCHS: u64 = 3;
 const STEPS: u64 = EPOCHS * (TRAIN / BATCH) as u64;
 
 fn programs() -> Programs {
-    let evaluation = Evaluation { full: eval_program::<BATCH>(), rest: Some(eval_program::<3>()) };
-    Programs { train: train_program::<BATCH>(), evaluation: Some(evaluation) }
+    let evaluation =
+        Evaluation { full: eval_program::<BATCH>(), single: Some(eval_program::<1>()), formulas: None };
+    Programs { train: train_program::<BATCH>(), formulas: None, evaluation: Some(evaluation) }
 }
 
 fn options(directory: Option<&Path>) -> Options {
@@ -81,7 +82,7 @@ fn validation_is_weighted_by_samples() {
     )
     .unwrap();
     // One executable for all samples at once: a plain mean over them.
-    let whole = Evaluation { full: eval_program::<VALIDATION>(), rest: None };
+    let whole = Evaluation { full: eval_program::<VALIDATION>(), single: None, formulas: None };
     let expected =
         evaluate(&whole, &mut state, &Threads::serial(), &mut Toy::new(TRAIN, VALIDATION)).unwrap();
     assert_eq!(found[0].0, "loss");
@@ -169,8 +170,9 @@ fn stopped_again_and_again_it_ends_with_the_same_bits() {
 struct StopInValidation(bool);
 
 impl Progress for StopInValidation {
-    fn validation(&mut self, done: usize, batches: usize) -> Flow {
-        assert!(done <= batches && batches == 3);
+    fn validation(&mut self, done: usize, runs: usize) -> Flow {
+        // Two whole batches, and three samples one by one.
+        assert!(done <= runs && runs == 5);
         if std::mem::take(&mut self.0) { Flow::Stop } else { Flow::Continue }
     }
 }
@@ -304,11 +306,12 @@ fn data_that_cannot_feed_the_entry_is_refused() {
     let few = go(&programs(), &mut Toy::new(3, 0));
     assert_eq!(few, "the data set has 3 training samples, fewer than one batch of 4; choose a smaller batch");
 
-    let rest = go(&programs(), &mut Toy::new(TRAIN, 10));
+    let mut without = programs();
+    without.evaluation.as_mut().unwrap().single = None;
     assert_eq!(
-        rest,
-        "10 validation samples in batches of 4 leave 2, so evaluation needs a second executable of that batch \
-         size, but one of 3 was given"
+        go(&without, &mut Toy::new(TRAIN, 10)),
+        "10 samples in batches of 4 leave 2, so `train.eval` is needed for single samples, too, but none was given; a \
+         model gives one if `batch` is the first size of its inputs"
     );
 
     let mut wrong = Toy::new(TRAIN, VALIDATION);

@@ -4,13 +4,12 @@ mod progress;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use brolga::ir::ops::Role;
 use brolga::models::data;
 use brolga::runtime::{
-    self, Batches, CheckpointOptions, Evaluation, Executable, Failures, Field, Fingerprint, LogOptions,
-    Manifest, Outcome, Programs, Split, checksum,
+    self, Batches, CheckpointOptions, Failures, Field, Fingerprint, LogOptions, Manifest, Outcome, Programs,
+    Split, checksum,
 };
 use brolga::{Error, Model, Result};
 use serde_json::json;
@@ -39,8 +38,12 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         train = model.compile(&args.entry.name)?;
     }
     let mut data = open(&source, args, train.manifest())?;
-    let evaluation = evaluation(&model, &args.entry.name, &*data)?;
-    let programs = Programs { train, evaluation };
+    let formulas = model.formulas(&args.entry.name)?;
+    let evaluation = match model.instance().graph(&format!("{}.eval", args.entry.name)) {
+        Some(eval) => model.evaluation(&eval.name, data.len(Split::Validation))?,
+        None => None,
+    };
+    let programs = Programs { train, formulas, evaluation };
 
     // The argument's range is that of an i64 from 0 on.
     let mut state = model.initial_state(args.seed.cast_signed())?;
@@ -82,11 +85,15 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let missing = missing(&outcome.failures);
     report(args, &model, &source, &outcome, &missing, &save);
     missing.iter().for_each(|text| errln!("error: {text}"));
+    if let Some(diverged) = &outcome.diverged {
+        errln!("error: {diverged}");
+    }
     if outcome.stopped {
         errln!("{}", stopped(args, &outcome));
         return Ok(ExitCode::from(130)); // as shells report an end by SIGINT
     }
-    Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let good = missing.is_empty() && outcome.diverged.is_none();
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What was asked for and is not there, though training went on to its end.
@@ -165,23 +172,6 @@ fn open(source: &Path, args: &TrainArgs, manifest: &Manifest) -> Result<Box<dyn 
     Ok(data::open(source, &fields.collect::<Vec<_>>(), &options)?)
 }
 
-/// The evaluation of a training entry, for whole batches and for the samples that remain.
-fn evaluation(model: &Model, entry: &str, data: &dyn Batches) -> Result<Option<Evaluation>> {
-    let name = format!("{entry}.eval");
-    let samples = data.len(Split::Validation);
-    if samples == 0 || model.instance().graph(&name).is_none() {
-        return Ok(None);
-    }
-    let compile = |size: usize| -> Result<Arc<Executable>> { model.compile_for(&name, &[("batch", size)]) };
-    let batch = model.instance().dims().iter().find(|(name, _)| name == "batch").map(|(_, size)| *size);
-    let Some(batch) = batch else {
-        return Ok(Some(Evaluation { full: model.compile(&name)?, rest: None }));
-    };
-    let full = batch.min(samples);
-    let rest = samples % full;
-    Ok(Some(Evaluation { full: compile(full)?, rest: (rest > 0).then(|| compile(rest)).transpose()? }))
-}
-
 /// Found out before training rather than after.
 fn check_folder(file: &Path) -> Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -208,6 +198,11 @@ fn report(
             "seconds": outcome.seconds, "weights": save.display().to_string()});
         if !missing.is_empty() {
             all["missing"] = json!(missing);
+        }
+        if let Some(diverged) = &outcome.diverged {
+            let since = diverged.since.map(|(epoch, update)| json!({"epoch": epoch, "update": update}));
+            all["diverged"] = json!({"what": diverged.what, "value": diverged.value.to_string(), "since": since,
+                "in_data": diverged.in_data, "error": diverged.to_string()});
         }
         outln!("{all}");
         return;
