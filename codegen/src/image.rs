@@ -1,7 +1,5 @@
 //! An image: the functions and tables of one program, compiled, before a back end gives them addresses.
 
-use std::collections::HashMap;
-
 use brolga_ir::program::verify::verify;
 use brolga_ir::program::{Place, Program, Step};
 use cranelift::codegen::binemit::{Addend, CodeOffset, Reloc};
@@ -12,6 +10,7 @@ use cranelift::codegen::{self, FinalizedRelocTarget};
 use cranelift::frontend::FunctionBuilderContext;
 use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, ModuleReloc};
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
 use crate::emitter::Leaf;
 use crate::error::{Error, Result};
@@ -107,7 +106,7 @@ impl Image {
 
         // Leaves that are equal occur once; then the kernels, so that `kernel_at` is where the first one stands.
         let mut functions = Vec::new();
-        let mut leaf_at: HashMap<Vec<u8>, usize> = HashMap::new();
+        let mut leaf_at: FxHashMap<Vec<u8>, usize> = FxHashMap::default();
         for leaf in kernels.iter().flat_map(|k| &k.leaves) {
             if !leaf_at.contains_key(&leaf.code) {
                 leaf_at.insert(leaf.code.clone(), functions.len());

@@ -1,11 +1,11 @@
 //! The dataflow graph: nodes in SSA form over tensors.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
+use rustc_hash::FxHashMap;
 
 use crate::ops::{Op, Parameter, Role};
 use crate::types::Type;
@@ -367,7 +367,7 @@ impl Graph {
         &mut self,
         source: &Graph,
         roots: &[Value],
-        map: &mut HashMap<Value, Value>,
+        map: &mut FxHashMap<Value, Value>,
     ) -> Result<Vec<Value>, GraphError> {
         // Depth-first by hand: graphs may be deeper than the stack.
         let mut stack: Vec<(NodeId, usize)> = Vec::new();

@@ -70,7 +70,7 @@ impl Index {
     pub fn from_terms(constant: i64, terms: impl IntoIterator<Item = (Atom, i64)>) -> Index {
         let mut result = Index::constant(constant);
         for (atom, coefficient) in terms {
-            result = result.add(&Index::atom(atom).scale(coefficient));
+            result = result.plus_index(Index::atom(atom).scaled(coefficient));
         }
         result
     }
@@ -142,6 +142,39 @@ impl Index {
             }
         }
         Index { constant: self.constant.wrapping_add(other.constant), terms }.recombined()
+    }
+
+    /// As [`Index::add`], of what nobody else needs: nothing is copied where terms need not be merged.
+    pub(crate) fn plus_index(mut self, mut other: Index) -> Index {
+        if self.terms.is_empty() {
+            std::mem::swap(&mut self, &mut other);
+        }
+        let apart = match (self.terms.last(), other.terms.first()) {
+            (Some((last, _)), Some((first, _))) => last < first,
+            _ => true,
+        };
+        if !apart {
+            return self.add(&other);
+        }
+        self.constant = self.constant.wrapping_add(other.constant);
+        self.terms.append(&mut other.terms);
+        self.recombined()
+    }
+
+    /// As [`Index::scale`], in place.
+    pub(crate) fn scaled(mut self, factor: i64) -> Index {
+        if factor != 1 {
+            self.constant = self.constant.wrapping_mul(factor);
+            self.terms.iter_mut().for_each(|(_, c)| *c = c.wrapping_mul(factor));
+            self.terms.retain(|&(_, c)| c != 0);
+        }
+        self
+    }
+
+    /// The sum of indices, each multiplied: the row-major position of an index, by strides.
+    pub fn dot<'a>(factors: impl IntoIterator<Item = (&'a Index, i64)>) -> Index {
+        let terms = factors.into_iter().map(|(index, factor)| index.clone().scaled(factor));
+        terms.fold(Index::default(), Index::plus_index)
     }
 
     /// `d · (x / d) + x mod d` is x: what is left of the row-major position of a position taken apart.
@@ -268,7 +301,7 @@ impl Index {
                 Atom::Div(inner, d) => inner.substitute(replace, range).div(*d, range),
                 Atom::Rem(inner, d) => inner.substitute(replace, range).rem(*d, range),
             };
-            result = result.add(&replaced.scale(*c));
+            result = result.plus_index(replaced.scaled(*c));
         }
         result
     }

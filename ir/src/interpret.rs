@@ -1,10 +1,9 @@
 //! The reference interpreter of graphs: every operator by its own `evaluate`, in canonical order.
 
-use std::collections::HashMap;
-
 use crate::graph::{Graph, GraphError, Output, Value};
 use crate::ops::Role;
 use crate::tensor::Tensor;
+use rustc_hash::FxHashMap;
 
 /// Bytes that a value may take.
 const MAX_MEMORY: usize = 1 << 33;
@@ -18,7 +17,7 @@ pub fn interpret(graph: &Graph, parameters: &[&Tensor]) -> Result<Vec<Tensor>, G
         return Err(error(&graph.name, message));
     }
     let order = graph.order();
-    let mut uses: HashMap<Value, usize> = HashMap::new();
+    let mut uses: FxHashMap<Value, usize> = FxHashMap::default();
     for &id in &order {
         for &operand in &graph.node(id).operands {
             *uses.entry(operand).or_default() += 1;
@@ -27,7 +26,7 @@ pub fn interpret(graph: &Graph, parameters: &[&Tensor]) -> Result<Vec<Tensor>, G
     for output in graph.outputs() {
         *uses.entry(output.value).or_default() += 1;
     }
-    let mut values: HashMap<Value, Tensor> = HashMap::new();
+    let mut values: FxHashMap<Value, Tensor> = FxHashMap::default();
     for (&id, &tensor) in graph.parameters().iter().zip(parameters) {
         let (wanted, found) = (&graph.node(id).types[0], tensor.ty());
         if *wanted != found {

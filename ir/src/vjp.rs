@@ -7,11 +7,10 @@
 
 mod pieces;
 
-use std::collections::{HashMap, HashSet};
-
 use crate::builder::Builder;
 use crate::graph::{Graph, GraphError, NodeId, Value};
 use crate::ops::{GradientCx, GradientError, Op};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Builds the vector-Jacobian product: for `seeds`, pairs of a value and its cotangent, the cotangent of each value of
 /// `wrt`, or nothing where no gradient reaches it. A member of `wrt` above another passes its gradient on. Errors name the
@@ -22,9 +21,9 @@ pub fn vjp(
     wrt: &[Value],
 ) -> Result<Vec<Option<Value>>, GraphError> {
     let order = graph.order_from(seeds.iter().map(|&(value, _)| value));
-    let wanted: HashSet<Value> = wrt.iter().copied().collect();
-    let mut active: HashSet<NodeId> = HashSet::new();
-    let reaches = |graph: &Graph, active: &HashSet<NodeId>, value: Value| {
+    let wanted: FxHashSet<Value> = wrt.iter().copied().collect();
+    let mut active: FxHashSet<NodeId> = FxHashSet::default();
+    let reaches = |graph: &Graph, active: &FxHashSet<NodeId>, value: Value| {
         graph.ty(value).dtype.is_float() && (wanted.contains(&value) || active.contains(&value.node))
     };
     for &id in &order {
@@ -39,7 +38,7 @@ pub fn vjp(
             active.insert(id);
         }
     }
-    let mut cotangents: HashMap<Value, Vec<Value>> = HashMap::new();
+    let mut cotangents: FxHashMap<Value, Vec<Value>> = FxHashMap::default();
     for &(value, cotangent) in seeds {
         if reaches(graph, &active, value) {
             cotangents.entry(value).or_default().push(cotangent);
@@ -93,7 +92,7 @@ pub fn vjp(
 /// The cotangent of a value to which all have contributed; nothing where none has.
 fn sum(
     graph: &mut Graph,
-    cotangents: &mut HashMap<Value, Vec<Value>>,
+    cotangents: &mut FxHashMap<Value, Vec<Value>>,
     value: Value,
 ) -> Result<Option<Value>, GraphError> {
     let Some(contributions) = cotangents.get_mut(&value) else { return Ok(None) };

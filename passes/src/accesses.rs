@@ -1,10 +1,9 @@
 //! What kernels do with their parameters, and steps with buffers: shared by the passes that move memory about.
 
-use std::collections::HashMap;
-
 use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::walk::{walk, walk_mut};
 use brolga_ir::program::{Access, BufferId, Call, Expr, Kernel, KernelId, Program, Step, Stmt};
+use rustc_hash::FxHashMap;
 
 /// The calls and conditions of a schedule in order, those in loops once, each with the position of the outermost
 /// step it is in.
@@ -47,7 +46,7 @@ pub(crate) fn is_copy(kernel: &Kernel) -> bool {
     {
         return false;
     }
-    let mut extents: HashMap<Var, usize> = (0..).zip(kernel.grid.iter().copied()).collect();
+    let mut extents: FxHashMap<Var, usize> = (0..).zip(kernel.grid.iter().copied()).collect();
     let mut block = kernel.body.as_slice();
     while let [Stmt::For { var, extent, body } | Stmt::Strip { var, extent, body }] = block {
         extents.insert(*var, *extent);
@@ -65,7 +64,7 @@ pub(crate) fn is_copy(kernel: &Kernel) -> bool {
 
 /// Whether an index takes every value below `len` once, while its variables run through their extents: they are the
 /// digits of a number.
-fn covers(index: &Index, extents: &HashMap<Var, usize>, len: usize) -> bool {
+fn covers(index: &Index, extents: &FxHashMap<Var, usize>, len: usize) -> bool {
     let mut digits: Vec<(i64, usize)> = extents
         .iter()
         .filter(|&(_, &extent)| extent != 1)

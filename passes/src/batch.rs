@@ -8,7 +8,7 @@ use brolga_ir::Graph;
 use brolga_ir::ops::Role;
 
 /// Images that a batch counts as.
-const COUNTED: usize = 4;
+pub(crate) const COUNTED: usize = 4;
 
 /// Whether an entry trains: it gives state a new value.
 pub fn trains(graph: &Graph) -> bool {

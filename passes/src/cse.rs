@@ -4,12 +4,12 @@
 //! operations are compared in either order. Random numbers are functions of stream, seed and step, so equal draws are
 //! one draw. Regions are compared as a whole. Does not know algebra: that is `simplify`. Linear.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use brolga_ir::attribute::Attribute;
 use brolga_ir::ops::Op;
 use brolga_ir::{Graph, GraphError, Node, NodeId, Tensor, Value};
+use rustc_hash::FxHashMap;
 
 use crate::manager::Options;
 use crate::regions;
@@ -22,7 +22,7 @@ pub fn cse(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
 
 fn share(graph: &mut Graph) -> Result<bool, GraphError> {
     let inside = regions::apply(graph, &mut share)?;
-    let mut known: HashMap<u64, Vec<NodeId>> = HashMap::new();
+    let mut known: FxHashMap<u64, Vec<NodeId>> = FxHashMap::default();
     let here = sweep(graph, |graph, id| {
         if graph.parameter(id).is_some() {
             return Ok(None);

@@ -4,10 +4,9 @@
 //! goes if the old state is read only before the first write of its successor, or by the very kernel that writes
 //! it, element by element in place. Runs before loops are cut into several calls, which would all write it. Exact.
 
-use std::collections::HashMap;
-
 use brolga_ir::program::footprint::in_place;
 use brolga_ir::program::{BufferId, Call, Place, Program, Step};
+use rustc_hash::FxHashMap;
 
 use crate::accesses::{is_copy, leaves, rename, touches};
 
@@ -24,7 +23,7 @@ pub fn forward(program: &mut Program) -> bool {
         }
     }
     let mut gone = vec![false; program.schedule.len()];
-    let mut names: HashMap<BufferId, BufferId> = HashMap::new();
+    let mut names: FxHashMap<BufferId, BufferId> = FxHashMap::default();
     for (position, step) in program.schedule.iter().enumerate().rev() {
         let Some((from, to)) = copy(program, step) else { continue };
         let of = |buffer: BufferId| touched[buffer.0 as usize].iter().map(|&number| leaves[number]);

@@ -19,13 +19,12 @@
 //!
 //! Not done here: recomputing what another cluster computes, fusion across different iteration spaces.
 
-use std::collections::{HashMap, HashSet};
-
 use brolga_ir::definition::{Definition, Element, Order};
 use brolga_ir::graph::Output;
 use brolga_ir::ops::{Elementwise, Fused, Op, RegionOp, Role};
 use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Origin, Value};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::lower::{expansion_pays, takes_epilogue};
 use crate::table::{NodeTable, ValueTable};
@@ -320,7 +319,7 @@ impl Fuser<'_> {
     /// its statistics for the backward pass instead of what was centred and scaled.
     fn recompute(&mut self, order: &[NodeId]) {
         // The tensor that a node is computed from, and by how many operations.
-        let mut cheap: HashMap<NodeId, (Value, usize)> = HashMap::new();
+        let mut cheap: FxHashMap<NodeId, (Value, usize)> = FxHashMap::default();
         let mut virtual_: Vec<NodeId> = Vec::new();
         for &id in order {
             let node = self.graph.node(id);
@@ -350,7 +349,8 @@ impl Fuser<'_> {
             }
         }
         // Only what nobody needs in memory: every user is pointwise, and no output.
-        let outputs: HashSet<NodeId> = self.graph.outputs().iter().map(|output| output.value.node).collect();
+        let outputs: FxHashSet<NodeId> =
+            self.graph.outputs().iter().map(|output| output.value.node).collect();
         for id in virtual_ {
             let mut users = self.graph.users(id);
             users.retain(|&user| self.roles.get(user).is_some());
@@ -379,9 +379,10 @@ impl Fuser<'_> {
     /// anyway, at most one of which the other does not read yet: a tensor less is written. So the gradient of a
     /// normalisation behind that of a convolution reads the gradient twice, and not its products.
     fn hand_over(&mut self, order: &[NodeId]) {
-        let outputs: HashSet<NodeId> = self.graph.outputs().iter().map(|output| output.value.node).collect();
-        let place: HashMap<NodeId, usize> = order.iter().copied().zip(0..).collect();
-        let mut readers: HashMap<NodeId, Vec<(NodeId, Path)>> = HashMap::new();
+        let outputs: FxHashSet<NodeId> =
+            self.graph.outputs().iter().map(|output| output.value.node).collect();
+        let place: FxHashMap<NodeId, usize> = order.iter().copied().zip(0..).collect();
+        let mut readers: FxHashMap<NodeId, Vec<(NodeId, Path)>> = FxHashMap::default();
         for &id in order {
             if !self.is(id, Part::Virtual) {
                 for (value, path) in self.sources(id) {
@@ -437,7 +438,7 @@ impl Fuser<'_> {
             if !cheap || self.clusters[other].nodes.len() + moving.len() > LARGEST {
                 continue;
             }
-            let already: HashSet<Value> = self.clusters[other]
+            let already: FxHashSet<Value> = self.clusters[other]
                 .nodes
                 .iter()
                 .flat_map(|&node| self.sources(node))
@@ -459,7 +460,7 @@ impl Fuser<'_> {
     /// leaves the first goes into the second, so no cycle can arise.
     fn sink(&mut self, order: &[NodeId]) {
         // Who reads each cluster: one cluster in the right way, or `None` for anything else.
-        let mut reader: HashMap<usize, Option<usize>> = HashMap::new();
+        let mut reader: FxHashMap<usize, Option<usize>> = FxHashMap::default();
         for &id in order {
             let Some(own) = *self.cluster_of.get(id) else { continue };
             let pointwise = self.is_pointwise(id);
@@ -505,7 +506,7 @@ impl Fuser<'_> {
     /// one kernel for both is faster. Everything that leaves the first goes into the second, so no cycle can arise.
     fn expand(&mut self, order: &[NodeId]) {
         // Who reads the values of each cluster.
-        let mut readers: HashMap<usize, Vec<(Value, Option<NodeId>)>> = HashMap::new();
+        let mut readers: FxHashMap<usize, Vec<(Value, Option<NodeId>)>> = FxHashMap::default();
         for &id in order {
             let Some(own) = *self.cluster_of.get(id) else { continue };
             for (value, _) in self.sources(id) {
@@ -609,7 +610,7 @@ impl Fuser<'_> {
     fn build(&self, order: &[NodeId]) -> Result<Graph, GraphError> {
         let old = self.graph;
         let mut new = Graph::new(&old.name);
-        let mut map: HashMap<Value, Value> = HashMap::new();
+        let mut map: FxHashMap<Value, Value> = FxHashMap::default();
         for &id in old.parameters() {
             let p = old.parameter(id).expect("a parameter");
             map.insert(old.result(id), new.add_parameter(&p.name, p.role, p.ty.clone()));
@@ -665,7 +666,7 @@ impl Fuser<'_> {
         cluster: &Cluster,
         needed: &ValueTable<()>,
         new: &mut Graph,
-        map: &mut HashMap<Value, Value>,
+        map: &mut FxHashMap<Value, Value>,
     ) -> Result<(), GraphError> {
         let old = self.graph;
         let first = cluster.nodes[0];
@@ -684,7 +685,7 @@ impl Fuser<'_> {
             return Ok(());
         }
         let mut body = Graph::new("region");
-        let mut inside: HashMap<Value, Value> = HashMap::new();
+        let mut inside: FxHashMap<Value, Value> = FxHashMap::default();
         let mut operands = Vec::new();
         for &id in &cluster.nodes {
             for (value, _) in self.sources(id) {

@@ -11,10 +11,9 @@
 //! has the same results in a batch of any size. Only what keeps that moves along: convolutions, elementwise operations,
 //! windows, padding. Linear.
 
-use std::collections::HashMap;
-
 use brolga_ir::ops::{Conv, ConvForm, Op, Pad, ReduceWindow};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
+use rustc_hash::FxHashMap;
 
 use crate::fuse::is_storage;
 use crate::manager::Options;
@@ -43,7 +42,7 @@ fn images_all(graph: &mut Graph) -> Result<bool, GraphError> {
     if !gains(graph) {
         return Ok(inside);
     }
-    let mut turned = Turned::new();
+    let mut turned = Turned::default();
     let here = sweep(graph, |graph, id| turn(graph, id, &mut turned))?;
     Ok(inside || here)
 }
@@ -78,7 +77,7 @@ fn gains(graph: &Graph) -> bool {
 }
 
 /// The values that are images with their channels last, and what they were before: with the images last.
-type Turned = HashMap<Value, Value>;
+type Turned = FxHashMap<Value, Value>;
 
 /// `[N, …, C]` as `[N / 16, C, …, 16]`.
 fn to_images(b: &mut Builder, turned: &mut Turned, value: Value) -> Result<Value, GraphError> {

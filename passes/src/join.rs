@@ -9,11 +9,10 @@
 //! left alone: a product writes all rows before the columns of any are complete. Exact, and linear in the
 //! schedule but for few repetitions.
 
-use std::collections::HashMap;
-
 use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::walk::{extents, map_indices, walk, walk_mut};
 use brolga_ir::program::{Access, Arg, BufferId, Call, Expr, Kernel, KernelId, Param, Program, Step, Stmt};
+use rustc_hash::FxHashMap;
 
 use crate::accesses::{drop_unused_kernels, leaves};
 use crate::liveness::is_arena;
@@ -36,7 +35,7 @@ pub fn join(program: &mut Program, options: &Options) -> bool {
         buffers(step.args()).iter().for_each(|buffer| uses[buffer.0 as usize] += 1);
     }
     let mut schedule = std::mem::take(&mut program.schedule);
-    let mut joiner = Joiner { program, least: options.least_part.max(1), uses, known: HashMap::new() };
+    let mut joiner = Joiner { program, least: options.least_part.max(1), uses, known: FxHashMap::default() };
     let mut changed = false;
     // Progress: every round but the last makes one call of two.
     while joiner.steps(&mut schedule) {
@@ -72,7 +71,7 @@ struct Joiner<'p> {
     /// How many calls and conditions touch each buffer.
     uses: Vec<usize>,
     /// What two kernels become.
-    known: HashMap<(KernelId, KernelId, Seam), Option<Joined<KernelId>>>,
+    known: FxHashMap<(KernelId, KernelId, Seam), Option<Joined<KernelId>>>,
 }
 
 /// Two kernels as one, and which of the arguments of either it takes.
@@ -342,8 +341,8 @@ fn name_of(first: &Kernel, second: &Kernel) -> String {
 }
 
 /// Everything that statements touch, by parameter.
-fn touched(body: &[Stmt]) -> Option<HashMap<usize, Vec<Site>>> {
-    let (mut all, mut read) = (HashMap::new(), HashMap::new());
+fn touched(body: &[Stmt]) -> Option<FxHashMap<usize, Vec<Site>>> {
+    let (mut all, mut read) = (FxHashMap::default(), FxHashMap::default());
     if !sites(body, &mut all, &mut read) {
         return None;
     }
@@ -364,7 +363,7 @@ fn becomes_local(
     param: usize,
     var: Var,
     sites: &[Site],
-    extents: &HashMap<Var, usize>,
+    extents: &FxHashMap<Var, usize>,
 ) -> bool {
     let ranges: Option<Vec<(i64, i64)>> = sites.iter().map(|site| rest_range(var, site, extents)).collect();
     let Some(ranges) = ranges else { return false };

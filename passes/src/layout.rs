@@ -11,11 +11,10 @@
 //! strides, and the panels of weights, which profit most from blocks, are packed anyway. Sums over positions
 //! run in another order afterwards: rounding. Linear.
 
-use std::collections::HashMap;
-
 use brolga_ir::ops::{Concat, Conv, ConvForm, Op, Pad, Reduce, ReduceWindow, Reverse, Slice, WindowSelect};
 use brolga_ir::program::Combine;
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
+use rustc_hash::FxHashMap;
 
 use crate::manager::Options;
 use crate::regions;
@@ -28,7 +27,7 @@ pub fn layout(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
 
 fn layout_all(graph: &mut Graph) -> Result<bool, GraphError> {
     let inside = regions::apply(graph, &mut layout_all)?;
-    let mut turned = Turned::new();
+    let mut turned = Turned::default();
     let here = sweep(graph, |graph, id| layout_node(graph, id, &mut turned))?;
     Ok(inside || here)
 }
@@ -49,7 +48,7 @@ fn moved<T: Clone>(entries: &[T]) -> Vec<T> {
 }
 
 /// The values that are an image with its channels put first, and that image.
-type Turned = HashMap<Value, Value>;
+type Turned = FxHashMap<Value, Value>;
 
 /// A value with its channels last. A window over a spread image, the gradient of pooling, makes a larger image: the
 /// smaller one is turned.

@@ -4,10 +4,9 @@
 //! A buffer lives from the first step that touches it to the last; a loop or condition of the schedule is one step.
 //! Steps of `prepare` come before those of the schedule.
 
-use std::collections::HashMap;
-
 use brolga_ir::program::footprint::in_place;
 use brolga_ir::program::{BufferId, KernelId, Place, Program, Step};
+use rustc_hash::FxHashMap;
 
 use crate::accesses::{leaves, touches};
 
@@ -28,7 +27,7 @@ pub(crate) fn is_arena(program: &Program, id: BufferId) -> bool {
 
 /// Which parameters of kernels may lie on top of each other ([`in_place`]), found once for each.
 #[derive(Default)]
-pub(crate) struct InPlace(HashMap<(KernelId, usize, usize), bool>);
+pub(crate) struct InPlace(FxHashMap<(KernelId, usize, usize), bool>);
 
 /// The lives of scratch buffers, those that share memory as one.
 pub(crate) struct Lives {

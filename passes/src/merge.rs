@@ -11,11 +11,10 @@
 //! `views`); a slice of another product would have to be copied. So it is joined only with its neighbours there.
 //! Every output is the same chain of operations as before: exact.
 
-use std::collections::HashMap;
-
 use brolga_ir::ops::{Conv, ConvForm, Op};
 use brolga_ir::scalar::Scalar;
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Tensor, Value};
+use rustc_hash::FxHashMap;
 
 use crate::constants::splat;
 use crate::fixed::{Dependence, along, dependence};
@@ -27,7 +26,7 @@ pub fn merge(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
     let dependence = dependence(graph);
     // Groups in canonical order of their first member.
     let mut groups: Vec<(Axes, Vec<NodeId>)> = Vec::new();
-    let mut by_input: HashMap<Value, Vec<usize>> = HashMap::new();
+    let mut by_input: FxHashMap<Value, Vec<usize>> = FxHashMap::default();
     for id in graph.order() {
         let Some(axes) = Axes::of(graph, id) else { continue };
         let node = graph.node(id);

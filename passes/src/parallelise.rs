@@ -4,13 +4,12 @@
 //! behind each other become kernels of their own first (`separate.rs`). A single long strip is cut into
 //! parts; what is left over becomes a kernel and a call of its own. Exact.
 
-use std::collections::HashMap;
-
 use brolga_ir::GraphError;
 use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::walk::{extents, map_indices, walk, walk_mut};
 use brolga_ir::program::{AccId, Expr, Kernel, KernelId, Program, Stmt};
 use brolga_ir::scalar::ScalarOp;
+use rustc_hash::FxHashMap;
 
 use crate::manager::Options;
 use crate::separate::{Pieces, call_pieces, separate};
@@ -23,7 +22,7 @@ const WIDTH: u64 = 8;
 /// Fills the grids; whether any kernel changed.
 pub fn parallelise(program: &mut Program, options: &Options) -> Result<bool, GraphError> {
     let least = options.least_part.max(1);
-    let mut pieces: HashMap<KernelId, Pieces> = HashMap::new();
+    let mut pieces: FxHashMap<KernelId, Pieces> = FxHashMap::default();
     let mut changed = separate(program, least);
     for position in 0..program.kernels.len() {
         let kernel = &mut program.kernels[position];
@@ -147,7 +146,7 @@ pub(crate) struct Site {
 }
 
 /// Whether iterations of a loop over `var` touch different elements of everything that the loop writes.
-fn independent(var: Var, extent: usize, body: &[Stmt], extents: &HashMap<Var, usize>) -> bool {
+fn independent(var: Var, extent: usize, body: &[Stmt], extents: &FxHashMap<Var, usize>) -> bool {
     independent_in(var, extent, body, extents, &|_| true)
 }
 
@@ -156,11 +155,11 @@ pub(crate) fn independent_in(
     var: Var,
     extent: usize,
     body: &[Stmt],
-    extents: &HashMap<Var, usize>,
+    extents: &FxHashMap<Var, usize>,
     of: &dyn Fn(usize) -> bool,
 ) -> bool {
-    let mut written: HashMap<usize, Vec<Site>> = HashMap::new();
-    let mut read: HashMap<usize, Vec<Site>> = HashMap::new();
+    let mut written: FxHashMap<usize, Vec<Site>> = FxHashMap::default();
+    let mut read: FxHashMap<usize, Vec<Site>> = FxHashMap::default();
     if !sites(body, &mut written, &mut read) {
         return false;
     }
@@ -174,8 +173,8 @@ pub(crate) fn independent_in(
 /// Gathers accesses; false if the block cannot run in parallel (it accumulates into what is declared outside).
 pub(crate) fn sites(
     block: &[Stmt],
-    written: &mut HashMap<usize, Vec<Site>>,
-    read: &mut HashMap<usize, Vec<Site>>,
+    written: &mut FxHashMap<usize, Vec<Site>>,
+    read: &mut FxHashMap<usize, Vec<Site>>,
 ) -> bool {
     let mut declared: Vec<AccId> = Vec::new();
     let single = |index: &Index| Site { index: index.clone(), row: 0, rows: 1, columns: 1 };
@@ -204,7 +203,7 @@ pub(crate) fn sites(
 }
 
 /// The bounds of what a site touches beside the contribution of `var`.
-pub(crate) fn rest_range(var: Var, site: &Site, extents: &HashMap<Var, usize>) -> Option<(i64, i64)> {
+pub(crate) fn rest_range(var: Var, site: &Site, extents: &FxHashMap<Var, usize>) -> Option<(i64, i64)> {
     let rest = site.index.substitute(&|atom| (*atom == Atom::Var(var)).then(Index::default), &|_| None);
     let (low, high) = rest.range(&|atom| match atom {
         Atom::Var(v) => extents.get(v).map(|&n| (0, n.max(1) as i64 - 1)),
@@ -215,7 +214,7 @@ pub(crate) fn rest_range(var: Var, site: &Site, extents: &HashMap<Var, usize>) -
 }
 
 /// Whether all sites lie in one slice of the parameter that moves on with `var`.
-pub(crate) fn slices(var: Var, extent: usize, all: &[Site], extents: &HashMap<Var, usize>) -> bool {
+pub(crate) fn slices(var: Var, extent: usize, all: &[Site], extents: &FxHashMap<Var, usize>) -> bool {
     let step = all[0].index.coefficient(var);
     let mut bounds: Option<(i64, i64)> = None;
     for site in all {
@@ -229,7 +228,7 @@ pub(crate) fn slices(var: Var, extent: usize, all: &[Site], extents: &HashMap<Va
 }
 
 /// Whether the elements that a site touches tell `var`: the strides of all its variables are a mixed radix.
-fn injective(var: Var, extent: usize, site: &Site, extents: &HashMap<Var, usize>) -> bool {
+fn injective(var: Var, extent: usize, site: &Site, extents: &FxHashMap<Var, usize>) -> bool {
     let mut digits: Vec<(i64, usize)> = vec![(site.row.abs(), site.rows), (1, site.columns)];
     for (atom, coefficient) in site.index.terms() {
         let Atom::Var(v) = atom else { return false };
@@ -249,7 +248,7 @@ fn injective(var: Var, extent: usize, site: &Site, extents: &HashMap<Var, usize>
 
 /// Numbers the grid's variables first, in order, then all others in order of occurrence.
 pub(crate) fn renumber(kernel: &mut Kernel, grid: &[Var]) {
-    let mut names: HashMap<Var, Var> = grid.iter().copied().zip(0..).collect();
+    let mut names: FxHashMap<Var, Var> = grid.iter().copied().zip(0..).collect();
     walk_mut(&mut kernel.body, &mut |statement| {
         if let Stmt::For { var, .. } | Stmt::Strip { var, .. } = statement {
             let next = names.len() as Var;

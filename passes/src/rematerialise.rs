@@ -11,10 +11,9 @@
 //! results keep their bits, and no later pass finds the copies equal and joins them. Calls inside loops and conditions
 //! of the schedule are not made again. Exact. The cost is linear in the schedule for each buffer given up.
 
-use std::collections::HashMap;
-
 use brolga_ir::GraphError;
 use brolga_ir::program::{Access, Buffer, BufferId, Call, Place, Program, Step, work};
+use rustc_hash::FxHashMap;
 
 use crate::accesses::{leaves, rename, touches};
 use crate::liveness::{InPlace, Lives, bytes, is_arena};
@@ -64,7 +63,7 @@ pub fn rematerialise(program: &mut Program, options: &Options) -> Result<bool, G
 struct Known {
     in_place: InPlace,
     /// Nanoseconds of a call, by kernel.
-    costs: HashMap<u32, u64>,
+    costs: FxHashMap<u32, u64>,
 }
 
 /// What is alive, step by step of the schedule.
@@ -205,7 +204,7 @@ struct Again<'p> {
     calls: Vec<Call>,
     new: Vec<Buffer>,
     /// What has been made.
-    made: HashMap<BufferId, BufferId>,
+    made: FxHashMap<BufferId, BufferId>,
 }
 
 impl<'p> Again<'p> {
@@ -234,7 +233,7 @@ impl<'p> Again<'p> {
         for &step in &writers {
             let Step::Call(call) = &self.program.schedule[step] else { return None };
             let kernel = &self.program.kernels[call.kernel.0 as usize];
-            let mut names: HashMap<BufferId, BufferId> = HashMap::new();
+            let mut names: FxHashMap<BufferId, BufferId> = FxHashMap::default();
             // What is read has to be there before anything of this call is written.
             for (arg, param) in call.args.iter().zip(kernel.arguments()) {
                 if arg.buffer != id && param.access == Access::Read && !names.contains_key(&arg.buffer) {

@@ -1,8 +1,7 @@
 //! Loops of a kernel that stand one behind the other, as kernels of their own: each can be shared among threads then.
 
-use std::collections::{HashMap, HashSet};
-
 use brolga_ir::program::{Access, Call, Expr, Kernel, KernelId, Program, Step, Stmt};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::accesses::keep_used;
 use crate::lower::prune;
@@ -13,7 +12,7 @@ pub(crate) type Pieces = Vec<(KernelId, Vec<usize>)>;
 
 /// Separates the loops of kernels of much work, in which `least` is that of a part worth having; whether any changed.
 pub(crate) fn separate(program: &mut Program, least: u64) -> bool {
-    let mut separated: HashMap<KernelId, Pieces> = HashMap::new();
+    let mut separated: FxHashMap<KernelId, Pieces> = FxHashMap::default();
     for position in 0..program.kernels.len() {
         let kernel = &program.kernels[position];
         let Some(groups) = groups(kernel, least) else { continue };
@@ -77,14 +76,14 @@ fn piece(kernel: &Kernel, statements: &[usize]) -> (Kernel, Vec<usize>) {
         |&(at, statement): &(usize, &Stmt)| matches!(statement, Stmt::Let { .. }) || statements.contains(&at);
     let mut body: Vec<Stmt> =
         kernel.body.iter().enumerate().filter(kept).map(|(_, stmt)| stmt.clone()).collect();
-    prune(&mut body, &mut HashSet::new());
+    prune(&mut body, &mut FxHashSet::default());
     let mut piece = Kernel { body, ..kernel.clone() };
     let args = keep_used(&mut piece);
     (piece, args)
 }
 
 /// Calls the pieces of kernels in the place of each call of the whole.
-pub(crate) fn call_pieces(steps: &mut Vec<Step>, pieces: &HashMap<KernelId, Pieces>) {
+pub(crate) fn call_pieces(steps: &mut Vec<Step>, pieces: &FxHashMap<KernelId, Pieces>) {
     let mut all = Vec::with_capacity(steps.len());
     for mut step in std::mem::take(steps) {
         step.bodies_mut().into_iter().for_each(|body| call_pieces(body, pieces));

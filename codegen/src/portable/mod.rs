@@ -29,8 +29,6 @@ mod remainder;
 mod strip;
 mod tile;
 
-use std::collections::HashMap;
-
 use brolga_ir::index::Var;
 use brolga_ir::program::{AccId, Expr, Kernel, Stmt, ValueId};
 use brolga_ir::{DType, scalar::Scalar};
@@ -41,6 +39,7 @@ use cranelift::codegen::ir::{
 };
 use cranelift::codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift::frontend::{FunctionBuilder, FunctionBuilderContext};
+use rustc_hash::FxHashMap;
 
 use crate::emitter::{Emitter, Leaf};
 
@@ -124,11 +123,11 @@ pub(crate) struct KernelCx<'a> {
     call_conv: CallConv,
     /// Address of each parameter's element 0.
     pub(crate) pointers: Vec<Value>,
-    pub(crate) vars: HashMap<Var, Bound>,
-    pub(crate) values: HashMap<ValueId, Val>,
+    pub(crate) vars: FxHashMap<Var, Bound>,
+    pub(crate) values: FxHashMap<ValueId, Val>,
     /// Values that are constants.
-    pub(crate) constants: HashMap<ValueId, Scalar>,
-    pub(crate) accs: HashMap<AccId, Acc>,
+    pub(crate) constants: FxHashMap<ValueId, Scalar>,
+    pub(crate) accs: FxHashMap<AccId, Acc>,
     pub(crate) strip: Option<InStrip>,
     pub(crate) depth: usize,
     zeros: Option<StackSlot>,
@@ -194,10 +193,10 @@ pub(crate) fn kernel(
         emitter,
         call_conv,
         pointers,
-        vars: HashMap::new(),
-        values: HashMap::new(),
-        constants: HashMap::new(),
-        accs: HashMap::new(),
+        vars: FxHashMap::default(),
+        values: FxHashMap::default(),
+        constants: FxHashMap::default(),
+        accs: FxHashMap::default(),
         strip: None,
         depth: 0,
         zeros: None,

@@ -1,10 +1,9 @@
 //! Strips: which become vectors, and what is computed before them.
 
-use std::collections::{HashMap, HashSet};
-
 use brolga_ir::DType;
 use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::{AccId, Access, Expr, Stmt, ValueId};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::lanes::{has_lanes, has_vector_code};
 use super::{Acc, Bound, InStrip, KernelCx, LANES};
@@ -13,8 +12,8 @@ use super::{Acc, Bound, InStrip, KernelCx, LANES};
 /// declared inside.
 struct Scan<'a, 'b> {
     cx: &'a KernelCx<'b>,
-    values: HashMap<ValueId, DType>,
-    accs: HashMap<AccId, DType>,
+    values: FxHashMap<ValueId, DType>,
+    accs: FxHashMap<AccId, DType>,
 }
 
 impl Scan<'_, '_> {
@@ -92,7 +91,7 @@ impl KernelCx<'_> {
 
     /// Whether the strip has vector code where it stands.
     fn strip_vectorises(&self, body: &[&Stmt]) -> bool {
-        let mut scan = Scan { cx: self, values: HashMap::new(), accs: HashMap::new() };
+        let mut scan = Scan { cx: self, values: FxHashMap::default(), accs: FxHashMap::default() };
         body.iter().all(|stmt| scan.stmt(stmt))
     }
 
@@ -102,7 +101,7 @@ impl KernelCx<'_> {
     /// element that is updated in place is loaded by one iteration only, the one that stores it.
     pub(crate) fn hoist<'s>(&mut self, var: Var, extent: usize, body: &'s [Stmt]) -> Vec<&'s Stmt> {
         let mut rest = Vec::with_capacity(body.len());
-        let mut varying = HashSet::new();
+        let mut varying = FxHashSet::default();
         let mut stored = false;
         for stmt in body {
             match stmt {

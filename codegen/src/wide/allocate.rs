@@ -5,9 +5,8 @@
 //! A value that is used in a loop but defined before it lives to the end of the loop. One that lives across a tile,
 //! which takes all registers, is on the stack.
 
-use std::collections::HashMap;
-
 use super::lanes::{Define, Inst, Lane, Lanes};
+use rustc_hash::FxHashMap;
 
 /// Where a value lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -174,7 +173,7 @@ fn keep_constants(lanes: &Lanes, homes: &mut [Home]) {
         (0..lanes.machine.values()).filter(|&number| !homes.contains(&Home::Register(number))).collect();
     // Equal ones share a register.
     let mut constants: Vec<(Define, Vec<usize>, usize)> = Vec::new();
-    let (mut known, mut depth) = (HashMap::new(), 0);
+    let (mut known, mut depth) = (FxHashMap::default(), 0);
     for inst in &lanes.insts {
         match *inst {
             Inst::Define(lane, define @ (Define::Constant(_) | Define::Steps(_))) => {

@@ -11,12 +11,12 @@
 //! values through; with AVX2 vector 12 is the mask of the last step of a strip, with AVX-512 `k1` is, and `k2` any other
 //! mask. The other vectors hold values.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use brolga_ir::scalar::NAN_F32;
 use iced_x86::BlockEncoderOptions;
 use iced_x86::code_asm::{registers::*, *};
+use rustc_hash::FxHashMap;
 
 use super::allocate::{Home, Homes};
 use super::epilogue;
@@ -81,11 +81,11 @@ pub(super) struct Assembler<'l> {
     homes: &'l Homes,
     words: &'l [Word],
     /// Where the loop or strip ends that begins at an instruction.
-    ends: HashMap<usize, usize>,
+    ends: FxHashMap<usize, usize>,
     /// Words that are in registers; `None` outside of regions.
     region: Option<Vec<(usize, AsmRegister64)>>,
     /// By how much words are ahead of what they are in the first iterations of the loops inside the current one.
-    ahead: HashMap<usize, i64>,
+    ahead: FxHashMap<usize, i64>,
     /// Loops around that have their counter on the stack.
     counters: usize,
     /// Bytes on the stack below the counters.
@@ -110,7 +110,7 @@ pub(super) fn assemble(lanes: &Lanes, homes: &Homes, words: &[Word]) -> Asm<Vec<
         words,
         ends,
         region: None,
-        ahead: HashMap::new(),
+        ahead: FxHashMap::default(),
         counters: 0,
         spilled: machine.bytes() * homes.spills as i32,
         step: None,
@@ -144,8 +144,8 @@ pub(super) fn assemble(lanes: &Lanes, homes: &Homes, words: &[Word]) -> Asm<Vec<
 }
 
 /// Where loops and strips end, and how deep loops are nested.
-fn nesting(lanes: &Lanes) -> (HashMap<usize, usize>, usize) {
-    let (mut open, mut ends, mut depth) = (Vec::new(), HashMap::new(), 0);
+fn nesting(lanes: &Lanes) -> (FxHashMap<usize, usize>, usize) {
+    let (mut open, mut ends, mut depth) = (Vec::new(), FxHashMap::default(), 0);
     for (at, inst) in lanes.insts.iter().enumerate() {
         match inst {
             Inst::Loop(_) | Inst::Strip(_) => open.push(at),

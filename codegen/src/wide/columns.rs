@@ -7,10 +7,11 @@
 //! A copy that transposes has one column in its strip, and the next one in the next iteration of a loop around it:
 //! [`Writer::columns`] has the strip run several iterations of such a loop.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::{Access, Expr, Kernel, Param, Stmt};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::lanes::{Define, Inst, Lane, Lanes, Place, Unary};
 use super::nest::{Start, Word, Writer};
@@ -63,8 +64,8 @@ struct Block<'a> {
 /// What changes in a block: what comes in front of instructions, by position, and which are left out.
 #[derive(Default)]
 struct Joined {
-    before: HashMap<usize, Vec<Inst>>,
-    gone: HashSet<usize>,
+    before: FxHashMap<usize, Vec<Inst>>,
+    gone: FxHashSet<usize>,
 }
 
 impl Block<'_> {
@@ -115,7 +116,7 @@ impl Block<'_> {
     /// Four stores move down to the last of them: nothing else in the block touches the parameter, and no two of them
     /// the same element.
     fn join_stores(&self, joined: &mut Joined) {
-        let mut touched: HashMap<usize, HashSet<(usize, i32, bool)>> = HashMap::new();
+        let mut touched: FxHashMap<usize, FxHashSet<(usize, i32, bool)>> = FxHashMap::default();
         for inst in self.insts {
             let (place, store) = match inst {
                 Inst::Define(_, Define::Load(place, _)) | Inst::LoadColumns { place, .. } => (place, false),

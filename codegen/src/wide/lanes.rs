@@ -6,12 +6,11 @@
 //! [`Lanes`] is written by statements (`nest.rs`) and by the elementary functions ([`Arith`]), given registers by
 //! `allocate.rs` and assembled by `assemble.rs`.
 
-use std::collections::HashMap;
-
 use brolga_ir::DType;
 use brolga_ir::math::{Arith, Float};
 use brolga_ir::program::{Combine, Tile};
 use brolga_ir::scalar::{Comparison, ScalarOp};
+use rustc_hash::FxHashMap;
 
 use super::columns::TOGETHER;
 use super::epilogue;
@@ -179,7 +178,7 @@ pub(crate) struct Lanes {
     pub loops: Vec<usize>,
     pub tiles: Vec<PlacedTile>,
     /// Accumulators of 32 lanes: a value that stands for one of its parts, in turn from step to step of the strip.
-    pub sums: HashMap<Lane, Vec<Lane>>,
+    pub sums: FxHashMap<Lane, Vec<Lane>>,
 }
 
 // Predicates of vcmpps (Intel SDM, volume 2): ordered, except for `not equal`.
@@ -200,7 +199,7 @@ impl Lanes {
             count: 0,
             loops: Vec::new(),
             tiles: Vec::new(),
-            sums: HashMap::new(),
+            sums: FxHashMap::default(),
         }
     }
 

@@ -4,13 +4,12 @@
 //! lanes. A word that depends on loop variables of the leaf holds what it is in their first iterations; the leaf
 //! moves it from iteration to iteration. Statements outside of strips are lane code too, all lanes being equal.
 
-use std::collections::HashMap;
-
 use brolga_ir::DType;
 use brolga_ir::index::{Index, Var};
 use brolga_ir::program::{AccId, Access, Combine, Expr, Stmt, Tile, ValueId};
 use brolga_ir::scalar::{Comparison, NAN_F32, Scalar, ScalarOp};
 use cranelift::codegen::ir::{InstBuilder, Value, types};
+use rustc_hash::FxHashMap;
 
 use super::allocate::allocate;
 use super::assemble::assemble;
@@ -84,10 +83,10 @@ pub(super) struct Strip {
     pub head: Vec<Inst>,
     /// Whether that is being written.
     in_head: bool,
-    pub uniforms: HashMap<usize, Lane>,
+    pub uniforms: FxHashMap<usize, Lane>,
     pub points: Vec<(usize, Index, usize)>,
     /// Accumulators from outside of the leaf: their words and values.
-    sums: HashMap<AccId, (usize, Sum)>,
+    sums: FxHashMap<AccId, (usize, Sum)>,
     /// Whether something was stored.
     stored: bool,
 }
@@ -98,19 +97,19 @@ pub(super) struct Writer<'a, 'k> {
     /// What runs once.
     pub head: Vec<Inst>,
     pub words: Vec<Word>,
-    pub uniforms: HashMap<usize, Lane>,
-    pub values: HashMap<ValueId, Known>,
-    accs: HashMap<AccId, Sum>,
+    pub uniforms: FxHashMap<usize, Lane>,
+    pub values: FxHashMap<ValueId, Known>,
+    accs: FxHashMap<AccId, Sum>,
     /// Serial loops around, outermost first: variable and number.
     pub loops: Vec<(Var, usize)>,
     /// What the variables are of loops that are written out.
-    pub substitutes: HashMap<Var, Index>,
+    pub substitutes: FxHashMap<Var, Index>,
     /// What iterations of a loop around them strips are to run.
     pub columns: Option<Columns>,
     /// How many times the current statement is written.
     copies: usize,
     /// Iterations of all loops met so far.
-    pub extents: HashMap<Var, usize>,
+    pub extents: FxHashMap<Var, usize>,
     pub strip: Option<Strip>,
 }
 
@@ -198,14 +197,14 @@ impl<'a, 'k> Writer<'a, 'k> {
             lanes: Lanes::new(machine),
             head: Vec::new(),
             words: Vec::new(),
-            uniforms: HashMap::new(),
-            values: HashMap::new(),
-            accs: HashMap::new(),
+            uniforms: FxHashMap::default(),
+            values: FxHashMap::default(),
+            accs: FxHashMap::default(),
             loops: Vec::new(),
-            substitutes: HashMap::new(),
+            substitutes: FxHashMap::default(),
             columns: None,
             copies: 1,
-            extents: HashMap::new(),
+            extents: FxHashMap::default(),
             strip: None,
         }
     }
@@ -379,9 +378,9 @@ impl<'a, 'k> Writer<'a, 'k> {
             loops: self.loops.len(),
             head: Vec::new(),
             in_head: false,
-            uniforms: HashMap::new(),
+            uniforms: FxHashMap::default(),
             points: Vec::new(),
-            sums: HashMap::new(),
+            sums: FxHashMap::default(),
             stored: false,
         });
         match self.columns.as_ref().map(|columns| (columns.var, columns.first.clone(), columns.count)) {

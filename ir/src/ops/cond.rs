@@ -1,11 +1,10 @@
 //! `cond`: one of two regions.
 
-use std::collections::HashMap;
-
 use super::fused::expect_captures;
 use super::*;
 use crate::types::DType;
 use crate::vjp::vjp;
+use rustc_hash::FxHashMap;
 
 /// Operands: a condition `bool[]`, captures. The results are those of `then` where it holds, else those of
 /// `otherwise`; only the chosen region runs. Both have the captures as parameters and outputs of the same types.
@@ -89,7 +88,7 @@ impl Operator for Cond {
             }
             // Leaves the dead nodes of the way forward behind.
             let mut body = Graph::new(&region.name);
-            let mut map = HashMap::new();
+            let mut map = FxHashMap::default();
             for &id in graph.parameters() {
                 let name = graph.parameter(id).map_or("", |p| &p.name);
                 map.insert(

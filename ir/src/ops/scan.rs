@@ -1,10 +1,9 @@
 //! `scan`: a loop of known length that hands carries on and maps slices to slices.
 
-use std::collections::HashMap;
-
 use super::fused::expect_types;
 use super::*;
 use crate::vjp::vjp;
+use rustc_hash::FxHashMap;
 
 /// Runs the body `length` times. Operands: initial carries, tensors whose axis 0 is sliced, captures. Parameters of
 /// the body: carries, the slices of this iteration, captures. Outputs of the body: the next carries, slices of
@@ -163,7 +162,7 @@ impl Operator for Scan {
             let value = back.parameter("dk", &types[position], start);
             back.carries.push(value);
         }
-        let mut map: HashMap<Value, Value> = HashMap::new();
+        let mut map: FxHashMap<Value, Value> = FxHashMap::default();
         for position in 0..fixed {
             let operand = if position < self.carries { saved[position] } else { cx.operands[position] };
             map.insert(parameters[position], back.parameter("x", &types[position], operand));

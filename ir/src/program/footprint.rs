@@ -4,11 +4,10 @@
 //! cover stays in different places modulo that stride: so two parts of a concatenation, interleaved in one buffer, are
 //! told apart.
 
-use std::collections::HashMap;
-
 use super::walk::walk;
 use super::{Expr, Kernel, Panel, Stmt};
 use crate::index::{Atom, Index, Var};
+use rustc_hash::FxHashMap;
 
 /// The units `low + Σ stride * i .. + size`, `i < extent`, all strides positive.
 #[derive(Clone, PartialEq, Debug)]
@@ -59,7 +58,7 @@ pub fn footprints(kernel: &Kernel, param: usize, size: usize) -> Option<Vec<Foot
 struct Collector {
     param: usize,
     size: i128,
-    vars: HashMap<Var, usize>,
+    vars: FxHashMap<Var, usize>,
     found: Option<Vec<Footprint>>,
 }
 

@@ -1,9 +1,8 @@
 //! Going through the statements of a block, and through what one statement touches.
 
-use std::collections::HashMap;
-
 use super::{Expr, Stmt};
 use crate::index::{Index, Var};
+use rustc_hash::FxHashMap;
 
 /// Every statement of a block and of the blocks inside, in the order of the text.
 pub fn walk(block: &[Stmt]) -> impl Iterator<Item = &Stmt> {
@@ -30,7 +29,7 @@ pub fn walk_mut(block: &mut [Stmt], f: &mut impl FnMut(&mut Stmt)) {
 }
 
 /// The extent of every loop variable of a block.
-pub fn extents(block: &[Stmt]) -> HashMap<Var, usize> {
+pub fn extents(block: &[Stmt]) -> FxHashMap<Var, usize> {
     let extent = |statement: &Stmt| match statement {
         Stmt::For { var, extent, .. } | Stmt::Strip { var, extent, .. } => Some((*var, *extent)),
         _ => None,

@@ -1,12 +1,11 @@
 //! What a kernel costs, counted from its statements.
 
-use std::collections::HashMap;
-
 use super::walk::walk;
 use super::{Expr, Kernel, Param, Stmt, TileLoop, ValueId};
 use crate::index::{Atom, Index, Var};
 use crate::scalar::Scalar;
 use crate::types::DType;
+use rustc_hash::FxHashMap;
 
 /// Iterations of a loop that are gone through one by one, at most, to know which of its conditions hold.
 const MOST_ITERATIONS: usize = 4096;
@@ -89,8 +88,8 @@ fn touch(body: &[Stmt], loops: &mut Vec<(Var, u64)>, touched: &mut [u64]) {
 
 #[derive(Default)]
 struct Work {
-    vars: HashMap<Var, i64>,
-    values: HashMap<ValueId, Scalar>,
+    vars: FxHashMap<Var, i64>,
+    values: FxHashMap<ValueId, Scalar>,
 }
 
 impl Work {

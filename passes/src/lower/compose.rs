@@ -4,13 +4,12 @@
 //! about the operand. The walk ends at the region's parameters, which are memory. Inside a reduction the walk
 //! opens serial loops, unless the reduction's result has been computed beforehand.
 
-use std::collections::HashMap;
-
 use brolga_ir::definition::{Definition, Element, Order};
 use brolga_ir::index::{Atom, Index};
 use brolga_ir::program::{AccId, Combine, ValueId};
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{DType, Graph, Type, Value};
+use rustc_hash::FxHashMap;
 
 use super::kernel::KernelBuilder;
 use super::region::definition;
@@ -24,17 +23,17 @@ pub(super) struct Composer<'a> {
     pub graph: &'a Graph,
     pub k: KernelBuilder,
     /// The kernel parameter that holds each value that lies in memory, row-major.
-    pub memory: HashMap<Value, usize>,
+    pub memory: FxHashMap<Value, usize>,
     /// Results of reductions computed beforehand, with the index they were computed for.
-    pub reduced: HashMap<Value, (Vec<Index>, ValueId)>,
+    pub reduced: FxHashMap<Value, (Vec<Index>, ValueId)>,
     /// Those along columns.
-    pub locals: HashMap<Value, Local>,
+    pub locals: FxHashMap<Value, Local>,
     /// Whether chains are written out: taps are constants.
     pub written_out: bool,
     /// What the loops of the next reductions store.
     pub along: Option<Along>,
     /// Elements emitted already: valid while they are visible.
-    known: HashMap<Known, ValueId>,
+    known: FxHashMap<Known, ValueId>,
 }
 
 /// A reduction in a region: `element` is over the result's axes, then the reduced ones.
@@ -67,12 +66,12 @@ impl<'a> Composer<'a> {
         Composer {
             graph,
             k: KernelBuilder::new(name),
-            memory: HashMap::new(),
-            reduced: HashMap::new(),
-            locals: HashMap::new(),
+            memory: FxHashMap::default(),
+            reduced: FxHashMap::default(),
+            locals: FxHashMap::default(),
             written_out: false,
             along: None,
-            known: HashMap::new(),
+            known: FxHashMap::default(),
         }
     }
 
@@ -88,8 +87,7 @@ impl<'a> Composer<'a> {
 
     /// The row-major position of an index in a tensor.
     pub fn flat(&self, ty: &Type, index: &[Index]) -> Index {
-        let terms = index.iter().zip(ty.strides());
-        terms.fold(Index::default(), |sum, (i, stride)| sum.add(&i.scale(stride as i64)))
+        Index::dot(index.iter().zip(ty.strides().into_iter().map(|stride| stride as i64)))
     }
 
     /// The element of `value` at `index`. Where `guard` is false, any value may be given, but nothing outside of
@@ -164,10 +162,10 @@ impl<'a> Composer<'a> {
         index: &[Index],
         guard: Option<ValueId>,
     ) -> ValueId {
-        self.expression_with(value, element, index, &mut HashMap::new(), guard)
+        self.expression_with(value, element, index, &mut FxHashMap::default(), guard)
     }
 
-    fn instantiate(&self, index: &Index, at: &[Index], gathered: &HashMap<u32, ValueId>) -> Index {
+    fn instantiate(&self, index: &Index, at: &[Index], gathered: &FxHashMap<u32, ValueId>) -> Index {
         let replace = |atom: &Atom| match atom {
             Atom::Var(axis) => Some(at[*axis as usize].clone()),
             Atom::Value(value) => Some(Index::value(gathered[value].0)),
@@ -181,7 +179,7 @@ impl<'a> Composer<'a> {
         value: Value,
         element: &Element,
         at: &[Index],
-        gathered: &mut HashMap<u32, ValueId>,
+        gathered: &mut FxHashMap<u32, ValueId>,
         guard: Option<ValueId>,
     ) -> ValueId {
         match element {
@@ -246,7 +244,7 @@ impl<'a> Composer<'a> {
         let value = match &item.element {
             Element::Guard { bounds, then, .. } => {
                 let outside = |(index, extent): &(Index, usize)| {
-                    let index = self.instantiate(index, at, &HashMap::new());
+                    let index = self.instantiate(index, at, &FxHashMap::default());
                     self.k.never_in_bounds(&index, *extent)
                 };
                 if self.written_out && bounds.iter().any(outside) {

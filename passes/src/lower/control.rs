@@ -2,17 +2,16 @@
 //!
 //! Carries live in memory of their own and are copied at the end of an iteration; captures are read where they lie.
 
-use std::collections::HashMap;
-
 use brolga_ir::ops::{Cond, Scan, While};
 use brolga_ir::program::{BufferId, Step};
 use brolga_ir::{Graph, GraphError, NodeId, Value};
+use rustc_hash::FxHashMap;
 
 use super::{Location, Lowering};
 use crate::schedule::Schedule;
 
 /// Where the parameters of a region lie.
-type Locations = HashMap<Value, Location>;
+type Locations = FxHashMap<Value, Location>;
 
 impl Lowering<'_> {
     /// A loop in the schedule around the lowered body. Slices and stacked results are arguments that move with the
@@ -161,7 +160,7 @@ impl Lowering<'_> {
             program: std::mem::take(&mut self.program),
             locations,
             kernels: std::mem::take(&mut self.kernels),
-            targets: HashMap::new(),
+            targets: FxHashMap::default(),
             copies: std::mem::take(&mut self.copies),
             depth,
             options: self.options,

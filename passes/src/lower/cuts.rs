@@ -7,13 +7,14 @@
 //! which changes no bit: they would combine the identity. Where a cut would make too much code, the loops stay whole
 //! and test.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use brolga_ir::DType;
 use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::walk::walk;
 use brolga_ir::program::{Expr, Stmt};
 use brolga_ir::scalar::ScalarOp;
+use rustc_hash::FxHashMap;
 
 use super::compose::Composer;
 
@@ -41,7 +42,7 @@ struct Questions {
     tests: Vec<Guard>,
     divided: Vec<(Index, i64)>,
     /// Extents of the loops inside, over taps.
-    taps: HashMap<Var, usize>,
+    taps: FxHashMap<Var, usize>,
     /// Statements, those of loops over taps once for every tap.
     statements: usize,
 }
@@ -136,14 +137,14 @@ impl<'a> Composer<'a> {
         let tests = trial.k.take_tests();
         tests.iter().flatten().for_each(|(index, _)| gather_divided(index, &mut divided));
         let taps = trial.k.extents().iter().enumerate().skip(dims.len());
-        let taps: HashMap<Var, usize> = taps.map(|(var, &extent)| (var as Var, extent)).collect();
+        let taps: FxHashMap<Var, usize> = taps.map(|(var, &extent)| (var as Var, extent)).collect();
         let statements = count(trial.k.statements(), &taps);
         Questions { tests, divided, taps, statements }
     }
 }
 
 /// Statements of a block, those of loops over taps once for every tap; without what tests and finds indices.
-fn count(block: &[Stmt], taps: &HashMap<Var, usize>) -> usize {
+fn count(block: &[Stmt], taps: &FxHashMap<Var, usize>) -> usize {
     let of = |statement: &Stmt| match statement {
         Stmt::For { var, body, .. } => count(body, taps).saturating_mul(taps.get(var).copied().unwrap_or(1)),
         Stmt::Let { expr: Expr::Index(_) | Expr::Constant(_) | Expr::Op(ScalarOp::Select, _), .. } => 0,
@@ -270,7 +271,7 @@ impl Asked<'_> {
     /// An index of the guard at a position of the axis, for taps by number.
     fn value(&self, index: &Index, position: usize, combination: usize) -> i64 {
         let mut rest = combination;
-        let values: HashMap<Var, i64> = self
+        let values: FxHashMap<Var, i64> = self
             .vars
             .iter()
             .map(|(&var, tap)| {
@@ -398,7 +399,7 @@ mod tests {
             let point = Index::var(0).scale(stride).add(&Index::var(1).scale(step)).plus(-low);
             let none = |_: &Atom| None;
             let guard = vec![(point.rem(divisor, &none), 1), (point.div(divisor, &none), input)];
-            let taps = HashMap::from([(1, 3)]);
+            let taps = FxHashMap::from_iter([(1, 3)]);
             let questions = Questions { tests: Vec::new(), divided: Vec::new(), taps, statements: 1 };
             let period = (divisor / gcd(stride.abs(), divisor)) as usize;
             let tests = [guard];
@@ -407,7 +408,7 @@ mod tests {
         }
         // A long axis takes no longer.
         let guard = vec![(Index::var(0).add(&Index::var(1)).plus(-1), 1 << 40)];
-        let taps = HashMap::from([(1, 3)]);
+        let taps = FxHashMap::from_iter([(1, 3)]);
         let questions = Questions { tests: Vec::new(), divided: Vec::new(), taps, statements: 1 };
         assert_eq!(questions.cut(1 << 40, 1, &[guard]).unwrap().len(), 3);
     }

@@ -6,14 +6,13 @@
 //!
 //! One region has two such nodes: a depthwise convolution, and the one that makes its image ([`expand`](super::expand)).
 
-use std::collections::HashSet;
-
 use brolga_ir::definition::Definition;
 use brolga_ir::index::Index;
 use brolga_ir::ops::{ConvForm, Op};
 use brolga_ir::program::{Access, ValueId};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{Graph, GraphError, NodeId, Value};
+use rustc_hash::FxHashSet;
 
 use super::channels_first;
 use super::compose::Composer;
@@ -324,8 +323,8 @@ impl Lowering<'_> {
     }
 
     /// The nodes that depend on one, itself among them.
-    pub(super) fn dependents(&self, root: NodeId) -> HashSet<NodeId> {
-        let mut found = HashSet::from([root]);
+    pub(super) fn dependents(&self, root: NodeId) -> FxHashSet<NodeId> {
+        let mut found = FxHashSet::from_iter([root]);
         for id in self.graph.order() {
             if self.graph.node(id).operands.iter().any(|v| found.contains(&v.node)) {
                 found.insert(id);
@@ -345,7 +344,7 @@ impl Lowering<'_> {
         let depends = self.dependents(root);
         let mut read = Vec::new();
         let mut stack: Vec<Value> = outputs.clone().rev().collect();
-        let mut seen = HashSet::new();
+        let mut seen = FxHashSet::default();
         while let Some(value) = stack.pop() {
             if value.node == root || !seen.insert(value) {
                 continue;

@@ -4,12 +4,11 @@
 //! emitted, and everything goes to the outermost open scope in which its operands are defined, so invariant code
 //! ends up outside of loops without a pass of its own.
 
-use std::collections::{HashMap, HashSet};
-
 use brolga_ir::DType;
 use brolga_ir::index::{Atom, Index, Range, Var};
 use brolga_ir::program::{AccId, Access, Combine, Expr, Kernel, Param, Stmt, Tile, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::flatten;
 
@@ -35,7 +34,7 @@ struct Scope {
     var: Var,
     extent: usize,
     statements: Vec<Stmt>,
-    known: HashMap<Key, ValueId>,
+    known: FxHashMap<Key, ValueId>,
 }
 
 /// What makes two values the same, as long as nothing is stored in between to what they load.
@@ -58,8 +57,8 @@ pub(super) struct KernelBuilder {
     /// Type of each value, and depth and serial number of its scope.
     values: Vec<(DType, usize, usize)>,
     /// Values that are constants, and those that are comparisons.
-    constants: HashMap<ValueId, Scalar>,
-    compared: HashMap<ValueId, (Comparison, [ValueId; 2])>,
+    constants: FxHashMap<ValueId, Scalar>,
+    compared: FxHashMap<ValueId, (Comparison, [ValueId; 2])>,
     scopes_opened: usize,
     /// Type of each accumulator.
     accs: Vec<DType>,
@@ -80,7 +79,7 @@ impl KernelBuilder {
             var: 0,
             extent: 1,
             statements: Vec::new(),
-            known: HashMap::new(),
+            known: FxHashMap::default(),
         };
         KernelBuilder {
             name: name.to_owned(),
@@ -88,8 +87,8 @@ impl KernelBuilder {
             scopes: vec![body],
             extents: Vec::new(),
             values: Vec::new(),
-            constants: HashMap::new(),
-            compared: HashMap::new(),
+            constants: FxHashMap::default(),
+            compared: FxHashMap::default(),
             scopes_opened: 1,
             accs: Vec::new(),
             grid: Vec::new(),
@@ -164,7 +163,14 @@ impl KernelBuilder {
     fn push_scope(&mut self, kind: Kind, var: Var, extent: usize) {
         let serial = self.scopes_opened;
         self.scopes_opened += 1;
-        self.scopes.push(Scope { serial, kind, var, extent, statements: Vec::new(), known: HashMap::new() });
+        self.scopes.push(Scope {
+            serial,
+            kind,
+            var,
+            extent,
+            statements: Vec::new(),
+            known: FxHashMap::default(),
+        });
     }
 
     /// A new value in the scope at that depth.
@@ -495,7 +501,7 @@ impl KernelBuilder {
     pub fn finish_kernel(mut self) -> Kernel {
         assert_eq!(self.scopes.len(), 1, "every loop is closed");
         let mut body = self.scopes.pop().expect("the body").statements;
-        prune(&mut body, &mut HashSet::new());
+        prune(&mut body, &mut FxHashSet::default());
         let grid = if body.is_empty() { Vec::new() } else { self.grid };
         Kernel { name: self.name, params: self.params, grid, body }
     }
@@ -503,7 +509,7 @@ impl KernelBuilder {
 
 /// Removes values that nothing uses: what was moved out of a loop that turned out to be empty. Uses follow
 /// assignments, so one walk from the end finds them all.
-pub(crate) fn prune(block: &mut Vec<Stmt>, used: &mut HashSet<ValueId>) {
+pub(crate) fn prune(block: &mut Vec<Stmt>, used: &mut FxHashSet<ValueId>) {
     let mut kept = Vec::with_capacity(block.len());
     while let Some(mut statement) = block.pop() {
         let keep = match &mut statement {

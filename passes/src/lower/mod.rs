@@ -44,6 +44,7 @@ use brolga_ir::index::{Atom, Index};
 use brolga_ir::ops::Role;
 use brolga_ir::program::{Access, Arg, Buffer, BufferId, Call, Kernel, KernelId, Place, Program, Step};
 use brolga_ir::{DType, Graph, GraphError, NodeId, Op, Type, Value};
+use rustc_hash::FxHashMap;
 
 use crate::manager::Options;
 use crate::schedule::{Algorithm, Schedule, key};
@@ -84,11 +85,11 @@ impl From<Location> for Arg {
 struct Lowering<'g> {
     graph: &'g Graph,
     program: Program,
-    locations: HashMap<Value, Location>,
+    locations: FxHashMap<Value, Location>,
     /// Kernels by a cheap digest of their shape, to find equal ones.
-    kernels: HashMap<(usize, usize, String), Vec<KernelId>>,
+    kernels: FxHashMap<(usize, usize, String), Vec<KernelId>>,
     /// Places that outputs are to be computed into.
-    targets: HashMap<Value, Location>,
+    targets: FxHashMap<Value, Location>,
     /// What kernels have made of one place by itself ([`Lowering::once`]), by that place.
     copies: Copies,
     /// Schedule loops around what is being lowered.
@@ -100,7 +101,7 @@ struct Lowering<'g> {
 }
 
 /// Kernels, and where they have put what they made.
-type Copies = HashMap<Location, Vec<(Kernel, Location)>>;
+type Copies = FxHashMap<Location, Vec<(Kernel, Location)>>;
 
 /// Lowers a graph. `ranges` gives the bounds of integer inputs that are used as indices, by name.
 pub fn lower(graph: &Graph, ranges: &HashMap<String, (i64, i64)>) -> Result<Program, GraphError> {
@@ -116,10 +117,10 @@ pub fn lower_with(
     let mut lowering = Lowering {
         graph,
         program: Program { name: graph.name.clone(), ..Program::default() },
-        locations: HashMap::new(),
-        kernels: HashMap::new(),
-        targets: HashMap::new(),
-        copies: Copies::new(),
+        locations: FxHashMap::default(),
+        kernels: FxHashMap::default(),
+        targets: FxHashMap::default(),
+        copies: Copies::default(),
         depth: 0,
         options,
         schedule: Schedule::default(),
@@ -333,7 +334,7 @@ impl<'g> Lowering<'g> {
         let operands = self.graph.node(id).operands.clone();
         let split = self.depth == 0 && split::is_split(body);
         if split || epilogue::is_product(body) {
-            let mut locations = HashMap::new();
+            let mut locations = FxHashMap::default();
             for (&parameter, &operand) in body.parameters().iter().zip(&operands) {
                 locations.insert(body.result(parameter), self.location(operand)?);
             }

@@ -6,12 +6,11 @@
 //! outputs, in loops of their own if they need the last reductions. Softmax, normalisation, and their gradients are such
 //! regions.
 
-use std::collections::{HashMap, HashSet};
-
 use brolga_ir::definition::Definition;
 use brolga_ir::index::Index;
 use brolga_ir::program::ValueId;
 use brolga_ir::{Graph, NodeId, Value};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::compose::{Along, Composer, Reduction};
 use super::space::Space;
@@ -156,7 +155,7 @@ impl Composer<'_> {
 
     /// The nodes between memory and `roots`, operands before users.
     fn inside(&self, roots: impl IntoIterator<Item = Value>) -> Vec<NodeId> {
-        let (mut order, mut seen) = (Vec::new(), HashSet::new());
+        let (mut order, mut seen) = (Vec::new(), FxHashSet::default());
         let mut stack: Vec<(NodeId, bool)> = roots.into_iter().map(|value| (value.node, false)).collect();
         stack.reverse();
         while let Some((id, done)) = stack.pop() {
@@ -172,9 +171,9 @@ impl Composer<'_> {
     }
 
     /// For each reduction, how many others in a row it depends on.
-    pub fn levels(&self, reductions: &[NodeId]) -> HashMap<NodeId, usize> {
-        let mut depth: HashMap<NodeId, usize> = HashMap::new();
-        let mut levels = HashMap::new();
+    pub fn levels(&self, reductions: &[NodeId]) -> FxHashMap<NodeId, usize> {
+        let mut depth: FxHashMap<NodeId, usize> = FxHashMap::default();
+        let mut levels = FxHashMap::default();
         for id in self.inside(reductions.iter().map(|&id| self.graph.result(id))) {
             let node = self.graph.node(id);
             let memory = |value: &Value| self.memory.contains_key(value);

@@ -1,10 +1,9 @@
 //! A kernel that works on a buffer, made to work on a region of another one.
 
-use std::collections::HashMap;
-
 use brolga_ir::index::{Atom, Index, Range, Var};
 use brolga_ir::program::walk::{extents, map_indices, walk};
 use brolga_ir::program::{AccId, Arg, Expr, Kernel, Panel, Stmt, Tile, TileLoop};
+use rustc_hash::FxHashMap;
 
 /// Loops over whole buffers are cut into runs of so many elements at least.
 pub const SHORTEST: i64 = 16;
@@ -41,7 +40,7 @@ impl Embedding {
         let last = shift + len - 1;
         kernel.params[param].len = (last / self.block * self.stride + last % self.block - shift + 1) as usize;
         let next = extents(&kernel.body).into_keys().max().map_or(kernel.grid.len() as Var, |last| last + 1);
-        let extents: HashMap<Var, usize> = (0..).zip(kernel.grid.iter().copied()).collect();
+        let extents: FxHashMap<Var, usize> = (0..).zip(kernel.grid.iter().copied()).collect();
         let mut rewriter = Rewriter { embedding: self, param, shift, extents, next };
         rewriter.block(&mut kernel.body)
     }
@@ -98,7 +97,7 @@ struct Rewriter<'e> {
     param: usize,
     /// Where in its block the argument begins.
     shift: i64,
-    extents: HashMap<Var, usize>,
+    extents: FxHashMap<Var, usize>,
     /// A variable that no loop has.
     next: Var,
 }

@@ -5,11 +5,10 @@
 //! coefficient must be larger than all that the smaller ones and the rest cover together. `[8*i0 + i1]` with `i1` below 8
 //! is such an index; `[i0 / 2]` is not, and neither is one that was computed.
 
-use std::collections::HashMap;
-
 use crate::index::{Atom, Index, Range, Var};
 use crate::program::walk::walk;
 use crate::program::{Expr, Kernel, Stmt};
+use rustc_hash::FxHashMap;
 
 /// Whether the points of the grid, and the iterations of every strip, are proven to be independent.
 pub fn verify(kernel: &Kernel) -> bool {
@@ -22,7 +21,7 @@ pub fn verify(kernel: &Kernel) -> bool {
     let grid: Vec<(Var, usize)> =
         (0..kernel.grid.len() as Var).map(|var| (var, kernel.grid[var as usize])).collect();
     let stored = stored(&kernel.body);
-    walk.strips && stored.into_iter().all(|param| apart(&grid, walk.of(param, 0), &HashMap::new()))
+    walk.strips && stored.into_iter().all(|param| apart(&grid, walk.of(param, 0), &FxHashMap::default()))
 }
 
 /// The parameters that a block stores to.
@@ -49,7 +48,7 @@ struct Access {
     param: usize,
     index: Index,
     reach: (i128, i128),
-    vars: HashMap<Var, usize>,
+    vars: FxHashMap<Var, usize>,
 }
 
 impl Access {
@@ -63,7 +62,7 @@ impl Access {
 
 struct Walk {
     /// Extents of the variables in scope.
-    vars: HashMap<Var, usize>,
+    vars: FxHashMap<Var, usize>,
     accesses: Vec<Access>,
     /// Whether the strips so far are independent.
     strips: bool,
@@ -125,7 +124,7 @@ impl Walk {
 fn apart<'a>(
     parallel: &[(Var, usize)],
     accesses: impl Iterator<Item = &'a Access> + Clone,
-    around: &HashMap<Var, usize>,
+    around: &FxHashMap<Var, usize>,
 ) -> bool {
     let Some(first) = accesses.clone().next() else { return true };
     let parallel: Vec<Var> =

@@ -1,7 +1,6 @@
 //! The rules of a kernel's body.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 
 use super::Error;
 use super::schedule::reads_old;
@@ -11,6 +10,7 @@ use crate::program::text::head;
 use crate::program::{AccId, Access, Combine, Expr, Kernel, MAX_NESTING, Panel, Stmt, Tile, ValueId};
 use crate::scalar::{Scalar, ScalarOp};
 use crate::types::{DType, MAX_BYTES, Type};
+use rustc_hash::FxHashMap;
 
 /// Checks a kernel, which errors call `place`; says whether every access is proven to stay inside its parameter, whatever
 /// is in memory and whichever conditions hold. Indices with computed values are not, even if they are clamped.
@@ -27,8 +27,8 @@ pub fn verify(kernel: &Kernel, place: &str) -> Result<bool, Error> {
     let mut checker = Checker {
         kernel,
         vars: kernel.grid.iter().enumerate().map(|(var, &extent)| (var as Var, extent)).collect(),
-        values: HashMap::new(),
-        accs: HashMap::new(),
+        values: FxHashMap::default(),
+        accs: FxHashMap::default(),
         inside: Cell::new(true),
         at: At {
             parallel: (0..kernel.grid.len() as Var).filter(|&v| kernel.grid[v as usize] > 1).collect(),
@@ -98,10 +98,10 @@ struct Accumulator {
 struct Checker<'k> {
     kernel: &'k Kernel,
     /// Extents of the variables in scope.
-    vars: HashMap<Var, usize>,
+    vars: FxHashMap<Var, usize>,
     /// All values so far; those of closed blocks are no longer visible.
-    values: HashMap<ValueId, Value>,
-    accs: HashMap<AccId, Accumulator>,
+    values: FxHashMap<ValueId, Value>,
+    accs: FxHashMap<AccId, Accumulator>,
     /// Whether all accesses so far are proven to stay inside.
     inside: Cell<bool>,
     at: At,
