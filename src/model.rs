@@ -145,13 +145,13 @@ impl Model {
         Ok(executable)
     }
 
-    /// What makes metrics of an entry's totals, compiled; nothing where it has none. `<name>.eval` has those of `<name>`.
+    /// What makes metrics of an entry's totals, compiled for the sizes chosen but for `dims`; nothing where it has none.
     ///
     /// # Errors
     /// What compiling may give.
-    pub fn formulas(&self, entry: &str) -> Result<Option<Arc<Executable>>> {
-        let name = format!("{}.metrics", entry.strip_suffix(".eval").unwrap_or(entry));
-        self.instance.graph(&name).map(|_| self.compile(&name)).transpose()
+    pub fn formulas(&self, entry: &str, dims: &[(&str, usize)]) -> Result<Option<Arc<Executable>>> {
+        let name = format!("{entry}.metrics");
+        self.instance.graph(&name).map(|_| self.compile_for(&name, dims)).transpose()
     }
 
     /// An entry, compiled to be run over so many samples by [`evaluate_with`](brolga_runtime::evaluate_with): for the
@@ -161,7 +161,7 @@ impl Model {
     /// # Errors
     /// An unknown entry, and what compiling may give.
     pub fn evaluation(&self, entry: &str, samples: usize) -> Result<Option<Evaluation>> {
-        let formulas = self.formulas(entry)?;
+        let formulas = self.formulas(entry, &[])?;
         let batch = self.instance.dims().iter().find(|(name, _)| name == "batch").map(|(_, size)| *size);
         let (full, single) = match batch {
             _ if samples == 0 => return Ok(None),

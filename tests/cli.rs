@@ -607,3 +607,46 @@ fn weights_are_kept_as_bf16_where_that_is_asked_for() {
     let error = bad(folder, "bench lenet5 --precision bf16-native");
     assert!(error.contains("AVX512-BF16") && error.contains("use `bf16`"), "{error}");
 }
+
+#[test]
+fn a_run_that_ends_in_nan_fails() {
+    let folder = folder();
+    let at = folder.path();
+    let model = "Model(
+        inputs: { \"x\": \"f32[batch, 2]\", \"y\": \"f32[batch]\" },
+        body: [Linear(1), Expr(\"it[:, 0]\"), As(\"out\")],
+        entries: { \"train\": Train(loss: \"mse(out, y)\", optimizer: Sgd(lr: RATE),
+            metrics: { \"rmse\": \"sqrt(total((out - y) ** 2) / total(batch))\" }) },
+    )";
+    let write = |name: &str, broken: Option<usize>| {
+        let mut x: Vec<f32> = (0..80).map(|i| (i % 7) as f32 - 3.0).collect();
+        broken.iter().for_each(|sample| x[2 * sample + 1] = f32::NAN);
+        let y: Vec<f32> = (0..40).map(|i| (i % 5) as f32).collect();
+        let (x, y) = (Tensor::from_slice(&[40, 2], &x).unwrap(), Tensor::from_slice(&[40], &y).unwrap());
+        write_tensors(&at.join(name), &[("x", x.view()), ("y", y.view())]).unwrap();
+    };
+    write("good.safetensors", None);
+    let json = |output: &Output| -> Value { serde_json::from_slice(&output.stdout).unwrap() };
+
+    std::fs::write(at.join("net.ron"), model.replace("RATE", "0.01")).unwrap();
+    let output = run(at, "train net.ron --data good.safetensors --epochs 2 --batch 5 --json");
+    assert!(output.status.success());
+    assert!(json(&output)["diverged"].is_null());
+    assert!(json(&output)["validation"]["rmse"].as_f64().unwrap() > 0.0, "{}", json(&output));
+
+    std::fs::write(at.join("far.ron"), model.replace("RATE", "1e15")).unwrap();
+    let output = run(at, "train far.ron --data good.safetensors --epochs 3 --batch 5 --json");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("error: training ended with ") && errors.contains(" for `loss`"), "{errors}");
+    let diverged = &json(&output)["diverged"];
+    assert_eq!((&diverged["what"], &diverged["since"]["epoch"]), (&"`loss`".into(), &1.into()));
+    assert!(diverged["since"]["update"].as_u64().unwrap() < 7, "{diverged}");
+    assert!(at.join("far.safetensors").is_file(), "what was trained is kept all the same");
+
+    write("bad.safetensors", Some(23));
+    let output = run(at, "train net.ron --data bad.safetensors --epochs 2 --batch 5");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("the data has NaN in `x` of sample 23 (counted from 0)"), "{errors}");
+}

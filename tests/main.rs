@@ -16,6 +16,7 @@ mod hostile;
 mod kernels;
 mod language;
 mod memory;
+mod metrics;
 mod nan;
 mod networks;
 mod random_graphs;

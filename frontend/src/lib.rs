@@ -150,7 +150,8 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Names of the entry points: those of the file, `<name>.eval` after each training entry, and `init`.
+    /// Names of the entry points: those of the file, `<name>.eval` after each `Train` and each `Entry` with metrics,
+    /// `<name>.metrics` after each of these whose metrics are made of totals, and `init`.
     pub fn entries(&self) -> Vec<&str> {
         self.graphs.iter().map(|(name, _)| name.as_str()).collect()
     }
@@ -216,12 +217,12 @@ fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnost
     }
     for entry in &tree.entries {
         let forms: &[Form] = match entry.kind {
-            EntryKind::Train { .. } => &[Form::Main, Form::Evaluation],
-            EntryKind::Infer { .. } | EntryKind::Steps { .. } | EntryKind::Broken => &[Form::Main],
+            EntryKind::Train { .. } | EntryKind::Steps { .. } => &[Form::Main, Form::Evaluation],
+            EntryKind::Infer { .. } | EntryKind::Broken => &[Form::Main],
         };
         for &form in forms {
             let (built, found) = entry::build(tree, settings, &set, entry, form);
-            // What inference mode finds in a training entry, training has found.
+            // Most of what inference mode finds, training has found.
             if form == Form::Main || diagnostics.is_empty() {
                 diagnostics.extend(found);
             }
@@ -236,7 +237,9 @@ fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnost
             }
             instance.dims = built.dims;
             instance.places.extend(built.places);
-            instance.graphs.push((built.graph.name.clone(), built.graph));
+            for graph in [Some(built.graph), built.formulas].into_iter().flatten() {
+                instance.graphs.push((graph.name.clone(), graph));
+            }
         }
     }
     if diagnostics.is_empty() {

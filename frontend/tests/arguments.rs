@@ -116,14 +116,19 @@ const FUNCTIONS: &[FunctionRow] = &[
     ("focal(x, label{})", &[("gamma", "1.5"), ("reduction", "'sum'")]),
     ("accuracy(x, label{})", NONE),
     ("top_k_accuracy(x, label, 2{})", NONE),
+    ("norm(total(x{}))", &[("axis", "0")]),
 ];
 
 fn expression(text: &str) -> String {
+    let entry = match text.contains("total(") {
+        true => format!("Entry(steps: [], metrics: {{ \"y\": \"{text}\" }})"),
+        false => format!("Infer(outputs: {{ \"y\": \"{text}\" }})"),
+    };
     format!(
         "Model(
             inputs: {{ \"x\": \"f32[4, 5]\", \"t\": \"f32[4, 5]\", \"c\": \"f32[2, 3, 4]\", \"label\": \"i32[4]\" }},
             body: [Aside([Parameter(name: \"p\", dims: [5])])],
-            entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"{text}\" }}) }},
+            entries: {{ \"infer\": {entry} }},
         )"
     )
 }

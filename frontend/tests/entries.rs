@@ -310,8 +310,81 @@ fn a_metric_is_one_number() {
         );
     }
     for metric in
-        ["mean(argmax(logits) == label)", "sum(argmax(logits) == label)", "any(logits > 0)", "label[0]", "1"]
+        ["mean(argmax(logits) == label)", "total(argmax(logits) == label)", "1", "1 - 2 * mean(logits)"]
     {
         assert_eq!(mistakes(&model(metric)), "", "{metric}");
     }
+}
+
+#[test]
+fn a_metric_is_one_of_the_whole_set() {
+    let model = |metric: &str, batch: &str| {
+        format!(
+            "Model(
+                inputs: {{ \"x\": \"f32[{batch}, 8]\", \"label\": \"i32[{batch}]\" }},
+                body: [Linear(4), As(\"logits\"), Expr(\"logits[:, 0]\"), As(\"y\"), Let(\"level\", \"mean(y)\"),
+                    Expr(\"y - level\"), As(\"centred\")],
+                entries: {{ \"train\": Train(
+                    loss: \"cross_entropy(logits, label)\", optimizer: Sgd(lr: 0.1), metrics: {{ \"m\": \"{metric}\" }},
+                ) }},
+            )"
+        )
+    };
+    let no_mean = "`m` is not a mean over samples";
+    let wrong = [
+        ("sum(y) / sum(label)", no_mean),
+        ("sqrt(mean(y ** 2))", no_mean),
+        ("max(y)", no_mean),
+        ("any(y > 0)", no_mean),
+        ("label[0]", no_mean),
+        ("norm(y)", no_mean),
+        ("std(y)", no_mean),
+        ("mean((y - mean(y)) ** 2)", no_mean),
+        ("float(mean(y) > 0.5)", no_mean),
+        ("mean(y) + sum(y)", no_mean),
+        ("level ** 2", no_mean),
+        ("mean(y) * mean(y)", no_mean),
+        ("cross_entropy(logits, label, weights=[1, 2, 3, 4])", no_mean),
+        ("sum(y)", "`m` is a sum over one batch"),
+        ("sum(argmax(logits) == label)", "`m` is a sum over one batch"),
+        ("mean(y) * batch", "`m` is a sum over one batch"),
+        ("total(mean(y)) / total(batch)", "`total` adds up means"),
+        ("total(1)", "`total` adds up what does not depend on the samples"),
+        ("total((y - mean(y)) ** 2)", "`total` adds up what is made of a whole batch"),
+        ("total(sum(y) ** 2)", "`total` adds up what is made of a whole batch"),
+        ("total(y) * mean(y)", "`m` mixes totals with values of a single batch"),
+    ];
+    for (metric, message) in wrong {
+        let found = mistakes(&model(metric, "batch"));
+        assert!(found.contains(message), "{metric}: {found}");
+    }
+    let right = [
+        "mean(y)",
+        "2 * mean(y) - mean(label) / 3 + 1",
+        "sum(y) / batch",
+        "sum(y * y) / batch",
+        "level",
+        // What the model itself makes of a batch is its own affair.
+        "mean(centred ** 2)",
+        "mean(logits @ transpose(logits, [1, 0]))",
+        "mean(norm(logits, axis=1))",
+        "cross_entropy(logits, label, smoothing=0.1)",
+        "mean(bce_with_logits(y, 1.0, reduction='none'))",
+        "total(sum(y)) / total(batch)",
+        "sqrt(total(y ** 2))",
+        "total(sum(y * y))",
+        "total(batch - sum(label))",
+        "max(total(logits, axis=0))",
+        "norm(parameter('fc1.weight'))",
+        "total(y) * norm(parameter('fc1.weight'))",
+    ];
+    for metric in right {
+        assert_eq!(mistakes(&model(metric, "batch")), "", "{metric}");
+    }
+    // Without a size `batch` nothing is known of samples.
+    assert_eq!(mistakes(&model("sum(y) / sum(label)", "16")), "");
+    let found = mistakes(&model("mean(y)", "batch").replace("loss: \"", "loss: \"total(y) + "));
+    assert!(found.contains("`total` belongs into metrics"), "{found}");
+    let found = mistakes(&model("mean(y)", "batch").replace("\"m\"", "\"total.m\""));
+    assert!(found.contains("an output cannot be named `total.m`"), "{found}");
 }

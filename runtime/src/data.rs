@@ -62,6 +62,15 @@ pub trait Batches: Send {
         None
     }
 
+    /// Which sample this is, for people who look it up: by default its number in its part.
+    fn place(&self, split: Split, index: usize) -> String {
+        let part = match split {
+            Split::Train => "training",
+            Split::Validation => "validation",
+        };
+        format!("{part} sample {index} (counted from 0)")
+    }
+
     /// Writes the requested samples of a field (its position in [`fields`](Batches::fields)) into
     /// `out`: `[request.indices.len(), ...dims]`, aligned, with the field's element type.
     fn fill(&mut self, request: &Request<'_>, field: usize, out: &mut TensorMut<'_>) -> Result<()>;

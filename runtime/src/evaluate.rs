@@ -174,7 +174,7 @@ impl Evaluator {
             let request = Request { split: self.split, indices, seed, epoch: 0 };
             feed.fill(data, &request)?;
             if !self.looked && self.not_finite.is_none() {
-                self.not_finite = feed.not_finite(&request);
+                self.not_finite = feed.not_finite(data, &request);
             }
             feed.run(state)?;
             self.sums.add(feed.outputs(), indices.len())?;

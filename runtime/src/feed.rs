@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::data::{Batches, Request, Split};
+use crate::data::{Batches, Request};
 use crate::error::{Error, ErrorKind, Hints, Result};
 use crate::executable::Executable;
 use crate::instance::Instance;
@@ -105,11 +105,11 @@ impl Feed {
     }
 
     /// The first number of the batch that is NaN or infinite.
-    pub(crate) fn not_finite(&self, request: &Request<'_>) -> Option<NotFinite> {
+    pub(crate) fn not_finite(&self, data: &dyn Batches, request: &Request<'_>) -> Option<NotFinite> {
         self.inputs.iter().zip(&self.manifest().inputs).find_map(|(tensor, input)| {
             let (at, value) = first_not_finite(tensor)?;
             let index = request.indices[at / (tensor.dims().iter().product::<usize>() / self.batch)];
-            Some(NotFinite { field: input.name.clone(), split: request.split, index, value })
+            Some(NotFinite { field: input.name.clone(), place: data.place(request.split, index), value })
         })
     }
 }
@@ -118,8 +118,7 @@ impl Feed {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NotFinite {
     field: String,
-    split: Split,
-    index: usize,
+    place: String,
     value: f64,
 }
 
@@ -135,15 +134,7 @@ impl NotFinite {
 
 impl std::fmt::Display for NotFinite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let part = match self.split {
-            Split::Train => "training",
-            Split::Validation => "validation",
-        };
-        write!(
-            f,
-            "the data has {} in `{}` of {part} sample {} (counted from 0)",
-            self.value, self.field, self.index
-        )
+        write!(f, "the data has {} in `{}` of {}", self.value, self.field, self.place)
     }
 }
 

@@ -443,7 +443,7 @@ impl<'a> Run<'a> {
         };
         self.feed.fill(data, &request)?;
         let look = self.cursor.epoch == self.looks && self.not_finite.is_none();
-        let found = if look { self.feed.not_finite(&request) } else { None };
+        let found = if look { self.feed.not_finite(data, &request) } else { None };
         self.feed.run(state)?;
         self.sums.add(self.feed.outputs(), batch)?;
         self.sums.write_last(state, &mut self.metrics)?;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use brolga::runtime::{Instance, TensorRef, write_tensors};
+use brolga::runtime::{Instance, MetricSums, TensorRef, write_tensors};
 use brolga::{Model, Result, Settings, State, Tensor, Threads, compile, with_gradients};
 use serde_json::{Value, json};
 
@@ -32,13 +32,17 @@ pub fn run(args: &StepArgs) -> Result<ExitCode> {
             found.iter().map(|(name, t)| (name.as_str(), t.view())).collect();
         write_tensors(path, &views)?;
     }
+    let formulas = model.formulas(&args.entry.name, &dims)?;
+    let mut sums = MetricSums::bind(executable.manifest(), formulas.as_ref(), &state, &threads)?;
     let mut instance = Instance::bind(executable, &state, &threads)?;
     let mut rows: Vec<Value> = Vec::new();
     for step in 1..=args.steps {
-        let outputs = instance.run_named(&mut state, &inputs)?;
-        let scalars = outputs.iter().filter(|(_, tensor)| tensor.dims().is_empty());
-        let row: Vec<(&str, f64)> =
-            scalars.map(|(name, t)| Ok((name.as_str(), t.item()?))).collect::<Result<_>>()?;
+        let outputs: Vec<Tensor> =
+            instance.run_named(&mut state, &inputs)?.into_iter().map(|(_, tensor)| tensor).collect();
+        sums.clear();
+        sums.add(&outputs, 1)?;
+        let found = sums.metrics(&mut state)?;
+        let row = found.iter().map(|(name, value)| (name.as_str(), *value));
         if args.json {
             rows.push(metrics_json(row));
         } else {

@@ -38,7 +38,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         train = model.compile(&args.entry.name)?;
     }
     let mut data = open(&source, args, train.manifest())?;
-    let formulas = model.formulas(&args.entry.name)?;
+    let formulas = model.formulas(&args.entry.name, &[])?;
     let evaluation = match model.instance().graph(&format!("{}.eval", args.entry.name)) {
         Some(eval) => model.evaluation(&eval.name, data.len(Split::Validation))?,
         None => None,

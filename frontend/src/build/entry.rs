@@ -23,6 +23,8 @@ use crate::source::{Source, Span, Spanned};
 /// The graph of one entry point, with what was learnt while building it.
 pub(crate) struct BuiltEntry {
     pub graph: Graph,
+    /// What makes metrics of totals, if it has any.
+    pub formulas: Option<Graph>,
     pub slots: Vec<Slot>,
     pub rows: Vec<LayerRow>,
     pub places: HashMap<String, (Arc<Source>, Span)>,
@@ -33,11 +35,12 @@ pub(crate) struct BuiltEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     Main,
-    /// Loss and metrics of a training entry in inference mode.
+    /// Loss and metrics of an entry in inference mode.
     Evaluation,
 }
 
-/// Builds one entry point. Mistakes come back even where the graph could be built.
+/// Builds one entry point. Mistakes come back even where the graph could be built; without mistakes there is no graph only
+/// of an evaluation that has nothing to tell.
 pub(crate) fn build(
     tree: &Arc<Tree>,
     settings: &Settings,
@@ -45,6 +48,56 @@ pub(crate) fn build(
     entry: &Entry,
     form: Form,
 ) -> (Option<BuiltEntry>, Diagnostics) {
+    let (mut builder, dims) = draft(tree, settings, set, entry, form);
+    if form == Form::Evaluation && builder.has_mistakes() && asks_nothing(entry) {
+        return (None, Diagnostics::default());
+    }
+    let evaluates = form == Form::Evaluation && !builder.has_mistakes();
+    if evaluates && let Some(settings) = doubled(settings, &dims).filter(|_| builder.measured.need_check()) {
+        let (twice, _) = draft(tree, &settings, set, entry, form);
+        if !twice.has_mistakes() {
+            builder.check_metrics(&twice);
+        }
+    }
+    let nothing = evaluates && builder.graph.graph.outputs().is_empty();
+    let formulas = if builder.has_mistakes() { None } else { builder.formulas() };
+    let diagnostics = builder.take_diagnostics();
+    if !diagnostics.is_empty() || nothing {
+        return (None, diagnostics);
+    }
+    for (name, value) in builder.slots.updates() {
+        builder.graph.graph.add_output(&name, Role::State, value);
+    }
+    let mut graph = builder.graph.graph;
+    prune(&mut graph);
+    let formulas = formulas.map(|mut formulas| {
+        prune(&mut formulas);
+        formulas
+    });
+    let slots = builder.slots.list().to_vec();
+    let (rows, places) = (builder.rows, builder.graph.places);
+    (Some(BuiltEntry { graph, formulas, slots, rows, places, dims }), diagnostics)
+}
+
+/// Whether an entry has no metrics of its own, so that its evaluation is worth no mistake.
+fn asks_nothing(entry: &Entry) -> bool {
+    matches!(&entry.kind, EntryKind::Steps { metrics, .. } if metrics.is_empty())
+}
+
+/// The same settings for twice the batch, if there is one of several samples.
+fn doubled(settings: &Settings, dims: &[(String, usize)]) -> Option<Settings> {
+    let (_, batch) = dims.iter().find(|(name, batch)| name == "batch" && *batch > 1)?;
+    Some(settings.clone().dim("batch", batch.checked_mul(2)?))
+}
+
+/// Everything but the updates of state.
+fn draft<'s>(
+    tree: &Arc<Tree>,
+    settings: &'s Settings,
+    set: &[(String, Val)],
+    entry: &Entry,
+    form: Form,
+) -> (Builder<'s>, Vec<(String, usize)>) {
     let (name, train) = match (&entry.kind, form) {
         (_, Form::Evaluation) => (format!("{}.eval", entry.name.value), false),
         (EntryKind::Infer { .. } | EntryKind::Broken, _) => (entry.name.value.clone(), false),
@@ -54,12 +107,14 @@ pub(crate) fn build(
     let mut builder = Builder::new(tree, settings, &name, train);
     let base = builder.open(set);
     builder.forward(&base, entry.body.as_ref());
-    let dims = base.dims.clone();
     match &entry.kind {
         EntryKind::Broken => {}
         EntryKind::Infer { outputs } => builder.outputs(outputs),
         EntryKind::Train { minimize, metrics } => {
+            // No gradient is wanted of an evaluation's.
+            builder.graph.precise = form == Form::Evaluation;
             let loss = builder.loss(&minimize.loss);
+            builder.graph.precise = false;
             if let Some(loss) = loss {
                 builder.graph.graph.add_output("loss", Role::Data, loss);
             }
@@ -71,19 +126,15 @@ pub(crate) fn build(
                 builder.count_step(entry.span);
             }
         }
-        EntryKind::Steps { train, steps, outputs } => {
-            let mut minimized = 0;
-            for (position, step) in steps.iter().enumerate() {
-                if position > 0 {
-                    // Each step sees the state that the ones before it left, as mere values.
-                    builder.settle(entry.span);
-                    builder.forward(&base, entry.body.as_ref());
-                }
-                minimized += usize::from(matches!(step, Action::Minimize(_)));
-                builder.action(step, &entry.name.value, minimized);
-            }
+        EntryKind::Steps { metrics, outputs, .. } if form == Form::Evaluation => {
+            builder.metrics(metrics);
+            builder.scalar_outputs(outputs);
+        }
+        EntryKind::Steps { train, steps, metrics, outputs } => {
+            builder.metrics(metrics);
+            builder.steps(entry, &base, steps);
             builder.outputs(outputs);
-            if minimized > 0 {
+            if steps.iter().any(|step| matches!(step, Action::Minimize(_))) {
                 let memory = builder.memory(&entry.name.value, 1);
                 builder.count(&memory, entry.span);
             }
@@ -92,17 +143,7 @@ pub(crate) fn build(
             }
         }
     }
-    let diagnostics = builder.take_diagnostics();
-    if !diagnostics.is_empty() {
-        return (None, diagnostics);
-    }
-    for (name, value) in builder.slots.updates() {
-        builder.graph.graph.add_output(&name, Role::State, value);
-    }
-    let mut graph = builder.graph.graph;
-    prune(&mut graph);
-    let slots = builder.slots.list().to_vec();
-    (Some(BuiltEntry { graph, slots, rows: builder.rows, places: builder.graph.places, dims }), diagnostics)
+    (builder, base.dims)
 }
 
 /// Removes what no output needs: dead nodes, then parameters that nothing reads or writes.
@@ -273,7 +314,20 @@ impl Builder<'_> {
         self.run(body);
     }
 
-    fn outputs(&mut self, outputs: &Outputs) {
+    /// The steps of an entry. Each sees the state that the ones before it left, as mere values.
+    fn steps(&mut self, entry: &Entry, base: &Base, steps: &[Action]) {
+        let mut minimized = 0;
+        for (position, step) in steps.iter().enumerate() {
+            if position > 0 {
+                self.settle(entry.span);
+                self.forward(base, entry.body.as_ref());
+            }
+            minimized += usize::from(matches!(step, Action::Minimize(_)));
+            self.action(step, &entry.name.value, minimized);
+        }
+    }
+
+    pub(super) fn outputs(&mut self, outputs: &Outputs) {
         for (name, expr) in outputs {
             if let Err(fault) = check_output(&name.value) {
                 self.fail(fault, name.span);
@@ -282,21 +336,6 @@ impl Builder<'_> {
             let value = self.eval(expr);
             if let Some(tensor) = self.as_tensor(value, expr.span) {
                 self.graph.graph.add_output(&name.value, Role::Data, tensor);
-            }
-        }
-    }
-
-    /// The metrics of a training entry, each one number.
-    fn metrics(&mut self, metrics: &Outputs) {
-        self.outputs(metrics);
-        for (name, expr) in metrics {
-            let graph = &self.graph.graph;
-            let output = graph.outputs().iter().find(|output| output.name == name.value);
-            let Some(ty) = output.map(|output| graph.ty(output.value).clone()) else { continue };
-            if ty.rank() > 0 {
-                let fault = Fault::new(format!("a metric is one number, found {ty}"))
-                    .help("reduce it with `mean(...)` or `sum(...)`");
-                self.fail(fault, expr.span);
             }
         }
     }

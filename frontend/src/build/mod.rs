@@ -10,11 +10,13 @@ pub(crate) mod entry;
 pub(crate) mod functions;
 pub(crate) mod initial;
 mod memory;
+pub(crate) mod metrics;
 mod minimize;
 mod names;
 pub(crate) mod ops;
 mod primitives;
 mod promote;
+mod samples;
 pub(crate) mod settings;
 mod stable;
 pub(crate) mod state;
@@ -109,6 +111,7 @@ pub(crate) struct Builder<'a> {
     given_up: bool,
     depth: usize,
     pub rows: Vec<LayerRow>,
+    measured: metrics::Metrics,
 }
 
 impl<'a> Builder<'a> {
@@ -138,6 +141,7 @@ impl<'a> Builder<'a> {
             given_up: false,
             depth: 0,
             rows: Vec::new(),
+            measured: metrics::Metrics::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Which names state, inputs and outputs may have: files must be able to hold them, and no two things may share one.
 
+use super::metrics::TOTAL;
 use super::state::SlotKind;
 use super::value::{Built, Fault};
 
@@ -50,5 +51,11 @@ pub(crate) fn check_input(name: &str) -> Built<()> {
 
 /// An error if an output cannot have this name.
 pub(crate) fn check_output(name: &str) -> Built<()> {
-    check(name)
+    check(name)?;
+    if name.starts_with(TOTAL) {
+        return Err(Fault::new(format!("an output cannot be named `{name}`")).note(format!(
+            "names that begin with `{TOTAL}` are those of sums over a set: choose another name"
+        )));
+    }
+    Ok(())
 }

@@ -22,13 +22,21 @@ pub(crate) struct GraphBuilder {
     origin: Origin,
     /// The element type that stands for `f32`.
     float: DType,
+    /// Whether sums and means of all elements are formed in f64: those of metrics.
+    pub precise: bool,
     /// Places of paths in the files.
     pub places: HashMap<String, (Arc<Source>, Span)>,
 }
 
 impl GraphBuilder {
     pub fn new(name: &str, float: DType) -> Self {
-        Self { graph: Graph::new(name), origin: Origin::default(), float, places: HashMap::new() }
+        Self {
+            graph: Graph::new(name),
+            origin: Origin::default(),
+            float,
+            precise: false,
+            places: HashMap::new(),
+        }
     }
 
     /// What is added from now on comes from this layer.
@@ -66,12 +74,17 @@ impl Range {
 pub(crate) struct Ops<'a> {
     pub b: brolga_ir::builder::Builder<'a>,
     float: DType,
+    precise: bool,
 }
 
 impl<'a> Ops<'a> {
     pub fn new(graph: &'a mut GraphBuilder) -> Self {
         let origin = graph.origin.clone();
-        Self { float: graph.float, b: brolga_ir::builder::Builder::new(&mut graph.graph, origin) }
+        Self {
+            float: graph.float,
+            precise: graph.precise,
+            b: brolga_ir::builder::Builder::new(&mut graph.graph, origin),
+        }
     }
 
     /// The element type that stands for `f32`.
@@ -482,13 +495,37 @@ impl<'a> Ops<'a> {
 
     /// The mean of all elements.
     pub fn mean_all(&mut self, x: Tensor) -> Built {
+        if self.precise {
+            let (sum, count) = (self.sum_all(x)?, self.ty(x).elements());
+            return self.div_num(sum, count as f64);
+        }
         let axes: Vec<usize> = (0..self.rank(x)).collect();
         self.mean(x, &axes, false)
     }
 
     pub fn sum_all(&mut self, x: Tensor) -> Built {
+        if self.precise {
+            let parts = self.parts(x)?;
+            return self.sum(parts, &[0], false);
+        }
         let axes: Vec<usize> = (0..self.rank(x)).collect();
         self.sum(x, &axes, false)
+    }
+
+    /// Whether sums and means of all elements are formed in f64.
+    pub fn is_precise(&self) -> bool {
+        self.precise
+    }
+
+    /// The sums over all axes but the first, as f64: those of samples, where this is their axis. Whole numbers are added in
+    /// i64; floats within a sample as they are, so that no batch changes a bit of what is added up.
+    pub fn parts(&mut self, x: Tensor) -> Built {
+        let rank = self.rank(x);
+        let x = if rank == 0 { self.reshape(x, &[1])? } else { x };
+        let x = self.widened(x)?;
+        let axes: Vec<usize> = (1..rank).collect();
+        let sums = if axes.is_empty() { x } else { self.sum(x, &axes, false)? };
+        if self.dtype(sums) == DType::F64 { Ok(sums) } else { self.convert(sums, DType::F64) }
     }
 
     /// Mean and biased variance along axes (which stay with extent 1), the variance around the mean.

@@ -54,7 +54,7 @@ impl Decoder<'_> {
             EntryWord::Train => {
                 (&["loss", "optimizer", "metrics", "groups", "clip", "body"], &["loss", "optimizer"])
             }
-            EntryWord::Entry => (&["mode", "steps", "outputs", "body"], &["steps"]),
+            EntryWord::Entry => (&["mode", "steps", "metrics", "outputs", "body"], &["steps"]),
         };
         let mut complete = true;
         let fields = match_fields(self, &kind.value, names, required, &fields, value.span, &mut complete);
@@ -87,7 +87,16 @@ impl Decoder<'_> {
                 for value in get("steps").map_or(&[][..], |value| self.list(value, "a list of steps")) {
                     steps.extend(self.action(value));
                 }
-                EntryKind::Steps { train, steps, outputs }
+                let metrics = get("metrics").map_or(Vec::new(), |value| self.outputs(value));
+                for (name, _) in &outputs {
+                    if metrics.iter().any(|(metric, _)| metric.value == name.value) {
+                        self.error(
+                            name.span,
+                            format!("`{}` is a metric, too: give it another name", name.value),
+                        );
+                    }
+                }
+                EntryKind::Steps { train, steps, metrics, outputs }
             }
         };
         entry

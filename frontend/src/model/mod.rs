@@ -158,7 +158,7 @@ pub(crate) enum EntryKind {
     /// One step of gradient descent.
     Train { minimize: Box<Minimize>, metrics: Outputs },
     /// A list of gradient steps and explicit updates, each seeing the state that the ones before it left.
-    Steps { train: bool, steps: Vec<Action>, outputs: Outputs },
+    Steps { train: bool, steps: Vec<Action>, metrics: Outputs, outputs: Outputs },
     /// A mistake already reported.
     Broken,
 }

@@ -18,6 +18,8 @@ pub(super) struct ArrayBatches {
     /// For each field, all samples, `[samples, ...]`, of the field's type; those held out last.
     columns: Vec<Tensor>,
     parts: Parts,
+    /// Whether the held-out part has arrays of its own.
+    own_test: bool,
 }
 
 impl ArrayBatches {
@@ -59,7 +61,7 @@ impl ArrayBatches {
         }
         let parts =
             if own_test { Parts::own(train + test, test)? } else { Parts::fifth(train, options.seed)? };
-        Ok(ArrayBatches { fields: fields.to_vec(), columns, parts })
+        Ok(ArrayBatches { fields: fields.to_vec(), columns, parts, own_test })
     }
 }
 
@@ -120,6 +122,17 @@ impl Batches for ArrayBatches {
 
     fn len(&self, split: Split) -> usize {
         self.parts.of(split).len()
+    }
+
+    fn place(&self, split: Split, index: usize) -> String {
+        match self.parts.of(split).get(index) {
+            // The part was drawn; the array has them all.
+            Some(position) if !self.own_test => format!("sample {position} (counted from 0)"),
+            _ => match split {
+                Split::Train => format!("sample {index} (counted from 0)"),
+                Split::Validation => format!("sample {index} of the array `{VALIDATION}…` (counted from 0)"),
+            },
+        }
     }
 
     fn checksum(&self) -> Option<String> {

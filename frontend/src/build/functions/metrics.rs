@@ -1,19 +1,32 @@
-//! Metrics of classification.
+//! Metrics of classification, and sums over a whole set.
 
 use brolga_ir::DType;
 use brolga_ir::scalar::Comparison;
 
-use super::{Function, function, tensor_value, wrong};
-use crate::arguments::{Parameter, required};
+use super::{Function, function, tensor, tensor_value, wrong};
+use crate::arguments::{Parameter, optional, required};
 use crate::build::Builder;
 use crate::build::value::{Args, Built, Fault, Tensor, Val};
+use crate::source::Span;
 
 const PAIR: [Parameter; 2] = [required("logits"), required("label")];
 
-pub(super) static FUNCTIONS: [Function; 2] = [
+pub(super) static FUNCTIONS: [Function; 3] = [
     function("accuracy", &PAIR, accuracy),
     function("top_k_accuracy", &[required("logits"), required("label"), required("k")], top_k_accuracy),
+    function("total", &[required("x"), optional("axis")], total),
 ];
+
+/// The sum of all elements, or along axes, over the whole set.
+fn total(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let x = tensor(builder, args, "x")?;
+    let axes = match args.ints("axis")? {
+        Some(axes) => Some(builder.ops().axes(x, Some(axes))?),
+        None => None,
+    };
+    let span = args.place("x").unwrap_or(Span::new(0, 0));
+    tensor_value(builder.total(x, axes.as_deref(), span))
+}
 
 /// Scores `[n, classes]` and labels `[n]`.
 fn pair(builder: &mut Builder, args: &Args) -> Built<(Tensor, Tensor)> {

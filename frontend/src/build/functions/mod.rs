@@ -193,6 +193,11 @@ fn tensor_value(result: Built) -> Built<Val> {
 fn mean_of(builder: &mut Builder, x: Tensor, axes: &[usize], keep: bool) -> Built {
     let float = builder.float();
     let mut ops = builder.ops();
+    if ops.is_precise() && axes.len() == ops.rank(x) {
+        let mean = ops.mean_all(x)?;
+        let dims = if keep { vec![1; axes.len()] } else { Vec::new() };
+        return ops.reshape(mean, &dims);
+    }
     if !ops.dtype(x).is_int() {
         let x = ops.floated(x, float)?;
         return ops.mean(x, axes, keep);

@@ -70,7 +70,15 @@ fn sum(builder: &mut Builder, args: &Args) -> Built<Val> {
         }
         return Ok(total.value);
     }
-    reduce(builder, args, Combine::Add, |ops, x| ops.widened(x))
+    let x = tensor(builder, args, "x")?;
+    let (axes, keep) = (args.ints("axis")?, args.bool_or("keepdims", false)?);
+    let mut ops = builder.ops();
+    let axes = ops.axes(x, axes)?;
+    if ops.is_precise() && ops.dtype(x).is_float() && axes.len() == ops.rank(x) && !keep {
+        return tensor_value(ops.sum_all(x));
+    }
+    let x = ops.widened(x)?;
+    tensor_value(ops.sum(x, &axes, keep))
 }
 
 fn mean(builder: &mut Builder, args: &Args) -> Built<Val> {

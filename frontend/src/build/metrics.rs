@@ -1,0 +1,292 @@
+//! Metrics of an entry: means over the samples, and formulas of totals.
+//!
+//! A batch's run gives the mean of a metric over its samples, or the sums that it is a formula of; whoever runs the entry over
+//! a set puts these together. So `total(x)` stands in a metric as a parameter `total.<n>`, and what it sums up becomes an
+//! output of that name, in parts along its first axis (`f64[parts, ...]`). Metrics made of totals move into a graph of
+//! their own, `<entry>.metrics`: from totals, and means by their names, to all metrics of the entry.
+
+use std::collections::{HashMap, HashSet};
+
+use brolga_ir::graph::{Graph, NodeId, Value};
+use brolga_ir::ops::{Op, Role};
+use brolga_ir::program::Combine;
+use brolga_ir::{DType, Type};
+
+use super::Builder;
+use super::ops::Tensor;
+use super::samples::{MEAN, SUM, Share, shares};
+use super::value::{Built, Fault, Val};
+use crate::expr::{Expr, ExprKind};
+use crate::model::Outputs;
+use crate::source::Span;
+
+/// What names of totals begin with.
+pub(super) const TOTAL: &str = "total.";
+
+/// Whether a parameter stands for a total.
+pub(super) fn is_total(name: &str) -> bool {
+    name.starts_with(TOTAL)
+}
+
+/// The metrics of the entry being built.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    /// Whether a metric is being built.
+    inside: bool,
+    totals: Vec<Total>,
+    list: Vec<Metric>,
+    /// Nodes from this number on are those of metrics.
+    own: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Total {
+    /// What stands for it in formulas.
+    parameter: Tensor,
+    /// What is summed up.
+    parts: Tensor,
+    span: Span,
+}
+
+#[derive(Debug)]
+struct Metric {
+    name: String,
+    value: Tensor,
+    span: Span,
+    /// Whether it is asked for; other outputs are metrics only if they are means.
+    asked: bool,
+    /// Whether it is a mean by its form.
+    plain: bool,
+}
+
+impl Metrics {
+    /// Whether somebody has to look whether they are means and sums over the samples.
+    pub fn need_check(&self) -> bool {
+        !self.totals.is_empty() || self.list.iter().any(|metric| !metric.plain)
+    }
+
+    /// What is looked at.
+    fn roots(&self) -> Vec<Value> {
+        self.list
+            .iter()
+            .map(|metric| metric.value)
+            .chain(self.totals.iter().map(|total| total.parts))
+            .collect()
+    }
+}
+
+impl Builder<'_> {
+    /// The metrics that an entry asks for, each one number.
+    pub(super) fn metrics(&mut self, metrics: &Outputs) {
+        self.measure(metrics, true);
+        for (name, expr) in metrics {
+            let graph = &self.graph.graph;
+            let output = graph.outputs().iter().find(|output| output.name == name.value);
+            let Some(ty) = output.map(|output| graph.ty(output.value).clone()) else { continue };
+            if ty.rank() > 0 {
+                let fault = Fault::new(format!("a metric is one number, found {ty}"))
+                    .help("reduce it with `mean(...)`, or over the whole set with `total(...)`");
+                self.fail(fault, expr.span);
+            }
+        }
+    }
+
+    /// Of an entry's outputs those that are one number: metrics of its evaluation, too, if they are means.
+    pub(super) fn scalar_outputs(&mut self, outputs: &Outputs) {
+        self.quiet(|builder| builder.measure(outputs, false));
+        let graph = &mut self.graph.graph;
+        let many: HashSet<Value> =
+            graph.outputs().iter().map(|o| o.value).filter(|value| graph.ty(*value).rank() > 0).collect();
+        graph.outputs_mut().retain(|output| !many.contains(&output.value));
+        self.measured.list.retain(|metric| !many.contains(&metric.value));
+    }
+
+    /// Evaluates metrics with sums in f64.
+    fn measure(&mut self, metrics: &Outputs, asked: bool) {
+        let own = self.graph.graph.len();
+        self.measured.own.get_or_insert(own);
+        self.measured.inside = asked;
+        self.graph.precise = true;
+        self.outputs(metrics);
+        self.graph.precise = false;
+        self.measured.inside = false;
+        for (name, expr) in metrics {
+            let outputs = self.graph.graph.outputs();
+            let Some(output) = outputs.iter().find(|output| output.name == name.value) else { continue };
+            let (name, value, span) = (name.value.clone(), output.value, expr.span);
+            self.measured.list.push(Metric { name, value, span, asked, plain: is_plain(expr) });
+        }
+    }
+
+    /// `total(x)`: the sum of all elements of `x`, or along axes, over the whole set.
+    pub fn total(&mut self, x: Tensor, axes: Option<&[usize]>, span: Span) -> Built {
+        if !self.measured.inside {
+            return Err(Fault::new("`total` belongs into metrics: it sums over the whole set"));
+        }
+        let parts = match axes {
+            Some(axes) => {
+                let mut ops = self.ops();
+                let x = ops.widened(x)?;
+                let x = if ops.dtype(x).is_float() { ops.convert(x, DType::F64)? } else { x };
+                let sum = ops.sum(x, axes, false)?;
+                let sum = ops.convert(sum, DType::F64)?;
+                let dims: Vec<usize> = std::iter::once(1).chain(ops.dims(sum)).collect();
+                ops.reshape(sum, &dims)?
+            }
+            None => match self.parts_of(x) {
+                Some(parts) => parts,
+                None => self.ops().parts(x)?,
+            },
+        };
+        let known = self.measured.totals.iter().find(|total| total.parts == parts);
+        if let Some(total) = known {
+            return Ok(total.parameter);
+        }
+        let ty = Type::new(DType::F64, self.ops().dims(parts)[1..].to_vec());
+        let name = format!("{TOTAL}{}", self.measured.totals.len() + 1);
+        let parameter = self.graph.graph.add_parameter(&name, Role::Data, ty);
+        self.measured.totals.push(Total { parameter, parts, span });
+        Ok(parameter)
+    }
+
+    /// The parts of a sum: their total needs no sum of the batch's in between.
+    fn parts_of(&self, sum: Tensor) -> Option<Tensor> {
+        let graph = &self.graph.graph;
+        let node = graph.node(sum.node);
+        let Op::Reduce(reduce) = &node.op else { return None };
+        let &[parts] = node.operands.as_slice() else { return None };
+        let ty = graph.ty(parts);
+        (reduce.combine == Combine::Add && ty.dtype == DType::F64 && ty.rank() == 1).then_some(parts)
+    }
+
+    /// Reports metrics that are no means over the samples, and totals that are no sums of them; drops outputs that are
+    /// none. `twice` has built the same entry for twice the batch.
+    pub(super) fn check_metrics(&mut self, twice: &Builder) {
+        let own = self.measured.own.unwrap_or(usize::MAX);
+        let (roots, roots_twice) = (self.measured.roots(), twice.measured.roots());
+        if roots.len() != roots_twice.len() {
+            return;
+        }
+        let of = (&self.graph.graph, roots.as_slice());
+        let Some(shares) = shares(of, (&twice.graph.graph, &roots_twice), own) else { return };
+        let mut faults = Vec::new();
+        let mut dropped = HashSet::new();
+        for metric in &self.measured.list {
+            match not_a_mean(&metric.name, shares[&metric.value]) {
+                Some(fault) if metric.asked => faults.push((fault, metric.span)),
+                Some(_) => {
+                    dropped.insert(metric.name.clone());
+                }
+                None => {}
+            }
+        }
+        for total in &self.measured.totals {
+            faults.extend(not_a_sum(shares[&total.parts]).map(|fault| (fault, total.span)));
+        }
+        for (fault, span) in faults {
+            self.fail(fault, span);
+        }
+        self.graph.graph.outputs_mut().retain(|output| !dropped.contains(&output.name));
+    }
+
+    /// Takes the metrics that are made of totals out of the graph, and gives the graph of formulas, if there are any.
+    pub(super) fn formulas(&mut self) -> Option<Graph> {
+        let totals = std::mem::take(&mut self.measured.totals);
+        if totals.is_empty() {
+            return None;
+        }
+        let graph = &self.graph.graph;
+        let made = made_of(graph, &totals);
+        let mut formulas = Graph::new(&format!("{}.metrics", graph.name));
+        let mut map = HashMap::new();
+        for &id in graph.parameters() {
+            let Some(parameter) = graph.parameter(id) else { continue };
+            if parameter.role == Role::State || is_total(&parameter.name) {
+                let copy = formulas.add_parameter(&parameter.name, parameter.role, parameter.ty.clone());
+                map.insert(graph.result(id), copy);
+            }
+        }
+        let mut faults = Vec::new();
+        for output in graph.outputs().iter().filter(|o| o.role == Role::Data && graph.ty(o.value).rank() == 0)
+        {
+            let value = if made.contains(&output.value.node) {
+                match formulas.import(graph, &[output.value], &mut map) {
+                    Ok(values) => values[0],
+                    Err(_) => {
+                        faults.push(output.name.clone());
+                        continue;
+                    }
+                }
+            } else {
+                formulas.add_parameter(&output.name, Role::Data, Type::scalar(DType::F64))
+            };
+            formulas.add_output(&output.name, Role::Data, value);
+        }
+        for name in faults {
+            let span = self.measured.list.iter().find(|metric| metric.name == name).map(|metric| metric.span);
+            let fault = Fault::new(format!("`{name}` mixes totals with values of a single batch"))
+                .help("put `total(...)` around each of them");
+            self.fail(fault, span.unwrap_or(Span::new(0, 0)));
+        }
+        let graph = &mut self.graph.graph;
+        graph.outputs_mut().retain(|output| !made.contains(&output.value.node));
+        for total in totals {
+            let name = graph.parameter(total.parameter.node).map(|parameter| parameter.name.clone());
+            graph.add_output(&name.unwrap_or_default(), Role::Data, total.parts);
+        }
+        Some(formulas)
+    }
+}
+
+/// The nodes that depend on totals.
+fn made_of(graph: &Graph, totals: &[Total]) -> HashSet<NodeId> {
+    let mut made: HashSet<NodeId> = totals.iter().map(|total| total.parameter.node).collect();
+    for id in graph.order() {
+        if graph.node(id).operands.iter().any(|operand| made.contains(&operand.node)) {
+            made.insert(id);
+        }
+    }
+    made
+}
+
+/// Whether a metric is a mean by its form, so that nobody needs to look closer.
+fn is_plain(expr: &Expr) -> bool {
+    let ExprKind::Call { function, .. } = &expr.kind else { return false };
+    matches!(function.value.as_str(), "accuracy" | "top_k_accuracy")
+}
+
+/// Why a metric is wrong, if it is.
+fn not_a_mean(name: &str, share: Share) -> Option<Fault> {
+    match share {
+        Share::Fixed(_) | Share::Linear(None | Some(MEAN)) => None,
+        Share::Linear(Some(SUM)) => Some(
+            Fault::new(format!("`{name}` is a sum over one batch, not a mean over samples"))
+                .help("`mean(...)` is the mean over all samples of a set, `total(...)` their sum"),
+        ),
+        Share::Linear(_) | Share::Samples { .. } | Share::Mixed => Some(
+            Fault::new(format!("`{name}` is not a mean over samples"))
+                .note("so that of several batches together would be another number than theirs")
+                .help(
+                    "make it of sums over the whole set: `total(a) / total(b)` instead of `sum(a) / sum(b)`",
+                ),
+        ),
+    }
+}
+
+/// Why a total is wrong, if it is.
+fn not_a_sum(share: Share) -> Option<Fault> {
+    let fault = match share {
+        Share::Samples { mixed: false, .. } | Share::Linear(None | Some(SUM)) | Share::Fixed(None | Some(SUM)) => {
+            return None;
+        }
+        Share::Linear(Some(MEAN)) => Fault::new("`total` adds up means, so it depends on how many batches there are"),
+        Share::Fixed(_) => {
+            Fault::new("`total` adds up what does not depend on the samples, so it depends on how many batches there are")
+                .help("`total(batch)` counts the samples")
+        }
+        Share::Samples { mixed: true, .. } | Share::Linear(_) | Share::Mixed => {
+            Fault::new("`total` adds up what is made of a whole batch, such as a difference from its mean")
+        }
+    };
+    Some(fault.help("give it a value of each sample, or a sum of them"))
+}
