@@ -285,6 +285,16 @@ def coefficients():
     c, e = polynomial(lambda t: m.exp(x_of(t) ** 2) * m.erfc(x_of(t)), lambda t: m.exp(-x_of(t) ** 2),
                       (mpf(-1) / 3, mpf(1) / 2), range(0, 17), f64)
     emit("ERFCX_F64", f"erfc(x) exp(x²) = c((x - 2)/(x + 2)), 1 <= x <= 6; error {bits(e)} of erf.", c, False)
+    inverse_tangent()
+
+
+def inverse_tangent():
+    for is32, r, tag in ((True, f32, "F32"), (False, f64, "F64")):
+        c, e = polynomial(lambda y: root_quotient(m.atan, y) - 1, lambda y: 1 / root_quotient(m.atan, y), (0, mpf(1)),
+                          range(1, 11 if is32 else 24), r)
+        emit(f"ATAN_{tag}", f"atan(t) = t + t³ c(t²), |t| <= 1; relative error {bits(e)}.", c, is32)
+        first = r(m.log10(2))
+        emit(f"LOG10_2_{tag}", "log10(2) in 2 parts.", [first, r(m.log10(2) - first)], is32)
 
 
 # ---------------------------------------------------------------- references
@@ -327,11 +337,41 @@ def references():
         for y in (random.uniform(-1, 1) * float(limit), random.uniform(-3, 3)):
             if abs(y * m.log(x)) < 700:
                 lines.append(("pow", (x, y), m.power(mpf(x), mpf(y))))
+    inverses(lines)
     hexed = lambda x: struct.pack(">d", x).hex()
     for name, xs, value in lines:
         rounded = float(value)
         ulp = m.ldexp(1, max(m.frexp(mpf(rounded))[1] - 53, -1074))
         print(name, *map(hexed, xs), hexed(rounded), "%.3f" % float((value - mpf(rounded)) / ulp))
+
+
+def inverses(lines):
+    """Trigonometric functions and their inverses, hyperbolic ones, logarithms to other bases."""
+    random = __import__("random").Random(3)
+    mp.dps = 400
+    uniform = lambda a, b: [random.uniform(a, b) for _ in range(40)]
+    spread = lambda a, b: [10 ** random.uniform(a, b) for _ in range(40)]
+    both = lambda xs: [x if i % 2 else -x for i, x in enumerate(xs)]
+    near_one = both([1 - x for x in spread(-15, -1)])
+    one = {
+        "tan": (m.tan, uniform(-1, 1) + uniform(-10, 10) + both(spread(-300, 15)) + [i * float(m.pi / 2) for i in range(40)] + spread(14, 308)),
+        "asin": (m.asin, uniform(-1, 1) + both(spread(-300, 0)) + near_one),
+        "acos": (m.acos, uniform(-1, 1) + both(spread(-300, 0)) + near_one),
+        "atan": (m.atan, uniform(-1, 1) + uniform(-4, 4) + both(spread(-300, 300)) + near_one + [1 + x for x in both(spread(-12, -1))]),
+        "sinh": (m.sinh, uniform(-1, 1) + uniform(-710, 710) + both(spread(-300, 0)) + uniform(705, 710.4)),
+        "cosh": (m.cosh, uniform(-1, 1) + uniform(-710, 710) + both(spread(-300, 0)) + uniform(705, 710.4)),
+        "asinh": (m.asinh, uniform(-1, 1) + uniform(-20, 20) + both(spread(-300, 308)) + both(spread(15, 18))),
+        "acosh": (m.acosh, uniform(1, 3) + spread(0, 308) + [1 + x for x in spread(-15, 0)] + spread(15, 18)),
+        "atanh": (m.atanh, uniform(-1, 1) + both(spread(-300, 0)) + near_one),
+        "log2": (lambda x: m.log(x, 2), uniform(0.5, 2) + spread(-323, 308) + [1 + x for x in both(spread(-15, -1))] + [2.0**i for i in range(-40, 40)]),
+        "log10": (m.log10, uniform(0.5, 2) + spread(-323, 308) + [1 + x for x in both(spread(-15, -1))] + [10.0**i for i in range(20)]),
+    }
+    few = lambda xs: [xs[i * len(xs) // 102] for i in range(102)]
+    lines += [(name, (x,), f(mpf(x))) for name, (f, xs) in one.items() for x in few(xs)]
+    for scale in (both(spread(-300, 300)), both(spread(-2, 2)), uniform(-1, 1)):
+        for x in scale[:18]:
+            for y in (x * random.uniform(-3, 3), random.uniform(-2, 2)):
+                lines.append(("atan2", (y, x), m.atan2(mpf(y), mpf(x))))
 
 
 if __name__ == "__main__":

@@ -202,13 +202,37 @@ pub enum Function {
     Digamma,
     /// the x with erf x = y
     ErfInv,
+    /// tan x
+    Tan,
+    /// the angle from -pi/2 to pi/2 with sine x
+    Asin,
+    /// the angle from 0 to pi with cosine x
+    Acos,
+    /// the angle from -pi/2 to pi/2 with tangent x
+    Atan,
+    /// (e^x - e^-x) / 2
+    Sinh,
+    /// (e^x + e^-x) / 2
+    Cosh,
+    /// the x with sinh x = y
+    Asinh,
+    /// the x from 0 on with cosh x = y
+    Acosh,
+    /// the x with tanh x = y
+    Atanh,
+    /// logarithm to the base 2
+    Log2,
+    /// logarithm to the base 10
+    Log10,
     /// x^y
     Pow,
+    /// the angle from -pi to pi of the point with the coordinates x (second) and y (first)
+    Atan2,
 }
 
 impl Function {
     /// Every function.
-    pub const ALL: [Function; 14] = [
+    pub const ALL: [Function; 26] = [
         Function::Exp,
         Function::Expm1,
         Function::Log,
@@ -222,7 +246,19 @@ impl Function {
         Function::Lgamma,
         Function::Digamma,
         Function::ErfInv,
+        Function::Tan,
+        Function::Asin,
+        Function::Acos,
+        Function::Atan,
+        Function::Sinh,
+        Function::Cosh,
+        Function::Asinh,
+        Function::Acosh,
+        Function::Atanh,
+        Function::Log2,
+        Function::Log10,
         Function::Pow,
+        Function::Atan2,
     ];
 
     /// The name in text forms.
@@ -241,13 +277,25 @@ impl Function {
             Function::Lgamma => "lgamma",
             Function::Digamma => "digamma",
             Function::ErfInv => "erf_inv",
+            Function::Tan => "tan",
+            Function::Asin => "asin",
+            Function::Acos => "acos",
+            Function::Atan => "atan",
+            Function::Sinh => "sinh",
+            Function::Cosh => "cosh",
+            Function::Asinh => "asinh",
+            Function::Acosh => "acosh",
+            Function::Atanh => "atanh",
+            Function::Log2 => "log2",
+            Function::Log10 => "log10",
             Function::Pow => "pow",
+            Function::Atan2 => "atan2",
         }
     }
 
     /// Number of arguments.
     pub fn arity(self) -> usize {
-        if self == Function::Pow { 2 } else { 1 }
+        if matches!(self, Function::Pow | Function::Atan2) { 2 } else { 1 }
     }
 }
 

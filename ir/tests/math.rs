@@ -8,7 +8,7 @@ use brolga_ir::scalar::Function::{self, *};
 
 /// Bounds of the error in units in the last place, f32 and f64. For lgamma and digamma of a negative x the unit
 /// is that of the largest of 1, the result, and the function of 1 - x, from which the result comes.
-const BOUNDS: [(Function, f64, f64); 14] = [
+const BOUNDS: [(Function, f64, f64); 26] = [
     (Exp, 1.0, 1.0),
     (Expm1, 1.6, 2.0),
     (Log, 1.0, 1.0),
@@ -23,6 +23,18 @@ const BOUNDS: [(Function, f64, f64); 14] = [
     (Lgamma, 6.0, 3.0),
     (Digamma, 6.5, 3.0),
     (ErfInv, 3.0, 3.0),
+    (Tan, 3.0, 2.5),
+    (Asin, 2.5, 2.0),
+    (Acos, 2.5, 1.5),
+    (Atan, 1.5, 1.5),
+    (Sinh, 3.0, 2.5),
+    (Cosh, 2.8, 1.5),
+    (Asinh, 2.3, 1.5),
+    (Acosh, 2.3, 1.5),
+    (Atanh, 2.5, 1.5),
+    (Log2, 0.6, 0.6),
+    (Log10, 0.6, 0.6),
+    (Atan2, 1.8, 1.5),
 ];
 
 /// Distance of an f32 from the exact value in units of the last place of the exact value, denormals included.
@@ -114,13 +126,24 @@ fn measure(function: Function, patterns: impl Iterator<Item = u32>) -> Worst {
         Lgamma => worst(patterns, |x| Lgamma.eval32(x, x), libm::lgamma, true),
         Digamma => worst(patterns, |x| Digamma.eval32(x, x), |x| Digamma.eval64(x, x), true),
         ErfInv => worst(patterns, |x| ErfInv.eval32(x, x), |x| ErfInv.eval64(x, x), false),
-        Pow => worst(std::iter::empty(), |x| x, |x| x, false),
+        Tan => worst(patterns, |x| Tan.eval32(x, x), f64::tan, false),
+        Asin => worst(patterns, |x| Asin.eval32(x, x), f64::asin, false),
+        Acos => worst(patterns, |x| Acos.eval32(x, x), f64::acos, false),
+        Atan => worst(patterns, |x| Atan.eval32(x, x), f64::atan, false),
+        Sinh => worst(patterns, |x| Sinh.eval32(x, x), f64::sinh, false),
+        Cosh => worst(patterns, |x| Cosh.eval32(x, x), f64::cosh, false),
+        Asinh => worst(patterns, |x| Asinh.eval32(x, x), f64::asinh, false),
+        Acosh => worst(patterns, |x| Acosh.eval32(x, x), f64::acosh, false),
+        Atanh => worst(patterns, |x| Atanh.eval32(x, x), f64::atanh, false),
+        Log2 => worst(patterns, |x| Log2.eval32(x, x), f64::log2, false),
+        Log10 => worst(patterns, |x| Log10.eval32(x, x), f64::log10, false),
+        Pow | Atan2 => worst(std::iter::empty(), |x| x, |x| x, false),
     }
 }
 
 /// Every 8209th bit pattern (infinities and NaNs are tested by name), and all near values where something changes.
 fn sample() -> impl Iterator<Item = u32> {
-    const TURNS: [f32; 38] = [
+    const TURNS: [f32; 41] = [
         0.0,
         1e-45,
         1.1754944e-38,
@@ -152,6 +175,8 @@ fn sample() -> impl Iterator<Item = u32> {
         17.33,
         18.0,
         23.0,
+        40.0,
+        80.0,
         87.34,
         88.0,
         88.723,
@@ -159,6 +184,7 @@ fn sample() -> impl Iterator<Item = u32> {
         103.97,
         104.0,
         1048576.0,
+        268435456.0,
     ];
     let near = TURNS.into_iter().flat_map(|x| {
         let bits = x.to_bits();
@@ -193,7 +219,7 @@ fn f32_errors_are_within_their_bounds_everywhere() {
     let stride = std::env::var("STRIDE").map_or(1, |n| n.parse().expect("STRIDE is a positive number"));
     let mut failures = 0;
     for (function, bound, _) in BOUNDS {
-        if function == Pow || only.as_deref().is_some_and(|name| name != function.name()) {
+        if function.arity() > 1 || only.as_deref().is_some_and(|name| name != function.name()) {
             continue;
         }
         let parts = std::thread::available_parallelism().map_or(1, usize::from) as u32;
@@ -243,19 +269,61 @@ fn pairs() -> impl Iterator<Item = (f32, f32)> {
 }
 
 #[test]
-fn f32_pow_is_within_its_bound_on_a_sample() {
-    let bound = BOUNDS.into_iter().find(|b| b.0 == Pow).expect("pow has a bound").1;
-    let (mut worst, mut at) = (0.0, (0.0, 0.0));
-    for (x, y) in pairs() {
-        let exact = f64::from(x).powf(f64::from(y));
-        let error = error32(Pow.eval32(x, y), exact, 0.0);
-        // An exact value too small even for f64 has the right sign already; one too large is infinite.
-        if error > worst && !(exact == 0.0 && Pow.eval32(x, y) == 0.0) {
-            (worst, at) = (error, (x, y));
+fn f32_functions_of_two_are_within_their_bounds_on_a_sample() {
+    let exact: [(Function, fn(f64, f64) -> f64); 2] = [(Pow, f64::powf), (Atan2, f64::atan2)];
+    for (function, exact) in exact {
+        let bound = BOUNDS.into_iter().find(|b| b.0 == function).expect("a bound").1;
+        let (mut worst, mut at) = (0.0, (0.0, 0.0));
+        for (x, y) in pairs() {
+            let exact = exact(f64::from(x), f64::from(y));
+            let error = error32(function.eval32(x, y), exact, 0.0);
+            // An exact value too small even for f64 has the right sign already; one too large is infinite.
+            if error > worst && !(exact == 0.0 && function.eval32(x, y) == 0.0) {
+                (worst, at) = (error, (x, y));
+            }
+        }
+        println!("{:12} {worst:.3} at {at:?}", function.name());
+        assert!(worst <= bound, "{}{at:?}: {worst}, bound {bound}", function.name());
+    }
+}
+
+/// The angles of points on the axes and at infinity, with the signs of C.
+#[test]
+fn atan2_has_its_special_cases() {
+    let values = [0.0, -0.0, 1.0, -1.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e-300, -1e300, 5e-324];
+    for y in values {
+        for x in values {
+            let expected = y.atan2(x);
+            let got64 = Atan2.eval64(y, x);
+            let same = got64.to_bits() == expected.to_bits() || got64.is_nan() && expected.is_nan();
+            let close = (got64 - expected).abs() <= 4e-16 * expected.abs() && expected != 0.0;
+            assert!(same || close, "atan2({y}, {x}) = {expected}, found {got64}");
+            let (y32, x32) = (y as f32, x as f32);
+            let (got32, expected) = (Atan2.eval32(y32, x32), y32.atan2(x32));
+            let same = got32.to_bits() == expected.to_bits() || got32.is_nan() && expected.is_nan();
+            let close = (got32 - expected).abs() <= 3e-7 * expected.abs() && expected != 0.0;
+            assert!(same || close, "atan2({y32}, {x32}) = {expected}, found {got32}");
         }
     }
-    println!("pow          {worst:.3} at {at:?}");
-    assert!(worst <= bound, "pow{at:?}: {worst}, bound {bound}");
+}
+
+/// Logarithms of powers of the base are whole.
+#[test]
+fn logarithms_of_powers_are_exact() {
+    for power in -149..128 {
+        let x = if power < -126 { f32::from_bits(1 << (power + 149)) } else { 2f32.powi(power) };
+        assert_eq!(Log2.eval32(x, 0.0), power as f32, "log2 of 2^{power}");
+    }
+    for power in -1074..1024 {
+        let x = if power < -1022 { f64::from_bits(1 << (power + 1074)) } else { 2f64.powi(power) };
+        assert_eq!(Log2.eval64(x, 0.0), f64::from(power), "log2 of 2^{power}");
+    }
+    for power in 0..11 {
+        assert_eq!(Log10.eval32(10f32.powi(power), 0.0), power as f32, "log10 of 10^{power}");
+    }
+    for power in 0..23 {
+        assert_eq!(Log10.eval64(10f64.powi(power), 0.0), f64::from(power), "log10 of 10^{power}");
+    }
 }
 
 /// The special cases of IEEE 754 (9.2.1), in both types.
@@ -290,7 +358,7 @@ fn pow_has_its_special_cases() {
 fn special_values_are_exact() {
     const INF: f64 = f64::INFINITY;
     const NAN: f64 = f64::NAN;
-    let cases: [(Function, &[(f64, f64)]); 13] = [
+    let cases: [(Function, &[(f64, f64)]); 24] = [
         (Exp, &[(0.0, 1.0), (-0.0, 1.0), (INF, INF), (-INF, 0.0), (1e4, INF), (-1e4, 0.0), (NAN, NAN)]),
         (Expm1, &[(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, -1.0), (1e4, INF), (-1e4, -1.0), (NAN, NAN)]),
         (Log, &[(1.0, 0.0), (0.0, -INF), (-0.0, -INF), (-1.0, NAN), (-INF, NAN), (INF, INF), (NAN, NAN)]),
@@ -300,6 +368,17 @@ fn special_values_are_exact() {
         (Erf, &[(0.0, 0.0), (-0.0, -0.0), (INF, 1.0), (-INF, -1.0), (7.0, 1.0), (-7.0, -1.0), (NAN, NAN)]),
         (Sin, &[(0.0, 0.0), (-0.0, -0.0), (INF, NAN), (-INF, NAN), (NAN, NAN)]),
         (Cos, &[(0.0, 1.0), (-0.0, 1.0), (INF, NAN), (-INF, NAN), (NAN, NAN)]),
+        (Tan, &[(0.0, 0.0), (-0.0, -0.0), (INF, NAN), (-INF, NAN), (NAN, NAN)]),
+        (Asin, &[(0.0, 0.0), (-0.0, -0.0), (1.5, NAN), (-INF, NAN), (NAN, NAN)]),
+        (Acos, &[(1.0, 0.0), (1.5, NAN), (-1.5, NAN), (INF, NAN), (-INF, NAN), (NAN, NAN)]),
+        (Atan, &[(0.0, 0.0), (-0.0, -0.0), (NAN, NAN)]),
+        (Sinh, &[(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, -INF), (1e4, INF), (-1e4, -INF), (NAN, NAN)]),
+        (Cosh, &[(0.0, 1.0), (-0.0, 1.0), (INF, INF), (-INF, INF), (1e4, INF), (NAN, NAN)]),
+        (Asinh, &[(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, -INF), (NAN, NAN)]),
+        (Acosh, &[(1.0, 0.0), (0.5, NAN), (-3.0, NAN), (-INF, NAN), (INF, INF), (NAN, NAN)]),
+        (Atanh, &[(0.0, 0.0), (-0.0, -0.0), (1.0, INF), (-1.0, -INF), (1.5, NAN), (-INF, NAN), (NAN, NAN)]),
+        (Log2, &[(1.0, 0.0), (0.0, -INF), (-0.0, -INF), (-1.0, NAN), (-INF, NAN), (INF, INF), (NAN, NAN)]),
+        (Log10, &[(1.0, 0.0), (0.0, -INF), (-0.0, -INF), (-1.0, NAN), (-INF, NAN), (INF, INF), (NAN, NAN)]),
         (Rsqrt, &[(0.0, INF), (-0.0, -INF), (4.0, 0.5), (-1.0, NAN), (INF, 0.0), (-INF, NAN), (NAN, NAN)]),
         (
             Lgamma,

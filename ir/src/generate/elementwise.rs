@@ -35,15 +35,25 @@ pub(super) fn function(m: &mut Maker) -> Made {
     let unsuitable = m.config.differentiable && function == Function::Digamma;
     let function = if unsuitable { Function::Tanh } else { function };
     match function {
-        Function::Log | Function::Rsqrt | Function::Lgamma | Function::Digamma | Function::Log1p => {
+        Function::Log
+        | Function::Log2
+        | Function::Log10
+        | Function::Rsqrt
+        | Function::Lgamma
+        | Function::Digamma
+        | Function::Log1p => {
             let x = m.positive(x, 0.25)?;
             m.add(ScalarOp::Function(function), &[x])
         }
-        Function::Exp | Function::Expm1 => {
+        Function::Acosh => {
+            let x = m.positive(x, 1.25)?;
+            m.add(ScalarOp::Function(function), &[x])
+        }
+        Function::Exp | Function::Expm1 | Function::Sinh | Function::Cosh | Function::Tan => {
             let x = m.bounded(x)?;
             m.add(ScalarOp::Function(function), &[x])
         }
-        Function::ErfInv => {
+        Function::ErfInv | Function::Asin | Function::Acos | Function::Atanh => {
             let x = m.bounded(x)?;
             let x = m.b().mul_scalar(x, 0.875)?;
             m.add(ScalarOp::Function(function), &[x])
@@ -52,6 +62,11 @@ pub(super) fn function(m: &mut Maker) -> Made {
             let exponent = m.like(x);
             let (base, exponent) = (m.positive(x, 0.5)?, m.bounded(exponent)?);
             m.add(ScalarOp::Function(function), &[base, exponent])
+        }
+        Function::Atan2 => {
+            let width = m.like(x);
+            let width = m.positive(width, 0.5)?;
+            m.add(ScalarOp::Function(function), &[x, width])
         }
         function => m.add(ScalarOp::Function(function), &[x]),
     }

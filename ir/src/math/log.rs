@@ -62,7 +62,7 @@ fn join<A: Arith>(a: &mut A, float: Float, e: A::V, f: A::V) -> A::V {
 }
 
 /// `value` for 0 < x < inf; -inf for ±0; x for inf and NaN; NaN for x < 0.
-fn special<A: Arith>(a: &mut A, x: A::V, value: A::V) -> A::V {
+pub(super) fn special<A: Arith>(a: &mut A, x: A::V, value: A::V) -> A::V {
     let (zero, infinity) = (a.float(0.0), a.float(f64::INFINITY));
     let (minus_infinity, nan) = (a.float(f64::NEG_INFINITY), a.float(f64::NAN));
     let is_finite = a.lt(x, infinity);

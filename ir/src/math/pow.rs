@@ -3,7 +3,7 @@
 
 use super::coefficients::*;
 use super::exp::{exp_reduced, scale};
-use super::log::{Split, split};
+use super::log::{Split, special, split};
 use super::{Arith, Float, clamp, polynomial};
 
 /// An unevaluated sum, |low| far below |high|.
@@ -32,7 +32,7 @@ fn product<A: Arith>(a: &mut A, x: Double<A::V>, y: Double<A::V>) -> Double<A::V
 }
 
 /// log2 of a positive finite x.
-fn log2<A: Arith>(a: &mut A, float: Float, x: A::V) -> Double<A::V> {
+fn log2_of<A: Arith>(a: &mut A, float: Float, x: A::V) -> Double<A::V> {
     let Split { e, f, .. } = split(a, float, x);
     // s = f/(2 + f), so that log(1 + f) = 2 atanh(s)
     let two = a.float(2.0);
@@ -65,6 +65,21 @@ fn log2<A: Arith>(a: &mut A, float: Float, x: A::V) -> Double<A::V> {
     sum
 }
 
+pub(super) fn log2<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
+    let log = log2_of(a, float, x);
+    let value = a.add(log.high, log.low);
+    special(a, x, value)
+}
+
+pub(super) fn log10<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
+    let log = log2_of(a, float, x);
+    let [high, low] = float.pick(LOG10_2_F32, LOG10_2_F64);
+    let factor = Double { high: a.float(high), low: a.float(low) };
+    let log = product(a, log, factor);
+    let value = a.add(log.high, log.low);
+    special(a, x, value)
+}
+
 /// 2^t for any t; `t.low` counts only where the result is neither 0 nor infinite.
 fn exp2<A: Arith>(a: &mut A, float: Float, t: Double<A::V>) -> A::V {
     let beyond = float.pick(160.0, 1100.0);
@@ -88,7 +103,7 @@ fn exp2<A: Arith>(a: &mut A, float: Float, t: Double<A::V>) -> A::V {
 pub(super) fn pow<A: Arith>(a: &mut A, float: Float, x: A::V, y: A::V) -> A::V {
     let (zero, one, infinity) = (a.float(0.0), a.float(1.0), a.float(f64::INFINITY));
     let size = a.abs(x);
-    let mut l = log2(a, float, size);
+    let mut l = log2_of(a, float, size);
     // log2 of 0 is -inf, of inf and NaN the argument itself.
     let is_finite = a.lt(size, infinity);
     l.high = a.select(is_finite, l.high, size);

@@ -1,4 +1,4 @@
-//! sin and cos.
+//! sin, cos and tan.
 //!
 //! |x| = n pi/2 + r, then a polynomial for the sine or cosine of r, by quadrant.
 //!
@@ -27,8 +27,15 @@ struct Reduced<V> {
     rest: V,
 }
 
-/// sin(|x| + ahead pi/2), its sign flipped by the sign bit of `flip`.
-fn sine_of_quadrant<A: Arith>(a: &mut A, float: Float, x: A::V, flip: A::V, ahead: i64) -> A::V {
+/// The last quarter of |x|: sine and cosine of what is left of it, and the quarters before as an integer, of which the low
+/// bits count.
+struct Quadrant<V> {
+    sine: V,
+    cosine: V,
+    number: V,
+}
+
+fn quadrant<A: Arith>(a: &mut A, float: Float, x: A::V) -> Quadrant<A::V> {
     let size = a.abs(x);
     let bound = a.float(float.pick(2f64.powi(20), 2f64.powi(50)));
     let is_small = a.lt(size, bound);
@@ -47,22 +54,49 @@ fn sine_of_quadrant<A: Arith>(a: &mut A, float: Float, x: A::V, flip: A::V, ahea
     let (minus_half, one) = (a.float(-0.5), a.float(1.0));
     let c = a.fma(c, y, minus_half);
     let cosine = a.fma(c, y, one);
+    Quadrant { sine, cosine, number: a.as_int(quarters) }
+}
 
-    let quadrant = a.as_int(quarters);
-    let ahead = a.int(ahead);
-    let quadrant = a.int_add(quadrant, ahead);
+fn is_odd<A: Arith>(a: &mut A, number: A::V) -> A::V {
     let unit = a.int(1);
-    let odd = a.int_and(quadrant, unit);
-    let is_odd = a.int_eq(odd, unit);
-    let value = a.select(is_odd, cosine, sine);
-    // Bit 1 of the quadrant is the sign.
-    let turned = a.shl(quadrant, float.pick(30, 62));
-    let flip = a.int_xor(turned, flip);
+    let odd = a.int_and(number, unit);
+    a.int_eq(odd, unit)
+}
+
+/// `value` with its sign flipped by the sign bit of `flip`.
+fn flipped<A: Arith>(a: &mut A, float: Float, value: A::V, flip: A::V) -> A::V {
     let sign = a.int(float.sign());
     let flip = a.int_and(flip, sign);
     let bits = a.as_int(value);
     let bits = a.int_xor(bits, flip);
     a.as_float(bits)
+}
+
+/// sin(|x| + ahead pi/2), its sign flipped by the sign bit of `flip`.
+fn sine_of_quadrant<A: Arith>(a: &mut A, float: Float, x: A::V, flip: A::V, ahead: i64) -> A::V {
+    let Quadrant { sine, cosine, number } = quadrant(a, float, x);
+    let ahead = a.int(ahead);
+    let number = a.int_add(number, ahead);
+    let is_odd = is_odd(a, number);
+    let value = a.select(is_odd, cosine, sine);
+    // Bit 1 of the quadrant is the sign.
+    let turned = a.shl(number, float.pick(30, 62));
+    let flip = a.int_xor(turned, flip);
+    flipped(a, float, value, flip)
+}
+
+/// sine/cosine, or -cosine/sine in odd quadrants, with the sign of x.
+pub(super) fn tan<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
+    let Quadrant { sine, cosine, number } = quadrant(a, float, x);
+    let is_odd = is_odd(a, number);
+    let above = a.select(is_odd, cosine, sine);
+    let below = a.select(is_odd, sine, cosine);
+    let value = a.div(above, below);
+    // Bit 0 of the quadrant is the sign.
+    let turned = a.shl(number, float.pick(31, 63));
+    let bits = a.as_int(x);
+    let flip = a.int_xor(turned, bits);
+    flipped(a, float, value, flip)
 }
 
 /// For a `size` below the bound; others give nonsense.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::program::Combine;
-use crate::scalar::{Comparison, Scalar};
+use crate::scalar::{Comparison, Scalar, ScalarOp};
 use crate::types::DType;
 
 /// Element `i` along the axis combines the operand's elements up to `i`, itself included, or those before it where
@@ -40,6 +40,38 @@ impl Cumulative {
             reverse: attributes.flag("reverse", false)?,
             exclusive: attributes.flag("exclusive", false)?,
         })
+    }
+
+    /// Before the first factor 0, the sum of dy y from there on, divided by x: behind that factor all products are 0. The
+    /// first 0 itself gets dy times the products without it, up to the second 0; what is behind it gets nothing.
+    fn product_gradient(&self, cx: &mut GradientCx, dy: Value) -> Result<Value, GraphError> {
+        let (x, y, b) = (cx.operands[0], cx.results[0], &mut cx.b);
+        let back = Cumulative { combine: Combine::Add, reverse: !self.reverse, ..self.clone() };
+        let (zero, one) = (b.zeros_like(x)?, b.full_like(x, 1.0)?);
+        let is_zero = b.compare(Comparison::Eq, x, zero)?;
+        let hit = b.convert(is_zero, DType::I32)?;
+        let counts = Cumulative { combine: Combine::Add, ..self.clone() };
+        // The number of zeros up to an element, itself included, and in its product.
+        let reached = b.add_node(Cumulative { exclusive: false, ..counts.clone() }, &[hit])?;
+        let within = b.add_node(counts, &[hit])?;
+        let (none, single) = (b.full_like(hit, 0.0)?, b.full_like(hit, 1.0)?);
+
+        let scaled = b.mul(dy, y)?;
+        let sum = b.add_node(back.clone(), &[scaled])?;
+        let divisor = b.select(is_zero, one, x)?;
+        let before = b.div(sum, divisor)?;
+
+        let others = b.add_node(self.clone(), &[divisor])?;
+        let scaled = b.mul(dy, others)?;
+        let counted = b.compare(Comparison::Eq, within, single)?;
+        let scaled = b.select(counted, scaled, zero)?;
+        let at = b.add_node(back, &[scaled])?;
+
+        let first = b.compare(Comparison::Eq, reached, single)?;
+        let first = b.elementwise(ScalarOp::And, &[first, is_zero])?;
+        let at = b.select(first, at, zero)?;
+        let ahead = b.compare(Comparison::Eq, reached, none)?;
+        b.select(ahead, before, at)
     }
 
     /// To the first winner of each prefix: winners are the elements that beat all before them.
@@ -97,12 +129,7 @@ impl Operator for Cumulative {
         let back = Cumulative { combine: Combine::Add, reverse: !self.reverse, ..self.clone() };
         Ok(vec![Some(match self.combine {
             Combine::Add => cx.b.add_node(back, &[dy])?,
-            Combine::Mul => {
-                // Times the product of the others, as y / x: defined where no factor is 0.
-                let scaled = cx.b.mul(dy, cx.results[0])?;
-                let sum = cx.b.add_node(back, &[scaled])?;
-                cx.b.div(sum, cx.operands[0])?
-            }
+            Combine::Mul => self.product_gradient(cx, dy)?,
             _ => self.extremum_gradient(cx, dy)?,
         })])
     }

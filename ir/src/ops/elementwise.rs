@@ -166,6 +166,8 @@ impl Operator for Elementwise {
 
 /// The derivatives of the elementary functions.
 fn function_gradient(function: Function, cx: &mut GradientCx, dy: Value) -> Gradient {
+    // The second operand, where there is one.
+    let u = *cx.operands.get(1).unwrap_or(&cx.operands[0]);
     let (x, y, b) = (cx.operands[0], cx.results[0], &mut cx.b);
     let derivative = match function {
         Function::Exp => y,
@@ -212,9 +214,69 @@ fn function_gradient(function: Function, cx: &mut GradientCx, dy: Value) -> Grad
             let gauss = b.function(Function::Exp, square)?;
             b.mul_scalar(gauss, 1.0 / std::f64::consts::FRAC_2_SQRT_PI)?
         }
+        Function::Tan => {
+            let square = b.mul(y, y)?;
+            b.add_scalar(square, 1.0)?
+        }
+        Function::Asin | Function::Acos => {
+            // 1 / sqrt(1 - x²)
+            let square = b.mul(x, x)?;
+            let rest = b.scalar_sub(1.0, square)?;
+            let slope = b.function(Function::Rsqrt, rest)?;
+            if function == Function::Asin { slope } else { b.neg(slope)? }
+        }
+        Function::Atan => {
+            let square = b.mul(x, x)?;
+            let sum = b.add_scalar(square, 1.0)?;
+            return Ok(vec![Some(b.div(dy, sum)?)]);
+        }
+        Function::Sinh => b.function(Function::Cosh, x)?,
+        Function::Cosh => b.function(Function::Sinh, x)?,
+        Function::Asinh | Function::Acosh => {
+            // 1 / sqrt(x² ± 1)
+            let square = b.mul(x, x)?;
+            let sum = b.add_scalar(square, if function == Function::Asinh { 1.0 } else { -1.0 })?;
+            b.function(Function::Rsqrt, sum)?
+        }
+        Function::Atanh => {
+            let square = b.mul(x, x)?;
+            let rest = b.scalar_sub(1.0, square)?;
+            return Ok(vec![Some(b.div(dy, rest)?)]);
+        }
+        Function::Log2 | Function::Log10 => {
+            let base = if function == Function::Log2 { 2f64 } else { 10.0 };
+            let scaled = b.mul_scalar(x, base.ln())?;
+            return Ok(vec![Some(b.div(dy, scaled)?)]);
+        }
+        Function::Atan2 => {
+            // Of the angle of (x, y), y first: x / (x² + y²) and -y / (x² + y²); nothing at the origin.
+            // In units of the larger coordinate, so that no square overflows or underflows; what it is does not matter.
+            let (zero, one) = (b.zeros_like(x)?, b.full_like(x, 1.0)?);
+            let size = |b: &mut Builder, v| b.elementwise(ScalarOp::Abs, &[v]);
+            let (height, width) = (size(b, x)?, size(b, u)?);
+            let unit = b.max(height, width)?;
+            let infinity = b.full_like(x, f64::INFINITY)?;
+            let (finite, apart) =
+                (b.compare(Comparison::Lt, unit, infinity)?, b.compare(Comparison::Gt, unit, zero)?);
+            let usable = b.elementwise(ScalarOp::And, &[finite, apart])?;
+            let unit = b.select(usable, unit, one)?;
+            let unit = b.stop_gradient(unit)?;
+            let (height, width) = (b.div(x, unit)?, b.div(u, unit)?);
+            let squares = [b.mul(height, height)?, b.mul(width, width)?];
+            let sum = b.add(squares[0], squares[1])?;
+            let origin = b.compare(Comparison::Eq, sum, zero)?;
+            let sum = b.select(origin, one, sum)?;
+            let minus = b.neg(height)?;
+            let slope = |b: &mut Builder, v| {
+                let share = b.div(v, sum)?;
+                b.div(share, unit)
+            };
+            let (by_height, by_width) = (slope(b, width)?, slope(b, minus)?);
+            return Ok(vec![Some(b.mul(dy, by_height)?), Some(b.mul(dy, by_width)?)]);
+        }
         Function::Pow => {
             // x^p: p x^(p-1) and ln(x) x^p; the latter is 0 where x is 0 and p is not negative, as in PyTorch.
-            let p = cx.operands[1];
+            let p = u;
             let less = b.add_scalar(p, -1.0)?;
             let lower = b.elementwise(ScalarOp::Function(Function::Pow), &[x, less])?;
             let zero = b.zeros_like(x)?;

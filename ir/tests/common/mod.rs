@@ -153,10 +153,13 @@ fn elementwise(all: &mut Vec<Case>) {
         push(all, StopGradient, &[floats(&dims)]);
         for function in F::ALL {
             let operands = match function {
-                F::Log | F::Rsqrt => vec![between(&dims, 0.5, 3.0)],
+                F::Log | F::Log2 | F::Log10 | F::Rsqrt => vec![between(&dims, 0.5, 3.0)],
                 F::Log1p => vec![between(&dims, -0.5, 3.0)],
                 F::Lgamma | F::Digamma => vec![between(&dims, 0.7, 4.0)],
-                F::ErfInv => vec![between(&dims, -0.8, 0.8)],
+                F::ErfInv | F::Asin | F::Acos | F::Atanh => vec![between(&dims, -0.8, 0.8)],
+                F::Acosh => vec![between(&dims, 1.2, 3.0)],
+                F::Tan => vec![between(&dims, -1.0, 1.0)],
+                F::Atan2 => vec![floats(&dims), between(&dims, 0.5, 2.0)],
                 F::Pow => vec![between(&dims, 0.5, 2.0), between(&dims, -2.0, 2.5)],
                 _ => vec![floats(&dims)],
             };
