@@ -277,7 +277,9 @@ pub(crate) fn takes_epilogue(graph: &Graph, id: NodeId) -> bool {
             channels_first::applies(conv, graph.ty(node.operands[0]), graph.ty(node.operands[1]))
         }
         // Some products have other kernels in the end, see `product_region`.
-        Op::Dot(dot) => dot.batch[0].is_empty() && dot.contract[0].len() == 1,
+        Op::Dot(dot) => {
+            node.types[0].dtype.is_float() && dot.batch[0].is_empty() && dot.contract[0].len() == 1
+        }
         _ => false,
     }
 }

@@ -33,6 +33,7 @@ mod space;
 mod split;
 mod strassen;
 mod sums;
+mod whole_dot;
 mod windows;
 mod winners;
 mod winograd;
@@ -309,6 +310,7 @@ impl<'g> Lowering<'g> {
         match &node.op {
             Op::Parameter(_) | Op::Constant(_) => Ok(()),
             Op::Fused(fused) => self.fused(id, &fused.body),
+            Op::Dot(dot) if node.types[0].dtype.is_int() => self.whole_dot(id, dot),
             Op::Dot(dot) => self.dot(id, dot),
             Op::Conv(conv) => self.conv(id, conv),
             _ if self.is_view(graph.result(id)) => Ok(()),
