@@ -599,9 +599,12 @@ fn weights_are_kept_as_bf16_where_that_is_asked_for() {
     let program = good(folder, "dump lenet5 --stage program --entry train --precision bf16");
     assert!(!program.contains("bf16"), "{program}");
 
+    let program = good(folder, "dump lenet5 --stage program --entry train --precision f64");
+    assert!(program.contains("f64") && !program.contains("f32"), "{program}");
+
     let error = bad(folder, "bench lenet5 --precision bf17");
     assert!(
-        error.contains("expected f32, bf16 or bf16-native, found `bf17`; did you mean `bf16`?"),
+        error.contains("expected f32, f64, bf16 or bf16-native, found `bf17`; did you mean `bf16`?"),
         "{error}"
     );
     let error = bad(folder, "bench lenet5 --precision bf16-native");

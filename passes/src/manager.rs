@@ -34,7 +34,7 @@ pub struct Options {
     pub threads: Option<usize>,
 }
 
-/// What the weights of products are kept as, where the entry does not change them. Arithmetic is in `f32`.
+/// What the weights of products are kept as, where the entry does not change them. Arithmetic is in `f32`, but for `F64`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Precision {
     /// As they are.
@@ -42,15 +42,18 @@ pub enum Precision {
     F32,
     /// Rounded to `bf16`: half the memory, and as much less to read.
     Bf16,
+    /// As they are, in a model that was built in `f64`: whoever builds it looks here.
+    F64,
 }
 
 impl FromStr for Precision {
     type Err = String;
 
-    /// `f32` or `bf16`. `bf16-native`, products of `bf16` by the processor, is an error that says why.
+    /// `f32`, `f64` or `bf16`. `bf16-native`, products of `bf16` by the processor, is an error that says why.
     fn from_str(name: &str) -> Result<Precision, String> {
         match name {
             "f32" => Ok(Precision::F32),
+            "f64" => Ok(Precision::F64),
             "bf16" => Ok(Precision::Bf16),
             "bf16-native" => {
                 Err("multiplying in bf16, as processors with AVX512-BF16 can, is not supported yet: \
@@ -58,9 +61,10 @@ impl FromStr for Precision {
                     .into())
             }
             _ => {
-                let hint = nearest(name, ["f32", "bf16"]).map(|near| format!("did you mean `{near}`? "));
+                let hint =
+                    nearest(name, ["f32", "f64", "bf16"]).map(|near| format!("did you mean `{near}`? "));
                 Err(format!(
-                    "expected f32, bf16 or bf16-native, found `{name}`; {}weights are kept as f32 unless \
+                    "expected f32, f64, bf16 or bf16-native, found `{name}`; {}weights are kept as f32 unless \
                              told otherwise",
                     hint.unwrap_or_default()
                 ))

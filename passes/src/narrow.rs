@@ -20,7 +20,7 @@ use crate::table::NodeTable;
 
 /// Rounds the weights of products.
 pub fn narrow(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
-    if options.precision == Precision::F32 {
+    if options.precision != Precision::Bf16 {
         return Ok(false);
     }
     let dependence = dependence(graph);

@@ -37,7 +37,7 @@ pub fn strassen(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
             *images = counted(*images, trains);
         }
         let gains = options.algorithms.strassen == Strassen::Everywhere || gains(&dot, &rows, &matrix, fixed);
-        let narrow = fixed && options.precision != Precision::F32;
+        let narrow = fixed && options.precision == Precision::Bf16;
         if narrow || !gains || !dot.takes_strassen(graph.ty(left), &matrix) {
             continue;
         }

@@ -16,6 +16,8 @@ use crate::threads::Threads;
 pub(crate) struct Feed {
     instance: Instance,
     inputs: Vec<Tensor>,
+    /// Where the data set writes what is f32 there and f64 here.
+    narrow: Vec<Option<Tensor>>,
     /// For each input, the field of the data set that fills it.
     fields: Vec<usize>,
     outputs: Vec<Tensor>,
@@ -34,6 +36,7 @@ impl Feed {
         let entry = &manifest.entry;
         let batch = batch_size(executable)?;
         let (mut inputs, mut fields, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+        let mut narrow = Vec::new();
         let has: Vec<&str> = data.fields().iter().map(|f| f.name.as_str()).collect();
         let index: HashMap<&str, usize> =
             has.iter().enumerate().rev().map(|(at, name)| (*name, at)).collect();
@@ -52,7 +55,9 @@ impl Feed {
             let field = &data.fields()[at];
             let mut dims = vec![batch];
             dims.extend(&field.dims);
-            if (field.dtype, &dims) != (input.dtype, &input.dims) {
+            // A model that computes in f64 takes the same data.
+            let widens = (field.dtype, input.dtype) == (DType::F32, DType::F64);
+            if dims != input.dims || field.dtype != input.dtype && !widens {
                 let found = type_name(field.dtype, &dims);
                 problems.push(format!(
                     "input `{}` must be {expected}, but the data set gives {found}",
@@ -61,6 +66,7 @@ impl Feed {
                 continue;
             }
             inputs.push(Tensor::zeros(input.dtype, &input.dims)?);
+            narrow.push(widens.then(|| Tensor::zeros(field.dtype, &dims)).transpose()?);
             fields.push(at);
         }
         if !problems.is_empty() {
@@ -70,7 +76,7 @@ impl Feed {
         let outputs = manifest.outputs.iter().map(|o| Tensor::zeros(o.dtype, &o.dims));
         let outputs = outputs.collect::<Result<Vec<_>>>()?;
         let instance = Instance::bind(executable.clone(), state, threads)?;
-        Ok(Feed { instance, inputs, fields, outputs, batch })
+        Ok(Feed { instance, inputs, narrow, fields, outputs, batch })
     }
 
     pub(crate) fn batch(&self) -> usize {
@@ -93,8 +99,18 @@ impl Feed {
 
     /// Fills a batch. Allocates nothing itself.
     pub(crate) fn fill(&mut self, data: &mut dyn Batches, request: &Request<'_>) -> Result<()> {
-        for (tensor, field) in self.inputs.iter_mut().zip(&self.fields) {
-            data.fill(request, *field, &mut tensor.view_mut())?;
+        for ((tensor, narrow), field) in self.inputs.iter_mut().zip(&mut self.narrow).zip(&self.fields) {
+            let Some(narrow) = narrow else {
+                data.fill(request, *field, &mut tensor.view_mut())?;
+                continue;
+            };
+            data.fill(request, *field, &mut narrow.view_mut())?;
+            let values = narrow.as_slice::<f32>()?;
+            tensor
+                .as_mut_slice::<f64>()?
+                .iter_mut()
+                .zip(values)
+                .for_each(|(to, from)| *to = f64::from(*from));
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ pub struct LoadReport {
 impl State {
     /// Loads a file that must have every parameter and buffer of this state, and nothing unknown.
     ///
-    /// Optimiser slots, `step` and `seed` keep their values where the file lacks them, and are passed over
+    /// Tensors of f32 become f64 where the state has that; otherwise types must be equal. Optimiser slots, `step` and `seed` keep their values where the file lacks them, and are passed over
     /// where this state lacks them; so are `*.num_batches_tracked`. Nothing is changed where an error is returned.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<LoadReport> {
         self.load_file(&mut TensorFile::open(path)?, false).map_err(|error| match error.kind() {
@@ -90,7 +90,10 @@ impl State {
 
         let mut tensors = Vec::with_capacity(matched.len());
         for (at, slot) in matched {
-            tensors.push((slot, file.read_entry(at)?));
+            let tensor = file.read_entry(at)?;
+            let widens = widens(tensor.dtype(), self.slots()[slot].tensor().dtype());
+            let tensor = if widens { tensor.map(|value: f32| Ok(f64::from(value)))? } else { tensor };
+            tensors.push((slot, tensor));
             report.used.push(file.entries()[at].name.clone());
         }
         tensors.into_iter().for_each(|(slot, tensor)| self.replace(slot, tensor));
@@ -123,17 +126,22 @@ fn may_be_unknown(name: &str) -> bool {
         || name == "seed"
 }
 
+/// Whether what a file has is widened for the state: a model that computes in f64 takes weights in f32.
+fn widens(found: DType, expected: DType) -> bool {
+    (found, expected) == (DType::F32, DType::F64)
+}
+
 fn check_entry(entry: &Entry, expected: &Tensor) -> Result<()> {
     let dtype = entry.dtype()?;
-    if dtype == expected.dtype() && entry.dims == expected.dims() {
+    let fits = dtype == expected.dtype() || widens(dtype, expected.dtype());
+    if fits && entry.dims == expected.dims() {
         return Ok(());
     }
     let way_out = match (dtype, expected.dtype()) {
         (DType::F64, DType::F32) => "; convert it before saving (in PyTorch `tensor.float()`)",
-        (DType::F32, DType::F64) => "; convert it before saving (in PyTorch `tensor.double()`)",
         _ => "",
     };
     let (found, wanted) = (type_name(dtype, &entry.dims), type_name(expected.dtype(), expected.dims()));
     let message = format!("`{}` is {found} in the file, but {wanted} in the model{way_out}", entry.name);
-    Err(Error::new(if dtype == expected.dtype() { ErrorKind::Shape } else { ErrorKind::DType }, message))
+    Err(Error::new(if fits { ErrorKind::Shape } else { ErrorKind::DType }, message))
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
+use brolga::ir::DType;
 use brolga::passes::{Algorithms, Precision};
 use brolga::{CompileOptions, Model, Settings, TargetCpu, Threads};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -86,8 +87,9 @@ pub struct TargetArgs {
     pub algorithms: Algorithms,
     /// What the weights of convolutions and matrix products are kept as: f32; bf16, which is half the memory to read,
     /// rounds each weight to 8 bits and multiplies in f32, so results are equal on every processor; bf16-native, which
-    /// would multiply in bf16. Entry points that update weights keep f32
-    #[arg(long, value_name = "f32|bf16|bf16-native", value_parser = Precision::from_str, default_value = "f32")]
+    /// would multiply in bf16. Entry points that update weights keep f32. With f64 the whole model computes in f64, and
+    /// takes inputs and weights in f32 too
+    #[arg(long, value_name = "f32|f64|bf16|bf16-native", value_parser = Precision::from_str, default_value = "f32")]
     pub precision: Precision,
     /// Scratch memory of one call, at most, such as 300MB or 1.5GiB; what does not fit is computed again, to the same
     /// bits
@@ -141,14 +143,15 @@ pub struct StartArgs {
 }
 
 impl ModelArgs {
-    /// The settings that they stand for; later sizes win over earlier ones.
-    pub fn settings(&self) -> Settings {
-        Settings { set: self.set.clone(), dims: self.dims.clone(), ..Settings::default() }
+    /// The settings that they stand for, in the precision of the options; later sizes win over earlier ones.
+    pub fn settings(&self, options: &CompileOptions) -> Settings {
+        let float = if options.passes.precision == Precision::F64 { DType::F64 } else { DType::F32 };
+        Settings { set: self.set.clone(), dims: self.dims.clone(), float, ..Settings::default() }
     }
 
     /// The model, to be compiled so.
     pub fn load(&self, options: CompileOptions) -> brolga::Result<Model> {
-        Ok(Model::load(&self.model, &self.settings())?.with_options(options))
+        Ok(Model::load(&self.model, &self.settings(&options))?.with_options(options))
     }
 }
 

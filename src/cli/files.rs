@@ -42,7 +42,7 @@ pub fn read_inputs(path: &Path, inputs: &[Input]) -> Result<Vec<(String, Tensor)
     Ok(found)
 }
 
-/// The same integers in another type; everything else as it is.
+/// The same integers in another type, f32 as f64; everything else as it is.
 fn convert(tensor: Tensor, to: DType) -> runtime::Result<Tensor> {
     fn fitting<A: Copy + std::fmt::Display, B: TryFrom<A>>(to: DType) -> impl Fn(A) -> runtime::Result<B> {
         move |value| {
@@ -57,6 +57,7 @@ fn convert(tensor: Tensor, to: DType) -> runtime::Result<Tensor> {
         (DType::I32, DType::I64) => tensor.map(fitting::<i32, i64>(to)),
         (DType::I64, DType::U8) => tensor.map(fitting::<i64, u8>(to)),
         (DType::I64, DType::I32) => tensor.map(fitting::<i64, i32>(to)),
+        (DType::F32, DType::F64) => tensor.map(|value: f32| Ok(f64::from(value))),
         _ => Ok(tensor),
     }
 }

@@ -75,7 +75,8 @@ fn gradients(
     inputs: &[(&str, &Tensor)],
     threads: &Threads,
 ) -> Result<Vec<(String, Tensor)>> {
-    let mut settings = Settings { dims: model.instance().dims().to_vec(), ..args.model.settings() };
+    let mut settings =
+        Settings { dims: model.instance().dims().to_vec(), ..args.model.settings(model.options()) };
     for &(name, size) in dims {
         settings = settings.dim(name, size);
     }

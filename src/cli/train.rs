@@ -21,12 +21,12 @@ use super::tune::tune;
 use progress::Display;
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
-    let mut settings = args.model.settings();
+    let threads = args.machine.threads()?;
+    let options = args.machine.options(&threads)?;
+    let mut settings = args.model.settings(&options);
     if let Some(batch) = args.batch {
         settings = settings.dim("batch", batch);
     }
-    let threads = args.machine.threads()?;
-    let options = args.machine.options(&threads)?;
     let mut model = Model::load(&args.model.model, &settings)?.with_options(options);
     let mut train = model.compile(&args.entry.name)?;
     updating(&model, train.manifest())?;
