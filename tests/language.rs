@@ -29,6 +29,12 @@ impl Runner {
         Runner { executable, instance, state }
     }
 
+    fn with_state(mut self, state: State) -> Runner {
+        self.instance = Instance::bind(self.executable.clone(), &state, &Threads::new(2).unwrap()).unwrap();
+        self.state = state;
+        self
+    }
+
     fn try_run(&mut self, inputs: &[Tensor]) -> Result<HashMap<String, Tensor>, Error> {
         let outputs = &self.executable.manifest().outputs;
         let mut results: Vec<Tensor> =
@@ -251,6 +257,36 @@ fn whole_numbers_on_every_target() {
         "take(u, j, mode='clip')",
         "max(u, 7)",
         "x[:, None] - x[None]",
+        "i ** j",
+        "u ** u",
+        "l ** (j % 5)",
+        "2 ** i",
+        "i @ j",
+        "[i, j] @ stack([l, l], axis=1)",
+        "stack([i[:6], j[:6]], axis=1) @ stack([j[:5], i[:5]])",
+        "b * (x > 0)",
+        "b + (x > 0)",
+        "x[::-1]",
+        "i[::-2]",
+        "l[[3, -1, 0]]",
+        "x[j]",
+        "(x[:, None] + x)[i, j]",
+        "sort(i)",
+        "sort(u, descending=true)",
+        "argsort(x)",
+        "sort(b)",
+        "top_k(l, 3)[1]",
+        "cumprod(j)",
+        "cast(x * 100, 'u8')",
+        "cast(l, 'u8')",
+        "cast(i, 'bool')",
+        "cast(cast(x, 'f64') * 3, 'i64')",
+        "-3 < i < j",
+        "where(b[None], i[:, None], 0.5)",
+        "isnan(x)",
+        "xor(b, i)",
+        "zeros([3], 'u8')",
+        "full([2], 5)",
     ];
     let outputs: Vec<String> =
         formulas.iter().enumerate().map(|(i, formula)| format!("\"y{i}\": \"{formula}\"")).collect();
@@ -301,4 +337,55 @@ fn whole_numbers_on_every_target() {
             assert!(same(&found, expected), "{formula} on {target:?}: {found:?}, not {expected:?}");
         }
     }
+}
+
+/// A model in f64 takes weights that were saved in f32, and computes and trains in f64.
+#[test]
+fn whole_models_in_f64() {
+    let text = "Model(
+        inputs: { \"x\": \"f32[4, 3]\", \"y\": \"f32[4, 2]\" },
+        body: [Linear(name: \"a\", features: 5), BatchNorm(name: \"n\"), Tanh, Dropout(0.2), Linear(name: \"b\", features: 2)],
+        entries: {
+            \"infer\": Infer(outputs: { \"z\": \"it\", \"w\": \"sort(atan(it)) + [1, 2]\" }),
+            \"train\": Train(loss: \"mse(it, y)\", optimizer: Adam(lr: 0.1)),
+        },
+    )";
+    let single = model(text);
+    let double = Settings { float: brolga::ir::DType::F64, ..Settings::default() };
+    let double = Model::from_text("language", text, &double).unwrap();
+    let path = std::env::temp_dir().join(format!("brolga-f64-{}.safetensors", std::process::id()));
+    let narrow = single.initial_state(5).unwrap();
+    narrow.save(&path).unwrap();
+    let mut wide = double.initial_state(9).unwrap();
+    wide.load(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    for slot in narrow.slots().iter().filter(|slot| slot.tensor().dtype() == DType::F32) {
+        let found = wide.get(slot.name()).unwrap().as_slice::<f64>().unwrap();
+        let given = slot.tensor().as_slice::<f32>().unwrap();
+        assert!(found.iter().zip(given).all(|(a, b)| *a == f64::from(*b)), "{}", slot.name());
+    }
+    let numbers: Vec<f64> = (0..12).map(|i| f64::from(i) * 0.37 - 2.0).collect();
+    let small: Vec<f32> = numbers.iter().map(|&v| v as f32).collect();
+    let large: Vec<f64> = small.iter().map(|&v| f64::from(v)).collect();
+    let x = [Tensor::from_slice(&[4, 3], &small).unwrap(), Tensor::from_slice(&[4, 3], &large).unwrap()];
+    let y = Tensor::from_slice(&[4, 2], &[0.5f64, -1.0, 2.0, 0.0, 1.5, 0.25, -0.5, 1.0]).unwrap();
+    let mut single = Runner::new(&single, "infer", 1).with_state(narrow);
+    let mut infer = Runner::new(&double, "infer", 1).with_state(wide.try_clone().unwrap());
+    let found = [single.run(&x[..1]), infer.run(&x[1..])];
+    for name in ["z", "w"] {
+        let narrow = found[0][name].as_slice::<f32>().unwrap();
+        let wide = found[1][name].as_slice::<f64>().unwrap();
+        let close = |(a, b): (&f32, &f64)| (f64::from(*a) - b).abs() < 1e-5;
+        assert!(narrow.iter().zip(wide).all(close), "{narrow:?} {wide:?}");
+        assert!(wide.iter().any(|v| f64::from(*v as f32) != *v), "f32 is not enough: {wide:?}");
+    }
+    let mut training = Runner::new(&double, "train", 2).with_state(wide);
+    let x = x[1].try_clone().unwrap();
+    let losses: Vec<f64> = (0..20)
+        .map(|_| {
+            let inputs = [x.try_clone().unwrap(), y.try_clone().unwrap()];
+            training.run(&inputs)["loss"].as_slice::<f64>().unwrap()[0]
+        })
+        .collect();
+    assert!(losses[19] < 0.5 * losses[0] && losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
 }

@@ -24,6 +24,9 @@ fn graphs(text: &str) -> Result<String, String> {
 type FunctionRow = (&'static str, &'static [(&'static str, &'static str)]);
 
 const REDUCED: &[(&str, &str)] = &[("axis", "0"), ("keepdims", "true")];
+const SPREAD: &[(&str, &str)] = &[("axis", "0"), ("keepdims", "true"), ("correction", "1")];
+const SORTED: &[(&str, &str)] = &[("axis", "0"), ("descending", "true")];
+const ELEMENT: &[(&str, &str)] = &[("dtype", "'f64'")];
 const ALONG: &[(&str, &str)] = &[("axis", "0")];
 const REDUCTION: &[(&str, &str)] = &[("reduction", "'sum'")];
 const WEIGHTED: &[(&str, &str)] =
@@ -59,6 +62,24 @@ const FUNCTIONS: &[FunctionRow] = &[
     ("erf(x{})", NONE),
     ("sin(x{})", NONE),
     ("cos(x{})", NONE),
+    ("tan(x{})", NONE),
+    ("asin(x{})", NONE),
+    ("acos(x{})", NONE),
+    ("atan(x{})", NONE),
+    ("sinh(x{})", NONE),
+    ("cosh(x{})", NONE),
+    ("asinh(x{})", NONE),
+    ("acosh(x{})", NONE),
+    ("atanh(x{})", NONE),
+    ("log2(x{})", NONE),
+    ("log10(x{})", NONE),
+    ("exp2(x{})", NONE),
+    ("erfinv(x{})", NONE),
+    ("isnan(x{})", NONE),
+    ("isinf(x{})", NONE),
+    ("isfinite(x{})", NONE),
+    ("atan2(x, t{})", NONE),
+    ("xor(x > 0, t > 0{})", NONE),
     ("rsqrt(x{})", NONE),
     ("lgamma(x{})", NONE),
     ("digamma(x{})", NONE),
@@ -82,14 +103,23 @@ const FUNCTIONS: &[FunctionRow] = &[
     ("all(x{})", REDUCED),
     ("any(x{})", REDUCED),
     ("norm(x{})", REDUCED),
-    ("var(x{})", REDUCED),
-    ("std(x{})", REDUCED),
+    ("var(x{})", SPREAD),
+    ("std(x{})", SPREAD),
     ("logsumexp(x{})", REDUCED),
     ("argmax(x{})", ALONG),
     ("argmin(x{})", ALONG),
     ("softmax(x{})", ALONG),
     ("log_softmax(x{})", ALONG),
     ("cumsum(x{})", ALONG),
+    ("cumprod(x{})", ALONG),
+    ("sort(x{})", SORTED),
+    ("argsort(x{})", SORTED),
+    ("top_k(x, 2{})[0]", &[("axis", "0"), ("largest", "false")]),
+    ("x + zeros([5]{})", ELEMENT),
+    ("x + ones([5]{})", ELEMENT),
+    ("x + full([5], 2{})", ELEMENT),
+    ("stack([x, t]{})", &[("axis", "1")]),
+    ("cast(x, 'i32'{})", NONE),
     ("matmul(x, transpose(t){})", NONE),
     ("transpose(c{})", &[("axes", "[0, 2, 1]")]),
     ("reshape(x, [20]{})", NONE),

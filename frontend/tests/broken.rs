@@ -72,12 +72,21 @@ fn deep_nesting() {
     let text = body(&format!("{}Relu{}", "Residual([".repeat(50_000), "])".repeat(50_000)));
     let report = report(&text, &Settings::default());
     assert!(report.contains("values are nested more than 64 deep"), "{}", &report[..report.len().min(2000)]);
-    let text = body(&format!("Let(\"a\", \"{}1{}\")", "(".repeat(50_000), ")".repeat(50_000)));
-    let report = report_start(&text);
-    assert!(report.contains("more than 256 operators and brackets"), "{report}");
+    for deep in [
+        format!("{}1{}", "(".repeat(50_000), ")".repeat(50_000)),
+        format!("{}1", "-".repeat(300)),
+        format!("{}1", "not ".repeat(300)),
+        format!("1{}", " ** 1".repeat(300)),
+        format!("[1]{}", "[0]".repeat(300)),
+        format!("{}1{}", "abs(".repeat(300), ")".repeat(300)),
+        format!("1{}", " if true else 1".repeat(300)),
+    ] {
+        let report = report_start(&body(&format!("Let(\"a\", \"{deep}\")")));
+        assert!(report.contains("more than 256 operators and brackets inside one another"), "{report}");
+    }
     let text = body(&format!("Let(\"a\", \"1{}\")", " + 1".repeat(50_000)));
     let report = report_start(&text);
-    assert!(report.contains("more than 256 operators and brackets"), "{report}");
+    assert!(report.contains("more than 10000 operators and brackets"), "{report}");
 }
 
 fn report_start(text: &str) -> String {

@@ -10,3 +10,4 @@ mod models;
 mod numbers;
 mod references;
 mod symbolic;
+mod tensors;

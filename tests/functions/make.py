@@ -86,6 +86,13 @@ unary("round", "round(x)", torch.round, x=EDGES + [1.5, 2.5, -0.49999997, 838860
 unary("trunc", "trunc(x)", torch.trunc)
 unary("sqrt", "sqrt(x)", torch.sqrt)
 unary("rsqrt", "rsqrt(x)", torch.rsqrt)
+unary("tan", "tan(x)", torch.tan, x=EDGES + [1.5707964, 1048577.0, 3e6, 2.3e22])
+for name in ("asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "log2", "log10"):
+    unary(name, f"{name}(x)", getattr(torch, name), x=EDGES + [0.999, -0.999, 1.001, 8.0, 1000.0, 88.9, -88.9, 1e-4])
+unary("exp2", "exp2(x)", torch.exp2, x=EDGES + [127.5, 128.0, -126.5, -149.0, 10.25])
+unary("erfinv", "erfinv(x)", torch.erfinv, x=EDGES + [0.999, -0.99999])
+for name in ("isnan", "isinf", "isfinite"):
+    unary(name, f"float({name}(x))", lambda x, f=getattr(torch, name): f(x).to(x.dtype), by=[])
 unary("exp", "exp(x)", torch.exp, x=EDGES + [88.72, 88.73, -87.4, -103.9])
 unary("expm1", "expm1(x)", torch.expm1)
 unary("log", "log(x)", torch.log)
@@ -149,6 +156,8 @@ pair("max", "max(x, y)", first_on_ties(torch.gt), remark="the first of equal ope
 pair("min", "min(x, y)", first_on_ties(torch.lt), remark="the first of equal operands has the gradient; in PyTorch half of it each")
 for symbol, f in {"==": torch.eq, "!=": torch.ne, "<": torch.lt, "<=": torch.le, ">": torch.gt, ">=": torch.ge}.items():
     pair(symbol, f"float(x {symbol} y)", lambda x, y, f=f: f(x, y).to(x.dtype), by=[])
+pair("atan2", "atan2(x, y)", torch.atan2)
+pair("xor", "float(xor(x > 0, y > 0))", lambda x, y: ((x > 0) ^ (y > 0)).to(x.dtype), by=[])
 pair("and", "float(x > 0 and y > 0)", lambda x, y: ((x > 0) & (y > 0)).to(x.dtype), by=[])
 pair("or", "float(x > 0 or y > 0)", lambda x, y: ((x > 0) | (y > 0)).to(x.dtype), by=[])
 
@@ -186,6 +195,9 @@ along("sum", "sum(x, axis=1)", lambda x: x.sum(1))
 along("mean", "mean(x, axis=1)", lambda x: x.mean(1))
 along("var", "var(x, axis=1)", lambda x: x.var(1, unbiased=False))
 along("std", "std(x, axis=1)", lambda x: x.std(1, unbiased=False))
+along("var", "var(x, axis=1, correction=1)", lambda x: x.var(1))
+along("std", "std(x, axis=1, correction=1)", lambda x: x.std(1))
+along("std", "std(x, axis=1, correction=0.5)", lambda x: x.std(1, correction=0.5))
 along("var,sqrt", "sqrt(var(x, axis=1))", lambda x: x.std(1, unbiased=False), ORDINARY_LINES)
 along("prod", "prod(x, axis=1)", lambda x: x.prod(1))
 along("norm", "norm(x, axis=1)", lambda x: torch.linalg.vector_norm(x, dim=1))
@@ -199,6 +211,12 @@ along("argmin", "float(argmin(x))", lambda x: x.argmin(1).to(x.dtype), by=[])
 along("all", "float(all(x > 0, axis=1))", lambda x: (x > 0).all(1).to(x.dtype), by=[])
 along("any", "float(any(x > 0, axis=1))", lambda x: (x > 0).any(1).to(x.dtype), by=[])
 along("cumsum", "cumsum(x)", lambda x: x.cumsum(1), RUNNING)
+along("cumprod", "cumprod(x)", lambda x: x.cumprod(1), [line for line in RUNNING if max(map(abs, line)) < 1e3])
+along("sort", "sort(x)", lambda x: x.sort(dim=1, stable=True).values)
+along("sort", "sort(x, axis=0, descending=true)", lambda x: x.sort(dim=0, descending=True, stable=True).values)
+along("argsort", "float(argsort(x))", lambda x: x.argsort(dim=1, stable=True).to(x.dtype), by=[])
+along("top_k", "top_k(x, 2)[0]", lambda x: x.sort(dim=1, descending=True, stable=True).values[:, :2])
+along("top_k", "float(top_k(x, 3, largest=false)[1])", lambda x: x.argsort(dim=1, stable=True)[:, :3].to(x.dtype), by=[])
 along("norm", "norm(x)", lambda x: x.norm(), [[0.0, 0.0, 0.0]])
 along("norm", "norm(x)", lambda x: x.norm(), [[1e-30]])
 along("norm", "norm(x)", lambda x: x.norm(), [[1.5, -2.0, 0.5]])
@@ -211,6 +229,19 @@ for name, f in {"std": lambda x: x.std(unbiased=False), "sum": torch.sum, "prod"
 row("functions", "matmul,@", "matmul(x, y)", lambda v: v["x"] @ v["y"], {"x": f32(2, 3, 4), "y": f32(4, 2)},
     [{}, {"x": plain(2, 3, 4)[:-2] + [INF, NAN]}], within="all")  # fmt: skip
 row("functions", "@", "x @ y", lambda v: v["x"] @ v["y"], {"x": f32(3, 4), "y": f32(4, 2)}, [{}], within="all")
+for output, x, y in (("x @ y", (4,), (4,)), ("x @ y", (4,), (4, 3)), ("x @ y", (2, 3, 4), (4,)), ("x @ y", (4,), (2, 4, 3)),
+                     ("x @ y", (2, 1, 3, 4), (3, 4, 2)), ("x @ y", (1, 3, 4), (2, 4, 2)), ("x @ y", (3, 4), (2, 4, 2))):  # fmt: skip
+    row("functions", "@", output, lambda v: v["x"] @ v["y"], {"x": f32(*x), "y": f32(*y)}, [{}], within="all")
+row("functions", "where", "where(z > 0, x, y)", lambda v: torch.where(v["z"] > 0, v["x"], v["y"]), {"x": f32(3, 1), "y": f32(4), "z": f32(2, 1, 1)},
+    [{}, {"x": [INF, NAN, -0.0]}], by=["x", "y"], within="element")  # fmt: skip
+row("functions", "stack", "stack([x, y, x * y], axis=1)", lambda v: torch.stack([v["x"], v["y"], v["x"] * v["y"]], 1), {"x": f32(2, 3), "y": f32(2, 3)},
+    [{}], within="element")  # fmt: skip
+row("functions", "zeros,ones,full", "x * full([3], 2.5) + zeros([2, 1]) - ones([3])", lambda v: v["x"] * 2.5 - 1, {"x": f32(2, 3)}, [{}])
+row("functions", "cast", "cast(cast(x, 'f64') * cast(x, 'i32'), 'f32')", lambda v: v["x"] * v["x"].trunc().detach(), {"x": f32(8)}, [{}])
+for output, f in (("x[::-1, ::-2]", lambda x: x.flip(0, 1)[:, ::2]), ("x[[2, 0, 0, -1]]", lambda x: x[[2, 0, 0, -1]]), ("x[..., 0]", lambda x: x[..., 0]),
+                  ("x[[0, 1, 1], [2, 0, 0]]", lambda x: x[[0, 1, 1], [2, 0, 0]]), ("x * [1, 2, 3, 4]", lambda x: x * torch.tensor([1, 2, 3, 4]))):  # fmt: skip
+    row("functions", "take", output, lambda v, f=f: f(v["x"]), {"x": f32(3, 4)}, [{}, {"x": plain(3, 4)[:-3] + [INF, NAN, -0.0]}], within="element")
+row("functions", "take", "x[:, i]", lambda v: v["x"][:, v["i"].long()], {"x": f32(3, 4), "i": i32(2, 2)}, [{"i": [0, -1, 3, -4]}], within="element")
 row("functions", "transpose,concat,reshape", "concat([transpose(x), reshape(y, [3, 2])], axis=1)",
     lambda v: torch.cat([v["x"].T, v["y"].reshape(3, 2)], 1), {"x": f32(2, 3), "y": f32(6)},
     [{}, {"x": [INF, -INF, NAN, 0, -0.0, DENORMAL]}], within="element")  # fmt: skip

@@ -340,10 +340,16 @@ impl Builder<'_> {
         }
     }
 
-    /// A number becomes a constant.
+    /// A number or a list becomes a constant: numbers alone are floats, lists what they hold.
     pub fn as_tensor(&mut self, value: Val, span: Span) -> Option<Tensor> {
         let float = self.float();
-        self.as_tensor_of(value, float, span)
+        match value {
+            Val::List(_) | Val::Bool(_) => {
+                let result = self.ops().tensor(&Spanned::new(value, span));
+                result.map_err(|fault| self.fail(fault, span)).ok()
+            }
+            _ => self.as_tensor_of(value, float, span),
+        }
     }
 
     /// The same; a number becomes a constant of that type.
@@ -352,6 +358,7 @@ impl Builder<'_> {
             Val::Tensor(tensor) => Ok(tensor),
             Val::Unknown => return None,
             Val::Int(_) | Val::Float(_) => self.ops().literal(&Spanned::new(value, span), dtype),
+            Val::List(_) => self.ops().list(&Spanned::new(value, span), dtype),
             other => Err(Fault::new(format!("expected a tensor, found {}", other.describe()))),
         };
         match result {

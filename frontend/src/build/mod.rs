@@ -8,6 +8,7 @@ pub(crate) mod args;
 pub(crate) mod attention;
 pub(crate) mod entry;
 pub(crate) mod functions;
+mod indexing;
 pub(crate) mod initial;
 mod memory;
 pub(crate) mod metrics;
@@ -198,6 +199,7 @@ impl<'a> Builder<'a> {
             "training" => return Some(Val::Bool(self.train)),
             "pi" => return Some(Val::Float(std::f64::consts::PI)),
             "inf" => return Some(Val::Float(f64::INFINITY)),
+            "nan" => return Some(Val::Float(f64::NAN)),
             _ => {}
         }
         let mut frame = Some(self.frame);
@@ -294,6 +296,7 @@ impl<'a> Builder<'a> {
         match self.current.clone() {
             Val::Tensor(tensor) => Some(tensor),
             Val::Unknown => None,
+            list @ Val::List(_) => self.as_tensor(list, span),
             other => {
                 self.fail(Fault::new(format!("a layer needs a tensor, found {}", other.describe())), span);
                 self.current = Val::Unknown;

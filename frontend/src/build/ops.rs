@@ -55,14 +55,20 @@ impl From<GraphError> for Fault {
 }
 
 /// One place of an indexing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Range {
     /// A new axis of extent 1.
     New,
+    /// All axes that the other places leave.
+    Rest,
     /// One element; the axis vanishes.
     At(Size),
     /// Some elements of an axis.
     Slice { start: Option<Size>, stop: Option<Size>, step: Option<Size> },
+    /// The elements at indices, whose axes take the place of the axis.
+    Take(Tensor),
+    /// The same, by a list of numbers, or of truth values for each element of the axis.
+    Pick(Spanned<Val>),
 }
 
 impl Range {
@@ -217,29 +223,21 @@ impl<'a> Ops<'a> {
     /// Two tensors brought to one element type and one shape.
     pub fn align(&mut self, a: Tensor, b: Tensor) -> Built<(Tensor, Tensor)> {
         let dtype = self.dtype(a).max(self.dtype(b));
-        let (a, b) = (self.convert(a, dtype)?, self.convert(b, dtype)?);
-        let (left, right) = (self.dims(a), self.dims(b));
-        if left == right {
-            return Ok((a, b));
-        }
-        let rank = left.len().max(right.len());
-        let extent =
-            |dims: &[usize], axis: usize| (axis + dims.len()).checked_sub(rank).map_or(1, |axis| dims[axis]);
-        let mut dims = Vec::with_capacity(rank);
-        for axis in 0..rank {
-            dims.push(match (extent(&left, axis), extent(&right, axis)) {
-                (a, b) if a == b => a,
-                (1, b) => b,
-                (a, 1) => a,
-                _ => {
-                    let message = format!("{} and {} cannot be combined elementwise", self.ty(a), self.ty(b));
-                    return Err(Fault::new(message).note(
-                        "extents are aligned at the last axis; each pair must be equal, or one of them 1",
-                    ));
-                }
-            });
-        }
-        Ok((self.broadcast_to(a, &dims)?, self.broadcast_to(b, &dims)?))
+        let pair = [self.convert(a, dtype)?, self.convert(b, dtype)?];
+        let aligned = self.broadcast_all(&pair)?;
+        Ok((aligned[0], aligned[1]))
+    }
+
+    /// Tensors brought to one shape by numpy's rule.
+    pub fn broadcast_all(&mut self, tensors: &[Tensor]) -> Built<Vec<Tensor>> {
+        let shapes: Vec<Vec<usize>> = tensors.iter().map(|&tensor| self.dims(tensor)).collect();
+        let Some(dims) = common_dims(&shapes) else {
+            let types: Vec<String> = tensors.iter().map(|&tensor| self.ty(tensor).to_string()).collect();
+            let message = format!("{} cannot be combined elementwise", types.join(" and "));
+            return Err(Fault::new(message)
+                .note("extents are aligned at the last axis; those of one place must be equal, or 1"));
+        };
+        tensors.iter().map(|&tensor| self.broadcast_to(tensor, &dims)).collect()
     }
 
     pub fn elementwise2(&mut self, op: ScalarOp, a: Tensor, b: Tensor) -> Built {
@@ -380,41 +378,24 @@ impl<'a> Ops<'a> {
             let message = format!("a condition is made of truth values, found {}", self.ty(condition));
             return Err(Fault::new(message));
         }
-        let (mut a, mut b) = self.align(a, b)?;
-        let mut condition = condition;
-        let (given, found) = (self.dims(condition), self.dims(a));
-        if given != found {
-            if given.len() <= found.len() && self.broadcast_to(condition, &found).is_ok() {
-                condition = self.broadcast_to(condition, &found)?;
-            } else {
-                a = self.broadcast_to(a, &given)?;
-                b = self.broadcast_to(b, &given)?;
-            }
-        }
-        Ok(self.b.select(condition, a, b)?)
+        let dtype = self.dtype(a).max(self.dtype(b));
+        let (a, b) = (self.convert(a, dtype)?, self.convert(b, dtype)?);
+        let all = self.broadcast_all(&[condition, a, b])?;
+        Ok(self.b.select(all[0], all[1], all[2])?)
     }
 
     /// An operator of the expression language on a tensor and a tensor or number.
     pub fn binary(&mut self, operator: Binary, left: &Spanned<Val>, right: &Spanned<Val>) -> Built {
-        if operator == Binary::MatMul {
-            return match (&left.value, &right.value) {
-                (Val::Tensor(a), Val::Tensor(b)) => self.matmul(*a, *b),
-                _ => Err(Fault::new("`@` takes two tensors")),
-            };
-        }
         let (a, b) = self.operands(operator, left, right)?;
         let truths = self.dtype(a) == DType::Bool;
-        if truths
-            && matches!(
-                operator,
-                Binary::Add | Binary::Sub | Binary::Mul | Binary::Pow | Binary::FloorDiv | Binary::Rem
-            )
-        {
+        if truths && matches!(operator, Binary::Sub | Binary::Pow | Binary::FloorDiv | Binary::Rem) {
             return Err(Fault::new(format!("`{}` does not take truth values", operator.symbol()))
                 .help("convert with `float(x)`"));
         }
         let comparison = |comparison| ScalarOp::Compare(comparison);
         let op = match operator {
+            Binary::Add if truths => ScalarOp::Or,
+            Binary::Mul if truths => ScalarOp::And,
             Binary::Add => ScalarOp::Add,
             Binary::Sub => ScalarOp::Sub,
             Binary::Mul => ScalarOp::Mul,
@@ -454,6 +435,9 @@ impl<'a> Ops<'a> {
         if let (true, Some(exponent)) = (self.dtype(a).is_int(), whole) {
             return self.int_power(a, exponent);
         }
+        if self.dtype(a).is_int() {
+            return self.int_powers(a, b);
+        }
         match exponent.as_int() {
             Some(1) => return Ok(a),
             Some(2) => return self.square(a),
@@ -467,9 +451,6 @@ impl<'a> Ops<'a> {
             return self.sqrt(a);
         }
         let (a, b) = self.align(a, b)?;
-        if !self.dtype(a).is_float() {
-            return Err(Fault::new("`**` takes floating-point tensors").help("convert with `float(x)`"));
-        }
         Ok(self.b.elementwise(ScalarOp::Function(Function::Pow), &[a, b])?)
     }
 
@@ -562,4 +543,20 @@ impl<'a> Ops<'a> {
         let max = self.stop_gradient(max)?;
         self.sub(x, max)
     }
+}
+
+/// The shape that shapes have in common by numpy's rule, if there is one.
+pub(crate) fn common_dims(shapes: &[Vec<usize>]) -> Option<Vec<usize>> {
+    let rank = shapes.iter().map(Vec::len).max().unwrap_or(0);
+    let mut dims = vec![1; rank];
+    for shape in shapes {
+        for (dim, &extent) in dims[rank - shape.len()..].iter_mut().zip(shape) {
+            match (*dim, extent) {
+                (1, extent) => *dim = extent,
+                (dim, extent) if extent != 1 && extent != dim => return None,
+                _ => {}
+            }
+        }
+    }
+    Some(dims)
 }

@@ -5,7 +5,7 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, Scalar, ScalarOp};
 use brolga_ir::{DType, Size, Type};
 
-use super::ops::{Ops, Range, Tensor};
+use super::ops::{Ops, Tensor, common_dims};
 use super::value::{Built, Fault};
 use crate::expr::Binary;
 
@@ -60,25 +60,27 @@ impl Ops<'_> {
 
     // Contractions.
 
-    /// The matrix product over the last two axes; axes before them are batch axes and must be equal, or absent on
-    /// one side.
+    /// The matrix product over the last two axes, as `torch.matmul`: axes before them are batch axes, which repeat by
+    /// numpy's rule; a vector on the left is a row, on the right a column, and its axis vanishes.
     pub fn matmul(&mut self, a: Tensor, b: Tensor) -> Built {
         let (left, right) = (self.ty(a), self.ty(b));
         let wrong = || {
             Fault::new(format!("{left} and {right} have no matrix product"))
-                .note("`a @ b` needs [..., m, k] and [..., k, n]")
+                .note("`a @ b` needs [..., m, k] and [..., k, n], or a vector [k] on either side")
         };
-        if left.rank() < 2 || right.rank() < 2 || left.dims[left.rank() - 1] != right.dims[right.rank() - 2] {
+        if left.rank() == 0 || right.rank() == 0 {
             return Err(wrong());
         }
-        let (m, n) = (left.rank() - 2, right.rank() - 2);
-        if n == 0 {
-            return Ok(self.b.dot(a, b, [&[], &[]], [&[m + 1], &[0]])?);
+        // Where the axes that are contracted stand.
+        let (last, row) = (left.rank() - 1, right.rank().saturating_sub(2));
+        if left.dims[last] != right.dims[row] {
+            return Err(wrong());
         }
-        if left.dims[..m] == right.dims[..n] {
-            let batch: Vec<usize> = (0..m).collect();
-            return Ok(self.b.dot(a, b, [&batch, &batch], [&[m + 1], &[n]])?);
+        let (m, n) = (last.saturating_sub(1), row);
+        if n == 0 || left.rank() == 1 {
+            return Ok(self.b.dot(a, b, [&[], &[]], [&[last], &[row]])?);
         }
+        let (left_batch, right_batch) = (left.dims[..m].to_vec(), right.dims[..n].to_vec());
         if m == 0 {
             // [m, k] [..., k, n]: the axes of the right operand come behind, and go back to the front.
             let product = self.b.dot(a, b, [&[], &[]], [&[1], &[n]])?;
@@ -86,7 +88,11 @@ impl Ops<'_> {
             axes.extend([0, n + 1]);
             return self.transpose(product, &axes);
         }
-        Err(wrong())
+        let Some(batch) = common_dims(&[left_batch, right_batch]) else { return Err(wrong()) };
+        let whole = |ty: &Type| [&batch[..], &ty.dims[ty.rank() - 2..]].concat();
+        let (a, b) = (self.broadcast_to(a, &whole(&left))?, self.broadcast_to(b, &whole(&right))?);
+        let axes: Vec<usize> = (0..batch.len()).collect();
+        Ok(self.b.dot(a, b, [&axes, &axes], [&[batch.len() + 1], &[batch.len()]])?)
     }
 
     /// `x weight^T` along the last axis: `[..., in]` and `[out, in]` to `[..., out]`.
@@ -187,7 +193,7 @@ impl Ops<'_> {
 
     // Computed indices.
 
-    fn indices(&mut self, indices: Tensor) -> Built {
+    pub(super) fn indices(&mut self, indices: Tensor) -> Built {
         match self.dtype(indices) {
             DType::I32 | DType::I64 => Ok(indices),
             DType::U8 => self.convert(indices, DType::I32),
@@ -343,55 +349,6 @@ impl Ops<'_> {
         }
         let size = extent / parts;
         (0..parts).map(|part| self.slice_axis(x, axis, part * size, (part + 1) * size, 1)).collect()
-    }
-
-    /// Indexing as in numpy: `x[1, :, ::2]`, `x[:, none]`; negative bounds count from the end, steps are positive.
-    pub fn index(&mut self, x: Tensor, ranges: &[Range]) -> Built {
-        let dims = self.dims(x);
-        let indexed = ranges.iter().filter(|range| **range != Range::New).count();
-        if indexed > dims.len() {
-            return Err(Fault::new(format!(
-                "{} has {} axes, but {indexed} are indexed",
-                self.ty(x),
-                dims.len(),
-            )));
-        }
-        let (mut starts, mut stops, mut steps) = (vec![0; dims.len()], dims.clone(), vec![1; dims.len()]);
-        let mut kept: Vec<usize> = Vec::new();
-        let rest = std::iter::repeat_n(&Range::ALL, dims.len() - indexed);
-        let (zero, mut axis) = (Size::ZERO, 0);
-        for range in ranges.iter().chain(rest) {
-            let extent = dims.get(axis).copied().unwrap_or(0);
-            match *range {
-                Range::New => {
-                    kept.push(1);
-                    continue;
-                }
-                Range::At(at) => {
-                    let Ok(first) = at.axis(extent) else {
-                        let message = format!("the index {at} is outside of axis {axis} of {}", self.ty(x));
-                        return Err(Fault::new(message));
-                    };
-                    (starts[axis], stops[axis]) = (first, first + 1);
-                }
-                Range::Slice { start, stop, step } => {
-                    let step = step.unwrap_or(Size::ONE);
-                    if !zero.is_below(step) {
-                        return Err(Fault::new(format!("a step must be from 1 on, found {step}")));
-                    }
-                    // Negative bounds count from the end; what lies outside is moved to the edge.
-                    let wrap = |bound: Size| if bound.is_below(0) { bound + extent } else { bound };
-                    let start = wrap(start.unwrap_or(zero)).max(0).min(extent);
-                    let stop = wrap(stop.unwrap_or(Size::from(extent))).max(start).min(extent);
-                    kept.push((stop - start).div_ceil(step).get()?);
-                    (starts[axis], stops[axis]) = (start.get()?, stop.get()?);
-                    steps[axis] = step.min(extent.max(1)).get()?;
-                }
-            }
-            axis += 1;
-        }
-        let slice = self.slice(x, &starts, &stops, &steps)?;
-        self.reshape(slice, &kept)
     }
 
     /// Another shape; one extent may be -1 and is computed.

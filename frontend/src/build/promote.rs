@@ -6,8 +6,8 @@
 //! `u8`, `bool + 1` is `i64`, `i32 * 0.5` is `f32`. A number that the type cannot hold, as 300 a `u8`, is a mistake at
 //! its place: it never wraps.
 
-use brolga_ir::DType;
-use brolga_ir::scalar::{Comparison, ScalarOp};
+use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
+use brolga_ir::{DType, Type};
 
 use super::ops::{Ops, Tensor};
 use super::value::{Built, Fault, Val};
@@ -49,16 +49,7 @@ impl Ops<'_> {
         let mut dtype: Option<DType> = None;
         let mut number: Option<Category> = None;
         for value in values {
-            match &value.value {
-                Val::Tensor(tensor) => dtype = dtype.max(Some(self.dtype(*tensor))),
-                Val::Bool(_) => number = number.max(Some(Category::Truth)),
-                Val::Int(_) => number = number.max(Some(Category::Whole)),
-                Val::Float(_) => number = number.max(Some(Category::Fraction)),
-                other => {
-                    let message = format!("expected a tensor or a number, found {}", other.describe());
-                    return Err(Fault::new(message).at(value.span));
-                }
-            }
+            self.survey(&value.value, &mut dtype, &mut number).map_err(|fault| fault.at(value.span))?;
         }
         let float = self.float();
         let dtype = match (dtype, number) {
@@ -69,13 +60,81 @@ impl Ops<'_> {
         };
         let tensor = |value: &&Spanned<Val>| match value.value {
             Val::Tensor(tensor) => self.convert(tensor, dtype),
+            Val::List(_) => self.list(value, dtype),
             _ => self.literal(value, dtype),
         };
         values.iter().map(tensor).collect()
     }
 
-    /// A number as a scalar of that type; a mistake if the type cannot hold it.
+    /// The largest type of tensors, and the highest kind of numbers, in a value.
+    fn survey(&self, value: &Val, dtype: &mut Option<DType>, number: &mut Option<Category>) -> Built<()> {
+        match value {
+            Val::Tensor(tensor) => *dtype = (*dtype).max(Some(self.dtype(*tensor))),
+            Val::Bool(_) => *number = (*number).max(Some(Category::Truth)),
+            Val::Int(_) => *number = (*number).max(Some(Category::Whole)),
+            Val::Float(_) => *number = (*number).max(Some(Category::Fraction)),
+            Val::List(items) => {
+                // A list without elements holds floats, as in PyTorch.
+                if items.is_empty() {
+                    *number = (*number).max(Some(Category::Fraction));
+                }
+                return items.iter().try_for_each(|item| self.survey(item, dtype, number));
+            }
+            other => {
+                return Err(Fault::new(format!("expected a tensor or a number, found {}", other.describe())));
+            }
+        }
+        Ok(())
+    }
+
+    /// A value by itself as a tensor: whole numbers are i64, fractions floats.
+    pub fn tensor(&mut self, value: &Spanned<Val>) -> Built {
+        Ok(self.promote(&[value])?[0])
+    }
+
+    /// A list, which may hold lists and tensors, as a tensor of that type: of equal parts, stacked along its axes.
+    pub fn list(&mut self, list: &Spanned<Val>, dtype: DType) -> Built {
+        let wrong = |message: String| Fault::new(message).at(list.span);
+        let mut items = Vec::new();
+        let mut dims = extents(&list.value, &mut items).map_err(wrong)?;
+        let ty = Type::new(dtype, dims.clone());
+        if !items.iter().any(|item| matches!(item, Val::Tensor(_))) {
+            let number = |item: Val| self.number_of(&Spanned::new(item, list.span), dtype);
+            let numbers = items.into_iter().map(number).collect::<Built<Vec<_>>>()?;
+            return Ok(self.b.constant(brolga_ir::Tensor::generate(&ty, |i| numbers[i]))?);
+        }
+        let mut parts = Vec::new();
+        for item in items {
+            let part = self.promoted_item(&Spanned::new(item, list.span), dtype)?;
+            parts.push(part);
+        }
+        let part_dims = self.dims(parts[0]);
+        if let Some(&other) = parts.iter().find(|&&part| self.dims(part) != part_dims) {
+            let types = format!("{} and {}", self.ty(parts[0]), self.ty(other));
+            return Err(wrong(format!("the elements of a list must have one shape, found {types}")));
+        }
+        let single: Vec<usize> = [1].into_iter().chain(part_dims.iter().copied()).collect();
+        let parts = parts.into_iter().map(|part| self.reshape(part, &single)).collect::<Built<Vec<_>>>()?;
+        let whole = self.concat(&parts, 0)?;
+        dims.extend(part_dims);
+        self.reshape(whole, &dims)
+    }
+
+    fn promoted_item(&mut self, item: &Spanned<Val>, dtype: DType) -> Built {
+        match item.value {
+            Val::Tensor(tensor) => self.convert(tensor, dtype),
+            _ => self.literal(item, dtype),
+        }
+    }
+
+    /// A number as a scalar tensor of that type; a mistake if the type cannot hold it.
     pub fn literal(&mut self, number: &Spanned<Val>, dtype: DType) -> Built {
+        let number = self.number_of(number, dtype)?;
+        Ok(self.b.constant(brolga_ir::Tensor::scalar(number))?)
+    }
+
+    /// A number in that type; a mistake if the type cannot hold it.
+    fn number_of(&self, number: &Spanned<Val>, dtype: DType) -> Built<Scalar> {
         let wrong = |message: String| Fault::new(message).at(number.span);
         let described = number.value.describe();
         let (whole, value) = match number.value {
@@ -87,9 +146,9 @@ impl Ops<'_> {
             (None, _) if dtype == DType::F32 && value.is_finite() && (value as f32).is_infinite() => {
                 Err(wrong(format!("{described} does not fit into f32")))
             }
-            (None, _) => self.scalar(value, dtype),
+            (None, _) => Ok(Scalar::from_f64(dtype, value)),
             (Some((low, high)), Some(whole)) if (low..=high).contains(&whole) => {
-                self.int_scalar(whole, dtype)
+                Ok(Scalar::from_i64(dtype, whole))
             }
             (Some((low, high)), Some(_)) => {
                 let fault =
@@ -113,7 +172,11 @@ impl Ops<'_> {
         right: &Spanned<Val>,
     ) -> Built<(Tensor, Tensor)> {
         for side in [left, right] {
-            if !matches!(side.value, Val::Tensor(_) | Val::Int(_) | Val::Float(_) | Val::Bool(_)) {
+            let takes = matches!(
+                side.value,
+                Val::Tensor(_) | Val::List(_) | Val::Int(_) | Val::Float(_) | Val::Bool(_)
+            );
+            if !takes {
                 let other = side.value.describe();
                 return Err(Fault::new(format!("`{}` cannot take a tensor and {other}", operator.symbol())));
             }
@@ -153,6 +216,39 @@ impl Ops<'_> {
         self.select(up, lower, quotient)
     }
 
+    /// `x^exponent` of integers, exponents one for each element, by squaring; it wraps. Of a negative exponent it is the
+    /// fraction towards 0, as in PyTorch: 0 but for 1 and -1.
+    pub fn int_powers(&mut self, x: Tensor, exponent: Tensor) -> Built {
+        let (x, exponent) = self.align(x, exponent)?;
+        let ty = self.ty(x);
+        let (zero, one) = (self.full(0.0, &ty)?, self.full(1.0, &ty)?);
+        let bits = match ty.dtype {
+            DType::U8 => 8,
+            DType::I64 => 63,
+            _ => 31,
+        };
+        let (mut result, mut square) = (one, x);
+        for bit in 0..bits {
+            let mask = self.int_scalar(1 << bit, ty.dtype)?;
+            let here = self.elementwise2(ScalarOp::And, exponent, mask)?;
+            let here = self.compare(Comparison::Ne, here, zero)?;
+            let factor = self.select(here, square, one)?;
+            result = self.mul(result, factor)?;
+            if bit + 1 < bits {
+                square = self.square(square)?;
+            }
+        }
+        if ty.dtype == DType::U8 {
+            return Ok(result);
+        }
+        // The low bits of a negative number tell its parity, and 1 and -1 to a power depend on nothing else.
+        let minus = self.compare(Comparison::Lt, exponent, zero)?;
+        let magnitude = self.elementwise(ScalarOp::Abs, x)?;
+        let unit = self.compare(Comparison::Eq, magnitude, one)?;
+        let fraction = self.select(unit, result, zero)?;
+        self.select(minus, fraction, result)
+    }
+
     /// `x^exponent` of integers, by squaring.
     pub fn int_power(&mut self, x: Tensor, exponent: i64) -> Built {
         if exponent < 0 {
@@ -181,4 +277,21 @@ impl Ops<'_> {
             }
         }
     }
+}
+
+/// The extents of a list of lists of equal lengths; its elements are put into `items`.
+fn extents(value: &Val, items: &mut Vec<Val>) -> Result<Vec<usize>, String> {
+    let Val::List(list) = value else {
+        items.push(value.clone());
+        return Ok(Vec::new());
+    };
+    let mut inner: Option<Vec<usize>> = None;
+    for item in list {
+        let found = extents(item, items)?;
+        if inner.as_ref().is_some_and(|inner| *inner != found) {
+            return Err("the lists in a list must have equal lengths".into());
+        }
+        inner = Some(found);
+    }
+    Ok([list.len()].into_iter().chain(inner.unwrap_or_default()).collect())
 }

@@ -58,20 +58,27 @@ impl Ops<'_> {
         self.select(is_zero, zero, square)
     }
 
-    /// The mean squared distance from the mean. `sqrt` of it has the gradient 0 where all elements are equal.
-    pub fn variance(&mut self, x: Tensor, axes: &[usize], keep: bool) -> Built {
+    /// The mean squared distance from the mean, the sum divided by the number of elements less `correction`. `sqrt` of it
+    /// has the gradient 0 where all elements are equal.
+    pub fn variance(&mut self, x: Tensor, axes: &[usize], keep: bool, correction: f64) -> Built {
         let mean = self.mean(x, axes, true)?;
         let centred = self.sub(x, mean)?;
         let square = self.square_from_zero(centred)?;
-        self.mean(square, axes, keep)
+        if correction == 0.0 {
+            return self.mean(square, axes, keep);
+        }
+        let dims = self.dims(x);
+        let count: f64 = axes.iter().map(|&axis| dims[axis] as f64).product();
+        let sum = self.sum(square, axes, keep)?;
+        self.div_num(sum, (count - correction).max(0.0))
     }
 
     /// The root of the variance, in units of the largest element, as [`Self::norm`].
-    pub fn deviation(&mut self, x: Tensor, axes: &[usize], keep: bool) -> Built {
+    pub fn deviation(&mut self, x: Tensor, axes: &[usize], keep: bool, correction: f64) -> Built {
         let size = self.elementwise(ScalarOp::Abs, x)?;
         let unit = self.scale_along(size, axes, 0.0, 1.0)?;
         let share = self.div(x, unit)?;
-        let variance = self.variance(share, axes, true)?;
+        let variance = self.variance(share, axes, true, correction)?;
         let root = self.sqrt(variance)?;
         let deviation = self.mul(root, unit)?;
         self.kept(deviation, x, axes, keep)

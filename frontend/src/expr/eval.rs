@@ -31,15 +31,7 @@ impl Builder<'_> {
             }
             ExprKind::Name(name) => self.name(name, expr.span),
             ExprKind::Unary(operator, operand) => self.unary(*operator, operand, expr.span),
-            ExprKind::Binary(Binary::And | Binary::Or, ..) => self.logic(expr),
-            ExprKind::Binary(operator, left, right) => {
-                let [left, right] = [left, right].map(|side| Spanned::new(self.eval(side), side.span));
-                if left.value.is_unknown() || right.value.is_unknown() {
-                    return Val::Unknown;
-                }
-                let result = binary(self, *operator, &left, &right);
-                self.resolve(result, expr.span)
-            }
+            ExprKind::Chain(first, rest) => self.chain(first, rest),
             ExprKind::If { condition, then, otherwise } => match self.eval(condition) {
                 Val::Bool(true) => self.eval(then),
                 Val::Bool(false) => self.eval(otherwise),
@@ -131,105 +123,150 @@ impl Builder<'_> {
         self.resolve(result, span)
     }
 
+    /// Operators of one rank. All operands are evaluated, but for those of `and` and `or` that do not matter.
+    fn chain(&mut self, first: &Expr, rest: &[(Binary, Expr)]) -> Val {
+        let mut left = Spanned::new(self.eval(first), first.span);
+        // What comparisons have found so far.
+        let mut holds: Option<Spanned<Val>> = None;
+        for (operator, right) in rest {
+            let span = first.span.to(right.span);
+            if matches!(operator, Binary::And | Binary::Or) {
+                left = Spanned::new(self.logic(*operator, left, right, span), span);
+                continue;
+            }
+            let right = Spanned::new(self.eval(right), right.span);
+            let unknown = left.value.is_unknown() || right.value.is_unknown();
+            let value = match unknown {
+                true => Val::Unknown,
+                false => {
+                    let span = if operator.is_comparison() { left.span.to(right.span) } else { span };
+                    let result = binary(self, *operator, &left, &right);
+                    self.resolve(result, span)
+                }
+            };
+            if !operator.is_comparison() {
+                left = Spanned::new(value, span);
+                continue;
+            }
+            let all = match holds {
+                None => value,
+                Some(before) if before.value.is_unknown() || value.is_unknown() => Val::Unknown,
+                Some(before) => {
+                    let result = both(self, &before, &Spanned::new(value, span));
+                    self.resolve(result, span)
+                }
+            };
+            holds = Some(Spanned::new(all, span));
+            left = right;
+        }
+        holds.unwrap_or(left).value
+    }
+
     /// `and`, `or`: the right side is evaluated only where it matters.
-    fn logic(&mut self, expr: &Expr) -> Val {
-        let ExprKind::Binary(operator, left, right) = &expr.kind else { return Val::Unknown };
-        let first = self.eval(left);
-        match (operator, first) {
+    fn logic(&mut self, operator: Binary, first: Spanned<Val>, right: &Expr, span: Span) -> Val {
+        let symbol = operator.symbol();
+        match (operator, &first.value) {
             (_, Val::Unknown) => Val::Unknown,
             (Binary::And, Val::Bool(false)) => Val::Bool(false),
             (Binary::Or, Val::Bool(true)) => Val::Bool(true),
-            (_, first @ (Val::Bool(_) | Val::Tensor(_))) => {
-                let second = self.eval(right);
-                match (&first, &second) {
+            (_, Val::Bool(_) | Val::Tensor(_)) => {
+                let second = Spanned::new(self.eval(right), right.span);
+                match (&first.value, &second.value) {
                     (_, Val::Unknown) => Val::Unknown,
                     (Val::Bool(_), Val::Bool(second)) => Val::Bool(*second),
                     (_, Val::Bool(_) | Val::Tensor(_)) => {
-                        let (first, second) =
-                            (Spanned::new(first, left.span), Spanned::new(second, right.span));
-                        let result = binary(self, *operator, &first, &second);
-                        self.resolve(result, expr.span)
+                        let result = binary(self, operator, &first, &second);
+                        self.resolve(result, span)
                     }
                     (_, other) => {
-                        let message = format!(
-                            "`{}` takes true or false, found {}",
-                            operator.symbol(),
-                            other.describe()
-                        );
+                        let message = format!("`{symbol}` takes true or false, found {}", other.describe());
                         self.fail(Fault::new(message), right.span)
                     }
                 }
             }
             (_, other) => {
-                let message =
-                    format!("`{}` takes true or false, found {}", operator.symbol(), other.describe());
-                self.fail(Fault::new(message), left.span)
+                let message = format!("`{symbol}` takes true or false, found {}", other.describe());
+                self.fail(Fault::new(message), first.span)
             }
         }
     }
 
     fn index(&mut self, base: &Expr, indices: &[Index], span: Span) -> Val {
-        match self.eval(base) {
-            Val::Unknown => Val::Unknown,
-            Val::List(items) => {
-                let [Index::At(index)] = indices else {
-                    return self.fail(Fault::new("a list takes one index"), span);
-                };
-                let index_value = self.eval(index);
-                if index_value.is_unknown() {
-                    return Val::Unknown;
-                }
-                let length = items.len() as i64;
-                match index_value.as_int() {
-                    Some(at @ 0..) if at < length => items[at as usize].clone(),
-                    Some(at) if at < 0 && at >= -length => items[(at + length) as usize].clone(),
-                    Some(at) => {
-                        let message = format!("the index {at} is outside of a list of {length}");
-                        self.fail(Fault::new(message), index.span)
-                    }
-                    None => {
-                        let message =
-                            format!("an index must be a whole number, found {}", index_value.describe());
-                        self.fail(Fault::new(message), index.span)
-                    }
-                }
+        let value = self.eval(base);
+        let mut ranges = Some(Vec::new());
+        for index in indices {
+            // All are evaluated, so that all mistakes show.
+            match (self.range(index), &mut ranges) {
+                (Some(range), Some(ranges)) => ranges.push(range),
+                (None, _) => ranges = None,
+                (_, None) => {}
             }
-            Val::Tensor(tensor) => {
-                let mut ranges = Vec::new();
-                for index in indices {
-                    let mut bound = |expr: &Option<Expr>| match expr {
-                        None => Some(None),
-                        Some(expr) => match self.eval(expr) {
-                            Val::Unknown => None,
-                            Val::None => Some(None),
-                            value => match value.as_int() {
-                                Some(int) => Some(Some(Size::from(int))),
-                                None => {
-                                    let message =
-                                        format!("a bound must be a whole number, found {}", value.describe());
-                                    self.fail(Fault::new(message), expr.span);
-                                    None
-                                }
-                            },
-                        },
-                    };
-                    let range = match index {
-                        Index::At(at) => bound(&Some(at.clone())).map(|at| at.map_or(Range::New, Range::At)),
-                        Index::Range(bounds) => {
-                            let [start, stop, step] = bounds.each_ref().map(&mut bound);
-                            let all = start.zip(stop).zip(step);
-                            all.map(|((start, stop), step)| Range::Slice { start, stop, step })
-                        }
-                    };
-                    match range {
-                        Some(range) => ranges.push(range),
-                        None => return Val::Unknown,
-                    }
-                }
-                let result = self.ops().index(tensor, &ranges).map(Val::Tensor);
-                self.resolve(result, span)
+        }
+        let Some(ranges) = ranges else { return Val::Unknown };
+        // Where a single index stands.
+        let place = if let [Index::At(at)] = indices { at.span } else { span };
+        let result = match (value, &ranges[..]) {
+            (Val::Unknown, _) => return Val::Unknown,
+            (Val::List(items), [Range::At(at)]) => {
+                let length = items.len();
+                let found = at.axis(length).map(|at| items[at].clone());
+                let outside = || Fault::new(format!("the index {at} is outside of a list of {length}"));
+                found.map_err(|_| outside().at(place))
             }
-            other => self.fail(Fault::new(format!("{} has no elements", other.describe())), base.span),
+            (Val::List(_), [Range::Slice { .. }] | [_, _, ..]) => Err(Fault::new("a list takes one index")),
+            (list @ Val::List(_), _) => {
+                let list = Spanned::new(list, base.span);
+                let mut ops = self.ops();
+                ops.tensor(&list).and_then(|list| ops.index(list, &ranges)).map(Val::Tensor)
+            }
+            (Val::Tensor(tensor), _) => self.ops().index(tensor, &ranges).map(Val::Tensor),
+            (other, _) => Err(Fault::new(format!("{} has no elements", other.describe())).at(base.span)),
+        };
+        self.resolve(result, span)
+    }
+
+    /// One place of an indexing; `None` where there is a mistake.
+    fn range(&mut self, index: &Index) -> Option<Range> {
+        let at = match index {
+            Index::Rest => return Some(Range::Rest),
+            Index::Range(bounds) => {
+                let [start, stop, step] = bounds.each_ref().map(|bound| self.bound(bound.as_ref()));
+                return Some(Range::Slice { start: start?, stop: stop?, step: step? });
+            }
+            Index::At(at) => at,
+        };
+        let value = self.eval(at);
+        match &value {
+            Val::Unknown => None,
+            Val::None => Some(Range::New),
+            Val::Tensor(tensor) => Some(Range::Take(*tensor)),
+            Val::List(_) if value.is_unknown() => None,
+            Val::List(_) => Some(Range::Pick(Spanned::new(value, at.span))),
+            other => match other.as_int() {
+                Some(int) => Some(Range::At(Size::from(int))),
+                None => {
+                    let message = format!("an index must be a whole number, found {}", other.describe());
+                    self.fail(Fault::new(message), at.span);
+                    None
+                }
+            },
+        }
+    }
+
+    /// A bound of a range: `Some(None)` where none is given, `None` where there is a mistake.
+    fn bound(&mut self, bound: Option<&Expr>) -> Option<Option<Size>> {
+        let Some(expr) = bound else { return Some(None) };
+        match self.eval(expr) {
+            Val::Unknown => None,
+            Val::None => Some(None),
+            value => match value.as_int() {
+                Some(int) => Some(Some(Size::from(int))),
+                None => {
+                    let message = format!("a bound must be a whole number, found {}", value.describe());
+                    self.fail(Fault::new(message), expr.span);
+                    None
+                }
+            },
         }
     }
 }
@@ -250,6 +287,14 @@ pub(crate) fn binary(
             builder.ops().binary(operator, left, right).map(Val::Tensor)
         }
         (left, right) => numbers(operator, left, right),
+    }
+}
+
+/// Whether both hold.
+fn both(builder: &mut Builder, left: &Spanned<Val>, right: &Spanned<Val>) -> Result<Val, Fault> {
+    match (&left.value, &right.value) {
+        (Val::Bool(left), Val::Bool(right)) => Ok(Val::Bool(*left && *right)),
+        _ => binary(builder, Binary::And, left, right),
     }
 }
 
@@ -327,7 +372,8 @@ fn numbers(operator: Binary, left: &Val, right: &Val) -> Result<Val, Fault> {
                     return Err(Fault::new(format!("`{symbol}` does not take numbers")));
                 }
             };
-            if value.is_finite() {
+            // What is computed with `inf` or `nan` may be such.
+            if value.is_finite() || !a.is_finite() || !b.is_finite() {
                 Ok(Val::Float(value))
             } else {
                 Err(Fault::new("the result is not a finite number"))

@@ -7,13 +7,13 @@
 //! disjunction = conjunction {"or" conjunction}
 //! conjunction = negation {"and" negation}
 //! negation = "not" negation | comparison
-//! comparison = sum [("==" | "!=" | "<" | "<=" | ">" | ">=") sum]
+//! comparison = sum {("==" | "!=" | "<" | "<=" | ">" | ">=") sum}
 //! sum = term {("+" | "-") term}
 //! term = factor {("*" | "/" | "//" | "%" | "@") factor}
 //! factor = ("-" | "+") factor | power
 //! power = postfix ["**" factor]
 //! postfix = atom {"[" index {"," index} "]"}
-//! index = expression | [expression] ":" [expression] [":" [expression]]
+//! index = expression | [expression] ":" [expression] [":" [expression]] | "..."
 //! atom = number | 'text' | "true" | "false" | "none" | name | name "(" arguments ")"
 //!      | "(" expression ")" | "[" [expression {"," expression}] "]"
 //! arguments = [argument {"," argument}]    argument = [name "="] expression
@@ -44,9 +44,19 @@ pub(crate) enum ExprKind {
     List(Vec<Expr>),
     Name(String),
     Unary(Unary, Box<Expr>),
-    Binary(Binary, Box<Expr>, Box<Expr>),
-    If { condition: Box<Expr>, then: Box<Expr>, otherwise: Box<Expr> },
-    Call { function: Spanned<String>, positional: Vec<Expr>, named: Vec<(Spanned<String>, Expr)> },
+    /// Operators of one rank, from left to right; several comparisons hold together: `0 < x < 1`. However long, it
+    /// is one level of the tree.
+    Chain(Box<Expr>, Vec<(Binary, Expr)>),
+    If {
+        condition: Box<Expr>,
+        then: Box<Expr>,
+        otherwise: Box<Expr>,
+    },
+    Call {
+        function: Spanned<String>,
+        positional: Vec<Expr>,
+        named: Vec<(Spanned<String>, Expr)>,
+    },
     Index(Box<Expr>, Vec<Index>),
 }
 
@@ -56,6 +66,8 @@ pub(crate) enum Index {
     At(Expr),
     /// Start, stop, step.
     Range(Box<[Option<Expr>; 3]>),
+    /// All axes that the other indices leave.
+    Rest,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +115,12 @@ impl Binary {
         use Binary::*;
         [Add, Sub, Mul, Div, FloorDiv, Rem, Pow, MatMul, Eq, Ne, Lt, Le, Gt, Ge, And, Or]
     };
+
+    /// Whether it compares.
+    pub fn is_comparison(self) -> bool {
+        use Binary::*;
+        matches!(self, Eq | Ne | Lt | Le | Gt | Ge)
+    }
 
     /// How it is written.
     pub fn symbol(self) -> &'static str {

@@ -8,8 +8,10 @@ use crate::diagnostics::Diagnostic;
 use crate::source::{Source, Span, Spanned};
 use crate::syntax::Text;
 
-/// Most operators, calls and brackets in one expression: bounds the depth of every walk over it.
-const LONGEST: usize = 256;
+/// Most operators, calls and brackets in one expression.
+const LONGEST: usize = 10_000;
+/// Most of them inside one another: bounds the depth of every walk over it.
+const DEEPEST: usize = 256;
 
 /// The expression that the whole string is.
 pub(crate) fn expression(source: &Arc<Source>, text: &Text) -> Result<Expr, Diagnostic> {
@@ -18,7 +20,7 @@ pub(crate) fn expression(source: &Arc<Source>, text: &Text) -> Result<Expr, Diag
 
 fn within(source: &Arc<Source>, text: &Text, start: usize, end: usize) -> Result<Expr, Diagnostic> {
     let tokens = lex(source, text, start, end)?;
-    let mut parser = Parser { source, tokens, at: 0, size: 0 };
+    let mut parser = Parser { source, tokens, at: 0, size: 0, depth: 0 };
     let expr = parser.expression()?;
     match parser.peek() {
         Token::End => Ok(expr),
@@ -75,6 +77,7 @@ struct Parser<'a> {
     tokens: Vec<(Token, Span)>,
     at: usize,
     size: usize,
+    depth: usize,
 }
 
 type Parsed = Result<Expr, Diagnostic>;
@@ -128,17 +131,39 @@ impl Parser<'_> {
     fn grow(&mut self) -> Result<(), Diagnostic> {
         self.size += 1;
         if self.size > LONGEST {
-            return Err(Diagnostic::new(
-                self.source,
-                self.span(),
-                format!("this expression has more than {LONGEST} operators and brackets"),
-            )
-            .help("divide it: name its parts with `Let(\"name\", \"expression\")`"));
+            return Err(self.too_much(format!("more than {LONGEST} operators and brackets")));
+        }
+        Ok(())
+    }
+
+    fn too_much(&self, what: String) -> Diagnostic {
+        Diagnostic::new(self.source, self.span(), format!("this expression has {what}"))
+            .help("divide it: name its parts with `Let(\"name\", \"expression\")`")
+    }
+
+    /// Parses what stands one level deeper in the tree.
+    fn deeper(&mut self, inside: fn(&mut Self) -> Parsed) -> Parsed {
+        self.depth += 1;
+        self.bounded()?;
+        let result = inside(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn bounded(&self) -> Result<(), Diagnostic> {
+        if self.depth > DEEPEST {
+            return Err(
+                self.too_much(format!("more than {DEEPEST} operators and brackets inside one another"))
+            );
         }
         Ok(())
     }
 
     fn expression(&mut self) -> Parsed {
+        self.deeper(Self::choice)
+    }
+
+    fn choice(&mut self) -> Parsed {
         let then = self.disjunction()?;
         if !self.eat("if") {
             return Ok(then);
@@ -154,13 +179,15 @@ impl Parser<'_> {
 
     /// `operand {operator operand}`, to the left.
     fn chain(&mut self, operators: &[Binary], operand: fn(&mut Self) -> Parsed) -> Parsed {
-        let mut left = operand(self)?;
+        let first = operand(self)?;
+        let mut rest = Vec::new();
         while let Some(&operator) = operators.iter().find(|operator| self.eat(operator.symbol())) {
             self.grow()?;
-            let right = operand(self)?;
-            left = binary(operator, left, right);
+            rest.push((operator, operand(self)?));
         }
-        Ok(left)
+        let Some((_, last)) = rest.last() else { return Ok(first) };
+        let span = first.span.to(last.span);
+        Ok(Expr { kind: ExprKind::Chain(Box::new(first), rest), span })
     }
 
     fn disjunction(&mut self) -> Parsed {
@@ -177,15 +204,7 @@ impl Parser<'_> {
 
     fn comparison(&mut self) -> Parsed {
         use Binary::{Eq, Ge, Gt, Le, Lt, Ne};
-        let left = self.sum()?;
-        let Some(operator) =
-            [Eq, Ne, Le, Ge, Lt, Gt].into_iter().find(|operator| self.eat(operator.symbol()))
-        else {
-            return Ok(left);
-        };
-        self.grow()?;
-        let right = self.sum()?;
-        Ok(binary(operator, left, right))
+        self.chain(&[Eq, Ne, Le, Ge, Lt, Gt], Self::sum)
     }
 
     fn sum(&mut self) -> Parsed {
@@ -200,7 +219,7 @@ impl Parser<'_> {
     fn factor(&mut self) -> Parsed {
         if self.eat("+") {
             self.grow()?;
-            return self.factor();
+            return self.deeper(Self::factor);
         }
         self.prefix("-", Unary::Minus, Self::factor, Self::power)
     }
@@ -217,7 +236,7 @@ impl Parser<'_> {
             return otherwise(self);
         }
         self.grow()?;
-        let operand = again(self)?;
+        let operand = self.deeper(again)?;
         let span = start.to(operand.span);
         Ok(Expr { kind: ExprKind::Unary(operator, Box::new(operand)), span })
     }
@@ -228,14 +247,19 @@ impl Parser<'_> {
             return Ok(base);
         }
         self.grow()?;
-        let exponent = self.factor()?;
-        Ok(binary(Binary::Pow, base, exponent))
+        let exponent = self.deeper(Self::factor)?;
+        let span = base.span.to(exponent.span);
+        Ok(Expr { kind: ExprKind::Chain(Box::new(base), vec![(Binary::Pow, exponent)]), span })
     }
 
     fn postfix(&mut self) -> Parsed {
         let mut value = self.atom()?;
+        let depth = self.depth;
         while self.eat("[") {
             self.grow()?;
+            // Each is one level more above the value.
+            self.depth += 1;
+            self.bounded()?;
             let mut indices = vec![self.index()?];
             while self.eat(",") {
                 indices.push(self.index()?);
@@ -244,10 +268,14 @@ impl Parser<'_> {
             self.expect("]")?;
             value = Expr { kind: ExprKind::Index(Box::new(value), indices), span };
         }
+        self.depth = depth;
         Ok(value)
     }
 
     fn index(&mut self) -> Result<Index, Diagnostic> {
+        if self.eat("...") {
+            return Ok(Index::Rest);
+        }
         let bound = |parser: &mut Self| match parser.peek() {
             Token::Symbol(":" | "]" | ",") => Ok(None),
             _ => parser.expression().map(Some),
@@ -337,9 +365,4 @@ impl Parser<'_> {
         let function = Spanned::new(name, span);
         Ok(Expr { kind: ExprKind::Call { function, positional, named }, span: whole })
     }
-}
-
-fn binary(operator: Binary, left: Expr, right: Expr) -> Expr {
-    let span = left.span.to(right.span);
-    Expr { kind: ExprKind::Binary(operator, Box::new(left), Box::new(right)), span }
 }

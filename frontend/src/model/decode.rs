@@ -324,7 +324,7 @@ impl<'a> Decoder<'a> {
                 for index in indices {
                     match index {
                         Index::At(dim) => dims.push(dim),
-                        Index::Range(_) => {
+                        Index::Range(_) | Index::Rest => {
                             self.error(span, "a size is expected in a type, not a range");
                             return None;
                         }

@@ -1,8 +1,8 @@
 """Writes `promotion.tsv`: element types and values of every operator on every pair of types, in PyTorch.
 
 A line has an expression over the tensors `l_<type>` and `r_<type>`, the element type of the result, and its elements; or
-`error` where the language reports a mistake instead: arithmetic of two truth values, a whole number that the type of the
-tensor cannot hold, integers to the power of a tensor or of a negative number.
+`error` where the language reports a mistake instead: arithmetic of two truth values other than `+` (or) and `*` (and), a
+whole number that the type of the tensor cannot hold, integers to the power of a negative number.
 """
 
 import torch
@@ -25,7 +25,7 @@ OPERATORS = {
     "where": lambda a, b: torch.where(torch.tensor([True, False, True, False]), a, b),
 }
 BOUNDS = {torch.bool: (0, 1), torch.uint8: (0, 255), torch.int32: (-2**31, 2**31 - 1), torch.int64: (-2**63, 2**63 - 1)}
-ARITHMETIC = ["+", "-", "*", "//", "%", "**"]
+UNDEFINED = ["-", "//", "%", "**"]
 
 
 def tensor(side, name):
@@ -39,9 +39,9 @@ def result(operator, a, b):
     for number in (a, b):
         if not torch.is_tensor(number) and whole and not BOUNDS[common][0] <= number <= BOUNDS[common][1]:
             return "error"
-    if common == torch.bool and operator in ARITHMETIC:
+    if common == torch.bool and operator in UNDEFINED:
         return "error"
-    if operator == "**" and whole and (torch.is_tensor(b) or b < 0):
+    if operator == "**" and whole and not torch.is_tensor(b) and b < 0:
         return "error"
     a, b = (x.to(common) if torch.is_tensor(x) else torch.full((4,), x, dtype=common) for x in (a, b))
     y = OPERATORS[operator](a, b)

@@ -1,12 +1,14 @@
 //! The functions that expressions can call.
 
 mod attention;
+mod creation;
 mod elementwise;
 mod losses;
 mod metrics;
 mod numbers;
 mod reductions;
 mod shapes;
+mod sorting;
 
 use brolga_ir::DType;
 
@@ -31,11 +33,13 @@ const fn function(
     Function { signature: Signature { name, parameters }, build }
 }
 
-static FUNCTIONS: [&[Function]; 7] = [
+static FUNCTIONS: [&[Function]; 9] = [
     &numbers::FUNCTIONS,
     &elementwise::FUNCTIONS,
     &reductions::FUNCTIONS,
     &shapes::FUNCTIONS,
+    &creation::FUNCTIONS,
+    &sorting::FUNCTIONS,
     &attention::FUNCTIONS,
     &losses::FUNCTIONS,
     &metrics::FUNCTIONS,
@@ -151,13 +155,14 @@ fn float_tensor(builder: &mut Builder, args: &Args, name: &str) -> Built {
     builder.ops().floated(tensor, float)
 }
 
-/// The argument as a tensor; a number becomes a scalar.
+/// The argument as a tensor; a number becomes a scalar, a list what it holds.
 fn tensor(builder: &mut Builder, args: &Args, name: &str) -> Built {
     match args.get(name) {
         Some(value @ Spanned { value: Val::Int(_) | Val::Float(_), .. }) => {
             let float = builder.float();
             builder.ops().literal(value, float)
         }
+        Some(value @ Spanned { value: Val::List(_) | Val::Bool(_), .. }) => builder.ops().tensor(value),
         _ => args.tensor(name),
     }
 }

@@ -12,8 +12,10 @@ use crate::source::Spanned;
 
 const REDUCTION: [Parameter; 3] = [required("x"), optional("axis"), optional("keepdims")];
 const ALONG: [Parameter; 2] = [required("x"), optional("axis")];
+const SPREAD: [Parameter; 4] =
+    [required("x"), optional("axis"), optional("keepdims"), optional("correction")];
 
-pub(super) static FUNCTIONS: [Function; 14] = [
+pub(super) static FUNCTIONS: [Function; 15] = [
     function("sum", &REDUCTION, sum),
     function("mean", &REDUCTION, mean),
     function("prod", &REDUCTION, |builder, args| {
@@ -22,8 +24,8 @@ pub(super) static FUNCTIONS: [Function; 14] = [
     function("all", &REDUCTION, |builder, args| reduce(builder, args, Combine::And, |ops, x| ops.truth(x))),
     function("any", &REDUCTION, |builder, args| reduce(builder, args, Combine::Or, |ops, x| ops.truth(x))),
     function("norm", &REDUCTION, norm),
-    function("var", &REDUCTION, variance),
-    function("std", &REDUCTION, deviation),
+    function("var", &SPREAD, variance),
+    function("std", &SPREAD, deviation),
     function("argmax", &ALONG, |builder, args| extreme_index(builder, args, true)),
     function("argmin", &ALONG, |builder, args| extreme_index(builder, args, false)),
     function("softmax", &ALONG, |builder, args| {
@@ -42,6 +44,12 @@ pub(super) static FUNCTIONS: [Function; 14] = [
         let axis = axis(builder, args, x, -1)?;
         let x = builder.ops().widened(x)?;
         tensor_value(builder.ops().cumsum(x, axis))
+    }),
+    function("cumprod", &ALONG, |builder, args| {
+        let x = tensor(builder, args, "x")?;
+        let axis = axis(builder, args, x, -1)?;
+        let x = builder.ops().widened(x)?;
+        tensor_value(builder.ops().b.cumulative(Combine::Mul, x, axis).map_err(Into::into))
     }),
 ];
 
@@ -97,22 +105,27 @@ fn norm(builder: &mut Builder, args: &Args) -> Built<Val> {
     tensor_value(ops.norm(x, &axes, keep))
 }
 
+/// How much less than the number of elements a variance divides by.
+fn correction(args: &Args) -> Built<f64> {
+    args.float_in("correction", 0.0, 0.0, f64::MAX)
+}
+
 /// The mean squared distance from the mean.
 fn variance(builder: &mut Builder, args: &Args) -> Built<Val> {
-    let x = float_tensor(builder, args, "x")?;
+    let (x, correction) = (float_tensor(builder, args, "x")?, correction(args)?);
     let (axes, keep) = (args.ints("axis")?, args.bool_or("keepdims", false)?);
     let mut ops = builder.ops();
     let axes = ops.axes(x, axes)?;
-    tensor_value(ops.variance(x, &axes, keep))
+    tensor_value(ops.variance(x, &axes, keep, correction))
 }
 
 /// The root of the variance.
 fn deviation(builder: &mut Builder, args: &Args) -> Built<Val> {
-    let x = float_tensor(builder, args, "x")?;
+    let (x, correction) = (float_tensor(builder, args, "x")?, correction(args)?);
     let (axes, keep) = (args.ints("axis")?, args.bool_or("keepdims", false)?);
     let mut ops = builder.ops();
     let axes = ops.axes(x, axes)?;
-    tensor_value(ops.deviation(x, &axes, keep))
+    tensor_value(ops.deviation(x, &axes, keep, correction))
 }
 
 fn logsumexp(builder: &mut Builder, args: &Args) -> Built<Val> {

@@ -20,7 +20,7 @@ const TAKE: [Parameter; 5] =
 /// Slices along an axis. Without a mode, indices that are an input are checked before anything runs, and computed ones
 /// are clipped; a mode computes the index.
 fn take(builder: &mut Builder, args: &Args) -> Built<Val> {
-    let (x, indices) = (args.tensor("x")?, args.tensor("indices")?);
+    let (x, indices) = (tensor(builder, args, "x")?, tensor(builder, args, "indices")?);
     let axis = axis(builder, args, x, 0)?;
     if !args.has("mode") {
         return tensor_value(builder.ops().take(x, indices, axis));
@@ -49,11 +49,11 @@ fn fill(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
 
 pub(super) static FUNCTIONS: [Function; 8] = [
     function("matmul", &[required("a"), required("b")], |builder, args| {
-        let (a, b) = (args.tensor("a")?, args.tensor("b")?);
+        let (a, b) = (tensor(builder, args, "a")?, tensor(builder, args, "b")?);
         tensor_value(builder.ops().matmul(a, b))
     }),
     function("transpose", &[required("x"), optional("axes")], |builder, args| {
-        let x = args.tensor("x")?;
+        let x = tensor(builder, args, "x")?;
         let axes = args.ints("axes")?;
         let mut ops = builder.ops();
         let rank = ops.rank(x);
@@ -64,7 +64,7 @@ pub(super) static FUNCTIONS: [Function; 8] = [
         tensor_value(ops.transpose(x, &axes))
     }),
     function("reshape", &[required("x"), required("dims")], |builder, args| {
-        let x = args.tensor("x")?;
+        let x = tensor(builder, args, "x")?;
         let dims = args.ints("dims")?.unwrap_or_default();
         tensor_value(builder.ops().reshape_to(x, &dims))
     }),
@@ -89,7 +89,7 @@ pub(super) static FUNCTIONS: [Function; 8] = [
         tensor_value(builder.ops().concat(&tensors, axis))
     }),
     function("one_hot", &[required("x"), required("classes")], |builder, args| {
-        let x = args.tensor("x")?;
+        let x = tensor(builder, args, "x")?;
         let (classes, float) = (args.size("classes")?.get()?, builder.float());
         let mut ops = builder.ops();
         if !ops.dtype(x).is_int() {
