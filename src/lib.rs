@@ -21,6 +21,7 @@ mod gradients;
 mod inputs;
 mod model;
 mod network;
+mod preparation;
 pub mod trace;
 pub mod tune;
 
@@ -40,3 +41,4 @@ pub use gradients::with_gradients;
 pub use inputs::random_inputs;
 pub use model::{Model, names};
 pub use network::Network;
+pub use preparation::fitted;

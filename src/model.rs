@@ -335,6 +335,7 @@ fn slot_kind(kind: brolga_frontend::SlotKind) -> SlotKind {
     match kind {
         brolga_frontend::SlotKind::Parameter => SlotKind::Parameter,
         brolga_frontend::SlotKind::Buffer => SlotKind::Buffer,
+        brolga_frontend::SlotKind::Fitted => SlotKind::Fitted,
         brolga_frontend::SlotKind::Optimizer => SlotKind::Optimizer,
         brolga_frontend::SlotKind::Step => SlotKind::Step,
         brolga_frontend::SlotKind::Seed => SlotKind::Seed,

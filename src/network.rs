@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use brolga_frontend::Settings;
-use brolga_runtime::{DType, ErrorKind, Instance, LoadReport, State, Tensor, Threads};
+use brolga_runtime::{DType, ErrorKind, Field, Instance, LoadReport, State, Tensor, Threads};
 
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -53,6 +53,29 @@ impl Network {
     /// The state, to change.
     pub fn state_mut(&mut self) -> &mut State {
         &mut self.state
+    }
+
+    /// The names of the classes, in the order of their numbers, as the weights or the model say; empty if neither does.
+    pub fn classes(&self) -> Vec<String> {
+        match self.state.noted_list("classes") {
+            noted if noted.is_empty() => self.model.instance().declared().classes.clone(),
+            noted => noted,
+        }
+    }
+
+    /// A picture (PNG or JPEG) as the one input of an entry point takes it, with a batch of 1; see
+    /// [`picture`](brolga_models::data::picture).
+    ///
+    /// # Errors
+    /// An entry point with several inputs or one that takes no picture; a file that is none.
+    pub fn picture(&self, entry: &str, file: impl AsRef<Path>) -> Result<Tensor> {
+        let executable = self.model.compile(entry)?;
+        let [input] = executable.manifest().inputs.as_slice() else {
+            return Err(Error::Name(format!("a picture fills one input, and `{entry}` has several or none")));
+        };
+        let dims = input.dims.get(1..).unwrap_or(&[]).to_vec();
+        let field = Field { name: input.name.clone(), dtype: input.dtype, dims };
+        Ok(brolga_models::data::picture(file.as_ref(), &field)?)
     }
 
     /// The first output of the entry point `infer` for samples that lie one behind the other: as many as the slice

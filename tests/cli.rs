@@ -69,9 +69,10 @@ fn write_batch(path: &Path, batch: usize) {
 fn help_teaches() {
     let folder = folder();
     let help = good(folder.path(), "--help");
-    for subcommand in
-        ["models", "check", "train", "run", "step", "bench", "profile", "dump", "opt", "eval", "build"]
-    {
+    for subcommand in [
+        "models", "check", "train", "run", "evaluate", "step", "bench", "profile", "dump", "opt", "eval",
+        "build",
+    ] {
         assert!(help.contains(subcommand), "{help}");
         let help = good(folder.path(), &format!("{subcommand} --help"));
         assert!(help.contains(&format!("brolga {subcommand}")) && help.contains("Example"), "{help}");

@@ -17,7 +17,7 @@ use brolga::runtime::{Executable, Instance, SlotKind};
 use brolga::{CompileOptions, Settings, State, Tensor, Threads, compile};
 use safetensors::SafeTensors;
 
-const KINDS: [&str; 4] = ["functions", "losses", "activations", "layers"];
+const KINDS: [&str; 5] = ["functions", "losses", "activations", "layers", "data"];
 
 /// A value by name: its element type and extents.
 struct Named {
@@ -321,4 +321,9 @@ fn activations_are_pytorchs() {
 #[test]
 fn layers_are_pytorchs() {
     compare(KINDS[3]);
+}
+
+#[test]
+fn what_is_done_to_data_is_pytorchs() {
+    compare(KINDS[4]);
 }

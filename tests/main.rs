@@ -7,6 +7,7 @@ mod broken;
 mod cli;
 mod common;
 mod control_flow;
+mod data;
 mod depth;
 mod eval;
 mod facade;

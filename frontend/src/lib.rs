@@ -39,13 +39,15 @@ use std::sync::Arc;
 use brolga_ir::graph::Graph;
 
 pub use build::LayerRow;
+pub use build::entry::FIT;
 pub use build::settings::Settings;
 pub use build::state::{Slot, SlotKind};
 pub use diagnostics::{Diagnostic, Diagnostics};
+pub use model::data::{Data, SplitRule};
 pub use model::decode::Resolver;
 pub use symbolic::SymbolicType;
 
-use build::entry::{self, Form};
+use build::entry::{self, Fits, Form};
 use build::value::Val;
 use model::{EntryKind, Tree};
 use source::{Source, Span};
@@ -115,7 +117,7 @@ impl Model {
 
     /// The data set that the model trains on where none is given.
     pub fn data(&self) -> Option<&str> {
-        self.tree.data.as_ref().map(|data| data.value.as_str())
+        self.tree.data.declared.set.as_deref()
     }
 
     /// The source that the model was read from.
@@ -145,7 +147,9 @@ pub struct Instance {
     slots: Vec<Slot>,
     rows: Vec<LayerRow>,
     dims: Vec<(String, usize)>,
-    data: Option<String>,
+    data: Data,
+    /// The graph that shows what preparation is fitted to.
+    fit: Option<Graph>,
     places: std::collections::HashMap<String, (Arc<Source>, Span)>,
 }
 
@@ -158,8 +162,12 @@ impl Instance {
 
     /// The graph of an entry point. A training entry contains `gradient` operators; its outputs are `loss` and the
     /// metrics, then the new state. `init` takes `seed`, an `i64[]`, and gives the initial state, except for the slot
-    /// of kind [`SlotKind::Seed`], which is the caller's to set.
+    /// of kind [`SlotKind::Seed`], which is the caller's to set. [`FIT`], which is not listed, is there if layers are
+    /// fitted to data: it gives what enters each, under the name that its state begins with.
     pub fn graph(&self, entry: &str) -> Option<&Graph> {
+        if entry == FIT {
+            return self.fit.as_ref();
+        }
         self.graphs.iter().find(|(name, _)| name == entry).map(|(_, graph)| graph)
     }
 
@@ -186,7 +194,12 @@ impl Instance {
 
     /// The data set that the model trains on where none is given.
     pub fn data(&self) -> Option<&str> {
-        self.data.as_deref()
+        self.data.set.as_deref()
+    }
+
+    /// What the model says of its data.
+    pub fn declared(&self) -> &Data {
+        &self.data
     }
 
     /// File name, line and column of a layer's path, for messages of later stages.
@@ -201,12 +214,14 @@ fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnost
     let set: Vec<(String, Val)> = build::settings::check(tree, settings)?;
     let mut diagnostics = Diagnostics::default();
     let mut names = std::collections::HashSet::new();
+    let mut fits = Fits::default();
     let mut instance = Instance {
         graphs: Vec::new(),
         slots: Vec::new(),
         rows: Vec::new(),
         dims: Vec::new(),
-        data: tree.data.as_ref().map(|data| data.value.clone()),
+        data: tree.data.declared.clone(),
+        fit: None,
         places: Default::default(),
     };
     if tree.entries.is_empty() {
@@ -236,6 +251,7 @@ fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnost
                 instance.rows = built.rows;
             }
             instance.dims = built.dims;
+            fits = fits.max(built.fits);
             instance.places.extend(built.places);
             for graph in [Some(built.graph), built.formulas].into_iter().flatten() {
                 instance.graphs.push((graph.name.clone(), graph));
@@ -243,6 +259,7 @@ fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnost
         }
     }
     if diagnostics.is_empty() {
+        instance.fit = entry::build_fit(tree, settings, &set, fits);
         match build::initial::init_graph(&instance.slots) {
             Ok(graph) => instance.graphs.push(("init".into(), graph)),
             Err(fault) => diagnostics.push(Diagnostic::general(&tree.source, fault.message)),

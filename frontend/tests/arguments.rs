@@ -268,6 +268,11 @@ const LAYERS: &[Row] = &[
     ("Dropout2d", "", P, IMAGE),
     ("DropPath", "", P, IMAGE),
     ("GaussianNoise", "", &[("std", "0.3")], IMAGE),
+    ("Standardize", "", &[("per", "\"all\"")], IMAGE),
+    ("Normalize", "mean: 0.5, std: 2", NONE, IMAGE),
+    ("Rescale", "scale: 2", &[("offset", "3")], IMAGE),
+    ("RandomFlip", "", &[("p", "0.3")], IMAGE),
+    ("RandomCrop", "padding: 2", NONE, IMAGE),
 ];
 
 fn layer(call: &str, input: &str) -> String {

@@ -140,8 +140,8 @@ pub fn tensors(bytes: &[u8]) {
         let path = folder.join(name);
         if let Ok(tensors) = runtime::read_tensors(&path) {
             let size: usize = tensors.iter().map(|(_, tensor)| tensor.bytes().len()).sum();
-            // Deflate expands at most so much.
-            assert!(size <= bytes.len().saturating_mul(1100), "{size} bytes of {}", bytes.len());
+            // Deflate expands at most 1032 times, a byte becomes a whole number of at most 4.
+            assert!(size <= bytes.len().saturating_mul(4400), "{size} bytes of {}", bytes.len());
         }
         let _ = TensorFile::open(&path).map(|file| file.names().count());
         let fields = [field("t", DType::F32, &[2, 2])];

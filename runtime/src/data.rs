@@ -71,6 +71,21 @@ pub trait Batches: Send {
         format!("{part} sample {index} (counted from 0)")
     }
 
+    /// The names of the classes, in the order of their numbers; empty where the data set does not know them.
+    fn classes(&self) -> &[String] {
+        &[]
+    }
+
+    /// The columns of a table that fill the input that takes several numbers, in its order.
+    fn columns(&self) -> &[String] {
+        &[]
+    }
+
+    /// What a sample is called in lists of results: its file, or its number in the part.
+    fn name(&self, _split: Split, index: usize) -> String {
+        index.to_string()
+    }
+
     /// Writes the requested samples of a field (its position in [`fields`](Batches::fields)) into
     /// `out`: `[request.indices.len(), ...dims]`, aligned, with the field's element type.
     fn fill(&mut self, request: &Request<'_>, field: usize, out: &mut TensorMut<'_>) -> Result<()>;

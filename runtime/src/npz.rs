@@ -9,6 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::atomic::write_atomically;
+use crate::convert::{Stored, by_rows, swap_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::check_name;
 use crate::regular::open_regular;
@@ -120,24 +121,57 @@ fn read_npy(source: &mut dyn Read, limit: u64) -> Result<Tensor> {
     let mut text = zeros(header as usize, "the header of an array")?;
     source.read_exact(&mut text).map_err(short)?;
     let text = String::from_utf8(text).map_err(|_| format_error("its header is not text"))?;
-    let (dtype, dims) = parse_header(&text)?;
-    let bytes = byte_len(dtype, &dims)?;
+    let header = parse_header(&text)?;
+    let bytes = byte_len(DType::U8, &[&header.dims[..], &[header.stored.size()]].concat())?;
     if bytes as u64 > limit {
         return Err(format_error(format!("its shape asks for {bytes} bytes, but there are at most {limit}")));
     }
-    let mut tensor = Tensor::zeros(dtype, &dims)?;
-    source.read_exact(tensor.bytes_mut()).map_err(short)?;
+    let mut elements = zeros(bytes, "an array")?;
+    source.read_exact(&mut elements).map_err(short)?;
     let mut rest = [0; 1];
     if source.read(&mut rest).map_err(short)? > 0 {
         return Err(format_error(format!("more data follows than its shape asks for ({bytes} bytes)")));
     }
-    tensor.check_bools()?;
-    Ok(tensor)
+    if header.big_endian {
+        swap_bytes(&mut elements, header.stored.size());
+    }
+    let tensor = header.stored.tensor(&header.dims, &elements)?;
+    if header.by_columns { by_rows(&tensor) } else { Ok(tensor) }
+}
+
+/// What an array's header says.
+struct Header {
+    stored: Stored,
+    big_endian: bool,
+    /// Fortran's order: the first axis runs fastest.
+    by_columns: bool,
+    dims: Vec<usize>,
+}
+
+/// The element type of NumPy's code without the byte order: `f4`.
+fn stored(code: &str) -> Option<Stored> {
+    Some(match code {
+        "b1" => Stored::Own(DType::Bool),
+        "u1" => Stored::Own(DType::U8),
+        "i4" => Stored::Own(DType::I32),
+        "i8" => Stored::Own(DType::I64),
+        "f4" => Stored::Own(DType::F32),
+        "f8" => Stored::Own(DType::F64),
+        "f2" => Stored::F16,
+        // Two bytes without a meaning for NumPy: as it saves bfloat16 of other packages.
+        "V2" => Stored::Bf16,
+        "i1" => Stored::I8,
+        "i2" => Stored::I16,
+        "u2" => Stored::U16,
+        "u4" => Stored::U32,
+        "u8" => Stored::U64,
+        _ => return None,
+    })
 }
 
 /// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`, a Python dictionary in this order or
 /// another.
-fn parse_header(text: &str) -> Result<(DType, Vec<usize>)> {
+fn parse_header(text: &str) -> Result<Header> {
     let value = |key: &str| {
         let at = text.find(&format!("'{key}'")).map(|at| at + key.len() + 2);
         let rest = at.and_then(|at| text[at..].trim_start().strip_prefix(':')).map(str::trim_start);
@@ -148,20 +182,14 @@ fn parse_header(text: &str) -> Result<(DType, Vec<usize>)> {
     let Some(code) = code else {
         return Err(format_error("it is a structured array; save each of its fields as an array of its own"));
     };
-    let dtype = match code {
-        "|b1" => DType::Bool,
-        "|u1" => DType::U8,
-        "<i4" => DType::I32,
-        "<i8" => DType::I64,
-        "<f4" => DType::F32,
-        "<f8" => DType::F64,
-        _ => {
-            let message = format!(
-                "its elements are `{code}`; only bool, uint8, int32, int64, float32 and float64 in little-endian \
-                 order are read: convert it before saving (`array.astype(numpy.float32)`)"
-            );
-            return Err(Error::new(ErrorKind::DType, message));
-        }
+    let (order, name) = code.split_at_checked(1).unwrap_or(("", code));
+    let stored = stored(name).filter(|_| ["<", ">", "|", "="].contains(&order));
+    let Some(stored) = stored else {
+        let message = format!(
+            "its elements are `{code}`; truth values, whole numbers and floats of up to 64 bits are read: convert it \
+             before saving (`array.astype(numpy.float32)`)"
+        );
+        return Err(Error::new(ErrorKind::DType, message));
     };
     let shape = value("shape")?;
     let inside = shape.strip_prefix('(').and_then(|s| s.split_once(')')).map(|(inside, _)| inside);
@@ -170,13 +198,8 @@ fn parse_header(text: &str) -> Result<(DType, Vec<usize>)> {
         dims.map(|d| d.parse().ok()).collect::<Option<Vec<usize>>>()
     });
     let dims = dims.ok_or_else(|| format_error(format!("its shape cannot be read: {}", text.trim())))?;
-    let fortran = value("fortran_order")?.starts_with("True");
-    if fortran && dims.iter().filter(|d| **d != 1).count() > 1 {
-        return Err(format_error(
-            "it is stored column by column (Fortran order); save `numpy.ascontiguousarray(array)` instead",
-        ));
-    }
-    Ok((dtype, dims))
+    let by_columns = value("fortran_order")?.starts_with("True");
+    Ok(Header { stored, big_endian: order == ">", by_columns, dims })
 }
 
 fn write_npz(path: &Path, tensors: &[(&str, TensorRef<'_>)]) -> Result<()> {

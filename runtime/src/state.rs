@@ -1,6 +1,6 @@
 //! State: the named tensors that a model keeps between runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
@@ -14,6 +14,9 @@ pub enum SlotKind {
     Parameter,
     /// A running statistic or other non-trained part of the network. A file must have it.
     Buffer,
+    /// What preparation fits to the data before training, named `data.…`. Keeps its value, which at first changes nothing,
+    /// where a file lacks it.
+    Fitted,
     /// A slot of the optimiser, named `optim.<slot>.<parameter>`. Starts fresh where a file lacks it.
     Optimizer,
     /// The number of updates so far, i64, named `step`. Starts fresh where a file lacks it.
@@ -26,6 +29,11 @@ impl SlotKind {
     /// Whether it belongs to the network itself (saved with weights, required when loading).
     pub fn is_weight(self) -> bool {
         matches!(self, SlotKind::Parameter | SlotKind::Buffer)
+    }
+
+    /// Whether files of weights have it.
+    pub fn is_saved(self) -> bool {
+        self.is_weight() || self == SlotKind::Fitted
     }
 }
 
@@ -61,7 +69,11 @@ pub struct State {
     slots: Vec<Slot>,
     index: HashMap<String, usize>,
     layout: u64,
+    notes: BTreeMap<String, String>,
 }
+
+/// What is known besides tensors, and goes with weights into files. See [`State::note`].
+pub(crate) const NOTES: [&str; 3] = ["classes", "columns", "held_out"];
 
 /// Draws a number that no state has had before. Every change of a slot gets its own, so equal numbers mean
 /// equal content, between states and their clones too.
@@ -79,7 +91,7 @@ impl Default for State {
 impl State {
     /// A state without tensors.
     pub fn new() -> State {
-        State { slots: Vec::new(), index: HashMap::new(), layout: fresh_version() }
+        State { slots: Vec::new(), index: HashMap::new(), layout: fresh_version(), notes: BTreeMap::new() }
     }
 
     /// Appends a tensor; an error where the name is taken, or no file could hold it ([`check_name`]).
@@ -162,7 +174,38 @@ impl State {
             let tensor = s.tensor.try_clone()?;
             Ok(Slot { name: s.name.clone(), kind: s.kind, tensor, version: s.version })
         });
-        Ok(State { slots: slots.collect::<Result<_>>()?, index: self.index.clone(), layout: self.layout })
+        let (index, notes) = (self.index.clone(), self.notes.clone());
+        Ok(State { slots: slots.collect::<Result<_>>()?, index, layout: self.layout, notes })
+    }
+
+    /// What is known of the network besides its tensors, and saved with the weights as metadata: `classes`, `columns` (of
+    /// tables), each a JSON list of texts, and `held_out`, what was held out in training.
+    pub fn note(&self, key: &str) -> Option<&str> {
+        self.notes.get(key).map(String::as_str)
+    }
+
+    /// All of it, by key.
+    pub(crate) fn notes(&self) -> &BTreeMap<String, String> {
+        &self.notes
+    }
+
+    /// Notes something; other keys than those of [`State::note`] are not saved.
+    pub fn set_note(&mut self, key: &str, value: impl Into<String>) {
+        self.notes.insert(key.to_owned(), value.into());
+    }
+
+    /// A list of texts that was noted: the names of the classes, say, in the order of their numbers. Empty where there is
+    /// none.
+    pub fn noted_list(&self, key: &str) -> Vec<String> {
+        self.note(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+
+    /// Notes a list of texts; an empty one takes the note away.
+    pub fn note_list(&mut self, key: &str, list: &[String]) {
+        match serde_json::to_string(list) {
+            Ok(text) if !list.is_empty() => self.set_note(key, text),
+            _ => drop(self.notes.remove(key)),
+        }
     }
 
     fn require(&self, name: &str) -> Result<usize> {

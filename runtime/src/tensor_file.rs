@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use crate::atomic::write_atomically;
+use crate::convert::Stored;
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
 use crate::names::check_name;
 use crate::regular::open_regular;
@@ -137,9 +138,20 @@ impl TensorFile {
         self.read_entry(at)
     }
 
-    /// Reads all tensors.
+    /// Reads all tensors; those of types that tensors do not have become the smallest type with the same numbers.
     pub fn read_all(&mut self) -> Result<Vec<(String, Tensor)>> {
-        (0..self.entries.len()).map(|at| Ok((self.entries[at].name.clone(), self.read_entry(at)?))).collect()
+        (0..self.entries.len()).map(|at| Ok((self.entries[at].name.clone(), self.read_any(at)?))).collect()
+    }
+
+    fn read_any(&mut self, at: usize) -> Result<Tensor> {
+        let entry = &self.entries[at];
+        let Some(stored) = stored(entry.dtype) else { return self.read_entry(at) };
+        let io = |e| Error::io("read", &self.path, e);
+        let place = || format!("in `{}`, tensor `{}`", self.path.display(), entry.name);
+        let mut bytes = zeros(entry.len, &format!("`{}`", entry.name))?;
+        self.file.seek(SeekFrom::Start(self.data + entry.offset as u64)).map_err(io)?;
+        self.file.read_exact(&mut bytes).map_err(io)?;
+        stored.tensor(&entry.dims, &bytes).map_err(|e| e.within(place()))
     }
 
     pub(crate) fn entries(&self) -> &[Entry] {
@@ -194,6 +206,20 @@ impl TensorFile {
     }
 }
 
+/// The element types that tensors do not have, and that are converted.
+fn stored(dtype: Dtype) -> Option<Stored> {
+    Some(match dtype {
+        Dtype::F16 => Stored::F16,
+        Dtype::BF16 => Stored::Bf16,
+        Dtype::I8 => Stored::I8,
+        Dtype::I16 => Stored::I16,
+        Dtype::U16 => Stored::U16,
+        Dtype::U32 => Stored::U32,
+        Dtype::U64 => Stored::U64,
+        _ => return None,
+    })
+}
+
 /// Bytes that are read at a time.
 const BUFFER: usize = 1 << 20;
 
@@ -244,13 +270,21 @@ fn in_file_order<'a>(tensors: &[(&'a str, TensorRef<'a>)]) -> Vec<Placed<'a>> {
     sorted
 }
 
-/// Writes a safetensors file atomically. `metadata` is one pair, since the format keeps several in no order.
+/// Writes a safetensors file atomically.
 pub fn write_safetensors(
     path: impl AsRef<Path>,
     tensors: &[(&str, TensorRef<'_>)],
     metadata: Option<(&str, &str)>,
 ) -> Result<()> {
-    let path = path.as_ref();
+    write_noted(path.as_ref(), tensors, metadata.as_slice())
+}
+
+/// The same with several pairs of metadata, which the file has in this order: equal states give equal files.
+pub(crate) fn write_noted(
+    path: &Path,
+    tensors: &[(&str, TensorRef<'_>)],
+    metadata: &[(&str, &str)],
+) -> Result<()> {
     let sorted = in_file_order(tensors);
     write(path, &header(path, &sorted, metadata)?, &sorted)
 }
@@ -265,7 +299,7 @@ pub(crate) fn write_sealed(
 ) -> Result<()> {
     let sorted = in_file_order(tensors);
     let value = [str::from_utf8(NO_SEAL).unwrap_or_default(), text].concat();
-    let mut header = header(path, &sorted, Some((key, &value)))?;
+    let mut header = header(path, &sorted, &[(key, &value)])?;
     let mut crc = crc32fast::Hasher::new();
     crc.update(&header);
     sorted.iter().for_each(|(_, tensor, _)| crc.update(tensor.bytes()));
@@ -277,7 +311,7 @@ pub(crate) fn write_sealed(
 }
 
 /// The beginning of a file: the length of its header, and the header.
-fn header(path: &Path, sorted: &[Placed<'_>], metadata: Option<(&str, &str)>) -> Result<Vec<u8>> {
+fn header(path: &Path, sorted: &[Placed<'_>], metadata: &[(&str, &str)]) -> Result<Vec<u8>> {
     let failed = |kind: ErrorKind, e: &dyn std::fmt::Display| {
         Error::new(kind, format!("cannot write `{}`: {e}", path.display()))
     };
@@ -294,9 +328,17 @@ fn header(path: &Path, sorted: &[Placed<'_>], metadata: Option<(&str, &str)>) ->
         infos.push((name.to_string(), TensorInfo { dtype: *dtype, shape, data_offsets: (offset, end) }));
         offset = end;
     }
-    let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_string(), value.to_string())]));
-    let header = Metadata::new(metadata, infos).map_err(|e| failed(ErrorKind::Format, &e))?;
-    let header = serde_json::to_vec(&header).map_err(|e| failed(ErrorKind::Format, &e))?;
+    let header = Metadata::new(None, infos).map_err(|e| failed(ErrorKind::Format, &e))?;
+    let mut header = serde_json::to_vec(&header).map_err(|e| failed(ErrorKind::Format, &e))?;
+    if !metadata.is_empty() {
+        // First in the header, and in this order: the type of the format keeps several pairs in none.
+        let text = |text: &str| serde_json::to_string(text).map_err(|e| failed(ErrorKind::Format, &e));
+        let pairs = metadata.iter().map(|(key, value)| Ok(format!("{}:{}", text(key)?, text(value)?)));
+        let pairs = pairs.collect::<Result<Vec<_>>>()?.join(",");
+        let comma = if header.len() > 2 { "," } else { "" };
+        let start = format!("{{\"__metadata__\":{{{pairs}}}{comma}");
+        header.splice(..1, start.into_bytes());
+    }
     let len = header.len().next_multiple_of(8);
     if len as u64 > MAX_HEADER {
         let why = format!("names and shapes take {len} bytes, and the format allows {MAX_HEADER}");

@@ -6,9 +6,9 @@
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Hints, Result};
-use crate::state::{Slot, State};
+use crate::state::{NOTES, Slot, State};
 use crate::tensor::{DType, Tensor, TensorRef, type_name};
-use crate::tensor_file::{Entry, TensorFile, write_safetensors};
+use crate::tensor_file::{Entry, TensorFile, write_noted};
 
 /// Problems that an error lists; more are counted.
 const MAX_PROBLEMS: usize = 20;
@@ -27,7 +27,10 @@ pub struct LoadReport {
 impl State {
     /// Loads a file that must have every parameter and buffer of this state, and nothing unknown.
     ///
-    /// Tensors of f32 become f64 where the state has that; otherwise types must be equal. Optimiser slots, `step` and `seed` keep their values where the file lacks them, and are passed over
+    /// Tensors of f32 become f64 where the state has that; otherwise types must be equal. What preparation has fitted
+    /// (`data.…`) keeps its values where the file lacks it; the report tells.
+    ///
+    /// Optimiser slots, `step` and `seed` keep their values where the file lacks them, and are passed over
     /// where this state lacks them; so are `*.num_batches_tracked`. Nothing is changed where an error is returned.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<LoadReport> {
         self.load_file(&mut TensorFile::open(path)?, false).map_err(|error| match error.kind() {
@@ -97,18 +100,28 @@ impl State {
             report.used.push(file.entries()[at].name.clone());
         }
         tensors.into_iter().for_each(|(slot, tensor)| self.replace(slot, tensor));
+        for key in NOTES {
+            if let Some(value) = file.metadata(key) {
+                self.set_note(key, value);
+            }
+        }
         Ok(report)
     }
 
-    /// Saves parameters and buffers, for inference, for others, and for PyTorch.
+    /// Saves parameters, buffers and what preparation has fitted, for inference, for others, and for PyTorch.
     pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
-        // The pair that Hugging Face's readers look for.
-        write_safetensors(path, &self.tensors(|s| s.kind().is_weight()), Some(("format", "pt")))
+        write_noted(path.as_ref(), &self.tensors(|s| s.kind().is_saved()), &self.metadata())
     }
 
     /// Saves everything, for training on.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        write_safetensors(path, &self.tensors(|_| true), Some(("format", "pt")))
+        write_noted(path.as_ref(), &self.tensors(|_| true), &self.metadata())
+    }
+
+    fn metadata(&self) -> Vec<(&str, &str)> {
+        let noted = NOTES.iter().filter_map(|key| Some((*key, self.notes().get(*key)?.as_str())));
+        // The pair that Hugging Face's readers look for.
+        noted.chain([("format", "pt")]).collect()
     }
 
     pub(crate) fn tensors(&self, which: impl Fn(&Slot) -> bool) -> Vec<(&str, TensorRef<'_>)> {

@@ -42,12 +42,74 @@ fn arrays_of_numpy_are_read() {
 #[test]
 fn arrays_of_other_kinds_are_refused_with_a_way_out() {
     let message = |name| read_tensors(data(name)).unwrap_err().to_string();
-    assert!(message("fortran.npy").ends_with(
-        "it is stored column by column (Fortran order); save `numpy.ascontiguousarray(array)` instead"
-    ));
-    assert!(message("half.npy").contains("its elements are `<f2`; only bool, uint8, int32"));
+    assert!(message("complex.npy").contains("its elements are `<c8`; truth values, whole numbers"));
+    assert!(message("huge.npy").contains("the value 18446744073709551615 does not fit into i64"));
     assert!(message("make.py").contains("is not a whole safetensors file"));
     assert_eq!(read_tensors(data("missing.npz")).unwrap_err().kind(), ErrorKind::Io);
+}
+
+/// What becomes of the numbers of `tests/data/make.py` in a type of that name.
+fn same_numbers(code: &str) -> Tensor {
+    let numbers = [0u8, 1, 2, 3, 4, 100];
+    let tensor = Tensor::from_slice(&[2, 3], &numbers).unwrap();
+    tensor
+        .converted(match code {
+            "u1" | "uint8" => DType::U8,
+            "i1" | "i2" | "i4" | "u2" | "int8" | "int16" | "int32" | "uint16" => DType::I32,
+            "f2" | "f4" | "float16" | "bfloat16" | "float32" => DType::F32,
+            "f8" | "float64" => DType::F64,
+            _ => DType::I64,
+        })
+        .unwrap()
+}
+
+#[test]
+fn every_element_type_and_order_is_read() {
+    let mut kinds = read_tensors(data("kinds.npz")).unwrap();
+    assert_eq!(kinds.len(), 11 * 2 * 2 + 2);
+    let mask = kinds.pop().unwrap().1;
+    assert_eq!((mask.dtype(), mask.bytes()), (DType::Bool, &[0, 1, 0, 1, 0, 0][..]));
+    let solid = kinds.pop().unwrap().1;
+    assert_eq!(solid.as_slice::<i32>().unwrap(), (0..24).collect::<Vec<i32>>());
+    assert_eq!(solid.dims(), [2, 3, 4]);
+    for (name, tensor) in &kinds {
+        assert_eq!(*tensor, same_numbers(name.rsplit('.').next().unwrap()), "{name}");
+    }
+    let kinds = read_tensors(data("kinds.safetensors")).unwrap();
+    assert_eq!(kinds.len(), 12);
+    for (name, tensor) in &kinds {
+        assert_eq!(*tensor, same_numbers(name), "{name}");
+    }
+    assert_eq!(read_tensors(data("half.npy")).unwrap()[0].1.as_slice::<f32>().unwrap(), [1.0; 3]);
+    assert_eq!(read_tensors(data("fortran.npy")).unwrap()[0].1.dims(), [2, 3]);
+}
+
+/// Every pair of types: what is converted keeps its numbers, the rest is refused.
+#[test]
+fn numbers_are_converted_where_they_stay_what_they_are() {
+    for from in DType::ALL {
+        for to in DType::ALL {
+            let numbers = Tensor::from_slice(&[3], &[1u8, 0, 1]).unwrap();
+            let given = match from {
+                DType::Bool => Tensor::from_bytes(from, &[3], &[1, 0, 1]).unwrap(),
+                _ => numbers.converted(from).unwrap(),
+            };
+            let is_float = |dtype| matches!(dtype, DType::F32 | DType::F64);
+            let refused = from != to && (to == DType::Bool || is_float(from) && !is_float(to));
+            match given.converted(to) {
+                Ok(tensor) => {
+                    let back = tensor.converted(DType::F64);
+                    assert_eq!(back.unwrap().as_slice::<f64>().unwrap(), [1.0, 0.0, 1.0], "{from} to {to}");
+                    assert!(!refused, "{from} to {to}");
+                }
+                Err(error) => assert!(refused, "{from} to {to}: {error}"),
+            }
+        }
+    }
+    let outside = Tensor::scalar(256i64).unwrap().converted(DType::U8).unwrap_err();
+    assert!(outside.to_string().contains("256 does not fit into u8"), "{outside}");
+    let rounded = Tensor::scalar(0.1f64).unwrap().converted(DType::F32).unwrap();
+    assert_eq!(rounded.as_slice::<f32>().unwrap(), [0.1f32]);
 }
 
 #[test]
@@ -118,8 +180,8 @@ fn broken_safetensors_files_are_refused() {
     assert!(message(&file("{", 0)).starts_with(start));
     assert!(message(&file("\u{0}", 0)).starts_with(start));
     assert!(message(&file(&"[".repeat(100_000), 0)).starts_with(start));
-    let half = message(&file(r#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#, 4));
-    assert!(half.contains("`a` holds elements of F16; only bool, u8"), "{half}");
+    let eighth = message(&file(r#"{"a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}"#, 4));
+    assert!(eighth.contains("`a` holds elements of F8_E4M3; only bool, u8"), "{eighth}");
     let bools = r#"{"a":{"dtype":"BOOL","shape":[2],"data_offsets":[0,2]}}"#;
     let mut bad = file(bools, 1);
     bad.push(7);

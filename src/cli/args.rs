@@ -41,8 +41,10 @@ pub enum Command {
     Check(CheckArgs),
     /// Trains a model on a data set, evaluates it and saves its weights
     Train(TrainArgs),
-    /// Calls an entry point once, with inputs and outputs in files
+    /// Labels pictures, or calls an entry point on inputs in files
     Run(RunArgs),
+    /// Shows how good a trained model is on a data set: metrics, confusion matrix, predictions
+    Evaluate(EvaluateArgs),
     /// Makes updates on one given batch, for comparisons with other systems
     Step(StepArgs),
     /// Measures an entry point
@@ -140,6 +142,10 @@ pub struct StartArgs {
     /// Draws the weights where none are given
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: i64,
+    /// Says what preparation is fitted to where the weights do not, such as image.mean=0.1307 (or a number for each
+    /// channel, separated by commas); may be repeated
+    #[arg(long, value_name = "NAME=NUMBERS", value_parser = pair::<String>)]
+    pub fitted: Vec<(String, String)>,
 }
 
 impl ModelArgs {
@@ -212,7 +218,8 @@ pub struct CheckArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Data sets: `digits` (1,797 embedded images of 8x8), a folder of IDX files (MNIST and its like, .gz or plain), a folder
-with CIFAR-10's binary files, a folder of PNG images by class, a .npz or .safetensors file with one array per input.
+with CIFAR-10's binary files, a folder of PNG or JPEG pictures by class, a .npz or .safetensors file with one array per
+input, a .csv file with a header: columns by the names of inputs, the target, and the rest as the input.
 
 Examples:
   brolga train lenet5
@@ -236,6 +243,12 @@ pub struct TrainArgs {
     /// Draws the initial weights, the order of the data, and the model's random numbers
     #[arg(long, value_name = "S", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: u64,
+    /// The column of a table that is to be predicted
+    #[arg(long, value_name = "COLUMN")]
+    pub target: Option<String>,
+    /// Which of the model's folds is held out, from 1 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub fold: Option<usize>,
     /// Starts from these weights, or this training state
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
@@ -275,7 +288,12 @@ pub struct TrainArgs {
 Files ending in .npz or .npy are NumPy's, all others safetensors; tensors carry the names of inputs and outputs. The
 size `batch` follows the inputs unless --dim sets it.
 
-Example:
+Pictures are PNG or JPEG, resized to the input; of a folder all pictures in it are taken. A table is a .csv file with a
+header. Each sample gets a line: the label with its score and the next best ones, or the numbers of the outputs.
+
+Examples:
+  brolga run lenet5 --weights lenet5.safetensors digit.png
+  brolga run pets.ron --weights pets.safetensors photos/ --outputs labels.csv
   brolga run lenet5 --entry infer --weights lenet5.safetensors --inputs images.npz --outputs probability.npz")]
 pub struct RunArgs {
     #[command(flatten)]
@@ -284,16 +302,57 @@ pub struct RunArgs {
     pub entry: InferenceEntry,
     #[command(flatten)]
     pub start: StartArgs,
+    /// Pictures, folders of pictures, or tables, in place of --inputs
+    #[arg(value_name = "PATH", conflicts_with = "inputs")]
+    pub paths: Vec<PathBuf>,
     /// The inputs
+    #[arg(long, value_name = "FILE", required_unless_present = "paths", requires = "outputs")]
+    pub inputs: Option<PathBuf>,
+    /// Where the outputs go; of pictures and tables also as a table (.csv)
     #[arg(long, value_name = "FILE")]
-    pub inputs: PathBuf,
-    /// Where the outputs go
-    #[arg(long, value_name = "FILE")]
-    pub outputs: PathBuf,
+    pub outputs: Option<PathBuf>,
     /// Where the new state goes, for entry points that update it
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Prints the types of the outputs, and the values of scalars, as one JSON object
+    /// Prints the results, or of --inputs the types of the outputs and the values of scalars, as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Of data that the weights were trained on, what was held out then is evaluated; of others their test part, or all. The
+confusion matrix has a row for each true class and a column for each predicted one.
+
+Examples:
+  brolga evaluate lenet5 --weights lenet5.safetensors
+  brolga evaluate lenet5 --weights lenet5.safetensors --data mnist/ --predictions mnist.csv
+  brolga evaluate house.ron --weights house.safetensors --data houses.csv --target price --json")]
+pub struct EvaluateArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Data set to evaluate on [default: the one that the model names]
+    #[arg(long, value_name = "D")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub entry: TrainingEntry,
+    #[command(flatten)]
+    pub start: StartArgs,
+    /// Samples of one call; results do not depend on it
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// The column of a table that is to be predicted
+    #[arg(long, value_name = "COLUMN")]
+    pub target: Option<String>,
+    /// Evaluates every sample, those that were trained on too
+    #[arg(long)]
+    pub all: bool,
+    /// Writes what is predicted for each sample to a CSV file
+    #[arg(long, value_name = "FILE.csv", value_parser = super::evaluate::csv)]
+    pub predictions: Option<PathBuf>,
+    /// Prints one JSON object
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

@@ -7,12 +7,12 @@ use std::path::Path;
 use brolga::ir::Graph;
 use brolga::ir::ops::Role;
 use brolga::ir::program::Program;
-use brolga::runtime::{self, DType, ErrorKind, Input, MAX_TEXT, read_regular, type_name};
-use brolga::{Error, Model, Result, State, Tensor};
+use brolga::runtime::{self, DType, ErrorKind, Input, LoadReport, MAX_TEXT, read_regular, type_name};
+use brolga::{Error, Model, Result, State, Tensor, fitted};
 
 use super::args::StartArgs;
 
-/// Reads the inputs of an entry point by name. Integers are converted where no value changes; what the entry does
+/// Reads the inputs of an entry point by name. Numbers are converted as [`Tensor::converted`] says; what the entry does
 /// not take is passed over with a notice.
 pub fn read_inputs(path: &Path, inputs: &[Input]) -> Result<Vec<(String, Tensor)>> {
     let mut tensors: HashMap<String, Tensor> = runtime::read_tensors(path)?.into_iter().collect();
@@ -31,7 +31,7 @@ pub fn read_inputs(path: &Path, inputs: &[Input]) -> Result<Vec<(String, Tensor)
             return Err(runtime::Error::new(ErrorKind::Name, message).into());
         };
         let converted =
-            convert(tensor, input.dtype).map_err(|e| e.within(format!("input `{}`", input.name)))?;
+            tensor.converted(input.dtype).map_err(|e| e.within(format!("input `{}`", input.name)))?;
         found.push((input.name.clone(), converted));
     }
     let mut unused: Vec<&String> = tensors.keys().collect();
@@ -40,26 +40,6 @@ pub fn read_inputs(path: &Path, inputs: &[Input]) -> Result<Vec<(String, Tensor)
         errln!("note: `{name}` of `{}` is not used", path.display());
     }
     Ok(found)
-}
-
-/// The same integers in another type, f32 as f64; everything else as it is.
-fn convert(tensor: Tensor, to: DType) -> runtime::Result<Tensor> {
-    fn fitting<A: Copy + std::fmt::Display, B: TryFrom<A>>(to: DType) -> impl Fn(A) -> runtime::Result<B> {
-        move |value| {
-            let outside = || format!("the value {value} does not fit into {to}");
-            B::try_from(value).map_err(|_| runtime::Error::new(ErrorKind::Range, outside()))
-        }
-    }
-    match (tensor.dtype(), to) {
-        (DType::U8, DType::I32) => tensor.map(fitting::<u8, i32>(to)),
-        (DType::U8, DType::I64) => tensor.map(fitting::<u8, i64>(to)),
-        (DType::I32, DType::U8) => tensor.map(fitting::<i32, u8>(to)),
-        (DType::I32, DType::I64) => tensor.map(fitting::<i32, i64>(to)),
-        (DType::I64, DType::U8) => tensor.map(fitting::<i64, u8>(to)),
-        (DType::I64, DType::I32) => tensor.map(fitting::<i64, i32>(to)),
-        (DType::F32, DType::F64) => tensor.map(|value: f32| Ok(f64::from(value))),
-        _ => Ok(tensor),
-    }
 }
 
 /// The sizes that make an entry point fit its inputs: `batch` becomes their first dimension, unless it was given.
@@ -83,10 +63,9 @@ pub fn fitting_dims(
 }
 
 /// Loads weights or a training state; partially if asked for, with a notice of what was left out.
-pub fn load(state: &mut State, path: &Path, partial: bool) -> Result<()> {
+pub fn load(state: &mut State, path: &Path, partial: bool) -> Result<LoadReport> {
     if !partial {
-        state.load(path)?;
-        return Ok(());
+        return Ok(state.load(path)?);
     }
     let report = state.load_partial(path)?;
     let file = path.display();
@@ -96,17 +75,69 @@ pub fn load(state: &mut State, path: &Path, partial: bool) -> Result<()> {
             errln!("note: {} {what}: {}", names.len(), names.join(", "));
         }
     }
+    Ok(report)
+}
+
+/// Names of what is fitted to data and was not in the file.
+pub fn unfitted(state: &State, report: &LoadReport) -> Vec<String> {
+    let fitted: Vec<&str> = fitted(state).into_iter().map(|(name, _)| name).collect();
+    report.kept.iter().filter(|name| fitted.contains(&name.as_str())).cloned().collect()
+}
+
+/// Sets what is fitted to data: one number for all places, or one for each.
+fn set_fitted(state: &mut State, given: &[(String, String)]) -> Result<()> {
+    for (name, numbers) in given {
+        let known: Vec<&str> = fitted(state).into_iter().map(|(name, _)| name).collect();
+        let full = known.iter().find(|known| *known == name || known.strip_prefix("data.") == Some(name));
+        let Some(full) = full.map(|&full| full.to_owned()) else {
+            return Err(Error::unknown("fitted value", name, known));
+        };
+        let values: std::result::Result<Vec<f64>, _> = numbers.split(',').map(|n| n.trim().parse()).collect();
+        let mut slot = state.get_mut(&full)?;
+        let count: usize = slot.dims().iter().product();
+        let values = values.ok().filter(|v| [1, count].contains(&v.len()));
+        let good = |value: &f64| value.is_finite() && (*value > 0.0 || !full.ends_with(".std"));
+        let Some(values) = values.filter(|values| values.iter().all(good)) else {
+            let above = if full.ends_with(".std") { " above 0" } else { "" };
+            let message = format!(
+                "`{full}` takes one number{above} or {count}, separated by commas, found `{numbers}`"
+            );
+            return Err(Error::Name(message));
+        };
+        let value = |i: usize| values[i.min(values.len() - 1)];
+        match slot.dtype() {
+            DType::F64 => slot.as_mut_slice::<f64>()?.iter_mut().enumerate().for_each(|(i, v)| *v = value(i)),
+            _ => slot.as_mut_slice::<f32>()?.iter_mut().enumerate().for_each(|(i, v)| *v = value(i) as f32),
+        }
+    }
     Ok(())
+}
+
+/// What weights without fitted values mean.
+fn note_unfitted(path: &Path, names: &[String]) {
+    let Some(first) = names.first() else { return };
+    errln!(
+        "note: `{}` has no {}: data are taken as they are. If the weights were trained on standardised data, say by what, \
+         such as --fitted {first}=0.5",
+        path.display(),
+        names.join(", "),
+    );
 }
 
 /// The state from a file, or a fresh one.
 pub fn state(model: &Model, start: &StartArgs) -> Result<State> {
     let mut state = model.initial_state(start.seed)?;
     match &start.weights {
-        Some(path) => load(&mut state, path, start.partial)?,
+        Some(path) => {
+            let report = load(&mut state, path, start.partial)?;
+            let given = |name: &String| start.fitted.iter().any(|(given, _)| name.ends_with(given.as_str()));
+            let names: Vec<String> = unfitted(&state, &report).into_iter().filter(|n| !given(n)).collect();
+            note_unfitted(path, &names);
+        }
         None if state.is_empty() => {}
         None => errln!("note: no --weights given: fresh weights, drawn by seed {}", start.seed),
     }
+    set_fitted(&mut state, &start.fitted)?;
     Ok(state)
 }
 

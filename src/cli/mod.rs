@@ -3,12 +3,14 @@
 #[macro_use]
 mod output;
 
+mod answers;
 mod args;
 mod bench;
 mod build;
 mod check;
 mod dump;
 mod eval;
+mod evaluate;
 mod files;
 mod models;
 mod opt;
@@ -48,6 +50,7 @@ fn run(command: Command) -> ExitCode {
         Command::Check(a) => check::run(&a),
         Command::Train(a) => train::run(&a),
         Command::Run(a) => run::run(&a),
+        Command::Evaluate(a) => evaluate::run(&a),
         Command::Step(a) => step::run(&a),
         Command::Bench(a) => bench::run(&a),
         Command::Profile(a) => profile::run(&a),

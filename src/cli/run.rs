@@ -1,23 +1,31 @@
 //! `brolga run`
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use brolga::runtime::{Instance, TensorRef, type_name, write_tensors};
 use brolga::{Result, Tensor};
 use serde_json::{Map, Value, json};
 
+use super::answers;
 use super::args::RunArgs;
 use super::files::{fitting_dims, read_inputs, state};
 use super::report::metric;
 use super::tune::tune;
 
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
+    let (Some(inputs), Some(outputs)) = (&args.inputs, &args.outputs) else { return answers::run(args) };
+    call(args, inputs, outputs)
+}
+
+/// One call with inputs and outputs in files of tensors.
+fn call(args: &RunArgs, from: &Path, to: &Path) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let mut model = args.model.load(args.machine.options(&threads)?)?;
-    let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, &args.inputs)?;
+    let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, from)?;
     tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?;
     let executable = model.compile_for(&args.entry.name, &dims)?;
-    let inputs = read_inputs(&args.inputs, &executable.manifest().inputs)?;
+    let inputs = read_inputs(from, &executable.manifest().inputs)?;
     let mut state = state(&model, &args.start)?;
     let mut instance = Instance::bind(executable, &state, &threads)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
@@ -25,7 +33,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
 
     let views: Vec<(&str, TensorRef<'_>)> =
         outputs.iter().map(|(name, t)| (name.as_str(), t.view())).collect();
-    write_tensors(&args.outputs, &views)?;
+    write_tensors(to, &views)?;
     if let Some(path) = &args.save {
         state.save(path)?;
     }
@@ -35,7 +43,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
             (name.clone(), about)
         });
         let all = json!({"model": model.name(), "entry": args.entry.name, "outputs": Value::Object(outputs.collect::<Map<_, _>>()),
-            "file": args.outputs.display().to_string()});
+            "file": to.display().to_string()});
         outln!("{all}");
     } else {
         for (name, tensor) in &outputs {
@@ -45,7 +53,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
                 None => outln!("{name}: {ty}"),
             }
         }
-        outln!("written to {}", args.outputs.display());
+        outln!("written to {}", to.display());
     }
     Ok(ExitCode::SUCCESS)
 }

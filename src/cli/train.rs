@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use brolga::ir::ops::Role;
-use brolga::models::data;
+use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{
-    self, Batches, CheckpointOptions, Failures, Field, Fingerprint, LogOptions, Manifest, Outcome, Programs,
-    Split, checksum,
+    self, Batches, CheckpointOptions, Failures, Fingerprint, LogOptions, Manifest, Outcome, Programs, Split,
+    checksum,
 };
-use brolga::{Error, Model, Result};
+use brolga::{Error, Model, Result, State, fitted};
 use serde_json::json;
 
+use super::answers::fields;
 use super::args::TrainArgs;
-use super::files::load;
-use super::report::{metrics, metrics_json};
+use super::files::{load, unfitted};
+use super::report::{metric, metrics, metrics_json};
 use super::tune::tune;
 use progress::Display;
 
@@ -33,11 +34,11 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     if model.instance().dims().contains(&("batch".to_owned(), 0)) {
         return Err(Error::Name("a batch must hold at least one sample".into()));
     }
-    let source = source(args, &model)?;
+    let source = source(args.data.as_ref(), &model)?;
     if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
         train = model.compile(&args.entry.name)?;
     }
-    let mut data = open(&source, args, train.manifest())?;
+    let mut data = open(&source, args, &model, train.manifest())?;
     let formulas = model.formulas(&args.entry.name, &[])?;
     let evaluation = match model.instance().graph(&format!("{}.eval", args.entry.name)) {
         Some(eval) => model.evaluation(&eval.name, data.len(Split::Validation))?,
@@ -47,8 +48,10 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
 
     // The argument's range is that of an i64 from 0 on.
     let mut state = model.initial_state(args.seed.cast_signed())?;
-    if let Some(path) = &args.weights {
-        load(&mut state, path, args.partial)?;
+    let loaded = args.weights.as_ref().map(|path| load(&mut state, path, args.partial)).transpose()?;
+    // Weights know what they were trained with; what they do not say is fitted to the data, as for new ones.
+    if loaded.is_none_or(|report| !unfitted(&state, &report).is_empty()) {
+        model.fit(&mut state, &threads, &mut *data)?;
     }
     let save = args.save.clone().unwrap_or_else(|| PathBuf::from(format!("{}.safetensors", model.name())));
     check_folder(&save)?;
@@ -72,6 +75,8 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         data.len(Split::Train),
         data.len(Split::Validation)
     );
+    preparation(&state, &*data);
+    note(&mut state, &*data, args);
     let mut display = Display::new();
     let outcome = runtime::train(&programs, &mut state, &threads, &mut *data, &options, &mut display);
     display.finish();
@@ -94,6 +99,24 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     }
     let good = missing.is_empty() && outcome.diverged.is_none();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the data are prepared with.
+fn preparation(state: &State, data: &dyn Batches) {
+    const SHOWN: usize = 8;
+    for (what, names) in [("classes", data.classes()), ("columns", data.columns())] {
+        let more =
+            if names.len() > SHOWN { format!(", … ({} in all)", names.len()) } else { String::new() };
+        if !names.is_empty() {
+            errln!("  {what} {}{more}", names[..names.len().min(SHOWN)].join(", "));
+        }
+    }
+    for (name, values) in fitted(state) {
+        let more =
+            if values.len() > SHOWN { format!(" … ({} in all)", values.len()) } else { String::new() };
+        let values: Vec<String> = values.iter().take(SHOWN).map(|value| metric(*value)).collect();
+        errln!("  {name} {}{more}", values.join(" "));
+    }
 }
 
 /// What was asked for and is not there, though training went on to its end.
@@ -146,8 +169,8 @@ pub fn updating(model: &Model, manifest: &Manifest) -> Result<()> {
 }
 
 /// The data set asked for, or the model's own.
-fn source(args: &TrainArgs, model: &Model) -> Result<PathBuf> {
-    if let Some(data) = &args.data {
+pub fn source(data: Option<&PathBuf>, model: &Model) -> Result<PathBuf> {
+    if let Some(data) = data {
         return Ok(data.clone());
     }
     match model.instance().data() {
@@ -162,14 +185,32 @@ fn source(args: &TrainArgs, model: &Model) -> Result<PathBuf> {
 }
 
 /// Opens the data set for the inputs of an entry point.
-fn open(source: &Path, args: &TrainArgs, manifest: &Manifest) -> Result<Box<dyn Batches>> {
-    let fields = manifest.inputs.iter().map(|input| Field {
-        name: input.name.clone(),
-        dtype: input.dtype,
-        dims: input.dims.get(1..).unwrap_or(&[]).to_vec(),
-    });
-    let options = data::Options { seed: args.seed, ..data::Options::default() };
-    Ok(data::open(source, &fields.collect::<Vec<_>>(), &options)?)
+fn open(source: &Path, args: &TrainArgs, model: &Model, manifest: &Manifest) -> Result<Box<dyn Batches>> {
+    let mut options = model.data_options(args.seed);
+    if args.target.is_some() {
+        options.target.clone_from(&args.target);
+    }
+    if let Some(fold) = args.fold {
+        let HeldOut::Fold { number, of, .. } = &mut options.held_out else {
+            let message = format!("`{}` does not say that its data are split into folds", model.name());
+            return Err(Error::Name(format!("{message}: write `data: Data(split: Folds(5))`")));
+        };
+        if fold == 0 || fold > *of {
+            return Err(Error::Name(format!("there are folds 1 to {of}, not {fold}")));
+        }
+        *number = fold - 1;
+    }
+    Ok(data::open(source, &fields(&manifest.inputs), &options)?)
+}
+
+/// Notes in the state what answers and evaluations need to know of the data.
+fn note(state: &mut State, data: &dyn Batches, args: &TrainArgs) {
+    state.note_list("classes", data.classes());
+    state.note_list("columns", data.columns());
+    if let Some(sum) = data.checksum() {
+        let fold = args.fold.map_or(0, |fold| fold - 1);
+        state.set_note("held_out", json!({"data": sum, "seed": args.seed, "fold": fold}).to_string());
+    }
 }
 
 /// Found out before training rather than after.
@@ -223,7 +264,7 @@ fn report(
     outln!("  weights     {}", save.display());
 }
 
-fn pairs(metrics: &[(String, f64)]) -> impl Iterator<Item = (&str, f64)> {
+pub fn pairs(metrics: &[(String, f64)]) -> impl Iterator<Item = (&str, f64)> {
     metrics.iter().map(|(name, value)| (name.as_str(), *value))
 }
 

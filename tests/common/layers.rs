@@ -97,6 +97,12 @@ pub const LAYERS: &[Row] = &[
     row("Dropout2d", "Dropout2d(0.5)", IMAGE),
     row("DropPath", "DropPath(0.5)", ROWS),
     row("GaussianNoise", "GaussianNoise(0.1)", ROWS),
+    row("Standardize", "Standardize", IMAGE),
+    row("Standardize", "Standardize(per: \"feature\")", ROWS),
+    row("Normalize", "Normalize(mean: 0.5, std: 0.25)", IMAGE),
+    row("Rescale", "Rescale(scale: 2, offset: -1)", ROWS),
+    row("RandomFlip", "RandomFlip", IMAGE),
+    row("RandomCrop", "RandomCrop(padding: 2)", IMAGE),
 ];
 
 #[test]

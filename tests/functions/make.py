@@ -538,6 +538,42 @@ random_layer("Dropout2d", 'Dropout2d(name: "m", p: 0.25)', dropped, (2, 3, 1))
 random_layer("DropPath", 'DropPath(name: "m", p: 0.25)', dropped, (2, 1, 1))
 random_layer("GaussianNoise", 'GaussianNoise(name: "m", std: 0.5)', lambda x, u: x + 0.5 * u, (2, 3, 2))
 
+# ---------------------------------------------------------------- what is done to data
+
+
+def data(name, body, f, dims, states=None):
+    cases = [{"data.m.std": [0.5 + i for i in range(math.prod(states["data.m.std"]))]}] if states else [{}]
+    row("data", name, "it", f, {"x": f32(*dims)}, cases, states={name: f32(*dims) for name, dims in (states or {}).items()}, body=body,
+        by=["x"], within="all")  # fmt: skip
+
+
+for per, own, shape in (("channel", (3,), (3, 1, 1)), ("feature", (3, 2, 2), (3, 2, 2)), ("all", (), ())):
+    data("Standardize", f'Standardize(name: "m", per: "{per}")',
+         lambda v, s=shape: (v["x"] - v["data.m.mean"].reshape(s)) / v["data.m.std"].reshape(s), (2, 3, 2, 2),
+         {"data.m.mean": own, "data.m.std": own})  # fmt: skip
+data("Normalize", "Normalize(mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225])",
+     lambda v: (v["x"] - torch.tensor([0.485, 0.456, 0.406], dtype=v["x"].dtype).reshape(3, 1, 1))
+     / torch.tensor([0.229, 0.224, 0.225], dtype=v["x"].dtype).reshape(3, 1, 1), (2, 3, 2, 2))  # fmt: skip
+data("Normalize", "Normalize(mean: 0.5, std: [1, 2, 4])",
+     lambda v: (v["x"] - 0.5) / torch.tensor([1, 2, 4], dtype=v["x"].dtype).reshape(3, 1, 1), (2, 3, 2, 2))  # fmt: skip
+data("Rescale", "Rescale(scale: 2, offset: -1)", lambda v: v["x"] * 2 - 1, (2, 3))
+row("data", "RandomFlip", "it", lambda v: torch.where(v["random.m"] < 0.5, v["x"].flip(-1), v["x"]),
+    {"x": f32(3, 2, 2, 3), "random.m": f32(3, 1, 1, 1)}, [{"random.m": [0.25, 0.5, 0.75]}], body='RandomFlip(name: "m")', train=True,
+    by=["x"])  # fmt: skip
+
+
+def crop(v):
+    """A cut of the same size from the picture with two zeros around it, from a place of its own for each sample."""
+    padded = F.pad(v["x"], (2, 2, 2, 2))
+    places = [(v[name].detach() * 5).long().tolist() for name in ("random.m", "random.m#2")]
+    return torch.stack([padded[i, :, y : y + 3, x : x + 4] for i, (y, x) in enumerate(zip(*places))])
+
+
+row("data", "RandomCrop", "it", crop, {"x": f32(3, 2, 3, 4), "random.m": f32(3), "random.m#2": f32(3)},
+    [{"random.m": [0.0, 0.5, 0.99999994], "random.m#2": [0.25, 0.99999994, 0.0]}], body='RandomCrop(name: "m", padding: 2)', train=True,
+    by=["x"])  # fmt: skip
+
+
 # ---------------------------------------------------------------- writing
 
 

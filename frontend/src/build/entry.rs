@@ -17,6 +17,7 @@ use super::value::{Built, Fault, Val};
 use super::{Builder, Frame, LayerRow, Numbering};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::expr::{Expr, ExprKind};
+use crate::model::data::Treatment;
 use crate::model::{Action, Body, Entry, EntryKind, Outputs, Tree};
 use crate::source::{Source, Span, Spanned};
 
@@ -29,6 +30,18 @@ pub(crate) struct BuiltEntry {
     pub rows: Vec<LayerRow>,
     pub places: HashMap<String, (Arc<Source>, Span)>,
     pub dims: Vec<(String, usize)>,
+    pub fits: Fits,
+}
+
+/// Where a model has layers that are fitted to data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fits {
+    #[default]
+    None,
+    /// In the preparation alone.
+    Prepare,
+    /// In the body too.
+    Body,
 }
 
 /// Which graph of an entry.
@@ -37,6 +50,35 @@ pub(crate) enum Form {
     Main,
     /// Loss and metrics of an entry in inference mode.
     Evaluation,
+}
+
+/// The entry point that shows what preparation is fitted to.
+pub const FIT: &str = "data.fit";
+
+/// Builds the graph of what is fitted to data: an output for each layer that is, under the name of its state,
+/// `[batch, ...]`. Mistakes are those of the entries, and not reported again.
+pub(crate) fn build_fit(
+    tree: &Arc<Tree>,
+    settings: &Settings,
+    set: &[(String, Val)],
+    fits: Fits,
+) -> Option<Graph> {
+    let mut builder = Builder::new(tree, settings, FIT, false);
+    let base = builder.open(set);
+    match fits {
+        Fits::None => return None,
+        Fits::Prepare => {}
+        Fits::Body => builder.forward(&base, None),
+    }
+    if builder.has_mistakes() {
+        return None;
+    }
+    let mut graph = builder.graph.graph;
+    for fit in &builder.fits {
+        graph.add_output(&fit.name, Role::Data, fit.input);
+    }
+    prune(&mut graph);
+    Some(graph)
 }
 
 /// Builds one entry point. Mistakes come back even where the graph could be built; without mistakes there is no graph only
@@ -68,6 +110,11 @@ pub(crate) fn build(
     for (name, value) in builder.slots.updates() {
         builder.graph.graph.add_output(&name, Role::State, value);
     }
+    let fits = match builder.fits.len() {
+        0 => Fits::None,
+        all if all == builder.prepared => Fits::Prepare,
+        _ => Fits::Body,
+    };
     let mut graph = builder.graph.graph;
     prune(&mut graph);
     let formulas = formulas.map(|mut formulas| {
@@ -76,7 +123,7 @@ pub(crate) fn build(
     });
     let slots = builder.slots.list().to_vec();
     let (rows, places) = (builder.rows, builder.graph.places);
-    (Some(BuiltEntry { graph, formulas, slots, rows, places, dims }), diagnostics)
+    (Some(BuiltEntry { graph, formulas, slots, rows, places, dims, fits }), diagnostics)
 }
 
 /// Whether an entry has no metrics of its own, so that its evaluation is worth no mistake.
@@ -173,6 +220,8 @@ pub(crate) struct Base {
     frame: Frame,
     input: Val,
     dims: Vec<(String, usize)>,
+    /// The layers of the preparation.
+    rows: Vec<LayerRow>,
 }
 
 impl Builder<'_> {
@@ -190,13 +239,11 @@ impl Builder<'_> {
             let value = self.eval(default);
             self.bind_dim(&name.value, value, default.span, &mut used, &mut dims);
         }
-        let mut first = None;
         for input in &tree.inputs {
             if let Err(fault) = check_input(&input.name.value) {
                 self.fail(fault, input.name.span);
             }
             let Some(ty) = &input.ty else {
-                first.get_or_insert(Val::Unknown);
                 self.bind(&input.name.value, Val::Unknown, input.name.span);
                 continue;
             };
@@ -225,7 +272,6 @@ impl Builder<'_> {
                     Err(reason) => self.fail(Fault::new(reason), ty.span),
                 };
             }
-            first.get_or_insert_with(|| value.clone());
             self.bind(&input.name.value, value, input.name.span);
         }
         for (name, _) in &self.settings.dims {
@@ -236,11 +282,34 @@ impl Builder<'_> {
                 self.report(diagnostic);
             }
         }
-        let input = first.unwrap_or_else(|| {
+        if tree.inputs.is_empty() {
             let message = "the model needs at least one input";
-            self.fail(Fault::new(message), Span::new(tree.span.start, tree.span.start + 5))
-        });
-        Base { frame: self.frames[0].clone(), input, dims }
+            self.fail(Fault::new(message), Span::new(tree.span.start, tree.span.start + 5));
+        }
+        for treatment in &tree.data.prepare {
+            self.treat(treatment, "data");
+        }
+        if self.train {
+            for treatment in &tree.data.augment {
+                self.treat(treatment, "augment");
+            }
+        }
+        self.prepared = self.fits.len();
+        let first = tree.inputs.first().and_then(|input| self.frames[0].names.get(&input.name.value));
+        let input = first.map_or(Val::Unknown, |(value, _)| value.clone());
+        Base { frame: self.frames[0].clone(), input, dims, rows: std::mem::take(&mut self.rows) }
+    }
+
+    /// From here on the name of an input stands for what the layers make of it, and `raw.<input>` for what is given.
+    fn treat(&mut self, treatment: &Treatment, scope: &str) {
+        let input = &treatment.input.value;
+        let Some((raw, span)) = self.frames[0].names.get(input).cloned() else { return };
+        self.frames[0].names.entry(format!("raw.{input}")).or_insert((raw.clone(), span));
+        self.current = raw;
+        let numbering = Numbering::Bare(HashMap::new());
+        self.in_scope(&format!("{scope}.{input}"), numbering, |builder| builder.run(&treatment.body));
+        let prepared = self.current.clone();
+        self.frames[0].names.insert(input.clone(), (prepared, span));
     }
 
     /// `batch` needs no default of the model's; any other unknown name in a type does.
@@ -308,7 +377,7 @@ impl Builder<'_> {
         self.seen.clear();
         self.values.clear();
         self.calls.clear();
-        self.rows.clear();
+        self.rows.clone_from(&base.rows);
         self.numbering = vec![Numbering::Kind(HashMap::new())];
         self.current = base.input.clone();
         self.run(body);

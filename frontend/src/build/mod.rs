@@ -53,6 +53,8 @@ enum Numbering {
     Position(usize),
     /// By kind: `conv1`, `conv2`, `fc1`.
     Kind(HashMap<String, usize>),
+    /// By kind, the first without a number: what is done to data, of which there is mostly one of a kind.
+    Bare(HashMap<String, usize>),
 }
 
 /// A layer's row in the table of `check`.
@@ -113,6 +115,19 @@ pub(crate) struct Builder<'a> {
     depth: usize,
     pub rows: Vec<LayerRow>,
     measured: metrics::Metrics,
+    /// What is fitted to the data.
+    pub fits: Vec<Fit>,
+    /// How many of them are in the preparation.
+    pub prepared: usize,
+}
+
+/// A layer that is fitted to the data before training.
+#[derive(Clone, Debug)]
+pub(crate) struct Fit {
+    /// What its state is named after: `data.image`.
+    pub name: String,
+    /// What it is fitted to.
+    pub input: Tensor,
 }
 
 impl<'a> Builder<'a> {
@@ -143,6 +158,8 @@ impl<'a> Builder<'a> {
             depth: 0,
             rows: Vec::new(),
             measured: metrics::Metrics::default(),
+            fits: Vec::new(),
+            prepared: 0,
         }
     }
 
@@ -219,7 +236,9 @@ impl<'a> Builder<'a> {
                 return Some(value.clone());
             }
         }
-        None
+        // What is fitted to data, as of now.
+        let (slot, value) = self.slots.get(name)?;
+        (slot.kind == state::SlotKind::Fitted).then_some(Val::Tensor(value))
     }
 
     /// All names that [`Self::lookup`] knows.

@@ -32,6 +32,11 @@ pub(crate) fn check_state(name: &str, kind: SlotKind) -> Built<()> {
         return Err(Fault::new(format!("`{name}` is the name of a part of the training state"))
             .note("`step`, `seed` and names that begin with `optim.` are kept for it: choose another name"));
     }
+    if own && name.starts_with("data.") {
+        return Err(Fault::new(format!("`{name}` is the name of what `prepare` fits to the data")).note(
+            "`prepare` has no parameters that are trained, and others no names that begin with `data.`",
+        ));
+    }
     Ok(())
 }
 

@@ -17,6 +17,8 @@ pub enum SlotKind {
     Parameter,
     /// Part of the model but not trained: running statistics.
     Buffer,
+    /// What preparation fits to the data before training: `data.<input>.mean`.
+    Fitted,
     /// The memory of an optimiser, named `optim.<slot>.<parameter>`.
     Optimizer,
     /// Number of training steps done: `step`, an `i64[]`.

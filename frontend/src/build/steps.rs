@@ -164,6 +164,11 @@ impl Builder<'_> {
                     *count += 1;
                     format!("{label}{count}")
                 }
+                Some(Numbering::Bare(counts)) => {
+                    let count = counts.entry(label.to_owned()).or_default();
+                    *count += 1;
+                    if *count == 1 { label.to_owned() } else { format!("{label}{count}") }
+                }
                 Some(Numbering::Position(next)) => {
                     *next += 1;
                     (*next - 1).to_string()

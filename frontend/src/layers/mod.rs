@@ -3,6 +3,7 @@
 pub(crate) mod activation;
 mod attention;
 mod convolution;
+mod data;
 mod dense;
 mod normalization;
 mod pooling;
@@ -25,7 +26,7 @@ pub(crate) struct Layer {
     pub build: fn(&mut Builder, Option<Tensor>, &Args) -> Built,
 }
 
-static LAYERS: [&[Layer]; 8] = [
+static LAYERS: [&[Layer]; 9] = [
     &dense::LAYERS,
     &attention::LAYERS,
     &convolution::LAYERS,
@@ -34,6 +35,7 @@ static LAYERS: [&[Layer]; 8] = [
     activation::LAYERS,
     &shape::LAYERS,
     &random::LAYERS,
+    &data::LAYERS,
 ];
 
 /// The layer of that name.

@@ -227,7 +227,7 @@ impl<'a> Decoder<'a> {
             }
             entries.push(self.entry(name, value));
         }
-        let data = get("data").and_then(|value| self.spanned_text(value, "the name of a data set"));
+        let data = get("data").map_or_else(Default::default, |value| self.data(value, &inputs));
         let source = self.source.clone();
         Some(Tree {
             source,

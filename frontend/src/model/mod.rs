@@ -1,5 +1,6 @@
 //! What a model file says, before anything is built: the tree of its steps, blocks, inputs and entries.
 
+pub(crate) mod data;
 pub(crate) mod decode;
 mod entries;
 pub(crate) mod steps;
@@ -13,6 +14,7 @@ use crate::expr::{Expr, Template};
 use crate::layers::Layer;
 use crate::optimizers::clip::Clip;
 use crate::source::{Source, Span, Spanned};
+use data::DataTree;
 
 /// A model file.
 #[derive(Debug)]
@@ -25,7 +27,7 @@ pub(crate) struct Tree {
     pub inputs: Vec<Input>,
     pub body: Body,
     pub entries: Vec<Entry>,
-    pub data: Option<Spanned<String>>,
+    pub data: DataTree,
     pub span: Span,
 }
 

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use brolga_runtime::{
-    Batches, DType, Error, ErrorKind, Field, Request, Result, Split, Tensor, TensorMut, checksum, type_name,
-};
+use brolga_runtime::{Batches, Field, Request, Result, Split, Tensor, TensorMut, checksum, type_name};
 
 use super::parts::Parts;
+use super::table::Filled;
 use super::{Options, bad, check_request};
 
 /// Arrays of the held-out part are named so: `validation.image`.
@@ -20,6 +19,10 @@ pub(super) struct ArrayBatches {
     parts: Parts,
     /// Whether the held-out part has arrays of its own.
     own_test: bool,
+    classes: Vec<String>,
+    table_columns: Vec<String>,
+    /// What each sample is called; empty if by its number.
+    names: Vec<String>,
 }
 
 impl ArrayBatches {
@@ -56,12 +59,36 @@ impl ArrayBatches {
             });
         }
         let [train, test] = counts.map(|count| count.map_or(0, |(_, count)| count));
-        if train == 0 {
-            return Err(bad("there are no samples to train on"));
-        }
-        let parts =
-            if own_test { Parts::own(train + test, test)? } else { Parts::fifth(train, options.seed)? };
-        Ok(ArrayBatches { fields: fields.to_vec(), columns, parts, own_test })
+        let test = own_test.then_some(test);
+        ArrayBatches::whole(fields, columns, train + test.unwrap_or(0), test, options)
+    }
+
+    /// A table.
+    pub(super) fn filled(filled: Filled, fields: &[Field], options: &Options) -> Result<ArrayBatches> {
+        let Filled { tensors, classes, columns, names } = filled;
+        let batches = ArrayBatches::whole(fields, tensors, names.len(), None, options)?;
+        Ok(ArrayBatches { classes, table_columns: columns, names, ..batches })
+    }
+
+    fn whole(
+        fields: &[Field],
+        columns: Vec<Tensor>,
+        count: usize,
+        test: Option<usize>,
+        options: &Options,
+    ) -> Result<ArrayBatches> {
+        let label = |field: &Field| field.dims.is_empty() && matches!(field.dtype, DType::I32 | DType::I64);
+        let labels = fields.iter().position(label).and_then(|at| match columns[at].dtype() {
+            DType::I32 => {
+                columns[at].as_slice().ok().map(|v: &[i32]| v.iter().map(|&v| i64::from(v)).collect())
+            }
+            _ => columns[at].as_slice().ok().map(<[i64]>::to_vec),
+        });
+        let parts = Parts::new(count, test, labels.as_deref(), options)?;
+        let (fields, classes) = (fields.to_vec(), options.classes.clone());
+        let (table_columns, names) = (Vec::new(), Vec::new());
+        let own_test = test.is_some();
+        Ok(ArrayBatches { fields, columns, parts, own_test, classes, table_columns, names })
     }
 }
 
@@ -79,31 +106,7 @@ fn fit(array: Tensor, field: &Field) -> Result<(usize, Tensor)> {
         let found = type_name(array.dtype(), dims);
         return Err(bad(format!("expected {}[samples{}], found {found}", field.dtype, expected.concat())));
     };
-    Ok((count, convert(array, field.dtype)?))
-}
-
-/// The same numbers in another type; an error where a number would change, but for rounding to a float.
-fn convert(array: Tensor, to: DType) -> Result<Tensor> {
-    let narrow = |value: i64| {
-        let outside = || format!("the element {value} is outside of {to}");
-        i32::try_from(value).map_err(|_| Error::new(ErrorKind::Range, outside()))
-    };
-    match (array.dtype(), to) {
-        (from, to) if from == to => Ok(array),
-        (DType::Bool | DType::U8, DType::I32) => array.map(|v: u8| Ok(i32::from(v))),
-        (DType::Bool | DType::U8, DType::I64) => array.map(|v: u8| Ok(i64::from(v))),
-        (DType::Bool | DType::U8, DType::F32) => array.map(|v: u8| Ok(f32::from(v))),
-        (DType::Bool | DType::U8, DType::F64) => array.map(|v: u8| Ok(f64::from(v))),
-        (DType::I32, DType::I64) => array.map(|v: i32| Ok(i64::from(v))),
-        (DType::I32, DType::F32) => array.map(|v: i32| Ok(v as f32)),
-        (DType::I32, DType::F64) => array.map(|v: i32| Ok(f64::from(v))),
-        (DType::I64, DType::I32) => array.map(narrow),
-        (DType::I64, DType::F32) => array.map(|v: i64| Ok(v as f32)),
-        (DType::I64, DType::F64) => array.map(|v: i64| Ok(v as f64)),
-        (DType::F32, DType::F64) => array.map(|v: f32| Ok(f64::from(v))),
-        (DType::F64, DType::F32) => array.map(|v: f64| Ok(v as f32)),
-        _ => Err(bad(format!("expected elements of {to}, found {}; convert them", array.dtype()))),
-    }
+    Ok((count, array.converted(field.dtype)?))
 }
 
 fn concatenate(train: &Tensor, test: &Tensor, field: &Field) -> Result<Tensor> {
@@ -138,6 +141,19 @@ impl Batches for ArrayBatches {
     fn checksum(&self) -> Option<String> {
         let sums: Vec<String> = self.columns.iter().map(|column| checksum(column.bytes())).collect();
         Some(checksum(sums.concat().as_bytes()))
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn columns(&self) -> &[String] {
+        &self.table_columns
+    }
+
+    fn name(&self, split: Split, index: usize) -> String {
+        let name = self.parts.of(split).get(index).and_then(|&at| self.names.get(at));
+        name.cloned().unwrap_or_else(|| index.to_string())
     }
 
     fn fill(&mut self, request: &Request<'_>, field: usize, out: &mut TensorMut<'_>) -> Result<()> {

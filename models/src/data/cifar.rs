@@ -11,6 +11,10 @@ const DIMS: Dims = [3, 32, 32];
 const RECORD: usize = 1 + 3 * 32 * 32;
 const CLASSES: u8 = 10;
 
+/// The classes, as `batches.meta.txt` lists them.
+const NAMES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
 /// The folder that the archive unpacks to.
 const UNPACKED: &str = "cifar-10-batches-bin";
 
@@ -28,7 +32,7 @@ pub(super) fn load(folder: &Path) -> Result<Option<Images>> {
             None => Ok(None),
         };
     }
-    let mut images = Images { dims: DIMS, white: 255, pixels: Vec::new(), labels: Vec::new(), test: None };
+    let mut images = Images { dims: DIMS, classes: NAMES.map(str::to_owned).to_vec(), ..Images::default() };
     for file in train {
         append(&mut images, file)?;
     }

@@ -15,5 +15,6 @@ pub(super) fn load() -> Result<Images> {
     let file = Path::new("the embedded digits");
     let (dims, pixels) = parse_images(IMAGES, file)?;
     let labels = parse_labels(LABELS, file)?;
-    Ok(Images { dims, white: 16, pixels, labels, test: Some(360) })
+    let classes = (0..10).map(|digit| digit.to_string()).collect();
+    Ok(Images { dims, white: 16, pixels, labels, test: Some(360), classes, ..Images::default() })
 }

@@ -84,7 +84,7 @@ fn read(images_file: &Path, labels_file: &Path) -> Result<Images> {
         let message = format!("expected a label for each of {count} images, found {}", labels.len());
         return Err(malformed(labels_file, message));
     }
-    Ok(Images { dims, white: 255, pixels, labels, test: None })
+    Ok(Images { dims, pixels, labels, ..Images::default() })
 }
 
 /// The images of a file: their dimensions, none of them 0, and their pixels.

@@ -1,12 +1,10 @@
 //! Sets of labelled images in memory, and how a model gets them.
 
-use brolga_runtime::{
-    Batches, DType, Error, ErrorKind, Field, Request, Result, Split, TensorMut, checksum, type_name,
-};
+use brolga_runtime::{Batches, DType, Field, Request, Result, Split, TensorMut, checksum, type_name};
 
 use super::parts::Parts;
 use super::resize::Resampler;
-use super::{Normalization, Options, bad, check_request, collect, reserve, zeros};
+use super::{Options, bad, check_request, collect, reserve, zeros};
 
 /// Channels, height and width of an image.
 pub(super) type Dims = [usize; 3];
@@ -23,6 +21,17 @@ pub(super) struct Images {
     pub labels: Vec<i32>,
     /// The number of samples in the own test part, if there is one.
     pub test: Option<usize>,
+    /// Names of the classes, if they are known.
+    pub classes: Vec<String>,
+    /// What each sample is called; empty if by its number.
+    pub names: Vec<String>,
+}
+
+impl Default for Images {
+    fn default() -> Images {
+        let (pixels, labels, classes, names) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Images { dims: [1; 3], white: 255, pixels, labels, test: None, classes, names }
+    }
 }
 
 /// What a field of the model gets.
@@ -38,8 +47,8 @@ struct Writer {
     dims: Dims,
     /// Where the sizes differ.
     resampler: Option<Resampler>,
-    /// Per channel: what is subtracted from a pixel, and then divides it.
-    affine: Vec<(f32, f32)>,
+    /// The pixel that becomes 1.
+    white: f32,
 }
 
 /// Images as the fields of a model ask for them.
@@ -102,17 +111,11 @@ pub(super) fn image_field(fields: &[Field]) -> Result<Option<&Field>> {
 impl ImageBatches {
     /// Prepares `images` for `fields`. Errors say which field cannot be filled, or which samples are wrong.
     pub(super) fn new(mut images: Images, fields: &[Field], options: &Options) -> Result<ImageBatches> {
-        let count = images.labels.len();
-        let test = images.test.unwrap_or(0);
-        if count == test {
-            return Err(bad(format!(
-                "there are no samples to train on ({count} samples, {test} of them to test)"
-            )));
+        let classes: Vec<i64> = images.labels.iter().map(|&label| i64::from(label)).collect();
+        let parts = Parts::new(images.labels.len(), images.test, Some(&classes), options)?;
+        if !options.classes.is_empty() {
+            images.classes.clone_from(&options.classes);
         }
-        let parts = match images.test {
-            Some(test) => Parts::own(count, test)?,
-            None => Parts::fifth(count, options.seed)?,
-        };
         let image = image_field(fields)?;
         let mut roles = Vec::new();
         for field in fields {
@@ -123,8 +126,7 @@ impl ImageBatches {
                 }
                 let (from, to) = ((images.dims[1], images.dims[2]), (dims[1], dims[2]));
                 let resampler = (from != to).then(|| Resampler::new(from, to));
-                let affine = images.affine(&parts.train, dims[0], &options.normalization)?;
-                Role::Image(Writer { dims, resampler, affine })
+                Role::Image(Writer { dims, resampler, white: f32::from(images.white) })
             } else if matches!(field.dtype, DType::I32 | DType::I64) && field.dims.is_empty() {
                 Role::Label
             } else {
@@ -173,52 +175,6 @@ impl Images {
         self.labels.extend(labels);
         Ok(())
     }
-
-    /// Offset and divisor for each of `channels`, so that a pixel p becomes (p / white - mean) / std.
-    fn affine(&self, train: &[usize], channels: usize, how: &Normalization) -> Result<Vec<(f32, f32)>> {
-        let (mean, std) = match how {
-            Normalization::Scale => (vec![0.0], vec![1.0]),
-            Normalization::Standardize => self.statistics(train, 1),
-            Normalization::StandardizeChannels => self.statistics(train, self.dims[0]),
-            Normalization::Given { mean, std } => (mean.clone(), std.clone()),
-        };
-        let fits = |values: &[f64]| values.len() == 1 || values.len() == channels;
-        if !fits(&mean) || !fits(&std) || !std.iter().all(|s| s.is_finite() && *s > 0.0) {
-            let message = format!(
-                "the normalisation has means {mean:?} and standard deviations {std:?}: expected one of each, or one \
-                 for each of {channels} channels, and deviations above 0"
-            );
-            return Err(Error::new(ErrorKind::Option, message));
-        }
-        let of = |values: &[f64], channel: usize| values[channel.min(values.len() - 1)];
-        let affine = |channel| {
-            let (mean, std) = (of(&mean, channel), of(&std, channel));
-            let white = f64::from(self.white);
-            ((mean * white) as f32, (std * white) as f32)
-        };
-        Ok((0..channels).map(affine).collect())
-    }
-
-    /// Mean and standard deviation of the samples, scaled to [0, 1], over `groups` equal runs of each sample:
-    /// 1 for the whole, or the number of channels. Sums of integers, so exact. A constant has deviation 1.
-    fn statistics(&self, samples: &[usize], groups: usize) -> (Vec<f64>, Vec<f64>) {
-        let run = self.sample_len() / groups;
-        let group = |group: usize| {
-            let (mut sum, mut squares) = (0u64, 0u64);
-            for sample in samples {
-                let start = sample * self.sample_len() + group * run;
-                for &pixel in &self.pixels[start..start + run] {
-                    sum += u64::from(pixel);
-                    squares += u64::from(pixel) * u64::from(pixel);
-                }
-            }
-            let (count, white) = ((samples.len() * run) as f64, f64::from(self.white));
-            let mean = sum as f64 / count;
-            let variance = squares as f64 / count - mean * mean;
-            (mean / white, if variance > 0.0 { variance.sqrt() / white } else { 1.0 })
-        };
-        (0..groups).map(group).unzip()
-    }
 }
 
 impl Batches for ImageBatches {
@@ -234,6 +190,15 @@ impl Batches for ImageBatches {
         let labels =
             self.images.labels.iter().fold(0u32, |sum, l| sum.wrapping_mul(31).wrapping_add(*l as u32));
         Some(format!("{}-{labels:08x}", checksum(&self.images.pixels)))
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.images.classes
+    }
+
+    fn name(&self, split: Split, index: usize) -> String {
+        let name = self.parts.of(split).get(index).and_then(|&at| self.images.names.get(at));
+        name.cloned().unwrap_or_else(|| index.to_string())
     }
 
     fn fill(&mut self, request: &Request<'_>, field: usize, out: &mut TensorMut<'_>) -> Result<()> {
@@ -275,19 +240,19 @@ impl Writer {
         self.dims.iter().product()
     }
 
-    /// Writes the image at `position`, resized and normalised. `between` is memory for resizing.
+    /// Writes the image at `position`, resized, from 0 to 1. `between` is memory for resizing.
     fn write(&self, images: &Images, position: usize, between: &mut Vec<f32>, target: &mut [f32]) {
         let [channels, height, width] = images.dims;
         let sample = &images.pixels[position * images.sample_len()..][..images.sample_len()];
         let planes = target.chunks_exact_mut(self.dims[1] * self.dims[2]);
-        for (channel, (target, (offset, divisor))) in planes.zip(&self.affine).enumerate() {
+        for (channel, target) in planes.enumerate() {
             // A grey image fills all channels.
             let source = &sample[channel.min(channels - 1) * height * width..][..height * width];
             match &self.resampler {
                 Some(resampler) => resampler.plane(source, between, target),
                 None => target.iter_mut().zip(source).for_each(|(t, &s)| *t = f32::from(s)),
             }
-            target.iter_mut().for_each(|t| *t = (*t - offset) / divisor);
+            target.iter_mut().for_each(|t| *t /= self.white);
         }
     }
 }

@@ -7,19 +7,21 @@
 //! | `digits` | the embedded optical digits of UCI: 1,797 images of 8x8, the first 1,437 to train, the last 360 held out |
 //! | a folder of IDX files, plain or `.gz` | MNIST, Fashion-MNIST and their like |
 //! | a folder with `data_batch_*.bin`, `test_batch.bin` | CIFAR-10, binary version |
-//! | a folder with one folder of PNG images per class | classes in the order of their names; optionally below `train` and `val` or `test` |
+//! | a folder with one folder of PNG or JPEG pictures per class | classes in the order of their names; optionally below `train` and `val` or `test` |
 //! | a `.npz` or `.safetensors` file | one array per input of the model, by name, `[samples, ...]`; optionally `validation.<name>` |
+//! | a `.csv` or `.tsv` file | a table with a header: columns by the names of inputs, a target, the rest for the one input that takes several numbers |
 //!
 //! **Images** go to the one floating-point input of the model, of `[channels, height, width]`, `[height, width]` or
 //! `[n]` per sample (n = side² or 3 side²), and are resized to it by bilinear interpolation. Grey is repeated
-//! over three channels; colour becomes luma for one. By default pixels are scaled to [0, 1] and then
-//! standardised by mean and standard deviation of all pixels of the training part ([`Normalization`]). The class, from
-//! 0, goes to inputs of `i32[]` or `i64[]` per sample.
+//! over three channels; colour becomes luma for one. Black is 0 and white 1; what else is done to values is the model's
+//! business, which says so in `prepare`. The class, from 0, goes to inputs of `i32[]` or `i64[]` per sample.
 //!
-//! **Arrays** are handed through as they are, but for an exact change of type.
+//! **Arrays and tables** are handed through as they are, but for a change of type ([`Tensor::converted`]).
 //!
-//! **The part held out** is the data set's own test part where it has one, else a fifth of the samples (rounded
-//! down), drawn by [`Options::seed`]. The order of training is the training loop's business.
+//! **The part held out** is what [`HeldOut`] says, by default the data set's own test part where it has one, else a fifth of
+//! the samples (rounded down), drawn by [`Options::seed`]. The order of training is the training loop's business.
+//!
+//! [`Tensor::converted`]: brolga_runtime::Tensor::converted
 //!
 //! The embedded digits are E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine
 //! Learning Repository (1998), <https://doi.org/10.24432/C50P49>, CC BY 4.0: the selection of scikit-learn's
@@ -33,7 +35,9 @@ mod folder;
 mod idx;
 mod images;
 mod parts;
+mod picture;
 mod resize;
+mod table;
 
 use std::fs::File;
 use std::io::Read;
@@ -43,35 +47,52 @@ use brolga_runtime::{
     Batches, Error, ErrorKind, Field, Result, TensorMut, open_regular, read_tensors, type_name,
 };
 
+pub use picture::{picture, pictures};
+
 /// The name by which [`open`] knows the embedded data set.
 pub const DIGITS: &str = "digits";
 
-/// How a data set is prepared.
+/// How a data set is read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
-    /// What is done to pixels. Arrays are never changed.
-    pub normalization: Normalization,
-    /// Draws the fifth that is held out where a data set has no test part of its own.
+    /// Draws what is held out.
     pub seed: u64,
+    /// What is held out.
+    pub held_out: HeldOut,
+    /// Names of the classes, in the order of their numbers; empty if the data set says them.
+    pub classes: Vec<String>,
+    /// The column of a table for the one input without a column of its name.
+    pub target: Option<String>,
+    /// The columns of a table for the one input that takes several numbers; empty for all that are left.
+    pub columns: Vec<String>,
 }
 
-/// What is done to pixels after scaling them to [0, 1].
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Normalization {
-    /// Nothing.
-    Scale,
-    /// (x - mean) / std, both over all pixels of the training part, before resizing.
+/// Which samples are held out from training.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum HeldOut {
+    /// The data set's own test part, or a fifth where it has none.
     #[default]
-    Standardize,
-    /// The same with each channel's own mean and std.
-    StandardizeChannels,
-    /// (x - mean) / std with these values, one for all channels or one for each.
-    Given {
-        /// The means.
-        mean: Vec<f64>,
-        /// The standard deviations, above 0.
-        std: Vec<f64>,
+    Default,
+    /// So much of what is not the own test part, which is left alone.
+    Fraction {
+        /// Between 0 and 1.
+        fraction: f64,
+        /// Whether of each class in proportion.
+        stratified: bool,
     },
+    /// One of several equal parts of what is not the own test part.
+    Fold {
+        /// Which one, from 0.
+        number: usize,
+        /// How many there are.
+        of: usize,
+        /// Whether each has all classes in proportion.
+        stratified: bool,
+    },
+    /// The data set's own test part, or every sample where it has none: to evaluate, with nothing to train on.
+    Test,
+    /// Every sample.
+    All,
 }
 
 /// Opens the data set `source` (a path, or [`DIGITS`]) for the inputs `fields` of a model.
@@ -105,17 +126,22 @@ fn open_folder(folder: &Path, fields: &[Field], options: &Options) -> Result<Box
     if let Some(images) = idx::load(folder)? {
         return boxed(images, fields, options);
     }
-    if let Some(images) = folder::load(folder, fields)? {
+    if let Some(images) = folder::load(folder, fields, options)? {
         return boxed(images, fields, options);
     }
     Err(malformed(
         folder,
-        "the folder holds neither IDX files, nor CIFAR-10's data_batch_*.bin, nor folders of PNG images (one per \
-         class, or below `train` and `val` or `test`)",
+        "the folder holds neither IDX files, nor CIFAR-10's data_batch_*.bin, nor folders of PNG or JPEG pictures \
+         (one per class, or below `train` and `val` or `test`)",
     ))
 }
 
 fn open_file(file: &Path, fields: &[Field], options: &Options) -> Result<Box<dyn Batches>> {
+    let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    if ["csv", "tsv"].contains(&extension.as_str()) {
+        let filled = table::load(file, fields, options)?;
+        return Ok(Box::new(arrays::ArrayBatches::filled(filled, fields, options)?));
+    }
     Ok(Box::new(arrays::ArrayBatches::new(read_tensors(file)?, fields, options)?))
 }
 

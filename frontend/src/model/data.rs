@@ -1,0 +1,197 @@
+//! What a model says of its data: the set, what is done to it, its classes, and what of it is held out.
+
+use super::decode::Decoder;
+use super::{Body, Input};
+use crate::arguments::{Words, field_list, find, match_fields, words};
+use crate::diagnostics::Diagnostic;
+use crate::source::Spanned;
+use crate::syntax::{Kind, Value};
+
+/// What is done to the values of one input.
+#[derive(Debug)]
+pub(crate) struct Treatment {
+    pub input: Spanned<String>,
+    pub body: Body,
+}
+
+/// What a model says of its data, as written.
+#[derive(Debug, Default)]
+pub(crate) struct DataTree {
+    /// The layers of every entry, before the body.
+    pub prepare: Vec<Treatment>,
+    /// The layers of training entries, behind the preparation.
+    pub augment: Vec<Treatment>,
+    pub declared: Data,
+}
+
+/// What a model says of its data, but for what becomes graph.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Data {
+    /// The data set that the model trains on where none is given.
+    pub set: Option<String>,
+    /// The names of the classes, in the order of their numbers; empty if the data set says them.
+    pub classes: Vec<String>,
+    /// What of the data is held out in training, if it is said.
+    pub split: Option<SplitRule>,
+    /// The column of a table that is to be predicted.
+    pub target: Option<String>,
+    /// The columns of a table that are the input of several numbers; empty if all that are left are.
+    pub columns: Vec<String>,
+}
+
+/// What of a data set is held out in training.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SplitRule {
+    /// A part of all samples, drawn by seed.
+    Holdout {
+        /// How much, between 0 and 1.
+        fraction: f64,
+        /// Whether of each class in proportion.
+        stratified: bool,
+    },
+    /// One of several equal parts, drawn by seed; which one, a run says.
+    Folds {
+        /// How many there are, from 2 on.
+        count: usize,
+        /// Whether each has all classes in proportion.
+        stratified: bool,
+    },
+}
+
+words! {
+    /// The forms of `data` that are no name.
+    enum DataWord { Data = "Data" }
+}
+
+words! {
+    /// Ways to hold out a part.
+    enum SplitWord { Holdout = "Holdout", Folds = "Folds" }
+}
+
+/// The most folds of a data set.
+const MOST_FOLDS: i64 = 1000;
+
+impl Decoder<'_> {
+    /// `"digits"`, or `Data(...)`.
+    pub fn data(&mut self, value: &Value, inputs: &[Input]) -> DataTree {
+        let mut tree = DataTree::default();
+        let fields = match &value.kind {
+            Kind::Text(text) => {
+                tree.declared.set = Some(text.value.clone());
+                return tree;
+            }
+            Kind::Struct(Some(name), fields) if find::<DataWord>(&name.value).is_some() => field_list(fields),
+            _ => {
+                self.mismatch(value, "the name of a data set, or `Data(...)`");
+                return tree;
+            }
+        };
+        let names = ["set", "prepare", "augment", "classes", "split", "target", "columns"];
+        for (field, value) in match_fields(self, "Data", &names, &[], &fields, value.span, &mut true) {
+            match field {
+                "set" => {
+                    let set = self.spanned_text(value, "the name of a data set, or its path");
+                    tree.declared.set = set.map(|set| set.value);
+                }
+                "classes" => tree.declared.classes = self.texts(value, "a list of names of classes"),
+                "columns" => tree.declared.columns = self.texts(value, "a list of names of columns"),
+                "target" => {
+                    tree.declared.target = self.spanned_text(value, "the name of a column").map(|t| t.value);
+                }
+                "split" => tree.declared.split = self.split(value),
+                "augment" => tree.augment = self.treatments(value, inputs),
+                _ => tree.prepare = self.treatments(value, inputs),
+            }
+        }
+        tree
+    }
+
+    /// A list of texts, each once.
+    fn texts(&mut self, value: &Value, expected: &str) -> Vec<String> {
+        let mut texts: Vec<String> = Vec::new();
+        for item in self.list(value, expected) {
+            let Some(text) = self.spanned_text(item, "a name in quotes") else { continue };
+            if texts.contains(&text.value) {
+                self.error(text.span, format!("{:?} is given twice", text.value));
+            }
+            texts.push(text.value);
+        }
+        texts
+    }
+
+    /// `Holdout(fraction: 0.2, stratified: true)` or `Folds(5)`.
+    fn split(&mut self, value: &Value) -> Option<SplitRule> {
+        let Kind::Struct(Some(name), fields) = &value.kind else {
+            self.mismatch(value, "`Holdout(...)` or `Folds(...)`");
+            return None;
+        };
+        let Some(word) = find::<SplitWord>(&name.value) else {
+            let message = format!("there is no split `{}`", name.value);
+            let diagnostic = Diagnostic::new(&self.source, name.span, message);
+            self.report(diagnostic.suggest(&name.value, SplitWord::NAMES.iter().copied()));
+            return None;
+        };
+        let amount = match word {
+            SplitWord::Holdout => "fraction",
+            SplitWord::Folds => "count",
+        };
+        let (names, mut complete) = ([amount, "stratified"], true);
+        let fields = match_fields(
+            self,
+            &name.value,
+            &names,
+            &[amount],
+            &field_list(fields),
+            value.span,
+            &mut complete,
+        );
+        let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+        let stratified = match get("stratified").map(|value| (&value.kind, value)) {
+            None => false,
+            Some((Kind::Bool(stratified), _)) => *stratified,
+            Some((_, value)) => {
+                self.mismatch(value, "true or false");
+                return None;
+            }
+        };
+        let amount = get(amount)?;
+        match (word, &amount.kind) {
+            (SplitWord::Holdout, &Kind::Float(fraction)) if fraction > 0.0 && fraction < 1.0 => {
+                Some(SplitRule::Holdout { fraction, stratified })
+            }
+            (SplitWord::Folds, &Kind::Int(count @ 2..=MOST_FOLDS)) => {
+                Some(SplitRule::Folds { count: count as usize, stratified })
+            }
+            (SplitWord::Holdout, _) => {
+                self.mismatch(amount, "a fraction between 0 and 1");
+                None
+            }
+            (SplitWord::Folds, _) => {
+                self.mismatch(amount, &format!("a whole number from 2 to {MOST_FOLDS}"));
+                None
+            }
+        }
+    }
+
+    /// A list of layers for the first input, or such lists by the names of inputs.
+    fn treatments(&mut self, value: &Value, inputs: &[Input]) -> Vec<Treatment> {
+        let Kind::Map(_) = &value.kind else {
+            let body = self.body(value);
+            let first = inputs.first().map(|input| input.name.clone());
+            return first.map(|input| Treatment { input, body }).into_iter().collect();
+        };
+        let mut treatments = Vec::new();
+        for (input, value) in self.map(value, "a list of layers, or a map of inputs to lists") {
+            if !inputs.iter().any(|known| known.name.value == input.value) {
+                let message = format!("the model has no input `{}`", input.value);
+                let known = inputs.iter().map(|known| known.name.value.as_str());
+                let diagnostic =
+                    Diagnostic::new(&self.source, input.span, message).suggest(&input.value, known);
+                self.report(diagnostic);
+            }
+            let body = self.body(value);
+            treatments.push(Treatment { input, body });
+        }
+        treatments
+    }
+}

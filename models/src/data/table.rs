@@ -1,0 +1,356 @@
+//! Tables as text: CSV (RFC 4180) with a header, its values separated by commas, semicolons or tabs.
+//!
+//! Columns fill the inputs of a model by name:
+//!
+//! - an input of one number a sample takes the column of its name, or the target (`--target`, `target` in the model's
+//!   `data`), which needs no name if it is the only one left;
+//! - the one input of several numbers takes the columns that [`Options::columns`] names, or all that are left, in the order
+//!   of the file;
+//! - classes may be texts: they are numbered as [`Options::classes`] says, or in the order of their names.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use brolga_runtime::{DType, Error, Field, Result, Tensor, read_regular};
+
+use super::{Options, bad, malformed};
+
+/// Larger tables are not read.
+const MOST_BYTES: u64 = 1 << 34;
+
+/// Cells that hold no value, in small letters.
+const MISSING: [&str; 7] = ["", "na", "n/a", "nan", "null", "none", "?"];
+
+/// A table in memory: about as much as its file, and 8 bytes a cell.
+pub(super) struct Table<'a> {
+    file: &'a Path,
+    columns: Vec<Column>,
+    /// The line of each row.
+    lines: Vec<usize>,
+}
+
+struct Column {
+    name: String,
+    text: String,
+    /// Where each cell ends in the text.
+    ends: Vec<usize>,
+}
+
+impl Column {
+    fn push(&mut self, cell: &str) {
+        self.text.push_str(cell);
+        self.ends.push(self.text.len());
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.text[start..end])
+    }
+}
+
+/// What a table is for the inputs of a model.
+pub(super) struct Filled {
+    /// One tensor for each field, `[samples, ...]`.
+    pub tensors: Vec<Tensor>,
+    pub classes: Vec<String>,
+    pub columns: Vec<String>,
+    /// What each sample is called.
+    pub names: Vec<String>,
+}
+
+/// Reads a table for `fields`.
+pub(super) fn load(file: &Path, fields: &[Field], options: &Options) -> Result<Filled> {
+    let bytes = read_regular(file, MOST_BYTES).map_err(|e| Error::io("read", file, e))?;
+    let text = str::from_utf8(&bytes).map_err(|e| {
+        malformed(file, format!("it is no text: byte {} is not UTF-8; save it as UTF-8", e.valid_up_to()))
+    })?;
+    Table::parse(file, text)?.fill(fields, options)
+}
+
+impl Table<'_> {
+    fn parse<'a>(file: &'a Path, text: &str) -> Result<Table<'a>> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut reader = Reader { text, at: 0, line: 1, separator: separator(text), file };
+        let header = reader.row()?.ok_or_else(|| malformed(file, "the table is empty"))?;
+        if header.iter().any(|name| name.trim().parse::<f64>().is_ok()) {
+            let message = format!("the first line must name the columns, found {header:?}");
+            return Err(malformed(file, message));
+        }
+        let mut columns: Vec<Column> = Vec::new();
+        for name in header {
+            let name = name.trim().to_owned();
+            if name.is_empty() || columns.iter().any(|column| column.name == name) {
+                let message =
+                    format!("each column needs a name of its own in the first line; `{name}` is not");
+                return Err(malformed(file, message));
+            }
+            columns.push(Column { name, text: String::new(), ends: Vec::new() });
+        }
+        let mut lines = Vec::new();
+        loop {
+            let line = reader.line;
+            let Some(row) = reader.row()? else { break };
+            if row.len() != columns.len() {
+                let message = format!(
+                    "line {line} has {} values, but there are {} columns; is the file whole?",
+                    row.len(),
+                    columns.len()
+                );
+                return Err(malformed(file, message));
+            }
+            columns.iter_mut().zip(&row).for_each(|(column, cell)| column.push(cell));
+            lines.push(line);
+        }
+        Ok(Table { file, columns, lines })
+    }
+
+    fn column(&self, name: &str) -> Result<&Column> {
+        self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
+            bad(format!(
+                "`{}` has no column `{name}`; it has {}",
+                self.file.display(),
+                self.names().join(", ")
+            ))
+        })
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.columns.iter().map(|column| column.name.as_str()).collect()
+    }
+
+    fn fill(&self, fields: &[Field], options: &Options) -> Result<Filled> {
+        if self.lines.is_empty() {
+            return Err(malformed(self.file, "the table has no rows"));
+        }
+        let single = |field: &&Field| field.dims.iter().product::<usize>() == 1;
+        let mut taken: Vec<&str> = options.target.as_deref().into_iter().collect();
+        taken.extend(fields.iter().filter(single).map(|field| field.name.as_str()));
+        let unnamed: Vec<&Field> = (fields.iter().filter(single))
+            .filter(|field| self.columns.iter().all(|column| column.name != field.name))
+            .collect();
+        if let Some(target) = &options.target {
+            self.column(target)?;
+        }
+        let several: Vec<&Field> = fields.iter().filter(|field| !single(field)).collect();
+        if let [first, second, ..] = several[..] {
+            return Err(bad(format!(
+                "`{}` and `{}` both take several numbers a sample, and a table fills one such input",
+                first.name, second.name
+            )));
+        }
+        let mut filled = Filled {
+            tensors: Vec::new(),
+            classes: options.classes.clone(),
+            columns: Vec::new(),
+            names: Vec::new(),
+        };
+        for field in fields {
+            filled.tensors.push(if single(&field) {
+                let name = match (&unnamed[..], &options.target) {
+                    ([one], Some(target)) if one.name == field.name => target,
+                    ([one, ..], _) if unnamed.iter().any(|f| f.name == field.name) => {
+                        return Err(bad(format!(
+                            "no column is named `{}`; say which one it is with --target (columns: {})",
+                            one.name,
+                            self.names().join(", ")
+                        )));
+                    }
+                    _ => &field.name,
+                };
+                self.single(self.column(name)?, field, &mut filled.classes)?
+            } else {
+                filled.columns = match &options.columns[..] {
+                    [] => {
+                        self.names().into_iter().filter(|n| !taken.contains(n)).map(str::to_owned).collect()
+                    }
+                    given => given.to_vec(),
+                };
+                self.several(&filled.columns, field)?
+            });
+        }
+        filled.names = self.lines.iter().map(|line| format!("line {line}")).collect();
+        Ok(filled)
+    }
+
+    /// One number or class a sample.
+    fn single(&self, column: &Column, field: &Field, classes: &mut Vec<String>) -> Result<Tensor> {
+        let dims = [&[self.lines.len()], &field.dims[..]].concat();
+        if !matches!(field.dtype, DType::I32 | DType::I64) {
+            let values = self.numbers(column)?;
+            return Tensor::from_slice(&dims, &values)?.converted(field.dtype);
+        }
+        for (cell, line) in column.cells().zip(&self.lines) {
+            self.present(cell, column, *line)?;
+        }
+        let numbers: Option<Vec<i64>> = column.cells().map(|cell| cell.parse().ok()).collect();
+        let numbers = match numbers.filter(|_| classes.is_empty()) {
+            Some(numbers) => numbers,
+            None => {
+                if classes.is_empty() {
+                    let names: BTreeSet<&str> = column.cells().collect();
+                    *classes = names.into_iter().map(str::to_owned).collect();
+                }
+                let number = |(cell, line): (&str, &usize)| {
+                    let number = classes.iter().position(|class| class == cell);
+                    let given = || cell.parse().ok().filter(|&number: &usize| number < classes.len());
+                    let number = number.or_else(given);
+                    number.map(|number| number as i64).ok_or_else(|| {
+                        let message = format!("line {line}: `{cell}` is none of the classes {classes:?}");
+                        malformed(self.file, message)
+                    })
+                };
+                column.cells().zip(&self.lines).map(number).collect::<Result<Vec<_>>>()?
+            }
+        };
+        Tensor::from_slice(&dims, &numbers)?.converted(field.dtype)
+    }
+
+    /// Several numbers a sample.
+    fn several(&self, columns: &[String], field: &Field) -> Result<Tensor> {
+        let size: usize = field.dims.iter().product();
+        if columns.len() != size {
+            return Err(bad(format!(
+                "`{}` takes {size} numbers a sample, but there are {} columns for it: {}; say with `columns` in the \
+                 model's `data` which they are",
+                field.name,
+                columns.len(),
+                columns.join(", ")
+            )));
+        }
+        let rows = self.lines.len();
+        let mut tensor = Tensor::zeros(DType::F64, &[&[rows], &field.dims[..]].concat())?;
+        for (at, name) in columns.iter().enumerate() {
+            let values = self.numbers(self.column(name)?)?;
+            let places = tensor.as_mut_slice::<f64>()?.iter_mut().skip(at).step_by(size);
+            places.zip(values).for_each(|(place, value)| *place = value);
+        }
+        match field.dtype {
+            DType::F64 | DType::F32 => tensor.converted(field.dtype),
+            to => {
+                let whole = |v: f64| match v.fract() == 0.0 && v.abs() < 9e15 {
+                    true => Ok(v as i64),
+                    false => Err(bad(format!("`{}` takes whole numbers, found {v}", field.name))),
+                };
+                tensor.map(whole)?.converted(to)
+            }
+        }
+    }
+
+    fn numbers(&self, column: &Column) -> Result<Vec<f64>> {
+        let number = |(cell, line): (&str, &usize)| {
+            self.present(cell, column, *line)?;
+            match cell {
+                "true" | "True" | "TRUE" => Ok(1.0),
+                "false" | "False" | "FALSE" => Ok(0.0),
+                _ => cell.parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| {
+                    let message =
+                        format!("line {line}: `{cell}` in the column `{}` is no number", column.name);
+                    malformed(self.file, message)
+                }),
+            }
+        };
+        column.cells().zip(&self.lines).map(number).collect()
+    }
+
+    fn present(&self, cell: &str, column: &Column, line: usize) -> Result<()> {
+        if !MISSING.contains(&cell.to_lowercase().as_str()) {
+            return Ok(());
+        }
+        let message = format!(
+            "line {line}: the value of `{}` is missing (`{cell}`); fill it in, or leave the row out",
+            column.name
+        );
+        Err(malformed(self.file, message))
+    }
+}
+
+/// The separator of a table: what the first line has most of, outside of quotes.
+fn separator(text: &str) -> char {
+    let mut counts = [(',', 0), (';', 0), ('\t', 0)];
+    let mut quoted = false;
+    for c in text.lines().next().unwrap_or("").chars() {
+        quoted ^= c == '"';
+        counts.iter_mut().filter(|(known, _)| *known == c && !quoted).for_each(|(_, count)| *count += 1);
+    }
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map_or(',', |(separator, _)| separator)
+}
+
+/// Goes through the rows of a table.
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+    separator: char,
+    file: &'a Path,
+}
+
+impl Reader<'_> {
+    /// The next row that is not empty.
+    fn row(&mut self) -> Result<Option<Vec<String>>> {
+        loop {
+            if self.at >= self.text.len() {
+                return Ok(None);
+            }
+            let row = self.cells()?;
+            if row.len() > 1 || !row[0].is_empty() {
+                return Ok(Some(row));
+            }
+        }
+    }
+
+    /// The cells up to the end of the line.
+    fn cells(&mut self) -> Result<Vec<String>> {
+        let mut row = Vec::new();
+        loop {
+            let (cell, last) = self.cell()?;
+            row.push(cell);
+            if last {
+                self.line += 1;
+                return Ok(row);
+            }
+        }
+    }
+
+    /// A cell, and whether it is the last one of its line.
+    fn cell(&mut self) -> Result<(String, bool)> {
+        let rest = &self.text[self.at..];
+        let start = rest.trim_start_matches([' ']);
+        if let Some(inside) = start.strip_prefix('"') {
+            return self.quoted(rest.len() - inside.len());
+        }
+        let end = rest.find([self.separator, '\n']).unwrap_or(rest.len());
+        let last = !rest[end..].starts_with(self.separator);
+        self.at += (end + 1).min(rest.len());
+        Ok((rest[..end].trim().to_owned(), last))
+    }
+
+    /// A cell in quotes, whose text begins `skip` bytes from here; two quotes stand for one.
+    fn quoted(&mut self, skip: usize) -> Result<(String, bool)> {
+        let began = self.line;
+        let rest = &self.text[self.at..];
+        let mut cell = String::new();
+        let mut at = skip;
+        loop {
+            let Some(quote) = rest[at..].find('"') else {
+                return Err(malformed(self.file, format!("line {began}: a quote is never closed")));
+            };
+            cell.push_str(&rest[at..at + quote]);
+            at += quote + 1;
+            if !rest[at..].starts_with('"') {
+                break;
+            }
+            cell.push('"');
+            at += 1;
+        }
+        self.line += cell.matches('\n').count();
+        let behind = &rest[at..];
+        let end = behind.find([self.separator, '\n']).unwrap_or(behind.len());
+        if !behind[..end].trim().is_empty() {
+            let message = format!("line {began}: something follows behind a closing quote");
+            return Err(malformed(self.file, message));
+        }
+        let last = !behind[end..].starts_with(self.separator);
+        self.at += (at + end + 1).min(rest.len());
+        Ok((cell, last))
+    }
+}

@@ -1,0 +1,314 @@
+//! What a network says of single samples: labels and probabilities, or numbers; of pictures, folders of them, and tables.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use brolga::models::data::{self, HeldOut};
+use brolga::runtime::{
+    Batches, DType, Field, Input, Instance, Request, Split, TensorRef, write_atomically, write_tensors,
+};
+use brolga::{Error, Model, Result, State, Tensor};
+use serde_json::{Map, Value, json};
+
+use super::args::RunArgs;
+use super::files::state;
+use super::report::metric;
+use super::tune::tune;
+
+/// What the inputs of an entry point take of a data set.
+pub fn fields(inputs: &[Input]) -> Vec<Field> {
+    let field = |input: &Input| Field {
+        name: input.name.clone(),
+        dtype: input.dtype,
+        dims: input.dims.get(1..).unwrap_or(&[]).to_vec(),
+    };
+    inputs.iter().map(field).collect()
+}
+
+/// The names of the classes that a network knows: those that came with the weights, or the model's.
+pub fn classes(model: &Model, state: &State) -> Vec<String> {
+    match state.noted_list("classes") {
+        noted if noted.is_empty() => model.instance().declared().classes.clone(),
+        noted => noted,
+    }
+}
+
+/// The numbers of one sample of a batch.
+pub fn numbers(tensor: &Tensor, sample: usize) -> Result<Vec<f64>> {
+    let size: usize = tensor.dims().iter().skip(1).product();
+    let own = sample * size..(sample + 1) * size;
+    Ok(match tensor.dtype() {
+        DType::F32 => tensor.as_slice::<f32>()?[own].iter().map(|&v| f64::from(v)).collect(),
+        DType::F64 => tensor.as_slice::<f64>()?[own].to_vec(),
+        DType::I32 => tensor.as_slice::<i32>()?[own].iter().map(|&v| f64::from(v)).collect(),
+        DType::I64 => tensor.as_slice::<i64>()?[own].iter().map(|&v| v as f64).collect(),
+        DType::U8 | DType::Bool => tensor.bytes()[own].iter().map(|&v| f64::from(v)).collect(),
+    })
+}
+
+/// Whether an output has a score for each class: floats, `[batch, classes]`.
+pub fn scores(tensor: &Tensor) -> bool {
+    matches!(tensor.dtype(), DType::F32 | DType::F64) && tensor.dims().len() == 2 && tensor.dims()[1] > 1
+}
+
+/// The place of the largest score; the first of equal ones, or of NaN.
+pub fn best(scores: &[f64]) -> usize {
+    let mut best = 0;
+    for (at, score) in scores.iter().enumerate() {
+        if !scores[best].is_nan() && (score.is_nan() || *score > scores[best]) {
+            best = at;
+        }
+    }
+    best
+}
+
+/// The name of a class: its number where nobody gave it one.
+pub fn class(classes: &[String], number: usize) -> String {
+    classes.get(number).cloned().unwrap_or_else(|| number.to_string())
+}
+
+/// A cell of a CSV file.
+pub fn cell(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
+}
+
+/// Writes the rows of a CSV file.
+pub fn write_csv(path: &Path, rows: &[Vec<String>]) -> Result<()> {
+    let text = |row: &Vec<String>| row.iter().map(|text| cell(text)).collect::<Vec<_>>().join(",") + "\n";
+    Ok(write_atomically(path, |file| rows.iter().try_for_each(|row| file.write_all(text(row).as_bytes())))?)
+}
+
+/// The samples that a path stands for.
+enum Source {
+    Pictures(Vec<PathBuf>, Field),
+    Table(Box<dyn Batches>),
+}
+
+impl Source {
+    fn open(path: &Path, fields: &[Field], model: &Model, state: &State) -> Result<Source> {
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        if ["csv", "tsv"].contains(&extension.as_str()) {
+            let declared = model.data_options(0);
+            let columns = match state.noted_list("columns") {
+                noted if noted.is_empty() => declared.columns.clone(),
+                noted => noted,
+            };
+            let classes = classes(model, state);
+            let options = data::Options { held_out: HeldOut::All, columns, classes, ..declared };
+            return Ok(Source::Table(data::open(path, fields, &options)?));
+        }
+        let [field] = fields else {
+            let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+            return Err(Error::Name(format!(
+                "a picture fills one input, but the entry point has {}: give them with --inputs",
+                names.join(", ")
+            )));
+        };
+        Ok(Source::Pictures(data::pictures(path)?, field.clone()))
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Source::Pictures(files, _) => files.len(),
+            Source::Table(table) => table.len(Split::Validation),
+        }
+    }
+
+    /// The name of a sample, and its inputs.
+    fn sample(&mut self, number: usize, fields: &[Field]) -> Result<(String, Vec<Tensor>)> {
+        match self {
+            Source::Pictures(files, field) => {
+                let file = &files[number];
+                Ok((file.display().to_string(), vec![data::picture(file, field)?]))
+            }
+            Source::Table(table) => {
+                let request = Request { split: Split::Validation, indices: &[number], seed: 0, epoch: 0 };
+                let mut tensors = Vec::new();
+                for (at, field) in fields.iter().enumerate() {
+                    let mut tensor = Tensor::zeros(field.dtype, &[&[1], &field.dims[..]].concat())?;
+                    table.fill(&request, at, &mut tensor.view_mut())?;
+                    tensors.push(tensor);
+                }
+                Ok((table.name(Split::Validation, number), tensors))
+            }
+        }
+    }
+}
+
+/// `brolga run MODEL picture.png …`
+pub fn run(args: &RunArgs) -> Result<ExitCode> {
+    let threads = args.machine.threads()?;
+    let mut model = args.model.load(args.machine.options(&threads)?)?;
+    let symbolic = model.instance().dims().iter().any(|(name, _)| name == "batch");
+    let dims: Vec<(&str, usize)> = symbolic.then_some(("batch", 1)).into_iter().collect();
+    tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?;
+    let executable = model.compile_for(&args.entry.name, &dims)?;
+    let manifest = executable.manifest().clone();
+    if manifest.inputs.iter().any(|input| input.dims.first() != Some(&1)) {
+        let message = format!("`{}` does not take one sample at a time: use --inputs", args.entry.name);
+        return Err(Error::Name(message));
+    }
+    let fields = fields(&manifest.inputs);
+    let mut state = state(&model, &args.start)?;
+    let classes = classes(&model, &state);
+    let mut instance = Instance::bind(executable, &state, &threads)?;
+    let mut outputs: Vec<Tensor> = manifest
+        .outputs
+        .iter()
+        .map(|o| Tensor::zeros(o.dtype, &o.dims))
+        .collect::<std::result::Result<_, _>>()?;
+    let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
+    let (mut report, mut kept) = (Vec::new(), Vec::new());
+    for path in &args.paths {
+        let mut source = Source::open(path, &fields, &model, &state)?;
+        for number in 0..source.len() {
+            let (name, inputs) = source.sample(number, &fields)?;
+            instance.run_tensors(&mut state, &inputs, &mut outputs)?;
+            if args.json {
+                report.push(as_json(&name, &names, &outputs, &classes)?);
+            } else {
+                outln!("{name}: {}", as_text(&names, &outputs, &classes)?);
+            }
+            if args.outputs.is_some() {
+                let copies = outputs.iter().map(Tensor::try_clone).collect::<std::result::Result<_, _>>()?;
+                kept.push((name, copies));
+            }
+        }
+    }
+    if let Some(path) = &args.outputs {
+        write(path, &names, &kept, &classes)?;
+    }
+    if let Some(path) = &args.save {
+        state.save(path)?;
+    }
+    if args.json {
+        outln!("{}", json!({"model": model.name(), "entry": args.entry.name, "samples": report}));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How many of the next best classes are shown.
+const NEXT: usize = 2;
+
+/// `cat  probability 0.9871  (dog 0.0129)`
+fn as_text(names: &[&str], outputs: &[Tensor], classes: &[String]) -> Result<String> {
+    let mut parts = Vec::new();
+    for (name, output) in names.iter().zip(outputs) {
+        let numbers = numbers(output, 0)?;
+        if scores(output) && parts.is_empty() {
+            let first = best(&numbers);
+            let mut order: Vec<usize> = (0..numbers.len()).filter(|&at| at != first).collect();
+            order.sort_by(|&a, &b| numbers[b].total_cmp(&numbers[a]));
+            let next: Vec<String> = (order.iter().take(NEXT))
+                .map(|&at| format!("{} {}", class(classes, at), metric(numbers[at])))
+                .collect();
+            let (label, score) = (class(classes, first), metric(numbers[first]));
+            parts.push(format!("{label}  {name} {score}  ({})", next.join(", ")));
+        } else if let [number] = numbers[..] {
+            parts.push(format!("{name} {}", metric(number)));
+        } else {
+            parts.push(format!("{name} {}", brolga::runtime::type_name(output.dtype(), &output.dims()[1..])));
+        }
+    }
+    Ok(parts.join("  "))
+}
+
+/// The same for programs.
+fn as_json(name: &str, names: &[&str], outputs: &[Tensor], classes: &[String]) -> Result<Value> {
+    let mut about = Map::new();
+    about.insert("name".into(), json!(name));
+    for (name, output) in names.iter().zip(outputs) {
+        let numbers = numbers(output, 0)?;
+        if scores(output) && !about.contains_key("class") {
+            let first = best(&numbers);
+            about.insert("class".into(), json!(first));
+            about.insert("label".into(), json!(class(classes, first)));
+            let all = numbers.iter().enumerate().map(|(at, score)| (class(classes, at), json!(score)));
+            about.insert((*name).to_owned(), Value::Object(all.collect()));
+        } else if let [number] = numbers[..] {
+            about.insert((*name).to_owned(), json!(number));
+        } else {
+            about.insert((*name).to_owned(), json!(numbers));
+        }
+    }
+    Ok(Value::Object(about))
+}
+
+/// Writes the outputs of all samples: a table, or tensors with the samples as first dimension.
+fn write(path: &Path, names: &[&str], kept: &[(String, Vec<Tensor>)], classes: &[String]) -> Result<()> {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    if extension == "csv" {
+        return write_csv(path, &rows(names, kept, classes)?);
+    }
+    let mut stacked = Vec::new();
+    for at in 0..names.len() {
+        let Some((_, first)) = kept.first() else { break };
+        let dims = [&[kept.len()], &first[at].dims()[1..]].concat();
+        let bytes: Vec<u8> =
+            kept.iter().flat_map(|(_, outputs)| outputs[at].bytes().iter().copied()).collect();
+        stacked.push(Tensor::from_bytes(first[at].dtype(), &dims, &bytes)?);
+    }
+    let views: Vec<(&str, TensorRef<'_>)> =
+        names.iter().copied().zip(stacked.iter().map(Tensor::view)).collect();
+    Ok(write_tensors(path, &views)?)
+}
+
+/// A row for each sample: its name, its label where there are scores, and all numbers.
+fn rows(names: &[&str], kept: &[(String, Vec<Tensor>)], classes: &[String]) -> Result<Vec<Vec<String>>> {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for (sample, outputs) in kept {
+        let (mut head, mut row) = (vec!["sample".to_owned()], vec![sample.clone()]);
+        for (at, (name, output)) in names.iter().zip(outputs).enumerate() {
+            let numbers = numbers(output, 0)?;
+            let named = at == 0 && scores(output);
+            if named {
+                head.push("label".into());
+                row.push(class(classes, best(&numbers)));
+            }
+            for (at, number) in numbers.iter().enumerate() {
+                head.push(match numbers.len() {
+                    1 => (*name).to_owned(),
+                    _ if named => format!("{name}.{}", class(classes, at)),
+                    _ => format!("{name}.{at}"),
+                });
+                row.push(shortest(*number, output.dtype()));
+            }
+        }
+        if rows.is_empty() {
+            rows.push(head);
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// The fewest digits that read back as the same number of its type.
+pub fn shortest(number: f64, dtype: DType) -> String {
+    match dtype {
+        DType::F32 => (number as f32).to_string(),
+        _ => number.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_best() {
+        assert_eq!(best(&[1.0, 3.0, 3.0]), 1);
+        assert_eq!(best(&[1.0, f64::NAN, 9.0, f64::NAN]), 1);
+        assert_eq!(best(&[f64::NAN, 9.0]), 0);
+        assert_eq!(best(&[f64::NEG_INFINITY]), 0);
+    }
+
+    #[test]
+    fn cells_are_quoted_where_they_must() {
+        assert_eq!(["a b", "a,b", "a\"b"].map(cell), ["a b", "\"a,b\"", "\"a\"\"b\""]);
+        assert_eq!(shortest(f64::from(0.1f32), DType::F32), "0.1");
+    }
+}

@@ -1,0 +1,326 @@
+//! `brolga evaluate`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use brolga::models::data::{self, HeldOut};
+use brolga::runtime::{self, Batches, DType, Field, Instance, Request, Split};
+use brolga::{Error, Model, Result, State, Tensor, Threads};
+use serde_json::{Value, json};
+
+use super::answers::{best, class, classes, fields, numbers, scores, shortest, write_csv};
+use super::args::EvaluateArgs;
+use super::files::state;
+use super::report::{metrics, metrics_json, table};
+use super::train::{pairs, source};
+
+/// Larger confusion matrices are not shown, but the classes that are taken for others most often.
+const MOST_SHOWN: usize = 20;
+
+pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
+    let threads = args.machine.threads()?;
+    let mut settings = args.model.settings();
+    if let Some(batch) = args.batch {
+        settings = settings.dim("batch", batch);
+    }
+    let model = Model::load(&args.model.model, &settings)?.with_options(args.machine.options(&threads)?);
+    if args.start.weights.is_none() {
+        return Err(Error::Name("give the weights that are evaluated with --weights".into()));
+    }
+    let name = format!("{}.eval", args.entry.name);
+    if model.instance().graph(&name).is_none() {
+        let message =
+            format!("`{}` has no evaluation `{name}`: name a training entry with --entry", model.name());
+        return Err(Error::Name(message));
+    }
+    let source = source(args.data.as_ref(), &model)?;
+    let mut state = state(&model, &args.start)?;
+    let inputs = fields(&model.compile(&name)?.manifest().inputs);
+    let (mut data, about) = open(args, &model, &source, &inputs, &state)?;
+    let samples = data.len(Split::Validation);
+    let found = match model.evaluation(&name, samples)? {
+        Some(evaluation) => runtime::evaluate(&evaluation, &mut state, &threads, &mut *data)?,
+        None => Vec::new(),
+    };
+    let names = match data.classes() {
+        [] => classes(&model, &state),
+        known => known.to_vec(),
+    };
+    let predicted = predict(&model, &mut state, &threads, &mut *data)?;
+    let shown = source.display();
+    let confusion = predicted.as_ref().and_then(|predicted| predicted.confusion());
+    if let Some(path) = &args.predictions {
+        let Some(predicted) = &predicted else {
+            let message = "there is nothing to predict: the model has no entry point `infer` for these data";
+            return Err(Error::Name(message.into()));
+        };
+        write_csv(path, &predicted.rows(&names))?;
+    }
+    if args.json {
+        let mut all = json!({"model": model.name(), "data": shown.to_string(), "samples": samples,
+            "metrics": metrics_json(pairs(&found))});
+        if let Some(confusion) = &confusion {
+            all["classes"] = (0..confusion.len()).map(|at| Value::from(class(&names, at))).collect();
+            all["confusion"] = json!(confusion);
+        }
+        if let Some(path) = &args.predictions {
+            all["predictions"] = json!(path.display().to_string());
+        }
+        outln!("{all}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    outln!("{} on {shown}: {samples} samples{about}", model.name());
+    if !found.is_empty() {
+        outln!("  {}", metrics(pairs(&found)));
+    }
+    if let Some(confusion) = &confusion {
+        out!("\n{}", show(confusion, &names));
+    }
+    if let Some(path) = &args.predictions {
+        outln!("\npredictions: {}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the data, and says which part of them is meant: what was held out in training where they are those that the
+/// network was trained on; else their own test part, or all.
+fn open(
+    args: &EvaluateArgs,
+    model: &Model,
+    source: &Path,
+    inputs: &[Field],
+    state: &State,
+) -> Result<(Box<dyn Batches>, &'static str)> {
+    let noted = |key: &str, declared: Vec<String>| match state.noted_list(key) {
+        noted if noted.is_empty() => declared,
+        noted => noted,
+    };
+    let options = |seed: u64| {
+        let declared = model.data_options(seed);
+        let (classes, columns) = (declared.classes.clone(), declared.columns.clone());
+        let target = args.target.clone().or(declared.target.clone());
+        let (classes, columns) = (noted("classes", classes), noted("columns", columns));
+        data::Options { target, classes, columns, ..declared }
+    };
+    if args.all {
+        let all = data::Options { held_out: HeldOut::All, ..options(0) };
+        return Ok((data::open(source, inputs, &all)?, ""));
+    }
+    let test = data::Options { held_out: HeldOut::Test, ..options(0) };
+    let data = data::open(source, inputs, &test)?;
+    let held_out: Option<Value> = state.note("held_out").and_then(|text| serde_json::from_str(text).ok());
+    let trained_on = held_out
+        .filter(|note| note["data"].as_str().is_some_and(|sum| Some(sum) == data.checksum().as_deref()));
+    let Some(note) = trained_on else { return Ok((data, "")) };
+    let own_test = data.len(Split::Train) > 0;
+    if own_test {
+        return Ok((data, ", the test part"));
+    }
+    let fold = note["fold"].as_u64().unwrap_or(0) as usize;
+    let mut again = options(note["seed"].as_u64().unwrap_or(0));
+    if let HeldOut::Fold { number, .. } = &mut again.held_out {
+        *number = fold;
+    }
+    drop(data);
+    Ok((data::open(source, inputs, &again)?, ", those held out in training (--all evaluates all)"))
+}
+
+/// What is predicted for every sample, beside what is true.
+struct Predicted {
+    /// Name and element type of the output, and of what is true.
+    output: (String, DType),
+    truth: Option<(String, DType)>,
+    /// Whether they are classes and their scores.
+    classes: bool,
+    samples: Vec<Sample>,
+}
+
+struct Sample {
+    name: String,
+    truth: Vec<f64>,
+    /// All numbers of the output; of scores the class and its score.
+    found: Vec<f64>,
+    /// How many classes there are.
+    count: usize,
+}
+
+/// Runs `infer` on the samples that are evaluated, if its inputs are there.
+fn predict(
+    model: &Model,
+    state: &mut State,
+    threads: &Threads,
+    data: &mut dyn Batches,
+) -> Result<Option<Predicted>> {
+    if model.instance().graph("infer").is_none() {
+        return Ok(None);
+    }
+    let known = data.fields().to_vec();
+    let count = data.len(Split::Validation);
+    let batch = model.instance().dims().iter().find(|(name, _)| name == "batch").map(|(_, size)| *size);
+    let Some(whole) = batch.map(|batch| batch.clamp(1, count.max(1))) else { return Ok(None) };
+    let mut predicted: Option<Predicted> = None;
+    let mut at = 0;
+    // Whole batches, then single samples: bits do not depend on it.
+    for size in [whole, 1] {
+        let executable = model.compile_for("infer", &[("batch", size)])?;
+        let manifest = executable.manifest().clone();
+        let place = |name: &str| known.iter().position(|field| field.name == name);
+        let Some(places) = manifest.inputs.iter().map(|input| place(&input.name)).collect::<Option<Vec<_>>>()
+        else {
+            return Ok(None);
+        };
+        let Some(output) = manifest.outputs.first() else { return Ok(None) };
+        let make = |dtype, dims: &[usize]| Tensor::zeros(dtype, dims);
+        let mut inputs = Vec::new();
+        for input in &manifest.inputs {
+            inputs.push(make(input.dtype, &input.dims)?);
+        }
+        let mut outputs = Vec::new();
+        for output in &manifest.outputs {
+            outputs.push(make(output.dtype, &output.dims)?);
+        }
+        if outputs[0].dims().first() != Some(&size) {
+            return Ok(None);
+        }
+        let is_label =
+            |field: &Field| field.dims.is_empty() && matches!(field.dtype, DType::I32 | DType::I64);
+        let label = known.iter().position(is_label).filter(|_| scores(&outputs[0]));
+        let truth = label.or_else(|| {
+            let other = |at: &usize| !places.contains(at) && known[*at].dims.iter().product::<usize>() <= 64;
+            (0..known.len()).find(other)
+        });
+        let mut true_values = match truth {
+            Some(at) => Some(make(known[at].dtype, &[&[size], &known[at].dims[..]].concat())?),
+            None => None,
+        };
+        let all = predicted.get_or_insert_with(|| Predicted {
+            output: (output.name.clone(), output.dtype),
+            truth: truth.map(|at| (known[at].name.clone(), known[at].dtype)),
+            classes: label.is_some(),
+            samples: Vec::new(),
+        });
+        let mut instance = Instance::bind(executable, state, threads)?;
+        while count - at >= size {
+            let indices: Vec<usize> = (at..at + size).collect();
+            let request = Request { split: Split::Validation, indices: &indices, seed: 0, epoch: 0 };
+            for (tensor, place) in inputs.iter_mut().zip(&places) {
+                data.fill(&request, *place, &mut tensor.view_mut())?;
+            }
+            if let (Some(tensor), Some(place)) = (&mut true_values, truth) {
+                data.fill(&request, place, &mut tensor.view_mut())?;
+            }
+            instance.run_tensors(state, &inputs, &mut outputs)?;
+            for sample in 0..size {
+                let mut found = numbers(&outputs[0], sample)?;
+                let classes = found.len();
+                if label.is_some() {
+                    let best = best(&found);
+                    found = vec![best as f64, found[best]];
+                }
+                let truth = true_values.as_ref().map(|tensor| numbers(tensor, sample)).transpose()?;
+                all.samples.push(Sample {
+                    name: data.name(Split::Validation, at + sample),
+                    truth: truth.unwrap_or_default(),
+                    found,
+                    count: classes,
+                });
+            }
+            at += size;
+        }
+    }
+    Ok(predicted)
+}
+
+impl Predicted {
+    /// How often each class (row) was taken for each (column); nothing where there are no classes.
+    fn confusion(&self) -> Option<Vec<Vec<u64>>> {
+        let count = self.samples.first().filter(|_| self.classes)?.count;
+        let mut confusion = vec![vec![0; count]; count];
+        for sample in &self.samples {
+            let (truth, found) = (sample.truth[0] as usize, sample.found[0] as usize);
+            *confusion.get_mut(truth)?.get_mut(found)? += 1;
+        }
+        Some(confusion)
+    }
+
+    /// The rows of the table of predictions.
+    fn rows(&self, classes: &[String]) -> Vec<Vec<String>> {
+        let (output, dtype) = &self.output;
+        let named = |name: &str, count: usize| match count {
+            1 => vec![name.to_owned()],
+            _ => (0..count).map(|at| format!("{name}.{at}")).collect(),
+        };
+        let first = self.samples.first();
+        let mut head = vec!["sample".to_owned()];
+        if let Some((name, _)) = &self.truth {
+            head.extend(named(name, first.map_or(1, |sample| sample.truth.len())));
+        }
+        if self.classes {
+            head.extend(["predicted".to_owned(), output.clone()]);
+        } else {
+            head.extend(named(output, first.map_or(1, |sample| sample.found.len())));
+        }
+        let mut rows = vec![head];
+        for sample in &self.samples {
+            let mut row = vec![sample.name.clone()];
+            if self.classes {
+                let name = |number: f64| class(classes, number as usize);
+                row.extend([name(sample.truth[0]), name(sample.found[0]), shortest(sample.found[1], *dtype)]);
+            } else {
+                let truth = self.truth.as_ref().map_or(DType::F32, |(_, dtype)| *dtype);
+                row.extend(sample.truth.iter().map(|&number| shortest(number, truth)));
+                row.extend(sample.found.iter().map(|&number| shortest(number, *dtype)));
+            }
+            rows.push(row);
+        }
+        rows
+    }
+}
+
+/// The confusion matrix as a table, or of many classes the most frequent mistakes.
+fn show(confusion: &[Vec<u64>], names: &[String]) -> String {
+    let share = |part: u64, whole: u64| match whole {
+        0 => "-".to_owned(),
+        _ => format!("{:.4}", part as f64 / whole as f64),
+    };
+    if confusion.len() > MOST_SHOWN {
+        let mistakes = confusion.iter().enumerate().flat_map(|(truth, row)| {
+            row.iter().enumerate().map(move |(found, &count)| (count, truth, found))
+        });
+        let mut mistakes: Vec<_> = mistakes.filter(|&(count, a, b)| count > 0 && a != b).collect();
+        mistakes.sort_by(|a, b| b.0.cmp(&a.0).then(a.cmp(b)));
+        let row = |&(count, truth, found): &(u64, usize, usize)| {
+            vec![class(names, truth), class(names, found), count.to_string()]
+        };
+        let rows: Vec<Vec<String>> = mistakes.iter().take(MOST_SHOWN).map(row).collect();
+        return table(&["true", "predicted", "samples"], &rows, "llr");
+    }
+    let labels: Vec<String> = (0..confusion.len()).map(|at| class(names, at)).collect();
+    let mut head = vec!["true \\ predicted"];
+    head.extend(labels.iter().map(String::as_str));
+    head.push("recall");
+    let mut rows = Vec::new();
+    for (at, row) in confusion.iter().enumerate() {
+        let mut cells = vec![labels[at].clone()];
+        cells.extend(row.iter().map(u64::to_string));
+        cells.push(share(row[at], row.iter().sum()));
+        rows.push(cells);
+    }
+    let mut precision = vec!["precision".to_owned()];
+    for at in 0..confusion.len() {
+        precision.push(share(confusion[at][at], confusion.iter().map(|row| row[at]).sum()));
+    }
+    let right: u64 = (0..confusion.len()).map(|at| confusion[at][at]).sum();
+    precision.push(share(right, confusion.iter().flatten().sum()));
+    rows.push(precision);
+    table(&head, &rows, &("l".to_owned() + &"r".repeat(confusion.len() + 1)))
+}
+
+/// The path of a table of predictions.
+pub fn csv(text: &str) -> std::result::Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+        true => Ok(path),
+        false => Err("predictions are written as a table: expected a name ending in .csv".into()),
+    }
+}

@@ -1,0 +1,59 @@
+//! What prepares data inside of a model: fitting it before training, and what it is now.
+
+use brolga_frontend::{FIT, SplitRule};
+use brolga_models::data::{HeldOut, Options};
+use brolga_runtime::{Batches, DType, SlotKind, State, Threads, fit};
+
+use crate::error::Result;
+use crate::model::Model;
+
+impl Model {
+    /// Fits what prepares the data (`prepare` in the model's `data`) to the training part of a data set, once before
+    /// training; nothing where the model has nothing to fit.
+    ///
+    /// # Errors
+    /// Data that do not fit the inputs, or with values that are not finite.
+    pub fn fit(&self, state: &mut State, threads: &Threads, data: &mut dyn Batches) -> Result<()> {
+        if self.instance().graph(FIT).is_none() {
+            return Ok(());
+        }
+        let symbolic = self.instance().dims().iter().any(|(name, _)| name == "batch");
+        // One by one, so that no sample is left out.
+        let dims: &[(&str, usize)] = if symbolic { &[("batch", 1)] } else { &[] };
+        Ok(fit(&self.compile_for(FIT, dims)?, state, threads, data)?)
+    }
+
+    /// How a data set is read for this model: its classes, split, target and columns as the model's `data` says; of folds
+    /// the first is held out.
+    pub fn data_options(&self, seed: u64) -> Options {
+        let declared = self.instance().declared().clone();
+        let held_out = match declared.split {
+            None => HeldOut::Default,
+            Some(SplitRule::Holdout { fraction, stratified }) => HeldOut::Fraction { fraction, stratified },
+            Some(SplitRule::Folds { count, stratified }) => {
+                HeldOut::Fold { number: 0, of: count, stratified }
+            }
+        };
+        Options {
+            seed,
+            held_out,
+            classes: declared.classes,
+            target: declared.target,
+            columns: declared.columns,
+        }
+    }
+}
+
+/// What is fitted to data in a state: names such as `data.image.mean`, and values.
+pub fn fitted(state: &State) -> Vec<(&str, Vec<f64>)> {
+    let slots = state.slots().iter().filter(|slot| slot.kind() == SlotKind::Fitted);
+    let values = slots.map(|slot| {
+        let tensor = slot.tensor();
+        let values = match tensor.dtype() {
+            DType::F64 => tensor.as_slice::<f64>().map(<[f64]>::to_vec),
+            _ => tensor.as_slice::<f32>().map(|values| values.iter().map(|&v| f64::from(v)).collect()),
+        };
+        (slot.name(), values.unwrap_or_default())
+    });
+    values.collect()
+}
