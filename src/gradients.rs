@@ -8,8 +8,8 @@ use brolga_ir::{Builder, Graph, NodeId, Value};
 use crate::error::{Error, Result};
 
 /// The graph with further outputs: the results of its `gradient` operators as `grad.<parameter>`, and the gradients of the
-/// same losses by its inputs of floating type as `input.<name>`. A parameter or an input that several losses are
-/// differentiated by, or depend on, has the gradient of the first of these.
+/// same losses by its inputs of floating type as `input.<name>`; zeros for an input that no loss depends on. A parameter or
+/// an input that several losses are differentiated by, or depend on, has the gradient of the first of these.
 ///
 /// # Errors
 /// A graph that differentiates by no parameter.
@@ -41,6 +41,12 @@ pub fn with_gradients(graph: &Graph) -> Result<Graph> {
     for (id, loss) in losses {
         found.extend(by_inputs(&mut graph, id, loss)?);
     }
+    for (name, input) in inputs(&graph, graph.parameters()) {
+        if !found.iter().any(|(other, _)| *other == name) {
+            let zero = Builder::new(&mut graph, Default::default()).zeros_like(input)?;
+            found.push((name, zero));
+        }
+    }
     // New state has names of its own.
     let outputs = graph.outputs().iter().filter(|output| output.role == Role::Data);
     let mut names: HashSet<String> = outputs.map(|output| output.name.clone()).collect();
@@ -57,16 +63,21 @@ pub fn with_gradients(graph: &Graph) -> Result<Graph> {
 /// from.
 fn by_inputs(graph: &mut Graph, differentiated: NodeId, loss: Value) -> Result<Vec<(String, Value)>> {
     let below = graph.order_from([loss]);
-    let input = |&id: &NodeId| {
-        let parameter = graph.parameter(id).filter(|parameter| parameter.role == Role::Data)?;
-        let value = graph.result(id);
-        graph.ty(value).dtype.is_float().then(|| (format!("input.{}", parameter.name), value))
-    };
-    let (names, inputs): (Vec<String>, Vec<Value>) = below.iter().filter_map(input).unzip();
+    let (names, inputs): (Vec<String>, Vec<Value>) = inputs(graph, &below).into_iter().unzip();
     if inputs.is_empty() {
         return Ok(Vec::new());
     }
     let origin = graph.node(differentiated).origin.clone();
     let gradients = Builder::new(graph, origin).gradient(loss, &inputs)?;
     Ok(names.into_iter().zip(gradients).collect())
+}
+
+/// The inputs of floating type among nodes, under the names of their gradients.
+fn inputs(graph: &Graph, nodes: &[NodeId]) -> Vec<(String, Value)> {
+    let input = |&id: &NodeId| {
+        let parameter = graph.parameter(id).filter(|parameter| parameter.role == Role::Data)?;
+        let value = graph.result(id);
+        graph.ty(value).dtype.is_float().then(|| (format!("input.{}", parameter.name), value))
+    };
+    nodes.iter().filter_map(input).collect()
 }

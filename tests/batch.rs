@@ -413,7 +413,13 @@ impl Random {
                 }
                 5 if extent > 4 => {
                     extent /= 2;
-                    self.pick(&["MaxPool2d(2)", "AvgPool2d(2)"]).to_owned()
+                    let pools = [
+                        "MaxPool2d(2)",
+                        "AvgPool2d(2)",
+                        "MaxPool2d(2, 2, [[0, 1], [0, 1]], 2)",
+                        "AvgPool2d(2, 2, [[0, 1], [0, 1]], false, false, dilation: 2)",
+                    ];
+                    self.pick(&pools).to_owned()
                 }
                 6 => "Conv2d(features: \"size(1)\", kernel: 3, padding: 1, groups: \"size(1)\")".to_owned(),
                 7 => format!("ConvTranspose2d({features}, 1), InstanceNorm"),
@@ -441,7 +447,14 @@ impl Random {
                 0 | 1 => format!("Linear({features})"),
                 2 => format!("Linear({features}), LayerNorm"),
                 3 if !sequence => format!("Linear({features}), BatchNorm"),
-                4 if sequence => "Linear(8), MultiHeadAttention(2)".to_owned(),
+                4 if sequence => {
+                    let attention = self.pick(&[
+                        "2",
+                        "2, causal: true, key_mask: \"it[:, :, 0] > 0\"",
+                        "2, key_mask: \"it[:, :, 0]\", key: \"it * 0.5\", value: \"it[:, :, :6]\"",
+                    ]);
+                    format!("Linear(8), MultiHeadAttention({attention})")
+                }
                 5 if sequence => "Transpose([1, 0, 2]), Expr(\"it * 0.25\"), Transpose([1, 0, 2])".to_owned(),
                 _ => self.same(),
             });

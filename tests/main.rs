@@ -35,3 +35,4 @@ mod tune;
 mod updates;
 mod views;
 mod winograd;
+mod without_inputs;

@@ -226,13 +226,9 @@ fn argument(decoder: &mut Decoder, parameter: &Parameter, value: &Value) -> Opti
 /// One field of a struct: its name if it has one, and its value.
 pub(crate) type Field<'a> = (Option<&'a Spanned<String>>, &'a Value);
 
-/// The fields of a struct in one form.
+/// The fields of a struct, borrowed.
 pub(crate) fn field_list(fields: &Fields) -> Vec<Field<'_>> {
-    match fields {
-        Fields::None => Vec::new(),
-        Fields::Positional(values) => values.iter().map(|value| (None, value)).collect(),
-        Fields::Named(fields) => fields.iter().map(|(name, value)| (Some(name), value)).collect(),
-    }
+    fields.iter().map(|(name, value)| (name.as_ref(), value)).collect()
 }
 
 /// Brings fields under the names of `names`; unnamed ones in that order. Unknown, repeated, superfluous and

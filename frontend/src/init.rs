@@ -26,6 +26,11 @@ pub(crate) enum Init {
     Identity {
         gain: f64,
     },
+    /// A row of zeros among others.
+    ZeroRow {
+        row: usize,
+        others: Box<Init>,
+    },
 }
 
 words! {

@@ -31,14 +31,8 @@ pub(crate) enum Kind {
     Struct(Option<Spanned<String>>, Fields),
 }
 
-/// What stands between a struct's parentheses.
-#[derive(Clone, Debug)]
-pub(crate) enum Fields {
-    /// No parentheses, or empty ones.
-    None,
-    Positional(Vec<Value>),
-    Named(Vec<(Spanned<String>, Value)>),
-}
+/// What stands between a struct's parentheses: unnamed values, then named ones. Nothing where there are no parentheses.
+pub(crate) type Fields = Vec<(Option<Spanned<String>>, Value)>;
 
 /// A string, with the place of each of its bytes in the source.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,9 +68,9 @@ impl Value {
             Kind::Text(_) => "a string".into(),
             Kind::List(_) => "a list".into(),
             Kind::Map(_) => "a map".into(),
-            Kind::Struct(Some(name), Fields::None) => format!("`{}`", name.value),
+            Kind::Struct(Some(name), fields) if fields.is_empty() => format!("`{}`", name.value),
             Kind::Struct(Some(name), _) => format!("`{}(...)`", name.value),
-            Kind::Struct(None, Fields::None) => "`()`".into(),
+            Kind::Struct(None, fields) if fields.is_empty() => "`()`".into(),
             Kind::Struct(None, _) => "a tuple".into(),
         }
     }
@@ -222,7 +216,7 @@ impl<'a> Parser<'a> {
                     Kind::Struct(Some(name), self.fields()?)
                 } else {
                     self.at = end;
-                    Kind::Struct(Some(name), Fields::None)
+                    Kind::Struct(Some(name), Fields::new())
                 }
             }
         })
@@ -290,32 +284,23 @@ impl<'a> Parser<'a> {
     }
 
     fn fields(&mut self) -> Result<Fields, Diagnostic> {
-        let mut positional = Vec::new();
-        let mut named = Vec::new();
+        let mut fields: Fields = Vec::new();
         self.items(')', |parser| {
-            if let Some(name) = parser.field_name()? {
+            let name = parser.field_name()?;
+            if name.is_some() {
                 parser.colon()?;
-                named.push((name, parser.value()?));
-            } else {
-                positional.push(parser.value()?);
             }
-            if let (Some(_), Some(last)) = (positional.last(), named.last()) {
-                let last: &(Spanned<String>, Value) = last;
-                return Err(Diagnostic::new(
-                    parser.source,
-                    last.0.span,
-                    "named and unnamed arguments stand in one list",
-                )
-                .label("this one has a name, another one has none")
-                .help("name all of them, or none"));
+            let value = parser.value()?;
+            if let (None, Some((Some(last), _))) = (&name, fields.last()) {
+                let message = "an unnamed argument stands behind a named one";
+                return Err(Diagnostic::new(parser.source, value.span, message)
+                    .context(last.span, "this one has a name")
+                    .help("give it its name, or put it first"));
             }
+            fields.push((name, value));
             Ok(())
         })?;
-        Ok(match (positional.is_empty(), named.is_empty()) {
-            (false, _) => Fields::Positional(positional),
-            (_, false) => Fields::Named(named),
-            _ => Fields::None,
-        })
+        Ok(fields)
     }
 
     /// The name before a colon, if that is what comes next.
@@ -504,7 +489,7 @@ mod tests {
     #[test]
     fn values() {
         let value = read("/* a /* b */ */ Model(a: [1, 0x10, -2.5e-1, true], // c\n b: {\"k\": Unit,},)");
-        let Kind::Struct(Some(name), Fields::Named(fields)) = &value.kind else { panic!("{value:?}") };
+        let Kind::Struct(Some(name), fields) = &value.kind else { panic!("{value:?}") };
         assert_eq!((name.value.as_str(), fields.len()), ("Model", 2));
         let Kind::List(items) = &fields[0].1.kind else { panic!("not a list") };
         assert!(matches!(items[1].kind, Kind::Int(16)));
@@ -521,7 +506,7 @@ mod tests {
             "the number 99999999999999999999 does not fit into 64 bits"
         );
         assert_eq!(message("1e999"), "the number 1e999 is too large");
-        assert_eq!(message("A(1, b: 2)"), "named and unnamed arguments stand in one list");
+        assert_eq!(message("A(b: 2, 1)"), "an unnamed argument stands behind a named one");
         assert_eq!(message("r#\"x\""), "this string is never closed");
         for broken in
             ["", "(", "\"\\u{110000}\"", "\"\\", "\"\\xé\"", "-", "0x", "r", "r#", "é(", "/*", "#![", "'"]

@@ -29,8 +29,15 @@ const SORTED: &[(&str, &str)] = &[("axis", "0"), ("descending", "true")];
 const ELEMENT: &[(&str, &str)] = &[("dtype", "'f64'")];
 const ALONG: &[(&str, &str)] = &[("axis", "0")];
 const REDUCTION: &[(&str, &str)] = &[("reduction", "'sum'")];
-const WEIGHTED: &[(&str, &str)] =
-    &[("smoothing", "0.1"), ("weights", "[1, 2, 3, 4, 5]"), ("reduction", "'sum'")];
+const WEIGHTED: &[(&str, &str)] = &[
+    ("smoothing", "0.1"),
+    ("weights", "[1, 2, 3, 4, 5]"),
+    ("reduction", "'sum'"),
+    ("ignore_index", "2"),
+    ("axis", "0"),
+];
+const BINARY: &[(&str, &str)] =
+    &[("reduction", "'sum'"), ("pos_weight", "3"), ("weights", "[1, 2, 3, 4, 5]")];
 const NONE: &[(&str, &str)] = &[];
 const MANY: &[(&str, &str)] =
     &[("y", "t"), ("z", "t"), ("u", "t"), ("v", "t"), ("w", "t"), ("axis", "0"), ("keepdims", "true")];
@@ -130,22 +137,49 @@ const FUNCTIONS: &[FunctionRow] = &[
     ("take(x, label, mode='clip'{})", &[("axis", "1"), ("fill", "3")]),
     ("x * parameter('p'{})", NONE),
     ("positions(x{})", ALONG),
-    ("attention(c, c, c{})", &[("heads", "2"), ("causal", "true"), ("mask", "c[0, :, :3] > 0")]),
+    (
+        "attention(c, c, c{})",
+        &[
+            ("heads", "2"),
+            ("causal", "true"),
+            ("mask", "c[0, :, :3] > 0"),
+            ("scale", "0.3"),
+            ("key_mask", "c[:, :, 0] > 0"),
+        ],
+    ),
+    ("attention(c, c, c{})", &[("mask", "c[0, :, :3]"), ("key_mask", "c[:, :, 0]")]),
     ("cross_entropy(x, label{})", WEIGHTED),
     ("cross_entropy(x, softmax(t){})", WEIGHTED),
-    ("nll(x, label{})", &[("weights", "[1, 2, 3, 4, 5]"), ("reduction", "'sum'")]),
+    (
+        "nll(x, label{})",
+        &[("weights", "[1, 2, 3, 4, 5]"), ("reduction", "'sum'"), ("ignore_index", "2"), ("axis", "0")],
+    ),
     ("mse(x, t{})", REDUCTION),
     ("l1(x, t{})", REDUCTION),
     ("smooth_l1(x, t{})", &[("beta", "0.5"), ("reduction", "'sum'")]),
     ("huber(x, t{})", &[("delta", "0.5"), ("reduction", "'none'")]),
     ("hinge(x, t{})", REDUCTION),
-    ("bce(x, t{})", REDUCTION),
-    ("bce_with_logits(x, t{})", REDUCTION),
+    ("bce(x, t{})", BINARY),
+    ("bce_with_logits(x, t{})", BINARY),
     ("kl(x, t{})", REDUCTION),
     ("gauss_nll(x, t, square(t){})", REDUCTION),
-    ("focal(x, label{})", &[("gamma", "1.5"), ("reduction", "'sum'")]),
-    ("accuracy(x, label{})", NONE),
-    ("top_k_accuracy(x, label, 2{})", NONE),
+    (
+        "focal(x, label{})",
+        &[
+            ("gamma", "1.5"),
+            ("reduction", "'sum'"),
+            ("weights", "[1, 2, 3, 4, 5]"),
+            ("ignore_index", "2"),
+            ("axis", "0"),
+        ],
+    ),
+    // [4, 4] with labels [4]: either axis fits, and the second one is taken where nothing is said.
+    ("cross_entropy(q, label{})", &[("axis", "0")]),
+    ("nll(q, label{})", &[("axis", "0")]),
+    ("focal(q, label{})", &[("axis", "0")]),
+    ("cross_entropy(q, softmax(q){})", &[("axis", "0")]),
+    ("accuracy(q, label{})", &[("axis", "0")]),
+    ("top_k_accuracy(q, label, 2{})", &[("axis", "0")]),
     ("norm(total(x{}))", &[("axis", "0")]),
 ];
 
@@ -156,7 +190,7 @@ fn expression(text: &str) -> String {
     };
     format!(
         "Model(
-            inputs: {{ \"x\": \"f32[4, 5]\", \"t\": \"f32[4, 5]\", \"c\": \"f32[2, 3, 4]\", \"label\": \"i32[4]\" }},
+            inputs: {{ \"x\": \"f32[4, 5]\", \"t\": \"f32[4, 5]\", \"c\": \"f32[2, 3, 4]\", \"q\": \"f32[4, 4]\", \"label\": \"i32[4]\" }},
             body: [Aside([Parameter(name: \"p\", dims: [5])])],
             entries: {{ \"infer\": {entry} }},
         )"
@@ -180,15 +214,22 @@ const DECONV: &[(&str, &str)] = &[
     ("stride", "2"),
     ("padding", "1"),
     ("output_padding", "1"),
-    ("dilation", "2"),
     ("groups", "2"),
     ("bias", "false"),
+    ("dilation", "2"),
     ("init", "Ones"),
     ("bias_init", "Ones"),
 ];
-const MAX_POOL: &[(&str, &str)] = &[("stride", "2"), ("padding", "1"), ("ceil_mode", "true")];
-const AVG_POOL: &[(&str, &str)] =
-    &[("stride", "2"), ("padding", "1"), ("ceil_mode", "true"), ("count_include_pad", "false")];
+const MAX_POOL: &[(&str, &str)] =
+    &[("stride", "2"), ("padding", "1"), ("dilation", "2"), ("ceil_mode", "true")];
+const AVG_POOL: &[(&str, &str)] = &[
+    ("stride", "2"),
+    ("padding", "1"),
+    ("ceil_mode", "true"),
+    ("count_include_pad", "false"),
+    ("divisor_override", "5"),
+    ("dilation", "2"),
+];
 const BATCH: &[(&str, &str)] =
     &[("eps", "0.01"), ("momentum", "0.5"), ("affine", "false"), ("zero_init", "true")];
 const AXIS: &[(&str, &str)] = &[("axis", "2")];
@@ -196,9 +237,21 @@ const P: &[(&str, &str)] = &[("p", "0.3")];
 
 const LAYERS: &[Row] = &[
     ("Linear", "features: 3", &[("bias", "false"), ("init", "Ones"), ("bias_init", "Ones")], "f32[2, 5]"),
-    ("Embedding", "vocabulary: 9, features: 3", &[("init", "Ones")], "i32[4]"),
+    ("Embedding", "vocabulary: 9, features: 3", &[("padding_idx", "2"), ("init", "Ones")], "i32[4]"),
     ("Parameter", "dims: [3, 4]", &[("init", "Ones")], "f32[2, 5]"),
-    ("MultiHeadAttention", "heads: 2", &[("causal", "true"), ("bias", "false")], "f32[2, 5, 6]"),
+    (
+        "MultiHeadAttention",
+        "heads: 2",
+        &[
+            ("causal", "true"),
+            ("bias", "false"),
+            ("mask", "\"x[0, :, :5] > 0\""),
+            ("key_mask", "\"x[:, :, 0] > 0\""),
+            ("key", "\"it * 2\""),
+            ("value", "\"it[:, :, :4]\""),
+        ],
+        "f32[2, 5, 6]",
+    ),
     ("Conv1d", "features: 4, kernel: 3", CONV, "f32[2, 8, 7]"),
     ("Conv2d", "features: 4, kernel: 3", CONV, IMAGE),
     ("Conv3d", "features: 4, kernel: 3", CONV, "f32[2, 8, 7, 7, 7]"),
@@ -217,7 +270,10 @@ const LAYERS: &[Row] = &[
     ("GlobalMaxPool", "", NONE, IMAGE),
     ("AdaptiveAvgPool1d", "size: 3", NONE, "f32[2, 8, 7]"),
     ("AdaptiveAvgPool2d", "size: 3", NONE, IMAGE),
+    ("AdaptiveAvgPool3d", "size: 3", NONE, "f32[2, 8, 7, 7, 7]"),
+    ("AdaptiveMaxPool1d", "size: 3", NONE, "f32[2, 8, 7]"),
     ("AdaptiveMaxPool2d", "size: 3", NONE, IMAGE),
+    ("AdaptiveMaxPool3d", "size: 3", NONE, "f32[2, 8, 7, 7, 7]"),
     ("BatchNorm", "", BATCH, IMAGE),
     ("BatchNorm1d", "", BATCH, "f32[4, 5]"),
     ("BatchNorm2d", "", BATCH, IMAGE),

@@ -4,6 +4,7 @@ mod common;
 
 mod arguments;
 mod broken;
+mod classes;
 mod data;
 mod entries;
 mod language;

@@ -111,6 +111,9 @@ impl Maker {
         if owner == "attention" && matches!(name, "q" | "k" | "v") {
             return self.pick(&["it", "it * 0.5"]).to_owned();
         }
+        if owner == "MultiHeadAttention" && matches!(name, "key" | "value") {
+            return self.pick(&["it", "it * 2", "it[:, 1:]", "it[:, :, :2]", "x"]).to_owned();
+        }
         match name {
             "features" | "size" | "pieces" | "k" | "every" | "steps" | "warmup" | "width" | "half" => {
                 self.small()
@@ -157,6 +160,16 @@ impl Maker {
             "high" => self.pick(&["1", "2", "3.5"]).to_owned(),
             "parameters" => self.pick(&["1", "size(1)"]).to_owned(),
             "by" => "8".to_owned(),
+            "ignore_index" => self.pick(&["0", "1", "-1", "-100"]).to_owned(),
+            "padding_idx" => self.pick(&["0", "1", "-1", "4"]).to_owned(),
+            "pos_weight" => self.pick(&["2", "0.5", "[1, 2, 3, 0.5, 1, 2]", "it * 0 + 2"]).to_owned(),
+            "weights" if owner.starts_with("bce") => self.pick(&["2", "it * 0.5"]).to_owned(),
+            "divisor_override" => self.pick(&["1", "3", "4"]).to_owned(),
+            "scale" => self.pick(&["0.5", "1", "2", "0"]).to_owned(),
+            "key_mask" => self.pick(&["it[:, :, 0] > 0", "it[:, :, 0]", "m"]).to_owned(),
+            "mask" if self.chance(50) => self
+                .pick(&["it[:1, :, :1] * 2", "(it[:, :, :1] > 0)[:, none]", "it[:1, :1, :1] * inf"])
+                .to_owned(),
             "weights" => self.pick(&["[1, 2, 3, 0.5, 1, 2]", "[1, 2, 3, 0.5]"]).to_owned(),
             "reduction" => self.pick(&["'mean'", "'sum'", "'none'"]).to_owned(),
             "name" => self.pick(&["'w'", "'fc1.weight'", "'missing'"]).to_owned(),

@@ -1,6 +1,6 @@
 //! Where training gets its batches from.
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::random::{Purpose, Random};
 use crate::tensor::{DType, TensorMut};
 
@@ -89,4 +89,25 @@ pub trait Batches: Send {
     /// Writes the requested samples of a field (its position in [`fields`](Batches::fields)) into
     /// `out`: `[request.indices.len(), ...dims]`, aligned, with the field's element type.
     fn fill(&mut self, request: &Request<'_>, field: usize, out: &mut TensorMut<'_>) -> Result<()>;
+}
+
+/// No data at all, for an entry point without inputs: an epoch is one update.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoData;
+
+impl Batches for NoData {
+    fn fields(&self) -> &[Field] {
+        &[]
+    }
+
+    fn len(&self, split: Split) -> usize {
+        match split {
+            Split::Train => 1,
+            Split::Validation => 0,
+        }
+    }
+
+    fn fill(&mut self, _: &Request<'_>, field: usize, _: &mut TensorMut<'_>) -> Result<()> {
+        Err(Error::new(ErrorKind::Data, format!("there is no data, and so no field {field}")))
+    }
 }

@@ -171,9 +171,12 @@ fn first_not_finite(tensor: &Tensor) -> Option<(usize, f64)> {
     }
 }
 
-/// The batch size of an executable: the first dimension, which all its inputs share.
+/// The batch size of an executable: the first dimension, which all its inputs share; 1 if it has none.
 fn batch_size(executable: &Executable) -> Result<usize> {
     let manifest = executable.manifest();
+    if manifest.inputs.is_empty() {
+        return Ok(1);
+    }
     let mut sizes = manifest.inputs.iter().map(|i| i.dims.first().copied().unwrap_or(0));
     let first = sizes.next().unwrap_or(0);
     if first > 0 && sizes.all(|s| s == first) {
@@ -184,7 +187,7 @@ fn batch_size(executable: &Executable) -> Result<usize> {
     let message = format!(
         "`{}` cannot be fed with batches: its inputs must have the batch as their first dimension, but they are {}",
         manifest.entry,
-        if inputs.is_empty() { "none".to_string() } else { inputs.join(", ") },
+        inputs.join(", "),
     );
     Err(Error::new(ErrorKind::Data, message))
 }

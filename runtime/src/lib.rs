@@ -44,7 +44,7 @@ pub use block::{
     ArgumentBlock, BASE_ARENA, BASE_CONSTANTS, BASE_LOCAL, BASE_PREPARED, BASE_STATE, EntryFn, KernelFn,
     ParallelForFn, serial_for,
 };
-pub use data::{Batches, Field, Request, Split};
+pub use data::{Batches, Field, NoData, Request, Split};
 pub use diverged::Diverged;
 pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{Evaluation, Ran, evaluate, evaluate_with};

@@ -305,11 +305,11 @@ pub struct RunArgs {
     /// Pictures, folders of pictures, or tables, in place of --inputs
     #[arg(value_name = "PATH", conflicts_with = "inputs")]
     pub paths: Vec<PathBuf>,
-    /// The inputs
-    #[arg(long, value_name = "FILE", required_unless_present = "paths", requires = "outputs")]
+    /// The inputs, if the entry point takes any
+    #[arg(long, value_name = "FILE", requires = "outputs")]
     pub inputs: Option<PathBuf>,
     /// Where the outputs go; of pictures and tables also as a table (.csv)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", required_unless_present = "paths")]
     pub outputs: Option<PathBuf>,
     /// Where the new state goes, for entry points that update it
     #[arg(long, value_name = "FILE")]
@@ -370,9 +370,9 @@ pub struct StepArgs {
     pub entry: TrainingEntry,
     #[command(flatten)]
     pub start: StartArgs,
-    /// The batch, with a tensor for each input
+    /// The batch, with a tensor for each input, if the entry point takes any
     #[arg(long, value_name = "FILE")]
-    pub inputs: PathBuf,
+    pub inputs: Option<PathBuf>,
     /// Where the new state goes: parameters, running statistics, optimiser slots, step
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,

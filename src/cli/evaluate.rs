@@ -33,7 +33,7 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
             format!("`{}` has no evaluation `{name}`: name a training entry with --entry", model.name());
         return Err(Error::Name(message));
     }
-    let source = source(args.data.as_ref(), &model)?;
+    let source = source(args.data.as_ref(), &model, &args.entry.name)?;
     let mut state = state(&model, &args.start)?;
     let inputs = fields(&model.compile(&name)?.manifest().inputs);
     let (mut data, about) = open(args, &model, &source, &inputs, &state)?;

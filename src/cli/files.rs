@@ -13,8 +13,17 @@ use brolga::{Error, Model, Result, State, Tensor, fitted};
 use super::args::StartArgs;
 
 /// Reads the inputs of an entry point by name. Numbers are converted as [`Tensor::converted`] says; what the entry does
-/// not take is passed over with a notice.
-pub fn read_inputs(path: &Path, inputs: &[Input]) -> Result<Vec<(String, Tensor)>> {
+/// not take is passed over with a notice. An entry without inputs needs no file.
+pub fn read_inputs(path: Option<&Path>, inputs: &[Input]) -> Result<Vec<(String, Tensor)>> {
+    let Some(path) = path else {
+        let needed =
+            inputs.iter().map(|input| format!("`{}`, {}", input.name, type_name(input.dtype, &input.dims)));
+        let needed: Vec<String> = needed.collect();
+        return match needed.is_empty() {
+            true => Ok(Vec::new()),
+            false => Err(Error::Name(format!("--inputs is missing: a file with {}", needed.join(", ")))),
+        };
+    };
     let mut tensors: HashMap<String, Tensor> = runtime::read_tensors(path)?.into_iter().collect();
     let mut has: Vec<String> = tensors.keys().map(|name| format!("`{name}`")).collect();
     has.sort_unstable();
@@ -47,8 +56,9 @@ pub fn fitting_dims(
     model: &Model,
     given: &[(String, usize)],
     entry: &str,
-    path: &Path,
+    path: Option<&Path>,
 ) -> Result<Vec<(&'static str, usize)>> {
+    let Some(path) = path else { return Ok(Vec::new()) };
     let known = model.instance().dims().iter().any(|(name, _)| name == "batch");
     if !known || given.iter().any(|(name, _)| name == "batch") {
         return Ok(Vec::new());

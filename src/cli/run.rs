@@ -14,12 +14,14 @@ use super::report::metric;
 use super::tune::tune;
 
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
-    let (Some(inputs), Some(outputs)) = (&args.inputs, &args.outputs) else { return answers::run(args) };
-    call(args, inputs, outputs)
+    match &args.outputs {
+        Some(outputs) if args.paths.is_empty() => call(args, args.inputs.as_deref(), outputs),
+        _ => answers::run(args),
+    }
 }
 
 /// One call with inputs and outputs in files of tensors.
-fn call(args: &RunArgs, from: &Path, to: &Path) -> Result<ExitCode> {
+fn call(args: &RunArgs, from: Option<&Path>, to: &Path) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let mut model = args.model.load(args.machine.options(&threads)?)?;
     let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, from)?;

@@ -16,13 +16,13 @@ use super::tune::tune;
 pub fn run(args: &StepArgs) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let mut model = args.model.load(args.machine.options(&threads)?)?;
-    let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, &args.inputs)?;
+    let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, args.inputs.as_deref())?;
     let mut executable = model.compile_for(&args.entry.name, &dims)?;
     updating(&model, executable.manifest())?;
     if tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?.is_some() {
         executable = model.compile_for(&args.entry.name, &dims)?;
     }
-    let inputs = read_inputs(&args.inputs, &executable.manifest().inputs)?;
+    let inputs = read_inputs(args.inputs.as_deref(), &executable.manifest().inputs)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let mut state = state(&model, &args.start)?;
 

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use brolga::ir::ops::Role;
 use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{
-    self, Batches, CheckpointOptions, Failures, Fingerprint, LogOptions, Manifest, Outcome, Programs, Split,
-    checksum,
+    self, Batches, CheckpointOptions, Failures, Fingerprint, LogOptions, Manifest, NoData, Outcome, Programs,
+    Split, checksum,
 };
 use brolga::{Error, Model, Result, State, fitted};
 use serde_json::json;
@@ -34,7 +34,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     if model.instance().dims().contains(&("batch".to_owned(), 0)) {
         return Err(Error::Name("a batch must hold at least one sample".into()));
     }
-    let source = source(args.data.as_ref(), &model)?;
+    let source = source(args.data.as_ref(), &model, &args.entry.name)?;
     if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
         train = model.compile(&args.entry.name)?;
     }
@@ -168,8 +168,16 @@ pub fn updating(model: &Model, manifest: &Manifest) -> Result<()> {
     Err(Error::Name(format!("`{}` updates nothing; entry points that do: {hint}", manifest.entry)))
 }
 
-/// The data set asked for, or the model's own.
-pub fn source(data: Option<&PathBuf>, model: &Model) -> Result<PathBuf> {
+/// The data set asked for, or the model's own; none for an entry without inputs.
+pub fn source(data: Option<&PathBuf>, model: &Model, entry: &str) -> Result<PathBuf> {
+    let graph = model.graph(entry)?;
+    let mut inputs = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
+    if inputs.all(|input| input.role != Role::Data) {
+        return match data {
+            None => Ok(PathBuf::from("no data")),
+            Some(_) => Err(Error::Name(format!("`{entry}` has no inputs that --data could feed"))),
+        };
+    }
     if let Some(data) = data {
         return Ok(data.clone());
     }
@@ -186,6 +194,9 @@ pub fn source(data: Option<&PathBuf>, model: &Model) -> Result<PathBuf> {
 
 /// Opens the data set for the inputs of an entry point.
 fn open(source: &Path, args: &TrainArgs, model: &Model, manifest: &Manifest) -> Result<Box<dyn Batches>> {
+    if manifest.inputs.is_empty() {
+        return Ok(Box::new(NoData));
+    }
     let mut options = model.data_options(args.seed);
     if args.target.is_some() {
         options.target.clone_from(&args.target);

@@ -268,10 +268,30 @@ THREE = {"x": f32(2, 3, 4), "y": f32(2, 3, 4), "z": f32(2, 3, 4)}
 SHIFTED = {"y": plain(2, 3, 4, turn=29, shift=5), "z": plain(2, 3, 4, turn=23)}
 row("functions", "attention", "attention(x, y, z, heads=2)", attention, THREE, [SHIFTED, {"x": [0.0] * 24, "y": [0.0] * 24}], within="all")
 row("functions", "attention", "attention(x, y, z, heads=2, causal=true)", lambda v: attention(v, causal=True), THREE, [SHIFTED], within="all")
+row("functions", "attention", "attention(x, y, z, heads=2, scale=0.25)",
+    lambda v: attention({**v, "x": v["x"] * 0.25 * 2**0.5}), THREE, [SHIFTED], within="all")  # fmt: skip
 MASK = [1.0, 1, 0, 0, 0, 0, 0, 1, 0]
 row("functions", "attention", "attention(x, y, z, heads=2, mask=m > 0)", lambda v: attention(v, v["m"] > 0), {**THREE, "m": f32(3, 3)},
     [{**SHIFTED, "m": MASK}, {**SHIFTED, "m": [0.0] * 9}], by=["x", "y", "z"], within="all",
     remark="a query without keys gets zeros and no gradient")  # fmt: skip
+# Numbers that are added to the scores, some of them -inf; the second sample's second query sees nothing.
+ADDED = [0.0, 0.5, -INF, -1.0, -INF, 2.0, 0.25, 0.0, 0.0] + [0.0, -INF, -INF, -INF, -INF, -INF, 1.0, -2.0, -INF]
+KEYS = [1.0, 1, 0, 0, 0, 1]
+CAUSAL = torch.ones(3, 3).tril() > 0
+for text, seen in {
+    "mask=m": lambda v: v["m"],
+    "mask=m, causal=true": lambda v: v["m"].masked_fill(~CAUSAL, -INF),
+    "mask=m, key_mask=n > 0, causal=true": lambda v: v["m"].masked_fill(~(CAUSAL & (v["n"] > 0)[:, None, None]), -INF),
+    "mask=m > 0, key_mask=n > 0": lambda v: (v["m"] > 0) & (v["n"] > 0)[:, None, None],
+    "mask=m > 0, causal=true": lambda v: (v["m"] > 0) & CAUSAL,
+    "key_mask=n > 0": lambda v: (v["n"] > 0)[:, None, None].expand(2, 1, 3, 3),
+    "key_mask=n": lambda v: v["n"][:, None, None].expand(2, 1, 3, 3),
+}.items():
+    used = {name: dims for name, dims in {"m": f32(2, 1, 3, 3), "n": f32(2, 3)}.items() if f"={name}" in text}
+    case = {name: values for name, values in {"m": ADDED, "n": KEYS}.items() if name in used}
+    added = [name for name in used if f"={name}," in text + "," and f"={name} > 0" not in text]
+    row("functions", "attention", f"attention(x, y, z, heads=2, {text})", lambda v, f=seen: attention(v, f(v)), {**THREE, **used},
+        [{**SHIFTED, **case}], by=["x", "y", "z", *added], within="all", remark="a query without keys gets zeros and no gradient")  # fmt: skip
 
 # ---------------------------------------------------------------- losses and metrics
 
@@ -308,6 +328,24 @@ loss("bce", "x, t", lambda x, t, r: F.binary_cross_entropy(x, t, reduction=r),
      free=("grad.t",), remark="the gradient of the target is finite (at most 100), PyTorch's is infinite at 0 and 1")  # fmt: skip
 loss("bce_with_logits", "x, t", lambda x, t, r: F.binary_cross_entropy_with_logits(x, t, reduction=r),
      [(x, 0.5) for x, _ in TARGETS] + [(x, t) for x in EDGES for t in (0.0, 1.0, 0.25)])  # fmt: skip
+POSITIVE = 2.5
+
+
+def weighted_bce(x, t, r):
+    one, zero = torch.ones_like(x), torch.zeros_like(x)
+    each = POSITIVE * t * F.binary_cross_entropy(x, one, reduction="none") + (1 - t) * F.binary_cross_entropy(x, zero, reduction="none")
+    return reduce(0.5 * each, r)
+
+
+loss("bce", "x, t, pos_weight=2.5, weights=0.5", weighted_bce,
+     PROBABILITIES + [(x, t) for x in (0.0, 1.0, 1e-20, SMALLEST, 1 - 2**-24, 1e-6) for t in (0.0, 1.0, 0.5)],
+     free=("grad.t",), remark="the gradient of the target is finite (at most 100), PyTorch's is infinite at 0 and 1")  # fmt: skip
+loss("bce_with_logits", "x, t, pos_weight=2.5, weights=0.5",
+     lambda x, t, r: F.binary_cross_entropy_with_logits(x, t, torch.tensor(0.5, dtype=x.dtype), reduction=r, pos_weight=torch.tensor(POSITIVE, dtype=x.dtype)),
+     [(x, 0.5) for x, _ in TARGETS] + [(x, t) for x in EDGES for t in (0.0, 1.0, 0.25)])  # fmt: skip
+row("losses", "bce_with_logits", "bce_with_logits(x, t, pos_weight=[0.5, 1, 3], weights=w)",
+    lambda v: F.binary_cross_entropy_with_logits(v["x"], v["t"], v["w"], pos_weight=torch.tensor([0.5, 1, 3], dtype=v["x"].dtype)),
+    {"x": f32(2, 3), "t": f32(2, 3), "w": f32(2, 1)}, [{"t": [0.0, 1, 0.5, 1, 1, 0]}], by=["x", "t"], within="all")  # fmt: skip
 loss("kl", "x, t", lambda x, t, r: F.kl_div(x, t, reduction=r),
      [(-1.0, 0.25), (-0.5, 0.5), (-2.0, 0.125), (-0.25, 0.75), (-3.0, 1.0), (-1.5, 0.5)]
      + [(x, t) for x in (0.0, -1.0, -100.0, -INF) for t in (0.0, SMALLEST, 1.0)])  # fmt: skip
@@ -351,6 +389,65 @@ row("losses", "cross_entropy", "cross_entropy(x, t, reduction='none')", lambda v
     {"x": f32(3, 4), "t": f32(3, 4)}, [{"t": [0.25] * 4 + [0, 1, 0, 0] + [0.5, 0, 0.5, 0], "x": [*plain(8), 100.0, -100, 0, 0]}])  # fmt: skip
 classes("nll", "nll(x, i, reduction='none')", lambda x, i: F.nll_loss(x, i, reduction="none"))
 mean_of_ordinary("nll", "nll(x, i, weights=[0.5, 1, 2, 0])", lambda x, i: F.nll_loss(x, i, torch.tensor(WEIGHTS, dtype=x.dtype)))
+
+
+def weight(x):
+    return torch.tensor(WEIGHTS, dtype=x.dtype)
+
+
+SOME_IGNORED = {**ORDINARY, "i": [-100 if n % 3 == 0 else label for n, label in enumerate(LABELS)]}
+for reduction in ("mean", "sum", "none"):
+    ending = f"reduction='{reduction}'"
+    for text, given in {
+        "ignore_index=3": lambda x: dict(ignore_index=3),
+        "ignore_index=3, weights=[0.5, 1, 2, 0.25]": lambda x: dict(ignore_index=3, weight=torch.tensor([0.5, 1, 2, 0.25], dtype=x.dtype)),
+        "smoothing=0.25, weights=[0.5, 1, 2, 0]": lambda x: dict(label_smoothing=0.25, weight=weight(x)),
+        "ignore_index=3, smoothing=0.25": lambda x: dict(ignore_index=3, label_smoothing=0.25),
+        "ignore_index=3, smoothing=0.25, weights=[0.5, 1, 2, 0]": lambda x: dict(ignore_index=3, label_smoothing=0.25, weight=weight(x)),
+    }.items():
+        mean_of_ordinary("cross_entropy", f"cross_entropy(x, i, {text}, {ending})",
+                         lambda x, i, g=given, r=reduction: F.cross_entropy(x, i, reduction=r, **g(x)))  # fmt: skip
+    classes("cross_entropy", f"cross_entropy(x, i, ignore_index=-100, {ending})",
+            lambda x, i, r=reduction: F.cross_entropy(x, i, reduction=r), cases=[SOME_IGNORED], within="all")  # fmt: skip
+    classes("nll", f"nll(x, i, weights=[0.5, 1, 2, 0], ignore_index=-100, {ending})",
+            lambda x, i, r=reduction: F.nll_loss(x, i, weight(x), reduction=r), cases=[SOME_IGNORED], within="all")  # fmt: skip
+row("losses", "cross_entropy", "cross_entropy(x, t, smoothing=0.25, weights=[0.5, 1, 2, 0])",
+    lambda v: F.cross_entropy(v["x"], v["t"], weight(v["x"]), label_smoothing=0.25), {"x": f32(3, 4), "t": f32(3, 4)},
+    [{"t": [0.25] * 4 + [0, 1, 0, 0] + [0.5, 0, 0.5, 0]}], within="all")  # fmt: skip
+
+# Classes lie where the labels fit: behind the samples as in PyTorch, or last. Where both fit, the axis is named.
+PLACES = [0, 2, 1, 1, 0, 2, 2, 1]
+for dims, labels, axis, text in (((2, 3, 4), (2, 4), 1, ""), ((2, 4, 3), (2, 4), 2, ""), ((2, 3, 3), (2, 3), 1, "axis=1"), ((2, 3, 3), (2, 3), 2, "axis=-1"),
+                                 ((2, 3, 2, 2), (2, 2, 2), 1, ""), ((3, 4), (4,), 0, "axis=0"), ((3,), (), 0, "")):  # fmt: skip
+    count = math.prod(labels)
+    inputs, given = {"x": f32(*dims), "i": i32(*labels)}, [{"i": PLACES[:count]}]
+    more = f", {text}" if text else ""
+
+    def of(f, axis=axis, dims=dims, **options):
+        """PyTorch's function with the classes behind the samples; of one sample, or with the classes first, as they are."""
+        def call(v):
+            x = v["x"].movedim(axis, min(1, len(dims) - 1)) if dims != (3, 4) else v["x"].T
+            return f(x, v["i"].long(), **{name: option(x) for name, option in options.items()})
+        return call
+
+    three = lambda x: torch.tensor([0.5, 1, 2], dtype=x.dtype)
+    row("losses", "cross_entropy", f"cross_entropy(x, i{more})", of(F.cross_entropy), inputs, given, within="all")
+    row("losses", "cross_entropy", f"cross_entropy(x, i, smoothing=0.1, weights=[0.5, 1, 2]{more})",
+        of(F.cross_entropy, weight=three, label_smoothing=lambda x: 0.1), inputs, given, within="all")  # fmt: skip
+    row("losses", "nll", f"nll(x, i, weights=[0.5, 1, 2], ignore_index=2{more})",
+        of(F.nll_loss, weight=three, ignore_index=lambda x: 2), inputs, given, within="all")  # fmt: skip
+    row("losses", "focal", f"focal(x, i, gamma=0{more})", of(F.cross_entropy), inputs, given, within="all")
+    row("losses", "focal", f"focal(x, i, gamma=0, weights=[0.5, 1, 2], ignore_index=2{more})",
+        of(F.cross_entropy, weight=three, ignore_index=lambda x: 2), inputs, given, within="all",
+        remark="PyTorch has no such function; without its factor it is the cross entropy")  # fmt: skip
+    of_classes = lambda f: of(lambda x, i: f(x, i, min(1, x.dim() - 1)))
+    row("losses", "accuracy", f"accuracy(x, i{more})", of_classes(lambda x, i, a: (x.argmax(a) == i).to(x.dtype).mean()), inputs, given, by=[])
+    row("losses", "top_k_accuracy", f"top_k_accuracy(x, i, 2{more})",
+        of_classes(lambda x, i, a: (x.topk(2, dim=a).indices == i.unsqueeze(a)).any(a).to(x.dtype).mean()), inputs, given, by=[])  # fmt: skip
+for axis in (1, 2):
+    row("losses", "cross_entropy", f"cross_entropy(x, softmax(y, axis={axis}), axis={axis})",
+        lambda v, a=axis: F.cross_entropy(v["x"].movedim(a, 1), torch.softmax(v["y"], a).movedim(a, 1)),
+        {"x": f32(2, 3, 4), "y": f32(2, 3, 4)}, [{}], within="all")  # fmt: skip
 
 
 def focal(x, i, gamma):
@@ -439,6 +536,8 @@ layer("Linear", 'Linear(name: "m", features: 3)', lambda v: F.linear(v["x"], v["
       {"weight": (3, 4), "bias": (3,)}, [{}, {"x": not_finite(2, 4)}])  # fmt: skip
 row("layers", "Embedding", "it", lambda v: F.embedding(v["x"].long(), v["m.weight"]), {"x": i32(2, 3)}, [{"x": [0, 4, 1, 4, 4, 2]}],
     states={"m.weight": f32(5, 2)}, body='Embedding(name: "m", vocabulary: 5, features: 2)')  # fmt: skip
+row("layers", "Embedding", "it", lambda v: F.embedding(v["x"].long(), v["m.weight"], padding_idx=4), {"x": i32(2, 3)}, [{"x": [0, 4, 1, 4, 4, 2]}],
+    states={"m.weight": f32(5, 2)}, body='Embedding(name: "m", vocabulary: 5, features: 2, padding_idx: -1)')  # fmt: skip
 row("layers", "Parameter", "it", lambda v: v["m"] * 1 + 0 * v["x"][0], {"x": f32(1)}, [{}], states={"m": f32(2, 3)}, by=["m"],
     body='Parameter(name: "m", dims: [2, 3])')  # fmt: skip
 for n, dims in ((1, (2, 2, 5)), (2, (1, 2, 4, 5)), (3, (1, 2, 3, 3, 2))):
@@ -450,6 +549,13 @@ for n, dims in ((1, (2, 2, 5)), (2, (1, 2, 4, 5)), (3, (1, 2, 3, 3, 2))):
           [{}, {"x": not_finite(*dims)}] if n < 3 else [{}])  # fmt: skip
     layer(f"ConvTranspose{n}d", f'ConvTranspose{n}d(name: "m", features: 2, kernel: 2, stride: 2)',
           lambda v, f=back: f(v["x"], v["m.weight"], v["m.bias"], 2), dims, {"weight": (2, 2, *kernel), "bias": (2,)})  # fmt: skip
+
+    layer(f"ConvTranspose{n}d", f'ConvTranspose{n}d(2, 2, 2, 1, 1, groups: 2, dilation: 2, name: "m")',
+          lambda v, f=back: f(v["x"], v["m.weight"], v["m.bias"], 2, 1, 1, 2, 2), dims, {"weight": (2, 1, *kernel), "bias": (2,)})  # fmt: skip
+    # An output padding below the dilation alone: inside the padding, and beyond it.
+    for padding in (2, 1, 0) if n < 3 else (2,):
+        layer(f"ConvTranspose{n}d", f'ConvTranspose{n}d(name: "m", features: 2, kernel: 2, padding: {padding}, output_padding: 2, dilation: 3)',
+              lambda v, f=back, p=padding: f(v["x"], v["m.weight"], v["m.bias"], 1, p, 2, 1, 3), dims, {"weight": (2, 2, *kernel), "bias": (2,)})  # fmt: skip
 
 # ---------------------------------------------------------------- layers: pooling
 
@@ -469,12 +575,59 @@ for n, dims in POOLED.items():
 layer("Pool2d", 'Pool2d(kind: "max", kernel: 3, stride: 2, padding: 1)', lambda v: F.max_pool2d(v["x"], 3, 2, 1), POOLED[2],
       cases=pool_cases(POOLED[2]), within="element")  # fmt: skip
 layer("Pool2d", 'Pool2d(kind: "avg", kernel: 3, stride: 2, padding: 1)', lambda v: F.avg_pool2d(v["x"], 3, 2, 1), POOLED[2])
+
+
+def padded_pool(v, kernel, stride, padding, dilation=1, average=False):
+    """Pooling of the padded input, where PyTorch has no padding above half the kernel and no dilation of means."""
+    n = v["x"].dim() - 2
+    x = F.pad(v["x"], (padding, padding) * n, value=0.0 if average else -INF)
+    for axis in range(2, n + 2):
+        x = x.unfold(axis, dilation * (kernel - 1) + 1, stride)
+        x = x[..., ::dilation]
+    return x.mean(tuple(range(-n, 0))) if average else x.flatten(-n).max(-1).values
+
+
+def counted_pool(v, *window):
+    ones = {"x": torch.ones_like(v["x"])}
+    return padded_pool(v, *window, average=True) / padded_pool(ones, *window, average=True)
+
+
+LONG = {1: (1, 2, 7), 2: (1, 1, 6, 7), 3: (1, 1, 5, 4, 5)}
+for n, dims in LONG.items():
+    biggest, mean = getattr(F, f"max_pool{n}d"), getattr(F, f"avg_pool{n}d")
+    for text, f in {
+        "kernel: 2, dilation: 2": lambda v, f=biggest: f(v["x"], 2, dilation=2),
+        "3, 2, 1, 2": lambda v, f=biggest: f(v["x"], 3, 2, 1, 2),
+        "3, 3, 1, 2, true": lambda v, f=biggest: f(v["x"], 3, 3, 1, 2, ceil_mode=True),
+        "kernel: 4, stride: 3, ceil_mode: true": lambda v, f=biggest: f(v["x"], 4, 3, ceil_mode=True),
+        "kernel: 8, stride: 6, ceil_mode: true": lambda v, f=biggest: f(v["x"], 8, 6, ceil_mode=True),
+        "kernel: 3, stride: 2, padding: 2": lambda v: padded_pool(v, 3, 2, 2),
+    }.items():
+        layer(f"MaxPool{n}d", f"MaxPool{n}d({text})", f, dims, within="element")
+    for text, f in {
+        "kernel: 4, stride: 3, ceil_mode: true": lambda v, f=mean: f(v["x"], 4, 3, ceil_mode=True),
+        "kernel: 8, stride: 6, ceil_mode: true": lambda v: v["x"].mean(tuple(range(2, v["x"].dim())), keepdim=True),
+        "3, 2, 1, true, false": lambda v, f=mean: f(v["x"], 3, 2, 1, True, False),
+        "kernel: 3, stride: 2, padding: 2": lambda v: padded_pool(v, 3, 2, 2, average=True),
+        "kernel: 3, stride: 2, padding: 2, count_include_pad: false": lambda v: counted_pool(v, 3, 2, 2),
+        "kernel: 3, stride: 2, padding: 2, dilation: 2": lambda v: padded_pool(v, 3, 2, 2, 2, average=True),
+        "kernel: 2, padding: 1, dilation: 3, count_include_pad: false": lambda v: counted_pool(v, 2, 2, 1, 3),
+        "kernel: 2, stride: 3, divisor_override: 3": lambda v, n=n: padded_pool(v, 2, 3, 0, average=True) * (2**n / 3),
+    }.items():
+        layer(f"AvgPool{n}d", f"AvgPool{n}d({text})", f, dims)
+layer("Pool2d", 'Pool2d(kind: "max", kernel: 2, dilation: 3)', lambda v: F.max_pool2d(v["x"], 2, dilation=3), LONG[2], within="element")
+layer("Pool2d", 'Pool2d(kind: "avg", kernel: 2, dilation: 3, divisor_override: 2)', lambda v: padded_pool(v, 2, 2, 0, 3, average=True) * 2, LONG[2])
 layer("GlobalAvgPool", "GlobalAvgPool", lambda v: v["x"].mean((2, 3)), POOLED[2])
 layer("GlobalMaxPool", "GlobalMaxPool", lambda v: v["x"].flatten(2).max(2).values, POOLED[2], cases=pool_cases(POOLED[2]), within="element")
 layer("AdaptiveAvgPool1d", "AdaptiveAvgPool1d(4)", lambda v: F.adaptive_avg_pool1d(v["x"], 4), POOLED[1])
 layer("AdaptiveAvgPool2d", "AdaptiveAvgPool2d([2, 3])", lambda v: F.adaptive_avg_pool2d(v["x"], (2, 3)), POOLED[2])
 layer("AdaptiveMaxPool2d", "AdaptiveMaxPool2d([2, 4])", lambda v: F.adaptive_max_pool2d(v["x"], (2, 4)), POOLED[2],
       cases=pool_cases(POOLED[2]), within="element")  # fmt: skip
+for n, dims, sizes in ((1, (2, 2, 7), "[3]"), (2, (1, 2, 5, 7), "[3, 4]"), (2, (1, 2, 5, 7), "[None, 8]"), (3, (1, 1, 4, 5, 3), "[3, 2, 4]"), (3, (1, 1, 4, 4, 4), "2")):
+    size = eval(sizes)
+    pooled = lambda name, n=n, size=size: lambda v: getattr(F, f"adaptive_{name}_pool{n}d")(v["x"], size)
+    layer(f"AdaptiveAvgPool{n}d", f"AdaptiveAvgPool{n}d({sizes})", pooled("avg"), dims)
+    layer(f"AdaptiveMaxPool{n}d", f"AdaptiveMaxPool{n}d({sizes})", pooled("max"), dims, cases=pool_cases(dims), within="element")
 
 # ---------------------------------------------------------------- layers: normalisation and attention
 
@@ -512,6 +665,44 @@ for causal in (False, True):
           lambda v, c=causal: self_attention(v, c), (2, 3, 4),
           {"in_proj_weight": (12, 4), "in_proj_bias": (12,), "out_proj.weight": (4, 4), "out_proj.bias": (4,)},
           [{}, {"x": [0.0] * 24}])  # fmt: skip
+
+
+
+def module(v, key, value, **options):
+    """PyTorch's own module, of which a query without keys is replaced by what no attention gives."""
+    same = key.shape[2] == value.shape[2] == 4
+    weights = {"use_separate_proj_weight": not same}
+    if not same:
+        weights.update({f"{name}_proj_weight": v[f"m.{name}_proj_weight"] for name in "qkv"})
+    rows = lambda x: x.transpose(0, 1)
+    y, _ = F.multi_head_attention_forward(
+        rows(v["x"]), rows(key), rows(value), 4, 2, v["m.in_proj_weight"] if same else None, v.get("m.in_proj_bias"), None, None, False, 0.0,
+        v["m.out_proj.weight"], v.get("m.out_proj.bias"), need_weights=False, **weights, **options)  # fmt: skip
+    return rows(y)
+
+
+INNER = {"in_proj_weight": f32(12, 4), "in_proj_bias": f32(12), "out_proj.weight": f32(4, 4), "out_proj.bias": f32(4)}
+OWN = {"q_proj_weight": f32(4, 4), "k_proj_weight": f32(4, 3), "v_proj_weight": f32(4, 5), **{name: INNER[name] for name in INNER if name != "in_proj_weight"}}
+
+
+def heads_layer(arguments, f, inputs, inner, by=(), **given):
+    states = {f"m.{name}": dims for name, dims in inner.items()}
+    row("layers", "MultiHeadAttention", "it", f, {"x": f32(2, 3, 4), **inputs}, [given], states=states, by=["x", *by, *states],
+        body=f'MultiHeadAttention(name: "m", heads: 2, {arguments})', within="all")  # fmt: skip
+
+
+SEEN = [1.0, 1, 0, 0, 1, 1]
+ADDED_TO = [0.0, -1, 0.5, 2, 0, -INF, 0, 0, 1]
+heads_layer('key: "k", value: "v"', lambda v: module(v, v["k"], v["v"]), {"k": f32(2, 5, 4), "v": f32(2, 5, 4)}, INNER, "kv")
+heads_layer('key: "k"', lambda v: module(v, v["k"], v["k"]), {"k": f32(2, 5, 4)}, INNER, "k")
+heads_layer('key: "k", value: "v"', lambda v: module(v, v["k"], v["v"]), {"k": f32(2, 5, 3), "v": f32(2, 5, 5)}, OWN, "kv")
+heads_layer('key: "k", bias: false', lambda v: module(v, v["k"], v["k"]), {"k": f32(2, 5, 4)}, {name: INNER[name] for name in INNER if "bias" not in name}, "k")
+heads_layer('key_mask: "p > 0"', lambda v: module(v, v["x"], v["x"], key_padding_mask=v["p"] <= 0), {"p": f32(2, 3)}, INNER, p=SEEN)
+heads_layer('mask: "s > 0"', lambda v: module(v, v["x"], v["x"], attn_mask=v["s"] <= 0), {"s": f32(3, 3)}, INNER, s=[1.0, 0, 1, 0, 1, 0, 1, 1, 0])
+heads_layer('mask: "s"', lambda v: module(v, v["x"], v["x"], attn_mask=v["s"]), {"s": f32(3, 3)}, INNER, s=ADDED_TO)
+heads_layer('mask: "s", key_mask: "p > 0", causal: true, key: "k"',
+            lambda v: module(v, v["k"], v["k"], attn_mask=v["s"].masked_fill(~CAUSAL, -INF), key_padding_mask=(v["p"] <= 0).to(v["s"].dtype).mul(-1e30)),
+            {"k": f32(2, 3, 4), "s": f32(3, 3), "p": f32(2, 3)}, INNER, "k", s=ADDED_TO, p=[1.0, 1, 0, 1, 0, 1])  # fmt: skip
 
 # ---------------------------------------------------------------- layers: arrangement and chance
 

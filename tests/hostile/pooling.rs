@@ -47,31 +47,66 @@ fn adaptive_windows() {
     }
 }
 
-/// Windows at a padded border count what PyTorch counts, whether they are counted one by one (up to 4,096) or not.
+/// Windows at a padded border count what PyTorch counts, whether they are counted one by one (up to 4,096) or not, dense
+/// or dilated, padded by less or by more than half of the kernel.
 #[test]
 fn means_at_borders() {
-    for (length, kernel, stride, padding) in
-        [(9, 4, 2, 2), (5001, 3, 1, 1), (9000, 4, 2, 2), (13_000, 5, 3, 1)]
-    {
+    for (length, kernel, stride, padding, dilation) in [
+        (9, 4, 2, 2, 1),
+        (9, 4, 2, 3, 1),
+        (9, 3, 2, 3, 3),
+        (5001, 3, 1, 1, 1),
+        (9000, 4, 2, 2, 1),
+        (9000, 4, 2, 5, 3),
+        (13_000, 5, 3, 1, 1),
+        (13_000, 5, 3, 9, 4),
+    ] {
         let x = numbers(length);
+        let reach = dilation * (kernel - 1) + 1;
         for (ceil, include) in [(false, false), (false, true), (true, false), (true, true)] {
             let padded = length + 2 * padding;
-            let mut count = (padded - kernel) / stride + 1;
-            if ceil && !(padded - kernel).is_multiple_of(stride) && count * stride < length + padding {
+            let mut count = (padded - reach) / stride + 1;
+            if ceil && !(padded - reach).is_multiple_of(stride) && count * stride < length + padding {
                 count += 1;
             }
             let expected = (0..count).map(|window| {
-                let (start, end) = (window * stride, (window * stride + kernel).min(padded));
-                let inside = start.max(padding)..end.min(padding + length);
-                let sum: f64 = inside.clone().map(|i| x[i - padding]).sum();
-                sum / if include { end - start } else { inside.len() } as f64
+                let places = || (0..kernel).map(|place| window * stride + place * dilation);
+                let inside = || places().filter(|place| (padding..padding + length).contains(place));
+                let sum: f64 = inside().map(|i| x[i - padding]).sum();
+                let counted =
+                    if include { places().filter(|&place| place < padded).count() } else { inside().count() };
+                sum / counted as f64
             });
             let layer = format!(
                 "AvgPool1d(kernel: {kernel}, stride: {stride}, padding: {padding}, ceil_mode: {ceil}, \
-                 count_include_pad: {include})"
+                 count_include_pad: {include}, dilation: {dilation})"
             );
             close(&pooled(&layer, &x), &expected.collect::<Vec<_>>(), &format!("{layer} on {length}"));
         }
+    }
+}
+
+/// A window that would see padding only is refused, unless padding counts.
+#[test]
+fn empty_windows() {
+    for (input, layer, right) in [
+        (4, "MaxPool1d(kernel: 3, padding: 2)", true),
+        (4, "MaxPool1d(kernel: 3, padding: 3)", false),
+        (4, "AvgPool1d(kernel: 3, padding: 3)", true),
+        (4, "AvgPool1d(kernel: 3, padding: 3, count_include_pad: false)", false),
+        (4, "AvgPool1d(kernel: 3, padding: [[0, 2]], stride: 1, count_include_pad: false)", true),
+        (4, "AvgPool1d(kernel: 3, padding: [[0, 3]], stride: 1, count_include_pad: false)", false),
+        // Two elements, of which places 4 apart see one or the other, or neither.
+        (2, "MaxPool1d(kernel: 3, stride: 1, padding: 5, dilation: 4)", false),
+        (2, "MaxPool1d(kernel: 3, stride: 4, padding: 4, dilation: 4)", true),
+        (2, "MaxPool1d(kernel: 2, stride: 1, padding: 4, dilation: 5)", false),
+        // Less than a kernel, which the ceiling mode lets reach beyond.
+        (2, "MaxPool1d(kernel: 3, stride: 2)", false),
+        (2, "MaxPool1d(kernel: 3, stride: 2, ceil_mode: true)", true),
+        (2, "MaxPool1d(kernel: 5, stride: 3, ceil_mode: true)", false),
+    ] {
+        let answer = check(&model(&format!("f32[batch, 1, {input}]"), "1", &[layer.to_owned()], None));
+        assert_eq!(answer.is_ok(), right, "{layer} on {input}: {:?}", answer.err());
     }
 }
 

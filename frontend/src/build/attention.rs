@@ -1,22 +1,42 @@
 //! Attention (Vaswani et al., "Attention is all you need", 2017, section 3.2).
 
-use brolga_ir::DType;
 use brolga_ir::scalar::Comparison;
+use brolga_ir::{DType, Type};
 
 use super::ops::Ops;
-use super::value::{Built, Fault, Tensor};
+use super::value::{Args, Built, Fault, Tensor};
+use crate::source::Span;
 
-/// Which keys a query sees.
+/// A mask of attention, and where it is given: truth values, true where a query sees a key, or numbers that are added to
+/// the scores.
+pub(crate) type Mask = (Tensor, Option<Span>);
+
+/// Which keys a query sees, and how its scores are scaled.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Visible {
     /// None that come later: query i sees keys 0 to i.
     pub causal: bool,
-    /// Those where this is true; its shape broadcasts to `[batch, heads, queries, keys]`.
-    pub mask: Option<Tensor>,
+    /// Its shape broadcasts to `[batch, heads, queries, keys]`.
+    pub mask: Option<Mask>,
+    /// The keys of each sample that any query sees, `[batch, keys]`.
+    pub keys: Option<Mask>,
+    /// What scores are multiplied by; by default `1 / sqrt(width of a head)`.
+    pub scale: Option<f64>,
+}
+
+impl Visible {
+    /// The arguments `causal`, `mask` and `key_mask`.
+    pub fn read(args: &Args) -> Built<Visible> {
+        let mask = |name: &str| -> Built<Option<Mask>> {
+            args.has(name).then(|| Ok((args.tensor(name)?, args.place(name)))).transpose()
+        };
+        let causal = args.bool_or("causal", false)?;
+        Ok(Visible { causal, mask: mask("mask")?, keys: mask("key_mask")?, scale: None })
+    }
 }
 
 impl Ops<'_> {
-    /// `softmax(q k^T / sqrt(width / heads)) v` in each head, a head being a block of features: queries
+    /// `softmax(scale q k^T) v` in each head, a head being a block of features: queries
     /// `[batch, queries, width]`, keys and values `[batch, keys, width]`, the result as the queries (the values'
     /// width may be another one).
     pub fn attention(&mut self, q: Tensor, k: Tensor, v: Tensor, heads: usize, visible: Visible) -> Built {
@@ -41,10 +61,11 @@ impl Ops<'_> {
             self.reshape(x, &[dims[0], dims[1], heads, dims[2] / heads]) // [batch, length, heads, width of one]
         };
         let (q, k, v) = (split(q, &query.dims)?, split(k, &key.dims)?, split(v, &value.dims)?);
-        let q = self.mul_num(q, 1.0 / ((query.dims[2] / heads) as f64).sqrt())?;
+        let scale = visible.scale.unwrap_or(1.0 / ((query.dims[2] / heads) as f64).sqrt());
+        let q = self.mul_num(q, scale)?;
         let scores = self.b.dot(q, k, [&[0, 2], &[0, 2]], [&[3], &[3]])?; // [batch, heads, queries, keys]
         let scores = self.hidden(scores, visible)?;
-        let weights = if visible.mask.is_some() {
+        let weights = if visible.mask.or(visible.keys).is_some() {
             self.softmax_of_visible(scores, 3)?
         } else {
             self.softmax(scores, 3)?
@@ -60,6 +81,26 @@ impl Ops<'_> {
         let ty = self.ty(scores);
         let never = self.scalar(f64::NEG_INFINITY, ty.dtype)?;
         let mut scores = scores;
+        for (mask, place) in [visible.mask, self.key_mask(&ty, visible.keys)?].into_iter().flatten() {
+            let found = self.ty(mask);
+            let wrong = |fault: Fault| place.map_or(fault.clone(), |place| fault.at(place));
+            if found.dtype.is_int() {
+                let fault =
+                    Fault::new(format!("a mask has truth values or floating-point numbers, found {found}"));
+                return Err(wrong(fault).help("compare it, as in `mask=m > 0`"));
+            }
+            let mask = self.broadcast_to(mask, &ty.dims).map_err(|_| {
+                wrong(Fault::new(format!("the mask must fit the scores, {ty}, found {found}")).note(
+                    "the scores are [batch, heads, queries, keys]; the mask's axes are aligned at the last",
+                ))
+            })?;
+            scores = if found.dtype == DType::Bool {
+                self.select(mask, scores, never)?
+            } else {
+                let mask = self.convert(mask, ty.dtype)?;
+                self.add(scores, mask)?
+            };
+        }
         if visible.causal {
             let (queries, keys) = (ty.dims[2], ty.dims[3]);
             let row = self.b.iota(DType::I32, &[queries, keys], 0)?;
@@ -67,15 +108,19 @@ impl Ops<'_> {
             let past = self.compare(Comparison::Ge, row, column)?;
             scores = self.select(past, scores, never)?;
         }
-        if let Some(mask) = visible.mask {
-            let found = self.ty(mask);
-            let mask = self.broadcast_to(mask, &ty.dims).map_err(|_| {
-                Fault::new(format!("the mask must fit the scores, {ty}, found {found}")).note(
-                    "the scores are [batch, heads, queries, keys]; the mask's axes are aligned at the last",
-                )
-            })?;
-            scores = self.select(mask, scores, never)?;
-        }
         Ok(scores)
+    }
+
+    /// A mask `[batch, keys]` in the form of one for scores of that type.
+    fn key_mask(&mut self, scores: &Type, mask: Option<Mask>) -> Built<Option<Mask>> {
+        let Some((mask, place)) = mask else { return Ok(None) };
+        let (found, [batch, keys]) = (self.ty(mask), [scores.dims[0], scores.dims[3]]);
+        if found.dims != [batch, keys] {
+            let message =
+                format!("the mask of the keys must be [batch, keys], here [{batch}, {keys}], found {found}");
+            let fault = Fault::new(message);
+            return Err(place.map_or(fault.clone(), |place| fault.at(place)));
+        }
+        Ok(Some((self.reshape(mask, &[batch, 1, 1, keys])?, place)))
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use brolga_ir::graph::{Graph, NodeId};
 use brolga_ir::names::nearest;
 use brolga_ir::ops::Role;
-use brolga_ir::{DType, Type};
+use brolga_ir::{DType, Size, Type};
 
+use super::functions::classes::{ClassAxes, Fitting};
 use super::memory::Memory;
 use super::names::{check_input, check_output};
 use super::ops::Tensor;
@@ -82,7 +83,8 @@ pub(crate) fn build_fit(
 }
 
 /// Builds one entry point. Mistakes come back even where the graph could be built; without mistakes there is no graph only
-/// of an evaluation that has nothing to tell.
+/// of an evaluation that has nothing to tell. Where labels fit scores in several ways, the entry is built for other sizes
+/// as well, which say what was meant.
 pub(crate) fn build(
     tree: &Arc<Tree>,
     settings: &Settings,
@@ -90,13 +92,55 @@ pub(crate) fn build(
     entry: &Entry,
     form: Form,
 ) -> (Option<BuiltEntry>, Diagnostics) {
-    let (mut builder, dims) = draft(tree, settings, set, entry, form);
+    let once = |settings: &Settings, elsewhere: Option<Vec<Fitting>>| {
+        build_once(tree, settings, set, entry, form, ClassAxes::tried(elsewhere))
+    };
+    let first = once(settings, None);
+    if !first.axes.undecided {
+        return (first.entry, first.diagnostics);
+    }
+    let others = other_sizes(settings, &first.dims);
+    let elsewhere = others.iter().map(|settings| once(settings, None).axes.found).collect();
+    let last = once(settings, Some(elsewhere));
+    (last.entry, last.diagnostics)
+}
+
+/// The settings with a few other values of each symbolic size, one at a time. Where a model does not allow one of them,
+/// nothing is learnt from it.
+fn other_sizes(settings: &Settings, dims: &[(String, usize)]) -> Vec<Settings> {
+    let others = |(name, size): &(String, usize)| {
+        let sizes = [Size::from(*size) + 1, Size::from(*size) * 2 + 1, Size::from(*size) * 2];
+        let fitting = sizes.into_iter().filter_map(|size| size.get().ok());
+        fitting.map(|size| settings.clone().dim(name.clone(), size)).collect::<Vec<_>>()
+    };
+    dims.iter().flat_map(others).collect()
+}
+
+/// What one build gives.
+struct Outcome {
+    entry: Option<BuiltEntry>,
+    diagnostics: Diagnostics,
+    dims: Vec<(String, usize)>,
+    axes: ClassAxes,
+}
+
+fn build_once(
+    tree: &Arc<Tree>,
+    settings: &Settings,
+    set: &[(String, Val)],
+    entry: &Entry,
+    form: Form,
+    axes: ClassAxes,
+) -> Outcome {
+    let (mut builder, dims) = draft(tree, settings, set, entry, form, axes);
     if form == Form::Evaluation && builder.has_mistakes() && asks_nothing(entry) {
-        return (None, Diagnostics::default());
+        let axes = std::mem::take(&mut builder.class_axes);
+        return Outcome { entry: None, diagnostics: Diagnostics::default(), dims, axes };
     }
     let evaluates = form == Form::Evaluation && !builder.has_mistakes();
     if evaluates && let Some(settings) = doubled(settings, &dims).filter(|_| builder.measured.need_check()) {
-        let (twice, _) = draft(tree, &settings, set, entry, form);
+        let axes = builder.class_axes.again();
+        let (twice, _) = draft(tree, &settings, set, entry, form, axes);
         if !twice.has_mistakes() {
             builder.check_metrics(&twice);
         }
@@ -104,8 +148,9 @@ pub(crate) fn build(
     let nothing = evaluates && builder.graph.graph.outputs().is_empty();
     let formulas = if builder.has_mistakes() { None } else { builder.formulas() };
     let diagnostics = builder.take_diagnostics();
+    let axes = std::mem::take(&mut builder.class_axes);
     if !diagnostics.is_empty() || nothing {
-        return (None, diagnostics);
+        return Outcome { entry: None, diagnostics, dims, axes };
     }
     for (name, value) in builder.slots.updates() {
         builder.graph.graph.add_output(&name, Role::State, value);
@@ -123,7 +168,8 @@ pub(crate) fn build(
     });
     let slots = builder.slots.list().to_vec();
     let (rows, places) = (builder.rows, builder.graph.places);
-    (Some(BuiltEntry { graph, formulas, slots, rows, places, dims, fits }), diagnostics)
+    let built = BuiltEntry { graph, formulas, slots, rows, places, dims: dims.clone(), fits };
+    Outcome { entry: Some(built), diagnostics, dims, axes }
 }
 
 /// Whether an entry has no metrics of its own, so that its evaluation is worth no mistake.
@@ -144,6 +190,7 @@ fn draft<'s>(
     set: &[(String, Val)],
     entry: &Entry,
     form: Form,
+    axes: ClassAxes,
 ) -> (Builder<'s>, Vec<(String, usize)>) {
     let (name, train) = match (&entry.kind, form) {
         (_, Form::Evaluation) => (format!("{}.eval", entry.name.value), false),
@@ -152,6 +199,7 @@ fn draft<'s>(
         (EntryKind::Steps { train, .. }, _) => (entry.name.value.clone(), *train),
     };
     let mut builder = Builder::new(tree, settings, &name, train);
+    builder.class_axes = axes;
     let base = builder.open(set);
     builder.forward(&base, entry.body.as_ref());
     match &entry.kind {
@@ -282,10 +330,6 @@ impl Builder<'_> {
                 self.report(diagnostic);
             }
         }
-        if tree.inputs.is_empty() {
-            let message = "the model needs at least one input";
-            self.fail(Fault::new(message), Span::new(tree.span.start, tree.span.start + 5));
-        }
         for treatment in &tree.data.prepare {
             self.treat(treatment, "data");
         }
@@ -296,7 +340,9 @@ impl Builder<'_> {
         }
         self.prepared = self.fits.len();
         let first = tree.inputs.first().and_then(|input| self.frames[0].names.get(&input.name.value));
-        let input = first.map_or(Val::Unknown, |(value, _)| value.clone());
+        // Without inputs the body starts from nothing: its first step must give a value.
+        let nothing = if tree.inputs.is_empty() { Val::None } else { Val::Unknown };
+        let input = first.map_or(nothing, |(value, _)| value.clone());
         Base { frame: self.frames[0].clone(), input, dims, rows: std::mem::take(&mut self.rows) }
     }
 

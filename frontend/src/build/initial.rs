@@ -20,15 +20,15 @@ pub(crate) fn init_graph(slots: &[Slot]) -> Result<Graph, Fault> {
     for slot in slots.iter().filter(|slot| slot.kind != SlotKind::Seed) {
         graph.graph.add_parameter(&slot.name, Role::State, slot.ty.clone());
         graph.enter(&slot.name, &source, Span::default());
-        let value = initial(&mut Ops::new(&mut graph), slot, seed)?;
+        let value = initial(&mut Ops::new(&mut graph), slot, &slot.init, seed)?;
         graph.graph.add_output(&slot.name, Role::State, value);
     }
     Ok(graph.graph)
 }
 
-fn initial(ops: &mut Ops, slot: &Slot, seed: Tensor) -> Built {
+fn initial(ops: &mut Ops, slot: &Slot, init: &Init, seed: Tensor) -> Built {
     let ty = &slot.ty;
-    match slot.init {
+    match *init {
         Init::Constant(value) => ops.full(value, ty),
         Init::Uniform { low, high } => {
             let uniform = ops.uniform(seed, None, &format!("init.{}", slot.name), ty)?;
@@ -66,6 +66,14 @@ fn initial(ops: &mut Ops, slot: &Slot, seed: Tensor) -> Built {
             }
             let float = ops.convert(here, ty.dtype)?;
             ops.mul_num(float, gain)
+        }
+        Init::ZeroRow { row, ref others } => {
+            let others = initial(ops, slot, others, seed)?;
+            let rows = ops.b.iota(DType::I64, &ty.dims, 0)?;
+            let row = ops.int_scalar(row as i64, DType::I64)?;
+            let empty = ops.compare(Comparison::Eq, rows, row)?;
+            let zero = ops.b.zeros_like(others)?;
+            ops.select(empty, zero, others)
         }
     }
 }

@@ -32,6 +32,7 @@ use brolga_ir::{DType, Type};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::model::{Block, Body, Tree};
 use crate::source::{Source, Span};
+use functions::classes::ClassAxes;
 use ops::Ops;
 use state::Slots;
 use value::{Fault, Tensor, Val};
@@ -96,6 +97,8 @@ pub(crate) struct Builder<'a> {
     /// Named values and results of layers, by path.
     values: HashMap<String, Val>,
     pub slots: Slots,
+    /// Along which axes the classes of labels lie.
+    pub class_axes: ClassAxes,
     /// Paths of the layers of this pass, with their places.
     seen: HashMap<String, Span>,
     calls: HashMap<String, Call>,
@@ -146,6 +149,7 @@ impl<'a> Builder<'a> {
             current: Val::Unknown,
             values: HashMap::new(),
             slots: Slots::default(),
+            class_axes: ClassAxes::default(),
             seen: HashMap::new(),
             calls: HashMap::new(),
             reusing: false,
@@ -316,6 +320,12 @@ impl<'a> Builder<'a> {
             Val::Tensor(tensor) => Some(tensor),
             Val::Unknown => None,
             list @ Val::List(_) => self.as_tensor(list, span),
+            Val::None => {
+                let fault = Fault::new("there is no value yet: the model has no inputs");
+                self.fail(fault.help("begin with a `Parameter`, `Ref` or `Expr`"), span);
+                self.current = Val::Unknown;
+                None
+            }
             other => {
                 self.fail(Fault::new(format!("a layer needs a tensor, found {}", other.describe())), span);
                 self.current = Val::Unknown;

@@ -8,7 +8,7 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, Scalar, ScalarOp};
 use brolga_ir::{DType, Size, Type};
 
-pub(crate) use super::primitives::{Convolution, Outside};
+pub(crate) use super::primitives::{Convolution, Outside, Window};
 use super::value::{Built, Fault, Val};
 use crate::expr::Binary;
 use crate::source::{Source, Span, Spanned};

@@ -30,6 +30,14 @@ impl Convolution<'_> {
     }
 }
 
+/// A window over the axes of a tensor, or over the spatial ones.
+pub(crate) struct Window<'a> {
+    pub kernel: &'a [usize],
+    pub stride: &'a [usize],
+    pub padding: &'a [(usize, usize)],
+    pub dilation: &'a [usize],
+}
+
 /// What an index outside of an axis takes.
 #[derive(Clone, Copy)]
 pub(crate) enum Outside {
@@ -117,24 +125,16 @@ impl Ops<'_> {
         Ok(self.b.conv(attributes.operator(ConvForm::InputGradient { size: size.to_vec() }), y, weight)?)
     }
 
-    pub fn reduce_window(
-        &mut self,
-        combine: Combine,
-        x: Tensor,
-        window: &[usize],
-        stride: &[usize],
-        padding: &[(usize, usize)],
-    ) -> Built {
-        let ones = vec![1; window.len()];
-        let window = ReduceWindow {
+    pub fn reduce_window(&mut self, combine: Combine, x: Tensor, window: &Window) -> Built {
+        let operator = ReduceWindow {
             combine,
-            window: window.to_vec(),
-            stride: stride.to_vec(),
-            padding: padding.iter().map(|&(low, high)| (low as i64, high as i64)).collect(),
-            window_dilation: ones.clone(),
-            base_dilation: ones,
+            window: window.kernel.to_vec(),
+            stride: window.stride.to_vec(),
+            padding: window.padding.iter().map(|&(low, high)| (low as i64, high as i64)).collect(),
+            window_dilation: window.dilation.to_vec(),
+            base_dilation: vec![1; window.kernel.len()],
         };
-        Ok(self.b.reduce_window(window, x)?)
+        Ok(self.b.reduce_window(operator, x)?)
     }
 
     // Arrangement.
@@ -292,19 +292,17 @@ impl Ops<'_> {
     // Compositions.
 
     /// Pools over the spatial axes of `[batch, channels, spatial...]`.
-    pub fn pool(
-        &mut self,
-        combine: Combine,
-        x: Tensor,
-        kernel: &[usize],
-        stride: &[usize],
-        padding: &[(usize, usize)],
-    ) -> Built {
-        let window: Vec<usize> = [1, 1].into_iter().chain(kernel.iter().copied()).collect();
-        let strides: Vec<usize> = [1, 1].into_iter().chain(stride.iter().copied()).collect();
-        let paddings: Vec<(usize, usize)> =
-            [(0, 0), (0, 0)].into_iter().chain(padding.iter().copied()).collect();
-        self.reduce_window(combine, x, &window, &strides, &paddings)
+    pub fn pool(&mut self, combine: Combine, x: Tensor, window: &Window) -> Built {
+        fn behind<T: Clone>(first: T, rest: &[T]) -> Vec<T> {
+            [&[first.clone(), first][..], rest].concat()
+        }
+        let all = Window {
+            kernel: &behind(1, window.kernel),
+            stride: &behind(1, window.stride),
+            padding: &behind((0, 0), window.padding),
+            dilation: &behind(1, window.dilation),
+        };
+        self.reduce_window(combine, x, &all)
     }
 
     /// A vector of constants.

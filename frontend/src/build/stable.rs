@@ -145,17 +145,24 @@ impl Ops<'_> {
         self.div(exp, sum)
     }
 
-    /// `-(t ln x + (1 - t) ln(1 - x))`, the logarithms not below -100, with the gradient
-    /// `(x - t) / max(x (1 - x), 1e-12)`: PyTorch's `binary_cross_entropy`.
-    pub fn binary_cross_entropy(&mut self, x: Tensor, target: Tensor) -> Built {
+    /// `-(w t ln x + (1 - t) ln(1 - x))`, the logarithms not below -100, with the gradient
+    /// `((1 - t) x - w t (1 - x)) / max(x (1 - x), 1e-12)`: PyTorch's `binary_cross_entropy`, where w, the factor of
+    /// positive targets, is 1.
+    pub fn binary_cross_entropy(&mut self, x: Tensor, target: Tensor, positive: Option<Tensor>) -> Built {
         let fixed = self.stop_gradient(x)?;
         let minus = self.neg(fixed)?;
         let (log, rest) = (self.function(Function::Log, fixed)?, self.function(Function::Log1p, minus)?);
         let (log, rest) = (self.max_num(log, -100.0)?, self.max_num(rest, -100.0)?);
-        let value = self.mixed(target, log, rest)?;
+        let share = |ops: &mut Self, target: Tensor| -> Built<[Tensor; 2]> {
+            let other = ops.num_sub(1.0, target)?;
+            Ok([positive.map_or(Ok(target), |positive| ops.mul(positive, target))?, other])
+        };
+        let shares = share(self, target)?;
+        let value = self.mixed(shares, log, rest)?;
 
         // What has that gradient: the same without bounds, and a parabola where the divisor is constant.
         let target = self.stop_gradient(target)?;
+        let shares = share(self, target)?;
         let other = self.num_sub(1.0, x)?;
         let spread = self.mul(x, other)?;
         let inside = self.compare_num(Comparison::Ge, spread, LEAST_SPREAD)?;
@@ -163,20 +170,21 @@ impl Ops<'_> {
         let safe = self.select(inside, x, half)?;
         let minus = self.neg(safe)?;
         let (log, rest) = (self.function(Function::Log, safe)?, self.function(Function::Log1p, minus)?);
-        let within = self.mixed(target, log, rest)?;
-        let half = self.mul_num(x, 0.5)?;
-        let line = self.sub(half, target)?;
+        let within = self.mixed(shares, log, rest)?;
+        // x (x (w t + 1 - t) / 2 - w t)
+        let whole = self.add(shares[0], shares[1])?;
+        let half = self.mul_num(whole, 0.5)?;
+        let half = self.mul(x, half)?;
+        let line = self.sub(half, shares[0])?;
         let parabola = self.mul(x, line)?;
         let parabola = self.mul_num(parabola, 1.0 / LEAST_SPREAD)?;
         let slope = self.select(inside, within, parabola)?;
         self.with_slope_of(value, slope)
     }
 
-    /// `-(t a + (1 - t) b)`
-    fn mixed(&mut self, t: Tensor, a: Tensor, b: Tensor) -> Built {
-        let yes = self.mul(t, a)?;
-        let other = self.num_sub(1.0, t)?;
-        let no = self.mul(other, b)?;
+    /// `-(yes a + no b)`
+    fn mixed(&mut self, [yes, no]: [Tensor; 2], a: Tensor, b: Tensor) -> Built {
+        let (yes, no) = (self.mul(yes, a)?, self.mul(no, b)?);
         let sum = self.add(yes, no)?;
         self.neg(sum)
     }

@@ -403,16 +403,15 @@ impl Builder<'_> {
                 None => Err(Fault::new(format!("`axis` must be a whole number, found {}", axis.describe()))),
             },
             Join::Add | Join::Multiply => tensors[1..].iter().try_fold(tensors[0], |sum, &next| {
-                let same = ops.ty(sum).dims == ops.ty(next).dims;
-                match (same, join) {
+                let (left, right) = (ops.ty(sum), ops.ty(next));
+                let meet = left.dims.iter().zip(&right.dims).all(|(&a, &b)| a == b || a == 1 || b == 1);
+                match (left.rank() == right.rank() && meet, join) {
                     (true, Join::Add) => ops.add(sum, next),
                     (true, _) => ops.mul(sum, next),
                     (false, _) => Err(Fault::new(format!(
-                        "branches of different shapes cannot be joined: {} and {}",
-                        ops.ty(sum),
-                        ops.ty(next)
+                        "branches of different shapes cannot be joined: {left} and {right}"
                     ))
-                    .note("all branches must have the same shape")
+                    .note("branches have as many axes as each other; extents are equal, or one of them is 1")
                     .help("bring them to one shape, for instance with a 1x1 convolution of the same stride")),
                 }
             }),

@@ -32,9 +32,9 @@ const TRANSPOSED: [Parameter; 10] = [
     optional("stride"),
     optional("padding"),
     optional("output_padding"),
-    optional("dilation"),
     optional("groups"),
     flag("bias"),
+    optional("dilation"),
     call("init", &INITS, false),
     call("bias_init", &INITS, false),
 ];
@@ -135,7 +135,7 @@ fn check_reach(
 }
 
 /// How many elements a kernel reaches over.
-fn reach(kernel: Size, dilation: Size) -> Size {
+pub(super) fn reach(kernel: Size, dilation: Size) -> Size {
     dilation * (kernel - 1) + 1
 }
 
@@ -199,12 +199,12 @@ fn conv_transpose(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize)
     let groups = args.size_or("groups", 1)?.get()?;
     let channels = dims[1];
     check_groups(channels, features.get()?, groups, args)?;
-    let mut size = Vec::new();
+    let (mut size, mut paddings, mut behind) = (Vec::new(), Vec::new(), vec![(Size::ZERO, Size::ZERO); 2]);
     for axis in 0..spatial {
-        if !extra[axis].is_below(stride[axis]) {
+        if !extra[axis].is_below(stride[axis].max(dilation[axis])) {
             let fault = Fault::new(format!(
-                "`output_padding` must be smaller than the stride {}, found {}",
-                stride[axis], extra[axis]
+                "`output_padding` must be smaller than the stride {} or the dilation {}, found {}",
+                stride[axis], dilation[axis], extra[axis]
             ));
             return Err(args.place("output_padding").map_or(fault.clone(), |place| fault.at(place)));
         }
@@ -219,7 +219,15 @@ fn conv_transpose(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize)
                 axis + 2
             )));
         }
-        size.push(left.get()?);
+        // What reaches a step or more beyond the last one takes from the padding behind, and beyond that is bias alone.
+        let (mut after, mut empty) = (padding[axis], Size::ZERO);
+        if !extra[axis].is_below(stride[axis]) {
+            after = (padding[axis] - extra[axis]).max(0);
+            empty = (extra[axis] - padding[axis]).max(0);
+        }
+        size.push((left - empty).get()?);
+        paddings.push((padding[axis], after));
+        behind.push((Size::ZERO, empty));
     }
     let kernel = extents(&kernel)?;
     let mut weight_dims = vec![channels, (features / groups).get()?];
@@ -228,10 +236,14 @@ fn conv_transpose(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize)
     let fan_in = Size::product(&weight_dims[1..]);
     let init = Init::weight(args, "init", fan_in, Size::product(&kernel) * channels)?;
     let weight = builder.parameter("weight", &weight_dims, init)?;
-    let paddings: Vec<Padding> = padding.iter().map(|&size| (size, size)).collect();
     let (stride, dilation, padding) = (extents(&stride)?, extents(&dilation)?, numbers(&paddings)?);
     let convolution = Convolution { stride: &stride, padding: &padding, dilation: &dilation, groups };
-    let y = builder.ops().conv_transpose(x, weight, &size, &convolution)?;
+    let mut ops = builder.ops();
+    let mut y = ops.conv_transpose(x, weight, &size, &convolution)?;
+    if behind.iter().any(|&(_, empty)| empty != Size::ZERO) {
+        let zero = ops.scalar(0.0, ops.dtype(y))?;
+        y = ops.pad(y, &behind, zero)?;
+    }
     add_bias(builder, y, args, features, fan_in)
 }
 

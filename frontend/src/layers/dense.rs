@@ -1,9 +1,10 @@
 //! Fully connected layers, embeddings, and free parameters.
 
-use brolga_ir::Size;
+use brolga_ir::scalar::Comparison;
+use brolga_ir::{DType, Size};
 
 use super::{Layer, input};
-use crate::arguments::{Signature, call, flag, required, size};
+use crate::arguments::{Signature, call, flag, optional, required, size};
 use crate::build::Builder;
 use crate::build::value::{Args, Built, Fault, Tensor, extents};
 use crate::init::{INITS, Init};
@@ -26,7 +27,12 @@ pub(super) static LAYERS: [Layer; 3] = [
     Layer {
         signature: Signature {
             name: "Embedding",
-            parameters: &[size("vocabulary"), size("features"), call("init", &INITS, false)],
+            parameters: &[
+                size("vocabulary"),
+                size("features"),
+                optional("padding_idx"),
+                call("init", &INITS, false),
+            ],
         },
         label: "embedding",
         source: false,
@@ -66,7 +72,8 @@ fn linear(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     Ok(y)
 }
 
-/// Rows of `weight` `[vocabulary, features]` by index: `[...]` to `[..., features]`. PyTorch's default is N(0, 1).
+/// Rows of `weight` `[vocabulary, features]` by index: `[...]` to `[..., features]`. PyTorch's default is N(0, 1). The
+/// row of `padding_idx` is 0 at first and has no gradient.
 fn embedding(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     let x = input(x)?;
     let ty = builder.ops().ty(x);
@@ -74,9 +81,31 @@ fn embedding(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
         return Err(Fault::new(format!("the input must be indices, found {ty}")));
     }
     let (vocabulary, features) = (args.size("vocabulary")?.get()?, args.size("features")?.get()?);
-    let init = Init::from_args(args, "init", vocabulary, features, Init::Normal { mean: 0.0, std: 1.0 })?;
+    let mut init = Init::from_args(args, "init", vocabulary, features, Init::Normal { mean: 0.0, std: 1.0 })?;
+    let padding = match args.get("padding_idx").map(|given| given.span) {
+        None => None,
+        Some(span) => {
+            let row = args.int_or("padding_idx", 0)?;
+            let outside = || format!("`padding_idx` must be a row of the {vocabulary}, found {row}");
+            Some(row.axis(vocabulary).map_err(|_| Fault::new(outside()).at(span))?)
+        }
+    };
+    if let Some(row) = padding {
+        init = Init::ZeroRow { row, others: Box::new(init) };
+    }
     let weight = builder.parameter("weight", &[vocabulary, features], init)?;
-    builder.ops().take(weight, x, 0)
+    let mut ops = builder.ops();
+    let rows = ops.take(weight, x, 0)?;
+    let Some(row) = padding else { return Ok(rows) };
+    let dims = ops.dims(rows);
+    // The index of the row must be one of the input's type, whatever the vocabulary.
+    let wide = ops.convert(x, DType::I64)?;
+    let row = ops.int_scalar(row as i64, DType::I64)?;
+    let is_padding = ops.compare(Comparison::Eq, wide, row)?;
+    let axes: Vec<usize> = (0..dims.len() - 1).collect();
+    let is_padding = ops.b.broadcast(is_padding, &dims, &axes)?;
+    let fixed = ops.stop_gradient(rows)?;
+    ops.select(is_padding, fixed, rows)
 }
 
 /// A parameter under the layer's own name.

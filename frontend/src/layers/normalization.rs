@@ -8,7 +8,7 @@ use brolga_ir::scalar::Function;
 use super::{Layer, input};
 use crate::arguments::{Parameter, Signature, flag, optional, size, within};
 use crate::build::Builder;
-use crate::build::ops::{Ops, Tensor};
+use crate::build::ops::{Ops, Tensor, Window};
 use crate::build::value::{Args, Built, Fault};
 use crate::init::Init;
 
@@ -189,8 +189,9 @@ fn local_response_norm(builder: &mut Builder, x: Option<Tensor>, args: &Args) ->
     let (mut window, mut padding) = (vec![1; dims.len()], vec![(0, 0); dims.len()]);
     window[1] = size;
     padding[1] = (size / 2, (size - 1) / 2);
-    let strides = vec![1; dims.len()];
-    let sum = ops.reduce_window(Combine::Add, square, &window, &strides, &padding)?;
+    let ones = vec![1; dims.len()];
+    let window = Window { kernel: &window, stride: &ones, padding: &padding, dilation: &ones };
+    let sum = ops.reduce_window(Combine::Add, square, &window)?;
     let scaled = ops.mul_num(sum, alpha)?;
     let base = ops.add_num(scaled, k)?;
     if beta == 0.75 {

@@ -4,20 +4,24 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::Comparison;
 use brolga_ir::{DType, Size};
 
-use super::convolution::{Padding, form, numbers, paddings};
+use super::convolution::{Padding, form, numbers, paddings, reach};
 use super::{Layer, expect_rank, input};
 use crate::arguments::{Parameter, Signature, flag, optional, required, word, words};
 use crate::build::Builder;
-use crate::build::ops::{Ops, Tensor};
-use crate::build::value::{Args, Built, Fault, extents};
+use crate::build::ops::{Ops, Tensor, Window};
+use crate::build::value::{Args, Built, Fault, Val, extents};
+use crate::source::Spanned;
 
-const MAX: [Parameter; 4] = [required("kernel"), optional("stride"), optional("padding"), flag("ceil_mode")];
-const AVERAGE: [Parameter; 5] = [
+const MAX: [Parameter; 5] =
+    [required("kernel"), optional("stride"), optional("padding"), optional("dilation"), flag("ceil_mode")];
+const AVERAGE: [Parameter; 7] = [
     required("kernel"),
     optional("stride"),
     optional("padding"),
     flag("ceil_mode"),
     flag("count_include_pad"),
+    optional("divisor_override"),
+    optional("dilation"),
 ];
 
 words! {
@@ -25,13 +29,15 @@ words! {
     enum Pooling { Max = "max", Average = "avg" }
 }
 
-const EITHER: [Parameter; 6] = [
+const EITHER: [Parameter; 8] = [
     word::<Pooling>("kind", true),
     required("kernel"),
     optional("stride"),
     optional("padding"),
     flag("ceil_mode"),
     flag("count_include_pad"),
+    optional("divisor_override"),
+    optional("dilation"),
 ];
 
 macro_rules! pooling {
@@ -48,7 +54,7 @@ macro_rules! pooling {
 const SIZE: [Parameter; 1] = [required("size")];
 const NOTHING: [Parameter; 0] = [];
 
-pub(super) static LAYERS: [Layer; 12] = [
+pub(super) static LAYERS: [Layer; 15] = [
     pooling!("MaxPool1d", MAX, |builder, x, args| pool(builder, input(x)?, args, 1, Pooling::Max)),
     pooling!("MaxPool2d", MAX, |builder, x, args| pool(builder, input(x)?, args, 2, Pooling::Max)),
     pooling!("MaxPool3d", MAX, |builder, x, args| pool(builder, input(x)?, args, 3, Pooling::Max)),
@@ -63,36 +69,57 @@ pub(super) static LAYERS: [Layer; 12] = [
     pooling!("GlobalMaxPool", NOTHING, |builder, x, _| global(builder, input(x)?, Combine::Max)),
     pooling!("AdaptiveAvgPool1d", SIZE, |builder, x, args| adaptive(builder, input(x)?, args, 1, false)),
     pooling!("AdaptiveAvgPool2d", SIZE, |builder, x, args| adaptive(builder, input(x)?, args, 2, false)),
+    pooling!("AdaptiveAvgPool3d", SIZE, |builder, x, args| adaptive(builder, input(x)?, args, 3, false)),
+    pooling!("AdaptiveMaxPool1d", SIZE, |builder, x, args| adaptive(builder, input(x)?, args, 1, true)),
     pooling!("AdaptiveMaxPool2d", SIZE, |builder, x, args| adaptive(builder, input(x)?, args, 2, true)),
+    pooling!("AdaptiveMaxPool3d", SIZE, |builder, x, args| adaptive(builder, input(x)?, args, 3, true)),
 ];
 
 fn pool(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, kind: Pooling) -> Built {
     let dims = expect_rank(builder, x, spatial + 2, form(spatial))?;
     let kernel = args.sizes_or("kernel", spatial, 1, &[Size::ONE])?;
     let stride = args.sizes_or("stride", spatial, 1, &kernel)?;
+    let dilation = args.sizes_or("dilation", spatial, 1, &[Size::ONE])?;
     let padding = paddings(args, spatial)?;
     let ceil_mode = args.bool_or("ceil_mode", false)?;
-    // What a window counts matters to a mean only.
-    let include = match kind {
-        Pooling::Max => true,
-        Pooling::Average => args.bool_or("count_include_pad", true)?,
+    let counting = match kind {
+        Pooling::Max => Counting::Nothing,
+        Pooling::Average if args.has("divisor_override") => {
+            Counting::Fixed(args.size("divisor_override")?.get()? as f64)
+        }
+        Pooling::Average if args.bool_or("count_include_pad", true)? => Counting::Padded,
+        Pooling::Average => Counting::Elements,
     };
     let mut windows = Vec::new();
     for axis in 0..spatial {
-        let window = Windows::along(dims[axis + 2], kernel[axis], stride[axis], padding[axis]);
-        windows.push(window.checked(ceil_mode, axis + 2)?);
+        let window =
+            Windows::along(dims[axis + 2], kernel[axis], stride[axis], dilation[axis], padding[axis]);
+        let window = window.checked(ceil_mode, axis + 2)?;
+        // Padding that counts is a value; without it a window of padding alone has none.
+        if matches!(counting, Counting::Nothing | Counting::Elements) && window.has_empty() {
+            let larger = padding[axis].0.max(padding[axis].1);
+            let message =
+                format!("with padding {larger}, a window along axis {} would see padding only", axis + 2);
+            let fault = Fault::new(message).note("it would have no value");
+            return Err(args.place("padding").map_or(fault.clone(), |place| fault.at(place)));
+        }
+        windows.push(window);
     }
-    let (kernel, stride) = (extents(&kernel)?, extents(&stride)?);
-    let padding: Vec<Padding> = windows.iter().map(|window| window.padding).collect();
-    let ops = &mut builder.ops();
-    let combine = match kind {
-        Pooling::Max => Combine::Max,
-        Pooling::Average => Combine::Add,
+    let attributes = Window {
+        kernel: &extents(&kernel)?,
+        stride: &extents(&stride)?,
+        padding: &numbers(&windows.iter().map(|window| window.padding).collect::<Vec<_>>())?,
+        dilation: &extents(&dilation)?,
     };
-    let combined = ops.pool(combine, x, &kernel, &stride, &numbers(&padding)?)?;
-    if kind == Pooling::Max {
-        return Ok(combined);
-    }
+    let ops = &mut builder.ops();
+    let combine = if kind == Pooling::Max { Combine::Max } else { Combine::Add };
+    let combined = ops.pool(combine, x, &attributes)?;
+    let include = match counting {
+        Counting::Nothing => return Ok(combined),
+        Counting::Fixed(divisor) => return ops.div_num(combined, divisor),
+        Counting::Padded => true,
+        Counting::Elements => false,
+    };
     if windows.iter().all(|window| window.is_full(include)) {
         let area = Size::product(&kernel).get()?;
         return ops.div_num(combined, area as f64);
@@ -114,6 +141,19 @@ fn pool(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, kind: Poo
     }
 }
 
+/// What the sum of a window is divided by.
+#[derive(Clone, Copy, PartialEq)]
+enum Counting {
+    /// Nothing: it is a maximum.
+    Nothing,
+    /// The places inside the padded input.
+    Padded,
+    /// The elements of the input.
+    Elements,
+    /// A number.
+    Fixed(f64),
+}
+
 /// Windows along which elements are counted one by one; more are counted by their positions, inside the model.
 const MOST_COUNTED: usize = 4096;
 
@@ -122,47 +162,70 @@ struct Windows {
     input: Size,
     kernel: Size,
     stride: Size,
+    dilation: Size,
     /// As given; enlarged for the last window of the ceiling mode by [`Windows::checked`].
     padding: Padding,
     /// Elements with the padding as given.
     padded: Size,
+    /// Elements from the first place of a window to its last.
+    reach: Size,
     /// Number of windows.
     count: Size,
 }
 
 impl Windows {
-    fn along(input: usize, kernel: Size, stride: Size, padding: Padding) -> Windows {
+    fn along(input: usize, kernel: Size, stride: Size, dilation: Size, padding: Padding) -> Windows {
+        let input = Size::from(input);
         let padded = padding.0 + padding.1 + input;
-        let count = (padded - kernel) / stride + 1;
-        Windows { input: Size::from(input), kernel, stride, padding, padded, count }
+        let reach = reach(kernel, dilation);
+        let count = (padded - reach) / stride + 1;
+        Windows { input, kernel, stride, dilation, padding, padded, reach, count }
     }
 
-    /// An error where a window has no place; else the windows, with the last one of the ceiling mode.
+    /// An error where no window has a place; else the windows, with the last one of the ceiling mode, which may reach
+    /// beyond the input and its padding.
     fn checked(mut self, ceil_mode: bool, axis: usize) -> Built<Windows> {
-        let kernel = self.kernel;
-        let larger = self.padding.0.max(self.padding.1);
-        if (kernel / 2).is_below(larger) {
-            return Err(Fault::new(format!(
-                "padding {larger} is more than half of the kernel {kernel} along axis {axis}"
-            ))
-            .note("a window of padding only would have no value"));
+        let inside = self.input + self.padding.0;
+        if ceil_mode {
+            self.count = (self.padded - self.reach + self.stride - 1) / self.stride + 1;
+            // That window must begin inside the input or the padding before it.
+            if !((self.count - 1) * self.stride).is_below(inside) {
+                self.count = self.count - 1;
+            }
         }
-        if self.padded.is_below(kernel) {
+        if self.count.is_below(1) {
             return Err(Fault::new(format!(
-                "the kernel covers {kernel} elements of axis {axis}, which has {}",
-                self.padded
+                "the kernel covers {} elements of axis {axis}, which has {}",
+                self.reach, self.padded
             ))
             .help("make the kernel smaller, or the input or the padding larger"));
         }
-        // The last window of the ceiling mode must begin inside the input or the padding before it.
-        let inside = self.input + self.padding.0;
-        let rest = (self.padded - kernel) % self.stride;
-        if ceil_mode && rest != Size::ZERO && (self.count * self.stride).is_below(inside) {
-            self.count = self.count + 1;
-        }
-        let reach = (self.count - 1) * self.stride + kernel;
-        self.padding.1 = (reach - inside).max(0);
+        let end = (self.count - 1) * self.stride + self.reach;
+        self.padding.1 = (end - inside).max(0);
         Ok(self)
+    }
+
+    /// Whether some window sees no element of the input. Where that would take too many windows to find out, it counts
+    /// as so.
+    fn has_empty(&self) -> bool {
+        let before = self.padding.0;
+        let sees = |window: Size| {
+            let start = window * self.stride;
+            let skipped = (before - start).max(0).div_ceil(self.dilation);
+            let first = start + skipped * self.dilation;
+            skipped.is_below(self.kernel) && first.is_below(before + self.input)
+        };
+        if !sees(Size::ZERO) || !sees(self.count - 1) {
+            return true;
+        }
+        if !self.input.is_below(self.dilation) {
+            return false; // Whatever begins in the padding before sees an element as soon as it has left that.
+        }
+        let starting = self.count.min(before.div_ceil(self.stride));
+        match starting.get() {
+            Ok(starting) if starting <= MOST_COUNTED => !(0..starting).all(|window| sees(Size::from(window))),
+            _ => true,
+        }
     }
 
     /// The elements from and up to which a window counts for an average (PyTorch: padding counts if asked for, what
@@ -174,18 +237,19 @@ impl Windows {
     /// Whether every window counts as many elements as the kernel has.
     fn is_full(&self, include: bool) -> bool {
         let (from, to) = self.counted(include);
-        let reach = (self.count - 1) * self.stride + self.kernel;
-        from == Size::ZERO && reach.is_below(to + 1)
+        let end = (self.count - 1) * self.stride + self.reach;
+        from == Size::ZERO && end.is_below(to + 1)
     }
 
-    /// How many elements each window counts, as a vector.
+    /// How many elements each window counts, as a vector: its places from the first that is counted to the last.
     fn counts(&self, ops: &mut Ops, include: bool, dtype: DType) -> Built {
         let (from, to) = self.counted(include);
         let count = self.count.get()?;
         if count <= MOST_COUNTED {
             let counted = |window: usize| {
                 let start = self.stride * window;
-                (to.min(start + self.kernel) - from.max(start)).get()
+                let first = (from - start).max(0).div_ceil(self.dilation);
+                (self.kernel.min((to - start).div_ceil(self.dilation)) - first).max(0).get()
             };
             let counts = (0..count).map(counted).collect::<Result<Vec<_>, _>>()?;
             let counts: Vec<f64> = counts.into_iter().map(|count| count as f64).collect();
@@ -195,11 +259,25 @@ impl Windows {
         let size = |ops: &mut Ops, size: Size| -> Built { ops.int_scalar(size.get()? as i64, DType::I64) };
         let (stride, kernel) = (size(ops, self.stride)?, size(ops, self.kernel)?);
         let start = ops.mul(position, stride)?;
-        let end = ops.add(start, kernel)?;
         let (from, to) = (size(ops, from)?, size(ops, to)?);
-        let (start, end) = (ops.max(start, from)?, ops.min(end, to)?);
-        let counts = ops.sub(end, start)?;
+        let (skipped, left) = (ops.sub(from, start)?, ops.sub(to, start)?);
+        let skipped = ops.max_num(skipped, 0.0)?;
+        let (first, last) = (self.places(ops, skipped)?, self.places(ops, left)?);
+        let last = ops.min(last, kernel)?;
+        let counts = ops.sub(last, first)?;
+        let counts = ops.max_num(counts, 0.0)?;
         ops.convert(counts, dtype)
+    }
+
+    /// The number of places of a window within so many elements, which are not negative.
+    fn places(&self, ops: &mut Ops, elements: Tensor) -> Built {
+        if self.dilation == Size::ONE {
+            return Ok(elements);
+        }
+        let more = ops.int_scalar((self.dilation - 1).get()? as i64, DType::I64)?;
+        let dilation = ops.int_scalar(self.dilation.get()? as i64, DType::I64)?;
+        let more = ops.add(elements, more)?;
+        ops.div(more, dilation)
     }
 }
 
@@ -217,12 +295,14 @@ fn global(builder: &mut Builder, x: Tensor, combine: Combine) -> Built {
 /// Pools to a given size: window i of n goes from `floor(i in / n)` to `ceil((i + 1) in / n)`.
 fn adaptive(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, max: bool) -> Built {
     let dims = expect_rank(builder, x, spatial + 2, form(spatial))?;
-    let sizes = extents(&args.sizes_or("size", spatial, 1, &[Size::ONE])?)?;
+    let sizes = adaptive_sizes(args, &dims[2..])?;
     let ops = &mut builder.ops();
     let mut x = x;
     // Windows are products of intervals, so the axes can be pooled one after the other: a mean of means over
-    // windows of one length along each axis is the mean.
-    for axis in 0..spatial {
+    // windows of one length along each axis is the mean. Of equal maxima the first in the order of elements is chosen
+    // if the last axis comes first.
+    for place in 0..spatial {
+        let axis = if max { spatial - 1 - place } else { place };
         let (input, output) = (dims[axis + 2], sizes[axis]);
         if input == 0 {
             return Err(Fault::new(format!("axis {} has no elements", axis + 2)));
@@ -238,6 +318,18 @@ fn adaptive(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, max: 
         };
     }
     Ok(x)
+}
+
+/// The argument `size`: a number for all axes, or a list with one for each; `none` in it leaves an axis as it is.
+fn adaptive_sizes(args: &Args, dims: &[usize]) -> Built<Vec<usize>> {
+    if let Some(Spanned { value: Val::List(items), .. }) = args.get("size")
+        && items.len() == dims.len()
+        && items.iter().all(|item| *item == Val::None || item.as_size(1).is_some())
+    {
+        let size = |(item, &dim): (&Val, &usize)| item.as_size(1).map_or(Ok(dim), Size::get);
+        return Ok(items.iter().zip(dims).map(size).collect::<Result<_, _>>()?);
+    }
+    extents(&args.sizes_or("size", dims.len(), 1, &[Size::ONE])?)
 }
 
 /// Adaptive windows, at most, that are slices of their own.

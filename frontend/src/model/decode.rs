@@ -70,7 +70,7 @@ impl<'a> Decoder<'a> {
                 let items: Vec<_> = items.iter().map(|(_, item)| self.expression(item)).collect();
                 ExprKind::List(items.into_iter().collect::<Option<_>>()?)
             }
-            Kind::Struct(Some(name), crate::syntax::Fields::None) if name.value == "None" => ExprKind::None,
+            Kind::Struct(Some(name), fields) if fields.is_empty() && name.value == "None" => ExprKind::None,
             _ => {
                 self.mismatch(value, "a number or an expression");
                 return None;
@@ -191,7 +191,7 @@ impl<'a> Decoder<'a> {
             }
         };
         let names = ["parameters", "variants", "dims", "blocks", "inputs", "body", "entries", "data"];
-        let required = ["inputs", "body", "entries"];
+        let required = ["body", "entries"];
         let fields = match_fields(self, "Model", &names, &required, &fields, value.span, &mut true);
         let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
 
@@ -229,18 +229,7 @@ impl<'a> Decoder<'a> {
         }
         let data = get("data").map_or_else(Default::default, |value| self.data(value, &inputs));
         let source = self.source.clone();
-        Some(Tree {
-            source,
-            parameters,
-            variants,
-            dims,
-            blocks,
-            inputs,
-            body,
-            entries,
-            data,
-            span: value.span,
-        })
+        Some(Tree { source, parameters, variants, dims, blocks, inputs, body, entries, data })
     }
 
     fn variants(&mut self, value: &Value, parameters: &[(Spanned<String>, Expr)]) -> Vec<Variant> {
@@ -294,7 +283,7 @@ impl<'a> Decoder<'a> {
                 for (name, value) in self.map(value, "a map of parameters") {
                     self.check_identifier(&name);
                     let default = match &value.kind {
-                        Kind::Struct(Some(word), crate::syntax::Fields::None) if word.value == "Required" => {
+                        Kind::Struct(Some(word), fields) if fields.is_empty() && word.value == "Required" => {
                             None
                         }
                         _ => self.expression(value),

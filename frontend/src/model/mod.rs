@@ -28,7 +28,6 @@ pub(crate) struct Tree {
     pub body: Body,
     pub entries: Vec<Entry>,
     pub data: DataTree,
-    pub span: Span,
 }
 
 /// A named setting of parameters.

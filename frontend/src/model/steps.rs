@@ -144,16 +144,18 @@ impl Decoder<'_> {
         fields: &[Field],
         span: Span,
     ) -> Option<StepKind> {
+        // Where a name or an index may be left out, the number of unnamed arguments says what they are.
+        let unnamed = fields.iter().filter(|(name, _)| name.is_none()).count();
         let (names, required): (&[&'static str], &[&'static str]) = match word {
-            StepWord::Sequential => match fields {
-                [(None, _)] => (&["body"], &["body"]),
+            StepWord::Sequential => match unnamed {
+                1 => (&["body", "name"], &["body"]),
                 _ => (&["name", "body"], &["body"]),
             },
             StepWord::Residual | StepWord::Aside => (&["body"], &["body"]),
             StepWord::Add | StepWord::Multiply => (&["branches"], &["branches"]),
             StepWord::Concat => (&["branches", "axis"], &["branches"]),
-            StepWord::Repeat => match fields {
-                [(None, _), (None, _)] => (&["times", "body"], &["times", "body"]),
+            StepWord::Repeat => match unnamed {
+                2 => (&["times", "body", "index"], &["times", "body"]),
                 _ => (&["times", "index", "body"], &["times", "body"]),
             },
             StepWord::For => (&["each", "within", "body"], &["each", "within", "body"]),

@@ -3,16 +3,22 @@
 use super::{Function, function, tensor_value};
 use crate::arguments::{Parameter, optional, required};
 use crate::build::attention::Visible;
-use crate::build::value::Built;
 
-const PARAMETERS: [Parameter; 6] =
-    [required("q"), required("k"), required("v"), optional("heads"), optional("causal"), optional("mask")];
+const PARAMETERS: [Parameter; 8] = [
+    required("q"),
+    required("k"),
+    required("v"),
+    optional("heads"),
+    optional("causal"),
+    optional("mask"),
+    optional("scale"),
+    optional("key_mask"),
+];
 
 pub(super) static FUNCTIONS: [Function; 1] = [function("attention", &PARAMETERS, |builder, args| {
     let (q, k, v) = (args.tensor("q")?, args.tensor("k")?, args.tensor("v")?);
     let heads = args.size_or("heads", 1)?.get()?;
-    let mask = args.has("mask").then(|| args.tensor("mask")).transpose()?;
-    let visible = Visible { causal: args.bool_or("causal", false)?, mask };
-    let result: Built = builder.ops().attention(q, k, v, heads, visible);
-    tensor_value(result)
+    let scale = args.has("scale").then(|| args.float_or("scale", 1.0)).transpose()?;
+    let visible = Visible { scale, ..Visible::read(args)? };
+    tensor_value(builder.ops().attention(q, k, v, heads, visible))
 })];

@@ -1,13 +1,13 @@
 //! Losses, with PyTorch's definitions; `reduction` is 'mean' (the default), 'sum', or 'none'.
 
-use brolga_ir::DType;
 use brolga_ir::scalar::{Comparison, Function as Elementary, ScalarOp};
 
+use super::classes::{Labels, class_weights, probability_axis};
 use super::{Function, float_tensor, function, tensor, wrong};
 use crate::arguments::{Parameter, optional, required, word, words};
 use crate::build::Builder;
 use crate::build::ops::Ops;
-use crate::build::value::{Args, Built, Fault, Tensor, Val};
+use crate::build::value::{Args, Built, Tensor, Val};
 
 words! {
     /// What becomes of the losses of all elements.
@@ -17,12 +17,38 @@ words! {
 const REDUCTION: Parameter = word::<Reduction>("reduction", false);
 
 const PREDICTION: [Parameter; 3] = [required("x"), required("target"), REDUCTION];
-const CLASSES: [Parameter; 5] =
-    [required("logits"), required("label"), optional("smoothing"), optional("weights"), REDUCTION];
+const BINARY: [Parameter; 5] =
+    [required("x"), required("target"), REDUCTION, optional("pos_weight"), optional("weights")];
+const CLASSES: [Parameter; 7] = [
+    required("logits"),
+    required("label"),
+    optional("smoothing"),
+    optional("weights"),
+    REDUCTION,
+    optional("ignore_index"),
+    optional("axis"),
+];
+const NLL: [Parameter; 6] = [
+    required("log_probability"),
+    required("label"),
+    optional("weights"),
+    REDUCTION,
+    optional("ignore_index"),
+    optional("axis"),
+];
+const FOCAL: [Parameter; 7] = [
+    required("logits"),
+    required("label"),
+    optional("gamma"),
+    REDUCTION,
+    optional("weights"),
+    optional("ignore_index"),
+    optional("axis"),
+];
 
 pub(super) static FUNCTIONS: [Function; 12] = [
     function("cross_entropy", &CLASSES, cross_entropy),
-    function("nll", &[required("log_probability"), required("label"), optional("weights"), REDUCTION], nll),
+    function("nll", &NLL, nll),
     function("mse", &PREDICTION, |builder, args| {
         elementwise(builder, args, |ops, x, target| {
             let difference = ops.sub(x, target)?;
@@ -55,19 +81,10 @@ pub(super) static FUNCTIONS: [Function; 12] = [
             ops.relu(short)
         })
     }),
-    function("bce", &PREDICTION, |builder, args| {
-        elementwise(builder, args, |ops, x, target| ops.binary_cross_entropy(x, target))
+    function("bce", &BINARY, |builder, args| {
+        binary(builder, args, |ops, x, target, positive| ops.binary_cross_entropy(x, target, positive))
     }),
-    function("bce_with_logits", &PREDICTION, |builder, args| {
-        // (1 - t) x + ln(1 + e^-x)
-        elementwise(builder, args, |ops, x, target| {
-            let other = ops.num_sub(1.0, target)?;
-            let linear = ops.mul(other, x)?;
-            let minus = ops.neg(x)?;
-            let soft = ops.softplus(minus)?;
-            ops.add(linear, soft)
-        })
-    }),
+    function("bce_with_logits", &BINARY, |builder, args| binary(builder, args, logistic)),
     function("kl", &[required("log_q"), required("p"), REDUCTION], |builder, args| {
         // p (ln p - ln q), 0 where p is 0: PyTorch's `kl_div`
         let (log_q, p) = (float_tensor(builder, args, "log_q")?, float_tensor(builder, args, "p")?);
@@ -100,7 +117,7 @@ pub(super) static FUNCTIONS: [Function; 12] = [
             })
         },
     ),
-    function("focal", &[required("logits"), required("label"), optional("gamma"), REDUCTION], focal),
+    function("focal", &FOCAL, focal),
 ];
 
 fn elementwise(
@@ -163,70 +180,37 @@ fn reduced(ops: &mut Ops, value: Tensor, args: &Args) -> Built<Val> {
     Ok(Val::Tensor(result))
 }
 
-/// Checks `[n, classes, ...]` against labels `[n, ...]`; the class axis is 1, or 0 for one sample.
-fn class_axis(ops: &Ops, scores: Tensor, label: Tensor, args: &Args) -> Built<usize> {
-    let (x, y) = (ops.ty(scores), ops.ty(label));
-    let axis = usize::from(x.rank() > 1);
-    let mut rest = x.dims.clone();
-    if x.rank() == 0 {
-        return Err(Fault::new("scores need an axis of classes"));
-    }
-    rest.remove(axis);
-    if y.dims != rest || !y.dtype.is_int() {
-        let message = format!("scores {x} and labels {y} do not match");
-        return Err(wrong(args, "label", message)
-            .note("labels are integers, of the scores' shape without the class axis (axis 1)"));
-    }
-    Ok(axis)
-}
-
-/// The weights of the classes, if they are given.
-fn class_weights(ops: &mut Ops, dtype: DType, classes: usize, args: &Args) -> Built<Option<Tensor>> {
-    let Some(weights) = args.floats("weights")? else { return Ok(None) };
-    if weights.len() != classes {
-        let message = format!("there are {classes} classes, but {} weights", weights.len());
-        return Err(wrong(args, "weights", message));
-    }
-    ops.constants(&weights, dtype).map(Some)
-}
-
-/// The losses of the labels, which with weights have been multiplied by those of their classes (`each`): the mean is
-/// over these.
-fn weighted(ops: &mut Ops, losses: Tensor, each: Option<Tensor>, args: &Args) -> Built<Val> {
-    let Some(each) = each else { return reduced(ops, losses, args) };
-    match args.word("reduction", Reduction::Mean)? {
-        Reduction::Mean => {
-            let (sum, total) = (ops.sum_all(losses)?, ops.sum_all(each)?);
-            Ok(Val::Tensor(ops.div(sum, total)?))
-        }
-        Reduction::Sum | Reduction::None => reduced(ops, losses, args),
-    }
+/// The losses of labels, which have been multiplied by the weights of their classes: the mean is over these.
+fn reduced_labels(ops: &mut Ops, losses: Tensor, labels: &Labels, args: &Args) -> Built<Val> {
+    let losses = labels.kept(ops, losses)?;
+    let result = match args.word("reduction", Reduction::Mean)? {
+        Reduction::Mean => labels.mean(ops, losses)?,
+        Reduction::Sum => ops.sum_all(losses)?,
+        Reduction::None => losses,
+    };
+    Ok(Val::Tensor(result))
 }
 
 /// `-log_softmax(logits)[label]`, mean over the labels; with label smoothing e: the target is
 /// `(1 - e) one_hot + e / classes` (Szegedy et al. 2016); labels of floating type are probabilities. Weights are
 /// PyTorch's: every class counts times its weight, and the mean over labels is that over their weights, the mean over
-/// probabilities that over the samples.
+/// probabilities that over the samples. Ignored labels have no loss and no part in the mean.
 fn cross_entropy(builder: &mut Builder, args: &Args) -> Built<Val> {
     let logits = float_tensor(builder, args, "logits")?;
     let label = tensor(builder, args, "label")?;
     let smoothing = args.float_in("smoothing", 0.0, 0.0, 1.0)?;
+    if builder.ops().dtype(label).is_float() {
+        return soft_cross_entropy(builder, logits, label, smoothing, args);
+    }
+    let labels = Labels::read(builder, logits, args)?;
     let mut ops = builder.ops();
-    if ops.dtype(label).is_float() {
-        return soft_cross_entropy(&mut ops, logits, label, smoothing, args);
-    }
-    let axis = class_axis(&ops, logits, label, args)?;
-    let (dims, dtype) = (ops.dims(logits), ops.dtype(logits));
+    let (axis, dims) = (labels.axis, ops.dims(logits));
     let log = ops.log_softmax(logits, axis)?;
-    let picked = ops.pick(log, label, axis)?;
-    let mut loss = ops.neg(picked)?;
-    let weights = class_weights(&mut ops, dtype, dims[axis], args)?;
-    let each = weights.map(|weights| ops.take(weights, label, 0)).transpose()?;
-    if let Some(each) = each {
-        loss = ops.mul(loss, each)?;
-    }
+    let picked = labels.pick(&mut ops, log)?;
+    let loss = ops.neg(picked)?;
+    let mut loss = labels.weighted(&mut ops, loss)?;
     if smoothing != 0.0 {
-        let log = match weights {
+        let log = match labels.weights {
             Some(weights) => {
                 let weights = ops.along(weights, &dims, axis)?;
                 ops.mul(log, weights)?
@@ -238,17 +222,18 @@ fn cross_entropy(builder: &mut Builder, args: &Args) -> Built<Val> {
         let own = ops.mul_num(loss, 1.0 - smoothing)?;
         loss = ops.add(own, even)?;
     }
-    weighted(&mut ops, loss, each, args)
+    reduced_labels(&mut ops, loss, &labels, args)
 }
 
 /// `-sum w p log_softmax(logits)` over the classes, w their weights, mean over the rest.
 fn soft_cross_entropy(
-    ops: &mut Ops,
+    builder: &mut Builder,
     logits: Tensor,
     target: Tensor,
     smoothing: f64,
     args: &Args,
 ) -> Built<Val> {
+    let ops = builder.ops();
     if ops.dims(logits) != ops.dims(target) || ops.rank(logits) == 0 {
         let message = format!(
             "class probabilities must have the scores' shape: {} and {}",
@@ -257,7 +242,8 @@ fn soft_cross_entropy(
         );
         return Err(wrong(args, "label", message));
     }
-    let axis = usize::from(ops.rank(logits) > 1);
+    let axis = probability_axis(builder, logits, args)?;
+    let mut ops = builder.ops();
     let (dims, dtype) = (ops.dims(logits), ops.dtype(logits));
     let mut target = target;
     if smoothing != 0.0 {
@@ -266,41 +252,86 @@ fn soft_cross_entropy(
     }
     let log = ops.log_softmax(logits, axis)?;
     let mut product = ops.mul(target, log)?;
-    if let Some(weights) = class_weights(ops, dtype, dims[axis], args)? {
+    if let Some(weights) = class_weights(&mut ops, dtype, dims[axis], args)? {
         let weights = ops.along(weights, &dims, axis)?;
         product = ops.mul(product, weights)?;
     }
     let sum = ops.sum(product, &[axis], false)?;
     let loss = ops.neg(sum)?;
-    reduced(ops, loss, args)
+    reduced(&mut ops, loss, args)
 }
 
 /// `-log_probability[label]`.
 fn nll(builder: &mut Builder, args: &Args) -> Built<Val> {
     let log = float_tensor(builder, args, "log_probability")?;
-    let label = args.tensor("label")?;
+    let labels = Labels::read(builder, log, args)?;
     let mut ops = builder.ops();
-    let axis = class_axis(&ops, log, label, args)?;
-    let (classes, dtype) = (ops.dims(log)[axis], ops.dtype(log));
-    let picked = ops.pick(log, label, axis)?;
-    let mut loss = ops.neg(picked)?;
-    let weights = class_weights(&mut ops, dtype, classes, args)?;
-    let each = weights.map(|weights| ops.take(weights, label, 0)).transpose()?;
-    if let Some(each) = each {
-        loss = ops.mul(loss, each)?;
-    }
-    weighted(&mut ops, loss, each, args)
+    let picked = labels.pick(&mut ops, log)?;
+    let loss = ops.neg(picked)?;
+    let loss = labels.weighted(&mut ops, loss)?;
+    reduced_labels(&mut ops, loss, &labels, args)
 }
 
 /// `-(1 - p)^gamma ln p`, p the label's probability (Lin et al. 2017).
 fn focal(builder: &mut Builder, args: &Args) -> Built<Val> {
     let logits = float_tensor(builder, args, "logits")?;
-    let label = args.tensor("label")?;
     let gamma = args.float_in("gamma", 2.0, 0.0, f64::MAX)?;
+    let labels = Labels::read(builder, logits, args)?;
     let mut ops = builder.ops();
-    let axis = class_axis(&ops, logits, label, args)?;
-    let log = ops.log_softmax(logits, axis)?;
-    let picked = ops.pick(log, label, axis)?;
+    let log = ops.log_softmax(logits, labels.axis)?;
+    let picked = labels.pick(&mut ops, log)?;
     let loss = ops.focal(picked, gamma)?;
-    reduced(&mut ops, loss, args)
+    let loss = labels.weighted(&mut ops, loss)?;
+    reduced_labels(&mut ops, loss, &labels, args)
+}
+
+/// A factor for each element of `x`: a number, a list of numbers, or a tensor, repeated by numpy's rule.
+fn factor(builder: &mut Builder, args: &Args, name: &str, x: Tensor) -> Built<Option<Tensor>> {
+    let Some(given) = args.get(name) else { return Ok(None) };
+    let dtype = builder.ops().dtype(x);
+    let mut ops = builder.ops();
+    let factor = match &given.value {
+        Val::Tensor(tensor) => ops.convert(*tensor, dtype)?,
+        Val::List(_) => {
+            let numbers = args.floats(name)?.unwrap_or_default();
+            ops.constants(&numbers, dtype)?
+        }
+        _ => ops.literal(given, dtype)?,
+    };
+    let dims = ops.dims(x);
+    let repeated = ops.broadcast_to(factor, &dims);
+    repeated.map(Some).map_err(|fault| wrong(args, name, fault.message))
+}
+
+/// A loss of two classes for each element, with the factors `pos_weight` of the positive targets and `weights` of all.
+fn binary(
+    builder: &mut Builder,
+    args: &Args,
+    loss: impl FnOnce(&mut Ops, Tensor, Tensor, Option<Tensor>) -> Built,
+) -> Built<Val> {
+    let (x, target) = (float_tensor(builder, args, "x")?, float_tensor(builder, args, "target")?);
+    same_shape(&builder.ops(), x, target, args, "target")?;
+    let positive = factor(builder, args, "pos_weight", x)?;
+    let weights = factor(builder, args, "weights", x)?;
+    let mut ops = builder.ops();
+    let mut value = loss(&mut ops, x, target, positive)?;
+    if let Some(weights) = weights {
+        value = ops.mul(value, weights)?;
+    }
+    reduced(&mut ops, value, args)
+}
+
+/// `(1 - t) x + (1 + (w - 1) t) ln(1 + e^-x)`
+fn logistic(ops: &mut Ops, x: Tensor, target: Tensor, positive: Option<Tensor>) -> Built {
+    let other = ops.num_sub(1.0, target)?;
+    let linear = ops.mul(other, x)?;
+    let minus = ops.neg(x)?;
+    let mut soft = ops.softplus(minus)?;
+    if let Some(positive) = positive {
+        let more = ops.sub_num(positive, 1.0)?;
+        let more = ops.mul(more, target)?;
+        let each = ops.add_num(more, 1.0)?;
+        soft = ops.mul(each, soft)?;
+    }
+    ops.add(linear, soft)
 }

@@ -3,17 +3,18 @@
 use brolga_ir::DType;
 use brolga_ir::scalar::Comparison;
 
+use super::classes::class_axis;
 use super::{Function, function, tensor, tensor_value, wrong};
 use crate::arguments::{Parameter, optional, required};
 use crate::build::Builder;
-use crate::build::value::{Args, Built, Fault, Tensor, Val};
+use crate::build::value::{Args, Built, Tensor, Val};
 use crate::source::Span;
 
-const PAIR: [Parameter; 2] = [required("logits"), required("label")];
+const AXIS: Parameter = optional("axis");
 
 pub(super) static FUNCTIONS: [Function; 3] = [
-    function("accuracy", &PAIR, accuracy),
-    function("top_k_accuracy", &[required("logits"), required("label"), required("k")], top_k_accuracy),
+    function("accuracy", &[required("logits"), required("label"), AXIS], accuracy),
+    function("top_k_accuracy", &[required("logits"), required("label"), required("k"), AXIS], top_k_accuracy),
     function("total", &[required("x"), optional("axis")], total),
 ];
 
@@ -28,29 +29,18 @@ fn total(builder: &mut Builder, args: &Args) -> Built<Val> {
     tensor_value(builder.total(x, axes.as_deref(), span))
 }
 
-/// Scores `[n, classes]` and labels `[n]`.
-fn pair(builder: &mut Builder, args: &Args) -> Built<(Tensor, Tensor)> {
+/// Scores, their labels, and the axis of classes.
+fn pair(builder: &mut Builder, args: &Args) -> Built<(Tensor, Tensor, usize)> {
     let (logits, label) = (args.tensor("logits")?, args.tensor("label")?);
-    let ops = builder.ops();
-    let (scores, labels) = (ops.ty(logits), ops.ty(label));
-    if scores.rank() != labels.rank() + 1
-        || scores.dims[..labels.rank()] != labels.dims
-        || !labels.dtype.is_int()
-    {
-        let message = format!(
-            "labels must be integers of the shape of the scores without classes: {scores} and {labels}"
-        );
-        return Err(wrong(args, "label", message));
-    }
-    Ok((logits, label))
+    let axis = class_axis(builder, logits, label, args)?;
+    Ok((logits, label, axis))
 }
 
 /// The share of samples whose highest score is the label's.
 fn accuracy(builder: &mut Builder, args: &Args) -> Built<Val> {
-    let (logits, label) = pair(builder, args)?;
+    let (logits, label, axis) = pair(builder, args)?;
     let float = builder.float();
     let mut ops = builder.ops();
-    let axis = ops.rank(logits) - 1;
     let found = ops.arg_extreme(logits, axis, true)?;
     let right = ops.compare(Comparison::Eq, found, label)?;
     let right = ops.convert(right, float)?;
@@ -60,17 +50,16 @@ fn accuracy(builder: &mut Builder, args: &Args) -> Built<Val> {
 /// The share of samples with fewer than `k` scores above the label's (of equal scores, the lower class first; NaN is
 /// above every number). A label whose score is NaN is never found.
 fn top_k_accuracy(builder: &mut Builder, args: &Args) -> Built<Val> {
-    let (logits, label) = pair(builder, args)?;
+    let (logits, label, axis) = pair(builder, args)?;
     let (k, float) = (args.size("k")?.get()?, builder.float());
     let mut ops = builder.ops();
     let dims = ops.dims(logits);
-    let axis = dims.len() - 1;
     if k > dims[axis] {
-        return Err(Fault::new(format!("k is {k}, but there are {} classes", dims[axis])));
+        return Err(wrong(args, "k", format!("k is {k}, but there are {} classes", dims[axis])));
     }
     let label = if ops.dtype(label) == DType::U8 { ops.convert(label, DType::I32)? } else { label };
     let classes = ops.b.iota(ops.dtype(label), &dims, axis)?;
-    let axes: Vec<usize> = (0..axis).collect();
+    let axes: Vec<usize> = (0..dims.len()).filter(|&other| other != axis).collect();
     let label = ops.b.broadcast(label, &dims, &axes)?;
     let own = ops.compare(Comparison::Eq, classes, label)?;
     let zero = ops.b.zeros_like(logits)?;

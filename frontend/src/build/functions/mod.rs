@@ -1,6 +1,7 @@
 //! The functions that expressions can call.
 
 mod attention;
+pub(crate) mod classes;
 mod creation;
 mod elementwise;
 mod losses;
