@@ -19,11 +19,12 @@ const MOST_SHOWN: usize = 20;
 
 pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
-    let mut settings = args.model.settings();
+    let options = args.machine.options(&threads)?;
+    let mut settings = args.model.settings(&options);
     if let Some(batch) = args.batch {
         settings = settings.dim("batch", batch);
     }
-    let model = Model::load(&args.model.model, &settings)?.with_options(args.machine.options(&threads)?);
+    let model = Model::load(&args.model.model, &settings)?.with_options(options);
     if args.start.weights.is_none() {
         return Err(Error::Name("give the weights that are evaluated with --weights".into()));
     }
