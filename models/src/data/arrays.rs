@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use brolga_runtime::{Batches, Field, Request, Result, Split, Tensor, TensorMut, checksum, type_name};
+use brolga_runtime::{Batches, DType, Field, Request, Result, Split, Tensor, TensorMut, checksum, type_name};
 
 use super::parts::Parts;
 use super::table::Filled;
