@@ -1062,12 +1062,16 @@ def dequantize(cx):
 
 @single("QuantizeLinear")
 def quantize(cx):
+    import onnx
+
     g, x = cx.g, cx[0]
+    given = cx.attribute("output_dtype", 0)
+    to = cx[2].dtype if cx.has(2) else kind(onnx.helper.tensor_dtype_to_np_dtype(given)) if given else "u8"
     axis = cx.axis("axis", 1) if x.rank > 1 else 0
     y = g.unary("round", g.div(x, g.convert(blocks(cx, cx[1], x, axis), x.dtype)))
     if cx.has(2):
         y = g.add(y, g.convert(blocks(cx, cx[2], x, axis), x.dtype))
-    return g.convert(y, cx[2].dtype if cx.has(2) else "u8")
+    return g.convert(y, to)
 
 
 @operator("DynamicQuantizeLinear")
@@ -1083,18 +1087,22 @@ def dynamic_quantize(cx):
     return [g.convert(y, "u8"), scale, point]
 
 
-def less_point(cx, value, point):
+def less_point(cx, value, point, axis):
     g = cx.g
     value = g.convert(value, "i32")
     if not cx.has(point):
         return value
-    zero = g.convert(cx[point], "i32")
-    return g.sub(value, zero)
+    return g.sub(value, g.convert(along(g, cx[point], value.rank, axis), "i32"))
+
+
+def along(g, v, rank, axis):
+    """A vector of numbers for an axis."""
+    return g.reshape(v, [v.dims[0] if a == axis else 1 for a in range(rank)]) if v.rank == 1 and v.dims[0] > 1 else g.reshape(v, [])
 
 
 @single("MatMulInteger")
 def matmul_integer(cx):
-    return cx.g.matmul(less_point(cx, cx[0], 2), less_point(cx, cx[1], 3))
+    return cx.g.matmul(less_point(cx, cx[0], 2, cx[0].rank - 2), less_point(cx, cx[1], 3, cx[1].rank - 1))
 
 
 @single("QLinearMatMul")
@@ -1114,14 +1122,14 @@ def conv_integer(cx):
     full = cx.kind == "QLinearConv"
     x, w = (cx[0], cx[3]) if full else (cx[0], cx[1])
     points = (2, 5) if full else (2, 3)
-    x, w = less_point(cx, x, points[0]), less_point(cx, w, points[1])
+    x, w = less_point(cx, x, points[0], 1), less_point(cx, w, points[1], 0)
     stride, dilation, pads = spatial(cx, w.dims[2:])
     padding = window_padding(cx, x.dims[2:], w.dims[2:], stride, dilation, pads)
     # Exact: the sums are small against 2^53.
     y = g.conv(g.convert(x, "f64"), g.convert(w, "f64"), stride, padding, dilation, cx.attribute("group", 1))
     if not full:
         return g.convert(y, "i32")
-    y = g.unary("round", g.mul(g.convert(y, "f32"), g.div(g.mul(cx[1], cx[4]), cx[6])))
+    y = g.unary("round", g.mul(g.convert(y, "f32"), along(g, g.div(g.mul(cx[1], cx[4]), cx[6]), y.rank, 1)))
     return g.convert(g.add(y, g.convert(cx[7], "f32")), cx[7].dtype)
 
 

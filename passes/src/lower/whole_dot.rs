@@ -29,7 +29,7 @@ impl Lowering<'_> {
         let left = free[0].iter().map(|&x| [Some(x), None]);
         let right = free[1].iter().map(|&y| [None, Some(y)]);
         let kept: Vec<[Option<usize>; 2]> = both(&dot.batch).into_iter().chain(left).chain(right).collect();
-        let mut open = |k: &mut KernelBuilder, axes: [Option<usize>; 2], at: &mut [Index; 2]| {
+        let open = |k: &mut KernelBuilder, axes: [Option<usize>; 2], at: &mut [Index; 2]| {
             let extent = [0, 1].into_iter().find_map(|side| Some(dims[side][axes[side]?])).unwrap_or(1);
             let var = Index::var(k.open_for(extent));
             for side in 0..2 {
