@@ -14,6 +14,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod batches;
 mod compile;
 pub mod cost;
 mod error;
@@ -39,6 +40,6 @@ pub use compile::{CompileOptions, Compiler, Lowered, StageTime, compile};
 pub use error::{Error, Result};
 pub use gradients::with_gradients;
 pub use inputs::random_inputs;
-pub use model::{Model, names};
+pub use model::{Model, hides_file, names};
 pub use network::Network;
 pub use preparation::fitted;

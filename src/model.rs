@@ -10,6 +10,7 @@ use brolga_runtime::{
     DType, Evaluation, Executable, MAX_TEXT, SlotKind, State, Tensor, Threads, read_regular,
 };
 
+use crate::batches::batch_first;
 use crate::compile::{CompileOptions, compile};
 use crate::error::{Error, Result};
 use crate::tune::{Cache, Observer, Tuned, tune};
@@ -24,6 +25,7 @@ pub struct Model {
     settings: Settings,
     instance: Instance,
     options: CompileOptions,
+    batch_first: bool,
     compiled: Mutex<Vec<(Key, Arc<Executable>)>>,
 }
 
@@ -36,7 +38,8 @@ struct Key {
 
 impl Model {
     /// Loads a model: a path of a RON file (`nets/mine.ron`, or `nets/mine.ron:variant`), or the name of a model
-    /// that comes along (`lenet5`, `resnet20`; see [`names`]).
+    /// that comes along (`lenet5`, `resnet20`; see [`names`]). A name without a dot or slash is that of a file only where no
+    /// model of the name comes along.
     ///
     /// # Errors
     /// An unknown name, a file that cannot be read, and all mistakes in the model, each at its place.
@@ -55,12 +58,28 @@ impl Model {
     fn new(name: String, parsed: brolga_frontend::Model, settings: Settings) -> Result<Model> {
         let instance = parsed.instantiate(&settings)?;
         let options = CompileOptions::default();
-        Ok(Model { name, parsed, settings, instance, options, compiled: Mutex::default() })
+        Ok(Model {
+            name,
+            parsed,
+            settings,
+            instance,
+            options,
+            batch_first: false,
+            compiled: Mutex::default(),
+        })
     }
 
     /// The same model, compiled with these options.
     pub fn with_options(mut self, options: CompileOptions) -> Model {
         self.options = options;
+        self.compiled = Mutex::default();
+        self
+    }
+
+    /// The same model, compiled for data sets: whatever axis of an input is `batch`, what is compiled takes it with the batch
+    /// as its first. [`Model::graph`] stays as it is.
+    pub fn with_batch_first(mut self) -> Model {
+        self.batch_first = true;
         self.compiled = Mutex::default();
         self
     }
@@ -114,7 +133,7 @@ impl Model {
         let mut state = self.initial_state(0)?;
         let dims = self.dims_with(dims);
         let graph = |graph: &Graph| tune(graph, &self.options, threads, &mut state, cache, observe);
-        let tuned = self.with_graph(entry, &dims, graph)??;
+        let tuned = self.with_graph(entry, &dims, graph)?;
         self.options.passes.schedules = tuned.schedules.clone();
         self.compiled = Mutex::default();
         Ok(tuned)
@@ -136,7 +155,7 @@ impl Model {
             // The limit is for what is run over and over; drawing the weights happens once.
             options.passes.memory_limit = None;
         }
-        let executable = Arc::new(self.with_graph(entry, &key.dims, |graph| compile(graph, &options))??);
+        let executable = Arc::new(self.with_graph(entry, &key.dims, |graph| compile(graph, &options))?);
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if compiled.len() == KEPT {
             compiled.remove(0);
@@ -198,16 +217,19 @@ impl Model {
         &self,
         entry: &str,
         dims: &[(String, usize)],
-        with: impl FnOnce(&Graph) -> R,
+        with: impl FnOnce(&Graph) -> Result<R>,
     ) -> Result<R> {
+        let with = |graph: &Graph| match self.batch_first {
+            true => with(&batch_first(graph, &|input| self.instance.input_axis(input, "batch"))?),
+            false => with(graph),
+        };
         if dims == self.instance.dims() {
-            return Ok(with(self.graph(entry)?));
+            return with(self.graph(entry)?);
         }
         let settings = Settings { dims: dims.to_vec(), ..self.settings.clone() };
         let instance = self.parsed.instantiate(&settings)?;
         let graph = instance.graph(entry);
-        let graph = graph.ok_or_else(|| Error::unknown("entry point", entry, instance.entries()))?;
-        Ok(with(graph))
+        with(graph.ok_or_else(|| Error::unknown("entry point", entry, instance.entries()))?)
     }
 
     fn kept(&self, key: &Key) -> Option<Arc<Executable>> {
@@ -252,14 +274,47 @@ pub fn names() -> Result<Vec<(String, &'static str)>> {
     Ok(names)
 }
 
+/// Whether this is the name of a model that comes along while there is a file of that name too, which is then not read:
+/// `./name` is the file.
+pub fn hides_file(name: &str) -> bool {
+    is_bare(name)
+        && Path::new(name).is_file()
+        && names().is_ok_and(|names| names.iter().any(|(known, _)| known == name))
+}
+
+/// No path, and no name of a file with an ending.
+fn is_bare(name: &str) -> bool {
+    !name.contains(['/', '\\', '.'])
+}
+
+/// A model that comes along, if there is one of that name; a variant that the name stands for is put into the settings.
+fn bundled(name: &str, settings: &mut Settings) -> Result<Option<brolga_frontend::Model>> {
+    for file in catalogue::FILES {
+        let parsed = parse_text(file.name, file.text)?;
+        let is_variant = parsed.variants().contains(&name);
+        if is_variant {
+            settings.variant.get_or_insert_with(|| name.to_owned());
+        }
+        if is_variant || file.name == name {
+            return Ok(Some(parsed));
+        }
+    }
+    Ok(None)
+}
+
 fn parse_text(name: &str, text: &str) -> Result<brolga_frontend::Model> {
     Ok(brolga_frontend::Model::parse(&format!("{name}.ron"), text, &|import| resolve(import, None))?)
 }
 
 /// Finds and reads a model; a variant that the name stands for is put into the settings.
 fn parse(name: &str, settings: &mut Settings) -> Result<brolga_frontend::Model> {
-    let looks_like_path = name.contains(['/', '\\']) || name.contains(".ron");
-    if looks_like_path || Path::new(name).is_file() {
+    // A name without a dot or slash is first of all that of a model that comes along, whatever the current folder holds.
+    if is_bare(name)
+        && let Some(parsed) = bundled(name, settings)?
+    {
+        return Ok(parsed);
+    }
+    if !is_bare(name) || Path::new(name).is_file() {
         let mut file = name;
         if let Some((path, variant)) = name.rsplit_once(':')
             && !Path::new(name).exists()
@@ -271,16 +326,6 @@ fn parse(name: &str, settings: &mut Settings) -> Result<brolga_frontend::Model> 
         let bytes = read_regular(path, MAX_TEXT).map_err(|e| Error::io("read the model", path, &e))?;
         let folder = path.parent();
         return Ok(brolga_frontend::Model::parse_bytes(file, &bytes, &|import| resolve(import, folder))?);
-    }
-    for file in catalogue::FILES {
-        let parsed = parse_text(file.name, file.text)?;
-        if parsed.variants().contains(&name) {
-            settings.variant.get_or_insert_with(|| name.to_owned());
-            return Ok(parsed);
-        }
-        if file.name == name {
-            return Ok(parsed);
-        }
     }
     let known = names()?;
     let error = Error::unknown("model", name, known.iter().map(|(name, _)| name.as_str()));

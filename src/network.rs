@@ -94,7 +94,10 @@ impl Network {
         if input.dtype != DType::F32 {
             return Err(Error::Name(format!("the input `{}` is not f32: give it to `run`", input.name)));
         }
-        let (mut dims, size) = (input.dims.clone(), input.dims.iter().skip(1).product::<usize>());
+        let axis = self.model.instance().input_axis(&input.name, "batch").unwrap_or(0);
+        let (before, behind) = input.dims.split_at(axis.min(input.dims.len()));
+        let (outer, inner) = (before.iter().product::<usize>(), behind.iter().skip(1).product::<usize>());
+        let size = outer * inner;
         if size == 0 || samples.is_empty() || !samples.len().is_multiple_of(size) {
             let message = format!(
                 "{} numbers are no whole number of samples: `{}` takes {size} for each",
@@ -103,21 +106,29 @@ impl Network {
             );
             return Err(brolga_runtime::Error::new(ErrorKind::Shape, message).into());
         }
-        if let Some(batch) = dims.first_mut() {
-            *batch = samples.len() / size;
+        let (name, mut dims, count) = (input.name.clone(), input.dims.clone(), samples.len() / size);
+        if let Some(batch) = dims.get_mut(axis) {
+            *batch = count;
         }
-        let (name, tensor) = (input.name.clone(), Tensor::from_slice(&dims, samples)?);
+        let mut tensor = Tensor::zeros(DType::F32, &dims)?;
+        let elements = tensor.as_mut_slice::<f32>()?;
+        // One sample behind the other becomes the batch at its axis.
+        for (row, sample) in samples.chunks_exact(inner).enumerate() {
+            let (of, place) = (row / outer, row % outer);
+            elements[(place * count + of) * inner..][..inner].copy_from_slice(sample);
+        }
         let outputs = self.run("infer", &[(&name, &tensor)])?;
         let first = outputs.into_iter().next();
         first.map(|(_, tensor)| tensor).ok_or_else(|| Error::Name("`infer` has no outputs".into()))
     }
 
     /// One call of an entry point with inputs by name; gives the outputs, and updates the state where the entry
-    /// does. The size `batch` follows the first input's first dimension.
+    /// does. The size `batch` follows the inputs.
     pub fn run(&mut self, entry: &str, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
-        let symbolic = self.model.instance().dims().iter().any(|(name, _)| name == "batch");
-        let batch =
-            inputs.first().and_then(|(_, tensor)| tensor.dims().first().copied()).filter(|_| symbolic);
+        let instance = self.model.instance();
+        let batch = inputs
+            .iter()
+            .find_map(|(name, tensor)| tensor.dims().get(instance.input_axis(name, "batch")?).copied());
         let key = (entry.to_owned(), batch);
         let at = match self.instances.iter().position(|(known, _)| *known == key) {
             Some(at) => at,

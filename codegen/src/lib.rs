@@ -22,7 +22,7 @@ mod wide;
 pub use error::Error;
 pub use jit::{Compiled, compile, compile_checked, compile_traced};
 pub use listing::{Listing, listing};
-pub use object::{Object, emit_object};
+pub use object::{Object, check_symbol, emit_object};
 pub use schedule::TracedCall;
 pub use target::{Options, TargetCpu, features};
 

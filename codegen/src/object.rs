@@ -1,6 +1,6 @@
 //! The object back end: an image as an object file for a linker, and a C header that says how to call it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use brolga_ir::program::Program;
@@ -27,11 +27,7 @@ pub struct Object {
 /// all other names: `symbol_prepare` (where the program prepares values), `symbol_constants`, and the macros. What the
 /// program may do is that of [`compile`](crate::compile): nothing in the object checks an access.
 pub fn emit_object(program: &Program, options: &Options, symbol: &str) -> Result<Object, Error> {
-    if symbol_name(symbol) != symbol || !symbol.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
-        return Err(Error::new(format!(
-            "`{symbol}` cannot be the name of a C function: use letters, digits and _, not beginning with a digit"
-        )));
-    }
+    check_symbol(symbol)?;
     verified(program)?;
     let target = Target::new(options, true)?;
     let image = Image::new(program, symbol, &target, false)?;
@@ -53,6 +49,43 @@ pub fn emit_object(program: &Program, options: &Options, symbol: &str) -> Result
     Ok(Object { bytes, header, manifest: image.layout.manifest })
 }
 
+/// Words that name nothing of one's own in C or C++: keywords, and the alternative spellings of operators.
+const KEYWORDS: &str = " alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t \
+    char8_t class co_await co_return co_yield compl concept const const_cast consteval constexpr constinit continue \
+    decltype default delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline \
+    int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register \
+    reinterpret_cast requires restrict return short signed sizeof static static_assert static_cast struct switch template \
+    this thread_local throw true try typedef typeid typename typeof typeof_unqual union unsigned using virtual void \
+    volatile wchar_t while xor xor_eq ";
+
+/// Names that the header itself gives.
+const OWN: [&str; 3] = ["brolga_block", "brolga_kernel", "brolga_serial_for"];
+
+/// Whether an entry function can be called so in C and C++.
+///
+/// # Errors
+/// What is no name, a keyword, `main`, a name that compilers keep for themselves, or one of the header's own types.
+pub fn check_symbol(symbol: &str) -> Result<(), Error> {
+    let reserved =
+        |s: &str| s.contains("__") || s.strip_prefix('_').is_some_and(|r| r.starts_with(char::is_uppercase));
+    let why = if symbol_name(symbol) != symbol
+        || !symbol.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+    {
+        "use letters, digits and _, not beginning with a digit"
+    } else if KEYWORDS.contains(&format!(" {symbol} ")) {
+        "it is a keyword of C or C++"
+    } else if symbol == "main" {
+        "it is where a program begins"
+    } else if OWN.contains(&symbol) {
+        "the header gives this name to something else"
+    } else if reserved(symbol) {
+        "such names belong to the compiler"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(format!("`{symbol}` cannot be the name of a C function: {why}")))
+}
+
 fn header(image: &Image, symbol: &str) -> String {
     let manifest = &image.layout.manifest;
     let upper = symbol.to_ascii_uppercase();
@@ -60,8 +93,7 @@ fn header(image: &Image, symbol: &str) -> String {
     let mut line = |args: std::fmt::Arguments<'_>| {
         let _ = writeln!(text, "{args}");
     };
-    // What would end the comment stays out of it.
-    line(format_args!("/* Entry `{}`, compiled ahead of time. */", manifest.entry.replace("*/", "* /")));
+    line(format_args!("/* Entry `{}`, compiled ahead of time. */", comment(&manifest.entry)));
     line(format_args!("#ifndef {upper}_H\n#define {upper}_H\n\n#include <stdint.h>\n"));
     line(format_args!("{BLOCK}"));
     line(format_args!("#ifdef __cplusplus\nextern \"C\" {{\n#endif\n"));
@@ -93,25 +125,44 @@ fn header(image: &Image, symbol: &str) -> String {
     let state = manifest.state.iter().map(|s| ("STATE", &s.name, s.dtype, &s.dims));
     let inputs = manifest.inputs.iter().map(|t| ("INPUT", &t.name, t.dtype, &t.dims));
     let outputs = manifest.outputs.iter().map(|t| ("OUTPUT", &t.name, t.dtype, &t.dims));
+    let all: Vec<_> = state.chain(inputs).chain(outputs).collect();
+    let plain = |kind: &str, name: &str| format!("{upper}_{kind}_{}", symbol_name(name).to_ascii_uppercase());
+    let mut count: HashMap<String, usize> = HashMap::new();
+    for (kind, name, ..) in &all {
+        let own = plain(kind, name);
+        *count.entry(format!("{own}_BYTES")).or_default() += 1;
+        *count.entry(own).or_default() += 1;
+    }
     let mut taken = HashSet::new();
-    for (i, (kind, name, dtype, dims)) in state.chain(inputs).chain(outputs).enumerate() {
-        let mut macro_name = format!("{upper}_{kind}_{}", symbol_name(name).to_ascii_uppercase());
-        // `a.b` and `a_b` are one name in C: the later has its position behind it.
-        while taken.contains(&macro_name) || taken.contains(&format!("{macro_name}_BYTES")) {
+    for (i, (kind, name, dtype, dims)) in all.into_iter().enumerate() {
+        let mut macro_name = plain(kind, name);
+        // `a.b` and `a_b` are one name in C: each has its position behind it, so that none is taken for the other.
+        let several = |name: &str| count.get(name).is_some_and(|&count| count > 1);
+        while several(&macro_name)
+            || several(&format!("{macro_name}_BYTES"))
+            || taken.contains(&macro_name)
+            || taken.contains(&format!("{macro_name}_BYTES"))
+        {
             macro_name = format!("{macro_name}_{}", BASE_STATE + i);
         }
         taken.insert(macro_name.clone());
         taken.insert(format!("{macro_name}_BYTES"));
         let bytes = dims.iter().product::<usize>() * dtype.size();
         line(format_args!(
-            "#define {macro_name} {} /* {} */",
+            "#define {macro_name} {} /* {}: {} */",
             BASE_STATE + i,
+            comment(name),
             brolga_runtime::type_name(dtype, dims)
         ));
         line(format_args!("#define {macro_name}_BYTES {bytes}"));
     }
     line(format_args!("\n#endif"));
     text
+}
+
+/// A name inside a comment: what would end it, or begin another, stays out.
+fn comment(name: &str) -> String {
+    name.replace("*/", "* /").replace("/*", "/ *").replace('\\', "/")
 }
 
 /// The argument block; guarded, since a program may include several such headers.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::common::{Body, Random, check_program, compile, kernel, param, run, targets};
-use brolga_codegen::{Options, TargetCpu, emit_object, listing};
+use brolga_codegen::{Options, TargetCpu, check_symbol, emit_object, listing};
 use brolga_ir::index::Index;
 use brolga_ir::program::{
     Access, Arg, Buffer, BufferId, Call, Expr, Kernel, KernelId, Panel, Place, Program, Step, Stmt, Tile,
@@ -264,8 +264,53 @@ fn code_is_freed_and_made_again() {
 
 #[test]
 fn a_name_that_c_does_not_allow_is_an_error() {
-    let error = emit_object(&everything(), &Options::default(), "2nd").unwrap_err();
-    assert!(error.to_string().starts_with("`2nd` cannot be the name of a C function"), "{error}");
+    for symbol in
+        ["2nd", "", "a-b", "ä", "int", "class", "static_assert", "main", "_Net", "a__b", "brolga_block"]
+    {
+        let error = emit_object(&everything(), &Options::default(), symbol).unwrap_err();
+        assert!(
+            error.to_string().starts_with(&format!("`{symbol}` cannot be the name of a C function")),
+            "{error}"
+        );
+    }
+    for symbol in ["net", "int_", "Main", "_net", "a_b"] {
+        check_symbol(symbol).unwrap();
+    }
+}
+
+/// Tensors whose names are equal once they are names of C have macros of their own, and none has the common one, which could
+/// be taken for another's; each says whose it is, and a C compiler finds no macro twice.
+#[test]
+fn names_that_are_equal_in_c_are_told_apart() {
+    let names = ["a.b", "a_b", "A.b", "a", "a.bytes", "ä", "ö", "*/ int x; /*"];
+    let inputs: Vec<String> =
+        names.iter().enumerate().map(|(i, name)| format!("  %{i} input {name:?} f32[3]\n")).collect();
+    let output = names.len();
+    let text = format!(
+        "program @equal\n{}  %{output} output \"y\" f32[3]\nkernel @copy(p0: read f32[3], p1: write f32[3]) grid [] {{\n  \
+         strip i0 in 0..3 {{\n    v0 = load p0[i0] : f32\n    store p1[i0] = v0\n  }}\n}}\nschedule {{\n  call \
+         @copy#0(%0, %{output})\n}}\n",
+        inputs.concat()
+    );
+    let program = Program::parse(&text).unwrap_or_else(|e| panic!("{text}\n{e}"));
+    let header = emit_object(&program, &Options::default(), "net").unwrap().header;
+    let defined: Vec<&str> =
+        header.lines().filter_map(|line| line.strip_prefix("#define ")?.split(' ').next()).collect();
+    let unique: std::collections::HashSet<&&str> = defined.iter().collect();
+    assert_eq!(unique.len(), defined.len(), "{header}");
+    assert!(!defined.contains(&"NET_INPUT_A_B") && defined.contains(&"NET_OUTPUT_Y"), "{header}");
+    for name in ["a.b", "a_b", "A.b"] {
+        assert_eq!(header.matches(&format!("/* {name}: f32[3] */")).count(), 1, "{header}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.h");
+    std::fs::write(&path, &header).unwrap();
+    let checked = std::process::Command::new("cc")
+        .args(["-fsyntax-only", "-Wall", "-Werror", "-xc"])
+        .arg(&path)
+        .output();
+    let checked = checked.expect("a C compiler");
+    assert!(checked.status.success(), "{header}\n{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 /// The forms that the second disassembler lacks: two more have read them.

@@ -3,8 +3,10 @@
 //! These are the lists that the language itself is read by, and the only ones there are. Documentation, editors' schema,
 //! tests and fuzzers go over them, so that what is new is in them by itself, and a table that lacks a row fails.
 
-use crate::arguments::{Kind as ArgumentKind, Rule, Signature};
+use crate::arguments::{Kind as ArgumentKind, Rule, Signature, Words};
 use crate::expr::{Binary, Unary};
+use crate::model::entries::EntryWord;
+use crate::model::steps::StepWord;
 use crate::{build, init, optimizers};
 
 /// What something that can be called is.
@@ -132,6 +134,37 @@ pub fn initializers() -> Vec<Callable> {
 /// The names of the steps that are no layers, such as `Residual`.
 pub fn steps() -> &'static [&'static str] {
     crate::model::steps::STEPS
+}
+
+/// Something that is written like a call and is part of the structure: a step that is no layer, or an entry point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Structure {
+    /// Its name in a model.
+    pub name: &'static str,
+    /// Its fields, in the order of unnamed ones.
+    pub fields: &'static [&'static str],
+    /// Those that must be given.
+    pub required: &'static [&'static str],
+}
+
+/// The steps that are no layers, such as `Residual`.
+pub fn structures() -> Vec<Structure> {
+    let of = |(word, name): (&StepWord, &&'static str)| {
+        let (fields, required) = word.fields();
+        Structure { name, fields, required }
+    };
+    // `Block` stands in `blocks`.
+    let steps = StepWord::ALL.iter().zip(StepWord::NAMES).filter(|(word, _)| **word != StepWord::Block);
+    steps.map(of).collect()
+}
+
+/// The kinds of entry points.
+pub fn entries() -> Vec<Structure> {
+    let of = |(word, name): (&EntryWord, &&'static str)| {
+        let (fields, required) = word.fields();
+        Structure { name, fields, required }
+    };
+    EntryWord::ALL.iter().zip(EntryWord::NAMES).map(of).collect()
 }
 
 /// The words that the layer `Activation` takes.

@@ -48,6 +48,7 @@ pub use model::decode::Resolver;
 pub use symbolic::SymbolicType;
 
 use build::entry::{self, Fits, Form};
+use build::names::LayerNames;
 use build::value::Val;
 use model::{EntryKind, Tree};
 use source::{Source, Span};
@@ -147,6 +148,8 @@ pub struct Instance {
     slots: Vec<Slot>,
     rows: Vec<LayerRow>,
     dims: Vec<(String, usize)>,
+    /// For each input, the size that each of its axes is, where it is one alone.
+    axes: Vec<(String, Vec<Option<String>>)>,
     data: Data,
     /// The graph that shows what preparation is fitted to.
     fit: Option<Graph>,
@@ -192,6 +195,13 @@ impl Instance {
         &self.dims
     }
 
+    /// The axis of an input that is the size of this name, such as `batch`: 1 in `f32[length, batch, 8]`. None for what is no
+    /// input of the model, and where the size occurs only in a sum or product.
+    pub fn input_axis(&self, input: &str, size: &str) -> Option<usize> {
+        let (_, axes) = self.axes.iter().find(|(name, _)| name == input)?;
+        axes.iter().position(|axis| axis.as_deref() == Some(size))
+    }
+
     /// The data set that the model trains on where none is given.
     pub fn data(&self) -> Option<&str> {
         self.data.set.as_deref()
@@ -210,8 +220,30 @@ impl Instance {
     }
 }
 
+/// How often a model is built to learn the names that it gives: twice is enough where layers with given names stand in scopes
+/// with given names.
+const MOST_BUILDS: usize = 8;
+
+/// Builds all entry points; again, where an automatic name turns out to be given to another layer.
 fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnostics> {
     let set: Vec<(String, Val)> = build::settings::check(tree, settings)?;
+    let mut layer_names = LayerNames::default();
+    let mut built = build_entries(tree, settings, &set, &mut layer_names);
+    for _ in 1..MOST_BUILDS {
+        if !layer_names.clash() {
+            break;
+        }
+        built = build_entries(tree, settings, &set, &mut layer_names);
+    }
+    built
+}
+
+fn build_entries(
+    tree: &Arc<Tree>,
+    settings: &Settings,
+    set: &[(String, Val)],
+    layer_names: &mut LayerNames,
+) -> Result<Instance, Diagnostics> {
     let mut diagnostics = Diagnostics::default();
     let mut names = std::collections::HashSet::new();
     let mut fits = Fits::default();
@@ -220,6 +252,7 @@ fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnost
         slots: Vec::new(),
         rows: Vec::new(),
         dims: Vec::new(),
+        axes: tree.inputs.iter().map(axes).collect(),
         data: tree.data.declared.clone(),
         fit: None,
         places: Default::default(),
@@ -236,7 +269,7 @@ fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnost
             EntryKind::Infer { .. } | EntryKind::Broken => &[Form::Main],
         };
         for &form in forms {
-            let (built, found) = entry::build(tree, settings, &set, entry, form);
+            let (built, found) = entry::build(tree, settings, set, entry, form, layer_names);
             // Most of what inference mode finds, training has found.
             if form == Form::Main || diagnostics.is_empty() {
                 diagnostics.extend(found);
@@ -259,11 +292,21 @@ fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnost
         }
     }
     if diagnostics.is_empty() {
-        instance.fit = entry::build_fit(tree, settings, &set, fits);
+        instance.fit = entry::build_fit(tree, settings, set, fits, layer_names);
         match build::initial::init_graph(&instance.slots) {
             Ok(graph) => instance.graphs.push(("init".into(), graph)),
             Err(fault) => diagnostics.push(Diagnostic::general(&tree.source, fault.message)),
         }
     }
     diagnostics.into_result(instance)
+}
+
+/// The name of an input, and the sizes that are its axes.
+fn axes(input: &model::Input) -> (String, Vec<Option<String>>) {
+    let dims = input.ty.iter().flat_map(|ty| &ty.dims);
+    let size = |dim: &expr::Expr| match &dim.kind {
+        expr::ExprKind::Name(name) => Some(name.clone()),
+        _ => None,
+    };
+    (input.name.value.clone(), dims.map(size).collect())
 }

@@ -9,6 +9,7 @@ mod data;
 mod entries;
 mod language;
 mod models;
+mod naming;
 mod numbers;
 mod references;
 mod symbolic;

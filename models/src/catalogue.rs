@@ -5,31 +5,35 @@
 pub struct File {
     /// Its name without the extension: the name of the family.
     pub name: &'static str,
+    /// The chapter of a course on deep learning that it belongs to.
+    pub chapter: &'static str,
     /// Its RON text.
     pub text: &'static str,
 }
 
 macro_rules! files {
-    ($($name:literal),* $(,)?) => {
-        /// Every model file, from the simplest on.
-        pub const FILES: &[File] =
-            &[$(File { name: $name, text: include_str!(concat!("../", $name, ".ron")) }),*];
+    ($($chapter:literal: [$($name:literal),* $(,)?]),* $(,)?) => {
+        /// Every model file, chapter by chapter, from the simplest on.
+        pub const FILES: &[File] = &[$($(
+            File { name: $name, chapter: $chapter, text: include_str!(concat!("../", $name, ".ron")) },
+        )*)*];
     };
 }
 
 files! {
-    "softmax-regression",
-    "mlp",
-    "lenet5",
-    "resnet-cifar",
-    "alexnet-tv",
-    "vgg",
-    "googlenet",
-    "googlenet-tv",
-    "resnet",
-    "densenet",
-    "mobilenet_v2",
-    "bert-tiny-encoder",
+    "Basics": ["softmax-regression", "mlp"],
+    "Convolutional networks": [
+        "lenet5",
+        "resnet-cifar",
+        "alexnet-tv",
+        "vgg",
+        "googlenet",
+        "googlenet-tv",
+        "resnet",
+        "densenet",
+        "mobilenet_v2",
+    ],
+    "Natural language processing": ["bert-tiny-encoder"],
 }
 
 /// The file of that name.

@@ -7,6 +7,7 @@ pub mod batch_norm;
 pub mod cse;
 pub mod dce;
 pub mod factor;
+pub mod filetest;
 pub mod fold;
 pub mod forward;
 pub mod fuse;

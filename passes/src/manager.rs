@@ -46,6 +46,16 @@ pub enum Precision {
     F64,
 }
 
+impl fmt::Display for Precision {
+    /// As it is read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        })
+    }
+}
+
 impl FromStr for Precision {
     type Err = String;
 
@@ -114,6 +124,26 @@ impl Algorithms {
     /// Each of them wherever it applies, gain or not; Winograd's with tiles of so many outputs.
     pub fn everywhere(tile: usize) -> Algorithms {
         Algorithms { winograd: Winograd::Everywhere(tile), strassen: Strassen::Everywhere }
+    }
+}
+
+impl fmt::Display for Algorithms {
+    /// As they are read; those that are used everywhere, for tests, are marked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let winograd = match self.winograd {
+            Winograd::Off => None,
+            Winograd::Chosen => Some("winograd".to_owned()),
+            Winograd::Everywhere(tile) => Some(format!("winograd everywhere, tiles of {tile}")),
+        };
+        let strassen = match self.strassen {
+            Strassen::Off => None,
+            Strassen::Chosen => Some("strassen".to_owned()),
+            Strassen::Everywhere => Some("strassen everywhere".to_owned()),
+        };
+        match (winograd, strassen) {
+            (None, None) => f.write_str("none"),
+            (a, b) => f.write_str(&a.into_iter().chain(b).collect::<Vec<_>>().join(",")),
+        }
     }
 }
 

@@ -25,17 +25,9 @@ pub fn write_atomically(
         return write(&mut writer).and_then(|()| writer.flush()).map_err(io);
     }
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let directory = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = folder(&target);
     let run = || -> io::Result<()> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(TEMPORARY);
-        // The permissions of an ordinary new file, instead of those of a secret temporary one.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(directory)?;
+        let file = temporary(directory)?;
         // A file system without locks keeps what a kill leaves behind.
         let _ = file.as_file().try_lock();
         let mut writer = BufWriter::with_capacity(1 << 20, file.as_file());
@@ -46,7 +38,76 @@ pub fn write_atomically(
         file.persist(&target).map_err(|e| e.error)?;
         sync_directory(directory)
     };
-    run().map_err(io)
+    run().map_err(|e| io(plain(e)))
+}
+
+/// Finds out, as far as that can be known before, whether [`write_atomically`] could write a file of so many bytes: the
+/// folder is there and takes new files, and the disk has room. Leaves nothing behind.
+///
+/// # Errors
+/// Those that writing would have.
+pub fn check_writable(path: &Path, bytes: u64) -> Result<()> {
+    let io = |e| Error::io("write", path, e);
+    match fs::metadata(path) {
+        Ok(there) if there.is_dir() => {
+            return Err(io(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder")));
+        }
+        // Of a device or a pipe nothing is known.
+        Ok(there) if !there.is_file() => return Ok(()),
+        _ => {}
+    }
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let run = || {
+        let file = temporary(folder(&target))?;
+        reserve(file.as_file(), bytes)
+    };
+    run().map_err(|e| io(plain(e))).map_err(|e| match fs::metadata(folder(&target)) {
+        Err(_) => e.and(format!("there is no folder `{}`", folder(&target).display())),
+        Ok(_) => e,
+    })
+}
+
+/// Takes room on the disk, where the system can tell.
+#[cfg(target_os = "linux")]
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    use rustix::io::Errno;
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes.max(1)) {
+        Err(e) if [Errno::NOSPC, Errno::FBIG, Errno::DQUOT].contains(&e) => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Only writing tells.
+#[cfg(not(target_os = "linux"))]
+fn reserve(_file: &File, _bytes: u64) -> io::Result<()> {
+    Ok(())
+}
+
+/// The folder that a file is in.
+fn folder(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// A new file of a name of its own.
+fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY);
+    // The permissions of an ordinary new file, instead of those of a secret temporary one.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
+}
+
+/// What the system says, without the name of the temporary file that `tempfile` adds, which means nothing to anybody.
+fn plain(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    match text.split_once(" at path ") {
+        Some((said, _)) => io::Error::new(error.kind(), said),
+        None => error,
+    }
 }
 
 /// Removes the temporary files of writes that were interrupted; those that are being written stay.
@@ -118,6 +179,32 @@ mod tests {
         .unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"one half and the other");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    /// Neither before nor after a write does a message name a temporary file, and nothing is left behind.
+    #[test]
+    fn what_cannot_be_written_is_known_before() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), b"old").unwrap();
+        for (path, why) in
+            [(dir.path().join("no/such/file"), "o such"), (dir.path().join("file/below"), "irectory")]
+        {
+            let before = check_writable(&path, 10).unwrap_err().to_string();
+            let after = write_atomically(&path, |w| w.write_all(b"x")).unwrap_err().to_string();
+            for message in [before, after] {
+                assert!(message.contains(why) && !message.contains("brolga-unfinished"), "{message}");
+            }
+        }
+        assert!(check_writable(dir.path(), 10).unwrap_err().to_string().contains("it is a folder"));
+        check_writable(&dir.path().join("file"), 0).unwrap();
+        check_writable(&dir.path().join("new"), 1 << 20).unwrap();
+        assert_eq!(fs::read(dir.path().join("file")).unwrap(), b"old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        #[cfg(target_os = "linux")]
+        {
+            let error = check_writable(&dir.path().join("new"), 1 << 60).unwrap_err().to_string();
+            assert!(error.starts_with("cannot write `"), "{error}");
+        }
     }
 
     #[cfg(unix)]

@@ -12,6 +12,7 @@ compile_error!(
 mod atomic;
 mod block;
 mod checkpoint;
+mod content;
 mod control;
 mod convert;
 mod data;
@@ -39,11 +40,12 @@ mod threads;
 mod train;
 mod weights;
 
-pub use atomic::write_atomically;
+pub use atomic::{check_writable, write_atomically};
 pub use block::{
     ArgumentBlock, BASE_ARENA, BASE_CONSTANTS, BASE_LOCAL, BASE_PREPARED, BASE_STATE, EntryFn, KernelFn,
     ParallelForFn, serial_for,
 };
+pub use content::Content;
 pub use data::{Batches, Field, NoData, Request, Split};
 pub use diverged::Diverged;
 pub use error::{Error, ErrorKind, Result};

@@ -9,6 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::atomic::write_atomically;
+use crate::content::Content;
 use crate::convert::{Stored, by_rows, swap_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::check_name;
@@ -22,13 +23,14 @@ const MAX_HEADER: u64 = 1 << 16;
 /// No deflate stream expands more than this (zlib's technical notes: 1032 to 1).
 const MAX_EXPANSION: u64 = 1032;
 
-/// Reads all tensors of a file by its extension: `.npz`, `.npy` (one tensor, named like the file), or else
-/// safetensors.
+/// Reads all tensors of a file: `.npz`, `.npy` (one tensor, named like the file), or safetensors. What it is, its content
+/// says; where that says nothing, its name.
 pub fn read_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
     let path = path.as_ref();
-    match extension(path).as_str() {
-        "npz" => read_npz(path),
-        "npy" => {
+    let content = Content::of(path).map_err(|e| Error::io("read", path, e))?;
+    match (content, extension(path).as_str()) {
+        (Content::Npz, _) | (Content::Zip | Content::Empty | Content::Unknown, "npz") => read_npz(path),
+        (Content::Npy, _) | (Content::Empty | Content::Unknown, "npy") => {
             let (file, size) = open_regular(path).map_err(|e| Error::io("read", path, e))?;
             let tensor = read_npy(&mut BufReader::new(file), size).map_err(|e| e.within(in_file(path)))?;
             let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use crate::atomic::write_atomically;
+use crate::content::Content;
 use crate::convert::Stored;
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
 use crate::names::check_name;
@@ -70,8 +71,15 @@ impl TensorFile {
         let path = path.as_ref();
         let io = |e| Error::io("read", path, e);
         let format = |message: String| {
-            let place = format!("`{}` is not a whole safetensors file", path.display());
-            Error::new(ErrorKind::Format, message).within(place)
+            let shown = path.display();
+            let message = match Content::of(path) {
+                Ok(Content::Empty | Content::Safetensors | Content::Unknown) | Err(_) => message,
+                Ok(other) => {
+                    format!("it is {other}; {}", other.advice().replace("FILE", &format!("\"{shown}\"")))
+                }
+            };
+            Error::new(ErrorKind::Format, message)
+                .within(format!("`{shown}` is not a whole safetensors file"))
         };
         let (mut file, size) = open_regular(path).map_err(io)?;
         if size < LENGTH_BYTES {
@@ -116,6 +124,33 @@ impl TensorFile {
     /// The names of the tensors, in the order of the data.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|e| e.name.as_str())
+    }
+
+    /// Gives the tensors other names from now on: where a name begins with the first of a pair, that is replaced by the
+    /// second, by the first pair that fits.
+    ///
+    /// # Errors
+    /// Two tensors that have one name then.
+    pub(crate) fn rename(&mut self, prefixes: &[(String, String)]) -> Result<()> {
+        let mut index = HashMap::new();
+        for (at, entry) in self.entries.iter_mut().enumerate() {
+            let fits =
+                prefixes.iter().find_map(|(from, to)| Some((entry.name.strip_prefix(from.as_str())?, to)));
+            let renamed = fits.map(|(rest, to)| format!("{to}{rest}"));
+            if let Some(name) = renamed {
+                entry.name = name;
+            }
+            if index.insert(entry.name.clone(), at).is_some() {
+                let message = format!(
+                    "with these prefixes two tensors of `{}` are `{}`",
+                    self.path.display(),
+                    entry.name
+                );
+                return Err(Error::new(ErrorKind::Name, message));
+            }
+        }
+        self.index = index;
+        Ok(())
     }
 
     /// An entry of the file's free-form metadata.

@@ -44,8 +44,31 @@ impl State {
 
     /// Loads what a file and this state have in common by name; the report says what that was. A tensor that
     /// both have must still agree in type.
-    pub fn load_partial(&mut self, path: impl AsRef<Path>) -> Result<LoadReport> {
-        self.load_file(&mut TensorFile::open(path)?, true)
+    ///
+    /// `prefixes` map names of the file to names of this state: where a name begins with the first of a pair, that is
+    /// replaced by the second, by the first pair that fits. `[("backbone.", "")]` loads `backbone.conv1.weight` as
+    /// `conv1.weight`.
+    ///
+    /// # Errors
+    /// Two tensors of the file with one name here; a file that has nothing for this state.
+    pub fn load_partial(
+        &mut self,
+        path: impl AsRef<Path>,
+        prefixes: &[(String, String)],
+    ) -> Result<LoadReport> {
+        let mut file = TensorFile::open(path)?;
+        file.rename(prefixes)?;
+        let mine = self.slots().iter().find(|slot| slot.kind().is_weight()).map(Slot::name);
+        let weight = |name: &str| self.position(name).is_some_and(|at| self.slots()[at].kind().is_weight());
+        if let (Some(mine), false) = (mine, file.names().any(weight)) {
+            let (path, theirs) = (file.path().display(), file.names().next().unwrap_or(""));
+            let message = format!(
+                "nothing in `{path}` has the name of a weight of this model: it has `{theirs}`, here is `{mine}`; pairs of \
+                 prefixes (--partial=FROM:TO) bring names together"
+            );
+            return Err(Error::new(ErrorKind::State, message));
+        }
+        self.load_file(&mut file, true)
     }
 
     /// [`load`](State::load) or [`load_partial`](State::load_partial) from an open file.

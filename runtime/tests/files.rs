@@ -44,7 +44,9 @@ fn arrays_of_other_kinds_are_refused_with_a_way_out() {
     let message = |name| read_tensors(data(name)).unwrap_err().to_string();
     assert!(message("complex.npy").contains("its elements are `<c8`; truth values, whole numbers"));
     assert!(message("huge.npy").contains("the value 18446744073709551615 does not fit into i64"));
-    assert!(message("make.py").contains("is not a whole safetensors file"));
+    assert!(
+        message("make.py").contains("is not a whole safetensors file: it is text; tensors are read from")
+    );
     assert_eq!(read_tensors(data("missing.npz")).unwrap_err().kind(), ErrorKind::Io);
 }
 
@@ -110,6 +112,36 @@ fn numbers_are_converted_where_they_stay_what_they_are() {
     assert!(outside.to_string().contains("256 does not fit into u8"), "{outside}");
     let rounded = Tensor::scalar(0.1f64).unwrap().converted(DType::F32).unwrap();
     assert_eq!(rounded.as_slice::<f32>().unwrap(), [0.1f32]);
+}
+
+/// Where tensors are expected, another file is called what it is, whatever its name, and what would be right is said.
+#[test]
+fn files_of_other_kinds_are_called_what_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let torch = [&b"PK\x03\x04"[..], &[0; 22], b"\x10\0\0\0archive/data.pkl"].concat();
+    let cases: [(&str, &[u8], &str, &str); 7] = [
+        ("t.csv", b"a,b\n1,2\n", "a table (CSV)", "--data"),
+        ("digit.png", b"\x89PNG\r\n\x1a\n", "a PNG image", "--data"),
+        ("photo.jpg", b"\xff\xd8\xff\xe0", "a JPEG image", "--data"),
+        ("w.pt", &torch, "a file of PyTorch", "safetensors.torch.save_file(torch.load("),
+        ("w.pth", b"\x80\x02}q\0.", "a Python pickle", "safetensors.torch.save_file(torch.load("),
+        ("w.safetensors", b"\x89HDF\r\n\x1a\n", "a HDF5 file", "safetensors.numpy.save_file("),
+        ("in.npz", b"\x89PNG\r\n\x1a\n", "a PNG image", "--data"),
+    ];
+    for (name, bytes, what, way_out) in cases {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        for error in [read_tensors(&path).unwrap_err(), TensorFile::open(&path).unwrap_err()] {
+            let message = error.to_string();
+            assert!(message.contains(&format!("it is {what}")) && message.contains(way_out), "{message}");
+            assert!(!message.contains("claims a header"), "{message}");
+        }
+    }
+    // Arrays of NumPy are read under any name; as weights they are not.
+    let path = dir.path().join("arrays");
+    std::fs::copy(data("stored.npz"), &path).unwrap();
+    assert_eq!(sorted(read_tensors(&path).unwrap()), expected());
+    assert!(TensorFile::open(&path).unwrap_err().to_string().contains("safetensors.numpy.save_file("));
 }
 
 #[test]

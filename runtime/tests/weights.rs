@@ -143,18 +143,54 @@ fn everything_that_does_not_fit_is_listed_at_once_and_nothing_is_changed() {
 fn partial_loading_takes_what_has_the_same_name_and_says_so() {
     let files = Files::new();
     let mut state = state();
-    let report = state.load_partial(files.write(&[BIAS, ("head.weight", DType::F32, &[7])])).unwrap();
+    let report = state.load_partial(files.write(&[BIAS, ("head.weight", DType::F32, &[7])]), &[]).unwrap();
     assert_eq!(values(&state), [1.0, 9.0, 3.0, 4.0, 5.0, 6.0]);
     assert_eq!(report.used, ["fc1.bias"]);
     assert_eq!(report.unused, ["head.weight"]);
     assert_eq!(report.kept, ["fc1.weight", "bn1.running_mean", "optim.momentum.fc1.weight", "step", "seed"]);
 
-    let error = state.load_partial(files.write(&[("fc1.bias", DType::F32, &[1, 2])])).unwrap_err();
+    let error = state.load_partial(files.write(&[("fc1.bias", DType::F32, &[1, 2])]), &[]).unwrap_err();
     assert_eq!(
         files.message(&error),
         "the weights in `weights.safetensors` do not fit the model:\n  `fc1.bias` is f32[1, 2] in the file, but \
          f32[2] in the model"
     );
+}
+
+#[test]
+fn prefixes_bring_names_together() {
+    let files = Files::new();
+    let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    let theirs = [
+        ("backbone.fc1.weight", DType::F32, &[2, 3][..]),
+        ("backbone.fc1.bias", DType::F32, &[2]),
+        ("head.bias", DType::F32, &[2]),
+    ];
+    let path = files.write(&theirs);
+    // Nothing that fits is an error, which names both sides; nothing changes.
+    for prefixes in [vec![], vec![pair("head.", "top.")]] {
+        let mut state = state();
+        let error = state.load_partial(&path, &prefixes).unwrap_err();
+        let message = files.message(&error);
+        assert!(message.contains("it has `") && message.contains("here is `fc1.weight`"), "{message}");
+        assert_eq!((error.kind(), values(&state)), (ErrorKind::State, values(&self::state())));
+    }
+    let mut state = state();
+    let report = state.load_partial(&path, &[pair("backbone.", "")]).unwrap();
+    let mut used = report.used.clone();
+    used.sort();
+    assert_eq!(
+        (used, report.unused),
+        (vec!["fc1.bias".into(), "fc1.weight".into()], vec!["head.bias".into()])
+    );
+    // The first pair that fits decides; an empty beginning fits all names.
+    let path = files.write(&[("bias", DType::F32, &[2]), ("bn.running_mean", DType::F32, &[2])]);
+    let report = state.load_partial(&path, &[pair("bn.", "bn1."), pair("", "fc1.")]).unwrap();
+    assert_eq!(report.used.len(), 2, "{report:?}");
+    // Two tensors of one name are a mistake.
+    let path = files.write(&[("a.bias", DType::F32, &[2]), ("fc1.bias", DType::F32, &[2])]);
+    let error = state.load_partial(&path, &[pair("a.", "fc1.")]).unwrap_err();
+    assert!(error.to_string().contains("two tensors of") && error.kind() == ErrorKind::Name, "{error}");
 }
 
 #[test]
@@ -200,8 +236,8 @@ fn the_time_of_loading_is_linear() {
         [
             seconds(|| state.save(&path).unwrap()),
             seconds(|| drop(state.load(&path).unwrap())),
-            seconds(|| drop(state.load_partial(&path).unwrap())),
-            seconds(|| drop(other.load_partial(&path).unwrap())),
+            seconds(|| drop(state.load_partial(&path, &[]).unwrap())),
+            seconds(|| drop(other.load_partial(&path, &[]).unwrap_err())),
             seconds(|| {
                 let error = other.load(&path).unwrap_err().to_string();
                 assert!(error.contains(&format!("… and {} more", 2 * count - 20)), "{error}");

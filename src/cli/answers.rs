@@ -12,6 +12,7 @@ use brolga::{Error, Model, Result, State, Tensor};
 use serde_json::{Map, Value, json};
 
 use super::args::RunArgs;
+use super::destination::{Destinations, Written};
 use super::files::state;
 use super::report::metric;
 use super::tune::tune;
@@ -142,7 +143,7 @@ impl Source {
 /// `brolga run MODEL picture.png …`
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
-    let mut model = args.model.load(args.machine.options(&threads)?)?;
+    let mut model = args.model.load(args.machine.options(&threads)?)?.with_batch_first();
     let symbolic = model.instance().dims().iter().any(|(name, _)| name == "batch");
     let dims: Vec<(&str, usize)> = symbolic.then_some(("batch", 1)).into_iter().collect();
     tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?;
@@ -154,6 +155,15 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     let fields = fields(&manifest.inputs);
     let mut state = state(&model, &args.start)?;
+    let mut destinations = Destinations::new(args.force);
+    if let Some(path) = &args.outputs {
+        let table = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        let what = if table { Written::Table } else { Written::Tensors };
+        destinations.writes("--outputs", path, what, 0)?;
+    }
+    if let Some(path) = &args.save {
+        destinations.writes("--save", path, Written::State, state.bytes())?;
+    }
     let classes = classes(&model, &state);
     let mut instance = Instance::bind(executable, &state, &threads)?;
     let mut outputs: Vec<Tensor> = manifest

@@ -21,11 +21,11 @@ First steps:
   brolga train lenet5                trains on embedded digits, no download
   brolga check lenet5                layers, shapes, parameters, memory
   brolga dump lenet5 --stage graph   what the compiler makes of it
+  brolga help train                  all about a command, with examples
 
 Results go to standard output, progress and mistakes to standard error. MODEL is the name of a model that comes
 along, a path ending in .ron, or PATH:VARIANT.",
-    max_term_width = 110,
-    disable_help_subcommand = true
+    max_term_width = 110
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -59,6 +59,12 @@ pub enum Command {
     Eval(EvalArgs),
     /// Compiles an entry point ahead of time
     Build(BuildArgs),
+    /// Tests what passes make of graphs and kernel programs in files
+    Filetest(FiletestArgs),
+    /// Prints all that the model language knows, with its arguments
+    Language(LanguageArgs),
+    /// Prints what a shell needs to complete commands and options
+    Completions(CompletionsArgs),
 }
 
 /// A model and the choices for it.
@@ -136,9 +142,12 @@ pub struct StartArgs {
     /// Weights or training state to start from [default: fresh weights]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Takes what fits of the weights by name, and says what does not
-    #[arg(long, requires = "weights")]
-    pub partial: bool,
+    /// Takes what fits of the weights by name, and says what does not. With FROM:TO, names in the file that begin with FROM
+    /// begin with TO in the model, such as --partial=backbone.: or --partial=:encoder.; may be repeated, the first that
+    /// fits counts
+    #[arg(long, requires = "weights", value_name = "FROM:TO", num_args = 0..=1, require_equals = true,
+          default_missing_value = "", value_parser = prefix)]
+    pub partial: Vec<Prefix>,
     /// Draws the weights where none are given
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: i64,
@@ -155,8 +164,17 @@ impl ModelArgs {
         Settings { set: self.set.clone(), dims: self.dims.clone(), float, ..Settings::default() }
     }
 
+    /// Says which of two models is meant, where a file has the name of one that comes along.
+    pub fn tell_hidden(&self) {
+        if brolga::hides_file(&self.model) {
+            let name = &self.model;
+            errln!("note: `{name}` is the model that comes along; the file of that name is `./{name}`");
+        }
+    }
+
     /// The model, to be compiled so.
     pub fn load(&self, options: CompileOptions) -> brolga::Result<Model> {
+        self.tell_hidden();
         Ok(Model::load(&self.model, &self.settings(&options))?.with_options(options))
     }
 }
@@ -196,8 +214,54 @@ pub fn threads(count: Option<usize>) -> brolga::Result<Threads> {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example:\n  brolga models")]
-pub struct ModelsArgs {}
+#[command(after_help = "\
+Examples:
+  brolga models
+  brolga models resnet
+  brolga models language")]
+pub struct ModelsArgs {
+    /// Only those that have all these words in their name, family, chapter or source
+    pub filter: Vec<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Each file *.ir is in a folder that bears the name of a pass, and holds a graph or kernel program, a line `// ---- after
+PASS`, and what the pass makes of it; a first line `// passes: A, B` names passes instead. The result is verified, read
+back, and evaluated on random values before and after. A library does the same for passes of one's own:
+brolga_passes::filetest.
+
+Examples:
+  brolga filetest tests/filetests
+  brolga filetest tests/filetests/simplify --bless")]
+pub struct FiletestArgs {
+    /// A folder that bears the name of a pass, or one that has such folders in it
+    pub folder: PathBuf,
+    /// Writes what comes out into the files where it differs
+    #[arg(long)]
+    pub bless: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  brolga language > docs/language-reference.md
+  brolga language --json > model.schema.json")]
+pub struct LanguageArgs {
+    /// Prints a JSON schema for editors instead of a document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  brolga completions bash > ~/.local/share/bash-completion/completions/brolga
+  brolga completions fish > ~/.config/fish/completions/brolga.fish")]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -252,13 +316,16 @@ pub struct TrainArgs {
     /// Starts from these weights, or this training state
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Takes what fits of the weights by name, and says what does not
-    #[arg(long, requires = "weights")]
-    pub partial: bool,
-    /// Where the trained weights go [default: MODEL.safetensors in the current folder]
+    /// Takes what fits of the weights by name, and says what does not. With FROM:TO, names in the file that begin with FROM
+    /// begin with TO in the model, such as --partial=backbone.: or --partial=:encoder.; may be repeated, the first that
+    /// fits counts
+    #[arg(long, requires = "weights", value_name = "FROM:TO", num_args = 0..=1, require_equals = true,
+          default_missing_value = "", value_parser = prefix)]
+    pub partial: Vec<Prefix>,
+    /// Where the trained weights go, as safetensors [default: MODEL.safetensors in the current folder]
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Writes a checkpoint into this folder after each epoch, and on Ctrl-C
+    /// Writes a checkpoint into this folder after each epoch, and on Ctrl-C, SIGTERM or SIGHUP
     #[arg(long, value_name = "DIR")]
     pub checkpoint: Option<PathBuf>,
     /// Writes a checkpoint also after every so many updates
@@ -279,6 +346,9 @@ pub struct TrainArgs {
     /// Prints the results as one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Overwrites files of other kinds, and inputs
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub machine: MachineArgs,
 }
@@ -317,6 +387,9 @@ pub struct RunArgs {
     /// Prints the results, or of --inputs the types of the outputs and the values of scalars, as one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Overwrites files of other kinds, and inputs
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub machine: MachineArgs,
 }
@@ -355,6 +428,9 @@ pub struct EvaluateArgs {
     /// Prints one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Overwrites files of other kinds, and inputs
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub machine: MachineArgs,
 }
@@ -385,6 +461,9 @@ pub struct StepArgs {
     /// Prints the metrics of all updates as one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Overwrites files of other kinds, and inputs
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub machine: MachineArgs,
 }
@@ -432,6 +511,9 @@ pub struct ProfileArgs {
     /// Writes the fastest run as a Chrome trace
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    /// Overwrites files of other kinds, and inputs
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub machine: MachineArgs,
 }
@@ -557,6 +639,9 @@ pub struct EvalArgs {
     /// Threads that compute; results do not depend on it [default: as many as there are cores]
     #[arg(long, value_name = "T")]
     pub threads: Option<usize>,
+    /// Overwrites files of other kinds, and inputs
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub target: TargetArgs,
 }
@@ -593,8 +678,25 @@ pub struct BuildArgs {
     /// The C name of the entry function [default: the output's name without extension]
     #[arg(long, value_name = "NAME")]
     pub symbol: Option<String>,
+    /// Overwrites files of other kinds, and inputs
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub machine: MachineArgs,
+}
+
+/// A pair of prefixes for partial loading, or none.
+#[derive(Clone, Debug)]
+pub struct Prefix(pub Option<(String, String)>);
+
+/// Parses `from:to`, or nothing.
+fn prefix(text: &str) -> Result<Prefix, String> {
+    if text.is_empty() {
+        return Ok(Prefix(None));
+    }
+    let (from, to) =
+        text.split_once(':').ok_or("expected FROM:TO, such as backbone.: to take `backbone.` away")?;
+    Ok(Prefix(Some((from.to_owned(), to.to_owned()))))
 }
 
 /// Parses `name=value`.

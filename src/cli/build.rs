@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use brolga::codegen::emit_object;
+use brolga::codegen::{check_symbol, emit_object};
 use brolga::{Compiler, Error, Result};
 
 use super::args::{BuildArgs, Emit};
+use super::destination::{Destinations, Written};
 use super::files::write;
 use super::report::bytes;
 use super::tune::tune;
@@ -15,6 +16,16 @@ pub fn run(args: &BuildArgs) -> Result<ExitCode> {
         let message = "standalone executables and shared libraries are not available yet: use --emit obj";
         return Err(Error::Name(message.into()));
     }
+    let header = args.output.with_extension("h");
+    if header == args.output {
+        return Err(Error::Name(format!(
+            "`{}` is the header's name: give the object another",
+            header.display()
+        )));
+    }
+    let mut destinations = Destinations::new(args.force);
+    destinations.writes("-o", &args.output, Written::Object, 0)?;
+    destinations.writes("the header of -o", &header, Written::Header, 0)?;
     let mut model = args.model.load(args.machine.target.options()?)?;
     if args.machine.tune.is_some() {
         tune(&mut model, &args.machine, &args.machine.threads()?, &args.entry.name, &[])?;
@@ -27,13 +38,6 @@ pub fn run(args: &BuildArgs) -> Result<ExitCode> {
         None => c_name(&args.output.file_stem().unwrap_or_default().to_string_lossy()),
     };
     let object = emit_object(&program, &compiler.codegen(), &symbol)?;
-    let header = args.output.with_extension("h");
-    if header == args.output {
-        return Err(Error::Name(format!(
-            "`{}` is the header's name: give the object another",
-            header.display()
-        )));
-    }
     write(&args.output, &object.bytes)?;
     write(&header, object.header.as_bytes())?;
     outln!("object: {} ({})", args.output.display(), bytes(object.bytes.len()));
@@ -42,12 +46,8 @@ pub fn run(args: &BuildArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A name that C accepts.
+/// A name that C accepts for a function of ours.
 fn c_name(name: &str) -> String {
     let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    if name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
-        name
-    } else {
-        format!("entry_{name}")
-    }
+    if check_symbol(&name).is_ok() { name } else { format!("entry_{name}") }
 }

@@ -15,6 +15,7 @@ use brolga::runtime::{DType, Executable, Input, Instance, SlotKind, TensorRef, t
 use brolga::{CompileOptions, Compiler, Error, Result, State, Tensor};
 
 use super::args::{EvalArgs, threads};
+use super::destination::{Destinations, Written};
 use super::files::{Ir, read_inputs, read_ir};
 use super::report::metric;
 
@@ -23,6 +24,8 @@ type Named = Vec<(String, Tensor)>;
 
 pub fn run(args: &EvalArgs) -> Result<ExitCode> {
     let ir = read_ir(&args.file)?;
+    let mut destinations = Destinations::new(args.force).reads("--inputs", &args.inputs);
+    destinations.writes("--outputs", &args.outputs, Written::Tensors, 0)?;
     let threads = threads(args.threads)?;
     let mut options = args.target.options()?;
     options.passes.threads = Some(threads.count());

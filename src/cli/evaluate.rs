@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::answers::{best, class, classes, fields, numbers, scores, shortest, write_csv};
 use super::args::EvaluateArgs;
+use super::destination::{Destinations, Written};
 use super::files::state;
 use super::report::{metrics, metrics_json, table};
 use super::train::{pairs, source};
@@ -24,7 +25,8 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     if let Some(batch) = args.batch {
         settings = settings.dim("batch", batch);
     }
-    let model = Model::load(&args.model.model, &settings)?.with_options(options);
+    args.model.tell_hidden();
+    let model = Model::load(&args.model.model, &settings)?.with_options(options).with_batch_first();
     if args.start.weights.is_none() {
         return Err(Error::Name("give the weights that are evaluated with --weights".into()));
     }
@@ -33,6 +35,13 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         let message =
             format!("`{}` has no evaluation `{name}`: name a training entry with --entry", model.name());
         return Err(Error::Name(message));
+    }
+    if let Some(path) = &args.predictions {
+        let mut destinations = Destinations::new(args.force);
+        if let Some(data) = &args.data {
+            destinations = destinations.reads("--data", data);
+        }
+        destinations.writes("--predictions", path, Written::Table, 0)?;
     }
     let source = source(args.data.as_ref(), &model, &args.entry.name)?;
     let mut state = state(&model, &args.start)?;

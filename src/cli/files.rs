@@ -10,7 +10,7 @@ use brolga::ir::program::Program;
 use brolga::runtime::{self, DType, ErrorKind, Input, LoadReport, MAX_TEXT, read_regular, type_name};
 use brolga::{Error, Model, Result, State, Tensor, fitted};
 
-use super::args::StartArgs;
+use super::args::{Prefix, StartArgs};
 
 /// Reads the inputs of an entry point by name. Numbers are converted as [`Tensor::converted`] says; what the entry does
 /// not take is passed over with a notice. An entry without inputs needs no file.
@@ -51,7 +51,7 @@ pub fn read_inputs(path: Option<&Path>, inputs: &[Input]) -> Result<Vec<(String,
     Ok(found)
 }
 
-/// The sizes that make an entry point fit its inputs: `batch` becomes their first dimension, unless it was given.
+/// The sizes that make an entry point fit its inputs: `batch` becomes what it is in the file, unless it was given.
 pub fn fitting_dims(
     model: &Model,
     given: &[(String, usize)],
@@ -64,20 +64,26 @@ pub fn fitting_dims(
         return Ok(Vec::new());
     }
     let graph = model.graph(entry)?;
-    let mut inputs = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
-    let Some(first) = inputs.find(|input| input.role == Role::Data) else { return Ok(Vec::new()) };
-    let tensors = runtime::read_tensors(path)?;
-    let batch =
-        tensors.iter().find(|(name, _)| *name == first.name).and_then(|(_, t)| t.dims().first().copied());
+    let inputs = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
+    let inputs = inputs.filter(|input| input.role == Role::Data);
+    let axes: Vec<(&str, usize)> = inputs
+        .filter_map(|input| Some((input.name.as_str(), model.instance().input_axis(&input.name, "batch")?)))
+        .collect();
+    if axes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tensors: HashMap<String, Tensor> = runtime::read_tensors(path)?.into_iter().collect();
+    let batch = axes.iter().find_map(|(name, axis)| tensors.get(*name)?.dims().get(*axis).copied());
     Ok(batch.filter(|&batch| batch > 0).map(|batch| ("batch", batch)).into_iter().collect())
 }
 
 /// Loads weights or a training state; partially if asked for, with a notice of what was left out.
-pub fn load(state: &mut State, path: &Path, partial: bool) -> Result<LoadReport> {
-    if !partial {
+pub fn load(state: &mut State, path: &Path, partial: &[Prefix]) -> Result<LoadReport> {
+    if partial.is_empty() {
         return Ok(state.load(path)?);
     }
-    let report = state.load_partial(path)?;
+    let prefixes: Vec<_> = partial.iter().filter_map(|prefix| prefix.0.clone()).collect();
+    let report = state.load_partial(path, &prefixes)?;
     let file = path.display();
     errln!("note: {} tensors of `{file}` are used", report.used.len());
     for (what, names) in [("are not used", &report.unused), ("are not in it and stay fresh", &report.kept)] {
@@ -139,7 +145,7 @@ pub fn state(model: &Model, start: &StartArgs) -> Result<State> {
     let mut state = model.initial_state(start.seed)?;
     match &start.weights {
         Some(path) => {
-            let report = load(&mut state, path, start.partial)?;
+            let report = load(&mut state, path, &start.partial)?;
             let given = |name: &String| start.fitted.iter().any(|(given, _)| name.ends_with(given.as_str()));
             let names: Vec<String> = unfitted(&state, &report).into_iter().filter(|n| !given(n)).collect();
             note_unfitted(path, &names);

@@ -8,10 +8,13 @@ mod args;
 mod bench;
 mod build;
 mod check;
+mod destination;
 mod dump;
 mod eval;
 mod evaluate;
 mod files;
+mod filetest;
+mod language;
 mod models;
 mod opt;
 mod profile;
@@ -21,10 +24,9 @@ mod step;
 mod train;
 mod tune;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
 
@@ -58,11 +60,19 @@ fn run(command: Command) -> ExitCode {
         Command::Opt(a) => opt::run(&a),
         Command::Eval(a) => eval::run(&a),
         Command::Build(a) => build::run(&a),
+        Command::Filetest(a) => filetest::run(&a),
+        Command::Language(a) => language::run(&a),
+        Command::Completions(a) => {
+            let mut script = Vec::new();
+            clap_complete::generate(a.shell, &mut Arguments::command(), "brolga", &mut script);
+            out!("{}", String::from_utf8_lossy(&script));
+            Ok(ExitCode::SUCCESS)
+        }
     };
     match result {
         Ok(code) => code,
         Err(error) => {
-            errln!("{}", error.render(std::io::stderr().is_terminal()));
+            errln!("{}", error.render(output::colours()));
             ExitCode::FAILURE
         }
     }

@@ -3,16 +3,22 @@
 use std::process::ExitCode;
 
 use brolga::models::catalogue;
-use brolga::{Model, Result, Settings, names};
+use brolga::{Error, Model, Result, Settings, names};
 
 use super::args::ModelsArgs;
 use super::report::{count, table};
 
-pub fn run(_: &ModelsArgs) -> Result<ExitCode> {
-    let mut rows = Vec::new();
+pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
+    let wanted: Vec<String> = args.filter.iter().map(|word| word.to_lowercase()).collect();
+    let (mut rows, mut chapters) = (Vec::new(), Vec::new());
     for (name, family) in names()? {
+        let Some(file) = catalogue::file(family) else { continue };
+        let source = source(file.text);
+        let about = format!("{name} {family} {} {source}", file.chapter).to_lowercase();
+        if !wanted.iter().all(|word| about.contains(word)) {
+            continue;
+        }
         let model = Model::load(&name, &Settings::default())?;
-        let source = catalogue::file(family).map_or("", |file| source(file.text));
         let first = rows.last().is_none_or(|row: &Vec<String>| row[1] != family);
         rows.push(vec![
             name,
@@ -21,8 +27,25 @@ pub fn run(_: &ModelsArgs) -> Result<ExitCode> {
             count(model.instance().parameter_count()),
             if first { source.to_owned() } else { String::new() },
         ]);
+        chapters.push(file.chapter);
     }
-    out!("{}", table(&["name", "family", "data", "parameters", "source"], &rows, "lllrl"));
+    if rows.is_empty() {
+        return Err(Error::Name(format!(
+            "no model has `{}` in its name, family, chapter or source; `brolga models` lists all",
+            args.filter.join(" ")
+        )));
+    }
+    let text = table(&["name", "family", "data", "parameters", "source"], &rows, "lllrl");
+    let mut lines = text.lines();
+    outln!("{}", lines.next().unwrap_or(""));
+    let mut last = "";
+    for (line, chapter) in lines.zip(chapters) {
+        if chapter != last {
+            outln!("\n{chapter}");
+            last = chapter;
+        }
+        outln!("{line}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,8 +4,9 @@
 //! cannot be written are dropped; results that cannot be are told at the end, by the exit code too, unless the reader has
 //! just gone away (`brolga dump … | head`).
 
+use std::ffi::OsStr;
 use std::fmt::Arguments;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
@@ -46,6 +47,26 @@ pub fn attempt(write: impl FnOnce() -> io::Result<()>) {
     }
 }
 
+/// Whether standard error shows colours.
+pub fn colours() -> bool {
+    moves() && coloured(std::env::var_os("NO_COLOR").as_deref())
+}
+
+/// Whether standard error is a terminal on which a line can be drawn over again.
+pub fn moves() -> bool {
+    io::stderr().is_terminal() && clever(std::env::var_os("TERM").as_deref())
+}
+
+/// `NO_COLOR` that is not empty asks for none (no-color.org).
+fn coloured(no_color: Option<&OsStr>) -> bool {
+    no_color.is_none_or(OsStr::is_empty)
+}
+
+/// A dumb terminal knows no escape sequences.
+fn clever(term: Option<&OsStr>) -> bool {
+    term != Some(OsStr::new("dumb"))
+}
+
 /// Writes what is left to write, and gives the exit code of a command that ends with `code`.
 pub fn finish(code: ExitCode) -> ExitCode {
     attempt(|| io::stdout().lock().flush());
@@ -55,5 +76,18 @@ pub fn finish(code: ExitCode) -> ExitCode {
             ExitCode::FAILURE
         }
         _ => code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_left_out_where_they_are_not_wanted() {
+        assert!(coloured(None) && coloured(Some(OsStr::new(""))));
+        assert!(!coloured(Some(OsStr::new("1"))) && !coloured(Some(OsStr::new("0"))));
+        assert!(clever(None) && clever(Some(OsStr::new("xterm-256color"))));
+        assert!(!clever(Some(OsStr::new("dumb"))));
     }
 }

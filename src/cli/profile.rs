@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::args::ProfileArgs;
 use super::bench::title;
+use super::destination::{Destinations, Written};
 use super::files::write;
 use super::report::{bytes, flops, table};
 use super::tune::tune;
@@ -43,6 +44,9 @@ struct Limits {
 }
 
 pub fn run(args: &ProfileArgs) -> Result<ExitCode> {
+    if let Some(path) = &args.trace {
+        Destinations::new(args.force).writes("--trace", path, Written::Trace, 0)?;
+    }
     let threads = args.machine.threads()?;
     let mut model = args.model.load(args.machine.options(&threads)?)?;
     tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?;

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use brolga::runtime::{Instance, TensorRef, type_name, write_tensors};
+use brolga::runtime::{Instance, TensorRef, byte_len, type_name, write_tensors};
 use brolga::{Result, Tensor};
 use serde_json::{Map, Value, json};
 
 use super::answers;
 use super::args::RunArgs;
+use super::destination::{Destinations, Written};
 use super::files::{fitting_dims, read_inputs, state};
 use super::report::metric;
 use super::tune::tune;
@@ -29,6 +30,12 @@ fn call(args: &RunArgs, from: Option<&Path>, to: &Path) -> Result<ExitCode> {
     let executable = model.compile_for(&args.entry.name, &dims)?;
     let inputs = read_inputs(from, &executable.manifest().inputs)?;
     let mut state = state(&model, &args.start)?;
+    let mut destinations = Destinations::new(args.force).reads("--inputs", from);
+    let bytes = executable.manifest().outputs.iter().map(|o| byte_len(o.dtype, &o.dims).unwrap_or(0)).sum();
+    destinations.writes("--outputs", to, Written::Tensors, bytes)?;
+    if let Some(path) = &args.save {
+        destinations.writes("--save", path, Written::State, state.bytes())?;
+    }
     let mut instance = Instance::bind(executable, &state, &threads)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let outputs = instance.run_named(&mut state, &inputs)?;

@@ -8,6 +8,7 @@ use brolga::{Model, Result, Settings, State, Tensor, Threads, compile, with_grad
 use serde_json::{Value, json};
 
 use super::args::StepArgs;
+use super::destination::{Destinations, Written, weight_bytes};
 use super::files::{fitting_dims, read_inputs, state};
 use super::report::{metrics, metrics_json};
 use super::train::updating;
@@ -25,6 +26,13 @@ pub fn run(args: &StepArgs) -> Result<ExitCode> {
     let inputs = read_inputs(args.inputs.as_deref(), &executable.manifest().inputs)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let mut state = state(&model, &args.start)?;
+    let mut destinations = Destinations::new(args.force).reads("--inputs", &args.inputs);
+    if let Some(path) = &args.save {
+        destinations.writes("--save", path, Written::State, state.bytes())?;
+    }
+    if let Some(path) = &args.grads {
+        destinations.writes("--grads", path, Written::Tensors, weight_bytes(&state))?;
+    }
 
     if let Some(path) = &args.grads {
         let found = gradients(args, &model, &dims, &state, &inputs, &threads)?;

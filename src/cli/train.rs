@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::answers::fields;
 use super::args::TrainArgs;
+use super::destination::{Destinations, Written, rescue, weight_bytes};
 use super::files::{load, unfitted};
 use super::report::{metric, metrics, metrics_json};
 use super::tune::tune;
@@ -28,7 +29,8 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     if let Some(batch) = args.batch {
         settings = settings.dim("batch", batch);
     }
-    let mut model = Model::load(&args.model.model, &settings)?.with_options(options);
+    args.model.tell_hidden();
+    let mut model = Model::load(&args.model.model, &settings)?.with_options(options).with_batch_first();
     let mut train = model.compile(&args.entry.name)?;
     updating(&model, train.manifest())?;
     if model.instance().dims().contains(&("batch".to_owned(), 0)) {
@@ -48,13 +50,17 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
 
     // The argument's range is that of an i64 from 0 on.
     let mut state = model.initial_state(args.seed.cast_signed())?;
-    let loaded = args.weights.as_ref().map(|path| load(&mut state, path, args.partial)).transpose()?;
+    let loaded = args.weights.as_ref().map(|path| load(&mut state, path, &args.partial)).transpose()?;
     // Weights know what they were trained with; what they do not say is fitted to the data, as for new ones.
     if loaded.is_none_or(|report| !unfitted(&state, &report).is_empty()) {
         model.fit(&mut state, &threads, &mut *data)?;
     }
     let save = args.save.clone().unwrap_or_else(|| PathBuf::from(format!("{}.safetensors", model.name())));
-    check_folder(&save)?;
+    let mut destinations = Destinations::new(args.force);
+    destinations.writes("--save", &save, Written::State, weight_bytes(&state))?;
+    if let Some(log) = &args.log {
+        destinations.writes("--log", log, Written::Log, 0)?;
+    }
     let options = runtime::Options {
         epochs: args.epochs,
         seed: args.seed,
@@ -80,14 +86,24 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut display = Display::new();
     let outcome = runtime::train(&programs, &mut state, &threads, &mut *data, &options, &mut display);
     display.finish();
-    let outcome = outcome?;
-    state.save_weights(&save).map_err(|e| match display.newest() {
-        Some(path) if outcome.failures.checkpoint.is_none() => {
-            e.and(format!("what was trained is in the checkpoint `{}`", path.display()))
+    let outcome = outcome.map_err(|e| unfinished(&state, &display, &save, e))?;
+    let mut missing = missing(&outcome.failures);
+    let save = match state.save_weights(&save) {
+        Ok(()) => save,
+        Err(error) => {
+            let Some(place) = rescue(&state, &save, "rescued") else {
+                return Err(match display.newest() {
+                    Some(path) if outcome.failures.checkpoint.is_none() => {
+                        error.and(format!("what was trained is in the checkpoint `{}`", path.display()))
+                    }
+                    _ => error,
+                }
+                .into());
+            };
+            missing.push(format!("{error}; the weights are in `{}` instead", place.display()));
+            place
         }
-        _ => e,
-    })?;
-    let missing = missing(&outcome.failures);
+    };
     report(args, &model, &source, &outcome, &missing, &save);
     missing.iter().for_each(|text| errln!("error: {text}"));
     if let Some(diverged) = &outcome.diverged {
@@ -95,7 +111,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     }
     if outcome.stopped {
         errln!("{}", stopped(args, &outcome));
-        return Ok(ExitCode::from(130)); // as shells report an end by SIGINT
+        return Ok(ExitCode::from(130)); // as shells report an end by SIGINT; which signal it was is not known
     }
     let good = missing.is_empty() && outcome.diverged.is_none();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -119,6 +135,17 @@ fn preparation(state: &State, data: &dyn Batches) {
     }
 }
 
+/// The error of a run that ended before its time, and where what it had trained until then is.
+fn unfinished(state: &State, display: &Display, save: &Path, error: runtime::Error) -> runtime::Error {
+    let place = if display.steps() > 0 { rescue(state, save, "unfinished") } else { None };
+    match place {
+        Some(place) => {
+            error.and(format!("the weights after {} updates are in `{}`", display.steps(), place.display()))
+        }
+        None => error,
+    }
+}
+
 /// What was asked for and is not there, though training went on to its end.
 fn missing(failures: &Failures) -> Vec<String> {
     let checkpoint = failures.checkpoint.as_ref().map(|why| format!("the last checkpoint is missing: {why}"));
@@ -135,10 +162,7 @@ fn fingerprint(args: &TrainArgs, model: &Model, programs: &Programs, source: &Pa
         Some((format!("checksum of the graph `{name}`"), checksum(text.as_bytes())))
     });
     let passes = &model.options().passes;
-    let chosen = [
-        ("algorithms", format!("{:?}", passes.algorithms)),
-        ("precision", format!("{:?}", passes.precision)),
-    ];
+    let chosen = [("algorithms", passes.algorithms.to_string()), ("precision", passes.precision.to_string())];
     let named = |(name, value): (&str, String)| (name.to_owned(), value);
     let shown = [
         ("brolga", env!("CARGO_PKG_VERSION").to_owned()),
@@ -221,17 +245,6 @@ fn note(state: &mut State, data: &dyn Batches, args: &TrainArgs) {
     if let Some(sum) = data.checksum() {
         let fold = args.fold.map_or(0, |fold| fold - 1);
         state.set_note("held_out", json!({"data": sum, "seed": args.seed, "fold": fold}).to_string());
-    }
-}
-
-/// Found out before training rather than after.
-fn check_folder(file: &Path) -> Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    match folder {
-        Some(folder) if !folder.is_dir() => {
-            Err(Error::Io(format!("the weights cannot go to `{}`: there is no such folder", file.display())))
-        }
-        _ => Ok(()),
     }
 }
 

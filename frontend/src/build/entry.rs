@@ -10,7 +10,7 @@ use brolga_ir::{DType, Size, Type};
 
 use super::functions::classes::{ClassAxes, Fitting};
 use super::memory::Memory;
-use super::names::{check_input, check_output};
+use super::names::{LayerNames, check_input, check_output};
 use super::ops::Tensor;
 use super::settings::{DEFAULT_BATCH, Settings, parameter_values};
 use super::state::Slot;
@@ -63,14 +63,17 @@ pub(crate) fn build_fit(
     settings: &Settings,
     set: &[(String, Val)],
     fits: Fits,
+    names: &mut LayerNames,
 ) -> Option<Graph> {
     let mut builder = Builder::new(tree, settings, FIT, false);
+    std::mem::swap(&mut builder.layer_names, names);
     let base = builder.open(set);
     match fits {
         Fits::None => return None,
         Fits::Prepare => {}
         Fits::Body => builder.forward(&base, None),
     }
+    std::mem::swap(&mut builder.layer_names, names);
     if builder.has_mistakes() {
         return None;
     }
@@ -91,9 +94,10 @@ pub(crate) fn build(
     set: &[(String, Val)],
     entry: &Entry,
     form: Form,
+    names: &mut LayerNames,
 ) -> (Option<BuiltEntry>, Diagnostics) {
-    let once = |settings: &Settings, elsewhere: Option<Vec<Fitting>>| {
-        build_once(tree, settings, set, entry, form, ClassAxes::tried(elsewhere))
+    let mut once = |settings: &Settings, elsewhere: Option<Vec<Fitting>>| {
+        build_once(tree, settings, set, entry, form, ClassAxes::tried(elsewhere), names)
     };
     let first = once(settings, None);
     if !first.axes.undecided {
@@ -131,8 +135,9 @@ fn build_once(
     entry: &Entry,
     form: Form,
     axes: ClassAxes,
+    names: &mut LayerNames,
 ) -> Outcome {
-    let (mut builder, dims) = draft(tree, settings, set, entry, form, axes);
+    let (mut builder, dims) = draft(tree, settings, set, entry, form, axes, names);
     if form == Form::Evaluation && builder.has_mistakes() && asks_nothing(entry) {
         let axes = std::mem::take(&mut builder.class_axes);
         return Outcome { entry: None, diagnostics: Diagnostics::default(), dims, axes };
@@ -140,7 +145,7 @@ fn build_once(
     let evaluates = form == Form::Evaluation && !builder.has_mistakes();
     if evaluates && let Some(settings) = doubled(settings, &dims).filter(|_| builder.measured.need_check()) {
         let axes = builder.class_axes.again();
-        let (twice, _) = draft(tree, &settings, set, entry, form, axes);
+        let (twice, _) = draft(tree, &settings, set, entry, form, axes, names);
         if !twice.has_mistakes() {
             builder.check_metrics(&twice);
         }
@@ -191,6 +196,7 @@ fn draft<'s>(
     entry: &Entry,
     form: Form,
     axes: ClassAxes,
+    names: &mut LayerNames,
 ) -> (Builder<'s>, Vec<(String, usize)>) {
     let (name, train) = match (&entry.kind, form) {
         (_, Form::Evaluation) => (format!("{}.eval", entry.name.value), false),
@@ -200,6 +206,7 @@ fn draft<'s>(
     };
     let mut builder = Builder::new(tree, settings, &name, train);
     builder.class_axes = axes;
+    std::mem::swap(&mut builder.layer_names, names);
     let base = builder.open(set);
     builder.forward(&base, entry.body.as_ref());
     match &entry.kind {
@@ -238,6 +245,7 @@ fn draft<'s>(
             }
         }
     }
+    std::mem::swap(&mut builder.layer_names, names);
     (builder, base.dims)
 }
 
@@ -320,6 +328,7 @@ impl Builder<'_> {
                     Err(reason) => self.fail(Fault::new(reason), ty.span),
                 };
             }
+            self.layer_names.add(&input.name.value, true);
             self.bind(&input.name.value, value, input.name.span);
         }
         for (name, _) in &self.settings.dims {

@@ -13,7 +13,7 @@ pub(crate) mod initial;
 mod memory;
 pub(crate) mod metrics;
 mod minimize;
-mod names;
+pub(crate) mod names;
 pub(crate) mod ops;
 mod primitives;
 mod promote;
@@ -71,6 +71,13 @@ pub struct LayerRow {
     pub parameters: usize,
 }
 
+/// A layer that was built.
+#[derive(Clone, Debug)]
+struct Seen {
+    source: Arc<Source>,
+    span: Span,
+}
+
 /// What a step needs to be run once more by `Reuse`.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -99,8 +106,10 @@ pub(crate) struct Builder<'a> {
     pub slots: Slots,
     /// Along which axes the classes of labels lie.
     pub class_axes: ClassAxes,
-    /// Paths of the layers of this pass, with their places.
-    seen: HashMap<String, Span>,
+    /// Paths of the layers of this pass.
+    seen: HashMap<String, Seen>,
+    /// Who has given them.
+    pub layer_names: names::LayerNames,
     calls: HashMap<String, Call>,
     /// Inside `Reuse`: parameters are there already.
     reusing: bool,
@@ -151,6 +160,7 @@ impl<'a> Builder<'a> {
             slots: Slots::default(),
             class_axes: ClassAxes::default(),
             seen: HashMap::new(),
+            layer_names: names::LayerNames::default(),
             calls: HashMap::new(),
             reusing: false,
             reused_at: None,

@@ -1,8 +1,40 @@
 //! Which names state, inputs and outputs may have: files must be able to hold them, and no two things may share one.
 
+use std::collections::HashSet;
+
 use super::metrics::TOTAL;
 use super::state::SlotKind;
 use super::value::{Built, Fault};
+
+/// Paths of layers: those that the model gives, names of inputs with them, and those that layers without a name have got.
+///
+/// An automatic name is never a given one. What is given later, or in another entry point, is not known while an entry is
+/// built; then all of them are built again.
+#[derive(Debug, Default)]
+pub(crate) struct LayerNames {
+    given: HashSet<String>,
+    automatic: HashSet<String>,
+}
+
+impl LayerNames {
+    pub fn is_given(&self, path: &str) -> bool {
+        self.given.contains(path)
+    }
+
+    /// A layer of that path is there.
+    pub fn add(&mut self, path: &str, given: bool) {
+        let set = if given { &mut self.given } else { &mut self.automatic };
+        if !set.contains(path) {
+            set.insert(path.to_owned());
+        }
+    }
+
+    /// Whether an automatic name is a given one. The automatic ones are forgotten.
+    pub fn clash(&mut self) -> bool {
+        let automatic = std::mem::take(&mut self.automatic);
+        !automatic.is_disjoint(&self.given)
+    }
+}
 
 /// The longest name, in bytes.
 const MAX_NAME: usize = 1024;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::value::{Fault, Val};
-use super::{Builder, Call, Frame, LayerRow, Numbering};
+use super::{Builder, Call, Frame, LayerRow, Numbering, Seen};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};
 use crate::layers::Layer;
@@ -150,6 +150,7 @@ impl Builder<'_> {
 
     /// The path of a layer: as given, or by position or kind; a path used before is a mistake.
     fn layer_name(&mut self, name: Option<&Template>, label: &str, span: Span) -> Option<String> {
+        let given = name.is_some();
         let name = match name {
             Some(template) => {
                 let filled = self.fill(template);
@@ -158,7 +159,33 @@ impl Builder<'_> {
                 }
                 filled?
             }
-            None => match self.numbering.last_mut() {
+            None => self.automatic_name(label),
+        };
+        let path = self.full_name(&name);
+        if path.len() > 512
+            || path.split('.').any(str::is_empty)
+            || path.chars().any(|c| c.is_whitespace() || c.is_control() || c == '#')
+        {
+            self.current = self.fail(
+                Fault::new(format!(
+                    "{:?} cannot name a layer: it is empty, longer than 512 bytes, or has white space, control \
+                     characters or `#`",
+                    name.chars().take(40).collect::<String>()
+                )),
+                span,
+            );
+            return None;
+        }
+        if !self.reusing {
+            self.note_layer(path, given, span);
+        }
+        Some(name)
+    }
+
+    /// The next name that no layer is given.
+    fn automatic_name(&mut self, label: &str) -> String {
+        loop {
+            let name = match self.numbering.last_mut() {
                 Some(Numbering::Kind(counts)) => {
                     let count = counts.entry(label.to_owned()).or_default();
                     *count += 1;
@@ -173,35 +200,30 @@ impl Builder<'_> {
                     *next += 1;
                     (*next - 1).to_string()
                 }
-                None => label.to_owned(),
-            },
-        };
-        let path = self.full_name(&name);
-        if path.len() > 512
-            || path.split('.').any(str::is_empty)
-            || path.chars().any(|c| c.is_whitespace() || c.is_control())
-        {
-            self.current = self.fail(Fault::new(format!(
-                "{:?} cannot name a layer: it is empty, longer than 512 bytes, or has white space or control characters",
-                name.chars().take(40).collect::<String>()
-            )), span);
-            return None;
-        }
-        if !self.reusing
-            && let Some(first) = self.seen.insert(path.clone(), span)
-        {
-            let mut diagnostic =
-                Diagnostic::new(&self.source, span, format!("two layers are named `{path}`"))
-                    .help(format!("give it another `name`, or share the weights with `Reuse(\"{path}\")`"));
-            if first != span {
-                diagnostic = diagnostic.context(first, "the first is here");
-            } else {
-                diagnostic = diagnostic
-                    .note("it is built more than once: in a repetition use the index, as in \"conv{i}\"");
+                None => return label.to_owned(),
+            };
+            if !self.layer_names.is_given(&self.full_name(&name)) {
+                return name;
             }
-            self.report(diagnostic);
         }
-        Some(name)
+    }
+
+    /// A layer of that path is built; another one before is a mistake.
+    fn note_layer(&mut self, path: String, given: bool, span: Span) {
+        self.layer_names.add(&path, given);
+        let seen = Seen { source: self.source.clone(), span };
+        let Some(first) = self.seen.insert(path.clone(), seen) else { return };
+        let diagnostic = Diagnostic::new(&self.source, span, format!("two layers are named `{path}`"))
+            .help(format!("give it another `name`, or share the weights with `Reuse(\"{path}\")`"));
+        let diagnostic = if first.source.name != self.source.name {
+            let (line, column) = first.source.position(first.span.start);
+            diagnostic.note(format!("the first is at {}:{line}:{column}", first.source.name))
+        } else if first.span != span {
+            diagnostic.context(first.span, "the first is here")
+        } else {
+            diagnostic.note("it is built more than once: in a repetition use the index, as in \"conv{i}\"")
+        };
+        self.report(diagnostic);
     }
 
     /// Runs a layer, block or `Sequential` under a name, and notes it for `Reuse` and references.
@@ -479,22 +501,38 @@ impl Builder<'_> {
         for (key, value) in &import.set {
             values.push((key.value.clone(), self.eval(value)));
         }
+        let outer_until = self.until.take();
+        let outer_tree = std::mem::replace(&mut self.tree, Arc::clone(tree));
+        let outer_source = std::mem::replace(&mut self.source, tree.source.clone());
+        // It sees nothing of this file, and places in it are in the other.
+        let outer_values = std::mem::take(&mut self.values);
         let variant = import.variant.as_ref().map(|variant| variant.value.as_str());
-        let mut names = super::settings::parameter_values(tree, variant, &values, |expr| self.eval(expr));
+        let mut names = self.in_frame(Frame::default(), |builder| {
+            super::settings::parameter_values(tree, variant, &values, |expr| builder.eval(expr))
+        });
         if let Some(input) = tree.inputs.first() {
             names.insert(input.name.value.clone(), (self.current.clone(), input.name.span));
         }
         let frame = Frame { names, parent: None, is_loop: false };
-        let outer_until = self.until.take();
-        let outer_tree = std::mem::replace(&mut self.tree, Arc::clone(tree));
-        let outer_source = std::mem::replace(&mut self.source, tree.source.clone());
+        // Without a name, its layers stand among those around it, and are counted with them.
+        let counted = match self.numbering.last() {
+            Some(Numbering::Kind(counts)) if prefix.is_empty() => Some(counts.clone()),
+            _ => None,
+        };
+        let among = counted.is_some();
         self.in_frame(frame, |builder| {
-            let numbering = Numbering::Kind(HashMap::new());
-            builder.in_scope(&prefix, numbering, |builder| {
+            let numbering = Numbering::Kind(counted.unwrap_or_default());
+            let counted = builder.in_scope(&prefix, numbering, |builder| {
                 builder.until = until.as_ref().map(|until| builder.full_name(until));
                 builder.run(&tree.body);
+                builder.numbering.last().cloned()
             });
+            if let (true, Some(outer), Some(counted)) = (among, builder.numbering.last_mut(), counted) {
+                *outer = counted;
+            }
         });
+        let values = std::mem::replace(&mut self.values, outer_values);
+        self.values.extend(values);
         self.source = outer_source;
         self.tree = outer_tree;
         self.until = outer_until;

@@ -12,7 +12,20 @@ use crate::syntax::{Kind, Value};
 
 words! {
     /// Kinds of entries.
-    enum EntryWord { Infer = "Infer", Train = "Train", Entry = "Entry" }
+    pub(crate) enum EntryWord { Infer = "Infer", Train = "Train", Entry = "Entry" }
+}
+
+impl EntryWord {
+    /// Its fields in the order of unnamed ones, and those that it needs.
+    pub fn fields(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            EntryWord::Infer => (&["outputs", "body"], &["outputs"]),
+            EntryWord::Train => {
+                (&["loss", "optimizer", "metrics", "groups", "clip", "body"], &["loss", "optimizer"])
+            }
+            EntryWord::Entry => (&["mode", "steps", "metrics", "outputs", "body"], &["steps"]),
+        }
+    }
 }
 
 words! {
@@ -49,13 +62,7 @@ impl Decoder<'_> {
             self.report(diagnostic.suggest(&kind.value, EntryWord::NAMES.iter().copied()));
             return entry;
         };
-        let (names, required): (&[&'static str], &[&'static str]) = match word {
-            EntryWord::Infer => (&["outputs", "body"], &["outputs"]),
-            EntryWord::Train => {
-                (&["loss", "optimizer", "metrics", "groups", "clip", "body"], &["loss", "optimizer"])
-            }
-            EntryWord::Entry => (&["mode", "steps", "metrics", "outputs", "body"], &["steps"]),
-        };
+        let (names, required) = word.fields();
         let mut complete = true;
         let fields = match_fields(self, &kind.value, names, required, &fields, value.span, &mut complete);
         let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);

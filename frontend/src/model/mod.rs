@@ -2,7 +2,7 @@
 
 pub(crate) mod data;
 pub(crate) mod decode;
-mod entries;
+pub(crate) mod entries;
 pub(crate) mod steps;
 
 use std::sync::Arc;

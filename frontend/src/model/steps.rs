@@ -33,6 +33,26 @@ words! {
     }
 }
 
+impl StepWord {
+    /// Its fields in the order of unnamed ones, and those that it needs.
+    pub fn fields(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            StepWord::Sequential => (&["name", "body"], &["body"]),
+            StepWord::Residual | StepWord::Aside => (&["body"], &["body"]),
+            StepWord::Add | StepWord::Multiply => (&["branches"], &["branches"]),
+            StepWord::Concat => (&["branches", "axis"], &["branches"]),
+            StepWord::Repeat => (&["times", "index", "body"], &["times", "body"]),
+            StepWord::For => (&["each", "within", "body"], &["each", "within", "body"]),
+            StepWord::If => (&["condition", "then", "otherwise"], &["condition", "then"]),
+            StepWord::As | StepWord::Ref | StepWord::Reuse => (&["name"], &["name"]),
+            StepWord::Let => (&["name", "value"], &["name", "value"]),
+            StepWord::Expr => (&["value"], &["value"]),
+            StepWord::Import => (&["model", "variant", "set", "name", "until"], &["model"]),
+            StepWord::Block => (&["parameters", "body"], &["body"]),
+        }
+    }
+}
+
 /// Their names.
 pub(crate) const STEPS: &[&str] = StepWord::NAMES;
 
@@ -144,30 +164,16 @@ impl Decoder<'_> {
         fields: &[Field],
         span: Span,
     ) -> Option<StepKind> {
+        if word == StepWord::Block {
+            self.error(name.span, "a block is defined in `blocks`, not in a body");
+            return None;
+        }
+        let (names, required) = word.fields();
         // Where a name or an index may be left out, the number of unnamed arguments says what they are.
-        let unnamed = fields.iter().filter(|(name, _)| name.is_none()).count();
-        let (names, required): (&[&'static str], &[&'static str]) = match word {
-            StepWord::Sequential => match unnamed {
-                1 => (&["body", "name"], &["body"]),
-                _ => (&["name", "body"], &["body"]),
-            },
-            StepWord::Residual | StepWord::Aside => (&["body"], &["body"]),
-            StepWord::Add | StepWord::Multiply => (&["branches"], &["branches"]),
-            StepWord::Concat => (&["branches", "axis"], &["branches"]),
-            StepWord::Repeat => match unnamed {
-                2 => (&["times", "body", "index"], &["times", "body"]),
-                _ => (&["times", "index", "body"], &["times", "body"]),
-            },
-            StepWord::For => (&["each", "within", "body"], &["each", "within", "body"]),
-            StepWord::If => (&["condition", "then", "otherwise"], &["condition", "then"]),
-            StepWord::As | StepWord::Ref | StepWord::Reuse => (&["name"], &["name"]),
-            StepWord::Let => (&["name", "value"], &["name", "value"]),
-            StepWord::Expr => (&["value"], &["value"]),
-            StepWord::Import => (&["model", "variant", "set", "name", "until"], &["model"]),
-            StepWord::Block => {
-                self.error(name.span, "a block is defined in `blocks`, not in a body");
-                return None;
-            }
+        let names: &[&'static str] = match (word, fields.iter().filter(|(name, _)| name.is_none()).count()) {
+            (StepWord::Sequential, 1) => &["body", "name"],
+            (StepWord::Repeat, 2) => &["times", "body", "index"],
+            _ => names,
         };
         let mut complete = true;
         let fields = match_fields(self, &name.value, names, required, fields, span, &mut complete);

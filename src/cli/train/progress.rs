@@ -1,6 +1,5 @@
 //! The progress of training: a bar on a terminal, a line for each epoch otherwise; both on standard error.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,12 +16,13 @@ pub struct Display {
     epochs: u64,
     interrupted: Arc<AtomicBool>,
     newest: Option<PathBuf>,
+    steps: u64,
 }
 
 impl Display {
-    /// A display; from now on the first Ctrl-C asks training to stop, the second ends the process.
+    /// A display; from now on the first Ctrl-C (or SIGTERM, or SIGHUP) asks training to stop, the second ends the process.
     pub fn new() -> Display {
-        let terminal = std::io::stderr().is_terminal();
+        let terminal = crate::cli::output::moves();
         let interrupted = Arc::new(AtomicBool::new(false));
         let flag = interrupted.clone();
         let handler = move || {
@@ -30,11 +30,16 @@ impl Display {
                 std::process::exit(130);
             }
         };
+        // What a user has told to survive the terminal (`nohup`) does.
+        let survives = hangup_is_ignored();
         if let Err(error) = ctrlc::set_handler(handler) {
             errln!("note: Ctrl-C will end training at once: {error}");
         }
+        if survives {
+            ignore_hangup();
+        }
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
-        Display { bar, terminal, epochs: 0, interrupted, newest: None }
+        Display { bar, terminal, epochs: 0, interrupted, newest: None, steps: 0 }
     }
 
     /// Takes the bar away.
@@ -45,6 +50,11 @@ impl Display {
     /// The newest checkpoint that was written.
     pub fn newest(&self) -> Option<&Path> {
         self.newest.as_deref()
+    }
+
+    /// Updates made in this run.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     fn flow(&self) -> Flow {
@@ -75,6 +85,7 @@ impl Progress for Display {
     }
 
     fn step(&mut self, step: &Step<'_>) -> Flow {
+        self.steps += 1;
         if self.terminal {
             self.bar.set_position(step.position);
             if step.position == 1 {
@@ -114,3 +125,27 @@ impl Progress for Display {
         self.line(&format!("note: {text}"));
     }
 }
+
+#[cfg(unix)]
+fn hangup_is_ignored() -> bool {
+    // SAFETY: an all-zero `sigaction` is a valid value, and the call only fills it in.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), &mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+#[cfg(unix)]
+fn ignore_hangup() {
+    // SAFETY: no handler is installed that could run, the signal is ignored.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+}
+
+#[cfg(not(unix))]
+fn hangup_is_ignored() -> bool {
+    false
+}
+
+#[cfg(not(unix))]
+fn ignore_hangup() {}

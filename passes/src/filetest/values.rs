@@ -1,0 +1,145 @@
+//! Random values for the parameters of graphs and programs, their results by name, and comparing them.
+
+use std::collections::HashMap;
+
+use brolga_ir::interpret::interpret;
+use brolga_ir::ops::Role;
+use brolga_ir::program::interpret::{GridOrder, Interpreter};
+use brolga_ir::program::{Place, Program};
+use brolga_ir::scalar::Scalar;
+use brolga_ir::{DType, Graph, Tensor, Type};
+
+/// Tensors by name.
+pub type Values = HashMap<String, Tensor>;
+
+/// SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014).
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next number.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.bits() >> 33) as usize % n.max(1)
+    }
+
+    /// One of the items.
+    pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len())]
+    }
+
+    /// Floats in (-2, 2), integers in -2..6; with NaN, infinities, zeros of either sign and extremes if asked for.
+    pub fn tensor(&mut self, ty: &Type, special: bool) -> Tensor {
+        Tensor::generate(ty, |_| {
+            let word = self.bits();
+            let choice = if special { word % 16 } else { 15 };
+            match ty.dtype {
+                DType::F32 | DType::F64 => Scalar::from_f64(
+                    ty.dtype,
+                    match choice {
+                        0 => f64::NAN,
+                        1 => f64::INFINITY,
+                        2 => f64::NEG_INFINITY,
+                        3 | 4 => 0.0,
+                        5 | 6 => -0.0,
+                        _ => (word >> 11) as f64 / (1u64 << 51) as f64 - 2.0,
+                    },
+                ),
+                DType::Bool => Scalar::Bool(word >> 63 == 1),
+                dtype => Scalar::from_i64(
+                    dtype,
+                    match choice {
+                        0 => i64::MIN,
+                        1 => i64::from(i32::MIN),
+                        2 => i64::from(i32::MAX),
+                        _ => (word >> 61) as i64 - 2,
+                    },
+                ),
+            }
+        })
+    }
+}
+
+/// Values for a graph's parameters, by name.
+pub fn parameters(graph: &Graph, seed: u64, special: bool) -> Values {
+    let mut random = Random(seed);
+    let parameters = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
+    parameters.map(|p| (p.name.clone(), random.tensor(&p.ty, special))).collect()
+}
+
+/// Results by name; new state behind `state`.
+pub fn evaluate(graph: &Graph, values: &Values) -> Result<Values, String> {
+    let names = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
+    let inputs = names.map(|parameter| find(values, &parameter.name)).collect::<Result<Vec<_>, _>>()?;
+    let results = interpret(graph, &inputs).map_err(|error| error.to_string())?;
+    let name = |output: &brolga_ir::Output| match output.role {
+        Role::Data => output.name.clone(),
+        Role::State => format!("state {}", output.name),
+    };
+    Ok(graph.outputs().iter().map(name).zip(results).collect())
+}
+
+fn find<'v>(values: &'v Values, name: &str) -> Result<&'v Tensor, String> {
+    values.get(name).ok_or_else(|| format!("there is no value for `{name}`"))
+}
+
+/// Values for the inputs and the state of a program, by name; inputs within their bounds.
+pub fn program_parameters(program: &Program, seed: u64, special: bool) -> Values {
+    let mut random = Random(seed);
+    let mut values = HashMap::new();
+    for buffer in &program.buffers {
+        let mut tensor = match buffer.place {
+            Place::Input { .. } | Place::State { .. } => random.tensor(&buffer.ty, special),
+            _ => continue,
+        };
+        if let Place::Input { range: Some((low, high)) } = buffer.place {
+            for i in 0..tensor.elements() {
+                tensor.set(i, Scalar::from_i64(buffer.ty.dtype, tensor.get(i).to_i64().clamp(low, high)));
+            }
+        }
+        values.insert(buffer.name.clone(), tensor);
+    }
+    values
+}
+
+/// Results of a program by name; new state behind `state`.
+pub fn evaluate_program(program: &Program, values: &Values, order: GridOrder) -> Result<Values, String> {
+    let named = |wanted: fn(&Place) -> bool| {
+        program.buffers.iter().filter(move |buffer| wanted(&buffer.place)).map(|buffer| buffer.name.clone())
+    };
+    let state_names: Vec<String> = named(|place| matches!(place, Place::State { .. })).collect();
+    let of = |name: &String| find(values, name).cloned();
+    let inputs = named(|place| matches!(place, Place::Input { .. })).map(|name| of(&name));
+    let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+    let mut state = state_names.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+    let interpreter = Interpreter::new(program).map_err(|error| error.to_string())?.with_order(order);
+    let outputs = interpreter.run(&inputs, &mut state).map_err(|error| error.to_string())?;
+    let outputs = named(|place| matches!(place, Place::Output)).zip(outputs);
+    Ok(outputs.chain(state_names.iter().map(|name| format!("state {name}")).zip(state)).collect())
+}
+
+/// An error unless every result before is there after, element by element.
+pub fn compare(
+    before: &Values,
+    after: &Values,
+    equal: &dyn Fn(Scalar, Scalar) -> bool,
+) -> Result<(), String> {
+    for (name, wanted) in before {
+        let found = after.get(name).ok_or_else(|| format!("the output {name} is gone"))?;
+        for i in 0..wanted.elements() {
+            let (wanted, found) = (wanted.get(i), found.get(i));
+            if !equal(wanted, found) {
+                return Err(format!("element {i} of {name} was {wanted:?}, is {found:?}"));
+            }
+        }
+    }
+    Ok(())
+}

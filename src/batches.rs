@@ -1,0 +1,38 @@
+//! Inputs with the batch first, whatever axis it is in the model: data sets give samples one behind the other.
+
+use brolga_ir::ops::Role;
+use brolga_ir::{Builder, Graph, Type, Value};
+
+use crate::error::Result;
+
+/// The graph with inputs whose axis `axis_of` (by name) comes first: `f32[length, batch, 8]` becomes
+/// `f32[batch, length, 8]`, and is brought back inside. Inputs that have it first, or not at all, stay.
+pub(crate) fn batch_first(graph: &Graph, axis_of: &dyn Fn(&str) -> Option<usize>) -> Result<Graph> {
+    let mut fed = Graph::new(&graph.name);
+    let mut values: Vec<(Value, Value)> = Vec::new();
+    for &id in graph.parameters() {
+        let Some(parameter) = graph.parameter(id) else { continue };
+        let ty = &parameter.ty;
+        let axis =
+            Some(&parameter.name).filter(|_| parameter.role == Role::Data).and_then(|name| axis_of(name));
+        let value = match axis.filter(|&axis| axis > 0 && axis < ty.rank()) {
+            None => fed.add_parameter(&parameter.name, parameter.role, ty.clone()),
+            Some(axis) => {
+                let mut dims = ty.dims.clone();
+                let batch = dims.remove(axis);
+                dims.insert(0, batch);
+                let given = fed.add_parameter(&parameter.name, parameter.role, Type::new(ty.dtype, dims));
+                // The axes before the batch stand one place further, and those behind it where they were.
+                let axes: Vec<usize> = (1..=axis).chain([0]).chain(axis + 1..ty.rank()).collect();
+                Builder::new(&mut fed, graph.node(id).origin.clone()).transpose(given, &axes)?
+            }
+        };
+        values.push((graph.result(id), value));
+    }
+    let roots: Vec<Value> = graph.outputs().iter().map(|output| output.value).collect();
+    let found = fed.import(graph, &roots, &mut values.into_iter().collect())?;
+    for (output, value) in graph.outputs().iter().zip(found) {
+        fed.add_output(&output.name, output.role, value);
+    }
+    Ok(fed)
+}

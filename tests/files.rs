@@ -1,0 +1,445 @@
+//! Files that commands write and read: what is checked before work, what is not overwritten, what is never lost, and which of
+//! two models a name means. All of it takes some 10 seconds.
+
+#![cfg(feature = "cli")]
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use brolga::runtime::{DType, TensorFile, read_tensors, write_tensors};
+use brolga::{Model, Network, Settings, Tensor, Threads};
+
+use crate::cli::{bad, folder, good, run};
+
+/// A classifier of 2 x 3 numbers, whose batch is the axis in the middle.
+const MIDDLE: &str = "Model(
+    inputs: { \"x\": \"f32[2, batch, 3]\", \"label\": \"i32[batch]\" },
+    body: [Transpose([1, 0, 2]), Flatten, Linear(name: \"fc\", features: 4), As(\"logits\")],
+    entries: {
+        \"infer\": Infer(outputs: { \"y\": \"softmax(logits)\" }),
+        \"train\": Train(loss: \"cross_entropy(logits, label)\", optimizer: Sgd(lr: 0.1)),
+    },
+)";
+
+/// The same with the batch first.
+fn first() -> String {
+    MIDDLE.replace("[2, batch, 3]", "[batch, 2, 3]").replace("Transpose([1, 0, 2]), ", "")
+}
+
+fn write_models(at: &Path) {
+    std::fs::write(at.join("middle.ron"), MIDDLE).unwrap();
+    std::fs::write(at.join("first.ron"), first()).unwrap();
+}
+
+/// A batch for [`MIDDLE`], or for the other with the batch first.
+fn write_batch(path: &Path, batch: usize, middle: bool) {
+    let value = |row: usize, i: usize, j: usize| ((row * 7 + i * 3 + j) % 11) as f32 / 5.0 - 1.0;
+    let x: Vec<f32> = if middle {
+        (0..2).flat_map(|i| (0..batch).flat_map(move |row| (0..3).map(move |j| value(row, i, j)))).collect()
+    } else {
+        (0..batch).flat_map(|row| (0..2).flat_map(move |i| (0..3).map(move |j| value(row, i, j)))).collect()
+    };
+    let dims = if middle { [2, batch, 3] } else { [batch, 2, 3] };
+    let label: Vec<i32> = (0..batch).map(|row| (row % 4) as i32).collect();
+    let (x, label) = (Tensor::from_slice(&dims, &x).unwrap(), Tensor::from_slice(&[batch], &label).unwrap());
+    write_tensors(path, &[("x", x.view()), ("label", label.view())]).unwrap();
+}
+
+const GRAPH: &str = "graph @f(%x: f32[2, 5, 3]) {\n  %0 = tanh %x : f32[2, 5, 3]\n  return %0 as \"y\"\n}\n";
+
+/// Every option that names a file to write: nothing of another kind is overwritten without `--force`, names that promise
+/// another format are refused, and so are folders; with `--force`, or where the file is of the command's own kind, it is
+/// written.
+#[test]
+fn nothing_else_is_overwritten() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    write_batch(&at.join("in.npz"), 5, true);
+    write_batch(&at.join("data.npz"), 40, false);
+    std::fs::write(at.join("f.ir"), GRAPH).unwrap();
+    let cases = [
+        ("train middle.ron --epochs 1 --batch 8 --data data.npz --save", "safetensors"),
+        ("train middle.ron --epochs 1 --batch 8 --data data.npz --save w.safetensors --log", "csv"),
+        ("step middle.ron --inputs in.npz --save", "safetensors"),
+        ("step middle.ron --inputs in.npz --grads", "npz"),
+        ("run middle.ron --inputs in.npz --outputs", "npz"),
+        ("eval f.ir --inputs in.npz --outputs", "npz"),
+        ("profile middle.ron --seconds 0 --trace", "json"),
+        ("build middle.ron -o", "o"),
+    ];
+    for (command, ending) in cases {
+        // Without an ending the name promises nothing; the content decides.
+        for (name, content) in [("middle.ron", MIDDLE), ("notes", "to be kept\n")] {
+            let errors = bad(at, &format!("{command} {name}"));
+            assert!(errors.contains("--force") && errors.contains(name), "{command}: {errors}");
+            assert!(!errors.contains("epoch"), "{command}: before the work\n{errors}");
+            std::fs::write(at.join("notes"), "to be kept\n").unwrap();
+            assert_eq!(std::fs::read_to_string(at.join(name)).unwrap(), content, "{command}");
+        }
+        let endings = ["csv", "png", "npz"];
+        for other in endings.into_iter().filter(|other| *other != ending) {
+            let errors = bad(at, &format!("{command} new.{other}"));
+            assert!(
+                errors.contains("says") && errors.contains("let the name end in ."),
+                "{command}: {errors}"
+            );
+            assert!(!at.join(format!("new.{other}")).exists());
+        }
+        std::fs::create_dir_all(at.join("sub")).unwrap();
+        assert!(bad(at, &format!("{command} sub")).contains("it is a folder"), "{command}");
+        assert!(bad(at, &format!("{command} no/such")).contains("there is no folder `no`"), "{command}");
+        // Asked for, it is; a second time nobody needs to ask.
+        good(at, &format!("{command} notes --force"));
+        good(at, &format!("{command} notes"));
+        let own = at.join("notes");
+        let mut permissions = std::fs::metadata(&own).unwrap().permissions();
+        permissions.set_readonly(true);
+        std::fs::set_permissions(&own, permissions).unwrap();
+        assert!(bad(at, &format!("{command} notes")).contains("read-only"), "{command}");
+        std::fs::remove_file(&own).unwrap();
+        let _ = std::fs::remove_file(at.join("notes.h"));
+    }
+    // What is read is no place for what is written, though both are arrays; nor are weights one for outputs.
+    let before = std::fs::read(at.join("in.npz")).unwrap();
+    for command in ["run middle.ron --inputs in.npz --outputs", "step middle.ron --inputs in.npz --grads"] {
+        assert!(bad(at, &format!("{command} sub/../in.npz")).contains("which is what --inputs reads"));
+        assert!(bad(at, &format!("{command} w.safetensors")).contains("which holds weights"));
+    }
+    assert_eq!(std::fs::read(at.join("in.npz")).unwrap(), before);
+    let errors = bad(at, "step middle.ron --inputs in.npz --save same --grads same");
+    assert!(errors.contains("--save and --grads both name `same`"), "{errors}");
+}
+
+/// A disk without room, as far as the system tells before: a limit of the size of files stands in for it.
+#[cfg(target_os = "linux")]
+#[test]
+fn room_is_found_out_before_training() {
+    let folder = folder();
+    let at = folder.path();
+    let script = "trap '' XFSZ; ulimit -f 16; exec \"$@\""; // blocks of 512 bytes, or 1024
+    let arguments = ["train", "softmax-regression", "--epochs", "1", "--save", "w.safetensors"];
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_brolga")]).args(arguments).current_dir(at);
+    let output = shell.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.contains("--save: cannot write `w.safetensors`: ") && !errors.contains("epoch"),
+        "{errors}"
+    );
+    assert_eq!(std::fs::read_dir(at).unwrap().count(), 0);
+}
+
+/// A run that is at work; it is killed when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(unix)]
+impl Running {
+    /// Starts a run without end, by a shell that does `before` first, and waits for its first checkpoint.
+    fn start(at: &Path, before: &str) -> Running {
+        let script = format!("{before} exec \"$@\"");
+        let arguments = "train middle.ron --data data.npz --batch 8 --epochs 1000000000 --checkpoint points --save out/w.safetensors";
+        let child = Command::new("sh")
+            .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_brolga")])
+            .args(arguments.split_whitespace())
+            .current_dir(at)
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(at.join("log.txt")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut running = Running(child);
+        running.wait_for(at, "a checkpoint", |running| running.steps(at) > 0);
+        running
+    }
+
+    fn steps(&self, at: &Path) -> u64 {
+        let Ok(entries) = std::fs::read_dir(at.join("points")) else { return 0 };
+        let names = entries.filter_map(|e| Some(e.ok()?.file_name().to_string_lossy().into_owned()));
+        names
+            .filter_map(|n| n.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok())
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn wait_for(&mut self, at: &Path, what: &str, there: impl Fn(&Running) -> bool) {
+        let start = Instant::now();
+        while !there(self) {
+            let log = || std::fs::read_to_string(at.join("log.txt")).unwrap_or_default();
+            assert!(self.0.try_wait().unwrap().is_none(), "it ended before {what}: {}", log());
+            assert!(start.elapsed() < Duration::from_secs(60), "waiting for {what}: {}", log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// Its exit code, and what it wrote to standard error.
+    fn end(mut self, at: &Path) -> (Option<i32>, String) {
+        let code = self.0.wait().unwrap().code();
+        (code, std::fs::read_to_string(at.join("log.txt")).unwrap())
+    }
+}
+
+/// A checkpoint is written on SIGTERM, as on Ctrl-C, and one can go on from it. What was trained is kept where the place for
+/// it has gone away meanwhile, and the place is named.
+#[cfg(unix)]
+#[test]
+fn what_was_trained_is_not_lost() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    write_batch(&at.join("data.npz"), 40, false);
+    std::fs::create_dir(at.join("out")).unwrap();
+    let running = Running::start(at, "");
+    std::fs::remove_dir(at.join("out")).unwrap();
+    running.signal("TERM");
+    let (code, errors) = running.end(at);
+    assert_eq!(code, Some(130), "{errors}");
+    assert!(
+        errors.contains("--resume goes on from here") && errors.contains("checkpoint: points"),
+        "{errors}"
+    );
+    assert!(errors.contains("error: cannot write `out/w.safetensors`: "), "{errors}");
+    assert!(errors.contains("the weights are in `w-rescued.safetensors` instead"), "{errors}");
+    assert!(!errors.contains("brolga-unfinished"), "{errors}");
+    // The same weights as those of the checkpoint.
+    let mut rescued = TensorFile::open(at.join("w-rescued.safetensors")).unwrap();
+    let newest = std::fs::read_dir(at.join("points")).unwrap().map(|e| e.unwrap().path());
+    let number = |path: &Path| -> u64 {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        name.strip_prefix("step-").and_then(|n| n.parse().ok()).unwrap_or(0)
+    };
+    let newest = newest.max_by_key(|path| number(path)).unwrap();
+    let mut checkpoint = TensorFile::open(newest).unwrap();
+    assert_eq!(rescued.read("fc.weight").unwrap(), checkpoint.read("fc.weight").unwrap());
+}
+
+/// A run that was told to survive its terminal does; the same signal ends others, with a checkpoint.
+#[cfg(unix)]
+#[test]
+fn hanging_up() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    write_batch(&at.join("data.npz"), 40, false);
+    std::fs::create_dir(at.join("out")).unwrap();
+    let mut running = Running::start(at, "trap '' HUP;");
+    running.signal("HUP");
+    let before = running.steps(at);
+    running.wait_for(at, "more steps", |running| running.steps(at) > before + 20);
+    running.signal("TERM");
+    assert_eq!(running.end(at).0, Some(130));
+    std::fs::remove_dir_all(at.join("points")).unwrap();
+    let running = Running::start(at, "");
+    running.signal("HUP");
+    let (code, errors) = running.end(at);
+    assert_eq!(code, Some(130), "{errors}");
+    assert!(errors.contains("goes on from here"), "{errors}");
+}
+
+/// A bare name is that of a model that comes along, and it is said where a file has it too; other bare names are files.
+#[test]
+fn a_file_hides_no_model() {
+    let folder = folder();
+    let at = folder.path();
+    std::fs::write(at.join("lenet5"), MIDDLE).unwrap();
+    std::fs::write(at.join("mine"), MIDDLE).unwrap();
+    let output = run(at, "check lenet5");
+    let (shown, notes) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(shown.contains("61,706 parameters"), "{shown}");
+    assert!(notes.contains("the model that comes along; the file of that name is `./lenet5`"), "{notes}");
+    assert!(good(at, "check ./lenet5").contains("28 parameters"));
+    assert!(good(at, "check mine").contains("28 parameters"));
+    std::fs::remove_file(at.join("lenet5")).unwrap();
+    assert!(run(at, "check lenet5").stderr.is_empty());
+}
+
+/// `batch` is found in whatever axis it is: by `run` and `step` in the file, by data sets, and by the library; everywhere
+/// the results are those of the model with the batch first.
+#[test]
+fn the_batch_is_any_axis() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    write_batch(&at.join("middle.npz"), 5, true);
+    write_batch(&at.join("first.npz"), 5, false);
+    write_batch(&at.join("data.npz"), 43, false);
+    for model in ["middle", "first"] {
+        good(at, &format!("run {model}.ron --inputs {model}.npz --outputs {model}-y.npz"));
+        good(at, &format!("step {model}.ron --inputs {model}.npz --save {model}-s.safetensors"));
+        let report = good(
+            at,
+            &format!("train {model}.ron --data data.npz --batch 8 --epochs 2 --save {model}-w.safetensors"),
+        );
+        assert!(report.contains("validation"), "{report}");
+    }
+    for name in ["y.npz", "s.safetensors", "w.safetensors"] {
+        let read = |model: &str| read_tensors(at.join(format!("{model}-{name}"))).unwrap();
+        assert_eq!(read("middle"), read("first"), "{name}");
+    }
+    let network = |text: &str| {
+        let model = Model::from_text("m.ron", text, &Settings::default()).unwrap();
+        Network::new(model, Threads::new(1).unwrap()).unwrap()
+    };
+    let samples: Vec<f32> = (0..7 * 6).map(|i| (i as f32).sin()).collect();
+    let (mut middle, mut first) = (network(MIDDLE), network(&first()));
+    assert_eq!(middle.infer(&samples).unwrap(), first.infer(&samples).unwrap());
+    let x = Tensor::zeros(DType::F32, &[2, 3, 3]).unwrap();
+    assert_eq!(middle.run("infer", &[("x", &x)]).unwrap()[0].1.dims(), [3, 4]);
+}
+
+/// Weights whose names begin otherwise are loaded by pairs of prefixes.
+#[test]
+fn partial_weights() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    std::fs::write(at.join("other.ron"), first().replace("\"fc\"", "\"net.head\"")).unwrap();
+    write_batch(&at.join("in.npz"), 5, false);
+    good(at, "step other.ron --inputs in.npz --save other.safetensors");
+    let errors =
+        bad(at, "run first.ron --inputs in.npz --weights other.safetensors --partial --outputs y.npz");
+    assert!(errors.contains("it has `") && errors.contains("--partial=FROM:TO"), "{errors}");
+    assert!(
+        bad(at, "run first.ron --inputs in.npz --weights other.safetensors --partial=net --outputs y.npz")
+            .contains("FROM:TO")
+    );
+    good(at, "run other.ron --inputs in.npz --weights other.safetensors --outputs other.npz");
+    good(
+        at,
+        "run first.ron --inputs in.npz --weights other.safetensors --partial=net.head.:fc. --outputs y.npz",
+    );
+    assert_eq!(read_tensors(at.join("y.npz")).unwrap(), read_tensors(at.join("other.npz")).unwrap());
+}
+
+/// Where tensors are read, another file is called what it is.
+#[test]
+fn files_of_other_kinds_are_called_so() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    write_batch(&at.join("in.npz"), 5, false);
+    std::fs::write(at.join("in.csv"), "a,b\n1,2\n").unwrap();
+    std::fs::write(at.join("w.pt"), b"\x80\x02}q\0.").unwrap();
+    std::fs::write(at.join("digit.png"), b"\x89PNG\r\n\x1a\n").unwrap();
+    for (command, what) in [
+        ("step first.ron --inputs in.csv", "a table (CSV)"),
+        ("step first.ron --inputs digit.png", "a PNG image"),
+        ("step first.ron --inputs in.npz --weights w.pt", "a Python pickle"),
+        ("step first.ron --inputs in.npz --weights in.npz", "an archive of NumPy's arrays"),
+        ("step first.ron --inputs in.npz --weights first.ron", "a model in RON"),
+    ] {
+        let errors = bad(at, command);
+        assert!(errors.contains(what) && !errors.contains("claims a header"), "{command}: {errors}");
+    }
+}
+
+/// Symbols of C are C's names: the default one comes from the file's name.
+#[test]
+fn symbols_of_objects() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    for (name, symbol) in
+        [("main.o", "entry_main"), ("int.o", "entry_int"), ("2nd.o", "entry_2nd"), ("net.o", "net")]
+    {
+        let text = good(at, &format!("build first.ron -o {name}"));
+        assert!(text.contains(&format!("void {symbol}(const brolga_block *block)")), "{text}");
+    }
+    for symbol in ["int", "main", "a-b"] {
+        assert!(
+            bad(at, &format!("build first.ron -o x.o --symbol {symbol}"))
+                .contains("cannot be the name of a C function")
+        );
+    }
+}
+
+/// The tools: models by chapter and word, completions, the language, tests by files.
+#[test]
+fn tools() {
+    let folder = folder();
+    let at = folder.path();
+    let all = good(at, "models");
+    assert!(all.contains("\nBasics\n") && all.contains("\nConvolutional networks\n"), "{all}");
+    let some = good(at, "models ResNet he");
+    assert!(some.contains("resnet50") && !some.contains("lenet5") && !some.contains("Basics"), "{some}");
+    assert!(good(at, "models language").contains("bert-tiny-encoder"));
+    assert!(bad(at, "models nothing-of-the-kind").contains("`brolga models` lists all"));
+
+    for shell in ["bash", "zsh", "fish"] {
+        let script = good(at, &format!("completions {shell}"));
+        assert!(script.contains("brolga") && script.contains("checkpoint-every"), "{shell}: {script}");
+    }
+    assert!(bad(at, "completions sh").contains("bash"));
+
+    let schema: serde_json::Value = serde_json::from_str(&good(at, "language --json")).unwrap();
+    for callable in brolga::frontend::language::layers() {
+        let properties = &schema["$defs"][format!("Layer.{}", callable.name)]["anyOf"][0]["properties"];
+        for argument in &callable.arguments {
+            assert!(properties[argument.name].is_object(), "{} {}", callable.name, argument.name);
+        }
+    }
+    assert_eq!(
+        schema["x-functions"].as_object().unwrap().len(),
+        brolga::frontend::language::functions().len()
+    );
+
+    std::fs::create_dir_all(at.join("tests/simplify")).unwrap();
+    let file = at.join("tests/simplify/twice.ir");
+    let graph =
+        "graph @f(%x: f32[2]) {\n  %0 = neg %x : f32[2]\n  %1 = neg %0 : f32[2]\n  return %1 as \"y\"\n}\n";
+    std::fs::write(&file, graph).unwrap();
+    let errors = bad(at, "filetest tests");
+    assert!(errors.contains("found\ngraph @f") && errors.contains("0 of 1 files passed"), "{errors}");
+    assert!(good(at, "filetest tests --bless").contains("1 of 1 files passed"));
+    assert!(good(at, "filetest tests/simplify").contains("1 of 1 files passed"));
+    assert!(std::fs::read_to_string(&file).unwrap().contains("// ---- after simplify\n"));
+    assert!(bad(at, "filetest points").contains("cannot test the files in `points`"));
+    std::fs::create_dir(at.join("empty")).unwrap();
+    assert!(bad(at, "filetest empty").contains("no file ending in .ir"));
+}
+
+/// `help` knows every command, and all have examples.
+#[test]
+fn help_is_a_command() {
+    let folder = folder();
+    let at = folder.path();
+    let help = good(at, "help");
+    assert!(help.contains("First steps:") && help.contains("filetest"), "{help}");
+    let commands =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let mut count = 0;
+    for name in commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help") {
+        let help = good(at, &format!("help {name}"));
+        assert!(help.contains("Example") && help.contains(&format!("brolga {name}")), "{help}");
+        count += 1;
+    }
+    assert!(count >= 14, "{help}");
+}
+
+/// What differs from a checkpoint is told in the words of the command line.
+#[test]
+fn resuming_speaks_of_options() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    write_batch(&at.join("data.npz"), 40, false);
+    let train = "train first.ron --data data.npz --batch 8 --checkpoint points --save w.safetensors";
+    good(at, &format!("{train} --epochs 1"));
+    let errors = bad(at, &format!("{train} --epochs 2 --resume --algorithms none"));
+    assert!(errors.contains("algorithms: winograd,strassen there, none here"), "{errors}");
+    let errors = bad(at, &format!("{train} --epochs 2 --resume --precision bf16"));
+    assert!(errors.contains("precision: f32 there, bf16 here"), "{errors}");
+}
