@@ -1,7 +1,10 @@
 //! An image: the functions and tables of one program, compiled, before a back end gives them addresses.
 
+use std::error::Error as _;
+use std::sync::OnceLock;
+
 use brolga_ir::program::verify::verify;
-use brolga_ir::program::{Place, Program, Step};
+use brolga_ir::program::{Kernel, Place, Program, Step};
 use cranelift::codegen::binemit::{Addend, CodeOffset, Reloc};
 use cranelift::codegen::control::ControlPlane;
 use cranelift::codegen::ir::{self, ExternalName, UserExternalName};
@@ -78,31 +81,44 @@ struct Compiled {
     calls: Vec<(Relocation, usize)>,
 }
 
+/// Whether the threads that compile are there. The first program starts them; where the system has no memory for their
+/// stacks, one thread compiles everything.
+fn threads_are_there() -> bool {
+    static THERE: OnceLock<bool> = OnceLock::new();
+    // An error without a cause says that the application has started them before.
+    *THERE.get_or_init(|| match rayon::ThreadPoolBuilder::new().build_global() {
+        Ok(()) => true,
+        Err(error) => error.source().is_none(),
+    })
+}
+
 impl Image {
     /// Compiles every function of the program, in parallel. `symbol` names the entry and begins all other names;
     /// `text` keeps the Cranelift IR.
     pub fn new(program: &Program, symbol: &str, target: &Target, text: bool) -> Result<Image> {
         let mut layout = Layout::new(program, target.features.clone(), target.proven.is_some())?;
         let outputs = outputs(program);
-        let kernels: Vec<Compiled> = program
-            .kernels
-            .par_iter()
-            .enumerate()
-            .map_init(Compiler::new, |compiler, (number, kernel)| {
-                let name = symbol_name(&format!("{symbol}_kernel{number}_{}", kernel.name));
-                let checked = target.proven.as_ref().is_some_and(|proven| !proven[number]);
-                let about = About {
-                    kernel,
-                    local: layout.manifest.local_bytes,
-                    outputs: &outputs[number],
-                    checks: checked.then(|| Checks {
-                        kernel: number as u32,
-                        place: layout.manifest.arena_bytes - size_of::<u64>(),
-                    }),
-                };
-                compiler.kernel(name, about, target, text)
-            })
-            .collect::<Result<_>>()?;
+        let one = |compiler: &mut Compiler, (number, kernel): (usize, &Kernel)| {
+            let name = symbol_name(&format!("{symbol}_kernel{number}_{}", kernel.name));
+            let checked = target.proven.as_ref().is_some_and(|proven| !proven[number]);
+            let about = About {
+                kernel,
+                local: layout.manifest.local_bytes,
+                outputs: &outputs[number],
+                checks: checked.then(|| Checks {
+                    kernel: number as u32,
+                    place: layout.manifest.arena_bytes - size_of::<u64>(),
+                }),
+            };
+            compiler.kernel(name, about, target, text)
+        };
+        let kernels: Vec<Compiled> = if threads_are_there() {
+            program.kernels.par_iter().enumerate().map_init(Compiler::new, one).collect::<Result<_>>()?
+        } else {
+            let mut compiler = Compiler::new();
+            let kernels = program.kernels.iter().enumerate();
+            kernels.map(|kernel| one(&mut compiler, kernel)).collect::<Result<_>>()?
+        };
 
         // Leaves that are equal occur once; then the kernels, so that `kernel_at` is where the first one stands.
         let mut functions = Vec::new();

@@ -79,7 +79,7 @@ impl Layout {
                 Place::Constant(tensor) => {
                     constants.resize(constants.len().next_multiple_of(ALIGNMENT), 0);
                     let offset = constants.len();
-                    push_bytes(&mut constants, tensor);
+                    push_bytes(&mut constants, tensor)?;
                     (BASE_CONSTANTS, offset)
                 }
                 Place::Prepared(offset) => (BASE_PREPARED, offset.ok_or_else(unplanned)?),
@@ -128,7 +128,10 @@ fn inside_only(buffer: &Buffer) -> Error {
 }
 
 /// The elements in memory order, in the byte order of the target, which is little-endian.
-fn push_bytes(bytes: &mut Vec<u8>, tensor: &Tensor) {
+fn push_bytes(bytes: &mut Vec<u8>, tensor: &Tensor) -> Result<()> {
+    let more = tensor.ty().bytes();
+    let lack = |_| Error::new(format!("there is no memory for {more} bytes of constants"));
+    bytes.try_reserve(more + ALIGNMENT).map_err(lack)?;
     match tensor.data() {
         Data::Bool(v) => bytes.extend(v.iter().map(|&x| x as u8)),
         Data::U8(v) => bytes.extend(v),
@@ -138,4 +141,5 @@ fn push_bytes(bytes: &mut Vec<u8>, tensor: &Tensor) {
         Data::F32(v) => bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
         Data::F64(v) => bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
     }
+    Ok(())
 }

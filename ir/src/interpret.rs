@@ -33,7 +33,8 @@ pub fn interpret(graph: &Graph, parameters: &[&Tensor]) -> Result<Vec<Tensor>, G
             let name = graph.parameter(id).map_or("", |p| &p.name);
             return Err(error(name, format!("is {wanted}, the value given is {found}")));
         }
-        values.insert(graph.result(id), tensor.clone());
+        let copy = tensor.try_clone().map_err(|message| error(&graph.name, message))?;
+        values.insert(graph.result(id), copy);
     }
     for &id in order.iter().filter(|&&id| graph.parameter(id).is_none()) {
         let node = graph.node(id);
@@ -59,8 +60,8 @@ pub fn interpret(graph: &Graph, parameters: &[&Tensor]) -> Result<Vec<Tensor>, G
         }
     }
     let output = |output: &Output| {
-        let value = values[&output.value].clone();
-        if output.role == Role::Data { value.with_one_nan() } else { value }
+        let value = values[&output.value].try_clone().map_err(|message| error(&graph.name, message))?;
+        Ok(if output.role == Role::Data { value.with_one_nan() } else { value })
     };
-    Ok(graph.outputs().iter().map(output).collect())
+    graph.outputs().iter().map(output).collect()
 }

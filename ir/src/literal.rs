@@ -195,7 +195,7 @@ pub fn elements(lexer: &mut Lexer<'_>, ty: &Type, budget: &mut usize) -> Result<
                 format!("the splat tensors of one text may have {MAX_SPLAT} elements together"),
             )
         })?;
-        return Ok(Tensor::full(ty.dims.clone(), value));
+        return Tensor::try_full(ty, value).map_err(|message| lexer.error_at(start, message));
     }
     lexer.expect("[")?;
     let mut values = Vec::new();
@@ -209,7 +209,7 @@ pub fn elements(lexer: &mut Lexer<'_>, ty: &Type, budget: &mut usize) -> Result<
         let message = format!("{ty} has {} elements, but {} are written", ty.elements(), values.len());
         return Err(lexer.error_at(start, message));
     }
-    Ok(Tensor::generate(ty, |i| values[i]))
+    Tensor::try_generate(ty, |i| values[i]).map_err(|message| lexer.error_at(start, message))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Tensor values on the host: constants, and what the interpreters compute with.
 
+use std::alloc::{Layout, handle_alloc_error};
+
 use half::bf16;
 
 use crate::scalar::{NAN_BF16, NAN_F32, NAN_F64, Scalar};
@@ -40,6 +42,37 @@ macro_rules! with_data {
     };
 }
 
+/// An empty vector with room for `n` elements.
+///
+/// # Errors
+/// The memory is not there.
+pub fn room<T>(n: usize) -> Result<Vec<T>, String> {
+    let mut room = Vec::new();
+    let lack = |_| format!("there is no memory for {n} elements of {} bytes", size_of::<T>());
+    room.try_reserve_exact(n).map_err(lack)?;
+    Ok(room)
+}
+
+/// `n` times the same element.
+///
+/// # Errors
+/// The memory is not there.
+pub fn filled<T: Copy>(value: T, n: usize) -> Result<Vec<T>, String> {
+    let mut all = room(n)?;
+    all.resize(n, value);
+    Ok(all)
+}
+
+/// `n` elements, by their positions.
+///
+/// # Errors
+/// The memory is not there.
+pub fn listed<T>(n: usize, at: impl FnMut(usize) -> T) -> Result<Vec<T>, String> {
+    let mut all = room(n)?;
+    all.extend((0..n).map(at));
+    Ok(all)
+}
+
 /// A tensor value: extents and elements.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Tensor {
@@ -56,25 +89,64 @@ impl Tensor {
         Tensor { dims, data }
     }
 
-    /// A tensor with every element equal to `value`.
+    /// A tensor with every element equal to `value`. For small ones: where memory is short this ends the process, and
+    /// [`Tensor::try_full`] is an error.
     pub fn full(dims: impl Into<Vec<usize>>, value: Scalar) -> Tensor {
-        let dims = dims.into();
-        let n = dims.iter().product();
+        let ty = Type::new(value.dtype(), dims);
+        Tensor::try_full(&ty, value).unwrap_or_else(|_| lacking(&ty))
+    }
+
+    /// A tensor of type `ty` with every element equal to `value`, which must have its dtype.
+    ///
+    /// # Errors
+    /// The memory is not there.
+    pub fn try_full(ty: &Type, value: Scalar) -> Result<Tensor, String> {
+        let n = ty.elements();
         let data = match value {
-            Scalar::Bool(v) => Data::Bool(vec![v; n]),
-            Scalar::U8(v) => Data::U8(vec![v; n]),
-            Scalar::I32(v) => Data::I32(vec![v; n]),
-            Scalar::I64(v) => Data::I64(vec![v; n]),
-            Scalar::Bf16(v) => Data::Bf16(vec![v; n]),
-            Scalar::F32(v) => Data::F32(vec![v; n]),
-            Scalar::F64(v) => Data::F64(vec![v; n]),
+            Scalar::Bool(v) => Data::Bool(filled(v, n)?),
+            Scalar::U8(v) => Data::U8(filled(v, n)?),
+            Scalar::I32(v) => Data::I32(filled(v, n)?),
+            Scalar::I64(v) => Data::I64(filled(v, n)?),
+            Scalar::Bf16(v) => Data::Bf16(filled(v, n)?),
+            Scalar::F32(v) => Data::F32(filled(v, n)?),
+            Scalar::F64(v) => Data::F64(filled(v, n)?),
         };
-        Tensor { dims, data }
+        Ok(Tensor { dims: ty.dims.clone(), data })
+    }
+
+    /// A tensor of zeros (false for `bool`); see [`Tensor::full`].
+    pub fn zeros(ty: &Type) -> Tensor {
+        Tensor::full(ty.dims.clone(), Scalar::zero(ty.dtype))
     }
 
     /// A tensor of zeros (false for `bool`).
-    pub fn zeros(ty: &Type) -> Tensor {
-        Tensor::full(ty.dims.clone(), Scalar::zero(ty.dtype))
+    ///
+    /// # Errors
+    /// The memory is not there.
+    pub fn try_zeros(ty: &Type) -> Result<Tensor, String> {
+        Tensor::try_full(ty, Scalar::zero(ty.dtype))
+    }
+
+    /// A copy.
+    ///
+    /// # Errors
+    /// The memory is not there.
+    pub fn try_clone(&self) -> Result<Tensor, String> {
+        fn copy<T: Copy>(from: &[T]) -> Result<Vec<T>, String> {
+            let mut to = room(from.len())?;
+            to.extend_from_slice(from);
+            Ok(to)
+        }
+        let data = match &self.data {
+            Data::Bool(v) => Data::Bool(copy(v)?),
+            Data::U8(v) => Data::U8(copy(v)?),
+            Data::I32(v) => Data::I32(copy(v)?),
+            Data::I64(v) => Data::I64(copy(v)?),
+            Data::Bf16(v) => Data::Bf16(copy(v)?),
+            Data::F32(v) => Data::F32(copy(v)?),
+            Data::F64(v) => Data::F64(copy(v)?),
+        };
+        Ok(Tensor { dims: self.dims.clone(), data })
     }
 
     /// A scalar tensor.
@@ -82,27 +154,36 @@ impl Tensor {
         Tensor::full([], value)
     }
 
-    /// A tensor of type `ty` whose element at row-major position `i` is `f(i)`, which must have its dtype.
+    /// A tensor of type `ty` whose element at row-major position `i` is `f(i)`, which must have its dtype; see
+    /// [`Tensor::full`].
     pub fn generate(ty: &Type, mut f: impl FnMut(usize) -> Scalar) -> Tensor {
+        Tensor::generate_dyn(ty, &mut f).unwrap_or_else(|_| lacking(ty))
+    }
+
+    /// A tensor of type `ty` whose element at row-major position `i` is `f(i)`, which must have its dtype.
+    ///
+    /// # Errors
+    /// The memory is not there.
+    pub fn try_generate(ty: &Type, mut f: impl FnMut(usize) -> Scalar) -> Result<Tensor, String> {
         Tensor::generate_dyn(ty, &mut f)
     }
 
-    /// [`Tensor::generate`] itself, compiled once and not for each of its many functions.
-    fn generate_dyn(ty: &Type, f: &mut dyn FnMut(usize) -> Scalar) -> Tensor {
+    /// [`Tensor::try_generate`] itself, compiled once and not for each of its many functions.
+    fn generate_dyn(ty: &Type, f: &mut dyn FnMut(usize) -> Scalar) -> Result<Tensor, String> {
         let n = ty.elements();
         let wrong = |s: Scalar| -> ! { panic!("{s:?} generated for a tensor of {}", ty.dtype) };
         macro_rules! collect {
             ($($variant:ident),*) => {
                 match ty.dtype {
-                    $(DType::$variant => Data::$variant((0..n).map(|i| match f(i) {
+                    $(DType::$variant => Data::$variant(listed(n, |i| match f(i) {
                         Scalar::$variant(v) => v,
                         other => wrong(other),
-                    }).collect()),)*
+                    })?),)*
                 }
             };
         }
         let data = collect!(Bool, U8, I32, I64, Bf16, F32, F64);
-        Tensor { dims: ty.dims.clone(), data }
+        Ok(Tensor { dims: ty.dims.clone(), data })
     }
 
     /// A tensor of `f32` elements.
@@ -203,4 +284,9 @@ impl Tensor {
     pub fn reshaped(self, dims: impl Into<Vec<usize>>) -> Tensor {
         Tensor::new(dims, self.data)
     }
+}
+
+/// Ends the process as where a `Vec` gets no memory.
+fn lacking(ty: &Type) -> ! {
+    handle_alloc_error(Layout::array::<u8>(ty.bytes()).unwrap_or(Layout::new::<Tensor>()))
 }

@@ -71,9 +71,9 @@ fn small_results(graph: &Graph, id: NodeId, limit: usize) -> Option<Vec<Tensor>>
         return None;
     }
     let tensor = |&operand: &Value| {
-        constant(graph, operand).cloned().or_else(|| {
-            splat(graph, operand).map(|value| Tensor::full(graph.ty(operand).dims.clone(), value))
-        })
+        constant(graph, operand)
+            .cloned()
+            .or_else(|| Tensor::try_full(graph.ty(operand), splat(graph, operand)?).ok())
     };
     let operands: Option<Vec<Tensor>> = node.operands.iter().map(tensor).collect();
     node.op.get().evaluate(&operands?.iter().collect::<Vec<_>>(), &node.types).ok()

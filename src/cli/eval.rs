@@ -8,7 +8,7 @@ use brolga::codegen::compile_checked;
 use brolga::ir::ops::Role;
 use brolga::ir::program::{Place, Program, interpret::Interpreter, verify::verify};
 use brolga::ir::scalar::{NAN_F32, NAN_F64};
-use brolga::ir::tensor::Data;
+use brolga::ir::tensor::{Data, listed};
 use brolga::ir::{self, Graph};
 use brolga::passes::plan::plan;
 use brolga::runtime::{DType, Executable, Input, Instance, SlotKind, TensorRef, type_name, write_tensors};
@@ -166,14 +166,19 @@ fn read_exact(args: &EvalArgs, wanted: &[Input]) -> Result<Vec<ir::Tensor>> {
     wanted.iter().zip(&read).map(check).collect()
 }
 
+/// A function of each element; an error where memory is short.
+fn copied<A: Copy, B>(from: &[A], of: impl Fn(A) -> B) -> Result<Vec<B>> {
+    listed(from.len(), |i| of(from[i])).map_err(Error::Compile)
+}
+
 fn to_ir(tensor: &Tensor) -> Result<ir::Tensor> {
     let data = match tensor.dtype() {
-        DType::Bool => Data::Bool(tensor.bytes().iter().map(|&byte| byte != 0).collect()),
-        DType::U8 => Data::U8(tensor.as_slice()?.to_vec()),
-        DType::I32 => Data::I32(tensor.as_slice()?.to_vec()),
-        DType::I64 => Data::I64(tensor.as_slice()?.to_vec()),
-        DType::F32 => Data::F32(tensor.as_slice()?.to_vec()),
-        DType::F64 => Data::F64(tensor.as_slice()?.to_vec()),
+        DType::Bool => Data::Bool(copied(tensor.bytes(), |byte| byte != 0)?),
+        DType::U8 => Data::U8(copied(tensor.as_slice()?, |v| v)?),
+        DType::I32 => Data::I32(copied(tensor.as_slice()?, |v| v)?),
+        DType::I64 => Data::I64(copied(tensor.as_slice()?, |v| v)?),
+        DType::F32 => Data::F32(copied(tensor.as_slice()?, |v| v)?),
+        DType::F64 => Data::F64(copied(tensor.as_slice()?, |v| v)?),
     };
     Ok(ir::Tensor::new(tensor.dims(), data))
 }
@@ -181,9 +186,7 @@ fn to_ir(tensor: &Tensor) -> Result<ir::Tensor> {
 fn from_ir(name: &str, tensor: &ir::Tensor) -> Result<Tensor> {
     let dims = tensor.dims();
     Ok(match tensor.data() {
-        Data::Bool(v) => {
-            Tensor::from_bytes(DType::Bool, dims, &v.iter().map(|&bit| bit as u8).collect::<Vec<_>>())?
-        }
+        Data::Bool(v) => Tensor::from_bytes(DType::Bool, dims, &copied(v, u8::from)?)?,
         Data::U8(v) => Tensor::from_slice(dims, v)?,
         Data::I32(v) => Tensor::from_slice(dims, v)?,
         Data::I64(v) => Tensor::from_slice(dims, v)?,

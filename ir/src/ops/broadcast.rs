@@ -82,6 +82,6 @@ impl Operator for Broadcast {
         for ((&axis, stride), &extent) in self.axes.iter().zip(x.ty().strides()).zip(x.dims()) {
             steps[axis] = if extent == 1 { 0 } else { stride as isize };
         }
-        Ok(vec![view(x, 0, &steps, &ty.dims)])
+        Ok(vec![view(x, 0, &steps, &ty.dims)?])
     }
 }

@@ -79,7 +79,7 @@ impl Operator for Concat {
     }
 
     fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
-        let mut result = Tensor::zeros(&results[0]);
+        let mut result = Tensor::try_zeros(&results[0])?;
         let to: Vec<isize> = results[0].strides().iter().map(|&step| step as isize).collect();
         let mut first = 0;
         for operand in operands {

@@ -57,6 +57,6 @@ impl Operator for Constant {
     }
 
     fn evaluate(&self, _: &[&Tensor], _: &[Type]) -> Result<Vec<Tensor>, String> {
-        Ok(vec![self.value.clone()])
+        Ok(vec![self.value.try_clone()?])
     }
 }

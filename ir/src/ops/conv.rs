@@ -416,8 +416,8 @@ impl Operator for Conv {
             if self.channels_last { (n * area * all + channel, all) } else { ((n * all + channel) * area, 1) }
         };
         let w_area: usize = w.dims[2..].iter().product();
-        let (a, b) = (to_f64(operands[0]), to_f64(operands[1]));
-        let mut c = vec![0.0; results[0].elements()];
+        let (a, b) = (to_f64(operands[0])?, to_f64(operands[1])?);
+        let mut c = filled(0.0, results[0].elements())?;
         for n in 0..batch {
             for o in 0..outputs {
                 let (ys, y_step) = at(y, n, o);
@@ -436,6 +436,6 @@ impl Operator for Conv {
                 }
             }
         }
-        Ok(vec![from_f64(&results[0], c)])
+        Ok(vec![from_f64(&results[0], c)?])
     }
 }

@@ -150,7 +150,7 @@ impl Operator for Cumulative {
         let extent = ty.dims[self.axis];
         let inner: usize = ty.dims[self.axis + 1..].iter().product();
         let rows = ty.elements().checked_div(extent).unwrap_or(0);
-        let mut result = Tensor::zeros(ty);
+        let mut result = Tensor::try_zeros(ty)?;
         for row in 0..rows {
             let first = row / inner * extent * inner + row % inner;
             let mut sum = self.combine.identity(wide);

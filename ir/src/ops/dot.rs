@@ -173,8 +173,8 @@ impl Operator for Dot {
             let dims: Vec<usize> = axes.iter().map(|&axis| x.dims()[axis]).collect();
             view(x, 0, &steps, &dims)
         };
-        let a_matrix = arranged(a, [&self.batch[0], &left, &self.contract[0]]);
-        let b_matrix = arranged(b, [&self.batch[1], &self.contract[1], &right]);
+        let a_matrix = arranged(a, [&self.batch[0], &left, &self.contract[0]])?;
+        let b_matrix = arranged(b, [&self.batch[1], &self.contract[1], &right])?;
         let sizes = [
             extents(a, &self.batch[0]),
             extents(a, &left),
@@ -183,16 +183,16 @@ impl Operator for Dot {
         ];
         let ty = &results[0];
         Ok(vec![if ty.dtype.is_float() {
-            from_f64(ty, products(&to_f64(&a_matrix), &to_f64(&b_matrix), sizes))
+            from_f64(ty, products(&to_f64(&a_matrix)?, &to_f64(&b_matrix)?, sizes)?)?
         } else {
-            from_i64(ty, products(&to_i64(&a_matrix), &to_i64(&b_matrix), sizes))
+            from_i64(ty, products(&to_i64(&a_matrix)?, &to_i64(&b_matrix)?, sizes)?)?
         }])
     }
 }
 
 /// `c[s, i, j] = Σ_k a[s, i, k] b[s, k, j]` for `[batch, rows, inner, columns]`.
-fn products<T: Wide>(a: &[T], b: &[T], [batch, rows, inner, columns]: [usize; 4]) -> Vec<T> {
-    let mut c = vec![T::ZERO; batch * rows * columns];
+fn products<T: Wide>(a: &[T], b: &[T], [batch, rows, inner, columns]: [usize; 4]) -> Result<Vec<T>, String> {
+    let mut c = filled(T::ZERO, batch * rows * columns)?;
     for s in 0..batch {
         for i in 0..rows {
             let row = &mut c[(s * rows + i) * columns..][..columns];
@@ -204,5 +204,5 @@ fn products<T: Wide>(a: &[T], b: &[T], [batch, rows, inner, columns]: [usize; 4]
             }
         }
     }
-    c
+    Ok(c)
 }

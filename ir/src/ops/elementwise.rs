@@ -151,7 +151,7 @@ impl Operator for Elementwise {
 
     fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
         let mut args = vec![Scalar::Bool(false); operands.len()];
-        let tensor = Tensor::generate(&results[0], |i| {
+        let tensor = Tensor::try_generate(&results[0], |i| {
             for (arg, operand) in args.iter_mut().zip(operands) {
                 *arg = operand.get(i);
             }
@@ -159,7 +159,7 @@ impl Operator for Elementwise {
                 (ScalarOp::Max | ScalarOp::Min, [a, _]) if a.to_f64().is_nan() => *a,
                 (op, args) => op.apply(args),
             }
-        });
+        })?;
         Ok(vec![tensor])
     }
 }

@@ -99,7 +99,7 @@ impl Operator for Gather {
     }
 
     fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
-        let (x, indices) = (operands[0], to_i64(operands[1]));
+        let (x, indices) = (operands[0], to_i64(operands[1])?);
         let extent = x.dims()[self.axis];
         let inner: usize = x.dims()[self.axis + 1..].iter().product();
         let position = |i: usize| {
@@ -108,6 +108,6 @@ impl Operator for Gather {
             let index = indices[which].clamp(0, extent as i64 - 1) as usize;
             (outer * extent + index) * inner + within
         };
-        Ok(vec![pick(x, &results[0], position)])
+        Ok(vec![pick(x, &results[0], position)?])
     }
 }

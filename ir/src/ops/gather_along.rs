@@ -83,12 +83,12 @@ impl Operator for GatherAlong {
     }
 
     fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
-        let (x, indices) = (operands[0], to_i64(operands[1]));
+        let (x, indices) = (operands[0], to_i64(operands[1])?);
         let last = x.dims()[self.axis] as i64 - 1;
         let position = |i: usize| {
             let index = indices[i].clamp(0, last) as usize;
             position_along(x.dims(), &results[0].dims, self.axis, i, index)
         };
-        Ok(vec![pick(x, &results[0], position)])
+        Ok(vec![pick(x, &results[0], position)?])
     }
 }

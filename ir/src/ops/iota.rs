@@ -61,6 +61,6 @@ impl Operator for Iota {
     fn evaluate(&self, _: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
         let (stride, extent) = (self.ty.strides()[self.axis], self.ty.dims[self.axis]);
         let at = |i: usize| Scalar::from_i64(self.ty.dtype, (i / stride % extent) as i64);
-        Ok(vec![Tensor::generate(&results[0], at)])
+        Ok(vec![Tensor::try_generate(&results[0], at)?])
     }
 }

@@ -74,7 +74,7 @@ use crate::builder::Builder;
 use crate::definition::Definition;
 use crate::graph::{Graph, GraphError, NodeId, Value};
 use crate::size::Size;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, filled};
 use crate::types::Type;
 
 /// What an operator says of itself.

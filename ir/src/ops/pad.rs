@@ -126,7 +126,7 @@ impl Operator for Pad {
 
     fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
         let x = operands[0];
-        let mut result = Tensor::full(results[0].dims.clone(), operands[1].get(0));
+        let mut result = Tensor::try_full(&results[0], operands[1].get(0))?;
         let to = results[0].strides();
         let first: usize = to.iter().zip(&self.low).map(|(&step, &low)| step * low).sum();
         let steps: Vec<isize> = to

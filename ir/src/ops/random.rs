@@ -220,7 +220,7 @@ impl Operator for Random {
         let iteration = if operands.len() == 3 { scalar(2) } else { 0 };
         let start = iteration.wrapping_mul(self.ty.elements() as i64);
         let float = |value: f64| Scalar::from_f64(self.ty.dtype, value);
-        Ok(vec![Tensor::generate(&results[0], |i| {
+        Ok(vec![Tensor::try_generate(&results[0], |i| {
             let word = self.word_at(start.wrapping_add(i as i64) as u64, seed, step);
             match self.distribution {
                 Distribution::Bits => Scalar::I32(word as i32),
@@ -231,7 +231,7 @@ impl Operator for Random {
                     ScalarOp::Mul.apply(&[quantile, float(std::f64::consts::SQRT_2)])
                 }
             }
-        })])
+        })?])
     }
 }
 

@@ -143,7 +143,7 @@ impl Operator for Reduce {
         for (axis, stride) in self.kept(x.dims().len()).into_iter().zip(ty.strides()) {
             steps[axis] = stride as isize;
         }
-        let mut sums: Vec<Scalar> = vec![self.combine.identity(wide); ty.elements()];
+        let mut sums: Vec<Scalar> = filled(self.combine.identity(wide), ty.elements())?;
         let mut elements = 0..x.elements();
         for_positions(x.dims(), 0, &steps, |position| {
             let value = x.get(elements.next().unwrap_or(0));
@@ -151,6 +151,6 @@ impl Operator for Reduce {
             sums[position] = self.combine.apply(sums[position], value);
         });
         let narrow = |s: Scalar| if wide == ty.dtype { s } else { Scalar::from_f64(ty.dtype, s.to_f64()) };
-        Ok(vec![Tensor::generate(ty, |i| narrow(sums[i]))])
+        Ok(vec![Tensor::try_generate(ty, |i| narrow(sums[i]))?])
     }
 }

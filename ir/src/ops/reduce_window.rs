@@ -262,13 +262,13 @@ impl Operator for ReduceWindow {
     fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
         let (x, ty) = (operands[0], &results[0]);
         if self.combine == Combine::Add && ty.dtype.is_float() {
-            let (elements, mut sums) = (to_f64(x), vec![0.0; ty.elements()]);
+            let (elements, mut sums) = (to_f64(x)?, filled(0.0, ty.elements())?);
             self.for_windows(x.dims(), &ty.dims, |position, seen| {
                 sums[position] = seen.iter().map(|&i| elements[i]).sum();
             });
-            return Ok(vec![from_f64(ty, sums)]);
+            return Ok(vec![from_f64(ty, sums)?]);
         }
-        let mut result = Tensor::full(ty.dims.clone(), self.combine.identity(ty.dtype));
+        let mut result = Tensor::try_full(ty, self.combine.identity(ty.dtype))?;
         self.for_windows(x.dims(), &ty.dims, |position, seen| {
             let combined =
                 seen.iter().fold(result.get(position), |sum, &i| self.combine.apply(sum, x.get(i)));

@@ -67,6 +67,6 @@ impl Operator for Reshape {
     }
 
     fn evaluate(&self, operands: &[&Tensor], _: &[Type]) -> Result<Vec<Tensor>, String> {
-        Ok(vec![operands[0].clone().reshaped(self.dims.clone())])
+        Ok(vec![operands[0].try_clone()?.reshaped(self.dims.clone())])
     }
 }

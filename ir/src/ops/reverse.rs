@@ -58,6 +58,6 @@ impl Operator for Reverse {
             first += x.dims()[axis].saturating_sub(1) * steps[axis] as usize;
             steps[axis] = -steps[axis];
         }
-        Ok(vec![view(x, first, &steps, &results[0].dims)])
+        Ok(vec![view(x, first, &steps, &results[0].dims)?])
     }
 }

@@ -218,11 +218,12 @@ impl Operator for Scan {
     fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
         let (inits, rest) = operands.split_at(self.carries);
         let (stacks, captures) = rest.split_at(self.slices);
-        let mut carries: Vec<Tensor> = inits.iter().map(|&x| x.clone()).collect();
-        let mut stacked: Vec<Tensor> = results[self.carries..].iter().map(Tensor::zeros).collect();
+        let mut carries: Vec<Tensor> = inits.iter().map(|x| x.try_clone()).collect::<Result<_, _>>()?;
+        let stacked = results[self.carries..].iter().map(Tensor::try_zeros);
+        let mut stacked: Vec<Tensor> = stacked.collect::<Result<_, _>>()?;
         for step in 0..self.length {
             let at = if self.reverse { self.length - 1 - step } else { step };
-            let slices: Vec<Tensor> = stacks.iter().map(|x| slice_of(x, at)).collect();
+            let slices: Vec<Tensor> = stacks.iter().map(|x| slice_of(x, at)).collect::<Result<_, _>>()?;
             let arguments: Vec<&Tensor> =
                 carries.iter().chain(&slices).chain(captures.iter().copied()).collect();
             let mut outputs =
@@ -238,7 +239,7 @@ impl Operator for Scan {
 }
 
 /// Slice `at` along axis 0.
-fn slice_of(x: &Tensor, at: usize) -> Tensor {
+fn slice_of(x: &Tensor, at: usize) -> Result<Tensor, String> {
     let dims = &x.dims()[1..];
     let steps: Vec<isize> = x.ty().strides()[1..].iter().map(|&step| step as isize).collect();
     view(x, at * dims.iter().product::<usize>(), &steps, dims)

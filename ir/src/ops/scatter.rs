@@ -106,11 +106,11 @@ impl Operator for Scatter {
 
     /// Each addition rounds, in row-major order of the indices.
     fn evaluate(&self, operands: &[&Tensor], _: &[Type]) -> Result<Vec<Tensor>, String> {
-        let (base, indices, updates) = (operands[0], to_i64(operands[1]), operands[2]);
+        let (base, indices, updates) = (operands[0], to_i64(operands[1])?, operands[2]);
         let extent = base.dims()[self.axis];
         let outer: usize = base.dims()[..self.axis].iter().product();
         let inner: usize = base.dims()[self.axis + 1..].iter().product();
-        let mut result = base.clone();
+        let mut result = base.try_clone()?;
         for (which, &index) in indices.iter().enumerate() {
             let Some(index) = usize::try_from(index).ok().filter(|&index| index < extent) else {
                 continue;

@@ -84,8 +84,8 @@ impl Operator for ScatterAlong {
 
     /// Each addition rounds, in row-major order.
     fn evaluate(&self, operands: &[&Tensor], _: &[Type]) -> Result<Vec<Tensor>, String> {
-        let (base, indices, updates) = (operands[0], to_i64(operands[1]), operands[2]);
-        let mut result = base.clone();
+        let (base, indices, updates) = (operands[0], to_i64(operands[1])?, operands[2]);
+        let mut result = base.try_clone()?;
         for (i, &index) in indices.iter().enumerate() {
             let Some(index) = usize::try_from(index).ok().filter(|&index| index < base.dims()[self.axis])
             else {

@@ -89,6 +89,6 @@ impl Operator for Slice {
         let from = operands[0].ty().strides();
         let first = from.iter().zip(&self.start).map(|(&step, &start)| step * start).sum();
         let steps: Vec<isize> = from.iter().zip(&self.stride).map(|(&a, &b)| (a * b) as isize).collect();
-        Ok(vec![view(operands[0], first, &steps, &results[0].dims)])
+        Ok(vec![view(operands[0], first, &steps, &results[0].dims)?])
     }
 }

@@ -95,7 +95,7 @@ impl Operator for Sort {
         let inner: usize = ty.dims[self.axis + 1..].iter().product();
         let rows = ty.elements().checked_div(extent).unwrap_or(0);
         // For every position of the result, the position that its element comes from.
-        let mut from = vec![0; ty.elements()];
+        let mut from = filled(0, ty.elements())?;
         for row in 0..rows {
             let first = row / inner * extent * inner + row % inner;
             let mut order: Vec<usize> = (0..extent).map(|i| first + i * inner).collect();
@@ -104,6 +104,6 @@ impl Operator for Sort {
                 from[first + i * inner] = source;
             }
         }
-        Ok(operands.iter().zip(results).map(|(x, ty)| pick(x, ty, |i| from[i])).collect())
+        operands.iter().zip(results).map(|(x, ty)| pick(x, ty, |i| from[i])).collect()
     }
 }

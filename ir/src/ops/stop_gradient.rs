@@ -37,6 +37,6 @@ impl Operator for StopGradient {
     }
 
     fn evaluate(&self, operands: &[&Tensor], _: &[Type]) -> Result<Vec<Tensor>, String> {
-        Ok(vec![operands[0].clone()])
+        Ok(vec![operands[0].try_clone()?])
     }
 }

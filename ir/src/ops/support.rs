@@ -2,7 +2,7 @@
 
 use crate::graph::Graph;
 use crate::size::Size;
-use crate::tensor::{Data, Tensor};
+use crate::tensor::{Data, Tensor, listed, room};
 use crate::types::{MAX_BYTES, Type};
 
 /// An error unless there are `count` operands.
@@ -103,42 +103,42 @@ pub(crate) fn for_positions(dims: &[usize], first: usize, steps: &[isize], mut f
 }
 
 /// The elements of `x` at `first + Σ coordinate · step`, as a tensor of extents `dims`.
-pub(crate) fn view(x: &Tensor, first: usize, steps: &[isize], dims: &[usize]) -> Tensor {
-    fn copy<T: Copy>(x: &[T], first: usize, steps: &[isize], dims: &[usize]) -> Vec<T> {
-        let mut result = Vec::with_capacity(dims.iter().product());
+pub(crate) fn view(x: &Tensor, first: usize, steps: &[isize], dims: &[usize]) -> Result<Tensor, String> {
+    fn copy<T: Copy>(x: &[T], first: usize, steps: &[isize], dims: &[usize]) -> Result<Vec<T>, String> {
+        let mut result = room(dims.iter().product())?;
         for_positions(dims, first, steps, |position| result.push(x[position]));
-        result
+        Ok(result)
     }
     let data = match x.data() {
-        Data::Bool(v) => Data::Bool(copy(v, first, steps, dims)),
-        Data::U8(v) => Data::U8(copy(v, first, steps, dims)),
-        Data::I32(v) => Data::I32(copy(v, first, steps, dims)),
-        Data::I64(v) => Data::I64(copy(v, first, steps, dims)),
-        Data::Bf16(v) => Data::Bf16(copy(v, first, steps, dims)),
-        Data::F32(v) => Data::F32(copy(v, first, steps, dims)),
-        Data::F64(v) => Data::F64(copy(v, first, steps, dims)),
+        Data::Bool(v) => Data::Bool(copy(v, first, steps, dims)?),
+        Data::U8(v) => Data::U8(copy(v, first, steps, dims)?),
+        Data::I32(v) => Data::I32(copy(v, first, steps, dims)?),
+        Data::I64(v) => Data::I64(copy(v, first, steps, dims)?),
+        Data::Bf16(v) => Data::Bf16(copy(v, first, steps, dims)?),
+        Data::F32(v) => Data::F32(copy(v, first, steps, dims)?),
+        Data::F64(v) => Data::F64(copy(v, first, steps, dims)?),
     };
-    Tensor::new(dims, data)
+    Ok(Tensor::new(dims, data))
 }
 
 /// The tensor of type `ty` (with x's element type) whose element `i` is that of `x` at `position(i)`.
-pub(crate) fn pick(x: &Tensor, ty: &Type, position: impl Fn(usize) -> usize) -> Tensor {
+pub(crate) fn pick(x: &Tensor, ty: &Type, position: impl Fn(usize) -> usize) -> Result<Tensor, String> {
     pick_dyn(x, ty, &position)
 }
 
 /// [`pick`] itself, compiled once and not for each of its functions.
-fn pick_dyn(x: &Tensor, ty: &Type, position: &dyn Fn(usize) -> usize) -> Tensor {
+fn pick_dyn(x: &Tensor, ty: &Type, position: &dyn Fn(usize) -> usize) -> Result<Tensor, String> {
     let n = ty.elements();
     let data = match x.data() {
-        Data::Bool(v) => Data::Bool((0..n).map(|i| v[position(i)]).collect()),
-        Data::U8(v) => Data::U8((0..n).map(|i| v[position(i)]).collect()),
-        Data::I32(v) => Data::I32((0..n).map(|i| v[position(i)]).collect()),
-        Data::I64(v) => Data::I64((0..n).map(|i| v[position(i)]).collect()),
-        Data::Bf16(v) => Data::Bf16((0..n).map(|i| v[position(i)]).collect()),
-        Data::F32(v) => Data::F32((0..n).map(|i| v[position(i)]).collect()),
-        Data::F64(v) => Data::F64((0..n).map(|i| v[position(i)]).collect()),
+        Data::Bool(v) => Data::Bool(listed(n, |i| v[position(i)])?),
+        Data::U8(v) => Data::U8(listed(n, |i| v[position(i)])?),
+        Data::I32(v) => Data::I32(listed(n, |i| v[position(i)])?),
+        Data::I64(v) => Data::I64(listed(n, |i| v[position(i)])?),
+        Data::Bf16(v) => Data::Bf16(listed(n, |i| v[position(i)])?),
+        Data::F32(v) => Data::F32(listed(n, |i| v[position(i)])?),
+        Data::F64(v) => Data::F64(listed(n, |i| v[position(i)])?),
     };
-    Tensor::new(ty.dims.clone(), data)
+    Ok(Tensor::new(ty.dims.clone(), data))
 }
 
 /// Writes the elements of `x` to `first + Σ coordinate · step` of `to`, which has the same element type.
@@ -165,48 +165,50 @@ pub(crate) fn write_view(to: &mut Tensor, first: usize, steps: &[isize], x: &Ten
 }
 
 /// The elements as `f64`; integers too large for it round.
-pub(crate) fn to_f64(x: &Tensor) -> Vec<f64> {
+pub(crate) fn to_f64(x: &Tensor) -> Result<Vec<f64>, String> {
+    let n = x.elements();
     match x.data() {
-        Data::Bool(v) => v.iter().map(|&v| f64::from(v)).collect(),
-        Data::U8(v) => v.iter().map(|&v| f64::from(v)).collect(),
-        Data::I32(v) => v.iter().map(|&v| f64::from(v)).collect(),
-        Data::I64(v) => v.iter().map(|&v| v as f64).collect(),
-        Data::Bf16(v) => v.iter().map(|&v| f64::from(v)).collect(),
-        Data::F32(v) => v.iter().map(|&v| f64::from(v)).collect(),
-        Data::F64(v) => v.clone(),
+        Data::Bool(v) => listed(n, |i| f64::from(v[i])),
+        Data::U8(v) => listed(n, |i| f64::from(v[i])),
+        Data::I32(v) => listed(n, |i| f64::from(v[i])),
+        Data::I64(v) => listed(n, |i| v[i] as f64),
+        Data::Bf16(v) => listed(n, |i| f64::from(v[i])),
+        Data::F32(v) => listed(n, |i| f64::from(v[i])),
+        Data::F64(v) => listed(n, |i| v[i]),
     }
 }
 
 /// The elements as `i64`; floats truncate.
-pub(crate) fn to_i64(x: &Tensor) -> Vec<i64> {
+pub(crate) fn to_i64(x: &Tensor) -> Result<Vec<i64>, String> {
+    let n = x.elements();
     match x.data() {
-        Data::Bool(v) => v.iter().map(|&v| i64::from(v)).collect(),
-        Data::U8(v) => v.iter().map(|&v| i64::from(v)).collect(),
-        Data::I32(v) => v.iter().map(|&v| i64::from(v)).collect(),
-        Data::I64(v) => v.clone(),
-        Data::Bf16(v) => v.iter().map(|&v| v.to_f32() as i64).collect(),
-        Data::F32(v) => v.iter().map(|&v| v as i64).collect(),
-        Data::F64(v) => v.iter().map(|&v| v as i64).collect(),
+        Data::Bool(v) => listed(n, |i| i64::from(v[i])),
+        Data::U8(v) => listed(n, |i| i64::from(v[i])),
+        Data::I32(v) => listed(n, |i| i64::from(v[i])),
+        Data::I64(v) => listed(n, |i| v[i]),
+        Data::Bf16(v) => listed(n, |i| v[i].to_f32() as i64),
+        Data::F32(v) => listed(n, |i| v[i] as i64),
+        Data::F64(v) => listed(n, |i| v[i] as i64),
     }
 }
 
 /// A float tensor of those elements, rounded once.
-pub(crate) fn from_f64(ty: &Type, values: Vec<f64>) -> Tensor {
+pub(crate) fn from_f64(ty: &Type, values: Vec<f64>) -> Result<Tensor, String> {
     let data = match ty.dtype {
-        crate::types::DType::F32 => Data::F32(values.into_iter().map(|v| v as f32).collect()),
+        crate::types::DType::F32 => Data::F32(listed(values.len(), |i| values[i] as f32)?),
         _ => Data::F64(values),
     };
-    Tensor::new(ty.dims.clone(), data)
+    Ok(Tensor::new(ty.dims.clone(), data))
 }
 
 /// An integer tensor of those elements, wrapped.
-pub(crate) fn from_i64(ty: &Type, values: Vec<i64>) -> Tensor {
+pub(crate) fn from_i64(ty: &Type, values: Vec<i64>) -> Result<Tensor, String> {
     let data = match ty.dtype {
-        crate::types::DType::U8 => Data::U8(values.into_iter().map(|v| v as u8).collect()),
-        crate::types::DType::I32 => Data::I32(values.into_iter().map(|v| v as i32).collect()),
+        crate::types::DType::U8 => Data::U8(listed(values.len(), |i| values[i] as u8)?),
+        crate::types::DType::I32 => Data::I32(listed(values.len(), |i| values[i] as i32)?),
         _ => Data::I64(values),
     };
-    Tensor::new(ty.dims.clone(), data)
+    Ok(Tensor::new(ty.dims.clone(), data))
 }
 
 /// A product formed by multiply and add of 64-bit numbers: floats as `f64`, integers wrapping, in one body.

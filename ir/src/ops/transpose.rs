@@ -64,6 +64,6 @@ impl Operator for Transpose {
     fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
         let from = operands[0].ty().strides();
         let steps: Vec<isize> = self.axes.iter().map(|&axis| from[axis] as isize).collect();
-        Ok(vec![view(operands[0], 0, &steps, &results[0].dims)])
+        Ok(vec![view(operands[0], 0, &steps, &results[0].dims)?])
     }
 }

@@ -80,7 +80,7 @@ impl Operator for While {
 
     fn evaluate(&self, operands: &[&Tensor], _: &[Type]) -> Result<Vec<Tensor>, String> {
         let (inits, captures) = operands.split_at(self.carries);
-        let mut carries: Vec<Tensor> = inits.iter().map(|&x| x.clone()).collect();
+        let mut carries: Vec<Tensor> = inits.iter().map(|x| x.try_clone()).collect::<Result<_, _>>()?;
         for _ in 0..self.limit {
             let arguments: Vec<&Tensor> = carries.iter().chain(captures.iter().copied()).collect();
             let run = |graph| crate::interpret::interpret(graph, &arguments).map_err(|e| e.to_string());

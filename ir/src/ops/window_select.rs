@@ -95,14 +95,14 @@ impl Operator for WindowSelect {
 
     /// Sums are formed in f64 and rounded once.
     fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
-        let (x, second) = (to_f64(operands[0]), to_f64(operands[1]));
+        let (x, second) = (to_f64(operands[0])?, to_f64(operands[1])?);
         let dims = operands[0].dims();
         let windows = if self.form == SelectForm::Scatter { operands[1].dims() } else { &results[0].dims };
         let better = |a: f64, b: f64| match self.window.combine {
             Combine::Max => a > b,
             _ => a < b,
         };
-        let mut result = vec![0.0; results[0].elements()];
+        let mut result = filled(0.0, results[0].elements())?;
         self.window.for_windows(dims, windows, |position, seen| {
             let wins = |best: usize, i: usize| {
                 let candidate = better(x[i], x[best]) || (x[i].is_nan() && !x[best].is_nan());
@@ -115,6 +115,6 @@ impl Operator for WindowSelect {
                 }
             }
         });
-        Ok(vec![from_f64(&results[0], result)])
+        Ok(vec![from_f64(&results[0], result)?])
     }
 }

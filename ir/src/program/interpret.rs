@@ -93,7 +93,7 @@ pub fn run_kernel_on(kernel: &Kernel, tensors: &mut [Tensor], args: &[Arg]) -> R
     let mut memory = Memory::default();
     let mut buffers = Vec::with_capacity(tensors.len());
     for tensor in tensors.iter() {
-        let home = memory.allocate(tensor.ty().bytes());
+        let home = memory.allocate(tensor.ty().bytes())?;
         memory.write_tensor(home, tensor);
         buffers.push((home, tensor.ty()));
     }
@@ -173,7 +173,7 @@ impl<'p> Interpreter<'p> {
     /// inputs, `state` of all state (changed in place where it is updated, untouched on error), the result of the
     /// outputs, whose NaNs have one form.
     pub fn run(&self, inputs: &[Tensor], state: &mut [Tensor]) -> Result<Vec<Tensor>, Error> {
-        let mut memory = Memory::new(&self.homes.spaces);
+        let mut memory = Memory::new(&self.homes.spaces)?;
         self.fill(&mut memory, inputs, state)?;
         let prepared = self.steps(&self.program.prepare, &mut Vec::new(), &mut memory);
         outermost(prepared).map_err(|e| e.within("while preparing"))?;
@@ -188,7 +188,7 @@ impl<'p> Interpreter<'p> {
                 Place::State { .. } => &mut updated,
                 _ => continue,
             };
-            let mut tensor = Tensor::zeros(&buffer.ty);
+            let mut tensor = Tensor::try_zeros(&buffer.ty).map_err(Error::new)?;
             memory.read_tensor(*home, &mut tensor).map_err(|e| e.within(quoted(buffer)))?;
             target.push(if matches!(buffer.place, Place::Output) { tensor.with_one_nan() } else { tensor });
         }

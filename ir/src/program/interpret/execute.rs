@@ -22,7 +22,7 @@ pub fn execute(
 ) -> Result<(), Error> {
     let local = bindings.len();
     for param in &code.params[local..] {
-        let home = memory.allocate(param.len * param.dtype.size());
+        let home = memory.allocate(param.len * param.dtype.size())?;
         bindings.push(Binding { space: home.space, start: home.start });
     }
     let result = points(code, &bindings, local, memory, order);

@@ -4,7 +4,7 @@ use half::bf16;
 
 use super::Error;
 use crate::scalar::Scalar;
-use crate::tensor::{Data, Tensor};
+use crate::tensor::{Data, Tensor, filled};
 use crate::types::DType;
 
 /// What every byte holds before it is written.
@@ -27,14 +27,15 @@ pub struct Memory {
 
 impl Memory {
     /// Blocks of those sizes.
-    pub fn new(sizes: &[usize]) -> Memory {
-        Memory { spaces: sizes.iter().map(|&size| vec![UNWRITTEN; size]).collect() }
+    pub fn new(sizes: &[usize]) -> Result<Memory, Error> {
+        let spaces = sizes.iter().map(|&size| filled(UNWRITTEN, size));
+        Ok(Memory { spaces: spaces.collect::<Result<_, _>>().map_err(Error::new)? })
     }
 
     /// A new block.
-    pub fn allocate(&mut self, bytes: usize) -> Home {
-        self.spaces.push(vec![UNWRITTEN; bytes]);
-        Home { space: self.spaces.len() - 1, start: 0 }
+    pub fn allocate(&mut self, bytes: usize) -> Result<Home, Error> {
+        self.spaces.push(filled(UNWRITTEN, bytes).map_err(Error::new)?);
+        Ok(Home { space: self.spaces.len() - 1, start: 0 })
     }
 
     /// Gives the last blocks back.

@@ -1,0 +1,124 @@
+//! What the command does where memory ends.
+//!
+//! What grows with sizes that a user gave (tensors, arenas, files) is asked for by ways that can fail, and its lack is an error
+//! as any other. Everything else is small, but may be what no room is left for. There the standard library says how much it
+//! asked for, and aborts; on Unix the command then says what can be done, and ends with exit code 1, as after other errors.
+//! A run that trains loses what came after its last checkpoint, no more: checkpoints are whole files, or none.
+//!
+//! The allocator is the system's. It is wrapped to know that a request has failed, which costs the test of a pointer.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Bytes of the last request that the system refused; 0 if there was none.
+static REFUSED: AtomicUsize = AtomicUsize::new(0);
+
+struct Watched;
+
+#[inline]
+fn noted(pointer: *mut u8, bytes: usize) -> *mut u8 {
+    if pointer.is_null() {
+        REFUSED.store(bytes, Ordering::Relaxed);
+    }
+    pointer
+}
+
+// SAFETY: passes everything on to the system's allocator.
+unsafe impl GlobalAlloc for Watched {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: promised by the caller.
+        noted(unsafe { System.alloc(layout) }, layout.size())
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: promised by the caller.
+        noted(unsafe { System.alloc_zeroed(layout) }, layout.size())
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: promised by the caller.
+        noted(unsafe { System.realloc(pointer, layout, size) }, size)
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: promised by the caller.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watched = Watched;
+
+/// From now on a process that aborts because it gets no memory says so, and ends with exit code 1.
+pub fn answer_its_lack() {
+    #[cfg(unix)]
+    {
+        let handler: extern "C" fn(libc::c_int) = aborted;
+        // SAFETY: the handler calls nothing but what may be called at any time.
+        unsafe { libc::signal(libc::SIGABRT, handler as libc::sighandler_t) };
+    }
+}
+
+/// The least that is missed where a thread cannot be started: the stack of its signal handlers.
+#[cfg(unix)]
+const STACK: usize = 64 << 10;
+
+/// Called when the process aborts. It may lie in any state, so nothing is allocated and no lock is taken. Where memory was not
+/// the reason the process ends by the signal, as ever.
+#[cfg(unix)]
+extern "C" fn aborted(_: libc::c_int) {
+    let bytes = match REFUSED.load(Ordering::Relaxed) {
+        0 if is_left(STACK) => {
+            // SAFETY: the signal is held back while this runs, and ends the process behind it.
+            unsafe { libc::signal(libc::SIGABRT, libc::SIG_DFL) };
+            // SAFETY: as above.
+            unsafe { libc::raise(libc::SIGABRT) };
+            return;
+        }
+        0 => STACK,
+        bytes => bytes,
+    };
+    let mut digits = [0; 20];
+    say(b"error: out of memory: ");
+    say(decimal(bytes, &mut digits));
+    say(b" bytes could not be had; take a smaller model, batch or data set, or fewer threads, or allow the process more \
+         memory (checkpoints that are written stay)\n");
+    // SAFETY: ends the process without running anything of it.
+    unsafe { libc::_exit(1) }
+}
+
+/// Whether the system gives so much address space.
+#[cfg(unix)]
+fn is_left(bytes: usize) -> bool {
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a mapping of its own, which nobody uses.
+    unsafe {
+        let start = libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_NONE, kind, -1, 0);
+        start != libc::MAP_FAILED && libc::munmap(start, bytes) == 0
+    }
+}
+
+/// Writes to standard error; what cannot be written is lost.
+#[cfg(unix)]
+fn say(text: &[u8]) {
+    // SAFETY: reads the bytes of the slice.
+    let _ = unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
+}
+
+/// The number in decimal, at the end of the digits.
+#[cfg(unix)]
+fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[first..];
+        }
+    }
+}
