@@ -24,9 +24,69 @@ pub(crate) enum Rule {
     /// A whole number from 1 on.
     Size,
     /// A number within bounds.
-    Within(f64, f64),
+    Within(Bounds),
     /// True or false.
     Flag,
+}
+
+/// The largest number that an argument may be: beyond it there is no f32.
+pub(crate) const LARGEST: f64 = f32::MAX as f64;
+
+/// The numbers from `low` to `high`, without the ends that are open.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bounds {
+    low: f64,
+    high: f64,
+    open: (bool, bool),
+}
+
+impl Bounds {
+    /// Any number.
+    pub const ANY: Bounds = Bounds::closed(-LARGEST, LARGEST);
+    /// A number from 0 on.
+    pub const NOT_NEGATIVE: Bounds = Bounds::closed(0.0, LARGEST);
+    /// A number above 0 that, and whose reciprocal, f32 has.
+    pub const POSITIVE: Bounds = Bounds::closed(f32::MIN_POSITIVE as f64, LARGEST);
+    /// A share, such as a probability.
+    pub const UNIT: Bounds = Bounds::closed(0.0, 1.0);
+    /// What a running average keeps: with 1 it would never begin.
+    pub const BELOW_ONE: Bounds = Bounds { low: 0.0, high: 1.0, open: (false, true) };
+    /// A factor that shrinks.
+    pub const SHRINKING: Bounds = Bounds { low: 0.0, high: 1.0, open: (true, true) };
+    /// A factor that grows.
+    pub const GROWING: Bounds = Bounds { low: 1.0, high: LARGEST, open: (true, false) };
+    /// A number of steps, or the width of a layer.
+    pub const FROM_ONE: Bounds = Bounds::closed(1.0, LARGEST);
+
+    /// Both ends belong to it.
+    pub const fn closed(low: f64, high: f64) -> Bounds {
+        Bounds { low, high, open: (false, false) }
+    }
+
+    /// Whether the number is one of these.
+    pub fn hold(&self, number: f64) -> bool {
+        (self.low..=self.high).contains(&number)
+            && !(self.open.0 && number == self.low)
+            && !(self.open.1 && number == self.high)
+    }
+
+    /// What is expected, for a number outside.
+    pub fn expected(&self, number: f64) -> String {
+        let end = |end: f64| match end as f32 {
+            end if end.abs() < 1e6 && (end == 0.0 || end.abs() > 1e-6) => end.to_string(),
+            end => format!("{end:e}"),
+        };
+        let (low, high) = (end(self.low), end(self.high));
+        match self.open {
+            _ if *self == Bounds::POSITIVE && number <= 0.0 => "a positive number".into(),
+            (false, false) if self.high == LARGEST && number < self.low => format!("a number from {low} on"),
+            (false, false) => format!("a number from {low} to {high}"),
+            (false, true) => format!("a number from {low} to below {high}"),
+            (true, _) if self.high == LARGEST && number <= self.low => format!("a number above {low}"),
+            (true, false) => format!("a number above {low}, up to {high}"),
+            (true, true) => format!("a number above {low} and below {high}"),
+        }
+    }
 }
 
 /// One parameter of a layer or another callable.
@@ -53,9 +113,19 @@ pub(crate) const fn size(name: &'static str) -> Parameter {
     Parameter { name, kind: Kind::Value, required: true, rule: Rule::Size }
 }
 
-/// A number within bounds that has a default.
+/// A number from `low` to `high` that has a default.
 pub(crate) const fn within(name: &'static str, low: f64, high: f64) -> Parameter {
-    Parameter { name, kind: Kind::Value, required: false, rule: Rule::Within(low, high) }
+    number(name, Bounds::closed(low, high))
+}
+
+/// A number within bounds that has a default.
+pub(crate) const fn number(name: &'static str, bounds: Bounds) -> Parameter {
+    Parameter { name, kind: Kind::Value, required: false, rule: Rule::Within(bounds) }
+}
+
+/// A number within bounds that must be given.
+pub(crate) const fn required_number(name: &'static str, bounds: Bounds) -> Parameter {
+    Parameter { required: true, ..number(name, bounds) }
 }
 
 /// A truth value that has a default.

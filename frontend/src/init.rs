@@ -2,7 +2,7 @@
 
 use brolga_ir::Size;
 
-use crate::arguments::{Parameter, calls, optional, required, word, words};
+use crate::arguments::{Bounds, LARGEST, Parameter, calls, number, required_number, word, words};
 use crate::build::value::{Args, Built, Fault};
 
 /// How a tensor is filled at first.
@@ -38,24 +38,25 @@ words! {
     enum Fan { In = "in", Out = "out" }
 }
 
-const HE: [Parameter; 2] = [word::<Fan>("fan", false), optional("slope")];
+const STD: Parameter = required_number("std", Bounds::NOT_NEGATIVE);
+const HE: [Parameter; 2] = [word::<Fan>("fan", false), number("slope", Bounds::ANY)];
 
 calls! {
     /// The initialisers, for the argument `init` of layers.
     pub(crate) enum Initializer in INITS {
         Zeros: &[],
         Ones: &[],
-        Constant: &[required("value")],
-        Uniform: &[required("low"), required("high")],
-        Normal: &[required("std"), optional("mean")],
-        TruncatedNormal: &[required("std")],
+        Constant: &[required_number("value", Bounds::ANY)],
+        Uniform: &[required_number("low", Bounds::ANY), required_number("high", Bounds::ANY)],
+        Normal: &[STD, number("mean", Bounds::ANY)],
+        TruncatedNormal: &[STD],
         HeNormal: &HE,
         HeUniform: &HE,
-        XavierNormal: &[optional("gain")],
-        XavierUniform: &[optional("gain")],
+        XavierNormal: &[number("gain", Bounds::ANY)],
+        XavierUniform: &[number("gain", Bounds::ANY)],
         LecunNormal: &[],
         LecunUniform: &[],
-        Identity: &[optional("gain")],
+        Identity: &[number("gain", Bounds::ANY)],
         Default: &[],
     }
 }
@@ -108,7 +109,7 @@ impl Init {
             let gain = given.float_or("gain", 1.0)?;
             Ok(2.0 * gain * gain / (fan_in + fan_out))
         };
-        Ok(match kind {
+        let init = match kind {
             Initializer::Zeros => Init::Constant(0.0),
             Initializer::Ones => Init::Constant(1.0),
             Initializer::Constant => Init::Constant(given.float_or("value", 0.0)?),
@@ -121,12 +122,10 @@ impl Init {
                 Init::Uniform { low, high }
             }
             Initializer::Normal => {
-                let std = given.float_in("std", 1.0, 0.0, f64::MAX)?;
+                let std = given.float_or("std", 1.0)?;
                 Init::Normal { mean: given.float_or("mean", 0.0)?, std }
             }
-            Initializer::TruncatedNormal => {
-                Init::TruncatedNormal { std: given.float_in("std", 1.0, 0.0, f64::MAX)? }
-            }
+            Initializer::TruncatedNormal => Init::TruncatedNormal { std: given.float_or("std", 1.0)? },
             Initializer::HeNormal => normal(he()?),
             Initializer::HeUniform => uniform(he()?),
             Initializer::XavierNormal => normal(xavier()?),
@@ -135,6 +134,16 @@ impl Init {
             Initializer::LecunUniform => uniform(1.0 / fan_in),
             Initializer::Identity => Init::Identity { gain: given.float_or("gain", 1.0)? },
             Initializer::Default => default,
-        })
+        };
+        match init {
+            Init::Uniform { low, high } if high - low > LARGEST => {
+                let message = format!("numbers from {low:e} to {high:e} are further apart than f32 has");
+                Err(args.fault(name, message))
+            }
+            Init::Normal { std, .. } if std > LARGEST => {
+                Err(args.fault(name, format!("a deviation of {std:e} does not fit into f32")))
+            }
+            init => Ok(init),
+        }
     }
 }

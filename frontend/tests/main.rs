@@ -12,5 +12,6 @@ mod models;
 mod naming;
 mod numbers;
 mod references;
+mod settings;
 mod symbolic;
 mod tensors;

@@ -8,6 +8,7 @@ use super::Builder;
 use super::memory::Memory;
 use super::ops::Tensor;
 use super::value::{Args, Built, Fault, Val};
+use crate::arguments::Bounds;
 use crate::diagnostics::Diagnostic;
 use crate::expr::Expr;
 use crate::model::Minimize;
@@ -81,8 +82,8 @@ impl Builder<'_> {
         let done = ops.convert(updates, DType::F64)?;
         let time = ops.add_num(done, 1.0)?;
         let lr = schedule::rate(&mut ops, args, "lr", optimizer.lr, done)?;
-        let decay = args.float_in("weight_decay", 0.0, 0.0, f64::MAX)?;
-        let l1 = args.float_in("l1", 0.0, 0.0, f64::MAX)?;
+        let decay = args.float_or("weight_decay", 0.0)?;
+        let l1 = args.float_or("l1", 0.0)?;
         let mut updated = Vec::new();
         for (plan, &gradient) in plans.iter().zip(&gradients) {
             self.graph.enter(&format!("optimizer.{}", plan.name), &source, place);
@@ -118,12 +119,12 @@ impl Builder<'_> {
                 let expr = expr.as_ref()?;
                 let value = self.eval(expr);
                 match value.as_float() {
-                    Some(number) if number.is_finite() && number >= 0.0 => Some(number),
-                    _ => {
+                    Some(number) if Bounds::NOT_NEGATIVE.hold(number) => Some(number),
+                    found => {
                         good = false;
                         if !value.is_unknown() {
-                            let message =
-                                format!("`{what}` must be a number from 0 on, found {}", value.describe());
+                            let expected = Bounds::NOT_NEGATIVE.expected(found.unwrap_or(-1.0));
+                            let message = format!("`{what}` must be {expected}, found {}", value.describe());
                             self.fail(Fault::new(message), expr.span);
                         }
                         None
@@ -203,10 +204,11 @@ impl Builder<'_> {
     fn clip_limit(&mut self, limit: &Expr) -> Option<f64> {
         let value = self.eval(limit);
         match value.as_float() {
-            Some(max) if max.is_finite() && max > 0.0 => Some(max),
-            _ => {
+            Some(max) if Bounds::POSITIVE.hold(max) => Some(max),
+            found => {
                 if !value.is_unknown() {
-                    let message = format!("a limit must be a number above 0, found {}", value.describe());
+                    let expected = Bounds::POSITIVE.expected(found.unwrap_or(0.0));
+                    let message = format!("a limit must be {expected}, found {}", value.describe());
                     self.fail(Fault::new(message), limit.span);
                 }
                 None

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::arguments::{Calls, Parameter, Rule, Signature, Words};
+use crate::arguments::{Bounds, Calls, LARGEST, Parameter, Rule, Signature, Words};
 use crate::diagnostics::Diagnostic;
 use crate::source::{Source, Span, Spanned};
 use std::sync::Arc;
@@ -233,7 +233,7 @@ impl Args {
             Rule::Any => Ok(()),
             Rule::Size if self.has(parameter.name) => self.size(parameter.name).map(|_| ()),
             Rule::Size => Ok(()),
-            Rule::Within(low, high) => self.float_in(parameter.name, low, low, high).map(|_| ()),
+            Rule::Within(bounds) => self.bounded(parameter.name, 0.0, bounds).map(|_| ()),
             Rule::Flag => self.bool_or(parameter.name, false).map(|_| ()),
         }
     }
@@ -264,24 +264,22 @@ impl Args {
         }
     }
 
+    /// A number; bounds of its own are in the signature.
     pub fn float_or(&self, name: &str, default: f64) -> Built<f64> {
-        match self.get(name) {
-            None => Ok(default),
-            Some(value) => match value.value.as_float() {
-                Some(float) if float.is_finite() => Ok(float),
-                _ => Self::wrong(name, value, "a finite number"),
-            },
-        }
+        self.bounded(name, default, Bounds::ANY)
     }
 
-    /// A number within bounds.
+    /// A number from `low` to `high`.
     pub fn float_in(&self, name: &str, default: f64, low: f64, high: f64) -> Built<f64> {
-        let float = self.float_or(name, default)?;
-        match self.get(name) {
-            Some(value) if !(low..=high).contains(&float) => {
-                Self::wrong(name, value, &format!("a number from {low} to {high}"))
-            }
-            _ => Ok(float),
+        self.bounded(name, default, Bounds::closed(low.max(-LARGEST), high.min(LARGEST)))
+    }
+
+    fn bounded(&self, name: &str, default: f64, bounds: Bounds) -> Built<f64> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        match value.value.as_float() {
+            Some(float) if bounds.hold(float) => Ok(float),
+            Some(float) if float.is_finite() => Self::wrong(name, value, &bounds.expected(float)),
+            _ => Self::wrong(name, value, "a finite number"),
         }
     }
 
@@ -353,13 +351,14 @@ impl Args {
     /// A list of numbers.
     pub fn floats(&self, name: &str) -> Built<Option<Vec<f64>>> {
         let Some(value) = self.get(name) else { return Ok(None) };
+        let number = |item: &Val| item.as_float().filter(|&float| Bounds::ANY.hold(float));
         let floats = match &value.value {
-            Val::List(items) => items.iter().map(Val::as_float).collect::<Option<Vec<_>>>(),
-            single => single.as_float().map(|float| vec![float]),
+            Val::List(items) => items.iter().map(number).collect::<Option<Vec<_>>>(),
+            single => number(single).map(|float| vec![float]),
         };
         match floats {
             Some(floats) => Ok(Some(floats)),
-            None => Self::wrong(name, value, "a list of numbers"),
+            None => Self::wrong(name, value, &format!("a list of numbers up to {LARGEST:e}")),
         }
     }
 
@@ -377,6 +376,15 @@ impl Args {
             None => Self::missing(name),
             Some(Spanned { value: Val::Tensor(tensor), .. }) => Ok(*tensor),
             Some(value) => Self::wrong(name, value, "a tensor"),
+        }
+    }
+
+    /// A mistake in an argument, at its place if it is given.
+    pub fn fault(&self, name: &str, message: impl Into<String>) -> Fault {
+        let fault = Fault::new(message);
+        match self.place(name) {
+            Some(place) => fault.at(place),
+            None => fault,
         }
     }
 

@@ -9,6 +9,8 @@ use crate::syntax::Text;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
     Int(i64),
+    /// 2^63, the one whole number whose negative fits and which itself does not.
+    Edge,
     Float(f64),
     Text(String),
     Name(String),
@@ -47,7 +49,11 @@ pub(super) fn lex(
             let size = number_length(rest);
             let digits: String = rest[..size].chars().filter(|&c| c != '_').collect();
             let token = if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                digits.parse().ok().map(Token::Int)
+                match digits.parse() {
+                    Ok(value) => Some(Token::Int(value)),
+                    Err(_) if digits.parse() == Ok(i64::MIN.unsigned_abs()) => Some(Token::Edge),
+                    Err(_) => None,
+                }
             } else {
                 digits.parse().ok().filter(|value: &f64| value.is_finite()).map(Token::Float)
             };

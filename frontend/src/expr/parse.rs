@@ -117,6 +117,7 @@ impl Parser<'_> {
             Token::Text(text) => format!("'{text}' cannot stand here"),
             Token::Int(value) => format!("{value} cannot stand here"),
             Token::Float(value) => format!("{value:?} cannot stand here"),
+            Token::Edge => format!("the number {} does not fit", i64::MIN.unsigned_abs()),
         };
         let diagnostic = Diagnostic::new(self.source, self.span(), message).label(label);
         match self.peek() {
@@ -220,6 +221,15 @@ impl Parser<'_> {
         if self.eat("+") {
             self.grow()?;
             return self.deeper(Self::factor);
+        }
+        if self.peek() == &Token::Symbol("-")
+            && matches!(self.tokens.get(self.at + 1), Some((Token::Edge, _)))
+        {
+            let start = self.span();
+            self.advance();
+            let span = start.to(self.span());
+            self.advance();
+            return Ok(Expr { kind: ExprKind::Int(i64::MIN), span });
         }
         self.prefix("-", Unary::Minus, Self::factor, Self::power)
     }

@@ -6,7 +6,9 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, ScalarOp};
 
 use super::{Layer, input};
-use crate::arguments::{Parameter, Signature, call, one_of, optional, required, word, words};
+use crate::arguments::{
+    Bounds, Parameter, Signature, call, flag, number, one_of, optional, size, word, words,
+};
 use crate::build::Builder;
 use crate::build::ops::Ops;
 use crate::build::value::{Args, Built, Fault, Tensor};
@@ -44,15 +46,15 @@ activations! {
     any "Identity" ["identity"] () = identity;
     float "Relu" ["relu"] () = relu;
     float "Relu6" ["relu6"] () = relu6;
-    float "LeakyRelu" ["leaky_relu"] (optional("slope")) = leaky_relu;
+    float "LeakyRelu" ["leaky_relu"] (number("slope", Bounds::ANY)) = leaky_relu;
     float "PRelu" (optional("parameters"), call("init", &INITS, false)) = prelu;
-    float "RRelu" (optional("low"), optional("high")) = rrelu;
-    float "Elu" ["elu"] (optional("alpha")) = elu;
-    float "Celu" ["celu"] (optional("alpha")) = celu;
+    float "RRelu" (number("low", Bounds::ANY), number("high", Bounds::ANY)) = rrelu;
+    float "Elu" ["elu"] (number("alpha", Bounds::ANY)) = elu;
+    float "Celu" ["celu"] (number("alpha", Bounds::POSITIVE)) = celu;
     float "Selu" ["selu"] () = selu;
     float "Gelu" ["gelu"] (word::<GeluForm>("form", false)) = gelu;
     float "Silu" ["silu"] () = silu;
-    float "Swish" ["swish"] (optional("beta"), optional("learned")) = swish;
+    float "Swish" ["swish"] (number("beta", Bounds::ANY), flag("learned")) = swish;
     float "HardSwish" ["hard_swish"] () = hard_swish;
     float "Mish" ["mish"] () = mish;
     float "Sigmoid" ["sigmoid"] () = sigmoid;
@@ -60,12 +62,12 @@ activations! {
     float "LogSigmoid" () = log_sigmoid;
     float "Tanh" ["tanh"] () = tanh;
     float "ScaledTanh" () = scaled_tanh;
-    float "HardTanh" ["hard_tanh"] (optional("low"), optional("high")) = hard_tanh;
+    float "HardTanh" ["hard_tanh"] (number("low", Bounds::ANY), number("high", Bounds::ANY)) = hard_tanh;
     float "Softsign" ["softsign"] () = softsign;
-    float "Softplus" ["softplus"] (optional("beta")) = softplus;
+    float "Softplus" ["softplus"] (number("beta", Bounds::POSITIVE)) = softplus;
     float "CRelu" () = crelu;
     float "Glu" (AXIS) = glu;
-    float "Maxout" (required("pieces")) = maxout;
+    float "Maxout" (size("pieces")) = maxout;
     float "Softmax" (AXIS) = softmax;
     float "LogSoftmax" (AXIS) = log_softmax;
 }
@@ -123,7 +125,7 @@ pub(crate) fn elu(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
 
 /// `x > 0 ? x : a (e^(x/a) - 1)`
 fn celu(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
-    let alpha = args.float_in("alpha", 1.0, f64::MIN_POSITIVE, f64::MAX)?;
+    let alpha = args.float_or("alpha", 1.0)?;
     let ops = &mut builder.ops();
     let inner = ops.min_num(x, 0.0)?;
     let inner = ops.div_num(inner, alpha)?;
@@ -224,7 +226,12 @@ fn scaled_tanh(builder: &mut Builder, x: Tensor, _: &Args) -> Built {
 }
 
 fn hard_tanh(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
-    builder.ops().saturate(x, args.float_or("low", -1.0)?, args.float_or("high", 1.0)?)
+    let (low, high) = (args.float_or("low", -1.0)?, args.float_or("high", 1.0)?);
+    if low >= high {
+        let message = format!("`low` must be below `high`, found {low:?} and {high:?}");
+        return Err(args.fault(if args.has("low") { "low" } else { "high" }, message));
+    }
+    builder.ops().saturate(x, low, high)
 }
 
 fn softsign(builder: &mut Builder, x: Tensor, _: &Args) -> Built {
@@ -235,7 +242,7 @@ fn softsign(builder: &mut Builder, x: Tensor, _: &Args) -> Built {
 }
 
 pub(crate) fn softplus(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
-    soft(&mut builder.ops(), x, args.float_in("beta", 1.0, f64::MIN_POSITIVE, f64::MAX)?)
+    soft(&mut builder.ops(), x, args.float_or("beta", 1.0)?)
 }
 
 fn crelu(builder: &mut Builder, x: Tensor, _: &Args) -> Built {
@@ -345,6 +352,10 @@ fn sloped(ops: &mut Ops, x: Tensor, slope: Tensor) -> Built {
 fn rrelu(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     let low = args.float_or("low", 1.0 / 8.0)?;
     let high = args.float_or("high", 1.0 / 3.0)?;
+    if low > high {
+        let message = format!("`low` must not be above `high`, found {low:?} and {high:?}");
+        return Err(args.fault(if args.has("low") { "low" } else { "high" }, message));
+    }
     if !builder.train {
         return leaky(&mut builder.ops(), x, (low + high) / 2.0);
     }

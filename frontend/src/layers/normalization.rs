@@ -6,7 +6,7 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::Function;
 
 use super::{Layer, input};
-use crate::arguments::{Parameter, Signature, flag, optional, size, within};
+use crate::arguments::{Bounds, Parameter, Signature, flag, number, optional, size, within};
 use crate::build::Builder;
 use crate::build::ops::{Ops, Tensor, Window};
 use crate::build::value::{Args, Built, Fault};
@@ -51,7 +51,13 @@ pub(super) static LAYERS: [Layer; 7] = [
     norm!(
         "LocalResponseNorm",
         "lrn",
-        &[size("size"), optional("alpha"), optional("beta"), optional("k"), optional("divide")],
+        &[
+            size("size"),
+            number("alpha", Bounds::NOT_NEGATIVE),
+            number("beta", Bounds::ANY),
+            number("k", Bounds::POSITIVE),
+            flag("divide"),
+        ],
         local_response_norm
     ),
 ];
@@ -90,8 +96,8 @@ fn affine(builder: &mut Builder, x: Tensor, axes: &[usize], weight: f64) -> Buil
 /// variance unbiased. Inference: the running averages.
 fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     let dims = channels(builder, x)?;
-    let eps = args.float_in("eps", 1e-5, 0.0, 1.0)?;
-    let momentum = args.float_in("momentum", 0.1, 0.0, 1.0)?;
+    let eps = args.float_or("eps", 1e-5)?;
+    let momentum = args.float_or("momentum", 0.1)?;
     let (count, features) = ((Size::product(&dims) / dims[1].max(1)).get()?, dims[1]);
     // Declared in the order of PyTorch's state: weight and bias stand before the running averages.
     let with_affine = args.bool_or("affine", true)?;
@@ -144,7 +150,7 @@ fn layer_norm(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
         )));
     }
     let axes: Vec<usize> = (ty.rank() - count..ty.rank()).collect();
-    let eps = args.float_in("eps", 1e-5, 0.0, 1.0)?;
+    let eps = args.float_or("eps", 1e-5)?;
     let ops = &mut builder.ops();
     let (mean, variance) = ops.moments(x, &axes)?;
     let normal = normalize(ops, x, mean, variance, eps)?;
@@ -159,7 +165,7 @@ fn group_norm(builder: &mut Builder, x: Tensor, args: &Args, groups: Option<usiz
         let fault = Fault::new(format!("{} channels cannot be divided into {groups} groups", dims[1]));
         return Err(args.place("groups").map_or(fault.clone(), |place| fault.at(place)));
     }
-    let eps = args.float_in("eps", 1e-5, 0.0, 1.0)?;
+    let eps = args.float_or("eps", 1e-5)?;
     let ops = &mut builder.ops();
     let mut split = vec![dims[0], groups, dims[1] / groups];
     split.extend(&dims[2..]);

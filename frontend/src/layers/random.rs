@@ -7,7 +7,7 @@ use brolga_ir::ops::Role;
 use brolga_ir::scalar::Comparison;
 
 use super::{Layer, input};
-use crate::arguments::{Signature, within};
+use crate::arguments::{Bounds, Signature, number, within};
 use crate::build::Builder;
 use crate::build::ops::Tensor;
 use crate::build::value::{Args, Built, Fault};
@@ -43,9 +43,9 @@ pub(super) static LAYERS: [Layer; 4] = [
         let dims = dims.iter().enumerate().map(|(axis, &n)| if axis < 1 { n } else { 1 }).collect();
         dropout(builder, x, args, dims)
     }),
-    random!("GaussianNoise", &[within("std", 0.0, f64::MAX)], |builder, x, args| {
+    random!("GaussianNoise", &[number("std", Bounds::NOT_NEGATIVE)], |builder, x, args| {
         let x = input(x)?;
-        let std = args.float_in("std", 0.1, 0.0, f64::MAX)?;
+        let std = args.float_or("std", 0.1)?;
         if !builder.train || std == 0.0 {
             return Ok(x);
         }
@@ -59,7 +59,7 @@ pub(super) static LAYERS: [Layer; 4] = [
 
 /// Zero with probability `p`, else times `1 / (1 - p)` (Srivastava et al. 2014); one draw for each element of `dims`.
 fn dropout(builder: &mut Builder, x: Tensor, args: &Args, dims: Vec<usize>) -> Built {
-    let p = args.float_in("p", 0.5, 0.0, 1.0)?;
+    let p = args.float_or("p", 0.5)?;
     let ty = builder.ops().ty(x);
     if !ty.dtype.is_float() {
         return Err(Fault::new(format!("the input must have floating-point elements, found {ty}")));

@@ -2,19 +2,15 @@
 //! Hutter 2019).
 
 use super::{L1, LR, Optimizer, Update, WEIGHT_DECAY, abs, schedule};
-use crate::arguments::{Parameter, Signature, flag, optional, within};
+use crate::arguments::{Bounds, Parameter, Signature, flag, number, within};
 use crate::build::ops::Ops;
 use crate::build::value::{Args, Built, Tensor};
 
-const PARAMETERS: [Parameter; 7] = [
-    LR,
-    within("beta1", 0.0, 1.0),
-    within("beta2", 0.0, 1.0),
-    within("eps", 0.0, 1.0),
-    flag("amsgrad"),
-    WEIGHT_DECAY,
-    L1,
-];
+const BETA1: Parameter = number("beta1", Bounds::BELOW_ONE);
+const BETA2: Parameter = number("beta2", Bounds::BELOW_ONE);
+
+const PARAMETERS: [Parameter; 7] =
+    [LR, BETA1, BETA2, within("eps", 0.0, 1.0), flag("amsgrad"), WEIGHT_DECAY, L1];
 
 pub(super) static OPTIMIZERS: [Optimizer; 4] = [
     Optimizer {
@@ -32,14 +28,7 @@ pub(super) static OPTIMIZERS: [Optimizer; 4] = [
     Optimizer {
         signature: Signature {
             name: "Adamax",
-            parameters: &[
-                LR,
-                within("beta1", 0.0, 1.0),
-                within("beta2", 0.0, 1.0),
-                within("eps", 0.0, 1.0),
-                WEIGHT_DECAY,
-                L1,
-            ],
+            parameters: &[LR, BETA1, BETA2, within("eps", 0.0, 1.0), WEIGHT_DECAY, L1],
         },
         lr: Some(2e-3),
         decoupled: false,
@@ -50,10 +39,10 @@ pub(super) static OPTIMIZERS: [Optimizer; 4] = [
             name: "NAdam",
             parameters: &[
                 LR,
-                within("beta1", 0.0, 1.0),
-                within("beta2", 0.0, 1.0),
+                BETA1,
+                BETA2,
                 within("eps", 0.0, 1.0),
-                optional("momentum_decay"),
+                number("momentum_decay", Bounds::NOT_NEGATIVE),
                 WEIGHT_DECAY,
                 L1,
             ],
@@ -72,9 +61,9 @@ struct Betas {
 
 fn betas(args: &Args) -> Built<Betas> {
     Ok(Betas {
-        beta1: args.float_in("beta1", 0.9, 0.0, 1.0)?,
-        beta2: args.float_in("beta2", 0.999, 0.0, 1.0)?,
-        eps: args.float_in("eps", 1e-8, 0.0, 1.0)?,
+        beta1: args.float_or("beta1", 0.9)?,
+        beta2: args.float_or("beta2", 0.999)?,
+        eps: args.float_or("eps", 1e-8)?,
     })
 }
 

@@ -4,7 +4,7 @@
 use brolga_ir::scalar::Comparison;
 
 use super::{L1, LR, Optimizer, Update, WEIGHT_DECAY};
-use crate::arguments::{Signature, flag, optional, within};
+use crate::arguments::{Bounds, Signature, flag, number, within};
 use crate::build::value::{Args, Built};
 
 pub(super) static OPTIMIZERS: [Optimizer; 4] = [
@@ -13,8 +13,8 @@ pub(super) static OPTIMIZERS: [Optimizer; 4] = [
             name: "Adagrad",
             parameters: &[
                 LR,
-                optional("lr_decay"),
-                optional("initial"),
+                number("lr_decay", Bounds::NOT_NEGATIVE),
+                number("initial", Bounds::NOT_NEGATIVE),
                 within("eps", 0.0, 1.0),
                 WEIGHT_DECAY,
                 L1,
@@ -55,10 +55,10 @@ pub(super) static OPTIMIZERS: [Optimizer; 4] = [
             name: "Rprop",
             parameters: &[
                 LR,
-                optional("shrink"),
-                optional("grow"),
-                optional("smallest"),
-                optional("largest"),
+                number("shrink", Bounds::SHRINKING),
+                number("grow", Bounds::GROWING),
+                number("smallest", Bounds::NOT_NEGATIVE),
+                number("largest", Bounds::NOT_NEGATIVE),
             ],
         },
         lr: Some(0.01),
@@ -69,9 +69,9 @@ pub(super) static OPTIMIZERS: [Optimizer; 4] = [
 
 /// `s += g²; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt s + eps)`.
 fn adagrad(cx: &mut Update, args: &Args) -> Built {
-    let lr_decay = args.float_in("lr_decay", 0.0, 0.0, f64::MAX)?;
-    let eps = args.float_in("eps", 1e-10, 0.0, 1.0)?;
-    let sum = cx.slot("sum", args.float_in("initial", 0.0, 0.0, f64::MAX)?)?;
+    let lr_decay = args.float_or("lr_decay", 0.0)?;
+    let eps = args.float_or("eps", 1e-10)?;
+    let sum = cx.slot("sum", args.float_or("initial", 0.0)?)?;
     let (parameter, gradient, time, mut lr) = (cx.parameter, cx.gradient, cx.time, cx.lr);
     let mut ops = cx.ops();
     if lr_decay != 0.0 {
@@ -91,8 +91,8 @@ fn adagrad(cx: &mut Update, args: &Args) -> Built {
 
 /// `s = rho s + (1 - rho) g²; d = sqrt(u + eps) / sqrt(s + eps) g; u = rho u + (1 - rho) d²; p -= lr d`.
 fn adadelta(cx: &mut Update, args: &Args) -> Built {
-    let rho = args.float_in("rho", 0.9, 0.0, 1.0)?;
-    let eps = args.float_in("eps", 1e-6, 0.0, 1.0)?;
+    let rho = args.float_or("rho", 0.9)?;
+    let eps = args.float_or("eps", 1e-6)?;
     let (square, delta) = (cx.slot("square_avg", 0.0)?, cx.slot("acc_delta", 0.0)?);
     let (parameter, gradient, lr) = (cx.parameter, cx.gradient, cx.lr);
     let next_square = cx.average_square(square, gradient, rho)?;
@@ -111,9 +111,9 @@ fn adadelta(cx: &mut Update, args: &Args) -> Built {
 
 /// `s = alpha s + (1 - alpha) g²; p -= lr g / (sqrt s + eps)`; centred: the variance `s - mean²` under the root.
 fn rmsprop(cx: &mut Update, args: &Args) -> Built {
-    let alpha = args.float_in("alpha", 0.99, 0.0, 1.0)?;
-    let eps = args.float_in("eps", 1e-8, 0.0, 1.0)?;
-    let momentum = args.float_in("momentum", 0.0, 0.0, 1.0)?;
+    let alpha = args.float_or("alpha", 0.99)?;
+    let eps = args.float_or("eps", 1e-8)?;
+    let momentum = args.float_or("momentum", 0.0)?;
     let square = cx.slot("square_avg", 0.0)?;
     let (parameter, gradient, lr) = (cx.parameter, cx.gradient, cx.lr);
     let next = cx.average_square(square, gradient, alpha)?;
@@ -143,10 +143,14 @@ fn rmsprop(cx: &mut Update, args: &Args) -> Built {
 
 /// A step size for every weight, grown where the gradient keeps its sign and shrunk where it turns.
 fn rprop(cx: &mut Update, args: &Args) -> Built {
-    let shrink = args.float_in("shrink", 0.5, 0.0, 1.0)?;
-    let grow = args.float_in("grow", 1.2, 1.0, f64::MAX)?;
-    let smallest = args.float_in("smallest", 1e-6, 0.0, f64::MAX)?;
-    let largest = args.float_in("largest", 50.0, 0.0, f64::MAX)?;
+    let shrink = args.float_or("shrink", 0.5)?;
+    let grow = args.float_or("grow", 1.2)?;
+    let smallest = args.float_or("smallest", 1e-6)?;
+    let largest = args.float_or("largest", 50.0)?;
+    if smallest > largest {
+        let message = format!("`smallest` must not be above `largest`, found {smallest:?} and {largest:?}");
+        return Err(args.fault("smallest", message));
+    }
     let (previous, size) = (cx.slot("prev", 0.0)?, cx.slot("step_size", 0.0)?);
     let lr = cx.narrow(cx.lr)?;
     let (parameter, gradient, time) = (cx.parameter, cx.gradient, cx.time);

@@ -12,7 +12,7 @@ mod sgd;
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, Type};
 
-use crate::arguments::{Parameter, Signature, call, within};
+use crate::arguments::{Bounds, Parameter, Signature, call, number};
 use crate::build::Builder;
 use crate::build::ops::Ops;
 use crate::build::state::SlotKind;
@@ -32,8 +32,8 @@ pub(crate) struct Optimizer {
 
 /// The learning rate: a number or a schedule.
 const LR: Parameter = call("lr", &schedule::SCHEDULES, false);
-const WEIGHT_DECAY: Parameter = within("weight_decay", 0.0, f64::MAX);
-const L1: Parameter = within("l1", 0.0, f64::MAX);
+const WEIGHT_DECAY: Parameter = number("weight_decay", Bounds::NOT_NEGATIVE);
+const L1: Parameter = number("l1", Bounds::NOT_NEGATIVE);
 
 static OPTIMIZERS: [&[Optimizer]; 3] = [&sgd::OPTIMIZERS, &adaptive::OPTIMIZERS, &adam::OPTIMIZERS];
 

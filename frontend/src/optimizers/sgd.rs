@@ -26,11 +26,14 @@ pub(super) static OPTIMIZERS: [Optimizer; 1] = [Optimizer {
 
 /// `b = momentum b + (1 - dampening) g; p -= lr b`; Nesterov: `p -= lr (g + momentum b)`.
 fn sgd(cx: &mut Update, args: &Args) -> Built {
-    let momentum = args.float_in("momentum", 0.0, 0.0, 1.0)?;
+    let momentum = args.float_or("momentum", 0.0)?;
     let (parameter, lr, mut direction) = (cx.parameter, cx.lr, cx.gradient);
     if momentum != 0.0 {
-        let dampening = args.float_in("dampening", 0.0, 0.0, 1.0)?;
+        let dampening = args.float_or("dampening", 0.0)?;
         let nesterov = args.bool_or("nesterov", false)?;
+        if nesterov && dampening != 0.0 {
+            return Err(args.fault("nesterov", "`nesterov` momentum is defined without `dampening`"));
+        }
         let buffer = cx.slot("momentum_buffer", 0.0)?;
         let (gradient, time) = (cx.gradient, cx.time);
         let mut ops = cx.ops();

@@ -4,7 +4,7 @@ use brolga_ir::scalar::{Comparison, Function as Elementary, ScalarOp};
 
 use super::classes::{Labels, class_weights, probability_axis};
 use super::{Function, float_tensor, function, tensor, wrong};
-use crate::arguments::{Parameter, optional, required, word, words};
+use crate::arguments::{Bounds, Parameter, number, optional, required, word, words};
 use crate::build::Builder;
 use crate::build::ops::Ops;
 use crate::build::value::{Args, Built, Tensor, Val};
@@ -22,7 +22,7 @@ const BINARY: [Parameter; 5] =
 const CLASSES: [Parameter; 7] = [
     required("logits"),
     required("label"),
-    optional("smoothing"),
+    number("smoothing", Bounds::UNIT),
     optional("weights"),
     REDUCTION,
     optional("ignore_index"),
@@ -39,7 +39,7 @@ const NLL: [Parameter; 6] = [
 const FOCAL: [Parameter; 7] = [
     required("logits"),
     required("label"),
-    optional("gamma"),
+    number("gamma", Bounds::NOT_NEGATIVE),
     REDUCTION,
     optional("weights"),
     optional("ignore_index"),
@@ -63,16 +63,20 @@ pub(super) static FUNCTIONS: [Function; 12] = [
     }),
     function(
         "smooth_l1",
-        &[required("x"), required("target"), optional("beta"), REDUCTION],
+        &[required("x"), required("target"), number("beta", Bounds::NOT_NEGATIVE), REDUCTION],
         |builder, args| {
-            let beta = args.float_in("beta", 1.0, 0.0, f64::MAX)?;
+            let beta = args.float_or("beta", 1.0)?;
             elementwise(builder, args, |ops, x, target| smooth_l1(ops, x, target, beta))
         },
     ),
-    function("huber", &[required("x"), required("target"), optional("delta"), REDUCTION], |builder, args| {
-        let delta = args.float_in("delta", 1.0, f64::MIN_POSITIVE, f64::MAX)?;
-        elementwise(builder, args, |ops, x, target| ops.rounded_corner(x, target, delta))
-    }),
+    function(
+        "huber",
+        &[required("x"), required("target"), number("delta", Bounds::POSITIVE), REDUCTION],
+        |builder, args| {
+            let delta = args.float_or("delta", 1.0)?;
+            elementwise(builder, args, |ops, x, target| ops.rounded_corner(x, target, delta))
+        },
+    ),
     function("hinge", &PREDICTION, |builder, args| {
         // max(0, 1 - target x), targets -1 and 1
         elementwise(builder, args, |ops, x, target| {
@@ -161,9 +165,9 @@ fn aligned_variance(ops: &mut Ops, x: Tensor, variance: Tensor, args: &Args) -> 
         .note("it has the prediction's shape, or that without the last axis, or extents of 1"))
 }
 
-/// Huber's loss divided by its corner `beta`; for 0 that is the distance.
+/// Huber's loss divided by its corner `beta`; for 0, or less than f32 has, that is the distance.
 fn smooth_l1(ops: &mut Ops, x: Tensor, target: Tensor, beta: f64) -> Built {
-    if beta == 0.0 {
+    if beta < f64::from(f32::MIN_POSITIVE) {
         let difference = ops.sub(x, target)?;
         return ops.elementwise(ScalarOp::Abs, difference);
     }
@@ -198,7 +202,7 @@ fn reduced_labels(ops: &mut Ops, losses: Tensor, labels: &Labels, args: &Args) -
 fn cross_entropy(builder: &mut Builder, args: &Args) -> Built<Val> {
     let logits = float_tensor(builder, args, "logits")?;
     let label = tensor(builder, args, "label")?;
-    let smoothing = args.float_in("smoothing", 0.0, 0.0, 1.0)?;
+    let smoothing = args.float_or("smoothing", 0.0)?;
     if builder.ops().dtype(label).is_float() {
         return soft_cross_entropy(builder, logits, label, smoothing, args);
     }
@@ -275,7 +279,7 @@ fn nll(builder: &mut Builder, args: &Args) -> Built<Val> {
 /// `-(1 - p)^gamma ln p`, p the label's probability (Lin et al. 2017).
 fn focal(builder: &mut Builder, args: &Args) -> Built<Val> {
     let logits = float_tensor(builder, args, "logits")?;
-    let gamma = args.float_in("gamma", 2.0, 0.0, f64::MAX)?;
+    let gamma = args.float_or("gamma", 2.0)?;
     let labels = Labels::read(builder, logits, args)?;
     let mut ops = builder.ops();
     let log = ops.log_softmax(logits, labels.axis)?;

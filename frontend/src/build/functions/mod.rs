@@ -135,6 +135,11 @@ pub(crate) fn call(
     if !known {
         return Val::Unknown;
     }
+    for parameter in parameters {
+        if let Err(fault) = args.check(parameter) {
+            return builder.fail(fault, span);
+        }
+    }
     match (function.build)(builder, &args) {
         Ok(value) => {
             builder.report_unused(&args, &name.value, span);
@@ -218,9 +223,5 @@ fn mean_of(builder: &mut Builder, x: Tensor, axes: &[usize], keep: bool) -> Buil
 
 /// An error at an argument.
 fn wrong(args: &Args, name: &str, message: impl Into<String>) -> Fault {
-    let fault = Fault::new(message);
-    match args.place(name) {
-        Some(place) => fault.at(place),
-        None => fault,
-    }
+    args.fault(name, message)
 }
