@@ -8,9 +8,6 @@
 
 #![cfg(all(feature = "cli", unix))]
 
-#[path = "../fuzz/src/lib.rs"]
-mod fuzz;
-
 mod files;
 mod models;
 mod pooling;

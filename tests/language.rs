@@ -60,43 +60,53 @@ fn finite(tensor: &Tensor) -> bool {
     }
 }
 
-/// Every model of README.md and of the language's description: each entry runs a hundred times on random inputs within
-/// their bounds, one behind the other on one state, and every output and all state stays finite.
+/// Every model of README.md and of the language's description, a block of the one and a block of the other in turn: its
+/// entries run a hundred times on random inputs within their bounds, in turn too, as a critic and a generator do, on one
+/// state. Every output and all state stays finite.
 #[test]
 fn documented_models_stay_finite() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let texts =
+        ["README.md", "frontend/LANGUAGE.md"].map(|file| std::fs::read_to_string(root.join(file)).unwrap());
+    let blocks = texts.each_ref().map(|text| {
+        let blocks = text.split("```ron\n").skip(1);
+        blocks.map(|block| block.split("```").next().unwrap()).collect::<Vec<_>>()
+    });
+    let longest = blocks.iter().map(Vec::len).max().unwrap();
+    let in_turn = (0..longest).flat_map(|at| blocks.iter().filter_map(move |blocks| blocks.get(at)));
     let mut found = 0;
-    for file in ["README.md", "frontend/LANGUAGE.md"] {
-        let text = std::fs::read_to_string(root.join(file)).unwrap();
-        for block in text.split("```ron\n").skip(1) {
-            let block = block.split("```").next().unwrap();
-            found += 1;
-            let settings = Settings::default().dim("batch", 8);
-            let model = Model::from_text(file, block, &settings).unwrap_or_else(|e| panic!("{e}"));
-            let mut state = model.initial_state(3).unwrap();
-            let entries: Vec<String> =
-                model.instance().entries().iter().map(|name| name.to_string()).collect();
-            for entry in entries.iter().filter(|entry| *entry != "init") {
-                let executable = model.compile(entry).unwrap();
-                let manifest = executable.manifest().clone();
-                let mut instance = Instance::bind(executable, &state, &Threads::new(1).unwrap()).unwrap();
-                let mut outputs: Vec<Tensor> =
-                    manifest.outputs.iter().map(|o| Tensor::zeros(o.dtype, &o.dims).unwrap()).collect();
-                for round in 0..100 {
-                    let mut inputs = random_inputs(&manifest.inputs).unwrap();
-                    vary(&mut inputs, round);
-                    instance.run_tensors(&mut state, &inputs, &mut outputs).unwrap();
-                    for (output, tensor) in manifest.outputs.iter().zip(&outputs) {
-                        assert!(finite(tensor), "{file}, {entry}, run {round}: `{}`", output.name);
-                    }
-                }
-                for slot in state.slots() {
-                    assert!(finite(slot.tensor()), "{file}, {entry}: `{}`", slot.name());
-                }
+    for block in in_turn {
+        found += 1;
+        stays_finite(block);
+    }
+    assert!(found >= 3, "{found} models");
+}
+
+fn stays_finite(text: &str) {
+    let model = Model::from_text("documented.ron", text, &Settings::default().dim("batch", 8));
+    let model = model.unwrap_or_else(|e| panic!("{e}"));
+    let mut state = model.initial_state(3).unwrap();
+    let threads = Threads::new(1).unwrap();
+    let entries = model.instance().entries().into_iter().filter(|entry| *entry != "init");
+    let mut instances: Vec<(&str, Instance)> = entries
+        .map(|entry| (entry, Instance::bind(model.compile(entry).unwrap(), &state, &threads).unwrap()))
+        .collect();
+    for round in 0..100 {
+        for (entry, instance) in &mut instances {
+            let manifest = instance.executable().manifest().clone();
+            let mut outputs: Vec<Tensor> =
+                manifest.outputs.iter().map(|o| Tensor::zeros(o.dtype, &o.dims).unwrap()).collect();
+            let mut inputs = random_inputs(&manifest.inputs).unwrap();
+            vary(&mut inputs, round);
+            instance.run_tensors(&mut state, &inputs, &mut outputs).unwrap();
+            for (output, tensor) in manifest.outputs.iter().zip(&outputs) {
+                assert!(finite(tensor), "{entry}, run {round}: `{}` in\n{text}", output.name);
             }
         }
     }
-    assert!(found >= 3, "{found} models");
+    for slot in state.slots() {
+        assert!(finite(slot.tensor()), "`{}` in\n{text}", slot.name());
+    }
 }
 
 /// Other floats in every round; what is within bounds stays there.
@@ -336,6 +346,19 @@ fn whole_numbers_on_every_target() {
             let found = crate::common::compiled::from_runtime(&results[&format!("y{k}")]);
             assert!(same(&found, expected), "{formula} on {target:?}: {found:?}, not {expected:?}");
         }
+    }
+    // AVX-512, whether the machine has it or not.
+    let mut compiler = brolga::Compiler::new(&CompileOptions::default());
+    let optimised = compiler.optimise(graph).unwrap();
+    let program = compiler.lower(&optimised).unwrap();
+    let inputs =
+        program.buffers.iter().filter(|b| matches!(b.place, brolga::ir::program::Place::Input { .. }));
+    let inputs: Vec<brolga::ir::Tensor> =
+        inputs.map(|b| crate::common::compiled::from_runtime(&tensors[b.name.as_str()])).collect();
+    let emulated = crate::common::compiled::compile_emulated(&program);
+    let (found, _) = crate::common::compiled::run_compiled(emulated, 1, &inputs, &[]);
+    for ((_, formula), (found, expected)) in formulas.iter().enumerate().zip(found.iter().zip(&reference)) {
+        assert!(same(found, expected), "{formula} by AVX-512: {found:?}, not {expected:?}");
     }
 }
 

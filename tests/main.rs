@@ -14,6 +14,9 @@ mod eval;
 mod facade;
 mod files;
 mod functions;
+#[cfg_attr(not(all(feature = "cli", unix)), allow(dead_code, reason = "`hostile` uses most of it"))]
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
 mod growth;
 mod hostile;
 mod kernels;
@@ -26,7 +29,9 @@ mod random_graphs;
 mod references;
 mod safe;
 mod schedules;
+mod short_memory;
 mod snapshots;
+mod spread;
 mod stages;
 mod state_alone;
 mod streams;

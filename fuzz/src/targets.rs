@@ -5,11 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use brolga::frontend::{Model as Parsed, no_imports};
-use brolga::ir::generate::{Config, Generated, generate};
+use brolga::ir::generate::{Config, Generated, Rng, generate};
 use brolga::ir::program::interpret::Interpreter;
 use brolga::ir::program::{Place, Program};
 use brolga::ir::scalar::Scalar;
-use brolga::ir::tensor::Data;
 use brolga::ir::{self, Graph};
 use brolga::models::data;
 use brolga::passes::index_ranges::index_ranges;
@@ -18,13 +17,15 @@ use brolga::passes::{GraphPass, Manager, Options, pipelines};
 use brolga::runtime::{self, DType, Field, Instance, Manifest, SlotKind, State, TensorFile, Threads};
 use brolga::{CompileOptions, Compiler, Model, Settings, TargetCpu, random_inputs};
 
+use super::checked;
 use super::models;
+use super::values::{from_runtime, to_runtime};
 
 /// A target: its name, and what it does with bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 9] = [
+pub const ALL: [Target; 12] = [
     ("model", model),
     ("graph", graph),
     ("program", program),
@@ -32,6 +33,9 @@ pub const ALL: [Target; 9] = [
     ("images", images),
     ("manifest", manifest),
     ("checkpoint", checkpoint),
+    ("log", log),
+    ("schedules", schedules),
+    ("checked", checked),
     ("compare_graph", compare_graph),
     ("compare_model", compare_model),
 ];
@@ -189,7 +193,7 @@ pub fn whole_checkpoint() -> &'static (String, Vec<u8>) {
     static WHOLE: OnceLock<(String, Vec<u8>)> = OnceLock::new();
     WHOLE.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
-        resume(folder.path()).expect("training writes a checkpoint");
+        resume(folder.path(), 1, None).expect("training writes a checkpoint");
         let names = std::fs::read_dir(folder.path()).expect("a folder");
         let names = names.map(|entry| entry.expect("a file").file_name().to_string_lossy().into_owned());
         let mut names: Vec<String> = names.filter(|name| name.starts_with("step-")).collect();
@@ -199,12 +203,13 @@ pub fn whole_checkpoint() -> &'static (String, Vec<u8>) {
     })
 }
 
-/// Trains for an epoch, from the checkpoints of a folder.
-fn resume(folder: &Path) -> runtime::Result<runtime::Outcome> {
+/// Trains from the checkpoints of a folder, for so many epochs in all.
+fn resume(folder: &Path, epochs: u64, log: Option<&Path>) -> runtime::Result<runtime::Outcome> {
     let (model, programs) = trained();
     let mut state = model.initial_state(1).expect("a state");
     let checkpoints = runtime::CheckpointOptions { resume: true, ..runtime::CheckpointOptions::new(folder) };
-    let options = runtime::Options { epochs: 1, seed: 1, checkpoints: Some(checkpoints), log: None };
+    let log = log.map(|path| runtime::LogOptions { path: path.to_owned(), steps: true });
+    let options = runtime::Options { epochs, seed: 1, checkpoints: Some(checkpoints), log };
     let zeros = brolga::Tensor::zeros(DType::F32, &[8, 3])?;
     let path = folder.join("data.npz");
     runtime::write_tensors(&path, &[("x", zeros.view())])?;
@@ -215,8 +220,50 @@ fn resume(folder: &Path) -> runtime::Result<runtime::Outcome> {
 /// A checkpoint that training goes on from: what is broken is passed over, or refused.
 pub fn checkpoint(bytes: &[u8]) {
     in_folder(&whole_checkpoint().0, bytes, |folder| {
-        let _ = resume(folder);
+        let _ = resume(folder, 1, None);
     });
+}
+
+/// The log of a run that goes on: its rows are kept up to the checkpoint, or it is refused and left as it is.
+pub fn log(bytes: &[u8]) {
+    let (name, checkpoint) = whole_checkpoint();
+    in_folder("log.csv", bytes, |folder| {
+        let (points, path) = (folder.join("points"), folder.join("log.csv"));
+        std::fs::create_dir(&points).expect("a folder");
+        std::fs::write(points.join(name), checkpoint).expect("a checkpoint");
+        let outcome = resume(&points, 2, Some(&path));
+        let log = std::fs::read(&path).expect("a log");
+        match outcome {
+            Ok(_) => assert!(log.starts_with(b"kind,epoch,step,") && log.ends_with(b"\n"), "rows are whole"),
+            Err(_) => assert_eq!(log, bytes, "what is no log is left alone"),
+        }
+    });
+}
+
+/// A file of measured schedules: it is used, measured anew, or left alone.
+pub fn schedules(bytes: &[u8]) {
+    in_folder("schedules.ron", bytes, |folder| {
+        let path = folder.join("schedules.ron");
+        let (mut cache, _) = brolga::tune::Cache::open(&path);
+        let known = cache.get("machine", "key");
+        let schedule = brolga::passes::Schedule { rows: Some(3), ..brolga::passes::Schedule::default() };
+        let written = cache.add("machine", [("other", schedule)]).expect("the file can be written");
+        if !written {
+            assert_eq!(std::fs::read(&path).expect("a file"), bytes, "what is no cache is left alone");
+            return;
+        }
+        let (again, notice) = brolga::tune::Cache::open(&path);
+        assert_eq!(notice, None);
+        assert_eq!(again.get("machine", "key"), known);
+        assert_eq!(again.get("machine", "other"), Some(schedule));
+    });
+}
+
+/// The text of a kernel program, compiled with checks and run: the interpreter's bits, or an error of both.
+pub fn checked(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(program) = Program::parse(text) else { return };
+    checked::check(&checked::planned(program), &mut Rng(bytes.len() as u64));
 }
 
 /// The seed of the first eight bytes.
@@ -241,9 +288,11 @@ pub fn compare_graph(bytes: &[u8]) {
     }
 }
 
-type Named = Vec<(String, ir::Tensor)>;
+/// Tensors by name.
+pub type Named = Vec<(String, ir::Tensor)>;
 
-fn options(target_cpu: TargetCpu, threads: usize) -> CompileOptions {
+/// The options of those comparisons.
+pub fn options(target_cpu: TargetCpu, threads: usize) -> CompileOptions {
     // So small a part that small programs are parallel too.
     let passes = Options { threads: Some(threads), least_part: 16, ..Options::default() };
     CompileOptions { target_cpu, passes, ..CompileOptions::default() }
@@ -318,40 +367,6 @@ fn compiled(case: &Generated, target_cpu: TargetCpu, threads: usize) -> Named {
     outputs.chain(after).map(|(name, tensor)| (name, from_runtime(tensor))).collect()
 }
 
-fn to_runtime(tensor: &ir::Tensor) -> brolga::Tensor {
-    let dims = tensor.dims();
-    match tensor.data() {
-        Data::Bool(v) => {
-            let bytes: Vec<u8> = v.iter().map(|&value| u8::from(value)).collect();
-            brolga::Tensor::from_bytes(brolga::runtime::DType::Bool, dims, &bytes)
-        }
-        Data::U8(v) => brolga::Tensor::from_slice(dims, v),
-        Data::I32(v) => brolga::Tensor::from_slice(dims, v),
-        Data::I64(v) => brolga::Tensor::from_slice(dims, v),
-        Data::F32(v) => brolga::Tensor::from_slice(dims, v),
-        Data::F64(v) => brolga::Tensor::from_slice(dims, v),
-        Data::Bf16(_) => panic!("a bf16 exists inside of programs only"),
-    }
-    .expect("a tensor")
-}
-
-fn from_runtime(tensor: &brolga::Tensor) -> ir::Tensor {
-    let dtype = ir::DType::from_name(tensor.dtype().name()).expect("a type of both");
-    let size = dtype.size();
-    ir::Tensor::generate(&ir::Type::new(dtype, tensor.dims()), |i| {
-        let bytes = &tensor.bytes()[i * size..(i + 1) * size];
-        match dtype {
-            ir::DType::Bool => Scalar::Bool(bytes[0] != 0),
-            ir::DType::U8 => Scalar::U8(bytes[0]),
-            ir::DType::I32 => Scalar::I32(i32::from_le_bytes(bytes.try_into().expect("4 bytes"))),
-            ir::DType::I64 => Scalar::I64(i64::from_le_bytes(bytes.try_into().expect("8 bytes"))),
-            ir::DType::F32 => Scalar::F32(f32::from_le_bytes(bytes.try_into().expect("4 bytes"))),
-            ir::DType::F64 => Scalar::F64(f64::from_le_bytes(bytes.try_into().expect("8 bytes"))),
-            ir::DType::Bf16 => panic!("a bf16 exists inside of programs only"),
-        }
-    })
-}
-
 /// A random model: `infer` and `train` give the same bits everywhere.
 pub fn compare_model(bytes: &[u8]) {
     let text = models::random(seed(bytes));
@@ -374,7 +389,8 @@ pub fn run_everywhere(text: &str, places: &[(TargetCpu, usize)]) -> Vec<String> 
     for &place in places {
         let model = model(place);
         let results = entries.iter().map(|entry| {
-            run_twice(&model, entry, place.1).unwrap_or_else(|error| panic!("{entry}: {error}\n{text}"))
+            let run = model.compile(entry).and_then(|code| run_twice(&model, code, place.1));
+            run.unwrap_or_else(|error| panic!("{entry}: {error}\n{text}"))
         });
         let results: Vec<Named> = results.collect();
         let Some(expected) = &first else {
@@ -391,8 +407,11 @@ pub fn run_everywhere(text: &str, places: &[(TargetCpu, usize)]) -> Vec<String> 
 }
 
 /// Outputs of the second call and the state behind it.
-fn run_twice(model: &Model, entry: &str, threads: usize) -> brolga::Result<Named> {
-    let executable = model.compile(entry)?;
+pub fn run_twice(
+    model: &Model,
+    executable: Arc<runtime::Executable>,
+    threads: usize,
+) -> brolga::Result<Named> {
     let mut state = model.initial_state(7)?;
     let inputs = random_inputs(&executable.manifest().inputs)?;
     let names: Vec<String> = executable.manifest().inputs.iter().map(|input| input.name.clone()).collect();

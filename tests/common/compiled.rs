@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use brolga_codegen::{Options, TargetCpu};
+use brolga_ir::Tensor;
 use brolga_ir::program::{Program, verify::verify};
-use brolga_ir::scalar::Scalar;
-use brolga_ir::tensor::Data;
-use brolga_ir::{DType, Tensor, Type};
 use brolga_runtime::{SlotKind, State, Threads};
+
+pub use crate::fuzz::values::from_runtime;
+use crate::fuzz::values::to_runtime;
 
 /// The outputs, and the state afterwards, in order.
 pub fn run(
@@ -58,35 +59,4 @@ pub fn run_compiled(
     instance.run_tensors(&mut slots, &inputs, &mut outputs).expect("run");
     let state = state.iter().map(|(name, _)| from_runtime(slots.get(name).expect("a slot"))).collect();
     (outputs.iter().map(from_runtime).collect(), state)
-}
-
-fn to_runtime(tensor: &Tensor) -> brolga_runtime::Tensor {
-    let bytes: Vec<u8> = match tensor.data() {
-        Data::Bool(v) => v.iter().map(|&b| u8::from(b)).collect(),
-        Data::U8(v) => v.clone(),
-        Data::I32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::I64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::Bf16(_) => panic!("a bf16 exists inside of programs only"),
-        Data::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-    };
-    let dtype = brolga_runtime::DType::from_name(tensor.dtype().name()).expect("a type of both");
-    brolga_runtime::Tensor::from_bytes(dtype, tensor.dims(), &bytes).expect("a tensor")
-}
-
-pub fn from_runtime(tensor: &brolga_runtime::Tensor) -> Tensor {
-    let dtype = DType::from_name(tensor.dtype().name()).expect("a type of both");
-    let size = dtype.size();
-    Tensor::generate(&Type::new(dtype, tensor.dims()), |i| {
-        let bytes = &tensor.bytes()[i * size..(i + 1) * size];
-        match dtype {
-            DType::Bool => Scalar::Bool(bytes[0] != 0),
-            DType::U8 => Scalar::U8(bytes[0]),
-            DType::I32 => Scalar::I32(i32::from_le_bytes(bytes.try_into().expect("4 bytes"))),
-            DType::I64 => Scalar::I64(i64::from_le_bytes(bytes.try_into().expect("8 bytes"))),
-            DType::Bf16 => panic!("a bf16 exists inside of programs only"),
-            DType::F32 => Scalar::F32(f32::from_le_bytes(bytes.try_into().expect("4 bytes"))),
-            DType::F64 => Scalar::F64(f64::from_le_bytes(bytes.try_into().expect("8 bytes"))),
-        }
-    })
 }

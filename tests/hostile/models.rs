@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use brolga::TargetCpu;
+use brolga::{Compiler, Model, Settings, TargetCpu};
 
-use super::fuzz::models;
-use super::fuzz::targets::{Refused, check, run_everywhere};
 use super::{Cases, cases};
+use crate::common::compiled::compile_emulated;
+use crate::fuzz::models;
+use crate::fuzz::targets::{Refused, check, options, run_everywhere, run_twice};
 
 /// Every target, and some numbers of threads.
 fn places() -> Vec<(TargetCpu, usize)> {
@@ -17,6 +18,24 @@ fn places() -> Vec<(TargetCpu, usize)> {
         features.is_ok_and(|features| features.iter().all(|name| brolga::runtime::cpu_has(name)))
     };
     cpus.into_iter().filter(runs).flat_map(|cpu| [1, 2, 5].map(|threads| (cpu, threads))).collect()
+}
+
+/// The same with leaves for AVX-512, which the emulator runs where the machine lacks it.
+fn run_emulated(text: &str) {
+    let model = Model::from_text("model.ron", text, &Settings::default()).expect("a model that has run");
+    let model = model.with_options(options(TargetCpu::Portable, 1));
+    for entry in model.instance().entries().into_iter().filter(|&entry| entry != "init") {
+        let mut compiler = Compiler::new(model.options());
+        let optimised = compiler.optimise(model.graph(entry).expect("an entry")).expect("passes");
+        let program = compiler.lower(&optimised).expect("a program");
+        let emulated = std::sync::Arc::new(compile_emulated(&program).executable);
+        let expected = model.compile(entry).and_then(|code| run_twice(&model, code, 1)).expect("a run");
+        let found = run_twice(&model, emulated, 1).expect("a run");
+        for ((name, expected), (_, found)) in expected.iter().zip(&found) {
+            let differs = (0..expected.elements()).find(|&i| !expected.get(i).same(found.get(i)));
+            assert!(differs.is_none(), "{entry}: {name}[{differs:?}] differs by AVX-512\n{text}");
+        }
+    }
 }
 
 #[test]
@@ -45,7 +64,13 @@ fn random() {
         if right == Some(true) && text.contains("\"train\"") && (run as u64) < count / 10 {
             run += 1;
             // Threads and processors take their time; only bits matter here.
-            let entries = std::panic::catch_unwind(|| run_everywhere(&text, &places));
+            let entries = std::panic::catch_unwind(|| {
+                let entries = run_everywhere(&text, &places);
+                if run % 4 == 1 {
+                    run_emulated(&text);
+                }
+                entries
+            });
             match entries {
                 Ok(entries) => trained += usize::from(entries.iter().any(|entry| entry == "train")),
                 Err(panic) => {

@@ -5,8 +5,8 @@ use brolga::ir::scalar::Scalar;
 use brolga::ir::{DType, Tensor, Type};
 use brolga::{Model, Settings};
 
-use super::fuzz::models::model;
-use super::fuzz::targets::{Refused, check};
+use crate::fuzz::models::model;
+use crate::fuzz::targets::{Refused, check};
 
 /// What the layer makes of numbers, along the last axis, in f64.
 fn pooled(layer: &str, x: &[f64]) -> Vec<f64> {

@@ -4,9 +4,9 @@
 use brolga::frontend::language::{self, Takes};
 
 use super::Cases;
-use super::fuzz::models::{Given, call, function_call, model, with_function, with_layer};
-use super::fuzz::mutate::{HOSTILE, exchanged, integers};
-use super::fuzz::targets::{Refused, check};
+use crate::fuzz::models::{Given, call, function_call, model, with_function, with_layer};
+use crate::fuzz::mutate::{HOSTILE, exchanged, integers};
+use crate::fuzz::targets::{Refused, check};
 
 /// Attempts at a model with a layer that is right.
 const ATTEMPTS: u64 = 1500;

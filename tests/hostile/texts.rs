@@ -8,9 +8,9 @@ use brolga::ir::ops::Op;
 use brolga::passes::lower::lower;
 use brolga::passes::{Manager, Options, pipelines};
 
-use super::fuzz::mutate::{HOSTILE, exchanged, integers};
-use super::fuzz::targets;
 use super::{Cases, cases};
+use crate::fuzz::mutate::{HOSTILE, exchanged, integers};
+use crate::fuzz::targets;
 
 /// For each operator a small random graph with it.
 fn examples() -> BTreeMap<&'static str, String> {

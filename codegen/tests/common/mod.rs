@@ -4,6 +4,8 @@
 
 #[cfg(target_arch = "x86_64")]
 pub mod encodings;
+#[path = "../../../tests/common/values.rs"]
+mod values;
 
 use std::sync::Arc;
 
@@ -19,6 +21,8 @@ use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::tensor::Data;
 use brolga_ir::{DType, Tensor, Type};
 use brolga_runtime as rt;
+
+pub use values::{from_runtime, to_runtime};
 
 /// Compiles a program of the tests as it is: the interpreter, which checks every access, runs them as well.
 pub fn compile(program: &Program, options: &Options) -> Result<Compiled, Error> {
@@ -175,45 +179,6 @@ pub fn same(got: &Tensor, want: &Tensor, what: &str, program: &Program) {
             program.kernels
         );
     }
-}
-
-pub fn to_runtime(tensor: &Tensor) -> rt::Tensor {
-    let dims = tensor.dims();
-    match tensor.data() {
-        Data::Bool(v) => {
-            let bytes: Vec<u8> = v.iter().map(|&b| b as u8).collect();
-            rt::Tensor::from_bytes(rt::DType::Bool, dims, &bytes)
-        }
-        Data::U8(v) => rt::Tensor::from_slice(dims, v),
-        Data::I32(v) => rt::Tensor::from_slice(dims, v),
-        Data::I64(v) => rt::Tensor::from_slice(dims, v),
-        Data::Bf16(v) => rt::Tensor::from_slice(dims, &v.iter().map(|x| x.to_f32()).collect::<Vec<_>>()),
-        Data::F32(v) => rt::Tensor::from_slice(dims, v),
-        Data::F64(v) => rt::Tensor::from_slice(dims, v),
-    }
-    .unwrap()
-}
-
-pub fn from_runtime(tensor: &rt::Tensor) -> Tensor {
-    let dims = tensor.dims();
-    let data = match tensor.dtype() {
-        rt::DType::Bool => Data::Bool(
-            tensor
-                .bytes()
-                .iter()
-                .map(|&b| {
-                    assert!(b <= 1, "a bool of byte {b}");
-                    b == 1
-                })
-                .collect(),
-        ),
-        rt::DType::U8 => Data::U8(tensor.as_slice().unwrap().to_vec()),
-        rt::DType::I32 => Data::I32(tensor.as_slice().unwrap().to_vec()),
-        rt::DType::I64 => Data::I64(tensor.as_slice().unwrap().to_vec()),
-        rt::DType::F32 => Data::F32(tensor.as_slice().unwrap().to_vec()),
-        rt::DType::F64 => Data::F64(tensor.as_slice().unwrap().to_vec()),
-    };
-    Tensor::new(dims, data)
 }
 
 /// A small deterministic generator (Steele, Lea & Flood 2014, SplitMix64).
