@@ -6,6 +6,7 @@
 //! is, those of more work alone and as one of 3 (minutes). `BROLGA_CASES` sets the number of random models.
 
 use crate::common::compiled::compile_emulated;
+use crate::common::lcg::Lcg;
 use std::sync::Arc;
 
 use brolga::ir::{Graph, Op};
@@ -371,12 +372,11 @@ fn algorithms_do_not_depend_on_the_batch() {
 }
 
 /// Random models of every kind of layer whose samples are apart, with the batch first.
-struct Random(u64);
+struct Random(Lcg);
 
 impl Random {
     fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.0 >> 33) as usize % n
+        (self.0.bits() >> 33) as usize % n
     }
 
     fn pick<T: Copy>(&mut self, items: &[T]) -> T {
@@ -507,7 +507,7 @@ impl Random {
 fn random_models() {
     let cases = std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
     for seed in 0..cases {
-        let mut random = Random(seed * 7919 + 1);
+        let mut random = Random(Lcg(seed * 7919 + 1));
         let (input, body) = match seed % 3 {
             0 => random.images(),
             1 => random.vectors(),

@@ -1,6 +1,7 @@
 //! Every distinct kernel of whole models at full extents: the emitters give the same bits.
 
 use crate::common::compiled;
+use crate::common::lcg::Lcg;
 use brolga::{CompileOptions, Compiler, Model, Settings};
 use brolga_codegen::TargetCpu;
 use brolga_ir::program::{Access, Arg, Buffer, BufferId, Call, Kernel, KernelId, Place, Program, Step};
@@ -31,10 +32,9 @@ fn alone(kernel: &Kernel) -> Program {
 
 /// Numbers of both signs that differ; small integers, which are indices often.
 fn values(ty: &Type, salt: u64) -> Tensor {
-    let mut seed = salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut random = Lcg::new(salt);
     Tensor::generate(ty, |_| {
-        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let unit = (seed >> 40) as f64 / (1u64 << 23) as f64 - 1.0;
+        let unit = random.unit();
         match ty.dtype {
             dtype if dtype.is_float() => Scalar::from_f64(dtype, unit),
             DType::Bool => Scalar::Bool(unit > 0.0),

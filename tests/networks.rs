@@ -73,11 +73,15 @@ impl Row {
         if worst == 0.0 { 0.0 } else { worst / self.largest }
     }
 
-    /// The largest error that the rule allows; `flips` is that of gradients in a network where derivatives jump.
-    fn bound(&self, float: DType, flips: Option<f64>) -> f64 {
-        match (float, flips) {
+    /// The largest error that the rule allows; `typical` is PyTorch's of gradients in a network where derivatives jump. One
+    /// jump changes all gradients before it, by 1e-3 or so, and which jump is chance, so a tensor may be as far off as most
+    /// are, or as this one was. What is strict is the comparison without kinks.
+    fn bound(&self, float: DType, typical: Option<f64>) -> f64 {
+        match (float, typical) {
             (DType::F64, _) => 1e-9,
-            (_, Some(flips)) if self.name.starts_with("grad.") => flips,
+            (_, Some(typical)) if self.name.starts_with("grad.") => {
+                (3.0 * self.torch_error.max(typical)).max(1e-3)
+            }
             _ => (3.0 * self.torch_error).max(1e-6),
         }
     }
@@ -196,12 +200,13 @@ fn train(model: &Model, state: &mut State, threads: &Threads) -> Vec<(String, Ve
     outputs.filter(|(name, _)| name == "loss" || name.starts_with("grad.")).collect()
 }
 
-/// The largest error of gradients where derivatives jump: three times the worst of PyTorch's runs in f32, which differ by
-/// rounding errors of the image, and 1e-3 at least: that much a single flip changes gradients everywhere before it, and
-/// other rounding errors flip others. What is strict is the comparison without kinks.
-fn flips(rows: &[Row]) -> f64 {
+/// PyTorch's error of gradients where derivatives jump, in the median of the tensors: the worst of its runs in f32, which
+/// differ by rounding errors of the image.
+fn typical(rows: &[Row]) -> f64 {
     let gradients = rows.iter().filter(|row| row.name.starts_with("grad."));
-    (3.0 * gradients.map(|row| row.torch_error).fold(0.0, f64::max)).clamp(1e-3, 0.3)
+    let mut errors: Vec<f64> = gradients.map(|row| row.torch_error).collect();
+    errors.sort_by(f64::total_cmp);
+    errors[errors.len() / 2]
 }
 
 /// Compares what was computed with a reference file.
@@ -232,10 +237,10 @@ fn compare(
 fn agrees(network: &str) {
     let mut rows = reference(network);
     let kinks = network != "bert-tiny-encoder";
-    let flips = kinks.then(|| flips(&rows));
+    let typical = kinks.then(|| typical(&rows));
     for float in [DType::F32, DType::F64] {
         let mut found = compute(&model(network, float, true));
-        compare(network, float, &mut rows, &mut found, &|row| row.bound(float, flips));
+        compare(network, float, &mut rows, &mut found, &|row| row.bound(float, typical));
     }
     if kinks {
         let file = format!("{network}-smooth");

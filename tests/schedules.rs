@@ -2,6 +2,7 @@
 //! interpreter and as machine code.
 
 use crate::common::compiled;
+use crate::common::lcg::Lcg;
 use std::collections::{BTreeSet, HashMap};
 
 use brolga_codegen::TargetCpu;
@@ -18,11 +19,8 @@ use brolga_passes::{
 
 /// Numbers in -1..1 that repeat late.
 fn tensor(ty: &Type, salt: u64) -> Tensor {
-    let mut state = salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    Tensor::generate(ty, |_| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        Scalar::from_f64(ty.dtype, (state >> 40) as f64 / (1u64 << 23) as f64 - 1.0)
-    })
+    let mut random = Lcg::new(salt);
+    Tensor::generate(ty, |_| Scalar::from_f64(ty.dtype, random.unit()))
 }
 
 /// A graph of one node, of inputs of those extents; the second may be state, which is packed once.

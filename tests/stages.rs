@@ -14,6 +14,7 @@ use brolga_ir::{DType, Graph, Tensor, Type};
 use brolga_passes::{Stage, pipelines};
 
 use crate::common::compiled;
+use crate::common::lcg::Lcg;
 
 fn instance(file: &str, variant: &str, batch: usize) -> Instance {
     let path = format!("{}/models/{file}.ron", env!("CARGO_MANIFEST_DIR"));
@@ -30,11 +31,10 @@ fn instance(file: &str, variant: &str, batch: usize) -> Instance {
 
 /// Values for a parameter: small numbers that differ, labels below 10, state as it is after initialisation.
 fn value(name: &str, ty: &Type, salt: u64) -> Tensor {
-    let mut seed = salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut random = Lcg::new(salt);
     let fan_in: usize = ty.dims.iter().skip(1).product::<usize>().max(1);
     Tensor::generate(ty, |_| {
-        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let unit = (seed >> 40) as f64 / (1u64 << 23) as f64 - 1.0;
+        let unit = random.unit();
         match ty.dtype {
             _ if name.starts_with("optim.") => Scalar::zero(ty.dtype),
             DType::I64 => Scalar::I64(0),

@@ -14,13 +14,14 @@ use brolga_ir::scalar::Scalar;
 use brolga_ir::{DType, Graph, Tensor, Type};
 
 use crate::common::layers::LAYERS;
+use crate::common::lcg::Lcg;
 
 /// Numbers by name and position: positive variances, small integers, both signs elsewhere.
 fn value(name: &str, ty: &Type) -> Tensor {
-    let mut seed = name.bytes().fold(11, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    let seed = name.bytes().fold(11, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    let mut random = Lcg(seed);
     Tensor::generate(ty, |_| {
-        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let unit = (seed >> 40) as f64 / (1u64 << 23) as f64 - 1.0;
+        let unit = random.unit();
         match ty.dtype {
             dtype if dtype.is_float() && name.ends_with("var") => Scalar::from_f64(dtype, 1.5 + unit),
             dtype if dtype.is_float() => Scalar::from_f64(dtype, unit),

@@ -16,14 +16,11 @@ use brolga_passes::lower::{BLOCK, lower};
 use brolga_passes::{Manager, Options, pipelines};
 
 use crate::common::compiled;
+use crate::common::lcg::Lcg;
 
 fn numbers(count: usize, salt: u64) -> Vec<f32> {
-    let mut state = salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let next = |_| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    };
-    (0..count).map(next).collect()
+    let mut random = Lcg::new(salt);
+    (0..count).map(|_| random.unit() as f32).collect()
 }
 
 /// What a test makes of a tensor, along axes.

@@ -5,6 +5,7 @@
 //! repository: results are the same bits everywhere, so the errors are too.
 
 use crate::common::compiled;
+use crate::common::lcg::Lcg;
 use crate::common::snapshot;
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -46,11 +47,8 @@ const LAYERS: [(usize, usize, usize, &str); 19] = [
 
 /// The sum of twelve uniform numbers, which is normal enough and the same everywhere.
 fn normal(ty: &Type, scale: f64, salt: u64) -> Tensor {
-    let mut seed = salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut unit = || {
-        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (seed >> 40) as f64 / (1u64 << 24) as f64
-    };
+    let mut random = Lcg::new(salt);
+    let mut unit = || (random.unit() + 1.0) / 2.0;
     Tensor::generate(ty, |_| Scalar::from_f64(ty.dtype, scale * ((0..12).map(|_| unit()).sum::<f64>() - 6.0)))
 }
 

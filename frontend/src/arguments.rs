@@ -63,6 +63,12 @@ impl Bounds {
         Bounds { low, high, open: (false, false) }
     }
 
+    /// The least and the largest of these.
+    pub fn ends(&self) -> (f64, f64) {
+        let low = if self.open.0 { self.low.next_up() } else { self.low };
+        (low, if self.open.1 { self.high.next_down() } else { self.high })
+    }
+
     /// Whether the number is one of these.
     pub fn hold(&self, number: f64) -> bool {
         (self.low..=self.high).contains(&number)

@@ -191,7 +191,10 @@ fn callable(kind: Kind, signature: &'static Signature) -> Callable {
             (ArgumentKind::Call(calls), _) => Takes::Calls(calls.iter().map(|call| call.name).collect()),
             (ArgumentKind::Value, Rule::Any) => Takes::Values,
             (ArgumentKind::Value, Rule::Size) => Takes::Size,
-            (ArgumentKind::Value, Rule::Within(low, high)) => Takes::Within(low, high),
+            (ArgumentKind::Value, Rule::Within(bounds)) => {
+                let (low, high) = bounds.ends();
+                Takes::Within(low, high)
+            }
             (ArgumentKind::Value, Rule::Flag) => Takes::Flag,
         },
     });

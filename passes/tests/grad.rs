@@ -13,10 +13,9 @@ type Loss = fn(&mut Builder, &[Value]) -> Built;
 
 /// Numbers in (-1, 1), none near zero.
 fn sample(ty: &Type, seed: u64) -> Tensor {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut random = crate::common::lcg::Lcg::new(seed);
     Tensor::generate(ty, |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let unit = (state >> 11) as f64 / (1u64 << 53) as f64;
+        let unit = (random.bits() >> 11) as f64 / (1u64 << 53) as f64;
         Scalar::F64(if unit < 0.5 { unit * 1.8 - 1.0 } else { unit * 1.8 - 0.8 })
     })
 }

@@ -16,10 +16,9 @@ use brolga_passes::{Options, forward, fuse, images, layout, lower, parallelise, 
 
 /// Numbers in -1..1 that repeat late.
 fn tensor(ty: &Type, salt: u64) -> Tensor {
-    let mut state = salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut random = crate::common::lcg::Lcg::new(salt);
     Tensor::generate(ty, |_| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let unit = (state >> 40) as f64 / (1u64 << 23) as f64 - 1.0;
+        let unit = random.unit();
         match ty.dtype {
             dtype if dtype.is_float() => Scalar::from_f64(dtype, unit),
             dtype => Scalar::from_i64(dtype, (unit * 10.0) as i64),

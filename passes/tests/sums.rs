@@ -39,11 +39,8 @@ fn planned(combine: Combine, elements: &[f32]) -> f32 {
 
 /// Numbers of very different sizes, so that every order has bits of its own; for maxima, zeros of either sign.
 fn numbers(combine: Combine, count: usize, salt: u64) -> Vec<f32> {
-    let mut state = salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = move || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    };
+    let mut random = crate::common::lcg::Lcg::new(salt);
+    let mut next = move || random.unit() as f32;
     (0..count)
         .map(|_| match combine {
             Combine::Max => {

@@ -7,8 +7,8 @@ use brolga::frontend::language::{self, Callable, Takes};
 
 use super::{Row, instance, rows};
 
-/// Arguments that decide what parameters are at first, which rows give: `frontend/tests/references.rs` has their values.
-const INITIAL: [&str; 2] = ["init", "zero_init"];
+/// Arguments that decide what parameters are at first: rows give these.
+const INITIAL: [&str; 3] = ["init", "bias_init", "zero_init"];
 
 /// A call in a text: where it stands, and its arguments, by name where they have one.
 struct Call<'t> {

@@ -2,6 +2,9 @@
 
 #![allow(dead_code)]
 
+#[path = "../../../tests/common/lcg.rs"]
+pub mod lcg;
+
 use brolga_ir::ops::{Conv, Distribution, Op, Role, Scan};
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, ScalarOp};
