@@ -86,6 +86,8 @@ fn short_memory_is_an_error() {
             least + (1024.0 * (most as f64 / 1024.0).powf(share)) as usize
         };
         for limit in (0..count).map(limit) {
+            // A run that is new, each time.
+            let _ = std::fs::remove_dir_all(folder.path().join("points"));
             let output = limited(folder.path(), command, limit);
             let errors = String::from_utf8_lossy(&output.stderr);
             let said = errors.lines().any(|line| line.starts_with("error: ") && line.len() > 20);
