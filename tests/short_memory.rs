@@ -12,10 +12,10 @@ use brolga::runtime::{DType, write_tensors};
 use brolga::{Model, Settings, Tensor};
 use tempfile::TempDir;
 
-/// Few kernels, many bytes: 16 MB for each of the inputs, the batches and what is computed of them.
+/// Few kernels, many bytes: 8 MB for each of the inputs, the batches and what is computed of them.
 const MODEL: &str = "Model(
-    inputs: { \"x\": \"f32[batch, 4096]\", \"y\": \"f32[batch, 4096]\" },
-    body: [Linear(64), Relu, Linear(4096), As(\"out\")],
+    inputs: { \"x\": \"f32[batch, 2048]\", \"y\": \"f32[batch, 2048]\" },
+    body: [Linear(64), Relu, Linear(2048), As(\"out\")],
     entries: {
         \"infer\": Infer(outputs: { \"out\": \"out\" }),
         \"train\": Train(loss: \"mse(out, y)\", optimizer: Adam(lr: 0.001)),
@@ -48,7 +48,7 @@ fn folder() -> TempDir {
     let at = |name: &str| folder.path().join(name);
     std::fs::write(at("net.ron"), MODEL).expect("a model");
     std::fs::write(at("large.ir"), GRAPH).expect("a graph");
-    let wide = Tensor::zeros(DType::F32, &[1024, 4096]).expect("a tensor");
+    let wide = Tensor::zeros(DType::F32, &[1024, 2048]).expect("a tensor");
     write_tensors(at("data.npz"), &[("x", wide.view()), ("y", wide.view())]).expect("data");
     let square = Tensor::zeros(DType::F32, &[2048, 2048]).expect("a tensor");
     write_tensors(at("square.npz"), &[("x", square.view())]).expect("data");
@@ -77,10 +77,10 @@ fn short_memory_is_an_error() {
     let folder = folder();
     let least = least(folder.path());
     let count = std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
-    let most = 2 << 20;
+    let most = 3 << 19;
     let mut wrong = Vec::new();
     for command in COMMANDS {
-        // From a few MiB more to 2 GiB, each limit the same factor above the one before.
+        // From a few MiB more to 1.5 GiB, each limit the same factor above the one before.
         let limit = |i: usize| {
             let share = i as f64 / (count - 1) as f64;
             least + (1024.0 * (most as f64 / 1024.0).powf(share)) as usize
