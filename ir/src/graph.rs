@@ -1,11 +1,12 @@
 //! The dataflow graph: nodes in SSA form over tensors.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
-use rustc_hash::FxHashMap;
 
 use crate::ops::{Op, Parameter, Role};
 use crate::types::Type;
@@ -363,11 +364,11 @@ impl Graph {
     /// Copies the nodes that `roots` need from `source` behind this graph's nodes, operands left to right, and gives
     /// what stands for the roots. `map` says what stands for values of `source`; it receives the copies. The walk
     /// stops at values in `map`, so its cost is that of what is copied.
-    pub fn import(
+    pub fn import<S: BuildHasher>(
         &mut self,
         source: &Graph,
         roots: &[Value],
-        map: &mut FxHashMap<Value, Value>,
+        map: &mut HashMap<Value, Value, S>,
     ) -> Result<Vec<Value>, GraphError> {
         // Depth-first by hand: graphs may be deeper than the stack.
         let mut stack: Vec<(NodeId, usize)> = Vec::new();

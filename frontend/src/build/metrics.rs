@@ -15,7 +15,7 @@ use brolga_ir::{DType, Type};
 use super::Builder;
 use super::ops::Tensor;
 use super::samples::{MEAN, SUM, Share, shares};
-use super::value::{Built, Fault, Val};
+use super::value::{Built, Fault};
 use crate::expr::{Expr, ExprKind};
 use crate::model::Outputs;
 use crate::source::Span;
