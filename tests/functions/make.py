@@ -759,6 +759,9 @@ data("Rescale", "Rescale(scale: 2, offset: -1)", lambda v: v["x"] * 2 - 1, (2, 3
 row("data", "RandomFlip", "it", lambda v: torch.where(v["random.m"] < 0.5, v["x"].flip(-1), v["x"]),
     {"x": f32(3, 2, 2, 3), "random.m": f32(3, 1, 1, 1)}, [{"random.m": [0.25, 0.5, 0.75]}], body='RandomFlip(name: "m")', train=True,
     by=["x"])  # fmt: skip
+row("data", "RandomFlip", "it", lambda v: torch.where(v["random.m"] < 0.75, v["x"].flip(-1), v["x"]),
+    {"x": f32(3, 2, 2, 3), "random.m": f32(3, 1, 1, 1)}, [{"random.m": [0.25, 0.625, 0.875]}], body='RandomFlip(name: "m", p: 0.75)',
+    train=True, by=["x"])  # fmt: skip
 
 
 def crop(v):
@@ -801,6 +804,18 @@ SIX = {name: f32(5) for name in "xyzuvw"}
 SIX_CASE = {name: plain(5, turn=9 + 4 * i, shift=3 * i) for i, name in enumerate("xyzuvw")}
 for name, f in (("max", torch.amax), ("min", torch.amin)):
     setting(name, f"{name}(x, y, z, u, v, w)", lambda v, f=f: f(torch.stack([v[n] for n in "xyzuvw"]), 0), SIX, case=SIX_CASE)
+setting("cumprod", "cumprod(x, axis=1)", lambda v: v["x"].cumprod(1))
+setting("argsort", "float(argsort(x, axis=1, descending=true))", lambda v: v["x"].argsort(dim=1, descending=True, stable=True).to(v["x"].dtype), by=[])
+setting("top_k", "top_k(x, 2, axis=1)[0]", lambda v: v["x"].sort(dim=1, descending=True, stable=True).values[:, :2])
+for name in ("f32", "f64", "i32", "i64", "u8", "bool"):
+    # Converted and back: what fits into all of these types.
+    kept = (lambda x: (x != 0).to(x.dtype)) if name == "bool" else (lambda x: x) if name[0] == "f" else torch.trunc
+    setting("cast", f"cast(cast(x, dtype='{name}'), dtype='f32')", lambda v, f=kept: f(v["x"]).detach(), {"x": f32(4)}, case={"x": [0.0, 1.5, 3.0, 200.75]}, by=[])
+    one = f"cast(ones([4], dtype='{name}') + full([4], 3, dtype='{name}') + zeros([4], dtype='{name}'), dtype='f32')"
+    if name != "bool":
+        setting("ones,full,zeros", f"x * {one}", lambda v: v["x"] * 4, {"x": f32(4)})
+setting("ones,full,zeros", "float(where(ones([4], dtype='bool'), x, 0)) + float(full([4], true, dtype='bool')) + float(zeros([4], dtype='bool'))",
+        lambda v: v["x"] + 1, {"x": f32(4)})  # fmt: skip
 setting("range,size", "x * (size(x, axis=1) + sum(range(2, 12, 3)))", lambda v: v["x"] * (3 + 26))
 setting("transpose", "transpose(x, [1, 2, 0])", lambda v: v["x"].permute(1, 2, 0))
 setting("concat", "concat([x, 2 * x], axis=0)", lambda v: torch.cat([v["x"], 2 * v["x"]], 0))
