@@ -1,5 +1,7 @@
 //! Inputs with the batch first, whatever axis it is in the model: data sets give samples one behind the other.
 
+use std::collections::HashMap;
+
 use brolga_ir::ops::Role;
 use brolga_ir::{Builder, Graph, Type, Value};
 
@@ -9,7 +11,7 @@ use crate::error::Result;
 /// `f32[batch, length, 8]`, and is brought back inside. Inputs that have it first, or not at all, stay.
 pub(crate) fn batch_first(graph: &Graph, axis_of: &dyn Fn(&str) -> Option<usize>) -> Result<Graph> {
     let mut fed = Graph::new(&graph.name);
-    let mut values: Vec<(Value, Value)> = Vec::new();
+    let mut values: HashMap<Value, Value> = HashMap::new();
     for &id in graph.parameters() {
         let Some(parameter) = graph.parameter(id) else { continue };
         let ty = &parameter.ty;
@@ -27,10 +29,10 @@ pub(crate) fn batch_first(graph: &Graph, axis_of: &dyn Fn(&str) -> Option<usize>
                 Builder::new(&mut fed, graph.node(id).origin.clone()).transpose(given, &axes)?
             }
         };
-        values.push((graph.result(id), value));
+        values.insert(graph.result(id), value);
     }
     let roots: Vec<Value> = graph.outputs().iter().map(|output| output.value).collect();
-    let found = fed.import(graph, &roots, &mut values.into_iter().collect())?;
+    let found = fed.import(graph, &roots, &mut values)?;
     for (output, value) in graph.outputs().iter().zip(found) {
         fed.add_output(&output.name, output.role, value);
     }

@@ -5,7 +5,7 @@
 //! output of that name, in parts along its first axis (`f64[parts, ...]`). Metrics made of totals move into a graph of
 //! their own, `<entry>.metrics`: from totals, and means by their names, to all metrics of the entry.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use brolga_ir::graph::{Graph, NodeId, Value};
 use brolga_ir::ops::{Op, Role};
@@ -198,15 +198,14 @@ impl Builder<'_> {
         let graph = &self.graph.graph;
         let made = made_of(graph, &totals);
         let mut formulas = Graph::new(&format!("{}.metrics", graph.name));
-        let mut copies = Vec::new();
+        let mut map = HashMap::new();
         for &id in graph.parameters() {
             let Some(parameter) = graph.parameter(id) else { continue };
             if parameter.role == Role::State || is_total(&parameter.name) {
                 let copy = formulas.add_parameter(&parameter.name, parameter.role, parameter.ty.clone());
-                copies.push((graph.result(id), copy));
+                map.insert(graph.result(id), copy);
             }
         }
-        let mut map = copies.into_iter().collect();
         let mut faults = Vec::new();
         for output in graph.outputs().iter().filter(|o| o.role == Role::Data && graph.ty(o.value).rank() == 0)
         {
