@@ -301,7 +301,10 @@ fn what_is_no_number_in_the_data_is_called_that() {
         };
         let options = Options { epochs: 1, seed: 5, checkpoints: None, log: None };
         let mut state = model.initial_state(1).unwrap();
-        train(&programs, &mut state, &Threads::serial(), data, &options, &mut ())
+        let outcome = train(&programs, &mut state, &Threads::serial(), data, &options, &mut ());
+        let weights = state.get("fc.weight").unwrap().as_slice::<f32>().unwrap();
+        assert!(weights.iter().all(|w| w.is_finite()), "the state is that before the step");
+        outcome
     };
     for value in [f32::NAN, f32::INFINITY] {
         let mut data = Data::new(48, 11);

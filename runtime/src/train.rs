@@ -444,6 +444,8 @@ impl<'a> Run<'a> {
         self.feed.fill(data, &request)?;
         let look = self.cursor.epoch == self.looks && self.not_finite.is_none();
         let found = if look { self.feed.not_finite(data, &request) } else { None };
+        // The model may know what to do with it; if not, the state stays as it is.
+        let before = found.as_ref().map(|_| state.try_clone()).transpose()?;
         self.feed.run(state)?;
         self.sums.add(self.feed.outputs(), batch)?;
         self.sums.write_last(state, &mut self.metrics)?;
@@ -451,9 +453,11 @@ impl<'a> Run<'a> {
         self.cursor.step += 1;
         if let Some(found) = found {
             if let Some(at) = self.broken() {
+                if let Some(before) = before {
+                    *state = before;
+                }
                 return Err(found.error(&format!("`{}` is {}", self.names[at], self.metrics[at])));
             }
-            // A model may know what to do with it.
             progress.notice(&found.to_string());
             self.not_finite = Some(found);
         }
