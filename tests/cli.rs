@@ -638,6 +638,14 @@ fn a_run_that_ends_in_nan_fails() {
     assert!(json(&output)["diverged"].is_null());
     assert!(json(&output)["validation"]["rmse"].as_f64().unwrap() > 0.0, "{}", json(&output));
 
+    // One update on all of it: formulas of totals are among the metrics of a step, too.
+    let output = run(at, "step net.ron --weights net.safetensors --inputs good.safetensors --steps 2 --json");
+    let rows = &json(&output)["metrics"];
+    let number = |row: usize, name: &str| rows[row][name].as_f64().unwrap();
+    assert!(
+        (number(0, "rmse").powi(2) - number(0, "loss")).abs() < 1e-5 && number(1, "loss") < number(0, "loss")
+    );
+
     std::fs::write(at.join("far.ron"), model.replace("RATE", "1e15")).unwrap();
     let output = run(at, "train far.ron --data good.safetensors --epochs 3 --batch 5 --json");
     let errors = String::from_utf8_lossy(&output.stderr);
