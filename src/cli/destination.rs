@@ -100,9 +100,9 @@ impl Destinations {
         Destinations { force, ..Destinations::default() }
     }
 
-    /// A file that is read, and that nothing should be written into.
-    pub fn reads(mut self, option: &'static str, file: &Path) -> Destinations {
-        self.read.push((option, place(file)));
+    /// A file that is read, if one is, and that nothing should be written into.
+    pub fn reads(mut self, option: &'static str, file: Option<&Path>) -> Destinations {
+        self.read.extend(file.map(|file| (option, place(file))));
         self
     }
 

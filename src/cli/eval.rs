@@ -24,7 +24,7 @@ type Named = Vec<(String, Tensor)>;
 
 pub fn run(args: &EvalArgs) -> Result<ExitCode> {
     let ir = read_ir(&args.file)?;
-    let mut destinations = Destinations::new(args.force).reads("--inputs", &args.inputs);
+    let mut destinations = Destinations::new(args.force).reads("--inputs", Some(&args.inputs));
     destinations.writes("--outputs", &args.outputs, Written::Tensors, 0)?;
     let threads = threads(args.threads)?;
     let mut options = args.target.options()?;

@@ -37,10 +37,7 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         return Err(Error::Name(message));
     }
     if let Some(path) = &args.predictions {
-        let mut destinations = Destinations::new(args.force);
-        if let Some(data) = &args.data {
-            destinations = destinations.reads("--data", data);
-        }
+        let mut destinations = Destinations::new(args.force).reads("--data", args.data.as_deref());
         destinations.writes("--predictions", path, Written::Table, 0)?;
     }
     let source = source(args.data.as_ref(), &model, &args.entry.name)?;

@@ -26,7 +26,7 @@ pub fn run(args: &StepArgs) -> Result<ExitCode> {
     let inputs = read_inputs(args.inputs.as_deref(), &executable.manifest().inputs)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let mut state = state(&model, &args.start)?;
-    let mut destinations = Destinations::new(args.force).reads("--inputs", &args.inputs);
+    let mut destinations = Destinations::new(args.force).reads("--inputs", args.inputs.as_deref());
     if let Some(path) = &args.save {
         destinations.writes("--save", path, Written::State, state.bytes())?;
     }
