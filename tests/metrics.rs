@@ -5,7 +5,7 @@ use std::path::Path;
 
 use brolga::runtime::{
     Batches, CheckpointOptions, DType, Field, Flow, Instance, Metrics, Options, Outcome, Programs, Progress,
-    Purpose, Random, Request, Result, Split, Step, TensorMut, evaluate_with, train,
+    Purpose, Ran, Random, Request, Result, Split, Step, TensorMut, evaluate_with, train,
 };
 use brolga::{Model, Settings, State, Tensor, Threads};
 
@@ -252,7 +252,7 @@ fn an_entry_of_several_steps_has_an_evaluation() {
     let mut state = model.initial_state(0).unwrap();
     let evaluation = model.evaluation("train.eval", 10).unwrap().unwrap();
     assert!(!evaluation.full.manifest().updates_state());
-    let each = &mut |_: &_| Flow::Continue;
+    let each = &mut |_: &Ran<'_>| Flow::Continue;
     let (threads, mut data) = (Threads::serial(), Data::new(0, 10));
     let found = evaluate_with(&evaluation, &mut state, &threads, &mut data, Split::Validation, each);
     let found = found.unwrap().unwrap();
@@ -280,7 +280,7 @@ fn a_batch_that_is_fixed_must_divide_the_samples() {
     let model = Model::from_text("net.ron", &text, &Settings::default()).unwrap();
     let mut state = model.initial_state(0).unwrap();
     let evaluation = model.evaluation("train.eval", 10).unwrap().unwrap();
-    let each = &mut |_: &_| Flow::Continue;
+    let each = &mut |_: &Ran<'_>| Flow::Continue;
     let mut run = |samples| {
         let (threads, mut data) = (Threads::serial(), Data::new(0, samples));
         evaluate_with(&evaluation, &mut state, &threads, &mut data, Split::Validation, each)
@@ -323,7 +323,7 @@ fn what_is_no_number_in_the_data_is_called_that() {
 
         let mut state = model.initial_state(1).unwrap();
         let evaluation = model.evaluation("train.eval", 11).unwrap().unwrap();
-        let each = &mut |_: &_| Flow::Continue;
+        let each = &mut |_: &Ran<'_>| Flow::Continue;
         let found =
             evaluate_with(&evaluation, &mut state, &Threads::serial(), &mut data, Split::Validation, each);
         let error = found.unwrap_err().to_string();
