@@ -5,20 +5,18 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use petgraph::Direction;
-use petgraph::stable_graph::{NodeIndex, StableDiGraph};
-
+use crate::nodes::Nodes;
 use crate::ops::{Op, Parameter, Role};
 use crate::types::Type;
 
 /// A node of one graph.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct NodeId(NodeIndex);
+pub struct NodeId(pub(crate) u32);
 
 impl NodeId {
     /// A small number, unique among the nodes of the graph: for tables by node.
     pub fn index(self) -> usize {
-        self.0.index()
+        self.0 as usize
     }
 }
 
@@ -84,7 +82,7 @@ pub struct Output {
 pub struct Graph {
     /// The entry point's name.
     pub name: String,
-    dag: StableDiGraph<Node, ()>,
+    nodes: Nodes,
     parameters: Vec<NodeId>,
     outputs: Vec<Output>,
 }
@@ -125,7 +123,7 @@ impl Graph {
     pub fn add_parameter(&mut self, name: &str, role: Role, ty: Type) -> Value {
         let op = Op::Parameter(Parameter { name: name.to_owned(), role, ty: ty.clone() });
         let node = Node { op, operands: Vec::new(), types: vec![ty], origin: Origin::default() };
-        let id = NodeId(self.dag.add_node(node));
+        let id = self.nodes.add(node);
         self.parameters.push(id);
         Value { node: id, index: 0 }
     }
@@ -151,11 +149,7 @@ impl Graph {
             path: origin.path.to_string(),
             message: format!("{}: {message}", op.get().name()),
         })?;
-        let id = self.dag.add_node(Node { op, operands: operands.to_vec(), types, origin: origin.clone() });
-        for operand in operands {
-            self.dag.add_edge(operand.node.0, id, ());
-        }
-        Ok(NodeId(id))
+        Ok(self.nodes.add(Node { op, operands: operands.to_vec(), types, origin: origin.clone() }))
     }
 
     /// Adds an output behind those there are.
@@ -182,8 +176,8 @@ impl Graph {
             self.parameters.clone().into_iter().partition(|&id| keep(self, id));
         self.parameters = kept;
         for id in removed {
-            assert!(self.users(id).is_empty(), "a parameter with users is removed");
-            self.dag.remove_node(id.0);
+            assert!(!self.is_used(id), "a parameter with users is removed");
+            self.nodes.remove(id);
         }
     }
 
@@ -199,7 +193,7 @@ impl Graph {
 
     /// A node.
     pub fn node(&self, id: NodeId) -> &Node {
-        &self.dag[id.0]
+        self.nodes.get(id).expect("a node of the graph")
     }
 
     /// The type of a value.
@@ -224,16 +218,17 @@ impl Graph {
 
     /// Whether the node is (still) in the graph.
     pub fn contains(&self, id: NodeId) -> bool {
-        self.dag.contains_node(id.0)
+        self.nodes.get(id).is_some()
     }
 
     /// The nodes that use any result of `id`: each once, in ascending order of creation.
     pub fn users(&self, id: NodeId) -> Vec<NodeId> {
-        let mut users: Vec<NodeId> =
-            self.dag.neighbors_directed(id.0, Direction::Outgoing).map(NodeId).collect();
-        users.sort_unstable();
-        users.dedup();
-        users
+        self.nodes.users(id)
+    }
+
+    /// Whether a node uses any result of `id`.
+    pub fn is_used(&self, id: NodeId) -> bool {
+        self.nodes.is_used(id)
     }
 
     /// How often a value is used, by operands and outputs.
@@ -249,8 +244,7 @@ impl Graph {
     /// Makes every user of `old`, outputs included, use `new`, which must have the same type.
     pub fn replace_uses(&mut self, old: Value, new: Value) {
         assert_eq!(self.ty(old), self.ty(new), "a value is replaced by one of another type");
-        // The youngest first: petgraph finds and removes the edges last added in constant time.
-        for user in self.users(old.node).into_iter().rev() {
+        for user in self.users(old.node) {
             for position in 0..self.node(user).operands.len() {
                 if self.node(user).operands[position] == old {
                     self.set_operand(user, position, new);
@@ -270,7 +264,7 @@ impl Graph {
         for (result, &value) in self.results(old).into_iter().zip(new) {
             assert_eq!(self.ty(result), self.ty(value), "a value is replaced by one of another type");
         }
-        for user in self.users(old).into_iter().rev() {
+        for user in self.users(old) {
             for position in 0..self.node(user).operands.len() {
                 let operand = self.node(user).operands[position];
                 if operand.node == old {
@@ -285,37 +279,33 @@ impl Graph {
 
     /// Replaces one operand by a value of the same type.
     pub fn set_operand(&mut self, id: NodeId, position: usize, value: Value) {
-        let old = std::mem::replace(&mut self.dag[id.0].operands[position], value);
-        if let Some(edge) = self.dag.find_edge(old.node.0, id.0) {
-            self.dag.remove_edge(edge);
-        }
-        self.dag.add_edge(value.node.0, id.0, ());
+        self.nodes.set_operand(id, position, value);
     }
 
     /// Sets where a node comes from.
     pub fn set_origin(&mut self, id: NodeId, origin: Origin) {
-        self.dag[id.0].origin = origin;
+        self.nodes.set_origin(id, origin);
     }
 
     /// Removes a node without users.
     pub fn remove(&mut self, id: NodeId) {
-        assert!(self.users(id).is_empty(), "a node with users is removed");
-        self.dag.remove_node(id.0);
+        assert!(!self.is_used(id), "a node with users is removed");
+        self.nodes.remove(id);
     }
 
     /// All nodes, in the order of creation.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.dag.node_indices().map(NodeId)
+        self.nodes.ids()
     }
 
     /// Number of nodes, parameters included.
     pub fn len(&self) -> usize {
-        self.dag.node_count()
+        self.nodes.len()
     }
 
     /// Whether the graph has no nodes.
     pub fn is_empty(&self) -> bool {
-        self.dag.node_count() == 0
+        self.nodes.len() == 0
     }
 
     /// The nodes in the canonical topological order: parameters, then post-order from the outputs, operands left
@@ -327,14 +317,14 @@ impl Graph {
     /// As [`Graph::order`], from those values instead of the outputs.
     pub fn order_from(&self, roots: impl IntoIterator<Item = Value>) -> Vec<NodeId> {
         let mut order = self.parameters.clone();
-        let mut seen = vec![false; self.dag.node_indices().next_back().map_or(0, |i| i.index() + 1)];
+        let mut seen = vec![false; self.nodes.bound()];
         for id in &order {
-            seen[id.0.index()] = true;
+            seen[id.index()] = true;
         }
         // Depth-first by hand: graphs may be deeper than the stack.
         let mut stack: Vec<(NodeId, usize)> = Vec::new();
         for root in roots {
-            if !std::mem::replace(&mut seen[root.node.0.index()], true) {
+            if !std::mem::replace(&mut seen[root.node.index()], true) {
                 stack.push((root.node, 0));
             }
             while let Some((id, next)) = stack.last_mut() {
@@ -342,7 +332,7 @@ impl Graph {
                 match self.node(id).operands.get(position) {
                     Some(operand) => {
                         *next += 1;
-                        if !std::mem::replace(&mut seen[operand.node.0.index()], true) {
+                        if !std::mem::replace(&mut seen[operand.node.index()], true) {
                             stack.push((operand.node, 0));
                         }
                     }
@@ -358,7 +348,7 @@ impl Graph {
 
     /// Whether following operands from any node leads back to it.
     pub fn is_cyclic(&self) -> bool {
-        petgraph::algo::toposort(&self.dag, None).is_err()
+        self.nodes.is_cyclic()
     }
 
     /// Copies the nodes that `roots` need from `source` behind this graph's nodes, operands left to right, and gives

@@ -19,6 +19,7 @@ pub mod lexer;
 pub mod literal;
 pub mod math;
 pub mod names;
+mod nodes;
 pub mod ops;
 pub mod program;
 pub mod scalar;

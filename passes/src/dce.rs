@@ -24,9 +24,7 @@ fn eliminate(graph: &mut Graph) -> Result<bool, GraphError> {
             let written = |output: &Output| {
                 output.value.node == id || (output.role == Role::State && output.name == parameter.name)
             };
-            parameter.role == Role::State
-                && graph.users(id).is_empty()
-                && !graph.outputs().iter().any(written)
+            parameter.role == Role::State && !graph.is_used(id) && !graph.outputs().iter().any(written)
         })
     };
     let parameters = graph.parameters().len();
@@ -49,7 +47,7 @@ pub(crate) fn dead_nodes(graph: &mut Graph) -> Result<bool, GraphError> {
             *users.at(operand.node) += 1;
         }
     }
-    // The youngest first: petgraph finds the edges last added in constant time, and constants have thousands.
+    // The youngest first, whatever order they are found in: numbers are given again.
     let mut free: BinaryHeap<NodeId> = dead.iter().copied().filter(|&id| *users.get(id) == 0).collect();
     // Progress: what is taken from the list is removed from the graph.
     while let Some(id) = free.pop() {

@@ -53,7 +53,7 @@ pub fn prepare(graph: &Graph) -> Result<Option<Prepared>, GraphError> {
     }
     dead_nodes(&mut main)?;
     dead_nodes(&mut prepare)?;
-    prepare.retain_parameters(|graph, id| !graph.users(id).is_empty());
+    prepare.retain_parameters(|graph, id| graph.is_used(id));
     Ok(Some(Prepared { prepare, main }))
 }
 

@@ -266,9 +266,7 @@ fn prune(graph: &mut Graph) {
         let state = graph.parameter(id).filter(|parameter| parameter.role == Role::State);
         state.is_some_and(|parameter| written.contains(&parameter.name))
     };
-    graph.retain_parameters(|graph, id| {
-        returned.contains(&id) || !graph.users(id).is_empty() || is_written(graph, id)
-    });
+    graph.retain_parameters(|graph, id| returned.contains(&id) || graph.is_used(id) || is_written(graph, id));
 }
 
 /// What a forward pass starts from.
