@@ -3,6 +3,7 @@
 mod common;
 mod filetests;
 mod grad;
+mod large;
 mod lowering;
 mod prepare;
 mod random;

@@ -211,16 +211,129 @@ impl Conv {
     }
 }
 
-/// The most positions of a kernel along an axis, and the largest step: each position may be the first one at a border, each
-/// output of a step (of its gradient, or of a transposed convolution) may have other positions, and they have code of their own.
-const MAX_EXTENT: usize = 1 << 14;
-
-fn expect_kernel(extents: &[usize]) -> Result<(), String> {
-    match extents.iter().find(|&&extent| extent > MAX_EXTENT) {
-        Some(extent) => {
-            Err(format!("a kernel of {extent} positions along an axis: {MAX_EXTENT} are the most"))
+/// Shape inference.
+impl Conv {
+    fn expect_ranks(&self, a: &Type, b: &Type) -> Result<(), String> {
+        let spatial = self.spatial();
+        if a.dtype != b.dtype || !a.dtype.is_float() {
+            return Err(format!("operands must have one float type, found {a} and {b}"));
         }
-        None => Ok(()),
+        if !(1..=3).contains(&spatial) || a.rank() != spatial + 2 || b.rank() != spatial + 2 {
+            return Err(format!(
+                "operands need two axes more than the {spatial} (1 to 3) spatial ones that `stride` lists, found {a} \
+                 and {b}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// One entry for each axis in every list, and steps of at least 1.
+    fn expect_steps(&self) -> Result<(), String> {
+        let spatial = self.spatial();
+        let steps = [
+            ("stride", &self.stride),
+            ("lhs_dilation", &self.lhs_dilation),
+            ("rhs_dilation", &self.rhs_dilation),
+        ];
+        let lengths = [("padding", self.padding.len())]
+            .into_iter()
+            .chain(steps.map(|(name, list)| (name, list.len())))
+            .chain(match &self.form {
+                ConvForm::Forward => None,
+                ConvForm::InputGradient { size } => Some(("size", size.len())),
+                ConvForm::WeightGradient { kernel } => Some(("kernel", kernel.len())),
+            });
+        for (name, found) in lengths {
+            if found != spatial {
+                return Err(format!(
+                    "`{name}` needs one entry for each of {spatial} spatial axes, found {found}"
+                ));
+            }
+        }
+        for (name, list) in steps {
+            expect_small(name, list)?;
+            if list.contains(&0) {
+                return Err(format!("`{name}` must be at least 1, found {list:?}"));
+            }
+        }
+        let padding: Vec<usize> = self.padding.iter().flat_map(|&(low, high)| [low, high]).collect();
+        expect_small("padding", &padding)
+    }
+
+    fn expect_winograd(&self, kernel: &[usize]) -> Result<(), String> {
+        if self.winograd == 0 || self.takes_winograd(kernel, self.winograd) {
+            return Ok(());
+        }
+        Err(format!(
+            "`winograd` needs a square kernel of 2 to 5, tiles of 4 or 6 inputs (a kernel of 3: 2 or 4 outputs), \
+             padding less than the kernel, and no stride, dilation and groups; found {} outputs and a kernel of \
+             {kernel:?}",
+            self.winograd
+        ))
+    }
+
+    /// Channels of one group.
+    fn of_a_group(&self, what: &str, channels: usize) -> Result<usize, String> {
+        let groups = self.groups;
+        if channels.is_multiple_of(groups) {
+            return Ok(channels / groups);
+        }
+        Err(format!("{channels} {what} channels cannot be divided into {groups} groups"))
+    }
+
+    /// The type of y.
+    fn forward_type(&self, x: &Type, w: &Type) -> Result<Type, String> {
+        let channels = x.dims[self.channel_axis()];
+        if self.of_a_group("input", channels)? != w.dims[1] {
+            return Err(format!(
+                "{x} has {channels} input channels in {} group{}, the weight {w} has {} for each group",
+                self.groups,
+                if self.groups == 1 { "" } else { "s" },
+                w.dims[1]
+            ));
+        }
+        self.of_a_group("output", w.dims[0])?;
+        let output = self.output(self.extents(x), &w.dims[2..])?;
+        expect_steps(w.dims.iter().chain(&output).chain(&x.dims[..1]))?;
+        Ok(x.with_dims(self.dims(x.dims[0], w.dims[0], &output)))
+    }
+
+    /// The type of x.
+    fn input_type(&self, dy: &Type, w: &Type, size: &[usize]) -> Result<Type, String> {
+        self.of_a_group("output", w.dims[0])?;
+        let channels = dy.dims[self.channel_axis()];
+        if channels != w.dims[0] {
+            return Err(format!("{dy} has {channels} channels, the weight {w} gives {}", w.dims[0]));
+        }
+        let channels = w.dims[1].checked_mul(self.groups).ok_or("too many input channels")?;
+        let x = dy.with_dims(self.dims(dy.dims[0], channels, size));
+        self.expect_output(&x, w, dy)?;
+        Ok(x)
+    }
+
+    /// The type of w.
+    fn weight_type(&self, x: &Type, dy: &Type, kernel: &[usize]) -> Result<Type, String> {
+        if x.dims[0] != dy.dims[0] {
+            return Err(format!("{x} and {dy} differ in the batch"));
+        }
+        let channel = self.channel_axis();
+        self.of_a_group("output", dy.dims[channel])?;
+        let mut dims = vec![dy.dims[channel], self.of_a_group("input", x.dims[channel])?];
+        dims.extend(kernel);
+        let w = dy.with_dims(dims);
+        self.expect_output(x, &w, dy)?;
+        Ok(w)
+    }
+
+    /// Whether x and w give dy's extents.
+    fn expect_output(&self, x: &Type, w: &Type, dy: &Type) -> Result<(), String> {
+        expect_small("size", &x.dims)?;
+        expect_small("kernel", &w.dims)?;
+        let output = self.output(self.extents(x), &w.dims[2..])?;
+        if output != self.extents(dy) {
+            return Err(format!("{x} and {w} give the spatial extents {output:?}, those of {dy} differ"));
+        }
+        expect_steps(w.dims.iter().chain(&output).chain(&dy.dims[..1]))
     }
 }
 
@@ -264,118 +377,26 @@ impl Operator for Conv {
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 2)?;
         expect_numbers(operands)?;
-        let (a, b, spatial) = (operands[0], operands[1], self.spatial());
-        if a.dtype != b.dtype || !a.dtype.is_float() {
-            return Err(format!("operands must have one float type, found {a} and {b}"));
-        }
-        if !(1..=3).contains(&spatial) || a.rank() != spatial + 2 || b.rank() != spatial + 2 {
-            return Err(format!(
-                "operands need two axes more than the {spatial} (1 to 3) spatial ones that `stride` lists, found {a} \
-                 and {b}"
-            ));
-        }
-        let lists = [("padding", self.padding.len())]
-            .into_iter()
-            .chain([("lhs_dilation", self.lhs_dilation.len()), ("rhs_dilation", self.rhs_dilation.len())])
-            .chain(match &self.form {
-                ConvForm::Forward => None,
-                ConvForm::InputGradient { size } => Some(("size", size.len())),
-                ConvForm::WeightGradient { kernel } => Some(("kernel", kernel.len())),
-            });
-        for (name, found) in lists {
-            if found != spatial {
-                return Err(format!(
-                    "`{name}` needs one entry for each of {spatial} spatial axes, found {found}"
-                ));
-            }
-        }
-        for (name, list) in [
-            ("stride", &self.stride),
-            ("lhs_dilation", &self.lhs_dilation),
-            ("rhs_dilation", &self.rhs_dilation),
-        ] {
-            expect_small(name, list)?;
-            if list.contains(&0) {
-                return Err(format!("`{name}` must be at least 1, found {list:?}"));
-            }
-            if let Some(step) = list.iter().find(|&&step| step > MAX_EXTENT && name != "rhs_dilation") {
-                return Err(format!("`{name}` holds {step}: {MAX_EXTENT} is the most"));
-            }
-        }
-        expect_small(
-            "padding",
-            &self.padding.iter().flat_map(|&(low, high)| [low, high]).collect::<Vec<_>>(),
-        )?;
-        let groups = self.groups;
-        if groups == 0 {
+        self.expect_ranks(operands[0], operands[1])?;
+        self.expect_steps()?;
+        if self.groups == 0 {
             return Err("`groups` must be at least 1, found 0".into());
         }
-        let divisible = |what: &str, channels: usize| {
-            if channels.is_multiple_of(groups) {
-                return Ok(channels / groups);
-            }
-            Err(format!("{channels} {what} channels cannot be divided into {groups} groups"))
-        };
-        let kernel = if let ConvForm::WeightGradient { kernel } = &self.form { kernel } else { &b.dims[2..] };
-        if self.winograd != 0 && !self.takes_winograd(kernel, self.winograd) {
-            return Err(format!(
-                "`winograd` needs a square kernel of 2 to 5, tiles of 4 or 6 inputs (a kernel of 3: 2 or 4 outputs), \
-                 padding less than the kernel, and no stride, dilation and groups; found {} outputs and a kernel of \
-                 {kernel:?}",
-                self.winograd
-            ));
-        }
-        let channel = self.channel_axis();
-        let (x, w) = match &self.form {
+        let result = match &self.form {
             ConvForm::Forward => {
-                let (x, w) = (a, b);
-                if divisible("input", x.dims[channel])? != w.dims[1] {
-                    return Err(format!(
-                        "{x} has {} input channels in {groups} group{}, the weight {w} has {} for each group",
-                        x.dims[channel],
-                        if groups == 1 { "" } else { "s" },
-                        w.dims[1]
-                    ));
-                }
-                divisible("output", w.dims[0])?;
-                expect_kernel(&w.dims[2..])?;
-                let output = self.output(self.extents(x), &w.dims[2..])?;
-                expect_steps(w.dims.iter().chain(&output).chain(&x.dims[..1]))?;
-                return Ok(vec![x.with_dims(self.dims(x.dims[0], w.dims[0], &output))]);
+                self.expect_winograd(&operands[1].dims[2..])?;
+                self.forward_type(operands[0], operands[1])?
             }
             ConvForm::InputGradient { size } => {
-                let (dy, w) = (a, b);
-                divisible("output", w.dims[0])?;
-                if dy.dims[channel] != w.dims[0] {
-                    return Err(format!(
-                        "{dy} has {} channels, the weight {w} gives {}",
-                        dy.dims[channel], w.dims[0]
-                    ));
-                }
-                let channels = w.dims[1].checked_mul(groups).ok_or("too many input channels")?;
-                (dy.with_dims(self.dims(dy.dims[0], channels, size)), w.clone())
+                self.expect_winograd(&operands[1].dims[2..])?;
+                self.input_type(operands[0], operands[1], size)?
             }
             ConvForm::WeightGradient { kernel } => {
-                let (x, dy) = (a, b);
-                if x.dims[0] != dy.dims[0] {
-                    return Err(format!("{x} and {dy} differ in the batch"));
-                }
-                divisible("output", dy.dims[channel])?;
-                let mut dims = vec![dy.dims[channel], divisible("input", x.dims[channel])?];
-                dims.extend(kernel);
-                (x.clone(), dy.with_dims(dims))
+                self.expect_winograd(kernel)?;
+                self.weight_type(operands[0], operands[1], kernel)?
             }
         };
-        let dy = if matches!(self.form, ConvForm::InputGradient { .. }) { a } else { b };
-        expect_small("size", &x.dims)?;
-        expect_small("kernel", &w.dims)?;
-        expect_kernel(&w.dims[2..])?;
-        let output = self.output(self.extents(&x), &w.dims[2..])?;
-        if output != self.extents(dy) {
-            return Err(format!("{x} and {w} give the spatial extents {output:?}, those of {dy} differ"));
-        }
-        expect_steps(w.dims.iter().chain(&output).chain(&dy.dims[..1]))?;
-        Ok(vec![if matches!(self.form, ConvForm::InputGradient { .. }) { x } else { w }])
+        Ok(vec![result])
     }
 
     /// The two other forms.

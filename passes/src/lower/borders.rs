@@ -4,7 +4,8 @@
 //! large kernel and a small image most of the work can be there. Then the rows of a tile are better the same position
 //! of several images. Nothing in a chain changes.
 //!
-//! To copy images into larger ones with zeros around them, so that every position has all taps, was measured not to
+//! To copy images into larger ones with zeros around them, so that every position has all taps, is for kernels so large that
+//! segments would be too much code ([`Lowering::few_pieces`](super::Lowering::few_pieces)). Elsewhere it was measured not to
 //! pay: for 5 x 5 windows over 28 x 28 pixels of one channel the copy costs what the segments do, and a full
 //! correlation does twice the work.
 
@@ -71,6 +72,9 @@ pub(super) fn together(axes: &[Positions], channels: usize, outputs: usize) -> O
     let positions: usize = space.iter().map(|axis| axis.window.output).product();
     let count = balanced(images, TOGETHER.min(images / BOXES).max(1));
     let alias = (batch.source * 4) % SET == 0;
+    if space.iter().any(|axis| axis.window.tested) {
+        return None;
+    }
     if space.is_empty() || !batch.window.is_identity() || batch.dims.len() > 1 || count < 8 || alias {
         return None;
     }
@@ -93,7 +97,7 @@ mod tests {
         // The gradient of a 5 x 5 convolution with respect to an image of 14 x 14: a full correlation.
         let axis =
             |window: Window, source: i64| Positions { window, source, target: 1, dims: vec![window.output] };
-        let full = Window { stride: 1, kernel: 5, dilation: 1, low: 4, spread: 1, input: 10, output: 14 };
+        let full = Window { kernel: 5, low: 4, input: 10, ..Window::identity(14) };
         let axes = |images| [axis(Window::identity(images), 1600), axis(full, 160), axis(full, 16)];
         let chunks = together(&axes(64), 16, 6).expect("most segments have one position");
         assert_eq!(chunks.iter().map(|c| c.length).collect::<Vec<_>>(), [16, 14, 14]);

@@ -14,6 +14,7 @@ use brolga_ir::{NodeId, Type};
 
 use super::compose::Composer;
 use super::conv::{Cut, blocks_of, boxes, channel_blocks, for_each_kind};
+use super::conv_weights::WRITTEN_OUT;
 use super::epilogue::{Epilogue, RESULT, Span};
 use super::windows::{Chunks, Group, Segment, Window};
 use super::{Location, Lowering, StridedAccess};
@@ -34,6 +35,7 @@ pub(super) fn applies(conv: &Conv, x: &Type, w: &Type) -> bool {
         && conv.spatial() > 1
         && w.dims.last() == Some(&1)
         && axis(conv, conv.spatial() - 1, x, w, x.dims[x.rank() - 1]).is_identity()
+        && w.dims[2..].iter().product::<usize>() <= WRITTEN_OUT
 }
 
 /// One spatial axis with so many outputs.

@@ -3,9 +3,9 @@
 //! Images are read and written with their channels last: output channels are the tile's columns, output positions
 //! along one axis its rows, and the chain of a sum runs over (block of 16 input channels, kernel position, channel in
 //! the block). Taps outside the image are left out of the chain: every axis is cut into segments without bounds
-//! ([`windows`](super::windows)), so nothing is padded; where most of the work lies in short segments, images
-//! are taken together ([`borders`](super::borders)). The gradient with respect to the input is the same with the
-//! kernel turned round, stride and dilation of the input having changed places.
+//! ([`windows`](super::windows)), so nothing is padded, but for kernels so large that segments would be too much code; where
+//! most of the work lies in short segments, images are taken together ([`borders`](super::borders)). The gradient with
+//! respect to the input is the same with the kernel turned round, stride and dilation of the input having changed places.
 //!
 //! A grid point computes the product for a box of positions and a block of output channels: it goes through the
 //! blocks of input channels, each with its panel of weights in the first-level cache, and ends with what is fused
@@ -20,6 +20,7 @@ use brolga_ir::{DType, GraphError, NodeId, Type};
 use super::borders::together;
 use super::channels_first;
 use super::compose::Composer;
+use super::conv_weights::WRITTEN_OUT;
 use super::depthwise::is_short;
 use super::epilogue::{Epilogue, Span, store_sums};
 use super::image::Image;
@@ -52,6 +53,11 @@ const WIDE: usize = 48;
 /// finds room in the first-level cache.
 pub(super) const PAIR: usize = 32;
 const MOST_TAPS: usize = 9;
+
+/// Combinations of segments that are written out, at most: kernels of 16 x 16 with all of their borders have 961.
+const MOST_PIECES: usize = 1024;
+/// Segments of an axis that is tested.
+const TESTED_PIECES: usize = 5;
 
 /// A run of equal blocks along an axis: first element, extent of a block, number of blocks.
 pub(super) type Cut = (usize, usize, usize);
@@ -244,7 +250,8 @@ impl Lowering<'_> {
                 let (x, y, w) = (conv.extents(types[0]), conv.extents(types[1]), &result.dims);
                 let windows: Vec<Window> = spatial.map(|a| forward(a, x[a], w[a + 2], y[a])).collect();
                 let images = [Image::new(first, conv), Image::new(second, conv)];
-                if conv.groups > 1 && w[1] == 1 && w[0] == conv.groups {
+                let few = w[2..].iter().product::<usize>() <= WRITTEN_OUT;
+                if conv.groups > 1 && w[1] == 1 && w[0] == conv.groups && few {
                     let [x, dy] = &images;
                     return self.depthwise_weight_gradient(
                         types[0].dims[0],
@@ -325,6 +332,8 @@ impl Lowering<'_> {
             source = self.copy_image("every_other", &source, steps, result.with_dims(dims), id);
             windows.iter_mut().for_each(|window| *window = Window::identity(window.output));
         }
+        let image = (result.dims[0], groups * channels, result.dtype);
+        source = self.few_pieces(source, &mut windows, image, id);
         let axes = positions(&windows, result, &source.positions);
         let plan = Correlation {
             name,
@@ -345,6 +354,34 @@ impl Lowering<'_> {
             self.correlate_columns(&plan, cut, start, target, epilogue, id);
             start += cut.1 * cut.2 * channels * plan.taps.iter().product::<usize>();
         }
+    }
+
+    /// Sees to it that axes have few combinations of segments: pads the image along those that have the most, or where zeros
+    /// would be most of it, has their borders tested. Nothing in a chain changes, but zeros may be added.
+    pub(super) fn few_pieces(
+        &mut self,
+        source: Image,
+        windows: &mut [Window],
+        image: (usize, usize, DType),
+        id: NodeId,
+    ) -> Image {
+        let mut pieces: Vec<usize> = windows.iter().map(Window::pieces).collect();
+        let (mut left, mut padded): (Vec<usize>, Vec<usize>) = ((0..windows.len()).collect(), Vec::new());
+        let product = |pieces: &[usize]| pieces.iter().copied().fold(1, usize::saturating_mul);
+        // Progress: an axis less is left.
+        while product(&pieces) > MOST_PIECES
+            && let Some(at) = (0..left.len()).max_by_key(|&at| pieces[left[at]])
+        {
+            let axis = left.swap_remove(at);
+            if windows[axis].takes_padding() {
+                pieces[axis] = 1;
+                padded.push(axis);
+            } else {
+                pieces[axis] = TESTED_PIECES;
+                windows[axis].tested = true;
+            }
+        }
+        if padded.is_empty() { source } else { self.pad_image(&source, windows, &padded, image, id) }
     }
 
     /// The kernel for a run of blocks of output channels, whose panels begin at `start`.
@@ -575,7 +612,8 @@ impl Block<'_, '_> {
         let plan = self.plan;
         let area: usize = plan.taps.iter().product();
         let cuts = channel_blocks(plan.channels, area, &plan.schedule);
-        let bare = plan.channels == 0 || groups.iter().any(|g| g.segments.iter().any(|s| s.taps == 0));
+        let bare = |s: &Segment| s.taps == 0 || s.tested;
+        let bare = plan.channels == 0 || groups.iter().any(|g| g.segments.iter().any(bare));
         // The first position of the box in the result.
         let mut corner = self.channel.clone();
         for ((at, chunk), axis) in self.at.iter().zip(self.chunks).zip(&plan.axes) {
@@ -640,28 +678,18 @@ impl Block<'_, '_> {
         }
         let plan = self.plan;
         // Rows of the tile: the longest axis, the last of several.
-        let rows = (0..chosen.len()).max_by_key(|&axis| (chosen[axis].count, axis)).expect("a batch axis");
-        let (mut a, mut b, mut to) = (at.0.clone(), at.1.clone(), at.2.clone());
-        let mut reduce = Vec::new();
+        let plain = (0..chosen.len()).filter(|&axis| !chosen[axis].tested);
+        let rows = plain.max_by_key(|&axis| (chosen[axis].count, axis)).expect("a batch axis");
+        let (mut a, mut to) = (at.0.clone(), at.2.clone());
         let mut open = 0;
         // The positions of the tile, as the epilogue wants them.
         let mut box_of_tile = Vec::new();
-        let mut tap_stride = inner * self.width;
-        for axis in (0..chosen.len()).rev() {
-            let (s, positions) = (&chosen[axis], &plan.axes[axis]);
-            if s.taps > 1 {
-                let stride = (s.tap_step * tap_stride) as i64;
-                reduce.push(TileLoop { extent: s.taps, a: s.source_tap * positions.source, b: stride });
-            }
-            b = b.plus((s.tap * tap_stride) as i64);
-            tap_stride *= positions.window.kernel;
-        }
-        reduce.reverse();
-        reduce.push(TileLoop { extent: inner, a: plan.source.channel, b: self.width as i64 });
         for (axis, s) in chosen.iter().enumerate() {
             let (positions, chunk) = (&plan.axes[axis], &self.chunks[axis]);
-            a = a.add(&self.at[axis].scale(chunk.source_step * positions.source));
-            a = a.plus(s.source * positions.source);
+            if !s.tested {
+                a = a.add(&self.at[axis].scale(chunk.source_step * positions.source));
+                a = a.plus(s.source * positions.source);
+            }
             to = to.plus(s.start * positions.target);
             let mut first = self.at[axis].scale(chunk.length as i64).plus(s.start);
             if axis != rows {
@@ -674,6 +702,18 @@ impl Block<'_, '_> {
             let (count, step) = if axis == rows { (s.count, s.step) } else { (1, 1) };
             box_of_tile.push(Span { first, count, step, dims: &positions.dims });
         }
+        let mut tap_stride = (inner * self.width) as i64;
+        let mut taps: Vec<TapAxis<'_>> = Vec::new();
+        for (axis, s) in chosen.iter().enumerate().rev() {
+            let (positions, at) = (&plan.axes[axis], &box_of_tile[axis].first);
+            let (window, source) = (&positions.window, positions.source);
+            taps.push(TapAxis { window, segment: s, at, source, weights: tap_stride });
+            tap_stride *= window.kernel as i64;
+        }
+        taps.reverse();
+        let Taps { source, weights, mut reduce, open: tested } = open_taps(&mut c.k, &taps);
+        let (a, b) = (a.add(&source), at.1.add(&weights));
+        reduce.push(TileLoop { extent: inner, a: plan.source.channel, b: self.width as i64 });
         let (s, positions) = (&chosen[rows], &plan.axes[rows]);
         let row = s.step * positions.target;
         let sums = match self.sums {
@@ -690,6 +730,7 @@ impl Block<'_, '_> {
             c: sums,
             zero,
         });
+        close_taps(&mut c.k, &tested);
         match epilogue {
             Some(epilogue) => {
                 epilogue.emit_chain(c, &box_of_tile, &self.channel, self.width, self.sums.as_slice());
@@ -698,5 +739,69 @@ impl Block<'_, '_> {
             None => {}
         }
         (0..open).for_each(|_| c.k.close());
+    }
+}
+
+/// The taps of a segment along one axis: at output `at`; how far apart inputs and weights lie.
+pub(super) struct TapAxis<'t> {
+    pub window: &'t Window,
+    pub segment: &'t Segment,
+    pub at: &'t Index,
+    pub source: i64,
+    pub weights: i64,
+}
+
+/// Where the current tap lies, loops over those that are left to the tile, and which loops are open, with or without a
+/// condition inside.
+pub(super) struct Taps {
+    pub source: Index,
+    pub weights: Index,
+    pub reduce: Vec<TileLoop>,
+    pub open: Vec<bool>,
+}
+
+/// Taps in row-major order: loops up to the last axis that is tested, the others for the tile. Of an axis that is not tested
+/// the inputs count from the first tap's.
+pub(super) fn open_taps(k: &mut KernelBuilder, axes: &[TapAxis<'_>]) -> Taps {
+    let explicit = axes.iter().rposition(|axis| axis.segment.tested).map_or(0, |last| last + 1);
+    let mut taps =
+        Taps { source: Index::default(), weights: Index::default(), reduce: Vec::new(), open: Vec::new() };
+    for (number, axis) in axes.iter().enumerate() {
+        let (s, source, weights) = (axis.segment, axis.source, axis.weights);
+        let (source_step, step) = (s.source_tap * source, s.tap_step as i64 * weights);
+        taps.weights = taps.weights.plus(s.tap as i64 * weights);
+        if number >= explicit {
+            let tile = TileLoop { extent: s.taps, a: source_step, b: step };
+            taps.reduce.extend((s.taps > 1).then_some(tile));
+            continue;
+        }
+        let tap = Index::var(k.open_for(s.taps));
+        if !s.tested {
+            taps.source = taps.source.add(&tap.scale(source_step));
+            taps.weights = taps.weights.add(&tap.scale(step));
+            taps.open.push(false);
+            continue;
+        }
+        let tried = axis.window.tried(axis.at, &tap, &|atom| k.range(atom));
+        let mut inside = None;
+        for (index, extent) in &tried.bounds {
+            let test = k.in_bounds(index, *extent);
+            inside = k.and(inside, test);
+        }
+        inside.into_iter().for_each(|inside| k.open_if(inside));
+        taps.source = taps.source.add(&tried.input.scale(source));
+        taps.weights = taps.weights.add(&tried.tap.scale(weights));
+        taps.open.push(inside.is_some());
+    }
+    taps
+}
+
+/// Closes what [`open_taps`] has opened.
+pub(super) fn close_taps(k: &mut KernelBuilder, open: &[bool]) {
+    for &condition in open.iter().rev() {
+        if condition {
+            k.close_if();
+        }
+        k.close();
     }
 }

@@ -15,7 +15,7 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
 use super::compose::Composer;
-use super::conv::{Cut, boxes, column_blocks, for_each_kind};
+use super::conv::{Cut, TapAxis, boxes, close_taps, column_blocks, for_each_kind, open_taps};
 use super::image::Image;
 use super::kernel::KernelBuilder;
 use super::windows::{Chunks, Group, Segment, Window};
@@ -30,6 +30,9 @@ const CHAIN: usize = 4096;
 const PIECES: usize = 16;
 /// Parts, at most.
 const PARTS: usize = 16;
+
+/// Kernel positions that have code of their own, at most; loops go over those of larger kernels.
+pub(super) const WRITTEN_OUT: usize = 512;
 
 /// Into how many parts the images are cut: the smallest divisor of the batch with enough pieces of work and short
 /// enough chains; if none is, the largest up to 16.
@@ -86,9 +89,14 @@ impl Lowering<'_> {
         let name = format!("{}:parts", self.graph.node(id).origin.path);
         let partial = self.arena(&name, Type::new(result.dtype, [parts, elements]));
         let last = windows.last().expect("a spatial axis");
-        let by_taps = channels < last.kernel && last.spread == 1;
+        let large = area > WRITTEN_OUT;
+        let by_taps = !large && channels < last.kernel && last.spread == 1;
         // Elsewhere the boxes say in which order segments with the same tap come.
         let row_major = !by_taps && windows.iter().all(|window| window.spread == 1);
+        let (x, turned) = match large {
+            true => self.turned(x, windows, (batch, groups * channels, result.dtype), id),
+            false => (x, Vec::new()),
+        };
         let depth = if row_major { self.schedule.depth(DEPTH) } else { DEPTH };
         for &(first, width, count) in &cuts {
             let dtype = result.dtype;
@@ -116,11 +124,34 @@ impl Lowering<'_> {
             let image = part.scale(each as i64).add(&Index::var(c.k.open_for(each)));
             let from = from.add(&image.scale(x.positions[0]));
             let gradient = gradient.add(&image.scale(dy.positions[0]));
-            plan.image(&mut c, &from, &gradient, &to);
+            match large {
+                true => plan.large(&mut c, &turned, &mut Vec::new(), (&from, &gradient, &to)),
+                false => plan.image(&mut c, &from, &gradient, &to),
+            }
             (0..4).for_each(|_| c.k.close());
             self.call(c.k.finish_kernel(), vec![x.location, dy.location, partial], id);
         }
         self.add_parts((partial, parts), (target, result), groups, &cuts, id);
+    }
+
+    /// The windows as the kernel sees them: its positions are the outputs, those of dy the taps. None has many segments.
+    fn turned(
+        &mut self,
+        x: Image,
+        windows: &[Window],
+        image: (usize, usize, DType),
+        id: NodeId,
+    ) -> (Image, Vec<Window>) {
+        let turn = |window: &Window| Window {
+            stride: window.dilation,
+            kernel: window.output,
+            dilation: window.stride,
+            output: window.kernel,
+            ..*window
+        };
+        let mut turned: Vec<Window> = windows.iter().map(turn).collect();
+        let x = self.few_pieces(x, &mut turned, image, id);
+        (x, turned)
     }
 
     /// dw[g outputs + o, c, k…] = Σ over parts, in ascending order, of partial[part][g][block of o][k…][c][o].
@@ -175,6 +206,63 @@ impl Gradient<'_> {
             self.taps(c, &chunks, &at, groups, &mut Vec::new(), (x, dy, to));
         });
         at.iter().for_each(|_| c.k.close());
+    }
+
+    /// Everything of one image, by loops over kernel positions.
+    fn large(
+        &self,
+        c: &mut Composer<'_>,
+        turned: &[Window],
+        chosen: &mut Vec<Segment>,
+        bases: (&Index, &Index, &Index),
+    ) {
+        let Some(window) = turned.get(chosen.len()) else { return self.large_tile(c, turned, chosen, bases) };
+        for segment in window.segments(0, window.output as i64).into_iter().filter(|s| s.taps > 0) {
+            chosen.push(segment);
+            self.large(c, turned, chosen, bases);
+            chosen.pop();
+        }
+    }
+
+    fn large_tile(
+        &self,
+        c: &mut Composer<'_>,
+        turned: &[Window],
+        chosen: &[Segment],
+        (x, dy, to): (&Index, &Index, &Index),
+    ) {
+        let (mut a, mut to) = (x.clone(), to.clone());
+        let mut at = Vec::new();
+        for s in chosen {
+            let var = Index::var(c.k.open_for(s.count));
+            at.push(var.scale(s.step).plus(s.start));
+            let axis = at.len();
+            a = a.add(&var.scale(s.source_step).plus(s.source).scale(self.x.positions[axis]));
+        }
+        let mut size = (self.channels * self.width) as i64;
+        for (window, at) in turned.iter().zip(&at).rev() {
+            to = to.add(&at.scale(size));
+            size *= window.output as i64;
+        }
+        let axes: Vec<TapAxis<'_>> = (turned.iter().zip(chosen).zip(&at).enumerate())
+            .map(|(axis, ((window, segment), at))| {
+                let (source, weights) = (self.x.positions[axis + 1], self.dy.positions[axis + 1]);
+                TapAxis { window, segment, at, source, weights }
+            })
+            .collect();
+        let taps = open_taps(&mut c.k, &axes);
+        c.k.tile(Tile {
+            dtype: self.dtype,
+            m: self.channels,
+            n: self.width,
+            reduce: taps.reduce,
+            a: Panel { param: 0, index: a.add(&taps.source), row: self.x.channel },
+            b: Panel { param: 1, index: dy.add(&taps.weights), row: 0 },
+            c: Panel { param: 2, index: to, row: self.width as i64 },
+            zero: false,
+        });
+        close_taps(&mut c.k, &taps.open);
+        chosen.iter().for_each(|_| c.k.close());
     }
 
     /// One kernel position for every axis; of the last one a run, if these are the rows.

@@ -104,6 +104,10 @@ impl<'a> Composer<'a> {
             return None;
         }
         let questions = self.questions(dims, body);
+        // Large windows are not written out, wherever their answers change.
+        if questions.statements > MOST_IN_ITERATION {
+            return None;
+        }
         let whole = |&extent: &usize| vec![Piece { start: 0, count: extent, period: 1 }];
         let mut pieces: Vec<Vec<Piece>> = dims.iter().map(whole).collect();
         let innermost = (0..dims.len()).rev().find(|&axis| dims[axis] > 1)?;

@@ -3,9 +3,10 @@
 use brolga_ir::index::Index;
 use brolga_ir::ops::Conv;
 use brolga_ir::program::Access;
-use brolga_ir::{NodeId, Type};
+use brolga_ir::{DType, NodeId, Type};
 
 use super::kernel::KernelBuilder;
+use super::windows::Window;
 use super::{Location, Lowering, StridedAccess};
 
 /// x or y of a convolution in memory: strides of (batch, spatial axes), and of the channels.
@@ -69,6 +70,49 @@ impl Lowering<'_> {
         k.store(target, to, value);
         ty.dims.iter().for_each(|_| k.close());
         self.call(k.finish_kernel(), vec![image.location, copy], id);
+        let positions = strides[..strides.len() - 1].to_vec();
+        Image { location: copy, len: ty.elements(), offset: 0, positions, channel: 1 }
+    }
+
+    /// An image of so many samples and channels, and of windows without bounds: copied, with zeros around it, along the axes
+    /// that are named.
+    pub(super) fn pad_image(
+        &mut self,
+        image: &Image,
+        windows: &mut [Window],
+        axes: &[usize],
+        (batch, channels, dtype): (usize, usize, DType),
+        id: NodeId,
+    ) -> Image {
+        let lows: Vec<i64> =
+            (0..windows.len()).map(|axis| if axes.contains(&axis) { windows[axis].low } else { 0 }).collect();
+        let inputs: Vec<usize> = windows.iter().map(|window| window.input).collect();
+        for &axis in axes {
+            windows[axis] = Window { input: windows[axis].padded(), low: 0, ..windows[axis] };
+        }
+        let dims = [batch].into_iter().chain(windows.iter().map(|window| window.input)).chain([channels]);
+        let ty = Type::new(dtype, dims.collect::<Vec<usize>>());
+        let copy = self.arena("padded", ty.clone());
+        let mut k = KernelBuilder::new("pad");
+        let source = k.param(dtype, image.len, Access::Read);
+        let target = k.param(dtype, ty.elements(), Access::Write);
+        let sample = Index::var(k.open_for(batch));
+        let (mut from, mut to) = (sample.scale(image.positions[0]).plus(image.offset), sample);
+        let mut inside = None;
+        for (axis, window) in windows.iter().enumerate() {
+            let var = Index::var(k.open_for(window.input));
+            let input = var.plus(-lows[axis]);
+            let test = k.in_bounds(&input, inputs[axis]);
+            inside = k.and(inside, test);
+            from = from.add(&input.scale(image.positions[axis + 1]));
+            to = to.scale(window.input as i64).add(&var);
+        }
+        let channel = Index::var(k.open_for(channels));
+        let value = k.load(source, &from.add(&channel.scale(image.channel)), inside);
+        k.store(target, to.scale(channels as i64).add(&channel), value);
+        (0..ty.rank()).for_each(|_| k.close());
+        self.call(k.finish_kernel(), vec![image.location, copy], id);
+        let strides: Vec<i64> = ty.strides().into_iter().map(|s| s as i64).collect();
         let positions = strides[..strides.len() - 1].to_vec();
         Image { location: copy, len: ty.elements(), offset: 0, positions, channel: 1 }
     }

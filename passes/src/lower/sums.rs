@@ -114,17 +114,7 @@ impl Composer<'_> {
             &parts,
         );
         self.k.close();
-        if rest > 0 {
-            let start = Index::constant((whole * BLOCK) as i64);
-            self.block(
-                items,
-                space,
-                first,
-                &lanes,
-                Block { start: &start, count: rest, number: &Index::constant(whole as i64) },
-                &parts,
-            );
-        }
+        self.rest(items, space, first, &lanes, &parts);
         self.count_up(items, space, first, &parts, blocks);
     }
 
@@ -169,18 +159,8 @@ impl Composer<'_> {
             self.k.store(parts[0], to, sum);
             (0..=space.widths().len()).for_each(|_| self.k.close());
         }
-        if rest > 0 {
-            let lanes = self.lanes(items, space);
-            let start = Index::constant((whole * BLOCK) as i64);
-            self.block(
-                items,
-                space,
-                first,
-                &lanes,
-                Block { start: &start, count: rest, number: &Index::constant(whole as i64) },
-                &parts,
-            );
-        }
+        let lanes = if rest > 0 { self.lanes(items, space) } else { Vec::new() };
+        self.rest(items, space, first, &lanes, &parts);
         self.count_up(items, space, first, &parts, whole + usize::from(rest > 0));
     }
 
@@ -229,6 +209,23 @@ impl Composer<'_> {
             let sum = self.k.load_now(lanes, &column);
             self.k.store(parts[0], number.scale(width as i64).add(&column), sum);
             self.k.close();
+        }
+    }
+
+    /// What lies behind the whole blocks, if there is something: a block of its own, the last one.
+    fn rest(
+        &mut self,
+        items: &[Reduction],
+        space: &Space,
+        first: &[Index],
+        lanes: &[usize],
+        parts: &[[usize; 2]],
+    ) {
+        let (whole, count) = space.blocks();
+        if count > 0 {
+            let start = &Index::constant((whole * BLOCK) as i64);
+            let number = &Index::constant(whole as i64);
+            self.block(items, space, first, lanes, Block { start, count, number }, parts);
         }
     }
 

@@ -4,8 +4,15 @@
 //! `i · spread = p · stride + k · dilation - low` and `0 <= i < input`. Near the borders some are missing; with spread
 //! inputs each phase of `p` has its own. A [`Segment`] is an arithmetic progression of outputs with the same taps,
 //! whose inputs move on evenly: inside a segment no bounds are left, and padding costs nothing.
+//!
+//! Large kernels have many segments, and code for each would grow with the kernel's area. Where there would be too many, the
+//! image is padded, or the axis is *tested*: one segment holds all outputs at a border, and a condition stands before each tap.
 
+use brolga_ir::index::{Atom, Index, Range};
 use brolga_ir::ops::Conv;
+
+/// Segments that are counted, at most.
+const COUNTED: usize = 1 << 14;
 
 /// One spatial axis of a convolution.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -24,6 +31,8 @@ pub(super) struct Window {
     pub input: usize,
     /// Number of outputs.
     pub output: usize,
+    /// Whether taps at borders are tested one by one.
+    pub tested: bool,
 }
 
 /// An arithmetic progression of outputs that have the same taps.
@@ -47,12 +56,33 @@ pub(super) struct Segment {
     pub source_step: i64,
     /// Inputs from one tap to the next.
     pub source_tap: i64,
+    /// Whether these are neighbouring outputs that see other taps each; `taps` says how many are tried for an output
+    /// ([`Window::tried`]), and what else is said of taps and inputs is 0.
+    pub tested: bool,
+}
+
+/// A tap that is tried: it is one if all of `bounds` hold, each an index below an extent.
+pub(super) struct Tried {
+    pub bounds: Vec<(Index, usize)>,
+    /// The kernel position.
+    pub tap: Index,
+    /// The input under it.
+    pub input: Index,
 }
 
 impl Window {
     /// An axis that is not windowed: output p reads input p.
     pub fn identity(extent: usize) -> Window {
-        Window { stride: 1, kernel: 1, dilation: 1, low: 0, spread: 1, input: extent, output: extent }
+        Window {
+            stride: 1,
+            kernel: 1,
+            dilation: 1,
+            low: 0,
+            spread: 1,
+            input: extent,
+            output: extent,
+            tested: false,
+        }
     }
 
     /// A spatial axis of a convolution that sees so many inputs through so many kernel positions.
@@ -65,6 +95,7 @@ impl Window {
             spread: conv.lhs_dilation[axis] as i64,
             input,
             output,
+            tested: false,
         }
     }
 
@@ -98,9 +129,105 @@ impl Window {
         }
     }
 
+    /// The outputs that see all kernel positions, if inputs are dense.
+    fn interior(&self) -> (i64, i64) {
+        let outputs = self.output as i64;
+        let last = self.input as i64 - 1 + self.low - (self.kernel as i64 - 1) * self.dilation;
+        let first = (self.low.max(0) + self.stride - 1) / self.stride;
+        let end = if last < 0 { 0 } else { (last / self.stride + 1).min(outputs) };
+        if self.spread > 1 || first >= end { (outputs, outputs) } else { (first, end) }
+    }
+
+    /// How many segments the axis is cut into; at most so many, where they are too many to look at.
+    pub fn pieces(&self) -> usize {
+        let period = (self.spread / gcd(self.stride, self.spread)) as usize;
+        let phases = period.min(self.output).max(1);
+        let taps = self.kernel.div_ceil((self.spread / gcd(self.dilation, self.spread)) as usize);
+        let (first, end) = self.interior();
+        let borders = self.output - (end - first) as usize;
+        let most =
+            phases.saturating_mul(taps.saturating_mul(2).min(borders.div_ceil(phases)).saturating_add(1));
+        if most <= COUNTED { self.segments(0, self.output as i64).len() } else { most }
+    }
+
+    /// How many inputs there are with zeros around them, if every output is to see all kernel positions.
+    pub fn padded(&self) -> usize {
+        let reach = |count: usize, step: i64| (count as i64 - 1).max(0) * step;
+        (reach(self.output, self.stride) + reach(self.kernel, self.dilation) + 1) as usize
+    }
+
+    /// Whether zeros around the inputs are not much more than these.
+    pub fn takes_padding(&self) -> bool {
+        self.spread == 1 && self.kernel <= self.input && self.padded() / 4 <= self.input
+    }
+
+    /// Taps that are tried for an output: kernel positions, or as many inputs as they can lie on, or all inputs.
+    fn tries(&self) -> usize {
+        match self.dilation {
+            1 => self.kernel.div_ceil(self.spread as usize).min(self.input),
+            _ if self.input == 0 => 0,
+            _ => self.kernel,
+        }
+    }
+
+    /// What is tried for output `p` in round `t`. Kernel positions ascend with the rounds.
+    pub fn tried(&self, p: &Index, t: &Index, range: &impl Fn(&Atom) -> Option<Range>) -> Tried {
+        let spread = self.spread;
+        let at = p.scale(self.stride).plus(-self.low);
+        if self.dilation > 1 {
+            // Kernel positions: one in `spread` of them lies on an input.
+            let point = at.add(&t.scale(self.dilation));
+            let (input, rest) = (point.div(spread, range), point.rem(spread, range));
+            return Tried { bounds: vec![(rest, 1), (input.clone(), self.input)], tap: t.clone(), input };
+        }
+        let all = self.kernel.div_ceil(spread as usize) >= self.input;
+        // The first input that is not before the kernel.
+        let first = if all { Index::default() } else { at.plus(spread - 1).div(spread, range) };
+        let input = first.add(t);
+        let tap = input.scale(spread).sub(&at);
+        Tried { bounds: vec![(tap.clone(), self.kernel), (input.clone(), self.input)], tap, input }
+    }
+
+    /// The outputs `from .. to` of a tested axis.
+    fn tested_segments(&self, from: i64, to: i64) -> Vec<Segment> {
+        let (first, end) = self.interior();
+        let mut segments = Vec::new();
+        for (start, end, tested) in
+            [(from, to.min(first), true), (from.max(first), to.min(end), false), (from.max(end), to, true)]
+        {
+            if start >= end {
+                continue;
+            }
+            let (tap, taps, tap_step, source, source_tap) = match tested {
+                true => (0, self.tries(), 0, 0, 0),
+                false => self.taps(start),
+            };
+            let count = (end - start) as usize;
+            let source_step = if tested || count == 1 { 0 } else { self.stride };
+            let start = start - from;
+            segments.push(Segment {
+                start,
+                count,
+                step: 1,
+                tap,
+                taps,
+                tap_step,
+                source,
+                source_step,
+                source_tap,
+                tested,
+            });
+        }
+        segments
+    }
+
     /// Outputs at which a kernel position comes upon the first input or leaves the last one, ascending. Between two of them
     /// the outputs of a phase have the same taps, so that long axes need not be walked.
     fn turns(&self) -> Vec<i64> {
+        if self.tested {
+            let (first, end) = self.interior();
+            return vec![first, end];
+        }
         let Some(last) = self.input.checked_sub(1) else { return Vec::new() };
         if self.kernel >= self.output {
             // There are fewer outputs than turns.
@@ -123,6 +250,9 @@ impl Window {
 
     /// The outputs `from .. to`, cut into segments; starts count from `from`.
     pub fn segments(&self, from: i64, to: i64) -> Vec<Segment> {
+        if self.tested {
+            return self.tested_segments(from, to);
+        }
         let period = self.spread / gcd(self.stride, self.spread);
         let turns = self.turns();
         let mut segments: Vec<Segment> = Vec::new();
@@ -155,6 +285,7 @@ impl Window {
                     source,
                     source_step: if count > 1 { moves } else { 0 },
                     source_tap,
+                    tested: false,
                 });
             }
         }
@@ -202,7 +333,7 @@ pub(super) struct Group {
 impl Window {
     /// Cuts the axis into chunks of about `wanted` outputs.
     pub fn chunks(&self, wanted: usize) -> Chunks {
-        let period = (self.spread / gcd(self.stride, self.spread)) as usize;
+        let period = if self.tested { 1 } else { (self.spread / gcd(self.stride, self.spread)) as usize };
         let length = balanced(self.output, wanted.max(1)).next_multiple_of(period).min(self.output.max(1));
         let count = self.output.div_ceil(length);
         let source_step = length as i64 * self.stride / self.spread;
@@ -213,7 +344,8 @@ impl Window {
         while chunk < count {
             let (from, to) = (chunk * length, ((chunk + 1) * length).min(self.output));
             let mut segments = self.segments(from as i64, to as i64);
-            segments.iter_mut().filter(|s| s.taps > 0).for_each(|s| s.source -= chunk as i64 * source_step);
+            let moving = segments.iter_mut().filter(|s| s.taps > 0 && !s.tested);
+            moving.for_each(|s| s.source -= chunk as i64 * source_step);
             let extent = to - from;
             match groups.last_mut() {
                 Some(group) if group.segments == segments && group.extent == extent => group.count += 1,
@@ -273,7 +405,16 @@ mod tests {
                     for low in -1..4 {
                         for (kernel, input, output) in [(1, 5, 5), (3, 7, 7), (5, 4, 6), (2, 1, 9), (3, 6, 0)]
                         {
-                            let w = Window { stride, kernel, dilation, low, spread, input, output };
+                            let w = Window {
+                                stride,
+                                kernel,
+                                dilation,
+                                low,
+                                spread,
+                                input,
+                                output,
+                                tested: false,
+                            };
                             let mut wanted = Vec::new();
                             for p in 0..output as i64 {
                                 let taps = (0..kernel).filter_map(|tap| Some((p, tap, w.input_at(p, tap)?)));
@@ -289,13 +430,69 @@ mod tests {
         }
     }
 
+    /// The same of a tested axis.
+    fn tried(window: &Window, wanted: usize) -> Vec<(i64, usize, i64)> {
+        let chunks = window.chunks(wanted);
+        let mut all = Vec::new();
+        for group in &chunks.groups {
+            for chunk in group.first..group.first + group.count {
+                for (s, n) in group.segments.iter().flat_map(|s| (0..s.count as i64).map(move |n| (s, n))) {
+                    let p = (chunk * chunks.length) as i64 + s.start + n;
+                    for t in 0..s.taps as i64 {
+                        let (tap, input) = if s.tested {
+                            let found = window.tried(&Index::constant(p), &Index::constant(t), &|_| None);
+                            let is = |index: &Index| index.as_constant().expect("constants");
+                            let inside =
+                                |(index, extent): &(Index, usize)| (0..*extent as i64).contains(&is(index));
+                            if !found.bounds.iter().all(inside) {
+                                continue;
+                            }
+                            (is(&found.tap), is(&found.input))
+                        } else {
+                            let first = chunk as i64 * chunks.source_step + s.source + n * s.source_step;
+                            ((s.tap as i64) + t * s.tap_step as i64, first + t * s.source_tap)
+                        };
+                        all.push((p, tap as usize, input));
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn tested_axes_have_every_tap_once_and_in_order() {
+        for stride in 1..4 {
+            for spread in 1..4 {
+                for dilation in 1..3 {
+                    for low in -1..6 {
+                        for (kernel, input, output) in
+                            [(1, 5, 5), (3, 7, 7), (7, 2, 8), (5, 9, 11), (3, 6, 0)]
+                        {
+                            let w =
+                                Window { stride, kernel, dilation, low, spread, input, output, tested: true };
+                            let of = |p: i64| {
+                                (0..kernel).filter_map(move |tap| Some((p, tap, w.input_at(p, tap)?)))
+                            };
+                            let wanted: Vec<_> = (0..output as i64).flat_map(of).collect();
+                            for length in [1, 2, 3, 100] {
+                                assert_eq!(tried(&w, length), wanted, "{w:?} in chunks of {length}");
+                            }
+                            let chunks = w.chunks(2);
+                            assert!(chunks.groups.len() <= 6, "{w:?}: {chunks:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn long_axes_are_not_walked() {
         let long = 1 << 40;
         let chunks = Window::identity(long).chunks(100);
         assert_eq!(chunks.groups.iter().map(|group| group.count).sum::<usize>(), chunks.count);
-        let window =
-            Window { stride: 2, kernel: 3, dilation: 1, low: 1, spread: 1, input: long, output: long / 2 };
+        let window = Window { stride: 2, kernel: 3, low: 1, output: long / 2, ..Window::identity(long) };
         assert_eq!(window.segments(0, long as i64 / 2).len(), 2);
         assert!(window.chunks(100).groups.len() <= 3);
         // With spread inputs, and far more padding than inputs.
@@ -306,7 +503,7 @@ mod tests {
 
     #[test]
     fn a_padded_axis_has_a_border_on_either_side() {
-        let window = Window { stride: 1, kernel: 3, dilation: 1, low: 1, spread: 1, input: 56, output: 56 };
+        let window = Window { kernel: 3, low: 1, ..Window::identity(56) };
         let segments = window.segments(0, 56);
         let taps: Vec<_> = segments.iter().map(|s| (s.start, s.count, s.tap, s.taps)).collect();
         assert_eq!(taps, [(0, 1, 1, 2), (1, 54, 0, 3), (55, 1, 0, 2)]);

@@ -72,11 +72,9 @@ impl Operand {
         Window {
             stride: m as i64,
             kernel: if self.side == Side::Input { m + k - 1 } else { m },
-            dilation: 1,
             low: self.low[0] - (first * m) as i64,
-            spread: 1,
             input: self.extents[0],
-            output: count,
+            ..Window::identity(count)
         }
     }
 
