@@ -36,6 +36,10 @@ const FEWEST_ROWS: usize = 8;
 const SMALL: usize = 1 << 15;
 /// Operations that are repeated rather than their result stored, at most.
 const CHEAP: usize = 4;
+/// Operations on masks that are repeated for each reader, at most; and index maps behind each other. Else the code of a mask
+/// that is made of masks would grow with their square, and indices that are divided again and again would double each time.
+const MOST_MASKS: usize = 64;
+const MOST_MAPS: usize = 8;
 
 /// How a node takes part.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -46,7 +50,7 @@ enum Part {
     Elementwise,
     /// As elementwise, but reads its operands at other points: starts a cluster.
     Starting,
-    /// Made of pieces: a cluster by itself.
+    /// Made of pieces, or an index map that is run, because too many are behind each other: a cluster by itself.
     Alone,
     /// Reduces the space along axes.
     Reduction,
@@ -115,8 +119,29 @@ pub(crate) fn is_storage(graph: &Graph, id: NodeId) -> bool {
         && (node.types[0].dtype.is_storage() || graph.ty(node.operands[0]).dtype.is_storage())
 }
 
+/// What has been seen on the way from a node to its sources: few values as a rule, a hundred thousand at worst.
+#[derive(Default)]
+struct Seen {
+    few: Vec<(Value, Path)>,
+    many: HashSet<(Value, Path)>,
+}
+
+impl Seen {
+    /// Whether this is new.
+    fn insert(&mut self, item: (Value, Path)) -> bool {
+        if self.few.contains(&item) {
+            return false;
+        }
+        if self.few.len() < 16 {
+            self.few.push(item);
+            return true;
+        }
+        self.many.insert(item)
+    }
+}
+
 /// How a node reads a value of a cluster, through virtual nodes.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Path {
     /// At its own point of the space.
     Direct,
@@ -142,6 +167,7 @@ pub fn fuse(graph: &mut Graph) -> Result<bool, GraphError> {
     let mut fuser =
         Fuser { graph, roles: NodeTable::default(), clusters: Vec::new(), cluster_of: NodeTable::default() };
     order.iter().for_each(|&id| *fuser.roles.at(id) = Some(role(graph, id)));
+    fuser.bound_virtual(&order);
     fuser.recompute(&order);
     for &id in &order {
         if !fuser.is(id, Part::Virtual) {
@@ -259,11 +285,12 @@ impl Fuser<'_> {
 
     /// The values that are not virtual and that `id` reads, with how.
     fn sources(&self, id: NodeId) -> Vec<(Value, Path)> {
-        let mut found = Vec::new();
+        let (mut found, mut seen) = (Vec::new(), Seen::default());
         let mut stack: Vec<(Value, Path)> =
             self.graph.node(id).operands.iter().rev().map(|&v| (v, Path::Direct)).collect();
+        // Progress: nothing is looked at twice.
         while let Some((value, path)) = stack.pop() {
-            if found.contains(&(value, path)) {
+            if !seen.insert((value, path)) {
                 continue;
             }
             if !self.is(value.node, Part::Virtual) {
@@ -312,6 +339,27 @@ impl Fuser<'_> {
         let reducible = !matches!(role, Part::Starting | Part::Product);
         *self.cluster_of.at(id) = Some(self.clusters.len());
         self.clusters.push(Cluster { space, axes, reducible, depth, nodes: vec![id] });
+    }
+
+    /// Has masks and index maps stored where too much virtual is behind them.
+    fn bound_virtual(&mut self, order: &[NodeId]) {
+        // Operations on masks that each reader repeats, and the most index maps behind each other.
+        let mut behind: NodeTable<(usize, usize)> = NodeTable::default();
+        for &id in order.iter().filter(|&&id| self.is(id, Part::Virtual)).collect::<Vec<_>>() {
+            let node = self.graph.node(id);
+            let mask = matches!(node.op, Op::Elementwise(_)) && !is_storage(self.graph, id);
+            let below = node.operands.iter().map(|operand| *behind.get(operand.node));
+            let (masks, maps) = below
+                .fold((0, 0), |a: (usize, usize), b: (usize, usize)| (a.0.saturating_add(b.0), a.1.max(b.1)));
+            let own = (masks + usize::from(mask), maps + usize::from(matches!(node.op, Op::Reshape(_))));
+            if own.0 > MOST_MASKS && mask {
+                *self.roles.at(id) = Some(Part::Elementwise);
+            } else if own.1 > MOST_MAPS {
+                *self.roles.at(id) = Some(Part::Alone);
+            } else {
+                behind.set(id, own);
+            }
+        }
     }
 
     /// Makes nodes virtual that cost less to compute again than to store: few cheap operations on one tensor that is
@@ -675,7 +723,8 @@ impl Fuser<'_> {
         }
         let node = old.node(first);
         let plain = |v: &Value| !self.is(v.node, Part::Virtual);
-        let single = cluster.nodes.len() == 1;
+        // What would only be an index map outside of a region is run in one.
+        let single = cluster.nodes.len() == 1 && !matches!(node.op, Op::Reshape(_));
         if self.is(first, Part::Barrier)
             || (single && (self.is(first, Part::Product) || node.operands.iter().all(plain)))
         {

@@ -74,6 +74,9 @@ struct Views<'p> {
     kernels: HashMap<(String, Vec<Param>), Vec<KernelId>>,
 }
 
+/// Copies of one call that are looked at, at most: each is compared with all that its call does.
+const MOST_PIECES: usize = 256;
+
 /// Copies of one call that belong together: `rows` runs of `columns` elements.
 struct Piece {
     from: Runs,
@@ -132,29 +135,35 @@ impl<'p> Views<'p> {
     fn pieces(&self, number: usize) -> Vec<Piece> {
         let Some(call) = &self.leaves[number].call else { return Vec::new() };
         let kernel = &self.program.kernels[call.kernel.0 as usize];
-        if !kernel.grid.is_empty() {
+        if !kernel.grid.is_empty() || kernel.body.len() > MOST_PIECES {
             return Vec::new();
         }
         let mut pieces: Vec<Piece> = Vec::new();
-        for (statement, stmt) in kernel.body.iter().enumerate() {
-            if self.leaves[number].removed.contains(&statement) {
-                continue;
-            }
+        // The piece that ends at a place of what is filled.
+        let mut ends: HashMap<(BufferId, i64), usize> = HashMap::new();
+        let removed: HashSet<usize> = self.leaves[number].removed.iter().copied().collect();
+        for (statement, stmt) in kernel.body.iter().enumerate().filter(|(at, _)| !removed.contains(at)) {
             let piece = copied(stmt, &call.args, statement).and_then(|piece| self.where_it_lies(piece));
             let Some(piece) = piece else { continue };
             // What goes on where another piece ends, on both sides.
-            let before = pieces.iter_mut().find(|other| {
+            let before = ends.remove(&(piece.to.buffer, piece.to.first)).filter(|&before| {
+                let other: &Piece = &pieces[before];
                 let follows = |a: &Runs, b: &Runs| {
                     a.buffer == b.buffer && a.stride == b.stride && a.first + other.columns as i64 == b.first
                 };
                 other.rows == piece.rows && follows(&other.from, &piece.from) && follows(&other.to, &piece.to)
             });
+            let end = (piece.to.buffer, piece.to.first + piece.columns as i64);
             match before {
                 Some(before) => {
-                    before.columns += piece.columns;
-                    before.statements.push(statement);
+                    pieces[before].columns += piece.columns;
+                    pieces[before].statements.push(statement);
+                    ends.insert(end, before);
                 }
-                None => pieces.push(piece),
+                None => {
+                    ends.insert(end, pieces.len());
+                    pieces.push(piece);
+                }
             }
         }
         pieces

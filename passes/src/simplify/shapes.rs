@@ -416,13 +416,19 @@ fn concat_empty(b: &mut Builder, id: NodeId) -> Rewritten {
     Ok(Some(b.concat(&kept, concat.axis)?))
 }
 
+/// Parts of what is joined again, at most: each has a copy in the kernel of the whole, and a chain of n joins would list its
+/// parts n times; a tensor joined with itself, 2^n times.
+const MOST_PARTS: usize = 256;
+
 fn concat_concat(b: &mut Builder, id: NodeId) -> Rewritten {
     let (concat, _) = operator!(b, id, Concat);
     let mut parts = Vec::new();
     let mut found = false;
-    for &operand in &b.graph.node(id).operands {
+    let operands = &b.graph.node(id).operands;
+    for (position, &operand) in operands.iter().enumerate() {
         let inner = b.graph.node(operand.node);
-        if inner.op == Op::Concat(concat.clone()) {
+        let all = parts.len() + inner.operands.len() + operands.len() - position - 1;
+        if all <= MOST_PARTS && inner.op == Op::Concat(concat.clone()) {
             found = true;
             parts.extend_from_slice(&inner.operands);
         } else {
