@@ -1,7 +1,9 @@
 //! What programs grow with: not with the batch, and no faster than the work that a model asks for.
 //!
-//! Kernels, calls and statements are counted, and executed statements, operations and bytes at n and 8 n; nothing is timed
-//! (`benches/growth.rs` does that).
+//! Kernels, calls and statements are counted, and executed statements, operations and bytes at n and 8 n; what is repeated is
+//! timed as well, with much room (`benches/growth.rs` times the others).
+
+use std::time::Duration;
 
 use brolga::{CompileOptions, Compiler, Model, Settings};
 use brolga_ir::ops::Op;
@@ -11,6 +13,7 @@ use brolga_ir::{DType, Graph};
 
 use crate::common::growing::{NOT_RUN, SORTING, UNROLLED, graphs_of, unrolled_text, whole};
 use crate::common::layers::LAYERS;
+use crate::common::time::processor_time;
 
 /// The size of a program: it is what the stages behind lowering take their time for.
 #[derive(Debug, PartialEq)]
@@ -227,4 +230,60 @@ fn operators_are_linear() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(differentiated > 50, "only {differentiated} graphs have gradients");
+}
+
+/// Bodies that join, mask or rearrange what they have made, again and again: a name, the input, and the steps; `$n` is how
+/// often.
+const REPEATED: [(&str, &str, &str); 6] = [
+    ("joins", "f32[2, 1]", "Repeat($n, [Expr(\"concat([it, x], 1)\")])"),
+    ("joins of one", "f32[2, 1]", "Expr(\"concat([it] * $n, 1)\")"),
+    (
+        "joins of others",
+        "f32[2, 8]",
+        "Repeat(times: $n, index: \"i\", body: [Expr(\"concat([it, tanh(it[:, :8] + i)], 1)\")])",
+    ),
+    (
+        "masks of masks",
+        "f32[2, 8]",
+        "Expr(\"x > 0\"), Repeat(times: $n, index: \"i\", body: [Expr(\"it != (x > i)\")]), Expr(\"where(it, x, 1)\")",
+    ),
+    (
+        "masks of two",
+        "f32[2, 8]",
+        "Expr(\"x > 0\"), Repeat(times: $n, index: \"i\", body: [Expr(\"(it and x > i) != (not it)\")]), Expr(\"where(it, x, 1)\")",
+    ),
+    (
+        "rearranged",
+        "f32[12, 8]",
+        "Repeat($n, [Expr(\"reshape(transpose(it, [1, 0]), [12, 8])\")]), Expr(\"it + x\")",
+    ),
+];
+
+#[test]
+fn what_is_repeated_is_linear() {
+    let mut wrong = Vec::new();
+    for (name, input, body) in REPEATED {
+        for entry in ["infer", "train"] {
+            let measured = |n: usize| {
+                let body = body.replace("$n", &n.to_string());
+                let text = format!(
+                    "Model(inputs: {{ \"s\": \"{input}\" }}, body: [Parameter([1]), Expr(\"s * it\"), As(\"x\"), {body}], \
+                     entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"it\" }}), \"train\": Train(loss: \"mean(it * it)\", \
+                     optimizer: Sgd(lr: 0.1)) }})"
+                );
+                let start = processor_time();
+                let model = Model::from_text("repeated.ron", &text, &Settings::default());
+                let program = lower(&model.unwrap_or_else(|e| panic!("{text}: {e}")), entry);
+                (size(&program), processor_time() - start)
+            };
+            let ((few, short), (many, long)) = (measured(60), measured(480));
+            if many.statements > 10 * few.statements + 100 || many.calls > 10 * few.calls + 10 {
+                wrong.push(format!("{name}, {entry}: {few:?} at n, {many:?} at 8 n"));
+            }
+            if long > 10 * short + Duration::from_millis(200) {
+                wrong.push(format!("{name}, {entry}: {short:?} at n, {long:?} at 8 n"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -20,6 +20,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::common::time::processor_time;
+
 /// Kibibytes of address space that a process may take.
 const MEMORY: u64 = 4 << 20;
 /// Processor time that a case may take.
@@ -129,14 +131,6 @@ impl Cases {
     }
 }
 
-/// Processor time of this thread, where the system tells; else the time of day.
-fn processor_time() -> Duration {
-    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanoseconds = stat.and_then(|stat| stat.split_whitespace().next()?.parse().ok());
-    nanoseconds.map_or_else(|| START.elapsed(), Duration::from_nanos)
-}
-
 #[test]
 fn sizes_of_layers() {
     alone("sizes::layers");
@@ -150,6 +144,11 @@ fn sizes_of_functions() {
 #[test]
 fn sizes_elsewhere() {
     alone("sizes::elsewhere");
+}
+
+#[test]
+fn sizes_of_pooling() {
+    alone("pooling::large_sizes");
 }
 
 #[test]

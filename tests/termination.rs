@@ -1,6 +1,8 @@
 //! Compiling ends, and soon: convolutions of any form, kernel, stride, padding, dilation, groups, size, batch and number of
 //! threads, forward and in training, from the model's text to the program.
 //!
+//! And layers with large kernels and windows, and blocks that are repeated.
+//!
 //! 200 cases by a fixed seed; `BROLGA_CASES=5000` tries as many. What hangs fails: the cases run on a thread of their own,
 //! which is waited for so long and no longer.
 
@@ -10,6 +12,8 @@ use std::time::Duration;
 
 use brolga::{CompileOptions, Compiler, Model, Settings};
 use brolga_ir::generate::Rng;
+
+use crate::common::time::processor_time;
 
 /// What one case may take of a processor's time, and what is waited for it on a busy machine.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -85,12 +89,6 @@ fn case(rng: &mut Rng) -> (String, usize) {
     (text, 1 + rng.below(5))
 }
 
-/// Processor time of this thread, where the system tells.
-fn processor_time() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    Some(Duration::from_nanos(text.split_whitespace().next()?.parse().ok()?))
-}
-
 /// Compiles both entries of a model; how long the longer one took.
 fn compile(text: &str, threads: usize) -> Result<Duration, String> {
     let model =
@@ -104,8 +102,7 @@ fn compile(text: &str, threads: usize) -> Result<Duration, String> {
         let graph = model.graph(entry).map_err(|error| error.to_string())?;
         let optimised = compiler.optimise(graph).map_err(|error| error.to_string())?;
         compiler.lower(&optimised).map_err(|error| error.to_string())?;
-        let taken = processor_time().zip(start).map_or(Duration::ZERO, |(now, start)| now - start);
-        longest = longest.max(taken);
+        longest = longest.max(processor_time() - start);
     }
     Ok(longest)
 }
@@ -141,6 +138,40 @@ fn convolutions_compile_within_a_second() {
     }
     let slow: Vec<_> = all.iter().filter(|(_, taken)| *taken > LIMIT).collect();
     assert!(slow.is_empty(), "{} cases take more than {LIMIT:?}: {slow:#?}", slow.len());
+}
+
+/// Inputs and bodies whose time once grew with the area of a kernel, or with the square of a number of layers.
+const LARGE: [(&str, &str); 15] = [
+    ("f32[64, 1, 16, 16]", "ConvTranspose2d(features: 1, kernel: 256)"),
+    ("f32[64, 1, 16, 16]", "ConvTranspose2d(features: 1, kernel: 256, stride: 256)"),
+    ("f32[2, 4, 9, 9]", "ConvTranspose2d(features: 4, kernel: 100, stride: 3, dilation: 2, groups: 4)"),
+    ("f32[2, 3, 200, 200]", "Conv2d(features: 8, kernel: 128, padding: 64)"),
+    ("f32[2, 8, 200, 200]", "Conv2d(features: 8, kernel: 128, padding: 64, groups: 8)"),
+    ("f32[2, 1, 16, 16]", "Conv2d(features: 1, kernel: [1, 16384], padding: [0, 16384])"),
+    ("f32[1, 1, 9]", "Conv1d(features: 1, kernel: 1048576, padding: 1048576)"),
+    ("f32[1, 1, 9]", "ConvTranspose1d(features: 1, kernel: 1048576, stride: 1048576)"),
+    ("f32[1, 1, 20, 20, 20]", "Conv3d(features: 1, kernel: 20, padding: 19)"),
+    ("f32[1, 1, 5, 5, 5]", "ConvTranspose3d(features: 1, kernel: 20, stride: 20)"),
+    ("f32[2, 1, 300, 300]", "AvgPool2d(kernel: 256, stride: 1, padding: 128)"),
+    ("f32[2, 1, 300, 300]", "MaxPool2d(kernel: 256, stride: 1, padding: 128)"),
+    ("f32[2, 1, 30000]", "MaxPool1d(kernel: 25600, stride: 1, padding: 12800)"),
+    ("f32[2, 1]", "Repeat(16, [Expr(\"concat([it, it], 1)\")])"),
+    ("f32[2, 1]", "Repeat(28, [Expr(\"concat([it, it], 1)\")])"),
+];
+
+#[test]
+fn large_sizes_compile_within_two_seconds() {
+    let case = |(input, body): &(&str, &str)| {
+        let text = format!(
+            "Model(inputs: {{ \"x\": \"{input}\" }}, body: [Parameter([1]), Expr(\"x * it\"), {body}], entries: {{ \
+             \"infer\": Infer(outputs: {{ \"y\": \"it\" }}), \"train\": Train(loss: \"mean(it * it)\", optimizer: Sgd(lr: \
+             0.1)) }})"
+        );
+        (text, 2)
+    };
+    let all = watched(LARGE.iter().map(case).collect());
+    let slow: Vec<_> = all.iter().filter(|(_, taken)| *taken > 2 * LIMIT).collect();
+    assert!(slow.is_empty(), "{slow:#?}");
 }
 
 #[test]

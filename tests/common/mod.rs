@@ -7,3 +7,4 @@ pub mod layers;
 pub mod lcg;
 pub mod reference;
 pub mod snapshot;
+pub mod time;
