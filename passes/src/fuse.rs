@@ -123,7 +123,7 @@ pub(crate) fn is_storage(graph: &Graph, id: NodeId) -> bool {
 #[derive(Default)]
 struct Seen {
     few: Vec<(Value, Path)>,
-    many: HashSet<(Value, Path)>,
+    many: FxHashSet<(Value, Path)>,
 }
 
 impl Seen {
