@@ -327,6 +327,7 @@ const LAYERS: &[Row] = &[
     ("Standardize", "", &[("per", "\"all\"")], IMAGE),
     ("Normalize", "mean: 0.5, std: 2", NONE, IMAGE),
     ("Rescale", "scale: 2", &[("offset", "3")], IMAGE),
+    ("Resize", "size: 3", NONE, IMAGE),
     ("RandomFlip", "", &[("p", "0.3")], IMAGE),
     ("RandomCrop", "padding: 2", NONE, IMAGE),
 ];

@@ -113,6 +113,7 @@ pub const LAYERS: &[Row] = &[
     row("Standardize", "Standardize(per: \"feature\")", ROWS),
     row("Normalize", "Normalize(mean: 0.5, std: 0.25)", IMAGE),
     row("Rescale", "Rescale(scale: 2, offset: -1)", ROWS),
+    row("Resize", "Resize([5, 17])", IMAGE),
     row("RandomFlip", "RandomFlip", IMAGE),
     row("RandomCrop", "RandomCrop(padding: 2)", IMAGE),
 ];

@@ -756,6 +756,8 @@ data("Normalize", "Normalize(mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.
 data("Normalize", "Normalize(mean: 0.5, std: [1, 2, 4])",
      lambda v: (v["x"] - 0.5) / torch.tensor([1, 2, 4], dtype=v["x"].dtype).reshape(3, 1, 1), (2, 3, 2, 2))  # fmt: skip
 data("Rescale", "Rescale(scale: 2, offset: -1)", lambda v: v["x"] * 2 - 1, (2, 3))
+for to in ((3, 7), (8, 2), (4, 5)):
+    data("Resize", f'Resize({list(to)})', lambda v, s=to: F.interpolate(v["x"], s, mode="bilinear", antialias=True), (2, 2, 4, 5))
 row("data", "RandomFlip", "it", lambda v: torch.where(v["random.m"] < 0.5, v["x"].flip(-1), v["x"]),
     {"x": f32(3, 2, 2, 3), "random.m": f32(3, 1, 1, 1)}, [{"random.m": [0.25, 0.5, 0.75]}], body='RandomFlip(name: "m")', train=True,
     by=["x"])  # fmt: skip

@@ -5,9 +5,9 @@ use brolga_ir::{DType, Size, Type};
 
 use super::{Layer, input};
 use crate::arguments::{Signature, optional, required, size, within, word, words};
-use crate::build::ops::Tensor;
+use crate::build::ops::{Ops, Tensor};
 use crate::build::state::SlotKind;
-use crate::build::value::{Args, Built, Fault};
+use crate::build::value::{Args, Built, Fault, extents};
 use crate::build::{Builder, Fit};
 use crate::init::Init;
 
@@ -27,10 +27,13 @@ macro_rules! data {
     };
 }
 
+/// The largest matrix of a resizing: it is made while compiling.
+const MOST_WEIGHTS: usize = 1 << 24;
+
 /// Unnamed, it gives its state the name of the input alone.
 const STANDARDIZE: &str = "standardize";
 
-pub(super) static LAYERS: [Layer; 5] = [
+pub(super) static LAYERS: [Layer; 6] = [
     data!("Standardize", STANDARDIZE, &[word::<Per>("per", false)], standardize),
     data!("Normalize", "normalize", &[required("mean"), required("std")], normalize),
     data!("Rescale", "rescale", &[required("scale"), optional("offset")], |builder, x, args| {
@@ -40,9 +43,55 @@ pub(super) static LAYERS: [Layer; 5] = [
         let scaled = ops.mul_num(x, scale)?;
         if offset == 0.0 { Ok(scaled) } else { ops.add_num(scaled, offset) }
     }),
+    data!("Resize", "resize", &[required("size")], resize),
     data!("RandomFlip", "flip", &[within("p", 0.0, 1.0)], random_flip),
     data!("RandomCrop", "crop", &[size("padding")], random_crop),
 ];
+
+/// Pictures of another size: bilinear interpolation with pixel centres at half positions, edges clamped; where it shrinks
+/// the triangle is as wide as the scale, so that every source pixel counts (PyTorch's `interpolate(mode="bilinear",
+/// antialias=True)`). Two products with constant matrices, whose rows sum to 1.
+fn resize(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
+    let x = floats(builder, input(x)?)?;
+    let ty = builder.ops().ty(x);
+    let sizes = extents(&args.sizes_or("size", 2, 1, &[])?)?;
+    let &[batch, channels, height, width] = &ty.dims[..] else {
+        return Err(Fault::new(format!("the input must be [batch, channels, height, width], found {ty}")));
+    };
+    if height == 0 || width == 0 {
+        return Err(Fault::new(format!("a picture without pixels cannot be resized: {ty}")));
+    }
+    for (from, to) in [(height, sizes[0]), (width, sizes[1])] {
+        if from.saturating_mul(to) > MOST_WEIGHTS {
+            return Err(Fault::new(format!("an extent of {from} is too much to be resized to {to}")));
+        }
+    }
+    let ops = &mut builder.ops();
+    let rows = ops.reshape(x, &[batch, channels * height, width])?;
+    let across = interpolation(ops, width, sizes[1], ty.dtype)?;
+    let wide = ops.b.dot(rows, across, [&[], &[]], [&[2], &[1]])?;
+    let wide = ops.reshape(wide, &[batch, channels, height, sizes[1]])?;
+    let down = interpolation(ops, height, sizes[0], ty.dtype)?;
+    let both = ops.b.dot(wide, down, [&[], &[]], [&[2], &[1]])?;
+    ops.transpose(both, &[0, 1, 3, 2])
+}
+
+/// The matrix `[to, from]` of a resizing along one axis.
+fn interpolation(ops: &mut Ops, from: usize, to: usize, dtype: DType) -> Built {
+    let scale = from as f64 / to as f64;
+    let radius = if from == to { 1.0 } else { scale.max(1.0) };
+    let mut matrix = vec![0.0; from * to];
+    for (at, row) in matrix.chunks_exact_mut(from).enumerate() {
+        let centre = (at as f64 + 0.5) * scale - 0.5;
+        for (source, weight) in row.iter_mut().enumerate() {
+            *weight = (1.0 - (source as f64 - centre).abs() / radius).max(0.0);
+        }
+        let sum: f64 = row.iter().sum();
+        row.iter_mut().for_each(|weight| *weight /= sum);
+    }
+    let constants = ops.constants(&matrix, dtype)?;
+    ops.reshape(constants, &[to, from])
+}
 
 /// Each picture of a batch is mirrored, left for right, with probability `p`; in training.
 fn random_flip(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
