@@ -38,8 +38,8 @@ struct Key {
 
 impl Model {
     /// Loads a model: a path of a RON file (`nets/mine.ron`, or `nets/mine.ron:variant`), or the name of a model
-    /// that comes along (`lenet5`, `resnet20`; see [`names`]). A name without a dot or slash is that of a file only where no
-    /// model of the name comes along.
+    /// that comes along (`lenet5`, `resnet20`; see [`names`]). A name without a slash or `.ron` is that of a file only where
+    /// no model of the name comes along.
     ///
     /// # Errors
     /// An unknown name, a file that cannot be read, and all mistakes in the model, each at its place.
@@ -282,9 +282,9 @@ pub fn hides_file(name: &str) -> bool {
         && names().is_ok_and(|names| names.iter().any(|(known, _)| known == name))
 }
 
-/// No path, and no name of a file with an ending.
+/// No path, and no name of a model file.
 fn is_bare(name: &str) -> bool {
-    !name.contains(['/', '\\', '.'])
+    !name.contains(['/', '\\']) && !name.contains(".ron")
 }
 
 /// A model that comes along, if there is one of that name; a variant that the name stands for is put into the settings.
@@ -308,7 +308,7 @@ fn parse_text(name: &str, text: &str) -> Result<brolga_frontend::Model> {
 
 /// Finds and reads a model; a variant that the name stands for is put into the settings.
 fn parse(name: &str, settings: &mut Settings) -> Result<brolga_frontend::Model> {
-    // A name without a dot or slash is first of all that of a model that comes along, whatever the current folder holds.
+    // A bare name is first of all that of a model that comes along, whatever the current folder holds.
     if is_bare(name)
         && let Some(parsed) = bundled(name, settings)?
     {
