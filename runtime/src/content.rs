@@ -44,6 +44,8 @@ pub enum Content {
     Table,
     /// A model in RON.
     Model,
+    /// The text of a graph or a kernel program.
+    Ir,
     /// A C header that belongs to a compiled entry point.
     Header,
     /// An object file.
@@ -164,6 +166,7 @@ impl fmt::Display for Content {
             Content::Log => "the log of a training run",
             Content::Table => "a table (CSV)",
             Content::Model => "a model in RON",
+            Content::Ir => "the text of a graph or kernel program",
             Content::Header => "a C header of a compiled entry point",
             Content::Object => "an object file",
             Content::Trace => "a Chrome trace",
@@ -207,6 +210,9 @@ fn kind_of_text(text: &str) -> Content {
     if first.starts_with("Model(") {
         return Content::Model;
     }
+    if first.starts_with("graph @") || first.starts_with("program @") {
+        return Content::Ir;
+    }
     if first.starts_with(['{', '[']) {
         return Content::Json;
     }
@@ -231,7 +237,7 @@ mod tests {
         torch.resize(26, 0);
         let npz = [&torch[..], b"\x09\0\0\0image.npy"].concat();
         torch.extend(b"\x10\0\0\0archive/data.pkl");
-        let cases: [(&[u8], Content); 18] = [
+        let cases: [(&[u8], Content); 19] = [
             (b"", Content::Empty),
             (b"\x10\0\0\0\0\0\0\0{\"a\":", Content::Safetensors),
             (b"\x93NUMPY\x01\0", Content::Npy),
@@ -247,6 +253,7 @@ mod tests {
             (b"a,b,c\n1,2,3\n", Content::Table),
             (b"import numpy as np, os\n\nx = 1\n", Content::Text),
             (b"// LeNet-5\nModel(\n", Content::Model),
+            (b"graph @f(%x: f32[2, 5]) {\n  %0 = tanh %x : f32[2, 5]\n", Content::Ir),
             (b"{\"a\": 1}", Content::Json),
             ("Größe".as_bytes(), Content::Text),
             (&[0xde, 0xad, 0xbe, 0xef], Content::Unknown),
