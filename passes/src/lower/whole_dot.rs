@@ -30,11 +30,11 @@ impl Lowering<'_> {
         let right = free[1].iter().map(|&y| [None, Some(y)]);
         let kept: Vec<[Option<usize>; 2]> = both(&dot.batch).into_iter().chain(left).chain(right).collect();
         let open = |k: &mut KernelBuilder, axes: [Option<usize>; 2], at: &mut [Index; 2]| {
-            let extent = [0, 1].into_iter().find_map(|side| Some(dims[side][axes[side]?])).unwrap_or(1);
+            let extent = dims.iter().zip(axes).find_map(|(dims, axis)| Some(dims[axis?])).unwrap_or(1);
             let var = Index::var(k.open_for(extent));
-            for side in 0..2 {
-                if let Some(axis) = axes[side] {
-                    at[side] = at[side].add(&var.scale(sides[side].strides[axis]));
+            for ((axis, at), side) in axes.into_iter().zip(at).zip(&sides) {
+                if let Some(axis) = axis {
+                    *at = at.add(&var.scale(side.strides[axis]));
                 }
             }
             var
