@@ -21,13 +21,7 @@ pub(super) static FUNCTIONS: [Function; 5] = [
     function("ones", &EQUAL, |builder, args| equal(builder, args, 1.0)),
     function("full", &FULL, full),
     function("stack", &[required("parts"), optional("axis")], stack),
-    function("cast", &[required("x"), word::<Element>("dtype", true)], |builder, args| {
-        let x = tensor(builder, args, "x")?;
-        match element(builder, args)? {
-            Some(dtype) => tensor_value(builder.ops().convert(x, dtype)),
-            None => Ok(Val::Tensor(x)),
-        }
-    }),
+    function("cast", &[required("x"), word::<Element>("dtype", true)], cast),
 ];
 
 /// The argument `dtype`; `f32` is what stands for it in this build.
@@ -47,6 +41,24 @@ fn element(builder: &Builder, args: &Args) -> Built<Option<DType>> {
 
 fn dims(args: &Args) -> Built<Vec<usize>> {
     extents(&args.ints("dims")?.unwrap_or_default())
+}
+
+/// Another element type; numbers become floats of that type at once, without another rounding.
+fn cast(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let dtype = element(builder, args)?.unwrap_or(builder.float());
+    if let Some(number @ Spanned { value: Val::List(_) | Val::Int(_) | Val::Float(_), .. }) = args.get("x")
+        && dtype.is_float()
+    {
+        let mut ops = builder.ops();
+        let x = if let Val::List(_) = number.value {
+            ops.list(number, dtype)
+        } else {
+            ops.literal(number, dtype)
+        };
+        return tensor_value(x);
+    }
+    let x = tensor(builder, args, "x")?;
+    tensor_value(builder.ops().convert(x, dtype))
 }
 
 /// A tensor of equal elements, floats if nothing is said.
