@@ -70,7 +70,7 @@ pub(super) fn load(file: &Path, fields: &[Field], options: &Options) -> Result<F
 impl Table<'_> {
     fn parse<'a>(file: &'a Path, text: &str) -> Result<Table<'a>> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut reader = Reader { text, at: 0, line: 1, separator: separator(text), file };
+        let mut reader = Reader { text, at: 0, line: 1, began: 1, separator: separator(text), file };
         let header = reader.row()?.ok_or_else(|| malformed(file, "the table is empty"))?;
         if header.iter().any(|name| name.trim().parse::<f64>().is_ok()) {
             let message = format!("the first line must name the columns, found {header:?}");
@@ -88,8 +88,8 @@ impl Table<'_> {
         }
         let mut lines = Vec::new();
         loop {
-            let line = reader.line;
             let Some(row) = reader.row()? else { break };
+            let line = reader.began;
             if row.len() != columns.len() {
                 let message = format!(
                     "line {line} has {} values, but there are {} columns; is the file whole?",
@@ -131,6 +131,16 @@ impl Table<'_> {
         if let Some(target) = &options.target {
             self.column(target)?;
         }
+        match (&unnamed[..], &options.target) {
+            ([], _) | ([_], Some(_)) => {}
+            ([one, ..], _) => {
+                return Err(bad(format!(
+                    "no column is named `{}`; say which one it is with --target (columns: {})",
+                    one.name,
+                    self.names().join(", ")
+                )));
+            }
+        }
         let several: Vec<&Field> = fields.iter().filter(|field| !single(field)).collect();
         if let [first, second, ..] = several[..] {
             return Err(bad(format!(
@@ -146,17 +156,8 @@ impl Table<'_> {
         };
         for field in fields {
             filled.tensors.push(if single(&field) {
-                let name = match (&unnamed[..], &options.target) {
-                    ([one], Some(target)) if one.name == field.name => target,
-                    ([one, ..], _) if unnamed.iter().any(|f| f.name == field.name) => {
-                        return Err(bad(format!(
-                            "no column is named `{}`; say which one it is with --target (columns: {})",
-                            one.name,
-                            self.names().join(", ")
-                        )));
-                    }
-                    _ => &field.name,
-                };
+                let is_target = unnamed.iter().any(|unnamed| unnamed.name == field.name);
+                let name = options.target.as_ref().filter(|_| is_target).unwrap_or(&field.name);
                 self.single(self.column(name)?, field, &mut filled.classes)?
             } else {
                 filled.columns = match &options.columns[..] {
@@ -280,6 +281,8 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     line: usize,
+    /// Where the last row began.
+    began: usize,
     separator: char,
     file: &'a Path,
 }
@@ -291,6 +294,7 @@ impl Reader<'_> {
             if self.at >= self.text.len() {
                 return Ok(None);
             }
+            self.began = self.line;
             let row = self.cells()?;
             if row.len() > 1 || !row[0].is_empty() {
                 return Ok(Some(row));
