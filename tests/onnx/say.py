@@ -8,7 +8,8 @@ needs onnx, numpy and a built command. Each test is a model of one or a few node
 ONNX defines as a function, the function's nodes are said. What decides a shape (the operand of `Reshape`, axes, paddings) is
 written into the text as a constant, whether it is an input or not: that is how a graph with fixed extents says it.
 
-A line of the output: the test, `right`, `wrong` or `unsaid`, and why not.
+A line of the output: the test, `right`, `wrong` or `unsaid`, and why not. Of what is right it says where the graph depends on no
+input (a range, a window), and where it is a product with a matrix that ONNX's reference gives (resizing, Fourier transforms).
 """
 
 import argparse
@@ -77,6 +78,7 @@ class Node:
 
     def reference(self, replaced):
         """What ONNX's reference gives for the node with other operands."""
+        self.say.matrices = True
         names = [n for n in self.node.input if n]
         values = {n: replaced.get(i, self.known(i) if i not in replaced else None) for i, n in enumerate(self.node.input) if n}
         return self.say.evaluate(self.node, names, values)
@@ -84,7 +86,7 @@ class Node:
 
 class Say:
     def __init__(self, model):
-        self.model, self.g, self.given = model, Graph(), {}
+        self.model, self.g, self.given, self.matrices = model, Graph(), {}, False
         self.version = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=20)
 
     def evaluate(self, node, names, values):
@@ -206,44 +208,51 @@ def expected_type(value):
 
 
 def run(case, model, command, folder, more):
-    """`right` or what is wrong; the model may be the expanded form of the case's."""
+    """`right` or what is wrong, and a remark; the model may be the expanded form of the case's."""
+    remark = ""
     for number, (inputs, outputs) in enumerate(case.data_sets):
         inputs, outputs = [array(v) for v in inputs], [array(v) for v in outputs]
         if not all(expected_type(v) for v in outputs):
             raise Unsaid("strings" if any(getattr(v, "dtype", np.dtype("f4")).kind in "OUS" for v in outputs) else "sequences and optional values")
-        text, names = Say(model).graph(inputs)
+        say = Say(model)
+        text, names = say.graph(inputs)
+        body = text.split("\n", 1)[1]
+        if names and not any(f"%{name}" in body for name in names):
+            remark = "a constant"
+        elif say.matrices:
+            remark = "a matrix"
         stem = folder / f"{case.name}.{number}"
         pathlib.Path(f"{stem}.ir").write_text(text)
         np.savez(f"{stem}.in.npz", **dict(zip(names, inputs)))
         call = [command, "eval", f"{stem}.ir", "--inputs", f"{stem}.in.npz", "--outputs", f"{stem}.out.npz", *more]
         done = subprocess.run(call, capture_output=True, text=True, timeout=120)
         if done.returncode:
-            return "refused: " + " ".join(done.stderr.split())[:200]
+            return "refused: " + " ".join(done.stderr.split())[:200], ""
         found = np.load(f"{stem}.out.npz")
         for i, value in enumerate(outputs):
             got = found[f"o{i}"]
             if got.dtype != value.dtype or got.shape != value.shape:
-                return f"output {i} is {got.dtype}{list(got.shape)}, not {value.dtype}{list(value.shape)}"
+                return f"output {i} is {got.dtype}{list(got.shape)}, not {value.dtype}{list(value.shape)}", ""
             # The expected values of Fourier transforms come from one in f32, which is so exact.
             transform = any("DFT" in n.op_type or "STFT" in n.op_type for n in case.model.graph.node)
             atol = max(case.atol, 3e-7 * float(np.abs(value).max())) if transform else case.atol
             try:
                 np.testing.assert_allclose(got, value, rtol=case.rtol, atol=atol)
             except AssertionError as error:
-                return f"output {i}: " + " ".join(str(error).split())[:160]
-    return "right"
+                return f"output {i}: " + " ".join(str(error).split())[:160], ""
+    return "right", remark
 
 
 def judged(case, expanded, command, folder, more):
     try:
-        return run(case, case.model, command, folder, more), ""
+        return run(case, case.model, command, folder, more)
     except Unsaid as reason:
         why = str(reason)
     except Exception as error:  # a rule that does not reach so far
         why = f"no rule: {type(error).__name__} {error} in {case.model.graph.node[0].op_type}"[:160]
     if expanded is not None:
         try:
-            return run(case, expanded.model, command, folder, more), ""
+            return run(case, expanded.model, command, folder, more)
         except Unsaid as reason:
             why = str(reason)
         except Exception as error:
@@ -255,7 +264,7 @@ def document(path):
     """The page that says what can be said."""
     rows = [line.rstrip("\n").split("\t") for line in open(path)]
     words = collections.Counter(row[1] for row in rows)
-    reasons = collections.defaultdict(list)
+    reasons, remarks = collections.defaultdict(list), collections.Counter(row[2] for row in rows if row[1] == "right")
     for name, word, why in rows:
         if word != "right":
             reasons["wrong values" if word == "wrong" else "no rule in the script" if why.startswith("no rule") else why].append(name)
@@ -265,7 +274,9 @@ Of the {len(rows)} tests of single operators that the package `onnx` {onnx.__ver
 give ONNX's values, compiled, within ONNX's tolerance; {words["wrong"]} of those that can be said give others. `tests/onnx/say.py` says
 and runs them all, and writes this page. Its rules (`tests/onnx/operators.py`) show how an operator is made of primitives. What
 decides a shape stands in the text as a constant, also where ONNX has it as an input. Quantised numbers are kept as they are in
-ONNX, and computed in i32, f32 or f64.
+ONNX, and computed in i32, f32 or f64. {remarks["a constant"]} of the tests are constants then (ranges, windows, shapes), and {remarks["a matrix"]} products with a
+matrix that ONNX's reference gives (resizing, Fourier transforms). For Fourier transforms the absolute tolerance is at least
+3e-7 of the largest value, as exact as the expected values are.
 
 | why not | tests | such as |
 |---|---|---|""")
