@@ -228,7 +228,12 @@ impl Graph {
 
     /// Whether a node uses any result of `id`.
     pub fn is_used(&self, id: NodeId) -> bool {
-        self.nodes.is_used(id)
+        self.nodes.uses(id) > 0
+    }
+
+    /// How many operands name a result of `id`: as many as there are users, or more.
+    pub fn uses(&self, id: NodeId) -> usize {
+        self.nodes.uses(id)
     }
 
     /// How often a value is used, by operands and outputs.

@@ -42,7 +42,7 @@ impl Nodes {
 
     /// Removes a node, which nothing may use.
     pub fn remove(&mut self, id: NodeId) {
-        debug_assert!(!self.is_used(id), "a node with users is removed");
+        debug_assert!(self.uses(id) == 0, "a node with users is removed");
         // It stays until its last operand is left: it may use the same one twice.
         while let Some(place) = self.entry_mut(id).places.pop() {
             let entry = self.entry(id);
@@ -87,9 +87,9 @@ impl Nodes {
         users
     }
 
-    /// Whether anything uses a node.
-    pub fn is_used(&self, id: NodeId) -> bool {
-        !self.entry(id).uses.is_empty()
+    /// How many operands name a result of a node.
+    pub fn uses(&self, id: NodeId) -> usize {
+        self.entry(id).uses.len()
     }
 
     /// A node.

@@ -204,36 +204,65 @@ fn prefer_results(graph: &mut Graph) -> Result<(), GraphError> {
             _ => continue,
         };
         let y = graph.result(id);
-        for test in graph.users(x.node) {
-            let node = graph.node(test);
-            let Op::Elementwise(Elementwise { op: ScalarOp::Compare(comparison) }) = node.op else {
-                continue;
-            };
-            let same = match (comparison, &node.operands[..]) {
-                (Comparison::Le | Comparison::Gt, &[a, b]) => a == x && is_zero(graph, b),
-                (Comparison::Ge | Comparison::Lt, &[a, b]) => b == x && is_zero(graph, a),
-                _ => false,
-            };
-            let users: Vec<NodeId> =
-                graph.users(test).into_iter().filter(|&user| Some(test) != own_mask || user != id).collect();
-            if !same || users.is_empty() {
+        let mut tests = masks(graph, x);
+        // Of equal tests one is left, and few readers change: that of the most readers. In a chain of maxima all tests come
+        // to be equal.
+        tests.sort_by_key(|&test| std::cmp::Reverse(graph.uses(test)));
+        let mut left: Vec<NodeId> = Vec::new();
+        for test in tests {
+            let to_y = |&operand: &Value| if operand == x { y } else { operand };
+            let operands: Vec<Value> = graph.node(test).operands.iter().map(to_y).collect();
+            if Some(test) == own_mask {
+                // It computes y, which the others read.
+                let users: Vec<NodeId> = graph.users(test).into_iter().filter(|&user| user != id).collect();
+                if users.is_empty() {
+                    continue;
+                }
+                let (op, origin) = (graph.node(test).op.clone(), graph.node(test).origin.clone());
+                let again = Builder::new(graph, origin).add_node(op, &operands)?;
+                let mask = graph.result(test);
+                for user in users {
+                    for position in 0..graph.node(user).operands.len() {
+                        if graph.node(user).operands[position] == mask {
+                            graph.set_operand(user, position, again);
+                        }
+                    }
+                }
                 continue;
             }
-            let operands: Vec<Value> =
-                node.operands.iter().map(|&operand| if operand == x { y } else { operand }).collect();
-            let (op, origin) = (node.op.clone(), node.origin.clone());
-            let mask = graph.result(test);
-            let again = Builder::new(graph, origin).add_node(op, &operands)?;
-            for user in users {
-                for position in 0..graph.node(user).operands.len() {
-                    if graph.node(user).operands[position] == mask {
-                        graph.set_operand(user, position, again);
-                    }
+            let alike = |&&other: &&NodeId| {
+                graph.node(other).op == graph.node(test).op && graph.node(other).operands == operands
+            };
+            match left.iter().find(alike).copied() {
+                Some(first) => graph.replace_uses(graph.result(test), graph.result(first)),
+                None => {
+                    operands
+                        .iter()
+                        .enumerate()
+                        .for_each(|(at, &operand)| graph.set_operand(test, at, operand));
+                    left.push(test);
                 }
             }
         }
     }
     Ok(())
+}
+
+/// The tests of x that have the same bits where `max(x, 0)` stands for it, and that somebody reads.
+fn masks(graph: &Graph, x: Value) -> Vec<NodeId> {
+    let is_mask = |&test: &NodeId| {
+        let node = graph.node(test);
+        let Op::Elementwise(Elementwise { op: ScalarOp::Compare(comparison) }) = node.op else {
+            return false;
+        };
+        let tests_zero = match (comparison, &node.operands[..]) {
+            (Comparison::Le | Comparison::Gt, &[a, b]) => a == x && is_zero(graph, b),
+            (Comparison::Ge | Comparison::Lt, &[a, b]) => b == x && is_zero(graph, a),
+            _ => false,
+        };
+        tests_zero && graph.is_used(test)
+    };
+    graph.users(x.node).into_iter().filter(is_mask).collect()
 }
 
 /// Whether a value is +0 everywhere.

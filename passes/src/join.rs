@@ -25,6 +25,8 @@ use crate::parallelise::{
 const FEWEST_POINTS: usize = 16;
 /// Bytes of memory between two kernels that may become local.
 const MOST_LOCAL: usize = 1 << 16;
+/// Statements of two kernels that become one, at most: they are written anew whenever another one joins.
+const MOST_STATEMENTS: usize = 1024;
 /// Letters of a joined kernel's name, at most.
 const LONGEST_NAME: usize = 40;
 
@@ -256,7 +258,8 @@ fn is_plain(kernel: &Kernel) -> bool {
 
 /// Two kernels as one, if iterations of the second need nothing but what those of the first with the same numbers write.
 fn joined(first: &Kernel, second: &Kernel, seam: &Seam, least: u64) -> Option<Joined<Kernel>> {
-    if ![first, second].into_iter().all(is_plain) {
+    let statements: usize = [first, second].map(|kernel| walk(&kernel.body).count()).into_iter().sum();
+    if statements > MOST_STATEMENTS || ![first, second].into_iter().all(is_plain) {
         return None;
     }
     let goes_on = seam.same.iter().zip(&second.params).any(|(same, param)| {
