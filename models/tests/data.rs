@@ -591,6 +591,7 @@ mod tables {
         assert_eq!(data.classes(), ["flat", "house"]);
         assert_eq!(data.columns(), ["rooms", "living; area"]);
         assert_eq!(data.name(Split::Validation, 1), "line 4");
+        assert_eq!(data.place(Split::Validation, 1), "line 4");
 
         // In an order of one's own, for numbers alone, and classes as somebody else numbered them.
         let options = Options {

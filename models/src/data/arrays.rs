@@ -128,7 +128,11 @@ impl Batches for ArrayBatches {
     }
 
     fn place(&self, split: Split, index: usize) -> String {
-        match self.parts.of(split).get(index) {
+        let position = self.parts.of(split).get(index);
+        if let Some(line) = position.and_then(|&position| self.names.get(position)) {
+            return line.clone();
+        }
+        match position {
             // The part was drawn; the array has them all.
             Some(position) if !self.own_test => format!("sample {position} (counted from 0)"),
             _ => match split {
