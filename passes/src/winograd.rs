@@ -88,12 +88,6 @@ struct Sum {
 /// Kernel positions along an axis that are looked at.
 const LARGEST_KERNEL: usize = 64;
 
-/// Cycles of reading so many bytes from memory, which gives about 4 in the time of 16 multiply-adds (measured with AVX2, and
-/// with AVX-512, where both are twice as fast in a cycle).
-fn traffic(bytes: f64) -> f64 {
-    bytes / 4.0
-}
-
 impl Sum {
     fn of(conv: &Conv, [x, w, y]: [&Type; 3], fixed: bool, trains: bool) -> Sum {
         let batches = if trains { [x.dims[0]; 2] } else { [1, COUNTED] };
@@ -134,6 +128,12 @@ impl Sum {
         count * self.inputs as f64 * outputs / 16.0 / efficiency
     }
 
+    /// Cycles of reading so many bytes of weights. Memory gives about 4 in the time of 16 multiply-adds (measured with AVX2,
+    /// and with AVX-512, where both are twice as many in a cycle); what has just been transformed lies in a cache.
+    fn traffic(&self, bytes: f64) -> f64 {
+        bytes / if self.fixed { 4.0 } else { 8.0 }
+    }
+
     /// The geometric mean of cycles over the numbers of images that count.
     fn cycles(&self, of: impl Fn(&Sum, usize) -> f64) -> f64 {
         let [few, many] = self.batches.map(|batch| of(self, batch));
@@ -143,7 +143,7 @@ impl Sum {
     /// Cycles of the direct sum.
     fn direct(&self, batch: usize) -> f64 {
         let weights = (self.inputs * self.outputs * self.kernel * self.kernel) as f64;
-        self.products((batch * self.taps) as f64, 0.85) + traffic(4.0 * weights)
+        self.products((batch * self.taps) as f64, 0.85) + self.traffic(4.0 * weights)
     }
 
     /// Cycles with tiles of m x m outputs.
@@ -157,7 +157,7 @@ impl Sum {
         // Weights are transformed in every call unless they are fixed; their gradients always.
         let weights = (a * a * self.inputs * self.outputs) as f64;
         let transformed = if self.fixed && !self.gradient { 0.0 } else { weights / 4.0 };
-        self.products(positions, 0.9) + positions * blocks + traffic(4.0 * weights) + transformed
+        self.products(positions, 0.9) + positions * blocks + self.traffic(4.0 * weights) + transformed
     }
 }
 
