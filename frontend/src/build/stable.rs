@@ -4,6 +4,7 @@
 //! A gradient flows into both branches of a choice, as 0 into the one that was not taken; if a derivative there is
 //! infinite, 0 · inf is NaN. So the branch that is not taken is given an argument of which it has a derivative.
 
+use brolga_ir::DType;
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, ScalarOp};
 
@@ -76,7 +77,7 @@ impl Ops<'_> {
     /// The root of the variance, in units of the largest element, as [`Self::norm`].
     pub fn deviation(&mut self, x: Tensor, axes: &[usize], keep: bool, correction: f64) -> Built {
         let size = self.elementwise(ScalarOp::Abs, x)?;
-        let unit = self.scale_along(size, axes, 0.0, 1.0)?;
+        let unit = self.unit_along(size, axes)?;
         let share = self.div(x, unit)?;
         let variance = self.variance(share, axes, true, correction)?;
         let root = self.sqrt(variance)?;
@@ -95,11 +96,19 @@ impl Ops<'_> {
         self.select(unusable, otherwise, largest)
     }
 
+    /// What elements of these sizes are measured in: the largest, 1 where that is 0 or infinite, and nothing so small that
+    /// a gradient times it is lost.
+    fn unit_along(&mut self, size: Tensor, axes: &[usize]) -> Built {
+        let least = if self.dtype(size) == DType::F64 { 2f64.powi(-960) } else { 2f64.powi(-100) };
+        let unit = self.scale_along(size, axes, 0.0, 1.0)?;
+        self.max_num(unit, least)
+    }
+
     /// The Euclidean norm, in units of the largest element, so that no square overflows or underflows. Its gradient at
     /// 0 is 0.
     pub fn norm(&mut self, x: Tensor, axes: &[usize], keep: bool) -> Built {
         let size = self.elementwise(ScalarOp::Abs, x)?;
-        let unit = self.scale_along(size, axes, 0.0, 1.0)?;
+        let unit = self.unit_along(size, axes)?;
         let share = self.div(x, unit)?;
         let square = self.square_from_zero(share)?;
         let sum = self.sum(square, axes, true)?;
