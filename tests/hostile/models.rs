@@ -97,17 +97,17 @@ fn random() {
 #[test]
 fn large_kernels_run_everywhere() {
     for (input, layer) in [
-        ("f32[2, 3, 36, 36]", "Conv2d(features: 5, kernel: 34, padding: 17), Tanh"),
-        ("f32[2, 2, 5, 6]", "Conv2d(features: 20, kernel: 36, padding: 35), Relu"),
-        ("f32[2, 2, 5, 6]", "ConvTranspose2d(features: 3, kernel: 36, stride: 36), Tanh"),
-        ("f32[2, 4, 7, 5]", "ConvTranspose2d(features: 4, kernel: 40, stride: 3, dilation: 2, groups: 4)"),
-        ("f32[3, 1, 3, 50]", "Conv2d(features: 2, kernel: [1, 1500], padding: [0, 1500])"),
+        ("f32[1, 1, 34, 34]", "Conv2d(features: 3, kernel: 33, padding: 16), Tanh"),
+        ("f32[2, 2, 3, 4]", "Conv2d(features: 20, kernel: 33, padding: 32), Relu"),
+        ("f32[2, 2, 3, 2]", "ConvTranspose2d(features: 3, kernel: 36, stride: 36), Tanh"),
+        ("f32[1, 2, 3, 4]", "ConvTranspose2d(features: 2, kernel: 33, stride: 3, dilation: 2, groups: 2)"),
+        ("f32[2, 1, 3, 20]", "Conv2d(features: 2, kernel: [1, 800], padding: [0, 800])"),
     ] {
         let text = format!(
             "Model(inputs: {{ \"s\": \"{input}\" }}, body: [Parameter([1]), Expr(\"s * it\"), {layer}], entries: {{ \
              \"infer\": Infer(outputs: {{ \"y\": \"it\" }}), \"train\": Train(loss: \"mean(it * it)\", optimizer: Sgd(lr: \
              0.1)) }})"
         );
-        run_everywhere(&text, &places());
+        run_everywhere(&text, &[(TargetCpu::Portable, 1), (TargetCpu::X86_64V3, 2), (TargetCpu::Native, 5)]);
     }
 }
