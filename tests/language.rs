@@ -392,6 +392,7 @@ fn whole_models_in_f64() {
     let large: Vec<f64> = small.iter().map(|&v| f64::from(v)).collect();
     let x = [Tensor::from_slice(&[4, 3], &small).unwrap(), Tensor::from_slice(&[4, 3], &large).unwrap()];
     let y = Tensor::from_slice(&[4, 2], &[0.5f64, -1.0, 2.0, 0.0, 1.5, 0.25, -0.5, 1.0]).unwrap();
+    let mut first = Runner::new(&single, "train", 1).with_state(narrow.try_clone().unwrap());
     let mut single = Runner::new(&single, "infer", 1).with_state(narrow);
     let mut infer = Runner::new(&double, "infer", 1).with_state(wide.try_clone().unwrap());
     let found = [single.run(&x[..1]), infer.run(&x[1..])];
@@ -403,12 +404,21 @@ fn whole_models_in_f64() {
         assert!(wide.iter().any(|v| f64::from(*v as f32) != *v), "f32 is not enough: {wide:?}");
     }
     let mut training = Runner::new(&double, "train", 2).with_state(wide);
-    let x = x[1].try_clone().unwrap();
+    let small_y = Tensor::from_slice(&[4, 2], &[0.5f32, -1.0, 2.0, 0.0, 1.5, 0.25, -0.5, 1.0]).unwrap();
+    let [small_x, x] = x;
     let losses: Vec<f64> = (0..20)
         .map(|_| {
             let inputs = [x.try_clone().unwrap(), y.try_clone().unwrap()];
             training.run(&inputs)["loss"].as_slice::<f64>().unwrap()[0]
         })
         .collect();
-    assert!(losses[19] < 0.5 * losses[0] && losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
+    // Dropout draws the same numbers in either precision.
+    let narrow: Vec<f64> = (0..20)
+        .map(|_| {
+            let inputs = [small_x.try_clone().unwrap(), small_y.try_clone().unwrap()];
+            f64::from(first.run(&inputs)["loss"].as_slice::<f32>().unwrap()[0])
+        })
+        .collect();
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-3;
+    assert!(losses.iter().zip(&narrow).all(near) && losses != narrow, "{losses:?} {narrow:?}");
 }

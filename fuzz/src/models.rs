@@ -140,6 +140,10 @@ impl Maker {
             "groups" | "heads" => self.pick(&["1", "1", "2", "2", "3", "4", "size(1)"]).to_owned(),
             "vocabulary" | "classes" => self.pick(&["5", "7", "11"]).to_owned(),
             "dims" if owner == "Parameter" => self.pick(&["[3]", "[2, 3]", "[1]", "[]", "[0]"]).to_owned(),
+            "dims" if matches!(owner, "zeros" | "ones" | "full") => {
+                self.pick(&["[2]", "[size(0), 1]", "[3, 2]", "[]", "[0, 2]"]).to_owned()
+            }
+            "correction" => self.pick(&["0", "1", "0.5"]).to_owned(),
             "dims" => self
                 .pick(&["[-1]", "[0, -1]", "[-1, 2]", "[size(0), -1]", "[size(0), -1, 1]", "[1, -1]"])
                 .to_owned(),
@@ -179,7 +183,7 @@ impl Maker {
             "condition" | "mask" => self.pick(&["it > 0", "it == it", "m"]).to_owned(),
             "variance" => self.pick(&["it * it + 1", "0.5"]).to_owned(),
             "bias" | "affine" | "zero_init" | "ceil_mode" | "count_include_pad" | "causal" | "learned"
-            | "divide" | "keepdims" | "nesterov" | "amsgrad" | "restart" => {
+            | "divide" | "keepdims" | "descending" | "largest" | "nesterov" | "amsgrad" | "restart" => {
                 self.pick(&["true", "false"]).to_owned()
             }
             "x" | "y" | "z" | "u" | "v" | "w" | "a" | "b" | "q" | "target" | "logits" | "log_probability"
