@@ -6,7 +6,7 @@ writes `rows.tsv` and one `*.safetensors` a kind of rows. Needs torch, numpy and
 or layer, with the values of its inputs and parameters, its result, and the gradients of `sum(result * cotangent)` by
 inputs and parameters. Expected values are computed in f64 and rounded to f32. What may differ is, as for whole models,
 1e-6 or three times the error of PyTorch's own f32 run, whichever is more: relative, and absolute below 1; 1e-5 where
-PyTorch's own is off by more than 3e-4, but for rows of nothing but denormal numbers, where both are lost.
+PyTorch's own is off by more than 3e-4.
 
 What a tolerance can say besides a number: infinity, where PyTorch's f32 run overflows and its f64 run does not, so that
 infinities and NaN are accepted too; NaN, where PyTorch's gradient is NaN, that is, undefined, so that any value is
@@ -968,8 +968,6 @@ def tolerance(r, name, given, exact, single, y):
     bound = np.maximum(1e-6 * np.maximum(1, size), 3 * error)
     # Where PyTorch's own f32 run is lost (a norm whose squares overflow or vanish) it is no measure.
     lost = bound > 1e-3 * np.maximum(1, size)
-    if r["within"] == "row" and bound.ndim and given["x"].shape[:1] == bound.shape[:1]:
-        lost[np.abs(given["x"]).reshape(len(bound), -1).max(1, initial=0) < SMALLEST] = False
     bound = np.where(lost, 1e-5 * np.maximum(1, size), bound)
     bound = np.where(np.isfinite(rounded) & ~np.isfinite(single), INF, bound)
     if not name.startswith("grad."):
