@@ -128,11 +128,12 @@ impl Table<'_> {
         let unnamed: Vec<&Field> = (fields.iter().filter(single))
             .filter(|field| self.columns.iter().all(|column| column.name != field.name))
             .collect();
-        if let Some(target) = &options.target {
-            self.column(target)?;
-        }
         match (&unnamed[..], &options.target) {
-            ([], _) | ([_], Some(_)) => {}
+            // Where nothing is to be compared with it, a table may lack the target.
+            ([], _) => {}
+            ([_], Some(target)) => {
+                self.column(target)?;
+            }
             ([one, ..], _) => {
                 return Err(bad(format!(
                     "no column is named `{}`; say which one it is with --target (columns: {})",
