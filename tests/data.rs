@@ -229,7 +229,7 @@ fn draw(folder: &Path) {
 }
 
 /// A C program that reads the state from `state` and pictures from `images`, and writes the probabilities of each.
-fn c_program(state: &[String]) -> String {
+fn c_program(state: &[String], constants: bool) -> String {
     let slots: Vec<String> = (state.iter())
         .map(|name| {
             let name: String =
@@ -250,7 +250,7 @@ int main(void) {
     bases[NET_ARENA] = memory(NET_ARENA_BYTES);
     bases[NET_PREPARED] = memory(NET_PREPARED_BYTES);
     bases[NET_LOCAL] = memory(NET_LOCAL_BYTES);
-    bases[NET_CONSTANTS] = (unsigned char *)net_constants;
+    bases[NET_CONSTANTS] = CONSTANT_BYTES;
     bases[NET_INPUT_IMAGE] = memory(NET_INPUT_IMAGE_BYTES);
     bases[NET_OUTPUT_PROBABILITY] = memory(NET_OUTPUT_PROBABILITY_BYTES);
     SLOTS
@@ -263,6 +263,7 @@ int main(void) {
     return 0;
 }
 "#
+    .replace("CONSTANT_BYTES", if constants { "(unsigned char *)net_constants" } else { "NULL" })
     .replace("SLOTS", &slots.join("\n    "))
 }
 
@@ -331,7 +332,7 @@ fn validation_evaluation_run_facade_and_c_agree() {
         slots.iter().flat_map(|name| network.state().get(name).unwrap().bytes().to_vec()).collect();
     std::fs::write(at.join("state"), state).unwrap();
     std::fs::write(at.join("images"), &images).unwrap();
-    std::fs::write(at.join("main.c"), c_program(&slots)).unwrap();
+    std::fs::write(at.join("main.c"), c_program(&slots, executable.manifest().constants_bytes > 0)).unwrap();
     let linked = std::process::Command::new("cc")
         .args(["-std=c11", "-Wall", "main.c", "net.o", "-o", "main"])
         .current_dir(at)
