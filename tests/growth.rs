@@ -277,7 +277,7 @@ fn what_is_repeated_is_linear() {
                 (size(&program), processor_time() - start)
             };
             let ((few, short), (many, long)) = (measured(60), measured(480));
-            if many.statements > 10 * few.statements + 100 || many.calls > 10 * few.calls + 10 {
+            if many.statements > 10 * few.statements + 100 || many.calls > 10 * few.calls + 480 {
                 wrong.push(format!("{name}, {entry}: {few:?} at n, {many:?} at 8 n"));
             }
             if long > 10 * short + Duration::from_millis(200) {
