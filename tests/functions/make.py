@@ -813,10 +813,10 @@ for name in ("f32", "f64", "i32", "i64", "u8", "bool"):
     # Converted and back: what fits into all of these types.
     kept = (lambda x: (x != 0).to(x.dtype)) if name == "bool" else (lambda x: x) if name[0] == "f" else torch.trunc
     setting("cast", f"cast(cast(x, dtype='{name}'), dtype='f32')", lambda v, f=kept: f(v["x"]).detach(), {"x": f32(4)}, case={"x": [0.0, 1.5, 3.0, 200.75]}, by=[])
-    one = f"cast(ones([4], dtype='{name}') + full([4], 3, dtype='{name}') + zeros([4], dtype='{name}'), dtype='f32')"
+    one = f"cast(ones([4], dtype='{name}') + full([4], 3.0, dtype='{name}') + zeros([4], dtype='{name}'), dtype='f32')"
     if name != "bool":
         setting("ones,full,zeros", f"x * {one}", lambda v: v["x"] * 4, {"x": f32(4)})
-setting("ones,full,zeros", "float(where(ones([4], dtype='bool'), x, 0)) + float(full([4], true, dtype='bool')) + float(zeros([4], dtype='bool'))",
+setting("ones,full,zeros", "float(where(ones([4], dtype='bool'), x, 0)) + float(full([4], 1, dtype='bool')) + float(zeros([4], dtype='bool'))",
         lambda v: v["x"] + 1, {"x": f32(4)})  # fmt: skip
 setting("range,size", "x * (size(x, axis=1) + sum(range(2, 12, 3)))", lambda v: v["x"] * (3 + 26))
 setting("transpose", "transpose(x, [1, 2, 0])", lambda v: v["x"].permute(1, 2, 0))
