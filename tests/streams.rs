@@ -49,11 +49,12 @@ fn run(folder: &Path, arguments: &str, out: Leads, err: Leads) -> Output {
 }
 
 /// For each subcommand its arguments, and the files that it must leave.
-const COMMANDS: [(&str, &str, &[&str]); 11] = [
-    ("models", "", &[]),
+const COMMANDS: [(&str, &str, &[&str]); 16] = [
+    ("models", "lenet5", &[]),
     ("check", "tiny.ron", &[]),
     ("train", "tiny.ron --epochs 2 --checkpoint points --save w.st --log log.csv", &["w.st", "log.csv"]),
     ("run", "tiny.ron --inputs batch.npz --outputs out.npz", &["out.npz"]),
+    ("evaluate", "tiny.ron --weights weights.st --predictions p.csv", &["p.csv"]),
     ("step", "tiny.ron --inputs batch.npz --steps 2 --save s.st --grads g.st", &["s.st", "g.st"]),
     ("bench", "tiny.ron --seconds 0", &[]),
     ("profile", "tiny.ron --seconds 0 --threads 1 --trace trace.json", &["trace.json"]),
@@ -61,6 +62,10 @@ const COMMANDS: [(&str, &str, &[&str]); 11] = [
     ("opt", "--passes dce --time --print-after tiny.ir", &[]),
     ("eval", "double.ir --inputs x.npz --outputs y.npz", &["y.npz"]),
     ("build", "tiny.ron -o tiny.o", &["tiny.o", "tiny.h"]),
+    ("filetest", "dce", &[]),
+    ("language", "--json", &[]),
+    ("completions", "bash", &[]),
+    ("help", "train", &[]),
 ];
 
 const MODEL: &str = "Model(
@@ -94,6 +99,10 @@ fn folder() -> tempfile::TempDir {
     write_tensors(at.join("batch.npz"), &[("image", image.view()), ("label", label.view())]).unwrap();
     let double = "graph @double(%x: f32[4]) {\n  %0 = add %x, %x : f32[4]\n  return %0 as \"y\"\n}\n";
     std::fs::write(at.join("double.ir"), double).unwrap();
+    std::fs::create_dir(at.join("dce")).unwrap();
+    std::fs::write(at.join("dce/double.ir"), format!("{double}\n// ---- after dce\n// unchanged\n")).unwrap();
+    let step = run(at, "step tiny.ron --inputs batch.npz --save weights.st", Leads::Read, Leads::Read);
+    assert!(step.status.success(), "{step:?}");
     let x = Tensor::zeros(DType::F32, &[4]).unwrap();
     write_tensors(at.join("x.npz"), &[("x", x.view())]).unwrap();
     let graph = run(at, "dump tiny.ron --stage graph", Leads::Read, Leads::Read).stdout;
