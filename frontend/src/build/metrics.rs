@@ -160,18 +160,18 @@ impl Builder<'_> {
     }
 
     /// Reports metrics that are no means over the samples, and totals that are no sums of them; drops outputs that are
-    /// none. `twice` has built the same entry for twice the batch.
-    pub(super) fn check_metrics(&mut self, twice: &Builder) {
-        let own = self.measured.own.unwrap_or(usize::MAX);
-        let (roots, roots_twice) = (self.measured.roots(), twice.measured.roots());
+    /// none. `one` has built the same entry for some batch, `twice` for twice as many samples.
+    pub(super) fn check_metrics(&mut self, one: &Builder, twice: &Builder) {
+        let own = one.measured.own.unwrap_or(usize::MAX);
+        let (roots, roots_twice) = (one.measured.roots(), twice.measured.roots());
         if roots.len() != roots_twice.len() {
             return;
         }
-        let of = (&self.graph.graph, roots.as_slice());
+        let of = (&one.graph.graph, roots.as_slice());
         let Some(shares) = shares(of, (&twice.graph.graph, &roots_twice), own) else { return };
         let mut faults = Vec::new();
         let mut dropped = HashSet::new();
-        for metric in &self.measured.list {
+        for metric in &one.measured.list {
             match not_a_mean(&metric.name, shares[&metric.value]) {
                 Some(fault) if metric.asked => faults.push((fault, metric.span)),
                 Some(_) => {
@@ -180,7 +180,7 @@ impl Builder<'_> {
                 None => {}
             }
         }
-        for total in &self.measured.totals {
+        for total in &one.measured.totals {
             faults.extend(not_a_sum(shares[&total.parts]).map(|fault| (fault, total.span)));
         }
         for (fault, span) in faults {
