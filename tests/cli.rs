@@ -279,8 +279,8 @@ fn bench_and_profile_measure() {
         "{value}"
     );
     assert_eq!((value["dims"]["batch"].as_u64(), value["threads"].as_u64()), (Some(2), Some(1)));
-    // Momentum has a slot for each of the 61,706 parameters; the step is an i64.
-    assert_eq!(value["state_bytes"].as_u64(), Some(2 * 4 * 61_706 + 8));
+    // Momentum has a slot for each of the 61,706 parameters; the step is an i64; mean and deviation of the image.
+    assert_eq!(value["state_bytes"].as_u64(), Some(2 * 4 * 61_706 + 8 + 8));
     assert!(good(at, "bench lenet5 --seconds 0").contains("GFLOP/s"));
 
     let text = good(at, "profile lenet5 --seconds 0 --threads 2");
