@@ -135,6 +135,11 @@ pub(crate) fn live_bytes_with(program: &Program, known: &mut InPlace) -> usize {
 
 /// The largest sum of the bytes that are alive at one of so many steps.
 pub(crate) fn largest(steps: usize, blocks: impl Iterator<Item = (usize, Life)>) -> usize {
+    alive(steps, blocks).into_iter().max().unwrap_or(0)
+}
+
+/// The bytes alive during each step, and behind the last.
+pub(crate) fn alive(steps: usize, blocks: impl Iterator<Item = (usize, Life)>) -> Vec<usize> {
     let (mut starts, mut ends) = (vec![0; steps + 1], vec![0; steps + 1]);
     for (bytes, (first, last)) in blocks {
         starts[first] += bytes;
@@ -145,5 +150,5 @@ pub(crate) fn largest(steps: usize, blocks: impl Iterator<Item = (usize, Life)>)
         alive = alive + start - end;
         alive
     });
-    alive.max().unwrap_or(0)
+    alive.collect()
 }

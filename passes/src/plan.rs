@@ -5,7 +5,8 @@
 //! size, writes it in place: both become one. Then buffers are placed one after the other, each at the lowest offset,
 //! or in the smallest gap, that is free for its whole life. Several orders are tried until one needs no more than what
 //! is alive at once: by size (Pisarchyk & Lee, "Efficient memory management for deep neural net inference", 2020), by
-//! size times length of life, by length of life, by first step; the smallest arena stays, the first of equals.
+//! size times length of life, by length of life, by first step, by what is alive at the fullest step of the life (their
+//! "greedy by breadth"); the smallest arena stays, the first of equals.
 //! Prepared buffers are laid out one after the other. Exact. Placing a buffer takes about logarithmic time
 //! (`occupied.rs`).
 
@@ -14,7 +15,7 @@ use std::cmp::Reverse;
 use brolga_ir::program::{BufferId, Place, Program};
 
 use crate::accesses::{leaves, rename};
-use crate::liveness::{ALIGN, Life, Lives, largest};
+use crate::liveness::{ALIGN, Life, Lives, alive};
 use crate::occupied::Occupied;
 
 pub use crate::liveness::live_bytes;
@@ -80,15 +81,21 @@ fn drop_unused(program: &mut Program) -> bool {
 
 /// The best places found: the offset of each buffer, by number, and the size of the arena.
 fn best(mut blocks: Vec<Block>, buffers: usize, steps: usize) -> (Vec<usize>, usize) {
-    let bound = largest(steps, blocks.iter().map(|&(_, bytes, life)| (bytes, life)));
+    let breadths = alive(steps, blocks.iter().map(|&(_, bytes, life)| (bytes, life)));
+    let bound = breadths.iter().max().copied().unwrap_or(0);
     let length = |life: Life| life.1 - life.0 + 1;
-    let orders: [fn(&mut [Block]); 4] = [
-        |blocks| blocks.sort_by_key(|&(id, bytes, life)| (Reverse(bytes), life, id)),
-        |blocks| {
+    let fullest = |(a, b): Life| breadths[a..=b].iter().max().copied();
+    type Sort<'a> = &'a dyn Fn(&mut [Block]);
+    let orders: [Sort; 5] = [
+        &|blocks| blocks.sort_by_key(|&(id, bytes, life)| (Reverse(bytes), life, id)),
+        &|blocks| {
             blocks.sort_by_key(|&(id, bytes, (a, b))| (Reverse(bytes as u128 * (b - a + 1) as u128), id))
         },
-        |blocks| blocks.sort_by_key(|&(id, bytes, (a, b))| (Reverse(b - a), Reverse(bytes), id)),
-        |blocks| blocks.sort_by_key(|&(id, bytes, (a, b))| (a, Reverse(b), Reverse(bytes), id)),
+        &|blocks| blocks.sort_by_key(|&(id, bytes, (a, b))| (Reverse(b - a), Reverse(bytes), id)),
+        &|blocks| blocks.sort_by_key(|&(id, bytes, (a, b))| (a, Reverse(b), Reverse(bytes), id)),
+        &|blocks| {
+            blocks.sort_by_cached_key(|&(id, bytes, life)| (Reverse(fullest(life)), Reverse(bytes), id))
+        },
     ];
     // How often a step meets a buffer measures the work; long schedules get fewer attempts.
     let work: usize = blocks.iter().map(|&(.., life)| length(life)).sum();
