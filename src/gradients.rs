@@ -62,7 +62,11 @@ pub fn with_gradients(graph: &Graph) -> Result<Graph> {
 /// The gradients of a loss by the inputs that it depends on, under their names; `differentiated` says where they come
 /// from.
 fn by_inputs(graph: &mut Graph, differentiated: NodeId, loss: Value) -> Result<Vec<(String, Value)>> {
-    let below = graph.order_from([loss]);
+    // All parameters are in the order; what the loss depends on is an operand somewhere, or the loss itself.
+    let order = graph.order_from([loss]);
+    let operands = order.iter().flat_map(|&id| &graph.node(id).operands);
+    let below: HashSet<NodeId> = operands.chain([&loss]).map(|value| value.node).collect();
+    let below: Vec<NodeId> = order.into_iter().filter(|id| below.contains(id)).collect();
     let (names, inputs): (Vec<String>, Vec<Value>) = inputs(graph, &below).into_iter().unzip();
     if inputs.is_empty() {
         return Ok(Vec::new());
