@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn graphs_are_valid_and_run() {
         let mut graphs = Vec::new();
-        for seed in 0..600 {
+        for seed in 0..1000 {
             let float = if seed % 3 == 0 { DType::F64 } else { DType::F32 };
             let config = Config { float, continuous: seed % 2 == 0, ..Config::default() };
             let Generated { graph, values } = generate(seed, &config);
