@@ -270,8 +270,11 @@ fn joined(first: &Kernel, second: &Kernel, seam: &Seam, least: u64) -> Option<Jo
     // Several iterations of each in turn, where there are many: one row waits for its sum while others are added.
     let count = (1..=fewer.min(MOST_PARTS)).rev().find(|parts| fewer.is_multiple_of(*parts))?;
     let count = if count < FEWEST_POINTS { fewer } else { count };
-    let shared = [first, second].map(|kernel| parts_of(kernel, least)).into_iter().max().unwrap_or(1);
-    if !goes_on || !more.is_multiple_of(fewer) || count < FEWEST_POINTS.min(shared) {
+    if !goes_on || !more.is_multiple_of(fewer) {
+        return None;
+    }
+    let shared = || [first, second].map(|kernel| parts_of(kernel, least)).into_iter().max().unwrap_or(1);
+    if count < FEWEST_POINTS && count < shared() {
         return None;
     }
     let mut nests = [Nest::of(first, count)?, Nest::of(second, count)?];
