@@ -627,7 +627,7 @@ fn a_run_that_ends_in_nan_fails() {
         broken.iter().for_each(|sample| x[2 * sample + 1] = f32::NAN);
         let y: Vec<f32> = (0..40).map(|i| (i % 5) as f32).collect();
         let (x, y) = (Tensor::from_slice(&[40, 2], &x).unwrap(), Tensor::from_slice(&[40], &y).unwrap());
-        write_tensors(&at.join(name), &[("x", x.view()), ("y", y.view())]).unwrap();
+        write_tensors(at.join(name), &[("x", x.view()), ("y", y.view())]).unwrap();
     };
     write("good.safetensors", None);
     let json = |output: &Output| -> Value { serde_json::from_slice(&output.stdout).unwrap() };

@@ -93,9 +93,12 @@ fn no_argument_takes_what_is_no_number() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The kind of what is called, its name, an argument (behind others that it needs), what is refused, and what is not.
+type Refused = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
 /// What PyTorch refuses (by an exception of the class or function of that name), or turns into NaN; then the nearest
 /// that is right. The language's names of arguments are those of its lists.
-const REFUSED: [(&str, &str, &str, &[&str], &[&str]); 62] = [
+const REFUSED: [Refused; 62] = [
     ("optimizer", "Sgd", "lr", &["-0.1", "1e300", "3.5e38"], &["0", "1", "1e30"]),
     ("optimizer", "Sgd", "momentum", &["-0.1", "1.5"], &["0.5"]),
     ("optimizer", "Sgd", "weight_decay", &["-0.1"], &["0.1"]),

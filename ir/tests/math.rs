@@ -270,8 +270,8 @@ fn pairs() -> impl Iterator<Item = (f32, f32)> {
 
 #[test]
 fn f32_functions_of_two_are_within_their_bounds_on_a_sample() {
-    let exact: [(Function, fn(f64, f64) -> f64); 2] = [(Pow, f64::powf), (Atan2, f64::atan2)];
-    for (function, exact) in exact {
+    type Exact = fn(f64, f64) -> f64;
+    for (function, exact) in [(Pow, f64::powf as Exact), (Atan2, f64::atan2)] {
         let bound = BOUNDS.into_iter().find(|b| b.0 == function).expect("a bound").1;
         let (mut worst, mut at) = (0.0, (0.0, 0.0));
         for (x, y) in pairs() {

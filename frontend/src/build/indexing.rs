@@ -51,7 +51,7 @@ impl Ops<'_> {
         match sliced.taken[..] {
             [] => Ok(result),
             [(axis, indices)] => {
-                let indices = self.from_end(indices, sliced.kept[axis])?;
+                let indices = self.counted_from_end(indices, sliced.kept[axis])?;
                 Ok(self.b.gather(result, indices, axis)?)
             }
             _ => self.take_together(result, &sliced.taken),
@@ -128,7 +128,7 @@ impl Ops<'_> {
     }
 
     /// Indices of which those below 0 count from the end of an axis.
-    fn from_end(&mut self, indices: Tensor, extent: usize) -> Built {
+    fn counted_from_end(&mut self, indices: Tensor, extent: usize) -> Built {
         let small = i32::try_from(extent).is_ok();
         let indices = if small { indices } else { self.convert(indices, DType::I64)? };
         let extent = self.int_scalar(extent as i64, self.dtype(indices))?;
@@ -147,7 +147,7 @@ impl Ops<'_> {
         let mut index: Option<Tensor> = None;
         for (&axis, &indices) in axes.iter().zip(&indices) {
             let own = self.convert(indices, DType::I64)?;
-            let own = self.from_end(own, dims[axis])?;
+            let own = self.counted_from_end(own, dims[axis])?;
             let own = self.max_num(own, 0.0)?;
             let last = self.int_scalar(dims[axis].saturating_sub(1) as i64, DType::I64)?;
             let own = self.min(own, last)?;
