@@ -71,7 +71,8 @@ impl Progress for Display {
     fn start(&mut self, plan: &Plan<'_>) {
         self.epochs = plan.epochs;
         if let Some(path) = plan.resumed {
-            self.line(&format!("resumed from {}, after {} updates", path.display(), plan.step));
+            let updates = if plan.step == 1 { "update" } else { "updates" };
+            self.line(&format!("resumed from {}, after {} {updates}", path.display(), plan.step));
         }
         if self.terminal {
             let template = "epoch {prefix} {bar:30} {pos}/{len} {msg} {eta}";
