@@ -1,7 +1,7 @@
 //! What programs grow with: not with the batch, and no faster than the work that a model asks for.
 //!
-//! Kernels, calls and statements are counted, and executed statements, operations and bytes at n and 8 n; what is repeated is
-//! timed as well, with much room (`benches/growth.rs` times the others).
+//! Kernels, calls and statements are counted, and executed statements, operations and bytes at n and 8 n (`benches/growth.rs`
+//! has times).
 
 use brolga::{CompileOptions, Compiler, Model, Settings};
 use brolga_ir::ops::Op;
