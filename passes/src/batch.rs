@@ -7,7 +7,7 @@
 use brolga_ir::Graph;
 use brolga_ir::ops::Role;
 
-/// Images that a batch counts as.
+/// Images that a batch counts as: for Winograd's tiles one image counts as much (`winograd.rs`).
 pub(crate) const COUNTED: usize = 4;
 
 /// Whether an entry trains: it gives state a new value.
