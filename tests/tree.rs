@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// Every file beside a `tests/main.rs` is a module of it, or named in the manifest as a binary of its own: a forgotten
 /// one would never run.
 #[test]
 fn every_test_file_runs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for member in [".", "ir", "frontend", "passes", "codegen", "runtime", "models"] {
+    for member in PUBLISHED {
         let folder = root.join(member).join("tests");
         let main = fs::read_to_string(folder.join("main.rs")).unwrap();
         let manifest = fs::read_to_string(root.join(member).join("Cargo.toml")).unwrap();
@@ -39,25 +39,84 @@ fn versions_are_those_of_the_workspace() {
     }
 }
 
-/// What is compiled into a crate is in its folder: a package holds nothing from outside.
+/// The crates that a registry gets; `.` is the root.
+const PUBLISHED: [&str; 7] = [".", "ir", "frontend", "passes", "codegen", "runtime", "models"];
+
+/// A registry wants a description and a licence of every crate. Tests and benches read files of other crates, so they are in
+/// no package.
+#[test]
+fn manifests_are_those_of_packages() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for member in PUBLISHED {
+        let manifest = fs::read_to_string(root.join(member).join("Cargo.toml")).unwrap();
+        let package = manifest.split("[package]").nth(1).unwrap().split("\n[").next().unwrap();
+        assert!(package.contains("\ndescription = \""), "{member}");
+        for inherited in ["version", "license", "readme", "exclude"] {
+            assert!(package.contains(&format!("\n{inherited}.workspace = true")), "{member}: {inherited}");
+        }
+        // A path without a version is dropped from a package, which is right for a crate that tests itself alone.
+        for line in manifest.lines().filter(|line| line.starts_with("brolga-") && line.contains("path = ")) {
+            assert!(line.contains("version = ") || line.contains("path = \".\""), "{member}: {line}");
+        }
+    }
+    let workspace = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    assert!(workspace.contains("\nexclude = [\"/tests\", \"/benches\""));
+}
+
+/// What is compiled into a crate lies in its folder, and not in what its package leaves out.
 #[test]
 fn crates_include_only_files_of_their_own() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for member in ["ir", "frontend", "passes", "codegen", "runtime", "models"] {
-        let mut folders = vec![root.join(member).join("src")];
+    let mut found = 0;
+    for member in PUBLISHED {
+        let own = if member == "." { root.to_owned() } else { root.join(member) };
+        let mut folders = vec![own.join("src")];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "rs") {
-                    let depth = path.strip_prefix(root.join(member)).unwrap().components().count() - 1;
-                    let above = format!("(\"{}", "../".repeat(depth + 1));
-                    let text = fs::read_to_string(&path).unwrap();
-                    let outside = text.lines().any(|line| line.contains("include") && line.contains(&above));
-                    assert!(!outside, "{} includes a file from outside of its crate", path.display());
+                    continue;
+                }
+                let text = fs::read_to_string(&path).unwrap();
+                for file in included(&text) {
+                    let target = plain(&path.parent().unwrap().join(file));
+                    let inside =
+                        target.strip_prefix(&own).ok().map(|rest| rest.iter().next().unwrap_or_default());
+                    // The root's package has no folder of another crate.
+                    let others =
+                        PUBLISHED.iter().filter(|_| member == ".").chain(&["tests", "benches", "fuzz"]);
+                    let packed = inside.is_some_and(|first| others.clone().all(|&other| first != other));
+                    assert!(packed, "{} includes {file}, which its package does not hold", path.display());
+                    found += 1;
                 }
             }
         }
     }
+    assert!(found >= 3, "only {found} files are included: are they still found?");
+}
+
+/// The files that a source includes, as written: the first text behind `include_str!` and its kin, and `#[path = "..."]`.
+fn included(text: &str) -> Vec<&str> {
+    let mut files = Vec::new();
+    for start in ["include_str!(", "include_bytes!(", "include!(", "#[path = "] {
+        for rest in text.split(start).skip(1) {
+            files.extend(rest.split('"').nth(1));
+        }
+    }
+    files
+}
+
+/// A path without `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut result = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                result.pop();
+            }
+            part => result.push(part),
+        }
+    }
+    result
 }
