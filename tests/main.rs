@@ -29,6 +29,7 @@ mod random_graphs;
 mod references;
 mod safe;
 mod schedules;
+mod schema;
 mod short_memory;
 mod snapshots;
 mod spread;

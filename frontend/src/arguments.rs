@@ -160,6 +160,9 @@ pub(crate) trait Words: Copy + 'static {
     const NAMES: &'static [&'static str];
     /// The same words as values, in that order.
     const ALL: &'static [Self];
+
+    /// How it is written.
+    fn name(self) -> &'static str;
 }
 
 /// The word that is written so.
@@ -179,6 +182,12 @@ macro_rules! words {
         impl $crate::arguments::Words for $name {
             const NAMES: &'static [&'static str] = &[$($word),+];
             const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word),+
+                }
+            }
         }
     };
 }

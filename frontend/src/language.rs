@@ -4,10 +4,14 @@
 //! tests and fuzzers go over them, so that what is new is in them by itself, and a table that lacks a row fails.
 
 use crate::arguments::{Kind as ArgumentKind, Rule, Signature, Words};
+use crate::diagnostics::Diagnostics;
 use crate::expr::{Binary, Unary};
-use crate::model::entries::EntryWord;
-use crate::model::steps::StepWord;
+use crate::model::structure::{self, EntryWord, StepWord, Structured};
+use crate::source::Source;
+use crate::syntax::{Kind as Notation, Value};
 use crate::{build, init, optimizers};
+
+pub use crate::model::structure::{Field, Form, Structure};
 
 /// What something that can be called is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -136,35 +140,85 @@ pub fn steps() -> &'static [&'static str] {
     crate::model::steps::STEPS
 }
 
-/// Something that is written like a call and is part of the structure: a step that is no layer, or an entry point.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Structure {
-    /// Its name in a model.
-    pub name: &'static str,
-    /// Its fields, in the order of unnamed ones.
-    pub fields: &'static [&'static str],
-    /// Those that must be given.
-    pub required: &'static [&'static str],
-}
-
 /// The steps that are no layers, such as `Residual`.
 pub fn structures() -> Vec<Structure> {
-    let of = |(word, name): (&StepWord, &&'static str)| {
-        let (fields, required) = word.fields();
-        Structure { name, fields, required }
-    };
     // `Block` stands in `blocks`.
-    let steps = StepWord::ALL.iter().zip(StepWord::NAMES).filter(|(word, _)| **word != StepWord::Block);
-    steps.map(of).collect()
+    StepWord::ALL.iter().filter(|word| **word != StepWord::Block).map(|word| word.structure()).collect()
 }
 
 /// The kinds of entry points.
 pub fn entries() -> Vec<Structure> {
-    let of = |(word, name): (&EntryWord, &&'static str)| {
-        let (fields, required) = word.fields();
-        Structure { name, fields, required }
-    };
-    EntryWord::ALL.iter().zip(EntryWord::NAMES).map(of).collect()
+    structure::structures::<EntryWord>()
+}
+
+/// A model file, and all that its fields hold, entry points among them, each once; without steps.
+pub fn parts() -> Vec<Structure> {
+    let mut found = Vec::new();
+    add(structure::MODEL, &mut found);
+    found
+}
+
+/// Adds a structure, and those that it holds.
+fn add(structure: Structure, found: &mut Vec<Structure>) {
+    if found.iter().all(|known| known.name != structure.name) {
+        found.push(structure);
+        structure.fields.iter().for_each(|field| visit(&field.holds, found));
+    }
+}
+
+fn visit(form: &Form, found: &mut Vec<Structure>) {
+    match form {
+        Form::List(form) | Form::Map(form) => visit(form, found),
+        Form::Any(forms) => forms.iter().for_each(|form| visit(form, found)),
+        Form::OneOf(structures) => structures().into_iter().for_each(|structure| add(structure, found)),
+        Form::Value | Form::Text | Form::Word(_) | Form::Flag | Form::Fraction | Form::Count(..) => {}
+        Form::Body | Form::Step | Form::Optimizer => {}
+    }
+}
+
+/// A text in the notation of models, as values.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Tree {
+    /// `true`
+    Bool(bool),
+    /// `5`
+    Int(i64),
+    /// `0.5`
+    Float(f64),
+    /// `"text"`
+    Text(String),
+    /// `[...]`
+    List(Vec<Tree>),
+    /// `{ key: value, ... }`
+    Map(Vec<(Tree, Tree)>),
+    /// `Name`, `Name(value, name: value, ...)`, or the same without a name.
+    Call(Option<String>, Vec<(Option<String>, Tree)>),
+}
+
+/// Reads a model file as values, whatever they mean: for tools. `name` is shown in diagnostics.
+///
+/// # Errors
+///
+/// What is not in the notation.
+pub fn tree(name: &str, text: &str) -> Result<Tree, Diagnostics> {
+    Ok(plain(crate::syntax::parse(&Source::new(name, text))?))
+}
+
+fn plain(value: Value) -> Tree {
+    match value.kind {
+        Notation::Bool(value) => Tree::Bool(value),
+        Notation::Int(value) => Tree::Int(value),
+        Notation::Float(value) => Tree::Float(value),
+        Notation::Text(text) => Tree::Text(text.value),
+        Notation::List(items) => Tree::List(items.into_iter().map(plain).collect()),
+        Notation::Map(entries) => {
+            Tree::Map(entries.into_iter().map(|(key, value)| (plain(key), plain(value))).collect())
+        }
+        Notation::Struct(name, fields) => {
+            let fields = fields.into_iter().map(|(name, value)| (name.map(|name| name.value), plain(value)));
+            Tree::Call(name.map(|name| name.value), fields.collect())
+        }
+    }
 }
 
 /// The words that the layer `Activation` takes.

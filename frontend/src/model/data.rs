@@ -1,8 +1,9 @@
 //! What a model says of its data: the set, what is done to it, its classes, and what of it is held out.
 
 use super::decode::Decoder;
+use super::structure::{DATA, MOST_FOLDS, SplitWord, Structured};
 use super::{Body, Input};
-use crate::arguments::{Words, field_list, find, match_fields, words};
+use crate::arguments::{Words, field_list, find};
 use crate::diagnostics::Diagnostic;
 use crate::source::Spanned;
 use crate::syntax::{Kind, Value};
@@ -58,19 +59,6 @@ pub enum SplitRule {
     },
 }
 
-words! {
-    /// The forms of `data` that are no name.
-    enum DataWord { Data = "Data" }
-}
-
-words! {
-    /// Ways to hold out a part.
-    enum SplitWord { Holdout = "Holdout", Folds = "Folds" }
-}
-
-/// The most folds of a data set.
-const MOST_FOLDS: i64 = 1000;
-
 impl Decoder<'_> {
     /// `"digits"`, or `Data(...)`.
     pub fn data(&mut self, value: &Value, inputs: &[Input]) -> DataTree {
@@ -80,14 +68,13 @@ impl Decoder<'_> {
                 tree.declared.set = Some(text.value.clone());
                 return tree;
             }
-            Kind::Struct(Some(name), fields) if find::<DataWord>(&name.value).is_some() => field_list(fields),
+            Kind::Struct(Some(name), fields) if name.value == DATA.name => field_list(fields),
             _ => {
                 self.mismatch(value, "the name of a data set, or `Data(...)`");
                 return tree;
             }
         };
-        let names = ["set", "prepare", "augment", "classes", "split", "target", "columns"];
-        for (field, value) in match_fields(self, "Data", &names, &[], &fields, value.span, &mut true) {
+        for (field, value) in self.matched(&DATA, &fields, value.span, &mut true) {
             match field {
                 "set" => {
                     let set = self.spanned_text(value, "the name of a data set, or its path");
@@ -131,20 +118,7 @@ impl Decoder<'_> {
             self.report(diagnostic.suggest(&name.value, SplitWord::NAMES.iter().copied()));
             return None;
         };
-        let amount = match word {
-            SplitWord::Holdout => "fraction",
-            SplitWord::Folds => "count",
-        };
-        let (names, mut complete) = ([amount, "stratified"], true);
-        let fields = match_fields(
-            self,
-            &name.value,
-            &names,
-            &[amount],
-            &field_list(fields),
-            value.span,
-            &mut complete,
-        );
+        let fields = self.matched(&word.structure(), &field_list(fields), value.span, &mut true);
         let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
         let stratified = match get("stratified").map(|value| (&value.kind, value)) {
             None => false,
@@ -154,7 +128,7 @@ impl Decoder<'_> {
                 return None;
             }
         };
-        let amount = get(amount)?;
+        let amount = get(word.fields()[0].name)?;
         match (word, &amount.kind) {
             (SplitWord::Holdout, &Kind::Float(fraction)) if fraction > 0.0 && fraction < 1.0 => {
                 Some(SplitRule::Holdout { fraction, stratified })

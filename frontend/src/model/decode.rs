@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use brolga_ir::DType;
 
+use super::structure::{BLOCK, MODEL, Structure};
 use super::{Block, Body, Input, Tree, TypeExpr, Variant};
-use crate::arguments::{field_list, match_fields};
+use crate::arguments::{self, field_list, match_fields};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::expr::{Expr, ExprKind, Index, Template, parse};
 use crate::source::{Source, Span, Spanned};
@@ -181,18 +182,33 @@ impl<'a> Decoder<'a> {
         self.settings(value)
     }
 
+    /// The given fields under the names of a structure's; see [`match_fields`].
+    pub fn matched<'v>(
+        &mut self,
+        structure: &Structure,
+        given: &[arguments::Field<'v>],
+        span: Span,
+        complete: &mut bool,
+    ) -> Vec<(&'static str, &'v Value)> {
+        let unnamed = given.iter().filter(|(name, _)| name.is_none()).count();
+        let other = structure.orders.iter().find(|(count, _)| *count == unnamed);
+        let own: Vec<&'static str> = structure.fields.iter().map(|field| field.name).collect();
+        let names = other.map_or(&own[..], |(_, names)| *names);
+        let required = structure.fields.iter().filter(|field| field.required);
+        let required: Vec<&'static str> = required.map(|field| field.name).collect();
+        match_fields(self, structure.name, names, &required, given, span, complete)
+    }
+
     /// The whole model.
     pub fn model(&mut self, value: &Value) -> Option<Tree> {
         let fields = match &value.kind {
-            Kind::Struct(Some(name), fields) if name.value == "Model" => field_list(fields),
+            Kind::Struct(Some(name), fields) if name.value == MODEL.name => field_list(fields),
             _ => {
                 self.mismatch(value, "`Model(...)`");
                 return None;
             }
         };
-        let names = ["parameters", "variants", "dims", "blocks", "inputs", "body", "entries", "data"];
-        let required = ["body", "entries"];
-        let fields = match_fields(self, "Model", &names, &required, &fields, value.span, &mut true);
+        let fields = self.matched(&MODEL, &fields, value.span, &mut true);
         let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
 
         let parameters = get("parameters").map_or(Vec::new(), |value| self.settings(value));
@@ -265,14 +281,13 @@ impl<'a> Decoder<'a> {
                 self.error(name.span, format!("`{}` is already the name of a layer", name.value));
             }
             let fields = match &value.kind {
-                Kind::Struct(Some(kind), fields) if kind.value == "Block" => field_list(fields),
+                Kind::Struct(Some(kind), fields) if kind.value == BLOCK.name => field_list(fields),
                 _ => {
                     self.mismatch(value, "`Block(...)`");
                     continue;
                 }
             };
-            let names = ["parameters", "body"];
-            let fields = match_fields(self, "Block", &names, &["body"], &fields, value.span, &mut true);
+            let fields = self.matched(&BLOCK, &fields, value.span, &mut true);
             let mut parameters = Vec::new();
             let mut body = Body::default();
             for (field, value) in fields {

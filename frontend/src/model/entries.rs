@@ -1,42 +1,15 @@
 //! Entry points: their fields, optimisers and parameter groups.
 
 use super::decode::Decoder;
+use super::structure::{ActionWord, EntryWord, GROUP, Mode, Structured};
 use super::{Action, Entry, EntryKind, Group, Minimize, Outputs};
-use crate::arguments::{self, Words, field_list, find, match_fields, words};
+use crate::arguments::{self, Words, field_list, find};
 use crate::diagnostics::Diagnostic;
 use crate::expr::Expr;
 use crate::optimizers;
 use crate::optimizers::clip::Clip;
 use crate::source::Spanned;
 use crate::syntax::{Kind, Value};
-
-words! {
-    /// Kinds of entries.
-    pub(crate) enum EntryWord { Infer = "Infer", Train = "Train", Entry = "Entry" }
-}
-
-impl EntryWord {
-    /// Its fields in the order of unnamed ones, and those that it needs.
-    pub fn fields(self) -> (&'static [&'static str], &'static [&'static str]) {
-        match self {
-            EntryWord::Infer => (&["outputs", "body"], &["outputs"]),
-            EntryWord::Train => {
-                (&["loss", "optimizer", "metrics", "groups", "clip", "body"], &["loss", "optimizer"])
-            }
-            EntryWord::Entry => (&["mode", "steps", "metrics", "outputs", "body"], &["steps"]),
-        }
-    }
-}
-
-words! {
-    /// Steps of an `Entry`.
-    enum ActionWord { Minimize = "Minimize", Update = "Update" }
-}
-
-words! {
-    /// How an `Entry` builds the layers.
-    enum Mode { Train = "train", Infer = "infer" }
-}
 
 impl Decoder<'_> {
     pub fn outputs(&mut self, value: &Value) -> Outputs {
@@ -62,9 +35,8 @@ impl Decoder<'_> {
             self.report(diagnostic.suggest(&kind.value, EntryWord::NAMES.iter().copied()));
             return entry;
         };
-        let (names, required) = word.fields();
         let mut complete = true;
-        let fields = match_fields(self, &kind.value, names, required, &fields, value.span, &mut complete);
+        let fields = self.matched(&word.structure(), &fields, value.span, &mut complete);
         let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
         entry.body = get("body").map(|value| self.body(value));
         let outputs = get("outputs").map_or(Vec::new(), |value| self.outputs(value));
@@ -122,21 +94,11 @@ impl Decoder<'_> {
             self.report(diagnostic.suggest(&kind.value, ActionWord::NAMES.iter().copied()));
             return None;
         };
+        let fields = self.matched(&word.structure(), &fields, value.span, &mut complete);
+        let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
         match word {
-            ActionWord::Minimize => {
-                let names = ["loss", "of", "optimizer", "groups", "clip"];
-                let required = ["loss", "optimizer"];
-                let fields =
-                    match_fields(self, "Minimize", &names, &required, &fields, value.span, &mut complete);
-                let get =
-                    |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
-                self.minimize(&get).map(|minimize| Action::Minimize(Box::new(minimize)))
-            }
+            ActionWord::Minimize => self.minimize(&get).map(|minimize| Action::Minimize(Box::new(minimize))),
             ActionWord::Update => {
-                let names = ["state", "value"];
-                let fields = match_fields(self, "Update", &names, &names, &fields, value.span, &mut complete);
-                let get =
-                    |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
                 let state = get("state").and_then(|value| self.template(value));
                 let value = get("value").and_then(|value| self.expression(value));
                 Some(Action::Update { state: state?, value: value? })
@@ -182,7 +144,7 @@ impl Decoder<'_> {
         };
         let mut complete = true;
         let fields = field_list(fields);
-        let fields = match_fields(self, &name.value, &["max"], &["max"], &fields, value.span, &mut complete);
+        let fields = self.matched(&kind.structure(), &fields, value.span, &mut complete);
         let (_, limit) = fields.first()?;
         let limit = self.expression(limit)?;
         complete.then_some((kind, limit))
@@ -196,8 +158,7 @@ impl Decoder<'_> {
                 return None;
             }
         };
-        let names = ["of", "lr", "weight_decay", "frozen"];
-        let fields = match_fields(self, "Group", &names, &["of"], &fields, value.span, &mut true);
+        let fields = self.matched(&GROUP, &fields, value.span, &mut true);
         let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
         let pattern = get("of").and_then(|value| self.spanned_text(value, "a pattern in quotes"));
         let mut expression = |name: &str| get(name).and_then(|value| self.expression(value));

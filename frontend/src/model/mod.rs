@@ -4,6 +4,7 @@ pub(crate) mod data;
 pub(crate) mod decode;
 pub(crate) mod entries;
 pub(crate) mod steps;
+pub(crate) mod structure;
 
 use std::sync::Arc;
 

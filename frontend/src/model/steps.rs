@@ -3,55 +3,14 @@
 use std::sync::Arc;
 
 use super::decode::{Decoder, read};
+use super::structure::{StepWord, Structured};
 use super::{Body, Branch, Import, Join, Step, StepKind};
-use crate::arguments::{self, Field, Words, field_list, find, match_fields, words};
+use crate::arguments::{self, Field, Words, field_list, find};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, ExprKind};
 use crate::layers;
 use crate::source::{Source, Span, Spanned};
 use crate::syntax::{Kind, Value};
-
-words! {
-    /// The steps that are not layers.
-    pub(crate) enum StepWord {
-        Sequential = "Sequential",
-        Residual = "Residual",
-        Add = "Add",
-        Multiply = "Multiply",
-        Concat = "Concat",
-        Repeat = "Repeat",
-        For = "For",
-        If = "If",
-        Aside = "Aside",
-        As = "As",
-        Ref = "Ref",
-        Let = "Let",
-        Expr = "Expr",
-        Reuse = "Reuse",
-        Import = "Import",
-        Block = "Block",
-    }
-}
-
-impl StepWord {
-    /// Its fields in the order of unnamed ones, and those that it needs.
-    pub fn fields(self) -> (&'static [&'static str], &'static [&'static str]) {
-        match self {
-            StepWord::Sequential => (&["name", "body"], &["body"]),
-            StepWord::Residual | StepWord::Aside => (&["body"], &["body"]),
-            StepWord::Add | StepWord::Multiply => (&["branches"], &["branches"]),
-            StepWord::Concat => (&["branches", "axis"], &["branches"]),
-            StepWord::Repeat => (&["times", "index", "body"], &["times", "body"]),
-            StepWord::For => (&["each", "within", "body"], &["each", "within", "body"]),
-            StepWord::If => (&["condition", "then", "otherwise"], &["condition", "then"]),
-            StepWord::As | StepWord::Ref | StepWord::Reuse => (&["name"], &["name"]),
-            StepWord::Let => (&["name", "value"], &["name", "value"]),
-            StepWord::Expr => (&["value"], &["value"]),
-            StepWord::Import => (&["model", "variant", "set", "name", "until"], &["model"]),
-            StepWord::Block => (&["parameters", "body"], &["body"]),
-        }
-    }
-}
 
 /// Their names.
 pub(crate) const STEPS: &[&str] = StepWord::NAMES;
@@ -168,15 +127,8 @@ impl Decoder<'_> {
             self.error(name.span, "a block is defined in `blocks`, not in a body");
             return None;
         }
-        let (names, required) = word.fields();
-        // Where a name or an index may be left out, the number of unnamed arguments says what they are.
-        let names: &[&'static str] = match (word, fields.iter().filter(|(name, _)| name.is_none()).count()) {
-            (StepWord::Sequential, 1) => &["body", "name"],
-            (StepWord::Repeat, 2) => &["times", "body", "index"],
-            _ => names,
-        };
         let mut complete = true;
-        let fields = match_fields(self, &name.value, names, required, fields, span, &mut complete);
+        let fields = self.matched(&word.structure(), fields, span, &mut complete);
         let given = Given { fields, complete };
         let kind = self.structure_kind(word, &name.value, &given);
         kind.filter(|_| given.complete)

@@ -1,0 +1,309 @@
+//! What a model file consists of besides layers and expressions: every structure with its fields, and what these hold. The
+//! decoder reads fields by these lists, and the schema for editors is made of them.
+
+use crate::arguments::{Words, words};
+use crate::optimizers::clip::Clip;
+
+/// Something that is written like a call and is part of the structure: a step that is no layer, an entry point, `Data(...)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Structure {
+    /// Its name in a model.
+    pub name: &'static str,
+    /// Its fields, in the order of unnamed ones.
+    pub fields: &'static [Field],
+    /// Where so many unnamed ones have another order.
+    pub orders: &'static [(usize, &'static [&'static str])],
+}
+
+/// A field of a [`Structure`].
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it must be given.
+    pub required: bool,
+    /// What it holds.
+    pub holds: Form,
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    /// A number, a truth value, a list of them, or an expression in a string.
+    Value,
+    /// A text: a name, a pattern, a type.
+    Text,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// True or false.
+    Flag,
+    /// A number above 0 and below 1.
+    Fraction,
+    /// A whole number, from the first to the second.
+    Count(i64, i64),
+    /// A list of steps.
+    Body,
+    /// A step.
+    Step,
+    /// A call of an optimiser.
+    Optimizer,
+    /// A list of these.
+    List(&'static Form),
+    /// A map of names to these.
+    Map(&'static Form),
+    /// One of these structures.
+    OneOf(fn() -> Vec<Structure>),
+    /// Any of these.
+    Any(&'static [Form]),
+}
+
+/// A field that must be given.
+pub(crate) const fn needs(name: &'static str, holds: Form) -> Field {
+    Field { name, required: true, holds }
+}
+
+/// A field that may be left out.
+pub(crate) const fn may(name: &'static str, holds: Form) -> Field {
+    Field { name, required: false, holds }
+}
+
+/// Words that are structures.
+pub(crate) trait Structured: Words {
+    /// Their fields.
+    fn fields(self) -> &'static [Field];
+
+    /// See [`Structure::orders`].
+    fn orders(self) -> &'static [(usize, &'static [&'static str])] {
+        &[]
+    }
+
+    /// The whole structure.
+    fn structure(self) -> Structure {
+        Structure { name: self.name(), fields: self.fields(), orders: self.orders() }
+    }
+}
+
+/// The structures of some words.
+pub(crate) fn structures<W: Structured>() -> Vec<Structure> {
+    W::ALL.iter().map(|word| word.structure()).collect()
+}
+
+// A model.
+
+const VALUES: Form = Form::Map(&Form::Value);
+
+/// A model file.
+pub(crate) const MODEL: Structure = Structure {
+    name: "Model",
+    fields: &[
+        may("parameters", VALUES),
+        may("variants", Form::Map(&VALUES)),
+        may("dims", VALUES),
+        may("blocks", Form::Map(&Form::OneOf(|| vec![BLOCK]))),
+        may("inputs", Form::Map(&Form::Text)),
+        needs("body", Form::Body),
+        needs("entries", Form::Map(&Form::OneOf(structures::<EntryWord>))),
+        may("data", Form::Any(&[Form::Text, Form::OneOf(|| vec![DATA])])),
+    ],
+    orders: &[],
+};
+
+/// A layer of the model's own. A parameter whose default is `Required` has none.
+pub(crate) const BLOCK: Structure =
+    Structure { name: "Block", fields: &[may("parameters", VALUES), needs("body", Form::Body)], orders: &[] };
+
+// Steps.
+
+words! {
+    /// The steps that are not layers.
+    pub(crate) enum StepWord {
+        Sequential = "Sequential",
+        Residual = "Residual",
+        Add = "Add",
+        Multiply = "Multiply",
+        Concat = "Concat",
+        Repeat = "Repeat",
+        For = "For",
+        If = "If",
+        Aside = "Aside",
+        As = "As",
+        Ref = "Ref",
+        Let = "Let",
+        Expr = "Expr",
+        Reuse = "Reuse",
+        Import = "Import",
+        Block = "Block",
+    }
+}
+
+const BODY: Field = needs("body", Form::Body);
+const NAME: Field = needs("name", Form::Text);
+const BRANCHES: Field = needs("branches", Form::List(&Form::Any(&[Form::Body, Form::Text, Form::Step])));
+
+impl Structured for StepWord {
+    fn fields(self) -> &'static [Field] {
+        match self {
+            StepWord::Sequential => const { &[may("name", Form::Text), BODY] },
+            StepWord::Residual | StepWord::Aside => const { &[BODY] },
+            StepWord::Add | StepWord::Multiply => const { &[BRANCHES] },
+            StepWord::Concat => const { &[BRANCHES, may("axis", Form::Value)] },
+            StepWord::Repeat => const { &[needs("times", Form::Value), may("index", Form::Text), BODY] },
+            StepWord::For => const { &[needs("each", Form::Text), needs("within", Form::Value), BODY] },
+            StepWord::If => {
+                const {
+                    &[
+                        needs("condition", Form::Value),
+                        needs("then", Form::Body),
+                        may("otherwise", Form::Body),
+                    ]
+                }
+            }
+            StepWord::As | StepWord::Ref | StepWord::Reuse => const { &[NAME] },
+            StepWord::Let => const { &[NAME, needs("value", Form::Value)] },
+            StepWord::Expr => const { &[needs("value", Form::Value)] },
+            StepWord::Import => {
+                const {
+                    &[
+                        needs("model", Form::Text),
+                        may("variant", Form::Text),
+                        may("set", VALUES),
+                        may("name", Form::Text),
+                        may("until", Form::Text),
+                    ]
+                }
+            }
+            StepWord::Block => BLOCK.fields,
+        }
+    }
+
+    /// Where a name or an index may be left out, the number of unnamed arguments says what they are.
+    fn orders(self) -> &'static [(usize, &'static [&'static str])] {
+        match self {
+            StepWord::Sequential => &[(1, &["body", "name"])],
+            StepWord::Repeat => &[(2, &["times", "body", "index"])],
+            _ => &[],
+        }
+    }
+}
+
+// Entry points.
+
+words! {
+    /// Kinds of entries.
+    pub(crate) enum EntryWord { Infer = "Infer", Train = "Train", Entry = "Entry" }
+}
+
+const LOSS: Field = needs("loss", Form::Value);
+const OPTIMIZER: Field = needs("optimizer", Form::Optimizer);
+const GROUPS: Field = may("groups", Form::List(&Form::OneOf(|| vec![GROUP])));
+const CLIP: Field = may("clip", Form::OneOf(structures::<Clip>));
+const METRICS: Field = may("metrics", VALUES);
+/// Replaces the model's.
+const OWN_BODY: Field = may("body", Form::Body);
+
+impl Structured for EntryWord {
+    fn fields(self) -> &'static [Field] {
+        match self {
+            EntryWord::Infer => const { &[needs("outputs", VALUES), OWN_BODY] },
+            EntryWord::Train => const { &[LOSS, OPTIMIZER, METRICS, GROUPS, CLIP, OWN_BODY] },
+            EntryWord::Entry => {
+                const {
+                    &[
+                        may("mode", Form::Word(Mode::NAMES)),
+                        needs("steps", Form::List(&Form::OneOf(structures::<ActionWord>))),
+                        METRICS,
+                        may("outputs", VALUES),
+                        OWN_BODY,
+                    ]
+                }
+            }
+        }
+    }
+}
+
+words! {
+    /// Steps of an `Entry`.
+    pub(crate) enum ActionWord { Minimize = "Minimize", Update = "Update" }
+}
+
+impl Structured for ActionWord {
+    fn fields(self) -> &'static [Field] {
+        match self {
+            ActionWord::Minimize => {
+                const {
+                    &[
+                        LOSS,
+                        may("of", Form::Any(&[Form::Text, Form::List(&Form::Text)])),
+                        OPTIMIZER,
+                        GROUPS,
+                        CLIP,
+                    ]
+                }
+            }
+            ActionWord::Update => const { &[needs("state", Form::Text), needs("value", Form::Value)] },
+        }
+    }
+}
+
+impl Structured for Clip {
+    fn fields(self) -> &'static [Field] {
+        const { &[needs("max", Form::Value)] }
+    }
+}
+
+/// Parameters that are treated in a way of their own.
+pub(crate) const GROUP: Structure = Structure {
+    name: "Group",
+    fields: &[
+        needs("of", Form::Text),
+        may("lr", Form::Value),
+        may("weight_decay", Form::Value),
+        may("frozen", Form::Value),
+    ],
+    orders: &[],
+};
+
+words! {
+    /// How an `Entry` builds the layers.
+    pub(crate) enum Mode { Train = "train", Infer = "infer" }
+}
+
+// Data.
+
+words! {
+    /// Ways to hold out a part.
+    pub(crate) enum SplitWord { Holdout = "Holdout", Folds = "Folds" }
+}
+
+/// The most folds of a data set.
+pub(crate) const MOST_FOLDS: i64 = 1000;
+
+const STRATIFIED: Field = may("stratified", Form::Flag);
+
+impl Structured for SplitWord {
+    /// How much is held out, and how.
+    fn fields(self) -> &'static [Field] {
+        match self {
+            SplitWord::Holdout => const { &[needs("fraction", Form::Fraction), STRATIFIED] },
+            SplitWord::Folds => const { &[needs("count", Form::Count(2, MOST_FOLDS)), STRATIFIED] },
+        }
+    }
+}
+
+const TREATMENTS: Form = Form::Any(&[Form::Body, Form::Map(&Form::Body)]);
+const TEXTS: Form = Form::List(&Form::Text);
+
+/// The forms of `data` that are no name.
+pub(crate) const DATA: Structure = Structure {
+    name: "Data",
+    fields: &[
+        may("set", Form::Text),
+        may("prepare", TREATMENTS),
+        may("augment", TREATMENTS),
+        may("classes", TEXTS),
+        may("split", Form::OneOf(structures::<SplitWord>)),
+        may("target", Form::Text),
+        may("columns", TEXTS),
+    ],
+    orders: &[],
+};
