@@ -122,9 +122,12 @@ impl Content {
     /// How to get tensors from it that can be read; nothing where there is no common way.
     pub(crate) fn advice(self) -> &'static str {
         match self {
-            Content::Npy | Content::Npz => {
-                "weights are read as safetensors: in Python `safetensors.numpy.save_file(dict(numpy.load(FILE)), \
-                 \"w.safetensors\")` converts them"
+            Content::Npz => {
+                "in Python `safetensors.numpy.save_file(dict(numpy.load(FILE)), \"w.safetensors\")` converts it"
+            }
+            Content::Npy => {
+                "it has no names: weights are read from safetensors, and from arrays with names (in Python \
+                 `numpy.savez(\"w.npz\", NAME=array)`)"
             }
             Content::PyTorch | Content::Pickle => {
                 "in Python `safetensors.torch.save_file(torch.load(FILE, map_location=\"cpu\"), \"w.safetensors\")` \

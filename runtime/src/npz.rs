@@ -40,6 +40,14 @@ pub fn read_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
     }
 }
 
+/// Opens a file of weights: safetensors, or an archive of arrays (`.npz`), which is read at once.
+pub(crate) fn open_weights(path: &Path) -> Result<TensorFile> {
+    match Content::of(path) {
+        Ok(Content::Npz) => Ok(TensorFile::in_memory(path, read_npz(path)?)),
+        _ => TensorFile::open(path),
+    }
+}
+
 /// Writes tensors atomically, as `.npz` where the extension says so, or else as safetensors.
 pub fn write_tensors(path: impl AsRef<Path>, tensors: &[(&str, TensorRef<'_>)]) -> Result<()> {
     let path = path.as_ref();

@@ -1,4 +1,4 @@
-//! The safetensors format: reading tensor by tensor, and writing atomically.
+//! The safetensors format: reading tensor by tensor, and writing atomically. Archives of arrays are read through the same type.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -24,13 +24,20 @@ const MAX_HEADER: u64 = 100_000_000;
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
-    file: File,
-    /// Where the data begins.
-    data: u64,
+    content: Held,
     entries: Vec<Entry>,
     /// Positions in `entries`, by name.
     index: HashMap<String, usize>,
     metadata: HashMap<String, String>,
+}
+
+/// Where the tensors of a file are.
+#[derive(Debug)]
+enum Held {
+    /// In the file, from this byte on.
+    InFile(File, u64),
+    /// Read already, in the order of the entries: an archive's arrays.
+    InMemory(Vec<Tensor>),
 }
 
 /// One tensor of a file, in the order of the data.
@@ -44,24 +51,36 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// The element type; an error, with a way out, where the runtime does not have it.
+    /// The element type of what is read: one that the runtime has and that has the same numbers.
     pub(crate) fn dtype(&self) -> Result<DType> {
-        match self.dtype {
-            Dtype::BOOL => Ok(DType::Bool),
-            Dtype::U8 => Ok(DType::U8),
-            Dtype::I32 => Ok(DType::I32),
-            Dtype::I64 => Ok(DType::I64),
-            Dtype::F32 => Ok(DType::F32),
-            Dtype::F64 => Ok(DType::F64),
+        Ok(self.stored()?.dtype())
+    }
+
+    /// The element type in the file; an error, with a way out, where it is not read.
+    fn stored(&self) -> Result<Stored> {
+        Ok(match self.dtype {
+            Dtype::BOOL => Stored::Own(DType::Bool),
+            Dtype::U8 => Stored::Own(DType::U8),
+            Dtype::I32 => Stored::Own(DType::I32),
+            Dtype::I64 => Stored::Own(DType::I64),
+            Dtype::F32 => Stored::Own(DType::F32),
+            Dtype::F64 => Stored::Own(DType::F64),
+            Dtype::F16 => Stored::F16,
+            Dtype::BF16 => Stored::Bf16,
+            Dtype::I8 => Stored::I8,
+            Dtype::I16 => Stored::I16,
+            Dtype::U16 => Stored::U16,
+            Dtype::U32 => Stored::U32,
+            Dtype::U64 => Stored::U64,
             other => {
                 let message = format!(
-                    "`{}` holds elements of {other}; only bool, u8, i32, i64, f32 and f64 are read: convert it \
-                     before saving (in PyTorch `tensor.float()`)",
+                    "`{}` holds elements of {other}; truth values, whole numbers and floats of 16 to 64 bits are read: \
+                     convert it before saving (in PyTorch `tensor.float()`)",
                     self.name
                 );
-                Err(Error::new(ErrorKind::DType, message))
+                return Err(Error::new(ErrorKind::DType, message));
             }
-        }
+        })
     }
 }
 
@@ -109,16 +128,27 @@ impl TensorFile {
             })
             .collect();
         entries.sort_by(|a, b| (a.offset, a.len, &a.name).cmp(&(b.offset, b.len, &b.name)));
-        let index = entries.iter().enumerate().map(|(at, entry)| (entry.name.clone(), at)).collect();
         let metadata = parsed.metadata().clone().unwrap_or_default();
-        Ok(TensorFile {
-            path: path.to_path_buf(),
-            file,
-            data: LENGTH_BYTES + header,
-            entries,
-            index,
-            metadata,
-        })
+        Ok(TensorFile::of(path, Held::InFile(file, LENGTH_BYTES + header), entries, metadata))
+    }
+
+    /// The same of tensors that have been read from that file.
+    pub(crate) fn in_memory(path: &Path, tensors: Vec<(String, Tensor)>) -> TensorFile {
+        let entry = |(name, tensor): &(String, Tensor)| Entry {
+            name: name.clone(),
+            dtype: dtype_in_files(tensor.dtype()),
+            dims: tensor.dims().to_vec(),
+            offset: 0,
+            len: tensor.bytes().len(),
+        };
+        let entries = tensors.iter().map(entry).collect();
+        let tensors = tensors.into_iter().map(|(_, tensor)| tensor).collect();
+        TensorFile::of(path, Held::InMemory(tensors), entries, HashMap::new())
+    }
+
+    fn of(path: &Path, content: Held, entries: Vec<Entry>, metadata: HashMap<String, String>) -> TensorFile {
+        let index = entries.iter().enumerate().map(|(at, entry)| (entry.name.clone(), at)).collect();
+        TensorFile { path: path.to_path_buf(), content, entries, index, metadata }
     }
 
     /// The names of the tensors, in the order of the data.
@@ -163,7 +193,7 @@ impl TensorFile {
         self.index.contains_key(name)
     }
 
-    /// Reads one tensor.
+    /// Reads one tensor; one of a type that tensors do not have becomes the smallest type with the same numbers.
     pub fn read(&mut self, name: &str) -> Result<Tensor> {
         let Some(&at) = self.index.get(name) else {
             let hint = nearest_hint(name, self.names());
@@ -173,20 +203,9 @@ impl TensorFile {
         self.read_entry(at)
     }
 
-    /// Reads all tensors; those of types that tensors do not have become the smallest type with the same numbers.
+    /// Reads all tensors, each as [`TensorFile::read`] does.
     pub fn read_all(&mut self) -> Result<Vec<(String, Tensor)>> {
-        (0..self.entries.len()).map(|at| Ok((self.entries[at].name.clone(), self.read_any(at)?))).collect()
-    }
-
-    fn read_any(&mut self, at: usize) -> Result<Tensor> {
-        let entry = &self.entries[at];
-        let Some(stored) = stored(entry.dtype) else { return self.read_entry(at) };
-        let io = |e| Error::io("read", &self.path, e);
-        let place = || format!("in `{}`, tensor `{}`", self.path.display(), entry.name);
-        let mut bytes = zeros(entry.len, &format!("`{}`", entry.name))?;
-        self.file.seek(SeekFrom::Start(self.data + entry.offset as u64)).map_err(io)?;
-        self.file.read_exact(&mut bytes).map_err(io)?;
-        stored.tensor(&entry.dims, &bytes).map_err(|e| e.within(place()))
+        (0..self.entries.len()).map(|at| Ok((self.entries[at].name.clone(), self.read_entry(at)?))).collect()
     }
 
     pub(crate) fn entries(&self) -> &[Entry] {
@@ -201,27 +220,37 @@ impl TensorFile {
         let entry = &self.entries[at];
         let place = || format!("in `{}`", self.path.display());
         let io = |e| Error::io("read", &self.path, e);
-        let mut tensor = Tensor::zeros(entry.dtype().map_err(|e| e.within(place()))?, &entry.dims)?;
-        self.file.seek(SeekFrom::Start(self.data + entry.offset as u64)).map_err(io)?;
-        self.file.read_exact(tensor.bytes_mut()).map_err(io)?;
-        tensor
-            .check_bools()
-            .map_err(|e| e.within(format!("in `{}`, tensor `{}`", self.path.display(), entry.name)))?;
-        Ok(tensor)
+        let (file, data) = match &mut self.content {
+            Held::InFile(file, data) => (file, *data),
+            Held::InMemory(tensors) => return tensors[at].try_clone(),
+        };
+        let stored = entry.stored().map_err(|e| e.within(place()))?;
+        let of_tensor = |e: Error| e.within(format!("{}, tensor `{}`", place(), entry.name));
+        file.seek(SeekFrom::Start(data + entry.offset as u64)).map_err(io)?;
+        if let Stored::Own(dtype) = stored {
+            let mut tensor = Tensor::zeros(dtype, &entry.dims)?;
+            file.read_exact(tensor.bytes_mut()).map_err(io)?;
+            tensor.check_bools().map_err(of_tensor)?;
+            return Ok(tensor);
+        }
+        let mut bytes = zeros(entry.len, &format!("`{}`", entry.name))?;
+        file.read_exact(&mut bytes).map_err(io)?;
+        stored.tensor(&entry.dims, &bytes).map_err(of_tensor)
     }
 
     /// What a sealed file carries under this key, checked: every byte of the file is as it was written. An error where it
     /// is not, `None` where the file has no such key.
     pub(crate) fn sealed(&mut self, key: &str) -> Result<Option<String>> {
         let Some(value) = self.metadata.get(key).cloned() else { return Ok(None) };
+        let Held::InFile(file, data) = &mut self.content else { return Ok(None) };
         let io = |e| Error::io("read", &self.path, e);
         let broken = || {
             let message = "its checksum does not fit its content";
             Error::new(ErrorKind::Format, message).within(self.path.display())
         };
-        let mut start = zeros(self.data as usize, &format!("the header of `{}`", self.path.display()))?;
-        self.file.seek(SeekFrom::Start(0)).map_err(io)?;
-        self.file.read_exact(&mut start).map_err(io)?;
+        let mut start = zeros(*data as usize, &format!("the header of `{}`", self.path.display()))?;
+        file.seek(SeekFrom::Start(0)).map_err(io)?;
+        file.read_exact(&mut start).map_err(io)?;
         let seal = find_seal(&start, key).ok_or_else(broken)?;
         let written = start[seal.clone()].to_vec();
         start[seal].copy_from_slice(NO_SEAL);
@@ -229,7 +258,7 @@ impl TensorFile {
         crc.update(&start);
         let mut buffer = zeros(BUFFER, "a buffer")?;
         loop {
-            match self.file.read(&mut buffer).map_err(io)? {
+            match file.read(&mut buffer).map_err(io)? {
                 0 => break,
                 n => crc.update(&buffer[..n]),
             }
@@ -241,18 +270,16 @@ impl TensorFile {
     }
 }
 
-/// The element types that tensors do not have, and that are converted.
-fn stored(dtype: Dtype) -> Option<Stored> {
-    Some(match dtype {
-        Dtype::F16 => Stored::F16,
-        Dtype::BF16 => Stored::Bf16,
-        Dtype::I8 => Stored::I8,
-        Dtype::I16 => Stored::I16,
-        Dtype::U16 => Stored::U16,
-        Dtype::U32 => Stored::U32,
-        Dtype::U64 => Stored::U64,
-        _ => return None,
-    })
+/// Our element types as the format names them.
+fn dtype_in_files(dtype: DType) -> Dtype {
+    match dtype {
+        DType::Bool => Dtype::BOOL,
+        DType::U8 => Dtype::U8,
+        DType::I32 => Dtype::I32,
+        DType::I64 => Dtype::I64,
+        DType::F32 => Dtype::F32,
+        DType::F64 => Dtype::F64,
+    }
 }
 
 /// Bytes that are read at a time.
@@ -287,20 +314,7 @@ type Placed<'a> = (&'a str, TensorRef<'a>, Dtype);
 /// The order of tensors in a file: by falling alignment, then by name, as the reference implementation does,
 /// so that equal tensors give equal files.
 fn in_file_order<'a>(tensors: &[(&'a str, TensorRef<'a>)]) -> Vec<Placed<'a>> {
-    let mut sorted: Vec<_> = tensors
-        .iter()
-        .map(|(name, t)| {
-            let dtype = match t.dtype() {
-                DType::Bool => Dtype::BOOL,
-                DType::U8 => Dtype::U8,
-                DType::I32 => Dtype::I32,
-                DType::I64 => Dtype::I64,
-                DType::F32 => Dtype::F32,
-                DType::F64 => Dtype::F64,
-            };
-            (*name, *t, dtype)
-        })
-        .collect();
+    let mut sorted: Vec<_> = tensors.iter().map(|(name, t)| (*name, *t, dtype_in_files(t.dtype()))).collect();
     sorted.sort_by(|a, b| (b.2, a.0).cmp(&(a.2, b.0)));
     sorted
 }

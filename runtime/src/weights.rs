@@ -1,4 +1,4 @@
-//! Loading a state from safetensors files, and saving it.
+//! Loading a state from files of tensors, and saving it as safetensors.
 //!
 //! A file holds parameters and running statistics under PyTorch's names, and in a full state file also
 //! `optim.<slot>.<parameter>`, `step` and `seed`.
@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Hints, Result};
+use crate::npz::open_weights;
 use crate::state::{NOTES, Slot, State};
 use crate::tensor::{DType, Tensor, TensorRef, type_name};
 use crate::tensor_file::{Entry, TensorFile, write_noted};
@@ -27,13 +28,14 @@ pub struct LoadReport {
 impl State {
     /// Loads a file that must have every parameter and buffer of this state, and nothing unknown.
     ///
-    /// Tensors of f32 become f64 where the state has that; otherwise types must be equal. What preparation has fitted
+    /// The file is safetensors or `.npz`. Floats of any type, f16 and bf16 among them, become those of the state, rounded
+    /// where it has fewer digits; whole numbers and truth values must have its types. What preparation has fitted
     /// (`data.…`) keeps its values where the file lacks it; the report tells.
     ///
     /// Optimiser slots, `step` and `seed` keep their values where the file lacks them, and are passed over
     /// where this state lacks them; so are `*.num_batches_tracked`. Nothing is changed where an error is returned.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<LoadReport> {
-        self.load_file(&mut TensorFile::open(path)?, false).map_err(|error| match error.kind() {
+        self.load_file(&mut open_weights(path.as_ref())?, false).map_err(|error| match error.kind() {
             ErrorKind::State => {
                 let way_out = "partial loading (`load_partial`, --partial) takes what fits by name";
                 Error::new(ErrorKind::State, format!("{error}\n{way_out}"))
@@ -56,7 +58,7 @@ impl State {
         path: impl AsRef<Path>,
         prefixes: &[(String, String)],
     ) -> Result<LoadReport> {
-        let mut file = TensorFile::open(path)?;
+        let mut file = open_weights(path.as_ref())?;
         file.rename(prefixes)?;
         let mine = self.slots().iter().find(|slot| slot.kind().is_weight()).map(Slot::name);
         let weight = |name: &str| self.position(name).is_some_and(|at| self.slots()[at].kind().is_weight());
@@ -117,9 +119,7 @@ impl State {
         let mut tensors = Vec::with_capacity(matched.len());
         for (at, slot) in matched {
             let tensor = file.read_entry(at)?;
-            let widens = widens(tensor.dtype(), self.slots()[slot].tensor().dtype());
-            let tensor = if widens { tensor.map(|value: f32| Ok(f64::from(value)))? } else { tensor };
-            tensors.push((slot, tensor));
+            tensors.push((slot, tensor.converted(self.slots()[slot].tensor().dtype())?));
             report.used.push(file.entries()[at].name.clone());
         }
         tensors.into_iter().for_each(|(slot, tensor)| self.replace(slot, tensor));
@@ -162,20 +162,19 @@ fn may_be_unknown(name: &str) -> bool {
         || name == "seed"
 }
 
-/// Whether what a file has is widened for the state: a model that computes in f64 takes weights in f32.
-fn widens(found: DType, expected: DType) -> bool {
-    (found, expected) == (DType::F32, DType::F64)
+fn is_float(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::F64)
 }
 
 fn check_entry(entry: &Entry, expected: &Tensor) -> Result<()> {
     let dtype = entry.dtype()?;
-    let fits = dtype == expected.dtype() || widens(dtype, expected.dtype());
+    let fits = dtype == expected.dtype() || is_float(dtype) && is_float(expected.dtype());
     if fits && entry.dims == expected.dims() {
         return Ok(());
     }
-    let way_out = match (dtype, expected.dtype()) {
-        (DType::F64, DType::F32) => "; convert it before saving (in PyTorch `tensor.float()`)",
-        _ => "",
+    let way_out = match is_float(expected.dtype()) && !fits {
+        true => "; convert it before saving (in PyTorch `tensor.float()`)",
+        false => "",
     };
     let (found, wanted) = (type_name(dtype, &entry.dims), type_name(expected.dtype(), expected.dims()));
     let message = format!("`{}` is {found} in the file, but {wanted} in the model{way_out}", entry.name);

@@ -114,7 +114,7 @@ fn everything_that_does_not_fit_is_listed_at_once_and_nothing_is_changed() {
     let path = files.write(&[
         ("fc1.wieght", DType::F32, &[2, 3]),
         ("fc1.bias", DType::F32, &[3]),
-        ("bn1.running_mean", DType::F64, &[2]),
+        ("bn1.running_mean", DType::I64, &[2]),
         ("conv9.weight", DType::F32, &[1]),
         ("step", DType::I64, &[]),
     ]);
@@ -127,7 +127,7 @@ fn everything_that_does_not_fit_is_listed_at_once_and_nothing_is_changed() {
         lines,
         [
             "the weights in `weights.safetensors` do not fit the model:",
-            "  `bn1.running_mean` is f64[2] in the file, but f32[2] in the model; convert it before saving (in \
+            "  `bn1.running_mean` is i64[2] in the file, but f32[2] in the model; convert it before saving (in \
              PyTorch `tensor.float()`)",
             "  `conv9.weight` is unknown to the model",
             "  `fc1.bias` is f32[3] in the file, but f32[2] in the model",
@@ -137,6 +137,57 @@ fn everything_that_does_not_fit_is_listed_at_once_and_nothing_is_changed() {
         ]
     );
     assert_eq!(values(&state), values(&self::state()));
+}
+
+/// Floats of every type become those of the model, from safetensors and from archives of arrays; `tests/data/make.py` writes
+/// the files, which have the same six numbers in every type. Whole numbers are no weights.
+#[test]
+fn weights_of_every_float_type_are_read() {
+    let data = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    let floats = ["float16", "bfloat16", "float32", "float64"];
+    let arrays: Vec<(String, Tensor)> = read_tensors(data("kinds.npz")).unwrap();
+    let arrays = arrays.iter().map(|(name, _)| name.as_str());
+    let arrays: Vec<&str> =
+        arrays.filter(|name| [".f2", ".f4", ".f8"].iter().any(|end| name.ends_with(end))).collect();
+    assert_eq!(arrays.len(), 12, "three types, two byte orders, by rows and by columns");
+    for (file, names) in [("kinds.safetensors", &floats[..]), ("kinds.npz", &arrays[..])] {
+        for model in [DType::F32, DType::F64] {
+            let mut state = State::new();
+            for name in names {
+                state.insert(*name, SlotKind::Parameter, Tensor::zeros(model, &[2, 3]).unwrap()).unwrap();
+            }
+            let report = state.load_partial(data(file), &[]).unwrap();
+            assert_eq!(report.used.len(), names.len(), "{file}");
+            for slot in state.slots() {
+                assert_eq!(slot.tensor().dtype(), model);
+                let found = slot.tensor().try_clone().unwrap().converted(DType::F64).unwrap();
+                let expected = [0.0, 1.0, 2.0, 3.0, 4.0, 100.0];
+                assert_eq!(found.as_slice::<f64>().unwrap(), expected, "{} of {file}", slot.name());
+            }
+        }
+    }
+    for name in ["int32", "uint8", "int8"] {
+        let mut state = State::new();
+        state.insert(name, SlotKind::Parameter, Tensor::zeros(DType::F32, &[2, 3]).unwrap()).unwrap();
+        let error = state.load_partial(data("kinds.safetensors"), &[]).unwrap_err();
+        assert!(error.to_string().contains("convert it before saving"), "{error}");
+    }
+    // An archive is whole weights, too, and what is wrong with it is listed alike.
+    let files = Files::new();
+    let path = files.dir.path().join("w.npz");
+    let nine = |dims: &[usize]| Tensor::from_slice(dims, &vec![9f64; dims.iter().product()]).unwrap();
+    let (weight, bias, mean) = (nine(&[2, 3]), nine(&[2]), nine(&[2]));
+    let all = [("fc1.weight", weight.view()), ("fc1.bias", bias.view()), ("bn1.running_mean", mean.view())];
+    write_tensors(&path, &all).unwrap();
+    let mut state = state();
+    state.load(&path).unwrap();
+    assert_eq!(values(&state), [9.0, 9.0, 9.0, 4.0, 5.0, 6.0]);
+    write_tensors(&path, &all[..2]).unwrap();
+    let message = files.message(&state.load(&path).unwrap_err());
+    assert!(
+        message.contains("`w.npz` do not fit") && message.contains("`bn1.running_mean`: f32[2] is missing"),
+        "{message}"
+    );
 }
 
 #[test]

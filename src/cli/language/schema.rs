@@ -158,10 +158,12 @@ fn argument_value(argument: &Argument) -> Value {
         Takes::Words(words) => json!({"anyOf": [{"enum": words}, reference("value")]}),
         Takes::Calls(names) => {
             let mut choices = vec![reference("value")];
+            // `Constant` is of both kinds; the calls are all of one.
             for kind in [Kind::Schedule, Kind::Initializer] {
                 let callables = kind.callables();
-                let named = callables.iter().filter(|callable| names.contains(&callable.name));
-                choices.extend(named.map(|callable| call_of(kind, callable)));
+                if names.iter().all(|name| callables.iter().any(|callable| callable.name == *name)) {
+                    choices.extend(callables.iter().map(|callable| call_of(kind, callable)));
+                }
             }
             json!({"anyOf": choices})
         }
