@@ -51,7 +51,7 @@ impl Model {
 
     /// A model from RON text; `name` is shown in messages.
     pub fn from_text(name: &str, text: &str, settings: &Settings) -> Result<Model> {
-        let parsed = brolga_frontend::Model::parse(name, text, &|import| resolve(import, None))?;
+        let parsed = brolga_frontend::Model::parse(name, text, &resolve)?;
         Model::new(short_name(name), parsed, settings.clone())
     }
 
@@ -303,7 +303,7 @@ fn bundled(name: &str, settings: &mut Settings) -> Result<Option<brolga_frontend
 }
 
 fn parse_text(name: &str, text: &str) -> Result<brolga_frontend::Model> {
-    Ok(brolga_frontend::Model::parse(&format!("{name}.ron"), text, &|import| resolve(import, None))?)
+    Ok(brolga_frontend::Model::parse(&format!("{name}.ron"), text, &resolve)?)
 }
 
 /// Finds and reads a model; a variant that the name stands for is put into the settings.
@@ -324,8 +324,7 @@ fn parse(name: &str, settings: &mut Settings) -> Result<brolga_frontend::Model> 
         }
         let path = Path::new(file);
         let bytes = read_regular(path, MAX_TEXT).map_err(|e| Error::io("read the model", path, &e))?;
-        let folder = path.parent();
-        return Ok(brolga_frontend::Model::parse_bytes(file, &bytes, &|import| resolve(import, folder))?);
+        return Ok(brolga_frontend::Model::parse_bytes(file, &bytes, &resolve)?);
     }
     let known = names()?;
     let error = Error::unknown("model", name, known.iter().map(|(name, _)| name.as_str()));
@@ -333,11 +332,11 @@ fn parse(name: &str, settings: &mut Settings) -> Result<brolga_frontend::Model> 
 }
 
 /// An imported model: one that comes along, or a file, found from the folder of the file that imports it.
-fn resolve(import: &str, folder: Option<&Path>) -> std::result::Result<(String, String), String> {
+fn resolve(import: &str, importer: &str) -> std::result::Result<(String, String), String> {
     if let Some(file) = catalogue::file(import) {
         return Ok((format!("{import}.ron"), file.text.to_owned()));
     }
-    let path = folder.unwrap_or(Path::new("")).join(import);
+    let path = Path::new(importer).parent().unwrap_or(Path::new("")).join(import);
     let text = read_regular(&path, MAX_TEXT).map_err(|error| error.to_string());
     let text = text.and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
     match text {

@@ -138,3 +138,37 @@ fn gradients_by_parameters_and_inputs() {
     assert_eq!(of("grad.input.x"), [3.0, 12.0, 0.75], "3 x²");
     assert_eq!(of("input.x"), [6.0, -12.0, 3.0], "6 w x");
 }
+
+/// A path in an import counts from the folder of the file that it stands in, however deep; what comes along is found by name.
+#[test]
+fn imports_are_found_from_the_importing_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, body: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let text = format!(
+            "Model(inputs: {{ \"x\": \"f32[2, 1, 28, 28]\" }}, body: [{body}], entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"it\" }}) }})"
+        );
+        std::fs::write(path, text).unwrap();
+    };
+    write("nets/main.ron", "Import(model: \"parts/outer.ron\")");
+    write(
+        "nets/parts/outer.ron",
+        "Import(model: \"inner.ron\", name: \"i\"), Import(model: \"../side.ron\", name: \"s\"), Linear(name: \"o\", features: 3)",
+    );
+    write("nets/parts/inner.ron", "Linear(name: \"fc\", features: 28)");
+    write("nets/side.ron", "Import(model: \"lenet5\", until: \"conv1\"), Flatten");
+    // Files of the same names in the root's folder are others.
+    write("nets/inner.ron", "Linear(name: \"wrong\", features: 7)");
+    write("nets/parts/side.ron", "Linear(name: \"wrong\", features: 7)");
+    let path = folder.path().join("nets/main.ron");
+    let model = Model::load(&path.display().to_string(), &Settings::default()).unwrap();
+    let state = model.instance().state().iter();
+    let parameters = state.filter(|slot| slot.kind == brolga::frontend::SlotKind::Parameter);
+    let names: Vec<&str> = parameters.map(|slot| slot.name.as_str()).collect();
+    assert_eq!(names, ["i.fc.weight", "i.fc.bias", "s.conv1.weight", "s.conv1.bias", "o.weight", "o.bias"]);
+    // What is not there is named as it is looked for, at its place in the file that imports it.
+    write("nets/parts/outer.ron", "Import(model: \"nothing.ron\")");
+    let error = Model::load(&path.display().to_string(), &Settings::default()).err().unwrap().to_string();
+    assert!(error.contains("cannot import `nothing.ron`") && error.contains("parts/outer.ron:1:"), "{error}");
+}

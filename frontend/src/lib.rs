@@ -54,7 +54,7 @@ use model::{EntryKind, Tree};
 use source::{Source, Span};
 
 /// A resolver for models that import nothing.
-pub fn no_imports(name: &str) -> Result<(String, String), String> {
+pub fn no_imports(name: &str, _importer: &str) -> Result<(String, String), String> {
     Err(format!("there is no model {name:?}: imports are not available here"))
 }
 
@@ -65,7 +65,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads a model. `name` is shown in diagnostics; `resolver` gives name and text of imported models.
+    /// Reads a model. `name` is shown in diagnostics; `resolver` gives name and text of an imported model, from what
+    /// the import says and the name of the file that imports it.
     ///
     /// # Errors
     ///

@@ -294,7 +294,7 @@ fn settings() {
 
 #[test]
 fn imports() {
-    let files = |name: &str| -> Result<(String, String), String> {
+    let files = |name: &str, _: &str| -> Result<(String, String), String> {
         match name {
             "self" => Ok(("self".into(), body("Import(model: \"self\")"))),
             "good" => Ok(("good".into(), body("Conv2d(name: \"stem\", features: 4, kernel: 3), Relu"))),

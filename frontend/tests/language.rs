@@ -100,7 +100,7 @@ fn tied_weights_by_expression() {
 
 #[test]
 fn an_imported_backbone() {
-    let files = |name: &str| match name {
+    let files = |name: &str, _: &str| match name {
         "net" => Ok((
             "net.ron".to_owned(),
             "Model(

@@ -78,7 +78,7 @@ fn given_names_that_are_equal_are_reported() {
 }
 
 fn mistakes(text: &str) -> String {
-    let files = |name: &str| -> Result<(String, String), String> {
+    let files = |name: &str, _: &str| -> Result<(String, String), String> {
         let body = match name {
             // It sees no name of the file that imports it.
             "outside" => "Relu,\n  Linear(\"wide // 2\")",

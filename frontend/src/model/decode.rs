@@ -12,8 +12,8 @@ use crate::expr::{Expr, ExprKind, Index, Template, parse};
 use crate::source::{Source, Span, Spanned};
 use crate::syntax::{Kind, Text, Value};
 
-/// Gives the name and the text of an imported model.
-pub type Resolver<'a> = &'a dyn Fn(&str) -> Result<(String, String), String>;
+/// Gives the name and the text of an imported model: what the import says, and the name of the file that imports it.
+pub type Resolver<'a> = &'a dyn Fn(&str, &str) -> Result<(String, String), String>;
 
 /// Reads one file.
 pub(crate) struct Decoder<'a> {

@@ -256,7 +256,7 @@ impl Decoder<'_> {
     }
 
     fn load(&mut self, model: &Spanned<String>) -> Option<Arc<super::Tree>> {
-        let resolved = (self.resolver)(&model.value);
+        let resolved = (self.resolver)(&model.value, &self.source.name);
         let (name, text) = match resolved {
             Ok(found) => found,
             Err(reason) => {
