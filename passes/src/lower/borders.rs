@@ -9,7 +9,8 @@
 //! pay: for 5 x 5 windows over 28 x 28 pixels of one channel the copy costs what the segments do, and a full
 //! correlation does twice the work.
 
-use super::conv::{CHANNELS, Cut, Positions, ROWS, boxes, column_blocks};
+use super::blocks::{CHANNELS, Cut, column_blocks};
+use super::boxes::{Positions, ROWS, boxes};
 use super::windows::{Chunks, balanced};
 
 /// Sums that a tile keeps in registers.

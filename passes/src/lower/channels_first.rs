@@ -1,7 +1,7 @@
 //! Convolutions with the channels first whose last axis is not windowed: lanes are positions along that axis.
 //!
 //! A tile's rows are output channels, its columns positions along the last axis, and it belongs to one position along
-//! each other axis. Its chain is that of the kernels with the channels last (`lower/conv.rs`): over (block of input
+//! each other axis. Its chain is that of the kernels with the channels last (`lower/correlate.rs`): over (block of input
 //! channels, kernel position, channel in the block), without taps outside the image. Weights are read where they
 //! lie.
 
@@ -12,8 +12,9 @@ use brolga_ir::ops::{Conv, ConvForm};
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 use brolga_ir::{NodeId, Type};
 
+use super::blocks::{Cut, blocks_of, channel_blocks};
+use super::boxes::{boxes, for_each_kind};
 use super::compose::Composer;
-use super::conv::{Cut, blocks_of, boxes, channel_blocks, for_each_kind};
 use super::conv_weights::WRITTEN_OUT;
 use super::epilogue::{Epilogue, RESULT, Span};
 use super::windows::{Chunks, Group, Segment, Window};

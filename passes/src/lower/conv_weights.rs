@@ -14,10 +14,12 @@ use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
+use super::blocks::{Cut, column_blocks};
+use super::boxes::{boxes, for_each_kind};
 use super::compose::Composer;
-use super::conv::{Cut, TapAxis, boxes, close_taps, column_blocks, for_each_kind, open_taps};
 use super::image::Image;
 use super::kernel::KernelBuilder;
+use super::taps::{TapAxis, close_taps, open_taps};
 use super::windows::{Chunks, Group, Segment, Window};
 use super::{Location, Lowering};
 use crate::schedule::Algorithm;

@@ -9,8 +9,9 @@ use brolga_ir::program::{Access, Combine, ValueId};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{NodeId, Type};
 
+use super::blocks::blocks_of;
+use super::boxes::{Positions, boxes, for_each_kind, is_even, positions};
 use super::compose::Composer;
-use super::conv::{Positions, blocks_of, boxes, for_each_kind, is_even, positions};
 use super::conv_weights::parts;
 use super::epilogue::Epilogue;
 use super::image::Image;

@@ -11,8 +11,9 @@ use brolga_ir::ops::{Conv, ConvForm, Op};
 use brolga_ir::program::{Access, Kernel, Panel, Tile, TileLoop};
 use brolga_ir::{DType, Graph, GraphError, NodeId, Type, Value};
 
+use super::blocks::{Cut, DEPTH, column_blocks};
+use super::boxes::{for_each_kind, positions};
 use super::compose::Composer;
-use super::conv::{Cut, DEPTH, column_blocks, for_each_kind, positions};
 use super::depthwise::{Depthwise, is_short};
 use super::epilogue::{Epilogue, Span};
 use super::image::Image;

@@ -9,6 +9,11 @@ use super::kernel::KernelBuilder;
 use super::windows::Window;
 use super::{Location, Lowering, StridedAccess};
 
+/// Combinations of segments that are written out, at most: kernels of 16 x 16 with all of their borders have 961.
+const MOST_PIECES: usize = 1024;
+/// Segments of an axis that is tested.
+const TESTED_PIECES: usize = 5;
+
 /// x or y of a convolution in memory: strides of (batch, spatial axes), and of the channels.
 #[derive(Clone, Debug)]
 pub(super) struct Image {
@@ -74,9 +79,37 @@ impl Lowering<'_> {
         Image { location: copy, len: ty.elements(), offset: 0, positions, channel: 1 }
     }
 
+    /// Sees to it that axes have few combinations of segments: pads the image along those that have the most, or where zeros
+    /// would be most of it, has their borders tested. Nothing in a chain changes, but zeros may be added.
+    pub(super) fn few_pieces(
+        &mut self,
+        source: Image,
+        windows: &mut [Window],
+        image: (usize, usize, DType),
+        id: NodeId,
+    ) -> Image {
+        let mut pieces: Vec<usize> = windows.iter().map(Window::pieces).collect();
+        let (mut left, mut padded): (Vec<usize>, Vec<usize>) = ((0..windows.len()).collect(), Vec::new());
+        let product = |pieces: &[usize]| pieces.iter().copied().fold(1, usize::saturating_mul);
+        // Progress: an axis less is left.
+        while product(&pieces) > MOST_PIECES
+            && let Some(at) = (0..left.len()).max_by_key(|&at| pieces[left[at]])
+        {
+            let axis = left.swap_remove(at);
+            if windows[axis].takes_padding() {
+                pieces[axis] = 1;
+                padded.push(axis);
+            } else {
+                pieces[axis] = TESTED_PIECES;
+                windows[axis].tested = true;
+            }
+        }
+        if padded.is_empty() { source } else { self.pad_image(&source, windows, &padded, image, id) }
+    }
+
     /// An image of so many samples and channels, and of windows without bounds: copied, with zeros around it, along the axes
     /// that are named.
-    pub(super) fn pad_image(
+    fn pad_image(
         &mut self,
         image: &Image,
         windows: &mut [Window],

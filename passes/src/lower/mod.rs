@@ -9,13 +9,16 @@
 //! `compose::Composer::reductions`, `contraction`, `products`). Loops stay serial; the passes `vectorise`
 //! and `parallelise` choose strips and grids.
 
+mod blocks;
 mod borders;
+mod boxes;
 mod channels_first;
 mod compose;
 mod contraction;
 mod control;
 mod conv;
 mod conv_weights;
+mod correlate;
 mod cuts;
 mod depthwise;
 mod dot;
@@ -33,6 +36,7 @@ mod space;
 mod split;
 mod strassen;
 mod sums;
+mod taps;
 mod whole_dot;
 mod windows;
 mod winners;

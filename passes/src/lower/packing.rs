@@ -5,7 +5,7 @@ use brolga_ir::program::{Access, ValueId};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
-use super::conv::{channel_blocks, column_blocks};
+use super::blocks::{channel_blocks, column_blocks};
 use super::kernel::KernelBuilder;
 use super::{Location, Lowering, StridedAccess};
 

@@ -23,8 +23,9 @@ use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
+use super::blocks::{Cut, PAIR, blocks_of, column_blocks, steps};
+use super::boxes::for_each_kind;
 use super::compose::Composer;
-use super::conv::{Cut, PAIR, blocks_of, column_blocks, for_each_kind, steps};
 use super::epilogue::{Epilogue, Span, store_sums, sum_of};
 use super::kernel::KernelBuilder;
 use super::packing::Weights;

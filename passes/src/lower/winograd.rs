@@ -28,8 +28,9 @@ use brolga_ir::{NodeId, Type};
 
 use self::lanes::Lane;
 use self::transform::{Filter, LANES, Side, Target, Tiling, apart};
+use super::blocks::{Cut, blocks_of, column_blocks};
+use super::boxes::{boxes, for_each_kind};
 use super::compose::Composer;
-use super::conv::{Cut, blocks_of, boxes, column_blocks, for_each_kind};
 use super::epilogue::{Epilogue, RESULT};
 use super::image::Image;
 use super::kernel::KernelBuilder;

@@ -15,8 +15,9 @@ use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Step, Tile, TileLoop, ValueId};
 use brolga_ir::{DType, NodeId, Type};
 
+use super::super::blocks::{Cut, blocks_of, column_blocks};
+use super::super::boxes::for_each_kind;
 use super::super::compose::Composer;
-use super::super::conv::{Cut, blocks_of, column_blocks, for_each_kind};
 use super::super::image::Image;
 use super::super::kernel::KernelBuilder;
 use super::super::windows::{Segment, Window, balanced};
