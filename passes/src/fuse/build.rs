@@ -1,0 +1,143 @@
+//! The graph with every cluster in its place: a region where it is more than one node.
+
+use brolga_ir::graph::Output;
+use brolga_ir::ops::{Fused, Op, RegionOp, Role};
+use brolga_ir::{Graph, GraphError, NodeId, Origin, Value};
+use rustc_hash::FxHashMap;
+
+use super::{Cluster, Fuser, Part, fuse};
+use crate::table::ValueTable;
+
+/// The operator, its regions fused, but for one that is fused already.
+fn fused_inside(op: &Op) -> Result<Op, GraphError> {
+    let mut op = op.clone();
+    match op.region_op() {
+        Some(RegionOp::Scan(_) | RegionOp::While(_) | RegionOp::Cond(_)) => {
+            op.regions_mut().into_iter().try_for_each(|region| fuse(region).map(drop))?;
+        }
+        Some(RegionOp::Fused(_)) | None => {}
+    }
+    Ok(op)
+}
+
+impl Fuser<'_> {
+    /// The graph with every cluster in place.
+    pub(super) fn build(&self, order: &[NodeId]) -> Result<Graph, GraphError> {
+        let old = self.graph;
+        let mut new = Graph::new(&old.name);
+        let mut map: FxHashMap<Value, Value> = FxHashMap::default();
+        for &id in old.parameters() {
+            let p = old.parameter(id).expect("a parameter");
+            map.insert(old.result(id), new.add_parameter(&p.name, p.role, p.ty.clone()));
+        }
+        let needed = self.needed(order);
+        let mut sequence: Vec<usize> = (0..self.clusters.len()).collect();
+        sequence.sort_by_key(|&c| (self.clusters[c].depth, c));
+        for c in sequence {
+            self.emit(&self.clusters[c], &needed, &mut new, &mut map)?;
+        }
+        for Output { name, role, value } in old.outputs() {
+            let value = new.import(old, &[*value], &mut map)?[0];
+            new.add_output(name, *role, value);
+        }
+        Ok(new)
+    }
+
+    /// For each value that lies in a cluster, an entry if anything outside of the cluster reads it.
+    fn needed(&self, order: &[NodeId]) -> ValueTable<()> {
+        let mut needed = ValueTable::default();
+        for &id in order {
+            if self.is(id, Part::Virtual) {
+                continue;
+            }
+            for (value, _) in self.sources(id) {
+                if self.cluster(value.node) != self.cluster(id) {
+                    needed.insert(value, ());
+                }
+            }
+        }
+        for value in self.returned() {
+            needed.insert(value, ());
+        }
+        needed
+    }
+
+    /// Adds a cluster to the new graph: as a node, or as a region. `map`: old values to new ones.
+    fn emit(
+        &self,
+        cluster: &Cluster,
+        needed: &ValueTable<()>,
+        new: &mut Graph,
+        map: &mut FxHashMap<Value, Value>,
+    ) -> Result<(), GraphError> {
+        let old = self.graph;
+        let first = cluster.nodes[0];
+        if old.parameter(first).is_some() {
+            return Ok(());
+        }
+        let node = old.node(first);
+        let plain = |v: &Value| !self.is(v.node, Part::Virtual);
+        // What would only be an index map outside of a region is run in one.
+        let single = cluster.nodes.len() == 1 && !matches!(node.op, Op::Reshape(_));
+        if self.is(first, Part::Barrier)
+            || (single && (self.is(first, Part::Product) || node.operands.iter().all(plain)))
+        {
+            let operands = new.import(old, &node.operands, map)?;
+            let copy = new.add(fused_inside(&node.op)?, &operands, &node.origin)?;
+            map.extend(old.results(first).into_iter().zip(new.results(copy)));
+            return Ok(());
+        }
+        self.emit_region(cluster, needed, new, map)
+    }
+
+    /// Adds a cluster as a region, whose parameters are what its nodes read, through their own copies of virtual nodes.
+    fn emit_region(
+        &self,
+        cluster: &Cluster,
+        needed: &ValueTable<()>,
+        new: &mut Graph,
+        map: &mut FxHashMap<Value, Value>,
+    ) -> Result<(), GraphError> {
+        let old = self.graph;
+        let mut body = Graph::new("region");
+        let mut inside: FxHashMap<Value, Value> = FxHashMap::default();
+        let mut operands = Vec::new();
+        for &id in &cluster.nodes {
+            for (value, _) in self.sources(id) {
+                if inside.contains_key(&value) {
+                    continue;
+                }
+                let name = format!("x{}", operands.len());
+                inside.insert(value, body.add_parameter(&name, Role::Data, old.ty(value).clone()));
+                operands.push(map[&value]);
+            }
+            let node = old.node(id);
+            let read = body.import(old, &node.operands, &mut inside)?;
+            let copy = body.add(node.op.clone(), &read, &node.origin)?;
+            inside.extend(old.results(id).into_iter().zip(body.results(copy)));
+        }
+        let outputs: Vec<Value> =
+            cluster.nodes.iter().map(|&id| old.result(id)).filter(|&v| needed.get(v).is_some()).collect();
+        for (position, value) in outputs.iter().enumerate() {
+            body.add_output(&format!("y{position}"), Role::Data, inside[value]);
+        }
+        let origin = self.origin(cluster);
+        let fused = new.add(Fused { body }, &operands, &origin)?;
+        map.extend(outputs.into_iter().zip(new.results(fused)));
+        Ok(())
+    }
+
+    /// The origin of most of a cluster's nodes; the first of them where several are as frequent.
+    fn origin(&self, cluster: &Cluster) -> Origin {
+        let mut counts: Vec<(&Origin, usize)> = Vec::new();
+        for &id in &cluster.nodes {
+            let origin = &self.graph.node(id).origin;
+            match counts.iter_mut().find(|(o, _)| *o == origin) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((origin, 1)),
+            }
+        }
+        let most = counts.iter().map(|&(_, count)| count).max().unwrap_or(0);
+        counts.into_iter().find(|&(_, count)| count == most).map_or(Origin::default(), |(o, _)| o.clone())
+    }
+}
