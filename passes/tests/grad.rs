@@ -1,7 +1,7 @@
 //! The pass `grad` against central differences, in f64.
 
 use brolga_ir::interpret::interpret;
-use brolga_ir::ops::{Cond, Conv, Distribution, Op, Role, Scan};
+use brolga_ir::ops::{Cond, Conv, Distribution, Op, Role, Scan, While};
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, Scalar};
 use brolga_ir::tensor::Data;
@@ -367,14 +367,25 @@ fn origins_name_the_layer() {
 
 #[test]
 fn what_is_not_differentiable_is_named() {
+    let region = |name: &str| {
+        let mut region = Graph::new(name);
+        let carry = region.add_parameter("a", Role::Data, Type::new(DType::F64, [2]));
+        (region, carry)
+    };
+    let (mut body, carry) = region("body");
+    body.add_output("a", Role::Data, carry);
+    let (mut condition, _) = region("condition");
+    let again = Builder::new(&mut condition, Origin::default()).constant(Tensor::scalar(Scalar::Bool(false)));
+    condition.add_output("again", Role::Data, again.unwrap());
+    let looped = While { condition, body, carries: 1, limit: 3 };
     let mut graph = graph(&[&[2]], |b, x| {
         b.origin = Origin::new("encoder.sample");
-        let y = b.function(Function::Digamma, x[0])?;
+        let y = b.add_node(looped.clone(), &[x[0]])?;
         let loss = total(b, y)?;
         b.gradient(loss, x)
     });
     let error = Manager::new(Options::default()).run(pipelines::TRAIN, &mut graph).unwrap_err().to_string();
-    assert!(error.starts_with("encoder.sample: digamma is not differentiable: "), "{error}");
+    assert!(error.starts_with("encoder.sample: while is not differentiable: "), "{error}");
     assert!(error.contains("stop_gradient") && error.contains("`grad`"), "{error}");
 }
 

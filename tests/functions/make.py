@@ -105,8 +105,7 @@ unary("erf", "erf(x)", torch.erf)
 unary("sin", "sin(x)", torch.sin, x=EDGES + [1048576.0, 1048577.0, 3e6, 1e15, 2.3e22, -7.5e33])
 unary("cos", "cos(x)", torch.cos, x=EDGES + [1048576.0, 1048577.0, 3e6, 1e15, 2.3e22, -7.5e33])
 unary("lgamma", "lgamma(x)", torch.lgamma, x=EDGES + [-1.5, -2.7, 1e-3, 171.0])
-unary("digamma", "digamma(x)", torch.digamma, x=EDGES + [-1.5, -2.7, 1e-3, 171.0], by=[],
-      remark="not differentiable: trigamma is no operator")  # fmt: skip
+unary("digamma", "digamma(x)", torch.digamma, x=EDGES + [-1.5, -2.7, 1e-3, 171.0])
 unary("relu", "relu(x)", F.relu)
 unary("leaky_relu", "leaky_relu(x, 0.2)", lambda x: F.leaky_relu(x, 0.2))
 unary("elu", "elu(x)", F.elu)

@@ -32,8 +32,6 @@ pub(super) fn rounding(m: &mut Maker) -> Made {
 pub(super) fn function(m: &mut Maker) -> Made {
     let x = m.any_float(0);
     let function = m.rng.of(&Function::ALL);
-    let unsuitable = m.config.differentiable && function == Function::Digamma;
-    let function = if unsuitable { Function::Tanh } else { function };
     match function {
         Function::Log
         | Function::Log2

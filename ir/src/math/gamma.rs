@@ -8,7 +8,7 @@ use super::log::log;
 use super::{Arith, Float, polynomial};
 
 /// Bernoulli numbers B2, B4, ... B20.
-const BERNOULLI: [f64; 10] = [
+pub(crate) const BERNOULLI: [f64; 10] = [
     1.0 / 6.0,
     -1.0 / 30.0,
     1.0 / 42.0,

@@ -52,6 +52,7 @@ mod pow;
 mod trig;
 
 pub use direct::{Direct32, Direct64};
+pub(crate) use gamma::BERNOULLI;
 
 use crate::scalar::Function;
 

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::definition::Element;
+use crate::math::BERNOULLI;
 use crate::scalar::{Comparison, Function, Scalar, ScalarOp};
 use crate::types::DType;
 
@@ -204,10 +205,7 @@ fn function_gradient(function: Function, cx: &mut GradientCx, dy: Value) -> Grad
             b.mul_scalar(cube, -0.5)?
         }
         Function::Lgamma => b.function(Function::Digamma, x)?,
-        Function::Digamma => {
-            let reason = "the derivative of digamma (trigamma) is not an operator";
-            return Err(GradientError::NotDifferentiable(reason.into()));
-        }
+        Function::Digamma => trigamma(b, x)?,
         Function::ErfInv => {
             // sqrt(pi)/2 e^(y²)
             let square = b.mul(y, y)?;
@@ -293,4 +291,48 @@ fn function_gradient(function: Function, cx: &mut GradientCx, dy: Value) -> Grad
         }
     };
     Ok(vec![Some(b.mul(dy, derivative)?)])
+}
+
+/// How often the recurrence of trigamma is applied: Stirling's series follows from 8 on.
+const TRIGAMMA_STEPS: usize = 8;
+
+/// The derivative of digamma (Abramowitz & Stegun, 6.4.6, 6.4.7, 6.4.12): sums of 1/(z + k)², Stirling's series behind them,
+/// reflection below 0. It is written in primitives, so it has derivatives of its own. NaN at the poles, as digamma.
+fn trigamma(b: &mut Builder, x: Value) -> Result<Value, GraphError> {
+    let (zero, one, half) = (b.zeros_like(x)?, b.full_like(x, 1.0)?, b.full_like(x, 0.5)?);
+    let is_negative = b.compare(Comparison::Lt, x, zero)?;
+    let reflected = b.sub(one, x)?;
+    let mut z = b.select(is_negative, reflected, x)?;
+    let mut squares = Vec::new();
+    for _ in 0..TRIGAMMA_STEPS {
+        let inverse = b.div(one, z)?;
+        squares.push(b.mul(inverse, inverse)?);
+        z = b.add(z, one)?;
+    }
+    // 1/z (1 + sum of B_2k / z^2k) + 1/(2z²), and the squares, the smallest first.
+    let inverse = b.div(one, z)?;
+    let square = b.mul(inverse, inverse)?;
+    let mut series = zero;
+    for bernoulli in BERNOULLI.into_iter().rev().chain([1.0]) {
+        let scaled = b.mul(series, square)?;
+        series = b.add_scalar(scaled, bernoulli)?;
+    }
+    let first = b.mul(inverse, series)?;
+    let second = b.mul(square, half)?;
+    let mut positive = b.add(first, second)?;
+    for square in squares.into_iter().rev() {
+        positive = b.add(positive, square)?;
+    }
+    // trigamma(x) = (pi / sin(pi x))² - trigamma(1 - x); sin by the distance d from the nearest whole number, where 0/0 is NaN.
+    let nearest = b.elementwise(ScalarOp::Round, &[x])?;
+    let distance = b.sub(x, nearest)?;
+    // From 0 on another number, so that no infinity comes from what is not used.
+    let distance = b.select(is_negative, distance, half)?;
+    let angle = b.mul_scalar(distance, std::f64::consts::PI)?;
+    let sine = b.function(Function::Sin, angle)?;
+    let ratio = b.div(angle, sine)?;
+    let ratio = b.div(ratio, distance)?;
+    let square = b.mul(ratio, ratio)?;
+    let negative = b.sub(square, positive)?;
+    b.select(is_negative, negative, positive)
 }
