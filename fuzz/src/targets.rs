@@ -14,7 +14,9 @@ use brolga::models::data;
 use brolga::passes::index_ranges::index_ranges;
 use brolga::passes::lower::lower;
 use brolga::passes::{GraphPass, Manager, Options, pipelines};
-use brolga::runtime::{self, DType, Field, Instance, Manifest, SlotKind, State, TensorFile, Threads};
+use brolga::runtime::{
+    self, Batches, DType, Field, Instance, Manifest, Request, SlotKind, Split, State, TensorFile, Threads,
+};
 use brolga::{CompileOptions, Compiler, Model, Settings, TargetCpu, random_inputs};
 
 use super::checked;
@@ -25,12 +27,14 @@ use super::values::{from_runtime, to_runtime};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 12] = [
+pub const ALL: [Target; 14] = [
     ("model", model),
     ("graph", graph),
     ("program", program),
     ("tensors", tensors),
     ("images", images),
+    ("picture", picture),
+    ("table", table),
     ("manifest", manifest),
     ("checkpoint", checkpoint),
     ("log", log),
@@ -164,6 +168,48 @@ pub fn images(bytes: &[u8]) {
     in_folder(names[usize::from(first) % names.len()], bytes, |folder| {
         let fields = [field("image", DType::F32, &[1, 4, 4]), field("label", DType::I32, &[])];
         let _ = data::open(folder, &fields, &data::Options::default());
+    });
+}
+
+/// One picture, PNG or JPEG, as `run` reads it; the first byte chooses the input that takes it.
+pub fn picture(bytes: &[u8]) {
+    let Some((&first, bytes)) = bytes.split_first() else { return };
+    let dims: &[usize] = [&[1, 4, 4][..], &[3, 5, 3], &[2, 7]][usize::from(first) % 3];
+    in_folder("1.png", bytes, |folder| {
+        if let Ok(picture) = data::picture(&folder.join("1.png"), &field("image", DType::F32, dims)) {
+            let values = picture.as_slice::<f32>().expect("floats");
+            assert!(values.iter().all(|value| (0.0..=1.0).contains(value)), "black is 0, white 1");
+        }
+    });
+}
+
+/// A table; the first byte chooses the inputs that it is for.
+pub fn table(bytes: &[u8]) {
+    let Some((&first, bytes)) = bytes.split_first() else { return };
+    let fields = match first % 2 {
+        0 => [field("x", DType::F32, &[2]), field("label", DType::I32, &[])],
+        _ => [field("x", DType::F64, &[3]), field("y", DType::F32, &[1])],
+    };
+    in_folder("t.csv", bytes, |folder| {
+        let table = data::open(&folder.join("t.csv"), &fields, &data::Options::default());
+        let Ok(mut table) = table else { return };
+        // Every sample that it announces is there, and no number is missing.
+        for split in [Split::Train, Split::Validation] {
+            let indices: Vec<usize> = (0..table.len(split)).collect();
+            for (at, field) in fields.iter().enumerate() {
+                let dims = [&[indices.len()], &field.dims[..]].concat();
+                let mut samples = runtime::Tensor::zeros(field.dtype, &dims).expect("a tensor");
+                let request = Request { split, indices: &indices, seed: 1, epoch: 0 };
+                table.fill(&request, at, &mut samples.view_mut()).expect("samples");
+                let numbers = samples.converted(DType::F64).expect("numbers");
+                let numbers = numbers.as_slice::<f64>().expect("numbers");
+                assert!(
+                    numbers.iter().all(|number| !number.is_nan()),
+                    "a number is missing in `{}`",
+                    field.name
+                );
+            }
+        }
     });
 }
 
