@@ -4,8 +4,8 @@
 use std::fmt::Write;
 
 use brolga::Settings;
-use brolga::frontend::Model;
 use brolga::frontend::language::{self, Argument, Callable, Takes};
+use brolga::frontend::{Model, no_imports};
 use brolga::ir::generate::Rng;
 
 /// What a model starts from.
@@ -402,8 +402,7 @@ pub fn model(input: &str, batch: &str, body: &[String], train: Option<&str>) -> 
 
 /// Whether a model can be built.
 pub fn is_right(text: &str) -> bool {
-    let imports = |name: &str| Err(format!("no model `{name}`"));
-    let model = Model::parse("random.ron", text, &imports);
+    let model = Model::parse("random.ron", text, &no_imports);
     model.is_ok_and(|model| model.instantiate(&Settings::default()).is_ok())
 }
 
