@@ -18,7 +18,8 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use brolga_ir::program::{Program, Stmt};
-use iced_x86::code_asm::{CodeAssembler, rax, rdi, rsi};
+
+use iced_x86::IcedError;
 
 use crate::emitter::{Emitter, Leaf};
 use crate::error::{Error, Result};
@@ -26,7 +27,10 @@ use crate::image::Image;
 use crate::jit;
 use crate::portable::KernelCx;
 use crate::target::{Options, Target, TargetCpu};
-use crate::wide::{Machine, Wide};
+use crate::wide::{
+    Instructions, Machine, Wide,
+    registers::{rax, rdi, rsi},
+};
 use cpu::Cpu;
 use decode::Code;
 
@@ -83,13 +87,13 @@ fn call(leaf: &Leaf) -> Vec<u8> {
         .entry(leaf.code.clone())
         .or_insert_with_key(|bytes| Box::leak(Box::new(Code::new(bytes))));
     let assemble = || {
-        let mut a = CodeAssembler::new(64)?;
+        let mut a = Instructions::new(false);
         a.mov(rsi, rdi)?;
-        a.mov(rdi, std::ptr::from_ref(code).expose_provenance() as u64)?;
+        a.mov(rdi, std::ptr::from_ref(code).expose_provenance() as i64)?;
         let run: extern "sysv64" fn(&Code, u64) = run;
-        a.mov(rax, run as usize as u64)?;
+        a.mov(rax, run as usize as i64)?;
         a.jmp(rax)?;
-        a.assemble(0)
+        Ok::<_, IcedError>(a.encode()?.code_buffer)
     };
     assemble().expect("instructions with registers and immediates have encodings")
 }

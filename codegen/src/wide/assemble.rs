@@ -14,21 +14,23 @@
 use std::ops::Range;
 
 use brolga_ir::scalar::NAN_F32;
-use iced_x86::BlockEncoderOptions;
-use iced_x86::code_asm::{registers::*, *};
 use rustc_hash::FxHashMap;
 
 use super::allocate::{Home, Homes};
 use super::epilogue;
+use super::instructions::registers::*;
+use super::instructions::{
+    self, Asm, Gpr64, Instructions, Label, Memory, Simd, dword_bcst, dword_ptr, qword_ptr,
+};
 use super::lanes::{Define, Inst, Lane, Lanes, PlacedTile};
-use super::machine::{Asm, Isa, Machine, Mask, SCRATCH, Vector, wide};
+use super::machine::{Isa, Machine, Mask, SCRATCH, Vector};
 use super::nest::Word;
 use super::tile;
 use crate::emitter::Leaf;
 
-const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
-pub(super) const TABLE: AsmRegister64 = r14;
-const POINTERS: [AsmRegister64; 10] = [rdi, rsi, r8, r9, r10, r11, rbx, rbp, r12, r13];
+const SAVED: [Gpr64; 6] = [rbx, rbp, r12, r13, r14, r15];
+pub(super) const TABLE: Gpr64 = r14;
+const POINTERS: [Gpr64; 10] = [rdi, rsi, r8, r9, r10, r11, rbx, rbp, r12, r13];
 
 /// The most steps of a strip that are written out.
 const MOST_STEPS: usize = 8;
@@ -41,28 +43,10 @@ const STEPS: usize = 4;
 #[derive(Clone, Copy)]
 pub(super) enum Operand {
     Register(Vector),
-    Memory(AsmMemoryOperand),
+    Memory(Memory),
     /// 32 bits in memory that are to be in all lanes.
-    Everywhere(CodeLabel),
+    Everywhere(Label),
 }
-
-/// An instruction with an operand that may be in memory.
-macro_rules! with {
-    ($operand:expr, $v:expr, $name:ident => $instruction:expr) => {
-        match $operand {
-            $crate::wide::assemble::Operand::Register(register) => {
-                let $name = $v(register);
-                $instruction
-            }
-            $crate::wide::assemble::Operand::Memory($name) => $instruction,
-            $crate::wide::assemble::Operand::Everywhere(label) => {
-                let $name = dword_bcst(label);
-                $instruction
-            }
-        }
-    };
-}
-pub(super) use with;
 
 /// Which iterations of a strip a step runs.
 #[derive(Clone, Copy)]
@@ -75,7 +59,7 @@ pub(super) struct Step {
 }
 
 pub(super) struct Assembler<'l> {
-    pub a: CodeAssembler,
+    pub a: Instructions,
     pub machine: Machine,
     lanes: &'l Lanes,
     homes: &'l Homes,
@@ -83,7 +67,7 @@ pub(super) struct Assembler<'l> {
     /// Where the loop or strip ends that begins at an instruction.
     ends: FxHashMap<usize, usize>,
     /// Words that are in registers; `None` outside of regions.
-    region: Option<Vec<(usize, AsmRegister64)>>,
+    region: Option<Vec<(usize, Gpr64)>>,
     /// By how much words are ahead of what they are in the first iterations of the loops inside the current one.
     ahead: FxHashMap<usize, i64>,
     /// Loops around that have their counter on the stack.
@@ -93,7 +77,7 @@ pub(super) struct Assembler<'l> {
     /// The current step; `None` outside of strips.
     pub step: Option<Step>,
     /// Vectors, or single lanes of them, behind the code.
-    pool: Vec<(Vec<u32>, CodeLabel)>,
+    pool: Vec<(Vec<u32>, Label)>,
     /// Pool entry of each constant value.
     constants: Vec<Option<usize>>,
 }
@@ -103,7 +87,7 @@ pub(super) fn assemble(lanes: &Lanes, homes: &Homes, words: &[Word]) -> Asm<Vec<
     let (ends, depth) = nesting(lanes);
     let machine = lanes.machine;
     let mut asm = Assembler {
-        a: machine.assembler()?,
+        a: machine.instructions(),
         machine,
         lanes,
         homes,
@@ -161,9 +145,9 @@ fn nesting(lanes: &Lanes) -> (FxHashMap<usize, usize>, usize) {
 
 impl Assembler<'_> {
     /// The place of a vector behind the code.
-    pub fn pooled(&mut self, vector: Vec<u32>) -> AsmMemoryOperand {
+    pub fn pooled(&mut self, vector: Vec<u32>) -> Memory {
         let entry = self.pool_entry(vector);
-        ptr(self.pool[entry].1)
+        self.pool[entry].1.into()
     }
 
     fn pool_entry(&mut self, vector: Vec<u32>) -> usize {
@@ -186,7 +170,7 @@ impl Assembler<'_> {
     /// What lies behind the code as an operand.
     fn pool_operand(&self, entry: usize) -> Operand {
         let (vector, label) = &self.pool[entry];
-        if vector.len() == 1 { Operand::Everywhere(*label) } else { Operand::Memory(ptr(*label)) }
+        if vector.len() == 1 { Operand::Everywhere(*label) } else { Operand::Memory((*label).into()) }
     }
 
     /// Places behind the code for all constants, and the registers of those that have one.
@@ -216,19 +200,17 @@ impl Assembler<'_> {
     fn finish(mut self) -> Asm<Vec<u8>> {
         // Vectors first: single lanes behind them are aligned anyway.
         self.pool.sort_by_key(|(vector, _)| std::cmp::Reverse(vector.len()));
-        let count = self.a.instructions().len();
-        for (vector, label) in &mut self.pool {
-            self.a.set_label(label)?;
-            self.a.dd(vector)?;
+        let count = self.a.as_slice().len();
+        for (vector, label) in &self.pool {
+            self.a.set_label(*label);
+            self.a.data(vector)?;
         }
-        let options = BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS
-            | BlockEncoderOptions::RETURN_CONSTANT_OFFSETS;
-        let encoded = self.a.assemble_options(0, options)?.inner;
+        let encoded = self.a.encode()?;
         let mut code = encoded.code_buffer;
         let Some(&pool) = encoded.new_instruction_offsets.get(count) else { return Ok(code) };
         let padding = pool.next_multiple_of(Leaf::ALIGNMENT as u32) - pool;
         // How long the code is is known only now. What it addresses relative to itself is the pool.
-        let instructions = self.a.instructions()[..count].iter();
+        let instructions = self.a.as_slice()[..count].iter();
         for ((instruction, at), constants) in
             instructions.zip(encoded.new_instruction_offsets).zip(encoded.constant_offsets)
         {
@@ -259,7 +241,7 @@ impl Assembler<'_> {
                     let value = self.register(value, 0)?;
                     let base = self.word(word)?;
                     let place = base + self.machine.bytes() * part as i32;
-                    wide!(self, v => self.a.vmovups(place, v(value)))?;
+                    self.a.vmovups(place, self.v(value))?;
                 }
                 Inst::Point { to, from, by, size } => self.point(to, from, by, size)?,
                 Inst::Tile(number) => self.tile(number)?,
@@ -302,7 +284,7 @@ impl Assembler<'_> {
         }
         // Those used most; equal ones in the order of use.
         uses.sort_by_key(|entry| std::cmp::Reverse(entry.1));
-        let registers: Vec<(usize, AsmRegister64)> = uses.iter().map(|entry| entry.0).zip(POINTERS).collect();
+        let registers: Vec<(usize, Gpr64)> = uses.iter().map(|entry| entry.0).zip(POINTERS).collect();
         for &(word, register) in &registers {
             self.a.mov(register, self.in_table(word))?;
         }
@@ -316,17 +298,17 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    fn in_table(&self, word: usize) -> AsmMemoryOperand {
+    fn in_table(&self, word: usize) -> Memory {
         qword_ptr(TABLE + 8 * word as i32)
     }
 
-    fn in_region(&self, word: usize) -> Option<AsmRegister64> {
+    fn in_region(&self, word: usize) -> Option<Gpr64> {
         let region = self.region.as_ref()?;
         region.iter().find(|entry| entry.0 == word).map(|entry| entry.1)
     }
 
     /// A word in a register: its own, or `rax`.
-    pub fn word(&mut self, word: usize) -> Asm<AsmRegister64> {
+    pub fn word(&mut self, word: usize) -> Asm<Gpr64> {
         if let Some(register) = self.in_region(word) {
             return Ok(register);
         }
@@ -367,8 +349,8 @@ impl Assembler<'_> {
             self.a.mov(counter, extent as u32)?;
             self.counters += 1;
         }
-        let mut top = self.a.create_label();
-        self.a.set_label(&mut top)?;
+        let top = self.a.create_label();
+        self.a.set_label(top);
         let outside = std::mem::take(&mut self.ahead);
         self.run(range)?;
         // The step of this loop, less what loops inside have moved.
@@ -413,8 +395,8 @@ impl Assembler<'_> {
         let rounds = full.checked_div(steps).unwrap_or(0);
         if rounds > 1 {
             self.a.xor(ecx, ecx)?;
-            let mut top = self.a.create_label();
-            self.a.set_label(&mut top)?;
+            let top = self.a.create_label();
+            self.a.set_label(top);
             for step in 0..steps {
                 self.step(&range, Step { first: width * step, in_loop: true, count: width })?;
             }
@@ -484,7 +466,7 @@ impl Assembler<'_> {
         self.homes.homes[self.actual(lane).0 as usize]
     }
 
-    fn spill_place(&self, slot: usize) -> AsmMemoryOperand {
+    fn spill_place(&self, slot: usize) -> Memory {
         rsp + self.machine.bytes() * slot as i32
     }
 
@@ -504,6 +486,20 @@ impl Assembler<'_> {
         self.load_operand(self.operand(lane), scratch)
     }
 
+    /// The whole register.
+    pub fn v(&self, vector: Vector) -> Simd {
+        vector.of(self.machine.lanes)
+    }
+
+    /// The operand as that of an instruction on whole registers.
+    pub fn whole(&self, operand: Operand) -> instructions::Operand {
+        match operand {
+            Operand::Register(vector) => self.v(vector).into(),
+            Operand::Memory(place) => place.into(),
+            Operand::Everywhere(label) => dword_bcst(label).into(),
+        }
+    }
+
     /// The operand in a register: its own, or that scratch register.
     pub fn load_operand(&mut self, operand: Operand, scratch: usize) -> Asm<Vector> {
         if let Operand::Register(register) = operand {
@@ -515,11 +511,11 @@ impl Assembler<'_> {
 
     /// Moves an operand to a register.
     pub fn load_to(&mut self, to: Vector, operand: Operand) -> Asm {
-        wide!(self, v => match operand {
-            Operand::Register(from) => self.a.vmovaps(v(to), v(from)),
-            Operand::Memory(place) => self.a.vmovups(v(to), place),
-            Operand::Everywhere(label) => self.a.vbroadcastss(v(to), dword_ptr(label)),
-        })
+        match operand {
+            Operand::Register(from) => self.a.vmovaps(self.v(to), self.v(from)),
+            Operand::Memory(place) => self.a.vmovups(self.v(to), place),
+            Operand::Everywhere(label) => self.a.vbroadcastss(self.v(to), dword_ptr(label)),
+        }
     }
 
     /// The register of a value that has one.
@@ -545,7 +541,7 @@ impl Assembler<'_> {
             Home::Register(number) => self.load_to(self.machine.value(number), Operand::Register(value)),
             Home::Spilled(slot) => {
                 let place = self.spill_place(slot);
-                wide!(self, v => self.a.vmovups(place, v(value)))
+                self.a.vmovups(place, self.v(value))
             }
             Home::Constant | Home::Nowhere => Ok(()),
         }
@@ -578,7 +574,7 @@ impl Assembler<'_> {
             Define::Constant(_) | Define::Steps(_) => {}
             Define::Uniform(word) => {
                 let place = dword_ptr(TABLE + 8 * word as i32);
-                wide!(self, v => self.a.vbroadcastss(v(to), place))?;
+                self.a.vbroadcastss(self.v(to), place)?;
             }
             Define::First => self.first(to)?,
             Define::Unary(op, a) => self.unary(op, to, a)?,
@@ -593,7 +589,7 @@ impl Assembler<'_> {
             Define::LoadSums(word, part) => {
                 let base = self.word(word)?;
                 let place = base + self.machine.bytes() * part as i32;
-                wide!(self, v => self.a.vmovups(v(to), place))?;
+                self.a.vmovups(self.v(to), place)?;
             }
         }
         self.put(lane, to)
@@ -608,7 +604,7 @@ impl Assembler<'_> {
         }
         self.a.lea(edx, dword_ptr(rcx + first as i32))?;
         self.a.vmovd(SCRATCH[0].xmm(), edx)?;
-        wide!(self, v => self.a.vpbroadcastd(v(to), SCRATCH[0].xmm()))
+        self.a.vpbroadcastd(self.v(to), SCRATCH[0].xmm())
     }
 
     fn point(&mut self, to: usize, from: usize, by: Lane, size: usize) -> Asm {

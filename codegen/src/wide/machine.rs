@@ -1,9 +1,6 @@
 //! What the processors differ in: vector registers, how many and how wide, and what a mask is.
 
-use iced_x86::IcedError;
-use iced_x86::code_asm::{registers::*, *};
-
-pub(super) type Asm<T = ()> = Result<T, IcedError>;
+use super::instructions::{Asm, Instructions, Memory, Simd, dword_ptr, qword_ptr, word_ptr};
 
 /// Which instructions there are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,11 +59,9 @@ impl Machine {
         }
     }
 
-    /// An assembler whose instructions reach all registers.
-    pub fn assembler(self) -> Asm<CodeAssembler> {
-        let mut assembler = CodeAssembler::new(64)?;
-        assembler.set_prefer_vex(self.isa == Isa::Avx2);
-        Ok(assembler)
+    /// No instructions yet; those to come reach all registers.
+    pub fn instructions(self) -> Instructions {
+        Instructions::new(self.isa == Isa::Avx512)
     }
 }
 
@@ -88,83 +83,38 @@ pub(crate) enum Mask {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Vector(pub usize);
 
-macro_rules! registers {
-    ($($name:ident: $type:ident = [$($register:ident)*];)*) => {
-        impl Vector {
-            $(pub fn $name(self) -> $type {
-                const ALL: [$type; 32] = [$($register),*];
-                ALL[self.0]
-            })*
+impl Vector {
+    /// Its lowest 128 bits.
+    pub fn xmm(self) -> Simd {
+        Simd::xmm(self.0)
+    }
+
+    /// Its lowest 256 bits.
+    pub fn ymm(self) -> Simd {
+        Simd::ymm(self.0)
+    }
+
+    /// Its 512 bits.
+    pub fn zmm(self) -> Simd {
+        Simd::zmm(self.0)
+    }
+
+    /// The narrowest part that has so many lanes.
+    pub fn of(self, lanes: usize) -> Simd {
+        match lanes {
+            9.. => self.zmm(),
+            5..=8 => self.ymm(),
+            _ => self.xmm(),
         }
-    };
+    }
 }
-
-registers! {
-    xmm: AsmRegisterXmm = [
-        xmm0 xmm1 xmm2 xmm3 xmm4 xmm5 xmm6 xmm7 xmm8 xmm9 xmm10 xmm11 xmm12 xmm13 xmm14 xmm15
-        xmm16 xmm17 xmm18 xmm19 xmm20 xmm21 xmm22 xmm23 xmm24 xmm25 xmm26 xmm27 xmm28 xmm29 xmm30 xmm31
-    ];
-    ymm: AsmRegisterYmm = [
-        ymm0 ymm1 ymm2 ymm3 ymm4 ymm5 ymm6 ymm7 ymm8 ymm9 ymm10 ymm11 ymm12 ymm13 ymm14 ymm15
-        ymm16 ymm17 ymm18 ymm19 ymm20 ymm21 ymm22 ymm23 ymm24 ymm25 ymm26 ymm27 ymm28 ymm29 ymm30 ymm31
-    ];
-    zmm: AsmRegisterZmm = [
-        zmm0 zmm1 zmm2 zmm3 zmm4 zmm5 zmm6 zmm7 zmm8 zmm9 zmm10 zmm11 zmm12 zmm13 zmm14 zmm15
-        zmm16 zmm17 zmm18 zmm19 zmm20 zmm21 zmm22 zmm23 zmm24 zmm25 zmm26 zmm27 zmm28 zmm29 zmm30 zmm31
-    ];
-}
-
-/// An instruction on registers of that many lanes: `v` gives a register its width. Fewer lanes than eight are in the
-/// narrowest registers.
-macro_rules! sized {
-    ($lanes:expr, $v:ident => $instruction:expr) => {
-        match $lanes {
-            9.. => {
-                let $v = $crate::wide::machine::Vector::zmm;
-                $instruction
-            }
-            5..=8 => {
-                let $v = $crate::wide::machine::Vector::ymm;
-                $instruction
-            }
-            _ => {
-                let $v = $crate::wide::machine::Vector::xmm;
-                $instruction
-            }
-        }
-    };
-}
-
-/// An instruction on whole registers.
-macro_rules! wide {
-    ($asm:ident, $v:ident => $instruction:expr) => {
-        match $asm.machine.lanes {
-            16 => {
-                let $v = $crate::wide::machine::Vector::zmm;
-                $instruction
-            }
-            _ => {
-                let $v = $crate::wide::machine::Vector::ymm;
-                $instruction
-            }
-        }
-    };
-}
-
-pub(super) use {sized, wide};
 
 /// Loads the first `lanes` lanes, which the mask tells where they do not fill a register; all others become zero.
-pub(super) fn load(
-    a: &mut CodeAssembler,
-    to: Vector,
-    place: AsmMemoryOperand,
-    lanes: usize,
-    mask: Mask,
-) -> Asm {
+pub(super) fn load(a: &mut Instructions, to: Vector, place: Memory, lanes: usize, mask: Mask) -> Asm {
     match lanes {
         1 => a.vmovss(to.xmm(), dword_ptr(place)),
         2 => a.vmovsd(to.xmm(), qword_ptr(place)),
-        4 | 8 | 16 => sized!(lanes, v => a.vmovups(v(to), place)),
+        4 | 8 | 16 => a.vmovups(to.of(lanes), place),
         _ => load_masked(a, to, place, lanes, mask),
     }
 }
@@ -172,16 +122,16 @@ pub(super) fn load(
 /// Loads the first `lanes` lanes of `bf16`, which are the upper halves of `f32`; `k1` tells them where they do not fill
 /// a register. Without such masks they are put together of four, two and one.
 pub(super) fn load_bf16(
-    a: &mut CodeAssembler,
+    a: &mut Instructions,
     machine: Machine,
     to: Vector,
-    place: AsmMemoryOperand,
+    place: Memory,
     lanes: usize,
 ) -> Asm {
     let part = to.xmm();
     match (lanes, machine.isa) {
-        (4 | 8 | 16, _) => sized!(lanes, v => a.vpmovzxwd(v(to), place))?,
-        (3 | 5.., Isa::Avx512) => sized!(lanes, v => a.vpmovzxwd(v(to).k1().z(), place))?,
+        (4 | 8 | 16, _) => a.vpmovzxwd(to.of(lanes), place)?,
+        (3 | 5.., Isa::Avx512) => a.vpmovzxwd(to.of(lanes).k1().z(), place)?,
         _ => {
             let mut at = lanes & 4;
             match at {
@@ -202,7 +152,7 @@ pub(super) fn load_bf16(
         }
     }
     match machine.isa {
-        Isa::Avx2 => sized!(lanes, v => a.vpslld(v(to), v(to), 16)),
+        Isa::Avx2 => a.vpslld(to.of(lanes), to.of(lanes), 16),
         Isa::Avx512 => a.vpslld(to.zmm(), to.zmm(), 16),
     }
 }
@@ -211,9 +161,9 @@ pub(super) fn load_bf16(
 /// stored in pieces, because a masked store takes several times as long, through a scratch register that is not the
 /// value's.
 pub(super) fn store(
-    a: &mut CodeAssembler,
+    a: &mut Instructions,
     machine: Machine,
-    place: AsmMemoryOperand,
+    place: Memory,
     from: Vector,
     lanes: usize,
     scratch: Vector,
@@ -221,8 +171,8 @@ pub(super) fn store(
     match (lanes, machine.isa) {
         (1, _) => a.vmovss(dword_ptr(place), from.xmm()),
         (2, _) => a.vmovsd(qword_ptr(place), from.xmm()),
-        (4 | 8 | 16, _) => sized!(lanes, v => a.vmovups(place, v(from))),
-        (_, Isa::Avx512) => sized!(lanes, v => a.vmovups(place.k1(), v(from))),
+        (4 | 8 | 16, _) => a.vmovups(place, from.of(lanes)),
+        (_, Isa::Avx512) => a.vmovups(place.k1(), from.of(lanes)),
         (_, Isa::Avx2) => {
             let (mut part, mut at) = (from.xmm(), 0);
             if lanes > 4 {
@@ -249,17 +199,11 @@ pub(super) fn is_whole(lanes: usize) -> bool {
 }
 
 /// Loads the lanes of the mask, which are among the first `lanes`; all others become zero.
-pub(super) fn load_masked(
-    a: &mut CodeAssembler,
-    to: Vector,
-    place: AsmMemoryOperand,
-    lanes: usize,
-    mask: Mask,
-) -> Asm {
+pub(super) fn load_masked(a: &mut Instructions, to: Vector, place: Memory, lanes: usize, mask: Mask) -> Asm {
     match mask {
         Mask::Vector(mask) if lanes <= 4 => a.vmaskmovps(to.xmm(), mask.xmm(), place),
         Mask::Vector(mask) => a.vmaskmovps(to.ymm(), mask.ymm(), place),
-        Mask::K1 => sized!(lanes, v => a.vmovups(v(to).k1().z(), place)),
-        Mask::K2 => sized!(lanes, v => a.vmovups(v(to).k2().z(), place)),
+        Mask::K1 => a.vmovups(to.of(lanes).k1().z(), place),
+        Mask::K2 => a.vmovups(to.of(lanes).k2().z(), place),
     }
 }

@@ -1,21 +1,22 @@
 //! Loads and stores of lanes.
 
 use brolga_ir::DType;
-use iced_x86::code_asm::{registers::*, *};
 
-use super::assemble::{Assembler, Step, with};
+use super::assemble::{Assembler, Step};
 use super::columns::TOGETHER;
+use super::instructions::registers::*;
+use super::instructions::{Asm, Gpr64, Memory, byte_ptr, dword_ptr, qword_ptr, word_ptr};
 use super::lanes::{Lane, Place};
-use super::machine::{self, Asm, Isa, Mask, SCRATCH, Vector, wide};
+use super::machine::{self, Isa, Mask, SCRATCH, Vector};
 
 impl Assembler<'_> {
     /// The address of the step's first element, less the place's offset: a register, and bytes to add.
-    fn strided(&mut self, place: Place) -> Asm<(AsmRegister64, i32)> {
+    fn strided(&mut self, place: Place) -> Asm<(Gpr64, i32)> {
         let base = self.word(place.word)?;
         let Some(Step { first, in_loop, .. }) = self.step else { return Ok((base, 0)) };
         let bytes = place.stride * place.dtype.size() as i32;
         if in_loop && bytes != 0 {
-            self.a.imul_3(rdx, rcx, bytes)?;
+            self.a.imul(rdx, rcx, bytes)?;
             self.a.lea(rax, qword_ptr(base + rdx))?;
             return Ok((rax, first as i32 * bytes));
         }
@@ -23,7 +24,7 @@ impl Assembler<'_> {
     }
 
     /// Where the step's elements lie one behind the other.
-    fn contiguous(&mut self, place: Place) -> Asm<AsmMemoryOperand> {
+    fn contiguous(&mut self, place: Place) -> Asm<Memory> {
         let base = self.word(place.word)?;
         let Some(Step { first, in_loop, .. }) = self.step else { return Ok(base + place.offset) };
         let offset = place.offset + first as i32 * place.dtype.size() as i32;
@@ -44,7 +45,7 @@ impl Assembler<'_> {
         let linear = place.index.is_none();
         if linear && place.stride == 0 && guard.is_none() {
             let base = self.word(place.word)?;
-            return wide!(self, v => self.a.vbroadcastss(v(to), dword_ptr(base + place.offset)));
+            return self.a.vbroadcastss(self.v(to), dword_ptr(base + place.offset));
         }
         if linear && place.stride == 1 && guard.is_none() {
             let place = self.contiguous(place)?;
@@ -69,16 +70,16 @@ impl Assembler<'_> {
         let steps = (0..self.machine.lanes as i32).map(|i| i.wrapping_mul(place.stride) as u32).collect();
         let steps = self.pooled(steps);
         let distance = SCRATCH[1];
-        wide!(self, v => self.a.vmovups(v(distance), steps))?;
+        self.a.vmovups(self.v(distance), steps)?;
         if let Some(index) = place.index {
             let index = self.operand(index);
-            wide!(self, v => with!(index, v, i => self.a.vpaddd(v(distance), v(distance), i)))?;
+            self.a.vpaddd(self.v(distance), self.v(distance), self.whole(index))?;
         }
-        wide!(self, v => self.a.vxorps(v(to), v(to), v(to)))?;
+        self.a.vxorps(self.v(to), self.v(to), self.v(to))?;
         match mask {
             Mask::Vector(mask) => {
                 let from = dword_ptr(base + distance.ymm() * 4 + offset);
-                self.a.vgatherdps_3(to.ymm(), from, mask.ymm())
+                self.a.vgatherdps_masked(to.ymm(), from, mask.ymm())
             }
             _ => self.a.vgatherdps(to.zmm().k2(), dword_ptr(base + distance.zmm() * 4 + offset)),
         }
@@ -92,7 +93,7 @@ impl Assembler<'_> {
         let (to, low) = (to.ymm(), SCRATCH[0].ymm());
         self.a.vmovups(low, at)?;
         // Of each half: 0 and 2 of the first, 1 and 3 of the second; then the pairs into their order.
-        self.a.vshufps(to, low, ymmword_ptr(at + 28), 0b11_01_10_00u32)?;
+        self.a.vshufps(to, low, at + 28, 0b11_01_10_00u32)?;
         self.a.vpermpd(to, to, 0b11_01_10_00u32)
     }
 
@@ -135,17 +136,18 @@ impl Assembler<'_> {
                 }
             }
         }
-        wide!(self, v => {
-            // The first two columns of rows 0 and 1, then those of 2 and 3; the last two likewise.
-            self.a.vunpcklps(v(low), v(high), v(second))?;
-            self.a.vunpckhps(v(high), v(high), v(second))?;
-            self.a.vunpcklps(v(second), v(fourth), v(first))?;
-            self.a.vunpckhps(v(fourth), v(fourth), v(first))?;
-            self.a.vunpcklpd(v(first), v(low), v(second))?;
-            self.a.vunpckhpd(v(second), v(low), v(second))?;
-            self.a.vunpcklpd(v(third), v(high), v(fourth))?;
-            self.a.vunpckhpd(v(fourth), v(high), v(fourth))
-        })
+        let v = |vector| self.v(vector);
+        let (low, high) = (v(low), v(high));
+        let (first, second, third, fourth) = (v(first), v(second), v(third), v(fourth));
+        // The first two columns of rows 0 and 1, then those of 2 and 3; the last two likewise.
+        self.a.vunpcklps(low, high, second)?;
+        self.a.vunpckhps(high, high, second)?;
+        self.a.vunpcklps(second, fourth, first)?;
+        self.a.vunpckhps(fourth, fourth, first)?;
+        self.a.vunpcklpd(first, low, second)?;
+        self.a.vunpckhpd(second, low, second)?;
+        self.a.vunpcklpd(third, high, fourth)?;
+        self.a.vunpckhpd(fourth, high, fourth)
     }
 
     /// The counterpart of `load_columns`.
@@ -156,17 +158,17 @@ impl Assembler<'_> {
         for half in 0..2 {
             for (to, pair) in [(low, 0), (high, 2)] {
                 let a = self.register(from[pair], 2)?;
-                let b = self.operand(from[pair + 1]);
-                wide!(self, v => with!(b, v, b => match half {
-                    0 => self.a.vunpcklps(v(to), v(a), b),
-                    _ => self.a.vunpckhps(v(to), v(a), b),
-                }))?;
+                let b = self.whole(self.operand(from[pair + 1]));
+                match half {
+                    0 => self.a.vunpcklps(self.v(to), self.v(a), b)?,
+                    _ => self.a.vunpckhps(self.v(to), self.v(a), b)?,
+                }
             }
             for odd in 0..2 {
-                wide!(self, v => match odd {
-                    0 => self.a.vunpcklpd(v(rows), v(low), v(high)),
-                    _ => self.a.vunpckhpd(v(rows), v(low), v(high)),
-                })?;
+                match odd {
+                    0 => self.a.vunpcklpd(self.v(rows), self.v(low), self.v(high))?,
+                    _ => self.a.vunpckhpd(self.v(rows), self.v(low), self.v(high))?,
+                }
                 for row in (2 * half + odd..self.count()).step_by(4) {
                     let at = base + (place.offset + offset + 4 * place.stride * row as i32);
                     match (row / 4, self.machine.isa) {
@@ -212,10 +214,10 @@ impl Assembler<'_> {
             let base = self.word(place.word)?;
             self.a.movzx(eax, byte_ptr(base + place.offset))?;
             self.a.vmovd(bytes, eax)?;
-            wide!(self, v => self.a.vpbroadcastd(v(to), bytes))?;
+            self.a.vpbroadcastd(self.v(to), bytes)?;
         } else if place.stride == 1 && whole {
             let place = self.contiguous(place)?;
-            wide!(self, v => self.a.vpmovzxbd(v(to), place))?;
+            self.a.vpmovzxbd(self.v(to), place)?;
         } else if place.stride == 1 && self.machine.isa == Isa::Avx512 {
             let place = self.contiguous(place)?;
             self.a.vpmovzxbd(to.zmm().k1().z(), place)?;
@@ -225,14 +227,14 @@ impl Assembler<'_> {
             for lane in 0..self.count() {
                 let at = place.offset + offset + place.stride * lane as i32;
                 // The shorter encoding reaches scratch registers on every machine.
-                self.a.vex().vpinsrb(bytes, bytes, byte_ptr(base + at), lane as u32)?;
+                self.a.vpinsrb(bytes, bytes, byte_ptr(base + at), lane as u32)?;
             }
-            wide!(self, v => self.a.vpmovzxbd(v(to), bytes))?;
+            self.a.vpmovzxbd(self.v(to), bytes)?;
         }
         if place.dtype == DType::Bool {
             let zero = SCRATCH[0];
             self.a.vpxor(zero.xmm(), zero.xmm(), zero.xmm())?;
-            wide!(self, v => self.a.vpsubd(v(to), v(zero), v(to)))?;
+            self.a.vpsubd(self.v(to), self.v(zero), self.v(to))?;
         }
         Ok(())
     }
@@ -248,7 +250,7 @@ impl Assembler<'_> {
         self.a.movzx(eax, word_ptr(base + place.offset))?;
         self.a.shl(eax, 16)?;
         self.a.vmovd(SCRATCH[0].xmm(), eax)?;
-        wide!(self, v => self.a.vpbroadcastd(v(to), SCRATCH[0].xmm()))
+        self.a.vpbroadcastd(self.v(to), SCRATCH[0].xmm())
     }
 
     pub fn store(&mut self, place: Place, value: Lane) -> Asm {
@@ -264,8 +266,8 @@ impl Assembler<'_> {
             let base = self.word(place.word)?;
             let at = base + place.offset;
             return match size {
-                1 => self.a.vex().vpextrb(byte_ptr(at), value.xmm(), 0u32),
-                2 => self.a.vex().vpextrw(word_ptr(at), value.xmm(), 0u32),
+                1 => self.a.vpextrb(byte_ptr(at), value.xmm(), 0u32),
+                2 => self.a.vpextrw(word_ptr(at), value.xmm(), 0u32),
                 _ => self.a.vmovss(dword_ptr(at), value.xmm()),
             };
         }
@@ -283,7 +285,7 @@ impl Assembler<'_> {
                 _ => {}
             }
             for lane in 0..count {
-                self.a.vex().vpextrw(word_ptr(place + 2 * lane as i32), value.xmm(), lane as u32)?;
+                self.a.vpextrw(word_ptr(place + 2 * lane as i32), value.xmm(), lane as u32)?;
             }
             return Ok(());
         }
@@ -310,7 +312,7 @@ impl Assembler<'_> {
         for lane in 0..count {
             let at = place.offset + offset + place.stride * size as i32 * lane as i32;
             if size == 1 {
-                self.a.vex().vpextrb(byte_ptr(base + at), value.xmm(), lane as u32)?;
+                self.a.vpextrb(byte_ptr(base + at), value.xmm(), lane as u32)?;
                 continue;
             }
             if lane % 4 == 0 {
@@ -327,7 +329,7 @@ impl Assembler<'_> {
     /// The upper halves of lanes, which is what a `bf16` has, side by side in the low part of a scratch register.
     fn halves(&mut self, value: Vector) -> Asm<Vector> {
         let (shifted, lower) = (SCRATCH[0], SCRATCH[1]);
-        wide!(self, v => self.a.vpsrld(v(shifted), v(value), 16))?;
+        self.a.vpsrld(self.v(shifted), self.v(value), 16)?;
         match self.machine.isa {
             Isa::Avx2 => {
                 let upper = SCRATCH[2].xmm();
@@ -344,7 +346,7 @@ impl Assembler<'_> {
     fn bytes(&mut self, dtype: DType, value: Vector) -> Asm<Vector> {
         let mut value = value;
         if dtype == DType::Bool {
-            wide!(self, v => self.a.vpsrld(v(SCRATCH[0]), v(value), 31))?;
+            self.a.vpsrld(self.v(SCRATCH[0]), self.v(value), 31)?;
             value = SCRATCH[0];
         }
         // Lanes in 0..=255, which saturation and truncation keep.

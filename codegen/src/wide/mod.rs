@@ -12,7 +12,8 @@
 //! | `columns.rs` | loads of neighbouring columns, and strips that have them |
 //! | `allocate.rs` | registers for lane code |
 //! | `assemble.rs` | lane code as machine code: loops, strips, registers |
-//! | `operate.rs`, `memory.rs` | its instructions |
+//! | `operate.rs`, `memory.rs` | operations, loads and stores as instructions |
+//! | `instructions.rs`, `table.rs` | instructions, and their encodings |
 //! | `machine.rs` | what AVX2 and AVX-512 differ in |
 //! | `tile.rs` | matrix tiles |
 //! | `epilogue.rs` | what is done to a tile's sums in their registers |
@@ -23,11 +24,13 @@ mod assemble;
 mod columns;
 mod epilogue;
 mod index;
+mod instructions;
 mod lanes;
 mod machine;
 mod memory;
 mod nest;
 mod operate;
+mod table;
 mod tile;
 mod uses;
 
@@ -39,6 +42,8 @@ use brolga_ir::program::Stmt;
 use crate::emitter::Emitter;
 use crate::portable::KernelCx;
 
+#[cfg(feature = "emulate")]
+pub(crate) use instructions::{Instructions, registers};
 pub(crate) use machine::Machine;
 
 /// Emits leaves for a machine.

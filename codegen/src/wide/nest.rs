@@ -218,7 +218,9 @@ impl<'a, 'k> Writer<'a, 'k> {
         if homes.spills > MOST_SPILLS {
             return None;
         }
-        let code = assemble(&lanes, &homes, &words).ok()?;
+        let code = assemble(&lanes, &homes, &words);
+        debug_assert!(code.is_ok(), "{:?} in {body:?}", code.err());
+        let code = code.ok()?;
         let name = match body {
             [Stmt::Tile(tile)] => tile::name(tile),
             [Stmt::Strip { extent, .. }] => format!("strip_{extent}"),

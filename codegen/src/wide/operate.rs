@@ -1,40 +1,40 @@
 //! Operations on vectors as instructions.
 
-use iced_x86::code_asm::{registers::*, *};
-
-use super::assemble::{Assembler, Operand, with};
+use super::assemble::{Assembler, Operand};
+use super::instructions::Asm;
+use super::instructions::registers::k2;
 use super::lanes::{Binary, Lane, Unary};
-use super::machine::{Asm, Isa, Vector, wide};
+use super::machine::{Isa, Vector};
 
 impl Assembler<'_> {
     pub(super) fn unary(&mut self, op: Unary, to: Vector, a: Lane) -> Asm {
         let a = self.register(a, 0)?;
-        wide!(self, v => match op {
+        match op {
             Unary::Copy if to == a => Ok(()),
-            Unary::Copy => self.a.vmovaps(v(to), v(a)),
-            Unary::Sqrtps => self.a.vsqrtps(v(to), v(a)),
+            Unary::Copy => self.a.vmovaps(self.v(to), self.v(a)),
+            Unary::Sqrtps => self.a.vsqrtps(self.v(to), self.v(a)),
             // Both take the mode and whether an inexact result is an exception in the low four bits.
             Unary::Roundps(mode) => match self.machine.isa {
                 Isa::Avx2 => self.a.vroundps(to.ymm(), a.ymm(), mode as u32),
                 Isa::Avx512 => self.a.vrndscaleps(to.zmm(), a.zmm(), mode as u32),
             },
-            Unary::Cvttps2dq => self.a.vcvttps2dq(v(to), v(a)),
-            Unary::Cvtdq2ps => self.a.vcvtdq2ps(v(to), v(a)),
-            Unary::Pabsd => self.a.vpabsd(v(to), v(a)),
-            Unary::Pslld(by) => self.a.vpslld(v(to), v(a), by as u32),
-            Unary::Psrld(by) => self.a.vpsrld(v(to), v(a), by as u32),
-            Unary::Psrad(by) => self.a.vpsrad(v(to), v(a), by as u32),
-            Unary::Psrlq(by) => self.a.vpsrlq(v(to), v(a), by as u32),
+            Unary::Cvttps2dq => self.a.vcvttps2dq(self.v(to), self.v(a)),
+            Unary::Cvtdq2ps => self.a.vcvtdq2ps(self.v(to), self.v(a)),
+            Unary::Pabsd => self.a.vpabsd(self.v(to), self.v(a)),
+            Unary::Pslld(by) => self.a.vpslld(self.v(to), self.v(a), by as u32),
+            Unary::Psrld(by) => self.a.vpsrld(self.v(to), self.v(a), by as u32),
+            Unary::Psrad(by) => self.a.vpsrad(self.v(to), self.v(a), by as u32),
+            Unary::Psrlq(by) => self.a.vpsrlq(self.v(to), self.v(a), by as u32),
             Unary::Down(distance) => self.down(distance, to, a),
-            Unary::Splat => self.a.vbroadcastss(v(to), a.xmm()),
-        })
+            Unary::Splat => self.a.vbroadcastss(self.v(to), a.xmm()),
+        }
     }
 
     /// Lane `i + distance` in lane `i`, where both are below twice the distance.
     fn down(&mut self, distance: usize, to: Vector, a: Vector) -> Asm {
         match (distance, self.machine.isa) {
-            (1, _) => wide!(self, v => self.a.vpermilps(v(to), v(a), 0b01_01_01_01u32)),
-            (2, _) => wide!(self, v => self.a.vpermilps(v(to), v(a), 0b11_10_11_10u32)),
+            (1, _) => self.a.vpermilps(self.v(to), self.v(a), 0b01_01_01_01u32),
+            (2, _) => self.a.vpermilps(self.v(to), self.v(a), 0b11_10_11_10u32),
             (_, Isa::Avx2) => self.a.vperm2f128(to.ymm(), a.ymm(), a.ymm(), 1u32),
             (4, Isa::Avx512) => self.a.vshuff32x4(to.zmm(), a.zmm(), a.zmm(), 0b01_01_01_01u32),
             (_, Isa::Avx512) => self.a.vshuff32x4(to.zmm(), a.zmm(), a.zmm(), 0b11_10_11_10u32),
@@ -44,7 +44,7 @@ impl Assembler<'_> {
     pub(super) fn binary(&mut self, op: Binary, to: Vector, a: Vector, b: Operand) -> Asm {
         macro_rules! either {
             ($instruction:ident) => {
-                wide!(self, v => with!(b, v, b => self.a.$instruction(v(to), v(a), b)))
+                self.a.$instruction(self.v(to), self.v(a), self.whole(b))
             };
         }
         // Lanes of ones: with AVX-512 from the bits of a mask.
@@ -53,10 +53,10 @@ impl Assembler<'_> {
                 match self.machine.isa {
                     Isa::Avx2 => {
                         let (to, a) = (to.ymm(), a.ymm());
-                        with!(b, Vector::ymm, b => self.a.$instruction(to, a, b $(, $predicate)?))
+                        self.a.$instruction(to, a, self.whole(b) $(, $predicate)?)
                     }
                     Isa::Avx512 => {
-                        with!(b, Vector::zmm, b => self.a.$instruction(k2, a.zmm(), b $(, $predicate)?))?;
+                        self.a.$instruction(k2, a.zmm(), self.whole(b) $(, $predicate)?)?;
                         self.a.vpmovm2d(to.zmm(), k2)
                     }
                 }
@@ -86,7 +86,7 @@ impl Assembler<'_> {
             Binary::Pmuludq => {
                 // Its operands have 64 bits: a constant of 32 cannot be broadcast by the instruction.
                 let b = self.load_operand(b, 1)?;
-                wide!(self, v => self.a.vpmuludq(v(to), v(a), v(b)))
+                self.a.vpmuludq(self.v(to), self.v(a), self.v(b))
             }
             Binary::Interleave => self.interleave(to, a, b),
         }
@@ -96,7 +96,7 @@ impl Assembler<'_> {
     fn interleave(&mut self, to: Vector, a: Vector, b: Operand) -> Asm {
         if self.machine.isa == Isa::Avx2 {
             let (to, a) = (to.ymm(), a.ymm());
-            return with!(b, Vector::ymm, b => self.a.vpblendd(to, a, b, 0b1010_1010u32));
+            return self.a.vpblendd(to, a, self.whole(b), 0b1010_1010u32);
         }
         let b = self.load_operand(b, 1)?;
         let odd = (0..self.machine.lanes).map(|lane| if lane % 2 == 1 { u32::MAX } else { 0 }).collect();
@@ -117,12 +117,12 @@ impl Assembler<'_> {
         let a = self.operand(a);
         if self.machine.isa == Isa::Avx2 {
             let (to, b, mask) = (to.ymm(), b.ymm(), mask.ymm());
-            return with!(a, Vector::ymm, a => self.a.vblendvps(to, b, a, mask));
+            return self.a.vblendvps(to, b, self.whole(a), mask);
         }
         // Bit by bit, because the lanes of a mask are all ones or all zeros.
         let (target, b, m) = (to.zmm(), b.zmm(), mask.zmm());
         if target == b {
-            return with!(a, Vector::zmm, a => self.a.vpternlogd(target, m, a, choose(SECOND, THIRD, FIRST)));
+            return self.a.vpternlogd(target, m, self.whole(a), choose(SECOND, THIRD, FIRST));
         }
         if matches!(a, Operand::Register(a) if a == to) {
             return self.a.vpternlogd(target, m, b, choose(SECOND, FIRST, THIRD));
@@ -130,7 +130,7 @@ impl Assembler<'_> {
         if to != mask {
             self.a.vmovaps(target, m)?;
         }
-        with!(a, Vector::zmm, a => self.a.vpternlogd(target, b, a, choose(FIRST, THIRD, SECOND)))
+        self.a.vpternlogd(target, b, self.whole(a), choose(FIRST, THIRD, SECOND))
     }
 
     /// `a * b + c`, where the instruction overwrites one of its operands.
@@ -140,16 +140,16 @@ impl Assembler<'_> {
         if in_target(self, c) && !in_target(self, a) {
             let a = self.register(a, 0)?;
             let b = self.operand(b);
-            return wide!(self, v => with!(b, v, b => self.a.vfmadd231ps(v(to), v(a), b)));
+            return self.a.vfmadd231ps(self.v(to), self.v(a), self.whole(b));
         }
         let b = self.register(b, 0)?;
         let c = self.operand(c);
         match self.operand(a) {
             Operand::Register(a) if a == to => {}
-            Operand::Register(a) => wide!(self, v => self.a.vmovaps(v(to), v(a)))?,
+            Operand::Register(a) => self.a.vmovaps(self.v(to), self.v(a))?,
             memory => self.load_to(to, memory)?,
         }
-        wide!(self, v => with!(c, v, c => self.a.vfmadd213ps(v(to), v(b), c)))
+        self.a.vfmadd213ps(self.v(to), self.v(b), self.whole(c))
     }
 }
 

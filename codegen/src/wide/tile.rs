@@ -13,12 +13,15 @@
 
 use brolga_ir::DType;
 use brolga_ir::program::{Tile, TileLoop};
-use iced_x86::code_asm::{registers::*, *};
 
 use super::assemble::TABLE;
 use super::epilogue::{MOST_WORDS, Operand, Step, Stream};
+use super::instructions::registers::*;
+use super::instructions::{
+    Asm, Gpr64, Instructions, Memory, Operand as Value, Simd, byte_ptr, dword_bcst, dword_ptr, qword_ptr,
+};
 use super::lanes::{Binary, UNORDERED};
-use super::machine::{self, Asm, Isa, Machine, Mask, Vector, is_whole, sized, wide};
+use super::machine::{self, Isa, Machine, Mask, Vector, is_whole};
 use super::operate::{FIRST, SECOND, THIRD, choose};
 use crate::portable::{merge_loops, split_rows};
 
@@ -28,15 +31,15 @@ const SIZE: i64 = 4;
 const UNROLL: usize = 4;
 
 /// Counters of the reduction loops, outermost first.
-const COUNTERS: [AsmRegister64; 4] = [rax, rcx, r10, r11];
+const COUNTERS: [Gpr64; 4] = [rax, rcx, r10, r11];
 
 /// Addresses of an epilogue.
-const ADDRESSES: [AsmRegister64; MOST_WORDS] = [r8, r9, rax, rcx, r10, r11, r12];
+const ADDRESSES: [Gpr64; MOST_WORDS] = [r8, r9, rax, rcx, r10, r11, r12];
 
 /// What is done to the sums in their registers, and where its constants lie, in order.
 pub(super) struct Epilogue<'e> {
     pub steps: &'e [Step],
-    pub constants: Vec<AsmMemoryOperand>,
+    pub constants: Vec<Memory>,
 }
 
 /// Whether there is code for a tile: it is of f32, not empty, and strides fit an instruction.
@@ -62,10 +65,10 @@ pub(super) fn mask(machine: Machine, tile: &Tile) -> Option<Vec<u32>> {
 /// Emits a tile that [`fits`], whose panels' addresses are in `rdi`, `rsi` and `rdx`, and whose B holds elements of type
 /// `stored`; `mask` is where the mask lies.
 pub(super) fn emit(
-    a: &mut CodeAssembler,
+    a: &mut Instructions,
     machine: Machine,
     (tile, stored): (&Tile, DType),
-    mask: Option<AsmMemoryOperand>,
+    mask: Option<Memory>,
     epilogue: Option<Epilogue<'_>>,
 ) -> Asm {
     let mut words: Vec<(usize, i64, bool)> = Vec::new();
@@ -189,7 +192,7 @@ fn split_columns(machine: Machine, m: (usize, usize), n: usize) -> Vec<Columns> 
 }
 
 struct Emission<'t> {
-    a: &'t mut CodeAssembler,
+    a: &'t mut Instructions,
     machine: Machine,
     tile: &'t Tile,
     stored: DType,
@@ -236,7 +239,7 @@ fn imm(value: i64) -> i32 {
 }
 
 impl Emission<'_> {
-    fn tile(&mut self, mask: Option<AsmMemoryOperand>) -> Asm {
+    fn tile(&mut self, mask: Option<Memory>) -> Asm {
         let in_cache = rows_in_cache(self.tile.a.row * SIZE);
         let columns = split_columns(self.machine, (self.tile.m, in_cache), self.tile.n);
         // Every column block asks for its share of the next panel.
@@ -280,7 +283,7 @@ impl Emission<'_> {
         }
     }
 
-    fn set_mask(&mut self, columns: usize, place: Option<AsmMemoryOperand>) -> Asm {
+    fn set_mask(&mut self, columns: usize, place: Option<Memory>) -> Asm {
         match (self.mask(), place) {
             (Mask::Vector(mask), Some(place)) => self.a.vmovups(mask.ymm(), place),
             _ => {
@@ -291,22 +294,22 @@ impl Emission<'_> {
     }
 
     /// `body`, `count` times, counted in a register that it keeps.
-    fn repeat(&mut self, counter: AsmRegister64, count: usize, body: impl FnOnce(&mut Self) -> Asm) -> Asm {
+    fn repeat(&mut self, counter: Gpr64, count: usize, body: impl FnOnce(&mut Self) -> Asm) -> Asm {
         if count == 0 {
             return Ok(());
         }
         if count == 1 {
             return body(self);
         }
-        self.a.mov(gpr32(counter), count as u32)?;
-        let mut top = self.a.create_label();
-        self.a.set_label(&mut top)?;
+        self.a.mov(counter.half(), count as u32)?;
+        let top = self.a.create_label();
+        self.a.set_label(top);
         body(self)?;
-        self.a.dec(gpr32(counter))?;
+        self.a.dec(counter.half())?;
         self.a.jnz(top)
     }
 
-    fn advance(&mut self, register: AsmRegister64, bytes: i64) -> Asm {
+    fn advance(&mut self, register: Gpr64, bytes: i64) -> Asm {
         if bytes == 0 { Ok(()) } else { self.a.add(register, imm(bytes)) }
     }
 
@@ -386,7 +389,8 @@ impl Emission<'_> {
         for (i, j) in cells(block) {
             let sum = block.sum(i, j);
             if self.tile.zero {
-                sized!(block.columns(j), v => self.a.vxorps(v(sum), v(sum), v(sum)))?;
+                let sum = sum.of(block.columns(j));
+                self.a.vxorps(sum, sum, sum)?;
             } else {
                 let place = self.place(i, j);
                 self.load(sum, place, block.columns(j))?;
@@ -421,7 +425,7 @@ impl Emission<'_> {
                 }
                 Step::Binary { op, operand: Operand::Constant(_), turned } => {
                     let constant = *next.next().expect("every constant has a place");
-                    wide!(self, v => self.a.vmovups(v(spare), constant))?;
+                    self.a.vmovups(spare.of(self.machine.lanes), constant)?;
                     cells(block).try_for_each(|(i, j)| self.combine(*op, block, (i, j), *turned))?;
                 }
                 Step::Binary { op, operand: Operand::Stream(stream), turned } => {
@@ -434,10 +438,11 @@ impl Emission<'_> {
                             if i > 0 && shared {
                                 // It is there.
                             } else if !stream.columns {
-                                wide!(self, v => self.a.vbroadcastss(v(spare), dword_ptr(place)))?;
+                                self.a.vbroadcastss(spare.of(self.machine.lanes), dword_ptr(place))?;
                             } else if columns == self.machine.lanes && !shared && !*turned {
                                 let sum = block.sum(i, j);
-                                wide!(self, v => binary!(self.a, op, v(sum), v(sum), place))?;
+                                let sum = sum.of(self.machine.lanes);
+                                binary(self.a, *op, sum, sum, place)?;
                                 continue;
                             } else {
                                 // A row's last vector may be the end of memory.
@@ -454,7 +459,7 @@ impl Emission<'_> {
     }
 
     /// `sum` = the NaN at a place, where it is any. Lanes that are no columns may be anything.
-    fn one_nan(&mut self, sum: Vector, spare: Vector, nan: AsmMemoryOperand) -> Asm {
+    fn one_nan(&mut self, sum: Vector, spare: Vector, nan: Memory) -> Asm {
         match self.machine.isa {
             Isa::Avx2 => {
                 self.a.vcmpps(spare.ymm(), sum.ymm(), sum.ymm(), UNORDERED as u32)?;
@@ -472,29 +477,30 @@ impl Emission<'_> {
     fn combine(&mut self, op: Binary, block: Block, (i, j): (usize, usize), turned: bool) -> Asm {
         let (sum, other) = (block.sum(i, j), block.b(0));
         let (a, b) = if turned { (other, sum) } else { (sum, other) };
-        sized!(block.columns(j), v => binary!(self.a, &op, v(sum), v(a), v(b)))
+        let columns = block.columns(j);
+        binary(self.a, op, sum.of(columns), a.of(columns), b.of(columns))
     }
 
-    fn store(&mut self, place: AsmMemoryOperand, block: Block, row: usize, vector: usize) -> Asm {
+    fn store(&mut self, place: Memory, block: Block, row: usize, vector: usize) -> Asm {
         // The row of B is not needed any more.
         let (sum, spare) = (block.sum(row, vector), block.b(0));
         machine::store(self.a, self.machine, place, sum, block.columns(vector), spare)
     }
 
     /// Where the elements of a stream lie that belong to a vector.
-    fn element(&self, stream: &Stream, row: usize, vector: usize) -> AsmMemoryOperand {
+    fn element(&self, stream: &Stream, row: usize, vector: usize) -> Memory {
         let number = self.words.iter().position(|word| word.0 == stream.word).expect("all words are listed");
         let column = if stream.columns { (vector * self.machine.lanes) as i64 * SIZE } else { 0 };
         ADDRESSES[number] + (stream.offset + imm(row as i64 * stream.row + column))
     }
 
     /// Where a vector of the block's part of C lies.
-    fn place(&self, row: usize, vector: usize) -> AsmMemoryOperand {
+    fn place(&self, row: usize, vector: usize) -> Memory {
         let columns = (vector * self.machine.lanes) as i64;
         rdx + imm((row as i64 * self.tile.c.row + columns) * SIZE)
     }
 
-    fn load(&mut self, to: Vector, place: AsmMemoryOperand, columns: usize) -> Asm {
+    fn load(&mut self, to: Vector, place: Memory, columns: usize) -> Asm {
         let mask = self.mask();
         machine::load(self.a, to, place, columns, mask)
     }
@@ -548,14 +554,18 @@ impl Emission<'_> {
             let place = r8 + imm(da + i as i64 * self.tile.a.row * SIZE);
             if broadcasts(self.machine, block.vectors) {
                 let (sum, b) = (block.sum(i, 0), block.b(0));
-                sized!(block.last, v => self.a.vfmadd231ps(v(sum), v(b), dword_bcst(place)))?;
+                self.a.vfmadd231ps(sum.of(block.last), b.of(block.last), dword_bcst(place))?;
                 continue;
             }
             let x = block.a();
-            wide!(self, v => self.a.vbroadcastss(v(x), dword_ptr(place)))?;
+            self.a.vbroadcastss(x.of(self.machine.lanes), dword_ptr(place))?;
             for j in 0..block.vectors {
                 let (sum, b) = (block.sum(i, j), block.b(j));
-                sized!(block.columns(j), v => self.a.vfmadd231ps(v(sum), v(x), v(b)))?;
+                self.a.vfmadd231ps(
+                    sum.of(block.columns(j)),
+                    x.of(block.columns(j)),
+                    b.of(block.columns(j)),
+                )?;
             }
         }
         Ok(())
@@ -563,34 +573,20 @@ impl Emission<'_> {
 }
 
 /// One of the operations that epilogues have.
-macro_rules! binary {
-    ($asm:expr, $op:expr, $to:expr, $a:expr, $b:expr) => {
-        match $op {
-            Binary::Addps => $asm.vaddps($to, $a, $b),
-            Binary::Subps => $asm.vsubps($to, $a, $b),
-            Binary::Mulps => $asm.vmulps($to, $a, $b),
-            Binary::Maxps => $asm.vmaxps($to, $a, $b),
-            Binary::Minps => $asm.vminps($to, $a, $b),
-            _ => unreachable!("an epilogue is made of these"),
-        }
-    };
+fn binary(instructions: &mut Instructions, op: Binary, to: Simd, a: Simd, b: impl Into<Value>) -> Asm {
+    match op {
+        Binary::Addps => instructions.vaddps(to, a, b),
+        Binary::Subps => instructions.vsubps(to, a, b),
+        Binary::Mulps => instructions.vmulps(to, a, b),
+        Binary::Maxps => instructions.vmaxps(to, a, b),
+        Binary::Minps => instructions.vminps(to, a, b),
+        _ => unreachable!("an epilogue is made of these"),
+    }
 }
-use binary;
 
 /// Rows and vectors of a block.
 fn cells(block: Block) -> impl Iterator<Item = (usize, usize)> {
     (0..block.rows).flat_map(move |i| (0..block.vectors).map(move |j| (i, j)))
-}
-
-fn gpr32(register: AsmRegister64) -> AsmRegister32 {
-    match register {
-        _ if register == rax => eax,
-        _ if register == rcx => ecx,
-        _ if register == rbx => ebx,
-        _ if register == rbp => ebp,
-        _ if register == r10 => r10d,
-        _ => r11d,
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,523 @@
+//! Instructions in order, before they are bytes: operands, labels, and the choice of encodings.
+//!
+//! The encoder's crate has an assembler with a function for every instruction there is: ten thousand, which take longer to
+//! compile than all that is made with them. Leaves are made of a hundred: those on vectors are in `table.rs`, the others here.
+
+use std::ops::{Add, Mul};
+
+use iced_x86::{BlockEncoder, BlockEncoderOptions, BlockEncoderResult, IcedError, InstructionBlock};
+pub(super) use iced_x86::{Code, Instruction, OpKind, Register};
+
+pub(crate) type Asm<T = ()> = Result<T, IcedError>;
+
+/// A general register, of 64 bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Gpr64(Register);
+
+/// The lower half of one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Gpr32(Register);
+
+impl Gpr64 {
+    pub fn half(self) -> Gpr32 {
+        // Both kinds are numbered alike.
+        Gpr32(Register::EAX + (self.0 as u32 - Register::RAX as u32))
+    }
+}
+
+/// A vector register of some width or a mask register. As the first operand it may be written under a mask.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Simd {
+    register: Register,
+    mask: Register,
+    zeroing: bool,
+}
+
+impl Simd {
+    const fn new(register: Register) -> Simd {
+        Simd { register, mask: Register::None, zeroing: false }
+    }
+
+    pub fn xmm(number: usize) -> Simd {
+        Simd::new(Register::XMM0 + number as u32)
+    }
+
+    pub fn ymm(number: usize) -> Simd {
+        Simd::new(Register::YMM0 + number as u32)
+    }
+
+    pub fn zmm(number: usize) -> Simd {
+        Simd::new(Register::ZMM0 + number as u32)
+    }
+
+    /// Only where `k1` has ones.
+    pub fn k1(self) -> Simd {
+        Simd { mask: Register::K1, ..self }
+    }
+
+    /// Only where `k2` has ones.
+    pub fn k2(self) -> Simd {
+        Simd { mask: Register::K2, ..self }
+    }
+
+    /// Zero where the mask has zeros.
+    pub fn z(self) -> Simd {
+        Simd { zeroing: true, ..self }
+    }
+}
+
+/// Registers by name.
+#[allow(non_upper_case_globals)]
+pub(crate) mod registers {
+    use super::{Gpr32, Gpr64, Register, Simd};
+
+    macro_rules! registers {
+        ($($kind:ident: $($name:ident = $register:ident)*;)*) => {
+            $($(pub const $name: $kind = $kind::named(Register::$register);)*)*
+        };
+    }
+
+    impl Gpr64 {
+        const fn named(register: Register) -> Gpr64 {
+            Gpr64(register)
+        }
+    }
+
+    impl Gpr32 {
+        const fn named(register: Register) -> Gpr32 {
+            Gpr32(register)
+        }
+    }
+
+    impl Simd {
+        const fn named(register: Register) -> Simd {
+            Simd::new(register)
+        }
+    }
+
+    registers! {
+        Gpr64: rax = RAX rcx = RCX rdx = RDX rbx = RBX rsp = RSP rbp = RBP rsi = RSI rdi = RDI
+            r8 = R8 r9 = R9 r10 = R10 r11 = R11 r12 = R12 r13 = R13 r14 = R14 r15 = R15;
+        Gpr32: eax = EAX ecx = ECX edx = EDX r15d = R15D;
+        Simd: k1 = K1 k2 = K2;
+    }
+}
+
+/// Where an instruction is that others name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Label(u64);
+
+/// `base + index * scale + displacement`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    base: Register,
+    index: Register,
+    scale: u32,
+    displacement: i64,
+    /// Bytes, for instructions whose other operands do not tell; else 0.
+    size: usize,
+    /// The mask of a store.
+    mask: Register,
+    /// Whether one element goes to all lanes.
+    broadcast: bool,
+}
+
+impl Memory {
+    fn new(base: Register) -> Memory {
+        let (index, mask) = (Register::None, Register::None);
+        Memory { base, index, scale: 1, displacement: 0, size: 0, mask, broadcast: false }
+    }
+
+    /// Stored only where `k1` has ones.
+    pub fn k1(self) -> Memory {
+        Memory { mask: Register::K1, ..self }
+    }
+}
+
+impl From<Gpr64> for Memory {
+    fn from(base: Gpr64) -> Memory {
+        Memory::new(base.0)
+    }
+}
+
+impl From<Label> for Memory {
+    fn from(label: Label) -> Memory {
+        // The encoder takes a label for an address and makes a distance of it.
+        Memory { displacement: label.0 as i64, ..Memory::new(Register::RIP) }
+    }
+}
+
+pub(super) fn byte_ptr(place: impl Into<Memory>) -> Memory {
+    Memory { size: 1, ..place.into() }
+}
+
+pub(super) fn word_ptr(place: impl Into<Memory>) -> Memory {
+    Memory { size: 2, ..place.into() }
+}
+
+pub(super) fn dword_ptr(place: impl Into<Memory>) -> Memory {
+    Memory { size: 4, ..place.into() }
+}
+
+pub(super) fn qword_ptr(place: impl Into<Memory>) -> Memory {
+    Memory { size: 8, ..place.into() }
+}
+
+/// 32 bits that go to all lanes.
+pub(super) fn dword_bcst(place: impl Into<Memory>) -> Memory {
+    Memory { size: 4, broadcast: true, ..place.into() }
+}
+
+/// An index and what it is multiplied by.
+pub(crate) struct Scaled(Register, u32);
+
+impl Mul<u32> for Gpr64 {
+    type Output = Scaled;
+
+    fn mul(self, scale: u32) -> Scaled {
+        Scaled(self.0, scale)
+    }
+}
+
+impl Mul<u32> for Simd {
+    type Output = Scaled;
+
+    fn mul(self, scale: u32) -> Scaled {
+        Scaled(self.register, scale)
+    }
+}
+
+impl Add<Scaled> for Gpr64 {
+    type Output = Memory;
+
+    fn add(self, index: Scaled) -> Memory {
+        Memory { index: index.0, scale: index.1, ..Memory::from(self) }
+    }
+}
+
+impl Add for Gpr64 {
+    type Output = Memory;
+
+    fn add(self, index: Gpr64) -> Memory {
+        self + index * 1
+    }
+}
+
+impl Add<i32> for Gpr64 {
+    type Output = Memory;
+
+    fn add(self, bytes: i32) -> Memory {
+        Memory::from(self) + bytes
+    }
+}
+
+impl Add<i32> for Memory {
+    type Output = Memory;
+
+    fn add(self, bytes: i32) -> Memory {
+        Memory { displacement: self.displacement + bytes as i64, ..self }
+    }
+}
+
+/// What an instruction works on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operand {
+    Gpr64(Gpr64),
+    Gpr32(Gpr32),
+    Simd(Simd),
+    Memory(Memory),
+    Immediate(i64),
+}
+
+macro_rules! operands {
+    ($($type:ty => $variant:ident;)*) => {
+        $(impl From<$type> for Operand {
+            fn from(operand: $type) -> Operand {
+                Operand::$variant(operand.into())
+            }
+        })*
+    };
+}
+
+operands! {
+    Gpr64 => Gpr64;
+    Gpr32 => Gpr32;
+    Simd => Simd;
+    Memory => Memory;
+    i32 => Immediate;
+    u32 => Immediate;
+    i64 => Immediate;
+}
+
+/// Encodings of an instruction on vectors, or `INVALID`: with a VEX prefix for 128 and 256 bits, with an EVEX prefix for 128, 256
+/// and 512 bits.
+pub(super) struct Forms {
+    pub vex: [Code; 2],
+    pub evex: [Code; 3],
+}
+
+impl Forms {
+    /// The encoding for the widest of the operands.
+    fn code(&self, operands: &[Operand], evex: bool) -> Code {
+        let width = |operand: &Operand| match operand {
+            Operand::Simd(wide) if wide.register.is_zmm() => 2,
+            Operand::Simd(wide) if wide.register.is_ymm() => 1,
+            _ => 0,
+        };
+        let width = operands.iter().map(width).max().unwrap_or(0);
+        let vex = self.vex.get(width).copied().unwrap_or(Code::INVALID);
+        match self.evex[width] {
+            Code::INVALID => vex,
+            code if evex || vex == Code::INVALID => code,
+            _ => vex,
+        }
+    }
+}
+
+/// Instructions one after the other.
+pub(crate) struct Instructions {
+    list: Vec<Instruction>,
+    labels: u64,
+    /// That of the next instruction; 0 if it has none.
+    label: u64,
+    /// Whether vectors are encoded so that all 32 registers and masks can be reached.
+    evex: bool,
+}
+
+impl Instructions {
+    /// `evex`: for a processor with AVX-512.
+    pub fn new(evex: bool) -> Instructions {
+        Instructions { list: Vec::new(), labels: 0, label: 0, evex }
+    }
+
+    pub fn as_slice(&self) -> &[Instruction] {
+        &self.list
+    }
+
+    /// A label, to be set later.
+    pub fn create_label(&mut self) -> Label {
+        self.labels += 1;
+        Label(self.labels)
+    }
+
+    /// The label names the next instruction.
+    pub fn set_label(&mut self, label: Label) {
+        debug_assert_eq!(self.label, 0, "one label for an instruction");
+        self.label = label.0;
+    }
+
+    /// The bytes, to be run at any address.
+    pub fn encode(&self) -> Asm<BlockEncoderResult> {
+        let options = BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS
+            | BlockEncoderOptions::RETURN_CONSTANT_OFFSETS;
+        BlockEncoder::encode(64, InstructionBlock::new(&self.list, 0), options)
+    }
+
+    fn append(&mut self, mut instruction: Instruction) -> Asm {
+        instruction.set_ip(std::mem::take(&mut self.label));
+        self.list.push(instruction);
+        Ok(())
+    }
+
+    /// Numbers instead of an instruction.
+    pub fn data(&mut self, numbers: &[u32]) -> Asm {
+        numbers.chunks(4).try_for_each(|four| self.append(Instruction::with_declare_dword(four)?))
+    }
+
+    /// An instruction on vectors, with `stores` instead of `forms` where the first operand is no vector.
+    pub(super) fn vector(&mut self, forms: &Forms, stores: Option<&Forms>, operands: &[Operand]) -> Asm {
+        let forms = match operands[0] {
+            Operand::Memory(_) | Operand::Gpr32(_) => stores.unwrap_or(forms),
+            _ => forms,
+        };
+        self.operands(forms.code(operands, self.evex), operands)
+    }
+
+    /// An instruction whose immediate, if it has one, is of eight bits.
+    fn operands(&mut self, code: Code, operands: &[Operand]) -> Asm {
+        self.with(code, OpKind::Immediate8, operands)
+    }
+
+    fn with(&mut self, code: Code, immediate: OpKind, operands: &[Operand]) -> Asm {
+        let mut instruction = Instruction::new();
+        instruction.set_code(code);
+        for (i, operand) in (0..).zip(operands) {
+            match *operand {
+                Operand::Gpr64(Gpr64(register)) | Operand::Gpr32(Gpr32(register)) => {
+                    instruction.set_op_kind(i, OpKind::Register);
+                    instruction.set_op_register(i, register);
+                }
+                Operand::Simd(wide) => {
+                    instruction.set_op_kind(i, OpKind::Register);
+                    instruction.set_op_register(i, wide.register);
+                    if i == 0 {
+                        instruction.set_op_mask(wide.mask);
+                        instruction.set_zeroing_masking(wide.zeroing);
+                    }
+                }
+                Operand::Memory(memory) => {
+                    instruction.set_op_kind(i, OpKind::Memory);
+                    instruction.set_memory_base(memory.base);
+                    instruction.set_memory_index(memory.index);
+                    instruction.set_memory_index_scale(memory.scale);
+                    instruction.set_memory_displacement64(memory.displacement as u64);
+                    instruction.set_memory_displ_size((memory.displacement != 0) as u32);
+                    instruction.set_is_broadcast(memory.broadcast);
+                    if i == 0 {
+                        instruction.set_op_mask(memory.mask);
+                    }
+                }
+                Operand::Immediate(value) => {
+                    instruction.set_op_kind(i, immediate);
+                    instruction.set_immediate_i64(i, value);
+                }
+            }
+        }
+        self.append(instruction)
+    }
+}
+
+/// Instructions on general registers.
+impl Instructions {
+    pub fn mov(&mut self, to: impl Into<Operand>, from: impl Into<Operand>) -> Asm {
+        let (to, from) = (to.into(), from.into());
+        let (code, immediate) = match (to, from) {
+            (Operand::Gpr64(_), Operand::Memory(_)) => (Code::Mov_r64_rm64, OpKind::Immediate8),
+            (Operand::Gpr64(_), Operand::Immediate(_)) => (Code::Mov_r64_imm64, OpKind::Immediate64),
+            (Operand::Gpr32(_), Operand::Immediate(_)) => (Code::Mov_r32_imm32, OpKind::Immediate32),
+            (Operand::Memory(Memory { size: 4, .. }), Operand::Immediate(_)) => {
+                (Code::Mov_rm32_imm32, OpKind::Immediate32)
+            }
+            (_, Operand::Gpr64(_)) => (Code::Mov_rm64_r64, OpKind::Immediate8),
+            _ => (Code::INVALID, OpKind::Immediate8),
+        };
+        self.with(code, immediate, &[to, from])
+    }
+
+    pub fn add(&mut self, to: impl Into<Operand>, by: impl Into<Operand>) -> Asm {
+        let (to, by) = (to.into(), by.into());
+        if let Operand::Gpr64(_) = by {
+            return self.operands(Code::Add_rm64_r64, &[to, by]);
+        }
+        let wide = [Code::Add_rm64_imm8, Code::Add_rm64_imm32];
+        self.arithmetic(wide, [Code::Add_rm32_imm8, Code::Add_rm32_imm32], to, by)
+    }
+
+    pub fn sub(&mut self, to: Gpr64, by: i32) -> Asm {
+        let wide = [Code::Sub_rm64_imm8, Code::Sub_rm64_imm32];
+        self.arithmetic(wide, [Code::INVALID; 2], to.into(), by.into())
+    }
+
+    pub fn and(&mut self, to: Gpr64, with: i32) -> Asm {
+        let wide = [Code::And_rm64_imm8, Code::And_rm64_imm32];
+        self.arithmetic(wide, [Code::INVALID; 2], to.into(), with.into())
+    }
+
+    pub fn cmp(&mut self, a: Gpr32, b: i32) -> Asm {
+        let narrow = [Code::Cmp_rm32_imm8, Code::Cmp_rm32_imm32];
+        self.arithmetic([Code::INVALID; 2], narrow, a.into(), b.into())
+    }
+
+    /// An instruction with an immediate of 32 bits, or of eight if it fits.
+    fn arithmetic(&mut self, wide: [Code; 2], narrow: [Code; 2], to: Operand, by: Operand) -> Asm {
+        let Operand::Immediate(value) = by else { return self.operands(Code::INVALID, &[to, by]) };
+        let long = i8::try_from(value).is_err() as usize;
+        let is_wide = matches!(to, Operand::Gpr64(_) | Operand::Memory(Memory { size: 8, .. }));
+        let (code, kinds) = match is_wide {
+            true => (wide[long], [OpKind::Immediate8to64, OpKind::Immediate32to64]),
+            false => (narrow[long], [OpKind::Immediate8to32, OpKind::Immediate32]),
+        };
+        self.with(code, kinds[long], &[to, by])
+    }
+
+    /// `to = a * by`
+    pub fn imul(&mut self, to: Gpr64, a: Gpr64, by: i32) -> Asm {
+        let (code, kind) = match i8::try_from(by) {
+            Ok(_) => (Code::Imul_r64_rm64_imm8, OpKind::Immediate8to64),
+            Err(_) => (Code::Imul_r64_rm64_imm32, OpKind::Immediate32to64),
+        };
+        self.with(code, kind, &[to.into(), a.into(), by.into()])
+    }
+
+    pub fn lea(&mut self, to: impl Into<Operand>, place: impl Into<Memory>) -> Asm {
+        let to = to.into();
+        let code = if matches!(to, Operand::Gpr64(_)) { Code::Lea_r64_m } else { Code::Lea_r32_m };
+        self.operands(code, &[to, place.into().into()])
+    }
+
+    pub fn movzx(&mut self, to: Gpr32, from: Memory) -> Asm {
+        let code = if from.size == 1 { Code::Movzx_r32_rm8 } else { Code::Movzx_r32_rm16 };
+        self.operands(code, &[to.into(), from.into()])
+    }
+
+    pub fn movsxd(&mut self, to: Gpr64, from: Gpr32) -> Asm {
+        self.operands(Code::Movsxd_r64_rm32, &[to.into(), from.into()])
+    }
+
+    pub fn xor(&mut self, to: Gpr32, with: Gpr32) -> Asm {
+        self.operands(Code::Xor_rm32_r32, &[to.into(), with.into()])
+    }
+
+    pub fn shl(&mut self, to: Gpr32, by: u32) -> Asm {
+        self.operands(Code::Shl_rm32_imm8, &[to.into(), by.into()])
+    }
+
+    /// One less, of 32 bits.
+    pub fn dec(&mut self, to: impl Into<Operand>) -> Asm {
+        self.operands(Code::Dec_rm32, &[to.into()])
+    }
+
+    pub fn push(&mut self, register: Gpr64) -> Asm {
+        self.operands(Code::Push_r64, &[register.into()])
+    }
+
+    pub fn pop(&mut self, register: Gpr64) -> Asm {
+        self.operands(Code::Pop_r64, &[register.into()])
+    }
+
+    pub fn prefetcht0(&mut self, place: Memory) -> Asm {
+        self.operands(Code::Prefetcht0_m8, &[place.into()])
+    }
+
+    pub fn jnz(&mut self, to: Label) -> Asm {
+        self.append(Instruction::with_branch(Code::Jne_rel8_64, to.0)?)
+    }
+
+    pub fn jb(&mut self, to: Label) -> Asm {
+        self.append(Instruction::with_branch(Code::Jb_rel8_64, to.0)?)
+    }
+
+    /// Jumps to the address in a register.
+    #[cfg(feature = "emulate")]
+    pub fn jmp(&mut self, to: Gpr64) -> Asm {
+        self.operands(Code::Jmp_rm64, &[to.into()])
+    }
+
+    pub fn ret(&mut self) -> Asm {
+        self.operands(Code::Retnq, &[])
+    }
+
+    /// To all lanes, from memory or the first lane of a register: two instructions with VEX.
+    pub fn vbroadcastss(&mut self, to: Simd, from: impl Into<Operand>) -> Asm {
+        match from.into() {
+            Operand::Memory(from) => self.vbroadcastss_memory(to, from),
+            from => self.vbroadcastss_register(to, from),
+        }
+    }
+
+    /// From a mask register or a general one.
+    pub fn kmovw(&mut self, to: Simd, from: impl Into<Operand>) -> Asm {
+        let from = from.into();
+        let code =
+            if let Operand::Gpr32(_) = from { Code::VEX_Kmovw_kr_r32 } else { Code::VEX_Kmovw_kr_km16 };
+        self.operands(code, &[to.into(), from])
+    }
+
+    pub fn kxnorw(&mut self, to: Simd, a: Simd, b: Simd) -> Asm {
+        self.operands(Code::VEX_Kxnorw_kr_kr_kr, &[to.into(), a.into(), b.into()])
+    }
+
+    pub fn vzeroupper(&mut self) -> Asm {
+        self.operands(Code::VEX_Vzeroupper, &[])
+    }
+}
