@@ -11,10 +11,10 @@ use brolga::runtime::{
 use brolga::{Error, Model, Result, State, Tensor};
 use serde_json::{Map, Value, json};
 
-use super::args::RunArgs;
 use super::destination::{Destinations, Written};
 use super::files::state;
 use super::report::metric;
+use super::run::RunArgs;
 use super::tune::tune;
 
 /// What the inputs of an entry point take of a data set.
@@ -155,7 +155,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     let fields = fields(&manifest.inputs);
     let mut state = state(&model, &args.start)?;
-    let mut destinations = Destinations::new(args.force);
+    let mut destinations = Destinations::new(args.overwrite.force);
     if let Some(path) = &args.outputs {
         let table = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
         let what = if table { Written::Table } else { Written::Tensors };

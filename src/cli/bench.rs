@@ -7,11 +7,33 @@ use std::time::{Duration, Instant as Clock};
 use brolga::passes::plan::live_bytes;
 use brolga::runtime::Instance;
 use brolga::{Compiler, Model, Result, Tensor, cost, random_inputs};
+use clap::Args;
 use serde_json::json;
 
-use super::args::BenchArgs;
+use super::args::{InferenceEntry, MachineArgs, ModelArgs, seconds};
 use super::report::{bytes, dims_json, flops};
 use super::tune::{tune, tuned_json};
+
+#[derive(Args)]
+#[command(after_help = "\
+Inputs are random, within the bounds that the entry point has for them.
+
+Example:
+  brolga bench lenet5 --entry train --dim batch=64 --seconds 5 --threads 2 --json")]
+pub struct BenchArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub entry: InferenceEntry,
+    /// How long to measure
+    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = seconds)]
+    pub seconds: f64,
+    /// Prints one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
 
 /// Runs that are measured at least, however long one takes.
 const LEAST_RUNS: usize = 3;

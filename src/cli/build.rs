@@ -1,15 +1,55 @@
 //! `brolga build`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use brolga::codegen::{check_symbol, emit_object};
 use brolga::{Compiler, Error, Result};
+use clap::{Args, ValueEnum};
 
-use super::args::{BuildArgs, Emit};
+use super::args::{InferenceEntry, MachineArgs, ModelArgs, OverwriteArgs};
 use super::destination::{Destinations, Written};
 use super::files::write;
 use super::report::bytes;
 use super::tune::tune;
+
+/// What is built.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Emit {
+    /// An object file and a C header
+    Obj,
+    /// A standalone executable (not available yet)
+    Exe,
+    /// A shared library (not available yet)
+    Lib,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Writes OUT (an object file for this machine, without undefined symbols) and a C header beside it. The caller gives
+the state; the header says where each tensor belongs.
+
+Example:
+  brolga build lenet5 --entry infer --dim batch=1 -o lenet5.o      (and lenet5.h)")]
+pub struct BuildArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub entry: InferenceEntry,
+    /// The object file; the header gets the same name with .h
+    #[arg(short, long = "output", value_name = "OUT")]
+    pub output: PathBuf,
+    /// What to build
+    #[arg(long, value_name = "KIND", default_value = "obj")]
+    pub emit: Emit,
+    /// The C name of the entry function [default: the output's name without extension]
+    #[arg(long, value_name = "NAME")]
+    pub symbol: Option<String>,
+    #[command(flatten)]
+    pub overwrite: OverwriteArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
 
 pub fn run(args: &BuildArgs) -> Result<ExitCode> {
     if args.emit != Emit::Obj {
@@ -23,7 +63,7 @@ pub fn run(args: &BuildArgs) -> Result<ExitCode> {
             header.display()
         )));
     }
-    let mut destinations = Destinations::new(args.force);
+    let mut destinations = Destinations::new(args.overwrite.force);
     destinations.writes("-o", &args.output, Written::Object, 0)?;
     destinations.writes("the header of -o", &header, Written::Header, 0)?;
     let mut model = args.model.load(args.machine.target.options()?)?;

@@ -5,10 +5,27 @@ use std::process::ExitCode;
 use brolga::ir::program::Place;
 use brolga::passes::plan::live_bytes;
 use brolga::{CompileOptions, Compiler, Model, Result, cost};
+use clap::Args;
 use serde_json::json;
 
-use super::args::CheckArgs;
+use super::args::{ModelArgs, TargetArgs};
 use super::report::{bytes, count, dims_json, flops, table};
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  brolga check resnet20
+  brolga check vgg16 --dim batch=1
+  brolga check nets/mine.ron --set width=2 --json")]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Prints one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// What one entry point needs.
 struct Entry {

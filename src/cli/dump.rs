@@ -7,8 +7,57 @@ use brolga::codegen::listing;
 use brolga::ir::{Graph, Op};
 use brolga::passes::plan::live_bytes;
 use brolga::{Compiler, Error, Result};
+use clap::{Args, ValueEnum};
 
-use super::args::{DumpArgs, Format, StageName};
+use super::args::{InferenceEntry, ModelArgs, TargetArgs};
+
+/// A stage of the compiler.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StageName {
+    /// The model file as it is read
+    Model,
+    /// The dataflow graph of an entry point
+    Graph,
+    /// The graph with its gradients built
+    Grad,
+    /// The graph after all passes, fused
+    Opt,
+    /// The kernel program: buffers, kernels, schedule
+    Program,
+    /// Cranelift's intermediate representation of each function
+    Clif,
+    /// The machine code of each function
+    Asm,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The text that `brolga opt` reads
+    Text,
+    /// Graphviz, for the stages graph, grad and opt
+    Dot,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  brolga dump lenet5 --stage graph
+  brolga dump lenet5 --stage opt --entry train --dim batch=8
+  brolga dump lenet5 --stage graph --format dot | dot -Tsvg > lenet5.svg")]
+pub struct DumpArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// What to print
+    #[arg(long, value_name = "S")]
+    pub stage: StageName,
+    #[command(flatten)]
+    pub entry: InferenceEntry,
+    /// How graphs are written
+    #[arg(long, value_name = "F", default_value = "text")]
+    pub format: Format,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
 
 pub fn run(args: &DumpArgs) -> Result<ExitCode> {
     let model = args.model.load(args.target.options()?)?;

@@ -1,6 +1,7 @@
 //! `brolga eval`
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,20 +14,69 @@ use brolga::ir::{self, Graph};
 use brolga::passes::plan::plan;
 use brolga::runtime::{DType, Executable, Input, Instance, SlotKind, TensorRef, type_name, write_tensors};
 use brolga::{CompileOptions, Compiler, Error, Result, State, Tensor};
+use clap::Args;
 
-use super::args::{EvalArgs, threads};
+use super::args::{OverwriteArgs, TargetArgs, ThreadsArgs};
 use super::destination::{Destinations, Written};
 use super::files::{Ir, read_inputs, read_ir};
 use super::report::metric;
+
+#[derive(Args)]
+#[command(after_help = "\
+A graph goes through the pipeline of the compiler. A kernel program is run as it stands, after it was verified; accesses
+that are not proven to stay inside their buffers are checked, and an access outside is an error.
+
+The file of inputs has a tensor for each input and each state, by name; integers may be of another type. Files ending in
+.npz or .npy are NumPy's, all others safetensors. Outputs and new state go into one file, by name.
+
+Examples:
+  brolga dump mlp --stage graph > mlp.ir
+  brolga eval mlp.ir --inputs in.npz --outputs out.npz
+  brolga dump mlp --stage program | brolga eval - --inputs in.npz --outputs exact.npz --interpret
+
+A program that adds one (in.npz has `x`, three f32):
+  program @add_one
+    %0 input \"x\" f32[3]
+    %1 output \"y\" f32[3]
+  kernel @add_one(p0: read f32[3], p1: write f32[3]) grid [] {
+    v0 = constant 1.0 : f32
+    strip i0 in 0..3 {
+      v1 = load p0[i0] : f32
+      v2 = add v1, v0 : f32
+      store p1[i0] = v2
+    }
+  }
+  schedule {
+    call @add_one#0(%0, %1)
+  }")]
+pub struct EvalArgs {
+    /// The text of a graph or kernel program; - is standard input
+    pub file: PathBuf,
+    /// The inputs and the state
+    #[arg(long, value_name = "FILE")]
+    pub inputs: PathBuf,
+    /// Where the outputs and the new state go
+    #[arg(long, value_name = "FILE")]
+    pub outputs: PathBuf,
+    /// Interprets the graph or program instead of compiling it: exact and slow
+    #[arg(long)]
+    pub interpret: bool,
+    #[command(flatten)]
+    pub threads: ThreadsArgs,
+    #[command(flatten)]
+    pub overwrite: OverwriteArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
 
 /// Tensors by name.
 type Named = Vec<(String, Tensor)>;
 
 pub fn run(args: &EvalArgs) -> Result<ExitCode> {
     let ir = read_ir(&args.file)?;
-    let mut destinations = Destinations::new(args.force).reads("--inputs", Some(&args.inputs));
+    let mut destinations = Destinations::new(args.overwrite.force).reads("--inputs", Some(&args.inputs));
     destinations.writes("--outputs", &args.outputs, Written::Tensors, 0)?;
-    let threads = threads(args.threads)?;
+    let threads = args.threads.start()?;
     let mut options = args.target.options()?;
     options.passes.threads = Some(threads.count());
     let all = match (ir, args.interpret) {

@@ -6,27 +6,62 @@ use std::process::ExitCode;
 use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{self, Batches, DType, Field, Instance, Request, Split};
 use brolga::{Error, Model, Result, State, Tensor, Threads};
+use clap::Args;
 use serde_json::{Value, json};
 
 use super::answers::{best, class, classes, fields, numbers, scores, shortest, write_csv};
-use super::args::EvaluateArgs;
+use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntry};
 use super::destination::{Destinations, Written};
 use super::files::state;
 use super::report::{metrics, metrics_json, table};
 use super::train::{pairs, source};
+
+#[derive(Args)]
+#[command(after_help = "\
+Of data that the weights were trained on, what was held out then is evaluated; of others their test part, or all. The
+confusion matrix has a row for each true class and a column for each predicted one.
+
+Examples:
+  brolga evaluate lenet5 --weights lenet5.safetensors
+  brolga evaluate lenet5 --weights lenet5.safetensors --data mnist/ --predictions mnist.csv
+  brolga evaluate house.ron --weights house.safetensors --data houses.csv --target price --json")]
+pub struct EvaluateArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Data set to evaluate on [default: the one that the model names]
+    #[arg(long, value_name = "D")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub entry: TrainingEntry,
+    #[command(flatten)]
+    pub start: StartArgs,
+    /// Samples of one call; results do not depend on it
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// The column of a table that is to be predicted
+    #[arg(long, value_name = "COLUMN")]
+    pub target: Option<String>,
+    /// Evaluates every sample, those that were trained on too
+    #[arg(long)]
+    pub all: bool,
+    /// Writes what is predicted for each sample to a CSV file
+    #[arg(long, value_name = "FILE.csv", value_parser = csv)]
+    pub predictions: Option<PathBuf>,
+    /// Prints one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub overwrite: OverwriteArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
 
 /// Larger confusion matrices are not shown, but the classes that are taken for others most often.
 const MOST_SHOWN: usize = 20;
 
 pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
-    let options = args.machine.options(&threads)?;
-    let mut settings = args.model.settings(&options);
-    if let Some(batch) = args.batch {
-        settings = settings.dim("batch", batch);
-    }
-    args.model.tell_hidden();
-    let model = Model::load(&args.model.model, &settings)?.with_options(options).with_batch_first();
+    let model = args.model.load_batched(args.batch, args.machine.options(&threads)?)?;
     if args.start.weights.is_none() {
         return Err(Error::Name("give the weights that are evaluated with --weights".into()));
     }
@@ -37,7 +72,7 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         return Err(Error::Name(message));
     }
     if let Some(path) = &args.predictions {
-        let mut destinations = Destinations::new(args.force).reads("--data", args.data.as_deref());
+        let mut destinations = Destinations::new(args.overwrite.force).reads("--data", args.data.as_deref());
         destinations.writes("--predictions", path, Written::Table, 0)?;
     }
     let source = source(args.data.as_ref(), &model, &args.entry.name)?;
@@ -324,7 +359,7 @@ fn show(confusion: &[Vec<u64>], names: &[String]) -> String {
 }
 
 /// The path of a table of predictions.
-pub fn csv(text: &str) -> std::result::Result<PathBuf, String> {
+fn csv(text: &str) -> std::result::Result<PathBuf, String> {
     let path = PathBuf::from(text);
     match path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
         true => Ok(path),

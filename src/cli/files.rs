@@ -145,7 +145,7 @@ pub fn state(model: &Model, start: &StartArgs) -> Result<State> {
     let mut state = model.initial_state(start.seed)?;
     match &start.weights {
         Some(path) => {
-            let report = load(&mut state, path, &start.partial)?;
+            let report = load(&mut state, path, &start.names.partial)?;
             let given = |name: &String| start.fitted.iter().any(|(given, _)| name.ends_with(given.as_str()));
             let names: Vec<String> = unfitted(&state, &report).into_iter().filter(|n| !given(n)).collect();
             note_unfitted(path, &names);

@@ -1,15 +1,25 @@
 //! `brolga language`: the language as a document, and as a JSON schema for editors. Both are made of the signatures that
 //! models are read by.
 
+mod schema;
+
 use std::fmt::Write;
 use std::process::ExitCode;
 
 use brolga::Result;
 use brolga::frontend::language::{self, Argument, Callable, Kind, Structure, Takes};
+use clap::Args;
 
-use super::args::LanguageArgs;
-
-mod schema;
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  brolga language > docs/language-reference.md
+  brolga language --json > model.schema.json")]
+pub struct LanguageArgs {
+    /// Prints a JSON schema for editors instead of a document
+    #[arg(long)]
+    pub json: bool,
+}
 
 pub fn run(args: &LanguageArgs) -> Result<ExitCode> {
     match args.json {

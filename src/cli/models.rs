@@ -4,9 +4,20 @@ use std::process::ExitCode;
 
 use brolga::models::catalogue;
 use brolga::{Error, Model, Result, Settings, names};
+use clap::Args;
 
-use super::args::ModelsArgs;
 use super::report::{count, table};
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  brolga models
+  brolga models resnet
+  brolga models language")]
+pub struct ModelsArgs {
+    /// Only those that have all these words in their name, family, chapter or source
+    pub filter: Vec<String>,
+}
 
 pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
     let wanted: Vec<String> = args.filter.iter().map(|word| word.to_lowercase()).collect();

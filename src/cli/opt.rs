@@ -1,16 +1,46 @@
 //! `brolga opt`
 
 use std::cell::Cell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use brolga::passes::index_ranges::index_ranges;
 use brolga::passes::prepare::lower_prepared;
 use brolga::passes::{Manager, Options, Precision, Report, Stage, pipelines};
 use brolga::{Error, Result};
+use clap::Args;
 
-use super::args::OptArgs;
 use super::files::{Ir, read_ir};
+
+#[derive(Args)]
+#[command(after_help = "\
+Passes run in the order given. `lower` turns a graph into a kernel program, for the passes behind it; --list names
+them all.
+
+Examples:
+  brolga opt --passes grad,dce,simplify loss.ir
+  brolga opt --passes fuse,lower,vectorise,plan net.ir --print-after
+  brolga dump lenet5 --stage graph | brolga opt --passes fuse -")]
+pub struct OptArgs {
+    /// The text of a graph or kernel program; - is standard input
+    #[arg(required_unless_present = "list")]
+    pub file: Option<PathBuf>,
+    /// Names of passes, separated by commas
+    #[arg(long, value_name = "A,B", value_delimiter = ',', required_unless_present = "list")]
+    pub passes: Vec<String>,
+    /// Prints the text after every pass, not just after the last
+    #[arg(long)]
+    pub print_after: bool,
+    /// Stops after so many passes, for finding the one that goes wrong
+    #[arg(long, value_name = "N")]
+    pub stop_after: Option<usize>,
+    /// Writes to standard error how long each pass took, and whether it changed anything
+    #[arg(long)]
+    pub time: bool,
+    /// Lists all passes
+    #[arg(long)]
+    pub list: bool,
+}
 
 /// The name that turns a graph into a program.
 const LOWER: &str = "lower";

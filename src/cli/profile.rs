@@ -2,6 +2,7 @@
 //!
 //! Traced code says which call it is, so loops and conditions on data are no matter: what ran is counted.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
@@ -10,14 +11,43 @@ use brolga::ir::program::{Call, Program, work};
 use brolga::runtime::{DType, Instance};
 use brolga::trace::{Noted, Traced, calls};
 use brolga::{CompileOptions, Compiler, Error, Lowered, Result, State, Tensor, Threads};
+use clap::Args;
 use serde_json::json;
 
-use super::args::ProfileArgs;
+use super::args::{InferenceEntry, MachineArgs, ModelArgs, OverwriteArgs, seconds};
 use super::bench::title;
 use super::destination::{Destinations, Written};
 use super::files::write;
 use super::report::{bytes, flops, table};
 use super::tune::tune;
+
+#[derive(Args)]
+#[command(after_help = "\
+Each kernel call is timed inside whole runs. Bytes are those that a call touches, each counted once, in the caches or
+not; the peak is measured by matrix products that stay in registers and the first cache, memory by a copy of 64 MB.
+Calls in loops are added up; of conditions, what ran is shown.
+
+Example:
+  brolga profile resnet20 --entry train --trace trace.json     (open in chrome://tracing or ui.perfetto.dev)")]
+pub struct ProfileArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub entry: InferenceEntry,
+    /// How long to measure
+    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
+    pub seconds: f64,
+    /// Shows every kernel call instead of one row per layer
+    #[arg(long)]
+    pub calls: bool,
+    /// Writes the fastest run as a Chrome trace
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    #[command(flatten)]
+    pub overwrite: OverwriteArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
 
 /// Runs that are measured at least.
 const LEAST_RUNS: usize = 3;
@@ -45,7 +75,7 @@ struct Limits {
 
 pub fn run(args: &ProfileArgs) -> Result<ExitCode> {
     if let Some(path) = &args.trace {
-        Destinations::new(args.force).writes("--trace", path, Written::Trace, 0)?;
+        Destinations::new(args.overwrite.force).writes("--trace", path, Written::Trace, 0)?;
     }
     let threads = args.machine.threads()?;
     let mut model = args.model.load(args.machine.options(&threads)?)?;

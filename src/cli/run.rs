@@ -1,18 +1,59 @@
 //! `brolga run`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use brolga::runtime::{Instance, TensorRef, byte_len, type_name, write_tensors};
 use brolga::{Result, Tensor};
+use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::answers;
-use super::args::RunArgs;
+use super::args::{InferenceEntry, MachineArgs, ModelArgs, OverwriteArgs, StartArgs};
 use super::destination::{Destinations, Written};
 use super::files::{fitting_dims, read_inputs, state};
 use super::report::metric;
 use super::tune::tune;
+
+#[derive(Args)]
+#[command(after_help = "\
+Files ending in .npz or .npy are NumPy's, all others safetensors; tensors carry the names of inputs and outputs. The
+size `batch` follows the inputs unless --dim sets it.
+
+Pictures are PNG or JPEG, resized to the input; of a folder all pictures in it are taken. A table is a .csv file with a
+header. Each sample gets a line: the label with its score and the next best ones, or the numbers of the outputs.
+
+Examples:
+  brolga run lenet5 --weights lenet5.safetensors digit.png
+  brolga run pets.ron --weights pets.safetensors photos/ --outputs labels.csv
+  brolga run lenet5 --entry infer --weights lenet5.safetensors --inputs images.npz --outputs probability.npz")]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub entry: InferenceEntry,
+    #[command(flatten)]
+    pub start: StartArgs,
+    /// Pictures, folders of pictures, or tables, in place of --inputs
+    #[arg(value_name = "PATH", conflicts_with = "inputs")]
+    pub paths: Vec<PathBuf>,
+    /// The inputs, if the entry point takes any
+    #[arg(long, value_name = "FILE", requires = "outputs")]
+    pub inputs: Option<PathBuf>,
+    /// Where the outputs go; of pictures and tables also as a table (.csv)
+    #[arg(long, value_name = "FILE", required_unless_present = "paths")]
+    pub outputs: Option<PathBuf>,
+    /// Where the new state goes, for entry points that update it
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Prints the results, or of --inputs the types of the outputs and the values of scalars, as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub overwrite: OverwriteArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
 
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
     match &args.outputs {
@@ -30,7 +71,7 @@ fn call(args: &RunArgs, from: Option<&Path>, to: &Path) -> Result<ExitCode> {
     let executable = model.compile_for(&args.entry.name, &dims)?;
     let inputs = read_inputs(from, &executable.manifest().inputs)?;
     let mut state = state(&model, &args.start)?;
-    let mut destinations = Destinations::new(args.force).reads("--inputs", from);
+    let mut destinations = Destinations::new(args.overwrite.force).reads("--inputs", from);
     let bytes = executable.manifest().outputs.iter().map(|o| byte_len(o.dtype, &o.dims).unwrap_or(0)).sum();
     destinations.writes("--outputs", to, Written::Tensors, bytes)?;
     if let Some(path) = &args.save {

@@ -1,18 +1,52 @@
 //! `brolga step`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use brolga::runtime::{Instance, MetricSums, TensorRef, write_tensors};
 use brolga::{Model, Result, Settings, State, Tensor, Threads, compile, with_gradients};
+use clap::Args;
 use serde_json::{Value, json};
 
-use super::args::StepArgs;
+use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntry};
 use super::destination::{Destinations, Written, weight_bytes};
 use super::files::{fitting_dims, read_inputs, state};
 use super::report::{metrics, metrics_json};
 use super::train::updating;
 use super::tune::tune;
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  brolga step lenet5 --weights w.safetensors --inputs batch.npz --steps 20 --save w20.safetensors --grads g.safetensors")]
+pub struct StepArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub entry: TrainingEntry,
+    #[command(flatten)]
+    pub start: StartArgs,
+    /// The batch, with a tensor for each input, if the entry point takes any
+    #[arg(long, value_name = "FILE")]
+    pub inputs: Option<PathBuf>,
+    /// Where the new state goes: parameters, running statistics, optimiser slots, step
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Updates to make, all on the same batch
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub steps: u64,
+    /// Where the gradients of the first update go, as grad.PARAMETER and, by inputs of floating type, input.NAME
+    #[arg(long, value_name = "FILE")]
+    pub grads: Option<PathBuf>,
+    /// Prints the metrics of all updates as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub overwrite: OverwriteArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
 
 pub fn run(args: &StepArgs) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
@@ -26,7 +60,7 @@ pub fn run(args: &StepArgs) -> Result<ExitCode> {
     let inputs = read_inputs(args.inputs.as_deref(), &executable.manifest().inputs)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let mut state = state(&model, &args.start)?;
-    let mut destinations = Destinations::new(args.force).reads("--inputs", args.inputs.as_deref());
+    let mut destinations = Destinations::new(args.overwrite.force).reads("--inputs", args.inputs.as_deref());
     if let Some(path) = &args.save {
         destinations.writes("--save", path, Written::State, state.bytes())?;
     }

@@ -12,25 +12,89 @@ use brolga::runtime::{
     Split, checksum,
 };
 use brolga::{Error, Model, Result, State, fitted};
+use clap::Args;
 use serde_json::json;
 
 use super::answers::fields;
-use super::args::TrainArgs;
+use super::args::{MachineArgs, ModelArgs, OverwriteArgs, PartialArgs, TrainingEntry};
 use super::destination::{Destinations, Written, rescue, weight_bytes};
 use super::files::{load, unfitted};
 use super::report::{metric, metrics, metrics_json};
 use super::tune::tune;
 use progress::Display;
 
+#[derive(Args)]
+#[command(after_help = "\
+Data sets: `digits` (1,797 embedded images of 8x8), a folder of IDX files (MNIST and its like, .gz or plain), a folder
+with CIFAR-10's binary files, a folder of PNG or JPEG pictures by class, a .npz or .safetensors file with one array per
+input, a .csv file with a header: columns by the names of inputs, the target, and the rest as the input.
+
+Examples:
+  brolga train lenet5
+  brolga train lenet5 --data mnist/ --epochs 10 --save mnist.safetensors
+  brolga train resnet20 --data cifar-10-batches-bin/ --checkpoint run1/          (Ctrl-C writes a checkpoint)
+  brolga train resnet20 --data cifar-10-batches-bin/ --checkpoint run1/ --resume")]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Data set to train on [default: the one that the model names]
+    #[arg(long, value_name = "D")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub entry: TrainingEntry,
+    /// Times to go through the training part
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub epochs: u64,
+    /// Samples of one update; the same as --dim batch=N
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Draws the initial weights, the order of the data, and the model's random numbers
+    #[arg(long, value_name = "S", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub seed: u64,
+    /// The column of a table that is to be predicted
+    #[arg(long, value_name = "COLUMN")]
+    pub target: Option<String>,
+    /// Which of the model's folds is held out, from 1 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub fold: Option<usize>,
+    /// Starts from these weights, or this training state
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    #[command(flatten)]
+    pub names: PartialArgs,
+    /// Where the trained weights go, as safetensors [default: MODEL.safetensors in the current folder]
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Writes a checkpoint into this folder after each epoch, and on Ctrl-C, SIGTERM or SIGHUP
+    #[arg(long, value_name = "DIR")]
+    pub checkpoint: Option<PathBuf>,
+    /// Writes a checkpoint also after every so many updates
+    #[arg(long, value_name = "STEPS", requires = "checkpoint")]
+    pub checkpoint_every: Option<u64>,
+    /// Goes on from the newest checkpoint, to the same bits as without the interruption
+    #[arg(long, requires = "checkpoint")]
+    pub resume: bool,
+    /// The same although the model, an option or the data is not what it was: takes what fits, and says what differs
+    #[arg(long, requires = "checkpoint")]
+    pub resume_anyway: bool,
+    /// Writes the metrics of each epoch to a CSV file
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Logs each update too
+    #[arg(long, requires = "log")]
+    pub log_steps: bool,
+    /// Prints the results as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub overwrite: OverwriteArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
+
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
-    let options = args.machine.options(&threads)?;
-    let mut settings = args.model.settings(&options);
-    if let Some(batch) = args.batch {
-        settings = settings.dim("batch", batch);
-    }
-    args.model.tell_hidden();
-    let mut model = Model::load(&args.model.model, &settings)?.with_options(options).with_batch_first();
+    let mut model = args.model.load_batched(args.batch, args.machine.options(&threads)?)?;
     let mut train = model.compile(&args.entry.name)?;
     updating(&model, train.manifest())?;
     if model.instance().dims().contains(&("batch".to_owned(), 0)) {
@@ -50,13 +114,13 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
 
     // The argument's range is that of an i64 from 0 on.
     let mut state = model.initial_state(args.seed.cast_signed())?;
-    let loaded = args.weights.as_ref().map(|path| load(&mut state, path, &args.partial)).transpose()?;
+    let loaded = args.weights.as_ref().map(|path| load(&mut state, path, &args.names.partial)).transpose()?;
     // Weights know what they were trained with; what they do not say is fitted to the data, as for new ones.
     if loaded.is_none_or(|report| !unfitted(&state, &report).is_empty()) {
         model.fit(&mut state, &threads, &mut *data)?;
     }
     let save = args.save.clone().unwrap_or_else(|| PathBuf::from(format!("{}.safetensors", model.name())));
-    let mut destinations = Destinations::new(args.force);
+    let mut destinations = Destinations::new(args.overwrite.force);
     destinations.writes("--save", &save, Written::State, weight_bytes(&state))?;
     if let Some(log) = &args.log {
         destinations.writes("--log", log, Written::Log, 0)?;
