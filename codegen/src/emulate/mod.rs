@@ -8,10 +8,16 @@
 //! |---|---|
 //! | `decode.rs` | instructions taken apart |
 //! | `cpu.rs` | registers, memory, instructions on integers |
-//! | `vector.rs` | instructions on vectors |
+//! | `vector.rs` | operands of vectors and masks |
+//! | `arithmetic.rs` | instructions lane by lane |
+//! | `memory.rs` | loads and stores |
+//! | `shuffle.rs` | lanes that change their places |
 
+mod arithmetic;
 mod cpu;
 mod decode;
+mod memory;
+mod shuffle;
 mod vector;
 
 use std::collections::HashMap;
