@@ -170,18 +170,16 @@ fn function_gradient(function: Function, cx: &mut GradientCx, dy: Value) -> Grad
     // The second operand, where there is one.
     let u = *cx.operands.get(1).unwrap_or(&cx.operands[0]);
     let (x, y, b) = (cx.operands[0], cx.results[0], &mut cx.b);
+    let quotient = |b: &mut Builder, divisor: Value| -> Gradient { Ok(vec![Some(b.div(dy, divisor)?)]) };
     let derivative = match function {
         Function::Exp => y,
         Function::Expm1 => b.add_scalar(y, 1.0)?,
-        Function::Log => return Ok(vec![Some(b.div(dy, x)?)]),
+        Function::Log => return quotient(b, x),
         Function::Log1p => {
             let shifted = b.add_scalar(x, 1.0)?;
-            return Ok(vec![Some(b.div(dy, shifted)?)]);
+            return quotient(b, shifted);
         }
-        Function::Tanh => {
-            let square = b.mul(y, y)?;
-            b.scalar_sub(1.0, square)?
-        }
+        Function::Tanh => one_minus_square(b, y)?,
         Function::Sigmoid => {
             let rest = b.scalar_sub(1.0, y)?;
             b.mul(y, rest)?
@@ -212,83 +210,35 @@ fn function_gradient(function: Function, cx: &mut GradientCx, dy: Value) -> Grad
             let gauss = b.function(Function::Exp, square)?;
             b.mul_scalar(gauss, 1.0 / std::f64::consts::FRAC_2_SQRT_PI)?
         }
-        Function::Tan => {
-            let square = b.mul(y, y)?;
-            b.add_scalar(square, 1.0)?
-        }
+        Function::Tan => square_plus(b, y, 1.0)?,
         Function::Asin | Function::Acos => {
             // 1 / sqrt(1 - x²)
-            let square = b.mul(x, x)?;
-            let rest = b.scalar_sub(1.0, square)?;
+            let rest = one_minus_square(b, x)?;
             let slope = b.function(Function::Rsqrt, rest)?;
             if function == Function::Asin { slope } else { b.neg(slope)? }
         }
         Function::Atan => {
-            let square = b.mul(x, x)?;
-            let sum = b.add_scalar(square, 1.0)?;
-            return Ok(vec![Some(b.div(dy, sum)?)]);
+            let sum = square_plus(b, x, 1.0)?;
+            return quotient(b, sum);
         }
         Function::Sinh => b.function(Function::Cosh, x)?,
         Function::Cosh => b.function(Function::Sinh, x)?,
         Function::Asinh | Function::Acosh => {
             // 1 / sqrt(x² ± 1)
-            let square = b.mul(x, x)?;
-            let sum = b.add_scalar(square, if function == Function::Asinh { 1.0 } else { -1.0 })?;
+            let sum = square_plus(b, x, if function == Function::Asinh { 1.0 } else { -1.0 })?;
             b.function(Function::Rsqrt, sum)?
         }
         Function::Atanh => {
-            let square = b.mul(x, x)?;
-            let rest = b.scalar_sub(1.0, square)?;
-            return Ok(vec![Some(b.div(dy, rest)?)]);
+            let rest = one_minus_square(b, x)?;
+            return quotient(b, rest);
         }
         Function::Log2 | Function::Log10 => {
             let base = if function == Function::Log2 { 2f64 } else { 10.0 };
             let scaled = b.mul_scalar(x, base.ln())?;
-            return Ok(vec![Some(b.div(dy, scaled)?)]);
+            return quotient(b, scaled);
         }
-        Function::Atan2 => {
-            // Of the angle of (x, y), y first: x / (x² + y²) and -y / (x² + y²); nothing at the origin.
-            // In units of the larger coordinate, so that no square overflows or underflows; what it is does not matter.
-            let (zero, one) = (b.zeros_like(x)?, b.full_like(x, 1.0)?);
-            let size = |b: &mut Builder, v| b.elementwise(ScalarOp::Abs, &[v]);
-            let (height, width) = (size(b, x)?, size(b, u)?);
-            let unit = b.max(height, width)?;
-            let infinity = b.full_like(x, f64::INFINITY)?;
-            let (finite, apart) =
-                (b.compare(Comparison::Lt, unit, infinity)?, b.compare(Comparison::Gt, unit, zero)?);
-            let usable = b.elementwise(ScalarOp::And, &[finite, apart])?;
-            let unit = b.select(usable, unit, one)?;
-            let unit = b.stop_gradient(unit)?;
-            let (height, width) = (b.div(x, unit)?, b.div(u, unit)?);
-            let squares = [b.mul(height, height)?, b.mul(width, width)?];
-            let sum = b.add(squares[0], squares[1])?;
-            let origin = b.compare(Comparison::Eq, sum, zero)?;
-            let sum = b.select(origin, one, sum)?;
-            let minus = b.neg(height)?;
-            let slope = |b: &mut Builder, v| {
-                let share = b.div(v, sum)?;
-                b.div(share, unit)
-            };
-            let (by_height, by_width) = (slope(b, width)?, slope(b, minus)?);
-            return Ok(vec![Some(b.mul(dy, by_height)?), Some(b.mul(dy, by_width)?)]);
-        }
-        Function::Pow => {
-            // x^p: p x^(p-1) and ln(x) x^p; the latter is 0 where x is 0 and p is not negative, as in PyTorch.
-            let p = u;
-            let less = b.add_scalar(p, -1.0)?;
-            let lower = b.elementwise(ScalarOp::Function(Function::Pow), &[x, less])?;
-            let zero = b.zeros_like(x)?;
-            let flat = b.compare(Comparison::Eq, p, zero)?;
-            let slope = b.mul(p, lower)?;
-            let slope = b.select(flat, zero, slope)?;
-            let log = b.function(Function::Log, x)?;
-            let growth = b.mul(y, log)?;
-            let vanishing = b.compare(Comparison::Eq, x, zero)?;
-            let growing = b.compare(Comparison::Ge, p, zero)?;
-            let none = b.elementwise(ScalarOp::And, &[vanishing, growing])?;
-            let growth = b.select(none, zero, growth)?;
-            return Ok(vec![Some(b.mul(dy, slope)?), Some(b.mul(dy, growth)?)]);
-        }
+        Function::Atan2 => return angle_gradient(b, [x, u], dy),
+        Function::Pow => return power_gradient(b, [x, u], y, dy),
     };
     Ok(vec![Some(b.mul(dy, derivative)?)])
 }
@@ -335,4 +285,60 @@ fn trigamma(b: &mut Builder, x: Value) -> Result<Value, GraphError> {
     let square = b.mul(ratio, ratio)?;
     let negative = b.sub(square, positive)?;
     b.select(is_negative, negative, positive)
+}
+
+/// x² + c.
+fn square_plus(b: &mut Builder, x: Value, c: f64) -> Result<Value, GraphError> {
+    let square = b.mul(x, x)?;
+    b.add_scalar(square, c)
+}
+
+/// 1 - x².
+fn one_minus_square(b: &mut Builder, x: Value) -> Result<Value, GraphError> {
+    let square = b.mul(x, x)?;
+    b.scalar_sub(1.0, square)
+}
+
+/// Of the angle of (x, y), y first: x / (x² + y²) and -y / (x² + y²); nothing at the origin.
+fn angle_gradient(b: &mut Builder, [y, x]: [Value; 2], dy: Value) -> Gradient {
+    // In units of the larger coordinate, so that no square overflows or underflows; what it is does not matter.
+    let (zero, one) = (b.zeros_like(y)?, b.full_like(y, 1.0)?);
+    let size = |b: &mut Builder, v| b.elementwise(ScalarOp::Abs, &[v]);
+    let (height, width) = (size(b, y)?, size(b, x)?);
+    let unit = b.max(height, width)?;
+    let infinity = b.full_like(y, f64::INFINITY)?;
+    let (finite, apart) =
+        (b.compare(Comparison::Lt, unit, infinity)?, b.compare(Comparison::Gt, unit, zero)?);
+    let usable = b.elementwise(ScalarOp::And, &[finite, apart])?;
+    let unit = b.select(usable, unit, one)?;
+    let unit = b.stop_gradient(unit)?;
+    let (height, width) = (b.div(y, unit)?, b.div(x, unit)?);
+    let squares = [b.mul(height, height)?, b.mul(width, width)?];
+    let sum = b.add(squares[0], squares[1])?;
+    let origin = b.compare(Comparison::Eq, sum, zero)?;
+    let sum = b.select(origin, one, sum)?;
+    let minus = b.neg(height)?;
+    let slope = |b: &mut Builder, v| {
+        let share = b.div(v, sum)?;
+        b.div(share, unit)
+    };
+    let (by_height, by_width) = (slope(b, width)?, slope(b, minus)?);
+    Ok(vec![Some(b.mul(dy, by_height)?), Some(b.mul(dy, by_width)?)])
+}
+
+/// Of y = x^p: p x^(p-1) and ln(x) x^p; the latter is 0 where x is 0 and p is not negative, as in PyTorch.
+fn power_gradient(b: &mut Builder, [x, p]: [Value; 2], y: Value, dy: Value) -> Gradient {
+    let less = b.add_scalar(p, -1.0)?;
+    let lower = b.elementwise(ScalarOp::Function(Function::Pow), &[x, less])?;
+    let zero = b.zeros_like(x)?;
+    let flat = b.compare(Comparison::Eq, p, zero)?;
+    let slope = b.mul(p, lower)?;
+    let slope = b.select(flat, zero, slope)?;
+    let log = b.function(Function::Log, x)?;
+    let growth = b.mul(y, log)?;
+    let vanishing = b.compare(Comparison::Eq, x, zero)?;
+    let growing = b.compare(Comparison::Ge, p, zero)?;
+    let none = b.elementwise(ScalarOp::And, &[vanishing, growing])?;
+    let growth = b.select(none, zero, growth)?;
+    Ok(vec![Some(b.mul(dy, slope)?), Some(b.mul(dy, growth)?)])
 }
