@@ -22,6 +22,7 @@ pub mod names;
 mod nodes;
 pub mod ops;
 pub mod program;
+pub mod random;
 pub mod scalar;
 pub mod size;
 pub mod tensor;

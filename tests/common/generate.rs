@@ -1,16 +1,14 @@
 //! Initial weights and batches from a formula, so that no reference file has to store them; the same values as
 //! in `tests/references/make.py`, and specified in `tests/references/README.md`.
 
-/// The element `index` of the stream of the tensor `name`: splitmix64 (Steele, Lea & Flood 2014), seeded with
-/// the FNV-1a hash of the name.
+use brolga_ir::random::splitmix64;
+
+/// The element `index` of the stream of the tensor `name`: that of SplitMix64, seeded with the FNV-1a hash of the name.
 pub fn bits(name: &str, index: usize) -> u64 {
     let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    let h = seed.wrapping_add((index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let h = (h ^ (h >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let h = (h ^ (h >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    h ^ (h >> 31)
+    splitmix64(&mut seed.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
 
 /// `offset + scale * u` with u in [-1, 1) from the upper 24 bits; f64 arithmetic, rounded to f32.

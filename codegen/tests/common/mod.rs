@@ -17,6 +17,7 @@ use brolga_ir::program::{
     Access, Arg, Buffer, BufferId, Call, Expr, Kernel, KernelId, Param, Place, Program, Step,
 };
 use brolga_ir::program::{Stmt, ValueId, interpret};
+use brolga_ir::random::splitmix64;
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::tensor::Data;
 use brolga_ir::{DType, Tensor, Type};
@@ -181,15 +182,12 @@ pub fn same(got: &Tensor, want: &Tensor, what: &str, program: &Program) {
     }
 }
 
-/// A small deterministic generator (Steele, Lea & Flood 2014, SplitMix64).
+/// A sequence of numbers, the same everywhere.
 pub struct Random(pub u64);
 
 impl Random {
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        splitmix64(&mut self.0)
     }
 
     pub fn below(&mut self, n: usize) -> usize {

@@ -9,6 +9,7 @@ use brolga_ir::ops::{
     ScatterMode, SelectForm, Slice, Sort, StopGradient, Transpose, While, WindowSelect,
 };
 use brolga_ir::program::Combine;
+pub use brolga_ir::random::Rng;
 use brolga_ir::scalar::{Comparison, Function, Scalar, ScalarOp};
 use brolga_ir::{Builder, DType, Tensor, Type};
 
@@ -48,28 +49,6 @@ impl Case {
             graph.add_output(&format!("y{i}"), Role::Data, value);
         }
         graph
-    }
-}
-
-/// A small generator of numbers (SplitMix64, Steele, Lea & Flood 2014).
-pub struct Rng(pub u64);
-
-impl Rng {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// In `low..high`.
-    pub fn float(&mut self, low: f64, high: f64) -> f64 {
-        low + (high - low) * (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
     }
 }
 

@@ -6,24 +6,21 @@ use brolga_ir::interpret::interpret;
 use brolga_ir::ops::Role;
 use brolga_ir::program::interpret::{GridOrder, Interpreter};
 use brolga_ir::program::{Place, Program};
+use brolga_ir::random::splitmix64;
 use brolga_ir::scalar::Scalar;
 use brolga_ir::{DType, Graph, Tensor, Type};
 
 /// Tensors by name.
 pub type Values = HashMap<String, Tensor>;
 
-/// SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014).
+/// A sequence of numbers, the same everywhere.
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
 
 impl Random {
-    /// The next number.
+    /// The next 64 bits.
     pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        splitmix64(&mut self.0)
     }
 
     /// A number below `n`.
