@@ -14,13 +14,18 @@ fn huge(float: Float) -> f64 {
     float.pick(2f64.powi(28), 2f64.powi(56))
 }
 
+/// Whether a size is far out, and the size itself or half of it then.
+fn halved_far<A: Arith>(a: &mut A, size: A::V, far: A::V, half: A::V) -> (A::V, A::V) {
+    let is_far = a.lt(far, size);
+    let part = a.mul(size, half);
+    (is_far, a.select(is_far, part, size))
+}
+
 /// With e = e^|x| - 1: (e + e/(e + 1))/2. Far out e^(|x|/2)²/2, where e^(|x|/2) - 1 is e^(|x|/2) to the last bit.
 pub(super) fn sinh<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
     let (size, far) = (a.abs(x), a.float(far(float)));
     let (half, one) = (a.float(0.5), a.float(1.0));
-    let is_far = a.lt(far, size);
-    let part = a.mul(size, half);
-    let part = a.select(is_far, part, size);
+    let (is_far, part) = halved_far(a, size, far, half);
     let e = expm1(a, float, part);
     let halved = a.mul(half, e);
     let square = a.mul(halved, e);
@@ -35,9 +40,7 @@ pub(super) fn sinh<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
 pub(super) fn cosh<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
     let (size, far) = (a.abs(x), a.float(far(float)));
     let half = a.float(0.5);
-    let is_far = a.lt(far, size);
-    let part = a.mul(size, half);
-    let part = a.select(is_far, part, size);
+    let (is_far, part) = halved_far(a, size, far, half);
     let e = exp(a, float, part);
     let halved = a.mul(half, e);
     let square = a.mul(halved, e);

@@ -42,10 +42,26 @@ pub(super) fn expect_indices(indices: &Type) -> Result<(), String> {
 }
 
 /// Indices clamped to an extent, as gathering clamps them.
-pub(super) fn clamped(b: &mut Builder, indices: Value, extent: usize) -> Result<Value, GraphError> {
+fn clamped(b: &mut Builder, indices: Value, extent: usize) -> Result<Value, GraphError> {
     let (low, high) = (b.zeros_like(indices)?, b.full_like(indices, extent.saturating_sub(1) as f64)?);
     let above = b.max(indices, low)?;
     b.min(above, high)
+}
+
+/// The type of what is taken from an axis of `x`, which is a mistake if there is nothing to take.
+pub(super) fn taken_from(x: &Type, axis: usize, taken: Type) -> Result<Vec<Type>, String> {
+    if x.dims[axis] == 0 && !taken.dims.contains(&0) {
+        return Err(format!("nothing can be taken from axis {axis} of {x}"));
+    }
+    Ok(vec![taken])
+}
+
+/// What the cotangent of a gathering is added to, zeros of the extents of the first operand, and at which indices.
+pub(super) fn given_back(cx: &mut GradientCx, axis: usize) -> Result<(Value, Value), GraphError> {
+    let (x, indices) = (cx.operands[0], cx.operands[1]);
+    let zeros = cx.b.zeros_like(x)?;
+    let extent = cx.b.dims(x)[axis];
+    Ok((zeros, clamped(&mut cx.b, indices, extent)?))
 }
 
 /// Whether each index lies inside an extent: those that scattering does not drop.
@@ -68,18 +84,12 @@ impl Operator for Gather {
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 2)?;
         let taken = self.taken(operands[0], operands[1])?;
-        if operands[0].dims[self.axis] == 0 && !taken.dims.contains(&0) {
-            return Err(format!("nothing can be taken from axis {} of {}", self.axis, operands[0]));
-        }
-        Ok(vec![taken])
+        taken_from(operands[0], self.axis, taken)
     }
 
     fn gradient(&self, cx: &mut GradientCx) -> Gradient {
         let dy = cx.cotangent(0)?;
-        let (x, indices) = (cx.operands[0], cx.operands[1]);
-        let zeros = cx.b.zeros_like(x)?;
-        let extent = cx.b.dims(x)[self.axis];
-        let indices = clamped(&mut cx.b, indices, extent)?;
+        let (zeros, indices) = given_back(cx, self.axis)?;
         Ok(vec![Some(cx.b.scatter_add(zeros, indices, dy, self.axis)?), None])
     }
 

@@ -1,6 +1,6 @@
 //! `gather_along`: takes elements along one axis, each row by its own indices.
 
-use super::gather::{clamped, expect_indices};
+use super::gather::{expect_indices, given_back, taken_from};
 use super::*;
 use crate::definition::Element;
 use crate::index::Index;
@@ -57,18 +57,12 @@ impl Operator for GatherAlong {
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 2)?;
         let taken = self.taken(operands[0], operands[1])?;
-        if operands[0].dims[self.axis] == 0 && !taken.dims.contains(&0) {
-            return Err(format!("nothing can be taken from axis {} of {}", self.axis, operands[0]));
-        }
-        Ok(vec![taken])
+        taken_from(operands[0], self.axis, taken)
     }
 
     fn gradient(&self, cx: &mut GradientCx) -> Gradient {
         let dy = cx.cotangent(0)?;
-        let (x, indices) = (cx.operands[0], cx.operands[1]);
-        let zeros = cx.b.zeros_like(x)?;
-        let extent = cx.b.dims(x)[self.axis];
-        let indices = clamped(&mut cx.b, indices, extent)?;
+        let (zeros, indices) = given_back(cx, self.axis)?;
         Ok(vec![Some(cx.b.scatter_add_along(zeros, indices, dy, self.axis)?), None])
     }
 

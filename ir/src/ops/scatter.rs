@@ -54,6 +54,18 @@ impl Scatter {
     }
 }
 
+/// The type of a base that takes updates of the type expected; `operands` are those of scattering.
+pub(super) fn updated(operands: &[&Type], expected: &Type, mode: ScatterMode) -> Result<Vec<Type>, String> {
+    let (base, indices, updates) = (operands[0], operands[1], operands[2]);
+    if updates != expected {
+        return Err(format!("updates of {base} at {indices} must be {expected}, found {updates}"));
+    }
+    if mode == ScatterMode::Add && base.dtype == DType::Bool {
+        return Err("values of bool cannot be added".into());
+    }
+    Ok(vec![base.clone()])
+}
+
 impl Operator for Scatter {
     fn name(&self) -> &'static str {
         match self.mode {
@@ -69,15 +81,8 @@ impl Operator for Scatter {
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 3)?;
         expect_numbers(operands)?;
-        let (base, indices, updates) = (operands[0], operands[1], operands[2]);
-        let expected = Gather { axis: self.axis }.taken(base, indices)?;
-        if *updates != expected {
-            return Err(format!("updates of {base} at {indices} must be {expected}, found {updates}"));
-        }
-        if self.mode == ScatterMode::Add && base.dtype == DType::Bool {
-            return Err("values of bool cannot be added".into());
-        }
-        Ok(vec![base.clone()])
+        let expected = Gather { axis: self.axis }.taken(operands[0], operands[1])?;
+        updated(operands, &expected, self.mode)
     }
 
     fn gradient(&self, cx: &mut GradientCx) -> Gradient {

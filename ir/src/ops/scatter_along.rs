@@ -2,11 +2,11 @@
 
 use super::gather::inside;
 use super::gather_along::position_along;
+use super::scatter::updated;
 use super::*;
 use crate::definition::Element;
 use crate::index::Index;
 use crate::scalar::{Comparison, ScalarOp};
-use crate::types::DType;
 
 /// Operands: base, indices (`i32` or `i64`, extents of base but for the axis, along which they are any), updates
 /// (extents of the indices). The result is base with `updates[a…, i, b…]` added at `[a…, indices[a…, i, b…], b…]`,
@@ -40,15 +40,8 @@ impl Operator for ScatterAlong {
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 3)?;
         expect_numbers(operands)?;
-        let (base, indices, updates) = (operands[0], operands[1], operands[2]);
-        let expected = GatherAlong { axis: self.axis }.taken(base, indices)?;
-        if *updates != expected {
-            return Err(format!("updates of {base} at {indices} must be {expected}, found {updates}"));
-        }
-        if base.dtype == DType::Bool {
-            return Err("values of bool cannot be added".into());
-        }
-        Ok(vec![base.clone()])
+        let expected = GatherAlong { axis: self.axis }.taken(operands[0], operands[1])?;
+        updated(operands, &expected, ScatterMode::Add)
     }
 
     fn gradient(&self, cx: &mut GradientCx) -> Gradient {

@@ -9,8 +9,34 @@ use brolga_ir::{GraphError, NodeId, Value};
 use super::kernel::KernelBuilder;
 use super::{Location, Lowering};
 
-fn close(k: &mut KernelBuilder, count: usize) {
-    (0..count).for_each(|_| k.close());
+/// A kernel that scatters, inside of the loop over what lies before the axis.
+struct Scattering {
+    k: KernelBuilder,
+    args: Vec<Location>,
+    /// Parameters.
+    indices: usize,
+    updates: usize,
+    result: usize,
+    /// The index of the loop.
+    outer: Index,
+    /// Extent of the axis, and elements behind it.
+    extent: usize,
+    inner: usize,
+}
+
+impl Scattering {
+    /// Elements from one iteration to the next.
+    fn slab(&self) -> i64 {
+        (self.extent * self.inner) as i64
+    }
+
+    /// Stores, or adds, the update that lies at `from`: at `at` along the axis and `behind` it. Closes the three loops.
+    fn update(&mut self, from: &Index, (at, behind): (&Index, &Index), inside: ValueId, mode: ScatterMode) {
+        let to = self.outer.scale(self.slab()).add(&at.scale(self.inner as i64)).add(behind);
+        let update = self.k.load(self.updates, from, None);
+        put(&mut self.k, self.result, to, update, inside, mode == ScatterMode::Set);
+        (0..3).for_each(|_| self.k.close());
+    }
 }
 
 impl Lowering<'_> {
@@ -27,48 +53,36 @@ impl Lowering<'_> {
     }
 
     pub(super) fn scatter(&mut self, id: NodeId, scatter: &Scatter) -> Result<(), GraphError> {
-        let graph = self.graph;
-        let node = graph.node(id);
-        let [base, indices, updates] = node.operands[..] else { unreachable!("a verified scatter") };
-        let ty = node.types[0].clone();
-        let extent = ty.dims[scatter.axis];
-        let outer: usize = ty.dims[..scatter.axis].iter().product();
-        let inner: usize = ty.dims[scatter.axis + 1..].iter().product();
-        let count = graph.ty(indices).elements();
-        let mut k = KernelBuilder::new(node.op.get().name());
-        let mut args = Vec::new();
-        let [base, indices, updates] = [
-            self.operand(&mut k, base, &mut args)?,
-            self.operand(&mut k, indices, &mut args)?,
-            self.operand(&mut k, updates, &mut args)?,
-        ];
-        args.push(self.target(graph.result(id)));
-        let result = k.param(ty.dtype, ty.elements(), Access::ReadWrite);
-        let a = Index::var(k.open_for(outer));
-        let slab = (extent * inner) as i64;
-        copy_slab(&mut k, base, result, &a.scale(slab), extent * inner);
-        let i = Index::var(k.open_for(count));
-        let (at, inside) = checked(&mut k, indices, &i, extent);
-        let b = Index::var(k.open_for(inner));
-        let from = a.scale((count * inner) as i64).add(&i.scale(inner as i64)).add(&b);
-        let to = a.scale(slab).add(&at.scale(inner as i64)).add(&b);
-        let update = k.load(updates, &from, None);
-        let set = scatter.mode == ScatterMode::Set;
-        put(&mut k, result, to, update, inside, set);
-        close(&mut k, 3);
-        self.call(k.finish_kernel(), args, id);
+        let mut s = self.begin_scatter(id, scatter.axis)?;
+        let count = self.graph.ty(self.graph.node(id).operands[1]).elements();
+        let i = Index::var(s.k.open_for(count));
+        let (at, inside) = checked(&mut s.k, s.indices, &i, s.extent);
+        let b = Index::var(s.k.open_for(s.inner));
+        let from = s.outer.scale((count * s.inner) as i64).add(&i.scale(s.inner as i64)).add(&b);
+        s.update(&from, (&at, &b), inside, scatter.mode);
+        self.call(s.k.finish_kernel(), s.args, id);
         Ok(())
     }
 
     pub(super) fn scatter_along(&mut self, id: NodeId, scatter: &ScatterAlong) -> Result<(), GraphError> {
+        let mut s = self.begin_scatter(id, scatter.axis)?;
+        let taken = self.graph.ty(self.graph.node(id).operands[1]).dims[scatter.axis];
+        let (i, b) = (Index::var(s.k.open_for(taken)), Index::var(s.k.open_for(s.inner)));
+        let from = s.outer.scale((taken * s.inner) as i64).add(&i.scale(s.inner as i64)).add(&b);
+        let (at, inside) = checked(&mut s.k, s.indices, &from, s.extent);
+        s.update(&from, (&at, &b), inside, ScatterMode::Add);
+        self.call(s.k.finish_kernel(), s.args, id);
+        Ok(())
+    }
+
+    /// The loop over what lies before the axis, in which the base has been copied.
+    fn begin_scatter(&mut self, id: NodeId, axis: usize) -> Result<Scattering, GraphError> {
         let graph = self.graph;
         let node = graph.node(id);
         let [base, indices, updates] = node.operands[..] else { unreachable!("a verified scatter") };
         let ty = node.types[0].clone();
-        let extent = ty.dims[scatter.axis];
-        let taken = graph.ty(indices).dims[scatter.axis];
-        let outer: usize = ty.dims[..scatter.axis].iter().product();
-        let inner: usize = ty.dims[scatter.axis + 1..].iter().product();
+        let extent = ty.dims[axis];
+        let inner = ty.dims[axis + 1..].iter().product();
         let mut k = KernelBuilder::new(node.op.get().name());
         let mut args = Vec::new();
         let [base, indices, updates] = [
@@ -78,18 +92,11 @@ impl Lowering<'_> {
         ];
         args.push(self.target(graph.result(id)));
         let result = k.param(ty.dtype, ty.elements(), Access::ReadWrite);
-        let a = Index::var(k.open_for(outer));
-        let slab = (extent * inner) as i64;
-        copy_slab(&mut k, base, result, &a.scale(slab), extent * inner);
-        let (i, b) = (Index::var(k.open_for(taken)), Index::var(k.open_for(inner)));
-        let from = a.scale((taken * inner) as i64).add(&i.scale(inner as i64)).add(&b);
-        let (at, inside) = checked(&mut k, indices, &from, extent);
-        let to = a.scale(slab).add(&at.scale(inner as i64)).add(&b);
-        let update = k.load(updates, &from, None);
-        put(&mut k, result, to, update, inside, false);
-        close(&mut k, 3);
-        self.call(k.finish_kernel(), args, id);
-        Ok(())
+        let outer = Index::var(k.open_for(ty.dims[..axis].iter().product()));
+        let mut s = Scattering { k, args, indices, updates, result, outer, extent, inner };
+        let slab = s.outer.scale(s.slab());
+        copy_slab(&mut s.k, base, result, &slab, extent * inner);
+        Ok(s)
     }
 
     pub(super) fn loops(&mut self, id: NodeId) -> Result<(), GraphError> {
