@@ -5,6 +5,7 @@
 //! family, alone, as one of 3, and as one of 64, and larger images of few others. `BROLGA_MODELS=all` takes every model as it
 //! is, those of more work alone and as one of 3 (minutes). `BROLGA_CASES` sets the number of random models.
 
+use crate::common::cases;
 use crate::common::compiled::compile_emulated;
 use crate::common::lcg::Lcg;
 use std::sync::Arc;
@@ -505,8 +506,7 @@ impl Random {
 /// `BROLGA_CASES` sets the number of models.
 #[test]
 fn random_models() {
-    let cases = std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
-    for seed in 0..cases {
+    for seed in 0..cases(60) {
         let mut random = Random(Lcg(seed * 7919 + 1));
         let (input, body) = match seed % 3 {
             0 => random.images(),

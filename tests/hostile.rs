@@ -20,6 +20,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::common::cases;
 use crate::common::time::processor_time;
 
 /// Kibibytes of address space that a process may take.
@@ -30,11 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ENDLESS: Duration = Duration::from_secs(60);
 /// Failures that are shown.
 const SHOWN: usize = 20;
-
-/// How many cases: `BROLGA_CASES`, or `few`.
-fn cases(few: u64) -> u64 {
-    std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(few)
-}
 
 /// Runs an ignored test of this module in a process of its own; gives what it printed.
 fn alone(test: &str) -> String {

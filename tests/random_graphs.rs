@@ -3,7 +3,7 @@
 //!
 //! `BROLGA_CASES=100000 cargo test --release --test all random_graphs` runs longer.
 
-use crate::common::compiled;
+use crate::common::{self, compiled};
 use std::collections::{BTreeMap, HashMap};
 
 use brolga_codegen::TargetCpu;
@@ -19,7 +19,7 @@ use brolga_passes::manager::Kind;
 use brolga_passes::{Algorithms, Manager, Options, pipelines};
 
 fn cases() -> u64 {
-    std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000)
+    common::cases(2_000)
 }
 
 /// Says which graph it was when something panics.

@@ -12,6 +12,8 @@ use brolga::runtime::{DType, write_tensors};
 use brolga::{Model, Settings, Tensor};
 use tempfile::TempDir;
 
+use crate::common::cases;
+
 /// Few kernels, many bytes: 8 MB for each of the inputs, the batches and what is computed of them.
 const MODEL: &str = "Model(
     inputs: { \"x\": \"f32[batch, 2048]\", \"y\": \"f32[batch, 2048]\" },
@@ -76,7 +78,7 @@ fn least(folder: &Path) -> usize {
 fn short_memory_is_an_error() {
     let folder = folder();
     let least = least(folder.path());
-    let count = std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
+    let count = cases(12) as usize;
     let most = 3 << 19;
     let mut wrong = Vec::new();
     for command in COMMANDS {

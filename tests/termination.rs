@@ -13,6 +13,7 @@ use std::time::Duration;
 use brolga::{CompileOptions, Compiler, Model, Settings};
 use brolga_ir::generate::Rng;
 
+use crate::common::cases;
 use crate::common::time::processor_time;
 
 /// What one case may take of a processor's time, and what is waited for it on a busy machine.
@@ -129,9 +130,8 @@ fn watched(cases: Vec<(String, usize)>) -> Vec<(String, Duration)> {
 
 #[test]
 fn convolutions_compile_within_a_second() {
-    let count = std::env::var("BROLGA_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(200);
     let mut rng = Rng(23);
-    let mut all = watched((0..count).map(|_| case(&mut rng)).collect());
+    let mut all = watched((0..cases(200)).map(|_| case(&mut rng)).collect());
     all.sort_by_key(|(_, taken)| *taken);
     for (text, taken) in all.iter().rev().take(5) {
         println!("{taken:>10.1?}  {text}");

@@ -5,19 +5,11 @@ mod generator;
 use brolga_ir::program::Program;
 
 use self::generator::Generator;
-use crate::common::{self, Random, check, check_program};
-
-fn run(seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        let kernel = Generator::new(seed).kernel();
-        let tensors = Random(!seed).tensors(&kernel);
-        check(&kernel, &tensors);
-    }
-}
+use crate::common::{self, Random, check_program, check_seeds, many};
 
 #[test]
 fn random_nests() {
-    run(0..200);
+    check_seeds(0..200, |seed| Generator::new(seed).kernel());
 }
 
 /// The cases above are only worth something if most of them are leaves with loops around strips.
@@ -36,8 +28,7 @@ fn many_nests_are_leaves() {
 #[test]
 #[ignore = "takes as long as asked for"]
 fn many_random_nests() {
-    let cases = std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
-    run(1_000_000..1_000_000 + cases);
+    check_seeds(many(), |seed| Generator::new(seed).kernel());
 }
 
 /// A kernel in text form, whose parameters are state.

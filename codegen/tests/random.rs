@@ -2,7 +2,7 @@
 //! guarded accesses, serial loops inside and outside, updates in place, accumulators of both kinds.
 
 use crate::common;
-use crate::common::{Body, Random, check, kernel, param};
+use crate::common::{Body, Random, check_seeds, kernel, many, param};
 use brolga_ir::DType;
 use brolga_ir::index::{Index, Var};
 use brolga_ir::program::{AccId, Access, Combine, Expr, Kernel, Param, Stmt, ValueId};
@@ -268,17 +268,9 @@ impl Generator {
     }
 }
 
-fn run(seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        let kernel = Generator::new(seed).kernel();
-        let tensors = Random(!seed).tensors(&kernel);
-        check(&kernel, &tensors);
-    }
-}
-
 #[test]
 fn random_kernels() {
-    run(0..600);
+    check_seeds(0..600, |seed| Generator::new(seed).kernel());
 }
 
 /// The cases above are only worth something if the wide emitter takes a good part of them.
@@ -299,6 +291,5 @@ fn many_strips_are_wide() {
 #[test]
 #[ignore = "takes as long as asked for"]
 fn many_random_kernels() {
-    let cases = std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
-    run(1_000_000..1_000_000 + cases);
+    check_seeds(many(), |seed| Generator::new(seed).kernel());
 }

@@ -8,3 +8,8 @@ pub mod lcg;
 pub mod reference;
 pub mod snapshot;
 pub mod time;
+
+/// How many cases are tried: `BROLGA_CASES`, or `few`.
+pub fn cases(few: u64) -> u64 {
+    std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(few)
+}

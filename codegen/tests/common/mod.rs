@@ -7,6 +7,7 @@ pub mod encodings;
 #[path = "../../../tests/common/values.rs"]
 mod values;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 #[cfg(target_arch = "x86_64")]
@@ -162,6 +163,21 @@ pub fn check(kernel: &Kernel, tensors: &[Tensor]) {
     // As the slots of `program` hold them.
     let tensors: Vec<Tensor> = tensors.iter().map(at_the_border).collect();
     check_program(&program(kernel), &[], &tensors);
+}
+
+/// Compares them on the kernels of some seeds.
+pub fn check_seeds(seeds: Range<u64>, kernel: fn(u64) -> Kernel) {
+    for seed in seeds {
+        let kernel = kernel(seed);
+        let tensors = Random(!seed).tensors(&kernel);
+        check(&kernel, &tensors);
+    }
+}
+
+/// `BROLGA_CASES` seeds, or 20,000, which no test tries as it is.
+pub fn many() -> Range<u64> {
+    let cases = std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
+    1_000_000..1_000_000 + cases
 }
 
 fn at_the_border(tensor: &Tensor) -> Tensor {
