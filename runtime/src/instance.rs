@@ -222,63 +222,13 @@ impl Instance {
         inputs: &[I],
         outputs: &mut [O],
     ) -> Result<Option<Refusal>> {
+        self.check(state, inputs, outputs)?;
+        let version = self.place_state(state)?;
+        if let Some(refused) = self.prepare(version) {
+            return Ok(Some(refused));
+        }
         let executable = &*self.executable;
         let manifest = executable.manifest();
-        if state.layout() != self.layout {
-            let message = format!(
-                "this state is not the one that `{}` was bound to, nor a clone of it; bind the executable to it",
-                manifest.entry
-            );
-            return Err(Error::new(ErrorKind::State, message));
-        }
-        check_count("inputs", &manifest.entry, manifest.inputs.len(), inputs.len())?;
-        check_count("outputs", &manifest.entry, manifest.outputs.len(), outputs.len())?;
-        for (expected, found) in manifest.inputs.iter().zip(inputs) {
-            let found = &found.readable();
-            check_type(
-                "input",
-                &expected.name,
-                (expected.dtype, &expected.dims),
-                (found.dtype(), found.dims()),
-            )?;
-            check_values(expected, found)?;
-        }
-        for (expected, found) in manifest.outputs.iter().zip(&mut *outputs) {
-            let found = found.writable();
-            let has = (found.dtype(), found.dims());
-            check_type("output", &expected.name, (expected.dtype, &expected.dims), has)?;
-        }
-
-        let mut version = 0;
-        self.bases[BASE_ARENA] = self.arena.base();
-        self.bases[BASE_PREPARED] = self.prepared.base();
-        self.bases[BASE_CONSTANTS] = executable.constants().base();
-        self.bases[BASE_LOCAL] = self.local.base();
-        let (of_state, others) = self.bases[BASE_STATE..].split_at_mut(self.slots.len());
-        let (of_inputs, of_outputs) = others.split_at_mut(inputs.len());
-        for (base, at) in of_state.iter_mut().zip(&self.slots) {
-            let slot = &state.slots()[*at];
-            slot.tensor().check_bools().map_err(|e| e.within(format!("state `{}`", slot.name())))?;
-            *base = slot.tensor().base();
-            version = version.max(state.version(*at));
-        }
-
-        if let Some(prepare) = executable.prepare()
-            && self.prepared_for != Some(version)
-        {
-            of_inputs.fill(std::ptr::null_mut());
-            of_outputs.fill(std::ptr::null_mut());
-            self.prepared_for = None;
-            Self::forget(&mut self.arena, manifest.checked);
-            Self::forget(&mut self.prepared, manifest.checked);
-            // SAFETY: the bases are as `Executable::from_raw` describes them for a prepare function.
-            unsafe { enter(prepare, &self.bases, &self.threads, manifest.parallel) };
-            if let Some(refused) = self.refused() {
-                return Ok(Some(refused));
-            }
-            self.prepared_for = Some(version);
-        }
-
         let of_outputs = &mut self.bases[BASE_STATE + self.slots.len()..];
         let (of_inputs, of_outputs) = of_outputs.split_at_mut(inputs.len());
         for (base, input) in of_inputs.iter_mut().zip(inputs) {
@@ -307,6 +257,67 @@ impl Instance {
             }
         }
         Ok(self.refused())
+    }
+
+    /// An error unless the state is the one that is bound, and inputs and outputs are as the manifest says.
+    fn check<I: Readable, O: Writable>(&self, state: &State, inputs: &[I], outputs: &mut [O]) -> Result<()> {
+        let manifest = self.executable.manifest();
+        if state.layout() != self.layout {
+            let message = format!(
+                "this state is not the one that `{}` was bound to, nor a clone of it; bind the executable to it",
+                manifest.entry
+            );
+            return Err(Error::new(ErrorKind::State, message));
+        }
+        check_count("inputs", &manifest.entry, manifest.inputs.len(), inputs.len())?;
+        check_count("outputs", &manifest.entry, manifest.outputs.len(), outputs.len())?;
+        for (expected, found) in manifest.inputs.iter().zip(inputs) {
+            let found = &found.readable();
+            let has = (found.dtype(), found.dims());
+            check_type("input", &expected.name, (expected.dtype, &expected.dims), has)?;
+            check_values(expected, found)?;
+        }
+        for (expected, found) in manifest.outputs.iter().zip(outputs) {
+            let found = found.writable();
+            let has = (found.dtype(), found.dims());
+            check_type("output", &expected.name, (expected.dtype, &expected.dims), has)?;
+        }
+        Ok(())
+    }
+
+    /// Sets the bases of what belongs to the instance, and of the state; the version of what `prepare` may have read.
+    fn place_state(&mut self, state: &State) -> Result<u64> {
+        self.bases[BASE_ARENA] = self.arena.base();
+        self.bases[BASE_PREPARED] = self.prepared.base();
+        self.bases[BASE_CONSTANTS] = self.executable.constants().base();
+        self.bases[BASE_LOCAL] = self.local.base();
+        let mut version = 0;
+        for (base, at) in self.bases[BASE_STATE..].iter_mut().zip(&self.slots) {
+            let slot = &state.slots()[*at];
+            slot.tensor().check_bools().map_err(|e| e.within(format!("state `{}`", slot.name())))?;
+            *base = slot.tensor().base();
+            version = version.max(state.version(*at));
+        }
+        Ok(version)
+    }
+
+    /// Runs `prepare`, if there is one and the state is of another version than when it last ran. Tells what it has refused
+    /// to do.
+    fn prepare(&mut self, version: u64) -> Option<Refusal> {
+        let prepare = self.executable.prepare().filter(|_| self.prepared_for != Some(version))?;
+        let manifest = self.executable.manifest();
+        // It knows neither inputs nor outputs.
+        self.bases[BASE_STATE + self.slots.len()..].fill(std::ptr::null_mut());
+        self.prepared_for = None;
+        Self::forget(&mut self.arena, manifest.checked);
+        Self::forget(&mut self.prepared, manifest.checked);
+        // SAFETY: the bases are as `Executable::from_raw` describes them for a prepare function.
+        unsafe { enter(prepare, &self.bases, &self.threads, manifest.parallel) };
+        let refused = self.refused();
+        if refused.is_none() {
+            self.prepared_for = Some(version);
+        }
+        refused
     }
 }
 
