@@ -38,6 +38,7 @@ impl Model {
             seed,
             held_out,
             classes: declared.classes,
+            vocabularies: Vec::new(),
             target: declared.target,
             columns: declared.columns,
         }

@@ -43,5 +43,6 @@ mod tree;
 mod tune;
 mod updates;
 mod views;
+mod vocabularies;
 mod winograd;
 mod without_inputs;

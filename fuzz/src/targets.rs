@@ -15,7 +15,7 @@ use brolga::passes::index_ranges::index_ranges;
 use brolga::passes::lower::lower;
 use brolga::passes::{GraphPass, Manager, Options, pipelines};
 use brolga::runtime::{
-    self, Batches, DType, Field, Instance, Manifest, Request, SlotKind, Split, State, TensorFile, Threads,
+    self, DType, Field, Instance, Manifest, Request, SlotKind, Split, State, TensorFile, Threads,
 };
 use brolga::{CompileOptions, Compiler, Model, Settings, TargetCpu, random_inputs};
 

@@ -21,8 +21,14 @@ fn image_and_label(dims: &[usize]) -> Vec<Field> {
     vec![field("image", DType::F32, dims), field("label", DType::I32, &[])]
 }
 
-const RAW: Options =
-    Options { seed: 0, held_out: HeldOut::Default, classes: Vec::new(), target: None, columns: Vec::new() };
+const RAW: Options = Options {
+    seed: 0,
+    held_out: HeldOut::Default,
+    classes: Vec::new(),
+    vocabularies: Vec::new(),
+    target: None,
+    columns: Vec::new(),
+};
 
 fn request(split: Split, indices: &[usize]) -> Request<'_> {
     Request { split, indices, seed: 0, epoch: 0 }

@@ -81,6 +81,12 @@ pub trait Batches: Send {
         &[]
     }
 
+    /// Of the other inputs that take a whole number a sample, the texts that stand for the numbers, in their order; none where
+    /// the numbers are given.
+    fn vocabularies(&self) -> &[(String, Vec<String>)] {
+        &[]
+    }
+
     /// What a sample is called in lists of results: its file, or its number in the part.
     fn name(&self, _split: Split, index: usize) -> String {
         index.to_string()

@@ -73,7 +73,7 @@ pub struct State {
 }
 
 /// What is known besides tensors, and goes with weights into files. See [`State::note`].
-pub(crate) const NOTES: [&str; 3] = ["classes", "columns", "held_out"];
+pub(crate) const NOTES: [&str; 4] = ["classes", "columns", "vocabularies", "held_out"];
 
 /// Draws a number that no state has had before. Every change of a slot gets its own, so equal numbers mean
 /// equal content, between states and their clones too.
@@ -179,7 +179,8 @@ impl State {
     }
 
     /// What is known of the network besides its tensors, and saved with the weights as metadata: `classes`, `columns` (of
-    /// tables), each a JSON list of texts, and `held_out`, what was held out in training.
+    /// tables), each a JSON list of texts, `vocabularies`, a JSON object of such lists by the names of inputs, and `held_out`,
+    /// what was held out in training.
     pub fn note(&self, key: &str) -> Option<&str> {
         self.notes.get(key).map(String::as_str)
     }
@@ -204,6 +205,22 @@ impl State {
     pub fn note_list(&mut self, key: &str, list: &[String]) {
         match serde_json::to_string(list) {
             Ok(text) if !list.is_empty() => self.set_note(key, text),
+            _ => drop(self.notes.remove(key)),
+        }
+    }
+
+    /// Lists of texts by name that were noted: the vocabularies of inputs, say. Empty where there are none.
+    pub fn noted_lists(&self, key: &str) -> Vec<(String, Vec<String>)> {
+        let lists = self.note(key).and_then(|text| serde_json::from_str::<BTreeMap<_, _>>(text).ok());
+        lists.unwrap_or_default().into_iter().collect()
+    }
+
+    /// Notes lists of texts by name; none take the note away.
+    pub fn note_lists(&mut self, key: &str, lists: &[(String, Vec<String>)]) {
+        let by_name: BTreeMap<&String, &Vec<String>> =
+            lists.iter().map(|(name, list)| (name, list)).collect();
+        match serde_json::to_string(&by_name) {
+            Ok(text) if !lists.is_empty() => self.set_note(key, text),
             _ => drop(self.notes.remove(key)),
         }
     }

@@ -99,7 +99,9 @@ impl Source {
                 noted => noted,
             };
             let classes = classes(model, state);
-            let options = data::Options { held_out: HeldOut::All, columns, classes, ..declared };
+            let vocabularies = state.noted_lists("vocabularies");
+            let options =
+                data::Options { held_out: HeldOut::All, columns, classes, vocabularies, ..declared };
             return Ok(Source::Table(data::open(path, fields, &options)?));
         }
         let [field] = fields else {

@@ -142,7 +142,8 @@ fn open(
         let (classes, columns) = (declared.classes.clone(), declared.columns.clone());
         let target = args.target.clone().or(declared.target.clone());
         let (classes, columns) = (noted("classes", classes), noted("columns", columns));
-        data::Options { target, classes, columns, ..declared }
+        let vocabularies = state.noted_lists("vocabularies");
+        data::Options { target, classes, columns, vocabularies, ..declared }
     };
     if args.all {
         let all = data::Options { held_out: HeldOut::All, ..options(0) };

@@ -184,7 +184,10 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
 /// What the data are prepared with.
 fn preparation(state: &State, data: &dyn Batches) {
     const SHOWN: usize = 8;
-    for (what, names) in [("classes", data.classes()), ("columns", data.columns())] {
+    let vocabularies = data.vocabularies().iter().map(|(input, texts)| (input.as_str(), &texts[..]));
+    for (what, names) in
+        [("classes", data.classes()), ("columns", data.columns())].into_iter().chain(vocabularies)
+    {
         let more =
             if names.len() > SHOWN { format!(", … ({} in all)", names.len()) } else { String::new() };
         if !names.is_empty() {
@@ -306,6 +309,7 @@ fn open(source: &Path, args: &TrainArgs, model: &Model, manifest: &Manifest) -> 
 fn note(state: &mut State, data: &dyn Batches, args: &TrainArgs) {
     state.note_list("classes", data.classes());
     state.note_list("columns", data.columns());
+    state.note_lists("vocabularies", data.vocabularies());
     if let Some(sum) = data.checksum() {
         let fold = args.fold.map_or(0, |fold| fold - 1);
         state.set_note("held_out", json!({"data": sum, "seed": args.seed, "fold": fold}).to_string());

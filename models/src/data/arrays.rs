@@ -20,6 +20,7 @@ pub(super) struct ArrayBatches {
     /// Whether the held-out part has arrays of its own.
     own_test: bool,
     classes: Vec<String>,
+    vocabularies: Vec<(String, Vec<String>)>,
     table_columns: Vec<String>,
     /// What each sample is called; empty if by its number.
     names: Vec<String>,
@@ -65,9 +66,9 @@ impl ArrayBatches {
 
     /// A table.
     pub(super) fn filled(filled: Filled, fields: &[Field], options: &Options) -> Result<ArrayBatches> {
-        let Filled { tensors, classes, columns, names } = filled;
+        let Filled { tensors, classes, vocabularies, columns, names } = filled;
         let batches = ArrayBatches::whole(fields, tensors, names.len(), None, options)?;
-        Ok(ArrayBatches { classes, table_columns: columns, names, ..batches })
+        Ok(ArrayBatches { classes, vocabularies, table_columns: columns, names, ..batches })
     }
 
     fn whole(
@@ -78,7 +79,8 @@ impl ArrayBatches {
         options: &Options,
     ) -> Result<ArrayBatches> {
         let label = |field: &Field| field.dims.is_empty() && matches!(field.dtype, DType::I32 | DType::I64);
-        let labels = fields.iter().position(label).and_then(|at| match columns[at].dtype() {
+        // Labels come behind what they label.
+        let labels = fields.iter().rposition(label).and_then(|at| match columns[at].dtype() {
             DType::I32 => {
                 columns[at].as_slice().ok().map(|v: &[i32]| v.iter().map(|&v| i64::from(v)).collect())
             }
@@ -86,9 +88,9 @@ impl ArrayBatches {
         });
         let parts = Parts::new(count, test, labels.as_deref(), options)?;
         let (fields, classes) = (fields.to_vec(), options.classes.clone());
-        let (table_columns, names) = (Vec::new(), Vec::new());
+        let (vocabularies, table_columns, names) = (Vec::new(), Vec::new(), Vec::new());
         let own_test = test.is_some();
-        Ok(ArrayBatches { fields, columns, parts, own_test, classes, table_columns, names })
+        Ok(ArrayBatches { fields, columns, parts, own_test, classes, vocabularies, table_columns, names })
     }
 }
 
@@ -153,6 +155,10 @@ impl Batches for ArrayBatches {
 
     fn columns(&self) -> &[String] {
         &self.table_columns
+    }
+
+    fn vocabularies(&self) -> &[(String, Vec<String>)] {
+        &self.vocabularies
     }
 
     fn name(&self, split: Split, index: usize) -> String {

@@ -61,6 +61,9 @@ pub struct Options {
     pub held_out: HeldOut,
     /// Names of the classes, in the order of their numbers; empty if the data set says them.
     pub classes: Vec<String>,
+    /// Of inputs that take a whole number a sample, the texts that stand for the numbers of a table, in their order; of those
+    /// that are not here, but for the classes, the table says them.
+    pub vocabularies: Vec<(String, Vec<String>)>,
     /// The column of a table for the one input without a column of its name.
     pub target: Option<String>,
     /// The columns of a table for the one input that takes several numbers; empty for all that are left.

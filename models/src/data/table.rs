@@ -6,7 +6,9 @@
 //!   `data`), which needs no name if it is the only one left;
 //! - the one input of several numbers takes the columns that [`Options::columns`] names, or all that are left, in the order
 //!   of the file;
-//! - classes may be texts: they are numbered as [`Options::classes`] says, or in the order of their names.
+//! - whole numbers may be texts: those of the target, or of the last such input, are the classes, numbered as
+//!   [`Options::classes`] says, or in the order of their names; any other has a vocabulary of its own
+//!   ([`Options::vocabularies`]).
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -53,6 +55,8 @@ pub(super) struct Filled {
     /// One tensor for each field, `[samples, ...]`.
     pub tensors: Vec<Tensor>,
     pub classes: Vec<String>,
+    /// Of each other input of a whole number, the texts, if its column has texts.
+    pub vocabularies: Vec<(String, Vec<String>)>,
     pub columns: Vec<String>,
     /// What each sample is called.
     pub names: Vec<String>,
@@ -152,14 +156,26 @@ impl Table<'_> {
         let mut filled = Filled {
             tensors: Vec::new(),
             classes: options.classes.clone(),
+            vocabularies: Vec::new(),
             columns: Vec::new(),
             names: Vec::new(),
         };
-        for field in fields {
+        let is_target = |field: &Field| unnamed.iter().any(|unnamed| unnamed.name == field.name);
+        let label = label(fields, options, is_target);
+        for (at, field) in fields.iter().enumerate() {
             filled.tensors.push(if single(&field) {
-                let is_target = unnamed.iter().any(|unnamed| unnamed.name == field.name);
-                let name = options.target.as_ref().filter(|_| is_target).unwrap_or(&field.name);
-                self.single(self.column(name)?, field, &mut filled.classes)?
+                let name = options.target.as_ref().filter(|_| is_target(field)).unwrap_or(&field.name);
+                let column = self.column(name)?;
+                if !is_whole(field) || label == Some(at) {
+                    self.single(column, field, &mut filled.classes, "the classes")?
+                } else {
+                    let known = options.vocabularies.iter().find(|(name, _)| *name == field.name);
+                    let mut texts = known.map_or(Vec::new(), |(_, texts)| texts.clone());
+                    let what = format!("what is known of `{}`", field.name);
+                    let tensor = self.single(column, field, &mut texts, &what)?;
+                    filled.vocabularies.push((field.name.clone(), texts));
+                    tensor
+                }
             } else {
                 filled.columns = match &options.columns[..] {
                     [] => {
@@ -174,10 +190,10 @@ impl Table<'_> {
         Ok(filled)
     }
 
-    /// One number or class a sample.
-    fn single(&self, column: &Column, field: &Field, classes: &mut Vec<String>) -> Result<Tensor> {
+    /// One number a sample, or one of `texts`, which are those of the column where there are none yet; `what` they are.
+    fn single(&self, column: &Column, field: &Field, texts: &mut Vec<String>, what: &str) -> Result<Tensor> {
         let dims = [&[self.lines.len()], &field.dims[..]].concat();
-        if !matches!(field.dtype, DType::I32 | DType::I64) {
+        if !is_whole(field) {
             let values = self.numbers(column)?;
             return Tensor::from_slice(&dims, &values)?.converted(field.dtype);
         }
@@ -185,19 +201,19 @@ impl Table<'_> {
             self.present(cell, column, *line)?;
         }
         let numbers: Option<Vec<i64>> = column.cells().map(|cell| cell.parse().ok()).collect();
-        let numbers = match numbers.filter(|_| classes.is_empty()) {
+        let numbers = match numbers.filter(|_| texts.is_empty()) {
             Some(numbers) => numbers,
             None => {
-                if classes.is_empty() {
+                if texts.is_empty() {
                     let names: BTreeSet<&str> = column.cells().collect();
-                    *classes = names.into_iter().map(str::to_owned).collect();
+                    *texts = names.into_iter().map(str::to_owned).collect();
                 }
                 let number = |(cell, line): (&str, &usize)| {
-                    let number = classes.iter().position(|class| class == cell);
-                    let given = || cell.parse().ok().filter(|&number: &usize| number < classes.len());
+                    let number = texts.iter().position(|text| text == cell);
+                    let given = || cell.parse().ok().filter(|&number: &usize| number < texts.len());
                     let number = number.or_else(given);
                     number.map(|number| number as i64).ok_or_else(|| {
-                        let message = format!("line {line}: `{cell}` is none of the classes {classes:?}");
+                        let message = format!("line {line}: `{cell}` is none of {what} {texts:?}");
                         malformed(self.file, message)
                     })
                 };
@@ -264,6 +280,22 @@ impl Table<'_> {
         );
         Err(malformed(self.file, message))
     }
+}
+
+/// Whether an input takes a whole number a sample.
+fn is_whole(field: &Field) -> bool {
+    matches!(field.dtype, DType::I32 | DType::I64)
+}
+
+/// The input that takes the classes: that of the target, if it takes a whole number a sample; else the last that does, as labels
+/// come behind what they label. One whose vocabulary is known is none.
+fn label(fields: &[Field], options: &Options, is_unnamed: impl Fn(&Field) -> bool) -> Option<usize> {
+    let single = |field: &Field| is_whole(field) && field.dims.iter().product::<usize>() == 1;
+    let known = |field: &Field| options.vocabularies.iter().any(|(name, _)| *name == field.name);
+    let named = |field: &Field| options.target.as_ref() == Some(&field.name);
+    let is_target = |field: &Field| options.target.is_some() && (is_unnamed(field) || named(field));
+    let of_target = fields.iter().position(|field| single(field) && is_target(field));
+    of_target.or_else(|| fields.iter().rposition(|field| single(field) && !known(field)))
 }
 
 /// The separator of a table: what the first line has most of, outside of quotes.
