@@ -289,7 +289,7 @@ fn argument(decoder: &mut Decoder, parameter: &Parameter, value: &Value) -> Opti
             }
             decoder.expression(value).map(Argument::Expr)
         }
-        (Kind::Call(calls), Syntax::Struct(Some(name), fields)) => {
+        (Kind::Call(calls), Syntax::Struct(Some(name), fields)) if !value.is_none() => {
             let Some(signature) = calls.iter().find(|signature| signature.name == name.value) else {
                 decoder.report(
                     Diagnostic::new(

@@ -58,6 +58,11 @@ impl Text {
 }
 
 impl Value {
+    /// `none`, as in expressions, or `None`, as in RON.
+    pub fn is_none(&self) -> bool {
+        matches!(&self.kind, Kind::Struct(Some(name), fields) if fields.is_empty() && ["none", "None"].contains(&&*name.value))
+    }
+
     /// What kind of value this is, for "found ...".
     pub fn describe(&self) -> String {
         match &self.kind {

@@ -130,6 +130,18 @@ fn an_imported_backbone() {
     assert_eq!(parameters(&instance), expected);
 }
 
+/// `none` is an argument that is not given, wherever it stands, in strings and without.
+#[test]
+fn none_is_not_given() {
+    let init = |body: &str| build(&infer(body, "it")).graph("init").expect("init").to_string();
+    for none in ["none", "None", "\"none\""] {
+        let linear = format!("Flatten, Linear(name: \"a\", features: 5, init: {none}, bias: {none})");
+        assert_eq!(init(&linear), init("Flatten, Linear(name: \"a\", features: 5)"), "{none}");
+        let pool = build(&infer(&format!("AdaptiveAvgPool2d([3, {none}])"), "it"));
+        assert_eq!(outputs(&pool, "infer"), [("out".to_owned(), false, vec![2, 3, 3, 8])], "{none}");
+    }
+}
+
 /// A training entry gives its evaluation; dropout and batch normalisation behave differently in the two.
 #[test]
 fn training_and_evaluation() {

@@ -71,7 +71,7 @@ impl<'a> Decoder<'a> {
                 let items: Vec<_> = items.iter().map(|(_, item)| self.expression(item)).collect();
                 ExprKind::List(items.into_iter().collect::<Option<_>>()?)
             }
-            Kind::Struct(Some(name), fields) if fields.is_empty() && name.value == "None" => ExprKind::None,
+            _ if value.is_none() => ExprKind::None,
             _ => {
                 self.mismatch(value, "a number or an expression");
                 return None;
