@@ -70,6 +70,16 @@ fn vocabularies_are_saved_with_the_weights() {
     let told = good(at, "evaluate m.ron --weights w.safetensors --data t.csv --all");
     assert!(told.contains("accuracy"), "{told}");
 
+    // Training that goes on from these weights numbers texts as they do, and takes the columns that they had.
+    fs::write(at.join("more.csv"), "b,colour,size,a,label\n1,red,40,0,yes\n0,red,41,1,yes\n").unwrap();
+    let told = good(
+        at,
+        "train m.ron --data more.csv --epochs 1 --batch 1 --weights w.safetensors --save w2.safetensors",
+    );
+    for line in ["  classes no, yes\n", "  colour blue, green, red\n", "  columns a, b\n"] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+
     fs::write(at.join("other.csv"), "a,b,colour,size\n1,0,purple,2\n").unwrap();
     let (good, told) = brolga(at, "run m.ron --weights w.safetensors other.csv --outputs out2.csv");
     let expected = "line 2: `purple` is none of what is known of `colour` [\"blue\", \"green\", \"red\"]";

@@ -35,6 +35,16 @@ pub fn classes(model: &Model, state: &State) -> Vec<String> {
     }
 }
 
+/// How data are read for a state: its classes, vocabularies and columns, where it says them.
+pub fn as_trained(options: data::Options, model: &Model, state: &State) -> data::Options {
+    let columns = match state.noted_list("columns") {
+        noted if noted.is_empty() => options.columns.clone(),
+        noted => noted,
+    };
+    let vocabularies = state.noted_lists("vocabularies");
+    data::Options { classes: classes(model, state), vocabularies, columns, ..options }
+}
+
 /// The numbers of one sample of a batch.
 pub fn numbers(tensor: &Tensor, sample: usize) -> Result<Vec<f64>> {
     let size: usize = tensor.dims().iter().skip(1).product();
@@ -93,15 +103,8 @@ impl Source {
     fn open(path: &Path, fields: &[Field], model: &Model, state: &State) -> Result<Source> {
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         if ["csv", "tsv"].contains(&extension.as_str()) {
-            let declared = model.data_options(0);
-            let columns = match state.noted_list("columns") {
-                noted if noted.is_empty() => declared.columns.clone(),
-                noted => noted,
-            };
-            let classes = classes(model, state);
-            let vocabularies = state.noted_lists("vocabularies");
-            let options =
-                data::Options { held_out: HeldOut::All, columns, classes, vocabularies, ..declared };
+            let options = as_trained(model.data_options(0), model, state);
+            let options = data::Options { held_out: HeldOut::All, ..options };
             return Ok(Source::Table(data::open(path, fields, &options)?));
         }
         let [field] = fields else {

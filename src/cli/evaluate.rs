@@ -9,7 +9,7 @@ use brolga::{Error, Model, Result, State, Tensor, Threads};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::answers::{best, class, classes, fields, numbers, scores, shortest, write_csv};
+use super::answers::{as_trained, best, class, classes, fields, numbers, scores, shortest, write_csv};
 use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntry};
 use super::destination::{Destinations, Written};
 use super::files::state;
@@ -133,17 +133,10 @@ fn open(
     inputs: &[Field],
     state: &State,
 ) -> Result<(Box<dyn Batches>, &'static str)> {
-    let noted = |key: &str, declared: Vec<String>| match state.noted_list(key) {
-        noted if noted.is_empty() => declared,
-        noted => noted,
-    };
     let options = |seed: u64| {
-        let declared = model.data_options(seed);
-        let (classes, columns) = (declared.classes.clone(), declared.columns.clone());
+        let declared = as_trained(model.data_options(seed), model, state);
         let target = args.target.clone().or(declared.target.clone());
-        let (classes, columns) = (noted("classes", classes), noted("columns", columns));
-        let vocabularies = state.noted_lists("vocabularies");
-        data::Options { target, classes, columns, vocabularies, ..declared }
+        data::Options { target, ..declared }
     };
     if args.all {
         let all = data::Options { held_out: HeldOut::All, ..options(0) };

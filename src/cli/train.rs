@@ -104,7 +104,10 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
         train = model.compile(&args.entry.name)?;
     }
-    let mut data = open(&source, args, &model, train.manifest())?;
+    // The argument's range is that of an i64 from 0 on.
+    let mut state = model.initial_state(args.seed.cast_signed())?;
+    let loaded = args.weights.as_ref().map(|path| load(&mut state, path, &args.names.partial)).transpose()?;
+    let mut data = open(&source, args, &model, train.manifest(), &state)?;
     let formulas = model.formulas(&args.entry.name, &[])?;
     let evaluation = match model.instance().graph(&format!("{}.eval", args.entry.name)) {
         Some(eval) => model.evaluation(&eval.name, data.len(Split::Validation))?,
@@ -112,9 +115,6 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     };
     let programs = Programs { train, formulas, evaluation };
 
-    // The argument's range is that of an i64 from 0 on.
-    let mut state = model.initial_state(args.seed.cast_signed())?;
-    let loaded = args.weights.as_ref().map(|path| load(&mut state, path, &args.names.partial)).transpose()?;
     // Weights know what they were trained with; what they do not say is fitted to the data, as for new ones.
     if loaded.is_none_or(|report| !unfitted(&state, &report).is_empty()) {
         model.fit(&mut state, &threads, &mut *data)?;
@@ -283,12 +283,22 @@ pub fn source(data: Option<&PathBuf>, model: &Model, entry: &str) -> Result<Path
     }
 }
 
-/// Opens the data set for the inputs of an entry point.
-fn open(source: &Path, args: &TrainArgs, model: &Model, manifest: &Manifest) -> Result<Box<dyn Batches>> {
+/// Opens the data set for the inputs of an entry point. Weights that are trained on say what the numbers of classes and other texts,
+/// and the columns, are; those of which a part is taken do not.
+fn open(
+    source: &Path,
+    args: &TrainArgs,
+    model: &Model,
+    manifest: &Manifest,
+    state: &State,
+) -> Result<Box<dyn Batches>> {
     if manifest.inputs.is_empty() {
         return Ok(Box::new(NoData));
     }
     let mut options = model.data_options(args.seed);
+    if args.names.partial.is_empty() {
+        options = super::answers::as_trained(options, model, state);
+    }
     if args.target.is_some() {
         options.target.clone_from(&args.target);
     }
