@@ -131,6 +131,9 @@ pub fn compare(
 ) -> Result<(), String> {
     for (name, wanted) in before {
         let found = after.get(name).ok_or_else(|| format!("the output {name} is gone"))?;
+        if wanted.ty() != found.ty() {
+            return Err(format!("the output {name} was {:?}, is {:?}", wanted.ty(), found.ty()));
+        }
         for i in 0..wanted.elements() {
             let (wanted, found) = (wanted.get(i), found.get(i));
             if !equal(wanted, found) {
