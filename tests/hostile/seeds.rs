@@ -62,3 +62,38 @@ fn mutated() {
     }
     watched.finish("seeds and mutations");
 }
+
+/// The functions, the binaries that are registered, their sources, the folders of seeds and the table of the README are
+/// the same list, so that [`mutated`] runs every target that there is.
+#[test]
+fn every_registered_target_is_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let read = |path: &Path| std::fs::read_to_string(path).expect("a text");
+    let sorted = |names: Vec<String>| {
+        let mut names = names;
+        names.sort();
+        names
+    };
+    let run = sorted(ALL.iter().map(|(name, _)| (*name).to_owned()).collect());
+    let manifest = read(&root.join("Cargo.toml"));
+    let registered = manifest.split("[[bin]]").skip(1).map(|bin| {
+        let name = bin.lines().find_map(|line| line.strip_prefix("name = ")).expect("a name");
+        name.trim_matches('"').to_owned()
+    });
+    assert_eq!(sorted(registered.collect()), run, "fuzz/Cargo.toml");
+    let readme = read(&root.join("README.md"));
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(sorted(rows.map(str::to_owned).collect()), run, "fuzz/README.md");
+    for folder in ["fuzz_targets", "seeds"] {
+        let entries = std::fs::read_dir(root.join(folder)).expect("a folder");
+        let names = entries.map(|entry| entry.expect("an entry").path().file_stem().map(|n| n.to_owned()));
+        let names = names.map(|name| name.expect("a name").to_string_lossy().into_owned());
+        assert_eq!(sorted(names.collect()), run, "fuzz/{folder}");
+    }
+    for name in &run {
+        let source = read(&root.join("fuzz_targets").join(format!("{name}.rs")));
+        let calls = source.contains(&format!("brolga_fuzz::targets::{name}(bytes)"));
+        let registered = manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\""));
+        assert!(calls && registered, "fuzz/fuzz_targets/{name}.rs calls the function of its name");
+    }
+}
