@@ -32,8 +32,17 @@ impl Lowering<'_> {
             return Ok(());
         }
         operands[1] = self.access(right)?;
+        self.strided(id, dot, &dims, operands);
+        Ok(())
+    }
+
+    /// A product of operands where they lie.
+    fn strided(&mut self, id: NodeId, dot: &Dot, dims: &[Vec<usize>; 2], operands: [StridedAccess; 2]) {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let ty = &node.types[0];
         let free = [dot.free(0, dims[0].len()), dot.free(1, dims[1].len())];
-        let mut c_strides: Vec<i64> = node.types[0].strides().iter().map(|&s| s as i64).collect();
+        let mut c_strides: Vec<i64> = ty.strides().iter().map(|&s| s as i64).collect();
         let batches = dot.batch[0].len();
         let columns: usize = free[1].iter().map(|&axis| dims[1][axis]).product();
         let rows: usize = free[0].iter().map(|&axis| dims[0][axis]).product();
@@ -53,70 +62,60 @@ impl Lowering<'_> {
             // [right axes, left axes], row-major.
             let order: Vec<usize> =
                 (free[0].len()..free[0].len() + free[1].len()).chain(0..free[0].len()).collect();
-            let ty = node.types[0]
-                .with_dims(order.iter().map(|&axis| node.types[0].dims[axis]).collect::<Vec<_>>());
-            let strides = ty.strides();
+            let turned = ty.with_dims(order.iter().map(|&axis| ty.dims[axis]).collect::<Vec<_>>());
+            let strides = turned.strides();
             order.iter().zip(strides).for_each(|(&axis, stride)| c_strides[axis] = stride as i64);
-            self.arena("turned", ty)
+            self.arena("turned", turned)
         });
-        let c_of = |side: usize, position: usize| {
-            c_strides[batches + if side == 0 { position } else { free[0].len() + position }]
-        };
         // n: the innermost axis of extent above 1 must be contiguous.
-        let n_axes = &free[n_side];
         if !contiguous(n_side) {
-            let order: Vec<usize> =
-                dot.batch[n_side].iter().chain(&dot.contract[n_side]).chain(n_axes).copied().collect();
-            b = self.pack(&b, &dims[n_side], &order, graph.ty(right).dtype, id);
+            let order: Vec<usize> = (dot.batch[n_side].iter())
+                .chain(&dot.contract[n_side])
+                .chain(&free[n_side])
+                .copied()
+                .collect();
+            b = self.pack(&b, &dims[n_side], &order, graph.ty(node.operands[1]).dtype, id);
         }
-        let extent = |side: usize, axis: usize| dims[side][axis];
-        let pair = |axes: &[Vec<usize>; 2], i: usize| (axes[m_side][i], axes[n_side][i]);
         self.choose(Algorithm::Strided, id);
+        let (first, second) = c_strides[batches..].split_at(free[0].len());
+        let of_free = if swap { [second, first] } else { [first, second] };
+        let only = |axes: &[usize], side: usize, c: &[i64]| -> Vec<Axis> {
+            let axis = |(&axis, &c): (&usize, &i64)| {
+                let (a, b) = if side == m_side { (a.strides[axis], 0) } else { (0, b.strides[axis]) };
+                Axis { extent: dims[side][axis], a, b, c }
+            };
+            axes.iter().zip(c).map(axis).collect()
+        };
+        let both = |axes: &[Vec<usize>; 2], c: &dyn Fn(usize) -> i64| -> Vec<Axis> {
+            let pairs = axes[m_side].iter().zip(&axes[n_side]).enumerate();
+            let axis = |(i, (&x, &y)): (usize, (&usize, &usize))| Axis {
+                extent: dims[m_side][x],
+                a: a.strides[x],
+                b: b.strides[y],
+                c: c(i),
+            };
+            pairs.map(axis).collect()
+        };
         let contraction = Contraction {
             name: "dot",
-            dtype: node.types[0].dtype,
-            batch: (0..batches)
-                .map(|i| {
-                    let (x, y) = pair(&dot.batch, i);
-                    Axis { extent: extent(m_side, x), a: a.strides[x], b: b.strides[y], c: c_strides[i] }
-                })
-                .collect(),
-            m: free[m_side]
-                .iter()
-                .enumerate()
-                .map(|(i, &x)| Axis { extent: extent(m_side, x), a: a.strides[x], b: 0, c: c_of(m_side, i) })
-                .collect(),
-            n: n_axes
-                .iter()
-                .enumerate()
-                .map(|(i, &y)| Axis { extent: extent(n_side, y), a: 0, b: b.strides[y], c: c_of(n_side, i) })
-                .collect(),
-            k: (0..dot.contract[0].len())
-                .map(|i| {
-                    let (x, y) = pair(&dot.contract, i);
-                    Axis { extent: extent(m_side, x), a: a.strides[x], b: b.strides[y], c: 0 }
-                })
-                .collect(),
+            dtype: ty.dtype,
+            batch: both(&dot.batch, &|i| c_strides[i]),
+            m: only(&free[m_side], m_side, of_free[0]),
+            n: only(&free[n_side], n_side, of_free[1]),
+            k: both(&dot.contract, &|_| 0),
             offset: [a.offset, b.offset, 0],
-            len: [a.len, b.len, node.types[0].elements()],
+            len: [a.len, b.len, ty.elements()],
             accumulate: false,
             schedule: self.schedule,
         };
         self.call(contraction.kernel(), vec![a.location, b.location, aside.unwrap_or(target)], id);
         if let Some(aside) = aside {
-            let ty = &node.types[0];
+            let (dtype, len) = (ty.dtype, ty.elements());
+            let access = StridedAccess { location: aside, dtype, len, offset: 0, strides: c_strides };
             let all: Vec<usize> = (0..ty.rank()).collect();
-            let access = StridedAccess {
-                location: aside,
-                dtype: ty.dtype,
-                len: ty.elements(),
-                offset: 0,
-                strides: c_strides,
-            };
             let (kernel, _) = transfer(&access, &ty.dims, &all, ty);
             self.call(kernel, vec![aside, target], id);
         }
-        Ok(())
     }
 
     /// A product of rows with a matrix of weights, as a convolution over no axes.

@@ -15,7 +15,7 @@ use brolga_ir::DType;
 
 use super::Builder;
 use super::value::{Args, Built, Fault, Tensor, Val};
-use crate::arguments::Signature;
+use crate::arguments::{Parameter, Signature};
 use crate::diagnostics::Diagnostic;
 use crate::expr::Expr;
 use crate::source::{Span, Spanned};
@@ -28,7 +28,7 @@ pub(crate) struct Function {
 
 const fn function(
     name: &'static str,
-    parameters: &'static [crate::arguments::Parameter],
+    parameters: &'static [Parameter],
     build: fn(&mut Builder, &Args) -> Built<Val>,
 ) -> Function {
     Function { signature: Signature { name, parameters }, build }
@@ -75,53 +75,14 @@ pub(crate) fn call(
         .chain(named.iter().map(|(name, expr)| (Some(name), expr)))
         .collect();
     let values: Vec<Val> = given.iter().map(|(_, expr)| builder.eval(expr)).collect();
-    let source = builder.source.clone();
     let Some(function) = find(&name.value) else {
-        let diagnostic =
-            Diagnostic::new(&source, name.span, format!("there is no function `{}`", name.value))
-                .suggest(&name.value, names());
+        let message = format!("there is no function `{}`", name.value);
+        let diagnostic = Diagnostic::new(&builder.source, name.span, message).suggest(&name.value, names());
         builder.report(diagnostic);
         return Val::Unknown;
     };
     let parameters = function.signature.parameters;
-    let mut args = Args::default();
-    let mut known = true;
-    for (position, ((key, expr), value)) in given.iter().zip(values).enumerate() {
-        let parameter = match key {
-            Some(key) => parameters.iter().find(|parameter| parameter.name == key.value),
-            None => parameters.get(position),
-        };
-        let Some(parameter) = parameter else {
-            let diagnostic = match key {
-                Some(key) => {
-                    let message = format!("`{}` has no argument `{}`", name.value, key.value);
-                    Diagnostic::new(&source, key.span, message)
-                        .suggest(&key.value, parameters.iter().map(|parameter| parameter.name))
-                }
-                None => {
-                    let list: Vec<&str> = parameters.iter().map(|parameter| parameter.name).collect();
-                    let message = format!(
-                        "`{}` takes at most {} arguments: {}",
-                        name.value,
-                        list.len(),
-                        list.join(", ")
-                    );
-                    Diagnostic::new(&source, expr.span, message)
-                }
-            };
-            builder.report(diagnostic);
-            known = false;
-            continue;
-        };
-        if args.is_written(parameter.name) {
-            let message = format!("`{}` is given twice", parameter.name);
-            builder.report(Diagnostic::new(&source, expr.span, message));
-            known = false;
-            continue;
-        }
-        known &= !value.is_unknown();
-        args.push(parameter.name, Spanned::new(value, expr.span));
-    }
+    let (args, known) = arguments(builder, &name.value, parameters, &given, values);
     let missing: Vec<String> = parameters
         .iter()
         .filter(|parameter| parameter.required && !args.has(parameter.name))
@@ -129,7 +90,7 @@ pub(crate) fn call(
         .collect();
     if !missing.is_empty() && known {
         let message = format!("`{}` needs {}", name.value, missing.join(", "));
-        builder.report(Diagnostic::new(&source, span, message));
+        builder.report(Diagnostic::new(&builder.source, span, message));
         return Val::Unknown;
     }
     if !known {
@@ -152,6 +113,49 @@ pub(crate) fn call(
             builder.fail(fault, span)
         }
     }
+}
+
+/// The values of a call by the names of its parameters, and whether all are known and none is a mistake, which is reported.
+fn arguments(
+    builder: &mut Builder,
+    function: &str,
+    parameters: &'static [Parameter],
+    given: &[(Option<&Spanned<String>>, &Expr)],
+    values: Vec<Val>,
+) -> (Args, bool) {
+    let mut args = Args::default();
+    let mut known = true;
+    for (position, ((key, expr), value)) in given.iter().zip(values).enumerate() {
+        let parameter = match key {
+            Some(key) => parameters.iter().find(|parameter| parameter.name == key.value),
+            None => parameters.get(position),
+        };
+        let mistake = match (parameter, key) {
+            (Some(parameter), _) if !args.is_written(parameter.name) => {
+                known &= !value.is_unknown();
+                args.push(parameter.name, Spanned::new(value, expr.span));
+                continue;
+            }
+            (Some(parameter), _) => {
+                let message = format!("`{}` is given twice", parameter.name);
+                Diagnostic::new(&builder.source, expr.span, message)
+            }
+            (None, Some(key)) => {
+                let message = format!("`{function}` has no argument `{}`", key.value);
+                Diagnostic::new(&builder.source, key.span, message)
+                    .suggest(&key.value, parameters.iter().map(|parameter| parameter.name))
+            }
+            (None, None) => {
+                let list: Vec<&str> = parameters.iter().map(|parameter| parameter.name).collect();
+                let (count, list) = (list.len(), list.join(", "));
+                let message = format!("`{function}` takes at most {count} arguments: {list}");
+                Diagnostic::new(&builder.source, expr.span, message)
+            }
+        };
+        builder.report(mistake);
+        known = false;
+    }
+    (args, known)
 }
 
 /// The argument as a floating-point tensor; integers and truth values are converted.
