@@ -61,141 +61,143 @@ fn kernels_that_are_right_are_accepted() {
     );
 }
 
+/// Statements, and what is wrong with them.
+const BROKEN_KERNELS: &[(&str, &str)] = &[
+    ("v0 = add v1, v1 : f32", "`v0 = add v1, v1 : f32`: v1 is not assigned before this"),
+    (
+        "for i1 in 0..2 { v0 = constant 1.0 : f32 } store p2[i0] = v0",
+        "`store p2[i0] = v0`: v0 is assigned in a block that does not enclose this",
+    ),
+    ("v0 = constant 1 : i32 v0 = constant 2 : i32", "`v0 = constant 2 : i32`: v0 is assigned twice"),
+    (
+        "v0 = constant 1.0 : f32 v1 = constant 2 : i32 v2 = add v0, v1 : f32",
+        "`v2 = add v0, v1 : f32`: operands of add differ in type: [F32, I32]",
+    ),
+    ("v0 = constant 1.0 : f32 v1 = lt v0, v0 : f32", "`v1 = lt v0, v0 : f32`: lt gives bool, not f32"),
+    ("v0 = constant 1 : i32 v1 = sqrt v0 : i32", "`v1 = sqrt v0 : i32`: sqrt is not defined for i32"),
+    ("v0 = constant 1.0 : f32 v1 = add v0 : f32", "`v1 = add v0 : f32`: add takes 2 operands, not 1"),
+    ("v0 = index i0 : f32", "`v0 = index i0 : f32`: an index is an integer, not f32"),
+    ("v0 = index i7 : i32", "`v0 = index i7 : i32`: i7 is bound by no loop around this"),
+    (
+        "v0 = load p0[i0] : f32 v1 = load p0[v0] : f32",
+        "`v1 = load p0[v0] : f32`: v0 in an index is f32, not an integer",
+    ),
+    ("v0 = load p0[i0] : i32", "`v0 = load p0[i0] : i32`: p0 holds f32, not i32"),
+    ("v0 = load p9[i0] : f32", "`v0 = load p9[i0] : f32`: p9 is not among the 5 parameters"),
+    ("v0 = load p2[i0] : f32", "`v0 = load p2[i0] : f32`: p2 is only written, but loaded from"),
+    ("v0 = constant 1.0 : f32 store p0[i0] = v0", "`store p0[i0] = v0`: p0 is only read, but stored to"),
+    ("v0 = constant 1 : i32 store p2[i0] = v0", "`store p2[i0] = v0`: p2 holds f32, but v0 is i32"),
+    (
+        "v0 = load p0[8*i0 + 1] : f32",
+        "", // 8 * 7 + 1 = 57
+    ),
+    (
+        "for i1 in 0..9 { v0 = load p0[8*i0 + i1] : f32 }",
+        "`v0 = load p0[8*i0 + i1] : f32`: reaches p0[0..=64], but p0 has 64 elements",
+    ),
+    (
+        "v0 = load p0[i0 - 1] : f32",
+        "`v0 = load p0[i0 - 1] : f32`: reaches p0[-1..=6], but p0 has 64 elements",
+    ),
+    (
+        "v0 = load p3[i0] : i32 v1 = constant 64 : i32 v2 = max v0, v1 : i32 v3 = load p0[v2] : f32",
+        "`v3 = load p0[v2] : f32`: reaches p0[64..=2147483647], but p0 has 64 elements",
+    ),
+    (
+        "v0 = load p0[i0] : f32 v1 = load p0[i0] if v0 : f32",
+        "`v1 = load p0[i0] if v0 : f32`: a guard is bool, but v0 is f32",
+    ),
+    ("v0 = load p0[i0] : f32 if v0 { }", "`if v0 {`: a condition is bool, but v0 is f32"),
+    ("for i0 in 0..2 { }", "`for i0 in 0..2 {`: i0 is already bound by the grid or a loop around"),
+    (
+        "strip i1 in 0..2 { for i2 in 0..2 { strip i3 in 0..2 { } } }",
+        "`strip i3 in 0..2 {`: a strip holds values, stores, accumulators and serial loops only",
+    ),
+    (
+        "strip i1 in 0..8 { v0 = load p4[i1] : bool if v0 { } }",
+        "`if v0 {`: a strip holds values, stores, accumulators and serial loops only",
+    ),
+    (
+        "strip i1 in 0..8 { tile [1, 1] p2[0] = p0[0] * p0[0] over () : f32 }",
+        "`tile [1, 1] p2[0] = p0[0] * p0[0] over () : f32`: \
+         a strip holds values, stores, accumulators and serial loops only",
+    ),
+    (
+        "v0 = constant 1.0 : f32 store p2[0] = v0",
+        "`store p2[0] = v0`: every iteration of i0 stores the same element of p2",
+    ),
+    (
+        "v0 = constant 1.0 : f32 strip i1 in 0..8 { store p2[i0] = v0 }",
+        "`store p2[i0] = v0`: every iteration of i1 stores the same element of p2",
+    ),
+    (
+        "a0 = accumulator add 4 : f32",
+        "`a0 = accumulator add 4 : f32`: an accumulator has 1 or 32 lanes, not 4",
+    ),
+    ("a0 = accumulator add 1 : bool", "`a0 = accumulator add 1 : bool`: add is not defined for bool"),
+    ("a0 = accumulator and 1 : f32", "`a0 = accumulator and 1 : f32`: and is not defined for f32"),
+    (
+        "a0 = accumulator add 1 : f32 for i1 in 0..2 { a0 = accumulator add 1 : f32 }",
+        "`a0 = accumulator add 1 : f32`: a0 is declared twice",
+    ),
+    (
+        "strip i1 in 0..8 { a0 = accumulator add 32 : f32 }",
+        "`a0 = accumulator add 32 : f32`: an accumulator that belongs to one iteration of a strip has 1 lane",
+    ),
+    ("v0 = finish a0", "`v0 = finish a0`: a0 is not declared before this"),
+    (
+        "for i1 in 0..2 { a0 = accumulator add 1 : f32 } v0 = finish a0",
+        "`v0 = finish a0`: a0 is declared in a block that does not enclose this",
+    ),
+    (
+        "a0 = accumulator add 32 : f32 strip i1 in 0..8 { v0 = finish a0 }",
+        "`v0 = finish a0`: a0 is declared outside the strip, so it is finished outside",
+    ),
+    (
+        "a0 = accumulator add 1 : i32 v0 = constant 1.0 : f32 accumulate a0, v0",
+        "`accumulate a0, v0`: accumulator a0 takes i32, but v0 is f32",
+    ),
+    (
+        "tile [8, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : f32",
+        "`tile [8, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : f32`: \
+         rows of C, 0 elements apart, overlap: each has 8",
+    ),
+    (
+        "tile [1, 8] p2[8*i0] += p0[0] * p0[0] over (8; 1, 8) : f32",
+        "`tile [1, 8] p2[8*i0] += p0[0] * p0[0] over (8; 1, 8) : f32`: p2 is only written, but loaded from",
+    ),
+    (
+        "tile [1, 8] p1[8*i0] = p1[0] * p0[0] over (8; 1, 8) : f32",
+        "`tile [1, 8] p1[8*i0] = p1[0] * p0[0] over (8; 1, 8) : f32`: C is p1, which A or B is as well",
+    ),
+    (
+        "tile [1, 8] p1[8*i0] = p0[0] * p0[0; 8] over (8; 1, 8) : f32",
+        "`tile [1, 8] p1[8*i0] = p0[0] * p0[0; 8] over (8; 1, 8) : f32`: \
+         rows of B follow from the reduction loops, but its row stride is 8",
+    ),
+    (
+        "tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (9; 1, 8) : f32",
+        "`tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (9; 1, 8) : f32`: \
+         reaches p0[0..=71], but p0 has 64 elements",
+    ),
+    (
+        "tile [1, 8] p1[0] = p0[0] * p0[0] over (8; 1, 8) : f32",
+        "`tile [1, 8] p1[0] = p0[0] * p0[0] over (8; 1, 8) : f32`: \
+         every iteration of i0 stores the same element of p1",
+    ),
+    (
+        "tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : f64",
+        "`tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : f64`: p0 holds f32, not f64",
+    ),
+    (
+        "tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : i32",
+        "`tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : i32`: a tile is of f32 or f64, not i32",
+    ),
+];
+
 #[test]
 fn broken_kernels_are_told_apart() {
-    let cases = [
-        ("v0 = add v1, v1 : f32", "`v0 = add v1, v1 : f32`: v1 is not assigned before this"),
-        (
-            "for i1 in 0..2 { v0 = constant 1.0 : f32 } store p2[i0] = v0",
-            "`store p2[i0] = v0`: v0 is assigned in a block that does not enclose this",
-        ),
-        ("v0 = constant 1 : i32 v0 = constant 2 : i32", "`v0 = constant 2 : i32`: v0 is assigned twice"),
-        (
-            "v0 = constant 1.0 : f32 v1 = constant 2 : i32 v2 = add v0, v1 : f32",
-            "`v2 = add v0, v1 : f32`: operands of add differ in type: [F32, I32]",
-        ),
-        ("v0 = constant 1.0 : f32 v1 = lt v0, v0 : f32", "`v1 = lt v0, v0 : f32`: lt gives bool, not f32"),
-        ("v0 = constant 1 : i32 v1 = sqrt v0 : i32", "`v1 = sqrt v0 : i32`: sqrt is not defined for i32"),
-        ("v0 = constant 1.0 : f32 v1 = add v0 : f32", "`v1 = add v0 : f32`: add takes 2 operands, not 1"),
-        ("v0 = index i0 : f32", "`v0 = index i0 : f32`: an index is an integer, not f32"),
-        ("v0 = index i7 : i32", "`v0 = index i7 : i32`: i7 is bound by no loop around this"),
-        (
-            "v0 = load p0[i0] : f32 v1 = load p0[v0] : f32",
-            "`v1 = load p0[v0] : f32`: v0 in an index is f32, not an integer",
-        ),
-        ("v0 = load p0[i0] : i32", "`v0 = load p0[i0] : i32`: p0 holds f32, not i32"),
-        ("v0 = load p9[i0] : f32", "`v0 = load p9[i0] : f32`: p9 is not among the 5 parameters"),
-        ("v0 = load p2[i0] : f32", "`v0 = load p2[i0] : f32`: p2 is only written, but loaded from"),
-        ("v0 = constant 1.0 : f32 store p0[i0] = v0", "`store p0[i0] = v0`: p0 is only read, but stored to"),
-        ("v0 = constant 1 : i32 store p2[i0] = v0", "`store p2[i0] = v0`: p2 holds f32, but v0 is i32"),
-        (
-            "v0 = load p0[8*i0 + 1] : f32",
-            "", // 8 * 7 + 1 = 57
-        ),
-        (
-            "for i1 in 0..9 { v0 = load p0[8*i0 + i1] : f32 }",
-            "`v0 = load p0[8*i0 + i1] : f32`: reaches p0[0..=64], but p0 has 64 elements",
-        ),
-        (
-            "v0 = load p0[i0 - 1] : f32",
-            "`v0 = load p0[i0 - 1] : f32`: reaches p0[-1..=6], but p0 has 64 elements",
-        ),
-        (
-            "v0 = load p3[i0] : i32 v1 = constant 64 : i32 v2 = max v0, v1 : i32 v3 = load p0[v2] : f32",
-            "`v3 = load p0[v2] : f32`: reaches p0[64..=2147483647], but p0 has 64 elements",
-        ),
-        (
-            "v0 = load p0[i0] : f32 v1 = load p0[i0] if v0 : f32",
-            "`v1 = load p0[i0] if v0 : f32`: a guard is bool, but v0 is f32",
-        ),
-        ("v0 = load p0[i0] : f32 if v0 { }", "`if v0 {`: a condition is bool, but v0 is f32"),
-        ("for i0 in 0..2 { }", "`for i0 in 0..2 {`: i0 is already bound by the grid or a loop around"),
-        (
-            "strip i1 in 0..2 { for i2 in 0..2 { strip i3 in 0..2 { } } }",
-            "`strip i3 in 0..2 {`: a strip holds values, stores, accumulators and serial loops only",
-        ),
-        (
-            "strip i1 in 0..8 { v0 = load p4[i1] : bool if v0 { } }",
-            "`if v0 {`: a strip holds values, stores, accumulators and serial loops only",
-        ),
-        (
-            "strip i1 in 0..8 { tile [1, 1] p2[0] = p0[0] * p0[0] over () : f32 }",
-            "`tile [1, 1] p2[0] = p0[0] * p0[0] over () : f32`: \
-             a strip holds values, stores, accumulators and serial loops only",
-        ),
-        (
-            "v0 = constant 1.0 : f32 store p2[0] = v0",
-            "`store p2[0] = v0`: every iteration of i0 stores the same element of p2",
-        ),
-        (
-            "v0 = constant 1.0 : f32 strip i1 in 0..8 { store p2[i0] = v0 }",
-            "`store p2[i0] = v0`: every iteration of i1 stores the same element of p2",
-        ),
-        (
-            "a0 = accumulator add 4 : f32",
-            "`a0 = accumulator add 4 : f32`: an accumulator has 1 or 32 lanes, not 4",
-        ),
-        ("a0 = accumulator add 1 : bool", "`a0 = accumulator add 1 : bool`: add is not defined for bool"),
-        ("a0 = accumulator and 1 : f32", "`a0 = accumulator and 1 : f32`: and is not defined for f32"),
-        (
-            "a0 = accumulator add 1 : f32 for i1 in 0..2 { a0 = accumulator add 1 : f32 }",
-            "`a0 = accumulator add 1 : f32`: a0 is declared twice",
-        ),
-        (
-            "strip i1 in 0..8 { a0 = accumulator add 32 : f32 }",
-            "`a0 = accumulator add 32 : f32`: an accumulator that belongs to one iteration of a strip has 1 lane",
-        ),
-        ("v0 = finish a0", "`v0 = finish a0`: a0 is not declared before this"),
-        (
-            "for i1 in 0..2 { a0 = accumulator add 1 : f32 } v0 = finish a0",
-            "`v0 = finish a0`: a0 is declared in a block that does not enclose this",
-        ),
-        (
-            "a0 = accumulator add 32 : f32 strip i1 in 0..8 { v0 = finish a0 }",
-            "`v0 = finish a0`: a0 is declared outside the strip, so it is finished outside",
-        ),
-        (
-            "a0 = accumulator add 1 : i32 v0 = constant 1.0 : f32 accumulate a0, v0",
-            "`accumulate a0, v0`: accumulator a0 takes i32, but v0 is f32",
-        ),
-        (
-            "tile [8, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : f32",
-            "`tile [8, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : f32`: \
-             rows of C, 0 elements apart, overlap: each has 8",
-        ),
-        (
-            "tile [1, 8] p2[8*i0] += p0[0] * p0[0] over (8; 1, 8) : f32",
-            "`tile [1, 8] p2[8*i0] += p0[0] * p0[0] over (8; 1, 8) : f32`: p2 is only written, but loaded from",
-        ),
-        (
-            "tile [1, 8] p1[8*i0] = p1[0] * p0[0] over (8; 1, 8) : f32",
-            "`tile [1, 8] p1[8*i0] = p1[0] * p0[0] over (8; 1, 8) : f32`: C is p1, which A or B is as well",
-        ),
-        (
-            "tile [1, 8] p1[8*i0] = p0[0] * p0[0; 8] over (8; 1, 8) : f32",
-            "`tile [1, 8] p1[8*i0] = p0[0] * p0[0; 8] over (8; 1, 8) : f32`: \
-             rows of B follow from the reduction loops, but its row stride is 8",
-        ),
-        (
-            "tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (9; 1, 8) : f32",
-            "`tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (9; 1, 8) : f32`: \
-             reaches p0[0..=71], but p0 has 64 elements",
-        ),
-        (
-            "tile [1, 8] p1[0] = p0[0] * p0[0] over (8; 1, 8) : f32",
-            "`tile [1, 8] p1[0] = p0[0] * p0[0] over (8; 1, 8) : f32`: \
-             every iteration of i0 stores the same element of p1",
-        ),
-        (
-            "tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : f64",
-            "`tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : f64`: p0 holds f32, not f64",
-        ),
-        (
-            "tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : i32",
-            "`tile [1, 8] p1[8*i0] = p0[0] * p0[0] over (8; 1, 8) : i32`: a tile is of f32 or f64, not i32",
-        ),
-    ];
-    for (body, expected) in cases {
+    for &(body, expected) in BROKEN_KERNELS {
         let expected = if expected.is_empty() { String::new() } else { format!("kernel @k: {expected}") };
         assert_eq!(kernel(body), expected, "{body}");
     }
@@ -325,125 +327,118 @@ fn schedules_that_are_right_are_accepted() {
     }
 }
 
+/// Steps, and what is wrong with them.
+const BROKEN_SCHEDULES: &[(&str, &str)] = &[
+    ("schedule { call @copy#0(%0) }", "call 0 of @copy#0: expected 2 arguments, found 1"),
+    ("schedule { call @copy#0(%0, %42) }", "call 0 of @copy#0: p1 is given %42, but there are 12 buffers"),
+    ("schedule { call @\"\"#9() }", "call 0 of @\"\"#9: no kernel has this number: there are 6"),
+    (
+        "schedule { call @turn#5(%0, %6, %8) }",
+        "call 0 of @turn#5: expected 2 arguments (none for the 1 local parameters), found 3",
+    ),
+    ("schedule { call @copy#0(%1, %6) }", "call 0 of @copy#0: p0 is of f32, but %1 is i32[16]"),
+    (
+        "schedule { call @copy#0(%0 + 1, %6)   // fc1/backward\n }",
+        "call 0 of @copy#0 (fc1/backward): p0 takes elements 1..17 of %0, which is f32[16]",
+    ),
+    (
+        "schedule { loop 4 { call @copy#0(%0, %9 by [16]) } }",
+        "call 0.0 of @copy#0: p1 takes elements 0..64 of %9, which is f32[3, 16]",
+    ),
+    (
+        "schedule { loop 2 { call @copy#0(%0, %9 by [-16]) } }",
+        "call 0.0 of @copy#0: p1 takes elements -16..16 of %9, which is f32[3, 16]",
+    ),
+    (
+        "schedule { call @copy#0(%0, %9 by [16]) }",
+        "call 0 of @copy#0: p1 is given 1 strides, but 0 loops are around it",
+    ),
+    ("schedule { call @copy#0(%2, %0) }", "call 0 of @copy#0: p1 writes %0 \"x\", an input"),
+    ("schedule { call @copy#0(%2, %4) }", "call 0 of @copy#0: p1 writes %4 \"c\", a constant"),
+    (
+        "schedule { call @copy#0(%2, %3) }",
+        "call 0 of @copy#0: p1 writes %3 \"frozen\", state that is not said to be updated",
+    ),
+    (
+        "schedule { call @copy#0(%2, %5) }",
+        "call 0 of @copy#0: p1 writes %5 \"packed\", which only prepare writes",
+    ),
+    (
+        "prepare { call @copy#0(%0, %5) } schedule { }",
+        "call 0 of @copy#0: p0 reads %0 \"x\", but prepare touches neither inputs nor outputs",
+    ),
+    (
+        "prepare { call @copy#0(%3, %2) } schedule { }",
+        "call 0 of @copy#0: p1 writes %2 \"w\", but prepare does not change state",
+    ),
+    (
+        "schedule { call @copy#0(%7, %7 + 8) }",
+        "call 0 of @copy#0: p0 (%7) and p1 (%7 + 8) overlap and are no update in place \
+         (same first byte, one only read, by no tile)",
+    ),
+    (
+        "schedule { call @copy#0(%7 + 8, %8) }",
+        "call 0 of @copy#0: p0 (%7 + 8) and p1 (%8) overlap and are no update in place \
+         (same first byte, one only read, by no tile)",
+    ),
+    (
+        "schedule { loop 2 { call @copy#0(%7, %7 + 16 by [-8]) } }",
+        "call 0.0 of @copy#0: p0 (%7) and p1 (%7 + 16 by [-8]) overlap and are no update in place \
+         (same first byte, one only read, by no tile)",
+    ),
+    (
+        "schedule { call @columns#3(%7, %7 + 2) }",
+        "call 0 of @columns#3: p0 (%7) and p1 (%7 + 2) overlap and are no update in place \
+         (same first byte, one only read, by no tile)",
+    ),
+    (
+        "schedule { call @product#4(%2, %3, %2) }",
+        "call 0 of @product#4: p0 (%2) and p2 (%2) overlap and are no update in place \
+         (same first byte, one only read, by no tile)",
+    ),
+    ("schedule { call @copy#0(%6, %9) }", "call 0 of @copy#0: p0 reads %6 \"a\", which nothing has written"),
+    (
+        "schedule { call @copy#0(%5, %9) }",
+        "call 0 of @copy#0: p0 reads %5 \"packed\", which nothing has written",
+    ),
+    ("schedule { call @add#1(%0, %9) }", "call 0 of @add#1: p1 reads %9 \"y\", which nothing has written"),
+    (
+        "schedule { call @copy#0(%0, %7 + 16) call @copy#0(%0, %8) call @copy#0(%7 + 16, %9) }",
+        "call 2 of @copy#0: p0 reads %7 \"b\", but %8 \"c\" has been written to the same bytes",
+    ),
+    ("schedule { if %0 { } }", "if 0: the condition is of bool, but %0 is f32[16]"),
+    ("schedule { if %10 + 2 { } }", "if 0: the condition takes elements 2..3 of %10, which is bool[2]"),
+    ("schedule { if %11 { } }", "if 0: the condition reads %11 \"flag\", which nothing has written"),
+    ("schedule { if %10 { break unless %10 } }", "break 0.0.0: is in no loop"),
+    (
+        "schedule { loop 2 { break unless %11 call @flag#2(%0, %11) } }",
+        "break 0.0: the condition reads %11 \"flag\", which nothing has written",
+    ),
+    (
+        "prepare { if %10 { } } schedule { }",
+        "if 0: the condition reads %10 \"go\", but prepare touches neither inputs nor outputs",
+    ),
+    (
+        "schedule { if %10 { call @copy#0(%0, %6) } call @copy#0(%6, %9) }",
+        "call 1 of @copy#0: p0 reads %6 \"a\", which nothing has written",
+    ),
+    (
+        "schedule { loop 9 { break unless %10 call @copy#0(%0, %6) } call @copy#0(%6, %9) }",
+        "call 1 of @copy#0: p0 reads %6 \"a\", which nothing has written",
+    ),
+    (
+        "schedule { call @copy#0(%0, %7) if %10 { } else { call @copy#0(%0, %8) } call @copy#0(%7, %9) }",
+        "call 2 of @copy#0: p0 reads %7 \"b\", but %8 \"c\" has been written to the same bytes",
+    ),
+    (
+        "schedule { call @copy#0(%0, %7) loop 2 { call @copy#0(%7, %9) call @copy#0(%0, %8) } }",
+        "call 1.0 of @copy#0: p0 reads %7 \"b\", but %8 \"c\" has been written to the same bytes",
+    ),
+];
+
 #[test]
 fn broken_schedules_are_told_apart() {
-    let cases = [
-        ("schedule { call @copy#0(%0) }", "call 0 of @copy#0: expected 2 arguments, found 1"),
-        (
-            "schedule { call @copy#0(%0, %42) }",
-            "call 0 of @copy#0: p1 is given %42, but there are 12 buffers",
-        ),
-        ("schedule { call @\"\"#9() }", "call 0 of @\"\"#9: no kernel has this number: there are 6"),
-        (
-            "schedule { call @turn#5(%0, %6, %8) }",
-            "call 0 of @turn#5: expected 2 arguments (none for the 1 local parameters), found 3",
-        ),
-        ("schedule { call @copy#0(%1, %6) }", "call 0 of @copy#0: p0 is of f32, but %1 is i32[16]"),
-        (
-            "schedule { call @copy#0(%0 + 1, %6)   // fc1/backward\n }",
-            "call 0 of @copy#0 (fc1/backward): p0 takes elements 1..17 of %0, which is f32[16]",
-        ),
-        (
-            "schedule { loop 4 { call @copy#0(%0, %9 by [16]) } }",
-            "call 0.0 of @copy#0: p1 takes elements 0..64 of %9, which is f32[3, 16]",
-        ),
-        (
-            "schedule { loop 2 { call @copy#0(%0, %9 by [-16]) } }",
-            "call 0.0 of @copy#0: p1 takes elements -16..16 of %9, which is f32[3, 16]",
-        ),
-        (
-            "schedule { call @copy#0(%0, %9 by [16]) }",
-            "call 0 of @copy#0: p1 is given 1 strides, but 0 loops are around it",
-        ),
-        ("schedule { call @copy#0(%2, %0) }", "call 0 of @copy#0: p1 writes %0 \"x\", an input"),
-        ("schedule { call @copy#0(%2, %4) }", "call 0 of @copy#0: p1 writes %4 \"c\", a constant"),
-        (
-            "schedule { call @copy#0(%2, %3) }",
-            "call 0 of @copy#0: p1 writes %3 \"frozen\", state that is not said to be updated",
-        ),
-        (
-            "schedule { call @copy#0(%2, %5) }",
-            "call 0 of @copy#0: p1 writes %5 \"packed\", which only prepare writes",
-        ),
-        (
-            "prepare { call @copy#0(%0, %5) } schedule { }",
-            "call 0 of @copy#0: p0 reads %0 \"x\", but prepare touches neither inputs nor outputs",
-        ),
-        (
-            "prepare { call @copy#0(%3, %2) } schedule { }",
-            "call 0 of @copy#0: p1 writes %2 \"w\", but prepare does not change state",
-        ),
-        (
-            "schedule { call @copy#0(%7, %7 + 8) }",
-            "call 0 of @copy#0: p0 (%7) and p1 (%7 + 8) overlap and are no update in place \
-             (same first byte, one only read, by no tile)",
-        ),
-        (
-            "schedule { call @copy#0(%7 + 8, %8) }",
-            "call 0 of @copy#0: p0 (%7 + 8) and p1 (%8) overlap and are no update in place \
-             (same first byte, one only read, by no tile)",
-        ),
-        (
-            "schedule { loop 2 { call @copy#0(%7, %7 + 16 by [-8]) } }",
-            "call 0.0 of @copy#0: p0 (%7) and p1 (%7 + 16 by [-8]) overlap and are no update in place \
-             (same first byte, one only read, by no tile)",
-        ),
-        (
-            "schedule { call @columns#3(%7, %7 + 2) }",
-            "call 0 of @columns#3: p0 (%7) and p1 (%7 + 2) overlap and are no update in place \
-             (same first byte, one only read, by no tile)",
-        ),
-        (
-            "schedule { call @product#4(%2, %3, %2) }",
-            "call 0 of @product#4: p0 (%2) and p2 (%2) overlap and are no update in place \
-             (same first byte, one only read, by no tile)",
-        ),
-        (
-            "schedule { call @copy#0(%6, %9) }",
-            "call 0 of @copy#0: p0 reads %6 \"a\", which nothing has written",
-        ),
-        (
-            "schedule { call @copy#0(%5, %9) }",
-            "call 0 of @copy#0: p0 reads %5 \"packed\", which nothing has written",
-        ),
-        (
-            "schedule { call @add#1(%0, %9) }",
-            "call 0 of @add#1: p1 reads %9 \"y\", which nothing has written",
-        ),
-        (
-            "schedule { call @copy#0(%0, %7 + 16) call @copy#0(%0, %8) call @copy#0(%7 + 16, %9) }",
-            "call 2 of @copy#0: p0 reads %7 \"b\", but %8 \"c\" has been written to the same bytes",
-        ),
-        ("schedule { if %0 { } }", "if 0: the condition is of bool, but %0 is f32[16]"),
-        ("schedule { if %10 + 2 { } }", "if 0: the condition takes elements 2..3 of %10, which is bool[2]"),
-        ("schedule { if %11 { } }", "if 0: the condition reads %11 \"flag\", which nothing has written"),
-        ("schedule { if %10 { break unless %10 } }", "break 0.0.0: is in no loop"),
-        (
-            "schedule { loop 2 { break unless %11 call @flag#2(%0, %11) } }",
-            "break 0.0: the condition reads %11 \"flag\", which nothing has written",
-        ),
-        (
-            "prepare { if %10 { } } schedule { }",
-            "if 0: the condition reads %10 \"go\", but prepare touches neither inputs nor outputs",
-        ),
-        (
-            "schedule { if %10 { call @copy#0(%0, %6) } call @copy#0(%6, %9) }",
-            "call 1 of @copy#0: p0 reads %6 \"a\", which nothing has written",
-        ),
-        (
-            "schedule { loop 9 { break unless %10 call @copy#0(%0, %6) } call @copy#0(%6, %9) }",
-            "call 1 of @copy#0: p0 reads %6 \"a\", which nothing has written",
-        ),
-        (
-            "schedule { call @copy#0(%0, %7) if %10 { } else { call @copy#0(%0, %8) } call @copy#0(%7, %9) }",
-            "call 2 of @copy#0: p0 reads %7 \"b\", but %8 \"c\" has been written to the same bytes",
-        ),
-        (
-            "schedule { call @copy#0(%0, %7) loop 2 { call @copy#0(%7, %9) call @copy#0(%0, %8) } }",
-            "call 1.0 of @copy#0: p0 reads %7 \"b\", but %8 \"c\" has been written to the same bytes",
-        ),
-    ];
-    for (steps, expected) in cases {
+    for &(steps, expected) in BROKEN_SCHEDULES {
         let section = if steps.starts_with("prepare") { "prepare" } else { "schedule" };
         assert_eq!(schedule(steps), format!("{section}, {expected}"), "{steps}");
     }
