@@ -1,0 +1,272 @@
+//! Where values lie: the buffers of a program, and the copies between them.
+
+use std::collections::{HashMap, HashSet};
+
+use brolga_ir::index::Index;
+use brolga_ir::ops::Role;
+use brolga_ir::program::{Access, Arg, Buffer, BufferId, Kernel, Place, Program};
+use brolga_ir::{GraphError, NodeId, Op, Type, Value};
+use rustc_hash::FxHashMap;
+
+use super::Lowering;
+use super::kernel::KernelBuilder;
+
+/// Where a value lies: row-major from an element of a buffer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Location {
+    pub buffer: BufferId,
+    pub offset: usize,
+    /// Elements it moves by with each iteration of the schedule loops around, outermost first.
+    pub strides: [i64; DEEPEST],
+}
+
+/// Schedule loops, at most, inside each other.
+pub(super) const DEEPEST: usize = 4;
+
+impl From<BufferId> for Location {
+    /// The start of a buffer.
+    fn from(buffer: BufferId) -> Location {
+        Location { buffer, offset: 0, strides: [0; DEEPEST] }
+    }
+}
+
+impl From<Location> for Arg {
+    fn from(Location { buffer, offset, strides }: Location) -> Arg {
+        let moving = strides.iter().rposition(|&stride| stride != 0).map_or(0, |last| last + 1);
+        Arg { buffer, offset, strides: strides[..moving].to_vec() }
+    }
+}
+
+/// Kernels, and where they have put what they made.
+pub(super) type Copies = FxHashMap<Location, Vec<(Kernel, Location)>>;
+
+impl Lowering<'_> {
+    pub(super) fn buffer(&mut self, name: &str, ty: Type, place: Place) -> BufferId {
+        self.program.buffers.push(Buffer { name: name.to_owned(), ty, place });
+        BufferId(self.program.buffers.len() as u32 - 1)
+    }
+
+    /// Scratch memory for a tensor.
+    pub(super) fn arena(&mut self, name: &str, ty: Type) -> Location {
+        Location::from(self.buffer(name, ty, Place::Arena(None)))
+    }
+
+    pub(super) fn parameters(&mut self, ranges: &HashMap<String, (i64, i64)>) {
+        let updated: HashSet<&str> =
+            self.graph.outputs().iter().filter(|o| o.role == Role::State).map(|o| o.name.as_str()).collect();
+        for &id in self.graph.parameters() {
+            let parameter = self.graph.parameter(id).expect("a parameter").clone();
+            let place = match parameter.role {
+                Role::Data => Place::Input { range: ranges.get(&parameter.name).copied() },
+                Role::State => Place::State { updated: updated.contains(&parameter.name.as_str()) },
+            };
+            let buffer = self.buffer(&parameter.name, parameter.ty, place);
+            self.locations.insert(self.graph.result(id), Location::from(buffer));
+        }
+    }
+
+    /// Gives every output a buffer. A computed value goes straight into the first output that names it; every
+    /// other one, and every state update, is copied at the end: until then the old state can be read. The pass
+    /// `forward` takes out the copies that are not needed.
+    pub(super) fn outputs(&mut self) -> Vec<(Value, BufferId)> {
+        let mut copies = Vec::new();
+        let state: HashMap<&str, BufferId> = (self.graph.parameters().iter())
+            .filter_map(|&id| self.graph.parameter(id).filter(|p| p.role == Role::State).zip(Some(id)))
+            .map(|(p, id)| (p.name.as_str(), self.locations[&self.graph.result(id)].buffer))
+            .collect();
+        for output in self.graph.outputs() {
+            match output.role {
+                Role::Data => {
+                    let ty = self.graph.ty(output.value).clone();
+                    let buffer = self.buffer(&output.name, ty, Place::Output);
+                    copies.extend(self.aim(output.value, buffer));
+                }
+                Role::State => {
+                    let state = *state.get(output.name.as_str()).expect("a verified update names a state");
+                    if self.locations.get(&output.value) != Some(&Location::from(state)) {
+                        copies.push((output.value, state));
+                    }
+                }
+            }
+        }
+        copies.sort_by_key(|&(_, buffer)| buffer);
+        copies
+    }
+
+    /// Has a value computed straight into a buffer; or gives both back, to be copied at the end, if no node computes
+    /// it (parameters, index maps) or it goes into another buffer already.
+    pub(super) fn aim(&mut self, value: Value, buffer: BufferId) -> Option<(Value, BufferId)> {
+        let parameter = self.graph.parameter(value.node).is_some();
+        if parameter || self.is_view(value) || self.targets.contains_key(&value) {
+            return Some((value, buffer));
+        }
+        self.targets.insert(value, buffer.into());
+        None
+    }
+
+    /// Copies outputs first, then state, so that whatever reads old state reads it before it changes.
+    pub(super) fn copies(&mut self, copies: Vec<(Value, BufferId)>) -> Result<(), GraphError> {
+        let is_state = |program: &Program, id: BufferId| {
+            matches!(program.buffers[id.0 as usize].place, Place::State { .. })
+        };
+        let (state, outputs): (Vec<_>, Vec<_>) =
+            copies.into_iter().partition(|&(_, buffer)| is_state(&self.program, buffer));
+        for (value, buffer) in outputs {
+            self.copy(value, Location::from(buffer))?;
+        }
+        let state: Vec<(Value, Location)> = state.into_iter().map(|(v, buffer)| (v, buffer.into())).collect();
+        let old: HashSet<Location> = (0..self.program.buffers.len() as u32)
+            .map(BufferId)
+            .filter(|&buffer| is_state(&self.program, buffer))
+            .map(Location::from)
+            .collect();
+        self.replace_old(state, &old)
+    }
+
+    /// Copies values to places in `old`. What still has to be read from there is set aside first.
+    pub(super) fn replace_old(
+        &mut self,
+        copies: Vec<(Value, Location)>,
+        old: &HashSet<Location>,
+    ) -> Result<(), GraphError> {
+        let mut sources = Vec::new();
+        for &(value, to) in &copies {
+            let at = self.locations.get(&value).copied();
+            sources.push(if at == Some(to) {
+                to
+            } else if at.is_some_and(|at| old.contains(&at)) || self.is_view(value) {
+                let name = self.name_of(value);
+                let aside = self.arena(&name, self.graph.ty(value).clone());
+                self.copy(value, aside)?;
+                aside
+            } else {
+                self.location(value)?
+            });
+        }
+        for (from, (value, to)) in sources.into_iter().zip(copies) {
+            if from != to {
+                self.copy_memory(from, to, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// A name for a value's buffer.
+    pub(super) fn name_of(&self, value: Value) -> String {
+        let node = self.graph.node(value.node);
+        let op = node.op.get().name();
+        if node.origin.path.is_empty() { op.to_owned() } else { format!("{}:{op}", node.origin.path) }
+    }
+
+    /// The memory that a value is computed into.
+    pub(super) fn target(&mut self, value: Value) -> Location {
+        let location = match self.targets.get(&value) {
+            Some(&location) => location,
+            None => {
+                let name = self.name_of(value);
+                self.arena(&name, self.graph.ty(value).clone())
+            }
+        };
+        self.locations.insert(value, location);
+        location
+    }
+
+    /// Where a value lies; what only maps indices is copied to memory, unless a reshape keeps its place.
+    pub(super) fn location(&mut self, value: Value) -> Result<Location, GraphError> {
+        if let Some(&location) = self.locations.get(&value) {
+            return Ok(location);
+        }
+        let graph = self.graph;
+        let node = graph.node(value.node);
+        let location = match &node.op {
+            Op::Reshape(_) => self.location(node.operands[0])?,
+            Op::Constant(constant) => {
+                let name = self.name_of(value);
+                let buffer = self.buffer(&name, constant.value.ty(), Place::Constant(constant.value.clone()));
+                Location::from(buffer)
+            }
+            _ => {
+                let (name, ty) = (self.name_of(value), graph.ty(value).clone());
+                let (kernel, sources) = self.kernel_of(&[value])?;
+                if let &[from] = sources.as_slice() {
+                    self.once(&name, kernel, from, ty, value.node)
+                } else {
+                    let location = self.arena(&name, ty);
+                    self.call(kernel, sources.into_iter().chain([location]).collect(), value.node);
+                    location
+                }
+            }
+        };
+        self.locations.insert(value, location);
+        Ok(location)
+    }
+
+    /// Copies a value to a place.
+    pub(super) fn copy(&mut self, value: Value, to: Location) -> Result<(), GraphError> {
+        if !self.locations.contains_key(&value) && self.is_view(value) {
+            return self.compute(&[(value, to)], value.node);
+        }
+        let from = self.location(value)?;
+        self.copy_memory(from, to, value);
+        Ok(())
+    }
+
+    /// Copies what lies at one place, of the type of `value`, to another.
+    pub(super) fn copy_memory(&mut self, from: Location, to: Location, value: Value) {
+        let ty = self.graph.ty(value).clone();
+        let mut k = KernelBuilder::new("copy");
+        let source = k.param(ty.dtype, ty.elements(), Access::Read);
+        let target = k.param(ty.dtype, ty.elements(), Access::Write);
+        let var = k.open_for(ty.elements());
+        let element = k.load(source, &Index::var(var), None);
+        k.store(target, Index::var(var), element);
+        k.close();
+        self.call(k.finish_kernel(), vec![from, to], value.node);
+    }
+
+    /// What a kernel makes of one value, computed once however often it is asked for (a layer that is applied again packs
+    /// its weights once); and once for every state if the value is fixed: state that the entry does not update.
+    pub(super) fn once(
+        &mut self,
+        name: &str,
+        kernel: Kernel,
+        from: Location,
+        ty: Type,
+        origin: NodeId,
+    ) -> Location {
+        let made = self.copies.get(&from);
+        if let Some(&(_, to)) = made.and_then(|made| made.iter().find(|(known, _)| *known == kernel)) {
+            return to;
+        }
+        let to = self.make_once(name, kernel.clone(), from, ty, origin);
+        self.copies.entry(from).or_default().push((kernel, to));
+        to
+    }
+
+    fn make_once(
+        &mut self,
+        name: &str,
+        kernel: Kernel,
+        from: Location,
+        ty: Type,
+        origin: NodeId,
+    ) -> Location {
+        if !self.is_fixed(from) {
+            let to = self.arena(name, ty);
+            self.call(kernel, vec![from, to], origin);
+            return to;
+        }
+        let to = Location::from(self.buffer(name, ty, Place::Prepared(None)));
+        let schedule = std::mem::take(&mut self.program.schedule);
+        self.call(kernel, vec![from, to], origin);
+        let packing = std::mem::replace(&mut self.program.schedule, schedule);
+        self.program.prepare.extend(packing);
+        to
+    }
+
+    /// Whether what lies at a place is state that the entry does not update.
+    pub(super) fn is_fixed(&self, location: Location) -> bool {
+        let place = &self.program.buffers[location.buffer.0 as usize].place;
+        self.depth == 0 && matches!(place, Place::State { updated: false } | Place::Prepared(_))
+    }
+}
