@@ -3,13 +3,40 @@
 //! They leave a canonical form behind: splats are broadcasts of scalars; the operand of a broadcast has no unit
 //! axes; scalar operations on broadcasts of the same axes are done before broadcasting.
 
-use brolga_ir::ops::{Broadcast, Dot, Elementwise, Op, Pad, Slice};
-use brolga_ir::program::Combine;
+/// The operator of the node, and the node that its first operand is.
+macro_rules! operator {
+    ($b:expr, $id:expr, $variant:ident) => {
+        match &$b.graph.node($id).op {
+            Op::$variant(op) => (op.clone(), $b.graph.node($id).operands[0]),
+            _ => return Ok(None),
+        }
+    };
+}
+
+/// The operator behind a value, and that operator's first operand.
+macro_rules! behind {
+    ($b:expr, $value:expr, $variant:ident) => {
+        match &$b.graph.node($value.node).op {
+            Op::$variant(op) => (op.clone(), $b.graph.node($value.node).operands[0]),
+            _ => return Ok(None),
+        }
+    };
+}
+
+mod pieces;
+mod reductions;
+
+use brolga_ir::ops::{Broadcast, Dot, Elementwise, Op};
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{Builder, DType, NodeId, Tensor, Value};
 
 use super::{Rewritten, Rule};
 use crate::constants::splat;
+use pieces::{
+    concat_concat, concat_empty, concat_one, concat_slices, pad_nothing, pad_splat, reverse_nothing,
+    reverse_reverse, slice_broadcast, slice_concat, slice_nothing, slice_pad, slice_slice,
+};
+use reductions::{reduce_broadcast, reduce_nothing, reduce_reduce, reduce_units, sum_splat};
 
 #[rustfmt::skip]
 pub(super) const RULES: &[Rule] = &[
@@ -50,26 +77,6 @@ pub(super) const RULES: &[Rule] = &[
     Rule { name: "convert-convert",         apply: convert_convert,          units: false },
     Rule { name: "div-power-of-two",        apply: div_power_of_two,         units: false },
 ];
-
-/// The operator of the node, and the node that its first operand is.
-macro_rules! operator {
-    ($b:expr, $id:expr, $variant:ident) => {
-        match &$b.graph.node($id).op {
-            Op::$variant(op) => (op.clone(), $b.graph.node($id).operands[0]),
-            _ => return Ok(None),
-        }
-    };
-}
-
-/// The operator behind a value, and that operator's first operand.
-macro_rules! behind {
-    ($b:expr, $value:expr, $variant:ident) => {
-        match &$b.graph.node($value.node).op {
-            Op::$variant(op) => (op.clone(), $b.graph.node($value.node).operands[0]),
-            _ => return Ok(None),
-        }
-    };
-}
 
 /// The axes whose extent is not 1.
 fn wide(dims: &[usize]) -> Vec<usize> {
@@ -175,7 +182,6 @@ fn transpose_units(b: &mut Builder, id: NodeId) -> Rewritten {
     Ok(Some(b.reshape(x, &pick(&dims, &transpose.axes))?))
 }
 
-/// The smaller tensor is transposed, if any.
 /// A product of matrices with its results' axes exchanged is the product with its operands exchanged.
 fn transpose_dot(b: &mut Builder, id: NodeId) -> Rewritten {
     let (transpose, product) = operator!(b, id, Transpose);
@@ -193,6 +199,7 @@ fn transpose_dot(b: &mut Builder, id: NodeId) -> Rewritten {
     Ok(Some(b.add_node(Dot::new(batch, contract), &[right, left])?))
 }
 
+/// The smaller tensor is transposed, if any.
 fn transpose_broadcast(b: &mut Builder, id: NodeId) -> Rewritten {
     let (transpose, y) = operator!(b, id, Transpose);
     let (broadcast, x) = behind!(b, y, Broadcast);
@@ -310,257 +317,6 @@ fn elementwise_reshapes(b: &mut Builder, id: NodeId) -> Rewritten {
     let result = b.graph.node(id).types[0].dims.clone();
     let y = b.elementwise(op, &sources)?;
     Ok(Some(b.reshape(y, &result)?))
-}
-
-// Slice, pad, concat, reverse.
-
-fn slice_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (_, x) = operator!(b, id, Slice);
-    Ok((b.ty(x).dims == b.graph.node(id).types[0].dims).then_some(x))
-}
-
-fn slice_slice(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (outer, x) = operator!(b, id, Slice);
-    let result = b.graph.node(id).types[0].dims.clone();
-    let (inner, x) = behind!(b, x, Slice);
-    if result.contains(&0) {
-        return Ok(None);
-    }
-    let (mut start, mut limit, mut stride) = (Vec::new(), Vec::new(), Vec::new());
-    for axis in 0..result.len() {
-        start.push(inner.start[axis] + outer.start[axis] * inner.stride[axis]);
-        stride.push(inner.stride[axis] * outer.stride[axis]);
-        limit.push(start[axis] + (result[axis] - 1) * stride[axis] + 1);
-    }
-    Ok(Some(b.slice(x, &start, &limit, &stride)?))
-}
-
-/// Slices what is broadcast, along its own axes.
-fn slice_broadcast(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (slice, y) = operator!(b, id, Slice);
-    let (broadcast, x) = behind!(b, y, Broadcast);
-    let result = b.graph.node(id).types[0].dims.clone();
-    let dims = b.dims(x);
-    if dims.iter().zip(&broadcast.axes).any(|(&extent, &axis)| extent != broadcast.dims[axis]) {
-        return Ok(None);
-    }
-    let along = |list: &[usize]| pick(list, &broadcast.axes);
-    let x = b.slice(x, &along(&slice.start), &along(&slice.limit), &along(&slice.stride))?;
-    Ok(Some(b.broadcast(x, &result, &broadcast.axes)?))
-}
-
-/// A slice out of one of the joined tensors.
-fn slice_concat(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (Slice { mut start, mut limit, stride }, y) = operator!(b, id, Slice);
-    let (concat, _) = behind!(b, y, Concat);
-    let mut first = 0;
-    for part in b.graph.node(y.node).operands.clone() {
-        let extent = b.ty(part).dims[concat.axis];
-        if start[concat.axis] >= first && limit[concat.axis] <= first + extent {
-            start[concat.axis] -= first;
-            limit[concat.axis] -= first;
-            return Ok(Some(b.slice(part, &start, &limit, &stride)?));
-        }
-        first += extent;
-    }
-    Ok(None)
-}
-
-/// A slice out of what was padded.
-fn slice_pad(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (Slice { mut start, mut limit, stride }, y) = operator!(b, id, Slice);
-    let (pad, x) = behind!(b, y, Pad);
-    for (axis, &extent) in b.ty(x).dims.iter().enumerate() {
-        let low = pad.low[axis];
-        if pad.interior[axis] != 0 || start[axis] < low || limit[axis] > low + extent {
-            return Ok(None);
-        }
-        start[axis] -= low;
-        limit[axis] -= low;
-    }
-    Ok(Some(b.slice(x, &start, &limit, &stride)?))
-}
-
-fn pad_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (_, x) = operator!(b, id, Pad);
-    Ok((b.ty(x).dims == b.graph.node(id).types[0].dims).then_some(x))
-}
-
-/// A splat padded by the same value is a splat.
-fn pad_splat(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (Pad { .. }, x) = operator!(b, id, Pad);
-    let around = splat(b.graph, b.graph.node(id).operands[1]);
-    match (splat(b.graph, x), around) {
-        (Some(inside), Some(around)) if inside.same(around) => splat_like(b, id, around),
-        _ => Ok(None),
-    }
-}
-
-fn concat_one(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (_, x) = operator!(b, id, Concat);
-    Ok((b.graph.node(id).operands.len() == 1).then_some(x))
-}
-
-/// Tensors without elements add nothing.
-fn concat_empty(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (concat, first) = operator!(b, id, Concat);
-    let operands = b.graph.node(id).operands.clone();
-    let mut kept: Vec<Value> =
-        operands.iter().copied().filter(|&value| b.ty(value).dims[concat.axis] != 0).collect();
-    if kept.len() == operands.len() || operands.len() == 1 {
-        return Ok(None);
-    }
-    if kept.is_empty() {
-        kept.push(first);
-    }
-    Ok(Some(b.concat(&kept, concat.axis)?))
-}
-
-/// Parts of what is joined again, at most: each has a copy in the kernel of the whole, and a chain of n joins would list its
-/// parts n times; a tensor joined with itself, 2^n times.
-const MOST_PARTS: usize = 256;
-
-fn concat_concat(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (concat, _) = operator!(b, id, Concat);
-    let mut parts = Vec::new();
-    let mut found = false;
-    let operands = &b.graph.node(id).operands;
-    for (position, &operand) in operands.iter().enumerate() {
-        let inner = b.graph.node(operand.node);
-        let all = parts.len() + inner.operands.len() + operands.len() - position - 1;
-        if all <= MOST_PARTS && inner.op == Op::Concat(concat.clone()) {
-            found = true;
-            parts.extend_from_slice(&inner.operands);
-        } else {
-            parts.push(operand);
-        }
-    }
-    if found { Ok(Some(b.concat(&parts, concat.axis)?)) } else { Ok(None) }
-}
-
-/// Neighbouring slices of one tensor are one slice.
-fn concat_slices(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (concat, _) = operator!(b, id, Concat);
-    let axis = concat.axis;
-    let operands = b.graph.node(id).operands.clone();
-    let mut parts: Vec<Value> = Vec::new();
-    let mut joined = false;
-    // The slice that the last part is, with its operand.
-    let mut last: Option<(Slice, Value)> = None;
-    for &operand in &operands {
-        let node = b.graph.node(operand.node);
-        let now = match &node.op {
-            Op::Slice(slice) if slice.stride[axis] == 1 => Some((slice.clone(), node.operands[0])),
-            _ => None,
-        };
-        if let (Some((before, x)), Some((slice, y))) = (&last, &now) {
-            let mut both = before.clone();
-            both.limit[axis] = slice.limit[axis];
-            let mut other = slice.clone();
-            other.start[axis] = before.start[axis];
-            if x == y && before.limit[axis] == slice.start[axis] && both == other {
-                parts.pop();
-                parts.push(b.slice(*x, &both.start, &both.limit, &both.stride)?);
-                last = Some((both, *x));
-                joined = true;
-                continue;
-            }
-        }
-        parts.push(operand);
-        last = now;
-    }
-    if joined { Ok(Some(b.concat(&parts, axis)?)) } else { Ok(None) }
-}
-
-/// Along axes of extent 1, nothing is reversed; what repeats is the same both ways.
-fn reverse_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (reverse, x) = operator!(b, id, Reverse);
-    let dims = b.dims(x);
-    Ok((reverse.axes.iter().all(|&axis| dims[axis] <= 1) || splat(b.graph, x).is_some()).then_some(x))
-}
-
-fn reverse_reverse(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (outer, x) = operator!(b, id, Reverse);
-    let (inner, x) = behind!(b, x, Reverse);
-    let rank = b.ty(x).rank();
-    let once = |axis: &usize| outer.axes.contains(axis) != inner.axes.contains(axis);
-    let axes: Vec<usize> = (0..rank).filter(once).collect();
-    Ok(Some(b.reverse(x, &axes)?))
-}
-
-// Reductions.
-
-fn reduce_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (reduce, x) = operator!(b, id, Reduce);
-    Ok(reduce.axes.is_empty().then_some(x))
-}
-
-/// Axes of extent 1 need no loop. A sum of floats starts from +0, so that of one -0 is +0: adding +0 does that.
-fn reduce_units(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (reduce, x) = operator!(b, id, Reduce);
-    if reduce.axes.is_empty() || reduce.axes.iter().any(|&axis| b.ty(x).dims[axis] != 1) {
-        return Ok(None);
-    }
-    let dims = b.graph.node(id).types[0].dims.clone();
-    let y = b.reshape(x, &dims)?;
-    let signed_zero = reduce.combine == Combine::Add && b.ty(x).dtype.is_float();
-    Ok(Some(if signed_zero { b.add_scalar(y, 0.0)? } else { y }))
-}
-
-/// Whether the order in which values combine cannot change the bits.
-fn associative(combine: Combine, dtype: DType) -> bool {
-    match combine {
-        Combine::Add | Combine::Mul => !dtype.is_float(),
-        // Of zeros of either sign the last wins.
-        Combine::Max | Combine::Min => !dtype.is_float(),
-        Combine::And | Combine::Or => true,
-    }
-}
-
-fn reduce_reduce(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (outer, x) = operator!(b, id, Reduce);
-    let (inner, x) = behind!(b, x, Reduce);
-    if outer.combine != inner.combine || !associative(outer.combine, b.ty(x).dtype) {
-        return Ok(None);
-    }
-    let kept: Vec<usize> = (0..b.ty(x).rank()).filter(|axis| !inner.axes.contains(axis)).collect();
-    let mut axes = [inner.axes, pick(&kept, &outer.axes)].concat();
-    axes.sort_unstable();
-    Ok(Some(b.reduce(outer.combine, x, &axes)?))
-}
-
-/// The maximum, minimum, and, or of equal values is the value.
-fn reduce_broadcast(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (reduce, y) = operator!(b, id, Reduce);
-    let (broadcast, x) = behind!(b, y, Broadcast);
-    let repeats = |axis: &usize| !broadcast.axes.contains(axis) && broadcast.dims[*axis] != 0;
-    if !matches!(reduce.combine, Combine::Max | Combine::Min | Combine::And | Combine::Or)
-        || !reduce.axes.iter().all(repeats)
-    {
-        return Ok(None);
-    }
-    let left = |axis: usize| axis - reduce.axes.iter().filter(|&&reduced| reduced < axis).count();
-    let axes: Vec<usize> = broadcast.axes.iter().map(|&axis| left(axis)).collect();
-    let dims = b.graph.node(id).types[0].dims.clone();
-    Ok(Some(b.broadcast(x, &dims, &axes)?))
-}
-
-/// The sum of equal integers, small enough for every partial sum to be exact.
-fn sum_splat(b: &mut Builder, id: NodeId) -> Rewritten {
-    let (reduce, x) = operator!(b, id, Reduce);
-    if reduce.combine != Combine::Add || !b.ty(x).dtype.is_float() {
-        return Ok(None);
-    }
-    let Some(value) = splat(b.graph, x) else { return Ok(None) };
-    let count: usize = reduce.axes.iter().map(|&axis| b.ty(x).dims[axis]).product();
-    let (value, sum) = (value.to_f64(), value.to_f64() * count as f64);
-    let exact = f64::from(1u32 << 24);
-    if value.fract() != 0.0 || sum.abs() > exact || value.abs() > exact {
-        return Ok(None);
-    }
-    let dtype = b.ty(x).dtype;
-    // Sums start from +0, so none is -0.
-    splat_like(b, id, Scalar::from_f64(dtype, sum + 0.0))
 }
 
 // Conversions and constants.
