@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use brolga::models::data::{self, HeldOut};
-use brolga::runtime::{self, Batches, DType, Field, Instance, Request, Split};
+use brolga::runtime::{self, Batches, DType, Executable, Field, Instance, Request, Split};
 use brolga::{Error, Model, Result, State, Tensor, Threads};
 use clap::Args;
 use serde_json::{Value, json};
@@ -198,22 +199,50 @@ fn predict(
     let mut at = 0;
     // Whole batches, then single samples: bits do not depend on it.
     for size in [whole, 1] {
+        let Some(mut inference) = Inference::new(model, size, &known)? else { return Ok(None) };
+        let all = predicted.get_or_insert_with(|| inference.no_samples(&known));
+        let mut instance = Instance::bind(inference.executable.clone(), state, threads)?;
+        while count - at >= size {
+            inference.fill(data, at)?;
+            instance.run_tensors(state, &inference.inputs, &mut inference.outputs)?;
+            for sample in 0..size {
+                let name = data.name(Split::Validation, at + sample);
+                all.samples.push(inference.sample(sample, name)?);
+            }
+            at += size;
+        }
+    }
+    Ok(predicted)
+}
+
+/// `infer` for batches of one size, with its inputs and outputs.
+struct Inference {
+    executable: Arc<Executable>,
+    inputs: Vec<Tensor>,
+    /// The fields of the data that the inputs are.
+    places: Vec<usize>,
+    outputs: Vec<Tensor>,
+    /// What is true: a field of the data, and its values.
+    truth: Option<(usize, Tensor)>,
+    /// Whether the output gives scores of classes, and the truth is a label.
+    classes: bool,
+}
+
+impl Inference {
+    /// For data with those fields; nothing if an input is none of them, or there is no output with a row for each sample.
+    fn new(model: &Model, size: usize, known: &[Field]) -> Result<Option<Inference>> {
         let executable = model.compile_for("infer", &[("batch", size)])?;
-        let manifest = executable.manifest().clone();
+        let manifest = executable.manifest();
         let place = |name: &str| known.iter().position(|field| field.name == name);
-        let Some(places) = manifest.inputs.iter().map(|input| place(&input.name)).collect::<Option<Vec<_>>>()
-        else {
-            return Ok(None);
-        };
-        let Some(output) = manifest.outputs.first() else { return Ok(None) };
-        let make = |dtype, dims: &[usize]| Tensor::zeros(dtype, dims);
+        let places = manifest.inputs.iter().map(|input| place(&input.name)).collect::<Option<Vec<_>>>();
+        let (Some(places), false) = (places, manifest.outputs.is_empty()) else { return Ok(None) };
         let mut inputs = Vec::new();
         for input in &manifest.inputs {
-            inputs.push(make(input.dtype, &input.dims)?);
+            inputs.push(Tensor::zeros(input.dtype, &input.dims)?);
         }
         let mut outputs = Vec::new();
         for output in &manifest.outputs {
-            outputs.push(make(output.dtype, &output.dims)?);
+            outputs.push(Tensor::zeros(output.dtype, &output.dims)?);
         }
         if outputs[0].dims().first() != Some(&size) {
             return Ok(None);
@@ -225,46 +254,53 @@ fn predict(
             let other = |at: &usize| !places.contains(at) && known[*at].dims.iter().product::<usize>() <= 64;
             (0..known.len()).find(other)
         });
-        let mut true_values = match truth {
-            Some(at) => Some(make(known[at].dtype, &[&[size], &known[at].dims[..]].concat())?),
+        let truth = match truth {
+            Some(at) => {
+                let dims = [&[size], &known[at].dims[..]].concat();
+                Some((at, Tensor::zeros(known[at].dtype, &dims)?))
+            }
             None => None,
         };
-        let all = predicted.get_or_insert_with(|| Predicted {
+        let classes = label.is_some();
+        Ok(Some(Inference { executable, inputs, places, outputs, truth, classes }))
+    }
+
+    /// What is predicted, of no sample yet.
+    fn no_samples(&self, known: &[Field]) -> Predicted {
+        let output = &self.executable.manifest().outputs[0];
+        Predicted {
             output: (output.name.clone(), output.dtype),
-            truth: truth.map(|at| (known[at].name.clone(), known[at].dtype)),
-            classes: label.is_some(),
+            truth: self.truth.as_ref().map(|(at, _)| (known[*at].name.clone(), known[*at].dtype)),
+            classes: self.classes,
             samples: Vec::new(),
-        });
-        let mut instance = Instance::bind(executable, state, threads)?;
-        while count - at >= size {
-            let indices: Vec<usize> = (at..at + size).collect();
-            let request = Request { split: Split::Validation, indices: &indices, seed: 0, epoch: 0 };
-            for (tensor, place) in inputs.iter_mut().zip(&places) {
-                data.fill(&request, *place, &mut tensor.view_mut())?;
-            }
-            if let (Some(tensor), Some(place)) = (&mut true_values, truth) {
-                data.fill(&request, place, &mut tensor.view_mut())?;
-            }
-            instance.run_tensors(state, &inputs, &mut outputs)?;
-            for sample in 0..size {
-                let mut found = numbers(&outputs[0], sample)?;
-                let classes = found.len();
-                if label.is_some() {
-                    let best = best(&found);
-                    found = vec![best as f64, found[best]];
-                }
-                let truth = true_values.as_ref().map(|tensor| numbers(tensor, sample)).transpose()?;
-                all.samples.push(Sample {
-                    name: data.name(Split::Validation, at + sample),
-                    truth: truth.unwrap_or_default(),
-                    found,
-                    count: classes,
-                });
-            }
-            at += size;
         }
     }
-    Ok(predicted)
+
+    /// Fills inputs and truth with the samples from `at` on.
+    fn fill(&mut self, data: &mut dyn Batches, at: usize) -> Result<()> {
+        let size = self.outputs[0].dims()[0];
+        let indices: Vec<usize> = (at..at + size).collect();
+        let request = Request { split: Split::Validation, indices: &indices, seed: 0, epoch: 0 };
+        for (tensor, place) in self.inputs.iter_mut().zip(&self.places) {
+            data.fill(&request, *place, &mut tensor.view_mut())?;
+        }
+        if let Some((place, tensor)) = &mut self.truth {
+            data.fill(&request, *place, &mut tensor.view_mut())?;
+        }
+        Ok(())
+    }
+
+    /// A sample of the batch that has been run.
+    fn sample(&self, number: usize, name: String) -> Result<Sample> {
+        let mut found = numbers(&self.outputs[0], number)?;
+        let count = found.len();
+        if self.classes {
+            let best = best(&found);
+            found = vec![best as f64, found[best]];
+        }
+        let truth = self.truth.as_ref().map(|(_, tensor)| numbers(tensor, number)).transpose()?;
+        Ok(Sample { name, truth: truth.unwrap_or_default(), found, count })
+    }
 }
 
 impl Predicted {

@@ -125,18 +125,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     if let Some(log) = &args.log {
         destinations.writes("--log", log, Written::Log, 0)?;
     }
-    let options = runtime::Options {
-        epochs: args.epochs,
-        seed: args.seed,
-        checkpoints: args.checkpoint.as_ref().map(|directory| CheckpointOptions {
-            every_steps: args.checkpoint_every,
-            resume: args.resume || args.resume_anyway,
-            anyway: args.resume_anyway,
-            fingerprint: fingerprint(args, &model, &programs, &source),
-            ..CheckpointOptions::new(directory)
-        }),
-        log: args.log.as_ref().map(|path| LogOptions { path: path.clone(), steps: args.log_steps }),
-    };
+    let options = options(args, &model, &programs, &source);
     errln!(
         "training {} ({} parameters) on {}: {} samples, {} held out",
         model.name(),
@@ -152,22 +141,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     display.finish();
     let outcome = outcome.map_err(|e| unfinished(&state, &display, &save, e))?;
     let mut missing = missing(&outcome.failures);
-    let save = match state.save_weights(&save) {
-        Ok(()) => save,
-        Err(error) => {
-            let Some(place) = rescue(&state, &save, "rescued") else {
-                return Err(match display.newest() {
-                    Some(path) if outcome.failures.checkpoint.is_none() => {
-                        error.and(format!("what was trained is in the checkpoint `{}`", path.display()))
-                    }
-                    _ => error,
-                }
-                .into());
-            };
-            missing.push(format!("{error}; the weights are in `{}` instead", place.display()));
-            place
-        }
-    };
+    let save = save_weights(&state, save, &display, &outcome, &mut missing)?;
     report(args, &model, &source, &outcome, &missing, &save);
     missing.iter().for_each(|text| errln!("error: {text}"));
     if let Some(diverged) = &outcome.diverged {
@@ -179,6 +153,44 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     }
     let good = missing.is_empty() && outcome.diverged.is_none();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is asked of training.
+fn options(args: &TrainArgs, model: &Model, programs: &Programs, source: &Path) -> runtime::Options {
+    runtime::Options {
+        epochs: args.epochs,
+        seed: args.seed,
+        checkpoints: args.checkpoint.as_ref().map(|directory| CheckpointOptions {
+            every_steps: args.checkpoint_every,
+            resume: args.resume || args.resume_anyway,
+            anyway: args.resume_anyway,
+            fingerprint: fingerprint(args, model, programs, source),
+            ..CheckpointOptions::new(directory)
+        }),
+        log: args.log.as_ref().map(|path| LogOptions { path: path.clone(), steps: args.log_steps }),
+    }
+}
+
+/// Saves the weights, somewhere else if need be, which `missing` tells then; where they are.
+fn save_weights(
+    state: &State,
+    save: PathBuf,
+    display: &Display,
+    outcome: &Outcome,
+    missing: &mut Vec<String>,
+) -> Result<PathBuf> {
+    let Err(error) = state.save_weights(&save) else { return Ok(save) };
+    let Some(place) = rescue(state, &save, "rescued") else {
+        return Err(match display.newest() {
+            Some(path) if outcome.failures.checkpoint.is_none() => {
+                error.and(format!("what was trained is in the checkpoint `{}`", path.display()))
+            }
+            _ => error,
+        }
+        .into());
+    };
+    missing.push(format!("{error}; the weights are in `{}` instead", place.display()));
+    Ok(place)
 }
 
 /// What the data are prepared with.
