@@ -70,6 +70,15 @@ fn taken_apart(k: &KernelBuilder, flat: &Index, extents: &[usize]) -> Vec<Index>
     index
 }
 
+/// Reductions over one space, for the columns from `first` on, an index along each axis that stays; or for the one result
+/// there.
+#[derive(Clone, Copy)]
+struct Reductions<'a> {
+    items: &'a [Reduction],
+    space: &'a Space,
+    first: &'a [Index],
+}
+
 /// A block of a sum: its first element, how many it has, and which it is.
 struct Block<'b> {
     start: &'b Index,
@@ -87,35 +96,29 @@ impl Composer<'_> {
 
     /// Computes reductions for the columns (or the one result) from `first` on. What follows finds their results.
     pub fn reduce(&mut self, items: &[Reduction], space: &Space, first: &[Index]) {
+        let r = Reductions { items, space, first };
         let (whole, rest) = space.blocks();
         let blocks = whole + usize::from(rest > 0);
         if !space.is_by_columns() && blocks <= 1 {
-            let results = self.row_block(items, space, first, &Index::default(), space.total());
+            let results = self.row_block(r, &Index::default(), space.total());
             for (item, result) in items.iter().zip(results) {
                 self.reduced.insert(item.value, (first.to_vec(), result));
             }
             return;
         }
         if blocks == 1 {
-            let lanes = self.lanes(items, space);
-            self.column_block(items, space, first, &lanes, (&Index::default(), space.total()));
-            return self.know(items, space, first, &lanes);
+            let lanes = self.lanes(r);
+            self.column_block(r, &lanes, (&Index::default(), space.total()));
+            return self.know(r, &lanes);
         }
-        let parts = self.parts(items, space);
-        let lanes = self.lanes(items, space);
+        let parts = self.parts(r);
+        let lanes = self.lanes(r);
         let block = Index::var(self.k.open_for(whole));
         let start = block.scale(BLOCK as i64);
-        self.block(
-            items,
-            space,
-            first,
-            &lanes,
-            Block { start: &start, count: BLOCK, number: &block },
-            &parts,
-        );
+        self.block(r, &lanes, Block { start: &start, count: BLOCK, number: &block }, &parts);
         self.k.close();
-        self.rest(items, space, first, &lanes, &parts);
-        self.count_up(items, space, first, &parts, blocks);
+        self.rest(r, &lanes, &parts);
+        self.count_up(r, &parts, blocks);
     }
 
     /// One block, whose results are stored to parameters: that of the element at position p of the results at `row` + p.
@@ -128,15 +131,16 @@ impl Composer<'_> {
         params: &[usize],
         row: &Index,
     ) {
+        let r = Reductions { items, space, first };
         if !space.is_by_columns() {
-            let results = self.row_block(items, space, first, start, count);
+            let results = self.row_block(r, start, count);
             for (&param, result) in params.iter().zip(results) {
                 self.k.store(param, row.add(&space.position(first)), result);
             }
             return;
         }
-        let lanes = self.lanes(items, space);
-        self.column_block(items, space, first, &lanes, (start, count));
+        let lanes = self.lanes(r);
+        self.column_block(r, &lanes, (start, count));
         for (&lanes, &param) in lanes.iter().zip(params) {
             let at = space.open_columns(&mut self.k, first);
             let sum = self.k.load_now(lanes, &space.column(&at, first));
@@ -148,9 +152,10 @@ impl Composer<'_> {
     /// Combines whole blocks, whose results lie as [`Composer::one_block`] leaves them, and what lies behind them. What
     /// follows finds the results.
     pub fn combine_blocks(&mut self, items: &[Reduction], space: &Space, first: &[Index], params: &[usize]) {
+        let r = Reductions { items, space, first };
         let (whole, rest) = space.blocks();
         let results: usize = space.kept_dims().iter().product();
-        let parts = self.parts(items, space);
+        let parts = self.parts(r);
         for (parts, &param) in parts.iter().zip(params) {
             let block = Index::var(self.k.open_for(whole));
             let at = space.open_columns(&mut self.k, first);
@@ -159,51 +164,49 @@ impl Composer<'_> {
             self.k.store(parts[0], to, sum);
             (0..=space.widths().len()).for_each(|_| self.k.close());
         }
-        let lanes = if rest > 0 { self.lanes(items, space) } else { Vec::new() };
-        self.rest(items, space, first, &lanes, &parts);
-        self.count_up(items, space, first, &parts, whole + usize::from(rest > 0));
+        let lanes = if rest > 0 { self.lanes(r) } else { Vec::new() };
+        self.rest(r, &lanes, &parts);
+        self.count_up(r, &parts, whole + usize::from(rest > 0));
     }
 
     /// Memory for the sums of all blocks, and for those of pairs: of each reduction.
-    fn parts(&mut self, items: &[Reduction], space: &Space) -> Vec<[usize; 2]> {
-        let (whole, rest) = space.blocks();
+    fn parts(&mut self, r: Reductions<'_>) -> Vec<[usize; 2]> {
+        let (whole, rest) = r.space.blocks();
         let blocks = whole + usize::from(rest > 0);
-        let lengths = [blocks, blocks.div_ceil(2)].map(|blocks| blocks * space.width());
+        let lengths = [blocks, blocks.div_ceil(2)].map(|blocks| blocks * r.space.width());
         let local = |item: &Reduction| {
             let dtype = self.graph.ty(item.value).dtype;
             lengths.map(|length| self.k.local(dtype, length))
         };
-        items.iter().map(local).collect()
+        r.items.iter().map(local).collect()
     }
 
     /// Memory for the lanes of each reduction along columns; nothing along rows.
-    fn lanes(&mut self, items: &[Reduction], space: &Space) -> Vec<usize> {
-        if !space.is_by_columns() {
+    fn lanes(&mut self, r: Reductions<'_>) -> Vec<usize> {
+        if !r.space.is_by_columns() {
             return Vec::new();
         }
-        let length = space.total().min(LANES) * space.width();
-        items.iter().map(|item| self.k.local(self.graph.ty(item.value).dtype, length)).collect()
+        let length = r.space.total().min(LANES) * r.space.width();
+        r.items.iter().map(|item| self.k.local(self.graph.ty(item.value).dtype, length)).collect()
     }
 
     /// The sums of a block, stored behind each other in `parts`.
     fn block(
         &mut self,
-        items: &[Reduction],
-        space: &Space,
-        first: &[Index],
+        r: Reductions<'_>,
         lanes: &[usize],
         Block { start, count, number }: Block<'_>,
         parts: &[[usize; 2]],
     ) {
-        if !space.is_by_columns() {
-            let results = self.row_block(items, space, first, start, count);
+        if !r.space.is_by_columns() {
+            let results = self.row_block(r, start, count);
             for (parts, result) in parts.iter().zip(results) {
                 self.k.store(parts[0], number.clone(), result);
             }
             return;
         }
-        self.column_block(items, space, first, lanes, (start, count));
-        let width = space.width();
+        self.column_block(r, lanes, (start, count));
+        let width = r.space.width();
         for (&lanes, parts) in lanes.iter().zip(parts) {
             let column = Index::var(self.k.open_for(width));
             let sum = self.k.load_now(lanes, &column);
@@ -213,37 +216,24 @@ impl Composer<'_> {
     }
 
     /// What lies behind the whole blocks, if there is something: a block of its own, the last one.
-    fn rest(
-        &mut self,
-        items: &[Reduction],
-        space: &Space,
-        first: &[Index],
-        lanes: &[usize],
-        parts: &[[usize; 2]],
-    ) {
-        let (whole, count) = space.blocks();
+    fn rest(&mut self, r: Reductions<'_>, lanes: &[usize], parts: &[[usize; 2]]) {
+        let (whole, count) = r.space.blocks();
         if count > 0 {
             let start = &Index::constant((whole * BLOCK) as i64);
             let number = &Index::constant(whole as i64);
-            self.block(items, space, first, lanes, Block { start, count, number }, parts);
+            self.block(r, lanes, Block { start, count, number }, parts);
         }
     }
 
     /// Combines blocks like a binary counter. What follows finds the results.
-    fn count_up(
-        &mut self,
-        items: &[Reduction],
-        space: &Space,
-        first: &[Index],
-        parts: &[[usize; 2]],
-        blocks: usize,
-    ) {
-        let results: Vec<usize> = items
+    fn count_up(&mut self, r: Reductions<'_>, parts: &[[usize; 2]], blocks: usize) {
+        let results: Vec<usize> = r
+            .items
             .iter()
             .zip(parts)
-            .map(|(item, &[from, to])| self.pairs(item, from, to, blocks, space.width()))
+            .map(|(item, &[from, to])| self.pairs(item, from, to, blocks, r.space.width()))
             .collect();
-        self.know(items, space, first, &results);
+        self.know(r, &results);
     }
 
     fn pairs(
@@ -276,15 +266,15 @@ impl Composer<'_> {
     }
 
     /// Results that lie at the beginning of these parameters.
-    fn know(&mut self, items: &[Reduction], space: &Space, first: &[Index], params: &[usize]) {
-        for (item, &param) in items.iter().zip(params) {
-            if space.is_by_columns() {
-                let outer = first.len() - space.columns;
-                let local = Local { param, first: first[outer..].to_vec(), widths: space.widths() };
+    fn know(&mut self, r: Reductions<'_>, params: &[usize]) {
+        for (item, &param) in r.items.iter().zip(params) {
+            if r.space.is_by_columns() {
+                let outer = r.first.len() - r.space.columns;
+                let local = Local { param, first: r.first[outer..].to_vec(), widths: r.space.widths() };
                 self.locals.insert(item.value, local);
             } else {
                 let result = self.k.load_now(param, &Index::default());
-                self.reduced.insert(item.value, (first.to_vec(), result));
+                self.reduced.insert(item.value, (r.first.to_vec(), result));
             }
         }
     }
@@ -311,17 +301,10 @@ impl Composer<'_> {
     }
 
     /// A block along columns: its result lies in the first lane.
-    fn column_block(
-        &mut self,
-        items: &[Reduction],
-        space: &Space,
-        first: &[Index],
-        lanes: &[usize],
-        (start, count): (&Index, usize),
-    ) {
-        let width = space.width();
+    fn column_block(&mut self, r: Reductions<'_>, lanes: &[usize], (start, count): (&Index, usize)) {
+        let width = r.space.width();
         let mut used = count.min(LANES);
-        for (item, &lanes) in items.iter().zip(lanes) {
+        for (item, &lanes) in r.items.iter().zip(lanes) {
             let identity = item.combine.identity(self.graph.ty(item.value).dtype);
             let at = Index::var(self.k.open_for(used * width));
             let identity = self.k.constant(identity);
@@ -332,18 +315,18 @@ impl Composer<'_> {
         if rounds > 0 {
             let round = Index::var(self.k.open_for(rounds)).scale(LANES as i64);
             let lane = Index::var(self.k.open_for(LANES));
-            self.matrix_row(items, space, first, lanes, &lane, &start.add(&round).add(&lane));
+            self.matrix_row(r, lanes, &lane, &start.add(&round).add(&lane));
             (0..2).for_each(|_| self.k.close());
         }
         if !count.is_multiple_of(LANES) {
             let lane = Index::var(self.k.open_for(count % LANES));
             let at = start.plus((rounds * LANES) as i64).add(&lane);
-            self.matrix_row(items, space, first, lanes, &lane, &at);
+            self.matrix_row(r, lanes, &lane, &at);
             self.k.close();
         }
         for half in [16, 8, 4, 2, 1].into_iter().filter(|&half| half < used.max(1)).collect::<Vec<_>>() {
             let pairs = half.min(used - half);
-            for (item, &lanes) in items.iter().zip(lanes) {
+            for (item, &lanes) in r.items.iter().zip(lanes) {
                 let at = Index::var(self.k.open_for(pairs * width));
                 let [a, b] =
                     [at.clone(), at.plus((half * width) as i64)].map(|at| self.k.load_now(lanes, &at));
@@ -356,50 +339,36 @@ impl Composer<'_> {
     }
 
     /// Adds a row of the matrix to a lane.
-    fn matrix_row(
-        &mut self,
-        items: &[Reduction],
-        space: &Space,
-        first: &[Index],
-        lanes: &[usize],
-        lane: &Index,
-        flat: &Index,
-    ) {
-        let reduced = taken_apart(&self.k, flat, &space.extents());
-        let kept = space.open_columns(&mut self.k, first);
+    fn matrix_row(&mut self, r: Reductions<'_>, lanes: &[usize], lane: &Index, flat: &Index) {
+        let reduced = taken_apart(&self.k, flat, &r.space.extents());
+        let kept = r.space.open_columns(&mut self.k, r.first);
         let at = [kept.as_slice(), &reduced].concat();
-        let to = lane.scale(space.width() as i64).add(&space.column(&kept, first));
-        self.each(items, &at, None, &mut |c, item, value| {
+        let to = lane.scale(r.space.width() as i64).add(&r.space.column(&kept, r.first));
+        self.each(r.items, &at, None, &mut |c, item, value| {
             let old = c.k.load_now(lanes[item], &to);
-            let sum = c.combined(&items[item], old, value);
+            let sum = c.combined(&r.items[item], old, value);
             c.k.store(lanes[item], to.clone(), sum);
         });
-        space.widths().iter().for_each(|_| self.k.close());
+        r.space.widths().iter().for_each(|_| self.k.close());
     }
 
     /// A block along a row; the results.
-    fn row_block(
-        &mut self,
-        items: &[Reduction],
-        space: &Space,
-        row: &[Index],
-        start: &Index,
-        count: usize,
-    ) -> Vec<ValueId> {
-        let innermost = (0..space.dims.len()).rev().find(|&axis| space.dims[axis] > 1);
-        if count <= FEW && innermost.is_some_and(|axis| space.kept.contains(&axis)) {
-            return self.few(items, space, row, count);
+    fn row_block(&mut self, r: Reductions<'_>, start: &Index, count: usize) -> Vec<ValueId> {
+        let innermost = (0..r.space.dims.len()).rev().find(|&axis| r.space.dims[axis] > 1);
+        if count <= FEW && innermost.is_some_and(|axis| r.space.kept.contains(&axis)) {
+            return self.few(r, count);
         }
-        let accs: Vec<AccId> = items
+        let accs: Vec<AccId> = r
+            .items
             .iter()
             .map(|item| self.k.declare(self.graph.ty(item.value).dtype, item.combine, LANES as u32))
             .collect();
-        let extents = space.extents();
-        match self.walk(items, space, row) {
+        let extents = r.space.extents();
+        match self.walk(r) {
             Walk::Whole => {
                 let var = self.k.open_strip(count);
                 let at = taken_apart(&self.k, &start.add(&Index::var(var)), &extents);
-                self.accumulate(items, &accs, &[row, at.as_slice()].concat(), None);
+                self.accumulate(r.items, &accs, &[r.first, at.as_slice()].concat(), None);
                 self.k.close();
             }
             Walk::Pieces(length) => {
@@ -412,9 +381,9 @@ impl Composer<'_> {
                 let piece = piece.add(&Index::var(self.k.open_for(count / length)));
                 let (line, piece) = range(&self.k, &piece, inner / length);
                 let var = Index::var(self.k.open_strip(length));
-                let mut at = [row, taken_apart(&self.k, &line, outer).as_slice()].concat();
+                let mut at = [r.first, taken_apart(&self.k, &line, outer).as_slice()].concat();
                 at.push(piece.scale(length as i64).add(&var));
-                self.accumulate(items, &accs, &at, None);
+                self.accumulate(r.items, &accs, &at, None);
                 (0..2).for_each(|_| self.k.close());
             }
         }
@@ -422,18 +391,18 @@ impl Composer<'_> {
     }
 
     /// How to walk along rows: in one strip, if every index is linear in the position, or if there is no better way.
-    fn walk(&self, items: &[Reduction], space: &Space, row: &[Index]) -> Walk {
-        let extents = space.extents();
+    fn walk(&self, r: Reductions<'_>) -> Walk {
+        let extents = r.space.extents();
         let inner = extents.last().copied().unwrap_or(1);
         let length = 1 << inner.trailing_zeros().min(BLOCK.trailing_zeros());
         if extents.iter().filter(|&&extent| extent > 1).count() <= 1 || length < LANES {
             return Walk::Whole;
         }
         let mut trial = self.trial();
-        let var = trial.k.open_strip(space.total());
+        let var = trial.k.open_strip(r.space.total());
         let at = taken_apart(&trial.k, &Index::var(var), &extents);
-        let at = [row, at.as_slice()].concat();
-        trial.each(items, &at, None, &mut |_, _, _| {});
+        let at = [r.first, at.as_slice()].concat();
+        trial.each(r.items, &at, None, &mut |_, _, _| {});
         let linear = brolga_ir::program::walk::walk(trial.k.statements())
             .flat_map(brolga_ir::program::Stmt::indices)
             .all(|index| !index.is_nonlinear_in(var));
@@ -441,13 +410,13 @@ impl Composer<'_> {
     }
 
     /// Few elements, one by one.
-    fn few(&mut self, items: &[Reduction], space: &Space, row: &[Index], count: usize) -> Vec<ValueId> {
-        let extents = space.extents();
-        let mut lanes: Vec<Vec<_>> = vec![Vec::new(); items.len()];
+    fn few(&mut self, r: Reductions<'_>, count: usize) -> Vec<ValueId> {
+        let extents = r.space.extents();
+        let mut lanes: Vec<Vec<_>> = vec![Vec::new(); r.items.len()];
         for i in 0..count {
             let at = taken_apart(&self.k, &Index::constant(i as i64), &extents);
-            self.each(items, &[row, at.as_slice()].concat(), None, &mut |c, item, value| {
-                let acc = c.k.declare(c.graph.ty(items[item].value).dtype, items[item].combine, 1);
+            self.each(r.items, &[r.first, at.as_slice()].concat(), None, &mut |c, item, value| {
+                let acc = c.k.declare(c.graph.ty(r.items[item].value).dtype, r.items[item].combine, 1);
                 c.k.accumulate(acc, value);
                 lanes[item].push(c.k.finish(acc));
             });
@@ -461,6 +430,6 @@ impl Composer<'_> {
             let identity: Scalar = item.combine.identity(self.graph.ty(item.value).dtype);
             lanes.first().copied().unwrap_or_else(|| self.k.constant(identity))
         };
-        items.iter().zip(lanes).map(fold).collect()
+        r.items.iter().zip(lanes).map(fold).collect()
     }
 }
