@@ -17,15 +17,15 @@ const COUNTED: usize = 1 << 14;
 /// One spatial axis of a convolution.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Window {
-    /// Input positions from one output to the next.
+    /// Input positions from one output to the next, counted with the zeros between inputs.
     pub stride: i64,
     /// Number of kernel positions.
     pub kernel: usize,
-    /// Between kernel positions.
+    /// Distance of neighbouring kernel positions.
     pub dilation: i64,
     /// Padding before the input (may be negative: inputs left out).
     pub low: i64,
-    /// Between neighbouring inputs.
+    /// Distance of neighbouring inputs: above 1 there are zeros between them.
     pub spread: i64,
     /// Number of inputs.
     pub input: usize,
@@ -42,13 +42,13 @@ pub(super) struct Segment {
     pub start: i64,
     /// Number of outputs.
     pub count: usize,
-    /// From one output to the next.
+    /// Distance of neighbouring outputs.
     pub step: i64,
     /// First kernel position.
     pub tap: usize,
     /// Number of kernel positions; may be 0.
     pub taps: usize,
-    /// From one kernel position to the next.
+    /// Distance of neighbouring kernel positions.
     pub tap_step: usize,
     /// Input of the first output's first tap.
     pub source: i64,
