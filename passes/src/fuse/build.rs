@@ -8,6 +8,15 @@ use rustc_hash::FxHashMap;
 use super::{Cluster, Fuser, Part, fuse};
 use crate::table::ValueTable;
 
+/// The new graph, as far as it is.
+struct Rebuilt {
+    graph: Graph,
+    /// The values of the old graph that are there.
+    map: FxHashMap<Value, Value>,
+    /// Those that anything outside of their cluster reads.
+    needed: ValueTable<()>,
+}
+
 /// The operator, its regions fused, but for one that is fused already.
 fn fused_inside(op: &Op) -> Result<Op, GraphError> {
     let mut op = op.clone();
@@ -24,23 +33,22 @@ impl Fuser<'_> {
     /// The graph with every cluster in place.
     pub(super) fn build(&self, order: &[NodeId]) -> Result<Graph, GraphError> {
         let old = self.graph;
-        let mut new = Graph::new(&old.name);
-        let mut map: FxHashMap<Value, Value> = FxHashMap::default();
+        let (graph, map) = (Graph::new(&old.name), FxHashMap::default());
+        let mut new = Rebuilt { graph, map, needed: self.needed(order) };
         for &id in old.parameters() {
             let p = old.parameter(id).expect("a parameter");
-            map.insert(old.result(id), new.add_parameter(&p.name, p.role, p.ty.clone()));
+            new.map.insert(old.result(id), new.graph.add_parameter(&p.name, p.role, p.ty.clone()));
         }
-        let needed = self.needed(order);
         let mut sequence: Vec<usize> = (0..self.clusters.len()).collect();
         sequence.sort_by_key(|&c| (self.clusters[c].depth, c));
         for c in sequence {
-            self.emit(&self.clusters[c], &needed, &mut new, &mut map)?;
+            self.emit(&self.clusters[c], &mut new)?;
         }
         for Output { name, role, value } in old.outputs() {
-            let value = new.import(old, &[*value], &mut map)?[0];
-            new.add_output(name, *role, value);
+            let value = new.graph.import(old, &[*value], &mut new.map)?[0];
+            new.graph.add_output(name, *role, value);
         }
-        Ok(new)
+        Ok(new.graph)
     }
 
     /// For each value that lies in a cluster, an entry if anything outside of the cluster reads it.
@@ -62,14 +70,8 @@ impl Fuser<'_> {
         needed
     }
 
-    /// Adds a cluster to the new graph: as a node, or as a region. `map`: old values to new ones.
-    fn emit(
-        &self,
-        cluster: &Cluster,
-        needed: &ValueTable<()>,
-        new: &mut Graph,
-        map: &mut FxHashMap<Value, Value>,
-    ) -> Result<(), GraphError> {
+    /// Adds a cluster: as a node, or as a region.
+    fn emit(&self, cluster: &Cluster, new: &mut Rebuilt) -> Result<(), GraphError> {
         let old = self.graph;
         let first = cluster.nodes[0];
         if old.parameter(first).is_some() {
@@ -82,22 +84,16 @@ impl Fuser<'_> {
         if self.is(first, Part::Barrier)
             || (single && (self.is(first, Part::Product) || node.operands.iter().all(plain)))
         {
-            let operands = new.import(old, &node.operands, map)?;
-            let copy = new.add(fused_inside(&node.op)?, &operands, &node.origin)?;
-            map.extend(old.results(first).into_iter().zip(new.results(copy)));
+            let operands = new.graph.import(old, &node.operands, &mut new.map)?;
+            let copy = new.graph.add(fused_inside(&node.op)?, &operands, &node.origin)?;
+            new.map.extend(old.results(first).into_iter().zip(new.graph.results(copy)));
             return Ok(());
         }
-        self.emit_region(cluster, needed, new, map)
+        self.emit_region(cluster, new)
     }
 
     /// Adds a cluster as a region, whose parameters are what its nodes read, through their own copies of virtual nodes.
-    fn emit_region(
-        &self,
-        cluster: &Cluster,
-        needed: &ValueTable<()>,
-        new: &mut Graph,
-        map: &mut FxHashMap<Value, Value>,
-    ) -> Result<(), GraphError> {
+    fn emit_region(&self, cluster: &Cluster, new: &mut Rebuilt) -> Result<(), GraphError> {
         let old = self.graph;
         let mut body = Graph::new("region");
         let mut inside: FxHashMap<Value, Value> = FxHashMap::default();
@@ -109,7 +105,7 @@ impl Fuser<'_> {
                 }
                 let name = format!("x{}", operands.len());
                 inside.insert(value, body.add_parameter(&name, Role::Data, old.ty(value).clone()));
-                operands.push(map[&value]);
+                operands.push(new.map[&value]);
             }
             let node = old.node(id);
             let read = body.import(old, &node.operands, &mut inside)?;
@@ -117,13 +113,13 @@ impl Fuser<'_> {
             inside.extend(old.results(id).into_iter().zip(body.results(copy)));
         }
         let outputs: Vec<Value> =
-            cluster.nodes.iter().map(|&id| old.result(id)).filter(|&v| needed.get(v).is_some()).collect();
+            cluster.nodes.iter().map(|&id| old.result(id)).filter(|&v| new.needed.get(v).is_some()).collect();
         for (position, value) in outputs.iter().enumerate() {
             body.add_output(&format!("y{position}"), Role::Data, inside[value]);
         }
         let origin = self.origin(cluster);
-        let fused = new.add(Fused { body }, &operands, &origin)?;
-        map.extend(outputs.into_iter().zip(new.results(fused)));
+        let fused = new.graph.add(Fused { body }, &operands, &origin)?;
+        new.map.extend(outputs.into_iter().zip(new.graph.results(fused)));
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::blocks::{Cut, blocks_of, channel_blocks};
 use super::boxes::{boxes, for_each_kind};
 use super::compose::Composer;
 use super::conv_weights::WRITTEN_OUT;
-use super::epilogue::{Epilogue, RESULT, Span};
+use super::epilogue::{Epilogue, Patch, RESULT, Span};
 use super::windows::{Chunks, Group, Segment, Window};
 use super::{Location, Lowering, StridedAccess};
 use crate::schedule::{Algorithm, Schedule};
@@ -129,7 +129,8 @@ impl Lowering<'_> {
         for_each_kind(&mut c, chunks, &at, &mut |c, groups| {
             block.segments(c, groups, &mut Vec::new());
             if let Some(epilogue) = plan.epilogue {
-                epilogue.emit_rest(c, &block.spans(groups), &block.column, block.columns);
+                let axes = &block.spans(groups);
+                epilogue.emit_rest(c, &Patch { axes, column: &block.column, width: block.columns });
             }
         });
         (0..4 + at.len()).for_each(|_| c.k.close());
@@ -251,7 +252,8 @@ impl<'b> Block<'b, '_> {
             }
         }
         if let Some(epilogue) = plan.epilogue {
-            epilogue.emit_chain(c, &spans, &self.column, self.columns, &[]);
+            let patch = Patch { axes: &spans, column: &self.column, width: self.columns };
+            epilogue.emit_chain(c, &patch, &[]);
         }
         chosen.iter().for_each(|_| c.k.close());
     }

@@ -20,7 +20,7 @@ use super::borders::together;
 use super::boxes::{Positions, box_of, for_each_kind, merged, positions};
 use super::compose::Composer;
 use super::depthwise::is_short;
-use super::epilogue::{Epilogue, Span, store_sums};
+use super::epilogue::{Epilogue, Patch, Span, store_sums};
 use super::image::Image;
 use super::packing::Weights;
 use super::taps::{TapAxis, Taps, close_taps, open_taps};
@@ -275,10 +275,15 @@ impl Block<'_, '_> {
         if let Some(epilogue) = epilogue {
             let whole = box_of(&plan.axes, self.chunks, self.at, groups);
             match bare {
-                true => epilogue.emit(c, &whole, &self.channel, self.width, &[]),
-                false => epilogue.emit_rest(c, &whole, &self.channel, self.width),
+                true => epilogue.emit(c, &self.patch(&whole), &[]),
+                false => epilogue.emit_rest(c, &self.patch(&whole)),
             }
         }
+    }
+
+    /// The block's columns at some positions.
+    fn patch<'p>(&'p self, axes: &'p [Span<'p>]) -> Patch<'p> {
+        Patch { axes, column: &self.channel, width: self.width }
     }
 
     /// Stores zeros in the box, which begins at `corner`.
@@ -357,7 +362,7 @@ impl Block<'_, '_> {
         close_taps(&mut c.k, &tested);
         let sums = self.sums.as_slice();
         match step.epilogue {
-            Some(epilogue) => epilogue.emit_chain(c, &box_of_tile, &self.channel, self.width, sums),
+            Some(epilogue) => epilogue.emit_chain(c, &self.patch(&box_of_tile), sums),
             None if step.last => store_sums(&mut c.k, sums, (s.count, self.width), (&to, row)),
             None => {}
         }

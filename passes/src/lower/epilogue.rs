@@ -46,6 +46,13 @@ pub(super) struct Span<'p> {
     pub dims: &'p [usize],
 }
 
+/// Elements of a product's result: a span of positions along each axis, and `width` columns from `column` on.
+pub(super) struct Patch<'p> {
+    pub axes: &'p [Span<'p>],
+    pub column: &'p Index,
+    pub width: usize,
+}
+
 impl Epilogue<'_> {
     /// Adds parameters for what is read beside the product.
     pub fn operands(&self, c: &mut Composer<'_>, params: &mut Vec<Location>) {
@@ -93,17 +100,10 @@ impl Epilogue<'_> {
 
     /// Emits what can be done to a tile's sums in registers; each element goes to the place of the product's. The sums
     /// are there as well, or those of what parameters hold, row by row.
-    pub fn emit_chain(
-        &self,
-        c: &mut Composer<'_>,
-        axes: &[Span<'_>],
-        column: &Index,
-        width: usize,
-        sums: &[usize],
-    ) {
+    pub fn emit_chain(&self, c: &mut Composer<'_>, patch: &Patch<'_>, sums: &[usize]) {
         let last = self.chained();
         if last != self.root || !sums.is_empty() {
-            self.over(c, axes, column, width, |c, at, place| {
+            self.over(c, patch, |c, at, place| {
                 if let Some(sum) = sum_of(&mut c.k, sums, place) {
                     c.reduced.insert(self.root, (at.to_vec(), sum));
                 }
@@ -116,19 +116,12 @@ impl Epilogue<'_> {
     }
 
     /// Emits the only output in the place of a tile's sums, which `param` holds row by row.
-    pub fn emit_local(
-        &self,
-        c: &mut Composer<'_>,
-        axes: &[Span<'_>],
-        column: &Index,
-        width: usize,
-        (param, first): (usize, &Index),
-    ) {
+    pub fn emit_local(&self, c: &mut Composer<'_>, patch: &Patch<'_>, (param, first): (usize, &Index)) {
         let &[(value, _)] = self.outputs else { unreachable!("one image is read") };
         if value == self.root {
             return;
         }
-        self.over(c, axes, column, width, |c, at, place| {
+        self.over(c, patch, |c, at, place| {
             let place = first.add(place);
             let sum = c.k.load(param, &place, None);
             c.reduced.insert(self.root, (at.to_vec(), sum));
@@ -139,29 +132,21 @@ impl Epilogue<'_> {
     }
 
     /// Emits the rest, behind all tiles of a box.
-    pub fn emit_rest(&self, c: &mut Composer<'_>, axes: &[Span<'_>], column: &Index, width: usize) {
+    pub fn emit_rest(&self, c: &mut Composer<'_>, patch: &Patch<'_>) {
         let last = self.chained();
         if self.outputs.iter().all(|&(value, location)| value == last && location == self.target) {
             return;
         }
         let before = c.memory.insert(last, RESULT);
-        self.emit(c, axes, column, width, &[]);
+        self.emit(c, patch, &[]);
         if before.is_none() {
             c.memory.remove(&last);
         }
     }
 
-    /// Emits the outputs over a box, one span for each axis of positions, and `width` columns from `column` on. The
-    /// product is where it is computed, or the sum of what parameters hold, row by row.
-    pub fn emit(
-        &self,
-        c: &mut Composer<'_>,
-        axes: &[Span<'_>],
-        column: &Index,
-        width: usize,
-        sums: &[usize],
-    ) {
-        self.over(c, axes, column, width, |c, at, place| {
+    /// Emits the outputs over a patch. The product is where it is computed, or the sum of what parameters hold, row by row.
+    pub fn emit(&self, c: &mut Composer<'_>, patch: &Patch<'_>, sums: &[usize]) {
+        self.over(c, patch, |c, at, place| {
             if let Some(sum) = sum_of(&mut c.k, sums, place) {
                 c.reduced.insert(self.root, (at.to_vec(), sum));
             }
@@ -183,13 +168,11 @@ impl Epilogue<'_> {
         }
     }
 
-    /// Loops over a box; the body gets the position in the result, and the place of it in the box, row by row.
+    /// Loops over a patch; the body gets the position in the result, and the place of it in the patch, row by row.
     fn over<'c>(
         &self,
         c: &mut Composer<'c>,
-        axes: &[Span<'_>],
-        column: &Index,
-        width: usize,
+        &Patch { axes, column, width }: &Patch<'_>,
         body: impl FnOnce(&mut Composer<'c>, &[Index], &Index),
     ) {
         let mut at = Vec::new();

@@ -15,7 +15,7 @@ use super::blocks::{Cut, DEPTH, column_blocks};
 use super::boxes::{for_each_kind, positions};
 use super::compose::Composer;
 use super::depthwise::{Depthwise, is_short};
-use super::epilogue::{Epilogue, Span};
+use super::epilogue::{Epilogue, Patch, Span};
 use super::image::Image;
 use super::packing::Weights;
 use super::windows::{Chunks, Group, Window};
@@ -266,7 +266,8 @@ impl Plan<'_> {
         let image = Span { first: batch.clone(), count: 1, step: 1, dims: &[pair.batch] };
         let first = row.scale(columns as i64);
         let inside = Span { first, count, step: 1, dims: &[rows, columns] };
-        self.inner.emit_local(c, &[image, inside], channel, width, (band, &place));
+        let patch = Patch { axes: &[image, inside], column: channel, width };
+        self.inner.emit_local(c, &patch, (band, &place));
         c.k.close();
     }
 }

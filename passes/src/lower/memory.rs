@@ -238,29 +238,19 @@ impl Lowering<'_> {
         if let Some(&(_, to)) = made.and_then(|made| made.iter().find(|(known, _)| *known == kernel)) {
             return to;
         }
-        let to = self.make_once(name, kernel.clone(), from, ty, origin);
-        self.copies.entry(from).or_default().push((kernel, to));
-        to
-    }
-
-    fn make_once(
-        &mut self,
-        name: &str,
-        kernel: Kernel,
-        from: Location,
-        ty: Type,
-        origin: NodeId,
-    ) -> Location {
-        if !self.is_fixed(from) {
+        let to = if self.is_fixed(from) {
+            let to = Location::from(self.buffer(name, ty, Place::Prepared(None)));
+            let schedule = std::mem::take(&mut self.program.schedule);
+            self.call(kernel.clone(), vec![from, to], origin);
+            let packing = std::mem::replace(&mut self.program.schedule, schedule);
+            self.program.prepare.extend(packing);
+            to
+        } else {
             let to = self.arena(name, ty);
-            self.call(kernel, vec![from, to], origin);
-            return to;
-        }
-        let to = Location::from(self.buffer(name, ty, Place::Prepared(None)));
-        let schedule = std::mem::take(&mut self.program.schedule);
-        self.call(kernel, vec![from, to], origin);
-        let packing = std::mem::replace(&mut self.program.schedule, schedule);
-        self.program.prepare.extend(packing);
+            self.call(kernel.clone(), vec![from, to], origin);
+            to
+        };
+        self.copies.entry(from).or_default().push((kernel, to));
         to
     }
 

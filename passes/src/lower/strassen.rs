@@ -26,7 +26,7 @@ use brolga_ir::{DType, NodeId, Type};
 use super::blocks::{Cut, PAIR, blocks_of, column_blocks, steps};
 use super::boxes::for_each_kind;
 use super::compose::Composer;
-use super::epilogue::{Epilogue, Span, store_sums, sum_of};
+use super::epilogue::{Epilogue, Patch, Span, store_sums, sum_of};
 use super::kernel::KernelBuilder;
 use super::packing::Weights;
 use super::windows::Window;
@@ -314,7 +314,10 @@ impl Quarters<'_, '_> {
         epilogue: Option<Epilogue<'_>>,
     ) {
         match epilogue {
-            Some(epilogue) => epilogue.emit(c, &quarter.rows, &quarter.column, self.size.1, sums),
+            Some(epilogue) => {
+                let patch = Patch { axes: &quarter.rows, column: &quarter.column, width: self.size.1 };
+                epilogue.emit(c, &patch, sums);
+            }
             None => store_sums(&mut c.k, sums, self.size, (&quarter.to, 4 * self.plan.columns as i64)),
         }
     }
