@@ -1,62 +1,28 @@
 //! Every output that a document shows is what is printed, times and speeds apart; every command it names is there.
 //!
-//! In a block of code, a line `$ COMMAND` is run by a shell in a folder that is empty at first, and what follows, up to the
-//! next command or the end of the block, is what it prints. A line `…` stands for any number of lines. `$ cat FILE` gives
-//! the content of a file that later commands read. A command that shows nothing, and writes nothing by `>`, is not run: it
-//! wants files of the reader's own. Numbers before a unit of time or speed may differ, and on such lines
-//! spaces too. All of it takes some 5 seconds.
+//! Every block of code is one of these, and anything else fails:
+//! - commands: a line `$ COMMAND` is run by a shell, and what follows, up to the next command or the end of the block, is all
+//!   that it prints. A line `…` stands for any number of lines. `$ cat FILE` gives the content of a file that later commands
+//!   read. The folder has the pictures of [`shapes`] at first, and nothing else. Numbers before a unit of time or speed may
+//!   differ, and on such lines spaces too;
+//! - `ron`, of the model language: `language.rs` compiles and runs it;
+//! - `rust`: lines of the crate's own documentation, which is compiled;
+//! - marked by a line `<!-- not compared: WHY -->` above it.
+//!
+//! All of it takes some 6 seconds.
 
 #![cfg(feature = "cli")]
 
+mod shapes;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use crate::common::documents::{Block, blocks, documents, shown};
+
 /// Units of what no two runs have in common.
-const UNITS: [&str; 9] = ["s", "ms", "µs", "us", "GFLOP/s", "GB/s", "MB", "samples/s", "h"];
-
-/// All documents of the repository, without what tests or builds have written.
-fn documents() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = Vec::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() && !name.starts_with('.') && name != "target" {
-                folders.push(path);
-            } else if name.ends_with(".md") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
-/// A command, and the lines that it is said to print.
-struct Shown {
-    command: String,
-    output: Vec<String>,
-}
-
-fn shown(text: &str) -> Vec<Shown> {
-    let mut all: Vec<Shown> = Vec::new();
-    let (mut inside, mut open) = (false, false);
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            inside = !inside;
-            open = false;
-        } else if let (true, Some(command)) = (inside, line.strip_prefix("$ ")) {
-            all.push(Shown { command: command.to_owned(), output: Vec::new() });
-            open = true;
-        } else if let (true, Some(last)) = (open, all.last_mut()) {
-            last.output.push(line.trim_end().to_owned());
-        }
-    }
-    all
-}
+const UNITS: [&str; 8] = ["s", "ms", "µs", "us", "GFLOP/s", "GB/s", "samples/s", "h"];
 
 /// A line without its times and speeds.
 fn masked(line: &str) -> String {
@@ -102,36 +68,59 @@ fn printed(folder: &Path, command: &str) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
+/// Runs the commands of a block, and compares; how many there are.
+fn compare(block: &Block, place: &str, folder: &Path) -> usize {
+    let all = shown(block);
+    let begins = block.lines.first().is_some_and(|line| line.starts_with("$ "));
+    assert!(begins, "{place}: a block that does not say what prints it, and is not marked");
+    for shown in &all {
+        if let Some(file) = shown.file() {
+            fs::write(folder.join(file), shown.text()).unwrap();
+            continue;
+        }
+        let found = printed(folder, &shown.command);
+        assert!(
+            agree(&shown.output, &found),
+            "{place}: $ {}\nshows\n{}\nbut what is printed is\n{}",
+            shown.command,
+            shown.text(),
+            found.join("\n")
+        );
+    }
+    all.len()
+}
+
 #[test]
 fn outputs_are_what_is_printed() {
-    let mut count = 0;
+    let crate_text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let (mut compared, mut marked) = (0, 0);
     for document in documents() {
         let text = fs::read_to_string(&document).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        for Shown { command, mut output } in shown(&text) {
-            while output.last().is_some_and(String::is_empty) {
-                output.pop();
-            }
-            if let Some(file) = command.strip_prefix("cat ") {
-                fs::write(folder.path().join(file), output.join("\n") + "\n").unwrap();
-                continue;
-            }
-            // What shows nothing wants files of the reader's own.
-            if output.is_empty() && !command.contains('>') {
-                continue;
-            }
-            let found = printed(folder.path(), &command);
-            assert!(
-                agree(&output, &found),
-                "{}: $ {command}\nshows\n{}\nbut what is printed is\n{}",
-                document.display(),
-                output.join("\n"),
-                found.join("\n")
-            );
-            count += 1;
+        if text.contains("photo.jpg") {
+            shapes::draw(folder.path());
         }
+        let mut commands = 0;
+        for block in blocks(&text) {
+            let place = format!("{}:{}", document.display(), block.line);
+            if let Some(why) = &block.aside {
+                assert!(why.split_whitespace().count() >= 3, "{place}: a mark without a reason");
+                println!("{place} is not compared: {why}");
+                commands += shown(&block).len();
+                marked += 1;
+            } else if block.language == "rust" {
+                let lines: Vec<String> = block.lines.iter().map(|line| format!("//! {line}")).collect();
+                assert!(crate_text.contains(&lines.join("\n")), "{place}: not in the crate's documentation");
+            } else if block.language != "ron" {
+                commands += compare(&block, &place, folder.path());
+                compared += 1;
+            }
+        }
+        // Commands that stand in no block would be missed.
+        let all = text.lines().filter(|line| line.trim_start().starts_with("$ ")).count();
+        assert_eq!(commands, all, "{}: commands in blocks, of all", document.display());
     }
-    assert!(count >= 4, "the README shows at least four");
+    println!("{compared} blocks are compared, {marked} are not");
 }
 
 /// The commands of the program, as its help lists them.

@@ -2,13 +2,14 @@
 //! inputs that are indices.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use brolga::ir::interpret::interpret;
 use brolga::passes::Options;
 use brolga::runtime::{DType, Error, Executable, Instance, Purpose, Random};
 use brolga::{CompileOptions, Model, Settings, State, TargetCpu, Tensor, Threads, random_inputs};
+
+use crate::common::documents::{Block, blocks, documents, shown};
 
 fn model(text: &str) -> Model {
     Model::from_text("language", text, &Settings::default()).unwrap_or_else(|e| panic!("{text}\n{e}"))
@@ -60,31 +61,112 @@ fn finite(tensor: &Tensor) -> bool {
     }
 }
 
-/// Every model of README.md and of the language's description, a block of the one and a block of the other in turn: its
-/// entries run a hundred times on random inputs within their bounds, in turn too, as a critic and a generator do, on one
-/// state. Every output and all state stays finite.
+/// What a document shows of the language.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Listing {
+    Model,
+    /// A model of which it shows that `brolga check` refuses it.
+    Refused,
+    /// Fields of a model.
+    Fields,
+    /// Metrics of an entry.
+    Metrics,
+}
+
+/// The listings of a block: files that it shows by `$ cat`, or all of it where it is marked as `ron`.
+fn listings(block: &Block) -> Vec<(Listing, String)> {
+    let all = shown(block);
+    let refused = |file: &str| {
+        let check = format!("brolga check {file}");
+        let mut output = all.iter().filter(|shown| shown.command == check).flat_map(|shown| &shown.output);
+        output.any(|line| line.starts_with("error"))
+    };
+    let files = all.iter().filter(|shown| shown.file().is_some_and(|file| file.ends_with(".ron")));
+    let mut found: Vec<(Listing, String)> = files
+        .map(|shown| {
+            let refused = refused(shown.file().expect("a file"));
+            (if refused { Listing::Refused } else { Listing::Model }, shown.text())
+        })
+        .collect();
+    if block.language == "ron" {
+        let code = block.lines.iter().find(|line| !line.trim().is_empty() && !line.trim().starts_with("//"));
+        let code = code.map_or("", |line| line.trim());
+        let fields = ["data:", "dims:", "inputs:", "blocks:", "body:", "entries:"];
+        let listing = match code {
+            _ if code.starts_with("Model(") => Listing::Model,
+            _ if fields.iter().any(|field| code.starts_with(field)) => Listing::Fields,
+            _ if code.starts_with('"') => Listing::Metrics,
+            _ => panic!("line {}: `{code}` begins no listing that is known here", block.line),
+        };
+        found.push((listing, block.lines.join("\n")));
+    }
+    found
+}
+
+/// A model around metrics or fields, with the names that the documents' are about.
+fn completed(listing: Listing, text: &str) -> String {
+    let (fields, metrics) = match listing {
+        Listing::Fields => (format!("{},", text.trim_end().trim_end_matches(',')), String::new()),
+        _ => (String::new(), text.lines().collect::<Vec<_>>().join(",\n")),
+    };
+    format!(
+        "Model(
+            {fields}
+            inputs: {{ \"x\": \"f32[batch, 3, 8, 8]\", \"label\": \"i32[batch]\", \"t\": \"f32[batch]\" }},
+            body: [
+                Flatten, Linear(10), As(\"logits\"), Expr(\"it[:, 0]\"), As(\"y\"),
+                Expr(\"y > 0\"), As(\"found\"), Expr(\"argmax(logits) == label\"), As(\"hit\"), Ref(\"logits\"),
+            ],
+            entries: {{ \"train\": Train(
+                loss: \"cross_entropy(logits, label) + mse(y, t)\", optimizer: Sgd(lr: 0.1), metrics: {{ {metrics} }},
+            ) }},
+        )"
+    )
+}
+
+/// Every model of every document, whatever the block is fenced by: its entries run a hundred times on random inputs
+/// within their bounds, in turn, as a critic and a generator do, on one state. Every output and all state stays finite.
+/// What a document shows as refused is refused, and parts of a model compile within one.
 #[test]
 fn documented_models_stay_finite() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let texts =
-        ["README.md", "frontend/LANGUAGE.md"].map(|file| std::fs::read_to_string(root.join(file)).unwrap());
-    let blocks = texts.each_ref().map(|text| {
-        let blocks = text.split("```ron\n").skip(1);
-        blocks.map(|block| block.split("```").next().unwrap()).collect::<Vec<_>>()
-    });
-    let longest = blocks.iter().map(Vec::len).max().unwrap();
-    let in_turn = (0..longest).flat_map(|at| blocks.iter().filter_map(move |blocks| blocks.get(at)));
-    let mut found = 0;
-    for block in in_turn {
-        found += 1;
-        stays_finite(block);
+    for document in documents() {
+        let text = std::fs::read_to_string(&document).unwrap();
+        let place = |block: &Block| format!("{}:{}", document.display(), block.line);
+        let mut models = 0;
+        for block in blocks(&text) {
+            let all = listings(&block);
+            assert!(all.is_empty() || block.aside.is_none(), "{}: models are compiled", place(&block));
+            for (listing, text) in all {
+                models += usize::from(matches!(listing, Listing::Model | Listing::Refused));
+                println!("{}: {listing:?}", place(&block));
+                match listing {
+                    Listing::Model => stays_finite(&text),
+                    Listing::Refused => {
+                        let built = Model::from_text("refused.ron", &text, &Settings::default());
+                        assert!(built.is_err(), "{} is not refused", place(&block));
+                    }
+                    part => compiles(&completed(part, &text)),
+                }
+            }
+        }
+        // Another count of the same: lines at which a model begins, in a block or not.
+        let begin =
+            text.lines().filter(|line| line.trim_start_matches([' ', '>', '\t']).starts_with("Model("));
+        assert_eq!(models, begin.count(), "{}: models in blocks, of all", document.display());
     }
-    assert!(found >= 3, "{found} models");
+}
+
+fn compiles(text: &str) {
+    let model = Model::from_text("part.ron", text, &Settings::default().dim("batch", 8));
+    let model = model.unwrap_or_else(|error| panic!("{text}\n{error}"));
+    for entry in model.instance().entries() {
+        model.compile(entry).unwrap_or_else(|error| panic!("{text}\n{entry}: {error}"));
+    }
 }
 
 fn stays_finite(text: &str) {
     let model = Model::from_text("documented.ron", text, &Settings::default().dim("batch", 8));
-    let model = model.unwrap_or_else(|e| panic!("{e}"));
+    let model = model.unwrap_or_else(|e| panic!("{text}\n{e}"));
     let mut state = model.initial_state(3).unwrap();
     let threads = Threads::new(1).unwrap();
     let entries = model.instance().entries().into_iter().filter(|entry| *entry != "init");

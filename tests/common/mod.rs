@@ -1,6 +1,7 @@
 //! What several tests share.
 
 pub mod compiled;
+pub mod documents;
 pub mod generate;
 pub mod growing;
 pub mod layers;
