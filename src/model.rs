@@ -1,6 +1,7 @@
 //! A model: its file, what was chosen for it, and executables of its entry points.
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use brolga_frontend::{Instance, Settings, SymbolicType};
@@ -26,6 +27,7 @@ pub struct Model {
     instance: Instance,
     options: CompileOptions,
     batch_first: bool,
+    files: Vec<PathBuf>,
     compiled: Mutex<Vec<(Key, Arc<Executable>)>>,
 }
 
@@ -45,8 +47,8 @@ impl Model {
     /// An unknown name, a file that cannot be read, and all mistakes in the model, each at its place.
     pub fn load(name: &str, settings: &Settings) -> Result<Model> {
         let mut settings = settings.clone();
-        let parsed = parse(name, &mut settings)?;
-        Model::new(short_name(name), parsed, settings)
+        let (parsed, files) = parse(name, &mut settings)?;
+        Ok(Model { files, ..Model::new(short_name(name), parsed, settings)? })
     }
 
     /// A model from RON text; `name` is shown in messages.
@@ -65,6 +67,7 @@ impl Model {
             instance,
             options,
             batch_first: false,
+            files: Vec::new(),
             compiled: Mutex::default(),
         })
     }
@@ -92,6 +95,11 @@ impl Model {
     /// The model file, as read.
     pub fn parsed(&self) -> &brolga_frontend::Model {
         &self.parsed
+    }
+
+    /// The files that it was read from: its own, and those that it imports; none of those that come along.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// The graphs of all entry points with the sizes chosen, the state, and the table of layers.
@@ -306,13 +314,14 @@ fn parse_text(name: &str, text: &str) -> Result<brolga_frontend::Model> {
     Ok(brolga_frontend::Model::parse(&format!("{name}.ron"), text, &resolve)?)
 }
 
-/// Finds and reads a model; a variant that the name stands for is put into the settings.
-fn parse(name: &str, settings: &mut Settings) -> Result<brolga_frontend::Model> {
+/// Finds and reads a model, and gives the files that it was read from; a variant that the name stands for is put into the
+/// settings.
+fn parse(name: &str, settings: &mut Settings) -> Result<(brolga_frontend::Model, Vec<PathBuf>)> {
     // A bare name is first of all that of a model that comes along, whatever the current folder holds.
     if is_bare(name)
         && let Some(parsed) = bundled(name, settings)?
     {
-        return Ok(parsed);
+        return Ok((parsed, Vec::new()));
     }
     if !is_bare(name) || Path::new(name).is_file() {
         let mut file = name;
@@ -324,7 +333,16 @@ fn parse(name: &str, settings: &mut Settings) -> Result<brolga_frontend::Model> 
         }
         let path = Path::new(file);
         let bytes = read_regular(path, MAX_TEXT).map_err(|e| Error::io("read the model", path, &e))?;
-        return Ok(brolga_frontend::Model::parse_bytes(file, &bytes, &resolve)?);
+        let files = RefCell::new(vec![path.to_path_buf()]);
+        let resolve = |import: &str, importer: &str| {
+            let found = resolve(import, importer)?;
+            if catalogue::file(import).is_none() {
+                files.borrow_mut().push(PathBuf::from(&found.0));
+            }
+            Ok(found)
+        };
+        let parsed = brolga_frontend::Model::parse_bytes(file, &bytes, &resolve)?;
+        return Ok((parsed, files.into_inner()));
     }
     let known = names()?;
     let error = Error::unknown("model", name, known.iter().map(|(name, _)| name.as_str()));

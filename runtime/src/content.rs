@@ -40,6 +40,8 @@ pub enum Content {
     Image,
     /// The log of a training run.
     Log,
+    /// The table of answers or predictions that a command has written.
+    Predictions,
     /// A table with a separator between its columns.
     Table,
     /// A model in RON.
@@ -82,6 +84,7 @@ const BEGINNINGS: &[(&[u8], Content)] = &[
     (b"\x80\x05", Content::Pickle),
     (b"/* Entry `", Content::Header),
     (b"kind,epoch,step", Content::Log),
+    (b"sample,", Content::Predictions),
     (b"{\"traceEvents\"", Content::Trace),
 ];
 
@@ -113,7 +116,10 @@ impl Content {
         match (known, text(bytes)) {
             // What begins like an image and is text all through is text.
             (Some((_, content)), None) => *content,
-            (Some((_, content @ (Content::Header | Content::Log | Content::Trace))), Some(_)) => *content,
+            (
+                Some((_, content @ (Content::Header | Content::Log | Content::Predictions | Content::Trace))),
+                Some(_),
+            ) => *content,
             (_, Some(text)) => kind_of_text(text),
             (None, None) => Content::Unknown,
         }
@@ -141,7 +147,7 @@ impl Content {
                 "images are data sets (`--data`); where tensors are read, `numpy.savez(\"in.npz\", NAME=pixels)` writes \
                  what is needed"
             }
-            Content::Table | Content::Log => {
+            Content::Table | Content::Log | Content::Predictions => {
                 "tables are data sets (`--data`); where tensors are read, `numpy.savez(\"in.npz\", NAME=columns)` writes \
                  what is needed"
             }
@@ -167,6 +173,7 @@ impl fmt::Display for Content {
             Content::Jpeg => "a JPEG image",
             Content::Image => "an image",
             Content::Log => "the log of a training run",
+            Content::Predictions => "a table of predictions",
             Content::Table => "a table (CSV)",
             Content::Model => "a model in RON",
             Content::Ir => "the text of a graph or kernel program",
@@ -240,7 +247,7 @@ mod tests {
         torch.resize(26, 0);
         let npz = [&torch[..], b"\x09\0\0\0image.npy"].concat();
         torch.extend(b"\x10\0\0\0archive/data.pkl");
-        let cases: [(&[u8], Content); 19] = [
+        let cases: [(&[u8], Content); 21] = [
             (b"", Content::Empty),
             (b"\x10\0\0\0\0\0\0\0{\"a\":", Content::Safetensors),
             (b"\x93NUMPY\x01\0", Content::Npy),
@@ -253,6 +260,8 @@ mod tests {
             (b"\x7fELF\x02\x01\x01\0", Content::Object),
             (b"kind,epoch,step,train_loss\nepoch,1,2,0.5\n", Content::Log),
             (b"BMI,weight\n20,70\n", Content::Table),
+            (b"sample,true,price\nline 2,1,2\n", Content::Predictions),
+            (b"samples,true,price\na,1,2\n", Content::Table),
             (b"a,b,c\n1,2,3\n", Content::Table),
             (b"import numpy as np, os\n\nx = 1\n", Content::Text),
             (b"// LeNet-5\nModel(\n", Content::Model),

@@ -146,13 +146,12 @@ impl Source {
 }
 
 /// `brolga run MODEL picture.png …`
-pub fn run(args: &RunArgs) -> Result<ExitCode> {
+pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let mut model = args.model.load(args.machine.options(&threads)?)?.with_batch_first();
     let symbolic = model.instance().dims().iter().any(|(name, _)| name == "batch");
     let dims: Vec<(&str, usize)> = symbolic.then_some(("batch", 1)).into_iter().collect();
-    tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?;
-    let executable = model.compile_for(&args.entry.name, &dims)?;
+    let mut executable = model.compile_for(&args.entry.name, &dims)?;
     let manifest = executable.manifest().clone();
     if manifest.inputs.iter().any(|input| input.dims.first() != Some(&1)) {
         let message = format!("`{}` does not take one sample at a time: use --inputs", args.entry.name);
@@ -160,7 +159,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     let fields = fields(&manifest.inputs);
     let mut state = state(&model, &args.start)?;
-    let mut destinations = Destinations::new(args.overwrite.force);
+    destinations.reads_model(&model);
     if let Some(path) = &args.outputs {
         let table = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
         let what = if table { Written::Table } else { Written::Tensors };
@@ -168,6 +167,9 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     if let Some(path) = &args.save {
         destinations.writes("--save", path, Written::State, state.bytes())?;
+    }
+    if tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?.is_some() {
+        executable = model.compile_for(&args.entry.name, &dims)?;
     }
     let classes = classes(&model, &state);
     let mut instance = Instance::bind(executable, &state, &threads)?;

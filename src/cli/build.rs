@@ -51,7 +51,7 @@ pub struct BuildArgs {
     pub machine: MachineArgs,
 }
 
-pub fn run(args: &BuildArgs) -> Result<ExitCode> {
+pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode> {
     if args.emit != Emit::Obj {
         let message = "standalone executables and shared libraries are not available yet: use --emit obj";
         return Err(Error::Name(message.into()));
@@ -63,10 +63,10 @@ pub fn run(args: &BuildArgs) -> Result<ExitCode> {
             header.display()
         )));
     }
-    let mut destinations = Destinations::new(args.overwrite.force);
+    let mut model = args.model.load(args.machine.target.options()?)?;
+    destinations.reads_model(&model);
     destinations.writes("-o", &args.output, Written::Object, 0)?;
     destinations.writes("the header of -o", &header, Written::Header, 0)?;
-    let mut model = args.model.load(args.machine.target.options()?)?;
     if args.machine.tune.is_some() {
         tune(&mut model, &args.machine, &args.machine.threads()?, &args.entry.name, &[])?;
     }

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use brolga::runtime::{Content, TensorFile, check_writable};
-use brolga::{Error, Result, State};
+use brolga::{Error, Model, Result, State};
+use clap::{ArgMatches, Command};
 
 /// What a command writes into a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl Written {
         match self {
             Written::State => content == Content::Safetensors,
             Written::Tensors => matches!(content, Content::Safetensors | Content::Npz | Content::Npy),
-            Written::Table => content == Content::Table,
+            Written::Table => content == Content::Predictions,
             Written::Log => content == Content::Log,
             Written::Trace => content == Content::Trace,
             Written::Object => content == Content::Object,
@@ -86,24 +87,93 @@ impl Written {
     }
 }
 
+/// Arguments that say where something is written. All other paths that a command line names are read.
+const WRITING: [&str; 8] =
+    ["save", "log", "outputs", "grads", "trace", "output", "predictions", "checkpoint"];
+
 /// The files that a command reads and writes, checked one by one as they are named.
 #[derive(Default)]
 pub struct Destinations {
+    /// Whether everything that can be overwritten may be.
     force: bool,
-    read: Vec<(&'static str, PathBuf)>,
+    read: Vec<(String, PathBuf)>,
     written: Vec<(&'static str, PathBuf)>,
+    /// Folders of checkpoints.
+    checkpoints: Vec<(&'static str, PathBuf)>,
 }
 
 impl Destinations {
-    /// None yet; with `force` everything that can be overwritten may be.
-    pub fn new(force: bool) -> Destinations {
-        Destinations { force, ..Destinations::default() }
+    /// Those of a command line: it reads all paths that it names, but for those of [`WRITING`], which are checked by
+    /// [`writes`](Destinations::writes).
+    pub fn of(command: &Command, matches: &ArgMatches) -> Destinations {
+        let mut found = Destinations::default();
+        let Some((name, matches)) = matches.subcommand() else { return found };
+        let Some(command) = command.find_subcommand(name) else { return found };
+        // An error says that the command has no such argument, or one of another type.
+        found.force = matches.try_get_one::<bool>("force").is_ok_and(|force| force == Some(&true));
+        for argument in command.get_arguments() {
+            let id = argument.get_id().as_str();
+            let Ok(Some(paths)) = matches.try_get_many::<PathBuf>(id) else { continue };
+            if !WRITING.contains(&id) {
+                let option = match argument.get_long() {
+                    Some(long) => format!("--{long}"),
+                    None => match argument.get_value_names() {
+                        Some(names) => names.iter().map(|name| name.as_str()).collect(),
+                        None => id.to_uppercase(),
+                    },
+                };
+                found.read.extend(paths.map(|path| (option.clone(), place(path))));
+            }
+        }
+        found
     }
 
-    /// A file that is read, if one is, and that nothing should be written into.
-    pub fn reads(mut self, option: &'static str, file: Option<&Path>) -> Destinations {
-        self.read.extend(file.map(|file| (option, place(file))));
-        self
+    /// The files of a model are read.
+    pub fn reads_model(&mut self, model: &Model) {
+        self.read.extend(model.files().iter().map(|file| ("MODEL".to_owned(), place(file))));
+    }
+
+    /// A data set is read, whoever names it.
+    pub fn reads_data(&mut self, source: &Path) {
+        self.read.push(("the data set".to_owned(), place(source)));
+    }
+
+    /// A folder of checkpoints, which are read and written.
+    ///
+    /// # Errors
+    /// A place that takes no folder or no files; one among the data, with anything else in it than checkpoints.
+    pub fn checkpoints(&mut self, option: &'static str, folder: &Path) -> Result<()> {
+        let mut there = folder.to_path_buf();
+        while !there.exists() {
+            there = match there.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+                _ => PathBuf::from("."),
+            };
+        }
+        if !there.is_dir() {
+            let message = format!("{option} `{}`: `{}` is no folder", folder.display(), there.display());
+            return Err(Error::Io(message));
+        }
+        check_writable(&there.join("step-0.safetensors"), 0)
+            .map_err(|e| Error::Io(format!("{option}: {e}")))?;
+        let place = place(folder);
+        let own = |name: &str| name.starts_with("step-") || name.starts_with('.');
+        let others = || {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.into_iter().any(|entry| !own(&entry.file_name().to_string_lossy()))
+        };
+        let reader = self.read.iter().find(|(_, read)| read.is_dir() && place.starts_with(read));
+        if let (Some((reader, _)), false) = (reader, self.force)
+            && others()
+        {
+            let message = format!(
+                "{option} would write checkpoints into `{}`, among what {reader} reads: name another folder, or give --force",
+                folder.display()
+            );
+            return Err(Error::Name(message));
+        }
+        self.checkpoints.push((option, place));
+        Ok(())
     }
 
     /// A file of about so many bytes that will be written.
@@ -134,6 +204,11 @@ impl Destinations {
         };
         if let Some((other, _)) = self.read.iter().find(|(_, path)| *path == place) {
             return ask(format!("which is what {other} reads"));
+        }
+        let step = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("step-"));
+        let of = self.checkpoints.iter().find(|(_, folder)| place.parent() == Some(folder.as_path()));
+        if let (Some((other, _)), true) = (of, step && file.exists()) {
+            return ask(format!("which is a checkpoint of {other}"));
         }
         let Ok(content) = Content::of(file) else { return Ok(()) };
         if std::fs::metadata(file).is_ok_and(|there| there.permissions().readonly()) {

@@ -72,9 +72,8 @@ pub struct EvalArgs {
 /// Tensors by name.
 type Named = Vec<(String, Tensor)>;
 
-pub fn run(args: &EvalArgs) -> Result<ExitCode> {
+pub fn run(args: &EvalArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let ir = read_ir(&args.file)?;
-    let mut destinations = Destinations::new(args.overwrite.force).reads("--inputs", Some(&args.inputs));
     destinations.writes("--outputs", &args.outputs, Written::Tensors, 0)?;
     let threads = args.threads.start()?;
     let mut options = args.target.options()?;

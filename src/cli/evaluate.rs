@@ -16,6 +16,7 @@ use super::destination::{Destinations, Written};
 use super::files::state;
 use super::report::{metrics, metrics_json, table};
 use super::train::{pairs, source};
+use super::tune::tune;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -60,9 +61,9 @@ pub struct EvaluateArgs {
 /// Larger confusion matrices are not shown, but the classes that are taken for others most often.
 const MOST_SHOWN: usize = 20;
 
-pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
+pub fn run(args: &EvaluateArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
-    let model = args.model.load_batched(args.batch, args.machine.options(&threads)?)?;
+    let mut model = args.model.load_batched(args.batch, args.machine.options(&threads)?)?;
     if args.start.weights.is_none() {
         return Err(Error::Name("give the weights that are evaluated with --weights".into()));
     }
@@ -72,11 +73,13 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
             format!("`{}` has no evaluation `{name}`: name a training entry with --entry", model.name());
         return Err(Error::Name(message));
     }
+    let source = source(args.data.as_ref(), &model, &args.entry.name)?;
+    destinations.reads_model(&model);
+    destinations.reads_data(&source);
     if let Some(path) = &args.predictions {
-        let mut destinations = Destinations::new(args.overwrite.force).reads("--data", args.data.as_deref());
         destinations.writes("--predictions", path, Written::Table, 0)?;
     }
-    let source = source(args.data.as_ref(), &model, &args.entry.name)?;
+    tune(&mut model, &args.machine, &threads, &name, &[])?;
     let mut state = state(&model, &args.start)?;
     let inputs = fields(&model.compile(&name)?.manifest().inputs);
     let (mut data, about) = open(args, &model, &source, &inputs, &state)?;

@@ -26,14 +26,15 @@ mod tune;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use args::{Arguments, Command};
+use destination::Destinations;
 
 /// Reads the arguments, runs the subcommand, and reports an error on standard error.
 pub fn main() -> ExitCode {
-    let code = match Arguments::try_parse() {
-        Ok(arguments) => run(arguments.command),
+    let code = match parse() {
+        Ok((arguments, destinations)) => run(arguments.command, destinations),
         // Help and the version come this way too, for standard output.
         Err(message) => {
             let printed = message.print();
@@ -46,20 +47,28 @@ pub fn main() -> ExitCode {
     output::finish(code)
 }
 
-fn run(command: Command) -> ExitCode {
+/// The arguments, and the files that they name.
+fn parse() -> Result<(Arguments, Destinations), clap::Error> {
+    let mut command = Arguments::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let arguments = Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    Ok((arguments, Destinations::of(&command, &matches)))
+}
+
+fn run(command: Command, destinations: Destinations) -> ExitCode {
     let result = match command {
         Command::Models(a) => models::run(&a),
         Command::Check(a) => check::run(&a),
-        Command::Train(a) => train::run(&a),
-        Command::Run(a) => run::run(&a),
-        Command::Evaluate(a) => evaluate::run(&a),
-        Command::Step(a) => step::run(&a),
+        Command::Train(a) => train::run(&a, destinations),
+        Command::Run(a) => run::run(&a, destinations),
+        Command::Evaluate(a) => evaluate::run(&a, destinations),
+        Command::Step(a) => step::run(&a, destinations),
         Command::Bench(a) => bench::run(&a),
-        Command::Profile(a) => profile::run(&a),
+        Command::Profile(a) => profile::run(&a, destinations),
         Command::Dump(a) => dump::run(&a),
         Command::Opt(a) => opt::run(&a),
-        Command::Eval(a) => eval::run(&a),
-        Command::Build(a) => build::run(&a),
+        Command::Eval(a) => eval::run(&a, destinations),
+        Command::Build(a) => build::run(&a, destinations),
         Command::Filetest(a) => filetest::run(&a),
         Command::Language(a) => language::run(&a),
         Command::Completions(a) => {

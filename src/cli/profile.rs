@@ -73,12 +73,13 @@ struct Limits {
     bandwidth: f64,
 }
 
-pub fn run(args: &ProfileArgs) -> Result<ExitCode> {
-    if let Some(path) = &args.trace {
-        Destinations::new(args.overwrite.force).writes("--trace", path, Written::Trace, 0)?;
-    }
+pub fn run(args: &ProfileArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let mut model = args.model.load(args.machine.options(&threads)?)?;
+    destinations.reads_model(&model);
+    if let Some(path) = &args.trace {
+        destinations.writes("--trace", path, Written::Trace, 0)?;
+    }
     tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?;
     let mut compiler = Compiler::new(model.options());
     let optimised = compiler.optimise(model.graph(&args.entry.name)?)?;

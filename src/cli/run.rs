@@ -55,27 +55,29 @@ pub struct RunArgs {
     pub machine: MachineArgs,
 }
 
-pub fn run(args: &RunArgs) -> Result<ExitCode> {
+pub fn run(args: &RunArgs, destinations: Destinations) -> Result<ExitCode> {
     match &args.outputs {
-        Some(outputs) if args.paths.is_empty() => call(args, args.inputs.as_deref(), outputs),
-        _ => answers::run(args),
+        Some(outputs) if args.paths.is_empty() => call(args, args.inputs.as_deref(), outputs, destinations),
+        _ => answers::run(args, destinations),
     }
 }
 
 /// One call with inputs and outputs in files of tensors.
-fn call(args: &RunArgs, from: Option<&Path>, to: &Path) -> Result<ExitCode> {
+fn call(args: &RunArgs, from: Option<&Path>, to: &Path, mut destinations: Destinations) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let mut model = args.model.load(args.machine.options(&threads)?)?;
     let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, from)?;
-    tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?;
-    let executable = model.compile_for(&args.entry.name, &dims)?;
+    let mut executable = model.compile_for(&args.entry.name, &dims)?;
     let inputs = read_inputs(from, &executable.manifest().inputs)?;
     let mut state = state(&model, &args.start)?;
-    let mut destinations = Destinations::new(args.overwrite.force).reads("--inputs", from);
+    destinations.reads_model(&model);
     let bytes = executable.manifest().outputs.iter().map(|o| byte_len(o.dtype, &o.dims).unwrap_or(0)).sum();
     destinations.writes("--outputs", to, Written::Tensors, bytes)?;
     if let Some(path) = &args.save {
         destinations.writes("--save", path, Written::State, state.bytes())?;
+    }
+    if tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?.is_some() {
+        executable = model.compile_for(&args.entry.name, &dims)?;
     }
     let mut instance = Instance::bind(executable, &state, &threads)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();

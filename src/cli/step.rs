@@ -48,24 +48,24 @@ pub struct StepArgs {
     pub machine: MachineArgs,
 }
 
-pub fn run(args: &StepArgs) -> Result<ExitCode> {
+pub fn run(args: &StepArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let mut model = args.model.load(args.machine.options(&threads)?)?;
     let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, args.inputs.as_deref())?;
     let mut executable = model.compile_for(&args.entry.name, &dims)?;
     updating(&model, executable.manifest())?;
-    if tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?.is_some() {
-        executable = model.compile_for(&args.entry.name, &dims)?;
-    }
     let inputs = read_inputs(args.inputs.as_deref(), &executable.manifest().inputs)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let mut state = state(&model, &args.start)?;
-    let mut destinations = Destinations::new(args.overwrite.force).reads("--inputs", args.inputs.as_deref());
+    destinations.reads_model(&model);
     if let Some(path) = &args.save {
         destinations.writes("--save", path, Written::State, state.bytes())?;
     }
     if let Some(path) = &args.grads {
         destinations.writes("--grads", path, Written::Tensors, weight_bytes(&state))?;
+    }
+    if tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?.is_some() {
+        executable = model.compile_for(&args.entry.name, &dims)?;
     }
 
     if let Some(path) = &args.grads {

@@ -92,7 +92,7 @@ pub struct TrainArgs {
     pub machine: MachineArgs,
 }
 
-pub fn run(args: &TrainArgs) -> Result<ExitCode> {
+pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let mut model = args.model.load_batched(args.batch, args.machine.options(&threads)?)?;
     let mut train = model.compile(&args.entry.name)?;
@@ -101,12 +101,22 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         return Err(Error::Name("a batch must hold at least one sample".into()));
     }
     let source = source(args.data.as_ref(), &model, &args.entry.name)?;
-    if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
-        train = model.compile(&args.entry.name)?;
-    }
     // The argument's range is that of an i64 from 0 on.
     let mut state = model.initial_state(args.seed.cast_signed())?;
     let loaded = args.weights.as_ref().map(|path| load(&mut state, path, &args.names.partial)).transpose()?;
+    let save = args.save.clone().unwrap_or_else(|| PathBuf::from(format!("{}.safetensors", model.name())));
+    destinations.reads_model(&model);
+    destinations.reads_data(&source);
+    if let Some(folder) = &args.checkpoint {
+        destinations.checkpoints("--checkpoint", folder)?;
+    }
+    destinations.writes("--save", &save, Written::State, weight_bytes(&state))?;
+    if let Some(log) = &args.log {
+        destinations.writes("--log", log, Written::Log, 0)?;
+    }
+    if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
+        train = model.compile(&args.entry.name)?;
+    }
     let mut data = open(&source, args, &model, train.manifest(), &state)?;
     let formulas = model.formulas(&args.entry.name, &[])?;
     let evaluation = match model.instance().graph(&format!("{}.eval", args.entry.name)) {
@@ -118,12 +128,6 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     // Weights know what they were trained with; what they do not say is fitted to the data, as for new ones.
     if loaded.is_none_or(|report| !unfitted(&state, &report).is_empty()) {
         model.fit(&mut state, &threads, &mut *data)?;
-    }
-    let save = args.save.clone().unwrap_or_else(|| PathBuf::from(format!("{}.safetensors", model.name())));
-    let mut destinations = Destinations::new(args.overwrite.force);
-    destinations.writes("--save", &save, Written::State, weight_bytes(&state))?;
-    if let Some(log) = &args.log {
-        destinations.writes("--log", log, Written::Log, 0)?;
     }
     let options = options(args, &model, &programs, &source);
     errln!(
