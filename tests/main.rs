@@ -26,6 +26,7 @@ mod memory;
 mod metrics;
 mod nan;
 mod networks;
+mod onnx;
 mod random_graphs;
 mod references;
 mod safe;

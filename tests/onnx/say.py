@@ -3,7 +3,8 @@
     python say.py [--brolga PATH] [--only PART] [--keep DIR] [--interpret] > said.tsv
     python say.py --document said.tsv > ../../docs/onnx.md
 
-needs onnx, numpy and a built command. Each test is a model of one or a few nodes with data. It becomes a graph, which
+`said.tsv` is committed: a test compares the page with it, and tries what the page says cannot be said (`tests/onnx.rs`). All
+this needs onnx, numpy and a built command. Each test is a model of one or a few nodes with data. It becomes a graph, which
 `brolga eval` compiles and runs; results are compared with ONNX's own tolerance. Where there is no rule for an operator that
 ONNX defines as a function, the function's nodes are said. What decides a shape (the operand of `Reshape`, axes, paddings) is
 written into the text as a constant, whether it is an input or not: that is how a graph with fixed extents says it.
@@ -281,7 +282,7 @@ matrix that ONNX's reference gives (resizing, Fourier transforms). For Fourier t
 | why not | tests | such as |
 |---|---|---|""")
     for why, names in sorted(reasons.items(), key=lambda pair: -len(pair[1])):
-        short = [name.removeprefix("test_") for name in names if "expanded" not in name] or names
+        short = [name for name in names if "expanded" not in name] or names
         some = ", ".join(f"`{name}`" for name in short[:: max(1, len(short) // 3)][:3])
         print(f"| {why} | {len(names)} | {some} |")
 
@@ -311,7 +312,7 @@ def main():
         found, why = judged(case, twin, args.brolga, folder, ["--interpret"] if args.interpret else [])
         word = found if found in ("right", "unsaid") else "wrong"
         count[word] += 1
-        print(case.name, word, why or (found if word == "wrong" else ""), sep="\t", flush=True)
+        print(case.name.removeprefix("test_"), word, why or (found if word == "wrong" else ""), sep="\t", flush=True)
     print(dict(count), file=sys.stderr)
 
 
