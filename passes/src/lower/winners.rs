@@ -209,6 +209,73 @@ impl Winners {
     }
 }
 
+/// A kernel that reads winners: its parameters, and the types of two of them.
+struct Selected<'t> {
+    /// The winner of each window.
+    winners: usize,
+    taps: DType,
+    values: usize,
+    target: usize,
+    ty: &'t Type,
+}
+
+impl Selected<'_> {
+    /// Gives each element of x the sum of the values of the windows that it won, which it sees by `sight`.
+    fn give(&self, c: &mut Composer<'_>, sight: &Sight) {
+        c.nest(&self.ty.dims, &|c, points| {
+            let sums: Vec<ValueId> = points.iter().map(|at| self.sum(c, sight, at)).collect();
+            for (at, sum) in points.iter().zip(sums) {
+                let to = c.flat(self.ty, at);
+                c.k.store(self.target, to, sum);
+            }
+        });
+    }
+
+    fn sum(&self, c: &mut Composer<'_>, sight: &Sight, at: &[Index]) -> ValueId {
+        let sum = c.k.declare(self.ty.dtype, Combine::Add, 1);
+        sight.for_taps(c, &mut |c, tap| {
+            let Some((place, inside)) = sight.look(c, at, tap) else { return };
+            let winner = c.k.load(self.winners, &place, inside);
+            let own = number(c, &sight.number(tap, true), self.taps);
+            let wins = c.k.op(ScalarOp::Compare(Comparison::Eq), &[winner, own]);
+            let wins = c.k.and(Some(wins), inside).expect("a condition");
+            let value = c.k.load(self.values, &place, inside);
+            let zero = c.k.zero_of(self.target);
+            let value = c.k.op(ScalarOp::Select, &[wins, value, zero]);
+            c.k.accumulate(sum, value);
+        });
+        c.k.finish(sum)
+    }
+
+    /// Takes for each window the value of the element that won it, of so many that windows see by `sight`.
+    fn take(&self, c: &mut Composer<'_>, sight: &Sight, elements: usize) {
+        let area = sight.area();
+        c.loops(&self.ty.dims, &mut |c, at| {
+            let here = c.flat(self.ty, at);
+            let winner = c.k.load(self.winners, &here, None);
+            let winner = match self.taps {
+                DType::I32 => winner,
+                _ => c.k.op(ScalarOp::Convert(DType::I32), &[winner]),
+            };
+            let none = c.k.constant(Scalar::I32(area as i32));
+            let seen = c.k.op(ScalarOp::Compare(Comparison::Lt), &[winner, none]);
+            let (mut place, mut rest) = (Index::default(), area as i64);
+            for (axis, at) in sight.axes.iter().zip(at) {
+                rest /= axis.taps as i64;
+                let tap = Index::value(winner.0).div(rest, &|_| None).rem(axis.taps as i64, &|_| None);
+                let point = at.scale(axis.scale).add(&tap.scale(axis.step)).plus(axis.offset);
+                place = place.add(&point.div(axis.divisor, &|_| None).scale(axis.stride as i64));
+            }
+            // The remainder changes nothing; it bounds the position for whoever reasons about it.
+            let place = place.rem(elements.max(1) as i64, &|_| None);
+            let value = c.k.load(self.values, &place, Some(seen));
+            let zero = c.k.zero_of(self.target);
+            let value = c.k.op(ScalarOp::Select, &[seen, value, zero]);
+            c.k.store(self.target, here, value);
+        });
+    }
+}
+
 impl Lowering<'_> {
     pub(super) fn window_select(&mut self, id: NodeId, select: &WindowSelect) -> Result<(), GraphError> {
         let graph = self.graph;
@@ -241,60 +308,17 @@ impl Lowering<'_> {
         let mut c = Composer::new(graph, node.op.get().name());
         let ty = &node.types[0];
         let args = vec![winners_at, self.location(second)?, self.target(graph.result(id))];
-        let from = c.k.param(taps, winners.elements(), Access::Read);
-        let values = c.k.param(ty.dtype, graph.ty(second).elements(), Access::Read);
-        let target = c.k.param(ty.dtype, ty.elements(), Access::Write);
+        let selected = Selected {
+            winners: c.k.param(taps, winners.elements(), Access::Read),
+            taps,
+            values: c.k.param(ty.dtype, graph.ty(second).elements(), Access::Read),
+            target: c.k.param(ty.dtype, ty.elements(), Access::Write),
+            ty,
+        };
         if scatter {
-            let sight = Sight::of_elements(w, windows);
-            c.nest(&ty.dims, &|c, points| {
-                let sums: Vec<ValueId> = points
-                    .iter()
-                    .map(|at| {
-                        let sum = c.k.declare(ty.dtype, Combine::Add, 1);
-                        sight.for_taps(c, &mut |c, tap| {
-                            let Some((place, inside)) = sight.look(c, at, tap) else { return };
-                            let winner = c.k.load(from, &place, inside);
-                            let own = number(c, &sight.number(tap, true), taps);
-                            let wins = c.k.op(ScalarOp::Compare(Comparison::Eq), &[winner, own]);
-                            let wins = c.k.and(Some(wins), inside).expect("a condition");
-                            let value = c.k.load(values, &place, inside);
-                            let zero = c.k.zero_of(target);
-                            let value = c.k.op(ScalarOp::Select, &[wins, value, zero]);
-                            c.k.accumulate(sum, value);
-                        });
-                        c.k.finish(sum)
-                    })
-                    .collect();
-                for (at, sum) in points.iter().zip(sums) {
-                    let to = c.flat(ty, at);
-                    c.k.store(target, to, sum);
-                }
-            });
+            selected.give(&mut c, &Sight::of_elements(w, windows));
         } else {
-            let area = find.sight.area();
-            c.loops(&ty.dims, &mut |c, at| {
-                let here = c.flat(ty, at);
-                let winner = c.k.load(from, &here, None);
-                let winner = match taps {
-                    DType::I32 => winner,
-                    _ => c.k.op(ScalarOp::Convert(DType::I32), &[winner]),
-                };
-                let none = c.k.constant(Scalar::I32(area as i32));
-                let seen = c.k.op(ScalarOp::Compare(Comparison::Lt), &[winner, none]);
-                let (mut place, mut rest) = (Index::default(), area as i64);
-                for (axis, at) in find.sight.axes.iter().zip(at) {
-                    rest /= axis.taps as i64;
-                    let tap = Index::value(winner.0).div(rest, &|_| None).rem(axis.taps as i64, &|_| None);
-                    let point = at.scale(axis.scale).add(&tap.scale(axis.step)).plus(axis.offset);
-                    place = place.add(&point.div(axis.divisor, &|_| None).scale(axis.stride as i64));
-                }
-                // The remainder changes nothing; it bounds the position for whoever reasons about it.
-                let place = place.rem(x_ty.elements().max(1) as i64, &|_| None);
-                let value = c.k.load(values, &place, Some(seen));
-                let zero = c.k.zero_of(target);
-                let value = c.k.op(ScalarOp::Select, &[seen, value, zero]);
-                c.k.store(target, here, value);
-            });
+            selected.take(&mut c, &find.sight, x_ty.elements());
         }
         self.call(c.k.finish_kernel(), args, id);
         Ok(())
