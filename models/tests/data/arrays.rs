@@ -1,5 +1,7 @@
 //! Arrays by name: NumPy's files and safetensors.
 
+use std::io::Write;
+
 use super::*;
 
 /// An array as `numpy.save` writes it.
