@@ -242,6 +242,6 @@ fn boxes_that_are_rounded_up_to_a_period_end() {
     );
     let cases = [transposed, behind];
     let asked =
-        |text: &String| (1..=5).map(|threads| Asked { text: text.clone(), threads, code: threads == 2 });
-    watched(cases.iter().flat_map(asked).collect());
+        |text: String| (1..=5).map(move |threads| Asked { text: text.clone(), threads, code: threads == 2 });
+    watched(cases.into_iter().flat_map(asked).collect());
 }
