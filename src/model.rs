@@ -102,6 +102,15 @@ impl Model {
         &self.files
     }
 
+    /// The names of the classes, in the order of their numbers: those that a state knows, or the model's own; empty if there
+    /// are none.
+    pub fn classes(&self, state: &State) -> Vec<String> {
+        match &state.record().classes[..] {
+            [] => self.instance.declared().classes.clone(),
+            known => known.to_vec(),
+        }
+    }
+
     /// The graphs of all entry points with the sizes chosen, the state, and the table of layers.
     pub fn instance(&self) -> &Instance {
         &self.instance

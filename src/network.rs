@@ -57,10 +57,7 @@ impl Network {
 
     /// The names of the classes, in the order of their numbers, as the weights or the model say; empty if neither does.
     pub fn classes(&self) -> Vec<String> {
-        match self.state.noted_list("classes") {
-            noted if noted.is_empty() => self.model.instance().declared().classes.clone(),
-            noted => noted,
-        }
+        self.model.classes(&self.state)
     }
 
     /// A picture (PNG or JPEG) as the one input of an entry point takes it, with a batch of 1; see

@@ -32,6 +32,7 @@ mod references;
 mod safe;
 mod schedules;
 mod schema;
+mod sets;
 mod short_memory;
 mod snapshots;
 mod spread;

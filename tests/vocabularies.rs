@@ -52,8 +52,8 @@ fn vocabularies_are_saved_with_the_weights() {
     let mut state = Model::from_text("m.ron", MODEL, &Settings::default()).unwrap().initial_state(0).unwrap();
     state.load(at.join("w.safetensors")).unwrap();
     let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>();
-    assert_eq!(state.noted_list("classes"), texts(&["no", "yes"]));
-    let vocabularies = state.noted_lists("vocabularies");
+    assert_eq!(state.record().classes, texts(&["no", "yes"]));
+    let vocabularies = state.record().vocabularies.clone();
     assert_eq!(vocabularies, [("colour".into(), texts(&["blue", "green", "red"])), ("size".into(), vec![])]);
 
     // A table without some of the texts, in another order of columns, without the label: the numbers are those of training.

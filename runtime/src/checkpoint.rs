@@ -15,6 +15,7 @@ use crate::fingerprint::Fingerprint;
 use crate::lock::Lock;
 use crate::state::State;
 use crate::tensor_file::{TensorFile, write_sealed};
+use crate::weights::metadata;
 
 /// The key of the cursor in a file's metadata, where a checksum of the whole file stands before it.
 const KEY: &str = "brolga.checkpoint";
@@ -118,7 +119,8 @@ impl Checkpoints {
             Error::new(ErrorKind::Format, format!("cannot write the cursor of step {step}: {e}"))
         })?;
         let path = self.directory.join(format!("step-{step}.safetensors"));
-        write_sealed(&path, &state.tensors(|_| true), KEY, &text)?;
+        let record = state.record().to_text();
+        write_sealed(&path, &state.tensors(|_| true), (KEY, &text), &metadata(record.as_deref()))?;
         Ok(path)
     }
 

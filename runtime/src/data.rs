@@ -87,6 +87,11 @@ pub trait Batches: Send {
         &[]
     }
 
+    /// What the part held out is called, where the data set brings it and nothing was drawn.
+    fn own_part(&self) -> Option<&str> {
+        None
+    }
+
     /// What a sample is called in lists of results: its file, or its number in the part.
     fn name(&self, _split: Split, index: usize) -> String {
         index.to_string()

@@ -31,6 +31,7 @@ mod metrics;
 mod names;
 mod npz;
 mod random;
+mod record;
 mod regular;
 mod resume;
 mod state;
@@ -59,6 +60,7 @@ pub use metrics::{MetricSums, Metrics, TOTAL};
 pub use names::{MAX_NAME, check_name};
 pub use npz::{read_tensors, write_tensors};
 pub use random::{Purpose, Random, permutation, philox};
+pub use record::{DataRecord, HeldOutRecord};
 pub use regular::{MAX_TEXT, open_regular, read_regular};
 pub use state::{Slot, SlotKind, State};
 pub use tensor::{

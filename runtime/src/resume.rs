@@ -6,6 +6,7 @@ use crate::checkpoint::{Checkpoints, Cursor};
 use crate::data::{Batches, Split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::record::DataRecord;
 use crate::state::State;
 use crate::train::{CheckpointOptions, Progress};
 
@@ -65,7 +66,12 @@ pub(crate) fn resume(
         );
         return Err(Error::new(ErrorKind::State, message));
     }
+    let record = state.record().clone();
     found.load(state, anyway, &mut |text| progress.notice(text))?;
+    if record != DataRecord::default() {
+        // The data are those of this run.
+        state.set_record(record);
+    }
     if found.cursor.numerics != cursor.numerics {
         progress.notice(&format!(
             "`{}` was written under numerics version {}, this is {}: results may differ in the last bits",

@@ -1,10 +1,11 @@
 //! State: the named tensors that a model keeps between runs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
 use crate::names::check_name;
+use crate::record::DataRecord;
 use crate::tensor::{Tensor, TensorMut, type_name};
 
 /// What a tensor of the state is for. It decides what loading does where a file lacks it.
@@ -69,11 +70,8 @@ pub struct State {
     slots: Vec<Slot>,
     index: HashMap<String, usize>,
     layout: u64,
-    notes: BTreeMap<String, String>,
+    record: DataRecord,
 }
-
-/// What is known besides tensors, and goes with weights into files. See [`State::note`].
-pub(crate) const NOTES: [&str; 4] = ["classes", "columns", "vocabularies", "held_out"];
 
 /// Draws a number that no state has had before. Every change of a slot gets its own, so equal numbers mean
 /// equal content, between states and their clones too.
@@ -91,7 +89,12 @@ impl Default for State {
 impl State {
     /// A state without tensors.
     pub fn new() -> State {
-        State { slots: Vec::new(), index: HashMap::new(), layout: fresh_version(), notes: BTreeMap::new() }
+        State {
+            slots: Vec::new(),
+            index: HashMap::new(),
+            layout: fresh_version(),
+            record: DataRecord::default(),
+        }
     }
 
     /// Appends a tensor; an error where the name is taken, or no file could hold it ([`check_name`]).
@@ -174,55 +177,18 @@ impl State {
             let tensor = s.tensor.try_clone()?;
             Ok(Slot { name: s.name.clone(), kind: s.kind, tensor, version: s.version })
         });
-        let (index, notes) = (self.index.clone(), self.notes.clone());
-        Ok(State { slots: slots.collect::<Result<_>>()?, index, layout: self.layout, notes })
+        let (index, record) = (self.index.clone(), self.record.clone());
+        Ok(State { slots: slots.collect::<Result<_>>()?, index, layout: self.layout, record })
     }
 
-    /// What is known of the network besides its tensors, and saved with the weights as metadata: `classes`, `columns` (of
-    /// tables), each a JSON list of texts, `vocabularies`, a JSON object of such lists by the names of inputs, and `held_out`,
-    /// what was held out in training.
-    pub fn note(&self, key: &str) -> Option<&str> {
-        self.notes.get(key).map(String::as_str)
+    /// What the network knows of the data that it was trained on; saved with the weights.
+    pub fn record(&self) -> &DataRecord {
+        &self.record
     }
 
-    /// All of it, by key.
-    pub(crate) fn notes(&self) -> &BTreeMap<String, String> {
-        &self.notes
-    }
-
-    /// Notes something; other keys than those of [`State::note`] are not saved.
-    pub fn set_note(&mut self, key: &str, value: impl Into<String>) {
-        self.notes.insert(key.to_owned(), value.into());
-    }
-
-    /// A list of texts that was noted: the names of the classes, say, in the order of their numbers. Empty where there is
-    /// none.
-    pub fn noted_list(&self, key: &str) -> Vec<String> {
-        self.note(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
-    }
-
-    /// Notes a list of texts; an empty one takes the note away.
-    pub fn note_list(&mut self, key: &str, list: &[String]) {
-        match serde_json::to_string(list) {
-            Ok(text) if !list.is_empty() => self.set_note(key, text),
-            _ => drop(self.notes.remove(key)),
-        }
-    }
-
-    /// Lists of texts by name that were noted: the vocabularies of inputs, say. Empty where there are none.
-    pub fn noted_lists(&self, key: &str) -> Vec<(String, Vec<String>)> {
-        let lists = self.note(key).and_then(|text| serde_json::from_str::<BTreeMap<_, _>>(text).ok());
-        lists.unwrap_or_default().into_iter().collect()
-    }
-
-    /// Notes lists of texts by name; none take the note away.
-    pub fn note_lists(&mut self, key: &str, lists: &[(String, Vec<String>)]) {
-        let by_name: BTreeMap<&String, &Vec<String>> =
-            lists.iter().map(|(name, list)| (name, list)).collect();
-        match serde_json::to_string(&by_name) {
-            Ok(text) if !lists.is_empty() => self.set_note(key, text),
-            _ => drop(self.notes.remove(key)),
-        }
+    /// Says what the network knows of its data.
+    pub fn set_record(&mut self, record: DataRecord) {
+        self.record = record;
     }
 
     fn require(&self, name: &str) -> Result<usize> {

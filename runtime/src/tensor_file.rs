@@ -339,16 +339,16 @@ pub(crate) fn write_noted(
 }
 
 /// Writes a safetensors file atomically, with a text under a key of its metadata, and a checksum of the whole file, its
-/// header and its length included, before the text.
+/// header and its length included, before the text; other metadata follow.
 pub(crate) fn write_sealed(
     path: &Path,
     tensors: &[(&str, TensorRef<'_>)],
-    key: &str,
-    text: &str,
+    (key, text): (&str, &str),
+    metadata: &[(&str, &str)],
 ) -> Result<()> {
     let sorted = in_file_order(tensors);
     let value = [str::from_utf8(NO_SEAL).unwrap_or_default(), text].concat();
-    let mut header = header(path, &sorted, &[(key, &value)])?;
+    let mut header = header(path, &sorted, &[&[(key, &*value)], metadata].concat())?;
     let mut crc = crc32fast::Hasher::new();
     crc.update(&header);
     sorted.iter().for_each(|(_, tensor, _)| crc.update(tensor.bytes()));

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Hints, Result};
 use crate::npz::open_weights;
-use crate::state::{NOTES, Slot, State};
+use crate::record::{DataRecord, KEY};
+use crate::state::{Slot, State};
 use crate::tensor::{DType, Tensor, TensorRef, type_name};
 use crate::tensor_file::{Entry, TensorFile, write_noted};
 
@@ -123,33 +124,31 @@ impl State {
             report.used.push(file.entries()[at].name.clone());
         }
         tensors.into_iter().for_each(|(slot, tensor)| self.replace(slot, tensor));
-        for key in NOTES {
-            if let Some(value) = file.metadata(key) {
-                self.set_note(key, value);
-            }
-        }
+        self.set_record(DataRecord::from_text(file.metadata(KEY)));
         Ok(report)
     }
 
     /// Saves parameters, buffers and what preparation has fitted, for inference, for others, and for PyTorch.
     pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
-        write_noted(path.as_ref(), &self.tensors(|s| s.kind().is_saved()), &self.metadata())
+        let record = self.record().to_text();
+        write_noted(path.as_ref(), &self.tensors(|s| s.kind().is_saved()), &metadata(record.as_deref()))
     }
 
     /// Saves everything, for training on.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        write_noted(path.as_ref(), &self.tensors(|_| true), &self.metadata())
-    }
-
-    fn metadata(&self) -> Vec<(&str, &str)> {
-        let noted = NOTES.iter().filter_map(|key| Some((*key, self.notes().get(*key)?.as_str())));
-        // The pair that Hugging Face's readers look for.
-        noted.chain([("format", "pt")]).collect()
+        let record = self.record().to_text();
+        write_noted(path.as_ref(), &self.tensors(|_| true), &metadata(record.as_deref()))
     }
 
     pub(crate) fn tensors(&self, which: impl Fn(&Slot) -> bool) -> Vec<(&str, TensorRef<'_>)> {
         self.slots().iter().filter(|s| which(s)).map(|s| (s.name(), s.tensor().view())).collect()
     }
+}
+
+/// What files of weights, of states and of checkpoints say besides tensors: the record of the data, and the pair that Hugging
+/// Face's readers look for.
+pub(crate) fn metadata(record: Option<&str>) -> Vec<(&str, &str)> {
+    record.map(|record| (KEY, record)).into_iter().chain([("format", "pt")]).collect()
 }
 
 /// Names that a file may have and a model lack: PyTorch's counters of batches, which nothing depends on, and

@@ -27,24 +27,6 @@ pub fn fields(inputs: &[Input]) -> Vec<Field> {
     inputs.iter().map(field).collect()
 }
 
-/// The names of the classes that a network knows: those that came with the weights, or the model's.
-pub fn classes(model: &Model, state: &State) -> Vec<String> {
-    match state.noted_list("classes") {
-        noted if noted.is_empty() => model.instance().declared().classes.clone(),
-        noted => noted,
-    }
-}
-
-/// How data are read for a state: its classes, vocabularies and columns, where it says them.
-pub fn as_trained(options: data::Options, model: &Model, state: &State) -> data::Options {
-    let columns = match state.noted_list("columns") {
-        noted if noted.is_empty() => options.columns.clone(),
-        noted => noted,
-    };
-    let vocabularies = state.noted_lists("vocabularies");
-    data::Options { classes: classes(model, state), vocabularies, columns, ..options }
-}
-
 /// The numbers of one sample of a batch.
 pub fn numbers(tensor: &Tensor, sample: usize) -> Result<Vec<f64>> {
     let size: usize = tensor.dims().iter().skip(1).product();
@@ -103,7 +85,7 @@ impl Source {
     fn open(path: &Path, fields: &[Field], model: &Model, state: &State) -> Result<Source> {
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         if ["csv", "tsv"].contains(&extension.as_str()) {
-            let options = as_trained(model.data_options(0), model, state);
+            let options = model.data_options(0).known_to(state.record());
             let options = data::Options { held_out: HeldOut::All, ..options };
             return Ok(Source::Table(data::open(path, fields, &options)?));
         }
@@ -171,7 +153,7 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
     if tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?.is_some() {
         executable = model.compile_for(&args.entry.name, &dims)?;
     }
-    let classes = classes(&model, &state);
+    let classes = model.classes(&state);
     let mut instance = Instance::bind(executable, &state, &threads)?;
     let mut outputs: Vec<Tensor> = manifest
         .outputs

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use brolga::ir::ops::{Parameter, Role};
 use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{self, Batches, DType, Executable, Field, Instance, Request, Split};
 use brolga::{Error, Model, Result, State, Tensor, Threads};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::answers::{as_trained, best, class, classes, fields, numbers, scores, shortest, write_csv};
+use super::answers::{best, class, fields, numbers, scores, shortest, write_csv};
 use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntry};
 use super::destination::{Destinations, Written};
 use super::files::state;
@@ -89,7 +90,7 @@ pub fn run(args: &EvaluateArgs, mut destinations: Destinations) -> Result<ExitCo
         None => Vec::new(),
     };
     let names = match data.classes() {
-        [] => classes(&model, &state),
+        [] => model.classes(&state),
         known => known.to_vec(),
     };
     let predicted = predict(&model, &mut state, &threads, &mut *data)?;
@@ -136,33 +137,59 @@ fn open(
     source: &Path,
     inputs: &[Field],
     state: &State,
-) -> Result<(Box<dyn Batches>, &'static str)> {
-    let options = |seed: u64| {
-        let declared = as_trained(model.data_options(seed), model, state);
-        let target = args.target.clone().or(declared.target.clone());
-        data::Options { target, ..declared }
-    };
+) -> Result<(Box<dyn Batches>, String)> {
+    let known = state.record();
+    let mut options = model.data_options(0).known_to(known);
+    if args.target.is_some() {
+        options.target.clone_from(&args.target);
+    }
     if args.all {
-        let all = data::Options { held_out: HeldOut::All, ..options(0) };
-        return Ok((data::open(source, inputs, &all)?, ""));
+        options.held_out = HeldOut::All;
+        return Ok((data::open(source, inputs, &options)?, String::new()));
     }
-    let test = data::Options { held_out: HeldOut::Test, ..options(0) };
-    let data = data::open(source, inputs, &test)?;
-    let held_out: Option<Value> = state.note("held_out").and_then(|text| serde_json::from_str(text).ok());
-    let trained_on = held_out
-        .filter(|note| note["data"].as_str().is_some_and(|sum| Some(sum) == data.checksum().as_deref()));
-    let Some(note) = trained_on else { return Ok((data, "")) };
-    let own_test = data.len(Split::Train) > 0;
-    if own_test {
-        return Ok((data, ", the test part"));
+    let data = data::open(source, inputs, &data::Options { held_out: HeldOut::Test, ..options.clone() })?;
+    if let Some(part) = data.own_part() {
+        let about =
+            if part == "test" { ", the test part".to_owned() } else { format!(", the part `{part}`") };
+        return Ok((data, about));
     }
-    let fold = note["fold"].as_u64().unwrap_or(0) as usize;
-    let mut again = options(note["seed"].as_u64().unwrap_or(0));
-    if let HeldOut::Fold { number, .. } = &mut again.held_out {
-        *number = fold;
+    let Some(held_out) = &known.held_out else { return Ok((data, String::new())) };
+    if data.checksum().as_ref() != Some(&held_out.data) {
+        let count = data.len(Split::Validation);
+        errln!(
+            "note: these are not exactly the data that the weights were trained on, so all {count} samples are evaluated; \
+             what training saw of them makes the result too good"
+        );
+        return Ok((data, String::new()));
     }
     drop(data);
-    Ok((data::open(source, inputs, &again)?, ", those held out in training (--all evaluates all)"))
+    options.seed = held_out.seed;
+    options.held_out = held_out.rule.parse()?;
+    // As in training: what a split is stratified by may be an input that only training has.
+    let mut fields = training_fields(model, &args.entry.name)?;
+    fields.retain(|field| inputs.iter().all(|input| input.name != field.name || input == field));
+    let missing = inputs.iter().filter(|input| !fields.contains(input)).cloned();
+    let fields: Vec<Field> = missing.collect::<Vec<_>>().into_iter().chain(fields.clone()).collect();
+    Ok((
+        data::open(source, &fields, &options)?,
+        ", those held out in training (--all evaluates all)".to_owned(),
+    ))
+}
+
+/// What the inputs of an entry take of a data set.
+fn training_fields(model: &Model, entry: &str) -> Result<Vec<Field>> {
+    let graph = model.graph(entry)?;
+    let inputs = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
+    let inputs = inputs.filter(|input| input.role == Role::Data);
+    let field = |input: &Parameter| {
+        let mut dims = input.ty.dims.clone();
+        let axis = model.instance().input_axis(&input.name, "batch").unwrap_or(0);
+        if axis < dims.len() {
+            dims.remove(axis);
+        }
+        Some(Field { name: input.name.clone(), dtype: DType::from_name(input.ty.dtype.name())?, dims })
+    };
+    Ok(inputs.filter_map(field).collect())
 }
 
 /// What is predicted for every sample, beside what is true.

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use brolga::ir::ops::Role;
 use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{
-    self, Batches, CheckpointOptions, Failures, Fingerprint, LogOptions, Manifest, NoData, Outcome, Programs,
-    Split, checksum,
+    self, Batches, CheckpointOptions, DataRecord, Failures, Fingerprint, HeldOutRecord, LoadReport,
+    LogOptions, Manifest, NoData, Outcome, Programs, Split, checksum,
 };
 use brolga::{Error, Model, Result, State, fitted};
 use clap::Args;
@@ -117,7 +117,8 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
     if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
         train = model.compile(&args.entry.name)?;
     }
-    let mut data = open(&source, args, &model, train.manifest(), &state)?;
+    let read = read(args, &model, train.manifest(), &state, loaded.as_ref())?;
+    let mut data = open(&source, train.manifest(), &read)?;
     let formulas = model.formulas(&args.entry.name, &[])?;
     let evaluation = match model.instance().graph(&format!("{}.eval", args.entry.name)) {
         Some(eval) => model.evaluation(&eval.name, data.len(Split::Validation))?,
@@ -129,7 +130,7 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
     if loaded.is_none_or(|report| !unfitted(&state, &report).is_empty()) {
         model.fit(&mut state, &threads, &mut *data)?;
     }
-    let options = options(args, &model, &programs, &source);
+    let options = options(args, &model, &programs, &source, &read);
     errln!(
         "training {} ({} parameters) on {}: {} samples, {} held out",
         model.name(),
@@ -139,7 +140,7 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
         data.len(Split::Validation)
     );
     preparation(&state, &*data);
-    note(&mut state, &*data, args);
+    state.set_record(record(&*data, read));
     let mut display = Display::new();
     let outcome = runtime::train(&programs, &mut state, &threads, &mut *data, &options, &mut display);
     display.finish();
@@ -160,7 +161,13 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
 }
 
 /// What is asked of training.
-fn options(args: &TrainArgs, model: &Model, programs: &Programs, source: &Path) -> runtime::Options {
+fn options(
+    args: &TrainArgs,
+    model: &Model,
+    programs: &Programs,
+    source: &Path,
+    read: &data::Options,
+) -> runtime::Options {
     runtime::Options {
         epochs: args.epochs,
         seed: args.seed,
@@ -168,7 +175,7 @@ fn options(args: &TrainArgs, model: &Model, programs: &Programs, source: &Path) 
             every_steps: args.checkpoint_every,
             resume: args.resume || args.resume_anyway,
             anyway: args.resume_anyway,
-            fingerprint: fingerprint(args, model, programs, source),
+            fingerprint: fingerprint(args, model, programs, source, read),
             ..CheckpointOptions::new(directory)
         }),
         log: args.log.as_ref().map(|path| LogOptions { path: path.clone(), steps: args.log_steps }),
@@ -237,7 +244,13 @@ fn missing(failures: &Failures) -> Vec<String> {
 }
 
 /// What a checkpoint's run is: what decides its bits, and what says why that may differ.
-fn fingerprint(args: &TrainArgs, model: &Model, programs: &Programs, source: &Path) -> Fingerprint {
+fn fingerprint(
+    args: &TrainArgs,
+    model: &Model,
+    programs: &Programs,
+    source: &Path,
+    read: &data::Options,
+) -> Fingerprint {
     let entries = [Some(&programs.train), programs.evaluation.as_ref().map(|e| &e.full)];
     let graphs = entries.into_iter().flatten().filter_map(|executable| {
         let name = &executable.manifest().entry;
@@ -245,7 +258,11 @@ fn fingerprint(args: &TrainArgs, model: &Model, programs: &Programs, source: &Pa
         Some((format!("checksum of the graph `{name}`"), checksum(text.as_bytes())))
     });
     let passes = &model.options().passes;
-    let chosen = [("algorithms", passes.algorithms.to_string()), ("precision", passes.precision.to_string())];
+    let chosen = [
+        ("held out", read.held_out.to_string()),
+        ("algorithms", passes.algorithms.to_string()),
+        ("precision", passes.precision.to_string()),
+    ];
     let named = |(name, value): (&str, String)| (name.to_owned(), value);
     let shown = [
         ("brolga", env!("CARGO_PKG_VERSION").to_owned()),
@@ -299,22 +316,28 @@ pub fn source(data: Option<&PathBuf>, model: &Model, entry: &str) -> Result<Path
     }
 }
 
-/// Opens the data set for the inputs of an entry point. Weights that are trained on say what the numbers of classes and other texts,
-/// and the columns, are; those of which a part is taken do not.
-fn open(
-    source: &Path,
+/// How the data set is read: as the options say, as the weights that are trained on know it, as the model says, in this order.
+/// Of weights of which a part is taken, only the columns count, if what was fitted to them is taken.
+fn read(
     args: &TrainArgs,
     model: &Model,
     manifest: &Manifest,
     state: &State,
-) -> Result<Box<dyn Batches>> {
-    if manifest.inputs.is_empty() {
-        return Ok(Box::new(NoData));
-    }
-    let mut options = model.data_options(args.seed);
-    if args.names.partial.is_empty() {
-        options = super::answers::as_trained(options, model, state);
-    }
+    loaded: Option<&LoadReport>,
+) -> Result<data::Options> {
+    let fitted = |report: &LoadReport| {
+        let names: Vec<&str> = fitted(state).into_iter().map(|(name, _)| name).collect();
+        report.used.iter().any(|used| names.contains(&used.as_str()))
+    };
+    let known = match loaded {
+        None => DataRecord::default(),
+        Some(_) if args.names.partial.is_empty() => state.record().clone(),
+        Some(report) if fitted(report) => {
+            DataRecord { columns: state.record().columns.clone(), ..DataRecord::default() }
+        }
+        Some(_) => DataRecord::default(),
+    };
+    let mut options = model.data_options(args.seed).known_to(&known);
     if args.target.is_some() {
         options.target.clone_from(&args.target);
     }
@@ -328,18 +351,26 @@ fn open(
         }
         *number = fold - 1;
     }
-    Ok(data::open(source, &fields(&manifest.inputs), &options)?)
+    let unused = [("--target", args.target.is_some()), ("--fold", args.fold.is_some())];
+    if let (true, Some((option, _))) = (manifest.inputs.is_empty(), unused.iter().find(|(_, given)| *given)) {
+        return Err(Error::Name(format!("`{}` has no inputs, and so no data for {option}", manifest.entry)));
+    }
+    Ok(options)
 }
 
-/// Notes in the state what answers and evaluations need to know of the data.
-fn note(state: &mut State, data: &dyn Batches, args: &TrainArgs) {
-    state.note_list("classes", data.classes());
-    state.note_list("columns", data.columns());
-    state.note_lists("vocabularies", data.vocabularies());
-    if let Some(sum) = data.checksum() {
-        let fold = args.fold.map_or(0, |fold| fold - 1);
-        state.set_note("held_out", json!({"data": sum, "seed": args.seed, "fold": fold}).to_string());
+/// Opens the data set for the inputs of an entry point.
+fn open(source: &Path, manifest: &Manifest, read: &data::Options) -> Result<Box<dyn Batches>> {
+    if manifest.inputs.is_empty() {
+        return Ok(Box::new(NoData));
     }
+    Ok(data::open(source, &fields(&manifest.inputs), read)?)
+}
+
+/// What answers and evaluations need to know of the data.
+fn record(data: &dyn Batches, read: data::Options) -> DataRecord {
+    let held_out =
+        data.checksum().map(|data| HeldOutRecord { data, seed: read.seed, rule: read.held_out.to_string() });
+    DataRecord { held_out, target: read.target, ..DataRecord::of(data) }
 }
 
 fn report(

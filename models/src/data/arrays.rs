@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use brolga_runtime::{Batches, DType, Field, Request, Result, Split, Tensor, TensorMut, checksum, type_name};
 
-use super::parts::Parts;
+use super::parts::{Own, Parts};
 use super::table::Filled;
 use super::{Options, bad, check_request};
 
@@ -17,6 +17,10 @@ pub(super) struct ArrayBatches {
     /// For each field, all samples, `[samples, ...]`, of the field's type; those held out last.
     columns: Vec<Tensor>,
     parts: Parts,
+    /// The checksum of what the file holds, whatever of it the fields take and in which types.
+    sum: String,
+    /// Whether the own part is the one held out.
+    own_part: bool,
     /// Whether the held-out part has arrays of its own.
     own_test: bool,
     classes: Vec<String>,
@@ -34,6 +38,7 @@ impl ArrayBatches {
         options: &Options,
     ) -> Result<ArrayBatches> {
         let names: Vec<String> = arrays.iter().map(|(name, _)| name.clone()).collect();
+        let sum = checksum_of_all(&arrays);
         let mut arrays: HashMap<String, Tensor> = arrays.into_iter().collect();
         let own_test = names.iter().any(|name| name.starts_with(VALIDATION));
         let mut counts: [Option<(String, usize)>; 2] = [None, None];
@@ -61,13 +66,13 @@ impl ArrayBatches {
         }
         let [train, test] = counts.map(|count| count.map_or(0, |(_, count)| count));
         let test = own_test.then_some(test);
-        ArrayBatches::whole(fields, columns, train + test.unwrap_or(0), test, options)
+        ArrayBatches::whole(fields, columns, train + test.unwrap_or(0), test, options, sum)
     }
 
     /// A table.
     pub(super) fn filled(filled: Filled, fields: &[Field], options: &Options) -> Result<ArrayBatches> {
-        let Filled { tensors, classes, vocabularies, columns, names } = filled;
-        let batches = ArrayBatches::whole(fields, tensors, names.len(), None, options)?;
+        let Filled { tensors, classes, vocabularies, columns, names, sum } = filled;
+        let batches = ArrayBatches::whole(fields, tensors, names.len(), None, options, sum)?;
         Ok(ArrayBatches { classes, vocabularies, table_columns: columns, names, ..batches })
     }
 
@@ -75,8 +80,9 @@ impl ArrayBatches {
         fields: &[Field],
         columns: Vec<Tensor>,
         count: usize,
-        test: Option<usize>,
+        held_out: Option<usize>,
         options: &Options,
+        sum: String,
     ) -> Result<ArrayBatches> {
         let label = |field: &Field| field.dims.is_empty() && matches!(field.dtype, DType::I32 | DType::I64);
         // Labels come behind what they label.
@@ -86,12 +92,35 @@ impl ArrayBatches {
             }
             _ => columns[at].as_slice().ok().map(<[i64]>::to_vec),
         });
-        let parts = Parts::new(count, test, labels.as_deref(), options)?;
+        let own = Own { validation: held_out, test: None };
+        let parts = Parts::new(count, own, labels.as_deref(), options)?;
+        let own_part = own.held_out(&options.held_out).is_some();
         let (fields, classes) = (fields.to_vec(), options.classes.clone());
         let (vocabularies, table_columns, names) = (Vec::new(), Vec::new(), Vec::new());
-        let own_test = test.is_some();
-        Ok(ArrayBatches { fields, columns, parts, own_test, classes, vocabularies, table_columns, names })
+        let own_test = held_out.is_some();
+        Ok(ArrayBatches {
+            fields,
+            columns,
+            parts,
+            sum,
+            own_part,
+            own_test,
+            classes,
+            vocabularies,
+            table_columns,
+            names,
+        })
     }
+}
+
+/// The checksum of arrays, in whatever order they are.
+fn checksum_of_all(arrays: &[(String, Tensor)]) -> String {
+    let sum = |(name, tensor): &(String, Tensor)| {
+        format!("{name} {} {}\n", type_name(tensor.dtype(), tensor.dims()), checksum(tensor.bytes()))
+    };
+    let mut sums: Vec<String> = arrays.iter().map(sum).collect();
+    sums.sort_unstable();
+    checksum(sums.concat().as_bytes())
 }
 
 /// The number of samples, and the array in the type of the field.
@@ -145,8 +174,11 @@ impl Batches for ArrayBatches {
     }
 
     fn checksum(&self) -> Option<String> {
-        let sums: Vec<String> = self.columns.iter().map(|column| checksum(column.bytes())).collect();
-        Some(checksum(sums.concat().as_bytes()))
+        Some(self.sum.clone())
+    }
+
+    fn own_part(&self) -> Option<&str> {
+        self.own_part.then_some("validation")
     }
 
     fn classes(&self) -> &[String] {

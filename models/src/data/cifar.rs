@@ -39,7 +39,7 @@ pub(super) fn load(folder: &Path) -> Result<Option<Images>> {
     if let Some(file) = test {
         let before = images.labels.len();
         append(&mut images, file)?;
-        images.test = Some(images.labels.len() - before);
+        images.own.test = Some(images.labels.len() - before);
     }
     Ok(Some(images))
 }

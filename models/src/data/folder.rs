@@ -5,27 +5,31 @@ use std::path::{Path, PathBuf};
 use brolga_runtime::{Field, Result};
 
 use super::images::{Images, image_dims, image_field};
-use super::picture::{is_picture, load as load_picture};
+use super::parts::Own;
+use super::picture::{load as load_picture, pictures_below};
 use super::{Options, bad, entries, file_name, reserve};
 
-/// Names of the folder that is held out; the first that exists is taken.
-const HELD_OUT: [&str; 4] = ["val", "valid", "validation", "test"];
+/// Names of the folder that is held out while training; capitals are like small letters.
+const VALIDATION: [&str; 5] = ["val", "valid", "validation", "dev", "eval"];
 
-/// The pictures of one class.
+/// The pictures of one class, those in folders below included.
 struct Class {
     name: String,
     files: Vec<PathBuf>,
 }
 
-/// Loads the classes in `folder`, or in `train` and one of [`HELD_OUT`] below it, resized to the model's image;
+/// Loads the classes in `folder`, or in `train`, one of [`VALIDATION`] and `test` below it, resized to the model's image;
 /// nothing where no folder holds a picture. Classes are numbered as the options say, or in the order of their names.
 pub(super) fn load(folder: &Path, fields: &[Field], options: &Options) -> Result<Option<Images>> {
-    let train = folder.join("train");
-    let (train, test) = if train.is_dir() {
-        let test = HELD_OUT.iter().map(|name| folder.join(name)).find(|path| path.is_dir());
-        (train, test)
-    } else {
-        (folder.to_path_buf(), None)
+    let below = entries(folder)?;
+    let find = |names: &[&str]| {
+        let named =
+            |path: &&PathBuf| names.contains(&file_name(path).to_lowercase().as_str()) && path.is_dir();
+        below.iter().find(named).cloned()
+    };
+    let (train, own) = match find(&["train"]) {
+        Some(train) => (train, [find(&VALIDATION), find(&["test"])]),
+        None => (folder.to_path_buf(), [None, None]),
     };
     let classes = classes(&train)?;
     if classes.iter().all(|class| class.files.is_empty()) {
@@ -44,27 +48,24 @@ pub(super) fn load(folder: &Path, fields: &[Field], options: &Options) -> Result
         }
         append(&mut images, &train, &class)?;
     }
-    if let Some(test) = test {
+    let mut counts = [None, None];
+    for ((part, count), name) in own.iter().zip(&mut counts).zip(0..) {
+        let Some(part) = part else { continue };
         let before = images.labels.len();
-        for class in self::classes(&test)? {
-            append(&mut images, &test, &class)?;
+        for class in self::classes(part)? {
+            append(&mut images, part, &class)?;
         }
-        images.test = Some(images.labels.len() - before);
+        *count = Some(images.labels.len() - before);
+        images.part_names[name] = file_name(part);
     }
+    let [validation, test] = counts;
+    images.own = Own { validation, test };
     Ok(Some(images))
 }
 
 fn classes(folder: &Path) -> Result<Vec<Class>> {
     let folders = entries(folder)?.into_iter().filter(|path| path.is_dir());
-    let class = |path: PathBuf| {
-        let mut files = Vec::new();
-        for file in entries(&path)? {
-            if is_picture(&file)? {
-                files.push(file);
-            }
-        }
-        Ok(Class { name: file_name(&path), files })
-    };
+    let class = |path: PathBuf| Ok(Class { name: file_name(&path), files: pictures_below(&path)? });
     folders.map(class).collect()
 }
 

@@ -68,7 +68,7 @@ pub(super) fn load(folder: &Path) -> Result<Option<Images>> {
                     format!("expected images of {h}x{w} as in training, found {th}x{tw}"),
                 ));
             }
-            images.test = Some(test.labels.len());
+            images.own.test = Some(test.labels.len());
             images.append(&test.pixels, test.labels.into_iter())?;
         }
         _ => return Err(bad("expected IDX files of both test images and test labels, found one of them")),

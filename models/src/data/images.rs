@@ -2,7 +2,7 @@
 
 use brolga_runtime::{Batches, DType, Field, Request, Result, Split, TensorMut, checksum, type_name};
 
-use super::parts::Parts;
+use super::parts::{Brought, Own, Parts};
 use super::resize::Resampler;
 use super::{Options, bad, check_request, collect, reserve, zeros};
 
@@ -19,8 +19,10 @@ pub(super) struct Images {
     pub pixels: Vec<u8>,
     /// One class per sample.
     pub labels: Vec<i32>,
-    /// The number of samples in the own test part, if there is one.
-    pub test: Option<usize>,
+    /// The numbers of samples in the set's own parts.
+    pub own: Own,
+    /// What these parts are called, as [`Own`] has them.
+    pub part_names: [String; 2],
     /// Names of the classes, if they are known.
     pub classes: Vec<String>,
     /// What each sample is called; empty if by its number.
@@ -30,7 +32,9 @@ pub(super) struct Images {
 impl Default for Images {
     fn default() -> Images {
         let (pixels, labels, classes, names) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Images { dims: [1; 3], white: 255, pixels, labels, test: None, classes, names }
+        let part_names = ["validation", "test"].map(str::to_owned);
+        let own = Own::default();
+        Images { dims: [1; 3], white: 255, pixels, labels, own, part_names, classes, names }
     }
 }
 
@@ -55,6 +59,8 @@ struct Writer {
 pub(super) struct ImageBatches {
     images: Images,
     parts: Parts,
+    /// Which own part is held out, if one is.
+    own_part: Option<Brought>,
     fields: Vec<Field>,
     roles: Vec<Role>,
     /// Memory for resizing.
@@ -112,7 +118,8 @@ impl ImageBatches {
     /// Prepares `images` for `fields`. Errors say which field cannot be filled, or which samples are wrong.
     pub(super) fn new(mut images: Images, fields: &[Field], options: &Options) -> Result<ImageBatches> {
         let classes: Vec<i64> = images.labels.iter().map(|&label| i64::from(label)).collect();
-        let parts = Parts::new(images.labels.len(), images.test, Some(&classes), options)?;
+        let parts = Parts::new(images.labels.len(), images.own, Some(&classes), options)?;
+        let own_part = images.own.held_out(&options.held_out);
         if !options.classes.is_empty() {
             images.classes.clone_from(&options.classes);
         }
@@ -144,7 +151,7 @@ impl ImageBatches {
             Role::Label => 0,
         };
         reserve(&mut between, roles.iter().map(rows).max().unwrap_or(0), "resizing images")?;
-        Ok(ImageBatches { images, parts, fields: fields.to_vec(), roles, between })
+        Ok(ImageBatches { images, parts, own_part, fields: fields.to_vec(), roles, between })
     }
 }
 
@@ -194,6 +201,14 @@ impl Batches for ImageBatches {
 
     fn classes(&self) -> &[String] {
         &self.images.classes
+    }
+
+    fn own_part(&self) -> Option<&str> {
+        let [validation, test] = &self.images.part_names;
+        self.own_part.map(|part| match part {
+            Brought::Validation => validation.as_str(),
+            Brought::Test => test.as_str(),
+        })
     }
 
     fn name(&self, split: Split, index: usize) -> String {

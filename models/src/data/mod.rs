@@ -7,7 +7,7 @@
 //! | `digits` | the embedded optical digits of UCI: 1,797 images of 8x8, the first 1,437 to train, the last 360 held out |
 //! | a folder of IDX files, plain or `.gz` | MNIST, Fashion-MNIST and their like |
 //! | a folder with `data_batch_*.bin`, `test_batch.bin` | CIFAR-10, binary version |
-//! | a folder with one folder of PNG or JPEG pictures per class | classes in the order of their names; optionally below `train` and `val` or `test` |
+//! | a folder with one folder of PNG or JPEG pictures per class | classes in the order of their names, with the pictures of folders inside; optionally below `train`, and `val`, `test` or both |
 //! | a `.npz` or `.safetensors` file | one array per input of the model, by name, `[samples, ...]`; optionally `validation.<name>` |
 //! | a `.csv` or `.tsv` file | a table with a header: columns by the names of inputs, a target, the rest for the one input that takes several numbers |
 //!
@@ -39,12 +39,14 @@ mod picture;
 mod resize;
 mod table;
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use brolga_runtime::{
-    Batches, Error, ErrorKind, Field, Result, TensorMut, open_regular, read_tensors, type_name,
+    Batches, DataRecord, Error, ErrorKind, Field, Result, TensorMut, open_regular, read_tensors, type_name,
 };
 
 pub use picture::{picture, pictures};
@@ -70,10 +72,27 @@ pub struct Options {
     pub columns: Vec<String>,
 }
 
+impl Options {
+    /// The same for a network that was trained: its classes, vocabularies, columns and target are those that it knows.
+    pub fn known_to(self, record: &DataRecord) -> Options {
+        let or = |known: &[String], own: Vec<String>| if known.is_empty() { own } else { known.to_vec() };
+        Options {
+            classes: or(&record.classes, self.classes),
+            columns: or(&record.columns, self.columns),
+            vocabularies: match record.vocabularies.is_empty() {
+                true => self.vocabularies,
+                false => record.vocabularies.clone(),
+            },
+            target: record.target.clone().or(self.target),
+            ..self
+        }
+    }
+}
+
 /// Which samples are held out from training.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum HeldOut {
-    /// The data set's own test part, or a fifth where it has none.
+    /// The data set's own part for validation, or its test part, or a fifth where it has neither.
     #[default]
     Default,
     /// So much of what is not the own test part, which is left alone.
@@ -92,10 +111,54 @@ pub enum HeldOut {
         /// Whether each has all classes in proportion.
         stratified: bool,
     },
-    /// The data set's own test part, or every sample where it has none: to evaluate, with nothing to train on.
+    /// The data set's own test part, or that for validation, or every sample where it has neither: to evaluate, with nothing
+    /// to train on.
     Test,
     /// Every sample.
     All,
+}
+
+impl fmt::Display for HeldOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let each = |stratified: bool| if stratified { " of each class" } else { "" };
+        match *self {
+            HeldOut::Default => f.write_str("own part, or a fifth"),
+            HeldOut::Fraction { fraction, stratified } => {
+                write!(f, "fraction {fraction}{}", each(stratified))
+            }
+            HeldOut::Fold { number, of, stratified } => {
+                write!(f, "fold {} of {of}{}", number + 1, each(stratified))
+            }
+            HeldOut::Test => f.write_str("test part"),
+            HeldOut::All => f.write_str("all"),
+        }
+    }
+}
+
+impl FromStr for HeldOut {
+    type Err = Error;
+
+    /// Reads what it is displayed as.
+    fn from_str(text: &str) -> Result<HeldOut> {
+        let (rule, stratified) = match text.strip_suffix(" of each class") {
+            Some(rule) => (rule, true),
+            None => (text, false),
+        };
+        let fraction = || {
+            let fraction = rule.strip_prefix("fraction ")?.parse().ok()?;
+            Some(HeldOut::Fraction { fraction, stratified })
+        };
+        let fold = || {
+            let (number, of) = rule.strip_prefix("fold ")?.split_once(" of ")?;
+            let number = number.parse::<usize>().ok()?.checked_sub(1)?;
+            Some(HeldOut::Fold { number, of: of.parse().ok()?, stratified })
+        };
+        let fixed = [HeldOut::Default, HeldOut::Test, HeldOut::All];
+        let fixed = || fixed.into_iter().find(|rule| rule.to_string() == text);
+        fixed().or_else(fraction).or_else(fold).ok_or_else(|| {
+            Error::new(ErrorKind::Format, format!("`{text}` is no rule by which samples are held out"))
+        })
+    }
 }
 
 /// Opens the data set `source` (a path, or [`DIGITS`]) for the inputs `fields` of a model.
@@ -135,7 +198,7 @@ fn open_folder(folder: &Path, fields: &[Field], options: &Options) -> Result<Box
     Err(malformed(
         folder,
         "the folder holds neither IDX files, nor CIFAR-10's data_batch_*.bin, nor folders of PNG or JPEG pictures \
-         (one per class, or below `train` and `val` or `test`)",
+         (one per class, or below `train`, `val` and `test`)",
     ))
 }
 

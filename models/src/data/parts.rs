@@ -13,25 +13,34 @@ pub(super) struct Parts {
     pub validation: Vec<usize>,
 }
 
+/// The parts that a data set brings, as numbers of samples. They stand behind all others, in this order.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Own {
+    /// To look at while training.
+    pub validation: Option<usize>,
+    /// To look at in the end.
+    pub test: Option<usize>,
+}
+
 const ORDER: &str = "the order of the samples";
 
 impl Parts {
-    /// The parts of `count` samples, of which the last `test` are the data set's own test part if it has one; `classes` are
-    /// their classes, where there are any.
-    pub(super) fn new(
-        count: usize,
-        test: Option<usize>,
-        classes: Option<&[i64]>,
-        options: &Options,
-    ) -> Result<Parts> {
-        let rest = count - test.unwrap_or(0);
-        let parts = match (&options.held_out, test) {
+    /// The parts of `count` samples; `classes` are their classes, where there are any.
+    pub(super) fn new(count: usize, own: Own, classes: Option<&[i64]>, options: &Options) -> Result<Parts> {
+        let validation = own.validation.unwrap_or(0);
+        let rest = count - validation - own.test.unwrap_or(0);
+        let brought = match own.held_out(&options.held_out) {
+            Some(Brought::Validation) => Some(rest..rest + validation),
+            Some(Brought::Test) => Some(rest + validation..count),
+            None => None,
+        };
+        let parts = match (&options.held_out, brought) {
             (HeldOut::All, _) | (HeldOut::Test, None) => {
                 Parts { train: Vec::new(), validation: collect(0..count, count, ORDER)? }
             }
-            (HeldOut::Default | HeldOut::Test, Some(test)) => Parts {
+            (HeldOut::Default | HeldOut::Test, Some(brought)) => Parts {
                 train: collect(0..rest, rest, ORDER)?,
-                validation: collect(rest..count, test, ORDER)?,
+                validation: collect(brought.clone(), brought.len(), ORDER)?,
             },
             (HeldOut::Default, None) => drawn(rest, Share::Fraction(0.2), None, options.seed)?,
             (&HeldOut::Fraction { fraction, stratified }, _) => {
@@ -77,6 +86,27 @@ impl Parts {
                 let message = format!("sample {i} was asked for, but the part has {} samples", part.len());
                 Err(Error::new(ErrorKind::Range, message))
             }
+        }
+    }
+}
+
+/// A part that the data set brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Brought {
+    Validation,
+    Test,
+}
+
+impl Own {
+    /// Which of them is held out, if one is: while training the one for that, in the end the other, and either where there is
+    /// no other.
+    pub(super) fn held_out(&self, rule: &HeldOut) -> Option<Brought> {
+        let validation = self.validation.map(|_| Brought::Validation);
+        let test = self.test.map(|_| Brought::Test);
+        match rule {
+            HeldOut::Default => validation.or(test),
+            HeldOut::Test => test.or(validation),
+            HeldOut::Fraction { .. } | HeldOut::Fold { .. } | HeldOut::All => None,
         }
     }
 }
@@ -137,7 +167,7 @@ mod tests {
     use super::*;
 
     fn parts(count: usize, held_out: HeldOut, classes: Option<&[i64]>, seed: u64) -> Parts {
-        Parts::new(count, None, classes, &Options { seed, held_out, ..Options::default() }).unwrap()
+        Parts::new(count, Own::default(), classes, &Options { seed, held_out, ..Options::default() }).unwrap()
     }
 
     /// Each sample is in one part.
@@ -197,17 +227,28 @@ mod tests {
     #[test]
     fn what_cannot_be_split_is_refused() {
         let options = |held_out| Options { held_out, ..Options::default() };
+        let none = Own::default();
         let fold = HeldOut::Fold { number: 5, of: 5, stratified: false };
-        assert!(Parts::new(10, None, None, &options(fold)).unwrap_err().to_string().contains("fold 6"));
+        assert!(Parts::new(10, none, None, &options(fold)).unwrap_err().to_string().contains("fold 6"));
         let all = HeldOut::Fraction { fraction: 1.0, stratified: false };
-        assert!(Parts::new(10, None, None, &options(all)).unwrap_err().to_string().contains("train on"));
+        assert!(Parts::new(10, none, None, &options(all)).unwrap_err().to_string().contains("train on"));
         let classes = HeldOut::Fraction { fraction: 0.5, stratified: true };
-        let error = Parts::new(10, None, None, &options(classes)).unwrap_err().to_string();
+        let error = Parts::new(10, none, None, &options(classes)).unwrap_err().to_string();
         assert!(error.contains("stratified by classes"), "{error}");
         // The own test part, and everything.
-        let own = Parts::new(10, Some(3), None, &options(HeldOut::Test)).unwrap();
+        let test = Own { test: Some(3), ..none };
+        let own = Parts::new(10, test, None, &options(HeldOut::Test)).unwrap();
         assert_eq!(own.validation, [7, 8, 9]);
-        assert_eq!(Parts::new(10, Some(3), None, &options(HeldOut::All)).unwrap().validation.len(), 10);
-        assert_eq!(Parts::new(10, None, None, &options(HeldOut::Test)).unwrap().validation.len(), 10);
+        assert_eq!(Parts::new(10, test, None, &options(HeldOut::All)).unwrap().validation.len(), 10);
+        assert_eq!(Parts::new(10, none, None, &options(HeldOut::Test)).unwrap().validation.len(), 10);
+        // Both: one while training, the other in the end.
+        let both = Own { validation: Some(2), test: Some(3) };
+        for (rule, held_out) in [(HeldOut::Default, 5..7), (HeldOut::Test, 7..10)] {
+            let parts = Parts::new(10, both, None, &options(rule)).unwrap();
+            assert_eq!((parts.train, parts.validation), ((0..5).collect(), held_out.collect::<Vec<_>>()));
+        }
+        let half = HeldOut::Fraction { fraction: 0.5, stratified: false };
+        let parts = Parts::new(10, both, None, &options(half)).unwrap();
+        assert!(parts.validation.len() == 2 && parts.validation.iter().all(|&sample| sample < 5));
     }
 }

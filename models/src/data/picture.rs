@@ -38,7 +38,7 @@ struct Picture {
 }
 
 /// Whether a name is that of a picture; an error for pictures of other kinds.
-pub(super) fn is_picture(file: &Path) -> Result<bool> {
+fn is_picture(file: &Path) -> Result<bool> {
     let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     if OTHERS.contains(&extension.as_str()) {
         return Err(malformed(
@@ -57,8 +57,17 @@ pub fn pictures(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }
+    let found = pictures_below(path)?;
+    if found.is_empty() {
+        return Err(malformed(path, "the folder has no PNG or JPEG pictures"));
+    }
+    Ok(found)
+}
+
+/// The pictures in a folder and the folders in it, by name.
+pub(super) fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    let mut folders = vec![path.to_path_buf()];
+    let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in entries(&folder)? {
             if entry.is_dir() {
@@ -67,9 +76,6 @@ pub fn pictures(path: &Path) -> Result<Vec<PathBuf>> {
                 found.push(entry);
             }
         }
-    }
-    if found.is_empty() {
-        return Err(malformed(path, "the folder has no PNG or JPEG pictures"));
     }
     found.sort();
     Ok(found)

@@ -13,7 +13,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use brolga_runtime::{DType, Error, Field, Result, Tensor, read_regular};
+use brolga_runtime::{DType, Error, Field, Result, Tensor, checksum, read_regular};
 
 use super::{Options, bad, malformed};
 
@@ -29,6 +29,8 @@ pub(super) struct Table<'a> {
     columns: Vec<Column>,
     /// The line of each row.
     lines: Vec<usize>,
+    /// The checksum of the file.
+    sum: String,
 }
 
 struct Column {
@@ -60,6 +62,8 @@ pub(super) struct Filled {
     pub columns: Vec<String>,
     /// What each sample is called.
     pub names: Vec<String>,
+    /// The checksum of the file.
+    pub sum: String,
 }
 
 /// Reads a table for `fields`.
@@ -68,7 +72,8 @@ pub(super) fn load(file: &Path, fields: &[Field], options: &Options) -> Result<F
     let text = str::from_utf8(&bytes).map_err(|e| {
         malformed(file, format!("it is no text: byte {} is not UTF-8; save it as UTF-8", e.valid_up_to()))
     })?;
-    Table::parse(file, text)?.fill(fields, options)
+    let table = Table { sum: checksum(&bytes), ..Table::parse(file, text)? };
+    table.fill(fields, options)
 }
 
 impl Table<'_> {
@@ -105,7 +110,7 @@ impl Table<'_> {
             columns.iter_mut().zip(&row).for_each(|(column, cell)| column.push(cell));
             lines.push(line);
         }
-        Ok(Table { file, columns, lines })
+        Ok(Table { file, columns, lines, sum: String::new() })
     }
 
     fn column(&self, name: &str) -> Result<&Column> {
@@ -159,6 +164,7 @@ impl Table<'_> {
             vocabularies: Vec::new(),
             columns: Vec::new(),
             names: Vec::new(),
+            sum: self.sum.clone(),
         };
         let is_target = |field: &Field| unnamed.iter().any(|unnamed| unnamed.name == field.name);
         let label = label(fields, options, is_target);

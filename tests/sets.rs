@@ -1,0 +1,185 @@
+//! Data sets and what a network knows of them: what goes with weights goes with every file that has them, which part is meant,
+//! and options that are not used. All of it takes some 6 seconds.
+
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::path::Path;
+
+use crate::cli::{bad, folder, good, run};
+
+/// A regression of three columns, and classes of two, by the same rows.
+const PRICE: &str = "Model(
+    data: Data(set: \"t.csv\", target: \"price\", prepare: { \"x\": [Standardize] }, split: Folds(count: 4)),
+    dims: { \"batch\": 4 },
+    inputs: { \"x\": \"f32[batch, 3]\", \"y\": \"f32[batch]\" },
+    body: [Linear(1), Expr(\"it[:, 0]\")],
+    entries: {
+        \"infer\": Infer(outputs: { \"y\": \"it\" }),
+        \"train\": Train(loss: \"mse(it, y)\", optimizer: Sgd(lr: 0.01)),
+    },
+)";
+
+const KIND: &str = "Model(
+    data: Data(split: Holdout(fraction: 0.25, stratified: true)),
+    dims: { \"batch\": 4 },
+    inputs: { \"x\": \"f32[batch, 3]\", \"kind\": \"i32[batch]\" },
+    body: [Linear(3), As(\"logits\")],
+    entries: {
+        \"infer\": Infer(outputs: { \"score\": \"softmax(logits)\" }),
+        \"train\": Train(loss: \"cross_entropy(logits, kind)\", optimizer: Sgd(lr: 0.1)),
+    },
+)";
+
+/// The models and their tables.
+fn write(at: &Path) {
+    fs::write(at.join("price.ron"), PRICE).unwrap();
+    fs::write(at.join("kind.ron"), KIND).unwrap();
+    let row = |i: usize| (i % 7, 100 * (i % 5), (i * i) % 11);
+    let price = |i: usize| {
+        let (a, b, c) = row(i);
+        format!("{a},{b},{c},{}\n", 2 * a + b + c)
+    };
+    let kind = |i: usize| {
+        let (a, b, c) = row(i);
+        format!("{a},{b},{c},{}\n", ["red", "green", "blue"][(a + c) % 3])
+    };
+    fs::write(at.join("t.csv"), "a,b,c,price\n".to_owned() + &(0..40).map(price).collect::<String>())
+        .unwrap();
+    fs::write(at.join("k.csv"), "a,b,c,kind\n".to_owned() + &(0..40).map(kind).collect::<String>()).unwrap();
+}
+
+/// Standard error of a run that succeeds.
+fn told(at: &Path, arguments: &str) -> String {
+    let output = run(at, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "brolga {arguments}\n{errors}");
+    errors
+}
+
+/// The last checkpoint of a run, as weights, is what the weights of its end are: in evaluations, in answers, and for training
+/// that starts from them.
+#[test]
+fn a_checkpoint_knows_what_weights_know() {
+    let folder = folder();
+    let at = folder.path();
+    write(at);
+    for (model, data, output) in [("price", "t.csv", "y"), ("kind", "k.csv", "score")] {
+        let train =
+            format!("train {model}.ron --data {data} --epochs 2 --seed 5 --checkpoint points-{model}");
+        good(at, &train);
+        let steps = fs::read_dir(at.join(format!("points-{model}"))).unwrap().flatten();
+        let number =
+            |name: &str| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse::<u64>().ok();
+        let last = steps.filter_map(|file| number(&file.file_name().to_string_lossy())).max().unwrap();
+        let point = format!("points-{model}/step-{last}.safetensors");
+        let end = format!("{model}.safetensors");
+        let text = fs::read_to_string(at.join(data)).unwrap();
+        // Other columns first, and one more.
+        let turned = |line: &str| {
+            let cells: Vec<&str> = line.split(',').collect();
+            format!("{},9,{},{},{}\n", cells[2], cells[0], cells[1], cells[3])
+        };
+        let other: String = text.lines().map(turned).collect();
+        fs::write(at.join("other.csv"), other.replacen(",9,", ",more,", 1)).unwrap();
+        for line in [
+            format!("evaluate {model}.ron --data {data} --json"),
+            format!("evaluate {model}.ron --data {data} --all"),
+            format!("evaluate {model}.ron --data {data}"),
+            format!("run {model}.ron other.csv"),
+        ] {
+            let of = |weights: &str| good(at, &format!("{line} --weights {weights}"));
+            assert_eq!(of(&point), of(&end), "{line}");
+        }
+        let evaluated = good(at, &format!("evaluate {model}.ron --data {data} --weights {point}"));
+        assert!(evaluated.contains(": 10 samples, those held out in training"), "{evaluated}");
+        // What is held out is the same in any precision.
+        let evaluated =
+            good(at, &format!("evaluate {model}.ron --data {data} --weights {end} --precision f64"));
+        assert!(evaluated.contains(": 10 samples, those held out in training"), "{evaluated}");
+        // The same rows, whatever stands first.
+        let answer = |data: &str| good(at, &format!("run {model}.ron {data} --weights {point}"));
+        assert_eq!(answer(data), answer("other.csv"), "{output}");
+        let told = told(
+            at,
+            &format!(
+                "train {model}.ron --data other.csv --epochs 1 --weights {point} --save again.safetensors"
+            ),
+        );
+        assert!(told.contains("  columns a, b, c\n"), "{told}");
+    }
+    // A part of the weights brings the columns if it brings what was fitted to them, and no classes.
+    let told = told(
+        at,
+        "train price.ron --data other.csv --target more --epochs 1 --weights price.safetensors --partial --save p.safetensors",
+    );
+    assert!(told.contains("  columns a, b, c\n"), "{told}");
+}
+
+/// A split that is not the one of the weights' training is never taken for it: not by a checkpoint, not by an evaluation.
+#[test]
+fn what_is_held_out_is_known() {
+    let folder = folder();
+    let at = folder.path();
+    write(at);
+    good(at, "train price.ron --epochs 1 --fold 1 --checkpoint points");
+    let errors = bad(at, "train price.ron --epochs 2 --fold 2 --checkpoint points --resume");
+    assert!(errors.contains("held out: fold 1 of 4 there, fold 2 of 4 here"), "{errors}");
+    good(at, "train price.ron --epochs 2 --fold 1 --checkpoint points --resume");
+    // The model file says otherwise now.
+    fs::write(at.join("price.ron"), PRICE.replace("Folds(count: 4)", "Holdout(fraction: 0.5)")).unwrap();
+    let errors = bad(at, "train price.ron --epochs 3 --checkpoint points --resume");
+    assert!(errors.contains("held out: fold 1 of 4 there, fraction 0.5 here"), "{errors}");
+    let evaluated = good(at, "evaluate price.ron --weights price.safetensors");
+    assert!(evaluated.contains(": 10 samples, those held out in training"), "{evaluated}");
+    // One row more: other data, all of it is evaluated, and that is told.
+    let text = fs::read_to_string(at.join("t.csv")).unwrap();
+    fs::write(at.join("t.csv"), text + "1,2,3,4\n").unwrap();
+    let output = run(at, "evaluate price.ron --weights price.safetensors");
+    let note = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(note.contains("not exactly the data") && note.contains("all 41 samples"), "{note}");
+}
+
+/// A grey picture of 4 x 4 of one value, in a folder that is made.
+fn picture(file: &Path, value: u8) {
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let mut encoder = png::Encoder::new(fs::File::create(file).unwrap(), 4, 4);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.write_header().unwrap().write_image_data(&[value; 16]).unwrap();
+}
+
+const SHADE: &str = "Model(
+    dims: { \"batch\": 2 },
+    inputs: { \"image\": \"f32[batch, 1, 4, 4]\", \"label\": \"i32[batch]\" },
+    body: [Flatten, Linear(2), As(\"logits\")],
+    entries: {
+        \"infer\": Infer(outputs: { \"score\": \"softmax(logits)\" }),
+        \"train\": Train(loss: \"cross_entropy(logits, label)\", optimizer: Sgd(lr: 0.1)),
+    },
+)";
+
+/// Folders for training, for looking at it, and for the end, in any letters; pictures in folders below count.
+#[test]
+fn parts_of_pictures() {
+    let folder = folder();
+    let at = folder.path();
+    fs::write(at.join("shade.ron"), SHADE).unwrap();
+    for (part, count) in [("Train", 6), ("Validation", 3), ("TEST", 2)] {
+        for (class, value) in [("dark", 10), ("light", 200)] {
+            for number in 0..count {
+                let below = if number % 2 == 0 { "a/b" } else { "" };
+                let file = at.join("p").join(part).join(class).join(below).join(format!("{number}.png"));
+                picture(&file, value + number);
+            }
+        }
+    }
+    let told = told(at, "train shade.ron --data p --epochs 1");
+    assert!(told.contains("12 samples, 6 held out"), "{told}");
+    let evaluate = "evaluate shade.ron --weights shade.safetensors --data p";
+    let evaluated = good(at, evaluate);
+    assert!(evaluated.contains(": 4 samples, the part `TEST`"), "{evaluated}");
+    assert!(good(at, &format!("{evaluate} --all")).contains(": 22 samples\n"));
+    fs::remove_dir_all(at.join("p/TEST")).unwrap();
+    let evaluated = good(at, evaluate);
+    assert!(evaluated.contains(": 6 samples, the part `Validation`"), "{evaluated}");
+}
