@@ -2,6 +2,7 @@
 //!
 //! [`manager`] says what a pass is and runs them; [`pipelines`] lists them. Every other public module is one pass.
 
+pub mod accumulate;
 pub mod batch;
 pub mod batch_norm;
 pub mod cse;
@@ -24,6 +25,7 @@ pub mod order;
 pub mod parallelise;
 pub mod pipelines;
 pub mod plan;
+pub mod pooling;
 pub mod prepare;
 pub mod rematerialise;
 pub mod schedule;

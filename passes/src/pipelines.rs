@@ -2,6 +2,7 @@
 
 use brolga_ir::names::nearest;
 
+use crate::accumulate::accumulate;
 use crate::batch_norm::batch_norm;
 use crate::cse::cse;
 use crate::dce::dce;
@@ -19,6 +20,7 @@ use crate::narrow::narrow;
 use crate::order::order;
 use crate::parallelise::parallelise;
 use crate::plan::plan;
+use crate::pooling::pooling;
 use crate::rematerialise::rematerialise;
 use crate::simplify::{canonical, simplify};
 use crate::strassen::strassen;
@@ -28,8 +30,8 @@ use crate::winograd::winograd;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
 pub const GRAPH_PASSES: &[GraphPass] = &[
-    GRAD, DCE, FOLD, CANONICAL, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT, WINOGRAD, STRASSEN, NARROW,
-    IMAGES, FUSE,
+    GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT,
+    WINOGRAD, STRASSEN, NARROW, IMAGES, FUSE,
 ];
 
 /// Every program pass.
@@ -38,6 +40,8 @@ pub const PROGRAM_PASSES: &[ProgramPass] =
 
 const GRAD: GraphPass = Pass { name: "grad", kind: Kind::Exact, run: grad };
 const DCE: GraphPass = Pass { name: "dce", kind: Kind::Exact, run: dce };
+const POOLING: GraphPass = Pass { name: "pooling", kind: Kind::Rounding, run: pooling };
+const ACCUMULATE: GraphPass = Pass { name: "accumulate", kind: Kind::Rounding, run: accumulate };
 const FOLD: GraphPass = Pass { name: "fold", kind: Kind::Exact, run: fold };
 const CANONICAL: GraphPass = Pass { name: "canonical", kind: Kind::Exact, run: canonical };
 const SIMPLIFY: GraphPass = Pass { name: "simplify", kind: Kind::Exact, run: simplify };
@@ -66,15 +70,15 @@ const PLAN: ProgramPass = Pass { name: "plan", kind: Kind::Exact, run: |program,
 
 /// From a graph as the frontend builds it to one that only has to be fused: entries that train.
 pub const TRAIN: &[GraphPass] = &[
-    GRAD, DCE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, SIMPLIFY, CSE, LAYOUT, WINOGRAD, STRASSEN, SIMPLIFY,
-    CSE, DCE,
+    GRAD, DCE, POOLING, ACCUMULATE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, SIMPLIFY, CSE, LAYOUT, WINOGRAD,
+    STRASSEN, SIMPLIFY, CSE, DCE,
 ];
 
 /// The same for entries that do not change the parameters. Until the numeric plan of the graph is made, nothing depends on
 /// whether the batch is one.
 pub const INFER: &[GraphPass] = &[
-    GRAD, DCE, FOLD, CANONICAL, FOLD, CSE, DCE, FACTOR, BATCH_NORM, MERGE, FOLD, LAYOUT, WINOGRAD, STRASSEN,
-    NARROW, IMAGES, SIMPLIFY, CSE, DCE,
+    GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, FOLD, CSE, DCE, FACTOR, BATCH_NORM, MERGE, FOLD, LAYOUT,
+    WINOGRAD, STRASSEN, NARROW, IMAGES, SIMPLIFY, CSE, DCE,
 ];
 
 /// Behind either, before lowering; of a split entry ([`prepare`](mod@crate::prepare)), on both graphs.

@@ -4,6 +4,7 @@ mod common;
 mod filetests;
 mod grad;
 mod large;
+mod long;
 mod lowering;
 mod prepare;
 mod random;

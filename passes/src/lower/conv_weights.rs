@@ -8,6 +8,9 @@
 //! position), taps outside the image left out. Images are cut into parts with chains of their own, which are added in
 //! ascending order; their number depends on the shape (the numeric plan, [`parts`]). Where there are fewer channels
 //! than kernel positions along the last axis (a first layer), these are the rows instead.
+//!
+//! Where a part has more positions than a chain should, its chains are cut into pieces ([`piece`]): of images, or of chunks of
+//! one. Each begins from 0, and they are added in ascending order. Kernels of more than 512 positions are cut at images only.
 
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};
@@ -44,6 +47,32 @@ pub(super) fn parts(batch: usize, positions: usize, pieces: usize) -> usize {
     divisors.clone().find(enough).or(divisors.max()).unwrap_or(1)
 }
 
+/// Where a chain ends and is added to the sum of those before it.
+#[derive(Clone, Copy, PartialEq)]
+enum Piece {
+    /// Nowhere: a part is one chain.
+    Whole,
+    /// Behind each image.
+    Image,
+    /// Inside of an image: behind the chunks of this axis.
+    Chunk(usize),
+}
+
+/// The pieces of a part of so many images: chains of about `CHAIN` positions at most.
+fn piece(images: usize, windows: &[Window], chunks: &[Chunks]) -> Piece {
+    let space: usize = windows.iter().map(|window| window.output).product();
+    if images * space <= CHAIN {
+        return Piece::Whole;
+    }
+    if space <= CHAIN {
+        return Piece::Image;
+    }
+    let inside =
+        |axis: usize| chunks[axis].length * windows[axis + 1..].iter().map(|w| w.output).product::<usize>();
+    let last = windows.len() - 1;
+    Piece::Chunk((0..last).find(|&axis| inside(axis) <= CHAIN).unwrap_or(last))
+}
+
 /// One tap along every axis: the kernel position, and where outputs see it.
 struct Gradient<'a> {
     windows: &'a [Window],
@@ -56,6 +85,7 @@ struct Gradient<'a> {
     by_taps: bool,
     /// Positions, about, that a tile goes through.
     depth: usize,
+    piece: Piece,
     dtype: DType,
 }
 
@@ -100,13 +130,27 @@ impl Lowering<'_> {
             false => (x, Vec::new()),
         };
         let depth = if row_major { self.schedule.depth(DEPTH) } else { DEPTH };
+        let each = batch / parts;
+        let piece = piece(each, windows, &boxes(windows.iter(), DEPTH));
+        let piece = if large && piece != Piece::Whole { Piece::Image } else { piece };
+        // Where chunks end chains, their length is part of the plan.
+        let depth = if matches!(piece, Piece::Chunk(_)) { DEPTH } else { depth };
+        let sums = match piece {
+            Piece::Whole => partial,
+            _ => self.arena(&format!("{name}:sums"), Type::new(result.dtype, [parts, elements])),
+        };
         for &(first, width, count) in &cuts {
             let dtype = result.dtype;
-            let plan = Gradient { windows, x: &x, dy: &dy, channels, width, by_taps, depth, dtype };
+            let plan = Gradient { windows, x: &x, dy: &dy, channels, width, by_taps, depth, piece, dtype };
             let mut c = Composer::new(self.graph, "conv_weight_gradient");
             c.k.param(result.dtype, x.len, Access::Read);
             c.k.param(result.dtype, dy.len, Access::Read);
             c.k.param(result.dtype, parts * elements, Access::ReadWrite);
+            let mut args = vec![x.location, dy.location, partial];
+            if piece != Piece::Whole {
+                c.k.param(result.dtype, parts * elements, Access::ReadWrite);
+                args.push(sums);
+            }
             let part = Index::var(c.k.open_grid(parts));
             let group = Index::var(c.k.open_grid(groups));
             let column = Index::var(c.k.open_grid(count));
@@ -118,11 +162,12 @@ impl Lowering<'_> {
             let from = group.scale(channels as i64 * x.channel).plus(x.offset);
             let gradient = group.scale(outputs as i64).add(&column.scale(width as i64)).scale(dy.channel);
             let gradient = gradient.plus(dy.offset + first as i64 * dy.channel);
-            let fill = Index::var(c.k.open_for(channels * area * width));
-            let zero = c.k.zero_of(2);
-            c.k.store(2, to.add(&fill), zero);
-            c.k.close();
-            let each = batch / parts;
+            for param in 2..args.len() {
+                let fill = Index::var(c.k.open_for(channels * area * width));
+                let zero = c.k.zero_of(param);
+                c.k.store(param, to.add(&fill), zero);
+                c.k.close();
+            }
             let image = part.scale(each as i64).add(&Index::var(c.k.open_for(each)));
             let from = from.add(&image.scale(x.positions[0]));
             let gradient = gradient.add(&image.scale(dy.positions[0]));
@@ -130,10 +175,13 @@ impl Lowering<'_> {
                 true => plan.large(&mut c, &turned, &mut Vec::new(), (&from, &gradient, &to)),
                 false => plan.image(&mut c, &from, &gradient, &to),
             }
+            if piece == Piece::Image {
+                plan.end_piece(&mut c, &to);
+            }
             (0..4).for_each(|_| c.k.close());
-            self.call(c.k.finish_kernel(), vec![x.location, dy.location, partial], id);
+            self.call(c.k.finish_kernel(), args, id);
         }
-        self.add_parts((partial, parts), (target, result), groups, &cuts, id);
+        self.add_parts((sums, parts), (target, result), groups, &cuts, id);
     }
 
     /// The windows as the kernel sees them: its positions are the outputs, those of dy the taps. None has many segments.
@@ -207,7 +255,24 @@ impl Gradient<'_> {
         for_each_kind(c, &chunks, &at, &mut |c, groups| {
             self.taps(c, &chunks, &at, groups, &mut Vec::new(), (x, dy, to));
         });
-        at.iter().for_each(|_| c.k.close());
+        for axis in (0..at.len()).rev() {
+            if self.piece == Piece::Chunk(axis) {
+                self.end_piece(c, to);
+            }
+            c.k.close();
+        }
+    }
+
+    /// Adds the chains to the sums of those before them, and begins anew.
+    fn end_piece(&self, c: &mut Composer<'_>, to: &Index) {
+        let area: usize = self.windows.iter().map(|window| window.kernel).product();
+        let at = to.add(&Index::var(c.k.open_for(self.channels * area * self.width)));
+        let (sum, chain) = (c.k.load_now(3, &at), c.k.load_now(2, &at));
+        let sum = c.k.op_now(ScalarOp::Add, &[sum, chain]);
+        c.k.store(3, at.clone(), sum);
+        let zero = c.k.zero_of(2);
+        c.k.store(2, at, zero);
+        c.k.close();
     }
 
     /// Everything of one image, by loops over kernel positions.
