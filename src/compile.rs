@@ -134,12 +134,18 @@ impl<'a> Compiler<'a> {
     }
 
     /// Builds what `gradient` operators stand for, and nothing else.
+    ///
+    /// # Errors
+    /// An operator without a derivative on the way.
     pub fn differentiate(&mut self, graph: &Graph) -> Result<Graph> {
         let (grad, _) = split_grad(pipeline(graph));
         self.graph_passes(grad, graph)
     }
 
     /// All graph passes, fusion included. The graph is verified first.
+    ///
+    /// # Errors
+    /// A graph that does not verify; an operator without a derivative on the way.
     pub fn optimise(&mut self, graph: &Graph) -> Result<Graph> {
         verify(graph)?;
         let optimised = self.graph_passes(pipeline(graph), graph)?;
@@ -149,6 +155,9 @@ impl<'a> Compiler<'a> {
     }
 
     /// From an optimised graph to a program that can be emitted. The graph is verified first.
+    ///
+    /// # Errors
+    /// A graph that does not verify; a memory limit that cannot be kept.
     pub fn lower(&mut self, graph: &Graph) -> Result<Lowered> {
         let start = Instant::now();
         verify(graph)?;
@@ -164,6 +173,9 @@ impl<'a> Compiler<'a> {
 
     /// From a program to code in memory. The program is verified first, whatever the options say: code that is run
     /// must stay inside its memory.
+    ///
+    /// # Errors
+    /// A program that does not verify; a target that this machine is not.
     pub fn emit(&mut self, program: &Lowered) -> Result<Compiled> {
         let start = Instant::now();
         let compiled = program.emit(&self.codegen())?;

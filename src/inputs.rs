@@ -5,6 +5,9 @@ use brolga_runtime::{DType, Input, Purpose, Random, Tensor};
 use crate::error::Result;
 
 /// Random values: floats uniform in [-1, 1), integers within the bounds of the input, or below 10.
+///
+/// # Errors
+/// Too little memory.
 pub fn random_inputs(inputs: &[Input]) -> Result<Vec<Tensor>> {
     let mut tensors = Vec::with_capacity(inputs.len());
     for (number, input) in inputs.iter().enumerate() {

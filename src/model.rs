@@ -52,6 +52,9 @@ impl Model {
     }
 
     /// A model from RON text; `name` is shown in messages.
+    ///
+    /// # Errors
+    /// All mistakes in the text and the settings, each with its place.
     pub fn from_text(name: &str, text: &str, settings: &Settings) -> Result<Model> {
         let parsed = brolga_frontend::Model::parse(name, text, &resolve)?;
         Model::new(short_name(name), parsed, settings.clone())
@@ -128,6 +131,9 @@ impl Model {
     }
 
     /// The graph of an entry point with the sizes chosen.
+    ///
+    /// # Errors
+    /// There is no entry point of this name.
     pub fn graph(&self, entry: &str) -> Result<&Graph> {
         self.instance
             .graph(entry)
@@ -157,11 +163,17 @@ impl Model {
     }
 
     /// An entry point, compiled for the sizes chosen.
+    ///
+    /// # Errors
+    /// There is no entry point of this name; those of [`Compiler`](crate::Compiler).
     pub fn compile(&self, entry: &str) -> Result<Arc<Executable>> {
         self.compile_for(entry, &[])
     }
 
     /// An entry point, compiled for other sizes, such as `[("batch", 1)]`. Executables are kept.
+    ///
+    /// # Errors
+    /// Those of [`compile`](Model::compile), and sizes that the model does not take.
     pub fn compile_for(&self, entry: &str, dims: &[(&str, usize)]) -> Result<Arc<Executable>> {
         let key = Key { entry: entry.to_owned(), dims: self.dims_with(dims) };
         if let Some(executable) = self.kept(&key) {
@@ -260,6 +272,9 @@ impl Model {
 
     /// The state that training starts from: parameters drawn by `seed`, which is the key of the model's random
     /// numbers (dropout) too; everything else at its beginning.
+    ///
+    /// # Errors
+    /// Those of compiling and running the entry point `init`.
     pub fn initial_state(&self, seed: i64) -> Result<State> {
         let mut state = State::new();
         for slot in self.instance.state() {
@@ -278,6 +293,9 @@ impl Model {
 }
 
 /// The names of the models that come along, each with the family that it belongs to, in the catalogue's order.
+///
+/// # Errors
+/// A model that does not parse.
 pub fn names() -> Result<Vec<(String, &'static str)>> {
     let mut names = Vec::new();
     for file in catalogue::FILES {

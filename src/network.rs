@@ -22,11 +22,17 @@ pub struct Network {
 
 impl Network {
     /// Loads a model as [`Model::load`] does, with its defaults and fresh weights.
+    ///
+    /// # Errors
+    /// Those of [`Model::load`] and [`Network::new`].
     pub fn load(name: &str) -> Result<Network> {
         Network::new(Model::load(name, &Settings::default())?, Threads::available()?)
     }
 
     /// A network with fresh weights, drawn by seed 0.
+    ///
+    /// # Errors
+    /// Those of [`Model::initial_state`].
     pub fn new(model: Model, threads: Threads) -> Result<Network> {
         let state = model.initial_state(0)?;
         let mut options = model.options().clone();
@@ -36,6 +42,9 @@ impl Network {
     }
 
     /// Loads weights or a training state from a safetensors file; every parameter must be there.
+    ///
+    /// # Errors
+    /// Those of [`State::load`].
     pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<LoadReport> {
         Ok(self.state.load(path)?)
     }
@@ -121,6 +130,9 @@ impl Network {
 
     /// One call of an entry point with inputs by name; gives the outputs, and updates the state where the entry
     /// does. The size `batch` follows the inputs.
+    ///
+    /// # Errors
+    /// Those of [`Model::compile_for`] and of running it: an input that is missing, unknown or of another type.
     pub fn run(&mut self, entry: &str, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
         let instance = self.model.instance();
         let batch = inputs

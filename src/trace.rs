@@ -118,6 +118,9 @@ impl Traced {
     }
 
     /// One run, and what was noted in it.
+    ///
+    /// # Errors
+    /// Those of a run.
     pub fn run(&mut self, state: &mut State) -> Result<&[Noted]> {
         // SAFETY: the recorder is alive as long as this value, and no run is under way.
         let recorder = unsafe { self.recorder.0.as_mut() };

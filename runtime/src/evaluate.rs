@@ -40,6 +40,9 @@ pub struct Ran<'a> {
 }
 
 /// The metrics of all validation samples: see [`evaluate_with`]. None where there are no such samples.
+///
+/// # Errors
+/// Those of [`evaluate_with`].
 pub fn evaluate(
     evaluation: &Evaluation,
     state: &mut State,

@@ -40,6 +40,9 @@ unsafe impl Send for Instance {}
 impl Instance {
     /// Binds an executable: finds its state slots in `state` by name, checks their types, and allocates all
     /// memory that runs need. Later runs may use this state, or clones of it.
+    ///
+    /// # Errors
+    /// A state that lacks a slot of the entry point, or holds another type in it; too little memory.
     pub fn bind(executable: Arc<Executable>, state: &State, threads: &Threads) -> Result<Instance> {
         let manifest = executable.manifest();
         let (mut problems, mut hints) = (Vec::new(), Hints::new());
@@ -111,6 +114,9 @@ impl Instance {
     }
 
     /// [`run`](Instance::run) with owned tensors, whose memory is always aligned.
+    ///
+    /// # Errors
+    /// Those of [`run`](Instance::run).
     pub fn run_tensors(
         &mut self,
         state: &mut State,
@@ -124,6 +130,9 @@ impl Instance {
 
     /// [`run`](Instance::run) for an entry point that updates no state, so that several instances can share
     /// one state at the same time.
+    ///
+    /// # Errors
+    /// Those of [`run`](Instance::run), and an entry point that updates state.
     pub fn run_shared(
         &mut self,
         state: &State,
@@ -143,6 +152,9 @@ impl Instance {
     }
 
     /// One call with tensors given by name, in any order; makes the outputs. For convenience, not for speed.
+    ///
+    /// # Errors
+    /// Those of [`run`](Instance::run); an input that is missing, given twice, or not one of the entry point's.
     pub fn run_named(
         &mut self,
         state: &mut State,

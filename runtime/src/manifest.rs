@@ -121,12 +121,18 @@ pub struct StateSlot {
 
 impl Manifest {
     /// The manifest as RON text.
+    ///
+    /// # Errors
+    /// What RON cannot write; no valid manifest has it.
     pub fn to_ron(&self) -> Result<String> {
         ron::ser::to_string_pretty(self, ron::ser::PrettyConfig::default().compact_arrays(true))
             .map_err(|e| Error::new(ErrorKind::Manifest, format!("cannot write the manifest as RON: {e}")))
     }
 
     /// Reads RON text and validates it.
+    ///
+    /// # Errors
+    /// Text that is no manifest, and those of [`validate`](Manifest::validate).
     pub fn from_ron(text: &str) -> Result<Manifest> {
         let manifest: Manifest = ron::from_str(text)
             .map_err(|e| Error::new(ErrorKind::Manifest, format!("cannot read the manifest at {e}")))?;
@@ -136,6 +142,9 @@ impl Manifest {
 
     /// Checks that names are unique within inputs, outputs and state, sizes can be addressed, index ranges belong to
     /// integers and are not empty, and the local memories of threads are aligned one behind the other.
+    ///
+    /// # Errors
+    /// The first of these that does not hold.
     pub fn validate(&self) -> Result<()> {
         let wrong = |message: String| Err(Error::new(ErrorKind::Manifest, message).within(&self.entry));
         let tensors = [

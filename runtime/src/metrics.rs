@@ -134,6 +134,9 @@ impl MetricSums {
     }
 
     /// Takes in the outputs of a run over so many samples. Allocates nothing.
+    ///
+    /// # Errors
+    /// Outputs of other types than those of the entry.
     pub fn add(&mut self, outputs: &[Tensor], samples: usize) -> Result<()> {
         self.last.fill(0.0);
         self.last[0] = samples as f64;
@@ -155,16 +158,25 @@ impl MetricSums {
     }
 
     /// The metrics of all samples since the beginning, one for each name.
+    ///
+    /// # Errors
+    /// Those of running the formulas.
     pub fn write(&mut self, state: &mut State, values: &mut [f64]) -> Result<()> {
         write(self.means.len(), &mut self.formulas, &self.all, state, values)
     }
 
     /// The metrics of the last run alone.
+    ///
+    /// # Errors
+    /// Those of running the formulas.
     pub fn write_last(&mut self, state: &mut State, values: &mut [f64]) -> Result<()> {
         write(self.means.len(), &mut self.formulas, &self.last, state, values)
     }
 
     /// The metrics of all samples since the beginning, by name.
+    ///
+    /// # Errors
+    /// Those of running the formulas.
     pub fn metrics(&mut self, state: &mut State) -> Result<Metrics> {
         let mut values = vec![0.0; self.names.len()];
         self.write(state, &mut values)?;

@@ -25,6 +25,9 @@ const MAX_EXPANSION: u64 = 1032;
 
 /// Reads all tensors of a file: `.npz`, `.npy` (one tensor, named like the file), or safetensors. What it is, its content
 /// says; where that says nothing, its name.
+///
+/// # Errors
+/// A file that cannot be read, is cut short or holds something else; too little memory.
 pub fn read_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
     let path = path.as_ref();
     let content = Content::of(path).map_err(|e| Error::io("read", path, e))?;
@@ -49,6 +52,10 @@ pub(crate) fn open_weights(path: &Path) -> Result<TensorFile> {
 }
 
 /// Writes tensors atomically, as `.npz` where the extension says so, or else as safetensors.
+///
+/// # Errors
+/// A file that cannot be written; several tensors for a `.npy`; a name that the file cannot hold. The file is as
+/// before then.
 pub fn write_tensors(path: impl AsRef<Path>, tensors: &[(&str, TensorRef<'_>)]) -> Result<()> {
     let path = path.as_ref();
     match extension(path).as_str() {

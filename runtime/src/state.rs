@@ -132,17 +132,26 @@ impl State {
     }
 
     /// The tensor of this name.
+    ///
+    /// # Errors
+    /// There is no tensor of this name.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
         Ok(&self.slots[self.require(name)?].tensor)
     }
 
     /// The tensor of this name, to change its elements. Counts as a change, whether or not it is one.
+    ///
+    /// # Errors
+    /// There is no tensor of this name.
     pub fn get_mut(&mut self, name: &str) -> Result<TensorMut<'_>> {
         let at = self.require(name)?;
         Ok(self.slot_mut(at).view_mut())
     }
 
     /// Gives a tensor of this name another value, which must have the same type.
+    ///
+    /// # Errors
+    /// There is no tensor of this name, or it has another type.
     pub fn set(&mut self, name: &str, tensor: Tensor) -> Result<()> {
         let at = self.require(name)?;
         let old = &self.slots[at].tensor;

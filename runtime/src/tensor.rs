@@ -172,6 +172,9 @@ impl AlignedBytes {
     }
 
     /// A copy of these bytes.
+    ///
+    /// # Errors
+    /// Too little memory.
     pub fn copy_of(bytes: &[u8]) -> Result<AlignedBytes> {
         let mut copy = AlignedBytes::zeroed(bytes.len())?;
         copy.copy_from_slice(bytes);
@@ -224,6 +227,9 @@ pub struct Tensor {
 
 impl Tensor {
     /// A tensor of zeros.
+    ///
+    /// # Errors
+    /// More bytes than can be addressed; too little memory.
     pub fn zeros(dtype: DType, dims: &[usize]) -> Result<Tensor> {
         let len = byte_len(dtype, dims)?;
         let bytes = AlignedBytes::try_zeroed(len);
@@ -232,17 +238,26 @@ impl Tensor {
     }
 
     /// A tensor with these elements in row-major order.
+    ///
+    /// # Errors
+    /// Another number of elements than the dimensions have; too little memory.
     pub fn from_slice<T: Element>(dims: &[usize], elements: &[T]) -> Result<Tensor> {
         Tensor::from_bytes(T::DTYPE, dims, TensorRef::from_slice(&[elements.len()], elements)?.bytes())
     }
 
     /// A tensor with these elements in row-major order, given as bytes in the machine's order. The bytes of a
     /// bool tensor must be 0 or 1.
+    ///
+    /// # Errors
+    /// Another number of bytes than the type has; a bool that is neither 0 nor 1; too little memory.
     pub fn from_bytes(dtype: DType, dims: &[usize], bytes: &[u8]) -> Result<Tensor> {
         TensorRef::new(dtype, dims, bytes)?.to_owned()
     }
 
     /// A tensor of dimension `[]` with one element.
+    ///
+    /// # Errors
+    /// Too little memory.
     pub fn scalar<T: Element>(value: T) -> Result<Tensor> {
         Tensor::from_slice(&[], &[value])
     }
@@ -302,6 +317,9 @@ impl Tensor {
     }
 
     /// The single element of a tensor that has just one, as f64.
+    ///
+    /// # Errors
+    /// There is not exactly one element.
     pub fn item(&self) -> Result<f64> {
         self.view().item()
     }
@@ -366,12 +384,18 @@ pub struct TensorRef<'a> {
 impl<'a> TensorRef<'a> {
     /// Borrows elements given as bytes in the machine's order. The bytes of a bool tensor must be 0 or 1: a
     /// run checks them.
+    ///
+    /// # Errors
+    /// Another number of bytes than the type has.
     pub fn new(dtype: DType, dims: &'a [usize], bytes: &'a [u8]) -> Result<TensorRef<'a>> {
         check_len(dtype, dims, bytes.len())?;
         Ok(TensorRef { dtype, dims, bytes })
     }
 
     /// Borrows a slice.
+    ///
+    /// # Errors
+    /// Another number of elements than the dimensions have.
     pub fn from_slice<T: Element>(dims: &'a [usize], elements: &'a [T]) -> Result<TensorRef<'a>> {
         // SAFETY: elements are plain numbers without padding, so all their bytes are initialised.
         let bytes = unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), size_of_val(elements)) };
@@ -394,6 +418,9 @@ impl<'a> TensorRef<'a> {
     }
 
     /// The single element of a tensor that has just one, as f64.
+    ///
+    /// # Errors
+    /// There is not exactly one element.
     pub fn item(&self) -> Result<f64> {
         if self.bytes.len() != self.dtype.size() {
             let message = format!("{} does not have exactly one element", type_name(self.dtype, self.dims));
@@ -403,6 +430,9 @@ impl<'a> TensorRef<'a> {
     }
 
     /// An owned copy.
+    ///
+    /// # Errors
+    /// A bool that is neither 0 nor 1; too little memory.
     pub fn to_owned(&self) -> Result<Tensor> {
         check_bools(self.dtype, self.bytes)?;
         let mut copy = Tensor::zeros(self.dtype, self.dims)?;
@@ -447,12 +477,18 @@ pub struct TensorMut<'a> {
 
 impl<'a> TensorMut<'a> {
     /// Borrows memory for elements as bytes in the machine's order.
+    ///
+    /// # Errors
+    /// Another number of bytes than the type has.
     pub fn new(dtype: DType, dims: &'a [usize], bytes: &'a mut [u8]) -> Result<TensorMut<'a>> {
         check_len(dtype, dims, bytes.len())?;
         Ok(TensorMut { dtype, dims, bytes })
     }
 
     /// Borrows a slice.
+    ///
+    /// # Errors
+    /// Another number of elements than the dimensions have.
     pub fn from_slice<T: Element>(dims: &'a [usize], elements: &'a mut [T]) -> Result<TensorMut<'a>> {
         let size = size_of_val(elements);
         // SAFETY: elements are plain numbers: all bytes are initialised, and any bytes make valid elements.

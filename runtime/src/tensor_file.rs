@@ -86,6 +86,10 @@ impl Entry {
 
 impl TensorFile {
     /// Opens a file and checks its header against the size of the file. Memory is proportional to the header.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no safetensors file: of another kind, cut short, or with a header that
+    /// contradicts itself or the size of the file.
     pub fn open(path: impl AsRef<Path>) -> Result<TensorFile> {
         let path = path.as_ref();
         let io = |e| Error::io("read", path, e);
@@ -194,6 +198,10 @@ impl TensorFile {
     }
 
     /// Reads one tensor; one of a type that tensors do not have becomes the smallest type with the same numbers.
+    ///
+    /// # Errors
+    /// There is no tensor of this name; it has a type without a counterpart here; the file cannot be read; too little
+    /// memory.
     pub fn read(&mut self, name: &str) -> Result<Tensor> {
         let Some(&at) = self.index.get(name) else {
             let hint = nearest_hint(name, self.names());
@@ -204,6 +212,9 @@ impl TensorFile {
     }
 
     /// Reads all tensors, each as [`TensorFile::read`] does.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::read`].
     pub fn read_all(&mut self) -> Result<Vec<(String, Tensor)>> {
         (0..self.entries.len()).map(|at| Ok((self.entries[at].name.clone(), self.read_entry(at)?))).collect()
     }
@@ -320,6 +331,9 @@ fn in_file_order<'a>(tensors: &[(&'a str, TensorRef<'a>)]) -> Vec<Placed<'a>> {
 }
 
 /// Writes a safetensors file atomically.
+///
+/// # Errors
+/// A file that cannot be written; it is as before then.
 pub fn write_safetensors(
     path: impl AsRef<Path>,
     tensors: &[(&str, TensorRef<'_>)],

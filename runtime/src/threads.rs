@@ -67,6 +67,9 @@ impl Threads {
     }
 
     /// `count` threads, of which the caller of a run is one. With 1 there is no pool.
+    ///
+    /// # Errors
+    /// A number of threads that is 0 or too large; the system does not start them.
     pub fn new(count: usize) -> Result<Threads> {
         match count {
             1 => Ok(Threads::serial()),
@@ -80,6 +83,9 @@ impl Threads {
     }
 
     /// As many threads as the process may use cores.
+    ///
+    /// # Errors
+    /// The system does not start them.
     pub fn available() -> Result<Threads> {
         Threads::new(cores().min(MAX_THREADS))
     }

@@ -35,6 +35,9 @@ impl State {
     ///
     /// Optimiser slots, `step` and `seed` keep their values where the file lacks them, and are passed over
     /// where this state lacks them; so are `*.num_batches_tracked`. Nothing is changed where an error is returned.
+    ///
+    /// # Errors
+    /// A file that cannot be read, lacks a parameter or buffer, has others, or other types.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<LoadReport> {
         self.load_file(&mut open_weights(path.as_ref())?, false).map_err(|error| match error.kind() {
             ErrorKind::State => {
@@ -129,12 +132,18 @@ impl State {
     }
 
     /// Saves parameters, buffers and what preparation has fitted, for inference, for others, and for PyTorch.
+    ///
+    /// # Errors
+    /// A file that cannot be written; it is as before then.
     pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
         let record = self.record().to_text();
         write_noted(path.as_ref(), &self.tensors(|s| s.kind().is_saved()), &metadata(record.as_deref()))
     }
 
     /// Saves everything, for training on.
+    ///
+    /// # Errors
+    /// A file that cannot be written; it is as before then.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let record = self.record().to_text();
         write_noted(path.as_ref(), &self.tensors(|_| true), &metadata(record.as_deref()))
