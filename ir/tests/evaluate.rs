@@ -256,17 +256,20 @@ fn iterations_draw_consecutive_numbers() {
     assert_eq!(draw(6, 0), [draw(3, 0), draw(3, 1)].concat());
 }
 
-/// What cannot be right is refused with the rule that is broken.
-#[test]
-fn inference_refuses() {
-    let refuse = |op: Op, types: &[Type]| {
-        op.get().infer(&types.iter().collect::<Vec<_>>()).expect_err(&format!("{op:?} is accepted"))
-    };
-    let f = |dims: &[usize]| Type::new(DType::F32, dims);
-    let i = |dims: &[usize]| Type::new(DType::I32, dims);
-    let conv = Conv::new(2);
-    let big = 1 << 39;
-    let cases: Vec<(Op, Vec<Type>, &str)> = vec![
+/// What is refused: an operator, the types of its operands, and a part of what is said.
+type Refused = (Op, Vec<Type>, &'static str);
+
+fn f(dims: &[usize]) -> Type {
+    Type::new(DType::F32, dims)
+}
+
+fn i(dims: &[usize]) -> Type {
+    Type::new(DType::I32, dims)
+}
+
+/// Operators that move elements.
+fn refused_moves() -> Vec<Refused> {
+    vec![
         (Transpose { axes: vec![0, 0] }.into(), vec![f(&[2, 3])], "a permutation of the axes"),
         (Reverse { axes: vec![2] }.into(), vec![f(&[2])], "ascending axes of f32[2], found [2]"),
         (
@@ -294,6 +297,14 @@ fn inference_refuses() {
             vec![f(&[3, 2]), i(&[4]), f(&[4])],
             "must be f32[4, 2], found f32[4]",
         ),
+    ]
+}
+
+/// Operators that compute.
+fn refused_sums() -> Vec<Refused> {
+    let conv = Conv::new(2);
+    let big = 1 << 39;
+    vec![
         (conv.clone().into(), vec![f(&[1, 3, 8, 8]), f(&[4, 2, 3, 3])], "the weight f32[4, 2, 3, 3] has 2"),
         (
             conv.clone().into(),
@@ -359,9 +370,15 @@ fn inference_refuses() {
         ),
         (Jvp { outputs: 2 }.into(), vec![f(&[])], "2 outputs are more than 1 operands"),
         (Jvp { outputs: 1 }.into(), vec![Type::scalar(DType::I32)], "values of float type, found i32[]"),
-    ];
-    for (op, types, message) in cases {
-        let found = refuse(op.clone(), &types);
+    ]
+}
+
+/// What cannot be right is refused with the rule that is broken.
+#[test]
+fn inference_refuses() {
+    for (op, types, message) in refused_moves().into_iter().chain(refused_sums()) {
+        let found = op.get().infer(&types.iter().collect::<Vec<_>>());
+        let found = found.expect_err(&format!("{op:?} is accepted"));
         assert!(found.contains(message), "{}: {found}", op.get().name());
     }
 }
