@@ -11,7 +11,7 @@ use super::value::{Args, Built, Fault, Val};
 use crate::arguments::Bounds;
 use crate::diagnostics::Diagnostic;
 use crate::expr::Expr;
-use crate::model::Minimize;
+use crate::model::{Group, Minimize};
 use crate::optimizers::clip::Clip;
 use crate::optimizers::{self, Update, schedule};
 use crate::source::Span;
@@ -113,47 +113,9 @@ impl Builder<'_> {
     /// How each chosen parameter is treated; the first group that names it decides.
     fn plans(&mut self, minimize: &Minimize) -> Option<Vec<Plan>> {
         let mut good = true;
-        let mut groups = Vec::new();
+        let mut treatments = Vec::new();
         for group in &minimize.groups {
-            let mut number = |expr: &Option<Expr>, what: &str| {
-                let expr = expr.as_ref()?;
-                let value = self.eval(expr);
-                match value.as_float() {
-                    Some(number) if Bounds::NOT_NEGATIVE.hold(number) => Some(number),
-                    found => {
-                        good = false;
-                        if !value.is_unknown() {
-                            let expected = Bounds::NOT_NEGATIVE.expected(found.unwrap_or(-1.0));
-                            let message = format!("`{what}` must be {expected}, found {}", value.describe());
-                            self.fail(Fault::new(message), expr.span);
-                        }
-                        None
-                    }
-                }
-            };
-            let lr = number(&group.lr, "lr");
-            let weight_decay = number(&group.weight_decay, "weight_decay");
-            let frozen = match group.frozen.as_ref().map(|expr| (self.eval(expr), expr.span)) {
-                None => false,
-                Some((Val::Bool(frozen), _)) => frozen,
-                Some((other, span)) => {
-                    good = false;
-                    if !other.is_unknown() {
-                        let message = format!("`frozen` must be true or false, found {}", other.describe());
-                        self.fail(Fault::new(message), span);
-                    }
-                    false
-                }
-            };
-            for (given, name) in [(&group.lr, "lr"), (&group.weight_decay, "weight_decay")] {
-                if let (true, Some(expr)) = (frozen, given) {
-                    good = false;
-                    let fault =
-                        Fault::new(format!("`{name}` has no effect here")).note("the group is frozen");
-                    self.fail(fault, expr.span);
-                }
-            }
-            groups.push((&group.pattern, lr, weight_decay, frozen));
+            treatments.push(self.treatment(group, &mut good));
         }
         let parameters = self.slots.parameters();
         for pattern in minimize.of.iter().chain(minimize.groups.iter().map(|group| &group.pattern)) {
@@ -171,33 +133,76 @@ impl Builder<'_> {
         let chosen =
             |name: &str| minimize.of.is_empty() || minimize.of.iter().any(|of| matches(&of.value, name));
         let mut plans = Vec::new();
-        let mut used = vec![false; groups.len()];
+        let mut used = vec![false; treatments.len()];
         for (name, value) in parameters {
             if !chosen(&name) {
                 continue;
             }
-            let group = groups.iter().position(|(pattern, ..)| matches(&pattern.value, &name));
-            let group = group.map(|at| {
+            let group = minimize.groups.iter().position(|group| matches(&group.pattern.value, &name));
+            let treatment = group.map(|at| {
                 used[at] = true;
-                &groups[at]
+                treatments[at]
             });
+            let treatment = treatment.unwrap_or_default();
             plans.push(Plan {
                 value,
-                lr: group.and_then(|group| group.1).unwrap_or(1.0),
-                weight_decay: group.and_then(|group| group.2),
-                frozen: group.is_some_and(|group| group.3),
+                lr: treatment.lr.unwrap_or(1.0),
+                weight_decay: treatment.weight_decay,
+                frozen: treatment.frozen,
                 name,
             });
         }
         if good && !self.has_mistakes() {
-            for ((pattern, ..), _) in groups.iter().zip(used).filter(|(_, used)| !used) {
+            for (group, _) in minimize.groups.iter().zip(used).filter(|(_, used)| !used) {
                 good = false;
                 let fault = Fault::new("this group has no effect")
                     .note("its parameters belong to earlier groups, or are not trained by this step");
-                self.fail(fault, pattern.span);
+                self.fail(fault, group.pattern.span);
             }
         }
         good.then_some(plans)
+    }
+
+    /// What a group says of its parameters. `good` becomes false where that is a mistake, or not known because of one.
+    fn treatment(&mut self, group: &Group, good: &mut bool) -> Treatment {
+        let mut number = |expr: &Option<Expr>, what: &str| {
+            let expr = expr.as_ref()?;
+            let value = self.eval(expr);
+            match value.as_float() {
+                Some(number) if Bounds::NOT_NEGATIVE.hold(number) => Some(number),
+                found => {
+                    *good = false;
+                    if !value.is_unknown() {
+                        let expected = Bounds::NOT_NEGATIVE.expected(found.unwrap_or(-1.0));
+                        let message = format!("`{what}` must be {expected}, found {}", value.describe());
+                        self.fail(Fault::new(message), expr.span);
+                    }
+                    None
+                }
+            }
+        };
+        let lr = number(&group.lr, "lr");
+        let weight_decay = number(&group.weight_decay, "weight_decay");
+        let frozen = match group.frozen.as_ref().map(|expr| (self.eval(expr), expr.span)) {
+            None => false,
+            Some((Val::Bool(frozen), _)) => frozen,
+            Some((other, span)) => {
+                *good = false;
+                if !other.is_unknown() {
+                    let message = format!("`frozen` must be true or false, found {}", other.describe());
+                    self.fail(Fault::new(message), span);
+                }
+                false
+            }
+        };
+        for (given, name) in [(&group.lr, "lr"), (&group.weight_decay, "weight_decay")] {
+            if let (true, Some(expr)) = (frozen, given) {
+                *good = false;
+                let fault = Fault::new(format!("`{name}` has no effect here")).note("the group is frozen");
+                self.fail(fault, expr.span);
+            }
+        }
+        Treatment { lr, weight_decay, frozen }
     }
 
     /// The limit of clipping.
@@ -215,6 +220,15 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// What a group says of its parameters.
+#[derive(Clone, Copy, Default)]
+struct Treatment {
+    /// Factor of the learning rate.
+    lr: Option<f64>,
+    weight_decay: Option<f64>,
+    frozen: bool,
 }
 
 /// The treatment of one parameter in a gradient step.
