@@ -40,6 +40,7 @@ impl Model {
             classes: declared.classes,
             vocabularies: Vec::new(),
             target: declared.target,
+            unlabelled: false,
             columns: declared.columns,
         }
     }

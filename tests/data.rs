@@ -290,7 +290,9 @@ fn validation_evaluation_run_facade_and_c_agree() {
     assert_eq!(evaluated["classes"], serde_json::json!(CLASSES));
     let table = std::fs::read_to_string(at.join("all.csv")).unwrap();
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
-    assert_eq!(rows[0], ["sample", "label", "predicted", "probability"]);
+    let scores = CLASSES.map(|class| format!("probability.{class}"));
+    assert_eq!(rows[0][..3], ["sample", "true", "predicted"]);
+    assert_eq!(rows[0][3..], scores);
     let right = rows[1..].iter().filter(|row| row[1] == row[2]).count();
     assert_eq!(right as f64 / 15.0, trained["validation"]["accuracy"].as_f64().unwrap());
     let diagonal: u64 = (0..3).map(|i| evaluated["confusion"][i][i].as_u64().unwrap()).sum();
@@ -316,7 +318,8 @@ fn validation_evaluation_run_facade_and_c_agree() {
         assert_eq!(found, &stacked[number * 3..][..3], "the facade and `run`: {}", row[0]);
         let label = sample["class"].as_u64().unwrap() as usize;
         assert_eq!(CLASSES[label], row[2]);
-        assert_eq!(row[3].parse::<f32>().unwrap(), found[label], "the table of `evaluate`");
+        let scores: Vec<f32> = row[3..].iter().map(|cell| cell.parse().unwrap()).collect();
+        assert_eq!(scores, found, "the table of `evaluate`");
         images.extend_from_slice(image.bytes());
     }
 
@@ -422,7 +425,7 @@ fn a_table_is_trained_on_and_predicted() {
     assert_eq!(evaluated["samples"], 50);
     assert!(evaluated["confusion"].is_null());
     let table = std::fs::read_to_string(at.join("p.csv")).unwrap();
-    assert!(table.starts_with("sample,y,price\nline "), "{table}");
+    assert!(table.starts_with("sample,true,price\nline "), "{table}");
     // Other columns in another order, and without the target.
     let lines = "year,garden,area,rooms\n2000,1,100,3\n1950,0,60,2\n";
     std::fs::write(at.join("new.csv"), lines).unwrap();

@@ -6,6 +6,8 @@
 use std::fs;
 use std::path::Path;
 
+use brolga::runtime::{read_tensors, write_tensors};
+
 use crate::cli::{bad, folder, good, run};
 
 /// A regression of three columns, and classes of two, by the same rows.
@@ -182,4 +184,184 @@ fn parts_of_pictures() {
     fs::remove_dir_all(at.join("p/TEST")).unwrap();
     let evaluated = good(at, evaluate);
     assert!(evaluated.contains(": 6 samples, the part `Validation`"), "{evaluated}");
+}
+
+/// A model without data.
+const WALK: &str = "Model(
+    body: [Parameter(name: \"a\", dims: [2], init: Normal(std: 1))],
+    entries: { \"train\": Train(loss: \"mean(it ** 2)\", optimizer: Sgd(lr: 0.1)) },
+)";
+
+/// Options of commands that read data sets, where there is nothing that they could say something about: each is an error,
+/// which says what.
+const UNUSED: &[(&str, &str, &str)] = &[
+    ("--data", "train walk.ron --data t.csv", "has no inputs that --data could feed"),
+    ("--target", "train walk.ron --target price", "has no inputs, and so no data for --target"),
+    (
+        "--target",
+        "train shade.ron --data p --target price",
+        "--target names a column of a table, and `p` is none",
+    ),
+    ("--target", "train lenet5 --target price", "--target names a column of a table, and `digits` is none"),
+    ("--target", "train price.ron --target prise", "has no column `prise`; it has a, b, c, price"),
+    ("--target", "train kind.ron --data k.csv --target nothere", "has no column `nothere`"),
+    (
+        "--target",
+        "train kind.ron --data k.csv --target a",
+        "the target `a` is not used: all inputs of one number",
+    ),
+    ("--target", "train there.ron --data k.csv", "has no column `nothere`"),
+    (
+        "--target",
+        "evaluate kind.ron --weights kind.safetensors --data k.csv --target nothere",
+        "has no column `nothere`",
+    ),
+    (
+        "--target",
+        "evaluate kind.ron --weights kind.safetensors --data k.csv --target a",
+        "the target `a` is not used",
+    ),
+    ("--target", "evaluate shade.ron --weights shade.safetensors --data p --target a", "`p` is none"),
+    ("--fold", "train walk.ron --fold 1", "has no inputs, and so no data for --fold"),
+    ("--fold", "train kind.ron --data k.csv --fold 1", "does not say that its data are split into folds"),
+    ("--fold", "train price.ron --fold 5", "there are folds 1 to 4, not 5"),
+    (
+        "--batch",
+        "train kind.ron --data k.csv --batch 4 --dim batch=8",
+        "--batch and --dim batch=… say the same",
+    ),
+    ("--fitted", "run price.ron --weights price.safetensors t.csv --fitted x.mean=1", "has `data.x.mean`"),
+    ("--fitted", "evaluate price.ron --weights price.safetensors --fitted x.std=2", "has `data.x.std`"),
+    (
+        "--fitted",
+        "evaluate kind.ron --weights kind.safetensors --data k.csv --fitted x.std=2",
+        "fitted value",
+    ),
+    (
+        "--fitted",
+        "run price.ron --weights plain.npz t.csv --fitted x.mean=1,2",
+        "one number, or 3 separated by commas",
+    ),
+    ("--partial", "train price.ron --partial", "--weights"),
+    (
+        "--predictions",
+        "evaluate only.ron --weights only.safetensors --data k.csv --predictions p.csv",
+        "nothing to predict",
+    ),
+    ("--all", "", ""),
+];
+
+/// Options of these commands that say nothing about data.
+const OTHERS: &str = "--dim --set --entry --epochs --seed --weights --save --checkpoint --checkpoint-every --resume \
+    --resume-anyway --log --log-steps --json --force --threads --target-cpu --algorithms --precision --memory-limit --tune \
+    --inputs --outputs --help";
+
+#[test]
+fn no_option_about_data_is_passed_over() {
+    let folder = folder();
+    let at = folder.path();
+    write(at);
+    for command in ["train", "evaluate", "run"] {
+        let help = good(at, &format!("help {command}"));
+        let options = help.lines().filter_map(|line| {
+            let words = line.trim_start().split_whitespace().take(2);
+            words.filter_map(|word| word.strip_prefix("--")).next()
+        });
+        for option in options {
+            let option = format!("--{}", option.split(['=', '[']).next().unwrap());
+            let row = UNUSED.iter().any(|row| row.0 == option);
+            let other = OTHERS.split_whitespace().any(|other| other == option);
+            assert!(row != other, "`{command} {option}` needs a row, or says nothing about data");
+        }
+    }
+    fs::write(at.join("walk.ron"), WALK).unwrap();
+    fs::write(at.join("shade.ron"), SHADE).unwrap();
+    fs::write(at.join("there.ron"), KIND.replace("data: Data(", "data: Data(target: \"nothere\", ")).unwrap();
+    fs::write(
+        at.join("only.ron"),
+        KIND.replace("\"infer\": Infer(outputs: { \"score\": \"softmax(logits)\" }),", ""),
+    )
+    .unwrap();
+    for (class, value) in [("dark", 10), ("light", 200)] {
+        (0..4).for_each(|number| picture(&at.join(format!("p/{class}/{number}.png")), value + number));
+    }
+    good(at, "train price.ron --epochs 1");
+    good(at, "train kind.ron --data k.csv --epochs 1");
+    good(at, "train shade.ron --data p --epochs 1");
+    good(at, "train only.ron --data k.csv --epochs 1");
+    let mut weights = read_tensors(at.join("price.safetensors")).unwrap();
+    weights.retain(|(name, _)| !name.starts_with("data."));
+    let views: Vec<_> = weights.iter().map(|(name, tensor)| (name.as_str(), tensor.view())).collect();
+    write_tensors(at.join("plain.npz"), &views).unwrap();
+    for (option, line, expected) in UNUSED.iter().filter(|row| !row.1.is_empty()) {
+        let errors = bad(at, line);
+        assert!(errors.contains(expected), "{option}: brolga {line}\n{errors}");
+        assert!(!errors.contains("training "), "before the work: {line}\n{errors}");
+    }
+    // A target that is the input's own name is one.
+    good(at, "train kind.ron --data k.csv --epochs 1 --target kind");
+}
+
+/// Classes that the model cannot tell apart are an error before training; weights that are NaN are never used.
+#[test]
+fn what_cannot_be_right_is_refused() {
+    let folder = folder();
+    let at = folder.path();
+    write(at);
+    fs::write(at.join("two.ron"), KIND.replace("Linear(3)", "Linear(2)")).unwrap();
+    fs::write(at.join("four.ron"), KIND.replace("Linear(3)", "Linear(4)")).unwrap();
+    let errors = bad(at, "train two.ron --data k.csv --epochs 1");
+    let expected =
+        "the data have 3 classes (blue, green, red), but the model tells 2 apart: `kind` is from 0 to 1";
+    assert!(errors.contains(expected), "{errors}");
+    let note = told(at, "train four.ron --data k.csv --epochs 1");
+    assert!(note.contains("note: the data have 3 classes, the model tells 4 apart"), "{note}");
+
+    good(at, "train kind.ron --data k.csv --epochs 1");
+    let mut weights = read_tensors(at.join("kind.safetensors")).unwrap();
+    let bias = weights.iter_mut().find(|(name, _)| name.ends_with("bias")).unwrap();
+    bias.1.as_mut_slice::<f32>().unwrap()[1] = f32::NAN;
+    let views: Vec<_> = weights.iter().map(|(name, tensor)| (name.as_str(), tensor.view())).collect();
+    write_tensors(at.join("nan.safetensors"), &views).unwrap();
+    for line in
+        ["evaluate kind.ron --data k.csv", "run kind.ron k.csv", "train kind.ron --data k.csv --epochs 1"]
+    {
+        let errors = bad(at, &format!("{line} --weights nan.safetensors"));
+        assert!(errors.contains("`nan.safetensors` has NaN in `") && errors.contains("bias`"), "{errors}");
+    }
+}
+
+/// Tables of predictions are alike, whoever writes them, and no two columns have one name; lines of several tables have the
+/// table's.
+#[test]
+fn tables_of_predictions() {
+    let folder = folder();
+    let at = folder.path();
+    write(at);
+    good(at, "train price.ron --epochs 1");
+    good(at, "train kind.ron --data k.csv --epochs 1");
+    let header = |file: &str| fs::read_to_string(at.join(file)).unwrap().lines().next().unwrap().to_owned();
+    for (model, data, columns) in
+        [("price", "t.csv", "y"), ("kind", "k.csv", "predicted,score.blue,score.green,score.red")]
+    {
+        good(
+            at,
+            &format!(
+                "evaluate {model}.ron --weights {model}.safetensors --data {data} --all --predictions p.csv"
+            ),
+        );
+        good(at, &format!("run {model}.ron --weights {model}.safetensors {data} --outputs o.csv"));
+        assert_eq!(header("p.csv"), format!("sample,true,{columns}"));
+        assert_eq!(header("o.csv"), format!("sample,{columns}"));
+        let rows = |file: &str| -> Vec<Vec<String>> {
+            let text = fs::read_to_string(at.join(file)).unwrap();
+            text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
+        };
+        for (mut whole, own) in rows("p.csv").into_iter().zip(rows("o.csv")) {
+            whole.remove(1);
+            assert_eq!(whole, own);
+        }
+    }
+    let text = good(at, "run price.ron --weights price.safetensors t.csv t.csv");
+    assert!(text.starts_with("t.csv line 2: y "), "{text}");
 }

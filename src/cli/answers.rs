@@ -83,10 +83,9 @@ enum Source {
 
 impl Source {
     fn open(path: &Path, fields: &[Field], model: &Model, state: &State) -> Result<Source> {
-        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        if ["csv", "tsv"].contains(&extension.as_str()) {
+        if data::is_table(path) {
             let options = model.data_options(0).known_to(state.record());
-            let options = data::Options { held_out: HeldOut::All, ..options };
+            let options = data::Options { held_out: HeldOut::All, unlabelled: true, ..options };
             return Ok(Source::Table(data::open(path, fields, &options)?));
         }
         let [field] = fields else {
@@ -166,6 +165,11 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
         let mut source = Source::open(path, &fields, &model, &state)?;
         for number in 0..source.len() {
             let (name, inputs) = source.sample(number, &fields)?;
+            // Lines of one table need no name, of several they do; pictures have theirs.
+            let name = match source {
+                Source::Table(_) if args.paths.len() > 1 => format!("{} {name}", path.display()),
+                _ => name,
+            };
             instance.run_tensors(&mut state, &inputs, &mut outputs)?;
             if args.json {
                 report.push(as_json(&name, &names, &outputs, &classes)?);
@@ -256,26 +260,34 @@ fn write(path: &Path, names: &[&str], kept: &[(String, Vec<Tensor>)], classes: &
     Ok(write_tensors(path, &views)?)
 }
 
-/// A row for each sample: its name, its label where there are scores, and all numbers.
+/// The names of the columns of an output: `predicted` for the class, if there are classes, and one for each number.
+pub fn columns(output: &str, count: usize, classes: Option<&[String]>) -> Vec<String> {
+    let predicted = classes.map(|_| "predicted".to_owned());
+    predicted.into_iter().chain((0..count).map(|at| column(output, count, at, classes))).collect()
+}
+
+/// The name of one of several numbers: `price`, `probability.cat`, `box.0`.
+pub fn column(name: &str, count: usize, at: usize, classes: Option<&[String]>) -> String {
+    match classes {
+        Some(classes) => format!("{name}.{}", class(classes, at)),
+        None if count == 1 => name.to_owned(),
+        None => format!("{name}.{at}"),
+    }
+}
+
+/// A row for each sample: its name, its class where there are scores, and all numbers.
 fn rows(names: &[&str], kept: &[(String, Vec<Tensor>)], classes: &[String]) -> Result<Vec<Vec<String>>> {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (sample, outputs) in kept {
         let (mut head, mut row) = (vec!["sample".to_owned()], vec![sample.clone()]);
         for (at, (name, output)) in names.iter().zip(outputs).enumerate() {
             let numbers = numbers(output, 0)?;
-            let named = at == 0 && scores(output);
-            if named {
-                head.push("label".into());
+            let named = (at == 0 && scores(output)).then_some(classes);
+            head.extend(columns(name, numbers.len(), named));
+            if named.is_some() {
                 row.push(class(classes, best(&numbers)));
             }
-            for (at, number) in numbers.iter().enumerate() {
-                head.push(match numbers.len() {
-                    1 => (*name).to_owned(),
-                    _ if named => format!("{name}.{}", class(classes, at)),
-                    _ => format!("{name}.{at}"),
-                });
-                row.push(shortest(*number, output.dtype()));
-            }
+            row.extend(numbers.iter().map(|&number| shortest(number, output.dtype())));
         }
         if rows.is_empty() {
             rows.push(head);

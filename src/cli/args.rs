@@ -180,12 +180,12 @@ pub struct TrainingEntry {
 /// The state that a call starts from.
 #[derive(Args)]
 pub struct StartArgs {
-    /// Weights or training state to start from [default: fresh weights]
+    /// Weights or a training state; `evaluate` needs them, others draw fresh ones without
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     #[command(flatten)]
     pub names: PartialArgs,
-    /// Draws the weights where none are given
+    /// Draws the weights where none are given, and the model's random numbers
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: i64,
     /// Says what preparation is fitted to where the weights do not, such as image.mean=0.1307 (or a number for each
@@ -214,6 +214,10 @@ impl ModelArgs {
         self.tell_hidden();
         let mut settings = self.settings(&options);
         if let Some(batch) = batch {
+            if self.dims.iter().any(|(name, _)| name == "batch") {
+                let message = "--batch and --dim batch=… say the same: give one of them";
+                return Err(brolga::Error::Name(message.into()));
+            }
             settings = settings.dim("batch", batch);
         }
         Ok(Model::load(&self.model, &settings)?.with_options(options).with_batch_first())

@@ -11,12 +11,12 @@ use brolga::{Error, Model, Result, State, Tensor, Threads};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::answers::{best, class, fields, numbers, scores, shortest, write_csv};
+use super::answers::{best, class, column, columns, fields, numbers, scores, shortest, write_csv};
 use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntry};
 use super::destination::{Destinations, Written};
 use super::files::state;
 use super::report::{metrics, metrics_json, table};
-use super::train::{pairs, source};
+use super::train::{pairs, set_target, source};
 use super::tune::tune;
 
 #[derive(Args)]
@@ -93,7 +93,7 @@ pub fn run(args: &EvaluateArgs, mut destinations: Destinations) -> Result<ExitCo
         [] => model.classes(&state),
         known => known.to_vec(),
     };
-    let predicted = predict(&model, &mut state, &threads, &mut *data)?;
+    let predicted = predict(&model, &mut state, &threads, &mut *data, args.predictions.is_some())?;
     let shown = source.display();
     let confusion = predicted.as_ref().and_then(|predicted| predicted.confusion());
     if let Some(path) = &args.predictions {
@@ -140,9 +140,7 @@ fn open(
 ) -> Result<(Box<dyn Batches>, String)> {
     let known = state.record();
     let mut options = model.data_options(0).known_to(known);
-    if args.target.is_some() {
-        options.target.clone_from(&args.target);
-    }
+    set_target(&mut options, args.target.as_ref(), source)?;
     if args.all {
         options.held_out = HeldOut::All;
         return Ok((data::open(source, inputs, &options)?, String::new()));
@@ -205,9 +203,11 @@ struct Predicted {
 struct Sample {
     name: String,
     truth: Vec<f64>,
-    /// All numbers of the output; of scores the class and its score.
+    /// Of scores, the class.
+    class: usize,
+    /// All numbers of the output, if they are asked for.
     found: Vec<f64>,
-    /// How many classes there are.
+    /// How many there are.
     count: usize,
 }
 
@@ -217,6 +217,7 @@ fn predict(
     state: &mut State,
     threads: &Threads,
     data: &mut dyn Batches,
+    whole_rows: bool,
 ) -> Result<Option<Predicted>> {
     if model.instance().graph("infer").is_none() {
         return Ok(None);
@@ -237,7 +238,7 @@ fn predict(
             instance.run_tensors(state, &inference.inputs, &mut inference.outputs)?;
             for sample in 0..size {
                 let name = data.name(Split::Validation, at + sample);
-                all.samples.push(inference.sample(sample, name)?);
+                all.samples.push(inference.sample(sample, name, whole_rows)?);
             }
             at += size;
         }
@@ -321,15 +322,12 @@ impl Inference {
     }
 
     /// A sample of the batch that has been run.
-    fn sample(&self, number: usize, name: String) -> Result<Sample> {
-        let mut found = numbers(&self.outputs[0], number)?;
-        let count = found.len();
-        if self.classes {
-            let best = best(&found);
-            found = vec![best as f64, found[best]];
-        }
+    fn sample(&self, number: usize, name: String, whole: bool) -> Result<Sample> {
+        let found = numbers(&self.outputs[0], number)?;
+        let (class, count) = (if self.classes { best(&found) } else { 0 }, found.len());
         let truth = self.truth.as_ref().map(|(_, tensor)| numbers(tensor, number)).transpose()?;
-        Ok(Sample { name, truth: truth.unwrap_or_default(), found, count })
+        let found = if whole { found } else { Vec::new() };
+        Ok(Sample { name, truth: truth.unwrap_or_default(), class, found, count })
     }
 }
 
@@ -339,40 +337,33 @@ impl Predicted {
         let count = self.samples.first().filter(|_| self.classes)?.count;
         let mut confusion = vec![vec![0; count]; count];
         for sample in &self.samples {
-            let (truth, found) = (sample.truth[0] as usize, sample.found[0] as usize);
+            let (truth, found) = (sample.truth[0] as usize, sample.class);
             *confusion.get_mut(truth)?.get_mut(found)? += 1;
         }
         Some(confusion)
     }
 
-    /// The rows of the table of predictions.
+    /// The rows of the table of predictions: name, truth, and what `run` writes too.
     fn rows(&self, classes: &[String]) -> Vec<Vec<String>> {
         let (output, dtype) = &self.output;
-        let named = |name: &str, count: usize| match count {
-            1 => vec![name.to_owned()],
-            _ => (0..count).map(|at| format!("{name}.{at}")).collect(),
-        };
         let first = self.samples.first();
         let mut head = vec!["sample".to_owned()];
-        if let Some((name, _)) = &self.truth {
-            head.extend(named(name, first.map_or(1, |sample| sample.truth.len())));
+        if self.truth.is_some() {
+            let count = first.map_or(1, |sample| sample.truth.len());
+            head.extend((0..count).map(|at| column("true", count, at, None)));
         }
-        if self.classes {
-            head.extend(["predicted".to_owned(), output.clone()]);
-        } else {
-            head.extend(named(output, first.map_or(1, |sample| sample.found.len())));
-        }
+        let named = self.classes.then_some(classes);
+        head.extend(columns(output, first.map_or(1, |sample| sample.found.len()), named));
         let mut rows = vec![head];
         for sample in &self.samples {
             let mut row = vec![sample.name.clone()];
             if self.classes {
-                let name = |number: f64| class(classes, number as usize);
-                row.extend([name(sample.truth[0]), name(sample.found[0]), shortest(sample.found[1], *dtype)]);
+                row.extend([class(classes, sample.truth[0] as usize), class(classes, sample.class)]);
             } else {
                 let truth = self.truth.as_ref().map_or(DType::F32, |(_, dtype)| *dtype);
                 row.extend(sample.truth.iter().map(|&number| shortest(number, truth)));
-                row.extend(sample.found.iter().map(|&number| shortest(number, *dtype)));
             }
+            row.extend(sample.found.iter().map(|&number| shortest(number, *dtype)));
             rows.push(row);
         }
         rows

@@ -77,21 +77,59 @@ pub fn fitting_dims(
     Ok(batch.filter(|&batch| batch > 0).map(|batch| ("batch", batch)).into_iter().collect())
 }
 
-/// Loads weights or a training state; partially if asked for, with a notice of what was left out.
-pub fn load(state: &mut State, path: &Path, partial: &[Prefix]) -> Result<LoadReport> {
-    if partial.is_empty() {
-        return Ok(state.load(path)?);
+/// Loads weights or a training state; partially if asked for, with a notice of what was left out, but for the names in `given`.
+///
+/// # Errors
+/// Those of loading, and weights that are NaN: whatever they came from has failed.
+pub fn load(state: &mut State, path: &Path, partial: &[Prefix], given: &[String]) -> Result<LoadReport> {
+    let report = match partial.is_empty() {
+        true => state.load(path)?,
+        false => {
+            let prefixes: Vec<_> = partial.iter().filter_map(|prefix| prefix.0.clone()).collect();
+            let report = state.load_partial(path, &prefixes)?;
+            note_partial(state, path, &report, given);
+            report
+        }
+    };
+    let nan = state.slots().iter().find(|slot| slot.kind().is_saved() && has_nan(slot.tensor()));
+    match nan {
+        Some(slot) => Err(Error::Name(format!(
+            "`{}` has NaN in `{}`: the training that it is from has failed",
+            path.display(),
+            slot.name()
+        ))),
+        None => Ok(report),
     }
-    let prefixes: Vec<_> = partial.iter().filter_map(|prefix| prefix.0.clone()).collect();
-    let report = state.load_partial(path, &prefixes)?;
+}
+
+fn has_nan(tensor: &Tensor) -> bool {
+    match tensor.dtype() {
+        DType::F32 => tensor.as_slice::<f32>().is_ok_and(|values| values.iter().any(|v| v.is_nan())),
+        DType::F64 => tensor.as_slice::<f64>().is_ok_and(|values| values.iter().any(|v| v.is_nan())),
+        DType::Bool | DType::U8 | DType::I32 | DType::I64 => false,
+    }
+}
+
+/// What partial loading took and left out: weights by name, parts of the optimiser by number.
+fn note_partial(state: &State, path: &Path, report: &LoadReport, given: &[String]) {
     let file = path.display();
+    let is_saved = |name: &&String| {
+        let slot = state.slots().iter().find(|slot| slot.name() == name.as_str());
+        slot.is_some_and(|slot| slot.kind().is_saved())
+    };
     errln!("note: {} tensors of `{file}` are used", report.used.len());
-    for (what, names) in [("are not used", &report.unused), ("are not in it and stay fresh", &report.kept)] {
+    let (fresh, others): (Vec<&String>, Vec<&String>) = report.kept.iter().partition(is_saved);
+    let fresh: Vec<&String> = fresh.into_iter().filter(|name| !given.contains(name)).collect();
+    let unused: Vec<&String> = report.unused.iter().collect();
+    for (what, names) in [("are not used", unused), ("are not in it and stay fresh", fresh)] {
         if !names.is_empty() {
-            errln!("note: {} {what}: {}", names.len(), names.join(", "));
+            let list: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+            errln!("note: {} {what}: {}", names.len(), list.join(", "));
         }
     }
-    Ok(report)
+    if !others.is_empty() {
+        errln!("note: {} parts of the training state are not in it and start fresh", others.len());
+    }
 }
 
 /// Names of what is fitted to data and was not in the file.
@@ -100,31 +138,29 @@ pub fn unfitted(state: &State, report: &LoadReport) -> Vec<String> {
     report.kept.iter().filter(|name| fitted.contains(&name.as_str())).cloned().collect()
 }
 
+/// The state that a fitted value is, by its name with or without `data.`.
+fn fitted_name(state: &State, name: &str) -> Result<String> {
+    let known: Vec<&str> = fitted(state).into_iter().map(|(name, _)| name).collect();
+    let full = known.iter().find(|known| **known == name || known.strip_prefix("data.") == Some(name));
+    full.map(|&full| full.to_owned()).ok_or_else(|| Error::unknown("fitted value", name, known))
+}
+
 /// Sets what is fitted to data: one number for all places, or one for each.
-fn set_fitted(state: &mut State, given: &[(String, String)]) -> Result<()> {
-    for (name, numbers) in given {
-        let known: Vec<&str> = fitted(state).into_iter().map(|(name, _)| name).collect();
-        let full = known.iter().find(|known| *known == name || known.strip_prefix("data.") == Some(name));
-        let Some(full) = full.map(|&full| full.to_owned()) else {
-            return Err(Error::unknown("fitted value", name, known));
-        };
-        let values: std::result::Result<Vec<f64>, _> = numbers.split(',').map(|n| n.trim().parse()).collect();
-        let mut slot = state.get_mut(&full)?;
-        let count: usize = slot.dims().iter().product();
-        let values = values.ok().filter(|v| [1, count].contains(&v.len()));
-        let good = |value: &f64| value.is_finite() && (*value > 0.0 || !full.ends_with(".std"));
-        let Some(values) = values.filter(|values| values.iter().all(good)) else {
-            let above = if full.ends_with(".std") { " above 0" } else { "" };
-            let message = format!(
-                "`{full}` takes one number{above} or {count}, separated by commas, found `{numbers}`"
-            );
-            return Err(Error::Name(message));
-        };
-        let value = |i: usize| values[i.min(values.len() - 1)];
-        match slot.dtype() {
-            DType::F64 => slot.as_mut_slice::<f64>()?.iter_mut().enumerate().for_each(|(i, v)| *v = value(i)),
-            _ => slot.as_mut_slice::<f32>()?.iter_mut().enumerate().for_each(|(i, v)| *v = value(i) as f32),
-        }
+fn set_fitted(state: &mut State, full: &str, numbers: &str) -> Result<()> {
+    let values: std::result::Result<Vec<f64>, _> = numbers.split(',').map(|n| n.trim().parse()).collect();
+    let mut slot = state.get_mut(full)?;
+    let count: usize = slot.dims().iter().product();
+    let values = values.ok().filter(|v| [1, count].contains(&v.len()));
+    let good = |value: &f64| value.is_finite() && (*value > 0.0 || !full.ends_with(".std"));
+    let Some(values) = values.filter(|values| values.iter().all(good)) else {
+        let above = if full.ends_with(".std") { " above 0" } else { "" };
+        let each = if count == 1 { String::new() } else { format!(", or {count} separated by commas") };
+        return Err(Error::Name(format!("`{full}` takes one number{above}{each}, found `{numbers}`")));
+    };
+    let value = |i: usize| values[i.min(values.len() - 1)];
+    match slot.dtype() {
+        DType::F64 => slot.as_mut_slice::<f64>()?.iter_mut().enumerate().for_each(|(i, v)| *v = value(i)),
+        _ => slot.as_mut_slice::<f32>()?.iter_mut().enumerate().for_each(|(i, v)| *v = value(i) as f32),
     }
     Ok(())
 }
@@ -141,19 +177,32 @@ fn note_unfitted(path: &Path, names: &[String]) {
 }
 
 /// The state from a file, or a fresh one.
+///
+/// # Errors
+/// Those of loading; `--fitted` for what is unknown, or in the file already.
 pub fn state(model: &Model, start: &StartArgs) -> Result<State> {
     let mut state = model.initial_state(start.seed)?;
+    let given = start.fitted.iter().map(|(name, _)| fitted_name(&state, name)).collect::<Result<Vec<_>>>()?;
     match &start.weights {
         Some(path) => {
-            let report = load(&mut state, path, &start.names.partial)?;
-            let given = |name: &String| start.fitted.iter().any(|(given, _)| name.ends_with(given.as_str()));
-            let names: Vec<String> = unfitted(&state, &report).into_iter().filter(|n| !given(n)).collect();
+            let report = load(&mut state, path, &start.names.partial, &given)?;
+            if let Some(name) = given.iter().find(|name| report.used.contains(name)) {
+                let message = format!(
+                    "--fitted is for what weights do not know, and `{}` has `{name}`",
+                    path.display()
+                );
+                return Err(Error::Name(message));
+            }
+            let unfitted = unfitted(&state, &report);
+            let names: Vec<String> = unfitted.into_iter().filter(|name| !given.contains(name)).collect();
             note_unfitted(path, &names);
         }
         None if state.is_empty() => {}
         None => errln!("note: no --weights given: fresh weights, drawn by seed {}", start.seed),
     }
-    set_fitted(&mut state, &start.fitted)?;
+    for (name, (_, numbers)) in given.iter().zip(&start.fitted) {
+        set_fitted(&mut state, name, numbers)?;
+    }
     Ok(state)
 }
 

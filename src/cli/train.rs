@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use brolga::ir::ops::Role;
 use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{
-    self, Batches, CheckpointOptions, DataRecord, Failures, Fingerprint, HeldOutRecord, LoadReport,
+    self, Batches, CheckpointOptions, DataRecord, Failures, Fingerprint, HeldOutRecord, Input, LoadReport,
     LogOptions, Manifest, NoData, Outcome, Programs, Split, checksum,
 };
 use brolga::{Error, Model, Result, State, fitted};
@@ -103,7 +103,8 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
     let source = source(args.data.as_ref(), &model, &args.entry.name)?;
     // The argument's range is that of an i64 from 0 on.
     let mut state = model.initial_state(args.seed.cast_signed())?;
-    let loaded = args.weights.as_ref().map(|path| load(&mut state, path, &args.names.partial)).transpose()?;
+    let loaded =
+        args.weights.as_ref().map(|path| load(&mut state, path, &args.names.partial, &[])).transpose()?;
     let save = args.save.clone().unwrap_or_else(|| PathBuf::from(format!("{}.safetensors", model.name())));
     destinations.reads_model(&model);
     destinations.reads_data(&source);
@@ -117,8 +118,9 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
     if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
         train = model.compile(&args.entry.name)?;
     }
-    let read = read(args, &model, train.manifest(), &state, loaded.as_ref())?;
+    let read = read(args, &model, &source, train.manifest(), &state, loaded.as_ref())?;
     let mut data = open(&source, train.manifest(), &read)?;
+    check_classes(train.manifest(), &*data)?;
     let formulas = model.formulas(&args.entry.name, &[])?;
     let evaluation = match model.instance().graph(&format!("{}.eval", args.entry.name)) {
         Some(eval) => model.evaluation(&eval.name, data.len(Split::Validation))?,
@@ -145,6 +147,12 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
     let outcome = runtime::train(&programs, &mut state, &threads, &mut *data, &options, &mut display);
     display.finish();
     let outcome = outcome.map_err(|e| unfinished(&state, &display, &save, e))?;
+    if display.steps() == 0 && !outcome.stopped && outcome.epochs > 0 {
+        let (there, asked) = (outcome.epochs, args.epochs);
+        errln!(
+            "note: {there} epochs were trained before, and --epochs asks for {asked} in all: nothing was left to train"
+        );
+    }
     let mut missing = missing(&outcome.failures);
     let save = save_weights(&state, save, &display, &outcome, &mut missing)?;
     report(args, &model, &source, &outcome, &missing, &save);
@@ -204,17 +212,23 @@ fn save_weights(
     Ok(place)
 }
 
+/// Names and numbers that are shown of a list.
+const SHOWN: usize = 8;
+
+/// Names, the first of many.
+fn shown(names: &[String]) -> String {
+    let more = if names.len() > SHOWN { format!(", … ({} in all)", names.len()) } else { String::new() };
+    names[..names.len().min(SHOWN)].join(", ") + &more
+}
+
 /// What the data are prepared with.
 fn preparation(state: &State, data: &dyn Batches) {
-    const SHOWN: usize = 8;
     let vocabularies = data.vocabularies().iter().map(|(input, texts)| (input.as_str(), &texts[..]));
     for (what, names) in
         [("classes", data.classes()), ("columns", data.columns())].into_iter().chain(vocabularies)
     {
-        let more =
-            if names.len() > SHOWN { format!(", … ({} in all)", names.len()) } else { String::new() };
         if !names.is_empty() {
-            errln!("  {what} {}{more}", names[..names.len().min(SHOWN)].join(", "));
+            errln!("  {what} {}", shown(names));
         }
     }
     for (name, values) in fitted(state) {
@@ -321,10 +335,15 @@ pub fn source(data: Option<&PathBuf>, model: &Model, entry: &str) -> Result<Path
 fn read(
     args: &TrainArgs,
     model: &Model,
+    source: &Path,
     manifest: &Manifest,
     state: &State,
     loaded: Option<&LoadReport>,
 ) -> Result<data::Options> {
+    let unused = [("--target", args.target.is_some()), ("--fold", args.fold.is_some())];
+    if let (true, Some((option, _))) = (manifest.inputs.is_empty(), unused.iter().find(|(_, given)| *given)) {
+        return Err(Error::Name(format!("`{}` has no inputs, and so no data for {option}", manifest.entry)));
+    }
     let fitted = |report: &LoadReport| {
         let names: Vec<&str> = fitted(state).into_iter().map(|(name, _)| name).collect();
         report.used.iter().any(|used| names.contains(&used.as_str()))
@@ -338,9 +357,7 @@ fn read(
         Some(_) => DataRecord::default(),
     };
     let mut options = model.data_options(args.seed).known_to(&known);
-    if args.target.is_some() {
-        options.target.clone_from(&args.target);
-    }
+    set_target(&mut options, args.target.as_ref(), source)?;
     if let Some(fold) = args.fold {
         let HeldOut::Fold { number, of, .. } = &mut options.held_out else {
             let message = format!("`{}` does not say that its data are split into folds", model.name());
@@ -351,11 +368,40 @@ fn read(
         }
         *number = fold - 1;
     }
-    let unused = [("--target", args.target.is_some()), ("--fold", args.fold.is_some())];
-    if let (true, Some((option, _))) = (manifest.inputs.is_empty(), unused.iter().find(|(_, given)| *given)) {
-        return Err(Error::Name(format!("`{}` has no inputs, and so no data for {option}", manifest.entry)));
-    }
     Ok(options)
+}
+
+/// Takes the column that `--target` names; only a table has any.
+pub fn set_target(options: &mut data::Options, target: Option<&String>, source: &Path) -> Result<()> {
+    let Some(target) = target else { return Ok(()) };
+    if !data::is_table(source) {
+        let message = format!("--target names a column of a table, and `{}` is none", source.display());
+        return Err(Error::Name(message));
+    }
+    options.target = Some(target.clone());
+    Ok(())
+}
+
+/// Compares the classes of the data with those that the model tells apart: more are an error, fewer are told.
+fn check_classes(manifest: &Manifest, data: &dyn Batches) -> Result<()> {
+    let has_vocabulary = |name: &str| data.vocabularies().iter().any(|(input, _)| input == name);
+    let is_label = |input: &&Input| input.dims.len() == 1 && !has_vocabulary(&input.name);
+    let labels = manifest.inputs.iter().filter(is_label);
+    let Some((name, range)) = labels.filter_map(|input| Some((&input.name, input.range?))).next() else {
+        return Ok(());
+    };
+    let (count, most) = (data.classes().len() as i64, range.high.saturating_add(1));
+    if count > most {
+        return Err(Error::Name(format!(
+            "the data have {count} classes ({}), but the model tells {most} apart: `{name}` is from 0 to {}",
+            shown(data.classes()),
+            range.high
+        )));
+    }
+    if count > 0 && count < most {
+        errln!("note: the data have {count} classes, the model tells {most} apart");
+    }
+    Ok(())
 }
 
 /// Opens the data set for the inputs of an entry point.
@@ -386,6 +432,9 @@ fn report(
             "train": metrics_json(pairs(&outcome.train)),
             "validation": metrics_json(pairs(&outcome.validation)),
             "seconds": outcome.seconds, "weights": save.display().to_string()});
+        if outcome.stopped {
+            all["stopped"] = json!({"updates": outcome.steps});
+        }
         if !missing.is_empty() {
             all["missing"] = json!(missing);
         }
@@ -410,7 +459,13 @@ fn report(
             outln!("  {what:<11} {}", metrics(pairs(list)));
         }
     }
-    outln!("  weights     {}", save.display());
+    let about = match outcome.stopped {
+        true => {
+            format!(" after {} updates; the metrics are those of {} epochs", outcome.steps, outcome.epochs)
+        }
+        false => String::new(),
+    };
+    outln!("  weights     {}{about}", save.display());
 }
 
 pub fn pairs(metrics: &[(String, f64)]) -> impl Iterator<Item = (&str, f64)> {

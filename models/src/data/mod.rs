@@ -68,6 +68,8 @@ pub struct Options {
     pub vocabularies: Vec<(String, Vec<String>)>,
     /// The column of a table for the one input without a column of its name.
     pub target: Option<String>,
+    /// Whether the target may be missing, as nothing is compared with it.
+    pub unlabelled: bool,
     /// The columns of a table for the one input that takes several numbers; empty for all that are left.
     pub columns: Vec<String>,
 }
@@ -203,12 +205,17 @@ fn open_folder(folder: &Path, fields: &[Field], options: &Options) -> Result<Box
 }
 
 fn open_file(file: &Path, fields: &[Field], options: &Options) -> Result<Box<dyn Batches>> {
-    let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    if ["csv", "tsv"].contains(&extension.as_str()) {
+    if is_table(file) {
         let filled = table::load(file, fields, options)?;
         return Ok(Box::new(arrays::ArrayBatches::filled(filled, fields, options)?));
     }
     Ok(Box::new(arrays::ArrayBatches::new(read_tensors(file)?, fields, options)?))
+}
+
+/// Whether a file is a table as text, by the ending of its name.
+pub fn is_table(file: &Path) -> bool {
+    let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    ["csv", "tsv"].contains(&extension.as_str())
 }
 
 /// An error of kind `Data`.

@@ -139,6 +139,17 @@ impl Table<'_> {
             .collect();
         match (&unnamed[..], &options.target) {
             // Where nothing is to be compared with it, a table may lack the target.
+            ([], Some(target)) if !options.unlabelled => {
+                self.column(target)?;
+                if fields.iter().all(|field| field.name != *target) {
+                    let names: Vec<&str> = fields.iter().filter(single).map(|field| &*field.name).collect();
+                    return Err(bad(format!(
+                        "the target `{target}` is not used: all inputs of one number a sample have columns of their own \
+                         names ({})",
+                        names.join(", ")
+                    )));
+                }
+            }
             ([], _) => {}
             ([_], Some(target)) => {
                 self.column(target)?;
