@@ -7,6 +7,8 @@
 
 mod evaluate;
 
+use std::sync::Arc;
+
 use crate::index::Index;
 use crate::program::Combine;
 use crate::scalar::{Scalar, ScalarOp};
@@ -42,6 +44,8 @@ pub enum Element {
         /// Where they are used.
         body: Box<Element>,
     },
+    /// A part of an expression that stands in several places of it, and is looked at once.
+    Shared(Arc<Element>),
 }
 
 impl Element {

@@ -511,6 +511,10 @@ impl Builder<'_> {
     fn settle(&mut self, span: Span) {
         self.graph.enter("settle", &self.source.clone(), span);
         for (name, value) in self.slots.updates() {
+            // Those of earlier steps have become so already.
+            if self.graph.graph.node(value.node).op.stops_gradient() {
+                continue;
+            }
             match self.ops().stop_gradient(value) {
                 Ok(value) => self.slots.set(&name, value),
                 Err(fault) => {

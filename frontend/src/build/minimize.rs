@@ -49,11 +49,19 @@ impl Builder<'_> {
     }
 
     /// The values that a loss is computed from: as in PyTorch, an optimiser leaves alone what the loss does not depend
-    /// on.
+    /// on. What earlier steps have left is a mere value, behind which nothing is looked for.
     fn read_by(&self, loss: Tensor) -> HashSet<Tensor> {
         let graph = &self.graph.graph;
-        let operands = graph.order_from([loss]).into_iter().flat_map(|id| graph.node(id).operands.clone());
-        operands.chain([loss]).collect()
+        let held = self.slots.held();
+        let (mut read, mut stack) = (HashSet::from([loss]), vec![loss]);
+        while let Some(value) = stack.pop() {
+            let node = graph.node(value.node);
+            if held.contains(&value) && node.op.stops_gradient() {
+                continue;
+            }
+            stack.extend(node.operands.iter().copied().filter(|&operand| read.insert(operand)));
+        }
+        read
     }
 
     fn descend(
@@ -86,6 +94,9 @@ impl Builder<'_> {
         let l1 = args.float_or("l1", 0.0)?;
         let mut updated = Vec::new();
         for (plan, &gradient) in plans.iter().zip(&gradients) {
+            if self.is_full(place) {
+                return Ok(());
+            }
             self.graph.enter(&format!("optimizer.{}", plan.name), &source, place);
             let decay = plan.weight_decay.unwrap_or(decay);
             let mut ops = self.ops();

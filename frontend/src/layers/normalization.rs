@@ -55,7 +55,7 @@ pub(super) static LAYERS: [Layer; 7] = [
             size("size"),
             number("alpha", Bounds::NOT_NEGATIVE),
             number("beta", Bounds::ANY),
-            number("k", Bounds::POSITIVE),
+            number("k", Bounds::NOT_NEGATIVE),
             flag("divide"),
         ],
         local_response_norm

@@ -289,6 +289,9 @@ fn global(builder: &mut Builder, x: Tensor, combine: Combine) -> Built {
         return Err(Fault::new(format!("the input must be [batch, channels, spatial...], found {ty}")));
     }
     let axes: Vec<usize> = (2..ty.rank()).collect();
+    if combine == Combine::Max && ty.dims[2..].contains(&0) {
+        return Err(Fault::new(format!("there is no maximum of an image without elements, found {ty}")));
+    }
     if combine == Combine::Add { ops.mean(x, &axes, false) } else { ops.reduce(combine, x, &axes, false) }
 }
 

@@ -54,7 +54,9 @@ fn flatten(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     let ops = &mut builder.ops();
     let dims = ops.dims(x);
     let start = args.int_or("start", 1)?;
-    let Some(first) = start.get().ok().filter(|&first| first <= dims.len()) else {
+    // Negative: from the end, as of every axis.
+    let from = if start.is_below(0) { start + dims.len() } else { start };
+    let Some(first) = from.get().ok().filter(|&first| first <= dims.len()) else {
         return Err(Fault::new(format!("there is no axis {start} in {}", ops.ty(x))));
     };
     let mut flat = dims[..first].to_vec();

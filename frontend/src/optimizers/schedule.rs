@@ -113,17 +113,27 @@ fn step(ops: &mut Ops, args: &Args, time: Tensor) -> Built {
 /// initial, times factor from each of the milestones on.
 fn multi_step(ops: &mut Ops, args: &Args, time: Tensor) -> Built {
     let factor = args.float_or("factor", 0.1)?;
-    let mut rate = ops.scalar(given(args, "initial")?, DType::F64)?;
     let milestones = args.floats("at")?.unwrap_or_default();
     if !milestones.is_sorted() || milestones.first().is_some_and(|&first| first < 0.0) {
         return Err(args.fault("at", "`at` must name numbers of updates from 0 on, in ascending order"));
     }
-    for at in milestones {
-        let later = ops.mul_num(rate, factor)?;
-        let passed = ops.compare_num(Comparison::Ge, time, at)?;
-        rate = ops.select(passed, later, rate)?;
+    let initial = given(args, "initial")?;
+    if milestones.is_empty() {
+        return ops.scalar(initial, DType::F64);
     }
-    Ok(rate)
+    // A table of rates, by the number of milestones that have passed.
+    let rates = milestones.iter().scan(initial, |rate, _| {
+        *rate *= factor;
+        Some(*rate)
+    });
+    let rates: Vec<f64> = std::iter::once(initial).chain(rates).collect();
+    let rates = ops.constants(&rates, DType::F64)?;
+    let at = ops.constants(&milestones, DType::F64)?;
+    let time = ops.b.broadcast(time, &[milestones.len()], &[])?;
+    let passed = ops.b.compare(Comparison::Ge, time, at)?;
+    let passed = ops.convert(passed, DType::I64)?;
+    let passed = ops.b.sum(passed, &[0])?;
+    Ok(ops.b.gather(rates, passed, 0)?)
 }
 
 /// last + (initial - last) (1 + cos(pi t / steps)) / 2, Loshchilov & Hutter 2017

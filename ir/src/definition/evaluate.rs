@@ -109,6 +109,7 @@ impl Point<'_> {
                 let chosen = if self.inside(bounds) { then } else { otherwise };
                 self.element(chosen)
             }
+            Element::Shared(element) => self.element(element),
             Element::Gathered { first, values, body } => {
                 let before = self.values.len();
                 for (number, (value, extent)) in (*first..).zip(values) {

@@ -239,4 +239,9 @@ impl Op {
     pub fn is_derivative(&self) -> bool {
         matches!(self, Op::Differentiate(_) | Op::Jvp(_))
     }
+
+    /// Whether no gradient goes behind it.
+    pub fn stops_gradient(&self) -> bool {
+        matches!(self, Op::StopGradient(_))
+    }
 }

@@ -9,6 +9,8 @@
 //! With the third operand `iteration` (inside a `scan`), `i + iteration * size` stands for i, where size is the
 //! number of elements of the result.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::definition::Element;
 use crate::index::{Atom, Index};
@@ -79,9 +81,11 @@ fn word(value: u32) -> Element {
     Element::Constant(Scalar::I32(value as i32))
 }
 
-/// [`philox`] as expressions of `i32`. Shared parts are repeated: whoever lowers them numbers equal values once.
+/// [`philox`] as expressions of `i32`.
 fn philox_elements(mut counter: [Element; 4], key: [Element; 2]) -> [Element; 4] {
     for round in 0..10u32 {
+        // Written out, the words of ten rounds would be thousands of operations.
+        counter = counter.map(|word| Element::Shared(Arc::new(word)));
         let key = |i: usize| op(ScalarOp::Add, [key[i].clone(), word(INCREMENTS[i].wrapping_mul(round))]);
         let product = |i: usize, half: ScalarOp| op(half, [counter[2 * i].clone(), word(MULTIPLIERS[i])]);
         let mixed = |i: usize, other: usize| {

@@ -4,6 +4,8 @@
 //! about the operand. The walk ends at the region's parameters, which are memory. Inside a reduction the walk
 //! opens serial loops, unless the reduction's result has been computed beforehand.
 
+use std::sync::Arc;
+
 use brolga_ir::definition::{Definition, Element, Order};
 use brolga_ir::index::{Atom, Index};
 use brolga_ir::program::{AccId, Combine, ValueId};
@@ -34,6 +36,13 @@ pub(super) struct Composer<'a> {
     pub along: Option<Along>,
     /// Elements emitted already: valid while they are visible.
     known: FxHashMap<Known, ValueId>,
+}
+
+/// What an expression has bound so far: gathered indices by number, and shared parts under their guards.
+#[derive(Default)]
+struct Bound {
+    gathered: FxHashMap<u32, ValueId>,
+    shared: FxHashMap<(*const Element, Option<ValueId>), ValueId>,
 }
 
 /// A reduction in a region: `element` is over the result's axes, then the reduced ones.
@@ -162,13 +171,13 @@ impl<'a> Composer<'a> {
         index: &[Index],
         guard: Option<ValueId>,
     ) -> ValueId {
-        self.expression_with(value, element, index, &mut FxHashMap::default(), guard)
+        self.expression_with(value, element, index, &mut Bound::default(), guard)
     }
 
-    fn instantiate(&self, index: &Index, at: &[Index], gathered: &FxHashMap<u32, ValueId>) -> Index {
+    fn instantiate(&self, index: &Index, at: &[Index], bound: &Bound) -> Index {
         let replace = |atom: &Atom| match atom {
             Atom::Var(axis) => Some(at[*axis as usize].clone()),
-            Atom::Value(value) => Some(Index::value(gathered[value].0)),
+            Atom::Value(value) => Some(Index::value(bound.gathered[value].0)),
             _ => None,
         };
         index.substitute(&replace, &|atom| self.k.range(atom))
@@ -179,49 +188,58 @@ impl<'a> Composer<'a> {
         value: Value,
         element: &Element,
         at: &[Index],
-        gathered: &mut FxHashMap<u32, ValueId>,
+        bound: &mut Bound,
         guard: Option<ValueId>,
     ) -> ValueId {
         match element {
             Element::Operand(operand, index) => {
-                let index: Vec<Index> = index.iter().map(|i| self.instantiate(i, at, gathered)).collect();
+                let index: Vec<Index> = index.iter().map(|i| self.instantiate(i, at, bound)).collect();
                 let operand = self.graph.node(value.node).operands[*operand];
                 self.element(operand, &index, guard)
             }
             Element::Constant(constant) => self.k.constant(*constant),
             Element::Index(index, dtype) => {
-                let index = self.instantiate(index, at, gathered);
+                let index = self.instantiate(index, at, bound);
                 self.k.index(&index, *dtype)
             }
             Element::Op(op, args) => {
                 let args: Vec<ValueId> =
-                    args.iter().map(|arg| self.expression_with(value, arg, at, gathered, guard)).collect();
+                    args.iter().map(|arg| self.expression_with(value, arg, at, bound, guard)).collect();
                 self.k.op(*op, &args)
             }
             Element::Guard { bounds, then, otherwise } => {
                 let mut inside = None;
                 self.k.begin_guard();
                 for (index, extent) in bounds {
-                    let index = self.instantiate(index, at, gathered);
+                    let index = self.instantiate(index, at, bound);
                     if self.k.never_in_bounds(&index, *extent) {
-                        return self.expression_with(value, otherwise, at, gathered, guard);
+                        return self.expression_with(value, otherwise, at, bound, guard);
                     }
                     let test = self.k.in_bounds(&index, *extent);
                     inside = self.k.and(inside, test);
                 }
                 let Some(inside) = inside else {
-                    return self.expression_with(value, then, at, gathered, guard);
+                    return self.expression_with(value, then, at, bound, guard);
                 };
                 let then_guard = self.k.and(guard, Some(inside));
-                let then = self.expression_with(value, then, at, gathered, then_guard);
+                let then = self.expression_with(value, then, at, bound, then_guard);
                 let outside = self.k.op(ScalarOp::Not, &[inside]);
                 let else_guard = self.k.and(guard, Some(outside));
-                let otherwise = self.expression_with(value, otherwise, at, gathered, else_guard);
+                let otherwise = self.expression_with(value, otherwise, at, bound, else_guard);
                 self.k.op(ScalarOp::Select, &[inside, then, otherwise])
+            }
+            Element::Shared(element) => {
+                let key = (Arc::as_ptr(element), guard);
+                if let Some(&known) = bound.shared.get(&key) {
+                    return known;
+                }
+                let result = self.expression_with(value, element, at, bound, guard);
+                bound.shared.insert(key, result);
+                result
             }
             Element::Gathered { first, values, body } => {
                 for (position, (index, extent)) in values.iter().enumerate() {
-                    let raw = self.expression_with(value, index, at, gathered, guard);
+                    let raw = self.expression_with(value, index, at, bound, guard);
                     let wide = if self.k.dtype(raw) == DType::I64 {
                         raw
                     } else {
@@ -231,9 +249,9 @@ impl<'a> Composer<'a> {
                     let last = self.k.constant(Scalar::I64(*extent as i64 - 1));
                     let low = self.k.op(ScalarOp::Max, &[wide, zero]);
                     let clamped = self.k.op(ScalarOp::Min, &[low, last]);
-                    gathered.insert(first + position as u32, clamped);
+                    bound.gathered.insert(first + position as u32, clamped);
                 }
-                self.expression_with(value, body, at, gathered, guard)
+                self.expression_with(value, body, at, bound, guard)
             }
         }
     }
@@ -244,7 +262,7 @@ impl<'a> Composer<'a> {
         let value = match &item.element {
             Element::Guard { bounds, then, .. } => {
                 let outside = |(index, extent): &(Index, usize)| {
-                    let index = self.instantiate(index, at, &FxHashMap::default());
+                    let index = self.instantiate(index, at, &Bound::default());
                     self.k.never_in_bounds(&index, *extent)
                 };
                 if self.written_out && bounds.iter().any(outside) {

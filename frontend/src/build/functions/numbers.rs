@@ -58,6 +58,10 @@ fn extreme(builder: &mut Builder, args: &Args, combine: Combine) -> Built<Val> {
         let keep = args.bool_or("keepdims", false)?;
         let mut ops = builder.ops();
         let axes = ops.axes(*x, axes)?;
+        let dims = ops.dims(*x);
+        if axes.iter().any(|&axis| dims[axis] == 0) {
+            return Err(wrong(args, "x", "there is no extreme along an axis without elements"));
+        }
         return ops.reduce(combine, *x, &axes, keep).map(Val::Tensor);
     }
     let items: Vec<Spanned<Val>> = match values[..] {
