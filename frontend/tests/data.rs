@@ -144,6 +144,50 @@ fn what_is_declared_is_told() {
     }
 }
 
+/// Layers of training alone have no state, and leave the type as it is: every layer that does otherwise is refused when the
+/// model is read.
+#[test]
+fn augmentation_has_no_state_and_keeps_the_type() {
+    let text = |augment: &str| {
+        format!(
+            "Model(
+                data: Data(prepare: [Standardize], augment: [{augment}]),
+                inputs: {{ \"x\": \"f32[batch, 2, 4, 4]\" }},
+                body: [Flatten, Linear(2)],
+                entries: {{
+                    \"infer\": Infer(outputs: {{ \"y\": \"it\" }}),
+                    \"train\": Train(loss: \"mean(it)\", optimizer: Sgd(lr: 0.1)),
+                }},
+            )"
+        )
+    };
+    for (augment, expected) in [
+        (
+            "Conv2d(features: 2, kernel: 3, padding: 1)",
+            "would be a state of `augment`, whose layers have none",
+        ),
+        ("BatchNorm", "would be a state of `augment`, whose layers have none"),
+        ("MaxPool2d(2)", "2, 2, 2] of `x`, which is "),
+        ("RandomCrop(padding: 1), Flatten", "in other entries"),
+        ("GlobalAvgPool", "in other entries"),
+        ("Expr(\"mean(it)\")", "in other entries"),
+    ] {
+        let found = mistakes(&text(augment));
+        assert!(found.contains(expected), "{augment}: {found}");
+    }
+    build(&text("RandomFlip, RandomCrop(padding: 1), Dropout(0.1), Expr(\"it * 2\")"));
+}
+
+#[test]
+fn words_and_fitted_values_are_suggested() {
+    let found =
+        mistakes(&model("Data(prepare: [Standardize(per: \"pixel\")])", "Linear(1)", "\"y\": \"it\""));
+    assert!(found.contains("`pixel` is none of the words for `per`"), "{found}");
+    assert!(found.contains("expected one of channel, feature, all"), "{found}");
+    let found = mistakes(&model("Data(prepare: [Standardize])", "Linear(1)", "\"y\": \"it * data.x.sd\""));
+    assert!(found.contains("did you mean `data.x.std`?"), "{found}");
+}
+
 #[test]
 fn augmentation_is_in_training_alone() {
     let text = "Model(

@@ -1,8 +1,9 @@
 //! Evaluates the arguments of a call.
 
 use super::Builder;
-use super::value::{Args, Val};
-use crate::arguments::{Argument, Arguments, Parameter};
+use super::value::{Args, Fault, Val};
+use crate::arguments::{Argument, Arguments, Kind, Parameter};
+use crate::expr::ExprKind;
 use crate::source::{Span, Spanned};
 
 impl Builder<'_> {
@@ -13,7 +14,15 @@ impl Builder<'_> {
         for parameter in parameters {
             let Some(argument) = arguments.get(parameter.name) else { continue };
             let value = match &argument.value {
-                Argument::Expr(expr) => self.eval(expr),
+                Argument::Expr(expr) => match (parameter.kind, &expr.kind) {
+                    // A name that stands for nothing was meant as one of the words.
+                    (Kind::Word(words), ExprKind::Name(name)) if self.lookup(name).is_none() => {
+                        let fault =
+                            Fault::new(format!("`{name}` is none of the words for `{}`", parameter.name));
+                        self.fail(fault.help(format!("expected one of {}", words.join(", "))), argument.span)
+                    }
+                    _ => self.eval(expr),
+                },
                 Argument::Word(word) => Val::Text((*word).to_owned()),
                 Argument::Call(signature, arguments) => {
                     match self.evaluate(signature.parameters, arguments) {

@@ -343,7 +343,9 @@ impl Builder<'_> {
         }
         if self.train {
             for treatment in &tree.data.augment {
+                let before = self.frames[0].names.get(&treatment.input.value).map(|(value, _)| value.clone());
                 self.treat(treatment, "augment");
+                self.check_augmented(treatment, before);
             }
         }
         self.prepared = self.fits.len();
@@ -364,6 +366,21 @@ impl Builder<'_> {
         self.in_scope(&format!("{scope}.{input}"), numbering, |builder| builder.run(&treatment.body));
         let prepared = self.current.clone();
         self.frames[0].names.insert(input.clone(), (prepared, span));
+    }
+
+    /// An error if augmentation gives an input another type: other entries have it without.
+    fn check_augmented(&mut self, treatment: &Treatment, before: Option<Val>) {
+        let after = self.frames[0].names.get(&treatment.input.value).map(|(value, _)| value.clone());
+        let (Some(Val::Tensor(before)), Some(Val::Tensor(after))) = (before, after) else { return };
+        let (before, after) = (self.ops().ty(before), self.ops().ty(after));
+        if before != after {
+            let name = &treatment.input.value;
+            let fault = Fault::new(format!(
+                "`augment` makes {after} of `{name}`, which is {before} in other entries"
+            ))
+            .help("what changes the type belongs into `prepare`, or into the body");
+            self.fail(fault, treatment.input.span);
+        }
     }
 
     /// `batch` needs no default of the model's; any other unknown name in a type does.

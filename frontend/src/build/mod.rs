@@ -266,6 +266,8 @@ impl<'a> Builder<'a> {
         let mut layers: Vec<String> =
             self.values.keys().filter(|path| !names.contains(path)).cloned().collect();
         names.append(&mut layers);
+        let fitted = self.slots.list().iter().filter(|slot| slot.kind == state::SlotKind::Fitted);
+        names.extend(fitted.map(|slot| slot.name.clone()));
         names.sort();
         names
     }

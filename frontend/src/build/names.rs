@@ -64,6 +64,12 @@ pub(crate) fn check_state(name: &str, kind: SlotKind) -> Built<()> {
         return Err(Fault::new(format!("`{name}` is the name of a part of the training state"))
             .note("`step`, `seed` and names that begin with `optim.` are kept for it: choose another name"));
     }
+    if own && name.starts_with("augment.") {
+        return Err(Fault::new(format!("`{name}` would be a state of `augment`, whose layers have none")).note(
+            "`augment` is in training alone: what is trained belongs into the body, and others have no names that begin \
+             with `augment.`",
+        ));
+    }
     if own && name.starts_with("data.") {
         return Err(Fault::new(format!("`{name}` is the name of what `prepare` fits to the data")).note(
             "`prepare` has no parameters that are trained, and others no names that begin with `data.`",
