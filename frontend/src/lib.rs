@@ -154,6 +154,7 @@ pub struct Instance {
     data: Data,
     /// The graph that shows what preparation is fitted to.
     fit: Option<Graph>,
+    notes: Vec<(String, String)>,
     places: std::collections::HashMap<String, (Arc<Source>, Span)>,
 }
 
@@ -208,6 +209,11 @@ impl Instance {
         self.data.set.as_deref()
     }
 
+    /// What a user should know of an entry point, though it is no mistake: why its evaluation has no loss.
+    pub fn notes(&self, entry: &str) -> impl Iterator<Item = &str> {
+        self.notes.iter().filter(move |(of, _)| of == entry).map(|(_, note)| note.as_str())
+    }
+
     /// What the model says of its data.
     pub fn declared(&self) -> &Data {
         &self.data
@@ -256,6 +262,7 @@ fn build_entries(
         axes: tree.inputs.iter().map(axes).collect(),
         data: tree.data.declared.clone(),
         fit: None,
+        notes: Vec::new(),
         places: Default::default(),
     };
     if tree.entries.is_empty() {
@@ -270,7 +277,8 @@ fn build_entries(
             EntryKind::Infer { .. } | EntryKind::Broken => &[Form::Main],
         };
         for &form in forms {
-            let (built, found) = entry::build(tree, settings, set, entry, form, layer_names);
+            let (built, found, note) = entry::build(tree, settings, set, entry, form, layer_names);
+            instance.notes.extend(note.map(|note| (entry.name.value.clone(), note)));
             // Most of what inference mode finds, training has found.
             if form == Form::Main || diagnostics.is_empty() {
                 diagnostics.extend(found);

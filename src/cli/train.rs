@@ -142,6 +142,7 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
         data.len(Split::Validation)
     );
     preparation(&state, &*data);
+    model.instance().notes(&args.entry.name).for_each(|note| errln!("  note: {note}"));
     state.set_record(record(&*data, read));
     let mut display = Display::new();
     let outcome = runtime::train(&programs, &mut state, &threads, &mut *data, &options, &mut display);

@@ -86,7 +86,7 @@ pub(crate) fn build_fit(
 }
 
 /// Builds one entry point. Mistakes come back even where the graph could be built; without mistakes there is no graph only
-/// of an evaluation that has nothing to tell. Where labels fit scores in several ways, the entry is built for other sizes
+/// of an evaluation that has nothing to tell; a note says why one has no loss. Where labels fit scores in several ways, the entry is built for other sizes
 /// as well, which say what was meant.
 pub(crate) fn build(
     tree: &Arc<Tree>,
@@ -95,18 +95,18 @@ pub(crate) fn build(
     entry: &Entry,
     form: Form,
     names: &mut LayerNames,
-) -> (Option<BuiltEntry>, Diagnostics) {
+) -> (Option<BuiltEntry>, Diagnostics, Option<String>) {
     let mut once = |settings: &Settings, elsewhere: Option<Vec<Fitting>>| {
         build_once(tree, settings, set, entry, form, ClassAxes::tried(elsewhere), names)
     };
     let first = once(settings, None);
     if !first.axes.undecided {
-        return (first.entry, first.diagnostics);
+        return (first.entry, first.diagnostics, first.note);
     }
     let others = other_sizes(settings, &first.dims);
     let elsewhere = others.iter().map(|settings| once(settings, None).axes.found).collect();
     let last = once(settings, Some(elsewhere));
-    (last.entry, last.diagnostics)
+    (last.entry, last.diagnostics, last.note)
 }
 
 /// The settings with a few other values of each symbolic size, one at a time. Where a model does not allow one of them,
@@ -126,6 +126,8 @@ struct Outcome {
     diagnostics: Diagnostics,
     dims: Vec<(String, usize)>,
     axes: ClassAxes,
+    /// Why an evaluation has no loss, if it has none.
+    note: Option<String>,
 }
 
 fn build_once(
@@ -140,25 +142,31 @@ fn build_once(
     let (mut builder, dims) = draft(tree, settings, set, entry, form, axes, names);
     if form == Form::Evaluation && builder.has_mistakes() && asks_nothing(entry) {
         let axes = std::mem::take(&mut builder.class_axes);
-        return Outcome { entry: None, diagnostics: Diagnostics::default(), dims, axes };
+        return Outcome { entry: None, diagnostics: Diagnostics::default(), dims, axes, note: None };
     }
     let evaluates = form == Form::Evaluation && !builder.has_mistakes();
-    if evaluates && builder.measured.need_check() && dims.iter().any(|(name, _)| name == "batch") {
-        let [one, two] = CHECKED.map(|batch| settings.clone().dim("batch", batch));
-        let [one, two] = [&one, &two].map(|settings| {
-            let axes = builder.class_axes.again();
-            draft(tree, settings, set, entry, form, axes, names).0
-        });
-        if !one.has_mistakes() && !two.has_mistakes() {
-            builder.check_metrics(&one, &two);
+    let own = dims.iter().find(|(name, _)| name == "batch").map(|(_, size)| *size);
+    if let (true, Some(own)) = (evaluates && builder.measured.need_check(), own) {
+        // A model may be one for some batches only.
+        for batch in [CHECKED, own.max(1)] {
+            let [one, two] = [batch, 2 * batch].map(|batch| settings.clone().dim("batch", batch));
+            let [one, two] = [&one, &two].map(|settings| {
+                let axes = builder.class_axes.again();
+                draft(tree, settings, set, entry, form, axes, names).0
+            });
+            if !one.has_mistakes() && !two.has_mistakes() {
+                builder.check_metrics(&one, &two, batch, own);
+                break;
+            }
         }
     }
     let nothing = evaluates && builder.graph.graph.outputs().is_empty();
     let formulas = if builder.has_mistakes() { None } else { builder.formulas() };
     let diagnostics = builder.take_diagnostics();
     let axes = std::mem::take(&mut builder.class_axes);
+    let note = builder.measured.note.take();
     if !diagnostics.is_empty() || nothing {
-        return Outcome { entry: None, diagnostics, dims, axes };
+        return Outcome { entry: None, diagnostics, dims, axes, note };
     }
     for (name, value) in builder.slots.updates() {
         builder.graph.graph.add_output(&name, Role::State, value);
@@ -177,7 +185,7 @@ fn build_once(
     let slots = builder.slots.list().to_vec();
     let (rows, places) = (builder.rows, builder.graph.places);
     let built = BuiltEntry { graph, formulas, slots, rows, places, dims: dims.clone(), fits };
-    Outcome { entry: Some(built), diagnostics, dims, axes }
+    Outcome { entry: Some(built), diagnostics, dims, axes, note }
 }
 
 /// Whether an entry has no metrics of its own, so that its evaluation is worth no mistake.
@@ -185,9 +193,9 @@ fn asks_nothing(entry: &Entry) -> bool {
     matches!(&entry.kind, EntryKind::Steps { metrics, .. } if metrics.is_empty())
 }
 
-/// The batches for which metrics are compared, one twice the other: always the same, so that what is found does not depend
-/// on the batch that is asked for; even, and seldom the extent of another axis.
-const CHECKED: [usize; 2] = [46, 92];
+/// The batch for which metrics are compared with twice as many samples: always the same, so that what is found does not
+/// depend on the batch that is asked for; even, and seldom the extent of another axis.
+const CHECKED: usize = 46;
 
 /// Everything but the updates of state.
 fn draft<'s>(
@@ -214,10 +222,10 @@ fn draft<'s>(
         EntryKind::Broken => {}
         EntryKind::Infer { outputs } => builder.outputs(outputs),
         EntryKind::Train { minimize, metrics } => {
-            // No gradient is wanted of an evaluation's.
-            builder.graph.precise = form == Form::Evaluation;
-            let loss = builder.loss(&minimize.loss);
-            builder.graph.precise = false;
+            let loss = match form {
+                Form::Main => builder.loss(&minimize.loss),
+                Form::Evaluation => builder.measured_loss(&minimize.loss),
+            };
             if let Some(loss) = loss {
                 builder.graph.graph.add_output("loss", Role::Data, loss);
             }
@@ -510,7 +518,7 @@ impl Builder<'_> {
         }
     }
 
-    fn loss(&mut self, expr: &Expr) -> Option<Tensor> {
+    pub(super) fn loss(&mut self, expr: &Expr) -> Option<Tensor> {
         self.graph.enter("loss", &self.source.clone(), expr.span);
         let value = self.eval(expr);
         let tensor = self.as_tensor(value, expr.span)?;

@@ -4,6 +4,11 @@
 //! a set puts these together. So `total(x)` stands in a metric as a parameter `total.<n>`, and what it sums up becomes an
 //! output of that name, in parts along its first axis (`f64[parts, ...]`). Metrics made of totals move into a graph of
 //! their own, `<entry>.metrics`: from totals, and means by their names, to all metrics of the entry.
+//!
+//! The loss of an evaluation is that of the whole set as one batch. A mean stays; another formula of sums becomes one of
+//! totals, as the mean over weights of labels does; a loss that is none of both is left out ([`whole`]).
+
+mod whole;
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +21,7 @@ use super::Builder;
 use super::ops::Tensor;
 use super::samples::{MEAN, SUM, Share, shares};
 use super::value::{Built, Fault};
-use crate::expr::{Expr, ExprKind};
+use crate::expr::Expr;
 use crate::model::Outputs;
 use crate::source::Span;
 
@@ -35,8 +40,9 @@ pub(crate) struct Metrics {
     inside: bool,
     totals: Vec<Total>,
     list: Vec<Metric>,
-    /// Nodes from this number on are those of metrics.
-    own: Option<usize>,
+    loss: Option<Loss>,
+    /// Why the loss is left out, if it is.
+    pub note: Option<String>,
 }
 
 #[derive(Debug)]
@@ -55,23 +61,28 @@ struct Metric {
     span: Span,
     /// Whether it is asked for; other outputs are metrics only if they are means.
     asked: bool,
-    /// Whether it is a mean by its form.
-    plain: bool,
+}
+
+/// The loss of an evaluation.
+#[derive(Clone, Debug)]
+struct Loss {
+    value: Tensor,
+    /// The sums of all elements of something that it is made of, in the order in which they were built.
+    sums: Vec<Tensor>,
+    span: Span,
 }
 
 impl Metrics {
     /// Whether somebody has to look whether they are means and sums over the samples.
     pub fn need_check(&self) -> bool {
-        !self.totals.is_empty() || self.list.iter().any(|metric| !metric.plain)
+        !self.totals.is_empty() || !self.list.is_empty() || self.loss.is_some()
     }
 
     /// What is looked at.
     fn roots(&self) -> Vec<Value> {
-        self.list
-            .iter()
-            .map(|metric| metric.value)
-            .chain(self.totals.iter().map(|total| total.parts))
-            .collect()
+        let losses = self.loss.iter().flat_map(|loss| std::iter::once(&loss.value).chain(&loss.sums));
+        let metrics = self.list.iter().map(|metric| metric.value);
+        metrics.chain(self.totals.iter().map(|total| total.parts)).chain(losses.copied()).collect()
     }
 }
 
@@ -101,10 +112,19 @@ impl Builder<'_> {
         self.measured.list.retain(|metric| !many.contains(&metric.value));
     }
 
+    /// The loss of an evaluation, with sums in f64: no gradient is wanted of it.
+    pub(super) fn measured_loss(&mut self, expr: &Expr) -> Option<Tensor> {
+        self.graph.precise = true;
+        let before = self.graph.sums.len();
+        let value = self.loss(expr);
+        self.graph.precise = false;
+        let sums = self.graph.sums[before..].to_vec();
+        self.measured.loss = value.map(|value| Loss { value, sums, span: expr.span });
+        value
+    }
+
     /// Evaluates metrics with sums in f64.
     fn measure(&mut self, metrics: &Outputs, asked: bool) {
-        let own = self.graph.graph.len();
-        self.measured.own.get_or_insert(own);
         self.measured.inside = asked;
         self.graph.precise = true;
         self.outputs(metrics);
@@ -114,7 +134,7 @@ impl Builder<'_> {
             let outputs = self.graph.graph.outputs();
             let Some(output) = outputs.iter().find(|output| output.name == name.value) else { continue };
             let (name, value, span) = (name.value.clone(), output.value, expr.span);
-            self.measured.list.push(Metric { name, value, span, asked, plain: is_plain(expr) });
+            self.measured.list.push(Metric { name, value, span, asked });
         }
     }
 
@@ -138,6 +158,11 @@ impl Builder<'_> {
                 None => self.ops().parts(x)?,
             },
         };
+        self.total_of(parts, span)
+    }
+
+    /// What stands for the sum of parts over all batches, and along their first axis.
+    pub(super) fn total_of(&mut self, parts: Tensor, span: Span) -> Built {
         let known = self.measured.totals.iter().find(|total| total.parts == parts);
         if let Some(total) = known {
             return Ok(total.parameter);
@@ -160,15 +185,17 @@ impl Builder<'_> {
     }
 
     /// Reports metrics that are no means over the samples, and totals that are no sums of them; drops outputs that are
-    /// none. `one` has built the same entry for some batch, `twice` for twice as many samples.
-    pub(super) fn check_metrics(&mut self, one: &Builder, twice: &Builder) {
-        let own = one.measured.own.unwrap_or(usize::MAX);
+    /// none; makes the loss one of the whole set. `one` has built the same entry for so many samples, `twice` for twice as
+    /// many; this one for `own`.
+    pub(super) fn check_metrics(&mut self, one: &Builder, twice: &Builder, batch: usize, own: usize) {
         let (roots, roots_twice) = (one.measured.roots(), twice.measured.roots());
-        if roots.len() != roots_twice.len() {
-            return;
-        }
         let of = (&one.graph.graph, roots.as_slice());
-        let Some(shares) = shares(of, (&twice.graph.graph, &roots_twice), own) else { return };
+        let shares = match roots.len() == roots_twice.len() {
+            true => shares(of, (&twice.graph.graph, &roots_twice), batch),
+            false => None,
+        };
+        // Of what is built differently for another batch, nothing is known.
+        let shares = shares.unwrap_or_else(|| roots.iter().map(|root| (*root, Share::Mixed)).collect());
         let mut faults = Vec::new();
         let mut dropped = HashSet::new();
         for metric in &one.measured.list {
@@ -187,6 +214,7 @@ impl Builder<'_> {
             self.fail(fault, span);
         }
         self.graph.graph.outputs_mut().retain(|output| !dropped.contains(&output.name));
+        self.whole_loss(one, &shares, batch, own);
     }
 
     /// Takes the metrics that are made of totals out of the graph, and gives the graph of formulas, if there are any.
@@ -249,19 +277,17 @@ fn made_of(graph: &Graph, totals: &[Total]) -> HashSet<NodeId> {
     made
 }
 
-/// Whether a metric is a mean by its form, so that nobody needs to look closer.
-fn is_plain(expr: &Expr) -> bool {
-    let ExprKind::Call { function, .. } = &expr.kind else { return false };
-    matches!(function.value.as_str(), "accuracy" | "top_k_accuracy")
-}
-
 /// Why a metric is wrong, if it is.
 fn not_a_mean(name: &str, share: Share) -> Option<Fault> {
     match share {
-        Share::Fixed(_) | Share::Linear(None | Some(MEAN)) => None,
+        _ if share.is_mean() => None,
         Share::Linear(Some(SUM)) => Some(
             Fault::new(format!("`{name}` is a sum over one batch, not a mean over samples"))
                 .help("`mean(...)` is the mean over all samples of a set, `total(...)` their sum"),
+        ),
+        Share::Fixed(_) => Some(
+            Fault::new(format!("`{name}` depends on the batch, but not on its samples"))
+                .help("`total(batch)` counts the samples of the whole set"),
         ),
         Share::Linear(_) | Share::Samples { .. } | Share::Mixed => Some(
             Fault::new(format!("`{name}` is not a mean over samples"))
@@ -276,15 +302,18 @@ fn not_a_mean(name: &str, share: Share) -> Option<Fault> {
 /// Why a total is wrong, if it is.
 fn not_a_sum(share: Share) -> Option<Fault> {
     let fault = match share {
-        Share::Samples { mixed: false, .. } | Share::Linear(None | Some(SUM)) | Share::Fixed(None | Some(SUM)) => {
-            return None;
+        // Parts lie along the first axis, and are added up.
+        Share::Samples { along, ratio: Some(MEAN) } if along.axis == 0 => return None,
+        Share::Linear(Some(SUM)) | Share::Fixed(Some(SUM)) => return None,
+        Share::Samples { along, .. } if along.axis > 0 => {
+            return Some(Fault::new("`total` does not add up along the axis of samples"));
         }
         Share::Linear(Some(MEAN)) => Fault::new("`total` adds up means, so it depends on how many batches there are"),
         Share::Fixed(_) => {
             Fault::new("`total` adds up what does not depend on the samples, so it depends on how many batches there are")
                 .help("`total(batch)` counts the samples")
         }
-        Share::Samples { mixed: true, .. } | Share::Linear(_) | Share::Mixed => {
+        Share::Samples { .. } | Share::Linear(_) | Share::Mixed => {
             Fault::new("`total` adds up what is made of a whole batch, such as a difference from its mean")
         }
     };

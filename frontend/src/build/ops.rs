@@ -24,6 +24,8 @@ pub(crate) struct GraphBuilder {
     float: DType,
     /// Whether sums and means of all elements are formed in f64: those of metrics.
     pub precise: bool,
+    /// The sums of all elements that have been formed so.
+    pub sums: Vec<Tensor>,
     /// Places of paths in the files.
     pub places: HashMap<String, (Arc<Source>, Span)>,
 }
@@ -35,6 +37,7 @@ impl GraphBuilder {
             origin: Origin::default(),
             float,
             precise: false,
+            sums: Vec::new(),
             places: HashMap::new(),
         }
     }
@@ -81,6 +84,7 @@ pub(crate) struct Ops<'a> {
     pub b: brolga_ir::builder::Builder<'a>,
     float: DType,
     precise: bool,
+    sums: &'a mut Vec<Tensor>,
 }
 
 impl<'a> Ops<'a> {
@@ -89,6 +93,7 @@ impl<'a> Ops<'a> {
         Self {
             float: graph.float,
             precise: graph.precise,
+            sums: &mut graph.sums,
             b: brolga_ir::builder::Builder::new(&mut graph.graph, origin),
         }
     }
@@ -487,10 +492,19 @@ impl<'a> Ops<'a> {
     pub fn sum_all(&mut self, x: Tensor) -> Built {
         if self.precise {
             let parts = self.parts(x)?;
-            return self.sum(parts, &[0], false);
+            let sum = self.sum(parts, &[0], false)?;
+            self.note_sum(sum);
+            return Ok(sum);
         }
         let axes: Vec<usize> = (0..self.rank(x)).collect();
         self.sum(x, &axes, false)
+    }
+
+    /// Notes a sum of all elements of a metric or loss.
+    pub fn note_sum(&mut self, sum: Tensor) {
+        if self.precise {
+            self.sums.push(sum);
+        }
     }
 
     /// Whether sums and means of all elements are formed in f64.

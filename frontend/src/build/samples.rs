@@ -1,15 +1,18 @@
-//! What a value is of the samples of a batch: a mean over them, a sum, or something else.
+//! What a value is of the samples of a batch: one of each sample, a mean over them, a sum, or something else.
 //!
 //! A metric is taken batch by batch, so it is right for a whole set only if it is a mean over samples; and what `total` adds
 //! up must be a sum over them. Graphs are concrete and do not say which axis holds the samples. So the entry is built twice,
-//! for a batch and for one of twice its size: extents that differ are samples, and constants that differ say by what sums
-//! are divided. What cannot be told (the two graphs have another structure, say) is allowed.
+//! for a batch and for one of twice its size: the axis of an input that differs is that of its samples. From there on each
+//! operator has a rule ([`rules`]) that says where the samples are in its result, and whether it keeps them apart. Constants
+//! that differ say by what sums are divided.
+
+mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 
 use brolga_ir::graph::{Graph, NodeId, Value};
-use brolga_ir::ops::Op;
-use brolga_ir::program::Combine;
 use brolga_ir::scalar::ScalarOp;
 
 /// What a value is of the samples. Numbers are ratios: by what doubling the batch multiplies the value, if it is known and
@@ -18,12 +21,21 @@ use brolga_ir::scalar::ScalarOp;
 pub(crate) enum Share {
     /// It does not depend on the samples.
     Fixed(Option<f64>),
-    /// It has an axis of samples; `mixed` if a metric has put what depends on the whole batch into each.
-    Samples { mixed: bool, ratio: Option<f64> },
+    /// Each element belongs to one sample, and is made of that sample alone.
+    Samples { along: Along, ratio: Option<f64> },
     /// It is linear in the samples: a sum (2) or a mean (1).
     Linear(Option<f64>),
-    /// Something else made of the whole batch.
+    /// Something else made of several samples.
     Mixed,
+}
+
+/// Where the samples are: along an axis, which holds all of them `outer` times, `inner` neighbours for each. Of
+/// `[batch, 3]` reshaped to `[3 * batch]` `inner` is 3; where two batches are joined, `outer` is 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Along {
+    pub axis: usize,
+    outer: usize,
+    inner: usize,
 }
 
 /// The ratio of a sum over samples.
@@ -33,12 +45,26 @@ pub(crate) const MEAN: f64 = 1.0;
 
 use Share::{Fixed, Linear, Mixed, Samples};
 
-/// The shares of the values that `roots` of `one` are made of; `two` is the same for twice the batch. Nodes from `own` on
-/// are those of metrics. `None` if the two are of another structure.
+impl Share {
+    /// Whether it is the same for any batches that a set comes in.
+    pub fn is_mean(self) -> bool {
+        matches!(self, Fixed(Some(MEAN)) | Linear(Some(MEAN)))
+    }
+
+    fn ratio(self) -> Option<f64> {
+        match self {
+            Fixed(ratio) | Linear(ratio) | Samples { ratio, .. } => ratio,
+            Mixed => None,
+        }
+    }
+}
+
+/// The shares of the values that `roots` of `one` are made of, which has so many samples; `two` is the same for twice as
+/// many. `None` if the two are of another structure.
 pub(crate) fn shares(
     (one, roots_one): (&Graph, &[Value]),
     (two, roots_two): (&Graph, &[Value]),
-    own: usize,
+    batch: usize,
 ) -> Option<HashMap<Value, Share>> {
     let order_one = one.order_from(roots_one.iter().copied());
     let order_two = two.order_from(roots_two.iter().copied());
@@ -61,106 +87,21 @@ pub(crate) fn shares(
             return None;
         }
         let operands: Vec<Share> = x.operands.iter().map(|operand| shares[operand]).collect();
-        for (value, twice) in one.results(a).into_iter().zip(two.results(b)) {
-            let node = Node {
-                one: &x.op,
-                two: &y.op,
+        let types: Vec<_> =
+            x.operands.iter().zip(&y.operands).map(|(a, b)| [one.ty(*a), two.ty(*b)]).collect();
+        for (index, (value, twice)) in one.results(a).into_iter().zip(two.results(b)).enumerate() {
+            let node = rules::Node {
+                ops: [&x.op, &y.op],
                 operands: &operands,
-                grows: one.ty(value).dims != two.ty(twice).dims,
-                own: a.index() >= own,
-                combined: ratio(combined(one, a), combined(two, b)).unwrap_or(1.0),
+                types: &types,
+                result: [one.ty(value), two.ty(twice)],
+                index,
+                batch,
             };
             shares.insert(value, node.share());
         }
     }
     Some(shares)
-}
-
-/// How many elements of the first operand an element of the first result has.
-fn combined(graph: &Graph, id: NodeId) -> f64 {
-    let of = |value: &Value| graph.ty(*value).elements() as f64;
-    graph.node(id).operands.first().map_or(1.0, of) / of(&graph.result(id))
-}
-
-/// A node in both graphs.
-struct Node<'a> {
-    one: &'a Op,
-    two: &'a Op,
-    operands: &'a [Share],
-    /// Whether its result has an axis of samples.
-    grows: bool,
-    /// Whether it belongs to a metric.
-    own: bool,
-    /// By what doubling the batch multiplies the number of elements that are combined to one.
-    combined: f64,
-}
-
-impl Node<'_> {
-    fn share(&self) -> Share {
-        if self.grows { self.of_samples() } else { self.of_all() }
-    }
-
-    /// The share of a result with an axis of samples.
-    fn of_samples(&self) -> Share {
-        let mixes = |share: &Share| matches!(share, Linear(_) | Mixed | Samples { mixed: true, .. });
-        let mixed = self.own && self.operands.iter().any(mixes);
-        let ratio = match (self.one, self.operands) {
-            (Op::Reduce(reduce), [of]) if reduce.combine == Combine::Add => {
-                of.ratio().map(|r| r * self.combined)
-            }
-            (Op::Broadcast(_) | Op::Reshape(_) | Op::Transpose(_), [of]) => of.ratio(),
-            (Op::Elementwise(op), [of]) if matches!(op.op, ScalarOp::Neg | ScalarOp::Convert(_)) => {
-                of.ratio()
-            }
-            _ => all_stay(self.operands),
-        };
-        Samples { mixed, ratio }
-    }
-
-    /// The share of a result without one.
-    fn of_all(&self) -> Share {
-        let fixed = self.operands.iter().all(|share| matches!(share, Fixed(_)));
-        match (self.one, self.two, self.operands) {
-            (Op::Constant(one), Op::Constant(two), _) if one.value.elements() == 1 => {
-                Fixed(ratio(one.value.get(0).to_f64(), two.value.get(0).to_f64()))
-            }
-            (Op::Constant(one), Op::Constant(two), _) => Fixed((one == two).then_some(1.0)),
-            (Op::Elementwise(op), _, operands) => elementwise(op.op, operands),
-            (Op::Broadcast(_) | Op::Reshape(_) | Op::Transpose(_) | Op::StopGradient(_), _, [of]) => {
-                kept(*of)
-            }
-            _ if fixed => Fixed(all_stay(self.operands)),
-            (Op::Slice(_) | Op::Reverse(_), _, [of]) => kept(*of),
-            (Op::Concat(_), _, [first, rest @ ..]) if rest.iter().all(|share| share == first) => kept(*first),
-            (Op::Reduce(reduce), _, [of]) if reduce.combine == Combine::Add => match of {
-                Samples { mixed: false, ratio } => Linear(ratio.map(|ratio| ratio * self.combined)),
-                Linear(ratio) => Linear(*ratio),
-                _ => Mixed,
-            },
-            (Op::Dot(_), _, [a, b]) => match (a, b) {
-                (Samples { mixed: false, .. }, Samples { mixed: false, .. })
-                | (Samples { mixed: false, .. }, Fixed(_))
-                | (Fixed(_), Samples { mixed: false, .. }) => Linear(all_stay(self.operands).map(|_| SUM)),
-                (Linear(ratio), Fixed(Some(1.0))) | (Fixed(Some(1.0)), Linear(ratio)) => Linear(*ratio),
-                _ => Mixed,
-            },
-            _ => Mixed,
-        }
-    }
-}
-
-impl Share {
-    fn ratio(self) -> Option<f64> {
-        match self {
-            Fixed(ratio) | Linear(ratio) | Samples { ratio, .. } => ratio,
-            Mixed => None,
-        }
-    }
-}
-
-/// What one element moved, or standing for many, is; one sample taken out of a batch is something else.
-fn kept(of: Share) -> Share {
-    if matches!(of, Samples { .. }) { Mixed } else { of }
 }
 
 /// 1 if all are the same for any batch.
@@ -169,34 +110,40 @@ fn all_stay(operands: &[Share]) -> Option<f64> {
 }
 
 fn ratio(one: f64, two: f64) -> Option<f64> {
-    let ratio = if one == two { 1.0 } else { two / one };
+    let same = one == two || one.is_nan() && two.is_nan();
+    let ratio = if same { 1.0 } else { two / one };
     ratio.is_finite().then_some(ratio)
 }
 
-fn elementwise(op: ScalarOp, operands: &[Share]) -> Share {
+/// The ratio of an elementwise operator's result.
+fn elementwise_ratio(op: ScalarOp, operands: &[Share]) -> Option<f64> {
+    let ratios: Vec<Option<f64>> = operands.iter().map(|share| share.ratio()).collect();
+    match (op, ratios[..]) {
+        (ScalarOp::Neg, [of]) => of,
+        (ScalarOp::Convert(to), [of]) if to.is_float() => of,
+        (ScalarOp::Mul, [a, b]) => a.zip(b).map(|(a, b)| a * b),
+        (ScalarOp::Div, [a, b]) => a.zip(b).map(|(a, b)| a / b),
+        (ScalarOp::Add | ScalarOp::Sub, [a, b]) => a.filter(|_| a == b),
+        _ => all_stay(operands),
+    }
+}
+
+/// An elementwise operator on values that are not of single samples.
+fn aggregated(op: ScalarOp, operands: &[Share]) -> Share {
+    let ratio = elementwise_ratio(op, operands);
+    if operands.iter().all(|share| matches!(share, Fixed(_))) {
+        return Fixed(ratio);
+    }
     match (op, operands) {
         // Rounding is not linear.
-        (ScalarOp::Convert(to), [of]) if to.is_float() || matches!(of, Fixed(_)) => *of,
+        (ScalarOp::Convert(to), [of]) if to.is_float() => *of,
         (ScalarOp::Neg, [of]) => *of,
-        (ScalarOp::Add | ScalarOp::Sub, [a, b]) => match (a, b) {
-            (Fixed(x), Fixed(y)) => Fixed(x.filter(|_| x == y)),
-            (Linear(x) | Fixed(x), Linear(y) | Fixed(y)) => match (x, y) {
-                (Some(x), Some(y)) if x != y => Mixed,
-                _ => Linear(x.and(*y)),
-            },
-            _ => Mixed,
+        (ScalarOp::Add | ScalarOp::Sub, [a, b]) => match (a.ratio(), b.ratio()) {
+            (Some(x), Some(y)) if x != y => Mixed,
+            _ => Linear(ratio),
         },
-        (ScalarOp::Mul, [a, b]) => match (a, b) {
-            (Fixed(x), Fixed(y)) => Fixed(x.zip(*y).map(|(x, y)| x * y)),
-            (Linear(x), Fixed(y)) | (Fixed(x), Linear(y)) => Linear(x.zip(*y).map(|(x, y)| x * y)),
-            _ => Mixed,
-        },
-        (ScalarOp::Div, [a, b]) => match (a, b) {
-            (Fixed(x), Fixed(y)) => Fixed(x.zip(*y).map(|(x, y)| x / y)),
-            (Linear(x), Fixed(y)) => Linear(x.zip(*y).map(|(x, y)| x / y)),
-            _ => Mixed,
-        },
-        _ if operands.iter().all(|share| matches!(share, Fixed(_))) => Fixed(all_stay(operands)),
+        (ScalarOp::Mul, [Linear(_), Fixed(_)] | [Fixed(_), Linear(_)])
+        | (ScalarOp::Div, [Linear(_), Fixed(_)]) => Linear(ratio),
         _ => Mixed,
     }
 }

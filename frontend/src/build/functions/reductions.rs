@@ -82,11 +82,16 @@ fn sum(builder: &mut Builder, args: &Args) -> Built<Val> {
     let (axes, keep) = (args.ints("axis")?, args.bool_or("keepdims", false)?);
     let mut ops = builder.ops();
     let axes = ops.axes(x, axes)?;
-    if ops.is_precise() && ops.dtype(x).is_float() && axes.len() == ops.rank(x) && !keep {
+    let of_all = axes.len() == ops.rank(x) && !keep;
+    if ops.is_precise() && ops.dtype(x).is_float() && of_all {
         return tensor_value(ops.sum_all(x));
     }
     let x = ops.widened(x)?;
-    tensor_value(ops.sum(x, &axes, keep))
+    let sum = ops.sum(x, &axes, keep)?;
+    if of_all {
+        ops.note_sum(sum);
+    }
+    Ok(Val::Tensor(sum))
 }
 
 fn mean(builder: &mut Builder, args: &Args) -> Built<Val> {
