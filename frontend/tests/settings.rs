@@ -149,7 +149,7 @@ const REFUSED: [Refused; 62] = [
     ("layer", "GaussianNoise", "std", &["-0.1"], &["0"]),
     ("layer", "BatchNorm", "eps", &["-0.1"], &["0", "1e-5"]),
     ("layer", "LocalResponseNorm", "alpha", &["-0.1"], &["0"]),
-    ("layer", "LocalResponseNorm", "k", &["0", "-1"], &["1"]),
+    ("layer", "LocalResponseNorm", "k", &["-1"], &["0", "1"]),
     ("layer", "HardTanh", "low: 1, high", &["1", "0"], &["2"]),
     ("layer", "RRelu", "low: 0.5, high", &["0.4"], &["0.5"]),
     ("layer", "Softplus", "beta", &["0", "-1", "1e-300"], &["1e-30"]),

@@ -10,11 +10,12 @@
 //! than kernel positions along the last axis (a first layer), these are the rows instead.
 //!
 //! Where a part has more positions than a chain should, its chains are cut into pieces ([`piece`]): of images, or of chunks of
-//! one. Each begins from 0, and they are added in ascending order. Kernels of more than 512 positions are cut at images only.
+//! one. Each begins from 0, and they are added in ascending order, in `f64`. Kernels of more than 512 positions are cut at
+//! images only.
 
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};
-use brolga_ir::scalar::ScalarOp;
+use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
 use brolga_ir::{DType, NodeId, Type};
 
 use super::blocks::{Cut, column_blocks};
@@ -47,30 +48,31 @@ pub(super) fn parts(batch: usize, positions: usize, pieces: usize) -> usize {
     divisors.clone().find(enough).or(divisors.max()).unwrap_or(1)
 }
 
-/// Where a chain ends and is added to the sum of those before it.
+/// Where a chain ends and is added, as `f64`, to those before it.
 #[derive(Clone, Copy, PartialEq)]
 enum Piece {
     /// Nowhere: a part is one chain.
     Whole,
-    /// Behind each image.
-    Image,
-    /// Inside of an image: behind the chunks of this axis.
-    Chunk(usize),
+    /// Behind so many images.
+    Images(usize),
+    /// Inside of an image: behind so many chunks of an axis.
+    Chunks { axis: usize, every: usize },
 }
 
-/// The pieces of a part of so many images: chains of about `CHAIN` positions at most.
-fn piece(images: usize, windows: &[Window], chunks: &[Chunks]) -> Piece {
+/// The pieces of a part of so many images: chains of about `CHAIN` positions.
+fn piece(images: usize, windows: &[Window], chunks: &[Chunks], large: bool) -> Piece {
     let space: usize = windows.iter().map(|window| window.output).product();
     if images * space <= CHAIN {
         return Piece::Whole;
     }
-    if space <= CHAIN {
-        return Piece::Image;
+    if space <= CHAIN || large {
+        return Piece::Images((CHAIN / space.max(1)).clamp(1, images));
     }
     let inside =
         |axis: usize| chunks[axis].length * windows[axis + 1..].iter().map(|w| w.output).product::<usize>();
     let last = windows.len() - 1;
-    Piece::Chunk((0..last).find(|&axis| inside(axis) <= CHAIN).unwrap_or(last))
+    let axis = (0..last).find(|&axis| inside(axis) <= CHAIN).unwrap_or(last);
+    Piece::Chunks { axis, every: (CHAIN / inside(axis).max(1)).clamp(1, chunks[axis].count.max(1)) }
 }
 
 /// One tap along every axis: the kernel position, and where outputs see it.
@@ -131,13 +133,12 @@ impl Lowering<'_> {
         };
         let depth = if row_major { self.schedule.depth(DEPTH) } else { DEPTH };
         let each = batch / parts;
-        let piece = piece(each, windows, &boxes(windows.iter(), DEPTH));
-        let piece = if large && piece != Piece::Whole { Piece::Image } else { piece };
+        let piece = piece(each, windows, &boxes(windows.iter(), DEPTH), large);
         // Where chunks end chains, their length is part of the plan.
-        let depth = if matches!(piece, Piece::Chunk(_)) { DEPTH } else { depth };
-        let sums = match piece {
-            Piece::Whole => partial,
-            _ => self.arena(&format!("{name}:sums"), Type::new(result.dtype, [parts, elements])),
+        let depth = if matches!(piece, Piece::Chunks { .. }) { DEPTH } else { depth };
+        let (sums, summed) = match piece {
+            Piece::Whole => (partial, result.dtype),
+            _ => (self.arena(&format!("{name}:sums"), Type::new(DType::F64, [parts, elements])), DType::F64),
         };
         for &(first, width, count) in &cuts {
             let dtype = result.dtype;
@@ -148,7 +149,7 @@ impl Lowering<'_> {
             c.k.param(result.dtype, parts * elements, Access::ReadWrite);
             let mut args = vec![x.location, dy.location, partial];
             if piece != Piece::Whole {
-                c.k.param(result.dtype, parts * elements, Access::ReadWrite);
+                c.k.param(summed, parts * elements, Access::ReadWrite);
                 args.push(sums);
             }
             let part = Index::var(c.k.open_grid(parts));
@@ -168,20 +169,21 @@ impl Lowering<'_> {
                 c.k.store(param, to.add(&fill), zero);
                 c.k.close();
             }
-            let image = part.scale(each as i64).add(&Index::var(c.k.open_for(each)));
+            let within = Index::var(c.k.open_for(each));
+            let image = part.scale(each as i64).add(&within);
             let from = from.add(&image.scale(x.positions[0]));
             let gradient = gradient.add(&image.scale(dy.positions[0]));
             match large {
                 true => plan.large(&mut c, &turned, &mut Vec::new(), (&from, &gradient, &to)),
                 false => plan.image(&mut c, &from, &gradient, &to),
             }
-            if piece == Piece::Image {
-                plan.end_piece(&mut c, &to);
+            if let Piece::Images(every) = piece {
+                plan.end_pieces(&mut c, &within, (every, each), &to);
             }
             (0..4).for_each(|_| c.k.close());
             self.call(c.k.finish_kernel(), args, id);
         }
-        self.add_parts((sums, parts), (target, result), groups, &cuts, id);
+        self.add_parts((sums, summed, parts), (target, result), groups, &cuts, id);
     }
 
     /// The windows as the kernel sees them: its positions are the outputs, those of dy the taps. None has many segments.
@@ -207,7 +209,7 @@ impl Lowering<'_> {
     /// dw[g outputs + o, c, k…] = Σ over parts, in ascending order, of partial[part][g][block of o][k…][c][o].
     fn add_parts(
         &mut self,
-        (partial, parts): (Location, usize),
+        (partial, summed, parts): (Location, DType, usize),
         (target, result): (Location, &Type),
         groups: usize,
         cuts: &[Cut],
@@ -217,7 +219,7 @@ impl Lowering<'_> {
         let area: usize = kernel.iter().product();
         let elements = result.elements();
         let mut k = KernelBuilder::new("add_parts");
-        let source = k.param(result.dtype, parts * elements, Access::Read);
+        let source = k.param(summed, parts * elements, Access::Read);
         let to = k.param(result.dtype, elements, Access::Write);
         for &(first, width, count) in cuts {
             let group = Index::var(k.open_for(groups));
@@ -240,6 +242,9 @@ impl Lowering<'_> {
                 let next = k.load(source, &read.plus((part * elements) as i64), None);
                 sum = k.op(ScalarOp::Add, &[sum, next]);
             }
+            if summed != result.dtype {
+                sum = k.op(ScalarOp::Convert(result.dtype), &[sum]);
+            }
             k.store(to, write, sum);
             (0..5).for_each(|_| k.close());
         }
@@ -256,18 +261,41 @@ impl Gradient<'_> {
             self.taps(c, &chunks, &at, groups, &mut Vec::new(), (x, dy, to));
         });
         for axis in (0..at.len()).rev() {
-            if self.piece == Piece::Chunk(axis) {
-                self.end_piece(c, to);
+            match self.piece {
+                Piece::Chunks { axis: cut, every } if cut == axis => {
+                    self.end_pieces(c, &at[axis], (every, chunks[axis].count), to);
+                }
+                _ => {}
             }
             c.k.close();
         }
+    }
+
+    /// Ends chains behind every so many of the iterations of a loop, and behind the last.
+    fn end_pieces(&self, c: &mut Composer<'_>, at: &Index, (every, count): (usize, usize), to: &Index) {
+        if every == 1 {
+            return self.end_piece(c, to);
+        }
+        let within = at.rem(every as i64, &|atom| c.k.range(atom));
+        let is = |c: &mut Composer<'_>, index: &Index, last: usize| {
+            let (index, last) = (c.k.index(index, DType::I64), c.k.constant(Scalar::I64(last as i64)));
+            c.k.op(ScalarOp::Compare(Comparison::Eq), &[index, last])
+        };
+        let (full, last) = (is(c, &within, every - 1), is(c, at, count - 1));
+        let ends = c.k.op(ScalarOp::Or, &[full, last]);
+        c.k.open_if(ends);
+        self.end_piece(c, to);
+        c.k.close_if();
     }
 
     /// Adds the chains to the sums of those before them, and begins anew.
     fn end_piece(&self, c: &mut Composer<'_>, to: &Index) {
         let area: usize = self.windows.iter().map(|window| window.kernel).product();
         let at = to.add(&Index::var(c.k.open_for(self.channels * area * self.width)));
-        let (sum, chain) = (c.k.load_now(3, &at), c.k.load_now(2, &at));
+        let (sum, mut chain) = (c.k.load_now(3, &at), c.k.load_now(2, &at));
+        if self.dtype != DType::F64 {
+            chain = c.k.op_now(ScalarOp::Convert(DType::F64), &[chain]);
+        }
         let sum = c.k.op_now(ScalarOp::Add, &[sum, chain]);
         c.k.store(3, at.clone(), sum);
         let zero = c.k.zero_of(2);
