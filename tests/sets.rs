@@ -365,3 +365,46 @@ fn tables_of_predictions() {
     let text = good(at, "run price.ron --weights price.safetensors t.csv t.csv");
     assert!(text.starts_with("t.csv line 2: y "), "{text}");
 }
+
+/// What is wrong with what is given is said once and whole.
+#[test]
+fn messages_about_data() {
+    let folder = folder();
+    let at = folder.path();
+    write(at);
+    fs::write(at.join("shade.ron"), SHADE).unwrap();
+    for (class, value) in [("dark", 10), ("light", 200)] {
+        (0..4).for_each(|number| picture(&at.join(format!("p/{class}/{number}.png")), value + number));
+    }
+    good(at, "train shade.ron --data p --epochs 1");
+    // Pictures that cannot be read keep no others from their answers.
+    fs::write(at.join("p/dark/4.png"), "no picture").unwrap();
+    fs::write(at.join("p/light/4.png"), "no picture").unwrap();
+    let output = run(at, "run shade.ron --weights shade.safetensors p --outputs o.csv");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("p/dark/4.png") && errors.contains("p/light/4.png"), "{errors}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 8);
+    assert_eq!(fs::read_to_string(at.join("o.csv")).unwrap().lines().count(), 9);
+    let errors = bad(at, "run shade.ron --weights shade.safetensors -");
+    assert!(errors.contains("standard input is not read here"), "{errors}");
+    assert!(
+        bad(at, "run shade.ron --weights shade.safetensors")
+            .contains("give pictures, folders of them or tables")
+    );
+
+    let text = fs::read_to_string(at.join("t.csv")).unwrap();
+    fs::write(at.join("t.csv"), text.replace(",100,", ",NA,")).unwrap();
+    let errors = bad(at, "train price.ron --epochs 1");
+    assert!(errors.contains("the value of `b` is missing (`NA`), one of 8 in this column"), "{errors}");
+    fs::write(at.join("t.csv"), text.replace(",100,", ",oak,")).unwrap();
+    let errors = bad(at, "train price.ron --epochs 1");
+    assert!(
+        errors.contains("`oak` in the column `b` is no number; texts are for an input of their own"),
+        "{errors}"
+    );
+    for option in ["--epochs x", "--epochs -1", "--batch 1.5", "--threads -2"] {
+        let errors = bad(at, &format!("train price.ron {option}"));
+        assert!(errors.contains("expected a whole number from 0 to"), "{option}: {errors}");
+    }
+}

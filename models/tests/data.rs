@@ -27,6 +27,7 @@ const RAW: Options = Options {
     classes: Vec::new(),
     vocabularies: Vec::new(),
     target: None,
+    unlabelled: false,
     columns: Vec::new(),
 };
 

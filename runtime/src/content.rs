@@ -144,7 +144,7 @@ impl Content {
             }
             Content::Gzip => "unpack it first",
             Content::Png | Content::Jpeg | Content::Image => {
-                "images are data sets (`--data`); where tensors are read, `numpy.savez(\"in.npz\", NAME=pixels)` writes \
+                "folders of images by class are data sets (`--data FOLDER`); where tensors are read, `numpy.savez(\"in.npz\", NAME=pixels)` writes \
                  what is needed"
             }
             Content::Table | Content::Log | Content::Predictions => {

@@ -83,6 +83,9 @@ enum Source {
 
 impl Source {
     fn open(path: &Path, fields: &[Field], model: &Model, state: &State) -> Result<Source> {
+        if path == Path::new("-") {
+            return Err(Error::Name("standard input is not read here: name a file or a folder".into()));
+        }
         if data::is_table(path) {
             let options = model.data_options(0).known_to(state.record());
             let options = data::Options { held_out: HeldOut::All, unlabelled: true, ..options };
@@ -160,11 +163,19 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
         .map(|o| Tensor::zeros(o.dtype, &o.dims))
         .collect::<std::result::Result<_, _>>()?;
     let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
-    let (mut report, mut kept) = (Vec::new(), Vec::new());
+    let (mut report, mut kept, mut broken) = (Vec::new(), Vec::new(), Vec::new());
     for path in &args.paths {
         let mut source = Source::open(path, &fields, &model, &state)?;
         for number in 0..source.len() {
-            let (name, inputs) = source.sample(number, &fields)?;
+            let (name, inputs) = match source.sample(number, &fields) {
+                Ok(sample) => sample,
+                // One picture that cannot be read keeps no other from its answer.
+                Err(error) if source.len() > 1 && matches!(source, Source::Pictures(..)) => {
+                    broken.push(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             // Lines of one table need no name, of several they do; pictures have theirs.
             let name = match source {
                 Source::Table(_) if args.paths.len() > 1 => format!("{} {name}", path.display()),
@@ -191,7 +202,8 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
     if args.json {
         outln!("{}", json!({"model": model.name(), "entry": args.entry.name, "samples": report}));
     }
-    Ok(ExitCode::SUCCESS)
+    broken.iter().for_each(|error| errln!("error: {error}"));
+    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// How many of the next best classes are shown.

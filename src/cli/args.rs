@@ -124,7 +124,7 @@ pub struct TargetArgs {
 #[derive(Args)]
 pub struct ThreadsArgs {
     /// Threads that compute; results do not depend on it [default: as many as there are cores]
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = whole::<usize>, allow_negative_numbers = true)]
     threads: Option<usize>,
 }
 
@@ -290,14 +290,17 @@ fn prefix(text: &str) -> Result<Prefix, String> {
     Ok(Prefix(Some((from.to_owned(), to.to_owned()))))
 }
 
-/// Parses `name=value`.
-fn pair<T: FromStr>(text: &str) -> Result<(String, T), String>
-where
-    T::Err: std::fmt::Display,
-{
+/// Parses `name=value`, where the value is a text or a whole number.
+fn pair<T: FromStr>(text: &str) -> Result<(String, T), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, such as batch=1")?;
-    let value = value.trim().parse().map_err(|e| format!("the value of `{}`: {e}", name.trim()))?;
-    Ok((name.trim().to_owned(), value))
+    let (name, value) = (name.trim(), value.trim());
+    let wrong = |_| format!("`{name}` must be a whole number from 0 to 2^64 - 1, found `{value}`");
+    Ok((name.to_owned(), value.parse().map_err(wrong)?))
+}
+
+/// Parses a whole number from 0 on.
+pub fn whole<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "expected a whole number from 0 to 2^64 - 1".to_owned())
 }
 
 /// Parses a number of bytes: a number, with a unit of powers of 1000 or 1024.

@@ -12,7 +12,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::answers::{best, class, column, columns, fields, numbers, scores, shortest, write_csv};
-use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntry};
+use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntry, whole};
 use super::destination::{Destinations, Written};
 use super::files::state;
 use super::report::{metrics, metrics_json, table};
@@ -39,7 +39,7 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     pub start: StartArgs,
     /// Samples of one call; results do not depend on it
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub batch: Option<usize>,
     /// The column of a table that is to be predicted
     #[arg(long, value_name = "COLUMN")]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use brolga::runtime::{Instance, TensorRef, byte_len, type_name, write_tensors};
-use brolga::{Result, Tensor};
+use brolga::{Error, Result, Tensor};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -41,7 +41,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", requires = "outputs")]
     pub inputs: Option<PathBuf>,
     /// Where the outputs go; of pictures and tables also as a table (.csv)
-    #[arg(long, value_name = "FILE", required_unless_present = "paths")]
+    #[arg(long, value_name = "FILE")]
     pub outputs: Option<PathBuf>,
     /// Where the new state goes, for entry points that update it
     #[arg(long, value_name = "FILE")]
@@ -57,6 +57,10 @@ pub struct RunArgs {
 
 pub fn run(args: &RunArgs, destinations: Destinations) -> Result<ExitCode> {
     match &args.outputs {
+        None if args.paths.is_empty() => Err(Error::Name(
+            "give pictures, folders of them or tables to answer for, or tensors with --inputs and --outputs"
+                .into(),
+        )),
         Some(outputs) if args.paths.is_empty() => call(args, args.inputs.as_deref(), outputs, destinations),
         _ => answers::run(args, destinations),
     }

@@ -9,7 +9,7 @@ use brolga::{Model, Result, Settings, State, Tensor, Threads, compile, with_grad
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntry};
+use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntry, whole};
 use super::destination::{Destinations, Written, weight_bytes};
 use super::files::{fitting_dims, read_inputs, state};
 use super::report::{metrics, metrics_json};
@@ -34,7 +34,7 @@ pub struct StepArgs {
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
     /// Updates to make, all on the same batch
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>, allow_negative_numbers = true)]
     pub steps: u64,
     /// Where the gradients of the first update go, as grad.PARAMETER and, by inputs of floating type, input.NAME
     #[arg(long, value_name = "FILE")]

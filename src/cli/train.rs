@@ -16,7 +16,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::answers::fields;
-use super::args::{MachineArgs, ModelArgs, OverwriteArgs, PartialArgs, TrainingEntry};
+use super::args::{MachineArgs, ModelArgs, OverwriteArgs, PartialArgs, TrainingEntry, whole};
 use super::destination::{Destinations, Written, rescue, weight_bytes};
 use super::files::{load, unfitted};
 use super::report::{metric, metrics, metrics_json};
@@ -43,10 +43,10 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub entry: TrainingEntry,
     /// Times to go through the training part
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = whole::<u64>, allow_negative_numbers = true)]
     pub epochs: u64,
-    /// Samples of one update; the same as --dim batch=N
-    #[arg(long, value_name = "N")]
+    /// Samples of one update; the same as --dim batch=N. What an epoch leaves after whole batches waits for another epoch
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub batch: Option<usize>,
     /// Draws the initial weights, the order of the data, and the model's random numbers
     #[arg(long, value_name = "S", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
@@ -55,7 +55,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "COLUMN")]
     pub target: Option<String>,
     /// Which of the model's folds is held out, from 1 [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub fold: Option<usize>,
     /// Starts from these weights, or this training state
     #[arg(long, value_name = "FILE")]
@@ -69,7 +69,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub checkpoint: Option<PathBuf>,
     /// Writes a checkpoint also after every so many updates
-    #[arg(long, value_name = "STEPS", requires = "checkpoint")]
+    #[arg(long, value_name = "STEPS", requires = "checkpoint", value_parser = whole::<u64>, allow_negative_numbers = true)]
     pub checkpoint_every: Option<u64>,
     /// Goes on from the newest checkpoint, to the same bits as without the interruption
     #[arg(long, requires = "checkpoint")]

@@ -16,7 +16,7 @@ use super::{bad, collect, entries, file_name, malformed, open_read, read_exactly
 const UNSIGNED_BYTE: u8 = 8;
 
 /// Loads the IDX files in `folder`; nothing where there are none. Files with `train` in their name are trained on,
-/// those with `t10k` or `test` are held out; images have three dimensions, labels one.
+/// those with `t10k` or `test` are held out, and may be alone; images have three dimensions, labels one.
 pub(super) fn load(folder: &Path) -> Result<Option<Images>> {
     let mut found: [[Option<PathBuf>; 2]; 2] = Default::default();
     for path in entries(folder)?.into_iter().filter(|path| path.is_file()) {
@@ -51,6 +51,8 @@ pub(super) fn load(folder: &Path) -> Result<Option<Images>> {
     let [train, test] = found;
     let mut images = match train {
         [None, None] if test == [None, None] => return Ok(None),
+        // Enough to evaluate.
+        [None, None] => Images::default(),
         [Some(images), Some(labels)] => read(&images, &labels)?,
         [images, _] => {
             let missing = if images.is_none() { "images" } else { "labels" };
@@ -61,6 +63,9 @@ pub(super) fn load(folder: &Path) -> Result<Option<Images>> {
         [None, None] => {}
         [Some(test_images), Some(test_labels)] => {
             let test = read(&test_images, &test_labels)?;
+            if images.labels.is_empty() {
+                images.dims = test.dims;
+            }
             if test.dims != images.dims {
                 let [[_, h, w], [_, th, tw]] = [images.dims, test.dims];
                 return Err(malformed(

@@ -278,8 +278,11 @@ impl Table<'_> {
                 "true" | "True" | "TRUE" => Ok(1.0),
                 "false" | "False" | "FALSE" => Ok(0.0),
                 _ => cell.parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| {
-                    let message =
-                        format!("line {line}: `{cell}` in the column `{}` is no number", column.name);
+                    let message = format!(
+                        "line {line}: `{cell}` in the column `{}` is no number; texts are for an input of their own, \
+                         `i32[batch]`, such as of an Embedding",
+                        column.name
+                    );
                     malformed(self.file, message)
                 }),
             }
@@ -291,8 +294,13 @@ impl Table<'_> {
         if !MISSING.contains(&cell.to_lowercase().as_str()) {
             return Ok(());
         }
+        let missing = |cell: &&str| MISSING.contains(&cell.to_lowercase().as_str());
+        let more = match column.cells().filter(missing).count() {
+            0 | 1 => String::new(),
+            count => format!(", one of {count} in this column"),
+        };
         let message = format!(
-            "line {line}: the value of `{}` is missing (`{cell}`); fill it in, or leave the row out",
+            "line {line}: the value of `{}` is missing (`{cell}`){more}; fill it in, or leave the row out",
             column.name
         );
         Err(malformed(self.file, message))

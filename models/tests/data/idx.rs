@@ -107,6 +107,23 @@ fn broken_files_are_refused() {
     says(&refused(folder.path(), &image_and_label(&[4])), ErrorKind::Format, &["`train`, `t10k` or `test`"]);
 }
 
+/// Test files alone are enough to evaluate, and not to train.
+#[test]
+fn a_test_part_alone() {
+    let folder = folder();
+    for name in ["train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz"] {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let message = ["no samples to train on (2 samples, 2 of them held out)"];
+    says(&refused(folder.path(), &image_and_label(&[4])), ErrorKind::Data, &message);
+    for held_out in [HeldOut::Test, HeldOut::All] {
+        let options = Options { held_out, ..RAW };
+        let mut data = open(folder.path(), &image_and_label(&[1, 2, 2]), &options).unwrap();
+        assert_eq!(lengths(&*data), (0, 2));
+        assert_eq!(classes(&mut *data, Split::Validation, &[0, 1]), [7, 8]);
+    }
+}
+
 /// MNIST itself, where it is there: `BROLGA_MNIST`, or beside the repository.
 #[test]
 fn mnist() {

@@ -98,3 +98,72 @@ fn broken_tables_are_refused() {
     fs::write(&path, b"a,b\n\xff,2\n").unwrap();
     says(&refused(&path, &fields), ErrorKind::Format, &["byte 4 is not UTF-8"]);
 }
+
+/// A target is a column, and one that an input takes; only where nothing is compared with it may it be missing.
+#[test]
+fn a_target_is_used() {
+    let (_folder, path) = write("a,b,y,z\n1,2,3,4\n");
+    let columns = || vec!["a".to_owned(), "b".to_owned()];
+    let options = |target: &str| Options { target: Some(target.into()), columns: columns(), ..all() };
+    let x = field("x", DType::F32, &[2]);
+    let named = [x.clone(), field("y", DType::F32, &[])];
+    let other = [x.clone(), field("t", DType::F32, &[])];
+    for (fields, target, message) in [
+        (&named[..], "nothere", "has no column `nothere`"),
+        (
+            &named[..],
+            "z",
+            "the target `z` is not used: all inputs of one number a sample have columns of their own names (y)",
+        ),
+        (&other[..], "nothere", "has no column `nothere`"),
+        (&named[..1], "z", "the target `z` is not used"),
+    ] {
+        let error = open(&path, fields, &options(target)).err().unwrap_or_else(|| panic!("{target}"));
+        says(&error, ErrorKind::Data, &[message]);
+    }
+    open(&path, &named, &options("y")).unwrap();
+    open(&path, &other, &options("z")).unwrap();
+    let unlabelled = Options { unlabelled: true, ..options("nothere") };
+    open(&path, &named[..1], &unlabelled).unwrap();
+}
+
+/// The same data have the same checksum, whatever of them is read and in which types.
+#[test]
+fn checksums_are_those_of_the_data() {
+    let (folder, path) = write("a,b,y\n1,2,3\n4,5,6\n");
+    let x = |dtype| field("x", dtype, &[2]);
+    let y = |dtype| field("y", dtype, &[]);
+    let columns = || Options { columns: vec!["a".into(), "b".into()], ..all() };
+    let arrays = folder.path().join("arrays.npz");
+    let (a, b) =
+        (Tensor::from_slice(&[2, 2], &[1f32, 2.0, 4.0, 5.0]), Tensor::from_slice(&[2], &[3f32, 6.0]));
+    let (a, b) = (a.unwrap(), b.unwrap());
+    brolga_runtime::write_tensors(&arrays, &[("x", a.view()), ("y", b.view())]).unwrap();
+    for file in [&path, &arrays] {
+        let sum = |fields: &[Field]| open(file, fields, &columns()).unwrap().checksum().unwrap();
+        let whole = sum(&[x(DType::F32), y(DType::F32)]);
+        assert_eq!(sum(&[x(DType::F64), y(DType::F64)]), whole);
+        assert_eq!(sum(&[x(DType::F32)]), whole);
+    }
+    fs::write(&path, "a,b,y\n1,2,3\n4,5,7\n").unwrap();
+    let changed = open(&path, &[x(DType::F32)], &columns()).unwrap().checksum();
+    assert_ne!(changed, open(&arrays, &[x(DType::F32)], &all()).unwrap().checksum());
+}
+
+/// How a part is held out is said in words that are read back.
+#[test]
+fn rules_are_read_back() {
+    let rules = [HeldOut::Default, HeldOut::Test, HeldOut::All];
+    let drawn = [false, true].into_iter().flat_map(|stratified| {
+        [
+            HeldOut::Fraction { fraction: 0.1, stratified },
+            HeldOut::Fraction { fraction: 1.0 / 3.0, stratified },
+            HeldOut::Fold { number: 0, of: 5, stratified },
+            HeldOut::Fold { number: 999, of: 1000, stratified },
+        ]
+    });
+    for rule in rules.into_iter().chain(drawn) {
+        assert_eq!(rule.to_string().parse::<HeldOut>().unwrap(), rule, "{rule}");
+    }
+    assert!("fold 0 of 5".parse::<HeldOut>().is_err() && "half".parse::<HeldOut>().is_err());
+}
