@@ -263,7 +263,9 @@ pub fn weight_bytes(state: &State) -> usize {
 /// overwritten.
 pub fn rescue(state: &State, file: &Path, suffix: &str) -> Option<PathBuf> {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let own = file.parent().unwrap_or(Path::new("")).to_path_buf();
+    // Beside a device is no place for files.
+    let device = file.exists() && !file.is_file();
+    let own = if device { PathBuf::new() } else { file.parent().unwrap_or(Path::new("")).to_path_buf() };
     let folders = [own, PathBuf::new(), std::env::temp_dir()];
     folders.iter().find_map(|folder| {
         let names = (1..100).map(|number| match number {

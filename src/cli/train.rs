@@ -387,8 +387,8 @@ pub fn set_target(options: &mut data::Options, target: Option<&String>, source: 
 fn check_classes(manifest: &Manifest, data: &dyn Batches) -> Result<()> {
     let has_vocabulary = |name: &str| data.vocabularies().iter().any(|(input, _)| input == name);
     let is_label = |input: &&Input| input.dims.len() == 1 && !has_vocabulary(&input.name);
-    let labels = manifest.inputs.iter().filter(is_label);
-    let Some((name, range)) = labels.filter_map(|input| Some((&input.name, input.range?))).next() else {
+    let mut labels = manifest.inputs.iter().filter(is_label);
+    let Some((name, range)) = labels.find_map(|input| Some((&input.name, input.range?))) else {
         return Ok(());
     };
     let (count, most) = (data.classes().len() as i64, range.high.saturating_add(1));
