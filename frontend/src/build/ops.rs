@@ -341,15 +341,17 @@ impl<'a> Ops<'a> {
         self.min(high, above)
     }
 
-    /// `ln(1 + e^x)`, as `max(0, x) + ln(1 + e^-|x|)` so that nothing overflows. Maximum and magnitude choose by
-    /// the same comparison, so that the gradient is the sigmoid at 0, too.
-    pub fn softplus(&mut self, x: Tensor) -> Built {
+    /// `ln(1 + e^(beta x)) / beta`, as `max(0, x) + ln(1 + e^-|beta x|) / beta` so that nothing overflows, at any `beta` above
+    /// 0. Maximum and magnitude choose by the same comparison, so that the gradient is the sigmoid at 0, too.
+    pub fn softplus(&mut self, x: Tensor, beta: f64) -> Built {
         let positive = self.compare_num(Comparison::Gt, x, 0.0)?;
         let (minus, zero) = (self.neg(x)?, self.b.zeros_like(x)?);
         let above = self.select(positive, x, zero)?;
         let exponent = self.select(positive, minus, x)?;
+        let exponent = self.mul_num(exponent, beta)?;
         let exp = self.function(Function::Exp, exponent)?;
         let log = self.function(Function::Log1p, exp)?;
+        let log = self.mul_num(log, 1.0 / beta)?;
         self.add(above, log)
     }
 

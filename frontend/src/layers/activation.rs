@@ -201,7 +201,7 @@ fn hard_swish(builder: &mut Builder, x: Tensor, _: &Args) -> Built {
 
 fn mish(builder: &mut Builder, x: Tensor, _: &Args) -> Built {
     let ops = &mut builder.ops();
-    let soft = soft(ops, x, 1.0)?;
+    let soft = ops.softplus(x, 1.0)?;
     let tanh = ops.function(Function::Tanh, soft)?;
     ops.mul(x, tanh)
 }
@@ -213,7 +213,7 @@ pub(crate) fn hard_sigmoid(builder: &mut Builder, x: Tensor, _: &Args) -> Built 
 fn log_sigmoid(builder: &mut Builder, x: Tensor, _: &Args) -> Built {
     let ops = &mut builder.ops();
     let minus = ops.neg(x)?;
-    let soft = soft(ops, minus, 1.0)?;
+    let soft = ops.softplus(minus, 1.0)?;
     ops.neg(soft)
 }
 
@@ -242,7 +242,7 @@ fn softsign(builder: &mut Builder, x: Tensor, _: &Args) -> Built {
 }
 
 pub(crate) fn softplus(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
-    soft(&mut builder.ops(), x, args.float_or("beta", 1.0)?)
+    builder.ops().softplus(x, args.float_or("beta", 1.0)?)
 }
 
 fn crelu(builder: &mut Builder, x: Tensor, _: &Args) -> Built {
@@ -300,13 +300,6 @@ fn elu_of(ops: &mut Ops, x: Tensor, alpha: f64) -> Built {
     let below = ops.mul_num(below, alpha)?;
     let positive = ops.compare_num(Comparison::Gt, x, 0.0)?;
     ops.select(positive, x, below)
-}
-
-/// `ln(1 + e^(b x)) / b`
-fn soft(ops: &mut Ops, x: Tensor, beta: f64) -> Built {
-    let x = ops.mul_num(x, beta)?;
-    let soft = ops.softplus(x)?;
-    ops.mul_num(soft, 1.0 / beta)
 }
 
 /// `clip(x/6 + 1/2, 0, 1)`

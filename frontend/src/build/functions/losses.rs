@@ -330,7 +330,7 @@ fn logistic(ops: &mut Ops, x: Tensor, target: Tensor, positive: Option<Tensor>) 
     let other = ops.num_sub(1.0, target)?;
     let linear = ops.mul(other, x)?;
     let minus = ops.neg(x)?;
-    let mut soft = ops.softplus(minus)?;
+    let mut soft = ops.softplus(minus, 1.0)?;
     if let Some(positive) = positive {
         let more = ops.sub_num(positive, 1.0)?;
         let more = ops.mul(more, target)?;
