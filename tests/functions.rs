@@ -4,12 +4,17 @@
 //! The rows are in `functions/rows.tsv`, which `functions/make.py` writes and explains. Their names and arguments are compared
 //! with those that the language dispatches by (`functions/complete.rs`), so that what is new needs a row. `BROLGA_ROW=softmax`
 //! runs some rows only.
+//!
+//! No value is let pass. Where PyTorch's is no measure (its gradient is NaN, its f32 overflows on the way, an operand is NaN)
+//! and ours differs, `functions/undefined.tsv` has ours with the reason; `BROLGA_BLESS=1` writes it anew, and [`UNDEFINED`] counts
+//! it. At kinks `functions/kinks.rs` has the intervals of subgradients.
 
 mod complete;
+mod kinks;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use brolga::codegen::TargetCpu;
 use brolga::frontend::{self, language, no_imports};
@@ -20,7 +25,14 @@ use brolga::runtime::{Executable, Instance, SlotKind};
 use brolga::{CompileOptions, Settings, State, Tensor, Threads, compile};
 use safetensors::SafeTensors;
 
-const KINDS: [&str; 5] = ["functions", "losses", "activations", "layers", "data"];
+/// Where PyTorch's value is no measure and ours is another: how many values, for each reason.
+const UNDEFINED: [(&str, usize); 3] = [(LOST, 7), (NO_GRADIENT, 14), (NO_RULE, 91)];
+const LOST: &str = "PyTorch's f32 overflows on the way";
+const NO_GRADIENT: &str = "PyTorch's gradient is NaN";
+const NO_RULE: &str = "the result or an operand is NaN";
+
+/// The values that differ where they may, line by line.
+const LIST: &str = "tests/functions/undefined.tsv";
 
 /// A value by name: its element type and extents.
 struct Named {
@@ -44,6 +56,26 @@ impl Named {
 
     fn len(&self) -> usize {
         self.dims.iter().product()
+    }
+
+    /// The tensor of those elements.
+    fn tensor(&self, values: &[f64]) -> Tensor {
+        let of = |tensor: brolga::runtime::Result<Tensor>| tensor.expect("a tensor");
+        match self.dtype.as_str() {
+            "f64" => of(Tensor::from_slice(&self.dims, values)),
+            "i32" => {
+                of(Tensor::from_slice(&self.dims, &values.iter().map(|&v| v as i32).collect::<Vec<_>>()))
+            }
+            "i64" => {
+                of(Tensor::from_slice(&self.dims, &values.iter().map(|&v| v as i64).collect::<Vec<_>>()))
+            }
+            "u8" => of(Tensor::from_slice(&self.dims, &values.iter().map(|&v| v as u8).collect::<Vec<_>>())),
+            "bool" => {
+                let bytes: Vec<u8> = values.iter().map(|&v| u8::from(v != 0.0)).collect();
+                of(Tensor::from_bytes(brolga::runtime::DType::Bool, &self.dims, &bytes))
+            }
+            _ => of(Tensor::from_slice(&self.dims, &values.iter().map(|&v| v as f32).collect::<Vec<_>>())),
+        }
     }
 
     fn declared(&self) -> String {
@@ -142,7 +174,7 @@ impl Row {
         let mut b = Builder::new(&mut graph, Default::default());
         let ty = b.ty(y).clone();
         let cotangent = |i: usize| ((i * 5 + 3) % 8) as f64 / 4.0 - 0.875;
-        let cotangent = Constant::generate(&ty, |i| Scalar::from_f64(DType::F32, cotangent(i)));
+        let cotangent = Constant::generate(&ty, |i| Scalar::from_f64(ty.dtype, cotangent(i)));
         let built = b.constant(cotangent).and_then(|cotangent| {
             let product = b.mul(y, cotangent)?;
             let axes: Vec<usize> = (0..ty.rank()).collect();
@@ -177,7 +209,7 @@ fn count_steps(graph: &mut Graph) {
 
 /// The numbers of one kind of rows, in the order of the table.
 struct Values {
-    values: Vec<f32>,
+    values: Vec<f64>,
     tolerance: Vec<f32>,
     at: usize,
     tolerance_at: usize,
@@ -188,19 +220,20 @@ impl Values {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/functions/{kind}.safetensors"));
         let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
-        let raw = |name: &str| file.tensor(name).expect("a tensor").data().to_vec();
-        let word = |b: &[u8]| f32::from_le_bytes(b.try_into().expect("4 bytes"));
+        let values = file.tensor("values").expect("a tensor");
+        let word = |b: &[u8]| f64::from(f32::from_le_bytes(b.try_into().expect("4 bytes")));
+        let wide = |b: &[u8]| f64::from_le_bytes(b.try_into().expect("8 bytes"));
+        let values = match values.dtype() {
+            safetensors::Dtype::F64 => values.data().chunks(8).map(wide).collect(),
+            _ => values.data().chunks(4).map(word).collect(),
+        };
         // Tolerances are the upper halves of their f32.
         let half = |b: &[u8]| f32::from_bits(u32::from(b[0]) << 16 | u32::from(b[1]) << 24);
-        Values {
-            values: raw("values").chunks(4).map(word).collect(),
-            tolerance: raw("tolerance").chunks(2).map(half).collect(),
-            at: 0,
-            tolerance_at: 0,
-        }
+        let tolerance = file.tensor("tolerance").expect("a tensor").data().chunks(2).map(half).collect();
+        Values { values, tolerance, at: 0, tolerance_at: 0 }
     }
 
-    fn next(&mut self, count: usize) -> &[f32] {
+    fn next(&mut self, count: usize) -> &[f64] {
         self.at += count;
         &self.values[self.at - count..self.at]
     }
@@ -211,23 +244,51 @@ impl Values {
     }
 }
 
-/// Whether `found` is what is expected; the tolerance is explained in `functions/make.py`.
-fn passes(found: f32, expected: f32, tolerance: f32) -> bool {
-    if tolerance.is_nan() || found == expected || (found.is_nan() && expected.is_nan()) {
+/// Why PyTorch's value is no measure, as `functions/make.py` says it by a tolerance.
+fn undefined(tolerance: f32) -> Option<&'static str> {
+    match tolerance {
+        _ if tolerance.is_nan() => Some(NO_GRADIENT),
+        _ if tolerance.is_infinite() => Some(LOST),
+        _ if tolerance < 0.0 => Some(NO_RULE),
+        _ => None,
+    }
+}
+
+/// Whether `found` is what is expected. Tolerances of f64 are parts of the value, where it is above 1.
+fn passes(dtype: &str, found: f64, expected: f64, tolerance: f32) -> bool {
+    if found == expected || (found.is_nan() && expected.is_nan()) {
         return true;
     }
-    if tolerance.is_infinite() && !found.is_finite() {
-        return true;
-    }
-    // PyTorch has no rule there; cotangents are below 1.
-    if tolerance < 0.0 && (found.is_nan() || found.abs() <= 1.0) {
-        return true;
-    }
-    let tolerance = tolerance.abs();
-    let bound = if tolerance.is_infinite() { 1e-6 * expected.abs().max(1.0) } else { tolerance };
+    let (size, least) = (expected.abs().max(1.0), if dtype == "f64" { 1e-14 } else { 1e-6 });
+    let bound = match undefined(tolerance) {
+        Some(NO_RULE) | None if dtype == "f64" => f64::from(tolerance.abs()) * size,
+        Some(NO_RULE) | None => f64::from(tolerance.abs()),
+        Some(_) => least * size,
+    };
     // What rounds to infinity may stay just below.
-    let near = |v: f32| f64::from(v).clamp(-2f64.powi(128), 2f64.powi(128));
-    (near(found) - near(expected)).abs() <= f64::from(bound)
+    let expected = if dtype == "f32" { expected.clamp(-2f64.powi(128), 2f64.powi(128)) } else { expected };
+    found.is_finite() && (found - expected).abs() <= bound
+}
+
+/// A result: its element type, and its elements.
+struct Found {
+    name: String,
+    dtype: String,
+    values: Vec<f64>,
+}
+
+impl Found {
+    fn new(name: &str, tensor: &Tensor) -> Found {
+        use brolga::runtime::DType as D;
+        let values = match tensor.dtype() {
+            D::F32 => tensor.as_slice::<f32>().map(|s| s.iter().map(|&v| f64::from(v)).collect()),
+            D::F64 => tensor.as_slice::<f64>().map(<[f64]>::to_vec),
+            D::I32 => tensor.as_slice::<i32>().map(|s| s.iter().map(|&v| f64::from(v)).collect()),
+            D::I64 => tensor.as_slice::<i64>().map(|s| s.iter().map(|&v| v as f64).collect()),
+            _ => Ok(tensor.bytes().iter().map(|&v| f64::from(v)).collect()),
+        };
+        Found { name: name.into(), dtype: tensor.dtype().to_string(), values: values.expect("elements") }
+    }
 }
 
 fn run(
@@ -235,7 +296,7 @@ fn run(
     state: &State,
     inputs: &[(String, Tensor)],
     threads: &Threads,
-) -> Vec<(String, Vec<f32>)> {
+) -> Vec<Found> {
     let mut state = state.try_clone().expect("a state");
     let mut instance = Instance::bind(executable.clone(), &state, threads).expect("an instance");
     let manifest = instance.executable().manifest();
@@ -243,14 +304,21 @@ fn run(
     let named: Vec<(&str, &Tensor)> =
         inputs.iter().filter(|(name, _)| used(name)).map(|(n, t)| (n.as_str(), t)).collect();
     let outputs = instance.run_named(&mut state, &named).expect("a run");
-    let floats = |t: &Tensor| t.as_slice::<f32>().map(<[f32]>::to_vec).ok();
-    let new = state.slots().iter().filter_map(|s| Some((format!("new.{}", s.name()), floats(s.tensor())?)));
-    let outputs = outputs.iter().map(|(name, t)| (name.clone(), floats(t).expect("floats")));
-    outputs.chain(new).collect()
+    let new = state.slots().iter().map(|s| Found::new(&format!("new.{}", s.name()), s.tensor()));
+    outputs.iter().map(|(name, t)| Found::new(name, t)).chain(new).collect()
 }
 
-/// Compares one row, on both emitters; what is wrong, a line each.
-fn check(row: &Row, values: &mut Values, threads: &Threads, chosen: bool) -> Vec<String> {
+/// What a row shows.
+#[derive(Default)]
+struct Outcome {
+    /// What is wrong, a line each.
+    wrong: Vec<String>,
+    /// What differs where it may, as [`LIST`] has it.
+    listed: Vec<String>,
+}
+
+/// Compares one row, on both emitters.
+fn check(row: &Row, values: &mut Values, threads: &Threads, chosen: bool) -> Outcome {
     let executables = chosen.then(|| {
         let graph = row.graph();
         [TargetCpu::Native, TargetCpu::Portable].map(|target_cpu| {
@@ -258,22 +326,14 @@ fn check(row: &Row, values: &mut Values, threads: &Threads, chosen: bool) -> Vec
             Arc::new(compile(&graph, &options).unwrap_or_else(|error| panic!("{}: {error}", row.title())))
         })
     });
-    let mut wrong = Vec::new();
+    let mut outcome = Outcome::default();
     for case in 0..row.cases {
         let (mut inputs, mut state) = (Vec::new(), State::new());
         for input in &row.inputs {
-            let given = values.next(input.len());
-            let tensor = match input.dtype.as_str() {
-                "i32" => {
-                    let given: Vec<i32> = given.iter().map(|&v| v as i32).collect();
-                    Tensor::from_slice(&input.dims, &given)
-                }
-                _ => Tensor::from_slice(&input.dims, given),
-            };
-            inputs.push((input.name.clone(), tensor.expect("an input")));
+            inputs.push((input.name.clone(), input.tensor(values.next(input.len()))));
         }
         for slot in &row.states {
-            let tensor = Tensor::from_slice(&slot.dims, values.next(slot.len())).expect("a parameter");
+            let tensor = slot.tensor(values.next(slot.len()));
             state.insert(slot.name.as_str(), SlotKind::Parameter, tensor).expect("a slot");
         }
         for (name, kind) in [("seed", SlotKind::Buffer), ("step", SlotKind::Buffer)] {
@@ -286,63 +346,134 @@ fn check(row: &Row, values: &mut Values, threads: &Threads, chosen: bool) -> Vec
             let tolerance = values.next_tolerance(result.len());
             let Some(found) = &found else { continue };
             let both = found.each_ref().map(|outputs| {
-                let output = outputs.iter().find(|(name, _)| *name == result.name);
-                &output.unwrap_or_else(|| panic!("{}: no {}", row.title(), result.name)).1
+                let output = outputs.iter().find(|output| output.name == result.name);
+                output.unwrap_or_else(|| panic!("{}: no {}", row.title(), result.name))
             });
-            for (i, (&expected, &tolerance)) in expected.iter().zip(tolerance).enumerate() {
-                let [wide, portable] = both.map(|values| values[i]);
-                let place = format!("{}, case {case}: {}[{i}] is {wide:e}", row.title(), result.name);
-                if wide.to_bits() != portable.to_bits() && !(wide.is_nan() && portable.is_nan()) {
-                    wrong.push(format!("{place}, by the portable emitter {portable:e}"));
-                }
-                if !passes(wide, expected, tolerance) {
-                    let at = inputs.iter().filter_map(|(name, t)| {
-                        let value = t.as_slice::<f32>().ok()?.get(i)?;
-                        Some(format!("{name} {value:e}"))
-                    });
-                    let at: Vec<String> = at.collect();
-                    wrong.push(format!("{place}, not {expected:e} within {tolerance:e} ({})", at.join(", ")));
-                }
-            }
+            let title = format!("{} #{case}", row.title());
+            compare_result(&title, result, both, (&expected, tolerance), (&row.kind, &mut outcome));
         }
     }
-    wrong
+    outcome
+}
+
+/// Compares a result, by the wide emitter and by the portable one, with what is expected.
+fn compare_result(
+    title: &str,
+    result: &Named,
+    [wide, portable]: [&Found; 2],
+    (expected, tolerance): (&[f64], &[f32]),
+    (kind, outcome): (&str, &mut Outcome),
+) {
+    let name = &result.name;
+    if wide.dtype != result.dtype {
+        outcome.wrong.push(format!("{title}: {name} is {}, not {}", wide.dtype, result.dtype));
+    }
+    assert_eq!([wide.values.len(), portable.values.len()], [expected.len(); 2], "{title}: {name}");
+    let mut listed: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (i, (&expected, &tolerance)) in expected.iter().zip(tolerance).enumerate() {
+        let (found, other) = (wide.values[i], portable.values[i]);
+        let place = format!("{title}: {name}[{i}] is {found:e}");
+        if found.to_bits() != other.to_bits() && !(found.is_nan() && other.is_nan()) {
+            outcome.wrong.push(format!("{place}, by the portable emitter {other:e}"));
+        }
+        if passes(&result.dtype, found, expected, tolerance) {
+            continue;
+        }
+        match undefined(tolerance) {
+            Some(reason) => listed.entry(reason).or_default().push(format!("{i} {found:e}")),
+            None => outcome.wrong.push(format!("{place}, not {expected:e} within {tolerance:e}")),
+        }
+    }
+    for (reason, values) in listed {
+        outcome.listed.push(format!("{kind}\t{title}\t{name}\t{reason}\t{}", values.join(", ")));
+    }
+}
+
+/// Compares what differs where it may with the list, or writes it there.
+fn compare_list(kind: &str, listed: &[String], chosen: impl Fn(&str) -> bool) {
+    static WRITING: Mutex<()> = Mutex::new(());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(LIST);
+    let own = |line: &str| line.split('\t').next() == Some(kind);
+    let _guard = WRITING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let text = std::fs::read_to_string(&path).expect("the list");
+    if std::env::var_os("BROLGA_BLESS").is_some() {
+        let others = text.lines().filter(|line| !own(line)).map(str::to_owned);
+        let mut lines: Vec<String> = others.chain(listed.iter().cloned()).collect();
+        lines.sort();
+        return std::fs::write(&path, lines.join("\n") + "\n").expect("the list");
+    }
+    let committed: BTreeSet<&str> = text.lines().filter(|line| own(line) && chosen(line)).collect();
+    let found: BTreeSet<&str> = listed.iter().map(String::as_str).collect();
+    let [more, less] = [found.difference(&committed), committed.difference(&found)]
+        .map(|lines| lines.copied().collect::<Vec<_>>().join("\n"));
+    assert!(more.is_empty() && less.is_empty(), "not in {LIST}:\n{more}\nonly in it:\n{less}");
 }
 
 fn compare(kind: &str) {
     let threads = Threads::new(1).expect("a thread");
     let only = std::env::var("BROLGA_ROW").ok();
+    let chosen = |title: &str| only.as_deref().is_none_or(|only| title.contains(only));
     let mut values = Values::open(kind);
-    let mut wrong = Vec::new();
+    let (mut wrong, mut listed) = (Vec::new(), Vec::new());
     for row in rows().iter().filter(|row| row.kind == kind) {
-        let chosen = only.as_deref().is_none_or(|only| row.title().contains(only));
-        wrong.extend(check(row, &mut values, &threads, chosen));
+        let outcome = check(row, &mut values, &threads, chosen(&row.title()));
+        wrong.extend(outcome.wrong);
+        listed.extend(outcome.listed);
     }
     assert_eq!((values.at, values.tolerance_at), (values.values.len(), values.tolerance.len()), "all values");
     assert!(wrong.is_empty(), "{} values are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    compare_list(kind, &listed, |line| chosen(line.split('\t').nth(1).unwrap_or("")));
 }
 
+/// The list of what differs where PyTorch's value is no measure has no more than is known, and every line a reason.
 #[test]
-fn functions_are_pytorchs() {
-    compare(KINDS[0]);
+fn what_is_undefined_is_counted() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(LIST)).expect("the list");
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        assert_eq!(fields.len(), 5, "{line}");
+        *counts.entry(fields[3]).or_default() += fields[4].split(", ").count();
+    }
+    assert_eq!(counts, UNDEFINED.into_iter().collect());
 }
 
+/// Every kind of rows has a test, and a file of at most 100 KB.
 #[test]
-fn losses_are_pytorchs() {
-    compare(KINDS[1]);
+fn every_kind_is_compared() {
+    let kinds: BTreeSet<String> = rows().into_iter().map(|row| row.kind).collect();
+    assert_eq!(kinds, KINDS.map(str::to_owned).into());
+    for entry in
+        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/functions")).expect("files")
+    {
+        let entry = entry.expect("a file");
+        let size = entry.metadata().expect("a size").len();
+        assert!(size <= 100_000, "{} has {size} bytes", entry.path().display());
+    }
 }
 
-#[test]
-fn activations_are_pytorchs() {
-    compare(KINDS[2]);
+/// A test for each kind of rows.
+macro_rules! kinds {
+    ($($test:ident: $kind:literal,)*) => {
+        const KINDS: [&str; [$($kind),*].len()] = [$($kind),*];
+        $(
+            #[test]
+            fn $test() {
+                compare($kind);
+            }
+        )*
+    };
 }
 
-#[test]
-fn layers_are_pytorchs() {
-    compare(KINDS[3]);
-}
-
-#[test]
-fn what_is_done_to_data_is_pytorchs() {
-    compare(KINDS[4]);
+kinds! {
+    functions_of_elements_are_pytorchs: "elements",
+    functions_are_pytorchs: "functions",
+    losses_are_pytorchs: "losses",
+    activations_are_pytorchs: "activations",
+    layers_are_pytorchs: "layers",
+    convolutions_are_pytorchs: "convolutions",
+    pools_are_pytorchs: "pools",
+    what_is_done_to_data_is_pytorchs: "data",
+    integers_are_pytorchs: "integers",
+    functions_in_f64_are_pytorchs: "f64",
 }
