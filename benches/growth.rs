@@ -1,4 +1,4 @@
-//! Times at n and 8 n, of every operator and of models that slice in repeated blocks: `cargo bench --bench growth`.
+//! Times at n and 8 n, of every operator, of layers with windows, and of models that repeat: `cargo bench --bench growth`.
 //!
 //! What is more than eight times as much is superlinear; `tests/growth.rs` counts the work of the same graphs.
 
@@ -13,7 +13,10 @@ use brolga::runtime::{Instance, State, Tensor};
 use brolga::{CompileOptions, Model, Settings, Threads, compile, random_inputs};
 use criterion::{Criterion, criterion_group, criterion_main};
 
-use growing::{NOT_RUN, SORTING, UNROLLED, graphs_of, unrolled_text, whole};
+use growing::{
+    NOT_RUN, REPEATED, SORTING, UNROLLED, WINDOWS, graphs_of, repeated_text, unrolled_text, whole,
+    window_text,
+};
 
 /// The smaller size of an operator, and of a model.
 const OPERATOR: usize = 4096;
@@ -43,16 +46,32 @@ fn operators(c: &mut Criterion) {
     }
 }
 
-fn models(c: &mut Criterion) {
+fn entry(c: &mut Criterion, name: &str, text: &str, entry: &str) {
     let threads = Threads::new(1).expect("threads");
-    for row in UNROLLED {
-        for n in [MODEL, 8 * MODEL] {
-            let model =
-                Model::from_text(row[0], &unrolled_text(row, n), &Settings::default()).expect("a model");
-            let executable = model.compile("train").expect("compiles");
-            let mut state = model.initial_state(0).expect("a state");
-            let mut instance = Instance::bind(executable, &state, &threads).expect("binds");
-            run(c, &format!("train/{}/{n}", row[0]), &mut instance, &mut state);
+    let model = Model::from_text(name, text, &Settings::default()).expect("a model");
+    let executable = model.compile(entry).expect("compiles");
+    let mut state = model.initial_state(0).expect("a state");
+    let mut instance = Instance::bind(executable, &state, &threads).expect("binds");
+    run(c, name, &mut instance, &mut state);
+}
+
+fn models(c: &mut Criterion) {
+    for n in [MODEL, 8 * MODEL] {
+        for row in UNROLLED {
+            entry(c, &format!("train/{}/{n}", row[0]), &unrolled_text(row, n), "train");
+        }
+        for row in REPEATED {
+            entry(c, &format!("train/{}/{n}", row.0), &repeated_text(row, n), "train");
+        }
+    }
+}
+
+fn windows(c: &mut Criterion) {
+    for row in WINDOWS {
+        for name in ["infer", "train"] {
+            for n in [OPERATOR, 8 * OPERATOR] {
+                entry(c, &format!("{name}/{}/{n}", row.1), &window_text(row, n), name);
+            }
         }
     }
 }
@@ -64,5 +83,5 @@ fn short() -> Criterion {
         .measurement_time(Duration::from_millis(300))
 }
 
-criterion_group! { name = benches; config = short(); targets = operators, models }
+criterion_group! { name = benches; config = short(); targets = operators, windows, models }
 criterion_main!(benches);

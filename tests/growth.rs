@@ -3,13 +3,17 @@
 //! Kernels, calls and statements are counted, and executed statements, operations and bytes at n and 8 n (`benches/growth.rs`
 //! has times).
 
+use brolga::frontend::language;
 use brolga::{CompileOptions, Compiler, Model, Settings};
 use brolga_ir::ops::Op;
 use brolga_ir::program::walk::walk;
 use brolga_ir::program::{Arg, Place, Program, Step, work};
 use brolga_ir::{DType, Graph};
 
-use crate::common::growing::{NOT_RUN, SORTING, UNROLLED, graphs_of, unrolled_text, whole};
+use crate::common::growing::{
+    NOT_RUN, REPEATED, SORTING, UNROLLED, WINDOWS, graphs_of, repeated_text, unrolled_text, whole,
+    window_text,
+};
 use crate::common::layers::LAYERS;
 
 /// The size of a program: it is what the stages behind lowering take their time for.
@@ -237,52 +241,48 @@ fn operators_are_linear() {
     assert!(differentiated > 50, "only {differentiated} graphs have gradients");
 }
 
-/// Bodies that join, mask or rearrange what they have made, again and again: a name, the input, and the steps; `$n` is how
-/// often.
-const REPEATED: [(&str, &str, &str); 6] = [
-    ("joins", "f32[2, 1]", "Repeat($n, [Expr(\"concat([it, x], 1)\")])"),
-    ("joins of one", "f32[2, 1]", "Expr(\"concat([it] * $n, 1)\")"),
-    (
-        "joins of others",
-        "f32[2, 8]",
-        "Repeat(times: $n, index: \"i\", body: [Expr(\"concat([it, tanh(it[:, :8] + i)], 1)\")])",
-    ),
-    (
-        "masks of masks",
-        "f32[2, 8]",
-        "Expr(\"x > 0\"), Repeat(times: $n, index: \"i\", body: [Expr(\"it != (x > i)\")]), Expr(\"where(it, x, 1)\")",
-    ),
-    (
-        "masks of two",
-        "f32[2, 8]",
-        "Expr(\"x > 0\"), Repeat(times: $n, index: \"i\", body: [Expr(\"(it and x > i) != (not it)\")]), Expr(\"where(it, x, 1)\")",
-    ),
-    (
-        "rearranged",
-        "f32[12, 8]",
-        "Repeat($n, [Expr(\"reshape(transpose(it, [1, 0]), [12, 8])\")]), Expr(\"it + x\")",
-    ),
-];
-
 #[test]
 fn what_is_repeated_is_linear() {
     let mut wrong = Vec::new();
-    for (name, input, body) in REPEATED {
+    for row in REPEATED {
         for entry in ["infer", "train"] {
             let measured = |n: usize| {
-                let body = body.replace("$n", &n.to_string());
-                let text = format!(
-                    "Model(inputs: {{ \"s\": \"{input}\" }}, body: [Parameter([1]), Expr(\"s * it\"), As(\"x\"), {body}], \
-                     entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"it\" }}), \"train\": Train(loss: \"mean(it * it)\", \
-                     optimizer: Sgd(lr: 0.1)) }})"
-                );
+                let text = repeated_text(row, n);
                 let model = Model::from_text("repeated.ron", &text, &Settings::default());
                 size(&lower(&model.unwrap_or_else(|e| panic!("{text}: {e}")), entry))
             };
             let (few, many) = (measured(60), measured(480));
             if many.statements > 10 * few.statements + 100 || many.calls > 10 * few.calls + 480 {
-                wrong.push(format!("{name}, {entry}: {few:?} at n, {many:?} at 8 n"));
+                wrong.push(format!("{}, {entry}: {few:?} at n, {many:?} at 8 n", row.0));
             }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Layers and functions whose arguments say how long a window is: these are looked for by name. Others of that name say how
+/// large a result is.
+fn has_window(callable: &language::Callable) -> bool {
+    let sizes = !["Resize", "RandomCrop"].contains(&callable.name);
+    ["kernel", "window"].into_iter().any(|name| callable.argument(name).is_some())
+        || sizes && callable.argument("size").is_some()
+}
+
+#[test]
+fn windows_are_linear() {
+    let with_windows = [language::layers(), language::functions()].concat();
+    for callable in with_windows.iter().filter(|callable| has_window(callable)) {
+        assert!(WINDOWS.iter().any(|row| row.0 == callable.name), "{} has no row", callable.name);
+    }
+    let mut wrong = Vec::new();
+    for row in WINDOWS {
+        for entry in ["infer", "train"] {
+            let measured = |n: usize| {
+                let text = window_text(row, n);
+                let model = Model::from_text("windows.ron", &text, &Settings::default());
+                done(&lower(&model.unwrap_or_else(|e| panic!("{text}: {e}")), entry))
+            };
+            wrong.extend(beyond(&format!("{} {entry}", row.1), &measured(2048), &measured(16384), 10.0));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 
 use brolga_codegen::TargetCpu;
 use brolga_ir::graph::Origin;
-use brolga_ir::ops::Role;
+use brolga_ir::ops::{Conv, ReduceWindow, Role};
 use brolga_ir::program::interpret::Interpreter;
 use brolga_ir::program::{Combine, Program};
-use brolga_ir::scalar::{Function, ScalarOp};
+use brolga_ir::scalar::{Comparison, Function, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, Tensor, Type, Value};
 use brolga_passes::lower::{BLOCK, lower};
 use brolga_passes::{Manager, Options, pipelines};
@@ -186,6 +186,155 @@ fn gradients_of_long_sums() {
         let error = (found[0].get(1).to_f64() - exact).abs() / exact;
         assert!(error < 1e-6, "{dims:?}: off by {error:.1e}");
     }
+}
+
+/// A long sum of 0.1 that is no reduction: what it is, the extents of x, which element of the first result, how many terms, and
+/// the factor of each.
+type Long = (
+    &'static str,
+    Vec<usize>,
+    usize,
+    usize,
+    f64,
+    Box<dyn Fn(&mut Builder, Value) -> Result<Vec<Value>, GraphError>>,
+);
+
+/// Windows that cover the axis, and that overlap, with their gradients; sums by computed indices, in few rows and in many;
+/// gradients of the weights of convolutions, whose chains have 4,096 positions.
+fn long_sums(n: usize) -> Vec<Long> {
+    let window = |combine, n: usize| ReduceWindow::new(combine, &[1, n], &[1, 1]);
+    let tenths = |b: &mut Builder, y: Value| {
+        let dy = b.full_like(y, f64::from(0.1f32))?;
+        let y = b.mul(y, dy)?;
+        let axes: Vec<usize> = (0..b.dims(y).len()).collect();
+        b.sum(y, &axes)
+    };
+    let index = |b: &mut Builder, x: Value| {
+        let zero = b.mul_scalar(x, 0.0)?;
+        b.convert(zero, DType::I32)
+    };
+    let conv = move |spatial: usize| {
+        move |b: &mut Builder, x: Value| {
+            let dims = b.dims(x);
+            let limit: Vec<usize> =
+                dims.iter().enumerate().map(|(axis, _)| if axis < 2 { 1 } else { 3 }).collect();
+            let w = b.slice(x, &vec![0; dims.len()], &limit, &vec![1; dims.len()])?;
+            let y = b.conv(Conv::new(spatial), x, w)?;
+            let loss = tenths(b, y)?;
+            b.gradient(loss, &[w])
+        }
+    };
+    let square = f64::from(0.1f32);
+    vec![
+        (
+            "a window",
+            vec![1, n],
+            0,
+            n,
+            1.0,
+            Box::new(move |b, x| Ok(vec![b.reduce_window(window(Combine::Add, n), x)?])),
+        ),
+        (
+            "windows",
+            vec![1, 2 * n],
+            n / 2,
+            n,
+            1.0,
+            Box::new(move |b, x| Ok(vec![b.reduce_window(window(Combine::Add, n), x)?])),
+        ),
+        (
+            "the gradient of windows",
+            vec![1, 2 * n],
+            n,
+            n,
+            1.0,
+            Box::new(move |b, x| {
+                let y = b.reduce_window(window(Combine::Add, n), x)?;
+                let loss = tenths(b, y)?;
+                b.gradient(loss, &[x])
+            }),
+        ),
+        (
+            "the gradient of maxima",
+            vec![1, 2 * n],
+            n,
+            n,
+            1.0,
+            Box::new(move |b, x| {
+                let (position, middle) = (b.iota(DType::F32, &[1, 2 * n], 1)?, b.full_like(x, n as f64)?);
+                let here = b.compare(Comparison::Eq, position, middle)?;
+                let here = b.convert(here, DType::F32)?;
+                let x = b.add(x, here)?;
+                let y = b.reduce_window(window(Combine::Max, n), x)?;
+                let loss = tenths(b, y)?;
+                b.gradient(loss, &[x])
+            }),
+        ),
+        (
+            "few rows",
+            vec![n, 1],
+            0,
+            n,
+            1.0,
+            Box::new(move |b, x| {
+                let (i, base) = (index(b, x)?, b.full(0.0, &Type::new(DType::F32, [3, 1]))?);
+                let i = b.reshape(i, &[n])?;
+                Ok(vec![b.scatter_add(base, i, x, 0)?])
+            }),
+        ),
+        (
+            "many rows",
+            vec![n, 1],
+            0,
+            n,
+            1.0,
+            Box::new(move |b, x| {
+                let (i, base) = (index(b, x)?, b.full(0.0, &Type::new(DType::F32, [n + 1, 1]))?);
+                let i = b.reshape(i, &[n])?;
+                Ok(vec![b.scatter_add(base, i, x, 0)?])
+            }),
+        ),
+        (
+            "rows of their own",
+            vec![1, n],
+            0,
+            n,
+            1.0,
+            Box::new(move |b, x| {
+                let (i, base) = (index(b, x)?, b.full(0.0, &Type::new(DType::F32, [1, 3]))?);
+                Ok(vec![b.scatter_add_along(base, i, x, 1)?])
+            }),
+        ),
+        ("weights along a line", vec![1, 1, n + 2], 1, n, square, Box::new(conv(1))),
+        ("weights along three lines", vec![3, 1, n + 2], 1, 3 * n, square, Box::new(conv(1))),
+        (
+            "weights over an image",
+            vec![1, 1, n.div_ceil(64) + 2, 66],
+            4,
+            n.div_ceil(64) * 64,
+            square,
+            Box::new(conv(2)),
+        ),
+    ]
+}
+
+#[test]
+fn errors_of_windows_indices_and_weights_do_not_grow() {
+    let mut worst = 0.0f64;
+    for n in [65, 1000, (1 << 16) + 1, 1 << 20] {
+        for (what, dims, at, terms, factor, build) in long_sums(n) {
+            let program = program(&dims, 1 << 14, &*build);
+            let count: usize = dims.iter().product();
+            let inputs = [Tensor::f32(dims.as_slice(), vec![0.1; count])];
+            let (found, _) = compiled::run(&program, TargetCpu::Native, 2, &inputs, &[]);
+            let exact = terms as f64 * f64::from(0.1f32) * factor;
+            let error = (found[0].get(at).to_f64() - exact).abs() / exact;
+            let limit = if factor == 1.0 { 2e-6 } else { 1e-4 };
+            worst = worst.max(error);
+            assert!(error < limit, "{what}, {n}: off by {error:.1e}");
+        }
+    }
+    println!("largest error {worst:.1e}");
 }
 
 /// Zeros behind the elements change no bit of a sum, be they few, a block, or several.

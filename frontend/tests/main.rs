@@ -8,6 +8,7 @@ mod classes;
 mod data;
 mod entries;
 mod language;
+mod limits;
 mod models;
 mod naming;
 mod numbers;

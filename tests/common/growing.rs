@@ -37,6 +37,95 @@ pub fn unrolled_text([_, input, start, times, block]: &[&str; 5], n: usize) -> S
     )
 }
 
+/// Bodies that join, mask or rearrange what they have made, again and again: a name, the input, and the steps; `$n` is how
+/// often.
+pub const REPEATED: &[(&str, &str, &str)] = &[
+    ("joins", "f32[2, 1]", "Repeat($n, [Expr(\"concat([it, x], 1)\")])"),
+    ("joins of one", "f32[2, 1]", "Expr(\"concat([it] * $n, 1)\")"),
+    (
+        "joins of others",
+        "f32[2, 8]",
+        "Repeat(times: $n, index: \"i\", body: [Expr(\"concat([it, tanh(it[:, :8] + i)], 1)\")])",
+    ),
+    (
+        "masks of masks",
+        "f32[2, 8]",
+        "Expr(\"x > 0\"), Repeat(times: $n, index: \"i\", body: [Expr(\"it != (x > i)\")]), Expr(\"where(it, x, 1)\")",
+    ),
+    (
+        "masks of two",
+        "f32[2, 8]",
+        "Expr(\"x > 0\"), Repeat(times: $n, index: \"i\", body: [Expr(\"(it and x > i) != (not it)\")]), Expr(\"where(it, x, 1)\")",
+    ),
+    (
+        "rearranged",
+        "f32[12, 8]",
+        "Repeat($n, [Expr(\"reshape(transpose(it, [1, 0]), [12, 8])\")]), Expr(\"it + x\")",
+    ),
+];
+
+/// One of [`REPEATED`] with `n` repetitions.
+pub fn repeated_text((_, input, body): &(&str, &str, &str), n: usize) -> String {
+    let body = body.replace("$n", &n.to_string());
+    format!(
+        "Model(inputs: {{ \"s\": \"{input}\" }}, body: [Parameter([1]), Expr(\"s * it\"), As(\"x\"), {body}], entries: {{ \
+         \"infer\": Infer(outputs: {{ \"y\": \"it\" }}), \"train\": Train(loss: \"mean(it * it)\", optimizer: Sgd(lr: 0.1)) \
+         }})"
+    )
+}
+
+/// Layers whose windows are as long as the axis, or half or a quarter of it (`$h`, `$q`) and overlap: the name, the call, and
+/// the input. What a convolution does is its window for each of its positions, so it has one of them.
+pub const WINDOWS: &[(&str, &str, &str)] = &[
+    ("MaxPool1d", "MaxPool1d($n)", "f32[2, 3, $n]"),
+    ("MaxPool1d", "MaxPool1d($q)", "f32[2, 3, $n]"),
+    ("MaxPool1d", "MaxPool1d(kernel: $h, stride: 1, padding: $q)", "f32[2, 3, $n]"),
+    ("MaxPool1d", "MaxPool1d(kernel: $q, stride: 3, dilation: 2, ceil_mode: true)", "f32[2, 3, $n]"),
+    ("MaxPool2d", "MaxPool2d([$n, 8])", "f32[2, 3, $n, 8]"),
+    ("MaxPool2d", "MaxPool2d(kernel: [$h, 5], stride: [2, 1])", "f32[2, 3, $n, 9]"),
+    ("MaxPool3d", "MaxPool3d([2, $n, 2])", "f32[1, 2, 4, $n, 4]"),
+    ("AvgPool1d", "AvgPool1d($n)", "f32[2, 3, $n]"),
+    ("AvgPool1d", "AvgPool1d($q)", "f32[2, 3, $n]"),
+    ("AvgPool1d", "AvgPool1d(kernel: $h, stride: 1, padding: $q)", "f32[2, 3, $n]"),
+    ("AvgPool1d", "AvgPool1d(kernel: $h, stride: 3, padding: 7, count_include_pad: false)", "f32[2, 3, $n]"),
+    ("AvgPool1d", "AvgPool1d(kernel: $q, dilation: 3, stride: 2, divisor_override: 5)", "f32[2, 3, $n]"),
+    ("AvgPool2d", "AvgPool2d([8, $n])", "f32[2, 3, 8, $n]"),
+    ("AvgPool2d", "AvgPool2d(kernel: [5, $h], stride: [1, 2])", "f32[2, 3, 9, $n]"),
+    ("AvgPool3d", "AvgPool3d([2, $n, 2])", "f32[1, 2, 4, $n, 4]"),
+    ("Pool2d", "Pool2d(kind: \"avg\", kernel: [$q, 2])", "f32[2, 3, $n, 8]"),
+    ("AdaptiveAvgPool1d", "AdaptiveAvgPool1d(3)", "f32[2, 3, $n]"),
+    ("AdaptiveAvgPool1d", "AdaptiveAvgPool1d(100)", "f32[2, 3, $n]"),
+    ("AdaptiveAvgPool2d", "AdaptiveAvgPool2d([3, 2])", "f32[2, 3, $n, 4]"),
+    ("AdaptiveAvgPool3d", "AdaptiveAvgPool3d([1, 5, 2])", "f32[1, 2, 2, $n, 4]"),
+    ("AdaptiveMaxPool1d", "AdaptiveMaxPool1d(4)", "f32[2, 3, $n]"),
+    ("AdaptiveMaxPool1d", "AdaptiveMaxPool1d(100)", "f32[2, 3, $n]"),
+    ("AdaptiveMaxPool2d", "AdaptiveMaxPool2d([3, 2])", "f32[2, 3, $n, 4]"),
+    ("AdaptiveMaxPool3d", "AdaptiveMaxPool3d([1, 5, 2])", "f32[1, 2, 2, $n, 4]"),
+    ("LocalResponseNorm", "LocalResponseNorm($n)", "f32[2, $n, 3]"),
+    ("Conv1d", "Conv1d(features: 4, kernel: $n)", "f32[2, 3, $n]"),
+    ("Conv1d", "Conv1d(features: 3, kernel: $n, groups: 3)", "f32[2, 3, $n]"),
+    ("Conv2d", "Conv2d(features: 4, kernel: [$n, 3])", "f32[2, 3, $n, 3]"),
+    ("Conv3d", "Conv3d(features: 4, kernel: [2, $n, 2])", "f32[1, 2, 2, $n, 2]"),
+    ("ConvTranspose1d", "ConvTranspose1d(features: 4, kernel: $n)", "f32[2, 3, 1]"),
+    ("ConvTranspose2d", "ConvTranspose2d(features: 4, kernel: [$n, 3])", "f32[2, 3, 1, 1]"),
+    ("ConvTranspose3d", "ConvTranspose3d(features: 4, kernel: [2, $n, 2])", "f32[1, 2, 1, 1, 1]"),
+];
+
+/// One of [`WINDOWS`] at a size.
+pub fn window_text((_, call, input): &(&str, &str, &str), n: usize) -> String {
+    let at = |text: &str| {
+        text.replace("$n", &n.to_string())
+            .replace("$h", &(n / 2).to_string())
+            .replace("$q", &(n / 4).to_string())
+    };
+    format!(
+        "Model(inputs: {{ \"x\": \"{}\" }}, body: [Parameter([1]), Expr(\"x * it\"), {}], entries: {{ \"infer\": \
+         Infer(outputs: {{ \"y\": \"it\" }}), \"train\": Train(loss: \"mean(it * it)\", optimizer: Sgd(lr: 0.1)) }})",
+        at(input),
+        at(call)
+    )
+}
+
 /// Graphs of every operator that is not elementwise: `$op` is each of the names, `$n` the size.
 pub const OPERATORS: &[(&[&str], &str)] = &[
     (&["iota"], "(%x: f32[$n]) { %i = iota {dtype: f32, dims: [$n], axis: 0} %y = add %x, %i"),

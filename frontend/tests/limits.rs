@@ -1,0 +1,131 @@
+//! What a model may expand to: models just below each limit are built, those beyond it are one mistake, at its place, that says
+//! the limit. Building takes its time for these; `brolga check` answers within two seconds for what is below.
+
+use std::collections::HashMap;
+
+use brolga_frontend::{Model, Settings, no_imports};
+use brolga_ir::{DType, Tensor, Type};
+
+use crate::common::{build, run};
+
+fn text(body: &str, entry: &str) -> String {
+    format!("Model(inputs: {{ \"x\": \"f32[2, 4]\" }}, body: [{body}], entries: {{ \"e\": {entry} }})")
+}
+
+const INFER: &str = "Infer(outputs: { \"y\": \"it\" })";
+
+/// The mistakes of a model.
+fn mistakes(text: &str) -> String {
+    let built = Model::parse("test.ron", text, &no_imports).and_then(|m| m.instantiate(&Settings::default()));
+    built.map(|_| String::new()).unwrap_or_else(|diagnostics| diagnostics.to_string())
+}
+
+/// A limit: a body and an entry in which `$n` stands for a number, the largest number, the first beyond, and what is said.
+const LIMITS: &[(&str, &str, usize, usize, &str)] = &[
+    // An iteration is a step, and so is the layer; the repetition itself is one.
+    ("Repeat($n, [Identity])", INFER, 9_999, 10_000, "the model has more than 20000 steps"),
+    // A scalar, its broadcast, and the sum.
+    ("Expr(\"it + sum([x * 2] * $n)\")", INFER, 99_999, 100_001, "a list has at most 100000 elements"),
+    (
+        "Repeat($n, [Expr(\"sin(cos(sin(cos(sin(cos(sin(cos(sin(cos(it))))))))))\")])",
+        INFER,
+        9_900,
+        12_100,
+        "the model has more than",
+    ),
+    (
+        "Repeat(60, [Expr(\"it + sum([x * 2] * $n)\")])",
+        INFER,
+        300,
+        50_000,
+        "the model has more than 120000 operators",
+    ),
+    (
+        "Repeat($n, [Linear(4)])",
+        "Train(loss: \"mean(it * it)\", optimizer: Adam(lr: 0.1))",
+        500,
+        5_000,
+        "the model has more than 120000 operators",
+    ),
+    (
+        "Linear(4)",
+        "Train(loss: \"mean(it * it)\", optimizer: Sgd(lr: MultiStep(initial: 0.1, at: \"range($n)\")))",
+        100_000,
+        100_001,
+        "a list has at most 100000 elements",
+    ),
+];
+
+#[test]
+fn what_is_beyond_a_limit_is_said_at_its_place() {
+    for (body, entry, below, beyond, message) in LIMITS {
+        let at = |n: usize| text(&body.replace("$n", &n.to_string()), &entry.replace("$n", &n.to_string()));
+        assert_eq!(mistakes(&at(*below)), "", "{body}");
+        let said = mistakes(&at(*beyond));
+        assert!(said.contains(message) && said.contains("test.ron:1:"), "{body}: {said}");
+        assert_eq!(said.matches("error:").count(), 1, "{said}");
+    }
+}
+
+fn operators(text: &str) -> usize {
+    build(text).graph("e").expect("an entry").len()
+}
+
+/// Operators grow with steps of an entry as with milestones: in proportion, or not at all.
+#[test]
+fn graphs_are_linear() {
+    let minimizes = |n: usize| {
+        let step = "Minimize(loss: \"mean(it * it)\", of: \"a.*\", optimizer: Adam(lr: 0.1))";
+        let steps = vec![step; n].join(", ");
+        operators(&text(
+            "Linear(name: \"a\", features: 4)",
+            &format!("Entry(mode: \"train\", steps: [{steps}])"),
+        ))
+    };
+    let (few, many) = (minimizes(10), minimizes(80));
+    assert!(many <= 8 * few + 100, "{few}, {many}");
+    let milestones = |n: usize| {
+        let at = format!("MultiStep(initial: 0.1, at: \"range({n})\")");
+        let entry = format!("Train(loss: \"mean(it * it)\", optimizer: Sgd(lr: {at}))");
+        operators(&text("Linear(4)", &entry))
+    };
+    assert_eq!(milestones(5), milestones(5000));
+}
+
+fn value(expression: &str, dims: &[usize]) -> Result<Tensor, String> {
+    let list: Vec<String> = dims.iter().map(usize::to_string).collect();
+    let text = format!(
+        "Model(inputs: {{ \"x\": \"f32[{}]\" }}, body: [{expression}], entries: {{ \"e\": {INFER} }})",
+        list.join(", ")
+    );
+    let said = mistakes(&text);
+    if !said.is_empty() {
+        return Err(said);
+    }
+    let x =
+        Tensor::generate(&Type::new(DType::F64, dims), |i| brolga_ir::scalar::Scalar::F64(i as f64 - 1.0));
+    let found = run(build(&text).graph("e").expect("an entry"), &HashMap::from([("x".to_owned(), x)]));
+    Ok(found["y"].clone())
+}
+
+/// As in PyTorch: no extreme of nothing, but of rows that there are none of; axes from the end; a sum of squares without
+/// anything added to it.
+#[test]
+fn settings_at_the_edge() {
+    for (expression, dims) in [
+        ("Expr(\"max(x)\")", vec![0]),
+        ("Expr(\"min(x, axis=1)\")", vec![2, 0]),
+        ("Expr(\"max(x, axis=-1, keepdims=true)\")", vec![2, 0]),
+        ("GlobalMaxPool", vec![1, 2, 0]),
+    ] {
+        let said = value(expression, &dims).expect_err(expression);
+        assert!(said.contains("without elements"), "{expression}: {said}");
+    }
+    assert_eq!(value("Expr(\"max(x, axis=1)\")", &[0, 3]).unwrap().dims(), [0]);
+    assert_eq!(value("Flatten(-1)", &[2, 3, 4]).unwrap().dims(), [2, 3, 4]);
+    assert_eq!(value("Flatten(-2)", &[2, 3, 4]).unwrap().dims(), [2, 12]);
+    assert!(value("Flatten(-4)", &[2, 3, 4]).unwrap_err().contains("there is no axis -4"));
+    // x / (k + alpha / size x^2)^beta with k = 0.
+    let found = value("LocalResponseNorm(size: 1, k: 0, alpha: 1, beta: 0.5)", &[1, 3, 2]).unwrap();
+    assert_eq!((found.get(0).to_f64(), found.get(2).to_f64()), (-1.0, 1.0));
+}
