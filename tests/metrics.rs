@@ -24,7 +24,8 @@ const MODEL: &str = "Model(
             loss: \"mse(y, target) + cross_entropy(logits, label)\",
             optimizer: Sgd(lr: 0.05, momentum: 0.9),
             metrics: {
-                \"r2\": \"1 - total((y - target) ** 2) / (total(target ** 2) - total(target) ** 2 / total(batch))\",
+                \"r2\": \"r2(y, target)\",
+                \"r2 of totals\": \"1 - total((y - target) ** 2) / (total(target ** 2) - total(target) ** 2 / total(batch))\",
                 \"accuracy\": \"accuracy(logits, label)\",
                 \"of 0\": \"total(float(hit) * (label == 0)) / total(label == 0)\",
                 \"of 1\": \"total(sum(float(hit) * (label == 1))) / total(sum(label == 1))\",
@@ -117,7 +118,7 @@ fn expected(samples: usize, state: &mut State) -> Vec<(&'static str, f64)> {
     let infer = model(1).compile("infer").unwrap();
     let mut instance = Instance::bind(infer, state, &Threads::serial()).unwrap();
     let data = Data::new(0, samples);
-    let (mut square, mut sums, mut error, mut y_sum) = (0.0, [0.0; 2], 0.0, 0.0);
+    let (mut square, mut targets, mut error, mut y_sum) = (0.0, Vec::new(), 0.0, 0.0);
     let (mut hits, mut counts) = ([0.0; 3], [0.0; 3]);
     for index in 0..samples {
         let (x, target, label) = data.sample(Split::Validation, index);
@@ -128,17 +129,20 @@ fn expected(samples: usize, state: &mut State) -> Vec<(&'static str, f64)> {
         let found = (0..3).fold(0, |best, at| if logits[at] > logits[best] { at } else { best });
         counts[label as usize] += 1.0;
         hits[label as usize] += f64::from(u8::from(found == label as usize));
-        let difference = y - target;
-        square += f64::from(difference * difference);
-        error += f64::from(difference.abs());
-        sums[0] += f64::from(target);
-        sums[1] += f64::from(target * target);
+        // A total's own products are in f64; a mean is one of f32.
+        square += (f64::from(y) - f64::from(target)).powi(2);
+        error += f64::from((y - target).abs());
+        targets.push(f64::from(target));
         y_sum += f64::from(y);
     }
     let n = samples as f64;
     let of = |class: usize| hits[class] / counts[class];
+    let mean = targets.iter().sum::<f64>() / n;
+    let spread = targets.iter().map(|target| (target - mean).powi(2)).sum::<f64>();
+    let r2 = if samples > 1 { 1.0 - square / spread } else { f64::NAN };
     vec![
-        ("r2", 1.0 - square / (sums[1] - sums[0] * sums[0] / n)),
+        ("r2", r2),
+        ("r2 of totals", 1.0 - square / spread),
         ("accuracy", hits.iter().sum::<f64>() / n),
         ("of 0", of(0)),
         ("of 1", of(1)),
@@ -173,7 +177,8 @@ fn metrics_are_those_of_the_whole_set_for_any_batch() {
             // Sums of samples come to the same bits however they are cut into batches.
             let first = first.get_or_insert_with(|| found.clone());
             for ((name, a), (_, b)) in found.iter().zip(first.iter()) {
-                let sums = ["r2", "of 0", "of 1", "of 2", "balanced", "rmse"].contains(&name.as_str());
+                let sums = ["r2", "r2 of totals", "of 0", "of 1", "of 2", "balanced", "rmse"]
+                    .contains(&name.as_str());
                 let same = if sums { a.to_bits() == b.to_bits() } else { close(*a, *b) };
                 assert!(same, "{name} in batches of {batch}: {a}, before {b}");
             }
@@ -285,7 +290,7 @@ fn a_batch_that_is_fixed_must_divide_the_samples() {
         let (threads, mut data) = (Threads::serial(), Data::new(0, samples));
         evaluate_with(&evaluation, &mut state, &threads, &mut data, Split::Validation, each)
     };
-    assert_eq!(run(8).unwrap().unwrap().len(), 10);
+    assert_eq!(run(8).unwrap().unwrap().len(), 11);
     let error = run(10).unwrap_err().to_string();
     assert!(error.starts_with("10 samples in batches of 4 leave 2"), "{error}");
 }

@@ -180,11 +180,12 @@ const FUNCTIONS: &[FunctionRow] = &[
     ("cross_entropy(q, softmax(q){})", &[("axis", "0")]),
     ("accuracy(q, label{})", &[("axis", "0")]),
     ("top_k_accuracy(q, label, 2{})", &[("axis", "0")]),
+    ("r2(x, t{})", NONE),
     ("norm(total(x{}))", &[("axis", "0")]),
 ];
 
 fn expression(text: &str) -> String {
-    let entry = match text.contains("total(") {
+    let entry = match text.contains("total(") || text.contains("r2(") {
         true => format!("Entry(steps: [], metrics: {{ \"y\": \"{text}\" }})"),
         false => format!("Infer(outputs: {{ \"y\": \"{text}\" }})"),
     };

@@ -16,3 +16,4 @@ mod references;
 mod settings;
 mod symbolic;
 mod tensors;
+mod validation;

@@ -13,8 +13,9 @@ mod whole;
 use std::collections::{HashMap, HashSet};
 
 use brolga_ir::graph::{Graph, NodeId, Value};
-use brolga_ir::ops::{Op, Role};
+use brolga_ir::ops::{Elementwise, Op, Role};
 use brolga_ir::program::Combine;
+use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, Type};
 
 use super::Builder;
@@ -28,6 +29,9 @@ use crate::source::Span;
 /// What names of totals begin with.
 pub(super) const TOTAL: &str = "total.";
 
+/// How many sums and products, one in the other, a total forms in f64.
+const DEEPEST: usize = 16;
+
 /// Whether a parameter stands for a total.
 pub(super) fn is_total(name: &str) -> bool {
     name.starts_with(TOTAL)
@@ -38,6 +42,8 @@ pub(super) fn is_total(name: &str) -> bool {
 pub(crate) struct Metrics {
     /// Whether a metric is being built.
     inside: bool,
+    /// Nodes from this number on are those of metrics.
+    own: usize,
     totals: Vec<Total>,
     list: Vec<Metric>,
     loss: Option<Loss>,
@@ -126,6 +132,7 @@ impl Builder<'_> {
     /// Evaluates metrics with sums in f64.
     fn measure(&mut self, metrics: &Outputs, asked: bool) {
         self.measured.inside = asked;
+        self.measured.own = self.graph.graph.len();
         self.graph.precise = true;
         self.outputs(metrics);
         self.graph.precise = false;
@@ -138,16 +145,22 @@ impl Builder<'_> {
         }
     }
 
+    /// A mistake outside of metrics.
+    pub(super) fn only_in_metrics(&self, function: &str) -> Built<()> {
+        if self.measured.inside {
+            return Ok(());
+        }
+        Err(Fault::new(format!("`{function}` belongs into metrics: it sums over the whole set")))
+    }
+
     /// `total(x)`: the sum of all elements of `x`, or along axes, over the whole set.
     pub fn total(&mut self, x: Tensor, axes: Option<&[usize]>, span: Span) -> Built {
-        if !self.measured.inside {
-            return Err(Fault::new("`total` belongs into metrics: it sums over the whole set"));
-        }
+        self.only_in_metrics("total")?;
         let parts = match axes {
             Some(axes) => {
+                let x = self.in_f64(x, DEEPEST, &mut HashMap::new())?;
                 let mut ops = self.ops();
                 let x = ops.widened(x)?;
-                let x = if ops.dtype(x).is_float() { ops.convert(x, DType::F64)? } else { x };
                 let sum = ops.sum(x, axes, false)?;
                 let sum = ops.convert(sum, DType::F64)?;
                 let dims: Vec<usize> = std::iter::once(1).chain(ops.dims(sum)).collect();
@@ -155,10 +168,41 @@ impl Builder<'_> {
             }
             None => match self.parts_of(x) {
                 Some(parts) => parts,
-                None => self.ops().parts(x)?,
+                None => {
+                    let x = self.in_f64(x, DEEPEST, &mut HashMap::new())?;
+                    self.ops().parts(x)?
+                }
             },
         };
         self.total_of(parts, span)
+    }
+
+    /// Floats in f64. What the metric itself adds, subtracts and multiplies is formed in f64, where the squares of f32 are
+    /// exact: a difference of their totals is most often small.
+    fn in_f64(&mut self, x: Tensor, depth: usize, known: &mut HashMap<Tensor, Tensor>) -> Built {
+        if !self.ops().dtype(x).is_float() {
+            return Ok(x);
+        }
+        if let Some(wide) = known.get(&x) {
+            return Ok(*wide);
+        }
+        let node = self.graph.graph.node(x.node);
+        let exact =
+            |op: &ScalarOp| matches!(op, ScalarOp::Add | ScalarOp::Sub | ScalarOp::Mul | ScalarOp::Neg);
+        let wide = match &node.op {
+            Op::Elementwise(Elementwise { op })
+                if depth > 0 && exact(op) && x.node.index() >= self.measured.own =>
+            {
+                let (op, mut operands) = (*op, node.operands.clone());
+                for operand in &mut operands {
+                    *operand = self.in_f64(*operand, depth - 1, known)?;
+                }
+                self.ops().b.elementwise(op, &operands)?
+            }
+            _ => self.ops().convert(x, DType::F64)?,
+        };
+        known.insert(x, wide);
+        Ok(wide)
     }
 
     /// What stands for the sum of parts over all batches, and along their first axis.

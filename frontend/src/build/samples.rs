@@ -117,13 +117,12 @@ fn ratio(one: f64, two: f64) -> Option<f64> {
 
 /// The ratio of an elementwise operator's result.
 fn elementwise_ratio(op: ScalarOp, operands: &[Share]) -> Option<f64> {
-    let ratios: Vec<Option<f64>> = operands.iter().map(|share| share.ratio()).collect();
-    match (op, ratios[..]) {
-        (ScalarOp::Neg, [of]) => of,
-        (ScalarOp::Convert(to), [of]) if to.is_float() => of,
-        (ScalarOp::Mul, [a, b]) => a.zip(b).map(|(a, b)| a * b),
-        (ScalarOp::Div, [a, b]) => a.zip(b).map(|(a, b)| a / b),
-        (ScalarOp::Add | ScalarOp::Sub, [a, b]) => a.filter(|_| a == b),
+    match (op, operands) {
+        (ScalarOp::Neg, [of]) => of.ratio(),
+        (ScalarOp::Convert(to), [of]) if to.is_float() => of.ratio(),
+        (ScalarOp::Mul, [a, b]) => a.ratio().zip(b.ratio()).map(|(a, b)| a * b),
+        (ScalarOp::Div, [a, b]) => a.ratio().zip(b.ratio()).map(|(a, b)| a / b),
+        (ScalarOp::Add | ScalarOp::Sub, [a, b]) => a.ratio().filter(|a| b.ratio() == Some(*a)),
         _ => all_stay(operands),
     }
 }

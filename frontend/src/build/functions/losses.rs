@@ -138,7 +138,7 @@ fn elementwise(
 
 /// A target has the prediction's shape, or is one number: nothing else is repeated, which in a loss is most often a
 /// mistake.
-fn same_shape(ops: &Ops, x: Tensor, target: Tensor, args: &Args, name: &str) -> Built<()> {
+pub(super) fn same_shape(ops: &Ops, x: Tensor, target: Tensor, args: &Args, name: &str) -> Built<()> {
     if ops.dims(x) == ops.dims(target) || ops.rank(target) == 0 {
         return Ok(());
     }

@@ -1,10 +1,11 @@
-//! Metrics of classification, and sums over a whole set.
+//! Metrics of classification and regression, and sums over a whole set.
 
 use brolga_ir::DType;
 use brolga_ir::scalar::Comparison;
 
 use super::classes::class_axis;
-use super::{Function, function, tensor, tensor_value, wrong};
+use super::losses::same_shape;
+use super::{Function, float_tensor, function, tensor, tensor_value, wrong};
 use crate::arguments::{Parameter, optional, required};
 use crate::build::Builder;
 use crate::build::value::{Args, Built, Tensor, Val};
@@ -12,9 +13,10 @@ use crate::source::Span;
 
 const AXIS: Parameter = optional("axis");
 
-pub(super) static FUNCTIONS: [Function; 3] = [
+pub(super) static FUNCTIONS: [Function; 4] = [
     function("accuracy", &[required("logits"), required("label"), AXIS], accuracy),
     function("top_k_accuracy", &[required("logits"), required("label"), required("k"), AXIS], top_k_accuracy),
+    function("r2", &[required("x"), required("target")], r2),
     function("total", &[required("x"), optional("axis")], total),
 ];
 
@@ -27,6 +29,46 @@ fn total(builder: &mut Builder, args: &Args) -> Built<Val> {
     };
     let span = args.place("x").unwrap_or(Span::new(0, 0));
     tensor_value(builder.total(x, axes.as_deref(), span))
+}
+
+/// Below this part of the mean square of the targets, in f64, their variance is what rounding has left.
+const NO_VARIANCE: f64 = 1e-13;
+
+/// The coefficient of determination over the whole set, `1 - sum((t - x)^2) / sum((t - mean)^2)`; of several outputs,
+/// which are the axes behind the first, the mean. Differences, squares and sums are in f64, in which the squares of f32 are
+/// exact. NaN where the targets do not vary: of one sample, for instance.
+fn r2(builder: &mut Builder, args: &Args) -> Built<Val> {
+    builder.only_in_metrics("r2")?;
+    let (x, target) = (float_tensor(builder, args, "x")?, float_tensor(builder, args, "target")?);
+    same_shape(&builder.ops(), x, target, args, "target")?;
+    let span = args.place("x").unwrap_or(Span::new(0, 0));
+    let mut ops = builder.ops();
+    let dims = ops.dims(x);
+    let Some(&samples) = dims.first() else {
+        return Err(wrong(args, "x", "predictions need an axis of samples"));
+    };
+    let (x, target) = (ops.convert(x, DType::F64)?, ops.convert(target, DType::F64)?);
+    let target = ops.broadcast_to(target, &dims)?;
+    let error = ops.sub(target, x)?;
+    let parts =
+        [ops.square(error)?, target, ops.square(target)?, ops.constants(&[samples as f64], DType::F64)?];
+    let mut totals = parts;
+    for (total, parts) in totals.iter_mut().zip(parts) {
+        *total = builder.total_of(parts, span)?;
+    }
+    let [errors, sum, squares, samples] = totals;
+    let mut ops = builder.ops();
+    let mean = ops.div(sum, samples)?;
+    let of_mean = ops.mul(sum, mean)?;
+    let spread = ops.sub(squares, of_mean)?;
+    let least = ops.mul_num(squares, NO_VARIANCE)?;
+    let equal = ops.compare(Comparison::Le, spread, least)?;
+    let share = ops.div(errors, spread)?;
+    let found = ops.num_sub(1.0, share)?;
+    let nan = ops.full(f64::NAN, &ops.ty(found))?;
+    let each = ops.select(equal, nan, found)?;
+    let axes: Vec<usize> = (0..dims.len() - 1).collect();
+    tensor_value(ops.mean(each, &axes, false))
 }
 
 /// Scores, their labels, and the axis of classes.
