@@ -173,7 +173,7 @@ fn schema() -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The models that come along, and the whole models of the documents.
+/// The models that come along, and the models of the documents but those that show a mistake.
 fn models() -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = brolga::models::catalogue::FILES
         .iter()
@@ -186,7 +186,9 @@ fn models() -> Vec<(String, String)> {
             if let Some(start) = block.find("Model(\n") {
                 // The model ends where its bracket stands alone.
                 let end = block[start..].find("\n)").map_or(block.len(), |end| start + end + 2);
-                found.push((document.to_owned(), block[start..end].to_owned()));
+                if is_right(&block[start..end]) {
+                    found.push((document.to_owned(), block[start..end].to_owned()));
+                }
             }
         }
     }
@@ -195,6 +197,10 @@ fn models() -> Vec<(String, String)> {
         found.push((path.display().to_string(), fs::read_to_string(path).unwrap()));
     }
     found
+}
+
+fn is_right(text: &str) -> bool {
+    brolga::frontend::Model::parse("m.ron", text, &brolga::frontend::no_imports).is_ok()
 }
 
 /// Forms that none of the models has.
@@ -238,7 +244,7 @@ fn what_the_language_accepts_is_valid() {
     for seed in 0..200 {
         let text = crate::fuzz::models::random(seed);
         // Some are wrong on purpose.
-        if brolga::frontend::Model::parse("m.ron", &text, &brolga::frontend::no_imports).is_ok() {
+        if is_right(&text) {
             models.push((format!("random model {seed}"), text));
             random += 1;
         }
