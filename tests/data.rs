@@ -478,3 +478,57 @@ fn folds_are_chosen_and_classes_may_be_texts() {
     assert!(bad(at, "train kinds.ron --data kinds.csv --fold 5").contains("folds 1 to 4"));
     assert!(bad(at, "train lenet5 --fold 1").contains("does not say that its data are split"));
 }
+
+/// Weights that hold NaN, or are so large that the loss is infinite: what was found is printed, and the exit code says that
+/// it is no result.
+#[test]
+fn what_is_no_number_is_no_success() {
+    let folder = folder();
+    let at = folder.path();
+    let text = r#"Model(
+        inputs: { "x": "f32[batch, 2]", "y": "f32[batch]" },
+        body: [Linear(name: "fc", features: 1), Expr("it[:, 0]")],
+        entries: {
+            "infer": Infer(outputs: { "price": "it" }),
+            "train": Train(loss: "mse(it, y)", optimizer: Sgd(lr: 0.1), metrics: { "mae": "l1(it, y)" }),
+        },
+    )"#;
+    std::fs::write(at.join("m.ron"), text).unwrap();
+    std::fs::write(at.join("d.csv"), "a,b,price\n1,2,3\n4,5,6\n7,8,9\n").unwrap();
+    std::fs::write(at.join("new.csv"), "a,b\n1,2\n3,4\n").unwrap();
+    let x = [1f32, 2.0];
+    write_tensors(&at.join("x.npz"), &[("x", TensorRef::from_slice(&[1, 2], &x).unwrap())]).unwrap();
+    let model = Model::load(at.join("m.ron").to_str().unwrap(), &Settings::default()).unwrap();
+    let commands = [
+        "evaluate m.ron --weights w.safetensors --data d.csv --target price",
+        "evaluate m.ron --weights w.safetensors --data d.csv --target price --json",
+        "run m.ron --weights w.safetensors new.csv --outputs o.csv --force",
+        "run m.ron --weights w.safetensors --inputs x.npz --outputs o.npz",
+    ];
+    let cases = [
+        (0.5, [""; 4]),
+        (1e30, ["`loss` is inf", "`loss` is inf", "", ""]),
+        (
+            f32::NAN,
+            [
+                "`loss` is NaN: a number in `fc.weight` is NaN",
+                "`loss` is NaN: a number in `fc.weight` is NaN",
+                "the outputs of 2 of 2 samples hold NaN, as does `fc.weight`",
+                "warning: outputs hold NaN: price, as does `fc.weight`",
+            ],
+        ),
+    ];
+    for (weight, told) in cases {
+        let mut state = model.initial_state(1).unwrap();
+        state.get_mut("fc.weight").unwrap().as_mut_slice::<f32>().unwrap().fill(weight);
+        state.save_weights(at.join("w.safetensors")).unwrap();
+        for (command, told) in commands.into_iter().zip(told) {
+            let output = run(at, command);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(errors.contains(told), "{weight}, {command}: {errors}");
+            let code = i32::from(!told.is_empty() && !told.starts_with("warning"));
+            assert_eq!(output.status.code(), Some(code), "{weight}, {command}: {errors}");
+            assert!(!output.stdout.is_empty(), "{command}: what was found is printed");
+        }
+    }
+}

@@ -3,9 +3,9 @@
 //! the whole set as one batch.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 
 use brolga_frontend::{Instance, Model, Settings, language, no_imports};
-use brolga_ir::graph::Graph;
 use brolga_ir::ops::Role;
 use brolga_ir::{DType, Tensor};
 
@@ -68,14 +68,18 @@ fn trained(loss: &str) -> String {
 }
 
 fn instance(text: &str, batch: usize) -> Instance {
-    let settings = Settings { float: DType::F64, ..Settings::default() }.dim("batch", batch);
+    instance_of(text, batch, DType::F64)
+}
+
+fn instance_of(text: &str, batch: usize, float: DType) -> Instance {
+    let settings = Settings { float, ..Settings::default() }.dim("batch", batch);
     Model::parse("test.ron", text, &no_imports)
         .and_then(|model| model.instantiate(&settings))
         .unwrap_or_else(|diagnostics| panic!("{text}\n{diagnostics}"))
 }
 
 /// The inputs of some samples, and the state.
-fn values(samples: std::ops::Range<usize>) -> HashMap<String, Tensor> {
+fn values(samples: Range<usize>) -> HashMap<String, Tensor> {
     let rows = |whole: Tensor| {
         Tensor::f64([samples.len(), 5], numbers(&whole)[samples.start * 5..samples.end * 5].to_vec())
     };
@@ -87,40 +91,48 @@ fn values(samples: std::ops::Range<usize>) -> HashMap<String, Tensor> {
     ])
 }
 
-/// The loss of the validation of all samples: whole batches, then single samples.
+/// The loss of the validation of all samples.
 fn validated(loss: &str, batch: usize) -> Option<f64> {
-    let [full, single] = [batch, 1].map(|batch| instance(&trained(loss), batch));
+    let instances = [batch, 1].map(|batch| instance(&trained(loss), batch));
+    of_set(&instances, [batch, SAMPLES], &values, "loss")
+}
+
+/// A metric of all samples: of whole batches, then of single samples, for which the second instance is.
+fn of_set(
+    [full, single]: &[Instance; 2],
+    [batch, samples]: [usize; 2],
+    values: &dyn Fn(Range<usize>) -> HashMap<String, Tensor>,
+    metric: &str,
+) -> Option<f64> {
     let mut sums: HashMap<String, Vec<f64>> = HashMap::new();
     let mut at = 0;
-    while at < SAMPLES {
-        let whole = at + batch <= SAMPLES;
-        let (instance, size) = if whole { (&full, batch) } else { (&single, 1) };
+    while at < samples {
+        let (instance, size) = if at + batch <= samples { (full, batch) } else { (single, 1) };
         let results = run(instance.graph("train.eval")?, &values(at..at + size));
         for (name, value) in results {
-            let (parts, times) = match name.starts_with("total.") {
-                true => (value.dims()[0], 1.0),
-                false => (1, size as f64),
-            };
+            let is_total = name.starts_with("total.");
+            let (parts, times) = if is_total { (value.dims()[0], 1.0) } else { (1, size as f64) };
             let elements = value.elements() / parts.max(1);
             let sums = sums.entry(name).or_insert_with(|| vec![0.0; elements]);
             numbers(&value).iter().enumerate().for_each(|(at, value)| sums[at % elements] += value * times);
         }
         at += size;
     }
+    sums.iter_mut()
+        .filter(|(name, _)| !name.starts_with("total."))
+        .for_each(|(_, sum)| sum[0] /= samples as f64);
     let Some(formulas) = full.graph("train.eval.metrics") else {
-        return sums.get("loss").map(|loss| loss[0] / SAMPLES as f64);
+        return sums.get(metric).map(|mean| mean[0]);
     };
     let mut given = values(0..0);
-    let named = |graph: &Graph, id| graph.parameter(id).expect("a parameter").clone();
-    for parameter in formulas.parameters().iter().map(|&id| named(formulas, id)) {
+    for &id in formulas.parameters() {
+        let parameter = formulas.parameter(id).expect("a parameter");
         if parameter.role == Role::Data {
-            given.insert(
-                parameter.name.clone(),
-                Tensor::f64(parameter.ty.dims, sums[&parameter.name].clone()),
-            );
+            let sum = Tensor::f64(parameter.ty.dims.clone(), sums[&parameter.name].clone());
+            given.insert(parameter.name.clone(), sum);
         }
     }
-    run(formulas, &given).get("loss").map(|loss| numbers(loss)[0])
+    run(formulas, &given).get(metric).map(|value| numbers(value)[0])
 }
 
 fn close(found: f64, expected: f64) -> bool {
@@ -196,4 +208,58 @@ fn every_argument_of_a_loss_has_a_row() {
         assert!(!calls.is_empty(), "{}", function.name);
     }
     assert!(missing.is_empty(), "no row for {missing:?}");
+}
+
+/// `r2` in f32, of `[samples, outputs]`, by batches of 4 and single samples.
+fn r2(found: &[f32], target: &[f32], outputs: usize) -> f64 {
+    let text = format!(
+        "Model(
+            inputs: {{ \"y\": \"f32[batch, {outputs}]\", \"t\": \"f32[batch, {outputs}]\" }},
+            body: [Parameter(name: \"w\", dims: [])],
+            entries: {{ \"train\": Train(
+                loss: \"mse(y * w, t)\", optimizer: Sgd(lr: 0.1), metrics: {{ \"r2\": \"r2(y, t)\" }},
+            ) }},
+        )"
+    );
+    let given = |samples: Range<usize>| {
+        let rows = |all: &[f32]| {
+            let own = all[samples.start * outputs..samples.end * outputs].to_vec();
+            Tensor::f32([samples.len(), outputs], own)
+        };
+        let w = Tensor::f32([], [1.0]);
+        HashMap::from([("y".into(), rows(found)), ("t".into(), rows(target)), ("w".into(), w)])
+    };
+    let instances = [4, 1].map(|batch| instance_of(&text, batch, DType::F32));
+    of_set(&instances, [4, found.len() / outputs], &given, "r2").expect("a metric")
+}
+
+/// The definition, in two passes, of one output.
+fn r2_by_hand(found: &[f32], target: &[f32]) -> f64 {
+    let mean = target.iter().map(|t| f64::from(*t)).sum::<f64>() / target.len() as f64;
+    let spread: f64 = target.iter().map(|t| (f64::from(*t) - mean).powi(2)).sum();
+    let errors: f64 = found.iter().zip(target).map(|(y, t)| (f64::from(*t) - f64::from(*y)).powi(2)).sum();
+    1.0 - errors / spread
+}
+
+#[test]
+fn r2_is_stable() {
+    // Far from 0, squares of f32 say nothing of the variance.
+    for offset in [0.0, 1e3, 1e6, -1e7] {
+        let target: Vec<f32> = (0..23).map(|i| offset + ((i * 37) % 23) as f32).collect();
+        let found: Vec<f32> = target.iter().enumerate().map(|(i, t)| t + (i % 5) as f32 - 2.0).collect();
+        let (value, expected) = (r2(&found, &target, 1), r2_by_hand(&found, &target));
+        assert!((value - expected).abs() < 1e-4, "{offset}: {value}, not {expected}");
+    }
+    // Of several outputs the mean, as scikit-learn's `uniform_average`.
+    let target: Vec<f32> = (0..22).map(|i| ((i * 7) % 11) as f32).collect();
+    let found: Vec<f32> = target.iter().enumerate().map(|(i, t)| t + (i % 3) as f32).collect();
+    let column = |all: &[f32], at| all.iter().skip(at).step_by(2).copied().collect::<Vec<f32>>();
+    let of_columns = [0, 1].map(|at| r2_by_hand(&column(&found, at), &column(&target, at)));
+    assert!((r2(&found, &target, 2) - (of_columns[0] + of_columns[1]) / 2.0).abs() < 1e-9);
+    // Without a variance there is none.
+    assert!(r2(&[1.5], &[1.0], 1).is_nan());
+    assert!(r2(&[0.1; 9], &[0.3; 9], 1).is_nan());
+    assert!(r2(&[1.0, 2.0, 3.0, f32::NAN], &[1.0, 2.0, 3.0, 5.0], 1).is_nan());
+    let found = mistakes(&trained("1 - r2(x, t)"));
+    assert!(found.contains("`r2` belongs into metrics"), "{found}");
 }

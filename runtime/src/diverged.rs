@@ -3,7 +3,6 @@
 use std::fmt;
 
 use crate::state::{SlotKind, State};
-use crate::tensor::DType;
 
 /// What is NaN or infinite at the end of a training run.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,15 +53,17 @@ impl Diverged {
         });
         let broken = values.into_iter().find(|(_, value)| !value.is_finite());
         let (what, value) = broken.or_else(|| {
-            let kept = |kind| matches!(kind, SlotKind::Parameter | SlotKind::Buffer);
-            let slots = state.slots().iter().filter(|slot| kept(slot.kind()));
-            let mut broken = slots.filter(|slot| match slot.tensor().dtype() {
-                DType::F32 => slot.tensor().as_slice::<f32>().is_ok_and(|all| all.iter().any(|v| v.is_nan())),
-                DType::F64 => slot.tensor().as_slice::<f64>().is_ok_and(|all| all.iter().any(|v| v.is_nan())),
-                DType::Bool | DType::U8 | DType::I32 | DType::I64 => false,
-            });
-            broken.next().map(|slot| (format!("a number in `{}`", slot.name()), f64::NAN))
+            let name = holds_nan(state)?;
+            Some((format!("a number in `{name}`"), f64::NAN))
         })?;
         Some(Diverged { what, value, since, in_data })
     }
+}
+
+/// The first of the parameters and buffers that holds NaN.
+pub fn holds_nan(state: &State) -> Option<&str> {
+    let kept = |kind| matches!(kind, SlotKind::Parameter | SlotKind::Buffer);
+    let slots = state.slots().iter().filter(|slot| kept(slot.kind()));
+    let mut broken = slots.filter(|slot| slot.tensor().has_nan());
+    broken.next().map(|slot| slot.name())
 }

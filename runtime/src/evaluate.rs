@@ -150,10 +150,11 @@ impl Evaluator {
         self.not_finite.as_ref()
     }
 
-    /// The first mean that is not finite.
+    /// The first that is not finite: of the loss and the means, which are numbers as long as the data is.
     pub(crate) fn broken<'m>(&self, metrics: &'m Metrics) -> Option<&'m (String, f64)> {
-        let means = metrics.iter().zip(self.sums.is_mean()).filter(|(_, is_mean)| **is_mean);
-        means.map(|(metric, _)| metric).find(|(_, value)| !value.is_finite())
+        let watched = metrics.iter().zip(self.sums.is_mean());
+        let watched = watched.filter(|((name, _), is_mean)| **is_mean || name == "loss");
+        watched.map(|(metric, _)| metric).find(|(_, value)| !value.is_finite())
     }
 
     /// The metrics of all samples, or nothing where `each` has stopped. The data is looked at for what is no number the

@@ -48,7 +48,7 @@ pub use block::{
 };
 pub use content::Content;
 pub use data::{Batches, Field, NoData, Request, Split};
-pub use diverged::Diverged;
+pub use diverged::{Diverged, holds_nan};
 pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{Evaluation, Ran, evaluate, evaluate_with};
 pub use executable::{Executable, cpu_has, cpu_name};

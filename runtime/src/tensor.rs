@@ -324,6 +324,15 @@ impl Tensor {
         self.view().item()
     }
 
+    /// Whether an element is NaN.
+    pub fn has_nan(&self) -> bool {
+        match self.dtype() {
+            DType::F32 => self.as_slice::<f32>().is_ok_and(|all| all.iter().any(|v| v.is_nan())),
+            DType::F64 => self.as_slice::<f64>().is_ok_and(|all| all.iter().any(|v| v.is_nan())),
+            DType::Bool | DType::U8 | DType::I32 | DType::I64 => false,
+        }
+    }
+
     /// Borrows it as an input.
     pub fn view(&self) -> TensorRef<'_> {
         TensorRef { dtype: self.dtype, dims: &self.dims, bytes: &self.bytes }

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{
-    Batches, DType, Field, Input, Instance, Request, Split, TensorRef, write_atomically, write_tensors,
+    Batches, DType, Field, Input, Instance, Request, Split, TensorRef, holds_nan, write_atomically,
+    write_tensors,
 };
 use brolga::{Error, Model, Result, State, Tensor};
 use serde_json::{Map, Value, json};
@@ -164,6 +165,7 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
         .collect::<std::result::Result<_, _>>()?;
     let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
     let (mut report, mut kept, mut broken) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut answered, mut no_number) = (0, 0);
     for path in &args.paths {
         let mut source = Source::open(path, &fields, &model, &state)?;
         for number in 0..source.len() {
@@ -182,6 +184,8 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
                 _ => name,
             };
             instance.run_tensors(&mut state, &inputs, &mut outputs)?;
+            answered += 1;
+            no_number += usize::from(outputs.iter().any(Tensor::has_nan));
             if args.json {
                 report.push(as_json(&name, &names, &outputs, &classes)?);
             } else {
@@ -203,7 +207,15 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
         outln!("{}", json!({"model": model.name(), "entry": args.entry.name, "samples": report}));
     }
     broken.iter().for_each(|error| errln!("error: {error}"));
-    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if no_number > 0 {
+        errln!("error: the outputs of {no_number} of {answered} samples hold NaN{}", of_weights(&state));
+    }
+    Ok(if broken.is_empty() && no_number == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether the weights are why outputs are no numbers.
+pub fn of_weights(state: &State) -> String {
+    holds_nan(state).map(|weights| format!(", as does `{weights}`")).unwrap_or_default()
 }
 
 /// How many of the next best classes are shown.

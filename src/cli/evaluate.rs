@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use brolga::ir::ops::{Parameter, Role};
 use brolga::models::data::{self, HeldOut};
-use brolga::runtime::{self, Batches, DType, Executable, Field, Instance, Request, Split};
+use brolga::runtime::{
+    self, Batches, DType, Executable, Field, Instance, Metrics, Request, Split, holds_nan,
+};
 use brolga::{Error, Model, Result, State, Tensor, Threads};
 use clap::Args;
 use serde_json::{Value, json};
@@ -22,7 +24,8 @@ use super::tune::tune;
 #[derive(Args)]
 #[command(after_help = "\
 Of data that the weights were trained on, what was held out then is evaluated; of others their test part, or all. The
-confusion matrix has a row for each true class and a column for each predicted one.
+confusion matrix has a row for each true class and a column for each predicted one. Where the loss is no number, or NaN is in
+the weights, it says so and ends with exit code 1.
 
 Examples:
   brolga evaluate lenet5 --weights lenet5.safetensors
@@ -103,6 +106,12 @@ pub fn run(args: &EvaluateArgs, mut destinations: Destinations) -> Result<ExitCo
         };
         write_csv(path, &predicted.rows(&names))?;
     }
+    let broken = not_finite(&found, &state);
+    let code = if broken.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    if let Some(broken) = &broken {
+        errln!("error: {broken}");
+    }
+    model.instance().notes(&args.entry.name).for_each(|note| errln!("note: {note}"));
     if args.json {
         let mut all = json!({"model": model.name(), "data": shown.to_string(), "samples": samples,
             "metrics": metrics_json(pairs(&found))});
@@ -113,8 +122,11 @@ pub fn run(args: &EvaluateArgs, mut destinations: Destinations) -> Result<ExitCo
         if let Some(path) = &args.predictions {
             all["predictions"] = json!(path.display().to_string());
         }
+        if let Some(broken) = &broken {
+            all["error"] = json!(broken);
+        }
         outln!("{all}");
-        return Ok(ExitCode::SUCCESS);
+        return Ok(code);
     }
     outln!("{} on {shown}: {samples} samples{about}", model.name());
     if !found.is_empty() {
@@ -126,7 +138,20 @@ pub fn run(args: &EvaluateArgs, mut destinations: Destinations) -> Result<ExitCo
     if let Some(path) = &args.predictions {
         outln!("\npredictions: {}", path.display());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+/// What is no number: the loss, or the weights.
+fn not_finite(metrics: &Metrics, state: &State) -> Option<String> {
+    let loss = metrics.iter().find(|(name, value)| name == "loss" && !value.is_finite());
+    match (loss, holds_nan(state)) {
+        (Some((name, value)), Some(weights)) => {
+            Some(format!("`{name}` is {value}: a number in `{weights}` is NaN"))
+        }
+        (Some((name, value)), None) => Some(format!("`{name}` is {value}")),
+        (None, Some(weights)) => Some(format!("a number in `{weights}` is NaN")),
+        (None, None) => None,
+    }
 }
 
 /// Opens the data, and says which part of them is meant: what was held out in training where they are those that the

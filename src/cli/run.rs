@@ -21,7 +21,8 @@ Files ending in .npz or .npy are NumPy's, all others safetensors; tensors carry 
 size `batch` follows the inputs unless --dim sets it.
 
 Pictures are PNG or JPEG, resized to the input; of a folder all pictures in it are taken. A table is a .csv file with a
-header. Each sample gets a line: the label with its score and the next best ones, or the numbers of the outputs.
+header. Each sample gets a line: the label with its score and the next best ones, or the numbers of the outputs. Where these
+are NaN, the exit code is 1; of outputs in files a warning names them.
 
 Examples:
   brolga run lenet5 --weights lenet5.safetensors digit.png
@@ -93,13 +94,18 @@ fn call(args: &RunArgs, from: Option<&Path>, to: &Path, mut destinations: Destin
     if let Some(path) = &args.save {
         state.save(path)?;
     }
+    let broken: Vec<&str> =
+        outputs.iter().filter(|(_, tensor)| tensor.has_nan()).map(|(name, _)| name.as_str()).collect();
+    if !broken.is_empty() {
+        errln!("warning: outputs hold NaN: {}{}", broken.join(", "), answers::of_weights(&state));
+    }
     if args.json {
         let outputs = outputs.iter().map(|(name, tensor)| {
             let about = json!({"type": type_name(tensor.dtype(), tensor.dims()), "value": value(tensor)});
             (name.clone(), about)
         });
         let all = json!({"model": model.name(), "entry": args.entry.name, "outputs": Value::Object(outputs.collect::<Map<_, _>>()),
-            "file": to.display().to_string()});
+            "file": to.display().to_string(), "nan": broken});
         outln!("{all}");
     } else {
         for (name, tensor) in &outputs {
