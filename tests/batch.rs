@@ -1,12 +1,16 @@
 //! Batch invariance: what an entry that does not train gives for a sample has the same bits when the sample is alone, in a
 //! batch of any size, and beside any neighbours, be they huge or NaN.
 //!
-//! The test run takes the models that come along below 0.2 GFLOP a sample and with few layers, which are some of every
-//! family, alone, as one of 3, and as one of 64, and larger images of few others. `BROLGA_MODELS=all` takes every model as it
-//! is, those of more work alone and as one of 3 (minutes). `BROLGA_CASES` sets the number of random models.
+//! Models that come along: the test run takes those below 0.2 GFLOP a sample and with few layers, and the small one of each
+//! family, alone, as one of 3, and as one of 64; and larger images of few others. [`LEFT`] names the rest:
+//! `BROLGA_MODELS=all` takes every model as it is, those of more work alone and as one of 3 (minutes). Every layer runs alone, as
+//! one of 3 and as one of 19. Evaluations give totals of each sample, which are compared, too, and means, which are those of
+//! the samples alone; every fourth layer's (`BROLGA_CASES`: every one's), and those of the smallest models. `BROLGA_CASES` sets
+//! the number of random models.
 
 use crate::common::cases;
 use crate::common::compiled::compile_emulated;
+use crate::common::layers::LAYERS;
 use crate::common::lcg::Lcg;
 use std::sync::Arc;
 
@@ -115,7 +119,15 @@ struct Case<'m> {
 
 impl<'m> Case<'m> {
     fn new(name: &str, model: &'m Model) -> Case<'m> {
-        let compile = move |batch: usize| model.compile_for("infer", &[("batch", batch)]).expect("compiles");
+        let case = Case::entry(name, model, "infer");
+        assert!(case.outputs.iter().any(Option::is_some), "{name}: no output has samples");
+        case
+    }
+
+    fn entry(name: &str, model: &'m Model, entry: &'m str) -> Case<'m> {
+        let compile = move |batch: usize| {
+            model.compile_for(entry, &[("batch", batch)]).unwrap_or_else(|error| panic!("{entry}: {error}"))
+        };
         Case::of(name, model.initial_state(7).expect("a state"), compile)
     }
 
@@ -131,12 +143,11 @@ impl<'m> Case<'m> {
             few.iter().zip(more).map(|(few, more)| batch_axis(few, more)).collect::<Vec<_>>()
         };
         let (inputs, outputs) = (axes(&few.0, &more.0), axes(&few.1, &more.1));
-        assert!(outputs.iter().any(Option::is_some), "{name}: no output has samples");
         Case { name: name.to_owned(), compile: Box::new(compile), state, inputs, outputs }
     }
 
-    /// What the entry gives for each sample of a batch, output by output; nothing of outputs without samples.
-    fn run(&mut self, samples: &[Sample], threads: usize) -> Vec<Vec<u8>> {
+    /// What the entry gives for a batch.
+    fn results(&mut self, samples: &[Sample], threads: usize) -> Vec<Tensor> {
         let executable = (self.compile)(samples.len());
         let manifest = executable.manifest();
         let inputs = manifest.inputs.iter().zip(&self.inputs).enumerate();
@@ -147,6 +158,12 @@ impl<'m> Case<'m> {
         let threads = Threads::new(threads).expect("threads");
         let mut instance = Instance::bind(Arc::clone(&executable), &self.state, &threads).expect("bind");
         instance.run_tensors(&mut self.state, &inputs, &mut outputs).expect("runs");
+        outputs
+    }
+
+    /// What the entry gives for each sample of a batch, output by output; nothing of outputs without samples.
+    fn run(&mut self, samples: &[Sample], threads: usize) -> Vec<Vec<u8>> {
+        let outputs = self.results(samples, threads);
         let of = |at: usize| {
             let outputs = outputs.iter().zip(&self.outputs);
             outputs.filter(|(_, axis)| axis.is_some()).flat_map(|(o, axis)| sample_of(o, *axis, at)).collect()
@@ -176,6 +193,41 @@ impl<'m> Case<'m> {
             );
         }
     }
+}
+
+/// The elements of a tensor of floats.
+fn numbers(tensor: &Tensor) -> Vec<f64> {
+    match tensor.dtype() {
+        DType::F64 => tensor.as_slice::<f64>().expect("f64").to_vec(),
+        _ => tensor.as_slice::<f32>().expect("f32").iter().map(|&v| f64::from(v)).collect(),
+    }
+}
+
+/// An evaluation: what it gives for each sample has the same bits in any batch, and what it gives for a batch is the mean,
+/// or the total, of what it gives for the samples alone. Whether it gives something for each.
+fn check_evaluation(name: &str, model: &Model, entry: &str) -> bool {
+    let mut case = Case::entry(&format!("{name}, {entry}"), model, entry);
+    let samples = [0, 1, 2].map(|at| (at, Kind::Plain));
+    let together = case.results(&samples, 2);
+    let alone = samples.map(|sample| case.results(&[sample], 1));
+    let outputs = (case.compile)(3).manifest().outputs.clone();
+    for (at, output) in outputs.iter().enumerate().filter(|(at, _)| case.outputs[*at].is_none()) {
+        // Means of evaluations are in f64; what else an entry gives is in f32.
+        let tolerance = if output.dtype == DType::F64 { 1e-12 } else { 1e-6 };
+        let parts = if output.name.starts_with("total.") { 1.0 } else { 3.0 };
+        for (i, found) in numbers(&together[at]).into_iter().enumerate() {
+            let expected = alone.iter().map(|results| numbers(&results[at])[i]).sum::<f64>() / parts;
+            let close = (found - expected).abs() <= tolerance * expected.abs().max(1.0);
+            let (case, name) = (&case.name, &output.name);
+            assert!(close, "{case}: `{name}` of three samples is {found}, of them alone {expected}");
+        }
+    }
+    let each = case.outputs.iter().any(Option::is_some);
+    if each {
+        case.check(&three(), 1);
+        case.check(&mixed(19), 2);
+    }
+    each
 }
 
 /// Samples of which some are strange: a few positions of each kind of neighbourhood.
@@ -213,28 +265,110 @@ fn names() -> Vec<String> {
     brolga::names().expect("models").into_iter().map(|(name, _)| name).collect()
 }
 
-/// Layers of the deepest model that the test run takes.
+/// Layers of the deepest model that the test run takes, and of the deepest whose evaluations it takes.
 const FEW: usize = 80;
+const VERY_FEW: usize = 25;
+
+/// The models that run with `BROLGA_MODELS=all` only.
+const LEFT: [&str; 34] = [
+    "alexnet-tv",
+    "bert-tiny-encoder",
+    "densenet",
+    "densenet121",
+    "densenet161",
+    "densenet169",
+    "densenet201",
+    "googlenet",
+    "googlenet-aux",
+    "googlenet-tv",
+    "googlenet-tv-aux",
+    "mobilenet_v2",
+    "mobilenet_v2-0.5",
+    "mobilenet_v2-1.4",
+    "resnet",
+    "resnet101",
+    "resnet110",
+    "resnet1202",
+    "resnet152",
+    "resnet18",
+    "resnet32",
+    "resnet34",
+    "resnet44",
+    "resnet50",
+    "resnet56",
+    "vgg",
+    "vgg11",
+    "vgg11_bn",
+    "vgg13",
+    "vgg13_bn",
+    "vgg16",
+    "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
+];
 
 #[test]
 fn every_model_has_the_same_bits_for_a_sample_in_any_batch() {
     let all = std::env::var("BROLGA_MODELS").is_ok_and(|models| models == "all");
+    let (mut run, mut left, mut evaluations) = (0, Vec::new(), 0);
     for name in names() {
         let settings = Settings::default();
         let model = Model::load(&name, &settings.clone().dim("batch", 1)).expect("a model");
         let (work, start) = (work(&model), std::time::Instant::now());
-        if work < 0.2 && (all || model.instance().layers().len() < FEW) {
+        let (layers, small) = (model.instance().layers().len(), name.ends_with("-mini"));
+        if work < 0.2 && (all || layers < FEW) {
             check_model(&name, &settings, 64);
-        } else if all {
+        } else if all || small {
             check_model(&name, &settings, 3);
         } else {
+            left.push(name);
             continue;
+        }
+        run += 1;
+        if layers < VERY_FEW || all && work < 0.2 {
+            let entries = model.instance().entries();
+            for entry in entries.into_iter().filter(|entry| entry.ends_with(".eval")) {
+                check_evaluation(&name, &model, entry);
+                evaluations += 1;
+            }
         }
         println!("{name}: {work:.3} GFLOP a sample, {:.1} s", start.elapsed().as_secs_f64());
     }
+    left.sort();
+    println!("{run} models and {evaluations} evaluations; left to BROLGA_MODELS=all: {}", left.join(", "));
+    assert_eq!(left, if all { Vec::new() } else { LEFT.to_vec() });
+    assert!(evaluations >= 5, "{evaluations}");
     for name in ["resnet18", "resnet50"] {
         check_model(name, &Settings::default().with("size", "64"), 3);
     }
+}
+
+/// Every layer alone, as one of 3 and as one of 19, beside NaN and huge numbers.
+#[test]
+fn every_layer_has_the_same_bits_for_a_sample_in_any_batch() {
+    let mut evaluated = 0;
+    for (number, row) in LAYERS.iter().enumerate() {
+        // A parameter has no samples.
+        let Some(input) = row.input else { continue };
+        let text = infer(input, row.call);
+        let plain = model(row.call, &text, CompileOptions::default());
+        let mut case = Case::new(row.call, &plain);
+        case.check(&three(), 1);
+        case.check(&mixed(19), 2);
+        if cases(0) == 0 && !number.is_multiple_of(4) {
+            continue;
+        }
+        let first = if input.starts_with("f32") { "Parameter([1]), Expr(\"x * it\"), " } else { "" };
+        let text = format!(
+            "Model(inputs: {{ \"x\": \"{input}\" }}, body: [{first}{}], entries: {{ \"train\": Train(loss: \
+             \"mean(it * it)\", optimizer: Sgd(lr: 0.1), metrics: {{ \"m\": \"total(it ** 2) / total(batch)\" }}) }})",
+            row.call
+        );
+        let trained = model(row.call, &text, CompileOptions::default());
+        assert!(check_evaluation(row.call, &trained, "train.eval"), "{}: no totals of samples", row.call);
+        evaluated += 1;
+    }
+    assert!(evaluated >= 20, "{evaluated} evaluations");
 }
 
 /// A model from text, compiled with these options.
