@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use brolga::runtime::{Instance, State};
+use brolga::{Model, Settings, Threads};
 use brolga_codegen::TargetCpu;
 use brolga_ir::graph::Origin;
 use brolga_ir::ops::{Conv, ReduceWindow, Role};
@@ -335,6 +337,82 @@ fn errors_of_windows_indices_and_weights_do_not_grow() {
         }
     }
     println!("largest error {worst:.1e}");
+}
+
+/// One run of an entry of a model on inputs of 0.1, or of index 0; the first output, and how the first trained number changes.
+fn run_layers(text: &str, entry: &str) -> (f64, f64) {
+    let threads = Threads::new(2).unwrap();
+    let model =
+        Model::from_text("layers.ron", text, &Settings::default()).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let executable = model.compile(entry).unwrap();
+    let manifest = executable.manifest().clone();
+    let mut state = model.initial_state(0).unwrap();
+    let trained = |state: &State| {
+        let slot = state.slots().iter().find(|slot| slot.tensor().dtype() == brolga_runtime::DType::F32);
+        slot.map_or(0.0, |slot| f64::from(slot.tensor().as_slice::<f32>().unwrap()[0]))
+    };
+    let before = trained(&state);
+    let inputs: Vec<brolga_runtime::Tensor> = (manifest.inputs.iter())
+        .map(|input| {
+            let count = input.dims.iter().product();
+            match input.dtype {
+                brolga_runtime::DType::F32 => {
+                    brolga_runtime::Tensor::from_slice(&input.dims, &vec![0.1f32; count]).unwrap()
+                }
+                dtype => brolga_runtime::Tensor::zeros(dtype, &input.dims).unwrap(),
+            }
+        })
+        .collect();
+    let outputs = manifest.outputs.iter();
+    let mut outputs: Vec<brolga_runtime::Tensor> =
+        outputs.map(|output| brolga_runtime::Tensor::zeros(output.dtype, &output.dims).unwrap()).collect();
+    let mut instance = Instance::bind(executable, &state, &threads).unwrap();
+    instance.run_tensors(&mut state, &inputs, &mut outputs).unwrap();
+    drop(instance);
+    let first = outputs.first().map_or(0.0, |output| f64::from(output.as_slice::<f32>().unwrap()[0]));
+    (first, before - trained(&state))
+}
+
+/// Layers that average, and layers whose gradients are long sums: of 0.1 each, or of 0.01 for weights.
+#[test]
+fn layers_over_long_axes() {
+    let n = 1 << 18;
+    let at = |text: &str| text.replace("$h", &(n / 2).to_string()).replace("$n", &n.to_string());
+    for call in [
+        "AvgPool1d($n)",
+        "AvgPool1d(kernel: $h, stride: 1)",
+        "AvgPool1d(kernel: $h, stride: 5, padding: 7, count_include_pad: false)",
+        "GlobalAvgPool",
+        "AdaptiveAvgPool1d(1)",
+        "AdaptiveAvgPool1d(3)",
+        "Expr(\"mean(it, axis=-1)\")",
+    ] {
+        let text = format!(
+            "Model(inputs: {{ \"x\": \"f32[1, 1, {n}]\" }}, body: [{}], entries: {{ \"infer\": Infer(outputs: {{ \"y\": \
+             \"it\" }}) }})",
+            at(call)
+        );
+        let error = (run_layers(&text, "infer").0 / f64::from(0.1f32) - 1.0).abs();
+        assert!(error < 1e-6, "{call}: off by {error:.1e}");
+    }
+    for (call, input, each, limit) in [
+        ("Embedding(vocabulary: 3, features: 2)", "i32[$n]", 0.1, 2e-6),
+        ("Embedding(vocabulary: 300000, features: 1)", "i32[$n]", 0.1, 2e-6),
+        ("Parameter(dims: [3]), Expr(\"take(it, x)\")", "i32[$n]", 0.1, 2e-6),
+        ("Parameter(dims: [3, 2]), Expr(\"it[x]\")", "i32[$n]", 0.1, 2e-6),
+        ("Conv1d(features: 1, kernel: 3, padding: 1, bias: false)", "f32[1, 1, $n]", 0.01, 1e-4),
+        ("Conv1d(features: 20, kernel: 1, bias: false)", "f32[1, 18, $n]", 0.01, 1e-4),
+        ("Parameter(dims: [1]), Expr(\"x * it\")", "f32[$n]", 0.01, 2e-6),
+    ] {
+        let text = format!(
+            "Model(inputs: {{ \"x\": \"{}\" }}, body: [{}], entries: {{ \"train\": Train(loss: \"sum(it) * 0.1\", \
+             optimizer: Sgd(lr: 1)) }})",
+            at(input),
+            at(call)
+        );
+        let error = (run_layers(&text, "train").1 / (n as f64 * each) - 1.0).abs();
+        assert!(error < limit, "{call}: off by {error:.1e}");
+    }
 }
 
 /// Zeros behind the elements change no bit of a sum, be they few, a block, or several.
