@@ -460,11 +460,11 @@ fn report(
             outln!("  {what:<11} {}", metrics(pairs(list)));
         }
     }
-    let about = match outcome.stopped {
-        true => {
-            format!(" after {} updates; the metrics are those of {} epochs", outcome.steps, outcome.epochs)
-        }
-        false => String::new(),
+    let (updates, epochs) = (outcome.steps, outcome.epochs);
+    let about = match epochs {
+        _ if !outcome.stopped => String::new(),
+        0 => format!(" after {updates} updates, before the end of the first epoch"),
+        _ => format!(" after {updates} updates; the metrics are those of epoch {epochs}"),
     };
     outln!("  weights     {}{about}", save.display());
 }

@@ -71,14 +71,25 @@ fn an_interrupted_run_writes_a_checkpoint() {
     let folder = folder();
     let at = folder.path();
     let train = "train lenet5 --batch 32 --checkpoint points";
-    let mut child = command(at).args(format!("{train} --epochs 10000").split_whitespace()).spawn().unwrap();
+    let mut child = command(at);
+    child.args(format!("{train} --epochs 10000").split_whitespace()).stdout(std::process::Stdio::piped());
+    let mut child = child.spawn().unwrap();
     let points = || std::fs::read_dir(at.join("points")).map_or(0, |entries| entries.count());
     while points() == 0 {
         assert!(child.try_wait().unwrap().is_none(), "it ended before its first checkpoint");
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    // The metrics are of an earlier moment than the weights.
+    let text = String::from_utf8_lossy(&output.stdout);
+    let epochs = text.split("digits: ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+    let of = match epochs {
+        "0" => ", before the end of the first epoch".to_owned(),
+        epochs => format!("; the metrics are those of epoch {epochs}\n"),
+    };
+    assert!(text.contains(" updates") && text.contains(&of), "{text}");
     let text = good(at, &format!("{train} --epochs 1 --resume"));
     assert!(text.contains("lenet5.safetensors"), "{text}");
 }
