@@ -131,6 +131,8 @@ pub(crate) struct KernelCx<'a> {
     pub(crate) strip: Option<InStrip>,
     pub(crate) depth: usize,
     zeros: Option<StackSlot>,
+    /// The table of every leaf that takes one.
+    table: Option<StackSlot>,
     pub(crate) leaves: Vec<Leaf>,
 }
 
@@ -200,6 +202,7 @@ pub(crate) fn kernel(
         strip: None,
         depth: 0,
         zeros: None,
+        table: None,
         leaves: Vec::new(),
     };
     cx.grid(part);
@@ -365,6 +368,16 @@ impl KernelCx<'_> {
 
     pub(crate) fn stack(&mut self, bytes: u32) -> StackSlot {
         self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4))
+    }
+
+    /// Memory for the table of a leaf, which is filled just before the call: a kernel of many leaves has one for all of
+    /// them, as large as the largest.
+    pub(crate) fn table(&mut self, bytes: u32) -> StackSlot {
+        let slot = self.table.unwrap_or_else(|| self.stack(bytes));
+        self.table = Some(slot);
+        let size = &mut self.b.func.sized_stack_slots[slot].size;
+        *size = bytes.max(*size);
+        slot
     }
 
     /// Calls a leaf function with integer arguments.

@@ -145,7 +145,7 @@ pub(crate) fn leading(cx: &KernelCx<'_>, machine: Machine, body: &[Stmt]) -> Opt
 impl Nest {
     /// Fills the table and calls the leaf.
     pub fn call(self, cx: &mut KernelCx<'_>) {
-        let table = cx.stack(8 * self.words.len().max(1) as u32);
+        let table = cx.table(8 * self.words.len().max(1) as u32);
         for (at, word) in self.words.iter().enumerate() {
             let value = match &word.start {
                 Start::Pointer(param, index) => {
