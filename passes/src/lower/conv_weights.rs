@@ -60,7 +60,7 @@ enum Piece {
 }
 
 /// The pieces of a part of so many images: chains of about `CHAIN` positions.
-fn piece(images: usize, windows: &[Window], chunks: &[Chunks], large: bool) -> Piece {
+fn piece(images: usize, windows: &[Window], large: bool) -> Piece {
     let space: usize = windows.iter().map(|window| window.output).product();
     if images * space <= CHAIN {
         return Piece::Whole;
@@ -68,6 +68,8 @@ fn piece(images: usize, windows: &[Window], chunks: &[Chunks], large: bool) -> P
     if space <= CHAIN || large {
         return Piece::Images((CHAIN / space.max(1)).clamp(1, images));
     }
+    // Only now: of a large kernel there would be as many chunks as positions.
+    let chunks = boxes(windows.iter(), DEPTH);
     let inside =
         |axis: usize| chunks[axis].length * windows[axis + 1..].iter().map(|w| w.output).product::<usize>();
     let last = windows.len() - 1;
@@ -133,7 +135,7 @@ impl Lowering<'_> {
         };
         let depth = if row_major { self.schedule.depth(DEPTH) } else { DEPTH };
         let each = batch / parts;
-        let piece = piece(each, windows, &boxes(windows.iter(), DEPTH), large);
+        let piece = piece(each, windows, large);
         // Where chunks end chains, their length is part of the plan.
         let depth = if matches!(piece, Piece::Chunks { .. }) { DEPTH } else { depth };
         let (sums, summed) = match piece {
