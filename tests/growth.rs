@@ -69,40 +69,58 @@ fn at_batch(text: &str, batch: usize) -> Option<Model> {
     }
 }
 
+/// The batch whose programs others are compared with: beyond it sums have blocks, and what is joined at few samples is apart.
+const FROM: usize = 128;
+
 /// Batches that programs are compared at; all of those of `BROLGA_CASES` where that is set.
 fn batches() -> Vec<usize> {
     match std::env::var_os("BROLGA_CASES") {
-        Some(_) => vec![1, 2, 3, 5, 64, 128, 1000, 4096, 100_000],
-        None => vec![128, 4096],
+        Some(_) => vec![1, 2, 3, 5, 8, 64, 1000, 4096, 32_768, 100_000],
+        None => vec![8, 4096, 100_000],
+    }
+}
+
+/// Kernels or calls, and statements, that a program may have more than that for [`FROM`] samples. Measured over all layers:
+/// 4 and 17 at inference, and 14 and 369 in training up to 32,768 samples, which are 15 rounds of combining blocks of a
+/// sum. Where the batch is no multiple, what is left over is written out, too: 224 statements at inference, and 688 in training.
+fn allowed(entry: &str, batch: usize) -> (usize, usize) {
+    match (entry, batch.is_multiple_of(FROM)) {
+        ("infer", true) => (4, 20),
+        ("infer", false) => (4, 240),
+        (_, true) => (16, 400),
+        (_, false) => (16, 720),
     }
 }
 
 #[test]
 fn programs_do_not_grow_with_the_batch() {
-    let mut wrong = Vec::new();
+    let (mut wrong, mut most) = (Vec::new(), [[0; 3]; 4]);
     for row in LAYERS {
         let text = model(row.call, row.input);
         for entry in ["infer", "train"] {
-            let few = size(&lower(&at_batch(&text, 8).expect("enough samples"), entry));
+            let few = size(&lower(&at_batch(&text, FROM).expect("enough samples"), entry));
             for batch in batches() {
                 let Some(model) = at_batch(&text, batch) else { continue };
                 let many = size(&lower(&model, entry));
-                // What is joined at a small size may be apart at a large one, and a sum of more than one block of
-                // elements has its blocks in a kernel of their own. These combine in as many rounds as their number has
-                // binary digits.
-                let (calls, statements) = if batch > 4096 { (8, 400) } else { (4, 200) };
-                let fits = many.kernels <= 2 * few.kernels + 4
-                    && many.calls <= 2 * few.calls + calls
-                    && many.statements <= 2 * few.statements + statements;
-                if !fits {
-                    wrong.push(format!("{} {entry}: {few:?} at 8, {many:?} at {batch}", row.call));
+                let more = [
+                    many.kernels.saturating_sub(few.kernels),
+                    many.calls.saturating_sub(few.calls),
+                    many.statements.saturating_sub(few.statements),
+                ];
+                let class = 2 * usize::from(entry == "train") + usize::from(!batch.is_multiple_of(FROM));
+                most[class].iter_mut().zip(more).for_each(|(most, more)| *most = more.max(*most));
+                let (steps, statements) = allowed(entry, batch);
+                if more[0] > steps || more[1] > steps || more[2] > statements {
+                    wrong.push(format!("{} {entry}: {few:?} at {FROM}, {many:?} at {batch}", row.call));
                 }
             }
         }
     }
+    println!("kernels, calls and statements more, at multiples and others, inference and training: {most:?}");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Measured: 3 kernels and 11 calls more of vgg11's 139 and 163, and 7 and 12 of resnet18's 179 and 364.
 #[test]
 fn whole_models_do_not_grow_with_the_batch() {
     for name in ["vgg11", "resnet18"] {
@@ -111,8 +129,9 @@ fn whole_models_do_not_grow_with_the_batch() {
             size(&lower(&model, "train"))
         };
         let (few, many) = (at(8), at(4096));
-        assert!(many.kernels <= few.kernels + few.kernels / 4, "{name}: {few:?} at 8, {many:?} at 4096");
-        assert!(many.calls <= few.calls + few.calls / 4, "{name}: {few:?} at 8, {many:?} at 4096");
+        println!("{name}: {few:?} at 8, {many:?} at 4096");
+        assert!(many.kernels <= few.kernels + 8, "{name}: {few:?} at 8, {many:?} at 4096");
+        assert!(many.calls <= few.calls + 16, "{name}: {few:?} at 8, {many:?} at 4096");
     }
 }
 
