@@ -73,8 +73,10 @@ pub fn run(args: &EvaluateArgs, mut destinations: Destinations) -> Result<ExitCo
     }
     let name = format!("{}.eval", args.entry.name);
     if model.instance().graph(&name).is_none() {
-        let message =
-            format!("`{}` has no evaluation `{name}`: name a training entry with --entry", model.name());
+        let notes: Vec<&str> = model.instance().notes(&args.entry.name).collect();
+        let why =
+            if notes.is_empty() { "name a training entry with --entry".into() } else { notes.join("; ") };
+        let message = format!("`{}` has no evaluation `{name}`: {why}", model.name());
         return Err(Error::Name(message));
     }
     let source = source(args.data.as_ref(), &model, &args.entry.name)?;
