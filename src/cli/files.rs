@@ -78,36 +78,14 @@ pub fn fitting_dims(
 }
 
 /// Loads weights or a training state; partially if asked for, with a notice of what was left out, but for the names in `given`.
-///
-/// # Errors
-/// Those of loading, and weights that are NaN: whatever they came from has failed.
 pub fn load(state: &mut State, path: &Path, partial: &[Prefix], given: &[String]) -> Result<LoadReport> {
-    let report = match partial.is_empty() {
-        true => state.load(path)?,
-        false => {
-            let prefixes: Vec<_> = partial.iter().filter_map(|prefix| prefix.0.clone()).collect();
-            let report = state.load_partial(path, &prefixes)?;
-            note_partial(state, path, &report, given);
-            report
-        }
-    };
-    let nan = state.slots().iter().find(|slot| slot.kind().is_saved() && has_nan(slot.tensor()));
-    match nan {
-        Some(slot) => Err(Error::Name(format!(
-            "`{}` has NaN in `{}`: the training that it is from has failed",
-            path.display(),
-            slot.name()
-        ))),
-        None => Ok(report),
+    if partial.is_empty() {
+        return Ok(state.load(path)?);
     }
-}
-
-fn has_nan(tensor: &Tensor) -> bool {
-    match tensor.dtype() {
-        DType::F32 => tensor.as_slice::<f32>().is_ok_and(|values| values.iter().any(|v| v.is_nan())),
-        DType::F64 => tensor.as_slice::<f64>().is_ok_and(|values| values.iter().any(|v| v.is_nan())),
-        DType::Bool | DType::U8 | DType::I32 | DType::I64 => false,
-    }
+    let prefixes: Vec<_> = partial.iter().filter_map(|prefix| prefix.0.clone()).collect();
+    let report = state.load_partial(path, &prefixes)?;
+    note_partial(state, path, &report, given);
+    Ok(report)
 }
 
 /// What partial loading took and left out: weights by name, parts of the optimiser by number.

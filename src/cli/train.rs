@@ -9,7 +9,7 @@ use brolga::ir::ops::Role;
 use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{
     self, Batches, CheckpointOptions, DataRecord, Failures, Fingerprint, HeldOutRecord, Input, LoadReport,
-    LogOptions, Manifest, NoData, Outcome, Programs, Split, checksum,
+    LogOptions, Manifest, NoData, Outcome, Programs, Split, checksum, holds_nan,
 };
 use brolga::{Error, Model, Result, State, fitted};
 use clap::Args;
@@ -105,6 +105,10 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
     let mut state = model.initial_state(args.seed.cast_signed())?;
     let loaded =
         args.weights.as_ref().map(|path| load(&mut state, path, &args.names.partial, &[])).transpose()?;
+    if let Some(name) = holds_nan(&state) {
+        let message = format!("nothing can be trained from weights that hold NaN, as `{name}` does");
+        return Err(Error::Name(message));
+    }
     let save = args.save.clone().unwrap_or_else(|| PathBuf::from(format!("{}.safetensors", model.name())));
     destinations.reads_model(&model);
     destinations.reads_data(&source);
