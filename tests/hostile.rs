@@ -4,7 +4,7 @@
 //!
 //! Each test runs in a process of its own, whose memory is limited: what asks for too much would take the others along.
 //! `BROLGA_CASES=20000 cargo test --release --test all hostile` runs so many random models, a tenth of them on every
-//! target, and so many mutations of the seeds of each fuzz target; without it a small part, of about 25 seconds.
+//! target, and so many mutations of the seeds of each fuzz target; without it a small part, of about 32 seconds.
 
 #![cfg(all(feature = "cli", unix))]
 

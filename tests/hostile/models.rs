@@ -41,7 +41,7 @@ fn run_emulated(text: &str) {
 #[test]
 #[ignore = "run by itself, see `alone`"]
 fn random() {
-    let (count, mut watched) = (cases(160), Cases::new());
+    let (count, mut watched) = (cases(200), Cases::new());
     let (mut tables, mut diagnostics, mut run, mut trained) = (0, 0, 0, 0);
     let mut refused: BTreeMap<String, usize> = BTreeMap::new();
     let places = places();

@@ -2,6 +2,7 @@
 //! overflow.
 
 use brolga::frontend::language::{self, Takes};
+use brolga::ir::random::splitmix64;
 
 use super::Cases;
 use crate::fuzz::models::{Given, call, function_call, model, with_function, with_layer};
@@ -11,13 +12,15 @@ use crate::fuzz::targets::{Refused, check};
 /// Attempts at a model with a layer that is right.
 const ATTEMPTS: u64 = 1500;
 
-/// One case in so many is tried, all of them where `BROLGA_CASES` is set.
-const THINNED: usize = 4;
+/// One case in so many is tried, drawn by its number, so that it is not the same values everywhere; all of them where
+/// `BROLGA_CASES` is set.
+const THINNED: u64 = 3;
 
 /// A table or a diagnostic.
 fn answered(cases: &mut Cases, name: &str, text: &str) {
     cases.asked += 1;
-    if !cases.asked.is_multiple_of(THINNED) && super::cases(0) == 0 {
+    let drawn = splitmix64(&mut (cases.asked as u64)).is_multiple_of(THINNED);
+    if !drawn && super::cases(0) == 0 {
         return;
     }
     cases.case(name, || match check(text) {
