@@ -382,6 +382,8 @@ fn messages_about_data() {
     assert!(errors.contains("p/dark/4.png") && errors.contains("p/light/4.png"), "{errors}");
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 8);
     assert_eq!(fs::read_to_string(at.join("o.csv")).unwrap().lines().count(), 9);
+    let errors = bad(at, "train shade.ron --data p --epochs 1");
+    assert!(errors.contains("p/dark/4.png") && errors.contains("p/light/4.png"), "{errors}");
     let errors = bad(at, "run shade.ron --weights shade.safetensors -");
     assert!(errors.contains("standard input is not read here"), "{errors}");
     assert!(

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use brolga_runtime::{Field, Result};
+use brolga_runtime::{Error, ErrorKind, Field, Result};
 
 use super::images::{Images, image_dims, image_field};
 use super::parts::Own;
@@ -42,25 +42,45 @@ pub(super) fn load(folder: &Path, fields: &[Field], options: &Options) -> Result
         given => given.to_vec(),
     };
     let mut images = Images { dims: image_dims(field, None)?, classes: names, ..Images::default() };
+    let mut broken = Vec::new();
     for class in classes {
         if class.files.is_empty() {
             return Err(bad(format!("the class `{}` has no pictures", train.join(&class.name).display())));
         }
-        append(&mut images, &train, &class)?;
+        append(&mut images, &train, &class, &mut broken)?;
     }
     let mut counts = [None, None];
     for ((part, count), name) in own.iter().zip(&mut counts).zip(0..) {
         let Some(part) = part else { continue };
         let before = images.labels.len();
         for class in self::classes(part)? {
-            append(&mut images, part, &class)?;
+            append(&mut images, part, &class, &mut broken)?;
         }
         *count = Some(images.labels.len() - before);
         images.part_names[name] = file_name(part);
     }
     let [validation, test] = counts;
     images.own = Own { validation, test };
+    all_read(broken)?;
     Ok(Some(images))
+}
+
+/// Pictures that an error names; more are counted.
+const MOST_NAMED: usize = 20;
+
+/// One error of all that there are.
+fn all_read(broken: Vec<Error>) -> Result<()> {
+    let count = broken.len();
+    let mut broken = broken.into_iter();
+    let Some(first) = broken.next() else { return Ok(()) };
+    let mut lines = String::new();
+    for error in broken.by_ref().take(MOST_NAMED - 1) {
+        lines.push_str(&format!("\n{error}"));
+    }
+    if count > MOST_NAMED {
+        lines.push_str(&format!("\n… and {} more", count - MOST_NAMED));
+    }
+    Err(if lines.is_empty() { first } else { Error::new(first.kind(), format!("{first}{lines}")) })
 }
 
 fn classes(folder: &Path) -> Result<Vec<Class>> {
@@ -69,14 +89,22 @@ fn classes(folder: &Path) -> Result<Vec<Class>> {
     folders.map(class).collect()
 }
 
-fn append(images: &mut Images, folder: &Path, class: &Class) -> Result<()> {
+/// Adds the pictures of a class; those that cannot be read go to `broken`.
+fn append(images: &mut Images, folder: &Path, class: &Class, broken: &mut Vec<Error>) -> Result<()> {
     let Some(number) = images.classes.iter().position(|known| *known == class.name) else {
         let place = folder.join(&class.name);
         let known = &images.classes;
         return Err(bad(format!("`{}` is none of the classes {known:?}", place.display())));
     };
     for file in &class.files {
-        let planes = load_picture(file, images.dims)?;
+        let planes = match load_picture(file, images.dims) {
+            Ok(planes) => planes,
+            Err(error) if error.kind() == ErrorKind::Memory => return Err(error),
+            Err(error) => {
+                broken.push(error);
+                continue;
+            }
+        };
         reserve(&mut images.pixels, planes.len(), "images")?;
         images.pixels.extend(planes);
         images.labels.push(number as i32);
