@@ -36,6 +36,25 @@ pub(crate) struct Along {
     pub axis: usize,
     outer: usize,
     inner: usize,
+    /// Whether all along the axis is the same, such as a bias that is repeated for each sample.
+    uniform: bool,
+}
+
+impl Along {
+    /// The same along another axis.
+    fn at(self, axis: usize) -> Along {
+        Along { axis, ..self }
+    }
+
+    /// Where the samples of both are, if they are the same; what is uniform goes with any.
+    fn with(self, other: Along) -> Option<Along> {
+        match (self.uniform, other.uniform) {
+            _ if self.axis != other.axis => None,
+            (true, _) => Some(other),
+            (_, true) => Some(self),
+            _ => (self == other).then_some(self),
+        }
+    }
 }
 
 /// The ratio of a sum over samples.

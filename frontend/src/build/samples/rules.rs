@@ -63,14 +63,14 @@ impl Node<'_> {
         let first = self.operands.first().copied().unwrap_or(Mixed);
         match self.ops[0] {
             // An input has its samples along the axis that grows. Draws are of a sample if there is one for each.
-            Op::Parameter(_) | Op::Random(_) => self.repeated(Some(1.0)),
+            Op::Parameter(_) | Op::Random(_) => self.grows(Some(1.0), false),
             Op::Constant(one) => match self.ops[1] {
                 Op::Constant(two) => self.constant(&one.value, &two.value),
                 _ => Mixed,
             },
             // The number of a sample is none of its properties.
             Op::Iota(iota) if self.grown().contains(&iota.axis) => Mixed,
-            Op::Iota(_) => self.repeated(Some(1.0)),
+            Op::Iota(_) => self.grows(Some(1.0), true),
             Op::Elementwise(op) => match self.along() {
                 Tracks::None => aggregated(op.op, self.operands),
                 Tracks::One(along) => Samples { along, ratio: elementwise_ratio(op.op, self.operands) },
@@ -78,7 +78,7 @@ impl Node<'_> {
             },
             Op::StopGradient(_) => first,
             Op::Broadcast(op) => match first {
-                Fixed(ratio) => self.repeated(ratio),
+                Fixed(ratio) => self.grows(ratio, true),
                 other => moved(other, |axis| Some(op.axes[axis])),
             },
             Op::Reshape(one) => match self.ops[1] {
@@ -129,13 +129,13 @@ impl Node<'_> {
         one.dims[along.axis] == extent(self.batch) && two.dims[along.axis] == extent(2 * self.batch)
     }
 
-    /// A result that is the same along the axis that grows, if one does, or an input.
-    fn repeated(&self, ratio: Option<f64>) -> Share {
+    /// A result that has its samples along the axis that grows, if one does: an input, or what is the same along it.
+    fn grows(&self, ratio: Option<f64>, uniform: bool) -> Share {
         match self.grown()[..] {
             [] => Fixed(ratio),
             [axis] => {
                 let inner = self.result[0].dims[axis] / self.batch;
-                Samples { along: Along { axis, outer: 1, inner }, ratio }
+                Samples { along: Along { axis, outer: 1, inner, uniform }, ratio }
             }
             _ => Mixed,
         }
@@ -148,20 +148,22 @@ impl Node<'_> {
             (0..tensor.elements()).all(|at| same(tensor.get(at))).then(|| first.to_f64())
         };
         match (number(one), number(two)) {
-            (Some(one), Some(two)) => self.repeated(ratio(one, two)),
+            (Some(one), Some(two)) => self.grows(ratio(one, two), true),
             _ => Fixed((one == two).then_some(1.0)),
         }
     }
 
     /// Where all operands that have samples have them; those that have none are the same for all.
     fn along(&self) -> Tracks {
-        let mut found = None;
+        let mut found: Option<Along> = None;
         let mut aggregated = false;
         for share in self.operands {
             match *share {
                 Fixed(_) => {}
-                Samples { along, .. } if *found.get_or_insert(along) == along => {}
-                Samples { .. } => return Tracks::Several,
+                Samples { along, .. } => match found.map_or(Some(along), |found| found.with(along)) {
+                    None => return Tracks::Several,
+                    both => found = both,
+                },
                 Linear(_) | Mixed => aggregated = true,
             }
         }
@@ -206,7 +208,8 @@ impl Node<'_> {
         });
         match found.collect::<Vec<_>>()[..] {
             [Some((outer, inner)), twice] if twice == Some((outer, inner)) => {
-                Samples { along: Along { axis, outer, inner }, ratio }
+                let same = one.dims[axis] == self.types[0][0].dims[along.axis];
+                Samples { along: Along { axis, outer, inner, uniform: along.uniform && same }, ratio }
             }
             _ => Mixed,
         }
@@ -260,7 +263,7 @@ impl Node<'_> {
                 _ => return Mixed,
             }
         }
-        Samples { along: Along { outer, ..along }, ratio: all_stay(self.operands) }
+        Samples { along: Along { outer, uniform: false, ..along }, ratio: all_stay(self.operands) }
     }
 
     /// `x[..., indices, ...]`
@@ -268,12 +271,10 @@ impl Node<'_> {
         let ratio = all_stay(self.operands);
         let places = self.types[1][0].rank();
         match (self.operands[0], self.operands[1]) {
-            (Fixed(_), Samples { along, .. }) => {
-                Samples { along: Along { axis: op.axis + along.axis, ..along }, ratio }
-            }
+            (Fixed(_), Samples { along, .. }) => Samples { along: along.at(op.axis + along.axis), ratio },
             (Samples { along, .. }, Fixed(_)) if along.axis < op.axis => Samples { along, ratio },
             (Samples { along, .. }, Fixed(_)) if along.axis > op.axis => {
-                Samples { along: Along { axis: along.axis - 1 + places, ..along }, ratio }
+                Samples { along: along.at(along.axis - 1 + places), ratio }
             }
             (Linear(of), Fixed(Some(1.0))) => Linear(of),
             _ => self.fixed(),
@@ -288,7 +289,7 @@ impl Node<'_> {
             (Samples { along, .. }, Samples { along: other, .. }) if along.axis != op.axis => {
                 let short = self.types[1][0].rank() < self.types[0][0].rank();
                 let axis = along.axis - usize::from(short && along.axis > op.axis);
-                if other == (Along { axis, ..along }) { Samples { along: other, ratio } } else { Mixed }
+                along.at(axis).with(other).map_or(Mixed, |along| Samples { along, ratio })
             }
             _ => self.fixed(),
         }
@@ -301,7 +302,8 @@ impl Node<'_> {
                 let behind = usize::from(along.axis > op.axis);
                 let axis = along.axis - behind + behind * self.types[1][0].rank();
                 let ratio = all_stay(self.operands);
-                if other == (Along { axis, ..along }) { Samples { along, ratio } } else { Mixed }
+                let both = along.at(axis).with(other);
+                both.map_or(Mixed, |both| Samples { along: both.at(along.axis), ratio })
             }
             _ => self.fixed(),
         }
@@ -331,7 +333,7 @@ impl Node<'_> {
             Samples { along, ratio } => {
                 let before = op.axes.iter().filter(|&&axis| axis < along.axis).count();
                 let ratio = if adds { ratio } else { all_stay(self.operands) };
-                Samples { along: Along { axis: along.axis - before, ..along }, ratio }
+                Samples { along: along.at(along.axis - before), ratio }
             }
             _ => self.fixed(),
         }
@@ -343,10 +345,10 @@ impl Node<'_> {
             (Samples { along, .. }, Samples { along: other, .. }) => {
                 let paired = |lists: &[Vec<usize>; 2]| {
                     let place = lists[0].iter().position(|&axis| axis == along.axis)?;
-                    (other == (Along { axis: lists[1][place], ..along })).then_some(place)
+                    along.at(lists[1][place]).with(other).map(|both| both.at(place))
                 };
                 match (paired(&op.batch), paired(&op.contract)) {
-                    (Some(axis), _) => Samples { along: Along { axis, ..along }, ratio },
+                    (Some(along), _) => Samples { along, ratio },
                     (_, Some(_)) => Linear(ratio.map(|ratio| ratio * SUM)),
                     _ => Mixed,
                 }
@@ -369,7 +371,7 @@ impl Node<'_> {
         }
         let left = if side == 1 { count(0, self.types[0][0].rank()) } else { 0 };
         let axis = op.batch[0].len() + left + count(side, along.axis);
-        Samples { along: Along { axis, ..along }, ratio }
+        Samples { along: along.at(axis), ratio }
     }
 
     /// Samples are the first axis, and kernels the same for all.
@@ -388,7 +390,8 @@ impl Node<'_> {
             (Fixed(_), Some(Fixed(_))) => self.fixed(),
             (Linear(of), Some(Samples { along, ratio })) => {
                 let stays = ratio.filter(|ratio| *ratio == 1.0);
-                Samples { along: *along, ratio: of.zip(stays).map(|(of, _)| of / SUM) }
+                let along = Along { uniform: false, ..*along };
+                Samples { along, ratio: of.zip(stays).map(|(of, _)| of / SUM) }
             }
             (Linear(of), Some(Fixed(Some(1.0)))) => Linear(of),
             _ => Mixed,
@@ -408,7 +411,9 @@ impl Node<'_> {
         match outputs.get(self.index) {
             _ if !apart => Mixed,
             Some(Fixed(_)) => self.fixed(),
-            Some(Samples { along, .. }) => Samples { along: *along, ratio: all_stay(self.operands) },
+            Some(Samples { along, .. }) => {
+                Samples { along: Along { uniform: false, ..*along }, ratio: all_stay(self.operands) }
+            }
             Some(Linear(of)) => Linear(of.filter(|_| all_stay(rest).is_some())),
             _ => Mixed,
         }
@@ -427,7 +432,7 @@ enum Tracks {
 fn moved(of: Share, to: impl Fn(usize) -> Option<usize>) -> Share {
     match of {
         Samples { along, ratio } => match to(along.axis) {
-            Some(axis) => Samples { along: Along { axis, ..along }, ratio },
+            Some(axis) => Samples { along: along.at(axis), ratio },
             None => Mixed,
         },
         other => other,

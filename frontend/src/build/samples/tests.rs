@@ -29,6 +29,9 @@ const ROWS: &[(&str, &str)] = &[
     ("%a = transpose %x {axes: [1, 0, 2]} %c = transpose %y {axes: [1, 0, 2]} %r = mul %a, %c", "apart 1"),
     ("%a = reverse %v {axes: [0]} %r = add %a, %v", "mixed"),
     ("%r = exp %s", "fixed"),
+    // What is the same for all goes with samples in any order.
+    ("%a = concat %v, %u {axis: 0} %c = broadcast %s {dims: [2B], axes: []} %r = sub %a, %c", "apart 0"),
+    ("%a = concat %v, %u {axis: 0} %c = reshape %a {dims: [2B, 1]} %r = reshape %c {dims: [2B]}", "apart 0"),
     // The difference from the mean.
     ("%a = reduce_add %v {axes: [0]} %c = broadcast %a {dims: [1B], axes: []} %r = sub %v, %c", "mixed"),
     // The samples of one operand beside all of the other.
