@@ -6,6 +6,7 @@
 //!   read. The folder has the pictures of [`shapes`] at first, and nothing else. Numbers before a unit of time or speed may
 //!   differ, and on such lines spaces too;
 //! - `ron`, of the model language: `language.rs` compiles and runs it;
+//! - `files`, a list of what is where: each is there, and no crate is missing;
 //! - `rust`: lines of the crate's own documentation, which is compiled;
 //! - marked by a line `<!-- not compared: WHY -->` above it.
 //!
@@ -15,6 +16,7 @@
 
 mod shapes;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -90,6 +92,38 @@ fn compare(block: &Block, place: &str, folder: &Path) -> usize {
     all.len()
 }
 
+/// Checks a list of files: folders of the repository, and what is in them, indented, before its description.
+fn files(block: &Block, place: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = BTreeSet::new();
+    let mut top = "";
+    for line in &block.lines {
+        let indent = line.len() - line.trim_start().len();
+        let first = line.split_whitespace().next().unwrap_or("");
+        if indent == 0 {
+            top = first;
+            folders.insert(first.trim_end_matches('/').to_owned());
+        }
+        // Deeper lines go on with a description.
+        let words = line.split_whitespace().take(if indent == 2 { usize::MAX } else { 0 });
+        let mut within = Path::new("");
+        for word in words {
+            let path = Path::new(word.trim_end_matches(','));
+            within = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(within);
+            let path = root.join(top).join(within).join(path.file_name().expect("a name"));
+            assert!(path.exists(), "{place}: {} is not there", path.display());
+            if !word.ends_with(',') {
+                break;
+            }
+        }
+    }
+    let entries = fs::read_dir(root).unwrap().map(|entry| entry.unwrap());
+    let crates = entries.filter(|entry| entry.path().join("Cargo.toml").exists() && entry.path().is_dir());
+    for name in crates.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
+        assert!(folders.contains(&name), "{place}: the crate `{name}` is missing");
+    }
+}
+
 #[test]
 fn outputs_are_what_is_printed() {
     let crate_text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
@@ -111,6 +145,8 @@ fn outputs_are_what_is_printed() {
             } else if block.language == "rust" {
                 let lines: Vec<String> = block.lines.iter().map(|line| format!("//! {line}")).collect();
                 assert!(crate_text.contains(&lines.join("\n")), "{place}: not in the crate's documentation");
+            } else if block.language == "files" {
+                files(&block, &place);
             } else if block.language != "ron" {
                 commands += compare(&block, &place, folder.path());
                 compared += 1;
