@@ -220,18 +220,22 @@ fn nothing_that_is_read_is_overwritten() {
     write_batch(&at.join("data.npz"), 40, false);
     std::fs::write(at.join("f.ir"), GRAPH).unwrap();
     good(at, "train row.ron --epochs 1 --batch 4 --save row.st");
+    std::fs::copy(at.join("row.st"), at.join("row.st.csv")).unwrap();
     good(at, "step middle.ron --inputs in.npz --save middle.st");
     for &(_, option, command, writing) in READ_AND_WRITTEN {
         let kept = match (option, command.split(' ').nth(1).unwrap_or("")) {
             ("--data" | "--inputs", "first.ron") => "data.npz",
             ("--data" | "PATH", _) => "row.csv",
-            ("--weights", "row.ron") => "row.st",
+            // Predictions have names that say so.
+            ("--weights", "row.ron") => "row.st.csv",
+            ("--tune", "row.ron") => "tuned.csv",
             ("--weights", _) => "middle.st",
             ("FILE", _) => "f.ir",
             ("--tune", _) => "tuned",
             _ => "in.npz",
         };
         std::fs::write(at.join("tuned"), "").unwrap();
+        std::fs::write(at.join("tuned.csv"), "").unwrap();
         let before = std::fs::read(at.join(kept)).unwrap();
         for writing in writing.split(' ').filter(|writing| !writing.is_empty()) {
             let line = format!("{} {writing} ./{kept}", command.replace("READ", kept));
