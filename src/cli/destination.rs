@@ -135,7 +135,7 @@ impl Destinations {
 
     /// A data set is read, whoever names it.
     pub fn reads_data(&mut self, source: &Path) {
-        self.read.push(("the data set".to_owned(), place(source)));
+        self.read.push(("the model's `data`".to_owned(), place(source)));
     }
 
     /// A folder of checkpoints, which are read and written.
