@@ -24,7 +24,7 @@ fn mistakes(text: &str) -> String {
 const LIMITS: &[(&str, &str, usize, usize, &str)] = &[
     // An iteration is a step, and so is the layer; the repetition itself is one.
     ("Repeat($n, [Identity])", INFER, 9_999, 10_000, "the model has more than 20000 steps"),
-    ("Expr(\"it + sum([x * 2] * $n)\")", INFER, 99_999, 100_001, "a list has at most 100000 elements"),
+    ("Expr(\"it + sum([x * 2] * $n)\")", INFER, 100_000, 100_001, "a list has at most 100000 elements"),
     (
         "Repeat($n, [Expr(\"sin(cos(sin(cos(sin(cos(sin(cos(sin(cos(sin(cos(sin(it)))))))))))))\")])",
         INFER,

@@ -333,8 +333,9 @@ fn numbers(operator: Binary, left: &Val, right: &Val) -> Result<Val, Fault> {
         }
         (Val::List(a), Val::List(b)) if operator == Add => list(a.iter().chain(b).cloned().collect()),
         (Val::List(items), Val::Int(times)) | (Val::Int(times), Val::List(items)) if operator == Mul => {
-            let each = Val::List(items.clone()).count(LONGEST_LIST as usize).unwrap_or(0);
-            let all = Size::from(each) * *times;
+            // The list itself is one of those that are counted.
+            let each = Val::List(items.clone()).count(LONGEST_LIST as usize).unwrap_or(1);
+            let all = Size::from(each - 1) * *times;
             if !all.is_below(LONGEST_LIST + 1) {
                 return Err(Fault::new(format!("a list has at most {LONGEST_LIST} elements")));
             }
