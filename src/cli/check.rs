@@ -57,6 +57,9 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
     let model = args.model.load(args.target.options()?)?;
     let instance = model.instance();
     let names = instance.entries();
+    for name in &names {
+        instance.notes(name).for_each(|note| errln!("note: `{name}`: {note}"));
+    }
     let entries = names.iter().filter(|name| **name != "init").map(|name| entry(&model, name, args.memory));
     let entries = entries.collect::<Result<Vec<_>>>()?;
     let state_bytes: usize = instance.state().iter().map(|slot| slot.ty.bytes()).sum();

@@ -211,3 +211,46 @@ fn a_run_that_ends_in_nan_fails() {
     assert_eq!(output.status.code(), Some(1), "{errors}");
     assert!(errors.contains("the data has NaN in `x` of sample 23 (counted from 0)"), "{errors}");
 }
+
+/// A loss of all pairs of a batch trains, but a set has none: `check`, `train` and `evaluate` say so.
+#[test]
+fn a_loss_that_a_set_does_not_have_is_told() {
+    let folder = folder();
+    let at = folder.path();
+    let net = |metrics: &str| {
+        format!(
+            "Model(
+                data: \"digits\",
+                inputs: {{ \"image\": \"f32[batch, 1, 28, 28]\", \"label\": \"i32[batch]\" }},
+                body: [Flatten, Linear(name: \"fc\", features: 10), As(\"logits\")],
+                entries: {{ \"train\": Train(
+                    loss: \"mean((logits @ transpose(logits, [1, 0]) - (label[:, none] == label)) ** 2)\",
+                    optimizer: Sgd(lr: 1e-5), {metrics}
+                ) }},
+            )"
+        )
+    };
+    std::fs::write(at.join("pairs.ron"), net("metrics: { \"accuracy\": \"accuracy(logits, label)\" }"))
+        .unwrap();
+    std::fs::write(at.join("alone.ron"), net("")).unwrap();
+    let told = "the loss is left out of the validation";
+    for command in [
+        "check pairs.ron",
+        "train pairs.ron --epochs 1 --batch 64",
+        "evaluate pairs.ron --weights pairs.safetensors",
+        "check alone.ron",
+        "train alone.ron --epochs 1 --batch 64",
+    ] {
+        let output = run(at, command);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && errors.contains(told), "{command}: {errors}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let validation = text.lines().find(|line| line.trim_start().starts_with("validation"));
+        assert!(
+            validation.is_none_or(|line| line.contains(" accuracy ") && !line.contains(" loss ")),
+            "{text}"
+        );
+    }
+    let errors = super::bad(at, "evaluate alone.ron --weights alone.safetensors");
+    assert!(errors.contains(&format!("has no evaluation `train.eval`: {told}")), "{errors}");
+}
