@@ -520,12 +520,14 @@ fn files_of_other_kinds_are_called_so() {
     write_batch(&at.join("in.npz"), 5, false);
     std::fs::write(at.join("in.csv"), "a,b\n1,2\n").unwrap();
     std::fs::write(at.join("w.pt"), b"\x80\x02}q\0.").unwrap();
+    std::fs::write(at.join("w.npy"), b"\x93NUMPY\x01\0").unwrap();
     std::fs::write(at.join("digit.png"), b"\x89PNG\r\n\x1a\n").unwrap();
     for (command, what) in [
         ("step first.ron --inputs in.csv", "a table (CSV)"),
         ("step first.ron --inputs digit.png", "a PNG image"),
         ("step first.ron --inputs in.npz --weights w.pt", "a Python pickle"),
-        ("step first.ron --inputs in.npz --weights in.npz", "an archive of NumPy's arrays"),
+        ("step first.ron --inputs in.npz --weights w.npy", "an array of NumPy"),
+        ("step first.ron --inputs in.npz --weights in.npz", "the weights in `in.npz` do not fit the model"),
         ("step first.ron --inputs in.npz --weights first.ron", "a model in RON"),
     ] {
         let errors = bad(at, command);
