@@ -199,7 +199,10 @@ fn programs_and_code_agree_with_the_interpreter() {
         }
     }
     println!("passes that changed something: {occurred:?}; {compiled_cases} cases compiled");
-    for pass in pipelines::TRAIN.iter().chain(pipelines::REGIONS).map(|pass| pass.name) {
+    // Windows and sums as long as these passes are for have a test of their own: `passes/tests/long.rs`.
+    let for_long = |name: &&str| ["pooling", "accumulate"].contains(name);
+    let passes = pipelines::TRAIN.iter().chain(pipelines::REGIONS).map(|pass| pass.name);
+    for pass in passes.filter(|name| !for_long(name)) {
         let count = occurred.get(pass).copied().unwrap_or(0);
         assert!(count >= 20 || cases() < 2_000, "{pass} changed {count} graphs");
     }
