@@ -70,7 +70,6 @@ fn piece(images: usize, windows: &[Window], large: bool) -> Piece {
     }
     // Only now: of a large kernel there would be as many chunks as positions.
     let chunks = boxes(windows.iter(), DEPTH);
-    let chunks = boxes(windows.iter(), DEPTH);
     let inside =
         |axis: usize| chunks[axis].length * windows[axis + 1..].iter().map(|w| w.output).product::<usize>();
     let last = windows.len() - 1;
