@@ -108,10 +108,7 @@ impl Lowering<'_> {
         let dy = if dy.channel == 1 || outputs == 1 {
             dy
         } else {
-            let outputs = windows.iter().map(|window| window.output);
-            let dims: Vec<usize> = [batch].into_iter().chain(outputs).chain([result.dims[0]]).collect();
-            let ones = windows.iter().map(|_| 1);
-            self.copy_image("channels_last", &dy, ones, result.with_dims(dims), id)
+            self.channels_last(&dy, batch, windows, result, id)
         };
         let (channels, kernel) = (result.dims[1], &result.dims[2..]);
         let area: usize = kernel.iter().product();
@@ -186,6 +183,21 @@ impl Lowering<'_> {
             self.call(c.k.finish_kernel(), args, id);
         }
         self.add_parts((sums, summed, parts), (target, result), groups, &cuts, id);
+    }
+
+    /// A copy of dy with its channels contiguous; `result` is the type of the gradient.
+    fn channels_last(
+        &mut self,
+        dy: &Image,
+        batch: usize,
+        windows: &[Window],
+        result: &Type,
+        id: NodeId,
+    ) -> Image {
+        let outputs = windows.iter().map(|window| window.output);
+        let dims: Vec<usize> = [batch].into_iter().chain(outputs).chain([result.dims[0]]).collect();
+        let ones = windows.iter().map(|_| 1);
+        self.copy_image("channels_last", dy, ones, result.with_dims(dims), id)
     }
 
     /// The windows as the kernel sees them: its positions are the outputs, those of dy the taps. None has many segments.
