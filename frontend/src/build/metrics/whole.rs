@@ -96,13 +96,18 @@ impl Builder<'_> {
         whole.first().copied()
     }
 
-    /// The total of a sum over a batch, in its type.
+    /// The total of a sum over a batch, in its type: of its parts, if it has any, so that the batch changes no bit.
     fn total_of_sum(&mut self, sum: Tensor, mine: &Loss) -> Option<Tensor> {
-        let mut ops = self.ops();
-        let dtype = ops.dtype(sum);
-        let dims = [&[1], &ops.dims(sum)[..]].concat();
-        let part = ops.convert(sum, DType::F64).and_then(|sum| ops.reshape(sum, &dims)).ok()?;
-        let total = self.total_of(part, mine.span).ok()?;
+        let parts = match self.parts_of(sum) {
+            Some(parts) => parts,
+            None => {
+                let mut ops = self.ops();
+                let dims = [&[1], &ops.dims(sum)[..]].concat();
+                ops.convert(sum, DType::F64).and_then(|sum| ops.reshape(sum, &dims)).ok()?
+            }
+        };
+        let total = self.total_of(parts, mine.span).ok()?;
+        let dtype = self.ops().dtype(sum);
         self.ops().convert(total, dtype).ok()
     }
 
