@@ -10,6 +10,8 @@ use std::process::Command;
 use brolga::frontend::language::{self, Tree};
 use serde_json::{Map, Value, json};
 
+use crate::fuzz::models::is_right;
+
 /// A tree as the schema wants it.
 struct Maker<'a> {
     /// The names of fields so far.
@@ -197,10 +199,6 @@ fn models() -> Vec<(String, String)> {
         found.push((path.display().to_string(), fs::read_to_string(path).unwrap()));
     }
     found
-}
-
-fn is_right(text: &str) -> bool {
-    brolga::frontend::Model::parse("m.ron", text, &brolga::frontend::no_imports).is_ok()
 }
 
 /// Forms that none of the models has.
