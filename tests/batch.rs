@@ -100,12 +100,12 @@ fn batch(input: &brolga::runtime::Input, number: usize, axis: Option<usize>, sam
     tensor
 }
 
-/// The bytes of one sample.
-fn sample_of(tensor: &Tensor, axis: Option<usize>, at: usize) -> Vec<u8> {
-    let [outer, count, inner] = around(tensor.dims(), axis);
-    let size = tensor.bytes().len() / (outer * count * inner).max(1);
-    let piece = inner * size;
-    (0..outer).flat_map(|o| tensor.bytes()[(o * count + at) * piece..][..piece].to_vec()).collect()
+/// The bytes of one of so many samples; each may have several parts along the axis.
+fn sample_of(tensor: &Tensor, axis: Option<usize>, (at, samples): (usize, usize)) -> Vec<u8> {
+    let [outer, count, _] = around(tensor.dims(), axis);
+    assert!(count.is_multiple_of(samples), "{:?} of {samples} samples", tensor.dims());
+    let piece = tensor.bytes().len() / (outer * samples).max(1);
+    (0..outer).flat_map(|o| tensor.bytes()[(o * samples + at) * piece..][..piece].to_vec()).collect()
 }
 
 /// An entry, for batches of any size.
@@ -167,7 +167,10 @@ impl<'m> Case<'m> {
         let outputs = self.results(samples, threads);
         let of = |at: usize| {
             let outputs = outputs.iter().zip(&self.outputs);
-            outputs.filter(|(_, axis)| axis.is_some()).flat_map(|(o, axis)| sample_of(o, *axis, at)).collect()
+            outputs
+                .filter(|(_, axis)| axis.is_some())
+                .flat_map(|(o, axis)| sample_of(o, *axis, (at, samples.len())))
+                .collect()
         };
         (0..samples.len()).map(of).collect()
     }
