@@ -168,8 +168,6 @@ impl Builder<'_> {
             }
             None => match self.parts_of(x) {
                 Some(parts) => parts,
-                // What is summed up within a sample is summed up in its own type, in one order for any batch.
-                None if self.ops().dims(x).iter().skip(1).product::<usize>() > 1 => self.ops().parts(x)?,
                 None => {
                     let x = self.in_f64(x, DEEPEST, &mut HashMap::new())?;
                     self.ops().parts(x)?
