@@ -77,6 +77,33 @@ fn exact(x: &[f32]) -> [f64; 4] {
     [mean, variance, norm, all().map(|v| (v - largest).exp()).sum::<f64>().ln() + largest]
 }
 
+/// On every target and with any number of threads, a program gives the bits of the interpreter.
+fn has_the_same_bits(what: &str, program: &Program, inputs: &[Tensor]) {
+    let expected = Interpreter::new(program).and_then(|run| run.run(inputs, &mut [])).expect("a run");
+    for cpu in TargetCpu::ALL {
+        let runs = match cpu {
+            TargetCpu::Portable | TargetCpu::Native => true,
+            TargetCpu::X86_64V3 => brolga_runtime::cpu_has("avx2"),
+            TargetCpu::X86_64V4 => {
+                ["avx512f", "avx512bw", "avx512dq", "avx512vl"].into_iter().all(brolga_runtime::cpu_has)
+            }
+        };
+        for threads in [1, 2, 5] {
+            let (found, _) = match cpu {
+                _ if runs => compiled::run(program, cpu, threads, inputs, &[]),
+                TargetCpu::X86_64V4 => {
+                    compiled::run_compiled(compiled::compile_emulated(program), threads, inputs, &[])
+                }
+                _ => continue,
+            };
+            for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let same = (0..expected.elements()).all(|at| found.get(at).same(expected.get(at)));
+                assert!(same, "{what}, result {i}, {cpu}, {threads} threads");
+            }
+        }
+    }
+}
+
 /// Every target, AVX-512 by the emulator where the machine lacks it, 1, 2 and 5 threads: the bits of the interpreter.
 #[test]
 fn every_target_and_any_number_of_threads_give_the_same_bits() {
@@ -94,29 +121,13 @@ fn every_target_and_any_number_of_threads_give_the_same_bits() {
     for (dims, axes) in cases {
         let program = program(dims, 64, &|b, x| statistics(b, x, axes));
         let inputs = [Tensor::f32(dims, numbers(dims.iter().product(), 5))];
-        let expected = Interpreter::new(&program).and_then(|run| run.run(&inputs, &mut [])).expect("a run");
-        for cpu in TargetCpu::ALL {
-            let runs = match cpu {
-                TargetCpu::Portable | TargetCpu::Native => true,
-                TargetCpu::X86_64V3 => brolga_runtime::cpu_has("avx2"),
-                TargetCpu::X86_64V4 => {
-                    ["avx512f", "avx512bw", "avx512dq", "avx512vl"].into_iter().all(brolga_runtime::cpu_has)
-                }
-            };
-            for threads in [1, 2, 5] {
-                let (found, _) = match cpu {
-                    _ if runs => compiled::run(&program, cpu, threads, &inputs, &[]),
-                    TargetCpu::X86_64V4 => {
-                        compiled::run_compiled(compiled::compile_emulated(&program), threads, &inputs, &[])
-                    }
-                    _ => continue,
-                };
-                for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                    let same = (0..expected.elements()).all(|at| found.get(at).same(expected.get(at)));
-                    assert!(same, "{dims:?} along {axes:?}, result {i}, {cpu}, {threads} threads");
-                }
-            }
-        }
+        has_the_same_bits(&format!("{dims:?} along {axes:?}"), &program, &inputs);
+    }
+    // As long as it takes to have several blocks, pieces and rows.
+    for (what, dims, .., build) in long_sums(4500) {
+        let program = program(&dims, 64, &*build);
+        let inputs = [Tensor::f32(dims.as_slice(), numbers(dims.iter().product(), 6))];
+        has_the_same_bits(what, &program, &inputs);
     }
 }
 
