@@ -23,6 +23,8 @@ const ROWS: usize = 56;
 /// Into how many parts channels are cut, each of whole vectors of so many, where there are few boxes.
 const MOST_PARTS: usize = 8;
 const LANES: usize = 16;
+/// Taps of a gradient of weights that one kernel goes through, at most.
+const WRITTEN_TAPS: usize = 64;
 /// Vectors that are kept in registers: sums, a row of the image, and a weight.
 const REGISTERS: usize = 12;
 
@@ -121,11 +123,6 @@ impl Lowering<'_> {
         let each = batch / parts;
         let name = format!("{}:parts", self.graph.node(id).origin.path);
         let partial = self.arena(&name, Type::new(result.dtype, [parts, area, channels]));
-        let mut c = Composer::new(self.graph, "depthwise_weight_gradient");
-        c.k.param(result.dtype, x.len, Access::Read);
-        c.k.param(result.dtype, dy.len, Access::Read);
-        c.k.param(result.dtype, parts * area * channels, Access::Write);
-        let part = Index::var(c.k.open_grid(parts));
         let mut taps = vec![Vec::new()];
         for window in windows {
             let with = |tap: usize| {
@@ -133,43 +130,54 @@ impl Lowering<'_> {
             };
             taps = taps.iter().flat_map(|t| (0..window.kernel).map(move |tap| with(tap)(t))).collect();
         }
-        for (number, tap) in taps.iter().enumerate() {
-            let channel = Index::var(c.k.open_for(channels));
-            let acc = c.k.declare(result.dtype, Combine::Add, 1);
-            let image = part.scale(each as i64).add(&Index::var(c.k.open_for(each)));
-            let mut runs = vec![Vec::new()];
-            for (window, &tap) in windows.iter().zip(tap) {
-                let single = Window { kernel: 1, low: window.low - tap as i64 * window.dilation, ..*window };
-                let segments = single.segments(0, window.output as i64);
-                let segments: Vec<Segment> = segments.into_iter().filter(|s| s.taps > 0).collect();
-                runs = runs
-                    .iter()
-                    .flat_map(|run: &Vec<Segment>| {
-                        segments.iter().map(move |&s| run.iter().copied().chain([s]).collect())
-                    })
-                    .collect();
-            }
-            for run in &runs {
-                let mut from = image.scale(x.positions[0]).add(&channel.scale(x.channel)).plus(x.offset);
-                let mut at = image.scale(dy.positions[0]).add(&channel.scale(dy.channel)).plus(dy.offset);
-                for (axis, s) in run.iter().enumerate() {
-                    let var = Index::var(c.k.open_for(s.count));
-                    from = from.add(&var.scale(s.source_step).plus(s.source).scale(x.positions[axis + 1]));
-                    at = at.add(&var.scale(s.step).plus(s.start).scale(dy.positions[axis + 1]));
+        let taps: Vec<(usize, Vec<usize>)> = taps.into_iter().enumerate().collect();
+        // Each has code of its own, and tables on the stack.
+        for some in taps.chunks(WRITTEN_TAPS) {
+            let mut c = Composer::new(self.graph, "depthwise_weight_gradient");
+            c.k.param(result.dtype, x.len, Access::Read);
+            c.k.param(result.dtype, dy.len, Access::Read);
+            c.k.param(result.dtype, parts * area * channels, Access::Write);
+            let part = Index::var(c.k.open_grid(parts));
+            for (number, tap) in some {
+                let channel = Index::var(c.k.open_for(channels));
+                let acc = c.k.declare(result.dtype, Combine::Add, 1);
+                let image = part.scale(each as i64).add(&Index::var(c.k.open_for(each)));
+                let mut runs = vec![Vec::new()];
+                for (window, &tap) in windows.iter().zip(tap) {
+                    let single =
+                        Window { kernel: 1, low: window.low - tap as i64 * window.dilation, ..*window };
+                    let segments = single.segments(0, window.output as i64);
+                    let segments: Vec<Segment> = segments.into_iter().filter(|s| s.taps > 0).collect();
+                    runs = runs
+                        .iter()
+                        .flat_map(|run: &Vec<Segment>| {
+                            segments.iter().map(move |&s| run.iter().copied().chain([s]).collect())
+                        })
+                        .collect();
                 }
-                let values = [c.k.load(0, &from, None), c.k.load(1, &at, None)];
-                let product = c.k.op(ScalarOp::Mul, &values);
-                c.k.accumulate(acc, product);
-                run.iter().for_each(|_| c.k.close());
+                for run in &runs {
+                    let mut from = image.scale(x.positions[0]).add(&channel.scale(x.channel)).plus(x.offset);
+                    let mut at = image.scale(dy.positions[0]).add(&channel.scale(dy.channel)).plus(dy.offset);
+                    for (axis, s) in run.iter().enumerate() {
+                        let var = Index::var(c.k.open_for(s.count));
+                        from =
+                            from.add(&var.scale(s.source_step).plus(s.source).scale(x.positions[axis + 1]));
+                        at = at.add(&var.scale(s.step).plus(s.start).scale(dy.positions[axis + 1]));
+                    }
+                    let values = [c.k.load(0, &from, None), c.k.load(1, &at, None)];
+                    let product = c.k.op(ScalarOp::Mul, &values);
+                    c.k.accumulate(acc, product);
+                    run.iter().for_each(|_| c.k.close());
+                }
+                c.k.close();
+                let sum = c.k.finish(acc);
+                let to = part.scale(area as i64).plus(*number as i64).scale(channels as i64).add(&channel);
+                c.k.store(2, to, sum);
+                c.k.close();
             }
             c.k.close();
-            let sum = c.k.finish(acc);
-            let to = part.scale(area as i64).plus(number as i64).scale(channels as i64).add(&channel);
-            c.k.store(2, to, sum);
-            c.k.close();
+            self.call(c.k.finish_kernel(), vec![x.location, dy.location, partial], id);
         }
-        c.k.close();
-        self.call(c.k.finish_kernel(), vec![x.location, dy.location, partial], id);
         let mut k = super::kernel::KernelBuilder::new("add_parts");
         let from = k.param(result.dtype, parts * area * channels, Access::Read);
         let to = k.param(result.dtype, result.elements(), Access::Write);
