@@ -497,7 +497,7 @@ fn what_is_no_number_is_no_success() {
     std::fs::write(at.join("d.csv"), "a,b,price\n1,2,3\n4,5,6\n7,8,9\n").unwrap();
     std::fs::write(at.join("new.csv"), "a,b\n1,2\n3,4\n").unwrap();
     let x = [1f32, 2.0];
-    write_tensors(&at.join("x.npz"), &[("x", TensorRef::from_slice(&[1, 2], &x).unwrap())]).unwrap();
+    write_tensors(at.join("x.npz"), &[("x", TensorRef::from_slice(&[1, 2], &x).unwrap())]).unwrap();
     let model = Model::load(at.join("m.ron").to_str().unwrap(), &Settings::default()).unwrap();
     let commands = [
         "evaluate m.ron --weights w.safetensors --data d.csv --target price",

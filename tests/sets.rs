@@ -264,7 +264,7 @@ fn no_option_about_data_is_passed_over() {
     for command in ["train", "evaluate", "run"] {
         let help = good(at, &format!("help {command}"));
         let options = help.lines().filter_map(|line| {
-            let words = line.trim_start().split_whitespace().take(2);
+            let words = line.split_whitespace().take(2);
             words.filter_map(|word| word.strip_prefix("--")).next()
         });
         for option in options {

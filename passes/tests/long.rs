@@ -51,8 +51,7 @@ fn window(random: &mut Random) -> (ReduceWindow, Vec<usize>) {
     let window = [1, high, 65_usize.div_ceil(high) + random.below(6)];
     let mut op = ReduceWindow::new(combine, &window, &[1, 1, 1]);
     let mut dims = vec![1 + random.below(2)];
-    for axis in 1..3 {
-        let reach = window[axis];
+    for (axis, &reach) in window.iter().enumerate().skip(1) {
         op.stride[axis] = random.pick(&[1, 1, 2, 3, reach, reach + 2]);
         op.window_dilation[axis] = random.pick(&[1, 1, 1, 2]);
         op.base_dilation[axis] = random.pick(&[1, 1, 1, 3, reach, reach + 1]);

@@ -162,7 +162,7 @@ impl Cpu {
         self.put(step, |i| {
             let place = i % 4 / lanes;
             let from = i / 4 * 4 + half + place / 2 * lanes + i % lanes;
-            if place % 2 == 0 { a[from] } else { b[from] }
+            if place.is_multiple_of(2) { a[from] } else { b[from] }
         });
     }
 
