@@ -1,7 +1,7 @@
 //! Long sums by computed indices: of `f32` they are formed in `f64`.
 //!
 //! `scatter_add` adds one update after the other, so an element that many of them meet, the row of a frequent word, is a chain
-//! whose error grows with its length. Where there are more than [`CHAIN`] updates, sums are formed in `f64` and rounded once:
+//! whose error grows with its length. Where there are more than 256 updates, sums are formed in `f64` and rounded once:
 //!
 //! - In a base of `f64`, if it has no more rows than there are updates.
 //! - Else (a large vocabulary) in as many rows as there are updates. Equal indices share the row of the last of them; each

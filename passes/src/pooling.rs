@@ -1,4 +1,4 @@
-//! Long windows in linear time: sums, maxima and minima under windows of more than [`MOST_TAPS`] places, and the winners of
+//! Long windows in linear time: sums, maxima and minima under windows of more than 64 places, and the winners of
 //! the latter with their gradients.
 //!
 //! A window is a product of intervals, so axes are gone through one after the other. Along one of them there are three shapes:
