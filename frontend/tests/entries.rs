@@ -211,6 +211,22 @@ fn written_state_is_there() {
     }
 }
 
+/// Running averages are of the state's type, whatever the input's is.
+#[test]
+fn averages_keep_the_type_of_their_state() {
+    for input in ["f32", "f64"] {
+        let text = format!(
+            "Model(inputs: {{ \"x\": \"{input}[3, 4]\" }}, body: [BatchNorm], entries: {{ \"train\": \
+             Train(loss: \"mean(it ** 2)\", optimizer: Sgd(lr: 0.1)) }})"
+        );
+        let instance = Model::parse("test.ron", &text, &no_imports)
+            .and_then(|model| model.instantiate(&Settings::default()))
+            .unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+        let graph = &graphs(&instance, &["train"])["train"];
+        assert!(brolga_ir::verify::verify(graph).is_ok(), "{input}");
+    }
+}
+
 /// Two states change places: both values are from before.
 #[test]
 fn updates_in_turn() {

@@ -127,7 +127,10 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
         let (mean, variance) = (ops.stop_gradient(mean)?, ops.stop_gradient(variance)?);
         let (mean, variance) = (ops.reshape(mean, &[features])?, ops.reshape(variance, &[features])?);
         let unbiased = ops.mul_num(variance, count as f64 / (count - 1) as f64)?;
+        // The state has its own type, whatever the input has.
         let mut average = |running: Tensor, now: Tensor| -> Built {
+            let dtype = ops.dtype(running);
+            let now = ops.convert(now, dtype)?;
             let kept = ops.mul_num(running, 1.0 - momentum)?;
             let new = ops.mul_num(now, momentum)?;
             ops.add(kept, new)
