@@ -23,14 +23,13 @@ use super::instructions::{
     self, Asm, Gpr64, Instructions, Label, Memory, Simd, dword_bcst, dword_ptr, qword_ptr,
 };
 use super::lanes::{Define, Inst, Lane, Lanes, PlacedTile};
-use super::machine::{Isa, Machine, Mask, SCRATCH, Vector};
+use super::machine::{Machine, Mask, SCRATCH, Vector};
 use super::nest::Word;
 use super::tile;
-use crate::emitter::Leaf;
 
 const SAVED: [Gpr64; 6] = [rbx, rbp, r12, r13, r14, r15];
 pub(super) const TABLE: Gpr64 = r14;
-const POINTERS: [Gpr64; 10] = [rdi, rsi, r8, r9, r10, r11, rbx, rbp, r12, r13];
+pub(super) const POINTERS: [Gpr64; 10] = [rdi, rsi, r8, r9, r10, r11, rbx, rbp, r12, r13];
 
 /// The most steps of a strip that are written out.
 const MOST_STEPS: usize = 8;
@@ -61,15 +60,15 @@ pub(super) struct Step {
 pub(super) struct Assembler<'l> {
     pub a: Instructions,
     pub machine: Machine,
-    lanes: &'l Lanes,
+    pub lanes: &'l Lanes,
     homes: &'l Homes,
     words: &'l [Word],
     /// Where the loop or strip ends that begins at an instruction.
     ends: FxHashMap<usize, usize>,
     /// Words that are in registers; `None` outside of regions.
-    region: Option<Vec<(usize, Gpr64)>>,
+    pub region: Option<Vec<(usize, Gpr64)>>,
     /// By how much words are ahead of what they are in the first iterations of the loops inside the current one.
-    ahead: FxHashMap<usize, i64>,
+    pub ahead: FxHashMap<usize, i64>,
     /// Loops around that have their counter on the stack.
     counters: usize,
     /// Bytes on the stack below the counters.
@@ -77,9 +76,9 @@ pub(super) struct Assembler<'l> {
     /// The current step; `None` outside of strips.
     pub step: Option<Step>,
     /// Vectors, or single lanes of them, behind the code.
-    pool: Vec<(Vec<u32>, Label)>,
+    pub pool: Vec<(Vec<u32>, Label)>,
     /// Pool entry of each constant value.
-    constants: Vec<Option<usize>>,
+    pub constants: Vec<Option<usize>>,
 }
 
 /// The code of `leaf(words)`.
@@ -144,86 +143,6 @@ fn nesting(lanes: &Lanes) -> (FxHashMap<usize, usize>, usize) {
 }
 
 impl Assembler<'_> {
-    /// The place of a vector behind the code.
-    pub fn pooled(&mut self, vector: Vec<u32>) -> Memory {
-        let entry = self.pool_entry(vector);
-        self.pool[entry].1.into()
-    }
-
-    fn pool_entry(&mut self, vector: Vec<u32>) -> usize {
-        self.pool.iter().position(|entry| entry.0 == vector).unwrap_or_else(|| {
-            let label = self.a.create_label();
-            self.pool.push((vector, label));
-            self.pool.len() - 1
-        })
-    }
-
-    /// The pool entry of the same bits in all lanes: a vector, or one lane if instructions can broadcast it.
-    fn constant(&mut self, bits: u32) -> usize {
-        let lanes = match self.machine.isa {
-            Isa::Avx2 => self.machine.lanes,
-            Isa::Avx512 => 1,
-        };
-        self.pool_entry(vec![bits; lanes])
-    }
-
-    /// What lies behind the code as an operand.
-    fn pool_operand(&self, entry: usize) -> Operand {
-        let (vector, label) = &self.pool[entry];
-        if vector.len() == 1 { Operand::Everywhere(*label) } else { Operand::Memory((*label).into()) }
-    }
-
-    /// Places behind the code for all constants, and the registers of those that have one.
-    fn constants(&mut self) -> Asm {
-        let mut loaded = Vec::new();
-        for inst in &self.lanes.insts {
-            let (lane, entry) = match *inst {
-                Inst::Define(lane, Define::Constant(bits)) => (lane, self.constant(bits)),
-                Inst::Define(lane, Define::Steps(step)) => {
-                    let steps = (0..self.machine.lanes as i32).map(|i| i.wrapping_mul(step) as u32);
-                    (lane, self.pool_entry(steps.collect()))
-                }
-                _ => continue,
-            };
-            self.constants[lane.0 as usize] = Some(entry);
-            if let Home::Register(number) = self.home(lane)
-                && !loaded.contains(&number)
-            {
-                loaded.push(number);
-                self.load_to(self.machine.value(number), self.pool_operand(entry))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The bytes, with the pool behind them where no vector crosses a cache line: loads that do take twice as long.
-    fn finish(mut self) -> Asm<Vec<u8>> {
-        // Vectors first: single lanes behind them are aligned anyway.
-        self.pool.sort_by_key(|(vector, _)| std::cmp::Reverse(vector.len()));
-        let count = self.a.as_slice().len();
-        for (vector, label) in &self.pool {
-            self.a.set_label(*label);
-            self.a.data(vector)?;
-        }
-        let encoded = self.a.encode()?;
-        let mut code = encoded.code_buffer;
-        let Some(&pool) = encoded.new_instruction_offsets.get(count) else { return Ok(code) };
-        let padding = pool.next_multiple_of(Leaf::ALIGNMENT as u32) - pool;
-        // How long the code is is known only now. What it addresses relative to itself is the pool.
-        let instructions = self.a.as_slice()[..count].iter();
-        for ((instruction, at), constants) in
-            instructions.zip(encoded.new_instruction_offsets).zip(encoded.constant_offsets)
-        {
-            if instruction.is_ip_rel_memory_operand() {
-                let at = at as usize + constants.displacement_offset();
-                let bytes = code[at..].first_chunk_mut().expect("a displacement has four bytes");
-                *bytes = (u32::from_le_bytes(*bytes) + padding).to_le_bytes();
-            }
-        }
-        code.splice(pool as usize..pool as usize, std::iter::repeat_n(0, padding as usize));
-        Ok(code)
-    }
-
     /// Runs instructions with all that lies inside of them.
     fn run(&mut self, range: Range<usize>) -> Asm {
         let mut at = range.start;
@@ -250,92 +169,6 @@ impl Assembler<'_> {
             at = next;
         }
         Ok(())
-    }
-
-    /// Runs `body` with the words that the instructions use in registers; if `all`, only if they all find one.
-    fn region(&mut self, range: Range<usize>, all: bool, body: impl FnOnce(&mut Self) -> Asm) -> Asm {
-        if self.region.is_some() {
-            return body(self);
-        }
-        let mut uses: Vec<(usize, usize)> = Vec::new();
-        let mut count = |word: usize| match uses.iter_mut().find(|entry| entry.0 == word) {
-            Some(entry) => entry.1 += 1,
-            None => uses.push((word, 1)),
-        };
-        let mut tiles = false;
-        for inst in &self.lanes.insts[range] {
-            match *inst {
-                Inst::Define(_, Define::Load(place, _))
-                | Inst::LoadColumns { place, .. }
-                | Inst::StoreColumns { place, .. }
-                | Inst::Store(place, _) => {
-                    count(place.word);
-                }
-                Inst::Point { to, from, .. } => {
-                    count(to);
-                    count(from);
-                }
-                Inst::Tile(_) => tiles = true,
-                _ => {}
-            }
-        }
-        if all && (tiles || uses.len() > POINTERS.len()) {
-            return body(self);
-        }
-        // Those used most; equal ones in the order of use.
-        uses.sort_by_key(|entry| std::cmp::Reverse(entry.1));
-        let registers: Vec<(usize, Gpr64)> = uses.iter().map(|entry| entry.0).zip(POINTERS).collect();
-        for &(word, register) in &registers {
-            self.a.mov(register, self.in_table(word))?;
-        }
-        self.region = Some(registers.clone());
-        body(self)?;
-        self.region = None;
-        // The table has what was there before.
-        for (word, _) in registers {
-            self.ahead.remove(&word);
-        }
-        Ok(())
-    }
-
-    fn in_table(&self, word: usize) -> Memory {
-        qword_ptr(TABLE + 8 * word as i32)
-    }
-
-    fn in_region(&self, word: usize) -> Option<Gpr64> {
-        let region = self.region.as_ref()?;
-        region.iter().find(|entry| entry.0 == word).map(|entry| entry.1)
-    }
-
-    /// A word in a register: its own, or `rax`.
-    pub fn word(&mut self, word: usize) -> Asm<Gpr64> {
-        if let Some(register) = self.in_region(word) {
-            return Ok(register);
-        }
-        self.a.mov(rax, self.in_table(word))?;
-        Ok(rax)
-    }
-
-    fn advance(&mut self, word: usize, by: i64) -> Asm {
-        match (self.in_region(word), i32::try_from(by)) {
-            (_, Ok(0)) => Ok(()),
-            (Some(register), Ok(by)) => self.a.add(register, by),
-            (None, Ok(by)) => self.a.add(self.in_table(word), by),
-            (register, Err(_)) => {
-                self.a.mov(rax, by)?;
-                match register {
-                    Some(register) => self.a.add(register, rax),
-                    None => self.a.add(self.in_table(word), rax),
-                }
-            }
-        }
-    }
-
-    /// Puts words back that loops inside have moved.
-    fn settle(&mut self) -> Asm {
-        let mut ahead: Vec<(usize, i64)> = self.ahead.drain().collect();
-        ahead.sort_unstable();
-        ahead.into_iter().try_for_each(|(word, by)| self.advance(word, -by))
     }
 
     /// A serial loop.
@@ -462,7 +295,7 @@ impl Assembler<'_> {
         }
     }
 
-    fn home(&self, lane: Lane) -> Home {
+    pub fn home(&self, lane: Lane) -> Home {
         self.homes.homes[self.actual(lane).0 as usize]
     }
 

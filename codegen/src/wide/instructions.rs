@@ -338,6 +338,7 @@ impl Instructions {
         self.with(code, OpKind::Immediate8, operands)
     }
 
+    /// An instruction, and what kind its immediate is of, if it has one.
     fn with(&mut self, code: Code, immediate: OpKind, operands: &[Operand]) -> Asm {
         let mut instruction = Instruction::new();
         instruction.set_code(code);

@@ -12,6 +12,7 @@
 //! | `columns.rs` | loads of neighbouring columns, and strips that have them |
 //! | `allocate.rs` | registers for lane code |
 //! | `assemble.rs` | lane code as machine code: loops, strips, registers |
+//! | `addresses.rs`, `pool.rs` | where words of the table are, and what lies behind the code |
 //! | `operate.rs`, `memory.rs` | operations, loads and stores as instructions |
 //! | `instructions.rs`, `table.rs` | instructions, and their encodings |
 //! | `machine.rs` | what AVX2 and AVX-512 differ in |
@@ -19,6 +20,7 @@
 //! | `epilogue.rs` | what is done to a tile's sums in their registers |
 //! | `uses.rs` | which statements need what others define |
 
+mod addresses;
 mod allocate;
 mod assemble;
 mod columns;
@@ -30,6 +32,7 @@ mod machine;
 mod memory;
 mod nest;
 mod operate;
+mod pool;
 mod table;
 mod tile;
 mod uses;

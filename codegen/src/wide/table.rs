@@ -38,6 +38,19 @@ macro_rules! instructions {
                 stores!($([$($store_vex)*] [$($store_evex)*])?)
             );)*
         }
+
+        /// All encodings by name, those that store apart.
+        #[cfg(test)]
+        fn all() -> Vec<(&'static str, Forms)> {
+            let rows = [$((
+                stringify!($name),
+                Some(Forms { vex: [$(code!($vex)),*], evex: [$(code!($evex)),*] }),
+                stores!($([$($store_vex)*] [$($store_evex)*])?),
+            )),*];
+            rows.into_iter().flat_map(|(name, forms, stores)| {
+                forms.into_iter().chain(stores).map(move |forms| (name, forms))
+            }).collect()
+        }
     };
 }
 
@@ -320,4 +333,30 @@ instructions! {
     vpackuswb 3
         [VEX_Vpackuswb_xmm_xmm_xmmm128 VEX_Vpackuswb_ymm_ymm_ymmm256]
         [EVEX_Vpackuswb_xmm_k1z_xmm_xmmm128 EVEX_Vpackuswb_ymm_k1z_ymm_ymmm256 EVEX_Vpackuswb_zmm_k1z_zmm_zmmm512];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every encoding is of the instruction that its row names, with the prefix and for the width that its place says.
+    #[test]
+    fn encodings_stand_where_they_belong() {
+        let widths = ["xmm", "ymm", "zmm"];
+        let mut count = 0;
+        for (name, Forms { vex, evex }) in all() {
+            let places = vex.iter().enumerate().map(|(width, code)| ("VEX_", width, code));
+            let places = places.chain(evex.iter().enumerate().map(|(width, code)| ("EVEX_", width, code)));
+            for (prefix, width, code) in places.filter(|place| *place.2 != Code::INVALID) {
+                let text = format!("{code:?}");
+                let rest = text.strip_prefix(prefix).unwrap_or_else(|| panic!("{name}: {text}"));
+                let (mnemonic, operands) = rest.split_once('_').expect("an instruction with operands");
+                assert_eq!(mnemonic.to_lowercase(), name.split('_').next().unwrap(), "{text}");
+                let widest = widths.iter().rposition(|width| operands.contains(width));
+                assert_eq!(widest, Some(width), "{name}: {text}");
+                count += 1;
+            }
+        }
+        assert_eq!(count, 335);
+    }
 }

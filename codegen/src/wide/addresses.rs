@@ -1,0 +1,101 @@
+//! Words of the table that hold addresses: in registers through a region, elsewhere in memory.
+
+use std::ops::Range;
+
+use super::assemble::{Assembler, POINTERS, TABLE};
+use super::instructions::registers::rax;
+use super::instructions::{Asm, Gpr64, Memory, qword_ptr};
+use super::lanes::{Define, Inst};
+
+impl Assembler<'_> {
+    /// Runs `body` with the words that the instructions use in registers; if `all`, only if they all find one.
+    pub(super) fn region(
+        &mut self,
+        range: Range<usize>,
+        all: bool,
+        body: impl FnOnce(&mut Self) -> Asm,
+    ) -> Asm {
+        if self.region.is_some() {
+            return body(self);
+        }
+        let mut uses: Vec<(usize, usize)> = Vec::new();
+        let mut count = |word: usize| match uses.iter_mut().find(|entry| entry.0 == word) {
+            Some(entry) => entry.1 += 1,
+            None => uses.push((word, 1)),
+        };
+        let mut tiles = false;
+        for inst in &self.lanes.insts[range] {
+            match *inst {
+                Inst::Define(_, Define::Load(place, _))
+                | Inst::LoadColumns { place, .. }
+                | Inst::StoreColumns { place, .. }
+                | Inst::Store(place, _) => {
+                    count(place.word);
+                }
+                Inst::Point { to, from, .. } => {
+                    count(to);
+                    count(from);
+                }
+                Inst::Tile(_) => tiles = true,
+                _ => {}
+            }
+        }
+        if all && (tiles || uses.len() > POINTERS.len()) {
+            return body(self);
+        }
+        // Those used most; equal ones in the order of use.
+        uses.sort_by_key(|entry| std::cmp::Reverse(entry.1));
+        let registers: Vec<(usize, Gpr64)> = uses.iter().map(|entry| entry.0).zip(POINTERS).collect();
+        for &(word, register) in &registers {
+            self.a.mov(register, self.in_table(word))?;
+        }
+        self.region = Some(registers.clone());
+        body(self)?;
+        self.region = None;
+        // The table has what was there before.
+        for (word, _) in registers {
+            self.ahead.remove(&word);
+        }
+        Ok(())
+    }
+
+    pub(super) fn in_table(&self, word: usize) -> Memory {
+        qword_ptr(TABLE + 8 * word as i32)
+    }
+
+    pub(super) fn in_region(&self, word: usize) -> Option<Gpr64> {
+        let region = self.region.as_ref()?;
+        region.iter().find(|entry| entry.0 == word).map(|entry| entry.1)
+    }
+
+    /// A word in a register: its own, or `rax`.
+    pub fn word(&mut self, word: usize) -> Asm<Gpr64> {
+        if let Some(register) = self.in_region(word) {
+            return Ok(register);
+        }
+        self.a.mov(rax, self.in_table(word))?;
+        Ok(rax)
+    }
+
+    pub(super) fn advance(&mut self, word: usize, by: i64) -> Asm {
+        match (self.in_region(word), i32::try_from(by)) {
+            (_, Ok(0)) => Ok(()),
+            (Some(register), Ok(by)) => self.a.add(register, by),
+            (None, Ok(by)) => self.a.add(self.in_table(word), by),
+            (register, Err(_)) => {
+                self.a.mov(rax, by)?;
+                match register {
+                    Some(register) => self.a.add(register, rax),
+                    None => self.a.add(self.in_table(word), rax),
+                }
+            }
+        }
+    }
+
+    /// Puts words back that loops inside have moved.
+    pub(super) fn settle(&mut self) -> Asm {
+        let mut ahead: Vec<(usize, i64)> = self.ahead.drain().collect();
+        ahead.sort_unstable();
+        ahead.into_iter().try_for_each(|(word, by)| self.advance(word, -by))
+    }
+}

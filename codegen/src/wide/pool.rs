@@ -1,0 +1,90 @@
+//! What lies behind the code of a leaf: constants and other vectors.
+
+use super::allocate::Home;
+use super::assemble::{Assembler, Operand};
+use super::instructions::{Asm, Memory};
+use super::lanes::{Define, Inst};
+use super::machine::Isa;
+use crate::emitter::Leaf;
+
+impl Assembler<'_> {
+    /// The place of a vector behind the code.
+    pub fn pooled(&mut self, vector: Vec<u32>) -> Memory {
+        let entry = self.pool_entry(vector);
+        self.pool[entry].1.into()
+    }
+
+    fn pool_entry(&mut self, vector: Vec<u32>) -> usize {
+        self.pool.iter().position(|entry| entry.0 == vector).unwrap_or_else(|| {
+            let label = self.a.create_label();
+            self.pool.push((vector, label));
+            self.pool.len() - 1
+        })
+    }
+
+    /// The pool entry of the same bits in all lanes: a vector, or one lane if instructions can broadcast it.
+    pub(super) fn constant(&mut self, bits: u32) -> usize {
+        let lanes = match self.machine.isa {
+            Isa::Avx2 => self.machine.lanes,
+            Isa::Avx512 => 1,
+        };
+        self.pool_entry(vec![bits; lanes])
+    }
+
+    /// What lies behind the code as an operand.
+    pub(super) fn pool_operand(&self, entry: usize) -> Operand {
+        let (vector, label) = &self.pool[entry];
+        if vector.len() == 1 { Operand::Everywhere(*label) } else { Operand::Memory((*label).into()) }
+    }
+
+    /// Places behind the code for all constants, and the registers of those that have one.
+    pub(super) fn constants(&mut self) -> Asm {
+        let mut loaded = Vec::new();
+        for inst in &self.lanes.insts {
+            let (lane, entry) = match *inst {
+                Inst::Define(lane, Define::Constant(bits)) => (lane, self.constant(bits)),
+                Inst::Define(lane, Define::Steps(step)) => {
+                    let steps = (0..self.machine.lanes as i32).map(|i| i.wrapping_mul(step) as u32);
+                    (lane, self.pool_entry(steps.collect()))
+                }
+                _ => continue,
+            };
+            self.constants[lane.0 as usize] = Some(entry);
+            if let Home::Register(number) = self.home(lane)
+                && !loaded.contains(&number)
+            {
+                loaded.push(number);
+                self.load_to(self.machine.value(number), self.pool_operand(entry))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes, with the pool behind them where no vector crosses a cache line: loads that do take twice as long.
+    pub(super) fn finish(mut self) -> Asm<Vec<u8>> {
+        // Vectors first: single lanes behind them are aligned anyway.
+        self.pool.sort_by_key(|(vector, _)| std::cmp::Reverse(vector.len()));
+        let count = self.a.as_slice().len();
+        for (vector, label) in &self.pool {
+            self.a.set_label(*label);
+            self.a.data(vector)?;
+        }
+        let encoded = self.a.encode()?;
+        let mut code = encoded.code_buffer;
+        let Some(&pool) = encoded.new_instruction_offsets.get(count) else { return Ok(code) };
+        let padding = pool.next_multiple_of(Leaf::ALIGNMENT as u32) - pool;
+        // How long the code is is known only now. What it addresses relative to itself is the pool.
+        let instructions = self.a.as_slice()[..count].iter();
+        for ((instruction, at), constants) in
+            instructions.zip(encoded.new_instruction_offsets).zip(encoded.constant_offsets)
+        {
+            if instruction.is_ip_rel_memory_operand() {
+                let at = at as usize + constants.displacement_offset();
+                let bytes = code[at..].first_chunk_mut().expect("a displacement has four bytes");
+                *bytes = (u32::from_le_bytes(*bytes) + padding).to_le_bytes();
+            }
+        }
+        code.splice(pool as usize..pool as usize, std::iter::repeat_n(0, padding as usize));
+        Ok(code)
+    }
+}
