@@ -14,8 +14,7 @@ use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Type, Value};
 
 use crate::manager::Options;
-use crate::regions;
-use crate::rewrite::{Replacement, sweep};
+use crate::rewrite::{Replacement, sweep_all};
 
 /// Updates that are added one after the other, at most.
 const CHAIN: usize = 256;
@@ -24,13 +23,7 @@ type Built = Result<Value, GraphError>;
 
 /// Rewrites long sums by indices.
 pub fn accumulate(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
-    accumulate_all(graph)
-}
-
-fn accumulate_all(graph: &mut Graph) -> Result<bool, GraphError> {
-    let inside = regions::apply(graph, &mut accumulate_all)?;
-    let here = sweep(graph, accumulate_node)?;
-    Ok(inside || here)
+    sweep_all(graph, &mut accumulate_node)
 }
 
 fn accumulate_node(graph: &mut Graph, id: NodeId) -> Replacement {

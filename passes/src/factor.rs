@@ -15,21 +15,14 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
 
 use crate::manager::Options;
-use crate::regions;
-use crate::rewrite::{Replacement, sweep};
+use crate::rewrite::{Replacement, sweep_all};
 
 /// How many products of products are looked through.
 const DEEPEST: usize = 6;
 
 /// Moves factors out of sums.
 pub fn factor(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
-    factor_all(graph)
-}
-
-fn factor_all(graph: &mut Graph) -> Result<bool, GraphError> {
-    let inside = regions::apply(graph, &mut factor_all)?;
-    let here = sweep(graph, factor_node)?;
-    Ok(inside || here)
+    sweep_all(graph, &mut factor_node)
 }
 
 /// What moves out of a sum.

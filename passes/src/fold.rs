@@ -12,18 +12,11 @@ use brolga_ir::{Builder, Graph, GraphError, NodeId, Tensor, Type, Value};
 
 use crate::constants::{constant, splat};
 use crate::manager::Options;
-use crate::regions;
-use crate::rewrite::{Replacement, sweep};
+use crate::rewrite::{Replacement, sweep_all};
 
 /// Evaluates what is constant.
 pub fn fold(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
-    fold_up_to(graph, options.fold_limit)
-}
-
-fn fold_up_to(graph: &mut Graph, limit: usize) -> Result<bool, GraphError> {
-    let inside = regions::apply(graph, &mut |region| fold_up_to(region, limit))?;
-    let here = sweep(graph, |graph, id| fold_node(graph, id, limit))?;
-    Ok(inside || here)
+    sweep_all(graph, &mut |graph, id| fold_node(graph, id, options.fold_limit))
 }
 
 fn fold_node(graph: &mut Graph, id: NodeId, limit: usize) -> Replacement {

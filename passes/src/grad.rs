@@ -18,7 +18,7 @@ use brolga_ir::{Builder, Graph, GraphError, NodeId, Origin, Value};
 
 use crate::manager::Options;
 use crate::regions;
-use crate::rewrite::sweep;
+use crate::rewrite::sweep_all;
 
 /// Removes every `gradient` and `jvp` operator.
 pub fn grad(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
@@ -46,12 +46,10 @@ fn differentiate_all(graph: &mut Graph) -> Result<bool, GraphError> {
 
 /// Replaces `stop_gradient` by its operand.
 fn release(graph: &mut Graph) -> Result<bool, GraphError> {
-    let inside = regions::apply(graph, &mut release)?;
-    let here = sweep(graph, |graph, id| {
+    sweep_all(graph, &mut |graph, id| {
         let node = graph.node(id);
         Ok(matches!(node.op, Op::StopGradient(_)).then(|| node.operands.clone()))
-    })?;
-    Ok(inside || here)
+    })
 }
 
 /// Builds the gradients that a `gradient` node stands for.

@@ -22,8 +22,7 @@ use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Tensor, Type, Value};
 
 use crate::manager::Options;
-use crate::regions;
-use crate::rewrite::{Replacement, sweep};
+use crate::rewrite::{Replacement, sweep_all};
 
 /// Places of a window up to which it stays as it is: 8 x 8.
 const MOST_TAPS: usize = 64;
@@ -33,15 +32,12 @@ const MOST_ELEMENTS: f64 = (1u64 << 36) as f64;
 
 type Built = Result<Value, GraphError>;
 
+/// The best of each window, and the position along the axis where it is found first; -1 where a window sees nothing.
+type Winner = Result<[Value; 2], GraphError>;
+
 /// Rewrites long windows.
 pub fn pooling(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
-    pool_all(graph)
-}
-
-fn pool_all(graph: &mut Graph) -> Result<bool, GraphError> {
-    let inside = regions::apply(graph, &mut pool_all)?;
-    let here = sweep(graph, pool_node)?;
-    Ok(inside || here)
+    sweep_all(graph, &mut pool_node)
 }
 
 fn pool_node(graph: &mut Graph, id: NodeId) -> Replacement {
@@ -253,14 +249,8 @@ impl Along {
         }
     }
 
-    /// The best of each window, and the position along the axis where it is found first; -1 where a window sees nothing.
-    fn winner(
-        &self,
-        b: &mut Builder,
-        combine: Combine,
-        x: Value,
-        index: DType,
-    ) -> Result<[Value; 2], GraphError> {
+    /// The winners, whose positions are of type `index`.
+    fn winner(&self, b: &mut Builder, combine: Combine, x: Value, index: DType) -> Winner {
         if self.is_apart() {
             self.winner_apart(b, combine, x, index)
         } else {
@@ -268,13 +258,7 @@ impl Along {
         }
     }
 
-    fn winner_apart(
-        &self,
-        b: &mut Builder,
-        combine: Combine,
-        x: Value,
-        index: DType,
-    ) -> Result<[Value; 2], GraphError> {
+    fn winner_apart(&self, b: &mut Builder, combine: Combine, x: Value, index: DType) -> Winner {
         let fill = identity(b, combine, x)?;
         let rows = self.rows(b, x, fill)?;
         let (dims, axis) = (b.dims(rows), self.axis);
@@ -301,13 +285,7 @@ impl Along {
         b.select(inside, position, none)
     }
 
-    fn winner_across(
-        &self,
-        b: &mut Builder,
-        combine: Combine,
-        x: Value,
-        index: DType,
-    ) -> Result<[Value; 2], GraphError> {
+    fn winner_across(&self, b: &mut Builder, combine: Combine, x: Value, index: DType) -> Winner {
         let (better, as_good) = match combine {
             Combine::Max => (Comparison::Gt, Comparison::Ge),
             _ => (Comparison::Lt, Comparison::Le),

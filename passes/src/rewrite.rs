@@ -2,6 +2,7 @@
 
 use brolga_ir::{Graph, GraphError, NodeId, Value};
 
+use crate::regions;
 use crate::table::{NodeTable, ValueTable};
 
 /// What stands for a node's results, one value for each; `None` leaves the node as it is.
@@ -9,6 +10,16 @@ pub(crate) type Replacement = Result<Option<Vec<Value>>, GraphError>;
 
 /// Replacements for each node, on average, after which a sweep is taken to go round in circles.
 const MOST_REPLACEMENTS: usize = 64;
+
+/// A [`sweep`] of the regions inside a graph, the innermost first, and of the graph itself.
+pub(crate) fn sweep_all(
+    graph: &mut Graph,
+    visit: &mut dyn FnMut(&mut Graph, NodeId) -> Replacement,
+) -> Result<bool, GraphError> {
+    let inside = regions::apply(graph, &mut |region| sweep_all(region, visit))?;
+    let here = sweep(graph, visit)?;
+    Ok(inside || here)
+}
 
 /// Visits every node that the outputs need, operands first, and puts what `visit` returns in the place of the
 /// node's results. When a node is visited, its operands are replaced already; nodes that a replacement brings are
