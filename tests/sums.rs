@@ -215,29 +215,19 @@ type Long = (
 /// Windows that cover the axis, and that overlap, with their gradients; sums by computed indices, in few rows and in many;
 /// gradients of the weights of convolutions, whose chains have 4,096 positions.
 fn long_sums(n: usize) -> Vec<Long> {
+    [windows(n), indices(n), weights(n)].into_iter().flatten().collect()
+}
+
+/// The sum of y, each times 0.1.
+fn tenths(b: &mut Builder, y: Value) -> Result<Value, GraphError> {
+    let dy = b.full_like(y, f64::from(0.1f32))?;
+    let y = b.mul(y, dy)?;
+    let axes: Vec<usize> = (0..b.dims(y).len()).collect();
+    b.sum(y, &axes)
+}
+
+fn windows(n: usize) -> Vec<Long> {
     let window = |combine, n: usize| ReduceWindow::new(combine, &[1, n], &[1, 1]);
-    let tenths = |b: &mut Builder, y: Value| {
-        let dy = b.full_like(y, f64::from(0.1f32))?;
-        let y = b.mul(y, dy)?;
-        let axes: Vec<usize> = (0..b.dims(y).len()).collect();
-        b.sum(y, &axes)
-    };
-    let index = |b: &mut Builder, x: Value| {
-        let zero = b.mul_scalar(x, 0.0)?;
-        b.convert(zero, DType::I32)
-    };
-    let conv = move |spatial: usize| {
-        move |b: &mut Builder, x: Value| {
-            let dims = b.dims(x);
-            let limit: Vec<usize> =
-                dims.iter().enumerate().map(|(axis, _)| if axis < 2 { 1 } else { 3 }).collect();
-            let w = b.slice(x, &vec![0; dims.len()], &limit, &vec![1; dims.len()])?;
-            let y = b.conv(Conv::new(spatial), x, w)?;
-            let loss = tenths(b, y)?;
-            b.gradient(loss, &[w])
-        }
-    };
-    let square = f64::from(0.1f32);
     vec![
         (
             "a window",
@@ -283,6 +273,15 @@ fn long_sums(n: usize) -> Vec<Long> {
                 b.gradient(loss, &[x])
             }),
         ),
+    ]
+}
+
+fn indices(n: usize) -> Vec<Long> {
+    let index = |b: &mut Builder, x: Value| {
+        let zero = b.mul_scalar(x, 0.0)?;
+        b.convert(zero, DType::I32)
+    };
+    vec![
         (
             "few rows",
             vec![n, 1],
@@ -318,6 +317,23 @@ fn long_sums(n: usize) -> Vec<Long> {
                 Ok(vec![b.scatter_add_along(base, i, x, 1)?])
             }),
         ),
+    ]
+}
+
+fn weights(n: usize) -> Vec<Long> {
+    let conv = move |spatial: usize| {
+        move |b: &mut Builder, x: Value| {
+            let dims = b.dims(x);
+            let limit: Vec<usize> =
+                dims.iter().enumerate().map(|(axis, _)| if axis < 2 { 1 } else { 3 }).collect();
+            let w = b.slice(x, &vec![0; dims.len()], &limit, &vec![1; dims.len()])?;
+            let y = b.conv(Conv::new(spatial), x, w)?;
+            let loss = tenths(b, y)?;
+            b.gradient(loss, &[w])
+        }
+    };
+    let square = f64::from(0.1f32);
+    vec![
         ("weights along a line", vec![1, 1, n + 2], 1, n, square, Box::new(conv(1))),
         ("weights along three lines", vec![3, 1, n + 2], 1, 3 * n, square, Box::new(conv(1))),
         (

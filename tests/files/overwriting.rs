@@ -1,0 +1,258 @@
+//! What is not overwritten: files of another kind than a command writes, and what it reads.
+
+use std::path::Path;
+
+use super::{MIDDLE, write_batch, write_models};
+use crate::cli::{bad, folder, good};
+
+const GRAPH: &str = "graph @f(%x: f32[2, 5, 3]) {\n  %0 = tanh %x : f32[2, 5, 3]\n  return %0 as \"y\"\n}\n";
+/// Every option that names a file to write: nothing of another kind is overwritten without `--force`, names that promise
+/// another format are refused, and so are folders; with `--force`, or where the file is of the command's own kind, it is
+/// written.
+#[test]
+fn nothing_else_is_overwritten() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    write_batch(&at.join("in.npz"), 5, true);
+    write_batch(&at.join("data.npz"), 40, false);
+    std::fs::write(at.join("f.ir"), GRAPH).unwrap();
+    let cases = [
+        ("train middle.ron --epochs 1 --batch 8 --data data.npz --save", "safetensors"),
+        ("train middle.ron --epochs 1 --batch 8 --data data.npz --save w.safetensors --log", "csv"),
+        ("step middle.ron --inputs in.npz --save", "safetensors"),
+        ("step middle.ron --inputs in.npz --grads", "npz"),
+        ("run middle.ron --inputs in.npz --outputs", "npz"),
+        ("eval f.ir --inputs in.npz --outputs", "npz"),
+        ("profile middle.ron --seconds 0 --trace", "json"),
+        ("build middle.ron -o", "o"),
+    ];
+    for (command, ending) in cases {
+        // Without an ending the name promises nothing; the content decides.
+        for (name, content) in [("middle.ron", MIDDLE), ("notes", "to be kept\n")] {
+            let errors = bad(at, &format!("{command} {name}"));
+            assert!(errors.contains("--force") && errors.contains(name), "{command}: {errors}");
+            assert!(!errors.contains("epoch"), "{command}: before the work\n{errors}");
+            std::fs::write(at.join("notes"), "to be kept\n").unwrap();
+            assert_eq!(std::fs::read_to_string(at.join(name)).unwrap(), content, "{command}");
+        }
+        let endings = ["csv", "png", "npz"];
+        for other in endings.into_iter().filter(|other| *other != ending) {
+            let errors = bad(at, &format!("{command} new.{other}"));
+            assert!(
+                errors.contains("says") && errors.contains("let the name end in ."),
+                "{command}: {errors}"
+            );
+            assert!(!at.join(format!("new.{other}")).exists());
+        }
+        std::fs::create_dir_all(at.join("sub")).unwrap();
+        assert!(bad(at, &format!("{command} sub")).contains("it is a folder"), "{command}");
+        assert!(bad(at, &format!("{command} no/such")).contains("there is no folder `no`"), "{command}");
+        // Asked for, it is; a second time nobody needs to ask.
+        good(at, &format!("{command} notes --force"));
+        good(at, &format!("{command} notes"));
+        let own = at.join("notes");
+        let mut permissions = std::fs::metadata(&own).unwrap().permissions();
+        permissions.set_readonly(true);
+        std::fs::set_permissions(&own, permissions).unwrap();
+        assert!(bad(at, &format!("{command} notes")).contains("read-only"), "{command}");
+        std::fs::remove_file(&own).unwrap();
+        let _ = std::fs::remove_file(at.join("notes.h"));
+    }
+    // What is read is no place for what is written, though both are arrays; nor are weights one for outputs.
+    let before = std::fs::read(at.join("in.npz")).unwrap();
+    for command in ["run middle.ron --inputs in.npz --outputs", "step middle.ron --inputs in.npz --grads"] {
+        assert!(bad(at, &format!("{command} sub/../in.npz")).contains("which is what --inputs reads"));
+        assert!(bad(at, &format!("{command} w.safetensors")).contains("which holds weights"));
+    }
+    assert_eq!(std::fs::read(at.join("in.npz")).unwrap(), before);
+    let errors = bad(at, "step middle.ron --inputs in.npz --save same --grads same");
+    assert!(errors.contains("--save and --grads both name `same`"), "{errors}");
+}
+
+/// How a command is called so that it reads a file by an option, and the options by which it would write over that file.
+const READ_AND_WRITTEN: &[(&str, &str, &str, &str)] = &[
+    ("train", "--data", "train first.ron --epochs 1 --batch 8 --data READ", "--save --log"),
+    (
+        "train",
+        "--weights",
+        "train first.ron --epochs 1 --batch 8 --data data.npz --weights READ",
+        "--save --log",
+    ),
+    ("run", "PATH", "run row.ron READ", "--outputs --save"),
+    ("run", "--inputs", "run middle.ron --inputs READ", "--outputs"),
+    ("run", "--weights", "run middle.ron --inputs in.npz --weights READ", "--outputs"),
+    ("evaluate", "--data", "evaluate row.ron --weights row.st --data READ", "--predictions"),
+    ("evaluate", "--weights", "evaluate row.ron --data row.csv --weights READ", "--predictions"),
+    ("step", "--inputs", "step middle.ron --inputs READ", "--save --grads"),
+    ("step", "--weights", "step middle.ron --inputs in.npz --weights READ", "--save --grads"),
+    ("eval", "--inputs", "eval f.ir --inputs READ", "--outputs"),
+    ("eval", "FILE", "eval READ --inputs in.npz", "--outputs"),
+    ("bench", "--tune", "", ""),
+    ("train", "--tune", "train first.ron --epochs 1 --batch 8 --data data.npz --tune=READ", "--save --log"),
+    ("run", "--tune", "run middle.ron --inputs in.npz --tune=READ", "--outputs"),
+    ("evaluate", "--tune", "evaluate row.ron --data row.csv --weights row.st --tune=READ", "--predictions"),
+    ("step", "--tune", "step middle.ron --inputs in.npz --tune=READ", "--save --grads"),
+    ("profile", "--tune", "profile middle.ron --seconds 0 --tune=READ", "--trace"),
+    ("build", "--tune", "build middle.ron --tune=READ", "-o"),
+    // These write to standard output alone, or into the files that they are about.
+    ("opt", "FILE", "", ""),
+    ("filetest", "FOLDER", "", ""),
+];
+
+/// Options that say where a command writes.
+const WRITTEN: &[(&str, &str)] = &[
+    ("train", "--save --log --checkpoint"),
+    ("run", "--outputs --save"),
+    ("evaluate", "--predictions"),
+    ("step", "--save --grads"),
+    ("profile", "--trace"),
+    ("eval", "--outputs"),
+    ("build", "--output"),
+];
+
+/// What the help of a command calls the values of its arguments that are paths.
+const PATHS: [&str; 7] = ["FILE", "FILE.csv", "D", "DIR", "FOLDER", "OUT", "PATH"];
+
+/// A model of one row of a table.
+const ROW: &str = "Model(
+    data: Data(set: \"row.csv\", target: \"t\"),
+    inputs: { \"x\": \"f32[batch, 2]\", \"t\": \"f32[batch]\" },
+    body: [Linear(1), Expr(\"it[:, 0]\")],
+    entries: {
+        \"infer\": Infer(outputs: { \"t\": \"it\" }),
+        \"train\": Train(loss: \"mse(it, t)\", optimizer: Sgd(lr: 0.01)),
+    },
+)";
+
+/// The arguments of a command that are paths, as its help shows them: `--save`, or `PATH` of one without a name.
+fn path_arguments(at: &Path, command: &str) -> Vec<String> {
+    let help = good(at, &format!("help {command}"));
+    let mut found = Vec::new();
+    for line in help.lines().map(str::trim_start).filter(|line| line.starts_with(['-', '[', '<'])) {
+        let mut words = line.split_whitespace().peekable();
+        let mut name = None;
+        while let Some(word) = words.next_if(|word| word.starts_with('-')) {
+            let long = word.trim_end_matches(',');
+            let (long, value) = long.split_once(['=', '[']).unwrap_or((long, ""));
+            name = Some(long.trim_end_matches('[').to_owned());
+            if PATHS.contains(&value.trim_matches(['=', '<', '>', '[', ']'])) {
+                found.extend(name.clone());
+            }
+        }
+        let value = words.next().unwrap_or("").trim_end_matches("...").trim_matches(['[', ']', '<', '>']);
+        if PATHS.contains(&value) && line.starts_with(['-', '[', '<']) {
+            found.push(name.unwrap_or_else(|| value.to_owned()));
+        }
+    }
+    found.dedup();
+    found
+}
+
+/// Whatever a command reads, by whatever option, it does not write over; the rows are the arguments of all commands that
+/// are paths, as their help tells them.
+#[test]
+fn nothing_that_is_read_is_overwritten() {
+    let folder = folder();
+    let at = folder.path();
+    let help = good(at, "help");
+    let commands =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands = commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    for command in commands {
+        for argument in path_arguments(at, command) {
+            let read = READ_AND_WRITTEN.iter().any(|row| (row.0, row.1) == (command, &*argument));
+            let written =
+                WRITTEN.iter().any(|row| row.0 == command && row.1.split(' ').any(|o| o == argument));
+            assert!(read != written, "`{command} {argument}` needs a row, among those read or those written");
+        }
+    }
+    for command in ["train", "run", "evaluate"] {
+        assert!(path_arguments(at, command).len() > 2, "{:?}", path_arguments(at, command));
+    }
+    write_models(at);
+    std::fs::write(at.join("row.ron"), ROW).unwrap();
+    let rows: String = (0..20).map(|i| format!("{i},{},{}\n", i % 3, i % 5)).collect();
+    std::fs::write(at.join("row.csv"), format!("a,b,t\n{rows}")).unwrap();
+    write_batch(&at.join("in.npz"), 5, true);
+    write_batch(&at.join("data.npz"), 40, false);
+    std::fs::write(at.join("f.ir"), GRAPH).unwrap();
+    good(at, "train row.ron --epochs 1 --batch 4 --save row.st");
+    std::fs::copy(at.join("row.st"), at.join("row.st.csv")).unwrap();
+    good(at, "step middle.ron --inputs in.npz --save middle.st");
+    for &(_, option, command, writing) in READ_AND_WRITTEN {
+        let kept = match (option, command.split(' ').nth(1).unwrap_or("")) {
+            ("--data" | "--inputs", "first.ron") => "data.npz",
+            ("--data" | "PATH", _) => "row.csv",
+            // Predictions have names that say so.
+            ("--weights", "row.ron") => "row.st.csv",
+            ("--tune", "row.ron") => "tuned.csv",
+            ("--weights", _) => "middle.st",
+            ("FILE", _) => "f.ir",
+            ("--tune", _) => "tuned",
+            _ => "in.npz",
+        };
+        std::fs::write(at.join("tuned"), "").unwrap();
+        std::fs::write(at.join("tuned.csv"), "").unwrap();
+        let before = std::fs::read(at.join(kept)).unwrap();
+        for writing in writing.split(' ').filter(|writing| !writing.is_empty()) {
+            let line = format!("{} {writing} ./{kept}", command.replace("READ", kept));
+            let errors = bad(at, &line);
+            // A name that promises another format is refused for that.
+            let told = errors.contains(" says ") || errors.contains(&format!("which is what {option} reads"));
+            assert!(told && errors.contains("--force") && errors.contains(kept), "{line}: {errors}");
+            assert_eq!(std::fs::read(at.join(kept)).unwrap(), before, "{line}");
+        }
+    }
+}
+
+/// What the model names is read as well: its data set; so are checkpoints. Tables that nobody knows are not overwritten.
+#[test]
+fn data_sets_and_checkpoints_are_not_overwritten() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    write_batch(&at.join("first.safetensors"), 40, false);
+    let data = std::fs::read(at.join("first.safetensors")).unwrap();
+    // The name that weights have by default.
+    let errors = bad(at, "train first.ron --data first.safetensors --epochs 1 --batch 8");
+    assert!(
+        errors.contains("--save would overwrite `first.safetensors`, which is what --data reads"),
+        "{errors}"
+    );
+    assert_eq!(std::fs::read(at.join("first.safetensors")).unwrap(), data);
+
+    std::fs::write(at.join("row.ron"), ROW).unwrap();
+    let rows: String = (0..20).map(|i| format!("{i},{},{}\n", i % 3, i % 5)).collect();
+    std::fs::write(at.join("row.csv"), format!("a,b,t\n{rows}")).unwrap();
+    std::fs::write(at.join("mine.csv"), "a,b\n1,2\n").unwrap();
+    good(at, "train row.ron --epochs 1 --batch 4 --checkpoint points");
+    for (command, target) in [
+        ("evaluate row.ron --weights row.safetensors --predictions", "row.csv"),
+        ("evaluate row.ron --weights row.safetensors --predictions", "mine.csv"),
+        ("run row.ron --weights row.safetensors row.csv --outputs", "mine.csv"),
+        ("train row.ron --epochs 1 --batch 4 --log", "row.csv"),
+        (
+            "train row.ron --epochs 2 --batch 4 --checkpoint points --resume --save",
+            "points/step-4.safetensors",
+        ),
+    ] {
+        let before = std::fs::read(at.join(target)).unwrap();
+        let errors = bad(at, &format!("{command} {target}"));
+        assert!(errors.contains("would overwrite") && errors.contains("--force"), "{command}: {errors}");
+        assert!(!errors.contains("training row"), "before the work: {errors}");
+        assert_eq!(std::fs::read(at.join(target)).unwrap(), before);
+    }
+    // Predictions of an earlier time are.
+    for _ in 0..2 {
+        good(at, "evaluate row.ron --weights row.safetensors --predictions p.csv");
+        good(at, "run row.ron --weights row.safetensors row.csv --outputs o.csv");
+    }
+    good(at, "evaluate row.ron --weights row.safetensors --predictions mine.csv --force");
+    // Checkpoints among the data would be data.
+    std::fs::create_dir(at.join("pictures")).unwrap();
+    std::fs::write(at.join("pictures/a.txt"), "").unwrap();
+    let errors = bad(at, "train row.ron --data pictures --checkpoint pictures");
+    assert!(errors.contains("among what --data reads"), "{errors}");
+    assert!(bad(at, "train row.ron --checkpoint row.csv").contains("`row.csv` is no folder"));
+}
