@@ -16,7 +16,7 @@ pub(crate) struct Leaf {
 
 impl Leaf {
     /// What its address is a multiple of: a cache line, which is also the largest vector.
-    pub const ALIGNMENT: u64 = 64;
+    pub const ALIGNMENT: usize = 64;
 }
 
 /// Emits the statements in which kernels spend their time.

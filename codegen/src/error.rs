@@ -28,11 +28,5 @@ impl From<brolga_runtime::Error> for Error {
     }
 }
 
-impl From<cranelift_module::ModuleError> for Error {
-    fn from(error: cranelift_module::ModuleError) -> Error {
-        Error::new(format!("the machine code could not be put together: {error}"))
-    }
-}
-
 /// Result of code generation.
 pub(crate) type Result<T> = std::result::Result<T, Error>;

@@ -1,17 +1,16 @@
-//! An image: the functions and tables of one program, compiled, before a back end gives them addresses.
+//! An image: the functions and tables of one program, compiled, before they are linked ([`link`](crate::link)).
 
 use std::error::Error as _;
 use std::sync::OnceLock;
 
 use brolga_ir::program::verify::verify;
 use brolga_ir::program::{Kernel, Place, Program, Step};
-use cranelift::codegen::binemit::{Addend, CodeOffset, Reloc};
-use cranelift::codegen::control::ControlPlane;
-use cranelift::codegen::ir::{self, ExternalName, UserExternalName};
-use cranelift::codegen::isa::TargetIsa;
-use cranelift::codegen::{self, FinalizedRelocTarget};
-use cranelift::frontend::FunctionBuilderContext;
-use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, ModuleReloc};
+use cranelift_codegen::binemit::{Addend, CodeOffset, Reloc};
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{self, ExternalName, UserExternalName};
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_codegen::{self as codegen, FinalizedRelocTarget};
+use cranelift_frontend::FunctionBuilderContext;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -31,35 +30,37 @@ const MAX_FRAME: u32 = 16 << 10;
 
 /// What a relocation refers to, by position in the image.
 #[derive(Clone, Copy, Debug)]
-enum Symbol {
+pub(crate) enum Symbol {
     Function(usize),
     Table(usize),
 }
 
-struct Relocation {
-    offset: CodeOffset,
-    kind: Reloc,
-    addend: Addend,
-    symbol: Symbol,
+/// A place in a function's code that refers to another function or a table.
+pub(crate) struct Relocation {
+    pub offset: CodeOffset,
+    pub kind: Reloc,
+    pub addend: Addend,
+    pub symbol: Symbol,
 }
 
 /// A function in machine code.
 pub(crate) struct Function {
     pub name: String,
     pub code: Vec<u8>,
-    alignment: u64,
-    relocations: Vec<Relocation>,
-    exported: bool,
+    pub alignment: usize,
+    pub relocations: Vec<Relocation>,
+    /// Whether others call it.
+    pub exported: bool,
     /// Cranelift IR, if it was asked for and there is any.
     pub clif: Option<String>,
 }
 
-/// A read-only table of words, some of which are addresses of functions.
+/// A read-only table of words, some of which say how far behind themselves a function begins.
 pub(crate) struct Table {
     pub name: String,
     pub words: Vec<u64>,
     /// Position of the word, and of the function.
-    pub addresses: Vec<(usize, usize)>,
+    pub distances: Vec<(usize, usize)>,
 }
 
 /// Everything that a back end needs.
@@ -183,54 +184,6 @@ impl Image {
         layout.manifest.parallel = target.traced || free && schedule::pays_for_threads(program);
         Ok(Image { functions, tables, entry: entry_at, prepare, layout })
     }
-
-    /// Declares and defines everything in a module; gives the functions' identities there.
-    pub fn emit<M: Module>(&self, module: &mut M) -> Result<Vec<FuncId>> {
-        let mut ids = Vec::with_capacity(self.functions.len());
-        // The module does not check signatures of functions defined by bytes.
-        let signature = module.make_signature();
-        for function in &self.functions {
-            let linkage = if function.exported { Linkage::Export } else { Linkage::Local };
-            ids.push(module.declare_function(&function.name, linkage, &signature)?);
-        }
-        let mut tables: Vec<DataId> = Vec::with_capacity(self.tables.len());
-        for table in &self.tables {
-            let id = module.declare_data(&table.name, Linkage::Local, false, false)?;
-            let mut data = DataDescription::new();
-            data.set_align(16);
-            data.define(table.words.iter().flat_map(|w| w.to_le_bytes()).collect());
-            for &(word, function) in &table.addresses {
-                let reference = module.declare_func_in_data(ids[function], &mut data);
-                data.write_function_addr(8 * word as u32, reference);
-            }
-            module.define_data(id, &data)?;
-            tables.push(id);
-        }
-        for (function, &id) in self.functions.iter().zip(&ids) {
-            let relocations: Vec<ModuleReloc> = function
-                .relocations
-                .iter()
-                .map(|r| ModuleReloc {
-                    offset: r.offset,
-                    kind: r.kind,
-                    addend: r.addend,
-                    name: match r.symbol {
-                        Symbol::Function(position) => ids[position].into(),
-                        Symbol::Table(position) => tables[position].into(),
-                    },
-                })
-                .collect();
-            module.define_function_bytes(id, function.alignment, &function.code, &relocations)?;
-        }
-        Ok(ids)
-    }
-
-    /// Bytes that the image takes in memory, roughly, from above.
-    pub fn bytes(&self) -> usize {
-        let functions: usize = self.functions.iter().map(|f| f.code.len() + 64).sum();
-        let tables: usize = self.tables.iter().map(|t| 8 * t.words.len() + 64).sum();
-        functions + tables
-    }
 }
 
 /// What one thread uses again for every function.
@@ -291,7 +244,7 @@ impl Compiler {
                 relocations.push(relocation);
             }
         }
-        let alignment = code.buffer.alignment.max(16) as u64;
+        let alignment = code.buffer.alignment.max(16) as usize;
         let bytes = code.code_buffer().to_vec();
         let function = Function { name, code: bytes, alignment, relocations, exported: false, clif };
         Ok(Compiled { function, leaves: Vec::new(), calls })

@@ -1,13 +1,15 @@
 //! The JIT back end: an image in executable memory.
 
-use std::sync::{Arc, Mutex};
+use std::fmt;
+use std::sync::Arc;
 
 use brolga_ir::program::Program;
 use brolga_ir::program::verify::proven;
 #[cfg(doc)]
 use brolga_ir::program::verify::verify;
 use brolga_runtime::{EntryFn, Executable};
-use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
+use memmap2::{Mmap, MmapMut};
+use wasmtime_internal_jit_icache_coherence::{clear_cache, pipeline_flush_mt};
 
 use crate::error::Error;
 use crate::image::Image;
@@ -24,16 +26,23 @@ pub struct Compiled {
     pub functions: usize,
 }
 
-/// Owns the memory of the code. The lock is never taken: it makes the module shareable between threads.
-struct Code(Mutex<Option<JITModule>>);
+/// Machine code in memory that nobody can write to any more.
+struct Code(Mmap);
 
-impl Drop for Code {
-    fn drop(&mut self) {
-        let module = self.0.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-        if let Some(module) = module {
-            // SAFETY: the executable that held this value is gone, and with it the last way to call the code.
-            unsafe { module.free_memory() }
-        }
+impl Code {
+    /// Copies code into pages of its own, then makes these executable instead of writable.
+    fn new(bytes: &[u8]) -> Result<Code, Error> {
+        let lack = |e: &dyn fmt::Display| {
+            Error::new(format!("no {} bytes of memory for machine code: {e}", bytes.len()))
+        };
+        // A map of no bytes is an error.
+        let mut pages = MmapMut::map_anon(bytes.len().max(1)).map_err(|e| lack(&e))?;
+        pages[..bytes.len()].copy_from_slice(bytes);
+        // SAFETY: the address and the length are those of the map.
+        unsafe { clear_cache(pages.as_ptr().cast(), pages.len()) }.map_err(|e| lack(&e))?;
+        let pages = pages.make_exec().map_err(|e| lack(&e))?;
+        pipeline_flush_mt().map_err(|e| lack(&e))?;
+        Ok(Code(pages))
     }
 }
 
@@ -51,7 +60,7 @@ impl Drop for Code {
 ///
 /// Programs that `passes` have lowered from a verified graph are such. For others there is [`compile_checked`].
 pub unsafe fn compile(program: &Program, options: &Options) -> Result<Compiled, Error> {
-    let target = Target::new(options, false)?;
+    let target = Target::new(options)?;
     target.check(options)?;
     // SAFETY: promised by the caller.
     unsafe { compile_for(program, &target) }
@@ -71,7 +80,7 @@ pub unsafe fn compile(program: &Program, options: &Options) -> Result<Compiled, 
 ///
 /// [`TracedCall`]: crate::TracedCall
 pub unsafe fn compile_traced(program: &Program, options: &Options) -> Result<Compiled, Error> {
-    let target = Target { traced: true, ..Target::new(options, false)? };
+    let target = Target { traced: true, ..Target::new(options)? };
     target.check(options)?;
     // SAFETY: promised by the caller.
     unsafe { compile_for(program, &target) }
@@ -87,7 +96,7 @@ pub unsafe fn compile_traced(program: &Program, options: &Options) -> Result<Com
 pub fn compile_checked(program: &Program, options: &Options) -> Result<Compiled, Error> {
     let proven =
         proven(program).map_err(|e| Error::new(format!("`{}` is no valid program: {e}", program.name)))?;
-    let target = Target { proven: Some(proven), ..Target::new(options, false)? };
+    let target = Target { proven: Some(proven), ..Target::new(options)? };
     target.check(options)?;
     // SAFETY: the line above has verified the program. Kernels of which it has proven that accesses stay inside, and
     // that iterations are independent, are compiled as they are; the others (`portable::Checks`) test each index before
@@ -101,27 +110,20 @@ pub fn compile_checked(program: &Program, options: &Options) -> Result<Compiled,
 /// As for [`compile`]; of kernels that the target says are not proven the program need only be verified.
 pub(crate) unsafe fn compile_for(program: &Program, target: &Target) -> Result<Compiled, Error> {
     let image = Image::new(program, &program.name, target, false)?;
-    let mut builder = JITBuilder::with_isa(target.isa.clone(), cranelift_module::default_libcall_names());
-    // One region for everything keeps relative calls in reach; code, tables and rounding to pages.
-    let reserve = image.bytes() + (1 << 20);
-    let memory = ArenaMemoryProvider::new_with_size(reserve)
-        .map_err(|e| Error::new(format!("no {reserve} bytes of memory for machine code: {e}")))?;
-    builder.memory_provider(Box::new(memory));
-    let mut module = JITModule::new(builder);
-    let functions = image.emit(&mut module)?;
-    module.finalize_definitions()?;
+    let linked = image.link()?;
+    let code = Code::new(&linked.bytes)?;
     let pointer = |position: usize| -> EntryFn {
-        let address = module.get_finalized_function(functions[position]);
-        // SAFETY: an entry function has been defined there with this signature.
+        let address = &raw const code.0[linked.functions[position]];
+        // SAFETY: an entry function has been linked there with this signature.
         unsafe { std::mem::transmute::<*const u8, EntryFn>(address) }
     };
     let (entry, prepare) = (pointer(image.entry), image.prepare.map(pointer));
     let code_bytes = image.functions.iter().map(|f| f.code.len()).sum();
     let constants = image.layout.constants()?;
     let manifest = image.layout.manifest.clone();
-    let keep_alive = Arc::new(Code(Mutex::new(Some(module))));
-    // SAFETY: the code lives in the module that `keep_alive` owns; it was made from a verified program, whose
+    let functions = image.functions.len();
+    // SAFETY: the code lives in the pages that the last argument owns; it was made from a verified program, whose
     // accesses are inside its buffers, as the caller promises, and the manifest from the same program.
-    let executable = unsafe { Executable::from_raw(entry, prepare, constants, manifest, keep_alive)? };
-    Ok(Compiled { executable, code_bytes, functions: functions.len() })
+    let executable = unsafe { Executable::from_raw(entry, prepare, constants, manifest, Arc::new(code))? };
+    Ok(Compiled { executable, code_bytes, functions })
 }

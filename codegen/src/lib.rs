@@ -2,7 +2,8 @@
 //!
 //! The way through: every kernel becomes one function (`portable`, with leaf functions from `wide` where the
 //! processor has wider vectors); the schedule becomes a static call table and a function that walks it
-//! (`schedule`); together they are an `image`, which `jit` puts into memory and `object` into a file.
+//! (`schedule`); together they are an `image`, which `link` makes one piece without addresses; `jit` puts it into memory
+//! and `object` into a file.
 //! The bits that a program computes do not depend on the emitter.
 
 mod emitter;
@@ -12,6 +13,7 @@ mod error;
 mod image;
 mod jit;
 mod layout;
+mod link;
 mod listing;
 mod object;
 mod portable;

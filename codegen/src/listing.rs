@@ -26,7 +26,7 @@ pub struct Listing {
 /// the walker of the call table, entry and prepare function.
 pub fn listing(program: &Program, options: &Options) -> Result<Vec<Listing>, Error> {
     verified(program)?;
-    let target = Target::new(options, true)?;
+    let target = Target::new(options)?;
     let image = Image::new(program, &program.name, &target, true)?;
     let x86 = target.isa.triple().architecture.to_string() == "x86_64";
     let list = image.functions.into_iter().map(|function| Listing {

@@ -5,11 +5,14 @@ use std::fmt::Write;
 
 use brolga_ir::program::Program;
 use brolga_runtime::{BASE_STATE, Manifest};
-use cranelift_module::{DataDescription, Linkage, Module};
-use cranelift_object::{ObjectBuilder, ObjectModule};
+use object::write::{self, StandardSection, Symbol, SymbolSection};
+use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
+use target_lexicon::Triple;
 
+use crate::emitter::Leaf;
 use crate::error::Error;
 use crate::image::{Image, symbol_name, verified};
+use crate::link::PAGE;
 use crate::target::{Options, Target};
 
 /// A compiled program as files.
@@ -29,24 +32,63 @@ pub struct Object {
 pub fn emit_object(program: &Program, options: &Options, symbol: &str) -> Result<Object, Error> {
     check_symbol(symbol)?;
     verified(program)?;
-    let target = Target::new(options, true)?;
+    let target = Target::new(options)?;
     let image = Image::new(program, symbol, &target, false)?;
-    let builder = ObjectBuilder::new(target.isa.clone(), symbol, cranelift_module::default_libcall_names())?;
-    let mut module = ObjectModule::new(builder);
-    image.emit(&mut module)?;
-    if !image.layout.constants.is_empty() {
-        let id = module.declare_data(&format!("{symbol}_constants"), Linkage::Export, false, false)?;
-        let mut data = DataDescription::new();
-        data.set_align(brolga_runtime::ALIGNMENT as u64);
-        data.define(image.layout.constants.clone().into_boxed_slice());
-        module.define_data(id, &data)?;
-    }
-    let bytes = module
-        .finish()
-        .emit()
+    let bytes = file(&image, symbol, target.isa.triple())?
+        .write()
         .map_err(|e| Error::new(format!("the object file of `{symbol}` cannot be written: {e}")))?;
     let header = header(&image, symbol);
     Ok(Object { bytes, header, manifest: image.layout.manifest })
+}
+
+/// The object file: code and tables in one piece, constants, and where they begin. Nothing in it needs to be relocated.
+fn file(image: &Image, symbol: &str, triple: &Triple) -> Result<write::Object<'static>, Error> {
+    let unknown = || Error::new(format!("there is no object file for {triple}"));
+    let format = match triple.binary_format {
+        target_lexicon::BinaryFormat::Elf => BinaryFormat::Elf,
+        target_lexicon::BinaryFormat::Macho => BinaryFormat::MachO,
+        target_lexicon::BinaryFormat::Coff => BinaryFormat::Coff,
+        _ => return Err(unknown()),
+    };
+    let (architecture, alignment) = match triple.architecture {
+        target_lexicon::Architecture::X86_64 => (Architecture::X86_64, Leaf::ALIGNMENT),
+        target_lexicon::Architecture::Aarch64(_) => (Architecture::Aarch64, PAGE),
+        _ => return Err(unknown()),
+    };
+    let mut file = write::Object::new(format, architecture, Endianness::Little);
+    file.add_file_symbol(symbol.into());
+    let name = |file: &mut write::Object<'_>, section, name: &str, kind, exported, at: usize, size: usize| {
+        file.add_symbol(Symbol {
+            name: name.into(),
+            value: at as u64,
+            size: size as u64,
+            kind,
+            scope: if exported { SymbolScope::Dynamic } else { SymbolScope::Compilation },
+            weak: false,
+            section: SymbolSection::Section(section),
+            flags: SymbolFlags::None,
+        });
+    };
+    let linked = image.link()?;
+    let text = file.section_id(StandardSection::Text);
+    file.append_section_data(text, &linked.bytes, alignment as u64);
+    for (function, at) in image.functions.iter().zip(linked.functions) {
+        name(&mut file, text, &function.name, SymbolKind::Text, function.exported, at, function.code.len());
+    }
+    for (table, at) in image.tables.iter().zip(linked.tables) {
+        name(&mut file, text, &table.name, SymbolKind::Data, false, at, 8 * table.words.len());
+    }
+    let constants = &image.layout.constants;
+    if !constants.is_empty() {
+        let section = file.section_id(StandardSection::ReadOnlyData);
+        file.append_section_data(section, constants, brolga_runtime::ALIGNMENT as u64);
+        name(&mut file, section, &format!("{symbol}_constants"), SymbolKind::Data, true, 0, constants.len());
+    }
+    if format == BinaryFormat::Elf {
+        // Without it linkers make the stack executable.
+        file.add_section(Vec::new(), b".note.GNU-stack".to_vec(), SectionKind::Linker);
+    }
+    Ok(file)
 }
 
 /// Words that name nothing of one's own in C or C++: keywords, and the alternative spellings of operators.

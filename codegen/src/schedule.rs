@@ -1,18 +1,18 @@
 //! The schedule as code: a static table of calls, a function that walks a part of such a table, and the entry
 //! functions, which give it their parts; loops and conditions of the schedule become those of the entry function.
 //!
-//! A row of the table, in words: address of the kernel; number of parts; number of arguments, plus
+//! A row of the table, in words: bytes from the row to the kernel; number of parts; number of arguments, plus
 //! [`PARALLEL`] if the parts are to run in parallel; then for each argument the position of its base pointer and
 //! the bytes from it. The kernel gets the address of its arguments in the row. What does not run in parallel runs as
 //! worker 0.
 
 use brolga_ir::program::{Arg, Call, Kernel, KernelId, Program, Step, Stmt};
-use cranelift::codegen::ir::{
+use cranelift_codegen::ir::{
     self, AbiParam, Block, ExternalName, GlobalValueData, InstBuilder, MemFlagsData, Signature, StackSlot,
     StackSlotData, StackSlotKind, UserExternalName, Value, condcodes::IntCC, types,
 };
-use cranelift::codegen::isa::{CallConv, TargetFrontendConfig};
-use cranelift::frontend::{FunctionBuilder, FunctionBuilderContext};
+use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use crate::image::{FUNCTION_NAMESPACE, TABLE_NAMESPACE, Table};
 use crate::layout::Layout;
@@ -93,7 +93,8 @@ pub(crate) fn runner(
     b.switch_to_block(body);
     b.seal_block(body);
     let flags = MemFlagsData::trusted().with_readonly();
-    let kernel = b.ins().load(types::I64, flags, row, 0);
+    let distance = b.ins().load(types::I64, flags, row, 0);
+    let kernel = b.ins().iadd(row, distance);
     let parts = b.ins().load(types::I64, flags, row, 8);
     let word = b.ins().load(types::I64, flags, row, 16);
     let args = b.ins().iadd_imm_s(row, 24);
@@ -176,7 +177,7 @@ pub(crate) fn entry(
         entry,
         call_conv,
         block,
-        table: Table { name: String::new(), words: Vec::new(), addresses: Vec::new() },
+        table: Table { name: String::new(), words: Vec::new(), distances: Vec::new() },
         row: None,
         next_call: entry.first_call,
         counters: Vec::new(),
@@ -246,7 +247,7 @@ impl EntryCx<'_, '_> {
 
     fn push_row(&mut self, call: &Call) {
         let KernelId(kernel) = call.kernel;
-        self.table.addresses.push((self.table.words.len(), self.entry.kernel_at + kernel as usize));
+        self.table.distances.push((self.table.words.len(), self.entry.kernel_at + kernel as usize));
         let row = self.row_head(call);
         self.table.words.extend(row);
         for arg in &call.args {
@@ -255,7 +256,7 @@ impl EntryCx<'_, '_> {
         }
     }
 
-    /// A place for the address, the parts, and the third word.
+    /// A place for the way to the kernel, the parts, and the third word.
     fn row_head(&mut self, call: &Call) -> [u64; 3] {
         let kernel = self.kernel(call);
         let (parallel, parts) = (is_parallel(kernel), kernel.parts() as u64);

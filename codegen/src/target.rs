@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cranelift::codegen::isa::{CallConv, OwnedTargetIsa};
-use cranelift::codegen::settings::{self, Configurable};
+use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa};
+use cranelift_codegen::settings::{self, Configurable};
+use target_lexicon::{Architecture, Triple};
 
 use crate::emitter::{Emitter, Portable};
 use crate::error::{Error, Result};
@@ -68,7 +69,7 @@ pub struct Options {
 
 /// The processor features that code made so needs, by the names that the runtime checks.
 pub fn features(options: &Options) -> Result<Vec<String>> {
-    Ok(Target::new(options, false)?.features)
+    Ok(Target::new(options)?.features)
 }
 
 /// A processor, as the emitters see it.
@@ -107,14 +108,14 @@ const X86_64_V3_FEATURES: [&str; 11] =
 const AVX512_FEATURES: [&str; 4] = ["avx512f", "avx512bw", "avx512dq", "avx512vl"];
 
 impl Target {
-    /// The host's processor, or the least of its family, as the options say. `pic`: position-independent code,
-    /// for object files.
-    pub fn new(options: &Options, pic: bool) -> Result<Target> {
+    /// The host's processor, or the least of its family, as the options say. Code runs from wherever it lies.
+    pub fn new(options: &Options) -> Result<Target> {
         let wrong = |what: &str, e: &dyn fmt::Display| Error::new(format!("{what}: {e}"));
         let mut flags = settings::builder();
         for (name, value) in [
             ("opt_level", "speed"),
-            ("is_pic", if pic { "true" } else { "false" }),
+            // What lies near is reached by distance without it; with it, through a table that a linker would make.
+            ("is_pic", "false"),
             ("use_colocated_libcalls", "false"),
             ("unwind_info", "false"),
             ("enable_probestack", "false"),
@@ -123,20 +124,18 @@ impl Target {
             flags.set(name, value).map_err(|e| wrong("Cranelift refuses a setting", &e))?;
         }
         let flags = settings::Flags::new(flags);
-        let x86 = cfg!(target_arch = "x86_64");
+        let triple = Triple::host();
+        let x86 = triple.architecture == Architecture::X86_64;
         let cpu = options.target_cpu;
         if !x86 && matches!(cpu, TargetCpu::X86_64V3 | TargetCpu::X86_64V4) {
             return Err(Error::new(format!(
                 "target processor {cpu} was asked for, but this machine is {}; use native or portable",
-                std::env::consts::ARCH
+                triple.architecture
             )));
         }
-        let unsupported = |e: &str| Error::new(format!("Cranelift cannot make code for this machine: {e}"));
-        let mut builder = if x86 {
-            cranelift_native::builder_with_options(false).map_err(unsupported)?
-        } else {
-            cranelift_native::builder().map_err(unsupported)?
-        };
+        let unsupported =
+            |e: &dyn fmt::Display| Error::new(format!("Cranelift cannot make code for this machine: {e}"));
+        let mut builder = isa::lookup(triple).map_err(|e| unsupported(&e))?;
         let mut features = Vec::new();
         if x86 {
             for flag in X86_64_V3 {
@@ -144,7 +143,7 @@ impl Target {
             }
             features.extend(X86_64_V3_FEATURES.map(String::from));
         }
-        let isa = builder.finish(flags).map_err(|e| unsupported(&e.to_string()))?;
+        let isa = builder.finish(flags).map_err(|e| unsupported(&e))?;
         // Leaf functions follow the System V convention.
         let leaves = x86 && isa.default_call_conv() == CallConv::SystemV;
         let avx512 = match cpu {

@@ -218,7 +218,7 @@ impl Index {
     }
 
     /// Inclusive bounds, if `range` knows those of all variables and values; `None` where unbounded.
-    pub fn range(&self, range: &impl Fn(&Atom) -> Option<Range>) -> Option<Range> {
+    pub fn range(&self, range: &dyn Fn(&Atom) -> Option<Range>) -> Option<Range> {
         let (mut low, mut high) = (self.constant, self.constant);
         for (atom, c) in &self.terms {
             let (l, h) = match atom {
@@ -253,7 +253,7 @@ impl Index {
     }
 
     /// The quotient by a positive constant, rounded toward -inf, simplified by what `range` knows.
-    pub fn div(&self, divisor: i64, range: &impl Fn(&Atom) -> Option<Range>) -> Index {
+    pub fn div(&self, divisor: i64, range: &dyn Fn(&Atom) -> Option<Range>) -> Index {
         assert!(divisor > 0, "an index is divided by {divisor}");
         let (quotient, rest) = self.split(divisor);
         match rest.range(range) {
@@ -271,7 +271,7 @@ impl Index {
     }
 
     /// The remainder by a positive constant, in `0..divisor`, simplified by what `range` knows.
-    pub fn rem(&self, divisor: i64, range: &impl Fn(&Atom) -> Option<Range>) -> Index {
+    pub fn rem(&self, divisor: i64, range: &dyn Fn(&Atom) -> Option<Range>) -> Index {
         assert!(divisor > 0, "an index is divided by {divisor}");
         let (_, rest) = self.split(divisor);
         match rest.range(range) {
@@ -291,8 +291,8 @@ impl Index {
     /// With variables and values replaced; quotients and remainders are simplified again by `range`.
     pub fn substitute(
         &self,
-        replace: &impl Fn(&Atom) -> Option<Index>,
-        range: &impl Fn(&Atom) -> Option<Range>,
+        replace: &dyn Fn(&Atom) -> Option<Index>,
+        range: &dyn Fn(&Atom) -> Option<Range>,
     ) -> Index {
         let mut result = Index::constant(self.constant);
         for (atom, c) in &self.terms {

@@ -3,7 +3,7 @@
 use brolga_ir::index::{Atom, Index, Range};
 use brolga_ir::program::ValueId;
 use brolga_ir::{DType, index::Var};
-use cranelift::codegen::ir::{InstBuilder, Value, condcodes::IntCC, types};
+use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC, types};
 
 use super::{KernelCx, LANES, Val};
 

@@ -8,7 +8,7 @@ use brolga_ir::index::Index;
 use brolga_ir::program::{Panel, Tile, ValueId};
 use brolga_ir::scalar::Scalar;
 use brolga_runtime::Refusal;
-use cranelift::codegen::ir::{InstBuilder, MemFlagsData, Value, condcodes::IntCC, types};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, condcodes::IntCC, types};
 
 use super::address::Address;
 use super::lanes::scalar_type;

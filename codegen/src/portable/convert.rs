@@ -1,7 +1,7 @@
 //! Conversions between types.
 
 use brolga_ir::DType;
-use cranelift::codegen::ir::{
+use cranelift_codegen::ir::{
     InstBuilder, Value,
     condcodes::{FloatCC, IntCC},
     types,

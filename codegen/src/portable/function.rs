@@ -3,7 +3,7 @@
 use brolga_ir::DType;
 use brolga_ir::math::{Arith, Float};
 use brolga_ir::scalar::Function;
-use cranelift::codegen::ir::{
+use cranelift_codegen::ir::{
     InstBuilder, Type, Value,
     condcodes::{FloatCC, IntCC},
     types,

@@ -5,7 +5,7 @@
 
 use brolga_ir::DType;
 use brolga_ir::scalar::{Comparison, ScalarOp};
-use cranelift::codegen::ir::{
+use cranelift_codegen::ir::{
     ConstantData, InstBuilder, MemFlagsData, Type, Value,
     condcodes::{FloatCC, IntCC},
     types,
@@ -266,7 +266,7 @@ impl KernelCx<'_> {
             return value;
         }
         // Lanes in memory order: lane 0 lowest.
-        let flags = MemFlagsData::new().with_endianness(cranelift::codegen::ir::Endianness::Little);
+        let flags = MemFlagsData::new().with_endianness(cranelift_codegen::ir::Endianness::Little);
         self.b.ins().bitcast(to, flags, value)
     }
 

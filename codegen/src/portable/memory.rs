@@ -3,7 +3,7 @@
 use brolga_ir::DType;
 use brolga_ir::index::Index;
 use brolga_ir::program::ValueId;
-use cranelift::codegen::ir::{InstBuilder, MemFlagsData, Type, Value, condcodes::FloatCC, types};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, condcodes::FloatCC, types};
 
 use super::address::Address;
 use super::lanes::{scalar_type, vector_type};

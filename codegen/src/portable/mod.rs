@@ -33,12 +33,12 @@ use brolga_ir::index::Var;
 use brolga_ir::program::{AccId, Expr, Kernel, Stmt, ValueId};
 use brolga_ir::{DType, scalar::Scalar};
 use brolga_runtime::{BASE_ARENA, BASE_LOCAL};
-use cranelift::codegen::ir::{
+use cranelift_codegen::ir::{
     self, AbiParam, ExternalName, InstBuilder, MemFlagsData, Signature, StackSlot, StackSlotData,
     StackSlotKind, UserExternalName, Value, condcodes::IntCC, types,
 };
-use cranelift::codegen::isa::{CallConv, TargetFrontendConfig};
-use cranelift::frontend::{FunctionBuilder, FunctionBuilderContext};
+use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use rustc_hash::FxHashMap;
 
 use crate::emitter::{Emitter, Leaf};
@@ -69,7 +69,7 @@ pub(crate) enum Acc {
     /// 32 lanes in memory.
     Slot { slot: StackSlot, dtype: DType, combine: brolga_ir::program::Combine },
     /// One lane, or one for each lane of the strip that declares it.
-    Register { variable: cranelift::frontend::Variable, dtype: DType, combine: brolga_ir::program::Combine },
+    Register { variable: cranelift_frontend::Variable, dtype: DType, combine: brolga_ir::program::Combine },
 }
 
 /// A loop variable in scope.

@@ -6,7 +6,7 @@
 use brolga_ir::DType;
 use brolga_ir::program::{AccId, Combine, ValueId};
 use brolga_ir::scalar::ScalarOp;
-use cranelift::codegen::ir::{
+use cranelift_codegen::ir::{
     InstBuilder, MemFlagsData, StackSlot, Type, Value,
     condcodes::{FloatCC, IntCC},
     types,

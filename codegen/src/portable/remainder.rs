@@ -4,7 +4,7 @@
 //! `(p 2^(e-f) mod q) 2^f`; the power of two is taken in as many bits at a time as fit beside the significand.
 
 use brolga_ir::DType;
-use cranelift::codegen::ir::{
+use cranelift_codegen::ir::{
     InstBuilder, Value,
     condcodes::{FloatCC, IntCC},
     types,

@@ -11,7 +11,7 @@
 
 use brolga_ir::DType;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};
-use cranelift::codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Type, Value, condcodes::IntCC, types};
+use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Type, Value, condcodes::IntCC, types};
 
 use super::KernelCx;
 

@@ -8,7 +8,7 @@ use brolga_ir::DType;
 use brolga_ir::index::{Index, Var};
 use brolga_ir::program::{AccId, Access, Combine, Expr, Stmt, Tile, ValueId};
 use brolga_ir::scalar::{Comparison, NAN_F32, Scalar, ScalarOp};
-use cranelift::codegen::ir::{InstBuilder, Value, types};
+use cranelift_codegen::ir::{InstBuilder, Value, types};
 use rustc_hash::FxHashMap;
 
 use super::allocate::allocate;

@@ -1,8 +1,8 @@
 //! What leaves are made of, read back by a decoder.
 
 use brolga_ir::program::Program;
-use cranelift::codegen::ir;
-use cranelift::frontend::FunctionBuilderContext;
+use cranelift_codegen::ir;
+use cranelift_frontend::FunctionBuilderContext;
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 
 use super::{Machine, Wide};
@@ -14,7 +14,7 @@ use crate::target::{Options, Target};
 fn leaves(machine: Machine, kernel: &str) -> Vec<Leaf> {
     let program = Program::parse(&format!("program @test\n{kernel}\nschedule {{\n}}\n"));
     let program = program.unwrap_or_else(|e| panic!("{e}"));
-    let target = Target::new(&Options::default(), false).unwrap();
+    let target = Target::new(&Options::default()).unwrap();
     let mut context = FunctionBuilderContext::new();
     let config = target.isa.frontend_config();
     let (kernel, local) = (&program.kernels[0], program.local_bytes());
@@ -173,7 +173,7 @@ fn an_epilogue_has_no_more_instructions_than_it_needs() {
 fn constants_occur_once() {
     let leaf = &leaves(Machine::AVX2, TILES)[0];
     let list = instructions(leaf);
-    let end = list.last().unwrap().next_ip().next_multiple_of(Leaf::ALIGNMENT) as usize;
+    let end = (list.last().unwrap().next_ip() as usize).next_multiple_of(Leaf::ALIGNMENT);
     let vectors: Vec<&[u8]> = leaf.code[end..].chunks_exact(32).collect();
     assert!(vectors.len() > 12, "two masks, and the polynomials of tanh");
     for (i, vector) in vectors.iter().enumerate() {

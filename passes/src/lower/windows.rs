@@ -171,7 +171,7 @@ impl Window {
     }
 
     /// What is tried for output `p` in round `t`. Kernel positions ascend with the rounds.
-    pub fn tried(&self, p: &Index, t: &Index, range: &impl Fn(&Atom) -> Option<Range>) -> Tried {
+    pub fn tried(&self, p: &Index, t: &Index, range: &dyn Fn(&Atom) -> Option<Range>) -> Tried {
         let spread = self.spread;
         let at = p.scale(self.stride).plus(-self.low);
         if self.dilation > 1 {
