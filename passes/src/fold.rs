@@ -1,12 +1,14 @@
 //! Constant folding.
 //!
 //! Evaluates nodes whose operands are all constants with the reference interpreter, where nothing larger than
-//! [`Options::fold_limit`] elements is read or made. Scalar operations on splats give splats of any size. A
-//! constant of equal elements becomes a broadcast scalar, the form in which [`simplify`](crate::simplify) knows
-//! it; broadcasts themselves are kept, for they take no memory. Positions (`iota`) are not folded: they cost
-//! nothing where they are used. A node whose evaluation fails stays, to fail when it is run. Linear.
+//! [`Options::fold_limit`] elements is read or made. Only what has one order is evaluated ([`has_one_order`]): the bits of
+//! a sum of floats are those of the numeric plan, which lowering makes, whether its terms are constants or not. Scalar
+//! operations on splats give splats of any size. A constant of equal elements becomes a broadcast scalar, the form in which
+//! [`simplify`](crate::simplify) knows it; broadcasts themselves are kept, for they take no memory. Positions (`iota`) are
+//! not folded: they cost nothing where they are used. What is evaluated has no errors but lack of memory, which is one of
+//! the pass. Linear.
 
-use brolga_ir::ops::{Constant, Op};
+use brolga_ir::ops::{Constant, Op, ScatterMode};
 use brolga_ir::tensor::Data;
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Tensor, Type, Value};
 
@@ -23,53 +25,79 @@ fn fold_node(graph: &mut Graph, id: NodeId, limit: usize) -> Replacement {
     let node = graph.node(id);
     let results = match &node.op {
         Op::Constant(Constant { value }) => {
-            if value.dims().is_empty() || uniform(value).is_none() {
-                return Ok(None);
-            }
-            vec![value.clone()]
+            let is_splat = !value.dims().is_empty() && uniform(value).is_some();
+            Ok(is_splat.then(|| vec![value.clone()]))
         }
-        // A broadcast constant is small and stays so; what has no operands, or no value yet, is no constant.
-        Op::Broadcast(_) | Op::StopGradient(_) => return Ok(None),
-        op if op.is_derivative() => return Ok(None),
-        _ if node.operands.is_empty() || !node.op.regions().is_empty() => return Ok(None),
-        Op::Elementwise(_) => match scalar_results(graph, id).or_else(|| small_results(graph, id, limit)) {
-            Some(results) => results,
-            None => return Ok(None),
+        op if !has_one_order(op, &graph.operand_types(id)) => Ok(None),
+        Op::Elementwise(_) => match scalar_results(graph, id) {
+            Ok(None) => small_results(graph, id, limit),
+            results => results,
         },
-        _ => match small_results(graph, id, limit) {
-            Some(results) => results,
-            None => return Ok(None),
-        },
+        _ => small_results(graph, id, limit),
     };
-    let (types, origin) = (graph.node(id).types.clone(), graph.node(id).origin.clone());
+    let (types, origin) = (node.types.clone(), node.origin.clone());
     let b = &mut Builder::new(graph, origin);
+    let Some(results) = results.map_err(|message| b.error(message))? else { return Ok(None) };
     let values = results.into_iter().zip(&types).map(|(tensor, ty)| place(b, tensor, ty));
     Ok(Some(values.collect::<Result<_, _>>()?))
 }
 
+/// Whether an operator's results for operands of those types have one value, to the bit, that its evaluation gives too.
+/// Where floats are combined the order decides, which evaluating does not know: it is made from the whole graph, by passes
+/// behind this one and by lowering.
+fn has_one_order(op: &Op, operands: &[&Type]) -> bool {
+    let dtype = operands.first().map(|ty| ty.dtype);
+    let is_exact = dtype.is_some_and(|dtype| !dtype.is_float());
+    match op {
+        // Without operands, or without a value yet, or as small as it can be.
+        Op::Parameter(_) | Op::Constant(_) | Op::Iota(_) | Op::Broadcast(_) | Op::StopGradient(_) => false,
+        Op::Differentiate(_) | Op::Jvp(_) => false,
+        // Whatever is inside.
+        Op::Fused(_) | Op::Scan(_) | Op::While(_) | Op::Cond(_) => false,
+        // Every element by itself, or moved.
+        Op::Elementwise(_) | Op::Random(_) => true,
+        Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Reverse(_) | Op::Pad(_) | Op::Concat(_) => {
+            true
+        }
+        Op::Gather(_) | Op::GatherAlong(_) => true,
+        // Stable: there is one order of the results.
+        Op::Sort(_) => true,
+        Op::Scatter(op) => op.mode == ScatterMode::Set || is_exact,
+        Op::ScatterAlong(_) | Op::WindowSelect(_) | Op::Dot(_) | Op::Conv(_) => is_exact,
+        Op::Reduce(op) => dtype.is_some_and(|dtype| op.combine.has_any_order(dtype)),
+        Op::ReduceWindow(op) => dtype.is_some_and(|dtype| op.combine.has_any_order(dtype)),
+        Op::Cumulative(op) => dtype.is_some_and(|dtype| op.combine.has_any_order(dtype)),
+    }
+}
+
+/// What is to be done with a node: its results, nothing if they are not known, or the lack of memory.
+type Folded = Result<Option<Vec<Tensor>>, String>;
+
 /// The one element that a scalar operation on splats repeats.
-fn scalar_results(graph: &Graph, id: NodeId) -> Option<Vec<Tensor>> {
+fn scalar_results(graph: &Graph, id: NodeId) -> Folded {
     let node = graph.node(id);
-    let operands: Option<Vec<Tensor>> =
-        node.operands.iter().map(|&operand| splat(graph, operand).map(Tensor::scalar)).collect();
+    let operands = node.operands.iter().map(|&operand| splat(graph, operand).map(Tensor::scalar));
+    let Some(operands) = operands.collect::<Option<Vec<Tensor>>>() else { return Ok(None) };
     let types: Vec<Type> = node.types.iter().map(|ty| ty.with_dims([])).collect();
-    node.op.get().evaluate(&operands?.iter().collect::<Vec<_>>(), &types).ok()
+    node.op.get().evaluate(&operands.iter().collect::<Vec<_>>(), &types).map(Some)
 }
 
 /// What a node gives, if its operands are constants, and they and the results are small.
-fn small_results(graph: &Graph, id: NodeId, limit: usize) -> Option<Vec<Tensor>> {
+fn small_results(graph: &Graph, id: NodeId, limit: usize) -> Folded {
     let node = graph.node(id);
     let small = |ty: &Type| ty.elements() <= limit;
     if !node.types.iter().all(small) || !graph.operand_types(id).into_iter().all(small) {
-        return None;
+        return Ok(None);
     }
-    let tensor = |&operand: &Value| {
-        constant(graph, operand)
-            .cloned()
-            .or_else(|| Tensor::try_full(graph.ty(operand), splat(graph, operand)?).ok())
-    };
-    let operands: Option<Vec<Tensor>> = node.operands.iter().map(tensor).collect();
-    node.op.get().evaluate(&operands?.iter().collect::<Vec<_>>(), &node.types).ok()
+    let mut operands = Vec::new();
+    for &operand in &node.operands {
+        operands.push(match (constant(graph, operand), splat(graph, operand)) {
+            (Some(tensor), _) => tensor.try_clone()?,
+            (None, Some(element)) => Tensor::try_full(graph.ty(operand), element)?,
+            (None, None) => return Ok(None),
+        });
+    }
+    node.op.get().evaluate(&operands.iter().collect::<Vec<_>>(), &node.types).map(Some)
 }
 
 /// A constant of type `ty`; a tensor of equal elements, or a scalar, as a splat. All NaNs become one, so that the

@@ -1,5 +1,5 @@
 //! Random graphs through every pass, through the pipelines, and through random sequences of passes: the reference
-//! interpreter gives the same before and after.
+//! interpreter gives the same before and after, and so does the interpreter of what they are lowered to.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,11 +7,13 @@ use crate::common::{Random, compare, evaluate, parameters, random_graph};
 use brolga_ir::generate::{self, generate};
 use brolga_ir::ops::{Conv, ReduceWindow, Role};
 use brolga_ir::program::Combine;
+use brolga_ir::program::interpret::GridOrder;
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Op, Origin, Tensor, Type};
+use brolga_passes::filetest::evaluate_program;
 use brolga_passes::pipelines::{GRAPH_PASSES, INFER, TRAIN, graph_passes};
 use brolga_passes::prepare::prepare;
-use brolga_passes::{Algorithms, GraphPass, Kind, Manager, Options, Precision};
+use brolga_passes::{Algorithms, GraphPass, Kind, Manager, Options, Precision, lower};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 /// How often each operator occurred, and how often each pass changed something.
@@ -286,5 +288,67 @@ fn all_operators_keep_their_meaning() {
             .and_then(|()| evaluate(&after, &values))
             .and_then(|found| compare(&expected, &found, &exact));
         done.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{}\n{after}", made.graph));
+    }
+}
+
+type Inputs = Vec<HashMap<String, Tensor>>;
+
+/// What the program of a graph gives for each of the inputs.
+fn lowered(graph: &Graph, inputs: &Inputs) -> Result<Vec<HashMap<String, Tensor>>, String> {
+    let program = lower::lower(graph, &HashMap::new()).map_err(|error| error.to_string())?;
+    inputs.iter().map(|values| evaluate_program(&program, values, GridOrder::Forward)).collect()
+}
+
+/// Every exact pass that changes the graph, and all of a pipeline one after the other.
+fn keep_programs(graph: &Graph, inputs: &Inputs, histogram: &mut Histogram) -> Result<(), String> {
+    let expected = lowered(graph, inputs)?;
+    let is_exact = |pass: &&GraphPass| pass.kind == Kind::Exact;
+    let alone = GRAPH_PASSES.iter().filter(is_exact).map(|&pass| vec![pass]);
+    let together = [TRAIN, INFER]
+        .map(|passes| passes.iter().copied().filter(|pass| is_exact(&pass)).collect::<Vec<_>>());
+    for passes in alone.chain(together) {
+        let mut after = graph.clone();
+        run(&passes, &mut after, histogram)?;
+        if after == *graph {
+            continue;
+        }
+        let names: Vec<&str> = passes.iter().map(|pass| pass.name).collect();
+        for (expected, found) in expected.iter().zip(lowered(&after, inputs)?) {
+            compare(expected, &found, &exact)
+                .map_err(|error| format!("{}: {error}\n{after}", names.join(",")))?;
+        }
+    }
+    Ok(())
+}
+
+/// What is exact keeps the bits that a graph is compiled to. The reference interpreter cannot tell: it has orders of its own
+/// for sums, and `fold` computes by it. `BROLGA_CASES` asks for more graphs.
+#[test]
+fn exact_passes_keep_the_bits_of_programs() {
+    let cases = std::env::var("BROLGA_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300);
+    let mut histogram = Histogram::default();
+    for case in 0..cases {
+        let mut random = Random(case);
+        let (graph, inputs) = if case % 2 == 0 {
+            let seeds: Vec<u32> = (0..5 + random.below(40)).map(|_| random.bits() as u32).collect();
+            let graph = random_graph(&seeds, DType::F32);
+            let inputs = vec![parameters(&graph, case, false), parameters(&graph, case, true)];
+            (graph, inputs)
+        } else {
+            let made = generate(case, &generate::Config { nodes: (5, 40), ..generate::Config::default() });
+            let names = made.graph.parameters().iter().filter_map(|&id| made.graph.parameter(id));
+            let values = names.map(|parameter| parameter.name.clone()).zip(made.values.iter().cloned());
+            let values: HashMap<String, Tensor> = values.collect();
+            if evaluate(&made.graph, &values).is_err() {
+                continue;
+            }
+            (made.graph, vec![values])
+        };
+        keep_programs(&graph, &inputs, &mut histogram)
+            .unwrap_or_else(|error| panic!("case {case}: {error}\n\nbefore:\n{graph}"));
+    }
+    for pass in ["fold", "simplify", "canonical", "cse", "dce", "fuse"] {
+        let count = histogram.0.get(&format!("pass {pass}")).copied().unwrap_or(0);
+        assert!(count >= 20, "the pass {pass} changed something {count} times only");
     }
 }

@@ -1,8 +1,9 @@
 //! Random models of every kind of layer whose samples are apart.
 
-use brolga::CompileOptions;
+use brolga::frontend::language;
+use brolga::{CompileOptions, Model, Settings};
 
-use super::{Case, infer, mixed, model, three};
+use super::{Case, Kind, infer, mixed, model, sample_of, three};
 use crate::common::cases;
 use crate::common::lcg::Lcg;
 
@@ -18,8 +19,8 @@ impl Random {
         items[self.below(items.len())]
     }
 
-    /// What keeps the shape.
-    fn same(&mut self) -> String {
+    /// What keeps the shape, which has so many axes.
+    fn same(&mut self, rank: usize) -> String {
         let layers =
             ["Relu", "Tanh", "Gelu", "Sigmoid", "Softmax(axis: 1)", "Expr(\"it * 0.5 + it / 3\")", "Silu"];
         let reduced = [
@@ -28,7 +29,17 @@ impl Random {
             "Expr(\"it * max(it, axis=1, keepdims=true)\")",
             "Expr(\"cumsum(it, axis=1)\")",
         ];
-        if self.below(3) == 0 { self.pick(&reduced).to_owned() } else { self.pick(&layers).to_owned() }
+        match self.below(10) {
+            0..=2 => self.pick(&reduced).to_owned(),
+            3 => format!("Expr(\"it + {}[:{}]\")", self.constant(), ", none".repeat(rank - 1)),
+            _ => self.pick(&layers).to_owned(),
+        }
+    }
+
+    /// A number for each sample, of constants: which of them are small depends on the batch.
+    fn constant(&mut self) -> String {
+        let function = self.pick(&["sum", "mean", "var"]);
+        format!("{function}(full([size(0), {}], 0.1), axis=1)", self.pick(&[20, 100, 300, 1000]))
     }
 
     /// A net of images, and its input.
@@ -58,7 +69,7 @@ impl Random {
                 }
                 6 => "Conv2d(features: \"size(1)\", kernel: 3, padding: 1, groups: \"size(1)\")".to_owned(),
                 7 => format!("ConvTranspose2d({features}, 1), InstanceNorm"),
-                _ => self.same(),
+                _ => self.same(4),
             });
         }
         body.push(self.pick(&["GlobalAvgPool", "Flatten", "GlobalMaxPool"]).to_owned());
@@ -91,7 +102,7 @@ impl Random {
                     format!("Linear(8), MultiHeadAttention({attention})")
                 }
                 5 if sequence => "Transpose([1, 0, 2]), Expr(\"it * 0.25\"), Transpose([1, 0, 2])".to_owned(),
-                _ => self.same(),
+                _ => self.same(if sequence { 3 } else { 2 }),
             });
         }
         (input, body.join(", "))
@@ -130,6 +141,10 @@ impl Random {
                 _ => self.pick(&["Tanh", "Relu", "Expr(\"it * 0.5 + 1\")"]).to_owned(),
             });
         }
+        if self.below(4) == 0 {
+            let behind = if middle { "[:, none]" } else { "" };
+            body.push(format!("Expr(\"it - sum(full([300, size(1)], 0.1), axis=0){behind}\")"));
+        }
         if self.below(2) == 0 {
             body.push("Expr(\"sum(it * 3, axis=0)\")".to_owned());
         }
@@ -154,4 +169,68 @@ fn random_models() {
         case.check(&mixed(16), 2);
         case.check(&mixed(2), 2);
     }
+}
+
+/// Constants with a row for each sample, as many as the batch has: small ones for a small batch. The second has rows of
+/// different numbers.
+const CONSTANTS: [&str; 2] = [
+    "full([size(x, 0), 300], 0.1)",
+    "concat([full([size(x, 0), 150], 0.7), full([size(x, 0), 150], 0.1)], axis=1)",
+];
+
+/// What each function and operator of the language makes of a constant, or of two, along its rows.
+fn forms(constant: &str) -> Vec<String> {
+    let mut forms =
+        vec![format!("{constant} @ full([300, 5], 0.3)"), format!("sum(tan({constant}), axis=1)")];
+    forms.extend(language::operators().iter().map(|operator| format!("{constant} {operator} {constant}")));
+    for function in language::functions() {
+        let named = [("axis", "1"), ("reduction", "'none'")];
+        let named = named.iter().filter(|(name, _)| function.argument(name).is_some());
+        let named: String = named.map(|(name, value)| format!(", {name}={value}")).collect();
+        forms.push(format!("{}({constant}{named})", function.name));
+        forms.push(format!("{}({constant}, {constant}{named})", function.name));
+        forms.push(format!("{}({constant}, 3{named})", function.name));
+    }
+    forms
+}
+
+fn of_forms(forms: &[String]) -> String {
+    let outputs = forms.iter().enumerate().map(|(number, form)| format!("\"y{number}\": \"{form}\""));
+    let outputs: Vec<String> = outputs.collect();
+    format!(
+        "Model(inputs: {{ \"x\": \"f32[batch, 2]\" }}, body: [Relu], entries: {{ \"infer\": Infer(outputs: {{ {} }}) }})",
+        outputs.join(", ")
+    )
+}
+
+/// What is made of constants has the same bits for any batch, whether they are few enough to be computed when compiling
+/// or not.
+#[test]
+fn constants_have_the_same_bits_for_any_batch() {
+    let valid = |form: &String| {
+        let text = of_forms(std::slice::from_ref(form));
+        let builds =
+            |batch| Model::from_text("form", &text, &Settings::default().dim("batch", batch)).is_ok();
+        builds(1) && builds(3)
+    };
+    let forms: Vec<String> = CONSTANTS.iter().flat_map(|constant| forms(constant)).filter(valid).collect();
+    let text = of_forms(&forms);
+    let model = model("constants", &text, CompileOptions::default());
+    let mut case = Case::new("constants", &model);
+    let samples: Vec<_> = (0..33).map(|sample| (sample, Kind::Plain)).collect();
+    let alone = case.results(&samples[..1], 1);
+    let mut compared = 0;
+    for batch in [3, 4, 33] {
+        let together = case.results(&samples[..batch], 2);
+        for (number, form) in forms.iter().enumerate() {
+            let Some(axis) = case.outputs[number] else { continue };
+            let alone = sample_of(&alone[number], Some(axis), (0, 1));
+            for sample in [0, batch - 1] {
+                let found = sample_of(&together[number], Some(axis), (sample, batch));
+                assert!(found == alone, "{form}: sample {sample} of {batch} has other bits than alone");
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared >= 300, "{compared} of {} forms have a part for each sample", forms.len());
 }

@@ -379,6 +379,15 @@ impl Combine {
         }
     }
 
+    /// Whether the order in which values of that type combine cannot change a bit. Sums and products of floats round, and of
+    /// zeros of either sign an extremum is the last one.
+    pub fn has_any_order(self, dtype: DType) -> bool {
+        match self {
+            Combine::Add | Combine::Mul | Combine::Max | Combine::Min => !dtype.is_float(),
+            Combine::And | Combine::Or => true,
+        }
+    }
+
     /// The combination of two values of one type. For floats Max is exactly
     /// `a > b ? a : (b is NaN or a <= b ? b : a)`, which propagates NaN from either side and keeps `b` on ties;
     /// Min likewise.

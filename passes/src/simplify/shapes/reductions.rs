@@ -3,7 +3,7 @@
 use brolga_ir::ops::Op;
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::Scalar;
-use brolga_ir::{Builder, DType, NodeId};
+use brolga_ir::{Builder, NodeId};
 
 use super::{pick, splat_like};
 use crate::constants::splat;
@@ -26,20 +26,10 @@ pub(super) fn reduce_units(b: &mut Builder, id: NodeId) -> Rewritten {
     Ok(Some(if signed_zero { b.add_scalar(y, 0.0)? } else { y }))
 }
 
-/// Whether the order in which values combine cannot change the bits.
-fn associative(combine: Combine, dtype: DType) -> bool {
-    match combine {
-        Combine::Add | Combine::Mul => !dtype.is_float(),
-        // Of zeros of either sign the last wins.
-        Combine::Max | Combine::Min => !dtype.is_float(),
-        Combine::And | Combine::Or => true,
-    }
-}
-
 pub(super) fn reduce_reduce(b: &mut Builder, id: NodeId) -> Rewritten {
     let (outer, x) = operator!(b, id, Reduce);
     let (inner, x) = behind!(b, x, Reduce);
-    if outer.combine != inner.combine || !associative(outer.combine, b.ty(x).dtype) {
+    if outer.combine != inner.combine || !outer.combine.has_any_order(b.ty(x).dtype) {
         return Ok(None);
     }
     let kept: Vec<usize> = (0..b.ty(x).rank()).filter(|axis| !inner.axes.contains(axis)).collect();
