@@ -303,6 +303,79 @@ fn modes_of_take() {
     assert!(empty.contains("has no elements to take"), "{empty}");
 }
 
+/// Indices that are constants count from the end below 0, as those of lists, and none is outside; what a mode takes, and
+/// what is computed, may be.
+#[test]
+fn indices_that_are_constants() {
+    let inputs = "\"x\": \"f32[2, 3]\", \"i\": \"i32[2]\"";
+    let x = Tensor::f32([2, 3], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    let given = [("x", x), ("i", tensor(DType::I32, &[0.0, 1.0]))];
+    let table: [(&str, &[f64]); 15] = [
+        ("take(x, [0, -1], axis=1)[0]", &[0.0, 2.0]),
+        ("take(x, [-3], axis=1)[1]", &[3.0]),
+        ("take(x, -1)", &[3.0, 4.0, 5.0]),
+        ("take(x, size(x, 1) - 1, axis=1)", &[2.0, 5.0]),
+        ("take(x, full([2], -3, 'i32'), axis=1)[1]", &[3.0, 3.0]),
+        ("take(x, full([1], 2, 'u8') - 1, axis=1)[1]", &[4.0]),
+        ("x[[0, -1]][:, 0]", &[0.0, 3.0]),
+        ("x[full([1], -1, 'i64')][0]", &[3.0, 4.0, 5.0]),
+        ("take(x, [7, -1], axis=1, mode='clip')[0]", &[2.0, 0.0]),
+        ("take(x, [7, -1], axis=1, mode='wrap')[0]", &[1.0, 2.0]),
+        ("take(x, i + 7, axis=1)[0]", &[2.0, 2.0]),
+        ("take(x, i - 7, axis=1)[0]", &[0.0, 0.0]),
+        ("one_hot([0, 2], 3)", &[1.0, 0.0, 0.0, 0.0, 0.0, 1.0]),
+        ("one_hot(1, 3)", &[0.0, 1.0, 0.0]),
+        ("one_hot(i + 1, 2)", &[0.0, 1.0, 0.0, 0.0]),
+    ];
+    for (expression, expected) in table {
+        assert_eq!(numbers(&value(inputs, &given, expression)), expected, "{expression}");
+    }
+    for (expression, message, place) in [
+        ("take(x, [7], axis=1)", "the index 7 is outside of axis 1 of f32[2, 3]", "[7]"),
+        ("take(x, 9)", "the index 9 is outside of axis 0", "9"),
+        ("take(x, [0, -4], axis=1)", "the index -4 is outside of axis 1", "[0, -4]"),
+        ("take(x, size(x, 1), axis=1)", "the index 3 is outside of axis 1", "size(x, 1)"),
+        ("take(x, full([2], 7, 'i64'), axis=1)", "the index 7 is outside of axis 1", "full([2], 7, 'i64')"),
+        ("x[[0, 7]]", "the index 7 is outside of axis 0", "[0, 7]"),
+        ("x[:, full([2], 7, 'i64')]", "the index 7 is outside of axis 1", "x[:, full([2], 7, 'i64')]"),
+        ("one_hot([0, 3], 3)", "3 is no class: they are 0 to 2", "[0, 3]"),
+        ("one_hot(-1, 3)", "-1 is no class: they are 0 to 2", "-1"),
+        ("nll(x, full([2], 3, 'i64'))", "3 is no class: they are 0 to 2", "full([2], 3, 'i64')"),
+    ] {
+        let found = mistakes(&formulas(inputs, "", &[expression]));
+        assert!(found.contains(message), "{expression}: {found}");
+        let marked = "^".repeat(place.len());
+        let marks = |line: &str| line.trim_start_matches([' ', '|']) == marked;
+        assert!(found.lines().any(marks), "{expression}: the place of {place}\n{found}");
+    }
+    let found = mistakes(&formulas(inputs, "", &["take(x, [7], axis=1)"]));
+    assert!(found.contains("0 to 2, from the end -1 to -3") && found.contains("mode='clip'"), "{found}");
+    let body = "Expr(\"full([2], 9, 'i32')\"), Embedding(5, 2)";
+    let found = mistakes(&formulas(inputs, body, &["it"]));
+    assert!(found.contains("the index 9 is outside of axis 0 of f32[5, 2]"), "{found}");
+}
+
+/// What is said of operands that an operator does not take helps.
+#[test]
+fn advice_about_types() {
+    let inputs = "\"b\": \"bool[4]\", \"u\": \"u8[4]\", \"x\": \"f32[4]\"";
+    for (expression, message, help) in [
+        ("-b", "`-` does not take truth values", "convert with `float(x)`"),
+        ("abs(b)", "`abs` does not take truth values", "convert with `float(x)`"),
+        ("b - b", "`-` does not take truth values", "convert with `float(x)`"),
+        ("u + 300", "300 does not fit into u8", "`int(x)` makes the tensor i32"),
+        ("full([2], 300, 'u8')", "300 does not fit into u8", "'i64' holds it"),
+        ("full([2], 0.5, 'u8')", "0.5 does not fit into u8", "'f32' holds fractions"),
+        ("take(x, 1.5)", "indices are integers, found 1.5", ""),
+        ("take(x, [1.5])", "indices are integers, found f32[1]", ""),
+        ("one_hot(0.5, 3)", "class indices are integers, found 0.5", ""),
+    ] {
+        let found = mistakes(&formulas(inputs, "", &[expression]));
+        assert!(found.contains(message) && found.contains(help), "{expression}: {found}");
+        assert!(!expression.starts_with("full") || !found.contains("int(x)"), "{expression}: {found}");
+    }
+}
+
 /// A variance without the last axis belongs to the rows; one that fits nothing is a mistake. So is a target of another
 /// shape.
 #[test]

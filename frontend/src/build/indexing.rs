@@ -4,7 +4,7 @@
 //! one shape, whose axes take the place of the indexed ones if these are neighbours, else stand in front.
 
 use brolga_ir::scalar::{Comparison, ScalarOp};
-use brolga_ir::{DType, Size, Type};
+use brolga_ir::{DType, Graph, Op, Size, Type};
 
 use super::ops::{Ops, Range, Tensor};
 use super::value::{Built, Fault, Val};
@@ -93,6 +93,7 @@ impl Ops<'_> {
                 if extent == 0 && self.ty(indices).elements() > 0 {
                     return Err(Fault::new(format!("axis {axis} of {ty} has no elements to take")));
                 }
+                self.check_indices(ty, axis, indices)?;
                 sliced.taken.push((sliced.kept.len(), indices));
                 sliced.kept.push(extent);
             }
@@ -125,6 +126,43 @@ impl Ops<'_> {
             return Ok(self.b.constant(brolga_ir::Tensor::zeros(&Type::new(DType::I64, [0])))?);
         }
         self.tensor(&Spanned::new(Val::List(numbers), list.span))
+    }
+
+    /// Indices into an axis, as lists have them: those that are constants are inside, and count from the end below 0.
+    /// Others are what they are.
+    pub fn checked_indices(&mut self, ty: &Type, axis: usize, indices: Tensor) -> Built {
+        let indices = self.indices(indices)?;
+        match self.check_indices(ty, axis, indices)? {
+            true => self.counted_from_end(indices, ty.dims[axis]),
+            false => Ok(indices),
+        }
+    }
+
+    /// A mistake if one of the indices is a constant outside of the axis; whether constants are below 0.
+    fn check_indices(&self, ty: &Type, axis: usize, indices: Tensor) -> Built<bool> {
+        let Some((least, greatest)) = self.known_range(indices) else { return Ok(false) };
+        let extent = i64::try_from(ty.dims[axis]).unwrap_or(i64::MAX);
+        match [least, greatest].into_iter().find(|at| !(-extent..extent).contains(at)) {
+            Some(at) => {
+                let fault = Fault::new(format!("the index {at} is outside of axis {axis} of {ty}"));
+                let last = extent - 1;
+                Err(if extent == 0 {
+                    fault.note("it has no elements")
+                } else {
+                    fault.note(format!("its indices are 0 to {last}, from the end -1 to -{extent}"))
+                })
+            }
+            None => Ok(least < 0),
+        }
+    }
+
+    /// The least and the greatest of whole numbers that are constants: written in the model, or made of such. Nothing if a
+    /// part is computed from inputs, parameters or positions, if there is none, or if they are many.
+    pub fn known_range(&self, x: Tensor) -> Option<(i64, i64)> {
+        let mut left = KNOWN_NODES;
+        let values = known(self.b.graph, x, &mut left)?;
+        let numbers = || (0..values.elements()).map(|i| values.get(i).to_i64());
+        Some((numbers().min()?, numbers().max()?))
     }
 
     /// Indices of which those below 0 count from the end of an axis.
@@ -171,6 +209,35 @@ impl Ops<'_> {
         flat.splice(front..front + axes.len(), [joined]);
         let x = self.reshape(x, &flat)?;
         Ok(self.b.gather(x, index, front)?)
+    }
+}
+
+/// The most nodes, and the most elements, of what is computed to know whether indices are inside.
+const KNOWN_NODES: usize = 16;
+const KNOWN_ELEMENTS: usize = 100_000;
+
+/// A value made of nothing but constants, by so many nodes at most.
+fn known(graph: &Graph, x: Tensor, left: &mut usize) -> Option<brolga_ir::Tensor> {
+    *left = left.checked_sub(1)?;
+    let node = graph.node(x.node);
+    if graph.ty(x).elements() > KNOWN_ELEMENTS {
+        return None;
+    }
+    match &node.op {
+        Op::Constant(constant) => constant.value.try_clone().ok(),
+        Op::Elementwise(_)
+        | Op::Broadcast(_)
+        | Op::Reshape(_)
+        | Op::Transpose(_)
+        | Op::Slice(_)
+        | Op::Reverse(_)
+        | Op::Concat(_) => {
+            let operands = node.operands.iter().map(|&operand| known(graph, operand, left));
+            let operands = operands.collect::<Option<Vec<_>>>()?;
+            let results = node.op.get().evaluate(&operands.iter().collect::<Vec<_>>(), &node.types);
+            results.ok()?.into_iter().next()
+        }
+        _ => None,
     }
 }
 

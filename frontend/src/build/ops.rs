@@ -57,6 +57,11 @@ impl From<GraphError> for Fault {
     }
 }
 
+/// An operator that truth values do not have.
+fn no_truths(name: &str) -> Fault {
+    Fault::new(format!("`{name}` does not take truth values")).help("convert with `float(x)`")
+}
+
 /// One place of an indexing.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Range {
@@ -200,6 +205,9 @@ impl<'a> Ops<'a> {
     // Elementwise.
 
     pub fn elementwise(&mut self, op: ScalarOp, x: Tensor) -> Built {
+        if self.dtype(x) == DType::Bool && op.result(&[DType::Bool]).is_err() {
+            return Err(no_truths(if op == ScalarOp::Neg { "-" } else { op.name() }));
+        }
         Ok(self.b.elementwise(op, &[x])?)
     }
 
@@ -215,7 +223,7 @@ impl<'a> Ops<'a> {
     }
 
     pub fn neg(&mut self, x: Tensor) -> Built {
-        Ok(self.b.neg(x)?)
+        self.elementwise(ScalarOp::Neg, x)
     }
 
     pub fn not(&mut self, x: Tensor) -> Built {
@@ -396,8 +404,7 @@ impl<'a> Ops<'a> {
         let (a, b) = self.operands(operator, left, right)?;
         let truths = self.dtype(a) == DType::Bool;
         if truths && matches!(operator, Binary::Sub | Binary::Pow | Binary::FloorDiv | Binary::Rem) {
-            return Err(Fault::new(format!("`{}` does not take truth values", operator.symbol()))
-                .help("convert with `float(x)`"));
+            return Err(no_truths(operator.symbol()));
         }
         let comparison = |comparison| ScalarOp::Compare(comparison);
         let op = match operator {

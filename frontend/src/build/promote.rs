@@ -99,7 +99,7 @@ impl Ops<'_> {
         let mut dims = extents(&list.value, &mut items).map_err(wrong)?;
         let ty = Type::new(dtype, dims.clone());
         if !items.iter().any(|item| matches!(item, Val::Tensor(_))) {
-            let number = |item: Val| self.number_of(&Spanned::new(item, list.span), dtype);
+            let number = |item: Val| met(&Spanned::new(item, list.span), dtype);
             let numbers = items.into_iter().map(number).collect::<Built<Vec<_>>>()?;
             return Ok(self.b.constant(brolga_ir::Tensor::generate(&ty, |i| numbers[i]))?);
         }
@@ -129,39 +129,19 @@ impl Ops<'_> {
 
     /// A number as a scalar tensor of that type; a mistake if the type cannot hold it.
     pub fn literal(&mut self, number: &Spanned<Val>, dtype: DType) -> Built {
-        let number = self.number_of(number, dtype)?;
+        let number = met(number, dtype)?;
         Ok(self.b.constant(brolga_ir::Tensor::scalar(number))?)
     }
 
-    /// A number in that type; a mistake if the type cannot hold it.
-    fn number_of(&self, number: &Spanned<Val>, dtype: DType) -> Built<Scalar> {
-        let wrong = |message: String| Fault::new(message).at(number.span);
-        let described = number.value.describe();
-        let (whole, value) = match number.value {
-            Val::Bool(truth) => (Some(i64::from(truth)), f64::from(u8::from(truth))),
-            Val::Int(_) | Val::Float(_) => (number.value.as_int(), number.value.as_float().unwrap_or(0.0)),
-            _ => return Err(wrong(format!("expected a number, found {described}"))),
-        };
-        match (bounds(dtype), whole) {
-            (None, _) if dtype == DType::F32 && value.is_finite() && (value as f32).is_infinite() => {
-                Err(wrong(format!("{described} does not fit into f32")))
-            }
-            (None, _) => Ok(Scalar::from_f64(dtype, value)),
-            (Some((low, high)), Some(whole)) if (low..=high).contains(&whole) => {
-                Ok(Scalar::from_i64(dtype, whole))
-            }
-            (Some((low, high)), Some(_)) => {
-                let fault =
-                    wrong(format!("{described} does not fit into {dtype}: its numbers are {low} to {high}"));
-                Err(match dtype {
-                    DType::U8 => fault.help("`int(x)` makes the tensor i32"),
-                    _ => fault.help("declare the tensor as i64, or convert it with `float(x)`"),
-                })
-            }
-            (Some(_), None) => {
-                Err(wrong(format!("{described} does not fit into {dtype}: it is no whole number")))
-            }
-        }
+    /// The same, where the type is named beside the number.
+    pub fn literal_as(&mut self, number: &Spanned<Val>, dtype: DType) -> Built {
+        let number = held(number, dtype).map_err(|fault| match number.value.as_int() {
+            _ if dtype.is_float() => fault,
+            Some(_) => fault.help("'i64' holds it"),
+            None if number.value.as_float().is_some() => fault.help("'f32' holds fractions"),
+            _ => fault,
+        })?;
+        Ok(self.b.constant(brolga_ir::Tensor::scalar(number))?)
     }
 
     /// Two operands of an operator as tensors of one element type.
@@ -277,6 +257,41 @@ impl Ops<'_> {
             }
         }
     }
+}
+
+/// A number in that type; a mistake if the type cannot hold it.
+fn held(number: &Spanned<Val>, dtype: DType) -> Built<Scalar> {
+    let wrong = |message: String| Err(Fault::new(message).at(number.span));
+    let described = number.value.describe();
+    let (whole, value) = match number.value {
+        Val::Bool(truth) => (Some(i64::from(truth)), f64::from(u8::from(truth))),
+        Val::Int(_) | Val::Float(_) => (number.value.as_int(), number.value.as_float().unwrap_or(0.0)),
+        _ => return wrong(format!("expected a number, found {described}")),
+    };
+    match (bounds(dtype), whole) {
+        (None, _) if dtype == DType::F32 && value.is_finite() && (value as f32).is_infinite() => {
+            wrong(format!("{described} does not fit into f32"))
+        }
+        (None, _) => Ok(Scalar::from_f64(dtype, value)),
+        (Some((low, high)), Some(whole)) if (low..=high).contains(&whole) => {
+            Ok(Scalar::from_i64(dtype, whole))
+        }
+        (Some((low, high)), Some(_)) => {
+            wrong(format!("{described} does not fit into {dtype}: its numbers are {low} to {high}"))
+        }
+        (Some(_), None) => wrong(format!("{described} does not fit into {dtype}: it is no whole number")),
+    }
+}
+
+/// The same of a number that meets a tensor of that type.
+fn met(number: &Spanned<Val>, dtype: DType) -> Built<Scalar> {
+    held(number, dtype).map_err(|fault| match (dtype, number.value.as_int()) {
+        (DType::U8, Some(_)) => fault.help("`int(x)` makes the tensor i32"),
+        (DType::I32 | DType::I64 | DType::Bool, Some(_)) => {
+            fault.help("declare the tensor as i64, or convert it with `float(x)`")
+        }
+        _ => fault,
+    })
 }
 
 /// The extents of a list of lists of equal lengths; its elements are put into `items`.

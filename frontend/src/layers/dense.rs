@@ -95,7 +95,9 @@ fn embedding(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     }
     let weight = builder.parameter("weight", &[vocabulary, features], init)?;
     let mut ops = builder.ops();
-    let rows = ops.take(weight, x, 0)?;
+    let table = ops.ty(weight);
+    let indices = ops.checked_indices(&table, 0, x)?;
+    let rows = ops.take(weight, indices, 0)?;
     let Some(row) = padding else { return Ok(rows) };
     let dims = ops.dims(rows);
     // The index of the row must be one of the input's type, whatever the vocabulary.

@@ -163,6 +163,16 @@ pub(super) fn class_weights(
     ops.constants(&weights, dtype).map(Some)
 }
 
+/// A message if one of the labels is a constant and no class. Classes do not count from the end.
+pub(super) fn check_classes(ops: &Ops, labels: Tensor, classes: usize) -> Result<(), String> {
+    let Some((least, greatest)) = ops.known_range(labels) else { return Ok(()) };
+    let last = classes as i64 - 1;
+    match [least, greatest].into_iter().find(|class| !(0..=last).contains(class)) {
+        Some(class) => Err(format!("{class} is no class: they are 0 to {last}")),
+        None => Ok(()),
+    }
+}
+
 /// Integer labels of scores, and what is said of them.
 pub(super) struct Labels {
     /// The axis of classes.
@@ -192,6 +202,8 @@ impl Labels {
             let zero = ops.b.zeros_like(label)?;
             class = ops.select(counts, label, zero)?;
             kept = Some(counts);
+        } else {
+            check_classes(&ops, label, classes).map_err(|message| wrong(args, "label", message))?;
         }
         let share = match (weights, kept) {
             (Some(weights), None) => Some(ops.take(weights, class, 0)?),

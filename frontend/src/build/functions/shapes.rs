@@ -3,11 +3,13 @@
 use brolga_ir::DType;
 use brolga_ir::names::nearest;
 
+use super::classes::check_classes;
 use super::{Function, axis, function, tensor, tensor_value, wrong};
 use crate::arguments::{Parameter, optional, required, word, words};
 use crate::build::Builder;
 use crate::build::ops::Outside;
 use crate::build::value::{Args, Built, Tensor, Val};
+use crate::source::Spanned;
 
 words! {
     /// What `take` gives for an index outside.
@@ -17,13 +19,36 @@ words! {
 const TAKE: [Parameter; 5] =
     [required("x"), required("indices"), optional("axis"), word::<Mode>("mode", false), optional("fill")];
 
-/// Slices along an axis. Without a mode, indices that are an input are checked before anything runs, and computed ones
-/// are clipped; a mode computes the index.
+/// An argument that holds whole numbers: a tensor, a list or a number.
+fn whole(builder: &mut Builder, args: &Args, name: &str, what: &str) -> Built {
+    let indices = match args.get(name) {
+        Some(value @ Spanned { value: Val::Int(_) | Val::List(_), .. }) => builder.ops().tensor(value)?,
+        Some(Spanned { value: found @ (Val::Float(_) | Val::Bool(_)), .. }) => {
+            return Err(wrong(args, name, format!("{what} are integers, found {}", found.describe())));
+        }
+        _ => args.tensor(name)?,
+    };
+    let ty = builder.ops().ty(indices);
+    if ty.dtype.is_int() {
+        Ok(indices)
+    } else {
+        Err(wrong(args, name, format!("{what} are integers, found {ty}")))
+    }
+}
+
+/// Slices along an axis. Without a mode, indices that are constants are checked here and count from the end below 0, those
+/// that are an input are checked before anything runs, and computed ones are clipped; a mode computes the index.
 fn take(builder: &mut Builder, args: &Args) -> Built<Val> {
-    let (x, indices) = (tensor(builder, args, "x")?, tensor(builder, args, "indices")?);
+    let (x, indices) = (tensor(builder, args, "x")?, whole(builder, args, "indices", "indices")?);
     let axis = axis(builder, args, x, 0)?;
     if !args.has("mode") {
-        return tensor_value(builder.ops().take(x, indices, axis));
+        let mut ops = builder.ops();
+        let ty = ops.ty(x);
+        let indices = ops.checked_indices(&ty, axis, indices).map_err(|fault| {
+            let fault = fault.help("a mode says what to take there: `mode='clip'`, `'wrap'` or `'fill'`");
+            fault.at(args.place("indices").unwrap_or_default())
+        })?;
+        return tensor_value(ops.take(x, indices, axis));
     }
     let outside = match args.word("mode", Mode::Clip)? {
         Mode::Clip => Outside::Clip,
@@ -89,12 +114,10 @@ pub(super) static FUNCTIONS: [Function; 8] = [
         tensor_value(builder.ops().concat(&tensors, axis))
     }),
     function("one_hot", &[required("x"), required("classes")], |builder, args| {
-        let x = tensor(builder, args, "x")?;
+        let x = whole(builder, args, "x", "class indices")?;
         let (classes, float) = (args.size("classes")?.get()?, builder.float());
         let mut ops = builder.ops();
-        if !ops.dtype(x).is_int() {
-            return Err(wrong(args, "x", format!("class indices are integers, found {}", ops.ty(x))));
-        }
+        check_classes(&ops, x, classes).map_err(|message| wrong(args, "x", message))?;
         // Classes are compared in the type of the indices, which must hold them all.
         let x = if ops.dtype(x) == DType::U8 { ops.convert(x, DType::I32)? } else { x };
         Ok(Val::Tensor(ops.b.one_hot(x, classes, float)?))
