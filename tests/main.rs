@@ -19,6 +19,7 @@ mod functions;
 mod fuzz;
 mod growth;
 mod hostile;
+mod indices_of_data;
 mod joins;
 mod kernels;
 mod language;

@@ -6,7 +6,9 @@ use crate::data::{Batches, Request, Split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::executable::Executable;
 use crate::feed::{Feed, NotFinite};
+use crate::manifest::Manifest;
 use crate::metrics::{MetricSums, Metrics};
+use crate::ranges;
 use crate::state::State;
 use crate::tensor::Tensor;
 use crate::threads::Threads;
@@ -60,7 +62,8 @@ pub fn evaluate(
 ///
 /// # Errors
 /// Data that cannot feed the entry; a missing executable; samples that are left over without an executable for single
-/// ones. NaN or infinity in the data, where a mean of the samples is not finite either.
+/// ones. An index outside of its range in any sample, before anything runs. NaN or infinity in the data, where a mean of the
+/// samples is not finite either.
 pub fn evaluate_with(
     evaluation: &Evaluation,
     state: &mut State,
@@ -73,6 +76,7 @@ pub fn evaluate_with(
         return Ok(Some(Metrics::new()));
     }
     let mut evaluator = Evaluator::bind(evaluation, state, threads, data, split)?;
+    ranges::check(data, split, 0, evaluator.manifest())?;
     let metrics = evaluator.run(state, data, 0, each)?;
     match (evaluator.not_finite(), &metrics) {
         (Some(found), Some(metrics)) => match evaluator.broken(metrics) {
@@ -133,6 +137,10 @@ impl Evaluator {
         let mut indices = indices(samples)?;
         indices.iter_mut().enumerate().for_each(|(i, index)| *index = i);
         Ok(Evaluator { full, single, split, indices, sums, not_finite: None, looked: false })
+    }
+
+    pub(crate) fn manifest(&self) -> &Manifest {
+        self.full.manifest()
     }
 
     pub(crate) fn metric_names(&self) -> &[String] {

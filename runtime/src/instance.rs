@@ -10,6 +10,7 @@ use crate::control::FloatControl;
 use crate::error::{Error, ErrorKind, Hints, Result, nearest_hint};
 use crate::executable::Executable;
 use crate::manifest::{IndexRange, Input, Refusal};
+use crate::ranges::{coordinates, first_outside};
 use crate::state::State;
 use crate::tensor::{ALIGNMENT, AlignedBytes, DType, Tensor, TensorMut, TensorRef, check_bools, type_name};
 use crate::threads::Threads;
@@ -398,37 +399,11 @@ fn check_type(what: &str, name: &str, expected: (DType, &[usize]), found: (DType
 fn check_values(input: &Input, tensor: &TensorRef<'_>) -> Result<()> {
     check_bools(input.dtype, tensor.bytes()).map_err(|e| e.within(format!("input `{}`", input.name)))?;
     let Some(range) = input.range else { return Ok(()) };
-    // Chunks are whole elements, since the length of the tensor was checked.
-    match input.dtype {
-        DType::U8 => check_range(input, range, tensor, |b: [u8; 1]| i64::from(b[0])),
-        DType::I32 => check_range(input, range, tensor, |b: [u8; 4]| i64::from(i32::from_ne_bytes(b))),
-        DType::I64 => check_range(input, range, tensor, i64::from_ne_bytes),
-        DType::Bool | DType::F32 | DType::F64 => Ok(()),
-    }
-}
-
-fn check_range<const N: usize>(
-    input: &Input,
-    IndexRange { low, high }: IndexRange,
-    tensor: &TensorRef<'_>,
-    value: impl Fn([u8; N]) -> i64,
-) -> Result<()> {
-    let (elements, _) = tensor.bytes().as_chunks::<N>();
-    let Some(at) = elements.iter().position(|e| !(low..=high).contains(&value(*e))) else { return Ok(()) };
-    let (found, place) = (value(elements[at]), coordinates(at, tensor.dims()));
+    let Some((at, found)) = first_outside(tensor, range) else { return Ok(()) };
+    let (IndexRange { low, high }, place) = (range, coordinates(at, tensor.dims()));
     let message = format!(
         "input `{}` at {place} is {found}, but only values from {low} to {high} are allowed",
         input.name
     );
     Err(Error::new(ErrorKind::Range, message))
-}
-
-/// The position of the element at a row-major offset, as `[2, 0]`.
-fn coordinates(mut at: usize, dims: &[usize]) -> String {
-    let mut place = vec![0; dims.len()];
-    for (p, d) in place.iter_mut().zip(dims).rev() {
-        *p = at % d;
-        at /= d;
-    }
-    format!("{place:?}")
 }

@@ -31,6 +31,7 @@ mod metrics;
 mod names;
 mod npz;
 mod random;
+mod ranges;
 mod record;
 mod regular;
 mod resume;

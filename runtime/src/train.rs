@@ -15,6 +15,7 @@ use crate::fingerprint::Fingerprint;
 use crate::log::{Log, Position};
 use crate::metrics::{MetricSums, Metrics};
 use crate::random::permutation;
+use crate::ranges;
 use crate::resume::{fingerprint, resume};
 use crate::state::State;
 use crate::tensor::no_memory;
@@ -216,7 +217,8 @@ pub struct Failures {
 /// A run that is stopped or killed at any moment, and resumed from its checkpoints as often as needed, ends with the
 /// same bits as one that was left alone. After an error the state is that of the last step that was done. Checkpoints and
 /// rows of the log that cannot be written, once training has begun, are no errors: [`Progress::notice`] hears of the first,
-/// they are tried again, and [`Outcome::failures`] tells what is missing in the end.
+/// they are tried again, and [`Outcome::failures`] tells what is missing in the end. An index of the data that is outside of its
+/// range is an error before the first step.
 pub fn train(
     programs: &Programs,
     state: &mut State,
@@ -298,8 +300,12 @@ impl<'a> Run<'a> {
             }
             _ => None,
         };
-
         let manifest = programs.train.manifest();
+        ranges::check(data, Split::Train, options.seed, manifest)?;
+        if let Some(evaluator) = &evaluator {
+            ranges::check(data, Split::Validation, options.seed, evaluator.manifest())?;
+        }
+
         let mut sums = MetricSums::bind(manifest, programs.formulas.as_ref(), state, threads)?;
         let names = sums.names().to_vec();
         let mut cursor = Cursor {
