@@ -3,7 +3,8 @@
 //! Evaluates nodes whose operands are all constants with the reference interpreter, where nothing larger than
 //! [`Options::fold_limit`] elements is read or made. Only what has one order is evaluated ([`has_one_order`]): the bits of
 //! a sum of floats are those of the numeric plan, which lowering makes, whether its terms are constants or not. Scalar
-//! operations on splats give splats of any size. A constant of equal elements becomes a broadcast scalar, the form in which
+//! operations on splats give splats of any size, and nothing else is made of splats, which may be as large as the batch: what
+//! is folded does not depend on it. A constant of equal elements becomes a broadcast scalar, the form in which
 //! [`simplify`](crate::simplify) knows it; broadcasts themselves are kept, for they take no memory. Positions (`iota`) are
 //! not folded: they cost nothing where they are used. What is evaluated has no errors but lack of memory, which is one of
 //! the pass. Linear.
@@ -54,8 +55,10 @@ fn has_one_order(op: &Op, operands: &[&Type]) -> bool {
         Op::Differentiate(_) | Op::Jvp(_) => false,
         // Whatever is inside.
         Op::Fused(_) | Op::Scan(_) | Op::While(_) | Op::Cond(_) => false,
+        // Of as many elements as the type says, whatever the size of the operands.
+        Op::Random(_) => false,
         // Every element by itself, or moved.
-        Op::Elementwise(_) | Op::Random(_) => true,
+        Op::Elementwise(_) => true,
         Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Reverse(_) | Op::Pad(_) | Op::Concat(_) => {
             true
         }
@@ -82,19 +85,23 @@ fn scalar_results(graph: &Graph, id: NodeId) -> Folded {
     node.op.get().evaluate(&operands.iter().collect::<Vec<_>>(), &types).map(Some)
 }
 
-/// What a node gives, if its operands are constants, and they and the results are small.
+/// What a node gives, if its operands are constants, and they and the results are small. A splat counts as one beside a
+/// tensor of its extents only: it may be as large as the batch, and passes that change rounding must see the same of every
+/// batch.
 fn small_results(graph: &Graph, id: NodeId, limit: usize) -> Folded {
     let node = graph.node(id);
     let small = |ty: &Type| ty.elements() <= limit;
     if !node.types.iter().all(small) || !graph.operand_types(id).into_iter().all(small) {
         return Ok(None);
     }
+    let takes_splats = matches!(node.op, Op::Elementwise(_));
     let mut operands = Vec::new();
     for &operand in &node.operands {
+        let ty = graph.ty(operand);
         operands.push(match (constant(graph, operand), splat(graph, operand)) {
             (Some(tensor), _) => tensor.try_clone()?,
-            (None, Some(element)) => Tensor::try_full(graph.ty(operand), element)?,
-            (None, None) => return Ok(None),
+            (None, Some(element)) if takes_splats || ty.elements() <= 1 => Tensor::try_full(ty, element)?,
+            (None, _) => return Ok(None),
         });
     }
     node.op.get().evaluate(&operands.iter().collect::<Vec<_>>(), &node.types).map(Some)
