@@ -1,5 +1,5 @@
 //! Files that commands write and read: what is checked before work, what is not overwritten (`overwriting.rs`), what is never lost, and which of
-//! two models a name means. All of it takes some 10 seconds.
+//! two models a name means. All of it takes some 15 seconds.
 
 #![cfg(feature = "cli")]
 

@@ -10,17 +10,17 @@ use crate::error::{Error, Result};
 const TEMPORARY: &str = ".brolga-unfinished-";
 
 /// Writes a file by way of a temporary one in the same directory: write, fsync, rename, fsync the directory. A
-/// symbolic link stays one; a device or a pipe is written to, since it cannot be replaced.
+/// symbolic link stays one; a device is written to, since it cannot be replaced.
 ///
 /// # Errors
-/// A directory that is not there or not writable, a full disk; the old file is still there then.
+/// A directory that is not there or not writable, a full disk, a pipe or a socket; the old file is still there then.
 pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> Result<()> {
     let io = |e| Error::io("write", path, e);
     if fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
-        let file = OpenOptions::new().write(true).open(path).map_err(io)?;
+        let file = open_device(path).map_err(io)?;
         let mut writer = BufWriter::new(&file);
         return write(&mut writer).and_then(|()| writer.flush()).map_err(io);
     }
@@ -41,20 +41,64 @@ pub fn write_atomically(
     run().map_err(|e| io(plain(e)))
 }
 
+/// Whether something can be written to without waiting for anybody: a file or a device. Opening a pipe waits for a reader.
+fn check_kind(there: &fs::Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    let device = {
+        use std::os::unix::fs::FileTypeExt;
+        there.file_type().is_char_device() || there.file_type().is_block_device()
+    };
+    #[cfg(not(unix))]
+    let device = true;
+    if there.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+    }
+    if there.is_file() || device {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "it is neither a file nor a device, but a pipe or a socket",
+    ))
+}
+
+/// Opens a device for writing. What has become a pipe in the meantime is refused, and not waited for.
+fn open_device(path: &Path) -> io::Result<File> {
+    check_kind(&fs::metadata(path)?)?;
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(target_os = "linux")]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        &mut options,
+        rustix::fs::OFlags::NONBLOCK.bits().cast_signed(),
+    );
+    let file = options.open(path)?;
+    check_kind(&file.metadata()?)?;
+    // Writing may wait, as for a terminal.
+    #[cfg(target_os = "linux")]
+    rustix::fs::fcntl_setfl(&file, rustix::fs::fcntl_getfl(&file)? - rustix::fs::OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
 /// Finds out, as far as that can be known before, whether [`write_atomically`] could write a file of so many bytes: the
-/// folder is there and takes new files, and the disk has room. Leaves nothing behind.
+/// name is one that the file system takes, of a file or a device if it is there; the folder is there and takes new files,
+/// and the disk has room. Leaves nothing behind.
 ///
 /// # Errors
 /// Those that writing would have.
 pub fn check_writable(path: &Path, bytes: u64) -> Result<()> {
     let io = |e| Error::io("write", path, e);
     match fs::metadata(path) {
-        Ok(there) if there.is_dir() => {
-            return Err(io(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder")));
+        Ok(there) => {
+            check_kind(&there).map_err(io)?;
+            // Of a device nothing is known.
+            if !there.is_file() {
+                return Ok(());
+            }
         }
-        // Of a device or a pipe nothing is known.
-        Ok(there) if !there.is_file() => return Ok(()),
-        _ => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        // A name that is too long, a folder that may not be looked into.
+        Err(e) => return Err(io(e)),
     }
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let run = || {
@@ -221,5 +265,38 @@ mod tests {
         write_atomically(Path::new("/dev/null"), |w| w.write_all(b"gone")).unwrap();
         assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
         assert!(write_atomically(dir.path(), |w| w.write_all(b"x")).is_err(), "a directory");
+    }
+
+    /// The longest name that a file system takes is written; a longer one, of a file or a folder, is known before.
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_too_long_are_known_before() {
+        let dir = tempfile::tempdir().unwrap();
+        for length in [1, 200, 255, 256, 300, 5000] {
+            for path in [dir.path().join("a".repeat(length)), dir.path().join("a".repeat(length)).join("b")] {
+                let before = check_writable(&path, 10);
+                let after = write_atomically(&path, |w| w.write_all(b"x"));
+                assert_eq!(before.is_ok(), after.is_ok(), "{length}: {before:?} {after:?}");
+                assert!(length <= 255 || before.is_err());
+                let _ = fs::remove_file(&path);
+            }
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    /// Nobody reads from either; opening them would wait.
+    #[cfg(unix)]
+    #[test]
+    fn pipes_and_sockets_are_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, socket) = (dir.path().join("pipe"), dir.path().join("socket"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for path in [&pipe, &socket] {
+            for error in [check_writable(path, 1), write_atomically(path, |w| w.write_all(b"x"))] {
+                let error = error.unwrap_err().to_string();
+                assert!(error.contains("neither a file nor a device"), "{error}");
+            }
+        }
     }
 }

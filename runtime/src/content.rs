@@ -40,7 +40,7 @@ pub enum Content {
     Image,
     /// The log of a training run.
     Log,
-    /// The table of answers or predictions that a command has written.
+    /// A table whose first column is `sample`, as those of answers and predictions are.
     Predictions,
     /// A table with a separator between its columns.
     Table,
@@ -85,7 +85,8 @@ const BEGINNINGS: &[(&[u8], Content)] = &[
     (b"/* Entry `", Content::Header),
     (b"kind,epoch,step", Content::Log),
     (b"sample,", Content::Predictions),
-    (b"{\"traceEvents\"", Content::Trace),
+    // Told apart from those of other programs by who has written it.
+    (b"{\"otherData\":{\"by\":\"brolga\"},\"traceEvents\"", Content::Trace),
 ];
 
 impl Content {
@@ -114,6 +115,7 @@ impl Content {
         }
         let known = BEGINNINGS.iter().find(|(beginning, _)| bytes.starts_with(beginning));
         match (known, text(bytes)) {
+            (Some((_, Content::Log)), Some(text)) if !is_log(text) => kind_of_text(text),
             // What begins like an image and is text all through is text.
             (Some((_, content)), None) => *content,
             (
@@ -173,13 +175,12 @@ impl fmt::Display for Content {
             Content::Jpeg => "a JPEG image",
             Content::Image => "an image",
             Content::Log => "the log of a training run",
-            Content::Predictions => "a table of predictions",
-            Content::Table => "a table (CSV)",
+            Content::Predictions | Content::Table => "a table (CSV)",
             Content::Model => "a model in RON",
             Content::Ir => "the text of a graph or kernel program",
             Content::Header => "a C header of a compiled entry point",
             Content::Object => "an object file",
-            Content::Trace => "a Chrome trace",
+            Content::Trace => "a Chrome trace of a profile",
             Content::Json => "JSON",
             Content::Text => "text",
             Content::Unknown => "of a kind that is not known",
@@ -211,6 +212,14 @@ fn text(bytes: &[u8]) -> Option<&str> {
     };
     let strange = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\x0c');
     (!text.contains(strange)).then_some(text)
+}
+
+/// Whether a text has the columns of a log, and rows of steps and epochs; the last line may be cut.
+fn is_log(text: &str) -> bool {
+    let Some((head, rows)) = text.split_once('\n') else { return true };
+    let whole = rows.rfind('\n').map_or("", |end| &rows[..end]);
+    head.ends_with(",seconds")
+        && whole.lines().all(|row| row.starts_with("epoch,") || row.starts_with("step,"))
 }
 
 fn kind_of_text(text: &str) -> Content {
@@ -247,7 +256,7 @@ mod tests {
         torch.resize(26, 0);
         let npz = [&torch[..], b"\x09\0\0\0image.npy"].concat();
         torch.extend(b"\x10\0\0\0archive/data.pkl");
-        let cases: [(&[u8], Content); 21] = [
+        let cases: [(&[u8], Content); 25] = [
             (b"", Content::Empty),
             (b"\x10\0\0\0\0\0\0\0{\"a\":", Content::Safetensors),
             (b"\x93NUMPY\x01\0", Content::Npy),
@@ -258,7 +267,11 @@ mod tests {
             (b"\x89PNG\r\n\x1a\n\0\0", Content::Png),
             (b"\xff\xd8\xff\xe0", Content::Jpeg),
             (b"\x7fELF\x02\x01\x01\0", Content::Object),
-            (b"kind,epoch,step,train_loss\nepoch,1,2,0.5\n", Content::Log),
+            (b"kind,epoch,step,train_loss,seconds\nepoch,1,2,0.5,0.1\nst", Content::Log),
+            (b"kind,epoch,step,train_loss\nepoch,1,2,0.5\n", Content::Table),
+            (b"kind,epoch,step,seconds\nflood,2,3,4\n", Content::Table),
+            (b"{\"traceEvents\":[]}", Content::Json),
+            (b"{\"otherData\":{\"by\":\"brolga\"},\"traceEvents\":[]}", Content::Trace),
             (b"BMI,weight\n20,70\n", Content::Table),
             (b"sample,true,price\nline 2,1,2\n", Content::Predictions),
             (b"samples,true,price\na,1,2\n", Content::Table),

@@ -59,7 +59,7 @@ pub use instance::Instance;
 pub use manifest::{IndexRange, Input, Manifest, Output, Refusal, StateSlot};
 pub use metrics::{MetricSums, Metrics, TOTAL};
 pub use names::{MAX_NAME, check_name};
-pub use npz::{read_tensors, write_tensors};
+pub use npz::{holds_results, read_tensors, write_results, write_tensors};
 pub use random::{Purpose, Random, permutation, philox};
 pub use record::{DataRecord, HeldOutRecord};
 pub use regular::{MAX_TEXT, open_regular, read_regular};

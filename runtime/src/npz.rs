@@ -20,6 +20,11 @@ use crate::tensor_file::{TensorFile, write_safetensors, zeros};
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// The longest header that is read; NumPy's own stay below 200 bytes for these types.
 const MAX_HEADER: u64 = 1 << 16;
+/// Marks results: the comment of an archive, the key in the metadata of safetensors.
+const RESULTS: &str = "brolga.results";
+/// Spaces behind the header of a single array that is a result: more than NumPy writes, which fills up to 64 bytes and leaves
+/// room for 21 digits.
+const MARKING_SPACES: usize = 128;
 /// No deflate stream expands more than this (zlib's technical notes: 1032 to 1).
 const MAX_EXPANSION: u64 = 1032;
 
@@ -57,18 +62,54 @@ pub(crate) fn open_weights(path: &Path) -> Result<TensorFile> {
 /// A file that cannot be written; several tensors for a `.npy`; a name that the file cannot hold. The file is as
 /// before then.
 pub fn write_tensors(path: impl AsRef<Path>, tensors: &[(&str, TensorRef<'_>)]) -> Result<()> {
+    write_marked(path.as_ref(), tensors, false)
+}
+
+/// Writes tensors as [`write_tensors`] does, marked as results, so that [`holds_results`] knows them again. Other readers
+/// see no difference: an archive has a comment, a single array more spaces behind its header, safetensors an entry in their
+/// metadata.
+///
+/// # Errors
+/// Those of [`write_tensors`].
+pub fn write_results(path: impl AsRef<Path>, tensors: &[(&str, TensorRef<'_>)]) -> Result<()> {
+    write_marked(path.as_ref(), tensors, true)
+}
+
+/// Whether a file was written by [`write_results`], and can be made again therefore.
+pub fn holds_results(path: impl AsRef<Path>) -> bool {
     let path = path.as_ref();
+    let marked = || -> Option<bool> {
+        Some(match Content::of(path).ok()? {
+            Content::Npz => {
+                let (file, _) = open_regular(path).ok()?;
+                ZipArchive::new(BufReader::new(file)).ok()?.comment() == RESULTS.as_bytes()
+            }
+            Content::Npy => {
+                let (file, _) = open_regular(path).ok()?;
+                let mut start = Vec::new();
+                file.take(MAX_HEADER).read_to_end(&mut start).ok()?;
+                let header = start.get(10..)?.split(|&byte| byte == b'\n').next()?;
+                header.len() - header.trim_ascii_end().len() >= MARKING_SPACES
+            }
+            Content::Safetensors => TensorFile::open(path).ok()?.metadata(RESULTS).is_some(),
+            _ => false,
+        })
+    };
+    marked().unwrap_or(false)
+}
+
+fn write_marked(path: &Path, tensors: &[(&str, TensorRef<'_>)], results: bool) -> Result<()> {
     match extension(path).as_str() {
-        "npz" => write_npz(path, tensors),
+        "npz" => write_npz(path, tensors, results),
         "npy" => match tensors {
-            [(_, tensor)] => write_atomically(path, |file| write_npy(file, tensor)),
+            [(_, tensor)] => write_atomically(path, |file| write_npy(file, tensor, results)),
             _ => {
                 let (path, n) = (path.display(), tensors.len());
                 let message = format!("`{path}` can hold one array, but there are {n}; choose `.npz`");
                 Err(Error::new(ErrorKind::Count, message))
             }
         },
-        _ => write_safetensors(path, tensors, None),
+        _ => write_safetensors(path, tensors, results.then_some((RESULTS, "results"))),
     }
 }
 
@@ -219,7 +260,7 @@ fn parse_header(text: &str) -> Result<Header> {
     Ok(Header { stored, big_endian: order == ">", by_columns, dims })
 }
 
-fn write_npz(path: &Path, tensors: &[(&str, TensorRef<'_>)]) -> Result<()> {
+fn write_npz(path: &Path, tensors: &[(&str, TensorRef<'_>)], results: bool) -> Result<()> {
     for (name, _) in tensors {
         check_name(name).map_err(|e| e.within(format!("cannot write `{}`", path.display())))?;
     }
@@ -231,14 +272,17 @@ fn write_npz(path: &Path, tensors: &[(&str, TensorRef<'_>)]) -> Result<()> {
                 .compression_method(CompressionMethod::Stored)
                 .large_file(tensor.bytes().len() as u64 >= u64::from(u32::MAX));
             archive.start_file(format!("{name}.npy"), options)?;
-            write_npy(&mut archive, tensor)?;
+            write_npy(&mut archive, tensor, false)?;
+        }
+        if results {
+            archive.set_comment(RESULTS);
         }
         archive.finish()?;
         Ok(())
     })
 }
 
-fn write_npy(file: &mut dyn Write, tensor: &TensorRef<'_>) -> std::io::Result<()> {
+fn write_npy(file: &mut dyn Write, tensor: &TensorRef<'_>, results: bool) -> std::io::Result<()> {
     let code = match tensor.dtype() {
         DType::Bool => "|b1",
         DType::U8 => "|u1",
@@ -251,6 +295,9 @@ fn write_npy(file: &mut dyn Write, tensor: &TensorRef<'_>) -> std::io::Result<()
     let dims: Vec<String> = tensor.dims().iter().map(usize::to_string).collect();
     let dims = dims.join(", ") + if dims.len() == 1 { "," } else { "" };
     let mut header = format!("{{'descr': '{code}', 'fortran_order': False, 'shape': ({dims}), }}");
+    if results {
+        header.extend(std::iter::repeat_n(' ', MARKING_SPACES));
+    }
     // Magic, version, length, header and a newline fill a multiple of 64 bytes.
     let prefix = MAGIC.len() + 4;
     let padded = (prefix + header.len() + 1).next_multiple_of(64) - prefix - 1;

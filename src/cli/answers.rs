@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{
-    Batches, DType, Field, Input, Instance, Request, Split, TensorRef, holds_nan, write_atomically,
-    write_tensors,
+    Batches, DType, Field, Input, Instance, Request, Split, TensorRef, holds_nan, read_regular,
+    write_atomically, write_results,
 };
 use brolga::{Error, Model, Result, State, Tensor};
 use serde_json::{Map, Value, json};
@@ -74,6 +74,75 @@ pub fn cell(text: &str) -> String {
 pub fn write_csv(path: &Path, rows: &[Vec<String>]) -> Result<()> {
     let text = |row: &Vec<String>| row.iter().map(|text| cell(text)).collect::<Vec<_>>().join(",") + "\n";
     Ok(write_atomically(path, |file| rows.iter().try_for_each(|row| file.write_all(text(row).as_bytes())))?)
+}
+
+/// The rows of a CSV file of [`write_csv`]; nothing if something else is in it.
+fn rows_of(text: &str) -> Option<Vec<Vec<String>>> {
+    let (mut rows, mut row, mut rest) = (Vec::new(), Vec::new(), text);
+    while !rest.is_empty() {
+        let behind = match rest.strip_prefix('"') {
+            Some(inside) => {
+                let (cell, behind) = quoted(inside)?;
+                row.push(cell);
+                behind
+            }
+            None => {
+                let (cell, behind) = rest.split_at(rest.find([',', '\n'])?);
+                row.push(cell.to_owned());
+                behind
+            }
+        };
+        rest = match behind.strip_prefix(',') {
+            Some(more) => more,
+            None => {
+                rows.push(std::mem::take(&mut row));
+                behind.strip_prefix('\n')?
+            }
+        };
+    }
+    row.is_empty().then_some(rows)
+}
+
+/// A cell behind its first quote, and what follows its last one.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let (mut cell, mut rest) = (String::new(), text);
+    loop {
+        let (part, behind) = rest.split_once('"')?;
+        cell.push_str(part);
+        match behind.strip_prefix('"') {
+            Some(more) => {
+                cell.push('"');
+                rest = more;
+            }
+            None => return Some((cell, behind)),
+        }
+    }
+}
+
+/// Whether a file is a table that `run` or `evaluate` has written with these names of columns: every row begins with what
+/// samples are called, and has numbers behind it, but for classes.
+pub fn is_written_table(path: &Path, columns: &[String]) -> bool {
+    let text = read_regular(path, u64::MAX).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let Some(rows) = text.and_then(|text| rows_of(&text)) else { return false };
+    let Some((head, rows)) = rows.split_first() else { return false };
+    // Only `evaluate` knows arrays, whose samples have numbers, and it says what is true of each.
+    let evaluated = columns.get(1).is_some_and(|name| name == "true" || name.starts_with("true."));
+    let is_name = |name: &str| {
+        let ending = name.rsplit('.').next().unwrap_or("").to_lowercase();
+        let line = name.rsplit(' ').next().unwrap_or("");
+        let of_table = name.strip_suffix(line).is_some_and(|before| before.ends_with("line "));
+        let is_number = |text: &str| text.parse::<usize>().is_ok();
+        ["png", "jpg", "jpeg"].contains(&&*ending)
+            || (of_table && is_number(line))
+            || (evaluated && is_number(name))
+    };
+    let is_cell = |(name, cell): (&String, &String)| {
+        name == "true" || name == "predicted" || cell.parse::<f64>().is_ok()
+    };
+    head == columns
+        && rows.iter().all(|row| {
+            row.len() == columns.len() && is_name(&row[0]) && columns.iter().zip(row).skip(1).all(is_cell)
+        })
 }
 
 /// The samples that a path stands for.
@@ -145,10 +214,20 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let fields = fields(&manifest.inputs);
     let mut state = state(&model, &args.start)?;
     destinations.reads_model(&model);
+    let classes = model.classes(&state);
+    let mut outputs: Vec<Tensor> = manifest
+        .outputs
+        .iter()
+        .map(|o| Tensor::zeros(o.dtype, &o.dims))
+        .collect::<std::result::Result<_, _>>()?;
+    let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
     if let Some(path) = &args.outputs {
         let table = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
         let what = if table { Written::Table } else { Written::Tensors };
         destinations.writes("--outputs", path, what, 0)?;
+        if table {
+            destinations.replaces("--outputs", path, &head(&names, &outputs, &classes)?)?;
+        }
     }
     if let Some(path) = &args.save {
         destinations.writes("--save", path, Written::State, state.bytes())?;
@@ -156,14 +235,7 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
     if tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?.is_some() {
         executable = model.compile_for(&args.entry.name, &dims)?;
     }
-    let classes = model.classes(&state);
     let mut instance = Instance::bind(executable, &state, &threads)?;
-    let mut outputs: Vec<Tensor> = manifest
-        .outputs
-        .iter()
-        .map(|o| Tensor::zeros(o.dtype, &o.dims))
-        .collect::<std::result::Result<_, _>>()?;
-    let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
     let (mut report, mut kept, mut broken) = (Vec::new(), Vec::new(), Vec::new());
     let (mut answered, mut no_number) = (0, 0);
     for path in &args.paths {
@@ -281,7 +353,7 @@ fn write(path: &Path, names: &[&str], kept: &[(String, Vec<Tensor>)], classes: &
     }
     let views: Vec<(&str, TensorRef<'_>)> =
         names.iter().copied().zip(stacked.iter().map(Tensor::view)).collect();
-    Ok(write_tensors(path, &views)?)
+    Ok(write_results(path, &views)?)
 }
 
 /// The names of the columns of an output: `predicted` for the class, if there are classes, and one for each number.
@@ -299,22 +371,30 @@ pub fn column(name: &str, count: usize, at: usize, classes: Option<&[String]>) -
     }
 }
 
+/// The names of the columns of outputs of one sample.
+fn head(names: &[&str], outputs: &[Tensor], classes: &[String]) -> Result<Vec<String>> {
+    let mut head = vec!["sample".to_owned()];
+    for (at, (name, output)) in names.iter().zip(outputs).enumerate() {
+        let named = (at == 0 && scores(output)).then_some(classes);
+        head.extend(columns(name, numbers(output, 0)?.len(), named));
+    }
+    Ok(head)
+}
+
 /// A row for each sample: its name, its class where there are scores, and all numbers.
 fn rows(names: &[&str], kept: &[(String, Vec<Tensor>)], classes: &[String]) -> Result<Vec<Vec<String>>> {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (sample, outputs) in kept {
-        let (mut head, mut row) = (vec!["sample".to_owned()], vec![sample.clone()]);
-        for (at, (name, output)) in names.iter().zip(outputs).enumerate() {
+        let mut row = vec![sample.clone()];
+        for (at, output) in outputs.iter().enumerate() {
             let numbers = numbers(output, 0)?;
-            let named = (at == 0 && scores(output)).then_some(classes);
-            head.extend(columns(name, numbers.len(), named));
-            if named.is_some() {
+            if at == 0 && scores(output) {
                 row.push(class(classes, best(&numbers)));
             }
             row.extend(numbers.iter().map(|&number| shortest(number, output.dtype())));
         }
         if rows.is_empty() {
-            rows.push(head);
+            rows.push(head(names, outputs, classes)?);
         }
         rows.push(row);
     }
@@ -345,5 +425,46 @@ mod tests {
     fn cells_are_quoted_where_they_must() {
         assert_eq!(["a b", "a,b", "a\"b"].map(cell), ["a b", "\"a,b\"", "\"a\"\"b\""]);
         assert_eq!(shortest(f64::from(0.1f32), DType::F32), "0.1");
+    }
+
+    /// A table that was written is known again, whatever the names in it, and no other.
+    #[test]
+    fn written_tables_are_known_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table");
+        let rows = |rows: &[&[&str]]| -> Vec<Vec<String>> {
+            rows.iter().map(|row| row.iter().map(|&cell| cell.to_owned()).collect()).collect()
+        };
+        let own = [
+            rows(&[&["sample", "price"], &["line 2", "1.5"], &["a \"b\",c.csv line 30", "NaN"]]),
+            rows(&[&["sample", "predicted", "p.a,b", "p.c\nd"], &["x,\n\"y\".JPG", "a,b", "0.5", "1e-7"]]),
+            rows(&[&["sample", "true", "predicted", "p.a"], &["0", "a", "b", "-inf"], &["1", "", "b", "3"]]),
+        ];
+        for table in &own {
+            write_csv(&path, table).unwrap();
+            assert_eq!(rows_of(&std::fs::read_to_string(&path).unwrap()).as_ref(), Some(table));
+            assert!(is_written_table(&path, &table[0]), "{table:?}");
+            for other in own.iter().filter(|other| *other != table) {
+                assert!(!is_written_table(&path, &other[0]), "{table:?}");
+            }
+        }
+        let columns = ["sample".to_owned(), "price".to_owned()];
+        let others = [
+            "",
+            "sample,price",
+            "sample,price\n1,2\n",
+            "sample,price\nline 2,cheap\n",
+            "sample,price\nline 2,1,2\n",
+            "sample,price\nline 2,1\nline 3,2",
+            "sample,price\r\nline 2,1\r\n",
+            "sample,price,note\nline 2,1,mine\n",
+            "sample,cost\nline 2,1\n",
+            "sample,price\n\"line 2\"x,1\n",
+            "sample,price\nline 2,1\n\nTotal: 1\n",
+        ];
+        for text in others {
+            std::fs::write(&path, text).unwrap();
+            assert!(!is_written_table(&path, &columns), "{text:?}");
+        }
     }
 }

@@ -3,9 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use brolga::runtime::{Content, TensorFile, check_writable};
+use brolga::runtime::{Content, TensorFile, check_writable, holds_results};
 use brolga::{Error, Model, Result, State};
 use clap::{ArgMatches, Command};
+
+use super::answers::is_written_table;
 
 /// What a command writes into a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +16,7 @@ pub enum Written {
     State,
     /// Tensors: `.npz`, `.npy`, or safetensors.
     Tensors,
-    /// A table of answers or predictions.
+    /// A table of answers or predictions; which of those that are there it may replace, [`Destinations::replaces`] says.
     Table,
     /// The log of a training run.
     Log,
@@ -73,7 +75,7 @@ impl Written {
         }
     }
 
-    /// Whether the command itself writes such files.
+    /// Whether the command itself writes files that begin so.
     fn is_own(self, content: Content) -> bool {
         match self {
             Written::State => content == Content::Safetensors,
@@ -154,7 +156,12 @@ impl Destinations {
             let message = format!("{option} `{}`: `{}` is no folder", folder.display(), there.display());
             return Err(Error::Io(message));
         }
-        check_writable(&there.join("step-0.safetensors"), 0)
+        if let Err(e) = std::fs::metadata(folder)
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(Error::Io(format!("{option} `{}`: {e}", folder.display())));
+        }
+        check_writable(&there.join(format!("step-{}.safetensors", u64::MAX)), 0)
             .map_err(|e| Error::Io(format!("{option}: {e}")))?;
         let place = place(folder);
         let own = |name: &str| name.starts_with("step-") || name.starts_with('.');
@@ -197,11 +204,7 @@ impl Destinations {
         if self.force {
             return Ok(());
         }
-        let ask = |why: String| {
-            Err(Error::Name(format!(
-                "{option} would overwrite `{shown}`, {why}: name another file, or give --force"
-            )))
-        };
+        let ask = |why: String| Err(would_overwrite(option, file, &why));
         if let Some((other, _)) = self.read.iter().find(|(_, path)| *path == place) {
             return ask(format!("which is what {other} reads"));
         }
@@ -222,8 +225,31 @@ impl Destinations {
         if what == Written::Tensors && content == Content::Safetensors && weights() {
             return ask("which holds weights".into());
         }
+        if what == Written::Tensors && content != Content::Empty && !holds_results(file) {
+            return ask(format!("which is {content}, and not the result of an earlier run"));
+        }
         Ok(())
     }
+
+    /// A table of answers that will be written with these names of columns: one that is there is replaced if it has the
+    /// same, and rows as they are written.
+    ///
+    /// # Errors
+    /// Another table.
+    pub fn replaces(&self, option: &str, file: &Path, columns: &[String]) -> Result<()> {
+        let empty = || Content::of(file).is_ok_and(|content| content == Content::Empty);
+        let device = file.exists() && !file.is_file();
+        if self.force || !file.exists() || device || empty() || is_written_table(file, columns) {
+            return Ok(());
+        }
+        Err(would_overwrite(option, file, "which is no table of such answers from an earlier run"))
+    }
+}
+
+/// What is asked before something is overwritten.
+fn would_overwrite(option: &str, file: &Path, why: &str) -> Error {
+    let shown = file.display();
+    Error::Name(format!("{option} would overwrite `{shown}`, {why}: name another file, or give --force"))
 }
 
 /// A name that promises another format than the one that is written.
@@ -259,15 +285,20 @@ pub fn weight_bytes(state: &State) -> usize {
     weights.map(|slot| slot.tensor().bytes().len() + slot.name().len() + 64).sum()
 }
 
-/// Saves weights in another place than the one that failed: its folder, the current one, that of temporary files. Nothing is
-/// overwritten.
+/// Bytes of a name that a rescued file has from the one that failed, which may have been too long.
+const RESCUED_STEM: usize = 40;
+
+/// Saves weights in another place than the one that failed: its folder, the current one, that of temporary files; under its
+/// name, or if that is refused there, too, under one that no file system refuses. Nothing is overwritten.
 pub fn rescue(state: &State, file: &Path, suffix: &str) -> Option<PathBuf> {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let mut stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    stem.truncate(stem.floor_char_boundary(RESCUED_STEM));
     // Beside a device is no place for files.
     let device = file.exists() && !file.is_file();
     let own = if device { PathBuf::new() } else { file.parent().unwrap_or(Path::new("")).to_path_buf() };
     let folders = [own, PathBuf::new(), std::env::temp_dir()];
-    folders.iter().find_map(|folder| {
+    let mut places = folders.iter().flat_map(|folder| [(folder, &*stem), (folder, "weights")]);
+    places.find_map(|(folder, stem)| {
         let names = (1..100).map(|number| match number {
             1 => format!("{stem}-{suffix}.safetensors"),
             _ => format!("{stem}-{suffix}-{number}.safetensors"),

@@ -12,7 +12,7 @@ use brolga::ir::scalar::{NAN_F32, NAN_F64};
 use brolga::ir::tensor::{Data, listed};
 use brolga::ir::{self, Graph};
 use brolga::passes::plan::plan;
-use brolga::runtime::{DType, Executable, Input, Instance, SlotKind, TensorRef, type_name, write_tensors};
+use brolga::runtime::{DType, Executable, Input, Instance, SlotKind, TensorRef, type_name, write_results};
 use brolga::{CompileOptions, Compiler, Error, Result, State, Tensor};
 use clap::Args;
 
@@ -93,7 +93,7 @@ pub fn run(args: &EvalArgs, mut destinations: Destinations) -> Result<ExitCode> 
         return Err(Error::Name(message));
     }
     let views: Vec<(&str, TensorRef<'_>)> = all.iter().map(|(name, t)| (name.as_str(), t.view())).collect();
-    write_tensors(&args.outputs, &views)?;
+    write_results(&args.outputs, &views)?;
     for (name, tensor) in &all {
         let ty = type_name(tensor.dtype(), tensor.dims());
         match tensor.item().ok().filter(|_| tensor.dims().is_empty()) {

@@ -90,13 +90,18 @@ pub fn run(args: &EvaluateArgs, mut destinations: Destinations) -> Result<ExitCo
     let inputs = fields(&model.compile(&name)?.manifest().inputs);
     let (mut data, about) = open(args, &model, &source, &inputs, &state)?;
     let samples = data.len(Split::Validation);
-    let found = match model.evaluation(&name, samples)? {
-        Some(evaluation) => runtime::evaluate(&evaluation, &mut state, &threads, &mut *data)?,
-        None => Vec::new(),
-    };
     let names = match data.classes() {
         [] => model.classes(&state),
         known => known.to_vec(),
+    };
+    if let Some(path) = args.predictions.as_ref().filter(|path| path.exists())
+        && let Some(head) = head(&model, &*data, &names)?
+    {
+        destinations.replaces("--predictions", path, &head)?;
+    }
+    let found = match model.evaluation(&name, samples)? {
+        Some(evaluation) => runtime::evaluate(&evaluation, &mut state, &threads, &mut *data)?,
+        None => Vec::new(),
     };
     let predicted = predict(&model, &mut state, &threads, &mut *data, args.predictions.is_some())?;
     let shown = source.display();
@@ -273,6 +278,17 @@ fn predict(
     Ok(predicted)
 }
 
+/// The names of the columns of what [`predict`] will find; nothing if that is nothing.
+fn head(model: &Model, data: &dyn Batches, classes: &[String]) -> Result<Option<Vec<String>>> {
+    if model.instance().graph("infer").is_none() {
+        return Ok(None);
+    }
+    let Some(inference) = Inference::new(model, 1, data.fields())? else { return Ok(None) };
+    let truth = inference.truth.as_ref().map_or(1, |(_, tensor)| tensor.dims().iter().product());
+    let found = inference.outputs[0].dims().iter().product();
+    Ok(Some(inference.no_samples(data.fields()).head(truth, found, classes)))
+}
+
 /// `infer` for batches of one size, with its inputs and outputs.
 struct Inference {
     executable: Arc<Executable>,
@@ -370,18 +386,23 @@ impl Predicted {
         Some(confusion)
     }
 
-    /// The rows of the table of predictions: name, truth, and what `run` writes too.
-    fn rows(&self, classes: &[String]) -> Vec<Vec<String>> {
-        let (output, dtype) = &self.output;
-        let first = self.samples.first();
+    /// The names of the columns of the table of predictions: of so many numbers that are true of a sample, and that are found.
+    fn head(&self, truth: usize, found: usize, classes: &[String]) -> Vec<String> {
         let mut head = vec!["sample".to_owned()];
         if self.truth.is_some() {
-            let count = first.map_or(1, |sample| sample.truth.len());
-            head.extend((0..count).map(|at| column("true", count, at, None)));
+            head.extend((0..truth).map(|at| column("true", truth, at, None)));
         }
         let named = self.classes.then_some(classes);
-        head.extend(columns(output, first.map_or(1, |sample| sample.found.len()), named));
-        let mut rows = vec![head];
+        head.extend(columns(&self.output.0, found, named));
+        head
+    }
+
+    /// The rows of the table of predictions: name, truth, and what `run` writes too.
+    fn rows(&self, classes: &[String]) -> Vec<Vec<String>> {
+        let dtype = &self.output.1;
+        let first = self.samples.first();
+        let (truth, found) = first.map_or((1, 1), |sample| (sample.truth.len(), sample.found.len()));
+        let mut rows = vec![self.head(truth, found, classes)];
         for sample in &self.samples {
             let mut row = vec![sample.name.clone()];
             if self.classes {

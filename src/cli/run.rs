@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use brolga::runtime::{Instance, TensorRef, byte_len, type_name, write_tensors};
+use brolga::runtime::{Instance, TensorRef, byte_len, type_name, write_results};
 use brolga::{Error, Result, Tensor};
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -90,7 +90,7 @@ fn call(args: &RunArgs, from: Option<&Path>, to: &Path, mut destinations: Destin
 
     let views: Vec<(&str, TensorRef<'_>)> =
         outputs.iter().map(|(name, t)| (name.as_str(), t.view())).collect();
-    write_tensors(to, &views)?;
+    write_results(to, &views)?;
     if let Some(path) = &args.save {
         state.save(path)?;
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use brolga::runtime::{Instance, MetricSums, TensorRef, write_tensors};
+use brolga::runtime::{Instance, MetricSums, TensorRef, write_results};
 use brolga::{Model, Result, Settings, State, Tensor, Threads, compile, with_gradients};
 use clap::Args;
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ pub fn run(args: &StepArgs, mut destinations: Destinations) -> Result<ExitCode> 
         let found = gradients(args, &model, &dims, &state, &inputs, &threads)?;
         let views: Vec<(&str, TensorRef<'_>)> =
             found.iter().map(|(name, t)| (name.as_str(), t.view())).collect();
-        write_tensors(path, &views)?;
+        write_results(path, &views)?;
     }
     let formulas = model.formulas(&args.entry.name, &dims)?;
     let mut sums = MetricSums::bind(executable.manifest(), formulas.as_ref(), &state, &threads)?;

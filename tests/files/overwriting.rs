@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use brolga::Tensor;
+use brolga::runtime::{read_tensors, write_tensors};
+
 use super::{MIDDLE, write_batch, write_models};
 use crate::cli::{bad, folder, good};
 
@@ -68,6 +71,130 @@ fn nothing_else_is_overwritten() {
     assert_eq!(std::fs::read(at.join("in.npz")).unwrap(), before);
     let errors = bad(at, "step middle.ron --inputs in.npz --save same --grads same");
     assert!(errors.contains("--save and --grads both name `same`"), "{errors}");
+}
+
+/// What looks like a result, but is none, is not overwritten; a result is, a second time, in every format.
+#[test]
+fn only_results_are_replaced_unasked() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    std::fs::write(at.join("row.ron"), ROW).unwrap();
+    let rows: String = (0..20).map(|i| format!("{i},{},{}\n", i % 3, i % 5)).collect();
+    std::fs::write(at.join("row.csv"), format!("a,b,t\n{rows}")).unwrap();
+    write_batch(&at.join("in.npz"), 5, true);
+    std::fs::write(at.join("f.ir"), GRAPH).unwrap();
+    good(at, "train row.ron --epochs 1 --batch 4 --save row.st");
+    let run = "run row.ron --weights row.st row.csv --outputs";
+    let evaluate = "evaluate row.ron --weights row.st --predictions";
+    let train = "train row.ron --epochs 1 --batch 4 --save other.st --log";
+    let tables = [
+        (run, "sample,temperature\n1,20.5\n"),
+        (run, "sample,t\n1,20.5\n"),
+        (run, "sample,t\nline 2,cold\n"),
+        (run, "sample,t,mine\nline 2,1,2\n"),
+        (run, "sample,true,t\nline 2,1,2\n"),
+        (evaluate, "sample,true,label\n1,2,3\n"),
+        (evaluate, "sample,t\nline 2,1\n"),
+        (train, "kind,epoch,step\nflood,2,3\n"),
+        (train, "kind,epoch,step,seconds\nflood,2,3,4\n"),
+    ];
+    for (command, text) in tables {
+        std::fs::write(at.join("lab.csv"), text).unwrap();
+        let errors = bad(at, &format!("{command} lab.csv"));
+        assert!(errors.contains("--force"), "{command}: {text:?}: {errors}");
+        assert_eq!(std::fs::read_to_string(at.join("lab.csv")).unwrap(), text, "{command}");
+    }
+    let profile = "profile middle.ron --seconds 0 --trace";
+    std::fs::write(at.join("others.json"), "{\"traceEvents\":[]}").unwrap();
+    assert!(bad(at, &format!("{profile} others.json")).contains("--force"));
+    let arrays = [
+        "run middle.ron --inputs in.npz --outputs",
+        "step middle.ron --inputs in.npz --grads",
+        "eval f.ir --inputs in.npz --outputs",
+        run,
+    ];
+    for command in arrays {
+        for name in ["data.npz", "data.npy", "data.safetensors"] {
+            let some = Tensor::from_slice(&[3], &[1.0f32, 2.0, 3.0]).unwrap();
+            write_tensors(at.join(name), &[("x", some.view())]).unwrap();
+            let before = std::fs::read(at.join(name)).unwrap();
+            let errors = bad(at, &format!("{command} {name}"));
+            assert!(errors.contains("not the result of an earlier run"), "{command} {name}: {errors}");
+            assert_eq!(std::fs::read(at.join(name)).unwrap(), before, "{command} {name}");
+        }
+    }
+    for (command, name) in [
+        (run, "a.csv"),
+        (run, "a.npz"),
+        (run, "a.npy"),
+        (run, "a.safetensors"),
+        (evaluate, "b.csv"),
+        (train, "c.csv"),
+        (profile, "d.json"),
+        ("run middle.ron --inputs in.npz --outputs", "e.npz"),
+        ("step middle.ron --inputs in.npz --grads", "f.npz"),
+        ("eval f.ir --inputs in.npz --outputs", "g.npy"),
+    ] {
+        good(at, &format!("{command} {name}"));
+        good(at, &format!("{command} {name}"));
+    }
+    // What is marked is read as ever.
+    let one = read_tensors(at.join("a.npz")).unwrap();
+    for name in ["a.npy", "a.safetensors"] {
+        assert_eq!(read_tensors(at.join(name)).unwrap()[0].1.bytes(), one[0].1.bytes(), "{name}");
+    }
+}
+
+/// A name that is too long, a pipe and a socket are refused before the work, by every option that writes a file.
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_written_to_is_refused_before_the_work() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    std::fs::write(at.join("row.ron"), ROW).unwrap();
+    let rows: String = (0..20).map(|i| format!("{i},{},{}\n", i % 3, i % 5)).collect();
+    std::fs::write(at.join("row.csv"), format!("a,b,t\n{rows}")).unwrap();
+    write_batch(&at.join("in.npz"), 5, true);
+    std::fs::write(at.join("f.ir"), GRAPH).unwrap();
+    good(at, "train row.ron --epochs 1 --batch 4 --save row.st");
+    assert!(std::process::Command::new("mkfifo").arg(at.join("pipe")).status().unwrap().success());
+    let _bound = std::os::unix::net::UnixListener::bind(at.join("socket")).unwrap();
+    let long = "a".repeat(300);
+    let commands = [
+        ("train", "--save", "train row.ron --epochs 1 --batch 4"),
+        ("train", "--log", "train row.ron --epochs 1 --batch 4 --save w.st"),
+        ("train", "--checkpoint", "train row.ron --epochs 1 --batch 4 --save w.st"),
+        ("run", "--outputs", "run row.ron --weights row.st row.csv"),
+        ("run", "--save", "run row.ron --weights row.st row.csv --outputs o.csv"),
+        ("evaluate", "--predictions", "evaluate row.ron --weights row.st"),
+        ("step", "--save", "step middle.ron --inputs in.npz"),
+        ("step", "--grads", "step middle.ron --inputs in.npz"),
+        ("profile", "--trace", "profile middle.ron --seconds 0"),
+        ("eval", "--outputs", "eval f.ir --inputs in.npz"),
+        ("build", "--output", "build middle.ron"),
+    ];
+    for (command, options) in WRITTEN {
+        for option in options.split(' ') {
+            let row = commands.iter().any(|row| (row.0, row.1) == (*command, option));
+            assert!(row, "`{command} {option}` needs a row");
+        }
+    }
+    for (_, option, command) in commands {
+        for name in ["pipe", "socket", &*long] {
+            for force in ["", " --force"] {
+                let errors = bad(at, &format!("{command} {option} {name}{force}"));
+                let why = match (name, option) {
+                    ("pipe" | "socket", "--checkpoint") => "is no folder",
+                    ("pipe" | "socket", _) => "neither a file nor a device",
+                    _ => "too long",
+                };
+                assert!(errors.contains(why), "{command} {option} {name}: {errors}");
+                assert!(!errors.contains("epoch"), "before the work: {errors}");
+            }
+        }
+    }
 }
 
 /// How a command is called so that it reads a file by an option, and the options by which it would write over that file.
