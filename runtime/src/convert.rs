@@ -32,7 +32,7 @@ impl Stored {
         }
     }
 
-    /// The type that has the same numbers. The largest of u64 have none.
+    /// The type that has the same numbers. The largest of u64 have none: where there are such, it is f64.
     pub(crate) fn dtype(self) -> DType {
         match self {
             Stored::Own(dtype) => dtype,
@@ -58,9 +58,12 @@ impl Stored {
             Stored::U16 => each(tensor.as_mut_slice()?, bytes, |b| i32::from(u16::from_le_bytes(b))),
             Stored::U32 => each(tensor.as_mut_slice()?, bytes, |b| i64::from(u32::from_le_bytes(b))),
             Stored::U64 => {
-                let largest = bytes.as_chunks().0.iter().map(|&b| u64::from_le_bytes(b)).max();
-                if let Some(value) = largest.filter(|&value| i64::try_from(value).is_err()) {
-                    return Err(outside(value, DType::I64));
+                let mut numbers = bytes.as_chunks().0.iter().map(|&b| u64::from_le_bytes(b));
+                if numbers.any(|number| i64::try_from(number).is_err()) {
+                    // An input of floats rounds them anyway, and one of whole numbers has none of them.
+                    let mut tensor = Tensor::zeros(DType::F64, dims)?;
+                    each(tensor.as_mut_slice()?, bytes, |b| u64::from_le_bytes(b) as f64);
+                    return Ok(tensor);
                 }
                 each(tensor.as_mut_slice()?, bytes, |b| u64::from_le_bytes(b).cast_signed());
             }
@@ -115,7 +118,7 @@ impl Tensor {
     /// The same numbers in another element type; rounded where floats lose digits. Truth values are 0 and 1.
     ///
     /// # Errors
-    /// Whole numbers that the type does not have, floats for whole numbers, numbers for truth values.
+    /// Numbers that the type does not have, floats for whole numbers, numbers for truth values.
     pub fn converted(self, to: DType) -> Result<Tensor> {
         fn fitting<A: Copy + std::fmt::Display, B: TryFrom<A>>(to: DType) -> impl Fn(A) -> Result<B> {
             move |value| B::try_from(value).map_err(|_| outside(value, to))
@@ -137,8 +140,22 @@ impl Tensor {
             (DType::I64, DType::F32) => self.map(|v: i64| Ok(v as f32)),
             (DType::I64, DType::F64) => self.map(|v: i64| Ok(v as f64)),
             (DType::F32, DType::F64) => self.map(|v: f32| Ok(f64::from(v))),
-            (DType::F64, DType::F32) => self.map(|v: f64| Ok(v as f32)),
+            (DType::F64, DType::F32) => self.map(|v: f64| match v as f32 {
+                rounded if rounded.is_infinite() && v.is_finite() => {
+                    let message =
+                        format!("the value {v:e} is too large for f32; with --precision f64 it is read");
+                    Err(Error::new(ErrorKind::Range, message))
+                }
+                rounded => Ok(rounded),
+            }),
             (from, to) => {
+                // What is read of u64 above i64.
+                let large =
+                    |v: &&f64| (9_223_372_036_854_775_808.0..=18_446_744_073_709_551_616.0).contains(*v);
+                let value = self.as_slice::<f64>().ok().and_then(|values| values.iter().find(large));
+                if let (Some(value), DType::I64 | DType::I32 | DType::U8) = (value, to) {
+                    return Err(outside(value, to));
+                }
                 let message = format!("expected elements of {to}, found {from}; convert them before saving");
                 Err(Error::new(ErrorKind::Data, message))
             }

@@ -6,7 +6,7 @@ use brolga_runtime::{Batches, DType, Field, Request, Result, Split, Tensor, Tens
 
 use super::parts::{Own, Parts};
 use super::table::Filled;
-use super::{Options, bad, check_request};
+use super::{Options, bad, check_request, quoted};
 
 /// Arrays of the held-out part are named so: `validation.image`.
 const VALIDATION: &str = "validation.";
@@ -47,7 +47,7 @@ impl ArrayBatches {
             let mut take = |part: usize, name: String| {
                 let Some(array) = arrays.remove(&name) else {
                     let message = format!("expected an array `{name}` for the input `{}`, found", field.name);
-                    return Err(bad(format!("{message} {names:?}")));
+                    return Err(bad(format!("{message} {}", quoted(&names))));
                 };
                 let (count, array) =
                     fit(array, field).map_err(|e| e.within(format!("the array `{name}`")))?;

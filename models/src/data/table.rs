@@ -1,4 +1,5 @@
-//! Tables as text: CSV (RFC 4180) with a header, its values separated by commas, semicolons or tabs.
+//! Tables as text: CSV (RFC 4180) with a header, its values separated by commas, semicolons or tabs, its lines by LF, CR LF or
+//! CR.
 //!
 //! Columns fill the inputs of a model by name:
 //!
@@ -15,7 +16,7 @@ use std::path::Path;
 
 use brolga_runtime::{DType, Error, Field, Result, Tensor, checksum, read_regular};
 
-use super::{Options, bad, malformed};
+use super::{Options, bad, listed, malformed, quoted, shown};
 
 /// Larger tables are not read.
 const MOST_BYTES: u64 = 1 << 34;
@@ -82,15 +83,17 @@ impl Table<'_> {
         let mut reader = Reader { text, at: 0, line: 1, began: 1, separator: separator(text), file };
         let header = reader.row()?.ok_or_else(|| malformed(file, "the table is empty"))?;
         if header.iter().any(|name| name.trim().parse::<f64>().is_ok()) {
-            let message = format!("the first line must name the columns, found {header:?}");
+            let message = format!("the first line must name the columns, found {}", quoted(&header));
             return Err(malformed(file, message));
         }
         let mut columns: Vec<Column> = Vec::new();
         for name in header {
             let name = name.trim().to_owned();
             if name.is_empty() || columns.iter().any(|column| column.name == name) {
-                let message =
-                    format!("each column needs a name of its own in the first line; `{name}` is not");
+                let message = format!(
+                    "each column needs a name of its own in the first line; `{}` is not",
+                    shown(&name)
+                );
                 return Err(malformed(file, message));
             }
             columns.push(Column { name, text: String::new(), ends: Vec::new() });
@@ -115,11 +118,7 @@ impl Table<'_> {
 
     fn column(&self, name: &str) -> Result<&Column> {
         self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
-            bad(format!(
-                "`{}` has no column `{name}`; it has {}",
-                self.file.display(),
-                self.names().join(", ")
-            ))
+            bad(format!("`{}` has no column `{name}`; it has {}", self.file.display(), listed(&self.names())))
         })
     }
 
@@ -146,7 +145,7 @@ impl Table<'_> {
                     return Err(bad(format!(
                         "the target `{target}` is not used: all inputs of one number a sample have columns of their own \
                          names ({})",
-                        names.join(", ")
+                        listed(&names)
                     )));
                 }
             }
@@ -158,7 +157,7 @@ impl Table<'_> {
                 return Err(bad(format!(
                     "no column is named `{}`; say which one it is with --target (columns: {})",
                     one.name,
-                    self.names().join(", ")
+                    listed(&self.names())
                 )));
             }
         }
@@ -211,7 +210,7 @@ impl Table<'_> {
     fn single(&self, column: &Column, field: &Field, texts: &mut Vec<String>, what: &str) -> Result<Tensor> {
         let dims = [&[self.lines.len()], &field.dims[..]].concat();
         if !is_whole(field) {
-            let values = self.numbers(column)?;
+            let values = self.numbers(column, field.dtype)?;
             return Tensor::from_slice(&dims, &values)?.converted(field.dtype);
         }
         for (cell, line) in column.cells().zip(&self.lines) {
@@ -230,7 +229,8 @@ impl Table<'_> {
                     let given = || cell.parse().ok().filter(|&number: &usize| number < texts.len());
                     let number = number.or_else(given);
                     number.map(|number| number as i64).ok_or_else(|| {
-                        let message = format!("line {line}: `{cell}` is none of {what} {texts:?}");
+                        let (cell, texts) = (shown(cell), quoted(&texts[..]));
+                        let message = format!("line {line}: `{cell}` is none of {what} {texts}");
                         malformed(self.file, message)
                     })
                 };
@@ -249,13 +249,13 @@ impl Table<'_> {
                  model's `data` which they are",
                 field.name,
                 columns.len(),
-                columns.join(", ")
+                listed(columns)
             )));
         }
         let rows = self.lines.len();
         let mut tensor = Tensor::zeros(DType::F64, &[&[rows], &field.dims[..]].concat())?;
         for (at, name) in columns.iter().enumerate() {
-            let values = self.numbers(self.column(name)?)?;
+            let values = self.numbers(self.column(name)?, field.dtype)?;
             let places = tensor.as_mut_slice::<f64>()?.iter_mut().skip(at).step_by(size);
             places.zip(values).for_each(|(place, value)| *place = value);
         }
@@ -271,18 +271,16 @@ impl Table<'_> {
         }
     }
 
-    fn numbers(&self, column: &Column) -> Result<Vec<f64>> {
+    /// The numbers of a column, for an input of that type.
+    fn numbers(&self, column: &Column, dtype: DType) -> Result<Vec<f64>> {
         let number = |(cell, line): (&str, &usize)| {
             self.present(cell, column, *line)?;
             match cell {
                 "true" | "True" | "TRUE" => Ok(1.0),
                 "false" | "False" | "FALSE" => Ok(0.0),
-                _ => cell.parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| {
-                    let message = format!(
-                        "line {line}: `{cell}` in the column `{}` is no number; texts are for an input of their own, \
-                         `i32[batch]`, such as of an Embedding",
-                        column.name
-                    );
+                _ => number_of(cell, dtype).map_err(|why| {
+                    let (cell, name) = (shown(cell), shown(&column.name));
+                    let message = format!("line {line}: `{cell}` in the column `{name}` is {why}");
                     malformed(self.file, message)
                 }),
             }
@@ -301,9 +299,27 @@ impl Table<'_> {
         };
         let message = format!(
             "line {line}: the value of `{}` is missing (`{cell}`){more}; fill it in, or leave the row out",
-            column.name
+            shown(&column.name)
         );
         Err(malformed(self.file, message))
+    }
+}
+
+/// The number that a cell holds for an input of that type; or why it holds none.
+fn number_of(cell: &str, dtype: DType) -> std::result::Result<f64, &'static str> {
+    let number = cell.parse::<f64>().ok();
+    let digits = cell.contains(|c: char| c.is_ascii_digit());
+    match number {
+        Some(v) if dtype == DType::F32 && v.is_finite() && (v as f32).is_infinite() => {
+            Err("too large for f32; with --precision f64 it is read")
+        }
+        Some(v) if v.is_finite() => Ok(v),
+        Some(_) if digits => Err("too large for a float of 64 bits"),
+        // With a comma for the point it would be one.
+        None if cell.matches(',').count() == 1 && cell.replace(',', ".").parse::<f64>().is_ok() => {
+            Err("no number: decimals are written with a point, as in `1.5`")
+        }
+        _ => Err("no number; texts are for an input of their own, `i32[batch]`, such as of an Embedding"),
     }
 }
 
@@ -327,7 +343,7 @@ fn label(fields: &[Field], options: &Options, is_unnamed: impl Fn(&Field) -> boo
 fn separator(text: &str) -> char {
     let mut counts = [(',', 0), (';', 0), ('\t', 0)];
     let mut quoted = false;
-    for c in text.lines().next().unwrap_or("").chars() {
+    for c in text.split(['\n', '\r']).next().unwrap_or("").chars() {
         quoted ^= c == '"';
         counts.iter_mut().filter(|(known, _)| *known == c && !quoted).for_each(|(_, count)| *count += 1);
     }
@@ -380,10 +396,17 @@ impl Reader<'_> {
         if let Some(inside) = start.strip_prefix('"') {
             return self.quoted(rest.len() - inside.len());
         }
-        let end = rest.find([self.separator, '\n']).unwrap_or(rest.len());
-        let last = !rest[end..].starts_with(self.separator);
-        self.at += (end + 1).min(rest.len());
+        let (end, next, last) = self.end(rest);
+        self.at += next;
         Ok((rest[..end].trim().to_owned(), last))
+    }
+
+    /// Where a cell ends, where the next one begins, and whether that is on the next line: lines end in LF, CR LF or CR.
+    fn end(&self, rest: &str) -> (usize, usize, bool) {
+        let end = rest.find([self.separator, '\n', '\r']).unwrap_or(rest.len());
+        let behind = &rest[end..];
+        let length = if behind.starts_with("\r\n") { 2 } else { behind.len().min(1) };
+        (end, end + length, !behind.starts_with(self.separator))
     }
 
     /// A cell in quotes, whose text begins `skip` bytes from here; two quotes stand for one.
@@ -404,15 +427,14 @@ impl Reader<'_> {
             cell.push('"');
             at += 1;
         }
-        self.line += cell.matches('\n').count();
+        self.line += cell.matches(['\n', '\r']).count() - cell.matches("\r\n").count();
         let behind = &rest[at..];
-        let end = behind.find([self.separator, '\n']).unwrap_or(behind.len());
+        let (end, next, last) = self.end(behind);
         if !behind[..end].trim().is_empty() {
             let message = format!("line {began}: something follows behind a closing quote");
             return Err(malformed(self.file, message));
         }
-        let last = !behind[end..].starts_with(self.separator);
-        self.at += (at + end + 1).min(rest.len());
+        self.at += at + next;
         Ok((cell, last))
     }
 }

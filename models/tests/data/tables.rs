@@ -167,3 +167,88 @@ fn rules_are_read_back() {
     }
     assert!("fold 0 of 5".parse::<HeldOut>().is_err() && "half".parse::<HeldOut>().is_err());
 }
+
+/// Lines may end as on any system, inside of quotes as well.
+#[test]
+fn lines_end_in_any_way() {
+    let fields = [field("x", DType::F32, &[2]), field("kind", DType::I32, &[]), field("y", DType::F32, &[])];
+    let options = Options { target: Some("price".into()), ..all() };
+    for end in ["\n", "\r\n", "\r"] {
+        let text = HOUSES.replace("flat", &format!("\"a{end}flat\"")).replace("\r\n", end);
+        for text in [text.clone(), text.trim_end().to_owned()] {
+            let (_folder, path) = write(&text);
+            let mut data = open(&path, &fields, &options).unwrap();
+            let found = floats(&mut *data, Split::Validation, &[0, 1, 2]);
+            assert_eq!(found, [3.0, 80.5, 5.0, 120.0, 1.0, 30.0], "{text:?}");
+            let names: Vec<String> = (0..3).map(|i| data.name(Split::Validation, i)).collect();
+            assert_eq!(names, ["line 2", "line 5", "line 6"], "{text:?}");
+            assert_eq!(data.classes()[0], format!("a{end}flat"));
+        }
+    }
+}
+
+/// Numbers that the input cannot hold, and decimal commas, are called what they are.
+#[test]
+fn numbers_are_called_what_they_are() {
+    let of = |dtype, text: &str| {
+        let (_folder, path) = write(&format!("a;c\n{text};1\n"));
+        let fields = [field("a", dtype, &[]), field("c", DType::F32, &[])];
+        open(&path, &fields, &all()).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    for text in ["1e39", "-4e38"] {
+        let error = of(DType::F32, text);
+        let why = format!(
+            "line 2: `{text}` in the column `a` is too large for f32; with --precision f64 it is read"
+        );
+        assert!(error.contains(&why), "{error}");
+        assert_eq!(of(DType::F64, text), "");
+    }
+    for dtype in [DType::F32, DType::F64] {
+        assert!(of(dtype, "1e400").contains("too large for a float of 64 bits"));
+        for text in ["1,5", "-0,25", "\"1,5e3\""] {
+            assert!(of(dtype, text).contains("decimals are written with a point"), "{text}");
+        }
+        for text in ["1,2,3", "a,b", ","] {
+            let error = of(dtype, text);
+            assert!(error.contains("is no number; texts are for an input"), "{text}: {error}");
+        }
+        for text in ["3e38", "1e-60", "-1.5"] {
+            assert_eq!(of(dtype, text), "");
+        }
+    }
+}
+
+/// However long a line is, and whatever is in it, a message about it is a few lines of text.
+#[test]
+fn messages_about_tables_are_short() {
+    let names = |count: usize| (0..count).map(|at| format!("c{at}")).collect::<Vec<_>>().join(",");
+    let long = "x".repeat(100_000);
+    let many = 30_000;
+    let ones = |count: usize| vec!["1"; count].join(",");
+    let fields = [field("x", DType::F32, &[2]), field("y", DType::F32, &[])];
+    let target = |name: &str| Options { target: Some(name.into()), ..all() };
+    let classes: String = (0..2000).map(|at| format!("1,2,k{at}\n")).collect();
+    let mut labels = Options { classes: (0..2000).map(|at| format!("k{at}")).collect(), ..all() };
+    labels.target = Some("y".into());
+    let cases = [
+        (format!("{},7\n", names(many)), all()),
+        (format!("{}\n{}\n", names(many), ones(many)), all()),
+        (format!("{}\n{}\n", names(many), ones(many)), target("c1")),
+        (format!("{}\n{}\n", names(many), ones(many)), target("none")),
+        (format!("a,b,y\n1,{long},2\n"), all()),
+        (format!("{long},{long},y\n1,2,3\n"), all()),
+        (format!("a,{long},y\n1,no,3\n"), all()),
+        ("a,b\u{7}\u{1b}[31m,y\n1,no,3\n".to_owned(), all()),
+        ("a,b,y\n1,\"n\no\",3\n".to_owned(), all()),
+    ];
+    for (text, options) in cases {
+        let (_folder, path) = write(&text);
+        let error = open(&path, &fields, &options).err().expect("an error").to_string();
+        assert!(error.len() < 1000, "{} bytes: {}", error.len(), error.chars().take(300).collect::<String>());
+        assert!(!error.contains(char::is_control), "{error:?}");
+    }
+    let (_folder, path) = write(&format!("a,b,y\n{classes}1,2,other\n"));
+    let fields = [field("x", DType::F32, &[2]), field("y", DType::I32, &[])];
+    let error = open(&path, &fields, &labels).err().expect("an error").to_string();
+    assert!(error.len() < 1000 && error.contains("(2000 in all)"), "{error}");
+}
