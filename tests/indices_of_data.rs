@@ -41,9 +41,10 @@ fn write(at: &Path, rows: &[Row]) {
     fs::write(at.join("t.csv"), format!("a,b,kind\n{lines}")).unwrap();
     let words: Vec<i32> = rows.iter().flat_map(|row| [row[0], row[1]]).collect();
     let kinds: Vec<i64> = rows.iter().map(|row| row[2].into()).collect();
+    let (pairs, single) = ([rows.len(), 2], [rows.len()]);
     let tensors = [
-        ("words", TensorRef::from_slice(&[rows.len(), 2], &words).unwrap()),
-        ("kind", TensorRef::from_slice(&[rows.len()], &kinds).unwrap()),
+        ("words", TensorRef::from_slice(&pairs, &words).unwrap()),
+        ("kind", TensorRef::from_slice(&single, &kinds).unwrap()),
     ];
     write_tensors(at.join("t.npz"), &tensors).unwrap();
 }
