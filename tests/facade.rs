@@ -82,22 +82,33 @@ fn seeds_draw_the_weights() {
     assert!(largest < 0.2 && largest > 0.15, "{largest}");
 }
 
+/// Eight threads, a thousand calls each, every one with another image: one executable, one state and one set of prepared
+/// values, without a lock.
 #[test]
-fn runs_share_an_executable_across_threads() {
+fn threads_share_a_model() {
+    const CALLS: usize = 1000;
     let model = Model::load("lenet5", &Settings::default().dim("batch", 1)).unwrap();
     let (executable, state) = (model.compile("infer").unwrap(), model.initial_state(0).unwrap());
-    let image = Tensor::from_slice(&[1, 1, 28, 28], &images(1)).unwrap();
-    let run = || {
-        let mut instance = Instance::bind(executable.clone(), &state, &Threads::serial()).unwrap();
+    let images: Vec<Tensor> =
+        images(16).chunks(784).map(|x| Tensor::from_slice(&[1, 1, 28, 28], x).unwrap()).collect();
+    let run = |instance: &mut Instance| {
         let mut output = Tensor::zeros(brolga::runtime::DType::F32, &[1, 10]).unwrap();
-        instance.run_shared(&state, &[image.view()], &mut [output.view_mut()]).unwrap();
-        output.as_slice::<f32>().unwrap().to_vec()
+        let mut results = Vec::with_capacity(10 * CALLS);
+        for call in 0..CALLS {
+            let image = images[call % images.len()].view();
+            instance.run_shared(&state, &[image], &mut [output.view_mut()]).unwrap();
+            results.extend_from_slice(output.as_slice::<f32>().unwrap());
+        }
+        results
     };
-    let results: Vec<Vec<f32>> = std::thread::scope(|scope| {
-        let runs: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
-        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    let mut first = Instance::bind(executable, &state, &Threads::serial()).unwrap();
+    let serial = run(&mut first);
+    let mut shared: Vec<Instance> = (0..8).map(|_| first.share().unwrap()).collect();
+    std::thread::scope(|scope| {
+        let run = &run;
+        let runs: Vec<_> = shared.iter_mut().map(|instance| scope.spawn(move || run(instance))).collect();
+        runs.into_iter().for_each(|results| assert!(results.join().unwrap() == serial));
     });
-    assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
 #[test]

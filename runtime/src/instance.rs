@@ -15,7 +15,8 @@ use crate::state::State;
 use crate::tensor::{ALIGNMENT, AlignedBytes, DType, Tensor, TensorMut, TensorRef, check_bools, type_name};
 use crate::threads::Threads;
 
-/// Runs an [`Executable`]. Each concurrent run needs its own instance; they share the executable.
+/// Runs an [`Executable`]. Each concurrent run needs its own instance; they share the executable, and those that
+/// [`share`](Instance::share) made the prepared values too.
 pub struct Instance {
     executable: Arc<Executable>,
     threads: Threads,
@@ -26,7 +27,8 @@ pub struct Instance {
     arena: AlignedBytes,
     /// For each thread, the manifest's local bytes.
     local: AlignedBytes,
-    prepared: AlignedBytes,
+    /// Never changed while another instance has it too.
+    prepared: Arc<AlignedBytes>,
     /// Version of the slots that `prepared` was filled from.
     prepared_for: Option<u64>,
     /// The table behind [`ArgumentBlock::bases`]; written anew for each run.
@@ -66,6 +68,33 @@ impl Instance {
             let message = format!("the state does not fit `{}`: {}", manifest.entry, problems.join("; "));
             return Err(Error::new(ErrorKind::State, message));
         }
+        let prepared = AlignedBytes::zeroed(manifest.prepared_bytes)
+            .map_err(|e| e.within(format!("the prepared values of `{}`", manifest.entry)))?;
+        Instance::with(executable, threads.clone(), state.layout(), slots, Arc::new(prepared), None)
+    }
+
+    /// Another instance of the executable, for another thread, with an arena of its own. Both use the same prepared values as
+    /// long as neither meets a state with other weights; the one that does makes its own then, which is an allocation. To
+    /// have the values made before, run this instance once.
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub fn share(&self) -> Result<Instance> {
+        let (executable, threads, slots) =
+            (self.executable.clone(), self.threads.clone(), self.slots.clone());
+        Instance::with(executable, threads, self.layout, slots, self.prepared.clone(), self.prepared_for)
+    }
+
+    /// With memory for its calls.
+    fn with(
+        executable: Arc<Executable>,
+        threads: Threads,
+        layout: u64,
+        slots: Vec<usize>,
+        prepared: Arc<AlignedBytes>,
+        prepared_for: Option<u64>,
+    ) -> Result<Instance> {
+        let manifest = executable.manifest();
         let within = |what: &str| format!("the {what} of `{}`", manifest.entry);
         // A run that does not enter the threads is worker 0.
         let count = if manifest.parallel { threads.count().max(1) } else { 1 };
@@ -74,16 +103,15 @@ impl Instance {
             Error::new(ErrorKind::Memory, message).within(within("local memory"))
         })?;
         Ok(Instance {
-            threads: threads.clone(),
-            layout: state.layout(),
-            slots,
             arena: AlignedBytes::zeroed(manifest.arena_bytes).map_err(|e| e.within(within("arena")))?,
             local: AlignedBytes::zeroed(local).map_err(|e| e.within(within("local memory")))?,
-            prepared: AlignedBytes::zeroed(manifest.prepared_bytes)
-                .map_err(|e| e.within(within("prepared values")))?,
-            prepared_for: None,
             bases: vec![std::ptr::null_mut(); manifest.base_count()],
             stand_ins: manifest.outputs.iter().map(|_| AlignedBytes::zeroed(0)).collect::<Result<_>>()?,
+            threads,
+            layout,
+            slots,
+            prepared,
+            prepared_for,
             executable,
         })
     }
@@ -237,7 +265,7 @@ impl Instance {
     ) -> Result<Option<Refusal>> {
         self.check(state, inputs, outputs)?;
         let version = self.place_state(state)?;
-        if let Some(refused) = self.prepare(version) {
+        if let Some(refused) = self.prepare(version)? {
             return Ok(Some(refused));
         }
         let executable = &*self.executable;
@@ -259,9 +287,9 @@ impl Instance {
         }
         Self::forget(&mut self.arena, manifest.checked);
         // SAFETY: the bases are as `Executable::from_raw` describes them: types were checked above, so sizes
-        // agree with the manifest; `state` is exclusive where the entry updates it; arena, prepared values and the
-        // local memory of as many workers as there are threads belong to `self`; inputs and outputs are borrowed for
-        // the call and do not overlap.
+        // agree with the manifest; `state` is exclusive where the entry updates it; arena and the local memory of as many
+        // workers as there are threads belong to `self`; prepared values are only read; inputs and outputs are borrowed
+        // for the call and do not overlap.
         unsafe { enter(executable.entry(), &self.bases, &self.threads, manifest.parallel) };
         for (output, stand_in) in outputs.iter_mut().zip(&self.stand_ins) {
             let mut output = output.writable();
@@ -316,21 +344,34 @@ impl Instance {
 
     /// Runs `prepare`, if there is one and the state is of another version than when it last ran. Tells what it has refused
     /// to do.
-    fn prepare(&mut self, version: u64) -> Option<Refusal> {
-        let prepare = self.executable.prepare().filter(|_| self.prepared_for != Some(version))?;
+    fn prepare(&mut self, version: u64) -> Result<Option<Refusal>> {
+        let Some(prepare) = self.executable.prepare().filter(|_| self.prepared_for != Some(version)) else {
+            return Ok(None);
+        };
         let manifest = self.executable.manifest();
+        self.prepared_for = None;
+        let prepared = match Arc::get_mut(&mut self.prepared) {
+            Some(own) => own,
+            None => {
+                let fresh = AlignedBytes::zeroed(manifest.prepared_bytes)
+                    .map_err(|e| e.within(format!("the prepared values of `{}`", manifest.entry)))?;
+                self.prepared = Arc::new(fresh);
+                Arc::get_mut(&mut self.prepared).expect("nobody else has it yet")
+            }
+        };
+        Self::forget(prepared, manifest.checked);
+        Self::forget(&mut self.arena, manifest.checked);
+        self.bases[BASE_PREPARED] = prepared.base();
         // It knows neither inputs nor outputs.
         self.bases[BASE_STATE + self.slots.len()..].fill(std::ptr::null_mut());
-        self.prepared_for = None;
-        Self::forget(&mut self.arena, manifest.checked);
-        Self::forget(&mut self.prepared, manifest.checked);
-        // SAFETY: the bases are as `Executable::from_raw` describes them for a prepare function.
+        // SAFETY: the bases are as `Executable::from_raw` describes them for a prepare function; no other instance has
+        // the prepared values.
         unsafe { enter(prepare, &self.bases, &self.threads, manifest.parallel) };
         let refused = self.refused();
         if refused.is_none() {
             self.prepared_for = Some(version);
         }
-        refused
+        Ok(refused)
     }
 }
 

@@ -140,6 +140,37 @@ fn prepare_runs_when_the_state_it_depends_on_has_changed_and_only_then() {
 }
 
 #[test]
+fn shared_instances_prepare_once_until_one_meets_other_weights() {
+    let mut state = state();
+    let mut first = bind(&state);
+    let (inputs, mut out) = (tensors(), outputs());
+    // The second number counts how often the instance itself has prepared.
+    let mut go = |instance: &mut Instance, state: &mut State| {
+        instance.run_tensors(state, &inputs, &mut out).unwrap();
+        (out[0].as_slice::<f32>().unwrap()[0], out[1].item().unwrap())
+    };
+    let mut early = first.share().unwrap();
+    assert_eq!(go(&mut first, &mut state), (3.0, 1.0));
+    let mut second = first.share().unwrap();
+    assert_eq!(go(&mut second, &mut state), (3.0, 0.0), "what the first one has prepared");
+    assert_eq!(go(&mut early, &mut state), (3.0, 1.0), "there was nothing yet to share");
+
+    // Values that another instance uses are left alone.
+    let mut other = state.try_clone().unwrap();
+    other.get_mut("scale").unwrap().as_mut_slice::<f32>().unwrap()[0] = 9.0;
+    assert_eq!(go(&mut second, &mut other), (10.0, 1.0));
+    assert_eq!(go(&mut first, &mut state), (3.0, 1.0));
+    assert_eq!(go(&mut second, &mut other), (10.0, 1.0));
+    assert_eq!(go(&mut second, &mut state), (3.0, 2.0));
+
+    // The last one that has them may change them.
+    let mut third = second.share().unwrap();
+    drop(second);
+    assert_eq!(go(&mut third, &mut other), (10.0, 1.0));
+    assert_eq!(go(&mut third, &mut state), (3.0, 2.0));
+}
+
+#[test]
 fn inputs_and_outputs_of_any_alignment_are_taken() {
     let state = state();
     let mut instance = bind(&state);
