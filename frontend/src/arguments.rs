@@ -11,9 +11,9 @@ use crate::syntax::{Fields, Value};
 pub(crate) enum Kind {
     /// A number, a truth value, a list, or an expression for one.
     Value,
-    /// One of a few words, or an expression for one.
+    /// One of a few words, or an expression for one or for another value.
     Word(&'static [&'static str]),
-    /// A call such as `Normal(std: 0.02)`, or a value.
+    /// A call such as `Normal(std: 0.02)`, or a number.
     Call(&'static [Signature]),
 }
 
@@ -23,6 +23,21 @@ pub(crate) enum Rule {
     Any,
     /// A whole number from 1 on.
     Size,
+    /// A whole number from `low` on, or a list with one for each of so many axes.
+    Sizes {
+        axes: usize,
+        low: i64,
+    },
+    /// Padding before and after each of so many axes, or one of the parameter's words.
+    Padding(usize),
+    /// A whole number of any sign.
+    Int,
+    /// Whole numbers: a list of them, or one.
+    Ints,
+    /// Numbers: a list of them, or one.
+    Numbers,
+    /// Numbers from 0 on, in ascending order.
+    Ascending,
     /// A number within bounds.
     Within(Bounds),
     /// True or false.
@@ -116,7 +131,22 @@ pub(crate) const fn optional(name: &'static str) -> Parameter {
 
 /// A size that must be given.
 pub(crate) const fn size(name: &'static str) -> Parameter {
-    Parameter { name, kind: Kind::Value, required: true, rule: Rule::Size }
+    ruled(name, Rule::Size, true)
+}
+
+/// A parameter whose values keep a rule.
+pub(crate) const fn ruled(name: &'static str, rule: Rule, required: bool) -> Parameter {
+    Parameter { name, kind: Kind::Value, required, rule }
+}
+
+/// Sizes along so many axes, from 1 on.
+pub(crate) const fn sizes(name: &'static str, axes: usize, required: bool) -> Parameter {
+    ruled(name, Rule::Sizes { axes, low: 1 }, required)
+}
+
+/// A whole number of any sign that has a default, such as an axis.
+pub(crate) const fn int(name: &'static str) -> Parameter {
+    ruled(name, Rule::Int, false)
 }
 
 /// A number from `low` to `high` that has a default.
@@ -149,9 +179,14 @@ pub(crate) const fn one_of(name: &'static str, words: &'static [&'static str], r
     Parameter { name, kind: Kind::Word(words), required, rule: Rule::Any }
 }
 
-/// A parameter that is one of a few callables, or a value.
-pub(crate) const fn call(name: &'static str, calls: &'static [Signature], required: bool) -> Parameter {
-    Parameter { name, kind: Kind::Call(calls), required, rule: Rule::Any }
+/// A parameter that is one of a few callables, or a number within bounds.
+pub(crate) const fn call(
+    name: &'static str,
+    calls: &'static [Signature],
+    bounds: Bounds,
+    required: bool,
+) -> Parameter {
+    Parameter { name, kind: Kind::Call(calls), required, rule: Rule::Within(bounds) }
 }
 
 /// The words that an argument may be, as an enumeration: who reads one matches all of them. See [`words!`].
@@ -245,9 +280,11 @@ pub(crate) enum Argument {
 }
 
 /// The arguments of one call, under the names of the parameters.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Arguments {
     given: Vec<(&'static str, Spanned<Argument>)>,
+    /// Nothing is missing or wrong in form; what is has been reported, and the rest is still checked.
+    pub complete: bool,
 }
 
 impl Arguments {
@@ -258,26 +295,21 @@ impl Arguments {
 }
 
 /// Reads the arguments of a call of `signature`; reports what is wrong and keeps the rest.
-pub(crate) fn read(
-    decoder: &mut Decoder,
-    signature: &Signature,
-    fields: &[Field],
-    span: Span,
-) -> Option<Arguments> {
+pub(crate) fn read(decoder: &mut Decoder, signature: &Signature, fields: &[Field], span: Span) -> Arguments {
     let names: Vec<&'static str> = signature.parameters.iter().map(|parameter| parameter.name).collect();
     let required: Vec<&'static str> =
         signature.parameters.iter().filter(|parameter| parameter.required).map(|p| p.name).collect();
     let mut complete = true;
-    let mut arguments = Arguments { given: Vec::new() };
+    let mut given = Vec::new();
     for (name, value) in match_fields(decoder, signature.name, &names, &required, fields, span, &mut complete)
     {
-        let parameter = signature.parameters.iter().find(|parameter| parameter.name == name)?;
-        match argument(decoder, parameter, value) {
-            Some(argument) => arguments.given.push((parameter.name, Spanned::new(argument, value.span))),
+        let parameter = signature.parameters.iter().find(|parameter| parameter.name == name);
+        match parameter.and_then(|parameter| argument(decoder, parameter, value)) {
+            Some(argument) => given.push((name, Spanned::new(argument, value.span))),
             None => complete = false,
         }
     }
-    complete.then_some(arguments)
+    Arguments { given, complete }
 }
 
 fn argument(decoder: &mut Decoder, parameter: &Parameter, value: &Value) -> Option<Argument> {
@@ -301,7 +333,7 @@ fn argument(decoder: &mut Decoder, parameter: &Parameter, value: &Value) -> Opti
                 );
                 return None;
             };
-            let arguments = read(decoder, signature, &field_list(fields), value.span)?;
+            let arguments = read(decoder, signature, &field_list(fields), value.span);
             Some(Argument::Call(signature, arguments))
         }
         _ => decoder.expression(value).map(Argument::Expr),

@@ -2,7 +2,7 @@
 
 use brolga_ir::Size;
 
-use crate::arguments::{Bounds, LARGEST, Parameter, calls, number, required_number, word, words};
+use crate::arguments::{Bounds, LARGEST, Parameter, call, calls, number, required_number, word, words};
 use crate::build::value::{Args, Built, Fault};
 
 /// How a tensor is filled at first.
@@ -60,6 +60,11 @@ calls! {
         Default: &[],
     }
 }
+
+/// How a layer's weights are filled.
+pub(crate) const INIT: Parameter = call("init", &INITS, Bounds::ANY, false);
+/// How its biases are filled.
+pub(crate) const BIAS_INIT: Parameter = call("bias_init", &INITS, Bounds::ANY, false);
 
 impl Init {
     /// The argument `name` of a layer, or PyTorch's default for weights: uniform within 1/sqrt(fan in), which is

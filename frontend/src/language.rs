@@ -95,6 +95,15 @@ pub enum Takes {
     Values,
     /// A whole number from 1 on.
     Size,
+    /// A whole number from `low` on, or a list with one for each of so many axes.
+    Sizes {
+        /// How many axes.
+        axes: usize,
+        /// The least of the numbers.
+        low: i64,
+    },
+    /// A whole number of any sign, such as an axis.
+    Int,
     /// A number from the first to the second, both included.
     Within(f64, f64),
     /// True or false.
@@ -243,7 +252,12 @@ fn callable(kind: Kind, signature: &'static Signature) -> Callable {
         takes: match (parameter.kind, parameter.rule) {
             (ArgumentKind::Word(words), _) => Takes::Words(words),
             (ArgumentKind::Call(calls), _) => Takes::Calls(calls.iter().map(|call| call.name).collect()),
-            (ArgumentKind::Value, Rule::Any) => Takes::Values,
+            (
+                ArgumentKind::Value,
+                Rule::Any | Rule::Padding(_) | Rule::Ints | Rule::Numbers | Rule::Ascending,
+            ) => Takes::Values,
+            (ArgumentKind::Value, Rule::Sizes { axes, low }) => Takes::Sizes { axes, low },
+            (ArgumentKind::Value, Rule::Int) => Takes::Int,
             (ArgumentKind::Value, Rule::Size) => Takes::Size,
             (ArgumentKind::Value, Rule::Within(bounds)) => {
                 let (low, high) = bounds.ends();

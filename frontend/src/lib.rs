@@ -49,6 +49,7 @@ pub use symbolic::SymbolicType;
 
 use build::entry::{self, Fits, Form};
 use build::names::LayerNames;
+use build::shared::{Place, SharedState};
 use build::value::Val;
 use model::{EntryKind, Tree};
 use source::{Source, Span};
@@ -155,7 +156,7 @@ pub struct Instance {
     /// The graph that shows what preparation is fitted to.
     fit: Option<Graph>,
     notes: Vec<(String, String)>,
-    places: std::collections::HashMap<String, (Arc<Source>, Span)>,
+    places: std::collections::HashMap<String, Place>,
 }
 
 impl Instance {
@@ -252,7 +253,7 @@ fn build_entries(
     layer_names: &mut LayerNames,
 ) -> Result<Instance, Diagnostics> {
     let mut diagnostics = Diagnostics::default();
-    let mut names = std::collections::HashSet::new();
+    let mut state = SharedState::default();
     let mut fits = Fits::default();
     let mut instance = Instance {
         graphs: Vec::new(),
@@ -284,11 +285,7 @@ fn build_entries(
                 diagnostics.extend(found);
             }
             let Some(built) = built else { continue };
-            for slot in built.slots {
-                if names.insert(slot.name.clone()) {
-                    instance.slots.push(slot);
-                }
-            }
+            state.add(&built.graph.name, built.slots, built.declared, &mut diagnostics);
             if instance.rows.len() < built.rows.len() {
                 instance.rows = built.rows;
             }
@@ -300,6 +297,7 @@ fn build_entries(
             }
         }
     }
+    instance.slots = state.slots;
     if diagnostics.is_empty() {
         instance.fit = entry::build_fit(tree, settings, set, fits, layer_names);
         match build::initial::init_graph(&instance.slots) {

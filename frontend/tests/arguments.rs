@@ -235,3 +235,74 @@ fn names_mean_different_things() {
         }
     }
 }
+
+/// Values that are lists or stand for none, at a place for any argument: none, no element, one, several, too many, lists of lists.
+const LISTS: [&str; 9] = [
+    "none",
+    "[]",
+    "[1]",
+    "[2, 1]",
+    "[1, 1, 2]",
+    "[1, 1, 1, 1, 1, 1, 1, 1, 1, 1]",
+    "[none]",
+    "[[]]",
+    "[[1, 1], [], [none, 2]]",
+];
+
+/// The fields of a call with one of them left out.
+fn without(fields: &str, left_out: &str) -> String {
+    let mut depth = 0;
+    let parts = fields.split(|c: char| {
+        depth += i32::from(matches!(c, '[' | '(')) - i32::from(matches!(c, ']' | ')'));
+        c == ',' && depth == 0
+    });
+    let kept = parts.map(str::trim).filter(|part| !part.starts_with(&format!("{left_out}:")));
+    kept.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+/// A list of any length, and none, in the place of any argument of anything that can be called: a model or a mistake. None in
+/// the place of an argument that is required is a mistake that names it.
+#[test]
+fn lists_and_none_everywhere() {
+    let all = callables();
+    let takes = |kind: Kind, name: &str| {
+        &all.iter().find(|c| c.kind == kind && c.name == name).expect("a row's").arguments
+    };
+    let says = |what: &str, text: String, name: &str, argument: &str, required: bool, list: &str| {
+        let found = std::panic::catch_unwind(|| mistakes(&text)).unwrap_or_else(|_| panic!("{what}: {text}"));
+        if required && list == "none" {
+            assert!(found.contains(&format!("`{name}` needs `{argument}`")), "{text}\n{found}");
+        }
+    };
+    for (kind, table, wrap) in TABLES {
+        for row in table {
+            for argument in takes(kind, row.0) {
+                let fields = without(row.1, argument.name);
+                for list in LISTS {
+                    let more = match list {
+                        "none" => format!("{}: None", argument.name),
+                        list => format!("{}: \"{list}\"", argument.name),
+                    };
+                    let fields = [fields.as_str(), &more].into_iter().filter(|part| !part.is_empty());
+                    let text = wrap(&(row.0, "", NONE, row.3), &fields.collect::<Vec<_>>().join(", "));
+                    says("a list", text, row.0, argument.name, argument.required, list);
+                }
+            }
+        }
+    }
+    let values = ["x", "x", "x", "x", "x", "x", "x", "x", "x"];
+    for callable in language::functions() {
+        for (at, argument) in callable.arguments.iter().enumerate() {
+            for list in LISTS {
+                let given =
+                    callable.arguments.iter().enumerate().filter(|(other, a)| *other == at || a.required);
+                let given = given.map(|(other, a)| {
+                    format!("{}={}", a.name, if other == at { list } else { values[other] })
+                });
+                let text =
+                    expression(&format!("{}({})", callable.name, given.collect::<Vec<_>>().join(", ")));
+                says("a list", text, callable.name, argument.name, argument.required, list);
+            }
+        }
+    }
+}

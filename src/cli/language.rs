@@ -105,6 +105,11 @@ fn takes(argument: &Argument, between: &str) -> Option<String> {
     match &argument.takes {
         Takes::Values => None,
         Takes::Size => Some("a size".into()),
+        Takes::Sizes { axes, low } => {
+            let one = if *low == 1 { "a size".into() } else { format!("a whole number from {low} on") };
+            Some(if *axes == 1 { one } else { format!("{one} or a list of {axes}") })
+        }
+        Takes::Int => Some("a whole number".into()),
         Takes::Within(low, high) => Some(interval(*low, *high)),
         Takes::Flag => Some("true or false".into()),
         Takes::Words(words) => {

@@ -2,16 +2,17 @@
 
 use super::Builder;
 use super::value::{Args, Fault, Val};
-use crate::arguments::{Argument, Arguments, Kind, Parameter};
+use crate::arguments::{Argument, Arguments, Kind, Signature};
 use crate::expr::ExprKind;
 use crate::source::{Span, Spanned};
 
 impl Builder<'_> {
-    /// The values of all given arguments, in the order of the parameters; `None` if one is unknown.
-    pub fn evaluate(&mut self, parameters: &'static [Parameter], arguments: &Arguments) -> Option<Args> {
+    /// The values of all given arguments, in the order of the parameters; `None` if one is missing, wrong or unknown. Each
+    /// is checked by itself, so that all mistakes show.
+    pub fn evaluate(&mut self, signature: &'static Signature, arguments: &Arguments) -> Option<Args> {
         let mut args = Args::default();
-        let mut known = true;
-        for parameter in parameters {
+        let mut known = arguments.complete;
+        for parameter in signature.parameters {
             let Some(argument) = arguments.get(parameter.name) else { continue };
             let value = match &argument.value {
                 Argument::Expr(expr) => match (parameter.kind, &expr.kind) {
@@ -24,15 +25,18 @@ impl Builder<'_> {
                     _ => self.eval(expr),
                 },
                 Argument::Word(word) => Val::Text((*word).to_owned()),
-                Argument::Call(signature, arguments) => {
-                    match self.evaluate(signature.parameters, arguments) {
-                        Some(args) => Val::Call(signature, Box::new(args)),
-                        None => Val::Unknown,
-                    }
-                }
+                Argument::Call(signature, arguments) => match self.evaluate(signature, arguments) {
+                    Some(args) => Val::Call(signature, Box::new(args)),
+                    None => Val::Unknown,
+                },
             };
             let known_value = !value.is_unknown();
             known &= known_value;
+            if parameter.required && value == Val::None {
+                let fault = Fault::new(format!("`{}` needs `{}`", signature.name, parameter.name));
+                self.fail(fault.note("`none` stands for an argument that is not given"), argument.span);
+                known = false;
+            }
             args.push(parameter.name, Spanned::new(value, argument.span));
             // Checked here too, so that a mistake shows even where the layer's input is unknown.
             if known_value && let Err(fault) = args.check(parameter) {

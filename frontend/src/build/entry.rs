@@ -13,12 +13,12 @@ use brolga_ir::ops::Role;
 use super::functions::classes::{ClassAxes, Fitting};
 use super::names::LayerNames;
 use super::settings::Settings;
+use super::shared::Place;
 use super::state::Slot;
 use super::value::Val;
 use super::{Builder, LayerRow};
 use crate::diagnostics::Diagnostics;
 use crate::model::{Action, Entry, EntryKind, Tree};
-use crate::source::{Source, Span};
 
 /// The graph of one entry point, with what was learnt while building it.
 pub(crate) struct BuiltEntry {
@@ -26,8 +26,10 @@ pub(crate) struct BuiltEntry {
     /// What makes metrics of totals, if it has any.
     pub formulas: Option<Graph>,
     pub slots: Vec<Slot>,
+    /// Where each piece of state was declared.
+    pub declared: HashMap<String, Place>,
     pub rows: Vec<LayerRow>,
-    pub places: HashMap<String, (Arc<Source>, Span)>,
+    pub places: HashMap<String, Place>,
     pub dims: Vec<(String, usize)>,
     pub fits: Fits,
 }
@@ -181,8 +183,9 @@ fn build_once(
         formulas
     });
     let slots = builder.slots.list().to_vec();
+    let declared = builder.slots.places;
     let (rows, places) = (builder.rows, builder.graph.places);
-    let built = BuiltEntry { graph, formulas, slots, rows, places, dims: dims.clone(), fits };
+    let built = BuiltEntry { graph, formulas, slots, declared, rows, places, dims: dims.clone(), fits };
     Outcome { entry: Some(built), diagnostics, dims, axes, note }
 }
 
@@ -228,7 +231,7 @@ fn draft<'s>(
                 builder.graph.graph.add_output("loss", Role::Data, loss);
             }
             builder.metrics(metrics);
-            if let (Some(loss), Form::Main) = (loss, form) {
+            if form == Form::Main {
                 let memory = builder.memory(&entry.name.value, 1);
                 builder.minimize(minimize, loss, &memory, entry.span);
                 builder.count(&memory, entry.span);

@@ -11,41 +11,66 @@ use super::value::{Args, Built, Fault, Val};
 use crate::arguments::Bounds;
 use crate::diagnostics::Diagnostic;
 use crate::expr::Expr;
-use crate::model::{Group, Minimize};
+use crate::model::{ChosenOptimizer, Group, Minimize};
 use crate::optimizers::clip::Clip;
 use crate::optimizers::{self, Update, schedule};
 use crate::source::Span;
 
 impl Builder<'_> {
-    /// One step of gradient descent.
-    pub fn minimize(&mut self, minimize: &Minimize, loss: Tensor, memory: &Memory, span: Span) {
-        let optimizer = minimize.kind;
-        let args = self.evaluate(optimizer.signature.parameters, &minimize.optimizer.value);
+    /// One step of gradient descent. Where the loss is a mistake, which has been reported, the rest is still checked.
+    pub fn minimize(&mut self, minimize: &Minimize, loss: Option<Tensor>, memory: &Memory, span: Span) {
+        let optimizer = minimize.optimizer.as_ref();
+        let args = optimizer.and_then(|of| Some((of, self.evaluate(&of.kind.signature, &of.arguments)?)));
         let plans = self.plans(minimize);
         let clip = match &minimize.clip {
             Some((kind, limit)) => self.clip_limit(limit).map(|limit| Some((*kind, limit))),
             None => Some(None),
         };
-        let (Some(args), Some(plans), Some(clip)) = (args, plans, clip) else { return };
+        let Some((optimizer, args)) = args else { return };
+        let (Some(loss), Some(plans), Some(clip)) = (loss, plans, clip) else {
+            return self.rehearse(optimizer, &args, memory);
+        };
         let mut trained: Vec<&Plan> = plans.iter().filter(|plan| !plan.frozen).collect();
         if trained.is_empty() {
             let place = minimize.of.first().map_or(span, |pattern| pattern.span);
-            self.fail(Fault::new("there is no parameter to train"), place);
-            return;
+            if !self.has_mistakes() {
+                self.fail(Fault::new("there is no parameter to train"), place);
+            }
+            return self.rehearse(optimizer, &args, memory);
         }
         let read = self.read_by(loss);
         trained.retain(|plan| read.contains(&plan.value));
         if trained.is_empty() {
             let message = "the loss does not depend on any parameter that is trained";
             self.fail(Fault::new(message), minimize.loss.span);
-            return;
+            return self.rehearse(optimizer, &args, memory);
         }
-        match self.descend(minimize, loss, &trained, &args, clip, memory) {
-            Ok(()) => self.report_unused(&args, minimize.kind.signature.name, minimize.optimizer.span),
+        let result = self.descend(optimizer, loss, &trained, &args, clip, memory);
+        self.descended(result, optimizer, &args);
+    }
+
+    /// Reports what is wrong with an optimiser.
+    fn descended(&mut self, result: Built<()>, optimizer: &ChosenOptimizer, args: &Args) {
+        match result {
+            Ok(()) => self.report_unused(args, optimizer.kind.signature.name, optimizer.span),
             Err(fault) => {
-                self.fail(fault, minimize.optimizer.span);
+                self.fail(fault, optimizer.span);
             }
         }
+    }
+
+    /// Finds the mistakes of an optimiser where there are others in what it works on: it takes a step with one number in the
+    /// place of loss and parameters.
+    fn rehearse(&mut self, optimizer: &ChosenOptimizer, args: &Args, memory: &Memory) {
+        let float = self.float();
+        let value = self.ops().scalar(1.0, float);
+        let result = value.and_then(|value| {
+            // No layer can be named so.
+            let name = "a number".to_owned();
+            let plan = Plan { name, value, lr: 1.0, weight_decay: None, frozen: false };
+            self.descend(optimizer, value, &[&plan], args, None, memory)
+        });
+        self.descended(result, optimizer, args);
     }
 
     /// The values that a loss is computed from: as in PyTorch, an optimiser leaves alone what the loss does not depend
@@ -66,16 +91,15 @@ impl Builder<'_> {
 
     fn descend(
         &mut self,
-        minimize: &Minimize,
+        chosen: &ChosenOptimizer,
         loss: Tensor,
         plans: &[&Plan],
         args: &Args,
         clip: Option<(Clip, f64)>,
         memory: &Memory,
     ) -> Built<()> {
-        let optimizer = minimize.kind;
+        let (optimizer, place) = (chosen.kind, chosen.span);
         let source = self.source.clone();
-        let place = minimize.optimizer.span;
         self.graph.enter("gradient", &source, place);
         let parameters: Vec<Tensor> = plans.iter().map(|plan| plan.value).collect();
         let mut gradients = self.ops().gradient(loss, &parameters)?;

@@ -19,6 +19,7 @@ mod primitives;
 mod promote;
 mod samples;
 pub(crate) mod settings;
+pub(crate) mod shared;
 mod stable;
 pub(crate) mod state;
 pub(crate) mod steps;
@@ -201,8 +202,9 @@ impl<'a> Builder<'a> {
         result
     }
 
+    /// Whether there is a mistake, here or in the form of the file: what follows from it is not said.
     pub fn has_mistakes(&self) -> bool {
-        !self.diagnostics.is_empty()
+        self.tree.broken || !self.diagnostics.is_empty()
     }
 
     pub fn take_diagnostics(&mut self) -> Diagnostics {

@@ -9,6 +9,7 @@ use brolga_ir::scalar::{Comparison, Function, Scalar, ScalarOp};
 use brolga_ir::{DType, Size, Type};
 
 pub(crate) use super::primitives::{Convolution, Outside, Window};
+use super::shared::Place;
 use super::value::{Built, Fault, Val};
 use crate::expr::Binary;
 use crate::source::{Source, Span, Spanned};
@@ -27,7 +28,9 @@ pub(crate) struct GraphBuilder {
     /// The sums of all elements that have been formed so.
     pub sums: Vec<Tensor>,
     /// Places of paths in the files.
-    pub places: HashMap<String, (Arc<Source>, Span)>,
+    pub places: HashMap<String, Place>,
+    /// Where what is added comes from.
+    pub place: Option<Place>,
 }
 
 impl GraphBuilder {
@@ -39,6 +42,7 @@ impl GraphBuilder {
             precise: false,
             sums: Vec::new(),
             places: HashMap::new(),
+            place: None,
         }
     }
 
@@ -48,6 +52,7 @@ impl GraphBuilder {
         let place = if let (Ok(start), Ok(end)) = bounds { Some((start, end)) } else { None };
         self.origin = Origin { path: path.into(), span: place };
         self.places.entry(path.to_owned()).or_insert_with(|| (source.clone(), span));
+        self.place = Some((source.clone(), span));
     }
 }
 

@@ -7,6 +7,7 @@ use brolga_ir::{DType, Type};
 
 use super::Builder;
 use super::names::check_state;
+use super::shared::Place;
 use super::value::{Built, Fault, Tensor};
 use crate::init::Init;
 
@@ -39,6 +40,34 @@ pub struct Slot {
     pub(crate) init: Init,
 }
 
+impl SlotKind {
+    /// What it is, behind "is".
+    fn describe(self) -> &'static str {
+        match self {
+            SlotKind::Parameter => "a parameter that is trained",
+            SlotKind::Buffer => "a buffer, which is not trained",
+            SlotKind::Fitted => "fitted to the data",
+            SlotKind::Optimizer => "the memory of an optimiser",
+            SlotKind::Step => "the number of training steps",
+            SlotKind::Seed => "the seed",
+        }
+    }
+}
+
+impl Slot {
+    /// In what this is another piece of state than `other`, which has its name: what each of them "is" or "has".
+    pub(crate) fn differs(&self, other: &Slot) -> Option<(String, String)> {
+        if self.ty != other.ty {
+            return Some((format!("is {}", self.ty), other.ty.to_string()));
+        }
+        if self.kind != other.kind {
+            return Some((format!("is {}", self.kind.describe()), other.kind.describe().to_owned()));
+        }
+        let init = |slot: &Slot| format!("initialised by {:?}", slot.init);
+        (self.init != other.init).then(|| (format!("is {}", init(self)), init(other)))
+    }
+}
+
 /// The state of one graph.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slots {
@@ -49,6 +78,8 @@ pub(crate) struct Slots {
     now: HashMap<String, Tensor>,
     /// What it held at the start.
     before: HashMap<String, Tensor>,
+    /// Where each was declared.
+    pub places: HashMap<String, Place>,
     /// Number of trained numbers.
     parameter_count: usize,
 }
@@ -111,13 +142,13 @@ impl Slots {
 impl Builder<'_> {
     /// The slot of that name, declared at its first use.
     pub fn state(&mut self, name: &str, ty: Type, kind: SlotKind, init: Init) -> Built {
-        if let Some((slot, value)) = self.slots.get(name) {
-            if slot.ty != ty {
-                return Err(Fault::new(format!("`{name}` is {}, but {ty} is needed here", slot.ty))
-                    .note("it is shared with an earlier layer of that name"));
-            }
-            return Ok(value);
+        let slot = Slot { name: name.to_owned(), ty, kind, init };
+        if let Some((known, value)) = self.slots.get(name) {
+            let Some((found, needed)) = known.differs(&slot) else { return Ok(value) };
+            return Err(Fault::new(format!("`{name}` {found}, but {needed} is needed here"))
+                .note("it is shared with an earlier layer of that name"));
         }
+        let ty = slot.ty.clone();
         check_state(name, kind)?;
         ty.check_size().map_err(|reason| Fault::new(format!("`{name}`: {reason}")))?;
         let value = self.graph.graph.add_parameter(name, Role::State, ty.clone());
@@ -125,7 +156,10 @@ impl Builder<'_> {
             self.slots.parameter_count += ty.elements();
         }
         self.slots.positions.insert(name.to_owned(), self.slots.list.len());
-        self.slots.list.push(Slot { name: name.to_owned(), ty, kind, init });
+        self.slots.list.push(slot);
+        if let Some(place) = &self.graph.place {
+            self.slots.places.insert(name.to_owned(), place.clone());
+        }
         self.slots.now.insert(name.to_owned(), value);
         self.slots.before.insert(name.to_owned(), value);
         Ok(value)

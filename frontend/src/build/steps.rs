@@ -45,6 +45,9 @@ impl Builder<'_> {
                 return;
             }
             self.step(body, position);
+            if !body[position].complete {
+                self.current = Val::Unknown;
+            }
         }
     }
 
@@ -102,7 +105,7 @@ impl Builder<'_> {
     fn repeat(&mut self, times: &Expr, index: &str, body: &Body, span: Span) {
         let value = self.eval(times);
         match value.as_int() {
-            _ if value.is_unknown() => self.current = Val::Unknown,
+            _ if value.is_unknown() => self.iterate_unknown(index, body, span),
             Some(count @ 0..) => {
                 // An iteration counts as a step itself, so that too many are known before the first.
                 let least = (count as usize).saturating_mul(1 + body.len());
@@ -120,7 +123,7 @@ impl Builder<'_> {
 
     fn for_each(&mut self, each: &str, within: &Expr, body: &Body, span: Span) {
         match self.eval(within) {
-            Val::Unknown => self.current = Val::Unknown,
+            Val::Unknown => self.iterate_unknown(each, body, span),
             Val::List(items) => self.iterate(each, &mut items.into_iter(), body, span),
             other => {
                 let fault = Fault::new(format!("`For` goes over a list, found {}", other.describe()))
@@ -128,6 +131,12 @@ impl Builder<'_> {
                 self.current = self.fail(fault, within.span);
             }
         }
+    }
+
+    /// Where it is a mistake how often a body is run, its own ones show still.
+    fn iterate_unknown(&mut self, index: &str, body: &Body, span: Span) {
+        self.iterate(index, &mut std::iter::once(Val::Unknown), body, span);
+        self.current = Val::Unknown;
     }
 
     /// Runs a body for each of the values, which it sees under the name `index`. An iteration counts as a step.

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::arguments::{Bounds, Calls, LARGEST, Parameter, Rule, Signature, Words};
+use crate::arguments::{Bounds, Calls, Kind, LARGEST, Parameter, Rule, Signature, Words};
 use crate::diagnostics::Diagnostic;
 use crate::source::{Source, Span, Spanned};
 use std::sync::Arc;
@@ -11,6 +11,9 @@ use brolga_ir::Size;
 use brolga_ir::size::MAX_SIZE;
 
 pub(crate) use super::ops::Tensor;
+
+/// Padding before and after an axis.
+pub(crate) type Padding = (Size, Size);
 
 /// What an expression stands for.
 #[derive(Clone, Debug, PartialEq)]
@@ -229,12 +232,23 @@ impl Args {
     }
 
     fn keeps_rule(&self, parameter: &Parameter) -> Built<()> {
-        match parameter.rule {
-            Rule::Any => Ok(()),
-            Rule::Size if self.has(parameter.name) => self.size(parameter.name).map(|_| ()),
-            Rule::Size => Ok(()),
-            Rule::Within(bounds) => self.bounded(parameter.name, 0.0, bounds).map(|_| ()),
-            Rule::Flag => self.bool_or(parameter.name, false).map(|_| ()),
+        let name = parameter.name;
+        let Some(value) = self.find(name).map(|given| &given.value.value) else { return Ok(()) };
+        match (parameter.rule, parameter.kind, value) {
+            (_, _, Val::Call(..)) => Ok(()),
+            (_, _, value) if value.is_unknown() => Ok(()),
+            (Rule::Any, Kind::Word(words), _) => self.position(name, words).map(|_| ()),
+            (Rule::Any, ..) => Ok(()),
+            (Rule::Size, ..) => self.size(name).map(|_| ()),
+            (Rule::Sizes { axes, low }, ..) => self.sizes_or(name, axes, low, &[Size::ONE]).map(|_| ()),
+            (Rule::Padding(_), Kind::Word(words), Val::Text(_)) => self.position(name, words).map(|_| ()),
+            (Rule::Padding(axes), ..) => self.paddings(name, axes).map(|_| ()),
+            (Rule::Int, ..) => self.int_or(name, 0).map(|_| ()),
+            (Rule::Ints, ..) => self.ints(name).map(|_| ()),
+            (Rule::Numbers, ..) => self.floats(name).map(|_| ()),
+            (Rule::Ascending, ..) => self.ascending(name).map(|_| ()),
+            (Rule::Within(bounds), ..) => self.bounded(name, 0.0, bounds).map(|_| ()),
+            (Rule::Flag, ..) => self.bool_or(name, false).map(|_| ()),
         }
     }
 
@@ -334,6 +348,29 @@ impl Args {
         }
     }
 
+    /// Padding before and after each of `n` axes: a number, one for each axis, or a list with `[before, after]` for each.
+    pub fn paddings(&self, name: &str, n: usize) -> Built<Vec<Padding>> {
+        let Some(value) = self.get(name) else { return Ok(vec![(Size::ZERO, Size::ZERO); n]) };
+        let size = |value: &Val| value.as_size(0);
+        let pair = |value: &Val| match value {
+            Val::List(items) if items.len() == 2 => Some((size(&items[0])?, size(&items[1])?)),
+            Val::List(_) => None,
+            single => size(single).map(|size| (size, size)),
+        };
+        let pairs = match &value.value {
+            Val::List(items) if items.len() == n => items.iter().map(pair).collect::<Option<Vec<_>>>(),
+            Val::List(_) => None,
+            single => pair(single).map(|pair| vec![pair; n]),
+        };
+        pairs.ok_or_else(|| {
+            let message = format!(
+                "`{name}` must be a whole number from 0 on, or a list of {n}, one for each axis; found {}",
+                value.value.describe()
+            );
+            Fault::new(message).at(value.span).help("unequal padding is written [[before, after], ...]")
+        })
+    }
+
     /// A list of whole numbers; a single number is a list of one.
     pub fn ints(&self, name: &str) -> Built<Option<Vec<Size>>> {
         let Some(value) = self.get(name) else { return Ok(None) };
@@ -360,6 +397,15 @@ impl Args {
             Some(floats) => Ok(Some(floats)),
             None => Self::wrong(name, value, &format!("a list of numbers up to {LARGEST:e}")),
         }
+    }
+
+    /// A list of numbers of updates, from 0 on, in ascending order; empty if none is given.
+    pub fn ascending(&self, name: &str) -> Built<Vec<f64>> {
+        let numbers = self.floats(name)?.unwrap_or_default();
+        if numbers.is_sorted() && numbers.first().is_none_or(|&first| first >= 0.0) {
+            return Ok(numbers);
+        }
+        Err(self.fault(name, format!("`{name}` must name numbers of updates from 0 on, in ascending order")))
     }
 
     pub fn text(&self, name: &str) -> Built<Option<&str>> {

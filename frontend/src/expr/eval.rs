@@ -20,6 +20,7 @@ impl Builder<'_> {
     /// Evaluates an expression of the current file.
     pub fn eval(&mut self, expr: &Expr) -> Val {
         match &expr.kind {
+            ExprKind::Mistake => Val::Unknown,
             ExprKind::None => Val::None,
             ExprKind::Int(value) => Val::Int(*value),
             ExprKind::Float(value) => Val::Float(*value),

@@ -34,8 +34,17 @@ pub(crate) struct Expr {
     pub span: Span,
 }
 
+impl Expr {
+    /// What stands for an expression that is a mistake, which has been reported.
+    pub fn mistake(span: Span) -> Expr {
+        Expr { kind: ExprKind::Mistake, span }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum ExprKind {
+    /// A mistake already reported; its value is unknown.
+    Mistake,
     None,
     Int(i64),
     Float(f64),

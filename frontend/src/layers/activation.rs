@@ -7,12 +7,12 @@ use brolga_ir::scalar::{Comparison, Function, ScalarOp};
 
 use super::{Layer, input};
 use crate::arguments::{
-    Bounds, Parameter, Signature, call, flag, number, one_of, optional, size, word, words,
+    Bounds, Parameter, Rule, Signature, flag, int, number, one_of, ruled, size, word, words,
 };
 use crate::build::Builder;
 use crate::build::ops::Ops;
 use crate::build::value::{Args, Built, Fault, Tensor};
-use crate::init::{INITS, Init};
+use crate::init::{INIT, Init};
 
 /// What an activation does with its input.
 pub(crate) type Apply = fn(&mut Builder, Tensor, &Args) -> Built;
@@ -39,7 +39,7 @@ macro_rules! activations {
     };
 }
 
-const AXIS: Parameter = optional("axis");
+const AXIS: Parameter = int("axis");
 
 activations! {
     float "Activation" (one_of("kind", WORDS, true)) = named;
@@ -47,7 +47,7 @@ activations! {
     float "Relu" ["relu"] () = relu;
     float "Relu6" ["relu6"] () = relu6;
     float "LeakyRelu" ["leaky_relu"] (number("slope", Bounds::ANY)) = leaky_relu;
-    float "PRelu" (optional("parameters"), call("init", &INITS, false)) = prelu;
+    float "PRelu" (ruled("parameters", Rule::Size, false), INIT) = prelu;
     float "RRelu" (number("low", Bounds::ANY), number("high", Bounds::ANY)) = rrelu;
     float "Elu" ["elu"] (number("alpha", Bounds::ANY)) = elu;
     float "Celu" ["celu"] (number("alpha", Bounds::POSITIVE)) = celu;

@@ -3,46 +3,50 @@
 use brolga_ir::Size;
 
 use super::{Layer, expect_rank, input};
-use crate::arguments::{Parameter, Signature, call, flag, optional, required, size, word, words};
+use crate::arguments::{Parameter, Rule, Signature, flag, ruled, size, sizes, word, words};
 use crate::build::Builder;
 use crate::build::ops::{Convolution, Tensor};
-use crate::build::value::{Args, Built, Fault, Val, extents};
-use crate::init::{INITS, Init};
+use crate::build::value::{Args, Built, Fault, Padding, Val, extents};
+use crate::init::{BIAS_INIT, INIT, Init};
 
 words! {
     /// Padding that is not given in numbers.
     enum PaddingWord { Same = "same", Valid = "valid" }
 }
 
-const PARAMETERS: [Parameter; 9] = [
-    size("features"),
-    required("kernel"),
-    optional("stride"),
-    word::<PaddingWord>("padding", false),
-    optional("dilation"),
-    optional("groups"),
-    flag("bias"),
-    call("init", &INITS, false),
-    call("bias_init", &INITS, false),
-];
+const fn parameters(axes: usize) -> [Parameter; 9] {
+    [
+        size("features"),
+        sizes("kernel", axes, true),
+        sizes("stride", axes, false),
+        Parameter { rule: Rule::Padding(axes), ..word::<PaddingWord>("padding", false) },
+        sizes("dilation", axes, false),
+        ruled("groups", Rule::Size, false),
+        flag("bias"),
+        INIT,
+        BIAS_INIT,
+    ]
+}
 
-const TRANSPOSED: [Parameter; 10] = [
-    size("features"),
-    required("kernel"),
-    optional("stride"),
-    optional("padding"),
-    optional("output_padding"),
-    optional("groups"),
-    flag("bias"),
-    optional("dilation"),
-    call("init", &INITS, false),
-    call("bias_init", &INITS, false),
-];
+const fn transposed(axes: usize) -> [Parameter; 10] {
+    [
+        size("features"),
+        sizes("kernel", axes, true),
+        sizes("stride", axes, false),
+        ruled("padding", Rule::Sizes { axes, low: 0 }, false),
+        ruled("output_padding", Rule::Sizes { axes, low: 0 }, false),
+        ruled("groups", Rule::Size, false),
+        flag("bias"),
+        sizes("dilation", axes, false),
+        INIT,
+        BIAS_INIT,
+    ]
+}
 
 macro_rules! convolution {
     ($name:literal, $spatial:literal) => {
         Layer {
-            signature: Signature { name: $name, parameters: &PARAMETERS },
+            signature: Signature { name: $name, parameters: &const { parameters($spatial) } },
             label: "conv",
             source: false,
             build: |builder, x, args| conv(builder, input(x)?, args, $spatial),
@@ -53,7 +57,7 @@ macro_rules! convolution {
 macro_rules! transposed {
     ($name:literal, $spatial:literal) => {
         Layer {
-            signature: Signature { name: $name, parameters: &TRANSPOSED },
+            signature: Signature { name: $name, parameters: &const { transposed($spatial) } },
             label: "deconv",
             source: false,
             build: |builder, x, args| conv_transpose(builder, input(x)?, args, $spatial),
@@ -79,38 +83,9 @@ pub(super) fn form(spatial: usize) -> &'static str {
     }
 }
 
-/// Padding before and after an axis.
-pub(super) type Padding = (Size, Size);
-
 /// The numbers of paddings.
 pub(super) fn numbers(paddings: &[Padding]) -> Built<Vec<(usize, usize)>> {
     paddings.iter().map(|(before, after)| Ok((before.get()?, after.get()?))).collect()
-}
-
-/// Padding before and after each spatial axis: a number, one for each axis, or a list with `[before, after]` for
-/// each axis.
-pub(super) fn paddings(args: &Args, spatial: usize) -> Built<Vec<Padding>> {
-    let pair = |value: &Val| -> Option<Padding> {
-        let size = |value: &Val| value.as_size(0);
-        match value {
-            Val::List(items) if items.len() == 2 => Some((size(&items[0])?, size(&items[1])?)),
-            Val::List(_) => None,
-            single => size(single).map(|size| (size, size)),
-        }
-    };
-    let Some(value) = args.get("padding") else { return Ok(vec![(Size::ZERO, Size::ZERO); spatial]) };
-    let pairs = match &value.value {
-        Val::List(items) if items.len() == spatial => items.iter().map(pair).collect::<Option<Vec<_>>>(),
-        Val::List(_) => None,
-        single => pair(single).map(|pair| vec![pair; spatial]),
-    };
-    pairs.ok_or_else(|| {
-        let message = format!(
-            "`padding` must be a whole number from 0 on, or a list of {spatial}, one for each axis; found {}",
-            value.value.describe()
-        );
-        Fault::new(message).at(value.span).help("unequal padding is written [[before, after], ...]")
-    })
 }
 
 /// An error unless the kernel fits into its axis.
@@ -154,7 +129,7 @@ fn conv(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize) -> Built 
             PaddingWord::Valid => vec![(Size::ZERO, Size::ZERO); spatial],
             PaddingWord::Same => same(args, &kernel, &stride, &dilation)?,
         },
-        _ => paddings(args, spatial)?,
+        _ => args.paddings("padding", spatial)?,
     };
     for axis in 0..spatial {
         check_reach(dims[axis + 2], kernel[axis], dilation[axis], padding[axis], axis + 2)?;

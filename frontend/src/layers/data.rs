@@ -4,7 +4,9 @@ use brolga_ir::scalar::Comparison;
 use brolga_ir::{DType, Size, Type};
 
 use super::{Layer, input};
-use crate::arguments::{Signature, optional, required, size, within, word, words};
+use crate::arguments::{
+    Bounds, Rule, Signature, number, required_number, ruled, size, sizes, within, word, words,
+};
 use crate::build::ops::{Ops, Tensor};
 use crate::build::state::SlotKind;
 use crate::build::value::{Args, Built, Fault, extents};
@@ -35,15 +37,25 @@ const STANDARDIZE: &str = "standardize";
 
 pub(super) static LAYERS: [Layer; 6] = [
     data!("Standardize", STANDARDIZE, &[word::<Per>("per", false)], standardize),
-    data!("Normalize", "normalize", &[required("mean"), required("std")], normalize),
-    data!("Rescale", "rescale", &[required("scale"), optional("offset")], |builder, x, args| {
-        let x = floats(builder, input(x)?)?;
-        let (scale, offset) = (args.float_or("scale", 1.0)?, args.float_or("offset", 0.0)?);
-        let ops = &mut builder.ops();
-        let scaled = ops.mul_num(x, scale)?;
-        if offset == 0.0 { Ok(scaled) } else { ops.add_num(scaled, offset) }
-    }),
-    data!("Resize", "resize", &[required("size")], resize),
+    data!(
+        "Normalize",
+        "normalize",
+        &[ruled("mean", Rule::Numbers, true), ruled("std", Rule::Numbers, true)],
+        normalize
+    ),
+    data!(
+        "Rescale",
+        "rescale",
+        &[required_number("scale", Bounds::ANY), number("offset", Bounds::ANY)],
+        |builder, x, args| {
+            let x = floats(builder, input(x)?)?;
+            let (scale, offset) = (args.float_or("scale", 1.0)?, args.float_or("offset", 0.0)?);
+            let ops = &mut builder.ops();
+            let scaled = ops.mul_num(x, scale)?;
+            if offset == 0.0 { Ok(scaled) } else { ops.add_num(scaled, offset) }
+        }
+    ),
+    data!("Resize", "resize", &[sizes("size", 2, true)], resize),
     data!("RandomFlip", "flip", &[within("p", 0.0, 1.0)], random_flip),
     data!("RandomCrop", "crop", &[size("padding")], random_crop),
 ];
@@ -54,7 +66,7 @@ pub(super) static LAYERS: [Layer; 6] = [
 fn resize(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     let x = floats(builder, input(x)?)?;
     let ty = builder.ops().ty(x);
-    let sizes = extents(&args.sizes_or("size", 2, 1, &[])?)?;
+    let sizes = extents(&args.sizes_or("size", 2, 1, &[Size::ONE])?)?;
     let &[batch, channels, height, width] = &ty.dims[..] else {
         return Err(Fault::new(format!("the input must be [batch, channels, height, width], found {ty}")));
     };
@@ -213,7 +225,7 @@ fn normalize(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
         Err(args.place(name).map_or(fault.clone(), |place| fault.at(place)))
     };
     let (mut mean, mut std) = (numbers("mean")?, numbers("std")?);
-    let count = mean.len().max(std.len());
+    let count = if mean.len() == 1 && std.len() == 1 { 1 } else { ty.dims[1] };
     [&mut mean, &mut std]
         .into_iter()
         .filter(|list| list.len() == 1)

@@ -4,21 +4,16 @@ use brolga_ir::scalar::Comparison;
 use brolga_ir::{DType, Size};
 
 use super::{Layer, input};
-use crate::arguments::{Signature, call, flag, optional, required, size};
+use crate::arguments::{Rule, Signature, flag, int, ruled, size};
 use crate::build::Builder;
 use crate::build::value::{Args, Built, Fault, Tensor, extents};
-use crate::init::{INITS, Init};
+use crate::init::{BIAS_INIT, INIT, Init};
 
 pub(super) static LAYERS: [Layer; 3] = [
     Layer {
         signature: Signature {
             name: "Linear",
-            parameters: &[
-                size("features"),
-                flag("bias"),
-                call("init", &INITS, false),
-                call("bias_init", &INITS, false),
-            ],
+            parameters: &[size("features"), flag("bias"), INIT, BIAS_INIT],
         },
         label: "fc",
         source: false,
@@ -27,22 +22,14 @@ pub(super) static LAYERS: [Layer; 3] = [
     Layer {
         signature: Signature {
             name: "Embedding",
-            parameters: &[
-                size("vocabulary"),
-                size("features"),
-                optional("padding_idx"),
-                call("init", &INITS, false),
-            ],
+            parameters: &[size("vocabulary"), size("features"), int("padding_idx"), INIT],
         },
         label: "embedding",
         source: false,
         build: embedding,
     },
     Layer {
-        signature: Signature {
-            name: "Parameter",
-            parameters: &[required("dims"), call("init", &INITS, false)],
-        },
+        signature: Signature { name: "Parameter", parameters: &[ruled("dims", Rule::Ints, true), INIT] },
         label: "parameter",
         source: true,
         build: parameter,

@@ -6,7 +6,7 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::Function;
 
 use super::{Layer, input};
-use crate::arguments::{Bounds, Parameter, Signature, flag, number, optional, size, within};
+use crate::arguments::{Bounds, Parameter, Rule, Signature, flag, number, ruled, size, within};
 use crate::build::Builder;
 use crate::build::ops::{Ops, Tensor, Window};
 use crate::build::value::{Args, Built, Fault};
@@ -31,7 +31,12 @@ pub(super) static LAYERS: [Layer; 7] = [
     norm!("BatchNorm", "bn", &BATCH, |builder, x, args| batch_norm(builder, input(x)?, args)),
     norm!("BatchNorm1d", "bn", &BATCH, |builder, x, args| batch_norm(builder, input(x)?, args)),
     norm!("BatchNorm2d", "bn", &BATCH, |builder, x, args| batch_norm(builder, input(x)?, args)),
-    norm!("LayerNorm", "ln", &[optional("axes"), within("eps", 0.0, 1.0), flag("affine")], layer_norm),
+    norm!(
+        "LayerNorm",
+        "ln",
+        &[ruled("axes", Rule::Size, false), within("eps", 0.0, 1.0), flag("affine")],
+        layer_norm
+    ),
     norm!(
         "GroupNorm",
         "gn",

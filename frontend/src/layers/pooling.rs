@@ -4,46 +4,50 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::Comparison;
 use brolga_ir::{DType, Size};
 
-use super::convolution::{Padding, form, numbers, paddings, reach};
+use super::convolution::{form, numbers, reach};
 use super::{Layer, expect_rank, input};
-use crate::arguments::{Parameter, Signature, flag, optional, required, word, words};
+use crate::arguments::{Parameter, Rule, Signature, flag, required, ruled, sizes, word, words};
 use crate::build::Builder;
 use crate::build::ops::{Ops, Tensor, Window};
-use crate::build::value::{Args, Built, Fault, Val, extents};
+use crate::build::value::{Args, Built, Fault, Padding, Val, extents};
 use crate::source::Spanned;
 
-const MAX: [Parameter; 5] =
-    [required("kernel"), optional("stride"), optional("padding"), optional("dilation"), flag("ceil_mode")];
-const AVERAGE: [Parameter; 7] = [
-    required("kernel"),
-    optional("stride"),
-    optional("padding"),
-    flag("ceil_mode"),
-    flag("count_include_pad"),
-    optional("divisor_override"),
-    optional("dilation"),
-];
+const fn maximum(axes: usize) -> [Parameter; 5] {
+    let [kernel, stride, padding, dilation] = windows(axes);
+    [kernel, stride, padding, dilation, flag("ceil_mode")]
+}
+
+const fn average(axes: usize) -> [Parameter; 7] {
+    let [kernel, stride, padding, dilation] = windows(axes);
+    let divisor = ruled("divisor_override", Rule::Size, false);
+    [kernel, stride, padding, flag("ceil_mode"), flag("count_include_pad"), divisor, dilation]
+}
+
+const fn either(axes: usize) -> [Parameter; 8] {
+    let [kernel, stride, padding, ceil_mode, count_include_pad, divisor, dilation] = average(axes);
+    let kind = word::<Pooling>("kind", true);
+    [kind, kernel, stride, padding, ceil_mode, count_include_pad, divisor, dilation]
+}
+
+/// Kernel, stride, padding, dilation.
+const fn windows(axes: usize) -> [Parameter; 4] {
+    [
+        sizes("kernel", axes, true),
+        sizes("stride", axes, false),
+        ruled("padding", Rule::Padding(axes), false),
+        sizes("dilation", axes, false),
+    ]
+}
 
 words! {
     /// What a window gives.
     enum Pooling { Max = "max", Average = "avg" }
 }
 
-const EITHER: [Parameter; 8] = [
-    word::<Pooling>("kind", true),
-    required("kernel"),
-    optional("stride"),
-    optional("padding"),
-    flag("ceil_mode"),
-    flag("count_include_pad"),
-    optional("divisor_override"),
-    optional("dilation"),
-];
-
 macro_rules! pooling {
-    ($name:literal, $parameters:ident, $build:expr) => {
+    ($name:literal, $parameters:expr, $build:expr) => {
         Layer {
-            signature: Signature { name: $name, parameters: &$parameters },
+            signature: Signature { name: $name, parameters: &const { $parameters } },
             label: "pool",
             source: false,
             build: $build,
@@ -51,17 +55,18 @@ macro_rules! pooling {
     };
 }
 
+/// `none` in the list leaves an axis as it is.
 const SIZE: [Parameter; 1] = [required("size")];
 const NOTHING: [Parameter; 0] = [];
 
 pub(super) static LAYERS: [Layer; 15] = [
-    pooling!("MaxPool1d", MAX, |builder, x, args| pool(builder, input(x)?, args, 1, Pooling::Max)),
-    pooling!("MaxPool2d", MAX, |builder, x, args| pool(builder, input(x)?, args, 2, Pooling::Max)),
-    pooling!("MaxPool3d", MAX, |builder, x, args| pool(builder, input(x)?, args, 3, Pooling::Max)),
-    pooling!("AvgPool1d", AVERAGE, |builder, x, args| pool(builder, input(x)?, args, 1, Pooling::Average)),
-    pooling!("AvgPool2d", AVERAGE, |builder, x, args| pool(builder, input(x)?, args, 2, Pooling::Average)),
-    pooling!("AvgPool3d", AVERAGE, |builder, x, args| pool(builder, input(x)?, args, 3, Pooling::Average)),
-    pooling!("Pool2d", EITHER, |builder, x, args| {
+    pooling!("MaxPool1d", maximum(1), |builder, x, args| pool(builder, input(x)?, args, 1, Pooling::Max)),
+    pooling!("MaxPool2d", maximum(2), |builder, x, args| pool(builder, input(x)?, args, 2, Pooling::Max)),
+    pooling!("MaxPool3d", maximum(3), |builder, x, args| pool(builder, input(x)?, args, 3, Pooling::Max)),
+    pooling!("AvgPool1d", average(1), |builder, x, args| pool(builder, input(x)?, args, 1, Pooling::Average)),
+    pooling!("AvgPool2d", average(2), |builder, x, args| pool(builder, input(x)?, args, 2, Pooling::Average)),
+    pooling!("AvgPool3d", average(3), |builder, x, args| pool(builder, input(x)?, args, 3, Pooling::Average)),
+    pooling!("Pool2d", either(2), |builder, x, args| {
         let kind = args.word("kind", Pooling::Max)?;
         pool(builder, input(x)?, args, 2, kind)
     }),
@@ -80,7 +85,7 @@ fn pool(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, kind: Poo
     let kernel = args.sizes_or("kernel", spatial, 1, &[Size::ONE])?;
     let stride = args.sizes_or("stride", spatial, 1, &kernel)?;
     let dilation = args.sizes_or("dilation", spatial, 1, &[Size::ONE])?;
-    let padding = paddings(args, spatial)?;
+    let padding = args.paddings("padding", spatial)?;
     let ceil_mode = args.bool_or("ceil_mode", false)?;
     let counting = match kind {
         Pooling::Max => Counting::Nothing,

@@ -3,7 +3,7 @@
 use brolga_ir::Size;
 
 use super::{Layer, input};
-use crate::arguments::{Parameter, Signature, optional, required};
+use crate::arguments::{Parameter, Rule, Signature, int, optional, required, ruled};
 use crate::build::Builder;
 use crate::build::ops::{Range, Tensor};
 use crate::build::value::{Args, Built, Fault, Val, extents};
@@ -20,15 +20,15 @@ macro_rules! shape {
 }
 
 const PAD: [Parameter; 2] = [required("padding"), optional("value")];
-const SLICE: [Parameter; 4] = [required("axis"), optional("start"), optional("stop"), optional("step")];
+const SLICE: [Parameter; 4] = [ruled("axis", Rule::Int, true), int("start"), int("stop"), int("step")];
 
 pub(super) static LAYERS: [Layer; 6] = [
-    shape!("Flatten", &[optional("start")], flatten),
-    shape!("Reshape", &[required("dims")], |builder, x, args| {
+    shape!("Flatten", &[int("start")], flatten),
+    shape!("Reshape", &[ruled("dims", Rule::Ints, true)], |builder, x, args| {
         let dims = args.ints("dims")?.unwrap_or_default();
         builder.ops().reshape_to(input(x)?, &dims)
     }),
-    shape!("Transpose", &[required("axes")], |builder, x, args| {
+    shape!("Transpose", &[ruled("axes", Rule::Ints, true)], |builder, x, args| {
         let x = input(x)?;
         let axes = args.ints("axes")?.unwrap_or_default();
         let ops = &mut builder.ops();

@@ -1,5 +1,6 @@
 //! The tree of values to the tree of the model: every name, argument and expression is checked for its form.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use brolga_ir::DType;
@@ -80,6 +81,12 @@ impl<'a> Decoder<'a> {
         Some(Expr { kind, span: value.span })
     }
 
+    /// The expression; where it is a mistake, which is reported, one of unknown value: what stands around it is still
+    /// checked.
+    pub fn expression_or_mistake(&mut self, value: &Value) -> Expr {
+        self.expression(value).unwrap_or_else(|| Expr::mistake(value.span))
+    }
+
     /// Like [`Self::expression`], but a string is a text: the values of model parameters.
     fn plain(&mut self, value: &Value) -> Option<Expr> {
         match &value.kind {
@@ -153,17 +160,18 @@ impl<'a> Decoder<'a> {
             return Vec::new();
         };
         let mut result: Vec<(Spanned<String>, &Value)> = Vec::new();
+        let mut first: HashMap<String, Span> = HashMap::new();
         for (key, value) in entries {
             let Some(key) = self.spanned_text(key, "a name in quotes") else { continue };
-            match result.iter().find(|(other, _)| other.value == key.value) {
-                Some((first, _)) => {
-                    let message = format!("`{}` is defined twice", key.value);
-                    let diagnostic = Diagnostic::new(&self.source, key.span, message)
-                        .context(first.span, "first defined here");
-                    self.report(diagnostic);
-                }
-                None => result.push((key, value)),
+            if let Some(first) = first.get(&key.value) {
+                let message = format!("`{}` is defined twice", key.value);
+                let diagnostic =
+                    Diagnostic::new(&self.source, key.span, message).context(*first, "first defined here");
+                self.report(diagnostic);
+                continue;
             }
+            first.insert(key.value.clone(), key.span);
+            result.push((key, value));
         }
         result
     }
@@ -245,7 +253,8 @@ impl<'a> Decoder<'a> {
         }
         let data = get("data").map_or_else(Default::default, |value| self.data(value, &inputs));
         let source = self.source.clone();
-        Some(Tree { source, parameters, variants, dims, blocks, inputs, body, entries, data })
+        let broken = !self.diagnostics.is_empty();
+        Some(Tree { source, parameters, variants, dims, blocks, inputs, body, entries, data, broken })
     }
 
     fn variants(&mut self, value: &Value, parameters: &[(Spanned<String>, Expr)]) -> Vec<Variant> {

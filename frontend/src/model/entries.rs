@@ -2,13 +2,13 @@
 
 use super::decode::Decoder;
 use super::structure::{ActionWord, EntryWord, GROUP, Mode, Structured};
-use super::{Action, Entry, EntryKind, Group, Minimize, Outputs};
+use super::{Action, ChosenOptimizer, Entry, EntryKind, Group, Minimize, Outputs};
 use crate::arguments::{self, Words, field_list, find};
 use crate::diagnostics::Diagnostic;
 use crate::expr::Expr;
 use crate::optimizers;
 use crate::optimizers::clip::Clip;
-use crate::source::Spanned;
+use crate::source::{Span, Spanned};
 use crate::syntax::{Kind, Value};
 
 impl Decoder<'_> {
@@ -35,8 +35,7 @@ impl Decoder<'_> {
             self.report(diagnostic.suggest(&kind.value, EntryWord::NAMES.iter().copied()));
             return entry;
         };
-        let mut complete = true;
-        let fields = self.matched(&word.structure(), &fields, value.span, &mut complete);
+        let fields = self.matched(&word.structure(), &fields, value.span, &mut true);
         let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
         entry.body = get("body").map(|value| self.body(value));
         let outputs = get("outputs").map_or(Vec::new(), |value| self.outputs(value));
@@ -47,10 +46,7 @@ impl Decoder<'_> {
                 if let Some((name, _)) = metrics.iter().find(|(name, _)| name.value == "loss") {
                     self.error(name.span, "a metric cannot be named `loss`: the loss is always reported");
                 }
-                match self.minimize(&get) {
-                    Some(minimize) if complete => EntryKind::Train { minimize: Box::new(minimize), metrics },
-                    _ => EntryKind::Broken,
-                }
+                EntryKind::Train { minimize: Box::new(self.minimize(&get, value.span)), metrics }
             }
             EntryWord::Entry => {
                 let given = get("mode").and_then(|value| self.spanned_text(value, "\"train\" or \"infer\""));
@@ -87,17 +83,16 @@ impl Decoder<'_> {
             return None;
         };
         let fields = field_list(fields);
-        let mut complete = true;
         let Some(word) = find::<ActionWord>(&kind.value) else {
             let message = format!("there is no update step `{}`", kind.value);
             let diagnostic = Diagnostic::new(&self.source, kind.span, message);
             self.report(diagnostic.suggest(&kind.value, ActionWord::NAMES.iter().copied()));
             return None;
         };
-        let fields = self.matched(&word.structure(), &fields, value.span, &mut complete);
+        let fields = self.matched(&word.structure(), &fields, value.span, &mut true);
         let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
         match word {
-            ActionWord::Minimize => self.minimize(&get).map(|minimize| Action::Minimize(Box::new(minimize))),
+            ActionWord::Minimize => Some(Action::Minimize(Box::new(self.minimize(&get, value.span)))),
             ActionWord::Update => {
                 let state = get("state").and_then(|value| self.template(value));
                 let value = get("value").and_then(|value| self.expression(value));
@@ -106,9 +101,10 @@ impl Decoder<'_> {
         }
     }
 
-    fn minimize<'v>(&mut self, get: &dyn Fn(&str) -> Option<&'v Value>) -> Option<Minimize> {
-        let loss = get("loss").and_then(|value| self.expression(value));
-        let clip = get("clip").map(|value| self.clip(value));
+    /// The fields of a gradient step. One that is missing or a mistake, which is reported, leaves the others as they are.
+    fn minimize<'v>(&mut self, get: &dyn Fn(&str) -> Option<&'v Value>, span: Span) -> Minimize {
+        let loss = get("loss").map_or(Expr::mistake(span), |value| self.expression_or_mistake(value));
+        let clip = get("clip").and_then(|value| self.clip(value));
         let mut of = Vec::new();
         if let Some(value) = get("of") {
             match &value.kind {
@@ -122,12 +118,8 @@ impl Decoder<'_> {
         for value in get("groups").map_or(&[][..], |value| self.list(value, "a list of groups")) {
             groups.extend(self.group(value));
         }
-        let (kind, optimizer) = get("optimizer").and_then(|value| self.optimizer(value))?;
-        let clip = match clip {
-            Some(clip) => Some(clip?),
-            None => None,
-        };
-        Some(Minimize { loss: loss?, of, optimizer, kind, clip, groups })
+        let optimizer = get("optimizer").and_then(|value| self.optimizer(value));
+        Minimize { loss, of, optimizer, clip, groups }
     }
 
     /// `ClipNorm(1.0)` or `ClipValue(0.5)`.
@@ -166,10 +158,7 @@ impl Decoder<'_> {
         Some(Group { pattern: pattern?, lr, weight_decay, frozen })
     }
 
-    fn optimizer(
-        &mut self,
-        value: &Value,
-    ) -> Option<(&'static optimizers::Optimizer, Spanned<arguments::Arguments>)> {
+    fn optimizer(&mut self, value: &Value) -> Option<ChosenOptimizer> {
         let Kind::Struct(Some(name), fields) = &value.kind else {
             self.mismatch(value, "an optimizer such as `Sgd(lr: 0.1)`");
             return None;
@@ -181,7 +170,7 @@ impl Decoder<'_> {
             self.report(diagnostic);
             return None;
         };
-        let arguments = arguments::read(self, &optimizer.signature, &field_list(fields), value.span)?;
-        Some((optimizer, Spanned::new(arguments, value.span)))
+        let arguments = arguments::read(self, &optimizer.signature, &field_list(fields), value.span);
+        Some(ChosenOptimizer { kind: optimizer, arguments, span: value.span })
     }
 }

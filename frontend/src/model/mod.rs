@@ -13,6 +13,7 @@ use brolga_ir::DType;
 use crate::arguments::Arguments;
 use crate::expr::{Expr, Template};
 use crate::layers::Layer;
+use crate::optimizers::Optimizer;
 use crate::optimizers::clip::Clip;
 use crate::source::{Source, Span, Spanned};
 use data::DataTree;
@@ -29,6 +30,8 @@ pub(crate) struct Tree {
     pub body: Body,
     pub entries: Vec<Entry>,
     pub data: DataTree,
+    /// There are mistakes in its form, which have been reported.
+    pub broken: bool,
 }
 
 /// A named setting of parameters.
@@ -67,6 +70,8 @@ pub(crate) type Body = Arc<Vec<Step>>;
 #[derive(Debug)]
 pub(crate) struct Step {
     pub kind: StepKind,
+    /// Not so after a mistake in its form, which has been reported: its result is unknown, but what it holds is checked.
+    pub complete: bool,
     pub span: Span,
 }
 
@@ -183,10 +188,18 @@ pub(crate) struct Minimize {
     pub loss: Expr,
     /// Patterns of the parameters that are updated; all of them if empty.
     pub of: Vec<Spanned<String>>,
-    pub optimizer: Spanned<Arguments>,
-    pub kind: &'static crate::optimizers::Optimizer,
+    /// Absent after a mistake, which has been reported.
+    pub optimizer: Option<ChosenOptimizer>,
     pub clip: Option<(Clip, Expr)>,
     pub groups: Vec<Group>,
+}
+
+/// An optimiser as it is written.
+#[derive(Debug)]
+pub(crate) struct ChosenOptimizer {
+    pub kind: &'static Optimizer,
+    pub arguments: Arguments,
+    pub span: Span,
 }
 
 /// Parameters that are treated in a way of their own.

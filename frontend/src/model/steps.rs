@@ -24,7 +24,6 @@ const DEEPEST_IMPORT: usize = 8;
 /// The matched fields of one step.
 struct Given<'a> {
     fields: Vec<(&'static str, &'a Value)>,
-    complete: bool,
 }
 
 impl<'a> Given<'a> {
@@ -41,33 +40,41 @@ impl Decoder<'_> {
     }
 
     fn step(&mut self, value: &Value) -> Step {
+        let mut complete = true;
         let kind = match &value.kind {
             Kind::Struct(Some(name), fields) => {
                 let fields = field_list(fields);
-                self.step_kind(name, &fields, value.span)
+                self.step_kind(name, &fields, value.span, &mut complete)
             }
             _ => {
                 self.mismatch(value, "a layer");
                 None
             }
         };
-        Step { kind: kind.unwrap_or(StepKind::Broken), span: value.span }
+        Step { kind: kind.unwrap_or(StepKind::Broken), complete, span: value.span }
     }
 
-    fn step_kind(&mut self, name: &Spanned<String>, fields: &[Field], span: Span) -> Option<StepKind> {
+    fn step_kind(
+        &mut self,
+        name: &Spanned<String>,
+        fields: &[Field],
+        span: Span,
+        complete: &mut bool,
+    ) -> Option<StepKind> {
         if let Some(layer) = layers::find(&name.value) {
             let (label, rest) = self.split_name(fields);
-            let arguments = arguments::read(self, &layer.signature, &rest, span)?;
-            return Some(StepKind::Layer { layer, name: label?, arguments });
+            let arguments = arguments::read(self, &layer.signature, &rest, span);
+            *complete = arguments.complete && label.is_some();
+            return Some(StepKind::Layer { layer, name: label.flatten(), arguments });
         }
         if self.blocks.contains(&name.value) {
-            return self.block_call(name, fields);
+            return Some(self.block_call(name, fields, complete));
         }
         let Some(word) = find::<StepWord>(&name.value) else {
             self.unknown_step(name);
             return None;
         };
-        self.structure(word, name, fields, span)
+        self.structure(word, name, fields, span, complete)
     }
 
     fn unknown_step(&mut self, name: &Spanned<String>) {
@@ -102,18 +109,14 @@ impl Decoder<'_> {
         (name, fields.iter().filter(|field| !is_name(field)).copied().collect())
     }
 
-    fn block_call(&mut self, block: &Spanned<String>, fields: &[Field]) -> Option<StepKind> {
+    fn block_call(&mut self, block: &Spanned<String>, fields: &[Field], complete: &mut bool) -> StepKind {
         let (name, rest) = self.split_name(fields);
-        let mut arguments = Vec::new();
-        let mut complete = true;
-        for (name, value) in rest {
-            match self.expression(value) {
-                Some(value) => arguments.push((name.cloned(), value)),
-                None => complete = false,
-            }
-        }
-        let name = name?;
-        complete.then_some(StepKind::Block { block: block.clone(), name, arguments })
+        *complete = name.is_some();
+        let arguments = rest
+            .into_iter()
+            .map(|(name, value)| (name.cloned(), self.expression_or_mistake(value)))
+            .collect();
+        StepKind::Block { block: block.clone(), name: name.flatten(), arguments }
     }
 
     fn structure(
@@ -122,16 +125,14 @@ impl Decoder<'_> {
         name: &Spanned<String>,
         fields: &[Field],
         span: Span,
+        complete: &mut bool,
     ) -> Option<StepKind> {
         if word == StepWord::Block {
             self.error(name.span, "a block is defined in `blocks`, not in a body");
             return None;
         }
-        let mut complete = true;
-        let fields = self.matched(&word.structure(), fields, span, &mut complete);
-        let given = Given { fields, complete };
-        let kind = self.structure_kind(word, &name.value, &given);
-        kind.filter(|_| given.complete)
+        let fields = self.matched(&word.structure(), fields, span, complete);
+        self.structure_kind(word, &name.value, &Given { fields })
     }
 
     fn structure_kind(&mut self, word: StepWord, what: &str, given: &Given) -> Option<StepKind> {
@@ -158,13 +159,13 @@ impl Decoder<'_> {
                     Some(value) => self.identifier(value)?.value,
                     None => "i".into(),
                 };
-                let times = given.get("times").and_then(|value| self.expression(value));
+                let times = self.expression_or_mistake(given.get("times")?);
                 let body = self.given_body(given, "body");
-                StepKind::Repeat { times: times?, index, body }
+                StepKind::Repeat { times, index, body }
             }
             StepWord::For => {
                 let each = given.get("each").and_then(|value| self.identifier(value));
-                let within = given.get("within").and_then(|value| self.expression(value));
+                let within = given.get("within").map(|value| self.expression_or_mistake(value));
                 let body = self.given_body(given, "body");
                 StepKind::For { each: each?.value, within: within?, body }
             }
@@ -192,14 +193,14 @@ impl Decoder<'_> {
     /// The branches of a join.
     fn branches(&mut self, join: Join, what: &str, given: &Given) -> Option<StepKind> {
         let axis = match given.get("axis") {
-            Some(value) => Some(self.expression(value)?),
+            Some(value) => Some(self.expression_or_mistake(value)),
             None => None,
         };
         let value = given.get("branches")?;
         let mut branches = Vec::new();
         for branch in self.list(value, "a list of branches, each a list of layers") {
             branches.push(match &branch.kind {
-                Kind::Text(_) => Branch::Expr(self.expression(branch)?),
+                Kind::Text(_) => Branch::Expr(self.expression_or_mistake(branch)),
                 Kind::List(_) => Branch::Body(self.body(branch)),
                 Kind::Struct(..) => Branch::Body(Arc::new(vec![self.step(branch)])),
                 _ => {

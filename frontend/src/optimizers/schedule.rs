@@ -6,7 +6,7 @@ use brolga_ir::DType;
 use brolga_ir::scalar::{Comparison, Function, ScalarOp};
 
 use crate::arguments::{
-    Bounds, LARGEST, Parameter, call, calls, number, optional, required, required_number, size, within,
+    Bounds, LARGEST, Parameter, Rule, call, calls, flag, number, required_number, ruled, size, within,
 };
 use crate::build::ops::Ops;
 use crate::build::value::{Args, Built, Fault, Tensor};
@@ -22,9 +22,9 @@ calls! {
     pub(crate) enum Schedule in SCHEDULES {
         Constant: &[INITIAL],
         Step: &[INITIAL, size("every"), FACTOR],
-        MultiStep: &[INITIAL, required("at"), FACTOR],
+        MultiStep: &[INITIAL, ruled("at", Rule::Ascending, true), FACTOR],
         Exponential: &[INITIAL, required_number("factor", Bounds::NOT_NEGATIVE)],
-        Cosine: &[INITIAL, STEPS, LAST, optional("restart")],
+        Cosine: &[INITIAL, STEPS, LAST, flag("restart")],
         Inverse: &[INITIAL, required_number("rate", Bounds::NOT_NEGATIVE), POWER],
         Poly: &[INITIAL, STEPS, POWER, LAST],
         Noam: &[
@@ -41,7 +41,8 @@ calls! {
     }
 }
 
-static WARMUP: [Parameter; 3] = [STEPS, call("then", &SCHEDULES, true), within("first", 0.0, 1.0)];
+static WARMUP: [Parameter; 3] =
+    [STEPS, call("then", &SCHEDULES, Bounds::NOT_NEGATIVE, true), within("first", 0.0, 1.0)];
 
 /// `base^exponent` for a fixed base.
 pub(crate) fn power(ops: &mut Ops, base: f64, exponent: Tensor) -> Built {
@@ -113,10 +114,7 @@ fn step(ops: &mut Ops, args: &Args, time: Tensor) -> Built {
 /// initial, times factor from each of the milestones on.
 fn multi_step(ops: &mut Ops, args: &Args, time: Tensor) -> Built {
     let factor = args.float_or("factor", 0.1)?;
-    let milestones = args.floats("at")?.unwrap_or_default();
-    if !milestones.is_sorted() || milestones.first().is_some_and(|&first| first < 0.0) {
-        return Err(args.fault("at", "`at` must name numbers of updates from 0 on, in ascending order"));
-    }
+    let milestones = args.ascending("at")?;
     let initial = given(args, "initial")?;
     if milestones.is_empty() {
         return ops.scalar(initial, DType::F64);

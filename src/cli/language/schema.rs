@@ -149,7 +149,7 @@ fn fields(key: &str, properties: Map<String, Value>, required: &[&str], orders: 
 fn argument_value(argument: &Argument) -> Value {
     let expression = json!({"type": "string"});
     match &argument.takes {
-        Takes::Values => reference("value"),
+        Takes::Values | Takes::Sizes { .. } | Takes::Int => reference("value"),
         Takes::Size => json!({"anyOf": [{"type": "integer", "minimum": 1}, expression]}),
         Takes::Within(low, high) => {
             json!({"anyOf": [{"type": "number", "minimum": low, "maximum": high}, expression]})

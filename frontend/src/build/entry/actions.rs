@@ -106,10 +106,9 @@ impl Builder<'_> {
     fn action(&mut self, action: &Action, entry: &str, minimized: usize) {
         match action {
             Action::Minimize(minimize) => {
-                if let Some(loss) = self.loss(&minimize.loss) {
-                    let memory = self.memory(entry, minimized);
-                    self.minimize(minimize, loss, &memory, minimize.loss.span);
-                }
+                let loss = self.loss(&minimize.loss);
+                let memory = self.memory(entry, minimized);
+                self.minimize(minimize, loss, &memory, minimize.loss.span);
             }
             Action::Update { state, value } => {
                 let Some(name) = self.fill(state) else { return };

@@ -1,17 +1,17 @@
 //! Attention as a function of queries, keys and values.
 
 use super::{Function, function, tensor_value};
-use crate::arguments::{Parameter, optional, required};
+use crate::arguments::{Bounds, Parameter, Rule, flag, number, optional, required, ruled};
 use crate::build::attention::Visible;
 
 const PARAMETERS: [Parameter; 8] = [
     required("q"),
     required("k"),
     required("v"),
-    optional("heads"),
-    optional("causal"),
+    ruled("heads", Rule::Size, false),
+    flag("causal"),
     optional("mask"),
-    optional("scale"),
+    number("scale", Bounds::ANY),
     optional("key_mask"),
 ];
 

@@ -3,7 +3,7 @@
 use brolga_ir::{DType, Type};
 
 use super::{Function, function, tensor, tensor_value, wrong};
-use crate::arguments::{Parameter, optional, required, word, words};
+use crate::arguments::{Parameter, Rule, int, required, ruled, word, words};
 use crate::build::Builder;
 use crate::build::value::{Args, Built, Val, extents};
 use crate::source::Spanned;
@@ -13,14 +13,15 @@ words! {
     enum Element { F32 = "f32", F64 = "f64", I32 = "i32", I64 = "i64", U8 = "u8", Bool = "bool" }
 }
 
-const EQUAL: [Parameter; 2] = [required("dims"), word::<Element>("dtype", false)];
-const FULL: [Parameter; 3] = [required("dims"), required("value"), word::<Element>("dtype", false)];
+const EQUAL: [Parameter; 2] = [ruled("dims", Rule::Ints, true), word::<Element>("dtype", false)];
+const FULL: [Parameter; 3] =
+    [ruled("dims", Rule::Ints, true), required("value"), word::<Element>("dtype", false)];
 
 pub(super) static FUNCTIONS: [Function; 5] = [
     function("zeros", &EQUAL, |builder, args| equal(builder, args, 0.0)),
     function("ones", &EQUAL, |builder, args| equal(builder, args, 1.0)),
     function("full", &FULL, full),
-    function("stack", &[required("parts"), optional("axis")], stack),
+    function("stack", &[required("parts"), int("axis")], stack),
     function("cast", &[required("x"), word::<Element>("dtype", true)], cast),
 ];
 

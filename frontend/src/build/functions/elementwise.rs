@@ -4,7 +4,7 @@ use brolga_ir::scalar::{Comparison, Function as Elementary, ScalarOp};
 
 use super::numbers::rounded;
 use super::{Function, float_tensor, function, promoted, tensor, tensor_value};
-use crate::arguments::{Parameter, optional, required};
+use crate::arguments::{Bounds, Parameter, number, required};
 use crate::build::Builder;
 use crate::build::value::{Args, Built, Tensor, Val};
 use crate::layers::activation;
@@ -85,7 +85,7 @@ pub(super) static FUNCTIONS: [Function; 41] = [
     function("silu", &X, |builder, args| activated(builder, args, activation::silu)),
     function("gelu", &X, |builder, args| activated(builder, args, activation::gelu)),
     function("elu", &X, |builder, args| activated(builder, args, activation::elu)),
-    function("leaky_relu", &[required("x"), optional("slope")], |builder, args| {
+    function("leaky_relu", &[required("x"), number("slope", Bounds::ANY)], |builder, args| {
         activated(builder, args, activation::leaky_relu)
     }),
     function("square", &X, |builder, args| {

@@ -4,7 +4,7 @@ use brolga_ir::scalar::{Comparison, Function as Elementary, ScalarOp};
 
 use super::classes::{Labels, class_weights, probability_axis};
 use super::{Function, float_tensor, function, tensor, wrong};
-use crate::arguments::{Bounds, Parameter, number, optional, required, word, words};
+use crate::arguments::{Bounds, Parameter, int, number, optional, required, word, words};
 use crate::build::Builder;
 use crate::build::ops::Ops;
 use crate::build::value::{Args, Built, Tensor, Val};
@@ -25,16 +25,16 @@ const CLASSES: [Parameter; 7] = [
     number("smoothing", Bounds::UNIT),
     optional("weights"),
     REDUCTION,
-    optional("ignore_index"),
-    optional("axis"),
+    int("ignore_index"),
+    int("axis"),
 ];
 const NLL: [Parameter; 6] = [
     required("log_probability"),
     required("label"),
     optional("weights"),
     REDUCTION,
-    optional("ignore_index"),
-    optional("axis"),
+    int("ignore_index"),
+    int("axis"),
 ];
 const FOCAL: [Parameter; 7] = [
     required("logits"),
@@ -42,8 +42,8 @@ const FOCAL: [Parameter; 7] = [
     number("gamma", Bounds::NOT_NEGATIVE),
     REDUCTION,
     optional("weights"),
-    optional("ignore_index"),
-    optional("axis"),
+    int("ignore_index"),
+    int("axis"),
 ];
 
 pub(super) static FUNCTIONS: [Function; 12] = [

@@ -6,18 +6,18 @@ use brolga_ir::scalar::Comparison;
 use super::classes::class_axis;
 use super::losses::same_shape;
 use super::{Function, float_tensor, function, tensor, tensor_value, wrong};
-use crate::arguments::{Parameter, optional, required};
+use crate::arguments::{Parameter, Rule, int, required, ruled, size};
 use crate::build::Builder;
 use crate::build::value::{Args, Built, Tensor, Val};
 use crate::source::Span;
 
-const AXIS: Parameter = optional("axis");
+const AXIS: Parameter = int("axis");
 
 pub(super) static FUNCTIONS: [Function; 4] = [
     function("accuracy", &[required("logits"), required("label"), AXIS], accuracy),
-    function("top_k_accuracy", &[required("logits"), required("label"), required("k"), AXIS], top_k_accuracy),
+    function("top_k_accuracy", &[required("logits"), required("label"), size("k"), AXIS], top_k_accuracy),
     function("r2", &[required("x"), required("target")], r2),
-    function("total", &[required("x"), optional("axis")], total),
+    function("total", &[required("x"), ruled("axis", Rule::Ints, false)], total),
 ];
 
 /// The sum of all elements, or along axes, over the whole set.

@@ -91,15 +91,15 @@ pub(crate) fn call(
     if !missing.is_empty() && known {
         let message = format!("`{}` needs {}", name.value, missing.join(", "));
         builder.report(Diagnostic::new(&builder.source, span, message));
-        return Val::Unknown;
     }
-    if !known {
-        return Val::Unknown;
+    // Each by itself, so that all mistakes show.
+    let faults: Vec<Fault> = parameters.iter().filter_map(|parameter| args.check(parameter).err()).collect();
+    let good = known && missing.is_empty() && faults.is_empty();
+    for fault in faults {
+        builder.fail(fault, span);
     }
-    for parameter in parameters {
-        if let Err(fault) = args.check(parameter) {
-            return builder.fail(fault, span);
-        }
+    if !good {
+        return Val::Unknown;
     }
     match (function.build)(builder, &args) {
         Ok(value) => {

@@ -5,7 +5,7 @@ use brolga_ir::scalar::{Function as Elementary, ScalarOp};
 use brolga_ir::{DType, Size};
 
 use super::{Function, function, is_tensor, tensor, wrong};
-use crate::arguments::{Parameter, optional, required};
+use crate::arguments::{Parameter, Rule, flag, optional, required, ruled};
 use crate::build::Builder;
 use crate::build::value::{Args, Built, Fault, Tensor, Val};
 use crate::expr::eval;
@@ -19,8 +19,8 @@ const MANY: [Parameter; 8] = [
     optional("u"),
     optional("v"),
     optional("w"),
-    optional("axis"),
-    optional("keepdims"),
+    ruled("axis", Rule::Ints, false),
+    flag("keepdims"),
 ];
 
 pub(super) static FUNCTIONS: [Function; 15] = [
@@ -37,8 +37,8 @@ pub(super) static FUNCTIONS: [Function; 15] = [
     function("range", &[required("start"), optional("stop"), optional("step")], range),
     function("int", &X, int),
     function("float", &X, float),
-    function("divisible", &[required("x"), required("by")], divisible),
-    function("size", &[required("x"), optional("axis")], size),
+    function("divisible", &[required("x"), ruled("by", Rule::Size, true)], divisible),
+    function("size", &[required("x"), ruled("axis", Rule::Int, false)], size),
 ];
 
 fn min(builder: &mut Builder, args: &Args) -> Built<Val> {

@@ -3,17 +3,19 @@
 use brolga_ir::program::Combine;
 
 use super::{Function, axis, float_tensor, function, mean_of, tensor, tensor_value, wrong};
-use crate::arguments::{Parameter, optional, required};
+use crate::arguments::{Bounds, Parameter, Rule, flag, int, number, required, ruled};
 use crate::build::Builder;
 use crate::build::ops::Ops;
 use crate::build::value::{Args, Built, Tensor, Val};
 use crate::expr::{Binary, eval};
 use crate::source::Spanned;
 
-const REDUCTION: [Parameter; 3] = [required("x"), optional("axis"), optional("keepdims")];
-const ALONG: [Parameter; 2] = [required("x"), optional("axis")];
+/// One axis or several; all of them where none is given.
+const AXES: Parameter = ruled("axis", Rule::Ints, false);
+const REDUCTION: [Parameter; 3] = [required("x"), AXES, flag("keepdims")];
+const ALONG: [Parameter; 2] = [required("x"), int("axis")];
 const SPREAD: [Parameter; 4] =
-    [required("x"), optional("axis"), optional("keepdims"), optional("correction")];
+    [required("x"), AXES, flag("keepdims"), number("correction", Bounds::NOT_NEGATIVE)];
 
 pub(super) static FUNCTIONS: [Function; 15] = [
     function("sum", &REDUCTION, sum),

@@ -5,7 +5,7 @@ use brolga_ir::names::nearest;
 
 use super::classes::check_classes;
 use super::{Function, axis, function, tensor, tensor_value, wrong};
-use crate::arguments::{Parameter, optional, required, word, words};
+use crate::arguments::{Parameter, Rule, int, optional, required, ruled, size, word, words};
 use crate::build::Builder;
 use crate::build::ops::Outside;
 use crate::build::value::{Args, Built, Tensor, Val};
@@ -17,7 +17,7 @@ words! {
 }
 
 const TAKE: [Parameter; 5] =
-    [required("x"), required("indices"), optional("axis"), word::<Mode>("mode", false), optional("fill")];
+    [required("x"), required("indices"), int("axis"), word::<Mode>("mode", false), optional("fill")];
 
 /// An argument that holds whole numbers: a tensor, a list or a number.
 fn whole(builder: &mut Builder, args: &Args, name: &str, what: &str) -> Built {
@@ -77,7 +77,7 @@ pub(super) static FUNCTIONS: [Function; 8] = [
         let (a, b) = (tensor(builder, args, "a")?, tensor(builder, args, "b")?);
         tensor_value(builder.ops().matmul(a, b))
     }),
-    function("transpose", &[required("x"), optional("axes")], |builder, args| {
+    function("transpose", &[required("x"), ruled("axes", Rule::Ints, false)], |builder, args| {
         let x = tensor(builder, args, "x")?;
         let axes = args.ints("axes")?;
         let mut ops = builder.ops();
@@ -88,12 +88,12 @@ pub(super) static FUNCTIONS: [Function; 8] = [
         };
         tensor_value(ops.transpose(x, &axes))
     }),
-    function("reshape", &[required("x"), required("dims")], |builder, args| {
+    function("reshape", &[required("x"), ruled("dims", Rule::Ints, true)], |builder, args| {
         let x = tensor(builder, args, "x")?;
         let dims = args.ints("dims")?.unwrap_or_default();
         tensor_value(builder.ops().reshape_to(x, &dims))
     }),
-    function("concat", &[required("parts"), optional("axis")], |builder, args| {
+    function("concat", &[required("parts"), int("axis")], |builder, args| {
         let Some(Val::List(items)) = args.get("parts").map(|parts| &parts.value) else {
             return Err(wrong(args, "parts", "expected a list of tensors"));
         };
@@ -113,7 +113,7 @@ pub(super) static FUNCTIONS: [Function; 8] = [
         let axis = args.int_or("axis", 1)?;
         tensor_value(builder.ops().concat(&tensors, axis))
     }),
-    function("one_hot", &[required("x"), required("classes")], |builder, args| {
+    function("one_hot", &[required("x"), size("classes")], |builder, args| {
         let x = whole(builder, args, "x", "class indices")?;
         let (classes, float) = (args.size("classes")?.get()?, builder.float());
         let mut ops = builder.ops();
@@ -135,7 +135,7 @@ pub(super) static FUNCTIONS: [Function; 8] = [
             None => fault,
         })
     }),
-    function("positions", &[required("x"), optional("axis")], |builder, args| {
+    function("positions", &[required("x"), int("axis")], |builder, args| {
         let x = tensor(builder, args, "x")?;
         let axis = axis(builder, args, x, -1)?;
         let mut ops = builder.ops();

@@ -3,12 +3,12 @@
 use brolga_ir::DType;
 
 use super::{Function, axis, function, tensor, wrong};
-use crate::arguments::{Parameter, optional, required};
+use crate::arguments::{Parameter, flag, int, required, size};
 use crate::build::Builder;
 use crate::build::value::{Args, Built, Tensor, Val};
 
-const SORT: [Parameter; 3] = [required("x"), optional("axis"), optional("descending")];
-const TOP: [Parameter; 4] = [required("x"), required("k"), optional("axis"), optional("largest")];
+const SORT: [Parameter; 3] = [required("x"), int("axis"), flag("descending")];
+const TOP: [Parameter; 4] = [required("x"), size("k"), int("axis"), flag("largest")];
 
 pub(super) static FUNCTIONS: [Function; 3] = [
     function("sort", &SORT, |builder, args| {

@@ -18,8 +18,12 @@ const DEEPEST: usize = 64;
 impl Builder<'_> {
     /// Runs a layer, block or `Sequential` under the name that it is given, or one made of the label.
     pub(super) fn named(&mut self, name: Option<&Template>, label: &str, body: &Body, position: usize) {
-        if let Some(name) = self.layer_name(name, label, body[position].span) {
-            self.call(&name, body, position);
+        match (self.layer_name(name, label, body[position].span), &body[position].kind) {
+            (Some(name), _) => self.call(&name, body, position),
+            (None, StepKind::Layer { layer, arguments, .. }) => {
+                self.evaluate(&layer.signature, arguments);
+            }
+            (None, _) => {}
         }
     }
 
@@ -54,7 +58,7 @@ impl Builder<'_> {
 
     fn layer(&mut self, layer: &'static Layer, name: &str, step: &Step) {
         let StepKind::Layer { arguments, .. } = &step.kind else { return };
-        let args = self.evaluate(layer.signature.parameters, arguments);
+        let args = self.evaluate(&layer.signature, arguments);
         // A layer without input (a parameter) needs no current value.
         let input = if layer.source { None } else { self.current_tensor(step.span) };
         let (Some(args), true) = (args, layer.source || input.is_some()) else {
