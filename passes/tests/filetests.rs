@@ -115,3 +115,49 @@ fn passes_named_in_the_file() {
     assert!(Program::parse(after).is_ok(), "{after}");
     assert!(Suite::new().run(root.path()).unwrap().failures.is_empty());
 }
+
+/// The line between the halves names the pass that was run, and there is one: what is wrong with it is told, and nothing is
+/// written.
+#[test]
+fn each_file_is_one_test_of_the_pass_it_names() {
+    let after = "graph @f(%x: f32[2]) {\n  return %x as \"y\"\n}\n";
+    let good = format!("{NEGATED}\n// ---- after unneg\n{after}");
+    let suite = || Suite::new().graph_pass(UNNEG);
+    let cases = [
+        (good.replace("after unneg", "after fuse"), "but the pass that was run is `unneg`"),
+        (good.replace("after unneg", "after "), "but the pass that was run is `unneg`"),
+        (format!("// passes: dce, unneg\n{good}"), "but the pass that was run is `dce, unneg`"),
+        (format!("{good}\n{good}"), "stands there 2 times: each test is a file of its own"),
+        (format!("{good}\n{NEGATED}\n// ---- after cse\n{after}"), "each test is a file of its own"),
+    ];
+    for (text, message) in cases {
+        let root = folder("unneg", &[("f", &text)]);
+        for bless in [false, true] {
+            let outcome = suite().bless(bless).run(root.path()).unwrap();
+            assert!(outcome.to_string().contains(message), "{text}: {outcome}");
+            assert!(outcome.blessed.is_empty());
+            assert_eq!(std::fs::read_to_string(root.path().join("unneg/f.ir")).unwrap(), text);
+        }
+    }
+    let root = folder("unneg", &[("f", &good)]);
+    assert!(suite().run(root.path()).unwrap().failures.is_empty());
+}
+
+/// Lines that end in CR LF are compared as others are, and what is written anew ends them so too.
+#[test]
+fn line_ends_are_kept() {
+    let after = "graph @f(%x: f32[2]) {\n  return %x as \"y\"\n}\n";
+    let good = format!("{NEGATED}\n// ---- after unneg\n{after}");
+    for (given, passes) in
+        [(good.clone(), true), (NEGATED.to_owned(), false), (good.replace("%x as", "%0 as"), false)]
+    {
+        let root = folder("unneg", &[("f", &given.replace('\n', "\r\n"))]);
+        let suite = Suite::new().graph_pass(UNNEG);
+        assert_eq!(suite.run(root.path()).unwrap().failures.is_empty(), passes, "{given}");
+        let blessed = suite.clone().bless(true).run(root.path()).unwrap();
+        assert!(blessed.failures.is_empty() && blessed.blessed.is_empty() == passes, "{blessed}");
+        let text = std::fs::read_to_string(root.path().join("unneg/f.ir")).unwrap();
+        assert_eq!(text, good.replace('\n', "\r\n"));
+        assert!(suite.run(root.path()).unwrap().failures.is_empty());
+    }
+}

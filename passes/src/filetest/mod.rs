@@ -10,6 +10,7 @@
 //! graph @f(…) { … }
 //! ```
 //!
+//! The line between says which pass was run, and there is one such line: each file is one test. Lines may end in CR LF.
 //! Lines at the beginning set options: `// memory-limit: BYTES`, and `// passes: grad, dce`, which runs these passes
 //! instead of that of the folder.
 //!
@@ -179,13 +180,16 @@ impl Suite {
     }
 
     fn run_file(&self, name: &str, path: &Path, outcome: &mut Outcome) -> io::Result<()> {
-        let text = fs::read_to_string(path)?;
+        let read = fs::read_to_string(path)?;
+        // An editor may have changed how lines end; that is kept, and no difference.
+        let text = read.replace("\r\n", "\n");
+        let end = if text.len() == read.len() { "\n" } else { "\r\n" };
         let named = header(&text, "passes").unwrap_or(name);
         *outcome.files.entry(named.to_owned()).or_default() += 1;
         match self.check(named, &text) {
             Ok(()) => {}
             Err(Wrong::Text { blessed, .. }) if self.bless => {
-                fs::write(path, blessed)?;
+                fs::write(path, blessed.replace('\n', end))?;
                 outcome.blessed.push(path.to_path_buf());
             }
             Err(wrong) => outcome.failures.push((path.to_path_buf(), wrong.to_string())),
@@ -195,7 +199,30 @@ impl Suite {
 
     /// Tests the text of one file.
     fn check(&self, name: &str, text: &str) -> Result<(), Wrong> {
-        let (input, expected) = text.split_once(SEPARATOR).unwrap_or((text, ""));
+        let separators: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(SEPARATOR)).collect();
+        match separators[..] {
+            [] => {}
+            [said] if said.trim() == name => {}
+            [said] => {
+                let said = said.trim();
+                return Err(format!(
+                    "`{SEPARATOR}{said}` stands there, but the pass that was run is `{name}`"
+                )
+                .into());
+            }
+            _ => {
+                let message = format!(
+                    "`{}` stands there {} times: each test is a file of its own",
+                    SEPARATOR.trim(),
+                    separators.len()
+                );
+                return Err(message.into());
+            }
+        }
+        let (input, expected) = match text.starts_with(SEPARATOR) {
+            true => ("", text),
+            false => text.split_once(&format!("\n{SEPARATOR}")).unwrap_or((text, "")),
+        };
         let expected = expected.split_once('\n').map_or("", |(_, rest)| rest);
         let found = match name {
             "prepare" => check_prepare(input)?,
