@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 
+use brolga_frontend::SETTLED;
 use brolga_ir::ops::{Op, Role};
 use brolga_ir::{Builder, Graph, NodeId, Value};
 
 use crate::error::{Error, Result};
 
-/// The graph with further outputs: the results of its `gradient` operators as `grad.<parameter>`, and the gradients of the
-/// same losses by its inputs of floating type as `input.<name>`; zeros for an input that no loss depends on. A parameter or
-/// an input that several losses are differentiated by, or depend on, has the gradient of the first of these.
+/// The graph with further outputs: the results of its `gradient` operators as `grad.<parameter>`, whether a step starts from
+/// the state as it was or from what earlier steps have left of it; and the gradients of the same losses by its inputs of
+/// floating type as `input.<name>`; zeros for an input that no loss depends on. A parameter or an input that several losses
+/// are differentiated by, or depend on, has the gradient of the first of these.
 ///
 /// # Errors
 /// A graph that differentiates by no parameter.
@@ -23,8 +25,8 @@ pub fn with_gradients(graph: &Graph) -> Result<Graph> {
         }
         let before = found.len();
         for (&wrt, gradient) in node.operands[1..].iter().zip(graph.results(id)) {
-            if let Some(parameter) = graph.parameter(wrt.node).filter(|p| p.role == Role::State) {
-                found.push((format!("grad.{}", parameter.name), gradient));
+            if let Some(name) = state(&graph, wrt) {
+                found.push((format!("grad.{name}"), gradient));
             }
         }
         // Others are part of a loss, such as the penalty of a gradient.
@@ -57,6 +59,17 @@ pub fn with_gradients(graph: &Graph) -> Result<Graph> {
         }
     }
     Ok(graph)
+}
+
+/// The state that a value is, or that it is of since an earlier step of the entry.
+fn state(graph: &Graph, value: Value) -> Option<&str> {
+    match graph.parameter(value.node) {
+        Some(parameter) => (parameter.role == Role::State).then_some(parameter.name.as_str()),
+        None => {
+            let node = graph.node(value.node);
+            node.op.stops_gradient().then(|| node.origin.path.strip_prefix(SETTLED)).flatten()
+        }
+    }
 }
 
 /// The gradients of a loss by the inputs that it depends on, under their names; `differentiated` says where they come

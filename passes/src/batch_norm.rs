@@ -10,14 +10,22 @@
 //! [`prepare`](mod@crate::prepare) then computes `w * A` and `B` once for every state. Factors are recognised after
 //! `simplify`, as broadcasts along the channel axis. A lone bias stays as it is; a chain ends where a value is used
 //! twice. Changes rounding. Linear, but for the chains' users.
+//!
+//! Factors of ordinary size only: `(x · w) * 1e-30 * 1e-30` is 1e-30 where x · w is 1e30, but `1e-30 * 1e-30` is 0 already.
+//! So a chain ends at a constant outside of 2^-16 to 2^16. What is state is taken to be of the size that training leaves
+//! behind; `rsqrt(variance + eps)` is.
 
 use brolga_ir::ops::{Conv, ConvForm, Dot, Elementwise, Op};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Type, Value};
 
+use crate::constants::constant;
 use crate::fixed::{Dependence, along, dependence};
 use crate::manager::Options;
 use crate::table::NodeTable;
+
+/// What a constant in a chain is at most, and its inverse at least, where it is a factor.
+const LARGEST: f64 = 65_536.0;
 
 /// Scales weights by what follows them.
 pub fn batch_norm(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
@@ -82,6 +90,18 @@ impl Step {
     fn scales(self) -> bool {
         matches!(self, Step::SubFrom(_) | Step::Mul(_) | Step::Div(_) | Step::Neg)
     }
+
+    /// Whether its factor, if that is a constant, is of ordinary size, so that neither weights nor other factors leave their
+    /// range by it; what is added may be small.
+    fn is_moderate(self, graph: &Graph) -> bool {
+        let (by, least) = match self {
+            Step::Neg => return true,
+            Step::Add(by) | Step::Sub(by) | Step::SubFrom(by) => (by, 0.0),
+            Step::Mul(by) | Step::Div(by) => (by, 1.0 / LARGEST),
+        };
+        let Some(tensor) = constant(graph, by) else { return true };
+        (0..tensor.elements()).all(|i| (least..=LARGEST).contains(&tensor.get(i).to_f64().abs()))
+    }
 }
 
 /// The only user of a node, if it is a step with a factor for each channel.
@@ -109,7 +129,7 @@ fn next(
         (ScalarOp::Div, true) => Step::Div(other(1)?),
         _ => return None,
     };
-    Some((user, step))
+    step.is_moderate(graph).then_some((user, step))
 }
 
 fn fold(

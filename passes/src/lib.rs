@@ -7,7 +7,6 @@ pub mod batch;
 pub mod batch_norm;
 pub mod cse;
 pub mod dce;
-pub mod factor;
 pub mod filetest;
 pub mod fold;
 pub mod forward;

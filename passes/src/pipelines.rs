@@ -6,7 +6,6 @@ use crate::accumulate::accumulate;
 use crate::batch_norm::batch_norm;
 use crate::cse::cse;
 use crate::dce::dce;
-use crate::factor::factor;
 use crate::fold::fold;
 use crate::forward::forward;
 use crate::fuse::fuse;
@@ -30,8 +29,8 @@ use crate::winograd::winograd;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
 pub const GRAPH_PASSES: &[GraphPass] = &[
-    GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, SIMPLIFY, CSE, FACTOR, BATCH_NORM, MERGE, LAYOUT,
-    WINOGRAD, STRASSEN, NARROW, IMAGES, FUSE,
+    GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, SIMPLIFY, CSE, BATCH_NORM, MERGE, LAYOUT, WINOGRAD,
+    STRASSEN, NARROW, IMAGES, FUSE,
 ];
 
 /// Every program pass.
@@ -46,7 +45,6 @@ const FOLD: GraphPass = Pass { name: "fold", kind: Kind::Exact, run: fold };
 const CANONICAL: GraphPass = Pass { name: "canonical", kind: Kind::Exact, run: canonical };
 const SIMPLIFY: GraphPass = Pass { name: "simplify", kind: Kind::Exact, run: simplify };
 const CSE: GraphPass = Pass { name: "cse", kind: Kind::Exact, run: cse };
-const FACTOR: GraphPass = Pass { name: "factor", kind: Kind::Rounding, run: factor };
 const BATCH_NORM: GraphPass = Pass { name: "batch-norm", kind: Kind::Rounding, run: batch_norm };
 const MERGE: GraphPass = Pass { name: "merge", kind: Kind::Exact, run: merge };
 const LAYOUT: GraphPass = Pass { name: "layout", kind: Kind::Rounding, run: layout };
@@ -70,14 +68,14 @@ const PLAN: ProgramPass = Pass { name: "plan", kind: Kind::Exact, run: |program,
 
 /// From a graph as the frontend builds it to one that only has to be fused: entries that train.
 pub const TRAIN: &[GraphPass] = &[
-    GRAD, DCE, POOLING, ACCUMULATE, FOLD, SIMPLIFY, FOLD, CSE, DCE, FACTOR, SIMPLIFY, CSE, LAYOUT, WINOGRAD,
-    STRASSEN, SIMPLIFY, CSE, DCE,
+    GRAD, DCE, POOLING, ACCUMULATE, FOLD, SIMPLIFY, FOLD, CSE, DCE, LAYOUT, WINOGRAD, STRASSEN, SIMPLIFY,
+    CSE, DCE,
 ];
 
 /// The same for entries that do not change the parameters. Until the numeric plan of the graph is made, nothing depends on
 /// whether the batch is one.
 pub const INFER: &[GraphPass] = &[
-    GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, FOLD, CSE, DCE, FACTOR, BATCH_NORM, MERGE, FOLD, LAYOUT,
+    GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, FOLD, CSE, DCE, BATCH_NORM, MERGE, FOLD, LAYOUT,
     WINOGRAD, STRASSEN, NARROW, IMAGES, SIMPLIFY, CSE, DCE,
 ];
 

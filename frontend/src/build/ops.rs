@@ -67,6 +67,14 @@ fn no_truths(name: &str) -> Fault {
     Fault::new(format!("`{name}` does not take truth values")).help("convert with `float(x)`")
 }
 
+/// What a normalisation takes from a tensor.
+pub(crate) struct Moments {
+    pub mean: Tensor,
+    pub variance: Tensor,
+    /// The tensor without its mean.
+    pub centred: Tensor,
+}
+
 /// One place of an indexing.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Range {
@@ -537,13 +545,14 @@ impl<'a> Ops<'a> {
         if self.dtype(sums) == DType::F64 { Ok(sums) } else { self.convert(sums, DType::F64) }
     }
 
-    /// Mean and biased variance along axes (which stay with extent 1), the variance around the mean.
-    pub fn moments(&mut self, x: Tensor, axes: &[usize]) -> Built<(Tensor, Tensor)> {
+    /// Mean and biased variance along axes (which stay with extent 1), the variance around the mean; and what is left of x
+    /// without its mean. Who goes on with that same value has one gradient by it, whose sum is that by the mean.
+    pub fn moments(&mut self, x: Tensor, axes: &[usize]) -> Built<Moments> {
         let mean = self.mean(x, axes, true)?;
         let centred = self.sub(x, mean)?;
         let square = self.square(centred)?;
         let variance = self.mean(square, axes, true)?;
-        Ok((mean, variance))
+        Ok(Moments { mean, variance, centred })
     }
 
     /// `x - max - ln sum exp(x - max)` along an axis. No gradient flows through the maximum: it cancels.

@@ -8,7 +8,7 @@ use brolga_ir::scalar::Function;
 use super::{Layer, input};
 use crate::arguments::{Bounds, Parameter, Rule, Signature, flag, number, ruled, size, within};
 use crate::build::Builder;
-use crate::build::ops::{Ops, Tensor, Window};
+use crate::build::ops::{Moments, Ops, Tensor, Window};
 use crate::build::value::{Args, Built, Fault};
 use crate::init::Init;
 
@@ -77,9 +77,8 @@ fn channels(builder: &mut Builder, x: Tensor) -> Built<Vec<usize>> {
     Ok(ty.dims)
 }
 
-/// `(x - mean) / sqrt(variance + eps)`, mean and variance with axes of extent 1.
-fn normalize(ops: &mut Ops, x: Tensor, mean: Tensor, variance: Tensor, eps: f64) -> Built {
-    let centred = ops.sub(x, mean)?;
+/// `centred / sqrt(variance + eps)`, the variance with axes of extent 1.
+fn normalize(ops: &mut Ops, centred: Tensor, variance: Tensor, eps: f64) -> Built {
     let variance = ops.add_num(variance, eps)?;
     let scale = ops.function(Function::Rsqrt, variance)?;
     ops.mul(centred, scale)
@@ -117,7 +116,7 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     let ops = &mut builder.ops();
     let mut single = vec![1; dims.len()];
     single[1] = features;
-    let (mean, variance) = if training {
+    let Moments { mean, variance, centred } = if training {
         if count < 2 {
             return Err(Fault::new(format!("training needs more than one value per channel, found {count}"))
                 .help("enlarge the batch"));
@@ -125,9 +124,10 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
         let axes: Vec<usize> = (0..dims.len()).filter(|&axis| axis != 1).collect();
         ops.moments(x, &axes)?
     } else {
-        (ops.reshape(running_mean, &single)?, ops.reshape(running_var, &single)?)
+        let (mean, variance) = (ops.reshape(running_mean, &single)?, ops.reshape(running_var, &single)?);
+        Moments { mean, variance, centred: ops.sub(x, mean)? }
     };
-    let normal = normalize(ops, x, mean, variance, eps)?;
+    let normal = normalize(ops, centred, variance, eps)?;
     if training {
         let (mean, variance) = (ops.stop_gradient(mean)?, ops.stop_gradient(variance)?);
         let (mean, variance) = (ops.reshape(mean, &[features])?, ops.reshape(variance, &[features])?);
@@ -160,8 +160,8 @@ fn layer_norm(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     let axes: Vec<usize> = (ty.rank() - count..ty.rank()).collect();
     let eps = args.float_or("eps", 1e-5)?;
     let ops = &mut builder.ops();
-    let (mean, variance) = ops.moments(x, &axes)?;
-    let normal = normalize(ops, x, mean, variance, eps)?;
+    let Moments { variance, centred, .. } = ops.moments(x, &axes)?;
+    let normal = normalize(ops, centred, variance, eps)?;
     if args.bool_or("affine", true)? { affine(builder, normal, &axes, 1.0) } else { Ok(normal) }
 }
 
@@ -179,8 +179,8 @@ fn group_norm(builder: &mut Builder, x: Tensor, args: &Args, groups: Option<usiz
     split.extend(&dims[2..]);
     let parts = ops.reshape(x, &split)?;
     let axes: Vec<usize> = (2..split.len()).collect();
-    let (mean, variance) = ops.moments(parts, &axes)?;
-    let normal = normalize(ops, parts, mean, variance, eps)?;
+    let Moments { variance, centred, .. } = ops.moments(parts, &axes)?;
+    let normal = normalize(ops, centred, variance, eps)?;
     let normal = ops.reshape(normal, &dims)?;
     if args.bool_or("affine", default)? { affine(builder, normal, &[1], 1.0) } else { Ok(normal) }
 }

@@ -197,10 +197,13 @@ fn function_gradient(function: Function, cx: &mut GradientCx, dy: Value) -> Grad
             b.neg(sine)?
         }
         Function::Rsqrt => {
-            // -1/2 y³
-            let square = b.mul(y, y)?;
-            let cube = b.mul(square, y)?;
-            b.mul_scalar(cube, -0.5)?
+            // -1/2 dy y y y, in this order: y³ alone may leave the range where the product with dy does not. Where y is 1e-15,
+            // dy is a sum of what is as large as 1e15.
+            let mut dx = dy;
+            for _ in 0..3 {
+                dx = b.mul(dx, y)?;
+            }
+            return Ok(vec![Some(b.mul_scalar(dx, -0.5)?)]);
         }
         Function::Lgamma => b.function(Function::Digamma, x)?,
         Function::Digamma => trigamma(b, x)?,

@@ -3,6 +3,7 @@
 use brolga_ir::DType;
 use brolga_ir::ops::Role;
 
+use super::SETTLED;
 use super::opening::Base;
 use crate::build::Builder;
 use crate::build::memory::Memory;
@@ -85,14 +86,17 @@ impl Builder<'_> {
         Some(tensor)
     }
 
-    /// What the steps so far have left becomes mere values: no later gradient looks behind them.
+    /// What the steps so far have left becomes mere values: no later gradient looks behind them. Where such a value comes from
+    /// says which state it is.
     fn settle(&mut self, span: Span) {
-        self.graph.enter("settle", &self.source.clone(), span);
         for (name, value) in self.slots.updates() {
+            let path = format!("{SETTLED}{name}");
+            let node = self.graph.graph.node(value.node);
             // Those of earlier steps have become so already.
-            if self.graph.graph.node(value.node).op.stops_gradient() {
+            if node.op.stops_gradient() && *node.origin.path == *path {
                 continue;
             }
+            self.graph.enter(&path, &self.source.clone(), span);
             match self.ops().stop_gradient(value) {
                 Ok(value) => self.slots.set(&name, value),
                 Err(fault) => {
