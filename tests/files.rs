@@ -290,13 +290,19 @@ fn symbols_of_objects() {
     let folder = folder();
     let at = folder.path();
     write_models(at);
-    for (name, symbol) in
-        [("main.o", "entry_main"), ("int.o", "entry_int"), ("2nd.o", "entry_2nd"), ("net.o", "net")]
-    {
+    for (name, symbol) in [
+        ("main.o", "entry_main"),
+        ("int.o", "entry_int"),
+        ("2nd.o", "entry_2nd"),
+        ("net.o", "net"),
+        ("NULL.o", "entry_NULL"),
+        ("abs.o", "entry_abs"),
+        ("exp.o", "entry_exp"),
+    ] {
         let text = good(at, &format!("build first.ron -o {name}"));
         assert!(text.contains(&format!("void {symbol}(const brolga_block *block)")), "{text}");
     }
-    for symbol in ["int", "main", "a-b"] {
+    for symbol in ["int", "main", "a-b", "NULL", "malloc"] {
         assert!(
             bad(at, &format!("build first.ron -o x.o --symbol {symbol}"))
                 .contains("cannot be the name of a C function")

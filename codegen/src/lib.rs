@@ -6,6 +6,7 @@
 //! and `object` into a file.
 //! The bits that a program computes do not depend on the emitter.
 
+mod c_names;
 mod emitter;
 #[cfg(all(feature = "emulate", target_arch = "x86_64"))]
 pub mod emulate;

@@ -9,6 +9,7 @@ use object::write::{self, StandardSection, Symbol, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
 use target_lexicon::Triple;
 
+use crate::c_names::is_of_c;
 use crate::emitter::Leaf;
 use crate::error::Error;
 use crate::image::{Image, symbol_name, verified};
@@ -101,12 +102,13 @@ const KEYWORDS: &str = " alignas alignof and and_eq asm auto bitand bitor bool b
     volatile wchar_t while xor xor_eq ";
 
 /// Names that the header itself gives.
-const OWN: [&str; 3] = ["brolga_block", "brolga_kernel", "brolga_serial_for"];
+const OWN: [&str; 4] = ["brolga_block", "brolga_kernel", "brolga_serial_for", "BROLGA_BLOCK"];
 
 /// Whether an entry function can be called so in C and C++.
 ///
 /// # Errors
-/// What is no name, a keyword, `main`, a name that compilers keep for themselves, or one of the header's own types.
+/// What is no name, a keyword, `main`, a name that compilers keep for themselves, one of C's headers and library, or one of the
+/// header's own.
 pub fn check_symbol(symbol: &str) -> Result<(), Error> {
     let reserved =
         |s: &str| s.contains("__") || s.strip_prefix('_').is_some_and(|r| r.starts_with(char::is_uppercase));
@@ -122,6 +124,8 @@ pub fn check_symbol(symbol: &str) -> Result<(), Error> {
         "the header gives this name to something else"
     } else if reserved(symbol) {
         "such names belong to the compiler"
+    } else if is_of_c(symbol) {
+        "a header or the library of C has this name"
     } else {
         return Ok(());
     };

@@ -264,16 +264,19 @@ fn code_is_freed_and_made_again() {
 
 #[test]
 fn a_name_that_c_does_not_allow_is_an_error() {
-    for symbol in
-        ["2nd", "", "a-b", "ä", "int", "class", "static_assert", "main", "_Net", "a__b", "brolga_block"]
-    {
+    let known =
+        "NULL size_t uint8_t INT32_MAX errno malloc memcpy printf abs exp sinf read linux BROLGA_BLOCK"
+            .split(' ');
+    let others =
+        ["2nd", "", "a-b", "ä", "int", "class", "static_assert", "main", "_Net", "a__b", "brolga_block"];
+    for symbol in others.into_iter().chain(known) {
         let error = emit_object(&everything(), &Options::default(), symbol).unwrap_err();
         assert!(
             error.to_string().starts_with(&format!("`{symbol}` cannot be the name of a C function")),
             "{error}"
         );
     }
-    for symbol in ["net", "int_", "Main", "_net", "a_b"] {
+    for symbol in ["net", "int_", "Main", "_net", "a_b", "entry_exp", "Exp", "lenet5"] {
         check_symbol(symbol).unwrap();
     }
 }
