@@ -7,6 +7,7 @@ mod broken;
 mod classes;
 mod data;
 mod entries;
+mod imports;
 mod language;
 mod limits;
 mod models;

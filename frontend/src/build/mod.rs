@@ -77,6 +77,19 @@ pub struct LayerRow {
 struct Seen {
     source: Arc<Source>,
     span: Span,
+    /// The imports that it came by, the outermost first.
+    imports: Vec<usize>,
+}
+
+/// An import, by its place in the file that asks for it.
+#[derive(Clone, Debug)]
+struct ImportSite {
+    source: Arc<Source>,
+    span: Span,
+    /// What it sets, as `w = 2`.
+    set: String,
+    /// Whether it was said that its layers have the names of others.
+    told: bool,
 }
 
 /// What a step needs to be run once more by `Reuse`.
@@ -109,6 +122,12 @@ pub(crate) struct Builder<'a> {
     pub class_axes: ClassAxes,
     /// Paths of the layers of this pass.
     seen: HashMap<String, Seen>,
+    /// Paths that two layers have, which was reported: what is inside of them has the same names, too.
+    twins: Vec<String>,
+    /// All imports of this pass.
+    import_sites: Vec<ImportSite>,
+    /// Those that are under way, the outermost first.
+    importing: Vec<usize>,
     /// Who has given them.
     pub layer_names: names::LayerNames,
     calls: HashMap<String, Call>,
@@ -161,6 +180,9 @@ impl<'a> Builder<'a> {
             slots: Slots::default(),
             class_axes: ClassAxes::default(),
             seen: HashMap::new(),
+            twins: Vec::new(),
+            import_sites: Vec::new(),
+            importing: Vec::new(),
             layer_names: names::LayerNames::default(),
             calls: HashMap::new(),
             reusing: false,
@@ -189,9 +211,18 @@ impl<'a> Builder<'a> {
     }
 
     pub fn report(&mut self, diagnostic: Diagnostic) {
-        if !self.given_up {
-            self.diagnostics.push(diagnostic);
+        if self.given_up {
+            return;
         }
+        let site = self.importing.last().map(|&number| &self.import_sites[number]);
+        self.diagnostics.push(match site {
+            // What is wrong in the file may come from what another sets.
+            Some(site) if !site.set.is_empty() && diagnostic.place().0.name != site.source.name => {
+                let (line, column) = site.source.position(site.span.start);
+                diagnostic.note(format!("{}:{line}:{column} imports it with {}", site.source.name, site.set))
+            }
+            _ => diagnostic,
+        });
     }
 
     /// Runs `inside` without reporting anything: what is asked is checked at another place.

@@ -96,24 +96,32 @@ pub(crate) fn check(tree: &Tree, settings: &Settings) -> Result<Vec<(String, Val
             diagnostics.push(diagnostic.suggest(name, names()));
             continue;
         };
-        let value = literal(text);
-        let expected = match &default.kind {
-            ExprKind::Int(_) if value.as_int().is_none() => "a whole number",
-            ExprKind::Float(_) if value.as_float().is_none() => "a number",
-            ExprKind::Bool(_) if !matches!(value, Val::Bool(_)) => "true or false",
-            ExprKind::List(_) if !matches!(value, Val::List(_)) => "a list such as [1, 2]",
-            ExprKind::Text(_) => {
-                values.push((name.clone(), Val::Text(text.clone())));
-                continue;
+        let value =
+            if matches!(default.kind, ExprKind::Text(_)) { Val::Text(text.clone()) } else { literal(text) };
+        match misfit(default, &value) {
+            None => values.push((name.clone(), value)),
+            Some(expected) => {
+                let message = format!("the parameter `{name}` must be {expected}, found `{text}`");
+                diagnostics.push(general(message));
             }
-            _ => {
-                values.push((name.clone(), value));
-                continue;
-            }
-        };
-        diagnostics.push(general(format!("the parameter `{name}` must be {expected}, found `{text}`")));
+        }
     }
     diagnostics.into_result(values)
+}
+
+/// What a parameter with this default must be, if the value is something else. What is not known is
+/// reported elsewhere.
+pub(crate) fn misfit(default: &Expr, value: &Val) -> Option<&'static str> {
+    let (expected, fits) = match &default.kind {
+        ExprKind::Int(_) => ("a whole number", value.as_int().is_some()),
+        ExprKind::Float(_) => ("a number", value.as_float().is_some()),
+        ExprKind::Bool(_) => ("true or false", matches!(value, Val::Bool(_))),
+        ExprKind::List(_) => ("a list such as [1, 2]", matches!(value, Val::List(_))),
+        ExprKind::Text(_) => ("a text", matches!(value, Val::Text(_))),
+        ExprKind::Unary(Unary::Minus, number) => return misfit(number, value),
+        _ => return None,
+    };
+    (!fits && !value.is_unknown()).then_some(expected)
 }
 
 /// The value of a text from the command line: a number, truth value or list; else the text itself.

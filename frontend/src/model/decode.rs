@@ -6,7 +6,7 @@ use std::sync::Arc;
 use brolga_ir::DType;
 
 use super::structure::{BLOCK, MODEL, Structure};
-use super::{Block, Body, Input, Tree, TypeExpr, Variant};
+use super::{Block, Body, Input, Setting, Tree, TypeExpr, Variant};
 use crate::arguments::{self, field_list, match_fields};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::expr::{Expr, ExprKind, Index, Template, parse};
@@ -186,8 +186,30 @@ impl<'a> Decoder<'a> {
         settings
     }
 
-    pub fn import_settings(&mut self, value: &Value) -> Vec<(Spanned<String>, Expr)> {
-        self.settings(value)
+    /// What an import sets, in expressions of this file; texts where the parameter's default is one.
+    pub fn import_settings(
+        &mut self,
+        value: &Value,
+        parameters: &[(Spanned<String>, Expr)],
+    ) -> Vec<(Spanned<String>, Setting)> {
+        let mut settings = Vec::new();
+        for (name, value) in self.map(value, "a map of parameters to values") {
+            let default = parameters.iter().find(|(known, _)| known.value == name.value);
+            let setting = match &value.kind {
+                Kind::Text(text) if default.is_some_and(|(_, default)| holds_texts(default)) => {
+                    let expr = parse::expression(&self.source.clone(), text).ok();
+                    let itself = Expr { kind: ExprKind::Text(text.value.clone()), span: value.span };
+                    let value = Expr { span: value.span, ..expr.unwrap_or(itself) };
+                    Some(Setting { value, text: Some(text.value.clone()) })
+                }
+                Kind::List(_) if default.is_some_and(|(_, default)| holds_texts(default)) => {
+                    self.plain(value).map(|value| Setting { value, text: None })
+                }
+                _ => self.expression(value).map(|value| Setting { value, text: None }),
+            };
+            settings.extend(setting.map(|setting| (name, setting)));
+        }
+        settings
     }
 
     /// The given fields under the names of a structure's; see [`match_fields`].
@@ -394,5 +416,14 @@ pub(crate) fn read(
             let tree = decoder.model(&value);
             (tree, decoder.diagnostics)
         }
+    }
+}
+
+/// Whether the default of a parameter is a text, or a list with texts in it.
+fn holds_texts(default: &Expr) -> bool {
+    match &default.kind {
+        ExprKind::Text(_) => true,
+        ExprKind::List(items) => items.iter().any(holds_texts),
+        _ => false,
     }
 }

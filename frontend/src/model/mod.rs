@@ -143,9 +143,18 @@ pub(crate) struct Import {
     pub tree: Option<Arc<Tree>>,
     pub model: Spanned<String>,
     pub variant: Option<Spanned<String>>,
-    pub set: Vec<(Spanned<String>, Expr)>,
+    pub set: Vec<(Spanned<String>, Setting)>,
     pub name: Option<Template>,
     pub until: Option<Template>,
+}
+
+/// What an import sets a parameter to.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// An expression of the file that imports.
+    pub value: Expr,
+    /// What was written, where a text is expected: it stands for itself unless the expression gives a text.
+    pub text: Option<String>,
 }
 
 /// An entry point.

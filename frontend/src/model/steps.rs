@@ -223,10 +223,11 @@ impl Decoder<'_> {
     fn import(&mut self, given: &Given) -> Option<Import> {
         let model = self.spanned_text(given.get("model")?, "the name of a model or its file")?;
         let variant = given.get("variant").map(|value| self.spanned_text(value, "the name of a variant"));
-        let set = given.get("set").map_or(Vec::new(), |value| self.import_settings(value));
         let name = given.get("name").map(|value| self.template(value));
         let until = given.get("until").map(|value| self.template(value));
         let tree = self.load(&model);
+        let parameters = tree.as_ref().map_or(&[][..], |tree| &tree.parameters);
+        let set = given.get("set").map_or(Vec::new(), |value| self.import_settings(value, parameters));
         if let (Some(tree), Some(Some(variant))) = (&tree, &variant) {
             let names = || tree.variants.iter().map(|variant| variant.name.value.as_str());
             if !names().any(|name| name == variant.value) {

@@ -197,6 +197,8 @@ impl Builder<'_> {
         self.frames = vec![base.frame.clone()];
         self.frame = 0;
         self.seen.clear();
+        self.twins.clear();
+        self.import_sites.clear();
         self.values.clear();
         self.calls.clear();
         self.rows.clone_from(&base.rows);

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::build::settings::parameter_values;
+use crate::build::settings::{misfit, parameter_values};
 use crate::build::value::{Fault, Val};
-use crate::build::{Builder, Call, Frame, LayerRow, Numbering};
+use crate::build::{Builder, Call, Frame, ImportSite, LayerRow, Numbering};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};
 use crate::layers::Layer;
-use crate::model::{Block, Body, Import, Step, StepKind};
+use crate::model::{Block, Body, Import, Step, StepKind, Tree};
 use crate::source::{Span, Spanned};
 
 /// Blocks may use blocks this deep.
@@ -238,9 +238,33 @@ impl Builder<'_> {
         self.depth -= 1;
     }
 
+    /// The values that an import sets, computed in the file that imports; a mistake there if the parameter is of another kind.
+    fn import_values(&mut self, tree: &Tree, import: &Import) -> Vec<(String, Val)> {
+        let mut values = Vec::new();
+        for (key, setting) in &import.set {
+            let mut value = match &setting.text {
+                None => self.eval(&setting.value),
+                // A text stands for itself, unless it is an expression that gives one.
+                Some(text) => match self.quiet(|builder| builder.eval(&setting.value)) {
+                    value @ (Val::Text(_) | Val::List(_)) => value,
+                    _ => Val::Text(text.clone()),
+                },
+            };
+            let parameter = tree.parameters.iter().find(|(name, _)| name.value == key.value);
+            let expected = parameter.and_then(|(_, default)| misfit(default, &value));
+            if let Some(expected) = expected.filter(|_| value != Val::None) {
+                let (name, found) = (&key.value, value.describe());
+                let message = format!("the parameter `{name}` must be {expected}, found {found}");
+                value = self.fail(Fault::new(message), setting.value.span);
+            }
+            values.push((key.value.clone(), value));
+        }
+        values
+    }
+
     pub(super) fn import(&mut self, import: &Import, span: Span) {
         let prefix = match &import.name {
-            Some(name) => self.fill(name),
+            Some(name) => self.import_name(name),
             None => Some(String::new()),
         };
         let until = match &import.until {
@@ -251,10 +275,13 @@ impl Builder<'_> {
             self.current = Val::Unknown;
             return;
         };
-        let mut values = Vec::new();
-        for (key, value) in &import.set {
-            values.push((key.value.clone(), self.eval(value)));
-        }
+        let values = self.import_values(tree, import);
+        let set: Vec<String> =
+            values.iter().map(|(name, value)| format!("{name} = {}", value.describe())).collect();
+        let place = import.name.as_ref().map_or(span, |name| name.span);
+        let site = ImportSite { source: self.source.clone(), span: place, set: set.join(", "), told: false };
+        self.importing.push(self.import_sites.len());
+        self.import_sites.push(site);
         let outer_until = self.until.take();
         let outer_tree = std::mem::replace(&mut self.tree, Arc::clone(tree));
         let outer_source = std::mem::replace(&mut self.source, tree.source.clone());
@@ -287,6 +314,7 @@ impl Builder<'_> {
         });
         let values = std::mem::replace(&mut self.values, outer_values);
         self.values.extend(values);
+        self.importing.pop();
         self.source = outer_source;
         self.tree = outer_tree;
         self.until = outer_until;

@@ -1,10 +1,12 @@
 //! The names of layers: as given, or made.
 
+use std::sync::Arc;
+
 use crate::build::value::{Fault, Val};
 use crate::build::{Builder, Numbering, Seen};
 use crate::diagnostics::Diagnostic;
 use crate::expr::Template;
-use crate::source::Span;
+use crate::source::{Source, Span};
 
 impl Builder<'_> {
     /// The path of a layer: as given, or by position or kind; a path used before is a mistake.
@@ -20,6 +22,17 @@ impl Builder<'_> {
             }
             None => self.automatic_name(label),
         };
+        self.checked_name(name, given, label, span)
+    }
+
+    /// The name of an import, under which its layers stand.
+    pub(super) fn import_name(&mut self, name: &Template) -> Option<String> {
+        let filled = self.fill(name)?;
+        if filled.is_empty() { Some(filled) } else { self.checked_name(filled, true, IMPORT, name.span) }
+    }
+
+    /// A name that can be one, and is noted.
+    fn checked_name(&mut self, name: String, given: bool, label: &str, span: Span) -> Option<String> {
         let path = self.full_name(&name);
         if path.len() > 512
             || path.split('.').any(str::is_empty)
@@ -36,7 +49,7 @@ impl Builder<'_> {
             return None;
         }
         if !self.reusing {
-            self.note_layer(path, given, span);
+            self.note_layer(path, given, label, span);
         }
         Some(name)
     }
@@ -67,21 +80,57 @@ impl Builder<'_> {
         }
     }
 
-    /// A layer of that path is built; another one before is a mistake.
-    fn note_layer(&mut self, path: String, given: bool, span: Span) {
+    /// A layer of that path is built; another one before is a mistake. It is told once of what has the same layers inside.
+    fn note_layer(&mut self, path: String, given: bool, label: &str, span: Span) {
         self.layer_names.add(&path, given);
-        let seen = Seen { source: self.source.clone(), span };
+        let seen = Seen { source: self.source.clone(), span, imports: self.importing.clone() };
         let Some(first) = self.seen.insert(path.clone(), seen) else { return };
-        let diagnostic = Diagnostic::new(&self.source, span, format!("two layers are named `{path}`"))
-            .help(format!("give it another `name`, or share the weights with `Reuse(\"{path}\")`"));
-        let diagnostic = if first.source.name != self.source.name {
-            let (line, column) = first.source.position(first.span.start);
-            diagnostic.note(format!("the first is at {}:{line}:{column}", first.source.name))
-        } else if first.span != span {
-            diagnostic.context(first.span, "the first is here")
-        } else {
-            diagnostic.note("it is built more than once: in a repetition use the index, as in \"conv{i}\"")
+        let inside = |outer: &String| path.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+        if self.twins.iter().any(inside) {
+            self.current = Val::Unknown;
+            return;
+        }
+        if self.twin_imports(&path, &first) {
+            return;
+        }
+        let help = match label {
+            IMPORT => "give the import another `name`".to_owned(),
+            _ => format!("give it another `name`, or share the weights with `Reuse(\"{path}\")`"),
         };
-        self.report(diagnostic);
+        let source = self.source.clone();
+        let message = format!("two layers are named `{path}`");
+        self.report(twins(message, (&first.source, first.span), (&source, span)).help(help));
+        self.twins.push(path);
+    }
+
+    /// Whether two imports give the layer, each of which knows nothing of the other: told once, at the second of them.
+    fn twin_imports(&mut self, path: &str, first: &Seen) -> bool {
+        let mut pairs = first.imports.iter().zip(&self.importing);
+        let Some((&before, &now)) = pairs.find(|(before, now)| before != now) else { return false };
+        self.current = Val::Unknown;
+        if std::mem::replace(&mut self.import_sites[now].told, true) {
+            return true;
+        }
+        let [before, now] = [before, now].map(|number| self.import_sites[number].clone());
+        let message = format!("two imports have a layer `{path}`");
+        let diagnostic = twins(message, (&before.source, before.span), (&now.source, now.span));
+        self.report(diagnostic.help("give the import a `name`, under which its layers stand"));
+        true
+    }
+}
+
+/// The label of imports.
+const IMPORT: &str = "import";
+
+/// A mistake at the second of two places, with the first.
+fn twins(message: String, first: (&Arc<Source>, Span), second: (&Arc<Source>, Span)) -> Diagnostic {
+    let diagnostic = Diagnostic::new(second.0, second.1, message);
+    if first.0.name != second.0.name {
+        let (line, column) = first.0.position(first.1.start);
+        diagnostic.note(format!("the first is at {}:{line}:{column}", first.0.name))
+    } else if first.1 != second.1 {
+        diagnostic.context(first.1, "the first is here")
+    } else {
+        diagnostic.note("it is built more than once: in a repetition use the index, as in \"conv{i}\"")
     }
 }
