@@ -142,7 +142,7 @@ fn what_was_trained_is_not_lost() {
     std::fs::remove_dir(at.join("out")).unwrap();
     running.signal("TERM");
     let (code, errors) = running.end(at);
-    assert_eq!(code, Some(130), "{errors}");
+    assert_eq!(code, Some(143), "{errors}");
     assert!(
         errors.contains("--resume goes on from here") && errors.contains("checkpoint: points"),
         "{errors}"
@@ -176,12 +176,12 @@ fn hanging_up() {
     let before = running.steps(at);
     running.wait_for(at, "more steps", |running| running.steps(at) > before + 20);
     running.signal("TERM");
-    assert_eq!(running.end(at).0, Some(130));
+    assert_eq!(running.end(at).0, Some(143));
     std::fs::remove_dir_all(at.join("points")).unwrap();
     let running = Running::start(at, "");
     running.signal("HUP");
     let (code, errors) = running.end(at);
-    assert_eq!(code, Some(130), "{errors}");
+    assert_eq!(code, Some(129), "{errors}");
     assert!(errors.contains("goes on from here"), "{errors}");
 }
 

@@ -238,7 +238,13 @@ fn kind_of_text(text: &str) -> Content {
     // The same separator, as often, in the first two lines; the last one that was read may be cut.
     let mut lines = text.lines();
     let (Some(one), two) = (lines.next(), lines.next()) else { return Content::Text };
-    let count = |line: &str, separator: char| line.matches(separator).count();
+    // What stands between two values; code ends its lines with some of it.
+    let is_code = |line: &str| line.trim_end().ends_with([';', '{', '}']);
+    let count = |line: &str, separator: char| match separator {
+        ';' => line.trim_end().trim_end_matches(';').matches(';').count(),
+        _ if is_code(line) => 0,
+        _ => line.matches(separator).count(),
+    };
     let columns = |separator: &char| {
         let first = count(one, *separator);
         first > 0 && two.is_none_or(|two| count(two, *separator) == first)
@@ -256,7 +262,7 @@ mod tests {
         torch.resize(26, 0);
         let npz = [&torch[..], b"\x09\0\0\0image.npy"].concat();
         torch.extend(b"\x10\0\0\0archive/data.pkl");
-        let cases: [(&[u8], Content); 25] = [
+        let cases: [(&[u8], Content); 31] = [
             (b"", Content::Empty),
             (b"\x10\0\0\0\0\0\0\0{\"a\":", Content::Safetensors),
             (b"\x93NUMPY\x01\0", Content::Npy),
@@ -276,6 +282,12 @@ mod tests {
             (b"sample,true,price\nline 2,1,2\n", Content::Predictions),
             (b"samples,true,price\na,1,2\n", Content::Table),
             (b"a,b,c\n1,2,3\n", Content::Table),
+            (b"a;b;c\n1,5;2;3\n", Content::Table),
+            (b"a;b;\n1;2;\n", Content::Table),
+            (b"a\tb\r\n1\t2\r\n", Content::Table),
+            (b"int mine;\nint b;\n", Content::Text),
+            (b"int a, b;\nint c, d;\n", Content::Text),
+            (b"void f(int a, int b) {\n  g(a, b);\n", Content::Text),
             (b"import numpy as np, os\n\nx = 1\n", Content::Text),
             (b"// LeNet-5\nModel(\n", Content::Model),
             (b"graph @f(%x: f32[2, 5]) {\n  %0 = tanh %x : f32[2, 5]\n", Content::Ir),

@@ -65,7 +65,7 @@ pub struct TrainArgs {
     /// Where the trained weights go, as safetensors [default: MODEL.safetensors in the current folder]
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Writes a checkpoint into this folder after each epoch, and on Ctrl-C, SIGTERM or SIGHUP
+    /// Writes a checkpoint into this folder after each epoch, and on Ctrl-C, SIGTERM or SIGHUP (exit codes 130, 143 and 129)
     #[arg(long, value_name = "DIR")]
     pub checkpoint: Option<PathBuf>,
     /// Writes a checkpoint also after every so many updates
@@ -167,7 +167,7 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
     }
     if outcome.stopped {
         errln!("{}", stopped(args, &outcome));
-        return Ok(ExitCode::from(130)); // as shells report an end by SIGINT; which signal it was is not known
+        return Ok(ExitCode::from(progress::stopped_by()));
     }
     let good = missing.is_empty() && outcome.diverged.is_none();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -137,6 +137,7 @@ fn decode(file: &Path) -> Result<Picture> {
     match bytes[..] {
         [0x89, b'P', b'N', b'G', ..] => decode_png(file, &bytes),
         [0xff, 0xd8, 0xff, ..] => decode_jpeg(file, &bytes),
+        [] => Err(malformed(file, "the file is empty")),
         _ => Err(malformed(file, "neither a PNG image nor a JPEG image, by its first bytes")),
     }
 }
@@ -149,8 +150,23 @@ fn check_size(file: &Path, width: usize, height: usize) -> Result<()> {
     Err(malformed(file, message))
 }
 
+/// What the decoder says, with chunks by their names: it shows the fields of its type.
+fn by_name(message: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = message;
+    while let Some((before, chunk)) = rest.split_once("ChunkType {") {
+        let (fields, behind) = chunk.split_once('}').unwrap_or((chunk, ""));
+        let name = fields.trim_start().strip_prefix("type: ").and_then(|fields| fields.split(',').next());
+        plain = plain + before + name.unwrap_or("?");
+        rest = behind;
+    }
+    plain + rest
+}
+
 fn decode_png(file: &Path, bytes: &[u8]) -> Result<Picture> {
-    let failed = |e: png::DecodingError| malformed(file, format!("not a PNG image that can be read: {e}"));
+    let failed = |e: png::DecodingError| {
+        malformed(file, format!("not a PNG image that can be read: {}", by_name(&e.to_string())))
+    };
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(Transformations::normalize_to_color8());
     let header = decoder.read_header_info().map_err(failed)?;
@@ -177,8 +193,9 @@ fn decode_png(file: &Path, bytes: &[u8]) -> Result<Picture> {
 }
 
 fn decode_jpeg(file: &Path, bytes: &[u8]) -> Result<Picture> {
-    let failed =
-        |e: &dyn std::fmt::Debug| malformed(file, format!("not a JPEG image that can be read: {e:?}"));
+    let failed = |e: &dyn std::fmt::Display| {
+        malformed(file, format!("not a JPEG image that can be read: {}", e.to_string().trim_matches('"')))
+    };
     // Strict: a file that is cut short is not half a picture.
     let options = DecoderOptions::default().set_strict_mode(true).jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);

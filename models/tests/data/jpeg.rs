@@ -51,6 +51,26 @@ fn broken_pictures_are_refused() {
     huge[at + 5..at + 9].fill(0xff);
     says(&refused("huge.jpg", &huge), ErrorKind::Format, &["huge.jpg"]);
     says(&refused("text.png", b"hello"), ErrorKind::Format, &["neither a PNG image nor a JPEG image"]);
+    says(&refused("empty.jpg", b""), ErrorKind::Format, &["the file is empty"]);
+    fs::remove_file(folder.path().join("empty.jpg")).unwrap();
+    // A wrong checksum of every chunk, and wrong bytes: told in words, not in the terms of a program.
+    let whole = fs::read(data("scene.png")).unwrap();
+    let mut at = 8;
+    while at + 12 <= whole.len() {
+        let length = u32::from_be_bytes(whole[at..at + 4].try_into().unwrap()) as usize;
+        let name = String::from_utf8(whole[at + 4..at + 8].to_vec()).unwrap();
+        let mut wrong = whole.clone();
+        wrong[at + 8 + length] ^= 1;
+        fs::write(folder.path().join("scene.png"), &wrong).unwrap();
+        if let Err(error) = picture(&folder.path().join("scene.png"), &image) {
+            let text = error.to_string();
+            assert!(!text.contains(['{', '"']), "{text}");
+            assert!(name != "IDAT" || text.contains("while decoding IDAT chunk"), "{text}");
+        } else {
+            assert!(name != "IHDR" && name != "IDAT", "{name}");
+        }
+        at += 12 + length;
+    }
     let labels = field("label", DType::I32, &[]);
     assert!(picture(&data("scene.png"), &labels).is_err());
     assert_eq!(pictures(&data("scene.png")).unwrap().len(), 1);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use brolga::runtime::{Epoch, Flow, Plan, Progress, Step};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -27,13 +27,15 @@ impl Display {
         let flag = interrupted.clone();
         let handler = move || {
             if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
+                std::process::exit(stopped_by().into());
             }
         };
         // What a user has told to survive the terminal (`nohup`) does.
         let survives = hangup_is_ignored();
         if let Err(error) = ctrlc::set_handler(handler) {
             errln!("note: Ctrl-C will end training at once: {error}");
+        } else {
+            note_signals();
         }
         if survives {
             ignore_hangup();
@@ -126,6 +128,39 @@ impl Progress for Display {
         self.line(&format!("note: {text}"));
     }
 }
+
+/// The signal that asked for an end, if it was not that of Ctrl-C.
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+/// The exit code of a run that was stopped, as shells report an end by a signal: 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
+pub fn stopped_by() -> u8 {
+    const INTERRUPT: u8 = 2;
+    match u8::try_from(SIGNAL.load(Ordering::SeqCst)) {
+        Ok(signal @ 1..=127) => 128 + signal,
+        _ => 128 + INTERRUPT,
+    }
+}
+
+/// Notes which signal it is, and goes on as at Ctrl-C.
+#[cfg(unix)]
+extern "C" fn noted(signal: libc::c_int) {
+    SIGNAL.store(signal, Ordering::SeqCst);
+    // SAFETY: a handler may raise a signal; that of Ctrl-C wakes the thread that answers it, and does nothing else.
+    unsafe { libc::raise(libc::SIGINT) };
+}
+
+/// The handler of Ctrl-C is told nothing of which signal it was called for.
+#[cfg(unix)]
+fn note_signals() {
+    let handler: extern "C" fn(libc::c_int) = noted;
+    for signal in [libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: the handler stores a number and raises a signal, which may be done at any time.
+        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    }
+}
+
+#[cfg(not(unix))]
+fn note_signals() {}
 
 #[cfg(unix)]
 fn hangup_is_ignored() -> bool {
