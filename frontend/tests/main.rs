@@ -14,6 +14,7 @@ mod models;
 mod naming;
 mod numbers;
 mod pairs;
+mod promotion;
 mod references;
 mod settings;
 mod shared;

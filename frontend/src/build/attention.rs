@@ -40,8 +40,10 @@ impl Ops<'_> {
     /// `[batch, queries, width]`, keys and values `[batch, keys, width]`, the result as the queries (the values'
     /// width may be another one).
     pub fn attention(&mut self, q: Tensor, k: Tensor, v: Tensor, heads: usize, visible: Visible) -> Built {
+        let one = self.of_one_type(&[q, k, v])?;
+        let (q, k, v) = (one[0], one[1], one[2]);
         let (query, key, value) = (self.ty(q), self.ty(k), self.ty(v));
-        let fits = [&query, &key, &value].iter().all(|ty| ty.rank() == 3 && ty.dtype == query.dtype)
+        let fits = [&query, &key, &value].iter().all(|ty| ty.rank() == 3)
             && query.dtype.is_float()
             && query.dims[0] == key.dims[0]
             && query.dims[2] == key.dims[2]

@@ -246,10 +246,16 @@ impl<'a> Ops<'a> {
         self.elementwise(ScalarOp::Not, x)
     }
 
+    /// Tensors brought to the largest element type among them; shapes stay as they are.
+    pub fn of_one_type(&mut self, tensors: &[Tensor]) -> Built<Vec<Tensor>> {
+        let largest = tensors.iter().map(|&tensor| self.dtype(tensor)).max();
+        let largest = largest.unwrap_or(DType::Bool);
+        tensors.iter().map(|&tensor| self.convert(tensor, largest)).collect()
+    }
+
     /// Two tensors brought to one element type and one shape.
     pub fn align(&mut self, a: Tensor, b: Tensor) -> Built<(Tensor, Tensor)> {
-        let dtype = self.dtype(a).max(self.dtype(b));
-        let pair = [self.convert(a, dtype)?, self.convert(b, dtype)?];
+        let pair = self.of_one_type(&[a, b])?;
         let aligned = self.broadcast_all(&pair)?;
         Ok((aligned[0], aligned[1]))
     }

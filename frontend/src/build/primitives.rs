@@ -71,6 +71,8 @@ impl Ops<'_> {
     /// The matrix product over the last two axes, as `torch.matmul`: axes before them are batch axes, which repeat by
     /// numpy's rule; a vector on the left is a row, on the right a column, and its axis vanishes.
     pub fn matmul(&mut self, a: Tensor, b: Tensor) -> Built {
+        let pair = self.of_one_type(&[a, b])?;
+        let (a, b) = (pair[0], pair[1]);
         let (left, right) = (self.ty(a), self.ty(b));
         let wrong = || {
             Fault::new(format!("{left} and {right} have no matrix product"))
@@ -142,11 +144,11 @@ impl Ops<'_> {
     pub fn concat(&mut self, parts: &[Tensor], axis: impl Into<Size>) -> Built {
         let Some(&first) = parts.first() else { return Err(Fault::new("there is nothing to concatenate")) };
         let axis = self.axis(first, axis)?;
+        let parts = &self.of_one_type(parts)?;
         let expected = self.ty(first);
         for &part in parts {
             let ty = self.ty(part);
             let same = ty.rank() == expected.rank()
-                && ty.dtype == expected.dtype
                 && (0..ty.rank()).all(|at| at == axis || ty.dims[at] == expected.dims[at]);
             if !same {
                 return Err(Fault::new(format!(

@@ -4,7 +4,7 @@ use brolga_ir::DType;
 use brolga_ir::names::nearest;
 
 use super::classes::check_classes;
-use super::{Function, axis, function, tensor, tensor_value, wrong};
+use super::{Function, axis, function, promoted, tensor, tensor_value, wrong};
 use crate::arguments::{Parameter, Rule, int, optional, required, ruled, size, word, words};
 use crate::build::Builder;
 use crate::build::ops::Outside;
@@ -74,7 +74,7 @@ fn fill(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
 
 pub(super) static FUNCTIONS: [Function; 8] = [
     function("matmul", &[required("a"), required("b")], |builder, args| {
-        let (a, b) = (tensor(builder, args, "a")?, tensor(builder, args, "b")?);
+        let [a, b] = promoted(builder, args, ["a", "b"])?;
         tensor_value(builder.ops().matmul(a, b))
     }),
     function("transpose", &[required("x"), ruled("axes", Rule::Ints, false)], |builder, args| {

@@ -1,0 +1,100 @@
+//! Tensors of several element types that meet: every function that takes more than one brings them to the largest.
+
+use brolga_frontend::language::{self, Takes};
+use brolga_frontend::{Model, Settings, no_imports};
+use brolga_ir::ops::Role;
+
+use crate::common::formulas;
+
+const INPUTS: &str = "\"u\": \"u8[4, 3]\", \"i\": \"i32[4, 3]\", \"l\": \"i64[4, 3]\", \"x\": \"f32[4, 3]\", \"d\": \"f64[4, 3]\"";
+
+/// A call, and the type of its result.
+const CALLS: &[(&str, &str)] = &[
+    ("concat([u, i], axis=0)", "i32[8, 3]"),
+    ("concat([i, u, x], axis=1)", "f32[4, 9]"),
+    ("concat([u > 1, l], axis=1)", "i64[4, 6]"),
+    ("concat([d, x], axis=-1)", "f64[4, 6]"),
+    ("stack([u, i])", "i32[2, 4, 3]"),
+    ("stack([x, d])", "f64[2, 4, 3]"),
+    ("where(u > 1, i, x)", "f32[4, 3]"),
+    ("where(x > 0, u, l)", "i64[4, 3]"),
+    ("clip(u, i, x)", "f32[4, 3]"),
+    ("min(u, i)", "i32[4, 3]"),
+    ("max(u, i, d)", "f64[4, 3]"),
+    ("atan2(x, d)", "f64[4, 3]"),
+    ("atan2(u, i)", "f32[4, 3]"),
+    ("xor(u, x)", "bool[4, 3]"),
+    ("matmul(x, transpose(d))", "f64[4, 4]"),
+    ("matmul(u, transpose(x))", "f32[4, 4]"),
+    ("matmul([[1, 2, 3]], transpose(x))", "f32[1, 4]"),
+    ("u @ transpose(d)", "f64[4, 4]"),
+    ("attention(reshape(x, [4, 1, 3]), reshape(d, [4, 1, 3]), reshape(x, [4, 1, 3]))", "f64[4, 1, 3]"),
+    ("take(d, u[:, 0])", "f64[4, 3]"),
+    ("mse(x, d)", "f64[]"),
+    ("l1(d, i)", "f64[]"),
+    ("smooth_l1(x, d)", "f64[]"),
+    ("huber(d, x)", "f64[]"),
+    ("hinge(x, d)", "f64[]"),
+    ("bce(sigmoid(x), sigmoid(d))", "f64[]"),
+    ("bce_with_logits(x, sigmoid(d), weights=d, pos_weight=d)", "f64[]"),
+    ("kl(x, sigmoid(d))", "f64[]"),
+    ("gauss_nll(x, u, square(d))", "f64[]"),
+    ("cross_entropy(x, u[:, 0], weights=d[0])", "f64[]"),
+    ("cross_entropy(x, softmax(d, axis=1))", "f64[]"),
+    ("nll(d, l[:, 0], weights=x[0])", "f64[]"),
+    ("focal(x, i[:, 0], weights=d[0])", "f64[]"),
+    ("r2(x, d)", "f64[]"),
+    ("accuracy(d, u[:, 0])", "f32[]"),
+    ("top_k_accuracy(d, u[:, 0], 2)", "f32[]"),
+];
+
+fn mistakes_or_type(body: &str, expression: &str) -> Result<String, String> {
+    let text = formulas(INPUTS, body, &[expression]);
+    let model = Model::parse("test.ron", &text, &no_imports);
+    let instance = model.and_then(|model| model.instantiate(&Settings::default()));
+    let instance = instance.map_err(|mistakes| mistakes.to_string())?;
+    let graph = instance.graph("infer").ok_or("there is no entry")?;
+    let output =
+        graph.outputs().iter().find(|output| output.role == Role::Data).ok_or("there is no output")?;
+    Ok(graph.ty(output.value).to_string())
+}
+
+#[test]
+fn every_function_of_several_tensors_promotes() {
+    let mut wrong = String::new();
+    for (call, expected) in CALLS {
+        match mistakes_or_type("", call) {
+            Ok(found) if found == *expected => {}
+            Ok(found) => wrong += &format!("{call}: {found}, not {expected}\n"),
+            Err(mistakes) => wrong += &format!("{call}: {mistakes}\n"),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    for function in language::functions() {
+        let several =
+            function.arguments.iter().filter(|argument| argument.takes == Takes::Values).count() > 1;
+        let parts = function.arguments.iter().any(|argument| argument.name == "parts");
+        let is_there = CALLS.iter().any(|(call, _)| call.starts_with(&format!("{}(", function.name)));
+        // A range has numbers only.
+        assert!(
+            is_there || !(several || parts) || function.name == "range",
+            "no row for `{}`",
+            function.name
+        );
+    }
+}
+
+#[test]
+fn branches_that_join_promote() {
+    for (step, expected) in [
+        ("Concat(axis: 1, branches: [\"u\", \"i\", \"x\"])", "f32[4, 9]"),
+        ("Concat(axis: 0, branches: [\"u\", \"l\"])", "i64[8, 3]"),
+        ("Add([\"u\", \"x\"])", "f32[4, 3]"),
+        ("Multiply([\"i\", \"l\"])", "i64[4, 3]"),
+    ] {
+        assert_eq!(mistakes_or_type(step, "it").as_deref(), Ok(expected), "{step}");
+    }
+    // What does not fit by its shape is told by its shape.
+    let mistakes = mistakes_or_type("", "concat([u, i[:2]], axis=1)").unwrap_err();
+    assert!(mistakes.contains("all other axes must be equal"), "{mistakes}");
+}
