@@ -153,6 +153,11 @@ fn random_models() {
 }
 
 #[test]
+fn state_that_no_memory_holds() {
+    alone("models::more_weights_than_memory");
+}
+
+#[test]
 fn integers_of_graphs() {
     alone("texts::graphs");
 }

@@ -268,8 +268,8 @@ fn lists_and_none_everywhere() {
     let takes = |kind: Kind, name: &str| {
         &all.iter().find(|c| c.kind == kind && c.name == name).expect("a row's").arguments
     };
-    let says = |what: &str, text: String, name: &str, argument: &str, required: bool, list: &str| {
-        let found = std::panic::catch_unwind(|| mistakes(&text)).unwrap_or_else(|_| panic!("{what}: {text}"));
+    let says = |text: String, name: &str, argument: &str, required: bool, list: &str| {
+        let found = std::panic::catch_unwind(|| mistakes(&text)).unwrap_or_else(|_| panic!("{text}"));
         if required && list == "none" {
             assert!(found.contains(&format!("`{name}` needs `{argument}`")), "{text}\n{found}");
         }
@@ -285,23 +285,21 @@ fn lists_and_none_everywhere() {
                     };
                     let fields = [fields.as_str(), &more].into_iter().filter(|part| !part.is_empty());
                     let text = wrap(&(row.0, "", NONE, row.3), &fields.collect::<Vec<_>>().join(", "));
-                    says("a list", text, row.0, argument.name, argument.required, list);
+                    says(text, row.0, argument.name, argument.required, list);
                 }
             }
         }
     }
-    let values = ["x", "x", "x", "x", "x", "x", "x", "x", "x"];
     for callable in language::functions() {
         for (at, argument) in callable.arguments.iter().enumerate() {
             for list in LISTS {
                 let given =
                     callable.arguments.iter().enumerate().filter(|(other, a)| *other == at || a.required);
-                let given = given.map(|(other, a)| {
-                    format!("{}={}", a.name, if other == at { list } else { values[other] })
-                });
+                let given =
+                    given.map(|(other, a)| format!("{}={}", a.name, if other == at { list } else { "x" }));
                 let text =
                     expression(&format!("{}({})", callable.name, given.collect::<Vec<_>>().join(", ")));
-                says("a list", text, callable.name, argument.name, argument.required, list);
+                says(text, callable.name, argument.name, argument.required, list);
             }
         }
     }

@@ -76,7 +76,7 @@ const PLACES: &[(&str, &str, &[(&str, &str)])] = &[
 fn with(wrong: &[(usize, &str)]) -> String {
     let mut text = MODEL.to_owned();
     for (at, (place, right, _)) in PLACES.iter().enumerate() {
-        let given = wrong.iter().find(|(wrong, _)| *wrong == at).map_or(*right, |(_, given)| given);
+        let given = wrong.iter().find(|(wrong, _)| *wrong == at).map_or(*right, |(_, given)| *given);
         assert!(text.contains(place), "{place}");
         // A place whose name begins another's stands behind that in no text.
         text = text.replacen(place, given, 1);
@@ -87,8 +87,9 @@ fn with(wrong: &[(usize, &str)]) -> String {
 #[test]
 fn of_two_mistakes_both_are_reported() {
     assert_eq!(mistakes(&with(&[])), "");
-    let all =
-        || PLACES.iter().enumerate().flat_map(|(at, (_, _, wrong))| wrong.iter().map(move |case| (at, case)));
+    let all = || {
+        PLACES.iter().enumerate().flat_map(|(at, (_, _, wrong))| wrong.iter().map(move |case| (at, *case)))
+    };
     let mut missing = Vec::new();
     for (first, (one, says)) in all() {
         let alone = mistakes(&with(&[(first, one)]));
@@ -97,7 +98,7 @@ fn of_two_mistakes_both_are_reported() {
         }
         for (second, (other, says_too)) in all().filter(|(second, _)| *second > first) {
             let found = mistakes(&with(&[(first, one), (second, other)]));
-            for says in [says, says_too].into_iter().filter(|says| !found.contains(**says)) {
+            for says in [says, says_too].into_iter().filter(|says| !found.contains(*says)) {
                 missing.push(format!("{one} and {other}: no `{says}`"));
             }
         }

@@ -94,102 +94,42 @@ impl Maker {
         self.pick(&odd).to_owned()
     }
 
-    fn small(&mut self) -> String {
-        self.one_of(&[1, 1, 2, 2, 3, 3, 4, 5, 6, 8]).to_string()
-    }
-
-    /// A value for an argument of a call, as an expression; what is not known by its name is drawn from all kinds.
-    fn value(&mut self, owner: &str, name: &str) -> String {
+    /// A value for an argument of a call, as an expression: what its signature takes; of those that take any, what goes with
+    /// its name.
+    fn value(&mut self, owner: &str, argument: &Argument) -> String {
         if self.chance(self.odd) {
             return self.odd_value();
         }
-        let tensors =
-            ["it", "it", "it", "x", "it * 0.5", "float(it)", "softmax(float(it))", "sigmoid(float(it))"];
-        if matches!(owner, "len" | "divisible" | "range" | "int" | "float") && name != "by" {
-            return self.pick(&["3", "12.5", "[1, 2, 3]", "it"]).to_owned();
+        match argument.takes {
+            Takes::Size => {
+                self.pick(&["1", "1", "2", "2", "3", "3", "4", "5", "6", "8", "size(1)"]).to_owned()
+            }
+            Takes::Sizes { axes, low } => self.sizes(axes, low),
+            Takes::Int => self.pick(&["0", "1", "1", "-1", "-1", "2", "-2", "3"]).to_owned(),
+            Takes::Within(low, high) => self.number(low, high),
+            Takes::Flag => self.pick(&["true", "false"]).to_owned(),
+            Takes::Values | Takes::Words(_) | Takes::Calls(_) => {
+                let known = tensors(owner, argument.name).or_else(|| lists(owner, argument.name));
+                let any = ["it", "float(it)", "label", "1", "2", "0.5", "[1, 2]", "x"];
+                self.pick(known.unwrap_or(&any)).to_owned()
+            }
         }
-        if owner == "attention" && matches!(name, "q" | "k" | "v") {
-            return self.pick(&["it", "it * 0.5"]).to_owned();
+    }
+
+    /// A size, or one for each axis.
+    fn sizes(&mut self, axes: usize, low: i64) -> String {
+        let one = |maker: &mut Maker| (low + maker.one_of(&[0, 0, 0, 1, 1, 1, 2, 2, 3])).to_string();
+        if self.chance(75) {
+            return one(self);
         }
-        if owner == "MultiHeadAttention" && matches!(name, "key" | "value") {
-            return self.pick(&["it", "it * 2", "it[:, 1:]", "it[:, :, :2]", "x"]).to_owned();
-        }
-        match name {
-            "features" | "size" | "pieces" | "k" | "every" | "steps" | "warmup" | "width" | "half" => {
-                self.small()
-            }
-            "kernel" | "stride" | "factor" | "dilation" => {
-                let options = ["1", "1", "2", "2", "3", "3", "4", "5", "[2, 1]", "[3, 2]", "[1, 3, 2]"];
-                self.pick(&options).to_owned()
-            }
-            "padding" if owner == "Pad" => {
-                let options = [
-                    "[0, [1, 2]]",
-                    "[0, 1, 2]",
-                    "[0, 0, 1, [0, 2]]",
-                    "[[0, 0], 0, -1, 1]",
-                    "[0, 0, 0, 1, 1]",
-                    "[1]",
-                ];
-                self.pick(&options).to_owned()
-            }
-            "padding" | "output_padding" => {
-                let options = ["0", "0", "1", "1", "2", "[1, 0]", "[[1, 0], [0, 1]]"];
-                self.pick(&options).to_owned()
-            }
-            "groups" | "heads" => self.pick(&["1", "1", "2", "2", "3", "4", "size(1)"]).to_owned(),
-            "vocabulary" | "classes" => self.pick(&["5", "7", "11"]).to_owned(),
-            "dims" if owner == "Parameter" => self.pick(&["[3]", "[2, 3]", "[1]", "[]", "[0]"]).to_owned(),
-            "dims" if matches!(owner, "zeros" | "ones" | "full") => {
-                self.pick(&["[2]", "[size(0), 1]", "[3, 2]", "[]", "[0, 2]"]).to_owned()
-            }
-            "correction" => self.pick(&["0", "1", "0.5"]).to_owned(),
-            "dims" => self
-                .pick(&["[-1]", "[0, -1]", "[-1, 2]", "[size(0), -1]", "[size(0), -1, 1]", "[1, -1]"])
-                .to_owned(),
-            "axes" if owner == "LayerNorm" => self.pick(&["1", "1", "2"]).to_owned(),
-            "axes" => self
-                .pick(&["[1, 0]", "[0, 2, 1]", "[0, 2, 3, 1]", "[0, 1, 4, 2, 3]", "[0, -1, 1]"])
-                .to_owned(),
-            "axis" => self.pick(&["0", "1", "-1", "1", "-1", "2", "-2", "[0, 1]", "[1, -1]"]).to_owned(),
-            "start" => self.pick(&["0", "1", "1", "-2"]).to_owned(),
-            "stop" => self.pick(&["1", "2", "3", "-1"]).to_owned(),
-            "step" => self.pick(&["1", "1", "2"]).to_owned(),
-            "eps" | "momentum" | "p" | "smoothing" | "std" if owner != "kl" => {
-                self.pick(&["0.0", "0.1", "0.5", "1e-5", "1"]).to_owned()
-            }
-            "slope" | "alpha" | "beta" | "delta" | "gamma" | "value" | "low" => {
-                self.pick(&["0.1", "0.5", "1", "2", "0"]).to_owned()
-            }
-            "high" => self.pick(&["1", "2", "3.5"]).to_owned(),
-            "parameters" => self.pick(&["1", "size(1)"]).to_owned(),
-            "by" => "8".to_owned(),
-            "ignore_index" => self.pick(&["0", "1", "-1", "-100"]).to_owned(),
-            "padding_idx" => self.pick(&["0", "1", "-1", "4"]).to_owned(),
-            "pos_weight" => self.pick(&["2", "0.5", "[1, 2, 3, 0.5, 1, 2]", "it * 0 + 2"]).to_owned(),
-            "weights" if owner.starts_with("bce") => self.pick(&["2", "it * 0.5"]).to_owned(),
-            "divisor_override" => self.pick(&["1", "3", "4"]).to_owned(),
-            "scale" => self.pick(&["0.5", "1", "2", "0"]).to_owned(),
-            "key_mask" => self.pick(&["it[:, :, 0] > 0", "it[:, :, 0]", "m"]).to_owned(),
-            "mask" if self.chance(50) => self
-                .pick(&["it[:1, :, :1] * 2", "(it[:, :, :1] > 0)[:, none]", "it[:1, :1, :1] * inf"])
-                .to_owned(),
-            "weights" => self.pick(&["[1, 2, 3, 0.5, 1, 2]", "[1, 2, 3, 0.5]"]).to_owned(),
-            "reduction" => self.pick(&["'mean'", "'sum'", "'none'"]).to_owned(),
-            "name" => self.pick(&["'w'", "'fc1.weight'", "'missing'"]).to_owned(),
-            "parts" => self.pick(&["[it, it]", "[it, it * 2, it]", "[it]"]).to_owned(),
-            "label" => self.pick(&["label", "label", "softmax(float(it))"]).to_owned(),
-            "indices" => self.pick(&["label", "argmax(it)", "positions(label)"]).to_owned(),
-            "condition" | "mask" => self.pick(&["it > 0", "it == it", "m"]).to_owned(),
-            "variance" => self.pick(&["it * it + 1", "0.5"]).to_owned(),
-            "bias" | "affine" | "zero_init" | "ceil_mode" | "count_include_pad" | "causal" | "learned"
-            | "divide" | "keepdims" | "descending" | "largest" | "nesterov" | "amsgrad" | "restart" => {
-                self.pick(&["true", "false"]).to_owned()
-            }
-            "x" | "y" | "z" | "u" | "v" | "w" | "a" | "b" | "q" | "target" | "logits" | "log_probability"
-            | "log_q" | "p" => self.pick(&tensors).to_owned(),
-            _ => self.odd_value(),
-        }
+        format!("[{}]", (0..axes).map(|_| one(self)).collect::<Vec<_>>().join(", "))
+    }
+
+    /// A number between two, both included.
+    fn number(&mut self, low: f64, high: f64) -> String {
+        let plain = [0.0, 0.1, 0.1, 0.5, 0.5, 1.0, 1.0, 2.0, 3.5, 1e-5, -0.5];
+        let within: Vec<f64> = plain.into_iter().filter(|number| (low..=high).contains(number)).collect();
+        if within.is_empty() { low.to_string() } else { self.one_of(&within).to_string() }
     }
 
     /// The arguments of a call by name: those that are required, and some of the others.
@@ -227,7 +167,7 @@ impl Maker {
                 }
             }
             Takes::Calls(_) => Given::Text(self.pick(&["0", "0.01", "0.5"]).to_owned()),
-            _ => Given::Expression(self.value(owner, argument.name)),
+            _ => Given::Expression(self.value(owner, argument)),
         }
     }
 
@@ -283,6 +223,16 @@ impl Maker {
         }
     }
 
+    /// A step with the layer or function of that number, counted around.
+    fn numbered(&mut self, number: u64) -> String {
+        let (layers, functions) = (language::layers(), language::functions());
+        let at = number as usize % (layers.len() + functions.len());
+        match at.checked_sub(layers.len()) {
+            None => self.layer(&layers[at]),
+            Some(at) => format!("Expr(\"{}\")", self.function(&functions[at])),
+        }
+    }
+
     /// A step of any kind.
     pub fn step(&mut self, depth: usize) -> String {
         match self.rng.below(20) {
@@ -328,10 +278,63 @@ impl Maker {
             let _ = write!(entry, ", clip: {}", self.pick(&["ClipNorm(1.0)", "ClipValue(0.1)"]));
         }
         if self.chance(20) {
-            entry += ", metrics: { \"size\": \"mean(abs(float(it)))\" }";
+            let metrics = ["mean(abs(float(it)))", "norm(total(float(it)))", "r2(float(it), float(it) * 2)"];
+            let _ = write!(entry, ", metrics: {{ \"size\": \"{}\" }}", self.pick(&metrics));
         }
         format!("Train({entry})")
     }
+}
+
+/// What there is for an argument that takes tensors.
+fn tensors(owner: &str, name: &str) -> Option<&'static [&'static str]> {
+    let choices: &'static [&'static str] = match (owner, name) {
+        ("len" | "range" | "int" | "float" | "divisible", _) => &["3", "12.5", "[1, 2, 3]", "it"],
+        ("attention", "q" | "k" | "v") => &["it", "it * 0.5"],
+        ("MultiHeadAttention", "key" | "value") => &["it", "it * 2", "it[:, 1:]", "it[:, :, :2]", "x"],
+        ("full", "value") | ("Pad", "value") | (_, "fill") => &["0", "1", "0.5", "2"],
+        (_, "key_mask") => &["it[:, :, 0] > 0", "it[:, :, 0]", "m"],
+        (_, "mask") => {
+            &["it > 0", "m", "it[:1, :, :1] * 2", "(it[:, :, :1] > 0)[:, none]", "it[:1, :1, :1] * inf"]
+        }
+        (_, "condition") => &["it > 0", "it == it", "m"],
+        (_, "parts") => &["[it, it]", "[it, it * 2, it]", "[it]"],
+        (_, "label") => &["label", "label", "softmax(float(it))"],
+        (_, "indices") | ("one_hot", "x") => &["label", "argmax(it)", "positions(label)"],
+        (_, "variance") => &["it * it + 1", "0.5"],
+        (_, "low" | "high") => &["0", "0.5", "1", "2"],
+        (
+            _,
+            "x" | "y" | "z" | "u" | "v" | "w" | "a" | "b" | "q" | "p" | "target" | "logits"
+            | "log_probability" | "log_q",
+        ) => &["it", "it", "it", "x", "it * 0.5", "float(it)", "softmax(float(it))", "sigmoid(float(it))"],
+        _ => return None,
+    };
+    Some(choices)
+}
+
+/// What there is for an argument that takes lists, numbers or texts.
+fn lists(owner: &str, name: &str) -> Option<&'static [&'static str]> {
+    let choices: &'static [&'static str] = match (owner, name) {
+        ("Pad", "padding") => {
+            &["[0, [1, 2]]", "[0, 1, 2]", "[0, 0, 1, [0, 2]]", "[[0, 0], 0, -1, 1]", "[0, 0, 0, 1, 1]", "[1]"]
+        }
+        (_, "padding") => &["0", "0", "1", "1", "2", "[1, 0]", "[[1, 0], [0, 1]]"],
+        ("Parameter", "dims") => &["[3]", "[2, 3]", "[1]", "[]", "[0]"],
+        ("zeros" | "ones" | "full", "dims") => &["[2]", "[size(0), 1]", "[3, 2]", "[]", "[0, 2]"],
+        (_, "dims") => &["[-1]", "[0, -1]", "[-1, 2]", "[size(0), -1]", "[size(0), -1, 1]", "[1, -1]"],
+        (_, "axes") => &["[1, 0]", "[0, 2, 1]", "[0, 2, 3, 1]", "[0, 1, 4, 2, 3]", "[0, -1, 1]"],
+        (_, "axis") => &["0", "1", "-1", "1", "-1", "2", "-2", "[0, 1]", "[1, -1]"],
+        (_, "size" | "factor") => &["1", "2", "3", "4", "[2, 1]", "[3, 2]", "[1, 3, 2]"],
+        (_, "start" | "stop" | "step") => &["1", "2", "3", "6"],
+        (_, "mean" | "std") => &["0.5", "1", "[1, 2, 3, 4]", "[0.5, 1, 2]"],
+        (_, "at") => &["[]", "[2]", "[1, 3]"],
+        (_, "pos_weight") => &["2", "0.5", "[1, 2, 3, 0.5, 1, 2]", "it * 0 + 2"],
+        ("bce" | "bce_with_logits", "weights") => &["2", "it * 0.5"],
+        (_, "weights") => &["[1, 2, 3, 0.5, 1, 2]", "[1, 2, 3, 0.5]"],
+        (_, "name") => &["'w'", "'fc1.weight'", "'missing'"],
+        _ => return None,
+    };
+    Some(choices)
 }
 
 /// An argument as it is written.
@@ -451,12 +454,15 @@ pub fn random(seed: u64) -> String {
     if input.starts_with(['u', 'b']) {
         body.push(FLOATED.to_owned());
     }
-    let wanted = 1 + maker.rng.below(6);
+    let wanted = body.len() + 1 + maker.rng.below(6);
     let wrong = seed.is_multiple_of(8);
     let mut attempts = 0;
+    let begun = body.len();
     while body.len() < wanted && attempts < 24 {
         attempts += 1;
-        let step = maker.step(0);
+        // Each layer and function has its turn, and some attempts.
+        let turn = body.len() == begun && attempts <= 12;
+        let step = if turn { maker.numbered(seed) } else { maker.step(0) };
         body.push(step);
         let last = wrong && body.len() == wanted;
         if !last && !is_right(&model(input, batch, &body, None)) {
