@@ -150,6 +150,56 @@ fn gradients_by_parameters_and_inputs() {
     assert_eq!(of("input.x"), [6.0, -12.0, 3.0], "6 w x");
 }
 
+/// Gradients are those of the first step that trains a parameter, from the value that it has there: as it was, or as
+/// earlier steps left it.
+#[test]
+fn gradients_by_what_earlier_steps_left() {
+    const A: &str = "Minimize(loss: \"sum(a1 * a1 * b1) + sum(x)\", of: \"a\", optimizer: Sgd(lr: 1))";
+    const B: &str = "Minimize(loss: \"sum(a1 * b1 * b1) + sum(x)\", of: \"b\", optimizer: Sgd(lr: 1))";
+    const SET: &str = "Update(state: \"a\", value: \"x[0]\")";
+    // a = 1 and b = 1 at first, x[0] = 3, 5.
+    let rows: [(&[&str], [Option<[f32; 2]>; 2]); 10] = [
+        (&[A], [Some([2.0, 2.0]), None]),
+        (&[SET, A], [Some([6.0, 10.0]), None]),
+        (&[A, SET], [Some([2.0, 2.0]), None]),
+        (&[A, SET, A], [Some([2.0, 2.0]), None]),
+        (&[SET, A, SET, A], [Some([6.0, 10.0]), None]),
+        (&[SET, SET, B], [None, Some([6.0, 10.0])]),
+        (&[A, B], [Some([2.0, 2.0]), Some([-2.0, -2.0])]),
+        (&[SET, A, B], [Some([6.0, 10.0]), Some([-6.0, -10.0])]),
+        (
+            &["Update(state: \"b\", value: \"x[0]\")", "Update(state: \"a\", value: \"b1\")", A, B],
+            [Some([18.0, 50.0]), Some([-90.0, -450.0])],
+        ),
+        (&["Update(state: \"a\", value: \"stop_gradient(x[0])\")", A], [Some([6.0, 10.0]), None]),
+    ];
+    for (steps, expected) in rows {
+        let steps = steps.join(", ");
+        let text = format!(
+            r#"Model(
+                inputs: {{ "x": "f32[2, 2]" }},
+                body: [
+                    Parameter(name: "a", dims: [2], init: Ones), As("a1"),
+                    Parameter(name: "b", dims: [2], init: Ones), As("b1"),
+                ],
+                entries: {{ "train": Entry(mode: "train", steps: [{steps}]) }},
+            )"#
+        );
+        let model = Model::from_text("steps", &text, &Settings::default()).unwrap_or_else(|e| panic!("{e}"));
+        let graph = with_gradients(model.graph("train").unwrap()).unwrap_or_else(|e| panic!("{steps}: {e}"));
+        let executable = Arc::new(compile(&graph, model.options()).unwrap());
+        let mut state: State = model.initial_state(0).unwrap();
+        let mut instance = Instance::bind(executable, &state, &Threads::serial()).unwrap();
+        let x = Tensor::from_slice(&[2, 2], &[3f32, 5.0, 7.0, 9.0]).unwrap();
+        let outputs = instance.run_named(&mut state, &[("x", &x)]).unwrap();
+        for (name, expected) in ["grad.a", "grad.b"].into_iter().zip(expected) {
+            let found = outputs.iter().find(|(found, _)| found == name);
+            let found = found.map(|(_, tensor)| tensor.as_slice::<f32>().unwrap().to_vec());
+            assert_eq!(found, expected.map(Vec::from), "{name} of {steps}");
+        }
+    }
+}
+
 /// A path in an import counts from the folder of the file that it stands in, however deep; what comes along is found by name.
 #[test]
 fn imports_are_found_from_the_importing_file() {

@@ -29,6 +29,7 @@ mod nan;
 mod networks;
 mod onnx;
 mod random_graphs;
+mod ranges;
 mod references;
 mod safe;
 mod schedules;

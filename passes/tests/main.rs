@@ -8,4 +8,5 @@ mod long;
 mod lowering;
 mod prepare;
 mod random;
+mod ranges;
 mod sums;
