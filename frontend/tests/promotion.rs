@@ -98,3 +98,23 @@ fn branches_that_join_promote() {
     let mistakes = mistakes_or_type("", "concat([u, i[:2]], axis=1)").unwrap_err();
     assert!(mistakes.contains("all other axes must be equal"), "{mistakes}");
 }
+
+/// Positions are i32, with numbers too; an axis that they cannot count is refused.
+#[test]
+fn positions_are_i32() {
+    for call in ["argmax(x)", "argmin(d)", "argsort(u)[:, 0]", "top_k(x, 2)[1][:, 0]", "positions(l)[:, 0]"] {
+        assert_eq!(mistakes_or_type("", call).as_deref(), Ok("i32[4]"), "{call}");
+        assert_eq!(mistakes_or_type("", &format!("{call} * 1000000007")).as_deref(), Ok("i32[4]"), "{call}");
+        let wide = format!("cast({call}, 'i64') * 1000000007");
+        assert_eq!(mistakes_or_type("", &wide).as_deref(), Ok("i64[4]"), "{call}");
+        let mistakes = mistakes_or_type("", &format!("{call} + 4294967296")).unwrap_err();
+        assert!(mistakes.contains("does not fit into i32"), "{call}: {mistakes}");
+    }
+    for call in
+        ["argmax(it, axis=0)", "argsort(it, axis=0)", "top_k(it, 2, axis=0)[1]", "positions(it, axis=0)"]
+    {
+        let long = |extent: u64| mistakes_or_type(&format!("Expr(\"zeros([{extent}], 'u8')\")"), call);
+        assert!(long(1 << 31).is_ok(), "{call}: {:?}", long(1 << 31));
+        assert!(long((1 << 31) + 1).unwrap_err().contains("positions are i32"), "{call}");
+    }
+}

@@ -200,6 +200,20 @@ fn axis(builder: &mut Builder, args: &Args, x: Tensor, default: i64) -> Built<us
     })
 }
 
+/// The single axis `axis`, whose positions are the result: they are `i32`, half of what PyTorch's take.
+fn counted_axis(builder: &mut Builder, args: &Args, x: Tensor) -> Built<usize> {
+    let axis = axis(builder, args, x, -1)?;
+    let extent = builder.ops().dims(x)[axis];
+    if extent > 1 << 31 {
+        return Err(wrong(
+            args,
+            "x",
+            format!("axis {axis} has {extent} elements, and positions are i32: below 2^31"),
+        ));
+    }
+    Ok(axis)
+}
+
 fn tensor_value(result: Built) -> Built<Val> {
     result.map(Val::Tensor)
 }

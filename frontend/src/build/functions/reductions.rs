@@ -2,7 +2,7 @@
 
 use brolga_ir::program::Combine;
 
-use super::{Function, axis, float_tensor, function, mean_of, tensor, tensor_value, wrong};
+use super::{Function, axis, counted_axis, float_tensor, function, mean_of, tensor, tensor_value, wrong};
 use crate::arguments::{Bounds, Parameter, Rule, flag, int, number, required, ruled};
 use crate::build::Builder;
 use crate::build::ops::Ops;
@@ -146,7 +146,7 @@ fn logsumexp(builder: &mut Builder, args: &Args) -> Built<Val> {
 /// The position of the first extreme element, as `i32`.
 fn extreme_index(builder: &mut Builder, args: &Args, largest: bool) -> Built<Val> {
     let x = tensor(builder, args, "x")?;
-    let axis = axis(builder, args, x, -1)?;
+    let axis = counted_axis(builder, args, x)?;
     if builder.ops().dims(x)[axis] == 0 {
         return Err(wrong(args, "x", "there is no extreme along an axis without elements"));
     }

@@ -4,7 +4,7 @@ use brolga_ir::DType;
 use brolga_ir::names::nearest;
 
 use super::classes::check_classes;
-use super::{Function, axis, function, promoted, tensor, tensor_value, wrong};
+use super::{Function, axis, counted_axis, function, promoted, tensor, tensor_value, wrong};
 use crate::arguments::{Parameter, Rule, int, optional, required, ruled, size, word, words};
 use crate::build::Builder;
 use crate::build::ops::Outside;
@@ -137,7 +137,7 @@ pub(super) static FUNCTIONS: [Function; 8] = [
     }),
     function("positions", &[required("x"), int("axis")], |builder, args| {
         let x = tensor(builder, args, "x")?;
-        let axis = axis(builder, args, x, -1)?;
+        let axis = counted_axis(builder, args, x)?;
         let mut ops = builder.ops();
         let dims = ops.dims(x);
         Ok(Val::Tensor(ops.b.iota(DType::I32, &dims, axis)?))

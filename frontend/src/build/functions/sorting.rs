@@ -2,7 +2,7 @@
 
 use brolga_ir::DType;
 
-use super::{Function, axis, function, tensor, wrong};
+use super::{Function, axis, counted_axis, function, tensor, wrong};
 use crate::arguments::{Parameter, flag, int, required, size};
 use crate::build::Builder;
 use crate::build::value::{Args, Built, Tensor, Val};
@@ -25,7 +25,7 @@ pub(super) static FUNCTIONS: [Function; 3] = [
 /// The elements along an axis in order, and the positions that they come from, as `i32`.
 fn sorted(builder: &mut Builder, args: &Args, descending: bool) -> Built<(Tensor, Tensor)> {
     let x = tensor(builder, args, "x")?;
-    let axis = axis(builder, args, x, -1)?;
+    let axis = counted_axis(builder, args, x)?;
     let mut ops = builder.ops();
     let (dims, dtype) = (ops.dims(x), ops.dtype(x));
     let keys = if dtype == DType::Bool { ops.convert(x, DType::U8)? } else { x };
