@@ -15,15 +15,16 @@ use crate::fingerprint::Fingerprint;
 use crate::lock::Lock;
 use crate::state::State;
 use crate::tensor_file::{TensorFile, write_sealed};
-use crate::weights::metadata;
+use crate::weights::noted;
 
 /// The key of the cursor in a file's metadata, where a checksum of the whole file stands before it.
-const KEY: &str = "brolga.checkpoint";
+pub(crate) const KEY: &str = "brolga.checkpoint";
 /// The key in files of earlier versions, whose checksum was one of the tensors alone.
 const OLD_KEY: &str = "brolga.cursor";
 
 /// Where in the data a training run stands, and what it has summed up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Cursor {
     /// Epochs completed.
     pub(crate) epoch: u64,
@@ -119,8 +120,8 @@ impl Checkpoints {
             Error::new(ErrorKind::Format, format!("cannot write the cursor of step {step}: {e}"))
         })?;
         let path = self.directory.join(format!("step-{step}.safetensors"));
-        let record = state.record().to_text();
-        write_sealed(&path, &state.tensors(|_| true), (KEY, &text), &metadata(record.as_deref()))?;
+        let metadata = state.record().metadata()?;
+        write_sealed(&path, &state.tensors(|_| true), (KEY, &text), &noted(&metadata))?;
         Ok(path)
     }
 

@@ -7,6 +7,7 @@ const LINES: usize = 5;
 
 /// What a run depends on, as named values. A checkpoint carries it, and a run that goes on from there must have the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fingerprint {
     /// What must agree, such as the checksum of a graph.
     pub decides: Vec<(String, String)>,

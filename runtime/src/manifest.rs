@@ -85,6 +85,7 @@ pub struct Input {
 
 /// The values that an index may take: `low..=high`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct IndexRange {
     /// The smallest value allowed.
     pub low: i64,

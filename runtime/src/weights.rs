@@ -5,9 +5,10 @@
 
 use std::path::Path;
 
+use crate::checkpoint;
 use crate::error::{Error, ErrorKind, Hints, Result};
 use crate::npz::open_weights;
-use crate::record::{DataRecord, KEY};
+use crate::record::{DataRecord, is_own};
 use crate::state::{Slot, State};
 use crate::tensor::{DType, Tensor, TensorRef, type_name};
 use crate::tensor_file::{Entry, TensorFile, write_noted};
@@ -79,6 +80,7 @@ impl State {
 
     /// [`load`](State::load) or [`load_partial`](State::load_partial) from an open file.
     pub(crate) fn load_file(&mut self, file: &mut TensorFile, partial: bool) -> Result<LoadReport> {
+        let record = DataRecord::read(file)?;
         let mut problems = Vec::new();
         let mut report = LoadReport::default();
         let mut matched = Vec::new();
@@ -127,7 +129,7 @@ impl State {
             report.used.push(file.entries()[at].name.clone());
         }
         tensors.into_iter().for_each(|(slot, tensor)| self.replace(slot, tensor));
-        self.set_record(DataRecord::from_text(file.metadata(KEY)));
+        self.set_record(record);
         Ok(report)
     }
 
@@ -136,8 +138,8 @@ impl State {
     /// # Errors
     /// A file that cannot be written; it is as before then.
     pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
-        let record = self.record().to_text();
-        write_noted(path.as_ref(), &self.tensors(|s| s.kind().is_saved()), &metadata(record.as_deref()))
+        let metadata = self.record().metadata()?;
+        write_noted(path.as_ref(), &self.tensors(|s| s.kind().is_saved()), &noted(&metadata))
     }
 
     /// Saves everything, for training on.
@@ -145,8 +147,24 @@ impl State {
     /// # Errors
     /// A file that cannot be written; it is as before then.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let record = self.record().to_text();
-        write_noted(path.as_ref(), &self.tensors(|_| true), &metadata(record.as_deref()))
+        let metadata = self.record().metadata()?;
+        write_noted(path.as_ref(), &self.tensors(|_| true), &noted(&metadata))
+    }
+
+    /// Whether a file holds what was saved of a state like this one, and nothing else: its metadata say that it was written
+    /// here, all weights are in it with these shapes, and besides them parts of a training state at most. A checkpoint has
+    /// more to lose, and is none.
+    pub fn is_saved_in(&self, path: impl AsRef<Path>) -> bool {
+        let Ok(file) = TensorFile::open(path) else { return false };
+        let is_known = |entry: &Entry| match self.position(&entry.name) {
+            Some(at) => self.slots()[at].tensor().dims() == entry.dims,
+            None => may_be_unknown(&entry.name),
+        };
+        let mut weights = self.slots().iter().filter(|slot| slot.kind().is_weight());
+        is_own(&file)
+            && file.metadata(checkpoint::KEY).is_none()
+            && file.entries().iter().all(is_known)
+            && weights.all(|slot| file.has(slot.name()))
     }
 
     pub(crate) fn tensors(&self, which: impl Fn(&Slot) -> bool) -> Vec<(&str, TensorRef<'_>)> {
@@ -154,10 +172,9 @@ impl State {
     }
 }
 
-/// What files of weights, of states and of checkpoints say besides tensors: the record of the data, and the pair that Hugging
-/// Face's readers look for.
-pub(crate) fn metadata(record: Option<&str>) -> Vec<(&str, &str)> {
-    record.map(|record| (KEY, record)).into_iter().chain([("format", "pt")]).collect()
+/// Pairs of metadata as they are written.
+pub(crate) fn noted<'a>(metadata: &'a [(&'a str, String)]) -> Vec<(&'a str, &'a str)> {
+    metadata.iter().map(|(key, value)| (*key, value.as_str())).collect()
 }
 
 /// Names that a file may have and a model lack: PyTorch's counters of batches, which nothing depends on, and

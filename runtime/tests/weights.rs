@@ -305,3 +305,109 @@ fn the_time_of_loading_is_linear() {
         assert!(*lots < 24.0 * few + 0.2, "{at}: {few} s for 800 tensors, {lots} s for 6,400");
     }
 }
+
+/// What weights know of the data is read as it was written, or not at all: no byte of a file's metadata can change without
+/// that the record stays what it was, or loading says so and changes nothing. So it is for checkpoints, whose every byte is checked.
+#[test]
+fn a_damaged_record_of_the_data_is_an_error() {
+    let files = Files::new();
+    let path = files.dir.path().join("weights.safetensors");
+    let held_out = HeldOutRecord { data: "0123abcd".into(), seed: 7, rule: "a fifth, drawn by seed".into() };
+    let record = DataRecord {
+        classes: vec!["cat".into(), "dog".into()],
+        columns: vec!["rooms".into(), "area".into()],
+        vocabularies: vec![("street".into(), vec!["a".into(), "b".into()])],
+        target: Some("price".into()),
+        held_out: Some(held_out),
+    };
+    for record in [record, DataRecord::default()] {
+        let mut saved = state();
+        saved.set_record(record.clone());
+        saved.save_weights(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut loaded = state();
+        loaded.load(&path).unwrap();
+        assert_eq!(loaded.record(), &record);
+
+        // The metadata stand first in the header.
+        let end = whole.windows(4).position(|at| at == b"\"pt\"").unwrap() + 5;
+        let mut refused = 0;
+        for at in 8..end {
+            for flip in [1, 2, 32] {
+                let mut bytes = whole.clone();
+                bytes[at] ^= flip;
+                std::fs::write(&path, &bytes).unwrap();
+                let mut loaded = state();
+                match loaded.load(&path) {
+                    Ok(_) => assert_eq!(loaded.record(), &record, "byte {at} as {:?}", bytes[at] as char),
+                    Err(error) => {
+                        refused += 1;
+                        assert_eq!(values(&loaded), values(&state()), "{error}");
+                    }
+                }
+            }
+        }
+        assert!(refused > if record == DataRecord::default() { 30 } else { 500 }, "{refused}");
+    }
+}
+
+/// Records of earlier versions, which have no checksum, are read; those of later ones, and what is no record, are refused, with
+/// what can be done.
+#[test]
+fn records_of_other_versions() {
+    let files = Files::new();
+    let path = files.dir.path().join("weights.safetensors");
+    let own = state();
+    let views: Vec<_> = own.slots().iter().map(|slot| (slot.name(), slot.tensor().view())).collect();
+    let load = |metadata: (&str, &str)| {
+        write_safetensors(&path, &views, Some(metadata)).unwrap();
+        let mut loaded = state();
+        loaded.load(&path).map(|_| loaded.record().clone())
+    };
+    let earlier = load(("brolga.data", r#"{"columns":["rooms","area"]}"#)).unwrap();
+    assert_eq!(earlier.columns, ["rooms", "area"]);
+    assert_eq!(load(("format", "pt")).unwrap(), DataRecord::default());
+    for metadata in [
+        ("brolga.data", r#"{"columns":["rooms","area"],"units":["1","m2"]}"#),
+        ("brolga.data", r#"{"held_out":{"data":"0","seed":1,"rule":"all","fold":2}}"#),
+        ("brolga.data", r#"{"columns":"rooms"}"#),
+        ("brolga.data", r#"{"columns":["rooms","#),
+        ("brolga.data", ""),
+        ("brolga.weights", "2 00000000"),
+        ("brolga.weights", "1 00000001"),
+        ("brolga.weights", ""),
+    ] {
+        let error = load(metadata).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Format, "{metadata:?}");
+        let message = files.message(&error);
+        assert!(
+            message.contains("`brolga.data`") && message.contains("take a copy that is whole"),
+            "{message}"
+        );
+    }
+}
+
+/// A file is known to hold what was saved of a state like this one.
+#[test]
+fn own_files_are_known() {
+    let files = Files::new();
+    let path = files.dir.path().join("weights.safetensors");
+    let own = state();
+    assert!(!own.is_saved_in(&path));
+    for whole in [true, false] {
+        if whole { own.save(&path) } else { own.save_weights(&path) }.unwrap();
+        assert!(own.is_saved_in(&path));
+        for (name, dims) in [("fc1.bias", &[3][..]), ("fc2.bias", &[2][..])] {
+            let mut other = State::new();
+            for slot in own.slots().iter().filter(|slot| slot.name() != "fc1.bias") {
+                other.insert(slot.name(), slot.kind(), slot.tensor().try_clone().unwrap()).unwrap();
+            }
+            assert!(!other.is_saved_in(&path), "one of the file's is not there");
+            other.insert(name, SlotKind::Parameter, Tensor::zeros(DType::F32, dims).unwrap()).unwrap();
+            assert!(!other.is_saved_in(&path), "{name}");
+        }
+    }
+    let views: Vec<_> = own.slots().iter().map(|slot| (slot.name(), slot.tensor().view())).collect();
+    write_safetensors(&path, &views, Some(("format", "pt"))).unwrap();
+    assert!(!own.is_saved_in(&path), "another program's");
+}

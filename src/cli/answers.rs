@@ -230,7 +230,8 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
         }
     }
     if let Some(path) = &args.save {
-        destinations.writes("--save", path, Written::State, state.bytes())?;
+        let idle = (!manifest.updates_state()).then_some("the entry point updates nothing");
+        destinations.saves(path, &state, state.bytes(), idle)?;
     }
     if tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?.is_some() {
         executable = model.compile_for(&args.entry.name, &dims)?;

@@ -145,7 +145,7 @@ pub struct MachineArgs {
 /// Whether files may be overwritten.
 #[derive(Args)]
 pub struct OverwriteArgs {
-    /// Overwrites files of other kinds, and inputs
+    /// Overwrites files of other kinds, inputs, and weights that are not the model's own
     #[arg(long)]
     pub force: bool,
 }

@@ -12,7 +12,7 @@ use super::answers::is_written_table;
 /// What a command writes into a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// Weights or a training state: safetensors.
+    /// Weights or a training state: safetensors; which of those that are there it may replace, [`Destinations::saves`] says.
     State,
     /// Tensors: `.npz`, `.npy`, or safetensors.
     Tensors,
@@ -231,19 +231,44 @@ impl Destinations {
         Ok(())
     }
 
+    /// A file of about so many bytes with weights or a training state like this one; where no update was made of it (`idle`
+    /// says why), nothing is replaced: what is there may be trained.
+    ///
+    /// # Errors
+    /// Those of [`writes`](Destinations::writes); what is there and holds other tensors than those of the model, or was not
+    /// written here.
+    pub fn saves(&mut self, file: &Path, state: &State, bytes: usize, idle: Option<&str>) -> Result<()> {
+        self.writes("--save", file, Written::State, bytes)?;
+        if self.force || is_free(file) {
+            return Ok(());
+        }
+        if let Some(idle) = idle {
+            let why = format!("which may hold trained weights, while {idle}");
+            return Err(would_overwrite("--save", file, &why));
+        }
+        if !state.is_saved_in(file) {
+            let why = "which does not hold the weights of this model as an earlier run has saved them";
+            return Err(would_overwrite("--save", file, why));
+        }
+        Ok(())
+    }
+
     /// A table of answers that will be written with these names of columns: one that is there is replaced if it has the
     /// same, and rows as they are written.
     ///
     /// # Errors
     /// Another table.
     pub fn replaces(&self, option: &str, file: &Path, columns: &[String]) -> Result<()> {
-        let empty = || Content::of(file).is_ok_and(|content| content == Content::Empty);
-        let device = file.exists() && !file.is_file();
-        if self.force || !file.exists() || device || empty() || is_written_table(file, columns) {
+        if self.force || is_free(file) || is_written_table(file, columns) {
             return Ok(());
         }
         Err(would_overwrite(option, file, "which is no table of such answers from an earlier run"))
     }
+}
+
+/// Whether nothing is lost where a file is written: there is none, or an empty one, or a device.
+fn is_free(file: &Path) -> bool {
+    !file.is_file() || Content::of(file).is_ok_and(|content| content == Content::Empty)
 }
 
 /// What is asked before something is overwritten.

@@ -79,7 +79,8 @@ fn call(args: &RunArgs, from: Option<&Path>, to: &Path, mut destinations: Destin
     let bytes = executable.manifest().outputs.iter().map(|o| byte_len(o.dtype, &o.dims).unwrap_or(0)).sum();
     destinations.writes("--outputs", to, Written::Tensors, bytes)?;
     if let Some(path) = &args.save {
-        destinations.writes("--save", path, Written::State, state.bytes())?;
+        let idle = (!executable.manifest().updates_state()).then_some("the entry point updates nothing");
+        destinations.saves(path, &state, state.bytes(), idle)?;
     }
     if tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?.is_some() {
         executable = model.compile_for(&args.entry.name, &dims)?;

@@ -59,7 +59,8 @@ pub fn run(args: &StepArgs, mut destinations: Destinations) -> Result<ExitCode> 
     let mut state = state(&model, &args.start)?;
     destinations.reads_model(&model);
     if let Some(path) = &args.save {
-        destinations.writes("--save", path, Written::State, state.bytes())?;
+        let idle = (args.steps == 0).then_some("--steps 0 trains nothing");
+        destinations.saves(path, &state, state.bytes(), idle)?;
     }
     if let Some(path) = &args.grads {
         destinations.writes("--grads", path, Written::Tensors, weight_bytes(&state))?;

@@ -115,7 +115,8 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
     if let Some(folder) = &args.checkpoint {
         destinations.checkpoints("--checkpoint", folder)?;
     }
-    destinations.writes("--save", &save, Written::State, weight_bytes(&state))?;
+    let idle = (args.epochs == 0).then_some("--epochs 0 trains nothing");
+    destinations.saves(&save, &state, weight_bytes(&state), idle)?;
     if let Some(log) = &args.log {
         destinations.writes("--log", log, Written::Log, 0)?;
     }
@@ -157,6 +158,9 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
         errln!(
             "note: {there} epochs were trained before, and --epochs asks for {asked} in all: nothing was left to train"
         );
+    }
+    if outcome.epochs == 0 && display.steps() == 0 && !outcome.stopped {
+        errln!("note: nothing was trained: the weights are saved as they began");
     }
     let mut missing = missing(&outcome.failures);
     let save = save_weights(&state, save, &display, &outcome, &mut missing)?;

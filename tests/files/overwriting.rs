@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use brolga::Tensor;
-use brolga::runtime::{read_tensors, write_tensors};
+use brolga::runtime::{read_tensors, write_safetensors, write_tensors};
 
 use super::{MIDDLE, write_batch, write_models};
-use crate::cli::{bad, folder, good};
+use crate::cli::{bad, folder, good, run};
 
 const GRAPH: &str = "graph @f(%x: f32[2, 5, 3]) {\n  %0 = tanh %x : f32[2, 5, 3]\n  return %0 as \"y\"\n}\n";
 /// Every option that names a file to write: nothing of another kind is overwritten without `--force`, names that promise
@@ -144,6 +144,76 @@ fn only_results_are_replaced_unasked() {
     for name in ["a.npy", "a.safetensors"] {
         assert_eq!(read_tensors(at.join(name)).unwrap()[0].1.bytes(), one[0].1.bytes(), "{name}");
     }
+}
+
+/// Weights are replaced unasked where they are this model's, by name and shape, and were written here; and never by a command
+/// that makes no update. Every option that writes weights has a row.
+#[test]
+fn only_weights_of_this_model_that_were_saved_here_are_replaced_unasked() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    std::fs::write(at.join("row.ron"), ROW).unwrap();
+    std::fs::write(at.join("wide.ron"), MIDDLE.replace("features: 4", "features: 5")).unwrap();
+    std::fs::write(at.join("row.csv"), "a,b,t\n1,2,3\n4,5,6\n7,8,9\n1,3,5\n2,4,6\n").unwrap();
+    write_batch(&at.join("in.npz"), 5, true);
+    write_batch(&at.join("data.npz"), 40, false);
+    good(at, "train middle.ron --epochs 1 --batch 8 --data data.npz --save own.st");
+    good(at, "train wide.ron --epochs 1 --batch 8 --data data.npz --save wide.st");
+    good(at, "train row.ron --epochs 1 --batch 2 --save row.st");
+    good(at, "train middle.ron --epochs 1 --batch 8 --data data.npz --save o.st --checkpoint points");
+    // The same tensors, as PyTorch's users save them, and without any metadata.
+    let tensors = read_tensors(at.join("own.st")).unwrap();
+    let views: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.view())).collect();
+    write_safetensors(at.join("torch.st"), &views, Some(("format", "pt"))).unwrap();
+    write_safetensors(at.join("bare.st"), &views, None).unwrap();
+    let point = std::fs::read_dir(at.join("points")).unwrap().map(|entry| entry.unwrap().path());
+    let point = point.filter(|path| path.extension().is_some()).max().unwrap();
+    std::fs::copy(point, at.join("point.st")).unwrap();
+    let train = "train middle.ron --epochs 1 --batch 8 --data data.npz --save";
+    let step = "step middle.ron --inputs in.npz --save";
+    let call = "run middle.ron --entry train --inputs in.npz --outputs y.npz --save";
+    let label = "run row.ron --entry train --weights row.st row.csv --outputs y.csv --save";
+    let kept = |command: &str, name: &str, why: &str| {
+        let before = std::fs::read(at.join(name)).unwrap();
+        let errors = bad(at, &format!("{command} {name}"));
+        assert!(errors.contains(why) && errors.contains("give --force"), "{command} {name}: {errors}");
+        assert!(!errors.contains("epoch "), "before the work: {errors}");
+        assert_eq!(std::fs::read(at.join(name)).unwrap(), before, "{command} {name}");
+    };
+    let foreign = "does not hold the weights of this model as an earlier run has saved them";
+    for command in [train, step, call] {
+        for name in ["torch.st", "bare.st", "wide.st", "row.st", "point.st"] {
+            kept(command, name, foreign);
+        }
+        // Weights by weights or by a whole state, and that by weights.
+        for _ in 0..2 {
+            good(at, &format!("{command} own.st"));
+        }
+        std::fs::copy(at.join("torch.st"), at.join("asked.st")).unwrap();
+        good(at, &format!("{command} asked.st --force"));
+    }
+    kept(label, "own.st", foreign);
+    // The name by default.
+    std::fs::copy(at.join("torch.st"), at.join("middle.safetensors")).unwrap();
+    kept("train middle.ron --epochs 1 --batch 8 --data data.npz --save", "middle.safetensors", foreign);
+    let errors = bad(at, "train middle.ron --epochs 1 --batch 8 --data data.npz");
+    assert!(errors.contains(foreign), "{errors}");
+
+    for (command, why) in [
+        ("train middle.ron --epochs 0 --batch 8 --data data.npz --save", "--epochs 0 trains nothing"),
+        ("step middle.ron --inputs in.npz --steps 0 --save", "--steps 0 trains nothing"),
+        ("run middle.ron --inputs in.npz --outputs y.npz --save", "the entry point updates nothing"),
+        ("run row.ron row.csv --save", "the entry point updates nothing"),
+    ] {
+        kept(command, "own.st", why);
+        good(at, &format!("{command} new.st"));
+        good(at, &format!("{command} own.st --force"));
+        std::fs::remove_file(at.join("new.st")).unwrap();
+    }
+    let notes = run(at, "train middle.ron --epochs 0 --batch 8 --data data.npz --save new.st").stderr;
+    let notes = String::from_utf8(notes).unwrap();
+    assert!(notes.contains("nothing was trained: the weights are saved as they began"), "{notes}");
 }
 
 /// A name that is too long, a pipe and a socket are refused before the work, by every option that writes a file.
