@@ -28,7 +28,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// A failed file operation; `action` continues "cannot", as in "read the model".
     pub fn io(action: &str, path: &std::path::Path, error: &std::io::Error) -> Error {
-        Error::Io(format!("cannot {action} `{}`: {error}", path.display()))
+        Error::Io(format!("cannot {action} `{}`: {error}", crate::runtime::Shown::shown(path)))
     }
 
     /// An unknown name, with the nearest one known, or all of them where they are few.

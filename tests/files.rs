@@ -310,6 +310,34 @@ fn symbols_of_objects() {
     }
 }
 
+/// A name with a line break is shown on one line, whatever is wrong with the file, and where it is written to.
+#[cfg(unix)]
+#[test]
+fn names_are_shown_on_one_line() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    write_batch(&at.join("in.npz"), 5, true);
+    std::fs::write(at.join("text\nhere"), "text").unwrap();
+    let rows: [(&[&str], bool); 6] = [
+        (&["check", "a\nb.ron"], false),
+        (&["run", "middle.ron", "--inputs", "a\nb.npz", "--outputs", "o.npz"], false),
+        (&["run", "middle.ron", "--inputs", "text\nhere", "--outputs", "o.npz"], false),
+        (&["run", "middle.ron", "--inputs", "in.npz", "--outputs", "no\nsuch/o.npz"], false),
+        (&["run", "middle.ron", "--inputs", "in.npz", "--outputs", "text\nhere"], false),
+        (&["run", "middle.ron", "--inputs", "in.npz", "--outputs", "o\n.npz"], true),
+    ];
+    for (arguments, works) in rows {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_brolga"));
+        let output = command.args(arguments).current_dir(at).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(output.status.success(), works, "{text}");
+        let name = arguments.iter().find(|argument| argument.contains('\n')).unwrap();
+        assert!(text.contains(&name.replace('\n', "\\n")) && !text.contains(name), "{text}");
+    }
+}
+
 /// The tools: models by chapter and word, completions, the language, tests by files.
 #[test]
 fn tools() {

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::names::Shown;
 
 /// How the temporary files of unfinished writes begin. Each is locked as long as it is being written.
 const TEMPORARY: &str = ".brolga-unfinished-";
@@ -106,7 +107,7 @@ pub fn check_writable(path: &Path, bytes: u64) -> Result<()> {
         reserve(file.as_file(), bytes)
     };
     run().map_err(|e| io(plain(e))).map_err(|e| match fs::metadata(folder(&target)) {
-        Err(_) => e.and(format!("there is no folder `{}`", folder(&target).display())),
+        Err(_) => e.and(format!("there is no folder `{}`", folder(&target).shown())),
         Ok(_) => e,
     })
 }

@@ -13,6 +13,7 @@ use crate::atomic::{remove_unfinished, sync_directory};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::lock::Lock;
+use crate::names::Shown;
 use crate::state::State;
 use crate::tensor_file::{TensorFile, write_sealed};
 use crate::weights::noted;
@@ -85,7 +86,7 @@ impl Checkpoints {
         let Some((_, path)) = self.list()?.into_iter().next() else { return Ok(()) };
         let message = format!(
             "`{}` is from an earlier run; resume it, or choose another directory for the checkpoints",
-            path.display()
+            path.shown()
         );
         Err(Error::new(ErrorKind::Option, message))
     }
@@ -111,7 +112,7 @@ impl Checkpoints {
         if self.lock.as_ref().is_some_and(|lock| !lock.is_held()) {
             let message = format!(
                 "the checkpoint directory `{}` was removed or replaced while the run used it",
-                self.directory.display()
+                self.directory.shown()
             );
             return Err(Error::new(ErrorKind::Io, message));
         }
@@ -155,7 +156,7 @@ impl Checkpoints {
             }
         }
         let Some(first) = first else { return Ok(None) };
-        let (directory, count) = (self.directory.display(), files.len());
+        let (directory, count) = (self.directory.shown(), files.len());
         let message = format!(
             "none of the {count} checkpoints in `{directory}` can be read; remove them to start from the beginning\n\
              the newest: {first}"
@@ -172,7 +173,7 @@ impl Found {
         anyway: bool,
         notice: &mut dyn FnMut(&str),
     ) -> Result<()> {
-        let path = self.path.display();
+        let path = self.path.shown();
         let report = state.load_file(&mut self.file, anyway)?;
         let Some(name) = report.kept.iter().chain(&report.unused).next() else { return Ok(()) };
         if !anyway {
@@ -196,7 +197,7 @@ impl Found {
 /// Opens a checkpoint and checks that it is whole.
 fn open(path: &Path, step: u64) -> Result<Found> {
     let mut file = TensorFile::open(path)?;
-    let wrong = |message: String| Error::new(ErrorKind::Format, message).within(path.display());
+    let wrong = |message: String| Error::new(ErrorKind::Format, message).within(path.shown());
     if file.metadata(OLD_KEY).is_some() {
         return Err(wrong(
             "it is from an earlier version, whose checkpoints could be changed without being noticed; it can be loaded \

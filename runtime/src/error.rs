@@ -54,7 +54,7 @@ impl Error {
 
     /// A failed file operation; `action` continues "cannot", as in "read the weights".
     pub fn io(action: &str, path: &Path, source: std::io::Error) -> Error {
-        let message = format!("cannot {action} `{}`: {source}", path.display());
+        let message = format!("cannot {action} `{}`: {source}", crate::names::Shown::shown(path));
         Error { kind: ErrorKind::Io, message, source: Some(Box::new(source)) }
     }
 

@@ -8,6 +8,7 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::names::Shown;
 
 /// The name of the file.
 const NAME: &str = ".brolga-lock";
@@ -66,7 +67,7 @@ impl Lock {
         };
         let message = format!(
             "`{}` is in use by another run{by}: wait until that has ended, stop it, or choose another directory",
-            directory.display()
+            directory.shown()
         );
         // A file that another has locked is not this value's to remove.
         self.path = PathBuf::new();

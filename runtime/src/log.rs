@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::atomic::{durable, write_atomically};
 use crate::error::{Error, ErrorKind, Result};
+use crate::names::Shown;
 use crate::regular::read_regular;
 
 /// Rows that may wait for a disk that is full; past that, rows are lost.
@@ -57,7 +58,7 @@ impl Log {
             if !found.is_empty() && found != header {
                 let message = format!(
                     "the log `{}` has the columns {found}, but this run writes {header}; choose another file",
-                    path.display()
+                    path.shown()
                 );
                 return Err(Error::new(ErrorKind::Option, message));
             }
@@ -103,8 +104,7 @@ impl Log {
         match self.lost {
             0 => Ok(()),
             lost => {
-                let message =
-                    format!("{lost} rows of the log `{}` could not be written", self.path.display());
+                let message = format!("{lost} rows of the log `{}` could not be written", self.path.shown());
                 Err(Error::new(ErrorKind::Io, message))
             }
         }

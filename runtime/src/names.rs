@@ -1,6 +1,34 @@
-//! Which names tensors may have, so that every format can write them and every reader reads them.
+//! Which names tensors may have, so that every format can write them and every reader reads them; and how names are shown.
+
+use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
+
+/// Names as messages have them: a name of a file, a class or a column may have line breaks and other control characters in it,
+/// which are escaped.
+pub trait Shown {
+    /// `two\nlines` for a name of two lines.
+    fn shown(&self) -> String;
+}
+
+impl Shown for str {
+    fn shown(&self) -> String {
+        let mut shown = String::with_capacity(self.len());
+        for c in self.chars() {
+            match c.is_control() {
+                true => shown.extend(c.escape_default()),
+                false => shown.push(c),
+            }
+        }
+        shown
+    }
+}
+
+impl Shown for Path {
+    fn shown(&self) -> String {
+        self.to_string_lossy().shown()
+    }
+}
 
 /// The longest name of a tensor, in bytes.
 pub const MAX_NAME: usize = 1024;
@@ -30,4 +58,16 @@ pub fn check_name(name: &str) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown_escaped() {
+        assert_eq!("a b, Größe ✓".shown(), "a b, Größe ✓");
+        assert_eq!("a\nb\r\t\u{1b}[31m\u{0}".shown(), "a\\nb\\r\\t\\u{1b}[31m\\u{0}");
+        assert_eq!(Path::new("x\ny.png").shown(), "x\\ny.png");
+    }
 }

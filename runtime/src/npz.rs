@@ -12,7 +12,7 @@ use crate::atomic::write_atomically;
 use crate::content::Content;
 use crate::convert::{Stored, by_rows, swap_bytes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::names::check_name;
+use crate::names::{Shown, check_name};
 use crate::regular::open_regular;
 use crate::tensor::{DType, Tensor, TensorRef, byte_len};
 use crate::tensor_file::{TensorFile, write_safetensors, zeros};
@@ -104,7 +104,7 @@ fn write_marked(path: &Path, tensors: &[(&str, TensorRef<'_>)], results: bool) -
         "npy" => match tensors {
             [(_, tensor)] => write_atomically(path, |file| write_npy(file, tensor, results)),
             _ => {
-                let (path, n) = (path.display(), tensors.len());
+                let (path, n) = (path.shown(), tensors.len());
                 let message = format!("`{path}` can hold one array, but there are {n}; choose `.npz`");
                 Err(Error::new(ErrorKind::Count, message))
             }
@@ -118,7 +118,7 @@ fn extension(path: &Path) -> String {
 }
 
 fn in_file(path: &Path) -> String {
-    format!("in `{}`", path.display())
+    format!("in `{}`", path.shown())
 }
 
 fn format_error(message: impl Into<String>) -> Error {
@@ -143,7 +143,7 @@ fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
         // What the archive says of the size is believed only as far as the bytes of the file can expand.
         let limit = size.saturating_mul(MAX_EXPANSION).min(member.size());
         let tensor = read_npy(&mut member, limit)
-            .map_err(|e| e.within(format!("array `{name}` in `{}`", path.display())))?;
+            .map_err(|e| e.within(format!("array `{name}` in `{}`", path.shown())))?;
         tensors.push((name.to_string(), tensor));
     }
     Ok(tensors)
@@ -262,7 +262,7 @@ fn parse_header(text: &str) -> Result<Header> {
 
 fn write_npz(path: &Path, tensors: &[(&str, TensorRef<'_>)], results: bool) -> Result<()> {
     for (name, _) in tensors {
-        check_name(name).map_err(|e| e.within(format!("cannot write `{}`", path.display())))?;
+        check_name(name).map_err(|e| e.within(format!("cannot write `{}`", path.shown())))?;
     }
     write_atomically(path, |file| {
         let mut archive = ZipWriter::new(file);

@@ -6,6 +6,7 @@ use crate::checkpoint::{Checkpoints, Cursor};
 use crate::data::{Batches, Split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::names::Shown;
 use crate::record::DataRecord;
 use crate::state::State;
 use crate::train::{CheckpointOptions, Progress};
@@ -50,19 +51,19 @@ pub(crate) fn resume(
         let message = format!(
             "`{}` was written by another run:\n  {differences}\nresume with the same, or load it as weights into a run \
              of its own; `--resume-anyway` (`anyway`) goes on in spite of it",
-            path.display()
+            path.shown()
         );
         return Err(Error::new(ErrorKind::Option, message));
     }
     if !differences.is_empty() {
-        progress.notice(&format!("`{}` was written by another run:\n  {differences}", path.display()));
+        progress.notice(&format!("`{}` was written by another run:\n  {differences}", path.shown()));
     }
     let comparable = there.sums.len() == cursor.sums.len() && there.position <= batches;
     if !comparable && !anyway {
         let (found, expected) = (there.sums.len(), cursor.sums.len());
         let message = format!(
             "`{}` was written by another model, or with other metrics: it has {found} sums of them, this one has {expected}",
-            path.display()
+            path.shown()
         );
         return Err(Error::new(ErrorKind::State, message));
     }
@@ -75,7 +76,7 @@ pub(crate) fn resume(
     if found.cursor.numerics != cursor.numerics {
         progress.notice(&format!(
             "`{}` was written under numerics version {}, this is {}: results may differ in the last bits",
-            path.display(),
+            path.shown(),
             found.cursor.numerics,
             cursor.numerics
         ));

@@ -11,7 +11,7 @@ use crate::atomic::write_atomically;
 use crate::content::Content;
 use crate::convert::Stored;
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
-use crate::names::check_name;
+use crate::names::{Shown, check_name};
 use crate::regular::open_regular;
 use crate::tensor::{DType, Tensor, TensorRef, no_memory};
 
@@ -94,7 +94,7 @@ impl TensorFile {
         let path = path.as_ref();
         let io = |e| Error::io("read", path, e);
         let format = |message: String| {
-            let shown = path.display();
+            let shown = path.shown();
             let message = match Content::of(path) {
                 Ok(Content::Empty | Content::Safetensors | Content::Unknown) | Err(_) => message,
                 Ok(other) => {
@@ -114,7 +114,7 @@ impl TensorFile {
         if header > MAX_HEADER || header > size - LENGTH_BYTES {
             return Err(format(format!("it claims a header of {header} bytes, but has {size} bytes in all")));
         }
-        let mut text = zeros(header as usize, &format!("the header of `{}`", path.display()))?;
+        let mut text = zeros(header as usize, &format!("the header of `{}`", path.shown()))?;
         file.read_exact(&mut text).map_err(io)?;
         // This also checks that tensors follow each other without gaps or overlaps, and agree with their shapes.
         let parsed: Metadata =
@@ -177,7 +177,7 @@ impl TensorFile {
             if index.insert(entry.name.clone(), at).is_some() {
                 let message = format!(
                     "with these prefixes two tensors of `{}` are `{}`",
-                    self.path.display(),
+                    self.path.shown(),
                     entry.name
                 );
                 return Err(Error::new(ErrorKind::Name, message));
@@ -205,7 +205,7 @@ impl TensorFile {
     pub fn read(&mut self, name: &str) -> Result<Tensor> {
         let Some(&at) = self.index.get(name) else {
             let hint = nearest_hint(name, self.names());
-            let message = format!("`{}` has no tensor `{name}`{hint}", self.path.display());
+            let message = format!("`{}` has no tensor `{name}`{hint}", self.path.shown());
             return Err(Error::new(ErrorKind::Name, message));
         };
         self.read_entry(at)
@@ -229,7 +229,7 @@ impl TensorFile {
 
     pub(crate) fn read_entry(&mut self, at: usize) -> Result<Tensor> {
         let entry = &self.entries[at];
-        let place = || format!("in `{}`", self.path.display());
+        let place = || format!("in `{}`", self.path.shown());
         let io = |e| Error::io("read", &self.path, e);
         let (file, data) = match &mut self.content {
             Held::InFile(file, data) => (file, *data),
@@ -257,9 +257,9 @@ impl TensorFile {
         let io = |e| Error::io("read", &self.path, e);
         let broken = || {
             let message = "its checksum does not fit its content";
-            Error::new(ErrorKind::Format, message).within(self.path.display())
+            Error::new(ErrorKind::Format, message).within(self.path.shown())
         };
-        let mut start = zeros(*data as usize, &format!("the header of `{}`", self.path.display()))?;
+        let mut start = zeros(*data as usize, &format!("the header of `{}`", self.path.shown()))?;
         file.seek(SeekFrom::Start(0)).map_err(io)?;
         file.read_exact(&mut start).map_err(io)?;
         let seal = find_seal(&start, key).ok_or_else(broken)?;
@@ -376,13 +376,13 @@ pub(crate) fn write_sealed(
 /// The beginning of a file: the length of its header, and the header.
 fn header(path: &Path, sorted: &[Placed<'_>], metadata: &[(&str, &str)]) -> Result<Vec<u8>> {
     let failed = |kind: ErrorKind, e: &dyn std::fmt::Display| {
-        Error::new(kind, format!("cannot write `{}`: {e}", path.display()))
+        Error::new(kind, format!("cannot write `{}`: {e}", path.shown()))
     };
     let mut infos = Vec::with_capacity(sorted.len());
     let mut offset = 0;
     let mut seen = HashSet::new();
     for (name, tensor, dtype) in sorted {
-        check_name(name).map_err(|e| e.within(format!("cannot write `{}`", path.display())))?;
+        check_name(name).map_err(|e| e.within(format!("cannot write `{}`", path.shown())))?;
         if !seen.insert(name) {
             return Err(failed(ErrorKind::Name, &format!("the name `{name}` is used twice")));
         }

@@ -14,6 +14,7 @@ use crate::feed::{Feed, NotFinite};
 use crate::fingerprint::Fingerprint;
 use crate::log::{Log, Position};
 use crate::metrics::{MetricSums, Metrics};
+use crate::names::Shown;
 use crate::random::permutation;
 use crate::ranges;
 use crate::resume::{fingerprint, resume};
@@ -321,7 +322,7 @@ impl<'a> Run<'a> {
             if !directory.is_locked() {
                 progress.notice(&format!(
                     "the file system of `{}` has no locks: see to it that no other run uses this folder",
-                    c.directory.display()
+                    c.directory.shown()
                 ));
             }
             if c.resume {

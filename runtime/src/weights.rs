@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::checkpoint;
 use crate::error::{Error, ErrorKind, Hints, Result};
+use crate::names::Shown;
 use crate::npz::open_weights;
 use crate::record::{DataRecord, is_own};
 use crate::state::{Slot, State};
@@ -68,7 +69,7 @@ impl State {
         let mine = self.slots().iter().find(|slot| slot.kind().is_weight()).map(Slot::name);
         let weight = |name: &str| self.position(name).is_some_and(|at| self.slots()[at].kind().is_weight());
         if let (Some(mine), false) = (mine, file.names().any(weight)) {
-            let (path, theirs) = (file.path().display(), file.names().next().unwrap_or(""));
+            let (path, theirs) = (file.path().shown(), file.names().next().unwrap_or(""));
             let message = format!(
                 "nothing in `{path}` has the name of a weight of this model: it has `{theirs}`, here is `{mine}`; pairs of \
                  prefixes (--partial=FROM:TO) bring names together"
@@ -117,7 +118,7 @@ impl State {
             if more > 0 {
                 problems.push(format!("… and {more} more"));
             }
-            let (path, list) = (file.path().display(), problems.join("\n  "));
+            let (path, list) = (file.path().shown(), problems.join("\n  "));
             let message = format!("the weights in `{path}` do not fit the model:\n  {list}");
             return Err(Error::new(ErrorKind::State, message));
         }

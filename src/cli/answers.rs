@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{
-    Batches, DType, Field, Input, Instance, Request, Split, TensorRef, holds_nan, read_regular,
+    Batches, DType, Field, Input, Instance, Request, Shown, Split, TensorRef, holds_nan, read_regular,
     write_atomically, write_results,
 };
 use brolga::{Error, Model, Result, State, Tensor};
@@ -262,7 +262,7 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
             if args.json {
                 report.push(as_json(&name, &names, &outputs, &classes)?);
             } else {
-                outln!("{name}: {}", as_text(&names, &outputs, &classes)?);
+                outln!("{}: {}", name.shown(), as_text(&names, &outputs, &classes)?);
             }
             if args.outputs.is_some() {
                 let copies = outputs.iter().map(Tensor::try_clone).collect::<std::result::Result<_, _>>()?;
@@ -304,9 +304,9 @@ fn as_text(names: &[&str], outputs: &[Tensor], classes: &[String]) -> Result<Str
             let mut order: Vec<usize> = (0..numbers.len()).filter(|&at| at != first).collect();
             order.sort_by(|&a, &b| numbers[b].total_cmp(&numbers[a]));
             let next: Vec<String> = (order.iter().take(NEXT))
-                .map(|&at| format!("{} {}", class(classes, at), metric(numbers[at])))
+                .map(|&at| format!("{} {}", class(classes, at).shown(), metric(numbers[at])))
                 .collect();
-            let (label, score) = (class(classes, first), metric(numbers[first]));
+            let (label, score) = (class(classes, first).shown(), metric(numbers[first]));
             parts.push(format!("{label}  {name} {score}  ({})", next.join(", ")));
         } else if let [number] = numbers[..] {
             parts.push(format!("{name} {}", metric(number)));

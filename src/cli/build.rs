@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use brolga::codegen::{check_symbol, emit_object};
+use brolga::runtime::Shown;
 use brolga::{Compiler, Error, Result};
 use clap::{Args, ValueEnum};
 
@@ -60,7 +61,7 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
     if header == args.output {
         return Err(Error::Name(format!(
             "`{}` is the header's name: give the object another",
-            header.display()
+            header.shown()
         )));
     }
     let mut model = args.model.load(args.machine.target.options()?)?;
@@ -80,8 +81,8 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
     let object = emit_object(&program, &compiler.codegen(), &symbol)?;
     write(&args.output, &object.bytes)?;
     write(&header, object.header.as_bytes())?;
-    outln!("object: {} ({})", args.output.display(), bytes(object.bytes.len()));
-    outln!("header: {}", header.display());
+    outln!("object: {} ({})", args.output.shown(), bytes(object.bytes.len()));
+    outln!("header: {}", header.shown());
     outln!("entry:  void {symbol}(const brolga_block *block)");
     Ok(ExitCode::SUCCESS)
 }

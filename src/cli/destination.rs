@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use brolga::runtime::{Content, TensorFile, check_writable, holds_results};
+use brolga::runtime::{Content, Shown, TensorFile, check_writable, holds_results};
 use brolga::{Error, Model, Result, State};
 use clap::{ArgMatches, Command};
 
@@ -153,13 +153,13 @@ impl Destinations {
             };
         }
         if !there.is_dir() {
-            let message = format!("{option} `{}`: `{}` is no folder", folder.display(), there.display());
+            let message = format!("{option} `{}`: `{}` is no folder", folder.shown(), there.shown());
             return Err(Error::Io(message));
         }
         if let Err(e) = std::fs::metadata(folder)
             && e.kind() != std::io::ErrorKind::NotFound
         {
-            return Err(Error::Io(format!("{option} `{}`: {e}", folder.display())));
+            return Err(Error::Io(format!("{option} `{}`: {e}", folder.shown())));
         }
         check_writable(&there.join(format!("step-{}.safetensors", u64::MAX)), 0)
             .map_err(|e| Error::Io(format!("{option}: {e}")))?;
@@ -175,7 +175,7 @@ impl Destinations {
         {
             let message = format!(
                 "{option} would write checkpoints into `{}`, among what {reader} reads: name another folder, or give --force",
-                folder.display()
+                folder.shown()
             );
             return Err(Error::Name(message));
         }
@@ -189,7 +189,7 @@ impl Destinations {
     /// A name that promises another format; a folder, a folder that is not there or takes no files, a disk that is full; two
     /// options that name one file; a file that is there and of another kind, read-only, or an input.
     pub fn writes(&mut self, option: &'static str, file: &Path, what: Written, bytes: usize) -> Result<()> {
-        let shown = file.display();
+        let shown = file.shown();
         if !self.force {
             check_ending(option, file, what)?;
         }
@@ -273,7 +273,7 @@ fn is_free(file: &Path) -> bool {
 
 /// What is asked before something is overwritten.
 fn would_overwrite(option: &str, file: &Path, why: &str) -> Error {
-    let shown = file.display();
+    let shown = file.shown();
     Error::Name(format!("{option} would overwrite `{shown}`, {why}: name another file, or give --force"))
 }
 
@@ -284,7 +284,7 @@ fn check_ending(option: &str, file: &Path, what: Written) -> Result<()> {
     match promised {
         Some((format, _)) if !what.endings().contains(&ending.as_str()) => Err(Error::Name(format!(
             "{option} `{}` says {format}, but {}: let the name end in .{}, or give --force",
-            file.display(),
+            file.shown(),
             what.name(),
             what.endings()[0]
         ))),

@@ -12,7 +12,9 @@ use brolga::ir::scalar::{NAN_F32, NAN_F64};
 use brolga::ir::tensor::{Data, listed};
 use brolga::ir::{self, Graph};
 use brolga::passes::plan::plan;
-use brolga::runtime::{DType, Executable, Input, Instance, SlotKind, TensorRef, type_name, write_results};
+use brolga::runtime::{
+    DType, Executable, Input, Instance, Shown, SlotKind, TensorRef, type_name, write_results,
+};
 use brolga::{CompileOptions, Compiler, Error, Result, State, Tensor};
 use clap::Args;
 
@@ -101,7 +103,7 @@ pub fn run(args: &EvalArgs, mut destinations: Destinations) -> Result<ExitCode> 
             None => outln!("{name}: {ty}"),
         }
     }
-    outln!("written to {}", args.outputs.display());
+    outln!("written to {}", args.outputs.shown());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -207,7 +209,7 @@ fn read_exact(args: &EvalArgs, wanted: &[Input]) -> Result<Vec<ir::Tensor>> {
         let (expected, found) =
             (type_name(input.dtype, &input.dims), type_name(tensor.dtype(), tensor.dims()));
         if expected != found {
-            let message = format!("`{name}` must be {expected}, but `{}` has {found}", args.inputs.display());
+            let message = format!("`{name}` must be {expected}, but `{}` has {found}", args.inputs.shown());
             return Err(Error::Compile(message));
         }
         to_ir(tensor)

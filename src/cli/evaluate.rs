@@ -7,7 +7,7 @@ use std::sync::Arc;
 use brolga::ir::ops::{Parameter, Role};
 use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{
-    self, Batches, DType, Executable, Field, Instance, Metrics, Request, Split, holds_nan,
+    self, Batches, DType, Executable, Field, Instance, Metrics, Request, Shown, Split, holds_nan,
 };
 use brolga::{Error, Model, Result, State, Tensor, Threads};
 use clap::Args;
@@ -104,7 +104,7 @@ pub fn run(args: &EvaluateArgs, mut destinations: Destinations) -> Result<ExitCo
         None => Vec::new(),
     };
     let predicted = predict(&model, &mut state, &threads, &mut *data, args.predictions.is_some())?;
-    let shown = source.display();
+    let shown = source.shown();
     let confusion = predicted.as_ref().and_then(|predicted| predicted.confusion());
     if let Some(path) = &args.predictions {
         let Some(predicted) = &predicted else {
@@ -120,7 +120,7 @@ pub fn run(args: &EvaluateArgs, mut destinations: Destinations) -> Result<ExitCo
     }
     model.instance().notes(&args.entry.name).for_each(|note| errln!("note: {note}"));
     if args.json {
-        let mut all = json!({"model": model.name(), "data": shown.to_string(), "samples": samples,
+        let mut all = json!({"model": model.name(), "data": source.display().to_string(), "samples": samples,
             "metrics": metrics_json(pairs(&found))});
         if let Some(confusion) = &confusion {
             all["classes"] = (0..confusion.len()).map(|at| Value::from(class(&names, at))).collect();
@@ -143,7 +143,7 @@ pub fn run(args: &EvaluateArgs, mut destinations: Destinations) -> Result<ExitCo
         out!("\n{}", show(confusion, &names));
     }
     if let Some(path) = &args.predictions {
-        outln!("\npredictions: {}", path.display());
+        outln!("\npredictions: {}", path.shown());
     }
     Ok(code)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use brolga::ir::Graph;
 use brolga::ir::ops::Role;
 use brolga::ir::program::Program;
-use brolga::runtime::{self, DType, ErrorKind, Input, LoadReport, MAX_TEXT, read_regular, type_name};
+use brolga::runtime::{self, DType, ErrorKind, Input, LoadReport, MAX_TEXT, Shown, read_regular, type_name};
 use brolga::{Error, Model, Result, State, Tensor, fitted};
 
 use super::args::{Prefix, StartArgs};
@@ -32,7 +32,7 @@ pub fn read_inputs(path: Option<&Path>, inputs: &[Input]) -> Result<Vec<(String,
         let Some(tensor) = tensors.remove(&input.name) else {
             let message = format!(
                 "`{}` has no tensor `{}`, which must be {}; it has {}",
-                path.display(),
+                path.shown(),
                 input.name,
                 type_name(input.dtype, &input.dims),
                 if has.is_empty() { "none".to_owned() } else { has.join(", ") }
@@ -46,7 +46,7 @@ pub fn read_inputs(path: Option<&Path>, inputs: &[Input]) -> Result<Vec<(String,
     let mut unused: Vec<&String> = tensors.keys().collect();
     unused.sort_unstable();
     for name in unused {
-        errln!("note: `{name}` of `{}` is not used", path.display());
+        errln!("note: `{name}` of `{}` is not used", path.shown());
     }
     Ok(found)
 }
@@ -90,7 +90,7 @@ pub fn load(state: &mut State, path: &Path, partial: &[Prefix], given: &[String]
 
 /// What partial loading took and left out: weights by name, parts of the optimiser by number.
 fn note_partial(state: &State, path: &Path, report: &LoadReport, given: &[String]) {
-    let file = path.display();
+    let file = path.shown();
     let is_saved = |name: &&String| {
         let slot = state.slots().iter().find(|slot| slot.name() == name.as_str());
         slot.is_some_and(|slot| slot.kind().is_saved())
@@ -149,7 +149,7 @@ fn note_unfitted(path: &Path, names: &[String]) {
     errln!(
         "note: `{}` has no {}: data are taken as they are. If the weights were trained on standardised data, say by what, \
          such as --fitted {first}=0.5",
-        path.display(),
+        path.shown(),
         names.join(", "),
     );
 }
@@ -165,10 +165,8 @@ pub fn state(model: &Model, start: &StartArgs) -> Result<State> {
         Some(path) => {
             let report = load(&mut state, path, &start.names.partial, &given)?;
             if let Some(name) = given.iter().find(|name| report.used.contains(name)) {
-                let message = format!(
-                    "--fitted is for what weights do not know, and `{}` has `{name}`",
-                    path.display()
-                );
+                let message =
+                    format!("--fitted is for what weights do not know, and `{}` has `{name}`", path.shown());
                 return Err(Error::Name(message));
             }
             let unfitted = unfitted(&state, &report);
@@ -204,7 +202,7 @@ fn read_text(file: &Path) -> Result<String> {
     result.map_err(|e| Error::io("read", file, &e))?;
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
-        Error::Compile(format!("`{}` is no text: byte {at} is not UTF-8", file.display()))
+        Error::Compile(format!("`{}` is no text: byte {at} is not UTF-8", file.shown()))
     })
 }
 
@@ -213,7 +211,7 @@ pub fn read_ir(file: &Path) -> Result<Ir> {
     let text = &read_text(file)?;
     let within = |message: &dyn std::fmt::Display| {
         let lines = message.to_string();
-        let name = file.display();
+        let name = file.shown();
         Error::Compile(
             lines.lines().map(|line| format!("{name}: {line}")).collect::<Vec<_>>().join("\nerror: "),
         )

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use brolga::passes::filetest::Suite;
+use brolga::runtime::Shown;
 use brolga::{Error, Result};
 use clap::Args;
 
@@ -31,7 +32,7 @@ pub fn run(args: &FiletestArgs) -> Result<ExitCode> {
     if outcome.files.is_empty() {
         return Err(Error::Name(format!(
             "`{}` has no file ending in .ir, in a folder that bears the name of a pass",
-            args.folder.display()
+            args.folder.shown()
         )));
     }
     if outcome.failures.is_empty() {

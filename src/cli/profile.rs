@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use brolga::ir::program::{Call, Program, work};
-use brolga::runtime::{DType, Instance};
+use brolga::runtime::{DType, Instance, Shown};
 use brolga::trace::{Noted, Traced, calls};
 use brolga::{CompileOptions, Compiler, Error, Lowered, Result, State, Tensor, Threads};
 use clap::Args;
@@ -132,7 +132,7 @@ pub fn run(args: &ProfileArgs, mut destinations: Destinations) -> Result<ExitCod
     let rows = if args.calls { rows } else { by_layer(rows) };
     print(&rows, total, &limits, args.calls);
     if let Some(path) = &args.trace {
-        outln!("\ntrace: {}", path.display());
+        outln!("\ntrace: {}", path.shown());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,18 +2,21 @@
 
 use std::fmt::Write;
 
+use brolga::runtime::Shown;
 use serde_json::{Map, Value, json};
 
 /// A table with columns padded to their widest cell; `align` has a letter for each column, `l` or `r`.
 pub fn table(head: &[&str], rows: &[Vec<String>], align: &str) -> String {
+    let shown = |row: &Vec<String>| row.iter().map(|cell| cell.shown()).collect::<Vec<String>>();
+    let rows: Vec<Vec<String>> = rows.iter().map(shown).collect();
+    let head: Vec<String> = head.iter().map(|cell| cell.shown()).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([head[column].chars().count()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let mut text = String::new();
-    let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
-    for row in std::iter::once(&head).chain(rows) {
+    for row in std::iter::once(&head).chain(&rows) {
         let mut line = String::new();
         for ((cell, &width), side) in row.iter().zip(&widths).zip(align.chars()) {
             let gap = if line.is_empty() { "" } else { "  " };

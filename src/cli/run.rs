@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use brolga::runtime::{Instance, TensorRef, byte_len, type_name, write_results};
+use brolga::runtime::{Instance, Shown, TensorRef, byte_len, type_name, write_results};
 use brolga::{Error, Result, Tensor};
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -116,7 +116,7 @@ fn call(args: &RunArgs, from: Option<&Path>, to: &Path, mut destinations: Destin
                 None => outln!("{name}: {ty}"),
             }
         }
-        outln!("written to {}", to.display());
+        outln!("written to {}", to.shown());
     }
     Ok(ExitCode::SUCCESS)
 }

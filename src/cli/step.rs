@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use brolga::runtime::{Instance, MetricSums, TensorRef, write_results};
+use brolga::runtime::{Instance, MetricSums, Shown, TensorRef, write_results};
 use brolga::{Model, Result, Settings, State, Tensor, Threads, compile, with_gradients};
 use clap::Args;
 use serde_json::{Value, json};
@@ -101,7 +101,7 @@ pub fn run(args: &StepArgs, mut destinations: Destinations) -> Result<ExitCode> 
         let written = [("state", &args.save), ("gradients of the first step", &args.grads)];
         for (what, path) in written {
             if let Some(path) = path {
-                outln!("{what}: {}", path.display());
+                outln!("{what}: {}", path.shown());
             }
         }
     }

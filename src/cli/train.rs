@@ -9,7 +9,7 @@ use brolga::ir::ops::Role;
 use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{
     self, Batches, CheckpointOptions, DataRecord, Failures, Fingerprint, HeldOutRecord, Input, LoadReport,
-    LogOptions, Manifest, NoData, Outcome, Programs, Split, checksum, holds_nan,
+    LogOptions, Manifest, NoData, Outcome, Programs, Shown, Split, checksum, holds_nan,
 };
 use brolga::{Error, Model, Result, State, fitted};
 use clap::Args;
@@ -142,7 +142,7 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
         "training {} ({} parameters) on {}: {} samples, {} held out",
         model.name(),
         super::report::count(model.instance().parameter_count()),
-        source.display(),
+        source.shown(),
         data.len(Split::Train),
         data.len(Split::Validation)
     );
@@ -211,13 +211,13 @@ fn save_weights(
     let Some(place) = rescue(state, &save, "rescued") else {
         return Err(match display.newest() {
             Some(path) if outcome.failures.checkpoint.is_none() => {
-                error.and(format!("what was trained is in the checkpoint `{}`", path.display()))
+                error.and(format!("what was trained is in the checkpoint `{}`", path.shown()))
             }
             _ => error,
         }
         .into());
     };
-    missing.push(format!("{error}; the weights are in `{}` instead", place.display()));
+    missing.push(format!("{error}; the weights are in `{}` instead", place.shown()));
     Ok(place)
 }
 
@@ -227,7 +227,7 @@ const SHOWN: usize = 8;
 /// Names, the first of many.
 fn shown(names: &[String]) -> String {
     let more = if names.len() > SHOWN { format!(", … ({} in all)", names.len()) } else { String::new() };
-    names[..names.len().min(SHOWN)].join(", ") + &more
+    names.iter().take(SHOWN).map(|name| name.shown()).collect::<Vec<String>>().join(", ") + &more
 }
 
 /// What the data are prepared with.
@@ -253,7 +253,7 @@ fn unfinished(state: &State, display: &Display, save: &Path, error: runtime::Err
     let place = if display.steps() > 0 { rescue(state, save, "unfinished") } else { None };
     match place {
         Some(place) => {
-            error.and(format!("the weights after {} updates are in `{}`", display.steps(), place.display()))
+            error.and(format!("the weights after {} updates are in `{}`", display.steps(), place.shown()))
         }
         None => error,
     }
@@ -384,7 +384,7 @@ fn read(
 pub fn set_target(options: &mut data::Options, target: Option<&String>, source: &Path) -> Result<()> {
     let Some(target) = target else { return Ok(()) };
     if !data::is_table(source) {
-        let message = format!("--target names a column of a table, and `{}` is none", source.display());
+        let message = format!("--target names a column of a table, and `{}` is none", source.shown());
         return Err(Error::Name(message));
     }
     options.target = Some(target.clone());
@@ -458,7 +458,7 @@ fn report(
     outln!(
         "{} on {}: {} epochs, {} updates, {:.1} s",
         model.name(),
-        source.display(),
+        source.shown(),
         outcome.epochs,
         outcome.steps,
         outcome.seconds
@@ -474,7 +474,7 @@ fn report(
         0 => format!(" after {updates} updates, before the end of the first epoch"),
         _ => format!(" after {updates} updates; the metrics are those of epoch {epochs}"),
     };
-    outln!("  weights     {}{about}", save.display());
+    outln!("  weights     {}{about}", save.shown());
 }
 
 pub fn pairs(metrics: &[(String, f64)]) -> impl Iterator<Item = (&str, f64)> {
@@ -484,11 +484,11 @@ pub fn pairs(metrics: &[(String, f64)]) -> impl Iterator<Item = (&str, f64)> {
 fn stopped(args: &TrainArgs, outcome: &Outcome) -> String {
     match &args.checkpoint {
         Some(folder) if outcome.failures.checkpoint.is_none() => {
-            format!("stopped; --checkpoint {} --resume goes on from here", folder.display())
+            format!("stopped; --checkpoint {} --resume goes on from here", folder.shown())
         }
         Some(folder) => format!(
             "stopped; --checkpoint {} --resume goes on from the last checkpoint that could be written",
-            folder.display()
+            folder.shown()
         ),
         None => "stopped; with --checkpoint DIR it could go on from here".to_owned(),
     }

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use brolga_passes::{Outer, Schedule};
-use brolga_runtime::{MAX_TEXT, read_regular, write_atomically};
+use brolga_runtime::{MAX_TEXT, Shown, read_regular, write_atomically};
 use ron::ser::PrettyConfig;
 use serde::{Deserialize, Serialize};
 
@@ -99,7 +99,7 @@ impl Cache {
 
     /// The cache of a file, which need not be there yet, and what is to be told about it.
     pub fn open(path: &Path) -> (Cache, Option<String>) {
-        let at = path.display();
+        let at = path.shown();
         let (machines, ours, notice) = match read(path) {
             Found::Nothing => (Machines::new(), true, None),
             Found::Cache(machines) => {

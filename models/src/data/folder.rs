@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use brolga_runtime::{Error, ErrorKind, Field, Result};
+use brolga_runtime::{Error, ErrorKind, Field, Result, Shown};
 
 use super::images::{Images, image_dims, image_field};
 use super::parts::Own;
@@ -45,7 +45,7 @@ pub(super) fn load(folder: &Path, fields: &[Field], options: &Options) -> Result
     let mut broken = Vec::new();
     for class in classes {
         if class.files.is_empty() {
-            return Err(bad(format!("the class `{}` has no pictures", train.join(&class.name).display())));
+            return Err(bad(format!("the class `{}` has no pictures", train.join(&class.name).shown())));
         }
         append(&mut images, &train, &class, &mut broken)?;
     }
@@ -94,7 +94,7 @@ fn append(images: &mut Images, folder: &Path, class: &Class, broken: &mut Vec<Er
     let Some(number) = images.classes.iter().position(|known| *known == class.name) else {
         let place = folder.join(&class.name);
         let known = &images.classes;
-        return Err(bad(format!("`{}` is none of the classes {known:?}", place.display())));
+        return Err(bad(format!("`{}` is none of the classes {known:?}", place.shown())));
     };
     for file in &class.files {
         let planes = match load_picture(file, images.dims) {

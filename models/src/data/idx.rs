@@ -6,7 +6,7 @@
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use brolga_runtime::{Error, Result};
+use brolga_runtime::{Error, Result, Shown};
 use flate2::read::MultiGzDecoder;
 
 use super::images::{Dims, Images};
@@ -44,7 +44,7 @@ pub(super) fn load(folder: &Path) -> Result<Option<Images>> {
             // The same file once more, packed.
             Some(other) if *other == path.with_extension("") => {}
             Some(other) => {
-                return Err(malformed(&path, format!("`{}` takes the same place", other.display())));
+                return Err(malformed(&path, format!("`{}` takes the same place", other.shown())));
             }
         }
     }

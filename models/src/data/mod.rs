@@ -46,7 +46,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use brolga_runtime::{
-    Batches, DataRecord, Error, ErrorKind, Field, Result, TensorMut, open_regular, read_tensors, type_name,
+    Batches, DataRecord, Error, ErrorKind, Field, Result, Shown, TensorMut, open_regular, read_tensors,
+    type_name,
 };
 
 pub use picture::{picture, pictures};
@@ -178,7 +179,7 @@ pub fn open(source: &Path, fields: &[Field], options: &Options) -> Result<Box<dy
     };
     opened.map_err(|error| match error.kind() {
         ErrorKind::Format | ErrorKind::Io | ErrorKind::DType => error, // these name the file
-        _ => error.within(format!("the data set `{}`", source.display())),
+        _ => error.within(format!("the data set `{}`", source.shown())),
     })
 }
 
@@ -223,12 +224,8 @@ const LISTED: (usize, usize) = (16, 60);
 
 /// A text of a file, as messages have it: control characters are escaped, and what is long is cut.
 fn shown(text: &str) -> String {
-    let escaped = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
     let more = if text.chars().nth(LISTED.1).is_some() { "…" } else { "" };
-    text.chars().take(LISTED.1).map(escaped).collect::<String>() + more
+    text.chars().take(LISTED.1).collect::<String>().shown() + more
 }
 
 /// The first of many names.
@@ -253,7 +250,7 @@ fn bad(message: impl Into<String>) -> Error {
 
 /// An error of kind `Format` about a file.
 fn malformed(file: &Path, message: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Format, format!("`{}`: {message}", file.display()))
+    Error::new(ErrorKind::Format, format!("`{}`: {message}", file.shown()))
 }
 
 /// The entries of a folder, sorted by name, without hidden ones.

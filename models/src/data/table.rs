@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use brolga_runtime::{DType, Error, Field, Result, Tensor, checksum, read_regular};
+use brolga_runtime::{DType, Error, Field, Result, Shown, Tensor, checksum, read_regular};
 
 use super::{Options, bad, listed, malformed, quoted, shown};
 
@@ -118,7 +118,7 @@ impl Table<'_> {
 
     fn column(&self, name: &str) -> Result<&Column> {
         self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
-            bad(format!("`{}` has no column `{name}`; it has {}", self.file.display(), listed(&self.names())))
+            bad(format!("`{}` has no column `{name}`; it has {}", self.file.shown(), listed(&self.names())))
         })
     }
 

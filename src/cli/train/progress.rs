@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-use brolga::runtime::{Epoch, Flow, Plan, Progress, Step};
+use brolga::runtime::{Epoch, Flow, Plan, Progress, Shown, Step};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::report::{metric, metrics};
@@ -74,7 +74,7 @@ impl Progress for Display {
         self.epochs = plan.epochs;
         if let Some(path) = plan.resumed {
             let updates = if plan.step == 1 { "update" } else { "updates" };
-            self.line(&format!("resumed from {}, after {} {updates}", path.display(), plan.step));
+            self.line(&format!("resumed from {}, after {} {updates}", path.shown(), plan.step));
         }
         if self.terminal {
             let template = "epoch {prefix} {bar:30} {pos}/{len} {msg} {eta}";
@@ -120,7 +120,7 @@ impl Progress for Display {
     fn checkpoint(&mut self, path: &Path) {
         self.newest = Some(path.to_path_buf());
         if self.interrupted.load(Ordering::SeqCst) {
-            self.line(&format!("checkpoint: {}", path.display()));
+            self.line(&format!("checkpoint: {}", path.shown()));
         }
     }
 
