@@ -53,6 +53,42 @@ const LIMITS: &[(&str, &str, usize, usize, &str)] = &[
         100_001,
         "a list has at most 100000 elements",
     ),
+    // Of windows: each argument is a size, what a kernel weighs is a tensor, and an operator has so many terms.
+    (
+        "Expr(\"reshape(x, [2, 1, 4])\"), Conv1d(1, 3, stride: $n)",
+        INFER,
+        1 << 40,
+        (1 << 40) + 1,
+        "`stride` must be a whole number",
+    ),
+    (
+        "Expr(\"reshape(x, [2, 1, 4])\"), Conv1d(1, $n, padding: \"$n // 2\")",
+        INFER,
+        1 << 38,
+        (1 << 38) + 1,
+        "is larger than the limit of 2^40 bytes",
+    ),
+    (
+        "Expr(\"reshape(x, [2, 1, 4])\"), Conv1d(1, $n, padding: $n)",
+        INFER,
+        189_812_528,
+        189_812_529,
+        "it would combine more than 2^56 terms",
+    ),
+    (
+        "Expr(\"reshape(x, [2, 1, 4])\"), Conv1d(1, 3, dilation: $n, padding: $n)",
+        INFER,
+        (1 << 39) - 2,
+        (1 << 39) - 1,
+        "is not from 0 to 2^40",
+    ),
+    (
+        "Expr(\"reshape(x, [2, 1, 2, 2])\"), AvgPool2d([1048576, $n], padding: [524288, \"$n // 2\"])",
+        INFER,
+        1 << 20,
+        (1 << 20) + 2,
+        "is not from 0 to 2^40",
+    ),
 ];
 
 #[test]

@@ -5,6 +5,7 @@
 pub mod accumulate;
 pub mod batch;
 pub mod batch_norm;
+pub mod clip;
 pub mod cse;
 pub mod dce;
 pub mod filetest;

@@ -4,6 +4,7 @@ use brolga_ir::names::nearest;
 
 use crate::accumulate::accumulate;
 use crate::batch_norm::batch_norm;
+use crate::clip::clip;
 use crate::cse::cse;
 use crate::dce::dce;
 use crate::fold::fold;
@@ -29,14 +30,15 @@ use crate::winograd::winograd;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
 pub const GRAPH_PASSES: &[GraphPass] = &[
-    GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, SIMPLIFY, CSE, BATCH_NORM, MERGE, LAYOUT, WINOGRAD,
-    STRASSEN, NARROW, IMAGES, FUSE,
+    CLIP, GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, SIMPLIFY, CSE, BATCH_NORM, MERGE, LAYOUT,
+    WINOGRAD, STRASSEN, NARROW, IMAGES, FUSE,
 ];
 
 /// Every program pass.
 pub const PROGRAM_PASSES: &[ProgramPass] =
     &[FORWARD, VIEWS, VECTORISE, JOIN, PARALLELISE, ORDER, REMATERIALISE, PLAN];
 
+const CLIP: GraphPass = Pass { name: "clip", kind: Kind::Rounding, run: clip };
 const GRAD: GraphPass = Pass { name: "grad", kind: Kind::Exact, run: grad };
 const DCE: GraphPass = Pass { name: "dce", kind: Kind::Exact, run: dce };
 const POOLING: GraphPass = Pass { name: "pooling", kind: Kind::Rounding, run: pooling };
@@ -68,15 +70,15 @@ const PLAN: ProgramPass = Pass { name: "plan", kind: Kind::Exact, run: |program,
 
 /// From a graph as the frontend builds it to one that only has to be fused: entries that train.
 pub const TRAIN: &[GraphPass] = &[
-    GRAD, DCE, POOLING, ACCUMULATE, FOLD, SIMPLIFY, FOLD, CSE, DCE, LAYOUT, WINOGRAD, STRASSEN, SIMPLIFY,
-    CSE, DCE,
+    CLIP, GRAD, DCE, CLIP, POOLING, ACCUMULATE, FOLD, SIMPLIFY, FOLD, CSE, DCE, LAYOUT, WINOGRAD, STRASSEN,
+    SIMPLIFY, CSE, DCE,
 ];
 
 /// The same for entries that do not change the parameters. Until the numeric plan of the graph is made, nothing depends on
 /// whether the batch is one.
 pub const INFER: &[GraphPass] = &[
-    GRAD, DCE, POOLING, ACCUMULATE, FOLD, CANONICAL, FOLD, CSE, DCE, BATCH_NORM, MERGE, FOLD, LAYOUT,
-    WINOGRAD, STRASSEN, NARROW, IMAGES, SIMPLIFY, CSE, DCE,
+    CLIP, GRAD, DCE, CLIP, POOLING, ACCUMULATE, FOLD, CANONICAL, FOLD, CSE, DCE, BATCH_NORM, MERGE, FOLD,
+    LAYOUT, WINOGRAD, STRASSEN, NARROW, IMAGES, SIMPLIFY, CSE, DCE,
 ];
 
 /// Behind either, before lowering; of a split entry ([`prepare`](mod@crate::prepare)), on both graphs.

@@ -13,22 +13,27 @@
 //! winner of a window, its first best element in row-major order or its first NaN, is the best of the rows' winners, so it is
 //! looked for from the last axis to the first. Among prefixes, the latest element that beats all before it wins.
 //!
-//! Short windows stay: they are few loads for each result (`lower/compose.rs`, `lower/winners.rs`). Changes rounding, by the
-//! window alone. Linear in the elements, whatever the windows.
+//! Short windows stay: they are few loads for each result (`lower/compose.rs`, `lower/winners.rs`). So do those that would take
+//! many more elements than there are: behind the pass `clip` none does. Changes rounding, by the window and the extents of the
+//! axes that it moves along: what the others have, the batch among them, is not asked for. Linear in the elements, whatever the
+//! windows.
 
-use brolga_ir::ops::{Cumulative, Op, ReduceWindow, SelectForm, WindowSelect};
+use brolga_ir::ops::{Cumulative, ReduceWindow, SelectForm};
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, ScalarOp};
+use brolga_ir::types::MAX_BYTES;
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Tensor, Type, Value};
 
+use crate::clip::Windowed;
 use crate::manager::Options;
 use crate::rewrite::{Replacement, sweep_all};
 
 /// Places of a window up to which it stays as it is: 8 x 8.
 const MOST_TAPS: usize = 64;
 
-/// Elements of the operand with all that is put around it, at most.
-const MOST_ELEMENTS: f64 = (1u64 << 36) as f64;
+/// Elements on the way, at most, for each one that there is anyway, along the axes that windows move along; and in any case.
+const MOST_ELEMENTS: f64 = 64.0;
+const FEW_ELEMENTS: f64 = 65_536.0;
 
 type Built = Result<Value, GraphError>;
 
@@ -41,25 +46,14 @@ pub fn pooling(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
 }
 
 fn pool_node(graph: &mut Graph, id: NodeId) -> Replacement {
-    let node = graph.node(id);
-    let (window, form) = match &node.op {
-        Op::ReduceWindow(window) => (window.clone(), None),
-        Op::WindowSelect(WindowSelect { window, form }) => (window.clone(), Some(*form)),
-        _ => return Ok(None),
-    };
-    let operands = node.operands.clone();
-    let x = graph.ty(operands[0]).clone();
-    let y = match form {
-        Some(SelectForm::Scatter) => graph.ty(operands[1]).clone(),
-        _ => node.types[0].clone(),
-    };
-    if !is_long(&window, &x, &y) {
-        return Ok(None);
-    }
-    let origin = node.origin.clone();
-    let b = &mut Builder::new(graph, origin);
+    let Some(Windowed { window, form, operands, x, y }) = Windowed::at(graph, id) else { return Ok(None) };
     let axes: Vec<Along> = (0..x.rank()).map(|axis| Along::new(&window, axis, &x, &y)).collect();
     let axes: Vec<Along> = axes.into_iter().filter(|along| !along.is_idle()).collect();
+    if !is_long(&axes, &x) {
+        return Ok(None);
+    }
+    let origin = graph.node(id).origin.clone();
+    let b = &mut Builder::new(graph, origin);
     let Some(form) = form else {
         let mut value = operands[0];
         for along in axes.iter().rev() {
@@ -77,16 +71,18 @@ fn pool_node(graph: &mut Graph, id: NodeId) -> Replacement {
     Ok(Some(vec![result]))
 }
 
-/// Whether windows over x that give y have too many places to look at each.
-fn is_long(window: &ReduceWindow, x: &Type, y: &Type) -> bool {
-    let places = window.window.iter().fold(1_usize, |places, &along| places.saturating_mul(along));
-    let along = |axis: usize| {
-        let (low, high) = window.padding[axis];
-        let around = (low.max(0) + high.max(0)) as f64;
-        3.0 * (x.dims[axis] as f64 * window.base_dilation[axis] as f64 + around)
-    };
-    let all: f64 = (0..x.rank()).map(along).product();
-    places > MOST_TAPS && x.elements() > 0 && y.elements() > 0 && all <= MOST_ELEMENTS
+/// Whether windows over x that move along those axes have too many places to look at each. By what lies along these axes alone,
+/// but where nothing could hold what is between.
+fn is_long(axes: &[Along], x: &Type) -> bool {
+    let places = axes.iter().fold(1_usize, |places, along| places.saturating_mul(along.window));
+    let there = |along: &Along| along.extent.max(along.count) as f64;
+    let all: f64 = axes.iter().map(there).product();
+    let largest = axes.iter().map(|along| all / there(along) * along.between()).fold(0.0, f64::max);
+    let moved: usize = axes.iter().map(|along| along.extent).product();
+    let others = (x.elements() / moved) as f64;
+    // The positions of winners have eight bytes.
+    let can_be = 8.0 * largest * others <= MAX_BYTES as f64;
+    places > MOST_TAPS && largest <= MOST_ELEMENTS * all + FEW_ELEMENTS && can_be
 }
 
 /// Windows along one axis.
@@ -128,6 +124,14 @@ impl Along {
     /// From the first place of a window to its last.
     fn reach(&self) -> usize {
         (self.window - 1) * self.dilation + 1
+    }
+
+    /// Elements that are made of the axis on the way, at most.
+    fn between(&self) -> f64 {
+        let spread = self.extent as f64 * self.base as f64;
+        let covered =
+            self.count as f64 * self.stride as f64 + 2.0 * self.window as f64 * self.dilation as f64;
+        spread.max(covered)
     }
 
     /// Whether windows do not overlap.

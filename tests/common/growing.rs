@@ -74,8 +74,8 @@ pub fn repeated_text((_, input, body): &(&str, &str, &str), n: usize) -> String 
     )
 }
 
-/// Layers whose windows are as long as the axis, or half or a quarter of it (`$h`, `$q`) and overlap: the name, the call, and
-/// the input. What a convolution does is its window for each of its positions, so it has one of them.
+/// Layers whose windows are as long as the axis, or half or a quarter of it (`$h`, `$q`) and overlap; and those that reach far
+/// beyond an axis of few elements, by their length, padding, steps and dilation: the name, the call, and the input. What a convolution does is its window for each of its positions, so it has one of them.
 pub const WINDOWS: &[(&str, &str, &str)] = &[
     ("MaxPool1d", "MaxPool1d($n)", "f32[2, 3, $n]"),
     ("MaxPool1d", "MaxPool1d($q)", "f32[2, 3, $n]"),
@@ -109,6 +109,29 @@ pub const WINDOWS: &[(&str, &str, &str)] = &[
     ("ConvTranspose1d", "ConvTranspose1d(features: 4, kernel: $n)", "f32[2, 3, 1]"),
     ("ConvTranspose2d", "ConvTranspose2d(features: 4, kernel: [$n, 3])", "f32[2, 3, 1, 1]"),
     ("ConvTranspose3d", "ConvTranspose3d(features: 4, kernel: [2, $n, 2])", "f32[1, 2, 1, 1, 1]"),
+    ("MaxPool1d", "MaxPool1d(kernel: $n, stride: 1, padding: $h)", "f32[2, 3, 8]"),
+    ("MaxPool1d", "MaxPool1d(kernel: $q, stride: 5, padding: $h, dilation: 3)", "f32[2, 3, 8]"),
+    ("MaxPool1d", "MaxPool1d(kernel: $n, stride: $n, padding: $h, ceil_mode: true)", "f32[2, 3, 8]"),
+    ("MaxPool2d", "MaxPool2d(kernel: $n, stride: $h, padding: $h)", "f32[2, 3, 8, 8]"),
+    ("MaxPool2d", "MaxPool2d(kernel: $n, stride: $n, padding: [$h, \"$n - 1\"])", "f32[2, 3, 8, 8]"),
+    ("MaxPool3d", "MaxPool3d(kernel: $n, stride: $q, padding: $h)", "f32[1, 2, 8, 8, 8]"),
+    ("AvgPool1d", "AvgPool1d(kernel: $n, stride: 1, padding: $n)", "f32[2, 3, 8]"),
+    ("AvgPool1d", "AvgPool1d(kernel: 3, stride: 1, padding: $n)", "f32[2, 3, 8]"),
+    ("AvgPool1d", "AvgPool1d(kernel: $n, stride: 1, padding: $h, count_include_pad: false)", "f32[2, 3, 8]"),
+    ("AvgPool1d", "AvgPool1d(kernel: $h, stride: 5, padding: $n, dilation: 3)", "f32[2, 3, 8]"),
+    ("AvgPool1d", "AvgPool1d(kernel: 4, stride: 3, padding: $n, dilation: $h)", "f32[2, 3, 8]"),
+    ("AvgPool2d", "AvgPool2d(kernel: $n, stride: $h, padding: $h)", "f32[2, 3, 8, 8]"),
+    ("AvgPool2d", "AvgPool2d(kernel: $n, stride: $q, padding: $n, dilation: 2)", "f32[2, 3, 8, 8]"),
+    ("AvgPool2d", "AvgPool2d(kernel: [9, $n], stride: $q, padding: $n)", "f32[2, 3, 8, 8]"),
+    ("AvgPool3d", "AvgPool3d(kernel: [8, $n, $h], stride: $h, padding: $h)", "f32[1, 2, 8, 8, 8]"),
+    ("Pool2d", "Pool2d(kind: \"avg\", kernel: $n, padding: $h, divisor_override: 7)", "f32[2, 3, 8, 8]"),
+    ("Conv1d", "Conv1d(features: 4, kernel: $n, padding: $n)", "f32[2, 3, 8]"),
+    ("Conv1d", "Conv1d(features: 3, kernel: $n, stride: 5, padding: $n, groups: 3)", "f32[2, 3, 8]"),
+    ("Conv1d", "Conv1d(features: 4, kernel: 3, padding: $n, dilation: $h)", "f32[2, 3, 8]"),
+    ("Conv2d", "Conv2d(features: 4, kernel: [$n, 3], stride: [$q, 1], padding: [$n, 1])", "f32[2, 3, 8, 8]"),
+    ("Conv3d", "Conv3d(features: 2, kernel: [1, $n, 1], padding: [0, $n, 0])", "f32[1, 2, 8, 8, 8]"),
+    ("ConvTranspose1d", "ConvTranspose1d(features: 4, kernel: $n, padding: $h)", "f32[2, 3, 8]"),
+    ("ConvTranspose2d", "ConvTranspose2d(features: 4, kernel: [$n, 1], stride: [$n, 1])", "f32[2, 3, 8, 8]"),
 ];
 
 /// One of [`WINDOWS`] at a size.
@@ -174,6 +197,24 @@ pub const OPERATORS: &[(&[&str], &str)] = &[
         &["cumulative_add", "cumulative_mul"],
         "(%x: f32[$n, 3]) { %y = $op %x {axis: 0, reverse: true, exclusive: true}",
     ),
+    (
+        &["reduce_window_add", "reduce_window_max", "reduce_window_min"],
+        "(%x: f32[8, 8]) { %y = $op %x {window: [$n, $n], stride: [$n, $n], padding: [[$n, $n], [$n, $n]]}",
+    ),
+    (
+        &["reduce_window_add", "reduce_window_max", "reduce_window_min"],
+        "(%x: f32[2, 8]) { %y = $op %x {window: [1, $n], stride: [1, 3], padding: [[0, 0], [$n, $n]], window_dilation: [1, \
+         2]}",
+    ),
+    (
+        &["reduce_window_max_scatter", "reduce_window_min_scatter"],
+        "(%v: f32[8, 8], %x: f32[2, 2]) { %y = $op %v, %x {window: [$n, $n], stride: [$n, $n], padding: [[$n, $n], [$n, $n]]}",
+    ),
+    (
+        &["reduce_window_max_gather", "reduce_window_min_gather"],
+        "(%v: f32[8, 8], %x: f32[8, 8]) { %y = $op %v, %x {window: [$n, $n], stride: [$n, $n], padding: [[$n, $n], [$n, $n]]}",
+    ),
+    (&["pad"], "(%x: f32[6]) { %z = constant {value: f32[] [0.5]} %y = pad %x, %z {low: [$n], high: [$n]}"),
     (
         &["random"],
         "(%x: f32[$n], %seed: i64[], %step: i64[]) { %r = random %seed, %step {distribution: normal, dtype: f32, dims: \

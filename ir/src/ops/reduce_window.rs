@@ -4,6 +4,7 @@ use super::*;
 use crate::definition::{Element, Order};
 use crate::index::{Atom, Index};
 use crate::program::Combine;
+use crate::scalar::ScalarOp;
 use crate::types::{DType, MAX_BYTES};
 
 /// Combines by sum, maximum or minimum the elements under a window. Along each axis the window at position `p` sees
@@ -135,11 +136,11 @@ impl ReduceWindow {
         let seen = |axis: usize, p: usize| -> Vec<usize> {
             let first = p as i64 * self.stride[axis] as i64 - self.padding[axis].0;
             let (window, dilation) = (self.window[axis] as i64, self.window_dilation[axis] as i64);
-            let sees = |i: &usize| {
-                let at = (i * self.base_dilation[axis]) as i64 - first;
-                at >= 0 && at % dilation == 0 && at / dilation < window
-            };
-            (0..x[axis]).filter(sees).collect()
+            let base = self.base_dilation[axis] as i64;
+            let end = (first + (window - 1) * dilation).div_euclid(base) + 1;
+            let (from, end) = ((first.max(0) + base - 1) / base, end.clamp(0, x[axis] as i64));
+            let sees = |i: &i64| (i * base - first) % dilation == 0;
+            (from..end).filter(sees).map(|i| i as usize).collect()
         };
         let table: Vec<Vec<Vec<usize>>> =
             (0..x.len()).map(|axis| (0..y[axis]).map(|p| seen(axis, p)).collect()).collect();
@@ -245,8 +246,12 @@ impl Operator for ReduceWindow {
             }
             index.push(element);
         }
-        let element = Element::Operand(0, index);
+        let mut element = Element::Operand(0, index);
         let identity = Element::Constant(self.combine.identity(results[0].dtype));
+        if reduced.is_empty() && self.combine == Combine::Add {
+            // A sum of one element starts at zero as any other: that of -0 is +0.
+            element = Element::Op(ScalarOp::Add, vec![identity.clone(), element]);
+        }
         let value = match bounds.is_empty() {
             true => element,
             false => Element::Guard { bounds, then: Box::new(element), otherwise: Box::new(identity) },
@@ -264,7 +269,7 @@ impl Operator for ReduceWindow {
         if self.combine == Combine::Add && ty.dtype.is_float() {
             let (elements, mut sums) = (to_f64(x)?, filled(0.0, ty.elements())?);
             self.for_windows(x.dims(), &ty.dims, |position, seen| {
-                sums[position] = seen.iter().map(|&i| elements[i]).sum();
+                sums[position] = seen.iter().fold(0.0, |sum, &i| sum + elements[i]);
             });
             return Ok(vec![from_f64(ty, sums)?]);
         }
