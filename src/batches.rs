@@ -1,15 +1,20 @@
-//! Inputs with the batch first, whatever axis it is in the model: data sets give samples one behind the other.
+//! Inputs and outputs with the batch first, whatever axis it is in the model: data sets give samples one behind the other, and
+//! answers are told one by one.
 
 use std::collections::HashMap;
 
 use brolga_ir::ops::Role;
-use brolga_ir::{Builder, Graph, Type, Value};
+use brolga_ir::{Builder, Graph, Origin, Type, Value};
 
 use crate::error::Result;
 
 /// The graph with inputs whose axis `axis_of` (by name) comes first: `f32[length, batch, 8]` becomes
-/// `f32[batch, length, 8]`, and is brought back inside. Inputs that have it first, or not at all, stay.
-pub(crate) fn batch_first(graph: &Graph, axis_of: &dyn Fn(&str) -> Option<usize>) -> Result<Graph> {
+/// `f32[batch, length, 8]`, and is brought back inside. So do outputs by their axes. What has it first, or not at all, stays.
+pub(crate) fn batch_first(
+    graph: &Graph,
+    axis_of: &dyn Fn(&str) -> Option<usize>,
+    outputs: &HashMap<String, usize>,
+) -> Result<Graph> {
     let mut fed = Graph::new(&graph.name);
     let mut values: HashMap<Value, Value> = HashMap::new();
     for &id in graph.parameters() {
@@ -33,7 +38,13 @@ pub(crate) fn batch_first(graph: &Graph, axis_of: &dyn Fn(&str) -> Option<usize>
     }
     let roots: Vec<Value> = graph.outputs().iter().map(|output| output.value).collect();
     let found = fed.import(graph, &roots, &mut values)?;
-    for (output, value) in graph.outputs().iter().zip(found) {
+    for (output, mut value) in graph.outputs().iter().zip(found) {
+        let axis = outputs.get(&output.name).filter(|_| output.role != Role::State);
+        if let Some(&axis) = axis.filter(|&&axis| axis > 0) {
+            let rank = graph.ty(output.value).rank();
+            let axes: Vec<usize> = [axis].into_iter().chain(0..axis).chain(axis + 1..rank).collect();
+            value = Builder::new(&mut fed, Origin::default()).transpose(value, &axes)?;
+        }
         fed.add_output(&output.name, output.role, value);
     }
     Ok(fed)

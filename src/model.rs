@@ -1,11 +1,13 @@
 //! A model: its file, what was chosen for it, and executables of its entry points.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use brolga_frontend::{Instance, Settings, SymbolicType};
-use brolga_ir::Graph;
+use brolga_ir::ops::Role;
+use brolga_ir::{Graph, Output};
 use brolga_models::catalogue;
 use brolga_runtime::{
     DType, Evaluation, Executable, MAX_TEXT, SlotKind, State, Tensor, Threads, read_regular,
@@ -82,7 +84,7 @@ impl Model {
         self
     }
 
-    /// The same model, compiled for data sets: whatever axis of an input is `batch`, what is compiled takes it with the batch
+    /// The same model, compiled for data sets: whatever axis of an input or output is `batch`, what is compiled has the batch
     /// as its first. [`Model::graph`] stays as it is.
     pub fn with_batch_first(mut self) -> Model {
         self.batch_first = true;
@@ -249,7 +251,10 @@ impl Model {
         with: impl FnOnce(&Graph) -> Result<R>,
     ) -> Result<R> {
         let with = |graph: &Graph| match self.batch_first {
-            true => with(&batch_first(graph, &|input| self.instance.input_axis(input, "batch"))?),
+            true => {
+                let outputs = self.output_axes(entry, graph, dims);
+                with(&batch_first(graph, &|input| self.instance.input_axis(input, "batch"), &outputs)?)
+            }
             false => with(graph),
         };
         if dims == self.instance.dims() {
@@ -259,6 +264,32 @@ impl Model {
         let instance = self.parsed.instantiate(&settings)?;
         let graph = instance.graph(entry);
         with(graph.ok_or_else(|| Error::unknown("entry point", entry, instance.entries()))?)
+    }
+
+    /// Which axis of an entry's outputs is `batch`, by their names: the one that is twice as long where the batch is. Outputs that
+    /// can only have it first are left out, and then nothing is built again.
+    fn output_axes(&self, entry: &str, graph: &Graph, dims: &[(String, usize)]) -> HashMap<String, usize> {
+        let none = HashMap::new();
+        let Some(at) = dims.iter().position(|(name, size)| name == "batch" && *size > 0) else { return none };
+        let batch = dims[at].1;
+        let may_have = |graph: &Graph, output: &Output| {
+            output.role != Role::State && graph.ty(output.value).dims.iter().skip(1).any(|&n| n == batch)
+        };
+        if !graph.outputs().iter().any(|output| may_have(graph, output)) {
+            return none;
+        }
+        let mut twice = dims.to_vec();
+        twice[at].1 = batch.saturating_mul(2);
+        // A model that does not take the double batch says nothing of its axes.
+        let settings = Settings { dims: twice, ..self.settings.clone() };
+        let Ok(instance) = self.parsed.instantiate(&settings) else { return none };
+        let Some(other) = instance.graph(entry) else { return none };
+        let axis = |(output, other_output): (&Output, &Output)| {
+            let (one, two) = (&graph.ty(output.value).dims, &other.ty(other_output.value).dims);
+            let axis = one.iter().zip(two).position(|(&one, &two)| one == batch && two == batch * 2)?;
+            Some((output.name.clone(), axis))
+        };
+        graph.outputs().iter().zip(other.outputs()).filter_map(axis).collect()
     }
 
     fn kept(&self, key: &Key) -> Option<Arc<Executable>> {

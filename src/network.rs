@@ -69,7 +69,7 @@ impl Network {
         self.model.classes(&self.state)
     }
 
-    /// A picture (PNG or JPEG) as the one input of an entry point takes it, with a batch of 1; see
+    /// A picture (PNG or JPEG) as the one input of an entry point takes it, with a batch of 1, whatever axis that is; see
     /// [`picture`](brolga_models::data::picture).
     ///
     /// # Errors
@@ -79,9 +79,17 @@ impl Network {
         let [input] = executable.manifest().inputs.as_slice() else {
             return Err(Error::Name(format!("a picture fills one input, and `{entry}` has several or none")));
         };
-        let dims = input.dims.get(1..).unwrap_or(&[]).to_vec();
-        let field = Field { name: input.name.clone(), dtype: input.dtype, dims };
-        Ok(brolga_models::data::picture(file.as_ref(), &field)?)
+        let mut field = Field { name: input.name.clone(), dtype: input.dtype, dims: input.dims.clone() };
+        let mut dims = input.dims.clone();
+        // Without the size `batch` it may be a batch of 1 all the same, or nothing but a picture.
+        let first = || (dims.first() == Some(&1)).then_some(0);
+        let axis = self.model.instance().input_axis(&input.name, "batch").or_else(first);
+        if let Some(axis) = axis {
+            field.dims.remove(axis);
+            dims[axis] = 1;
+        }
+        let picture = brolga_models::data::picture(file.as_ref(), &field)?;
+        Ok(Tensor::from_bytes(picture.dtype(), &dims, picture.bytes())?)
     }
 
     /// The first output of the entry point `infer` for samples that lie one behind the other: as many as the slice

@@ -236,6 +236,108 @@ fn the_batch_is_any_axis() {
     assert_eq!(middle.run("infer", &[("x", &x)]).unwrap()[0].1.dims(), [3, 4]);
 }
 
+/// What is told of samples is the same wherever the batch is: of inputs and of outputs, by `train`, `evaluate` and `run`.
+#[test]
+fn the_batch_is_any_axis_of_what_is_told() {
+    let folder = folder();
+    let at = folder.path();
+    let turned = MIDDLE.replace("softmax(logits)", "transpose(softmax(logits), [1, 0])");
+    std::fs::write(at.join("turned.ron"), turned).unwrap();
+    write_models(at);
+    write_batch(&at.join("data.npz"), 43, false);
+    let told = |model: &str| {
+        let weights = format!("{model}.safetensors");
+        let trained =
+            good(at, &format!("train {model}.ron --data data.npz --batch 8 --epochs 2 --save {weights}"));
+        let lines: Vec<_> =
+            trained.lines().filter(|line| line.contains("  loss ")).map(str::to_owned).collect();
+        assert_eq!(lines.len(), 2, "{trained}");
+        let evaluate =
+            format!("evaluate {model}.ron --weights {weights} --data data.npz --predictions p.csv --force");
+        let evaluated = good(at, &evaluate).replace(model, "MODEL");
+        (lines, evaluated, std::fs::read_to_string(at.join("p.csv")).unwrap())
+    };
+    let first = told("first");
+    assert!(first.1.contains("true \\ predicted"), "{}", first.1);
+    assert!(first.2.starts_with("sample,true,predicted,y.0,y.1,y.2,y.3\n"), "{}", first.2);
+    for model in ["middle", "turned"] {
+        assert_eq!(told(model), first, "{model}");
+    }
+
+    let row = |body: &str| {
+        format!(
+            "Model(inputs: {{ \"x\": \"f32[batch, 3]\" }}, body: [Linear(name: \"fc\", features: 4), As(\"logits\")],
+                entries: {{ \"infer\": Infer(outputs: {{ {body} }}) }})"
+        )
+    };
+    std::fs::write(at.join("row.ron"), row("\"y\": \"softmax(logits)\"")).unwrap();
+    std::fs::write(at.join("column.ron"), row("\"y\": \"transpose(softmax(logits), [1, 0])\"")).unwrap();
+    std::fs::write(at.join("rows.csv"), "a,b,c\n1,2,3\n3,-1,2\n0,5,1\n").unwrap();
+    let answers = |model: &str| {
+        let json: serde_json::Value =
+            serde_json::from_str(&good(at, &format!("run {model}.ron rows.csv --json"))).unwrap();
+        let text = good(at, &format!("run {model}.ron rows.csv --outputs {model}.csv"));
+        good(at, &format!("run {model}.ron rows.csv --outputs {model}.npz"));
+        let table = std::fs::read_to_string(at.join(format!("{model}.csv"))).unwrap();
+        (json["samples"].clone(), text, table, read_tensors(at.join(format!("{model}.npz"))).unwrap())
+    };
+    let expected = answers("row");
+    assert!(expected.2.starts_with("sample,predicted,y.0,y.1,y.2,y.3\n"), "{}", expected.2);
+    assert_eq!(expected.3[0].1.dims(), [3, 4]);
+    assert_eq!(answers("column"), expected);
+
+    // What has no batch is given whole, and that is said.
+    std::fs::write(at.join("none.ron"), row("\"y\": \"softmax(logits)[0]\"")).unwrap();
+    let output = run(at, "run none.ron rows.csv --json");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("note: no axis of `y` is `batch`"),
+        "{output:?}"
+    );
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["samples"][2]["y"].as_array().map(Vec::len), Some(4), "{json}");
+    let text = good(at, "run none.ron rows.csv --outputs none.npz");
+    assert!(text.contains("line 2: y f32[4]"), "{text}");
+    assert_eq!(read_tensors(at.join("none.npz")).unwrap()[0].1.dims(), [3, 4]);
+}
+
+/// A picture fills the axes that are not the batch, whichever that is, and whatever its size is by default.
+#[test]
+fn a_picture_fills_what_is_not_the_batch() {
+    let folder = folder();
+    let file = folder.path().join("red.png");
+    let mut encoder = png::Encoder::new(std::fs::File::create(&file).unwrap(), 8, 8);
+    encoder.set_color(png::ColorType::Rgb);
+    let pixels: Vec<u8> = (0..64).flat_map(|i| [255, i, 0]).collect();
+    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+    let picture = |dims: &str, batch: usize| {
+        let text = format!(
+            "Model(inputs: {{ \"x\": \"f32[{dims}]\" }}, body: [Expr(\"x * 2\")],
+                entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"it\" }}) }})"
+        );
+        let settings = Settings::default().dim("batch", batch);
+        let model = Model::from_text("m.ron", &text, &settings).unwrap();
+        let mut network = Network::new(model, Threads::new(1).unwrap()).unwrap();
+        let picture = network.picture("infer", &file).unwrap();
+        let twice = network.run("infer", &[("x", &picture)]).unwrap();
+        assert_eq!(twice[0].1.dims(), picture.dims(), "{dims}");
+        picture
+    };
+    for channels in [1, 3] {
+        let expected = picture(&format!("batch, {channels}, 8, 8"), 3);
+        assert_eq!(expected.dims(), [1, channels, 8, 8]);
+        for batch in [1, 3, 8] {
+            for (dims, given) in [
+                (format!("{channels}, batch, 8, 8"), [channels, 1, 8, 8]),
+                (format!("{channels}, 8, batch, 8"), [channels, 8, 1, 8]),
+                (format!("{channels}, 8, 8, batch"), [channels, 8, 8, 1]),
+            ] {
+                let found = picture(&dims, batch);
+                assert_eq!((found.dims(), found.bytes()), (&given[..], expected.bytes()), "{dims}, {batch}");
+            }
+        }
+    }
+}
+
 /// Weights whose names begin otherwise are loaded by pairs of prefixes.
 #[test]
 fn partial_weights() {

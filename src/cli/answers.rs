@@ -1,6 +1,7 @@
 //! What a network says of single samples: labels and probabilities, or numbers; of pictures, folders of them, and tables.
 
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -31,7 +32,11 @@ pub fn fields(inputs: &[Input]) -> Vec<Field> {
 /// The numbers of one sample of a batch.
 pub fn numbers(tensor: &Tensor, sample: usize) -> Result<Vec<f64>> {
     let size: usize = tensor.dims().iter().skip(1).product();
-    let own = sample * size..(sample + 1) * size;
+    part(tensor, sample * size..(sample + 1) * size)
+}
+
+/// Some of the numbers of a tensor.
+fn part(tensor: &Tensor, own: Range<usize>) -> Result<Vec<f64>> {
     Ok(match tensor.dtype() {
         DType::F32 => tensor.as_slice::<f32>()?[own].iter().map(|&v| f64::from(v)).collect(),
         DType::F64 => tensor.as_slice::<f64>()?[own].to_vec(),
@@ -39,6 +44,24 @@ pub fn numbers(tensor: &Tensor, sample: usize) -> Result<Vec<f64>> {
         DType::I64 => tensor.as_slice::<i64>()?[own].iter().map(|&v| v as f64).collect(),
         DType::U8 | DType::Bool => tensor.bytes()[own].iter().map(|&v| f64::from(v)).collect(),
     })
+}
+
+/// The dimensions of an output of one sample; all where none is the batch.
+fn dims_of_one(output: &Tensor) -> &[usize] {
+    match output.dims() {
+        [1, own @ ..] => own,
+        all => all,
+    }
+}
+
+/// The numbers of an output of one sample.
+fn all_numbers(output: &Tensor) -> Result<Vec<f64>> {
+    part(output, 0..output.dims().iter().product())
+}
+
+/// Whether an output of one sample has a score for each class.
+fn is_labelled(output: &Tensor) -> bool {
+    scores(output) && output.dims()[0] == 1
 }
 
 /// Whether an output has a score for each class: floats, `[batch, classes]`.
@@ -211,6 +234,9 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
         let message = format!("`{}` does not take one sample at a time: use --inputs", args.entry.name);
         return Err(Error::Name(message));
     }
+    for output in manifest.outputs.iter().filter(|output| output.dims.first().is_some_and(|&n| n != 1)) {
+        errln!("note: no axis of `{}` is `batch`: each sample is given all of it", output.name);
+    }
     let fields = fields(&manifest.inputs);
     let mut state = state(&model, &args.start)?;
     destinations.reads_model(&model);
@@ -298,8 +324,8 @@ const NEXT: usize = 2;
 fn as_text(names: &[&str], outputs: &[Tensor], classes: &[String]) -> Result<String> {
     let mut parts = Vec::new();
     for (name, output) in names.iter().zip(outputs) {
-        let numbers = numbers(output, 0)?;
-        if scores(output) && parts.is_empty() {
+        let numbers = all_numbers(output)?;
+        if is_labelled(output) && parts.is_empty() {
             let first = best(&numbers);
             let mut order: Vec<usize> = (0..numbers.len()).filter(|&at| at != first).collect();
             order.sort_by(|&a, &b| numbers[b].total_cmp(&numbers[a]));
@@ -311,7 +337,7 @@ fn as_text(names: &[&str], outputs: &[Tensor], classes: &[String]) -> Result<Str
         } else if let [number] = numbers[..] {
             parts.push(format!("{name} {}", metric(number)));
         } else {
-            parts.push(format!("{name} {}", brolga::runtime::type_name(output.dtype(), &output.dims()[1..])));
+            parts.push(format!("{name} {}", brolga::runtime::type_name(output.dtype(), dims_of_one(output))));
         }
     }
     Ok(parts.join("  "))
@@ -322,8 +348,8 @@ fn as_json(name: &str, names: &[&str], outputs: &[Tensor], classes: &[String]) -
     let mut about = Map::new();
     about.insert("name".into(), json!(name));
     for (name, output) in names.iter().zip(outputs) {
-        let numbers = numbers(output, 0)?;
-        if scores(output) && !about.contains_key("class") {
+        let numbers = all_numbers(output)?;
+        if is_labelled(output) && !about.contains_key("class") {
             let first = best(&numbers);
             about.insert("class".into(), json!(first));
             about.insert("label".into(), json!(class(classes, first)));
@@ -347,7 +373,7 @@ fn write(path: &Path, names: &[&str], kept: &[(String, Vec<Tensor>)], classes: &
     let mut stacked = Vec::new();
     for at in 0..names.len() {
         let Some((_, first)) = kept.first() else { break };
-        let dims = [&[kept.len()], &first[at].dims()[1..]].concat();
+        let dims = [&[kept.len()], dims_of_one(&first[at])].concat();
         let bytes: Vec<u8> =
             kept.iter().flat_map(|(_, outputs)| outputs[at].bytes().iter().copied()).collect();
         stacked.push(Tensor::from_bytes(first[at].dtype(), &dims, &bytes)?);
@@ -376,8 +402,8 @@ pub fn column(name: &str, count: usize, at: usize, classes: Option<&[String]>) -
 fn head(names: &[&str], outputs: &[Tensor], classes: &[String]) -> Result<Vec<String>> {
     let mut head = vec!["sample".to_owned()];
     for (at, (name, output)) in names.iter().zip(outputs).enumerate() {
-        let named = (at == 0 && scores(output)).then_some(classes);
-        head.extend(columns(name, numbers(output, 0)?.len(), named));
+        let named = (at == 0 && is_labelled(output)).then_some(classes);
+        head.extend(columns(name, all_numbers(output)?.len(), named));
     }
     Ok(head)
 }
@@ -388,8 +414,8 @@ fn rows(names: &[&str], kept: &[(String, Vec<Tensor>)], classes: &[String]) -> R
     for (sample, outputs) in kept {
         let mut row = vec![sample.clone()];
         for (at, output) in outputs.iter().enumerate() {
-            let numbers = numbers(output, 0)?;
-            if at == 0 && scores(output) {
+            let numbers = all_numbers(output)?;
+            if at == 0 && is_labelled(output) {
                 row.push(class(classes, best(&numbers)));
             }
             row.extend(numbers.iter().map(|&number| shortest(number, output.dtype())));
