@@ -1,13 +1,15 @@
 //! Tensors from and to files, matched with an entry point.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use brolga::ir::Graph;
 use brolga::ir::ops::Role;
 use brolga::ir::program::Program;
-use brolga::runtime::{self, DType, ErrorKind, Input, LoadReport, MAX_TEXT, Shown, read_regular, type_name};
+use brolga::runtime::{
+    self, DType, ErrorKind, Input, LoadReport, MAX_TEXT, Shown, read_regular, type_name, write_atomically,
+};
 use brolga::{Error, Model, Result, State, Tensor, fitted};
 
 use super::args::{Prefix, StartArgs};
@@ -129,7 +131,9 @@ fn set_fitted(state: &mut State, full: &str, numbers: &str) -> Result<()> {
     let mut slot = state.get_mut(full)?;
     let count: usize = slot.dims().iter().product();
     let values = values.ok().filter(|v| [1, count].contains(&v.len()));
-    let good = |value: &f64| value.is_finite() && (*value > 0.0 || !full.ends_with(".std"));
+    let dtype = slot.dtype();
+    let kept = |value: f64| if dtype == DType::F64 { value } else { f64::from(value as f32) };
+    let good = |value: &f64| kept(*value).is_finite() && (kept(*value) > 0.0 || !full.ends_with(".std"));
     let Some(values) = values.filter(|values| values.iter().all(good)) else {
         let above = if full.ends_with(".std") { " above 0" } else { "" };
         let each = if count == 1 { String::new() } else { format!(", or {count} separated by commas") };
@@ -184,7 +188,7 @@ pub fn state(model: &Model, start: &StartArgs) -> Result<State> {
 
 /// Writes text or bytes to a file.
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
-    std::fs::write(path, content).map_err(|e| Error::io("write", path, &e))
+    Ok(write_atomically(path, |file| file.write_all(content))?)
 }
 
 /// The text of a graph or of a kernel program, read.
