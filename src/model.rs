@@ -92,6 +92,20 @@ impl Model {
         self
     }
 
+    /// The same model for these sizes, such as `batch`: its state and all its entry points have them.
+    ///
+    /// # Errors
+    /// Mistakes that the model has for these sizes.
+    pub fn with_dims(mut self, dims: &[(&str, usize)]) -> Result<Model> {
+        let dims = self.dims_with(dims);
+        if dims != self.instance.dims() {
+            self.settings.dims = dims;
+            self.instance = self.parsed.instantiate(&self.settings)?;
+            self.compiled = Mutex::default();
+        }
+        Ok(self)
+    }
+
     /// Its name: that of the variant, or of the file.
     pub fn name(&self) -> &str {
         &self.name

@@ -13,6 +13,7 @@ mod documents;
 mod eval;
 mod facade;
 mod files;
+mod following;
 mod functions;
 #[cfg_attr(not(all(feature = "cli", unix)), allow(dead_code, reason = "`hostile` uses most of it"))]
 #[path = "../fuzz/src/lib.rs"]

@@ -66,6 +66,15 @@ fn the_command_takes_models_without_inputs() {
         ["t", "u"].map(|name| std::fs::read(at.join(format!("{name}.safetensors"))).unwrap());
     assert!(whole == resumed, "a run that was resumed ends elsewhere");
     assert!(bad(at, "train factors.ron --data digits").contains("no inputs"));
+    // It is evaluated once, on nothing.
+    let text = good(at, "evaluate factors.ron --weights t.safetensors");
+    assert!(text.starts_with("factors, which has no inputs\n") && text.contains("largest"), "{text}");
+    let text = good(at, "evaluate factors.ron --weights t.safetensors --json");
+    assert!(text.contains("\"samples\":0") && text.contains("\"loss\":"), "{text}");
+    for option in ["--all", "--target y", "--data digits"] {
+        let errors = bad(at, &format!("evaluate factors.ron --weights t.safetensors {option}"));
+        assert!(errors.contains("no inputs"), "{option}: {errors}");
+    }
     let errors = bad(at, "run lenet5 --outputs y.npz");
     assert!(errors.contains("--inputs") && errors.contains("image"), "{errors}");
 }

@@ -17,7 +17,7 @@ use super::answers::{best, class, column, columns, fields, numbers, scores, shor
 use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntry, whole};
 use super::destination::{Destinations, Written};
 use super::files::state;
-use super::report::{metrics, metrics_json, table};
+use super::report::{counted, metrics, metrics_json, table};
 use super::train::{pairs, set_target, source};
 use super::tune::tune;
 
@@ -120,7 +120,8 @@ pub fn run(args: &EvaluateArgs, mut destinations: Destinations) -> Result<ExitCo
     }
     model.instance().notes(&args.entry.name).for_each(|note| errln!("note: {note}"));
     if args.json {
-        let mut all = json!({"model": model.name(), "data": source.display().to_string(), "samples": samples,
+        let of_data = if inputs.is_empty() { 0 } else { samples };
+        let mut all = json!({"model": model.name(), "data": source.display().to_string(), "samples": of_data,
             "metrics": metrics_json(pairs(&found))});
         if let Some(confusion) = &confusion {
             all["classes"] = (0..confusion.len()).map(|at| Value::from(class(&names, at))).collect();
@@ -135,7 +136,11 @@ pub fn run(args: &EvaluateArgs, mut destinations: Destinations) -> Result<ExitCo
         outln!("{all}");
         return Ok(code);
     }
-    outln!("{} on {shown}: {samples} samples{about}", model.name());
+    if inputs.is_empty() {
+        outln!("{}, which has no inputs", model.name());
+    } else {
+        outln!("{} on {shown}: {}{about}", model.name(), counted(samples as u64, "sample"));
+    }
     if !found.is_empty() {
         outln!("  {}", metrics(pairs(&found)));
     }
@@ -170,6 +175,14 @@ fn open(
     inputs: &[Field],
     state: &State,
 ) -> Result<(Box<dyn Batches>, String)> {
+    if inputs.is_empty() {
+        let unused = [("--target", args.target.is_some()), ("--all", args.all)];
+        if let Some((option, _)) = unused.iter().find(|(_, given)| *given) {
+            let message = format!("`{}` has no inputs, and so no data for {option}", args.entry.name);
+            return Err(Error::Name(message));
+        }
+        return Ok((Box::new(Once), String::new()));
+    }
     let known = state.record();
     let mut options = model.data_options(0).known_to(known);
     set_target(&mut options, args.target.as_ref(), source)?;
@@ -204,6 +217,31 @@ fn open(
         data::open(source, &fields, &options)?,
         ", those held out in training (--all evaluates all)".to_owned(),
     ))
+}
+
+/// No data, for an entry without inputs: it is run once.
+struct Once;
+
+impl Batches for Once {
+    fn fields(&self) -> &[Field] {
+        &[]
+    }
+
+    fn len(&self, split: Split) -> usize {
+        usize::from(split == Split::Validation)
+    }
+
+    fn fill(
+        &mut self,
+        _: &Request<'_>,
+        field: usize,
+        _: &mut runtime::TensorMut<'_>,
+    ) -> std::result::Result<(), runtime::Error> {
+        Err(runtime::Error::new(
+            runtime::ErrorKind::Data,
+            format!("there is no data, and so no field {field}"),
+        ))
+    }
 }
 
 /// What the inputs of an entry take of a data set.

@@ -13,6 +13,7 @@ use brolga::runtime::{
 use brolga::{Error, Model, Result, State, Tensor, fitted};
 
 use super::args::{Prefix, StartArgs};
+use super::report::counted;
 
 /// Reads the inputs of an entry point by name. Numbers are converted as [`Tensor::converted`] says; what the entry does
 /// not take is passed over with a notice. An entry without inputs needs no file.
@@ -53,17 +54,13 @@ pub fn read_inputs(path: Option<&Path>, inputs: &[Input]) -> Result<Vec<(String,
     Ok(found)
 }
 
-/// The sizes that make an entry point fit its inputs: `batch` becomes what it is in the file, unless it was given.
-pub fn fitting_dims(
-    model: &Model,
-    given: &[(String, usize)],
-    entry: &str,
-    path: Option<&Path>,
-) -> Result<Vec<(&'static str, usize)>> {
-    let Some(path) = path else { return Ok(Vec::new()) };
+/// The model whose entry point fits its inputs: `batch` becomes what it is in the file, unless it was given; in the state too,
+/// where the shape of a parameter depends on it.
+pub fn fitting(model: Model, given: &[(String, usize)], entry: &str, path: Option<&Path>) -> Result<Model> {
+    let Some(path) = path else { return Ok(model) };
     let known = model.instance().dims().iter().any(|(name, _)| name == "batch");
     if !known || given.iter().any(|(name, _)| name == "batch") {
-        return Ok(Vec::new());
+        return Ok(model);
     }
     let graph = model.graph(entry)?;
     let inputs = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
@@ -72,11 +69,22 @@ pub fn fitting_dims(
         .filter_map(|input| Some((input.name.as_str(), model.instance().input_axis(&input.name, "batch")?)))
         .collect();
     if axes.is_empty() {
-        return Ok(Vec::new());
+        return Ok(model);
     }
     let tensors: HashMap<String, Tensor> = runtime::read_tensors(path)?.into_iter().collect();
-    let batch = axes.iter().find_map(|(name, axis)| tensors.get(*name)?.dims().get(*axis).copied());
-    Ok(batch.filter(|&batch| batch > 0).map(|batch| ("batch", batch)).into_iter().collect())
+    let found = axes.iter().find_map(|(name, axis)| {
+        let tensor = tensors.get(*name)?;
+        Some((*name, tensor, *tensor.dims().get(*axis)?))
+    });
+    match found {
+        None => Ok(model),
+        Some((name, tensor, 0)) => {
+            let ty = type_name(tensor.dtype(), tensor.dims());
+            let message = format!("`{}` has no samples: `{name}` is {ty}", path.shown());
+            Err(runtime::Error::new(ErrorKind::Data, message).into())
+        }
+        Some((_, _, batch)) => model.with_dims(&[("batch", batch)]),
+    }
 }
 
 /// Loads weights or a training state; partially if asked for, with a notice of what was left out, but for the names in `given`.
@@ -97,7 +105,8 @@ fn note_partial(state: &State, path: &Path, report: &LoadReport, given: &[String
         let slot = state.slots().iter().find(|slot| slot.name() == name.as_str());
         slot.is_some_and(|slot| slot.kind().is_saved())
     };
-    errln!("note: {} tensors of `{file}` are used", report.used.len());
+    let used = counted(report.used.len() as u64, "tensor");
+    errln!("note: takes {used} of `{file}`");
     let (fresh, others): (Vec<&String>, Vec<&String>) = report.kept.iter().partition(is_saved);
     let fresh: Vec<&String> = fresh.into_iter().filter(|name| !given.contains(name)).collect();
     let unused: Vec<&String> = report.unused.iter().collect();

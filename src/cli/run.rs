@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::answers;
 use super::args::{InferenceEntry, MachineArgs, ModelArgs, OverwriteArgs, StartArgs};
 use super::destination::{Destinations, Written};
-use super::files::{fitting_dims, read_inputs, state};
+use super::files::{fitting, read_inputs, state};
 use super::report::metric;
 use super::tune::tune;
 
@@ -70,9 +70,9 @@ pub fn run(args: &RunArgs, destinations: Destinations) -> Result<ExitCode> {
 /// One call with inputs and outputs in files of tensors.
 fn call(args: &RunArgs, from: Option<&Path>, to: &Path, mut destinations: Destinations) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
-    let mut model = args.model.load(args.machine.options(&threads)?)?;
-    let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, from)?;
-    let mut executable = model.compile_for(&args.entry.name, &dims)?;
+    let model = args.model.load(args.machine.options(&threads)?)?;
+    let mut model = fitting(model, &args.model.dims, &args.entry.name, from)?;
+    let mut executable = model.compile(&args.entry.name)?;
     let inputs = read_inputs(from, &executable.manifest().inputs)?;
     let mut state = state(&model, &args.start)?;
     destinations.reads_model(&model);
@@ -82,8 +82,8 @@ fn call(args: &RunArgs, from: Option<&Path>, to: &Path, mut destinations: Destin
         let idle = (!executable.manifest().updates_state()).then_some("the entry point updates nothing");
         destinations.saves(path, &state, state.bytes(), idle)?;
     }
-    if tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?.is_some() {
-        executable = model.compile_for(&args.entry.name, &dims)?;
+    if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
+        executable = model.compile(&args.entry.name)?;
     }
     let mut instance = Instance::bind(executable, &state, &threads)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntry, whole};
 use super::destination::{Destinations, Written, weight_bytes};
-use super::files::{fitting_dims, read_inputs, state};
+use super::files::{fitting, read_inputs, state};
 use super::report::{metrics, metrics_json};
 use super::train::updating;
 use super::tune::tune;
@@ -50,9 +50,9 @@ pub struct StepArgs {
 
 pub fn run(args: &StepArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
-    let mut model = args.model.load(args.machine.options(&threads)?)?;
-    let dims = fitting_dims(&model, &args.model.dims, &args.entry.name, args.inputs.as_deref())?;
-    let mut executable = model.compile_for(&args.entry.name, &dims)?;
+    let model = args.model.load(args.machine.options(&threads)?)?;
+    let mut model = fitting(model, &args.model.dims, &args.entry.name, args.inputs.as_deref())?;
+    let mut executable = model.compile(&args.entry.name)?;
     updating(&model, executable.manifest())?;
     let inputs = read_inputs(args.inputs.as_deref(), &executable.manifest().inputs)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
@@ -65,17 +65,17 @@ pub fn run(args: &StepArgs, mut destinations: Destinations) -> Result<ExitCode> 
     if let Some(path) = &args.grads {
         destinations.writes("--grads", path, Written::Tensors, weight_bytes(&state))?;
     }
-    if tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?.is_some() {
-        executable = model.compile_for(&args.entry.name, &dims)?;
+    if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
+        executable = model.compile(&args.entry.name)?;
     }
 
     if let Some(path) = &args.grads {
-        let found = gradients(args, &model, &dims, &state, &inputs, &threads)?;
+        let found = gradients(args, &model, &state, &inputs, &threads)?;
         let views: Vec<(&str, TensorRef<'_>)> =
             found.iter().map(|(name, t)| (name.as_str(), t.view())).collect();
         write_results(path, &views)?;
     }
-    let formulas = model.formulas(&args.entry.name, &dims)?;
+    let formulas = model.formulas(&args.entry.name, &[])?;
     let mut sums = MetricSums::bind(executable.manifest(), formulas.as_ref(), &state, &threads)?;
     let mut instance = Instance::bind(executable, &state, &threads)?;
     let mut rows: Vec<Value> = Vec::new();
@@ -113,16 +113,12 @@ pub fn run(args: &StepArgs, mut destinations: Destinations) -> Result<ExitCode> 
 fn gradients(
     args: &StepArgs,
     model: &Model,
-    dims: &[(&str, usize)],
     state: &State,
     inputs: &[(&str, &Tensor)],
     threads: &Threads,
 ) -> Result<Vec<(String, Tensor)>> {
-    let mut settings =
+    let settings =
         Settings { dims: model.instance().dims().to_vec(), ..args.model.settings(model.options()) };
-    for &(name, size) in dims {
-        settings = settings.dim(name, size);
-    }
     let sized = Model::load(&args.model.model, &settings)?;
     let plain = sized.graph(&args.entry.name)?;
     let graph = with_gradients(plain)?;

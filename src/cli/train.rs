@@ -19,7 +19,7 @@ use super::answers::fields;
 use super::args::{MachineArgs, ModelArgs, OverwriteArgs, PartialArgs, TrainingEntry, whole};
 use super::destination::{Destinations, Written, rescue, weight_bytes};
 use super::files::{load, unfitted};
-use super::report::{metric, metrics, metrics_json};
+use super::report::{counted, metric, metrics, metrics_json};
 use super::tune::tune;
 use progress::Display;
 
@@ -139,11 +139,11 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
     }
     let options = options(args, &model, &programs, &source, &read);
     errln!(
-        "training {} ({} parameters) on {}: {} samples, {} held out",
+        "training {} ({} parameters) on {}: {}, {} held out",
         model.name(),
         super::report::count(model.instance().parameter_count()),
         source.shown(),
-        data.len(Split::Train),
+        counted(data.len(Split::Train) as u64, "sample"),
         data.len(Split::Validation)
     );
     preparation(&state, &*data);
@@ -154,9 +154,9 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
     display.finish();
     let outcome = outcome.map_err(|e| unfinished(&state, &display, &save, e))?;
     if display.steps() == 0 && !outcome.stopped && outcome.epochs > 0 {
-        let (there, asked) = (outcome.epochs, args.epochs);
+        let (there, asked) = (counted(outcome.epochs, "epoch"), args.epochs);
         errln!(
-            "note: {there} epochs were trained before, and --epochs asks for {asked} in all: nothing was left to train"
+            "note: {there} trained before, and --epochs asks for {asked} in all: nothing was left to train"
         );
     }
     if outcome.epochs == 0 && display.steps() == 0 && !outcome.stopped {
@@ -253,7 +253,8 @@ fn unfinished(state: &State, display: &Display, save: &Path, error: runtime::Err
     let place = if display.steps() > 0 { rescue(state, save, "unfinished") } else { None };
     match place {
         Some(place) => {
-            error.and(format!("the weights after {} updates are in `{}`", display.steps(), place.shown()))
+            let updates = counted(display.steps(), "update");
+            error.and(format!("the weights after {updates} are in `{}`", place.shown()))
         }
         None => error,
     }
@@ -456,11 +457,11 @@ fn report(
         return;
     }
     outln!(
-        "{} on {}: {} epochs, {} updates, {:.1} s",
+        "{} on {}: {}, {}, {:.1} s",
         model.name(),
         source.shown(),
-        outcome.epochs,
-        outcome.steps,
+        counted(outcome.epochs, "epoch"),
+        counted(outcome.steps, "update"),
         outcome.seconds
     );
     for (what, list) in [("train", &outcome.train), ("validation", &outcome.validation)] {
@@ -468,11 +469,11 @@ fn report(
             outln!("  {what:<11} {}", metrics(pairs(list)));
         }
     }
-    let (updates, epochs) = (outcome.steps, outcome.epochs);
+    let (updates, epochs) = (counted(outcome.steps, "update"), outcome.epochs);
     let about = match epochs {
         _ if !outcome.stopped => String::new(),
-        0 => format!(" after {updates} updates, before the end of the first epoch"),
-        _ => format!(" after {updates} updates; the metrics are those of epoch {epochs}"),
+        0 => format!(" after {updates}, before the end of the first epoch"),
+        _ => format!(" after {updates}; the metrics are those of epoch {epochs}"),
     };
     outln!("  weights     {}{about}", save.shown());
 }
