@@ -63,8 +63,9 @@ impl Fuser<'_> {
         moves.then_some(other)
     }
 
-    /// What moves with a node from its own cluster to another: the node, and what nobody else needs of what it is computed
-    /// from. And the values that all of that reads at its own points. `None` if it is not cheap.
+    /// What moves with a node from its own cluster to another: the node, what nobody else needs of what it is computed from, and
+    /// others that are computed from that and move there as well. And the values that all of that reads at its own points.
+    /// `None` if it is not cheap.
     fn movable(
         &self,
         id: NodeId,
@@ -88,10 +89,19 @@ impl Fuser<'_> {
             }
             for (value, path) in self.sources(node) {
                 let inside = self.cluster(value.node) == own;
-                let only_here = |(reader, _): &(NodeId, Path)| moving.contains(reader);
                 if inside && !read_elsewhere(value.node) {
-                    if path != Path::Direct || !readers.of[&value.node].iter().all(only_here) {
+                    if path != Path::Direct {
                         return None;
+                    }
+                    for &(reader, _) in &readers.of[&value.node] {
+                        let moves = || self.only_reader(reader, readers) == Some(other);
+                        if moving.contains(&reader) {
+                            continue;
+                        }
+                        if self.cluster(reader) != own || !moves() {
+                            return None;
+                        }
+                        moving.push(reader);
                     }
                     if !moving.contains(&value.node) {
                         moving.push(value.node);
