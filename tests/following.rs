@@ -35,16 +35,16 @@ fn the_batch_of_the_inputs_is_that_of_the_state() {
     write("two.npz", &[3, 2]);
     write("five.safetensors", &[5, 3]);
     for (model, file, rows) in [("first.ron", "five.safetensors", 5), ("last.ron", "two.npz", 3)] {
-        good(at, &format!("run {model} --inputs {file} --outputs y.npz --overwrite"));
+        good(at, &format!("run {model} --inputs {file} --outputs y.npz --force"));
         assert_eq!(read_tensors(at.join("y.npz")).unwrap()[0].1.dims(), [rows, 2], "{model}");
         let text =
-            good(at, &format!("step {model} --inputs {file} --grads g.npz --save s.safetensors --overwrite"));
+            good(at, &format!("step {model} --inputs {file} --grads g.npz --save s.safetensors --force"));
         assert!(text.contains("step 1: loss"), "{text}");
         let gradients = read_tensors(at.join("g.npz")).unwrap();
         let weight = gradients.iter().find(|(name, _)| name == "grad.fc1.weight").unwrap();
         assert_eq!(weight.1.dims(), [2, if model == "last.ron" { 2 } else { 3 }]);
         // What was saved so is used so.
-        good(at, &format!("run {model} --inputs {file} --weights s.safetensors --outputs y.npz --overwrite"));
+        good(at, &format!("run {model} --inputs {file} --weights s.safetensors --outputs y.npz --force"));
     }
     // No samples are said to be none.
     for (model, dims, ty) in [("first.ron", [0, 3], "f32[0, 3]"), ("last.ron", [3, 0], "f32[3, 0]")] {
@@ -60,6 +60,6 @@ fn the_batch_of_the_inputs_is_that_of_the_state() {
     write("none.npz", &[0, 3]);
     assert!(bad(at, "train first.ron --data none.npz").contains("no samples"));
     let evaluate = "evaluate first.ron --data none.npz --weights s.safetensors";
-    good(at, "step first.ron --inputs five.safetensors --save s.safetensors --overwrite");
+    good(at, "step first.ron --inputs five.safetensors --save s.safetensors --force");
     assert!(bad(at, evaluate).contains("no samples"));
 }
