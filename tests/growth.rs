@@ -52,9 +52,21 @@ fn size(program: &Program) -> Size {
 }
 
 fn lower(model: &Model, entry: &str) -> Program {
+    lower_counted(model, entry).0
+}
+
+/// An entry's program, and how many nodes its graph had behind all passes.
+fn lower_counted(model: &Model, entry: &str) -> (Program, usize) {
     let mut compiler = Compiler::new(&CompileOptions::default());
     let optimised = compiler.optimise(model.graph(entry).unwrap()).unwrap_or_else(|e| panic!("{entry}: {e}"));
-    compiler.lower(&optimised).unwrap_or_else(|e| panic!("{entry}: {e}")).into_program()
+    let program = compiler.lower(&optimised).unwrap_or_else(|e| panic!("{entry}: {e}")).into_program();
+    (program, nodes(&optimised))
+}
+
+/// The nodes of a graph and of the regions inside.
+fn nodes(graph: &Graph) -> usize {
+    let of = |id| 1 + graph.node(id).op.regions().into_iter().map(nodes).sum::<usize>();
+    graph.nodes().map(of).sum()
 }
 
 /// A model of one layer, and what it is trained for: the layer's input is what another made, so that it gets a gradient.
@@ -394,9 +406,14 @@ fn what_is_repeated_is_linear() {
             let measured = |n: usize| {
                 let text = repeated_text(row, n);
                 let model = Model::from_text("repeated.ron", &text, &Settings::default());
-                size(&lower(&model.unwrap_or_else(|e| panic!("{text}: {e}")), entry))
+                let model = model.unwrap_or_else(|e| panic!("{text}: {e}"));
+                let (program, nodes) = lower_counted(&model, entry);
+                (size(&program), nodes)
             };
-            let (few, many) = (measured(60), measured(480));
+            let ((few, few_nodes), (many, many_nodes)) = (measured(60), measured(480));
+            if many_nodes > 10 * few_nodes + 480 {
+                wrong.push(format!("{}, {entry}: {few_nodes} nodes at n, {many_nodes} at 8 n", row.0));
+            }
             if many.statements > 10 * few.statements + 100 || many.calls > 10 * few.calls + 480 {
                 wrong.push(format!("{}, {entry}: {few:?} at n, {many:?} at 8 n", row.0));
             }

@@ -38,6 +38,7 @@ pub mod winograd;
 
 mod accesses;
 mod constants;
+mod digest;
 mod fixed;
 mod liveness;
 mod occupied;

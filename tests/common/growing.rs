@@ -62,6 +62,12 @@ pub const REPEATED: &[(&str, &str, &str)] = &[
         "f32[12, 8]",
         "Repeat($n, [Expr(\"reshape(transpose(it, [1, 0]), [12, 8])\")]), Expr(\"it + x\")",
     ),
+    ("scaled by norms", "f32[2, 3]", "Repeat($n, [Expr(\"norm(it, axis=1, keepdims=true) * it\")])"),
+    (
+        "dropped out",
+        "f32[2, 8]",
+        "Sequential(name: \"l\", body: [Linear(8), Dropout(0.3), Tanh]), Repeat($n, [Reuse(\"l\")])",
+    ),
 ];
 
 /// One of [`REPEATED`] with `n` repetitions.

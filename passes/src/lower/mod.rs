@@ -51,6 +51,7 @@ use brolga_ir::program::{Access, Arg, Call, Kernel, KernelId, Place, Program, St
 use brolga_ir::{Graph, GraphError, NodeId, Op, Value};
 use rustc_hash::FxHashMap;
 
+use crate::digest::digest;
 use crate::manager::Options;
 use crate::schedule::{Algorithm, Schedule, key};
 use access::StridedAccess;
@@ -67,8 +68,8 @@ struct Lowering<'g> {
     graph: &'g Graph,
     program: Program,
     locations: FxHashMap<Value, Location>,
-    /// Kernels by a cheap digest of their shape, to find equal ones.
-    kernels: FxHashMap<(usize, usize, String), Vec<KernelId>>,
+    /// Kernels by their digest, to find equal ones.
+    kernels: FxHashMap<u64, Vec<KernelId>>,
     /// Places that outputs are to be computed into.
     targets: FxHashMap<Value, Location>,
     /// What kernels have made of one place by itself ([`Lowering::once`]), by that place.
@@ -294,8 +295,7 @@ impl Lowering<'_> {
         if kernel.body.is_empty() {
             return;
         }
-        let digest = (kernel.params.len(), kernel.body.len(), kernel.name.clone());
-        let candidates = self.kernels.entry(digest).or_default();
+        let candidates = self.kernels.entry(digest(&kernel)).or_default();
         let equal = candidates.iter().copied().find(|id| self.program.kernels[id.0 as usize] == kernel);
         let id = equal.unwrap_or_else(|| {
             let id = KernelId(self.program.kernels.len() as u32);
