@@ -209,8 +209,8 @@ fn steps_see_values() {
             inputs: { \"x\": \"f32[1]\" },
             body: [Parameter(name: \"a\", dims: [], init: Constant(2)), Parameter(name: \"b\", dims: [], init: Constant(3))],
             entries: { \"train\": Entry(steps: [
-                Minimize(loss: \"mean(x*a*b)\", of: \"a\", optimizer: Sgd(lr: 1)),
-                Minimize(loss: \"mean(x*a*b)\", of: \"b\", optimizer: Sgd(lr: 1)),
+                Minimize(loss: \"mean(x*a*b)\", of: \"a\", optimizer: Sgd(lr: 1.0)),
+                Minimize(loss: \"mean(x*a*b)\", of: \"b\", optimizer: Sgd(lr: 1.0)),
             ]) },
         )",
     );
@@ -514,4 +514,39 @@ fn whole_models_in_f64() {
         .collect();
     let near = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-3;
     assert!(losses.iter().zip(&narrow).all(near) && losses != narrow, "{losses:?} {narrow:?}");
+}
+
+/// A layer, the image, all of ones, and what each window gives: the number of elements that it sees, over the number of its places.
+const BEYOND: &[(&str, &[usize], f32)] = &[
+    ("AvgPool1d(1099511627, 1099511627, 549755813)", &[1, 1, 8], 8.0 / 1_099_511_627.0),
+    ("AvgPool2d(131072, 131072, 65536)", &[1, 1, 8, 8], 64.0 / (131_072.0 * 131_072.0)),
+    ("AvgPool2d(131072, 131072, 65536, count_include_pad: false)", &[1, 1, 8, 8], 1.0),
+    ("MaxPool2d(131072, 131072, 131071)", &[1, 1, 8, 8], 1.0),
+    ("AvgPool3d(4096, 4096, 2048)", &[1, 1, 8, 8, 8], 512.0 / (4096.0 * 4096.0 * 4096.0)),
+];
+
+/// Windows that reach far beyond the image end at once, forward and in training.
+#[test]
+fn windows_far_beyond_the_image_see_the_image() {
+    for &(layer, dims, expected) in BEYOND {
+        let sizes: Vec<String> = dims.iter().map(usize::to_string).collect();
+        let text = |body: &str| {
+            format!(
+                "Model(inputs: {{ \"x\": \"f32[{}]\" }}, body: [{body}{layer}], entries: {{ \"infer\": Infer(outputs: {{ \"y\": \
+                 \"it\" }}), \"train\": Train(loss: \"mean(it)\", optimizer: Sgd(lr: 1.0)) }})",
+                sizes.join(", ")
+            )
+        };
+        let x = Tensor::from_slice(dims, &vec![1.0_f32; dims.iter().product()]).unwrap();
+        let plain = text("").replace(", \"train\": Train(loss: \"mean(it)\", optimizer: Sgd(lr: 1.0))", "");
+        let found = Runner::new(&model(&plain), "infer", 2).run(std::slice::from_ref(&x));
+        for &found in found["y"].as_slice::<f32>().unwrap() {
+            assert!((found - expected).abs() <= 1e-6 * expected, "{layer}: {found}, not {expected}");
+        }
+        let trained = model(&text("Parameter(name: \"w\", dims: [1], init: Zeros), Expr(\"x * it\"), "));
+        let mut runner = Runner::new(&trained, "train", 2);
+        runner.run(&[x]);
+        let step = -runner.floats("w")[0];
+        assert!((step - expected).abs() <= 1e-6 * expected, "{layer}: {step}, not {expected}");
+    }
 }

@@ -196,7 +196,7 @@ fn convolutions_compile_within_a_second() {
 }
 
 /// Inputs and bodies whose time once grew with the area of a kernel, or with the square of a number of layers.
-const LARGE: [(&str, &str); 16] = [
+const LARGE: [(&str, &str); 19] = [
     ("f32[64, 1, 16, 16]", "ConvTranspose2d(features: 1, kernel: 256)"),
     ("f32[64, 1, 16, 16]", "ConvTranspose2d(features: 1, kernel: 256, stride: 256)"),
     ("f32[2, 4, 9, 9]", "ConvTranspose2d(features: 4, kernel: 100, stride: 3, dilation: 2, groups: 4)"),
@@ -215,6 +215,9 @@ const LARGE: [(&str, &str); 16] = [
     ("f32[2, 1, 300, 300]", "AvgPool2d(kernel: 256, stride: 1, padding: 128)"),
     ("f32[2, 1, 300, 300]", "MaxPool2d(kernel: 256, stride: 1, padding: 128)"),
     ("f32[2, 1, 30000]", "MaxPool1d(kernel: 25600, stride: 1, padding: 12800)"),
+    ("f32[2, 1, 8, 8]", "AvgPool2d(131072, 131072, 65536)"),
+    ("f32[2, 1, 8, 8]", "MaxPool2d(131072, 131072, 131071)"),
+    ("f32[1, 1, 8, 8, 8]", "AvgPool3d(4096, 4096, 2048)"),
     ("f32[2, 1]", "Repeat(16, [Expr(\"concat([it, it], 1)\")])"),
     ("f32[2, 1]", "Repeat(28, [Expr(\"concat([it, it], 1)\")])"),
 ];

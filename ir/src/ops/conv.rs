@@ -186,11 +186,18 @@ impl Conv {
     /// For each spatial axis and output position the taps `(kernel position, input position)` inside x.
     fn axis_taps(&self, axis: usize, x: usize, w: usize, y: usize) -> Vec<Vec<(usize, usize)>> {
         let (dilation, low) = (self.lhs_dilation[axis], self.padding[axis].0);
+        let (stride, step) = (self.stride[axis], self.rhs_dilation[axis]);
         let tap = |p: usize, k: usize| {
-            let at = (p * self.stride[axis] + k * self.rhs_dilation[axis]).checked_sub(low)?;
+            let at = (p * stride + k * step).checked_sub(low)?;
             (at % dilation == 0 && at / dilation < x).then_some((k, at / dilation))
         };
-        (0..y).map(|p| (0..w).filter_map(|k| tap(p, k)).collect()).collect()
+        // Kernels may be much longer than what they see.
+        let seen = |p: usize| {
+            let (first, end) = (p * stride, x.saturating_sub(1) * dilation + low + 1);
+            let from = low.saturating_sub(first).div_ceil(step);
+            from..end.saturating_sub(first).div_ceil(step).min(w)
+        };
+        (0..y).map(|p| seen(p).filter_map(|k| tap(p, k)).collect()).collect()
     }
 
     /// Every `(output, kernel, input)` position, row-major over the spatial axes, that contributes.
@@ -198,7 +205,7 @@ impl Conv {
         let mut taps = vec![(0, 0, 0)];
         for axis in 0..self.spatial() {
             let along = self.axis_taps(axis, x[axis], w[axis], y[axis]);
-            let mut next = Vec::with_capacity(taps.len() * w[axis]);
+            let mut next = Vec::new();
             for &(p, k, i) in &taps {
                 for (q, list) in along.iter().enumerate() {
                     let step = |&(l, j): &(usize, usize)| (p * y[axis] + q, k * w[axis] + l, i * x[axis] + j);
