@@ -118,3 +118,19 @@ fn positions_are_i32() {
         assert!(long((1 << 31) + 1).unwrap_err().contains("positions are i32"), "{call}");
     }
 }
+
+/// What a function does not do with truth values is said of the function, not of the operators that it is made of.
+#[test]
+fn functions_of_truth_values_are_told_by_their_names() {
+    let mistakes = mistakes_or_type("", "square(x > 0)").unwrap_err();
+    assert!(
+        mistakes.contains("`square`: truth values are no numbers") && mistakes.contains("int(x)"),
+        "{mistakes}"
+    );
+    for function in language::functions() {
+        let tensors = function.arguments.iter().filter(|argument| argument.required);
+        let call = format!("{}({})", function.name, tensors.map(|_| "x > 0").collect::<Vec<_>>().join(", "));
+        let mistakes = mistakes_or_type("", &call).err().unwrap_or_default();
+        assert!(!mistakes.contains("is not defined for"), "{call}: {mistakes}");
+    }
+}

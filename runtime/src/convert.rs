@@ -42,6 +42,20 @@ impl Stored {
         }
     }
 
+    /// Its name, if it is none of ours.
+    pub(crate) fn foreign(self) -> Option<&'static str> {
+        Some(match self {
+            Stored::Own(_) => return None,
+            Stored::F16 => "f16",
+            Stored::Bf16 => "bf16",
+            Stored::I8 => "i8",
+            Stored::I16 => "i16",
+            Stored::U16 => "u16",
+            Stored::U32 => "u32",
+            Stored::U64 => "u64",
+        })
+    }
+
     /// The tensor of those elements, which lie row by row in little-endian order.
     pub(crate) fn tensor(self, dims: &[usize], bytes: &[u8]) -> Result<Tensor> {
         let mut tensor = Tensor::zeros(self.dtype(), dims)?;
@@ -63,13 +77,13 @@ impl Stored {
                     // An input of floats rounds them anyway, and one of whole numbers has none of them.
                     let mut tensor = Tensor::zeros(DType::F64, dims)?;
                     each(tensor.as_mut_slice()?, bytes, |b| u64::from_le_bytes(b) as f64);
-                    return Ok(tensor);
+                    return Ok(tensor.read_as(self.foreign()));
                 }
                 each(tensor.as_mut_slice()?, bytes, |b| u64::from_le_bytes(b).cast_signed());
             }
         }
         tensor.check_bools()?;
-        Ok(tensor)
+        Ok(tensor.read_as(self.foreign()))
     }
 }
 
@@ -107,7 +121,7 @@ pub(crate) fn by_rows(tensor: &Tensor) -> Result<Tensor> {
             position[axis] = 0;
         }
     }
-    Ok(rows)
+    Ok(rows.read_as(tensor.stored()))
 }
 
 fn outside(value: impl std::fmt::Display, to: DType) -> Error {
@@ -156,9 +170,41 @@ impl Tensor {
                 if let (Some(value), DType::I64 | DType::I32 | DType::U8) = (value, to) {
                     return Err(outside(value, to));
                 }
-                let message = format!("expected elements of {to}, found {from}; convert them before saving");
+                let found = self.stored().unwrap_or(from.name());
+                let message = format!("expected elements of {to}, found {found}; convert them before saving");
                 Err(Error::new(ErrorKind::Data, message))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is refused is told in the type of the file, not in the one that has its numbers here.
+    #[test]
+    fn types_are_those_of_the_file() {
+        let stored = [
+            (Stored::F16, "f16"),
+            (Stored::Bf16, "bf16"),
+            (Stored::I8, "i8"),
+            (Stored::I16, "i16"),
+            (Stored::U16, "u16"),
+            (Stored::U32, "u32"),
+            (Stored::U64, "u64"),
+            (Stored::Own(DType::F32), "f32"),
+            (Stored::Own(DType::I32), "i32"),
+        ];
+        for (stored, name) in stored {
+            let read = || stored.tensor(&[2, 3], &vec![1; 6 * stored.size()]).unwrap();
+            assert_eq!(read().type_found(), format!("{name}[2, 3]"));
+            assert_eq!(by_rows(&read()).unwrap().type_found(), format!("{name}[2, 3]"));
+            let error = read().converted(DType::Bool).unwrap_err().to_string();
+            assert!(error.contains(&format!("expected elements of bool, found {name};")), "{error}");
+        }
+        // What is converted is of our types.
+        let float = Stored::I8.tensor(&[1], &[1]).unwrap().converted(DType::F32).unwrap();
+        assert_eq!(float.type_found(), "f32[1]");
     }
 }

@@ -223,6 +223,8 @@ pub struct Tensor {
     dtype: DType,
     dims: Vec<usize>,
     bytes: AlignedBytes,
+    /// The element type of the file that it was read from, where that is none of ours.
+    stored: Option<&'static str>,
 }
 
 impl Tensor {
@@ -234,7 +236,7 @@ impl Tensor {
         let len = byte_len(dtype, dims)?;
         let bytes = AlignedBytes::try_zeroed(len);
         let bytes = bytes.ok_or_else(|| no_memory(&format!("a tensor {}", type_name(dtype, dims)), len))?;
-        Ok(Tensor { dtype, dims: dims.to_vec(), bytes })
+        Ok(Tensor { dtype, dims: dims.to_vec(), bytes, stored: None })
     }
 
     /// A tensor with these elements in row-major order.
@@ -265,6 +267,26 @@ impl Tensor {
     /// The element type.
     pub fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    /// Its type as the file has it that it was read from: `f16[2, 3]`, though the elements are `f32` here.
+    pub fn type_found(&self) -> String {
+        let name = type_name(self.dtype, &self.dims);
+        match self.stored {
+            Some(stored) => name.replacen(self.dtype.name(), stored, 1),
+            None => name,
+        }
+    }
+
+    /// The element type of the file, if it is none of ours.
+    pub(crate) fn stored(&self) -> Option<&'static str> {
+        self.stored
+    }
+
+    /// Notes the element type of the file, if it is none of ours.
+    pub(crate) fn read_as(mut self, stored: Option<&'static str>) -> Tensor {
+        self.stored = stored;
+        self
     }
 
     /// The dimensions, outermost first.

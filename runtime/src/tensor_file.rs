@@ -13,7 +13,7 @@ use crate::convert::Stored;
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
 use crate::names::{Shown, check_name};
 use crate::regular::open_regular;
-use crate::tensor::{DType, Tensor, TensorRef, no_memory};
+use crate::tensor::{DType, Tensor, TensorRef, no_memory, type_name};
 
 /// Bytes of the header's length at the beginning of a file.
 const LENGTH_BYTES: u64 = 8;
@@ -45,6 +45,8 @@ enum Held {
 pub(crate) struct Entry {
     pub(crate) name: String,
     dtype: Dtype,
+    /// The element type in the file that tensors in memory were read from, if it is none of ours.
+    read_as: Option<&'static str>,
     pub(crate) dims: Vec<usize>,
     offset: usize,
     len: usize,
@@ -54,6 +56,14 @@ impl Entry {
     /// The element type of what is read: one that the runtime has and that has the same numbers.
     pub(crate) fn dtype(&self) -> Result<DType> {
         Ok(self.stored()?.dtype())
+    }
+
+    /// Its type as the file has it.
+    pub(crate) fn type_found(&self) -> Result<String> {
+        let stored = self.stored()?;
+        let name = self.read_as.or(stored.foreign());
+        let ty = type_name(stored.dtype(), &self.dims);
+        Ok(name.map_or(ty.clone(), |name| ty.replacen(stored.dtype().name(), name, 1)))
     }
 
     /// The element type in the file; an error, with a way out, where it is not read.
@@ -128,7 +138,8 @@ impl TensorFile {
             .into_iter()
             .map(|(name, info)| {
                 let (start, end) = info.data_offsets;
-                Entry { name, dtype: info.dtype, dims: info.shape.clone(), offset: start, len: end - start }
+                let (dtype, dims) = (info.dtype, info.shape.clone());
+                Entry { name, dtype, read_as: None, dims, offset: start, len: end - start }
             })
             .collect();
         entries.sort_by(|a, b| (a.offset, a.len, &a.name).cmp(&(b.offset, b.len, &b.name)));
@@ -141,6 +152,7 @@ impl TensorFile {
         let entry = |(name, tensor): &(String, Tensor)| Entry {
             name: name.clone(),
             dtype: dtype_in_files(tensor.dtype()),
+            read_as: tensor.stored(),
             dims: tensor.dims().to_vec(),
             offset: 0,
             len: tensor.bytes().len(),

@@ -202,7 +202,7 @@ fn check_entry(entry: &Entry, expected: &Tensor) -> Result<()> {
         true => "; convert it before saving (in PyTorch `tensor.float()`)",
         false => "",
     };
-    let (found, wanted) = (type_name(dtype, &entry.dims), type_name(expected.dtype(), expected.dims()));
+    let (found, wanted) = (entry.type_found()?, type_name(expected.dtype(), expected.dims()));
     let message = format!("`{}` is {found} in the file, but {wanted} in the model{way_out}", entry.name);
     Err(Error::new(if fits { ErrorKind::Shape } else { ErrorKind::DType }, message))
 }

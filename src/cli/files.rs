@@ -79,7 +79,7 @@ pub fn fitting(model: Model, given: &[(String, usize)], entry: &str, path: Optio
     match found {
         None => Ok(model),
         Some((name, tensor, 0)) => {
-            let ty = type_name(tensor.dtype(), tensor.dims());
+            let ty = tensor.type_found();
             let message = format!("`{}` has no samples: `{name}` is {ty}", path.shown());
             Err(runtime::Error::new(ErrorKind::Data, message).into())
         }

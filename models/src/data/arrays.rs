@@ -134,7 +134,7 @@ fn fit(array: Tensor, field: &Field) -> Result<(usize, Tensor)> {
     };
     let Some(count) = dims.split_first().filter(|(_, dims)| same(dims)).map(|(count, _)| *count) else {
         let expected: Vec<String> = field.dims.iter().map(|d| format!(", {d}")).collect();
-        let found = type_name(array.dtype(), dims);
+        let found = array.type_found();
         return Err(bad(format!("expected {}[samples{}], found {found}", field.dtype, expected.concat())));
     };
     Ok((count, array.converted(field.dtype)?))

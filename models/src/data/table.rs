@@ -150,8 +150,23 @@ impl Table<'_> {
                 }
             }
             ([], _) => {}
-            ([_], Some(target)) => {
+            // A target that another input takes is not for this one.
+            ([_], Some(target))
+                if !options.unlabelled && fields.iter().all(|field| field.name != *target) =>
+            {
                 self.column(target)?;
+            }
+            ([one, ..], target)
+                if options.unlabelled
+                    || target.is_some()
+                    || fields.len() > 1 && one.name == fields[0].name =>
+            {
+                return Err(bad(format!(
+                    "no column is named `{}`, which is an input of the model; name the one that it takes so in the first line \
+                     (columns: {})",
+                    one.name,
+                    listed(&self.names())
+                )));
             }
             ([one, ..], _) => {
                 return Err(bad(format!(
@@ -329,14 +344,17 @@ fn is_whole(field: &Field) -> bool {
 }
 
 /// The input that takes the classes: that of the target, if it takes a whole number a sample; else the last that does, as labels
-/// come behind what they label. One whose vocabulary is known is none.
+/// come behind what they label. One whose vocabulary is known is none, nor is the first of several inputs: an input of the model
+/// whose texts are a vocabulary. (Weights that know classes and no vocabulary may be of a time when these were the same.)
 fn label(fields: &[Field], options: &Options, is_unnamed: impl Fn(&Field) -> bool) -> Option<usize> {
     let single = |field: &Field| is_whole(field) && field.dims.iter().product::<usize>() == 1;
     let known = |field: &Field| options.vocabularies.iter().any(|(name, _)| *name == field.name);
     let named = |field: &Field| options.target.as_ref() == Some(&field.name);
     let is_target = |field: &Field| options.target.is_some() && (is_unnamed(field) || named(field));
     let of_target = fields.iter().position(|field| single(field) && is_target(field));
-    of_target.or_else(|| fields.iter().rposition(|field| single(field) && !known(field)))
+    let last = || fields.iter().rposition(|field| single(field) && !known(field));
+    let classes_known = !options.classes.is_empty() && options.vocabularies.is_empty();
+    of_target.or_else(|| last().filter(|&at| at > 0 || fields.len() == 1 || classes_known))
 }
 
 /// The separator of a table: what the first line has most of, outside of quotes.

@@ -90,11 +90,29 @@ fn broken_tables_are_refused() {
     let (_folder, path) = write("a,b,c\n1,2,3\n");
     let error = open(&path, &fields(), &all()).err().unwrap();
     says(&error, ErrorKind::Data, &["no column is named `y`", "--target", "a, b, c"]);
+    // The input that the model begins with is no target, whichever column is that.
+    let single = [field("x", DType::F32, &[]), field("c", DType::F32, &[])];
+    for options in [all(), target()] {
+        let error = open(&path, &single, &options).err().unwrap();
+        says(&error, ErrorKind::Data, &["no column is named `x`, which is an input of the model", "a, b, c"]);
+        assert!(!error.to_string().contains("--target"), "{error}");
+    }
     let (_folder, path) = write("a,b,label\n1,2,ant\n3,4,bee\n");
     let fields = [field("x", DType::F32, &[2]), field("label", DType::I32, &[])];
     let options = Options { classes: vec!["ant".into()], ..all() };
     let error = open(&path, &fields, &options).err().unwrap();
     says(&error, ErrorKind::Format, &["line 3: `bee` is none of the classes"]);
+    // Texts of the input that a model begins with are a vocabulary, not classes.
+    let (_folder, path) = write("word,y\nant,1\nbee,2\n");
+    let fields = [field("word", DType::I32, &[]), field("y", DType::F32, &[])];
+    let data = open(&path, &fields, &all()).unwrap();
+    assert!(data.classes().is_empty());
+    assert_eq!(data.vocabularies(), [("word".to_owned(), vec!["ant".to_owned(), "bee".to_owned()])]);
+    let options = Options { vocabularies: vec![("word".into(), vec!["ant".into()])], ..all() };
+    for fields in [&fields[..], &fields[..1]] {
+        let error = open(&path, fields, &options).err().unwrap();
+        says(&error, ErrorKind::Format, &["line 3: `bee` is none of what is known of `word`"]);
+    }
     fs::write(&path, b"a,b\n\xff,2\n").unwrap();
     says(&refused(&path, &fields), ErrorKind::Format, &["byte 4 is not UTF-8"]);
 }

@@ -107,6 +107,10 @@ pub(crate) fn call(
             value
         }
         Err(mut fault) => {
+            if fault.message.ends_with(" is not defined for bool") {
+                fault.message = "truth values are no numbers".to_owned();
+                fault = fault.help("`int(x)` makes them 0 and 1");
+            }
             if fault.at.is_none() {
                 fault.message = format!("`{}`: {}", name.value, fault.message);
             }
