@@ -58,7 +58,7 @@ fn indices_out_of_range_are_found_before_the_first_update() {
     good(at, "train m.ron --data t.csv --epochs 1 --save w.safetensors");
     let shifted = rows(|_, row| row[2] += 1);
     let first = shifted.iter().position(|row| row[2] == 3).unwrap();
-    let counted = "these count from 1, but classes count from 0, as all indices do";
+    let counted = "classes count from 0, as all indices do: are these counted from 1?";
     // What is changed; value, input and place in the sample, range, the sample, whether all are one too large.
     let cases = [
         (shifted, "3", "`kind`", "0 to 2", first, true),

@@ -53,7 +53,7 @@ pub(crate) fn check(data: &mut dyn Batches, split: Split, seed: u64, manifest: &
         // All would be right if they were one less: counted from 1.
         let shifted = IndexRange { low: low.saturating_add(1), high: high.saturating_add(1) };
         let hint = match low == 0 && look(shifted)?.is_none() {
-            true => "; these count from 1, but classes count from 0, as all indices do",
+            true => "; classes count from 0, as all indices do: are these counted from 1?",
             false => "",
         };
         let within = match found.within {
