@@ -1,9 +1,18 @@
 //! The page about ONNX's node tests (`docs/onnx.md`) says what the list of them says (`onnx/said.tsv`, by `onnx/say.py`), and
-//! what it says cannot be said is tried: each reason beside a text that differs in that alone, and is right.
+//! what it says cannot be said is tried: each reason beside a text that differs in that alone, and is right. A small part of what can
+//! be said (`onnx/said.txt`, by `onnx/corpus.py`) is run: a test at least for each rule of `onnx/operators.py`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use brolga::ir::Graph;
+use std::sync::Arc;
+
+use brolga::ir::interpret::interpret;
+use brolga::ir::scalar::Scalar;
+use brolga::ir::{DType, Graph, Tensor, Type};
+use brolga::runtime::Instance;
+use brolga::{CompileOptions, State, Threads, compile};
+
+use crate::fuzz::values::{from_runtime, to_runtime};
 
 const PAGE: &str = include_str!("../docs/onnx.md");
 const OPERATORS: &str = include_str!("onnx/operators.py");
@@ -76,6 +85,121 @@ fn the_page_has_the_counts_of_the_list() {
     for (why, count, examples) in table {
         assert_eq!(count, reasons[why].len(), "{why}");
         assert!(!examples.is_empty() && examples.iter().all(|name| reasons[why].contains(name)), "{why}");
+    }
+}
+
+/// One of ONNX's tests, as the script said it.
+struct Case {
+    name: &'static str,
+    /// The relative and the absolute tolerance.
+    tolerance: (f64, f64),
+    rules: Vec<&'static str>,
+    graph: Graph,
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+}
+
+/// A tensor as `f32[2]: 0.5 1`.
+fn tensor(text: &str) -> Tensor {
+    let (ty, elements) = text.split_once(": ").unwrap_or((text.trim_end_matches(':'), ""));
+    let (dtype, dims) = ty.trim_end_matches(']').split_once('[').expect("a type");
+    let dtype = DType::from_name(dtype).expect("an element type");
+    let dims: Vec<usize> =
+        dims.split(", ").filter(|n| !n.is_empty()).map(|n| n.parse().expect("an extent")).collect();
+    let elements: Vec<&str> = elements.split(' ').filter(|element| !element.is_empty()).collect();
+    assert_eq!(elements.len(), dims.iter().product::<usize>(), "{ty}");
+    Tensor::generate(&Type::new(dtype, dims), |at| {
+        let text = elements[at];
+        match dtype {
+            DType::Bool => Scalar::Bool(text == "1"),
+            DType::U8 => Scalar::U8(text.parse().expect(text)),
+            DType::I32 => Scalar::I32(text.parse().expect(text)),
+            DType::I64 => Scalar::I64(text.parse().expect(text)),
+            DType::F64 => Scalar::F64(text.parse().expect(text)),
+            _ => Scalar::F32(text.parse().expect(text)),
+        }
+    })
+}
+
+/// The tests that are run, and the rules that the script has.
+fn cases() -> (Vec<Case>, BTreeSet<&'static str>) {
+    let (rules, all) = include_str!("onnx/said.txt").split_once("\n\n").expect("rules, then tests");
+    let case = |text: &'static str| {
+        let (head, rest) = text.split_once('\n').expect("lines");
+        let (head, rules) = head.split_once(": ").expect("rules");
+        let words: Vec<&str> = head.split(' ').collect();
+        let [_, name, relative, absolute] = words[..] else { panic!("{head}") };
+        let end = rest.find("\n}").expect("the end of the graph") + 3;
+        let values = |word: &str| {
+            let lines = rest[end..].lines().filter_map(|line| line.strip_prefix(word));
+            lines.map(|line| tensor(line.trim_start().split_once(' ').expect("a name").1)).collect()
+        };
+        Case {
+            name,
+            tolerance: (relative.parse().expect("a number"), absolute.parse().expect("a number")),
+            rules: rules.split(' ').collect(),
+            graph: Graph::parse(&rest[..end]).unwrap_or_else(|e| panic!("{name}: {e}")),
+            inputs: values("input "),
+            outputs: values("output "),
+        }
+    };
+    let cases = all.split("\n\n").filter(|text| text.starts_with("test ")).map(case).collect();
+    (cases, rules.split(' ').skip(1).collect())
+}
+
+/// Results against ONNX's values: equal types, and elements within the tolerance.
+fn assert_near(found: &[Tensor], case: &Case, how: &str) {
+    let name = case.name;
+    assert_eq!(found.len(), case.outputs.len(), "{name}, {how}");
+    for (found, expected) in found.iter().zip(&case.outputs) {
+        assert_eq!(found.ty(), expected.ty(), "{name}, {how}");
+        for at in 0..expected.elements() {
+            let (f, e) = (found.get(at).to_f64(), expected.get(at).to_f64());
+            let (relative, absolute) = case.tolerance;
+            let near = (f - e).abs() <= absolute + relative * e.abs();
+            assert!(near || f == e || f.is_nan() && e.is_nan(), "{name}, {how}: {f} at {at}, not {e}");
+        }
+    }
+}
+
+/// ONNX's values, by the interpreter and compiled: a rule of each operator that can be said.
+#[test]
+fn some_are_run() {
+    let (cases, rules) = cases();
+    assert!(cases.len() >= 100, "{}", cases.len());
+    let used: BTreeSet<&str> = cases.iter().flat_map(|case| case.rules.iter().copied()).collect();
+    assert_eq!(used, rules);
+    // Those that are registered by name in the script; others are in its tables.
+    let registered =
+        OPERATORS.lines().filter(|line| line.starts_with('@') || line.starts_with("OPERATORS[\""));
+    for line in registered {
+        let own = if line.starts_with('@') { line } else { line.split(']').next().unwrap_or("") };
+        for name in own.split('"').skip(1).step_by(2) {
+            assert!(rules.contains(name), "the rule {name} is not run: write `said.txt` anew");
+        }
+    }
+    let threads = Threads::serial();
+    for case in &cases {
+        let name = case.name;
+        case.graph.verify().unwrap_or_else(|e| panic!("{name}: {e}"));
+        let inputs: Vec<&Tensor> = case.inputs.iter().collect();
+        let found = interpret(&case.graph, &inputs).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_near(&found, case, "interpreted");
+
+        let executable = compile(&case.graph, &CompileOptions::default());
+        let executable = executable.unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut state = State::new();
+        let mut instance = Instance::bind(Arc::new(executable), &state, &threads).expect(name);
+        let names = case.graph.parameters().iter().filter_map(|&id| case.graph.parameter(id));
+        let inputs: Vec<_> = case.inputs.iter().map(to_runtime).collect();
+        let named = names.map(|parameter| parameter.name.as_str()).zip(&inputs);
+        // What decided a shape in ONNX is an input that the graph does not use.
+        let manifest = instance.executable().manifest().clone();
+        let is_used = |(name, _): &(&str, _)| manifest.inputs.iter().any(|input| input.name == *name);
+        let named: Vec<_> = named.filter(is_used).collect();
+        let found = instance.run_named(&mut state, &named).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let found: Vec<Tensor> = found.iter().map(|(_, tensor)| from_runtime(tensor)).collect();
+        assert_near(&found, case, "compiled");
     }
 }
 

@@ -3,7 +3,8 @@
     python say.py [--brolga PATH] [--only PART] [--keep DIR] [--interpret] > said.tsv
     python say.py --document said.tsv > ../../docs/onnx.md
 
-`said.tsv` is committed: a test compares the page with it, and tries what the page says cannot be said (`tests/onnx.rs`). All
+`said.tsv` is committed: a test compares the page with it, tries what the page says cannot be said, and runs some of what can
+(`said.txt`, which `corpus.py` writes; `tests/onnx.rs`). All
 this needs onnx, numpy and a built command. Each test is a model of one or a few nodes with data. It becomes a graph, which
 `brolga eval` compiles and runs; results are compared with ONNX's own tolerance. Where there is no rule for an operator that
 ONNX defines as a function, the function's nodes are said. What decides a shape (the operand of `Reshape`, axes, paddings) is
