@@ -1,5 +1,6 @@
 //! Mistakes in a model, each at its place in the file, with a way out.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -126,6 +127,8 @@ impl Diagnostic {
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
+    /// Place, file and message of each.
+    known: HashSet<(Span, String, String)>,
 }
 
 /// More than this many mistakes are counted, not shown.
@@ -134,12 +137,8 @@ const SHOWN: usize = 20;
 impl Diagnostics {
     /// Adds a mistake; the same message at the same place is kept once.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        let same = |other: &Diagnostic| {
-            other.0.span == diagnostic.0.span
-                && other.0.message == diagnostic.0.message
-                && other.0.source.name == diagnostic.0.source.name
-        };
-        if !self.list.iter().any(same) {
+        let parts = &diagnostic.0;
+        if self.known.insert((parts.span, parts.source.name.clone(), parts.message.clone())) {
             self.list.push(diagnostic);
         }
     }
@@ -147,6 +146,11 @@ impl Diagnostics {
     /// Adds all of `other`.
     pub fn extend(&mut self, other: Diagnostics) {
         other.list.into_iter().for_each(|diagnostic| self.push(diagnostic));
+    }
+
+    /// Whether there are more than anybody reads: a further one needs no way out.
+    pub(crate) fn are_many(&self) -> bool {
+        self.list.len() > 10 * SHOWN
     }
 
     /// No mistake was found.
@@ -182,7 +186,9 @@ impl Diagnostics {
 
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
-        Self { list: vec![diagnostic] }
+        let mut diagnostics = Self::default();
+        diagnostics.push(diagnostic);
+        diagnostics
     }
 }
 

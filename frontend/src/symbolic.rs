@@ -3,12 +3,14 @@
 //! Graphs are concrete, since sizes are bound before anything is built. So the model is built for a few other sizes as
 //! well, and every extent is explained by how it moves: it stays; it is affine in one size (`2*length + 1`); or it is
 //! a multiple of the product of several (`8*batch*length`). Three values of each size must agree, and one change of
-//! all sizes at once. An extent that fits none of these is shown as the number that it is.
+//! all sizes at once. An extent that fits none of these is shown as the number that it is; so is what follows from sizes
+//! behind the first 32.
 
 use std::fmt;
 
 use brolga_ir::{DType, Size, Type};
 
+use crate::build::settings::MOST_TRIED;
 use crate::{Instance, Model, Settings};
 
 /// A type whose extents may be expressions over the model's sizes.
@@ -38,14 +40,15 @@ impl Model {
     /// ([`Instance::dims`]) as symbols. Builds the model a few times more.
     pub fn symbolic_outputs(&self, settings: &Settings, instance: &Instance) -> Vec<SymbolicType> {
         let names: Vec<&str> = instance.dims().iter().map(|(name, _)| name.as_str()).collect();
+        let tried = names.len().min(MOST_TRIED);
         let base = Sample {
             sizes: instance.dims().iter().map(|&(_, size)| i64::try_from(size).unwrap_or(i64::MAX)).collect(),
             outputs: outputs(instance),
         };
-        let probes: Vec<Vec<Sample>> =
-            (0..names.len()).map(|at| self.probe(settings, &names, &base, at)).collect();
-        let all: Option<Vec<i64>> =
-            probes.iter().enumerate().map(|(at, found)| Some(found.first()?.sizes[at])).collect();
+        let probes: Vec<Vec<Sample>> = (0..tried).map(|at| self.probe(settings, &names, &base, at)).collect();
+        let others = base.sizes[tried..].iter().map(|&size| Some(size));
+        let moved = probes.iter().enumerate().map(|(at, found)| Some(found.first()?.sizes[at]));
+        let all: Option<Vec<i64>> = moved.chain(others).collect();
         let together =
             all.filter(|_| names.len() > 1).and_then(|sizes| self.sample(settings, &names, &base, sizes));
         let explain = |(layer, ty): (usize, &Type)| {
@@ -96,7 +99,7 @@ fn explain(
 ) -> String {
     let extent = of(base);
     let moving: Vec<usize> =
-        (0..names.len()).filter(|&at| probes[at].iter().any(|probe| of(probe) != extent)).collect();
+        (0..probes.len()).filter(|&at| probes[at].iter().any(|probe| of(probe) != extent)).collect();
     let known = moving.iter().all(|&at| probes[at].len() == 2);
     let fits = |value: &dyn Fn(&Sample) -> Option<i64>| {
         let samples = moving.iter().flat_map(|&at| &probes[at]).chain(together).chain([base]);

@@ -2,6 +2,7 @@
 //! the limit. Building takes its time for these; `brolga check` answers within two seconds for what is below.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use brolga_frontend::{Model, Settings, no_imports};
 use brolga_ir::{DType, Tensor, Type};
@@ -125,6 +126,84 @@ fn graphs_are_linear() {
         operators(&text("Linear(4)", &entry))
     };
     assert_eq!(milestones(5), milestones(5000));
+    let all = |text: &str| {
+        let instance = build(text);
+        instance.entries().iter().map(|name| instance.graph(name).expect("an entry").len()).sum::<usize>()
+    };
+    for (name, body, entries, each) in LISTS {
+        if name.contains("mistakes") {
+            continue;
+        }
+        let (few, many) = (all(&listed(body, entries, each, 10)), all(&listed(body, entries, each, 80)));
+        assert!(many <= 8 * few + 100, "{name}: {few}, {many}");
+    }
+}
+
+/// What a model may have many of: a body and entries in which `$list` stands for them, and one of them with its number `$i`.
+const LISTS: &[(&str, &str, &str, &str)] = &[
+    ("outputs", "Tanh", "\"e\": Infer(outputs: { $list })", "\"y$i\": \"it\""),
+    ("entries", "Tanh", "$list", "\"e$i\": Infer(outputs: { \"y\": \"it\" })"),
+    (
+        "training entries",
+        "Linear(4)",
+        "$list",
+        "\"e$i\": Train(loss: \"mean(it)\", optimizer: Sgd(lr: 0.1), groups: [Group(of: \"*\", lr: 2)])",
+    ),
+    ("names between layers", "$list", "\"e\": Infer(outputs: { \"y\": \"it\" })", "Identity, As(\"v$i\")"),
+    (
+        "numbers between layers",
+        "$list",
+        "\"e\": Infer(outputs: { \"y\": \"it\" })",
+        "Identity, Let(\"v$i\", $i)",
+    ),
+    ("mistakes", "$list", "\"e\": Infer(outputs: { \"y\": \"it\" })", "Identity, As(\"v$i\"), Expr(\"q$i\")"),
+];
+
+fn listed(body: &str, entries: &str, each: &str, n: usize) -> String {
+    let list: Vec<String> = (0..n).map(|i| each.replace("$i", &i.to_string())).collect();
+    let (body, entries) =
+        (body.replace("$list", &list.join(", ")), entries.replace("$list", &list.join(", ")));
+    format!("Model(inputs: {{ \"x\": \"f32[2, 4]\" }}, body: [{body}], entries: {{ {entries} }})")
+}
+
+/// The time that something takes, the least of three times.
+fn time(run: impl Fn()) -> Duration {
+    let once = |_| {
+        let start = Instant::now();
+        run();
+        start.elapsed()
+    };
+    (0..3).map(once).min().expect("three times")
+}
+
+/// Eight times as much takes eight times as long to build, or to refuse; what grows with the square would take 64 times.
+#[test]
+fn building_is_linear() {
+    for (name, body, entries, each) in LISTS {
+        let n = if name.contains("entries") { 50 } else { 500 };
+        let taken = |n: usize| {
+            let text = listed(body, entries, each, n);
+            time(|| assert_eq!(mistakes(&text).is_empty(), !name.contains("mistakes"), "{name}"))
+        };
+        let (few, many) = (taken(n), taken(8 * n));
+        println!("{name}: {n} in {few:?}, {} in {many:?}", 8 * n);
+        assert!(many <= 24 * few + Duration::from_millis(100), "{name}: {few:?}, {many:?}");
+    }
+}
+
+/// Sizes of which nothing follows, or little, are not tried for long; those behind the first 32 are numbers.
+#[test]
+fn many_sizes_take_little_time() {
+    let sizes: Vec<String> = (0..1000).map(|i| format!("\"n{i}\": {}", i + 1)).collect();
+    let text = format!(
+        "Model(dims: {{ {} }}, inputs: {{ \"x\": \"f32[n1, n40]\" }}, body: [Tanh], entries: {{ \"e\": {INFER} }})",
+        sizes.join(", ")
+    );
+    let model = Model::parse("test.ron", &text, &no_imports).expect("a model");
+    let instance = model.instantiate(&Settings::default()).expect("an instance");
+    let start = Instant::now();
+    assert_eq!(model.symbolic_outputs(&Settings::default(), &instance)[0].dims, ["n1", "41"]);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
 fn value(expression: &str, dims: &[usize]) -> Result<Tensor, String> {

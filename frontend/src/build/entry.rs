@@ -12,7 +12,7 @@ use brolga_ir::ops::Role;
 
 use super::functions::classes::{ClassAxes, Fitting};
 use super::names::LayerNames;
-use super::settings::Settings;
+use super::settings::{MOST_TRIED, Settings};
 use super::shared::Place;
 use super::state::Slot;
 use super::value::Val;
@@ -120,7 +120,7 @@ fn other_sizes(settings: &Settings, dims: &[(String, usize)]) -> Vec<Settings> {
         let fitting = sizes.into_iter().filter_map(|size| size.get().ok());
         fitting.map(|size| settings.clone().dim(name.clone(), size)).collect::<Vec<_>>()
     };
-    dims.iter().flat_map(others).collect()
+    dims.iter().take(MOST_TRIED).flat_map(others).collect()
 }
 
 /// What one build gives.

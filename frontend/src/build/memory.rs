@@ -24,8 +24,10 @@ use crate::model::{Action, Entry, EntryKind, Minimize};
 pub(crate) struct Memory {
     entry: String,
     number: usize,
-    /// All optimisers of the model, this one among them.
-    all: Vec<Trainer>,
+    /// The optimisers of the entry, this one among them.
+    own: Vec<Trainer>,
+    /// Those of other entries, up to the first that trains all.
+    others: Vec<Trainer>,
     /// The state that counts the entry's updates, if it is not `step`.
     pub count: Option<String>,
 }
@@ -33,13 +35,16 @@ pub(crate) struct Memory {
 /// Which parameters an optimiser trains, by their names.
 #[derive(Clone, Debug)]
 struct Trainer {
-    entry: String,
     of: Vec<String>,
     /// Patterns of its groups, and whether they are frozen; the first that fits decides.
     groups: Vec<(String, bool)>,
 }
 
 impl Trainer {
+    fn trains_all(&self) -> bool {
+        self.of.is_empty() && self.groups.iter().all(|(_, frozen)| !frozen)
+    }
+
     fn trains(&self, parameter: &str) -> bool {
         let chosen = self.of.is_empty() || self.of.iter().any(|of| matches(of, parameter));
         let group = self.groups.iter().find(|(pattern, _)| matches(pattern, parameter));
@@ -50,9 +55,9 @@ impl Trainer {
 impl Memory {
     /// What stands between `optim.` and the slot in the names for a parameter.
     pub fn scope(&self, parameter: &str) -> String {
-        let rivals = || self.all.iter().filter(|trainer| trainer.trains(parameter));
-        let within = rivals().filter(|trainer| trainer.entry == self.entry).count();
-        match (rivals().any(|trainer| trainer.entry != self.entry), within > 1) {
+        let trains =
+            |trainers: &[Trainer]| trainers.iter().filter(|trainer| trainer.trains(parameter)).count();
+        match (trains(&self.others) > 0, trains(&self.own) > 1) {
             (_, true) => format!("{}.{}.", self.entry, self.number),
             (true, false) => format!("{}.", self.entry),
             (false, false) => String::new(),
@@ -91,29 +96,30 @@ impl Builder<'_> {
     /// The memory of the gradient step of that number, from 1, of an entry.
     pub fn memory(&mut self, entry: &str, number: usize) -> Memory {
         let tree = self.tree.clone();
-        let mut all = Vec::new();
+        let (mut own, mut others): (Vec<Trainer>, Vec<Trainer>) = Default::default();
         for other in &tree.entries {
-            for minimize in minimizes(other) {
-                let of = minimize.of.iter().map(|pattern| pattern.value.clone()).collect();
-                let groups = minimize.groups.iter().map(|group| {
-                    let frozen = group
-                        .frozen
-                        .as_ref()
-                        .is_some_and(|expr| self.quiet(|b| b.eval(expr)) == Val::Bool(true));
-                    (group.pattern.value.clone(), frozen)
-                });
-                let groups = groups.collect();
-                all.push(Trainer { entry: other.name.value.clone(), of, groups });
+            let is_own = other.name.value == entry;
+            if !is_own && others.last().is_some_and(Trainer::trains_all) {
+                continue;
             }
+            let trainers = minimizes(other).into_iter().map(|minimize| self.trainer(minimize));
+            if is_own { own.extend(trainers) } else { others.extend(trainers) }
         }
-        let counting: Vec<&str> = tree
-            .entries
-            .iter()
-            .filter(|entry| counts(entry))
-            .map(|entry| entry.name.value.as_str())
-            .collect();
-        let count = (counting != [entry]).then(|| format!("optim.{entry}.step"));
-        Memory { entry: entry.to_owned(), number, all, count }
+        let mut counting = tree.entries.iter().filter(|entry| counts(entry));
+        let alone =
+            counting.next().is_some_and(|first| first.name.value == entry) && counting.next().is_none();
+        let count = (!alone).then(|| format!("optim.{entry}.step"));
+        Memory { entry: entry.to_owned(), number, own, others, count }
+    }
+
+    fn trainer(&mut self, minimize: &Minimize) -> Trainer {
+        let of = minimize.of.iter().map(|pattern| pattern.value.clone()).collect();
+        let groups = minimize.groups.iter().map(|group| {
+            let frozen = group.frozen.as_ref();
+            let frozen = frozen.is_some_and(|expr| self.quiet(|b| b.eval(expr)) == Val::Bool(true));
+            (group.pattern.value.clone(), frozen)
+        });
+        Trainer { of, groups: groups.collect() }
     }
 
     /// The number of updates that the entry has done before this one, an `i64[]`.

@@ -7,6 +7,7 @@
 pub(crate) mod args;
 pub(crate) mod attention;
 pub(crate) mod entry;
+mod frames;
 pub(crate) mod functions;
 mod indexing;
 pub(crate) mod initial;
@@ -33,20 +34,11 @@ use brolga_ir::{DType, Type};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::model::{Block, Body, Tree};
 use crate::source::{Source, Span};
+use frames::Frame;
 use functions::classes::ClassAxes;
 use ops::Ops;
 use state::Slots;
 use value::{Fault, Tensor, Val};
-
-/// Names visible to expressions.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Frame {
-    names: HashMap<String, (Val, Span)>,
-    /// The frame to look in next.
-    parent: Option<usize>,
-    /// A loop's frame holds its index only; names given inside belong to the body around it.
-    is_loop: bool,
-}
 
 /// How unnamed layers of a scope are named.
 #[derive(Clone, Debug)]
@@ -238,6 +230,11 @@ impl<'a> Builder<'a> {
         self.tree.broken || !self.diagnostics.is_empty()
     }
 
+    /// Whether there are more mistakes than anybody reads.
+    pub fn has_many_mistakes(&self) -> bool {
+        self.diagnostics.are_many()
+    }
+
     pub fn take_diagnostics(&mut self) -> Diagnostics {
         std::mem::take(&mut self.diagnostics)
     }
@@ -293,15 +290,14 @@ impl<'a> Builder<'a> {
         let mut names = vec!["it".to_owned()];
         let mut frame = Some(self.frame);
         while let Some(at) = frame {
-            names.extend(self.frames[at].names.keys().cloned());
+            names.extend(self.frames[at].names.list().cloned());
             frame = self.frames[at].parent;
         }
-        let mut layers: Vec<String> =
-            self.values.keys().filter(|path| !names.contains(path)).cloned().collect();
-        names.append(&mut layers);
+        names.extend(self.values.keys().cloned());
         let fitted = self.slots.list().iter().filter(|slot| slot.kind == state::SlotKind::Fitted);
         names.extend(fitted.map(|slot| slot.name.clone()));
         names.sort();
+        names.dedup();
         names
     }
 

@@ -51,6 +51,9 @@ impl Settings {
     }
 }
 
+/// Sizes of a model, in the order of the file, that are given other values to see what follows them: each takes some builds.
+pub(crate) const MOST_TRIED: usize = 32;
+
 /// The size of `batch` where nothing says otherwise.
 pub(crate) const DEFAULT_BATCH: i64 = 64;
 

@@ -147,7 +147,7 @@ impl Builder<'_> {
             }
             self.steps += 1;
             let names = HashMap::from([(index.to_owned(), (value, span))]);
-            let frame = Frame { names, parent: Some(self.frame), is_loop: true };
+            let frame = Frame { names: names.into(), parent: Some(self.frame), is_loop: true };
             self.in_frame(frame, |builder| builder.run(body));
         }
         self.check_steps(span);

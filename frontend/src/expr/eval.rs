@@ -98,11 +98,11 @@ impl Builder<'_> {
         if let Some(value) = self.lookup(name) {
             return value;
         }
-        let names = self.visible_names();
         let mut diagnostic = Diagnostic::new(&self.source, span, format!("there is no value `{name}` here"));
         diagnostic = match functions::find(name) {
             Some(_) => diagnostic.help(format!("`{name}` is a function: call it with `{name}(...)`")),
-            None => diagnostic.suggest(name, names.iter().map(String::as_str)),
+            None if self.has_many_mistakes() => diagnostic,
+            None => diagnostic.suggest(name, self.visible_names().iter().map(String::as_str)),
         };
         self.report(diagnostic);
         Val::Unknown

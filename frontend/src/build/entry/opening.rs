@@ -35,7 +35,7 @@ impl Builder<'_> {
         self.frame = 0;
         let variant = self.settings.variant.clone();
         let names = parameter_values(&tree, variant.as_deref(), set, |expr| self.eval(expr));
-        self.frames[0].names = names;
+        self.frames[0].names = names.into();
         let mut used = HashSet::new();
         let mut dims: Vec<(String, usize)> = Vec::new();
         for (name, default) in &tree.dims {
@@ -111,7 +111,10 @@ impl Builder<'_> {
     fn treat(&mut self, treatment: &Treatment, scope: &str) {
         let input = &treatment.input.value;
         let Some((raw, span)) = self.frames[0].names.get(input).cloned() else { return };
-        self.frames[0].names.entry(format!("raw.{input}")).or_insert((raw.clone(), span));
+        let given = format!("raw.{input}");
+        if self.frames[0].names.get(&given).is_none() {
+            self.frames[0].names.insert(given, (raw.clone(), span));
+        }
         self.current = raw;
         let numbering = Numbering::Bare(HashMap::new());
         self.in_scope(&format!("{scope}.{input}"), numbering, |builder| builder.run(&treatment.body));

@@ -31,13 +31,10 @@ impl Builder<'_> {
     fn call(&mut self, name: &str, body: &Body, position: usize) {
         let path = self.full_name(name);
         if !self.reusing {
-            let call = Call {
-                body: body.clone(),
-                position,
-                frames: self.frames.clone(),
-                frame: self.frame,
-                tree: self.tree.clone(),
-            };
+            let frames = self.frames.iter_mut().map(|frame| Frame { names: frame.names.kept(), ..*frame });
+            let frames = frames.collect();
+            let call =
+                Call { body: body.clone(), position, frames, frame: self.frame, tree: self.tree.clone() };
             self.calls.insert(path.clone(), call);
         }
         let step = &body[position];
@@ -117,7 +114,7 @@ impl Builder<'_> {
         while let Some(parent) = self.frames[root].parent {
             root = parent;
         }
-        let frame = Frame { names, parent: Some(root), is_loop: false };
+        let frame = Frame { names: names.into(), parent: Some(root), is_loop: false };
         self.depth += 1;
         self.in_frame(frame, |builder| {
             if builder.block_defaults(&definition, &block.value, span, good) {
@@ -176,7 +173,7 @@ impl Builder<'_> {
     fn block_defaults(&mut self, definition: &Block, block: &str, span: Span, mut good: bool) -> bool {
         for (parameter, default) in &definition.parameters {
             let frame = self.frame;
-            if self.frames[frame].names.contains_key(&parameter.value) {
+            if self.frames[frame].names.get(&parameter.value).is_some() {
                 continue;
             }
             let value = match default {
@@ -294,7 +291,7 @@ impl Builder<'_> {
         if let Some(input) = tree.inputs.first() {
             names.insert(input.name.value.clone(), (self.current.clone(), input.name.span));
         }
-        let frame = Frame { names, parent: None, is_loop: false };
+        let frame = Frame { names: names.into(), parent: None, is_loop: false };
         // Without a name, its layers stand among those around it, and are counted with them.
         let counted = match self.numbering.last() {
             Some(Numbering::Kind(counts)) if prefix.is_empty() => Some(counts.clone()),
