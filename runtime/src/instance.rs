@@ -10,6 +10,7 @@ use crate::control::FloatControl;
 use crate::error::{Error, ErrorKind, Hints, Result, nearest_hint};
 use crate::executable::Executable;
 use crate::manifest::{IndexRange, Input, Refusal};
+use crate::names::counted;
 use crate::ranges::{coordinates, first_outside};
 use crate::state::State;
 use crate::tensor::{ALIGNMENT, AlignedBytes, DType, Tensor, TensorMut, TensorRef, check_bools, type_name};
@@ -310,8 +311,8 @@ impl Instance {
             );
             return Err(Error::new(ErrorKind::State, message));
         }
-        check_count("inputs", &manifest.entry, manifest.inputs.len(), inputs.len())?;
-        check_count("outputs", &manifest.entry, manifest.outputs.len(), outputs.len())?;
+        check_count("input", &manifest.entry, manifest.inputs.len(), inputs.len())?;
+        check_count("output", &manifest.entry, manifest.outputs.len(), outputs.len())?;
         for (expected, found) in manifest.inputs.iter().zip(inputs) {
             let found = &found.readable();
             let has = (found.dtype(), found.dims());
@@ -424,7 +425,8 @@ fn check_count(what: &str, entry: &str, expected: usize, found: usize) -> Result
     if expected == found {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Count, format!("`{entry}` has {expected} {what}, but {found} were given")))
+    let has = counted(expected as u64, what);
+    Err(Error::new(ErrorKind::Count, format!("`{entry}` has {has}, but {found} were given")))
 }
 
 fn check_type(what: &str, name: &str, expected: (DType, &[usize]), found: (DType, &[usize])) -> Result<()> {

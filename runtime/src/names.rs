@@ -30,6 +30,12 @@ impl Shown for Path {
     }
 }
 
+/// A number of things: `1 sample`, `1797 samples`.
+pub fn counted(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 /// The longest name of a tensor, in bytes.
 pub const MAX_NAME: usize = 1024;
 

@@ -14,7 +14,7 @@ use crate::feed::{Feed, NotFinite};
 use crate::fingerprint::Fingerprint;
 use crate::log::{Log, Position};
 use crate::metrics::{MetricSums, Metrics};
-use crate::names::Shown;
+use crate::names::{Shown, counted};
 use crate::random::permutation;
 use crate::ranges;
 use crate::resume::{fingerprint, resume};
@@ -289,7 +289,8 @@ impl<'a> Run<'a> {
         let batches = (samples / feed.batch()) as u64;
         if batches == 0 {
             let message = format!(
-                "the data set has {samples} training samples, fewer than one batch of {}; choose a smaller batch",
+                "the data set has {}, fewer than one batch of {}; choose a smaller batch",
+                counted(samples as u64, "training sample"),
                 feed.batch()
             );
             return Err(Error::new(ErrorKind::Data, message));

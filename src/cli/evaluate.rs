@@ -7,7 +7,7 @@ use std::sync::Arc;
 use brolga::ir::ops::{Parameter, Role};
 use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{
-    self, Batches, DType, Executable, Field, Instance, Metrics, Request, Shown, Split, holds_nan,
+    self, Batches, DType, Executable, Field, Instance, Metrics, Request, Shown, Split, counted, holds_nan,
 };
 use brolga::{Error, Model, Result, State, Tensor, Threads};
 use clap::Args;
@@ -17,7 +17,7 @@ use super::answers::{best, class, column, columns, fields, numbers, scores, shor
 use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntry, whole};
 use super::destination::{Destinations, Written};
 use super::files::state;
-use super::report::{counted, metrics, metrics_json, table};
+use super::report::{metrics, metrics_json, table};
 use super::train::{pairs, set_target, source};
 use super::tune::tune;
 

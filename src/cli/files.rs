@@ -8,12 +8,12 @@ use brolga::ir::Graph;
 use brolga::ir::ops::Role;
 use brolga::ir::program::Program;
 use brolga::runtime::{
-    self, DType, ErrorKind, Input, LoadReport, MAX_TEXT, Shown, read_regular, type_name, write_atomically,
+    self, DType, ErrorKind, Input, LoadReport, MAX_TEXT, Shown, counted, read_regular, type_name,
+    write_atomically,
 };
 use brolga::{Error, Model, Result, State, Tensor, fitted};
 
 use super::args::{Prefix, StartArgs};
-use super::report::counted;
 
 /// Reads the inputs of an entry point by name. Numbers are converted as [`Tensor::converted`] says; what the entry does
 /// not take is passed over with a notice. An entry without inputs needs no file.

@@ -44,12 +44,6 @@ pub fn count(number: usize) -> String {
     text
 }
 
-/// A number of things: `1 sample`, `1797 samples`.
-pub fn counted(number: u64, thing: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {thing}{plural}")
-}
-
 /// Bytes in the largest binary unit that keeps three digits.
 pub fn bytes(bytes: usize) -> String {
     scaled(bytes as f64, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB"])

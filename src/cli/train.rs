@@ -9,7 +9,7 @@ use brolga::ir::ops::Role;
 use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{
     self, Batches, CheckpointOptions, DataRecord, Failures, Fingerprint, HeldOutRecord, Input, LoadReport,
-    LogOptions, Manifest, NoData, Outcome, Programs, Shown, Split, checksum, holds_nan,
+    LogOptions, Manifest, NoData, Outcome, Programs, Shown, Split, checksum, counted, holds_nan,
 };
 use brolga::{Error, Model, Result, State, fitted};
 use clap::Args;
@@ -19,7 +19,7 @@ use super::answers::fields;
 use super::args::{MachineArgs, ModelArgs, OverwriteArgs, PartialArgs, TrainingEntry, whole};
 use super::destination::{Destinations, Written, rescue, weight_bytes};
 use super::files::{load, unfitted};
-use super::report::{counted, metric, metrics, metrics_json};
+use super::report::{metric, metrics, metrics_json};
 use super::tune::tune;
 use progress::Display;
 

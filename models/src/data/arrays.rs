@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use brolga_runtime::{Batches, DType, Field, Request, Result, Split, Tensor, TensorMut, checksum, type_name};
+use brolga_runtime::{
+    Batches, DType, Field, Request, Result, Split, Tensor, TensorMut, checksum, counted, type_name,
+};
 
 use super::parts::{Own, Parts};
 use super::table::Filled;
@@ -53,7 +55,8 @@ impl ArrayBatches {
                     fit(array, field).map_err(|e| e.within(format!("the array `{name}`")))?;
                 let (first, expected) = counts[part].get_or_insert((name.clone(), count));
                 if *expected != count {
-                    return Err(bad(format!("`{first}` has {expected} samples, but `{name}` has {count}")));
+                    let expected = counted(*expected as u64, "sample");
+                    return Err(bad(format!("`{first}` has {expected}, but `{name}` has {count}")));
                 }
                 Ok(array)
             };

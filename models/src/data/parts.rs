@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use brolga_runtime::{Error, ErrorKind, Purpose, Random, Request, Result, Split};
+use brolga_runtime::{Error, ErrorKind, Purpose, Random, Request, Result, Split, counted};
 
 use super::{HeldOut, Options, bad, collect};
 
@@ -60,7 +60,8 @@ impl Parts {
         if training && parts.train.is_empty() {
             let held_out = parts.validation.len();
             return Err(bad(format!(
-                "there are no samples to train on ({count} samples, {held_out} of them held out)"
+                "there are no samples to train on ({}, {held_out} of them held out)",
+                counted(count as u64, "sample")
             )));
         }
         if count == 0 {

@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use brolga_runtime::{DType, Error, Field, Result, Shown, Tensor, checksum, read_regular};
+use brolga_runtime::{DType, Error, Field, Result, Shown, Tensor, checksum, counted, read_regular};
 
 use super::{Options, bad, listed, malformed, quoted, shown};
 
@@ -104,8 +104,8 @@ impl Table<'_> {
             let line = reader.began;
             if row.len() != columns.len() {
                 let message = format!(
-                    "line {line} has {} values, but there are {} columns; is the file whole?",
-                    row.len(),
+                    "line {line} has {}, but there are {} columns; is the file whole?",
+                    counted(row.len() as u64, "value"),
                     columns.len()
                 );
                 return Err(malformed(file, message));

@@ -152,7 +152,8 @@ fn arguments(
             (None, None) => {
                 let list: Vec<&str> = parameters.iter().map(|parameter| parameter.name).collect();
                 let (count, list) = (list.len(), list.join(", "));
-                let message = format!("`{function}` takes at most {count} arguments: {list}");
+                let plural = if count == 1 { "" } else { "s" };
+                let message = format!("`{function}` takes at most {count} argument{plural}: {list}");
                 Diagnostic::new(&builder.source, expr.span, message)
             }
         };
