@@ -5,21 +5,24 @@
 //! asked for, and aborts; on Unix the command then says what can be done, and ends with exit code 1, as after other errors.
 //! A run that trains loses what came after its last checkpoint, no more: checkpoints are whole files, or none.
 //!
-//! The allocator is the system's. It is wrapped to know that a request has failed, which costs the test of a pointer.
+//! The allocator is the system's. It is wrapped to know that a thread's last request has failed, which costs the test of a pointer
+//! and a store. A failure that was answered as an error is forgotten by the next request that is granted: making the error's
+//! message is one.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 
-/// Bytes of the last request that the system refused; 0 if there was none.
-static REFUSED: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// Bytes of this thread's last request if the system refused it, or 0. Nothing is made for it, and nothing dropped, so the
+    /// allocator and the handler of a signal may use it at any time.
+    static REFUSED: Cell<usize> = const { Cell::new(0) };
+}
 
 struct Watched;
 
 #[inline]
 fn noted(pointer: *mut u8, bytes: usize) -> *mut u8 {
-    if pointer.is_null() {
-        REFUSED.store(bytes, Ordering::Relaxed);
-    }
+    REFUSED.set(if pointer.is_null() { bytes } else { 0 });
     pointer
 }
 
@@ -71,7 +74,8 @@ const STACK: usize = 64 << 10;
 /// the reason the process ends by the signal, as ever.
 #[cfg(unix)]
 extern "C" fn aborted(_: libc::c_int) {
-    let bytes = match REFUSED.load(Ordering::Relaxed) {
+    // The thread that aborts is the one that this runs on.
+    let bytes = match REFUSED.get() {
         0 if is_left(STACK) => {
             // SAFETY: the signal is held back while this runs, and ends the process behind it.
             unsafe { libc::signal(libc::SIGABRT, libc::SIG_DFL) };
@@ -120,5 +124,20 @@ fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
         if number == 0 {
             return &digits[first..];
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_forgotten_when_another_request_is_granted() {
+        let bytes = isize::MAX as usize;
+        let mut much: Vec<u8> = Vec::new();
+        assert!(much.try_reserve_exact(bytes).is_err());
+        assert_eq!(REFUSED.get(), bytes);
+        let message = std::hint::black_box(format!("{bytes} bytes could not be had"));
+        assert_eq!(REFUSED.get(), 0, "{message}");
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Batches;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::checksum;
+use crate::names::Shown;
 use crate::tensor_file::TensorFile;
 
 /// The key of the record in the metadata of a file of weights, of a state, and of a checkpoint alike.
@@ -77,7 +78,7 @@ impl DataRecord {
     /// A record that is damaged, or of another version: without it data would be read in another way than in training.
     pub(crate) fn read(file: &TensorFile) -> Result<DataRecord> {
         let wrong = |why: String| {
-            let (path, way_out) = (file.path().display(), "take a copy that is whole, or train again");
+            let (path, way_out) = (file.path().shown(), "take a copy that is whole, or train again");
             let message =
                 format!("what `{path}` says of the data that it was trained on (`{KEY}`) {why}; {way_out}");
             Err(Error::new(ErrorKind::Format, message))

@@ -292,7 +292,17 @@ const READ_AND_WRITTEN: &[(&str, &str, &str, &str)] = &[
     ("step", "--tune", "step middle.ron --inputs in.npz --tune=READ", "--save --grads"),
     ("profile", "--tune", "profile middle.ron --seconds 0 --tune=READ", "--trace"),
     ("build", "--tune", "build middle.ron --tune=READ", "-o"),
+    ("train", "MODEL", "train ./READ --epochs 1 --batch 8 --data data.npz", "--save --log"),
+    ("run", "MODEL", "run ./READ --inputs in.npz", "--outputs"),
+    ("run", "MODEL", "run ./READ --inputs in.npz --outputs y.npz", "--save"),
+    ("evaluate", "MODEL", "evaluate ./READ --data row.csv --weights row.st", "--predictions"),
+    ("step", "MODEL", "step ./READ --inputs in.npz", "--save --grads"),
+    ("profile", "MODEL", "profile ./READ --seconds 0", "--trace"),
+    ("build", "MODEL", "build ./READ", "-o"),
     // These write to standard output alone, or into the files that they are about.
+    ("check", "MODEL", "", ""),
+    ("dump", "MODEL", "", ""),
+    ("bench", "MODEL", "", ""),
     ("opt", "FILE", "", ""),
     ("filetest", "FOLDER", "", ""),
 ];
@@ -308,8 +318,29 @@ const WRITTEN: &[(&str, &str)] = &[
     ("build", "--output"),
 ];
 
-/// What the help of a command calls the values of its arguments that are paths.
-const PATHS: [&str; 7] = ["FILE", "FILE.csv", "D", "DIR", "FOLDER", "OUT", "PATH"];
+/// What the help of a command calls the values of its arguments that are no paths; all others are.
+const NO_PATHS: [&str; 20] = [
+    "A,B",
+    "COLUMN",
+    "CPU",
+    "E",
+    "F",
+    "FILTER",
+    "FROM:TO",
+    "KIND",
+    "M",
+    "N",
+    "NAME",
+    "NAME=NUMBERS",
+    "NAME=SIZE",
+    "NAME=VALUE",
+    "S",
+    "SHELL",
+    "STEPS",
+    "T",
+    "f32|f64|bf16|bf16-native",
+    "winograd,strassen|none",
+];
 
 /// A model of one row of a table.
 const ROW: &str = "Model(
@@ -322,28 +353,49 @@ const ROW: &str = "Model(
     },
 )";
 
-/// The arguments of a command that are paths, as its help shows them: `--save`, or `PATH` of one without a name.
-fn path_arguments(at: &Path, command: &str) -> Vec<String> {
-    let help = good(at, &format!("help {command}"));
+/// The arguments of a command that take a value, as its help shows them, with what it calls the value: `--save` and `FILE`, or
+/// `PATH` twice of one without a name.
+fn arguments(help: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for line in help.lines().map(str::trim_start).filter(|line| line.starts_with(['-', '[', '<'])) {
         let mut words = line.split_whitespace().peekable();
-        let mut name = None;
+        let (mut name, mut value) = (None, None);
         while let Some(word) = words.next_if(|word| word.starts_with('-')) {
-            let long = word.trim_end_matches(',');
-            let (long, value) = long.split_once(['=', '[']).unwrap_or((long, ""));
-            name = Some(long.trim_end_matches('[').to_owned());
-            if PATHS.contains(&value.trim_matches(['=', '<', '>', '[', ']'])) {
-                found.extend(name.clone());
-            }
+            let word = word.trim_end_matches(',');
+            let end = word.find(['=', '[']).unwrap_or(word.len());
+            name = Some(word[..end].to_owned());
+            value = Some(&word[end..]).filter(|value| !value.is_empty());
         }
-        let value = words.next().unwrap_or("").trim_end_matches("...").trim_matches(['[', ']', '<', '>']);
-        if PATHS.contains(&value) && line.starts_with(['-', '[', '<']) {
-            found.push(name.unwrap_or_else(|| value.to_owned()));
+        let is_value = |word: &str| word.starts_with(['<', '[']) && word.ends_with(['>', ']']);
+        let next = words.next().map(|word| word.trim_end_matches("...")).filter(|word| is_value(word));
+        if let Some(value) = value.or(next) {
+            let value = value.trim_matches(['=', '[', ']', '<', '>']).to_owned();
+            found.push((name.unwrap_or_else(|| value.clone()), value));
         }
     }
-    found.dedup();
     found
+}
+
+/// The arguments of a command that are paths.
+fn path_arguments(at: &Path, command: &str) -> Vec<String> {
+    let all = arguments(&good(at, &format!("help {command}")));
+    all.into_iter().filter(|(_, value)| !NO_PATHS.contains(&value.as_str())).map(|(name, _)| name).collect()
+}
+
+/// A path is one whatever the help calls it.
+#[test]
+fn arguments_are_found_in_help() {
+    let help = "Usage: x [OPTIONS] <MODEL>\n\nArguments:\n  <MODEL>  A model\n  [PATH]...  Some\n\nOptions:\n      --new <FILE.npz>\n          \
+                Text <of>, or\n          [default: 1]\n      --tune[=<FILE>]\n      --json\n  -o, --output <OUT>\n  -h, --help  Print help\n";
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let expected = [
+        pair("MODEL", "MODEL"),
+        pair("PATH", "PATH"),
+        pair("--new", "FILE.npz"),
+        pair("--tune", "FILE"),
+        pair("--output", "OUT"),
+    ];
+    assert_eq!(arguments(help), expected);
 }
 
 /// Whatever a command reads, by whatever option, it does not write over; the rows are the arguments of all commands that
@@ -377,6 +429,8 @@ fn nothing_that_is_read_is_overwritten() {
     good(at, "train row.ron --epochs 1 --batch 4 --save row.st");
     std::fs::copy(at.join("row.st"), at.join("row.st.csv")).unwrap();
     good(at, "step middle.ron --inputs in.npz --save middle.st");
+    std::fs::write(at.join("plain"), MIDDLE).unwrap();
+    std::fs::write(at.join("plain.csv"), ROW).unwrap();
     for &(_, option, command, writing) in READ_AND_WRITTEN {
         let kept = match (option, command.split(' ').nth(1).unwrap_or("")) {
             ("--data" | "--inputs", "first.ron") => "data.npz",
@@ -385,6 +439,9 @@ fn nothing_that_is_read_is_overwritten() {
             ("--weights", "row.ron") => "row.st.csv",
             ("--tune", "row.ron") => "tuned.csv",
             ("--weights", _) => "middle.st",
+            // Of a name that promises nothing, and for predictions of one that they may have.
+            ("MODEL", _) if command.starts_with("evaluate") => "plain.csv",
+            ("MODEL", _) => "plain",
             ("FILE", _) => "f.ir",
             ("--tune", _) => "tuned",
             _ => "in.npz",
