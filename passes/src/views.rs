@@ -17,30 +17,37 @@
 //! the end; what is in a buffer that moves moves with it. The cost is linear in the kernels and in the depth of nesting.
 
 mod embed;
+#[cfg(test)]
+mod tests;
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
-use brolga_ir::program::footprint::{Footprint, footprints};
+use brolga_ir::program::footprint::{Footprint, footprints_of};
 use brolga_ir::program::verify::verify_arguments;
-use brolga_ir::program::{
-    Access, Arg, BufferId, Call, Expr, Kernel, KernelId, Param, Place, Program, Step, Stmt,
-};
+use brolga_ir::program::walk::walk;
+use brolga_ir::program::{Access, Arg, BufferId, Call, Expr, Kernel, KernelId, Place, Program, Step, Stmt};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::accesses::{drop_unused_kernels, keep_used};
+use crate::digest::digest;
 use crate::liveness::is_arena;
-use embed::Embedding;
+use embed::{Embedding, free_variable};
 
 /// Removes copies into concatenations; whether any went.
 pub fn views(program: &mut Program) -> bool {
-    let mut views = Views::new(program);
-    let mut changed = false;
-    for number in 0..views.leaves.len() {
-        // Again where a piece was placed, which may let others follow. Progress: it is a statement less.
-        while views.place_pieces(number) {
-            changed = true;
+    // What a call does inside one buffer is known not to overlap, wherever that goes, and is shown again in the end only. Should
+    // that fail, it is shown for every move, and those go on that can be shown.
+    for thorough in [false, true] {
+        let mut views = Views::new(program, thorough);
+        if !views.place_all() {
+            return false;
+        }
+        if views.finish().is_some() {
+            return true;
         }
     }
-    changed && views.finish().is_some()
+    false
 }
 
 /// A call or condition of the schedule.
@@ -52,7 +59,9 @@ struct Leaf {
     /// Nothing for conditions.
     call: Option<Call>,
     /// Statements of its kernel that are not needed any more.
-    removed: Vec<usize>,
+    removed: FxHashSet<usize>,
+    /// The arguments of the call, by the buffer that they lie in now.
+    lying: FxHashMap<BufferId, Vec<usize>>,
 }
 
 struct Views<'p> {
@@ -70,8 +79,24 @@ struct Views<'p> {
     regions: Vec<Vec<Footprint>>,
     /// Buffers that stay as they are.
     fixed: HashSet<BufferId>,
-    /// Kernels, to find equal ones.
-    kernels: HashMap<(String, Vec<Param>), Vec<KernelId>>,
+    /// Kernels by their digest, to find equal ones.
+    kernels: FxHashMap<u64, Vec<KernelId>>,
+    /// For each kernel and parameter, the statements that access it, or have some inside that do.
+    uses: Vec<Vec<Vec<usize>>>,
+    /// Whether to show for every move that calls do not overlap.
+    thorough: bool,
+    /// How often a statement was looked at: a measure of the work.
+    looked: Cell<usize>,
+}
+
+/// For each parameter of a kernel, the positions of the statements that access it, or have some inside that do.
+fn uses(kernel: &Kernel) -> Vec<Vec<usize>> {
+    let mut uses = vec![Vec::new(); kernel.params.len()];
+    for (position, statement) in kernel.body.iter().enumerate() {
+        let inside = walk(std::slice::from_ref(statement));
+        inside.flat_map(Stmt::accesses).for_each(|(param, _)| note(&mut uses[param], position));
+    }
+    uses
 }
 
 /// Copies of one call that are looked at, at most: each is compared with all that its call does.
@@ -103,7 +128,7 @@ impl Piece {
 }
 
 impl<'p> Views<'p> {
-    fn new(program: &'p mut Program) -> Views<'p> {
+    fn new(program: &'p mut Program, thorough: bool) -> Views<'p> {
         let mut walk =
             Walk { leaves: Vec::new(), fixed: HashSet::new(), path: Vec::new(), loops: Vec::new() };
         walk.steps(&program.prepare);
@@ -122,13 +147,37 @@ impl<'p> Views<'p> {
                 note(&mut touched[arg.buffer.0 as usize], number);
             }
         }
-        let mut kernels: HashMap<_, Vec<KernelId>> = HashMap::new();
+        let mut kernels: FxHashMap<u64, Vec<KernelId>> = FxHashMap::default();
         for (id, kernel) in (0..).map(KernelId).zip(&program.kernels) {
-            kernels.entry((kernel.name.clone(), kernel.params.clone())).or_default().push(id);
+            kernels.entry(digest(kernel)).or_default().push(id);
         }
         let count = program.buffers.len();
-        let (home, members, regions) = (vec![None; count], vec![Vec::new(); count], vec![Vec::new(); count]);
-        Views { program, leaves, direct: touched.clone(), touched, home, members, regions, fixed, kernels }
+        Views {
+            leaves,
+            direct: touched.clone(),
+            touched,
+            home: vec![None; count],
+            members: vec![Vec::new(); count],
+            regions: vec![Vec::new(); count],
+            fixed,
+            kernels,
+            uses: program.kernels.iter().map(uses).collect(),
+            thorough,
+            looked: Cell::new(0),
+            program,
+        }
+    }
+
+    /// Lets all pieces lie where they are copied to that may; whether there were any.
+    fn place_all(&mut self) -> bool {
+        let mut changed = false;
+        for number in 0..self.leaves.len() {
+            // Again where a piece was placed, which may let others follow. Progress: it is a statement less.
+            while self.place_pieces(number) {
+                changed = true;
+            }
+        }
+        changed
     }
 
     /// What a call only copies.
@@ -141,7 +190,7 @@ impl<'p> Views<'p> {
         let mut pieces: Vec<Piece> = Vec::new();
         // The piece that ends at a place of what is filled.
         let mut ends: HashMap<(BufferId, i64), usize> = HashMap::new();
-        let removed: HashSet<usize> = self.leaves[number].removed.iter().copied().collect();
+        let removed = &self.leaves[number].removed;
         for (statement, stmt) in kernel.body.iter().enumerate().filter(|(at, _)| !removed.contains(at)) {
             let piece = copied(stmt, &call.args, statement).and_then(|piece| self.where_it_lies(piece));
             let Some(piece) = piece else { continue };
@@ -221,6 +270,11 @@ impl<'p> Views<'p> {
         self.regions[to].push(piece.region());
         self.leaves[number].removed.extend(&piece.statements);
         let mut moved = std::mem::take(&mut self.touched[from]);
+        for &leaf in &moved {
+            let lying = &mut self.leaves[leaf].lying;
+            let args = lying.remove(&piece.from.buffer).unwrap_or_default();
+            lying.entry(piece.to.buffer).or_default().extend(args);
+        }
         moved.append(&mut self.touched[to]);
         moved.sort_unstable();
         moved.dedup();
@@ -241,7 +295,6 @@ impl<'p> Views<'p> {
         if !whole || !places || a == b || self.fixed.contains(&a) || self.fixed.contains(&b) {
             return None;
         }
-        self.in_order(number, piece)?;
         let embedding = Embedding {
             first: piece.to.first,
             block: piece.columns as i64,
@@ -251,42 +304,94 @@ impl<'p> Views<'p> {
         for member in &self.members[a.0 as usize] {
             self.view(*member).1?.inside(&embedding)?;
         }
-        for &leaf in &self.touched[a.0 as usize] {
+        // The cheapest first: many pieces fail.
+        self.can_be_written(number, piece, &embedding)?;
+        self.in_order(number, piece)?;
+        self.do_not_overlap(number, piece, &embedding)?;
+        Some(embedding)
+    }
+
+    /// The leaves that touch the source of a piece and go on doing so, and what of them goes with the piece.
+    fn left_over<'v>(
+        &'v self,
+        number: usize,
+        piece: &'v Piece,
+    ) -> impl Iterator<Item = (usize, &'v [usize])> {
+        let with_gone = move |&leaf: &usize| {
+            let gone: &'v [usize] = if leaf == number { &piece.statements } else { &[] };
+            (leaf, gone)
+        };
+        let remain = move |(leaf, gone): &(usize, &'v [usize])| {
+            let Leaf { call, removed, .. } = &self.leaves[*leaf];
+            call.as_ref().is_none_or(|call| {
+                removed.len() + gone.len() < self.program.kernels[call.kernel.0 as usize].body.len()
+            })
+        };
+        self.touched[piece.from.buffer.0 as usize].iter().map(with_gone).filter(remain)
+    }
+
+    /// Whether all accesses to the source of a piece can be written in terms of what it is copied to.
+    fn can_be_written(&self, number: usize, piece: &Piece, embedding: &Embedding) -> Option<()> {
+        for (leaf, gone) in self.left_over(number, piece) {
             let call = self.leaves[leaf].call.as_ref()?;
-            let gone: &[usize] = if leaf == number { &piece.statements } else { &[] };
-            let statements = self.program.kernels[call.kernel.0 as usize].body.len();
-            if self.leaves[leaf].removed.len() + gone.len() == statements {
-                continue;
-            }
-            let mut together = 0;
-            for (param, arg) in call.args.iter().enumerate() {
-                let (root, view) = self.view(arg.buffer);
-                together += usize::from(root == a || root == b);
-                if root != a {
-                    continue;
-                }
+            let kernel = &self.program.kernels[call.kernel.0 as usize];
+            for &param in self.lying(leaf, piece.from.buffer) {
+                let arg = &call.args[param];
+                let view = self.view(arg.buffer).1;
                 let known = view.is_some_and(|view| !view.is_whole() || embedding.is_whole());
-                let view = view.map_or(Some(embedding), |view| view.inside(&embedding))?;
-                if !known {
-                    let mut kernel = self.left(leaf, gone);
-                    view.apply(&mut kernel, param, &mut arg.clone())?;
+                let view = view.map_or(Some(*embedding), |view| view.inside(embedding))?;
+                if !known && !view.applies(kernel, self.statements(leaf, param, gone), param, arg) {
+                    return None;
                 }
             }
-            if together > 1 {
-                let (kernel, args) = self.call(leaf, gone, Some((a, b, embedding)))?;
+        }
+        Some(())
+    }
+
+    /// Whether no call overlaps with itself when the source of a piece lies where it is copied to.
+    fn do_not_overlap(&self, number: usize, piece: &Piece, embedding: &Embedding) -> Option<()> {
+        let (a, b) = (piece.from.buffer, piece.to.buffer);
+        for (leaf, gone) in self.left_over(number, piece) {
+            let (inside, beside) = (self.lying(leaf, a).len(), self.lying(leaf, b).len());
+            if inside + beside > 1 && (beside > 0 || self.thorough) {
+                let (kernel, args) = self.call(leaf, gone, Some((a, b, *embedding)))?;
                 verify_arguments(self.program, &kernel, &args, &self.leaves[leaf].loops).ok()?;
             }
         }
-        Some(embedding)
+        Some(())
+    }
+
+    /// The arguments of a call that lie in a buffer now.
+    fn lying(&self, leaf: usize, buffer: BufferId) -> &[usize] {
+        self.leaves[leaf].lying.get(&buffer).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The statements of a call's kernel that access a parameter, without what is not needed any more, and some others.
+    fn statements<'v>(
+        &'v self,
+        leaf: usize,
+        param: usize,
+        gone: &'v [usize],
+    ) -> impl Iterator<Item = &'v Stmt> {
+        let Leaf { call, removed, .. } = &self.leaves[leaf];
+        let id = call.as_ref().expect("a call").kernel.0 as usize;
+        let kernel = &self.program.kernels[id];
+        let left = move |position: &&usize| !removed.contains(*position) && !gone.contains(*position);
+        self.uses[id][param].iter().filter(left).map(move |&position| {
+            self.looked.set(self.looked.get() + 1);
+            &kernel.body[position]
+        })
     }
 
     /// The kernel of a call without what is not needed any more, and without some other statements.
     fn left(&self, leaf: usize, gone: &[usize]) -> Kernel {
         let Leaf { call, removed, .. } = &self.leaves[leaf];
-        let id = call.as_ref().expect("a call").kernel;
-        let mut kernel = self.program.kernels[id.0 as usize].clone();
-        remove(&mut kernel, &[removed, gone].concat());
-        kernel
+        let Kernel { name, params, grid, body } =
+            &self.program.kernels[call.as_ref().expect("a call").kernel.0 as usize];
+        let left = |(position, _): &(usize, &Stmt)| !removed.contains(position) && !gone.contains(position);
+        let body: Vec<Stmt> = body.iter().enumerate().filter(left).map(|(_, stmt)| stmt.clone()).collect();
+        self.looked.set(self.looked.get() + body.len());
+        Kernel { name: name.clone(), params: params.clone(), grid: grid.clone(), body }
     }
 
     /// A call as it is with all buffers where they lie, one more of them moved.
@@ -301,6 +406,7 @@ impl<'p> Views<'p> {
         if !gone.is_empty() || !self.leaves[leaf].removed.is_empty() {
             drop_parameters(&mut kernel, &mut args);
         }
+        let (uses, mut next) = (uses(&kernel), free_variable(&kernel, &kernel.body));
         for (param, arg) in args.iter_mut().enumerate() {
             let (mut root, mut view) = self.view(arg.buffer);
             if let Some((a, b, embedding)) = moved
@@ -310,7 +416,7 @@ impl<'p> Views<'p> {
                 root = b;
             }
             if let Some(view) = view {
-                view.apply(&mut kernel, param, arg)?;
+                view.apply(&mut kernel, &uses[param], &mut next, param, arg)?;
                 arg.buffer = root;
             }
         }
@@ -326,11 +432,10 @@ impl<'p> Views<'p> {
         for &leaf in &self.touched[piece.from.buffer.0 as usize] {
             let position = self.position(leaf, copy)?;
             if position >= at {
-                let args = &self.leaves[leaf].call.as_ref()?.args;
-                let written = |(param, access): (usize, Access)| {
-                    access != Access::Read && self.view(args[param].buffer).0 == piece.from.buffer
-                };
-                if self.accesses(leaf, |_| true).any(written) {
+                let kernel = self.leaves[leaf].call.as_ref()?.kernel.0 as usize;
+                let params = self.program.kernels[kernel].arguments();
+                let written = |&param: &usize| params[param].access != Access::Read;
+                if self.lying(leaf, piece.from.buffer).iter().any(written) {
                     return None;
                 }
             }
@@ -349,10 +454,12 @@ impl<'p> Views<'p> {
                 if position > at && (done || access == Access::Read) {
                     continue;
                 }
-                let kernel = self.left(leaf, if leaf == number { &piece.statements } else { &[] });
-                let arg = &self.leaves[leaf].call.as_ref()?.args[param];
+                let gone: &[usize] = if leaf == number { &piece.statements } else { &[] };
+                let call = self.leaves[leaf].call.as_ref()?;
+                let (kernel, arg) = (&self.program.kernels[call.kernel.0 as usize], &call.args[param]);
                 let apart = |touched: &Footprint| region.is_apart(touched, arg.offset as i128);
-                if !arg.strides.is_empty() || !footprints(&kernel, param, 1)?.iter().all(apart) {
+                let touched = footprints_of(&kernel.grid, self.statements(leaf, param, gone), param, 1)?;
+                if !arg.strides.is_empty() || !touched.iter().all(apart) {
                     return None;
                 }
             }
@@ -407,7 +514,7 @@ impl<'p> Views<'p> {
 
     /// The number of a kernel, which may be there already.
     fn kernel(&mut self, kernel: Kernel) -> KernelId {
-        let known = self.kernels.entry((kernel.name.clone(), kernel.params.clone())).or_default();
+        let known = self.kernels.entry(digest(&kernel)).or_default();
         let kernels = &mut self.program.kernels;
         if let Some(&id) = known.iter().find(|id| kernels[id.0 as usize] == kernel) {
             return id;
@@ -437,8 +544,12 @@ impl Walk {
                         None
                     }
                 };
+                let mut lying: FxHashMap<BufferId, Vec<usize>> = FxHashMap::default();
+                for (position, arg) in call.iter().flat_map(|call: &Call| &call.args).enumerate() {
+                    lying.entry(arg.buffer).or_default().push(position);
+                }
                 let (path, loops) = (self.path.clone(), self.loops.clone());
-                self.leaves.push(Leaf { path, loops, call, removed: Vec::new() });
+                self.leaves.push(Leaf { path, loops, call, removed: FxHashSet::default(), lying });
             }
             if let Step::Loop { extent, .. } = step {
                 self.loops.push(*extent);
@@ -524,15 +635,6 @@ fn copied(stmt: &Stmt, args: &[Arg], statement: usize) -> Option<Piece> {
     };
     let (from, to) = (runs(source, from.offset(), between.0), runs(target, to.offset(), between.1));
     Some(Piece { from, to, rows, columns, statements: vec![statement] })
-}
-
-/// Takes statements out of a kernel.
-fn remove(kernel: &mut Kernel, statements: &[usize]) {
-    let mut position = 0;
-    kernel.body.retain(|_| {
-        position += 1;
-        !statements.contains(&(position - 1))
-    });
 }
 
 /// Drops parameters that nothing uses.

@@ -49,9 +49,19 @@ impl Footprint {
 /// What a kernel touches of a parameter, one for each access, in units of which an element has `size`; `None` where an
 /// access is at a computed index.
 pub fn footprints(kernel: &Kernel, param: usize, size: usize) -> Option<Vec<Footprint>> {
-    let vars = kernel.grid.iter().enumerate().map(|(var, &extent)| (var as Var, extent)).collect();
+    footprints_of(&kernel.grid, &kernel.body, param, size)
+}
+
+/// As [`footprints`], of some statements of a kernel with that grid.
+pub fn footprints_of<'s>(
+    grid: &[usize],
+    statements: impl IntoIterator<Item = &'s Stmt>,
+    param: usize,
+    size: usize,
+) -> Option<Vec<Footprint>> {
+    let vars = grid.iter().enumerate().map(|(var, &extent)| (var as Var, extent)).collect();
     let mut collector = Collector { param, size: size as i128, vars, found: Some(Vec::new()) };
-    collector.block(&kernel.body);
+    statements.into_iter().for_each(|statement| collector.block(std::slice::from_ref(statement)));
     collector.found
 }
 

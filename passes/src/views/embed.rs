@@ -20,29 +20,61 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// Rewrites a parameter of a kernel and its argument (but for the buffer); nothing if that is not possible.
-    pub fn apply(&self, kernel: &mut Kernel, param: usize, arg: &mut Arg) -> Option<()> {
+    /// Rewrites a parameter of a kernel and its argument (but for the buffer); nothing if that is not possible. `statements`
+    /// are the positions of those that access it, `next` a variable that no loop has, and behind it none.
+    pub fn apply(
+        &self,
+        kernel: &mut Kernel,
+        statements: &[usize],
+        next: &mut Var,
+        param: usize,
+        arg: &mut Arg,
+    ) -> Option<()> {
+        let Some((shift, len)) = self.argument(kernel.params[param].len, arg)? else { return Some(()) };
+        kernel.params[param].len = len;
+        let mut rewriter = Rewriter::new(self, kernel, param, shift, *next);
+        for &statement in statements {
+            rewriter.statement(&mut kernel.body[statement])?;
+        }
+        *next = rewriter.next;
+        Some(())
+    }
+
+    /// Whether a parameter of a kernel can be rewritten, which only those statements access.
+    pub fn applies<'s>(
+        &self,
+        kernel: &Kernel,
+        statements: impl Iterator<Item = &'s Stmt>,
+        param: usize,
+        arg: &Arg,
+    ) -> bool {
+        let Some(argument) = self.argument(kernel.params[param].len, &mut arg.clone()) else { return false };
+        let Some((shift, _)) = argument else { return true };
+        let mut body: Vec<Stmt> = statements.cloned().collect();
+        let mut rewriter = Rewriter::new(self, kernel, param, shift, free_variable(kernel, &body));
+        rewriter.block(&mut body).is_some()
+    }
+
+    /// Moves an argument of so many elements. Where the kernel has to be rewritten, gives where in its block the argument
+    /// begins, and how many elements it spans then.
+    fn argument(&self, len: usize, arg: &mut Arg) -> Option<Option<(i64, usize)>> {
         let offset = arg.offset as i64;
         if self.is_whole() {
             arg.offset = usize::try_from(self.first + offset).ok()?;
-            return Some(());
+            return Some(None);
         }
         for stride in &mut arg.strides {
             *stride = self.scaled(*stride)?;
         }
         let (run, shift) = (offset / self.block, offset % self.block);
-        let len = kernel.params[param].len as i64;
-        if shift + len <= self.block {
-            arg.offset = usize::try_from(self.first + run * self.stride + shift).ok()?;
-            return Some(());
-        }
         arg.offset = usize::try_from(self.first + run * self.stride + shift).ok()?;
+        let len = len as i64;
+        if shift + len <= self.block {
+            return Some(None);
+        }
         let last = shift + len - 1;
-        kernel.params[param].len = (last / self.block * self.stride + last % self.block - shift + 1) as usize;
-        let next = extents(&kernel.body).into_keys().max().map_or(kernel.grid.len() as Var, |last| last + 1);
-        let extents: FxHashMap<Var, usize> = (0..).zip(kernel.grid.iter().copied()).collect();
-        let mut rewriter = Rewriter { embedding: self, param, shift, extents, next };
-        rewriter.block(&mut kernel.body)
+        let len = (last / self.block * self.stride + last % self.block - shift + 1) as usize;
+        Some(Some((shift, len)))
     }
 
     /// Whether all elements lie one behind the other.
@@ -102,7 +134,17 @@ struct Rewriter<'e> {
     next: Var,
 }
 
-impl Rewriter<'_> {
+/// A variable above all of a kernel's grid and of a block.
+pub fn free_variable(kernel: &Kernel, block: &[Stmt]) -> Var {
+    extents(block).into_keys().max().map_or(kernel.grid.len() as Var, |last| last + 1)
+}
+
+impl<'e> Rewriter<'e> {
+    fn new(embedding: &'e Embedding, kernel: &Kernel, param: usize, shift: i64, next: Var) -> Rewriter<'e> {
+        let extents = (0..).zip(kernel.grid.iter().copied()).collect();
+        Rewriter { embedding, param, shift, extents, next }
+    }
+
     fn block(&mut self, block: &mut [Stmt]) -> Option<()> {
         block.iter_mut().try_for_each(|statement| self.statement(statement))
     }
