@@ -5,6 +5,7 @@
 
 use brolga::frontend::language;
 use brolga::{CompileOptions, Compiler, Model, Settings};
+use brolga_ir::index::{Atom, Index};
 use brolga_ir::ops::Op;
 use brolga_ir::program::walk::walk;
 use brolga_ir::program::{Arg, Place, Program, Step, work};
@@ -61,6 +62,20 @@ fn lower_counted(model: &Model, entry: &str) -> (Program, usize) {
     let optimised = compiler.optimise(model.graph(entry).unwrap()).unwrap_or_else(|e| panic!("{entry}: {e}"));
     let program = compiler.lower(&optimised).unwrap_or_else(|e| panic!("{entry}: {e}")).into_program();
     (program, nodes(&optimised))
+}
+
+/// Quotients and remainders in one index of a program, at most. Measured over [`REPEATED`]: about a hundred.
+const DIVISIONS: usize = 160;
+
+/// The most quotients and remainders in one index.
+fn divisions(program: &Program) -> usize {
+    let in_index = |index: &Index| {
+        let mut count = 0;
+        index.visit(&mut |atom| count += usize::from(matches!(atom, Atom::Div(..) | Atom::Rem(..))));
+        count
+    };
+    let statements = program.kernels.iter().flat_map(|kernel| walk(&kernel.body));
+    statements.flat_map(|statement| statement.indices()).map(in_index).max().unwrap_or(0)
 }
 
 /// The nodes of a graph and of the regions inside.
@@ -408,6 +423,8 @@ fn what_is_repeated_is_linear() {
                 let model = Model::from_text("repeated.ron", &text, &Settings::default());
                 let model = model.unwrap_or_else(|e| panic!("{text}: {e}"));
                 let (program, nodes) = lower_counted(&model, entry);
+                let divisions = divisions(&program);
+                assert!(divisions <= DIVISIONS, "{}, {entry}: {divisions} divisions in an index", row.0);
                 (size(&program), nodes)
             };
             let ((few, few_nodes), (many, many_nodes)) = (measured(60), measured(480));

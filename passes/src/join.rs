@@ -25,8 +25,10 @@ use crate::parallelise::{
 const FEWEST_POINTS: usize = 16;
 /// Bytes of memory between two kernels that may become local.
 const MOST_LOCAL: usize = 1 << 16;
-/// Statements of two kernels that become one, at most: they are written anew whenever another one joins.
+/// Statements of two kernels that become one, at most: they are written anew whenever another one joins. So many divisions in
+/// the indices of a statement count as another one.
 const MOST_STATEMENTS: usize = 1024;
+const DIVISIONS: usize = 8;
 /// Letters of a joined kernel's name, at most.
 const LONGEST_NAME: usize = 40;
 
@@ -256,10 +258,20 @@ fn is_plain(kernel: &Kernel) -> bool {
     values.iter().all(constant) && !walk(&kernel.body).any(|statement| matches!(statement, Stmt::Tile(_)))
 }
 
+/// How much there is to copy of a kernel, in statements.
+fn size(kernel: &Kernel) -> usize {
+    let of = |statement: &Stmt| {
+        let mut divisions = 0;
+        let mut count = |atom: &Atom| divisions += usize::from(matches!(atom, Atom::Div(..) | Atom::Rem(..)));
+        statement.indices().for_each(|index| index.visit(&mut count));
+        1 + divisions / DIVISIONS
+    };
+    walk(&kernel.body).map(of).sum()
+}
+
 /// Two kernels as one, if iterations of the second need nothing but what those of the first with the same numbers write.
 fn joined(first: &Kernel, second: &Kernel, seam: &Seam, least: u64) -> Option<Joined<Kernel>> {
-    let statements: usize = [first, second].map(|kernel| walk(&kernel.body).count()).into_iter().sum();
-    if statements > MOST_STATEMENTS || ![first, second].into_iter().all(is_plain) {
+    if size(first) + size(second) > MOST_STATEMENTS || ![first, second].into_iter().all(is_plain) {
         return None;
     }
     let goes_on = seam.same.iter().zip(&second.params).any(|(same, param)| {

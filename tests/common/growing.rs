@@ -62,6 +62,11 @@ pub const REPEATED: &[(&str, &str, &str)] = &[
         "f32[12, 8]",
         "Repeat($n, [Expr(\"reshape(transpose(it, [1, 0]), [12, 8])\")]), Expr(\"it + x\")",
     ),
+    (
+        "transposes that stay",
+        "f32[2, 4, 7]",
+        "Repeat($n, [Expr(\"reshape(transpose(it, axes=[0, 2, 1]), [2, 4, 7])\")])",
+    ),
     ("scaled by norms", "f32[2, 3]", "Repeat($n, [Expr(\"norm(it, axis=1, keepdims=true) * it\")])"),
     (
         "dropped out",
