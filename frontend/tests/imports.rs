@@ -47,7 +47,7 @@ fn two_imports_of_one_name_are_one_mistake_of_the_importer() {
     let cases = [
         // Steps, the message, the piece that is underlined, how often it stands before that, and what else is said.
         (format!("{named}, {named}"), "two layers are named `b`", "b", 1, context),
-        (format!("{0}, {0}, {0}", import("")), "two imports have a layer `a`", "Import(", 1, context),
+        (format!("{0}, {0}", import("")), "two imports have a layer `a`", "Import(", 1, context),
         (format!("Repeat(2, [{named}])"), "two layers are named `b`", "b", 0, repeated),
         (format!("Repeat(2, [{}])", import("")), "two imports have a layer `a`", "Import(", 0, repeated),
         (format!("Linear(name: \"b\", features: 8), {named}"), "two layers are named `b`", "b", 1, context),
@@ -74,7 +74,8 @@ fn two_imports_of_one_name_are_one_mistake_of_the_importer() {
         let shares = steps.contains("Import(") && found.contains("Reuse(");
         assert!(!shares, "imports cannot be reused: {found}");
     }
-    let different = format!("{named}, {}, {}", import(", name: \"c\""), import(""));
+    let [p, q] = ["p", "q"].map(|name| import(&format!(", name: \"{name}\"")));
+    let different = format!("{p}, {q}, {}", import(""));
     assert_eq!(layers(&model(&different, "")).len(), 9);
     let indexed = model(&format!("Repeat(2, [{}])", import(", name: \"part{i}\"")), "");
     assert_eq!(layers(&indexed)[3], "part1.a Linear f32[64, 16]");
