@@ -6,12 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use brolga::codegen::{self, compile_checked};
+use brolga::ir::Graph;
+use brolga::ir::program::Program;
 use brolga::models::data;
 use brolga::runtime::{
     DType, Executable, Field, Flow, Instance, Options, Programs, Progress, Step, TensorMut, TensorRef,
     byte_len, train,
 };
-use brolga::{Model, Settings, State, Tensor, Threads, random_inputs};
+use brolga::{CompileOptions, Compiler, Model, Settings, State, Tensor, Threads, compile, random_inputs};
 
 /// Counts the calls of the allocator by all threads.
 struct Counting;
@@ -64,6 +67,77 @@ const MODEL: &str = "Model(
     },
 )";
 
+/// What such models lack: loops, conditions, sorting, scattering, and arithmetic in f64.
+const MIXED: &str = r#"graph @mixed(%seeds: i32[6], %x: f32[6, 70], %w: f32[70, 70], %k: f32[40, 300], %i: i32[500], %u: f32[500, 7], %t: f32[10, 7], %d: f64[64, 300], %e: f64[300, 64]) {
+  %none = constant {value: i64[] [0]}
+  %no = constant {value: bool[] [false]}
+  %total, %flag, %ys = scan %none, %no, %seeds, %x, %w {length: 6, carries: 2, slices: 2,
+    body: graph @each(%total: i64[], %flag: bool[], %n: i32[], %row: f32[70], %w: f32[70, 70]) {
+      %left, %v, %t, %f = while %n, %row, %total, %flag, %w {carries: 4, limit: 5,
+        condition: graph @more(%n: i32[], %v: f32[70], %t: i64[], %f: bool[], %w: f32[70, 70]) {
+          %zero = constant {value: i32[] [0]}
+          %more = gt %n, %zero
+          return %more as "more"
+        },
+        body: graph @step(%n: i32[], %v: f32[70], %t: i64[], %f: bool[], %w: f32[70, 70]) {
+          %one = constant {value: i32[] [1]}
+          %next = sub %n, %one
+          %product = dot %v, %w {contract: [[0], [0]]}
+          %bounded = tanh %product
+          %chosen = cond %f, %bounded, %v {
+            then: graph @then(%a: f32[70], %b: f32[70]) {
+              %sum = add %a, %b
+              return %sum as "y"
+            },
+            otherwise: graph @otherwise(%a: f32[70], %b: f32[70]) {
+              return %a as "y"
+            }}
+          %unit = constant {value: i64[] [1]}
+          %count = add %t, %unit
+          %other = not %f
+          return %next as "n", %chosen as "v", %count as "t", %other as "f"
+        }}
+      return %t as "total", %f as "flag", %v as "y"
+    }}
+  %sorted = sort %k {axis: 1}
+  %scattered = scatter_add %t, %i, %u {axis: 0}
+  %product = dot %d, %e {contract: [[1], [0]]}
+  return %total as "total", %flag as "flag", %ys as "ys", %sorted as "sorted", %scattered as "scattered", %product as "product"
+}"#;
+
+/// A convolution by Winograd's algorithm.
+const WINOGRAD: &str = "graph @winograd(%x: f32[2, 64, 28, 28], %w: f32[64, 64, 3, 3]) {
+    %y = conv %x, %w {stride: [1, 1], padding: [[1, 1], [1, 1]]}
+    return %y as \"y\"
+}";
+
+/// A program whose accesses are not proven, so that its code checks them.
+const CHECKED: &str = "program @checked
+    %0 input \"x\" f32[64, 64]
+    %1 output \"y\" f32[64, 64]
+  kernel @double(p0: read f32[4096], p1: write f32[4096]) grid [64] {
+    strip i1 in 0..64 {
+      v0 = index i1 : i32
+      v1 = load p0[64*i0 + v0] : f32
+      v2 = add v1, v1 : f32
+      store p1[64*i0 + i1] = v2
+    }
+  }
+  schedule { call @double#0(%0, %1) }";
+
+/// Executables of these texts.
+fn texts() -> Vec<Arc<Executable>> {
+    let options = CompileOptions::default();
+    let [mixed, winograd] = [MIXED, WINOGRAD].map(|text| Graph::parse(text).unwrap());
+    let optimised = Compiler::new(&options).optimise(&winograd).unwrap().to_string();
+    assert!(optimised.contains("winograd: "), "{optimised}");
+    let program = Program::parse(CHECKED).unwrap();
+    let checked = compile_checked(&program, &codegen::Options::default()).unwrap().executable;
+    assert!(checked.manifest().checked);
+    let compiled = [mixed, winograd].map(|graph| compile(&graph, &options).unwrap());
+    compiled.into_iter().chain([checked]).map(Arc::new).collect()
+}
+
 const RUNS: usize = 20;
 
 /// Without the test harness, whose own thread would be counted too. Pools are made first and dropped last, since their
@@ -78,6 +152,13 @@ fn main() {
         for threads in &pools {
             for shift in [0, 4, 1] {
                 runs_allocate_nothing(&executable, &state, threads, shift);
+            }
+        }
+    }
+    for executable in texts() {
+        for threads in &pools {
+            for shift in [0, 4, 1] {
+                runs_allocate_nothing(&executable, &State::new(), threads, shift);
             }
         }
     }
