@@ -168,7 +168,7 @@ impl Tensor {
                     |v: &&f64| (9_223_372_036_854_775_808.0..=18_446_744_073_709_551_616.0).contains(*v);
                 let value = self.as_slice::<f64>().ok().and_then(|values| values.iter().find(large));
                 if let (Some(value), DType::I64 | DType::I32 | DType::U8) = (value, to) {
-                    return Err(outside(value, to));
+                    return Err(outside(*value as u128, to));
                 }
                 let found = self.stored().unwrap_or(from.name());
                 let message = format!("expected elements of {to}, found {found}; convert them before saving");

@@ -11,7 +11,7 @@
 //!   [`Options::classes`] says, or in the order of their names; any other has a vocabulary of its own
 //!   ([`Options::vocabularies`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use brolga_runtime::{DType, Error, Field, Result, Shown, Tensor, checksum, counted, read_regular};
@@ -87,9 +87,10 @@ impl Table<'_> {
             return Err(malformed(file, message));
         }
         let mut columns: Vec<Column> = Vec::new();
+        let mut seen = HashSet::new();
         for name in header {
             let name = name.trim().to_owned();
-            if name.is_empty() || columns.iter().any(|column| column.name == name) {
+            if name.is_empty() || !seen.insert(name.clone()) {
                 let message = format!(
                     "each column needs a name of its own in the first line; `{}` is not",
                     shown(&name)

@@ -241,7 +241,7 @@ fn numbers_are_called_what_they_are() {
 fn messages_about_tables_are_short() {
     let names = |count: usize| (0..count).map(|at| format!("c{at}")).collect::<Vec<_>>().join(",");
     let long = "x".repeat(100_000);
-    let many = 30_000;
+    let many = 10_000;
     let ones = |count: usize| vec!["1"; count].join(",");
     let fields = [field("x", DType::F32, &[2]), field("y", DType::F32, &[])];
     let target = |name: &str| Options { target: Some(name.into()), ..all() };
