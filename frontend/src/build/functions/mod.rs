@@ -209,7 +209,7 @@ fn axis(builder: &mut Builder, args: &Args, x: Tensor, default: i64) -> Built<us
 fn counted_axis(builder: &mut Builder, args: &Args, x: Tensor) -> Built<usize> {
     let axis = axis(builder, args, x, -1)?;
     let extent = builder.ops().dims(x)[axis];
-    if extent > 1 << 31 {
+    if extent >= 1 << 31 {
         return Err(wrong(
             args,
             "x",
