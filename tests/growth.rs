@@ -64,8 +64,8 @@ fn lower_counted(model: &Model, entry: &str) -> (Program, usize) {
     (program, nodes(&optimised))
 }
 
-/// Quotients and remainders in one index of a program, at most. Measured over [`REPEATED`]: about a hundred.
-const DIVISIONS: usize = 160;
+/// Quotients and remainders in one index of a program, at most: twice what four transposes that are reshaped back have.
+const DIVISIONS: usize = 80;
 
 /// The most quotients and remainders in one index.
 fn divisions(program: &Program) -> usize {
