@@ -229,8 +229,10 @@ fn what_cannot_be_written_to_is_refused_before_the_work() {
     write_batch(&at.join("in.npz"), 5, true);
     std::fs::write(at.join("f.ir"), GRAPH).unwrap();
     good(at, "train row.ron --epochs 1 --batch 4 --save row.st");
-    assert!(std::process::Command::new("mkfifo").arg(at.join("pipe")).status().unwrap().success());
-    let _bound = std::os::unix::net::UnixListener::bind(at.join("socket")).unwrap();
+    let names = ["pipe", "pipe.csv"].map(|name| at.join(name));
+    assert!(std::process::Command::new("mkfifo").args(names).status().unwrap().success());
+    let _bound =
+        ["socket", "socket.csv"].map(|name| std::os::unix::net::UnixListener::bind(at.join(name)).unwrap());
     let long = "a".repeat(300);
     let commands = [
         ("train", "--save", "train row.ron --epochs 1 --batch 4"),
@@ -254,7 +256,9 @@ fn what_cannot_be_written_to_is_refused_before_the_work() {
     for (_, option, command) in commands {
         for name in ["pipe", "socket", &*long] {
             for force in ["", " --force"] {
-                let errors = bad(at, &format!("{command} {option} {name}{force}"));
+                // Predictions have names that say so.
+                let ending = if option == "--predictions" { ".csv" } else { "" };
+                let errors = bad(at, &format!("{command} {option} {name}{ending}{force}"));
                 let why = match (name, option) {
                     ("pipe" | "socket", "--checkpoint") => "is no folder",
                     ("pipe" | "socket", _) => "neither a file nor a device",
