@@ -18,11 +18,11 @@ use crate::error::{Error, Result};
 pub fn with_gradients(graph: &Graph) -> Result<Graph> {
     let mut graph = graph.clone();
     let (mut found, mut losses) = (Vec::new(), Vec::new());
-    // In the order of the steps; one whose result a later step replaces has a gradient, too.
-    let all: Vec<NodeId> =
-        graph.nodes().filter(|&id| matches!(graph.node(id).op, Op::Differentiate(_))).collect();
-    for id in all {
+    for id in graph.order() {
         let node = graph.node(id);
+        if !matches!(node.op, Op::Differentiate(_)) {
+            continue;
+        }
         let before = found.len();
         for (&wrt, gradient) in node.operands[1..].iter().zip(graph.results(id)) {
             if let Some(name) = state(&graph, wrt) {

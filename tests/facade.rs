@@ -151,18 +151,20 @@ fn gradients_by_parameters_and_inputs() {
 }
 
 /// Gradients are those of the first step that trains a parameter, from the value that it has there: as it was, or as
-/// earlier steps left it.
+/// earlier steps left it. A step whose result a later one replaces is none.
 #[test]
 fn gradients_by_what_earlier_steps_left() {
     const A: &str = "Minimize(loss: \"sum(a1 * a1 * b1) + sum(x)\", of: \"a\", optimizer: Sgd(lr: 1))";
     const B: &str = "Minimize(loss: \"sum(a1 * b1 * b1) + sum(x)\", of: \"b\", optimizer: Sgd(lr: 1))";
     const SET: &str = "Update(state: \"a\", value: \"x[0]\")";
+    const DOUBLE: &str = "Update(state: \"a\", value: \"a1 * 2\")";
     // a = 1 and b = 1 at first, x[0] = 3, 5.
-    let rows: [(&[&str], [Option<[f32; 2]>; 2]); 10] = [
+    let rows: [(&[&str], [Option<[f32; 2]>; 2]); 11] = [
         (&[A], [Some([2.0, 2.0]), None]),
         (&[SET, A], [Some([6.0, 10.0]), None]),
-        (&[A, SET], [Some([2.0, 2.0]), None]),
-        (&[A, SET, A], [Some([2.0, 2.0]), None]),
+        (&[A, DOUBLE], [Some([2.0, 2.0]), None]),
+        (&[A, DOUBLE, A], [Some([2.0, 2.0]), None]),
+        (&[A, SET, A], [Some([6.0, 10.0]), None]),
         (&[SET, A, SET, A], [Some([6.0, 10.0]), None]),
         (&[SET, SET, B], [None, Some([6.0, 10.0])]),
         (&[A, B], [Some([2.0, 2.0]), Some([-2.0, -2.0])]),
