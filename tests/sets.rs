@@ -343,17 +343,19 @@ fn tables_of_predictions() {
         good(
             at,
             &format!(
-                "evaluate {model}.ron --weights {model}.safetensors --data {data} --all --predictions p.csv"
+                "evaluate {model}.ron --weights {model}.safetensors --data {data} --all --predictions {model}-p.csv"
             ),
         );
-        good(at, &format!("run {model}.ron --weights {model}.safetensors {data} --outputs o.csv"));
-        assert_eq!(header("p.csv"), format!("sample,true,{columns}"));
-        assert_eq!(header("o.csv"), format!("sample,{columns}"));
+        good(at, &format!("run {model}.ron --weights {model}.safetensors {data} --outputs {model}-o.csv"));
+        assert_eq!(header(&format!("{model}-p.csv")), format!("sample,true,{columns}"));
+        assert_eq!(header(&format!("{model}-o.csv")), format!("sample,{columns}"));
         let rows = |file: &str| -> Vec<Vec<String>> {
             let text = fs::read_to_string(at.join(file)).unwrap();
             text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
         };
-        for (mut whole, own) in rows("p.csv").into_iter().zip(rows("o.csv")) {
+        for (mut whole, own) in
+            rows(&format!("{model}-p.csv")).into_iter().zip(rows(&format!("{model}-o.csv")))
+        {
             whole.remove(1);
             assert_eq!(whole, own);
         }
