@@ -398,7 +398,7 @@ fn build_writes_an_object_and_its_header() {
 /// The state after some steps, for 1, 2 and 7 threads.
 fn same_for_any_threads(model: &str, inputs: &str, steps: usize, folder: &Path) {
     let states = [1, 2, 7].map(|threads| {
-        let state = format!("state{threads}.safetensors");
+        let state = format!("{model}-{threads}.safetensors");
         good(
             folder,
             &format!("step {model} --inputs {inputs} --steps {steps} --threads {threads} --save {state}"),

@@ -105,7 +105,7 @@ fn a_checkpoint_knows_what_weights_know() {
         let told = told(
             at,
             &format!(
-                "train {model}.ron --data other.csv --epochs 1 --weights {point} --save again.safetensors"
+                "train {model}.ron --data other.csv --epochs 1 --weights {point} --save {model}-again.safetensors"
             ),
         );
         assert!(told.contains("  columns a, b, c\n"), "{told}");
