@@ -129,8 +129,8 @@ impl Along {
     /// Elements that are made of the axis on the way, at most.
     fn between(&self) -> f64 {
         let spread = self.extent as f64 * self.base as f64;
-        let covered =
-            self.count as f64 * self.stride as f64 + 2.0 * self.window as f64 * self.dilation as f64;
+        let steps = if self.count == 1 { 0.0 } else { self.count as f64 * self.stride as f64 };
+        let covered = steps + 2.0 * self.window as f64 * self.dilation as f64;
         spread.max(covered)
     }
 
