@@ -3,7 +3,6 @@
 //! be said (`onnx/said.txt`, by `onnx/corpus.py`) is run: a test at least for each rule of `onnx/operators.py`.
 
 use std::collections::{BTreeMap, BTreeSet};
-
 use std::sync::Arc;
 
 use brolga::ir::interpret::interpret;
