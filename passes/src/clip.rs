@@ -201,6 +201,10 @@ impl Along {
         let (mut window, axis) = (window.clone(), self.axis);
         let low = self.low - from * self.dilation - first * self.stride;
         let end = (count - 1) * self.stride + (to - from) * self.dilation;
+        if count == 1 {
+            // It takes no steps, and its gradient has no distances.
+            window.stride[axis] = 1;
+        }
         window.window[axis] = (to - from + 1) as usize;
         window.padding[axis] = (low, end - self.last - low);
         window
