@@ -77,10 +77,15 @@ fn channels(builder: &mut Builder, x: Tensor) -> Built<Vec<usize>> {
     Ok(ty.dims)
 }
 
+/// `1 / sqrt(variance + eps)`.
+fn scale(ops: &mut Ops, variance: Tensor, eps: f64) -> Built {
+    let variance = ops.add_num(variance, eps)?;
+    ops.function(Function::Rsqrt, variance)
+}
+
 /// `centred / sqrt(variance + eps)`, the variance with axes of extent 1.
 fn normalize(ops: &mut Ops, centred: Tensor, variance: Tensor, eps: f64) -> Built {
-    let variance = ops.add_num(variance, eps)?;
-    let scale = ops.function(Function::Rsqrt, variance)?;
+    let scale = scale(ops, variance, eps)?;
     ops.mul(centred, scale)
 }
 
@@ -104,12 +109,13 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     let momentum = args.float_or("momentum", 0.1)?;
     let (count, features) = ((Size::product(&dims) / dims[1].max(1)).get()?, dims[1]);
     // Declared in the order of PyTorch's state: weight and bias stand before the running averages.
-    let with_affine = args.bool_or("affine", true)?;
-    if with_affine {
+    let affine = if args.bool_or("affine", true)? {
         let one = if args.bool_or("zero_init", false)? { 0.0 } else { 1.0 };
-        builder.parameter("weight", &[features], Init::Constant(one))?;
-        builder.parameter("bias", &[features], Init::Constant(0.0))?;
-    }
+        let weight = builder.parameter("weight", &[features], Init::Constant(one))?;
+        Some((weight, builder.parameter("bias", &[features], Init::Constant(0.0))?))
+    } else {
+        None
+    };
     let running_mean = builder.buffer("running_mean", &[features], Init::Constant(0.0))?;
     let running_var = builder.buffer("running_var", &[features], Init::Constant(1.0))?;
     let training = builder.train;
@@ -127,7 +133,17 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
         let (mean, variance) = (ops.reshape(running_mean, &single)?, ops.reshape(running_var, &single)?);
         Moments { mean, variance, centred: ops.sub(x, mean)? }
     };
-    let normal = normalize(ops, centred, variance, eps)?;
+    // One factor for each channel, so that the gradients by weight and variance come from one sum.
+    let mut factor = scale(ops, variance, eps)?;
+    if let Some((weight, _)) = affine {
+        let weight = ops.reshape(weight, &single)?;
+        factor = ops.mul(factor, weight)?;
+    }
+    let mut y = ops.mul(centred, factor)?;
+    if let Some((_, bias)) = affine {
+        let bias = ops.reshape(bias, &single)?;
+        y = ops.add(y, bias)?;
+    }
     if training {
         let (mean, variance) = (ops.stop_gradient(mean)?, ops.stop_gradient(variance)?);
         let (mean, variance) = (ops.reshape(mean, &[features])?, ops.reshape(variance, &[features])?);
@@ -144,7 +160,7 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
         builder.set_buffer("running_mean", mean);
         builder.set_buffer("running_var", variance);
     }
-    if with_affine { affine(builder, normal, &[1], 1.0) } else { Ok(normal) }
+    Ok(y)
 }
 
 /// Over the last `axes` axes (default 1) of each sample.
