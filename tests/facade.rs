@@ -159,7 +159,8 @@ fn gradients_by_what_earlier_steps_left() {
     const SET: &str = "Update(state: \"a\", value: \"x[0]\")";
     const DOUBLE: &str = "Update(state: \"a\", value: \"a1 * 2\")";
     // a = 1 and b = 1 at first, x[0] = 3, 5.
-    let rows: [(&[&str], [Option<[f32; 2]>; 2]); 11] = [
+    type Row = (&'static [&'static str], [Option<[f32; 2]>; 2]);
+    let rows: [Row; 11] = [
         (&[A], [Some([2.0, 2.0]), None]),
         (&[SET, A], [Some([6.0, 10.0]), None]),
         (&[A, DOUBLE], [Some([2.0, 2.0]), None]),

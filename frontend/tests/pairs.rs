@@ -25,8 +25,11 @@ const MODEL: &str = r#"Model(
     },
 )"#;
 
+/// Something that is wrong with what was right, and what is said of it.
+type Wrong = (&'static str, &'static str);
+
 /// A place, what is right there, and what is wrong with what is said of it.
-const PLACES: &[(&str, &str, &[(&str, &str)])] = &[
+const PLACES: &[(&str, &str, &[Wrong])] = &[
     ("$TYPE", "f32[4, 3, 8, 8]", &[("f33[4, 3, 8, 8]", "`f33` is not an element type")]),
     ("$NAME", "c", &[("a b", "cannot name a layer")]),
     ("$FEATURES", "4", &[("-1", "`features` must be"), ("\"1 +\"", "the expression")]),

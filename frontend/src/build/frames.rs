@@ -1,7 +1,7 @@
 //! Names visible to expressions.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::value::Val;
 use crate::source::Span;
@@ -28,7 +28,7 @@ pub(crate) struct Names {
     /// Those given since names were last kept.
     recent: HashMap<String, Named>,
     /// The others, the latest last.
-    layers: Vec<Arc<HashMap<String, Named>>>,
+    layers: Vec<Rc<HashMap<String, Named>>>,
 }
 
 impl From<HashMap<String, Named>> for Names {
@@ -63,7 +63,7 @@ impl Names {
                     layer.entry(name.clone()).or_insert_with(|| value.clone());
                 }
             }
-            self.layers.push(Arc::new(layer));
+            self.layers.push(Rc::new(layer));
         }
         self.clone()
     }

@@ -192,10 +192,7 @@ impl Decoder<'_> {
 
     /// The branches of a join.
     fn branches(&mut self, join: Join, what: &str, given: &Given) -> Option<StepKind> {
-        let axis = match given.get("axis") {
-            Some(value) => Some(self.expression_or_mistake(value)),
-            None => None,
-        };
+        let axis = given.get("axis").map(|value| self.expression_or_mistake(value));
         let value = given.get("branches")?;
         let mut branches = Vec::new();
         for branch in self.list(value, "a list of branches, each a list of layers") {
