@@ -1,7 +1,7 @@
 //! Constant folding.
 //!
 //! Evaluates nodes whose operands are all constants with the reference interpreter, where nothing larger than
-//! [`Options::fold_limit`] elements is read or made. Only what has one order is evaluated ([`has_one_order`]): the bits of
+//! [`Options::fold_limit`] elements is read or made. Only what has one order is evaluated (`has_one_order`): the bits of
 //! a sum of floats are those of the numeric plan, which lowering makes, whether its terms are constants or not. Scalar
 //! operations on splats give splats of any size, and nothing else is made of splats, which may be as large as the batch: what
 //! is folded does not depend on it. A constant of equal elements becomes a broadcast scalar, the form in which
