@@ -84,15 +84,22 @@ impl Running {
     fn start(at: &Path, before: &str) -> Running {
         let script = format!("{before} exec \"$@\"");
         let arguments = "train middle.ron --data data.npz --batch 8 --epochs 1000000000 --checkpoint points --save out/w.safetensors";
-        let child = Command::new("sh")
+        let mut command = Command::new("sh");
+        command
             .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_brolga")])
             .args(arguments.split_whitespace())
             .current_dir(at)
             .stdout(Stdio::null())
-            .stderr(std::fs::File::create(at.join("log.txt")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut running = Running(child);
+            .stderr(std::fs::File::create(at.join("log.txt")).unwrap());
+        // The tests may run under `nohup`, whose children ignore the signal, which no shell can undo.
+        // SAFETY: between fork and exec, the closure makes one system call.
+        unsafe {
+            std::os::unix::process::CommandExt::pre_exec(&mut command, || {
+                libc::signal(libc::SIGHUP, libc::SIG_DFL);
+                Ok(())
+            });
+        }
+        let mut running = Running(command.spawn().unwrap());
         running.wait_for(at, "a checkpoint", |running| running.steps(at) > 0);
         running
     }
@@ -121,10 +128,23 @@ impl Running {
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 
-    /// Its exit code, and what it wrote to standard error.
+    /// Its exit code, and what it wrote to standard error; a minute is enough to end.
     fn end(mut self, at: &Path) -> (Option<i32>, String) {
-        let code = self.0.wait().unwrap().code();
-        (code, std::fs::read_to_string(at.join("log.txt")).unwrap())
+        let start = Instant::now();
+        let status = loop {
+            match self.0.try_wait().unwrap() {
+                Some(status) => break status,
+                None if start.elapsed() > Duration::from_secs(60) => {
+                    self.0.kill().unwrap();
+                    panic!(
+                        "it does not end: {}",
+                        std::fs::read_to_string(at.join("log.txt")).unwrap_or_default()
+                    );
+                }
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        (status.code(), std::fs::read_to_string(at.join("log.txt")).unwrap())
     }
 }
 
