@@ -76,6 +76,12 @@ pub fn answer_its_lack() {
         let handler: extern "C" fn(libc::c_int) = aborted;
         // SAFETY: the handler calls nothing but what may be called at any time.
         unsafe { libc::signal(libc::SIGABRT, handler as libc::sighandler_t) };
+        // Some crates panic where they get no memory.
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| match REFUSED.get() {
+            0 => others(panic),
+            bytes => end(bytes),
+        }));
     }
 }
 
@@ -99,6 +105,12 @@ extern "C" fn aborted(_: libc::c_int) {
         0 => STACK,
         bytes => bytes,
     };
+    end(bytes)
+}
+
+/// Says what was missed, and ends the process.
+#[cfg(unix)]
+fn end(bytes: usize) -> ! {
     let mut digits = [0; 20];
     say(b"error: out of memory: ");
     say(decimal(bytes, &mut digits));
