@@ -1,14 +1,41 @@
-//! A number for what a kernel does, to find equal ones among thousands.
+//! Equal kernels among thousands: found by a number for what a kernel does.
 
 use std::hash::{Hash, Hasher};
 use std::mem::discriminant;
 
 use brolga_ir::program::walk::walk;
-use brolga_ir::program::{Expr, Kernel, Stmt};
-use rustc_hash::FxHasher;
+use brolga_ir::program::{Expr, Kernel, KernelId, Stmt};
+use rustc_hash::{FxHashMap, FxHasher};
+
+/// The kernels of a program, by their digest.
+#[derive(Default)]
+pub(crate) struct Kernels(FxHashMap<u64, Vec<KernelId>>);
+
+impl Kernels {
+    /// Those that are there.
+    pub fn new(kernels: &[Kernel]) -> Kernels {
+        let mut known = Kernels::default();
+        for (id, kernel) in (0..).map(KernelId).zip(kernels) {
+            known.0.entry(digest(kernel)).or_default().push(id);
+        }
+        known
+    }
+
+    /// The number of a kernel among those that this was made of, and all that it has added; it is added if there is no equal one.
+    pub fn number(&mut self, kernels: &mut Vec<Kernel>, kernel: Kernel) -> KernelId {
+        let alike = self.0.entry(digest(&kernel)).or_default();
+        let equal = alike.iter().copied().find(|id| kernels[id.0 as usize] == kernel);
+        equal.unwrap_or_else(|| {
+            let id = KernelId(kernels.len() as u32);
+            kernels.push(kernel);
+            alike.push(id);
+            id
+        })
+    }
+}
 
 /// Equal kernels have the same number, different ones hardly ever. Linear in the kernel.
-pub(crate) fn digest(kernel: &Kernel) -> u64 {
+fn digest(kernel: &Kernel) -> u64 {
     let mut state = FxHasher::default();
     kernel.name.hash(&mut state);
     kernel.params.hash(&mut state);

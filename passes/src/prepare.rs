@@ -14,11 +14,10 @@ use std::collections::{HashMap, HashSet};
 use brolga_ir::ops::{Op, Role};
 use brolga_ir::program::{Buffer, BufferId, KernelId, Place, Program, Step};
 use brolga_ir::{Graph, GraphError, NodeId, Value};
-use rustc_hash::FxHashMap;
 
 use crate::accesses::rename;
 use crate::dce::dead_nodes;
-use crate::digest::digest;
+use crate::digest::Kernels;
 use crate::fixed::{Dependence, dependence};
 use crate::fuse::is_storage;
 use crate::index_ranges::Range;
@@ -108,21 +107,9 @@ fn join(mut program: Program, mut prepare: Program) -> Result<Program, GraphErro
         };
         buffers.push(BufferId(id as u32));
     }
-    let mut kernels = Vec::new();
-    let mut known: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
-    for (id, kernel) in program.kernels.iter().enumerate() {
-        known.entry(digest(kernel)).or_default().push(id);
-    }
-    for kernel in prepare.kernels {
-        let alike = known.entry(digest(&kernel)).or_default();
-        let equal = alike.iter().copied().find(|&id| program.kernels[id] == kernel);
-        let id = equal.unwrap_or_else(|| {
-            program.kernels.push(kernel);
-            alike.push(program.kernels.len() - 1);
-            program.kernels.len() - 1
-        });
-        kernels.push(KernelId(id as u32));
-    }
+    let mut known = Kernels::new(&program.kernels);
+    let kernels = prepare.kernels.into_iter().map(|kernel| known.number(&mut program.kernels, kernel));
+    let kernels: Vec<KernelId> = kernels.collect();
     // What packs prepared values follows what computes them, so that they are needed no longer than they must be.
     let packing = std::mem::replace(&mut program.prepare, prepare.schedule);
     rename(&mut program.prepare, &|buffer| buffers[buffer.0 as usize]);

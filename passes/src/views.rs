@@ -19,6 +19,8 @@
 //! times as long for twice the layers (a whole compilation for 100: 0.2 s, for 200: 0.8 s).
 
 mod embed;
+mod leaves;
+mod pieces;
 #[cfg(test)]
 mod tests;
 
@@ -28,13 +30,14 @@ use std::collections::{HashMap, HashSet};
 use brolga_ir::program::footprint::{Footprint, footprints_of};
 use brolga_ir::program::verify::verify_arguments;
 use brolga_ir::program::walk::walk;
-use brolga_ir::program::{Access, Arg, BufferId, Call, Expr, Kernel, KernelId, Place, Program, Step, Stmt};
-use rustc_hash::{FxHashMap, FxHashSet};
+use brolga_ir::program::{Access, Arg, BufferId, Call, Kernel, Place, Program, Stmt};
 
 use crate::accesses::{drop_unused_kernels, keep_used};
-use crate::digest::digest;
+use crate::digest::Kernels;
 use crate::liveness::is_arena;
 use embed::{Embedding, free_variable};
+use leaves::{Leaf, Walk, put_back};
+use pieces::{Piece, Runs, copied};
 
 /// Removes copies into concatenations; whether any went.
 pub fn views(program: &mut Program) -> bool {
@@ -52,20 +55,6 @@ pub fn views(program: &mut Program) -> bool {
     false
 }
 
-/// A call or condition of the schedule.
-struct Leaf {
-    /// Positions of the steps it is in, and for conditions the branch.
-    path: Vec<usize>,
-    /// Extents of the loops around.
-    loops: Vec<usize>,
-    /// Nothing for conditions.
-    call: Option<Call>,
-    /// Statements of its kernel that are not needed any more.
-    removed: FxHashSet<usize>,
-    /// The arguments of the call, by the buffer that they lie in now.
-    lying: FxHashMap<BufferId, Vec<usize>>,
-}
-
 struct Views<'p> {
     program: &'p mut Program,
     leaves: Vec<Leaf>,
@@ -81,8 +70,8 @@ struct Views<'p> {
     regions: Vec<Vec<Footprint>>,
     /// Buffers that stay as they are.
     fixed: HashSet<BufferId>,
-    /// Kernels by their digest, to find equal ones.
-    kernels: FxHashMap<u64, Vec<KernelId>>,
+    /// To find equal ones.
+    kernels: Kernels,
     /// For each kernel and parameter, the statements that access it, or have some inside that do.
     uses: Vec<Vec<Vec<usize>>>,
     /// Whether to show for every move that calls do not overlap.
@@ -104,31 +93,6 @@ fn uses(kernel: &Kernel) -> Vec<Vec<usize>> {
 /// Copies of one call that are looked at, at most: each is compared with all that its call does.
 const MOST_PIECES: usize = 256;
 
-/// Copies of one call that belong together: `rows` runs of `columns` elements.
-struct Piece {
-    from: Runs,
-    to: Runs,
-    rows: usize,
-    columns: usize,
-    /// The statements of the kernel that make them.
-    statements: Vec<usize>,
-}
-
-/// Runs in a buffer: where the first begins, and how far apart they are.
-#[derive(Clone, Copy)]
-struct Runs {
-    buffer: BufferId,
-    first: i64,
-    stride: i64,
-}
-
-impl Piece {
-    /// What it fills.
-    fn region(&self) -> Footprint {
-        Footprint::rows(self.to.first, self.rows, self.to.stride, self.columns)
-    }
-}
-
 impl<'p> Views<'p> {
     fn new(program: &'p mut Program, thorough: bool) -> Views<'p> {
         let mut walk =
@@ -149,10 +113,6 @@ impl<'p> Views<'p> {
                 note(&mut touched[arg.buffer.0 as usize], number);
             }
         }
-        let mut kernels: FxHashMap<u64, Vec<KernelId>> = FxHashMap::default();
-        for (id, kernel) in (0..).map(KernelId).zip(&program.kernels) {
-            kernels.entry(digest(kernel)).or_default().push(id);
-        }
         let count = program.buffers.len();
         Views {
             leaves,
@@ -162,7 +122,7 @@ impl<'p> Views<'p> {
             members: vec![Vec::new(); count],
             regions: vec![Vec::new(); count],
             fixed,
-            kernels,
+            kernels: Kernels::new(&program.kernels),
             uses: program.kernels.iter().map(uses).collect(),
             thorough,
             looked: Cell::new(0),
@@ -487,7 +447,7 @@ impl<'p> Views<'p> {
             if kernel.body.is_empty() {
                 calls[number] = None;
             } else {
-                (call.kernel, call.args) = (self.kernel(kernel), args);
+                (call.kernel, call.args) = (self.kernels.number(&mut self.program.kernels, kernel), args);
             }
         }
         put_back(&mut self.program.schedule, &mut calls.into_iter());
@@ -513,130 +473,12 @@ impl<'p> Views<'p> {
         let args = call.into_iter().flat_map(|call| &call.args).zip(params.into_iter().flatten()).enumerate();
         args.filter(move |(_, (arg, _))| some(arg.buffer)).map(|(i, (_, param))| (i, param.access))
     }
-
-    /// The number of a kernel, which may be there already.
-    fn kernel(&mut self, kernel: Kernel) -> KernelId {
-        let known = self.kernels.entry(digest(&kernel)).or_default();
-        let kernels = &mut self.program.kernels;
-        if let Some(&id) = known.iter().find(|id| kernels[id.0 as usize] == kernel) {
-            return id;
-        }
-        known.push(KernelId(kernels.len() as u32));
-        kernels.push(kernel);
-        KernelId(kernels.len() as u32 - 1)
-    }
-}
-
-struct Walk {
-    leaves: Vec<Leaf>,
-    fixed: HashSet<BufferId>,
-    path: Vec<usize>,
-    loops: Vec<usize>,
-}
-
-impl Walk {
-    fn steps(&mut self, steps: &[Step]) {
-        for (position, step) in steps.iter().enumerate() {
-            self.path.push(position);
-            if !step.args().is_empty() || matches!(step, Step::Call(_)) {
-                let call = match step {
-                    Step::Call(call) => Some(call.clone()),
-                    _ => {
-                        self.fixed.extend(step.args().iter().map(|arg| arg.buffer));
-                        None
-                    }
-                };
-                let mut lying: FxHashMap<BufferId, Vec<usize>> = FxHashMap::default();
-                for (position, arg) in call.iter().flat_map(|call: &Call| &call.args).enumerate() {
-                    lying.entry(arg.buffer).or_default().push(position);
-                }
-                let (path, loops) = (self.path.clone(), self.loops.clone());
-                self.leaves.push(Leaf { path, loops, call, removed: FxHashSet::default(), lying });
-            }
-            if let Step::Loop { extent, .. } = step {
-                self.loops.push(*extent);
-            }
-            for (branch, body) in step.bodies().into_iter().enumerate() {
-                self.path.push(branch);
-                self.steps(body);
-                self.path.pop();
-            }
-            if let Step::Loop { .. } = step {
-                self.loops.pop();
-            }
-            self.path.pop();
-        }
-    }
-}
-
-/// Puts calls back where they were, in the order in which [`Walk`] met them.
-fn put_back(steps: &mut Vec<Step>, calls: &mut impl Iterator<Item = Option<Call>>) {
-    let old = std::mem::take(steps);
-    for mut step in old {
-        if !step.args().is_empty() || matches!(step, Step::Call(_)) {
-            let call = calls.next().flatten();
-            match (&mut step, call) {
-                (Step::Call(old), Some(call)) => *old = call,
-                (Step::Call(_), None) => continue,
-                _ => {}
-            }
-        }
-        step.bodies_mut().into_iter().for_each(|body| put_back(body, calls));
-        steps.push(step);
-    }
 }
 
 fn note(list: &mut Vec<usize>, number: usize) {
     if list.last() != Some(&number) {
         list.push(number);
     }
-}
-
-/// The runs that a statement copies, if it does nothing else: one or two loops around a load and a store of it.
-fn copied(stmt: &Stmt, args: &[Arg], statement: usize) -> Option<Piece> {
-    let mut loops = Vec::new();
-    let mut block = std::slice::from_ref(stmt);
-    while let [Stmt::For { var, extent, body }] = block {
-        loops.push((*var, *extent));
-        block = body;
-    }
-    let [
-        Stmt::Let { id, expr: Expr::Load { param: read, index: from, guard: None }, .. },
-        Stmt::Store { param: write, index: to, value },
-    ] = block
-    else {
-        return None;
-    };
-    let affine = [from, to].iter().all(|index| {
-        let of_loops = index
-            .terms()
-            .iter()
-            .filter(|(atom, _)| loops.iter().any(|(var, _)| *atom == brolga_ir::index::Atom::Var(*var)));
-        of_loops.count() == index.terms().len()
-    });
-    // Local parameters have no argument.
-    let (source, target) = (args.get(*read)?, args.get(*write)?);
-    if !affine || id != value || source.strides.len() + target.strides.len() > 0 {
-        return None;
-    }
-    let strides = |var| (from.coefficient(var), to.coefficient(var));
-    let (rows, columns, between) = match *loops.as_slice() {
-        [(var, extent)] if strides(var) == (1, 1) => (1, extent, (0, 0)),
-        [(var, extent)] => (extent, 1, strides(var)),
-        [(row, rows), (column, columns)] if strides(column) == (1, 1) => (rows, columns, strides(row)),
-        _ => return None,
-    };
-    // Runs that overlap are no part of anything; and of single elements, contiguous loops would become scattered ones.
-    if rows * columns == 0 || (rows > 1 && (between.1 < columns as i64 || columns == 1)) {
-        return None;
-    }
-    let runs = |arg: &Arg, offset: i64, stride| Runs {
-        buffer: arg.buffer,
-        first: arg.offset as i64 + offset,
-        stride,
-    };
-    let (from, to) = (runs(source, from.offset(), between.0), runs(target, to.offset(), between.1));
-    Some(Piece { from, to, rows, columns, statements: vec![statement] })
 }
 
 /// Drops parameters that nothing uses.

@@ -47,11 +47,11 @@ mod winograd;
 use std::collections::{HashMap, HashSet};
 
 use brolga_ir::definition::{Definition, Element};
-use brolga_ir::program::{Access, Arg, Call, Kernel, KernelId, Place, Program, Step};
+use brolga_ir::program::{Access, Arg, Call, Kernel, Place, Program, Step};
 use brolga_ir::{Graph, GraphError, NodeId, Op, Value};
 use rustc_hash::FxHashMap;
 
-use crate::digest::digest;
+use crate::digest::Kernels;
 use crate::manager::Options;
 use crate::schedule::{Algorithm, Schedule, key};
 use access::StridedAccess;
@@ -68,8 +68,8 @@ struct Lowering<'g> {
     graph: &'g Graph,
     program: Program,
     locations: FxHashMap<Value, Location>,
-    /// Kernels by their digest, to find equal ones.
-    kernels: FxHashMap<u64, Vec<KernelId>>,
+    /// To find equal ones.
+    kernels: Kernels,
     /// Places that outputs are to be computed into.
     targets: FxHashMap<Value, Location>,
     /// What kernels have made of one place by itself ([`Lowering::once`]), by that place.
@@ -97,7 +97,7 @@ pub fn lower_with(
         graph,
         program: Program { name: graph.name.clone(), ..Program::default() },
         locations: FxHashMap::default(),
-        kernels: FxHashMap::default(),
+        kernels: Kernels::default(),
         targets: FxHashMap::default(),
         copies: Copies::default(),
         depth: 0,
@@ -295,14 +295,7 @@ impl Lowering<'_> {
         if kernel.body.is_empty() {
             return;
         }
-        let candidates = self.kernels.entry(digest(&kernel)).or_default();
-        let equal = candidates.iter().copied().find(|id| self.program.kernels[id.0 as usize] == kernel);
-        let id = equal.unwrap_or_else(|| {
-            let id = KernelId(self.program.kernels.len() as u32);
-            self.program.kernels.push(kernel);
-            candidates.push(id);
-            id
-        });
+        let id = self.kernels.number(&mut self.program.kernels, kernel);
         let args = args.into_iter().map(Arg::from).collect();
         let origin = self.label.clone().unwrap_or_else(|| self.graph.node(origin).origin.path.to_string());
         self.program.schedule.push(Step::Call(Call { kernel: id, args, origin }));
