@@ -78,39 +78,7 @@ fn row(count: usize, scale: f32) -> Vec<f32> {
 /// carries of four types, captures in every region, products of a matrix large enough for several threads.
 #[test]
 fn a_while_in_a_scan() {
-    let text = r#"graph @nested(%seeds: i32[6], %x: f32[6, 70], %w: f32[70, 70]) {
-      %none = constant {value: i64[] [0]}
-      %no = constant {value: bool[] [false]}
-      %total, %flag, %ys = scan %none, %no, %seeds, %x, %w {length: 6, carries: 2, slices: 2,
-        body: graph @each(%total: i64[], %flag: bool[], %n: i32[], %row: f32[70], %w: f32[70, 70]) {
-          %left, %v, %t, %f = while %n, %row, %total, %flag, %w {carries: 4, limit: 5,
-            condition: graph @more(%n: i32[], %v: f32[70], %t: i64[], %f: bool[], %w: f32[70, 70]) {
-              %zero = constant {value: i32[] [0]}
-              %more = gt %n, %zero
-              return %more as "more"
-            },
-            body: graph @step(%n: i32[], %v: f32[70], %t: i64[], %f: bool[], %w: f32[70, 70]) {
-              %one = constant {value: i32[] [1]}
-              %next = sub %n, %one
-              %product = dot %v, %w {contract: [[0], [0]]}
-              %bounded = tanh %product
-              %chosen = cond %f, %bounded, %v {
-                then: graph @then(%a: f32[70], %b: f32[70]) {
-                  %sum = add %a, %b
-                  return %sum as "y"
-                },
-                otherwise: graph @otherwise(%a: f32[70], %b: f32[70]) {
-                  return %a as "y"
-                }}
-              %unit = constant {value: i64[] [1]}
-              %count = add %t, %unit
-              %other = not %f
-              return %next as "n", %chosen as "v", %count as "t", %other as "f"
-            }}
-          return %t as "total", %f as "flag", %v as "y"
-        }}
-      return %total as "total", %flag as "flag", %ys as "ys"
-    }"#;
+    let text = include_str!("graphs/nested.ir");
     let seeds = Tensor::i32([6], [2, 0, 9, -3, 1, 4]);
     let results =
         check(text, &[seeds, Tensor::f32([6, 70], row(420, 0.1)), Tensor::f32([70, 70], row(4900, 0.05))]);

@@ -286,15 +286,7 @@ impl<'a> Run<'a> {
     ) -> Result<Run<'a>> {
         let feed = Feed::bind(&programs.train, state, threads, data)?;
         let samples = data.len(Split::Train);
-        let batches = (samples / feed.batch()) as u64;
-        if batches == 0 {
-            let message = format!(
-                "the data set has {}, fewer than one batch of {}; choose a smaller batch",
-                counted(samples as u64, "training sample"),
-                feed.batch()
-            );
-            return Err(Error::new(ErrorKind::Data, message));
-        }
+        let batches = whole_batches(samples, feed.batch())?;
         let order = indices(samples)?;
         let evaluator = match &programs.evaluation {
             Some(e) if !data.is_empty(Split::Validation) => {
@@ -315,17 +307,10 @@ impl<'a> Run<'a> {
             sums: vec![0f64.to_bits(); sums.sums().len()],
             ..Cursor::default()
         };
-        let mut resumed = None;
-        let mut checkpoints = None;
+        let (mut resumed, mut checkpoints) = (None, None);
         if let Some(c) = &options.checkpoints {
             cursor.fingerprint = fingerprint(c, options.seed, feed.batch(), data);
-            let directory = checkpoints.insert(Checkpoints::open(&c.directory, c.keep)?);
-            if !directory.is_locked() {
-                progress.notice(&format!(
-                    "the file system of `{}` has no locks: see to it that no other run uses this folder",
-                    c.directory.shown()
-                ));
-            }
+            let directory = checkpoints.insert(opened(c, progress)?);
             if c.resume {
                 resumed = resume(directory, c.anyway, &mut cursor, batches, state, progress)?;
             } else {
@@ -582,6 +567,29 @@ pub(crate) fn indices(samples: usize) -> Result<Vec<usize>> {
     order.try_reserve_exact(samples).map_err(|_| no_memory("the order of the samples", bytes))?;
     order.resize(samples, 0);
     Ok(order)
+}
+
+/// How many whole batches so many samples are; an error if there is none.
+fn whole_batches(samples: usize, batch: usize) -> Result<u64> {
+    if samples >= batch {
+        return Ok((samples / batch) as u64);
+    }
+    let samples = counted(samples as u64, "training sample");
+    let message =
+        format!("the data set has {samples}, fewer than one batch of {batch}; choose a smaller batch");
+    Err(Error::new(ErrorKind::Data, message))
+}
+
+/// The folder of checkpoints, locked where its file system has locks.
+fn opened(options: &CheckpointOptions, progress: &mut dyn Progress) -> Result<Checkpoints> {
+    let directory = Checkpoints::open(&options.directory, options.keep)?;
+    if !directory.is_locked() {
+        progress.notice(&format!(
+            "the file system of `{}` has no locks: see to it that no other run uses this folder",
+            options.directory.shown()
+        ));
+    }
+    Ok(directory)
 }
 
 fn to_bits(metrics: &Metrics) -> Vec<(String, u64)> {

@@ -36,14 +36,36 @@ fn tensor<T: Element>(dims: &[usize], values: &[T]) -> Tensor {
     Tensor::from_slice(dims, values).expect("a tensor")
 }
 
+/// Two images for `softmax-regression`.
+fn images() -> Vec<u8> {
+    file("in.npz", &[("image", zeros(&[2, 1, 28, 28]))])
+}
+
+/// A run with such a file of weights.
+fn weighted(name: &'static str, bytes: Vec<u8>) -> Row {
+    let arguments = "run softmax-regression --weights w.safetensors --inputs in.npz --outputs out.npz";
+    row(name, arguments, vec![("in.npz", images()), ("w.safetensors", bytes)])
+}
+
+fn weight() -> (&'static str, Tensor) {
+    ("fc.weight", zeros(&[10, 784]))
+}
+
+fn fc_bias() -> (&'static str, Tensor) {
+    ("fc.bias", zeros(&[10]))
+}
+
 pub fn weights() -> Vec<Row> {
-    let batch = file("in.npz", &[("image", zeros(&[2, 1, 28, 28]))]);
-    let with = |name, bytes: Vec<u8>| {
-        let arguments = "run softmax-regression --weights w.safetensors --inputs in.npz --outputs out.npz";
-        row(name, arguments, vec![("in.npz", batch.clone()), ("w.safetensors", bytes)])
-    };
-    let of = |name, tensors: &[(&str, Tensor)]| with(name, file("w.safetensors", tensors));
-    let whole = file("w.safetensors", &[("fc.weight", zeros(&[10, 784])), ("fc.bias", zeros(&[10]))]);
+    let mut rows = damaged_files();
+    rows.extend(other_weights());
+    rows.extend(other_places());
+    rows
+}
+
+/// Files that are no safetensors.
+fn damaged_files() -> Vec<Row> {
+    let with = weighted;
+    let whole = file("w.safetensors", &[weight(), fc_bias()]);
     let bias = |dtype: &str, shape: &str, length: usize| {
         let header = format!(
             "{{\"fc.weight\":{{\"dtype\":\"F32\",\"shape\":[10,784],\"data_offsets\":[0,31360]}},\
@@ -52,8 +74,6 @@ pub fn weights() -> Vec<Row> {
         );
         raw(&header, 31360 + length)
     };
-    let weight = || ("fc.weight", zeros(&[10, 784]));
-    let fc_bias = || ("fc.bias", zeros(&[10]));
     vec![
         with("empty", vec![]),
         with("cut in the header", whole[..40].to_vec()),
@@ -92,13 +112,20 @@ pub fn weights() -> Vec<Row> {
         with("a shape of halves", bias("F32", "[10.5]", 40)),
         with("an unknown type", bias("F31", "[10]", 40)),
         with("floats of 8 bits", bias("F8_E4M3", "[10]", 10)),
+    ]
+}
+
+/// Weights that are not the model's.
+fn other_weights() -> Vec<Row> {
+    let of = |name, tensors: &[(&str, Tensor)]| weighted(name, file("w.safetensors", tensors));
+    vec![
         of("a wrong shape", &[weight(), ("fc.bias", zeros(&[1, 10]))]),
         of("weights of `[in, out]`", &[("fc.weight", zeros(&[784, 10])), fc_bias()]),
         of("integers", &[weight(), ("fc.bias", tensor(&[10], &[0i32; 10]))]),
         of("a missing parameter", &[weight()]),
         of("a name that is slightly off", &[weight(), ("fc.biass", zeros(&[10]))]),
         of("an unknown name", &[weight(), fc_bias(), ("conv1.weight", zeros(&[1]))]),
-        with(
+        weighted(
             "a name that is empty",
             raw("{\"\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4),
         ),
@@ -106,15 +133,21 @@ pub fn weights() -> Vec<Row> {
             "two axes too many for the bias, and more",
             &[("fc.weight", zeros(&[3])), ("fc.bias", zeros(&[10, 1, 1])), ("a", zeros(&[]))],
         ),
+    ]
+}
+
+/// What lies where weights are looked for.
+fn other_places() -> Vec<Row> {
+    vec![
         row(
             "weights that are not there",
             "run softmax-regression --weights none.safetensors --inputs in.npz --outputs out.npz",
-            vec![("in.npz", batch.clone())],
+            vec![("in.npz", images())],
         ),
         row(
             "a folder in place of weights",
             "run softmax-regression --weights folder --inputs in.npz --outputs out.npz",
-            vec![("in.npz", batch.clone()), ("folder/a", vec![])],
+            vec![("in.npz", images()), ("folder/a", vec![])],
         ),
         row(
             "a step that is a list",

@@ -79,9 +79,7 @@ fn only_results_are_replaced_unasked() {
     let folder = folder();
     let at = folder.path();
     write_models(at);
-    std::fs::write(at.join("row.ron"), ROW).unwrap();
-    let rows: String = (0..20).map(|i| format!("{i},{},{}\n", i % 3, i % 5)).collect();
-    std::fs::write(at.join("row.csv"), format!("a,b,t\n{rows}")).unwrap();
+    write_table(at);
     write_batch(&at.join("in.npz"), 5, true);
     std::fs::write(at.join("f.ir"), GRAPH).unwrap();
     good(at, "train row.ron --epochs 1 --batch 4 --save row.st");
@@ -223,9 +221,7 @@ fn what_cannot_be_written_to_is_refused_before_the_work() {
     let folder = folder();
     let at = folder.path();
     write_models(at);
-    std::fs::write(at.join("row.ron"), ROW).unwrap();
-    let rows: String = (0..20).map(|i| format!("{i},{},{}\n", i % 3, i % 5)).collect();
-    std::fs::write(at.join("row.csv"), format!("a,b,t\n{rows}")).unwrap();
+    write_table(at);
     write_batch(&at.join("in.npz"), 5, true);
     std::fs::write(at.join("f.ir"), GRAPH).unwrap();
     good(at, "train row.ron --epochs 1 --batch 4 --save row.st");
@@ -346,6 +342,13 @@ const NO_PATHS: [&str; 20] = [
     "winograd,strassen|none",
 ];
 
+/// The model [`ROW`], and a table for it of twenty rows.
+fn write_table(at: &Path) {
+    std::fs::write(at.join("row.ron"), ROW).unwrap();
+    let rows: String = (0..20).map(|i| format!("{i},{},{}\n", i % 3, i % 5)).collect();
+    std::fs::write(at.join("row.csv"), format!("a,b,t\n{rows}")).unwrap();
+}
+
 /// A model of one row of a table.
 const ROW: &str = "Model(
     data: Data(set: \"row.csv\", target: \"t\"),
@@ -424,9 +427,7 @@ fn nothing_that_is_read_is_overwritten() {
         assert!(path_arguments(at, command).len() > 2, "{:?}", path_arguments(at, command));
     }
     write_models(at);
-    std::fs::write(at.join("row.ron"), ROW).unwrap();
-    let rows: String = (0..20).map(|i| format!("{i},{},{}\n", i % 3, i % 5)).collect();
-    std::fs::write(at.join("row.csv"), format!("a,b,t\n{rows}")).unwrap();
+    write_table(at);
     write_batch(&at.join("in.npz"), 5, true);
     write_batch(&at.join("data.npz"), 40, false);
     std::fs::write(at.join("f.ir"), GRAPH).unwrap();
@@ -480,9 +481,7 @@ fn data_sets_and_checkpoints_are_not_overwritten() {
     );
     assert_eq!(std::fs::read(at.join("first.safetensors")).unwrap(), data);
 
-    std::fs::write(at.join("row.ron"), ROW).unwrap();
-    let rows: String = (0..20).map(|i| format!("{i},{},{}\n", i % 3, i % 5)).collect();
-    std::fs::write(at.join("row.csv"), format!("a,b,t\n{rows}")).unwrap();
+    write_table(at);
     std::fs::write(at.join("mine.csv"), "a,b\n1,2\n").unwrap();
     good(at, "train row.ron --epochs 1 --batch 4 --checkpoint points");
     for (command, target) in [

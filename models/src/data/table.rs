@@ -131,54 +131,9 @@ impl Table<'_> {
         if self.lines.is_empty() {
             return Err(malformed(self.file, "the table has no rows"));
         }
-        let single = |field: &&Field| field.dims.iter().product::<usize>() == 1;
-        let mut taken: Vec<&str> = options.target.as_deref().into_iter().collect();
-        taken.extend(fields.iter().filter(single).map(|field| field.name.as_str()));
-        let unnamed: Vec<&Field> = (fields.iter().filter(single))
-            .filter(|field| self.columns.iter().all(|column| column.name != field.name))
-            .collect();
-        match (&unnamed[..], &options.target) {
-            // Where nothing is to be compared with it, a table may lack the target.
-            ([], Some(target)) if !options.unlabelled => {
-                self.column(target)?;
-                if fields.iter().all(|field| field.name != *target) {
-                    let names: Vec<&str> = fields.iter().filter(single).map(|field| &*field.name).collect();
-                    return Err(bad(format!(
-                        "the target `{target}` is not used: all inputs of one number a sample have columns of their own \
-                         names ({})",
-                        listed(&names)
-                    )));
-                }
-            }
-            ([], _) => {}
-            // A target that another input takes is not for this one.
-            ([_], Some(target))
-                if !options.unlabelled && fields.iter().all(|field| field.name != *target) =>
-            {
-                self.column(target)?;
-            }
-            ([one, ..], target)
-                if options.unlabelled
-                    || target.is_some()
-                    || fields.len() > 1 && one.name == fields[0].name =>
-            {
-                return Err(bad(format!(
-                    "no column is named `{}`, which is an input of the model; name the one that it takes so in the first line \
-                     (columns: {})",
-                    one.name,
-                    listed(&self.names())
-                )));
-            }
-            ([one, ..], _) => {
-                return Err(bad(format!(
-                    "no column is named `{}`; say which one it is with --target (columns: {})",
-                    one.name,
-                    listed(&self.names())
-                )));
-            }
-        }
-        let several: Vec<&Field> = fields.iter().filter(|field| !single(field)).collect();
-        if let [first, second, ..] = several[..] {
+        let unnamed = self.unnamed(fields);
+        self.check_target(fields, &unnamed, options)?;
+        if let [first, second, ..] = fields.iter().filter(|field| !is_single(field)).collect::<Vec<_>>()[..] {
             return Err(bad(format!(
                 "`{}` and `{}` both take several numbers a sample, and a table fills one such input",
                 first.name, second.name
@@ -189,13 +144,13 @@ impl Table<'_> {
             classes: options.classes.clone(),
             vocabularies: Vec::new(),
             columns: Vec::new(),
-            names: Vec::new(),
+            names: self.lines.iter().map(|line| format!("line {line}")).collect(),
             sum: self.sum.clone(),
         };
         let is_target = |field: &Field| unnamed.iter().any(|unnamed| unnamed.name == field.name);
         let label = label(fields, options, is_target);
         for (at, field) in fields.iter().enumerate() {
-            filled.tensors.push(if single(&field) {
+            filled.tensors.push(if is_single(field) {
                 let name = options.target.as_ref().filter(|_| is_target(field)).unwrap_or(&field.name);
                 let column = self.column(name)?;
                 if !is_whole(field) || label == Some(at) {
@@ -210,16 +165,70 @@ impl Table<'_> {
                 }
             } else {
                 filled.columns = match &options.columns[..] {
-                    [] => {
-                        self.names().into_iter().filter(|n| !taken.contains(n)).map(str::to_owned).collect()
-                    }
+                    [] => self.columns_left(fields, options),
                     given => given.to_vec(),
                 };
                 self.several(&filled.columns, field)?
             });
         }
-        filled.names = self.lines.iter().map(|line| format!("line {line}")).collect();
         Ok(filled)
+    }
+
+    /// The inputs of one number a sample that no column is named after.
+    fn unnamed<'f>(&self, fields: &'f [Field]) -> Vec<&'f Field> {
+        let lacks = |field: &&Field| self.columns.iter().all(|column| column.name != field.name);
+        fields.iter().filter(|field| is_single(field)).filter(lacks).collect()
+    }
+
+    /// The columns that neither the target nor an input of one number a sample takes.
+    fn columns_left(&self, fields: &[Field], options: &Options) -> Vec<String> {
+        let mut taken: Vec<&str> = options.target.as_deref().into_iter().collect();
+        taken.extend(fields.iter().filter(|field| is_single(field)).map(|field| field.name.as_str()));
+        self.names().into_iter().filter(|name| !taken.contains(name)).map(str::to_owned).collect()
+    }
+
+    /// Whether the target, if one is named, is there and fills an input, and all inputs without a column are filled by it.
+    fn check_target(&self, fields: &[Field], unnamed: &[&Field], options: &Options) -> Result<()> {
+        match (unnamed, &options.target) {
+            // Where nothing is to be compared with it, a table may lack the target.
+            ([], Some(target)) if !options.unlabelled => {
+                self.column(target)?;
+                if fields.iter().all(|field| field.name != *target) {
+                    let singles = fields.iter().filter(|field| is_single(field));
+                    let names: Vec<&str> = singles.map(|field| &*field.name).collect();
+                    return Err(bad(format!(
+                        "the target `{target}` is not used: all inputs of one number a sample have columns of their own \
+                         names ({})",
+                        listed(&names)
+                    )));
+                }
+                Ok(())
+            }
+            ([], _) => Ok(()),
+            // A target that another input takes is not for this one.
+            ([_], Some(target))
+                if !options.unlabelled && fields.iter().all(|field| field.name != *target) =>
+            {
+                self.column(target).map(|_| ())
+            }
+            ([one, ..], target)
+                if options.unlabelled
+                    || target.is_some()
+                    || fields.len() > 1 && one.name == fields[0].name =>
+            {
+                Err(bad(format!(
+                    "no column is named `{}`, which is an input of the model; name the one that it takes so in the first line \
+                     (columns: {})",
+                    one.name,
+                    listed(&self.names())
+                )))
+            }
+            ([one, ..], _) => Err(bad(format!(
+                "no column is named `{}`; say which one it is with --target (columns: {})",
+                one.name,
+                listed(&self.names())
+            ))),
+        }
     }
 
     /// One number a sample, or one of `texts`, which are those of the column where there are none yet; `what` they are.
@@ -337,6 +346,11 @@ fn number_of(cell: &str, dtype: DType) -> std::result::Result<f64, &'static str>
         }
         _ => Err("no number; texts are for an input of their own, `i32[batch]`, such as of an Embedding"),
     }
+}
+
+/// Whether an input takes one number a sample.
+fn is_single(field: &Field) -> bool {
+    field.dims.iter().product::<usize>() == 1
 }
 
 /// Whether an input takes a whole number a sample.
