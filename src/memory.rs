@@ -78,9 +78,26 @@ pub fn answer_its_lack() {
         unsafe { libc::signal(libc::SIGABRT, handler as libc::sighandler_t) };
         // Some crates panic where they get no memory.
         let others = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| match REFUSED.get() {
-            0 => others(panic),
-            bytes => end(bytes),
+        std::panic::set_hook(Box::new(move |panic| {
+            let bytes = REFUSED.get();
+            if bytes == 0 {
+                return others(panic);
+            }
+            // What it says of itself, in case that memory was not the reason.
+            let payload = panic.payload();
+            let text = payload.downcast_ref::<&str>().copied();
+            let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+            let place = panic.location().map(|place| (place.file(), place.line() as usize));
+            say(text.unwrap_or_default().as_bytes());
+            if let Some((file, line)) = place {
+                say(b" (");
+                say(file.as_bytes());
+                say(b":");
+                say(decimal(line, &mut [0; 20]));
+                say(b")");
+            }
+            say(b"\n");
+            end(bytes)
         }));
     }
 }

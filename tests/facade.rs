@@ -91,23 +91,25 @@ fn threads_share_a_model() {
     let (executable, state) = (model.compile("infer").unwrap(), model.initial_state(0).unwrap());
     let images: Vec<Tensor> =
         images(16).chunks(784).map(|x| Tensor::from_slice(&[1, 1, 28, 28], x).unwrap()).collect();
-    let run = |instance: &mut Instance| {
+    // Every thread begins with another image.
+    let run = |instance: &mut Instance, first: usize| {
         let mut output = Tensor::zeros(brolga::runtime::DType::F32, &[1, 10]).unwrap();
         let mut results = Vec::with_capacity(10 * CALLS);
         for call in 0..CALLS {
-            let image = images[call % images.len()].view();
+            let image = images[(first + call) % images.len()].view();
             instance.run_shared(&state, &[image], &mut [output.view_mut()]).unwrap();
             results.extend_from_slice(output.as_slice::<f32>().unwrap());
         }
         results
     };
     let mut first = Instance::bind(executable, &state, &Threads::serial()).unwrap();
-    let serial = run(&mut first);
+    let serial: Vec<Vec<f32>> = (0..8).map(|thread| run(&mut first, 2 * thread)).collect();
     let mut shared: Vec<Instance> = (0..8).map(|_| first.share().unwrap()).collect();
     std::thread::scope(|scope| {
         let run = &run;
-        let runs: Vec<_> = shared.iter_mut().map(|instance| scope.spawn(move || run(instance))).collect();
-        runs.into_iter().for_each(|results| assert!(results.join().unwrap() == serial));
+        let runs = shared.iter_mut().enumerate();
+        let runs: Vec<_> = runs.map(|(n, instance)| scope.spawn(move || run(instance, 2 * n))).collect();
+        runs.into_iter().zip(&serial).for_each(|(run, serial)| assert!(run.join().unwrap() == *serial));
     });
 }
 

@@ -42,8 +42,11 @@ pub fn write_atomically(
     run().map_err(|e| io(plain(e)))
 }
 
-/// Whether something can be written to without waiting for anybody: a file or a device. Opening a pipe waits for a reader.
-fn check_kind(there: &fs::Metadata) -> io::Result<()> {
+/// Whether something can be written to without waiting for anybody: a file, a device, or what the program has open already
+/// (`/dev/stdout`). Opening another pipe waits for a reader.
+fn check_kind(path: &Path, there: &fs::Metadata) -> io::Result<()> {
+    let is_open =
+        ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc/self/fd"].iter().any(|own| path.starts_with(own));
     #[cfg(unix)]
     let device = {
         use std::os::unix::fs::FileTypeExt;
@@ -54,7 +57,7 @@ fn check_kind(there: &fs::Metadata) -> io::Result<()> {
     if there.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
     }
-    if there.is_file() || device {
+    if there.is_file() || device || is_open {
         return Ok(());
     }
     Err(io::Error::new(
@@ -65,7 +68,7 @@ fn check_kind(there: &fs::Metadata) -> io::Result<()> {
 
 /// Opens a device for writing. What has become a pipe in the meantime is refused, and not waited for.
 fn open_device(path: &Path) -> io::Result<File> {
-    check_kind(&fs::metadata(path)?)?;
+    check_kind(path, &fs::metadata(path)?)?;
     let mut options = OpenOptions::new();
     options.write(true);
     #[cfg(target_os = "linux")]
@@ -74,7 +77,7 @@ fn open_device(path: &Path) -> io::Result<File> {
         rustix::fs::OFlags::NONBLOCK.bits().cast_signed(),
     );
     let file = options.open(path)?;
-    check_kind(&file.metadata()?)?;
+    check_kind(path, &file.metadata()?)?;
     // Writing may wait, as for a terminal.
     #[cfg(target_os = "linux")]
     rustix::fs::fcntl_setfl(&file, rustix::fs::fcntl_getfl(&file)? - rustix::fs::OFlags::NONBLOCK)?;
@@ -91,7 +94,7 @@ pub fn check_writable(path: &Path, bytes: u64) -> Result<()> {
     let io = |e| Error::io("write", path, e);
     match fs::metadata(path) {
         Ok(there) => {
-            check_kind(&there).map_err(io)?;
+            check_kind(path, &there).map_err(io)?;
             // Of a device nothing is known.
             if !there.is_file() {
                 return Ok(());

@@ -216,7 +216,7 @@ fn text(bytes: &[u8]) -> Option<&str> {
 
 /// Whether a text has the columns of a log, and rows of steps and epochs; the last line may be cut.
 fn is_log(text: &str) -> bool {
-    let Some((head, rows)) = text.split_once('\n') else { return true };
+    let (head, rows) = text.split_once('\n').unwrap_or((text, ""));
     let whole = rows.rfind('\n').map_or("", |end| &rows[..end]);
     head.ends_with(",seconds")
         && whole.lines().all(|row| row.starts_with("epoch,") || row.starts_with("step,"))
@@ -262,7 +262,7 @@ mod tests {
         torch.resize(26, 0);
         let npz = [&torch[..], b"\x09\0\0\0image.npy"].concat();
         torch.extend(b"\x10\0\0\0archive/data.pkl");
-        let cases: [(&[u8], Content); 31] = [
+        let cases: [(&[u8], Content); 32] = [
             (b"", Content::Empty),
             (b"\x10\0\0\0\0\0\0\0{\"a\":", Content::Safetensors),
             (b"\x93NUMPY\x01\0", Content::Npy),
@@ -276,6 +276,7 @@ mod tests {
             (b"kind,epoch,step,train_loss,seconds\nepoch,1,2,0.5,0.1\nst", Content::Log),
             (b"kind,epoch,step,train_loss\nepoch,1,2,0.5\n", Content::Table),
             (b"kind,epoch,step,seconds\nflood,2,3,4\n", Content::Table),
+            (b"kind,epoch,step,mine", Content::Table),
             (b"{\"traceEvents\":[]}", Content::Json),
             (b"{\"otherData\":{\"by\":\"brolga\"},\"traceEvents\":[]}", Content::Trace),
             (b"BMI,weight\n20,70\n", Content::Table),

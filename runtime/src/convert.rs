@@ -163,14 +163,12 @@ impl Tensor {
                 rounded => Ok(rounded),
             }),
             (from, to) => {
-                // What is read of u64 above i64.
-                let large =
-                    |v: &&f64| (9_223_372_036_854_775_808.0..=18_446_744_073_709_551_616.0).contains(*v);
-                let value = self.as_slice::<f64>().ok().and_then(|values| values.iter().find(large));
-                if let (Some(value), DType::I64 | DType::I32 | DType::U8) = (value, to) {
-                    return Err(outside(*value as u128, to));
-                }
                 let found = self.stored().unwrap_or(from.name());
+                // It has been read as floats, since there is a number that i64 has not.
+                if (from, found) == (DType::F64, "u64") && matches!(to, DType::I64 | DType::I32 | DType::U8) {
+                    let message = format!("a value above {} does not fit into {to}", i64::MAX);
+                    return Err(Error::new(ErrorKind::Range, message));
+                }
                 let message = format!("expected elements of {to}, found {found}; convert them before saving");
                 Err(Error::new(ErrorKind::Data, message))
             }

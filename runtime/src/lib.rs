@@ -58,7 +58,7 @@ pub use fit::fit;
 pub use instance::Instance;
 pub use manifest::{IndexRange, Input, Manifest, Output, Refusal, StateSlot};
 pub use metrics::{MetricSums, Metrics, TOTAL};
-pub use names::{MAX_NAME, Shown, check_name, counted};
+pub use names::{MAX_NAME, Shown, check_name, counted, cut, first_of, listed, listed_in_quotes};
 pub use npz::{holds_results, read_tensors, write_results, write_tensors};
 pub use random::{Purpose, Random, permutation, philox};
 pub use record::{DataRecord, HeldOutRecord};

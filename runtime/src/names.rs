@@ -36,6 +36,32 @@ pub fn counted(number: u64, thing: &str) -> String {
     format!("{number} {thing}{plural}")
 }
 
+/// How many names of a list are told, and how many letters of each.
+const LISTED: (usize, usize) = (16, 60);
+
+/// A text of a file or of data, as messages have it: control characters are escaped, and what is long is cut.
+pub fn cut(text: &str) -> String {
+    let more = if text.chars().nth(LISTED.1).is_some() { "…" } else { "" };
+    text.chars().take(LISTED.1).collect::<String>().shown() + more
+}
+
+/// The first of many names: `a, b, … (40 in all)`.
+pub fn listed<T: AsRef<str>>(names: &[T]) -> String {
+    first_of(names, LISTED.0, |name| cut(name))
+}
+
+/// The same, each in quotes: for texts that may be empty, or have commas.
+pub fn listed_in_quotes<T: AsRef<str>>(names: &[T]) -> String {
+    format!("[{}]", first_of(names, LISTED.0, |name| format!("\"{}\"", cut(name))))
+}
+
+/// The first few of many names.
+pub fn first_of<T: AsRef<str>>(names: &[T], few: usize, text: impl Fn(&str) -> String) -> String {
+    let first: Vec<String> = names.iter().take(few).map(|name| text(name.as_ref())).collect();
+    let more = if names.len() > few { format!(", … ({} in all)", names.len()) } else { String::new() };
+    first.join(", ") + &more
+}
+
 /// The longest name of a tensor, in bytes.
 pub const MAX_NAME: usize = 1024;
 

@@ -98,6 +98,12 @@ pub fn type_name(dtype: DType, dims: &[usize]) -> String {
     format!("{dtype}[{}]", dims.join(", "))
 }
 
+/// A type as the file has it that it was read from, whose elements may be called otherwise there: `f16[2, 3]`.
+pub(crate) fn type_found(dtype: DType, stored: Option<&str>, dims: &[usize]) -> String {
+    let name = type_name(dtype, dims);
+    stored.map_or(name.clone(), |stored| name.replacen(dtype.name(), stored, 1))
+}
+
 /// Bytes of a row-major tensor of this type; an error where that exceeds the address space.
 pub fn byte_len(dtype: DType, dims: &[usize]) -> Result<usize> {
     // A zero anywhere makes the tensor empty, whatever the other dimensions would multiply to.
@@ -271,11 +277,7 @@ impl Tensor {
 
     /// Its type as the file has it that it was read from: `f16[2, 3]`, though the elements are `f32` here.
     pub fn type_found(&self) -> String {
-        let name = type_name(self.dtype, &self.dims);
-        match self.stored {
-            Some(stored) => name.replacen(self.dtype.name(), stored, 1),
-            None => name,
-        }
+        type_found(self.dtype, self.stored, &self.dims)
     }
 
     /// The element type of the file, if it is none of ours.

@@ -13,7 +13,7 @@ use crate::convert::Stored;
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
 use crate::names::{Shown, check_name};
 use crate::regular::open_regular;
-use crate::tensor::{DType, Tensor, TensorRef, no_memory, type_name};
+use crate::tensor::{DType, Tensor, TensorRef, no_memory, type_found};
 
 /// Bytes of the header's length at the beginning of a file.
 const LENGTH_BYTES: u64 = 8;
@@ -61,9 +61,7 @@ impl Entry {
     /// Its type as the file has it.
     pub(crate) fn type_found(&self) -> Result<String> {
         let stored = self.stored()?;
-        let name = self.read_as.or(stored.foreign());
-        let ty = type_name(stored.dtype(), &self.dims);
-        Ok(name.map_or(ty.clone(), |name| ty.replacen(stored.dtype().name(), name, 1)))
+        Ok(type_found(stored.dtype(), self.read_as.or(stored.foreign()), &self.dims))
     }
 
     /// The element type in the file; an error, with a way out, where it is not read.

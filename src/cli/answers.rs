@@ -99,54 +99,11 @@ pub fn write_csv(path: &Path, rows: &[Vec<String>]) -> Result<()> {
     Ok(write_atomically(path, |file| rows.iter().try_for_each(|row| file.write_all(text(row).as_bytes())))?)
 }
 
-/// The rows of a CSV file of [`write_csv`]; nothing if something else is in it.
-fn rows_of(text: &str) -> Option<Vec<Vec<String>>> {
-    let (mut rows, mut row, mut rest) = (Vec::new(), Vec::new(), text);
-    while !rest.is_empty() {
-        let behind = match rest.strip_prefix('"') {
-            Some(inside) => {
-                let (cell, behind) = quoted(inside)?;
-                row.push(cell);
-                behind
-            }
-            None => {
-                let (cell, behind) = rest.split_at(rest.find([',', '\n'])?);
-                row.push(cell.to_owned());
-                behind
-            }
-        };
-        rest = match behind.strip_prefix(',') {
-            Some(more) => more,
-            None => {
-                rows.push(std::mem::take(&mut row));
-                behind.strip_prefix('\n')?
-            }
-        };
-    }
-    row.is_empty().then_some(rows)
-}
-
-/// A cell behind its first quote, and what follows its last one.
-fn quoted(text: &str) -> Option<(String, &str)> {
-    let (mut cell, mut rest) = (String::new(), text);
-    loop {
-        let (part, behind) = rest.split_once('"')?;
-        cell.push_str(part);
-        match behind.strip_prefix('"') {
-            Some(more) => {
-                cell.push('"');
-                rest = more;
-            }
-            None => return Some((cell, behind)),
-        }
-    }
-}
-
 /// Whether a file is a table that `run` or `evaluate` has written with these names of columns: every row begins with what
 /// samples are called, and has numbers behind it, but for classes.
 pub fn is_written_table(path: &Path, columns: &[String]) -> bool {
     let text = read_regular(path, u64::MAX).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let Some(rows) = text.and_then(|text| rows_of(&text)) else { return false };
+    let Some(rows) = text.and_then(|text| data::rows(path, &text).ok()) else { return false };
     let Some((head, rows)) = rows.split_first() else { return false };
     // Only `evaluate` knows arrays, whose samples have numbers, and it says what is true of each.
     let evaluated = columns.get(1).is_some_and(|name| name == "true" || name.starts_with("true."));
@@ -469,7 +426,8 @@ mod tests {
         ];
         for table in &own {
             write_csv(&path, table).unwrap();
-            assert_eq!(rows_of(&std::fs::read_to_string(&path).unwrap()).as_ref(), Some(table));
+            let read = data::rows(&path, &std::fs::read_to_string(&path).unwrap());
+            assert_eq!(read.ok().as_ref(), Some(table));
             assert!(is_written_table(&path, &table[0]), "{table:?}");
             for other in own.iter().filter(|other| *other != table) {
                 assert!(!is_written_table(&path, &other[0]), "{table:?}");

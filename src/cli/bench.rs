@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use brolga::passes::plan::live_bytes;
-use brolga::runtime::Instance;
+use brolga::runtime::{Instance, counted};
 use brolga::{Compiler, Model, Result, Tensor, cost, random_inputs};
 use clap::Args;
 use serde_json::json;
@@ -94,13 +94,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
         outln!("{all}");
         return Ok(ExitCode::SUCCESS);
     }
-    outln!(
-        "{} {}, {} thread{}",
-        title(&model),
-        args.entry.name,
-        threads.count(),
-        if threads.count() == 1 { "" } else { "s" }
-    );
+    outln!("{} {}, {}", title(&model), args.entry.name, counted(threads.count() as u64, "thread"));
     outln!("  compiled in  {:.1} ms", ms(compile_time));
     outln!("  median       {median:.4} ms   fastest {least:.4} ms   of {} runs", times.len());
     outln!("  work         {} FLOP   {:.1} GFLOP/s", flops(work), work as f64 / 1e6 / median);

@@ -220,6 +220,11 @@ impl Destinations {
         if content != Content::Empty && !what.is_own(content) {
             return ask(format!("which is {content}"));
         }
+        // Objects are known by the header that was written with them.
+        let header = || Content::of(&file.with_extension("h")).is_ok_and(|beside| beside == Content::Header);
+        if what == Written::Object && content == Content::Object && !header() {
+            return ask("which has no header of ours beside it".into());
+        }
         // Results of a call are not weights, though both are safetensors.
         let weights = || TensorFile::open(file).is_ok_and(|file| file.metadata("format").is_some());
         if what == Written::Tensors && content == Content::Safetensors && weights() {
@@ -251,6 +256,11 @@ impl Destinations {
             return Err(would_overwrite("--save", file, why));
         }
         Ok(())
+    }
+
+    /// Whether a file is there that only `--force` gives up for less than a whole run.
+    pub fn keeps(&self, file: &Path) -> bool {
+        !self.force && !is_free(file)
     }
 
     /// A table of answers that will be written with these names of columns: one that is there is replaced if it has the

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use brolga::ir::program::{Call, Program, work};
-use brolga::runtime::{DType, Instance, Shown};
+use brolga::runtime::{DType, Instance, Shown, counted};
 use brolga::trace::{Noted, Traced, calls};
 use brolga::{CompileOptions, Compiler, Error, Lowered, Result, State, Tensor, Threads};
 use clap::Args;
@@ -119,11 +119,10 @@ pub fn run(args: &ProfileArgs, mut destinations: Destinations) -> Result<ExitCod
     let total: Duration = rows.iter().map(|row| row.time).sum();
     let made = runs.iter().map(Vec::len).max().unwrap_or(0);
     outln!(
-        "{} {}, {} thread{}: {made} kernel calls, {:.3} ms; median of {} runs; peak {:.1} GFLOP/s, memory {:.1} GB/s\n",
+        "{} {}, {}: {made} kernel calls, {:.3} ms; median of {} runs; peak {:.1} GFLOP/s, memory {:.1} GB/s\n",
         title(&model),
         args.entry.name,
-        threads.count(),
-        if threads.count() == 1 { "" } else { "s" },
+        counted(threads.count() as u64, "thread"),
         total.as_secs_f64() * 1e3,
         runs.len(),
         limits.gflops,

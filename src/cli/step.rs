@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use brolga::runtime::{Instance, MetricSums, Shown, TensorRef, write_results};
-use brolga::{Model, Result, Settings, State, Tensor, Threads, compile, with_gradients};
+use brolga::{Model, Result, State, Tensor, Threads, compile, with_gradients};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -70,7 +70,7 @@ pub fn run(args: &StepArgs, mut destinations: Destinations) -> Result<ExitCode> 
     }
 
     if let Some(path) = &args.grads {
-        let found = gradients(args, &model, &state, &inputs, &threads)?;
+        let found = gradients(&args.entry.name, &model, &state, &inputs, &threads)?;
         let views: Vec<(&str, TensorRef<'_>)> =
             found.iter().map(|(name, t)| (name.as_str(), t.view())).collect();
         write_results(path, &views)?;
@@ -111,16 +111,13 @@ pub fn run(args: &StepArgs, mut destinations: Destinations) -> Result<ExitCode> 
 /// The gradients that the first update would use, as `grad.<parameter>`, and those by the inputs, as `input.<name>`; the
 /// state stays as it is.
 fn gradients(
-    args: &StepArgs,
+    entry: &str,
     model: &Model,
     state: &State,
     inputs: &[(&str, &Tensor)],
     threads: &Threads,
 ) -> Result<Vec<(String, Tensor)>> {
-    let settings =
-        Settings { dims: model.instance().dims().to_vec(), ..args.model.settings(model.options()) };
-    let sized = Model::load(&args.model.model, &settings)?;
-    let plain = sized.graph(&args.entry.name)?;
+    let plain = model.graph(entry)?;
     let graph = with_gradients(plain)?;
     let executable = compile(&graph, model.options())?;
     let mut state = state.try_clone()?;

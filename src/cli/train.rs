@@ -9,7 +9,8 @@ use brolga::ir::ops::Role;
 use brolga::models::data::{self, HeldOut};
 use brolga::runtime::{
     self, Batches, CheckpointOptions, DataRecord, Failures, Fingerprint, HeldOutRecord, Input, LoadReport,
-    LogOptions, Manifest, NoData, Outcome, Programs, Shown, Split, checksum, counted, holds_nan,
+    LogOptions, Manifest, NoData, Outcome, Programs, Shown, Split, checksum, counted, cut, first_of,
+    holds_nan,
 };
 use brolga::{Error, Model, Result, State, fitted};
 use clap::Args;
@@ -163,7 +164,19 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
         errln!("note: nothing was trained: the weights are saved as they began");
     }
     let mut missing = missing(&outcome.failures);
-    let save = save_weights(&state, save, &display, &outcome, &mut missing)?;
+    let save = match why_unfinished(&display, &outcome).filter(|_| destinations.keeps(&save)) {
+        Some(why) => {
+            let place = rescue(&state, &save, "unfinished").ok_or_else(|| {
+                Error::Io(format!(
+                    "there is no place for the weights beside `{}`, which is kept",
+                    save.shown()
+                ))
+            })?;
+            errln!("note: `{}` is kept, since {why}; the weights are in `{}`", save.shown(), place.shown());
+            place
+        }
+        None => save_weights(&state, save, &display, &outcome, &mut missing)?,
+    };
     report(args, &model, &source, &outcome, &missing, &save);
     missing.iter().for_each(|text| errln!("error: {text}"));
     if let Some(diverged) = &outcome.diverged {
@@ -199,6 +212,17 @@ fn options(
     }
 }
 
+/// Why what a run leaves behind is no reason to give up what is there; none if it came to its end.
+fn why_unfinished(display: &Display, outcome: &Outcome) -> Option<&'static str> {
+    if outcome.diverged.is_some() {
+        Some("the run diverged")
+    } else if outcome.stopped {
+        Some("the run was stopped")
+    } else {
+        (display.steps() == 0).then_some("nothing was trained")
+    }
+}
+
 /// Saves the weights, somewhere else if need be, which `missing` tells then; where they are.
 fn save_weights(
     state: &State,
@@ -224,12 +248,6 @@ fn save_weights(
 /// Names and numbers that are shown of a list.
 const SHOWN: usize = 8;
 
-/// Names, the first of many.
-fn shown(names: &[String]) -> String {
-    let more = if names.len() > SHOWN { format!(", … ({} in all)", names.len()) } else { String::new() };
-    names.iter().take(SHOWN).map(|name| name.shown()).collect::<Vec<String>>().join(", ") + &more
-}
-
 /// What the data are prepared with.
 fn preparation(state: &State, data: &dyn Batches) {
     let vocabularies = data.vocabularies().iter().map(|(input, texts)| (input.as_str(), &texts[..]));
@@ -237,7 +255,7 @@ fn preparation(state: &State, data: &dyn Batches) {
         [("classes", data.classes()), ("columns", data.columns())].into_iter().chain(vocabularies)
     {
         if !names.is_empty() {
-            errln!("  {what} {}", shown(names));
+            errln!("  {what} {}", first_of(names, SHOWN, cut));
         }
     }
     for (name, values) in fitted(state) {
@@ -404,7 +422,7 @@ fn check_classes(manifest: &Manifest, data: &dyn Batches) -> Result<()> {
     if count > most {
         return Err(Error::Name(format!(
             "the data have {count} classes ({}), but the model tells {most} apart: `{name}` is from 0 to {}",
-            shown(data.classes()),
+            first_of(data.classes(), SHOWN, cut),
             range.high
         )));
     }

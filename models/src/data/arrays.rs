@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use brolga_runtime::{
-    Batches, DType, Field, Request, Result, Split, Tensor, TensorMut, checksum, counted, type_name,
+    Batches, DType, Field, Request, Result, Split, Tensor, TensorMut, checksum, counted, listed_in_quotes,
+    type_name,
 };
 
 use super::parts::{Own, Parts};
 use super::table::Filled;
-use super::{Options, bad, check_request, quoted};
+use super::{Options, bad, check_request};
 
 /// Arrays of the held-out part are named so: `validation.image`.
 const VALIDATION: &str = "validation.";
@@ -49,7 +50,7 @@ impl ArrayBatches {
             let mut take = |part: usize, name: String| {
                 let Some(array) = arrays.remove(&name) else {
                     let message = format!("expected an array `{name}` for the input `{}`, found", field.name);
-                    return Err(bad(format!("{message} {}", quoted(&names))));
+                    return Err(bad(format!("{message} {}", listed_in_quotes(&names))));
                 };
                 let (count, array) =
                     fit(array, field).map_err(|e| e.within(format!("the array `{name}`")))?;

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use brolga_runtime::{Error, ErrorKind, Field, Result, Shown};
+use brolga_runtime::{Error, ErrorKind, Field, Result, Shown, listed_in_quotes};
 
 use super::images::{Images, image_dims, image_field};
 use super::parts::Own;
 use super::picture::{load as load_picture, pictures_below};
-use super::{Options, bad, entries, file_name, quoted, reserve};
+use super::{Options, bad, entries, file_name, reserve};
 
 /// Names of the folder that is held out while training; capitals are like small letters.
 const VALIDATION: [&str; 5] = ["val", "valid", "validation", "dev", "eval"];
@@ -93,7 +93,7 @@ fn classes(folder: &Path) -> Result<Vec<Class>> {
 fn append(images: &mut Images, folder: &Path, class: &Class, broken: &mut Vec<Error>) -> Result<()> {
     let Some(number) = images.classes.iter().position(|known| *known == class.name) else {
         let place = folder.join(&class.name);
-        let known = quoted(&images.classes);
+        let known = listed_in_quotes(&images.classes);
         return Err(bad(format!("`{}` is none of the classes {known}", place.shown())));
     };
     for file in &class.files {

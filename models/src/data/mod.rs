@@ -51,6 +51,7 @@ use brolga_runtime::{
 };
 
 pub use picture::{picture, pictures};
+pub use table::rows;
 
 /// The name by which [`open`] knows the embedded data set.
 pub const DIGITS: &str = "digits";
@@ -217,30 +218,6 @@ fn open_file(file: &Path, fields: &[Field], options: &Options) -> Result<Box<dyn
 pub fn is_table(file: &Path) -> bool {
     let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     ["csv", "tsv"].contains(&extension.as_str())
-}
-
-/// Names that messages have of a list, and characters of a name.
-const LISTED: (usize, usize) = (16, 60);
-
-/// A text of a file, as messages have it: control characters are escaped, and what is long is cut.
-fn shown(text: &str) -> String {
-    let more = if text.chars().nth(LISTED.1).is_some() { "…" } else { "" };
-    text.chars().take(LISTED.1).collect::<String>().shown() + more
-}
-
-/// The first of many names.
-fn listed<T: AsRef<str>>(names: &[T]) -> String {
-    let first: Vec<String> = names.iter().take(LISTED.0).map(|name| shown(name.as_ref())).collect();
-    let more = if names.len() > LISTED.0 { format!(", … ({} in all)", names.len()) } else { String::new() };
-    first.join(", ") + &more
-}
-
-/// The same, each in quotes: for texts that may be empty, or have commas.
-fn quoted<T: AsRef<str>>(names: &[T]) -> String {
-    let first: Vec<String> =
-        names.iter().take(LISTED.0).map(|name| format!("\"{}\"", shown(name.as_ref()))).collect();
-    let more = if names.len() > LISTED.0 { format!(", … ({} in all)", names.len()) } else { String::new() };
-    format!("[{}{more}]", first.join(", "))
 }
 
 /// An error of kind `Data`.

@@ -14,9 +14,12 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use brolga_runtime::{DType, Error, Field, Result, Shown, Tensor, checksum, counted, read_regular};
+use brolga_runtime::{
+    DType, Error, Field, Result, Shown, Tensor, checksum, counted, cut, listed, listed_in_quotes,
+    read_regular,
+};
 
-use super::{Options, bad, listed, malformed, quoted, shown};
+use super::{Options, bad, malformed};
 
 /// Larger tables are not read.
 const MOST_BYTES: u64 = 1 << 34;
@@ -83,7 +86,8 @@ impl Table<'_> {
         let mut reader = Reader { text, at: 0, line: 1, began: 1, separator: separator(text), file };
         let header = reader.row()?.ok_or_else(|| malformed(file, "the table is empty"))?;
         if header.iter().any(|name| name.trim().parse::<f64>().is_ok()) {
-            let message = format!("the first line must name the columns, found {}", quoted(&header));
+            let message =
+                format!("the first line must name the columns, found {}", listed_in_quotes(&header));
             return Err(malformed(file, message));
         }
         let mut columns: Vec<Column> = Vec::new();
@@ -91,10 +95,8 @@ impl Table<'_> {
         for name in header {
             let name = name.trim().to_owned();
             if name.is_empty() || !seen.insert(name.clone()) {
-                let message = format!(
-                    "each column needs a name of its own in the first line; `{}` is not",
-                    shown(&name)
-                );
+                let message =
+                    format!("each column needs a name of its own in the first line; `{}` is not", cut(&name));
                 return Err(malformed(file, message));
             }
             columns.push(Column { name, text: String::new(), ends: Vec::new() });
@@ -254,7 +256,7 @@ impl Table<'_> {
                     let given = || cell.parse().ok().filter(|&number: &usize| number < texts.len());
                     let number = number.or_else(given);
                     number.map(|number| number as i64).ok_or_else(|| {
-                        let (cell, texts) = (shown(cell), quoted(&texts[..]));
+                        let (cell, texts) = (cut(cell), listed_in_quotes(&texts[..]));
                         let message = format!("line {line}: `{cell}` is none of {what} {texts}");
                         malformed(self.file, message)
                     })
@@ -304,7 +306,7 @@ impl Table<'_> {
                 "true" | "True" | "TRUE" => Ok(1.0),
                 "false" | "False" | "FALSE" => Ok(0.0),
                 _ => number_of(cell, dtype).map_err(|why| {
-                    let (cell, name) = (shown(cell), shown(&column.name));
+                    let (cell, name) = (cut(cell), cut(&column.name));
                     let message = format!("line {line}: `{cell}` in the column `{name}` is {why}");
                     malformed(self.file, message)
                 }),
@@ -324,7 +326,7 @@ impl Table<'_> {
         };
         let message = format!(
             "line {line}: the value of `{}` is missing (`{cell}`){more}; fill it in, or leave the row out",
-            shown(&column.name)
+            cut(&column.name)
         );
         Err(malformed(self.file, message))
     }
@@ -381,6 +383,12 @@ fn separator(text: &str) -> char {
         counts.iter_mut().filter(|(known, _)| *known == c && !quoted).for_each(|(_, count)| *count += 1);
     }
     counts.into_iter().rev().max_by_key(|(_, count)| *count).map_or(',', |(separator, _)| separator)
+}
+
+/// The rows of a table with commas, the first line among them; an error where a quote is wrong.
+pub fn rows(file: &Path, text: &str) -> Result<Vec<Vec<String>>> {
+    let mut reader = Reader { text, at: 0, line: 1, began: 1, separator: ',', file };
+    std::iter::from_fn(|| reader.row().transpose()).collect()
 }
 
 /// Goes through the rows of a table.

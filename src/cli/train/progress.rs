@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-use brolga::runtime::{Epoch, Flow, Plan, Progress, Shown, Step};
+use brolga::runtime::{Epoch, Flow, Plan, Progress, Shown, Step, counted};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::report::{metric, metrics};
@@ -73,8 +73,7 @@ impl Progress for Display {
     fn start(&mut self, plan: &Plan<'_>) {
         self.epochs = plan.epochs;
         if let Some(path) = plan.resumed {
-            let updates = if plan.step == 1 { "update" } else { "updates" };
-            self.line(&format!("resumed from {}, after {} {updates}", path.shown(), plan.step));
+            self.line(&format!("resumed from {}, after {}", path.shown(), counted(plan.step, "update")));
         }
         if self.terminal {
             let template = "epoch {prefix} {bar:30} {pos}/{len} {msg} {eta}";
