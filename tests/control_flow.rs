@@ -8,6 +8,7 @@ use brolga_codegen::TargetCpu;
 use brolga_ir::interpret::interpret;
 use brolga_ir::program::Program;
 use brolga_ir::program::interpret::{GridOrder, Interpreter};
+use brolga_ir::scalar::Scalar;
 use brolga_ir::tensor::Data;
 use brolga_ir::{Graph, Tensor};
 use brolga_passes::lower::lower;
@@ -72,6 +73,28 @@ fn assert_same(found: &[Tensor], expected: &[Tensor], how: &str) {
 
 fn row(count: usize, scale: f32) -> Vec<f32> {
     (0..count).map(|i| ((i * 7 + 3) % 11) as f32 * scale - 5.0 * scale).collect()
+}
+
+/// Kernels that differ in the sign of a zero alone are two, compiled too.
+#[test]
+fn zeros_of_either_sign_are_two_constants() {
+    let text = "graph @signs(%x: f32[4], %c: bool[4]) {
+      %zero = constant {value: f32[] [0.0]}
+      %zeros = broadcast %zero {axes: [], dims: [4]}
+      %less = constant {value: f32[] [-0.0]}
+      %lesses = broadcast %less {axes: [], dims: [4]}
+      %a = select %c, %x, %zeros
+      %sorted = sort %x {axis: 0}
+      %b = select %c, %sorted, %lesses
+      return %a as \"a\", %b as \"b\"
+    }";
+    let inputs = [Tensor::f32([4], vec![1.0; 4]), Tensor::full([4], Scalar::Bool(false))];
+    let expected = check(text, &inputs);
+    assert_eq!([0, 1].map(|which| expected[which].get(0)), [Scalar::F32(0.0), Scalar::F32(-0.0)]);
+    for program in programs(&Graph::parse(text).unwrap()) {
+        let (found, _) = compiled::run(&program, TargetCpu::Native, 1, &inputs, &[]);
+        assert_same(&found, &expected, "compiled");
+    }
 }
 
 /// A scan whose iterations each run a loop of their own length (none at all for some), which holds a condition;

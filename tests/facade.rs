@@ -205,6 +205,31 @@ fn gradients_by_what_earlier_steps_left() {
     }
 }
 
+/// The row of `padding_idx` is not trained, however the index of it is written.
+#[test]
+fn padding_is_not_trained() {
+    for index in [4, -1] {
+        let text = format!(
+            r#"Model(
+                inputs: {{ "x": "f32[2]" }},
+                body: [Embedding(name: "e", vocabulary: 5, features: 2, padding_idx: 4)],
+                entries: {{ "train": Train(loss: "sum(it) + sum(x)", optimizer: Sgd(lr: 1)) }},
+            )"#
+        )
+        .replace("body: [", &format!("body: [Expr(\"full([2], {index}, 'i32')\"), "));
+        let model =
+            Model::from_text("padding", &text, &Settings::default()).unwrap_or_else(|e| panic!("{e}"));
+        let graph = with_gradients(model.graph("train").unwrap()).unwrap();
+        let executable = Arc::new(compile(&graph, model.options()).unwrap());
+        let mut state: State = model.initial_state(0).unwrap();
+        let mut instance = Instance::bind(executable, &state, &Threads::serial()).unwrap();
+        let x = Tensor::from_slice(&[2], &[0f32, 0.0]).unwrap();
+        let outputs = instance.run_named(&mut state, &[("x", &x)]).unwrap();
+        let (_, gradient) = outputs.iter().find(|(name, _)| name == "grad.e.weight").unwrap();
+        assert_eq!(gradient.as_slice::<f32>().unwrap(), [0.0; 10], "index {index}");
+    }
+}
+
 /// A path in an import counts from the folder of the file that it stands in, however deep; what comes along is found by name.
 #[test]
 fn imports_are_found_from_the_importing_file() {

@@ -38,10 +38,12 @@ impl Code {
         // A map of no bytes is an error.
         let mut pages = MmapMut::map_anon(bytes.len().max(1)).map_err(|e| lack(&e))?;
         pages[..bytes.len()].copy_from_slice(bytes);
+        let refused =
+            |e: &dyn fmt::Display| Error::new(format!("machine code cannot be made executable: {e}"));
         // SAFETY: the address and the length are those of the map.
-        unsafe { clear_cache(pages.as_ptr().cast(), pages.len()) }.map_err(|e| lack(&e))?;
-        let pages = pages.make_exec().map_err(|e| lack(&e))?;
-        pipeline_flush_mt().map_err(|e| lack(&e))?;
+        unsafe { clear_cache(pages.as_ptr().cast(), pages.len()) }.map_err(|e| refused(&e))?;
+        let pages = pages.make_exec().map_err(|e| refused(&e))?;
+        pipeline_flush_mt().map_err(|e| refused(&e))?;
         Ok(Code(pages))
     }
 }

@@ -11,7 +11,7 @@ pub(crate) const PAGE: usize = 4096;
 
 /// An image in one piece.
 pub(crate) struct Linked {
-    /// Code and tables. Its first byte belongs at a multiple of [`PAGE`].
+    /// Code and tables. Its first byte belongs at a multiple of [`PAGE`] on aarch64, of 64 on x86-64.
     pub bytes: Vec<u8>,
     /// Where each function begins, in the order of the image.
     pub functions: Vec<usize>,

@@ -57,6 +57,11 @@ fn file(image: &Image, symbol: &str, triple: &Triple) -> Result<write::Object<'s
         _ => return Err(unknown()),
     };
     let mut file = write::Object::new(format, architecture, Endianness::Little);
+    if format == BinaryFormat::MachO {
+        let mut build = write::MachOBuildVersion::default();
+        build.platform = object::macho::PLATFORM_MACOS;
+        file.set_macho_build_version(build);
+    }
     file.add_file_symbol(symbol.into());
     let name = |file: &mut write::Object<'_>, section, name: &str, kind, exported, at: usize, size: usize| {
         file.add_symbol(Symbol {

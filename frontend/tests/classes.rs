@@ -65,6 +65,19 @@ fn classes_lie_where_the_labels_fit() {
     }
 }
 
+/// Sizes beyond those that are tried one at a time are moved together.
+#[test]
+fn classes_lie_where_the_labels_fit_among_many_sizes() {
+    let many: String = (0..40).map(|n| format!("\"a{n:02}\": 3, ")).collect();
+    let dims = format!("{many}\"batch\": 4, \"length\": 4");
+    let inputs = "\"x\": \"f32[batch, length, 4]\", \"label\": \"i32[batch, length]\"";
+    for call in CALLS {
+        let found = graph(&dims, inputs, &call.replace("{}", ""));
+        assert!(found.is_ok(), "{call}: {found:?}");
+        assert_eq!(found, graph(&dims, inputs, &call.replace("{}", ", axis=2")), "{call}");
+    }
+}
+
 /// Where two axes fit by symbols as well, the axis is asked for; either can be named.
 #[test]
 fn two_axes_that_fit_must_be_told_apart() {

@@ -12,7 +12,7 @@ use half::bf16;
 use crate::types::DType;
 
 /// A value of one element type.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Scalar {
     /// `bool`
     Bool(bool),
@@ -122,13 +122,26 @@ impl Scalar {
     /// Equality of bits, except that all NaNs are one value; +0 and -0 differ.
     pub fn same(self, other: Scalar) -> bool {
         match (self, other) {
+            (Scalar::Bool(a), Scalar::Bool(b)) => a == b,
+            (Scalar::U8(a), Scalar::U8(b)) => a == b,
+            (Scalar::I32(a), Scalar::I32(b)) => a == b,
+            (Scalar::I64(a), Scalar::I64(b)) => a == b,
             (Scalar::Bf16(a), Scalar::Bf16(b)) => a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
             (Scalar::F32(a), Scalar::F32(b)) => a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
             (Scalar::F64(a), Scalar::F64(b)) => a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
-            (a, b) => a == b,
+            _ => false,
         }
     }
 }
+
+impl PartialEq for Scalar {
+    /// [`same`](Scalar::same): two kernels that differ in the sign of a zero are two.
+    fn eq(&self, other: &Scalar) -> bool {
+        self.same(*other)
+    }
+}
+
+impl Eq for Scalar {}
 
 /// How two values are compared. Floats: every comparison with a NaN is false, except `Ne`, which is true.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]

@@ -12,7 +12,7 @@
 //! twice. Changes rounding. Linear, but for the chains' users.
 //!
 //! Factors of ordinary size only: `(x · w) * 1e-30 * 1e-30` is 1e-30 where x · w is 1e30, but `1e-30 * 1e-30` is 0 already.
-//! So a chain ends at a constant outside of 2^-16 to 2^16. What is state is taken to be of the size that training leaves
+//! So a chain ends where the product of its constants leaves 2^-16 to 2^16. What is state is taken to be of the size that training leaves
 //! behind; `rsqrt(variance + eps)` is.
 
 use brolga_ir::ops::{Conv, ConvForm, Dot, Elementwise, Op};
@@ -91,16 +91,25 @@ impl Step {
         matches!(self, Step::SubFrom(_) | Step::Mul(_) | Step::Div(_) | Step::Neg)
     }
 
-    /// Whether its factor, if that is a constant, is of ordinary size, so that neither weights nor other factors leave their
-    /// range by it; what is added may be small.
-    fn is_moderate(self, graph: &Graph) -> bool {
-        let (by, least) = match self {
-            Step::Neg => return true,
-            Step::Add(by) | Step::Sub(by) | Step::SubFrom(by) => (by, 0.0),
-            Step::Mul(by) | Step::Div(by) => (by, 1.0 / LARGEST),
+    /// The sizes, from and to, of a chain's constant factors with this one behind them; nothing where they are out of the
+    /// ordinary, so that weights or other factors could leave their range by them. What is added may be small.
+    fn sizes(self, graph: &Graph, (from, to): (f64, f64)) -> Option<(f64, f64)> {
+        let of = |by: Value| {
+            let Some(tensor) = constant(graph, by) else { return (1.0, 1.0) };
+            let sizes = (0..tensor.elements()).map(|i| tensor.get(i).to_f64().abs());
+            sizes.fold((f64::INFINITY, 0.0), |(least, most): (f64, f64), size| {
+                (least.min(size), most.max(size))
+            })
         };
-        let Some(tensor) = constant(graph, by) else { return true };
-        (0..tensor.elements()).all(|i| (least..=LARGEST).contains(&tensor.get(i).to_f64().abs()))
+        let sizes = match self {
+            Step::Neg => (from, to),
+            Step::Add(by) | Step::Sub(by) | Step::SubFrom(by) => {
+                return (of(by).1 <= LARGEST).then_some((from, to));
+            }
+            Step::Mul(by) => (from * of(by).0, to * of(by).1),
+            Step::Div(by) => (from / of(by).1, to / of(by).0),
+        };
+        (sizes.0 >= 1.0 / LARGEST && sizes.1 <= LARGEST).then_some(sizes)
     }
 }
 
@@ -129,7 +138,7 @@ fn next(
         (ScalarOp::Div, true) => Step::Div(other(1)?),
         _ => return None,
     };
-    step.is_moderate(graph).then_some((user, step))
+    Some((user, step))
 }
 
 fn fold(
@@ -141,8 +150,11 @@ fn fold(
     // The chain first, so that nothing is built where there is none.
     let mut steps: Vec<Step> = Vec::new();
     let mut top = id;
+    let mut sizes = (1.0, 1.0);
     // From a value to its user: graphs have no cycles.
     while let Some((user, step)) = next(graph, top, product.to, dependence) {
+        let Some(with) = step.sizes(graph, sizes) else { break };
+        sizes = with;
         steps.push(step);
         top = user;
     }

@@ -320,6 +320,8 @@ fn scattered(b: &mut Builder, node: &Windowed, along: Along, parts: &[Part]) -> 
 
 #[cfg(test)]
 mod tests {
+    use brolga_ir::random::Rng;
+
     use super::*;
 
     /// What the windows see, by looking.
@@ -351,11 +353,8 @@ mod tests {
     #[test]
     fn parts_see_what_the_windows_saw() {
         let (mut clipped, mut sorts) = (0, [0; 4]);
-        let mut state = 1_u64;
-        let mut below = |n: i64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            ((state >> 33) % n as u64) as i64
-        };
+        let mut rng = Rng(1);
+        let mut below = |n: i64| rng.below(n as usize) as i64;
         for _ in 0..40_000 {
             let (window, dilation, stride) = (1 + below(60), 1 + below(7), 1 + below(40));
             let (last, low, high) = (below(9), below(200) - 4, below(200) - 4);

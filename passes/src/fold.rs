@@ -24,11 +24,13 @@ pub fn fold(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
 
 fn fold_node(graph: &mut Graph, id: NodeId, limit: usize) -> Replacement {
     let node = graph.node(id);
+    if let Op::Constant(Constant { value }) = &node.op {
+        let Some(element) = uniform(value).filter(|_| !value.dims().is_empty()) else { return Ok(None) };
+        let (ty, origin) = (node.types[0].clone(), node.origin.clone());
+        let b = &mut Builder::new(graph, origin);
+        return Ok(Some(vec![place(b, element, &ty)?]));
+    }
     let results = match &node.op {
-        Op::Constant(Constant { value }) => {
-            let is_splat = !value.dims().is_empty() && uniform(value).is_some();
-            Ok(is_splat.then(|| vec![value.clone()]))
-        }
         op if !has_one_order(op, &graph.operand_types(id)) => Ok(None),
         Op::Elementwise(_) => match scalar_results(graph, id) {
             Ok(None) => small_results(graph, id, limit),
@@ -100,7 +102,7 @@ fn small_results(graph: &Graph, id: NodeId, limit: usize) -> Folded {
         let ty = graph.ty(operand);
         operands.push(match (constant(graph, operand), splat(graph, operand)) {
             (Some(tensor), _) => tensor.try_clone()?,
-            (None, Some(element)) if takes_splats || ty.elements() <= 1 => Tensor::try_full(ty, element)?,
+            (None, Some(element)) if takes_splats || ty.rank() == 0 => Tensor::try_full(ty, element)?,
             (None, _) => return Ok(None),
         });
     }

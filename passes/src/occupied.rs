@@ -166,11 +166,8 @@ mod tests {
 
     #[test]
     fn room_is_where_comparing_all_blocks_finds_it() {
-        let mut state = 7u64;
-        let mut random = move |below: usize| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 33) as usize % below
-        };
+        let mut rng = brolga_ir::random::Rng(7);
+        let mut random = move |below: usize| rng.below(below);
         for steps in [1, 2, 37, 64, 100] {
             for tightest in [false, true] {
                 let mut occupied = Occupied::new(steps);

@@ -15,7 +15,8 @@
 //!
 //! Short windows stay: they are few loads for each result (`lower/compose.rs`, `lower/winners.rs`). So do those that would take
 //! many more elements than there are: behind the pass `clip` none does. Changes rounding, by the window and the extents of the
-//! axes that it moves along: what the others have, the batch among them, is not asked for. Linear in the elements, whatever the
+//! axes that it moves along: what the others have, the batch among them, is not asked for, but where
+//! no tensor could hold what would be made. Linear in the elements, whatever the
 //! windows.
 
 use brolga_ir::ops::{Cumulative, ReduceWindow, SelectForm};

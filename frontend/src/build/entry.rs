@@ -112,15 +112,27 @@ pub(crate) fn build(
     (last.entry, last.diagnostics, last.note)
 }
 
-/// The settings with a few other values of each symbolic size, one at a time. Where a model does not allow one of them,
-/// nothing is learnt from it.
+/// The settings with a few other values of each symbolic size, one at a time; of many sizes the last ones all at a time, each
+/// by another number. Where a model does not allow one of them, nothing is learnt from it.
 fn other_sizes(settings: &Settings, dims: &[(String, usize)]) -> Vec<Settings> {
     let others = |(name, size): &(String, usize)| {
         let sizes = [Size::from(*size) + 1, Size::from(*size) * 2 + 1, Size::from(*size) * 2];
         let fitting = sizes.into_iter().filter_map(|size| size.get().ok());
         fitting.map(|size| settings.clone().dim(name.clone(), size)).collect::<Vec<_>>()
     };
-    dims.iter().take(MOST_TRIED).flat_map(others).collect()
+    let mut settings_of: Vec<Settings> = dims.iter().take(MOST_TRIED).flat_map(others).collect();
+    let together = |by: usize| {
+        let mut all = settings.clone();
+        for (at, (name, size)) in dims.iter().enumerate().skip(MOST_TRIED) {
+            let another = Size::from(*size) * 2 + Size::from(by * (at + 1));
+            all = all.dim(name.clone(), another.get().ok()?);
+        }
+        Some(all)
+    };
+    if dims.len() > MOST_TRIED {
+        settings_of.extend([1, 2].into_iter().filter_map(together));
+    }
+    settings_of
 }
 
 /// What one build gives.

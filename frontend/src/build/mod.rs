@@ -18,6 +18,7 @@ pub(crate) mod names;
 pub(crate) mod ops;
 mod primitives;
 mod promote;
+pub(crate) mod reductions;
 mod samples;
 pub(crate) mod settings;
 pub(crate) mod shared;

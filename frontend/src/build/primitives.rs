@@ -71,8 +71,6 @@ impl Ops<'_> {
     /// The matrix product over the last two axes, as `torch.matmul`: axes before them are batch axes, which repeat by
     /// numpy's rule; a vector on the left is a row, on the right a column, and its axis vanishes.
     pub fn matmul(&mut self, a: Tensor, b: Tensor) -> Built {
-        let pair = self.of_one_type(&[a, b])?;
-        let (a, b) = (pair[0], pair[1]);
         let (left, right) = (self.ty(a), self.ty(b));
         let wrong = || {
             Fault::new(format!("{left} and {right} have no matrix product"))

@@ -88,7 +88,7 @@ fn embedding(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     let Some(row) = padding else { return Ok(rows) };
     let dims = ops.dims(rows);
     // The index of the row must be one of the input's type, whatever the vocabulary.
-    let wide = ops.convert(x, DType::I64)?;
+    let wide = ops.convert(indices, DType::I64)?;
     let row = ops.int_scalar(row as i64, DType::I64)?;
     let is_padding = ops.compare(Comparison::Eq, wide, row)?;
     let axes: Vec<usize> = (0..dims.len() - 1).collect();

@@ -8,7 +8,8 @@ use brolga_ir::scalar::Function;
 use super::{Layer, input};
 use crate::arguments::{Bounds, Parameter, Rule, Signature, flag, number, ruled, size, within};
 use crate::build::Builder;
-use crate::build::ops::{Moments, Ops, Tensor, Window};
+use crate::build::ops::{Ops, Tensor, Window};
+use crate::build::reductions::Moments;
 use crate::build::value::{Args, Built, Fault};
 use crate::init::Init;
 
@@ -90,10 +91,10 @@ fn normalize(ops: &mut Ops, centred: Tensor, variance: Tensor, eps: f64) -> Buil
 }
 
 /// `x weight + bias` with a weight and a bias for each element along `axes` (a block of axes, in order).
-fn affine(builder: &mut Builder, x: Tensor, axes: &[usize], weight: f64) -> Built {
+fn affine(builder: &mut Builder, x: Tensor, axes: &[usize]) -> Built {
     let dims = builder.ops().dims(x);
     let own: Vec<usize> = axes.iter().map(|&axis| dims[axis]).collect();
-    let weight = builder.parameter("weight", &own, Init::Constant(weight))?;
+    let weight = builder.parameter("weight", &own, Init::Constant(1.0))?;
     let bias = builder.parameter("bias", &own, Init::Constant(0.0))?;
     let ops = &mut builder.ops();
     let (weight, bias) = (ops.b.broadcast(weight, &dims, axes)?, ops.b.broadcast(bias, &dims, axes)?);
@@ -178,7 +179,7 @@ fn layer_norm(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     let ops = &mut builder.ops();
     let Moments { variance, centred, .. } = ops.moments(x, &axes)?;
     let normal = normalize(ops, centred, variance, eps)?;
-    if args.bool_or("affine", true)? { affine(builder, normal, &axes, 1.0) } else { Ok(normal) }
+    if args.bool_or("affine", true)? { affine(builder, normal, &axes) } else { Ok(normal) }
 }
 
 /// Over the channels of a group and all positions of one sample; instance normalisation has a group per channel.
@@ -198,7 +199,7 @@ fn group_norm(builder: &mut Builder, x: Tensor, args: &Args, groups: Option<usiz
     let Moments { variance, centred, .. } = ops.moments(parts, &axes)?;
     let normal = normalize(ops, centred, variance, eps)?;
     let normal = ops.reshape(normal, &dims)?;
-    if args.bool_or("affine", default)? { affine(builder, normal, &[1], 1.0) } else { Ok(normal) }
+    if args.bool_or("affine", default)? { affine(builder, normal, &[1]) } else { Ok(normal) }
 }
 
 /// `x / (k + a sum x²)^beta`, the sum over `size` neighbouring channels; a is alpha / size as in PyTorch, or

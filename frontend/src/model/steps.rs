@@ -155,13 +155,11 @@ impl Decoder<'_> {
             StepWord::Multiply => self.branches(Join::Multiply, what, given)?,
             StepWord::Concat => self.branches(Join::Concat, what, given)?,
             StepWord::Repeat => {
-                let index = match given.get("index") {
-                    Some(value) => self.identifier(value)?.value,
-                    None => "i".into(),
-                };
-                let times = self.expression_or_mistake(given.get("times")?);
+                let index = given.get("index").map(|value| self.identifier(value));
+                let times = given.get("times").map(|value| self.expression_or_mistake(value));
                 let body = self.given_body(given, "body");
-                StepKind::Repeat { times, index, body }
+                let index = index.map_or(Some("i".into()), |index| Some(index?.value))?;
+                StepKind::Repeat { times: times?, index, body }
             }
             StepWord::For => {
                 let each = given.get("each").and_then(|value| self.identifier(value));
