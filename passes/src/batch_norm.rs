@@ -12,7 +12,7 @@
 //! twice. Changes rounding. Linear, but for the chains' users.
 //!
 //! Factors of ordinary size only: `(x · w) * 1e-30 * 1e-30` is 1e-30 where x · w is 1e30, but `1e-30 * 1e-30` is 0 already.
-//! So a chain ends where the product of its constants leaves 2^-16 to 2^16. What is state is taken to be of the size that training leaves
+//! So a chain stays as it is where the product of its constants leaves 2^-16 to 2^16. What is state is taken to be of the size that training leaves
 //! behind; `rsqrt(variance + eps)` is.
 
 use brolga_ir::ops::{Conv, ConvForm, Dot, Elementwise, Op};
@@ -153,7 +153,7 @@ fn fold(
     let mut sizes = (1.0, 1.0);
     // From a value to its user: graphs have no cycles.
     while let Some((user, step)) = next(graph, top, product.to, dependence) {
-        let Some(with) = step.sizes(graph, sizes) else { break };
+        let Some(with) = step.sizes(graph, sizes) else { return Ok(false) };
         sizes = with;
         steps.push(step);
         top = user;
