@@ -47,7 +47,7 @@ pub fn cut(text: &str) -> String {
 
 /// The first of many names: `a, b, … (40 in all)`.
 pub fn listed<T: AsRef<str>>(names: &[T]) -> String {
-    first_of(names, LISTED.0, |name| cut(name))
+    first_of(names, LISTED.0, cut)
 }
 
 /// The same, each in quotes: for texts that may be empty, or have commas.
