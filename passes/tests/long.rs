@@ -96,7 +96,7 @@ fn long_windows_have_the_same_values() {
             break;
         }
         let mut random = Random(seed);
-        assert!(seed < 20 * cases() as u64, "{tried} of so many graphs have windows");
+        assert!(seed < 20 * cases(), "{tried} of so many graphs have windows");
         let (op, dims) = window(&mut random);
         let Some(before) = windows(&op, &dims) else { continue };
         let after = rewritten(&before, "pooling");
@@ -132,7 +132,7 @@ fn windows_are_clipped_to_what_they_see() {
             break;
         }
         let mut random = Random(seed);
-        assert!(seed < 20 * cases() as u64, "{tried} of so many windows were clipped");
+        assert!(seed < 20 * cases(), "{tried} of so many windows were clipped");
         let (op, dims) = far_window(&mut random);
         let Some(before) = windows(&op, &dims) else { continue };
         let (after, changed) = run(&before, "clip");
