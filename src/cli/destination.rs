@@ -221,7 +221,7 @@ impl Destinations {
             return ask(format!("which is {content}"));
         }
         // Objects are known by the header that was written with them.
-        let header = || Content::of(&file.with_extension("h")).is_ok_and(|beside| beside == Content::Header);
+        let header = || Content::of(file.with_extension("h")).is_ok_and(|beside| beside == Content::Header);
         if what == Written::Object && content == Content::Object && !header() {
             return ask("which has no header of ours beside it".into());
         }
