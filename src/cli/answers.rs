@@ -87,23 +87,30 @@ pub fn class(classes: &[String], number: usize) -> String {
 
 /// A cell of a CSV file.
 pub fn cell(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
+    match text.contains([',', '"', '\n', '\r']) || text.trim() != text {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text.to_owned(),
     }
 }
 
+/// A row of a CSV file, with the end of its line.
+fn line(row: &[String]) -> String {
+    row.iter().map(|text| cell(text)).collect::<Vec<_>>().join(",") + "\n"
+}
+
 /// Writes the rows of a CSV file.
 pub fn write_csv(path: &Path, rows: &[Vec<String>]) -> Result<()> {
-    let text = |row: &Vec<String>| row.iter().map(|text| cell(text)).collect::<Vec<_>>().join(",") + "\n";
-    Ok(write_atomically(path, |file| rows.iter().try_for_each(|row| file.write_all(text(row).as_bytes())))?)
+    Ok(write_atomically(path, |file| rows.iter().try_for_each(|row| file.write_all(line(row).as_bytes())))?)
 }
 
 /// Whether a file is a table that `run` or `evaluate` has written with these names of columns: every row begins with what
 /// samples are called, and has numbers behind it, but for classes.
 pub fn is_written_table(path: &Path, columns: &[String]) -> bool {
     let text = read_regular(path, u64::MAX).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let Some(rows) = text.and_then(|text| data::rows(path, &text).ok()) else { return false };
+    let Some(text) = text else { return false };
+    // As [`write_csv`] would write it again.
+    let is_own = |rows: &Vec<Vec<String>>| rows.iter().map(|row| line(row)).collect::<String>() == text;
+    let Some(rows) = data::rows(path, &text).ok().filter(is_own) else { return false };
     let Some((head, rows)) = rows.split_first() else { return false };
     // Only `evaluate` knows arrays, whose samples have numbers, and it says what is true of each.
     let evaluated = columns.get(1).is_some_and(|name| name == "true" || name.starts_with("true."));

@@ -258,9 +258,16 @@ impl Destinations {
         Ok(())
     }
 
-    /// Whether a file is there that only `--force` gives up for less than a whole run.
-    pub fn keeps(&self, file: &Path) -> bool {
-        !self.force && !is_free(file)
+    /// Whether a file has other weights than a state, which only `--force` gives up for less than a whole run.
+    pub fn keeps(&self, file: &Path, state: &State) -> bool {
+        let holds_them = || {
+            let mut there = state.try_clone()?;
+            there.load(file)?;
+            let mut slots = state.slots().iter().zip(there.slots());
+            let same = slots.all(|(a, b)| !a.kind().is_saved() || a.tensor() == b.tensor());
+            Ok::<bool, brolga::runtime::Error>(same)
+        };
+        !self.force && !is_free(file) && !holds_them().unwrap_or(false)
     }
 
     /// A table of answers that will be written with these names of columns: one that is there is replaced if it has the

@@ -164,7 +164,7 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
         errln!("note: nothing was trained: the weights are saved as they began");
     }
     let mut missing = missing(&outcome.failures);
-    let save = match why_unfinished(&display, &outcome).filter(|_| destinations.keeps(&save)) {
+    let save = match why_unfinished(&display, &outcome).filter(|_| destinations.keeps(&save, &state)) {
         Some(why) => {
             let place = rescue(&state, &save, "unfinished").ok_or_else(|| {
                 Error::Io(format!(

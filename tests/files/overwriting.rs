@@ -214,6 +214,36 @@ fn only_weights_of_this_model_that_were_saved_here_are_replaced_unasked() {
     assert!(notes.contains("nothing was trained: the weights are saved as they began"), "{notes}");
 }
 
+/// Weights that are there are kept where a run does not come to its end; so are objects without a header of ours.
+#[test]
+fn less_than_a_whole_run_replaces_nothing() {
+    let folder = folder();
+    let at = folder.path();
+    write_models(at);
+    write_batch(&at.join("data.npz"), 40, false);
+    let train = "train middle.ron --data data.npz --batch 8 --save good.st";
+    good(at, &format!("{train} --epochs 2"));
+    let before = std::fs::read(at.join("good.st")).unwrap();
+    let far =
+        std::fs::read_to_string(at.join("middle.ron")).unwrap().replace("Sgd(lr: 0.1)", "Sgd(lr: 1e38)");
+    assert!(far.contains("1e38"), "{far}");
+    std::fs::write(at.join("middle.ron"), far).unwrap();
+    let errors = bad(at, &format!("{train} --epochs 2"));
+    assert!(errors.contains("`good.st` is kept, since the run diverged"), "{errors}");
+    assert!(errors.contains("good-unfinished.safetensors"), "{errors}");
+    assert_eq!(std::fs::read(at.join("good.st")).unwrap(), before);
+    assert!(at.join("good-unfinished.safetensors").is_file());
+    bad(at, &format!("{train} --epochs 2 --force"));
+    assert_ne!(std::fs::read(at.join("good.st")).unwrap(), before);
+
+    good(at, "build first.ron -o first.o");
+    good(at, "build first.ron -o first.o");
+    std::fs::remove_file(at.join("first.h")).unwrap();
+    assert!(bad(at, "build first.ron -o first.o").contains("no header of ours beside it"));
+    std::fs::copy("/bin/sh", at.join("program")).unwrap();
+    assert!(bad(at, "build first.ron -o program").contains("no header of ours beside it"));
+}
+
 /// A name that is too long, a pipe and a socket are refused before the work, by every option that writes a file.
 #[cfg(unix)]
 #[test]
