@@ -6,13 +6,19 @@ use cranelift_codegen::binemit::{Addend, Reloc};
 use crate::error::{Error, Result};
 use crate::image::{Function, Image, Symbol};
 
-/// What an image's piece of code begins at a multiple of: on aarch64 code reaches the tables by page and place in the page.
-pub(crate) const PAGE: usize = 4096;
+/// Code of aarch64 reaches what lies further away by page and place in the page.
+const PAGE: usize = 4096;
+
+/// What tables begin at a multiple of.
+const TABLE_ALIGNMENT: usize = 16;
 
 /// An image in one piece.
 pub(crate) struct Linked {
-    /// Code and tables. Its first byte belongs at a multiple of [`PAGE`] on aarch64, of 64 on x86-64.
+    /// Code and tables.
     pub bytes: Vec<u8>,
+    /// What the first byte belongs at a multiple of: whatever a function or a table does, and a page where one refers to
+    /// others by page.
+    pub alignment: usize,
     /// Where each function begins, in the order of the image.
     pub functions: Vec<usize>,
     /// Where each table begins.
@@ -29,8 +35,11 @@ impl Image {
             start
         };
         let functions: Vec<usize> = self.functions.iter().map(|f| place(f.code.len(), f.alignment)).collect();
-        let tables: Vec<usize> = self.tables.iter().map(|t| place(8 * t.words.len(), 16)).collect();
-        let mut linked = Linked { bytes: Vec::new(), functions, tables };
+        let tables: Vec<usize> =
+            self.tables.iter().map(|t| place(8 * t.words.len(), TABLE_ALIGNMENT)).collect();
+        let alignment =
+            self.functions.iter().map(Function::piece_alignment).fold(TABLE_ALIGNMENT, usize::max);
+        let mut linked = Linked { bytes: Vec::new(), alignment, functions, tables };
         let lack = |_| Error::new(format!("there is no memory for {end} bytes of machine code"));
         linked.bytes.try_reserve_exact(end).map_err(lack)?;
         linked.bytes.resize(end, 0);
@@ -50,6 +59,14 @@ impl Image {
             linked.resolve(function, start)?;
         }
         Ok(linked)
+    }
+}
+
+impl Function {
+    /// What the piece that holds it begins at a multiple of: its own alignment, or a page.
+    fn piece_alignment(&self) -> usize {
+        let by_page = self.relocations.iter().any(|r| r.kind == Reloc::Aarch64AdrPrelPgHi21);
+        if by_page { self.alignment.max(PAGE) } else { self.alignment }
     }
 }
 
@@ -108,9 +125,29 @@ fn resolved(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Relocation;
 
     fn instruction(kind: Reloc, instruction: u32, at: i64, target: i64) -> std::result::Result<u32, String> {
         resolved(kind, instruction.to_le_bytes(), at, target, 0).map(u32::from_le_bytes)
+    }
+
+    #[test]
+    fn a_piece_begins_at_a_page_where_it_counts_pages() {
+        let function = |alignment, kinds: &[Reloc]| {
+            let relocation = |&kind| Relocation { offset: 0, kind, addend: 0, symbol: Symbol::Table(0) };
+            let relocations = kinds.iter().map(relocation).collect();
+            Function {
+                name: "f".into(),
+                code: vec![0; 4],
+                alignment,
+                relocations,
+                exported: false,
+                clif: None,
+            }
+        };
+        assert_eq!(function(32, &[Reloc::Arm64Call]).piece_alignment(), 32);
+        assert_eq!(function(64, &[Reloc::X86PCRel4]).piece_alignment(), 64);
+        assert_eq!(function(32, &[Reloc::Arm64Call, Reloc::Aarch64AdrPrelPgHi21]).piece_alignment(), PAGE);
     }
 
     #[test]

@@ -10,10 +10,8 @@ use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, S
 use target_lexicon::Triple;
 
 use crate::c_names::is_of_c;
-use crate::emitter::Leaf;
 use crate::error::Error;
 use crate::image::{Image, symbol_name, verified};
-use crate::link::PAGE;
 use crate::target::{Options, Target};
 
 /// A compiled program as files.
@@ -51,9 +49,9 @@ fn file(image: &Image, symbol: &str, triple: &Triple) -> Result<write::Object<'s
         target_lexicon::BinaryFormat::Coff => BinaryFormat::Coff,
         _ => return Err(unknown()),
     };
-    let (architecture, alignment) = match triple.architecture {
-        target_lexicon::Architecture::X86_64 => (Architecture::X86_64, Leaf::ALIGNMENT),
-        target_lexicon::Architecture::Aarch64(_) => (Architecture::Aarch64, PAGE),
+    let architecture = match triple.architecture {
+        target_lexicon::Architecture::X86_64 => Architecture::X86_64,
+        target_lexicon::Architecture::Aarch64(_) => Architecture::Aarch64,
         _ => return Err(unknown()),
     };
     let mut file = write::Object::new(format, architecture, Endianness::Little);
@@ -77,7 +75,7 @@ fn file(image: &Image, symbol: &str, triple: &Triple) -> Result<write::Object<'s
     };
     let linked = image.link()?;
     let text = file.section_id(StandardSection::Text);
-    file.append_section_data(text, &linked.bytes, alignment as u64);
+    file.append_section_data(text, &linked.bytes, linked.alignment as u64);
     for (function, at) in image.functions.iter().zip(linked.functions) {
         name(&mut file, text, &function.name, SymbolKind::Text, function.exported, at, function.code.len());
     }
