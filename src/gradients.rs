@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-use brolga_frontend::SETTLED;
-use brolga_ir::ops::{Op, Role};
+use brolga_ir::ops::{Op, Role, StopGradient};
 use brolga_ir::{Builder, Graph, NodeId, Value};
 
 use crate::error::{Error, Result};
@@ -63,12 +62,10 @@ pub fn with_gradients(graph: &Graph) -> Result<Graph> {
 
 /// The state that a value is, or that it is of since an earlier step of the entry.
 fn state(graph: &Graph, value: Value) -> Option<&str> {
-    match graph.parameter(value.node) {
-        Some(parameter) => (parameter.role == Role::State).then_some(parameter.name.as_str()),
-        None => {
-            let node = graph.node(value.node);
-            node.op.stops_gradient().then(|| node.origin.path.strip_prefix(SETTLED)).flatten()
-        }
+    match &graph.node(value.node).op {
+        Op::Parameter(parameter) => (parameter.role == Role::State).then_some(parameter.name.as_str()),
+        Op::StopGradient(StopGradient { state }) => state.as_deref(),
+        _ => None,
     }
 }
 

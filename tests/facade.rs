@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use brolga::ir::ops::Role;
+use brolga::ir::{Builder, DType, Graph, Origin, Type};
 use brolga::runtime::Instance;
 use brolga::{Error, Model, Network, Settings, State, Tensor, Threads, compile, with_gradients};
 
@@ -203,6 +205,32 @@ fn gradients_by_what_earlier_steps_left() {
             assert_eq!(found, expected.map(Vec::from), "{name} of {steps}");
         }
     }
+}
+
+/// That a value is a state since earlier steps is said by its operator, not by what a layer is called.
+#[test]
+fn gradients_by_what_is_called_settled() {
+    let mut graph = Graph::new("train");
+    let ty = Type::new(DType::F32, [2]);
+    let x = graph.add_parameter("x", Role::Data, ty.clone());
+    let a = graph.add_parameter("a", Role::State, ty);
+    let mut b = Builder::new(&mut graph, Origin::new("settled.a"));
+    let fixed = b.stop_gradient(x).unwrap();
+    let square = b.mul(fixed, fixed).unwrap();
+    let inner = b.sum(square, &[0]).unwrap();
+    let slope = b.gradient(inner, &[fixed]).unwrap()[0];
+    let penalty = b.mul(slope, a).unwrap();
+    let loss = b.sum(penalty, &[0]).unwrap();
+    let gradient = b.gradient(loss, &[a]).unwrap()[0];
+    let next = b.sub(a, gradient).unwrap();
+    graph.add_output("loss", Role::Data, loss);
+    graph.add_output("a", Role::State, next);
+    let graph = with_gradients(&graph).unwrap();
+    let found: Vec<_> = graph.outputs().iter().filter(|output| output.name.starts_with("grad.")).collect();
+    assert_eq!(
+        found.iter().map(|output| (&*output.name, output.value)).collect::<Vec<_>>(),
+        [("grad.a", gradient)]
+    );
 }
 
 /// The row of `padding_idx` is not trained, however the index of it is written.

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use brolga_ir::graph::Graph;
 
 pub use build::LayerRow;
-pub use build::entry::{FIT, SETTLED};
+pub use build::entry::FIT;
 pub use build::settings::Settings;
 pub use build::state::{Slot, SlotKind};
 pub use diagnostics::{Diagnostic, Diagnostics};

@@ -194,6 +194,15 @@ impl Attributes {
         }
     }
 
+    /// A text, if it is there.
+    pub fn text(&mut self, name: &str) -> Result<Option<String>, String> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Attribute::Text(v)) => Ok(Some(v)),
+            Some(_) => Err(format!("`{name}` must be a text")),
+        }
+    }
+
     /// A tensor.
     pub fn tensor(&mut self, name: &str) -> Result<Tensor, String> {
         match self.required(name)? {

@@ -386,7 +386,12 @@ impl<'a> Builder<'a> {
 
     /// The value, as a constant to the differentiator.
     pub fn stop_gradient(&mut self, x: Value) -> Built {
-        self.add_node(StopGradient, &[x])
+        self.add_node(StopGradient::default(), &[x])
+    }
+
+    /// The value that earlier steps have left of a state, as a constant to the differentiator.
+    pub fn settled(&mut self, state: &str, x: Value) -> Built {
+        self.add_node(StopGradient { state: Some(state.to_owned()) }, &[x])
     }
 
     /// The gradients of a scalar loss, until the pass `grad` builds them.

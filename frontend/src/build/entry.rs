@@ -56,9 +56,6 @@ pub(crate) enum Form {
 /// The entry point that shows what preparation is fitted to.
 pub const FIT: &str = "data.fit";
 
-/// What stands before the name of a state in the path of the value that earlier steps of an entry have left of it.
-pub const SETTLED: &str = "settled.";
-
 /// Builds the graph of what is fitted to data: an output for each layer that is, under the name of its state,
 /// `[batch, ...]`. Mistakes are those of the entries, and not reported again.
 pub(crate) fn build_fit(

@@ -61,6 +61,11 @@ impl Ops<'_> {
         Ok(self.b.stop_gradient(x)?)
     }
 
+    /// The value that earlier steps of an entry have left of a state.
+    pub fn settled(&mut self, state: &str, x: Tensor) -> Built {
+        Ok(self.b.settled(state, x)?)
+    }
+
     /// The gradients of a scalar.
     pub fn gradient(&mut self, loss: Tensor, wrt: &[Tensor]) -> Built<Vec<Tensor>> {
         Ok(self.b.gradient(loss, wrt)?)

@@ -134,7 +134,7 @@ impl Maker {
 
 fn stop(m: &mut Maker) -> Made {
     let x = m.any_float(0);
-    m.add(StopGradient, &[x])
+    m.add(StopGradient::default(), &[x])
 }
 
 fn iota(m: &mut Maker) -> Made {

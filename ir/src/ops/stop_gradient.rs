@@ -4,8 +4,11 @@ use super::*;
 use crate::definition::Element;
 
 /// The operand itself; no gradient flows through it.
-#[derive(Clone, PartialEq, Debug)]
-pub struct StopGradient;
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct StopGradient {
+    /// The state that the value is, of those that earlier steps of the entry have left: later steps differentiate by it.
+    pub state: Option<String>,
+}
 
 impl StopGradient {
     /// Names in the text form.
@@ -13,14 +16,18 @@ impl StopGradient {
         &["stop_gradient"]
     }
 
-    pub(super) fn from_attributes(_: &str, _: &mut Attributes) -> Result<StopGradient, String> {
-        Ok(StopGradient)
+    pub(super) fn from_attributes(_: &str, attributes: &mut Attributes) -> Result<StopGradient, String> {
+        Ok(StopGradient { state: attributes.text("state")? })
     }
 }
 
 impl Operator for StopGradient {
     fn name(&self) -> &'static str {
         "stop_gradient"
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+        self.state.iter().map(|name| ("state", Attribute::Text(name.clone()))).collect()
     }
 
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {

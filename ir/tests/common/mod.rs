@@ -129,7 +129,8 @@ fn elementwise(all: &mut Vec<Case>) {
         push(all, Fma, &[floats(&dims), between(&dims, 1.0, 2.0), between(&dims, -1.0, 2.0)]);
         push(all, Select, &[bools(&dims), floats(&dims), between(&dims, 0.0, 2.0)]);
         push(all, Convert(DType::F64), &[floats(&dims)]);
-        push(all, StopGradient, &[floats(&dims)]);
+        push(all, StopGradient::default(), &[floats(&dims)]);
+        push(all, StopGradient { state: Some("a.\"w\"".to_owned()) }, &[floats(&dims)]);
         for function in F::ALL {
             let operands = match function {
                 F::Log | F::Log2 | F::Log10 | F::Rsqrt => vec![between(&dims, 0.5, 3.0)],

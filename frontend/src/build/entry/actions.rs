@@ -1,9 +1,8 @@
 //! What an entry does behind the body: outputs, losses, updates of state.
 
 use brolga_ir::DType;
-use brolga_ir::ops::Role;
+use brolga_ir::ops::{Op, Role, StopGradient};
 
-use super::SETTLED;
 use super::opening::Base;
 use crate::build::Builder;
 use crate::build::memory::Memory;
@@ -86,18 +85,17 @@ impl Builder<'_> {
         Some(tensor)
     }
 
-    /// What the steps so far have left becomes mere values: no later gradient looks behind them. Where such a value comes from
-    /// says which state it is.
+    /// What the steps so far have left becomes mere values, which say which state they are: no later gradient looks behind
+    /// them.
     fn settle(&mut self, span: Span) {
         for (name, value) in self.slots.updates() {
-            let path = format!("{SETTLED}{name}");
-            let node = self.graph.graph.node(value.node);
             // Those of earlier steps have become so already.
-            if node.op.stops_gradient() && *node.origin.path == *path {
+            let op = &self.graph.graph.node(value.node).op;
+            if matches!(op, Op::StopGradient(StopGradient { state: Some(state) }) if *state == name) {
                 continue;
             }
-            self.graph.enter(&path, &self.source.clone(), span);
-            match self.ops().stop_gradient(value) {
+            self.graph.enter(&format!("settled.{name}"), &self.source.clone(), span);
+            match self.ops().settled(&name, value) {
                 Ok(value) => self.slots.set(&name, value),
                 Err(fault) => {
                     self.fail(fault, span);
