@@ -3,8 +3,8 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 use brolga::codegen::{self, compile_checked};
 use brolga::ir::Graph;
@@ -135,6 +135,11 @@ fn main() {
             }
         }
     }
+    let infer = model.compile("infer").unwrap();
+    for threads in &pools {
+        shared_instances_allocate_nothing(&infer, &state, threads);
+        shared_instances_allocate_nothing_together(&infer, &state, threads);
+    }
     let programs = Programs { train: model.compile("train").unwrap(), formulas: None, evaluation: None };
     for threads in &pools {
         training_allocates_nothing_between_steps(&programs, &state, threads);
@@ -178,6 +183,75 @@ fn runs_allocate_nothing(executable: &Arc<Executable>, state: &State, threads: &
     }
     let calls = CALLS.load(Ordering::SeqCst) - before;
     assert_eq!(calls, 0, "`{}` with {threads:?}, tensors {shift} bytes off", manifest.entry);
+}
+
+/// Instances that have the prepared values of one that has run.
+fn shared(executable: &Arc<Executable>, state: &State, threads: &Threads, count: usize) -> Vec<Instance> {
+    assert!(executable.manifest().prepared_bytes > 0, "there is something to share");
+    let mut first = Instance::bind(executable.clone(), state, threads).unwrap();
+    let mut fresh = state.try_clone().unwrap();
+    let inputs = random_inputs(&executable.manifest().inputs).unwrap();
+    first.run_tensors(&mut fresh, &inputs, &mut results(executable)).unwrap();
+    let mut all: Vec<Instance> = (1..count).map(|_| first.share().unwrap()).collect();
+    all.push(first);
+    all
+}
+
+/// Memory for the outputs.
+fn results(executable: &Arc<Executable>) -> Vec<Tensor> {
+    let outputs = executable.manifest().outputs.iter();
+    outputs.map(|output| Tensor::zeros(output.dtype, &output.dims).unwrap()).collect()
+}
+
+/// One call after the other, the first one of each instance among them.
+fn shared_instances_allocate_nothing(executable: &Arc<Executable>, state: &State, threads: &Threads) {
+    let mut instances = shared(executable, state, threads, 4);
+    let inputs = random_inputs(&executable.manifest().inputs).unwrap();
+    let views: Vec<TensorRef<'_>> = inputs.iter().map(Tensor::view).collect();
+    let mut outputs = results(executable);
+    let mut targets: Vec<TensorMut<'_>> = outputs.iter_mut().map(Tensor::view_mut).collect();
+    let before = CALLS.load(Ordering::SeqCst);
+    for _ in 0..RUNS {
+        for instance in &mut instances {
+            instance.run_shared(state, &views, &mut targets).unwrap();
+        }
+    }
+    let calls = CALLS.load(Ordering::SeqCst) - before;
+    assert_eq!(calls, 0, "shared instances of `{}` with {threads:?}", executable.manifest().entry);
+}
+
+/// Calls at the same time, each instance on a thread of its own.
+fn shared_instances_allocate_nothing_together(
+    executable: &Arc<Executable>,
+    state: &State,
+    threads: &Threads,
+) {
+    let mut instances = shared(executable, state, threads, 3);
+    let inputs = &random_inputs(&executable.manifest().inputs).unwrap();
+    // All have their memory; begin; have run; end.
+    let barrier = &Barrier::new(instances.len() + 1);
+    std::thread::scope(|scope| {
+        for instance in &mut instances {
+            scope.spawn(move || {
+                let views: Vec<TensorRef<'_>> = inputs.iter().map(Tensor::view).collect();
+                let mut outputs = results(executable);
+                let mut targets: Vec<TensorMut<'_>> = outputs.iter_mut().map(Tensor::view_mut).collect();
+                barrier.wait();
+                barrier.wait();
+                let runs = (0..RUNS).all(|_| instance.run_shared(state, &views, &mut targets).is_ok());
+                barrier.wait();
+                barrier.wait();
+                assert!(runs);
+            });
+        }
+        barrier.wait();
+        let before = CALLS.load(Ordering::SeqCst);
+        barrier.wait();
+        barrier.wait();
+        let calls = CALLS.load(Ordering::SeqCst) - before;
+        barrier.wait();
+        assert_eq!(calls, 0, "shared instances at the same time, with {threads:?}");
+    });
 }
 
 /// Notes the number of calls at each step.
