@@ -60,6 +60,18 @@ impl Diagnostic {
         self
     }
 
+    /// Another place that matters, in whatever file: `what` is so "here", or "at model.ron:3:1". Nothing if it is this one.
+    pub(crate) fn elsewhere(self, source: &Source, span: Span, what: &str) -> Self {
+        if source.name != self.0.source.name {
+            let (line, column) = source.position(span.start);
+            self.note(format!("{what} at {}:{line}:{column}", source.name))
+        } else if span != self.0.span {
+            self.context(span, format!("{what} here"))
+        } else {
+            self
+        }
+    }
+
     /// A fact worth knowing.
     pub fn note(mut self, text: impl Into<String>) -> Self {
         self.0.notes.push(text.into());

@@ -285,7 +285,7 @@ fn build_entries(
                 diagnostics.extend(found);
             }
             let Some(built) = built else { continue };
-            state.add(&built.graph.name, built.slots, built.declared, &mut diagnostics);
+            state.add(&built.graph.name, built.slots, built.declared, &tree.source, &mut diagnostics);
             if instance.rows.len() < built.rows.len() {
                 instance.rows = built.rows;
             }

@@ -355,6 +355,58 @@ fn indices_that_are_constants() {
     assert!(found.contains("the index 9 is outside of axis 0 of f32[5, 2]"), "{found}");
 }
 
+/// What is a constant does not depend on how many elements it has, nor on how many parts it is put together from; what is
+/// computed is none.
+#[test]
+fn constant_indices_are_told_by_what_they_are() {
+    let inputs = "\"x\": \"f32[2, 3]\"";
+    let given = [("x", Tensor::f32([2, 3], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]))];
+    let joined =
+        |value: i64| format!("concat([{}], axis=0)", vec![format!("full([1], {value})"); 40].join(", "));
+    let (first, last): (&[f64], &[f64]) = (&[0.0, 1.0, 2.0], &[3.0, 4.0, 5.0]);
+    let nested = format!("{}full([1], -1){}", "reshape(".repeat(30), ", [1, 1]), [1])".repeat(15));
+    for (indices, expected) in [
+        ("full([100001], -1)", last),
+        ("full([1000, 1001], -1)[0]", first),
+        ("cast([0, -1], 'i32')", last),
+        ("reshape([0, -1], [1, 2])[0]", first),
+        ("stack([0, -1])", last),
+        (joined(-1).as_str(), last),
+        (nested.as_str(), last),
+        // Computed: moved to the end.
+        ("cumsum(full([2], -1))", first),
+        ("full([2], -1) * 1", first),
+        ("full([2], 7) + 0", last),
+        ("positions(full([9], 0))", last),
+        ("cast([300], 'u8')", last),
+    ] {
+        let found = numbers(&value(inputs, &given, &format!("take(x, {indices})[-1]")));
+        assert_eq!(found, expected, "{indices}");
+    }
+    // By `x[...]` they count from the end even so.
+    assert_eq!(numbers(&value(inputs, &given, "x[cumsum(full([2], -1))][0]")), last);
+    for indices in
+        ["full([2], 9)", "full([100001], 9)", "cast([0, 9], 'i32')", "[[0], [9]]", joined(9).as_str()]
+    {
+        for expression in [format!("take(x, {indices})"), format!("x[{indices}]")] {
+            let found = mistakes(&formulas(inputs, "", &[&expression]));
+            let said = "the index 9 is outside of axis 0 of f32[2, 3]";
+            assert!(
+                found.contains(said) && found.contains("0 to 1, from the end -1 to -2"),
+                "{expression}: {found}"
+            );
+        }
+    }
+    // One text for whatever way an index is written.
+    for expression in ["x[9]", "x[[0, 9]]", "x[:, 0][9]"] {
+        let found = mistakes(&formulas(inputs, "", &[expression]));
+        assert!(found.contains("the index 9 is outside of axis 0"), "{expression}: {found}");
+        assert!(found.contains("its indices are 0 to 1, from the end -1 to -2"), "{expression}: {found}");
+    }
+    let fine = ["take(x, full([0], 9))", "x[full([0], 9)]", "take(x, full([2], 9), mode='clip')"];
+    assert_eq!(mistakes(&formulas(inputs, "", &fine)), "");
+}
+
 /// What is said of operands that an operator does not take helps.
 #[test]
 fn advice_about_types() {

@@ -3,8 +3,11 @@
 //! First integers, ranges and new axes are applied, by one slice. Then lists and tensors of indices: they are repeated to
 //! one shape, whose axes take the place of the indexed ones if these are neighbours, else stand in front.
 
+use std::fmt::Display;
+
+use brolga_ir::graph::Node;
 use brolga_ir::scalar::{Comparison, ScalarOp};
-use brolga_ir::{DType, Graph, Op, Size, Type};
+use brolga_ir::{DType, Op, Size, Type};
 
 use super::ops::{Ops, Range, Tensor};
 use super::value::{Built, Fault, Val};
@@ -65,8 +68,7 @@ impl Ops<'_> {
             Range::New => sliced.kept.push(1),
             Range::Rest => {}
             Range::At(at) => {
-                let outside = |_| Fault::new(format!("the index {at} is outside of axis {axis} of {ty}"));
-                let first = at.axis(extent).map_err(outside)?;
+                let first = at.axis(extent).map_err(|_| outside(at, ty, axis))?;
                 (sliced.start[axis], sliced.stop[axis]) = (first, first + 1);
             }
             Range::Slice { start, stop, step } => {
@@ -90,10 +92,10 @@ impl Ops<'_> {
                     .help("choose elementwise with `where(mask, x, otherwise)`, which keeps the shape"));
                 }
                 let indices = self.indices(indices)?;
+                self.check_indices(ty, axis, indices)?;
                 if extent == 0 && self.ty(indices).elements() > 0 {
                     return Err(Fault::new(format!("axis {axis} of {ty} has no elements to take")));
                 }
-                self.check_indices(ty, axis, indices)?;
                 sliced.taken.push((sliced.kept.len(), indices));
                 sliced.kept.push(extent);
             }
@@ -118,9 +120,10 @@ impl Ops<'_> {
             }
             _ => items.clone(),
         };
-        let outside = |item: &&Val| item.as_int().is_some_and(|at| Size::from(at).axis(extent).is_err());
-        if let Some(item) = numbers.iter().find(outside) {
-            return wrong(format!("the index {} is outside of axis {axis} of {ty}", item.describe()));
+        // Beside a tensor, too, with which a list is none of constants.
+        let is_outside = |at: &i64| Size::from(*at).axis(extent).is_err();
+        if let Some(at) = numbers.iter().filter_map(Val::as_int).find(is_outside) {
+            return Err(outside(at, ty, axis).at(list.span));
         }
         if numbers.is_empty() {
             return Ok(self.b.constant(brolga_ir::Tensor::zeros(&Type::new(DType::I64, [0])))?);
@@ -139,30 +142,36 @@ impl Ops<'_> {
     }
 
     /// A mistake if one of the indices is a constant outside of the axis; whether constants are below 0.
-    fn check_indices(&self, ty: &Type, axis: usize, indices: Tensor) -> Built<bool> {
+    fn check_indices(&mut self, ty: &Type, axis: usize, indices: Tensor) -> Built<bool> {
         let Some((least, greatest)) = self.known_range(indices) else { return Ok(false) };
-        let extent = i64::try_from(ty.dims[axis]).unwrap_or(i64::MAX);
-        match [least, greatest].into_iter().find(|at| !(-extent..extent).contains(at)) {
-            Some(at) => {
-                let fault = Fault::new(format!("the index {at} is outside of axis {axis} of {ty}"));
-                let last = extent - 1;
-                Err(if extent == 0 {
-                    fault.note("it has no elements")
-                } else {
-                    fault.note(format!("its indices are 0 to {last}, from the end -1 to -{extent}"))
-                })
-            }
+        match [least, greatest].into_iter().find(|&at| Size::from(at).axis(ty.dims[axis]).is_err()) {
+            Some(at) => Err(outside(at, ty, axis)),
             None => Ok(least < 0),
         }
     }
 
-    /// The least and the greatest of whole numbers that are constants: written in the model, or made of such. Nothing if a
-    /// part is computed from inputs, parameters or positions, if there is none, or if they are many.
-    pub fn known_range(&self, x: Tensor) -> Option<(i64, i64)> {
-        let mut left = KNOWN_NODES;
-        let values = known(self.b.graph, x, &mut left)?;
-        let numbers = || (0..values.elements()).map(|i| values.get(i).to_i64());
-        Some((numbers().min()?, numbers().max()?))
+    /// The least and the greatest of whole numbers that are constants: written in the model, however they are arranged and
+    /// of whatever integer type. Nothing if a part is computed, or if there is none. How many there are does not matter:
+    /// each node is looked at once.
+    pub fn known_range(&mut self, x: Tensor) -> Option<(i64, i64)> {
+        let mut open = vec![x.node];
+        while let Some(&id) = open.last() {
+            let node = self.b.graph.node(id);
+            let operands = if arranges(&node.op) { &node.operands[..] } else { &[] };
+            let missing =
+                operands.iter().map(|operand| operand.node).filter(|id| !self.ranges.contains_key(id));
+            let before = open.len();
+            open.extend(missing);
+            if open.len() == before {
+                open.pop();
+                // One that several nodes have asked for is there already.
+                if !self.ranges.contains_key(&id) {
+                    let range = range_of(node, |operand| self.ranges[&operand.node]);
+                    self.ranges.insert(id, range);
+                }
+            }
+        }
+        self.ranges[&x.node].filter(|(least, greatest)| least <= greatest)
     }
 
     /// Indices of which those below 0 count from the end of an axis.
@@ -212,30 +221,45 @@ impl Ops<'_> {
     }
 }
 
-/// The most nodes, and the most elements, of what is computed to know whether indices are inside.
-const KNOWN_NODES: usize = 16;
-const KNOWN_ELEMENTS: usize = 100_000;
-
-/// A value made of nothing but constants, by so many nodes at most.
-fn known(graph: &Graph, x: Tensor, left: &mut usize) -> Option<brolga_ir::Tensor> {
-    *left = left.checked_sub(1)?;
-    let node = graph.node(x.node);
-    if graph.ty(x).elements() > KNOWN_ELEMENTS {
-        return None;
+/// An index that is beyond either end of an axis.
+fn outside(at: impl Display, ty: &Type, axis: usize) -> Fault {
+    let fault = Fault::new(format!("the index {at} is outside of axis {axis} of {ty}"));
+    match ty.dims[axis] {
+        0 => fault.note("it has no elements"),
+        extent => fault.note(format!("its indices are 0 to {}, from the end -1 to -{extent}", extent - 1)),
     }
+}
+
+/// The least and the greatest of constants. Of none, which any range holds, it is `EMPTY`.
+type Known = Option<(i64, i64)>;
+const EMPTY: (i64, i64) = (i64::MAX, i64::MIN);
+
+/// Whether an operator gives all elements of its operands and no others, but for their type.
+fn arranges(op: &Op) -> bool {
+    match op {
+        Op::Broadcast(_) | Op::Reshape(_) | Op::Transpose(_) | Op::Reverse(_) | Op::Concat(_) => true,
+        Op::Elementwise(elementwise) => matches!(elementwise.op, ScalarOp::Convert(_)),
+        _ => false,
+    }
+}
+
+/// The range of a node, by those of its operands.
+fn range_of(node: &Node, range: impl Fn(Tensor) -> Known) -> Known {
+    let ty = &node.types[0];
+    let join = |(low, high): (i64, i64), (least, greatest): (i64, i64)| (low.min(least), high.max(greatest));
     match &node.op {
-        Op::Constant(constant) => constant.value.try_clone().ok(),
-        Op::Elementwise(_)
-        | Op::Broadcast(_)
-        | Op::Reshape(_)
-        | Op::Transpose(_)
-        | Op::Slice(_)
-        | Op::Reverse(_)
-        | Op::Concat(_) => {
-            let operands = node.operands.iter().map(|&operand| known(graph, operand, left));
-            let operands = operands.collect::<Option<Vec<_>>>()?;
-            let results = node.op.get().evaluate(&operands.iter().collect::<Vec<_>>(), &node.types);
-            results.ok()?.into_iter().next()
+        _ if ty.dtype.is_float() => None,
+        _ if ty.elements() == 0 => Some(EMPTY),
+        Op::Constant(constant) => {
+            let values = (0..ty.elements()).map(|i| constant.value.get(i).to_i64());
+            Some(values.map(|value| (value, value)).fold(EMPTY, join))
+        }
+        op if arranges(op) => {
+            let all =
+                node.operands.iter().try_fold(EMPTY, |all, &operand| Some(join(all, range(operand)?)))?;
+            // A number that the type cannot hold wraps: that is computing.
+            let (least, greatest) = super::promote::bounds(ty.dtype)?;
+            (least <= all.0 && all.1 <= greatest).then_some(all)
         }
         _ => None,
     }

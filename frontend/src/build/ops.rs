@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use brolga_ir::graph::{Graph, GraphError, Origin, Value};
+use brolga_ir::graph::{Graph, GraphError, NodeId, Origin, Value};
 use brolga_ir::scalar::{Comparison, Function, Scalar, ScalarOp};
 use brolga_ir::{DType, Size, Type};
 
@@ -30,7 +30,12 @@ pub(crate) struct GraphBuilder {
     pub places: HashMap<String, Place>,
     /// Where what is added comes from.
     pub place: Option<Place>,
+    /// The least and greatest of constants, of nodes that were asked for.
+    ranges: Ranges,
 }
+
+/// By node: the least and the greatest of whole numbers that are constants; nothing of what is computed.
+type Ranges = HashMap<NodeId, Option<(i64, i64)>>;
 
 impl GraphBuilder {
     pub fn new(name: &str, float: DType) -> Self {
@@ -42,6 +47,7 @@ impl GraphBuilder {
             sums: Vec::new(),
             places: HashMap::new(),
             place: None,
+            ranges: Ranges::new(),
         }
     }
 
@@ -94,6 +100,7 @@ pub(crate) struct Ops<'a> {
     float: DType,
     pub(super) precise: bool,
     pub(super) sums: &'a mut Vec<Tensor>,
+    pub(super) ranges: &'a mut Ranges,
 }
 
 impl<'a> Ops<'a> {
@@ -103,6 +110,7 @@ impl<'a> Ops<'a> {
             float: graph.float,
             precise: graph.precise,
             sums: &mut graph.sums,
+            ranges: &mut graph.ranges,
             b: brolga_ir::builder::Builder::new(&mut graph.graph, origin),
         }
     }

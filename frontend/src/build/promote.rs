@@ -33,7 +33,7 @@ impl Category {
 }
 
 /// The least and greatest integer of a type.
-fn bounds(dtype: DType) -> Option<(i64, i64)> {
+pub(super) fn bounds(dtype: DType) -> Option<(i64, i64)> {
     match dtype {
         DType::U8 => Some((0, i64::from(u8::MAX))),
         DType::I32 => Some((i64::from(i32::MIN), i64::from(i32::MAX))),

@@ -21,12 +21,14 @@ pub(crate) struct SharedState {
 }
 
 impl SharedState {
-    /// Adds what an entry uses, with the places where it is declared. What another entry needs otherwise is a mistake.
+    /// Adds what an entry uses, with the places where it is declared; what has none is said of `source` as a whole. What
+    /// another entry needs otherwise is a mistake.
     pub fn add(
         &mut self,
         entry: &str,
         slots: Vec<Slot>,
         mut places: HashMap<String, Place>,
+        source: &Arc<Source>,
         diagnostics: &mut Diagnostics,
     ) {
         for slot in slots {
@@ -37,21 +39,67 @@ impl SharedState {
                 continue;
             };
             let Some((found, other)) = slot.differs(&self.slots[*position]) else { continue };
-            let (Some((source, span)), true) = (place, self.reported.insert(slot.name.clone())) else {
+            if !self.reported.insert(slot.name.clone()) {
                 continue;
-            };
+            }
             let message = format!("`{}` {found} in the entry `{entry}`, but {other} in `{first}`", slot.name);
-            let mut diagnostic = Diagnostic::new(&source, span, message);
-            if let Some((_, before)) =
-                declared.as_ref().filter(|(s, at)| s.name == source.name && *at != span)
-            {
-                diagnostic = diagnostic.context(*before, format!("declared here in `{first}`"));
+            let mut diagnostic = match &place {
+                Some((source, span)) => Diagnostic::new(source, *span, message),
+                None => Diagnostic::general(source, message),
+            };
+            if let (Some((source, span)), true) = (declared, place.is_some()) {
+                diagnostic = diagnostic.elsewhere(source, *span, &format!("`{first}` declares it"));
             }
             diagnostics.push(
                 diagnostic
                     .note("entry points share their state: what has one name is the same in all of them")
                     .help("bring it to one form in both, or give layers that differ names of their own"),
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use brolga_ir::{DType, Type};
+
+    use super::*;
+    use crate::build::state::SlotKind;
+    use crate::init::Init;
+
+    /// What two entries say of state that differs, with the places where they declare it.
+    fn said(first: Option<Place>, second: Option<Place>) -> String {
+        let (mut state, mut diagnostics) = (SharedState::default(), Diagnostics::default());
+        let source = Source::new("model.ron", "one\ntwo");
+        for (entry, extent, place) in [("infer", 3, first), ("train", 4, second)] {
+            let ty = Type::new(DType::F32, [extent]);
+            let (name, init) = ("w".to_owned(), Init::Constant(0.0));
+            let slot = Slot { name: name.clone(), ty, kind: SlotKind::Parameter, init };
+            let places = place.map(|place| (name, place)).into_iter().collect();
+            state.add(entry, vec![slot], places, &source, &mut diagnostics);
+        }
+        diagnostics.to_string()
+    }
+
+    /// State that differs is a mistake, wherever it is declared, and be it nowhere.
+    #[test]
+    fn places_of_state_that_differs() {
+        let file = Source::new("model.ron", "one\ntwo");
+        let other = Source::new("part.ron", "three");
+        let [one, two] = [(0, 3), (4, 7)].map(|(start, end)| (file.clone(), Span::new(start, end)));
+        let three = (other, Span::new(0, 5));
+        let message = "`w` is f32[4] in the entry `train`, but f32[3] in `infer`";
+        for (first, second, place, beside) in [
+            (Some(&one), Some(&two), "--> model.ron:2:1", "`infer` declares it here"),
+            (Some(&three), Some(&two), "--> model.ron:2:1", "`infer` declares it at part.ron:1:1"),
+            (Some(&two), Some(&two), "--> model.ron:2:1", ""),
+            (None, Some(&two), "--> model.ron:2:1", ""),
+            (Some(&one), None, "in model.ron", ""),
+            (None, None, "in model.ron", ""),
+        ] {
+            let said = said(first.cloned(), second.cloned());
+            assert!(said.contains(message) && said.contains(place) && said.contains(beside), "{said}");
+            assert_eq!(said.contains("declares it"), !beside.is_empty(), "{said}");
         }
     }
 }

@@ -164,7 +164,7 @@ pub(super) fn class_weights(
 }
 
 /// A message if one of the labels is a constant and no class. Classes do not count from the end.
-pub(super) fn check_classes(ops: &Ops, labels: Tensor, classes: usize) -> Result<(), String> {
+pub(super) fn check_classes(ops: &mut Ops, labels: Tensor, classes: usize) -> Result<(), String> {
     let Some((least, greatest)) = ops.known_range(labels) else { return Ok(()) };
     let last = classes as i64 - 1;
     match [least, greatest].into_iter().find(|class| !(0..=last).contains(class)) {
@@ -203,7 +203,7 @@ impl Labels {
             class = ops.select(counts, label, zero)?;
             kept = Some(counts);
         } else {
-            check_classes(&ops, label, classes).map_err(|message| wrong(args, "label", message))?;
+            check_classes(&mut ops, label, classes).map_err(|message| wrong(args, "label", message))?;
         }
         let share = match (weights, kept) {
             (Some(weights), None) => Some(ops.take(weights, class, 0)?),

@@ -117,7 +117,7 @@ pub(super) static FUNCTIONS: [Function; 8] = [
         let x = whole(builder, args, "x", "class indices")?;
         let (classes, float) = (args.size("classes")?.get()?, builder.float());
         let mut ops = builder.ops();
-        check_classes(&ops, x, classes).map_err(|message| wrong(args, "x", message))?;
+        check_classes(&mut ops, x, classes).map_err(|message| wrong(args, "x", message))?;
         // Classes are compared in the type of the indices, which must hold them all.
         let x = if ops.dtype(x) == DType::U8 { ops.convert(x, DType::I32)? } else { x };
         Ok(Val::Tensor(ops.b.one_hot(x, classes, float)?))

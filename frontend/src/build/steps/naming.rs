@@ -125,12 +125,9 @@ const IMPORT: &str = "import";
 /// A mistake at the second of two places, with the first.
 fn twins(message: String, first: (&Arc<Source>, Span), second: (&Arc<Source>, Span)) -> Diagnostic {
     let diagnostic = Diagnostic::new(second.0, second.1, message);
-    if first.0.name != second.0.name {
-        let (line, column) = first.0.position(first.1.start);
-        diagnostic.note(format!("the first is at {}:{line}:{column}", first.0.name))
-    } else if first.1 != second.1 {
-        diagnostic.context(first.1, "the first is here")
-    } else {
-        diagnostic.note("it is built more than once: in a repetition use the index, as in \"conv{i}\"")
+    if first.0.name == second.0.name && first.1 == second.1 {
+        return diagnostic
+            .note("it is built more than once: in a repetition use the index, as in \"conv{i}\"");
     }
+    diagnostic.elsewhere(first.0, first.1, "the first is")
 }
