@@ -82,7 +82,7 @@ impl Argument {
     /// The words that may be given; none where it takes other values only.
     pub fn words(&self) -> &'static [&'static str] {
         match self.takes {
-            Takes::Words(words) => words,
+            Takes::Words(words) | Takes::Paddings { words, .. } => words,
             _ => &[],
         }
     }
@@ -101,6 +101,13 @@ pub enum Takes {
         axes: usize,
         /// The least of the numbers.
         low: i64,
+    },
+    /// A whole number from 0 on, a list with one for each of so many axes, or with `[before, after]`; or one of the words.
+    Paddings {
+        /// How many axes.
+        axes: usize,
+        /// What may stand for numbers, if anything.
+        words: &'static [&'static str],
     },
     /// A whole number of any sign, such as an axis.
     Int,
@@ -250,12 +257,11 @@ fn callable(kind: Kind, signature: &'static Signature) -> Callable {
         name: parameter.name,
         required: parameter.required,
         takes: match (parameter.kind, parameter.rule) {
+            (ArgumentKind::Word(words), Rule::Padding(axes)) => Takes::Paddings { axes, words },
             (ArgumentKind::Word(words), _) => Takes::Words(words),
             (ArgumentKind::Call(calls), _) => Takes::Calls(calls.iter().map(|call| call.name).collect()),
-            (
-                ArgumentKind::Value,
-                Rule::Any | Rule::Padding(_) | Rule::Ints | Rule::Numbers | Rule::Ascending,
-            ) => Takes::Values,
+            (ArgumentKind::Value, Rule::Any | Rule::Ints | Rule::Numbers | Rule::Ascending) => Takes::Values,
+            (ArgumentKind::Value, Rule::Padding(axes)) => Takes::Paddings { axes, words: &[] },
             (ArgumentKind::Value, Rule::Sizes { axes, low }) => Takes::Sizes { axes, low },
             (ArgumentKind::Value, Rule::Int) => Takes::Int,
             (ArgumentKind::Value, Rule::Size) => Takes::Size,

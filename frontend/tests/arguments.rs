@@ -9,11 +9,11 @@ mod tables;
 
 use std::collections::HashSet;
 
-use brolga_frontend::language::{self, Callable, Kind, callables};
+use brolga_frontend::language::{self, Callable, Kind, Takes, callables};
 use brolga_frontend::{Model, Settings, no_imports};
 
 use self::tables::*;
-use crate::common::mistakes;
+use crate::common::{formulas, mistakes};
 
 /// The graphs of a model as text, or its mistakes.
 fn graphs(text: &str) -> Result<String, String> {
@@ -220,6 +220,42 @@ fn activations_by_word() {
         assert_eq!(named, graphs(&layer(own.name, IMAGE)), "{word}");
         assert_eq!(named == nothing, *word == "identity", "{word}");
     }
+}
+
+/// Padding is what the list of the language says: a number, one for each axis, or two, and a word where there are some.
+#[test]
+fn padding_is_what_its_rule_says() {
+    let mut rows = 0;
+    for layer in language::layers() {
+        let Some(argument) = layer.argument("padding") else { continue };
+        let Takes::Paddings { axes, words } = argument.takes else { continue };
+        rows += 1;
+        assert_eq!(words.is_empty(), !layer.name.starts_with("Conv"), "{}", layer.name);
+        let given = |name: &str| match name {
+            "kind" => "kind: \"max\"".to_owned(),
+            "kernel" => "kernel: 3".to_owned(),
+            other => format!("{other}: 1"),
+        };
+        let required = layer.arguments.iter().filter(|a| a.required).map(|a| given(a.name));
+        let required: Vec<String> = required.collect();
+        let said = |padding: &str| {
+            let dims = ", 8".repeat(axes);
+            let step = format!("{}({}, padding: {padding})", layer.name, required.join(", "));
+            mistakes(&formulas(&format!("\"x\": \"f32[2, 4{dims}]\""), &step, &["it"]))
+        };
+        let each = |one: &str, axes: usize| format!("[{}]", vec![one; axes].join(", "));
+        let mut right = vec!["1".to_owned(), each("1", axes), each("[0, 1]", axes)];
+        right.extend(words.iter().map(|word| format!("\"{word}\"")));
+        for padding in right {
+            assert_eq!(said(&padding), "", "{} with {padding}", layer.name);
+        }
+        for padding in
+            ["-1".to_owned(), each("1", axes + 1), each("[0, 1]", axes + 1), "\"'some'\"".to_owned()]
+        {
+            assert!(said(&padding).contains("`padding` must be"), "{} with {padding}", layer.name);
+        }
+    }
+    assert_eq!(rows, 10);
 }
 
 /// No two schedules, and no two initialisers, are the same.

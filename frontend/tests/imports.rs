@@ -23,6 +23,12 @@ fn build(text: &str) -> Result<Instance, String> {
                  For(each: \"f\", within: \"acts\", body: [Activation(\"f\")]), LeakyRelu(\"slope\"), If(\"deep\", [Linear(1)])",
                 parameters,
             ),
+            "middle" => model("Import(model: \"tiny\", set: {\"w\": \"2 * v\"})", "parameters: { \"v\": 4 },"),
+            "number" => model(
+                "Import(model: \"tiny\")",
+                "parameters: { \"v\": 4 }, variants: { \"none\": { \"v\": 0 } },",
+            )
+            .replace("[Import", "[If(\"v == 0\", [Expr(\"mean(it)\")]), Import"),
             _ => return Err("no such file".into()),
         };
         Ok((name.into(), text))
@@ -130,4 +136,34 @@ fn a_wrong_setting_is_shown_in_the_importer() {
     let found = build(&model("Import(model: \"tiny\", set: {\"w\": \"1 - 4\"})", "")).err().unwrap();
     assert!(found.contains("model.ron:2:12 imports it with w = -3"), "{found}");
     assert!(Model::parse("model.ron", &model("Import(model: \"tiny\")", ""), &no_imports).is_err());
+}
+
+/// Of an import inside of another, all are told from the one that leads to the mistake to the outermost that sets something.
+#[test]
+fn a_mistake_names_all_imports_that_lead_to_it() {
+    for (steps, notes) in [
+        (
+            "Import(model: \"middle\", set: {\"v\": -1})",
+            vec!["middle:2:12 imports it with w = -2", "model.ron:2:12 imports middle with v = -1"],
+        ),
+        (
+            "Import(model: \"number\", set: {\"v\": 0})",
+            vec!["number:2:46 imports it", "model.ron:2:12 imports number with v = 0"],
+        ),
+        (
+            "Import(model: \"number\", variant: \"none\")",
+            vec!["number:2:46 imports it", "model.ron:2:12 imports number with the variant `none`"],
+        ),
+        ("Expr(\"mean(it)\"), Import(model: \"middle\")", vec!["middle:2:12 imports it with w = 8"]),
+        ("Expr(\"mean(it)\"), Import(model: \"number\")", vec![]),
+    ] {
+        let found = build(&model(steps, "")).err().unwrap_or_else(|| panic!("{steps} is accepted"));
+        let first = found.split("\n\nerror").next().unwrap_or(&found);
+        let said: Vec<&str> = first
+            .lines()
+            .filter_map(|line| line.split("note: ").nth(1))
+            .filter(|n| n.contains("imports"))
+            .collect();
+        assert_eq!(said, notes, "{steps}\n{found}");
+    }
 }

@@ -105,6 +105,7 @@ impl Maker {
                 self.pick(&["1", "1", "2", "2", "3", "3", "4", "5", "6", "8", "size(1)"]).to_owned()
             }
             Takes::Sizes { axes, low } => self.sizes(axes, low),
+            Takes::Paddings { axes, .. } => self.paddings(axes),
             Takes::Int => self.pick(&["0", "1", "1", "-1", "-1", "2", "-2", "3"]).to_owned(),
             Takes::Within(low, high) => self.number(low, high),
             Takes::Flag => self.pick(&["true", "false"]).to_owned(),
@@ -123,6 +124,19 @@ impl Maker {
             return one(self);
         }
         format!("[{}]", (0..axes).map(|_| one(self)).collect::<Vec<_>>().join(", "))
+    }
+
+    /// Padding: a number, or for each axis one or two.
+    fn paddings(&mut self, axes: usize) -> String {
+        let one = |maker: &mut Maker| maker.pick(&["0", "0", "1", "1", "2"]).to_owned();
+        let each = |maker: &mut Maker| match maker.chance(50) {
+            true => one(maker),
+            false => format!("[{}, {}]", one(maker), one(maker)),
+        };
+        if self.chance(75) {
+            return one(self);
+        }
+        format!("[{}]", (0..axes).map(|_| each(self)).collect::<Vec<_>>().join(", "))
     }
 
     /// A number between two, both included.
@@ -145,7 +159,8 @@ impl Maker {
 
     fn given(&mut self, owner: &str, argument: &Argument) -> Given {
         match &argument.takes {
-            Takes::Words(words) if argument.name != "padding" || self.chance(20) => {
+            Takes::Words(words) => Given::Text(format!("\"{}\"", self.pick(words))),
+            Takes::Paddings { words, .. } if !words.is_empty() && self.chance(20) => {
                 Given::Text(format!("\"{}\"", self.pick(words)))
             }
             Takes::Calls(names) if !self.chance(20) => {
@@ -318,7 +333,6 @@ fn lists(owner: &str, name: &str) -> Option<&'static [&'static str]> {
         ("Pad", "padding") => {
             &["[0, [1, 2]]", "[0, 1, 2]", "[0, 0, 1, [0, 2]]", "[[0, 0], 0, -1, 1]", "[0, 0, 0, 1, 1]", "[1]"]
         }
-        (_, "padding") => &["0", "0", "1", "1", "2", "[1, 0]", "[[1, 0], [0, 1]]"],
         ("Parameter", "dims") => &["[3]", "[2, 3]", "[1]", "[]", "[0]"],
         ("zeros" | "ones" | "full", "dims") => &["[2]", "[size(0), 1]", "[3, 2]", "[]", "[0, 2]"],
         (_, "dims") => &["[-1]", "[0, -1]", "[-1, 2]", "[size(0), -1]", "[size(0), -1, 1]", "[1, -1]"],

@@ -112,15 +112,21 @@ fn takes(argument: &Argument, between: &str) -> Option<String> {
         Takes::Int => Some("a whole number".into()),
         Takes::Within(low, high) => Some(interval(*low, *high)),
         Takes::Flag => Some("true or false".into()),
-        Takes::Words(words) => {
-            let words: Vec<String> = words.iter().map(|word| format!("{quote}{word}{quote}")).collect();
-            Some(words.join(" or "))
+        Takes::Paddings { axes, words } => {
+            let mut forms = vec![format!("a whole number from 0 on or a list of {axes}")];
+            forms.extend(quoted(words, quote));
+            Some(forms.join(" or "))
         }
+        Takes::Words(words) => Some(quoted(words, quote).join(" or ")),
         Takes::Calls(names) => Some(match names.len() {
             0..=3 => names.join(" or "),
             _ => format!("{} or others", names[..3].join(", ")),
         }),
     }
+}
+
+fn quoted(words: &[&str], quote: char) -> Vec<String> {
+    words.iter().map(|word| format!("{quote}{word}{quote}")).collect()
 }
 
 /// The numbers that are allowed. Ends beyond which f32 has no number need no word; an end that does not belong to the numbers is

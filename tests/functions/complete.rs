@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use brolga::frontend::language::{self, Callable, Takes};
+use brolga::frontend::language::{self, Callable};
 
 use super::{Row, instance, rows};
 
@@ -150,9 +150,9 @@ fn every_argument_has_a_row() {
                         argument.name
                     ));
                 }
-                let Takes::Words(words) = argument.takes else { continue };
                 // All words but one, which may be the default.
-                let left: Vec<&&str> = words.iter().filter(|word| !values.contains(*word)).collect();
+                let left: Vec<&&str> =
+                    argument.words().iter().filter(|word| !values.contains(*word)).collect();
                 if left.len() > usize::from(!argument.required) && *name != "Activation" {
                     missing.push(format!(
                         "argument `{}` of `{name}` has no row for {left:?}: add one in tests/functions/make.py",

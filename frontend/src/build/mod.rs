@@ -79,7 +79,7 @@ struct Seen {
 struct ImportSite {
     source: Arc<Source>,
     span: Span,
-    /// What it sets, as `w = 2`.
+    /// What it sets, as ``the variant `small`, w = 2``.
     set: String,
     /// Whether it was said that its layers have the names of others.
     told: bool,
@@ -207,15 +207,31 @@ impl<'a> Builder<'a> {
         if self.given_up {
             return;
         }
-        let site = self.importing.last().map(|&number| &self.import_sites[number]);
-        self.diagnostics.push(match site {
-            // What is wrong in the file may come from what another sets.
-            Some(site) if !site.set.is_empty() && diagnostic.place().0.name != site.source.name => {
-                let (line, column) = site.source.position(site.span.start);
-                diagnostic.note(format!("{}:{line}:{column} imports it with {}", site.source.name, site.set))
+        let diagnostic = self.imported(diagnostic);
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// The mistake with the imports that lead to its file, the innermost first, if one of them sets something: what is wrong
+    /// in the file may come from that.
+    fn imported(&self, mut diagnostic: Diagnostic) -> Diagnostic {
+        let mut file = diagnostic.place().0.name.clone();
+        let mut notes = Vec::new();
+        for site in self.importing.iter().rev().map(|&number| &self.import_sites[number]) {
+            // A value that is set is a mistake of the file that sets it.
+            if site.source.name == file {
+                continue;
             }
-            _ => diagnostic,
-        });
+            let (line, column) = site.source.position(site.span.start);
+            let with = if site.set.is_empty() { String::new() } else { format!(" with {}", site.set) };
+            let what = if notes.is_empty() { "it" } else { file.as_str() };
+            notes.push((format!("{}:{line}:{column} imports {what}{with}", site.source.name), with));
+            file.clone_from(&site.source.name);
+        }
+        let last = notes.iter().rposition(|(_, with)| !with.is_empty());
+        for (note, _) in notes.into_iter().take(last.map_or(0, |last| last + 1)) {
+            diagnostic = diagnostic.note(note);
+        }
+        diagnostic
     }
 
     /// Runs `inside` without reporting anything: what is asked is checked at another place.

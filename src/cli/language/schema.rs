@@ -149,13 +149,17 @@ fn fields(key: &str, properties: Map<String, Value>, required: &[&str], orders: 
 fn argument_value(argument: &Argument) -> Value {
     let expression = json!({"type": "string"});
     match &argument.takes {
-        Takes::Values | Takes::Sizes { .. } | Takes::Int => reference("value"),
+        Takes::Values | Takes::Sizes { .. } | Takes::Paddings { words: [], .. } | Takes::Int => {
+            reference("value")
+        }
         Takes::Size => json!({"anyOf": [{"type": "integer", "minimum": 1}, expression]}),
         Takes::Within(low, high) => {
             json!({"anyOf": [{"type": "number", "minimum": low, "maximum": high}, expression]})
         }
         Takes::Flag => json!({"anyOf": [{"type": "boolean"}, expression]}),
-        Takes::Words(words) => json!({"anyOf": [{"enum": words}, reference("value")]}),
+        Takes::Words(words) | Takes::Paddings { words, .. } => {
+            json!({"anyOf": [{"enum": words}, reference("value")]})
+        }
         Takes::Calls(names) => {
             let mut choices = vec![reference("value")];
             // `Constant` is of both kinds; the calls are all of one.

@@ -273,8 +273,10 @@ impl Builder<'_> {
             return;
         };
         let values = self.import_values(tree, import);
-        let set: Vec<String> =
-            values.iter().map(|(name, value)| format!("{name} = {}", value.describe())).collect();
+        let variant = import.variant.as_ref().map(|variant| variant.value.as_str());
+        let chosen = variant.map(|variant| format!("the variant `{variant}`"));
+        let set = values.iter().map(|(name, value)| format!("{name} = {}", value.describe()));
+        let set: Vec<String> = chosen.into_iter().chain(set).collect();
         let place = import.name.as_ref().map_or(span, |name| name.span);
         let site = ImportSite { source: self.source.clone(), span: place, set: set.join(", "), told: false };
         self.importing.push(self.import_sites.len());
@@ -284,7 +286,6 @@ impl Builder<'_> {
         let outer_source = std::mem::replace(&mut self.source, tree.source.clone());
         // It sees nothing of this file, and places in it are in the other.
         let outer_values = std::mem::take(&mut self.values);
-        let variant = import.variant.as_ref().map(|variant| variant.value.as_str());
         let mut names = self.in_frame(Frame::default(), |builder| {
             parameter_values(tree, variant, &values, |expr| builder.eval(expr))
         });
