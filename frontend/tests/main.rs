@@ -10,6 +10,7 @@ mod entries;
 mod imports;
 mod language;
 mod limits;
+mod lists;
 mod models;
 mod naming;
 mod numbers;

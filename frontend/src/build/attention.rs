@@ -3,6 +3,8 @@
 use brolga_ir::scalar::Comparison;
 use brolga_ir::{DType, Type};
 
+use super::Builder;
+use super::args::tensor;
 use super::ops::Ops;
 use super::value::{Args, Built, Fault, Tensor};
 use crate::source::Span;
@@ -26,9 +28,9 @@ pub(crate) struct Visible {
 
 impl Visible {
     /// The arguments `causal`, `mask` and `key_mask`.
-    pub fn read(args: &Args) -> Built<Visible> {
-        let mask = |name: &str| -> Built<Option<Mask>> {
-            args.has(name).then(|| Ok((args.tensor(name)?, args.place(name)))).transpose()
+    pub fn read(builder: &mut Builder, args: &Args) -> Built<Visible> {
+        let mut mask = |name: &str| -> Built<Option<Mask>> {
+            args.has(name).then(|| Ok((tensor(builder, args, name)?, args.place(name)))).transpose()
         };
         let causal = args.bool_or("causal", false)?;
         Ok(Visible { causal, mask: mask("mask")?, keys: mask("key_mask")?, scale: None })

@@ -92,39 +92,34 @@ impl Ops<'_> {
         Ok(self.promote(&[value])?[0])
     }
 
-    /// A list, which may hold lists and tensors, as a tensor of that type: of equal parts, stacked along its axes.
+    /// A list as a tensor of that type; its elements, numbers, tensors and lists, have one shape and stand along a new first axis.
     pub fn list(&mut self, list: &Spanned<Val>, dtype: DType) -> Built {
         let wrong = |message: String| Fault::new(message).at(list.span);
-        let mut items = Vec::new();
-        let mut dims = extents(&list.value, &mut items).map_err(wrong)?;
-        let ty = Type::new(dtype, dims.clone());
-        if !items.iter().any(|item| matches!(item, Val::Tensor(_))) {
-            let number = |item: Val| met(&Spanned::new(item, list.span), dtype);
-            let numbers = items.into_iter().map(number).collect::<Built<Vec<_>>>()?;
-            return Ok(self.b.constant(brolga_ir::Tensor::generate(&ty, |i| numbers[i]))?);
-        }
+        let items = match &list.value {
+            Val::List(items) if list.value.has_tensor() => items,
+            numbers => {
+                let mut items = Vec::new();
+                let ty = Type::new(dtype, extents(numbers, &mut items).map_err(wrong)?);
+                let number = |item: Val| met(&Spanned::new(item, list.span), dtype);
+                let numbers = items.into_iter().map(number).collect::<Built<Vec<_>>>()?;
+                return Ok(self.b.constant(brolga_ir::Tensor::generate(&ty, |i| numbers[i]))?);
+            }
+        };
         let mut parts = Vec::new();
         for item in items {
-            let part = self.promoted_item(&Spanned::new(item, list.span), dtype)?;
-            parts.push(part);
+            parts.push(match item {
+                Val::Tensor(tensor) => self.convert(*tensor, dtype)?,
+                other => self.list(&Spanned::new(other.clone(), list.span), dtype)?,
+            });
         }
         let part_dims = self.dims(parts[0]);
         if let Some(&other) = parts.iter().find(|&&part| self.dims(part) != part_dims) {
             let types = format!("{} and {}", self.ty(parts[0]), self.ty(other));
             return Err(wrong(format!("the elements of a list must have one shape, found {types}")));
         }
-        let single: Vec<usize> = [1].into_iter().chain(part_dims.iter().copied()).collect();
+        let single: Vec<usize> = [1].into_iter().chain(part_dims).collect();
         let parts = parts.into_iter().map(|part| self.reshape(part, &single)).collect::<Built<Vec<_>>>()?;
-        let whole = self.concat(&parts, 0)?;
-        dims.extend(part_dims);
-        self.reshape(whole, &dims)
-    }
-
-    fn promoted_item(&mut self, item: &Spanned<Val>, dtype: DType) -> Built {
-        match item.value {
-            Val::Tensor(tensor) => self.convert(tensor, dtype),
-            _ => self.literal(item, dtype),
-        }
+        self.concat(&parts, 0)
     }
 
     /// A number as a scalar tensor of that type; a mistake if the type cannot hold it.

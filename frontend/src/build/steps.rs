@@ -9,7 +9,7 @@ use super::value::{Fault, Val};
 use super::{Builder, Frame};
 use crate::expr::Expr;
 use crate::model::{Body, Branch, Join, StepKind};
-use crate::source::Span;
+use crate::source::{Span, Spanned};
 
 /// Most steps of one graph: repetition is bounded, so that every model that is accepted is checked within seconds. The deepest
 /// residual networks that have been trained, of 1202 layers, have 7,000.
@@ -191,20 +191,15 @@ impl Builder<'_> {
         }
         let path = self.full_name("");
         self.graph.enter(&path, &self.source, span);
-        let mut tensors = Vec::new();
-        for result in &results {
-            match result {
-                Val::Tensor(tensor) => tensors.push(*tensor),
-                other => {
-                    let fault =
-                        Fault::new(format!("a branch must give a tensor, found {}", other.describe()));
-                    self.current = self.fail(fault, span);
-                    return;
-                }
-            }
+        if let Some(other) = results.iter().find(|r| !matches!(r, Val::Tensor(_) | Val::List(_))) {
+            let fault = Fault::new(format!("a branch must give a tensor, found {}", other.describe()));
+            self.current = self.fail(fault, span);
+            return;
         }
+        let results: Vec<Spanned<Val>> = results.into_iter().map(|r| Spanned::new(r, span)).collect();
         let mut ops = self.ops();
-        let result = match join {
+        let tensors = ops.promote(&results.iter().collect::<Vec<_>>());
+        let result = tensors.and_then(|tensors| match join {
             Join::Concat => match axis.as_int() {
                 Some(axis) => ops.concat(&tensors, axis),
                 None => Err(Fault::new(format!("`axis` must be a whole number, found {}", axis.describe()))),
@@ -222,7 +217,7 @@ impl Builder<'_> {
                     .help("bring them to one shape, for instance with a 1x1 convolution of the same stride")),
                 }
             }),
-        };
+        });
         self.current = self.resolve(result.map(Val::Tensor), span);
     }
 }

@@ -83,6 +83,15 @@ impl Val {
         }
     }
 
+    /// Whether it is a tensor, or a list that holds one, however deep.
+    pub fn has_tensor(&self) -> bool {
+        match self {
+            Val::Tensor(_) => true,
+            Val::List(items) => items.iter().any(Val::has_tensor),
+            _ => false,
+        }
+    }
+
     /// Whether something in it is unknown.
     pub fn is_unknown(&self) -> bool {
         match self {
@@ -413,15 +422,6 @@ impl Args {
             None => Ok(None),
             Some(Spanned { value: Val::Text(text), .. }) => Ok(Some(text)),
             Some(value) => Self::wrong(name, value, "a text such as 'name'"),
-        }
-    }
-
-    /// The tensor given for `name`.
-    pub fn tensor(&self, name: &str) -> Built {
-        match self.get(name) {
-            None => Self::missing(name),
-            Some(Spanned { value: Val::Tensor(tensor), .. }) => Ok(*tensor),
-            Some(value) => Self::wrong(name, value, "a tensor"),
         }
     }
 

@@ -13,6 +13,9 @@ use crate::build::value::{Fault, Val};
 use crate::diagnostics::Diagnostic;
 use crate::source::{Span, Spanned};
 
+/// What to do where a list is taken for a tensor, but meets none.
+const LISTS: &str = "a list is a tensor where it meets one; by itself `stack([1, 2])` is one";
+
 /// The longest list that an expression may make.
 const LONGEST_LIST: i64 = 100_000;
 
@@ -111,12 +114,22 @@ impl Builder<'_> {
     fn unary(&mut self, operator: Unary, operand: &Expr, span: Span) -> Val {
         let value = self.eval(operand);
         let result = match (operator, &value) {
-            (_, Val::Unknown) => Ok(Val::Unknown),
+            _ if value.is_unknown() => Ok(Val::Unknown),
             (Unary::Minus, Val::Int(value)) => value.checked_neg().map(Val::Int).ok_or_else(overflow),
             (Unary::Minus, Val::Float(value)) => Ok(Val::Float(-value)),
             (Unary::Minus, Val::Tensor(value)) => self.ops().neg(*value).map(Val::Tensor),
             (Unary::Not, Val::Bool(value)) => Ok(Val::Bool(!value)),
             (Unary::Not, Val::Tensor(value)) => self.ops().not(*value).map(Val::Tensor),
+            (_, Val::List(_)) => {
+                let list = Spanned::new(value.clone(), operand.span);
+                let mut ops = self.ops();
+                let list = ops.tensor(&list);
+                let result = list.and_then(|list| match operator {
+                    Unary::Minus => ops.neg(list),
+                    Unary::Not => ops.not(list),
+                });
+                result.map(Val::Tensor)
+            }
             (Unary::Minus, other) => Err(Fault::new(format!("cannot negate {}", other.describe()))),
             (Unary::Not, other) => {
                 Err(Fault::new(format!("`not` takes true or false, found {}", other.describe())))
@@ -168,15 +181,15 @@ impl Builder<'_> {
     fn logic(&mut self, operator: Binary, first: Spanned<Val>, right: &Expr, span: Span) -> Val {
         let symbol = operator.symbol();
         match (operator, &first.value) {
-            (_, Val::Unknown) => Val::Unknown,
+            _ if first.value.is_unknown() => Val::Unknown,
             (Binary::And, Val::Bool(false)) => Val::Bool(false),
             (Binary::Or, Val::Bool(true)) => Val::Bool(true),
-            (_, Val::Bool(_) | Val::Tensor(_)) => {
+            (_, Val::Bool(_) | Val::Tensor(_) | Val::List(_)) => {
                 let second = Spanned::new(self.eval(right), right.span);
                 match (&first.value, &second.value) {
-                    (_, Val::Unknown) => Val::Unknown,
+                    _ if second.value.is_unknown() => Val::Unknown,
                     (Val::Bool(_), Val::Bool(second)) => Val::Bool(*second),
-                    (_, Val::Bool(_) | Val::Tensor(_)) => {
+                    (_, Val::Bool(_) | Val::Tensor(_) | Val::List(_)) => {
                         let result = binary(self, operator, &first, &second);
                         self.resolve(result, span)
                     }
@@ -215,7 +228,9 @@ impl Builder<'_> {
                 let outside = || Fault::new(format!("the index {at} is outside of a list of {length}"));
                 found.map_err(|_| outside().at(place))
             }
-            (Val::List(_), [Range::Slice { .. }] | [_, _, ..]) => Err(Fault::new("a list takes one index")),
+            (Val::List(_), [Range::Slice { .. }] | [_, _, ..]) => {
+                Err(Fault::new("a list takes one index").help(LISTS))
+            }
             (list @ Val::List(_), _) => {
                 let list = Spanned::new(list, base.span);
                 let mut ops = self.ops();
@@ -354,7 +369,11 @@ fn numbers(operator: Binary, left: &Val, right: &Val) -> Result<Val, Fault> {
         _ => {
             let (Some(a), Some(b)) = (left.as_float(), right.as_float()) else {
                 let message = format!("`{symbol}` cannot take {} and {}", left.describe(), right.describe());
-                return Err(Fault::new(message));
+                let fault = Fault::new(message);
+                return Err(match (left, right) {
+                    (Val::List(_), _) | (_, Val::List(_)) => fault.help(LISTS),
+                    _ => fault,
+                });
             };
             let value = match operator {
                 Add => a + b,

@@ -3,10 +3,12 @@
 use super::{Layer, expect_rank, input};
 use crate::arguments::{Parameter, Signature, flag, optional, size};
 use crate::build::Builder;
+use crate::build::args::tensor;
 use crate::build::attention::Visible;
 use crate::build::ops::Ops;
-use crate::build::value::{Args, Built, Fault, Tensor};
+use crate::build::value::{Args, Built, Fault, Tensor, Val};
 use crate::init::Init;
+use crate::source::Spanned;
 
 const PARAMETERS: [Parameter; 7] = [
     size("heads"),
@@ -38,7 +40,7 @@ fn multi_head_attention(builder: &mut Builder, x: Tensor, args: &Args) -> Built 
     let value = other(builder, x, args, "value")?.unwrap_or(key);
     let bias = args.bool_or("bias", true)?;
     let [q, k, v] = projected(builder, [x, key, value], bias)?;
-    let visible = Visible::read(args)?;
+    let visible = Visible::read(builder, args)?;
     let mixed = builder.ops().attention(q, k, v, heads, visible)?;
     let outer = Init::fan_uniform(width);
     let weight = builder.parameter("out_proj.weight", &[width, width], outer)?;
@@ -51,7 +53,12 @@ fn other(builder: &mut Builder, x: Tensor, args: &Args, name: &str) -> Built<Opt
     if !args.has(name) {
         return Ok(None);
     }
-    let (given, ops) = (args.tensor(name)?, builder.ops());
+    let dtype = builder.ops().dtype(x);
+    let given = match args.get(name) {
+        Some(list @ Spanned { value: Val::List(_), .. }) => builder.ops().list(list, dtype)?,
+        _ => tensor(builder, args, name)?,
+    };
+    let ops = builder.ops();
     let (found, queries) = (ops.ty(given), ops.ty(x));
     if found.rank() == 3 && found.dtype == queries.dtype && found.dims[0] == queries.dims[0] {
         return Ok(Some(given));

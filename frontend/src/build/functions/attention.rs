@@ -1,6 +1,6 @@
 //! Attention as a function of queries, keys and values.
 
-use super::{Function, function, tensor_value};
+use super::{Function, float_tensor, function, tensor_value};
 use crate::arguments::{Bounds, Parameter, Rule, flag, number, optional, required, ruled};
 use crate::build::attention::Visible;
 
@@ -16,9 +16,10 @@ const PARAMETERS: [Parameter; 8] = [
 ];
 
 pub(super) static FUNCTIONS: [Function; 1] = [function("attention", &PARAMETERS, |builder, args| {
-    let (q, k, v) = (args.tensor("q")?, args.tensor("k")?, args.tensor("v")?);
+    let q = float_tensor(builder, args, "q")?;
+    let (k, v) = (float_tensor(builder, args, "k")?, float_tensor(builder, args, "v")?);
     let heads = args.size_or("heads", 1)?.get()?;
     let scale = args.has("scale").then(|| args.float_or("scale", 1.0)).transpose()?;
-    let visible = Visible { scale, ..Visible::read(args)? };
+    let visible = Visible { scale, ..Visible::read(builder, args)? };
     tensor_value(builder.ops().attention(q, k, v, heads, visible))
 })];

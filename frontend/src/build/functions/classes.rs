@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use brolga_ir::DType;
 use brolga_ir::scalar::{Comparison, ScalarOp};
 
-use super::wrong;
+use super::{tensor, wrong};
 use crate::build::Builder;
 use crate::build::ops::Ops;
 use crate::build::value::{Args, Built, Fault, Tensor, Val};
@@ -147,20 +147,19 @@ pub(super) fn class_weights(
     classes: usize,
     args: &Args,
 ) -> Built<Option<Tensor>> {
-    if let Some(&Spanned { value: Val::Tensor(weights), .. }) = args.get("weights") {
-        let ty = ops.ty(weights);
-        if ty.dims != [classes] {
-            let message = format!("there are {classes} classes, but the weights are {ty}");
-            return Err(wrong(args, "weights", message));
-        }
-        return ops.convert(weights, dtype).map(Some);
-    }
-    let Some(weights) = args.floats("weights")? else { return Ok(None) };
-    if weights.len() != classes {
-        let message = format!("there are {classes} classes, but {} weights", weights.len());
-        return Err(wrong(args, "weights", message));
-    }
-    ops.constants(&weights, dtype).map(Some)
+    let Some(given) = args.get("weights") else { return Ok(None) };
+    let weights = match &given.value {
+        Val::Tensor(weights) => *weights,
+        Val::List(_) => ops.list(given, dtype)?,
+        _ => ops.constants(&args.floats("weights")?.unwrap_or_default(), dtype)?,
+    };
+    let ty = ops.ty(weights);
+    let message = match ty.dims[..] {
+        [found] if found == classes => return ops.convert(weights, dtype).map(Some),
+        [found] => format!("there are {classes} classes, but {found} weights"),
+        _ => format!("there are {classes} classes, but the weights are {ty}"),
+    };
+    Err(wrong(args, "weights", message))
 }
 
 /// A message if one of the labels is a constant and no class. Classes do not count from the end.
@@ -170,6 +169,14 @@ pub(super) fn check_classes(ops: &mut Ops, labels: Tensor, classes: usize) -> Re
     match [least, greatest].into_iter().find(|class| !(0..=last).contains(class)) {
         Some(class) => Err(format!("{class} is no class: they are 0 to {last}")),
         None => Ok(()),
+    }
+}
+
+/// The labels: a tensor, a list of whole numbers, or one of them.
+pub(super) fn labels(builder: &mut Builder, args: &Args) -> Built {
+    match args.get("label") {
+        Some(label @ Spanned { value: Val::Int(_), .. }) => builder.ops().tensor(label),
+        _ => tensor(builder, args, "label"),
     }
 }
 
@@ -190,7 +197,7 @@ pub(super) struct Labels {
 impl Labels {
     /// Reads the arguments `label`, `weights`, `ignore_index` and `axis`.
     pub fn read(builder: &mut Builder, scores: Tensor, args: &Args) -> Built<Labels> {
-        let label = args.tensor("label")?;
+        let label = labels(builder, args)?;
         let axis = class_axis(builder, scores, label, args)?;
         let mut ops = builder.ops();
         let (classes, dtype) = (ops.dims(scores)[axis], ops.dtype(scores));

@@ -2,8 +2,8 @@
 
 use brolga_ir::scalar::{Comparison, Function as Elementary, ScalarOp};
 
-use super::classes::{Labels, class_weights, probability_axis};
-use super::{Function, float_tensor, function, tensor, wrong};
+use super::classes::{Labels, class_weights, labels, probability_axis};
+use super::{Function, float_tensor, function, wrong};
 use crate::arguments::{Bounds, Parameter, int, number, optional, required, word, words};
 use crate::build::Builder;
 use crate::build::ops::Ops;
@@ -201,7 +201,7 @@ fn reduced_labels(ops: &mut Ops, losses: Tensor, labels: &Labels, args: &Args) -
 /// probabilities that over the samples. Ignored labels have no loss and no part in the mean.
 fn cross_entropy(builder: &mut Builder, args: &Args) -> Built<Val> {
     let logits = float_tensor(builder, args, "logits")?;
-    let label = tensor(builder, args, "label")?;
+    let label = labels(builder, args)?;
     let smoothing = args.float_or("smoothing", 0.0)?;
     if builder.ops().dtype(label).is_float() {
         return soft_cross_entropy(builder, logits, label, smoothing, args);
@@ -289,17 +289,14 @@ fn focal(builder: &mut Builder, args: &Args) -> Built<Val> {
     reduced_labels(&mut ops, loss, &labels, args)
 }
 
-/// A factor for each element of `x`: a number, a list of numbers, or a tensor, repeated by numpy's rule.
+/// A factor for each element of `x`: a number, a list, or a tensor, repeated by numpy's rule.
 fn factor(builder: &mut Builder, args: &Args, name: &str, x: Tensor) -> Built<Option<Tensor>> {
     let Some(given) = args.get(name) else { return Ok(None) };
     let dtype = builder.ops().dtype(x);
     let mut ops = builder.ops();
     let factor = match &given.value {
         Val::Tensor(tensor) => ops.convert(*tensor, dtype)?,
-        Val::List(_) => {
-            let numbers = args.floats(name)?.unwrap_or_default();
-            ops.constants(&numbers, dtype)?
-        }
+        Val::List(_) => ops.list(given, dtype)?,
         _ => ops.literal(given, dtype)?,
     };
     let dims = ops.dims(x);

@@ -3,7 +3,7 @@
 use brolga_ir::DType;
 use brolga_ir::scalar::Comparison;
 
-use super::classes::class_axis;
+use super::classes::{class_axis, labels};
 use super::losses::same_shape;
 use super::{Function, float_tensor, function, tensor, tensor_value, wrong};
 use crate::arguments::{Parameter, Rule, int, required, ruled, size};
@@ -73,7 +73,7 @@ fn r2(builder: &mut Builder, args: &Args) -> Built<Val> {
 
 /// Scores, their labels, and the axis of classes.
 fn pair(builder: &mut Builder, args: &Args) -> Built<(Tensor, Tensor, usize)> {
-    let (logits, label) = (args.tensor("logits")?, args.tensor("label")?);
+    let (logits, label) = (tensor(builder, args, "logits")?, labels(builder, args)?);
     let axis = class_axis(builder, logits, label, args)?;
     Ok((logits, label, axis))
 }

@@ -14,6 +14,7 @@ mod sorting;
 use brolga_ir::DType;
 
 use super::Builder;
+use super::args::tensor;
 use super::value::{Args, Built, Fault, Tensor, Val};
 use crate::arguments::{Parameter, Signature};
 use crate::diagnostics::Diagnostic;
@@ -96,6 +97,13 @@ pub(crate) fn call(
     let faults: Vec<Fault> = parameters.iter().filter_map(|parameter| args.check(parameter).err()).collect();
     let good = known && missing.is_empty() && faults.is_empty();
     for fault in faults {
+        // Of `concat(a, b)` the second one is taken for the axis.
+        let fault = match parameters {
+            [first, ..] if first.name == "parts" => {
+                fault.help(format!("the parts are one list: `{}([a, b], axis=0)`", name.value))
+            }
+            _ => fault,
+        };
         builder.fail(fault, span);
     }
     if !good {
@@ -170,18 +178,6 @@ fn float_tensor(builder: &mut Builder, args: &Args, name: &str) -> Built {
     builder.ops().floated(tensor, float)
 }
 
-/// The argument as a tensor; a number becomes a scalar, a list what it holds.
-fn tensor(builder: &mut Builder, args: &Args, name: &str) -> Built {
-    match args.get(name) {
-        Some(value @ Spanned { value: Val::Int(_) | Val::Float(_), .. }) => {
-            let float = builder.float();
-            builder.ops().literal(value, float)
-        }
-        Some(value @ Spanned { value: Val::List(_) | Val::Bool(_), .. }) => builder.ops().tensor(value),
-        _ => args.tensor(name),
-    }
-}
-
 /// Arguments as tensors of one element type.
 fn promoted<const N: usize>(builder: &mut Builder, args: &Args, names: [&str; N]) -> Built<[Tensor; N]> {
     let missing = |name| move || Fault::new(format!("the argument `{name}` is missing"));
@@ -191,9 +187,16 @@ fn promoted<const N: usize>(builder: &mut Builder, args: &Args, names: [&str; N]
     tensors.try_into().map_err(|_| Fault::new("arguments are missing"))
 }
 
-/// Whether the argument is a tensor rather than a number.
+/// Whether the argument is a tensor or a list, which is one, rather than a number.
 fn is_tensor(args: &Args, name: &str) -> bool {
-    matches!(args.get(name).map(|value| &value.value), Some(Val::Tensor(_)))
+    matches!(args.get(name).map(|value| &value.value), Some(Val::Tensor(_) | Val::List(_)))
+}
+
+/// Whether a list is one tensor, whose elements are combined along axes: these are named, or it is a list of lists. Any other
+/// is the numbers or tensors that are combined with each other, as Python's.
+fn is_combined_along_axes(args: &Args, list: &[Val]) -> bool {
+    let nested = list.iter().any(|item| matches!(item, Val::List(_)));
+    args.has("axis") || args.has("keepdims") || nested && !list.iter().any(|x| matches!(x, Val::Tensor(_)))
 }
 
 /// The single axis `axis`.

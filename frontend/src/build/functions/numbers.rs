@@ -4,7 +4,7 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Function as Elementary, ScalarOp};
 use brolga_ir::{DType, Size};
 
-use super::{Function, function, is_tensor, tensor, wrong};
+use super::{Function, function, is_combined_along_axes, is_tensor, tensor, wrong};
 use crate::arguments::{Parameter, Rule, flag, optional, required, ruled};
 use crate::build::Builder;
 use crate::build::value::{Args, Built, Fault, Tensor, Val};
@@ -53,16 +53,22 @@ fn max(builder: &mut Builder, args: &Args) -> Built<Val> {
 fn extreme(builder: &mut Builder, args: &Args, combine: Combine) -> Built<Val> {
     let values: Vec<&Spanned<Val>> =
         ["x", "y", "z", "u", "v", "w"].iter().filter_map(|name| args.get(name)).collect();
-    if let [Spanned { value: Val::Tensor(x), .. }] = values[..] {
+    let along_axes = match values[..] {
+        [Spanned { value: Val::Tensor(_), .. }] => true,
+        [Spanned { value: Val::List(items), .. }] => is_combined_along_axes(args, items),
+        _ => false,
+    };
+    if along_axes {
+        let x = tensor(builder, args, "x")?;
         let axes = args.ints("axis")?;
         let keep = args.bool_or("keepdims", false)?;
         let mut ops = builder.ops();
-        let axes = ops.axes(*x, axes)?;
-        let dims = ops.dims(*x);
+        let axes = ops.axes(x, axes)?;
+        let dims = ops.dims(x);
         if axes.iter().any(|&axis| dims[axis] == 0) {
             return Err(wrong(args, "x", "there is no extreme along an axis without elements"));
         }
-        return ops.reduce(combine, *x, &axes, keep).map(Val::Tensor);
+        return ops.reduce(combine, x, &axes, keep).map(Val::Tensor);
     }
     let items: Vec<Spanned<Val>> = match values[..] {
         [Spanned { value: Val::List(items), span }] => {
@@ -70,7 +76,7 @@ fn extreme(builder: &mut Builder, args: &Args, combine: Combine) -> Built<Val> {
         }
         _ => values.into_iter().cloned().collect(),
     };
-    if items.iter().any(|item| matches!(item.value, Val::Tensor(_))) {
+    if items.iter().any(|item| matches!(item.value, Val::Tensor(_) | Val::List(_))) {
         let mut ops = builder.ops();
         let tensors = ops.promote(&items.iter().collect::<Vec<_>>())?;
         let op = if combine == Combine::Min { ScalarOp::Min } else { ScalarOp::Max };
@@ -127,8 +133,11 @@ fn whole(value: f64) -> Built<Val> {
 }
 
 fn abs(builder: &mut Builder, args: &Args) -> Built<Val> {
+    if is_tensor(args, "x") {
+        let x = tensor(builder, args, "x")?;
+        return builder.ops().elementwise(ScalarOp::Abs, x).map(Val::Tensor);
+    }
     match args.get("x").map(|value| &value.value) {
-        Some(Val::Tensor(x)) => builder.ops().elementwise(ScalarOp::Abs, *x).map(Val::Tensor),
         Some(Val::Int(value)) => {
             let overflow = || Fault::new("the result does not fit into 64 bits");
             value.checked_abs().map(Val::Int).ok_or_else(overflow)
@@ -161,7 +170,8 @@ fn elementary(
 fn len(_: &mut Builder, args: &Args) -> Built<Val> {
     match args.get("x").map(|value| &value.value) {
         Some(Val::List(items)) => Ok(Val::Int(items.len() as i64)),
-        Some(other) => Err(wrong(args, "x", format!("expected a list, found {}", other.describe()))),
+        Some(other) => Err(wrong(args, "x", format!("expected a list, found {}", other.describe()))
+            .help("the extent of an axis of a tensor is `size(x, 0)`")),
         None => Err(Fault::new("the argument `x` is missing")),
     }
 }
@@ -213,7 +223,7 @@ fn divisible(_: &mut Builder, args: &Args) -> Built<Val> {
 /// `size(x, axis)` of a tensor; `size(axis)` of the current value.
 fn size(builder: &mut Builder, args: &Args) -> Built<Val> {
     let (x, axis) = match args.get("x").map(|value| &value.value) {
-        Some(Val::Tensor(x)) => (*x, args.int_or("axis", 0)?),
+        Some(Val::Tensor(_) | Val::List(_)) => (tensor(builder, args, "x")?, args.int_or("axis", 0)?),
         _ => match builder.current {
             Val::Tensor(x) => (x, args.int_or("x", 0)?),
             _ => return Ok(Val::Unknown),

@@ -2,7 +2,8 @@
 
 use brolga_ir::program::Combine;
 
-use super::{Function, axis, counted_axis, float_tensor, function, mean_of, tensor, tensor_value, wrong};
+use super::{Function, axis, counted_axis, float_tensor, function, is_combined_along_axes, mean_of};
+use super::{tensor, tensor_value, wrong};
 use crate::arguments::{Bounds, Parameter, Rule, flag, int, number, required, ruled};
 use crate::build::Builder;
 use crate::build::ops::Ops;
@@ -70,9 +71,11 @@ fn reduce(
     tensor_value(ops.reduce(combine, x, &axes, keep))
 }
 
-/// The sum of a list of numbers, or of a tensor; truth values are counted, whole numbers added in i64.
+/// The sum of a list of numbers or tensors, or of a tensor; truth values are counted, whole numbers added in i64.
 fn sum(builder: &mut Builder, args: &Args) -> Built<Val> {
-    if let Some(Spanned { value: Val::List(items), span }) = args.get("x") {
+    if let Some(Spanned { value: Val::List(items), span }) = args.get("x")
+        && !is_combined_along_axes(args, items)
+    {
         let mut total = Spanned::new(Val::Int(0), *span);
         for item in items {
             let item = Spanned::new(item.clone(), *span);

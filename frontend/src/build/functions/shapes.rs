@@ -26,7 +26,7 @@ fn whole(builder: &mut Builder, args: &Args, name: &str, what: &str) -> Built {
         Some(Spanned { value: found @ (Val::Float(_) | Val::Bool(_)), .. }) => {
             return Err(wrong(args, name, format!("{what} are integers, found {}", found.describe())));
         }
-        _ => args.tensor(name)?,
+        _ => tensor(builder, args, name)?,
     };
     let ty = builder.ops().ty(indices);
     if ty.dtype.is_int() {
@@ -72,6 +72,22 @@ fn fill(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     }
 }
 
+/// Tensors and lists along an axis that they have; a number has none.
+fn concat(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let Some(Spanned { value: Val::List(items), span }) = args.get("parts") else {
+        return Err(wrong(args, "parts", "expected a list of tensors").help("as in `concat([a, b], axis=0)`"));
+    };
+    if let Some(other) = items.iter().find(|item| !matches!(item, Val::Tensor(_) | Val::List(_))) {
+        let fault = wrong(args, "parts", format!("expected a tensor, found {}", other.describe()));
+        return Err(fault.help("a tensor of one number is `[1]`; `stack` puts numbers together"));
+    }
+    let axis = args.int_or("axis", 1)?;
+    let parts: Vec<Spanned<Val>> = items.iter().map(|item| Spanned::new(item.clone(), *span)).collect();
+    let mut ops = builder.ops();
+    let parts = ops.promote(&parts.iter().collect::<Vec<_>>())?;
+    tensor_value(ops.concat(&parts, axis))
+}
+
 pub(super) static FUNCTIONS: [Function; 8] = [
     function("matmul", &[required("a"), required("b")], |builder, args| {
         let [a, b] = promoted(builder, args, ["a", "b"])?;
@@ -93,26 +109,7 @@ pub(super) static FUNCTIONS: [Function; 8] = [
         let dims = args.ints("dims")?.unwrap_or_default();
         tensor_value(builder.ops().reshape_to(x, &dims))
     }),
-    function("concat", &[required("parts"), int("axis")], |builder, args| {
-        let Some(Val::List(items)) = args.get("parts").map(|parts| &parts.value) else {
-            return Err(wrong(args, "parts", "expected a list of tensors"));
-        };
-        let mut tensors = Vec::new();
-        for item in items {
-            match item {
-                Val::Tensor(tensor) => tensors.push(*tensor),
-                other => {
-                    return Err(wrong(
-                        args,
-                        "parts",
-                        format!("expected a tensor, found {}", other.describe()),
-                    ));
-                }
-            }
-        }
-        let axis = args.int_or("axis", 1)?;
-        tensor_value(builder.ops().concat(&tensors, axis))
-    }),
+    function("concat", &[required("parts"), int("axis")], concat),
     function("one_hot", &[required("x"), size("classes")], |builder, args| {
         let x = whole(builder, args, "x", "class indices")?;
         let (classes, float) = (args.size("classes")?.get()?, builder.float());
