@@ -29,6 +29,7 @@ mod metrics;
 mod nan;
 mod networks;
 mod onnx;
+mod proofs;
 mod random_graphs;
 mod ranges;
 mod references;

@@ -91,7 +91,13 @@ pub fn verify(program: &Program) -> Result<(), Error> {
 
 /// Checks a kernel by itself.
 pub fn verify_kernel(kernel: &Kernel) -> Result<(), Error> {
-    kernel::verify(kernel, &format!("kernel @{}", crate::lexer::name(&kernel.name))).map(|_| ())
+    unproven_accesses(kernel).map(|_| ())
+}
+
+/// Checks a kernel by itself, and counts the accesses that are not proven to stay inside their parameters for every content
+/// of memory.
+pub fn unproven_accesses(kernel: &Kernel) -> Result<usize, Error> {
+    kernel::verify(kernel, &format!("kernel @{}", crate::lexer::name(&kernel.name)))
 }
 
 /// Checks a program as [`verify`] does, and says of each kernel whether these are *proven*, for every content of memory:
@@ -107,7 +113,7 @@ pub fn proven(program: &Program) -> Result<Vec<bool>, Error> {
     verify(program)?;
     let alone = |kernel: &Kernel| {
         let local = kernel.arguments().len() < kernel.params.len();
-        Ok(!local && kernel::verify(kernel, "")? && independent::verify(kernel))
+        Ok(!local && kernel::verify(kernel, "")? == 0 && independent::verify(kernel))
     };
     let mut proven: Vec<bool> = program.kernels.iter().map(alone).collect::<Result<_, Error>>()?;
     for steps in [&program.prepare, &program.schedule] {

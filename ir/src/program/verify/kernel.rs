@@ -12,9 +12,9 @@ use crate::scalar::{Scalar, ScalarOp};
 use crate::types::{DType, MAX_BYTES, Type};
 use rustc_hash::FxHashMap;
 
-/// Checks a kernel, which errors call `place`; says whether every access is proven to stay inside its parameter, whatever
-/// is in memory and whichever conditions hold. Indices with computed values are not, even if they are clamped.
-pub fn verify(kernel: &Kernel, place: &str) -> Result<bool, Error> {
+/// Checks a kernel, which errors call `place`; counts the accesses that are not proven to stay inside their parameters,
+/// whatever is in memory and whichever conditions hold. Indices with computed values are not, even if they are clamped.
+pub fn verify(kernel: &Kernel, place: &str) -> Result<usize, Error> {
     for (i, param) in kernel.params.iter().enumerate() {
         let size = Type::new(param.dtype, [param.len]).check_size();
         size.map_err(|e| Error::new(place, format!("parameter p{i}: {e}")))?;
@@ -29,7 +29,7 @@ pub fn verify(kernel: &Kernel, place: &str) -> Result<bool, Error> {
         vars: kernel.grid.iter().enumerate().map(|(var, &extent)| (var as Var, extent)).collect(),
         values: FxHashMap::default(),
         accs: FxHashMap::default(),
-        inside: Cell::new(true),
+        unproven: Cell::new(0),
         at: At {
             parallel: (0..kernel.grid.len() as Var).filter(|&v| kernel.grid[v as usize] > 1).collect(),
             dead: kernel.grid.contains(&0),
@@ -43,7 +43,7 @@ pub fn verify(kernel: &Kernel, place: &str) -> Result<bool, Error> {
     let early = reads_old(kernel).into_iter().zip(&kernel.params);
     match early.enumerate().find(|(_, (read, param))| *read && param.access == Access::Local) {
         Some((i, _)) => Err(Error::new(place, format!("reads the local p{i} before it stores to it"))),
-        None => Ok(checker.inside.get()),
+        None => Ok(checker.unproven.get()),
     }
 }
 
@@ -102,8 +102,8 @@ struct Checker<'k> {
     /// All values so far; those of closed blocks are no longer visible.
     values: FxHashMap<ValueId, Value>,
     accs: FxHashMap<AccId, Accumulator>,
-    /// Whether all accesses so far are proven to stay inside.
-    inside: Cell<bool>,
+    /// The accesses so far that are not proven to stay inside.
+    unproven: Cell<usize>,
     at: At,
 }
 
@@ -431,7 +431,7 @@ impl Checker<'_> {
         index.visit(&mut |atom| computed |= matches!(atom, Atom::Value(_)));
         let len = self.kernel.params[param].len as i128;
         if computed || reach.is_none_or(|(first, last)| first < 0 || last >= len) {
-            self.inside.set(false);
+            self.unproven.set(self.unproven.get() + 1);
         }
         reach
     }
