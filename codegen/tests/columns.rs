@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::common::{
-    Random, check_program, compile, compile_emulated, encodings, from_runtime, targets, to_runtime,
+    Rng, Values, check_program, compile, compile_emulated, encodings, from_runtime, targets, to_runtime,
 };
 use brolga_codegen::emulate::leaves;
 use brolga_codegen::{Compiled, Options, TargetCpu, listing};
@@ -76,7 +76,7 @@ schedule {{
         );
         let text = text.replace("+ -", "- ");
         let program = Program::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-        let mut random = Random(from as u64);
+        let mut random = Rng(from as u64);
         Case { program, input: random.tensor(dtype, from), state: random.tensor(dtype, to) }
     }
 
@@ -162,7 +162,7 @@ fn loads_of_all_strides_and_lengths() {
 }
 
 /// The numbers below `n` in some order.
-fn shuffled(n: usize, random: &mut Random) -> Vec<usize> {
+fn shuffled(n: usize, random: &mut Rng) -> Vec<usize> {
     let mut left: Vec<usize> = (0..n).collect();
     (0..n).map(|_| left.remove(random.below(left.len()))).collect()
 }
@@ -170,7 +170,7 @@ fn shuffled(n: usize, random: &mut Random) -> Vec<usize> {
 /// Columns in any order, from a matrix or to one, each with a place of its own on the other side.
 #[test]
 fn neighbouring_columns_of_all_numbers() {
-    let mut random = Random(5);
+    let mut random = Rng(5);
     for columns in 1..=13 {
         for n in [1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 16, 17, 24, 31, 40, 100] {
             let stride = columns + n % 3;
@@ -307,7 +307,7 @@ schedule {{
 "
             );
             let program = Program::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-            check_program(&program, &[], &[Random(7).tensor(DType::F32, len)]);
+            check_program(&program, &[], &[Rng(7).tensor(DType::F32, len)]);
         }
     }
 }

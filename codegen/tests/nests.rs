@@ -5,7 +5,7 @@ mod generator;
 use brolga_ir::program::Program;
 
 use self::generator::Generator;
-use crate::common::{self, Random, check_program, check_seeds, many};
+use crate::common::{self, Rng, Values, check_program, check_seeds, many};
 
 #[test]
 fn random_nests() {
@@ -45,7 +45,7 @@ fn parsed(text: &str, params: &[(&str, usize)]) -> Program {
 
 fn check_text(text: &str, params: &[(&str, usize)]) -> Program {
     let program = parsed(text, params);
-    let mut random = Random(3);
+    let mut random = Rng(3);
     let state: Vec<_> = program.buffers.iter().map(|b| random.tensor(b.ty.dtype, b.ty.elements())).collect();
     check_program(&program, &[], &state);
     program

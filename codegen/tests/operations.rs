@@ -1,6 +1,6 @@
 //! Every scalar operation on every type, in vectors, in tails and in plain scalars.
 
-use crate::common::{Body, Random, check, kernel, param};
+use crate::common::{Body, Rng, Values, check, kernel, param};
 use brolga_ir::DType;
 use brolga_ir::index::Index;
 use brolga_ir::program::{AccId, Access, Combine, Stmt};
@@ -34,7 +34,7 @@ fn typings(op: ScalarOp) -> Vec<(Vec<DType>, DType)> {
 #[test]
 fn every_operation_in_every_type() {
     const N: usize = 203;
-    let mut random = Random(1);
+    let mut random = Rng(1);
     for op in operations() {
         for (operands, result) in typings(op) {
             let mut params: Vec<_> = operands.iter().map(|&d| param(d, N, Access::Read)).collect();
@@ -60,7 +60,7 @@ fn every_operation_in_every_type() {
 #[test]
 fn operands_that_are_equal_in_all_lanes() {
     const N: usize = 21;
-    let mut random = Random(2);
+    let mut random = Rng(2);
     for op in operations().into_iter().filter(|op| op.arity() > 1) {
         for (operands, result) in typings(op) {
             for uniform in 0..operands.len() {
@@ -86,7 +86,7 @@ fn operands_that_are_equal_in_all_lanes() {
 
 #[test]
 fn every_way_to_combine() {
-    let mut random = Random(3);
+    let mut random = Rng(3);
     for dtype in DType::ALL {
         for combine in Combine::ALL {
             if dtype.is_storage() {

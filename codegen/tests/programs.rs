@@ -4,7 +4,7 @@ use crate::common;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Body, Random, check_program, compile, kernel, param, run, targets};
+use crate::common::{Body, Rng, Values, check_program, compile, kernel, param, run, targets};
 use brolga_codegen::{Options, TargetCpu, check_symbol, emit_object, listing};
 use brolga_ir::index::Index;
 use brolga_ir::program::{
@@ -100,10 +100,10 @@ fn backwards() -> Kernel {
 
 /// Every kind of memory, a prepared value, a schedule loop with moving places, and a product.
 fn everything() -> Program {
-    let mut random = Random(77);
+    let mut random = Rng(77);
     let constant = Tensor::f32([500], (0..500).map(|i| i as f32 * 0.25 - 50.0).collect::<Vec<_>>());
     let moving = |buffer, stride| Arg { buffer: BufferId(buffer), offset: 0, strides: vec![stride] };
-    let _ = random.next();
+    let _ = random.bits();
     Program {
         name: "everything".into(),
         buffers: vec![
@@ -150,7 +150,7 @@ fn everything() -> Program {
 #[test]
 fn every_kind_of_memory_and_loops_in_the_schedule() {
     let program = everything();
-    let mut random = Random(5);
+    let mut random = Rng(5);
     let inputs = [random.tensor(DType::F32, 600).reshaped([20, 30])];
     let state = [random.tensor(DType::F32, 750).reshaped([30, 25]), random.tensor(DType::F32, 100)];
     check_program(&program, &inputs, &state);
@@ -163,7 +163,7 @@ fn parts_in_parallel() {
     let program = common::program(&kernel);
     let compiled = compile(&program, &Options::default()).unwrap();
     assert!(compiled.executable.manifest().parallel);
-    let tensors = Random(6).tensors(&kernel);
+    let tensors = Rng(6).tensors(&kernel);
     check_program(&program, &[], &tensors);
 }
 
@@ -190,7 +190,7 @@ fn local_memory_belongs_to_threads() {
     .unwrap();
     assert_eq!(kernel.local_bytes(), 8192);
     let program = common::program(&kernel);
-    let state = Random(8).tensors(&kernel);
+    let state = Rng(8).tensors(&kernel);
     check_program(&program, &[], &state);
     let mut expected = state.clone();
     brolga_ir::program::interpret::run(&program, &[], &mut expected).unwrap();
@@ -372,7 +372,7 @@ fn link(folder: &Path, object: &brolga_codegen::Object) {
 #[test]
 fn an_object_in_a_c_program_gives_the_bits_of_the_jit() {
     let program = everything();
-    let mut random = Random(9);
+    let mut random = Rng(9);
     let inputs = [random.tensor(DType::F32, 600).reshaped([20, 30])];
     let state = [random.tensor(DType::F32, 750).reshaped([30, 25]), random.tensor(DType::F32, 100)];
     for target_cpu in targets() {
@@ -405,7 +405,7 @@ fn an_object_in_a_c_program_gives_the_bits_of_the_jit() {
 /// Many kernels at once, and one with a long body.
 #[test]
 fn many_kernels_and_long_ones() {
-    let mut random = Random(12);
+    let mut random = Rng(12);
     let mut kernels = Vec::new();
     let mut schedule = Vec::new();
     for i in 0..120 {
@@ -413,7 +413,7 @@ fn many_kernels_and_long_ones() {
         let mut value = body.load(DType::F32, 0, Index::var(0));
         for _ in 0..if i == 0 { 2000 } else { 10 } {
             let constant = body.let_(DType::F32, Expr::Constant(random.scalar(DType::F32)));
-            let op = random.pick(&[ScalarOp::Add, ScalarOp::Max, ScalarOp::Mul]);
+            let op = random.of(&[ScalarOp::Add, ScalarOp::Max, ScalarOp::Mul]);
             value = body.op(DType::F32, op, &[value, constant]);
         }
         let scale = body.let_(DType::F32, Expr::Constant(Scalar::F32(i as f32)));

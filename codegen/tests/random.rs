@@ -2,7 +2,7 @@
 //! guarded accesses, serial loops inside and outside, updates in place, accumulators of both kinds.
 
 use crate::common;
-use crate::common::{Body, Random, check_seeds, kernel, many, param};
+use crate::common::{Body, Rng, Values, check_seeds, kernel, many, param};
 use brolga_ir::DType;
 use brolga_ir::index::{Index, Var};
 use brolga_ir::program::{AccId, Access, Combine, Expr, Kernel, Param, Stmt, ValueId};
@@ -15,7 +15,7 @@ const INNER: Var = 2;
 const LEN: usize = 700;
 
 struct Generator {
-    random: Random,
+    random: Rng,
     params: Vec<Param>,
     types: Vec<DType>,
     rows: usize,
@@ -28,7 +28,7 @@ struct Generator {
 
 impl Generator {
     fn new(seed: u64) -> Generator {
-        let mut random = Random(seed);
+        let mut random = Rng(seed);
         let plain = random.chance(50);
         let pool: &[DType] = match random.below(if plain { 3 } else { 4 }) {
             0 if plain => &[DType::F32, DType::F32, DType::F32, DType::Bool, DType::I32],
@@ -40,7 +40,7 @@ impl Generator {
             _ => &DType::ALL,
         };
         let rows = 1 + random.below(3);
-        let mut extent = random.pick(&[0, 1, 3, 4, 5, 8, 9, 16, 31, 33, 40, 67]);
+        let mut extent = random.of(&[0, 1, 3, 4, 5, 8, 9, 16, 31, 33, 40, 67]);
         if plain && extent < 8 {
             extent += 8;
         }
@@ -58,7 +58,7 @@ impl Generator {
             .filter(|&p| self.params[p].dtype == dtype && self.params[p].access == Access::Read)
             .collect();
         if !found.is_empty() && self.random.chance(60) {
-            return self.random.pick(&found);
+            return self.random.of(&found);
         }
         self.params.push(param(dtype, LEN, Access::Read));
         self.params.len() - 1
@@ -84,7 +84,7 @@ impl Generator {
 
     fn load(&mut self, body: &mut Body, nested: bool) -> (ValueId, DType) {
         let types = self.types.clone();
-        let dtype = self.random.pick(&types);
+        let dtype = self.random.of(&types);
         let param = self.input(dtype);
         let mut index = self.index(nested);
         let mut guard = None;
@@ -92,7 +92,7 @@ impl Generator {
             // Inside 0..LEN after a shift, as a padded convolution asks.
             let shifted = index.plus(self.random.below(40) as i64 - 30);
             let at = body.let_(DType::I32, Expr::Index(shifted.clone()));
-            let bound = self.random.pick(&[0, 20]);
+            let bound = self.random.of(&[0, 20]);
             let zero = body.let_(DType::I32, Expr::Constant(Scalar::I32(bound)));
             guard = Some(body.op(DType::Bool, ScalarOp::Compare(Comparison::Ge), &[at, zero]));
             index = shifted;
@@ -113,15 +113,15 @@ impl Generator {
             Or, Xor, Shl, Shr, ShrLogical, MulHigh, Fma, Fma, Select, Select,
         ];
         let op = match self.random.below(11) {
-            3 => Function(self.random.pick(&brolga_ir::scalar::Function::ALL)),
-            0 => Compare(self.random.pick(&Comparison::ALL)),
-            1 => Convert(self.random.pick(&self.types.clone())),
+            3 => Function(self.random.of(&brolga_ir::scalar::Function::ALL)),
+            0 => Compare(self.random.of(&Comparison::ALL)),
+            1 => Convert(self.random.of(&self.types.clone())),
 
-            2 => Bitcast(self.random.pick(&self.types.clone())),
-            _ => self.random.pick(&ops),
+            2 => Bitcast(self.random.of(&self.types.clone())),
+            _ => self.random.of(&ops),
         };
         for _ in 0..4 {
-            let args: Vec<(ValueId, DType)> = (0..op.arity()).map(|_| self.random.pick(pool)).collect();
+            let args: Vec<(ValueId, DType)> = (0..op.arity()).map(|_| self.random.of(pool)).collect();
             let types: Vec<DType> = args.iter().map(|a| a.1).collect();
             let narrow =
                 self.plain && (types[0] == DType::U8 || matches!(op, Div | Rem) && types[0] != DType::F32);
@@ -139,12 +139,12 @@ impl Generator {
     /// A value to combine: `bf16` only stores.
     fn number(&mut self, pool: &[(ValueId, DType)]) -> Option<(ValueId, DType)> {
         let numbers: Vec<_> = pool.iter().filter(|value| !value.1.is_storage()).copied().collect();
-        (!numbers.is_empty()).then(|| self.random.pick(&numbers))
+        (!numbers.is_empty()).then(|| self.random.of(&numbers))
     }
 
     fn combine(&mut self, dtype: DType) -> Combine {
         loop {
-            let combine = self.random.pick(&Combine::ALL);
+            let combine = self.random.of(&Combine::ALL);
             let fits = match combine {
                 Combine::And | Combine::Or => !dtype.is_float(),
                 Combine::Add | Combine::Mul => dtype != DType::Bool,
@@ -171,13 +171,13 @@ impl Generator {
             pool.push(self.load(body, nested));
         }
         if self.random.chance(30) {
-            let dtype = self.random.pick(&[DType::I32, if self.plain { DType::I32 } else { DType::I64 }]);
+            let dtype = self.random.of(&[DType::I32, if self.plain { DType::I32 } else { DType::I64 }]);
             let index = self.index(nested);
             pool.push((body.let_(dtype, Expr::Index(index)), dtype));
         }
         if self.random.chance(50) {
             let types = self.types.clone();
-            let dtype = self.random.pick(&types);
+            let dtype = self.random.of(&types);
             let scalar = self.random.scalar(dtype);
             pool.push((body.let_(dtype, Expr::Constant(scalar)), dtype));
         }
@@ -193,7 +193,7 @@ impl Generator {
         let mut uniform = Vec::new();
         if self.random.chance(40) {
             let types = self.types.clone();
-            let dtype = self.random.pick(&types);
+            let dtype = self.random.of(&types);
             let param = self.input(dtype);
             uniform.push((outer.load(dtype, param, Index::var(ROW).plus(2)), dtype));
         }
@@ -209,7 +209,7 @@ impl Generator {
             let mut inner = Body::starting(strip.next);
             let inside = self.lane_code(&mut inner, &pool, true);
             let fitting: Vec<ValueId> = inside.iter().filter(|v| v.1 == dtype).map(|v| v.0).collect();
-            inner.stmts.push(Stmt::Accumulate { acc, value: self.random.pick(&fitting) });
+            inner.stmts.push(Stmt::Accumulate { acc, value: self.random.of(&fitting) });
             strip.next = inner.next;
             strip.stmts.push(Stmt::For { var: INNER, extent: self.inner, body: inner.stmts });
             let id = ValueId(strip.next);
@@ -224,7 +224,7 @@ impl Generator {
             let combine = self.combine(dtype);
             let acc = AccId(self.accs);
             self.accs += 1;
-            let lanes = self.random.pick(&[32, 32, 32, if self.plain { 32 } else { 1 }]);
+            let lanes = self.random.of(&[32, 32, 32, if self.plain { 32 } else { 1 }]);
             outer.stmts.push(Stmt::Declare { acc, dtype, combine, lanes });
             strip.stmts.push(Stmt::Accumulate { acc, value });
             finishes.push((acc, dtype));
@@ -232,7 +232,7 @@ impl Generator {
         // What the strip stores, each parameter once: contiguous, strided, reversed, in place.
         let own = Index::var(ROW).scale(self.extent as i64).add(&Index::var(LANE));
         for _ in 0..1 + self.random.below(2) {
-            let (value, dtype) = self.random.pick(&pool);
+            let (value, dtype) = self.random.of(&pool);
             let (index, len) = match if self.contiguous() { 3 } else { self.random.below(4) } {
                 0 => (own.scale(2).plus(1), 2 * self.rows * self.extent + 2),
                 1 => (own.scale(-1).plus((self.rows * self.extent) as i64), self.rows * self.extent + 1),

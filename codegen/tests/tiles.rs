@@ -1,6 +1,6 @@
 //! Matrix tiles of many shapes against the interpreter.
 
-use crate::common::{Body, Random, check, kernel, param};
+use crate::common::{Body, Rng, Values, check, kernel, param};
 use brolga_ir::DType;
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Expr, Kernel, Panel, Stmt, Tile, TileLoop, ValueId};
@@ -35,7 +35,7 @@ fn panel(param: usize, offset: i64, row: i64) -> Panel {
 
 #[test]
 fn all_small_shapes() {
-    let mut random = Random(11);
+    let mut random = Rng(11);
     for m in [1, 2, 5, 6, 7, 13] {
         for n in [1, 3, 4, 7, 8, 9, 15, 16, 17, 24, 31, 40] {
             for k in [0, 1, 3, 4, 7, 8, 13] {
@@ -63,7 +63,7 @@ fn all_small_shapes() {
 /// Blocks as large as the registers of any target allow, and what is left beside them.
 #[test]
 fn tall_and_wide_shapes() {
-    let mut random = Random(23);
+    let mut random = Rng(23);
     for (m, n) in [(31, 8), (33, 16), (62, 5), (45, 24), (28, 32), (29, 41), (1, 200), (2, 131), (64, 48)] {
         for zero in [true, false] {
             let (k, row) = (9, n as i64 + 3);
@@ -79,18 +79,18 @@ fn tall_and_wide_shapes() {
 #[test]
 fn random_loops_and_strides() {
     for case in 0..250 {
-        let mut random = Random(1000 + case);
+        let mut random = Rng(1000 + case);
         let depth = random.below(6);
         let reduce: Vec<TileLoop> = (0..depth)
             .map(|_| TileLoop {
-                extent: random.pick(&[1, 1, 2, 3, 5, 9]),
+                extent: random.of(&[1, 1, 2, 3, 5, 9]),
                 a: random.below(7) as i64,
                 b: random.below(30) as i64,
             })
             .collect();
         let (m, n) = (1 + random.below(20), 1 + random.below(50));
         let offset = random.below(5) as i64;
-        let stored = random.pick(&[DType::F32, DType::F32, DType::Bf16, DType::F64]);
+        let stored = random.of(&[DType::F32, DType::F32, DType::Bf16, DType::F64]);
         let tile = Tile {
             dtype: if stored == DType::F64 { DType::F64 } else { DType::F32 },
             m,
@@ -139,7 +139,7 @@ fn operands_that_the_kernel_writes() {
         param(DType::F32, 144, Access::Write),
     ];
     let kernel = kernel(params, vec![], vec![Stmt::For { var: 0, extent: 3, body }]);
-    let tensors = Random(5).tensors(&kernel);
+    let tensors = Rng(5).tensors(&kernel);
     check(&kernel, &tensors);
 }
 
@@ -243,7 +243,7 @@ fn epilogues() {
         &[With(Add, Element, false), With(Add, Element, false), With(Add, Element, false), Store(true)],
         &[Store(true)],
     ];
-    let mut random = Random(17);
+    let mut random = Rng(17);
     for (number, steps) in cases.into_iter().enumerate() {
         for (m, n, k) in
             [(1, 16, 5), (7, 8, 40), (6, 17, 3), (13, 16, 64), (3, 5, 1), (29, 24, 9), (2, 43, 30)]

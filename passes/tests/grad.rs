@@ -424,7 +424,7 @@ fn a_hundred_thousand_nodes() {
 
 #[test]
 fn slices_of_one_value_add_up() {
-    let mut random = crate::common::Random(7);
+    let mut random = crate::common::Rng(7);
     for case in 0..200 {
         let rank = 1 + random.below(3);
         let dims: Vec<usize> = (0..rank).map(|_| 1 + random.below(9)).collect();

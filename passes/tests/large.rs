@@ -12,7 +12,7 @@ use brolga_ir::scalar::Scalar;
 use brolga_ir::{Builder, DType, Graph, Tensor, Type};
 use brolga_passes::{Options, lower, parallelise, vectorise};
 
-use crate::common::Random;
+use crate::common::{Rng, tensor};
 
 /// Extents of x, w, and y, without the batch of one: `[channels, rows, columns]`, and w `[outputs, channels, …]`.
 struct Case {
@@ -129,8 +129,8 @@ fn check(case: &Case, named: &str, what: &str) {
         ('w', ConvForm::WeightGradient { kernel: case.w[2..].to_vec() }, [&x, &y]),
     ];
     for (_, form, types) in forms.into_iter().filter(|(name, ..)| named.contains(*name)) {
-        let mut random = Random(7);
-        let values = types.map(|ty| random.tensor(ty, false));
+        let mut random = Rng(7);
+        let values = types.map(|ty| tensor(&mut random, ty, false));
         let floats = |t: &Tensor| (0..t.elements()).map(|i| t.get(i).to_f64() as f32).collect::<Vec<f32>>();
         let expected = chains(case, &form, &floats(&values[0]), &floats(&values[1]));
         let program = lowered(&case.conv.with_form(form.clone()), types);

@@ -7,14 +7,14 @@ use brolga_ir::scalar::Scalar;
 use brolga_ir::{Builder, DType, Graph, Origin, Tensor, Type, Value};
 use brolga_passes::{Manager, Options, pipelines};
 
-use crate::common::{Random, compare, evaluate};
+use crate::common::{Rng, compare, evaluate};
 
 fn cases() -> u64 {
     std::env::var("BROLGA_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(60)
 }
 
 /// Few different numbers, whose sums are exact; now and then what is none.
-fn numbers(ty: &Type, random: &mut Random, special: bool) -> Tensor {
+fn numbers(ty: &Type, random: &mut Rng, special: bool) -> Tensor {
     Tensor::generate(ty, |_| {
         let number = match random.below(if special { 40 } else { 36 }) {
             36 | 37 => f32::NEG_INFINITY,
@@ -41,7 +41,7 @@ fn rewritten(graph: &Graph, pass: &str) -> Graph {
     after
 }
 
-fn same(before: &Graph, after: &Graph, random: &mut Random, special: bool) {
+fn same(before: &Graph, after: &Graph, random: &mut Rng, special: bool) {
     let values = before.parameters().iter().filter_map(|&id| before.parameter(id));
     let values = values.map(|p| (p.name.clone(), numbers(&p.ty, random, special))).collect();
     let (first, second) = (evaluate(before, &values).unwrap(), evaluate(after, &values).unwrap());
@@ -51,16 +51,16 @@ fn same(before: &Graph, after: &Graph, random: &mut Random, special: bool) {
 }
 
 /// A window of more than 64 places, over an image.
-fn window(random: &mut Random) -> (ReduceWindow, Vec<usize>) {
-    let combine = random.pick(&[Combine::Add, Combine::Max, Combine::Max, Combine::Min]);
+fn window(random: &mut Rng) -> (ReduceWindow, Vec<usize>) {
+    let combine = random.of(&[Combine::Add, Combine::Max, Combine::Max, Combine::Min]);
     let high = 1 + random.below(12);
     let window = [1, high, 65_usize.div_ceil(high) + random.below(6)];
     let mut op = ReduceWindow::new(combine, &window, &[1, 1, 1]);
     let mut dims = vec![1 + random.below(2)];
     for (axis, &reach) in window.iter().enumerate().skip(1) {
-        op.stride[axis] = random.pick(&[1, 1, 2, 3, reach, reach + 2]);
-        op.window_dilation[axis] = random.pick(&[1, 1, 1, 2]);
-        op.base_dilation[axis] = random.pick(&[1, 1, 1, 3, reach, reach + 1]);
+        op.stride[axis] = random.of(&[1, 1, 2, 3, reach, reach + 2]);
+        op.window_dilation[axis] = random.of(&[1, 1, 1, 2]);
+        op.base_dilation[axis] = random.of(&[1, 1, 1, 3, reach, reach + 1]);
         op.padding[axis] = (random.below(9) as i64 - 2, random.below(9) as i64 - 2);
         dims.push(2 + random.below(2 * reach + 12));
     }
@@ -95,7 +95,7 @@ fn long_windows_have_the_same_values() {
         if tried == cases() {
             break;
         }
-        let mut random = Random(seed);
+        let mut random = Rng(seed);
         assert!(seed < 20 * cases(), "{tried} of so many graphs have windows");
         let (op, dims) = window(&mut random);
         let Some(before) = windows(&op, &dims) else { continue };
@@ -108,15 +108,15 @@ fn long_windows_have_the_same_values() {
 }
 
 /// A window that reaches far beyond an image of few elements, and more of them beside it.
-fn far_window(random: &mut Random) -> (ReduceWindow, Vec<usize>) {
-    let combine = random.pick(&[Combine::Add, Combine::Max, Combine::Min]);
+fn far_window(random: &mut Rng) -> (ReduceWindow, Vec<usize>) {
+    let combine = random.of(&[Combine::Add, Combine::Max, Combine::Min]);
     let (mut op, mut dims) = (ReduceWindow::new(combine, &[1; 3], &[1; 3]), vec![1 + random.below(2)]);
     for axis in 1..3 {
         let extent = 1 + random.below(5);
-        op.window[axis] = 1 + random.pick(&[2, 40, 90]) + random.below(20);
-        op.stride[axis] = random.pick(&[1, 2, 3, 10, 50]);
-        op.window_dilation[axis] = random.pick(&[1, 1, 2, 3, 7]);
-        op.base_dilation[axis] = random.pick(&[1, 1, 1, 2]);
+        op.window[axis] = 1 + random.of(&[2, 40, 90]) + random.below(20);
+        op.stride[axis] = random.of(&[1, 2, 3, 10, 50]);
+        op.window_dilation[axis] = random.of(&[1, 1, 2, 3, 7]);
+        op.base_dilation[axis] = random.of(&[1, 1, 1, 2]);
         let reach = (op.window[axis] * op.window_dilation[axis]) as i64;
         op.padding[axis] = (random.below(reach as usize + 40) as i64 - 2, reach + random.below(60) as i64);
         dims.push(extent);
@@ -131,7 +131,7 @@ fn windows_are_clipped_to_what_they_see() {
         if tried == cases() {
             break;
         }
-        let mut random = Random(seed);
+        let mut random = Rng(seed);
         assert!(seed < 20 * cases(), "{tried} of so many windows were clipped");
         let (op, dims) = far_window(&mut random);
         let Some(before) = windows(&op, &dims) else { continue };
@@ -238,12 +238,12 @@ fn plans_of_windows_are_those_of_any_batch() {
 #[test]
 fn long_sums_by_indices_have_the_same_values() {
     for seed in 0..cases() / 4 {
-        let random = &mut Random(seed);
+        let random = &mut Rng(seed);
         let (rows, count) = (1 + random.below(800), 257 + random.below(300));
         let mut graph = Graph::new("sums");
         let base = [1 + random.below(2), rows, 1 + random.below(3)];
         let updates = [base[0], count, base[2]];
-        let index = random.pick(&[DType::I32, DType::I64]);
+        let index = random.of(&[DType::I32, DType::I64]);
         let mut parameter = |name: &str, ty: Type| -> Value { graph.add_parameter(name, Role::Data, ty) };
         let x = parameter("x", Type::new(DType::F32, base));
         let u = parameter("u", Type::new(DType::F32, updates));

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::common::{Random, compare, evaluate, parameters, random_graph};
+use crate::common::{Rng, compare, evaluate, parameters, random_graph};
 use brolga_ir::generate::{self, generate};
 use brolga_ir::ops::{Conv, ReduceWindow, Role};
 use brolga_ir::program::Combine;
@@ -95,10 +95,10 @@ fn check(seeds: &[u32], histogram: &mut Histogram) -> Result<(), String> {
         run(&[pass], &mut after, histogram)?;
         same(&after, pass.name)?;
     }
-    let mut random = Random(choice);
+    let mut random = Rng(choice);
     // `fuse` comes last.
     let movable: Vec<GraphPass> = exact_passes.iter().copied().filter(|pass| pass.name != "fuse").collect();
-    let some: Vec<GraphPass> = (0..5).map(|_| random.pick(&movable)).collect();
+    let some: Vec<GraphPass> = (0..5).map(|_| random.of(&movable)).collect();
     let train: Vec<GraphPass> = TRAIN.iter().copied().filter(|pass| pass.kind == Kind::Exact).collect();
     for passes in [&train, &some] {
         let mut after = graph.clone();
@@ -128,7 +128,7 @@ fn check(seeds: &[u32], histogram: &mut Histogram) -> Result<(), String> {
 /// A chain of convolutions with few channels and blocks of images, as `layout` leaves it: the same bits with the images
 /// last.
 fn few_channels(choice: u64, histogram: &mut Histogram) -> Result<(), String> {
-    let graph = few_channels_graph(&mut Random(choice)).map_err(|error| error.to_string())?;
+    let graph = few_channels_graph(&mut Rng(choice)).map_err(|error| error.to_string())?;
     let mut after = graph.clone();
     run(&graph_passes("images,simplify,cse,dce")?, &mut after, histogram)?;
     for special in [false, true] {
@@ -139,9 +139,9 @@ fn few_channels(choice: u64, histogram: &mut Histogram) -> Result<(), String> {
     Ok(())
 }
 
-fn few_channels_graph(random: &mut Random) -> Result<Graph, GraphError> {
+fn few_channels_graph(random: &mut Rng) -> Result<Graph, GraphError> {
     let mut graph = Graph::new("few_channels");
-    let extents = [random.pick(&[16, 16, 32]), 2 + random.below(3), 1 + random.below(4), 1 + random.below(3)];
+    let extents = [random.of(&[16, 16, 32]), 2 + random.below(3), 1 + random.below(4), 1 + random.below(3)];
     let mut x = graph.add_parameter("x", Role::Data, Type::new(DType::F32, extents));
     for layer in 0..1 + random.below(3) {
         let dims = graph.ty(x).dims.clone();
@@ -338,7 +338,7 @@ fn exact_passes_keep_the_bits_of_programs() {
     let cases = std::env::var("BROLGA_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300);
     let mut histogram = Histogram::default();
     for case in 0..cases {
-        let mut random = Random(case);
+        let mut random = Rng(case);
         let (graph, inputs) = if case % 2 == 0 {
             let seeds: Vec<u32> = (0..5 + random.below(40)).map(|_| random.bits() as u32).collect();
             let graph = random_graph(&seeds, DType::F32);

@@ -11,7 +11,7 @@ use brolga_passes::filetest::Values;
 use brolga_passes::pipelines::{INFER, TRAIN, graph_passes};
 use brolga_passes::{GraphPass, Manager, Options};
 
-use crate::common::{Random, evaluate};
+use crate::common::{Rng, evaluate};
 
 const DIMS: [usize; 2] = [4, 6];
 
@@ -44,7 +44,7 @@ const PARAMETERS: [(&str, &[usize], Role); 5] = [
 /// Adds to a graph, in any float type by the same choices.
 struct Grower<'g> {
     b: Builder<'g>,
-    random: Random,
+    random: Rng,
     float: DType,
     /// Of extents `DIMS`.
     values: Vec<Number>,
@@ -70,7 +70,7 @@ impl Grower<'_> {
                 Ok(Number { value, ..small })
             }
             _ => {
-                let size = (20 + self.random.below(18)) as f64 * self.random.pick(&[1.0, -1.0]);
+                let size = (20 + self.random.below(18)) as f64 * self.random.of(&[1.0, -1.0]);
                 let value = self.b.full(10f64.powf(size), &Type::new(self.float, DIMS))?;
                 Ok(Number { value, size, spread: 0.1 })
             }
@@ -78,7 +78,7 @@ impl Grower<'_> {
     }
 
     fn summed(&mut self, x: Number) -> Result<Number, GraphError> {
-        let axes = self.random.pick(&[&[0][..], &[1], &[0, 1]]);
+        let axes = self.random.of(&[&[0][..], &[1], &[0, 1]]);
         let kept: Vec<usize> = (0..2).filter(|axis| !axes.contains(axis)).collect();
         let sum = if self.random.below(2) == 0 {
             self.b.sum(x.value, axes)?
@@ -123,7 +123,7 @@ impl Grower<'_> {
 /// A random graph; a sum of its result, brought to the size of 1, is differentiated if asked for.
 fn graph(seed: u64, float: DType, differentiated: bool) -> Result<(Graph, Vec<f64>), GraphError> {
     let mut graph = Graph::new("ranges");
-    let mut random = Random(seed);
+    let mut random = Rng(seed);
     let mut all = Vec::new();
     for (name, dims, role) in PARAMETERS {
         let value = graph.add_parameter(name, role, Type::new(float, dims));
@@ -157,9 +157,9 @@ fn graph(seed: u64, float: DType, differentiated: bool) -> Result<(Graph, Vec<f6
 
 /// Values of those sizes, the same for both types.
 fn parameters(graph: &Graph, sizes: &[f64], seed: u64) -> Values {
-    let mut random = Random(seed);
+    let mut random = Rng(seed);
     let parameters = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
-    let tensor = |ty: &Type, size: f64, random: &mut Random| {
+    let tensor = |ty: &Type, size: f64, random: &mut Rng| {
         Tensor::generate(ty, |_| {
             let number = (0.5 + random.below(1000) as f64 / 500.0) * 10f64.powf(size);
             Scalar::from_f64(ty.dtype, f64::from(number as f32))

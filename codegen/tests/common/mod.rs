@@ -18,12 +18,12 @@ use brolga_ir::program::{
     Access, Arg, Buffer, BufferId, Call, Expr, Kernel, KernelId, Param, Place, Program, Step,
 };
 use brolga_ir::program::{Stmt, ValueId, interpret};
-use brolga_ir::random::splitmix64;
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::tensor::Data;
 use brolga_ir::{DType, Tensor, Type};
 use brolga_runtime as rt;
 
+pub use brolga_ir::random::Rng;
 pub use values::{from_runtime, to_runtime};
 
 /// Compiles a program of the tests as it is: the interpreter, which checks every access, runs them as well.
@@ -169,7 +169,7 @@ pub fn check(kernel: &Kernel, tensors: &[Tensor]) {
 pub fn check_seeds(seeds: Range<u64>, kernel: fn(u64) -> Kernel) {
     for seed in seeds {
         let kernel = kernel(seed);
-        let tensors = Random(!seed).tensors(&kernel);
+        let tensors = Rng(!seed).tensors(&kernel);
         check(&kernel, &tensors);
     }
 }
@@ -198,45 +198,40 @@ pub fn same(got: &Tensor, want: &Tensor, what: &str, program: &Program) {
     }
 }
 
-/// A sequence of numbers, the same everywhere.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        splitmix64(&mut self.0)
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())].clone()
-    }
-
-    pub fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
+/// Values for kernels.
+pub trait Values {
     /// A value of the type: usually plain, sometimes a special one.
-    pub fn scalar(&mut self, dtype: DType) -> Scalar {
-        let plain = (self.next() >> 40) as f64 / (1u64 << 22) as f64 - 2.0;
+    fn scalar(&mut self, dtype: DType) -> Scalar;
+
+    fn tensor(&mut self, dtype: DType, len: usize) -> Tensor {
+        Tensor::generate(&Type::new(dtype, [len]), |_| self.scalar(dtype))
+    }
+
+    /// Tensors for a kernel's parameters.
+    fn tensors(&mut self, kernel: &Kernel) -> Vec<Tensor> {
+        kernel.arguments().iter().map(|p| self.tensor(p.dtype, p.len)).collect()
+    }
+}
+
+impl Values for Rng {
+    fn scalar(&mut self, dtype: DType) -> Scalar {
+        let plain = (self.bits() >> 40) as f64 / (1u64 << 22) as f64 - 2.0;
         match dtype {
             DType::Bool => Scalar::Bool(self.chance(50)),
-            DType::U8 => Scalar::U8(self.next() as u8),
+            DType::U8 => Scalar::U8(self.bits() as u8),
             DType::I32 => match self.below(8) {
-                0 => Scalar::I32(self.pick(&[0, -1, 1, i32::MIN, i32::MAX, 31, 32, 33])),
+                0 => Scalar::I32(self.of(&[0, -1, 1, i32::MIN, i32::MAX, 31, 32, 33])),
                 1..4 => Scalar::I32(self.below(19) as i32 - 9),
-                _ => Scalar::I32(self.next() as i32),
+                _ => Scalar::I32(self.bits() as i32),
             },
             DType::I64 => match self.below(8) {
-                0 => Scalar::I64(self.pick(&[0, -1, 1, i64::MIN, i64::MAX, 63, 64, 65])),
+                0 => Scalar::I64(self.of(&[0, -1, 1, i64::MIN, i64::MAX, 63, 64, 65])),
                 1..4 => Scalar::I64(self.below(19) as i64 - 9),
-                _ => Scalar::I64(self.next() as i64),
+                _ => Scalar::I64(self.bits() as i64),
             },
             DType::Bf16 => ScalarOp::Convert(DType::Bf16).apply(&[self.scalar(DType::F32)]),
             DType::F32 => match self.below(16) {
-                0 => Scalar::F32(self.pick(&[
+                0 => Scalar::F32(self.of(&[
                     0.0,
                     -0.0,
                     f32::INFINITY,
@@ -254,12 +249,12 @@ impl Random {
                     255.5,
                     1e19,
                 ])),
-                1 => Scalar::F32(f32::from_bits(self.next() as u32)),
+                1 => Scalar::F32(f32::from_bits(self.bits() as u32)),
                 2 => Scalar::F32((plain * 1000.0) as f32),
                 _ => Scalar::F32(plain as f32),
             },
             DType::F64 => match self.below(16) {
-                0 => Scalar::F64(self.pick(&[
+                0 => Scalar::F64(self.of(&[
                     0.0,
                     -0.0,
                     f64::INFINITY,
@@ -275,20 +270,11 @@ impl Random {
                     f64::MAX,
                     1e-40,
                 ])),
-                1 => Scalar::F64(f64::from_bits(self.next())),
+                1 => Scalar::F64(f64::from_bits(self.bits())),
                 2 => Scalar::F64(plain * 1000.0),
                 _ => Scalar::F64(plain),
             },
         }
-    }
-
-    pub fn tensor(&mut self, dtype: DType, len: usize) -> Tensor {
-        Tensor::generate(&Type::new(dtype, [len]), |_| self.scalar(dtype))
-    }
-
-    /// Tensors for a kernel's parameters.
-    pub fn tensors(&mut self, kernel: &Kernel) -> Vec<Tensor> {
-        kernel.arguments().iter().map(|p| self.tensor(p.dtype, p.len)).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use brolga_ir::program::walk::walk_mut;
 use brolga_ir::program::{AccId, Access, Combine, Expr, Kernel, Panel, Param, Stmt, Tile, TileLoop, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
 
-use crate::common::{self, Random, kernel, param};
+use crate::common::{self, Rng, Values, kernel, param};
 
 /// Elements of every parameter, for each point of the grid.
 const LEN: i64 = 3000;
@@ -24,7 +24,7 @@ struct Scope {
 
 /// A kernel in the making.
 pub struct Generator {
-    random: Random,
+    random: Rng,
     params: Vec<Param>,
     grid: usize,
     next_var: Var,
@@ -39,7 +39,7 @@ pub struct Generator {
 
 impl Generator {
     pub fn new(seed: u64) -> Generator {
-        let mut random = Random(seed);
+        let mut random = Rng(seed);
         let types = match random.below(3) {
             0 => vec![DType::F32],
             1 => vec![DType::F32, DType::F32, DType::I32],
@@ -62,7 +62,7 @@ impl Generator {
 
     fn dtype(&mut self) -> DType {
         let types = self.types.clone();
-        self.random.pick(&types)
+        self.random.of(&types)
     }
 
     fn param(&mut self, dtype: DType, access: Access) -> usize {
@@ -70,7 +70,7 @@ impl Generator {
             .filter(|&p| self.params[p].dtype == dtype && self.params[p].access == access)
             .collect();
         if !found.is_empty() && self.random.chance(60) {
-            return self.random.pick(&found);
+            return self.random.of(&found);
         }
         self.params.push(param(dtype, LEN as usize * self.grid.max(1), access));
         self.params.len() - 1
@@ -87,7 +87,7 @@ impl Generator {
             index = Index::var(var).scale(c);
         }
         for &(var, extent) in scope.vars.iter().filter(|v| given.is_none_or(|g| g.0 != v.0)) {
-            let c = self.random.pick(&[0, 1, 1, 2, 3, 7, -1, -2, 16, 40, extent as i64]);
+            let c = self.random.of(&[0, 1, 1, 2, 3, 7, -1, -2, 16, 40, extent as i64]);
             let mut term = Index::var(var).scale(c);
             if self.random.chance(7) {
                 let by = 1 + self.random.below(5) as i64;
@@ -98,7 +98,7 @@ impl Generator {
         }
         let gathers: Vec<Value> = scope.values.iter().copied().filter(|v| v.2).collect();
         if given.is_none() && !gathers.is_empty() && self.random.chance(40) {
-            let value = self.random.pick(&gathers);
+            let value = self.random.of(&gathers);
             index = index.add(&Index::value(value.0.0).scale(1 + self.random.below(30) as i64));
         }
         let mut bounds = index.range(&range).expect("all atoms are bounded");
@@ -126,7 +126,7 @@ impl Generator {
                 let param = self.param(dtype, written);
                 let index = self.index(scope, None, 0);
                 let bools: Vec<Value> = scope.values.iter().copied().filter(|v| v.1 == DType::Bool).collect();
-                let guard = (!bools.is_empty() && self.random.chance(20)).then(|| self.random.pick(&bools).0);
+                let guard = (!bools.is_empty() && self.random.chance(20)).then(|| self.random.of(&bools).0);
                 (self.define(out, dtype, Expr::Load { param, index, guard }), dtype, false)
             }
             4 => {
@@ -159,11 +159,11 @@ impl Generator {
                     ScalarOp::Function(brolga_ir::scalar::Function::ALL[0]),
                     if self.odd { ScalarOp::Convert(DType::F64) } else { ScalarOp::Abs },
                 ];
-                let op = self.random.pick(&ops);
+                let op = self.random.of(&ops);
                 if scope.values.is_empty() {
                     return;
                 }
-                let args: Vec<Value> = (0..op.arity()).map(|_| self.random.pick(&scope.values)).collect();
+                let args: Vec<Value> = (0..op.arity()).map(|_| self.random.of(&scope.values)).collect();
                 let types: Vec<DType> = args.iter().map(|a| a.1).collect();
                 let Ok(result) = op.result(&types) else { return };
                 let args = args.iter().map(|a| a.0).collect();
@@ -192,7 +192,7 @@ impl Generator {
             DType::Bool => &[Combine::And, Combine::Or, Combine::Max],
             _ => &[Combine::Add, Combine::Max, Combine::Min, Combine::Or],
         };
-        self.random.pick(all)
+        self.random.of(all)
     }
 
     fn declare(&mut self, out: &mut Vec<Stmt>, lanes: u32) -> (AccId, DType) {
@@ -215,8 +215,8 @@ impl Generator {
         let var = self.next_var;
         self.next_var += 1;
         let extent = match self.random.below(5) {
-            0 => self.random.pick(&[0, 1, 8, 16, 32, 64]),
-            1 => self.random.pick(&[71, 128, 300]),
+            0 => self.random.of(&[0, 1, 8, 16, 32, 64]),
+            1 => self.random.of(&[71, 128, 300]),
             _ => 1 + self.random.below(40),
         };
         let mut inside = scope.clone();
@@ -231,7 +231,7 @@ impl Generator {
             let (acc, dtype) = self.declare(&mut body, 1);
             let var = self.next_var;
             self.next_var += 1;
-            let extent = self.random.pick(&[0, 1, 2, 3, 11]);
+            let extent = self.random.of(&[0, 1, 2, 3, 11]);
             let mut inner = inside.clone();
             inner.vars.push((var, extent));
             let mut lines = Vec::new();
@@ -256,7 +256,7 @@ impl Generator {
                 continue;
             }
             stored.push(param);
-            let c = self.random.pick(&[1, 1, 1, 1, 2, -1, 3]);
+            let c = self.random.of(&[1, 1, 1, 1, 2, -1, 3]);
             let index = self.index(&inside, Some((var, c)), 0);
             if self.random.chance(30) {
                 let load = Expr::Load { param, index: index.clone(), guard: None };
@@ -284,7 +284,7 @@ impl Generator {
         };
         let row = self.random.below(30) as i64;
         let a = operand(self, DType::F32, Access::Read, row);
-        let stored = self.random.pick(&[DType::F32, DType::F32, DType::Bf16]);
+        let stored = self.random.of(&[DType::F32, DType::F32, DType::Bf16]);
         let b = operand(self, stored, Access::Read, 0);
         let row = n as i64 + self.random.below(4) as i64;
         let c = operand(self, DType::F32, Access::ReadWrite, row);
@@ -302,7 +302,7 @@ impl Generator {
             self.budget -= 1;
             match self.random.below(12) {
                 0..2 => {
-                    let access = self.random.pick(&[Access::Read, Access::ReadWrite]);
+                    let access = self.random.of(&[Access::Read, Access::ReadWrite]);
                     self.value(&mut out, &mut scope, access);
                 }
                 2 => {
@@ -315,7 +315,7 @@ impl Generator {
                 3..6 if depth < 4 => {
                     let var = self.next_var;
                     self.next_var += 1;
-                    let extent = self.random.pick(&[0, 1, 2, 2, 3, 3, 5]);
+                    let extent = self.random.of(&[0, 1, 2, 2, 3, 3, 5]);
                     let mut inside = scope.clone();
                     inside.vars.push((var, extent));
                     let body = self.block(&inside, depth + 1);

@@ -50,7 +50,7 @@ use crate::prepare::prepare;
 use crate::{GraphPass, Kind, Options, Precision, ProgramPass};
 
 use ir::Ir;
-pub use values::{Random, Values, compare, evaluate, evaluate_program, parameters, program_parameters};
+pub use values::{Values, compare, evaluate, evaluate_program, parameters, program_parameters, tensor};
 
 /// What stands between the halves of a file, before the pass's name.
 const SEPARATOR: &str = "// ---- after ";

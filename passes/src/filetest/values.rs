@@ -6,70 +6,49 @@ use brolga_ir::interpret::interpret;
 use brolga_ir::ops::Role;
 use brolga_ir::program::interpret::{GridOrder, Interpreter};
 use brolga_ir::program::{Place, Program};
-use brolga_ir::random::splitmix64;
+use brolga_ir::random::Rng;
 use brolga_ir::scalar::Scalar;
 use brolga_ir::{DType, Graph, Tensor, Type};
 
 /// Tensors by name.
 pub type Values = HashMap<String, Tensor>;
 
-/// A sequence of numbers, the same everywhere.
-#[derive(Clone, Debug)]
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next 64 bits.
-    pub fn bits(&mut self) -> u64 {
-        splitmix64(&mut self.0)
-    }
-
-    /// A number below `n`.
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.bits() >> 33) as usize % n.max(1)
-    }
-
-    /// One of the items.
-    pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len())]
-    }
-
-    /// Floats in (-2, 2), integers in -2..6; with NaN, infinities, zeros of either sign and extremes if asked for.
-    pub fn tensor(&mut self, ty: &Type, special: bool) -> Tensor {
-        Tensor::generate(ty, |_| {
-            let word = self.bits();
-            let choice = if special { word % 16 } else { 15 };
-            match ty.dtype {
-                DType::F32 | DType::F64 => Scalar::from_f64(
-                    ty.dtype,
-                    match choice {
-                        0 => f64::NAN,
-                        1 => f64::INFINITY,
-                        2 => f64::NEG_INFINITY,
-                        3 | 4 => 0.0,
-                        5 | 6 => -0.0,
-                        _ => (word >> 11) as f64 / (1u64 << 51) as f64 - 2.0,
-                    },
-                ),
-                DType::Bool => Scalar::Bool(word >> 63 == 1),
-                dtype => Scalar::from_i64(
-                    dtype,
-                    match choice {
-                        0 => i64::MIN,
-                        1 => i64::from(i32::MIN),
-                        2 => i64::from(i32::MAX),
-                        _ => (word >> 61) as i64 - 2,
-                    },
-                ),
-            }
-        })
-    }
+/// Floats in (-2, 2), integers in -2..6; with NaN, infinities, zeros of either sign and extremes if asked for.
+pub fn tensor(random: &mut Rng, ty: &Type, special: bool) -> Tensor {
+    Tensor::generate(ty, |_| {
+        let word = random.bits();
+        let choice = if special { word % 16 } else { 15 };
+        match ty.dtype {
+            DType::F32 | DType::F64 => Scalar::from_f64(
+                ty.dtype,
+                match choice {
+                    0 => f64::NAN,
+                    1 => f64::INFINITY,
+                    2 => f64::NEG_INFINITY,
+                    3 | 4 => 0.0,
+                    5 | 6 => -0.0,
+                    _ => (word >> 11) as f64 / (1u64 << 51) as f64 - 2.0,
+                },
+            ),
+            DType::Bool => Scalar::Bool(word >> 63 == 1),
+            dtype => Scalar::from_i64(
+                dtype,
+                match choice {
+                    0 => i64::MIN,
+                    1 => i64::from(i32::MIN),
+                    2 => i64::from(i32::MAX),
+                    _ => (word >> 61) as i64 - 2,
+                },
+            ),
+        }
+    })
 }
 
 /// Values for a graph's parameters, by name.
 pub fn parameters(graph: &Graph, seed: u64, special: bool) -> Values {
-    let mut random = Random(seed);
+    let mut random = Rng(seed);
     let parameters = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
-    parameters.map(|p| (p.name.clone(), random.tensor(&p.ty, special))).collect()
+    parameters.map(|p| (p.name.clone(), tensor(&mut random, &p.ty, special))).collect()
 }
 
 /// Results by name; new state behind `state`.
@@ -90,11 +69,11 @@ fn find<'v>(values: &'v Values, name: &str) -> Result<&'v Tensor, String> {
 
 /// Values for the inputs and the state of a program, by name; inputs within their bounds.
 pub fn program_parameters(program: &Program, seed: u64, special: bool) -> Values {
-    let mut random = Random(seed);
+    let mut random = Rng(seed);
     let mut values = HashMap::new();
     for buffer in &program.buffers {
         let mut tensor = match buffer.place {
-            Place::Input { .. } | Place::State { .. } => random.tensor(&buffer.ty, special),
+            Place::Input { .. } | Place::State { .. } => tensor(&mut random, &buffer.ty, special),
             _ => continue,
         };
         if let Place::Input { range: Some((low, high)) } = buffer.place {

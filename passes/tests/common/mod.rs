@@ -10,7 +10,8 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, Origin, Type, Value};
 
-pub use brolga_passes::filetest::{Random, compare, evaluate, parameters};
+pub use brolga_ir::random::Rng;
+pub use brolga_passes::filetest::{compare, evaluate, parameters, tensor};
 
 /// Elements that a random tensor has at most.
 const LARGEST: usize = 600;
@@ -34,7 +35,7 @@ pub fn random_graph(seeds: &[u32], float: DType) -> Graph {
         types.into_iter().map(|(name, role, ty)| graph.add_parameter(name, role, ty)).collect();
     let step = values[9];
     for (number, &seed) in seeds.iter().enumerate() {
-        let mut random = Random(u64::from(seed));
+        let mut random = Rng(u64::from(seed));
         let b = Builder::new(&mut graph, Origin::new(&format!("layer{}", number / 4)));
         // An operator that does not take what was picked is left out.
         let added = Grower { b, values: &values, random: &mut random, float }.node();
@@ -55,7 +56,7 @@ pub fn random_graph(seeds: &[u32], float: DType) -> Graph {
 struct Grower<'a> {
     b: Builder<'a>,
     values: &'a [Value],
-    random: &'a mut Random,
+    random: &'a mut Rng,
     float: DType,
 }
 
@@ -86,7 +87,7 @@ impl Grower<'_> {
     /// A value of that type: one there is, or a splat of a number that rules look for.
     fn partner(&mut self, ty: &Type) -> Result<Value, GraphError> {
         if self.random.below(3) == 0 {
-            let number = self.random.pick(&[0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 3.0]);
+            let number = self.random.of(&[0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 3.0]);
             return self.b.full(number, ty);
         }
         if ty.rank() > 0 && self.random.below(3) == 0 {
@@ -103,7 +104,7 @@ impl Grower<'_> {
         match self.value(|ty| *ty == wanted) {
             Ok(value) => Ok(value),
             Err(_) => {
-                let b = self.random.pick(&[0.0, 1.0]);
+                let b = self.random.of(&[0.0, 1.0]);
                 self.b.full(b, &wanted)
             }
         }
@@ -147,14 +148,14 @@ impl Grower<'_> {
         let functions = Function::ALL.into_iter().filter(|f| f.arity() == 1).map(ScalarOp::Function);
         let ops: Vec<ScalarOp> =
             [Neg, Neg, Neg, Abs, Abs, Sqrt, Floor, Ceil, Trunc, Round].into_iter().chain(functions).collect();
-        let (op, x) = (self.random.pick(&ops), self.float()?);
+        let (op, x) = (self.random.of(&ops), self.float()?);
         self.one(op, &[x])
     }
 
     fn binary(&mut self) -> Added {
         use ScalarOp::{Add, Compare, Div, Max, Min, Mul, Rem, Sub};
-        let comparison = self.random.pick(&Comparison::ALL);
-        let op = self.random.pick(&[Add, Add, Sub, Sub, Mul, Mul, Div, Rem, Max, Min, Compare(comparison)]);
+        let comparison = self.random.of(&Comparison::ALL);
+        let op = self.random.of(&[Add, Add, Sub, Sub, Mul, Mul, Div, Rem, Max, Min, Compare(comparison)]);
         let x = self.value(|ty| ty.dtype != DType::Bool)?;
         let ty = self.b.ty(x).clone();
         let y = if self.random.below(8) == 0 { x } else { self.partner(&ty)? };
@@ -178,7 +179,7 @@ impl Grower<'_> {
         let x = self.value(|ty| !ty.dtype.is_float())?;
         let ty = self.b.ty(x).clone();
         let y = self.partner(&ty)?;
-        match self.random.pick(&[And, Or, Xor, Not, Shl, Shr, ShrLogical, MulHigh]) {
+        match self.random.of(&[And, Or, Xor, Not, Shl, Shr, ShrLogical, MulHigh]) {
             Not => self.one(Not, &[x]),
             op => self.one(op, &[x, y]),
         }
@@ -187,7 +188,7 @@ impl Grower<'_> {
     fn convert(&mut self) -> Added {
         let other = if self.float == DType::F32 { DType::F64 } else { DType::F32 };
         // To another float type only and back, so that the choices hold for both.
-        let to = self.random.pick(&[DType::Bool, DType::U8, DType::I32, DType::I64, self.float, other]);
+        let to = self.random.of(&[DType::Bool, DType::U8, DType::I32, DType::I64, self.float, other]);
         let x = self.any()?;
         self.one(ScalarOp::Convert(to), &[x])
     }
@@ -259,7 +260,7 @@ impl Grower<'_> {
         let ty = self.b.ty(x).clone();
         let axis = self.random.below(ty.rank());
         if self.random.below(2) == 0 {
-            let number = self.random.pick(&[0.0, 0.0, 1.0]);
+            let number = self.random.of(&[0.0, 0.0, 1.0]);
             let scalar = self.b.scalar(number, ty.dtype)?;
             let mut amounts = || (0..ty.rank()).map(|_| self.random.below(2)).collect::<Vec<usize>>();
             let (low, high, interior) = (amounts(), amounts(), amounts());
@@ -287,8 +288,8 @@ impl Grower<'_> {
             return Ok(vec![self.b.cumulative(Combine::Add, x, axis)?]);
         }
         let combine = match ty.dtype {
-            DType::Bool => self.random.pick(&[Combine::And, Combine::Or]),
-            _ => self.random.pick(&[Combine::Add, Combine::Add, Combine::Mul, Combine::Max, Combine::Min]),
+            DType::Bool => self.random.of(&[Combine::And, Combine::Or]),
+            _ => self.random.of(&[Combine::Add, Combine::Add, Combine::Mul, Combine::Max, Combine::Min]),
         };
         let axes = self.axes(ty.rank());
         Ok(vec![self.b.reduce(combine, x, &axes)?])
@@ -361,7 +362,7 @@ impl Grower<'_> {
                 Ok(vec![self.b.random(Distribution::Uniform, stream, &ty, seed, step)?])
             }
             _ => {
-                let tensor = self.random.tensor(&ty, true);
+                let tensor = tensor(self.random, &ty, true);
                 Ok(vec![self.b.constant(tensor)?])
             }
         }
