@@ -1,7 +1,9 @@
-//! Expressions that are scaled on purpose keep within their range: random chains of products, quotients, squares and sums of
-//! numbers from 1e-30 to 1e30, whose every value is far from the ends of `f32` as it is written, and their gradients. Where the
-//! graph as it is written has the result of the same graph in `f64`, so has what the passes make of it. `BROLGA_CASES` counts
-//! the cases (400 without, about 2 seconds).
+//! Expressions that are scaled on purpose keep within their range: random chains of products, quotients, squares and sums
+//! whose every result is far from the ends of `f32` as it is written, and their gradients. In half of the cases constants are
+//! huge or tiny (1e-37 to 1e37); in the others they are moderate (10 to 2^14 and their inverses), but so many that their
+//! product leaves the ordinary. Rows and scalars may be state, which is prepared; then they are of a size that training leaves
+//! behind. Where the graph as it is written has the result of the same graph in `f64`, so has what the passes make of it.
+//! `BROLGA_CASES` counts the cases (400 without, about 4 seconds).
 
 use brolga_ir::graph::Origin;
 use brolga_ir::ops::Role;
@@ -9,13 +11,14 @@ use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, Tensor, Type, Value};
 use brolga_passes::filetest::Values;
 use brolga_passes::pipelines::{INFER, TRAIN, graph_passes};
+use brolga_passes::prepare::prepare;
 use brolga_passes::{GraphPass, Manager, Options};
 
 use crate::common::{Rng, evaluate};
 
 const DIMS: [usize; 2] = [4, 6];
 
-/// The decimal exponents of values are at most so far from 0, with all that spreads around them.
+/// The decimal exponents of results are at most so far from 0, with all that spreads around them.
 const FARTHEST: f64 = 33.0;
 
 /// A value of one sign, about `10^size`, at most a factor of `10^spread` from it.
@@ -32,22 +35,52 @@ impl Number {
     }
 }
 
-/// The parameters: name, extents, role.
-const PARAMETERS: [(&str, &[usize], Role); 5] = [
-    ("x", &DIMS, Role::Data),
-    ("y", &DIMS, Role::Data),
-    ("row", &[4], Role::Data),
-    ("s", &[], Role::Data),
-    ("w", &[6, 6], Role::State),
-];
+/// The parameters: name, extents. The weights are state always, rows and scalars in half of the cases.
+const PARAMETERS: [(&str, &[usize]); 6] =
+    [("x", &DIMS), ("y", &DIMS), ("row", &[4]), ("column", &[6]), ("s", &[]), ("w", &[6, 6])];
+
+/// What constants of a graph are like.
+#[derive(Clone, Copy)]
+enum Constants {
+    /// Decimal exponents of 20 to 37, of either sign.
+    Extreme,
+    /// Powers of ten and of two of at most four digits, of this sign of exponent as a rule.
+    Moderate(f64),
+}
+
+impl Constants {
+    /// The decimal exponent of another one.
+    fn size(self, random: &mut Rng) -> f64 {
+        match self {
+            Constants::Extreme => (20 + random.below(18)) as f64 * random.of(&[1.0, -1.0]),
+            Constants::Moderate(sign) => {
+                let digits = if random.below(2) == 0 {
+                    (1 + random.below(4)) as f64
+                } else {
+                    (4 + random.below(11)) as f64 * 2f64.log10()
+                };
+                if random.once_in(8) { -sign * digits } else { sign * digits }
+            }
+        }
+    }
+
+    fn nodes(self) -> usize {
+        match self {
+            Constants::Extreme => 14,
+            Constants::Moderate(_) => 30,
+        }
+    }
+}
 
 /// Adds to a graph, in any float type by the same choices.
 struct Grower<'g> {
     b: Builder<'g>,
     random: Rng,
     float: DType,
+    constants: Constants,
     /// Of extents `DIMS`.
     values: Vec<Number>,
+    /// Rows, columns and scalars.
     small: Vec<Number>,
     weights: Value,
 }
@@ -65,16 +98,44 @@ impl Grower<'_> {
             0 => Ok(self.any()),
             1 => {
                 let small = self.small[self.random.below(self.small.len())];
-                let axes: Vec<usize> = (0..self.b.ty(small.value).rank()).collect();
-                let value = self.b.broadcast(small.value, &DIMS, &axes)?;
+                let axes: &[usize] = match self.b.ty(small.value).dims[..] {
+                    [4] => &[0],
+                    [6] => &[1],
+                    _ => &[],
+                };
+                let value = self.b.broadcast(small.value, &DIMS, axes)?;
                 Ok(Number { value, ..small })
             }
-            _ => {
-                let size = (20 + self.random.below(18)) as f64 * self.random.of(&[1.0, -1.0]);
-                let value = self.b.full(10f64.powf(size), &Type::new(self.float, DIMS))?;
-                Ok(Number { value, size, spread: 0.1 })
-            }
+            _ => self.constant(&DIMS),
         }
+    }
+
+    fn constant(&mut self, dims: &[usize]) -> Result<Number, GraphError> {
+        let size = self.constants.size(&mut self.random);
+        let value = self.b.full(10f64.powf(size), &Type::new(self.float, dims))?;
+        Ok(Number { value, size, spread: 0.1 })
+    }
+
+    /// Another row, column or scalar: of state, it is computed once.
+    fn smaller(&mut self) -> Result<(), GraphError> {
+        let x = self.small[self.random.below(self.small.len())];
+        let dims = self.b.ty(x.value).dims.clone();
+        let by = if self.random.once_in(3) { x } else { self.constant(&dims)? };
+        let made = self.product(x, by)?;
+        if made.fits() {
+            self.small.push(made);
+        }
+        Ok(())
+    }
+
+    /// A product, or a quotient.
+    fn product(&mut self, x: Number, by: Number) -> Result<Number, GraphError> {
+        let spread = x.spread + by.spread;
+        Ok(if self.random.once_in(4) {
+            Number { value: self.b.div(x.value, by.value)?, size: x.size - by.size, spread }
+        } else {
+            Number { value: self.b.mul(x.value, by.value)?, size: x.size + by.size, spread }
+        })
     }
 
     fn summed(&mut self, x: Number) -> Result<Number, GraphError> {
@@ -92,7 +153,9 @@ impl Grower<'_> {
     fn node(&mut self) -> Result<Number, GraphError> {
         let x = self.any();
         let Number { value, size, spread } = x;
-        Ok(match self.random.below(10) {
+        // Chains of moderate factors are long.
+        let kinds = if matches!(self.constants, Constants::Moderate(_)) { 20 } else { 10 };
+        Ok(match self.random.below(kinds) {
             0 => Number { value: self.b.neg(value)?, ..x },
             1 => Number { value: self.b.add(value, value)?, size, spread: spread + 0.4 },
             2 => Number { value: self.b.mul(value, value)?, size: 2.0 * size, spread: 2.0 * spread },
@@ -106,15 +169,9 @@ impl Grower<'_> {
                 Number { value: product, size, spread: spread + 1.5 }
             }
             5 | 6 => self.summed(x)?,
-            7 => {
-                let by = self.partner()?;
-                let value = self.b.div(value, by.value)?;
-                Number { value, size: size - by.size, spread: spread + by.spread }
-            }
             _ => {
                 let by = self.partner()?;
-                let value = self.b.mul(value, by.value)?;
-                Number { value, size: size + by.size, spread: spread + by.spread }
+                self.product(x, by)?
             }
         })
     }
@@ -124,17 +181,27 @@ impl Grower<'_> {
 fn graph(seed: u64, float: DType, differentiated: bool) -> Result<(Graph, Vec<f64>), GraphError> {
     let mut graph = Graph::new("ranges");
     let mut random = Rng(seed);
+    let constants =
+        if random.once_in(2) { Constants::Extreme } else { Constants::Moderate(random.of(&[1.0, -1.0])) };
+    let trained = random.once_in(2);
     let mut all = Vec::new();
-    for (name, dims, role) in PARAMETERS {
+    for (number, (name, dims)) in PARAMETERS.into_iter().enumerate() {
+        let (role, size) = match number {
+            5 => (Role::State, 0.0),
+            2..5 if trained => (Role::State, random.below(5) as f64 - 2.0),
+            _ => (Role::Data, random.below(57) as f64 - 28.0),
+        };
         let value = graph.add_parameter(name, role, Type::new(float, dims));
-        let size = if role == Role::State { 0.0 } else { random.below(57) as f64 - 28.0 };
         all.push(Number { value, size, spread: 0.4 });
     }
     let sizes = all.iter().map(|number| number.size).collect();
-    let (values, small, weights) = (all[..2].to_vec(), all[2..4].to_vec(), all[4].value);
+    let (values, small, weights) = (all[..2].to_vec(), all[2..5].to_vec(), all[5].value);
     let b = Builder::new(&mut graph, Origin::new("ranges"));
-    let mut grower = Grower { b, random, float, values, small, weights };
-    for _ in 0..14 {
+    let mut grower = Grower { b, random, float, constants, values, small, weights };
+    for _ in 0..constants.nodes() {
+        if grower.random.once_in(4) {
+            grower.smaller()?;
+        }
         let made = grower.node()?;
         if made.fits() {
             grower.values.push(made);
@@ -171,7 +238,12 @@ fn parameters(graph: &Graph, sizes: &[f64], seed: u64) -> Values {
 fn run(passes: &[GraphPass], graph: &Graph, values: &Values) -> Result<Values, String> {
     let mut after = graph.clone();
     Manager::new(Options::default()).run(passes, &mut after).map_err(|error| error.to_string())?;
-    evaluate(&after, values)
+    let Some(split) = prepare(&after).map_err(|error| error.to_string())? else {
+        return evaluate(&after, values);
+    };
+    let mut all = values.clone();
+    all.extend(evaluate(&split.prepare, values)?);
+    evaluate(&split.main, &all)
 }
 
 /// How many elements were right as written; the error names one that is not so behind the passes.
