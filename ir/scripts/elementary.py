@@ -1,7 +1,7 @@
 """Computes the coefficients and the test references of brolga_ir::math.
 
     python elementary.py coefficients > ../src/math/coefficients.rs
-    python elementary.py references   > ../tests/math_reference.txt
+    python elementary.py references   > ../tests/math_reference.bin
     cargo fmt -p brolga-ir
 
 Needs mpmath. Polynomials come from the Remez exchange on a dense Chebyshev grid, in 45 digits. The coefficients
@@ -9,6 +9,7 @@ of the f32 forms are rounded one after the other, lowest degree first, and the r
 """
 
 import functools
+import itertools
 import struct
 import sys
 
@@ -301,7 +302,8 @@ def inverse_tangent():
 
 
 def references():
-    """Lines `function x [y] value residual`: bits in hex; the residual in units of the value's last place."""
+    """A line `function count`, then that many times x [y] value residual, and so on. Little-endian: the residual is in
+    thousandths of the value's last place, of 16 bits; the others are f64."""
     random = __import__("random").Random(1)
     mp.dps = 60
     uniform = lambda a, b: [random.uniform(a, b) for _ in range(60)]
@@ -338,11 +340,14 @@ def references():
             if abs(y * m.log(x)) < 700:
                 lines.append(("pow", (x, y), m.power(mpf(x), mpf(y))))
     inverses(lines)
-    hexed = lambda x: struct.pack(">d", x).hex()
-    for name, xs, value in lines:
-        rounded = float(value)
-        ulp = m.ldexp(1, max(m.frexp(mpf(rounded))[1] - 53, -1074))
-        print(name, *map(hexed, xs), hexed(rounded), "%.3f" % float((value - mpf(rounded)) / ulp))
+    for name, points in itertools.groupby(lines, key=lambda line: line[0]):
+        points = list(points)
+        sys.stdout.buffer.write(f"{name} {len(points)}\n".encode())
+        for _, xs, value in points:
+            rounded = float(value)
+            ulp = m.ldexp(1, max(m.frexp(mpf(rounded))[1] - 53, -1074))
+            residual = round(1000 * float((value - mpf(rounded)) / ulp))
+            sys.stdout.buffer.write(struct.pack(f"<{len(xs) + 1}dh", *xs, rounded, residual))
 
 
 def inverses(lines):
