@@ -99,7 +99,7 @@ fn call(leaf: &Leaf) -> Vec<u8> {
         let run: extern "sysv64" fn(&Code, u64) = run;
         a.mov(rax, run as usize as i64)?;
         a.jmp(rax)?;
-        Ok::<_, IcedError>(a.encode()?.code_buffer)
+        Ok::<_, IcedError>(a.finish())
     };
     assemble().expect("instructions with registers and immediates have encodings")
 }

@@ -123,7 +123,7 @@ pub(super) fn assemble(lanes: &Lanes, homes: &Homes, words: &[Word]) -> Asm<Vec<
         asm.a.pop(register)?;
     }
     asm.a.ret()?;
-    asm.finish()
+    Ok(asm.finish())
 }
 
 /// Where loops and strips end, and how deep loops are nested.

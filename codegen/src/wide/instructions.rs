@@ -1,12 +1,15 @@
-//! Instructions in order, before they are bytes: operands, labels, and the choice of encodings.
+//! Instructions as bytes, one after the other: operands, labels, and the choice of encodings.
+//!
+//! All jumps go back, so an instruction is encoded as it comes. What lies behind the code is addressed by distances, which are put
+//! in at the end.
 //!
 //! The encoder's crate has an assembler with a function for every instruction there is: ten thousand, which take longer to
 //! compile than all that is made with them. Leaves are made of a hundred: those on vectors are in `table.rs`, the others here.
 
 use std::ops::{Add, Mul};
 
-use iced_x86::{BlockEncoder, BlockEncoderOptions, BlockEncoderResult, IcedError, InstructionBlock};
 pub(super) use iced_x86::{Code, Instruction, OpKind, Register};
+use iced_x86::{Encoder, IcedError};
 
 pub(crate) type Asm<T = ()> = Result<T, IcedError>;
 
@@ -103,9 +106,9 @@ pub(crate) mod registers {
     }
 }
 
-/// Where an instruction is that others name.
+/// A place that instructions name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Label(u64);
+pub(crate) struct Label(usize);
 
 /// `base + index * scale + displacement`.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +145,7 @@ impl From<Gpr64> for Memory {
 
 impl From<Label> for Memory {
     fn from(label: Label) -> Memory {
-        // The encoder takes a label for an address and makes a distance of it.
+        // The label takes the place of its distance, see `append`.
         Memory { displacement: label.0 as i64, ..Memory::new(Register::RIP) }
     }
 }
@@ -274,12 +277,23 @@ impl Forms {
     }
 }
 
+/// A distance in the code, in four bytes.
+struct Distance {
+    /// Where these are.
+    at: usize,
+    /// Where the instruction ends, from which it counts.
+    from: usize,
+    to: Label,
+}
+
 /// Instructions one after the other.
 pub(crate) struct Instructions {
-    list: Vec<Instruction>,
-    labels: u64,
-    /// That of the next instruction; 0 if it has none.
-    label: u64,
+    encoder: Encoder,
+    /// The bytes so far.
+    len: usize,
+    /// Where labels are, if they are set.
+    labels: Vec<Option<usize>>,
+    distances: Vec<Distance>,
     /// Whether vectors are encoded so that all 32 registers and masks can be reached.
     evex: bool,
 }
@@ -287,41 +301,59 @@ pub(crate) struct Instructions {
 impl Instructions {
     /// `evex`: for a processor with AVX-512.
     pub fn new(evex: bool) -> Instructions {
-        Instructions { list: Vec::new(), labels: 0, label: 0, evex }
-    }
-
-    pub fn as_slice(&self) -> &[Instruction] {
-        &self.list
+        Instructions { encoder: Encoder::new(64), len: 0, labels: Vec::new(), distances: Vec::new(), evex }
     }
 
     /// A label, to be set later.
     pub fn create_label(&mut self) -> Label {
-        self.labels += 1;
-        Label(self.labels)
+        self.labels.push(None);
+        Label(self.labels.len() - 1)
     }
 
-    /// The label names the next instruction.
+    /// The label names what comes next.
     pub fn set_label(&mut self, label: Label) {
-        debug_assert_eq!(self.label, 0, "one label for an instruction");
-        self.label = label.0;
+        self.labels[label.0] = Some(self.len);
     }
 
-    /// The bytes, to be run at any address.
-    pub fn encode(&self) -> Asm<BlockEncoderResult> {
-        let options = BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS
-            | BlockEncoderOptions::RETURN_CONSTANT_OFFSETS;
-        BlockEncoder::encode(64, InstructionBlock::new(&self.list, 0), options)
+    /// The bytes, to be run at any address. All labels are set.
+    pub fn finish(mut self) -> Vec<u8> {
+        let mut code = self.encoder.take_buffer();
+        for Distance { at, from, to } in self.distances {
+            let to = self.labels[to.0].expect("labels are set");
+            let bytes = code[at..].first_chunk_mut().expect("a distance has four bytes");
+            *bytes = (to as i32 - from as i32).to_le_bytes();
+        }
+        code
     }
 
     fn append(&mut self, mut instruction: Instruction) -> Asm {
-        instruction.set_ip(std::mem::take(&mut self.label));
-        self.list.push(instruction);
+        let start = self.len;
+        let label = instruction.is_ip_rel_memory_operand().then(|| instruction.memory_displacement64());
+        if label.is_some() {
+            // Any near address will do for now.
+            instruction.set_memory_displacement64(start as u64);
+        }
+        self.len += self.encoder.encode(&instruction, start as u64)?;
+        if let Some(label) = label {
+            let at = start + self.encoder.get_constant_offsets().displacement_offset();
+            self.distances.push(Distance { at, from: self.len, to: Label(label as usize) });
+        }
         Ok(())
     }
 
+    fn byte(&mut self, byte: u8) {
+        self.encoder.write_u8(byte);
+        self.len += 1;
+    }
+
+    /// Zeros up to a multiple of so many bytes.
+    pub fn align(&mut self, bytes: usize) {
+        (self.len..self.len.next_multiple_of(bytes)).for_each(|_| self.byte(0));
+    }
+
     /// Numbers instead of an instruction.
-    pub fn data(&mut self, numbers: &[u32]) -> Asm {
-        numbers.chunks(4).try_for_each(|four| self.append(Instruction::with_declare_dword(four)?))
+    pub fn data(&mut self, numbers: &[u32]) {
+        numbers.iter().flat_map(|number| number.to_le_bytes()).for_each(|byte| self.byte(byte));
     }
 
     /// An instruction on vectors, with `stores` instead of `forms` where the first operand is no vector.
@@ -481,11 +513,19 @@ impl Instructions {
     }
 
     pub fn jnz(&mut self, to: Label) -> Asm {
-        self.append(Instruction::with_branch(Code::Jne_rel8_64, to.0)?)
+        self.jump(Code::Jne_rel8_64, Code::Jne_rel32_64, to)
     }
 
     pub fn jb(&mut self, to: Label) -> Asm {
-        self.append(Instruction::with_branch(Code::Jb_rel8_64, to.0)?)
+        self.jump(Code::Jb_rel8_64, Code::Jb_rel32_64, to)
+    }
+
+    /// Back to a label that is set.
+    fn jump(&mut self, short: Code, near: Code, to: Label) -> Asm {
+        let to = self.labels[to.0].expect("jumps go back");
+        // From the end of the short form, which has two bytes.
+        let code = if self.len + 2 - to <= 128 { short } else { near };
+        self.append(Instruction::with_branch(code, to as u64)?)
     }
 
     /// Jumps to the address in a register.

@@ -61,30 +61,16 @@ impl Assembler<'_> {
     }
 
     /// The bytes, with the pool behind them where no vector crosses a cache line: loads that do take twice as long.
-    pub(super) fn finish(mut self) -> Asm<Vec<u8>> {
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        if !self.pool.is_empty() {
+            self.a.align(Leaf::ALIGNMENT);
+        }
         // Vectors first: single lanes behind them are aligned anyway.
         self.pool.sort_by_key(|(vector, _)| std::cmp::Reverse(vector.len()));
-        let count = self.a.as_slice().len();
         for (vector, label) in &self.pool {
             self.a.set_label(*label);
-            self.a.data(vector)?;
+            self.a.data(vector);
         }
-        let encoded = self.a.encode()?;
-        let mut code = encoded.code_buffer;
-        let Some(&pool) = encoded.new_instruction_offsets.get(count) else { return Ok(code) };
-        let padding = pool.next_multiple_of(Leaf::ALIGNMENT as u32) - pool;
-        // How long the code is is known only now. What it addresses relative to itself is the pool.
-        let instructions = self.a.as_slice()[..count].iter();
-        for ((instruction, at), constants) in
-            instructions.zip(encoded.new_instruction_offsets).zip(encoded.constant_offsets)
-        {
-            if instruction.is_ip_rel_memory_operand() {
-                let at = at as usize + constants.displacement_offset();
-                let bytes = code[at..].first_chunk_mut().expect("a displacement has four bytes");
-                *bytes = (u32::from_le_bytes(*bytes) + padding).to_le_bytes();
-            }
-        }
-        code.splice(pool as usize..pool as usize, std::iter::repeat_n(0, padding as usize));
-        Ok(code)
+        self.a.finish()
     }
 }

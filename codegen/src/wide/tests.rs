@@ -5,6 +5,7 @@ use cranelift_codegen::ir;
 use cranelift_frontend::FunctionBuilderContext;
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 
+use super::instructions::{Instructions, registers::rax};
 use super::{Machine, Wide};
 use crate::emitter::Leaf;
 use crate::portable::{self, About};
@@ -195,5 +196,21 @@ fn constants_are_aligned() {
             }
         }
         assert!(found > 20, "{found}");
+    }
+}
+
+/// Jumps back have two bytes as far as these reach, else six.
+#[test]
+fn jumps_are_as_short_as_they_reach() {
+    for bytes in [0, 1, 125, 126, 127, 128, 1000] {
+        let mut a = Instructions::new(false);
+        let top = a.create_label();
+        a.set_label(top);
+        (0..bytes).for_each(|_| a.push(rax).unwrap());
+        a.jnz(top).unwrap();
+        let code = a.finish();
+        let jump = Decoder::with_ip(64, &code[bytes..], bytes as u64, DecoderOptions::NONE).decode();
+        assert_eq!(jump.near_branch_target(), 0);
+        assert_eq!(jump.len(), if bytes <= 126 { 2 } else { 6 });
     }
 }
