@@ -136,6 +136,12 @@ impl Model {
     pub fn instantiate(&self, settings: &Settings) -> Result<Instance, Diagnostics> {
         build_all(&self.tree, settings)
     }
+
+    /// The table of layers alone, in training or not; nothing where they have mistakes.
+    fn rows(&self, settings: &Settings, train: bool) -> Option<Vec<LayerRow>> {
+        let set = build::settings::check(&self.tree, settings).ok()?;
+        with_names(|names| entry::build_rows(&self.tree, settings, &set, train, names))
+    }
 }
 
 /// The text could be read, but is no model; the reason has been reported.
@@ -149,6 +155,8 @@ pub struct Instance {
     graphs: Vec<(String, Graph)>,
     slots: Vec<Slot>,
     rows: Vec<LayerRow>,
+    /// Whether these are the layers of training.
+    rows_of_training: bool,
     dims: Vec<(String, usize)>,
     /// For each input, the size that each of its axes is, where it is one alone.
     axes: Vec<(String, Vec<Option<String>>)>,
@@ -232,18 +240,23 @@ impl Instance {
 /// with given names.
 const MOST_BUILDS: usize = 8;
 
-/// Builds all entry points; again, where an automatic name turns out to be given to another layer.
-fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnostics> {
-    let set: Vec<(String, Val)> = build::settings::check(tree, settings)?;
-    let mut layer_names = LayerNames::default();
-    let mut built = build_entries(tree, settings, &set, &mut layer_names);
+/// Builds; again, where an automatic name turns out to be given to another layer.
+fn with_names<T>(mut build: impl FnMut(&mut LayerNames) -> T) -> T {
+    let mut names = LayerNames::default();
+    let mut built = build(&mut names);
     for _ in 1..MOST_BUILDS {
-        if !layer_names.clash() {
+        if !names.clash() {
             break;
         }
-        built = build_entries(tree, settings, &set, &mut layer_names);
+        built = build(&mut names);
     }
     built
+}
+
+/// Builds all entry points.
+fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnostics> {
+    let set: Vec<(String, Val)> = build::settings::check(tree, settings)?;
+    with_names(|names| build_entries(tree, settings, &set, names))
 }
 
 fn build_entries(
@@ -259,6 +272,7 @@ fn build_entries(
         graphs: Vec::new(),
         slots: Vec::new(),
         rows: Vec::new(),
+        rows_of_training: false,
         dims: Vec::new(),
         axes: tree.inputs.iter().map(axes).collect(),
         data: tree.data.declared.clone(),
@@ -288,6 +302,7 @@ fn build_entries(
             state.add(&built.graph.name, built.slots, built.declared, &tree.source, &mut diagnostics);
             if instance.rows.len() < built.rows.len() {
                 instance.rows = built.rows;
+                instance.rows_of_training = built.train;
             }
             instance.dims = built.dims;
             fits = fits.max(built.fits);

@@ -1,6 +1,6 @@
 //! Types with symbolic sizes: `f32[batch, 6, 28, 28]`.
 //!
-//! Graphs are concrete, since sizes are bound before anything is built. So the model is built for a few other sizes as
+//! Graphs are concrete, since sizes are bound before anything is built. So the layers are built for a few other sizes as
 //! well, and every extent is explained by how it moves: it stays; it is affine in one size (`2*length + 1`); or it is
 //! a multiple of the product of several (`8*batch*length`). Three values of each size must agree, and one change of
 //! all sizes at once. An extent that fits none of these is shown as the number that it is; so is what follows from sizes
@@ -11,7 +11,7 @@ use std::fmt;
 use brolga_ir::{DType, Size, Type};
 
 use crate::build::settings::MOST_TRIED;
-use crate::{Instance, Model, Settings};
+use crate::{Instance, LayerRow, Model, Settings};
 
 /// A type whose extents may be expressions over the model's sizes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,20 +37,21 @@ struct Sample {
 
 impl Model {
     /// The types of the layers' results ([`Instance::layers`] of `instance`, which `settings` gave) with the sizes
-    /// ([`Instance::dims`]) as symbols. Builds the model a few times more.
+    /// ([`Instance::dims`]) as symbols. Builds the layers a few times more.
     pub fn symbolic_outputs(&self, settings: &Settings, instance: &Instance) -> Vec<SymbolicType> {
         let names: Vec<&str> = instance.dims().iter().map(|(name, _)| name.as_str()).collect();
         let tried = names.len().min(MOST_TRIED);
         let base = Sample {
             sizes: instance.dims().iter().map(|&(_, size)| i64::try_from(size).unwrap_or(i64::MAX)).collect(),
-            outputs: outputs(instance),
+            outputs: outputs(instance.layers()),
         };
-        let probes: Vec<Vec<Sample>> = (0..tried).map(|at| self.probe(settings, &names, &base, at)).collect();
+        let probes: Vec<Vec<Sample>> =
+            (0..tried).map(|at| self.probe(settings, instance, &base, at)).collect();
         let others = base.sizes[tried..].iter().map(|&size| Some(size));
         let moved = probes.iter().enumerate().map(|(at, found)| Some(found.first()?.sizes[at]));
         let all: Option<Vec<i64>> = moved.chain(others).collect();
         let together =
-            all.filter(|_| names.len() > 1).and_then(|sizes| self.sample(settings, &names, &base, sizes));
+            all.filter(|_| names.len() > 1).and_then(|sizes| self.sample(settings, instance, &base, sizes));
         let explain = |(layer, ty): (usize, &Type)| {
             let extent = |axis: usize| {
                 explain(&names, &base, &probes, together.as_ref(), &|sample| {
@@ -62,31 +63,38 @@ impl Model {
         base.outputs.iter().enumerate().map(explain).collect()
     }
 
-    /// Two samples with another value of one size; fewer if the model does not allow them. Odd values come first, so
+    /// Two samples with another value of one size; fewer if the layers do not allow them. Odd values come first, so
     /// that rounded quotients are not taken for exact ones.
-    fn probe(&self, settings: &Settings, names: &[&str], base: &Sample, at: usize) -> Vec<Sample> {
+    fn probe(&self, settings: &Settings, instance: &Instance, base: &Sample, at: usize) -> Vec<Sample> {
         let size = Size::from(base.sizes[at]);
         let values = [size + 1, size * 2 + 1, size * 2, size * 3];
         let sample = |value: i64| {
             let mut sizes = base.sizes.clone();
             sizes[at] = value;
-            self.sample(settings, names, base, sizes)
+            self.sample(settings, instance, base, sizes)
         };
         values.into_iter().filter_map(Size::number).filter_map(sample).take(2).collect()
     }
 
-    fn sample(&self, settings: &Settings, names: &[&str], base: &Sample, sizes: Vec<i64>) -> Option<Sample> {
-        let dims = names.iter().zip(&sizes).map(|(&name, &size)| (name.to_owned(), size as usize)).collect();
+    fn sample(
+        &self,
+        settings: &Settings,
+        instance: &Instance,
+        base: &Sample,
+        sizes: Vec<i64>,
+    ) -> Option<Sample> {
+        let names = instance.dims().iter().map(|(name, _)| name.clone());
+        let dims = names.zip(&sizes).map(|(name, &size)| (name, size as usize)).collect();
         let settings = Settings { dims, ..settings.clone() };
-        let outputs = outputs(&self.instantiate(&settings).ok()?);
+        let outputs = outputs(&self.rows(&settings, instance.rows_of_training)?);
         let alike = outputs.len() == base.outputs.len()
             && outputs.iter().zip(&base.outputs).all(|(a, b)| a.rank() == b.rank());
         alike.then_some(Sample { sizes, outputs })
     }
 }
 
-fn outputs(instance: &Instance) -> Vec<Type> {
-    instance.layers().iter().map(|row| row.output.clone()).collect()
+fn outputs(rows: &[LayerRow]) -> Vec<Type> {
+    rows.iter().map(|row| row.output.clone()).collect()
 }
 
 /// The expression of one extent, which `of` reads from a sample.

@@ -29,6 +29,8 @@ pub(crate) struct BuiltEntry {
     /// Where each piece of state was declared.
     pub declared: HashMap<String, Place>,
     pub rows: Vec<LayerRow>,
+    /// Whether it is in training mode.
+    pub train: bool,
     pub places: HashMap<String, Place>,
     pub dims: Vec<(String, usize)>,
     pub fits: Fits,
@@ -83,6 +85,22 @@ pub(crate) fn build_fit(
     }
     prune(&mut graph);
     Some(graph)
+}
+
+/// Builds the table of layers alone, of the model's body in training mode or not; nothing where there are mistakes.
+pub(crate) fn build_rows(
+    tree: &Arc<Tree>,
+    settings: &Settings,
+    set: &[(String, Val)],
+    train: bool,
+    names: &mut LayerNames,
+) -> Option<Vec<LayerRow>> {
+    let mut builder = Builder::new(tree, settings, "rows", train);
+    std::mem::swap(&mut builder.layer_names, names);
+    let base = builder.open(set);
+    builder.forward(&base, None);
+    std::mem::swap(&mut builder.layer_names, names);
+    (!builder.has_mistakes()).then_some(builder.rows)
 }
 
 /// Builds one entry point. Mistakes come back even where the graph could be built; without mistakes there is no graph only
@@ -196,8 +214,9 @@ fn build_once(
     });
     let slots = builder.slots.list().to_vec();
     let declared = builder.slots.places;
-    let (rows, places) = (builder.rows, builder.graph.places);
-    let built = BuiltEntry { graph, formulas, slots, declared, rows, places, dims: dims.clone(), fits };
+    let (rows, train, places) = (builder.rows, builder.train, builder.graph.places);
+    let built =
+        BuiltEntry { graph, formulas, slots, declared, rows, train, places, dims: dims.clone(), fits };
     Outcome { entry: Some(built), diagnostics, dims, axes, note }
 }
 
