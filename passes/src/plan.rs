@@ -103,10 +103,8 @@ fn best(mut blocks: Vec<Block>, buffers: usize, steps: usize) -> (Vec<usize>, us
     for (number, order) in orders.iter().enumerate() {
         order(&mut blocks);
         for tightest in [false, true] {
-            let placed = place(&blocks, buffers, steps, tightest);
-            if found.as_ref().is_none_or(|(_, end)| placed.1 < *end) {
-                found = Some(placed);
-            }
+            let most = found.as_ref().map_or(usize::MAX, |(_, end)| *end);
+            found = place(&blocks, buffers, steps, tightest, most).or(found);
             let end = found.as_ref().map_or(0, |(_, end)| *end);
             if end == bound || (work > MUCH_WORK && number > 0 && end <= bound + bound / 20) {
                 return found.unwrap_or_default();
@@ -119,16 +117,25 @@ fn best(mut blocks: Vec<Block>, buffers: usize, steps: usize) -> (Vec<usize>, us
 /// From so many pairs of a buffer and a step in its life on, an arena within a twentieth of what is alive is enough.
 const MUCH_WORK: usize = 1_000_000;
 
-/// Places blocks one after the other.
-fn place(blocks: &[Block], buffers: usize, steps: usize, tightest: bool) -> (Vec<usize>, usize) {
+/// Places blocks one after the other; nothing if that does not take less than `most` bytes.
+fn place(
+    blocks: &[Block],
+    buffers: usize,
+    steps: usize,
+    tightest: bool,
+    most: usize,
+) -> Option<(Vec<usize>, usize)> {
     let mut occupied = Occupied::new(steps);
     let mut offsets = vec![0; buffers];
     let mut end = 0;
     for &(id, bytes, life) in blocks {
         let offset = if tightest { occupied.tightest(bytes, life) } else { occupied.lowest(bytes, life) };
+        end = end.max(offset + bytes);
+        if end >= most {
+            return None;
+        }
         occupied.insert(offset, bytes, life);
         offsets[id.0 as usize] = offset;
-        end = end.max(offset + bytes);
     }
-    (offsets, end)
+    Some((offsets, end))
 }
