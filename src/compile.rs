@@ -139,7 +139,7 @@ impl<'a> Compiler<'a> {
     /// An operator without a derivative on the way.
     pub fn differentiate(&mut self, graph: &Graph) -> Result<Graph> {
         let (grad, _) = split_grad(pipeline(graph));
-        self.graph_passes(grad, graph)
+        self.graph_passes(grad, graph.clone())
     }
 
     /// All graph passes, fusion included. The graph is verified first.
@@ -148,10 +148,10 @@ impl<'a> Compiler<'a> {
     /// A graph that does not verify; an operator without a derivative on the way.
     pub fn optimise(&mut self, graph: &Graph) -> Result<Graph> {
         verify(graph)?;
-        let optimised = self.graph_passes(pipeline(graph), graph)?;
+        let optimised = self.graph_passes(pipeline(graph), graph.clone())?;
         // Fusion hides which inputs are indices.
         self.ranges = index_ranges(&optimised).into_iter().collect();
-        self.graph_passes(pipelines::REGIONS, &optimised)
+        self.graph_passes(pipelines::REGIONS, optimised)
     }
 
     /// From an optimised graph to a program that can be emitted. The graph is verified first.
@@ -193,9 +193,8 @@ impl<'a> Compiler<'a> {
         brolga_codegen::Options { target_cpu: self.options.target_cpu }
     }
 
-    fn graph_passes(&mut self, passes: &[GraphPass], graph: &Graph) -> Result<Graph> {
+    fn graph_passes(&mut self, passes: &[GraphPass], mut graph: Graph) -> Result<Graph> {
         let start = Instant::now();
-        let mut graph = graph.clone();
         self.manager.run(passes, &mut graph)?;
         self.times.push(StageTime { stage: "graph passes", duration: start.elapsed() });
         Ok(graph)

@@ -11,6 +11,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether any request has been refused. Until then nothing else is looked at.
+static EVER_REFUSED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// Bytes of this thread's last request that the system refused, or 0 if it is forgotten. Nothing is made for it, and nothing
@@ -27,7 +31,16 @@ struct Watched;
 
 #[inline]
 fn noted(pointer: *mut u8, bytes: usize) -> *mut u8 {
-    if pointer.is_null() {
+    if pointer.is_null() || EVER_REFUSED.load(Ordering::Relaxed) {
+        note(pointer.is_null(), bytes);
+    }
+    pointer
+}
+
+#[cold]
+fn note(refused: bool, bytes: usize) {
+    if refused {
+        EVER_REFUSED.store(true, Ordering::Relaxed);
         REFUSED.set(bytes);
         GRANTED.set(0);
     } else if REFUSED.get() != 0 {
@@ -36,7 +49,6 @@ fn noted(pointer: *mut u8, bytes: usize) -> *mut u8 {
             REFUSED.set(0);
         }
     }
-    pointer
 }
 
 // SAFETY: passes everything on to the system's allocator.

@@ -369,7 +369,9 @@ fn is_bare(name: &str) -> bool {
 
 /// A model that comes along, if there is one of that name; a variant that the name stands for is put into the settings.
 fn bundled(name: &str, settings: &mut Settings) -> Result<Option<brolga_frontend::Model>> {
-    for file in catalogue::FILES {
+    // No other file has a variant of that name.
+    let named = catalogue::FILES.iter().find(|file| file.name == name);
+    for file in named.map_or(catalogue::FILES, std::slice::from_ref) {
         let parsed = parse_text(file.name, file.text)?;
         let is_variant = parsed.variants().contains(&name);
         if is_variant {
