@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use brolga_frontend::{Instance, Settings, SymbolicType};
+use brolga_frontend::{FIT, Instance, Settings, SymbolicType};
 use brolga_ir::ops::Role;
 use brolga_ir::{Graph, Output};
 use brolga_models::catalogue;
@@ -29,6 +29,8 @@ pub struct Model {
     instance: Instance,
     options: CompileOptions,
     batch_first: bool,
+    /// By entries and their outputs, the axis that is `batch`; found when it is needed first.
+    batch_axes: OnceLock<HashMap<String, HashMap<String, usize>>>,
     files: Vec<PathBuf>,
     compiled: Mutex<Vec<(Key, Arc<Executable>)>>,
 }
@@ -72,6 +74,7 @@ impl Model {
             instance,
             options,
             batch_first: false,
+            batch_axes: OnceLock::new(),
             files: Vec::new(),
             compiled: Mutex::default(),
         })
@@ -101,6 +104,7 @@ impl Model {
         if dims != self.instance.dims() {
             self.settings.dims = dims;
             self.instance = self.parsed.instantiate(&self.settings)?;
+            self.batch_axes = OnceLock::new();
             self.compiled = Mutex::default();
         }
         Ok(self)
@@ -280,30 +284,43 @@ impl Model {
         with(graph.ok_or_else(|| Error::unknown("entry point", entry, instance.entries()))?)
     }
 
-    /// Which axis of an entry's outputs is `batch`, by their names: the one that is twice as long where the batch is. Outputs that
-    /// can only have it first are left out, and then nothing is built again.
+    /// Which axis of an entry's outputs is `batch`, by their names. Outputs that can only have it first are left out, and then
+    /// nothing is built again.
     fn output_axes(&self, entry: &str, graph: &Graph, dims: &[(String, usize)]) -> HashMap<String, usize> {
-        let none = HashMap::new();
-        let Some(at) = dims.iter().position(|(name, size)| name == "batch" && *size > 0) else { return none };
-        let batch = dims[at].1;
-        let may_have = |graph: &Graph, output: &Output| {
-            output.role != Role::State && graph.ty(output.value).dims.iter().skip(1).any(|&n| n == batch)
+        let batch = dims.iter().find(|(name, size)| name == "batch" && *size > 0).map(|(_, size)| *size);
+        let may_have = |output: &Output| {
+            output.role != Role::State
+                && graph.ty(output.value).dims.iter().skip(1).any(|&n| Some(n) == batch)
         };
-        if !graph.outputs().iter().any(|output| may_have(graph, output)) {
-            return none;
+        if !graph.outputs().iter().any(may_have) {
+            return HashMap::new();
         }
-        let mut twice = dims.to_vec();
-        twice[at].1 = batch.saturating_mul(2);
-        // A model that does not take the double batch says nothing of its axes.
-        let settings = Settings { dims: twice, ..self.settings.clone() };
-        let Ok(instance) = self.parsed.instantiate(&settings) else { return none };
-        let Some(other) = instance.graph(entry) else { return none };
-        let axis = |(output, other_output): (&Output, &Output)| {
-            let (one, two) = (&graph.ty(output.value).dims, &other.ty(other_output.value).dims);
-            let axis = one.iter().zip(two).position(|(&one, &two)| one == batch && two == batch * 2)?;
-            Some((output.name.clone(), axis))
+        let axes = self.batch_axes.get_or_init(|| self.find_batch_axes().unwrap_or_default());
+        axes.get(entry).cloned().unwrap_or_default()
+    }
+
+    /// Which axis of the outputs of all entries is `batch`: the one that is another extent where the batch is. A model that
+    /// does not take twice its batch says nothing of its axes.
+    fn find_batch_axes(&self) -> Option<HashMap<String, HashMap<String, usize>>> {
+        let mut dims = self.instance.dims().to_vec();
+        let (_, size) = dims.iter_mut().find(|(name, _)| name == "batch")?;
+        let batch = *size;
+        let twice = batch.saturating_mul(2).max(1);
+        *size = twice;
+        let other = self.parsed.instantiate(&Settings { dims, ..self.settings.clone() }).ok()?;
+        let of = |one: &Graph, two: &Graph| -> HashMap<String, usize> {
+            let axis = |(first, second): (&Output, &Output)| {
+                let mut extents = one.ty(first.value).dims.iter().zip(&two.ty(second.value).dims);
+                let axis = extents.position(|(&one, &two)| one == batch && two == twice)?;
+                Some((first.name.clone(), axis))
+            };
+            one.outputs().iter().zip(two.outputs()).filter_map(axis).collect()
         };
-        graph.outputs().iter().zip(other.outputs()).filter_map(axis).collect()
+        let entries = self.instance.entries().into_iter().chain([FIT]);
+        let known = entries.filter_map(|entry| {
+            Some((entry.to_owned(), of(self.instance.graph(entry)?, other.graph(entry)?)))
+        });
+        Some(known.collect())
     }
 
     fn kept(&self, key: &Key) -> Option<Arc<Executable>> {

@@ -20,7 +20,7 @@ use clap::Args;
 
 use super::args::{OverwriteArgs, TargetArgs, ThreadsArgs};
 use super::destination::{Destinations, Written};
-use super::files::{Ir, read_inputs, read_ir};
+use super::files::{InputFile, Ir, read_inputs, read_ir};
 use super::report::metric;
 
 #[derive(Args)]
@@ -123,7 +123,7 @@ fn call(args: &EvalArgs, threads: &brolga::Threads, executable: Executable) -> R
     let manifest = executable.manifest();
     let slots = manifest.state.iter().map(|s| wanted(&s.name, s.dtype, &s.dims));
     let wanted: Vec<Input> = manifest.inputs.iter().cloned().chain(slots).collect();
-    let mut inputs = read_inputs(Some(&args.inputs), &wanted)?;
+    let mut inputs = read_inputs(Some(InputFile::new(&args.inputs)), &wanted)?;
     let mut state = State::new();
     for (name, tensor) in inputs.split_off(manifest.inputs.len()) {
         state.insert(name, SlotKind::Buffer, tensor)?;
@@ -204,7 +204,7 @@ fn inside_only(name: &str, ty: &ir::Type) -> Error {
 
 /// The tensors of those names and types, for an interpreter.
 fn read_exact(args: &EvalArgs, wanted: &[Input]) -> Result<Vec<ir::Tensor>> {
-    let read = read_inputs(Some(&args.inputs), wanted)?;
+    let read = read_inputs(Some(InputFile::new(&args.inputs)), wanted)?;
     let check = |(input, (name, tensor)): (&Input, &(String, Tensor))| {
         let (expected, found) =
             (type_name(input.dtype, &input.dims), type_name(tensor.dtype(), tensor.dims()));

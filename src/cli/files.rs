@@ -15,10 +15,30 @@ use brolga::{Error, Model, Result, State, Tensor, fitted};
 
 use super::args::{Prefix, StartArgs};
 
+/// A file of inputs, which is read once, when it is first needed.
+pub struct InputFile<'p> {
+    path: &'p Path,
+    tensors: Option<HashMap<String, Tensor>>,
+}
+
+impl<'p> InputFile<'p> {
+    pub fn new(path: &'p Path) -> InputFile<'p> {
+        InputFile { path, tensors: None }
+    }
+
+    fn tensors(&mut self) -> Result<&mut HashMap<String, Tensor>> {
+        let tensors = match self.tensors.take() {
+            Some(tensors) => tensors,
+            None => runtime::read_tensors(self.path)?.into_iter().collect(),
+        };
+        Ok(self.tensors.insert(tensors))
+    }
+}
+
 /// Reads the inputs of an entry point by name. Numbers are converted as [`Tensor::converted`] says; what the entry does
 /// not take is passed over with a notice. An entry without inputs needs no file.
-pub fn read_inputs(path: Option<&Path>, inputs: &[Input]) -> Result<Vec<(String, Tensor)>> {
-    let Some(path) = path else {
+pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<(String, Tensor)>> {
+    let Some(mut file) = file else {
         let needed =
             inputs.iter().map(|input| format!("`{}`, {}", input.name, type_name(input.dtype, &input.dims)));
         let needed: Vec<String> = needed.collect();
@@ -27,7 +47,8 @@ pub fn read_inputs(path: Option<&Path>, inputs: &[Input]) -> Result<Vec<(String,
             false => Err(Error::Name(format!("--inputs is missing: a file with {}", needed.join(", ")))),
         };
     };
-    let mut tensors: HashMap<String, Tensor> = runtime::read_tensors(path)?.into_iter().collect();
+    let path = file.path;
+    let tensors = file.tensors()?;
     let mut has: Vec<String> = tensors.keys().map(|name| format!("`{name}`")).collect();
     has.sort_unstable();
     let mut found = Vec::new();
@@ -56,8 +77,13 @@ pub fn read_inputs(path: Option<&Path>, inputs: &[Input]) -> Result<Vec<(String,
 
 /// The model whose entry point fits its inputs: `batch` becomes what it is in the file, unless it was given; in the state too,
 /// where the shape of a parameter depends on it.
-pub fn fitting(model: Model, given: &[(String, usize)], entry: &str, path: Option<&Path>) -> Result<Model> {
-    let Some(path) = path else { return Ok(model) };
+pub fn fitting(
+    model: Model,
+    given: &[(String, usize)],
+    entry: &str,
+    file: Option<&mut InputFile<'_>>,
+) -> Result<Model> {
+    let Some(file) = file else { return Ok(model) };
     let known = model.instance().dims().iter().any(|(name, _)| name == "batch");
     if !known || given.iter().any(|(name, _)| name == "batch") {
         return Ok(model);
@@ -71,7 +97,8 @@ pub fn fitting(model: Model, given: &[(String, usize)], entry: &str, path: Optio
     if axes.is_empty() {
         return Ok(model);
     }
-    let tensors: HashMap<String, Tensor> = runtime::read_tensors(path)?.into_iter().collect();
+    let path = file.path;
+    let tensors = file.tensors()?;
     let found = axes.iter().find_map(|(name, axis)| {
         let tensor = tensors.get(*name)?;
         Some((*name, tensor, *tensor.dims().get(*axis)?))

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::answers;
 use super::args::{InferenceEntry, MachineArgs, ModelArgs, OverwriteArgs, StartArgs};
 use super::destination::{Destinations, Written};
-use super::files::{fitting, read_inputs, state};
+use super::files::{InputFile, fitting, read_inputs, state};
 use super::report::metric;
 use super::tune::tune;
 
@@ -71,9 +71,10 @@ pub fn run(args: &RunArgs, destinations: Destinations) -> Result<ExitCode> {
 fn call(args: &RunArgs, from: Option<&Path>, to: &Path, mut destinations: Destinations) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let model = args.model.load(args.machine.options(&threads)?)?;
-    let mut model = fitting(model, &args.model.dims, &args.entry.name, from)?;
+    let mut file = from.map(InputFile::new);
+    let mut model = fitting(model, &args.model.dims, &args.entry.name, file.as_mut())?;
     let mut executable = model.compile(&args.entry.name)?;
-    let inputs = read_inputs(from, &executable.manifest().inputs)?;
+    let inputs = read_inputs(file, &executable.manifest().inputs)?;
     let mut state = state(&model, &args.start)?;
     destinations.reads_model(&model);
     let bytes = executable.manifest().outputs.iter().map(|o| byte_len(o.dtype, &o.dims).unwrap_or(0)).sum();

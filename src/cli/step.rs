@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntry, whole};
 use super::destination::{Destinations, Written, weight_bytes};
-use super::files::{fitting, read_inputs, state};
+use super::files::{InputFile, fitting, read_inputs, state};
 use super::report::{metrics, metrics_json};
 use super::train::updating;
 use super::tune::tune;
@@ -51,10 +51,11 @@ pub struct StepArgs {
 pub fn run(args: &StepArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let model = args.model.load(args.machine.options(&threads)?)?;
-    let mut model = fitting(model, &args.model.dims, &args.entry.name, args.inputs.as_deref())?;
+    let mut file = args.inputs.as_deref().map(InputFile::new);
+    let mut model = fitting(model, &args.model.dims, &args.entry.name, file.as_mut())?;
     let mut executable = model.compile(&args.entry.name)?;
     updating(&model, executable.manifest())?;
-    let inputs = read_inputs(args.inputs.as_deref(), &executable.manifest().inputs)?;
+    let inputs = read_inputs(file, &executable.manifest().inputs)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let mut state = state(&model, &args.start)?;
     destinations.reads_model(&model);
