@@ -99,6 +99,8 @@ fn check_shows_layers_and_memory() {
     let text = good(folder.path(), "check lenet5 --dim batch=8");
     assert!(text.contains("61,706 parameters") && text.contains("f32[batch, 16, 10, 10]"), "{text}");
     let value = json(folder.path(), "check lenet5 --dim batch=8 --json");
+    assert_eq!(value["layers"][3]["kind"], "Pool2d");
+    assert_eq!(value["layers"][3]["call"], "Pool2d(max, 2)");
     assert_eq!(value["parameters"], 61_706);
     assert_eq!(value["dims"]["batch"], 8);
     let train = value["entries"].as_array().unwrap().iter().find(|e| e["entry"] == "train").unwrap();

@@ -49,6 +49,35 @@ fn unused_inputs_and_parameters_are_left_out() {
     assert_eq!(instance.layers().len(), 3);
 }
 
+/// A row of `check` says which activation or pooling it is.
+#[test]
+fn rows_say_which_layer_it_is() {
+    let instance = build(&infer(
+        "Conv2d(features: 4, kernel: 3, padding: \"same\"), Activation(\"relu\"), Pool2d(\"avg\", 2, stride: 1),
+         MaxPool2d([2, 1]), Relu, LeakyRelu(0.1), Gelu, Gelu(form: \"tanh\"), Dropout, Dropout(0.25), Flatten,
+         Linear(name: \"fc\", features: \"2 * 5\", bias: false, init: Zeros), Parameter([1, 1, 1, 1, 1, 1, 1])",
+        "it",
+    ));
+    let calls: Vec<&str> = instance.layers().iter().map(|row| row.call.as_str()).collect();
+    let expected = [
+        "Conv2d(4, 3, padding: same)",
+        "Activation(relu)",
+        "Pool2d(avg, 2)",
+        "MaxPool2d([2, 1])",
+        "Relu",
+        "LeakyRelu(0.1)",
+        "Gelu",
+        "Gelu(tanh)",
+        "Dropout",
+        "Dropout(0.25)",
+        "Flatten",
+        "Linear(10)",
+        "Parameter([...])",
+    ];
+    assert_eq!(calls, expected);
+    assert!(instance.layers().iter().all(|row| row.call.starts_with(&row.kind)));
+}
+
 #[test]
 fn names_by_position_kind_and_index() {
     let instance = build(&infer(

@@ -75,7 +75,7 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
 
     if args.json {
         let layers = instance.layers().iter().zip(&outputs).map(|(row, symbolic)| {
-            json!({"path": row.path, "kind": row.kind, "output": row.output.to_string(),
+            json!({"path": row.path, "kind": row.kind, "call": row.call, "output": row.output.to_string(),
                    "symbolic": symbolic.to_string(), "parameters": row.parameters, "gflop": work(&row.path) as f64 / 1e9})
         });
         let entries = entries.iter().map(|e| {
@@ -99,7 +99,7 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
         .map(|(row, output)| {
             vec![
                 row.path.clone(),
-                row.kind.clone(),
+                row.call.clone(),
                 output.to_string(),
                 if row.parameters == 0 { String::new() } else { count(row.parameters) },
                 if work(&row.path) == 0 { String::new() } else { flops(work(&row.path)) },

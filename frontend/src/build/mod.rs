@@ -59,6 +59,8 @@ pub struct LayerRow {
     pub path: String,
     /// Kind, such as `Conv2d`.
     pub kind: String,
+    /// The kind with what says which one it is: `Conv2d(6, 5)`, `Activation(relu)`.
+    pub call: String,
     /// Type of the result.
     pub output: Type,
     /// Number of trained numbers, those shared with an earlier layer not counted again.

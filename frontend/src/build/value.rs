@@ -12,6 +12,9 @@ use brolga_ir::size::MAX_SIZE;
 
 pub(crate) use super::ops::Tensor;
 
+/// The longest list in a table of layers, in bytes.
+const LONGEST_SHOWN: usize = 16;
+
 /// Padding before and after an axis.
 pub(crate) type Padding = (Size, Size);
 
@@ -202,6 +205,31 @@ impl Args {
     /// Whether the argument is given; asking that does not use it.
     pub fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
+    }
+
+    /// The call as a table shows it: with the arguments that it needs, or the only one that it takes, and with words:
+    /// `Activation(relu)`, `Dropout(0.1)`, `Conv2d(6, 5, padding: same)`. Others, like the padding of `Conv2d(6, 5, padding: 2)`,
+    /// show in the shape of the result. Long lists are `[...]`.
+    pub fn shown(&self, signature: &Signature) -> String {
+        let mut shown = Vec::new();
+        for parameter in signature.parameters {
+            let plain = parameter.required || signature.parameters.len() == 1;
+            match self.find(parameter.name).map(|given| &given.value.value) {
+                Some(Val::Text(word)) if plain => shown.push(word.clone()),
+                Some(Val::Text(word)) => shown.push(format!("{}: {word}", parameter.name)),
+                Some(value @ (Val::Int(_) | Val::Float(_) | Val::Bool(_))) if plain => {
+                    shown.push(value.describe());
+                }
+                Some(value @ Val::List(_)) if plain => {
+                    let list = value.describe();
+                    let fits = list.starts_with('[') && list.len() <= LONGEST_SHOWN;
+                    shown.push(if fits { list } else { "[...]".to_owned() });
+                }
+                _ => {}
+            }
+        }
+        let name = signature.name;
+        if shown.is_empty() { name.to_owned() } else { format!("{name}({})", shown.join(", ")) }
     }
 
     /// A mistake for each argument that was given to `of` and never asked for.

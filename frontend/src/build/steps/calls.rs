@@ -73,7 +73,8 @@ impl Builder<'_> {
                 let output = self.ops().ty(tensor);
                 let parameters = self.slots.parameter_count() - before;
                 if !self.reusing {
-                    self.rows.push(LayerRow { path, kind: layer.signature.name.into(), output, parameters });
+                    let (kind, call) = (layer.signature.name.into(), args.shown(&layer.signature));
+                    self.rows.push(LayerRow { path, kind, call, output, parameters });
                 }
                 Val::Tensor(tensor)
             }
