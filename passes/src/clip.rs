@@ -1,5 +1,5 @@
 //! Windows no longer than what they can see: sums, maxima and minima under windows that reach beyond the image, and the winners
-//! of the latter with their gradients.
+//! of the latter with their gradients. Kernels of convolutions: `clip/kernels.rs`.
 //!
 //! A place of a window at which no window sees an element is left out, and its padding with it: what lies outside of the operand
 //! is not in a sum or maximum, so no bit changes. `AvgPool2d(32768, padding: 16384)` of 8 x 8 elements is a window of 8 x 8. (What
@@ -13,6 +13,8 @@
 //! The gradients of windows stand on those, so this comes before `grad`; what a graph has of its own is clipped as well. Sums that
 //! one element gets from several sorts are formed sort by sort. Changes nothing by the extents of axes that windows leave alone,
 //! the batch is one of them. Linear in the graph.
+
+mod kernels;
 
 use brolga_ir::ops::{Op, ReduceWindow, SelectForm, WindowSelect};
 use brolga_ir::scalar::{Scalar, ScalarOp};
@@ -70,7 +72,7 @@ impl Windowed {
 }
 
 fn clip_node(graph: &mut Graph, id: NodeId) -> Replacement {
-    let Some(node) = Windowed::at(graph, id) else { return Ok(None) };
+    let Some(node) = Windowed::at(graph, id) else { return kernels::clip_kernel(graph, id) };
     for axis in 0..node.x.rank() {
         let along = Along::new(&node, axis);
         let Some(parts) = along.parts() else { continue };

@@ -139,7 +139,22 @@ pub const WINDOWS: &[(&str, &str, &str)] = &[
     ("Conv1d", "Conv1d(features: 4, kernel: 3, padding: $n, dilation: $h)", "f32[2, 3, 8]"),
     ("Conv2d", "Conv2d(features: 4, kernel: [$n, 3], stride: [$q, 1], padding: [$n, 1])", "f32[2, 3, 8, 8]"),
     ("Conv3d", "Conv3d(features: 2, kernel: [1, $n, 1], padding: [0, $n, 0])", "f32[1, 2, 8, 8, 8]"),
+    ("Conv1d", "Conv1d(features: 4, kernel: $n, stride: 2, padding: $h)", "f32[2, 3, 8]"),
+    ("Conv1d", "Conv1d(features: 4, kernel: $n, stride: 2, padding: $n)", "f32[2, 4, 8]"),
+    ("Conv1d", "Conv1d(features: 4, kernel: $n, stride: 5, padding: $n, groups: 4)", "f32[2, 4, 8]"),
+    ("Conv1d", "Conv1d(features: 4, kernel: $h, stride: 2, padding: $n, dilation: 3)", "f32[2, 3, 8]"),
+    (
+        "Conv2d",
+        "Conv2d(features: 4, kernel: [$n, 3], stride: [2, 1], padding: [$n, 1], groups: 2)",
+        "f32[2, 4, 8, 8]",
+    ),
     ("ConvTranspose1d", "ConvTranspose1d(features: 4, kernel: $n, padding: $h)", "f32[2, 3, 8]"),
+    (
+        "ConvTranspose1d",
+        "ConvTranspose1d(features: 4, kernel: $n, stride: 3, padding: $h, groups: 4)",
+        "f32[2, 4, 8]",
+    ),
+    ("ConvTranspose1d", "ConvTranspose1d(features: 4, kernel: $q, stride: 2, dilation: 3)", "f32[2, 3, 8]"),
     ("ConvTranspose2d", "ConvTranspose2d(features: 4, kernel: [$n, 1], stride: [$n, 1])", "f32[2, 3, 8, 8]"),
 ];
 

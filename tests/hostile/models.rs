@@ -160,7 +160,8 @@ fn random() {
     assert!(trained as u64 >= count / 20, "{trained} of {count} models train");
 }
 
-/// Convolutions whose kernels are too large to be written out position by position: padded images, and taps that are tested.
+/// Convolutions whose kernels are too large to be written out position by position: padded images, and taps that are tested. And
+/// those of which most positions never meet the image.
 #[test]
 fn large_kernels_run_everywhere() {
     for (input, layer) in [
@@ -169,6 +170,11 @@ fn large_kernels_run_everywhere() {
         ("f32[2, 2, 3, 2]", "ConvTranspose2d(features: 3, kernel: 36, stride: 36), Tanh"),
         ("f32[1, 2, 3, 4]", "ConvTranspose2d(features: 2, kernel: 33, stride: 3, dilation: 2, groups: 2)"),
         ("f32[2, 1, 3, 20]", "Conv2d(features: 2, kernel: [1, 800], padding: [0, 800])"),
+        ("f32[2, 4, 8]", "Conv1d(features: 4, kernel: 600, stride: 2, padding: 600), Tanh"),
+        ("f32[2, 3, 8]", "Conv1d(features: 4, kernel: 300, stride: 2, padding: 900, dilation: 3)"),
+        ("f32[2, 4, 8]", "Conv1d(features: 4, kernel: 600, stride: 2, padding: 600, groups: 4)"),
+        ("f32[1, 2, 8]", "Conv1d(features: 2, kernel: 600, stride: 2, padding: 300), Relu"),
+        ("f32[2, 2, 8]", "ConvTranspose1d(features: 2, kernel: 600, stride: 2, padding: 300, groups: 2)"),
     ] {
         let text = format!(
             "Model(inputs: {{ \"s\": \"{input}\" }}, body: [Parameter([1]), Expr(\"s * it\"), {layer}], entries: {{ \

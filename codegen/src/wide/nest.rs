@@ -24,6 +24,8 @@ use crate::portable::{Acc, KernelCx, has_lanes};
 
 /// Places on the stack above which a nest is not made.
 const MOST_SPILLS: usize = 128;
+/// Words of a table, at most: it lies on the stack, of which a function has little (`image.rs`).
+const MOST_WORDS: usize = 1536;
 /// The most iterations of loops inside a strip that are written out: four phases of three colours are.
 const UNROLL: usize = 12;
 
@@ -132,6 +134,14 @@ pub(crate) fn leading(cx: &KernelCx<'_>, machine: Machine, body: &[Stmt]) -> Opt
         let written = writer.statements(&body[..len]);
         if written < len {
             len = written;
+            continue;
+        }
+        if writer.words.len() > MOST_WORDS {
+            if len == 1 {
+                return None;
+            }
+            // In two leaves, one behind the other.
+            len /= 2;
             continue;
         }
         if let Some(cut) = body[..len].iter().position(|stmt| escapes(stmt, &body[len..])) {

@@ -11,6 +11,8 @@ use super::{Location, Lowering, StridedAccess};
 
 /// Combinations of segments that are written out, at most: kernels of 16 x 16 with all of their borders have 961.
 const MOST_PIECES: usize = 1024;
+/// The same of one axis, for each phase of spread inputs: kernels of 128 with all of their borders have 255.
+const MOST_OF_AXIS: usize = 256;
 /// Segments of an axis that is tested.
 const TESTED_PIECES: usize = 5;
 
@@ -92,8 +94,9 @@ impl Lowering<'_> {
         let (mut left, mut padded): (Vec<usize>, Vec<usize>) = ((0..windows.len()).collect(), Vec::new());
         let product = |pieces: &[usize]| pieces.iter().copied().fold(1, usize::saturating_mul);
         // Progress: an axis less is left.
-        while product(&pieces) > MOST_PIECES
-            && let Some(at) = (0..left.len()).max_by_key(|&at| pieces[left[at]])
+        let is_long = |pieces: usize, window: &Window| pieces / window.phases() > MOST_OF_AXIS;
+        while let Some(at) = (0..left.len()).max_by_key(|&at| pieces[left[at]])
+            && (product(&pieces) > MOST_PIECES || is_long(pieces[left[at]], &windows[left[at]]))
         {
             let axis = left.swap_remove(at);
             if windows[axis].takes_padding() {

@@ -70,6 +70,19 @@ pub(super) struct Tried {
     pub input: Index,
 }
 
+/// How taps are tried.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Way {
+    /// All kernel positions.
+    Positions,
+    /// Kernel positions from the first input to the last.
+    PositionsAcross,
+    /// All inputs.
+    Inputs,
+    /// Inputs from the kernel's beginning to its end, where it has no gaps.
+    InputsUnder,
+}
+
 impl Window {
     /// An axis that is not windowed: output p reads input p.
     pub fn identity(extent: usize) -> Window {
@@ -138,10 +151,14 @@ impl Window {
         if self.spread > 1 || first >= end { (outputs, outputs) } else { (first, end) }
     }
 
+    /// How many sorts of outputs there are, by where they lie between spread inputs.
+    pub fn phases(&self) -> usize {
+        ((self.spread / gcd(self.stride, self.spread)) as usize).min(self.output).max(1)
+    }
+
     /// How many segments the axis is cut into; at most so many, where they are too many to look at.
     pub fn pieces(&self) -> usize {
-        let period = (self.spread / gcd(self.stride, self.spread)) as usize;
-        let phases = period.min(self.output).max(1);
+        let phases = self.phases();
         let taps = self.kernel.div_ceil((self.spread / gcd(self.dilation, self.spread)) as usize);
         let (first, end) = self.interior();
         let borders = self.output - (end - first) as usize;
@@ -161,31 +178,59 @@ impl Window {
         self.spread == 1 && self.kernel <= self.input && self.padded() / 4 <= self.input
     }
 
-    /// Taps that are tried for an output: kernel positions, or as many inputs as they can lie on, or all inputs.
-    fn tries(&self) -> usize {
-        match self.dilation {
-            1 => self.kernel.div_ceil(self.spread as usize).min(self.input),
-            _ if self.input == 0 => 0,
-            _ => self.kernel,
+    /// The shortest way to try the taps of an output, and its rounds. Each finds all taps, so a kernel that is far longer than
+    /// its image costs what it sees.
+    fn ways(&self) -> (Way, usize) {
+        if self.input == 0 {
+            return (Way::Positions, 0);
         }
+        if self.dilation == 1 {
+            let inputs = self.kernel.div_ceil(self.spread as usize);
+            return if inputs < self.input { (Way::InputsUnder, inputs) } else { (Way::Inputs, self.input) };
+        }
+        let across = ((self.input as i64 - 1) * self.spread / self.dilation + 1) as usize;
+        let ways = [(Way::Positions, self.kernel), (Way::PositionsAcross, across), (Way::Inputs, self.input)];
+        ways.into_iter().min_by_key(|way| way.1).expect("three ways")
+    }
+
+    /// Taps that are tried for an output.
+    fn tries(&self) -> usize {
+        self.ways().1
     }
 
     /// What is tried for output `p` in round `t`. Kernel positions ascend with the rounds.
     pub fn tried(&self, p: &Index, t: &Index, range: &dyn Fn(&Atom) -> Option<Range>) -> Tried {
-        let spread = self.spread;
+        let (spread, dilation) = (self.spread, self.dilation);
         let at = p.scale(self.stride).plus(-self.low);
-        if self.dilation > 1 {
-            // Kernel positions: one in `spread` of them lies on an input.
-            let point = at.add(&t.scale(self.dilation));
+        // The first kernel position that is not before the first input.
+        let first = || at.scale(-1).plus(dilation - 1).div(dilation, range);
+        let by_position = |tap: Index| {
+            let point = at.add(&tap.scale(dilation));
+            // One in `spread` points is an input.
             let (input, rest) = (point.div(spread, range), point.rem(spread, range));
-            return Tried { bounds: vec![(rest, 1), (input.clone(), self.input)], tap: t.clone(), input };
+            Tried {
+                bounds: vec![(rest, 1), (tap.clone(), self.kernel), (input.clone(), self.input)],
+                tap,
+                input,
+            }
+        };
+        let by_input = |input: Index| {
+            let way = input.scale(spread).sub(&at);
+            // One in `dilation` inputs is under a kernel position.
+            let (tap, rest) = (way.div(dilation, range), way.rem(dilation, range));
+            Tried {
+                bounds: vec![(rest, 1), (tap.clone(), self.kernel), (input.clone(), self.input)],
+                tap,
+                input,
+            }
+        };
+        match self.ways().0 {
+            Way::Positions => by_position(t.clone()),
+            Way::PositionsAcross => by_position(first().add(t)),
+            Way::Inputs => by_input(t.clone()),
+            // From the first input that is not before the kernel.
+            Way::InputsUnder => by_input(at.plus(spread - 1).div(spread, range).add(t)),
         }
-        let all = self.kernel.div_ceil(spread as usize) >= self.input;
-        // The first input that is not before the kernel.
-        let first = if all { Index::default() } else { at.plus(spread - 1).div(spread, range) };
-        let input = first.add(t);
-        let tap = input.scale(spread).sub(&at);
-        Tried { bounds: vec![(tap.clone(), self.kernel), (input.clone(), self.input)], tap, input }
     }
 
     /// The outputs `from .. to` of a tested axis.
@@ -464,10 +509,10 @@ mod tests {
     fn tested_axes_have_every_tap_once_and_in_order() {
         for stride in 1..4 {
             for spread in 1..4 {
-                for dilation in 1..3 {
-                    for low in -1..6 {
+                for dilation in 1..5 {
+                    for low in [-1, 0, 1, 2, 3, 5, 20] {
                         for (kernel, input, output) in
-                            [(1, 5, 5), (3, 7, 7), (7, 2, 8), (5, 9, 11), (3, 6, 0)]
+                            [(1, 5, 5), (3, 7, 7), (7, 2, 8), (5, 9, 11), (3, 6, 0), (3, 0, 4), (30, 3, 12)]
                         {
                             let w =
                                 Window { stride, kernel, dilation, low, spread, input, output, tested: true };
@@ -480,6 +525,7 @@ mod tests {
                             }
                             let chunks = w.chunks(2);
                             assert!(chunks.groups.len() <= 6, "{w:?}: {chunks:?}");
+                            assert!(w.tries() <= kernel.min(input), "{w:?}: {:?}", w.ways());
                         }
                     }
                 }
