@@ -101,6 +101,33 @@ fn branches_that_join_promote() {
     assert!(mistakes.contains("all other axes must be equal"), "{mistakes}");
 }
 
+/// Messages name the types that the model has, not those that values are brought to beside each other; what it converts
+/// itself is of the type that it says.
+#[test]
+fn messages_name_types_as_they_are_written() {
+    for (call, message) in [
+        ("concat([u, i[:2]], axis=1)", "u8[4, 3] and i32[2, 3] cannot be concatenated along axis 1"),
+        ("u @ i", "u8[4, 3] and i32[4, 3] have no matrix product"),
+        ("matmul(i, x)", "i32[4, 3] and f32[4, 3] have no matrix product"),
+        ("attention(u, i, x)", "found queries u8[4, 3], keys i32[4, 3] and values f32[4, 3]"),
+        ("u + x[:, :2]", "u8[4, 3] and f32[4, 2] cannot be combined elementwise"),
+        ("u / l[:, :2]", "u8[4, 3] and i64[4, 2] cannot be combined elementwise"),
+        ("where(x > 0, u[:, :2], x)", "bool[4, 3] and u8[4, 2] and f32[4, 3] cannot be combined elementwise"),
+        ("min(u, d[:, :2])", "u8[4, 3] and f64[4, 2] cannot be combined elementwise"),
+        ("stack([u, x[:2]])", "must have one shape, found u8[4, 3] and f32[2, 3]"),
+        ("mse(x, i[:2])", "must have one shape, found f32[4, 3] and i32[2, 3]"),
+        ("gauss_nll(x, i, u[:2])", "the variance u8[2, 3] does not fit the prediction f32[4, 3]"),
+        ("softmax(u, axis=7)", "there is no axis 7 in u8[4, 3]"),
+        ("cast(u, 'f32') @ d", "f32[4, 3] and f64[4, 3] have no matrix product"),
+        ("float(u) @ d", "f32[4, 3] and f64[4, 3] have no matrix product"),
+    ] {
+        let mistakes = mistakes_or_type("", call).err().unwrap_or_default();
+        assert!(mistakes.contains(message), "{call}: {mistakes}");
+    }
+    let mistakes = mistakes_or_type("Concat(axis: 1, branches: [\"u\", \"x[:2]\"])", "it").unwrap_err();
+    assert!(mistakes.contains("u8[4, 3] and f32[2, 3] cannot be concatenated"), "{mistakes}");
+}
+
 /// Positions are i32, with numbers too; an axis that they cannot count is refused.
 #[test]
 fn positions_are_i32() {
@@ -129,10 +156,19 @@ fn functions_of_truth_values_are_told_by_their_names() {
         mistakes.contains("`square`: truth values are no numbers") && mistakes.contains("int(x)"),
         "{mistakes}"
     );
+    // Of the operator itself it is said as of the operator.
+    let mistakes = mistakes_or_type("", "abs(x > 0)").unwrap_err();
+    assert!(mistakes.contains("error: `abs` does not take truth values"), "{mistakes}");
+    for call in ["Add([\"x > 0\", \"u > 1\"])", "Multiply([\"x > 0\", \"u > 1\"])"] {
+        let mistakes = mistakes_or_type(call, "it").unwrap_err();
+        assert!(mistakes.contains("does not take truth values"), "{call}: {mistakes}");
+    }
     for function in language::functions() {
         let tensors = function.arguments.iter().filter(|argument| argument.required);
         let call = format!("{}({})", function.name, tensors.map(|_| "x > 0").collect::<Vec<_>>().join(", "));
         let mistakes = mistakes_or_type("", &call).err().unwrap_or_default();
-        assert!(!mistakes.contains("is not defined for"), "{call}: {mistakes}");
+        let own = format!("`{}` does not take truth values", function.name);
+        let of_parts = mistakes.contains("does not take truth values") && !mistakes.contains(&own);
+        assert!(!mistakes.contains("is not defined for") && !of_parts, "{call}: {mistakes}");
     }
 }

@@ -51,6 +51,7 @@ impl Ops<'_> {
             && query.dims[2] == key.dims[2]
             && key.dims[..2] == value.dims[..2];
         if !fits {
+            let [query, key, value] = [q, k, v].map(|x| self.written(x));
             return Err(Fault::new(format!("found queries {query}, keys {key} and values {value}"))
                 .note("they are floating-point: [batch, queries, width], [batch, keys, width], [batch, keys, width]"));
         }

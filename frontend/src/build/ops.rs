@@ -32,6 +32,8 @@ pub(crate) struct GraphBuilder {
     pub place: Option<Place>,
     /// The least and greatest of constants, of nodes that were asked for.
     ranges: Ranges,
+    /// What values were before they were brought to the element type of others.
+    written: HashMap<Tensor, Tensor>,
 }
 
 /// By node: the least and the greatest of whole numbers that are constants; nothing of what is computed.
@@ -48,6 +50,7 @@ impl GraphBuilder {
             places: HashMap::new(),
             place: None,
             ranges: Ranges::new(),
+            written: HashMap::new(),
         }
     }
 
@@ -68,8 +71,10 @@ impl From<GraphError> for Fault {
 }
 
 /// An operator that truth values do not have.
-fn no_truths(name: &str) -> Fault {
-    Fault::new(format!("`{name}` does not take truth values")).help("convert with `float(x)`")
+pub(super) fn no_truths(operator: &'static str) -> Fault {
+    let fault =
+        Fault::new(format!("`{operator}` does not take truth values")).help("convert with `float(x)`");
+    Fault { no_truths: Some(operator), ..fault }
 }
 
 /// One place of an indexing.
@@ -101,6 +106,7 @@ pub(crate) struct Ops<'a> {
     pub(super) precise: bool,
     pub(super) sums: &'a mut Vec<Tensor>,
     pub(super) ranges: &'a mut Ranges,
+    pub(super) written: &'a mut HashMap<Tensor, Tensor>,
 }
 
 impl<'a> Ops<'a> {
@@ -111,6 +117,7 @@ impl<'a> Ops<'a> {
             precise: graph.precise,
             sums: &mut graph.sums,
             ranges: &mut graph.ranges,
+            written: &mut graph.written,
             b: brolga_ir::builder::Builder::new(&mut graph.graph, origin),
         }
     }
@@ -139,7 +146,8 @@ impl<'a> Ops<'a> {
     /// An axis from 0; negative ones count from the end.
     pub fn axis(&self, x: Tensor, axis: impl Into<Size>) -> Built<usize> {
         let axis = axis.into();
-        axis.axis(self.rank(x)).map_err(|_| Fault::new(format!("there is no axis {axis} in {}", self.ty(x))))
+        let missing = |_| Fault::new(format!("there is no axis {axis} in {}", self.written(x)));
+        axis.axis(self.rank(x)).map_err(missing)
     }
 
     /// Ascending axes; all of them if none are given.
@@ -178,11 +186,6 @@ impl<'a> Ops<'a> {
         Ok(self.b.convert(x, dtype)?)
     }
 
-    /// Floats as they are, everything else as `float`.
-    pub fn floated(&mut self, x: Tensor, float: DType) -> Built {
-        if self.dtype(x).is_float() { Ok(x) } else { self.convert(x, float) }
-    }
-
     // Shapes.
 
     /// Repeats to `dims` by numpy's rule: trailing axes are aligned, extents 1 repeat.
@@ -191,7 +194,7 @@ impl<'a> Ops<'a> {
         let fits = from.len() <= dims.len()
             && from.iter().rev().zip(dims.iter().rev()).all(|(&from, &to)| from == to || from == 1);
         if !fits {
-            return Err(Fault::new(format!("{} cannot be repeated to {dims:?}", self.ty(x))));
+            return Err(Fault::new(format!("{} cannot be repeated to {dims:?}", self.written(x))));
         }
         let axes: Vec<usize> = (dims.len() - from.len()..dims.len()).collect();
         Ok(self.b.broadcast(x, dims, &axes)?)
@@ -209,10 +212,16 @@ impl<'a> Ops<'a> {
     // Elementwise.
 
     pub fn elementwise(&mut self, op: ScalarOp, x: Tensor) -> Built {
-        if self.dtype(x) == DType::Bool && op.result(&[DType::Bool]).is_err() {
+        self.apply(op, &[x])
+    }
+
+    /// An operation on tensors of one shape.
+    fn apply(&mut self, op: ScalarOp, operands: &[Tensor]) -> Built {
+        let types: Vec<DType> = operands.iter().map(|&operand| self.dtype(operand)).collect();
+        if types.contains(&DType::Bool) && op.result(&types).is_err() {
             return Err(no_truths(if op == ScalarOp::Neg { "-" } else { op.name() }));
         }
-        Ok(self.b.elementwise(op, &[x])?)
+        Ok(self.b.elementwise(op, operands)?)
     }
 
     pub fn function(&mut self, function: Function, x: Tensor) -> Built {
@@ -237,13 +246,6 @@ impl<'a> Ops<'a> {
         self.elementwise(ScalarOp::Not, x)
     }
 
-    /// Tensors brought to the largest element type among them; shapes stay as they are.
-    pub fn of_one_type(&mut self, tensors: &[Tensor]) -> Built<Vec<Tensor>> {
-        let largest = tensors.iter().map(|&tensor| self.dtype(tensor)).max();
-        let largest = largest.unwrap_or(DType::Bool);
-        tensors.iter().map(|&tensor| self.convert(tensor, largest)).collect()
-    }
-
     /// Two tensors brought to one element type and one shape.
     pub fn align(&mut self, a: Tensor, b: Tensor) -> Built<(Tensor, Tensor)> {
         let pair = self.of_one_type(&[a, b])?;
@@ -255,7 +257,7 @@ impl<'a> Ops<'a> {
     pub fn broadcast_all(&mut self, tensors: &[Tensor]) -> Built<Vec<Tensor>> {
         let shapes: Vec<Vec<usize>> = tensors.iter().map(|&tensor| self.dims(tensor)).collect();
         let Some(dims) = common_dims(&shapes) else {
-            let types: Vec<String> = tensors.iter().map(|&tensor| self.ty(tensor).to_string()).collect();
+            let types: Vec<String> = tensors.iter().map(|&tensor| self.written(tensor).to_string()).collect();
             let message = format!("{} cannot be combined elementwise", types.join(" and "));
             return Err(Fault::new(message)
                 .note("extents are aligned at the last axis; those of one place must be equal, or 1"));
@@ -265,7 +267,7 @@ impl<'a> Ops<'a> {
 
     pub fn elementwise2(&mut self, op: ScalarOp, a: Tensor, b: Tensor) -> Built {
         let (a, b) = self.align(a, b)?;
-        Ok(self.b.elementwise(op, &[a, b])?)
+        self.apply(op, &[a, b])
     }
 
     pub fn add(&mut self, a: Tensor, b: Tensor) -> Built {

@@ -77,8 +77,9 @@ impl Ops<'_> {
     /// numpy's rule; a vector on the left is a row, on the right a column, and its axis vanishes.
     pub fn matmul(&mut self, a: Tensor, b: Tensor) -> Built {
         let (left, right) = (self.ty(a), self.ty(b));
+        let written = [self.written(a), self.written(b)];
         let wrong = || {
-            Fault::new(format!("{left} and {right} have no matrix product"))
+            Fault::new(format!("{} and {} have no matrix product", written[0], written[1]))
                 .note("`a @ b` needs [..., m, k] and [..., k, n], or a vector [k] on either side")
         };
         if left.rank() == 0 || right.rank() == 0 {
@@ -147,10 +148,9 @@ impl Ops<'_> {
     pub fn concat(&mut self, parts: &[Tensor], axis: impl Into<Size>) -> Built {
         let Some(&first) = parts.first() else { return Err(Fault::new("there is nothing to concatenate")) };
         let axis = self.axis(first, axis)?;
-        let parts = &self.of_one_type(parts)?;
-        let expected = self.ty(first);
+        let expected = self.written(first);
         for &part in parts {
-            let ty = self.ty(part);
+            let ty = self.written(part);
             let same = ty.rank() == expected.rank()
                 && (0..ty.rank()).all(|at| at == axis || ty.dims[at] == expected.dims[at]);
             if !same {
@@ -160,14 +160,15 @@ impl Ops<'_> {
                 .note("all other axes must be equal"));
             }
         }
-        Ok(self.b.concat(parts, axis)?)
+        let parts = self.of_one_type(parts)?;
+        Ok(self.b.concat(&parts, axis)?)
     }
 
     pub fn transpose(&mut self, x: Tensor, axes: &[usize]) -> Built {
         let mut sorted = axes.to_vec();
         sorted.sort_unstable();
         if !sorted.iter().copied().eq(0..self.rank(x)) {
-            return Err(Fault::new(format!("{axes:?} does not name every axis of {} once", self.ty(x))));
+            return Err(Fault::new(format!("{axes:?} does not name every axis of {} once", self.written(x))));
         }
         Ok(self.b.transpose(x, axes)?)
     }

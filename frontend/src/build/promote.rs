@@ -44,6 +44,36 @@ pub(super) fn bounds(dtype: DType) -> Option<(i64, i64)> {
 }
 
 impl Ops<'_> {
+    /// A tensor in the element type that it takes beside others. Messages name what it was before: see [`Self::written`].
+    fn brought(&mut self, x: Tensor, dtype: DType) -> Built {
+        let converted = self.convert(x, dtype)?;
+        if converted != x {
+            self.written.insert(converted, x);
+        }
+        Ok(converted)
+    }
+
+    /// The type of a value as the model has it, for messages: before it was brought to the element type of others.
+    pub fn written(&self, x: Tensor) -> Type {
+        let mut x = x;
+        while let Some(&before) = self.written.get(&x) {
+            x = before;
+        }
+        self.ty(x)
+    }
+
+    /// Floats as they are, everything else as `float`.
+    pub fn floated(&mut self, x: Tensor, float: DType) -> Built {
+        if self.dtype(x).is_float() { Ok(x) } else { self.brought(x, float) }
+    }
+
+    /// Tensors brought to the largest element type among them; shapes stay as they are.
+    pub fn of_one_type(&mut self, tensors: &[Tensor]) -> Built<Vec<Tensor>> {
+        let largest = tensors.iter().map(|&tensor| self.dtype(tensor)).max();
+        let largest = largest.unwrap_or(DType::Bool);
+        tensors.iter().map(|&tensor| self.brought(tensor, largest)).collect()
+    }
+
     /// The values as tensors of one element type, by the rules above; shapes stay as they are.
     pub fn promote(&mut self, values: &[&Spanned<Val>]) -> Built<Vec<Tensor>> {
         let mut dtype: Option<DType> = None;
@@ -59,7 +89,7 @@ impl Ops<'_> {
             _ => DType::Bool,
         };
         let tensor = |value: &&Spanned<Val>| match value.value {
-            Val::Tensor(tensor) => self.convert(tensor, dtype),
+            Val::Tensor(tensor) => self.brought(tensor, dtype),
             Val::List(_) => self.list(value, dtype),
             _ => self.literal(value, dtype),
         };
@@ -108,13 +138,13 @@ impl Ops<'_> {
         let mut parts = Vec::new();
         for item in items {
             parts.push(match item {
-                Val::Tensor(tensor) => self.convert(*tensor, dtype)?,
+                Val::Tensor(tensor) => self.brought(*tensor, dtype)?,
                 other => self.list(&Spanned::new(other.clone(), list.span), dtype)?,
             });
         }
         let part_dims = self.dims(parts[0]);
         if let Some(&other) = parts.iter().find(|&&part| self.dims(part) != part_dims) {
-            let types = format!("{} and {}", self.ty(parts[0]), self.ty(other));
+            let types = format!("{} and {}", self.written(parts[0]), self.written(other));
             return Err(wrong(format!("the elements of a list must have one shape, found {types}")));
         }
         let single: Vec<usize> = [1].into_iter().chain(part_dims).collect();
@@ -161,7 +191,7 @@ impl Ops<'_> {
         // Division gives fractions.
         if operator == Binary::Div && !self.dtype(a).is_float() {
             let float = self.float();
-            (a, b) = (self.convert(a, float)?, self.convert(b, float)?);
+            (a, b) = (self.brought(a, float)?, self.brought(b, float)?);
         }
         Ok((a, b))
     }

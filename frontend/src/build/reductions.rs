@@ -4,7 +4,7 @@ use brolga_ir::DType;
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::Function;
 
-use super::ops::{Ops, Tensor};
+use super::ops::{Ops, Tensor, no_truths};
 use super::value::{Built, Fault};
 
 /// What a normalisation takes from a tensor.
@@ -19,6 +19,9 @@ impl Ops<'_> {
     /// Combines along axes; they stay with extent 1 if `keep`.
     pub fn reduce(&mut self, combine: Combine, x: Tensor, axes: &[usize], keep: bool) -> Built {
         let rank = self.rank(x);
+        if self.dtype(x) == DType::Bool && matches!(combine, Combine::Add | Combine::Mul) {
+            return Err(no_truths(if combine == Combine::Add { "sum" } else { "prod" }));
+        }
         let reduced = self.b.reduce(combine, x, axes)?;
         if keep { self.unsqueeze(reduced, axes, rank) } else { Ok(reduced) }
     }

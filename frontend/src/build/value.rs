@@ -113,11 +113,13 @@ pub(crate) struct Fault {
     pub at: Option<Span>,
     pub notes: Vec<String>,
     pub helps: Vec<String>,
+    /// The operator that does not take truth values, where they are what is wrong.
+    pub no_truths: Option<&'static str>,
 }
 
 impl Fault {
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), at: None, notes: Vec::new(), helps: Vec::new() }
+        Self { message: message.into(), at: None, notes: Vec::new(), helps: Vec::new(), no_truths: None }
     }
 
     pub fn at(mut self, span: Span) -> Self {

@@ -142,8 +142,11 @@ pub(super) fn same_shape(ops: &Ops, x: Tensor, target: Tensor, args: &Args, name
     if ops.dims(x) == ops.dims(target) || ops.rank(target) == 0 {
         return Ok(());
     }
-    let message =
-        format!("prediction and target must have one shape, found {} and {}", ops.ty(x), ops.ty(target));
+    let message = format!(
+        "prediction and target must have one shape, found {} and {}",
+        ops.written(x),
+        ops.written(target)
+    );
     Err(wrong(args, name, message))
 }
 
@@ -160,7 +163,8 @@ fn aligned_variance(ops: &mut Ops, x: Tensor, variance: Tensor, args: &Args) -> 
         single.push(1);
         return ops.reshape(variance, &single);
     }
-    let message = format!("the variance {} does not fit the prediction {}", ops.ty(variance), ops.ty(x));
+    let message =
+        format!("the variance {} does not fit the prediction {}", ops.written(variance), ops.written(x));
     Err(wrong(args, "variance", message)
         .note("it has the prediction's shape, or that without the last axis, or extents of 1"))
 }

@@ -115,11 +115,13 @@ pub(crate) fn call(
             value
         }
         Err(mut fault) => {
-            if fault.message.ends_with(" is not defined for bool") {
+            let itself = fault.no_truths == Some(name.value.as_str());
+            // Said of the function, not of the operators that it is made of.
+            if fault.no_truths.is_some() && !itself {
                 fault.message = "truth values are no numbers".to_owned();
-                fault = fault.help("`int(x)` makes them 0 and 1");
+                fault.helps = vec!["`int(x)` makes them 0 and 1".to_owned()];
             }
-            if fault.at.is_none() {
+            if fault.at.is_none() && !itself {
                 fault.message = format!("`{}`: {}", name.value, fault.message);
             }
             builder.fail(fault, span)

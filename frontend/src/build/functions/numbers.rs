@@ -203,7 +203,10 @@ fn int(builder: &mut Builder, args: &Args) -> Built<Val> {
 
 fn float(builder: &mut Builder, args: &Args) -> Built<Val> {
     if is_tensor(args, "x") {
-        return super::float_tensor(builder, args, "x").map(Val::Tensor);
+        let (x, float) = (tensor(builder, args, "x")?, builder.float());
+        let mut ops = builder.ops();
+        let is_float = ops.dtype(x).is_float();
+        return if is_float { Ok(Val::Tensor(x)) } else { ops.convert(x, float).map(Val::Tensor) };
     }
     match args.get("x").map(|value| &value.value) {
         Some(Val::Bool(value)) => Ok(Val::Float(f64::from(u8::from(*value)))),
