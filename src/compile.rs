@@ -133,11 +133,12 @@ impl<'a> Compiler<'a> {
         self.manager.reports()
     }
 
-    /// Builds what `gradient` operators stand for, and nothing else.
+    /// Builds what `gradient` operators stand for, and nothing else. The graph is verified first.
     ///
     /// # Errors
-    /// An operator without a derivative on the way.
+    /// A graph that does not verify; an operator without a derivative on the way.
     pub fn differentiate(&mut self, graph: &Graph) -> Result<Graph> {
+        verify(graph)?;
         let (grad, _) = split_grad(pipeline(graph));
         self.graph_passes(grad, graph.clone())
     }
@@ -147,8 +148,17 @@ impl<'a> Compiler<'a> {
     /// # Errors
     /// A graph that does not verify; an operator without a derivative on the way.
     pub fn optimise(&mut self, graph: &Graph) -> Result<Graph> {
-        verify(graph)?;
-        let optimised = self.graph_passes(pipeline(graph), graph.clone())?;
+        let differentiated = self.differentiate(graph)?;
+        self.optimise_differentiated(differentiated)
+    }
+
+    /// The passes behind [`differentiate`](Self::differentiate), fusion included.
+    ///
+    /// # Errors
+    /// What a pass cannot carry.
+    pub fn optimise_differentiated(&mut self, graph: Graph) -> Result<Graph> {
+        let (_, others) = split_grad(pipeline(&graph));
+        let optimised = self.graph_passes(others, graph)?;
         // Fusion hides which inputs are indices.
         self.ranges = index_ranges(&optimised).into_iter().collect();
         self.graph_passes(pipelines::REGIONS, optimised)

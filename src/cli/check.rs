@@ -142,16 +142,17 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
 fn entry(model: &Model, name: &str, wanted: bool) -> Result<Entry> {
     let graph = model.graph(name)?;
     let mut compiler = Compiler::new(model.options());
-    let flops = cost::flops(&compiler.differentiate(graph)?);
+    let differentiated = compiler.differentiate(graph)?;
+    let flops = cost::flops(&differentiated);
     let asked = wanted || model.options().passes.memory_limit.is_some();
     let compiled = asked || graph.len() <= MOST_COMPILED;
-    let memory = compiled.then(|| memory(&mut compiler, graph)).transpose()?;
+    let memory = compiled.then(|| memory(&mut compiler, differentiated)).transpose()?;
     Ok(Entry { name: name.to_owned(), flops, memory })
 }
 
-/// Compiles an entry point as far as its memory is known.
-fn memory(compiler: &mut Compiler<'_>, graph: &Graph) -> Result<Memory> {
-    let optimised = compiler.optimise(graph)?;
+/// Compiles a differentiated entry point as far as its memory is known.
+fn memory(compiler: &mut Compiler<'_>, graph: Graph) -> Result<Memory> {
+    let optimised = compiler.optimise_differentiated(graph)?;
     let program = compiler.lower(&optimised)?;
     let constants =
         program.buffers.iter().filter(|b| matches!(b.place, Place::Constant(_))).map(|b| b.ty.bytes());
