@@ -168,6 +168,22 @@ fn a_model_file_is_trained_run_and_reported() {
     assert!((sum - 5.0).abs() < 1e-5, "{sum}");
 }
 
+/// Of a table, or pictures, one sample is run at a time: the state is drawn for that, not for the default batch.
+#[test]
+fn the_state_is_drawn_for_what_is_run() {
+    let folder = folder();
+    let at = folder.path();
+    let model = "Model(
+        inputs: { \"x\": \"f32[batch, 2]\" },
+        body: [Parameter(name: \"p\", dims: [\"batch\", 2], init: Ones), Expr(\"it + x\")],
+        entries: { \"infer\": Infer(outputs: { \"y\": \"it\" }) },
+    )";
+    std::fs::write(at.join("p.ron"), model).unwrap();
+    std::fs::write(at.join("t.csv"), "a,b\n1,2\n3,4\n").unwrap();
+    let found = json(at, "run p.ron t.csv --json");
+    assert_eq!(found["samples"][1]["y"], serde_json::json!([4.0, 5.0]), "{found}");
+}
+
 #[test]
 fn wrong_files_are_named() {
     let folder = folder();

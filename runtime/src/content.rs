@@ -113,6 +113,10 @@ impl Content {
         if bytes.starts_with(b"PK\x03\x04") {
             return archive(bytes);
         }
+        // An archive without members, as `numpy.savez("none.npz")` writes it.
+        if bytes.starts_with(b"PK\x05\x06") {
+            return Content::Npz;
+        }
         let known = BEGINNINGS.iter().find(|(beginning, _)| bytes.starts_with(beginning));
         match (known, text(bytes)) {
             (Some((_, Content::Log)), Some(text)) if !is_log(text) => kind_of_text(text),
@@ -269,6 +273,7 @@ mod tests {
             (&npz, Content::Npz),
             (&torch, Content::PyTorch),
             (b"PK\x03\x04", Content::Zip),
+            (b"PK\x05\x06\0\0\0\0", Content::Npz),
             (b"\x80\x04\x95", Content::Pickle),
             (b"\x89PNG\r\n\x1a\n\0\0", Content::Png),
             (b"\xff\xd8\xff\xe0", Content::Jpeg),

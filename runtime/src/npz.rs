@@ -37,8 +37,9 @@ pub fn read_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
     let path = path.as_ref();
     let content = Content::of(path).map_err(|e| Error::io("read", path, e))?;
     match (content, extension(path).as_str()) {
-        (Content::Npz, _) | (Content::Zip | Content::Empty | Content::Unknown, "npz") => read_npz(path),
-        (Content::Npy, _) | (Content::Empty | Content::Unknown, "npy") => {
+        (Content::Empty, "npz" | "npy") => Err(empty(path)),
+        (Content::Npz, _) | (Content::Zip | Content::Unknown, "npz") => read_npz(path),
+        (Content::Npy, _) | (Content::Unknown, "npy") => {
             let (file, size) = open_regular(path).map_err(|e| Error::io("read", path, e))?;
             let tensor = read_npy(&mut BufReader::new(file), size).map_err(|e| e.within(in_file(path)))?;
             let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
@@ -52,6 +53,7 @@ pub fn read_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
 pub(crate) fn open_weights(path: &Path) -> Result<TensorFile> {
     match Content::of(path) {
         Ok(Content::Npz) => Ok(TensorFile::in_memory(path, read_npz(path)?)),
+        Ok(Content::Empty) if extension(path) == "npz" => Err(empty(path)),
         _ => TensorFile::open(path),
     }
 }
@@ -123,6 +125,11 @@ fn in_file(path: &Path) -> String {
 
 fn format_error(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Format, message)
+}
+
+/// A file without a byte, such as one that was begun and never written.
+fn empty(path: &Path) -> Error {
+    format_error("the file is empty: it has 0 bytes, and so no arrays").within(in_file(path))
 }
 
 fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {

@@ -190,9 +190,11 @@ impl Source {
 pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let mut model = args.model.load(args.machine.options(&threads)?)?.with_batch_first();
-    let symbolic = model.instance().dims().iter().any(|(name, _)| name == "batch");
-    let dims: Vec<(&str, usize)> = symbolic.then_some(("batch", 1)).into_iter().collect();
-    let mut executable = model.compile_for(&args.entry.name, &dims)?;
+    if model.instance().dims().iter().any(|(name, _)| name == "batch") {
+        // The state is that of one sample, too, where its shapes depend on the batch.
+        model = model.with_dims(&[("batch", 1)])?;
+    }
+    let mut executable = model.compile(&args.entry.name)?;
     let manifest = executable.manifest().clone();
     if manifest.inputs.iter().any(|input| input.dims.first() != Some(&1)) {
         let message = format!("`{}` does not take one sample at a time: use --inputs", args.entry.name);
@@ -223,8 +225,8 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
         let idle = (!manifest.updates_state()).then_some("the entry point updates nothing");
         destinations.saves(path, &state, state.bytes(), idle)?;
     }
-    if tune(&mut model, &args.machine, &threads, &args.entry.name, &dims)?.is_some() {
-        executable = model.compile_for(&args.entry.name, &dims)?;
+    if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
+        executable = model.compile(&args.entry.name)?;
     }
     let mut instance = Instance::bind(executable, &state, &threads)?;
     let (mut report, mut kept, mut broken) = (Vec::new(), Vec::new(), Vec::new());

@@ -184,6 +184,7 @@ pub fn inputs() -> Vec<Row> {
     let first_name = 30;
     vec![
         with("an empty archive", "in.npz", vec![]),
+        of("an archive of no arrays", &[]),
         with("an archive cut short", "in.npz", whole[..whole.len() / 2].to_vec()),
         with("an archive without its directory", "in.npz", whole[..whole.len() - 22].to_vec()),
         with("a damaged element", "in.npz", damaged(400, 0xff)),

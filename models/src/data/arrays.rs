@@ -50,7 +50,8 @@ impl ArrayBatches {
             let mut take = |part: usize, name: String| {
                 let Some(array) = arrays.remove(&name) else {
                     let message = format!("expected an array `{name}` for the input `{}`, found", field.name);
-                    return Err(bad(format!("{message} {}", listed_in_quotes(&names))));
+                    let found = if names.is_empty() { "none".into() } else { listed_in_quotes(&names) };
+                    return Err(bad(format!("{message} {found}")));
                 };
                 let (count, array) =
                     fit(array, field).map_err(|e| e.within(format!("the array `{name}`")))?;
