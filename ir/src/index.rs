@@ -217,6 +217,17 @@ impl Index {
         self.add(&other.scale(-1))
     }
 
+    /// By how much `to` is more, where that is a constant.
+    pub fn distance(&self, to: &Index) -> Option<i64> {
+        if self.terms == to.terms {
+            return Some(to.constant.wrapping_sub(self.constant));
+        }
+        // Terms that differ cancel out only where remainders meet their quotients.
+        let has_remainders =
+            |index: &Index| index.terms.iter().any(|(atom, _)| matches!(atom, Atom::Rem(..)));
+        (has_remainders(self) || has_remainders(to)).then(|| to.sub(self).as_constant()).flatten()
+    }
+
     /// Inclusive bounds, if `range` knows those of all variables and values; `None` where unbounded.
     pub fn range(&self, range: &dyn Fn(&Atom) -> Option<Range>) -> Option<Range> {
         let (mut low, mut high) = (self.constant, self.constant);
@@ -384,6 +395,21 @@ mod tests {
         assert_eq!(a.sub(&a), Index::default());
         assert_eq!(a.to_string(), "2*i0 + i1 + 3");
         assert_eq!(Index::var(2).scale(-1).plus(-4).to_string(), "-i2 - 4");
+    }
+
+    #[test]
+    fn a_distance_is_a_constant_difference() {
+        let range = |_: &Atom| None;
+        let (x, y) = (Index::var(0), Index::var(1).scale(3));
+        let (quotient, rest) = (x.div(4, &range).scale(4), x.rem(4, &range));
+        let taken_apart = x.sub(&rest);
+        let all = [x.clone(), x.plus(5), x.add(&y).plus(-2), y, quotient.plus(1), rest, taken_apart];
+        for a in &all {
+            assert_eq!(a.distance(&a.plus(7)), Some(7));
+            for b in &all {
+                assert_eq!(a.distance(b), b.sub(a).as_constant(), "{a} to {b}");
+            }
+        }
     }
 
     #[test]

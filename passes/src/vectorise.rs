@@ -89,7 +89,7 @@ fn score(var: Var, extent: usize, body: &[Stmt]) -> Option<f64> {
 /// Whether no iteration touches with one index what another one touches with the other.
 fn apart(var: Var, extent: usize, a: &Index, b: &Index) -> bool {
     let step = a.coefficient(var);
-    match b.sub(a).as_constant() {
+    match a.distance(b) {
         Some(distance) => {
             step != 0 && (distance % step != 0 || (distance / step).unsigned_abs() as usize >= extent)
         }
