@@ -62,8 +62,11 @@ impl Log {
                 );
                 return Err(Error::new(ErrorKind::Option, message));
             }
-            // A row without its newline was cut short by a kill.
-            lines.filter(|l| l.ends_with('\n') && keep(l, at)).for_each(|l| text.push_str(l));
+            let columns = train.len() + validation.len() + 4;
+            for line in lines.filter(|line| stays(line, columns, at)) {
+                text.push_str(line.strip_suffix('\n').unwrap_or(line));
+                text.push('\n');
+            }
         }
         write_atomically(path, |file| file.write_all(text.as_bytes()))?;
         let file =
@@ -154,15 +157,19 @@ impl Log {
     }
 }
 
-/// Whether a row was written before the point from which the run goes on.
-fn keep(line: &str, at: Position) -> bool {
+/// Whether a line stays when a run goes on. Rows behind the point from which it does are written again, and one that a kill cut
+/// short has no newline and too few cells. What is no row of a run is somebody's, and stays.
+fn stays(line: &str, columns: usize, at: Position) -> bool {
     let mut cells = line.split(',');
-    let kind = cells.next();
+    let kind = cells.next().unwrap_or_default();
     let mut number = || cells.next().and_then(|c| c.parse::<u64>().ok());
+    let cut = !line.ends_with('\n') && (line.ends_with(',') || line.split(',').count() < columns);
     match (kind, number(), number()) {
-        (Some("step"), Some(_), Some(step)) => step <= at.step,
-        (Some("epoch"), Some(epoch), Some(_)) => epoch <= at.epoch,
-        _ => false,
+        ("step" | "epoch", ..) if cut => false,
+        ("step", Some(_), Some(step)) => step <= at.step,
+        ("epoch", Some(epoch), Some(_)) => epoch <= at.epoch,
+        _ if cut => !["step", "epoch"].iter().any(|kind| kind.starts_with(line)),
+        _ => true,
     }
 }
 
@@ -177,6 +184,42 @@ fn quote(cell: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A log that is taken up keeps every line that is not written again, those that nobody can read too.
+    #[test]
+    fn lines_of_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.csv");
+        let head = "kind,epoch,step,train_loss,validation_loss,seconds\n";
+        let taken_up = |rows: &str| {
+            std::fs::write(&path, format!("{head}{rows}")).unwrap();
+            let position = Position { epoch: 1, step: 2 };
+            Log::open(&path, &["loss".into()], &["loss".into()], Some(position)).unwrap();
+            std::fs::read_to_string(&path).unwrap().strip_prefix(head).unwrap().to_owned()
+        };
+        let own = "step,1,1,0.5,,0.1\nstep,1,2,0.25,,0.2\nepoch,1,2,0.375,0.5,0.3\n";
+        let later = "step,2,3,0.2,,0.4\nepoch,2,4,0.2,0.4,0.5\n";
+        assert_eq!(taken_up(&format!("{own}{later}")), own, "what comes later is written again");
+        for line in
+            ["# a note", "", "halved the rate here, at step 2", "step,one,1,0.5,,0.1", "epoch", "x,1,9,,,"]
+        {
+            let with = format!("{line}\n{own}{line}\n");
+            assert_eq!(taken_up(&format!("{with}{later}")), with, "{line:?}");
+            if !line.is_empty() && line != "epoch" {
+                assert_eq!(
+                    taken_up(&format!("{own}{line}")),
+                    format!("{own}{line}\n"),
+                    "{line:?} without an end"
+                );
+            }
+        }
+        // An editor may take the last newline; a kill leaves less of a row.
+        assert_eq!(taken_up(own.trim_end()), own);
+        let last = "step,1,2,0.25,,0.2";
+        for end in 1..last.len() - 2 {
+            assert_eq!(taken_up(&format!("{own}{}", &last[..end])), own, "{:?}", &last[..end]);
+        }
+    }
 
     #[cfg(target_os = "linux")]
     #[test]
