@@ -34,7 +34,7 @@ pub(crate) fn sweep(
     let mut changed = false;
     // Progress: a replacement computes less than what it stands for. Should two rules undo each other all the same, they are
     // stopped after more replacements than any graph needs; what is there is right at any time.
-    let mut left = MOST_REPLACEMENTS * (graph.order().len() + MOST_REPLACEMENTS);
+    let mut left = MOST_REPLACEMENTS * (graph.len() + MOST_REPLACEMENTS);
     // Depth-first by hand: graphs may be deeper than the stack.
     let mut stack: Vec<(NodeId, usize)> = Vec::new();
     for root in graph.outputs().iter().map(|output| output.value.node).collect::<Vec<_>>() {
