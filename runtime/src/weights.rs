@@ -156,14 +156,21 @@ impl State {
     /// here, all weights are in it with these shapes, and besides them parts of a training state at most. A checkpoint has
     /// more to lose, and is none.
     pub fn is_saved_in(&self, path: impl AsRef<Path>) -> bool {
-        let Ok(file) = TensorFile::open(path) else { return false };
+        TensorFile::open(path).is_ok_and(|file| is_own(&file) && self.is_all_of(&file))
+    }
+
+    /// The same of a file whose metadata do not say who wrote it: another program, or an earlier version.
+    pub fn is_in_unmarked(&self, path: impl AsRef<Path>) -> bool {
+        TensorFile::open(path).is_ok_and(|file| !is_own(&file) && self.is_all_of(&file))
+    }
+
+    fn is_all_of(&self, file: &TensorFile) -> bool {
         let is_known = |entry: &Entry| match self.position(&entry.name) {
             Some(at) => self.slots()[at].tensor().dims() == entry.dims,
             None => may_be_unknown(&entry.name),
         };
         let mut weights = self.slots().iter().filter(|slot| slot.kind().is_weight());
-        is_own(&file)
-            && file.metadata(checkpoint::KEY).is_none()
+        file.metadata(checkpoint::KEY).is_none()
             && file.entries().iter().all(is_known)
             && weights.all(|slot| file.has(slot.name()))
     }

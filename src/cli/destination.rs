@@ -251,11 +251,16 @@ impl Destinations {
             let why = format!("which may hold trained weights, while {idle}");
             return Err(would_overwrite("--save", file, &why));
         }
-        if !state.is_saved_in(file) {
-            let why = "which does not hold the weights of this model as an earlier run has saved them";
-            return Err(would_overwrite("--save", file, why));
+        if state.is_saved_in(file) {
+            return Ok(());
         }
-        Ok(())
+        let why = if state.is_in_unmarked(file) {
+            "which holds weights of this model without the mark of a run: other programs write none, nor did earlier \
+             versions (what is saved from now on has it)"
+        } else {
+            "which does not hold the weights of this model as an earlier run has saved them"
+        };
+        Err(would_overwrite("--save", file, why))
     }
 
     /// Whether a file has other weights than a state, which only `--force` gives up for less than a whole run.
