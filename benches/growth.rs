@@ -14,7 +14,7 @@ use brolga::{CompileOptions, Model, Settings, Threads, compile, random_inputs};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 use growing::{
-    NOT_RUN, REPEATED, SORTING, UNROLLED, WINDOWS, graphs_of, repeated_text, unrolled_text, whole,
+    DENSE, NOT_RUN, REPEATED, SORTING, UNROLLED, WINDOWS, graphs_of, repeated_text, unrolled_text, whole,
     window_text,
 };
 
@@ -60,7 +60,7 @@ fn models(c: &mut Criterion) {
         for row in UNROLLED {
             entry(c, &format!("train/{}/{n}", row[0]), &unrolled_text(row, n), "train");
         }
-        for row in REPEATED {
+        for row in REPEATED.iter().chain([&DENSE]) {
             entry(c, &format!("train/{}/{n}", row.0), &repeated_text(row, n), "train");
         }
     }

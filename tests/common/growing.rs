@@ -75,6 +75,10 @@ pub const REPEATED: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// A dense block, as a row of [`REPEATED`]: each layer reads the outputs of all before it.
+pub const DENSE: (&str, &str, &str) =
+    ("dense", "f32[2, 16]", "Repeat($n, [As(\"p\"), Linear(16), Tanh, Expr(\"concat([p, it], 1)\")])");
+
 /// One of [`REPEATED`] with `n` repetitions.
 pub fn repeated_text((_, input, body): &(&str, &str, &str), n: usize) -> String {
     let body = body.replace("$n", &n.to_string());

@@ -110,8 +110,8 @@ pub(super) fn concat_empty(b: &mut Builder, id: NodeId) -> Rewritten {
 }
 
 /// Parts of what is joined again, at most: each has a copy in the kernel of the whole, and a chain of n joins would list its
-/// parts n times; a tensor joined with itself, 2^n times.
-const MOST_PARTS: usize = 256;
+/// parts n times (a dense block, whose layers read every one of them, does); a tensor joined with itself, 2^n times.
+const MOST_PARTS: usize = 32;
 
 pub(super) fn concat_concat(b: &mut Builder, id: NodeId) -> Rewritten {
     let (concat, _) = operator!(b, id, Concat);
