@@ -266,7 +266,7 @@ mod tests {
         torch.resize(26, 0);
         let npz = [&torch[..], b"\x09\0\0\0image.npy"].concat();
         torch.extend(b"\x10\0\0\0archive/data.pkl");
-        let cases: [(&[u8], Content); 32] = [
+        let cases: [(&[u8], Content); 33] = [
             (b"", Content::Empty),
             (b"\x10\0\0\0\0\0\0\0{\"a\":", Content::Safetensors),
             (b"\x93NUMPY\x01\0", Content::Npy),
