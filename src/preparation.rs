@@ -1,6 +1,9 @@
 //! What prepares data inside of a model: fitting it before training, and what it is now.
 
+use std::collections::BTreeSet;
+
 use brolga_frontend::{FIT, SplitRule};
+use brolga_ir::ops::Role;
 use brolga_models::data::{HeldOut, Options};
 use brolga_runtime::{Batches, DType, SlotKind, State, Threads, fit};
 
@@ -42,7 +45,23 @@ impl Model {
             target: declared.target,
             unlabelled: false,
             columns: declared.columns,
+            others: self.single_inputs(),
         }
+    }
+
+    /// The inputs of one number a sample, whichever entry points take them.
+    fn single_inputs(&self) -> Vec<String> {
+        let instance = self.instance();
+        let graphs = instance.entries().into_iter().filter_map(|entry| instance.graph(entry));
+        let inputs =
+            graphs.flat_map(|graph| graph.parameters().iter().filter_map(move |&id| graph.parameter(id)));
+        let singles = inputs.filter(|input| {
+            let batch = instance.input_axis(&input.name, "batch");
+            let is_one = |(axis, &extent): (usize, &usize)| extent == 1 || Some(axis) == batch;
+            input.role == Role::Data && batch.is_some() && input.ty.dims.iter().enumerate().all(is_one)
+        });
+        let names: BTreeSet<String> = singles.map(|input| input.name.clone()).collect();
+        names.into_iter().collect()
     }
 }
 

@@ -184,6 +184,29 @@ fn the_state_is_drawn_for_what_is_run() {
     assert_eq!(found["samples"][1]["y"], serde_json::json!([4.0, 5.0]), "{found}");
 }
 
+/// Weights of other programs know no columns: the target's is left out where a table is only answered for, too.
+#[test]
+fn the_target_is_no_column_of_the_input() {
+    let folder = folder();
+    let at = folder.path();
+    let model = "Model(
+        inputs: { \"x\": \"f32[batch, 2]\", \"y\": \"f32[batch]\" },
+        body: [Linear(1), Expr(\"it[:, 0]\"), As(\"p\")],
+        entries: {
+            \"infer\": Infer(outputs: { \"p\": \"p\" }),
+            \"train\": Train(loss: \"mse(p, y)\", optimizer: Sgd(lr: 0.1)),
+        },
+    )";
+    std::fs::write(at.join("row.ron"), model).unwrap();
+    std::fs::write(at.join("t.csv"), "a,y,b\n1,2,3\n4,5,6\n7,8,9\n1,3,5\n2,4,6\n").unwrap();
+    good(at, "train row.ron --data t.csv --epochs 1 --batch 2 --save own.safetensors");
+    let tensors = read_tensors(at.join("own.safetensors")).unwrap();
+    let views: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.view())).collect();
+    write_tensors(at.join("bare.safetensors"), &views).unwrap();
+    let answers = ["own", "bare"].map(|w| good(at, &format!("run row.ron --weights {w}.safetensors t.csv")));
+    assert_eq!(answers[0], answers[1]);
+}
+
 #[test]
 fn wrong_files_are_named() {
     let folder = folder();

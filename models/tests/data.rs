@@ -29,6 +29,7 @@ const RAW: Options = Options {
     target: None,
     unlabelled: false,
     columns: Vec::new(),
+    others: Vec::new(),
 };
 
 fn request(split: Split, indices: &[usize]) -> Request<'_> {

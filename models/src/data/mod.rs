@@ -74,6 +74,9 @@ pub struct Options {
     pub unlabelled: bool,
     /// The columns of a table for the one input that takes several numbers; empty for all that are left.
     pub columns: Vec<String>,
+    /// Inputs of one number a sample that are not asked for here, as the target is not where a network is only run: columns
+    /// of their names are not among those that are left.
+    pub others: Vec<String>,
 }
 
 impl Options {

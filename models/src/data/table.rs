@@ -186,6 +186,7 @@ impl Table<'_> {
     fn columns_left(&self, fields: &[Field], options: &Options) -> Vec<String> {
         let mut taken: Vec<&str> = options.target.as_deref().into_iter().collect();
         taken.extend(fields.iter().filter(|field| is_single(field)).map(|field| field.name.as_str()));
+        taken.extend(options.others.iter().map(String::as_str));
         self.names().into_iter().filter(|name| !taken.contains(name)).map(str::to_owned).collect()
     }
 
