@@ -442,6 +442,50 @@ fn layers_over_long_axes() {
     }
 }
 
+/// The outputs of an entry `infer` without state, of one input.
+fn run_infer(text: &str, dims: &[usize], x: &[f32]) -> Vec<Vec<f32>> {
+    let model =
+        Model::from_text("far.ron", text, &Settings::default()).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let mut state = model.initial_state(0).unwrap();
+    let mut instance = Instance::bind(model.compile("infer").unwrap(), &state, &Threads::serial()).unwrap();
+    let x = brolga_runtime::Tensor::from_slice(dims, x).unwrap();
+    let outputs = instance.run_named(&mut state, &[("x", &x)]).unwrap();
+    outputs.iter().map(|(_, output)| output.as_slice::<f32>().unwrap().to_vec()).collect()
+}
+
+/// Where the mean is a million times the deviation, its rounding is as large as what elements differ by; PyTorch's variance is
+/// right to 6e-8 there.
+#[test]
+fn variances_far_from_zero() {
+    let text = |n: usize| {
+        format!(
+            "Model(inputs: {{ \"x\": \"f32[{n}, 3]\" }}, body: [Expr(\"transpose(x, [1, 0])\")], entries: {{ \"infer\": \
+             Infer(outputs: {{ \"a\": \"var(x, axis=0)\", \"b\": \"var(it, axis=1)\", \"c\": \"std(x, axis=0)\", \"d\": \
+             \"std(it, axis=1, correction=1)\" }}) }})"
+        )
+    };
+    for n in [2, 5, 33, 300, 5000] {
+        let text = text(n);
+        for mean in [0.0, -100.0, 1e4, -1e6, 1e7] {
+            let x: Vec<f32> = numbers(3 * n, 11).into_iter().map(|v| mean + 10.0 * v).collect();
+            let found = run_infer(&text, &[n, 3], &x);
+            for column in 0..3 {
+                let values: Vec<f32> = x.iter().skip(column).step_by(3).copied().collect();
+                let [_, variance, ..] = exact(&values);
+                let unbiased = variance * n as f64 / (n - 1) as f64;
+                let right = [variance, variance, variance.sqrt(), unbiased.sqrt()];
+                for (name, (found, right)) in ["a", "b", "c", "d"].iter().zip(found.iter().zip(right)) {
+                    let error = (f64::from(found[column]) - right).abs();
+                    assert!(
+                        error <= 1e-6 * right,
+                        "{name} of {n} around {mean}: off by {error:.1e} of {right:.1e}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// Zeros behind the elements change no bit of a sum, be they few, a block, or several.
 #[test]
 fn zeros_behind_change_no_bit() {

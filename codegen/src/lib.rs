@@ -30,4 +30,4 @@ pub use schedule::TracedCall;
 pub use target::{Options, TargetCpu, features};
 
 /// Changes whenever the same program may compute other bits.
-pub const NUMERICS_VERSION: u32 = 5;
+pub const NUMERICS_VERSION: u32 = 6;

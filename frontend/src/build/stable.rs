@@ -59,11 +59,24 @@ impl Ops<'_> {
         self.select(is_zero, zero, square)
     }
 
+    /// `x` without its mean. The mean is rounded, and so may be off by more than what elements around 1e6 differ by; what is
+    /// left of it is taken off too. That is 0 but for rounding, so it has no gradient; where it is infinite or NaN, it stays.
+    fn centred(&mut self, x: Tensor, axes: &[usize]) -> Built {
+        let mean = self.mean(x, axes, true)?;
+        let centred = self.sub(x, mean)?;
+        let fixed = self.stop_gradient(centred)?;
+        let rest = self.mean(fixed, axes, true)?;
+        let size = self.elementwise(ScalarOp::Abs, rest)?;
+        let finite = self.compare_num(Comparison::Lt, size, f64::INFINITY)?;
+        let zero = self.b.zeros_like(rest)?;
+        let rest = self.select(finite, rest, zero)?;
+        self.sub(centred, rest)
+    }
+
     /// The mean squared distance from the mean, the sum divided by the number of elements less `correction`. `sqrt` of it
     /// has the gradient 0 where all elements are equal.
     pub fn variance(&mut self, x: Tensor, axes: &[usize], keep: bool, correction: f64) -> Built {
-        let mean = self.mean(x, axes, true)?;
-        let centred = self.sub(x, mean)?;
+        let centred = self.centred(x, axes)?;
         let square = self.square_from_zero(centred)?;
         if correction == 0.0 {
             return self.mean(square, axes, keep);
@@ -74,10 +87,12 @@ impl Ops<'_> {
         self.div_num(sum, (count - correction).max(0.0))
     }
 
-    /// The root of the variance, in units of the largest element, as [`Self::norm`].
+    /// The root of the variance, in units of about the largest element, as [`Self::norm`]: a power of two, so that dividing by it
+    /// is exact, and elements that differ by little still do.
     pub fn deviation(&mut self, x: Tensor, axes: &[usize], keep: bool, correction: f64) -> Built {
         let size = self.elementwise(ScalarOp::Abs, x)?;
         let unit = self.unit_along(size, axes)?;
+        let unit = self.power_of_two_below(unit)?;
         let share = self.div(x, unit)?;
         let variance = self.variance(share, axes, true, correction)?;
         let root = self.sqrt(variance)?;
@@ -102,6 +117,20 @@ impl Ops<'_> {
         let least = if self.dtype(size) == DType::F64 { 2f64.powi(-960) } else { 2f64.powi(-100) };
         let unit = self.scale_along(size, axes, 0.0, 1.0)?;
         self.max_num(unit, least)
+    }
+
+    /// The power of two at or below each positive number that is not denormal; without gradient. Of NaN it is infinite.
+    fn power_of_two_below(&mut self, x: Tensor) -> Built {
+        let dtype = self.dtype(x);
+        let (bits, exponent) = match dtype {
+            DType::F64 => (DType::I64, 0x7ff0_0000_0000_0000),
+            _ => (DType::I32, 0x7f80_0000),
+        };
+        let x = self.elementwise(ScalarOp::Bitcast(bits), x)?;
+        let exponent = self.int_scalar(exponent, bits)?;
+        let exponent = self.elementwise2(ScalarOp::And, x, exponent)?;
+        let power = self.elementwise(ScalarOp::Bitcast(dtype), exponent)?;
+        self.stop_gradient(power)
     }
 
     /// The Euclidean norm, in units of the largest element, so that no square overflows or underflows. Its gradient at
