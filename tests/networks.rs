@@ -7,47 +7,16 @@ use brolga::ir::DType;
 use brolga::passes::Algorithms;
 use brolga::runtime::{Executable, Input, Instance, SlotKind};
 use brolga::{CompileOptions, Model, Settings, State, Tensor, Threads, compile, with_gradients};
-use safetensors::SafeTensors;
 
 use crate::common::generate::{bits, images, initial, labels};
+use crate::common::reference::{Reference, Row};
 
-/// Elements stored of each tensor.
-const SAMPLES: usize = 16;
-
-/// What PyTorch computed of one tensor.
-struct Row {
-    name: String,
-    /// `max|y64|` over the whole tensor; where it is nothing but rounding, over all gradients.
-    largest: f64,
-    /// `max|y32 - y64| / max|y64|` of PyTorch's run in f32.
-    torch_error: f64,
-    /// The elements' sum with signs from a formula.
-    projection: f64,
-    samples: [f64; SAMPLES],
-}
-
-fn reference(network: &str) -> Vec<Row> {
-    let path = format!("{}/tests/networks/{network}.safetensors", env!("CARGO_MANIFEST_DIR"));
-    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
-    let names = &metadata.metadata().as_ref().expect("names")["names"];
-    let file = SafeTensors::deserialize(&bytes).unwrap();
-    let data = file.tensor("rows").unwrap();
-    let numbers: Vec<f64> = data.data().as_chunks().0.iter().map(|&c| f64::from_le_bytes(c)).collect();
-    let mut rows: Vec<Row> = names
-        .lines()
-        .zip(numbers.chunks_exact(4 + SAMPLES))
-        .map(|(name, row)| Row {
-            name: name.to_owned(),
-            largest: row[0],
-            torch_error: row[2], // row[1] is that of the first run alone
-            projection: row[3],
-            samples: row[4..].try_into().unwrap(),
-        })
-        .collect();
-    assert_eq!(data.shape(), [rows.len(), 4 + SAMPLES]);
+/// What the file has of the network, or of it without kinks.
+fn reference(network: &str, kinks: bool) -> Vec<Row> {
+    let mut rows = Reference::open(&format!("networks/{network}.safetensors")).unwrap().rows;
+    rows.retain(|row| row.name.starts_with("smooth.") != kinks);
     // The error of a single number may be small by chance: that of the loss comes from all that leads to it.
-    let forward = rows.iter().filter(|row| !row.name.starts_with("grad."));
+    let forward = rows.iter().filter(|row| !row.name.contains("grad."));
     let worst = forward.map(|row| row.torch_error).fold(0.0, f64::max);
     for row in rows.iter_mut().filter(|row| row.name == "loss") {
         row.torch_error = worst;
@@ -55,35 +24,14 @@ fn reference(network: &str) -> Vec<Row> {
     rows
 }
 
-impl Row {
-    /// The larger of the largest error of the stored elements, and that of the projection as if all elements had it:
-    /// signs that know nothing of the errors add n of them up to their root mean square times the root of n.
-    fn error(&self, values: &[f64]) -> f64 {
-        let sign = |i: usize| if bits(&self.name, i) >> 63 == 1 { -1.0 } else { 1.0 };
-        let projection: f64 = values.iter().enumerate().map(|(i, y)| sign(i) * y).sum();
-        let at = |j: usize| match values.len() {
-            ..=SAMPLES => j,
-            many => (bits(&format!("at.{}", self.name), j) % many as u64) as usize,
-        };
-        let stored = self.samples.iter().take(values.len()).enumerate();
-        let differences = stored.map(|(j, y64)| (values[at(j)] - y64).abs());
-        let sum = (projection - self.projection).abs() / (values.len() as f64).sqrt();
-        // Unlike f64::max, this keeps a NaN.
-        let worst = differences.fold(sum, |worst, d| if d > worst || d.is_nan() { d } else { worst });
-        if worst == 0.0 { 0.0 } else { worst / self.largest }
-    }
-
-    /// The largest error that the rule allows; `typical` is PyTorch's of gradients in a network where derivatives jump. One
-    /// jump changes all gradients before it, by 1e-3 or so, and which jump is chance, so a tensor may be as far off as most
-    /// are, or as this one was. What is strict is the comparison without kinks.
-    fn bound(&self, float: DType, typical: Option<f64>) -> f64 {
-        match (float, typical) {
-            (DType::F64, _) => 1e-9,
-            (_, Some(typical)) if self.name.starts_with("grad.") => {
-                (3.0 * self.torch_error.max(typical)).max(1e-3)
-            }
-            _ => (3.0 * self.torch_error).max(1e-6),
-        }
+/// The largest error that the rule allows; `typical` is PyTorch's of gradients in a network where derivatives jump. One
+/// jump changes all gradients before it, by 1e-3 or so, and which jump is chance, so a tensor may be as far off as most
+/// are, or as this one was. What is strict is the comparison without kinks.
+fn bound(row: &Row, float: DType, typical: Option<f64>) -> f64 {
+    match (float, typical) {
+        (DType::F64, _) => 1e-9,
+        (_, Some(typical)) if row.name.starts_with("grad.") => (3.0 * row.torch_error.max(typical)).max(1e-3),
+        _ => row.bound(),
     }
 }
 
@@ -188,8 +136,13 @@ fn compute(model: &Model) -> Vec<(String, Vec<f64>)> {
     found.extend(train(model, &mut state, &threads));
     let buffers = state.slots().iter().filter(|slot| slot.kind() == SlotKind::Buffer);
     found.extend(buffers.map(|slot| (format!("first.{}", slot.name()), numbers(slot.tensor()))));
-    found.sort_by(|a, b| a.0.cmp(&b.0));
     found
+}
+
+/// The loss and the gradients of a training step without kinks.
+fn train_smooth(model: &Model) -> Vec<(String, Vec<f64>)> {
+    let found = train(model, &mut initial_state(model), &Threads::new(2).unwrap());
+    found.into_iter().map(|(name, values)| (format!("smooth.{name}"), values)).collect()
 }
 
 /// The loss and the gradients of a training step.
@@ -209,22 +162,21 @@ fn typical(rows: &[Row]) -> f64 {
     errors[errors.len() / 2]
 }
 
-/// Compares what was computed with a reference file.
+/// Compares what was computed with what is stored.
 fn compare(
-    file: &str,
+    network: &str,
     float: DType,
-    rows: &mut [Row],
-    found: &mut [(String, Vec<f64>)],
+    rows: &[Row],
+    mut found: Vec<(String, Vec<f64>)>,
     bound: &dyn Fn(&Row) -> f64,
 ) {
-    rows.sort_by(|a, b| a.name.cmp(&b.name));
     found.sort_by(|a, b| a.0.cmp(&b.0));
     let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-    assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names, "{file}");
+    assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names, "{network}");
     let mut wrong = Vec::new();
-    for (row, (name, values)) in rows.iter().zip(found) {
-        let (error, bound) = (row.error(values), bound(row));
-        let line = format!("{file} {float} {name:<44} {error:8.1e} of {bound:8.1e}");
+    for (row, (name, values)) in rows.iter().zip(&found) {
+        let (error, bound) = (row.error(values).unwrap(), bound(row));
+        let line = format!("{network} {float} {name:<44} {error:8.1e} of {bound:8.1e}");
         println!("{line}");
         // A NaN does not pass.
         if error.is_nan() || error > bound {
@@ -235,18 +187,16 @@ fn compare(
 }
 
 fn agrees(network: &str) {
-    let mut rows = reference(network);
+    let rows = reference(network, true);
     let kinks = network != "bert-tiny-encoder";
     let typical = kinks.then(|| typical(&rows));
     for float in [DType::F32, DType::F64] {
-        let mut found = compute(&model(network, float, true));
-        compare(network, float, &mut rows, &mut found, &|row| row.bound(float, typical));
+        let found = compute(&model(network, float, true));
+        compare(network, float, &rows, found, &|row| bound(row, float, typical));
     }
     if kinks {
-        let file = format!("{network}-smooth");
-        let model = model(network, DType::F32, false);
-        let mut found = train(&model, &mut initial_state(&model), &Threads::new(2).unwrap());
-        compare(&file, DType::F32, &mut reference(&file), &mut found, &|row| row.bound(DType::F32, None));
+        let found = train_smooth(&model(network, DType::F32, false));
+        compare(network, DType::F32, &reference(network, false), found, &Row::bound);
     }
 }
 
@@ -255,10 +205,8 @@ fn agrees(network: &str) {
 #[test]
 fn fast_algorithms_keep_their_bound() {
     for network in ["resnet18", "googlenet-tv-aux"] {
-        let file = format!("{network}-smooth");
         let model = model(network, DType::F32, false).with_options(CompileOptions::default());
-        let mut found = train(&model, &mut initial_state(&model), &Threads::new(2).unwrap());
-        compare(&file, DType::F32, &mut reference(&file), &mut found, &|_| 1e-3);
+        compare(network, DType::F32, &reference(network, false), train_smooth(&model), &|_| 1e-3);
     }
 }
 
@@ -288,18 +236,11 @@ networks! {
 fn changes_are_seen() {
     let values: Vec<f64> = images("image", 1000).into_iter().map(f64::from).collect();
     let stored = |j: usize| (bits("at.first.x", j) % 1000) as usize;
-    let sign = |i: usize| if bits("first.x", i) >> 63 == 1 { -1.0 } else { 1.0 };
-    let row = Row {
-        largest: 1.7,
-        torch_error: 1e-7,
-        projection: values.iter().enumerate().map(|(i, y)| sign(i) * y).sum(),
-        samples: std::array::from_fn(|j| values[stored(j)]),
-        name: "first.x".to_owned(),
-    };
-    let passes = |values: &[f64]| row.error(values) <= row.bound(DType::F32, None);
-    assert!(passes(&values));
-    for at in [stored(3), 0, 999] {
-        for change in [1e-3, f64::NAN] {
+    let row = Row::of("first.x", &values, 1e-7, 14);
+    let passes = |values: &[f64]| row.passes(row.error(values).unwrap());
+    assert!(passes(&values) && row.numbers()[3] == values[stored(3)]);
+    for at in [stored(3), 0, 500, 999] {
+        for change in [1e-4, f64::NAN] {
             let mut changed = values.clone();
             changed[at] += change;
             assert!(!passes(&changed), "{at} {change}");

@@ -1,5 +1,6 @@
 //! Comparison with PyTorch (`tests/references/README.md`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use brolga::passes::Algorithms;
@@ -7,7 +8,7 @@ use brolga::runtime::{Instance, SlotKind};
 use brolga::{CompileOptions, Model, Settings, State, Tensor, Threads, compile, with_gradients};
 
 use crate::common::generate::{bits, images, initial, labels};
-use crate::common::reference::{Reference, Row, stride};
+use crate::common::reference::{Reference, Row, digest};
 
 #[test]
 fn generates_the_known_values() {
@@ -26,63 +27,102 @@ const MODELS: [&str; 6] =
 #[test]
 fn every_reference_is_complete() {
     for model in MODELS {
+        let reference = Reference::open(&file(model)).unwrap();
+        let names: Vec<&str> = reference.rows.iter().map(|row| row.name.as_str()).collect();
+        let with = |prefix: &str| names.iter().filter_map(|n| n.strip_prefix(prefix)).collect::<Vec<_>>();
+        let parameters = with("grad.");
+        assert!(parameters.len() >= 6, "{model}: {parameters:?}");
+        let mut state = [parameters, with("first.")].concat();
+        state.sort_unstable();
+        assert!(names.contains(&"logits"));
         for optimizer in ["sgd", "adam"] {
-            let reference = Reference::open(model, optimizer).unwrap();
-            let names = reference.names();
-            let with = |prefix: &str| names.iter().filter_map(|n| n.strip_prefix(prefix)).collect::<Vec<_>>();
-            let parameters = with("grad.");
-            assert!(parameters.len() >= 6, "{model}: {parameters:?}");
-            let mut state = [parameters, with("first.")].concat();
-            state.sort_unstable();
-            assert_eq!(with("final."), state, "{model}: every parameter and running statistic");
-            assert!(names.iter().any(|n| n == "logits") && names.iter().any(|n| n == "losses"));
+            let last = with(&format!("{optimizer}.final."));
+            assert_eq!(last, state, "{model}: every parameter and running statistic");
+            assert!(names.contains(&format!("{optimizer}.losses").as_str()));
+        }
+        assert_eq!(names.len(), 2 * (1 + state.len()) + state.len() + 1);
+    }
+}
+
+/// A repository keeps what it ever had: a model's numbers are at most 100 KB.
+#[test]
+fn no_reference_is_large() {
+    let mut found = 0;
+    for folder in ["references", "networks"] {
+        let path = format!("{}/tests/{folder}", env!("CARGO_MANIFEST_DIR"));
+        for entry in std::fs::read_dir(&path).unwrap().map(Result::unwrap) {
+            let (name, size) = (entry.file_name(), entry.metadata().unwrap().len());
+            if entry.path().extension().is_some_and(|extension| extension == "safetensors") {
+                assert!(size <= 100_000, "{name:?} has {size} bytes");
+                found += 1;
+            }
         }
     }
+    assert!(found >= 15, "{found}");
 }
 
+/// The numbers that `make.py` is tested with as well.
 #[test]
-fn a_stride_leaves_no_row_out() {
-    assert_eq!([0, 1, 150, 1024].map(stride), [1, 1, 1, 1]);
-    // 2 does not divide 1,025; 2,304 = 16 * 16 * 3 * 3 needs 5; 36,864 = 64 * 64 * 3 * 3 needs 37.
-    assert_eq!([1025, 2304, 36_864].map(stride), [2, 5, 37]);
+fn digests_have_the_known_values() {
+    let values: Vec<f64> = images("image", 8 * 28 * 28).into_iter().map(f64::from).collect();
+    let known = [
+        0.057_072_937_488_555_91,
+        0.088_909_350_335_597_99,
+        0.395_237_982_273_101_8,
+        0.461_962_193_250_656_13,
+        0.015_255_520_137_741_058,
+        0.642_491_291_079_546_2,
+        1.264_488_451_717_621_4,
+        -0.403_591_657_733_047_67,
+    ];
+    let found = digest("first.x", &values, 8);
+    assert_eq!(found.len(), known.len());
+    assert!(found.iter().zip(known).all(|(y, known)| (y - known).abs() < 1e-14), "{found:?}");
+    assert_eq!(digest("first.x", &values[..8], 8), values[..8]);
 }
 
-/// What is stored, spread out again to a whole tensor, is equal; a change above the bound is seen.
+/// Of a small tensor all is stored; a change above the bound is seen.
 #[test]
 fn compares_by_the_rule() {
-    let reference = Reference::open("lenet5", "sgd").unwrap();
-    let exact: Vec<f32> = reference.tensor("final.conv2.bias").unwrap().iter().map(|&v| v as f32).collect();
-    let row = reference.compare("final.conv2.bias", &exact).unwrap();
-    assert!(row.passes() && row.error < 1e-7, "{row}");
-    assert!(row.bound >= 1e-6);
+    let reference = Reference::open(&file("lenet5")).unwrap();
+    let row = reference.row("sgd.final.conv2.bias").unwrap();
+    assert!(row.count == 16 && row.bound() >= 1e-6);
+    let exact: Vec<f64> = row.numbers().iter().map(|&v| f64::from(v as f32)).collect();
+    let error = row.error(&exact).unwrap();
+    assert!(error < 1e-7, "{error}");
 
-    let largest = exact.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-    for (wrong, change) in [(3, 2.0 * row.bound as f32 * largest), (0, f32::NAN), (7, f32::INFINITY)] {
+    for (wrong, change) in [(3, 2.0 * row.bound() * row.largest), (0, f64::NAN), (7, f64::INFINITY)] {
         let mut changed = exact.clone();
         changed[wrong] += change;
-        let row = reference.compare("final.conv2.bias", &changed).unwrap();
-        assert!(!row.passes(), "{row}");
+        let error = row.error(&changed).unwrap();
+        assert!(!row.passes(error), "{error}");
     }
 
-    assert!(reference.compare("final.conv2.bias", &exact[1..]).unwrap_err().contains("15 elements"));
-    assert!(reference.compare("final.conv9.bias", &exact).unwrap_err().contains("conv9"));
-    assert!(Reference::open("lenet6", "sgd").is_err());
+    assert!(row.error(&exact[1..]).unwrap_err().contains("15 elements"));
+    assert!(reference.row("sgd.final.conv9.bias").unwrap_err().contains("conv9"));
+    assert!(Reference::open(&file("lenet6")).is_err());
 }
 
-/// A large tensor is compared where samples of it are stored.
+/// A wrong element of a tensor of which not all is stored is seen wherever it is; so are rows in another order.
 #[test]
-fn compares_samples_of_large_tensors() {
-    let reference = Reference::open("mlp-256-128", "adam").unwrap();
-    let stored = reference.tensor("grad.fc1.weight").unwrap();
-    let count = 256 * 784;
-    let mut whole = vec![0.0; count];
-    for (i, value) in stored.iter().enumerate() {
-        whole[i * stride(count)] = *value as f32;
+fn every_element_of_a_large_tensor_counts() {
+    let values: Vec<f64> = initial("x.weight", &[64, 64, 3, 3]).into_iter().map(f64::from).collect();
+    let row = Row::of("grad.x.weight", &values, 1e-7, 96);
+    assert!(row.numbers().len() == 96 && row.passes(row.error(&values).unwrap()));
+    for at in (0..values.len()).step_by(1009) {
+        for change in [1.01 * row.seen(), -1.01 * row.seen(), f64::NAN] {
+            let mut changed = values.clone();
+            changed[at] += change;
+            assert!(!row.passes(row.error(&changed).unwrap()), "{at}: {change}");
+        }
     }
-    let row: Row = reference.compare("grad.fc1.weight", &whole).unwrap();
-    assert!(row.passes(), "{row}");
-    whole[stride(count)] += 1.0;
-    assert!(!reference.compare("grad.fc1.weight", &whole).unwrap().passes());
+    let mut turned = values;
+    turned.rotate_left(9);
+    assert!(!row.passes(row.error(&turned).unwrap()));
+}
+
+fn file(model: &str) -> String {
+    format!("references/{model}.safetensors")
 }
 
 /// The model as the references have it: this optimiser, logits for probabilities, no dropout.
@@ -137,8 +177,8 @@ fn initial_state(model: &Model) -> State {
     state
 }
 
-/// Everything that a reference file has, as Brolga computes it.
-fn compute(model: &Model) -> Vec<(String, Vec<f32>)> {
+/// Everything that a reference file has of this optimiser, as Brolga computes it.
+fn compute(model: &Model, optimizer: &str) -> Vec<(String, Vec<f64>)> {
     // Streams that leave no pre-activation within rounding of 0 in the first step.
     let stream = match model.name() {
         "resnet20" => "image.27",
@@ -161,7 +201,9 @@ fn compute(model: &Model) -> Vec<(String, Vec<f32>)> {
     fn borrowed(inputs: &[(String, Tensor)]) -> Vec<(&str, &Tensor)> {
         inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect()
     }
-    let floats = |tensor: &Tensor| tensor.as_slice::<f32>().unwrap().to_vec();
+    let floats = |tensor: &Tensor| -> Vec<f64> {
+        tensor.as_slice::<f32>().unwrap().iter().map(|&v| f64::from(v)).collect()
+    };
     let mut found = Vec::new();
 
     let mut state = initial_state(model);
@@ -182,39 +224,44 @@ fn compute(model: &Model) -> Vec<(String, Vec<f32>)> {
     let mut losses = Vec::new();
     for step in 0..20 {
         let outputs = instance.run_named(&mut state, &borrowed(&inputs)).unwrap();
-        losses.push(outputs.iter().find(|(name, _)| name == "loss").unwrap().1.item().unwrap() as f32);
+        losses.push(outputs.iter().find(|(name, _)| name == "loss").unwrap().1.item().unwrap());
         for slot in state.slots().iter().filter(|slot| slot.kind().is_weight()) {
             let value = || floats(slot.tensor());
             if step == 0 && slot.kind() == SlotKind::Buffer {
                 found.push((format!("first.{}", slot.name()), value()));
             }
             if step == 19 {
-                found.push((format!("final.{}", slot.name()), value()));
+                found.push((format!("{optimizer}.final.{}", slot.name()), value()));
             }
         }
     }
-    found.push(("losses".to_owned(), losses));
+    found.push((format!("{optimizer}.losses"), losses));
     found
 }
 
-/// Compares everything by the rule.
+/// Compares everything by the rule. Nothing passes with a wrong element in its middle.
 fn agrees(name: &str) {
-    let mut wrong = Vec::new();
+    let reference = Reference::open(&file(name)).unwrap();
+    let (mut wrong, mut compared) = (Vec::new(), BTreeSet::new());
     for optimizer in ["sgd", "adam"] {
-        let reference = Reference::open(name, optimizer).unwrap();
-        let found = compute(&model(name, optimizer));
-        let mut names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
-        names.sort_unstable();
-        assert_eq!(names, reference.names(), "{name}.{optimizer}: what is compared");
-        for (tensor, values) in &found {
-            let row = reference.compare(tensor, values).unwrap();
-            println!("{name}.{optimizer} {row}");
-            if !row.passes() {
-                wrong.push(format!("{name}.{optimizer} {row}"));
+        for (tensor, mut values) in compute(&model(name, optimizer), optimizer) {
+            let row = reference.row(&tensor).unwrap();
+            let error = row.error(&values).unwrap();
+            let line = format!("{name} {optimizer} {tensor:<44} {error:9.2e} of {:8.2e}", row.bound());
+            println!("{line}");
+            if !row.passes(error) {
+                wrong.push(line);
+            } else {
+                let middle = values.len() / 2;
+                values[middle] += 1.01 * row.seen();
+                assert!(!row.passes(row.error(&values).unwrap()), "{tensor}: a wrong element is not seen");
             }
+            compared.insert(tensor);
         }
     }
     assert!(wrong.is_empty(), "{} tensors differ too much:\n{}", wrong.len(), wrong.join("\n"));
+    let stored: BTreeSet<String> = reference.rows.iter().map(|row| row.name.clone()).collect();
+    assert_eq!(compared, stored, "{name}: what is compared");
 }
 
 #[test]

@@ -3,17 +3,23 @@
 
 use brolga_ir::random::splitmix64;
 
-/// The element `index` of the stream of the tensor `name`: that of SplitMix64, seeded with the FNV-1a hash of the name.
-pub fn bits(name: &str, index: usize) -> u64 {
+/// The stream of the tensor `name`, by index: that of SplitMix64, seeded with the FNV-1a hash of the name.
+pub fn stream(name: &str) -> impl Fn(usize) -> u64 + use<> {
     let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    splitmix64(&mut seed.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    move |index| splitmix64(&mut seed.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+}
+
+/// The element `index` of the stream of the tensor `name`.
+pub fn bits(name: &str, index: usize) -> u64 {
+    stream(name)(index)
 }
 
 /// `offset + scale * u` with u in [-1, 1) from the upper 24 bits; f64 arithmetic, rounded to f32.
 fn uniform(name: &str, count: usize, scale: f64, offset: f64) -> Vec<f32> {
-    let u = |index| (bits(name, index) >> 40) as f64 / f64::from(1 << 23) - 1.0;
+    let stream = stream(name);
+    let u = |index| (stream(index) >> 40) as f64 / f64::from(1 << 23) - 1.0;
     (0..count).map(|index| (offset + scale * u(index)) as f32).collect()
 }
 

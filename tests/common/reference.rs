@@ -1,116 +1,155 @@
-//! The committed results of PyTorch, and the rule by which ours are compared with them; the files are described
-//! in `tests/references/README.md`.
+//! The committed results of PyTorch, and how far others are from them; `tests/references/README.md` describes the files.
 
-use std::fmt;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 
-/// One file `tests/references/<model>.<optimizer>.safetensors`.
+use super::generate::stream;
+
+/// One file of `tests/references` or `tests/networks`.
 pub struct Reference {
     path: PathBuf,
-    bytes: Vec<u8>,
+    pub rows: Vec<Row>,
 }
 
-/// How one tensor compares.
-#[derive(Debug)]
+/// What a file has of one tensor.
+#[derive(Clone, Debug)]
 pub struct Row {
     pub name: String,
-    /// `max|y - y64| / max|y64|`, the first maximum over the sampled elements, the second over all.
-    pub error: f64,
-    /// `max(1e-6, 3 * the error of PyTorch's f32 run)`.
-    pub bound: f64,
-}
-
-impl Row {
-    pub fn passes(&self) -> bool {
-        self.error <= self.bound // a NaN does not
-    }
-}
-
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Row { name, error, bound } = self;
-        let verdict = if self.passes() { "" } else { "  TOO LARGE" };
-        write!(f, "{name:<44} {error:9.2e} of {bound:8.2e}{verdict}")
-    }
+    /// How many elements it has.
+    pub count: usize,
+    /// `max|y64|` over the whole tensor; of `tests/networks`, where it is nothing but rounding, over all gradients.
+    pub largest: f64,
+    /// `max|y32 - y64| / largest` of PyTorch's run in f32.
+    pub torch_error: f64,
+    /// The [`digest`] of its elements in f64.
+    numbers: Vec<f64>,
+    keep: usize,
 }
 
 impl Reference {
-    /// Reads the file of `model` and `optimizer` (`sgd` or `adam`).
-    pub fn open(model: &str, optimizer: &str) -> Result<Self, String> {
-        let file = format!("tests/references/{model}.{optimizer}.safetensors");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    /// Reads a file of the folder `tests`.
+    pub fn open(file: &str) -> Result<Self, String> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file);
         let bytes = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let reference = Self { path, bytes };
-        reference.file()?;
-        Ok(reference)
+        let rows = rows(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(Self { path, rows })
     }
 
-    /// What can be compared: `logits`, `losses`, `grad.<parameter>`, `first.<running statistic>`,
-    /// `final.<parameter or running statistic>`.
-    pub fn names(&self) -> Vec<String> {
-        let names = self.file().map(|file| file.names().into_iter().map(String::from).collect());
-        let mut names: Vec<_> = names.unwrap_or_default();
-        names.retain(|name| !name.starts_with("error."));
-        names.sort();
-        names
-    }
-
-    /// Compares the whole tensor `name`, row-major, with what is stored of it.
-    pub fn compare(&self, name: &str, values: &[f32]) -> Result<Row, String> {
-        let stored = self.tensor(name)?;
-        let about = self.tensor(&format!("error.{name}"))?;
-        let [largest, torch_error] = about[..] else {
-            return Err(format!(
-                "{}: `error.{name}` has {} elements, not 2",
-                self.path.display(),
-                about.len()
-            ));
-        };
-        let step = stride(values.len());
-        if values.len().div_ceil(step) != stored.len() {
-            let (found, stored) = (values.len(), stored.len());
-            return Err(format!("`{name}`: {found} elements do not give the {stored} samples stored"));
-        }
-        if stored.is_empty() {
-            return Err(format!("`{name}` is empty"));
-        }
-        let differences =
-            values.iter().step_by(step).zip(&stored).map(|(&y, y64)| (f64::from(y) - y64).abs());
-        // Unlike f64::max, this keeps a NaN.
-        let worst = differences.fold(0.0, |worst: f64, d| if d > worst || d.is_nan() { d } else { worst });
-        let error = if worst == 0.0 { 0.0 } else { worst / largest };
-        Ok(Row { name: name.into(), error, bound: (3.0 * torch_error).max(1e-6) })
-    }
-
-    fn file(&self) -> Result<SafeTensors<'_>, String> {
-        SafeTensors::deserialize(&self.bytes).map_err(|e| format!("{}: {e}", self.path.display()))
-    }
-
-    /// What is stored of the tensor `name`.
-    pub fn tensor(&self, name: &str) -> Result<Vec<f64>, String> {
-        let file = self.file()?;
-        let view = file.tensor(name).map_err(|e| format!("{}: {e}", self.path.display()))?;
-        if view.dtype() != Dtype::F64 {
-            return Err(format!("{}: `{name}` is {:?}, not F64", self.path.display(), view.dtype()));
-        }
-        Ok(view.data().as_chunks().0.iter().map(|&chunk| f64::from_le_bytes(chunk)).collect())
+    pub fn row(&self, name: &str) -> Result<&Row, String> {
+        let row = self.rows.iter().find(|row| row.name == name);
+        row.ok_or_else(|| format!("{}: no `{name}`", self.path.display()))
     }
 }
 
-/// Of `count` elements every `stride(count)`-th is stored: all of up to 1,024, else about 1,000, spread over all
-/// rows, columns and channels because the stride has no factor in common with the count.
-pub fn stride(count: usize) -> usize {
-    let gcd = |mut a: usize, mut b: usize| {
-        while b != 0 {
-            (a, b) = (b, a % b);
-        }
-        a
-    };
-    let mut stride = count.div_ceil(1024).max(1);
-    while stride > 1 && gcd(stride, count) > 1 {
-        stride += 1;
+impl Row {
+    /// What a file that keeps `keep` numbers would have of this tensor.
+    pub fn of(name: &str, values: &[f64], torch_error: f64, keep: usize) -> Self {
+        let largest = values.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+        let numbers = digest(name, values, keep);
+        Self { name: name.to_owned(), count: values.len(), largest, torch_error, numbers, keep }
     }
-    stride
+
+    /// How far the whole tensor, row-major, is off: the largest difference of the digests, as a part of `largest`. A NaN
+    /// if an element is one.
+    pub fn error(&self, values: &[f64]) -> Result<f64, String> {
+        if values.len() != self.count {
+            return Err(format!("`{}`: {} elements, not {}", self.name, values.len(), self.count));
+        }
+        let found = digest(&self.name, values, self.keep);
+        let differences = found.iter().zip(&self.numbers).map(|(y, y64)| (y - y64).abs());
+        // Unlike f64::max, this keeps a NaN.
+        let worst = differences.fold(0.0, |worst: f64, d| if d > worst || d.is_nan() { d } else { worst });
+        Ok(if worst == 0.0 { 0.0 } else { worst / self.largest })
+    }
+
+    /// What is stored of it.
+    pub fn numbers(&self) -> &[f64] {
+        &self.numbers
+    }
+
+    /// `max(1e-6, 3 * the error of PyTorch's run in f32)`.
+    pub fn bound(&self) -> f64 {
+        (3.0 * self.torch_error).max(1e-6)
+    }
+
+    /// A NaN does not.
+    pub fn passes(&self, error: f64) -> bool {
+        error <= self.bound()
+    }
+
+    /// A change of any one element by more than this is seen, where all is within the bound without it.
+    pub fn seen(&self) -> f64 {
+        let half = self.keep / 2;
+        let root = if self.count > self.keep { (self.count as f64 / half as f64).sqrt() } else { 1.0 };
+        2.0 * self.bound() * self.largest * root
+    }
+}
+
+/// What is stored of a tensor: all elements of up to `keep`; of more, `keep / 2` of them, and as many sums. The sum j is
+/// that of the elements j, j + `keep / 2`, ... with signs from a formula, over the root of their number. Every element is
+/// in one. Signs that know nothing of the errors add n of them up to their root mean square times the root of n.
+pub fn digest(name: &str, values: &[f64], keep: usize) -> Vec<f64> {
+    if values.len() <= keep {
+        return values.to_vec();
+    }
+    let half = keep / 2;
+    let (at, sign) = (stream(&format!("at.{name}")), stream(name));
+    let mut numbers: Vec<f64> = (0..half).map(|j| values[(at(j) % values.len() as u64) as usize]).collect();
+    let mut sums = vec![0.0; half];
+    for (first, group) in values.chunks(half).enumerate() {
+        for (j, y) in group.iter().enumerate() {
+            sums[j] += if sign(first * half + j) >> 63 == 1 { -y } else { *y };
+        }
+    }
+    let root = (values.len() as f64 / half as f64).sqrt();
+    numbers.extend(sums.iter().map(|sum| sum / root));
+    numbers
+}
+
+fn rows(bytes: &[u8]) -> Result<Vec<Row>, Box<dyn Error>> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes)?;
+    let texts = metadata.metadata().as_ref().ok_or("no metadata")?;
+    let keep: usize = texts.get("keep").ok_or("no `keep`")?.parse()?;
+    let names = names(texts.get("names").ok_or("no `names`")?)?;
+    let file = SafeTensors::deserialize(bytes)?;
+    let data = |name: &str, dtype: Dtype| match file.tensor(name)? {
+        view if view.dtype() == dtype => Ok(view.data()),
+        view => Err(Box::<dyn Error>::from(format!("`{name}` is {:?}, not {dtype:?}", view.dtype()))),
+    };
+    let counts = data("counts", Dtype::U32)?.as_chunks::<4>().0;
+    let scales = data("scales", Dtype::F32)?.as_chunks::<4>().0;
+    let numbers = data("numbers", Dtype::U8)?.as_chunks::<5>().0;
+    let counts: Vec<usize> = counts.iter().map(|&count| u32::from_le_bytes(count) as usize).collect();
+    let scales: Vec<f64> = scales.iter().map(|&scale| f64::from(f32::from_le_bytes(scale))).collect();
+    let kept: usize = counts.iter().map(|&count| count.min(keep)).sum();
+    if (counts.len(), scales.len(), numbers.len()) != (names.len(), 2 * names.len(), kept) {
+        return Err("not as much of everything as there are names".into());
+    }
+    let mut numbers = numbers.iter();
+    let each = names.into_iter().zip(counts).zip(scales.as_chunks::<2>().0);
+    let rows = each.map(|((name, count), &[largest, torch_error])| {
+        let unit = largest * 2f64.powi(-36);
+        let numbers = numbers.by_ref().take(count.min(keep)).map(|&number| unit * fixed(number)).collect();
+        Row { name, count, largest, torch_error, numbers, keep }
+    });
+    Ok(rows.collect())
+}
+
+/// A signed whole number of five bytes.
+fn fixed([a, b, c, d, e]: [u8; 5]) -> f64 {
+    (i64::from_le_bytes([0, 0, 0, a, b, c, d, e]) >> 24) as f64
+}
+
+/// The names of a file: each line says how much of the name before begins it, and how it goes on.
+fn names(text: &str) -> Result<Vec<String>, Box<dyn Error>> {
+    let mut name = String::new();
+    let mut names = Vec::new();
+    for line in text.lines() {
+        let (shared, rest) = line.split_once(' ').ok_or("a name without its number")?;
+        name = name.get(..shared.parse()?).ok_or("a name shares more than there is")?.to_owned() + rest;
+        names.push(name.clone());
+    }
+    Ok(names)
 }

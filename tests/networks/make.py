@@ -12,14 +12,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision.models as tv
-from safetensors.numpy import save_file
 from torch import nn
 
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent / "references"))
-generate = __import__("make")  # the values from a formula
+generate = __import__("make")  # the values from a formula, and what files look like
 
-SAMPLES = 16
+KEEP = 14
 ORDERS = 2
 KINDS = ["output", "loss", "grad", "first"]
 # Runs whose image is changed by about a rounding error, and by how much.
@@ -237,15 +236,6 @@ def run(name: str, dtype: torch.dtype, order=..., change=None) -> dict[str, np.n
     return results | {f"first.{k}": v for k, v in generate.values(model.named_buffers()).items()}
 
 
-def digest(name: str, y: np.ndarray) -> list[float]:
-    """The sum of the elements with signs from a formula, and 16 elements (all of fewer, with zeros behind)."""
-    flat = y.ravel()
-    signs = 1.0 - 2.0 * (generate.bits(name, flat.size) >> np.uint64(63)).astype(np.float64)
-    at = generate.bits(f"at.{name}", SAMPLES) % np.uint64(flat.size)
-    few = flat if flat.size <= SAMPLES else flat[at]
-    return [float(flat @ signs), *few, *[0.0] * (SAMPLES - len(few))]
-
-
 def scales(exact) -> dict[str, float]:
     """The largest element of each tensor. A gradient that is 0 but for rounding, as that of a shift in front of a
     batch norm, is measured by the largest of all gradients."""
@@ -259,10 +249,10 @@ def errors(exact, single) -> dict[str, float]:
     return {k: float(np.abs(single[k] - y).max() / scale[k]) for k, y in exact.items()}
 
 
-def make(name: str, kinks: bool):
-    """Writes one file: of a network as it is, or of the training step of one without kinks. For each kind of tensor,
-    the worst error of PyTorch's f32 run as it is, and of all: with the samples of the batch in other orders, and of
-    gradients behind kinks with the image changed by about a rounding error, too."""
+def make(name: str, kinks: bool) -> dict[str, tuple[np.ndarray, float, float]]:
+    """What is written of a network as it is, or of the training step of one without kinks. Prints, for each kind of
+    tensor, the worst error of PyTorch's f32 run as it is, and of all: with the samples of the batch in other orders, and
+    of gradients behind kinks with the image changed by about a rounding error, too."""
     size = NETWORKS[name][1][0]
     orders = [...] + [np.random.default_rng(seed).permutation(size) for seed in range(ORDERS)]
     exact = run(name, torch.float64)
@@ -273,16 +263,15 @@ def make(name: str, kinks: bool):
         for seed in range(CHANGES):
             changed = errors(exact, run(name, torch.float32, change=seed))
             found.append({k: error if k.startswith("grad.") else 0.0 for k, error in changed.items()})
-    rows, worst, scale = [], {}, scales(exact)
+    tensors, worst, scale = {}, {}, scales(exact)
     for tensor, y in exact.items():
         pair = [found[0][tensor], max(single[tensor] for single in found)]
-        rows.append([scale[tensor], *pair, *digest(tensor, y)])
+        tensors[tensor] = (y, scale[tensor], pair[1])
         kind = tensor.split(".")[0]
         worst[kind] = np.maximum(worst.get(kind, 0.0), pair)
-    file = name if kinks else f"{name}-smooth"
-    save_file({"rows": np.array(rows)}, FOLDER / f"{file}.safetensors", {"names": "\n".join(exact)})
     cells = ["{:.1e}, {:.1e}".format(*worst[kind]) if kind in worst else "" for kind in KINDS]
-    print(f"| {file} | " + " | ".join(cells) + " |", flush=True)
+    print(f"| {name}{'' if kinks else ', smooth'} | " + " | ".join(cells) + " |", flush=True)
+    return tensors
 
 
 def main():
@@ -291,10 +280,11 @@ def main():
     print("| network | " + " | ".join(KINDS) + " |")
     print("|---|" + "---|" * len(KINDS))
     for name in sys.argv[1:] or NETWORKS:
-        make(name, kinks=True)
+        tensors = make(name, kinks=True)
         if name != "bert-tiny-encoder":
             with smooth():
-                make(name, kinks=False)
+                tensors |= {f"smooth.{k}": about for k, about in make(name, kinks=False).items()}
+        generate.write(FOLDER / f"{name}.safetensors", KEEP, tensors)
 
 
 if __name__ == "__main__":
