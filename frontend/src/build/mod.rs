@@ -128,6 +128,9 @@ pub(crate) struct Builder<'a> {
     calls: HashMap<String, Call>,
     /// Inside `Reuse`: parameters are there already.
     reusing: bool,
+    /// Inside of steps that are not known to be run at all, as the condition of an `If` is a mistake: how many blocks were
+    /// under way where that began.
+    in_doubt: Option<usize>,
     /// Where it was asked for.
     reused_at: Option<String>,
     /// How often each layer has drawn random numbers in this pass, by path.
@@ -181,6 +184,7 @@ impl<'a> Builder<'a> {
             layer_names: names::LayerNames::default(),
             calls: HashMap::new(),
             reusing: false,
+            in_doubt: None,
             reused_at: None,
             draws: HashMap::new(),
             until: None,
@@ -247,6 +251,14 @@ impl<'a> Builder<'a> {
     /// Whether there is a mistake, here or in the form of the file: what follows from it is not said.
     pub fn has_mistakes(&self) -> bool {
         self.tree.broken || !self.diagnostics.is_empty()
+    }
+
+    /// Whether a state of that name is missed after a mistake: its layer is in the model, but may not have been built.
+    pub fn misses(&self, state: &str) -> bool {
+        let of = |path: &String| {
+            state.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.has_mistakes() && self.calls.keys().any(of)
     }
 
     /// Whether there are more mistakes than anybody reads.

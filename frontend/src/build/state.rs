@@ -145,8 +145,11 @@ impl Builder<'_> {
         let slot = Slot { name: name.to_owned(), ty, kind, init };
         if let Some((known, value)) = self.slots.get(name) {
             let Some((found, needed)) = known.differs(&slot) else { return Ok(value) };
-            return Err(Fault::new(format!("`{name}` {found}, but {needed} is needed here"))
-                .note("it is shared with an earlier layer of that name"));
+            // Of steps that may not be run at all, none shares with another.
+            if self.in_doubt.is_none() {
+                return Err(Fault::new(format!("`{name}` {found}, but {needed} is needed here"))
+                    .note("it is shared with an earlier layer of that name"));
+            }
         }
         let ty = slot.ty.clone();
         check_state(name, kind)?;

@@ -67,10 +67,13 @@ impl Builder<'_> {
             StepKind::If { condition, then, otherwise } => match self.eval(condition) {
                 Val::Bool(true) => self.run(then),
                 Val::Bool(false) => self.run(otherwise),
-                Val::Unknown => self.current = Val::Unknown,
                 other => {
-                    let message = format!("a condition must be true or false, found {}", other.describe());
-                    self.current = self.fail(Fault::new(message), condition.span);
+                    if !other.is_unknown() {
+                        let message =
+                            format!("a condition must be true or false, found {}", other.describe());
+                        self.fail(Fault::new(message), condition.span);
+                    }
+                    self.run_in_doubt([then, otherwise]);
                 }
             },
             StepKind::Aside(body) => {
@@ -88,9 +91,10 @@ impl Builder<'_> {
                 }
             }
             StepKind::Ref(name) => {
-                if let Some(filled) = self.fill(name) {
-                    self.current = self.eval(&crate::model::steps::name_expr(&filled, name.span));
-                }
+                self.current = match self.fill(name) {
+                    Some(filled) => self.eval(&crate::model::steps::name_expr(&filled, name.span)),
+                    None => Val::Unknown,
+                };
             }
             StepKind::Let(name, value) => {
                 let value = self.eval(value);
@@ -116,7 +120,8 @@ impl Builder<'_> {
             }
             _ => {
                 let message = format!("`Repeat` needs a whole number from 0 on, found {}", value.describe());
-                self.current = self.fail(Fault::new(message), times.span);
+                self.fail(Fault::new(message), times.span);
+                self.iterate_unknown(index, body, span);
             }
         }
     }
@@ -128,15 +133,44 @@ impl Builder<'_> {
             other => {
                 let fault = Fault::new(format!("`For` goes over a list, found {}", other.describe()))
                     .help("count with `range(n)`");
-                self.current = self.fail(fault, within.span);
+                self.fail(fault, within.span);
+                self.iterate_unknown(each, body, span);
             }
         }
     }
 
     /// Where it is a mistake how often a body is run, its own ones show still.
     fn iterate_unknown(&mut self, index: &str, body: &Body, span: Span) {
-        self.iterate(index, &mut std::iter::once(Val::Unknown), body, span);
+        self.doubting(|builder| builder.iterate(index, &mut std::iter::once(Val::Unknown), body, span));
         self.current = Val::Unknown;
+    }
+
+    /// Runs steps that are not known to be run at all: their mistakes show still.
+    fn doubting<T>(&mut self, inside: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.in_doubt;
+        self.in_doubt = outer.or(Some(self.depth));
+        let result = inside(self);
+        self.in_doubt = outer;
+        result
+    }
+
+    /// Where it is a mistake which of the bodies is run, those of each show still. Each begins with an unknown value and sees
+    /// no name that another gives; what any of them names is unknown from then on.
+    fn run_in_doubt(&mut self, bodies: [&Body; 2]) {
+        let numbering = self.numbering.clone();
+        let (mut names, mut stopped) = (Vec::new(), false);
+        for body in bodies {
+            self.current = Val::Unknown;
+            self.numbering.clone_from(&numbering);
+            let frame = Frame { parent: Some(self.frame), ..Frame::default() };
+            names.extend(self.in_frame(frame, |builder| {
+                builder.doubting(|builder| builder.run(body));
+                builder.frames[builder.frame].names.list().cloned().collect::<Vec<_>>()
+            }));
+            stopped |= std::mem::take(&mut self.stopped);
+        }
+        self.values.extend(names.into_iter().map(|name| (name, Val::Unknown)));
+        (self.stopped, self.current) = (stopped, Val::Unknown);
     }
 
     /// Runs a body for each of the values, which it sees under the name `index`. An iteration counts as a step.
@@ -205,7 +239,7 @@ impl Builder<'_> {
                 None => Err(Fault::new(format!("`axis` must be a whole number, found {}", axis.describe()))),
             },
             Join::Add | Join::Multiply => tensors[1..].iter().try_fold(tensors[0], |sum, &next| {
-                let (left, right) = (ops.ty(sum), ops.ty(next));
+                let (left, right) = (ops.written(sum), ops.written(next));
                 let meet = left.dims.iter().zip(&right.dims).all(|(&a, &b)| a == b || a == 1 || b == 1);
                 match (left.rank() == right.rank() && meet, join) {
                     (true, Join::Add) => ops.add(sum, next),

@@ -161,6 +161,13 @@ pub(crate) struct Template {
     pub span: Span,
 }
 
+impl Template {
+    /// What stands for a name that is a mistake, which has been reported: it cannot be filled in.
+    pub fn mistake(span: Span) -> Template {
+        Template { pieces: vec![Piece::Expr(Expr::mistake(span))], span }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Piece {
     Text(String),

@@ -125,7 +125,7 @@ impl Decoder<'_> {
             Some((Kind::Bool(stratified), _)) => *stratified,
             Some((_, value)) => {
                 self.mismatch(value, "true or false");
-                return None;
+                false
             }
         };
         let amount = get(word.fields()[0].name)?;

@@ -105,6 +105,11 @@ impl<'a> Decoder<'a> {
         self.parsed(parse::template(&self.source.clone(), text))
     }
 
+    /// The name; where it is a mistake, which is reported, one that cannot be filled in.
+    pub fn template_or_mistake(&mut self, value: &Value) -> Template {
+        self.template(value).unwrap_or_else(|| Template::mistake(value.span))
+    }
+
     pub fn parsed<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
         result.map_err(|diagnostic| self.report(diagnostic)).ok()
     }
@@ -179,9 +184,7 @@ impl<'a> Decoder<'a> {
     fn settings(&mut self, value: &Value) -> Vec<(Spanned<String>, Expr)> {
         let mut settings = Vec::new();
         for (name, value) in self.map(value, "a map of parameters to values") {
-            if let Some(value) = self.plain(value) {
-                settings.push((name, value));
-            }
+            settings.push((name, self.plain(value).unwrap_or_else(|| Expr::mistake(value.span))));
         }
         settings
     }
@@ -248,9 +251,7 @@ impl<'a> Decoder<'a> {
         let variants = get("variants").map_or(Vec::new(), |value| self.variants(value, &parameters));
         let mut dims = Vec::new();
         for (name, value) in get("dims").map_or(Vec::new(), |value| self.map(value, "a map of sizes")) {
-            if let Some(value) = self.expression(value) {
-                dims.push((name, value));
-            }
+            dims.push((name, self.expression_or_mistake(value)));
         }
         let blocks = get("blocks").map_or(Vec::new(), |value| self.blocks(value));
         let mut inputs = Vec::new();
@@ -332,7 +333,7 @@ impl<'a> Decoder<'a> {
                         Kind::Struct(Some(word), fields) if fields.is_empty() && word.value == "Required" => {
                             None
                         }
-                        _ => self.expression(value),
+                        _ => Some(self.expression_or_mistake(value)),
                     };
                     parameters.push((name, default));
                 }

@@ -5,7 +5,7 @@ use super::structure::{ActionWord, EntryWord, GROUP, Mode, Structured};
 use super::{Action, ChosenOptimizer, Entry, EntryKind, Group, Minimize, Outputs};
 use crate::arguments::{self, Words, field_list, find};
 use crate::diagnostics::Diagnostic;
-use crate::expr::Expr;
+use crate::expr::{Expr, Template};
 use crate::optimizers;
 use crate::optimizers::clip::Clip;
 use crate::source::{Span, Spanned};
@@ -94,9 +94,10 @@ impl Decoder<'_> {
         match word {
             ActionWord::Minimize => Some(Action::Minimize(Box::new(self.minimize(&get, value.span)))),
             ActionWord::Update => {
-                let state = get("state").and_then(|value| self.template(value));
-                let value = get("value").and_then(|value| self.expression(value));
-                Some(Action::Update { state: state?, value: value? })
+                let span = value.span;
+                let state = get("state").map_or(Template::mistake(span), |v| self.template_or_mistake(v));
+                let value = get("value").map_or(Expr::mistake(span), |v| self.expression_or_mistake(v));
+                Some(Action::Update { state, value })
             }
         }
     }

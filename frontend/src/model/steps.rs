@@ -7,7 +7,7 @@ use super::structure::{StepWord, Structured};
 use super::{Body, Branch, Import, Join, Step, StepKind};
 use crate::arguments::{self, Field, Words, field_list, find};
 use crate::diagnostics::Diagnostic;
-use crate::expr::{Expr, ExprKind};
+use crate::expr::{Expr, ExprKind, Template};
 use crate::layers;
 use crate::source::{Source, Span, Spanned};
 use crate::syntax::{Kind, Value};
@@ -62,13 +62,13 @@ impl Decoder<'_> {
         complete: &mut bool,
     ) -> Option<StepKind> {
         if let Some(layer) = layers::find(&name.value) {
-            let (label, rest) = self.split_name(fields);
+            let (name, rest) = self.split_name(fields);
             let arguments = arguments::read(self, &layer.signature, &rest, span);
-            *complete = arguments.complete && label.is_some();
-            return Some(StepKind::Layer { layer, name: label.flatten(), arguments });
+            *complete = arguments.complete;
+            return Some(StepKind::Layer { layer, name, arguments });
         }
         if self.blocks.contains(&name.value) {
-            return Some(self.block_call(name, fields, complete));
+            return Some(self.block_call(name, fields));
         }
         let Some(word) = find::<StepWord>(&name.value) else {
             self.unknown_step(name);
@@ -93,30 +93,23 @@ impl Decoder<'_> {
     }
 
     /// Takes `name: "..."` out of the fields.
-    fn split_name<'f>(
-        &mut self,
-        fields: &[Field<'f>],
-    ) -> (Option<Option<crate::expr::Template>>, Vec<Field<'f>>) {
+    fn split_name<'f>(&mut self, fields: &[Field<'f>]) -> (Option<Template>, Vec<Field<'f>>) {
         let is_name = |field: &&Field| field.0.is_some_and(|name| name.value == "name");
         let mut names = fields.iter().filter(is_name);
-        let name = match names.next() {
-            Some((_, value)) => self.template(value).map(Some),
-            None => Some(None),
-        };
+        let name = names.next().map(|(_, value)| self.template_or_mistake(value));
         if let Some((_, again)) = names.next() {
             self.error(again.span, "`name` is given twice");
         }
         (name, fields.iter().filter(|field| !is_name(field)).copied().collect())
     }
 
-    fn block_call(&mut self, block: &Spanned<String>, fields: &[Field], complete: &mut bool) -> StepKind {
+    fn block_call(&mut self, block: &Spanned<String>, fields: &[Field]) -> StepKind {
         let (name, rest) = self.split_name(fields);
-        *complete = name.is_some();
         let arguments = rest
             .into_iter()
             .map(|(name, value)| (name.cloned(), self.expression_or_mistake(value)))
             .collect();
-        StepKind::Block { block: block.clone(), name: name.flatten(), arguments }
+        StepKind::Block { block: block.clone(), name, arguments }
     }
 
     fn structure(
@@ -132,18 +125,14 @@ impl Decoder<'_> {
             return None;
         }
         let fields = self.matched(&word.structure(), fields, span, complete);
-        self.structure_kind(word, &name.value, &Given { fields })
+        self.structure_kind(word, &name.value, &Given { fields }, span)
     }
 
-    fn structure_kind(&mut self, word: StepWord, what: &str, given: &Given) -> Option<StepKind> {
+    fn structure_kind(&mut self, word: StepWord, what: &str, given: &Given, span: Span) -> Option<StepKind> {
         Some(match word {
             StepWord::Sequential => {
-                let name = given.get("name").map(|value| self.template(value));
-                let body = self.given_body(given, "body");
-                match name {
-                    Some(None) => return None,
-                    name => StepKind::Sequential { name: name.flatten(), body },
-                }
+                let name = given.get("name").map(|value| self.template_or_mistake(value));
+                StepKind::Sequential { name, body: self.given_body(given, "body") }
             }
             StepWord::Aside => StepKind::Aside(self.given_body(given, "body")),
             StepWord::Residual => {
@@ -156,32 +145,32 @@ impl Decoder<'_> {
             StepWord::Concat => self.branches(Join::Concat, what, given)?,
             StepWord::Repeat => {
                 let index = given.get("index").map(|value| self.identifier(value));
-                let times = given.get("times").map(|value| self.expression_or_mistake(value));
+                let times = self.given_expression(given, "times", span);
                 let body = self.given_body(given, "body");
-                let index = index.map_or(Some("i".into()), |index| Some(index?.value))?;
-                StepKind::Repeat { times: times?, index, body }
+                let index = index.flatten().map_or("i".into(), |index| index.value);
+                StepKind::Repeat { times, index, body }
             }
             StepWord::For => {
                 let each = given.get("each").and_then(|value| self.identifier(value));
-                let within = given.get("within").map(|value| self.expression_or_mistake(value));
+                let within = self.given_expression(given, "within", span);
                 let body = self.given_body(given, "body");
-                StepKind::For { each: each?.value, within: within?, body }
+                StepKind::For { each: each?.value, within, body }
             }
             StepWord::If => {
-                let condition = given.get("condition").and_then(|value| self.expression(value));
+                let condition = self.given_expression(given, "condition", span);
                 let then = self.given_body(given, "then");
                 let otherwise = self.given_body(given, "otherwise");
-                StepKind::If { condition: condition?, then, otherwise }
+                StepKind::If { condition, then, otherwise }
             }
-            StepWord::As => StepKind::As(self.template(given.get("name")?)?),
-            StepWord::Ref => StepKind::Ref(self.template(given.get("name")?)?),
-            StepWord::Reuse => StepKind::Reuse(self.template(given.get("name")?)?),
+            StepWord::As => StepKind::As(self.given_template(given, span)),
+            StepWord::Ref => StepKind::Ref(self.given_template(given, span)),
+            StepWord::Reuse => StepKind::Reuse(self.given_template(given, span)),
             StepWord::Let => {
                 let name = given.get("name").and_then(|value| self.identifier(value));
-                let value = given.get("value").and_then(|value| self.expression(value));
-                StepKind::Let(name?, value?)
+                let value = self.given_expression(given, "value", span);
+                StepKind::Let(name?, value)
             }
-            StepWord::Expr => StepKind::Expr(self.expression(given.get("value")?)?),
+            StepWord::Expr => StepKind::Expr(self.given_expression(given, "value", span)),
             StepWord::Import => StepKind::Import(Box::new(self.import(given)?)),
             // Reported where its fields are read.
             StepWord::Block => return None,
@@ -200,7 +189,7 @@ impl Decoder<'_> {
                 Kind::Struct(..) => Branch::Body(Arc::new(vec![self.step(branch)])),
                 _ => {
                     self.mismatch(branch, "a branch: a list of layers, or an expression");
-                    return None;
+                    Branch::Expr(Expr::mistake(branch.span))
                 }
             });
         }
@@ -215,15 +204,26 @@ impl Decoder<'_> {
         given.get(name).map_or_else(Body::default, |value| self.body(value))
     }
 
+    /// An expression of a step; one that is missing, which is reported, is a mistake.
+    fn given_expression(&mut self, given: &Given, name: &str, span: Span) -> Expr {
+        given.get(name).map_or(Expr::mistake(span), |value| self.expression_or_mistake(value))
+    }
+
+    /// The `name` of a step; see [`Self::given_expression`].
+    fn given_template(&mut self, given: &Given, span: Span) -> Template {
+        given.get("name").map_or(Template::mistake(span), |value| self.template_or_mistake(value))
+    }
+
     fn import(&mut self, given: &Given) -> Option<Import> {
+        let variant =
+            given.get("variant").and_then(|value| self.spanned_text(value, "the name of a variant"));
+        let name = given.get("name").map(|value| self.template_or_mistake(value));
+        let until = given.get("until").map(|value| self.template_or_mistake(value));
         let model = self.spanned_text(given.get("model")?, "the name of a model or its file")?;
-        let variant = given.get("variant").map(|value| self.spanned_text(value, "the name of a variant"));
-        let name = given.get("name").map(|value| self.template(value));
-        let until = given.get("until").map(|value| self.template(value));
         let tree = self.load(&model);
         let parameters = tree.as_ref().map_or(&[][..], |tree| &tree.parameters);
         let set = given.get("set").map_or(Vec::new(), |value| self.import_settings(value, parameters));
-        if let (Some(tree), Some(Some(variant))) = (&tree, &variant) {
+        if let (Some(tree), Some(variant)) = (&tree, &variant) {
             let names = || tree.variants.iter().map(|variant| variant.name.value.as_str());
             if !names().any(|name| name == variant.value) {
                 let message = format!("`{}` has no variant `{}`", model.value, variant.value);
@@ -237,19 +237,7 @@ impl Decoder<'_> {
                 self.known_parameter(key, &tree.parameters);
             }
         }
-        let missing =
-            [variant.as_ref().is_some_and(Option::is_none), name.as_ref().is_some_and(Option::is_none)];
-        if missing.contains(&true) || until.as_ref().is_some_and(Option::is_none) {
-            return None;
-        }
-        Some(Import {
-            tree,
-            model,
-            variant: variant.flatten(),
-            set,
-            name: name.flatten(),
-            until: until.flatten(),
-        })
+        Some(Import { tree, model, variant, set, name, until })
     }
 
     fn load(&mut self, model: &Spanned<String>) -> Option<Arc<super::Tree>> {
@@ -275,9 +263,8 @@ impl Decoder<'_> {
         let mut importing = self.importing.clone();
         importing.push(name.clone());
         let (tree, diagnostics) = read(&Source::new(name, text), self.resolver, importing);
-        let broken = !diagnostics.is_empty();
         self.diagnostics.extend(diagnostics);
-        tree.filter(|_| !broken).map(Arc::new)
+        tree.map(Arc::new)
     }
 }
 

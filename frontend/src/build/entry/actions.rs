@@ -1,7 +1,7 @@
 //! What an entry does behind the body: outputs, losses, updates of state.
 
-use brolga_ir::DType;
 use brolga_ir::ops::{Op, Role, StopGradient};
+use brolga_ir::{DType, Type};
 
 use super::opening::Base;
 use crate::build::Builder;
@@ -10,7 +10,7 @@ use crate::build::names::check_output;
 use crate::build::ops::Tensor;
 use crate::build::value::{Built, Fault, Val};
 use crate::diagnostics::Diagnostic;
-use crate::expr::Expr;
+use crate::expr::{Expr, Template};
 use crate::model::{Action, Entry, Outputs};
 use crate::source::{Span, Spanned};
 
@@ -113,17 +113,9 @@ impl Builder<'_> {
                 self.minimize(minimize, loss, &memory, minimize.loss.span);
             }
             Action::Update { state, value } => {
-                let Some(name) = self.fill(state) else { return };
-                let Some((slot, _)) = self.slots.get(&name) else {
-                    let names: Vec<String> = self.slots.list().iter().map(|slot| slot.name.clone()).collect();
-                    let diagnostic =
-                        Diagnostic::new(&self.source, state.span, format!("there is no state `{name}`"))
-                            .suggest(&name, names.iter().map(String::as_str));
-                    self.report(diagnostic);
-                    return;
-                };
-                let expected = slot.ty.clone();
-                let evaluated = self.eval(value);
+                // Both are looked at, whatever is wrong with the other.
+                let (updated, evaluated) = (self.updated_state(state), self.eval(value));
+                let Some((name, expected)) = updated else { return };
                 let dtype = expected.dtype;
                 let Some(tensor) = self.as_tensor_of(evaluated, dtype, value.span) else { return };
                 let found = self.ops().ty(tensor);
@@ -135,6 +127,22 @@ impl Builder<'_> {
                 self.slots.set(&name, tensor);
             }
         }
+    }
+
+    /// The name and the type of a state that is to become another value; nothing if there is none, which is reported.
+    fn updated_state(&mut self, state: &Template) -> Option<(String, Type)> {
+        let name = self.fill(state)?;
+        if let Some((slot, _)) = self.slots.get(&name) {
+            return Some((name, slot.ty.clone()));
+        }
+        if self.misses(&name) {
+            return None;
+        }
+        let names: Vec<String> = self.slots.list().iter().map(|slot| slot.name.clone()).collect();
+        let diagnostic = Diagnostic::new(&self.source, state.span, format!("there is no state `{name}`"))
+            .suggest(&name, names.iter().map(String::as_str));
+        self.report(diagnostic);
+        None
     }
 
     /// `step` becomes one more.

@@ -125,6 +125,9 @@ pub(super) static FUNCTIONS: [Function; 8] = [
         if let Some((_, value)) = builder.slots.get(&name) {
             return Ok(Val::Tensor(value));
         }
+        if builder.misses(&name) {
+            return Ok(Val::Unknown);
+        }
         let names: Vec<String> = builder.slots.list().iter().map(|slot| slot.name.clone()).collect();
         let fault = wrong(args, "name", format!("there is no parameter '{name}' before this place"));
         Err(match nearest(&name, names.iter().map(String::as_str)) {

@@ -20,10 +20,12 @@ impl Builder<'_> {
     pub(super) fn named(&mut self, name: Option<&Template>, label: &str, body: &Body, position: usize) {
         match (self.layer_name(name, label, body[position].span), &body[position].kind) {
             (Some(name), _) => self.call(&name, body, position),
-            (None, StepKind::Layer { layer, arguments, .. }) => {
-                self.evaluate(&layer.signature, arguments);
+            (None, kind) => {
+                if let StepKind::Layer { layer, arguments, .. } = kind {
+                    self.evaluate(&layer.signature, arguments);
+                }
+                self.current = Val::Unknown;
             }
-            (None, _) => {}
         }
     }
 
@@ -100,15 +102,22 @@ impl Builder<'_> {
         span: Span,
     ) {
         let Some(definition) = self.block(&block.value) else {
+            for (_, value) in arguments {
+                self.eval(value);
+            }
             self.current = Val::Unknown;
             return;
         };
-        let (names, mut good) = self.block_arguments(&definition, &block.value, arguments);
+        let (names, good) = self.block_arguments(&definition, &block.value, arguments);
+        if self.is_deep_in_doubt() {
+            self.current = Val::Unknown;
+            return;
+        }
         if self.depth >= DEEPEST {
             let fault = Fault::new(format!("blocks are nested more than {DEEPEST} deep"))
                 .note(format!("does `{}` use itself?", block.value));
-            self.fail(fault, span);
-            good = false;
+            self.current = self.fail(fault, span);
+            return;
         }
         // Blocks see the model's names and their own, not those of the place where they are called.
         let mut root = self.frame;
@@ -118,10 +127,11 @@ impl Builder<'_> {
         let frame = Frame { names: names.into(), parent: Some(root), is_loop: false };
         self.depth += 1;
         self.in_frame(frame, |builder| {
-            if builder.block_defaults(&definition, &block.value, span, good) {
-                let numbering = Numbering::Kind(HashMap::new());
-                builder.in_scope(name, numbering, |builder| builder.run(&definition.body));
-            } else {
+            // With mistakes, too: a parameter that has no value is unknown.
+            let good = builder.block_defaults(&definition, &block.value, span, good);
+            let numbering = Numbering::Kind(HashMap::new());
+            builder.in_scope(name, numbering, |builder| builder.run(&definition.body));
+            if !good {
                 builder.current = Val::Unknown;
             }
         });
@@ -193,8 +203,14 @@ impl Builder<'_> {
         good
     }
 
+    /// Whether steps are not known to be run, and a block around them neither: what it ends by may be what is a mistake.
+    fn is_deep_in_doubt(&self) -> bool {
+        self.in_doubt.is_some_and(|depth| self.depth > depth)
+    }
+
     pub(super) fn reuse(&mut self, name: &Template, span: Span) {
-        let Some(filled) = self.fill(name) else {
+        let filled = self.fill(name).filter(|_| !self.is_deep_in_doubt());
+        let Some(filled) = filled else {
             self.current = Val::Unknown;
             return;
         };
@@ -269,11 +285,13 @@ impl Builder<'_> {
             Some(until) => self.fill(until).map(Some),
             None => Some(None),
         };
-        let (Some(tree), Some(prefix), Some(until)) = (&import.tree, prefix, until) else {
+        let values = import.tree.as_ref().map(|tree| self.import_values(tree, import));
+        // Without a known end, what lies behind it is not known to be run.
+        let (Some(tree), Some(values), Some(prefix), Some(until)) = (&import.tree, values, prefix, until)
+        else {
             self.current = Val::Unknown;
             return;
         };
-        let values = self.import_values(tree, import);
         let variant = import.variant.as_ref().map(|variant| variant.value.as_str());
         let chosen = variant.map(|variant| format!("the variant `{variant}`"));
         let set = values.iter().map(|(name, value)| format!("{name} = {}", value.describe()));

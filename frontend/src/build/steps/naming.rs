@@ -9,43 +9,44 @@ use crate::expr::Template;
 use crate::source::{Source, Span};
 
 impl Builder<'_> {
-    /// The path of a layer: as given, or by position or kind; a path used before is a mistake.
+    /// The name of a layer: as given, or by position or kind; a path used before is a mistake. Where the given one is a
+    /// mistake, another stands in for it, so that what the layer holds is checked still.
     pub(super) fn layer_name(&mut self, name: Option<&Template>, label: &str, span: Span) -> Option<String> {
-        let given = name.is_some();
-        let name = match name {
-            Some(template) => {
-                let filled = self.fill(template);
-                if filled.is_none() {
-                    self.current = Val::Unknown;
-                }
-                filled?
-            }
-            None => self.automatic_name(label),
+        let Some(template) = name else {
+            let name = self.automatic_name(label);
+            return self.checked_name(name, false, label, span);
         };
-        self.checked_name(name, given, label, span)
+        let filled = self.fill(template);
+        filled.and_then(|name| self.checked_name(name, true, label, span)).or_else(|| self.stand_in(label))
     }
 
     /// The name of an import, under which its layers stand.
     pub(super) fn import_name(&mut self, name: &Template) -> Option<String> {
-        let filled = self.fill(name)?;
-        if filled.is_empty() { Some(filled) } else { self.checked_name(filled, true, IMPORT, name.span) }
+        match self.fill(name) {
+            Some(filled) if filled.is_empty() => Some(filled),
+            _ => self.layer_name(Some(name), IMPORT, name.span),
+        }
+    }
+
+    /// A name that no other step of this pass has.
+    fn stand_in(&self, label: &str) -> Option<String> {
+        let name = format!("{label}?{}", self.steps);
+        (self.full_name(&name).len() <= LONGEST).then_some(name)
     }
 
     /// A name that can be one, and is noted.
     fn checked_name(&mut self, name: String, given: bool, label: &str, span: Span) -> Option<String> {
         let path = self.full_name(&name);
-        if path.len() > 512
+        if path.len() > LONGEST
             || path.split('.').any(str::is_empty)
             || path.chars().any(|c| c.is_whitespace() || c.is_control() || c == '#')
         {
-            self.current = self.fail(
-                Fault::new(format!(
-                    "{:?} cannot name a layer: it is empty, longer than 512 bytes, or has white space, control \
-                     characters or `#`",
-                    name.chars().take(40).collect::<String>()
-                )),
-                span,
+            let message = format!(
+                "{:?} cannot name a layer: it is empty, longer than {LONGEST} bytes, or has white space, control \
+                 characters or `#`",
+                name.chars().take(40).collect::<String>()
             );
+            self.fail(Fault::new(message), span);
             return None;
         }
         if !self.reusing {
@@ -83,6 +84,10 @@ impl Builder<'_> {
     /// A layer of that path is built; another one before is a mistake. It is told once of what has the same layers inside.
     fn note_layer(&mut self, path: String, given: bool, label: &str, span: Span) {
         self.layer_names.add(&path, given);
+        // What may not be run at all is no twin of another.
+        if self.in_doubt.is_some() {
+            return;
+        }
         let seen = Seen { source: self.source.clone(), span, imports: self.importing.clone() };
         let Some(first) = self.seen.insert(path.clone(), seen) else { return };
         let inside = |outer: &String| path.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
@@ -118,6 +123,9 @@ impl Builder<'_> {
         true
     }
 }
+
+/// The longest path of a layer, in bytes.
+const LONGEST: usize = 512;
 
 /// The label of imports.
 const IMPORT: &str = "import";
