@@ -12,20 +12,25 @@
 //! twice. Changes rounding. Linear, but for the chains' users.
 //!
 //! Factors of ordinary size only: `(x · w) * 1e-30 * 1e-30` is 1e-30 where x · w is 1e30, but `1e-30 * 1e-30` is 0 already.
-//! So a chain stays as it is where the product of its constants leaves 2^-16 to 2^16. What is state is taken to be of the size that training leaves
-//! behind; `rsqrt(variance + eps)` is.
+//! So a chain stays as it is where the product of its factors leaves 2^-16 to 2^16 with state of size 1, or 2^-80 to 2^80 with
+//! state from 2^-8 to 2^8, which is what training leaves behind: `rsqrt(variance + eps)` is from 2^-4 to 2^4 then.
 
 use brolga_ir::ops::{Conv, ConvForm, Dot, Elementwise, Op};
-use brolga_ir::scalar::ScalarOp;
+use brolga_ir::scalar::{Function, ScalarOp};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Type, Value};
 
-use crate::constants::constant;
 use crate::fixed::{Dependence, along, dependence};
 use crate::manager::Options;
 use crate::table::NodeTable;
 
-/// What a constant in a chain is at most, and its inverse at least, where it is a factor.
-const LARGEST: f64 = 65_536.0;
+/// From and to which size something is.
+type Sizes = (f64, f64);
+
+/// What state is at most, and its inverse at least, and what all factors of a chain together are then.
+const BOUNDS: [(f64, f64); 2] = [(1.0, 65_536.0), (256.0, 1.2e24)];
+
+/// Operations that are looked at to find the size of a factor.
+const MOST_OPERATIONS: usize = 64;
 
 /// Scales weights by what follows them.
 pub fn batch_norm(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
@@ -91,26 +96,59 @@ impl Step {
         matches!(self, Step::SubFrom(_) | Step::Mul(_) | Step::Div(_) | Step::Neg)
     }
 
-    /// The sizes, from and to, of a chain's constant factors with this one behind them; nothing where they are out of the
+    /// The sizes of a chain's factors, within each of the bounds, with this one behind them; nothing where they are out of the
     /// ordinary, so that weights or other factors could leave their range by them. What is added may be small.
-    fn sizes(self, graph: &Graph, (from, to): (f64, f64)) -> Option<(f64, f64)> {
-        let of = |by: Value| {
-            let Some(tensor) = constant(graph, by) else { return (1.0, 1.0) };
-            let sizes = (0..tensor.elements()).map(|i| tensor.get(i).to_f64().abs());
-            sizes.fold((f64::INFINITY, 0.0), |(least, most): (f64, f64), size| {
-                (least.min(size), most.max(size))
-            })
-        };
-        let sizes = match self {
-            Step::Neg => (from, to),
-            Step::Add(by) | Step::Sub(by) | Step::SubFrom(by) => {
-                return (of(by).1 <= LARGEST).then_some((from, to));
+    fn sizes(self, graph: &Graph, mut chain: [Sizes; 2]) -> Option<[Sizes; 2]> {
+        for ((from, to), (state, largest)) in chain.iter_mut().zip(BOUNDS) {
+            let of = |by: Value| sizes(graph, by, state, &mut { MOST_OPERATIONS });
+            let mut added = 0.0;
+            match self {
+                Step::Neg => {}
+                Step::Add(by) | Step::Sub(by) | Step::SubFrom(by) => added = of(by)?.1,
+                Step::Mul(by) => {
+                    let (least, most) = of(by)?;
+                    (*from, *to) = (*from * least, *to * most);
+                }
+                Step::Div(by) => {
+                    let (least, most) = of(by)?;
+                    (*from, *to) = (*from / most, *to / least);
+                }
             }
-            Step::Mul(by) => (from * of(by).0, to * of(by).1),
-            Step::Div(by) => (from / of(by).1, to / of(by).0),
-        };
-        (sizes.0 >= 1.0 / LARGEST && sizes.1 <= LARGEST).then_some(sizes)
+            if !(*from >= 1.0 / largest && *to <= largest && added <= largest) {
+                return None;
+            }
+        }
+        Some(chain)
     }
+}
+
+/// The sizes of a value that depends on constants and on state, which is from `1 / state` to `state`; nothing where more than
+/// `left` operations compute it.
+fn sizes(graph: &Graph, value: Value, state: f64, left: &mut usize) -> Option<Sizes> {
+    *left = left.checked_sub(1)?;
+    let node = graph.node(value.node);
+    let mut of = |operand: usize| sizes(graph, node.operands[operand], state, left);
+    Some(match &node.op {
+        Op::Constant(constant) => {
+            let elements = (0..constant.value.elements()).map(|i| constant.value.get(i).to_f64().abs());
+            elements.fold((f64::INFINITY, 0.0), |(least, most), size| (size.min(least), size.max(most)))
+        }
+        Op::Broadcast(_) | Op::Reshape(_) | Op::Transpose(_) => of(0)?,
+        Op::Elementwise(Elementwise { op }) => {
+            let operands = (0..node.operands.len()).map(of).collect::<Option<Vec<Sizes>>>()?;
+            match (op, &operands[..]) {
+                (ScalarOp::Neg | ScalarOp::Abs, &[x]) => x,
+                (ScalarOp::Mul, &[a, b]) => (a.0 * b.0, a.1 * b.1),
+                (ScalarOp::Div, &[a, b]) => (a.0 / b.1, a.1 / b.0),
+                // Of what has one sign, such as a variance.
+                (ScalarOp::Add, &[a, b]) => (a.0.max(b.0), a.1 + b.1),
+                (ScalarOp::Sqrt, &[x]) => (x.0.sqrt(), x.1.sqrt()),
+                (ScalarOp::Function(Function::Rsqrt), &[x]) => (1.0 / x.1.sqrt(), 1.0 / x.0.sqrt()),
+                _ => (1.0 / state, state),
+            }
+        }
+        _ => (1.0 / state, state),
+    })
 }
 
 /// The only user of a node, if it is a step with a factor for each channel.
@@ -150,7 +188,7 @@ fn fold(
     // The chain first, so that nothing is built where there is none.
     let mut steps: Vec<Step> = Vec::new();
     let mut top = id;
-    let mut sizes = (1.0, 1.0);
+    let mut sizes = [(1.0, 1.0); 2];
     // From a value to its user: graphs have no cycles.
     while let Some((user, step)) = next(graph, top, product.to, dependence) {
         let Some(with) = step.sizes(graph, sizes) else { return Ok(false) };
