@@ -137,7 +137,7 @@ fn changed_programs_stay_inside_their_memory() {
         if long {
             std::fs::write(&file, case.to_string()).expect("a file for the number of the case");
         }
-        let mut rng = Rng(case.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut rng = Rng(case);
         let text = &seeds[rng.below(seeds.len())];
         // Each seed as it is, once in a while.
         let text = if rng.below(16) == 0 { text.clone() } else { changed(text, &mut rng) };
