@@ -82,6 +82,7 @@ fn rows() -> Vec<(String, &'static str, Vec<f64>, bool)> {
     let power = |power: usize| expression(&format!("mean(({Z}) ** {power}, axis=1)"));
     let share = "(x / max(abs(x), axis=1, keepdims=true)) ** 2";
     let huge = || vec![3e38];
+    let far = || vec![1.0, 20.0];
     vec![
         (expression("sum(x * 1e-30, axis=1)"), MEAN, huge(), true),
         (expression("sum(x * 1e-30)"), MEAN, huge(), true),
@@ -119,6 +120,15 @@ fn rows() -> Vec<(String, &'static str, Vec<f64>, bool)> {
         ("Rescale(1e-30), Expr(\"mean(it, axis=1)\")".into(), MEAN, vec![1e38], true),
         ("LayerNorm".into(), CUBES, vec![1.0, 1e14, 1e15, 1e17], true),
         ("BatchNorm".into(), CUBES, vec![1.0, 1e14, 1e15], false),
+        // Far below 0 the slope is all that there is.
+        (expression("expm1(-abs(x) - 20)"), MEAN, far(), true),
+        ("Expr(\"-abs(x) - 20\"), Elu".into(), MEAN, far(), true),
+        ("Expr(\"-abs(x) - 20\"), Selu".into(), MEAN, far(), true),
+        ("Expr(\"-abs(x) - 20\"), Celu".into(), MEAN, far(), true),
+        ("Expr(\"-abs(x) - 20\"), Silu".into(), MEAN, far(), true),
+        ("Expr(\"-abs(x) - 20\"), Mish".into(), MEAN, far(), true),
+        ("Expr(\"-abs(x) - 20\"), Softplus".into(), MEAN, far(), true),
+        ("Expr(\"abs(x) + 20\"), LogSigmoid".into(), MEAN, far(), true),
     ]
 }
 

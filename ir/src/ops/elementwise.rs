@@ -173,7 +173,8 @@ fn function_gradient(function: Function, cx: &mut GradientCx, dy: Value) -> Grad
     let quotient = |b: &mut Builder, divisor: Value| -> Gradient { Ok(vec![Some(b.div(dy, divisor)?)]) };
     let derivative = match function {
         Function::Exp => y,
-        Function::Expm1 => b.add_scalar(y, 1.0)?,
+        // Not y + 1: where y is all but -1, nothing is left of that, but of e^x.
+        Function::Expm1 => b.function(Function::Exp, x)?,
         Function::Log => return quotient(b, x),
         Function::Log1p => {
             let shifted = b.add_scalar(x, 1.0)?;
