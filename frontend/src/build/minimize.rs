@@ -156,7 +156,7 @@ impl Builder<'_> {
         for pattern in minimize.of.iter().chain(minimize.groups.iter().map(|group| &group.pattern)) {
             if !parameters.iter().any(|(name, _)| matches(&pattern.value, name)) {
                 good = false;
-                if !self.has_mistakes() {
+                if !self.misses(&pattern.value) {
                     let message = format!("no parameter is named `{}`", pattern.value);
                     let diagnostic = Diagnostic::new(&self.source, pattern.span, message)
                         .suggest(&pattern.value, parameters.iter().map(|(name, _)| name.as_str()))

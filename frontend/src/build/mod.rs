@@ -27,7 +27,7 @@ pub(crate) mod state;
 pub(crate) mod steps;
 pub(crate) mod value;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use brolga_ir::{DType, Type};
@@ -131,6 +131,8 @@ pub(crate) struct Builder<'a> {
     /// Inside of steps that are not known to be run at all, as the condition of an `If` is a mistake: how many blocks were
     /// under way where that began.
     in_doubt: Option<usize>,
+    /// How the paths of layers begin that are not known, or not built, for a mistake in their name or step.
+    lost: HashSet<String>,
     /// Where it was asked for.
     reused_at: Option<String>,
     /// How often each layer has drawn random numbers in this pass, by path.
@@ -185,6 +187,7 @@ impl<'a> Builder<'a> {
             calls: HashMap::new(),
             reusing: false,
             in_doubt: None,
+            lost: HashSet::new(),
             reused_at: None,
             draws: HashMap::new(),
             until: None,
@@ -253,12 +256,18 @@ impl<'a> Builder<'a> {
         self.tree.broken || !self.diagnostics.is_empty()
     }
 
-    /// Whether a state of that name is missed after a mistake: its layer is in the model, but may not have been built.
-    pub fn misses(&self, state: &str) -> bool {
-        let of = |path: &String| {
-            state.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    /// Whether state of that name, in which `*` stands for any text, is missed after a mistake: a layer that would have it is in
+    /// the model, but may not have been built.
+    pub fn misses(&self, name: &str) -> bool {
+        let known = name.split('*').next().unwrap_or(name);
+        let of = |path: &String| match known.strip_prefix(path.as_str()) {
+            Some(rest) => rest.is_empty() || rest.starts_with('.'),
+            None => known.len() < name.len() && path.starts_with(known),
         };
-        self.has_mistakes() && self.calls.keys().any(of)
+        let lost = |begins: &String| {
+            known.starts_with(begins.as_str()) || known.len() < name.len() && begins.starts_with(known)
+        };
+        self.has_mistakes() && (self.calls.keys().any(of) || self.lost.iter().any(lost))
     }
 
     /// Whether there are more mistakes than anybody reads.

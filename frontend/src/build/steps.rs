@@ -55,7 +55,7 @@ impl Builder<'_> {
         let step = &body[position];
         let span = step.span;
         match &step.kind {
-            StepKind::Broken => self.current = Val::Unknown,
+            StepKind::Broken => self.skip(),
             StepKind::Layer { layer, name, .. } => self.named(name.as_ref(), layer.label, body, position),
             StepKind::Block { block, name, .. } => {
                 self.named(name.as_ref(), &block.value.to_lowercase(), body, position);
@@ -143,6 +143,12 @@ impl Builder<'_> {
     fn iterate_unknown(&mut self, index: &str, body: &Body, span: Span) {
         self.doubting(|builder| builder.iterate(index, &mut std::iter::once(Val::Unknown), body, span));
         self.current = Val::Unknown;
+    }
+
+    /// Instead of steps that cannot be run for a mistake.
+    fn skip(&mut self) {
+        self.current = Val::Unknown;
+        self.lost.insert(self.full_name(""));
     }
 
     /// Runs steps that are not known to be run at all: their mistakes show still.

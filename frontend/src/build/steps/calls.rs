@@ -24,7 +24,7 @@ impl Builder<'_> {
                 if let StepKind::Layer { layer, arguments, .. } = kind {
                     self.evaluate(&layer.signature, arguments);
                 }
-                self.current = Val::Unknown;
+                self.skip();
             }
         }
     }
@@ -105,19 +105,19 @@ impl Builder<'_> {
             for (_, value) in arguments {
                 self.eval(value);
             }
-            self.current = Val::Unknown;
+            self.skip();
             return;
         };
         let (names, good) = self.block_arguments(&definition, &block.value, arguments);
         if self.is_deep_in_doubt() {
-            self.current = Val::Unknown;
+            self.skip();
             return;
         }
         if self.depth >= DEEPEST {
             let fault = Fault::new(format!("blocks are nested more than {DEEPEST} deep"))
                 .note(format!("does `{}` use itself?", block.value));
-            self.current = self.fail(fault, span);
-            return;
+            self.fail(fault, span);
+            return self.skip();
         }
         // Blocks see the model's names and their own, not those of the place where they are called.
         let mut root = self.frame;
@@ -211,7 +211,7 @@ impl Builder<'_> {
     pub(super) fn reuse(&mut self, name: &Template, span: Span) {
         let filled = self.fill(name).filter(|_| !self.is_deep_in_doubt());
         let Some(filled) = filled else {
-            self.current = Val::Unknown;
+            self.skip();
             return;
         };
         let call = [self.full_name(&filled), filled.clone()]
@@ -289,7 +289,7 @@ impl Builder<'_> {
         // Without a known end, what lies behind it is not known to be run.
         let (Some(tree), Some(values), Some(prefix), Some(until)) = (&import.tree, values, prefix, until)
         else {
-            self.current = Val::Unknown;
+            self.skip();
             return;
         };
         let variant = import.variant.as_ref().map(|variant| variant.value.as_str());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::build::value::{Fault, Val};
 use crate::build::{Builder, Numbering, Seen};
 use crate::diagnostics::Diagnostic;
-use crate::expr::Template;
+use crate::expr::{Piece, Template};
 use crate::source::{Source, Span};
 
 impl Builder<'_> {
@@ -17,7 +17,12 @@ impl Builder<'_> {
             return self.checked_name(name, false, label, span);
         };
         let filled = self.fill(template);
-        filled.and_then(|name| self.checked_name(name, true, label, span)).or_else(|| self.stand_in(label))
+        let begins = match (&filled, template.pieces.first()) {
+            (Some(name), _) | (None, Some(Piece::Text(name))) => name.clone(),
+            _ => String::new(),
+        };
+        let name = filled.and_then(|name| self.checked_name(name, true, label, span));
+        name.or_else(|| self.stand_in(&begins, label))
     }
 
     /// The name of an import, under which its layers stand.
@@ -28,8 +33,9 @@ impl Builder<'_> {
         }
     }
 
-    /// A name that no other step of this pass has.
-    fn stand_in(&self, label: &str) -> Option<String> {
+    /// A name that no other step of this pass has, for one that begins so.
+    fn stand_in(&mut self, begins: &str, label: &str) -> Option<String> {
+        self.lost.insert(self.full_name(begins));
         let name = format!("{label}?{}", self.steps);
         (self.full_name(&name).len() <= LONGEST).then_some(name)
     }
