@@ -14,8 +14,8 @@ use brolga::{CompileOptions, Model, Settings, Threads, compile, random_inputs};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 use growing::{
-    DENSE, NOT_RUN, REPEATED, SORTING, UNROLLED, WINDOWS, graphs_of, repeated_text, unrolled_text, whole,
-    window_text,
+    ARGUMENTS, DENSE, NOT_RUN, REPEATED, SORTING, UNROLLED, WINDOWS, graphs_of, repeated_text, unrolled_text,
+    whole, window_text,
 };
 
 /// The smaller size of an operator, and of a model.
@@ -76,6 +76,15 @@ fn windows(c: &mut Criterion) {
     }
 }
 
+fn arguments(c: &mut Criterion) {
+    for &(name, call, input, power) in ARGUMENTS {
+        let note = if power > 1 { " (n²)" } else { "" };
+        for n in [MODEL, 8 * MODEL] {
+            entry(c, &format!("train/{call}{note}/{n}"), &window_text(&(name, call, input), n), "train");
+        }
+    }
+}
+
 fn short() -> Criterion {
     Criterion::default()
         .sample_size(10)
@@ -83,5 +92,5 @@ fn short() -> Criterion {
         .measurement_time(Duration::from_millis(300))
 }
 
-criterion_group! { name = benches; config = short(); targets = operators, windows, models }
+criterion_group! { name = benches; config = short(); targets = operators, windows, arguments, models }
 criterion_main!(benches);

@@ -3,6 +3,8 @@
 //! Kernels, calls and statements are counted, and executed statements, operations and bytes at n and 8 n (`benches/growth.rs`
 //! has times).
 
+mod sizes;
+
 use brolga::frontend::language;
 use brolga::{CompileOptions, Compiler, Model, Settings};
 use brolga_ir::index::{Atom, Index};
@@ -12,7 +14,7 @@ use brolga_ir::program::{Arg, Place, Program, Step, work};
 use brolga_ir::{DType, Graph};
 
 use crate::common::growing::{
-    DENSE, NOT_RUN, REPEATED, SORTING, UNROLLED, WINDOWS, graphs_of, repeated_text, unrolled_text, whole,
+    NOT_RUN, REPEATED, SORTING, UNROLLED, WINDOWS, graphs_of, repeated_text, unrolled_text, whole,
     window_text,
 };
 use crate::common::layers::LAYERS;
@@ -437,33 +439,6 @@ fn what_is_repeated_is_linear() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-/// The operands of all nodes of a graph and of the regions inside.
-fn operands(graph: &Graph) -> usize {
-    let of = |id| {
-        let node = graph.node(id);
-        node.operands.len() + node.op.regions().into_iter().map(operands).sum::<usize>()
-    };
-    graph.nodes().map(of).sum()
-}
-
-/// The parts of what a dense block joins would be quadratic in its layers, if each layer listed them all.
-#[test]
-fn dense_blocks_are_linear() {
-    for entry in ["infer", "train"] {
-        let measured = |n: usize| {
-            let text = repeated_text(&DENSE, n);
-            let model = Model::from_text("dense.ron", &text, &Settings::default());
-            let model = model.unwrap_or_else(|e| panic!("{text}: {e}"));
-            let mut compiler = Compiler::new(&CompileOptions::default());
-            let optimised =
-                compiler.optimise(model.graph(entry).unwrap()).unwrap_or_else(|e| panic!("{entry}: {e}"));
-            operands(&optimised)
-        };
-        let (few, many) = (measured(30), measured(240));
-        assert!(many <= 10 * few, "{entry}: {few} operands at n, {many} at 8 n");
-    }
 }
 
 /// Layers and functions whose arguments say how long a window is: these are looked for by name. Others of that name say how

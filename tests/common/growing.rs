@@ -162,18 +162,85 @@ pub const WINDOWS: &[(&str, &str, &str)] = &[
     ("ConvTranspose2d", "ConvTranspose2d(features: 4, kernel: [$n, 1], stride: [$n, 1])", "f32[2, 3, 8, 8]"),
 ];
 
-/// One of [`WINDOWS`] at a size.
-pub fn window_text((_, call, input): &(&str, &str, &str), n: usize) -> String {
-    let at = |text: &str| {
-        text.replace("$n", &n.to_string())
-            .replace("$h", &(n / 2).to_string())
-            .replace("$q", &(n / 4).to_string())
-    };
+/// Layers by their other arguments and by the channels of their input: the name, the call, the input, and the power of the size
+/// `$n` that the work grows with (`$d` is 2 n, `$e` 8 n).
+pub const ARGUMENTS: &[(&str, &str, &str, u32)] = &[
+    ("Linear", "Linear($n)", "f32[4, 8]", 1),
+    ("Linear", "Linear(5)", "f32[4, $n]", 1),
+    ("Embedding", "Embedding(vocabulary: $n, features: 4)", "i32[2, 6]", 1),
+    ("Embedding", "Embedding(vocabulary: 9, features: $n)", "i32[2, 6]", 1),
+    ("Embedding", "Embedding(vocabulary: 9, features: 4)", "i32[2, $n]", 1),
+    ("MultiHeadAttention", "MultiHeadAttention(heads: $n)", "f32[2, 3, $n]", 2),
+    ("MultiHeadAttention", "MultiHeadAttention(heads: 2)", "f32[2, $n, 4]", 2),
+    ("Conv1d", "Conv1d(features: $n, kernel: 3)", "f32[2, 4, 16]", 1),
+    ("Conv1d", "Conv1d(features: 4, kernel: 3)", "f32[2, $n, 16]", 1),
+    ("Conv1d", "Conv1d(features: $d, kernel: 3, padding: 1, groups: $n)", "f32[2, $n, 6]", 1),
+    ("Conv1d", "Conv1d(features: $n, kernel: 3, padding: 1, groups: $h)", "f32[2, $n, 6]", 1),
+    ("Conv1d", "Conv1d(features: 4, kernel: 3, stride: $n, padding: 1)", "f32[2, 3, $e]", 1),
+    ("Conv1d", "Conv1d(features: 4, kernel: $n, stride: $n)", "f32[2, 3, $e]", 1),
+    ("Conv1d", "Conv1d(features: 4, kernel: $d, stride: $n, padding: $h)", "f32[2, 3, $e]", 1),
+    ("Conv1d", "Conv1d(features: 4, kernel: $d, stride: $n, padding: $h, groups: 4)", "f32[2, 4, $e]", 1),
+    ("Conv1d", "Conv1d(features: 4, kernel: 3, dilation: $n)", "f32[2, 3, $e]", 1),
+    ("Conv1d", "Conv1d(features: 4, kernel: 3, dilation: $n, padding: $n, groups: 4)", "f32[2, 4, $e]", 1),
+    ("Conv2d", "Conv2d(features: $n, kernel: 3, padding: 1, groups: $n)", "f32[2, $n, 6, 6]", 1),
+    (
+        "Conv2d",
+        "Conv2d(features: 4, kernel: 3, dilation: [$n, 1], stride: [3, 1], padding: [$n, 1])",
+        "f32[2, 3, $e, 5]",
+        1,
+    ),
+    ("Conv2d", "Conv2d(features: 4, kernel: [$n, 1], stride: [$n, 1])", "f32[2, 3, $e, 5]", 1),
+    ("Conv3d", "Conv3d(features: 4, kernel: [3, 1, 1], dilation: [$n, 1, 1])", "f32[1, 2, $e, 3, 2]", 1),
+    ("ConvTranspose1d", "ConvTranspose1d(features: 4, kernel: $n, stride: $n)", "f32[2, 3, 8]", 1),
+    ("ConvTranspose1d", "ConvTranspose1d(features: 4, kernel: $d, stride: $n, groups: 4)", "f32[2, 4, 8]", 1),
+    (
+        "ConvTranspose1d",
+        "ConvTranspose1d(features: 4, kernel: 3, stride: 3, dilation: $n)",
+        "f32[2, 3, 8]",
+        1,
+    ),
+    (
+        "ConvTranspose1d",
+        "ConvTranspose1d(features: 4, kernel: 4, stride: $n, dilation: 3)",
+        "f32[2, 3, 8]",
+        1,
+    ),
+    ("ConvTranspose2d", "ConvTranspose2d(features: 4, kernel: 2, stride: [$n, $n])", "f32[1, 2, 3, 3]", 2),
+    ("ConvTranspose3d", "ConvTranspose3d(features: $n, kernel: [2, 1, 1])", "f32[1, 2, 3, 3, 2]", 1),
+    ("MaxPool1d", "MaxPool1d(kernel: 3, stride: $n, padding: 1)", "f32[2, 3, $e]", 1),
+    ("MaxPool1d", "MaxPool1d(kernel: 3, stride: 1, dilation: $n)", "f32[2, 3, $e]", 1),
+    ("MaxPool2d", "MaxPool2d(kernel: $d, stride: $n, padding: $h)", "f32[1, 1, $e, $e]", 2),
+    ("MaxPool3d", "MaxPool3d(kernel: 2, stride: [$n, 1, 1])", "f32[1, 2, $e, 3, 3]", 1),
+    ("AvgPool1d", "AvgPool1d(kernel: 3, stride: $n, padding: 1)", "f32[2, 3, $e]", 1),
+    ("AvgPool2d", "AvgPool2d(kernel: $d, stride: $n, padding: $h)", "f32[1, 1, $e, $e]", 2),
+    ("AvgPool3d", "AvgPool3d(kernel: 2, stride: [$n, 1, 1])", "f32[1, 2, $e, 3, 3]", 1),
+    ("Pool2d", "Pool2d(kind: \"avg\", kernel: 2, stride: [$n, 1])", "f32[1, 2, $e, 3]", 1),
+    ("GroupNorm", "GroupNorm(groups: $n)", "f32[2, $d, 5]", 1),
+    ("GroupNorm", "GroupNorm(groups: 2)", "f32[2, $d, 5]", 1),
+    ("Maxout", "Maxout(pieces: $n)", "f32[2, $d, 3]", 1),
+    ("Upsample", "Upsample($n)", "f32[2, 3, 4, 3]", 2),
+    ("Resize", "Resize([$n, 5])", "f32[2, 3, 7, 6]", 1),
+    ("AdaptiveAvgPool1d", "AdaptiveAvgPool1d($n)", "f32[2, 3, $e]", 1),
+    ("AdaptiveMaxPool1d", "AdaptiveMaxPool1d($n)", "f32[2, 3, $e]", 1),
+    ("Pad", "Pad([[0, 0], [0, 0], [$n, $n]])", "f32[2, 3, 4]", 1),
+    ("Slice", "Slice(axis: 2, start: 1, stop: $n, step: $h)", "f32[2, 3, $n]", 1),
+];
+
+/// A text with sizes in it, for `n`.
+pub fn at_size(text: &str, n: usize) -> String {
+    let sizes = [("$n", n), ("$h", n / 2), ("$q", n / 4), ("$d", 2 * n), ("$e", 8 * n)];
+    sizes.into_iter().fold(text.to_owned(), |text, (name, size)| text.replace(name, &size.to_string()))
+}
+
+/// One of [`WINDOWS`], or a layer of [`ARGUMENTS`], at a size.
+pub fn window_text(&(_, call, input): &(&str, &str, &str), n: usize) -> String {
+    // Where it can have one, the input gets a gradient.
+    let first = if input.starts_with("f32") { "Parameter([1]), Expr(\"x * it\"), " } else { "" };
     format!(
-        "Model(inputs: {{ \"x\": \"{}\" }}, body: [Parameter([1]), Expr(\"x * it\"), {}], entries: {{ \"infer\": \
-         Infer(outputs: {{ \"y\": \"it\" }}), \"train\": Train(loss: \"mean(it * it)\", optimizer: Sgd(lr: 0.1)) }})",
-        at(input),
-        at(call)
+        "Model(inputs: {{ \"x\": \"{}\" }}, body: [{first}{}], entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"it\" }}), \
+         \"train\": Train(loss: \"mean(it * it)\", optimizer: Sgd(lr: 0.1)) }})",
+        at_size(input, n),
+        at_size(call, n)
     )
 }
 

@@ -33,16 +33,17 @@ const REGISTERS: usize = 12;
 const MOST_TAPS: usize = 4096;
 /// The same of three axes, whose boxes are of many more kinds: 3 x 3 x 3 positions are written out.
 const MOST_OF_SOLIDS: usize = 512;
-/// Segments of an axis, for each phase of spread inputs, from which on they are not written out either: each is a loop of its own,
-/// however few its taps are.
+/// Segments of an axis, for each phase of spread inputs and of all phases, from which on they are not written out either: each
+/// is a loop of its own, however few its taps are.
 const MOST_SEGMENTS: usize = 128;
+const MOST_OF_PHASES: usize = 512;
 
 /// Whether the taps may be written out.
 pub(super) fn is_short(windows: &[Window]) -> bool {
     // There are too many without looking.
     let is_long = |window: &Window| {
         let pieces = window.pieces();
-        pieces > 8 * MOST_TAPS || pieces / window.phases() > MOST_SEGMENTS
+        pieces > MOST_OF_PHASES || pieces / window.phases() > MOST_SEGMENTS
     };
     if windows.iter().any(|window| window.kernel > MOST_TAPS || is_long(window)) {
         return false;
