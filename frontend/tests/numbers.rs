@@ -200,7 +200,7 @@ fn functions_keep_whole_numbers() {
         ("l", tensor(DType::I64, &[-1.0, 3.0, 0.0, 4294967297.0])),
         ("x", tensor(DType::F32, &[0.0, f64::NAN, -1.0, 0.0])),
     ];
-    let table: [(&str, DType, &[f64]); 20] = [
+    let table: [(&str, DType, &[f64]); 21] = [
         ("where(l > 0, l, 0)", DType::I64, &[0.0, 3.0, 0.0, 4294967297.0]),
         ("where(l > 0, 1, 0)", DType::I64, &[0.0, 1.0, 0.0, 1.0]),
         ("where(l > 0, l, 0.5)", DType::F32, &[0.5, 3.0, 0.5, 4294967296.0]),
@@ -219,6 +219,7 @@ fn functions_keep_whole_numbers() {
         ("i ** 0", DType::I32, &[1.0, 1.0, 1.0, 1.0]),
         ("all(x)", DType::Bool, &[0.0]),
         ("any(x)", DType::Bool, &[1.0]),
+        ("relu(l)", DType::I64, &[0.0, 3.0, 0.0, 4294967297.0]),
         ("cast(16777217, 'i32')", DType::I32, &[16777217.0]),
         ("cast([2 ** 40 + 1], 'i64')", DType::I64, &[1099511627777.0]),
     ];

@@ -80,7 +80,7 @@ pub(super) static FUNCTIONS: [Function; 41] = [
     function("rsqrt", &X, |builder, args| unary(builder, args, Elementary::Rsqrt)),
     function("lgamma", &X, |builder, args| unary(builder, args, Elementary::Lgamma)),
     function("digamma", &X, |builder, args| unary(builder, args, Elementary::Digamma)),
-    function("relu", &X, |builder, args| activated(builder, args, activation::relu)),
+    function("relu", &X, relu),
     function("softplus", &X, |builder, args| activated(builder, args, activation::softplus)),
     function("silu", &X, |builder, args| activated(builder, args, activation::silu)),
     function("gelu", &X, |builder, args| activated(builder, args, activation::gelu)),
@@ -118,6 +118,15 @@ pub(super) static FUNCTIONS: [Function; 41] = [
     }),
     function("hard_sigmoid", &X, |builder, args| activated(builder, args, activation::hard_sigmoid)),
 ];
+
+/// Whole numbers stay what they are, as in PyTorch.
+fn relu(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let x = tensor(builder, args, "x")?;
+    if builder.ops().dtype(x).is_int() {
+        return tensor_value(builder.ops().relu(x));
+    }
+    activated(builder, args, activation::relu)
+}
 
 /// An activation layer as a function.
 fn activated(builder: &mut Builder, args: &Args, layer: activation::Apply) -> Built<Val> {
