@@ -275,6 +275,7 @@ fn lists_that_are_no_tensors_say_what_is() {
         ("[1, 2] * 0.5", "by itself `stack([1, 2])` is one"),
         ("[true] and [false]", "by itself `stack([1, 2])` is one"),
         ("[1, 2, 3][1:]", "by itself `stack([1, 2])` is one"),
+        ("full([2], [1, 300], 'u8')", "300 does not fit into u8: its numbers are 0 to 255"),
         ("len(x)", "the extent of an axis of a tensor is `size(x, 0)`"),
         ("stack([[1, 2, 3], x])", "the elements of a list must have one shape"),
         ("cross_entropy([[1, 2]], [2])", "2 is no class: they are 0 to 1"),
