@@ -61,11 +61,7 @@ const PLACES: &[(&str, &str, &[Wrong])] = &[
     (
         "$SCOPE",
         "\"s\"",
-        &[
-            ("\"s t\"", "\"s t\" cannot name a layer"),
-            ("\"s{scope}\"", "there is no value `scope`"),
-            ("3", "expected a name in quotes"),
-        ],
+        &[("\"s t\"", "\"s t\" cannot name a layer"), ("\"s{scope}\"", "there is no value `scope`")],
     ),
     ("$FORM", "\"tanh\"", &[("\"'sin'\"", "`form` must be")]),
     (
@@ -238,6 +234,7 @@ fn steps_that_may_not_be_run_are_checked() {
         ("For(each: \"w\", within: 3, body: [Linear(\"w\"), Linear(0)])", "`For` goes over a list"),
         ("Sequential(name: \"a b\", body: [Sequential(body: [Linear(0)])])", "\"a b\" cannot name a layer"),
         ("Add([[], 3, [Linear(0)]])", "expected a branch"),
+        ("Sequential(name: 3, body: [Linear(0)])", "expected a name in quotes"),
     ] {
         count(steps, &[message, none]);
     }
