@@ -36,7 +36,7 @@ const MOST_OF_SOLIDS: usize = 512;
 /// Segments of an axis, for each phase of spread inputs and of all phases, from which on they are not written out either: each
 /// is a loop of its own, however few its taps are.
 const MOST_SEGMENTS: usize = 128;
-const MOST_OF_PHASES: usize = 512;
+const MOST_OF_PHASES: usize = 256;
 
 /// Whether the taps may be written out.
 pub(super) fn is_short(windows: &[Window]) -> bool {
