@@ -1,4 +1,5 @@
-//! An image: the functions and tables of one program, compiled, before they are linked ([`link`](crate::link)).
+//! An image: the functions and tables of one or several programs, compiled, before they are linked ([`link`](crate::link)).
+//! Each program is an entry of it; kernels, leaves and constants that are equal are there once.
 
 use std::error::Error as _;
 use std::sync::OnceLock;
@@ -16,7 +17,7 @@ use rustc_hash::FxHashMap;
 
 use crate::emitter::Leaf;
 use crate::error::{Error, Result};
-use crate::layout::Layout;
+use crate::layout::{Constants, Layout};
 use crate::portable::{self, About, Checks};
 use crate::schedule::{self, TracedCall};
 use crate::target::Target;
@@ -67,11 +68,36 @@ pub(crate) struct Table {
 pub(crate) struct Image {
     pub functions: Vec<Function>,
     pub tables: Vec<Table>,
+    /// One for each program, in their order.
+    pub entries: Vec<Entry>,
+    /// The constants of all entries.
+    pub constants: Vec<u8>,
+}
+
+/// One entry of an image.
+pub(crate) struct Entry {
     /// Position of the entry function.
-    pub entry: usize,
+    pub function: usize,
     /// Position of the prepare function.
     pub prepare: Option<usize>,
     pub layout: Layout,
+}
+
+/// What an entry is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub program: &'a Program,
+    /// The name of its entry function, and the beginning of those of its table and of its prepare function.
+    pub symbol: &'a str,
+    /// Of code that checks its accesses: for each kernel, whether none needs to be.
+    pub proven: Option<&'a [bool]>,
+}
+
+impl<'a> Source<'a> {
+    /// A program under its own name.
+    pub fn of(program: &'a Program) -> Source<'a> {
+        Source { program, symbol: &program.name, proven: None }
+    }
 }
 
 /// A compiled function with the leaves that it calls.
@@ -94,95 +120,200 @@ fn threads_are_there() -> bool {
 }
 
 impl Image {
-    /// Compiles every function of the program, in parallel. `symbol` names the entry and begins all other names;
-    /// `text` keeps the Cranelift IR.
-    pub fn new(program: &Program, symbol: &str, target: &Target, text: bool) -> Result<Image> {
-        let mut layout = Layout::new(program, target.features.clone(), target.proven.is_some())?;
-        let outputs = outputs(program);
-        let one = |compiler: &mut Compiler, (number, kernel): (usize, &Kernel)| {
-            let name = symbol_name(&format!("{symbol}_kernel{number}_{}", kernel.name));
-            let checked = target.proven.as_ref().is_some_and(|proven| !proven[number]);
-            let about = About {
-                kernel,
-                local: layout.manifest.local_bytes,
-                outputs: &outputs[number],
-                checks: checked.then(|| Checks {
+    /// Compiles every function of the programs, in parallel. `symbol` begins the names of what entries share; `text` keeps the
+    /// Cranelift IR.
+    pub fn new(sources: &[Source<'_>], symbol: &str, target: &Target, text: bool) -> Result<Image> {
+        let mut constants = Constants::default();
+        let mut layouts = Vec::with_capacity(sources.len());
+        for source in sources {
+            let features = target.features.clone();
+            layouts.push(Layout::new(source.program, features, source.proven.is_some(), &mut constants)?);
+        }
+        // Kernels of several entries find their worker's local memory in one way.
+        let local = sources.iter().map(|source| source.program.local_bytes()).max().unwrap_or(0);
+        for layout in &mut layouts {
+            layout.manifest.local_bytes = local;
+            layout.manifest.constants_bytes = constants.bytes.len();
+        }
+        let units = Units::new(sources, &layouts);
+        let compiled = units.compile(symbol, local, target, text)?;
+        let mut functions = Vec::new();
+        let kernel_at = place(compiled, symbol, &mut functions);
+        let mut made = Entries {
+            target,
+            text,
+            compiler: Compiler::new(),
+            functions,
+            tables: Vec::new(),
+            runner: 0,
+            kernel_at,
+        };
+        made.runner(symbol)?;
+        let mut entries = Vec::with_capacity(sources.len());
+        for ((source, layout), kernels) in sources.iter().zip(layouts).zip(&units.of) {
+            entries.push(made.entry(source, layout, kernels)?);
+        }
+        let Entries { functions, tables, .. } = made;
+        Ok(Image { functions, tables, entries, constants: constants.bytes })
+    }
+}
+
+/// The kernels of several programs, equal ones once.
+struct Units<'a> {
+    /// What is compiled.
+    kernels: Vec<Unit<'a>>,
+    /// For each program and each of its kernels the position in `kernels`.
+    of: Vec<Vec<usize>>,
+}
+
+/// A kernel, and what the program around it says of it.
+#[derive(PartialEq)]
+struct Unit<'a> {
+    kernel: &'a Kernel,
+    outputs: Vec<bool>,
+    checks: Option<Checks>,
+}
+
+impl<'a> Units<'a> {
+    fn new(sources: &[Source<'a>], layouts: &[Layout]) -> Units<'a> {
+        let mut units = Units { kernels: Vec::new(), of: Vec::new() };
+        let mut alike: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
+        for (source, layout) in sources.iter().zip(layouts) {
+            let mut of = Vec::with_capacity(source.program.kernels.len());
+            let outputs = outputs(source.program);
+            for (number, (kernel, outputs)) in source.program.kernels.iter().zip(outputs).enumerate() {
+                let checks = source.proven.is_some_and(|proven| !proven[number]).then(|| Checks {
                     kernel: number as u32,
                     place: layout.manifest.arena_bytes - size_of::<u64>(),
-                }),
-            };
-            compiler.kernel(name, about, target, text)
-        };
-        let kernels: Vec<Compiled> = if threads_are_there() {
-            program.kernels.par_iter().enumerate().map_init(Compiler::new, one).collect::<Result<_>>()?
-        } else {
-            let mut compiler = Compiler::new();
-            let kernels = program.kernels.iter().enumerate();
-            kernels.map(|kernel| one(&mut compiler, kernel)).collect::<Result<_>>()?
-        };
-
-        // Leaves that are equal occur once; then the kernels, so that `kernel_at` is where the first one stands.
-        let mut functions = Vec::new();
-        let mut leaf_at: FxHashMap<Vec<u8>, usize> = FxHashMap::default();
-        for leaf in kernels.iter().flat_map(|k| &k.leaves) {
-            if !leaf_at.contains_key(&leaf.code) {
-                leaf_at.insert(leaf.code.clone(), functions.len());
-                functions.push(Function {
-                    name: symbol_name(&format!("{symbol}_leaf{}_{}", functions.len(), leaf.name)),
-                    code: leaf.code.clone(),
-                    alignment: Leaf::ALIGNMENT,
-                    relocations: Vec::new(),
-                    exported: false,
-                    clif: None,
                 });
+                let unit = Unit { kernel, outputs, checks };
+                let alike = alike.entry(kernel.digest()).or_default();
+                let equal = alike.iter().copied().find(|&known| units.kernels[known] == unit);
+                of.push(equal.unwrap_or_else(|| {
+                    alike.push(units.kernels.len());
+                    units.kernels.push(unit);
+                    units.kernels.len() - 1
+                }));
             }
+            units.of.push(of);
         }
-        let kernel_at = functions.len();
-        for Compiled { mut function, leaves, calls } in kernels {
-            for (mut relocation, leaf) in calls {
-                relocation.symbol = Symbol::Function(leaf_at[&leaves[leaf].code]);
-                function.relocations.push(relocation);
-            }
-            functions.push(function);
-        }
+        units
+    }
 
-        let mut compiler = Compiler::new();
-        let mut tables = Vec::new();
-        let runner = functions.len();
-        let mut func = ir::Function::new();
-        schedule::runner(&mut func, &mut compiler.builder, target.isa.frontend_config());
-        functions.push(compiler.finish(func, symbol_name(&format!("{symbol}_run")), target, text)?.function);
-        let mut entry = |steps, suffix: &str, tables: &mut Vec<Table>| -> Result<usize> {
-            let name = symbol_name(&format!("{symbol}{suffix}"));
-            let mut func = ir::Function::new();
-            let table = schedule::entry(
-                &mut func,
-                &mut compiler.builder,
-                &schedule::Entry {
-                    program,
-                    layout: &layout,
-                    steps,
-                    kernel_at,
-                    runner,
-                    table: tables.len(),
-                    traced: target.traced,
-                    first_call: if suffix.is_empty() { 0 } else { TracedCall::PREPARE },
-                },
-                target.isa.frontend_config(),
-            );
-            tables.push(Table { name: format!("{name}_calls"), ..table });
-            let mut compiled = compiler.finish(func, name, target, text)?;
-            compiled.function.exported = true;
-            functions.push(compiled.function);
-            Ok(functions.len() - 1)
+    /// Each kernel's function; `local` is the bytes of local memory that every worker has.
+    fn compile(&self, symbol: &str, local: usize, target: &Target, text: bool) -> Result<Vec<Compiled>> {
+        let one = |compiler: &mut Compiler, (number, unit): (usize, &Unit<'_>)| {
+            let Unit { kernel, outputs, checks } = unit;
+            let name = symbol_name(&format!("{symbol}_kernel{number}_{}", kernel.name));
+            compiler.kernel(name, About { kernel, local, outputs, checks: *checks }, target, text)
         };
-        let entry_at = entry(&program.schedule, "", &mut tables)?;
+        if threads_are_there() {
+            return self.kernels.par_iter().enumerate().map_init(Compiler::new, one).collect();
+        }
+        let mut compiler = Compiler::new();
+        self.kernels.iter().enumerate().map(|unit| one(&mut compiler, unit)).collect()
+    }
+}
+
+/// Appends leaves, those that are equal once, then kernels, and tells where the first of these stands.
+fn place(kernels: Vec<Compiled>, symbol: &str, functions: &mut Vec<Function>) -> usize {
+    let mut leaf_at: FxHashMap<Vec<u8>, usize> = FxHashMap::default();
+    for leaf in kernels.iter().flat_map(|k| &k.leaves) {
+        if !leaf_at.contains_key(&leaf.code) {
+            leaf_at.insert(leaf.code.clone(), functions.len());
+            functions.push(Function {
+                name: symbol_name(&format!("{symbol}_leaf{}_{}", functions.len(), leaf.name)),
+                code: leaf.code.clone(),
+                alignment: Leaf::ALIGNMENT,
+                relocations: Vec::new(),
+                exported: false,
+                clif: None,
+            });
+        }
+    }
+    let kernel_at = functions.len();
+    for Compiled { mut function, leaves, calls } in kernels {
+        for (mut relocation, leaf) in calls {
+            relocation.symbol = Symbol::Function(leaf_at[&leaves[leaf].code]);
+            function.relocations.push(relocation);
+        }
+        functions.push(function);
+    }
+    kernel_at
+}
+
+/// Makes the entry functions and their tables behind the kernels.
+struct Entries<'a> {
+    target: &'a Target,
+    text: bool,
+    compiler: Compiler,
+    functions: Vec<Function>,
+    tables: Vec<Table>,
+    /// Position of the function that walks tables.
+    runner: usize,
+    /// Position of the first kernel.
+    kernel_at: usize,
+}
+
+impl Entries<'_> {
+    /// The function that walks tables.
+    fn runner(&mut self, symbol: &str) -> Result<()> {
+        let mut func = ir::Function::new();
+        schedule::runner(&mut func, &mut self.compiler.builder, self.target.isa.frontend_config());
+        self.runner = self.functions.len();
+        let name = symbol_name(&format!("{symbol}_run"));
+        self.functions.push(self.compiler.finish(func, name, self.target, self.text)?.function);
+        Ok(())
+    }
+
+    /// A program's entry and prepare function; `kernels` are the positions of its kernels among all.
+    fn entry(&mut self, source: &Source<'_>, mut layout: Layout, kernels: &[usize]) -> Result<Entry> {
+        let program = source.program;
+        let kernels: Vec<usize> = kernels.iter().map(|kernel| self.kernel_at + kernel).collect();
+        let function = self.function(source, &layout, &kernels, false)?;
         let prepares = !program.prepare.is_empty() || program.prepared_bytes > 0;
-        let prepare = prepares.then(|| entry(&program.prepare, "_prepare", &mut tables)).transpose()?;
+        let prepare = prepares.then(|| self.function(source, &layout, &kernels, true)).transpose()?;
         // What is not proven to be independent runs in order.
-        let free = target.proven.iter().flatten().all(|&proven| proven);
-        layout.manifest.parallel = target.traced || free && schedule::pays_for_threads(program);
-        Ok(Image { functions, tables, entry: entry_at, prepare, layout })
+        let free = source.proven.into_iter().flatten().all(|&proven| proven);
+        layout.manifest.parallel = self.target.traced || free && schedule::pays_for_threads(program);
+        Ok(Entry { function, prepare, layout })
+    }
+
+    /// One of the two, with its table.
+    fn function(
+        &mut self,
+        source: &Source<'_>,
+        layout: &Layout,
+        kernels: &[usize],
+        prepare: bool,
+    ) -> Result<usize> {
+        let (program, symbol) = (source.program, source.symbol);
+        let (steps, suffix, first_call) = match prepare {
+            false => (&program.schedule, "", 0),
+            true => (&program.prepare, "_prepare", TracedCall::PREPARE),
+        };
+        let name = symbol_name(&format!("{symbol}{suffix}"));
+        let mut func = ir::Function::new();
+        let table = schedule::entry(
+            &mut func,
+            &mut self.compiler.builder,
+            &schedule::Entry {
+                program,
+                layout,
+                steps,
+                kernels,
+                runner: self.runner,
+                table: self.tables.len(),
+                traced: self.target.traced,
+                first_call,
+            },
+            self.target.isa.frontend_config(),
+        );
+        self.tables.push(Table { name: format!("{name}_calls"), ..table });
+        let mut compiled = self.compiler.finish(func, name, self.target, self.text)?;
+        compiled.function.exported = true;
+        self.functions.push(compiled.function);
+        Ok(self.functions.len() - 1)
     }
 }
 

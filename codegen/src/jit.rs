@@ -7,12 +7,12 @@ use brolga_ir::program::Program;
 use brolga_ir::program::verify::proven;
 #[cfg(doc)]
 use brolga_ir::program::verify::verify;
-use brolga_runtime::{EntryFn, Executable};
+use brolga_runtime::{AlignedBytes, EntryFn, Executable};
 use memmap2::{Mmap, MmapMut};
 use wasmtime_internal_jit_icache_coherence::{clear_cache, pipeline_flush_mt};
 
 use crate::error::Error;
-use crate::image::Image;
+use crate::image::{Image, Source};
 use crate::target::{Options, Target};
 
 /// A compiled program, and what its making says about it.
@@ -65,7 +65,7 @@ pub unsafe fn compile(program: &Program, options: &Options) -> Result<Compiled, 
     let target = Target::new(options)?;
     target.check(options)?;
     // SAFETY: promised by the caller.
-    unsafe { compile_for(program, &target) }
+    unsafe { compile_for(Source::of(program), &target) }
 }
 
 /// As [`compile`], but every kernel call of the schedule goes through the argument block's `parallel_for`, small ones
@@ -85,7 +85,7 @@ pub unsafe fn compile_traced(program: &Program, options: &Options) -> Result<Com
     let target = Target { traced: true, ..Target::new(options)? };
     target.check(options)?;
     // SAFETY: promised by the caller.
-    unsafe { compile_for(program, &target) }
+    unsafe { compile_for(Source::of(program), &target) }
 }
 
 /// Compiles any program into memory: one that was read from a file, say. What breaks a rule is an error. Kernels whose
@@ -98,20 +98,21 @@ pub unsafe fn compile_traced(program: &Program, options: &Options) -> Result<Com
 pub fn compile_checked(program: &Program, options: &Options) -> Result<Compiled, Error> {
     let proven =
         proven(program).map_err(|e| Error::new(format!("`{}` is no valid program: {e}", program.name)))?;
-    let target = Target { proven: Some(proven), ..Target::new(options)? };
+    let target = Target::new(options)?;
     target.check(options)?;
+    let source = Source { proven: Some(&proven), ..Source::of(program) };
     // SAFETY: the line above has verified the program. Kernels of which it has proven that accesses stay inside, and
     // that iterations are independent, are compiled as they are; the others (`portable::Checks`) test each index before
     // they use it, and have one thread.
-    unsafe { compile_for(program, &target) }
+    unsafe { compile_for(source, &target) }
 }
 
 /// Compiles a program into memory for a target that this processor is.
 ///
 /// # Safety
-/// As for [`compile`]; of kernels that the target says are not proven the program need only be verified.
-pub(crate) unsafe fn compile_for(program: &Program, target: &Target) -> Result<Compiled, Error> {
-    let image = Image::new(program, &program.name, target, false)?;
+/// As for [`compile`]; of a source that says what is proven, the program need only be verified.
+pub(crate) unsafe fn compile_for(source: Source<'_>, target: &Target) -> Result<Compiled, Error> {
+    let image = Image::new(&[source], source.symbol, target, false)?;
     let linked = image.link()?;
     let code = Code::new(&linked.bytes)?;
     let pointer = |position: usize| -> EntryFn {
@@ -119,13 +120,15 @@ pub(crate) unsafe fn compile_for(program: &Program, target: &Target) -> Result<C
         // SAFETY: an entry function has been linked there with this signature.
         unsafe { std::mem::transmute::<*const u8, EntryFn>(address) }
     };
-    let (entry, prepare) = (pointer(image.entry), image.prepare.map(pointer));
+    let entry = &image.entries[0];
+    let (function, prepare) = (pointer(entry.function), entry.prepare.map(pointer));
     let code_bytes = image.functions.iter().map(|f| f.code.len()).sum();
-    let constants = image.layout.constants()?;
-    let manifest = image.layout.manifest.clone();
     let functions = image.functions.len();
+    let mut constants = AlignedBytes::zeroed(image.constants.len())?;
+    constants.copy_from_slice(&image.constants);
+    let manifest = entry.layout.manifest.clone();
     // SAFETY: the code lives in the pages that the last argument owns; it was made from a verified program, whose
     // accesses are inside its buffers, as the caller promises, and the manifest from the same program.
-    let executable = unsafe { Executable::from_raw(entry, prepare, constants, manifest, Arc::new(code))? };
+    let executable = unsafe { Executable::from_raw(function, prepare, constants, manifest, Arc::new(code))? };
     Ok(Compiled { executable, code_bytes, functions })
 }

@@ -1,12 +1,17 @@
 //! Where buffers lie at run time, and the manifest that says so.
 
+use std::hash::Hasher;
+use std::ops::Range;
+
 use brolga_ir::Tensor;
 use brolga_ir::program::{Arg, Buffer, BufferId, Place, Program};
 use brolga_ir::tensor::Data;
 use brolga_runtime::{
-    ALIGNMENT, AlignedBytes, BASE_ARENA, BASE_CONSTANTS, BASE_PREPARED, BASE_STATE, DType, IndexRange, Input,
-    Manifest, Output, StateSlot,
+    ALIGNMENT, BASE_ARENA, BASE_CONSTANTS, BASE_PREPARED, BASE_STATE, DType, IndexRange, Input, Manifest,
+    Output, StateSlot,
 };
+
+use rustc_hash::{FxHashMap, FxHasher};
 
 use crate::NUMERICS_VERSION;
 use crate::error::{Error, Result};
@@ -21,13 +26,47 @@ pub(crate) struct Location {
 /// The locations of a program's buffers, and what belongs to them.
 pub(crate) struct Layout {
     locations: Vec<Location>,
-    pub constants: Vec<u8>,
     pub manifest: Manifest,
 }
 
+/// The constants of an image, equal ones once.
+#[derive(Default)]
+pub(crate) struct Constants {
+    pub bytes: Vec<u8>,
+    /// Where each lies, by its hash.
+    known: FxHashMap<u64, Vec<Range<usize>>>,
+}
+
+impl Constants {
+    /// Where a constant begins.
+    fn place(&mut self, tensor: &Tensor) -> Result<usize> {
+        let end = self.bytes.len();
+        let start = end.next_multiple_of(ALIGNMENT);
+        self.bytes.resize(start, 0);
+        push_bytes(&mut self.bytes, tensor)?;
+        let new = &self.bytes[start..];
+        let mut hasher = FxHasher::default();
+        hasher.write(new);
+        let alike = self.known.entry(hasher.finish()).or_default();
+        let equal = alike.iter().find(|place| self.bytes[(*place).clone()] == *new);
+        if let Some(place) = equal {
+            self.bytes.truncate(end);
+            return Ok(place.start);
+        }
+        alike.push(start..self.bytes.len());
+        Ok(start)
+    }
+}
+
 impl Layout {
-    /// Of code that checks its accesses, the arena ends with room for what it refuses.
-    pub fn new(program: &Program, features: Vec<String>, checked: bool) -> Result<Layout> {
+    /// Of code that checks its accesses, the arena ends with room for what it refuses. Constants go to those of the image,
+    /// whose size, as that of local memory, the manifest gets when all entries are known.
+    pub fn new(
+        program: &Program,
+        features: Vec<String>,
+        checked: bool,
+        constants: &mut Constants,
+    ) -> Result<Layout> {
         let room = if checked { ALIGNMENT } else { 0 };
         let arena_bytes = program.arena_bytes.checked_next_multiple_of(room.max(1));
         let arena_bytes = arena_bytes.and_then(|bytes| bytes.checked_add(room)).ok_or_else(|| {
@@ -45,13 +84,12 @@ impl Layout {
             outputs: Vec::new(),
             state: Vec::new(),
             arena_bytes,
-            local_bytes: program.local_bytes(),
+            local_bytes: 0,
             prepared_bytes: program.prepared_bytes,
             constants_bytes: 0,
             checked,
             cpu_features: features,
         };
-        let mut constants = Vec::new();
         let mut locations = Vec::with_capacity(program.buffers.len());
         for buffer in &program.buffers {
             let (name, dims) = (buffer.name.clone(), buffer.ty.dims.clone());
@@ -76,19 +114,13 @@ impl Layout {
                     state += 1;
                     (BASE_STATE + state - 1, 0)
                 }
-                Place::Constant(tensor) => {
-                    constants.resize(constants.len().next_multiple_of(ALIGNMENT), 0);
-                    let offset = constants.len();
-                    push_bytes(&mut constants, tensor)?;
-                    (BASE_CONSTANTS, offset)
-                }
+                Place::Constant(tensor) => (BASE_CONSTANTS, constants.place(tensor)?),
                 Place::Prepared(offset) => (BASE_PREPARED, offset.ok_or_else(unplanned)?),
                 Place::Arena(offset) => (BASE_ARENA, offset.ok_or_else(unplanned)?),
             };
             locations.push(Location { base: base as u64, offset: offset as u64 });
         }
-        manifest.constants_bytes = constants.len();
-        Ok(Layout { locations, constants, manifest })
+        Ok(Layout { locations, manifest })
     }
 
     /// Where an argument points.
@@ -97,13 +129,6 @@ impl Layout {
         let location = self.locations[buffer as usize];
         let size = program.buffers[buffer as usize].ty.dtype.size();
         Location { offset: location.offset + (arg.offset * size) as u64, ..location }
-    }
-
-    /// The constants in memory for the runtime.
-    pub fn constants(&self) -> Result<AlignedBytes> {
-        let mut bytes = AlignedBytes::zeroed(self.constants.len())?;
-        bytes.copy_from_slice(&self.constants);
-        Ok(bytes)
     }
 }
 

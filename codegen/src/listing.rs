@@ -6,7 +6,7 @@ use brolga_ir::program::Program;
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 
 use crate::error::Error;
-use crate::image::{Image, verified};
+use crate::image::{Image, Source, verified};
 use crate::target::{Options, Target};
 
 /// One function of a compiled program.
@@ -27,7 +27,7 @@ pub struct Listing {
 pub fn listing(program: &Program, options: &Options) -> Result<Vec<Listing>, Error> {
     verified(program)?;
     let target = Target::new(options)?;
-    let image = Image::new(program, &program.name, &target, true)?;
+    let image = Image::new(&[Source::of(program)], &program.name, &target, true)?;
     let x86 = target.isa.triple().architecture.to_string() == "x86_64";
     let list = image.functions.into_iter().map(|function| Listing {
         assembly: if x86 { disassemble(&function.code) } else { format!("{} bytes\n", function.code.len()) },

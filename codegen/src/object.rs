@@ -11,7 +11,7 @@ use target_lexicon::Triple;
 
 use crate::c_names::is_of_c;
 use crate::error::Error;
-use crate::image::{Image, symbol_name, verified};
+use crate::image::{Entry, Image, Source, symbol_name, verified};
 use crate::target::{Options, Target};
 
 /// A compiled program as files.
@@ -32,12 +32,15 @@ pub fn emit_object(program: &Program, options: &Options, symbol: &str) -> Result
     check_symbol(symbol)?;
     verified(program)?;
     let target = Target::new(options)?;
-    let image = Image::new(program, symbol, &target, false)?;
+    let image = Image::new(&[Source { symbol, ..Source::of(program) }], symbol, &target, false)?;
     let bytes = file(&image, symbol, target.isa.triple())?
         .write()
         .map_err(|e| Error::new(format!("the object file of `{symbol}` cannot be written: {e}")))?;
-    let header = header(&image, symbol);
-    Ok(Object { bytes, header, manifest: image.layout.manifest })
+    let Some(entry) = image.entries.into_iter().next() else {
+        return Err(Error::new(format!("`{symbol}` has no entry")));
+    };
+    let header = header(&entry, symbol);
+    Ok(Object { bytes, header, manifest: entry.layout.manifest })
 }
 
 /// The object file: code and tables in one piece, constants, and where they begin. Nothing in it needs to be relocated.
@@ -82,7 +85,7 @@ fn file(image: &Image, symbol: &str, triple: &Triple) -> Result<write::Object<'s
     for (table, at) in image.tables.iter().zip(linked.tables) {
         name(&mut file, text, &table.name, SymbolKind::Data, false, at, 8 * table.words.len());
     }
-    let constants = &image.layout.constants;
+    let constants = &image.constants;
     if !constants.is_empty() {
         let section = file.section_id(StandardSection::ReadOnlyData);
         file.append_section_data(section, constants, brolga_runtime::ALIGNMENT as u64);
@@ -135,8 +138,8 @@ pub fn check_symbol(symbol: &str) -> Result<(), Error> {
     Err(Error::new(format!("`{symbol}` cannot be the name of a C function: {why}")))
 }
 
-fn header(image: &Image, symbol: &str) -> String {
-    let manifest = &image.layout.manifest;
+fn header(entry: &Entry, symbol: &str) -> String {
+    let manifest = &entry.layout.manifest;
     let upper = symbol.to_ascii_uppercase();
     let mut text = String::new();
     let mut line = |args: std::fmt::Arguments<'_>| {
@@ -148,7 +151,7 @@ fn header(image: &Image, symbol: &str) -> String {
     line(format_args!("#ifdef __cplusplus\nextern \"C\" {{\n#endif\n"));
     line(format_args!("/* One call. Reads and writes only the memory that the block leads to. */"));
     line(format_args!("void {symbol}(const brolga_block *block);"));
-    if image.prepare.is_some() {
+    if entry.prepare.is_some() {
         line(format_args!(
             "/* Fills the prepared values; before the first call, and when state has changed. */"
         ));

@@ -149,8 +149,8 @@ pub(crate) struct Entry<'a> {
     pub program: &'a Program,
     pub layout: &'a Layout,
     pub steps: &'a [Step],
-    /// Position of the first kernel among the functions of the image.
-    pub kernel_at: usize,
+    /// For each kernel of the program the position of its function in the image.
+    pub kernels: &'a [usize],
     /// Position of the function that [`runner`] makes.
     pub runner: usize,
     /// Position that the call table will have.
@@ -247,7 +247,7 @@ impl EntryCx<'_, '_> {
 
     fn push_row(&mut self, call: &Call) {
         let KernelId(kernel) = call.kernel;
-        self.table.distances.push((self.table.words.len(), self.entry.kernel_at + kernel as usize));
+        self.table.distances.push((self.table.words.len(), self.entry.kernels[kernel as usize]));
         let row = self.row_head(call);
         self.table.words.extend(row);
         for arg in &call.args {
@@ -387,7 +387,7 @@ impl EntryCx<'_, '_> {
         let args = self.b.ins().stack_addr(types::I64, row, 0);
         let [_, parts, word] = self.row_head(call);
         let KernelId(kernel) = call.kernel;
-        let kernel = self.function(self.entry.kernel_at + kernel as usize, kernel_signature(self.call_conv));
+        let kernel = self.function(self.entry.kernels[kernel as usize], kernel_signature(self.call_conv));
         if !self.entry.traced && parts == 1 {
             // Part 0 as worker 0.
             let part = self.b.ins().iconst(types::I64, 0);

@@ -80,8 +80,6 @@ pub(crate) struct Target {
     pub features: Vec<String>,
     /// Whether every kernel call goes through `parallel_for`.
     pub traced: bool,
-    /// Of code that checks its accesses: for each kernel, whether none needs to be.
-    pub proven: Option<Vec<bool>>,
 }
 
 /// What level 3 of x86-64 adds, by Cranelift's names.
@@ -158,7 +156,7 @@ impl Target {
             }
             _ => Box::new(Wide(Machine::AVX2)),
         };
-        Ok(Target { isa, emitter, features, traced: false, proven: None })
+        Ok(Target { isa, emitter, features, traced: false })
     }
 
     /// Whether this processor can run the code.

@@ -29,7 +29,7 @@ use iced_x86::IcedError;
 
 use crate::emitter::{Emitter, Leaf};
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::image::{Image, Source};
 use crate::jit;
 use crate::portable::KernelCx;
 use crate::target::{Options, Target, TargetCpu};
@@ -49,14 +49,14 @@ pub unsafe fn compile_emulated(program: &Program, options: &Options) -> Result<j
     let emitter = Box::new(Emulated(Wide(machine(options)?)));
     let least = Target::new(&Options { target_cpu: TargetCpu::X86_64V3 })?;
     // SAFETY: promised by the caller; what the leaves do is what their code does.
-    unsafe { jit::compile_for(program, &Target { emitter, ..least }) }
+    unsafe { jit::compile_for(Source::of(program), &Target { emitter, ..least }) }
 }
 
 /// The machine code of a program's leaf functions, each followed by its constants.
 pub fn leaves(program: &Program, options: &Options) -> Result<Vec<Vec<u8>>> {
     let emitter = Box::new(Wide(machine(options)?));
     let least = Target::new(&Options { target_cpu: TargetCpu::X86_64V3 })?;
-    let image = Image::new(program, &program.name, &Target { emitter, ..least }, true)?;
+    let image = Image::new(&[Source::of(program)], &program.name, &Target { emitter, ..least }, true)?;
     // Everything else has been Cranelift IR.
     Ok(image.functions.into_iter().filter(|function| function.clif.is_none()).map(|leaf| leaf.code).collect())
 }

@@ -104,7 +104,7 @@ pub(crate) struct About<'a> {
 
 /// How a kernel is emitted that is not proven to be right: every access is checked, iterations run one after the other, and
 /// local memory begins with ones everywhere, as in the interpreter.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Checks {
     /// Its number, to be told where it reaches outside.
     pub kernel: u32,
