@@ -20,9 +20,9 @@ use crate::target::{Options, Target};
 pub struct Compiled {
     /// The code, ready to run.
     pub executable: Executable,
-    /// Bytes of machine code.
+    /// Bytes of machine code, of the whole image.
     pub code_bytes: usize,
-    /// Number of functions.
+    /// Number of functions, of the whole image.
     pub functions: usize,
 }
 
@@ -65,7 +65,23 @@ pub unsafe fn compile(program: &Program, options: &Options) -> Result<Compiled, 
     let target = Target::new(options)?;
     target.check(options)?;
     // SAFETY: promised by the caller.
-    unsafe { compile_for(Source::of(program), &target) }
+    only(unsafe { compile_for(&[Source::of(program)], &target)? })
+}
+
+/// Compiles programs into one image, in which kernels and constants that are equal are there once: the entries of a model,
+/// say. As many executables, in their order.
+///
+/// # Errors
+/// As for [`compile`].
+///
+/// # Safety
+/// As for [`compile`], for each of them.
+pub unsafe fn compile_all(programs: &[&Program], options: &Options) -> Result<Vec<Compiled>, Error> {
+    let target = Target::new(options)?;
+    target.check(options)?;
+    let sources: Vec<Source<'_>> = programs.iter().map(|program| Source::of(program)).collect();
+    // SAFETY: promised by the caller.
+    unsafe { compile_for(&sources, &target) }
 }
 
 /// As [`compile`], but every kernel call of the schedule goes through the argument block's `parallel_for`, small ones
@@ -85,7 +101,7 @@ pub unsafe fn compile_traced(program: &Program, options: &Options) -> Result<Com
     let target = Target { traced: true, ..Target::new(options)? };
     target.check(options)?;
     // SAFETY: promised by the caller.
-    unsafe { compile_for(Source::of(program), &target) }
+    only(unsafe { compile_for(&[Source::of(program)], &target)? })
 }
 
 /// Compiles any program into memory: one that was read from a file, say. What breaks a rule is an error. Kernels whose
@@ -104,31 +120,40 @@ pub fn compile_checked(program: &Program, options: &Options) -> Result<Compiled,
     // SAFETY: the line above has verified the program. Kernels of which it has proven that accesses stay inside, and
     // that iterations are independent, are compiled as they are; the others (`portable::Checks`) test each index before
     // they use it, and have one thread.
-    unsafe { compile_for(source, &target) }
+    only(unsafe { compile_for(&[source], &target)? })
 }
 
-/// Compiles a program into memory for a target that this processor is.
+/// Compiles programs into memory for a target that this processor is.
 ///
 /// # Safety
 /// As for [`compile`]; of a source that says what is proven, the program need only be verified.
-pub(crate) unsafe fn compile_for(source: Source<'_>, target: &Target) -> Result<Compiled, Error> {
-    let image = Image::new(&[source], source.symbol, target, false)?;
+pub(crate) unsafe fn compile_for(sources: &[Source<'_>], target: &Target) -> Result<Vec<Compiled>, Error> {
+    let image = Image::new(sources, sources.first().map_or("image", |first| first.symbol), target, false)?;
     let linked = image.link()?;
-    let code = Code::new(&linked.bytes)?;
+    let code = Arc::new(Code::new(&linked.bytes)?);
     let pointer = |position: usize| -> EntryFn {
         let address = &raw const code.0[linked.functions[position]];
         // SAFETY: an entry function has been linked there with this signature.
         unsafe { std::mem::transmute::<*const u8, EntryFn>(address) }
     };
-    let entry = &image.entries[0];
-    let (function, prepare) = (pointer(entry.function), entry.prepare.map(pointer));
     let code_bytes = image.functions.iter().map(|f| f.code.len()).sum();
     let functions = image.functions.len();
     let mut constants = AlignedBytes::zeroed(image.constants.len())?;
     constants.copy_from_slice(&image.constants);
-    let manifest = entry.layout.manifest.clone();
-    // SAFETY: the code lives in the pages that the last argument owns; it was made from a verified program, whose
-    // accesses are inside its buffers, as the caller promises, and the manifest from the same program.
-    let executable = unsafe { Executable::from_raw(function, prepare, constants, manifest, Arc::new(code))? };
-    Ok(Compiled { executable, code_bytes, functions })
+    let constants = Arc::new(constants);
+    let compiled = image.entries.into_iter().map(|entry| {
+        let (function, prepare) = (pointer(entry.function), entry.prepare.map(pointer));
+        let manifest = entry.layout.manifest;
+        // SAFETY: the code lives in the pages that the last argument owns; it was made from a verified program, whose
+        // accesses are inside its buffers, as the caller promises, and the manifest from the same program.
+        let executable =
+            unsafe { Executable::from_raw(function, prepare, constants.clone(), manifest, code.clone())? };
+        Ok(Compiled { executable, code_bytes, functions })
+    });
+    compiled.collect()
+}
+
+/// What there is one of.
+pub(crate) fn only<T>(one: Vec<T>) -> Result<T, Error> {
+    one.into_iter().next().ok_or_else(|| Error::new("the image has no entry".to_owned()))
 }

@@ -23,7 +23,7 @@ mod target;
 mod wide;
 
 pub use error::Error;
-pub use jit::{Compiled, compile, compile_checked, compile_traced};
+pub use jit::{Compiled, compile, compile_all, compile_checked, compile_traced};
 pub use listing::{Listing, listing};
 pub use object::{Object, check_symbol, emit_object};
 pub use schedule::TracedCall;

@@ -4,8 +4,10 @@ use crate::common;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Body, Rng, Values, check_program, compile, kernel, param, run, targets};
-use brolga_codegen::{Options, TargetCpu, check_symbol, emit_object, listing};
+use crate::common::{
+    Body, Rng, Values, check_program, compile, kernel, param, run, run_compiled, same, targets,
+};
+use brolga_codegen::{Options, TargetCpu, check_symbol, compile_all, emit_object, listing};
 use brolga_ir::index::Index;
 use brolga_ir::program::{
     Access, Arg, Buffer, BufferId, Call, Expr, Kernel, KernelId, Panel, Place, Program, Step, Stmt, Tile,
@@ -154,6 +156,54 @@ fn every_kind_of_memory_and_loops_in_the_schedule() {
     let inputs = [random.tensor(DType::F32, 600).reshaped([20, 30])];
     let state = [random.tensor(DType::F32, 750).reshaped([30, 25]), random.tensor(DType::F32, 100)];
     check_program(&program, &inputs, &state);
+}
+
+/// Several programs in one image give the bits that each gives alone, and what is equal in them is there once, though one has
+/// more local memory than the other.
+#[test]
+fn several_programs_in_one_image() {
+    let first = everything();
+    let mut second = Program { name: "other".into(), ..everything() };
+    let twice = "kernel @twice(p0: readwrite f32[100], p1: local f32[5000]) {
+        strip i0 in 0..100 {
+          v0 = load p0[i0] : f32
+          store p1[i0 + 4900] = v0
+        }
+        strip i1 in 0..100 {
+          v1 = load p1[i1 + 4900] : f32
+          v2 = add v1, v1 : f32
+          store p0[i1] = v2
+        }
+      }";
+    second.kernels.push(Kernel::parse(twice).unwrap());
+    second.schedule.insert(0, call(5, vec![arg(2)]));
+    let mut random = Rng(6);
+    let inputs = [random.tensor(DType::F32, 600).reshaped([20, 30])];
+    let state = [random.tensor(DType::F32, 750).reshaped([30, 25]), random.tensor(DType::F32, 100)];
+    for target_cpu in targets() {
+        let options = Options { target_cpu };
+        // SAFETY: programs of these tests are valid, and stay inside their buffers.
+        let image = unsafe { compile_all(&[&first, &second], &options).unwrap() };
+        let alone = [&first, &second].map(|program| compile(program, &options).unwrap());
+        // Five kernels and what walks the tables are shared, and the leaves of these.
+        let most = alone.iter().map(|compiled| compiled.functions).sum::<usize>() - 6;
+        assert!(image.iter().all(|compiled| compiled.functions <= most), "{target_cpu}");
+        if target_cpu == TargetCpu::Portable {
+            assert!(image.iter().all(|compiled| compiled.functions == most));
+        }
+        let [one, other] = [0, 1].map(|i: usize| image[i].executable.manifest());
+        assert_eq!(one.constants_bytes, alone[0].executable.manifest().constants_bytes);
+        assert_eq!((one.constants_bytes, one.local_bytes), (other.constants_bytes, other.local_bytes));
+        for (in_image, alone) in image.into_iter().zip(alone) {
+            let program = if alone.executable.manifest().entry == "other" { &second } else { &first };
+            let (outputs, after) = run_compiled(in_image, 2, &inputs, &state);
+            let (expected, kept) = run_compiled(alone, 2, &inputs, &state);
+            for (got, want) in outputs.iter().zip(&expected).chain(after.iter().zip(&kept)) {
+                same(got, want, target_cpu.name(), program);
+            }
+        }
+    }
+    check_program(&second, &inputs, &state);
 }
 
 #[test]

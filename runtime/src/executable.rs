@@ -13,13 +13,14 @@ use crate::tensor::AlignedBytes;
 pub struct Executable {
     entry: EntryFn,
     prepare: Option<EntryFn>,
-    constants: AlignedBytes,
+    constants: Arc<AlignedBytes>,
     manifest: Manifest,
     _keep_alive: Arc<dyn Any + Send + Sync>,
 }
 
 impl Executable {
-    /// Takes finished code over. `keep_alive` owns the memory of the code, and is dropped with the executable.
+    /// Takes finished code over. `keep_alive` owns the memory of the code, and is dropped with the last executable that has it;
+    /// entries of one image share it, and their constants.
     ///
     /// # Errors
     /// A manifest that contradicts itself or the constants, or a processor without the features it asks for.
@@ -41,7 +42,7 @@ impl Executable {
     pub unsafe fn from_raw(
         entry: EntryFn,
         prepare: Option<EntryFn>,
-        constants: AlignedBytes,
+        constants: Arc<AlignedBytes>,
         manifest: Manifest,
         keep_alive: Arc<dyn Any + Send + Sync>,
     ) -> Result<Executable> {

@@ -1,5 +1,6 @@
 //! Binding and running: what is checked, what is passed, what is prepared when.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::common::*;
@@ -69,7 +70,7 @@ fn manifest() -> Manifest {
 fn build(manifest: Manifest, constants: &[u8]) -> Result<Executable> {
     let constants = AlignedBytes::copy_of(constants)?;
     // SAFETY: the functions above do what the manifest says.
-    unsafe { Executable::from_raw(entry, Some(prepare), constants, manifest, std::sync::Arc::new(())) }
+    unsafe { Executable::from_raw(entry, Some(prepare), Arc::new(constants), manifest, Arc::new(())) }
 }
 
 fn state() -> State {
@@ -335,7 +336,8 @@ fn code_lives_until_its_last_instance_is_gone() {
     let constants = AlignedBytes::zeroed(4).unwrap();
     let code = std::sync::Arc::new(Code);
     // SAFETY: as for `build`.
-    let executable = unsafe { Executable::from_raw(entry, Some(prepare), constants, manifest(), code) };
+    let executable =
+        unsafe { Executable::from_raw(entry, Some(prepare), Arc::new(constants), manifest(), code) };
     let instance = Instance::bind(executable.unwrap().into(), &state(), &Threads::serial()).unwrap();
     assert_eq!(DROPPED.load(Ordering::SeqCst), 0);
     drop(instance);

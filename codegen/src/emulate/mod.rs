@@ -49,7 +49,7 @@ pub unsafe fn compile_emulated(program: &Program, options: &Options) -> Result<j
     let emitter = Box::new(Emulated(Wide(machine(options)?)));
     let least = Target::new(&Options { target_cpu: TargetCpu::X86_64V3 })?;
     // SAFETY: promised by the caller; what the leaves do is what their code does.
-    unsafe { jit::compile_for(Source::of(program), &Target { emitter, ..least }) }
+    jit::only(unsafe { jit::compile_for(&[Source::of(program)], &Target { emitter, ..least })? })
 }
 
 /// The machine code of a program's leaf functions, each followed by its constants.

@@ -138,7 +138,9 @@ fn manifest(entry: &str, batch: usize, state: Vec<StateSlot>) -> Manifest {
 pub fn executable(entry: EntryFn, prepare: Option<EntryFn>, manifest: Manifest) -> Result<Arc<Executable>> {
     let constants = AlignedBytes::zeroed(manifest.constants_bytes)?;
     // SAFETY: the functions of the tests keep to their manifests, and static code needs no keeping alive.
-    Ok(Arc::new(unsafe { Executable::from_raw(entry, prepare, constants, manifest, Arc::new(()))? }))
+    Ok(Arc::new(unsafe {
+        Executable::from_raw(entry, prepare, Arc::new(constants), manifest, Arc::new(()))?
+    }))
 }
 
 /// The train entry for batches of `B`.
