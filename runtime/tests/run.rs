@@ -251,7 +251,7 @@ fn names_are_checked_and_the_nearest_is_told() {
 
 #[test]
 fn a_state_that_does_not_fit_cannot_be_bound() {
-    let executable = std::sync::Arc::new(build(manifest(), &[0; 4]).unwrap());
+    let executable = Arc::new(build(manifest(), &[0; 4]).unwrap());
     let mut wrong = State::new();
     wrong.insert("scalle", SlotKind::Parameter, Tensor::scalar(0f32).unwrap()).unwrap();
     wrong.insert("other", SlotKind::Parameter, Tensor::scalar(0i64).unwrap()).unwrap();
@@ -334,7 +334,7 @@ impl Drop for Code {
 #[test]
 fn code_lives_until_its_last_instance_is_gone() {
     let constants = AlignedBytes::zeroed(4).unwrap();
-    let code = std::sync::Arc::new(Code);
+    let code = Arc::new(Code);
     // SAFETY: as for `build`.
     let executable =
         unsafe { Executable::from_raw(entry, Some(prepare), Arc::new(constants), manifest(), code) };
