@@ -2,11 +2,12 @@
 //!
 //! The way through: every kernel becomes one function (`portable`, with leaf functions from `wide` where the
 //! processor has wider vectors); the schedule becomes a static call table and a function that walks it
-//! (`schedule`); together they are an `image`, which `link` makes one piece without addresses; `jit` puts it into memory
-//! and `object` into a file.
+//! (`schedule`); together they are an `image`, which `link` makes one piece without addresses; `jit` puts it into memory,
+//! `object` into an object file, and `container` into a file that is opened without a compiler.
 //! The bits that a program computes do not depend on the emitter.
 
 mod c_names;
+mod container;
 mod emitter;
 #[cfg(all(feature = "emulate", target_arch = "x86_64"))]
 pub mod emulate;
@@ -22,6 +23,7 @@ mod schedule;
 mod target;
 mod wide;
 
+pub use container::container;
 pub use error::Error;
 pub use jit::{Compiled, compile, compile_all, compile_checked, compile_traced};
 pub use listing::{Listing, listing};

@@ -52,6 +52,8 @@ pub enum Content {
     Header,
     /// An object file.
     Object,
+    /// A compiled model.
+    Container,
     /// A Chrome trace.
     Trace,
     /// Other JSON.
@@ -76,6 +78,7 @@ const BEGINNINGS: &[(&[u8], Content)] = &[
     (b"\x7fELF", Content::Object),
     (b"\xcf\xfa\xed\xfe", Content::Object),
     (b"\x64\x86", Content::Object),
+    (&crate::container::format::MAGIC, Content::Container),
     // `torch.save` of old, and pickles of protocols 2 to 5.
     (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", Content::PyTorch),
     (b"\x80\x02", Content::Pickle),
@@ -158,6 +161,7 @@ impl Content {
                  what is needed"
             }
             Content::Model => "it belongs where the model is named",
+            Content::Container => "it has its weights with it, if it has any",
             _ => "tensors are read from safetensors, .npz and .npy",
         }
     }
@@ -184,6 +188,7 @@ impl fmt::Display for Content {
             Content::Ir => "the text of a graph or kernel program",
             Content::Header => "a C header of a compiled entry point",
             Content::Object => "an object file",
+            Content::Container => "a compiled model (.brolga)",
             Content::Trace => "a Chrome trace of a profile",
             Content::Json => "JSON",
             Content::Text => "text",
@@ -266,7 +271,7 @@ mod tests {
         torch.resize(26, 0);
         let npz = [&torch[..], b"\x09\0\0\0image.npy"].concat();
         torch.extend(b"\x10\0\0\0archive/data.pkl");
-        let cases: [(&[u8], Content); 33] = [
+        let cases: [(&[u8], Content); 34] = [
             (b"", Content::Empty),
             (b"\x10\0\0\0\0\0\0\0{\"a\":", Content::Safetensors),
             (b"\x93NUMPY\x01\0", Content::Npy),
@@ -278,6 +283,7 @@ mod tests {
             (b"\x89PNG\r\n\x1a\n\0\0", Content::Png),
             (b"\xff\xd8\xff\xe0", Content::Jpeg),
             (b"\x7fELF\x02\x01\x01\0", Content::Object),
+            (b"\x89BROLGA\n\x01\0\0\0", Content::Container),
             (b"kind,epoch,step,train_loss,seconds\nepoch,1,2,0.5,0.1\nst", Content::Log),
             (b"kind,epoch,step,train_loss\nepoch,1,2,0.5\n", Content::Table),
             (b"kind,epoch,step,seconds\nflood,2,3,4\n", Content::Table),

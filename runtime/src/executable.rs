@@ -15,6 +15,8 @@ pub struct Executable {
     prepare: Option<EntryFn>,
     constants: Arc<AlignedBytes>,
     manifest: Manifest,
+    /// What `prepare` has made before, and of which version of the state.
+    prepared: Option<(u64, Arc<AlignedBytes>)>,
     _keep_alive: Arc<dyn Any + Send + Sync>,
 }
 
@@ -59,7 +61,18 @@ impl Executable {
             ));
         }
         check_cpu(&manifest)?;
-        Ok(Executable { entry, prepare, constants, manifest, _keep_alive: keep_alive })
+        Ok(Executable { entry, prepare, constants, manifest, prepared: None, _keep_alive: keep_alive })
+    }
+
+    /// The same with what `prepare` has made of this version of the state, as many bytes as the manifest says.
+    pub(crate) fn with_prepared(self, version: u64, values: Arc<AlignedBytes>) -> Executable {
+        assert_eq!(values.len(), self.manifest.prepared_bytes, "prepared values are those of the manifest");
+        Executable { prepared: Some((version, values)), ..self }
+    }
+
+    /// What `prepare` has made of this version of the state, if that is known.
+    pub(crate) fn prepared_for(&self, version: u64) -> Option<Arc<AlignedBytes>> {
+        self.prepared.as_ref().filter(|(known, _)| *known == version).map(|(_, values)| values.clone())
     }
 
     /// What it takes and gives.

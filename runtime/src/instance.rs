@@ -9,7 +9,7 @@ use crate::block::{
 use crate::control::FloatControl;
 use crate::error::{Error, ErrorKind, Hints, Result, nearest_hint};
 use crate::executable::Executable;
-use crate::manifest::{IndexRange, Input, Refusal};
+use crate::manifest::{IndexRange, Input, Manifest, Refusal};
 use crate::names::counted;
 use crate::ranges::{coordinates, first_outside};
 use crate::state::State;
@@ -69,9 +69,13 @@ impl Instance {
             let message = format!("the state does not fit `{}`: {}", manifest.entry, problems.join("; "));
             return Err(Error::new(ErrorKind::State, message));
         }
-        let prepared = AlignedBytes::zeroed(manifest.prepared_bytes)
-            .map_err(|e| e.within(format!("the prepared values of `{}`", manifest.entry)))?;
-        Instance::with(executable, threads.clone(), state.layout(), slots, Arc::new(prepared), None)
+        // What was prepared before, of these weights, comes with the executable.
+        let version = state.version_of(slots.iter().copied());
+        let (prepared, prepared_for) = match executable.prepared_for(version) {
+            Some(values) => (values, Some(version)),
+            None => (Arc::new(room_for_prepared(manifest)?), None),
+        };
+        Instance::with(executable, threads.clone(), state.layout(), slots, prepared, prepared_for)
     }
 
     /// Another instance of the executable, for another thread, with an arena of its own. Both use the same prepared values as
@@ -226,6 +230,19 @@ impl Instance {
         Ok(outputs)
     }
 
+    /// What the prepare function makes of this state: empty where the entry prepares nothing. To be kept beside the weights,
+    /// see [`Parts`](crate::container::Parts).
+    ///
+    /// # Errors
+    /// A state of another layout; too little memory.
+    pub fn prepared(&mut self, state: &State) -> Result<&[u8]> {
+        self.check_layout(state)?;
+        let version = self.place_state(state)?;
+        let refused = self.prepare(version)?;
+        self.report(refused)?;
+        Ok(&self.prepared)
+    }
+
     /// Marks the slots that a run has updated as changed.
     fn touch(&self, state: &mut State) {
         let slots = self.executable.manifest().state.iter().zip(&self.slots);
@@ -303,14 +320,8 @@ impl Instance {
 
     /// An error unless the state is the one that is bound, and inputs and outputs are as the manifest says.
     fn check<I: Readable, O: Writable>(&self, state: &State, inputs: &[I], outputs: &mut [O]) -> Result<()> {
+        self.check_layout(state)?;
         let manifest = self.executable.manifest();
-        if state.layout() != self.layout {
-            let message = format!(
-                "this state is not the one that `{}` was bound to, nor a clone of it; bind the executable to it",
-                manifest.entry
-            );
-            return Err(Error::new(ErrorKind::State, message));
-        }
         check_count("input", &manifest.entry, manifest.inputs.len(), inputs.len())?;
         check_count("output", &manifest.entry, manifest.outputs.len(), outputs.len())?;
         for (expected, found) in manifest.inputs.iter().zip(inputs) {
@@ -325,6 +336,18 @@ impl Instance {
             check_type("output", &expected.name, (expected.dtype, &expected.dims), has)?;
         }
         Ok(())
+    }
+
+    /// An error unless the state is the one that is bound, or a clone of it.
+    fn check_layout(&self, state: &State) -> Result<()> {
+        if state.layout() == self.layout {
+            return Ok(());
+        }
+        let message = format!(
+            "this state is not the one that `{}` was bound to, nor a clone of it; bind the executable to it",
+            self.executable.manifest().entry
+        );
+        Err(Error::new(ErrorKind::State, message))
     }
 
     /// Sets the bases of what belongs to the instance, and of the state; the version of what `prepare` may have read.
@@ -354,9 +377,7 @@ impl Instance {
         let prepared = match Arc::get_mut(&mut self.prepared) {
             Some(own) => own,
             None => {
-                let fresh = AlignedBytes::zeroed(manifest.prepared_bytes)
-                    .map_err(|e| e.within(format!("the prepared values of `{}`", manifest.entry)))?;
-                self.prepared = Arc::new(fresh);
+                self.prepared = Arc::new(room_for_prepared(manifest)?);
                 Arc::get_mut(&mut self.prepared).expect("nobody else has it yet")
             }
         };
@@ -408,6 +429,12 @@ impl Writable for Tensor {
     fn writable(&mut self) -> TensorMut<'_> {
         self.view_mut()
     }
+}
+
+/// Memory for the values that an entry prepares.
+fn room_for_prepared(manifest: &Manifest) -> Result<AlignedBytes> {
+    AlignedBytes::zeroed(manifest.prepared_bytes)
+        .map_err(|e| e.within(format!("the prepared values of `{}`", manifest.entry)))
 }
 
 /// # Safety

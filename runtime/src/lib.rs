@@ -1,8 +1,8 @@
 //! Runs compiled programs: arena, threads, state, checkpoints, training loop; no compiler inside.
 //!
-//! The way through: compiled code arrives as an [`Executable`] (an entry function, constants and a [`Manifest`]);
-//! an [`Instance`] binds it to a [`State`] and [`Threads`], and runs it. Compiled code sees nothing but its
-//! [`ArgumentBlock`].
+//! The way through: compiled code arrives as an [`Executable`] (an entry function, constants and a [`Manifest`]), from a
+//! compiler in the same program or from a file ([`container`]); an [`Instance`] binds it to a [`State`] and [`Threads`],
+//! and runs it. Compiled code sees nothing but its [`ArgumentBlock`].
 
 #[cfg(target_endian = "big")]
 compile_error!(
@@ -12,6 +12,7 @@ compile_error!(
 mod atomic;
 mod block;
 mod checkpoint;
+pub mod container;
 mod content;
 mod control;
 mod convert;

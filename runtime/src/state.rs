@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
 use crate::names::check_name;
 use crate::record::DataRecord;
 use crate::tensor::{Tensor, TensorMut, type_name};
 
 /// What a tensor of the state is for. It decides what loading does where a file lacks it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SlotKind {
     /// A trained weight. A file must have it.
     Parameter,
@@ -220,6 +222,11 @@ impl State {
     /// Identifies the content of one slot.
     pub(crate) fn version(&self, slot: usize) -> u64 {
         self.slots[slot].version
+    }
+
+    /// Identifies the content of several slots together.
+    pub(crate) fn version_of(&self, slots: impl IntoIterator<Item = usize>) -> u64 {
+        slots.into_iter().map(|slot| self.version(slot)).max().unwrap_or(0)
     }
 
     /// Marks a slot as changed.

@@ -1,9 +1,11 @@
 //! Tensors at the border of compiled code: element types, aligned memory, owned and borrowed tensors.
 
 use std::alloc::{Layout, alloc, dealloc};
+use std::any::Any;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -131,13 +133,15 @@ pub(crate) fn no_memory(what: &str, bytes: usize) -> Error {
 /// address translation as well as for memory.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Owned memory aligned to [`ALIGNMENT`] bytes, zeroed when made.
+/// Memory aligned to [`ALIGNMENT`] bytes: of its own, zeroed when made; or a part of a map, that nobody else has.
 pub struct AlignedBytes {
     pointer: NonNull<u8>,
     len: usize,
+    /// Owns the memory, where it is a part of a map.
+    map: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-// SAFETY: the memory is owned by the value and only reachable through it.
+// SAFETY: the memory is owned by the value, or lives as long as it, and is only reachable through it.
 unsafe impl Send for AlignedBytes {}
 // SAFETY: shared references only read.
 unsafe impl Sync for AlignedBytes {}
@@ -153,7 +157,7 @@ impl AlignedBytes {
         if len == 0 {
             // A dangling pointer that is still aligned: compiled code may form it, and never reads through it.
             let pointer = NonNull::without_provenance(const { std::num::NonZero::new(ALIGNMENT).unwrap() });
-            return Some(AlignedBytes { pointer, len });
+            return Some(AlignedBytes { pointer, len, map: None });
         }
         let layout = Self::layout(len)?;
         // SAFETY: the layout has a size above zero.
@@ -170,7 +174,21 @@ impl AlignedBytes {
         }
         // SAFETY: `len` bytes were just allocated.
         unsafe { pointer.write_bytes(0, len) };
-        Some(AlignedBytes { pointer, len })
+        Some(AlignedBytes { pointer, len, map: None })
+    }
+
+    /// A part of a map, which is kept as long as the value lives.
+    ///
+    /// # Safety
+    /// As long as `map` lives, the `len` bytes from `pointer` on can be read and written, are initialised, and nobody else reads
+    /// or writes them. `pointer` is aligned to [`ALIGNMENT`].
+    pub(crate) unsafe fn in_map(
+        pointer: NonNull<u8>,
+        len: usize,
+        map: Arc<dyn Any + Send + Sync>,
+    ) -> AlignedBytes {
+        debug_assert!(pointer.addr().get().is_multiple_of(ALIGNMENT), "compiled code relies on it");
+        AlignedBytes { pointer, len, map: Some(map) }
     }
 
     fn layout(len: usize) -> Option<Layout> {
@@ -195,7 +213,7 @@ impl AlignedBytes {
 
 impl Drop for AlignedBytes {
     fn drop(&mut self) {
-        if let Some(layout) = Self::layout(self.len).filter(|l| l.size() > 0) {
+        if let Some(layout) = Self::layout(self.len).filter(|l| l.size() > 0 && self.map.is_none()) {
             // SAFETY: allocated in `zeroed` with this layout.
             unsafe { dealloc(self.pointer.as_ptr(), layout) }
         }
@@ -260,6 +278,16 @@ impl Tensor {
     /// Another number of bytes than the type has; a bool that is neither 0 nor 1; too little memory.
     pub fn from_bytes(dtype: DType, dims: &[usize], bytes: &[u8]) -> Result<Tensor> {
         TensorRef::new(dtype, dims, bytes)?.to_owned()
+    }
+
+    /// A tensor whose elements lie in this memory, in row-major order.
+    ///
+    /// # Errors
+    /// Another number of bytes than the type has; a bool that is neither 0 nor 1.
+    pub(crate) fn of_memory(dtype: DType, dims: &[usize], bytes: AlignedBytes) -> Result<Tensor> {
+        check_len(dtype, dims, bytes.len())?;
+        check_bools(dtype, &bytes)?;
+        Ok(Tensor { dtype, dims: dims.to_vec(), bytes, stored: None })
     }
 
     /// A tensor of dimension `[]` with one element.

@@ -1,0 +1,258 @@
+//! Writing a container: sections are planned, checked by the rules that readers check, and written in one go.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::contents::{Contents, Piece, StoredSlot, wrong};
+use super::format::{HEADER_BYTES, Kind, MAX_SECTIONS, ROW_BYTES, Section, head};
+use crate::atomic::write_atomically;
+use crate::error::{Error, Result};
+use crate::manifest::Manifest;
+use crate::names::Shown;
+use crate::state::{SlotKind, State};
+use crate::tensor::{ALIGNMENT, no_memory};
+
+/// Finished code of all entries of a model, for one or several processors: what a compiler hands over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Code {
+    /// What each entry takes and gives; without processor features, which the pieces have.
+    pub entries: Vec<Manifest>,
+    /// The constants that all entries share.
+    pub constants: Vec<u8>,
+    /// The same entries for each kind of processor, best first: the first one that runs is taken.
+    pub pieces: Vec<MachineCode>,
+}
+
+/// The functions of all entries for one kind of processor, as [`Executable::from_raw`](crate::Executable::from_raw) asks for
+/// them, and what they need, in one piece that runs from wherever it lies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MachineCode {
+    /// Where it runs, and where its functions begin.
+    pub piece: Piece,
+    /// Code and tables. They are mapped to be read and executed.
+    pub bytes: Vec<u8>,
+    /// What the piece begins at a multiple of, in memory and in the file: the pages of every system that it is for, see
+    /// [`CODE_ALIGNMENTS`](super::format::CODE_ALIGNMENTS).
+    pub alignment: usize,
+}
+
+/// Which values of the state a container keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Values {
+    /// None: whoever opens it loads weights from another file, or draws them.
+    None,
+    /// Those that files of weights have.
+    #[default]
+    Weights,
+    /// All: training goes on from them.
+    All,
+}
+
+impl Values {
+    fn keeps(self, kind: SlotKind) -> bool {
+        match self {
+            Values::None => false,
+            Values::Weights => kind.is_saved(),
+            Values::All => true,
+        }
+    }
+}
+
+/// What a container is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// The name of the model.
+    pub model: &'a str,
+    /// Its entries and their code.
+    pub code: &'a Code,
+    /// Its state: all slots of the entries, in the order that they are to have.
+    pub state: &'a State,
+    /// Which of the state's values go into the file.
+    pub values: Values,
+    /// For each entry, what its prepare function has made of this state ([`Instance::prepared`](crate::Instance::prepared)),
+    /// if it is to be kept; an empty list for none at all.
+    pub prepared: &'a [Option<&'a [u8]>],
+    /// The names of the classes that the model declares; empty if it has none.
+    pub classes: &'a [String],
+}
+
+/// A section, and what it is made of: bytes by their place in it, with zeros between them.
+struct Planned<'a> {
+    section: Section,
+    pieces: Vec<(usize, Cow<'a, [u8]>)>,
+}
+
+/// Values that lie one behind the other in a section, each aligned.
+#[derive(Default)]
+struct Packed<'a> {
+    end: usize,
+    pieces: Vec<(usize, Cow<'a, [u8]>)>,
+}
+
+impl<'a> Packed<'a> {
+    /// Where the next value begins.
+    fn push(&mut self, bytes: &'a [u8]) -> Result<usize> {
+        let at = self.end.checked_next_multiple_of(ALIGNMENT);
+        let end = at.and_then(|at| at.checked_add(bytes.len()));
+        let (Some(at), Some(end)) = (at, end) else {
+            return Err(wrong("its values are more than any file has"));
+        };
+        self.end = end;
+        self.pieces.push((at, Cow::Borrowed(bytes)));
+        Ok(at)
+    }
+}
+
+impl<'a> Parts<'a> {
+    /// Writes the file, atomically. Equal parts give equal files.
+    ///
+    /// # Errors
+    /// Parts that contradict each other: a slot of an entry that the state lacks or has with another type, other constants
+    /// than the entries ask for, entries of several numerics versions, prepared values without the weights that they were
+    /// made of, code of one processor twice. A file that cannot be written; it is as before then.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let (head, planned) = self.plan()?;
+        write_atomically(path.as_ref(), |file| emit(file, &head, &planned))
+    }
+
+    /// The same as bytes, to be embedded in other files.
+    ///
+    /// # Errors
+    /// Parts that contradict each other; too little memory.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let (head, planned) = self.plan()?;
+        let size = planned.last().map_or(0, |last| last.section.offset + last.section.bytes) as usize;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(size).map_err(|_| no_memory("a container", size))?;
+        emit(&mut bytes, &head, &planned).map_err(|e| wrong(format!("it cannot be written: {e}")))?;
+        Ok(bytes)
+    }
+
+    /// Header and table, and the sections.
+    fn plan(&self) -> Result<(Vec<u8>, Vec<Planned<'a>>)> {
+        let cannot = |e: Error| e.within(format!("the container of `{}`", self.model.shown()));
+        let (contents, weights, prepared) = self.contents().map_err(cannot)?;
+        let manifest = contents.to_ron().map_err(cannot)?.into_bytes();
+        let mut planned = vec![Planned::of(Kind::Manifest, ALIGNMENT, Cow::Owned(manifest))];
+        for MachineCode { bytes, alignment, .. } in &self.code.pieces {
+            planned.push(Planned::of(Kind::Code, *alignment, Cow::Borrowed(&bytes[..])));
+        }
+        planned.push(Planned::of(Kind::Constants, ALIGNMENT, Cow::Borrowed(&self.code.constants[..])));
+        planned.push(Planned::values(Kind::Weights, weights));
+        planned.push(Planned::values(Kind::Prepared, prepared));
+        planned.retain(|planned| planned.section.bytes > 0);
+        let bytes = place(&mut planned).map_err(cannot)?;
+        let sections: Vec<Section> = planned.iter().map(|planned| planned.section).collect();
+        let numerics = self.code.entries.first().map_or(0, |manifest| manifest.numerics);
+        contents.check(numerics, &sections).map_err(cannot)?;
+        Ok((head(&sections, bytes, numerics), planned))
+    }
+
+    /// The manifest, and the values that go into the sections of weights and of prepared values.
+    fn contents(&self) -> Result<(Contents, Packed<'a>, Packed<'a>)> {
+        self.check_prepared()?;
+        let (mut weights, mut prepared) = (Packed::default(), Packed::default());
+        let mut state = Vec::with_capacity(self.state.len());
+        for slot in self.state.slots() {
+            let (tensor, kind) = (slot.tensor(), slot.kind());
+            let keeps = self.values.keeps(kind);
+            let at = keeps.then(|| weights.push(tensor.bytes())).transpose()?;
+            let (name, dims) = (slot.name().to_owned(), tensor.dims().to_vec());
+            state.push(StoredSlot { name, dtype: tensor.dtype(), dims, kind, at });
+        }
+        let places = self.prepared.iter().map(|values| values.map(|v| prepared.push(v)).transpose());
+        let mut places = places.collect::<Result<Vec<_>>>()?;
+        places.resize(self.code.entries.len(), None);
+        let contents = Contents {
+            model: self.model.to_owned(),
+            entries: self.code.entries.clone(),
+            code: self.code.pieces.iter().map(|code| code.piece.clone()).collect(),
+            state,
+            prepared: places,
+            classes: self.classes.to_vec(),
+            record: self.state.record().clone(),
+        };
+        Ok((contents, weights, prepared))
+    }
+
+    /// Checks that prepared values are those of the entries.
+    fn check_prepared(&self) -> Result<()> {
+        let (entries, given) = (&self.code.entries, self.prepared);
+        if !given.is_empty() && given.len() != entries.len() {
+            let (given, entries) = (given.len(), entries.len());
+            return Err(wrong(format!(
+                "prepared values of {given} entries were given, and there are {entries}"
+            )));
+        }
+        for (manifest, values) in entries.iter().zip(given) {
+            if let Some(bytes) = values.map(<[u8]>::len).filter(|bytes| *bytes != manifest.prepared_bytes) {
+                let (name, asked) = (&manifest.entry, manifest.prepared_bytes);
+                return Err(wrong(format!("`{name}` prepares {asked} bytes, and {bytes} were given")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Planned<'a> {
+    /// A section that is one piece.
+    fn of(kind: Kind, alignment: usize, bytes: Cow<'a, [u8]>) -> Planned<'a> {
+        let (end, alignment) = (bytes.len() as u64, alignment as u64);
+        let section = Section { kind, alignment, offset: 0, bytes: end, checksum: crc32fast::hash(&bytes) };
+        Planned { section, pieces: vec![(0, bytes)] }
+    }
+
+    /// A section of values.
+    fn values(kind: Kind, values: Packed<'a>) -> Planned<'a> {
+        let Packed { end, pieces } = values;
+        let (mut crc, mut at) = (crc32fast::Hasher::new(), 0);
+        for (begin, bytes) in &pieces {
+            crc.update(&[0u8; ALIGNMENT][..begin - at]);
+            crc.update(bytes);
+            at = begin + bytes.len();
+        }
+        let (bytes, alignment) = (end as u64, ALIGNMENT as u64);
+        let section = Section { kind, alignment, offset: 0, bytes, checksum: crc.finalize() };
+        Planned { section, pieces }
+    }
+}
+
+/// Gives each section its place; the bytes of the whole file.
+fn place(planned: &mut [Planned<'_>]) -> Result<u64> {
+    if planned.len() > MAX_SECTIONS {
+        let (most, sections) = (MAX_SECTIONS, planned.len());
+        return Err(wrong(format!("it would have {sections} sections, and has {most} at most")));
+    }
+    let mut end = (HEADER_BYTES + planned.len() * ROW_BYTES) as u64;
+    let mut before: Option<Section> = None;
+    for Planned { section, .. } in planned {
+        let (kind, alignment) = (section.kind, section.alignment);
+        if !kind.may_align(alignment) {
+            return Err(wrong(format!("{} cannot be aligned to {alignment} bytes", kind.name())));
+        }
+        let offset = Section::start(before.as_ref(), end, alignment);
+        let after = offset.and_then(|offset| offset.checked_add(section.bytes));
+        let (Some(offset), Some(after)) = (offset, after) else {
+            return Err(wrong("it is larger than any file can be"));
+        };
+        section.offset = offset;
+        (before, end) = (Some(*section), after);
+    }
+    Ok(end)
+}
+
+/// Writes header, table and sections, with zeros between them.
+fn emit(out: &mut impl Write, head: &[u8], planned: &[Planned<'_>]) -> io::Result<()> {
+    out.write_all(head)?;
+    let mut at = head.len() as u64;
+    for Planned { section, pieces } in planned {
+        for (begin, bytes) in pieces {
+            let begin = section.offset + *begin as u64;
+            io::copy(&mut io::Read::take(io::repeat(0), begin - at), out)?;
+            out.write_all(bytes)?;
+            at = begin + bytes.len() as u64;
+        }
+    }
+    Ok(())
+}
