@@ -2,6 +2,7 @@
 
 mod columns;
 mod common;
+mod container;
 mod nests;
 mod operations;
 mod programs;

@@ -101,7 +101,7 @@ fn backwards() -> Kernel {
 }
 
 /// Every kind of memory, a prepared value, a schedule loop with moving places, and a product.
-fn everything() -> Program {
+pub fn everything() -> Program {
     let mut random = Rng(77);
     let constant = Tensor::f32([500], (0..500).map(|i| i as f32 * 0.25 - 50.0).collect::<Vec<_>>());
     let moving = |buffer, stride| Arg { buffer: BufferId(buffer), offset: 0, strides: vec![stride] };

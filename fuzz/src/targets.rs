@@ -14,6 +14,7 @@ use brolga::models::data;
 use brolga::passes::index_ranges::index_ranges;
 use brolga::passes::lower::lower;
 use brolga::passes::{GraphPass, Manager, Options, pipelines};
+use brolga::runtime::container::Container;
 use brolga::runtime::{
     self, DType, DataRecord, Field, Instance, Manifest, Request, SlotKind, Split, State, TensorFile, Threads,
 };
@@ -21,13 +22,14 @@ use brolga::{CompileOptions, Compiler, Model, Settings, TargetCpu, random_inputs
 
 use super::checked;
 use super::models;
+use super::repair::repair;
 use super::values::{from_runtime, to_runtime};
 
 /// A target: its name, and what it does with bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 14] = [
+pub const ALL: [Target; 15] = [
     ("model", model),
     ("graph", graph),
     ("program", program),
@@ -36,6 +38,7 @@ pub const ALL: [Target; 14] = [
     ("picture", picture),
     ("table", table),
     ("manifest", manifest),
+    ("container", container),
     ("checkpoint", checkpoint),
     ("log", log),
     ("schedules", schedules),
@@ -230,6 +233,26 @@ pub fn manifest(bytes: &[u8]) {
     let Ok(manifest) = Manifest::from_ron(text) else { return };
     let printed = manifest.to_ron().expect("a manifest can be written");
     assert_eq!(Manifest::from_ron(&printed).expect("and read again"), manifest);
+}
+
+/// A compiled model, as it is and with checksums that fit: it is refused, or keeps the rules, also when it is read from a file.
+/// None of its code runs.
+pub fn container(bytes: &[u8]) {
+    let mut repaired = bytes.to_vec();
+    repair(&mut repaired);
+    for bytes in [bytes, &repaired] {
+        let Ok(container) = Container::of_bytes(bytes) else { continue };
+        let mut end = 0;
+        for section in container.sections() {
+            assert!(section.offset >= end && section.offset.is_multiple_of(section.alignment));
+            end = section.offset + section.bytes;
+        }
+        assert_eq!(end, bytes.len() as u64, "sections fill the file");
+        in_folder("model.brolga", bytes, |folder| {
+            let read = Container::read(folder.join("model.brolga")).expect("the same bytes");
+            assert_eq!(read, container);
+        });
+    }
 }
 
 /// A small model for checkpoints, and its training step.

@@ -1,27 +1,37 @@
-//! Allocations, counted by the allocator of the whole process: a run makes none, on any thread.
+//! Allocations, counted by the allocator of the whole process: a run makes none, on any thread; and reading a container takes
+//! no more memory than the file.
 
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use brolga_runtime::container::Container;
+use brolga_runtime::container::format::{HEADER, ROW};
 use brolga_runtime::*;
+use common::container::sample;
 use common::*;
 
-/// Counts the allocations of all threads.
+/// Counts the allocations of all threads, and their bytes.
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+/// Bytes that are in use, and the most that were.
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: passes everything on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        let bytes = BYTES.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(bytes, Ordering::Relaxed);
         // SAFETY: promised by the caller.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: promised by the caller.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -33,12 +43,43 @@ static COUNTING: Counting = Counting;
 /// Without the test harness, whose own thread would be counted too. Pools are made first and dropped last, since
 /// their threads end, and free what they had, at a time of their own.
 fn main() {
+    reading_a_container_takes_no_more_memory_than_the_file();
     let pools = [1, 2, 4].map(|count| Threads::new(count).unwrap());
     for threads in &pools {
         a_run_allocates_nothing_on_any_thread(threads);
         training_allocates_nothing_between_the_steps_of_an_epoch(threads);
     }
     println!("no allocation while running, with 1, 2 and 4 threads");
+}
+
+/// Whatever numbers the file has, checksums repaired.
+fn reading_a_container_takes_no_more_memory_than_the_file() {
+    let read = |bytes: &[u8], what: &str| {
+        let before = BYTES.load(Ordering::SeqCst);
+        PEAK.store(before, Ordering::SeqCst);
+        let is_read = Container::of_bytes(bytes).is_ok();
+        let taken = PEAK.load(Ordering::SeqCst) - before;
+        assert!(taken <= bytes.len(), "{what}: {taken} bytes for a file of {}", bytes.len());
+        is_read
+    };
+    let whole = sample();
+    assert!(read(&whole, "the sample"));
+    for start in [0].into_iter().chain(repair::rows(&whole)) {
+        for field in if start == 0 { HEADER } else { ROW } {
+            for number in [0, 1 << 20, 1 << 31, 1 << 40, u64::MAX] {
+                let mut bytes = whole.clone();
+                repair::put(&mut bytes, start, field, number);
+                repair::repair(&mut bytes);
+                read(&bytes, field.name);
+            }
+        }
+    }
+    let text = String::from_utf8(repair::manifest(&whole).to_vec()).unwrap();
+    for number in ["[2, 3]", "Some(64)", "numerics: 6", "prepared_bytes: 4", "arena_bytes: 0", "entry: 128"] {
+        let large = number.replace(|c: char| c.is_ascii_digit(), "9000000000000000000");
+        let changed = text.replacen(number, &large, 1);
+        read(&repair::with_manifest(&whole, changed.as_bytes()).unwrap(), number);
+    }
 }
 
 fn a_run_allocates_nothing_on_any_thread(threads: &Threads) {

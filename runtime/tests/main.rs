@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod common;
+mod container;
 mod files;
 mod kill;
 mod run;

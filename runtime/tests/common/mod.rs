@@ -6,6 +6,9 @@
 
 #![allow(dead_code)] // Each test file uses a part of it.
 
+pub mod container;
+pub mod repair;
+
 use std::sync::Arc;
 
 use brolga_runtime::*;

@@ -1,0 +1,277 @@
+//! Damaged, foreign and hostile files. `BROLGA_CASES=5000000 cargo test --release -p brolga-runtime random_damage` tries so
+//! many random changes, checksums repaired.
+
+use super::folder;
+use crate::common::container::{runs_here, sample};
+use crate::common::repair::{manifest, number, put, repair, rows, with_manifest};
+use brolga_runtime::container::format::*;
+use brolga_runtime::container::{Container, open};
+use brolga_runtime::*;
+
+/// The error of a container that is refused.
+fn refused(bytes: &[u8]) -> String {
+    let error = Container::of_bytes(bytes).expect_err("it is refused").to_string();
+    assert!(!error.contains(|c: char| c.is_control() && c != '\n'), "{error:?}");
+    error
+}
+
+/// The fields of the header and of all rows, with the beginning of what they belong to.
+fn fields(bytes: &[u8]) -> Vec<(usize, Field)> {
+    let header = HEADER.iter().map(|field| (0, *field));
+    let rows = rows(bytes).into_iter().flat_map(|row| ROW.iter().map(move |field| (row, *field)));
+    header.chain(rows).collect()
+}
+
+/// Whether a file may keep the rules when this field has another number and checksums are repaired: checksums, and the length of
+/// code, which may end in zeros.
+fn may_change(bytes: &[u8], start: usize, field: Field) -> bool {
+    let of_code = start > 0 && number(bytes, start, KIND_FIELD) == Kind::Code as u64;
+    [SEAL_FIELD, CHECKSUM_FIELD].contains(&field) || of_code && field == BYTES_FIELD
+}
+
+/// Each byte of header and table, with each other value: refused, also where checksums fit.
+#[test]
+fn no_byte_of_the_header_can_be_changed() {
+    let whole = sample();
+    for (start, field) in fields(&whole) {
+        for at in start + field.offset..start + field.offset + field.bytes {
+            for value in (0..=255).filter(|value| *value != whole[at]) {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                refused(&bytes);
+                repair(&mut bytes);
+                let read = Container::of_bytes(&bytes);
+                assert!(read.is_err() || may_change(&whole, start, field), "{} at {at}: {value}", field.name);
+            }
+        }
+    }
+}
+
+/// Numbers at which arithmetic goes wrong, in each field, checksums repaired.
+#[test]
+fn hostile_numbers_are_refused() {
+    let whole = sample();
+    let near = |n: u64| [n.wrapping_sub(1), n, n.wrapping_add(1)];
+    let sizes = [0, 64, 4096, whole.len() as u64, 1 << 31, 1 << 32, 1 << 63, u64::MAX - 4096, u64::MAX];
+    for (start, field) in fields(&whole) {
+        for value in sizes.into_iter().flat_map(near) {
+            let mut bytes = whole.clone();
+            put(&mut bytes, start, field, value);
+            let same = number(&bytes, start, field) == number(&whole, start, field);
+            repair(&mut bytes);
+            let read = Container::of_bytes(&bytes);
+            assert!(read.is_err() || same || may_change(&whole, start, field), "{}: {value}", field.name);
+        }
+    }
+}
+
+/// Two fields at once, as an attacker would: sections that reach over each other or out of the file.
+#[test]
+fn sections_keep_to_their_places() {
+    let whole = sample();
+    let rows = rows(&whole);
+    for &row in &rows {
+        for other in &rows {
+            let mut bytes = whole.clone();
+            for field in [OFFSET_FIELD, BYTES_FIELD] {
+                put(&mut bytes, row, field, number(&whole, *other, field));
+            }
+            repair(&mut bytes);
+            assert_eq!(Container::of_bytes(&bytes).is_ok(), row == *other);
+            put(&mut bytes, row, KIND_FIELD, number(&whole, *other, KIND_FIELD));
+            repair(&mut bytes);
+            assert_eq!(Container::of_bytes(&bytes).is_ok(), row == *other);
+        }
+    }
+    let place = |field: Field, value: u64, why: &str| {
+        let mut bytes = whole.clone();
+        put(&mut bytes, rows[4], field, value);
+        repair(&mut bytes);
+        let error = refused(&bytes);
+        assert!(error.contains(why), "{why}: {error}");
+    };
+    let (offset, end) = (number(&whole, rows[4], OFFSET_FIELD), whole.len() as u64);
+    place(OFFSET_FIELD, offset - 64, "inside of what is before it");
+    place(OFFSET_FIELD, offset + 1, "no multiple of 64");
+    place(OFFSET_FIELD, end - 1, "end behind the file");
+    place(BYTES_FIELD, u64::MAX, "end behind the file");
+    place(BYTES_FIELD, 0, "has no bytes");
+    place(ALIGNMENT_FIELD, 128, "weights cannot be aligned to 128 bytes");
+    place(KIND_FIELD, 9, "there is no kind 9");
+    place(KIND_FIELD, 1, "manifest cannot follow constants");
+    place(RESERVED_FIELD, 1, "reserved");
+}
+
+/// Every byte counts, those between the sections too.
+#[test]
+fn no_byte_of_the_file_can_be_changed() {
+    let mut bytes = sample();
+    for at in 0..bytes.len() {
+        bytes[at] ^= 1 << (at % 8);
+        refused(&bytes);
+        bytes[at] ^= 1 << (at % 8);
+    }
+    Container::of_bytes(&bytes).expect("it is whole again");
+}
+
+#[test]
+fn files_that_were_cut_are_refused() {
+    let whole = sample();
+    for length in 0..whole.len() {
+        let error = refused(&whole[..length]);
+        assert!(length == 0 || error.contains("cut short"), "{length}: {error}");
+    }
+    let error = refused(&[&whole[..], b"x"].concat());
+    assert!(error.contains("1 bytes follow"), "{error}");
+    for length in [0, 1, 8, 31, 32, 100, 300, 5000, whole.len() - 1] {
+        let (_folder, path) = folder(&whole[..length]);
+        assert!(Container::read(&path).is_err());
+        // SAFETY: nothing of it runs.
+        assert!(unsafe { open(&path) }.is_err(), "{length}");
+    }
+}
+
+#[test]
+fn other_versions_are_told() {
+    for (version, why) in [(2, "a newer version"), (0, "build it again"), (0x0A1A_0A0D, "a newer version")] {
+        let mut bytes = sample();
+        put(&mut bytes, 0, VERSION_FIELD, version);
+        // Whatever follows: its layout is not known.
+        bytes[40..].fill(7);
+        let error = refused(&bytes);
+        let says = format!("version {version} of the format, and version {VERSION} is read");
+        assert!(error.contains(&says) && error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn foreign_files_are_known() {
+    let cases: [(&[u8], &str); 6] = [
+        (b"", "an empty file"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "a PNG image"),
+        (b"\x7fELF\x02\x01\x01\0", "an object file"),
+        (b"\x10\0\0\0\0\0\0\0{\"a\":", "a safetensors file"),
+        (b"Model(\n", "a model in RON"),
+        (&[0xFF; 5000], "of a kind that is not known"),
+    ];
+    for (bytes, what) in cases {
+        let error = refused(bytes);
+        assert!(error.contains(&format!("it is {what}, not a compiled model")), "{error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(Container::read(folder.path()).unwrap_err().kind(), ErrorKind::Io);
+    // SAFETY: nothing of it runs.
+    assert_eq!(unsafe { open(folder.path().join("none")) }.unwrap_err().kind(), ErrorKind::Io);
+    // Who wants something else is told what it is.
+    assert_eq!(Content::of_bytes(&sample()), Content::Container);
+}
+
+/// Manifests that are wrong, checksums repaired.
+#[test]
+fn manifests_are_not_believed() {
+    let whole = sample();
+    let text = std::str::from_utf8(manifest(&whole)).unwrap();
+    let cases = [
+        ("model: \"sample\"", "model: 3", "cannot be read"),
+        ("model: \"sample\"", "model: \"sample\", more: 1", "cannot be read"),
+        ("classes: [", "classes: [[[[[[", "cannot be read"),
+        ("numerics: 6", "numerics: 5", "numerics version 5"),
+        ("name: \"flags\"", "name: \"w\"", "`w` twice"),
+        ("name: \"flags\"", "name: \"fl\\nags\"", "control characters"),
+        ("kind: Buffer", "kind: Other", "cannot be read"),
+        ("constants_bytes: 4", "constants_bytes: 8", "8 bytes of constants"),
+        ("arena_bytes: 0", "arena_bytes: -1", "cannot be read"),
+        (
+            "prepared_bytes: 4",
+            "prepared_bytes: 18446744073709551615",
+            "bytes of prepared values, but the file has 4",
+        ),
+        ("prepared_bytes: 4", "prepared_bytes: 5", "5 bytes of prepared values, but the file has 4"),
+        ("at: Some(64)", "at: Some(65)", "at byte 65, but its place is at byte 64"),
+        ("at: Some(64)", "at: Some(0)", "at byte 0, but its place is at byte 64"),
+        ("at: Some(64)", "at: None", "bytes of weights, but the file has"),
+        ("dims: [2, 3]", "dims: [9223372036854775807, 9223372036854775807]", "larger than the memory"),
+        ("entry: 128", "entry: 18446744073709551600", "cannot begin at byte 18446744073709551600"),
+        ("entry: 128", "entry: 130", "cannot begin at byte 130"),
+        ("architecture: \"aarch64\"", "architecture: \"x86_64\"", "there twice"),
+    ];
+    for (from, to, why) in cases {
+        assert!(text.contains(from), "{from} is not in\n{text}");
+        let changed = text.replacen(from, to, 1);
+        let error = refused(&with_manifest(&whole, changed.as_bytes()).expect("there is room"));
+        assert!(error.contains(why), "{from} -> {to}: {error}");
+    }
+    let not_text = [&text.as_bytes()[..20], b"\xff", &text.as_bytes()[20..]].concat();
+    assert!(refused(&with_manifest(&whole, &not_text).unwrap()).contains("UTF-8"));
+}
+
+/// Integers at which arithmetic on sizes goes wrong.
+const HOSTILE: [u64; 8] = [0, 1, 63, u64::MAX, 1 << 31, (1 << 32) + 1, 1 << 62, i64::MAX as u64];
+
+/// A little wrong somewhere: more often in what is parsed than in the rest.
+fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    let mut below = |n: usize| random.below(n as u64) as usize;
+    let end = if below(2) == 0 { 224.min(bytes.len()) } else { bytes.len() };
+    let at = below(end + 1);
+    let most = 1 << below(7);
+    let length = below(most).min(bytes.len() - at);
+    match below(6) {
+        0 if at < bytes.len() => bytes[at] ^= 1 << below(8),
+        1 if at < bytes.len() => bytes[at] = below(256) as u8,
+        2 => drop(bytes.drain(at..at + length)),
+        3 => {
+            let piece = bytes[at..at + length].to_vec();
+            bytes.splice(at..at, piece);
+        }
+        4 => {
+            let size = [1, 2, 4, 8][below(4)].min(bytes.len() - at);
+            bytes[at..at + size].copy_from_slice(&HOSTILE[below(HOSTILE.len())].to_le_bytes()[..size]);
+        }
+        _ => {
+            // A number of a text.
+            let Some(begin) = bytes[at..].iter().position(u8::is_ascii_digit).map(|more| at + more) else {
+                return;
+            };
+            let digits = bytes[begin..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let number = HOSTILE[below(HOSTILE.len())].to_string();
+            bytes.splice(begin..begin + digits, number.into_bytes());
+        }
+    }
+}
+
+/// The sample with some changes: of the file, or of its manifest with everything else in its place.
+fn mutated(whole: &[u8], random: &mut Random) -> Vec<u8> {
+    let (changes, of_manifest) = (1 + random.below(3), random.below(2) == 0);
+    let mut bytes = if of_manifest { manifest(whole).to_vec() } else { whole.to_vec() };
+    for _ in 0..changes {
+        mutate(&mut bytes, random);
+    }
+    if of_manifest {
+        return with_manifest(whole, &bytes).unwrap_or_default();
+    }
+    repair(&mut bytes);
+    bytes
+}
+
+/// Whatever is changed, checksums repaired: a container that keeps the rules, or an error. Some of the first kind are mapped.
+#[test]
+fn random_damage() {
+    let cases: u64 = std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(3000);
+    let (whole, mut random) = (sample(), Random::new(17, Purpose::Split, 0, 0));
+    let mut accepted = 0;
+    for case in 0..cases {
+        let bytes = mutated(&whole, &mut random);
+        let Ok(container) = Container::of_bytes(&bytes) else { continue };
+        accepted += 1;
+        for section in container.sections() {
+            assert!(section.offset + section.bytes <= bytes.len() as u64, "case {case}");
+        }
+        if accepted % 64 == 1 && runs_here() {
+            let (_folder, path) = folder(&bytes);
+            // SAFETY: nothing of it runs.
+            drop(unsafe { open(&path) });
+        }
+    }
+    println!("{cases} files, of which {accepted} keep the rules");
+    assert!(accepted > 0 && accepted < cases, "{accepted} of {cases}");
+}
