@@ -240,7 +240,7 @@ pub fn manifest(bytes: &[u8]) {
 pub fn container(bytes: &[u8]) {
     let mut repaired = bytes.to_vec();
     repair(&mut repaired);
-    for bytes in [bytes, &repaired] {
+    for bytes in [bytes, &repaired[..]] {
         let Ok(container) = Container::of_bytes(bytes) else { continue };
         let mut end = 0;
         for section in container.sections() {

@@ -36,6 +36,15 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// The names of the classes, in the order of their numbers: those that the state knows, or the model's own; empty if there
+    /// are none.
+    pub fn classes(&self) -> &[String] {
+        match &self.state.record().classes[..] {
+            [] => &self.contents.classes,
+            known => known,
+        }
+    }
+
     /// The entry of this name.
     ///
     /// # Errors
@@ -101,7 +110,10 @@ impl Opened {
     /// As for [`open_with`].
     unsafe fn new(file: &File, bytes: u64, check: Check) -> Result<Opened> {
         // SAFETY: promised by the caller.
-        let data = unsafe { Data::map(file, bytes, check) }?;
+        let data = unsafe { Data::map(file, bytes) }?;
+        if check == Check::All {
+            data.expect();
+        }
         let container = Container::checked(data.bytes(), check)?;
         let piece = container.contents().best_piece()?;
         // There are as many sections of code as pieces.
@@ -193,18 +205,18 @@ struct Data(MmapRaw);
 impl Data {
     /// # Safety
     /// Nobody changes the file or makes it shorter as long as the value lives.
-    unsafe fn map(file: &File, bytes: u64, check: Check) -> Result<Data> {
+    unsafe fn map(file: &File, bytes: u64) -> Result<Data> {
         let len = usize::try_from(bytes).map_err(|_| wrong("it is larger than memory can be"))?;
         // SAFETY: promised by the caller.
         let map = unsafe { MmapOptions::new().len(len).map_copy(file) };
-        let map = MmapRaw::from(map.map_err(|e| refused("mapped", &e))?);
-        // All of it is about to be read, and one call costs less than a fault for every few pages.
+        Ok(Data(MmapRaw::from(map.map_err(|e| refused("mapped", &e))?)))
+    }
+
+    /// Tells the system that all of it is about to be read: one call costs less than a fault for every few pages.
+    fn expect(&self) {
+        // Where the system refuses, there are faults.
         #[cfg(target_os = "linux")]
-        if check == Check::All {
-            // Where the system refuses, there are faults.
-            let _ = map.advise(memmap2::Advice::PopulateRead);
-        }
-        Ok(Data(map))
+        let _ = self.0.advise(memmap2::Advice::PopulateRead);
     }
 
     /// The file.

@@ -4,7 +4,10 @@
 use super::folder;
 use crate::common::container::{runs_here, sample};
 use crate::common::repair::{manifest, number, put, repair, rows, with_manifest};
-use brolga_runtime::container::format::*;
+use brolga_runtime::container::format::{
+    ALIGNMENT_FIELD, BYTES_FIELD, CHECKSUM_FIELD, Field, HEADER, KIND_FIELD, Kind, OFFSET_FIELD,
+    RESERVED_FIELD, ROW, SEAL_FIELD, VERSION, VERSION_FIELD,
+};
 use brolga_runtime::container::{Container, open};
 use brolga_runtime::*;
 

@@ -84,7 +84,7 @@ fn entries_run_from_the_map_with_the_prepared_values_of_the_file() {
         return println!("skipped: there is no code for this processor");
     }
     let mut loaded = load(&sample());
-    assert_eq!((w(&loaded.state), loaded.state.record().classes.len()), (7, 2));
+    assert_eq!((w(&loaded.state), loaded.classes()), (7, &["cat".to_owned(), "dog".to_owned()][..]));
     let flags = loaded.state.get("flags").unwrap();
     assert_eq!((flags.bytes(), loaded.state.step()), (&[1u8, 0, 1][..], Some(0)));
     let (infer_entry, train_entry) =
