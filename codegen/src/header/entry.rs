@@ -5,6 +5,23 @@ use brolga_runtime::{BASE_STATE, DType, IndexRange, SlotKind, byte_len, type_nam
 use super::names::{comment, parameters};
 use super::{About, AboutEntry, Macros, Page, c_type, type_macro};
 
+/// How a call begins: a template, as those of `model.rs`.
+const BEGIN: &str = r"
+/* Bases of a call but for inputs and outputs; prepared values, where they are not those of this state. */
+static inline void $n_$ENTRY_begin($n *model, unsigned char **bases, brolga_block *block) {
+    brolga_bind(&model->memory, bases, $CONSTANTS, $AT, $STATE);
+    block->bases = bases;
+    block->parallel_for = $FOR;
+    block->pool = $POOL;$PREPARE
+}
+";
+
+const PREPARE: &str = r"
+    if ((model->memory.ready >> $BIT & 1) == 0) {
+        $n_$ENTRY_prepare(block);
+        model->memory.ready |= (uint64_t)1 << $BIT;
+    }";
+
 /// Letters of a prototype that stands on one line.
 const LINE: usize = 100;
 
@@ -124,35 +141,29 @@ impl<'a> Function<'a> {
 
     /// The function that makes the bases of a call, and the prepared values.
     pub fn begin(&self, page: &mut Page) {
-        let (symbol, name, number) = (self.about.symbol, self.name(), self.number);
-        let constants =
-            if self.about.constants_bytes > 0 { format!("{symbol}_constants") } else { "NULL".to_owned() };
-        let count = self.entry.manifest.state.len();
-        let state = match count {
+        let manifest = self.entry.manifest;
+        let constants = if self.about.constants_bytes > 0 { "$n_constants" } else { "NULL" };
+        let state = match manifest.state.len() {
             0 => "NULL, NULL, 0".to_owned(),
-            _ => format!("{symbol}_tensors, {name}_slots, {count}"),
+            count => format!("$n_tensors, {}_slots, {count}", self.name()),
         };
-        let (parallel_for, pool) = match self.entry.manifest.parallel {
-            true => ("model->memory.parallel_for", "model->memory.pool"),
+        let threads = match manifest.parallel {
+            true => ["model->memory.parallel_for", "model->memory.pool"],
             // The work does not pay for threads.
-            false => ("brolga_serial_for", "NULL"),
+            false => ["brolga_serial_for", "NULL"],
         };
-        page.line(format_args!(
-            "\n/* Begins a call of `{}`: bases, those of its {} inputs and outputs left out, and prepared values. */\n\
-             static inline void {name}_begin({symbol} *model, unsigned char **bases, brolga_block *block) {{\n    \
-             brolga_bind(&model->memory, bases, {constants}, {}, {state});\n    block->bases = bases;\n    \
-             block->parallel_for = {parallel_for};\n    block->pool = {pool};",
-            comment(&self.entry.manifest.entry),
-            self.inputs.len() + self.outputs.len(),
-            self.prepared,
-        ));
-        if self.entry.prepares {
-            page.line(format_args!(
-                "    if ((model->memory.ready >> {number} & 1) == 0) {{\n        {name}_prepare(block);\n        \
-                 model->memory.ready |= (uint64_t)1 << {number};\n    }}"
-            ));
-        }
-        page.line(format_args!("}}"));
+        let (at, bit) = (self.prepared.to_string(), self.number.to_string());
+        let values = [
+            ("$PREPARE", if self.entry.prepares { PREPARE } else { "" }),
+            ("$ENTRY", self.entry.name.as_str()),
+            ("$CONSTANTS", constants),
+            ("$AT", at.as_str()),
+            ("$STATE", state.as_str()),
+            ("$FOR", threads[0]),
+            ("$POOL", threads[1]),
+            ("$BIT", bit.as_str()),
+        ];
+        page.fill(BEGIN, self.about, &values);
     }
 
     /// The function, with its comment.

@@ -108,6 +108,13 @@ impl Page {
         let _ = writeln!(self.text, "{line}");
     }
 
+    /// A template with its values: `$n` is the model's name, `$N` the same in capital letters, and others are given, which may
+    /// have these two in them.
+    fn fill(&mut self, template: &str, about: &About<'_>, values: &[(&str, &str)]) {
+        let given = values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(name, value));
+        self.text.push_str(&given.replace("$N", &about.upper()).replace("$n", about.symbol));
+    }
+
     fn define(&mut self, upper: &str, name: &str, value: usize) {
         self.line(format_args!("#define {upper}_{name} {value}"));
     }
