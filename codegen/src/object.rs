@@ -34,8 +34,13 @@ impl Object {
     /// A static library of the object, for linkers of ELF and COFF; `name` is that of its member.
     ///
     /// # Errors
-    /// An object that is too large for one.
+    /// An object that is too large for one; one in the format Mach-O, whose linkers read other libraries.
     pub fn archive(&self, name: &str) -> Result<Vec<u8>, Error> {
+        if self.bytes.starts_with(&object::macho::MH_MAGIC_64.to_le_bytes()) {
+            return Err(Error::new(
+                "static libraries of Mach-O are not written here: link the object itself",
+            ));
+        }
         archive(name, &self.bytes, &self.symbols)
     }
 }

@@ -3,6 +3,7 @@
 mod columns;
 mod common;
 mod nests;
+mod objects;
 mod operations;
 mod programs;
 mod random;

@@ -179,39 +179,40 @@ impl<'a> Function<'a> {
         page.line(format_args!(
             "    unsigned char *brolga_bases[{begin}_BASES]{kept};\n    brolga_block brolga_call;"
         ));
-        for (number, input) in self.inputs.iter().enumerate() {
-            let Some(IndexRange { low, high }) = input.range else { continue };
-            page.line(format_args!(
-                "    if (!brolga_in_range({}, {}, {}, {}, {})) return {};",
-                input.address(),
-                type_macro(input.dtype),
-                input.elements(),
-                constant(low),
-                constant(high),
-                number + 1
-            ));
-        }
+        self.checks(page);
         page.line(format_args!("    {name}_begin(model, brolga_bases, &brolga_call);"));
         for input in &self.inputs {
-            page.line(format_args!(
-                "    brolga_bases[{}] = (unsigned char *){};",
-                input.base,
-                input.address()
-            ));
+            let (base, address) = (input.base, input.address());
+            page.line(format_args!("    brolga_bases[{base}] = (unsigned char *){address};"));
         }
-        for Parameter { name, base, .. } in &self.outputs {
-            let bytes = self.bytes_of(*base);
+        for output in &self.outputs {
+            let (name, base, bytes) = (&output.name, output.base, output.bytes());
             page.line(format_args!(
                 "    brolga_bases[{base}] = brolga_output({name}, &brolga_kept, {bytes});"
             ));
         }
         page.line(format_args!("    {name}_call(&brolga_call);"));
-        for Parameter { name, base, .. } in &self.outputs {
-            let bytes = self.bytes_of(*base);
+        for output in &self.outputs {
+            let (name, base, bytes) = (&output.name, output.base, output.bytes());
             page.line(format_args!("    brolga_deliver({name}, brolga_bases[{base}], {bytes});"));
         }
         self.after(page);
         page.line(format_args!("    return 0;\n}}"));
+    }
+
+    /// What code relies on is true of the inputs.
+    fn checks(&self, page: &mut Page) {
+        for (input, number) in self.inputs.iter().zip(1..) {
+            let Some(IndexRange { low, high }) = input.range else { continue };
+            page.line(format_args!(
+                "    if (!brolga_in_range({}, {}, {}, {}, {})) return {number};",
+                input.address(),
+                type_macro(input.dtype),
+                input.elements(),
+                constant(low),
+                constant(high),
+            ));
+        }
     }
 
     /// What the state needs after a call.
@@ -238,10 +239,6 @@ impl<'a> Function<'a> {
         let at = self.about.block.tensors.iter().position(|tensor| tensor.kind == SlotKind::Seed)?;
         let is_key = seed.dtype == DType::I64 && seed.dims.is_empty();
         (manifest.entry == "init" && is_key).then_some((seed, at))
-    }
-
-    fn bytes_of(&self, base: usize) -> usize {
-        self.outputs.iter().find(|output| output.base == base).map_or(0, Parameter::bytes)
     }
 
     fn comment(&self, page: &mut Page) {

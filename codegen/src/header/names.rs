@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::c_names::is_of_c;
+use super::c_names::{is_macro_of_c, is_of_c};
 use crate::error::Error;
 use crate::image::symbol_name;
 
@@ -21,27 +21,32 @@ const KEYWORDS: &str = " alignas alignof and and_eq asm auto bitand bitor bool b
 /// What is no name, a keyword, `main`, a name that compilers keep for themselves, one of C's headers and library, or one of the
 /// header's own.
 pub fn check_symbol(symbol: &str) -> Result<(), Error> {
-    let reserved =
-        |s: &str| s.contains("__") || s.strip_prefix('_').is_some_and(|r| r.starts_with(char::is_uppercase));
-    let own = symbol.to_ascii_lowercase();
-    let why = if symbol_name(symbol) != symbol
-        || !symbol.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-    {
-        "use letters, digits and _, not beginning with a digit"
-    } else if KEYWORDS.contains(&format!(" {symbol} ")) {
-        "it is a keyword of C or C++"
-    } else if symbol == "main" {
-        "it is where a program begins"
-    } else if own == "brolga" || own.starts_with("brolga_") {
-        "the header gives this name to something else"
-    } else if reserved(symbol) {
-        "such names belong to the compiler"
-    } else if is_of_c(symbol) {
-        "a header or the library of C has this name"
-    } else {
-        return Ok(());
+    let why = match fault(symbol) {
+        Some(why) => why,
+        None if is_of_c(symbol) => "a header or the library of C has this name",
+        None => return Ok(()),
     };
     Err(Error::new(format!("`{symbol}` cannot be the name of a C function: {why}")))
+}
+
+/// Why nothing can be called so in C and C++, whatever its library has.
+fn fault(name: &str) -> Option<&'static str> {
+    let own = name.to_ascii_lowercase();
+    let reserved =
+        || name.contains("__") || name.strip_prefix('_').is_some_and(|r| r.starts_with(char::is_uppercase));
+    if symbol_name(name) != name || !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        Some("use letters, digits and _, not beginning with a digit")
+    } else if KEYWORDS.contains(&format!(" {name} ")) {
+        Some("it is a keyword of C or C++")
+    } else if name == "main" {
+        Some("it is where a program begins")
+    } else if own == "brolga" || own.starts_with("brolga_") {
+        Some("the header gives this name to something else")
+    } else if reserved() {
+        Some("such names belong to the compiler")
+    } else {
+        None
+    }
 }
 
 /// Behind the symbol and `_`: what every header gives a name to, besides what it has for each entry.
@@ -132,7 +137,8 @@ pub(super) fn parameters(symbol: &str, inputs: &[&str], outputs: &[&str]) -> Vec
         let lower = name.to_ascii_lowercase();
         let is_ours =
             lower.strip_prefix(&symbol).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
-        if check_symbol(name).is_ok() && !is_ours && !others.contains(name) {
+        // Functions of the library may be hidden by a parameter.
+        if fault(name).is_none() && !is_macro_of_c(name) && !is_ours && !others.contains(name) {
             return name.clone();
         }
         let mut other = format!("{role}_{name}");
@@ -144,7 +150,7 @@ pub(super) fn parameters(symbol: &str, inputs: &[&str], outputs: &[&str]) -> Vec
     let of_inputs = inputs.iter().map(|name| plain("input", name, &outputs));
     let of_outputs = outputs.iter().map(|name| plain("output", name, &inputs));
     let all: Vec<String> = of_inputs.chain(of_outputs).collect();
-    Names::with(["model".to_owned()]).tell_apart(&all, 1, &[""])
+    Names::with(["model", "memcpy"].map(str::to_owned)).tell_apart(&all, 1, &[""])
 }
 
 /// A name inside a comment: what would end it, or begin another, stays out.
@@ -178,7 +184,7 @@ mod tests {
 
     #[test]
     fn parameters_have_names_of_c() {
-        let inputs = ["x", "class", "a.b", "a_b", "2d", "model", "net_call", "__x"];
+        let inputs = ["x", "class", "a.b", "a_b", "2d", "model", "net_call", "__x", "index", "network"];
         assert_eq!(
             parameters("net", &inputs, &["x", "y", "NULL"]),
             [
@@ -190,6 +196,8 @@ mod tests {
                 "model_6",
                 "input_net_call",
                 "input_x_8",
+                "index",
+                "network",
                 "output_x",
                 "y",
                 "output_NULL"
