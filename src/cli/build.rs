@@ -39,8 +39,8 @@ Examples:
 pub struct BuildArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The entry points, such as infer,train
-    #[arg(id = "entry", long = "entry", value_name = "E,…", value_delimiter = ',', default_value = "infer")]
+    /// The entry points, separated by commas, such as infer,train
+    #[arg(id = "entry", long = "entry", value_name = "E", value_delimiter = ',', default_value = "infer")]
     pub entries: Vec<String>,
     /// The object or library; the header gets the same name with .h
     #[arg(short, long = "output", value_name = "OUT")]
