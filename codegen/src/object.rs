@@ -65,30 +65,23 @@ pub fn emit_object(
     check_symbol(symbol)?;
     let names: Vec<&str> = entries.iter().map(|(_, name)| *name).collect();
     let names = entry_names(symbol, &names)?;
-    entries.iter().try_for_each(|(program, _)| verified(program))?;
+    let programs: Vec<&Program> = entries.iter().map(|(program, _)| *program).collect();
     let target = Target::new(options)?;
-    let symbols: Vec<String> = names.iter().map(|name| format!("{symbol}_{name}")).collect();
-    let sources: Vec<Source<'_>> = (entries.iter().zip(&symbols))
-        .map(|((program, _), symbol)| Source { symbol, call: "_call", ..Source::of(program) })
-        .collect();
-    let image = Image::new(&sources, symbol, &target, false)?;
+    let image = image(&programs, &names, symbol, &target)?;
     let manifests: Vec<&Manifest> = image.entries.iter().map(|entry| &entry.layout.manifest).collect();
     let record = weights.map(|weights| weights.record().clone()).unwrap_or_default();
     let block = StateBlock::new(&manifests, state, &record)?;
-    // What a training updates is copied first, and need not be there whole.
+    // What an entry updates is copied first, and need not be there whole.
     let whole = !manifests.iter().any(|manifest| manifest.updates_state());
     let weights = weights.filter(|_| !block.tensors.is_empty());
     let weights = weights.map(|weights| block.content(weights, whole)).transpose()?;
-
-    let programs: Vec<&Program> = entries.iter().map(|(program, _)| *program).collect();
-    let about = About {
+    let header = header(&About {
         symbol,
         entries: described(&image, names, &programs),
         block: &block,
         constants_bytes: image.constants.len(),
         weights_bytes: weights.as_ref().map(Vec::len),
-    };
-    let header = header(&about)?;
+    })?;
     let data = Data { constants: &image.constants, weights: weights.as_deref(), block: &block };
     let (file, symbols) = file(&image, &data, symbol, target.isa.triple())?;
     let bytes = file
@@ -96,6 +89,16 @@ pub fn emit_object(
         .map_err(|e| Error::new(format!("the object file of `{symbol}` cannot be written: {e}")))?;
     let manifests = manifests.into_iter().cloned().collect();
     Ok(Object { bytes, header: header.text, manifests, functions: header.functions, symbols })
+}
+
+/// The image of the entries, whose functions are called as the header says.
+fn image(programs: &[&Program], names: &[String], symbol: &str, target: &Target) -> Result<Image, Error> {
+    programs.iter().try_for_each(|program| verified(program))?;
+    let symbols: Vec<String> = names.iter().map(|name| format!("{symbol}_{name}")).collect();
+    let sources: Vec<Source<'_>> = (programs.iter().zip(&symbols))
+        .map(|(program, symbol)| Source { symbol, call: "_call", ..Source::of(program) })
+        .collect();
+    Image::new(&sources, symbol, target, false)
 }
 
 /// What the header says of the entries.

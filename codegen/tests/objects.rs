@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use brolga_codegen::{Object, Options, StateTensor, TargetCpu, check_symbol, emit_object};
 use brolga_ir::program::Program;
@@ -136,6 +137,8 @@ fn printed(folder: &Path, stdin: &[u8]) -> Vec<u8> {
     std::fs::write(folder.join("in"), stdin).unwrap();
     let output = Command::new(folder.join("main"))
         .stdin(std::fs::File::open(folder.join("in")).unwrap())
+        // Programs of tests end without giving memory back.
+        .env("ASAN_OPTIONS", "detect_leaks=0")
         .current_dir(folder)
         .output()
         .unwrap();
@@ -144,15 +147,37 @@ fn printed(folder: &Path, stdin: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// What a C program with an object prints, compiled as C and as C++.
+/// How programs are compiled: compiler, language, and what else.
+const WAYS: [(&str, &str, &str); 3] = [
+    ("cc", "c", "-std=c99"),
+    ("c++", "c++", "-std=c++11"),
+    ("cc", "c", "-fsanitize=address,undefined -fno-sanitize-recover=all -g"),
+];
+
+/// Whether the C compiler has sanitizers.
+fn sanitizes() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("main.c"), "int main(void) { return 0; }\n").unwrap();
+        let arguments: Vec<&str> = WAYS[2].2.split(' ').chain(["main.c", "-o", "main"]).collect();
+        compiler(folder.path(), "cc", &arguments).is_some_and(|output| output.status.success())
+    })
+}
+
+/// What a C program with an object prints, compiled as C, as C++, and with sanitizers where there are any.
 fn linked(main: &str, object: &Object, libraries: &[&str], stdin: &[u8]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     write(at, main, object);
     let mut all = Vec::new();
-    for (name, language, standard) in [("cc", "c", "-std=c99"), ("c++", "c++", "-std=c++11")] {
-        let mut arguments =
-            vec!["-x", language, standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1"];
+    for (name, language, more) in WAYS {
+        if more.contains("sanitize") && !sanitizes() {
+            println!("skipped: `{name}` has no sanitizers");
+            continue;
+        }
+        let mut arguments = vec!["-x", language, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1"];
+        arguments.extend(more.split(' '));
         arguments.extend(["main.c", "-x", "none", "net.o", "-o", "main"]);
         arguments.extend(libraries);
         let Some(output) = compiler(at, name, &arguments) else { continue };
@@ -160,7 +185,7 @@ fn linked(main: &str, object: &Object, libraries: &[&str], stdin: &[u8]) -> Vec<
         all.push(printed(at, stdin));
     }
     assert!(!all.is_empty(), "the C compiler `cc` is needed, which links Rust too");
-    assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "C and C++ differ");
+    assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "ways to compile differ");
     all.swap_remove(0)
 }
 
@@ -470,15 +495,14 @@ fn changed_files_are_read_within_their_bytes() {
     let [w, total] = random_state(&mut Rng(4));
     state_of(&w, &total).save(at.join("in")).unwrap();
     write(at, MUTATE, &object(&[&everything()], None, TargetCpu::Native));
-    let sanitize = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1 -Wall -Wextra -Werror";
-    let arguments = sanitize.split(' ').chain(["main.c", "net.o", "-o", "main"]).collect::<Vec<_>>();
-    match compiler(at, "cc", &arguments) {
-        Some(output) if output.status.success() => {}
-        output => {
-            println!("skipped: `cc` has no sanitizers: {output:?}");
-            return;
-        }
+    if !sanitizes() {
+        println!("skipped: `cc` has no sanitizers");
+        return;
     }
+    let arguments = ["-O1", "-Wall", "-Wextra", "-Werror"].into_iter().chain(WAYS[2].2.split(' '));
+    let arguments: Vec<&str> = arguments.chain(["main.c", "net.o", "-o", "main"]).collect();
+    let output = compiler(at, "cc", &arguments).expect("the C compiler");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let rounds = std::env::var("BROLGA_MUTATIONS").unwrap_or_else(|_| "20000".to_owned());
     let output = Command::new(at.join("main"))
         .arg(rounds)
