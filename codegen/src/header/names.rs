@@ -50,7 +50,7 @@ fn fault(name: &str) -> Option<&'static str> {
 }
 
 /// Behind the symbol and `_`: what every header gives a name to, besides what it has for each entry.
-const OF_MODELS: [&str; 12] = [
+const OF_MODELS: [&str; 13] = [
     "setup",
     "share",
     "threads",
@@ -63,6 +63,7 @@ const OF_MODELS: [&str; 12] = [
     "dims",
     "file",
     "weights",
+    "constants",
 ];
 
 /// The names of entries in C, behind the symbol and `_`.
@@ -71,7 +72,6 @@ const OF_MODELS: [&str; 12] = [
 /// Two things of the header that would have one name; a name that C does not allow.
 pub(super) fn entry_names(symbol: &str, entries: &[&str]) -> Result<Vec<String>, Error> {
     let mut taken: HashSet<String> = OF_MODELS.map(|name| format!("{symbol}_{name}")).into();
-    taken.insert(format!("{symbol}_constants"));
     let mut names = Vec::with_capacity(entries.len());
     for entry in entries {
         let name = symbol_name(entry);
