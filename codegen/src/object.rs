@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use brolga_ir::program::{Place, Program, Step};
-use brolga_runtime::{DataRecord, Manifest, State};
+use brolga_runtime::{Manifest, State};
 use object::write::{self, StandardSection, Symbol, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
 use target_lexicon::Triple;
