@@ -147,8 +147,12 @@ fn introduction(page: &mut Page, about: &About<'_>, example: &entry::Function<'_
     line(format_args!("     {symbol} model;"));
     let own = if about.needs_state() { "state" } else { "NULL" };
     line(format_args!("     {symbol}_setup(&model, {own}, scratch);"));
-    if about.needs_state() {
-        line(format_args!("     if ({symbol}_load_state(&model, file, bytes) != 0) return 1;"));
+    match (about.needs_state(), about.weights_bytes) {
+        (false, _) => {}
+        (true, None) => {
+            line(format_args!("     if ({symbol}_load_state(&model, file, bytes) != 0) return 1;"));
+        }
+        (true, Some(_)) => line(format_args!("     {symbol}_reset(&model);")),
     }
     line(format_args!("     if ({} != 0) return 1;\n", example.call()));
     line(format_args!(
