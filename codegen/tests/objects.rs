@@ -266,53 +266,7 @@ fn names_that_are_equal_in_c_are_told_apart() {
 }
 
 /// Reads tensors, runs an entry by its block, and by its function; both give what is written.
-const BOTH: &str = r#"
-#include "net.h"
-#include <stdio.h>
-#include <stdlib.h>
-/* What begins anywhere has room for its alignment. */
-static unsigned char state[NET_STATE_BYTES + 3], scratch[NET_SCRATCH_BYTES + 1];
-static unsigned char *memory(size_t bytes) { return brolga_aligned(malloc(bytes + 64)); }
-static int get(void *to, size_t bytes) { return fread(to, 1, bytes, stdin) == bytes; }
-static int by_block(float *x) {
-    unsigned char *bases[NET_EVERYTHING_BASES];
-    bases[BROLGA_ARENA] = memory(NET_EVERYTHING_ARENA_BYTES);
-    bases[BROLGA_PREPARED] = memory(NET_EVERYTHING_PREPARED_BYTES);
-    bases[BROLGA_CONSTANTS] = (unsigned char *)net_constants;
-    bases[BROLGA_LOCAL] = memory(NET_LOCAL_BYTES);
-    bases[NET_EVERYTHING_INPUT_X] = (unsigned char *)x;
-    bases[NET_EVERYTHING_STATE_W] = memory(NET_EVERYTHING_STATE_W_BYTES);
-    bases[NET_EVERYTHING_STATE_TOTAL] = memory(NET_EVERYTHING_STATE_TOTAL_BYTES);
-    bases[NET_EVERYTHING_OUTPUT_Y] = memory(NET_EVERYTHING_OUTPUT_Y_BYTES);
-    if (!get(bases[NET_EVERYTHING_STATE_W], NET_EVERYTHING_STATE_W_BYTES)) return 1;
-    if (!get(bases[NET_EVERYTHING_STATE_TOTAL], NET_EVERYTHING_STATE_TOTAL_BYTES)) return 1;
-    brolga_block block = {bases, brolga_serial_for, NULL};
-    net_everything_prepare(&block);
-    net_everything_call(&block);
-    fwrite(bases[NET_EVERYTHING_OUTPUT_Y], 1, NET_EVERYTHING_OUTPUT_Y_BYTES, stdout);
-    fwrite(bases[NET_EVERYTHING_STATE_TOTAL], 1, NET_EVERYTHING_STATE_TOTAL_BYTES, stdout);
-    return 0;
-}
-static int by_function(float *x) {
-    static float room[501];
-    net model;
-    net_setup(&model, state + 3, scratch + 1);
-    for (int i = 0; i < NET_TENSORS; i++) {
-        if (!get(net_tensor(&model, i), net_tensors[i].bytes)) return 1;
-    }
-    net_changed(&model);
-    /* Wherever the output lies. */
-    if (net_everything(&model, x, room + 1) != 0) return 1;
-    fwrite(room + 1, 4, 500, stdout);
-    fwrite(net_tensor(&model, NET_STATE_TOTAL), 1, net_tensors[NET_STATE_TOTAL].bytes, stdout);
-    return 0;
-}
-int main(void) {
-    static float x[600];
-    if (!get(x, sizeof x) || by_block(x) != 0 || by_function(x) != 0) return 1;
-    return 0;
-}
-"#;
+const BOTH: &str = include_str!("objects/both.c");
 
 #[test]
 fn an_object_in_a_c_program_gives_the_bits_of_the_jit() {
@@ -340,24 +294,7 @@ fn an_object_in_a_c_program_gives_the_bits_of_the_jit() {
 }
 
 /// Loads a state from standard input, runs, saves it on standard output.
-const LOAD_AND_SAVE: &str = r#"
-#include "net.h"
-#include <stdio.h>
-static unsigned char state[NET_STATE_BYTES], scratch[NET_SCRATCH_BYTES], file[NET_FILE_BYTES + 1];
-int main(void) {
-    static float x[600];
-    size_t bytes = fread(file, 1, sizeof file, stdin);
-    net model;
-    net_setup(&model, state, scratch);
-    if (net_load_state(&model, file, bytes - 1) != BROLGA_NO_FILE) return 1;
-    if (net_load_state(&model, file, bytes) != 0) return 2;
-    for (int i = 0; i < 600; i++) x[i] = (float)i;
-    if (net_everything(&model, x, NULL) != 0) return 3;
-    net_save_state(&model, file);
-    fwrite(file, 1, NET_FILE_BYTES, stdout);
-    return 0;
-}
-"#;
+const LOAD_AND_SAVE: &str = include_str!("objects/load_and_save.c");
 
 /// A file that the runtime has written is read, and what is written is the same file, byte by byte.
 #[test]
@@ -386,24 +323,7 @@ fn files_of_state_are_those_of_the_runtime() {
 }
 
 /// Says what loading each of several files gives: their lengths and themselves come from standard input.
-const LOAD_MANY: &str = r#"
-#include "net.h"
-#include <stdio.h>
-#include <stdlib.h>
-static unsigned char state[NET_STATE_BYTES], scratch[NET_SCRATCH_BYTES];
-int main(void) {
-    uint64_t bytes;
-    net model;
-    net_setup(&model, state, scratch);
-    while (fread(&bytes, 8, 1, stdin) == 1) {
-        unsigned char *file = (unsigned char *)malloc((size_t)bytes);
-        if (fread(file, 1, (size_t)bytes, stdin) != bytes) return 1;
-        printf("%d ", net_load_state(&model, file, (size_t)bytes));
-        free(file);
-    }
-    return 0;
-}
-"#;
+const LOAD_MANY: &str = include_str!("objects/load_many.c");
 
 /// A file with this header and so many bytes of data, behind its length.
 fn file(header: &str, data: usize) -> Vec<u8> {
@@ -453,39 +373,7 @@ fn files_that_do_not_fit_are_refused() {
 }
 
 /// Changes a file at random, and loads what comes out, from memory of exactly its size.
-const MUTATE: &str = r#"
-#include "net.h"
-#include <stdio.h>
-#include <stdlib.h>
-static unsigned char state[NET_STATE_BYTES], scratch[NET_SCRATCH_BYTES], from[1 << 16];
-static uint64_t seed = 88172645463325252u;
-static size_t below(size_t n) {
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (size_t)(seed % n);
-}
-int main(int count, char **words) {
-    size_t bytes = fread(from, 1, sizeof from, stdin), kinds[3] = {0, 0, 0};
-    long rounds = count > 1 ? atol(words[1]) : 20000;
-    net model;
-    net_setup(&model, state, scratch);
-    while (rounds-- > 0) {
-        size_t own = below(4) == 0 ? below(bytes + 1) : bytes;
-        unsigned char *file = (unsigned char *)malloc(own + 1);
-        memcpy(file + 1, from, own);
-        /* Mostly the header, and mostly what it is made of. */
-        for (size_t changes = below(4) + (own == bytes); own > 0 && changes > 0; changes--) {
-            size_t place = below(8) == 0 ? below(own) : below(own < 300 ? own : 300);
-            file[1 + place] = below(2) == 0 ? (unsigned char)below(256) : (unsigned char)"\"\\{}[],:0123u "[below(14)];
-        }
-        int found = net_load_state(&model, file + 1, own);
-        kinds[found == 0 ? 0 : found > 0 ? 1 : 2]++;
-        free(file);
-    }
-    return kinds[0] > 0 && kinds[1] > 0 && kinds[2] > 0 ? 0 : 1;
-}
-"#;
+const MUTATE: &str = include_str!("objects/mutate.c");
 
 /// Changed files are loaded or refused; sanitizers see that nothing else is read. `BROLGA_MUTATIONS` says how many.
 #[test]
@@ -513,34 +401,7 @@ fn changed_files_are_read_within_their_bytes() {
 }
 
 /// Prepared values follow the state; models share it.
-const PREPARED: &str = r#"
-#include "net.h"
-#include <stdio.h>
-static unsigned char state[NET_STATE_BYTES], scratch[NET_SCRATCH_BYTES], others[NET_SHARED_BYTES];
-int main(void) {
-    static float y[750];
-    net model, other;
-    net_setup(&model, state, scratch);
-    float one = 1;
-    for (int i = 0; i < 750; i++) memcpy((char *)net_tensor(&model, NET_STATE_W) + 4 * i, &one, 4);
-    for (int i = 0; i < 2; i++) {
-        if (net_answer(&model, y) != 0) return 1;
-        printf("%g ", (double)y[749]);
-        if (net_grow(&model) != 0) return 1;
-    }
-    net_share(&model, &other, others);
-    if (net_answer(&other, y) != 0) return 1;
-    printf("%g ", (double)y[0]);
-    one = 10;
-    memcpy(net_tensor(&model, NET_STATE_W), &one, 4);
-    if (net_answer(&model, y) != 0) return 1;
-    printf("%g ", (double)y[0]);
-    net_changed(&model);
-    if (net_answer(&model, y) != 0) return 1;
-    printf("%g", (double)y[0]);
-    return 0;
-}
-"#;
+const PREPARED: &str = include_str!("objects/prepared.c");
 
 #[test]
 fn prepared_values_follow_the_state() {
@@ -550,36 +411,7 @@ fn prepared_values_follow_the_state() {
 }
 
 /// Indices outside of their range, and bools that are none, are found before anything runs.
-const CHECKED: &str = r#"
-#include "net.h"
-#include <stdio.h>
-static unsigned char state[NET_STATE_BYTES], scratch[NET_SCRATCH_BYTES];
-int main(void) {
-    int32_t index[3] = {0, 4, 2};
-    uint8_t keep[3] = {1, 0, 1};
-    float y[3] = {-1, -1, -1}, class_ = 0;
-    net model;
-    net_setup(&model, state, scratch);
-    for (int i = 0; i < 100; i++) {
-        float value = (float)i + 1;
-        memcpy((char *)net_tensor(&model, NET_STATE_TOTAL) + 4 * i, &value, 4);
-    }
-    index[1] = 5;
-    printf("%d", net_pick(&model, index, keep, 2, y, &class_));
-    index[1] = -1;
-    printf("%d", net_pick(&model, index, keep, 2, y, &class_));
-    index[1] = 4;
-    keep[2] = 2;
-    printf("%d", net_pick(&model, index, keep, 2, y, &class_));
-    printf(" %g %g", (double)y[1], (double)class_);
-    keep[2] = 1;
-    printf(" %d", net_pick(&model, index, keep, 2, y, NULL));
-    printf(" %g %g %g", (double)y[0], (double)y[1], (double)y[2]);
-    printf(" %d", net_pick(&model, index, keep, 3, NULL, &class_));
-    printf(" %g", (double)class_);
-    return 0;
-}
-"#;
+const CHECKED: &str = include_str!("objects/checked.c");
 
 #[test]
 fn inputs_that_code_relies_on_are_checked() {
@@ -599,42 +431,9 @@ fn weights_are_part_of_the_object() {
     let ones = Tensor::f32([30, 25], vec![1.5; 750]);
     let state = state_of(&ones, &Tensor::f32([100], vec![0.0; 100]));
     let (answer, grow, pick) = (parse(ANSWER), parse(GROW), parse(PICK));
-    let in_place = r#"
-#include "net.h"
-#include <stdio.h>
-static unsigned char scratch[NET_SCRATCH_BYTES], state[NET_STATE_BYTES], file[NET_FILE_BYTES];
-int main(void) {
-    static float y[750];
-    net model;
-    net_setup(&model, NULL, scratch);
-    if (net_answer(&model, y) != 0) return 1;
-    net_save_state(&model, file);
-    if (net_load_state(&model, file, NET_FILE_BYTES) != BROLGA_READ_ONLY) return 2;
-    printf("%g ", (double)y[749]);
-    net_setup(&model, state, scratch);
-    if (net_load_state(&model, file, NET_FILE_BYTES) != 0 || net_answer(&model, y) != 0) return 3;
-    printf("%g", (double)y[748]);
-    return 0;
-}
-"#;
+    let in_place = include_str!("objects/in_place.c");
     assert_eq!(text(in_place, &object(&[&answer], Some(&state), TargetCpu::Native)), "3 3");
-    let copied = r#"
-#include "net.h"
-#include <stdio.h>
-static unsigned char scratch[NET_SCRATCH_BYTES], state[NET_STATE_BYTES];
-int main(void) {
-    static float y[750];
-    net model;
-    memset(state, 0xff, sizeof state);
-    net_setup(&model, state, scratch);
-    net_reset(&model);
-    if (net_grow(&model) != 0 || net_answer(&model, y) != 0) return 1;
-    float total;
-    memcpy(&total, (char *)net_tensor(&model, NET_STATE_TOTAL) + 396, 4);
-    printf("%g %g", (double)y[749], (double)total);
-    return 0;
-}
-"#;
+    let copied = include_str!("objects/copied.c");
     let trained = object(&[&answer, &grow, &pick], Some(&state), TargetCpu::Native);
     assert_eq!(text(copied, &trained), "5 0");
     // The zeros that the state ends with are not there.
@@ -642,45 +441,7 @@ int main(void) {
 }
 
 /// Two threads that take parts in turns.
-const THREADS: &str = r#"
-#include "net.h"
-#include <pthread.h>
-#include <stdio.h>
-static unsigned char state[NET_STATE_BYTES], scratch[NET_SCRATCH_BYTES_FOR(2)];
-typedef struct task {
-    brolga_kernel *kernel;
-    const brolga_block *block;
-    const uint64_t *row;
-    uint64_t parts, worker;
-} task;
-static int threads;
-static void *work(void *argument) {
-    task *own = (task *)argument;
-    for (uint64_t part = own->worker; part < own->parts; part += 2) own->kernel(own->block, own->row, part, own->worker);
-    return NULL;
-}
-static void both(void *pool, brolga_kernel *kernel, const brolga_block *block, const uint64_t *row, uint64_t parts) {
-    task tasks[2] = {{kernel, block, row, parts, 0}, {kernel, block, row, parts, 1}};
-    pthread_t other;
-    ++*(int *)pool;
-    if (pthread_create(&other, NULL, work, &tasks[1]) != 0) {
-        brolga_serial_for(NULL, kernel, block, row, parts);
-        return;
-    }
-    work(&tasks[0]);
-    pthread_join(other, NULL);
-}
-int main(void) {
-    net model;
-    net_setup(&model, state, scratch);
-    net_threads(&model, both, &threads);
-    if (fread(net_tensor(&model, 0), 4, 64 * 4099, stdin) != 64 * 4099) return 1;
-    if (fread(net_tensor(&model, 1), 4, 64 * 4099, stdin) != 64 * 4099) return 1;
-    if (net_product(&model) != 0 || threads == 0) return 2;
-    fwrite(net_tensor(&model, 2), 4, 64 * 4099, stdout);
-    return 0;
-}
-"#;
+const THREADS: &str = include_str!("objects/threads.c");
 
 /// The caller's threads get what pays for threads.
 #[test]
@@ -713,24 +474,7 @@ fn a_caller_has_kernels_run_by_its_threads() {
 fn a_library_is_linked_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let main = r#"
-#include "net.h"
-#include "other.h"
-#include <stdio.h>
-static unsigned char state[NET_STATE_BYTES], scratch[NET_SCRATCH_BYTES], more[OTHER_SCRATCH_BYTES];
-int main(void) {
-    net model;
-    other second;
-    net_setup(&model, state, scratch);
-    other_setup(&second, state, more);
-    brolga_refresh(&net_tensors[NET_STATE_W], (unsigned char *)net_tensor(&model, NET_STATE_W));
-    float first;
-    if (net_grow(&model) != 0 || other_grow(&second) != 0) return 1;
-    memcpy(&first, net_tensor(&model, NET_STATE_W), 4);
-    printf("%g", (double)first);
-    return 0;
-}
-"#;
+    let main = include_str!("objects/library.c");
     let grow = parse(GROW);
     write(at, main, &object(&[&grow], None, TargetCpu::Native));
     let other = emit_object(&[(&grow, "grow")], &STATE, None, "other", &Options::default()).unwrap();
