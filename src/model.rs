@@ -199,11 +199,7 @@ impl Model {
         if let Some(executable) = self.kept(&key) {
             return Ok(executable);
         }
-        let mut options = self.options.clone();
-        if entry == "init" {
-            // The limit is for what is run over and over; drawing the weights happens once.
-            options.passes.memory_limit = None;
-        }
+        let options = self.options_for(entry);
         let executable = Arc::new(self.with_graph(entry, &key.dims, |graph| compile(graph, &options))?);
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if compiled.len() == KEPT {
@@ -249,8 +245,18 @@ impl Model {
         Ok(Some(Evaluation { full, single, formulas }))
     }
 
+    /// How an entry point is compiled.
+    pub(crate) fn options_for(&self, entry: &str) -> CompileOptions {
+        let mut options = self.options.clone();
+        if entry == "init" {
+            // The limit is for what is run over and over; drawing the weights happens once.
+            options.passes.memory_limit = None;
+        }
+        options
+    }
+
     /// The sizes chosen, but for these.
-    fn dims_with(&self, dims: &[(&str, usize)]) -> Vec<(String, usize)> {
+    pub(crate) fn dims_with(&self, dims: &[(&str, usize)]) -> Vec<(String, usize)> {
         let mut all = self.instance.dims().to_vec();
         for &(name, size) in dims {
             match all.iter_mut().find(|(known, _)| known == name) {
@@ -262,7 +268,7 @@ impl Model {
     }
 
     /// Does something with the graph of an entry point with these sizes.
-    fn with_graph<R>(
+    pub(crate) fn with_graph<R>(
         &self,
         entry: &str,
         dims: &[(String, usize)],
@@ -484,7 +490,8 @@ pub(crate) fn dtype(dtype: brolga_ir::DType) -> DType {
     }
 }
 
-fn slot_kind(kind: brolga_frontend::SlotKind) -> SlotKind {
+/// The runtime's name of what a slot is for.
+pub(crate) fn slot_kind(kind: brolga_frontend::SlotKind) -> SlotKind {
     match kind {
         brolga_frontend::SlotKind::Parameter => SlotKind::Parameter,
         brolga_frontend::SlotKind::Buffer => SlotKind::Buffer,

@@ -424,16 +424,23 @@ fn build_writes_an_object_and_its_header() {
     let folder = folder();
     let at = folder.path();
     let text = good(at, "build lenet5 --dim batch=1 -o net-1.o");
-    assert!(text.contains("net-1.o") && text.contains("void net_1("), "{text}");
+    assert!(text.contains("net-1.o"), "{text}");
+    assert!(text.contains("int net_1_infer(net_1 *model, const float *image, float *probability)"), "{text}");
     let header = std::fs::read_to_string(at.join("net-1.h")).unwrap();
     assert!(
-        header.contains("void net_1(const brolga_block *block);")
+        header.contains("void net_1_infer_call(const brolga_block *block);")
             && header.contains("NET_1_STATE_CONV1_WEIGHT"),
         "{header}"
     );
     assert!(std::fs::metadata(at.join("net-1.o")).unwrap().len() > 1000);
     assert!(bad(at, "build lenet5 -o net.o --symbol 2nd").contains("2nd"));
     assert!(bad(at, "build lenet5 -o net.h").contains("net.h"));
+    assert!(bad(at, "build lenet5 -o net.o --entry infer,trian").contains("did you mean `train`?"));
+    assert!(bad(at, "build lenet5 -o net.o --dim trian.batch=1").contains("there are infer"));
+    assert!(bad(at, "build lenet5 -o net.o --dim infer.bach=1").contains("did you mean `batch`?"));
+    assert!(bad(at, "build lenet5 -o net.o --fitted image.mean=1").contains("--weights"));
+    assert!(bad(at, "build lenet5 -o net.a --emit lib").contains("libNAME.a"));
+    assert!(bad(at, "build lenet5 -o net.a").contains("says a library or program"));
 }
 
 /// The state after some steps, for 1, 2 and 7 threads.

@@ -228,44 +228,25 @@ fn draw(folder: &Path) {
     }
 }
 
-/// A C program that reads the state from `state` and pictures from `images`, and writes the probabilities of each.
-fn c_program(state: &[String], constants: bool) -> String {
-    let slots: Vec<String> = (state.iter())
-        .map(|name| {
-            let name: String =
-                name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
-            format!(
-                "bases[NET_STATE_{name}] = memory(NET_STATE_{name}_BYTES);\n    \
-                 if (fread(bases[NET_STATE_{name}], 1, NET_STATE_{name}_BYTES, state) != NET_STATE_{name}_BYTES) return 1;"
-            )
-        })
-        .collect();
-    r#"#include "net.h"
+/// A C program that reads weights from `shapes.safetensors` and pictures from `images`, and writes the probabilities of each.
+const C_PROGRAM: &str = r#"
+#include "net.h"
 #include <stdio.h>
-#include <stdlib.h>
-static unsigned char *memory(size_t bytes) { return aligned_alloc(64, (bytes / 64 + 1) * 64); }
+static unsigned char state[NET_STATE_BYTES], scratch[NET_SCRATCH_BYTES], file[NET_FILE_BYTES + 4096];
 int main(void) {
-    unsigned char *bases[NET_BASES];
-    FILE *state = fopen("state", "rb"), *images = fopen("images", "rb");
-    bases[NET_ARENA] = memory(NET_ARENA_BYTES);
-    bases[NET_PREPARED] = memory(NET_PREPARED_BYTES);
-    bases[NET_LOCAL] = memory(NET_LOCAL_BYTES);
-    bases[NET_CONSTANTS] = CONSTANT_BYTES;
-    bases[NET_INPUT_IMAGE] = memory(NET_INPUT_IMAGE_BYTES);
-    bases[NET_OUTPUT_PROBABILITY] = memory(NET_OUTPUT_PROBABILITY_BYTES);
-    SLOTS
-    brolga_block block = {bases, brolga_serial_for, NULL};
-    net_prepare(&block);
-    while (fread(bases[NET_INPUT_IMAGE], 1, NET_INPUT_IMAGE_BYTES, images) == NET_INPUT_IMAGE_BYTES) {
-        net(&block);
-        fwrite(bases[NET_OUTPUT_PROBABILITY], 1, NET_OUTPUT_PROBABILITY_BYTES, stdout);
+    static float image[NET_INFER_INPUT_IMAGE_BYTES / sizeof(float)];
+    float probability[3];
+    FILE *weights = fopen("shapes.safetensors", "rb"), *images = fopen("images", "rb");
+    net model;
+    net_setup(&model, state, scratch);
+    if (net_load_state(&model, file, fread(file, 1, sizeof file, weights)) != 0) return 1;
+    while (fread(image, 1, NET_INFER_INPUT_IMAGE_BYTES, images) == NET_INFER_INPUT_IMAGE_BYTES) {
+        if (net_infer(&model, image, probability) != 0) return 2;
+        fwrite(probability, 1, sizeof probability, stdout);
     }
     return 0;
 }
-"#
-    .replace("CONSTANT_BYTES", if constants { "(unsigned char *)net_constants" } else { "NULL" })
-    .replace("SLOTS", &slots.join("\n    "))
-}
+"#;
 
 fn json(folder: &Path, arguments: &str) -> serde_json::Value {
     serde_json::from_str(&good(folder, arguments)).unwrap()
@@ -324,16 +305,12 @@ fn validation_evaluation_run_facade_and_c_agree() {
     }
 
     good(at, "build shapes.ron --dim batch=1 --entry infer -o net.o");
-    let executable = network.model().compile_for("infer", &[("batch", 1)]).unwrap();
-    let slots: Vec<String> = executable.manifest().state.iter().map(|slot| slot.name.clone()).collect();
-    assert!(slots.contains(&"data.image.mean".to_owned()), "an object takes raw values: {slots:?}");
-    let state: Vec<u8> =
-        slots.iter().flat_map(|name| network.state().get(name).unwrap().bytes().to_vec()).collect();
-    std::fs::write(at.join("state"), state).unwrap();
+    let header = std::fs::read_to_string(at.join("net.h")).unwrap();
+    assert!(header.contains("NET_STATE_DATA_IMAGE_MEAN"), "an object takes raw values: {header}");
     std::fs::write(at.join("images"), &images).unwrap();
-    std::fs::write(at.join("main.c"), c_program(&slots, executable.manifest().constants_bytes > 0)).unwrap();
+    std::fs::write(at.join("main.c"), C_PROGRAM).unwrap();
     let linked = std::process::Command::new("cc")
-        .args(["-std=c11", "-Wall", "main.c", "net.o", "-o", "main"])
+        .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "main.c", "net.o", "-o", "main"])
         .current_dir(at)
         .output()
         .expect("the C compiler `cc`, which links Rust too");

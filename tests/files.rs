@@ -422,7 +422,7 @@ fn symbols_of_objects() {
         ("exp.o", "entry_exp"),
     ] {
         let text = good(at, &format!("build first.ron -o {name}"));
-        assert!(text.contains(&format!("void {symbol}(const brolga_block *block)")), "{text}");
+        assert!(text.contains(&format!("int {symbol}_infer({symbol} *model, ")), "{text}");
     }
     for symbol in ["int", "main", "a-b", "NULL", "malloc"] {
         assert!(

@@ -4,6 +4,7 @@ mod bad_days;
 mod batch;
 mod bf16;
 mod broken;
+mod c;
 mod cli;
 mod common;
 mod control_flow;

@@ -87,8 +87,10 @@ pub(crate) struct Entry {
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub program: &'a Program,
-    /// The name of its entry function, and the beginning of those of its table and of its prepare function.
+    /// The beginning of the names of its entry function, of its prepare function and of their tables.
     pub symbol: &'a str,
+    /// What the name of its entry function ends in.
+    pub call: &'static str,
     /// Of code that checks its accesses: for each kernel, whether none needs to be.
     pub proven: Option<&'a [bool]>,
 }
@@ -96,7 +98,7 @@ pub(crate) struct Source<'a> {
 impl<'a> Source<'a> {
     /// A program under its own name.
     pub fn of(program: &'a Program) -> Source<'a> {
-        Source { program, symbol: &program.name, proven: None }
+        Source { program, symbol: &program.name, call: "", proven: None }
     }
 }
 
@@ -289,7 +291,7 @@ impl Entries<'_> {
     ) -> Result<usize> {
         let (program, symbol) = (source.program, source.symbol);
         let (steps, suffix, first_call) = match prepare {
-            false => (&program.schedule, "", 0),
+            false => (&program.schedule, source.call, 0),
             true => (&program.prepare, "_prepare", TracedCall::PREPARE),
         };
         let name = symbol_name(&format!("{symbol}{suffix}"));

@@ -3,15 +3,17 @@
 //! The way through: every kernel becomes one function (`portable`, with leaf functions from `wide` where the
 //! processor has wider vectors); the schedule becomes a static call table and a function that walks it
 //! (`schedule`); together they are an `image`, which `link` makes one piece without addresses; `jit` puts it into memory,
-//! `object` into an object file, and `container` into a file that is opened without a compiler.
+//! `object` into an object file, for which `header` writes a C header, and `container` into a file that is opened without
+//! a compiler.
 //! The bits that a program computes do not depend on the emitter.
 
-mod c_names;
+mod archive;
 mod container;
 mod emitter;
 #[cfg(all(feature = "emulate", target_arch = "x86_64"))]
 pub mod emulate;
 mod error;
+mod header;
 mod image;
 mod jit;
 mod layout;
@@ -20,15 +22,18 @@ mod listing;
 mod object;
 mod portable;
 mod schedule;
+mod state_block;
 mod target;
 mod wide;
 
 pub use container::container;
 pub use error::Error;
+pub use header::check_symbol;
 pub use jit::{Compiled, compile, compile_all, compile_checked, compile_traced};
 pub use listing::{Listing, listing};
-pub use object::{Object, check_symbol, emit_object};
+pub use object::{Object, emit_object};
 pub use schedule::TracedCall;
+pub use state_block::StateTensor;
 pub use target::{Options, TargetCpu, features};
 
 /// Changes whenever the same program may compute other bits.

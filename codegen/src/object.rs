@@ -1,50 +1,216 @@
 //! The object back end: an image as an object file for a linker, and a C header that says how to call it.
 
-use std::collections::{HashMap, HashSet};
-use std::fmt::Write;
+use std::collections::HashSet;
 
-use brolga_ir::program::Program;
-use brolga_runtime::{BASE_STATE, Manifest};
+use brolga_ir::program::{Place, Program, Step};
+use brolga_runtime::{Manifest, State};
 use object::write::{self, StandardSection, Symbol, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
 use target_lexicon::Triple;
 
-use crate::c_names::is_of_c;
+use crate::archive::archive;
 use crate::error::Error;
-use crate::image::{Entry, Image, Source, symbol_name, verified};
+use crate::header::{About, AboutEntry, check_symbol, entry_names, header};
+use crate::image::{Image, Source, verified};
+use crate::state_block::{StateBlock, StateTensor};
 use crate::target::{Options, Target};
 
-/// A compiled program as files.
+/// A compiled model as files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Object {
     /// The object file, in the format of the target system (ELF, Mach-O, COFF). It has no undefined symbols.
     pub bytes: Vec<u8>,
     /// The C header.
     pub header: String,
-    /// What the executable needs and gives, as for the JIT.
-    pub manifest: Manifest,
+    /// What each entry needs and gives, as for the JIT.
+    pub manifests: Vec<Manifest>,
+    /// The prototypes of the C functions of the entries.
+    pub functions: Vec<String>,
+    /// The names that a linker finds in the object.
+    pub symbols: Vec<String>,
 }
 
-/// Compiles a program into an object file. `symbol` is the C name of its entry function, and the beginning of
-/// all other names: `symbol_prepare` (where the program prepares values), `symbol_constants`, and the macros. What the
-/// program may do is that of [`compile`](crate::compile): nothing in the object checks an access.
-pub fn emit_object(program: &Program, options: &Options, symbol: &str) -> Result<Object, Error> {
+impl Object {
+    /// A static library of the object, for linkers of ELF and COFF; `name` is that of its member.
+    ///
+    /// # Errors
+    /// An object that is too large for one; one in the format Mach-O, whose linkers read other libraries.
+    pub fn archive(&self, name: &str) -> Result<Vec<u8>, Error> {
+        if self.bytes.starts_with(&object::macho::MH_MAGIC_64.to_le_bytes()) {
+            return Err(Error::new(
+                "static libraries of Mach-O are not written here: link the object itself",
+            ));
+        }
+        archive(name, &self.bytes, &self.symbols)
+    }
+}
+
+/// Compiles the entries of a model into an object file. Each is a program, and the name that its function has in C behind
+/// `symbol` and `_`; `symbol` is the name of the model's type. `state` are all tensors of the model's state in their order;
+/// those that no entry uses are left out. With `weights` their values are part of the object.
+///
+/// What programs may do is that of [`compile`](crate::compile): nothing in the object checks an access, but the functions of
+/// the header check the inputs that are indices.
+///
+/// # Errors
+/// Names that C does not allow; no entries, or more than 64; state that is not in `state`, or has another type in two entries
+/// or in `weights`; what [`compile`](crate::compile) refuses.
+pub fn emit_object(
+    entries: &[(&Program, &str)],
+    state: &[StateTensor<'_>],
+    weights: Option<&State>,
+    symbol: &str,
+    options: &Options,
+) -> Result<Object, Error> {
     check_symbol(symbol)?;
-    verified(program)?;
+    let names: Vec<&str> = entries.iter().map(|(_, name)| *name).collect();
+    let names = entry_names(symbol, &names)?;
+    let programs: Vec<&Program> = entries.iter().map(|(program, _)| *program).collect();
     let target = Target::new(options)?;
-    let image = Image::new(&[Source { symbol, ..Source::of(program) }], symbol, &target, false)?;
-    let bytes = file(&image, symbol, target.isa.triple())?
+    let image = image(&programs, &names, symbol, &target)?;
+    let manifests: Vec<&Manifest> = image.entries.iter().map(|entry| &entry.layout.manifest).collect();
+    let record = weights.map(|weights| weights.record().clone()).unwrap_or_default();
+    let block = StateBlock::new(&manifests, state, &record)?;
+    // What an entry updates is copied first, and need not be there whole.
+    let whole = !manifests.iter().any(|manifest| manifest.updates_state());
+    let weights = weights.filter(|_| !block.tensors.is_empty());
+    let weights = weights.map(|weights| block.content(weights, whole)).transpose()?;
+    let header = header(&About {
+        symbol,
+        entries: described(&image, names, &programs),
+        block: &block,
+        constants_bytes: image.constants.len(),
+        weights_bytes: weights.as_ref().map(Vec::len),
+    })?;
+    let data = Data { constants: &image.constants, weights: weights.as_deref(), block: &block };
+    let (file, symbols) = file(&image, &data, symbol, target.isa.triple())?;
+    let bytes = file
         .write()
         .map_err(|e| Error::new(format!("the object file of `{symbol}` cannot be written: {e}")))?;
-    let Some(entry) = image.entries.into_iter().next() else {
-        return Err(Error::new(format!("`{symbol}` has no entry")));
-    };
-    let header = header(&entry, symbol);
-    Ok(Object { bytes, header, manifest: entry.layout.manifest })
+    let manifests = manifests.into_iter().cloned().collect();
+    Ok(Object { bytes, header: header.text, manifests, functions: header.functions, symbols })
 }
 
-/// The object file: code and tables in one piece, constants, and where they begin. Nothing in it needs to be relocated.
-fn file(image: &Image, symbol: &str, triple: &Triple) -> Result<write::Object<'static>, Error> {
+/// The image of the entries, whose functions are called as the header says.
+fn image(programs: &[&Program], names: &[String], symbol: &str, target: &Target) -> Result<Image, Error> {
+    programs.iter().try_for_each(|program| verified(program))?;
+    let symbols: Vec<String> = names.iter().map(|name| format!("{symbol}_{name}")).collect();
+    let sources: Vec<Source<'_>> = (programs.iter().zip(&symbols))
+        .map(|(program, symbol)| Source { symbol, call: "_call", ..Source::of(program) })
+        .collect();
+    Image::new(&sources, symbol, target, false)
+}
+
+/// What the header says of the entries.
+fn described<'a>(image: &'a Image, names: Vec<String>, programs: &[&Program]) -> Vec<AboutEntry<'a>> {
+    let reads: Vec<HashSet<&str>> = programs.iter().map(|program| read_by_prepare(program)).collect();
+    let about = |(name, entry): (String, &'a crate::image::Entry)| {
+        let manifest = &entry.layout.manifest;
+        let updated = || manifest.state.iter().filter(|slot| slot.updated);
+        let outdated = |reads: &HashSet<&str>| updated().any(|slot| reads.contains(slot.name.as_str()));
+        let bits = reads.iter().enumerate().filter(|(_, reads)| outdated(reads)).map(|(bit, _)| 1u64 << bit);
+        AboutEntry { name, manifest, prepares: entry.prepare.is_some(), outdates: bits.sum() }
+    };
+    names.into_iter().zip(&image.entries).map(about).collect()
+}
+
+/// The state that a program's prepared values are made of.
+fn read_by_prepare(program: &Program) -> HashSet<&str> {
+    fn read<'p>(program: &'p Program, steps: &[Step], names: &mut HashSet<&'p str>) {
+        for step in steps {
+            let buffers = step.args().iter().map(|arg| &program.buffers[arg.buffer.0 as usize]);
+            let state = buffers.filter(|buffer| matches!(buffer.place, Place::State { .. }));
+            names.extend(state.map(|buffer| buffer.name.as_str()));
+            step.bodies().into_iter().for_each(|body| read(program, body, names));
+        }
+    }
+    let mut names = HashSet::new();
+    read(program, &program.prepare, &mut names);
+    names
+}
+
+/// What an object has besides code.
+struct Data<'a> {
+    constants: &'a [u8],
+    weights: Option<&'a [u8]>,
+    block: &'a StateBlock,
+}
+
+impl Data<'_> {
+    /// Each with what its name ends in.
+    fn parts(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let header: &[u8] = if self.block.tensors.is_empty() { &[] } else { &self.block.file_header };
+        let all =
+            [("constants", self.constants), ("weights", self.weights.unwrap_or_default()), ("file", header)];
+        all.into_iter().filter(|(_, bytes)| !bytes.is_empty())
+    }
+}
+
+/// The object file, and the names that it exports: code and tables in one piece, and read-only data. Nothing in it needs to be
+/// relocated.
+fn file(
+    image: &Image,
+    data: &Data<'_>,
+    symbol: &str,
+    triple: &Triple,
+) -> Result<(write::Object<'static>, Vec<String>), Error> {
+    let mut file = empty(triple)?;
+    file.add_file_symbol(symbol.into());
+    let mut exported = Vec::new();
+    let mut name = |file: &mut write::Object<'_>, place: (write::SectionId, usize), named: Named<'_>| {
+        if named.exported {
+            exported.push(named.name.to_owned());
+        }
+        file.add_symbol(Symbol {
+            name: named.name.into(),
+            value: place.1 as u64,
+            size: named.size as u64,
+            kind: named.kind,
+            scope: if named.exported { SymbolScope::Dynamic } else { SymbolScope::Compilation },
+            weak: false,
+            section: SymbolSection::Section(place.0),
+            flags: SymbolFlags::None,
+        });
+    };
+    let linked = image.link()?;
+    let text = file.section_id(StandardSection::Text);
+    file.append_section_data(text, &linked.bytes, linked.alignment as u64);
+    for (function, at) in image.functions.iter().zip(linked.functions) {
+        let size = function.code.len();
+        let (own, exported) = (&function.name, function.exported);
+        name(&mut file, (text, at), Named { name: own, kind: SymbolKind::Text, exported, size });
+    }
+    for (table, at) in image.tables.iter().zip(linked.tables) {
+        let size = 8 * table.words.len();
+        name(
+            &mut file,
+            (text, at),
+            Named { name: &table.name, kind: SymbolKind::Data, exported: false, size },
+        );
+    }
+    for (end, bytes) in data.parts() {
+        let section = file.section_id(StandardSection::ReadOnlyData);
+        let at = file.append_section_data(section, bytes, brolga_runtime::ALIGNMENT as u64) as usize;
+        let (own, size) = (format!("{symbol}_{end}"), bytes.len());
+        name(&mut file, (section, at), Named { name: &own, kind: SymbolKind::Data, exported: true, size });
+    }
+    if file.format() == BinaryFormat::Elf {
+        // Without it linkers make the stack executable.
+        file.add_section(Vec::new(), b".note.GNU-stack".to_vec(), SectionKind::Linker);
+    }
+    Ok((file, exported))
+}
+
+/// What a symbol names.
+struct Named<'a> {
+    name: &'a str,
+    kind: SymbolKind,
+    exported: bool,
+    size: usize,
+}
+
+/// An object file of a system and a processor, with nothing in it.
+fn empty(triple: &Triple) -> Result<write::Object<'static>, Error> {
     let unknown = || Error::new(format!("there is no object file for {triple}"));
     let format = match triple.binary_format {
         target_lexicon::BinaryFormat::Elf => BinaryFormat::Elf,
@@ -63,182 +229,5 @@ fn file(image: &Image, symbol: &str, triple: &Triple) -> Result<write::Object<'s
         build.platform = object::macho::PLATFORM_MACOS;
         file.set_macho_build_version(build);
     }
-    file.add_file_symbol(symbol.into());
-    let name = |file: &mut write::Object<'_>, section, name: &str, kind, exported, at: usize, size: usize| {
-        file.add_symbol(Symbol {
-            name: name.into(),
-            value: at as u64,
-            size: size as u64,
-            kind,
-            scope: if exported { SymbolScope::Dynamic } else { SymbolScope::Compilation },
-            weak: false,
-            section: SymbolSection::Section(section),
-            flags: SymbolFlags::None,
-        });
-    };
-    let linked = image.link()?;
-    let text = file.section_id(StandardSection::Text);
-    file.append_section_data(text, &linked.bytes, linked.alignment as u64);
-    for (function, at) in image.functions.iter().zip(linked.functions) {
-        name(&mut file, text, &function.name, SymbolKind::Text, function.exported, at, function.code.len());
-    }
-    for (table, at) in image.tables.iter().zip(linked.tables) {
-        name(&mut file, text, &table.name, SymbolKind::Data, false, at, 8 * table.words.len());
-    }
-    let constants = &image.constants;
-    if !constants.is_empty() {
-        let section = file.section_id(StandardSection::ReadOnlyData);
-        file.append_section_data(section, constants, brolga_runtime::ALIGNMENT as u64);
-        name(&mut file, section, &format!("{symbol}_constants"), SymbolKind::Data, true, 0, constants.len());
-    }
-    if format == BinaryFormat::Elf {
-        // Without it linkers make the stack executable.
-        file.add_section(Vec::new(), b".note.GNU-stack".to_vec(), SectionKind::Linker);
-    }
     Ok(file)
 }
-
-/// Words that name nothing of one's own in C or C++: keywords, and the alternative spellings of operators.
-const KEYWORDS: &str = " alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t \
-    char8_t class co_await co_return co_yield compl concept const const_cast consteval constexpr constinit continue \
-    decltype default delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline \
-    int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register \
-    reinterpret_cast requires restrict return short signed sizeof static static_assert static_cast struct switch template \
-    this thread_local throw true try typedef typeid typename typeof typeof_unqual union unsigned using virtual void \
-    volatile wchar_t while xor xor_eq ";
-
-/// Names that the header itself gives.
-const OWN: [&str; 4] = ["brolga_block", "brolga_kernel", "brolga_serial_for", "BROLGA_BLOCK"];
-
-/// Whether an entry function can be called so in C and C++.
-///
-/// # Errors
-/// What is no name, a keyword, `main`, a name that compilers keep for themselves, one of C's headers and library, or one of the
-/// header's own.
-pub fn check_symbol(symbol: &str) -> Result<(), Error> {
-    let reserved =
-        |s: &str| s.contains("__") || s.strip_prefix('_').is_some_and(|r| r.starts_with(char::is_uppercase));
-    let why = if symbol_name(symbol) != symbol
-        || !symbol.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-    {
-        "use letters, digits and _, not beginning with a digit"
-    } else if KEYWORDS.contains(&format!(" {symbol} ")) {
-        "it is a keyword of C or C++"
-    } else if symbol == "main" {
-        "it is where a program begins"
-    } else if OWN.contains(&symbol) {
-        "the header gives this name to something else"
-    } else if reserved(symbol) {
-        "such names belong to the compiler"
-    } else if is_of_c(symbol) {
-        "a header or the library of C has this name"
-    } else {
-        return Ok(());
-    };
-    Err(Error::new(format!("`{symbol}` cannot be the name of a C function: {why}")))
-}
-
-fn header(entry: &Entry, symbol: &str) -> String {
-    let manifest = &entry.layout.manifest;
-    let upper = symbol.to_ascii_uppercase();
-    let mut text = String::new();
-    let mut line = |args: std::fmt::Arguments<'_>| {
-        let _ = writeln!(text, "{args}");
-    };
-    line(format_args!("/* Entry `{}`, compiled ahead of time. */", comment(&manifest.entry)));
-    line(format_args!("#ifndef {upper}_H\n#define {upper}_H\n\n#include <stdint.h>\n"));
-    line(format_args!("{BLOCK}"));
-    line(format_args!("#ifdef __cplusplus\nextern \"C\" {{\n#endif\n"));
-    line(format_args!("/* One call. Reads and writes only the memory that the block leads to. */"));
-    line(format_args!("void {symbol}(const brolga_block *block);"));
-    if entry.prepare.is_some() {
-        line(format_args!(
-            "/* Fills the prepared values; before the first call, and when state has changed. */"
-        ));
-        line(format_args!("void {symbol}_prepare(const brolga_block *block);"));
-    }
-    if manifest.constants_bytes > 0 {
-        line(format_args!("extern const unsigned char {symbol}_constants[{}];", manifest.constants_bytes));
-    }
-    line(format_args!("\n#ifdef __cplusplus\n}}\n#endif\n"));
-    line(format_args!("#define {upper}_NUMERICS {}", manifest.numerics));
-    line(format_args!("#define {upper}_ARENA_BYTES {}", manifest.arena_bytes));
-    line(format_args!("#define {upper}_LOCAL_BYTES {} /* for each worker */", manifest.local_bytes));
-    line(format_args!("#define {upper}_PREPARED_BYTES {}", manifest.prepared_bytes));
-    line(format_args!(
-        "\n/* Positions in the table of bases, and bytes; memory is aligned to {} bytes, inputs",
-        brolga_runtime::ALIGNMENT
-    ));
-    line(format_args!("   may have any alignment. Tensors are row-major. */"));
-    line(format_args!("#define {upper}_BASES {}", manifest.base_count()));
-    for (i, name) in ["ARENA", "PREPARED", "CONSTANTS", "LOCAL"].iter().enumerate() {
-        line(format_args!("#define {upper}_{name} {i}"));
-    }
-    let state = manifest.state.iter().map(|s| ("STATE", &s.name, s.dtype, &s.dims));
-    let inputs = manifest.inputs.iter().map(|t| ("INPUT", &t.name, t.dtype, &t.dims));
-    let outputs = manifest.outputs.iter().map(|t| ("OUTPUT", &t.name, t.dtype, &t.dims));
-    let all: Vec<_> = state.chain(inputs).chain(outputs).collect();
-    let plain = |kind: &str, name: &str| format!("{upper}_{kind}_{}", symbol_name(name).to_ascii_uppercase());
-    let mut count: HashMap<String, usize> = HashMap::new();
-    for (kind, name, ..) in &all {
-        let own = plain(kind, name);
-        *count.entry(format!("{own}_BYTES")).or_default() += 1;
-        *count.entry(own).or_default() += 1;
-    }
-    let mut taken = HashSet::new();
-    for (i, (kind, name, dtype, dims)) in all.into_iter().enumerate() {
-        let mut macro_name = plain(kind, name);
-        // `a.b` and `a_b` are one name in C: each has its position behind it, so that none is taken for the other.
-        let several = |name: &str| count.get(name).is_some_and(|&count| count > 1);
-        while several(&macro_name)
-            || several(&format!("{macro_name}_BYTES"))
-            || taken.contains(&macro_name)
-            || taken.contains(&format!("{macro_name}_BYTES"))
-        {
-            macro_name = format!("{macro_name}_{}", BASE_STATE + i);
-        }
-        taken.insert(macro_name.clone());
-        taken.insert(format!("{macro_name}_BYTES"));
-        let bytes = dims.iter().product::<usize>() * dtype.size();
-        line(format_args!(
-            "#define {macro_name} {} /* {}: {} */",
-            BASE_STATE + i,
-            comment(name),
-            brolga_runtime::type_name(dtype, dims)
-        ));
-        line(format_args!("#define {macro_name}_BYTES {bytes}"));
-    }
-    line(format_args!("\n#endif"));
-    text
-}
-
-/// A name inside a comment: what would end it, or begin another, stays out.
-fn comment(name: &str) -> String {
-    name.replace("*/", "* /").replace("/*", "/ *").replace('\\', "/")
-}
-
-/// The argument block; guarded, since a program may include several such headers.
-const BLOCK: &str = r#"#ifndef BROLGA_BLOCK
-#define BROLGA_BLOCK
-typedef struct brolga_block brolga_block;
-typedef void brolga_kernel(const brolga_block *block, const uint64_t *row, uint64_t part, uint64_t worker);
-/* What compiled code is called with. Rounding to nearest and denormals kept is expected of the caller. */
-struct brolga_block {
-    /* Memory: arena, prepared values, constants, local memory (of all workers, one behind the other), state, inputs,
-       outputs. */
-    unsigned char *const *bases;
-    /* Calls the kernel for every part, in any order and on any threads, and returns when all are done. Workers are
-       numbered from 0; calls at the same time have different workers, and each of them has local memory. */
-    void (*parallel_for)(void *pool, brolga_kernel *kernel, const brolga_block *block, const uint64_t *row,
-                         uint64_t parts);
-    /* The first argument of parallel_for. */
-    void *pool;
-};
-/* A parallel_for on the calling thread, which is worker 0. */
-static inline void brolga_serial_for(void *pool, brolga_kernel *kernel, const brolga_block *block,
-                                     const uint64_t *row, uint64_t parts) {
-    (void)pool;
-    for (uint64_t part = 0; part < parts; part++) kernel(block, row, part, 0);
-}
-#endif
-"#;

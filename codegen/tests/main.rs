@@ -4,6 +4,7 @@ mod columns;
 mod common;
 mod container;
 mod nests;
+mod objects;
 mod operations;
 mod programs;
 mod random;

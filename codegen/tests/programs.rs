@@ -1,13 +1,9 @@
-//! Whole programs: schedules with loops, all kinds of memory, threads, many kernels, objects linked into C.
+//! Whole programs: schedules with loops, all kinds of memory, threads, many kernels.
 
 use crate::common;
-use std::path::Path;
-use std::process::Command;
 
-use crate::common::{
-    Body, Rng, Values, check_program, compile, kernel, param, run, run_compiled, same, targets,
-};
-use brolga_codegen::{Options, TargetCpu, check_symbol, compile_all, emit_object, listing};
+use crate::common::{Body, Rng, Values, check_program, compile, kernel, param, run_compiled, same, targets};
+use brolga_codegen::{Options, StateTensor, TargetCpu, compile_all, emit_object, listing};
 use brolga_ir::index::Index;
 use brolga_ir::program::{
     Access, Arg, Buffer, BufferId, Call, Expr, Kernel, KernelId, Panel, Place, Program, Step, Stmt, Tile,
@@ -15,6 +11,7 @@ use brolga_ir::program::{
 };
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{DType, Tensor, Type};
+use brolga_runtime::SlotKind;
 
 fn buffer(name: &str, dims: &[usize], place: Place) -> Buffer {
     Buffer { name: name.into(), ty: Type::new(DType::F32, dims), place }
@@ -293,7 +290,9 @@ fn listings_have_every_function() {
 #[cfg(target_arch = "x86_64")]
 fn code_for_another_processor_is_an_error_only_where_it_runs() {
     let options = Options { target_cpu: TargetCpu::X86_64V4 };
-    assert!(emit_object(&everything(), &options, "net").is_ok());
+    let program = everything();
+    let kinds = ["w", "total"].map(|name| StateTensor { name, kind: SlotKind::Buffer, fresh: 0.0 });
+    assert!(emit_object(&[(&program, "infer")], &kinds, None, "net", &options).is_ok());
     match compile(&everything(), &options) {
         Ok(_) => assert!(targets().contains(&TargetCpu::X86_64V4)),
         Err(error) => {
@@ -312,60 +311,6 @@ fn code_is_freed_and_made_again() {
     }
 }
 
-#[test]
-fn a_name_that_c_does_not_allow_is_an_error() {
-    let known =
-        "NULL size_t uint8_t INT32_MAX errno malloc memcpy printf abs exp sinf read linux BROLGA_BLOCK"
-            .split(' ');
-    let others =
-        ["2nd", "", "a-b", "ä", "int", "class", "static_assert", "main", "_Net", "a__b", "brolga_block"];
-    for symbol in others.into_iter().chain(known) {
-        let error = emit_object(&everything(), &Options::default(), symbol).unwrap_err();
-        assert!(
-            error.to_string().starts_with(&format!("`{symbol}` cannot be the name of a C function")),
-            "{error}"
-        );
-    }
-    for symbol in ["net", "int_", "Main", "_net", "a_b", "entry_exp", "Exp", "lenet5"] {
-        check_symbol(symbol).unwrap();
-    }
-}
-
-/// Tensors whose names are equal once they are names of C have macros of their own, and none has the common one, which could
-/// be taken for another's; each says whose it is, and a C compiler finds no macro twice.
-#[test]
-fn names_that_are_equal_in_c_are_told_apart() {
-    let names = ["a.b", "a_b", "A.b", "a", "a.bytes", "ä", "ö", "*/ int x; /*"];
-    let inputs: Vec<String> =
-        names.iter().enumerate().map(|(i, name)| format!("  %{i} input {name:?} f32[3]\n")).collect();
-    let output = names.len();
-    let text = format!(
-        "program @equal\n{}  %{output} output \"y\" f32[3]\nkernel @copy(p0: read f32[3], p1: write f32[3]) grid [] {{\n  \
-         strip i0 in 0..3 {{\n    v0 = load p0[i0] : f32\n    store p1[i0] = v0\n  }}\n}}\nschedule {{\n  call \
-         @copy#0(%0, %{output})\n}}\n",
-        inputs.concat()
-    );
-    let program = Program::parse(&text).unwrap_or_else(|e| panic!("{text}\n{e}"));
-    let header = emit_object(&program, &Options::default(), "net").unwrap().header;
-    let defined: Vec<&str> =
-        header.lines().filter_map(|line| line.strip_prefix("#define ")?.split(' ').next()).collect();
-    let unique: std::collections::HashSet<&&str> = defined.iter().collect();
-    assert_eq!(unique.len(), defined.len(), "{header}");
-    assert!(!defined.contains(&"NET_INPUT_A_B") && defined.contains(&"NET_OUTPUT_Y"), "{header}");
-    for name in ["a.b", "a_b", "A.b"] {
-        assert_eq!(header.matches(&format!("/* {name}: f32[3] */")).count(), 1, "{header}");
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("net.h");
-    std::fs::write(&path, &header).unwrap();
-    let checked = std::process::Command::new("cc")
-        .args(["-fsyntax-only", "-Wall", "-Werror", "-xc"])
-        .arg(&path)
-        .output();
-    let checked = checked.expect("a C compiler");
-    assert!(checked.status.success(), "{header}\n{}", String::from_utf8_lossy(&checked.stderr));
-}
-
 /// The forms that the second disassembler lacks: two more have read them.
 #[test]
 #[cfg(target_arch = "x86_64")]
@@ -376,79 +321,6 @@ fn encodings_that_are_checked_by_hand() {
         let mut found = String::new();
         IntelFormatter::new().format(&instruction, &mut found);
         assert_eq!((found.as_str(), instruction.len()), (text, bytes.len()));
-    }
-}
-
-/// The main function of the C program: reads tensors from a file, runs, writes them.
-const MAIN: &str = r#"
-#include "net.h"
-#include <stdio.h>
-#include <stdlib.h>
-static unsigned char *memory(size_t bytes) { return aligned_alloc(64, (bytes / 64 + 1) * 64); }
-int main(void) {
-    unsigned char *bases[NET_BASES];
-    bases[NET_ARENA] = memory(NET_ARENA_BYTES);
-    bases[NET_PREPARED] = memory(NET_PREPARED_BYTES);
-    bases[NET_LOCAL] = memory(NET_LOCAL_BYTES);
-    bases[NET_CONSTANTS] = (unsigned char *)net_constants;
-    bases[NET_INPUT_X] = memory(NET_INPUT_X_BYTES);
-    bases[NET_STATE_W] = memory(NET_STATE_W_BYTES);
-    bases[NET_STATE_TOTAL] = memory(NET_STATE_TOTAL_BYTES);
-    bases[NET_OUTPUT_Y] = memory(NET_OUTPUT_Y_BYTES);
-    if (fread(bases[NET_INPUT_X], 1, NET_INPUT_X_BYTES, stdin) != NET_INPUT_X_BYTES) return 1;
-    if (fread(bases[NET_STATE_W], 1, NET_STATE_W_BYTES, stdin) != NET_STATE_W_BYTES) return 1;
-    if (fread(bases[NET_STATE_TOTAL], 1, NET_STATE_TOTAL_BYTES, stdin) != NET_STATE_TOTAL_BYTES) return 1;
-    brolga_block block = {bases, brolga_serial_for, NULL};
-    net_prepare(&block);
-    net(&block);
-    fwrite(bases[NET_OUTPUT_Y], 1, NET_OUTPUT_Y_BYTES, stdout);
-    fwrite(bases[NET_STATE_TOTAL], 1, NET_STATE_TOTAL_BYTES, stdout);
-    return 0;
-}
-"#;
-
-fn link(folder: &Path, object: &brolga_codegen::Object) {
-    std::fs::write(folder.join("net.o"), &object.bytes).unwrap();
-    std::fs::write(folder.join("net.h"), &object.header).unwrap();
-    std::fs::write(folder.join("main.c"), MAIN).unwrap();
-    let output = Command::new("cc")
-        .args(["-std=c11", "-Wall", "-Werror", "main.c", "net.o", "-o", "main"])
-        .current_dir(folder)
-        .output()
-        .expect("the C compiler `cc`, which links Rust too");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[test]
-fn an_object_in_a_c_program_gives_the_bits_of_the_jit() {
-    let program = everything();
-    let mut random = Rng(9);
-    let inputs = [random.tensor(DType::F32, 600).reshaped([20, 30])];
-    let state = [random.tensor(DType::F32, 750).reshaped([30, 25]), random.tensor(DType::F32, 100)];
-    for target_cpu in targets() {
-        let folder = tempfile::tempdir().unwrap();
-        let object = emit_object(&program, &Options { target_cpu }, "net").unwrap();
-        link(folder.path(), &object);
-        let undefined = Command::new("nm").args(["-u", "net.o"]).current_dir(folder.path()).output();
-        let undefined = undefined.expect("`nm`, which comes with the linker");
-        assert!(undefined.status.success());
-        assert_eq!(String::from_utf8_lossy(&undefined.stdout).trim(), "", "undefined symbols");
-        let stdin: Vec<u8> =
-            inputs.iter().chain(&state).flat_map(|t| common::to_runtime(t).bytes().to_vec()).collect();
-        std::fs::write(folder.path().join("in"), stdin).unwrap();
-        let output = Command::new(folder.path().join("main"))
-            .stdin(std::fs::File::open(folder.path().join("in")).unwrap())
-            .output()
-            .unwrap();
-        assert!(output.status.success());
-        let (outputs, after) = run(&program, target_cpu, &inputs, &state);
-        let expected: Vec<u8> = [&outputs[0], &after[1]]
-            .into_iter()
-            .flat_map(|t| common::to_runtime(t).bytes().to_vec())
-            .collect();
-        assert_eq!(output.stdout.len(), expected.len());
-        // NaNs may differ in their bits; they do not here, where both run the same instructions.
-        assert!(output.stdout == expected, "{target_cpu}: the C program computes other bits");
     }
 }
 

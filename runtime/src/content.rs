@@ -48,12 +48,16 @@ pub enum Content {
     Model,
     /// The text of a graph or a kernel program.
     Ir,
-    /// A C header that belongs to a compiled entry point.
+    /// A C header that belongs to a compiled model.
     Header,
+    /// What `pkg-config` reads of a compiled model.
+    PkgConfig,
     /// An object file.
     Object,
     /// A compiled model.
     Container,
+    /// A static library.
+    Library,
     /// A Chrome trace.
     Trace,
     /// Other JSON.
@@ -85,7 +89,9 @@ const BEGINNINGS: &[(&[u8], Content)] = &[
     (b"\x80\x03", Content::Pickle),
     (b"\x80\x04", Content::Pickle),
     (b"\x80\x05", Content::Pickle),
-    (b"/* Entry `", Content::Header),
+    (b"!<arch>\n", Content::Library),
+    (b"/* Compiled by Brolga", Content::Header),
+    (b"# Compiled by Brolga", Content::PkgConfig),
     (b"kind,epoch,step", Content::Log),
     (b"sample,", Content::Predictions),
     // Told apart from those of other programs by who has written it.
@@ -126,7 +132,14 @@ impl Content {
             // What begins like an image and is text all through is text.
             (Some((_, content)), None) => *content,
             (
-                Some((_, content @ (Content::Header | Content::Log | Content::Predictions | Content::Trace))),
+                Some((
+                    _,
+                    content @ (Content::Header
+                    | Content::PkgConfig
+                    | Content::Log
+                    | Content::Predictions
+                    | Content::Trace),
+                )),
                 Some(_),
             ) => *content,
             (_, Some(text)) => kind_of_text(text),
@@ -186,9 +199,11 @@ impl fmt::Display for Content {
             Content::Predictions | Content::Table => "a table (CSV)",
             Content::Model => "a model in RON",
             Content::Ir => "the text of a graph or kernel program",
-            Content::Header => "a C header of a compiled entry point",
+            Content::Header => "a C header of a compiled model",
+            Content::PkgConfig => "a description of a compiled model for pkg-config",
             Content::Object => "an object file",
             Content::Container => "a compiled model (.brolga)",
+            Content::Library => "a static library",
             Content::Trace => "a Chrome trace of a profile",
             Content::Json => "JSON",
             Content::Text => "text",
@@ -271,7 +286,7 @@ mod tests {
         torch.resize(26, 0);
         let npz = [&torch[..], b"\x09\0\0\0image.npy"].concat();
         torch.extend(b"\x10\0\0\0archive/data.pkl");
-        let cases: [(&[u8], Content); 34] = [
+        let cases: [(&[u8], Content); 37] = [
             (b"", Content::Empty),
             (b"\x10\0\0\0\0\0\0\0{\"a\":", Content::Safetensors),
             (b"\x93NUMPY\x01\0", Content::Npy),
@@ -284,6 +299,9 @@ mod tests {
             (b"\xff\xd8\xff\xe0", Content::Jpeg),
             (b"\x7fELF\x02\x01\x01\0", Content::Object),
             (b"\x89BROLGA\n\x01\0\0\0", Content::Container),
+            (b"!<arch>\n/               0           \0\0\0\x01", Content::Library),
+            (b"/* Compiled by Brolga: infer.\n", Content::Header),
+            (b"# Compiled by Brolga.\n", Content::PkgConfig),
             (b"kind,epoch,step,train_loss,seconds\nepoch,1,2,0.5,0.1\nst", Content::Log),
             (b"kind,epoch,step,train_loss\nepoch,1,2,0.5\n", Content::Table),
             (b"kind,epoch,step,seconds\nflood,2,3,4\n", Content::Table),

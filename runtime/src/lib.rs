@@ -74,4 +74,4 @@ pub use train::{
     CheckpointOptions, Epoch, Failures, Flow, LogOptions, Options, Outcome, Plan, Programs, Progress, Step,
     train,
 };
-pub use weights::LoadReport;
+pub use weights::{LoadReport, file_header};

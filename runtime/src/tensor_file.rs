@@ -1,5 +1,6 @@
 //! The safetensors format: reading tensor by tensor, and writing atomically. Archives of arrays are read through the same type.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -13,7 +14,7 @@ use crate::convert::Stored;
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
 use crate::names::{Shown, check_name};
 use crate::regular::open_regular;
-use crate::tensor::{DType, Tensor, TensorRef, no_memory, type_found};
+use crate::tensor::{DType, Tensor, TensorRef, byte_len, no_memory, type_found};
 
 /// Bytes of the header's length at the beginning of a file.
 const LENGTH_BYTES: u64 = 8;
@@ -329,14 +330,19 @@ pub(crate) fn zeros(len: usize, what: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A tensor to be written.
-type Placed<'a> = (&'a str, TensorRef<'a>, Dtype);
+/// A tensor as a header describes it: its name, its type and its dimensions.
+pub(crate) type Described<'a> = (&'a str, DType, &'a [usize]);
 
 /// The order of tensors in a file: by falling alignment, then by name, as the reference implementation does,
 /// so that equal tensors give equal files.
-fn in_file_order<'a>(tensors: &[(&'a str, TensorRef<'a>)]) -> Vec<Placed<'a>> {
-    let mut sorted: Vec<_> = tensors.iter().map(|(name, t)| (*name, *t, dtype_in_files(t.dtype()))).collect();
-    sorted.sort_by(|a, b| (b.2, a.0).cmp(&(a.2, b.0)));
+pub(crate) fn in_file_order(a: Described<'_>, b: Described<'_>) -> Ordering {
+    (dtype_in_files(b.1), a.0).cmp(&(dtype_in_files(a.1), b.0))
+}
+
+/// Tensors in that order.
+fn sorted<'a>(tensors: &[(&'a str, TensorRef<'a>)]) -> Vec<(&'a str, TensorRef<'a>)> {
+    let mut sorted = tensors.to_vec();
+    sorted.sort_by(|(a, t), (b, u)| in_file_order((*a, t.dtype(), t.dims()), (*b, u.dtype(), u.dims())));
     sorted
 }
 
@@ -358,8 +364,8 @@ pub(crate) fn write_noted(
     tensors: &[(&str, TensorRef<'_>)],
     metadata: &[(&str, &str)],
 ) -> Result<()> {
-    let sorted = in_file_order(tensors);
-    write(path, &header(path, &sorted, metadata)?, &sorted)
+    let sorted = sorted(tensors);
+    write(path, &header_for(path, &sorted, metadata)?, &sorted)
 }
 
 /// Writes a safetensors file atomically, with a text under a key of its metadata, and a checksum of the whole file, its
@@ -370,12 +376,12 @@ pub(crate) fn write_sealed(
     (key, text): (&str, &str),
     metadata: &[(&str, &str)],
 ) -> Result<()> {
-    let sorted = in_file_order(tensors);
+    let sorted = sorted(tensors);
     let value = [str::from_utf8(NO_SEAL).unwrap_or_default(), text].concat();
-    let mut header = header(path, &sorted, &[&[(key, &*value)], metadata].concat())?;
+    let mut header = header_for(path, &sorted, &[&[(key, &*value)], metadata].concat())?;
     let mut crc = crc32fast::Hasher::new();
     crc.update(&header);
-    sorted.iter().for_each(|(_, tensor, _)| crc.update(tensor.bytes()));
+    sorted.iter().for_each(|(_, tensor)| crc.update(tensor.bytes()));
     let seal = find_seal(&header, key);
     let seal =
         seal.ok_or_else(|| Error::new(ErrorKind::Format, "the header has no place for its checksum"))?;
@@ -383,22 +389,27 @@ pub(crate) fn write_sealed(
     write(path, &header, &sorted)
 }
 
-/// The beginning of a file: the length of its header, and the header.
-fn header(path: &Path, sorted: &[Placed<'_>], metadata: &[(&str, &str)]) -> Result<Vec<u8>> {
-    let failed = |kind: ErrorKind, e: &dyn std::fmt::Display| {
-        Error::new(kind, format!("cannot write `{}`: {e}", path.shown()))
-    };
+/// The beginning of a file that is written here.
+fn header_for(path: &Path, sorted: &[(&str, TensorRef<'_>)], metadata: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let described: Vec<Described<'_>> =
+        sorted.iter().map(|(name, tensor)| (*name, tensor.dtype(), tensor.dims())).collect();
+    header(&described, metadata).map_err(|e| e.within(format!("cannot write `{}`", path.shown())))
+}
+
+/// The beginning of a file: the length of its header, and the header. Tensors are in the order of the file.
+pub(crate) fn header(sorted: &[Described<'_>], metadata: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let failed = |kind: ErrorKind, e: &dyn std::fmt::Display| Error::new(kind, e.to_string());
     let mut infos = Vec::with_capacity(sorted.len());
     let mut offset = 0;
     let mut seen = HashSet::new();
-    for (name, tensor, dtype) in sorted {
-        check_name(name).map_err(|e| e.within(format!("cannot write `{}`", path.shown())))?;
+    for &(name, dtype, dims) in sorted {
+        check_name(name)?;
         if !seen.insert(name) {
             return Err(failed(ErrorKind::Name, &format!("the name `{name}` is used twice")));
         }
-        let end = offset + tensor.bytes().len();
-        let shape = tensor.dims().to_vec();
-        infos.push((name.to_string(), TensorInfo { dtype: *dtype, shape, data_offsets: (offset, end) }));
+        let end = offset + byte_len(dtype, dims)?;
+        let (dtype, shape) = (dtype_in_files(dtype), dims.to_vec());
+        infos.push((name.to_string(), TensorInfo { dtype, shape, data_offsets: (offset, end) }));
         offset = end;
     }
     let header = Metadata::new(None, infos).map_err(|e| failed(ErrorKind::Format, &e))?;
@@ -423,9 +434,9 @@ fn header(path: &Path, sorted: &[Placed<'_>], metadata: &[(&str, &str)]) -> Resu
     Ok(start)
 }
 
-fn write(path: &Path, header: &[u8], sorted: &[Placed<'_>]) -> Result<()> {
+fn write(path: &Path, header: &[u8], sorted: &[(&str, TensorRef<'_>)]) -> Result<()> {
     write_atomically(path, |file| {
         file.write_all(header)?;
-        sorted.iter().try_for_each(|(_, tensor, _)| file.write_all(tensor.bytes()))
+        sorted.iter().try_for_each(|(_, tensor)| file.write_all(tensor.bytes()))
     })
 }

@@ -11,8 +11,8 @@ use crate::names::Shown;
 use crate::npz::open_weights;
 use crate::record::{DataRecord, is_own};
 use crate::state::{Slot, State};
-use crate::tensor::{DType, Tensor, TensorRef, type_name};
-use crate::tensor_file::{Entry, TensorFile, write_noted};
+use crate::tensor::{DType, Tensor, TensorRef, byte_len, type_name};
+use crate::tensor_file::{Described, Entry, TensorFile, header, in_file_order, write_noted};
 
 /// Problems that an error lists; more are counted.
 const MAX_PROBLEMS: usize = 20;
@@ -178,6 +178,30 @@ impl State {
     pub(crate) fn tensors(&self, which: impl Fn(&Slot) -> bool) -> Vec<(&str, TensorRef<'_>)> {
         self.slots().iter().filter(|s| which(s)).map(|s| (s.name(), s.tensor().view())).collect()
     }
+}
+
+/// The beginning of the file that [`State::save`] writes for tensors of these names, types and dimensions, and where in the
+/// file each of them begins: for those who write such files by themselves.
+///
+/// # Errors
+/// A name that files cannot hold ([`check_name`](crate::check_name)) or that occurs twice; a tensor that is too large.
+pub fn file_header(
+    tensors: &[(&str, DType, &[usize])],
+    record: &DataRecord,
+) -> Result<(Vec<u8>, Vec<usize>)> {
+    let mut order: Vec<usize> = (0..tensors.len()).collect();
+    order.sort_by(|&a, &b| in_file_order(tensors[a], tensors[b]));
+    let sorted: Vec<Described<'_>> = order.iter().map(|&at| tensors[at]).collect();
+    let metadata = record.metadata()?;
+    let header = header(&sorted, &noted(&metadata))?;
+    let mut begins = vec![0; tensors.len()];
+    let mut next = header.len();
+    for at in order {
+        let (_, dtype, dims) = tensors[at];
+        begins[at] = next;
+        next += byte_len(dtype, dims)?;
+    }
+    Ok((header, begins))
 }
 
 /// Pairs of metadata as they are written.

@@ -291,7 +291,7 @@ fn prefix(text: &str) -> Result<Prefix, String> {
 }
 
 /// Parses `name=value`, where the value is a text or a whole number.
-fn pair<T: FromStr>(text: &str) -> Result<(String, T), String> {
+pub fn pair<T: FromStr>(text: &str) -> Result<(String, T), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, such as batch=1")?;
     let (name, value) = (name.trim(), value.trim());
     let wrong = |_| format!("`{name}` must be a whole number from 0 to 2^64 - 1, found `{value}`");

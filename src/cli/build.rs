@@ -1,16 +1,17 @@
 //! `brolga build`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use brolga::codegen::{check_symbol, emit_object};
+use brolga::codegen::{Object, check_symbol};
+use brolga::passes::Schedules;
 use brolga::runtime::Shown;
-use brolga::{Compiler, Error, Result};
+use brolga::{Error, Model, ObjectEntry, Result};
 use clap::{Args, ValueEnum};
 
-use super::args::{InferenceEntry, MachineArgs, ModelArgs, OverwriteArgs};
-use super::destination::{Destinations, Written};
-use super::files::write;
+use super::args::{MachineArgs, ModelArgs, OverwriteArgs, PartialArgs, StartArgs, pair};
+use super::destination::{Destinations, Written, beside};
+use super::files::{state, write};
 use super::report::bytes;
 use super::tune::tune;
 
@@ -19,33 +20,46 @@ use super::tune::tune;
 pub enum Emit {
     /// An object file and a C header
     Obj,
+    /// A static library, a C header and a file for pkg-config
+    Lib,
     /// A standalone executable (not available yet)
     Exe,
-    /// A shared library (not available yet)
-    Lib,
 }
 
 #[derive(Args)]
 #[command(after_help = "\
-Writes OUT (an object file for this machine, without undefined symbols) and a C header beside it. The caller gives
-the state; the header says where each tensor belongs.
+Writes OUT (an object file or a static library for this machine, without undefined symbols) and a C header beside it, with a
+function for each entry point. They share what they have in common. State and weights are loaded from memory, or are part
+of the object with --weights. Sizes may differ: --dim ENTRY.SIZE=N binds one for an entry point alone.
 
-Example:
-  brolga build lenet5 --entry infer --dim batch=1 -o lenet5.o      (and lenet5.h)")]
+Examples:
+  brolga build lenet5 --dim batch=1 -o lenet5.o                              (and lenet5.h)
+  brolga build lenet5 --dim batch=1 --weights lenet5.safetensors -o lenet5.o
+  brolga build lenet5 --entry infer,train --dim infer.batch=1 --emit lib -o liblenet5.a")]
 pub struct BuildArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    #[command(flatten)]
-    pub entry: InferenceEntry,
-    /// The object file; the header gets the same name with .h
+    /// The entry points, separated by commas, such as infer,train
+    #[arg(id = "entry", long = "entry", value_name = "E", value_delimiter = ',', default_value = "infer")]
+    pub entries: Vec<String>,
+    /// The object or library; the header gets the same name with .h
     #[arg(short, long = "output", value_name = "OUT")]
     pub output: PathBuf,
     /// What to build
     #[arg(long, value_name = "KIND", default_value = "obj")]
     pub emit: Emit,
-    /// The C name of the entry function [default: the output's name without extension]
+    /// The name of the model in C, which its functions begin with [default: the output's name without ending]
     #[arg(long, value_name = "NAME")]
     pub symbol: Option<String>,
+    /// Weights or a training state, which become part of the object
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    #[command(flatten)]
+    pub names: PartialArgs,
+    /// Says what preparation is fitted to where the weights do not, such as image.mean=0.1307 (or a number for each
+    /// channel, separated by commas); may be repeated
+    #[arg(long, value_name = "NAME=NUMBERS", value_parser = pair::<String>, requires = "weights")]
+    pub fitted: Vec<(String, String)>,
     #[command(flatten)]
     pub overwrite: OverwriteArgs,
     #[command(flatten)]
@@ -53,42 +67,138 @@ pub struct BuildArgs {
 }
 
 pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode> {
-    if args.emit != Emit::Obj {
-        let message = "standalone executables and shared libraries are not available yet: use --emit obj";
-        return Err(Error::Name(message.into()));
-    }
-    let header = args.output.with_extension("h");
+    let library = match args.emit {
+        Emit::Exe => {
+            let message = "standalone executables are not available yet: use --emit obj or lib";
+            return Err(Error::Name(message.into()));
+        }
+        Emit::Lib => Some(library_name(&args.output)?),
+        Emit::Obj => None,
+    };
+    let (header, described) = (beside(&args.output, "h"), beside(&args.output, "pc"));
     if header == args.output {
         return Err(Error::Name(format!(
             "`{}` is the header's name: give the object another",
             header.shown()
         )));
     }
-    let mut model = args.model.load(args.machine.target.options()?)?;
+    let sizes = Sizes::of(args)?;
+    let mut model = sizes.model(args)?;
     destinations.reads_model(&model);
-    destinations.writes("-o", &args.output, Written::Object, 0)?;
+    let what = if library.is_some() { Written::Library } else { Written::Object };
+    destinations.writes("-o", &args.output, what, 0)?;
     destinations.writes("the header of -o", &header, Written::Header, 0)?;
-    if args.machine.tune.is_some() {
-        tune(&mut model, &args.machine, &args.machine.threads()?, &args.entry.name, &[])?;
+    if library.is_some() {
+        destinations.writes("the pkg-config file of -o", &described, Written::PkgConfig, 0)?;
     }
-    let mut compiler = Compiler::new(model.options());
-    let optimised = compiler.optimise(model.graph(&args.entry.name)?)?;
-    let program = compiler.lower(&optimised)?;
-    let symbol = match &args.symbol {
-        Some(symbol) => symbol.clone(),
-        None => c_name(&args.output.file_stem().unwrap_or_default().to_string_lossy()),
-    };
-    let object = emit_object(&program, &compiler.codegen(), &symbol)?;
-    write(&args.output, &object.bytes)?;
+    if args.machine.tune.is_some() {
+        model = tuned(model, args, &sizes)?;
+    }
+    let symbol = args.symbol.clone().unwrap_or_else(|| c_name(&header));
+    let object = compiled(&model, args, &sizes, &symbol)?;
+    match library {
+        Some(name) => {
+            let library = object.archive(&symbol)?;
+            write(&args.output, &library)?;
+            outln!("library: {} ({})", args.output.shown(), bytes(library.len()));
+            write(&described, pkg_config(&name, &args.entries).as_bytes())?;
+            outln!("pkg-config: {}", described.shown());
+        }
+        None => {
+            write(&args.output, &object.bytes)?;
+            outln!("object: {} ({})", args.output.shown(), bytes(object.bytes.len()));
+        }
+    }
     write(&header, object.header.as_bytes())?;
-    outln!("object: {} ({})", args.output.shown(), bytes(object.bytes.len()));
     outln!("header: {}", header.shown());
-    outln!("entry:  void {symbol}(const brolga_block *block)");
+    object.functions.iter().for_each(|function| outln!("entry: {function}"));
     Ok(ExitCode::SUCCESS)
 }
 
-/// A name that C accepts for a function of ours.
-fn c_name(name: &str) -> String {
+/// Sizes as they are given: those of all entry points, and those of single ones.
+struct Sizes<'a> {
+    all: Vec<(String, usize)>,
+    /// For each entry point.
+    own: Vec<(&'a str, Vec<(&'a str, usize)>)>,
+}
+
+impl<'a> Sizes<'a> {
+    fn of(args: &'a BuildArgs) -> Result<Sizes<'a>> {
+        let own = args.entries.iter().map(|entry| (entry.as_str(), Vec::new()));
+        let mut sizes = Sizes { all: Vec::new(), own: own.collect() };
+        for (name, size) in &args.model.dims {
+            let Some((entry, name)) = name.rsplit_once('.') else {
+                sizes.all.push((name.clone(), *size));
+                continue;
+            };
+            match sizes.own.iter_mut().find(|(known, _)| *known == entry) {
+                Some((_, own)) => own.push((name, *size)),
+                None => {
+                    let known = args.entries.iter().map(String::as_str);
+                    return Err(Error::unknown("entry point in --entry", entry, known));
+                }
+            }
+        }
+        Ok(sizes)
+    }
+
+    /// The model with the sizes of all entry points.
+    fn model(&self, args: &BuildArgs) -> Result<Model> {
+        let ModelArgs { model, set, .. } = &args.model;
+        let own = ModelArgs { model: model.clone(), dims: self.all.clone(), set: set.clone() };
+        own.load(args.machine.target.options()?)
+    }
+
+    fn entries(&self) -> Vec<ObjectEntry<'_>> {
+        self.own.iter().map(|(entry, dims)| (*entry, dims.as_slice())).collect()
+    }
+}
+
+/// The model with the products of all entry points scheduled by measurement.
+fn tuned(mut model: Model, args: &BuildArgs, sizes: &Sizes<'_>) -> Result<Model> {
+    let mut schedules = Schedules::default();
+    for (entry, dims) in sizes.entries() {
+        if let Some(found) = tune(&mut model, &args.machine, &args.machine.threads()?, entry, dims)? {
+            found.schedules.iter().for_each(|(key, schedule)| schedules.set(key, *schedule));
+        }
+    }
+    let mut options = model.options().clone();
+    options.passes.schedules = schedules;
+    Ok(model.with_options(options))
+}
+
+/// The object, with the weights that are given.
+fn compiled(model: &Model, args: &BuildArgs, sizes: &Sizes<'_>, symbol: &str) -> Result<Object> {
+    let weights = args.weights.as_ref().map(|weights| {
+        let names = PartialArgs { partial: args.names.partial.clone() };
+        let fitted = args.fitted.clone();
+        state(model, &StartArgs { weights: Some(weights.clone()), names, seed: 0, fitted })
+    });
+    model.object(&sizes.entries(), weights.transpose()?.as_ref(), symbol)
+}
+
+/// A name that C accepts for a model of ours, from that of the header.
+fn c_name(header: &Path) -> String {
+    let name = header.file_stem().unwrap_or_default().to_string_lossy();
     let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if check_symbol(&name).is_ok() { name } else { format!("entry_{name}") }
+}
+
+/// What a linker calls a library: `net` of `libnet.a`.
+fn library_name(file: &Path) -> Result<String> {
+    let name = file.file_name().and_then(|name| name.to_str());
+    let own = name.and_then(|name| name.strip_prefix("lib")?.strip_suffix(".a"));
+    own.filter(|own| !own.is_empty()).map(str::to_owned).ok_or_else(|| {
+        Error::Name(format!("`{}` is no library that linkers find by name: call it libNAME.a", file.shown()))
+    })
+}
+
+/// What `pkg-config` reads: header and library lie where this file does.
+fn pkg_config(name: &str, entries: &[String]) -> String {
+    format!(
+        "# Compiled by Brolga.\nName: {name}\nDescription: A neural network, compiled: {}\nVersion: {}\n\
+         Cflags: -I\"${{pcfiledir}}\"\nLibs: -L\"${{pcfiledir}}\" -l{name}\n",
+        entries.join(", "),
+        env!("CARGO_PKG_VERSION")
+    )
 }

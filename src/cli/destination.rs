@@ -1,6 +1,7 @@
 //! Files that a command is going to write, looked at before it works: what it makes must not be lost in the end, and what
 //! is of another kind is not overwritten unless `--force` is given.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use brolga::runtime::{Content, Shown, TensorFile, check_writable, holds_results};
@@ -24,8 +25,12 @@ pub enum Written {
     Trace,
     /// An object file.
     Object,
-    /// Its C header.
+    /// A static library.
+    Library,
+    /// The C header of an object or a library.
     Header,
+    /// What `pkg-config` reads of a library.
+    PkgConfig,
 }
 
 /// What endings of names promise. Others promise nothing.
@@ -58,7 +63,9 @@ impl Written {
             Written::Log => "the log is written as CSV",
             Written::Trace => "the trace is written as JSON",
             Written::Object => "an object file is written",
+            Written::Library => "a static library is written",
             Written::Header => "a C header is written",
+            Written::PkgConfig => "a file for pkg-config is written",
         }
     }
 
@@ -71,7 +78,9 @@ impl Written {
             Written::Log => &["csv", "log", "txt"],
             Written::Trace => &["json"],
             Written::Object => &["o", "obj"],
+            Written::Library => &["a"],
             Written::Header => &["h", "hpp"],
+            Written::PkgConfig => &["pc"],
         }
     }
 
@@ -84,7 +93,9 @@ impl Written {
             Written::Log => content == Content::Log,
             Written::Trace => content == Content::Trace,
             Written::Object => content == Content::Object,
+            Written::Library => content == Content::Library,
             Written::Header => content == Content::Header,
+            Written::PkgConfig => content == Content::PkgConfig,
         }
     }
 }
@@ -220,9 +231,9 @@ impl Destinations {
         if content != Content::Empty && !what.is_own(content) {
             return ask(format!("which is {content}"));
         }
-        // Objects are known by the header that was written with them.
-        let header = || Content::of(file.with_extension("h")).is_ok_and(|beside| beside == Content::Header);
-        if what == Written::Object && content == Content::Object && !header() {
+        // Objects and libraries are known by the header that was written with them.
+        let header = || Content::of(beside(file, "h")).is_ok_and(|beside| beside == Content::Header);
+        if matches!(content, Content::Object | Content::Library) && !header() {
             return ask("which has no header of ours beside it".into());
         }
         // Results of a call are not weights, though both are safetensors.
@@ -286,6 +297,16 @@ impl Destinations {
         }
         Err(would_overwrite(option, file, "which is no table of such answers from an earlier run"))
     }
+}
+
+/// The file with another ending that is written beside an object or a library: `net.h` beside `net.o` and `libnet.a`.
+pub fn beside(file: &Path, ending: &str) -> PathBuf {
+    let stem = file.file_stem().unwrap_or_default();
+    let of_library = || file.extension().filter(|e| *e == "a").and(stem.to_str()?.strip_prefix("lib"));
+    let mut name = of_library().map_or(stem, OsStr::new).to_os_string();
+    name.push(".");
+    name.push(ending);
+    file.with_file_name(name)
 }
 
 /// Whether nothing is lost where a file is written: there is none, or an empty one, or a device.

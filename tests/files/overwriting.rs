@@ -246,6 +246,14 @@ fn less_than_a_whole_run_replaces_nothing() {
     assert!(bad(at, "build first.ron -o first.o").contains("no header of ours beside it"));
     std::fs::copy("/bin/sh", at.join("program")).unwrap();
     assert!(bad(at, "build first.ron -o program").contains("no header of ours beside it"));
+    let library = "build first.ron --emit lib -o libfirst.a";
+    good(at, library);
+    good(at, library);
+    std::fs::write(at.join("first.pc"), "Name: mine\n").unwrap();
+    assert!(bad(at, library).contains("first.pc"));
+    std::fs::remove_file(at.join("first.pc")).unwrap();
+    std::fs::remove_file(at.join("first.h")).unwrap();
+    assert!(bad(at, library).contains("no header of ours beside it"));
 }
 
 /// A name that is too long, a pipe and a socket are refused before the work, by every option that writes a file.
@@ -333,6 +341,7 @@ const READ_AND_WRITTEN: &[(&str, &str, &str, &str)] = &[
     ("step", "MODEL", "step ./READ --inputs in.npz", "--save --grads"),
     ("profile", "MODEL", "profile ./READ --seconds 0", "--trace"),
     ("build", "MODEL", "build ./READ", "-o"),
+    ("build", "--weights", "build row.ron --weights READ", "-o"),
     // These write to standard output alone, or into the files that they are about.
     ("check", "MODEL", "", ""),
     ("dump", "MODEL", "", ""),

@@ -55,6 +55,14 @@ impl SlotKind {
 }
 
 impl Slot {
+    /// The number that all its elements begin with; nothing where they are drawn, or differ.
+    pub fn constant(&self) -> Option<f64> {
+        match self.init {
+            Init::Constant(value) => Some(value),
+            _ => None,
+        }
+    }
+
     /// In what this is another piece of state than `other`, which has its name: what each of them "is" or "has".
     pub(crate) fn differs(&self, other: &Slot) -> Option<(String, String)> {
         if self.ty != other.ty {

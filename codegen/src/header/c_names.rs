@@ -103,6 +103,13 @@ pub(crate) fn is_of_c(name: &str) -> bool {
         || is_sized(name)
 }
 
+/// Whether this may be a macro or a type of C's headers, or of a compiler: no name of anything else then.
+pub(crate) fn is_macro_of_c(name: &str) -> bool {
+    OTHERS.split_whitespace().any(|known| known == name)
+        || is_sized(name)
+        || ["linux", "unix"].contains(&name)
+}
+
 /// Names of <stdint.h> and <inttypes.h> that say a size: `uint8_t`, `INT_FAST16_MAX`, `PRIu64`.
 fn is_sized(name: &str) -> bool {
     let size = |text: &str| {

@@ -1,0 +1,142 @@
+//! Functions of a model: its memory, its state, its threads.
+//!
+//! They are templates: `$n` is the model's name, and `$N` the same in capital letters.
+
+use super::{About, Macros, Page};
+
+const TYPE: &str = r"
+/* A model in use. */
+typedef struct $n {
+    brolga_memory memory;
+} $n;
+
+/* Has the model's kernels run by this function. Scratch memory must have room for its workers. */
+static inline void $n_threads($n *model, brolga_parallel_for *parallel_for, void *pool) {
+    model->memory.parallel_for = parallel_for;
+    model->memory.pool = pool;
+}
+";
+
+const SETUP: &str = r"
+/* Puts a model into its memory: $N_SCRATCH_BYTES of scratch, whose content does not matter, and $GIVEN */
+static inline void $n_setup($n *model, void *state, void *scratch) {
+    unsigned char *begin = brolga_aligned(scratch);
+    $STATE
+    model->memory.prepared = begin;
+    model->memory.ready = 0;
+    brolga_divide(&model->memory, begin + $N_PREPARED_BYTES, $N_OUTPUTS_BYTES, $N_ARENA_BYTES);
+    $n_threads(model, brolga_serial_for, NULL);
+}
+";
+
+const SHARE: &str = r"
+/* Makes another model of the same state and prepared values, for another thread; its scratch memory has $N_SHARED_BYTES.
+   As long as both are used, neither may change the state. */
+static inline void $n_share($n *model, $n *other, void *scratch) {$PREPARE
+    *other = *model;
+    brolga_divide(&other->memory, brolga_aligned(scratch), $N_OUTPUTS_BYTES, $N_ARENA_BYTES);
+    $n_threads(other, brolga_serial_for, NULL);
+}
+";
+
+/// What `share` does first for each entry that prepares values.
+const PREPARE: &str = r"
+    {
+        unsigned char *bases[$BASES];
+        brolga_block block;
+        $n_$ENTRY_begin(model, bases, &block);
+    }";
+
+const STATE: &str = r"
+/* Where a tensor of the state lies, by its number. Whoever changes it calls $n_changed. */
+static inline void *$n_tensor(const $n *model, int number) {
+    return model->memory.state + $n_tensors[number].offset;
+}
+
+/* Says that the state was changed by other means than these functions. */
+static inline void $n_changed($n *model) {
+    model->memory.ready = 0;
+}
+";
+
+const FILES: &str = r"
+/* Takes the state out of a safetensors file in memory, such as `brolga train --save` writes. What else it has is passed over;
+   what it lacks and is no weight becomes what it is before training. Returns 0; or the number, counted from 1, of a tensor of
+   the state that the file lacks or has with another type, other dims or bools that are neither 0 nor 1; or BROLGA_NO_FILE
+   where the bytes are no such file, or not all of one; or BROLGA_READ_ONLY where the state is the object's. Nothing is changed
+   then. */
+static inline int $n_load_state($n *model, const void *file, size_t bytes) {
+    uint64_t places[$N_TENSORS];$CHECK
+    return brolga_load(&model->memory, $n_tensors, $N_TENSORS, places, file, bytes);
+}
+
+/* Writes the state into memory of $N_FILE_BYTES, as a safetensors file that `brolga` reads. */
+static inline void $n_save_state(const $n *model, void *file) {
+    brolga_save(&model->memory, $n_tensors, $N_TENSORS, $n_file, $N_FILE_HEADER_BYTES, file);
+}
+";
+
+const RESET: &str = r"
+/* Gives the state the values that the object has. */
+static inline void $n_reset($n *model) {
+    if (model->memory.state == $n_weights) return;
+    memcpy(model->memory.state, $n_weights, $N_WEIGHTS_BYTES);
+    memset(model->memory.state + $N_WEIGHTS_BYTES, 0, $BLOCK - $N_WEIGHTS_BYTES);
+    model->memory.ready = 0;
+}
+";
+
+/// The type, and what puts a model into its memory.
+pub(super) fn setup(page: &mut Page, about: &About<'_>) {
+    page.fill(TYPE, about, &[]);
+    let state = match (about.has_state(), about.in_place()) {
+        (false, _) => "(void)state;\n    model->memory.state = NULL;",
+        (true, false) => "model->memory.state = brolga_aligned(state);",
+        (true, true) => {
+            "model->memory.state = state == NULL ? (unsigned char *)$n_weights : brolga_aligned(state);"
+        }
+    };
+    page.fill(SETUP, about, &[("$GIVEN", about.state_given()), ("$STATE", state)]);
+}
+
+/// What works on a model, behind the functions that begin a call.
+pub(super) fn functions(page: &mut Page, about: &About<'_>, macros: &Macros) {
+    let prepares = about.entries.iter().zip(&macros.entries).filter(|(entry, _)| entry.prepares);
+    let prepares = prepares.map(|(entry, begin)| {
+        PREPARE.replace("$BASES", &format!("{begin}_BASES")).replace("$ENTRY", &entry.name)
+    });
+    let prepares: String = prepares.collect();
+    page.fill(SHARE, about, &[("$PREPARE", prepares.as_str())]);
+    if !about.has_state() {
+        return;
+    }
+    page.fill(STATE, about, &[]);
+    let check = match about.in_place() {
+        true => "\n    if (model->memory.state == $n_weights) return BROLGA_READ_ONLY;",
+        false => "",
+    };
+    page.fill(FILES, about, &[("$CHECK", check)]);
+    if about.weights_bytes.is_some() {
+        let bytes = about.block.bytes.to_string();
+        page.fill(RESET, about, &[("$BLOCK", bytes.as_str())]);
+    }
+}
+
+impl About<'_> {
+    /// What the caller gives as the state.
+    fn state_given(&self) -> &'static str {
+        match (self.has_state(), self.weights_bytes.is_some()) {
+            (false, _) => "no state.",
+            (true, false) => {
+                "$N_STATE_BYTES of\n   state, which is used as it is: one from before, or what $n_load_state puts there. \
+                 Several models may have one\n   state, as long as none changes it."
+            }
+            (true, true) if self.in_place() => {
+                "$N_STATE_BYTES of\n   state, which is used as it is; or NULL: then the state is the one that the object has."
+            }
+            (true, true) => {
+                "$N_STATE_BYTES of\n   state, which is used as it is: one from before, or what $n_reset puts there."
+            }
+        }
+    }
+}

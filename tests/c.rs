@@ -1,0 +1,147 @@
+//! Models in C programs: built, trained, saved and loaded by commands and by C alike, to the same bits.
+
+#![cfg(all(feature = "cli", unix))]
+
+use std::path::Path;
+use std::process::Command;
+
+use brolga::Tensor;
+use brolga::runtime::{Purpose, Random, read_tensors, write_tensors};
+
+use crate::cli::{folder, good};
+
+/// Chance, running statistics, and an optimiser whose memory does not begin with zeros.
+const MODEL: &str = "Model(
+    inputs: { \"x\": \"f32[batch, 12]\", \"label\": \"i32[batch]\" },
+    body: [
+        Linear(name: \"first\", features: 16), BatchNorm(name: \"norm\"), Relu, Dropout(0.5),
+        Linear(name: \"last\", features: 4), As(\"logits\"),
+    ],
+    entries: {
+        \"infer\": Infer(outputs: { \"probability\": \"softmax(logits)\" }),
+        \"train\": Train(loss: \"cross_entropy(logits, label)\", optimizer: NAdam(lr: 0.01)),
+    },
+)";
+
+/// Makes so many updates of a state that is drawn, or comes from a file, and writes the state.
+const TRAIN: &str = r#"
+#include "net.h"
+#include <stdio.h>
+#include <stdlib.h>
+static unsigned char state[NET_STATE_BYTES], scratch[NET_SCRATCH_BYTES], file[NET_FILE_BYTES];
+static float x[NET_TRAIN_INPUT_X_BYTES / 4];
+static int32_t label[NET_TRAIN_INPUT_LABEL_BYTES / 4];
+static int get(const char *name, void *to, size_t bytes) {
+    FILE *from = fopen(name, "rb");
+    size_t got = from == NULL ? 0 : fread(to, 1, bytes, from);
+    if (from != NULL) fclose(from);
+    return got == bytes;
+}
+int main(int count, char **words) {
+    net model;
+    net_setup(&model, state, scratch);
+    if (count < 2 || !get("x", x, sizeof x) || !get("label", label, sizeof label)) return 1;
+    if (count == 2 && net_init(&model, 7) != 0) return 2;
+    if (count > 2 && !get(words[2], file, sizeof file)) return 3;
+    if (count > 2 && net_load_state(&model, file, sizeof file) != 0) return 4;
+    for (int left = atoi(words[1]); left > 0; left--) {
+        if (net_train(&model, x, label, NULL) != 0) return 5;
+    }
+    label[2] = 4;
+    if (net_train(&model, x, label, NULL) <= 0) return 6;
+    net_save_state(&model, file);
+    fwrite(file, 1, sizeof file, stdout);
+    return 0;
+}
+"#;
+
+/// The answer for one sample.
+const INFER: &str = r#"
+#include "net.h"
+#include <stdio.h>
+static unsigned char scratch[NET_SCRATCH_BYTES];
+int main(void) {
+    static float x[NET_INFER_INPUT_X_BYTES / 4], probability[NET_INFER_OUTPUT_PROBABILITY_BYTES / 4];
+    net model;
+    net_setup(&model, NULL, scratch);
+    if (fread(x, 1, sizeof x, stdin) != sizeof x || net_infer(&model, x, probability) != 0) return 1;
+    fwrite(probability, 1, sizeof probability, stdout);
+    return 0;
+}
+"#;
+
+/// A batch for the commands, and the same for C: `batch.npz`, `x` and `label`.
+fn write_batch(at: &Path, batch: usize) {
+    let mut random = Random::new(5, Purpose::Augment, 0, 0);
+    let x: Vec<f32> = (0..batch * 12).map(|_| random.uniform() * 2.0 - 1.0).collect();
+    let label: Vec<i32> = (0..batch).map(|_| random.below(4) as i32).collect();
+    let x = Tensor::from_slice(&[batch, 12], &x).unwrap();
+    let label = Tensor::from_slice(&[batch], &label).unwrap();
+    write_tensors(at.join("batch.npz"), &[("x", x.view()), ("label", label.view())]).unwrap();
+    std::fs::write(at.join("x"), x.bytes()).unwrap();
+    std::fs::write(at.join("label"), label.bytes()).unwrap();
+}
+
+/// Compiles a program by a line for the shell, behind the compiler and its warnings.
+fn compile(at: &Path, main: &str, line: &str) {
+    std::fs::write(at.join("main.c"), main).unwrap();
+    shell(at, &format!("cc -std=c99 -Wall -Wextra -Wpedantic -Werror main.c {line} -o main"));
+}
+
+/// What a line for the shell prints, which must succeed.
+fn shell(at: &Path, line: &str) -> Vec<u8> {
+    let output = Command::new("sh").args(["-c", line]).current_dir(at).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{line}: {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+#[test]
+fn a_c_program_trains_to_the_bits_of_the_command() {
+    let folder = folder();
+    let at = folder.path();
+    std::fs::write(at.join("net.ron"), MODEL).unwrap();
+    write_batch(at, 8);
+    good(at, "build net.ron --entry init,infer,train --dim train.batch=8 --dim infer.batch=1 -o net.o");
+    compile(at, TRAIN, "net.o");
+    assert!(shell(at, "nm -u net.o").is_empty(), "undefined symbols");
+    let step = |arguments: &str, to: &str| {
+        good(at, &format!("step net.ron --inputs batch.npz --save {to} {arguments}"));
+        std::fs::read(at.join(to)).unwrap()
+    };
+    assert!(shell(at, "./main 0") == step("--seed 7 --steps 0", "0.st"), "what is drawn");
+    assert!(shell(at, "./main 3") == step("--seed 7 --steps 3", "3.st"), "three updates");
+    // Begun by the command, and gone on with in C; then the other way round.
+    let five = step("--seed 7 --steps 5", "5.st");
+    assert!(shell(at, "./main 2 3.st") == five, "two updates of what the command has saved");
+    std::fs::write(at.join("c.st"), shell(at, "./main 3")).unwrap();
+    assert!(step("--weights c.st --steps 2", "again.st") == five, "two updates of what C has saved");
+}
+
+#[test]
+fn weights_in_a_library_answer_with_the_bits_of_the_command() {
+    let folder = folder();
+    let at = folder.path();
+    std::fs::write(at.join("net.ron"), MODEL).unwrap();
+    write_batch(at, 1);
+    good(at, "step net.ron --inputs batch.npz --steps 0 --seed 3 --save w.st");
+    good(at, "run net.ron --weights w.st --inputs batch.npz --outputs out.npz");
+    let expected = read_tensors(at.join("out.npz")).unwrap().remove(0).1;
+    let text = good(at, "build net.ron --dim batch=1 --weights w.st --emit lib -o libnet.a");
+    assert!(text.contains("libnet.a") && text.contains("net.h") && text.contains("net.pc"), "{text}");
+    compile(at, INFER, "-L. -lnet");
+    assert!(shell(at, "./main < x") == expected.bytes());
+    if Command::new("pkg-config").arg("--version").output().is_err() {
+        println!("skipped: there is no `pkg-config`");
+        return;
+    }
+    std::fs::create_dir(at.join("elsewhere")).unwrap();
+    let elsewhere = at.join("elsewhere");
+    let flags = "$(PKG_CONFIG_PATH=.. pkg-config --cflags --libs net)";
+    compile(&elsewhere, INFER, flags);
+    assert!(shell(&elsewhere, "./main < ../x") == expected.bytes());
+}
