@@ -35,6 +35,19 @@ pub struct Model {
     compiled: Mutex<Vec<(Key, Arc<Executable>)>>,
 }
 
+/// The graph of an entry point.
+fn built<'i>(instance: &'i Instance, entry: &str) -> Result<&'i Graph> {
+    instance.graph(entry).ok_or_else(|| Error::unknown("entry point", entry, instance.entries()))
+}
+
+/// The graph of an entry point that can be run.
+fn runnable<'i>(instance: &'i Instance, entry: &str) -> Result<&'i Graph> {
+    match instance.refused(entry) {
+        Some(why) => Err(why.clone().into()),
+        None => built(instance, entry),
+    }
+}
+
 /// What an executable was compiled from: entry point and sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
@@ -153,11 +166,17 @@ impl Model {
     /// The graph of an entry point with the sizes chosen.
     ///
     /// # Errors
-    /// There is no entry point of this name.
+    /// There is no entry point of this name, or it cannot be run for these sizes; see [`Instance::refused`].
     pub fn graph(&self, entry: &str) -> Result<&Graph> {
-        self.instance
-            .graph(entry)
-            .ok_or_else(|| Error::unknown("entry point", entry, self.instance.entries()))
+        runnable(&self.instance, entry)
+    }
+
+    /// The graph of an entry point with the sizes chosen, also of one that cannot be run for them: what it takes.
+    ///
+    /// # Errors
+    /// There is no entry point of this name.
+    pub fn built(&self, entry: &str) -> Result<&Graph> {
+        built(&self.instance, entry)
     }
 
     /// Finds the fastest schedules for the products of an entry point at the sizes chosen and `dims`, see
@@ -280,8 +299,7 @@ impl Model {
         }
         let settings = Settings { dims: dims.to_vec(), ..self.settings.clone() };
         let instance = self.parsed.instantiate(&settings)?;
-        let graph = instance.graph(entry);
-        with(graph.ok_or_else(|| Error::unknown("entry point", entry, instance.entries()))?)
+        with(runnable(&instance, entry)?)
     }
 
     /// Which axis of an entry's outputs is `batch`, by their names. Outputs that can only have it first are left out, and then

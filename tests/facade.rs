@@ -290,3 +290,36 @@ fn imports_are_found_from_the_importing_file() {
     let error = Model::load(&path.display().to_string(), &Settings::default()).err().unwrap().to_string();
     assert!(error.contains("cannot import `nothing.ron`") && error.contains("parts/outer.ron:1:"), "{error}");
 }
+
+/// A layer that trains on several values refuses a batch of 1 where it trains; single samples are inferred and evaluated.
+#[test]
+fn a_batch_of_one_is_refused_only_where_it_is_trained_on() {
+    let text = r#"Model(
+        inputs: { "x": "f32[batch, 2]", "t": "f32[batch, 3]" },
+        body: [Linear(4), BatchNorm, Tanh, Linear(3)],
+        entries: {
+            "infer": Infer(outputs: { "y": "it" }),
+            "train": Train(loss: "mse(it, t)", optimizer: Adam(lr: 0.1)),
+        },
+    )"#;
+    let [one, four] =
+        [1, 4].map(|batch| Model::from_text("norm", text, &Settings::default().dim("batch", batch)).unwrap());
+    for entry in ["infer", "train.eval", "init"] {
+        one.compile(entry).unwrap();
+    }
+    four.compile("train").unwrap();
+    assert!(four.evaluation("train.eval", 7).unwrap().is_some());
+    let state =
+        |model: &Model| model.instance().state().iter().map(|slot| slot.name.clone()).collect::<Vec<_>>();
+    assert_eq!(state(&one), state(&four));
+    let refused = [
+        one.graph("train").err(),
+        one.compile("train").err(),
+        four.compile_for("train", &[("batch", 1)]).err(),
+    ];
+    for error in refused {
+        let error = error.expect("a mistake").to_string();
+        let wanted = "BatchNorm `bn1`: training needs more than one value per channel, found 1";
+        assert!(error.contains(wanted) && error.contains("the input of this layer is f32[1, 4]"), "{error}");
+    }
+}

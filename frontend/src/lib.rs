@@ -164,6 +164,8 @@ pub struct Instance {
     /// The graph that shows what preparation is fitted to.
     fit: Option<Graph>,
     notes: Vec<(String, String)>,
+    /// Entry points that cannot be run for these sizes, and why.
+    refused: Vec<(String, Diagnostics)>,
     places: std::collections::HashMap<String, Place>,
 }
 
@@ -223,6 +225,12 @@ impl Instance {
         self.notes.iter().filter(move |(of, _)| of == entry).map(|(_, note)| note.as_str())
     }
 
+    /// Why an entry point cannot be run for these sizes, though its graph and its state are there: a layer that trains on
+    /// several values, for a batch of 1. Other entry points take that batch.
+    pub fn refused(&self, entry: &str) -> Option<&Diagnostics> {
+        self.refused.iter().find(|(name, _)| name == entry).map(|(_, why)| why)
+    }
+
     /// What the model says of its data.
     pub fn declared(&self) -> &Data {
         &self.data
@@ -278,6 +286,7 @@ fn build_entries(
         data: tree.data.declared.clone(),
         fit: None,
         notes: Vec::new(),
+        refused: Vec::new(),
         places: Default::default(),
     };
     if tree.entries.is_empty() {
@@ -305,6 +314,9 @@ fn build_entries(
                 instance.rows_of_training = built.train;
             }
             instance.dims = built.dims;
+            if !built.refused.is_empty() {
+                instance.refused.push((built.graph.name.clone(), built.refused));
+            }
             fits = fits.max(built.fits);
             instance.places.extend(built.places);
             for graph in [Some(built.graph), built.formulas].into_iter().flatten() {

@@ -336,7 +336,7 @@ pub fn updating(model: &Model, manifest: &Manifest) -> Result<()> {
 
 /// The data set asked for, or the model's own; none for an entry without inputs.
 pub fn source(data: Option<&PathBuf>, model: &Model, entry: &str) -> Result<PathBuf> {
-    let graph = model.graph(entry)?;
+    let graph = model.built(entry)?;
     let mut inputs = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
     if inputs.all(|input| input.role != Role::Data) {
         return match data {

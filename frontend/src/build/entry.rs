@@ -34,6 +34,8 @@ pub(crate) struct BuiltEntry {
     pub places: HashMap<String, Place>,
     pub dims: Vec<(String, usize)>,
     pub fits: Fits,
+    /// Why it cannot be run for these sizes.
+    pub refused: Diagnostics,
 }
 
 /// Where a model has layers that are fitted to data.
@@ -215,8 +217,9 @@ fn build_once(
     let slots = builder.slots.list().to_vec();
     let declared = builder.slots.places;
     let (rows, train, places) = (builder.rows, builder.train, builder.graph.places);
+    let (refused, own) = (builder.refused, dims.clone());
     let built =
-        BuiltEntry { graph, formulas, slots, declared, rows, train, places, dims: dims.clone(), fits };
+        BuiltEntry { graph, formulas, slots, declared, rows, train, places, dims: own, fits, refused };
     Outcome { entry: Some(built), diagnostics, dims, axes, note }
 }
 

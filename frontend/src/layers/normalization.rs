@@ -120,20 +120,22 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     let running_mean = builder.buffer("running_mean", &[features], Init::Constant(0.0))?;
     let running_var = builder.buffer("running_var", &[features], Init::Constant(1.0))?;
     let training = builder.train;
-    let ops = &mut builder.ops();
     let mut single = vec![1; dims.len()];
     single[1] = features;
     let Moments { mean, variance, centred } = if training {
         if count < 2 {
-            return Err(Fault::new(format!("training needs more than one value per channel, found {count}"))
-                .help("enlarge the batch"));
+            let fault = Fault::new(format!("training needs more than one value per channel, found {count}"));
+            builder.refuse_single(fault.help("enlarge the batch"))?;
         }
+        let ops = &mut builder.ops();
         let axes: Vec<usize> = (0..dims.len()).filter(|&axis| axis != 1).collect();
         ops.moments(x, &axes)?
     } else {
+        let ops = &mut builder.ops();
         let (mean, variance) = (ops.reshape(running_mean, &single)?, ops.reshape(running_var, &single)?);
         Moments { mean, variance, centred: ops.sub(x, mean)? }
     };
+    let ops = &mut builder.ops();
     // One factor for each channel, so that the gradients by weight and variance come from one sum.
     let mut factor = scale(ops, variance, eps)?;
     if let Some((weight, _)) = affine {
@@ -148,7 +150,7 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     if training {
         let (mean, variance) = (ops.stop_gradient(mean)?, ops.stop_gradient(variance)?);
         let (mean, variance) = (ops.reshape(mean, &[features])?, ops.reshape(variance, &[features])?);
-        let unbiased = ops.mul_num(variance, count as f64 / (count - 1) as f64)?;
+        let unbiased = ops.mul_num(variance, count as f64 / (count.max(2) - 1) as f64)?;
         // The state has its own type, whatever the input has.
         let mut average = |running: Tensor, now: Tensor| -> Built {
             let dtype = ops.dtype(running);
