@@ -377,7 +377,7 @@ fn constant_indices_are_told_by_what_they_are() {
         ("full([100001], -1)", last),
         ("full([1000, 1001], -1)[0]", first),
         ("cast([0, -1], 'i32')", last),
-        ("reshape([0, -1], [1, 2])[0]", first),
+        ("reshape([0, -1, 0, -1], [2, 2])[0]", first),
         ("stack([0, -1])", last),
         (joined(-1).as_str(), last),
         (nested.as_str(), last),
@@ -386,6 +386,7 @@ fn constant_indices_are_told_by_what_they_are() {
         ("full([2], -1) * 1", first),
         ("full([2], 7) + 0", last),
         ("positions(full([9], 0))", last),
+        ("cast(full([2], 300), 'u8')", last),
     ] {
         let found = numbers(&value(inputs, &given, &format!("take(x, {indices})[-1]")));
         assert_eq!(found, expected, "{indices}");
