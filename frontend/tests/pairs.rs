@@ -238,6 +238,13 @@ fn steps_that_may_not_be_run_are_checked() {
     ] {
         count(steps, &[message, none]);
     }
+    // What stands in for a name is nobody's.
+    let named = "Linear(name: \"a b\", features: 8), Linear(name: \"b\", features: 8)";
+    for step in ["Ref(\"cccc\")", "Reuse(\"cccc\")"] {
+        let found = mistakes(&formulas("\"x\": \"f32[4, 8]\"", &format!("{named}, {step}"), &["it"]));
+        let help = found.lines().rfind(|line| line.contains("help: ")).unwrap_or_default();
+        assert!(help.contains('b') && !help.contains('#'), "{step}\n{found}");
+    }
     // A name stays one, though what it stands for is a mistake.
     count("Let(\"n\", \"2 & 3\"), Linear(\"n\")", &["`&`"]);
     count("Let(\"n\", Linear(3)), Linear(\"n\")", &["expected a number or an expression"]);

@@ -350,7 +350,7 @@ impl<'a> Builder<'a> {
             names.extend(self.frames[at].names.list().cloned());
             frame = self.frames[at].parent;
         }
-        names.extend(self.values.keys().cloned());
+        names.extend(self.values.keys().filter(|name| !name.contains(steps::naming::STANDS_IN)).cloned());
         let fitted = self.slots.list().iter().filter(|slot| slot.kind == state::SlotKind::Fitted);
         names.extend(fitted.map(|slot| slot.name.clone()));
         names.sort();

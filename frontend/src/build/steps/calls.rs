@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::naming::STANDS_IN;
 use crate::build::settings::{misfit, parameter_values};
 use crate::build::value::{Fault, Tensor, Val};
 use crate::build::{Builder, Call, Frame, ImportSite, LayerRow, Numbering};
@@ -229,7 +230,8 @@ impl Builder<'_> {
             .iter()
             .find_map(|path| self.calls.get(path).map(|call| (path.clone(), call.clone())));
         let Some((path, call)) = call else {
-            let mut names: Vec<String> = self.calls.keys().cloned().collect();
+            let mut names: Vec<String> =
+                self.calls.keys().filter(|name| !name.contains(STANDS_IN)).cloned().collect();
             names.sort();
             let message = format!("there is no layer `{filled}` to reuse");
             let diagnostic = Diagnostic::new(&self.source, name.span, message)
