@@ -18,6 +18,10 @@ fn trained(call: &str, input: &str, n: usize) -> (Done, Size) {
     (done(&program), size(&program))
 }
 
+/// Executed statements may grow by so much for eight times the size: of a condition the longer side counts, so a kernel that has code
+/// of its own for either border counts up to three times where a smaller one has none. What is quadratic grows by 64.
+const LINEAR: f64 = 26.0;
+
 /// Arguments that are sizes, other than those of windows.
 const SIZES: [&str; 7] = ["features", "groups", "stride", "dilation", "heads", "pieces", "vocabulary"];
 
@@ -29,8 +33,8 @@ fn layers_are_linear_in_their_arguments() {
     }
     let mut wrong = Vec::new();
     for &(_, call, input, power) in ARGUMENTS {
-        let ((few, small), (many, large)) = (trained(call, input, 16), trained(call, input, 128));
-        wrong.extend(beyond(call, &few, &many, 11.0 * 8_f64.powi(power as i32 - 1)));
+        let ((few, small), (many, large)) = (trained(call, input, 64), trained(call, input, 512));
+        wrong.extend(beyond(call, &few, &many, LINEAR * 8_f64.powi(power as i32 - 1)));
         if large.statements > 10 * small.statements + 400 {
             wrong.push(format!("{call}: {small:?} at n, {large:?} at 8 n"));
         }
@@ -56,9 +60,9 @@ fn layers_are_linear_in_every_axis() {
                 let dims: Vec<String> = dims.iter().map(usize::to_string).collect();
                 trained(row.call, &format!("{dtype}[{}]", dims.join(", ")), 0).0
             };
-            let factor = if QUADRATIC.contains(&row.name) && axis > 0 { 72.0 } else { 11.0 };
+            let factor = if QUADRATIC.contains(&row.name) && axis > 0 { 72.0 } else { LINEAR };
             let what = format!("{} on {}, axis {axis}", row.call, row.input.unwrap_or_default());
-            wrong.extend(beyond(&what, &measured(4), &measured(32), factor));
+            wrong.extend(beyond(&what, &measured(16), &measured(128), factor));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
