@@ -21,7 +21,7 @@ use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Tensor, Type, Value};
 
 use crate::manager::Options;
-use crate::rewrite::{Replacement, sweep_all};
+use crate::rewrite::{Replacement, sweep_for};
 
 /// Windows may be so many places longer than twice the axis before they are made apart: it is more kernels.
 const FEW_PLACES: i64 = 8;
@@ -30,7 +30,7 @@ type Built = Result<Value, GraphError>;
 
 /// Clips windows.
 pub fn clip(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
-    sweep_all(graph, &mut clip_node)
+    sweep_for(graph, Windowed::is_one, &mut clip_node)
 }
 
 /// A node that looks through windows.
@@ -45,6 +45,11 @@ pub(crate) struct Windowed {
 }
 
 impl Windowed {
+    /// Whether an operator looks through windows.
+    pub(crate) fn is_one(op: &Op) -> bool {
+        matches!(op, Op::ReduceWindow(_) | Op::WindowSelect(_))
+    }
+
     /// The node, if it is one and has elements and windows.
     pub(crate) fn at(graph: &Graph, id: NodeId) -> Option<Windowed> {
         let node = graph.node(id);
