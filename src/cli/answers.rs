@@ -231,13 +231,14 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let mut instance = Instance::bind(executable, &state, &threads)?;
     let (mut report, mut kept, mut broken) = (Vec::new(), Vec::new(), Vec::new());
     let (mut answered, mut no_number) = (0, 0);
+    let several = args.paths.len() > 1;
     for path in &args.paths {
         let mut source = Source::open(path, &fields, &model, &state)?;
         for number in 0..source.len() {
             let (name, inputs) = match source.sample(number, &fields) {
                 Ok(sample) => sample,
                 // One picture that cannot be read keeps no other from its answer.
-                Err(error) if source.len() > 1 && matches!(source, Source::Pictures(..)) => {
+                Err(error) if (several || source.len() > 1) && matches!(source, Source::Pictures(..)) => {
                     broken.push(error);
                     continue;
                 }
@@ -245,7 +246,7 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
             };
             // Lines of one table need no name, of several they do; pictures have theirs.
             let name = match source {
-                Source::Table(_) if args.paths.len() > 1 => format!("{} {name}", path.display()),
+                Source::Table(_) if several => format!("{} {name}", path.display()),
                 _ => name,
             };
             instance.run_tensors(&mut state, &inputs, &mut outputs)?;
