@@ -55,7 +55,7 @@ fn extreme(builder: &mut Builder, args: &Args, combine: Combine) -> Built<Val> {
         ["x", "y", "z", "u", "v", "w"].iter().filter_map(|name| args.get(name)).collect();
     let along_axes = match values[..] {
         [Spanned { value: Val::Tensor(_), .. }] => true,
-        [Spanned { value: Val::List(items), .. }] => is_combined_along_axes(args, items),
+        [Spanned { value: Val::List(items), .. }] => is_combined_along_axes(items),
         _ => false,
     };
     if along_axes {

@@ -74,7 +74,7 @@ fn reduce(
 /// The sum of a list of numbers or tensors, or of a tensor; truth values are counted, whole numbers added in i64.
 fn sum(builder: &mut Builder, args: &Args) -> Built<Val> {
     if let Some(Spanned { value: Val::List(items), span }) = args.get("x")
-        && !is_combined_along_axes(args, items)
+        && !is_combined_along_axes(items)
     {
         let mut total = Spanned::new(Val::Int(0), *span);
         for item in items {
