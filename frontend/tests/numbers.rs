@@ -116,9 +116,6 @@ fn numbers_that_do_not_fit() {
         ("take(u, i, mode='fill', fill=300)", "300"),
         ("take(u, i, mode='fill', fill=0.5)", "0.5"),
         ("sum([u, 300])", "[u, 300]"),
-        ("cast(300, 'u8')", "300"),
-        ("cast([[1], [-1]], 'u8')", "[[1], [-1]]"),
-        ("cast(4294967296, 'i32')", "4294967296"),
         ("x + 1e39", "1e39"),
         ("x < -1e39", "-1e39"),
     ] {
@@ -141,8 +138,6 @@ fn numbers_that_do_not_fit() {
         "u * 0.5",
         "u < 300.0",
         "u + inf",
-        "cast(300.5, 'u8')",
-        "cast(-2, 'bool')",
     ] {
         assert_eq!(mistakes(&formulas(inputs, "", &[good])), "", "{good}");
     }
@@ -200,7 +195,7 @@ fn functions_keep_whole_numbers() {
         ("l", tensor(DType::I64, &[-1.0, 3.0, 0.0, 4294967297.0])),
         ("x", tensor(DType::F32, &[0.0, f64::NAN, -1.0, 0.0])),
     ];
-    let table: [(&str, DType, &[f64]); 21] = [
+    let table: [(&str, DType, &[f64]); 23] = [
         ("where(l > 0, l, 0)", DType::I64, &[0.0, 3.0, 0.0, 4294967297.0]),
         ("where(l > 0, 1, 0)", DType::I64, &[0.0, 1.0, 0.0, 1.0]),
         ("where(l > 0, l, 0.5)", DType::F32, &[0.5, 3.0, 0.5, 4294967296.0]),
@@ -220,6 +215,8 @@ fn functions_keep_whole_numbers() {
         ("all(x)", DType::Bool, &[0.0]),
         ("any(x)", DType::Bool, &[1.0]),
         ("relu(l)", DType::I64, &[0.0, 3.0, 0.0, 4294967297.0]),
+        ("cast(300, 'u8')", DType::U8, &[44.0]),
+        ("cast(-2, 'bool')", DType::Bool, &[1.0]),
         ("cast(16777217, 'i32')", DType::I32, &[16777217.0]),
         ("cast([2 ** 40 + 1], 'i64')", DType::I64, &[1099511627777.0]),
     ];
