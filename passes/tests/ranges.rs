@@ -3,7 +3,7 @@
 //! huge or tiny (1e-37 to 1e37); in the others they are moderate (10 to 2^14 and their inverses), but so many that their
 //! product leaves the ordinary. Rows and scalars may be state, which is prepared; then they are of a size that training leaves
 //! behind. Where the graph as it is written has the result of the same graph in `f64`, so has what the passes make of it.
-//! `BROLGA_CASES` counts the cases (400 without, about 4 seconds).
+//! `BROLGA_CASES` counts the cases (400 without, about a second).
 
 use brolga_ir::graph::Origin;
 use brolga_ir::ops::Role;
