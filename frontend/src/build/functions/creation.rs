@@ -80,7 +80,7 @@ fn full(builder: &mut Builder, args: &Args) -> Built<Val> {
     let mut ops = builder.ops();
     let element = match (dtype, &value.value) {
         (Some(dtype), Val::Tensor(tensor)) => ops.convert(*tensor, dtype)?,
-        (Some(dtype), Val::List(_)) => ops.list_as(value, dtype)?,
+        (Some(dtype), Val::List(_)) => ops.list(value, dtype)?,
         (Some(dtype), _) => ops.literal_as(value, dtype)?,
         (None, _) => ops.tensor(value)?,
     };
