@@ -37,7 +37,11 @@ pub struct Model {
 
 /// The graph of an entry point.
 fn built<'i>(instance: &'i Instance, entry: &str) -> Result<&'i Graph> {
-    instance.graph(entry).ok_or_else(|| Error::unknown("entry point", entry, instance.entries()))
+    match (instance.graph(entry), instance.refused(entry)) {
+        (Some(graph), _) => Ok(graph),
+        (None, Some(why)) => Err(why.clone().into()),
+        (None, None) => Err(Error::unknown("entry point", entry, instance.entries())),
+    }
 }
 
 /// The graph of an entry point that can be run.
@@ -108,15 +112,16 @@ impl Model {
         self
     }
 
-    /// The same model for these sizes, such as `batch`: its state and all its entry points have them.
+    /// The same model for these sizes, such as `batch`: its state and all its entry points have them. Those that do not take
+    /// them are refused when they are asked for; see [`Instance::refused`].
     ///
     /// # Errors
-    /// Mistakes that the model has for these sizes.
+    /// Mistakes that all entry points have for these sizes.
     pub fn with_dims(mut self, dims: &[(&str, usize)]) -> Result<Model> {
         let dims = self.dims_with(dims);
         if dims != self.instance.dims() {
             self.settings.dims = dims;
-            self.instance = self.parsed.instantiate(&self.settings)?;
+            self.instance = self.parsed.instantiate_beside(&self.settings, &self.instance)?;
             self.batch_axes = OnceLock::new();
             self.compiled = Mutex::default();
         }
@@ -174,7 +179,7 @@ impl Model {
     /// The graph of an entry point with the sizes chosen, also of one that cannot be run for them: what it takes.
     ///
     /// # Errors
-    /// There is no entry point of this name.
+    /// There is no entry point of this name, or it cannot even be built for them.
     pub fn built(&self, entry: &str) -> Result<&Graph> {
         built(&self.instance, entry)
     }
@@ -298,7 +303,7 @@ impl Model {
             return with(self.graph(entry)?);
         }
         let settings = Settings { dims: dims.to_vec(), ..self.settings.clone() };
-        let instance = self.parsed.instantiate(&settings)?;
+        let instance = self.parsed.instantiate_beside(&settings, &self.instance)?;
         with(runnable(&instance, entry)?)
     }
 
@@ -325,7 +330,8 @@ impl Model {
         let batch = *size;
         let twice = batch.saturating_mul(2).max(1);
         *size = twice;
-        let other = self.parsed.instantiate(&Settings { dims, ..self.settings.clone() }).ok()?;
+        let settings = Settings { dims, ..self.settings.clone() };
+        let other = self.parsed.instantiate_beside(&settings, &self.instance).ok()?;
         let of = |one: &Graph, two: &Graph| -> HashMap<String, usize> {
             let axis = |(first, second): (&Output, &Output)| {
                 let mut extents = one.ty(first.value).dims.iter().zip(&two.ty(second.value).dims);

@@ -323,3 +323,48 @@ fn a_batch_of_one_is_refused_only_where_it_is_trained_on() {
         assert!(error.contains(wanted) && error.contains("the input of this layer is f32[1, 4]"), "{error}");
     }
 }
+
+/// An entry that takes even batches only stands in the way of no other.
+#[test]
+fn an_entry_that_does_not_take_a_batch_is_refused_alone() {
+    let text = r#"Model(
+        inputs: { "x": "f32[batch, 2]" },
+        body: [Linear(3)],
+        entries: {
+            "infer": Infer(outputs: { "y": "it" }),
+            "train": Train(loss: "mean(reshape(it, [batch // 2, 2, 3]) ** 2)", optimizer: Adam(lr: 0.1)),
+        },
+    )"#;
+    let model = |batch| Model::from_text("pairs", text, &Settings::default().dim("batch", batch));
+    let four = model(4).unwrap();
+    let values = |model: &Model| {
+        let state = model.initial_state(5).unwrap();
+        let slots = state.slots().iter().map(|slot| (slot.name().to_owned(), slot.tensor().bytes().to_vec()));
+        slots.collect::<Vec<_>>()
+    };
+    for batch in [1, 3] {
+        let dims = [("batch", batch)];
+        let other = model(4).unwrap().with_dims(&dims).unwrap();
+        assert_eq!(values(&other), values(&four));
+        for entry in ["infer", "init"] {
+            four.compile_for(entry, &dims).unwrap();
+            other.compile(entry).unwrap();
+        }
+        for entry in ["train", "train.eval"] {
+            let refused = [
+                four.compile_for(entry, &dims).err(),
+                other.compile(entry).err(),
+                other.graph(entry).err(),
+                other.built(entry).err(),
+            ];
+            for error in refused {
+                let error = error.expect("a mistake").to_string();
+                let wanted = format!("f32[{batch}, 3] cannot be reshaped to [{}, 2, 3]", batch / 2);
+                assert!(error.contains(&wanted), "{error}");
+            }
+        }
+        // Sizes that it takes are found again.
+        other.compile_for("train", &[("batch", 6)]).unwrap();
+    }
+    assert!(model(3).is_err());
+}

@@ -57,6 +57,16 @@ pub(crate) enum Form {
     Evaluation,
 }
 
+impl Entry {
+    /// What the graph of a form is called.
+    pub(crate) fn name_of(&self, form: Form) -> String {
+        match form {
+            Form::Main => self.name.value.clone(),
+            Form::Evaluation => format!("{}.eval", self.name.value),
+        }
+    }
+}
+
 /// The entry point that shows what preparation is fitted to.
 pub const FIT: &str = "data.fit";
 
@@ -242,13 +252,12 @@ fn draft<'s>(
     axes: ClassAxes,
     names: &mut LayerNames,
 ) -> (Builder<'s>, Vec<(String, usize)>) {
-    let (name, train) = match (&entry.kind, form) {
-        (_, Form::Evaluation) => (format!("{}.eval", entry.name.value), false),
-        (EntryKind::Infer { .. } | EntryKind::Broken, _) => (entry.name.value.clone(), false),
-        (EntryKind::Train { .. }, _) => (entry.name.value.clone(), true),
-        (EntryKind::Steps { train, .. }, _) => (entry.name.value.clone(), *train),
+    let train = match (&entry.kind, form) {
+        (_, Form::Evaluation) | (EntryKind::Infer { .. } | EntryKind::Broken, _) => false,
+        (EntryKind::Train { .. }, _) => true,
+        (EntryKind::Steps { train, .. }, _) => *train,
     };
-    let mut builder = Builder::new(tree, settings, &name, train);
+    let mut builder = Builder::new(tree, settings, &entry.name_of(form), train);
     builder.class_axes = axes;
     std::mem::swap(&mut builder.layer_names, names);
     let base = builder.open(set);
