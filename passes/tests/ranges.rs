@@ -266,7 +266,8 @@ fn check(seed: u64, differentiated: bool) -> Result<usize, String> {
                     let (found, right) = (tensor.get(i).to_f64(), right.get(i).to_f64());
                     (found - right).abs() <= by * right.abs()
                 };
-                if !near(&written[name], 1e-5) {
+                // A gradient whose terms cancel is what rounding leaves: it says nothing of the range.
+                if right.get(i).to_f64() == 0.0 || !near(&written[name], 1e-5) {
                     continue;
                 }
                 count += 1;
