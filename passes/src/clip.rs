@@ -21,7 +21,7 @@ use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Tensor, Type, Value};
 
 use crate::manager::Options;
-use crate::rewrite::{Replacement, sweep_for};
+use crate::rewrite::{Replacement, sweep_all};
 
 /// Windows may be so many places longer than twice the axis before they are made apart: it is more kernels.
 const FEW_PLACES: i64 = 8;
@@ -30,7 +30,7 @@ type Built = Result<Value, GraphError>;
 
 /// Clips windows.
 pub fn clip(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
-    sweep_for(graph, Windowed::is_one, &mut clip_node)
+    sweep_all(graph, &mut clip_node)
 }
 
 /// A node that looks through windows.
