@@ -172,6 +172,8 @@ fn unused_arguments_are_reported() {
     ] {
         let found = mistakes(&text);
         assert!(found.contains(&format!("`{argument}` has no effect here")), "{text}\n{found}");
+        let of_momentum = ["nesterov", "dampening"].contains(&argument);
+        assert_eq!(found.contains("it needs `momentum`"), of_momentum, "{text}\n{found}");
     }
     // Nothing is said of what is not there.
     assert_eq!(mistakes(&expression("max(x, 2, axis=none)")), "");

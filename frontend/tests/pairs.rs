@@ -294,3 +294,18 @@ fn recursion_whose_end_is_a_mistake_ends() {
         assert!(both && found.matches("error:").count() == 2, "{call}\n{found}");
     }
 }
+
+/// What is used inside of itself is named, and so is what would be right for a name that there is not.
+#[test]
+fn reuse_of_what_is_not_there_yet_is_explained() {
+    for (body, parts) in [
+        (
+            "Sequential(name: \"s\", body: [Relu, Reuse(\"s\")])",
+            ["nested more than 64 deep", "does `s` use itself?"],
+        ),
+        ("Reuse(\"nosuch\")", ["there is no layer `nosuch` to reuse", "`Linear(name: \"nosuch\", ...)`"]),
+    ] {
+        let found = mistakes(&formulas("\"x\": \"f32[4, 8]\"", body, &["it"]));
+        assert!(parts.iter().all(|part| found.contains(part)), "{body}\n{found}");
+    }
+}

@@ -34,7 +34,11 @@ impl Builder<'_> {
         if trained.is_empty() {
             let place = minimize.of.first().map_or(span, |pattern| pattern.span);
             if !self.has_mistakes() {
-                self.fail(Fault::new("there is no parameter to train"), place);
+                let help = match plans.is_empty() {
+                    true => "give the model a layer with weights, such as `Linear`, or a `Parameter`",
+                    false => "all of them are frozen: leave `frozen: true` out of a group",
+                };
+                self.fail(Fault::new("there is no parameter to train").help(help), place);
             }
             return self.rehearse(optimizer, &args, memory);
         }

@@ -248,6 +248,7 @@ impl Args {
                         "axis" | "keepdims" if of_list => {
                             fault.help("a list of numbers has no axes, but `stack([1, 2])` has one")
                         }
+                        "nesterov" | "dampening" => fault.help("it needs `momentum`, as in `momentum: 0.9`"),
                         _ => fault,
                     });
                 }

@@ -234,14 +234,21 @@ impl Builder<'_> {
                 self.calls.keys().filter(|name| !name.contains(STANDS_IN)).cloned().collect();
             names.sort();
             let message = format!("there is no layer `{filled}` to reuse");
-            let diagnostic = Diagnostic::new(&self.source, name.span, message)
+            let mut diagnostic = Diagnostic::new(&self.source, name.span, message)
                 .suggest(&filled, names.iter().map(String::as_str));
+            if !(1..=16).contains(&names.len()) {
+                diagnostic = diagnostic.help(format!(
+                    "a layer is reused behind where it stands, by the name that it was given: `Linear(name: \"{filled}\", ...)`"
+                ));
+            }
             self.report(diagnostic);
             self.current = Val::Unknown;
             return;
         };
         if self.depth >= DEEPEST {
-            self.current = self.fail(Fault::new(format!("blocks are nested more than {DEEPEST} deep")), span);
+            let fault = Fault::new(format!("blocks are nested more than {DEEPEST} deep"))
+                .note(format!("does `{filled}` use itself?"));
+            self.current = self.fail(fault, span);
             return;
         }
         self.depth += 1;
