@@ -309,3 +309,21 @@ fn reuse_of_what_is_not_there_yet_is_explained() {
         assert!(parts.iter().all(|part| found.contains(part)), "{body}\n{found}");
     }
 }
+
+/// A size in a sum or product is known as one alone is: `batch` has its default, and for others it is said how to give one.
+#[test]
+fn sizes_in_products_are_known_as_those_alone() {
+    let model = |ty: &str| formulas(&format!("\"x\": \"f32[{ty}, 4]\""), "", &["it"]);
+    for (ty, dims, extent) in [("batch * 2", 64, 128), ("3 + batch", 64, 67)] {
+        let model = Model::parse("test.ron", &model(ty), &brolga_frontend::no_imports).unwrap();
+        let sized = |settings: &Settings| model.instantiate(settings).unwrap_or_else(|e| panic!("{e}"));
+        let instance = sized(&Settings::default());
+        assert_eq!(instance.dims(), [("batch".to_owned(), dims)]);
+        let graph = instance.graph("infer").unwrap();
+        assert_eq!(graph.ty(graph.outputs()[0].value).dims, [extent, 4]);
+        assert_eq!(sized(&Settings::default().dim("batch", 5)).dims(), [("batch".to_owned(), 5)]);
+    }
+    let found = mistakes(&model("2 * n"));
+    assert!(found.contains("the size `n` has no value") && found.contains("`--dim n=32`"), "{found}");
+    assert_eq!(found.matches("error:").count(), 1, "{found}");
+}
