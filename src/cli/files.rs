@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use brolga::ir::Graph;
-use brolga::ir::ops::Role;
+use brolga::ir::ops::{Parameter, Role};
 use brolga::ir::program::Program;
 use brolga::runtime::{
     self, DType, ErrorKind, Input, LoadReport, MAX_TEXT, Shown, counted, read_regular, type_name,
@@ -91,20 +91,30 @@ pub fn fitting(
     let graph = model.graph(entry)?;
     let inputs = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
     let inputs = inputs.filter(|input| input.role == Role::Data);
-    let axes: Vec<(&str, usize)> = inputs
-        .filter_map(|input| Some((input.name.as_str(), model.instance().input_axis(&input.name, "batch")?)))
+    let axes: Vec<(&Parameter, usize)> = inputs
+        .filter_map(|input| Some((input, model.instance().input_axis(&input.name, "batch")?)))
         .collect();
     if axes.is_empty() {
         return Ok(model);
     }
     let path = file.path;
-    let tensors = file.tensors()?;
-    let found = axes.iter().find_map(|(name, axis)| {
-        let tensor = tensors.get(*name)?;
-        Some((*name, tensor, *tensor.dims().get(*axis)?))
-    });
+    let tensors = &*file.tensors()?;
+    let given = || axes.iter().filter_map(|&(input, axis)| Some((input, axis, tensors.get(&input.name)?)));
+    // A tensor of more or fewer axes says nothing of the batch.
+    let found = given().find(|(input, _, tensor)| tensor.dims().len() == input.ty.dims.len());
+    let found = found.map(|(input, axis, tensor)| (&input.name, tensor, tensor.dims()[axis]));
     match found {
-        None => Ok(model),
+        None => {
+            let Some((input, axis, tensor)) = given().next() else { return Ok(model) };
+            let size = |(at, extent): (usize, &usize)| {
+                if at == axis { "batch".to_owned() } else { extent.to_string() }
+            };
+            let sizes: Vec<String> = input.ty.dims.iter().enumerate().map(size).collect();
+            let expected = format!("{}[{}]", input.ty.dtype, sizes.join(", "));
+            let (name, path, ty) = (&input.name, path.shown(), tensor.type_found());
+            let message = format!("`{name}` must be {expected}, but `{path}` has {ty}");
+            Err(runtime::Error::new(ErrorKind::Shape, message).into())
+        }
         Some((name, tensor, 0)) => {
             let ty = tensor.type_found();
             let message = format!("`{}` has no samples: `{name}` is {ty}", path.shown());
