@@ -419,15 +419,16 @@ fn check_classes(manifest: &Manifest, data: &dyn Batches) -> Result<()> {
         return Ok(());
     };
     let (count, most) = (data.classes().len() as i64, range.high.saturating_add(1));
+    let classes = if count == 1 { "1 class".to_owned() } else { format!("{count} classes") };
     if count > most {
         return Err(Error::Name(format!(
-            "the data have {count} classes ({}), but the model tells {most} apart: `{name}` is from 0 to {}",
+            "the data have {classes} ({}), but the model tells {most} apart: `{name}` is from 0 to {}",
             first_of(data.classes(), SHOWN, cut),
             range.high
         )));
     }
     if count > 0 && count < most {
-        errln!("note: the data have {count} classes, the model tells {most} apart");
+        errln!("note: the data have {classes}, the model tells {most} apart");
     }
     Ok(())
 }
