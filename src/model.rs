@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use brolga_frontend::{FIT, Instance, Settings, SymbolicType};
@@ -469,7 +469,9 @@ fn resolve(import: &str, importer: &str) -> std::result::Result<(String, String)
     if let Some(file) = catalogue::file(import) {
         return Ok((format!("{import}.ron"), file.text.to_owned()));
     }
-    let path = Path::new(importer).parent().unwrap_or(Path::new("")).join(import);
+    // `./part.ron` is the file beside the importer, by one name however often it is imported.
+    let own: PathBuf = Path::new(import).components().filter(|part| *part != Component::CurDir).collect();
+    let path = Path::new(importer).parent().unwrap_or(Path::new("")).join(own);
     let text = read_regular(&path, MAX_TEXT).map_err(|error| error.to_string());
     let text = text.and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
     match text {

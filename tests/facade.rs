@@ -289,6 +289,12 @@ fn imports_are_found_from_the_importing_file() {
     write("nets/parts/outer.ron", "Import(model: \"nothing.ron\")");
     let error = Model::load(&path.display().to_string(), &Settings::default()).err().unwrap().to_string();
     assert!(error.contains("cannot import `nothing.ron`") && error.contains("parts/outer.ron:1:"), "{error}");
+    // A file that imports itself is one file, by whatever name.
+    write("nets/cycle.ron", "Import(model: \"./cycle.ron\")");
+    let path = folder.path().join("nets/cycle.ron").display().to_string();
+    let error = Model::load(&path, &Settings::default()).err().unwrap().to_string();
+    let twice = format!("{path} -> {path}");
+    assert!(error.contains("a model imports itself") && error.contains(&twice), "{error}");
 }
 
 /// A layer that trains on several values refuses a batch of 1 where it trains; single samples are inferred and evaluated.
