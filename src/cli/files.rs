@@ -35,8 +35,8 @@ impl<'p> InputFile<'p> {
     }
 }
 
-/// Reads the inputs of an entry point by name. Numbers are converted as [`Tensor::converted`] says; what the entry does
-/// not take is passed over with a notice. An entry without inputs needs no file.
+/// Reads the inputs of an entry point by name. Types and shapes are converted as [`Tensor::for_input`] says; what the entry
+/// does not take is passed over with a notice. An entry without inputs needs no file.
 pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<(String, Tensor)>> {
     let Some(mut file) = file else {
         let needed =
@@ -63,9 +63,9 @@ pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<
             );
             return Err(runtime::Error::new(ErrorKind::Name, message).into());
         };
-        let converted =
-            tensor.converted(input.dtype).map_err(|e| e.within(format!("input `{}`", input.name)))?;
-        found.push((input.name.clone(), converted));
+        let tensor = tensor.for_input(input.dtype, &input.dims);
+        let tensor = tensor.map_err(|e| e.within(format!("input `{}`", input.name)))?;
+        found.push((input.name.clone(), tensor));
     }
     let mut unused: Vec<&String> = tensors.keys().collect();
     unused.sort_unstable();
