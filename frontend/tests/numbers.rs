@@ -195,7 +195,7 @@ fn functions_keep_whole_numbers() {
         ("l", tensor(DType::I64, &[-1.0, 3.0, 0.0, 4294967297.0])),
         ("x", tensor(DType::F32, &[0.0, f64::NAN, -1.0, 0.0])),
     ];
-    let table: [(&str, DType, &[f64]); 23] = [
+    let table: [(&str, DType, &[f64]); 32] = [
         ("where(l > 0, l, 0)", DType::I64, &[0.0, 3.0, 0.0, 4294967297.0]),
         ("where(l > 0, 1, 0)", DType::I64, &[0.0, 1.0, 0.0, 1.0]),
         ("where(l > 0, l, 0.5)", DType::F32, &[0.5, 3.0, 0.5, 4294967296.0]),
@@ -219,6 +219,16 @@ fn functions_keep_whole_numbers() {
         ("cast(-2, 'bool')", DType::Bool, &[1.0]),
         ("cast(16777217, 'i32')", DType::I32, &[16777217.0]),
         ("cast([2 ** 40 + 1], 'i64')", DType::I64, &[1099511627777.0]),
+        // What is no tensor becomes one of its own type, alone as in a list.
+        ("16777217", DType::I64, &[16777217.0]),
+        ("[16777217]", DType::I64, &[16777217.0]),
+        ("2 ** 40 + 1", DType::I64, &[1099511627777.0]),
+        ("-7 // 2", DType::I64, &[-4.0]),
+        ("size(x, 0)", DType::I64, &[4.0]),
+        ("7 / 2", DType::F32, &[3.5]),
+        ("6 / 2", DType::F32, &[3.0]),
+        ("1.0", DType::F32, &[1.0]),
+        ("1 < 2", DType::Bool, &[1.0]),
     ];
     let expressions: Vec<&str> = table.iter().map(|row| row.0).collect();
     for ((expression, dtype, expected), found) in table.iter().zip(values(inputs, &given, &expressions)) {
