@@ -100,9 +100,15 @@ pub fn fitting(
     let path = file.path;
     let tensors = &*file.tensors()?;
     let given = || axes.iter().filter_map(|&(input, axis)| Some((input, axis, tensors.get(&input.name)?)));
-    // A tensor of more or fewer axes says nothing of the batch.
-    let found = given().find(|(input, _, tensor)| tensor.dims().len() == input.ty.dims.len());
-    let found = found.map(|(input, axis, tensor)| (&input.name, tensor, tensor.dims()[axis]));
+    // A tensor of more or fewer axes says nothing of the batch, unless it fits with it.
+    let extent = |input: &Parameter, axis: usize, tensor: &Tensor| {
+        let (extent, mut dims) = (*tensor.dims().get(axis)?, input.ty.dims.clone());
+        dims[axis] = extent;
+        (tensor.dims().len() == dims.len() || tensor.fits(&dims)).then_some(extent)
+    };
+    let mut found = given();
+    let found =
+        found.find_map(|(input, axis, tensor)| Some((&input.name, tensor, extent(input, axis, tensor)?)));
     match found {
         None => {
             let Some((input, axis, tensor)) = given().next() else { return Ok(model) };
