@@ -155,6 +155,101 @@ fn every_argument_matters() {
     }
 }
 
+/// Optional arguments whose absence is no value that could be written: it depends on other things, or there is none.
+const NO_DEFAULT: [&str; 26] = [
+    "axes",
+    "axis",
+    "divisor_override",
+    "dtype",
+    "fill",
+    "ignore_index",
+    "key",
+    "key_mask",
+    "lr",
+    "mask",
+    "mode",
+    "padding_idx",
+    "per",
+    "pos_weight",
+    "scale",
+    "start",
+    "step",
+    "stop",
+    "stride",
+    "u",
+    "v",
+    "value",
+    "w",
+    "weights",
+    "y",
+    "z",
+];
+
+/// A default that the language tells of is the one that is used: written out, it changes nothing.
+#[test]
+fn defaults_are_those_that_are_used() {
+    let mut seen = HashSet::new();
+    for (pattern, optional) in FUNCTIONS {
+        written_out(Kind::Function, function_name(pattern), optional, &mut seen, |arguments| {
+            let more: String = arguments.iter().map(|(name, value)| format!(", {name}={value}")).collect();
+            expression(&pattern.replace("{}", &more))
+        });
+    }
+    for (kind, table, wrap) in TABLES {
+        for row in table {
+            written_out(kind, row.0, row.2, &mut seen, |arguments| {
+                let more: Vec<String> =
+                    arguments.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+                wrap(row, &more.join(", "))
+            });
+        }
+    }
+    for Callable { kind, name, arguments } in callables() {
+        for argument in arguments.iter().filter(|argument| !argument.required) {
+            match argument.default {
+                Some(_) => {
+                    let known = seen.contains(&(kind, name, argument.name));
+                    assert!(known, "{kind:?} {name}: no row shows the default of `{}`", argument.name);
+                }
+                None => assert!(
+                    NO_DEFAULT.contains(&argument.name),
+                    "{kind:?} {name}: `{}` has no default: say it in its signature",
+                    argument.name
+                ),
+            }
+        }
+    }
+}
+
+/// Compares a call without arguments with one that has a default written out, alone; where it has no effect alone, beside each of
+/// the other optional ones. What was compared goes into `seen`.
+fn written_out(
+    kind: Kind,
+    name: &str,
+    optional: &[(&str, &str)],
+    seen: &mut HashSet<(Kind, &'static str, &'static str)>,
+    text: impl Fn(&[(&str, &str)]) -> String,
+) {
+    let callable = kind.callables().into_iter().find(|callable| callable.name == name).expect("a callable");
+    let quote = if kind == Kind::Function { '\'' } else { '"' };
+    for argument in &callable.arguments {
+        let Some(default) = argument.default.map(|default| default.written(quote)) else { continue };
+        let alone: &[(&str, &str)] = &[];
+        for base in std::iter::once(alone).chain(optional.chunks(1)) {
+            let key = (kind, callable.name, argument.name);
+            if !base.is_empty() && seen.contains(&key) || base.iter().any(|(name, _)| *name == argument.name)
+            {
+                continue;
+            }
+            let with = [base, &[(argument.name, default.as_str())]].concat();
+            if let (Ok(plain), Ok(with)) = (graphs(&text(base)), graphs(&text(&with))) {
+                assert!(with == plain, "{}: `{}` is not {default} by default", text(base), argument.name);
+                seen.insert(key);
+            }
+        }
+    }
+}
+
 /// What is not used is reported at its place, and says why.
 #[test]
 fn unused_arguments_are_reported() {

@@ -43,7 +43,7 @@ fn title(kind: Kind) -> (&'static str, &'static str) {
 fn document() -> String {
     let mut text = String::from(
         "# Reference of the model language\n\nMade by `brolga language`; `frontend/LANGUAGE.md` says what it means. Unnamed \
-         arguments are taken in the order given here;\nthose in brackets may be left out.\n",
+         arguments are taken in the order given here;\nthose in brackets may be left out; what stands behind ` = ` is taken then.\n",
     );
     // Writing to a string cannot fail.
     let mut line = |line: std::fmt::Arguments<'_>| {
@@ -83,12 +83,16 @@ fn structure_form(structure: &Structure) -> String {
     format!("{}({})", structure.name, structure.fields.iter().map(field).collect::<Vec<_>>().join(", "))
 }
 
-/// `Gelu([form: \"erf\" or \"tanh\"])`
+/// `Gelu([form: \"erf\" or \"tanh\" = \"erf\"])`
 fn form(callable: &Callable, between: &str) -> String {
     let argument = |argument: &Argument| {
         let text = match takes(argument, between) {
             Some(takes) => format!("{}{between}{takes}", argument.name),
             None => argument.name.to_owned(),
+        };
+        let text = match argument.default {
+            Some(default) => format!("{text} = {}", default.written(quote(between))),
+            None => text,
         };
         if argument.required { text } else { format!("[{text}]") }
     };
@@ -101,7 +105,7 @@ fn form(callable: &Callable, between: &str) -> String {
 
 /// What an argument takes, where something can be said of it.
 fn takes(argument: &Argument, between: &str) -> Option<String> {
-    let quote = if between == "=" { '\'' } else { '"' };
+    let quote = quote(between);
     match &argument.takes {
         Takes::Values => None,
         Takes::Size => Some("a size".into()),
@@ -123,6 +127,11 @@ fn takes(argument: &Argument, between: &str) -> Option<String> {
             _ => format!("{} or others", names[..3].join(", ")),
         }),
     }
+}
+
+/// What words stand in: expressions are in double quotes themselves.
+fn quote(between: &str) -> char {
+    if between == "=" { '\'' } else { '"' }
 }
 
 fn quoted(words: &[&str], quote: char) -> Vec<String> {

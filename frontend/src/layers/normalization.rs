@@ -13,9 +13,10 @@ use crate::build::reductions::Moments;
 use crate::build::value::{Args, Built, Fault};
 use crate::init::Init;
 
+const EPS: Parameter = within("eps", 0.0, 1.0).or(1e-5);
 const BATCH: [Parameter; 4] =
-    [within("eps", 0.0, 1.0), within("momentum", 0.0, 1.0), flag("affine"), flag("zero_init")];
-const AFFINE: [Parameter; 2] = [within("eps", 0.0, 1.0), flag("affine")];
+    [EPS, within("momentum", 0.0, 1.0).or(0.1), flag("affine", true), flag("zero_init", false)];
+const AFFINE: [Parameter; 2] = [EPS, flag("affine", false)];
 
 macro_rules! norm {
     ($name:literal, $label:literal, $parameters:expr, $build:expr) => {
@@ -35,18 +36,13 @@ pub(super) static LAYERS: [Layer; 7] = [
     norm!(
         "LayerNorm",
         "ln",
-        &[ruled("axes", Rule::Size, false), within("eps", 0.0, 1.0), flag("affine")],
+        &[ruled("axes", Rule::Size, false).or_int(1), EPS, flag("affine", true)],
         layer_norm
     ),
-    norm!(
-        "GroupNorm",
-        "gn",
-        &[size("groups"), within("eps", 0.0, 1.0), flag("affine")],
-        |builder, x, args| {
-            let groups = args.size("groups")?.get()?;
-            group_norm(builder, input(x)?, args, Some(groups), true)
-        }
-    ),
+    norm!("GroupNorm", "gn", &[size("groups"), EPS, flag("affine", true)], |builder, x, args| {
+        let groups = args.size("groups")?.get()?;
+        group_norm(builder, input(x)?, args, Some(groups), true)
+    }),
     norm!("InstanceNorm", "in", &AFFINE, |builder, x, args| group_norm(
         builder,
         input(x)?,
@@ -59,10 +55,10 @@ pub(super) static LAYERS: [Layer; 7] = [
         "lrn",
         &[
             size("size"),
-            number("alpha", Bounds::NOT_NEGATIVE),
-            number("beta", Bounds::ANY),
-            number("k", Bounds::NOT_NEGATIVE),
-            flag("divide"),
+            number("alpha", Bounds::NOT_NEGATIVE).or(1e-4),
+            number("beta", Bounds::ANY).or(0.75),
+            number("k", Bounds::NOT_NEGATIVE).or(1.0),
+            flag("divide", true),
         ],
         local_response_norm
     ),

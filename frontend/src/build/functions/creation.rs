@@ -13,7 +13,8 @@ words! {
     enum Element { F32 = "f32", F64 = "f64", I32 = "i32", I64 = "i64", U8 = "u8", Bool = "bool" }
 }
 
-const EQUAL: [Parameter; 2] = [ruled("dims", Rule::Ints, true), word::<Element>("dtype", false)];
+const EQUAL: [Parameter; 2] =
+    [ruled("dims", Rule::Ints, true), word::<Element>("dtype", false).or_word("f32")];
 const FULL: [Parameter; 3] =
     [ruled("dims", Rule::Ints, true), required("value"), word::<Element>("dtype", false)];
 
@@ -21,7 +22,7 @@ pub(super) static FUNCTIONS: [Function; 5] = [
     function("zeros", &EQUAL, |builder, args| equal(builder, args, 0.0)),
     function("ones", &EQUAL, |builder, args| equal(builder, args, 1.0)),
     function("full", &FULL, full),
-    function("stack", &[required("parts"), int("axis")], stack),
+    function("stack", &[required("parts"), int("axis").or_int(0)], stack),
     function("cast", &[required("x"), word::<Element>("dtype", true)], cast),
 ];
 

@@ -13,10 +13,10 @@ use crate::source::Spanned;
 
 /// One axis or several; all of them where none is given.
 const AXES: Parameter = ruled("axis", Rule::Ints, false);
-const REDUCTION: [Parameter; 3] = [required("x"), AXES, flag("keepdims")];
-const ALONG: [Parameter; 2] = [required("x"), int("axis")];
+const REDUCTION: [Parameter; 3] = [required("x"), AXES, flag("keepdims", false)];
+const ALONG: [Parameter; 2] = [required("x"), int("axis").or_int(-1)];
 const SPREAD: [Parameter; 4] =
-    [required("x"), AXES, flag("keepdims"), number("correction", Bounds::NOT_NEGATIVE)];
+    [required("x"), AXES, flag("keepdims", false), number("correction", Bounds::NOT_NEGATIVE).or(0.0)];
 
 pub(super) static FUNCTIONS: [Function; 15] = [
     function("sum", &REDUCTION, sum),
