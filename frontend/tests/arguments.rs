@@ -250,6 +250,42 @@ fn written_out(
     }
 }
 
+/// The same of fields of steps and entries.
+#[test]
+fn defaults_of_fields_are_those_that_are_used() {
+    let train = |entry: &str| {
+        format!(
+            "Model(
+                inputs: {{ \"x\": \"f32[2, 5]\" }},
+                body: [Linear(name: \"a\", features: 4), Linear(name: \"b\", features: 3)],
+                entries: {{ \"train\": {entry} }},
+            )"
+        )
+    };
+    let group = "Train(loss: \"mean(it)\", optimizer: Sgd(lr: 0.1), groups: [Group(of: \"a.*\", weight_decay: 0.1{})])";
+    let texts = [
+        ("Concat", "axis", layer("Concat(branches: [[Relu], [Tanh]]{})", "f32[2, 5]")),
+        ("Repeat", "index", layer("Repeat(times: 2, body: [Linear(features: \"i + 2\")]{})", "f32[2, 5]")),
+        ("Entry", "mode", train("Entry(steps: [], outputs: { \"y\": \"it\" }{})")),
+        ("Group", "lr", train(group)),
+        ("Group", "frozen", train(group)),
+    ];
+    let structures = [language::parts(), language::entries(), language::structures()].concat();
+    for structure in structures {
+        // What is held out from training is no part of a graph.
+        for field in structure.fields.iter().filter(|field| field.name != "stratified") {
+            let Some(default) = field.default.map(|default| default.written('"')) else { continue };
+            let text = texts.iter().find(|(of, name, _)| (*of, *name) == (structure.name, field.name));
+            let (.., text) =
+                text.unwrap_or_else(|| panic!("{} needs a text for `{}`", structure.name, field.name));
+            let [plain, with] = [String::new(), format!(", {}: {default}", field.name)].map(|more| {
+                graphs(&text.replace("{}", &more)).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"))
+            });
+            assert!(plain == with, "{}: `{}` is not {default} by default", structure.name, field.name);
+        }
+    }
+}
+
 /// What is not used is reported at its place, and says why.
 #[test]
 fn unused_arguments_are_reported() {

@@ -43,7 +43,7 @@ fn title(kind: Kind) -> (&'static str, &'static str) {
 fn document() -> String {
     let mut text = String::from(
         "# Reference of the model language\n\nMade by `brolga language`; `frontend/LANGUAGE.md` says what it means. Unnamed \
-         arguments are taken in the order given here;\nthose in brackets may be left out; what stands behind ` = ` is taken then.\n",
+         arguments are taken in the order given here;\nthose in brackets may be left out.\n",
     );
     // Writing to a string cannot fail.
     let mut line = |line: std::fmt::Arguments<'_>| {
@@ -76,14 +76,15 @@ fn document() -> String {
 
 /// `Import(model, [variant], [name])`
 fn structure_form(structure: &Structure) -> String {
-    let field = |field: &language::Field| match field.required {
-        true => field.name.to_owned(),
-        false => format!("[{}]", field.name),
+    let field = |field: &language::Field| match (field.required, field.default) {
+        (true, _) => field.name.to_owned(),
+        (false, None) => format!("[{}]", field.name),
+        (false, Some(default)) => format!("[{}; default {}]", field.name, default.written('"')),
     };
     format!("{}({})", structure.name, structure.fields.iter().map(field).collect::<Vec<_>>().join(", "))
 }
 
-/// `Gelu([form: \"erf\" or \"tanh\" = \"erf\"])`
+/// `Gelu([form: \"erf\" or \"tanh\"; default \"erf\"])`
 fn form(callable: &Callable, between: &str) -> String {
     let argument = |argument: &Argument| {
         let text = match takes(argument, between) {
@@ -91,7 +92,7 @@ fn form(callable: &Callable, between: &str) -> String {
             None => argument.name.to_owned(),
         };
         let text = match argument.default {
-            Some(default) => format!("{text} = {}", default.written(quote(between))),
+            Some(default) => format!("{text}; default {}", default.written(quote(between))),
             None => text,
         };
         if argument.required { text } else { format!("[{text}]") }

@@ -96,7 +96,9 @@ fn call(name: &str, key: &str, bare: bool) -> Value {
 }
 
 fn of_callable(callable: &Callable) -> Value {
-    let property = |argument: &Argument| (argument.name.to_owned(), with_default(argument));
+    let property = |argument: &Argument| {
+        (argument.name.to_owned(), with_default(argument_value(argument), argument.default))
+    };
     let mut properties: Map<String, Value> = callable.arguments.iter().map(property).collect();
     if callable.kind == Kind::Layer {
         properties.insert("name".into(), json!({"type": "string"}));
@@ -108,7 +110,8 @@ fn of_callable(callable: &Callable) -> Value {
 }
 
 fn of_structure(key: &str, structure: &Structure) -> Value {
-    let property = |field: &language::Field| (field.name.to_owned(), form(&field.holds));
+    let property =
+        |field: &language::Field| (field.name.to_owned(), with_default(form(&field.holds), field.default));
     let properties = structure.fields.iter().map(property).collect();
     let required = structure.fields.iter().filter(|field| field.required);
     let required: Vec<&str> = required.map(|field| field.name).collect();
@@ -145,10 +148,9 @@ fn fields(key: &str, properties: Map<String, Value>, required: &[&str], orders: 
     })
 }
 
-/// What an argument may be, and what it is where it is not given.
-fn with_default(argument: &Argument) -> Value {
-    let mut value = argument_value(argument);
-    if let Some(default) = argument.default {
+/// What an argument or a field may be, and what it is where it is not given.
+fn with_default(mut value: Value, default: Option<Constant>) -> Value {
+    if let Some(default) = default {
         value["default"] = match default {
             Constant::Number(number) => json!(number),
             Constant::Int(number) => json!(number),
