@@ -213,18 +213,8 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
         .map(|o| Tensor::zeros(o.dtype, &o.dims))
         .collect::<std::result::Result<_, _>>()?;
     let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
-    if let Some(path) = &args.outputs {
-        let table = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-        let what = if table { Written::Table } else { Written::Tensors };
-        destinations.writes("--outputs", path, what, 0)?;
-        if table {
-            destinations.replaces("--outputs", path, &head(&names, &outputs, &classes)?)?;
-        }
-    }
-    if let Some(path) = &args.save {
-        let idle = (!manifest.updates_state()).then_some("the entry point updates nothing");
-        destinations.saves(path, &state, state.bytes(), idle)?;
-    }
+    let updates = manifest.updates_state();
+    destined(args, &mut destinations, &state, updates, || head(&names, &outputs, &classes))?;
     if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
         executable = model.compile(&args.entry.name)?;
     }
@@ -277,6 +267,32 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
         errln!("error: the outputs of {no_number} of {answered} samples hold NaN{}", of_weights(&state));
     }
     Ok(if broken.is_empty() && no_number == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks where answers and state will be written, before anything is computed; `head` is that of a table of answers.
+///
+/// # Errors
+/// Those of [`Destinations`].
+fn destined(
+    args: &RunArgs,
+    destinations: &mut Destinations,
+    state: &State,
+    updates: bool,
+    head: impl FnOnce() -> Result<Vec<String>>,
+) -> Result<()> {
+    if let Some(path) = &args.outputs {
+        let table = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        let what = if table { Written::Table } else { Written::Tensors };
+        destinations.writes("--outputs", path, what, 0)?;
+        if table {
+            destinations.replaces("--outputs", path, &head()?)?;
+        }
+    }
+    if let Some(path) = &args.save {
+        let idle = (!updates).then_some("the entry point updates nothing");
+        destinations.saves(path, state, state.bytes(), idle)?;
+    }
+    Ok(())
 }
 
 /// Whether the weights are why outputs are no numbers.
