@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use brolga_frontend::{FIT, Instance, Settings, SymbolicType};
@@ -33,6 +33,23 @@ pub struct Model {
     batch_axes: OnceLock<HashMap<String, HashMap<String, usize>>>,
     files: Vec<PathBuf>,
     compiled: Mutex<Vec<(Key, Arc<Executable>)>>,
+}
+
+/// The graph of an entry point.
+fn built<'i>(instance: &'i Instance, entry: &str) -> Result<&'i Graph> {
+    match (instance.graph(entry), instance.refused(entry)) {
+        (Some(graph), _) => Ok(graph),
+        (None, Some(why)) => Err(why.clone().into()),
+        (None, None) => Err(Error::unknown("entry point", entry, instance.entries())),
+    }
+}
+
+/// The graph of an entry point that can be run.
+fn runnable<'i>(instance: &'i Instance, entry: &str) -> Result<&'i Graph> {
+    match instance.refused(entry) {
+        Some(why) => Err(why.clone().into()),
+        None => built(instance, entry),
+    }
 }
 
 /// What an executable was compiled from: entry point and sizes.
@@ -95,15 +112,16 @@ impl Model {
         self
     }
 
-    /// The same model for these sizes, such as `batch`: its state and all its entry points have them.
+    /// The same model for these sizes, such as `batch`: its state and all its entry points have them. Those that do not take
+    /// them are refused when they are asked for; see [`Instance::refused`].
     ///
     /// # Errors
-    /// Mistakes that the model has for these sizes.
+    /// Mistakes that all entry points have for these sizes.
     pub fn with_dims(mut self, dims: &[(&str, usize)]) -> Result<Model> {
         let dims = self.dims_with(dims);
         if dims != self.instance.dims() {
             self.settings.dims = dims;
-            self.instance = self.parsed.instantiate(&self.settings)?;
+            self.instance = self.parsed.instantiate_beside(&self.settings, &self.instance)?;
             self.batch_axes = OnceLock::new();
             self.compiled = Mutex::default();
         }
@@ -153,11 +171,17 @@ impl Model {
     /// The graph of an entry point with the sizes chosen.
     ///
     /// # Errors
-    /// There is no entry point of this name.
+    /// There is no entry point of this name, or it cannot be run for these sizes; see [`Instance::refused`].
     pub fn graph(&self, entry: &str) -> Result<&Graph> {
-        self.instance
-            .graph(entry)
-            .ok_or_else(|| Error::unknown("entry point", entry, self.instance.entries()))
+        runnable(&self.instance, entry)
+    }
+
+    /// The graph of an entry point with the sizes chosen, also of one that cannot be run for them: what it takes.
+    ///
+    /// # Errors
+    /// There is no entry point of this name, or it cannot even be built for them.
+    pub fn built(&self, entry: &str) -> Result<&Graph> {
+        built(&self.instance, entry)
     }
 
     /// Finds the fastest schedules for the products of an entry point at the sizes chosen and `dims`, see
@@ -285,9 +309,8 @@ impl Model {
             return with(self.graph(entry)?);
         }
         let settings = Settings { dims: dims.to_vec(), ..self.settings.clone() };
-        let instance = self.parsed.instantiate(&settings)?;
-        let graph = instance.graph(entry);
-        with(graph.ok_or_else(|| Error::unknown("entry point", entry, instance.entries()))?)
+        let instance = self.parsed.instantiate_beside(&settings, &self.instance)?;
+        with(runnable(&instance, entry)?)
     }
 
     /// Which axis of an entry's outputs is `batch`, by their names. Outputs that can only have it first are left out, and then
@@ -313,7 +336,8 @@ impl Model {
         let batch = *size;
         let twice = batch.saturating_mul(2).max(1);
         *size = twice;
-        let other = self.parsed.instantiate(&Settings { dims, ..self.settings.clone() }).ok()?;
+        let settings = Settings { dims, ..self.settings.clone() };
+        let other = self.parsed.instantiate_beside(&settings, &self.instance).ok()?;
         let of = |one: &Graph, two: &Graph| -> HashMap<String, usize> {
             let axis = |(first, second): (&Output, &Output)| {
                 let mut extents = one.ty(first.value).dims.iter().zip(&two.ty(second.value).dims);
@@ -451,7 +475,9 @@ fn resolve(import: &str, importer: &str) -> std::result::Result<(String, String)
     if let Some(file) = catalogue::file(import) {
         return Ok((format!("{import}.ron"), file.text.to_owned()));
     }
-    let path = Path::new(importer).parent().unwrap_or(Path::new("")).join(import);
+    // `./part.ron` is the file beside the importer, by one name however often it is imported.
+    let own: PathBuf = Path::new(import).components().filter(|part| *part != Component::CurDir).collect();
+    let path = Path::new(importer).parent().unwrap_or(Path::new("")).join(own);
     let text = read_regular(&path, MAX_TEXT).map_err(|error| error.to_string());
     let text = text.and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
     match text {

@@ -181,7 +181,7 @@ fn the_state_is_drawn_for_what_is_run() {
     std::fs::write(at.join("p.ron"), model).unwrap();
     std::fs::write(at.join("t.csv"), "a,b\n1,2\n3,4\n").unwrap();
     let found = json(at, "run p.ron t.csv --json");
-    assert_eq!(found["samples"][1]["y"], serde_json::json!([4.0, 5.0]), "{found}");
+    assert_eq!(found["samples"][1]["y"], serde_json::json!({"0": 4.0, "1": 5.0}), "{found}");
 }
 
 /// Weights of other programs know no columns: the target's is left out where a table is only answered for, too.

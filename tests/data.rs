@@ -354,6 +354,15 @@ fn pictures_are_labelled_for_people() {
     std::fs::write(at.join("notes.txt"), "hello").unwrap();
     let errors = bad(at, "run shapes.ron --weights shapes.safetensors notes.txt");
     assert!(errors.contains("neither a PNG image nor a JPEG image"), "{errors}");
+    let both = "run shapes.ron --weights shapes.safetensors notes.txt few/down/0.png --outputs labels.csv";
+    let output = run(at, both);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && errors.contains("notes.txt"), "{errors}");
+    assert!(
+        output.stdout.starts_with(b"few/down/0.png: "),
+        "a file that is no picture keeps no other from its answer"
+    );
+    assert_eq!(std::fs::read_to_string(at.join("labels.csv")).unwrap().lines().count(), 2);
     std::fs::create_dir(at.join("few/square")).unwrap();
     std::fs::copy(at.join("few/down/0.png"), at.join("few/square/0.png")).unwrap();
     let errors = bad(at, "evaluate shapes.ron --weights shapes.safetensors --data few");

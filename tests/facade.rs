@@ -289,4 +289,88 @@ fn imports_are_found_from_the_importing_file() {
     write("nets/parts/outer.ron", "Import(model: \"nothing.ron\")");
     let error = Model::load(&path.display().to_string(), &Settings::default()).err().unwrap().to_string();
     assert!(error.contains("cannot import `nothing.ron`") && error.contains("parts/outer.ron:1:"), "{error}");
+    // A file that imports itself is one file, by whatever name.
+    write("nets/cycle.ron", "Import(model: \"./cycle.ron\")");
+    let path = folder.path().join("nets/cycle.ron").display().to_string();
+    let error = Model::load(&path, &Settings::default()).err().unwrap().to_string();
+    let twice = format!("{path} -> {path}");
+    assert!(error.contains("a model imports itself") && error.contains(&twice), "{error}");
+}
+
+/// A layer that trains on several values refuses a batch of 1 where it trains; single samples are inferred and evaluated.
+#[test]
+fn a_batch_of_one_is_refused_only_where_it_is_trained_on() {
+    let text = r#"Model(
+        inputs: { "x": "f32[batch, 2]", "t": "f32[batch, 3]" },
+        body: [Linear(4), BatchNorm, Tanh, Linear(3)],
+        entries: {
+            "infer": Infer(outputs: { "y": "it" }),
+            "train": Train(loss: "mse(it, t)", optimizer: Adam(lr: 0.1)),
+        },
+    )"#;
+    let [one, four] =
+        [1, 4].map(|batch| Model::from_text("norm", text, &Settings::default().dim("batch", batch)).unwrap());
+    for entry in ["infer", "train.eval", "init"] {
+        one.compile(entry).unwrap();
+    }
+    four.compile("train").unwrap();
+    assert!(four.evaluation("train.eval", 7).unwrap().is_some());
+    let state =
+        |model: &Model| model.instance().state().iter().map(|slot| slot.name.clone()).collect::<Vec<_>>();
+    assert_eq!(state(&one), state(&four));
+    let refused = [
+        one.graph("train").err(),
+        one.compile("train").err(),
+        four.compile_for("train", &[("batch", 1)]).err(),
+    ];
+    for error in refused {
+        let error = error.expect("a mistake").to_string();
+        let wanted = "BatchNorm `bn1`: training needs more than one value per channel, found 1";
+        assert!(error.contains(wanted) && error.contains("the input of this layer is f32[1, 4]"), "{error}");
+    }
+}
+
+/// An entry that takes even batches only stands in the way of no other.
+#[test]
+fn an_entry_that_does_not_take_a_batch_is_refused_alone() {
+    let text = r#"Model(
+        inputs: { "x": "f32[batch, 2]" },
+        body: [Linear(3)],
+        entries: {
+            "infer": Infer(outputs: { "y": "it" }),
+            "train": Train(loss: "mean(reshape(it, [batch // 2, 2, 3]) ** 2)", optimizer: Adam(lr: 0.1)),
+        },
+    )"#;
+    let model = |batch| Model::from_text("pairs", text, &Settings::default().dim("batch", batch));
+    let four = model(4).unwrap();
+    let values = |model: &Model| {
+        let state = model.initial_state(5).unwrap();
+        let slots = state.slots().iter().map(|slot| (slot.name().to_owned(), slot.tensor().bytes().to_vec()));
+        slots.collect::<Vec<_>>()
+    };
+    for batch in [1, 3] {
+        let dims = [("batch", batch)];
+        let other = model(4).unwrap().with_dims(&dims).unwrap();
+        assert_eq!(values(&other), values(&four));
+        for entry in ["infer", "init"] {
+            four.compile_for(entry, &dims).unwrap();
+            other.compile(entry).unwrap();
+        }
+        for entry in ["train", "train.eval"] {
+            let refused = [
+                four.compile_for(entry, &dims).err(),
+                other.compile(entry).err(),
+                other.graph(entry).err(),
+                other.built(entry).err(),
+            ];
+            for error in refused {
+                let error = error.expect("a mistake").to_string();
+                let wanted = format!("f32[{batch}, 3] cannot be reshaped to [{}, 2, 3]", batch / 2);
+                assert!(error.contains(&wanted), "{error}");
+            }
+        }
+        // Sizes that it takes are found again.
+        other.compile_for("train", &[("batch", 6)]).unwrap();
+    }
+    assert!(model(3).is_err());
 }

@@ -57,6 +57,12 @@ fn the_batch_of_the_inputs_is_that_of_the_state() {
             }
         }
     }
+    // Of a tensor without the axes of its input the batch is not known.
+    write("flat.npz", &[3]);
+    for (model, ty) in MODELS {
+        let errors = bad(at, &format!("run {model} --inputs flat.npz --outputs z.npz"));
+        assert!(errors.contains(&format!("`x` must be {ty}, but `flat.npz` has f32[3]")), "{errors}");
+    }
     write("none.npz", &[0, 3]);
     assert!(bad(at, "train first.ron --data none.npz").contains("no samples"));
     let evaluate = "evaluate first.ron --data none.npz --weights s.safetensors";

@@ -31,6 +31,9 @@ const LOST: &str = "PyTorch's f32 overflows on the way";
 const NO_GRADIENT: &str = "PyTorch's gradient is NaN";
 const NO_RULE: &str = "the result or an operand is NaN";
 
+/// Operators whose zeros have PyTorch's sign.
+const SIGNED_ZEROS: [&str; 6] = ["+", "-", "*", "/", "//", "%"];
+
 /// The values that differ where they may, line by line.
 const LIST: &str = "tests/functions/undefined.tsv";
 
@@ -351,6 +354,9 @@ fn check(row: &Row, values: &mut Values, threads: &Threads, chosen: bool) -> Out
             });
             let title = format!("{} #{case}", row.title());
             compare_result(&title, result, both, (&expected, tolerance), (&row.kind, &mut outcome));
+            if result.name == "y" && row.names.iter().any(|name| SIGNED_ZEROS.contains(&name.as_str())) {
+                outcome.wrong.extend(wrong_zeros(&title, &both[0].values, &expected));
+            }
         }
     }
     outcome
@@ -387,6 +393,14 @@ fn compare_result(
     for (reason, values) in listed {
         outcome.listed.push(format!("{kind}\t{title}\t{name}\t{reason}\t{}", values.join(", ")));
     }
+}
+
+/// Zeros with the other sign.
+fn wrong_zeros(title: &str, found: &[f64], expected: &[f64]) -> Vec<String> {
+    let differs = |a: f64, b: f64| a == 0.0 && b == 0.0 && a.to_bits() != b.to_bits();
+    let both =
+        found.iter().zip(expected).enumerate().filter(|(_, (found, expected))| differs(**found, **expected));
+    both.map(|(i, (found, expected))| format!("{title}: y[{i}] is {found:?}, not {expected:?}")).collect()
 }
 
 /// Compares what differs where it may with the list, or writes it there.

@@ -246,8 +246,8 @@ fn calls_of_functions() -> Vec<(String, bool)> {
 /// The batch that functions are compared with: all sums over it are summed in parallel.
 const MANY: usize = 160 * FROM;
 
-/// Measured: 2 kernels and 2 calls, where a batch is no multiple; and about 290 statements, which are three more rounds of combining
-/// and of sorting, and what is left over of each.
+/// Measured: 2 kernels and 2 calls, where a batch is no multiple; and 346 statements, which are three more rounds of combining and
+/// of sorting, and what is left over of each: a standard deviation has three sums and a maximum.
 #[test]
 fn functions_do_not_grow_with_the_batch() {
     let (mut wrong, mut most) = (Vec::new(), [0; 3]);
@@ -265,7 +265,7 @@ fn functions_do_not_grow_with_the_batch() {
                 let many = at(batch);
                 let more = many.beyond(&few);
                 most.iter_mut().zip(more).for_each(|(most, more)| *most = more.max(*most));
-                if more[0] > 2 || more[1] > 2 || more[2] > 320 {
+                if more[0] > 2 || more[1] > 2 || more[2] > 360 {
                     wrong.push(format!("{call} {entry}: {few:?} at {MANY}, {many:?} at {batch}"));
                 }
             }

@@ -1,5 +1,6 @@
 //! Tests of whole models and of the command: one binary, one module a subject.
 
+mod alike;
 mod bad_days;
 mod batch;
 mod bf16;

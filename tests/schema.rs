@@ -152,6 +152,13 @@ fn holds(root: &Value, words: &Map<String, Value>, word: &str, rule: &Value, val
             let first = words.get("prefixItems").map_or(0, |prefix| prefix.as_array().unwrap().len());
             list.iter().skip(first).all(|item| valid(root, rule, item))
         }),
+        // What is taken where nothing is given may be given.
+        "default" => {
+            let mut others = words.clone();
+            others.remove("default");
+            assert!(valid(root, &Value::Object(others), rule), "{rule} is the default of {words:?}");
+            true
+        }
         "$schema" | "$defs" | "title" | "description" => true,
         own if own.starts_with("x-") => true,
         other => panic!("the checker does not know `{other}`"),

@@ -316,6 +316,10 @@ fn what_cannot_be_right_is_refused() {
     assert!(errors.contains(expected), "{errors}");
     let note = told(at, "train four.ron --data k.csv --epochs 1");
     assert!(note.contains("note: the data have 3 classes, the model tells 4 apart"), "{note}");
+    let rows: String = (0..8).map(|i| format!("{i},1,2,red\n")).collect();
+    fs::write(at.join("one.csv"), format!("a,b,c,kind\n{rows}")).unwrap();
+    let note = told(at, "train two.ron --data one.csv --epochs 1");
+    assert!(note.contains("note: the data have 1 class, the model tells 2 apart"), "{note}");
 
     good(at, "train kind.ron --data k.csv --epochs 1");
     let mut weights = read_tensors(at.join("kind.safetensors")).unwrap();

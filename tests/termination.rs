@@ -23,6 +23,8 @@ const LIMIT: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of machine code of an entry. A depthwise kernel of 128 x 128 takes most, 1.8 MB with its gradients.
 const CODE: usize = 2 << 20;
+/// The same of one case among thousands: kernels of three axes, each with phases and borders of its own, are of many kinds.
+const MOST_CODE: usize = 24 << 20;
 /// One case in so many goes through code generation.
 const THINNED: usize = 5;
 
@@ -167,15 +169,15 @@ fn watched(cases: Vec<Asked>) -> Vec<(String, Taken)> {
 }
 
 /// Fails if one took longer than `limit`, to the program or from there, or is larger than code may be.
-fn judge(mut all: Vec<(String, Taken)>, limit: Duration) {
+fn judge(mut all: Vec<(String, Taken)>, limit: Duration, code: usize) {
     all.sort_by_key(|(_, taken)| taken.program.max(taken.code));
     for (text, taken) in all.iter().rev().take(5) {
         println!("{:>10.1?} {:>10.1?} {:>8} bytes  {text}", taken.program, taken.code, taken.bytes);
     }
     println!("the most code: {} bytes", all.iter().map(|(_, taken)| taken.bytes).max().unwrap_or(0));
-    let slow = |taken: &Taken| taken.program > limit || taken.code > limit || taken.bytes > CODE;
+    let slow = |taken: &Taken| taken.program > limit || taken.code > limit || taken.bytes > code;
     let slow: Vec<_> = all.iter().filter(|(_, taken)| slow(taken)).collect();
-    assert!(slow.is_empty(), "{} cases take more than {limit:?} or {CODE} bytes: {slow:#?}", slow.len());
+    assert!(slow.is_empty(), "{} cases take more than {limit:?} or {code} bytes: {slow:#?}", slow.len());
 }
 
 #[test]
@@ -192,7 +194,7 @@ fn convolutions_compile_within_a_second() {
     for what in ["groups: 3", "stride: [4", "dilation: [3", "output_padding: [2", "ConvTranspose3d"] {
         assert!(asked.iter().filter(|asked| has(asked, what)).count() > 0, "no case with {what}");
     }
-    judge(watched(asked), LIMIT);
+    judge(watched(asked), LIMIT, if all { MOST_CODE } else { CODE });
 }
 
 /// Inputs and bodies whose time once grew with the area of a kernel, or with the square of a number of layers.
@@ -232,7 +234,7 @@ fn large_sizes_compile_within_two_seconds() {
         );
         Asked { text, threads: 2, code: true }
     };
-    judge(watched(LARGE.iter().map(case).collect()), 2 * LIMIT);
+    judge(watched(LARGE.iter().map(case).collect()), 2 * LIMIT, CODE);
 }
 
 #[test]

@@ -110,6 +110,34 @@ impl Bounds {
     }
 }
 
+/// A value that stands for an argument where none is given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Constant {
+    /// A number.
+    Number(f64),
+    /// A whole number.
+    Int(i64),
+    /// A truth value.
+    Flag(bool),
+    /// One of the words that the argument may be.
+    Word(&'static str),
+    /// A call without arguments.
+    Call(&'static str),
+}
+
+impl Constant {
+    /// As it is written in a model; words stand in such quotes.
+    pub fn written(&self, quote: char) -> String {
+        match self {
+            Constant::Number(number) => format!("{number:?}"),
+            Constant::Int(number) => number.to_string(),
+            Constant::Flag(flag) => flag.to_string(),
+            Constant::Word(word) => format!("{quote}{word}{quote}"),
+            Constant::Call(name) => (*name).to_owned(),
+        }
+    }
+}
+
 /// One parameter of a layer or another callable.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Parameter {
@@ -117,16 +145,41 @@ pub(crate) struct Parameter {
     pub kind: Kind,
     pub required: bool,
     pub rule: Rule,
+    /// What it is where it is not given: what its reader takes then, which the tests compare. Nothing where that depends on
+    /// other things, as the stride of a pool does on its kernel.
+    pub default: Option<Constant>,
+}
+
+impl Parameter {
+    /// With a number by default.
+    pub const fn or(self, number: f64) -> Parameter {
+        Parameter { default: Some(Constant::Number(number)), ..self }
+    }
+
+    /// With a whole number by default.
+    pub const fn or_int(self, number: i64) -> Parameter {
+        Parameter { default: Some(Constant::Int(number)), ..self }
+    }
+
+    /// With a word by default.
+    pub const fn or_word(self, word: &'static str) -> Parameter {
+        Parameter { default: Some(Constant::Word(word)), ..self }
+    }
+
+    /// With a call by default.
+    pub const fn or_call(self, name: &'static str) -> Parameter {
+        Parameter { default: Some(Constant::Call(name)), ..self }
+    }
 }
 
 /// A parameter that must be given.
 pub(crate) const fn required(name: &'static str) -> Parameter {
-    Parameter { name, kind: Kind::Value, required: true, rule: Rule::Any }
+    Parameter { name, kind: Kind::Value, required: true, rule: Rule::Any, default: None }
 }
 
-/// A parameter that has a default.
+/// A parameter that need not be given.
 pub(crate) const fn optional(name: &'static str) -> Parameter {
-    Parameter { name, kind: Kind::Value, required: false, rule: Rule::Any }
+    Parameter { name, kind: Kind::Value, required: false, rule: Rule::Any, default: None }
 }
 
 /// A size that must be given.
@@ -136,7 +189,7 @@ pub(crate) const fn size(name: &'static str) -> Parameter {
 
 /// A parameter whose values keep a rule.
 pub(crate) const fn ruled(name: &'static str, rule: Rule, required: bool) -> Parameter {
-    Parameter { name, kind: Kind::Value, required, rule }
+    Parameter { name, kind: Kind::Value, required, rule, default: None }
 }
 
 /// Sizes along so many axes, from 1 on.
@@ -144,19 +197,19 @@ pub(crate) const fn sizes(name: &'static str, axes: usize, required: bool) -> Pa
     ruled(name, Rule::Sizes { axes, low: 1 }, required)
 }
 
-/// A whole number of any sign that has a default, such as an axis.
+/// A whole number of any sign that need not be given, such as an axis.
 pub(crate) const fn int(name: &'static str) -> Parameter {
     ruled(name, Rule::Int, false)
 }
 
-/// A number from `low` to `high` that has a default.
+/// A number from `low` to `high` that need not be given.
 pub(crate) const fn within(name: &'static str, low: f64, high: f64) -> Parameter {
     number(name, Bounds::closed(low, high))
 }
 
-/// A number within bounds that has a default.
+/// A number within bounds that need not be given.
 pub(crate) const fn number(name: &'static str, bounds: Bounds) -> Parameter {
-    Parameter { name, kind: Kind::Value, required: false, rule: Rule::Within(bounds) }
+    Parameter { name, kind: Kind::Value, required: false, rule: Rule::Within(bounds), default: None }
 }
 
 /// A number within bounds that must be given.
@@ -164,9 +217,10 @@ pub(crate) const fn required_number(name: &'static str, bounds: Bounds) -> Param
     Parameter { required: true, ..number(name, bounds) }
 }
 
-/// A truth value that has a default.
-pub(crate) const fn flag(name: &'static str) -> Parameter {
-    Parameter { name, kind: Kind::Value, required: false, rule: Rule::Flag }
+/// A truth value, and what it is by default.
+pub(crate) const fn flag(name: &'static str, default: bool) -> Parameter {
+    let default = Some(Constant::Flag(default));
+    Parameter { name, kind: Kind::Value, required: false, rule: Rule::Flag, default }
 }
 
 /// A parameter with a few possible words, those of `W`.
@@ -176,7 +230,7 @@ pub(crate) const fn word<W: Words>(name: &'static str, required: bool) -> Parame
 
 /// A parameter with a few possible words.
 pub(crate) const fn one_of(name: &'static str, words: &'static [&'static str], required: bool) -> Parameter {
-    Parameter { name, kind: Kind::Word(words), required, rule: Rule::Any }
+    Parameter { name, kind: Kind::Word(words), required, rule: Rule::Any, default: None }
 }
 
 /// A parameter that is one of a few callables, or a number within bounds.
@@ -186,7 +240,7 @@ pub(crate) const fn call(
     bounds: Bounds,
     required: bool,
 ) -> Parameter {
-    Parameter { name, kind: Kind::Call(calls), required, rule: Rule::Within(bounds) }
+    Parameter { name, kind: Kind::Call(calls), required, rule: Rule::Within(bounds), default: None }
 }
 
 /// The words that an argument may be, as an enumeration: who reads one matches all of them. See [`words!`].

@@ -39,7 +39,7 @@ words! {
 }
 
 const STD: Parameter = required_number("std", Bounds::NOT_NEGATIVE);
-const HE: [Parameter; 2] = [word::<Fan>("fan", false), number("slope", Bounds::ANY)];
+const HE: [Parameter; 2] = [word::<Fan>("fan", false).or_word("in"), number("slope", Bounds::ANY).or(0.0)];
 
 calls! {
     /// The initialisers, for the argument `init` of layers.
@@ -48,23 +48,23 @@ calls! {
         Ones: &[],
         Constant: &[required_number("value", Bounds::ANY)],
         Uniform: &[required_number("low", Bounds::ANY), required_number("high", Bounds::ANY)],
-        Normal: &[STD, number("mean", Bounds::ANY)],
+        Normal: &[STD, number("mean", Bounds::ANY).or(0.0)],
         TruncatedNormal: &[STD],
         HeNormal: &HE,
         HeUniform: &HE,
-        XavierNormal: &[number("gain", Bounds::ANY)],
-        XavierUniform: &[number("gain", Bounds::ANY)],
+        XavierNormal: &[number("gain", Bounds::ANY).or(1.0)],
+        XavierUniform: &[number("gain", Bounds::ANY).or(1.0)],
         LecunNormal: &[],
         LecunUniform: &[],
-        Identity: &[number("gain", Bounds::ANY)],
+        Identity: &[number("gain", Bounds::ANY).or(1.0)],
         Default: &[],
     }
 }
 
 /// How a layer's weights are filled.
-pub(crate) const INIT: Parameter = call("init", &INITS, Bounds::ANY, false);
+pub(crate) const INIT: Parameter = call("init", &INITS, Bounds::ANY, false).or_call("Default");
 /// How its biases are filled.
-pub(crate) const BIAS_INIT: Parameter = call("bias_init", &INITS, Bounds::ANY, false);
+pub(crate) const BIAS_INIT: Parameter = call("bias_init", &INITS, Bounds::ANY, false).or_call("Default");
 
 impl Init {
     /// The argument `name` of a layer, or PyTorch's default for weights: uniform within 1/sqrt(fan in), which is

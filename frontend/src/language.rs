@@ -11,6 +11,7 @@ use crate::source::Source;
 use crate::syntax::{Kind as Notation, Value};
 use crate::{build, init, optimizers};
 
+pub use crate::arguments::Constant;
 pub use crate::model::structure::{Field, Form, Structure};
 
 /// What something that can be called is.
@@ -76,6 +77,8 @@ pub struct Argument {
     pub required: bool,
     /// What may be given.
     pub takes: Takes,
+    /// What stands for it where it is not given; nothing where that depends on other things.
+    pub default: Option<Constant>,
 }
 
 impl Argument {
@@ -256,6 +259,12 @@ fn callable(kind: Kind, signature: &'static Signature) -> Callable {
     let arguments = signature.parameters.iter().map(|parameter| Argument {
         name: parameter.name,
         required: parameter.required,
+        default: match (kind, parameter.name) {
+            (Kind::Optimizer, "lr") => {
+                optimizers::find(signature.name).and_then(|optimizer| optimizer.lr).map(Constant::Number)
+            }
+            _ => parameter.default,
+        },
         takes: match (parameter.kind, parameter.rule) {
             (ArgumentKind::Word(words), Rule::Padding(axes)) => Takes::Paddings { axes, words },
             (ArgumentKind::Word(words), _) => Takes::Words(words),

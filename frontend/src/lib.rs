@@ -80,7 +80,7 @@ impl Model {
             return diagnostics.into_result(()).and_then(|()| unread(&source));
         };
         if !diagnostics.is_empty()
-            && let Err(more) = build_all(&tree, &Settings::default())
+            && let Err(more) = build_all(&tree, &Settings::default(), None)
         {
             diagnostics.extend(more);
         }
@@ -134,7 +134,17 @@ impl Model {
     ///
     /// Wrong settings, unknown names, shapes that do not fit: all that can be found in one run.
     pub fn instantiate(&self, settings: &Settings) -> Result<Instance, Diagnostics> {
-        build_all(&self.tree, settings)
+        build_all(&self.tree, settings, None)
+    }
+
+    /// The same for other sizes than an instance has. An entry point that does not take them stands in the way of no other:
+    /// it has no graph then, and [`Instance::refused`] says why. The state is that of all entry points all the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::instantiate`], where no entry point takes the sizes, or those that do need other state.
+    pub fn instantiate_beside(&self, settings: &Settings, known: &Instance) -> Result<Instance, Diagnostics> {
+        build_all(&self.tree, settings, Some(known))
     }
 
     /// The table of layers alone, in training or not; nothing where they have mistakes.
@@ -164,6 +174,8 @@ pub struct Instance {
     /// The graph that shows what preparation is fitted to.
     fit: Option<Graph>,
     notes: Vec<(String, String)>,
+    /// Entry points that cannot be run for these sizes, and why.
+    refused: Vec<(String, Diagnostics)>,
     places: std::collections::HashMap<String, Place>,
 }
 
@@ -223,6 +235,28 @@ impl Instance {
         self.notes.iter().filter(move |(of, _)| of == entry).map(|(_, note)| note.as_str())
     }
 
+    /// Why an entry point cannot be run for these sizes, which others take. Its graph is there where a layer trains on several
+    /// values, for a batch of 1, and not where [`Model::instantiate_beside`] found that it cannot be built; its state is there.
+    pub fn refused(&self, entry: &str) -> Option<&Diagnostics> {
+        self.refused.iter().find(|(name, _)| name == entry).map(|(_, why)| why)
+    }
+
+    /// The state of all entry points, in the order of a known instance, where `slots` are those of the ones that were built.
+    fn state_beside(&self, known: &Instance, slots: Vec<Slot>) -> Result<Vec<Slot>, Diagnostics> {
+        let lacking = || self.refused.iter().filter(|(name, _)| self.graph(name).is_none());
+        if lacking().next().is_none() {
+            return Ok(slots);
+        }
+        let is_known = |slot: &Slot| known.slots.iter().any(|known| known.name == slot.name);
+        if self.graphs.is_empty() || !slots.iter().all(is_known) {
+            let mut all = Diagnostics::default();
+            lacking().for_each(|(_, why)| all.extend(why.clone()));
+            return Err(all);
+        }
+        let built = |slot: &Slot| slots.iter().find(|built| built.name == slot.name).unwrap_or(slot).clone();
+        Ok(known.slots.iter().map(built).collect())
+    }
+
     /// What the model says of its data.
     pub fn declared(&self) -> &Data {
         &self.data
@@ -253,16 +287,21 @@ fn with_names<T>(mut build: impl FnMut(&mut LayerNames) -> T) -> T {
     built
 }
 
-/// Builds all entry points.
-fn build_all(tree: &Arc<Tree>, settings: &Settings) -> Result<Instance, Diagnostics> {
+/// Builds all entry points; beside a known instance those that can be.
+fn build_all(
+    tree: &Arc<Tree>,
+    settings: &Settings,
+    known: Option<&Instance>,
+) -> Result<Instance, Diagnostics> {
     let set: Vec<(String, Val)> = build::settings::check(tree, settings)?;
-    with_names(|names| build_entries(tree, settings, &set, names))
+    with_names(|names| build_entries(tree, settings, &set, known, names))
 }
 
 fn build_entries(
     tree: &Arc<Tree>,
     settings: &Settings,
     set: &[(String, Val)],
+    known: Option<&Instance>,
     layer_names: &mut LayerNames,
 ) -> Result<Instance, Diagnostics> {
     let mut diagnostics = Diagnostics::default();
@@ -278,6 +317,7 @@ fn build_entries(
         data: tree.data.declared.clone(),
         fit: None,
         notes: Vec::new(),
+        refused: Vec::new(),
         places: Default::default(),
     };
     if tree.entries.is_empty() {
@@ -294,6 +334,10 @@ fn build_entries(
         for &form in forms {
             let (built, found, note) = entry::build(tree, settings, set, entry, form, layer_names);
             instance.notes.extend(note.map(|note| (entry.name.value.clone(), note)));
+            if known.is_some() && !found.is_empty() {
+                instance.refused.push((entry.name_of(form), found));
+                continue;
+            }
             // Most of what inference mode finds, training has found.
             if form == Form::Main || diagnostics.is_empty() {
                 diagnostics.extend(found);
@@ -305,6 +349,9 @@ fn build_entries(
                 instance.rows_of_training = built.train;
             }
             instance.dims = built.dims;
+            if !built.refused.is_empty() {
+                instance.refused.push((built.graph.name.clone(), built.refused));
+            }
             fits = fits.max(built.fits);
             instance.places.extend(built.places);
             for graph in [Some(built.graph), built.formulas].into_iter().flatten() {
@@ -312,7 +359,10 @@ fn build_entries(
             }
         }
     }
-    instance.slots = state.slots;
+    instance.slots = match known {
+        Some(known) => instance.state_beside(known, state.slots)?,
+        None => state.slots,
+    };
     if diagnostics.is_empty() {
         instance.fit = entry::build_fit(tree, settings, set, fits, layer_names);
         match build::initial::init_graph(&instance.slots) {

@@ -155,6 +155,137 @@ fn every_argument_matters() {
     }
 }
 
+/// Optional arguments whose absence is no value that could be written: it depends on other things, or there is none.
+const NO_DEFAULT: [&str; 26] = [
+    "axes",
+    "axis",
+    "divisor_override",
+    "dtype",
+    "fill",
+    "ignore_index",
+    "key",
+    "key_mask",
+    "lr",
+    "mask",
+    "mode",
+    "padding_idx",
+    "per",
+    "pos_weight",
+    "scale",
+    "start",
+    "step",
+    "stop",
+    "stride",
+    "u",
+    "v",
+    "value",
+    "w",
+    "weights",
+    "y",
+    "z",
+];
+
+/// A default that the language tells of is the one that is used: written out, it changes nothing.
+#[test]
+fn defaults_are_those_that_are_used() {
+    let mut seen = HashSet::new();
+    for (pattern, optional) in FUNCTIONS {
+        written_out(Kind::Function, function_name(pattern), optional, &mut seen, |arguments| {
+            let more: String = arguments.iter().map(|(name, value)| format!(", {name}={value}")).collect();
+            expression(&pattern.replace("{}", &more))
+        });
+    }
+    for (kind, table, wrap) in TABLES {
+        for row in table {
+            written_out(kind, row.0, row.2, &mut seen, |arguments| {
+                let more: Vec<String> =
+                    arguments.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+                wrap(row, &more.join(", "))
+            });
+        }
+    }
+    for Callable { kind, name, arguments } in callables() {
+        for argument in arguments.iter().filter(|argument| !argument.required) {
+            match argument.default {
+                Some(_) => {
+                    let known = seen.contains(&(kind, name, argument.name));
+                    assert!(known, "{kind:?} {name}: no row shows the default of `{}`", argument.name);
+                }
+                None => assert!(
+                    NO_DEFAULT.contains(&argument.name),
+                    "{kind:?} {name}: `{}` has no default: say it in its signature",
+                    argument.name
+                ),
+            }
+        }
+    }
+}
+
+/// Compares a call without arguments with one that has a default written out, alone; where it has no effect alone, beside each of
+/// the other optional ones. What was compared goes into `seen`.
+fn written_out(
+    kind: Kind,
+    name: &str,
+    optional: &[(&str, &str)],
+    seen: &mut HashSet<(Kind, &'static str, &'static str)>,
+    text: impl Fn(&[(&str, &str)]) -> String,
+) {
+    let callable = kind.callables().into_iter().find(|callable| callable.name == name).expect("a callable");
+    let quote = if kind == Kind::Function { '\'' } else { '"' };
+    for argument in &callable.arguments {
+        let Some(default) = argument.default.map(|default| default.written(quote)) else { continue };
+        let alone: &[(&str, &str)] = &[];
+        for base in std::iter::once(alone).chain(optional.chunks(1)) {
+            let key = (kind, callable.name, argument.name);
+            if !base.is_empty() && seen.contains(&key) || base.iter().any(|(name, _)| *name == argument.name)
+            {
+                continue;
+            }
+            let with = [base, &[(argument.name, default.as_str())]].concat();
+            if let (Ok(plain), Ok(with)) = (graphs(&text(base)), graphs(&text(&with))) {
+                assert!(with == plain, "{}: `{}` is not {default} by default", text(base), argument.name);
+                seen.insert(key);
+            }
+        }
+    }
+}
+
+/// The same of fields of steps and entries.
+#[test]
+fn defaults_of_fields_are_those_that_are_used() {
+    let train = |entry: &str| {
+        format!(
+            "Model(
+                inputs: {{ \"x\": \"f32[2, 5]\" }},
+                body: [Linear(name: \"a\", features: 4), Linear(name: \"b\", features: 3)],
+                entries: {{ \"train\": {entry} }},
+            )"
+        )
+    };
+    let group = "Train(loss: \"mean(it)\", optimizer: Sgd(lr: 0.1), groups: [Group(of: \"a.*\", weight_decay: 0.1{})])";
+    let texts = [
+        ("Concat", "axis", layer("Concat(branches: [[Relu], [Tanh]]{})", "f32[2, 5]")),
+        ("Repeat", "index", layer("Repeat(times: 2, body: [Linear(features: \"i + 2\")]{})", "f32[2, 5]")),
+        ("Entry", "mode", train("Entry(steps: [], outputs: { \"y\": \"it\" }{})")),
+        ("Group", "lr", train(group)),
+        ("Group", "frozen", train(group)),
+    ];
+    let structures = [language::parts(), language::entries(), language::structures()].concat();
+    for structure in structures {
+        // What is held out from training is no part of a graph.
+        for field in structure.fields.iter().filter(|field| field.name != "stratified") {
+            let Some(default) = field.default.map(|default| default.written('"')) else { continue };
+            let text = texts.iter().find(|(of, name, _)| (*of, *name) == (structure.name, field.name));
+            let (.., text) =
+                text.unwrap_or_else(|| panic!("{} needs a text for `{}`", structure.name, field.name));
+            let [plain, with] = [String::new(), format!(", {}: {default}", field.name)].map(|more| {
+                graphs(&text.replace("{}", &more)).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"))
+            });
+            assert!(plain == with, "{}: `{}` is not {default} by default", structure.name, field.name);
+        }
+    }
+}
+
 /// What is not used is reported at its place, and says why.
 #[test]
 fn unused_arguments_are_reported() {
@@ -172,6 +303,8 @@ fn unused_arguments_are_reported() {
     ] {
         let found = mistakes(&text);
         assert!(found.contains(&format!("`{argument}` has no effect here")), "{text}\n{found}");
+        let of_momentum = ["nesterov", "dampening"].contains(&argument);
+        assert_eq!(found.contains("it needs `momentum`"), of_momentum, "{text}\n{found}");
     }
     // Nothing is said of what is not there.
     assert_eq!(mistakes(&expression("max(x, 2, axis=none)")), "");

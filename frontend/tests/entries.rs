@@ -123,6 +123,33 @@ fn what_the_loss_does_not_depend_on_stays() {
     assert_eq!(written, ["a", "step"]);
 }
 
+/// Nor what it depends on without a gradient: behind `stop_gradient`, a comparison, a whole number.
+#[test]
+fn what_the_loss_has_no_gradient_by_stays() {
+    let text = |loss: &str| {
+        format!(
+            "Model(
+                inputs: {{ \"t\": \"f32[5]\" }},
+                body: [Parameter(name: \"a\", dims: [5], init: Ones), Parameter(name: \"b\", dims: [5], init: Ones)],
+                entries: {{ \"train\": Train(loss: \"{loss}\", optimizer: Sgd(lr: 0.1, weight_decay: 0.5)) }},
+            )"
+        )
+    };
+    for way in ["stop_gradient(b)", "float(b > 0)", "float(int(b))", "t * t[argmax(b)]", "where(b > 0, t, 1)"]
+    {
+        let instance = build(&text(&format!("sum(a * {way})")));
+        let graph = instance.graph("train").expect("train");
+        let written: Vec<&str> =
+            graph.outputs().iter().filter(|o| o.role == Role::State).map(|o| o.name.as_str()).collect();
+        assert_eq!(written, ["a", "step"], "{way}");
+        let found = mistakes(&text(&format!("sum({way})")));
+        assert!(
+            found.contains("the loss does not depend on any parameter that is trained"),
+            "{way}: {found}"
+        );
+    }
+}
+
 /// The second step sees the updated value, not the way to it.
 #[test]
 fn steps_see_values() {

@@ -238,6 +238,13 @@ fn steps_that_may_not_be_run_are_checked() {
     ] {
         count(steps, &[message, none]);
     }
+    // What stands in for a name is nobody's.
+    let named = "Linear(name: \"a b\", features: 8), Linear(name: \"b\", features: 8)";
+    for step in ["Ref(\"cccc\")", "Reuse(\"cccc\")"] {
+        let found = mistakes(&formulas("\"x\": \"f32[4, 8]\"", &format!("{named}, {step}"), &["it"]));
+        let help = found.lines().rfind(|line| line.contains("help: ")).unwrap_or_default();
+        assert!(help.contains('b') && !help.contains('#'), "{step}\n{found}");
+    }
     // A name stays one, though what it stands for is a mistake.
     count("Let(\"n\", \"2 & 3\"), Linear(\"n\")", &["`&`"]);
     count("Let(\"n\", Linear(3)), Linear(\"n\")", &["expected a number or an expression"]);
@@ -286,4 +293,37 @@ fn recursion_whose_end_is_a_mistake_ends() {
         let both = found.contains(message) && found.contains("`features` must be");
         assert!(both && found.matches("error:").count() == 2, "{call}\n{found}");
     }
+}
+
+/// What is used inside of itself is named, and so is what would be right for a name that there is not.
+#[test]
+fn reuse_of_what_is_not_there_yet_is_explained() {
+    for (body, parts) in [
+        (
+            "Sequential(name: \"s\", body: [Relu, Reuse(\"s\")])",
+            ["nested more than 64 deep", "does `s` use itself?"],
+        ),
+        ("Reuse(\"nosuch\")", ["there is no layer `nosuch` to reuse", "`Linear(name: \"nosuch\", ...)`"]),
+    ] {
+        let found = mistakes(&formulas("\"x\": \"f32[4, 8]\"", body, &["it"]));
+        assert!(parts.iter().all(|part| found.contains(part)), "{body}\n{found}");
+    }
+}
+
+/// A size in a sum or product is known as one alone is: `batch` has its default, and for others it is said how to give one.
+#[test]
+fn sizes_in_products_are_known_as_those_alone() {
+    let model = |ty: &str| formulas(&format!("\"x\": \"f32[{ty}, 4]\""), "", &["it"]);
+    for (ty, dims, extent) in [("batch * 2", 64, 128), ("3 + batch", 64, 67)] {
+        let model = Model::parse("test.ron", &model(ty), &brolga_frontend::no_imports).unwrap();
+        let sized = |settings: &Settings| model.instantiate(settings).unwrap_or_else(|e| panic!("{e}"));
+        let instance = sized(&Settings::default());
+        assert_eq!(instance.dims(), [("batch".to_owned(), dims)]);
+        let graph = instance.graph("infer").unwrap();
+        assert_eq!(graph.ty(graph.outputs()[0].value).dims, [extent, 4]);
+        assert_eq!(sized(&Settings::default().dim("batch", 5)).dims(), [("batch".to_owned(), 5)]);
+    }
+    let found = mistakes(&model("2 * n"));
+    assert!(found.contains("the size `n` has no value") && found.contains("`--dim n=32`"), "{found}");
+    assert_eq!(found.matches("error:").count(), 1, "{found}");
 }

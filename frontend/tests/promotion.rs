@@ -2,6 +2,7 @@
 
 use brolga_frontend::language::{self, Takes};
 use brolga_frontend::{Model, Settings, no_imports};
+use brolga_ir::DType;
 use brolga_ir::ops::Role;
 
 use crate::common::formulas;
@@ -170,5 +171,26 @@ fn functions_of_truth_values_are_told_by_their_names() {
         let own = format!("`{}` does not take truth values", function.name);
         let of_parts = mistakes.contains("does not take truth values") && !mistakes.contains(&own);
         assert!(!mistakes.contains("is not defined for") && !of_parts, "{call}: {mistakes}");
+    }
+}
+
+/// Weights are of the model's type: an input of another is told with what to do, and not by an operator inside.
+#[test]
+fn weights_of_another_type_than_the_input_are_told() {
+    for layer in ["Linear(2)", "Conv1d(2, 3)", "ConvTranspose1d(2, 3)", "MultiHeadAttention(2)"] {
+        let built = |body: &str, float: DType| {
+            let model =
+                Model::parse("test.ron", &formulas("\"d\": \"f64[2, 4, 8]\"", body, &["it"]), &no_imports);
+            let settings = Settings { float, ..Settings::default() };
+            model.and_then(|model| model.instantiate(&settings)).map_err(|mistakes| mistakes.to_string())
+        };
+        let mistakes = built(layer, DType::F32).err().unwrap_or_default();
+        for part in
+            ["the weights are f32, but the input is f64[2, 4, 8]", "cast(it, 'f32')", "--precision f64"]
+        {
+            assert!(mistakes.contains(part), "{layer}: {mistakes}");
+        }
+        assert!(built(&format!("Expr(\"cast(it, 'f32')\"), {layer}"), DType::F32).is_ok(), "{layer}");
+        assert!(built(layer, DType::F64).is_ok(), "{layer}");
     }
 }

@@ -62,6 +62,29 @@ fn expressions_are_those_of_pytorch() {
     }
 }
 
+/// Powers by constants that are functions of their own: a root of minus infinity is NaN, as in PyTorch.
+#[test]
+fn powers_by_constants_at_the_ends_of_the_numbers() {
+    let (inf, nan) = (f32::INFINITY, f32::NAN);
+    let table = [
+        ("x ** 0.5", [nan, nan, 0.0, 2.0, inf, nan]),
+        ("x ** -0.5", [nan, nan, inf, 0.5, 0.0, nan]),
+        ("x ** 2", [inf, 1.0, 0.0, 16.0, inf, nan]),
+        ("x ** 3", [-inf, -1.0, 0.0, 64.0, inf, nan]),
+    ];
+    let text = formulas("\"x\": \"f32[6]\"", "", &table.map(|(expression, _)| expression));
+    let instance = Model::parse("test.ron", &text, &no_imports)
+        .and_then(|model| model.instantiate(&Settings::default()))
+        .unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let x = Tensor::f32([6], [-inf, -1.0, 0.0, 4.0, inf, nan]);
+    let results = run(instance.graph("infer").expect("infer"), &HashMap::from([("x".to_owned(), x)]));
+    for (position, (expression, expected)) in table.iter().enumerate() {
+        let found = numbers(&results[&position.to_string()]);
+        let same = |(a, &b): (&f64, &f32)| *a == f64::from(b) || a.is_nan() && b.is_nan();
+        assert!(found.iter().zip(expected).all(same), "{expression}: {found:?}, not {expected:?}");
+    }
+}
+
 /// What cannot be indexed, multiplied or put together is reported, with what would be right.
 #[test]
 fn mistakes_say_what_is_right() {

@@ -64,6 +64,9 @@ pub fn check(text: &str) -> Result<usize, Refused> {
     let failed = |error: brolga::Error| Refused::Compiler(error.to_string());
     let mut kernels = 0;
     for name in model.instance().entries() {
+        if let Some(why) = model.instance().refused(name) {
+            return Err(Refused::Diagnostic(why.to_string()));
+        }
         let graph = model.graph(name).map_err(failed)?;
         let mut compiler = Compiler::new(&CompileOptions::default());
         brolga::cost::flops(&compiler.differentiate(graph).map_err(failed)?);

@@ -14,7 +14,7 @@ use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Type, Value};
 
 use crate::manager::Options;
-use crate::rewrite::{Replacement, sweep_all};
+use crate::rewrite::{Replacement, sweep_for};
 
 /// Updates that are added one after the other, at most.
 const CHAIN: usize = 256;
@@ -23,7 +23,8 @@ type Built = Result<Value, GraphError>;
 
 /// Rewrites long sums by indices.
 pub fn accumulate(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
-    sweep_all(graph, &mut accumulate_node)
+    let of_kind = |op: &Op| matches!(op, Op::Scatter(_) | Op::ScatterAlong(_));
+    sweep_for(graph, of_kind, &mut accumulate_node)
 }
 
 fn accumulate_node(graph: &mut Graph, id: NodeId) -> Replacement {

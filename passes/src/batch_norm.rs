@@ -114,7 +114,9 @@ impl Step {
                     (*from, *to) = (*from / most, *to / least);
                 }
             }
-            if !(*from >= 1.0 / largest && *to <= largest && added <= largest) {
+            // What is no number is not ordinary either.
+            let ordinary = *from >= 1.0 / largest && *to <= largest && added <= largest;
+            if !ordinary {
                 return None;
             }
         }

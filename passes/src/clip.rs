@@ -45,6 +45,11 @@ pub(crate) struct Windowed {
 }
 
 impl Windowed {
+    /// Whether an operator looks through windows.
+    pub(crate) fn is_one(op: &Op) -> bool {
+        matches!(op, Op::ReduceWindow(_) | Op::WindowSelect(_))
+    }
+
     /// The node, if it is one and has elements and windows.
     pub(crate) fn at(graph: &Graph, id: NodeId) -> Option<Windowed> {
         let node = graph.node(id);

@@ -18,7 +18,7 @@ use brolga_ir::{Builder, Graph, GraphError, NodeId, Origin, Value};
 
 use crate::manager::Options;
 use crate::regions;
-use crate::rewrite::sweep_all;
+use crate::rewrite::sweep_for;
 
 /// Removes every `gradient` and `jvp` operator.
 pub fn grad(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
@@ -46,7 +46,7 @@ fn differentiate_all(graph: &mut Graph) -> Result<bool, GraphError> {
 
 /// Replaces `stop_gradient` by its operand.
 fn release(graph: &mut Graph) -> Result<bool, GraphError> {
-    sweep_all(graph, &mut |graph, id| {
+    sweep_for(graph, |op: &Op| matches!(op, Op::StopGradient(_)), &mut |graph, id| {
         let node = graph.node(id);
         Ok(matches!(node.op, Op::StopGradient(_)).then(|| node.operands.clone()))
     })

@@ -27,7 +27,7 @@ use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Tensor, Type, Value};
 
 use crate::clip::Windowed;
 use crate::manager::Options;
-use crate::rewrite::{Replacement, sweep_all};
+use crate::rewrite::{Replacement, sweep_for};
 
 /// Places of a window up to which it stays as it is: 8 x 8.
 const MOST_TAPS: usize = 64;
@@ -43,7 +43,7 @@ type Winner = Result<[Value; 2], GraphError>;
 
 /// Rewrites long windows.
 pub fn pooling(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
-    sweep_all(graph, &mut pool_node)
+    sweep_for(graph, Windowed::is_one, &mut pool_node)
 }
 
 fn pool_node(graph: &mut Graph, id: NodeId) -> Replacement {

@@ -1,5 +1,6 @@
 //! The one way in which passes replace nodes: a sweep over the graph, operands first.
 
+use brolga_ir::ops::Op;
 use brolga_ir::{Graph, GraphError, NodeId, Value};
 
 use crate::regions;
@@ -18,6 +19,18 @@ pub(crate) fn sweep_all(
 ) -> Result<bool, GraphError> {
     let inside = regions::apply(graph, &mut |region| sweep_all(region, visit))?;
     let here = sweep(graph, visit)?;
+    Ok(inside || here)
+}
+
+/// The same for rules of a few kinds of operators: where there is none of them, nothing is gone through.
+pub(crate) fn sweep_for(
+    graph: &mut Graph,
+    of_kind: fn(&Op) -> bool,
+    visit: &mut dyn FnMut(&mut Graph, NodeId) -> Replacement,
+) -> Result<bool, GraphError> {
+    let inside = regions::apply(graph, &mut |region| sweep_for(region, of_kind, visit))?;
+    let any = graph.nodes().any(|id| of_kind(&graph.node(id).op));
+    let here = any && sweep(graph, visit)?;
     Ok(inside || here)
 }
 

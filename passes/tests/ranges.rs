@@ -3,7 +3,7 @@
 //! huge or tiny (1e-37 to 1e37); in the others they are moderate (10 to 2^14 and their inverses), but so many that their
 //! product leaves the ordinary. Rows and scalars may be state, which is prepared; then they are of a size that training leaves
 //! behind. Where the graph as it is written has the result of the same graph in `f64`, so has what the passes make of it.
-//! `BROLGA_CASES` counts the cases (400 without, about 4 seconds).
+//! `BROLGA_CASES` counts the cases (400 without, about a second).
 
 use brolga_ir::graph::Origin;
 use brolga_ir::ops::Role;
@@ -270,7 +270,8 @@ fn check(seed: u64, differentiated: bool) -> Result<usize, String> {
                     continue;
                 }
                 count += 1;
-                if !near(&found[name], 1e-2) {
+                // A gradient whose terms cancel is what rounding leaves: it says nothing of the range.
+                if right.get(i).to_f64() != 0.0 && !near(&found[name], 1e-2) {
                     let [found, written] = [&found, &written].map(|values| values[name].get(i).to_f64());
                     return Err(format!("{what}: {name}[{i}] is {found}, as written {written}\n{narrow}"));
                 }

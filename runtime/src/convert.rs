@@ -1,7 +1,8 @@
 //! Numbers as files have them, and as inputs want them.
 //!
 //! A file may have more element types than tensors: what is read becomes the smallest of our types that has the same
-//! numbers, and where an input wants another type it is converted once more. So all commands read alike.
+//! numbers, and where an input wants another type or shape it is converted once more: [`Tensor::for_input`]. So all
+//! commands read alike.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{DType, Tensor};
@@ -129,6 +130,33 @@ fn outside(value: impl std::fmt::Display, to: DType) -> Error {
 }
 
 impl Tensor {
+    /// The tensor as an input of that type and shape takes it: [`converted`](Tensor::converted), and with those dimensions
+    /// where it [`fits`](Tensor::fits) them. Others stay as they are, and who takes the tensor says what is wrong.
+    ///
+    /// # Errors
+    /// Those of [`converted`](Tensor::converted).
+    pub fn for_input(self, dtype: DType, dims: &[usize]) -> Result<Tensor> {
+        let dims = if self.fits(dims) { dims.to_vec() } else { self.dims().to_vec() };
+        Ok(self.converted(dtype)?.with_dims(dims))
+    }
+
+    /// Whether it has as many samples (axis 0) as `dims`, and the same elements of each in the same order: a sample may have
+    /// more or fewer axes of size 1, and be one row on either side. So `[8, 192]` and `[8, 1, 3, 8, 8]` fit `[8, 3, 8, 8]`, and
+    /// `[8, 1]` fits `[8]`; `[8, 3, 64]` and `[8, 8, 8, 3]` do not: which axes were meant is not known.
+    pub fn fits(&self, dims: &[usize]) -> bool {
+        let (Some((count, found)), Some((samples, expected))) =
+            (self.dims().split_first(), dims.split_first())
+        else {
+            return self.dims() == dims;
+        };
+        let row = found.len() == 1 || expected.len() == 1;
+        let without_ones =
+            |dims: &[usize]| -> Vec<usize> { dims.iter().copied().filter(|d| *d != 1).collect() };
+        let (found, expected) = (without_ones(found), without_ones(expected));
+        let size = |dims: &[usize]| dims.iter().product::<usize>();
+        count == samples && (found == expected || row && size(&found) == size(&expected))
+    }
+
     /// The same numbers in another element type; rounded where floats lose digits. Truth values are 0 and 1.
     ///
     /// # Errors

@@ -8,11 +8,12 @@ use crate::executable::Executable;
 use crate::feed::{Feed, NotFinite};
 use crate::manifest::Manifest;
 use crate::metrics::{MetricSums, Metrics};
+use crate::progress::Flow;
 use crate::ranges;
 use crate::state::State;
 use crate::tensor::Tensor;
 use crate::threads::Threads;
-use crate::train::{Flow, indices};
+use crate::train::indices;
 
 /// The executables that run one entry over any number of samples: whole batches, then what is left one by one. Since a
 /// sample has the same bits in a batch and alone, it does not matter to its results where it stands.

@@ -31,6 +31,7 @@ mod manifest;
 mod metrics;
 mod names;
 mod npz;
+mod progress;
 mod random;
 mod ranges;
 mod record;
@@ -61,6 +62,7 @@ pub use manifest::{IndexRange, Input, Manifest, Output, Refusal, StateSlot};
 pub use metrics::{MetricSums, Metrics, TOTAL};
 pub use names::{MAX_NAME, Shown, check_name, counted, cut, first_of, listed, listed_in_quotes};
 pub use npz::{holds_results, read_tensors, write_results, write_tensors};
+pub use progress::{Epoch, Flow, Plan, Progress, Step};
 pub use random::{Purpose, Random, permutation, philox};
 pub use record::{DataRecord, HeldOutRecord};
 pub use regular::{MAX_TEXT, open_regular, read_regular};
@@ -70,8 +72,5 @@ pub use tensor::{
 };
 pub use tensor_file::{TensorFile, write_safetensors};
 pub use threads::{MAX_THREADS, Threads};
-pub use train::{
-    CheckpointOptions, Epoch, Failures, Flow, LogOptions, Options, Outcome, Plan, Programs, Progress, Step,
-    train,
-};
+pub use train::{CheckpointOptions, Failures, LogOptions, Options, Outcome, Programs, train};
 pub use weights::{LoadReport, file_header};

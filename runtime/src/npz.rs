@@ -2,7 +2,8 @@
 //!
 //! Format: "numpy.lib.format", versions 1.0 to 3.0, in NumPy's reference.
 
-use std::io::{BufReader, Read, Write};
+use std::collections::HashSet;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use zip::write::SimpleFileOptions;
@@ -138,6 +139,13 @@ fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
         format_error(format!("it is not a whole zip archive: {e}")).within(in_file(path))
     };
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
+    let (mut directory, _) = open_regular(path).map_err(|e| Error::io("read", path, e))?;
+    let start = SeekFrom::Start(archive.central_directory_start());
+    let twice = directory.seek(start).and_then(|_| named_twice(BufReader::new(directory)));
+    if let Some(name) = twice.map_err(|e| Error::io("read", path, e))? {
+        let message = format!("the name `{}` is used twice", name.strip_suffix(".npy").unwrap_or(&name));
+        return Err(Error::new(ErrorKind::Name, message).within(in_file(path)));
+    }
     let mut tensors: Vec<(String, Tensor)> = Vec::new();
     for i in 0..archive.len() {
         let mut member = archive.by_index(i).map_err(broken)?;
@@ -154,6 +162,28 @@ fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
         tensors.push((name.to_string(), tensor));
     }
     Ok(tensors)
+}
+
+/// The name that two members have, if two have one, from an archive's directory: its reader knows the last of them alone.
+///
+/// Format: "APPNOTE.TXT", section 4.3.12, in PKWARE's reference.
+fn named_twice(mut directory: impl Read) -> io::Result<Option<String>> {
+    let mut seen = HashSet::new();
+    loop {
+        let mut header = [0; 46];
+        // What follows the last member begins otherwise, or is shorter.
+        if directory.read_exact(&mut header).is_err() || header[..4] != *b"PK\x01\x02" {
+            return Ok(None);
+        }
+        let length = |at: usize| u64::from(u16::from_le_bytes([header[at], header[at + 1]]));
+        let mut name = Vec::new();
+        directory.by_ref().take(length(28)).read_to_end(&mut name)?;
+        io::copy(&mut directory.by_ref().take(length(30) + length(32)), &mut io::sink())?;
+        let shown = String::from_utf8_lossy(&name).into_owned();
+        if !seen.insert(name) {
+            return Ok(Some(shown));
+        }
+    }
 }
 
 /// Reads one `.npy` stream of at most `limit` bytes.

@@ -7,9 +7,10 @@ use crate::data::{Batches, Split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::names::Shown;
+use crate::progress::Progress;
 use crate::record::DataRecord;
 use crate::state::State;
-use crate::train::{CheckpointOptions, Progress};
+use crate::train::CheckpointOptions;
 
 /// What the order of the data depends on, and then what the caller says.
 pub(crate) fn fingerprint(

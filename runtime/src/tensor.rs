@@ -319,6 +319,13 @@ impl Tensor {
         self
     }
 
+    /// With other dimensions for as many elements.
+    pub(crate) fn with_dims(mut self, dims: Vec<usize>) -> Tensor {
+        debug_assert_eq!(dims.iter().product::<usize>(), self.len());
+        self.dims = dims;
+        self
+    }
+
     /// The dimensions, outermost first.
     pub fn dims(&self) -> &[usize] {
         &self.dims

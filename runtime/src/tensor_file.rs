@@ -2,11 +2,13 @@
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 use crate::atomic::write_atomically;
 use crate::content::Content;
@@ -127,6 +129,8 @@ impl TensorFile {
         file.read_exact(&mut text).map_err(io)?;
         // This also checks that tensors follow each other without gaps or overlaps, and agree with their shapes.
         let parsed: Metadata =
+            serde_json::from_slice(&text).map_err(|e| format(format!("its header is wrong: {e}")))?;
+        let _: OwnNames =
             serde_json::from_slice(&text).map_err(|e| format(format!("its header is wrong: {e}")))?;
         let (found, expected) = (size - LENGTH_BYTES - header, parsed.data_len() as u64);
         if found != expected {
@@ -289,6 +293,34 @@ impl TensorFile {
             return Err(broken());
         }
         Ok(Some(value[NO_SEAL.len()..].to_owned()))
+    }
+}
+
+/// A header whose tensors have names of their own: of two of one name the format's reader keeps the last.
+struct OwnNames;
+
+impl<'de> Deserialize<'de> for OwnNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<OwnNames, D::Error> {
+        deserializer.deserialize_map(OwnNames)
+    }
+}
+
+impl<'de> Visitor<'de> for OwnNames {
+    type Value = OwnNames;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("tensors by name")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> std::result::Result<OwnNames, M::Error> {
+        let mut seen = HashSet::new();
+        while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+            if seen.contains(&name) {
+                return Err(M::Error::custom(format!("the name `{name}` is used twice")));
+            }
+            seen.insert(name);
+        }
+        Ok(self)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The training loop.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use crate::fingerprint::Fingerprint;
 use crate::log::{Log, Position};
 use crate::metrics::{MetricSums, Metrics};
 use crate::names::{Shown, counted};
+use crate::progress::{Epoch, Flow, Plan, Progress, Step};
 use crate::random::permutation;
 use crate::ranges;
 use crate::resume::{fingerprint, resume};
@@ -89,95 +90,6 @@ pub struct LogOptions {
     pub path: PathBuf,
     /// A row for each step, besides those of the epochs.
     pub steps: bool,
-}
-
-/// Whether to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Flow {
-    /// Go on.
-    Continue,
-    /// Write a checkpoint, if there is a directory for them, and return.
-    Stop,
-}
-
-/// Hears how training goes, and may stop it. All methods have defaults that do nothing.
-pub trait Progress {
-    /// Training begins, or goes on.
-    fn start(&mut self, _plan: &Plan<'_>) {}
-
-    /// After each step; it should be quick.
-    fn step(&mut self, _step: &Step<'_>) -> Flow {
-        Flow::Continue
-    }
-
-    /// After each run of validation, over a batch or a single sample: how many are done, and how many there are.
-    fn validation(&mut self, _done: usize, _runs: usize) -> Flow {
-        Flow::Continue
-    }
-
-    /// After each epoch and its validation, before its checkpoint is written.
-    fn epoch(&mut self, _epoch: &Epoch<'_>) -> Flow {
-        Flow::Continue
-    }
-
-    /// A checkpoint has been written, and is durable.
-    fn checkpoint(&mut self, _path: &Path) {}
-
-    /// Something that the user should know, but that stops nothing.
-    fn notice(&mut self, _text: &str) {}
-}
-
-/// Trains silently.
-impl Progress for () {}
-
-/// What is going to happen.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan<'a> {
-    /// Epochs in all.
-    pub epochs: u64,
-    /// Steps per epoch.
-    pub batches: u64,
-    /// Samples per step.
-    pub batch: usize,
-    /// Runs of a validation, over batches and single samples; 0 without one.
-    pub validation_runs: usize,
-    /// Names of the metrics.
-    pub metrics: &'a [String],
-    /// The checkpoint that the run goes on from.
-    pub resumed: Option<&'a Path>,
-    /// Steps done before.
-    pub step: u64,
-}
-
-/// A step that is done.
-#[derive(Clone, Copy, Debug)]
-pub struct Step<'a> {
-    /// The epoch, from 1.
-    pub epoch: u64,
-    /// Steps done in this epoch, this one included.
-    pub position: u64,
-    /// Steps done in all, this one included.
-    pub step: u64,
-    /// Names of the metrics.
-    pub names: &'a [String],
-    /// Their values for this batch.
-    pub metrics: &'a [f64],
-}
-
-/// An epoch that is done.
-#[derive(Clone, Copy, Debug)]
-pub struct Epoch<'a> {
-    /// The epoch, from 1.
-    pub epoch: u64,
-    /// Steps done in all.
-    pub step: u64,
-    /// The metrics of the epoch's samples, each taken before the update by its batch.
-    pub train: &'a [(String, f64)],
-    /// The metrics of the validation samples, after the epoch; empty without validation.
-    pub validation: &'a [(String, f64)],
-    /// Seconds since training began, those before a resumption included.
-    pub seconds: f64,
 }
 
 /// What came out.

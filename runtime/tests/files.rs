@@ -224,6 +224,11 @@ fn broken_safetensors_files_are_refused() {
     );
     let overlap = r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#;
     check(&file(overlap, 6), "its header is wrong: invalid offset for tensor `b`");
+    let twice = r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}}"#;
+    assert!(
+        message(&file(twice, 4))
+            .starts_with(&format!("{start}its header is wrong: the name `a` is used twice"))
+    );
     assert!(message(&file("{", 0)).starts_with(start));
     assert!(message(&file("\u{0}", 0)).starts_with(start));
     assert!(message(&file(&"[".repeat(100_000), 0)).starts_with(start));
@@ -233,6 +238,26 @@ fn broken_safetensors_files_are_refused() {
     let mut bad = file(bools, 1);
     bad.push(7);
     assert!(message(&bad).ends_with("tensor `a`: element 1 is the byte 7, but bools are 0 or 1"));
+}
+
+/// Two members of one name, of which a reader would take the last.
+#[test]
+fn archives_that_use_a_name_twice_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, arrays) = (dir.path().join("a.npz"), arrays());
+    write_tensors(&path, &[("first", arrays[0].1.view()), ("other", arrays[1].1.view())]).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let named = |bytes: &[u8]| bytes.windows(9).position(|window| window == b"other.npy");
+    // Before the member, and in the directory.
+    for _ in 0..2 {
+        let at = named(&bytes).unwrap();
+        bytes[at..at + 9].copy_from_slice(b"first.npy");
+    }
+    assert_eq!(named(&bytes), None);
+    std::fs::write(&path, bytes).unwrap();
+    let error = read_tensors(&path).unwrap_err();
+    assert!(error.to_string().contains("the name `first` is used twice"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Name);
 }
 
 /// Every truncation of a file, and every byte of it changed in several ways: an error or tensors, never a panic,

@@ -213,31 +213,22 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
         .map(|o| Tensor::zeros(o.dtype, &o.dims))
         .collect::<std::result::Result<_, _>>()?;
     let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
-    if let Some(path) = &args.outputs {
-        let table = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-        let what = if table { Written::Table } else { Written::Tensors };
-        destinations.writes("--outputs", path, what, 0)?;
-        if table {
-            destinations.replaces("--outputs", path, &head(&names, &outputs, &classes)?)?;
-        }
-    }
-    if let Some(path) = &args.save {
-        let idle = (!manifest.updates_state()).then_some("the entry point updates nothing");
-        destinations.saves(path, &state, state.bytes(), idle)?;
-    }
+    let updates = manifest.updates_state();
+    destined(args, &mut destinations, &state, updates, || head(&names, &outputs, &classes))?;
     if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
         executable = model.compile(&args.entry.name)?;
     }
     let mut instance = Instance::bind(executable, &state, &threads)?;
     let (mut report, mut kept, mut broken) = (Vec::new(), Vec::new(), Vec::new());
     let (mut answered, mut no_number) = (0, 0);
+    let several = args.paths.len() > 1;
     for path in &args.paths {
         let mut source = Source::open(path, &fields, &model, &state)?;
         for number in 0..source.len() {
             let (name, inputs) = match source.sample(number, &fields) {
                 Ok(sample) => sample,
                 // One picture that cannot be read keeps no other from its answer.
-                Err(error) if source.len() > 1 && matches!(source, Source::Pictures(..)) => {
+                Err(error) if (several || source.len() > 1) && matches!(source, Source::Pictures(..)) => {
                     broken.push(error);
                     continue;
                 }
@@ -245,7 +236,7 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
             };
             // Lines of one table need no name, of several they do; pictures have theirs.
             let name = match source {
-                Source::Table(_) if args.paths.len() > 1 => format!("{} {name}", path.display()),
+                Source::Table(_) if several => format!("{} {name}", path.display()),
                 _ => name,
             };
             instance.run_tensors(&mut state, &inputs, &mut outputs)?;
@@ -276,6 +267,32 @@ pub fn run(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
         errln!("error: the outputs of {no_number} of {answered} samples hold NaN{}", of_weights(&state));
     }
     Ok(if broken.is_empty() && no_number == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks where answers and state will be written, before anything is computed; `head` is that of a table of answers.
+///
+/// # Errors
+/// Those of [`Destinations`].
+fn destined(
+    args: &RunArgs,
+    destinations: &mut Destinations,
+    state: &State,
+    updates: bool,
+    head: impl FnOnce() -> Result<Vec<String>>,
+) -> Result<()> {
+    if let Some(path) = &args.outputs {
+        let table = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        let what = if table { Written::Table } else { Written::Tensors };
+        destinations.writes("--outputs", path, what, 0)?;
+        if table {
+            destinations.replaces("--outputs", path, &head()?)?;
+        }
+    }
+    if let Some(path) = &args.save {
+        let idle = (!updates).then_some("the entry point updates nothing");
+        destinations.saves(path, state, state.bytes(), idle)?;
+    }
+    Ok(())
 }
 
 /// Whether the weights are why outputs are no numbers.

@@ -246,7 +246,7 @@ impl Batches for Once {
 
 /// What the inputs of an entry take of a data set.
 fn training_fields(model: &Model, entry: &str) -> Result<Vec<Field>> {
-    let graph = model.graph(entry)?;
+    let graph = model.built(entry)?;
     let inputs = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
     let inputs = inputs.filter(|input| input.role == Role::Data);
     let field = |input: &Parameter| {

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use brolga::ir::Graph;
-use brolga::ir::ops::Role;
+use brolga::ir::ops::{Parameter, Role};
 use brolga::ir::program::Program;
 use brolga::runtime::{
     self, DType, ErrorKind, Input, LoadReport, MAX_TEXT, Shown, counted, read_regular, type_name,
@@ -35,8 +35,8 @@ impl<'p> InputFile<'p> {
     }
 }
 
-/// Reads the inputs of an entry point by name. Numbers are converted as [`Tensor::converted`] says; what the entry does
-/// not take is passed over with a notice. An entry without inputs needs no file.
+/// Reads the inputs of an entry point by name. Types and shapes are converted as [`Tensor::for_input`] says; what the entry
+/// does not take is passed over with a notice. An entry without inputs needs no file.
 pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<(String, Tensor)>> {
     let Some(mut file) = file else {
         let needed =
@@ -63,9 +63,9 @@ pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<
             );
             return Err(runtime::Error::new(ErrorKind::Name, message).into());
         };
-        let converted =
-            tensor.converted(input.dtype).map_err(|e| e.within(format!("input `{}`", input.name)))?;
-        found.push((input.name.clone(), converted));
+        let tensor = tensor.for_input(input.dtype, &input.dims);
+        let tensor = tensor.map_err(|e| e.within(format!("input `{}`", input.name)))?;
+        found.push((input.name.clone(), tensor));
     }
     let mut unused: Vec<&String> = tensors.keys().collect();
     unused.sort_unstable();
@@ -91,20 +91,36 @@ pub fn fitting(
     let graph = model.graph(entry)?;
     let inputs = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
     let inputs = inputs.filter(|input| input.role == Role::Data);
-    let axes: Vec<(&str, usize)> = inputs
-        .filter_map(|input| Some((input.name.as_str(), model.instance().input_axis(&input.name, "batch")?)))
+    let axes: Vec<(&Parameter, usize)> = inputs
+        .filter_map(|input| Some((input, model.instance().input_axis(&input.name, "batch")?)))
         .collect();
     if axes.is_empty() {
         return Ok(model);
     }
     let path = file.path;
-    let tensors = file.tensors()?;
-    let found = axes.iter().find_map(|(name, axis)| {
-        let tensor = tensors.get(*name)?;
-        Some((*name, tensor, *tensor.dims().get(*axis)?))
-    });
+    let tensors = &*file.tensors()?;
+    let given = || axes.iter().filter_map(|&(input, axis)| Some((input, axis, tensors.get(&input.name)?)));
+    // A tensor of more or fewer axes says nothing of the batch, unless it fits with it.
+    let extent = |input: &Parameter, axis: usize, tensor: &Tensor| {
+        let (extent, mut dims) = (*tensor.dims().get(axis)?, input.ty.dims.clone());
+        dims[axis] = extent;
+        (tensor.dims().len() == dims.len() || tensor.fits(&dims)).then_some(extent)
+    };
+    let mut found = given();
+    let found =
+        found.find_map(|(input, axis, tensor)| Some((&input.name, tensor, extent(input, axis, tensor)?)));
     match found {
-        None => Ok(model),
+        None => {
+            let Some((input, axis, tensor)) = given().next() else { return Ok(model) };
+            let size = |(at, extent): (usize, &usize)| {
+                if at == axis { "batch".to_owned() } else { extent.to_string() }
+            };
+            let sizes: Vec<String> = input.ty.dims.iter().enumerate().map(size).collect();
+            let expected = format!("{}[{}]", input.ty.dtype, sizes.join(", "));
+            let (name, path, ty) = (&input.name, path.shown(), tensor.type_found());
+            let message = format!("`{name}` must be {expected}, but `{path}` has {ty}");
+            Err(runtime::Error::new(ErrorKind::Shape, message).into())
+        }
         Some((name, tensor, 0)) => {
             let ty = tensor.type_found();
             let message = format!("`{}` has no samples: `{name}` is {ty}", path.shown());

@@ -76,19 +76,24 @@ fn document() -> String {
 
 /// `Import(model, [variant], [name])`
 fn structure_form(structure: &Structure) -> String {
-    let field = |field: &language::Field| match field.required {
-        true => field.name.to_owned(),
-        false => format!("[{}]", field.name),
+    let field = |field: &language::Field| match (field.required, field.default) {
+        (true, _) => field.name.to_owned(),
+        (false, None) => format!("[{}]", field.name),
+        (false, Some(default)) => format!("[{}; default {}]", field.name, default.written('"')),
     };
     format!("{}({})", structure.name, structure.fields.iter().map(field).collect::<Vec<_>>().join(", "))
 }
 
-/// `Gelu([form: \"erf\" or \"tanh\"])`
+/// `Gelu([form: \"erf\" or \"tanh\"; default \"erf\"])`
 fn form(callable: &Callable, between: &str) -> String {
     let argument = |argument: &Argument| {
         let text = match takes(argument, between) {
             Some(takes) => format!("{}{between}{takes}", argument.name),
             None => argument.name.to_owned(),
+        };
+        let text = match argument.default {
+            Some(default) => format!("{text}; default {}", default.written(quote(between))),
+            None => text,
         };
         if argument.required { text } else { format!("[{text}]") }
     };
@@ -101,7 +106,7 @@ fn form(callable: &Callable, between: &str) -> String {
 
 /// What an argument takes, where something can be said of it.
 fn takes(argument: &Argument, between: &str) -> Option<String> {
-    let quote = if between == "=" { '\'' } else { '"' };
+    let quote = quote(between);
     match &argument.takes {
         Takes::Values => None,
         Takes::Size => Some("a size".into()),
@@ -123,6 +128,11 @@ fn takes(argument: &Argument, between: &str) -> Option<String> {
             _ => format!("{} or others", names[..3].join(", ")),
         }),
     }
+}
+
+/// What words stand in: expressions are in double quotes themselves.
+fn quote(between: &str) -> char {
+    if between == "=" { '\'' } else { '"' }
 }
 
 fn quoted(words: &[&str], quote: char) -> Vec<String> {

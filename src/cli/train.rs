@@ -111,16 +111,7 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
         return Err(Error::Name(message));
     }
     let save = args.save.clone().unwrap_or_else(|| PathBuf::from(format!("{}.safetensors", model.name())));
-    destinations.reads_model(&model);
-    destinations.reads_data(&source);
-    if let Some(folder) = &args.checkpoint {
-        destinations.checkpoints("--checkpoint", folder)?;
-    }
-    let idle = (args.epochs == 0).then_some("--epochs 0 trains nothing");
-    destinations.saves(&save, &state, weight_bytes(&state), idle)?;
-    if let Some(log) = &args.log {
-        destinations.writes("--log", log, Written::Log, 0)?;
-    }
+    destined(args, &mut destinations, &model, &source, &state, &save)?;
     if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
         train = model.compile(&args.entry.name)?;
     }
@@ -164,19 +155,7 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
         errln!("note: nothing was trained: the weights are saved as they began");
     }
     let mut missing = missing(&outcome.failures);
-    let save = match why_unfinished(&display, &outcome).filter(|_| destinations.keeps(&save, &state)) {
-        Some(why) => {
-            let place = rescue(&state, &save, "unfinished").ok_or_else(|| {
-                Error::Io(format!(
-                    "there is no place for the weights beside `{}`, which is kept",
-                    save.shown()
-                ))
-            })?;
-            errln!("note: `{}` is kept, since {why}; the weights are in `{}`", save.shown(), place.shown());
-            place
-        }
-        None => save_weights(&state, save, &display, &outcome, &mut missing)?,
-    };
+    let save = written(&state, save, &destinations, &display, &outcome, &mut missing)?;
     report(args, &model, &source, &outcome, &missing, &save);
     missing.iter().for_each(|text| errln!("error: {text}"));
     if let Some(diverged) = &outcome.diverged {
@@ -188,6 +167,52 @@ pub fn run(args: &TrainArgs, mut destinations: Destinations) -> Result<ExitCode>
     }
     let good = missing.is_empty() && outcome.diverged.is_none();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks where everything will be written, before anything is trained.
+///
+/// # Errors
+/// Those of [`Destinations`].
+fn destined(
+    args: &TrainArgs,
+    destinations: &mut Destinations,
+    model: &Model,
+    source: &Path,
+    state: &State,
+    save: &Path,
+) -> Result<()> {
+    destinations.reads_model(model);
+    destinations.reads_data(source);
+    if let Some(folder) = &args.checkpoint {
+        destinations.checkpoints("--checkpoint", folder)?;
+    }
+    let idle = (args.epochs == 0).then_some("--epochs 0 trains nothing");
+    destinations.saves(save, state, weight_bytes(state), idle)?;
+    if let Some(log) = &args.log {
+        destinations.writes("--log", log, Written::Log, 0)?;
+    }
+    Ok(())
+}
+
+/// Saves the weights, those of less than a whole run beside the ones that are kept; where they are.
+///
+/// # Errors
+/// There is no place for them.
+fn written(
+    state: &State,
+    save: PathBuf,
+    destinations: &Destinations,
+    display: &Display,
+    outcome: &Outcome,
+    missing: &mut Vec<String>,
+) -> Result<PathBuf> {
+    let why = why_unfinished(display, outcome).filter(|_| destinations.keeps(&save, state));
+    let Some(why) = why else { return save_weights(state, save, display, outcome, missing) };
+    let place = rescue(state, &save, "unfinished").ok_or_else(|| {
+        Error::Io(format!("there is no place for the weights beside `{}`, which is kept", save.shown()))
+    })?;
+    errln!("note: `{}` is kept, since {why}; the weights are in `{}`", save.shown(), place.shown());
+    Ok(place)
 }
 
 /// What is asked of training.
@@ -336,7 +361,7 @@ pub fn updating(model: &Model, manifest: &Manifest) -> Result<()> {
 
 /// The data set asked for, or the model's own; none for an entry without inputs.
 pub fn source(data: Option<&PathBuf>, model: &Model, entry: &str) -> Result<PathBuf> {
-    let graph = model.graph(entry)?;
+    let graph = model.built(entry)?;
     let mut inputs = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
     if inputs.all(|input| input.role != Role::Data) {
         return match data {
@@ -419,15 +444,16 @@ fn check_classes(manifest: &Manifest, data: &dyn Batches) -> Result<()> {
         return Ok(());
     };
     let (count, most) = (data.classes().len() as i64, range.high.saturating_add(1));
+    let classes = if count == 1 { "1 class".to_owned() } else { format!("{count} classes") };
     if count > most {
         return Err(Error::Name(format!(
-            "the data have {count} classes ({}), but the model tells {most} apart: `{name}` is from 0 to {}",
+            "the data have {classes} ({}), but the model tells {most} apart: `{name}` is from 0 to {}",
             first_of(data.classes(), SHOWN, cut),
             range.high
         )));
     }
     if count > 0 && count < most {
-        errln!("note: the data have {count} classes, the model tells {most} apart");
+        errln!("note: the data have {classes}, the model tells {most} apart");
     }
     Ok(())
 }

@@ -207,7 +207,7 @@ pub fn inputs() -> Vec<Row> {
         of("no tensors", &[]),
         of("a missing input", &[image()]),
         of("a name that is slightly off", &[("images", zeros(&[2, 1, 28, 28])), label()]),
-        of("a wrong shape", &[("image", zeros(&[2, 28, 28])), label()]),
+        of("a wrong shape", &[("image", zeros(&[2, 28, 28, 1, 2])), label()]),
         of("a wrong size", &[("image", zeros(&[2, 1, 28, 29])), label()]),
         of("a scalar in place of a batch", &[("image", zeros(&[])), label()]),
         of("batches of different sizes", &[image(), ("label", tensor(&[3], &[1i32, 2, 3]))]),

@@ -34,6 +34,8 @@ pub(crate) struct BuiltEntry {
     pub places: HashMap<String, Place>,
     pub dims: Vec<(String, usize)>,
     pub fits: Fits,
+    /// Why it cannot be run for these sizes.
+    pub refused: Diagnostics,
 }
 
 /// Where a model has layers that are fitted to data.
@@ -53,6 +55,16 @@ pub(crate) enum Form {
     Main,
     /// Loss and metrics of an entry in inference mode.
     Evaluation,
+}
+
+impl Entry {
+    /// What the graph of a form is called.
+    pub(crate) fn name_of(&self, form: Form) -> String {
+        match form {
+            Form::Main => self.name.value.clone(),
+            Form::Evaluation => format!("{}.eval", self.name.value),
+        }
+    }
 }
 
 /// The entry point that shows what preparation is fitted to.
@@ -215,8 +227,9 @@ fn build_once(
     let slots = builder.slots.list().to_vec();
     let declared = builder.slots.places;
     let (rows, train, places) = (builder.rows, builder.train, builder.graph.places);
+    let (refused, own) = (builder.refused, dims.clone());
     let built =
-        BuiltEntry { graph, formulas, slots, declared, rows, train, places, dims: dims.clone(), fits };
+        BuiltEntry { graph, formulas, slots, declared, rows, train, places, dims: own, fits, refused };
     Outcome { entry: Some(built), diagnostics, dims, axes, note }
 }
 
@@ -239,13 +252,12 @@ fn draft<'s>(
     axes: ClassAxes,
     names: &mut LayerNames,
 ) -> (Builder<'s>, Vec<(String, usize)>) {
-    let (name, train) = match (&entry.kind, form) {
-        (_, Form::Evaluation) => (format!("{}.eval", entry.name.value), false),
-        (EntryKind::Infer { .. } | EntryKind::Broken, _) => (entry.name.value.clone(), false),
-        (EntryKind::Train { .. }, _) => (entry.name.value.clone(), true),
-        (EntryKind::Steps { train, .. }, _) => (entry.name.value.clone(), *train),
+    let train = match (&entry.kind, form) {
+        (_, Form::Evaluation) | (EntryKind::Infer { .. } | EntryKind::Broken, _) => false,
+        (EntryKind::Train { .. }, _) => true,
+        (EntryKind::Steps { train, .. }, _) => *train,
     };
-    let mut builder = Builder::new(tree, settings, &name, train);
+    let mut builder = Builder::new(tree, settings, &entry.name_of(form), train);
     builder.class_axes = axes;
     std::mem::swap(&mut builder.layer_names, names);
     let base = builder.open(set);

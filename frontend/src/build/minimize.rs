@@ -34,7 +34,11 @@ impl Builder<'_> {
         if trained.is_empty() {
             let place = minimize.of.first().map_or(span, |pattern| pattern.span);
             if !self.has_mistakes() {
-                self.fail(Fault::new("there is no parameter to train"), place);
+                let help = match plans.is_empty() {
+                    true => "give the model a layer with weights, such as `Linear`, or a `Parameter`",
+                    false => "all of them are frozen: leave `frozen: true` out of a group",
+                };
+                self.fail(Fault::new("there is no parameter to train").help(help), place);
             }
             return self.rehearse(optimizer, &args, memory);
         }
@@ -73,18 +77,19 @@ impl Builder<'_> {
         self.descended(result, optimizer, args);
     }
 
-    /// The values that a loss is computed from: as in PyTorch, an optimiser leaves alone what the loss does not depend
-    /// on. What earlier steps have left is a mere value, behind which nothing is looked for.
+    /// The values by which a loss has a gradient: as in PyTorch, an optimiser leaves alone what the loss does not depend
+    /// on, decay included. Behind `stop_gradient` (so is what earlier steps have left), comparisons and whole numbers there
+    /// is none.
     fn read_by(&self, loss: Tensor) -> HashSet<Tensor> {
         let graph = &self.graph.graph;
-        let held = self.slots.held();
         let (mut read, mut stack) = (HashSet::from([loss]), vec![loss]);
         while let Some(value) = stack.pop() {
             let node = graph.node(value.node);
-            if held.contains(&value) && node.op.stops_gradient() {
+            if node.op.stops_gradient() {
                 continue;
             }
-            stack.extend(node.operands.iter().copied().filter(|&operand| read.insert(operand)));
+            let floats = node.operands.iter().copied().filter(|&operand| graph.ty(operand).dtype.is_float());
+            stack.extend(floats.filter(|&operand| read.insert(operand)));
         }
         read
     }

@@ -105,6 +105,10 @@ pub(crate) struct Builder<'a> {
     pub settings: &'a settings::Settings,
     pub train: bool,
     diagnostics: Diagnostics,
+    /// Why the entry cannot be run, though it can be built, for a batch of 1.
+    pub refused: Diagnostics,
+    /// What is wrong of that kind in the layer under way.
+    refusing: Option<Fault>,
     frames: Vec<Frame>,
     frame: usize,
     path: Vec<String>,
@@ -171,6 +175,8 @@ impl<'a> Builder<'a> {
             settings,
             train,
             diagnostics: Diagnostics::default(),
+            refused: Diagnostics::default(),
+            refusing: None,
             frames: Vec::new(),
             frame: 0,
             path: Vec::new(),
@@ -241,6 +247,17 @@ impl<'a> Builder<'a> {
             diagnostic = diagnostic.note(note);
         }
         diagnostic
+    }
+
+    /// A mistake of the layer under way that a batch of one sample has, and others have not. For that batch the entry is
+    /// built all the same, and refused when it is to be run: single samples go through other entries.
+    pub fn refuse_single(&mut self, fault: Fault) -> Result<(), Fault> {
+        let batch = self.frames[0].names.get("batch").map(|(value, _)| value);
+        if !matches!(batch, Some(Val::Int(1))) {
+            return Err(fault);
+        }
+        self.refusing = Some(fault);
+        Ok(())
     }
 
     /// Runs `inside` without reporting anything: what is asked is checked at another place.
@@ -333,7 +350,7 @@ impl<'a> Builder<'a> {
             names.extend(self.frames[at].names.list().cloned());
             frame = self.frames[at].parent;
         }
-        names.extend(self.values.keys().cloned());
+        names.extend(self.values.keys().filter(|name| !name.contains(steps::naming::STANDS_IN)).cloned());
         let fitted = self.slots.list().iter().filter(|slot| slot.kind == state::SlotKind::Fitted);
         names.extend(fitted.map(|slot| slot.name.clone()));
         names.sort();

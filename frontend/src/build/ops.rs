@@ -472,8 +472,10 @@ impl<'a> Ops<'a> {
             }
             _ => {}
         }
-        if exponent.as_float() == Some(0.5) {
-            return self.sqrt(a);
+        match exponent.as_float() {
+            Some(0.5) => return self.sqrt(a),
+            Some(-0.5) => return self.function(Function::Rsqrt, a),
+            _ => {}
         }
         let (a, b) = self.align(a, b)?;
         Ok(self.b.elementwise(ScalarOp::Function(Function::Pow), &[a, b])?)

@@ -109,14 +109,26 @@ impl Ops<'_> {
         Ok(self.b.dot(a, b, [&axes, &axes], [&[batch.len() + 1], &[batch.len()]])?)
     }
 
+    /// An error unless an input has the element type of the weights that it meets.
+    fn expect_type_of(&self, weight: Tensor, x: Tensor) -> Built<()> {
+        let (found, weights) = (self.ty(x), self.dtype(weight));
+        if found.dtype == weights {
+            return Ok(());
+        }
+        Err(Fault::new(format!("the weights are {weights}, but the input is {found}"))
+            .help("convert it with `Expr(\"cast(it, 'f32')\")`, or build the model with `--precision f64`"))
+    }
+
     /// `x weight^T` along the last axis: `[..., in]` and `[out, in]` to `[..., out]`.
     pub fn linear(&mut self, x: Tensor, weight: Tensor) -> Built {
+        self.expect_type_of(weight, x)?;
         let last = self.rank(x) - 1;
         Ok(self.b.dot(x, weight, [&[], &[]], [&[last], &[1]])?)
     }
 
     /// `[batch, in, spatial...]` and `[out, in / groups, kernel...]`.
     pub fn conv(&mut self, x: Tensor, weight: Tensor, attributes: &Convolution) -> Built {
+        self.expect_type_of(weight, x)?;
         Ok(self.b.conv(attributes.operator(ConvForm::Forward), x, weight)?)
     }
 
@@ -128,6 +140,7 @@ impl Ops<'_> {
         size: &[usize],
         attributes: &Convolution,
     ) -> Built {
+        self.expect_type_of(weight, y)?;
         Ok(self.b.conv(attributes.operator(ConvForm::InputGradient { size: size.to_vec() }), y, weight)?)
     }
 

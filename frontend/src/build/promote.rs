@@ -124,27 +124,13 @@ impl Ops<'_> {
 
     /// A list as a tensor of that type; its elements, numbers, tensors and lists, have one shape and stand along a new first axis.
     pub fn list(&mut self, list: &Spanned<Val>, dtype: DType) -> Built {
-        self.list_by(list, dtype, met)
-    }
-
-    /// The same, where the type is named beside the list.
-    pub fn list_as(&mut self, list: &Spanned<Val>, dtype: DType) -> Built {
-        self.list_by(list, dtype, named)
-    }
-
-    fn list_by(
-        &mut self,
-        list: &Spanned<Val>,
-        dtype: DType,
-        scalar: fn(&Spanned<Val>, DType) -> Built<Scalar>,
-    ) -> Built {
         let wrong = |message: String| Fault::new(message).at(list.span);
         let items = match &list.value {
             Val::List(items) if list.value.has_tensor() => items,
             numbers => {
                 let mut items = Vec::new();
                 let ty = Type::new(dtype, extents(numbers, &mut items).map_err(wrong)?);
-                let number = |item: Val| scalar(&Spanned::new(item, list.span), dtype);
+                let number = |item: Val| met(&Spanned::new(item, list.span), dtype);
                 let numbers = items.into_iter().map(number).collect::<Built<Vec<_>>>()?;
                 return Ok(self.b.constant(brolga_ir::Tensor::generate(&ty, |i| numbers[i]))?);
             }
@@ -153,7 +139,7 @@ impl Ops<'_> {
         for item in items {
             parts.push(match item {
                 Val::Tensor(tensor) => self.brought(*tensor, dtype)?,
-                other => self.list_by(&Spanned::new(other.clone(), list.span), dtype, scalar)?,
+                other => self.list(&Spanned::new(other.clone(), list.span), dtype)?,
             });
         }
         let part_dims = self.dims(parts[0]);
@@ -174,7 +160,12 @@ impl Ops<'_> {
 
     /// The same, where the type is named beside the number.
     pub fn literal_as(&mut self, number: &Spanned<Val>, dtype: DType) -> Built {
-        let number = named(number, dtype)?;
+        let number = held(number, dtype).map_err(|fault| match number.value.as_int() {
+            _ if dtype.is_float() => fault,
+            Some(_) => fault.help("'i64' holds it"),
+            None if number.value.as_float().is_some() => fault.help("'f32' holds fractions"),
+            _ => fault,
+        })?;
         Ok(self.b.constant(brolga_ir::Tensor::scalar(number))?)
     }
 
@@ -324,16 +315,6 @@ fn met(number: &Spanned<Val>, dtype: DType) -> Built<Scalar> {
         (DType::I32 | DType::I64 | DType::Bool, Some(_)) => {
             fault.help("declare the tensor as i64, or convert it with `float(x)`")
         }
-        _ => fault,
-    })
-}
-
-/// The same of a number beside which that type is named.
-fn named(number: &Spanned<Val>, dtype: DType) -> Built<Scalar> {
-    held(number, dtype).map_err(|fault| match number.value.as_int() {
-        _ if dtype.is_float() => fault,
-        Some(_) => fault.help("'i64' holds it"),
-        None if number.value.as_float().is_some() => fault.help("'f32' holds fractions"),
         _ => fault,
     })
 }

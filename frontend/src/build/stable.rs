@@ -44,10 +44,13 @@ impl Ops<'_> {
         let lower = self.sub_num(whole, 1.0)?;
         let whole = self.select(opposed, lower, whole)?;
         let whole = self.elementwise(ScalarOp::Round, whole)?;
+        // A quotient below 1 rounds down to the zero of its sign: `a - rest` has lost that of `-0.0 // 3`.
         let by_zero = self.compare(Comparison::Eq, b, zero)?;
+        let small = self.compare(Comparison::Eq, whole, zero)?;
+        let direct = self.elementwise2(ScalarOp::Or, by_zero, small)?;
         let quotient = self.div(a, b)?;
         let quotient = self.elementwise(ScalarOp::Floor, quotient)?;
-        self.select(by_zero, quotient, whole)
+        self.select(direct, quotient, whole)
     }
 
     /// `x²` with the gradient 0 where it is 0, even if what comes from behind is infinite: the root of a sum of such squares
@@ -281,8 +284,19 @@ mod tests {
 
     #[test]
     fn python_divides() {
-        for (a, b, quotient, rest) in [(1.0, 0.1, 9.0, 0.09999999999999995), (-7.0, 3.0, -3.0, 2.0)] {
-            assert_eq!(eval::floor_divided(a, b), (quotient, rest), "{a} and {b}");
+        for (a, b, quotient, rest) in [
+            (1.0, 0.1, 9.0, 0.09999999999999995),
+            (-7.0, 3.0, -3.0, 2.0),
+            (0.0, 3.0, 0.0, 0.0),
+            (-0.0, 3.0, -0.0, -0.0),
+            (0.0, -3.0, -0.0, 0.0),
+            (-0.0, -3.0, 0.0, -0.0),
+            (1.0, 3.0, 0.0, 1.0),
+            (-1.0, -3.0, 0.0, -1.0),
+            (-1.0, 3.0, -1.0, 2.0),
+        ] {
+            let bits = |(quotient, rest): (f64, f64)| (quotient.to_bits(), rest.to_bits());
+            assert_eq!(bits(eval::floor_divided(a, b)), bits((quotient, rest)), "{a} and {b}");
         }
     }
 }

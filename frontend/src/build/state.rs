@@ -1,6 +1,6 @@
 //! State: parameters, running statistics, optimiser slots, the step and the seed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use brolga_ir::ops::Role;
 use brolga_ir::{DType, Type};
@@ -111,11 +111,6 @@ impl Slots {
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
         let parameters = self.list.iter().filter(|slot| slot.kind == SlotKind::Parameter);
         parameters.filter_map(|slot| Some((slot.name.clone(), *self.now.get(&slot.name)?))).collect()
-    }
-
-    /// What slots hold now.
-    pub fn held(&self) -> HashSet<Tensor> {
-        self.now.values().copied().collect()
     }
 
     /// Slots that hold something else than at the start.

@@ -1,7 +1,7 @@
 //! Runs the steps of a body.
 
 mod calls;
-mod naming;
+pub(super) mod naming;
 
 use std::collections::HashMap;
 

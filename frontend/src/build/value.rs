@@ -237,12 +237,20 @@ impl Args {
     /// A mistake for each argument that was given to `of` and never asked for.
     pub fn unused(&self, of: &str) -> Vec<Fault> {
         let mut faults = Vec::new();
+        let of_list = self.given.iter().any(|x| x.name == "x" && matches!(x.value.value, Val::List(_)));
         for given in self.given.iter().filter(|given| given.value.value != Val::None) {
             match &given.value.value {
                 _ if !given.used.get() => {
                     let message = format!("`{}` has no effect here", given.name);
                     let note = format!("`{of}` does not use it together with its other arguments");
-                    faults.push(Fault::new(message).at(given.value.span).note(note));
+                    let fault = Fault::new(message).at(given.value.span).note(note);
+                    faults.push(match given.name {
+                        "axis" | "keepdims" if of_list => {
+                            fault.help("a list of numbers has no axes, but `stack([1, 2])` has one")
+                        }
+                        "nesterov" | "dampening" => fault.help("it needs `momentum`, as in `momentum: 0.9`"),
+                        _ => fault,
+                    });
                 }
                 Val::Call(signature, args) => faults.extend(args.unused(signature.name)),
                 _ => {}

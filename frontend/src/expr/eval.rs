@@ -409,7 +409,12 @@ pub(crate) fn floor_divided(a: f64, b: f64) -> (f64, f64) {
     let rest = a % b;
     let opposed = rest != 0.0 && (rest < 0.0) != (b < 0.0);
     let whole = ((a - rest) / b).round_ties_even();
-    if opposed { (whole - 1.0, rest + b) } else { (whole, rest) }
+    match whole {
+        _ if opposed => (whole - 1.0, rest + b),
+        // `a - rest` has lost the sign of a zero.
+        0.0 => ((a / b).floor(), rest),
+        _ => (whole, rest),
+    }
 }
 
 /// The whole numbers from `start` to below `stop`.

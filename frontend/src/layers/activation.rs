@@ -39,22 +39,22 @@ macro_rules! activations {
     };
 }
 
-const AXIS: Parameter = int("axis");
+const AXIS: Parameter = int("axis").or_int(1);
 
 activations! {
     float "Activation" (one_of("kind", WORDS, true)) = named;
     any "Identity" ["identity"] () = identity;
     float "Relu" ["relu"] () = relu;
     float "Relu6" ["relu6"] () = relu6;
-    float "LeakyRelu" ["leaky_relu"] (number("slope", Bounds::ANY)) = leaky_relu;
-    float "PRelu" (ruled("parameters", Rule::Size, false), INIT) = prelu;
-    float "RRelu" (number("low", Bounds::ANY), number("high", Bounds::ANY)) = rrelu;
-    float "Elu" ["elu"] (number("alpha", Bounds::ANY)) = elu;
-    float "Celu" ["celu"] (number("alpha", Bounds::POSITIVE)) = celu;
+    float "LeakyRelu" ["leaky_relu"] (number("slope", Bounds::ANY).or(0.01)) = leaky_relu;
+    float "PRelu" (ruled("parameters", Rule::Size, false).or_int(1), INIT) = prelu;
+    float "RRelu" (number("low", Bounds::ANY).or(1.0 / 8.0), number("high", Bounds::ANY).or(1.0 / 3.0)) = rrelu;
+    float "Elu" ["elu"] (number("alpha", Bounds::ANY).or(1.0)) = elu;
+    float "Celu" ["celu"] (number("alpha", Bounds::POSITIVE).or(1.0)) = celu;
     float "Selu" ["selu"] () = selu;
-    float "Gelu" ["gelu"] (word::<GeluForm>("form", false)) = gelu;
+    float "Gelu" ["gelu"] (word::<GeluForm>("form", false).or_word("erf")) = gelu;
     float "Silu" ["silu"] () = silu;
-    float "Swish" ["swish"] (number("beta", Bounds::ANY), flag("learned")) = swish;
+    float "Swish" ["swish"] (number("beta", Bounds::ANY).or(1.0), flag("learned", false)) = swish;
     float "HardSwish" ["hard_swish"] () = hard_swish;
     float "Mish" ["mish"] () = mish;
     float "Sigmoid" ["sigmoid"] () = sigmoid;
@@ -62,9 +62,9 @@ activations! {
     float "LogSigmoid" () = log_sigmoid;
     float "Tanh" ["tanh"] () = tanh;
     float "ScaledTanh" () = scaled_tanh;
-    float "HardTanh" ["hard_tanh"] (number("low", Bounds::ANY), number("high", Bounds::ANY)) = hard_tanh;
+    float "HardTanh" ["hard_tanh"] (number("low", Bounds::ANY).or(-1.0), number("high", Bounds::ANY).or(1.0)) = hard_tanh;
     float "Softsign" ["softsign"] () = softsign;
-    float "Softplus" ["softplus"] (number("beta", Bounds::POSITIVE)) = softplus;
+    float "Softplus" ["softplus"] (number("beta", Bounds::POSITIVE).or(1.0)) = softplus;
     float "CRelu" () = crelu;
     float "Glu" (AXIS) = glu;
     float "Maxout" (size("pieces")) = maxout;

@@ -12,8 +12,8 @@ use crate::source::Spanned;
 
 const PARAMETERS: [Parameter; 7] = [
     size("heads"),
-    flag("causal"),
-    flag("bias"),
+    flag("causal", false),
+    flag("bias", true),
     optional("mask"),
     optional("key_mask"),
     optional("key"),

@@ -46,7 +46,7 @@ pub(super) static LAYERS: [Layer; 6] = [
     data!(
         "Rescale",
         "rescale",
-        &[required_number("scale", Bounds::ANY), number("offset", Bounds::ANY)],
+        &[required_number("scale", Bounds::ANY), number("offset", Bounds::ANY).or(0.0)],
         |builder, x, args| {
             let x = floats(builder, input(x)?)?;
             let (scale, offset) = (args.float_or("scale", 1.0)?, args.float_or("offset", 0.0)?);
@@ -56,7 +56,7 @@ pub(super) static LAYERS: [Layer; 6] = [
         }
     ),
     data!("Resize", "resize", &[sizes("size", 2, true)], resize),
-    data!("RandomFlip", "flip", &[within("p", 0.0, 1.0)], random_flip),
+    data!("RandomFlip", "flip", &[within("p", 0.0, 1.0).or(0.5)], random_flip),
     data!("RandomCrop", "crop", &[size("padding")], random_crop),
 ];
 

@@ -13,7 +13,7 @@ pub(super) static LAYERS: [Layer; 3] = [
     Layer {
         signature: Signature {
             name: "Linear",
-            parameters: &[size("features"), flag("bias"), INIT, BIAS_INIT],
+            parameters: &[size("features"), flag("bias", true), INIT, BIAS_INIT],
         },
         label: "fc",
         source: false,

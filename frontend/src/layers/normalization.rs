@@ -13,9 +13,10 @@ use crate::build::reductions::Moments;
 use crate::build::value::{Args, Built, Fault};
 use crate::init::Init;
 
+const EPS: Parameter = within("eps", 0.0, 1.0).or(1e-5);
 const BATCH: [Parameter; 4] =
-    [within("eps", 0.0, 1.0), within("momentum", 0.0, 1.0), flag("affine"), flag("zero_init")];
-const AFFINE: [Parameter; 2] = [within("eps", 0.0, 1.0), flag("affine")];
+    [EPS, within("momentum", 0.0, 1.0).or(0.1), flag("affine", true), flag("zero_init", false)];
+const AFFINE: [Parameter; 2] = [EPS, flag("affine", false)];
 
 macro_rules! norm {
     ($name:literal, $label:literal, $parameters:expr, $build:expr) => {
@@ -35,18 +36,13 @@ pub(super) static LAYERS: [Layer; 7] = [
     norm!(
         "LayerNorm",
         "ln",
-        &[ruled("axes", Rule::Size, false), within("eps", 0.0, 1.0), flag("affine")],
+        &[ruled("axes", Rule::Size, false).or_int(1), EPS, flag("affine", true)],
         layer_norm
     ),
-    norm!(
-        "GroupNorm",
-        "gn",
-        &[size("groups"), within("eps", 0.0, 1.0), flag("affine")],
-        |builder, x, args| {
-            let groups = args.size("groups")?.get()?;
-            group_norm(builder, input(x)?, args, Some(groups), true)
-        }
-    ),
+    norm!("GroupNorm", "gn", &[size("groups"), EPS, flag("affine", true)], |builder, x, args| {
+        let groups = args.size("groups")?.get()?;
+        group_norm(builder, input(x)?, args, Some(groups), true)
+    }),
     norm!("InstanceNorm", "in", &AFFINE, |builder, x, args| group_norm(
         builder,
         input(x)?,
@@ -59,10 +55,10 @@ pub(super) static LAYERS: [Layer; 7] = [
         "lrn",
         &[
             size("size"),
-            number("alpha", Bounds::NOT_NEGATIVE),
-            number("beta", Bounds::ANY),
-            number("k", Bounds::NOT_NEGATIVE),
-            flag("divide"),
+            number("alpha", Bounds::NOT_NEGATIVE).or(1e-4),
+            number("beta", Bounds::ANY).or(0.75),
+            number("k", Bounds::NOT_NEGATIVE).or(1.0),
+            flag("divide", true),
         ],
         local_response_norm
     ),
@@ -120,20 +116,22 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     let running_mean = builder.buffer("running_mean", &[features], Init::Constant(0.0))?;
     let running_var = builder.buffer("running_var", &[features], Init::Constant(1.0))?;
     let training = builder.train;
-    let ops = &mut builder.ops();
     let mut single = vec![1; dims.len()];
     single[1] = features;
     let Moments { mean, variance, centred } = if training {
         if count < 2 {
-            return Err(Fault::new(format!("training needs more than one value per channel, found {count}"))
-                .help("enlarge the batch"));
+            let fault = Fault::new(format!("training needs more than one value per channel, found {count}"));
+            builder.refuse_single(fault.help("enlarge the batch"))?;
         }
+        let ops = &mut builder.ops();
         let axes: Vec<usize> = (0..dims.len()).filter(|&axis| axis != 1).collect();
         ops.moments(x, &axes)?
     } else {
+        let ops = &mut builder.ops();
         let (mean, variance) = (ops.reshape(running_mean, &single)?, ops.reshape(running_var, &single)?);
         Moments { mean, variance, centred: ops.sub(x, mean)? }
     };
+    let ops = &mut builder.ops();
     // One factor for each channel, so that the gradients by weight and variance come from one sum.
     let mut factor = scale(ops, variance, eps)?;
     if let Some((weight, _)) = affine {
@@ -148,7 +146,7 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     if training {
         let (mean, variance) = (ops.stop_gradient(mean)?, ops.stop_gradient(variance)?);
         let (mean, variance) = (ops.reshape(mean, &[features])?, ops.reshape(variance, &[features])?);
-        let unbiased = ops.mul_num(variance, count as f64 / (count - 1) as f64)?;
+        let unbiased = ops.mul_num(variance, count as f64 / (count.max(2) - 1) as f64)?;
         // The state has its own type, whatever the input has.
         let mut average = |running: Tensor, now: Tensor| -> Built {
             let dtype = ops.dtype(running);

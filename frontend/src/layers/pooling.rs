@@ -14,13 +14,13 @@ use crate::source::Spanned;
 
 const fn maximum(axes: usize) -> [Parameter; 5] {
     let [kernel, stride, padding, dilation] = windows(axes);
-    [kernel, stride, padding, dilation, flag("ceil_mode")]
+    [kernel, stride, padding, dilation, flag("ceil_mode", false)]
 }
 
 const fn average(axes: usize) -> [Parameter; 7] {
     let [kernel, stride, padding, dilation] = windows(axes);
     let divisor = ruled("divisor_override", Rule::Size, false);
-    [kernel, stride, padding, flag("ceil_mode"), flag("count_include_pad"), divisor, dilation]
+    [kernel, stride, padding, flag("ceil_mode", false), flag("count_include_pad", true), divisor, dilation]
 }
 
 const fn either(axes: usize) -> [Parameter; 8] {
@@ -34,8 +34,8 @@ const fn windows(axes: usize) -> [Parameter; 4] {
     [
         sizes("kernel", axes, true),
         sizes("stride", axes, false),
-        ruled("padding", Rule::Padding(axes), false),
-        sizes("dilation", axes, false),
+        ruled("padding", Rule::Padding(axes), false).or_int(0),
+        sizes("dilation", axes, false).or_int(1),
     ]
 }
 

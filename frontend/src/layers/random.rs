@@ -24,26 +24,26 @@ macro_rules! random {
 }
 
 pub(super) static LAYERS: [Layer; 4] = [
-    random!("Dropout", &[within("p", 0.0, 1.0)], |builder, x, args| {
+    random!("Dropout", &[within("p", 0.0, 1.0).or(0.5)], |builder, x, args| {
         let x = input(x)?;
         let dims = builder.ops().dims(x);
         dropout(builder, x, args, dims)
     }),
-    random!("Dropout2d", &[within("p", 0.0, 1.0)], |builder, x, args| {
+    random!("Dropout2d", &[within("p", 0.0, 1.0).or(0.5)], |builder, x, args| {
         // Whole channels.
         let x = input(x)?;
         let dims = builder.ops().dims(x);
         let dims = dims.iter().enumerate().map(|(axis, &n)| if axis < 2 { n } else { 1 }).collect();
         dropout(builder, x, args, dims)
     }),
-    random!("DropPath", &[within("p", 0.0, 1.0)], |builder, x, args| {
+    random!("DropPath", &[within("p", 0.0, 1.0).or(0.5)], |builder, x, args| {
         // Whole samples: stochastic depth (Huang et al. 2016).
         let x = input(x)?;
         let dims = builder.ops().dims(x);
         let dims = dims.iter().enumerate().map(|(axis, &n)| if axis < 1 { n } else { 1 }).collect();
         dropout(builder, x, args, dims)
     }),
-    random!("GaussianNoise", &[number("std", Bounds::NOT_NEGATIVE)], |builder, x, args| {
+    random!("GaussianNoise", &[number("std", Bounds::NOT_NEGATIVE).or(0.1)], |builder, x, args| {
         let x = input(x)?;
         let std = args.float_or("std", 0.1)?;
         if !builder.train || std == 0.0 {

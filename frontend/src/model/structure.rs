@@ -1,7 +1,7 @@
 //! What a model file consists of besides layers and expressions: every structure with its fields, and what these hold. The
 //! decoder reads fields by these lists, and the schema for editors is made of them.
 
-use crate::arguments::{Words, words};
+use crate::arguments::{Constant, Words, words};
 use crate::optimizers::clip::Clip;
 
 /// Something that is written like a call and is part of the structure: a step that is no layer, an entry point, `Data(...)`.
@@ -24,6 +24,15 @@ pub struct Field {
     pub required: bool,
     /// What it holds.
     pub holds: Form,
+    /// What stands for it where it is left out; nothing where that is no value of its own.
+    pub default: Option<Constant>,
+}
+
+impl Field {
+    /// With a value by default.
+    pub(crate) const fn or(self, default: Constant) -> Field {
+        Field { default: Some(default), ..self }
+    }
 }
 
 /// What a field holds.
@@ -59,12 +68,12 @@ pub enum Form {
 
 /// A field that must be given.
 pub(crate) const fn needs(name: &'static str, holds: Form) -> Field {
-    Field { name, required: true, holds }
+    Field { name, required: true, holds, default: None }
 }
 
 /// A field that may be left out.
 pub(crate) const fn may(name: &'static str, holds: Form) -> Field {
-    Field { name, required: false, holds }
+    Field { name, required: false, holds, default: None }
 }
 
 /// Words that are structures.
@@ -146,8 +155,10 @@ impl Structured for StepWord {
             StepWord::Sequential => const { &[may("name", Form::Text), BODY] },
             StepWord::Residual | StepWord::Aside => const { &[BODY] },
             StepWord::Add | StepWord::Multiply => const { &[BRANCHES] },
-            StepWord::Concat => const { &[BRANCHES, may("axis", Form::Value)] },
-            StepWord::Repeat => const { &[needs("times", Form::Value), may("index", Form::Text), BODY] },
+            StepWord::Concat => const { &[BRANCHES, may("axis", Form::Value).or(Constant::Int(1))] },
+            StepWord::Repeat => {
+                const { &[needs("times", Form::Value), may("index", Form::Text).or(Constant::Word("i")), BODY] }
+            }
             StepWord::For => const { &[needs("each", Form::Text), needs("within", Form::Value), BODY] },
             StepWord::If => {
                 const {
@@ -209,7 +220,7 @@ impl Structured for EntryWord {
             EntryWord::Entry => {
                 const {
                     &[
-                        may("mode", Form::Word(Mode::NAMES)),
+                        may("mode", Form::Word(Mode::NAMES)).or(Constant::Word("train")),
                         needs("steps", Form::List(&Form::OneOf(structures::<ActionWord>))),
                         METRICS,
                         may("outputs", VALUES),
@@ -256,9 +267,9 @@ pub(crate) const GROUP: Structure = Structure {
     name: "Group",
     fields: &[
         needs("of", Form::Text),
-        may("lr", Form::Value),
+        may("lr", Form::Value).or(Constant::Number(1.0)),
         may("weight_decay", Form::Value),
-        may("frozen", Form::Value),
+        may("frozen", Form::Value).or(Constant::Flag(false)),
     ],
     orders: &[],
 };
@@ -278,7 +289,7 @@ words! {
 /// The most folds of a data set.
 pub(crate) const MOST_FOLDS: i64 = 1000;
 
-const STRATIFIED: Field = may("stratified", Form::Flag);
+const STRATIFIED: Field = may("stratified", Form::Flag).or(Constant::Flag(false));
 
 impl Structured for SplitWord {
     /// How much is held out, and how.

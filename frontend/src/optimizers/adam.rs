@@ -6,11 +6,11 @@ use crate::arguments::{Bounds, Parameter, Signature, flag, number, within};
 use crate::build::ops::Ops;
 use crate::build::value::{Args, Built, Tensor};
 
-const BETA1: Parameter = number("beta1", Bounds::BELOW_ONE);
-const BETA2: Parameter = number("beta2", Bounds::BELOW_ONE);
+const BETA1: Parameter = number("beta1", Bounds::BELOW_ONE).or(0.9);
+const BETA2: Parameter = number("beta2", Bounds::BELOW_ONE).or(0.999);
+const EPS: Parameter = within("eps", 0.0, 1.0).or(1e-8);
 
-const PARAMETERS: [Parameter; 7] =
-    [LR, BETA1, BETA2, within("eps", 0.0, 1.0), flag("amsgrad"), WEIGHT_DECAY, L1];
+const PARAMETERS: [Parameter; 7] = [LR, BETA1, BETA2, EPS, flag("amsgrad", false), WEIGHT_DECAY, L1];
 
 pub(super) static OPTIMIZERS: [Optimizer; 4] = [
     Optimizer {
@@ -26,10 +26,7 @@ pub(super) static OPTIMIZERS: [Optimizer; 4] = [
         update: adamw,
     },
     Optimizer {
-        signature: Signature {
-            name: "Adamax",
-            parameters: &[LR, BETA1, BETA2, within("eps", 0.0, 1.0), WEIGHT_DECAY, L1],
-        },
+        signature: Signature { name: "Adamax", parameters: &[LR, BETA1, BETA2, EPS, WEIGHT_DECAY, L1] },
         lr: Some(2e-3),
         decoupled: false,
         update: adamax,
@@ -41,8 +38,8 @@ pub(super) static OPTIMIZERS: [Optimizer; 4] = [
                 LR,
                 BETA1,
                 BETA2,
-                within("eps", 0.0, 1.0),
-                number("momentum_decay", Bounds::NOT_NEGATIVE),
+                EPS,
+                number("momentum_decay", Bounds::NOT_NEGATIVE).or(4e-3),
                 WEIGHT_DECAY,
                 L1,
             ],

@@ -32,8 +32,8 @@ pub(crate) struct Optimizer {
 
 /// The learning rate: a number or a schedule.
 const LR: Parameter = call("lr", &schedule::SCHEDULES, Bounds::NOT_NEGATIVE, false);
-const WEIGHT_DECAY: Parameter = number("weight_decay", Bounds::NOT_NEGATIVE);
-const L1: Parameter = number("l1", Bounds::NOT_NEGATIVE);
+const WEIGHT_DECAY: Parameter = number("weight_decay", Bounds::NOT_NEGATIVE).or(0.0);
+const L1: Parameter = number("l1", Bounds::NOT_NEGATIVE).or(0.0);
 
 static OPTIMIZERS: [&[Optimizer]; 3] = [&sgd::OPTIMIZERS, &adaptive::OPTIMIZERS, &adam::OPTIMIZERS];
 

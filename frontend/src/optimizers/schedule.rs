@@ -13,9 +13,9 @@ use crate::build::value::{Args, Built, Fault, Tensor};
 
 const INITIAL: Parameter = required_number("initial", Bounds::NOT_NEGATIVE);
 const STEPS: Parameter = required_number("steps", Bounds::FROM_ONE);
-const FACTOR: Parameter = number("factor", Bounds::NOT_NEGATIVE);
-const POWER: Parameter = number("power", Bounds::NOT_NEGATIVE);
-const LAST: Parameter = number("last", Bounds::NOT_NEGATIVE);
+const FACTOR: Parameter = number("factor", Bounds::NOT_NEGATIVE).or(0.1);
+const POWER: Parameter = number("power", Bounds::NOT_NEGATIVE).or(1.0);
+const LAST: Parameter = number("last", Bounds::NOT_NEGATIVE).or(0.0);
 
 calls! {
     /// All schedules.
@@ -24,13 +24,13 @@ calls! {
         Step: &[INITIAL, size("every"), FACTOR],
         MultiStep: &[INITIAL, ruled("at", Rule::Ascending, true), FACTOR],
         Exponential: &[INITIAL, required_number("factor", Bounds::NOT_NEGATIVE)],
-        Cosine: &[INITIAL, STEPS, LAST, flag("restart")],
+        Cosine: &[INITIAL, STEPS, LAST, flag("restart", false)],
         Inverse: &[INITIAL, required_number("rate", Bounds::NOT_NEGATIVE), POWER],
         Poly: &[INITIAL, STEPS, POWER, LAST],
         Noam: &[
             required_number("width", Bounds::FROM_ONE),
             required_number("warmup", Bounds::FROM_ONE),
-            FACTOR,
+            FACTOR.or(1.0),
         ],
         Cyclic: &[
             required_number("low", Bounds::NOT_NEGATIVE),
@@ -42,7 +42,7 @@ calls! {
 }
 
 static WARMUP: [Parameter; 3] =
-    [STEPS, call("then", &SCHEDULES, Bounds::NOT_NEGATIVE, true), within("first", 0.0, 1.0)];
+    [STEPS, call("then", &SCHEDULES, Bounds::NOT_NEGATIVE, true), within("first", 0.0, 1.0).or(0.0)];
 
 /// `base^exponent` for a fixed base.
 pub(crate) fn power(ops: &mut Ops, base: f64, exponent: Tensor) -> Built {

@@ -12,9 +12,9 @@ pub(super) static OPTIMIZERS: [Optimizer; 1] = [Optimizer {
         name: "Sgd",
         parameters: &[
             LR,
-            within("momentum", 0.0, 1.0),
-            flag("nesterov"),
-            within("dampening", 0.0, 1.0),
+            within("momentum", 0.0, 1.0).or(0.0),
+            flag("nesterov", false),
+            within("dampening", 0.0, 1.0).or(0.0),
             WEIGHT_DECAY,
             L1,
         ],

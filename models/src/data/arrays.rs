@@ -128,21 +128,16 @@ fn checksum_of_all(arrays: &[(String, Tensor)]) -> String {
     checksum(sums.concat().as_bytes())
 }
 
-/// The number of samples, and the array in the type of the field.
+/// The number of samples, and the array in the type and shape of the field.
 fn fit(array: Tensor, field: &Field) -> Result<(usize, Tensor)> {
-    let dims = array.dims();
-    let without_ones = |dims: &[usize]| -> Vec<usize> { dims.iter().copied().filter(|d| *d != 1).collect() };
-    let same = |dims: &[usize]| {
-        let flat = dims.len() == 1 || field.dims.len() == 1;
-        let (found, expected) = (without_ones(dims), without_ones(&field.dims));
-        found == expected || (flat && found.iter().product::<usize>() == expected.iter().product::<usize>())
-    };
-    let Some(count) = dims.split_first().filter(|(_, dims)| same(dims)).map(|(count, _)| *count) else {
+    let count = array.dims().first().copied();
+    let dims = [&[count.unwrap_or(0)], &field.dims[..]].concat();
+    let Some(count) = count.filter(|_| array.fits(&dims)) else {
         let expected: Vec<String> = field.dims.iter().map(|d| format!(", {d}")).collect();
         let found = array.type_found();
         return Err(bad(format!("expected {}[samples{}], found {found}", field.dtype, expected.concat())));
     };
-    Ok((count, array.converted(field.dtype)?))
+    Ok((count, array.for_input(field.dtype, &dims)?))
 }
 
 fn concatenate(train: &Tensor, test: &Tensor, field: &Field) -> Result<Tensor> {

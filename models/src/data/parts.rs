@@ -52,6 +52,14 @@ impl Parts {
                     let message = format!("fold {} was asked for, but there are {of}", number + 1);
                     return Err(Error::new(ErrorKind::Option, message));
                 }
+                if rest > 0 && of > rest {
+                    return Err(bad(format!(
+                        "{} cannot be split into {of} folds: give at most as many folds as samples (`Folds({})`), or more \
+                         samples",
+                        counted(rest as u64, "sample"),
+                        rest.clamp(2, 5)
+                    )));
+                }
                 let classes = stratified.then(|| strata(classes, rest)).transpose()?;
                 drawn(rest, Share::Fold { number, of }, classes, options.seed)?
             }
@@ -231,6 +239,15 @@ mod tests {
         let none = Own::default();
         let fold = HeldOut::Fold { number: 5, of: 5, stratified: false };
         assert!(Parts::new(10, none, None, &options(fold)).unwrap_err().to_string().contains("fold 6"));
+        for number in [0, 49] {
+            let many = HeldOut::Fold { number, of: 100, stratified: false };
+            let error = Parts::new(7, none, None, &options(many)).unwrap_err().to_string();
+            assert!(
+                error.contains("7 samples cannot be split into 100 folds") && error.contains("`Folds(5)`")
+            );
+        }
+        let each = HeldOut::Fold { number: 6, of: 7, stratified: false };
+        assert_eq!(Parts::new(7, none, None, &options(each)).unwrap().validation.len(), 1);
         let all = HeldOut::Fraction { fraction: 1.0, stratified: false };
         assert!(Parts::new(10, none, None, &options(all)).unwrap_err().to_string().contains("train on"));
         let classes = HeldOut::Fraction { fraction: 0.5, stratified: true };

@@ -249,6 +249,7 @@ impl Table<'_> {
             Some(numbers) => numbers,
             None => {
                 if texts.is_empty() {
+                    self.whole_or_texts(column)?;
                     let names: BTreeSet<&str> = column.cells().collect();
                     *texts = names.into_iter().map(str::to_owned).collect();
                 }
@@ -266,6 +267,24 @@ impl Table<'_> {
             }
         };
         Tensor::from_slice(&dims, &numbers)?.converted(field.dtype)
+    }
+
+    /// An error where a column is of whole numbers but for some that are numbers too: texts are not what is meant.
+    fn whole_or_texts(&self, column: &Column) -> Result<()> {
+        let is_whole = |cell: &str| cell.parse::<i64>().is_ok();
+        let numbers = column.cells().all(|cell| cell.parse::<f64>().is_ok());
+        let odd = column.cells().zip(&self.lines).find(|&(cell, _)| !is_whole(cell));
+        match odd {
+            Some((cell, line)) if numbers && column.cells().any(is_whole) => {
+                let (cell, name) = (cut(cell), cut(&column.name));
+                let message = format!(
+                    "line {line}: `{cell}` in the column `{name}` is no whole number, as others in it are; correct it, or give \
+                     the input floats (`f32[batch]`)"
+                );
+                Err(malformed(self.file, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Several numbers a sample.

@@ -113,6 +113,21 @@ fn broken_tables_are_refused() {
         let error = open(&path, fields, &options).err().unwrap();
         says(&error, ErrorKind::Format, &["line 3: `bee` is none of what is known of `word`"]);
     }
+    // A fraction among whole numbers does not make texts of them.
+    for (text, line) in [
+        ("y\n1\n0.5\n1\n2\n2\n", Some("line 3: `0.5`")),
+        ("y\n2.0\n1\n", Some("line 2: `2.0`")),
+        ("y\n1\n2\n", None),
+        ("y\n1.0\n2.5\n", None),
+        ("y\n1\n0.5\nbee\n", None),
+    ] {
+        let (_folder, path) = write(text);
+        let found = open(&path, &[field("y", DType::I32, &[])], &all()).err();
+        assert_eq!(found.is_some(), line.is_some(), "{text}");
+        if let (Some(error), Some(line)) = (found, line) {
+            says(&error, ErrorKind::Format, &[line, "in the column `y` is no whole number", "f32[batch]"]);
+        }
+    }
     fs::write(&path, b"a,b\n\xff,2\n").unwrap();
     says(&refused(&path, &fields), ErrorKind::Format, &["byte 4 is not UTF-8"]);
 }

@@ -33,6 +33,9 @@ const REGISTERS: usize = 12;
 const MOST_TAPS: usize = 4096;
 /// The same of three axes, whose boxes are of many more kinds: 3 x 3 x 3 positions are written out.
 const MOST_OF_SOLIDS: usize = 512;
+/// Taps of one position of three axes, from which on they are not written out: several positions are, and where channels are few
+/// the lanes are rows, whose elements are loaded one by one.
+const MOST_OF_SOLID: usize = 64;
 /// Segments of an axis, for each phase of spread inputs and of all phases, from which on they are not written out either: each
 /// is a loop of its own, however few its taps are.
 const MOST_SEGMENTS: usize = 128;
@@ -52,6 +55,10 @@ pub(super) fn is_short(windows: &[Window]) -> bool {
         let segments = window.segments(0, window.output as i64);
         segments.iter().map(|segment| segment.taps.max(1)).fold(1, usize::saturating_add)
     };
+    let area = windows.iter().map(|window| window.kernel).fold(1, usize::saturating_mul);
+    if windows.len() > 2 && area > MOST_OF_SOLID {
+        return false;
+    }
     let most = if windows.len() > 2 { MOST_OF_SOLIDS } else { MOST_TAPS };
     windows.iter().map(taps).fold(1, usize::saturating_mul) <= most
 }

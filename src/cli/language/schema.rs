@@ -5,7 +5,7 @@
 //! `{"Linear": [8, {"bias": false}]}`. What has no arguments is its name: `"Relu"`. Lists and tuples are lists, maps objects.
 //! The file is the object of the fields of `Model`. `x-order` has the order of unnamed arguments.
 
-use brolga::frontend::language::{self, Argument, Callable, Form, Kind, Structure, Takes};
+use brolga::frontend::language::{self, Argument, Callable, Constant, Form, Kind, Structure, Takes};
 use serde_json::{Map, Value, json};
 
 pub fn schema() -> Value {
@@ -96,7 +96,9 @@ fn call(name: &str, key: &str, bare: bool) -> Value {
 }
 
 fn of_callable(callable: &Callable) -> Value {
-    let property = |argument: &Argument| (argument.name.to_owned(), argument_value(argument));
+    let property = |argument: &Argument| {
+        (argument.name.to_owned(), with_default(argument_value(argument), argument.default))
+    };
     let mut properties: Map<String, Value> = callable.arguments.iter().map(property).collect();
     if callable.kind == Kind::Layer {
         properties.insert("name".into(), json!({"type": "string"}));
@@ -108,7 +110,8 @@ fn of_callable(callable: &Callable) -> Value {
 }
 
 fn of_structure(key: &str, structure: &Structure) -> Value {
-    let property = |field: &language::Field| (field.name.to_owned(), form(&field.holds));
+    let property =
+        |field: &language::Field| (field.name.to_owned(), with_default(form(&field.holds), field.default));
     let properties = structure.fields.iter().map(property).collect();
     let required = structure.fields.iter().filter(|field| field.required);
     let required: Vec<&str> = required.map(|field| field.name).collect();
@@ -143,6 +146,19 @@ fn fields(key: &str, properties: Map<String, Value>, required: &[&str], orders: 
         ],
         "x-order": orders[0],
     })
+}
+
+/// What an argument or a field may be, and what it is where it is not given.
+fn with_default(mut value: Value, default: Option<Constant>) -> Value {
+    if let Some(default) = default {
+        value["default"] = match default {
+            Constant::Number(number) => json!(number),
+            Constant::Int(number) => json!(number),
+            Constant::Flag(flag) => json!(flag),
+            Constant::Word(word) | Constant::Call(word) => json!(word),
+        };
+    }
+    value
 }
 
 /// What an argument may be; an expression in a string may stand for any of it.

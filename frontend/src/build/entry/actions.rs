@@ -41,11 +41,11 @@ impl Builder<'_> {
         }
     }
 
-    /// A number or a list becomes a constant: numbers alone are floats, lists what they hold.
+    /// A number or a list becomes a constant of what it is: whole numbers of i64, fractions of floats.
     pub fn as_tensor(&mut self, value: Val, span: Span) -> Option<Tensor> {
         let float = self.float();
         match value {
-            Val::List(_) | Val::Bool(_) => {
+            Val::List(_) | Val::Bool(_) | Val::Int(_) => {
                 let result = self.ops().tensor(&Spanned::new(value, span));
                 result.map_err(|fault| self.fail(fault, span)).ok()
             }
@@ -73,8 +73,11 @@ impl Builder<'_> {
 
     pub(in crate::build) fn loss(&mut self, expr: &Expr) -> Option<Tensor> {
         self.graph.enter("loss", &self.source.clone(), expr.span);
-        let value = self.eval(expr);
-        let tensor = self.as_tensor(value, expr.span)?;
+        let float = self.float();
+        let tensor = match self.eval(expr) {
+            number @ Val::Int(_) => self.as_tensor_of(number, float, expr.span)?,
+            value => self.as_tensor(value, expr.span)?,
+        };
         let ty = self.ops().ty(tensor);
         if !ty.dims.is_empty() || !ty.dtype.is_float() {
             let fault = Fault::new(format!("a loss is one floating-point number, found {ty}"))

@@ -137,9 +137,17 @@ impl Builder<'_> {
         }
     }
 
-    /// `batch` needs no default of the model's; any other unknown name in a type does.
+    /// `batch` needs no default of the model's; any other unknown name in a type does, alone or in a sum or product.
     fn default_dim(&mut self, dim: &Expr, used: &mut HashSet<String>, dims: &mut Vec<(String, usize)>) {
-        let ExprKind::Name(name) = &dim.kind else { return };
+        let name = match &dim.kind {
+            ExprKind::Name(name) => name,
+            ExprKind::Chain(first, rest) => {
+                self.default_dim(first, used, dims);
+                rest.iter().for_each(|(_, part)| self.default_dim(part, used, dims));
+                return;
+            }
+            _ => return,
+        };
         if self.lookup(name).is_some() {
             return;
         }

@@ -13,7 +13,8 @@ words! {
     enum Element { F32 = "f32", F64 = "f64", I32 = "i32", I64 = "i64", U8 = "u8", Bool = "bool" }
 }
 
-const EQUAL: [Parameter; 2] = [ruled("dims", Rule::Ints, true), word::<Element>("dtype", false)];
+const EQUAL: [Parameter; 2] =
+    [ruled("dims", Rule::Ints, true), word::<Element>("dtype", false).or_word("f32")];
 const FULL: [Parameter; 3] =
     [ruled("dims", Rule::Ints, true), required("value"), word::<Element>("dtype", false)];
 
@@ -21,7 +22,7 @@ pub(super) static FUNCTIONS: [Function; 5] = [
     function("zeros", &EQUAL, |builder, args| equal(builder, args, 0.0)),
     function("ones", &EQUAL, |builder, args| equal(builder, args, 1.0)),
     function("full", &FULL, full),
-    function("stack", &[required("parts"), int("axis")], stack),
+    function("stack", &[required("parts"), int("axis").or_int(0)], stack),
     function("cast", &[required("x"), word::<Element>("dtype", true)], cast),
 ];
 
@@ -44,39 +45,26 @@ fn dims(args: &Args) -> Built<Vec<usize>> {
     extents(&args.ints("dims")?.unwrap_or_default())
 }
 
-/// Another element type. Numbers become elements of that type at once, without another rounding; a whole number that an
-/// integer type cannot hold is a mistake.
+/// Another element type. Numbers become floats of that type at once, without another rounding; whole numbers become other
+/// integers as those of a list do, from i64.
 fn cast(builder: &mut Builder, args: &Args) -> Built<Val> {
     let dtype = element(builder, args)?.unwrap_or(builder.float());
-    if let Some(number) = args.get("x")
-        && is_of_numbers(&number.value, dtype)
+    if let Some(number @ Spanned { value: Val::List(_) | Val::Int(_) | Val::Float(_), .. }) = args.get("x")
+        && dtype.is_float()
     {
         let mut ops = builder.ops();
         let x = if let Val::List(_) = number.value {
-            ops.list_as(number, dtype)
+            ops.list(number, dtype)
         } else {
-            ops.literal_as(number, dtype)
+            ops.literal(number, dtype)
         };
         return tensor_value(x);
     }
-    let x = tensor(builder, args, "x")?;
+    let x = match args.get("x") {
+        Some(number @ Spanned { value: Val::Int(_), .. }) => builder.ops().tensor(number)?,
+        _ => tensor(builder, args, "x")?,
+    };
     tensor_value(builder.ops().convert(x, dtype))
-}
-
-/// Whether a value is a number or list that becomes one of that type without a conversion: of floats any, of integers one of
-/// whole numbers.
-fn is_of_numbers(value: &Val, dtype: DType) -> bool {
-    fn is_whole(value: &Val) -> bool {
-        match value {
-            Val::Int(_) => true,
-            Val::List(items) => !items.is_empty() && items.iter().all(is_whole),
-            _ => false,
-        }
-    }
-    match value {
-        Val::List(_) | Val::Int(_) | Val::Float(_) if dtype.is_float() => true,
-        whole => dtype.is_int() && is_whole(whole),
-    }
 }
 
 /// A tensor of equal elements, floats if nothing is said.
@@ -93,7 +81,7 @@ fn full(builder: &mut Builder, args: &Args) -> Built<Val> {
     let mut ops = builder.ops();
     let element = match (dtype, &value.value) {
         (Some(dtype), Val::Tensor(tensor)) => ops.convert(*tensor, dtype)?,
-        (Some(dtype), Val::List(_)) => ops.list_as(value, dtype)?,
+        (Some(dtype), Val::List(_)) => ops.list(value, dtype)?,
         (Some(dtype), _) => ops.literal_as(value, dtype)?,
         (None, _) => ops.tensor(value)?,
     };

@@ -85,7 +85,7 @@ pub(super) static FUNCTIONS: [Function; 41] = [
     function("silu", &X, |builder, args| activated(builder, args, activation::silu)),
     function("gelu", &X, |builder, args| activated(builder, args, activation::gelu)),
     function("elu", &X, |builder, args| activated(builder, args, activation::elu)),
-    function("leaky_relu", &[required("x"), number("slope", Bounds::ANY)], |builder, args| {
+    function("leaky_relu", &[required("x"), number("slope", Bounds::ANY).or(0.01)], |builder, args| {
         activated(builder, args, activation::leaky_relu)
     }),
     function("square", &X, |builder, args| {

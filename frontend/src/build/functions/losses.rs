@@ -14,7 +14,7 @@ words! {
     enum Reduction { Mean = "mean", Sum = "sum", None = "none" }
 }
 
-const REDUCTION: Parameter = word::<Reduction>("reduction", false);
+const REDUCTION: Parameter = word::<Reduction>("reduction", false).or_word("mean");
 
 const PREDICTION: [Parameter; 3] = [required("x"), required("target"), REDUCTION];
 const BINARY: [Parameter; 5] =
@@ -22,7 +22,7 @@ const BINARY: [Parameter; 5] =
 const CLASSES: [Parameter; 7] = [
     required("logits"),
     required("label"),
-    number("smoothing", Bounds::UNIT),
+    number("smoothing", Bounds::UNIT).or(0.0),
     optional("weights"),
     REDUCTION,
     int("ignore_index"),
@@ -39,7 +39,7 @@ const NLL: [Parameter; 6] = [
 const FOCAL: [Parameter; 7] = [
     required("logits"),
     required("label"),
-    number("gamma", Bounds::NOT_NEGATIVE),
+    number("gamma", Bounds::NOT_NEGATIVE).or(2.0),
     REDUCTION,
     optional("weights"),
     int("ignore_index"),
@@ -63,7 +63,7 @@ pub(super) static FUNCTIONS: [Function; 12] = [
     }),
     function(
         "smooth_l1",
-        &[required("x"), required("target"), number("beta", Bounds::NOT_NEGATIVE), REDUCTION],
+        &[required("x"), required("target"), number("beta", Bounds::NOT_NEGATIVE).or(1.0), REDUCTION],
         |builder, args| {
             let beta = args.float_or("beta", 1.0)?;
             elementwise(builder, args, |ops, x, target| smooth_l1(ops, x, target, beta))
@@ -71,7 +71,7 @@ pub(super) static FUNCTIONS: [Function; 12] = [
     ),
     function(
         "huber",
-        &[required("x"), required("target"), number("delta", Bounds::POSITIVE), REDUCTION],
+        &[required("x"), required("target"), number("delta", Bounds::POSITIVE).or(1.0), REDUCTION],
         |builder, args| {
             let delta = args.float_or("delta", 1.0)?;
             elementwise(builder, args, |ops, x, target| ops.rounded_corner(x, target, delta))

@@ -194,11 +194,11 @@ fn is_tensor(args: &Args, name: &str) -> bool {
     matches!(args.get(name).map(|value| &value.value), Some(Val::Tensor(_) | Val::List(_)))
 }
 
-/// Whether a list is one tensor, whose elements are combined along axes: these are named, or it is a list of lists. Any other
-/// is the numbers or tensors that are combined with each other, as Python's.
-fn is_combined_along_axes(args: &Args, list: &[Val]) -> bool {
-    let nested = list.iter().any(|item| matches!(item, Val::List(_)));
-    args.has("axis") || args.has("keepdims") || nested && !list.iter().any(|x| matches!(x, Val::Tensor(_)))
+/// Whether a list is one tensor, whose elements are combined along axes: a list of lists. Any other is numbers or tensors that are
+/// combined with each other, as Python's are.
+fn is_combined_along_axes(list: &[Val]) -> bool {
+    let is_list = |item: &Val| matches!(item, Val::List(_));
+    list.iter().any(is_list) && !list.iter().any(|item| matches!(item, Val::Tensor(_)))
 }
 
 /// The single axis `axis`.

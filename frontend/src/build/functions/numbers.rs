@@ -20,7 +20,7 @@ const MANY: [Parameter; 8] = [
     optional("v"),
     optional("w"),
     ruled("axis", Rule::Ints, false),
-    flag("keepdims"),
+    flag("keepdims", false),
 ];
 
 pub(super) static FUNCTIONS: [Function; 15] = [
@@ -34,11 +34,11 @@ pub(super) static FUNCTIONS: [Function; 15] = [
     function("exp", &X, |builder, args| elementary(builder, args, Elementary::Exp, f64::exp)),
     function("log", &X, |builder, args| elementary(builder, args, Elementary::Log, f64::ln)),
     function("len", &X, len),
-    function("range", &[required("start"), optional("stop"), optional("step")], range),
+    function("range", &[required("start"), optional("stop"), optional("step").or_int(1)], range),
     function("int", &X, int),
     function("float", &X, float),
     function("divisible", &[required("x"), ruled("by", Rule::Size, true)], divisible),
-    function("size", &[required("x"), ruled("axis", Rule::Int, false)], size),
+    function("size", &[required("x"), ruled("axis", Rule::Int, false).or_int(0)], size),
 ];
 
 fn min(builder: &mut Builder, args: &Args) -> Built<Val> {
@@ -55,7 +55,7 @@ fn extreme(builder: &mut Builder, args: &Args, combine: Combine) -> Built<Val> {
         ["x", "y", "z", "u", "v", "w"].iter().filter_map(|name| args.get(name)).collect();
     let along_axes = match values[..] {
         [Spanned { value: Val::Tensor(_), .. }] => true,
-        [Spanned { value: Val::List(items), .. }] => is_combined_along_axes(args, items),
+        [Spanned { value: Val::List(items), .. }] => is_combined_along_axes(items),
         _ => false,
     };
     if along_axes {

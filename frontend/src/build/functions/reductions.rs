@@ -13,10 +13,10 @@ use crate::source::Spanned;
 
 /// One axis or several; all of them where none is given.
 const AXES: Parameter = ruled("axis", Rule::Ints, false);
-const REDUCTION: [Parameter; 3] = [required("x"), AXES, flag("keepdims")];
-const ALONG: [Parameter; 2] = [required("x"), int("axis")];
+const REDUCTION: [Parameter; 3] = [required("x"), AXES, flag("keepdims", false)];
+const ALONG: [Parameter; 2] = [required("x"), int("axis").or_int(-1)];
 const SPREAD: [Parameter; 4] =
-    [required("x"), AXES, flag("keepdims"), number("correction", Bounds::NOT_NEGATIVE)];
+    [required("x"), AXES, flag("keepdims", false), number("correction", Bounds::NOT_NEGATIVE).or(0.0)];
 
 pub(super) static FUNCTIONS: [Function; 15] = [
     function("sum", &REDUCTION, sum),
@@ -74,7 +74,7 @@ fn reduce(
 /// The sum of a list of numbers or tensors, or of a tensor; truth values are counted, whole numbers added in i64.
 fn sum(builder: &mut Builder, args: &Args) -> Built<Val> {
     if let Some(Spanned { value: Val::List(items), span }) = args.get("x")
-        && !is_combined_along_axes(args, items)
+        && !is_combined_along_axes(items)
     {
         let mut total = Spanned::new(Val::Int(0), *span);
         for item in items {

@@ -16,8 +16,13 @@ words! {
     enum Mode { Clip = "clip", Wrap = "wrap", Fill = "fill" }
 }
 
-const TAKE: [Parameter; 5] =
-    [required("x"), required("indices"), int("axis"), word::<Mode>("mode", false), optional("fill")];
+const TAKE: [Parameter; 5] = [
+    required("x"),
+    required("indices"),
+    int("axis").or_int(0),
+    word::<Mode>("mode", false),
+    optional("fill"),
+];
 
 /// An argument that holds whole numbers: a tensor, a list or a number.
 fn whole(builder: &mut Builder, args: &Args, name: &str, what: &str) -> Built {
@@ -109,7 +114,7 @@ pub(super) static FUNCTIONS: [Function; 8] = [
         let dims = args.ints("dims")?.unwrap_or_default();
         tensor_value(builder.ops().reshape_to(x, &dims))
     }),
-    function("concat", &[required("parts"), int("axis")], concat),
+    function("concat", &[required("parts"), int("axis").or_int(1)], concat),
     function("one_hot", &[required("x"), size("classes")], |builder, args| {
         let x = whole(builder, args, "x", "class indices")?;
         let (classes, float) = (args.size("classes")?.get()?, builder.float());
@@ -135,7 +140,7 @@ pub(super) static FUNCTIONS: [Function; 8] = [
             None => fault,
         })
     }),
-    function("positions", &[required("x"), int("axis")], |builder, args| {
+    function("positions", &[required("x"), int("axis").or_int(-1)], |builder, args| {
         let x = tensor(builder, args, "x")?;
         let axis = counted_axis(builder, args, x)?;
         let mut ops = builder.ops();

@@ -7,8 +7,8 @@ use crate::arguments::{Parameter, flag, int, required, size};
 use crate::build::Builder;
 use crate::build::value::{Args, Built, Tensor, Val};
 
-const SORT: [Parameter; 3] = [required("x"), int("axis"), flag("descending")];
-const TOP: [Parameter; 4] = [required("x"), size("k"), int("axis"), flag("largest")];
+const SORT: [Parameter; 3] = [required("x"), int("axis").or_int(-1), flag("descending", false)];
+const TOP: [Parameter; 4] = [required("x"), size("k"), int("axis").or_int(-1), flag("largest", true)];
 
 pub(super) static FUNCTIONS: [Function; 3] = [
     function("sort", &SORT, |builder, args| {

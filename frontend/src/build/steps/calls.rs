@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::naming::STANDS_IN;
 use crate::build::settings::{misfit, parameter_values};
-use crate::build::value::{Fault, Val};
+use crate::build::value::{Fault, Tensor, Val};
 use crate::build::{Builder, Call, Frame, ImportSite, LayerRow, Numbering};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};
@@ -69,6 +70,11 @@ impl Builder<'_> {
         self.graph.enter(&path, &self.source, step.span);
         let result =
             self.in_scope(name, Numbering::Position(0), |builder| (layer.build)(builder, input, &args));
+        if let Some(fault) = self.refusing.take() {
+            let fault = self.of_layer(fault, layer, &path, input);
+            let refused = self.imported(fault.diagnostic(&self.source, step.span));
+            self.refused.push(refused);
+        }
         self.current = match result {
             Ok(tensor) => {
                 self.report_unused(&args, layer.signature.name, step.span);
@@ -80,18 +86,24 @@ impl Builder<'_> {
                 }
                 Val::Tensor(tensor)
             }
-            Err(mut fault) => {
-                fault.message = format!("{} `{path}`: {}", layer.signature.name, fault.message);
-                let ty = input.map(|input| self.ops().ty(input).to_string());
-                if let Some(ty) = ty.filter(|ty| !fault.message.contains(ty)) {
-                    fault = fault.note(format!("the input of this layer is {ty}"));
-                }
-                if let Some(place) = &self.reused_at {
-                    fault = fault.note(format!("it is used once more at {place}"));
-                }
+            Err(fault) => {
+                let fault = self.of_layer(fault, layer, &path, input);
                 self.fail(fault, step.span)
             }
         };
+    }
+
+    /// A mistake with the layer that has it, and what the layer was given.
+    fn of_layer(&mut self, mut fault: Fault, layer: &Layer, path: &str, input: Option<Tensor>) -> Fault {
+        fault.message = format!("{} `{path}`: {}", layer.signature.name, fault.message);
+        let ty = input.map(|input| self.ops().ty(input).to_string());
+        if let Some(ty) = ty.filter(|ty| !fault.message.contains(ty)) {
+            fault = fault.note(format!("the input of this layer is {ty}"));
+        }
+        if let Some(place) = &self.reused_at {
+            fault = fault.note(format!("it is used once more at {place}"));
+        }
+        fault
     }
 
     fn block_call(
@@ -218,17 +230,25 @@ impl Builder<'_> {
             .iter()
             .find_map(|path| self.calls.get(path).map(|call| (path.clone(), call.clone())));
         let Some((path, call)) = call else {
-            let mut names: Vec<String> = self.calls.keys().cloned().collect();
+            let mut names: Vec<String> =
+                self.calls.keys().filter(|name| !name.contains(STANDS_IN)).cloned().collect();
             names.sort();
             let message = format!("there is no layer `{filled}` to reuse");
-            let diagnostic = Diagnostic::new(&self.source, name.span, message)
+            let mut diagnostic = Diagnostic::new(&self.source, name.span, message)
                 .suggest(&filled, names.iter().map(String::as_str));
+            if !(1..=16).contains(&names.len()) {
+                diagnostic = diagnostic.help(format!(
+                    "a layer is reused behind where it stands, by the name that it was given: `Linear(name: \"{filled}\", ...)`"
+                ));
+            }
             self.report(diagnostic);
             self.current = Val::Unknown;
             return;
         };
         if self.depth >= DEEPEST {
-            self.current = self.fail(Fault::new(format!("blocks are nested more than {DEEPEST} deep")), span);
+            let fault = Fault::new(format!("blocks are nested more than {DEEPEST} deep"))
+                .note(format!("does `{filled}` use itself?"));
+            self.current = self.fail(fault, span);
             return;
         }
         self.depth += 1;

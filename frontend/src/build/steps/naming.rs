@@ -33,10 +33,10 @@ impl Builder<'_> {
         }
     }
 
-    /// A name that no other step of this pass has, for one that begins so.
+    /// A name that no other step of this pass has, and no model gives, for one that begins so.
     fn stand_in(&mut self, begins: &str, label: &str) -> Option<String> {
         self.lost.insert(self.full_name(begins));
-        let name = format!("{label}?{}", self.steps);
+        let name = format!("{label}{STANDS_IN}{}", self.steps);
         (self.full_name(&name).len() <= LONGEST).then_some(name)
     }
 
@@ -44,8 +44,8 @@ impl Builder<'_> {
     fn checked_name(&mut self, name: String, given: bool, label: &str, span: Span) -> Option<String> {
         let path = self.full_name(&name);
         if path.len() > LONGEST
-            || path.split('.').any(str::is_empty)
-            || path.chars().any(|c| c.is_whitespace() || c.is_control() || c == '#')
+            || name.split('.').any(str::is_empty)
+            || name.chars().any(|c| c.is_whitespace() || c.is_control() || c == STANDS_IN)
         {
             let message = format!(
                 "{:?} cannot name a layer: it is empty, longer than {LONGEST} bytes, or has white space, control \
@@ -132,6 +132,9 @@ impl Builder<'_> {
 
 /// The longest path of a layer, in bytes.
 const LONGEST: usize = 512;
+
+/// What names that stand in for others have, and no others.
+pub(in crate::build) const STANDS_IN: char = '#';
 
 /// The label of imports.
 const IMPORT: &str = "import";
