@@ -200,7 +200,7 @@ impl<'a> Compiler<'a> {
 
     /// The options of code generation.
     pub fn codegen(&self) -> brolga_codegen::Options {
-        brolga_codegen::Options { target_cpu: self.options.target_cpu }
+        brolga_codegen::Options::from(self.options.target_cpu)
     }
 
     fn graph_passes(&mut self, passes: &[GraphPass], mut graph: Graph) -> Result<Graph> {

@@ -34,7 +34,7 @@ pub use brolga_models as models;
 pub use brolga_passes as passes;
 pub use brolga_runtime as runtime;
 
-pub use brolga_codegen::TargetCpu;
+pub use brolga_codegen::{TargetCpu, TargetTriple};
 pub use brolga_frontend::Settings;
 pub use brolga_runtime::{State, Tensor, Threads};
 pub use compile::{CompileOptions, Compiler, Lowered, StageTime, compile};

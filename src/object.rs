@@ -1,6 +1,6 @@
 //! Objects for C: entry points, compiled ahead of time.
 
-use brolga_codegen::{Object, StateTensor, emit_object};
+use brolga_codegen::{Object, Options, StateTensor, emit_object};
 use brolga_ir::program::Program;
 use brolga_runtime::State;
 
@@ -14,7 +14,8 @@ pub type ObjectEntry<'a> = (&'a str, &'a [(&'a str, usize)]);
 
 impl Model {
     /// Compiles entry points into one object file with a C header, which has a function for each of them; `symbol` begins all
-    /// names. With `weights` their values are part of the object.
+    /// names. With `weights` their values are part of the object. `targets` say what the object is made for, whatever the
+    /// options of the model.
     ///
     /// # Errors
     /// An unknown entry point, what compiling may give, weights of another model, and names that C does not allow.
@@ -23,6 +24,7 @@ impl Model {
         entries: &[ObjectEntry<'_>],
         weights: Option<&State>,
         symbol: &str,
+        targets: &[Options],
     ) -> Result<Object> {
         let lowered: Vec<Lowered> =
             entries.iter().map(|(entry, dims)| self.lowered(entry, dims)).collect::<Result<_>>()?;
@@ -35,8 +37,7 @@ impl Model {
                 fresh: slot.constant().unwrap_or(0.0),
             })
             .collect();
-        let options = Compiler::new(self.options()).codegen();
-        Ok(emit_object(&programs, &state, weights, symbol, &options)?)
+        Ok(emit_object(&programs, &state, weights, symbol, targets)?)
     }
 
     /// The kernel program of an entry point for other sizes.

@@ -101,7 +101,7 @@ impl Traced {
         threads: &Threads,
         state: &State,
     ) -> Result<Traced> {
-        let codegen = brolga_codegen::Options { target_cpu: options.target_cpu };
+        let codegen = brolga_codegen::Options::from(options.target_cpu);
         // SAFETY: the only instance of it is the one below, which has `recording_for`.
         let executable = Arc::new(unsafe { program.emit_traced(&codegen)? }.executable);
         let inputs = random_inputs(&executable.manifest().inputs)?;

@@ -81,7 +81,7 @@ fn check_on(on: On, model: &str, entry: &str, batch: usize) {
             }
             #[cfg(target_arch = "x86_64")]
             On::Avx512 => {
-                let options = brolga_codegen::Options { target_cpu: TargetCpu::X86_64V4 };
+                let options = brolga_codegen::Options::from(TargetCpu::X86_64V4);
                 // SAFETY: the kernel is one that lowering has made.
                 let compiled = unsafe { brolga_codegen::emulate::compile_emulated(&program, &options) };
                 let compiled = compiled.unwrap_or_else(|e| panic!("{e}\n{kernel}"));

@@ -116,7 +116,7 @@ fn check(graph: &Graph) -> usize {
     }
     #[cfg(target_arch = "x86_64")]
     {
-        let options = brolga_codegen::Options { target_cpu: TargetCpu::X86_64V4 };
+        let options = brolga_codegen::Options::from(TargetCpu::X86_64V4);
         // SAFETY: lowering has made the program.
         let emulated = unsafe { brolga_codegen::emulate::compile_emulated(&program, &options) };
         let (found, _) = compiled::run_compiled(emulated.expect("code"), 1, &inputs, &state);

@@ -62,7 +62,7 @@ fn tiles(c: &mut Criterion) {
         for target_cpu in [TargetCpu::Portable, TargetCpu::Native] {
             // SAFETY: the tiles of `program` lie inside their panels.
             let compiled =
-                unsafe { compile(&program, &Options { target_cpu }) }.expect("the program compiles");
+                unsafe { compile(&program, &Options::from(target_cpu)) }.expect("the program compiles");
             let executable = Arc::new(compiled.executable);
             let mut state = State::new();
             for slot in &executable.manifest().state {

@@ -52,8 +52,16 @@ pub(crate) struct Function {
     pub relocations: Vec<Relocation>,
     /// Whether others call it.
     pub exported: bool,
-    /// Cranelift IR, if it was asked for and there is any.
-    pub clif: Option<String>,
+    /// What people read, if it was asked for and there is any: leaves have none.
+    pub text: Option<Text>,
+}
+
+/// A function as Cranelift has it.
+pub(crate) struct Text {
+    /// Its intermediate representation.
+    pub clif: String,
+    /// Its instructions.
+    pub assembly: String,
 }
 
 /// A read-only table of words, some of which say how far behind themselves a function begins.
@@ -229,7 +237,7 @@ fn place(kernels: Vec<Compiled>, symbol: &str, functions: &mut Vec<Function>) ->
                 alignment: Leaf::ALIGNMENT,
                 relocations: Vec::new(),
                 exported: false,
-                clif: None,
+                text: None,
             });
         }
     }
@@ -349,6 +357,7 @@ impl Compiler {
         }
         self.context.clear();
         self.context.func = func;
+        self.context.set_disasm(text);
         let clif = text.then(|| self.context.func.display().to_string());
         self.context
             .compile(isa, &mut ControlPlane::default())
@@ -379,7 +388,8 @@ impl Compiler {
         }
         let alignment = code.buffer.alignment.max(16) as usize;
         let bytes = code.code_buffer().to_vec();
-        let function = Function { name, code: bytes, alignment, relocations, exported: false, clif };
+        let text = clif.map(|clif| Text { clif, assembly: code.vcode.clone().unwrap_or_default() });
+        let function = Function { name, code: bytes, alignment, relocations, exported: false, text };
         Ok(Compiled { function, leaves: Vec::new(), calls })
     }
 }

@@ -34,7 +34,7 @@ pub use listing::{Listing, listing};
 pub use object::{Object, emit_object};
 pub use schedule::TracedCall;
 pub use state_block::StateTensor;
-pub use target::{Options, TargetCpu, features};
+pub use target::{Options, TargetCpu, TargetTriple, features};
 
 /// Changes whenever the same program may compute other bits.
 pub const NUMERICS_VERSION: u32 = 6;

@@ -142,7 +142,7 @@ mod tests {
                 alignment,
                 relocations,
                 exported: false,
-                clif: None,
+                text: None,
             }
         };
         assert_eq!(function(32, &[Reloc::Arm64Call]).piece_alignment(), 32);

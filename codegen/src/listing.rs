@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use brolga_ir::program::Program;
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+use target_lexicon::Architecture;
 
 use crate::error::Error;
-use crate::image::{Image, Source, verified};
+use crate::image::{Function, Image, Source, verified};
 use crate::target::{Options, Target};
 
 /// One function of a compiled program.
@@ -16,7 +17,7 @@ pub struct Listing {
     pub name: String,
     /// Its Cranelift IR; functions of the wide emitter have none.
     pub clif: Option<String>,
-    /// Its instructions, one a line; on other processors than x86-64 only the number of bytes.
+    /// Its instructions, one a line; those of other processors than x86-64 as Cranelift writes them.
     pub assembly: String,
     /// Bytes of its code and constants.
     pub bytes: usize,
@@ -28,12 +29,12 @@ pub fn listing(program: &Program, options: &Options) -> Result<Vec<Listing>, Err
     verified(program)?;
     let target = Target::new(options)?;
     let image = Image::new(&[Source::of(program)], &program.name, &target, true)?;
-    let x86 = target.isa.triple().architecture.to_string() == "x86_64";
-    let list = image.functions.into_iter().map(|function| Listing {
-        assembly: if x86 { disassemble(&function.code) } else { format!("{} bytes\n", function.code.len()) },
-        bytes: function.code.len(),
-        name: function.name,
-        clif: function.clif,
+    let x86 = target.isa.triple().architecture == Architecture::X86_64;
+    let list = image.functions.into_iter().map(|Function { name, code, text, .. }| {
+        let (clif, assembly) = text.map(|text| (text.clif, text.assembly)).unzip();
+        // Leaves are code for x86-64.
+        let assembly = assembly.filter(|_| !x86).unwrap_or_else(|| disassemble(&code));
+        Listing { name, clif, assembly, bytes: code.len() }
     });
     Ok(list.collect())
 }

@@ -60,9 +60,12 @@ pub fn emit_object(
     state: &[StateTensor<'_>],
     weights: Option<&State>,
     symbol: &str,
-    options: &Options,
+    targets: &[Options],
 ) -> Result<Object, Error> {
     check_symbol(symbol)?;
+    let [options] = targets else {
+        return Err(Error::new(format!("an object is made for one target, but {} are given", targets.len())));
+    };
     let names: Vec<&str> = entries.iter().map(|(_, name)| *name).collect();
     let names = entry_names(symbol, &names)?;
     let programs: Vec<&Program> = entries.iter().map(|(program, _)| *program).collect();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa};
+use cranelift_codegen::isa::{self, CallConv, LookupError, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use target_lexicon::{Architecture, Triple};
 
@@ -14,7 +14,8 @@ use crate::wide::{Machine, Wide};
 /// Which instructions code may use. All give the same bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum TargetCpu {
-    /// Everything that the processor at hand has.
+    /// Everything that the processor at hand has. For the triple of another machine, whose processor nobody knows, the least
+    /// of the family: level 3 of x86-64, or what every aarch64 has.
     #[default]
     Native,
     /// x86-64 with AVX-512 F, BW, DQ and VL too (of microarchitecture level 4): Intel servers since Skylake, AMD since
@@ -60,11 +61,99 @@ impl FromStr for TargetCpu {
     }
 }
 
+/// The system and the family of processors that code is made for, known by a triple such as `aarch64-unknown-linux-gnu`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum TargetTriple {
+    /// The machine at hand.
+    #[default]
+    Host,
+    /// Linux on x86-64.
+    X86_64Linux,
+    /// Linux on aarch64.
+    Aarch64Linux,
+    /// macOS on x86-64.
+    X86_64MacOs,
+    /// macOS on aarch64.
+    Aarch64MacOs,
+    /// Windows on x86-64.
+    X86_64Windows,
+}
+
+impl TargetTriple {
+    /// Every choice but that of the machine at hand.
+    pub const ALL: [TargetTriple; 5] = [
+        TargetTriple::X86_64Linux,
+        TargetTriple::Aarch64Linux,
+        TargetTriple::X86_64MacOs,
+        TargetTriple::Aarch64MacOs,
+        TargetTriple::X86_64Windows,
+    ];
+
+    /// The triple.
+    pub fn name(self) -> String {
+        let name = match self {
+            TargetTriple::Host => return Triple::host().to_string(),
+            TargetTriple::X86_64Linux => "x86_64-unknown-linux-gnu",
+            TargetTriple::Aarch64Linux => "aarch64-unknown-linux-gnu",
+            TargetTriple::X86_64MacOs => "x86_64-apple-darwin",
+            TargetTriple::Aarch64MacOs => "aarch64-apple-darwin",
+            TargetTriple::X86_64Windows => "x86_64-pc-windows-msvc",
+        };
+        name.to_owned()
+    }
+
+    /// Whether code for it may run on the machine at hand.
+    pub fn is_host(self) -> bool {
+        let host = Triple::host();
+        let same = |triple: Triple| {
+            triple.architecture == host.architecture && triple.operating_system == host.operating_system
+        };
+        self.parsed().is_ok_and(same)
+    }
+
+    fn parsed(self) -> Result<Triple> {
+        if self == TargetTriple::Host {
+            return Ok(Triple::host());
+        }
+        let name = self.name();
+        name.parse().map_err(|e| Error::new(format!("`{name}` is no triple: {e}")))
+    }
+}
+
+impl fmt::Display for TargetTriple {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+impl FromStr for TargetTriple {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<TargetTriple> {
+        let all = [TargetTriple::Host].into_iter().chain(TargetTriple::ALL);
+        all.clone().find(|triple| triple.name() == name).ok_or_else(|| {
+            let mut names: Vec<String> = all.map(TargetTriple::name).collect();
+            names.sort_unstable();
+            names.dedup();
+            Error::new(format!("unknown target `{name}`; known are {}", names.join(", ")))
+        })
+    }
+}
+
 /// How code is made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Options {
-    /// For which processor.
+    /// For which processor of the family.
     pub target_cpu: TargetCpu,
+    /// For which family, and which system.
+    pub triple: TargetTriple,
+}
+
+impl From<TargetCpu> for Options {
+    /// Code for the machine at hand.
+    fn from(target_cpu: TargetCpu) -> Options {
+        Options { target_cpu, triple: TargetTriple::Host }
+    }
 }
 
 /// The processor features that code made so needs, by the names that the runtime checks.
@@ -106,61 +195,53 @@ const X86_64_V3_FEATURES: [&str; 11] =
 const AVX512_FEATURES: [&str; 4] = ["avx512f", "avx512bw", "avx512dq", "avx512vl"];
 
 impl Target {
-    /// The host's processor, or the least of its family, as the options say. Code runs from wherever it lies.
+    /// A processor of the triple's family, as the options say. Code runs from wherever it lies.
     pub fn new(options: &Options) -> Result<Target> {
-        let wrong = |what: &str, e: &dyn fmt::Display| Error::new(format!("{what}: {e}"));
-        let mut flags = settings::builder();
-        for (name, value) in [
-            ("opt_level", "speed"),
-            // What lies near is reached by distance without it; with it, through a table that a linker would make.
-            ("is_pic", "false"),
-            ("use_colocated_libcalls", "false"),
-            ("unwind_info", "false"),
-            ("enable_probestack", "false"),
-            ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
-        ] {
-            flags.set(name, value).map_err(|e| wrong("Cranelift refuses a setting", &e))?;
-        }
-        let flags = settings::Flags::new(flags);
-        let triple = Triple::host();
+        let triple = options.triple.parsed()?;
         let x86 = triple.architecture == Architecture::X86_64;
-        let cpu = options.target_cpu;
-        if !x86 && matches!(cpu, TargetCpu::X86_64V3 | TargetCpu::X86_64V4) {
-            return Err(Error::new(format!(
-                "target processor {cpu} was asked for, but this machine is {}; use native or portable",
-                triple.architecture
-            )));
-        }
-        let unsupported =
-            |e: &dyn fmt::Display| Error::new(format!("Cranelift cannot make code for this machine: {e}"));
-        let mut builder = isa::lookup(triple).map_err(|e| unsupported(&e))?;
+        let cpu = known(options, x86)?;
+        let unsupported = |e: &dyn fmt::Display| {
+            Error::new(format!("Cranelift cannot make code for {}: {e}", options.triple))
+        };
+        let mut builder = isa::lookup(triple).map_err(|e| match e {
+            LookupError::SupportDisabled => Error::new(format!(
+                "code for {} is made by a Brolga that is built with the feature `cross`: cargo build --release \
+                 --features cross",
+                options.triple
+            )),
+            e => unsupported(&e),
+        })?;
         let mut features = Vec::new();
         if x86 {
             for flag in X86_64_V3 {
-                builder.enable(flag).map_err(|e| wrong("Cranelift refuses a processor feature", &e))?;
+                let refused = |e| Error::new(format!("Cranelift refuses a processor feature: {e}"));
+                builder.enable(flag).map_err(refused)?;
             }
             features.extend(X86_64_V3_FEATURES.map(String::from));
         }
-        let isa = builder.finish(flags).map_err(|e| unsupported(&e))?;
+        let isa = builder.finish(flags()?).map_err(|e| unsupported(&e))?;
         // Leaf functions follow the System V convention.
         let leaves = x86 && isa.default_call_conv() == CallConv::SystemV;
-        let avx512 = match cpu {
-            TargetCpu::Native => AVX512_FEATURES.into_iter().all(brolga_runtime::cpu_has),
-            _ => cpu == TargetCpu::X86_64V4,
-        };
         let emitter: Box<dyn Emitter + Send> = match cpu {
-            _ if !leaves || cpu == TargetCpu::Portable => Box::new(Portable),
-            _ if avx512 => {
+            TargetCpu::X86_64V4 if leaves => {
                 features.extend(AVX512_FEATURES.map(String::from));
                 Box::new(Wide(Machine::AVX512))
             }
-            _ => Box::new(Wide(Machine::AVX2)),
+            TargetCpu::X86_64V3 if leaves => Box::new(Wide(Machine::AVX2)),
+            _ => Box::new(Portable),
         };
         Ok(Target { isa, emitter, features, traced: false })
     }
 
-    /// Whether this processor can run the code.
+    /// Whether this machine can run the code.
     pub fn check(&self, options: &Options) -> Result<()> {
+        if !options.triple.is_host() {
+            return Err(Error::new(format!(
+                "code for {} cannot run here, where the machine is {}; objects and listings can be made",
+                options.triple,
+                TargetTriple::Host
+            )));
+        }
         let missing: Vec<&str> =
             self.features.iter().map(String::as_str).filter(|f| !brolga_runtime::cpu_has(f)).collect();
         if missing.is_empty() {
@@ -172,5 +253,71 @@ impl Target {
             options.target_cpu,
             missing.join(", ")
         )))
+    }
+}
+
+/// The processor that is meant; never `native`.
+fn known(options: &Options, x86: bool) -> Result<TargetCpu> {
+    let Options { target_cpu, triple } = *options;
+    let avx512 = || triple.is_host() && AVX512_FEATURES.into_iter().all(brolga_runtime::cpu_has);
+    match target_cpu {
+        TargetCpu::X86_64V3 | TargetCpu::X86_64V4 if !x86 => Err(Error::new(format!(
+            "target processor {target_cpu} was asked for, but code is made for {triple}; use native or portable"
+        ))),
+        TargetCpu::Native if !x86 => Ok(TargetCpu::Portable),
+        TargetCpu::Native if avx512() => Ok(TargetCpu::X86_64V4),
+        TargetCpu::Native => Ok(TargetCpu::X86_64V3),
+        known => Ok(known),
+    }
+}
+
+/// What is the same for all processors.
+fn flags() -> Result<settings::Flags> {
+    let mut flags = settings::builder();
+    for (name, value) in [
+        ("opt_level", "speed"),
+        // What lies near is reached by distance without it; with it, through a table that a linker would make.
+        ("is_pic", "false"),
+        ("use_colocated_libcalls", "false"),
+        ("unwind_info", "false"),
+        ("enable_probestack", "false"),
+        ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+    ] {
+        let refused = |e| Error::new(format!("Cranelift refuses a setting: {e}"));
+        flags.set(name, value).map_err(refused)?;
+    }
+    Ok(settings::Flags::new(flags))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn triples_are_known_by_their_names() {
+        for triple in TargetTriple::ALL {
+            let parsed: TargetTriple = triple.name().parse().unwrap();
+            assert_eq!(parsed.name(), triple.name());
+            assert_eq!(parsed.is_host(), triple.is_host());
+        }
+        assert_eq!(TargetTriple::Host.name().parse(), Ok(TargetTriple::Host));
+        assert!(TargetTriple::Host.is_host());
+        assert!(TargetTriple::ALL.into_iter().filter(|triple| triple.is_host()).count() <= 1);
+        let error = "vax-dec-vms".parse::<TargetTriple>().unwrap_err().to_string();
+        assert!(
+            error.starts_with("unknown target `vax-dec-vms`; known are aarch64-apple-darwin, "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn native_is_the_least_of_another_machine() {
+        let foreign = TargetTriple::ALL.into_iter().filter(|triple| !triple.is_host());
+        for triple in foreign {
+            let options = Options { triple, ..Options::default() };
+            let x86 = triple.name().starts_with("x86_64");
+            let least = if x86 { TargetCpu::X86_64V3 } else { TargetCpu::Portable };
+            assert_eq!(known(&options, x86), Ok(least));
+        }
     }
 }

@@ -86,7 +86,7 @@ schedule {{
         interpret::run(&self.program, std::slice::from_ref(&self.input), &mut expected)
             .unwrap_or_else(|e| panic!("not a valid program: {e}\n{}", self.program));
         for target_cpu in [TargetCpu::X86_64V3, TargetCpu::X86_64V4] {
-            leaves(&self.program, &Options { target_cpu })
+            leaves(&self.program, &Options::from(target_cpu))
                 .unwrap()
                 .iter()
                 .for_each(|leaf| encodings::check(leaf));
@@ -95,9 +95,8 @@ schedule {{
         let mut guarded = Guarded::new(input.bytes().len());
         for at_end in [true, false] {
             let input = guarded.hold(input.bytes(), at_end);
-            let native =
-                targets().into_iter().map(|cpu| compile(&self.program, &Options { target_cpu: cpu }));
-            let emulated = compile_emulated(&self.program, &Options { target_cpu: TargetCpu::X86_64V4 });
+            let native = targets().into_iter().map(|cpu| compile(&self.program, &Options::from(cpu)));
+            let emulated = compile_emulated(&self.program, &Options::from(TargetCpu::X86_64V4));
             for compiled in native.chain([emulated]) {
                 let after = self.run(compiled.unwrap(), input);
                 for i in 0..after.elements() {
@@ -123,7 +122,7 @@ schedule {{
 
     /// How often instructions occur in the kernel's leaf.
     fn count<const N: usize>(&self, mnemonics: [&str; N]) -> [usize; N] {
-        let list = listing(&self.program, &Options { target_cpu: TargetCpu::X86_64V3 }).unwrap();
+        let list = listing(&self.program, &Options::from(TargetCpu::X86_64V3)).unwrap();
         let leaves: Vec<_> = list.iter().filter(|function| function.name.contains("_leaf")).collect();
         assert_eq!(leaves.len(), 1, "{}", self.program);
         mnemonics.map(|mnemonic| {

@@ -21,7 +21,7 @@ fn options() -> Vec<Options> {
         true => &[TargetCpu::X86_64V3, TargetCpu::X86_64V4],
         false => &[TargetCpu::Portable],
     };
-    targets.iter().map(|&target_cpu| Options { target_cpu }).collect()
+    targets.iter().map(|&target_cpu| Options::from(target_cpu)).collect()
 }
 
 fn code() -> Code {

@@ -54,7 +54,7 @@ fn check_text(text: &str, params: &[(&str, usize)]) -> Program {
 /// Names of the leaves.
 #[cfg(target_arch = "x86_64")]
 fn leaves(program: &Program) -> Vec<String> {
-    let options = brolga_codegen::Options { target_cpu: brolga_codegen::TargetCpu::X86_64V3 };
+    let options = brolga_codegen::Options::from(brolga_codegen::TargetCpu::X86_64V3);
     let list = brolga_codegen::listing(program, &options).unwrap();
     list.into_iter().filter(|function| function.name.contains("_leaf")).map(|f| f.name).collect()
 }

@@ -95,7 +95,7 @@ fn parse(text: &str) -> Program {
 fn object(programs: &[&Program], weights: Option<&State>, target_cpu: TargetCpu) -> Object {
     let entries: Vec<(&Program, &str)> =
         programs.iter().map(|program| (*program, program.name.as_str())).collect();
-    emit_object(&entries, &STATE, weights, "net", &Options { target_cpu }).unwrap()
+    emit_object(&entries, &STATE, weights, "net", &[Options::from(target_cpu)]).unwrap()
 }
 
 /// Two tensors of the state, with values.
@@ -203,7 +203,7 @@ fn a_name_that_c_does_not_allow_is_an_error() {
     let program = everything();
     for symbol in others.into_iter().chain(known).chain(["brolga", "Brolga"]) {
         let error =
-            emit_object(&[(&program, "infer")], &STATE, None, symbol, &Options::default()).unwrap_err();
+            emit_object(&[(&program, "infer")], &STATE, None, symbol, &[Options::default()]).unwrap_err();
         assert!(
             error.to_string().starts_with(&format!("`{symbol}` cannot be the name of a C function")),
             "{error}"
@@ -217,7 +217,7 @@ fn a_name_that_c_does_not_allow_is_an_error() {
 #[test]
 fn entries_and_state_that_do_not_fit_are_errors() {
     let program = everything();
-    let options = Options::default();
+    let options = [Options::default()];
     let error = |entries: &[(&Program, &str)], state: &[StateTensor<'_>]| {
         emit_object(entries, state, None, "net", &options).unwrap_err().to_string()
     };
@@ -460,7 +460,7 @@ fn a_caller_has_kernels_run_by_its_threads() {
     let names: Vec<&str> = program.buffers.iter().map(|buffer| buffer.name.as_str()).collect();
     let state: Vec<StateTensor<'_>> =
         names.iter().map(|name| StateTensor { name, kind: SlotKind::Buffer, fresh: 0.0 }).collect();
-    let object = emit_object(&[(&program, "product")], &state, None, "net", &Options::default()).unwrap();
+    let object = emit_object(&[(&program, "product")], &state, None, "net", &[Options::default()]).unwrap();
     assert!(object.manifests[0].parallel);
     let tensors = Rng(6).tensors(&kernel);
     let (_, after) = run(&program, TargetCpu::Native, &[], &tensors);
@@ -477,7 +477,7 @@ fn a_library_is_linked_by_its_name() {
     let main = include_str!("objects/library.c");
     let grow = parse(GROW);
     write(at, main, &object(&[&grow], None, TargetCpu::Native));
-    let other = emit_object(&[(&grow, "grow")], &STATE, None, "other", &Options::default()).unwrap();
+    let other = emit_object(&[(&grow, "grow")], &STATE, None, "other", &[Options::default()]).unwrap();
     std::fs::write(at.join("libother.a"), other.archive("other").unwrap()).unwrap();
     std::fs::write(at.join("other.h"), &other.header).unwrap();
     let arguments = "-std=c99 -Wall -Wextra -Werror main.c net.o -L. -lother -o main";

@@ -178,7 +178,7 @@ fn several_programs_in_one_image() {
     let inputs = [random.tensor(DType::F32, 600).reshaped([20, 30])];
     let state = [random.tensor(DType::F32, 750).reshaped([30, 25]), random.tensor(DType::F32, 100)];
     for target_cpu in targets() {
-        let options = Options { target_cpu };
+        let options = Options::from(target_cpu);
         // SAFETY: programs of these tests are valid, and stay inside their buffers.
         let image = unsafe { compile_all(&[&first, &second], &options).unwrap() };
         let alone = [&first, &second].map(|program| compile(program, &options).unwrap());
@@ -243,7 +243,7 @@ fn local_memory_belongs_to_threads() {
     brolga_ir::program::interpret::run(&program, &[], &mut expected).unwrap();
     for threads in [1, 2, 5, 20] {
         for target_cpu in targets() {
-            let compiled = compile(&program, &Options { target_cpu }).unwrap();
+            let compiled = compile(&program, &Options::from(target_cpu)).unwrap();
             assert!(compiled.executable.manifest().parallel);
             let (_, after) = common::run_compiled(compiled, threads, &[], &state);
             for (got, want) in after.iter().zip(&expected) {
@@ -275,7 +275,7 @@ fn listings_have_every_function() {
     // Code for AVX-512 can be written everywhere.
     let all = if cfg!(target_arch = "x86_64") { TargetCpu::ALL.to_vec() } else { targets() };
     for target_cpu in all {
-        let list = listing(&everything(), &Options { target_cpu }).unwrap();
+        let list = listing(&everything(), &Options::from(target_cpu)).unwrap();
         let kernels = list.iter().filter(|l| l.name.contains("_kernel")).count();
         assert_eq!(kernels, 5);
         assert!(list.iter().all(|l| !l.assembly.is_empty() && !l.assembly.contains("(bad)")));
@@ -289,10 +289,10 @@ fn listings_have_every_function() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn code_for_another_processor_is_an_error_only_where_it_runs() {
-    let options = Options { target_cpu: TargetCpu::X86_64V4 };
+    let options = Options::from(TargetCpu::X86_64V4);
     let program = everything();
     let kinds = ["w", "total"].map(|name| StateTensor { name, kind: SlotKind::Buffer, fresh: 0.0 });
-    assert!(emit_object(&[(&program, "infer")], &kinds, None, "net", &options).is_ok());
+    assert!(emit_object(&[(&program, "infer")], &kinds, None, "net", &[options]).is_ok());
     match compile(&everything(), &options) {
         Ok(_) => assert!(targets().contains(&TargetCpu::X86_64V4)),
         Err(error) => {

@@ -156,7 +156,7 @@ pub fn check(program: &Program, rng: &mut Rng) -> Outcome {
     let proven = brolga::ir::program::verify::proven(program).expect("a valid program");
     let cpus = [TargetCpu::Native, TargetCpu::Portable, TargetCpu::X86_64V3];
     let target_cpu = cpus[rng.below(if cfg!(target_arch = "x86_64") { 3 } else { 2 })];
-    let Ok(compiled) = compile_checked(program, &Options { target_cpu }) else { return Outcome::Refused };
+    let Ok(compiled) = compile_checked(program, &Options::from(target_cpu)) else { return Outcome::Refused };
     let executable = Arc::new(compiled.executable);
     let (mut inputs, mut state, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for buffer in &program.buffers {

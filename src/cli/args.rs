@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
+use brolga::codegen::Options;
 use brolga::ir::DType;
 use brolga::passes::{Algorithms, Precision};
-use brolga::{CompileOptions, Model, Settings, TargetCpu, Threads};
+use brolga::{CompileOptions, Model, Settings, TargetCpu, TargetTriple, Threads};
 use clap::{Args, Parser, Subcommand};
 
 use super::bench::BenchArgs;
@@ -101,7 +102,7 @@ pub struct TargetArgs {
     /// Instructions to use: all that this processor has, AVX-512 (v4), AVX2 (v3), or 128-bit vectors only; results are
     /// equal to the bit
     #[arg(long, value_name = "CPU", value_parser = TargetCpu::ALL.map(TargetCpu::name), default_value = "native")]
-    pub target_cpu: String,
+    target_cpu: String,
     /// Which algorithms may be used where they are faster than direct sums: Winograd's for convolutions, up to 1e-4 off
     /// where direct sums are 1e-6 off, and Strassen's in Winograd's form for pointwise
     /// convolutions, and all products of entries that train, up to 5e-6 off
@@ -118,6 +119,16 @@ pub struct TargetArgs {
     /// bits
     #[arg(long, value_name = "M", value_parser = memory)]
     pub memory_limit: Option<usize>,
+}
+
+/// Which machine code is made for.
+#[derive(Args)]
+pub struct TripleArgs {
+    /// System and family of processors: x86_64-unknown-linux-gnu, aarch64-unknown-linux-gnu, x86_64-apple-darwin,
+    /// aarch64-apple-darwin, x86_64-pc-windows-msvc. For another than this machine's, --target-cpu native is the least of
+    /// the family [default: this machine's]
+    #[arg(long, value_name = "TRIPLE", value_parser = TargetTriple::from_str)]
+    target: Option<TargetTriple>,
 }
 
 /// How many threads there are.
@@ -233,12 +244,23 @@ impl ModelArgs {
 impl TargetArgs {
     /// The options of compilation.
     pub fn options(&self) -> brolga::Result<CompileOptions> {
-        let target_cpu = TargetCpu::from_str(&self.target_cpu)?;
-        let mut options = CompileOptions { target_cpu, ..CompileOptions::default() };
+        let mut options = CompileOptions { target_cpu: self.cpu()?, ..CompileOptions::default() };
         options.passes.precision = self.precision;
         options.passes.algorithms = self.algorithms;
         options.passes.memory_limit = self.memory_limit;
         Ok(options)
+    }
+
+    /// The processor.
+    pub fn cpu(&self) -> brolga::Result<TargetCpu> {
+        Ok(TargetCpu::from_str(&self.target_cpu)?)
+    }
+}
+
+impl TripleArgs {
+    /// What code is made for, of this processor of the family.
+    pub fn options(&self, target_cpu: TargetCpu) -> Options {
+        Options { target_cpu, triple: self.target.unwrap_or_default() }
     }
 }
 

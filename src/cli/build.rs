@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use brolga::codegen::{Object, check_symbol};
+use brolga::codegen::{Object, Options, check_symbol};
 use brolga::passes::Schedules;
 use brolga::runtime::Shown;
-use brolga::{Error, Model, ObjectEntry, Result};
+use brolga::{Error, Model, ObjectEntry, Result, TargetCpu};
 use clap::{Args, ValueEnum};
 
-use super::args::{MachineArgs, ModelArgs, OverwriteArgs, PartialArgs, StartArgs, pair};
+use super::args::{MachineArgs, ModelArgs, OverwriteArgs, PartialArgs, StartArgs, TripleArgs, pair};
 use super::destination::{Destinations, Written, beside};
 use super::files::{state, write};
 use super::report::bytes;
@@ -28,14 +28,15 @@ pub enum Emit {
 
 #[derive(Args)]
 #[command(after_help = "\
-Writes OUT (an object file or a static library for this machine, without undefined symbols) and a C header beside it, with a
-function for each entry point. They share what they have in common. State and weights are loaded from memory, or are part
+Writes OUT (an object file or a static library without undefined symbols) and a C header beside it, with a function for each
+entry point. They share what they have in common. State and weights are loaded from memory, or are part
 of the object with --weights. Sizes may differ: --dim ENTRY.SIZE=N binds one for an entry point alone.
 
 Examples:
   brolga build lenet5 --dim batch=1 -o lenet5.o                              (and lenet5.h)
   brolga build lenet5 --dim batch=1 --weights lenet5.safetensors -o lenet5.o
-  brolga build lenet5 --entry infer,train --dim infer.batch=1 --emit lib -o liblenet5.a")]
+  brolga build lenet5 --entry infer,train --dim infer.batch=1 --emit lib -o liblenet5.a
+  brolga build lenet5 --dim batch=1 --target aarch64-unknown-linux-gnu -o lenet5.o")]
 pub struct BuildArgs {
     #[command(flatten)]
     pub model: ModelArgs,
@@ -64,6 +65,15 @@ pub struct BuildArgs {
     pub overwrite: OverwriteArgs,
     #[command(flatten)]
     pub machine: MachineArgs,
+    #[command(flatten)]
+    pub triple: TripleArgs,
+}
+
+impl BuildArgs {
+    /// What the object is made for.
+    fn targets(&self) -> Result<Vec<Options>> {
+        Ok(vec![self.triple.options(self.machine.target.cpu()?)])
+    }
 }
 
 pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode> {
@@ -92,6 +102,10 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
         destinations.writes("the pkg-config file of -o", &described, Written::PkgConfig, 0)?;
     }
     if args.machine.tune.is_some() {
+        if args.targets()?.iter().any(|target| !target.triple.is_host()) {
+            let message = "--tune measures on this machine: leave it out with the --target of another";
+            return Err(Error::Name(message.into()));
+        }
         model = tuned(model, args, &sizes)?;
     }
     let symbol = args.symbol.clone().unwrap_or_else(|| c_name(&header));
@@ -146,7 +160,12 @@ impl<'a> Sizes<'a> {
     fn model(&self, args: &BuildArgs) -> Result<Model> {
         let ModelArgs { model, set, .. } = &args.model;
         let own = ModelArgs { model: model.clone(), dims: self.all.clone(), set: set.clone() };
-        own.load(args.machine.target.options()?)
+        let mut options = args.machine.target.options()?;
+        if args.machine.tune.is_none() {
+            // What runs here is only what draws the weights that the file lacks.
+            options.target_cpu = TargetCpu::Native;
+        }
+        own.load(options)
     }
 
     fn entries(&self) -> Vec<ObjectEntry<'_>> {
@@ -174,7 +193,7 @@ fn compiled(model: &Model, args: &BuildArgs, sizes: &Sizes<'_>, symbol: &str) ->
         let fitted = args.fitted.clone();
         state(model, &StartArgs { weights: Some(weights.clone()), names, seed: 0, fitted })
     });
-    model.object(&sizes.entries(), weights.transpose()?.as_ref(), symbol)
+    model.object(&sizes.entries(), weights.transpose()?.as_ref(), symbol, &args.targets()?)
 }
 
 /// A name that C accepts for a model of ours, from that of the header.

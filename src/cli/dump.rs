@@ -9,7 +9,7 @@ use brolga::passes::plan::live_bytes;
 use brolga::{Compiler, Error, Result};
 use clap::{Args, ValueEnum};
 
-use super::args::{InferenceEntry, ModelArgs, TargetArgs};
+use super::args::{InferenceEntry, ModelArgs, TargetArgs, TripleArgs};
 
 /// A stage of the compiler.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,6 +57,8 @@ pub struct DumpArgs {
     pub format: Format,
     #[command(flatten)]
     pub target: TargetArgs,
+    #[command(flatten)]
+    pub triple: TripleArgs,
 }
 
 pub fn run(args: &DumpArgs) -> Result<ExitCode> {
@@ -97,7 +99,7 @@ pub fn run(args: &DumpArgs) -> Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    for function in listing(&program, &compiler.codegen())? {
+    for function in listing(&program, &args.triple.options(args.target.cpu()?))? {
         outln!("; {} ({} bytes)", function.name, function.bytes);
         match (args.stage, &function.clif) {
             (StageName::Asm, _) => outln!("{}", function.assembly),

@@ -85,7 +85,7 @@ pub fn run(args: &EvalArgs, mut destinations: Destinations) -> Result<ExitCode> 
         (Ir::Program(program), true) => interpret_program(args, &program)?,
         (Ir::Graph(graph), false) => call(args, &threads, brolga::compile(&graph, &options)?)?,
         (Ir::Program(program), false) => {
-            let codegen = brolga::codegen::Options { target_cpu: options.target_cpu };
+            let codegen = brolga::codegen::Options::from(options.target_cpu);
             call(args, &threads, compile_checked(&planned(program)?, &codegen)?.executable)?
         }
     };

@@ -193,7 +193,7 @@ fn bandwidth(options: &CompileOptions, threads: &Threads) -> Result<f64> {
 /// The shortest of some runs of a program with inputs of zeros.
 fn best_time(text: &str, options: &CompileOptions, threads: &Threads) -> Result<Duration> {
     let program = Program::parse(text).map_err(|e| Error::Compile(format!("a measuring program: {e}")))?;
-    let codegen = brolga::codegen::Options { target_cpu: options.target_cpu };
+    let codegen = brolga::codegen::Options::from(options.target_cpu);
     let executable = brolga::codegen::compile_checked(&program, &codegen)?.executable;
     let mut state = State::new();
     let inputs = executable.manifest().inputs.iter().map(|input| Tensor::zeros(DType::F32, &input.dims));

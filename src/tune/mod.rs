@@ -122,7 +122,7 @@ pub fn tune(
 fn machine(options: &CompileOptions, threads: &Threads) -> Result<String> {
     let features = match options.target_cpu {
         TargetCpu::Portable => "128-bit vectors".to_owned(),
-        target_cpu => brolga_codegen::features(&brolga_codegen::Options { target_cpu })?.join(" "),
+        target_cpu => brolga_codegen::features(&brolga_codegen::Options::from(target_cpu))?.join(" "),
     };
     let count = threads.count();
     Ok(format!("{}, {features}, {count} thread{}", cpu_name(), if count == 1 { "" } else { "s" }))
@@ -264,7 +264,7 @@ impl Search<'_> {
         let mut both = Vec::new();
         for schedules in [default, tuned] {
             let program = (self.lower)(schedules.clone())?;
-            let codegen = brolga_codegen::Options { target_cpu: self.options.target_cpu };
+            let codegen = brolga_codegen::Options::from(self.options.target_cpu);
             let executable = Arc::new(program.emit(&codegen)?.executable);
             let inputs = random_inputs(&executable.manifest().inputs)?;
             let outputs = executable.manifest().outputs.iter().map(|o| Tensor::zeros(o.dtype, &o.dims));

@@ -24,7 +24,7 @@ pub fn run(
 /// Compiles a program that lowering has made, or that the interpreter, which checks every access, has run.
 pub fn compile(program: &Program, cpu: TargetCpu) -> brolga_codegen::Compiled {
     verify(program).unwrap_or_else(|e| panic!("{e}\n{program}"));
-    let options = Options { target_cpu: cpu };
+    let options = Options::from(cpu);
     // SAFETY: the program is verified, and its accesses stay inside: see above.
     let compiled = unsafe { brolga_codegen::compile(program, &options) };
     compiled.unwrap_or_else(|e| panic!("{e}\n{program}"))
@@ -33,7 +33,7 @@ pub fn compile(program: &Program, cpu: TargetCpu) -> brolga_codegen::Compiled {
 /// The same for AVX-512, whose leaves the emulator runs.
 pub fn compile_emulated(program: &Program) -> brolga_codegen::Compiled {
     verify(program).unwrap_or_else(|e| panic!("{e}\n{program}"));
-    let options = Options { target_cpu: TargetCpu::X86_64V4 };
+    let options = Options::from(TargetCpu::X86_64V4);
     // SAFETY: as in `compile`.
     let compiled = unsafe { brolga_codegen::emulate::compile_emulated(program, &options) };
     compiled.unwrap_or_else(|e| panic!("{e}\n{program}"))

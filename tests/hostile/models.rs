@@ -15,7 +15,7 @@ use crate::fuzz::targets::{Refused, check, options, run_everywhere, run_twice};
 fn places() -> Vec<(TargetCpu, usize)> {
     let cpus = [TargetCpu::Portable, TargetCpu::X86_64V3, TargetCpu::X86_64V4];
     let runs = |cpu: &TargetCpu| {
-        let options = brolga::codegen::Options { target_cpu: *cpu };
+        let options = brolga::codegen::Options::from(*cpu);
         let features = brolga::codegen::features(&options);
         features.is_ok_and(|features| features.iter().all(|name| brolga::runtime::cpu_has(name)))
     };

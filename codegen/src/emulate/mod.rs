@@ -47,7 +47,7 @@ use decode::Code;
 /// As for [`crate::compile`].
 pub unsafe fn compile_emulated(program: &Program, options: &Options) -> Result<jit::Compiled> {
     let emitter = Box::new(Emulated(Wide(machine(options)?)));
-    let least = Target::new(&Options { target_cpu: TargetCpu::X86_64V3 })?;
+    let least = Target::new(&Options::from(TargetCpu::X86_64V3))?;
     // SAFETY: promised by the caller; what the leaves do is what their code does.
     jit::only(unsafe { jit::compile_for(&[Source::of(program)], &Target { emitter, ..least })? })
 }
@@ -55,10 +55,10 @@ pub unsafe fn compile_emulated(program: &Program, options: &Options) -> Result<j
 /// The machine code of a program's leaf functions, each followed by its constants.
 pub fn leaves(program: &Program, options: &Options) -> Result<Vec<Vec<u8>>> {
     let emitter = Box::new(Wide(machine(options)?));
-    let least = Target::new(&Options { target_cpu: TargetCpu::X86_64V3 })?;
+    let least = Target::new(&Options::from(TargetCpu::X86_64V3))?;
     let image = Image::new(&[Source::of(program)], &program.name, &Target { emitter, ..least }, true)?;
     // Everything else has been Cranelift IR.
-    Ok(image.functions.into_iter().filter(|function| function.clif.is_none()).map(|leaf| leaf.code).collect())
+    Ok(image.functions.into_iter().filter(|function| function.text.is_none()).map(|leaf| leaf.code).collect())
 }
 
 fn machine(options: &Options) -> Result<Machine> {

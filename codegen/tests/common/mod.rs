@@ -104,7 +104,7 @@ pub fn run(
     inputs: &[Tensor],
     state: &[Tensor],
 ) -> (Vec<Tensor>, Vec<Tensor>) {
-    let compiled = compile(program, &Options { target_cpu: cpu }).unwrap_or_else(|e| panic!("{cpu}: {e}"));
+    let compiled = compile(program, &Options::from(cpu)).unwrap_or_else(|e| panic!("{cpu}: {e}"));
     run_compiled(compiled, 2, inputs, state)
 }
 
@@ -150,7 +150,7 @@ pub fn check_program(program: &Program, inputs: &[Tensor], state: &[Tensor]) {
         if target_cpu == TargetCpu::X86_64V3 && !program.buffers.len().is_multiple_of(4) {
             continue;
         }
-        let options = Options { target_cpu };
+        let options = Options::from(target_cpu);
         leaves(program, &options).unwrap().iter().for_each(|leaf| encodings::check(leaf));
         let what = format!("emulated {target_cpu}");
         let compiled = compile_emulated(program, &options).unwrap_or_else(|e| panic!("{what}: {e}"));
