@@ -69,7 +69,7 @@ fn entries_of_a_container_give_the_bits_of_the_jit() {
     let both = [Some(&prepared[..]), None];
     for kept in [&both[..0], &both[..]] {
         let values = Values::Weights;
-        let parts = Parts { model: "net", code: &code, state: &state, values, prepared: kept, classes: &[] };
+        let parts = Parts { model: "net", code: &code, state: &state, values, prepared: kept, about: None };
         parts.write(&path).unwrap();
         // SAFETY: the file was written from code that has just been compiled, and nobody changes it: the next one is renamed to
         // its name.
@@ -107,7 +107,7 @@ fn code_for_several_processors_shares_everything_else() {
     }
     let state = state(&[Tensor::f32([30, 25], vec![0.0; 750]), Tensor::f32([100], vec![0.0; 100])]);
     let parts =
-        Parts { model: "net", code: &code, state: &state, values: Values::None, prepared: &[], classes: &[] };
+        Parts { model: "net", code: &code, state: &state, values: Values::None, prepared: &[], about: None };
     let bytes = parts.to_bytes().unwrap();
     assert_eq!(bytes, parts.to_bytes().unwrap(), "equal parts give equal files");
     let container = Container::of_bytes(&bytes).unwrap();

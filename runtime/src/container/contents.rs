@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::about::About;
 use super::format::{Kind, Section};
 use crate::error::{Error, ErrorKind, Result};
 use crate::executable::cpu_has;
@@ -31,8 +32,8 @@ pub struct Contents {
     pub state: Vec<StoredSlot>,
     /// For each entry, where its prepared values begin in their section; `None` where they are not kept.
     pub prepared: Vec<Option<usize>>,
-    /// The names of the classes that the model declares; those of the record go before them.
-    pub classes: Vec<String>,
+    /// What the model declares.
+    pub about: About,
     /// What the network knows of the data that it was trained on.
     pub record: DataRecord,
 }
@@ -130,6 +131,11 @@ impl Contents {
         ron::from_str(text).map_err(|e| wrong(cannot(e).shown()))
     }
 
+    /// The sizes that an entry was compiled for; none where they are not known.
+    pub fn sizes(&self, entry: usize) -> &[(String, usize)] {
+        self.about.sizes.get(entry).map_or(&[], Vec::as_slice)
+    }
+
     /// Whether all parameters and buffers of the state are in the file.
     pub fn has_weights(&self) -> bool {
         self.state.iter().filter(|slot| slot.kind.is_weight()).all(|slot| slot.at.is_some())
@@ -159,6 +165,7 @@ impl Contents {
     pub(super) fn check(&self, numerics: u32, sections: &[Section]) -> Result<()> {
         let bytes = |kind| sections.iter().filter(|s| s.kind == kind).map(|s| s.bytes).sum::<u64>();
         self.check_entries(numerics, bytes(Kind::Constants))?;
+        self.about.check()?;
         let code: Vec<u64> = sections.iter().filter(|s| s.kind == Kind::Code).map(|s| s.bytes).collect();
         self.check_code(&code)?;
         self.check_state()?;
@@ -170,13 +177,17 @@ impl Contents {
         if self.entries.is_empty() {
             return Err(wrong("it has no entry point"));
         }
+        let (entries, with_sizes) = (self.entries.len(), self.about.sizes.len());
+        if ![0, entries].contains(&with_sizes) {
+            return Err(wrong(format!("it has sizes of {with_sizes} entries, but there are {entries}")));
+        }
         let mut seen = HashSet::new();
-        for manifest in &self.entries {
+        for (at, manifest) in self.entries.iter().enumerate() {
             check_names(manifest)?;
             manifest.validate()?;
             let name = &manifest.entry;
-            if !seen.insert(name) {
-                return Err(wrong(format!("it has two entry points `{name}`")));
+            if !seen.insert((name, self.sizes(at))) {
+                return Err(wrong(format!("it has two entry points `{name}` of the same sizes")));
             }
             if manifest.numerics != numerics {
                 let (found, expected) = (manifest.numerics, numerics);

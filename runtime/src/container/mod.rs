@@ -10,12 +10,15 @@
 //!
 //! Checksums show damage, not malice: who runs the code of a file trusts whoever wrote it. Hence `open` is `unsafe`.
 
+mod about;
 mod contents;
+mod entries;
 pub mod format;
 mod open;
 mod read;
 mod write;
 
+pub use about::{About, DataRules, Training};
 pub use contents::{Contents, Functions, Piece, Processor, StoredSlot};
 pub use format::{Kind, Section};
 pub use open::{Loaded, open, open_with};

@@ -12,10 +12,9 @@ use super::contents::{Contents, Functions, StoredSlot, wrong};
 use super::format::{Kind, Section};
 use super::read::{Check, Container, within};
 use crate::block::EntryFn;
-use crate::error::{Error, ErrorKind, Result, nearest_hint};
+use crate::error::{Error, ErrorKind, Result};
 use crate::executable::Executable;
 use crate::manifest::Manifest;
-use crate::names::Shown;
 use crate::regular::open_regular;
 use crate::state::State;
 use crate::tensor::{AlignedBytes, Tensor, byte_len};
@@ -33,30 +32,6 @@ pub struct Loaded {
     /// stays as it is. Slots without a value are zeros. An instance that is bound to it, or to a clone of it, has the prepared
     /// values of the file, as long as its weights stay as they are.
     pub state: State,
-}
-
-impl Loaded {
-    /// The names of the classes, in the order of their numbers: those that the state knows, or the model's own; empty if there
-    /// are none.
-    pub fn classes(&self) -> &[String] {
-        match &self.state.record().classes[..] {
-            [] => &self.contents.classes,
-            known => known,
-        }
-    }
-
-    /// The entry of this name.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn entry(&self, name: &str) -> Result<&Arc<Executable>> {
-        let names = || self.contents.entries.iter().map(|manifest| manifest.entry.as_str());
-        let at = names().position(|known| known == name);
-        at.map(|at| &self.executables[at]).ok_or_else(|| {
-            let (model, hint) = (self.contents.model.shown(), nearest_hint(name, names()));
-            Error::new(ErrorKind::Name, format!("`{model}` has no entry point `{}`{hint}", name.shown()))
-        })
-    }
 }
 
 /// Opens a container: maps it, checks every byte of it, and takes the first piece of code that runs on this processor.

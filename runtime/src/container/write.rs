@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::about::About;
 use super::contents::{Contents, Piece, StoredSlot, wrong};
 use super::format::{HEADER_BYTES, Kind, MAX_SECTIONS, ROW_BYTES, Section, head};
 use crate::atomic::write_atomically;
@@ -73,8 +74,8 @@ pub struct Parts<'a> {
     /// For each entry, what its prepare function has made of this state ([`Instance::prepared`](crate::Instance::prepared)),
     /// if it is to be kept; an empty list for none at all.
     pub prepared: &'a [Option<&'a [u8]>],
-    /// The names of the classes that the model declares; empty if it has none.
-    pub classes: &'a [String],
+    /// What the model declares, if anything is known of it.
+    pub about: Option<&'a About>,
 }
 
 /// A section, and what it is made of: bytes by their place in it, with zeros between them.
@@ -170,7 +171,7 @@ impl<'a> Parts<'a> {
             code: self.code.pieces.iter().map(|code| code.piece.clone()).collect(),
             state,
             prepared: places,
-            classes: self.classes.to_vec(),
+            about: self.about.cloned().unwrap_or_default(),
             record: self.state.record().clone(),
         };
         Ok((contents, weights, prepared))

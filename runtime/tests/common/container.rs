@@ -3,7 +3,7 @@
 //! `infer`: y = x + w + 1000 + prepared, where `prepare` gives 100 w; `train`: w += x. All are `i32[]`. The state has other
 //! slots too. Base pointers: the arena, prepared values, constants and local memory, `w`, x, y.
 
-use brolga_runtime::container::{Code, Functions, MachineCode, Parts, Piece, Processor, Values};
+use brolga_runtime::container::{About, Code, Functions, MachineCode, Parts, Piece, Processor, Values};
 use brolga_runtime::*;
 
 /// The three functions for x86-64: `infer`, its `prepare`, `train`. The block comes in rdi.
@@ -157,8 +157,9 @@ pub static PREPARED: [u8; 4] = 50_000i32.to_le_bytes();
 
 /// A container with everything in it.
 pub fn sample() -> Vec<u8> {
-    let (code, state, classes) = (code_for_both(), state(), ["one".to_owned(), "two".to_owned()]);
+    let (code, state) = (code_for_both(), state());
+    let about = About { classes: vec!["one".into(), "two".into()], ..About::default() };
     let prepared = [Some(&PREPARED[..]), None];
-    let (values, prepared, classes) = (Values::Weights, &prepared[..], &classes[..]);
-    Parts { model: "sample", code: &code, state: &state, values, prepared, classes }.to_bytes().unwrap()
+    let (values, prepared, about) = (Values::Weights, &prepared[..], Some(&about));
+    Parts { model: "sample", code: &code, state: &state, values, prepared, about }.to_bytes().unwrap()
 }

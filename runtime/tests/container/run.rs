@@ -34,7 +34,7 @@ fn w(state: &State) -> i32 {
 
 fn bytes_with(values: Values, prepared: &[Option<&[u8]>]) -> Vec<u8> {
     let (code, state) = (code_for_both(), state());
-    Parts { model: "sample", code: &code, state: &state, values, prepared, classes: &[] }.to_bytes().unwrap()
+    Parts { model: "sample", code: &code, state: &state, values, prepared, about: None }.to_bytes().unwrap()
 }
 
 /// The parts of the file come back, from memory, from a file that is read, and from one that is opened.
@@ -44,11 +44,11 @@ fn what_is_written_is_read() {
     let container = Container::of_bytes(&bytes).unwrap();
     let (_folder, path) = folder(&bytes);
     assert_eq!(Container::read(&path).unwrap(), container);
-    let Contents { model, entries, code, state, prepared, classes, record } = container.contents();
+    let Contents { model, entries, code, state, prepared, about, record } = container.contents();
     let written = code_for_both();
     assert_eq!((model.as_str(), entries, container.numerics()), ("sample", &written.entries, 6));
     assert!(code.iter().zip(&written.pieces).all(|(found, piece)| *found == piece.piece));
-    assert_eq!((classes[0].as_str(), record.classes[0].as_str()), ("one", "cat"));
+    assert_eq!((about.classes[0].as_str(), record.classes[0].as_str()), ("one", "cat"));
     assert_eq!(prepared, &[Some(0), None]);
     let slots: Vec<_> = state.iter().map(|slot| (slot.name.as_str(), slot.kind, slot.at)).collect();
     let expected = [
@@ -190,14 +190,8 @@ fn the_best_code_that_runs_is_taken() {
     let state = state();
     let open_code = |features: &[&[&str]]| {
         let code = code(features.iter().map(|features| here(features)).collect());
-        let parts = Parts {
-            model: "m",
-            code: &code,
-            state: &state,
-            values: Values::All,
-            prepared: &[],
-            classes: &[],
-        };
+        let parts =
+            Parts { model: "m", code: &code, state: &state, values: Values::All, prepared: &[], about: None };
         let (_folder, path) = folder(&parts.to_bytes().unwrap());
         // SAFETY: as in `load`.
         unsafe { open(&path) }
@@ -226,7 +220,7 @@ fn code_for_other_processors_is_refused() {
             state: &state,
             values: Values::None,
             prepared: &[],
-            classes: &[],
+            about: None,
         };
         let (_folder, path) = folder(&parts.to_bytes().unwrap());
         // It can be looked at.

@@ -7,7 +7,7 @@ use brolga_runtime::*;
 
 /// Writing such parts fails; the message.
 fn refused(code: &Code, state: &State, values: Values, prepared: &[Option<&[u8]>]) -> String {
-    let parts = Parts { model: "sample", code, state, values, prepared, classes: &[] };
+    let parts = Parts { model: "sample", code, state, values, prepared, about: None };
     let error = parts.to_bytes().unwrap_err().to_string();
     assert!(error.starts_with("the container of `sample`: "), "{error}");
     error
