@@ -3,11 +3,12 @@
 //! The way through: every kernel becomes one function (`portable`, with leaf functions from `wide` where the
 //! processor has wider vectors); the schedule becomes a static call table and a function that walks it
 //! (`schedule`); together they are an `image`, which `link` makes one piece without addresses; `jit` puts it into memory,
-//! `object` into an object file, for which `header` writes a C header, and `container` into a file that is opened without
+//! `object` into an object file, for which `header` writes a C header (several images, among which `choice` chooses), and `container` into a file that is opened without
 //! a compiler.
 //! The bits that a program computes do not depend on the emitter.
 
 mod archive;
+mod choice;
 mod container;
 mod emitter;
 #[cfg(all(feature = "emulate", target_arch = "x86_64"))]

@@ -111,7 +111,7 @@ impl TargetTriple {
         self.parsed().is_ok_and(same)
     }
 
-    fn parsed(self) -> Result<Triple> {
+    pub(crate) fn parsed(self) -> Result<Triple> {
         if self == TargetTriple::Host {
             return Ok(Triple::host());
         }

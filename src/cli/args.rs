@@ -100,9 +100,10 @@ pub struct ModelArgs {
 #[derive(Args)]
 pub struct TargetArgs {
     /// Instructions to use: all that this processor has, AVX-512 (v4), AVX2 (v3), or 128-bit vectors only; results are
-    /// equal to the bit
-    #[arg(long, value_name = "CPU", value_parser = TargetCpu::ALL.map(TargetCpu::name), default_value = "native")]
-    target_cpu: String,
+    /// equal to the bit. What is built may have code for several, separated by commas, and chooses when it runs
+    #[arg(long, value_name = "CPU", value_parser = TargetCpu::ALL.map(TargetCpu::name), value_delimiter = ',',
+          default_value = "native")]
+    target_cpu: Vec<String>,
     /// Which algorithms may be used where they are faster than direct sums: Winograd's for convolutions, up to 1e-4 off
     /// where direct sums are 1e-6 off, and Strassen's in Winograd's form for pointwise
     /// convolutions, and all products of entries that train, up to 5e-6 off
@@ -244,16 +245,33 @@ impl ModelArgs {
 impl TargetArgs {
     /// The options of compilation.
     pub fn options(&self) -> brolga::Result<CompileOptions> {
-        let mut options = CompileOptions { target_cpu: self.cpu()?, ..CompileOptions::default() };
+        Ok(self.options_for(self.cpu()?))
+    }
+
+    /// The options of compilation for this processor.
+    pub fn options_for(&self, target_cpu: TargetCpu) -> CompileOptions {
+        let mut options = CompileOptions { target_cpu, ..CompileOptions::default() };
         options.passes.precision = self.precision;
         options.passes.algorithms = self.algorithms;
         options.passes.memory_limit = self.memory_limit;
-        Ok(options)
+        options
     }
 
-    /// The processor.
+    /// The processor, where there can be one alone.
     pub fn cpu(&self) -> brolga::Result<TargetCpu> {
-        Ok(TargetCpu::from_str(&self.target_cpu)?)
+        match self.cpus()?[..] {
+            [cpu] => Ok(cpu),
+            _ => Err(brolga::Error::Name(format!(
+                "--target-cpu {} is for what `brolga build` makes without --tune: give one processor",
+                self.target_cpu.join(",")
+            ))),
+        }
+    }
+
+    /// The processors, at least one.
+    pub fn cpus(&self) -> brolga::Result<Vec<TargetCpu>> {
+        let cpus = self.target_cpu.iter().map(|name| TargetCpu::from_str(name));
+        Ok(cpus.collect::<Result<_, _>>()?)
     }
 }
 

@@ -36,6 +36,7 @@ Examples:
   brolga build lenet5 --dim batch=1 -o lenet5.o                              (and lenet5.h)
   brolga build lenet5 --dim batch=1 --weights lenet5.safetensors -o lenet5.o
   brolga build lenet5 --entry infer,train --dim infer.batch=1 --emit lib -o liblenet5.a
+  brolga build lenet5 --dim batch=1 --target-cpu x86-64-v3,x86-64-v4 -o lenet5.o
   brolga build lenet5 --dim batch=1 --target aarch64-unknown-linux-gnu -o lenet5.o")]
 pub struct BuildArgs {
     #[command(flatten)]
@@ -72,7 +73,7 @@ pub struct BuildArgs {
 impl BuildArgs {
     /// What the object is made for.
     fn targets(&self) -> Result<Vec<Options>> {
-        Ok(vec![self.triple.options(self.machine.target.cpu()?)])
+        Ok(self.machine.target.cpus()?.into_iter().map(|cpu| self.triple.options(cpu)).collect())
     }
 }
 
@@ -160,12 +161,12 @@ impl<'a> Sizes<'a> {
     fn model(&self, args: &BuildArgs) -> Result<Model> {
         let ModelArgs { model, set, .. } = &args.model;
         let own = ModelArgs { model: model.clone(), dims: self.all.clone(), set: set.clone() };
-        let mut options = args.machine.target.options()?;
-        if args.machine.tune.is_none() {
-            // What runs here is only what draws the weights that the file lacks.
-            options.target_cpu = TargetCpu::Native;
-        }
-        own.load(options)
+        let target = &args.machine.target;
+        own.load(match args.machine.tune {
+            Some(_) => target.options()?,
+            // Nothing runs here but what draws the state that --weights lacks.
+            None => target.options_for(TargetCpu::Native),
+        })
     }
 
     fn entries(&self) -> Vec<ObjectEntry<'_>> {

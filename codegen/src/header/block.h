@@ -13,6 +13,9 @@ struct brolga_block {
     brolga_parallel_for *parallel_for;
     /* The first argument of parallel_for. */
     void *pool;
+    /* Which code runs, where there is code for several processors: what NAME_processor() gives. 0 is the code that needs
+       least. */
+    uint64_t processor;
 };
 /* Positions of bases; state, inputs and outputs follow. */
 enum { BROLGA_ARENA, BROLGA_PREPARED, BROLGA_CONSTANTS, BROLGA_LOCAL, BROLGA_STATE };

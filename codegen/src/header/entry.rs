@@ -12,7 +12,8 @@ static inline void $n_$ENTRY_begin($n *model, unsigned char **bases, brolga_bloc
     brolga_bind(&model->memory, bases, $CONSTANTS, $AT, $STATE);
     block->bases = bases;
     block->parallel_for = $FOR;
-    block->pool = $POOL;$PREPARE
+    block->pool = $POOL;
+    block->processor = model->memory.processor;$PREPARE
 }
 ";
 

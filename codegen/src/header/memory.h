@@ -26,6 +26,7 @@ typedef struct brolga_memory {
     unsigned char *local;   /* of all workers */
     brolga_parallel_for *parallel_for;
     void *pool;
+    uint64_t processor;     /* which code runs, where there are several */
     uint64_t ready;         /* bit e: the prepared values of entry e are those of this state */
 } brolga_memory;
 

@@ -32,6 +32,8 @@ pub(crate) struct About<'a> {
     pub constants_bytes: usize,
     /// Bytes of the state that the object has, if any.
     pub weights_bytes: Option<usize>,
+    /// What processors must have for which there is other code, each a list.
+    pub others: Vec<&'a [String]>,
 }
 
 /// An entry that a header describes.
@@ -158,10 +160,16 @@ fn introduction(page: &mut Page, about: &About<'_>, example: &entry::Function<'_
     line(format_args!(
         "   A model is used by one thread at a time, and its memory is its own as long as it is used."
     ));
-    let features = match &manifest.cpu_features[..] {
+    let mut features = match &manifest.cpu_features[..] {
         [] => String::new(),
         names => format!("\n   Processors must have {}.", names.join(", ")),
     };
+    for other in &about.others {
+        let more = other.iter().filter(|name| !manifest.cpu_features.contains(name)).cloned();
+        let more = more.collect::<Vec<String>>().join(", ");
+        features
+            .push_str(&format!("\n   Those that have {more} too run code that needs it, to the same bits."));
+    }
     line(format_args!("   Nothing here allocates, and nothing is kept elsewhere.{features} */"));
     line(format_args!("#ifndef {upper}_H\n#define {upper}_H\n"));
     line(format_args!("#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n"));

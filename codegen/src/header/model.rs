@@ -23,6 +23,7 @@ static inline void $n_setup($n *model, void *state, void *scratch) {
     unsigned char *begin = brolga_aligned(scratch);
     $STATE
     model->memory.prepared = begin;
+    model->memory.processor = $n_processor();
     model->memory.ready = 0;
     brolga_divide(&model->memory, begin + $N_PREPARED_BYTES, $N_OUTPUTS_BYTES, $N_ARENA_BYTES);
     $n_threads(model, brolga_serial_for, NULL);

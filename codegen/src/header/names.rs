@@ -50,8 +50,9 @@ fn fault(name: &str) -> Option<&'static str> {
 }
 
 /// Behind the symbol and `_`: what every header gives a name to, besides what it has for each entry.
-const OF_MODELS: [&str; 13] = [
+const OF_MODELS: [&str; 14] = [
     "setup",
+    "processor",
     "share",
     "threads",
     "load_state",

@@ -11,6 +11,13 @@ pub(super) fn functions(page: &mut Page, about: &About<'_>, macros: &Macros) {
     page.line(format_args!(
         "\n/* What the object has. A call reads and writes only the memory that its block leads to. */"
     ));
+    match about.others[..] {
+        [] => page.line(format_args!("static inline uint64_t {symbol}_processor(void) {{ return 0; }}")),
+        _ => page.line(format_args!(
+            "/* The number of the code that needs most of what the processor has. Asking it takes microseconds where it is \
+             virtual. */\nuint64_t {symbol}_processor(void);"
+        )),
+    }
     for (entry, begin) in about.entries.iter().zip(&macros.entries) {
         page.line(format_args!("#define {begin}_BASES {}", entry.manifest.base_count()));
         page.line(format_args!("void {symbol}_{}_call(const brolga_block *block);", entry.name));

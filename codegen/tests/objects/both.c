@@ -17,7 +17,7 @@ static int by_block(float *x) {
     bases[NET_EVERYTHING_OUTPUT_Y] = memory(NET_EVERYTHING_OUTPUT_Y_BYTES);
     if (!get(bases[NET_EVERYTHING_STATE_W], NET_EVERYTHING_STATE_W_BYTES)) return 1;
     if (!get(bases[NET_EVERYTHING_STATE_TOTAL], NET_EVERYTHING_STATE_TOTAL_BYTES)) return 1;
-    brolga_block block = {bases, brolga_serial_for, NULL};
+    brolga_block block = {bases, brolga_serial_for, NULL, net_processor()};
     net_everything_prepare(&block);
     net_everything_call(&block);
     fwrite(bases[NET_EVERYTHING_OUTPUT_Y], 1, NET_EVERYTHING_OUTPUT_Y_BYTES, stdout);

@@ -1,0 +1,235 @@
+//! Code for several processors in one object, which chooses among them when a program starts.
+//!
+//! `NAME_processor()` gives the number of the code that needs most of what the processor has. Asking a processor takes a tenth
+//! of a microsecond, and in a virtual machine several, so the header asks once, when a model is put into its memory, and
+//! hands the number over in the block of each call. The function of an entry only jumps to that code. Nothing is kept in the
+//! object: it has no memory that is written to.
+
+use brolga_runtime::Manifest;
+use cranelift_codegen::isa::{CallConv, TargetIsa};
+use iced_x86::{Code as Op, Encoder, IcedError, Instruction, MemoryOperand, Register};
+use target_lexicon::{Architecture, Triple};
+
+use crate::error::{Error, Result};
+use crate::image::{Image, Source};
+use crate::target::{Options, Target, TargetCpu};
+
+/// The code of an object for one processor.
+pub(crate) struct Code {
+    pub cpu: TargetCpu,
+    pub image: Image,
+    /// What the processor must have.
+    pub features: Vec<String>,
+}
+
+/// What an object is made of.
+pub(crate) struct Codes {
+    /// One for each target, that which needs least first.
+    pub all: Vec<Code>,
+    pub triple: Triple,
+}
+
+/// Compiles entries for each target.
+///
+/// # Errors
+/// What compiling gives; no target, several systems, two targets that need the same.
+pub(crate) fn compile(sources: &[Source<'_>], symbol: &str, targets: &[Options]) -> Result<Codes> {
+    let Some(first) = targets.first() else { return Err(Error::new("no target processor was given")) };
+    let mut all: Vec<Code> = Vec::with_capacity(targets.len());
+    for options in targets {
+        if options.triple != first.triple {
+            return Err(Error::new(format!(
+                "an object is for one system: {} and {} were given",
+                first.triple, options.triple
+            )));
+        }
+        all.push(code(sources, symbol, options, &all)?);
+    }
+    all.sort_by_key(|code| code.features.len());
+    if all[1..].iter().any(|code| !alike(&code.image, &all[0].image)) {
+        return Err(Error::new("two targets lay the same program out in two ways; please report it"));
+    }
+    Ok(Codes { all, triple: first.triple.parsed()? })
+}
+
+/// Compiles entries for another target besides those that are there.
+fn code(sources: &[Source<'_>], symbol: &str, options: &Options, others: &[Code]) -> Result<Code> {
+    let target = Target::new(options)?;
+    let cpu = options.target_cpu;
+    if let Some(other) = others.iter().find(|code| code.features == target.features) {
+        return Err(Error::new(format!(
+            "the target processors {} and {cpu} need the same: leave one of them out",
+            other.cpu
+        )));
+    }
+    if !others.is_empty() && !chooses(&*target.isa) {
+        return Err(Error::new(format!("for {} code is made for one processor at a time", options.triple)));
+    }
+    Ok(Code { cpu, image: Image::new(sources, symbol, &target, false)?, features: target.features })
+}
+
+/// Whether functions that choose can be made.
+fn chooses(isa: &dyn TargetIsa) -> bool {
+    isa.triple().architecture == Architecture::X86_64 && isa.default_call_conv() == CallConv::SystemV
+}
+
+/// Whether two codes take and give the same, and find it at the same places.
+fn alike(a: &Image, b: &Image) -> bool {
+    let manifest = |manifest: &Manifest| Manifest { cpu_features: Vec::new(), ..manifest.clone() };
+    let entries = |image: &Image| -> Vec<(Manifest, bool)> {
+        image.entries.iter().map(|e| (manifest(&e.layout.manifest), e.prepare.is_some())).collect()
+    };
+    a.constants == b.constants && entries(a) == entries(b)
+}
+
+/// The name of the function that [`choose`] makes.
+pub(crate) fn chooser(symbol: &str) -> String {
+    format!("{symbol}_processor")
+}
+
+/// Where the number of the code is in the block of a call.
+const BLOCK_PROCESSOR: i64 = 24;
+
+/// `code(block)`: jumps to one of several functions by the number in the block; a number that is none means the first one.
+/// All places count from one beginning; `at` is where the code will lie.
+pub(crate) fn jump(functions: &[usize], at: usize) -> Result<Vec<u8>> {
+    let jump = || {
+        let mut a = Assembler::new(at);
+        let number = MemoryOperand::with_base_displ(Register::RDI, BLOCK_PROCESSOR);
+        a.add(Instruction::with2(Op::Mov_r64_rm64, Register::RAX, number)?)?;
+        for (number, &function) in functions.iter().enumerate().skip(1) {
+            a.add(Instruction::with2(Op::Cmp_rm64_imm8, Register::RAX, number as i32)?)?;
+            a.add(Instruction::with_branch(Op::Je_rel32_64, function as u64)?)?;
+        }
+        a.add(Instruction::with_branch(Op::Jmp_rel32_64, functions[0] as u64)?)?;
+        Ok::<_, IcedError>(a.finish())
+    };
+    jump().map_err(refused)
+}
+
+/// `processor()`: the number of the last code whose features the processor has, all of them; 0 where it has those of none.
+/// Whatever runs the first code has what this uses.
+pub(crate) fn choose(codes: &[Code]) -> Result<Vec<u8>> {
+    let masks: Vec<[u32; WORDS.len()]> =
+        codes.iter().map(|code| masks(&code.features)).collect::<Result<_>>()?;
+    let choose = || {
+        use Register::{EAX, EBX, ECX, EDI, EDX, ESI, RBX};
+        let mut a = Assembler::new(0);
+        a.add(Instruction::with1(Op::Push_r64, RBX)?)?;
+        for (leaf, given, word) in [(1u32, ECX, 0), (7, EBX, 1), (0x8000_0001, ECX, 2)] {
+            a.add(Instruction::with2(Op::Mov_r32_imm32, EAX, leaf)?)?;
+            a.add(Instruction::with2(Op::Xor_rm32_r32, ECX, ECX)?)?;
+            a.add(Instruction::with(Op::Cpuid))?;
+            a.add(Instruction::with2(Op::Mov_rm32_r32, WORDS[word], given)?)?;
+        }
+        a.add(Instruction::with2(Op::Xor_rm32_r32, ECX, ECX)?)?;
+        a.add(Instruction::with(Op::Xgetbv))?;
+        a.add(Instruction::with2(Op::Mov_rm32_r32, WORDS[SAVED], EAX)?)?;
+        a.add(Instruction::with2(Op::Xor_rm32_r32, ESI, ESI)?)?;
+        for (number, masks) in masks.iter().enumerate().skip(1) {
+            // What is missing.
+            a.add(Instruction::with2(Op::Xor_rm32_r32, EDI, EDI)?)?;
+            for (word, mask) in WORDS.into_iter().zip(masks).filter(|(_, mask)| **mask != 0) {
+                a.add(Instruction::with2(Op::Mov_rm32_r32, EAX, word)?)?;
+                a.add(Instruction::with1(Op::Not_rm32, EAX)?)?;
+                a.add(Instruction::with2(Op::And_rm32_imm32, EAX, *mask)?)?;
+                a.add(Instruction::with2(Op::Or_rm32_r32, EDI, EAX)?)?;
+            }
+            a.add(Instruction::with2(Op::Mov_r32_imm32, EDX, number as u32)?)?;
+            a.add(Instruction::with2(Op::Test_rm32_r32, EDI, EDI)?)?;
+            a.add(Instruction::with2(Op::Cmove_r32_rm32, ESI, EDX)?)?;
+        }
+        a.add(Instruction::with2(Op::Mov_rm32_r32, EAX, ESI)?)?;
+        a.add(Instruction::with1(Op::Pop_r64, RBX)?)?;
+        a.add(Instruction::with(Op::Retnq))?;
+        Ok::<_, IcedError>(a.finish())
+    };
+    choose().map_err(refused)
+}
+
+/// Registers for what the processor says: `ecx` of `cpuid` 1, `ebx` of 7, `ecx` of 8000_0001h; and for the registers that the
+/// system saves.
+const WORDS: [Register; 4] = [Register::R8D, Register::R9D, Register::R10D, Register::R11D];
+/// The last of these.
+const SAVED: usize = 3;
+
+/// A feature's word and bit (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, `CPUID`; AMD64 Architecture
+/// Programmer's Manual, volume 3, for the last one).
+const FEATURES: [(&str, usize, u32); 15] = [
+    ("sse3", 0, 0),
+    ("ssse3", 0, 9),
+    ("fma", 0, 12),
+    ("sse4.1", 0, 19),
+    ("sse4.2", 0, 20),
+    ("popcnt", 0, 23),
+    ("avx", 0, 28),
+    ("bmi1", 1, 3),
+    ("avx2", 1, 5),
+    ("bmi2", 1, 8),
+    ("avx512f", 1, 16),
+    ("avx512dq", 1, 17),
+    ("avx512bw", 1, 30),
+    ("avx512vl", 1, 31),
+    ("lzcnt", 2, 5),
+];
+
+/// The bits that must be there in each word.
+fn masks(features: &[String]) -> Result<[u32; WORDS.len()]> {
+    let mut masks = [0; WORDS.len()];
+    for feature in features {
+        let (_, word, bit) = (FEATURES.iter().find(|(name, ..)| name == feature))
+            .ok_or_else(|| Error::new(format!("an object cannot ask a processor for {feature}")))?;
+        masks[*word] |= 1 << bit;
+        // The system saves vectors of 128 and 256 bits; masks and vectors of 512 bits.
+        masks[SAVED] |= match feature.as_str() {
+            "avx" => 0b110,
+            name if name.starts_with("avx512") => 0b1110_0000,
+            _ => 0,
+        };
+    }
+    Ok(masks)
+}
+
+fn refused(error: IcedError) -> Error {
+    Error::new(format!("an instruction has no encoding: {error}"))
+}
+
+/// Instructions one after the other.
+struct Assembler {
+    encoder: Encoder,
+    at: u64,
+}
+
+impl Assembler {
+    fn new(at: usize) -> Assembler {
+        Assembler { encoder: Encoder::new(64), at: at as u64 }
+    }
+
+    fn add(&mut self, instruction: Instruction) -> std::result::Result<(), IcedError> {
+        self.at += self.encoder.encode(&instruction, self.at)? as u64;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.encoder.take_buffer()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::TargetTriple;
+
+    /// Every feature that a target needs can be asked for.
+    #[test]
+    fn features_of_all_targets_are_known() {
+        for cpu in [TargetCpu::X86_64V3, TargetCpu::X86_64V4] {
+            let options = Options { target_cpu: cpu, triple: TargetTriple::X86_64Linux };
+            let Ok(target) = Target::new(&options) else { continue };
+            let masks = masks(&target.features).unwrap();
+            let saved = if cpu == TargetCpu::X86_64V4 { 5 } else { 2 };
+            let bits: u32 = masks.iter().map(|mask| mask.count_ones()).sum();
+            assert_eq!(bits as usize, target.features.len() + saved, "{cpu}");
+        }
+    }
+}
