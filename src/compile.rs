@@ -83,6 +83,14 @@ impl Lowered {
     }
 }
 
+/// Code in memory of several programs, which share what is equal. Each program is verified first.
+pub(crate) fn emit_all(programs: &[&Lowered], options: &brolga_codegen::Options) -> Result<Vec<Compiled>> {
+    programs.iter().try_for_each(|program| check(program))?;
+    let programs: Vec<&Program> = programs.iter().map(|program| &***program).collect();
+    // SAFETY: as in `Lowered::emit`, for each of them.
+    Ok(unsafe { brolga_codegen::compile_all(&programs, options)? })
+}
+
 /// Compiles a graph into memory, ready to run.
 ///
 /// # Errors

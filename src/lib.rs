@@ -16,6 +16,7 @@
 
 mod batches;
 mod compile;
+mod container;
 pub mod cost;
 mod error;
 mod gradients;
@@ -38,6 +39,7 @@ pub use brolga_codegen::{TargetCpu, TargetTriple};
 pub use brolga_frontend::Settings;
 pub use brolga_runtime::{State, Tensor, Threads};
 pub use compile::{CompileOptions, Compiler, Lowered, StageTime, compile};
+pub use container::{CompiledModel, ContainerEntry};
 pub use error::{Error, Result};
 pub use gradients::with_gradients;
 pub use inputs::random_inputs;

@@ -368,11 +368,7 @@ impl Model {
     /// # Errors
     /// Those of compiling and running the entry point `init`.
     pub fn initial_state(&self, seed: i64) -> Result<State> {
-        let mut state = State::new();
-        for slot in self.instance.state() {
-            let tensor = Tensor::zeros(dtype(slot.ty.dtype), &slot.ty.dims)?;
-            state.insert(slot.name.clone(), slot_kind(slot.kind), tensor)?;
-        }
+        let mut state = self.empty_state()?;
         let executable = self.compile("init")?;
         let mut instance = brolga_runtime::Instance::bind(executable, &state, &Threads::serial())?;
         instance.run_named(&mut state, &[("seed", &Tensor::scalar(seed)?)])?;

@@ -41,7 +41,7 @@ impl Model {
     }
 
     /// The kernel program of an entry point for other sizes.
-    fn lowered(&self, entry: &str, dims: &[(&str, usize)]) -> Result<Lowered> {
+    pub(crate) fn lowered(&self, entry: &str, dims: &[(&str, usize)]) -> Result<Lowered> {
         let options = self.options_for(entry);
         self.with_graph(entry, &self.dims_with(dims), |graph| {
             let mut compiler = Compiler::new(&options);

@@ -8,6 +8,7 @@ mod broken;
 mod c;
 mod cli;
 mod common;
+mod containers;
 mod control_flow;
 mod data;
 mod depth;

@@ -1,12 +1,14 @@
 //! `brolga build`
 
+mod container;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use brolga::codegen::{Object, Options, check_symbol};
 use brolga::passes::Schedules;
 use brolga::runtime::Shown;
-use brolga::{Error, Model, ObjectEntry, Result, TargetCpu};
+use brolga::{Error, Model, ObjectEntry, Result, State, TargetCpu};
 use clap::{Args, ValueEnum};
 
 use super::args::{MachineArgs, ModelArgs, OverwriteArgs, PartialArgs, StartArgs, TripleArgs, pair};
@@ -22,6 +24,8 @@ pub enum Emit {
     Obj,
     /// A static library, a C header and a file for pkg-config
     Lib,
+    /// A compiled model in one file, which the crate brolga-runtime opens
+    Container,
     /// A standalone executable (not available yet)
     Exe,
 }
@@ -32,19 +36,24 @@ Writes OUT (an object file or a static library without undefined symbols) and a 
 entry point. They share what they have in common. State and weights are loaded from memory, or are part
 of the object with --weights. Sizes may differ: --dim ENTRY.SIZE=N binds one for an entry point alone.
 
+A container holds code, and with --weights these, for programs in Rust that have no compiler. Its entry points are for single
+samples, and for batches too if --dim batch=N is given; those that train have the model's batch, and bring their evaluation and
+`init`, which draws weights by a seed. Each has the batch as the first axis.
+
 Examples:
   brolga build lenet5 --dim batch=1 -o lenet5.o                              (and lenet5.h)
   brolga build lenet5 --dim batch=1 --weights lenet5.safetensors -o lenet5.o
   brolga build lenet5 --entry infer,train --dim infer.batch=1 --emit lib -o liblenet5.a
   brolga build lenet5 --dim batch=1 --target-cpu x86-64-v3,x86-64-v4 -o lenet5.o
-  brolga build lenet5 --dim batch=1 --target aarch64-unknown-linux-gnu -o lenet5.o")]
+  brolga build lenet5 --dim batch=1 --target aarch64-unknown-linux-gnu -o lenet5.o
+  brolga build lenet5 --weights lenet5.safetensors --emit container -o lenet5.brolga")]
 pub struct BuildArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// The entry points, separated by commas, such as infer,train
     #[arg(id = "entry", long = "entry", value_name = "E", value_delimiter = ',', default_value = "infer")]
     pub entries: Vec<String>,
-    /// The object or library; the header gets the same name with .h
+    /// The object, library or container; a header gets the same name with .h
     #[arg(short, long = "output", value_name = "OUT")]
     pub output: PathBuf,
     /// What to build
@@ -53,7 +62,7 @@ pub struct BuildArgs {
     /// The name of the model in C, which its functions begin with [default: the output's name without ending]
     #[arg(long, value_name = "NAME")]
     pub symbol: Option<String>,
-    /// Weights or a training state, which become part of the object
+    /// Weights or a training state, which become part of what is built
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     #[command(flatten)]
@@ -62,6 +71,10 @@ pub struct BuildArgs {
     /// channel, separated by commas); may be repeated
     #[arg(long, value_name = "NAME=NUMBERS", value_parser = pair::<String>, requires = "weights")]
     pub fitted: Vec<(String, String)>,
+    /// Whether a container holds values that are prepared from the weights, too, so that its first answer comes at once: weights
+    /// in the order in which code reads them, which may be larger [default: true with weights, unless something trains]
+    #[arg(long, value_name = "true|false", requires = "weights")]
+    pub prepared: Option<bool>,
     #[command(flatten)]
     pub overwrite: OverwriteArgs,
     #[command(flatten)]
@@ -78,7 +91,11 @@ impl BuildArgs {
 }
 
 pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode> {
+    if args.prepared.is_some() && args.emit != Emit::Container {
+        return Err(Error::Name("--prepared is for containers: add --emit container".into()));
+    }
     let library = match args.emit {
+        Emit::Container => return container::run(args, destinations),
         Emit::Exe => {
             let message = "standalone executables are not available yet: use --emit obj or lib";
             return Err(Error::Name(message.into()));
@@ -189,12 +206,15 @@ fn tuned(mut model: Model, args: &BuildArgs, sizes: &Sizes<'_>) -> Result<Model>
 
 /// The object, with the weights that are given.
 fn compiled(model: &Model, args: &BuildArgs, sizes: &Sizes<'_>, symbol: &str) -> Result<Object> {
-    let weights = args.weights.as_ref().map(|weights| {
-        let names = PartialArgs { partial: args.names.partial.clone() };
-        let fitted = args.fitted.clone();
-        state(model, &StartArgs { weights: Some(weights.clone()), names, seed: 0, fitted })
-    });
-    model.object(&sizes.entries(), weights.transpose()?.as_ref(), symbol, &args.targets()?)
+    model.object(&sizes.entries(), weights(model, args)?.as_ref(), symbol, &args.targets()?)
+}
+
+/// The state with the weights that are given, if there are any.
+fn weights(model: &Model, args: &BuildArgs) -> Result<Option<State>> {
+    let Some(weights) = &args.weights else { return Ok(None) };
+    let names = PartialArgs { partial: args.names.partial.clone() };
+    let fitted = args.fitted.clone();
+    state(model, &StartArgs { weights: Some(weights.clone()), names, seed: 0, fitted }).map(Some)
 }
 
 /// A name that C accepts for a model of ours, from that of the header.

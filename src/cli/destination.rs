@@ -27,6 +27,8 @@ pub enum Written {
     Object,
     /// A static library.
     Library,
+    /// A container.
+    Container,
     /// The C header of an object or a library.
     Header,
     /// What `pkg-config` reads of a library.
@@ -50,6 +52,7 @@ const ENDINGS: &[(&str, &[&str])] = &[
     ("a C header", &["h", "hpp"]),
     ("an object file", &["o", "obj"]),
     ("a library or program", &["a", "so", "dll", "dylib", "exe"]),
+    ("a compiled model", &["brolga"]),
     ("an archive", &["zip", "gz", "tar", "xz", "zst"]),
 ];
 
@@ -64,6 +67,7 @@ impl Written {
             Written::Trace => "the trace is written as JSON",
             Written::Object => "an object file is written",
             Written::Library => "a static library is written",
+            Written::Container => "a compiled model is written",
             Written::Header => "a C header is written",
             Written::PkgConfig => "a file for pkg-config is written",
         }
@@ -79,6 +83,7 @@ impl Written {
             Written::Trace => &["json"],
             Written::Object => &["o", "obj"],
             Written::Library => &["a"],
+            Written::Container => &["brolga"],
             Written::Header => &["h", "hpp"],
             Written::PkgConfig => &["pc"],
         }
@@ -94,6 +99,7 @@ impl Written {
             Written::Trace => content == Content::Trace,
             Written::Object => content == Content::Object,
             Written::Library => content == Content::Library,
+            Written::Container => content == Content::Container,
             Written::Header => content == Content::Header,
             Written::PkgConfig => content == Content::PkgConfig,
         }

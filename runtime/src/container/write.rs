@@ -51,7 +51,8 @@ pub enum Values {
 }
 
 impl Values {
-    fn keeps(self, kind: SlotKind) -> bool {
+    /// Whether it keeps values of this kind.
+    pub fn keeps(self, kind: SlotKind) -> bool {
         match self {
             Values::None => false,
             Values::Weights => kind.is_saved(),

@@ -1,0 +1,79 @@
+//! `brolga build --emit container`
+
+use std::process::ExitCode;
+
+use brolga::passes::batch::trains;
+use brolga::runtime::Shown;
+use brolga::{CompiledModel, ContainerEntry, Error, Model, ObjectEntry, Result};
+
+use super::{BuildArgs, Sizes, tuned, weights};
+use crate::cli::destination::{Destinations, Written};
+use crate::cli::report::bytes;
+
+pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode> {
+    let compiled = compiled(args, &mut destinations, Written::Container)?;
+    compiled.write(&args.output)?;
+    let size = std::fs::metadata(&args.output).map_or(0, |file| file.len() as usize);
+    outln!("container: {} ({})", args.output.shown(), bytes(size));
+    describe(&compiled);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The compiled model, when it is known that it can be written.
+pub fn compiled(args: &BuildArgs, destinations: &mut Destinations, what: Written) -> Result<CompiledModel> {
+    if args.symbol.is_some() {
+        return Err(Error::Name("--symbol names functions in C, which only obj and lib have".into()));
+    }
+    let sizes = Sizes::of(args)?;
+    // Who runs it has data sets: whatever axis is the batch, it comes first.
+    let mut model = sizes.model(args)?.with_batch_first();
+    destinations.reads_model(&model);
+    destinations.writes("-o", &args.output, what, 0)?;
+    if args.machine.tune.is_some() {
+        model = tuned(model, args, &sizes)?;
+    }
+    let all = entries(&model, args, &sizes)?;
+    let borrowed = borrowed(&all);
+    let entries: Vec<ObjectEntry<'_>> = borrowed.iter().map(|(name, dims)| (*name, &dims[..])).collect();
+    model.container(&entries, weights(&model, args)?.as_ref(), args.prepared, &args.targets()?)
+}
+
+fn borrowed(entries: &[ContainerEntry]) -> Vec<(&str, Vec<(&str, usize)>)> {
+    entries
+        .iter()
+        .map(|(name, dims)| (&**name, dims.iter().map(|(name, size)| (&**name, *size)).collect()))
+        .collect()
+}
+
+/// The entries asked for, and those that belong to them. What trains has the model's batch; the others are for single samples,
+/// and for a batch too if one is given.
+fn entries(model: &Model, args: &BuildArgs, sizes: &Sizes<'_>) -> Result<Vec<ContainerEntry>> {
+    let given = |entry: &str| {
+        let own = format!("{entry}.batch");
+        args.model.dims.iter().any(|(name, _)| name == "batch" || *name == own)
+    };
+    let mut all: Vec<(&str, Vec<(&str, usize)>)> = Vec::new();
+    for (name, dims) in sizes.entries() {
+        let single = match trains(model.built(name)?) {
+            true => None,
+            false => model.single(dims),
+        };
+        if single.is_none() || given(name) {
+            all.push((name, dims.to_vec()));
+        }
+        all.extend(single.map(|dims| (name, dims)));
+    }
+    let all: Vec<ObjectEntry<'_>> = all.iter().map(|(name, dims)| (*name, &dims[..])).collect();
+    model.with_companions(&all)
+}
+
+/// Says what is in a container.
+pub fn describe(compiled: &CompiledModel) {
+    for (manifest, sizes) in compiled.entries().iter().zip(compiled.sizes()) {
+        let sizes: Vec<String> = sizes.iter().map(|(name, size)| format!("{name}={size}")).collect();
+        outln!("entry: {} {}", manifest.entry.shown(), sizes.join(" "));
+    }
+    if compiled.prepared_bytes() > 0 {
+        outln!("prepared values: {}", bytes(compiled.prepared_bytes()));
+    }
+}
