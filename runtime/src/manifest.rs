@@ -1,22 +1,16 @@
-//! The manifest: what a caller must know of a compiled entry point, as data (RON text).
-
-use std::collections::HashSet;
-
-use serde::{Deserialize, Serialize};
+//! The manifest: what a caller must know of a compiled entry point, as data.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{ALIGNMENT, DType, byte_len, type_name};
 
 /// Everything that stands between compiled code and its caller.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// Name of the entry point, such as `infer` or `train`.
     pub entry: String,
     /// The numerics version: code of one version computes the same bits.
     pub numerics: u32,
     /// Whether the work pays for waking helper threads.
-    #[serde(default)]
     pub parallel: bool,
     /// The inputs, in the order of their base pointers.
     pub inputs: Vec<Input>,
@@ -27,20 +21,15 @@ pub struct Manifest {
     /// Bytes of scratch memory of one call.
     pub arena_bytes: usize,
     /// Bytes of scratch memory that each thread of a call needs besides, a multiple of the alignment.
-    #[serde(default)]
     pub local_bytes: usize,
     /// Bytes that the prepare function fills from state and constants.
-    #[serde(default)]
     pub prepared_bytes: usize,
     /// Bytes of constants that come with the code.
-    #[serde(default)]
     pub constants_bytes: usize,
     /// Whether the code checks its own accesses: it begins with ones in every byte of the arena and of the prepared values,
     /// and puts what it had to refuse into the last eight bytes of the arena, see [`Refusal`].
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub checked: bool,
     /// Processor features that the code needs, by Rust's names (`avx2`, `fma`, `avx512f`, `neon`).
-    #[serde(default)]
     pub cpu_features: Vec<String>,
 }
 
@@ -69,8 +58,7 @@ impl Refusal {
 }
 
 /// One input of an entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     /// Its name.
     pub name: String,
@@ -79,13 +67,11 @@ pub struct Input {
     /// Its dimensions.
     pub dims: Vec<usize>,
     /// The values allowed where they are used as indices; checked before anything runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<IndexRange>,
 }
 
 /// The values that an index may take: `low..=high`, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexRange {
     /// The smallest value allowed.
     pub low: i64,
@@ -94,8 +80,7 @@ pub struct IndexRange {
 }
 
 /// One output of an entry. The metrics of a train entry are scalar outputs: `loss`, `accuracy`, ….
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     /// Its name.
     pub name: String,
@@ -106,8 +91,7 @@ pub struct Output {
 }
 
 /// One tensor of the state that an entry uses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateSlot {
     /// Its name, after PyTorch's `state_dict` where it is a parameter.
     pub name: String,
@@ -116,31 +100,10 @@ pub struct StateSlot {
     /// Its dimensions.
     pub dims: Vec<usize>,
     /// Whether the entry writes it.
-    #[serde(default)]
     pub updated: bool,
 }
 
 impl Manifest {
-    /// The manifest as RON text.
-    ///
-    /// # Errors
-    /// What RON cannot write; no valid manifest has it.
-    pub fn to_ron(&self) -> Result<String> {
-        ron::ser::to_string_pretty(self, ron::ser::PrettyConfig::default().compact_arrays(true))
-            .map_err(|e| Error::new(ErrorKind::Manifest, format!("cannot write the manifest as RON: {e}")))
-    }
-
-    /// Reads RON text and validates it.
-    ///
-    /// # Errors
-    /// Text that is no manifest, and those of [`validate`](Manifest::validate).
-    pub fn from_ron(text: &str) -> Result<Manifest> {
-        let manifest: Manifest = ron::from_str(text)
-            .map_err(|e| Error::new(ErrorKind::Manifest, format!("cannot read the manifest at {e}")))?;
-        manifest.validate()?;
-        Ok(manifest)
-    }
-
     /// Checks that names are unique within inputs, outputs and state, sizes can be addressed, index ranges belong to
     /// integers and are not empty, and the local memories of threads are aligned one behind the other.
     ///
@@ -148,20 +111,12 @@ impl Manifest {
     /// The first of these that does not hold.
     pub fn validate(&self) -> Result<()> {
         let wrong = |message: String| Err(Error::new(ErrorKind::Manifest, message).within(&self.entry));
-        let tensors = [
-            ("input", self.inputs.iter().map(|t| (&t.name, t.dtype, &t.dims)).collect::<Vec<_>>()),
-            ("output", self.outputs.iter().map(|t| (&t.name, t.dtype, &t.dims)).collect()),
-            ("state slot", self.state.iter().map(|t| (&t.name, t.dtype, &t.dims)).collect()),
-        ];
-        for (what, list) in tensors {
-            let mut seen = HashSet::new();
-            for (name, dtype, dims) in list {
-                byte_len(dtype, dims).map_err(|e| e.within(format!("{what} `{name}`")))?;
-                if !seen.insert(name) {
-                    return wrong(format!("the manifest names {what} `{name}` twice"));
-                }
-            }
-        }
+        let inputs = self.inputs.iter().map(|t| (&t.name, t.dtype, &t.dims));
+        let outputs = self.outputs.iter().map(|t| (&t.name, t.dtype, &t.dims));
+        let state = self.state.iter().map(|t| (&t.name, t.dtype, &t.dims));
+        check_tensors(&self.entry, "input", inputs)?;
+        check_tensors(&self.entry, "output", outputs)?;
+        check_tensors(&self.entry, "state slot", state)?;
         if self.checked && self.arena_bytes < size_of::<u64>() {
             return wrong(
                 "the code checks its accesses, but the arena has no room for what it refuses".into(),
@@ -196,4 +151,21 @@ impl Manifest {
     pub fn updates_state(&self) -> bool {
         self.state.iter().any(|s| s.updated)
     }
+}
+
+/// Checks that sizes can be addressed, and that no name is there twice.
+fn check_tensors<'a>(
+    entry: &str,
+    what: &str,
+    tensors: impl ExactSizeIterator<Item = (&'a String, DType, &'a Vec<usize>)>,
+) -> Result<()> {
+    let mut names = Vec::with_capacity(tensors.len());
+    for (name, dtype, dims) in tensors {
+        byte_len(dtype, dims).map_err(|e| e.within(format!("{what} `{name}`")))?;
+        names.push(name.as_str());
+    }
+    names.sort_unstable();
+    let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) else { return Ok(()) };
+    let message = format!("the manifest names {what} `{}` twice", twice[0]);
+    Err(Error::new(ErrorKind::Manifest, message).within(entry))
 }

@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
 use crate::names::check_name;
 use crate::record::DataRecord;
 use crate::tensor::{Tensor, TensorMut, type_name};
 
 /// What a tensor of the state is for. It decides what loading does where a file lacks it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SlotKind {
     /// A trained weight. A file must have it.
     Parameter,
@@ -29,6 +27,16 @@ pub enum SlotKind {
 }
 
 impl SlotKind {
+    /// All kinds.
+    pub const ALL: [SlotKind; 6] = [
+        SlotKind::Parameter,
+        SlotKind::Buffer,
+        SlotKind::Fitted,
+        SlotKind::Optimizer,
+        SlotKind::Step,
+        SlotKind::Seed,
+    ];
+
     /// Whether it belongs to the network itself (saved with weights, required when loading).
     pub fn is_weight(self) -> bool {
         matches!(self, SlotKind::Parameter | SlotKind::Buffer)

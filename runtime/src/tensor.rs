@@ -7,8 +7,6 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, ErrorKind, Result};
 
 /// Alignment in bytes of all memory that the runtime allocates for compiled code: one cache line, and the
@@ -16,25 +14,19 @@ use crate::error::{Error, ErrorKind, Result};
 pub const ALIGNMENT: usize = 64;
 
 /// Element type of a tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DType {
     /// One byte, 0 or 1.
-    #[serde(rename = "bool")]
     Bool,
     /// Unsigned 8-bit integer.
-    #[serde(rename = "u8")]
     U8,
     /// Signed 32-bit integer.
-    #[serde(rename = "i32")]
     I32,
     /// Signed 64-bit integer.
-    #[serde(rename = "i64")]
     I64,
     /// IEEE 754 binary32.
-    #[serde(rename = "f32")]
     F32,
     /// IEEE 754 binary64.
-    #[serde(rename = "f64")]
     F64,
 }
 

@@ -298,16 +298,6 @@ fn a_manifest_that_contradicts_itself_or_the_machine_is_refused() {
 }
 
 #[test]
-fn a_manifest_survives_ron() {
-    let manifest = manifest();
-    let text = manifest.to_ron().unwrap();
-    assert_eq!(Manifest::from_ron(&text).unwrap(), manifest);
-    let error = Manifest::from_ron(&text.replace("high: 9", "high: -1")).unwrap_err();
-    assert!(error.to_string().contains("0..=-1"), "{error}");
-    assert_eq!(Manifest::from_ron("(entry: 3)").unwrap_err().kind(), ErrorKind::Manifest);
-}
-
-#[test]
 fn only_an_entry_that_updates_nothing_shares_the_state() {
     let mut state = fresh();
     let mut train = Instance::bind(train_program::<2>(), &state, &Threads::serial()).unwrap();

@@ -113,10 +113,6 @@ fn local_memory_that_cannot_be_had_is_an_error() {
     let error = bind(most).unwrap_err();
     assert_eq!(error, format!("the local memory of `count`: 3 threads cannot have {most} bytes each"));
     assert!(bind(1 << 60).unwrap_err().starts_with("the local memory of `count`"));
-    // Manifests that say nothing need none.
-    let text = counting().manifest().to_ron().unwrap();
-    let (before, after) = text.split_once("local_bytes: 64,").unwrap();
-    assert_eq!(Manifest::from_ron(&format!("{before}{after}")).unwrap().local_bytes, 0);
 }
 
 #[test]

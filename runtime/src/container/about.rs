@@ -1,13 +1,10 @@
 //! What a container says of its model beside code and state: for which sizes its entries are, and how data is read for it.
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::Result;
 use crate::names::check_name;
 
 /// What a model declares that whoever runs its container must know.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     /// The names of the classes that the model declares; those of the record go before them.
     pub classes: Vec<String>,
@@ -21,8 +18,7 @@ pub struct About {
 }
 
 /// How data is read for a model, as its file says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DataRules {
     /// The data set that it trains on where none is given.
     pub set: Option<String>,
@@ -37,8 +33,7 @@ pub struct DataRules {
 }
 
 /// What a run of training must know of its entry.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Training {
     /// The entry. Its evaluation is `ENTRY.eval`, and what makes metrics of totals `ENTRY.metrics` and `ENTRY.eval.metrics`.
     pub entry: String,

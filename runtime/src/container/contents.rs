@@ -1,16 +1,14 @@
 //! What a container holds, as its manifest says it, and the rules of that.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use super::about::About;
+use super::binary::{Binary, Reader};
 use super::format::{Kind, Section};
 use crate::error::{Error, ErrorKind, Result};
 use crate::executable::cpu_has;
-use crate::manifest::Manifest;
-use crate::names::{Shown, check_name};
+use crate::manifest::{Manifest, StateSlot};
+use crate::names::{MAX_NAME, Shown, check_name};
 use crate::record::DataRecord;
 use crate::state::SlotKind;
 use crate::tensor::{ALIGNMENT, DType, byte_len, type_name};
@@ -18,9 +16,11 @@ use crate::tensor::{ALIGNMENT, DType, byte_len, type_name};
 /// What functions of compiled code begin at a multiple of, in bytes.
 const FUNCTION_ALIGNMENT: u64 = 16;
 
-/// What a container holds: its manifest, as RON text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The most dimensions of a tensor.
+const MAX_RANK: usize = 64;
+
+/// What a container holds, as its manifest says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents {
     /// The name of the model.
     pub model: String,
@@ -39,8 +39,7 @@ pub struct Contents {
 }
 
 /// A section of code: what it needs, and where its functions begin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// Where it runs.
     pub processor: Processor,
@@ -49,8 +48,7 @@ pub struct Piece {
 }
 
 /// A kind of processor, and how functions are called there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Processor {
     /// The architecture, by Rust's name: `x86_64`, `aarch64`.
     pub architecture: String,
@@ -62,8 +60,7 @@ pub struct Processor {
 }
 
 /// Where the functions of an entry begin, in bytes from the beginning of the section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Functions {
     /// The entry function.
     pub entry: usize,
@@ -72,8 +69,7 @@ pub struct Functions {
 }
 
 /// A tensor of the state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSlot {
     /// Its name.
     pub name: String,
@@ -119,16 +115,25 @@ impl fmt::Display for Processor {
 }
 
 impl Contents {
-    /// The manifest as RON text.
-    pub(super) fn to_ron(&self) -> Result<String> {
-        ron::ser::to_string_pretty(self, ron::ser::PrettyConfig::default().compact_arrays(true))
-            .map_err(|e| wrong(format!("its manifest cannot be written as RON: {e}")))
+    /// The manifest as bytes, whether or not it keeps the rules.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes);
+        bytes
     }
 
-    /// From RON text, not checked.
-    pub(super) fn from_ron(text: &str) -> Result<Contents> {
-        let cannot = |e: ron::error::SpannedError| format!("its manifest cannot be read at {e}");
-        ron::from_str(text).map_err(|e| wrong(cannot(e).shown()))
+    /// From bytes, with no more than so many bytes of memory; the rules are not checked.
+    pub(super) fn of_bytes(bytes: &[u8], room: usize) -> Result<Contents> {
+        let mut reader = Reader::new(bytes, room);
+        let contents = Contents::read(&mut reader).and_then(|contents| reader.end().map(|()| contents));
+        contents.map_err(|e| e.within("its manifest cannot be read"))
+    }
+
+    /// How much memory [`of_bytes`](Contents::of_bytes) takes, in bytes.
+    pub(super) fn memory(bytes: &[u8]) -> Result<usize> {
+        let mut reader = Reader::new(bytes, usize::MAX);
+        Contents::read(&mut reader)?;
+        Ok(usize::MAX - reader.room())
     }
 
     /// The sizes that an entry was compiled for; none where they are not known.
@@ -181,14 +186,10 @@ impl Contents {
         if ![0, entries].contains(&with_sizes) {
             return Err(wrong(format!("it has sizes of {with_sizes} entries, but there are {entries}")));
         }
-        let mut seen = HashSet::new();
-        for (at, manifest) in self.entries.iter().enumerate() {
-            check_names(manifest)?;
+        for manifest in &self.entries {
+            check_tensors(manifest)?;
             manifest.validate()?;
             let name = &manifest.entry;
-            if !seen.insert((name, self.sizes(at))) {
-                return Err(wrong(format!("it has two entry points `{name}` of the same sizes")));
-            }
             if manifest.numerics != numerics {
                 let (found, expected) = (manifest.numerics, numerics);
                 let versions = format!("is of numerics version {found}, but the file is of {expected}");
@@ -204,6 +205,13 @@ impl Contents {
                 )));
             }
         }
+        let key = |at: usize| (&self.entries[at].entry, self.sizes(at));
+        let mut order: Vec<usize> = (0..entries).collect();
+        order.sort_unstable_by(|a, b| key(*a).cmp(&key(*b)));
+        if let Some(pair) = order.windows(2).find(|pair| key(pair[0]) == key(pair[1])) {
+            let name = &self.entries[pair[0]].entry;
+            return Err(wrong(format!("it has two entry points `{name}` of the same sizes")));
+        }
         Ok(())
     }
 
@@ -217,6 +225,8 @@ impl Contents {
             return Err(wrong(format!("its manifest has {pieces} pieces of code, but the file has {found}")));
         }
         for (number, (piece, bytes)) in self.code.iter().zip(sections).enumerate() {
+            let Processor { architecture, convention, features } = &piece.processor;
+            [architecture, convention].into_iter().chain(features).try_for_each(|word| check_word(word))?;
             let of = |message: String| Err(wrong(message).within(format!("code for {}", piece.processor)));
             if self.code[..number].iter().any(|before| before.processor == piece.processor) {
                 return of("it is there twice".into());
@@ -243,27 +253,34 @@ impl Contents {
 
     /// Checks the table of state by itself, and that it has every slot of the entries with its type.
     fn check_state(&self) -> Result<()> {
-        let mut known = HashMap::with_capacity(self.state.len());
         for slot in &self.state {
-            check_name(&slot.name)?;
+            check_tensor(&slot.name, &slot.dims)?;
             byte_len(slot.dtype, &slot.dims).map_err(|e| e.within(format!("state `{}`", slot.name)))?;
-            if known.insert(slot.name.as_str(), (slot.dtype, &slot.dims[..])).is_some() {
-                return Err(wrong(format!("its state has `{}` twice", slot.name)));
-            }
+        }
+        let known = self.state_by_name();
+        if let Some(twice) = known.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(wrong(format!("its state has `{}` twice", twice[0].name)));
         }
         for manifest in &self.entries {
-            for slot in &manifest.state {
-                let (name, wanted) = (&slot.name, (slot.dtype, &slot.dims[..]));
-                let found = known.get(name.as_str()).copied();
-                if found != Some(wanted) {
-                    let wanted = type_name(wanted.0, wanted.1);
-                    let has = found.map_or("no such slot".into(), |(dtype, dims)| type_name(dtype, dims));
+            for StateSlot { name, dtype, dims, .. } in &manifest.state {
+                let found = find(&known, name);
+                if found.is_none_or(|found| (found.dtype, &found.dims) != (*dtype, dims)) {
+                    let wanted = type_name(*dtype, dims);
+                    let has =
+                        found.map_or("no such slot".into(), |found| type_name(found.dtype, &found.dims));
                     let asks = format!("`{}` needs `{name}`: {wanted}", manifest.entry);
                     return Err(wrong(format!("{asks}, but the state of the file has {has}")));
                 }
             }
         }
         Ok(())
+    }
+
+    /// The table of state in the order of the names.
+    fn state_by_name(&self) -> Vec<&StoredSlot> {
+        let mut slots: Vec<&StoredSlot> = self.state.iter().collect();
+        slots.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        slots
     }
 
     /// Checks that values of the state lie one behind the other, and fill their section.
@@ -284,8 +301,8 @@ impl Contents {
             let (found, entries) = (self.prepared.len(), self.entries.len());
             return Err(wrong(format!("it has prepared values of {found} entries, but there are {entries}")));
         }
-        let kept: HashSet<&str> =
-            self.state.iter().filter(|slot| slot.at.is_some()).map(|slot| slot.name.as_str()).collect();
+        let known = self.state_by_name();
+        let is_kept = |name: &str| find(&known, name).is_some_and(|slot| slot.at.is_some());
         let mut end = 0;
         for (manifest, at) in self.entries.iter().zip(&self.prepared) {
             let Some(at) = *at else { continue };
@@ -294,7 +311,7 @@ impl Contents {
             if manifest.prepared_bytes == 0 {
                 return Err(of(wrong("there are none to be kept")));
             }
-            if let Some(slot) = manifest.state.iter().find(|slot| !kept.contains(slot.name.as_str())) {
+            if let Some(slot) = manifest.state.iter().find(|slot| !is_kept(&slot.name)) {
                 return Err(of(wrong(format!(
                     "they may be made of `{}`, whose value is not in the file",
                     slot.name
@@ -305,17 +322,38 @@ impl Contents {
     }
 }
 
-/// Checks the names of an entry, so that messages can have them.
-fn check_names(manifest: &Manifest) -> Result<()> {
+/// The slot of this name, in a table that is in the order of the names.
+fn find<'a>(slots: &[&'a StoredSlot], name: &str) -> Option<&'a StoredSlot> {
+    slots.binary_search_by(|slot| slot.name.as_str().cmp(name)).ok().map(|at| slots[at])
+}
+
+/// Checks names and numbers of dimensions of an entry, so that messages can have them.
+fn check_tensors(manifest: &Manifest) -> Result<()> {
     check_name(&manifest.entry).map_err(|e| e.within("an entry point"))?;
-    let inputs = manifest.inputs.iter().map(|input| &input.name);
-    let outputs = manifest.outputs.iter().map(|output| &output.name);
-    let state = manifest.state.iter().map(|slot| &slot.name);
+    let inputs = manifest.inputs.iter().map(|input| (&input.name, &input.dims));
+    let outputs = manifest.outputs.iter().map(|output| (&output.name, &output.dims));
+    let state = manifest.state.iter().map(|slot| (&slot.name, &slot.dims));
     inputs
         .chain(outputs)
         .chain(state)
-        .try_for_each(|name| check_name(name))
+        .try_for_each(|(name, dims)| check_tensor(name, dims))
         .map_err(|e| e.within(format!("`{}`", manifest.entry)))
+}
+
+fn check_tensor(name: &str, dims: &[usize]) -> Result<()> {
+    check_name(name)?;
+    match dims.len() <= MAX_RANK {
+        true => Ok(()),
+        false => Err(wrong(format!("`{name}` has {} dimensions, of {MAX_RANK} at most", dims.len()))),
+    }
+}
+
+/// Checks that a word of a processor is one.
+fn check_word(word: &str) -> Result<()> {
+    let is_word = (1..=MAX_NAME).contains(&word.len()) && !word.contains(char::is_control);
+    is_word
+        .then_some(())
+        .ok_or_else(|| wrong("its code is for a processor whose name or features are no words"))
 }
 
 /// The end of what begins at `at` and has so many bytes, and must be the first behind `end`.

@@ -75,7 +75,7 @@ pub const CODE_ALIGNMENTS: std::ops::RangeInclusive<u64> = 1 << 12..=1 << 16;
 /// without bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Kind {
-    /// The manifest: [`Contents`](super::Contents) as RON text, UTF-8.
+    /// The manifest: [`Contents`](super::Contents), as [`records`](super::records).
     Manifest = 1,
     /// Machine code for one processor, with its tables, as it is mapped. As many as the manifest has pieces, in their order.
     Code = 2,

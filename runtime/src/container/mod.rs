@@ -11,6 +11,7 @@
 //! Checksums show damage, not malice: who runs the code of a file trusts whoever wrote it. Hence `open` is `unsafe`.
 
 mod about;
+mod binary;
 mod contents;
 mod entries;
 pub mod format;
@@ -19,6 +20,7 @@ mod read;
 mod write;
 
 pub use about::{About, DataRules, Training};
+pub use binary::{Record, records};
 pub use contents::{Contents, Functions, Piece, Processor, StoredSlot};
 pub use format::{Kind, Section};
 pub use open::{Loaded, open, open_with};

@@ -1,5 +1,6 @@
 //! Reading a container: everything is checked, and nothing is believed before. No number of the file asks for memory: what is
-//! made is header, table and manifest, whose bytes must be there first, and what the text of the manifest says.
+//! made is header, table and manifest, whose bytes must be there first, and what the manifest says, as far as the file is large
+//! enough.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -184,11 +185,19 @@ fn parse(source: &mut impl Source, check: Check) -> Result<Container> {
     let numerics = number(&head, NUMERICS_FIELD) as u32;
     // The order says that it is the first.
     let Section { offset, bytes, .. } = sections[0];
-    let text = source.copy(offset..offset + bytes)?;
-    let text = std::str::from_utf8(&text).map_err(|_| wrong("its manifest is not UTF-8"))?;
-    let contents = Contents::from_ron(text)?;
+    let manifest = source.copy(offset..offset + bytes)?;
+    let contents = Contents::of_bytes(&manifest, room(source.size(), head.len(), manifest.len()))?;
     contents.check(numerics, &sections)?;
     Ok(Container { numerics, sections, contents })
+}
+
+/// Bytes of memory that reading takes for what is small: the list of sections, an entry's names, an error.
+const REST: usize = 4096;
+
+/// The memory that the values of a manifest may take, in bytes: with all else that reading takes, as much as the file has.
+pub(super) fn room(file: u64, head: usize, manifest: usize) -> usize {
+    let file = usize::try_from(file).unwrap_or(usize::MAX);
+    [head, manifest, REST].into_iter().fold(file, usize::saturating_sub)
 }
 
 /// Header and table, as they were written.

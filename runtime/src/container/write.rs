@@ -7,6 +7,7 @@ use std::path::Path;
 use super::about::About;
 use super::contents::{Contents, Piece, StoredSlot, wrong};
 use super::format::{HEADER_BYTES, Kind, MAX_SECTIONS, ROW_BYTES, Section, head};
+use super::read::room;
 use crate::atomic::write_atomically;
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
@@ -135,8 +136,7 @@ impl<'a> Parts<'a> {
     fn plan(&self) -> Result<(Vec<u8>, Vec<Planned<'a>>)> {
         let cannot = |e: Error| e.within(format!("the container of `{}`", self.model.shown()));
         let (contents, weights, prepared) = self.contents().map_err(cannot)?;
-        let manifest = contents.to_ron().map_err(cannot)?.into_bytes();
-        let mut planned = vec![Planned::of(Kind::Manifest, ALIGNMENT, Cow::Owned(manifest))];
+        let mut planned = vec![Planned::of(Kind::Manifest, ALIGNMENT, Cow::Owned(contents.to_bytes()))];
         for MachineCode { bytes, alignment, .. } in &self.code.pieces {
             planned.push(Planned::of(Kind::Code, *alignment, Cow::Borrowed(&bytes[..])));
         }
@@ -144,7 +144,11 @@ impl<'a> Parts<'a> {
         planned.push(Planned::values(Kind::Weights, weights));
         planned.push(Planned::values(Kind::Prepared, prepared));
         planned.retain(|planned| planned.section.bytes > 0);
-        let bytes = place(&mut planned).map_err(cannot)?;
+        let mut bytes = place(&mut planned).map_err(cannot)?;
+        if let Some(more) = missing(&planned, bytes).map_err(cannot)? {
+            extend_code(&mut planned, more);
+            bytes = place(&mut planned).map_err(cannot)?;
+        }
         let sections: Vec<Section> = planned.iter().map(|planned| planned.section).collect();
         let numerics = self.code.entries.first().map_or(0, |manifest| manifest.numerics);
         contents.check(numerics, &sections).map_err(cannot)?;
@@ -242,6 +246,28 @@ fn place(planned: &mut [Planned<'_>]) -> Result<u64> {
         (before, end) = (Some(*section), after);
     }
     Ok(end)
+}
+
+/// How many bytes the file lacks for readers, which take no more memory for the manifest than the file has bytes: a model with
+/// a large vocabulary and little else.
+fn missing(planned: &[Planned<'_>], bytes: u64) -> Result<Option<usize>> {
+    let Some((_, manifest)) = planned.first().and_then(|planned| planned.pieces.first()) else {
+        return Ok(None);
+    };
+    let head = HEADER_BYTES + planned.len() * ROW_BYTES;
+    let more = Contents::memory(manifest)?.saturating_sub(room(bytes, head, manifest.len()));
+    Ok((more > 0).then_some(more))
+}
+
+/// Has the last piece of code end in so many more zeros.
+fn extend_code(planned: &mut [Planned<'_>], more: usize) {
+    let Some(code) = planned.iter_mut().rfind(|planned| planned.section.kind == Kind::Code) else { return };
+    for (_, bytes) in &mut code.pieces {
+        let bytes = bytes.to_mut();
+        bytes.resize(bytes.len() + more, 0);
+        code.section.bytes = bytes.len() as u64;
+        code.section.checksum = crc32fast::hash(bytes);
+    }
 }
 
 /// Writes header, table and sections, with zeros between them.

@@ -2,13 +2,13 @@
 //! many random changes, checksums repaired.
 
 use super::folder;
-use crate::common::container::{runs_here, sample};
+use crate::common::container::{code_for_both, runs_here, sample, state};
 use crate::common::repair::{manifest, number, put, repair, rows, with_manifest};
 use brolga_runtime::container::format::{
-    ALIGNMENT_FIELD, BYTES_FIELD, CHECKSUM_FIELD, Field, HEADER, KIND_FIELD, Kind, OFFSET_FIELD,
-    RESERVED_FIELD, ROW, SEAL_FIELD, VERSION, VERSION_FIELD,
+    ALIGNMENT_FIELD, BYTES_FIELD, CHECKSUM_FIELD, Field, HEADER, KIND_FIELD, Kind, LENGTH_FIELD,
+    OFFSET_FIELD, RESERVED_FIELD, ROW, SEAL_FIELD, VERSION, VERSION_FIELD,
 };
-use brolga_runtime::container::{Container, open};
+use brolga_runtime::container::{About, Container, Contents, Parts, Values, open};
 use brolga_runtime::*;
 
 /// The error of a container that is refused.
@@ -169,43 +169,111 @@ fn foreign_files_are_known() {
     assert_eq!(Content::of_bytes(&sample()), Content::Container);
 }
 
-/// Manifests that are wrong, checksums repaired.
+/// The contents of the sample, to be changed.
+fn contents(whole: &[u8]) -> Contents {
+    Container::of_bytes(whole).unwrap().contents().clone()
+}
+
+/// Manifests that say what is wrong, checksums repaired.
 #[test]
 fn manifests_are_not_believed() {
     let whole = sample();
-    let text = std::str::from_utf8(manifest(&whole)).unwrap();
-    let cases = [
-        ("model: \"sample\"", "model: 3", "cannot be read"),
-        ("model: \"sample\"", "model: \"sample\", more: 1", "cannot be read"),
-        ("classes: [", "classes: [[[[[[", "cannot be read"),
-        ("numerics: 6", "numerics: 5", "numerics version 5"),
-        ("name: \"flags\"", "name: \"w\"", "`w` twice"),
-        ("name: \"flags\"", "name: \"fl\\nags\"", "control characters"),
-        ("kind: Buffer", "kind: Other", "cannot be read"),
-        ("constants_bytes: 4", "constants_bytes: 8", "8 bytes of constants"),
-        ("arena_bytes: 0", "arena_bytes: -1", "cannot be read"),
-        (
-            "prepared_bytes: 4",
-            "prepared_bytes: 18446744073709551615",
-            "bytes of prepared values, but the file has 4",
-        ),
-        ("prepared_bytes: 4", "prepared_bytes: 5", "5 bytes of prepared values, but the file has 4"),
-        ("at: Some(64)", "at: Some(65)", "at byte 65, but its place is at byte 64"),
-        ("at: Some(64)", "at: Some(0)", "at byte 0, but its place is at byte 64"),
-        ("at: Some(64)", "at: None", "bytes of weights, but the file has"),
-        ("dims: [2, 3]", "dims: [9223372036854775807, 9223372036854775807]", "larger than the memory"),
-        ("entry: 128", "entry: 18446744073709551600", "cannot begin at byte 18446744073709551600"),
-        ("entry: 128", "entry: 130", "cannot begin at byte 130"),
-        ("architecture: \"aarch64\"", "architecture: \"x86_64\"", "there twice"),
-    ];
-    for (from, to, why) in cases {
-        assert!(text.contains(from), "{from} is not in\n{text}");
-        let changed = text.replacen(from, to, 1);
-        let error = refused(&with_manifest(&whole, changed.as_bytes()).expect("there is room"));
-        assert!(error.contains(why), "{from} -> {to}: {error}");
+    let refuse = |change: &dyn Fn(&mut Contents), why: &str| {
+        let mut changed = contents(&whole);
+        change(&mut changed);
+        let error = refused(&with_manifest(&whole, &changed.to_bytes()).expect("there is room"));
+        assert!(error.contains(why), "{why}: {error}");
+    };
+    let huge = usize::MAX;
+    refuse(&|c| c.entries.clear(), "no entry point");
+    refuse(&|c| c.entries[0].numerics = 5, "numerics version 5");
+    refuse(&|c| c.state[1].name = "w".into(), "`w` twice");
+    refuse(&|c| c.state[1].name = "fl\nags".into(), "control characters");
+    refuse(&|c| c.state[0].name = "v".into(), "no such slot");
+    refuse(&|c| c.state[0].dtype = DType::F32, "needs `w`: i32[], but the state of the file has f32[]");
+    refuse(&|c| c.entries[0].constants_bytes = 8, "8 bytes of constants");
+    refuse(&|c| c.entries[0].prepared_bytes = huge, "of prepared values, but the file has 4");
+    refuse(&|c| c.entries[0].prepared_bytes = 5, "5 bytes of prepared values, but the file has 4");
+    refuse(&|c| c.state[1].at = Some(65), "at byte 65, but its place is at byte 64");
+    refuse(&|c| c.state[1].at = Some(0), "at byte 0, but its place is at byte 64");
+    refuse(&|c| c.state[1].at = Some(huge), "but its place is at byte 64");
+    refuse(&|c| c.state[1].at = None, "bytes of weights, but the file has");
+    refuse(&|c| c.state[2].dims = vec![huge, huge], "larger than the memory");
+    refuse(&|c| c.state[2].dims = vec![1; 65], "65 dimensions, of 64 at most");
+    refuse(&|c| c.entries[0].inputs[0].dims = vec![1; 65], "65 dimensions, of 64 at most");
+    refuse(&|c| c.code[0].functions[0].entry = huge - 15, "cannot begin at byte 18446744073709551600");
+    refuse(&|c| c.code[0].functions[1].entry = 130, "cannot begin at byte 130");
+    refuse(&|c| c.code[0].functions[0].prepare = None, "nothing that prepares them");
+    refuse(&|c| c.code[1].processor.architecture = "x86_64".into(), "there twice");
+    refuse(&|c| c.code[0].processor.convention = "a\u{7}".into(), "are no words");
+    refuse(&|c| c.code[0].processor.features = vec![String::new()], "are no words");
+    refuse(&|c| drop(c.code.pop()), "1 pieces of code, but the file has 2");
+    refuse(&|c| drop(c.prepared.pop()), "prepared values of 1 entries");
+}
+
+/// Bytes that are no manifest, checksums repaired.
+#[test]
+fn bytes_of_manifests_are_not_believed() {
+    let whole = sample();
+    let right = manifest(&whole);
+    assert_eq!(contents(&whole).to_bytes(), right);
+    let refuse = |bytes: &[u8], why: &str| {
+        let error = refused(&with_manifest(&whole, bytes).expect("there is room"));
+        assert!(error.contains(why), "{why}: {error}");
+    };
+    for end in 1..right.len() {
+        refuse(&right[..end], "its manifest cannot be read");
     }
-    let not_text = [&text.as_bytes()[..20], b"\xff", &text.as_bytes()[20..]].concat();
-    assert!(refused(&with_manifest(&whole, &not_text).unwrap()).contains("UTF-8"));
+    refuse(&[right, b"x"].concat(), "1 bytes follow what belongs to it");
+    let change = |at: usize, with: &[u8], why: &str| {
+        let mut changed = right.to_vec();
+        changed[at..at + with.len()].copy_from_slice(with);
+        refuse(&changed, why);
+    };
+    // The name of the model: its length, its first letter.
+    for length in [u64::MAX, 1 << 63, 1 << 40, 1 << 32, right.len() as u64 - 7] {
+        change(0, &length.to_le_bytes(), "`model`: it ends before all");
+    }
+    change(8, b"\xff", "`model`: it is not UTF-8");
+    // The second slot of the state: its type, its only dimension, its kind, and whether it is kept.
+    let name = right.windows(5).rposition(|bytes| bytes == b"flags").unwrap();
+    let slot = name + 5;
+    change(slot, &[6], "`state`: number 1: `dtype`: there is no element type 6");
+    change(slot + 1, &[0xFF; 8], "`dims`: it ends before all");
+    change(slot + 17, &[6], "there is no kind 6");
+    change(slot + 18, &[2], "2 is neither 0 nor 1");
+}
+
+/// Lists that take more memory than the file has bytes are refused before they are made; what is written is never so.
+#[test]
+fn manifests_take_no_more_memory_than_the_file() {
+    let (code, state, values) = (code_for_both(), state(), Values::None);
+    let about = About { classes: vec![String::new(); 10_000], ..About::default() };
+    let parts = Parts { model: "m", code: &code, state: &state, values, prepared: &[], about: Some(&about) };
+    let bytes = parts.to_bytes().unwrap();
+    let container = Container::of_bytes(&bytes).unwrap();
+    assert_eq!(container.contents().about, about);
+    // Without the zeros that the code of it ends in.
+    let [first, last] = [1, 2].map(|at| container.sections()[at]);
+    assert!(last.bytes > 200_000, "{} bytes", last.bytes);
+    let mut short = bytes;
+    let end = (last.offset + first.bytes) as usize;
+    let constants = number(&short, rows(&short)[3], BYTES_FIELD);
+    let behind = end.next_multiple_of(4096);
+    let tail = short.split_off(container.sections()[3].offset as usize);
+    short.truncate(end);
+    short.resize(behind, 0);
+    short.extend(&tail[..constants as usize]);
+    let (rows, length) = (rows(&short), short.len() as u64);
+    put(&mut short, rows[2], BYTES_FIELD, end as u64 - last.offset);
+    put(&mut short, rows[3], OFFSET_FIELD, behind as u64);
+    put(&mut short, 0, LENGTH_FIELD, length);
+    repair(&mut short);
+    let error = refused(&short);
+    assert!(
+        error.contains("`about`: `classes`: it would take more memory than the file has bytes"),
+        "{error}"
+    );
 }
 
 /// Integers at which arithmetic on sizes goes wrong.
@@ -226,18 +294,14 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
             let piece = bytes[at..at + length].to_vec();
             bytes.splice(at..at, piece);
         }
-        4 => {
+        4 if !bytes.is_empty() => {
             let size = [1, 2, 4, 8][below(4)].min(bytes.len() - at);
             bytes[at..at + size].copy_from_slice(&HOSTILE[below(HOSTILE.len())].to_le_bytes()[..size]);
         }
         _ => {
-            // A number of a text.
-            let Some(begin) = bytes[at..].iter().position(u8::is_ascii_digit).map(|more| at + more) else {
-                return;
-            };
-            let digits = bytes[begin..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-            let number = HOSTILE[below(HOSTILE.len())].to_string();
-            bytes.splice(begin..begin + digits, number.into_bytes());
+            // A piece of it somewhere else.
+            let from = below(bytes.len() - length + 1);
+            bytes.copy_within(from..from + length, at);
         }
     }
 }

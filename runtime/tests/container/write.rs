@@ -1,8 +1,8 @@
 //! Parts that contradict each other are not written; and the format is the one of its documentation.
 
-use crate::common::container::{PREPARED, aarch64, code, code_for_both, state, x86_64};
+use crate::common::container::{PREPARED, aarch64, code, code_for_both, sample, state, x86_64};
 use brolga_runtime::container::format::{Field, HEADER, HEADER_BYTES, ROW, ROW_BYTES, VERSION};
-use brolga_runtime::container::{Code, Kind, Parts, Values};
+use brolga_runtime::container::{Code, Kind, Parts, Record, Values, records};
 use brolga_runtime::*;
 
 /// Writing such parts fails; the message.
@@ -81,5 +81,32 @@ fn the_format_is_documented() {
     for kind in Kind::ALL {
         let cells = format!("| {} | {} |", kind as u32, kind.name());
         assert!(row.contains(&cells), "no row begins with {cells}");
+    }
+    let (_, manifest) = text.split_once("## The manifest").unwrap();
+    for Record { name, fields } in records() {
+        let (_, table) =
+            manifest.split_once(&format!("\n### {name}\n")).unwrap_or_else(|| panic!("no {name}"));
+        let table = table.split("\n#").next().unwrap();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let rows: Vec<_> = rows.map(|(field, rest)| (field, rest.split(" | ").next().unwrap())).collect();
+        let fields: Vec<_> = fields.iter().map(|(field, of)| (*field, of.as_str())).collect();
+        assert_eq!(rows, fields, "{name}");
+    }
+    let choices = DType::ALL.iter().enumerate().map(|(at, dtype)| format!("{at} {dtype}"));
+    assert!(manifest.contains(&choices.collect::<Vec<_>>().join(", ")));
+}
+
+/// The seeds of the fuzz target are containers of this version; `BROLGA_BLESS=1` writes them.
+#[test]
+fn seeds_are_of_this_version() {
+    let (one, state) = (code(vec![x86_64(&[])]), state());
+    let parts =
+        Parts { model: "m", code: &one, state: &state, values: Values::None, prepared: &[], about: None };
+    for (name, bytes) in [("whole", sample()), ("bare", parts.to_bytes().unwrap())] {
+        let path = format!("{}/../fuzz/seeds/container/{name}.brolga", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("BROLGA_BLESS").is_some() {
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        assert!(std::fs::read(&path).unwrap() == bytes, "{path} is another one");
     }
 }
