@@ -1,6 +1,8 @@
 //! Objects for C: entry points, compiled ahead of time.
 
-use brolga_codegen::{Object, Options, StateTensor, emit_object};
+use brolga_codegen::{Object, Options, StateTensor, emit_object, emit_shared};
+use brolga_ir::Graph;
+use brolga_ir::ops::Role;
 use brolga_ir::program::Program;
 use brolga_runtime::State;
 
@@ -14,8 +16,8 @@ pub type ObjectEntry<'a> = (&'a str, &'a [(&'a str, usize)]);
 
 impl Model {
     /// Compiles entry points into one object file with a C header, which has a function for each of them; `symbol` begins all
-    /// names. With `weights` their values are part of the object. `targets` say what the object is made for, whatever the
-    /// options of the model.
+    /// names, and behind that of an entry point that trains stands `_step`. With `weights` their values are part of the
+    /// object. `targets` say what the object is made for, whatever the options of the model.
     ///
     /// # Errors
     /// An unknown entry point, what compiling may give, weights of another model, and names that C does not allow.
@@ -26,10 +28,39 @@ impl Model {
         symbol: &str,
         targets: &[Options],
     ) -> Result<Object> {
+        self.emitted(entries, |entries, state| emit_object(entries, state, weights, symbol, targets))
+    }
+
+    /// As [`object`](Model::object), but what comes out is a shared library, which programs linked with it ask for by the name
+    /// `soname`, such as `libnet.so`. No linker has to be there.
+    ///
+    /// # Errors
+    /// As for [`object`](Model::object); a target whose system has other libraries than those of ELF.
+    pub fn shared_library(
+        &self,
+        entries: &[ObjectEntry<'_>],
+        weights: Option<&State>,
+        symbol: &str,
+        soname: &str,
+        targets: &[Options],
+    ) -> Result<Object> {
+        self.emitted(entries, |entries, state| emit_shared(entries, state, weights, symbol, soname, targets))
+    }
+
+    /// What is made of programs, with the names of their functions in C, and of the tensors of the state.
+    fn emitted(
+        &self,
+        entries: &[ObjectEntry<'_>],
+        emit: impl FnOnce(
+            &[(&Program, &str)],
+            &[StateTensor<'_>],
+        ) -> std::result::Result<Object, brolga_codegen::Error>,
+    ) -> Result<Object> {
         let lowered: Vec<Lowered> =
             entries.iter().map(|(entry, dims)| self.lowered(entry, dims)).collect::<Result<_>>()?;
+        let names: Vec<String> = entries.iter().map(|(entry, _)| self.name_in_c(entry)).collect();
         let programs: Vec<(&Program, &str)> =
-            lowered.iter().zip(entries).map(|(program, (entry, _))| (&**program, *entry)).collect();
+            lowered.iter().zip(&names).map(|(program, name)| (&**program, name.as_str())).collect();
         let state: Vec<StateTensor<'_>> = (self.instance().state().iter())
             .map(|slot| StateTensor {
                 name: &slot.name,
@@ -37,7 +68,14 @@ impl Model {
                 fresh: slot.constant().unwrap_or(0.0),
             })
             .collect();
-        Ok(emit_object(&programs, &state, weights, symbol, targets)?)
+        Ok(emit(&programs, &state)?)
+    }
+
+    /// The name of an entry point in C: one that trains makes a step.
+    fn name_in_c(&self, entry: &str) -> String {
+        let trains = |graph: &Graph| graph.outputs().iter().any(|output| output.role == Role::State);
+        let steps = entry != "init" && self.instance().graph(entry).is_some_and(trains);
+        if steps && !entry.ends_with("step") { format!("{entry}_step") } else { entry.to_owned() }
     }
 
     /// The kernel program of an entry point for other sizes.

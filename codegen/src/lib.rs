@@ -3,8 +3,8 @@
 //! The way through: every kernel becomes one function (`portable`, with leaf functions from `wide` where the
 //! processor has wider vectors); the schedule becomes a static call table and a function that walks it
 //! (`schedule`); together they are an `image`, which `link` makes one piece without addresses; `jit` puts it into memory,
-//! `object` into an object file, for which `header` writes a C header (several images, among which `choice` chooses), and `container` into a file that is opened without
-//! a compiler.
+//! `object` into an object file (or `shared` into a shared library), for which `header` writes a C header, and `container`
+//! into a file that is opened without a compiler. An object may have several images, among which `choice` chooses.
 //! The bits that a program computes do not depend on the emitter.
 
 mod archive;
@@ -23,8 +23,10 @@ mod listing;
 mod object;
 mod portable;
 mod schedule;
+mod shared;
 mod state_block;
 mod target;
+mod text;
 mod wide;
 
 pub use container::container;
@@ -32,7 +34,7 @@ pub use error::Error;
 pub use header::check_symbol;
 pub use jit::{Compiled, compile, compile_all, compile_checked, compile_traced};
 pub use listing::{Listing, listing};
-pub use object::{Object, emit_object};
+pub use object::{Object, emit_object, emit_shared};
 pub use schedule::TracedCall;
 pub use state_block::StateTensor;
 pub use target::{Options, TargetCpu, TargetTriple, features};

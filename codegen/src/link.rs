@@ -92,7 +92,7 @@ impl Linked {
 
 /// The field of four bytes at `at` that refers to `target + addend`. The kinds are those that Cranelift uses for what lies
 /// near (ELF's `R_X86_64_PC32`; `R_AARCH64_CALL26`, `R_AARCH64_ADR_PREL_PG_HI21`, `R_AARCH64_ADD_ABS_LO12_NC`).
-fn resolved(
+pub(crate) fn resolved(
     kind: Reloc,
     field: [u8; 4],
     at: i64,

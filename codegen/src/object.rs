@@ -1,4 +1,5 @@
-//! The object back end: an image as an object file for a linker, and a C header that says how to call it.
+//! The object back end: an image as an object file for a linker, or as a shared library, and a C header that says how to call
+//! it.
 
 use std::collections::HashSet;
 
@@ -9,17 +10,20 @@ use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, S
 use target_lexicon::Triple;
 
 use crate::archive::archive;
-use crate::choice::{self, Code, Codes};
+use crate::choice;
 use crate::error::Error;
-use crate::header::{About, AboutEntry, check_symbol, entry_names, header};
-use crate::image::{Entry, Image, Source, symbol_name, verified};
+use crate::header::{About, AboutEntry, address_function, check_symbol, entry_names, header};
+use crate::image::{Entry, Image, Source, verified};
+use crate::shared::{Library, Machine, shared_library};
 use crate::state_block::{StateBlock, StateTensor};
 use crate::target::Options;
+use crate::text::Text;
 
 /// A compiled model as files.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Object {
-    /// The object file, in the format of the target system (ELF, Mach-O, COFF). It has no undefined symbols.
+    /// The object file, in the format of the target system (ELF, Mach-O, COFF), or the shared library. It has no undefined
+    /// symbols.
     pub bytes: Vec<u8>,
     /// The C header.
     pub header: String,
@@ -29,6 +33,8 @@ pub struct Object {
     pub functions: Vec<String>,
     /// The names that a linker finds in the object.
     pub symbols: Vec<String>,
+    /// Where the state lies.
+    block: StateBlock,
 }
 
 impl Object {
@@ -43,6 +49,17 @@ impl Object {
             ));
         }
         archive(name, &self.bytes, &self.symbols)
+    }
+
+    /// A file of a state that a program maps, and uses where it lies (`use_file` of the header).
+    ///
+    /// # Errors
+    /// A state that lacks a tensor or has another type in it; an object without state; too little memory.
+    pub fn state_file(&self, state: &State) -> Result<Vec<u8>, Error> {
+        if self.block.tensors.is_empty() {
+            return Err(Error::new("the object has no state that a file could hold"));
+        }
+        self.block.file(state)
     }
 }
 
@@ -64,6 +81,37 @@ pub fn emit_object(
     state: &[StateTensor<'_>],
     weights: Option<&State>,
     symbol: &str,
+    targets: &[Options],
+) -> Result<Object, Error> {
+    emit(entries, state, weights, symbol, None, targets)
+}
+
+/// As [`emit_object`], but what comes out is a shared library of ELF, which programs linked with it ask for by the name
+/// `soname`. No linker has to be there.
+///
+/// # Errors
+/// As for [`emit_object`]; a name that is no file's; a target whose system has other libraries.
+pub fn emit_shared(
+    entries: &[(&Program, &str)],
+    state: &[StateTensor<'_>],
+    weights: Option<&State>,
+    symbol: &str,
+    soname: &str,
+    targets: &[Options],
+) -> Result<Object, Error> {
+    if soname.is_empty() || soname.contains(['/', '\0']) {
+        return Err(Error::new(format!("a library cannot be called {soname:?}")));
+    }
+    emit(entries, state, weights, symbol, Some(soname), targets)
+}
+
+/// An object, or the shared library of a name.
+fn emit(
+    entries: &[(&Program, &str)],
+    state: &[StateTensor<'_>],
+    weights: Option<&State>,
+    symbol: &str,
+    soname: Option<&str>,
     targets: &[Options],
 ) -> Result<Object, Error> {
     check_symbol(symbol)?;
@@ -92,14 +140,16 @@ pub fn emit_object(
         constants_bytes: image.constants.len(),
         weights_bytes: weights.as_ref().map(Vec::len),
         others: codes.all[1..].iter().map(|code| code.features.as_slice()).collect(),
+        shared: soname.is_some(),
     })?;
     let data = Data { constants: &image.constants, weights: weights.as_deref(), block: &block };
-    let (file, symbols) = file(&codes, &data, symbol)?;
-    let bytes = file
-        .write()
-        .map_err(|e| Error::new(format!("the object file of `{symbol}` cannot be written: {e}")))?;
+    let text = Text::new(&codes, symbol)?;
+    let (bytes, symbols) = match soname {
+        None => object_file(&text, &data, symbol, &codes.triple)?,
+        Some(soname) => library(&text, &data, symbol, soname, &codes.triple)?,
+    };
     let manifests = manifests.into_iter().cloned().collect();
-    Ok(Object { bytes, header: header.text, manifests, functions: header.functions, symbols })
+    Ok(Object { bytes, header: header.text, manifests, functions: header.functions, symbols, block })
 }
 
 /// What the header says of the entries.
@@ -147,29 +197,41 @@ impl Data<'_> {
     }
 }
 
-/// An object file in the making.
-struct File {
-    object: write::Object<'static>,
-    text: write::SectionId,
-    /// The names that it exports.
-    exported: Vec<String>,
-}
-
-/// The object file: each code with its tables in one piece, and read-only data. Nothing in it needs to be relocated.
-fn file(
-    codes: &Codes,
+/// The shared library, and the names that it exports.
+fn library(
+    text: &Text,
     data: &Data<'_>,
     symbol: &str,
-) -> Result<(write::Object<'static>, Vec<String>), Error> {
-    let mut object = empty(&codes.triple)?;
-    object.add_file_symbol(symbol.into());
-    let text = object.section_id(StandardSection::Text);
-    let mut file = File { object, text, exported: Vec::new() };
-    let several = codes.all.len() > 1;
-    let functions: Vec<Vec<usize>> =
-        codes.all.iter().map(|code| file.code(code, several)).collect::<Result<_, Error>>()?;
-    if several {
-        file.choice(codes, &functions, symbol)?;
+    soname: &str,
+    triple: &Triple,
+) -> Result<(Vec<u8>, Vec<String>), Error> {
+    let exported = text.symbols.iter().filter(|symbol| symbol.exported);
+    let library = Library {
+        machine: Machine::of(triple)?,
+        soname,
+        code: &text.bytes,
+        alignment: text.alignment,
+        functions: exported.map(|symbol| (symbol.name.as_str(), symbol.at, symbol.size)).collect(),
+        data: data.parts().map(|(end, bytes)| (address_function(symbol, end), bytes)).collect(),
+    };
+    Ok((shared_library(&library)?, library.names().map(str::to_owned).collect()))
+}
+
+/// The object file, and the names that it exports.
+fn object_file(
+    text: &Text,
+    data: &Data<'_>,
+    symbol: &str,
+    triple: &Triple,
+) -> Result<(Vec<u8>, Vec<String>), Error> {
+    let mut file = File { object: empty(triple)?, exported: Vec::new() };
+    file.object.add_file_symbol(symbol.into());
+    let section = file.object.section_id(StandardSection::Text);
+    let begin = file.object.append_section_data(section, &text.bytes, text.alignment as u64) as usize;
+    for symbol in &text.symbols {
+        let kind = if symbol.is_function { SymbolKind::Text } else { SymbolKind::Data };
+        let (name, exported, size) = (&symbol.name, symbol.exported, symbol.size);
+        file.name((section, begin + symbol.at), Named { name, kind, exported, size });
     }
     for (end, bytes) in data.parts() {
         let section = file.object.section_id(StandardSection::ReadOnlyData);
@@ -181,65 +243,20 @@ fn file(
         // Without it linkers make the stack executable.
         file.object.add_section(Vec::new(), b".note.GNU-stack".to_vec(), SectionKind::Linker);
     }
-    Ok((file.object, file.exported))
+    let written = file.object.write();
+    let bytes =
+        written.map_err(|e| Error::new(format!("the object file of `{symbol}` cannot be written: {e}")))?;
+    Ok((bytes, file.exported))
+}
+
+/// An object file in the making.
+struct File {
+    object: write::Object<'static>,
+    /// The names that it exports.
+    exported: Vec<String>,
 }
 
 impl File {
-    /// Adds the code for one processor, and gives the places of its functions. Where it is one of several, nobody else sees them.
-    fn code(&mut self, code: &Code, several: bool) -> Result<Vec<usize>, Error> {
-        let linked = code.image.link()?;
-        let text = self.text;
-        let begin = self.object.append_section_data(text, &linked.bytes, linked.alignment as u64) as usize;
-        let end = if several { format!("_{}", symbol_name(code.cpu.name())) } else { String::new() };
-        let own = |name: &str| format!("{name}{end}");
-        let mut places = Vec::with_capacity(linked.functions.len());
-        for (function, at) in code.image.functions.iter().zip(linked.functions) {
-            let (name, exported, size) =
-                (&own(&function.name), function.exported && !several, function.code.len());
-            self.name((text, begin + at), Named { name, kind: SymbolKind::Text, exported, size });
-            places.push(begin + at);
-        }
-        for (table, at) in code.image.tables.iter().zip(linked.tables) {
-            let (name, size) = (&own(&table.name), 8 * table.words.len());
-            self.name((text, begin + at), Named { name, kind: SymbolKind::Data, exported: false, size });
-        }
-        Ok(places)
-    }
-
-    /// Adds the functions that choose a code; `places` are those of the functions of each code.
-    fn choice(&mut self, codes: &Codes, places: &[Vec<usize>], symbol: &str) -> Result<(), Error> {
-        self.function(&choice::chooser(symbol), |_| choice::choose(&codes.all))?;
-        let first = &codes.all[0].image;
-        for (number, entry) in first.entries.iter().enumerate() {
-            let functions: [(Option<usize>, fn(&Entry) -> Option<usize>); 2] = [
-                (Some(entry.function), |entry| Some(entry.function)),
-                (entry.prepare, |entry| entry.prepare),
-            ];
-            for (own, position) in functions {
-                let Some(own) = own else { continue };
-                let alike = codes.all.iter().zip(places);
-                let alike =
-                    alike.filter_map(|(code, places)| Some(places[position(&code.image.entries[number])?]));
-                let alike: Vec<usize> = alike.collect();
-                self.function(&first.functions[own].name, |at| choice::jump(&alike, at))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds a function that others call, whose code is made for its place.
-    fn function(
-        &mut self,
-        name: &str,
-        code: impl FnOnce(usize) -> Result<Vec<u8>, Error>,
-    ) -> Result<(), Error> {
-        let at = self.object.append_section_data(self.text, &[], FUNCTION_ALIGNMENT) as usize;
-        let code = code(at)?;
-        self.object.append_section_data(self.text, &code, 1);
-        self.name((self.text, at), Named { name, kind: SymbolKind::Text, exported: true, size: code.len() });
-        Ok(())
-    }
-
     fn name(&mut self, place: (write::SectionId, usize), named: Named<'_>) {
         if named.exported {
             self.exported.push(named.name.to_owned());
@@ -256,9 +273,6 @@ impl File {
         });
     }
 }
-
-/// What functions that choose begin at a multiple of.
-const FUNCTION_ALIGNMENT: u64 = 16;
 
 /// What a symbol names.
 struct Named<'a> {

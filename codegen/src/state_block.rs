@@ -18,8 +18,12 @@ pub struct StateTensor<'a> {
     pub fresh: f64,
 }
 
+/// What a file begins with that is used where it lies (`brolga_state_in` of the header).
+const MARK: &[u8; 16] = b"brolga state 1\n\0";
+
 /// The block: every tensor that an entry uses, in the order of the model. What files of weights have lies first, and the
 /// parts of a training state behind it.
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct StateBlock {
     pub tensors: Vec<BlockTensor>,
     /// A multiple of the alignment; 0 without tensors.
@@ -31,6 +35,7 @@ pub(crate) struct StateBlock {
 }
 
 /// A tensor of the block.
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct BlockTensor {
     pub name: String,
     pub kind: SlotKind,
@@ -83,26 +88,55 @@ impl StateBlock {
         manifest.state.iter().filter_map(|slot| at.get(slot.name.as_str()).copied()).collect()
     }
 
+    /// What only blocks with the same tensors in the same places have: FNV-1a of names, types, dims and places.
+    pub fn key(&self) -> u64 {
+        let described = self.tensors.iter().map(|tensor| {
+            let BlockTensor { name, dtype, dims, offset, .. } = tensor;
+            format!("{name:?} {} {offset}\n", type_name(*dtype, dims))
+        });
+        let mix = |key: u64, byte: u8| (key ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        described.flat_map(String::into_bytes).fold(0xCBF2_9CE4_8422_2325, mix)
+    }
+
+    /// A file that is used where it lies, with the values of a state: what it is, the key, the bytes of the block, and zeros,
+    /// together as many bytes as the block is aligned to; then the block.
+    ///
+    /// # Errors
+    /// Those of [`content`](StateBlock::content).
+    pub fn file(&self, state: &State) -> Result<Vec<u8>> {
+        let mut head = MARK.to_vec();
+        head.extend(self.key().to_le_bytes());
+        head.extend((self.bytes as u64).to_le_bytes());
+        head.resize(ALIGNMENT, 0);
+        self.filled(head, state)
+    }
+
     /// The block with the values of a state; without the zeros that it ends with, unless the `whole` is asked for.
     ///
     /// # Errors
     /// A state that lacks a tensor or has another type in it; too little memory.
     pub fn content(&self, state: &State, whole: bool) -> Result<Vec<u8>> {
+        let mut content = self.filled(Vec::new(), state)?;
+        if !whole {
+            let used = content.iter().rposition(|&byte| byte != 0).map_or(1, |at| at + 1);
+            content.truncate(used.next_multiple_of(ALIGNMENT));
+        }
+        Ok(content)
+    }
+
+    /// The same, whole, behind a head.
+    fn filled(&self, mut content: Vec<u8>, state: &State) -> Result<Vec<u8>> {
         let lack = |_| Error::new(format!("there is no memory for {} bytes of state", self.bytes));
-        let mut content = Vec::new();
+        let begin = content.len();
         content.try_reserve_exact(self.bytes).map_err(lack)?;
-        content.resize(self.bytes, 0);
+        content.resize(begin + self.bytes, 0);
         for BlockTensor { name, dtype, dims, bytes, offset, .. } in &self.tensors {
             let tensor = state.get(name)?;
             if (tensor.dtype(), tensor.dims()) != (*dtype, dims.as_slice()) {
                 let (expected, found) = (type_name(*dtype, dims), type_name(tensor.dtype(), tensor.dims()));
                 return Err(Error::new(format!("`{name}` must be {expected}, but the weights have {found}")));
             }
-            content[*offset..offset + bytes].copy_from_slice(tensor.bytes());
-        }
-        if !whole {
-            let used = content.iter().rposition(|&byte| byte != 0).map_or(1, |at| at + 1);
-            content.truncate(used.next_multiple_of(ALIGNMENT));
+            content[begin + offset..begin + offset + bytes].copy_from_slice(tensor.bytes());
         }
         Ok(content)
     }

@@ -58,6 +58,8 @@ pub enum Content {
     Container,
     /// A static library.
     Library,
+    /// The state of an object, which programs use where it lies.
+    Mapped,
     /// A Chrome trace.
     Trace,
     /// Other JSON.
@@ -90,6 +92,7 @@ const BEGINNINGS: &[(&[u8], Content)] = &[
     (b"\x80\x04", Content::Pickle),
     (b"\x80\x05", Content::Pickle),
     (b"!<arch>\n", Content::Library),
+    (b"brolga state 1\n\0", Content::Mapped),
     (b"/* Compiled by Brolga", Content::Header),
     (b"# Compiled by Brolga", Content::PkgConfig),
     (b"kind,epoch,step", Content::Log),
@@ -175,6 +178,9 @@ impl Content {
             }
             Content::Model => "it belongs where the model is named",
             Content::Container => "it has its weights with it, if it has any",
+            Content::Mapped => {
+                "it belongs to the object that it was written with; its weights come from a safetensors file"
+            }
             _ => "tensors are read from safetensors, .npz and .npy",
         }
     }
@@ -204,6 +210,7 @@ impl fmt::Display for Content {
             Content::Object => "an object file",
             Content::Container => "a compiled model (.brolga)",
             Content::Library => "a static library",
+            Content::Mapped => "weights of an object, to be mapped",
             Content::Trace => "a Chrome trace of a profile",
             Content::Json => "JSON",
             Content::Text => "text",
@@ -286,7 +293,7 @@ mod tests {
         torch.resize(26, 0);
         let npz = [&torch[..], b"\x09\0\0\0image.npy"].concat();
         torch.extend(b"\x10\0\0\0archive/data.pkl");
-        let cases: [(&[u8], Content); 37] = [
+        let cases: [(&[u8], Content); 38] = [
             (b"", Content::Empty),
             (b"\x10\0\0\0\0\0\0\0{\"a\":", Content::Safetensors),
             (b"\x93NUMPY\x01\0", Content::Npy),
@@ -300,6 +307,7 @@ mod tests {
             (b"\x7fELF\x02\x01\x01\0", Content::Object),
             (b"\x89BROLGA\n\x01\0\0\0", Content::Container),
             (b"!<arch>\n/               0           \0\0\0\x01", Content::Library),
+            (b"brolga state 1\n\0\x01\0", Content::Mapped),
             (b"/* Compiled by Brolga: infer.\n", Content::Header),
             (b"# Compiled by Brolga.\n", Content::PkgConfig),
             (b"kind,epoch,step,train_loss,seconds\nepoch,1,2,0.5,0.1\nst", Content::Log),

@@ -22,7 +22,7 @@ use super::tune::tune;
 pub enum Emit {
     /// An object file and a C header
     Obj,
-    /// A static library, a C header and a file for pkg-config
+    /// A library, a C header and a file for pkg-config: libNAME.a is a static one, libNAME.so a shared one
     Lib,
     /// A compiled model in one file, which the crate brolga-runtime opens
     Container,
@@ -32,9 +32,9 @@ pub enum Emit {
 
 #[derive(Args)]
 #[command(after_help = "\
-Writes OUT (an object file or a static library without undefined symbols) and a C header beside it, with a function for each
-entry point. They share what they have in common. State and weights are loaded from memory, or are part
-of the object with --weights. Sizes may differ: --dim ENTRY.SIZE=N binds one for an entry point alone.
+Writes OUT (an object file or a library, without undefined symbols) and a C header beside it, with a function for each
+entry point. They share what they have in common. State and weights are loaded from memory, or are part of the object with
+--weights. Sizes may differ: --dim ENTRY.SIZE=N binds one for an entry point alone.
 
 A container holds code, and with --weights these, for programs in Rust that have no compiler. Its entry points are for single
 samples, and for batches too if --dim batch=N is given; those that train have the model's batch, and bring their evaluation and
@@ -43,7 +43,9 @@ samples, and for batches too if --dim batch=N is given; those that train have th
 Examples:
   brolga build lenet5 --dim batch=1 -o lenet5.o                              (and lenet5.h)
   brolga build lenet5 --dim batch=1 --weights lenet5.safetensors -o lenet5.o
+  brolga build lenet5 --dim batch=1 --weights lenet5.safetensors --mapped lenet5.weights -o lenet5.o
   brolga build lenet5 --entry infer,train --dim infer.batch=1 --emit lib -o liblenet5.a
+  brolga build lenet5 --dim batch=1 --emit lib -o liblenet5.so
   brolga build lenet5 --dim batch=1 --target-cpu x86-64-v3,x86-64-v4 -o lenet5.o
   brolga build lenet5 --dim batch=1 --target aarch64-unknown-linux-gnu -o lenet5.o
   brolga build lenet5 --weights lenet5.safetensors --emit container -o lenet5.brolga")]
@@ -53,7 +55,7 @@ pub struct BuildArgs {
     /// The entry points, separated by commas, such as infer,train
     #[arg(id = "entry", long = "entry", value_name = "E", value_delimiter = ',', default_value = "infer")]
     pub entries: Vec<String>,
-    /// The object, library or container; a header gets the same name with .h
+    /// The object, library (libNAME.a, libNAME.so) or container; a header gets the same name with .h
     #[arg(short, long = "output", value_name = "OUT")]
     pub output: PathBuf,
     /// What to build
@@ -65,6 +67,9 @@ pub struct BuildArgs {
     /// Weights or a training state, which become part of what is built
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
+    /// Writes the weights into a file of their own instead, which a program maps and uses where it lies
+    #[arg(long, value_name = "FILE", requires = "weights")]
+    pub mapped: Option<PathBuf>,
     #[command(flatten)]
     pub names: PartialArgs,
     /// Says what preparation is fitted to where the weights do not, such as image.mean=0.1307 (or a number for each
@@ -94,13 +99,18 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
     if args.prepared.is_some() && args.emit != Emit::Container {
         return Err(Error::Name("--prepared is for containers: add --emit container".into()));
     }
+    if args.mapped.is_some() && !matches!(args.emit, Emit::Obj | Emit::Lib) {
+        return Err(Error::Name(
+            "--mapped is for obj and lib: what else is built is mapped with its weights".into(),
+        ));
+    }
     let library = match args.emit {
         Emit::Container => return container::run(args, destinations),
         Emit::Exe => {
             let message = "standalone executables are not available yet: use --emit obj or lib";
             return Err(Error::Name(message.into()));
         }
-        Emit::Lib => Some(library_name(&args.output)?),
+        Emit::Lib => Some(LibraryName::of(&args.output)?),
         Emit::Obj => None,
     };
     let (header, described) = (beside(&args.output, "h"), beside(&args.output, "pc"));
@@ -113,11 +123,18 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
     let sizes = Sizes::of(args)?;
     let mut model = sizes.model(args)?;
     destinations.reads_model(&model);
-    let what = if library.is_some() { Written::Library } else { Written::Object };
+    let what = match &library {
+        None => Written::Object,
+        Some(LibraryName { shared: false, .. }) => Written::Library,
+        Some(LibraryName { shared: true, .. }) => Written::SharedLibrary,
+    };
     destinations.writes("-o", &args.output, what, 0)?;
     destinations.writes("the header of -o", &header, Written::Header, 0)?;
     if library.is_some() {
         destinations.writes("the pkg-config file of -o", &described, Written::PkgConfig, 0)?;
+    }
+    if let Some(mapped) = &args.mapped {
+        destinations.writes("--mapped", mapped, Written::Mapped, 0)?;
     }
     if args.machine.tune.is_some() {
         if args.targets()?.iter().any(|target| !target.triple.is_host()) {
@@ -127,10 +144,16 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
         model = tuned(model, args, &sizes)?;
     }
     let symbol = args.symbol.clone().unwrap_or_else(|| c_name(&header));
-    let object = compiled(&model, args, &sizes, &symbol)?;
+    let soname = library.as_ref().filter(|library| library.shared).map(|library| library.file.as_str());
+    let weights = weights(&model, args)?;
+    let inside = weights.as_ref().filter(|_| args.mapped.is_none());
+    let object = compiled(&model, args, &sizes, inside, &symbol, soname)?;
+    let mapped = args.mapped.as_ref().zip(weights.as_ref());
+    let mapped =
+        mapped.map(|(file, weights)| Ok::<_, Error>((file, object.state_file(weights)?))).transpose()?;
     match library {
-        Some(name) => {
-            let library = object.archive(&symbol)?;
+        Some(LibraryName { name, shared, .. }) => {
+            let library = if shared { object.bytes } else { object.archive(&symbol)? };
             write(&args.output, &library)?;
             outln!("library: {} ({})", args.output.shown(), bytes(library.len()));
             write(&described, pkg_config(&name, &args.entries).as_bytes())?;
@@ -140,6 +163,10 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
             write(&args.output, &object.bytes)?;
             outln!("object: {} ({})", args.output.shown(), bytes(object.bytes.len()));
         }
+    }
+    if let Some((file, content)) = mapped {
+        write(file, &content)?;
+        outln!("weights: {} ({})", file.shown(), bytes(content.len()));
     }
     write(&header, object.header.as_bytes())?;
     outln!("header: {}", header.shown());
@@ -204,17 +231,28 @@ fn tuned(mut model: Model, args: &BuildArgs, sizes: &Sizes<'_>) -> Result<Model>
     Ok(model.with_options(options))
 }
 
-/// The object, with the weights that are given.
-fn compiled(model: &Model, args: &BuildArgs, sizes: &Sizes<'_>, symbol: &str) -> Result<Object> {
-    model.object(&sizes.entries(), weights(model, args)?.as_ref(), symbol, &args.targets()?)
-}
-
 /// The state with the weights that are given, if there are any.
 fn weights(model: &Model, args: &BuildArgs) -> Result<Option<State>> {
     let Some(weights) = &args.weights else { return Ok(None) };
     let names = PartialArgs { partial: args.names.partial.clone() };
     let fitted = args.fitted.clone();
     state(model, &StartArgs { weights: Some(weights.clone()), names, seed: 0, fitted }).map(Some)
+}
+
+/// The object, or the shared library of a name.
+fn compiled(
+    model: &Model,
+    args: &BuildArgs,
+    sizes: &Sizes<'_>,
+    weights: Option<&State>,
+    symbol: &str,
+    soname: Option<&str>,
+) -> Result<Object> {
+    let (entries, targets) = (sizes.entries(), args.targets()?);
+    match soname {
+        Some(soname) => model.shared_library(&entries, weights, symbol, soname, &targets),
+        None => model.object(&entries, weights, symbol, &targets),
+    }
 }
 
 /// A name that C accepts for a model of ours, from that of the header.
@@ -224,13 +262,31 @@ fn c_name(header: &Path) -> String {
     if check_symbol(&name).is_ok() { name } else { format!("entry_{name}") }
 }
 
-/// What a linker calls a library: `net` of `libnet.a`.
-fn library_name(file: &Path) -> Result<String> {
-    let name = file.file_name().and_then(|name| name.to_str());
-    let own = name.and_then(|name| name.strip_prefix("lib")?.strip_suffix(".a"));
-    own.filter(|own| !own.is_empty()).map(str::to_owned).ok_or_else(|| {
-        Error::Name(format!("`{}` is no library that linkers find by name: call it libNAME.a", file.shown()))
-    })
+/// What a library is called.
+struct LibraryName {
+    /// As linkers have it: `net` of `libnet.a`.
+    name: String,
+    /// The name of its file.
+    file: String,
+    /// Whether programs find it when they start.
+    shared: bool,
+}
+
+impl LibraryName {
+    fn of(path: &Path) -> Result<LibraryName> {
+        let file = path.file_name().and_then(|file| file.to_str());
+        let named = file.and_then(|file| {
+            let (name, ending) = file.strip_prefix("lib")?.rsplit_once('.')?;
+            let known = !name.is_empty() && matches!(ending, "a" | "so");
+            known.then(|| LibraryName { name: name.into(), file: file.into(), shared: ending == "so" })
+        });
+        named.ok_or_else(|| {
+            Error::Name(format!(
+                "`{}` is no library that linkers find by name: call it libNAME.a or libNAME.so",
+                path.shown()
+            ))
+        })
+    }
 }
 
 /// What `pkg-config` reads: header and library lie where this file does.

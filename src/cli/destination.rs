@@ -29,10 +29,14 @@ pub enum Written {
     Library,
     /// A container.
     Container,
+    /// A shared library.
+    SharedLibrary,
     /// The C header of an object or a library.
     Header,
     /// What `pkg-config` reads of a library.
     PkgConfig,
+    /// Weights that programs with an object map.
+    Mapped,
 }
 
 /// What endings of names promise. Others promise nothing.
@@ -68,8 +72,10 @@ impl Written {
             Written::Object => "an object file is written",
             Written::Library => "a static library is written",
             Written::Container => "a compiled model is written",
+            Written::SharedLibrary => "a shared library is written",
             Written::Header => "a C header is written",
             Written::PkgConfig => "a file for pkg-config is written",
+            Written::Mapped => "weights to be mapped are written",
         }
     }
 
@@ -84,8 +90,10 @@ impl Written {
             Written::Object => &["o", "obj"],
             Written::Library => &["a"],
             Written::Container => &["brolga"],
+            Written::SharedLibrary => &["so"],
             Written::Header => &["h", "hpp"],
             Written::PkgConfig => &["pc"],
+            Written::Mapped => &["weights"],
         }
     }
 
@@ -97,18 +105,20 @@ impl Written {
             Written::Table => content == Content::Predictions,
             Written::Log => content == Content::Log,
             Written::Trace => content == Content::Trace,
-            Written::Object => content == Content::Object,
+            // Both begin as every file of the system with code does.
+            Written::Object | Written::SharedLibrary => content == Content::Object,
             Written::Library => content == Content::Library,
             Written::Container => content == Content::Container,
             Written::Header => content == Content::Header,
             Written::PkgConfig => content == Content::PkgConfig,
+            Written::Mapped => content == Content::Mapped,
         }
     }
 }
 
 /// Arguments that say where something is written. All other paths that a command line names are read.
-const WRITING: [&str; 8] =
-    ["save", "log", "outputs", "grads", "trace", "output", "predictions", "checkpoint"];
+const WRITING: [&str; 9] =
+    ["save", "log", "outputs", "grads", "trace", "output", "predictions", "checkpoint", "mapped"];
 
 /// The files that a command reads and writes, checked one by one as they are named.
 #[derive(Default)]
@@ -305,10 +315,12 @@ impl Destinations {
     }
 }
 
-/// The file with another ending that is written beside an object or a library: `net.h` beside `net.o` and `libnet.a`.
+/// The file with another ending that is written beside an object or a library: `net.h` beside `net.o`, `libnet.a` and
+/// `libnet.so`.
 pub fn beside(file: &Path, ending: &str) -> PathBuf {
     let stem = file.file_stem().unwrap_or_default();
-    let of_library = || file.extension().filter(|e| *e == "a").and(stem.to_str()?.strip_prefix("lib"));
+    let is_library = |ending: &&OsStr| *ending == "a" || *ending == "so";
+    let of_library = || file.extension().filter(is_library).and(stem.to_str()?.strip_prefix("lib"));
     let mut name = of_library().map_or(stem, OsStr::new).to_os_string();
     name.push(".");
     name.push(ending);

@@ -290,6 +290,7 @@ fn what_cannot_be_written_to_is_refused_before_the_work() {
         ("profile", "--trace", "profile middle.ron --seconds 0"),
         ("eval", "--outputs", "eval f.ir --inputs in.npz"),
         ("build", "--output", "build middle.ron"),
+        ("build", "--mapped", "build row.ron --weights row.st -o row.o"),
     ];
     for (command, options) in WRITTEN {
         for option in options.split(' ') {
@@ -348,6 +349,7 @@ const READ_AND_WRITTEN: &[(&str, &str, &str, &str)] = &[
     ("profile", "MODEL", "profile ./READ --seconds 0", "--trace"),
     ("build", "MODEL", "build ./READ", "-o"),
     ("build", "--weights", "build row.ron --weights READ", "-o"),
+    ("build", "--weights", "build row.ron --weights READ -o row.o", "--mapped"),
     // These write to standard output alone, or into the files that they are about.
     ("check", "MODEL", "", ""),
     ("dump", "MODEL", "", ""),
@@ -364,7 +366,7 @@ const WRITTEN: &[(&str, &str)] = &[
     ("step", "--save --grads"),
     ("profile", "--trace"),
     ("eval", "--outputs"),
-    ("build", "--output"),
+    ("build", "--output --mapped"),
 ];
 
 /// What the help of a command calls the values of its arguments that are no paths; all others are.

@@ -214,6 +214,17 @@ static inline int brolga_find(const void *file, size_t bytes, const brolga_tenso
     return brolga_peek(&text) == 0 && text.at == text.end;
 }
 
+/* The state in a file of a model's memory, which is used where it lies. Before it stand 64 bytes: what the file is, the key of
+   the table of tensors, and the bytes of the state. NULL where the bytes are another file, or lie where nothing is used. */
+static inline unsigned char *brolga_state_in(const void *file, size_t bytes, uint64_t key, uint64_t state) {
+    const unsigned char *begin = (const unsigned char *)file;
+    uint64_t found[2];
+    if (begin == NULL || (uintptr_t)begin % 64 != 0 || bytes < 64 || bytes - 64 < state) return NULL;
+    memcpy(found, begin + 16, sizeof found);
+    if (memcmp(begin, "brolga state 1\n", 16) != 0 || found[0] != key || found[1] != state) return NULL;
+    return (unsigned char *)begin + 64;
+}
+
 /* Takes a state out of a file; what that lacks and is no weight becomes fresh. Returns 0; or the number, counted from 1, of
    the first tensor that the file lacks or has with another type, other dims or bools that are neither 0 nor 1; or
    BROLGA_NO_FILE. Nothing is changed then. `places` has room for one number a tensor. */

@@ -28,11 +28,13 @@ typedef struct brolga_memory {
     void *pool;
     uint64_t processor;     /* which code runs, where there are several */
     uint64_t ready;         /* bit e: the prepared values of entry e are those of this state */
+    int fixed;              /* whether the state lies where nobody may write */
 } brolga_memory;
 
 /* The first place from here on that is aligned to 64 bytes. */
 static inline unsigned char *brolga_aligned(void *memory) {
-    return (unsigned char *)memory + (64 - (uintptr_t)memory % 64) % 64;
+    size_t room = (64 - (uintptr_t)memory % 64) % 64;
+    return room == 0 ? (unsigned char *)memory : (unsigned char *)memory + room;
 }
 
 /* Divides scratch memory up; the prepared values lie elsewhere. */

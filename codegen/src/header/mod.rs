@@ -16,6 +16,7 @@ use std::fmt::{Arguments, Write};
 
 use brolga_runtime::{ALIGNMENT, DType, Manifest, byte_len};
 
+pub(crate) use names::address_function;
 pub use names::check_symbol;
 
 use crate::error::{Error, Result};
@@ -34,6 +35,8 @@ pub(crate) struct About<'a> {
     pub weights_bytes: Option<usize>,
     /// What processors must have for which there is other code, each a list.
     pub others: Vec<&'a [String]>,
+    /// Whether it is a shared library, whose functions return the addresses of its data.
+    pub shared: bool,
 }
 
 /// An entry that a header describes.
@@ -142,7 +145,8 @@ fn introduction(page: &mut Page, about: &About<'_>, example: &entry::Function<'_
     let mut line = |line: Arguments<'_>| page.line(line);
     line(format_args!("/* Compiled by Brolga: {}.", entries.join(", ")));
     line(format_args!(
-        "   For C99 or later, and C++. Link the object that comes with it; it needs nothing else.\n"
+        "   For C99 or later, and C++. Link the {} that comes with it; it needs nothing else.\n",
+        if about.shared { "library" } else { "object" }
     ));
     let own = if about.needs_state() { format!("state[{upper}_STATE_BYTES], ") } else { String::new() };
     line(format_args!("     static unsigned char {own}scratch[{upper}_SCRATCH_BYTES];"));
@@ -245,6 +249,7 @@ impl Sizes {
             // The room is for the alignment.
             page.define(upper, "STATE_BYTES", about.block.bytes + ALIGNMENT);
             page.define(upper, "FILE_BYTES", about.block.file_bytes);
+            page.line(format_args!("#define {upper}_STATE_KEY UINT64_C({:#x})", about.block.key()));
         }
         page.define(upper, "SCRATCH_BYTES", self.scratch);
         page.line(format_args!(
@@ -280,10 +285,11 @@ struct Macros {
 }
 
 /// Macros that every header has.
-const OF_MODELS: [&str; 16] = [
+const OF_MODELS: [&str; 17] = [
     "H",
     "NUMERICS",
     "STATE_BYTES",
+    "STATE_KEY",
     "FILE_BYTES",
     "FILE_HEADER_BYTES",
     "SCRATCH_BYTES",

@@ -64,11 +64,24 @@ const FILES: &str = r"
 /* Takes the state out of a safetensors file in memory, such as `brolga train --save` writes. What else it has is passed over;
    what it lacks and is no weight becomes what it is before training. Returns 0; or the number, counted from 1, of a tensor of
    the state that the file lacks or has with another type, other dims or bools that are neither 0 nor 1; or BROLGA_NO_FILE
-   where the bytes are no such file, or not all of one; or BROLGA_READ_ONLY where the state is the object's. Nothing is changed
-   then. */
+   where the bytes are no such file, or not all of one; or BROLGA_READ_ONLY where the state is the object's, or that of
+   $n_use_file. Nothing is changed then. */
 static inline int $n_load_state($n *model, const void *file, size_t bytes) {
-    uint64_t places[$N_TENSORS];$CHECK
+    uint64_t places[$N_TENSORS];
+    if (model->memory.fixed) return BROLGA_READ_ONLY;
     return brolga_load(&model->memory, $n_tensors, $N_TENSORS, places, file, bytes);
+}
+
+/* Uses the state of a file where it lies: one that `brolga build --mapped` has written for this model. Map it $HOW.
+   It stays mapped as long as it is used. Returns 0; or BROLGA_NO_FILE where the bytes are another file, not all of one, or
+   not aligned to 64 bytes. */
+static inline int $n_use_file($n *model, const void *file, size_t bytes) {
+    unsigned char *state = brolga_state_in(file, bytes, $N_STATE_KEY, $BLOCK);
+    if (state == NULL) return BROLGA_NO_FILE;
+    model->memory.state = state;
+    model->memory.fixed = $FIXED;
+    model->memory.ready = 0;
+    return 0;
 }
 
 /* Writes the state into memory of $N_FILE_BYTES, as a safetensors file that `brolga` reads. */
@@ -80,7 +93,7 @@ static inline void $n_save_state(const $n *model, void *file) {
 const RESET: &str = r"
 /* Gives the state the values that the object has. */
 static inline void $n_reset($n *model) {
-    if (model->memory.state == $n_weights) return;
+    if (model->memory.fixed) return;
     memcpy(model->memory.state, $n_weights, $N_WEIGHTS_BYTES);
     memset(model->memory.state + $N_WEIGHTS_BYTES, 0, $BLOCK - $N_WEIGHTS_BYTES);
     model->memory.ready = 0;
@@ -91,10 +104,11 @@ static inline void $n_reset($n *model) {
 pub(super) fn setup(page: &mut Page, about: &About<'_>) {
     page.fill(TYPE, about, &[]);
     let state = match (about.has_state(), about.in_place()) {
-        (false, _) => "(void)state;\n    model->memory.state = NULL;",
-        (true, false) => "model->memory.state = brolga_aligned(state);",
+        (false, _) => "(void)state;\n    model->memory.state = NULL;\n    model->memory.fixed = 1;",
+        (true, false) => "model->memory.state = brolga_aligned(state);\n    model->memory.fixed = 0;",
         (true, true) => {
-            "model->memory.state = state == NULL ? (unsigned char *)$n_weights : brolga_aligned(state);"
+            "model->memory.state = state == NULL ? (unsigned char *)$n_weights : brolga_aligned(state);\n    \
+             model->memory.fixed = state == NULL;"
         }
     };
     page.fill(SETUP, about, &[("$GIVEN", about.state_given()), ("$STATE", state)]);
@@ -112,13 +126,13 @@ pub(super) fn functions(page: &mut Page, about: &About<'_>, macros: &Macros) {
         return;
     }
     page.fill(STATE, about, &[]);
-    let check = match about.in_place() {
-        true => "\n    if (model->memory.state == $n_weights) return BROLGA_READ_ONLY;",
-        false => "",
+    let bytes = about.block.bytes.to_string();
+    let (how, fixed) = match about.updates() {
+        true => ("privately, and writable: the\n   file stays as it is", "0"),
+        false => ("read-only", "1"),
     };
-    page.fill(FILES, about, &[("$CHECK", check)]);
+    page.fill(FILES, about, &[("$BLOCK", bytes.as_str()), ("$HOW", how), ("$FIXED", fixed)]);
     if about.weights_bytes.is_some() {
-        let bytes = about.block.bytes.to_string();
         page.fill(RESET, about, &[("$BLOCK", bytes.as_str())]);
     }
 }

@@ -50,13 +50,14 @@ fn fault(name: &str) -> Option<&'static str> {
 }
 
 /// Behind the symbol and `_`: what every header gives a name to, besides what it has for each entry.
-const OF_MODELS: [&str; 14] = [
+const OF_MODELS: [&str; 18] = [
     "setup",
     "processor",
     "share",
     "threads",
     "load_state",
     "save_state",
+    "use_file",
     "reset",
     "changed",
     "tensor",
@@ -65,7 +66,15 @@ const OF_MODELS: [&str; 14] = [
     "file",
     "weights",
     "constants",
+    "file_begin",
+    "weights_begin",
+    "constants_begin",
 ];
+
+/// The function of a shared library that returns the address of data.
+pub(crate) fn address_function(symbol: &str, data: &str) -> String {
+    format!("{symbol}_{data}_begin")
+}
 
 /// The names of entries in C, behind the symbol and `_`.
 ///

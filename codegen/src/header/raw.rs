@@ -2,7 +2,7 @@
 
 use brolga_runtime::{BASE_STATE, DType, byte_len, type_name};
 
-use super::names::comment;
+use super::names::{address_function, comment};
 use super::{About, Macros, Page};
 
 /// Prototypes, and what else the object has.
@@ -34,7 +34,15 @@ pub(super) fn functions(page: &mut Page, about: &About<'_>, macros: &Macros) {
     let upper = about.upper();
     for (size, name, bytes) in data.into_iter().filter(|(.., bytes)| *bytes > 0) {
         page.define(&upper, size, bytes);
-        page.line(format_args!("extern const unsigned char {symbol}_{name}[{upper}_{size}];"));
+        if about.shared {
+            // An array would be copied into the program.
+            let function = address_function(symbol, name);
+            page.line(format_args!(
+                "const unsigned char *{function}(void);\n#define {symbol}_{name} {function}()"
+            ));
+        } else {
+            page.line(format_args!("extern const unsigned char {symbol}_{name}[{upper}_{size}];"));
+        }
     }
 }
 
