@@ -29,8 +29,8 @@ const TRAIN: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
 static unsigned char state[NET_STATE_BYTES], scratch[NET_SCRATCH_BYTES], file[NET_FILE_BYTES];
-static float x[NET_TRAIN_INPUT_X_BYTES / 4];
-static int32_t label[NET_TRAIN_INPUT_LABEL_BYTES / 4];
+static float x[NET_TRAIN_STEP_INPUT_X_BYTES / 4];
+static int32_t label[NET_TRAIN_STEP_INPUT_LABEL_BYTES / 4];
 static int get(const char *name, void *to, size_t bytes) {
     FILE *from = fopen(name, "rb");
     size_t got = from == NULL ? 0 : fread(to, 1, bytes, from);
@@ -45,10 +45,10 @@ int main(int count, char **words) {
     if (count > 2 && !get(words[2], file, sizeof file)) return 3;
     if (count > 2 && net_load_state(&model, file, sizeof file) != 0) return 4;
     for (int left = atoi(words[1]); left > 0; left--) {
-        if (net_train(&model, x, label, NULL) != 0) return 5;
+        if (net_train_step(&model, x, label, NULL) != 0) return 5;
     }
     label[2] = 4;
-    if (net_train(&model, x, label, NULL) <= 0) return 6;
+    if (net_train_step(&model, x, label, NULL) <= 0) return 6;
     net_save_state(&model, file);
     fwrite(file, 1, sizeof file, stdout);
     return 0;

@@ -3,6 +3,7 @@
 mod columns;
 mod common;
 mod container;
+mod libraries;
 mod nests;
 mod objects;
 mod operations;

@@ -14,13 +14,13 @@ use crate::common::{Rng, Values, run, targets, to_runtime};
 use crate::programs::everything;
 
 /// The state of all programs here.
-const STATE: [StateTensor<'static>; 2] = [
+pub const STATE: [StateTensor<'static>; 2] = [
     StateTensor { name: "w", kind: SlotKind::Parameter, fresh: 0.0 },
     StateTensor { name: "total", kind: SlotKind::Optimizer, fresh: 0.5 },
 ];
 
 /// Prepared values that are made of state.
-const ANSWER: &str = r#"program @answer
+pub const ANSWER: &str = r#"program @answer
   prepared 3008 bytes
   %0 state "w" f32[30, 25]
   %1 prepared "twice" f32[30, 25] at 0
@@ -47,7 +47,7 @@ schedule {
 "#;
 
 /// What changes that state.
-const GROW: &str = r#"program @grow
+pub const GROW: &str = r#"program @grow
   %0 state "w" f32[30, 25] updated
 kernel @more(p0: readwrite f32[750]) grid [] {
   v0 = constant 1.0 : f32
@@ -87,19 +87,19 @@ schedule {
 }
 "#;
 
-fn parse(text: &str) -> Program {
+pub fn parse(text: &str) -> Program {
     Program::parse(text).unwrap_or_else(|e| panic!("{text}\n{e}"))
 }
 
 /// An object of these programs under their own names.
-fn object(programs: &[&Program], weights: Option<&State>, target_cpu: TargetCpu) -> Object {
+pub fn object(programs: &[&Program], weights: Option<&State>, target_cpu: TargetCpu) -> Object {
     let entries: Vec<(&Program, &str)> =
         programs.iter().map(|program| (*program, program.name.as_str())).collect();
     emit_object(&entries, &STATE, weights, "net", &[Options::from(target_cpu)]).unwrap()
 }
 
 /// Two tensors of the state, with values.
-fn state_of(w: &Tensor, total: &Tensor) -> State {
+pub fn state_of(w: &Tensor, total: &Tensor) -> State {
     let mut state = State::new();
     state.insert("w", SlotKind::Parameter, to_runtime(w)).unwrap();
     state.insert("total", SlotKind::Optimizer, to_runtime(total)).unwrap();
@@ -115,14 +115,14 @@ fn bytes(tensors: &[&Tensor]) -> Vec<u8> {
 }
 
 /// Writes an object, its header and a program.
-fn write(folder: &Path, main: &str, object: &Object) {
+pub fn write(folder: &Path, main: &str, object: &Object) {
     std::fs::write(folder.join("net.o"), &object.bytes).unwrap();
     std::fs::write(folder.join("net.h"), &object.header).unwrap();
     std::fs::write(folder.join("main.c"), main).unwrap();
 }
 
 /// Runs a compiler; nothing where there is none.
-fn compiler(folder: &Path, name: &str, arguments: &[&str]) -> Option<Output> {
+pub fn compiler(folder: &Path, name: &str, arguments: &[&str]) -> Option<Output> {
     match Command::new(name).args(arguments).current_dir(folder).output() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             println!("skipped: there is no `{name}`");
@@ -133,7 +133,7 @@ fn compiler(folder: &Path, name: &str, arguments: &[&str]) -> Option<Output> {
 }
 
 /// What a program prints that reads this.
-fn printed(folder: &Path, stdin: &[u8]) -> Vec<u8> {
+pub fn printed(folder: &Path, stdin: &[u8]) -> Vec<u8> {
     std::fs::write(folder.join("in"), stdin).unwrap();
     let output = Command::new(folder.join("main"))
         .stdin(std::fs::File::open(folder.join("in")).unwrap())
@@ -148,14 +148,14 @@ fn printed(folder: &Path, stdin: &[u8]) -> Vec<u8> {
 }
 
 /// How programs are compiled: compiler, language, and what else.
-const WAYS: [(&str, &str, &str); 3] = [
+pub const WAYS: [(&str, &str, &str); 3] = [
     ("cc", "c", "-std=c99"),
     ("c++", "c++", "-std=c++11"),
     ("cc", "c", "-fsanitize=address,undefined -fno-sanitize-recover=all -g"),
 ];
 
 /// Whether the C compiler has sanitizers.
-fn sanitizes() -> bool {
+pub fn sanitizes() -> bool {
     static KNOWN: OnceLock<bool> = OnceLock::new();
     *KNOWN.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
@@ -166,7 +166,7 @@ fn sanitizes() -> bool {
 }
 
 /// What a C program with an object prints, compiled as C, as C++, and with sanitizers where there are any.
-fn linked(main: &str, object: &Object, libraries: &[&str], stdin: &[u8]) -> Vec<u8> {
+pub fn linked(main: &str, object: &Object, libraries: &[&str], stdin: &[u8]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     write(at, main, object);
@@ -189,7 +189,7 @@ fn linked(main: &str, object: &Object, libraries: &[&str], stdin: &[u8]) -> Vec<
     all.swap_remove(0)
 }
 
-fn text(main: &str, object: &Object) -> String {
+pub fn text(main: &str, object: &Object) -> String {
     String::from_utf8(linked(main, object, &[], b"")).unwrap()
 }
 

@@ -143,8 +143,9 @@ impl About<'_> {
         match (self.has_state(), self.weights_bytes.is_some()) {
             (false, _) => "no state.",
             (true, false) => {
-                "$N_STATE_BYTES of\n   state, which is used as it is: one from before, or what $n_load_state puts there. \
-                 Several models may have one\n   state, as long as none changes it."
+                "$N_STATE_BYTES of\n   state, which is used as it is: one from before, or what $n_load_state puts there; or \
+                 NULL, and $n_use_file says where\n   it is. Several models may have one state, as long as none changes \
+                 it."
             }
             (true, true) if self.in_place() => {
                 "$N_STATE_BYTES of\n   state, which is used as it is; or NULL: then the state is the one that the object has."
