@@ -117,7 +117,7 @@ impl Checkpoints {
             return Err(Error::new(ErrorKind::Io, message));
         }
         let step = cursor.step;
-        let text = ron::to_string(cursor).map_err(|e| {
+        let text = serde_json::to_string(cursor).map_err(|e| {
             Error::new(ErrorKind::Format, format!("cannot write the cursor of step {step}: {e}"))
         })?;
         let path = self.directory.join(format!("step-{step}.safetensors"));
@@ -206,8 +206,14 @@ fn open(path: &Path, step: u64) -> Result<Found> {
         ));
     }
     let text = file.sealed(KEY)?.ok_or_else(|| wrong("it is a state file without a cursor".into()))?;
+    if text.starts_with('(') {
+        let way_out = "it can be loaded as weights (--weights) into a run of its own";
+        return Err(wrong(format!(
+            "it is from an earlier version, which wrote its cursor in another way; {way_out}"
+        )));
+    }
     let cursor: Cursor =
-        ron::from_str(&text).map_err(|e| wrong(format!("its cursor cannot be read: {e}")))?;
+        serde_json::from_str(&text).map_err(|e| wrong(format!("its cursor cannot be read: {e}")))?;
     if cursor.step != step {
         return Err(wrong(format!("its name says step {step}, but it is of step {}", cursor.step)));
     }

@@ -15,8 +15,8 @@ use crate::convert::{Stored, by_rows, swap_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::{Shown, check_name};
 use crate::regular::open_regular;
-use crate::tensor::{DType, Tensor, TensorRef, byte_len};
-use crate::tensor_file::{TensorFile, write_safetensors, zeros};
+use crate::tensor::{DType, Tensor, TensorRef, byte_len, zeros};
+use crate::tensor_file::{TensorFile, write_safetensors};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// The longest header that is read; NumPy's own stay below 200 bytes for these types.

@@ -120,6 +120,14 @@ pub(crate) fn no_memory(what: &str, bytes: usize) -> Error {
     Error::new(ErrorKind::Memory, message)
 }
 
+/// Zeros, or an error where memory is short, which says what they were for.
+pub(crate) fn zeros(len: usize, what: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|_| no_memory(what, len))?;
+    bytes.resize(len, 0);
+    Ok(bytes)
+}
+
 /// Bytes of a huge page on the processors that code is generated for. Buffers of at least one are aligned to it, and
 /// backed by huge pages where the system has any: weights that are read once for each call otherwise wait for
 /// address translation as well as for memory.
@@ -160,9 +168,7 @@ impl AlignedBytes {
         if len >= HUGE_PAGE {
             // Where the system refuses, small pages do.
             // SAFETY: the range was just allocated, starts at a page, and the advice does not change its contents.
-            let _ = unsafe {
-                rustix::mm::madvise(pointer.as_ptr().cast(), len, rustix::mm::Advice::LinuxHugepage)
-            };
+            let _ = unsafe { libc::madvise(pointer.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
         }
         // SAFETY: `len` bytes were just allocated.
         unsafe { pointer.write_bytes(0, len) };

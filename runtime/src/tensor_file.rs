@@ -16,7 +16,7 @@ use crate::convert::Stored;
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
 use crate::names::{Shown, check_name};
 use crate::regular::open_regular;
-use crate::tensor::{DType, Tensor, TensorRef, byte_len, no_memory, type_found};
+use crate::tensor::{DType, Tensor, TensorRef, byte_len, type_found, zeros};
 
 /// Bytes of the header's length at the beginning of a file.
 const LENGTH_BYTES: u64 = 8;
@@ -352,14 +352,6 @@ fn find_seal(start: &[u8], key: &str) -> Option<std::ops::Range<usize>> {
     let before = format!("\"{key}\":\"");
     let at = start.windows(before.len()).position(|w| w == before.as_bytes())? + before.len();
     start.get(at..at + NO_SEAL.len()).map(|_| at..at + NO_SEAL.len())
-}
-
-/// Zeros, or an error where memory is short, which says what they were for.
-pub(crate) fn zeros(len: usize, what: &str) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len).map_err(|_| no_memory(what, len))?;
-    bytes.resize(len, 0);
-    Ok(bytes)
 }
 
 /// A tensor as a header describes it: its name, its type and its dimensions.

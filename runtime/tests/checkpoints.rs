@@ -158,11 +158,21 @@ fn checkpoints_of_earlier_versions_are_refused_with_a_way_out() {
     let tensors: Vec<_> = state.slots().iter().map(|s| (s.name(), s.tensor().view())).collect();
     let old = "(epoch:0,position:3,step:3,sums:[0,0],train:[],validation:[],seconds:0.1,data:(seed:5,batch:4,samples:20),numerics:1,crc:1)";
     let path = dir.path().join("step-3.safetensors");
-    write_safetensors(&path, &tensors, Some(("brolga.cursor", old))).unwrap();
-    let error = run(&mut fresh(), &resuming(dir.path()), &mut ()).unwrap_err().to_string();
-    assert!(error.contains("earlier version") && error.contains("--weights"), "{error}");
-    // The way out is one.
-    fresh().load(&path).unwrap();
+    for (key, seal) in [("brolga.cursor", ""), ("brolga.checkpoint", "00000000")] {
+        write_safetensors(&path, &tensors, Some((key, &format!("{seal}{old}")))).unwrap();
+        // The checksum of the file, with zeros in its place.
+        let mut bytes = std::fs::read(&path).unwrap();
+        let sum = checksum(&bytes);
+        let at = bytes.windows(9).position(|window| window == b"00000000(");
+        if let Some(at) = at {
+            bytes[at..at + 8].copy_from_slice(sum.as_bytes());
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        let error = run(&mut fresh(), &resuming(dir.path()), &mut ()).unwrap_err().to_string();
+        assert!(error.contains("earlier version") && error.contains("--weights"), "{key}: {error}");
+        // The way out is one.
+        fresh().load(&path).unwrap();
+    }
 }
 
 fn named(list: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::open::Loaded;
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
+#[cfg(feature = "files")]
 use crate::evaluate::Evaluation;
 use crate::executable::Executable;
 use crate::instance::Instance;
@@ -54,6 +55,7 @@ impl Loaded {
     ///
     /// # Errors
     /// There is no such entry.
+    #[cfg(feature = "files")]
     pub fn evaluation(&self, name: &str) -> Result<Evaluation> {
         Ok(Evaluation {
             full: self.entry(name)?.clone(),

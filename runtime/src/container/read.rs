@@ -17,7 +17,7 @@ use crate::content::Content;
 use crate::error::{Error, Result};
 use crate::names::{Shown, counted};
 use crate::regular::open_regular;
-use crate::tensor_file::zeros;
+use crate::tensor::zeros;
 
 /// Bytes of a file that are read at a time.
 const BUFFER: u64 = 1 << 18;

@@ -2,13 +2,11 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
-use std::path::Path;
 
 use super::about::About;
 use super::contents::{Contents, Piece, StoredSlot, wrong};
 use super::format::{HEADER_BYTES, Kind, MAX_SECTIONS, ROW_BYTES, Section, head};
 use super::read::room;
-use crate::atomic::write_atomically;
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::names::Shown;
@@ -108,21 +106,12 @@ impl<'a> Packed<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Writes the file, atomically. Equal parts give equal files.
+    /// The file as bytes, to be embedded in other files. Equal parts give equal files.
     ///
     /// # Errors
     /// Parts that contradict each other: a slot of an entry that the state lacks or has with another type, other constants
     /// than the entries ask for, entries of several numerics versions, prepared values without the weights that they were
-    /// made of, code of one processor twice. A file that cannot be written; it is as before then.
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        let (head, planned) = self.plan()?;
-        write_atomically(path.as_ref(), |file| emit(file, &head, &planned))
-    }
-
-    /// The same as bytes, to be embedded in other files.
-    ///
-    /// # Errors
-    /// Parts that contradict each other; too little memory.
+    /// made of, code of one processor twice. Too little memory.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let (head, planned) = self.plan()?;
         let size = planned.last().map_or(0, |last| last.section.offset + last.section.bytes) as usize;
@@ -130,6 +119,16 @@ impl<'a> Parts<'a> {
         bytes.try_reserve_exact(size).map_err(|_| no_memory("a container", size))?;
         emit(&mut bytes, &head, &planned).map_err(|e| wrong(format!("it cannot be written: {e}")))?;
         Ok(bytes)
+    }
+
+    /// Writes the file, atomically.
+    ///
+    /// # Errors
+    /// Those of [`to_bytes`](Parts::to_bytes); a file that cannot be written. It is as before then.
+    #[cfg(feature = "files")]
+    pub fn write(&self, path: impl AsRef<std::path::Path>) -> Result<()> {
+        let (head, planned) = self.plan()?;
+        crate::atomic::write_atomically(path.as_ref(), |file| emit(file, &head, &planned))
     }
 
     /// Header and table, and the sections.
