@@ -56,6 +56,8 @@ pub enum Content {
     Object,
     /// A compiled model.
     Container,
+    /// A program that carries a compiled model.
+    Executable,
     /// A static library.
     Library,
     /// The state of an object, which programs use where it lies.
@@ -101,6 +103,9 @@ const BEGINNINGS: &[(&[u8], Content)] = &[
     (b"{\"otherData\":{\"by\":\"brolga\"},\"traceEvents\"", Content::Trace),
 ];
 
+/// What the notes of the program are called that carries a compiled model.
+const NOTE: &[u8] = b"brolga room\0";
+
 impl Content {
     /// What a regular file holds.
     ///
@@ -128,6 +133,10 @@ impl Content {
         // An archive without members, as `numpy.savez("none.npz")` writes it.
         if bytes.starts_with(b"PK\x05\x06") {
             return Content::Npz;
+        }
+        // Programs are known by a note of our launcher, which lies where programs begin.
+        if bytes.starts_with(b"\x7fELF") && bytes.windows(NOTE.len()).any(|part| part == NOTE) {
+            return Content::Executable;
         }
         let known = BEGINNINGS.iter().find(|(beginning, _)| bytes.starts_with(beginning));
         match (known, text(bytes)) {
@@ -177,7 +186,7 @@ impl Content {
                  what is needed"
             }
             Content::Model => "it belongs where the model is named",
-            Content::Container => "it has its weights with it, if it has any",
+            Content::Container | Content::Executable => "it has its weights with it, if it has any",
             Content::Mapped => {
                 "it belongs to the object that it was written with; its weights come from a safetensors file"
             }
@@ -209,6 +218,7 @@ impl fmt::Display for Content {
             Content::PkgConfig => "a description of a compiled model for pkg-config",
             Content::Object => "an object file",
             Content::Container => "a compiled model (.brolga)",
+            Content::Executable => "a program of a compiled model",
             Content::Library => "a static library",
             Content::Mapped => "weights of an object, to be mapped",
             Content::Trace => "a Chrome trace of a profile",
@@ -293,7 +303,7 @@ mod tests {
         torch.resize(26, 0);
         let npz = [&torch[..], b"\x09\0\0\0image.npy"].concat();
         torch.extend(b"\x10\0\0\0archive/data.pkl");
-        let cases: [(&[u8], Content); 38] = [
+        let cases: [(&[u8], Content); 39] = [
             (b"", Content::Empty),
             (b"\x10\0\0\0\0\0\0\0{\"a\":", Content::Safetensors),
             (b"\x93NUMPY\x01\0", Content::Npy),
@@ -305,6 +315,7 @@ mod tests {
             (b"\x89PNG\r\n\x1a\n\0\0", Content::Png),
             (b"\xff\xd8\xff\xe0", Content::Jpeg),
             (b"\x7fELF\x02\x01\x01\0", Content::Object),
+            (b"\x7fELF\x02\x01\x01\0\x0c\0\0\0brolga room\0", Content::Executable),
             (b"\x89BROLGA\n\x01\0\0\0", Content::Container),
             (b"!<arch>\n/               0           \0\0\0\x01", Content::Library),
             (b"brolga state 1\n\0\x01\0", Content::Mapped),

@@ -1,0 +1,122 @@
+//! A container in a launcher: mapped with it in pages that are executed or only read, through `strip` as well.
+
+use std::process::Command;
+
+use brolga_launchers::{LAUNCHER, MAGIC, carries_container, embed};
+use brolga_runtime::container::{Code, Functions, MachineCode, Parts, Piece, Processor, Values};
+use brolga_runtime::{DType, Manifest, Output, SlotKind, State, Tensor};
+
+/// A container with code that nobody calls; with weights if asked for.
+fn container(values: Values) -> Vec<u8> {
+    let manifest = Manifest {
+        entry: "infer".into(),
+        numerics: 6,
+        parallel: false,
+        inputs: vec![],
+        outputs: vec![Output { name: "y".into(), dtype: DType::F32, dims: vec![2, 3] }],
+        state: vec![],
+        arena_bytes: 0,
+        local_bytes: 0,
+        prepared_bytes: 0,
+        constants_bytes: 0,
+        checked: false,
+        cpu_features: vec![],
+    };
+    let processor = |architecture: &str| Processor {
+        architecture: architecture.into(),
+        convention: "system_v".into(),
+        features: vec![],
+    };
+    let piece = |architecture, alignment| MachineCode {
+        piece: Piece {
+            processor: processor(architecture),
+            functions: vec![Functions { entry: 0, prepare: None }],
+        },
+        bytes: vec![0xC3; 5000],
+        alignment,
+    };
+    let pieces = vec![piece("x86_64", 4096), piece("aarch64", 1 << 16)];
+    let code = Code { entries: vec![manifest], constants: vec![], pieces };
+    let mut state = State::new();
+    state.insert("w", SlotKind::Parameter, Tensor::from_slice(&[3], &[1.5f32, 2.0, 3.0]).unwrap()).unwrap();
+    let parts = Parts { model: "small", code: &code, state: &state, values, prepared: &[], about: None };
+    parts.to_bytes().unwrap()
+}
+
+/// The standard output of a program, which must succeed.
+fn output(program: &std::path::Path, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_program_finds_its_container() {
+    if LAUNCHER.is_empty() {
+        eprintln!("skipped: there is no launcher");
+        return;
+    }
+    println!("the launcher has {} bytes", LAUNCHER.len());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("small");
+    for values in [Values::None, Values::Weights] {
+        let bytes = embed(LAUNCHER, &container(values)).unwrap();
+        assert!(carries_container(&bytes) && !carries_container(LAUNCHER));
+        std::fs::write(&path, &bytes).unwrap();
+        executable(&path);
+        let check = || {
+            assert!(output(&path, &["--version"]).starts_with("small "));
+            assert!(output(&path, &["--help"]).contains("y: f32[2, 3]"));
+        };
+        check();
+        // Where there are binutils.
+        match Command::new("strip").arg(&path).status() {
+            Ok(status) => {
+                assert!(status.success());
+                let stripped = std::fs::read(&path).unwrap();
+                assert!(carries_container(&stripped));
+                check();
+                let error = embed(&stripped, &container(values)).unwrap_err().to_string();
+                assert!(error.contains("too few notes"), "{error}");
+            }
+            Err(_) => eprintln!("not stripped: there is no strip"),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn executable(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[cfg(not(unix))]
+fn executable(_: &std::path::Path) {}
+
+/// What is no launcher is refused with its reason, wherever it is cut or changed.
+#[test]
+fn other_programs_are_refused() {
+    let model = container(Values::None);
+    for bytes in [&b""[..], b"\x7fELF", &[0; 64]] {
+        assert!(embed(bytes, &model).unwrap_err().to_string().contains("no ELF program"), "{bytes:?}");
+    }
+    if LAUNCHER.is_empty() {
+        return;
+    }
+    assert!(embed(LAUNCHER, &model[..50]).is_err());
+    for bytes in [0, 10, 63, 64, 100, 1000, LAUNCHER.len() / 2, LAUNCHER.len() - 1] {
+        assert!(embed(&LAUNCHER[..bytes], &model).is_err(), "{bytes} bytes");
+    }
+    let mut without = LAUNCHER.to_vec();
+    let at = without.windows(MAGIC.len()).position(|window| window == MAGIC).unwrap();
+    without[at] ^= 1;
+    assert!(embed(&without, &model).unwrap_err().to_string().contains("where its container is"));
+    // Any byte of the header and of the table of segments may be wrong.
+    for at in 0..64 + 12 * 56 {
+        for bit in [0, 7] {
+            let mut changed = LAUNCHER.to_vec();
+            changed[at] ^= 1 << bit;
+            let _ = embed(&changed, &model);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of executables: one binary, one module a subject.
+
+mod elf;
