@@ -135,6 +135,11 @@ fn weights_in_a_library_answer_with_the_bits_of_the_command() {
     assert!(text.contains("libnet.a") && text.contains("net.h") && text.contains("net.pc"), "{text}");
     compile(at, INFER, "-L. -lnet");
     assert!(shell(at, "./main < x") == expected.bytes());
+    // Weights are read here, whatever the object is for.
+    good(
+        at,
+        "build net.ron --dim batch=1 --weights w.st --target aarch64-unknown-linux-gnu --symbol net -o far.o",
+    );
     if Command::new("pkg-config").arg("--version").output().is_err() {
         println!("skipped: there is no `pkg-config`");
         return;

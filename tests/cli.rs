@@ -12,6 +12,8 @@ use brolga::runtime::{Purpose, Random, TensorFile, TensorRef, read_tensors, writ
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::common::machine::references;
+
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_brolga"));
     command.current_dir(folder).env("NO_COLOR", "1").env("RUST_BACKTRACE", "0");
@@ -417,6 +419,36 @@ fn opt_runs_any_pass_on_a_file_written_by_hand() {
         }
         assert!(files >= 3, "{pass}: {files} files");
     }
+}
+
+/// Objects for aarch64, and for several processors of x86-64, are made on any machine.
+#[test]
+fn build_makes_objects_for_other_processors() {
+    let folder = folder();
+    let at = folder.path();
+    let build = "build lenet5 --dim batch=1 -o net.o";
+    let made = |options: &str| {
+        good(at, &format!("{build} {options}"));
+        let bytes = std::fs::read(at.join("net.o")).unwrap();
+        assert_eq!(references(&bytes), [""; 0], "{options}");
+        // The machine, in a file for Linux.
+        u16::from_le_bytes([bytes[18], bytes[19]])
+    };
+    assert_eq!(made("--target aarch64-unknown-linux-gnu"), 183);
+    assert_eq!(made("--target x86_64-unknown-linux-gnu --target-cpu x86-64-v3,x86-64-v4"), 62);
+    let wrong = |options: &str| bad(at, &format!("{build} {options}"));
+    assert!(
+        wrong("--target aarch64").contains("known are aarch64-apple-darwin, aarch64-unknown-linux-gnu, ")
+    );
+    let both = wrong("--target aarch64-unknown-linux-gnu --target-cpu x86-64-v3");
+    assert!(both.contains("use native or portable"), "{both}");
+    assert!(wrong("--target-cpu portable,portable").contains("need the same: leave one of them out"));
+    let foreign =
+        if cfg!(target_os = "windows") { "x86_64-unknown-linux-gnu" } else { "x86_64-pc-windows-msvc" };
+    assert!(wrong(&format!("--tune=s.ron --target {foreign}")).contains("leave it out"));
+    assert!(bad(at, "check lenet5 --target-cpu portable,native").contains("give one processor"));
+    let listed = good(at, "dump softmax-regression --stage asm --target aarch64-unknown-linux-gnu");
+    assert!(listed.contains("fmla"), "{listed}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod cli;
 mod common;
 mod containers;
 mod control_flow;
+mod cross;
 mod data;
 mod depth;
 mod documents;

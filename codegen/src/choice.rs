@@ -109,9 +109,9 @@ pub(crate) fn jump(functions: &[usize], at: usize) -> Result<Vec<u8>> {
 
 /// `processor()`: the number of the last code whose features the processor has, all of them; 0 where it has those of none.
 /// Whatever runs the first code has what this uses.
-pub(crate) fn choose(codes: &[Code]) -> Result<Vec<u8>> {
+pub(crate) fn choose(features: &[&[String]]) -> Result<Vec<u8>> {
     let masks: Vec<[u32; WORDS.len()]> =
-        codes.iter().map(|code| masks(&code.features)).collect::<Result<_>>()?;
+        features.iter().map(|features| masks(features)).collect::<Result<_>>()?;
     let choose = || {
         use Register::{EAX, EBX, ECX, EDI, EDX, ESI, RBX};
         let mut a = Assembler::new(0);
@@ -230,6 +230,59 @@ mod tests {
             let saved = if cpu == TargetCpu::X86_64V4 { 5 } else { 2 };
             let bits: u32 = masks.iter().map(|mask| mask.count_ones()).sum();
             assert_eq!(bits as usize, target.features.len() + saved, "{cpu}");
+        }
+    }
+
+    /// What a function without arguments gives.
+    #[cfg(all(target_arch = "x86_64", unix))]
+    fn call(code: &[u8]) -> u64 {
+        let mut pages = memmap2::MmapMut::map_anon(code.len()).unwrap();
+        pages.copy_from_slice(code);
+        let pages = pages.make_exec().unwrap();
+        // SAFETY: such a function is there, and changes no register that is kept.
+        let function: extern "C" fn() -> u64 = unsafe { std::mem::transmute(pages.as_ptr()) };
+        function()
+    }
+
+    /// The function finds what the standard library finds, for each feature, and takes the last code of which all are there.
+    #[test]
+    #[cfg(all(target_arch = "x86_64", unix))]
+    fn the_last_code_that_can_run_is_chosen() {
+        let has = |features: &[String]| features.iter().all(|feature| brolga_runtime::cpu_has(feature));
+        let all: Vec<Vec<String>> = FEATURES.iter().map(|(name, ..)| vec![(*name).to_owned()]).collect();
+        for feature in &all {
+            let codes: [&[String]; 2] = [&[], feature];
+            let found = call(&choose(&codes).unwrap());
+            assert_eq!(found, u64::from(has(feature)), "{feature:?}");
+        }
+        for codes in all.windows(3) {
+            let both: Vec<String> = codes[..2].concat();
+            let codes: [&[String]; 4] = [&[], &codes[0], &both, &codes[2]];
+            let expected = codes.iter().rposition(|features| has(features)).unwrap();
+            assert_eq!(call(&choose(&codes).unwrap()), expected as u64, "{codes:?}");
+        }
+    }
+
+    /// Numbers that are none run the first function.
+    #[test]
+    #[cfg(all(target_arch = "x86_64", unix))]
+    fn a_call_jumps_to_the_code_of_its_number() {
+        let function = |number: u32| {
+            let mut a = Assembler::new(0);
+            a.add(Instruction::with2(Op::Mov_r32_imm32, Register::EAX, number).unwrap()).unwrap();
+            a.add(Instruction::with(Op::Retnq)).unwrap();
+            a.finish()
+        };
+        let mut code: Vec<u8> = (0..3).flat_map(|number| function(10 + number)).collect();
+        let (one, at) = (code.len() / 3, code.len());
+        code.extend(jump(&[0, one, 2 * one], at).unwrap());
+        let mut pages = memmap2::MmapMut::map_anon(code.len()).unwrap();
+        pages.copy_from_slice(&code);
+        let pages = pages.make_exec().unwrap();
+        // SAFETY: such a function is there, which reads the fourth word of its argument.
+        let jump: extern "sysv64" fn(&[u64; 4]) -> u64 = unsafe { std::mem::transmute(&raw const pages[at]) };
+        for (number, expected) in [(0, 10), (1, 11), (2, 12), (3, 10), (u64::MAX, 10), (1 << 32 | 1, 10)] {
+            assert_eq!(jump(&[7, 7, 7, number]), expected);
         }
     }
 }

@@ -66,7 +66,8 @@ impl Text {
 
     /// Adds the functions that choose a code; `places` are those of the functions of each code.
     fn choice(&mut self, codes: &Codes, places: &[Vec<usize>], symbol: &str) -> Result<()> {
-        self.function(&choice::chooser(symbol), |_| choice::choose(&codes.all))?;
+        let features: Vec<&[String]> = codes.all.iter().map(|code| code.features.as_slice()).collect();
+        self.function(&choice::chooser(symbol), |_| choice::choose(&features))?;
         let first = &codes.all[0].image;
         for (number, entry) in first.entries.iter().enumerate() {
             let functions: [(Option<usize>, fn(&Entry) -> Option<usize>); 2] = [

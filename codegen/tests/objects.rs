@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use brolga_codegen::{Object, Options, StateTensor, TargetCpu, check_symbol, emit_object};
+use brolga_codegen::{Object, Options, StateTensor, TargetCpu, TargetTriple, check_symbol, emit_object};
 use brolga_ir::program::Program;
 use brolga_ir::{DType, Tensor};
 use brolga_runtime::{SlotKind, State};
 
+use crate::common::machine::references;
 use crate::common::{Rng, Values, run, targets, to_runtime};
 use crate::programs::everything;
 
@@ -93,9 +94,13 @@ pub fn parse(text: &str) -> Program {
 
 /// An object of these programs under their own names.
 pub fn object(programs: &[&Program], weights: Option<&State>, target_cpu: TargetCpu) -> Object {
+    object_for(programs, weights, &[Options::from(target_cpu)])
+}
+
+pub fn object_for(programs: &[&Program], weights: Option<&State>, targets: &[Options]) -> Object {
     let entries: Vec<(&Program, &str)> =
         programs.iter().map(|program| (*program, program.name.as_str())).collect();
-    emit_object(&entries, &STATE, weights, "net", &[Options::from(target_cpu)]).unwrap()
+    emit_object(&entries, &STATE, weights, "net", targets).unwrap()
 }
 
 /// Two tensors of the state, with values.
@@ -274,8 +279,14 @@ fn an_object_in_a_c_program_gives_the_bits_of_the_jit() {
     let mut random = Rng(9);
     let inputs = [random.tensor(DType::F32, 600).reshaped([20, 30])];
     let state = random_state(&mut random);
-    for target_cpu in targets() {
-        let object = object(&[&program], None, target_cpu);
+    let mut all: Vec<Vec<TargetCpu>> = targets().into_iter().map(|cpu| vec![cpu]).collect();
+    if cfg!(target_arch = "x86_64") {
+        // Whatever comes first.
+        all.push(vec![TargetCpu::X86_64V4, TargetCpu::X86_64V3]);
+    }
+    for cpus in all {
+        let options: Vec<Options> = cpus.iter().copied().map(Options::from).collect();
+        let object = object_for(&[&program], None, &options);
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), BOTH, &object);
         let undefined = Command::new("nm").args(["-u", "net.o"]).current_dir(folder.path()).output();
@@ -284,13 +295,75 @@ fn an_object_in_a_c_program_gives_the_bits_of_the_jit() {
         assert_eq!(String::from_utf8_lossy(&undefined.stdout).trim(), "", "undefined symbols");
 
         let [w, total] = &state;
-        let (outputs, after) = run(&program, target_cpu, &inputs, &state);
+        let (outputs, after) = run(&program, TargetCpu::Native, &inputs, &state);
         let expected = bytes(&[&outputs[0], &after[1]]).repeat(2);
         let found = linked(BOTH, &object, &[], &bytes(&[&inputs[0], w, total, w, total]));
         assert_eq!(found.len(), expected.len());
         // NaNs may differ in their bits; they do not here, where both run the same instructions.
-        assert!(found == expected, "{target_cpu}: the C program computes other bits");
+        assert!(found == expected, "{cpus:?}: the C program computes other bits");
     }
+}
+
+/// Objects for all systems are what their linkers take, with nothing to be found elsewhere.
+#[test]
+fn objects_for_all_systems_refer_to_nothing() {
+    use object::{Architecture, BinaryFormat, Object as _};
+    for triple in TargetTriple::ALL {
+        let options = Options { target_cpu: TargetCpu::Native, triple };
+        let bytes = object_for(&[&everything()], None, &[options]).bytes;
+        let file = object::File::parse(&*bytes).unwrap();
+        let name = triple.name();
+        let architecture =
+            if name.starts_with("aarch64") { Architecture::Aarch64 } else { Architecture::X86_64 };
+        let format = match name.split('-').nth(2) {
+            Some("linux") => BinaryFormat::Elf,
+            Some("darwin") => BinaryFormat::MachO,
+            _ => BinaryFormat::Coff,
+        };
+        assert_eq!((file.architecture(), file.format()), (architecture, format), "{name}");
+        assert_eq!(references(&bytes), [""; 0], "{name}");
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_program_chooses_among_codes() {
+    let program = everything();
+    let (v3, v4) = (Options::from(TargetCpu::X86_64V3), Options::from(TargetCpu::X86_64V4));
+    let both = object_for(&[&program], None, &[v4, v3]);
+    assert!(both.header.contains("Processors must have sse3, "), "{}", both.header);
+    assert!(
+        both.header.contains("Those that have avx512f, avx512bw, avx512dq, avx512vl too"),
+        "{}",
+        both.header
+    );
+    assert!(both.symbols.contains(&"net_processor".to_owned()), "{:?}", both.symbols);
+    // One is there as it is without the other.
+    let sizes = [&both.bytes, &object_for(&[&program], None, &[v3]).bytes].map(Vec::len);
+    assert!(sizes[0] > sizes[1] && sizes[0] < 3 * sizes[1], "{sizes:?}");
+    let has = ["avx512f", "avx512bw", "avx512dq", "avx512vl"].into_iter().all(brolga_runtime::cpu_has);
+    let main =
+        "#include \"net.h\"\n#include <stdio.h>\nint main(void) { printf(\"%d\", (int)net_processor()); }\n";
+    assert_eq!(text(main, &both), if has { "1" } else { "0" });
+    assert_eq!(text(main, &object_for(&[&program], None, &[v3])), "0");
+
+    let error = |targets: &[Options]| {
+        emit_object(&[(&program, "infer")], &STATE, None, "net", targets).unwrap_err().to_string()
+    };
+    assert_eq!(error(&[]), "no target processor was given");
+    let portable = Options::from(TargetCpu::Portable);
+    assert_eq!(
+        error(&[v3, portable]),
+        "the target processors x86-64-v3 and portable need the same: leave one of them out"
+    );
+    let foreign = Options { target_cpu: TargetCpu::Native, triple: TargetTriple::Aarch64Linux };
+    assert!(error(&[v3, foreign]).starts_with("an object is for one system: "));
+    assert!(error(&[foreign, foreign]).contains("need the same"));
+    let wrong = Options { target_cpu: TargetCpu::X86_64V4, ..foreign };
+    assert_eq!(
+        error(&[wrong]),
+        "target processor x86-64-v4 was asked for, but code is made for aarch64-unknown-linux-gnu; use native or portable"
+    );
 }
 
 /// Loads a state from standard input, runs, saves it on standard output.

@@ -1,6 +1,6 @@
 //! Every scalar operation on every type, in vectors, in tails and in plain scalars.
 
-use crate::common::{Body, Rng, Values, check, kernel, param};
+use crate::common::{Body, Rng, Values, check, check_on_aarch64, kernel, param};
 use brolga_ir::DType;
 use brolga_ir::index::Index;
 use brolga_ir::program::{AccId, Access, Combine, Stmt};
@@ -35,6 +35,7 @@ fn typings(op: ScalarOp) -> Vec<(Vec<DType>, DType)> {
 fn every_operation_in_every_type() {
     const N: usize = 203;
     let mut random = Rng(1);
+    let mut all = Vec::new();
     for op in operations() {
         for (operands, result) in typings(op) {
             let mut params: Vec<_> = operands.iter().map(|&d| param(d, N, Access::Read)).collect();
@@ -53,8 +54,10 @@ fn every_operation_in_every_type() {
             check(&strip, &tensors);
             let serial = kernel(params, vec![N], body.stmts);
             check(&serial, &tensors);
+            all.extend([(strip, tensors.clone()), (serial, tensors)]);
         }
     }
+    check_on_aarch64(&all);
 }
 
 #[test]
@@ -87,6 +90,7 @@ fn operands_that_are_equal_in_all_lanes() {
 #[test]
 fn every_way_to_combine() {
     let mut random = Rng(3);
+    let mut all = Vec::new();
     for dtype in DType::ALL {
         for combine in Combine::ALL {
             if dtype.is_storage() {
@@ -120,7 +124,9 @@ fn every_way_to_combine() {
                     brolga_ir::scalar::Scalar::from_f64(dtype, 1.0 + (i % 3) as f64 * 0.125)
                 });
                 check(&kernel, &tensors);
+                all.push((kernel, tensors));
             }
         }
     }
+    check_on_aarch64(&all);
 }

@@ -3,7 +3,7 @@
 use crate::common;
 
 use crate::common::{Body, Rng, Values, check_program, compile, kernel, param, run_compiled, same, targets};
-use brolga_codegen::{Options, StateTensor, TargetCpu, compile_all, emit_object, listing};
+use brolga_codegen::{Options, StateTensor, TargetCpu, TargetTriple, compile_all, emit_object, listing};
 use brolga_ir::index::Index;
 use brolga_ir::program::{
     Access, Arg, Buffer, BufferId, Call, Expr, Kernel, KernelId, Panel, Place, Program, Step, Stmt, Tile,
@@ -282,6 +282,19 @@ fn listings_have_every_function() {
         assert!(list.iter().all(|l| l.clif.is_some() || l.name.contains("_leaf")));
         let leaves = list.iter().any(|l| l.name.contains("_leaf"));
         assert_eq!(leaves, target_cpu != TargetCpu::Portable);
+    }
+}
+
+/// Code for another architecture is written, but not run.
+#[test]
+fn code_for_another_machine_is_listed() {
+    let foreign = TargetTriple::ALL.into_iter().filter(|triple| !triple.is_host());
+    for triple in foreign {
+        let options = Options { target_cpu: TargetCpu::Native, triple };
+        let list = listing(&everything(), &options).unwrap();
+        assert!(list.iter().all(|l| l.assembly.lines().count() > 1), "{triple}");
+        let error = compile(&everything(), &options).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("code for {triple} cannot run here")), "{error}");
     }
 }
 

@@ -6,6 +6,7 @@ pub mod generate;
 pub mod growing;
 pub mod layers;
 pub mod lcg;
+pub mod machine;
 pub mod reference;
 pub mod snapshot;
 pub mod time;

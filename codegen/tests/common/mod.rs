@@ -2,8 +2,11 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+mod aarch64;
 #[cfg(target_arch = "x86_64")]
 pub mod encodings;
+#[path = "../../../tests/common/machine.rs"]
+pub mod machine;
 #[path = "../../../tests/common/values.rs"]
 mod values;
 
@@ -23,6 +26,7 @@ use brolga_ir::tensor::Data;
 use brolga_ir::{DType, Tensor, Type};
 use brolga_runtime as rt;
 
+pub use aarch64::check_on_aarch64;
 pub use brolga_ir::random::Rng;
 pub use values::{from_runtime, to_runtime};
 
@@ -165,13 +169,26 @@ pub fn check(kernel: &Kernel, tensors: &[Tensor]) {
     check_program(&program(kernel), &[], &tensors);
 }
 
+/// Kernels of some seeds that run on aarch64 too, unless `BROLGA_CASES` is given: one in so many, and how many in one object.
+const ON_AARCH64: (u64, usize) = (10, 100);
+
 /// Compares them on the kernels of some seeds.
 pub fn check_seeds(seeds: Range<u64>, kernel: fn(u64) -> Kernel) {
+    let each = if std::env::var_os("BROLGA_CASES").is_some() { 1 } else { ON_AARCH64.0 };
+    let mut waiting = Vec::new();
     for seed in seeds {
         let kernel = kernel(seed);
         let tensors = Rng(!seed).tensors(&kernel);
         check(&kernel, &tensors);
+        if seed.is_multiple_of(each) {
+            waiting.push((kernel, tensors));
+        }
+        if waiting.len() == ON_AARCH64.1 {
+            check_on_aarch64(&waiting);
+            waiting.clear();
+        }
     }
+    check_on_aarch64(&waiting);
 }
 
 /// `BROLGA_CASES` seeds, or 20,000, which no test tries as it is.
