@@ -213,8 +213,8 @@ impl Model {
         entries.iter().filter(|(name, _)| trained(name)).map(|(name, _)| of(name)).collect()
     }
 
-    /// What of the model decides the bits of training with an entry point.
-    fn decides(&self, entry: &str) -> Vec<(String, String)> {
+    /// What of the model decides the bits of training with an entry point, as checkpoints have it.
+    pub fn decides(&self, entry: &str) -> Vec<(String, String)> {
         let sum = |graph: &Graph| checksum(graph.to_string().as_bytes());
         let graphs = [entry.to_owned(), format!("{entry}.eval")].into_iter().filter_map(|name| {
             let graph = self.instance().graph(&name)?;
@@ -226,8 +226,8 @@ impl Model {
         graphs.chain(chosen.map(|(name, value)| (name.to_owned(), value))).collect()
     }
 
-    /// What of the model explains why bits differ.
-    fn explains(&self) -> Vec<(String, String)> {
+    /// What of the model explains why bits differ, as checkpoints have it.
+    pub fn explains(&self) -> Vec<(String, String)> {
         let dims = self.instance().dims().iter();
         let dims = dims.map(|(name, size)| (format!("size {name}"), size.to_string()));
         let version = ("brolga".to_owned(), env!("CARGO_PKG_VERSION").to_owned());

@@ -1,5 +1,8 @@
 //! The command `brolga`.
 
+#[macro_use]
+extern crate brolga_command;
+
 mod cli;
 mod memory;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use brolga_frontend::{FIT, SplitRule};
 use brolga_ir::ops::Role;
 use brolga_models::data::{HeldOut, Options};
-use brolga_runtime::{Batches, DType, SlotKind, State, Threads, fit};
+use brolga_runtime::{Batches, State, Threads, fit};
 
 use crate::error::Result;
 use crate::model::Model;
@@ -63,18 +63,4 @@ impl Model {
         let names: BTreeSet<String> = singles.map(|input| input.name.clone()).collect();
         names.into_iter().collect()
     }
-}
-
-/// What is fitted to data in a state: names such as `data.image.mean`, and values.
-pub fn fitted(state: &State) -> Vec<(&str, Vec<f64>)> {
-    let slots = state.slots().iter().filter(|slot| slot.kind() == SlotKind::Fitted);
-    let values = slots.map(|slot| {
-        let tensor = slot.tensor();
-        let values = match tensor.dtype() {
-            DType::F64 => tensor.as_slice::<f64>().map(<[f64]>::to_vec),
-            _ => tensor.as_slice::<f32>().map(|values| values.iter().map(|&v| f64::from(v)).collect()),
-        };
-        (slot.name(), values.unwrap_or_default())
-    });
-    values.collect()
 }

@@ -10,11 +10,10 @@ use std::time::{Duration, Instant as Clock};
 
 use brolga_codegen::TracedCall;
 use brolga_ir::program::{Call, Program, Step};
-use brolga_runtime::{ArgumentBlock, Instance, KernelFn, State, Tensor, Threads};
+use brolga_runtime::{ArgumentBlock, Instance, KernelFn, State, Tensor, Threads, random_inputs};
 
 use crate::compile::{CompileOptions, Lowered};
 use crate::error::Result;
-use crate::inputs::random_inputs;
 
 /// The calls of a program in the order in which traced code numbers them.
 pub fn calls(program: &Program) -> Vec<&Call> {

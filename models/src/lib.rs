@@ -1,4 +1,5 @@
 //! The models that come along, and the data sets.
 
+#[cfg(feature = "embedded")]
 pub mod catalogue;
 pub mod data;

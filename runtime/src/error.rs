@@ -58,6 +58,18 @@ impl Error {
         Error { kind: ErrorKind::Io, message, source: Some(Box::new(source)) }
     }
 
+    /// An unknown name, with the nearest one known, or all of them where none is near.
+    pub fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
+        let known: Vec<&str> = known.into_iter().collect();
+        let hint = match nearest(name, known.iter().copied()) {
+            Some(nearest) => format!("; did you mean `{nearest}`?"),
+            None if known.is_empty() => String::new(),
+            None => format!("; there are {}", known.join(", ")),
+        };
+        let name = crate::names::Shown::shown(name);
+        Error::new(ErrorKind::Name, format!("there is no {what} `{name}`{hint}"))
+    }
+
     /// The kind of mistake.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -6,7 +6,7 @@ use crate::data::{Batches, Request, Split};
 use crate::error::{Error, ErrorKind, Result};
 use crate::executable::Executable;
 use crate::feed::Feed;
-use crate::state::State;
+use crate::state::{SlotKind, State};
 use crate::tensor::{DType, Tensor, type_name};
 use crate::threads::Threads;
 
@@ -52,6 +52,20 @@ pub fn fit(
         set(state, &std, moments.iter().map(Moments::deviation))?;
     }
     Ok(())
+}
+
+/// What is fitted to data in a state: names such as `data.image.mean`, and values.
+pub fn fitted(state: &State) -> Vec<(&str, Vec<f64>)> {
+    let slots = state.slots().iter().filter(|slot| slot.kind() == SlotKind::Fitted);
+    let values = slots.map(|slot| {
+        let tensor = slot.tensor();
+        let values = match tensor.dtype() {
+            DType::F64 => tensor.as_slice::<f64>().map(<[f64]>::to_vec),
+            _ => tensor.as_slice::<f32>().map(|values| values.iter().map(|&v| f64::from(v)).collect()),
+        };
+        (slot.name(), values.unwrap_or_default())
+    });
+    values.collect()
 }
 
 /// Number, mean, and sum of squared differences from it (Chan, Golub & LeVeque 1983).

@@ -21,6 +21,7 @@ mod content;
 mod control;
 mod error;
 mod executable;
+mod inputs;
 mod instance;
 mod manifest;
 mod names;
@@ -77,6 +78,7 @@ pub use block::{
 pub use content::Content;
 pub use error::{Error, ErrorKind, Result};
 pub use executable::{Executable, cpu_has, cpu_name};
+pub use inputs::random_inputs;
 pub use instance::Instance;
 pub use manifest::{IndexRange, Input, Manifest, Output, Refusal, StateSlot};
 pub use names::{MAX_NAME, Shown, check_name, counted, cut, first_of, listed, listed_in_quotes};
@@ -100,7 +102,7 @@ pub use evaluate::{Evaluation, Ran, evaluate, evaluate_with};
 #[cfg(feature = "files")]
 pub use fingerprint::{Fingerprint, checksum};
 #[cfg(feature = "files")]
-pub use fit::fit;
+pub use fit::{fit, fitted};
 #[cfg(feature = "files")]
 pub use metrics::{MetricSums, Metrics, TOTAL};
 #[cfg(feature = "files")]

@@ -8,6 +8,7 @@ use brolga::codegen::Options;
 use brolga::ir::DType;
 use brolga::passes::{Algorithms, Precision};
 use brolga::{CompileOptions, Model, Settings, TargetCpu, TargetTriple, Threads};
+use brolga_command::{Prefix, Start};
 use clap::{Args, Parser, Subcommand};
 
 use super::bench::BenchArgs;
@@ -242,6 +243,14 @@ impl ModelArgs {
     }
 }
 
+impl StartArgs {
+    /// The same without the command line.
+    pub fn start(&self) -> Start<'_> {
+        let (weights, partial) = (self.weights.as_deref(), &self.names.partial[..]);
+        Start { weights, partial, seed: self.seed, fitted: &self.fitted }
+    }
+}
+
 impl TargetArgs {
     /// The options of compilation.
     pub fn options(&self) -> brolga::Result<CompileOptions> {
@@ -315,10 +324,6 @@ pub struct CompletionsArgs {
     /// The shell
     pub shell: clap_complete::Shell,
 }
-
-/// A pair of prefixes for partial loading, or none.
-#[derive(Clone, Debug)]
-pub struct Prefix(pub Option<(String, String)>);
 
 /// Parses `from:to`, or nothing.
 fn prefix(text: &str) -> Result<Prefix, String> {

@@ -1,14 +1,13 @@
 //! `brolga bench`
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use brolga::passes::plan::live_bytes;
-use brolga::runtime::{Instance, counted};
-use brolga::{Compiler, Model, Result, Tensor, cost, random_inputs};
+use brolga::runtime::counted;
+use brolga::{Compiler, Model, Result, cost};
+use brolga_command::{peak_rss_mb, times};
 use clap::Args;
-use serde_json::json;
 
 use super::args::{InferenceEntry, MachineArgs, ModelArgs, seconds};
 use super::report::{bytes, dims_json, flops};
@@ -35,11 +34,6 @@ pub struct BenchArgs {
     pub machine: MachineArgs,
 }
 
-/// Runs that are measured at least, however long one takes.
-const LEAST_RUNS: usize = 3;
-/// Runs that are measured at most.
-const MOST_RUNS: usize = 1_000_000;
-
 pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let start = Clock::now();
@@ -56,40 +50,21 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let program = compiler.lower(&optimised)?;
     let live = live_bytes(&program);
 
-    let inputs = random_inputs(&executable.manifest().inputs)?;
     let mut state = model.initial_state(0)?;
-    let mut instance = Instance::bind(Arc::clone(&executable), &state, &threads)?;
     let manifest = executable.manifest();
-    let mut outputs = manifest
-        .outputs
-        .iter()
-        .map(|o| Tensor::zeros(o.dtype, &o.dims))
-        .collect::<brolga::runtime::Result<Vec<_>>>()?;
-    let mut call = || -> Result<Duration> {
-        let start = Clock::now();
-        instance.run_tensors(&mut state, &inputs, &mut outputs)?;
-        Ok(start.elapsed())
-    };
-    let limit = Duration::from_secs_f64(args.seconds);
-    // The first run touches memory and fills caches.
-    call()?;
-    let (mut times, begun) = (Vec::new(), Clock::now());
-    while times.len() < LEAST_RUNS || (begun.elapsed() < limit && times.len() < MOST_RUNS) {
-        times.push(call()?);
-    }
-    times.sort_unstable();
+    let times = times(&executable, &mut state, &threads, Duration::from_secs_f64(args.seconds))?;
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let (median, least) = (ms(times[times.len() / 2]), ms(times[0]));
     let (arena, local) = (manifest.arena_bytes, manifest.local_bytes);
     let (prepared, held) = (manifest.prepared_bytes, state.bytes());
     if args.json {
-        let mut all = json!({"model": model.name(), "entry": args.entry.name, "dims": dims_json(model.instance().dims()),
-            "threads": threads.count(), "compile_ms": ms(compile_time), "median_ms": median, "min_ms": least,
-            "runs": times.len(), "gflop": work as f64 / 1e9, "arena_bytes": arena, "live_bytes": live,
-            "local_bytes": local, "state_bytes": held,
-            "prepared_bytes": prepared, "peak_rss_mb": peak_rss_mb()});
+        let mut all = object! {"model": model.name(), "entry": &args.entry.name, "dims": dims_json(model.instance().dims()),
+        "threads": threads.count(), "compile_ms": ms(compile_time), "median_ms": median, "min_ms": least,
+        "runs": times.len(), "gflop": work as f64 / 1e9, "arena_bytes": arena, "live_bytes": live,
+        "local_bytes": local, "state_bytes": held,
+        "prepared_bytes": prepared, "peak_rss_mb": peak_rss_mb()};
         if let Some(tuned) = &tuned {
-            all["tune"] = tuned_json(tuned);
+            all.set("tune", tuned_json(tuned));
         }
         outln!("{all}");
         return Ok(ExitCode::SUCCESS);
@@ -114,12 +89,4 @@ pub fn title(model: &Model) -> String {
     let dims: Vec<String> =
         model.instance().dims().iter().map(|(name, size)| format!("{name}={size}")).collect();
     format!("{} [{}]", model.name(), dims.join(", "))
-}
-
-/// The most memory that this process has had, in units of 10^6 bytes, where the system tells (Linux).
-fn peak_rss_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024.0 / 1e6)
 }

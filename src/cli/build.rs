@@ -122,7 +122,7 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
     }
     let sizes = Sizes::of(args)?;
     let mut model = sizes.model(args)?;
-    destinations.reads_model(&model);
+    destinations.reads_model(model.files());
     let what = match &library {
         None => Written::Object,
         Some(LibraryName { shared: false, .. }) => Written::Library,

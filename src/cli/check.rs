@@ -6,8 +6,8 @@ use brolga::ir::Graph;
 use brolga::ir::program::Place;
 use brolga::passes::plan::live_bytes;
 use brolga::{Compiler, Model, Result, cost};
+use brolga_command::Json;
 use clap::Args;
-use serde_json::json;
 
 use super::args::{ModelArgs, TargetArgs};
 use super::report::{bytes, count, dims_json, flops, table};
@@ -75,17 +75,18 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
 
     if args.json {
         let layers = instance.layers().iter().zip(&outputs).map(|(row, symbolic)| {
-            json!({"path": row.path, "kind": row.kind, "call": row.call, "output": row.output.to_string(),
-                   "symbolic": symbolic.to_string(), "parameters": row.parameters, "gflop": work(&row.path) as f64 / 1e9})
+            object! {"path": &row.path, "kind": &row.kind, "call": &row.call, "output": row.output.to_string(),
+                "symbolic": symbolic.to_string(), "parameters": row.parameters, "gflop": work(&row.path) as f64 / 1e9}
         });
         let entries = entries.iter().map(|e| {
             let of = |what: fn(&Memory) -> usize| e.memory.as_ref().map(what);
-            json!({"entry": e.name, "gflop": e.flops as f64 / 1e9, "kernels": of(|m| m.kernels),
-                   "arena_bytes": of(|m| m.arena), "live_bytes": of(|m| m.live), "local_bytes": of(|m| m.local),
-                   "prepared_bytes": of(|m| m.prepared), "constants_bytes": of(|m| m.constants)})
+            object! {"entry": &e.name, "gflop": e.flops as f64 / 1e9, "kernels": of(|m| m.kernels),
+            "arena_bytes": of(|m| m.arena), "live_bytes": of(|m| m.live), "local_bytes": of(|m| m.local),
+            "prepared_bytes": of(|m| m.prepared), "constants_bytes": of(|m| m.constants)}
         });
-        let all = json!({"model": model.name(), "dims": dims_json(instance.dims()), "layers": layers.collect::<Vec<_>>(),
-            "parameters": instance.parameter_count(), "state_bytes": state_bytes, "entries": entries.collect::<Vec<_>>()});
+        let all = object! {"model": model.name(), "dims": dims_json(instance.dims()),
+        "layers": layers.collect::<Json>(), "parameters": instance.parameter_count(),
+        "state_bytes": state_bytes, "entries": entries.collect::<Json>()};
         outln!("{all}");
         return Ok(ExitCode::SUCCESS);
     }

@@ -16,11 +16,12 @@ use brolga::runtime::{
     DType, Executable, Input, Instance, Shown, SlotKind, TensorRef, type_name, write_results,
 };
 use brolga::{CompileOptions, Compiler, Error, Result, State, Tensor};
+use brolga_command::{InputFile, read_inputs};
 use clap::Args;
 
 use super::args::{OverwriteArgs, TargetArgs, ThreadsArgs};
 use super::destination::{Destinations, Written};
-use super::files::{InputFile, Ir, read_inputs, read_ir};
+use super::files::{Ir, read_ir};
 use super::report::metric;
 
 #[derive(Args)]

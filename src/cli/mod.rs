@@ -1,9 +1,5 @@
 //! The command line: arguments, and one file for each subcommand.
 
-#[macro_use]
-mod output;
-
-mod answers;
 mod args;
 mod bench;
 mod build;
@@ -14,11 +10,11 @@ mod eval;
 mod evaluate;
 mod files;
 mod filetest;
+mod jit;
 mod language;
 mod models;
 mod opt;
 mod profile;
-mod report;
 mod run;
 mod step;
 mod train;
@@ -26,6 +22,7 @@ mod tune;
 
 use std::process::ExitCode;
 
+use brolga_command::{output, report};
 use clap::{CommandFactory, FromArgMatches};
 
 use args::{Arguments, Command};
@@ -52,7 +49,7 @@ fn parse() -> Result<(Arguments, Destinations), clap::Error> {
     let mut command = Arguments::command();
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     let arguments = Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-    Ok((arguments, Destinations::of(&command, &matches)))
+    Ok((arguments, destination::named(&command, &matches)))
 }
 
 fn run(command: Command, destinations: Destinations) -> ExitCode {

@@ -76,7 +76,7 @@ struct Limits {
 pub fn run(args: &ProfileArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let mut model = args.model.load(args.machine.options(&threads)?)?;
-    destinations.reads_model(&model);
+    destinations.reads_model(model.files());
     if let Some(path) = &args.trace {
         destinations.writes("--trace", path, Written::Trace, 0)?;
     }

@@ -3,17 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use brolga::runtime::{Instance, Shown, TensorRef, byte_len, type_name, write_results};
-use brolga::{Error, Result, Tensor};
+use brolga::{Error, Result};
+use brolga_command::{Asked, Call, InputFile, answer, call};
 use clap::Args;
-use serde_json::{Map, Value, json};
 
-use super::answers;
 use super::args::{InferenceEntry, MachineArgs, ModelArgs, OverwriteArgs, StartArgs};
-use super::destination::{Destinations, Written};
-use super::files::{InputFile, fitting, read_inputs, state};
-use super::report::metric;
-use super::tune::tune;
+use super::destination::Destinations;
+use super::files::fitting;
+use super::jit::Jit;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -62,67 +59,41 @@ pub fn run(args: &RunArgs, destinations: Destinations) -> Result<ExitCode> {
             "give pictures, folders of them or tables to answer for, or tensors with --inputs and --outputs"
                 .into(),
         )),
-        Some(outputs) if args.paths.is_empty() => call(args, args.inputs.as_deref(), outputs, destinations),
-        _ => answers::run(args, destinations),
+        Some(outputs) if args.paths.is_empty() => call_on_file(args, outputs, destinations),
+        _ => answer_for_samples(args, destinations),
     }
+}
+
+/// `brolga run MODEL picture.png …`
+fn answer_for_samples(args: &RunArgs, mut destinations: Destinations) -> Result<ExitCode> {
+    let threads = args.machine.threads()?;
+    let mut model = args.model.load(args.machine.options(&threads)?)?.with_batch_first();
+    if model.instance().dims().iter().any(|(name, _)| name == "batch") {
+        // The state is that of one sample, too, where its shapes depend on the batch.
+        model = model.with_dims(&[("batch", 1)])?;
+    }
+    destinations.reads_model(model.files());
+    let asked = Asked {
+        entry: &args.entry.name,
+        start: args.start.start(),
+        paths: &args.paths,
+        outputs: args.outputs.as_deref(),
+        save: args.save.as_deref(),
+        json: args.json,
+    };
+    let mut model = Jit { model, args: &args.model, machine: &args.machine, threads: &threads };
+    answer(&mut model, &threads, &asked, destinations)
 }
 
 /// One call with inputs and outputs in files of tensors.
-fn call(args: &RunArgs, from: Option<&Path>, to: &Path, mut destinations: Destinations) -> Result<ExitCode> {
+fn call_on_file(args: &RunArgs, outputs: &Path, mut destinations: Destinations) -> Result<ExitCode> {
     let threads = args.machine.threads()?;
     let model = args.model.load(args.machine.options(&threads)?)?;
-    let mut file = from.map(InputFile::new);
-    let mut model = fitting(model, &args.model.dims, &args.entry.name, file.as_mut())?;
-    let mut executable = model.compile(&args.entry.name)?;
-    let inputs = read_inputs(file, &executable.manifest().inputs)?;
-    let mut state = state(&model, &args.start)?;
-    destinations.reads_model(&model);
-    let bytes = executable.manifest().outputs.iter().map(|o| byte_len(o.dtype, &o.dims).unwrap_or(0)).sum();
-    destinations.writes("--outputs", to, Written::Tensors, bytes)?;
-    if let Some(path) = &args.save {
-        let idle = (!executable.manifest().updates_state()).then_some("the entry point updates nothing");
-        destinations.saves(path, &state, state.bytes(), idle)?;
-    }
-    if tune(&mut model, &args.machine, &threads, &args.entry.name, &[])?.is_some() {
-        executable = model.compile(&args.entry.name)?;
-    }
-    let mut instance = Instance::bind(executable, &state, &threads)?;
-    let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    let outputs = instance.run_named(&mut state, &inputs)?;
-
-    let views: Vec<(&str, TensorRef<'_>)> =
-        outputs.iter().map(|(name, t)| (name.as_str(), t.view())).collect();
-    write_results(to, &views)?;
-    if let Some(path) = &args.save {
-        state.save(path)?;
-    }
-    let broken: Vec<&str> =
-        outputs.iter().filter(|(_, tensor)| tensor.has_nan()).map(|(name, _)| name.as_str()).collect();
-    if !broken.is_empty() {
-        errln!("warning: outputs hold NaN: {}{}", broken.join(", "), answers::of_weights(&state));
-    }
-    if args.json {
-        let outputs = outputs.iter().map(|(name, tensor)| {
-            let about = json!({"type": type_name(tensor.dtype(), tensor.dims()), "value": value(tensor)});
-            (name.clone(), about)
-        });
-        let all = json!({"model": model.name(), "entry": args.entry.name, "outputs": Value::Object(outputs.collect::<Map<_, _>>()),
-            "file": to.display().to_string(), "nan": broken});
-        outln!("{all}");
-    } else {
-        for (name, tensor) in &outputs {
-            let ty = type_name(tensor.dtype(), tensor.dims());
-            match value(tensor) {
-                Some(number) => outln!("{name}: {ty} = {}", metric(number)),
-                None => outln!("{name}: {ty}"),
-            }
-        }
-        outln!("written to {}", to.shown());
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The value of a scalar.
-fn value(tensor: &Tensor) -> Option<f64> {
-    tensor.dims().is_empty().then(|| tensor.item().ok()).flatten()
+    let mut file = args.inputs.as_deref().map(InputFile::new);
+    let model = fitting(model, &args.model.dims, &args.entry.name, file.as_mut())?;
+    destinations.reads_model(model.files());
+    let (entry, start) = (&*args.entry.name, args.start.start());
+    let wanted = Call { entry, start, outputs, save: args.save.as_deref(), json: args.json };
+    let mut model = Jit { model, args: &args.model, machine: &args.machine, threads: &threads };
+    call(&mut model, &threads, &wanted, file, destinations)
 }

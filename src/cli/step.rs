@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use brolga::runtime::{Instance, MetricSums, Shown, TensorRef, write_results};
 use brolga::{Model, Result, State, Tensor, Threads, compile, with_gradients};
+use brolga_command::{InputFile, Json, read_inputs, updating};
 use clap::Args;
-use serde_json::{Value, json};
 
 use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntry, whole};
 use super::destination::{Destinations, Written, weight_bytes};
-use super::files::{InputFile, fitting, read_inputs, state};
+use super::files::{fitting, state};
+use super::jit::training;
 use super::report::{metrics, metrics_json};
-use super::train::updating;
 use super::tune::tune;
 
 #[derive(Args)]
@@ -54,11 +54,11 @@ pub fn run(args: &StepArgs, mut destinations: Destinations) -> Result<ExitCode> 
     let mut file = args.inputs.as_deref().map(InputFile::new);
     let mut model = fitting(model, &args.model.dims, &args.entry.name, file.as_mut())?;
     let mut executable = model.compile(&args.entry.name)?;
-    updating(&model, executable.manifest())?;
+    updating(executable.manifest(), &training(&model))?;
     let inputs = read_inputs(file, &executable.manifest().inputs)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let mut state = state(&model, &args.start)?;
-    destinations.reads_model(&model);
+    destinations.reads_model(model.files());
     if let Some(path) = &args.save {
         let idle = (args.steps == 0).then_some("--steps 0 trains nothing");
         destinations.saves(path, &state, state.bytes(), idle)?;
@@ -79,7 +79,7 @@ pub fn run(args: &StepArgs, mut destinations: Destinations) -> Result<ExitCode> 
     let formulas = model.formulas(&args.entry.name, &[])?;
     let mut sums = MetricSums::bind(executable.manifest(), formulas.as_ref(), &state, &threads)?;
     let mut instance = Instance::bind(executable, &state, &threads)?;
-    let mut rows: Vec<Value> = Vec::new();
+    let mut rows: Vec<Json> = Vec::new();
     for step in 1..=args.steps {
         let outputs: Vec<Tensor> =
             instance.run_named(&mut state, &inputs)?.into_iter().map(|(_, tensor)| tensor).collect();
@@ -97,7 +97,7 @@ pub fn run(args: &StepArgs, mut destinations: Destinations) -> Result<ExitCode> 
         state.save(path)?;
     }
     if args.json {
-        outln!("{}", json!({ "metrics": rows }));
+        outln!("{}", object! {"metrics": rows});
     } else {
         let written = [("state", &args.save), ("gradients of the first step", &args.grads)];
         for (what, path) in written {

@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 
 use brolga::tune::{Cache, Tuned};
 use brolga::{Model, Result, Threads};
+use brolga_command::Json;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::{Value, json};
 
 use super::args::MachineArgs;
 
@@ -68,9 +68,9 @@ fn summary(model: &str, entry: &str, tuned: &Tuned) -> String {
 }
 
 /// The same as JSON.
-pub fn tuned_json(tuned: &Tuned) -> Value {
+pub fn tuned_json(tuned: &Tuned) -> Json {
     let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
-    json!({"products": tuned.products, "known": tuned.known, "measured": tuned.products - tuned.known,
-        "changed": tuned.changed, "default_ms": tuned.whole.map(|whole| ms(whole.0)),
-        "tuned_ms": tuned.whole.map(|whole| ms(whole.1)), "seconds": tuned.time.as_secs_f64()})
+    object! {"products": tuned.products, "known": tuned.known, "measured": tuned.products - tuned.known,
+    "changed": tuned.changed, "default_ms": tuned.whole.map(|whole| ms(whole.0)),
+    "tuned_ms": tuned.whole.map(|whole| ms(whole.1)), "seconds": tuned.time.as_secs_f64()}
 }

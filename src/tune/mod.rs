@@ -16,13 +16,12 @@ use brolga_codegen::TargetCpu;
 use brolga_ir::Graph;
 use brolga_ir::program::{Kernel, Program};
 use brolga_passes::{Algorithm, Schedule, Schedules};
-use brolga_runtime::{Instance, State, Tensor, Threads, cpu_name};
+use brolga_runtime::{Instance, State, Tensor, Threads, cpu_name, random_inputs};
 
 pub use cache::Cache;
 
 use crate::compile::{CompileOptions, Compiler, Lowered};
 use crate::error::Result;
-use crate::inputs::random_inputs;
 use crate::trace::{Traced, calls};
 
 /// A candidate must take less than this share of the time of what was best so far. The median over pairs of runs must say

@@ -30,6 +30,7 @@
 
 mod arrays;
 mod cifar;
+#[cfg(feature = "embedded")]
 mod digits;
 mod folder;
 mod idx;
@@ -55,6 +56,11 @@ pub use table::rows;
 
 /// The name by which [`open`] knows the embedded data set.
 pub const DIGITS: &str = "digits";
+
+/// Whether [`open`] knows a data set of this name without a file.
+pub fn comes_along(name: &str) -> bool {
+    cfg!(feature = "embedded") && name == DIGITS
+}
 
 /// How a data set is read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -173,6 +179,7 @@ impl FromStr for HeldOut {
 /// Errors are of kind `Data` where the data set cannot feed the fields, `Format` where a file is not what it should
 /// be, `Io` where it cannot be read, and `Option` where the options do not fit.
 pub fn open(source: &Path, fields: &[Field], options: &Options) -> Result<Box<dyn Batches>> {
+    #[cfg(feature = "embedded")]
     if source == Path::new(DIGITS) && !source.exists() {
         return boxed(digits::load()?, fields, options);
     }

@@ -27,7 +27,7 @@ pub fn compiled(args: &BuildArgs, destinations: &mut Destinations, what: Written
     let sizes = Sizes::of(args)?;
     // Who runs it has data sets: whatever axis is the batch, it comes first.
     let mut model = sizes.model(args)?.with_batch_first();
-    destinations.reads_model(&model);
+    destinations.reads_model(model.files());
     destinations.writes("-o", &args.output, what, 0)?;
     if args.machine.tune.is_some() {
         model = tuned(model, args, &sizes)?;

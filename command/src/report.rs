@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use brolga::runtime::Shown;
-use serde_json::{Map, Value, json};
+use brolga_runtime::Shown;
+
+use crate::json::Json;
 
 /// A table with columns padded to their widest cell; `align` has a letter for each column, `l` or `r`.
 pub fn table(head: &[&str], rows: &[Vec<String>], align: &str) -> String {
@@ -81,15 +82,18 @@ pub fn metric(value: f64) -> String {
 }
 
 /// Metrics as a JSON object; what is no number becomes null.
-pub fn metrics_json<'a>(metrics: impl IntoIterator<Item = (&'a str, f64)>) -> Value {
-    let map: Map<String, Value> =
-        metrics.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
-    Value::Object(map)
+pub fn metrics_json<'a>(metrics: impl IntoIterator<Item = (&'a str, f64)>) -> Json {
+    metrics.into_iter().map(|(name, value)| (name.to_owned(), Json::from(value))).collect()
 }
 
 /// Sizes as a JSON object.
-pub fn dims_json(dims: &[(String, usize)]) -> Value {
-    Value::Object(dims.iter().map(|(name, size)| (name.clone(), json!(size))).collect())
+pub fn dims_json(dims: &[(String, usize)]) -> Json {
+    dims.iter().map(|(name, size)| (name.clone(), Json::from(*size))).collect()
+}
+
+/// Metrics by reference.
+pub fn pairs(metrics: &[(String, f64)]) -> impl Iterator<Item = (&str, f64)> {
+    metrics.iter().map(|(name, value)| (name.as_str(), *value))
 }
 
 #[cfg(test)]

@@ -11,29 +11,32 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
 /// Prints to standard output.
+#[macro_export]
 macro_rules! out {
-    ($($argument:tt)*) => { $crate::cli::output::write_out(format_args!($($argument)*)) };
+    ($($argument:tt)*) => { $crate::output::write_out(format_args!($($argument)*)) };
 }
 
 /// The same with a line break behind it.
+#[macro_export]
 macro_rules! outln {
-    ($($argument:tt)*) => { $crate::cli::output::write_out(format_args!("{}\n", format_args!($($argument)*))) };
+    ($($argument:tt)*) => { $crate::output::write_out(format_args!("{}\n", format_args!($($argument)*))) };
 }
 
 /// Prints a line to standard error.
+#[macro_export]
 macro_rules! errln {
-    ($($argument:tt)*) => { $crate::cli::output::write_err(format_args!($($argument)*)) };
+    ($($argument:tt)*) => { $crate::output::write_err(format_args!($($argument)*)) };
 }
 
 /// The first error of standard output; nothing is written after it.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// See [`out`].
+/// See [`out!`](crate::out).
 pub fn write_out(text: Arguments<'_>) {
     attempt(|| io::stdout().lock().write_fmt(text));
 }
 
-/// See [`errln`].
+/// See [`errln!`](crate::errln).
 pub fn write_err(text: Arguments<'_>) {
     // One write for the line, so that those of several threads do not mix.
     let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());

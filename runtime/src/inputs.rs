@@ -1,8 +1,9 @@
 //! Inputs for measurements.
 
-use brolga_runtime::{DType, Input, Purpose, Random, Tensor};
-
 use crate::error::Result;
+use crate::manifest::Input;
+use crate::random::{Purpose, Random};
+use crate::tensor::{DType, Tensor};
 
 /// Random values: floats uniform in [-1, 1), integers within the bounds of the input, or below 10.
 ///

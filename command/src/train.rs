@@ -1,0 +1,386 @@
+//! Training: from a data set to weights in a file, with checkpoints and a log.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use brolga_models::data;
+use brolga_runtime::{
+    self as runtime, Batches, CheckpointOptions, ErrorKind, Failures, Fingerprint, LoadReport, LogOptions,
+    Manifest, Outcome, Programs, Result, Shown, SlotKind, Split, State, Threads, counted, cut, first_of,
+    fitted, holds_nan,
+};
+
+use crate::compiled::{Compiled, Of, fit_to, formulas};
+use crate::data_set::{SHOWN, Wanted, check_classes, open, read, record, source};
+use crate::destination::{Destinations, Written, rescue, weight_bytes};
+use crate::files::{Prefix, load, unfitted};
+use crate::refused;
+use crate::report::{count, metric, metrics, metrics_json, pairs};
+use crate::signals::stopped_by;
+use crate::watch::{Bar, Watch};
+
+/// What is trained, on what, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Training<'a> {
+    /// The entry point that makes one update.
+    pub entry: &'a str,
+    /// The data set, if it is not the model's own.
+    pub data: Option<&'a Path>,
+    /// Times to go through the training part.
+    pub epochs: u64,
+    /// Draws the initial weights, the order of the data, and the model's random numbers; at most 2^63 - 1.
+    pub seed: u64,
+    /// The column of a table that is predicted.
+    pub target: Option<&'a str>,
+    /// Which of the model's folds is held out, from 1.
+    pub fold: Option<usize>,
+    /// The weights to start from.
+    pub weights: Option<&'a Path>,
+    /// Which of them are taken; empty for all.
+    pub partial: &'a [Prefix],
+    /// Where the weights go, if not to the file of the model's name.
+    pub save: Option<&'a Path>,
+    /// The folder of checkpoints.
+    pub checkpoint: Option<&'a Path>,
+    /// After how many updates there is one besides.
+    pub checkpoint_every: Option<u64>,
+    /// Whether it goes on from the newest checkpoint.
+    pub resume: bool,
+    /// The same although something is not what it was.
+    pub resume_anyway: bool,
+    /// Where the metrics of each epoch go.
+    pub log: Option<&'a Path>,
+    /// Whether those of each update do, too.
+    pub log_steps: bool,
+    /// Whether one JSON object is printed.
+    pub json: bool,
+}
+
+/// Trains, with what is worth telling on standard error, and prints what came of it. The exit code says whether all that was
+/// asked for is there, and is a number; of a run that was stopped it is that of the signal.
+///
+/// # Errors
+/// An entry point that trains nothing; data that do not fit; places that are not to be written to; what the model and training
+/// give.
+pub fn train<M: Compiled>(
+    model: &mut M,
+    threads: &Threads,
+    args: &Training<'_>,
+    mut destinations: Destinations,
+    bar: Option<Box<dyn Bar>>,
+) -> Of<M, ExitCode> {
+    let mut train = model.executable(args.entry, None)?;
+    updating(train.manifest(), &model.training())?;
+    let is_empty = |input: &runtime::Input| input.dims.first() == Some(&0);
+    if model.has_batch() && train.manifest().inputs.iter().any(is_empty) {
+        return Err(refused("a batch must hold at least one sample").into());
+    }
+    let source = source(args.data, model, args.entry)?;
+    let (mut state, loaded) = begun(model, args)?;
+    if let Some(name) = holds_nan(&state) {
+        let message = format!("nothing can be trained from weights that hold NaN, as `{name}` does");
+        return Err(refused(message).into());
+    }
+    let named = || PathBuf::from(format!("{}.safetensors", model.name()));
+    let save = args.save.map_or_else(named, Path::to_path_buf);
+    destined(args, &mut destinations, &source, &state, &save)?;
+    if model.tuned(args.entry)? {
+        train = model.executable(args.entry, None)?;
+    }
+    let (seed, target, fold) = (args.seed, args.target, args.fold);
+    let wanted = Wanted { source: &source, seed, target, fold, partial: !args.partial.is_empty() };
+    let read = read(&wanted, model, train.manifest(), &state, loaded.as_ref())?;
+    let mut data = open(&source, train.manifest(), &read)?;
+    check_classes(train.manifest(), &*data)?;
+    let formulas = formulas(model, args.entry)?;
+    let evaluation = format!("{}.eval", args.entry);
+    let evaluation = match model.has(&evaluation) {
+        true => model.evaluation(&evaluation, data.len(Split::Validation))?,
+        false => None,
+    };
+    let programs = Programs { train, formulas, evaluation };
+
+    // Weights know what they were trained with; what they do not say is fitted to the data, as for new ones.
+    if loaded.is_none_or(|report| !unfitted(&state, &report).is_empty()) {
+        fit_to(model, &mut state, threads, &mut *data)?;
+    }
+    let options = options(args, model, &source, &read);
+    errln!(
+        "training {} ({} parameters) on {}: {}, {} held out",
+        model.name(),
+        count(parameters(&state)),
+        source.shown(),
+        counted(data.len(Split::Train) as u64, "sample"),
+        data.len(Split::Validation)
+    );
+    preparation(&state, &*data);
+    model.notes(args.entry).iter().for_each(|note| errln!("  note: {note}"));
+    state.set_record(record(&*data, read));
+    let mut display = Watch::new(bar);
+    let outcome = runtime::train(&programs, &mut state, threads, &mut *data, &options, &mut display);
+    display.finish();
+    let outcome = outcome.map_err(|e| unfinished(&state, &display, &save, e))?;
+    if display.steps() == 0 && !outcome.stopped && outcome.epochs > 0 {
+        let (there, asked) = (counted(outcome.epochs, "epoch"), args.epochs);
+        errln!(
+            "note: {there} trained before, and --epochs asks for {asked} in all: nothing was left to train"
+        );
+    }
+    if outcome.epochs == 0 && display.steps() == 0 && !outcome.stopped {
+        errln!("note: nothing was trained: the weights are saved as they began");
+    }
+    let mut missing = missing(&outcome.failures);
+    let save = written(&state, save, &destinations, &display, &outcome, &mut missing)?;
+    report(args, model.name(), &source, &outcome, &missing, &save);
+    missing.iter().for_each(|text| errln!("error: {text}"));
+    if let Some(diverged) = &outcome.diverged {
+        errln!("error: {diverged}");
+    }
+    if outcome.stopped {
+        errln!("{}", stopped(args, &outcome));
+        return Ok(ExitCode::from(stopped_by()));
+    }
+    let good = missing.is_empty() && outcome.diverged.is_none();
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The state that training starts from, and what was loaded of the weights that were given.
+fn begun<M: Compiled>(model: &M, args: &Training<'_>) -> Of<M, (State, Option<LoadReport>)> {
+    // The argument's range is that of an i64 from 0 on.
+    let seed = args.seed.cast_signed();
+    let Some(path) = args.weights else {
+        return Ok(match model.own()? {
+            Some(own) => (own, Some(LoadReport::default())),
+            None => (model.fresh(seed)?, None),
+        });
+    };
+    let mut state = model.fresh(seed)?;
+    let report = load(&mut state, path, args.partial, &[])?;
+    Ok((state, Some(report)))
+}
+
+/// The number of trained numbers.
+fn parameters(state: &State) -> usize {
+    let slots = state.slots().iter().filter(|slot| slot.kind() == SlotKind::Parameter);
+    slots.map(|slot| slot.tensor().dims().iter().product::<usize>()).sum()
+}
+
+/// Checks where everything will be written, before anything is trained.
+///
+/// # Errors
+/// Those of [`Destinations`].
+fn destined(
+    args: &Training<'_>,
+    destinations: &mut Destinations,
+    source: &Path,
+    state: &State,
+    save: &Path,
+) -> Result<()> {
+    destinations.reads_data(source);
+    if let Some(folder) = args.checkpoint {
+        destinations.checkpoints("--checkpoint", folder)?;
+    }
+    let idle = (args.epochs == 0).then_some("--epochs 0 trains nothing");
+    destinations.saves(save, state, weight_bytes(state), idle)?;
+    if let Some(log) = args.log {
+        destinations.writes("--log", log, Written::Log, 0)?;
+    }
+    Ok(())
+}
+
+/// Saves the weights, those of less than a whole run beside the ones that are kept; where they are.
+///
+/// # Errors
+/// There is no place for them.
+fn written(
+    state: &State,
+    save: PathBuf,
+    destinations: &Destinations,
+    display: &Watch,
+    outcome: &Outcome,
+    missing: &mut Vec<String>,
+) -> Result<PathBuf> {
+    let why = why_unfinished(display, outcome).filter(|_| destinations.keeps(&save, state));
+    let Some(why) = why else { return save_weights(state, save, display, outcome, missing) };
+    let place = rescue(state, &save, "unfinished").ok_or_else(|| {
+        let message = format!("there is no place for the weights beside `{}`, which is kept", save.shown());
+        runtime::Error::new(ErrorKind::Io, message)
+    })?;
+    errln!("note: `{}` is kept, since {why}; the weights are in `{}`", save.shown(), place.shown());
+    Ok(place)
+}
+
+/// What is asked of training.
+fn options<M: Compiled>(
+    args: &Training<'_>,
+    model: &M,
+    source: &Path,
+    read: &data::Options,
+) -> runtime::Options {
+    runtime::Options {
+        epochs: args.epochs,
+        seed: args.seed,
+        checkpoints: args.checkpoint.map(|directory| CheckpointOptions {
+            every_steps: args.checkpoint_every,
+            resume: args.resume || args.resume_anyway,
+            anyway: args.resume_anyway,
+            fingerprint: fingerprint(model, args.entry, source, read),
+            ..CheckpointOptions::new(directory)
+        }),
+        log: args.log.map(|path| LogOptions { path: path.to_path_buf(), steps: args.log_steps }),
+    }
+}
+
+/// Why what a run leaves behind is no reason to give up what is there; none if it came to its end.
+fn why_unfinished(display: &Watch, outcome: &Outcome) -> Option<&'static str> {
+    if outcome.diverged.is_some() {
+        Some("the run diverged")
+    } else if outcome.stopped {
+        Some("the run was stopped")
+    } else {
+        (display.steps() == 0).then_some("nothing was trained")
+    }
+}
+
+/// Saves the weights, somewhere else if need be, which `missing` tells then; where they are.
+fn save_weights(
+    state: &State,
+    save: PathBuf,
+    display: &Watch,
+    outcome: &Outcome,
+    missing: &mut Vec<String>,
+) -> Result<PathBuf> {
+    let Err(error) = state.save_weights(&save) else { return Ok(save) };
+    let Some(place) = rescue(state, &save, "rescued") else {
+        return Err(match display.newest() {
+            Some(path) if outcome.failures.checkpoint.is_none() => {
+                error.and(format!("what was trained is in the checkpoint `{}`", path.shown()))
+            }
+            _ => error,
+        });
+    };
+    missing.push(format!("{error}; the weights are in `{}` instead", place.shown()));
+    Ok(place)
+}
+
+/// What the data are prepared with.
+fn preparation(state: &State, data: &dyn Batches) {
+    let vocabularies = data.vocabularies().iter().map(|(input, texts)| (input.as_str(), &texts[..]));
+    for (what, names) in
+        [("classes", data.classes()), ("columns", data.columns())].into_iter().chain(vocabularies)
+    {
+        if !names.is_empty() {
+            errln!("  {what} {}", first_of(names, SHOWN, cut));
+        }
+    }
+    for (name, values) in fitted(state) {
+        let more =
+            if values.len() > SHOWN { format!(" … ({} in all)", values.len()) } else { String::new() };
+        let values: Vec<String> = values.iter().take(SHOWN).map(|value| metric(*value)).collect();
+        errln!("  {name} {}{more}", values.join(" "));
+    }
+}
+
+/// The error of a run that ended before its time, and where what it had trained until then is.
+fn unfinished(state: &State, display: &Watch, save: &Path, error: runtime::Error) -> runtime::Error {
+    let place = if display.steps() > 0 { rescue(state, save, "unfinished") } else { None };
+    match place {
+        Some(place) => {
+            let updates = counted(display.steps(), "update");
+            error.and(format!("the weights after {updates} are in `{}`", place.shown()))
+        }
+        None => error,
+    }
+}
+
+/// What was asked for and is not there, though training went on to its end.
+fn missing(failures: &Failures) -> Vec<String> {
+    let checkpoint = failures.checkpoint.as_ref().map(|why| format!("the last checkpoint is missing: {why}"));
+    let log = failures.log.as_ref().map(|why| format!("the log is not whole: {why}"));
+    checkpoint.into_iter().chain(log).collect()
+}
+
+/// What a checkpoint's run is: what decides its bits, and what says why that may differ.
+fn fingerprint<M: Compiled>(model: &M, entry: &str, source: &Path, read: &data::Options) -> Fingerprint {
+    let mut fingerprint = model.fingerprint(entry);
+    fingerprint.decides.push(("held out".to_owned(), read.held_out.to_string()));
+    fingerprint.explains.push(("data set".to_owned(), source.display().to_string()));
+    fingerprint
+}
+
+/// Checks that an entry point trains; `training` are those that do.
+///
+/// # Errors
+/// It updates nothing.
+pub fn updating(manifest: &Manifest, training: &[&str]) -> Result<()> {
+    if manifest.updates_state() {
+        return Ok(());
+    }
+    let hint = if training.is_empty() { "none".to_owned() } else { training.join(", ") };
+    Err(refused(format!("`{}` updates nothing; entry points that do: {hint}", manifest.entry)))
+}
+
+/// Prints what came of it.
+fn report(
+    args: &Training<'_>,
+    model: &str,
+    source: &Path,
+    outcome: &Outcome,
+    missing: &[String],
+    save: &Path,
+) {
+    if args.json {
+        let mut all = object! {"model": model, "epochs": outcome.epochs,
+        "train": metrics_json(pairs(&outcome.train)),
+        "validation": metrics_json(pairs(&outcome.validation)),
+        "seconds": outcome.seconds, "weights": save.display().to_string()};
+        if outcome.stopped {
+            all.set("stopped", object! {"updates": outcome.steps});
+        }
+        if !missing.is_empty() {
+            all.set("missing", missing);
+        }
+        if let Some(diverged) = &outcome.diverged {
+            let since = diverged.since.map(|(epoch, update)| object! {"epoch": epoch, "update": update});
+            let about = object! {"what": diverged.what.clone(), "value": diverged.value.to_string(),
+            "since": since, "in_data": diverged.in_data.clone(), "error": diverged.to_string()};
+            all.set("diverged", about);
+        }
+        outln!("{all}");
+        return;
+    }
+    outln!(
+        "{} on {}: {}, {}, {:.1} s",
+        model,
+        source.shown(),
+        counted(outcome.epochs, "epoch"),
+        counted(outcome.steps, "update"),
+        outcome.seconds
+    );
+    for (what, list) in [("train", &outcome.train), ("validation", &outcome.validation)] {
+        if !list.is_empty() {
+            outln!("  {what:<11} {}", metrics(pairs(list)));
+        }
+    }
+    let (updates, epochs) = (counted(outcome.steps, "update"), outcome.epochs);
+    let about = match epochs {
+        _ if !outcome.stopped => String::new(),
+        0 => format!(" after {updates}, before the end of the first epoch"),
+        _ => format!(" after {updates}; the metrics are those of epoch {epochs}"),
+    };
+    outln!("  weights     {}{about}", save.shown());
+}
+
+/// What is said of a run that was stopped.
+fn stopped(args: &Training<'_>, outcome: &Outcome) -> String {
+    match args.checkpoint {
+        Some(folder) if outcome.failures.checkpoint.is_none() => {
+            format!("stopped; --checkpoint {} --resume goes on from here", folder.shown())
+        }
+        Some(folder) => format!(
+            "stopped; --checkpoint {} --resume goes on from the last checkpoint that could be written",
+            folder.shown()
+        ),
+        None => "stopped; with --checkpoint DIR it could go on from here".to_owned(),
+    }
+}
