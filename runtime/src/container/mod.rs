@@ -5,7 +5,7 @@
 //! in full.
 //!
 //! The way through: a compiler hands over [`Code`]; [`Parts`] puts a state to it and writes the file; [`Container::read`]
-//! reads and checks any file, and runs nothing; [`open`] maps one, and gives its entries as
+//! reads and checks any file, and runs nothing; [`open`] maps one (or [`open_in_place`] finds it in memory), and gives its entries as
 //! [`Executable`](crate::Executable)s.
 //!
 //! Checksums show damage, not malice: who runs the code of a file trusts whoever wrote it. Hence `open` is `unsafe`.
@@ -23,6 +23,6 @@ pub use about::{About, DataRules, Training};
 pub use binary::{Record, records};
 pub use contents::{Contents, Functions, Piece, Processor, StoredSlot};
 pub use format::{Kind, Section};
-pub use open::{Loaded, open, open_with};
+pub use open::{Loaded, open, open_in_place, open_with};
 pub use read::{Check, Container};
 pub use write::{Code, MachineCode, Parts, Values};

@@ -1,12 +1,13 @@
-//! Opening a container: it is mapped, checked as a whole, and then used where it lies.
+//! Opening a container: it is mapped, or lies in memory already; it is checked as a whole, and then used where it lies.
 
+use std::any::Any;
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use memmap2::{Mmap, MmapOptions, MmapRaw};
+use memmap2::{MmapOptions, MmapRaw};
 
 use super::contents::{Contents, Functions, StoredSlot, wrong};
 use super::format::{Kind, Section};
@@ -67,35 +68,76 @@ pub unsafe fn open_with(path: impl AsRef<Path>, check: Check) -> Result<Loaded> 
     let path = path.as_ref();
     let (file, bytes) = open_regular(path).map_err(|e| Error::io("read", path, e))?;
     // SAFETY: promised by the caller.
-    unsafe { Opened::new(&file, bytes, check) }.and_then(Opened::load).map_err(|e| within(e, path))
+    unsafe { Opened::map(&file, bytes, check) }.and_then(Opened::load).map_err(|e| within(e, path))
 }
 
-/// A file that is mapped and checked.
+/// Opens a container that lies in memory already, for good: an executable with one in segments of its own finds it mapped by the
+/// system. Nothing is mapped, and nothing copied: code, constants, weights and prepared values are used where they lie.
+///
+/// # Errors
+/// Those of [`Container::of_bytes`]; code for other processors only; memory that begins where the alignment of the code does not
+/// let it. Nothing of the file has run then.
+///
+/// # Safety
+/// - The code keeps to what [`Executable::from_raw`] asks for, as for [`open`].
+/// - Until the process ends, all of `file` can be read, the sections of code can be executed, and nobody changes it.
+/// - What follows the last section of code (it begins with a page) can be written, too, by whoever changes the state, which is there:
+///   it is mapped privately. It is given away once: the same memory is not opened twice.
+/// - What `check` leaves out is as it was written.
+pub unsafe fn open_in_place(file: NonNull<[u8]>, check: Check) -> Result<Loaded> {
+    // SAFETY: promised by the caller.
+    unsafe { Opened::in_place(file, check) }.and_then(Opened::load)
+}
+
+/// A container in memory that is checked.
 struct Opened {
     container: Container,
-    /// The whole file, to be read and written, but not executed.
-    data: Arc<Data>,
-    /// The code that runs here.
+    /// The whole file, to be read; and from behind the code on, to be written.
+    file: Memory,
+    /// The piece of code that runs here.
     piece: usize,
-    code: Arc<Mmap>,
+    /// It, to be executed.
+    code: Memory,
+}
+
+/// Bytes that somebody owns.
+struct Memory {
+    begin: NonNull<u8>,
+    len: usize,
+    owner: Arc<dyn Any + Send + Sync>,
 }
 
 impl Opened {
     /// # Safety
     /// As for [`open_with`].
-    unsafe fn new(file: &File, bytes: u64, check: Check) -> Result<Opened> {
+    unsafe fn map(file: &File, bytes: u64, check: Check) -> Result<Opened> {
         // SAFETY: promised by the caller.
-        let data = unsafe { Data::map(file, bytes) }?;
-        if check == Check::All {
-            data.expect();
-        }
-        let container = Container::checked(data.bytes(), check)?;
+        let memory = unsafe { map_data(file, bytes, check) }?;
+        // SAFETY: nobody has a part of the map yet.
+        let container = Container::checked(unsafe { memory.bytes() }, check)?;
         let piece = container.contents().best_piece()?;
-        // There are as many sections of code as pieces.
-        let section = container.code().nth(piece).ok_or_else(|| wrong("it has no code for its piece"))?;
         // SAFETY: promised by the caller.
-        let code = unsafe { map_code(file, section) }?;
-        Ok(Opened { container, data: Arc::new(data), piece, code: Arc::new(code) })
+        let code = unsafe { map_code(file, section_of(&container, piece)?) }?;
+        Ok(Opened { container, file: memory, piece, code })
+    }
+
+    /// # Safety
+    /// As for [`open_in_place`].
+    unsafe fn in_place(file: NonNull<[u8]>, check: Check) -> Result<Opened> {
+        let memory = Memory { begin: file.cast(), len: file.len(), owner: Arc::new(()) };
+        // SAFETY: promised by the caller.
+        let container = Container::checked(unsafe { memory.bytes() }, check)?;
+        let piece = container.contents().best_piece()?;
+        let section = section_of(&container, piece)?;
+        let begin = memory.at(section.offset as usize);
+        if !(begin.addr().get() as u64).is_multiple_of(section.alignment) {
+            let alignment = section.alignment;
+            return Err(wrong(format!(
+                "it lies in memory where its code is not aligned to {alignment} bytes"
+            )));
+        }
+        let code = Memory { begin, len: section.bytes as usize, owner: memory.owner.clone() };
+        Ok(Opened { container, file: memory, piece, code })
     }
 
     /// Makes state and executables of it.
@@ -135,14 +177,14 @@ impl Opened {
         let Functions { entry, prepare } = piece.functions[at];
         let manifest = Manifest { cpu_features: piece.processor.features.clone(), ..manifest.clone() };
         let function = |at: usize| -> EntryFn {
-            let address = &raw const self.code[at];
+            let address = self.code.at(at).as_ptr();
             // SAFETY: the caller of `open` promises that a function with this signature was linked there.
-            unsafe { std::mem::transmute::<*const u8, EntryFn>(address) }
+            unsafe { std::mem::transmute::<*mut u8, EntryFn>(address) }
         };
         let (entry, prepare) = (function(entry), prepare.map(function));
-        // SAFETY: the code lives in the map that the last argument owns; that it keeps to the manifest, the caller of `open`
-        // promises.
-        unsafe { Executable::from_raw(entry, prepare, constants.clone(), manifest, self.code.clone()) }
+        let owner = self.code.owner.clone();
+        // SAFETY: the code lives as long as its owner; that it keeps to the manifest, the caller of `open` promises.
+        unsafe { Executable::from_raw(entry, prepare, constants.clone(), manifest, owner) }
     }
 
     /// The entry with its prepared values, if they were kept: they belong to this state.
@@ -167,46 +209,56 @@ impl Opened {
             return AlignedBytes::zeroed(0);
         };
         assert!(range.end as u64 <= section.bytes, "the manifest was checked against the sections");
-        let begin = self.data.begin(section.offset as usize + range.start);
-        // SAFETY: sections lie inside of the file, which the map has as a whole, and the range inside of the section; both
-        // begin at multiples of the alignment. The map is private and writable, and nobody else has this part.
-        Ok(unsafe { AlignedBytes::in_map(begin, range.len(), self.data.clone()) })
+        let begin = self.file.at(section.offset as usize + range.start);
+        // SAFETY: sections lie inside of the file, and the range inside of the section; both begin at multiples of the
+        // alignment. All that is behind the code is private and can be written, and nobody else has this part.
+        Ok(unsafe { AlignedBytes::in_map(begin, range.len(), self.file.owner.clone()) })
     }
 }
 
-/// A map of a file, private, to be read and written.
-struct Data(MmapRaw);
-
-impl Data {
+impl Memory {
     /// # Safety
-    /// Nobody changes the file or makes it shorter as long as the value lives.
-    unsafe fn map(file: &File, bytes: u64) -> Result<Data> {
-        let len = usize::try_from(bytes).map_err(|_| wrong("it is larger than memory can be"))?;
+    /// They can be read, and nobody writes any of them as long as the slice is used.
+    unsafe fn bytes(&self) -> &[u8] {
         // SAFETY: promised by the caller.
-        let map = unsafe { MmapOptions::new().len(len).map_copy(file) };
-        Ok(Data(MmapRaw::from(map.map_err(|e| refused("mapped", &e))?)))
+        unsafe { std::slice::from_raw_parts(self.begin.as_ptr(), self.len) }
     }
 
-    /// Tells the system that all of it is about to be read: one call costs less than a fault for every few pages.
-    fn expect(&self) {
-        // Where the system refuses, there are faults.
-        #[cfg(target_os = "linux")]
-        let _ = self.0.advise(memmap2::Advice::PopulateRead);
-    }
-
-    /// The file.
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: the map has so many bytes, which nobody changes: parts of it are given away when this borrow has ended.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr(), self.0.len()) }
-    }
-
-    /// The address of a byte of the file.
-    fn begin(&self, at: usize) -> NonNull<u8> {
-        assert!(at < self.0.len(), "inside of the file");
+    /// The address of one of them.
+    fn at(&self, at: usize) -> NonNull<u8> {
+        assert!(at < self.len, "inside of the memory");
         // SAFETY: the line above.
-        let address = unsafe { self.0.as_mut_ptr().add(at) };
-        NonNull::new(address).expect("a map begins behind address 0")
+        unsafe { self.begin.add(at) }
     }
+}
+
+/// The section of a piece of code.
+fn section_of(container: &Container, piece: usize) -> Result<&Section> {
+    container.code().nth(piece).ok_or_else(|| wrong("it has no code for its piece"))
+}
+
+/// Maps a file privately, to be read and written.
+///
+/// # Safety
+/// Nobody changes the file or makes it shorter as long as the memory lives.
+unsafe fn map_data(file: &File, bytes: u64, check: Check) -> Result<Memory> {
+    let len = usize::try_from(bytes).map_err(|_| wrong("it is larger than memory can be"))?;
+    // SAFETY: promised by the caller.
+    let map = unsafe { MmapOptions::new().len(len).map_copy(file) };
+    let map = MmapRaw::from(map.map_err(|e| refused("mapped", &e))?);
+    if check == Check::All {
+        expect(&map);
+    }
+    let begin = NonNull::new(map.as_mut_ptr()).ok_or_else(|| wrong("it is mapped to address 0"))?;
+    Ok(Memory { begin, len, owner: Arc::new(map) })
+}
+
+/// Tells the system that all of a map is about to be read: one call costs less than a fault for every few pages.
+#[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+fn expect(map: &MmapRaw) {
+    // Where the system refuses, there are faults.
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::PopulateRead);
 }
 
 /// Maps a section of code to be read and executed. What is compared with the checksum is the map that runs; while it could be
@@ -214,7 +266,7 @@ impl Data {
 ///
 /// # Safety
 /// As for [`open`].
-unsafe fn map_code(file: &File, section: &Section) -> Result<Mmap> {
+unsafe fn map_code(file: &File, section: &Section) -> Result<Memory> {
     let mut options = MmapOptions::new();
     options.offset(section.offset).len(section.bytes as usize);
     // SAFETY: promised by the caller.
@@ -222,10 +274,12 @@ unsafe fn map_code(file: &File, section: &Section) -> Result<Mmap> {
     if crc32fast::hash(&map) != section.checksum {
         return Err(wrong("its code changes while it is read"));
     }
-    map.make_exec().map_err(|e| {
+    let map = map.make_exec().map_err(|e| {
         refused("executed", &e)
             .and("a file system that is mounted `noexec` forbids it: copy it to another one")
-    })
+    })?;
+    let begin = NonNull::new(map.as_ptr().cast_mut()).ok_or_else(|| wrong("it is mapped to address 0"))?;
+    Ok(Memory { begin, len: map.len(), owner: Arc::new(map) })
 }
 
 fn refused(what: &str, error: &std::io::Error) -> Error {

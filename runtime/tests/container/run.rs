@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::folder;
 use crate::common::container::{PREPARED, code, code_for_both, here, runs_here, sample, state};
-use brolga_runtime::container::{Check, Container, Contents, Loaded, Parts, Values, open, open_with};
+use brolga_runtime::container::{Check, Container, Contents, Kind, Loaded, Parts, Values, open, open_with};
 use brolga_runtime::*;
 
 /// Opens a container that the tests have written.
@@ -266,4 +266,69 @@ fn pages_are_written_or_executed() {
     let rights: Vec<&str> = own.filter_map(|line| line.split_whitespace().nth(1)).collect();
     assert_eq!(rights.iter().filter(|rights| rights.contains('x')).collect::<Vec<_>>(), [&"r-xp"], "{maps}");
     assert!(rights.len() >= 2 && rights.iter().all(|rights| rights.ends_with('p')), "{rights:?}");
+}
+
+/// A container that lies in memory, as the segments of an executable do: its code to be executed, what follows to be written.
+#[cfg(target_os = "linux")]
+mod in_place {
+    use std::ptr::NonNull;
+
+    use super::*;
+    use brolga_runtime::container::open_in_place;
+
+    /// Bytes in memory of their own that is never given back, with the code of a container made executable; `shift` bytes behind
+    /// the beginning of a page.
+    fn mapped(bytes: &[u8], shift: usize) -> NonNull<[u8]> {
+        let container = Container::of_bytes(bytes);
+        // SAFETY: new memory of this size, whose pages get other rights one after the other.
+        unsafe {
+            let (rights, kind) =
+                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            let begin = libc::mmap(std::ptr::null_mut(), bytes.len() + shift, rights, kind, -1, 0);
+            assert_ne!(begin, libc::MAP_FAILED);
+            let begin: *mut u8 = begin.cast::<u8>().add(shift);
+            begin.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            let sections = container.iter().flat_map(Container::sections);
+            for section in sections.filter(|section| section.kind == Kind::Code && shift == 0) {
+                let code = begin.add(section.offset as usize);
+                let rights = libc::PROT_READ | libc::PROT_EXEC;
+                assert_eq!(libc::mprotect(code.cast(), section.bytes as usize, rights), 0);
+            }
+            NonNull::slice_from_raw_parts(NonNull::new(begin).unwrap(), bytes.len())
+        }
+    }
+
+    #[test]
+    fn what_lies_in_memory_is_opened_there() {
+        if !runs_here() {
+            return;
+        }
+        let file = mapped(&sample(), 0);
+        // SAFETY: the code keeps to its manifest; the memory is as it is asked for.
+        let mut loaded = unsafe { open_in_place(file, Check::All).unwrap() };
+        let within = |tensor: &Tensor| {
+            let begin = file.cast::<u8>().addr().get();
+            (begin..begin + file.len()).contains(&tensor.bytes().as_ptr().addr())
+        };
+        assert!(within(loaded.state.get("w").unwrap()), "nothing is copied");
+        assert_eq!(infer(&loaded.executables[0], &loaded.state), 51_012);
+        train(&loaded.executables[1].clone(), &mut loaded.state, 2);
+        assert_eq!((w(&loaded.state), infer(&loaded.executables[0], &loaded.state)), (9, 5 + 9 + 1000 + 900));
+    }
+
+    #[test]
+    fn what_is_wrong_in_memory_is_refused() {
+        let whole = sample();
+        let refused = |bytes: &[u8], shift: usize| {
+            // SAFETY: as above; nothing runs.
+            unsafe { open_in_place(mapped(bytes, shift), Check::Code).unwrap_err().to_string() }
+        };
+        assert!(refused(&whole[..whole.len() - 1], 0).contains("cut short"));
+        let mut damaged = whole.clone();
+        damaged[4096] ^= 1;
+        assert!(refused(&damaged, 0).contains("the checksum of its code"));
+        if runs_here() {
+            assert!(refused(&whole, 64).contains("its code is not aligned to 4096 bytes"));
+        }
+    }
 }
