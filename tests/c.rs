@@ -88,9 +88,32 @@ fn compile(at: &Path, main: &str, line: &str) {
     shell(at, &format!("cc -std=c99 -Wall -Wextra -Wpedantic -Werror main.c {line} -o main"));
 }
 
-/// What a line for the shell prints, which must succeed.
-fn shell(at: &Path, line: &str) -> Vec<u8> {
-    let output = Command::new("sh").args(["-c", line]).current_dir(at).output().unwrap();
+/// What the C compiler takes for programs that watch what they read and write.
+pub const SANITIZERS: &str = "-g -fsanitize=address,undefined -fno-sanitize-recover=all";
+
+/// What stands before a program that Valgrind watches.
+pub const VALGRIND: &str = "valgrind --quiet --error-exitcode=9 --leak-check=full ";
+
+/// What the command is told for programs that Valgrind watches, which does not know AVX-512.
+pub fn for_valgrind() -> &'static str {
+    if cfg!(target_arch = "x86_64") { "--target-cpu x86-64-v3" } else { "--target-cpu portable" }
+}
+
+/// Whether a tool is there; says so where it is not.
+pub fn has(line: &str) -> bool {
+    let there = Command::new("sh").args(["-c", line]).output().is_ok_and(|output| output.status.success());
+    if !there {
+        println!("skipped: not here: {line}");
+    }
+    there
+}
+
+/// What a line for the shell prints, which must succeed and may call the command.
+pub fn shell(at: &Path, line: &str) -> Vec<u8> {
+    let own = Path::new(env!("CARGO_BIN_EXE_brolga")).parent().unwrap().to_path_buf();
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths([own].into_iter().chain(std::env::split_paths(&others))).unwrap();
+    let output = Command::new("sh").args(["-c", line]).current_dir(at).env("PATH", path).output().unwrap();
     assert!(
         output.status.success(),
         "{line}: {}\n{}",
@@ -108,6 +131,7 @@ fn a_c_program_trains_to_the_bits_of_the_command() {
     write_batch(at, 8);
     good(at, "build net.ron --entry init,infer,train --dim train.batch=8 --dim infer.batch=1 -o net.o");
     compile(at, TRAIN, "net.o");
+    assert!(!shell(at, "readelf -SW net.o").windows(6).any(|name| name == b"_array"), "constructors");
     assert!(shell(at, "nm -u net.o").is_empty(), "undefined symbols");
     let step = |arguments: &str, to: &str| {
         good(at, &format!("step net.ron --inputs batch.npz --save {to} {arguments}"));
@@ -120,6 +144,13 @@ fn a_c_program_trains_to_the_bits_of_the_command() {
     assert!(shell(at, "./main 2 3.st") == five, "two updates of what the command has saved");
     std::fs::write(at.join("c.st"), shell(at, "./main 3")).unwrap();
     assert!(step("--weights c.st --steps 2", "again.st") == five, "two updates of what C has saved");
+    // A program that Valgrind watches gives the same.
+    if has("valgrind --version") {
+        let sizes = "--dim train.batch=8 --dim infer.batch=1";
+        good(at, &format!("build net.ron --entry init,infer,train {sizes} -o net.o {}", for_valgrind()));
+        compile(at, TRAIN, "-g net.o");
+        assert!(shell(at, &format!("{VALGRIND}./main 2 3.st")) == five, "under Valgrind");
+    }
 }
 
 #[test]
@@ -140,6 +171,14 @@ fn weights_in_a_library_answer_with_the_bits_of_the_command() {
         at,
         "build net.ron --dim batch=1 --weights w.st --target aarch64-unknown-linux-gnu --symbol net -o far.o",
     );
+    if cfg!(target_os = "linux") {
+        let shared = at.join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        good(at, "build net.ron --dim batch=1 --weights w.st --emit lib -o shared/libnet.so");
+        compile(&shared, INFER, "-L. -lnet -Wl,-rpath,'$ORIGIN'");
+        let twice = shell(&shared, "./main < ../x && strip libnet.so && ./main < ../x");
+        assert!(twice == expected.bytes().repeat(2), "shared");
+    }
     if Command::new("pkg-config").arg("--version").output().is_err() {
         println!("skipped: there is no `pkg-config`");
         return;

@@ -6,6 +6,7 @@ mod batch;
 mod bf16;
 mod broken;
 mod c;
+mod c_examples;
 mod cli;
 mod common;
 mod containers;
