@@ -139,8 +139,15 @@ pub fn compiler(folder: &Path, name: &str, arguments: &[&str]) -> Option<Output>
 
 /// What a program prints that reads this.
 pub fn printed(folder: &Path, stdin: &[u8]) -> Vec<u8> {
+    printed_by(&[], folder, stdin)
+}
+
+/// The same, run by another program.
+fn printed_by(runner: &[&str], folder: &Path, stdin: &[u8]) -> Vec<u8> {
     std::fs::write(folder.join("in"), stdin).unwrap();
-    let output = Command::new(folder.join("main"))
+    let words: Vec<&str> = runner.iter().copied().chain(["./main"]).collect();
+    let output = Command::new(words[0])
+        .args(&words[1..])
         .stdin(std::fs::File::open(folder.join("in")).unwrap())
         // Programs of tests end without giving memory back.
         .env("ASAN_OPTIONS", "detect_leaks=0")
@@ -170,7 +177,19 @@ pub fn sanitizes() -> bool {
     })
 }
 
-/// What a C program with an object prints, compiled as C, as C++, and with sanitizers where there are any.
+/// A program that watches what others read and write.
+const VALGRIND: [&str; 4] = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full"];
+
+/// Whether a program with an object can be watched: Valgrind is there, which does not know AVX-512.
+fn is_watched(object: &Object) -> bool {
+    static THERE: OnceLock<bool> = OnceLock::new();
+    let there = || compiler(Path::new("."), VALGRIND[0], &["--version"]).is_some();
+    let known = object.manifests[0].cpu_features.iter().all(|feature| !feature.starts_with("avx512"));
+    known && *THERE.get_or_init(there)
+}
+
+/// What a C program with an object prints, compiled as C, as C++, and with sanitizers where there are any; as C it is watched by
+/// Valgrind, too.
 pub fn linked(main: &str, object: &Object, libraries: &[&str], stdin: &[u8]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
@@ -188,6 +207,9 @@ pub fn linked(main: &str, object: &Object, libraries: &[&str], stdin: &[u8]) -> 
         let Some(output) = compiler(at, name, &arguments) else { continue };
         assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), object.header);
         all.push(printed(at, stdin));
+        if more == WAYS[0].2 && is_watched(object) {
+            all.push(printed_by(&VALGRIND, at, stdin));
+        }
     }
     assert!(!all.is_empty(), "the C compiler `cc` is needed, which links Rust too");
     assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "ways to compile differ");
