@@ -3,6 +3,8 @@
 //! Whoever puts a container into the program (`../src/elf.rs`) has it mapped behind everything else, writes into [`LOCATOR`] where
 //! that is, and takes the places of the notes in the table of segments.
 
+use std::ptr::NonNull;
+
 /// See `MAGIC` in `../src/elf.rs`, which looks for it.
 #[repr(C)]
 struct Locator {
@@ -46,7 +48,7 @@ static ROOM_16: Aligned16 = Aligned16(Note::EMPTY);
 static ROOM_32: Aligned32 = Aligned32(Note::EMPTY);
 
 /// The container; nothing in a launcher that has none yet.
-pub fn container() -> Option<&'static [u8]> {
+pub fn container() -> Option<NonNull<[u8]>> {
     let locator = &raw const LOCATOR;
     // Written when the program was linked already, so the compiler must not know what stands here.
     // SAFETY: the locator is a static.
@@ -56,8 +58,7 @@ pub fn container() -> Option<&'static [u8]> {
     if bytes == 0 {
         return None;
     }
-    let begin = std::ptr::with_exposed_provenance(locator.expose_provenance().wrapping_add_signed(distance));
-    // SAFETY: who wrote the locator has put so many bytes there, in segments that are mapped as long as the program runs, and that
-    // nobody can write.
-    Some(unsafe { std::slice::from_raw_parts(begin, bytes) })
+    let begin = locator.expose_provenance().wrapping_add_signed(distance);
+    let begin = NonNull::new(std::ptr::with_exposed_provenance_mut(begin))?;
+    Some(NonNull::slice_from_raw_parts(begin, bytes))
 }

@@ -1,11 +1,11 @@
 //! The ELF file of a launcher with a container in it.
 //!
-//! A container is laid out in pages: what is only read (header, table, manifest), code, and what is only read again (constants,
+//! A container is laid out in pages: what is only read (header, table, manifest), code, and what whoever trains writes (constants,
 //! weights, prepared values). It goes behind everything that the launcher has in memory, as it is, in a segment for each of these
 //! parts:
 //!
 //! ```text
-//! launcher | zeros to a page | container: .brolga (R), .brolga.code (R X), .brolga.data (R) | names | table of sections
+//! launcher | zeros to a page | container: .brolga (R), .brolga.code (R X), .brolga.data (R W) | names | table of sections
 //! ```
 //!
 //! So the kernel maps it with the program, and what the program sees is one piece of memory. Segments need rows in the table of
@@ -32,10 +32,12 @@ const SECTION_BYTES: usize = 64;
 const LOAD: u32 = 1;
 const NOTE: u32 = 4;
 const READ: u32 = 4;
+const WRITE: u32 = 2;
 const EXECUTE: u32 = 1;
 
-/// Section headers: program data; in memory; executable.
+/// Of the table of sections: data of the program, which is in memory, may be written, may be executed.
 const PROGRAM_DATA: u32 = 1;
+const WRITABLE: u64 = 1;
 const ALLOCATED: u64 = 2;
 const EXECUTABLE: u64 = 4;
 
@@ -60,7 +62,9 @@ struct Segment {
 struct Part {
     begin: u64,
     end: u64,
-    executable: bool,
+    /// The section that holds it.
+    name: &'static str,
+    flags: u32,
 }
 
 /// The executable that carries a container: its bytes.
@@ -84,7 +88,7 @@ pub fn embed(launcher: &[u8], container: &[u8]) -> Result<Vec<u8>> {
     let (base, begin) = (base.next_multiple_of(pages), (elf.end() as u64).next_multiple_of(pages));
     let segment = |part: &Part| Segment {
         kind: LOAD,
-        flags: if part.executable { READ | EXECUTE } else { READ },
+        flags: part.flags,
         offset: begin + part.begin,
         address: base + part.begin,
         physical: base + part.begin,
@@ -105,7 +109,7 @@ pub fn embed(launcher: &[u8], container: &[u8]) -> Result<Vec<u8>> {
     put(&mut bytes, locator.offset + MAGIC.len() + 8, &(container.len() as u64).to_le_bytes());
     bytes.resize(begin as usize, 0);
     bytes.extend(container);
-    elf.append_sections(&mut bytes, &segments)?;
+    elf.append_sections(&mut bytes, &parts, &segments)?;
     Ok(bytes)
 }
 
@@ -128,8 +132,14 @@ fn parts(sections: &[Section], bytes: u64) -> Vec<Part> {
     let is_code = |section: &&Section| section.kind == Kind::Code;
     let code = sections.iter().find(is_code).map_or(bytes, |section| section.offset);
     let behind = sections.iter().find(|section| section.kind > Kind::Code).map_or(bytes, |s| s.offset);
-    let part = |begin, end, executable| Part { begin, end, executable };
-    let all = [part(0, code, false), part(code, behind, true), part(behind, bytes, false)];
+    let part = |begin, end, name, flags| Part { begin, end, name, flags };
+    let [head, own_code, data] = SECTIONS;
+    // Mapped privately: what is written is copied, and the file stays as it is.
+    let all = [
+        part(0, code, head, READ),
+        part(code, behind, own_code, READ | EXECUTE),
+        part(behind, bytes, data, READ | WRITE),
+    ];
     all.into_iter().filter(|part| part.begin < part.end).collect()
 }
 
@@ -244,17 +254,18 @@ impl<'a> Elf<'a> {
         found.ok_or_else(|| wrong("it has no place that says where its container is"))
     }
 
-    /// Puts the table of sections behind the program, with one for each of these segments, and their names.
-    fn append_sections(&self, bytes: &mut Vec<u8>, segments: &[Segment]) -> Result<()> {
+    /// Puts the table of sections behind the program, with one for each part in its segment, and their names.
+    fn append_sections(&self, bytes: &mut Vec<u8>, parts: &[Part], segments: &[Segment]) -> Result<()> {
         let table = self.section_count * SECTION_BYTES;
         let mut rows = self.bytes[self.sections_at..][..table].to_vec();
         let mut names = self.names()?.to_vec();
-        for (segment, name) in segments.iter().zip(section_names(segments)) {
-            let executable = if segment.flags & EXECUTE != 0 { EXECUTABLE } else { 0 };
+        for (Part { name, flags, .. }, segment) in parts.iter().zip(segments) {
+            let may = |flag, as_section| if flags & flag != 0 { as_section } else { 0 };
+            let flags = ALLOCATED | may(WRITE, WRITABLE) | may(EXECUTE, EXECUTABLE);
             let at = u32::try_from(names.len()).map_err(|_| wrong("it has too many names"))?;
             names.extend(name.bytes().chain([0]));
             rows.extend(at.to_le_bytes().into_iter().chain(PROGRAM_DATA.to_le_bytes()));
-            let place = [ALLOCATED | executable, segment.address, segment.offset, segment.file_bytes];
+            let place = [flags, segment.address, segment.offset, segment.file_bytes];
             // No link to other sections; no rows of a size.
             let rest = [0, segment.alignment, 0];
             rows.extend(place.into_iter().chain(rest).flat_map(u64::to_le_bytes));
@@ -271,16 +282,6 @@ impl<'a> Elf<'a> {
         bytes.extend(rows);
         Ok(())
     }
-}
-
-/// The names of the sections for these segments.
-fn section_names(segments: &[Segment]) -> Vec<&'static str> {
-    let name = |(at, segment): (usize, &Segment)| match segment.flags & EXECUTE != 0 {
-        true => SECTIONS[1],
-        false if at == 0 => SECTIONS[0],
-        false => SECTIONS[2],
-    };
-    segments.iter().enumerate().map(name).collect()
 }
 
 impl Segment {
