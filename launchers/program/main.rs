@@ -95,13 +95,14 @@ fn call(mut model: Loaded, words: &[&str]) -> Result<()> {
         return Err(wrong("this program has no weights: give them with --weights"));
     }
     let executable = model.entry(options.entry)?.clone();
-    let given = options.inputs.map(read_tensors).transpose()?.unwrap_or_default();
+    let mut given = options.inputs.map(read_tensors).transpose()?.unwrap_or_default();
     let mut inputs = Vec::new();
     for input in &executable.manifest().inputs {
-        let found = given.iter().find(|(name, _)| *name == input.name).map(|(_, tensor)| tensor);
-        let ty = type_name(input.dtype, &input.dims);
-        let tensor = found.ok_or_else(|| wrong(&format!("`{}` is missing in --inputs: {ty}", input.name)))?;
-        inputs.push((input.name.as_str(), tensor.for_input(input.dtype, &input.dims)?));
+        let at = given.iter().position(|(name, _)| *name == input.name).ok_or_else(|| {
+            let ty = type_name(input.dtype, &input.dims);
+            wrong(&format!("`{}` is missing in --inputs: {ty}", input.name))
+        })?;
+        inputs.push((input.name.as_str(), given.swap_remove(at).1.for_input(input.dtype, &input.dims)?));
     }
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
     let mut instance = Instance::bind(executable.clone(), &model.state, &threads)?;
