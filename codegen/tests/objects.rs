@@ -1,5 +1,6 @@
 //! Objects linked into C programs, and their headers.
 
+use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -145,7 +146,8 @@ pub fn printed(folder: &Path, stdin: &[u8]) -> Vec<u8> {
 /// The same, run by another program.
 fn printed_by(runner: &[&str], folder: &Path, stdin: &[u8]) -> Vec<u8> {
     std::fs::write(folder.join("in"), stdin).unwrap();
-    let words: Vec<&str> = runner.iter().copied().chain(["./main"]).collect();
+    let main = folder.join("main");
+    let words: Vec<&OsStr> = runner.iter().map(OsStr::new).chain([main.as_os_str()]).collect();
     let output = Command::new(words[0])
         .args(&words[1..])
         .stdin(std::fs::File::open(folder.join("in")).unwrap())
