@@ -1,5 +1,6 @@
 //! Containers: entry points, compiled into a file that the runtime opens without a compiler.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -109,9 +110,10 @@ impl Model {
             Some(_) if training.is_empty() => Values::Weights,
             Some(_) => Values::All,
         };
+        let answers = training.is_empty();
         let state = match weights {
-            Some(weights) => weights.try_clone()?,
-            None => self.empty_state()?,
+            Some(weights) => needed(weights, &code.entries, answers)?,
+            None => needed(&self.empty_state()?, &code.entries, answers)?,
         };
         let keep = weights.is_some() && prepared.unwrap_or(training.is_empty());
         let prepared = if keep { prepare(&lowered, &code.entries, &state, values)? } else { Vec::new() };
@@ -233,6 +235,21 @@ impl Model {
         let version = ("brolga".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         dims.chain([version, ("model".to_owned(), self.name().to_owned())]).collect()
     }
+}
+
+/// The state that a container has: all of it where something trains; else what its entries use, and what files of weights have.
+/// Whoever opens it needs no memory for an optimiser then.
+fn needed(state: &State, entries: &[Manifest], answers: bool) -> Result<State> {
+    let used: HashSet<&str> =
+        entries.iter().flat_map(|manifest| &manifest.state).map(|slot| slot.name.as_str()).collect();
+    let mut needed = State::new();
+    needed.set_record(state.record().clone());
+    for slot in state.slots() {
+        if !answers || slot.kind().is_saved() || used.contains(slot.name()) {
+            needed.insert(slot.name(), slot.kind(), slot.tensor().try_clone()?)?;
+        }
+    }
+    Ok(needed)
 }
 
 /// For each entry what it prepares from a state, of which a container keeps these values. It is made here: code for all targets

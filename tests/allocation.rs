@@ -10,40 +10,44 @@ use brolga::codegen::{self, compile_checked};
 use brolga::ir::Graph;
 use brolga::ir::program::Program;
 use brolga::models::data;
+use brolga::runtime::container::open;
 use brolga::runtime::{
     DType, Executable, Field, Flow, Instance, Options, Programs, Progress, Step, TensorMut, TensorRef,
     byte_len, train,
 };
 use brolga::{CompileOptions, Compiler, Model, Settings, State, Tensor, Threads, compile, random_inputs};
 
-/// Counts the calls of the allocator by all threads.
+/// Counts the calls of the allocator by all threads, and bytes.
 struct Counting;
 
 static CALLS: AtomicUsize = AtomicUsize::new(0);
+/// Bytes that are in use; it wraps around.
+static BYTES: AtomicUsize = AtomicUsize::new(0);
 
-fn count() {
+fn count(more: usize, less: usize) {
     CALLS.fetch_add(1, Ordering::SeqCst);
+    BYTES.fetch_add(more.wrapping_sub(less), Ordering::SeqCst);
 }
 
 // SAFETY: passes everything on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size(), 0);
         // SAFETY: promised by the caller.
         unsafe { System.alloc(layout) }
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size(), 0);
         // SAFETY: promised by the caller.
         unsafe { System.alloc_zeroed(layout) }
     }
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size, layout.size());
         // SAFETY: promised by the caller.
         unsafe { System.realloc(pointer, layout, size) }
     }
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
+        count(0, layout.size());
         // SAFETY: promised by the caller.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -143,6 +147,9 @@ fn main() {
     let programs = Programs { train: model.compile("train").unwrap(), formulas: None, evaluation: None };
     for threads in &pools {
         training_allocates_nothing_between_steps(&programs, &state, threads);
+    }
+    for prepared in [true, false] {
+        a_shared_container_takes_arenas_alone(prepared);
     }
     println!("no allocation by compiled code that runs, with 1, 2 and 5 threads");
 }
@@ -252,6 +259,49 @@ fn shared_instances_allocate_nothing_together(
         barrier.wait();
         assert_eq!(calls, 0, "shared instances at the same time, with {threads:?}");
     });
+}
+
+/// What opening takes for names and types, and an instance beside its arena for tables, in bytes.
+const TABLES: usize = 4096;
+
+/// Where a container is used that many instances share: opening it copies nothing, the first instance prepares at most once, and
+/// each of the others takes an arena. Weights and prepared values are larger than all tables, so a copy would be seen.
+fn a_shared_container_takes_arenas_alone(kept: bool) {
+    let model = Model::load("lenet5", &Settings::default().dim("batch", 1)).unwrap();
+    let weights = model.initial_state(1).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.brolga");
+    let entries = [("infer", &[][..])];
+    let made = model.container(&entries, Some(&weights), Some(kept), &[codegen::Options::default()]);
+    made.unwrap().write(&path).unwrap();
+    let own = |more: usize, before: usize| BYTES.load(Ordering::SeqCst).wrapping_sub(before) <= more;
+    let maps = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        maps.lines().filter(|line| line.contains("net.brolga")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = BYTES.load(Ordering::SeqCst);
+    // SAFETY: the code has just been compiled; nobody changes the file.
+    let loaded = unsafe { open(&path).unwrap() };
+    assert!(own(8 * TABLES, before), "opening copies nothing");
+    let manifest = loaded.entry("infer").unwrap().manifest();
+    let prepared = manifest.prepared_bytes;
+    assert!(weights.bytes() > 16 * TABLES && prepared > 16 * TABLES, "{} {prepared}", weights.bytes());
+    let arena = manifest.arena_bytes + manifest.local_bytes;
+    let before = BYTES.load(Ordering::SeqCst);
+    let first = loaded.instance("infer", &Threads::serial()).unwrap();
+    let made = if kept { 0 } else { prepared };
+    assert!(own(made + arena + TABLES, before), "prepared values are made once, or never");
+    let (before, mapped) = (BYTES.load(Ordering::SeqCst), maps());
+    let mut instances: Vec<Instance> = (0..8).map(|_| first.share().unwrap()).collect();
+    let inputs = random_inputs(&manifest.inputs).unwrap();
+    let views: Vec<TensorRef<'_>> = inputs.iter().map(Tensor::view).collect();
+    let mut outputs = results(first.executable());
+    let mut targets: Vec<TensorMut<'_>> = outputs.iter_mut().map(Tensor::view_mut).collect();
+    for instance in &mut instances {
+        instance.run_shared(&loaded.state, &views, &mut targets).unwrap();
+    }
+    assert!(own(8 * (arena + TABLES), before), "instances take arenas");
+    assert_eq!(maps(), mapped, "nothing more of the file is mapped");
 }
 
 /// Notes the number of calls at each step.

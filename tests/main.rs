@@ -42,6 +42,7 @@ mod safe;
 mod schedules;
 mod schema;
 mod sets;
+mod sharing;
 mod short_memory;
 mod snapshots;
 mod spread;

@@ -194,38 +194,36 @@ impl Instance {
         state: &mut State,
         inputs: &[(&str, &Tensor)],
     ) -> Result<Vec<(String, Tensor)>> {
+        self.named(inputs, |own, inputs, outputs| own.run(state, inputs, outputs))
+    }
+
+    /// [`run_named`](Instance::run_named) for an entry point that updates no state, as [`run_shared`](Instance::run_shared).
+    ///
+    /// # Errors
+    /// Those of [`run_named`](Instance::run_named), and an entry point that updates state.
+    pub fn run_named_shared(
+        &mut self,
+        state: &State,
+        inputs: &[(&str, &Tensor)],
+    ) -> Result<Vec<(String, Tensor)>> {
+        self.named(inputs, |own, inputs, outputs| own.run_shared(state, inputs, outputs))
+    }
+
+    /// Runs with the inputs in the manifest's order; the outputs by their names.
+    fn named(
+        &mut self,
+        inputs: &[(&str, &Tensor)],
+        run: impl FnOnce(&mut Instance, &[TensorRef<'_>], &mut [TensorMut<'_>]) -> Result<()>,
+    ) -> Result<Vec<(String, Tensor)>> {
         let executable = self.executable.clone();
         let manifest = executable.manifest();
-        let known: HashSet<&str> = manifest.inputs.iter().map(|input| input.name.as_str()).collect();
-        let mut given = HashMap::new();
-        for (name, tensor) in inputs {
-            if !known.contains(name) {
-                let hint = nearest_hint(name, manifest.inputs.iter().map(|input| input.name.as_str()));
-                let message = format!("`{}` has no input `{name}`{hint}", manifest.entry);
-                return Err(Error::new(ErrorKind::Name, message));
-            }
-            if given.insert(*name, *tensor).is_some() {
-                return Err(Error::new(ErrorKind::Name, format!("input `{name}` is given twice")));
-            }
-        }
-        let mut views = Vec::with_capacity(manifest.inputs.len());
-        for input in &manifest.inputs {
-            let Some(tensor) = given.get(input.name.as_str()) else {
-                let expected = type_name(input.dtype, &input.dims);
-                let message = format!(
-                    "`{}` needs an input `{}`: {expected}; none was given",
-                    manifest.entry, input.name
-                );
-                return Err(Error::new(ErrorKind::Name, message));
-            };
-            views.push(tensor.view());
-        }
+        let views = in_order(manifest, inputs)?;
         let mut outputs = Vec::with_capacity(manifest.outputs.len());
         for output in &manifest.outputs {
             outputs.push((output.name.clone(), Tensor::zeros(output.dtype, &output.dims)?));
         }
         let mut targets: Vec<TensorMut<'_>> = outputs.iter_mut().map(|(_, t)| t.view_mut()).collect();
-        self.run(state, &views, &mut targets)?;
+        run(self, &views, &mut targets)?;
         drop(targets);
         Ok(outputs)
     }
@@ -429,6 +427,31 @@ impl Writable for Tensor {
     fn writable(&mut self) -> TensorMut<'_> {
         self.view_mut()
     }
+}
+
+/// Inputs that are given by name, in the manifest's order.
+fn in_order<'a>(manifest: &Manifest, inputs: &[(&str, &'a Tensor)]) -> Result<Vec<TensorRef<'a>>> {
+    let known: HashSet<&str> = manifest.inputs.iter().map(|input| input.name.as_str()).collect();
+    let mut given = HashMap::new();
+    for (name, tensor) in inputs {
+        if !known.contains(name) {
+            let hint = nearest_hint(name, manifest.inputs.iter().map(|input| input.name.as_str()));
+            let message = format!("`{}` has no input `{name}`{hint}", manifest.entry);
+            return Err(Error::new(ErrorKind::Name, message));
+        }
+        if given.insert(*name, *tensor).is_some() {
+            return Err(Error::new(ErrorKind::Name, format!("input `{name}` is given twice")));
+        }
+    }
+    let view = |input: &Input| {
+        given.get(input.name.as_str()).map(|tensor| tensor.view()).ok_or_else(|| {
+            let expected = type_name(input.dtype, &input.dims);
+            let message =
+                format!("`{}` needs an input `{}`: {expected}; none was given", manifest.entry, input.name);
+            Error::new(ErrorKind::Name, message)
+        })
+    };
+    manifest.inputs.iter().map(view).collect()
 }
 
 /// Memory for the values that an entry prepares.

@@ -38,6 +38,17 @@ impl Loaded {
         })
     }
 
+    /// An instance of an entry, bound to the [`state`](Loaded::state), with everything prepared: others that
+    /// [`share`](Instance::share) its prepared values take an arena each, and run on threads of their own.
+    ///
+    /// # Errors
+    /// There is no such entry; too little memory.
+    pub fn instance(&self, name: &str, threads: &Threads) -> Result<Instance> {
+        let mut instance = Instance::bind(self.entry(name)?.clone(), &self.state, threads)?;
+        instance.prepared(&self.state)?;
+        Ok(instance)
+    }
+
     /// The first entry of this name that was compiled for these sizes, whatever the others are: `[("batch", 1)]`. Nothing
     /// where there is none.
     pub fn entry_for(&self, name: &str, sizes: &[(&str, usize)]) -> Option<&Arc<Executable>> {
