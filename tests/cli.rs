@@ -247,7 +247,7 @@ fn wrong_files_are_named() {
     assert!(errors.contains("label") && errors.contains("0 to 9"), "{errors}");
     write_tensors(at.join("half.npz"), &[("image", image.view())]).unwrap();
     assert!(bad(at, "step lenet5 --inputs half.npz").contains("`label`"));
-    assert!(bad(at, "build lenet5 -o lenet5.o --emit exe").contains("not available yet"));
+    assert!(bad(at, "build lenet5 -o lenet5.o --emit exe").contains("take the ending away"));
 }
 
 #[test]

@@ -135,7 +135,8 @@ mod command {
                 .contains("--emit container")
         );
         assert!(bad(at, "build lenet5 --emit container -o n.brolga --symbol n").contains("--symbol"));
-        good(at, "build lenet5 --entry infer,train --emit container -o train.brolga --dim train.batch=8");
+        assert!(bad(at, "build lenet5 -o n.brolga --launcher net.brolga").contains("--emit exe"));
+        good(at, "build lenet5 --entry infer,train -o train.brolga --dim train.batch=8");
         let loaded = opened(&at.join("train.brolga"));
         for entry in ["infer", "train", "train.eval", "init"] {
             assert!(loaded.entry(entry).is_ok(), "{entry}");

@@ -16,6 +16,7 @@ mod data;
 mod depth;
 mod documents;
 mod eval;
+mod executables;
 mod facade;
 mod files;
 mod following;

@@ -30,6 +30,8 @@ pub enum Written {
     Library,
     /// A container.
     Container,
+    /// A program that carries a container.
+    Executable,
     /// A shared library.
     SharedLibrary,
     /// The C header of an object or a library.
@@ -73,6 +75,7 @@ impl Written {
             Written::Object => "an object file is written",
             Written::Library => "a static library is written",
             Written::Container => "a compiled model is written",
+            Written::Executable => "a program is written",
             Written::SharedLibrary => "a shared library is written",
             Written::Header => "a C header is written",
             Written::PkgConfig => "a file for pkg-config is written",
@@ -91,6 +94,7 @@ impl Written {
             Written::Object => &["o", "obj"],
             Written::Library => &["a"],
             Written::Container => &["brolga"],
+            Written::Executable => &["", "exe"],
             Written::SharedLibrary => &["so"],
             Written::Header => &["h", "hpp"],
             Written::PkgConfig => &["pc"],
@@ -110,6 +114,7 @@ impl Written {
             Written::Object | Written::SharedLibrary => content == Content::Object,
             Written::Library => content == Content::Library,
             Written::Container => content == Content::Container,
+            Written::Executable => content == Content::Executable,
             Written::Header => content == Content::Header,
             Written::PkgConfig => content == Content::PkgConfig,
             Written::Mapped => content == Content::Mapped,
@@ -328,12 +333,14 @@ fn check_ending(option: &str, file: &Path, what: Written) -> Result<()> {
     let ending = file.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     let promised = ENDINGS.iter().find(|(_, endings)| endings.contains(&ending.as_str()));
     match promised {
-        Some((format, _)) if !what.endings().contains(&ending.as_str()) => Err(refused(format!(
-            "{option} `{}` says {format}, but {}: let the name end in .{}, or give --force",
-            file.shown(),
-            what.name(),
-            what.endings()[0]
-        ))),
+        Some((format, _)) if !what.endings().contains(&ending.as_str()) => {
+            let better = match what.endings()[0] {
+                "" => "take the ending away".to_owned(),
+                ending => format!("let the name end in .{ending}"),
+            };
+            let (file, what) = (file.shown(), what.name());
+            Err(refused(format!("{option} `{file}` says {format}, but {what}: {better}, or give --force")))
+        }
         _ => Ok(()),
     }
 }

@@ -1,6 +1,9 @@
 //! A compiled model as a program: the container that it carries is opened where the system has mapped it.
 
 mod place;
+#[cfg(target_env = "gnu")]
+#[allow(non_snake_case)]
+mod unwind;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,8 @@
 //! `brolga build`
 
 mod container;
+#[cfg(feature = "exe")]
+mod executable;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +20,7 @@ use super::report::bytes;
 use super::tune::tune;
 
 /// What is built.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Emit {
     /// An object file and a C header
     Obj,
@@ -26,7 +28,7 @@ pub enum Emit {
     Lib,
     /// A compiled model in one file, which the crate brolga-runtime opens
     Container,
-    /// A standalone executable (not available yet)
+    /// A program that needs Linux and its C library, and nothing else
     Exe,
 }
 
@@ -38,7 +40,8 @@ entry point. They share what they have in common. State and weights are loaded f
 
 A container holds code, and with --weights these, for programs in Rust that have no compiler. Its entry points are for single
 samples, and for batches too if --dim batch=N is given; those that train have the model's batch, and bring their evaluation and
-`init`, which draws weights by a seed. Each has the batch as the first axis.
+`init`, which draws weights by a seed. Each has the batch as the first axis. An executable is a container in a program: OUT --help
+says what it takes and gives.
 
 Examples:
   brolga build lenet5 --dim batch=1 -o lenet5.o                              (and lenet5.h)
@@ -48,19 +51,23 @@ Examples:
   brolga build lenet5 --dim batch=1 --emit lib -o liblenet5.so
   brolga build lenet5 --dim batch=1 --target-cpu x86-64-v3,x86-64-v4 -o lenet5.o
   brolga build lenet5 --dim batch=1 --target aarch64-unknown-linux-gnu -o lenet5.o
-  brolga build lenet5 --weights lenet5.safetensors --emit container -o lenet5.brolga")]
+  brolga build lenet5 --weights lenet5.safetensors -o lenet5.brolga          (a container)
+  brolga build lenet5 --weights lenet5.safetensors -o lenet5                 (an executable)")]
 pub struct BuildArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// The entry points, separated by commas, such as infer,train
     #[arg(id = "entry", long = "entry", value_name = "E", value_delimiter = ',', default_value = "infer")]
     pub entries: Vec<String>,
-    /// The object, library (libNAME.a, libNAME.so) or container; a header gets the same name with .h
+    /// The executable, object, library (libNAME.a, libNAME.so) or container; a header gets the same name with .h
     #[arg(short, long = "output", value_name = "OUT")]
     pub output: PathBuf,
-    /// What to build
-    #[arg(long, value_name = "KIND", default_value = "obj")]
-    pub emit: Emit,
+    /// What to build [default: exe where OUT has no ending, container where it ends in .brolga, else obj]
+    #[arg(long, value_name = "KIND")]
+    emit: Option<Emit>,
+    /// The program that carries the model in an executable [default: the one that comes along, for this machine]
+    #[arg(long, value_name = "FILE")]
+    pub launcher: Option<PathBuf>,
     /// The name of the model in C, which its functions begin with [default: the output's name without ending]
     #[arg(long, value_name = "NAME")]
     pub symbol: Option<String>,
@@ -76,7 +83,7 @@ pub struct BuildArgs {
     /// channel, separated by commas); may be repeated
     #[arg(long, value_name = "NAME=NUMBERS", value_parser = pair::<String>, requires = "weights")]
     pub fitted: Vec<(String, String)>,
-    /// Whether a container holds values that are prepared from the weights, too, so that its first answer comes at once: weights
+    /// Whether a container or executable holds values that are prepared from the weights, too, so that its first answer comes at once: weights
     /// in the order in which code reads them, which may be larger [default: true with weights, unless something trains]
     #[arg(long, value_name = "true|false", requires = "weights")]
     pub prepared: Option<bool>,
@@ -89,6 +96,34 @@ pub struct BuildArgs {
 }
 
 impl BuildArgs {
+    /// What is built: what is asked for, or what the output's ending says.
+    fn kind(&self) -> Emit {
+        let ending = self.output.extension();
+        let told = || match ending {
+            None => Emit::Exe,
+            Some(ending) if ending.eq_ignore_ascii_case("brolga") => Emit::Container,
+            Some(_) => Emit::Obj,
+        };
+        self.emit.unwrap_or_else(told)
+    }
+
+    /// Refuses options that what is built does not take.
+    fn check_options(&self) -> Result<()> {
+        let (kind, opened) = (self.kind(), matches!(self.kind(), Emit::Container | Emit::Exe));
+        let why = if self.prepared.is_some() && !opened {
+            "--prepared is for containers and executables: add --emit container or exe"
+        } else if self.launcher.is_some() && kind != Emit::Exe {
+            "--launcher is for executables: add --emit exe"
+        } else if self.mapped.is_some() && opened {
+            "--mapped is for obj and lib: what else is built is mapped with its weights"
+        } else if self.symbol.is_some() && opened {
+            "--symbol names functions in C, which only obj and lib have"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Name(why.into()))
+    }
+
     /// What the object is made for.
     fn targets(&self) -> Result<Vec<Options>> {
         Ok(self.machine.target.cpus()?.into_iter().map(|cpu| self.triple.options(cpu)).collect())
@@ -96,18 +131,15 @@ impl BuildArgs {
 }
 
 pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode> {
-    if args.prepared.is_some() && args.emit != Emit::Container {
-        return Err(Error::Name("--prepared is for containers: add --emit container".into()));
-    }
-    if args.mapped.is_some() && !matches!(args.emit, Emit::Obj | Emit::Lib) {
-        return Err(Error::Name(
-            "--mapped is for obj and lib: what else is built is mapped with its weights".into(),
-        ));
-    }
-    let library = match args.emit {
+    args.check_options()?;
+    let library = match args.kind() {
         Emit::Container => return container::run(args, destinations),
+        #[cfg(feature = "exe")]
+        Emit::Exe => return executable::run(args, destinations),
+        #[cfg(not(feature = "exe"))]
         Emit::Exe => {
-            let message = "standalone executables are not available yet: use --emit obj or lib";
+            let message = "this `brolga` was built without the feature `exe`, and so without a launcher: --emit obj, lib \
+                           and container are there";
             return Err(Error::Name(message.into()));
         }
         Emit::Lib => Some(LibraryName::of(&args.output)?),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use brolga::passes::batch::trains;
 use brolga::runtime::Shown;
-use brolga::{CompiledModel, ContainerEntry, Error, Model, ObjectEntry, Result};
+use brolga::{CompiledModel, ContainerEntry, Model, ObjectEntry, Result};
 
 use super::{BuildArgs, Sizes, tuned, weights};
 use crate::cli::destination::{Destinations, Written};
@@ -21,9 +21,6 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
 
 /// The compiled model, when it is known that it can be written.
 pub fn compiled(args: &BuildArgs, destinations: &mut Destinations, what: Written) -> Result<CompiledModel> {
-    if args.symbol.is_some() {
-        return Err(Error::Name("--symbol names functions in C, which only obj and lib have".into()));
-    }
     let sizes = Sizes::of(args)?;
     // Who runs it has data sets: whatever axis is the batch, it comes first.
     let mut model = sizes.model(args)?.with_batch_first();

@@ -1,0 +1,48 @@
+//! `brolga build --emit exe`
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use brolga::runtime::{Shown, write_atomically};
+use brolga::{Error, Result};
+
+use super::container::{compiled, describe};
+use super::{BuildArgs, bytes};
+use crate::cli::destination::{Destinations, Written};
+
+pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode> {
+    let given = match &args.launcher {
+        None if args.targets()?.iter().any(|target| !target.triple.is_host()) => {
+            let message =
+                "executables for other machines need a launcher that was built for them: --launcher FILE";
+            return Err(Error::Name(message.into()));
+        }
+        None => None,
+        Some(path) => Some(std::fs::read(path).map_err(|e| Error::io("read", path, &e))?),
+    };
+    let compiled = compiled(args, &mut destinations, Written::Executable)?;
+    let program = compiled.executable(given.as_deref())?;
+    write_atomically(&args.output, |file| {
+        file.write_all(&program)?;
+        make_executable(file.get_ref())
+    })?;
+    outln!("executable: {} ({})", args.output.shown(), bytes(program.len()));
+    describe(&compiled);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lets whoever may read a file execute it.
+#[cfg(unix)]
+fn make_executable(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut permissions = file.metadata()?.permissions();
+    let mode = permissions.mode();
+    permissions.set_mode(mode | (mode & 0o444) >> 2);
+    file.set_permissions(permissions)
+}
+
+#[cfg(not(unix))]
+fn make_executable(_: &File) -> io::Result<()> {
+    Ok(())
+}

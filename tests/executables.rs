@@ -1,0 +1,135 @@
+//! Executables that carry a compiled model: they answer with the bits of the command, alone in an empty root as well.
+
+#![cfg(all(feature = "cli", feature = "exe", target_os = "linux"))]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use brolga::runtime::{Purpose, Random, read_tensors, write_tensors};
+use brolga::{Model, Settings, Tensor};
+
+use crate::cli::{bad, folder, good};
+
+/// Weights and inputs of LeNet-5, what the command answers (`expected.npz`), and an executable with the weights; nothing where
+/// no launcher was built.
+fn prepare(at: &Path) -> bool {
+    let model = Model::load("lenet5", &Settings::default()).unwrap();
+    model.initial_state(3).unwrap().save_weights(at.join("w.safetensors")).unwrap();
+    let mut random = Random::new(5, Purpose::Augment, 0, 0);
+    let image: Vec<f32> = (0..28 * 28).map(|_| random.uniform()).collect();
+    let image = Tensor::from_slice(&[1, 1, 28, 28], &image).unwrap();
+    write_tensors(at.join("in.npz"), &[("image", image.view())]).unwrap();
+    good(at, "run lenet5 --weights w.safetensors --inputs in.npz --outputs expected.npz");
+    if brolga::launcher_size() == 0 {
+        eprintln!("skipped: there is no launcher");
+        return false;
+    }
+    good(at, "build lenet5 --weights w.safetensors -o lenet5");
+    true
+}
+
+/// What a line for the shell gives.
+fn shell(at: &Path, line: &str) -> Output {
+    Command::new("sh").args(["-c", line]).current_dir(at).output().unwrap()
+}
+
+/// What a line for the shell prints, which must succeed.
+fn prints(at: &Path, line: &str) -> String {
+    let output = shell(at, line);
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Whether the outputs in a file are those of the command.
+fn check(at: &Path, found: &Path) {
+    let (found, expected) = (read_tensors(found).unwrap(), read_tensors(at.join("expected.npz")).unwrap());
+    assert!(!found.is_empty() && found == expected, "{found:?} and {expected:?}");
+}
+
+#[test]
+fn an_executable_answers_as_the_command_does() {
+    let folder = folder();
+    let at = folder.path();
+    if !prepare(at) {
+        return;
+    }
+    prints(at, "./lenet5 --inputs in.npz --outputs out.npz");
+    check(at, &at.join("out.npz"));
+    let help = prints(at, "./lenet5 --help");
+    assert!(help.contains("image: f32[1, 1, 28, 28]") && help.contains("probability: f32[1, 10]"), "{help}");
+    let version = prints(at, "./lenet5 --version");
+    assert!(version.starts_with("lenet5 ") && version.contains("numerics version"), "{version}");
+    let failed = shell(at, "./lenet5 --inputs none.npz --outputs out.npz");
+    assert!(!failed.status.success() && String::from_utf8_lossy(&failed.stderr).contains("none.npz"));
+    // Written again, and over nothing else; weights may come from a file.
+    good(at, "build lenet5 --entry infer -o lenet5");
+    assert!(!shell(at, "./lenet5 --inputs in.npz --outputs out.npz").status.success());
+    prints(at, "./lenet5 --weights w.safetensors --inputs in.npz --outputs out.npz");
+    check(at, &at.join("out.npz"));
+    assert!(bad(at, "build lenet5 -o in.npz --emit exe").contains("says NumPy's arrays"));
+    std::fs::write(at.join("notes"), "to be kept\n").unwrap();
+    assert!(bad(at, "build lenet5 -o notes").contains("--force"));
+    assert!(bad(at, "build lenet5 -o other --launcher w.safetensors").contains("no ELF program"));
+}
+
+/// The most that a stripped program of LeNet-5 takes, without weights.
+const MOST: usize = 600_000;
+
+#[test]
+fn an_executable_is_small() {
+    let folder = folder();
+    let at = folder.path();
+    if !prepare(at) || shell(at, "strip --version").status.code() != Some(0) {
+        return;
+    }
+    prints(at, "strip lenet5");
+    prints(at, "./lenet5 --inputs in.npz --outputs out.npz");
+    check(at, &at.join("out.npz"));
+    if cfg!(target_arch = "x86_64") {
+        good(at, "build lenet5 --entry infer --target-cpu x86-64-v3 -o small");
+        prints(at, "strip small");
+        let bytes = std::fs::metadata(at.join("small")).unwrap().len() as usize;
+        println!(
+            "lenet5 without weights, stripped: {bytes} bytes; the launcher: {}",
+            brolga::launcher_size()
+        );
+        assert!(bytes <= MOST, "{bytes}");
+    }
+}
+
+/// A root that holds nothing but the program, what it reads, the C library and its loader: no `/proc`, no `/dev`.
+#[test]
+fn an_executable_runs_in_an_empty_root() {
+    let folder = folder();
+    let at = folder.path();
+    if !prepare(at) {
+        return;
+    }
+    let root = at.join("root");
+    std::fs::create_dir(&root).unwrap();
+    let libraries = prints(at, "ldd ./lenet5");
+    let libraries: Vec<&str> = libraries.split_whitespace().filter(|word| word.starts_with('/')).collect();
+    for library in &libraries {
+        let name = Path::new(library).file_name().unwrap().to_string_lossy();
+        assert!(
+            name.starts_with("libc.so") || name.starts_with("libm.so") || name.starts_with("ld-"),
+            "{library}"
+        );
+        let to = root.join(library.trim_start_matches('/'));
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(library, to).unwrap();
+    }
+    for file in ["lenet5", "in.npz"] {
+        std::fs::copy(at.join(file), root.join(file)).unwrap();
+    }
+    let call = "/lenet5 --inputs /in.npz --outputs /out.npz";
+    let ways = [format!("unshare --user --map-root-user --root=root {call}"), format!("chroot root {call}")];
+    let allowed = ["unshare --user --map-root-user --root=/ true", "chroot / true"];
+    let way = ways.iter().zip(allowed).find(|(_, test)| shell(at, test).status.success());
+    let Some((way, _)) = way else {
+        eprintln!("skipped: this user may not change the root");
+        return;
+    };
+    prints(at, way);
+    check(at, &root.join("out.npz"));
+}
