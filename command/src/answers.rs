@@ -7,14 +7,14 @@ use std::process::ExitCode;
 
 use brolga_models::data::{self, HeldOut};
 use brolga_runtime::{
-    Batches, DType, Field, Input, Instance, Request, Result, Shown, Split, State, Tensor, TensorRef, Threads,
-    holds_nan, type_name, write_results,
+    Batches, DType, Error, ErrorKind, Field, Input, Instance, Request, Result, Shown, Split, State, Tensor,
+    TensorRef, Threads, holds_nan, type_name, write_results,
 };
 
 use crate::compiled::{Compiled, Of, classes};
 use crate::csv::write_csv;
 use crate::destination::{Destinations, Written};
-use crate::files::{Start, state};
+use crate::files::{InputFile, Start, inputs_for, read_inputs, samples_of, state};
 use crate::json::Json;
 use crate::refused;
 use crate::report::metric;
@@ -89,6 +89,8 @@ pub(crate) fn class(classes: &[String], number: usize) -> String {
 enum Source {
     Pictures(Vec<PathBuf>, Field),
     Table(Box<dyn Batches>),
+    /// For each input, a tensor with the samples along its first axis, and how many there are.
+    Arrays(Vec<Tensor>, usize),
 }
 
 impl Source {
@@ -111,10 +113,29 @@ impl Source {
         Ok(Source::Pictures(data::pictures(path)?, field.clone()))
     }
 
+    /// The samples of a file of tensors.
+    fn arrays(mut file: InputFile<'_>, inputs: &[Input]) -> Result<Source> {
+        let samples = samples_of(&mut file, inputs)?.unwrap_or(1);
+        let arrays = read_inputs(Some(file), &inputs_for(inputs, samples))?;
+        let arrays: Vec<Tensor> = arrays.into_iter().map(|(_, tensor)| tensor).collect();
+        let other = |(input, array): (&Input, &Tensor)| {
+            let whole = array.dims().split_first() == Some((&samples, input.dims.get(1..).unwrap_or(&[])));
+            (!whole).then(|| {
+                let expected = type_name(input.dtype, &input.dims);
+                format!("`{}` must be {expected} for each sample, but is {}", input.name, array.type_found())
+            })
+        };
+        match inputs.iter().zip(&arrays).find_map(other) {
+            Some(message) => Err(Error::new(ErrorKind::Shape, message)),
+            None => Ok(Source::Arrays(arrays, samples)),
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Source::Pictures(files, _) => files.len(),
             Source::Table(table) => table.len(Split::Validation),
+            Source::Arrays(_, samples) => *samples,
         }
     }
 
@@ -135,8 +156,22 @@ impl Source {
                 }
                 Ok((table.name(Split::Validation, number), tensors))
             }
+            Source::Arrays(arrays, samples) => {
+                let one = |array: &Tensor| {
+                    let bytes = array.bytes().len() / *samples;
+                    let dims = [&[1], array.dims().get(1..).unwrap_or(&[])].concat();
+                    Tensor::from_bytes(array.dtype(), &dims, &array.bytes()[number * bytes..][..bytes])
+                };
+                Ok((number.to_string(), arrays.iter().map(one).collect::<Result<_>>()?))
+            }
         }
     }
+}
+
+/// Where samples are.
+enum Given<'a> {
+    Path(&'a PathBuf),
+    Arrays(InputFile<'a>),
 }
 
 /// What is asked about samples.
@@ -156,7 +191,7 @@ pub struct Asked<'a> {
     pub json: bool,
 }
 
-/// Answers for each sample on standard output, and says by the exit code whether all could be read and all answers are
+/// Answers for each sample of the paths, and of a file of tensors, on standard output, and says by the exit code whether all could be read and all answers are
 /// numbers.
 ///
 /// # Errors
@@ -166,6 +201,7 @@ pub fn answer<M: Compiled>(
     model: &mut M,
     threads: &Threads,
     asked: &Asked<'_>,
+    file: Option<InputFile<'_>>,
     mut destinations: Destinations,
 ) -> Of<M, ExitCode> {
     let mut executable = model.executable(asked.entry, Some(1))?;
@@ -191,9 +227,13 @@ pub fn answer<M: Compiled>(
     let fields = fields(&manifest.inputs);
     let (mut report, mut kept, mut broken) = (Vec::new(), Vec::new(), Vec::new());
     let (mut answered, mut no_number) = (0, 0);
+    let given = asked.paths.iter().map(Given::Path).chain(file.map(Given::Arrays));
     let several = asked.paths.len() > 1;
-    for path in asked.paths {
-        let mut source = Source::open(path, &fields, model, &state)?;
+    for given in given {
+        let (path, mut source) = match given {
+            Given::Path(path) => (path.as_path(), Source::open(path, &fields, model, &state)?),
+            Given::Arrays(file) => (file.path(), Source::arrays(file, &manifest.inputs)?),
+        };
         for number in 0..source.len() {
             let (name, inputs) = match source.sample(number, &fields) {
                 Ok(sample) => sample,

@@ -1,14 +1,18 @@
 //! One call of an entry point with inputs and outputs in files of tensors.
 
+use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
 
-use brolga_runtime::{Instance, Shown, Tensor, TensorRef, Threads, byte_len, type_name, write_results};
+use brolga_runtime::{
+    Evaluation, Executable, Instance, Result, Shown, State, Tensor, TensorRef, Threads, byte_len, type_name,
+    write_results,
+};
 
 use crate::answers::of_weights;
 use crate::compiled::{Compiled, Of};
 use crate::destination::{Destinations, Written};
-use crate::files::{InputFile, Start, read_inputs, state};
+use crate::files::{InputFile, Start, inputs_for, read_inputs, samples_of, state};
 use crate::json::Json;
 use crate::report::metric;
 
@@ -40,7 +44,16 @@ pub fn call<M: Compiled>(
     mut destinations: Destinations,
 ) -> Of<M, ExitCode> {
     let mut executable = model.executable(call.entry, None)?;
-    let inputs = read_inputs(file, &executable.manifest().inputs)?;
+    let mut file = file;
+    let parts = match &mut file {
+        Some(file) if model.splits() => parts(model, call.entry, file, &executable)?,
+        _ => None,
+    };
+    let wanted = match &parts {
+        Some(parts) => inputs_for(&executable.manifest().inputs, parts.samples),
+        None => executable.manifest().inputs.clone(),
+    };
+    let inputs = read_inputs(file, &wanted)?;
     let mut state = state(model, &call.start)?;
     let bytes = executable.manifest().outputs.iter().map(|o| byte_len(o.dtype, &o.dims).unwrap_or(0)).sum();
     destinations.writes("--outputs", call.outputs, Written::Tensors, bytes)?;
@@ -51,9 +64,15 @@ pub fn call<M: Compiled>(
     if model.tuned(call.entry)? {
         executable = model.executable(call.entry, None)?;
     }
-    let mut instance = Instance::bind(executable, &state, threads)?;
-    let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    let outputs = instance.run_named(&mut state, &inputs)?;
+    let outputs = match &parts {
+        Some(parts) => parts.run(&mut state, &inputs, threads)?,
+        None => {
+            let mut instance = Instance::bind(executable, &state, threads)?;
+            let inputs: Vec<(&str, &Tensor)> =
+                inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+            instance.run_named(&mut state, &inputs)?
+        }
+    };
 
     let views: Vec<(&str, TensorRef<'_>)> =
         outputs.iter().map(|(name, t)| (name.as_str(), t.view())).collect();
@@ -85,6 +104,77 @@ pub fn call<M: Compiled>(
         outln!("written to {}", call.outputs.shown());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many samples there are, and what runs them.
+struct Parts {
+    samples: usize,
+    evaluation: Evaluation,
+}
+
+/// What runs the samples of a file where the entry point is for another number of them; nothing where it is for theirs.
+fn parts<M: Compiled>(
+    model: &M,
+    entry: &str,
+    file: &mut InputFile<'_>,
+    executable: &Executable,
+) -> Of<M, Option<Parts>> {
+    let manifest = executable.manifest();
+    let batch = manifest.inputs.first().and_then(|input| input.dims.first());
+    let Some(samples) = samples_of(file, &manifest.inputs)?.filter(|samples| Some(samples) != batch) else {
+        return Ok(None);
+    };
+    if manifest.updates_state() || manifest.outputs.iter().any(|output| output.dims.first() != batch) {
+        // What is not one result for each sample cannot be put together.
+        return Ok(None);
+    }
+    Ok(model.evaluation(entry, samples)?.map(|evaluation| Parts { samples, evaluation }))
+}
+
+impl Parts {
+    /// The outputs of all samples: batch by batch, then one by one. A sample has the same bits in both.
+    fn run(
+        &self,
+        state: &mut State,
+        inputs: &[(String, Tensor)],
+        threads: &Threads,
+    ) -> Result<Vec<(String, Tensor)>> {
+        let full = self.evaluation.full.manifest();
+        let mut found = Vec::new();
+        for output in &full.outputs {
+            let dims = [&[self.samples], output.dims.get(1..).unwrap_or(&[])].concat();
+            found.push((output.name.clone(), Tensor::zeros(output.dtype, &dims)?));
+        }
+        let mut done = 0;
+        for executable in [Some(&self.evaluation.full), self.evaluation.single.as_ref()].into_iter().flatten()
+        {
+            let mut instance = Instance::bind(executable.clone(), state, threads)?;
+            let manifest = executable.manifest();
+            let size = manifest.inputs.first().and_then(|input| input.dims.first()).copied().unwrap_or(1);
+            while size > 0 && self.samples - done >= size {
+                let mut part = Vec::new();
+                for (name, tensor) in inputs {
+                    let own = rows(tensor, done, size, self.samples);
+                    let dims = [&[size], tensor.dims().get(1..).unwrap_or(&[])].concat();
+                    let tensor = Tensor::from_bytes(tensor.dtype(), &dims, &tensor.bytes()[own])?;
+                    part.push((name.as_str(), tensor));
+                }
+                let part: Vec<(&str, &Tensor)> = part.iter().map(|(name, tensor)| (*name, tensor)).collect();
+                for ((_, all), (_, some)) in found.iter_mut().zip(instance.run_named(state, &part)?) {
+                    let own = rows(all, done, size, self.samples);
+                    all.bytes_mut()[own].copy_from_slice(some.bytes());
+                }
+                done += size;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The bytes of some of the samples of a tensor.
+fn rows(tensor: &Tensor, begin: usize, count: usize, samples: usize) -> Range<usize> {
+    let bytes = tensor.bytes().len() / samples;
+    begin * bytes..(begin + count) * bytes
 }
 
 /// The value of a scalar.

@@ -70,12 +70,14 @@ pub trait Compiled {
         self.fresh(seed)
     }
 
-    /// The state that comes with it, where weights do.
-    ///
-    /// # Errors
-    /// Too little memory.
-    fn own(&self) -> Result<Option<State>, Self::Error> {
-        Ok(None)
+    /// Gives the state that comes with it away, where weights do: once.
+    fn take_state(&mut self) -> Option<State> {
+        None
+    }
+
+    /// Whether samples of one call are run in the batches that there are, where there is none of their number.
+    fn splits(&self) -> bool {
+        false
     }
 
     /// What training with this entry point depends on besides its data.

@@ -12,6 +12,7 @@ use crate::compiled::{Compiled, Of};
 use crate::refused;
 
 /// A file of inputs, which is read once, when it is first needed.
+#[derive(Debug)]
 pub struct InputFile<'p> {
     path: &'p Path,
     tensors: Option<HashMap<String, Tensor>>,
@@ -21,6 +22,11 @@ impl<'p> InputFile<'p> {
     /// A file that is not read yet.
     pub fn new(path: &'p Path) -> InputFile<'p> {
         InputFile { path, tensors: None }
+    }
+
+    /// Tensors that were read before, and what they are called in messages.
+    pub fn of(path: &'p Path, tensors: Vec<(String, Tensor)>) -> InputFile<'p> {
+        InputFile { path, tensors: Some(tensors.into_iter().collect()) }
     }
 
     /// Where it is.
@@ -82,6 +88,39 @@ pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<
         errln!("note: `{name}` of `{}` is not used", path.shown());
     }
     Ok(found)
+}
+
+/// How many samples a file has: the first axis of the first input that is there; nothing where none is, or it has other axes.
+///
+/// # Errors
+/// A file that cannot be read; no samples.
+pub(crate) fn samples_of(file: &mut InputFile<'_>, inputs: &[Input]) -> Result<Option<usize>> {
+    let path = file.path;
+    let tensors = &*file.tensors()?;
+    let samples = |input: &Input, tensor: &Tensor| {
+        let (count, _) = tensor.dims().split_first()?;
+        let dims = [&[*count], input.dims.get(1..)?].concat();
+        (tensor.dims().len() == dims.len() || tensor.fits(&dims)).then_some(*count)
+    };
+    let given = inputs.iter().filter_map(|input| Some((input, tensors.get(&input.name)?)));
+    let mut given = given.filter_map(|(input, tensor)| Some((input, tensor, samples(input, tensor)?)));
+    match given.next() {
+        Some((input, tensor, 0)) => {
+            let (name, ty) = (&input.name, tensor.type_found());
+            Err(Error::new(ErrorKind::Data, format!("`{}` has no samples: `{name}` is {ty}", path.shown())))
+        }
+        found => Ok(found.map(|(_, _, samples)| samples)),
+    }
+}
+
+/// Inputs as an entry point for so many samples takes them.
+pub(crate) fn inputs_for(inputs: &[Input], samples: usize) -> Vec<Input> {
+    let of = |input: &Input| {
+        let mut input = input.clone();
+        input.dims.iter_mut().take(1).for_each(|extent| *extent = samples);
+        input
+    };
+    inputs.iter().map(of).collect()
 }
 
 /// Loads weights or a training state; partially if asked for, with a notice of what was left out, but for the names in `given`.
@@ -190,8 +229,8 @@ pub struct Start<'a> {
 ///
 /// # Errors
 /// Those of [`started`], and what drawing a fresh one may give.
-pub(crate) fn state<M: Compiled>(model: &M, start: &Start<'_>) -> Of<M, State> {
-    let own = if start.weights.is_none() { model.own()? } else { None };
+pub(crate) fn state<M: Compiled>(model: &mut M, start: &Start<'_>) -> Of<M, State> {
+    let own = if start.weights.is_none() { model.take_state() } else { None };
     let is_fresh = own.is_none();
     let state = match own {
         Some(own) => own,

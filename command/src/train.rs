@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use brolga_models::data;
 use brolga_runtime::{
     self as runtime, Batches, CheckpointOptions, ErrorKind, Failures, Fingerprint, LoadReport, LogOptions,
-    Manifest, Outcome, Programs, Result, Shown, SlotKind, Split, State, Threads, counted, cut, first_of,
-    fitted, holds_nan,
+    Manifest, Outcome, Programs, Result, Shown, SlotKind, Split, State, Tensor, Threads, counted, cut,
+    first_of, fitted, holds_nan,
 };
 
 use crate::compiled::{Compiled, Of, fit_to, formulas};
@@ -145,18 +145,35 @@ pub fn train<M: Compiled>(
 }
 
 /// The state that training starts from, and what was loaded of the weights that were given.
-fn begun<M: Compiled>(model: &M, args: &Training<'_>) -> Of<M, (State, Option<LoadReport>)> {
+fn begun<M: Compiled>(model: &mut M, args: &Training<'_>) -> Of<M, (State, Option<LoadReport>)> {
     // The argument's range is that of an i64 from 0 on.
     let seed = args.seed.cast_signed();
     let Some(path) = args.weights else {
-        return Ok(match model.own()? {
-            Some(own) => (own, Some(LoadReport::default())),
+        return Ok(match model.take_state() {
+            Some(own) => (seeded(own, seed)?, Some(LoadReport::default())),
             None => (model.fresh(seed)?, None),
         });
     };
     let mut state = model.fresh(seed)?;
     let report = load(&mut state, path, args.partial, &[])?;
     Ok((state, Some(report)))
+}
+
+/// A state that comes with the model, with the key of the random numbers where no update was made yet: as if its weights had been
+/// loaded into a fresh one.
+fn seeded(mut state: State, seed: i64) -> Result<State> {
+    let of = |state: &State, kind| -> Vec<String> {
+        let slots = state.slots().iter().filter(|slot| slot.kind() == kind);
+        slots.map(|slot| slot.name().to_owned()).collect()
+    };
+    let begun = of(&state, SlotKind::Step);
+    let begun = begun.iter().map(|name| state.get(name)?.item()).collect::<Result<Vec<f64>>>()?;
+    if begun.iter().all(|steps| *steps == 0.0) {
+        for name in of(&state, SlotKind::Seed) {
+            state.set(&name, Tensor::scalar(seed)?)?;
+        }
+    }
+    Ok(state)
 }
 
 /// The number of trained numbers.

@@ -106,7 +106,7 @@ pub use fit::{fit, fitted};
 #[cfg(feature = "files")]
 pub use metrics::{MetricSums, Metrics, TOTAL};
 #[cfg(feature = "files")]
-pub use npz::{holds_results, read_tensors, write_results, write_tensors};
+pub use npz::{holds_results, read_array, read_tensors, write_results, write_tensors};
 #[cfg(feature = "files")]
 pub use progress::{Epoch, Flow, Plan, Progress, Step};
 #[cfg(feature = "files")]

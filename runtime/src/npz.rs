@@ -50,6 +50,14 @@ pub fn read_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
     }
 }
 
+/// The tensor of a `.npy` file that is in memory, as it comes through a pipe.
+///
+/// # Errors
+/// Bytes that are none; too little memory.
+pub fn read_array(bytes: &[u8]) -> Result<Tensor> {
+    read_npy(&mut &bytes[..], bytes.len() as u64)
+}
+
 /// Opens a file of weights: safetensors, or an archive of arrays (`.npz`), which is read at once.
 pub(crate) fn open_weights(path: &Path) -> Result<TensorFile> {
     match Content::of(path) {

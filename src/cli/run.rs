@@ -82,7 +82,7 @@ fn answer_for_samples(args: &RunArgs, mut destinations: Destinations) -> Result<
         json: args.json,
     };
     let mut model = Jit { model, args: &args.model, machine: &args.machine, threads: &threads };
-    answer(&mut model, &threads, &asked, destinations)
+    answer(&mut model, &threads, &asked, None, destinations)
 }
 
 /// One call with inputs and outputs in files of tensors.

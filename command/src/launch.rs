@@ -1,0 +1,374 @@
+//! The command line of an executable that carries a compiled model.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use brolga_runtime::container::Loaded;
+use brolga_runtime::{Error, Executable, Result, Threads, counted, read_array, type_name};
+
+use crate::answers::{Asked, answer};
+use crate::bench::{peak_rss_mb, times};
+use crate::call::{Call, call};
+use crate::compiled::Compiled;
+use crate::container::Ready;
+use crate::destination::Destinations;
+use crate::evaluate::{Evaluated, evaluate};
+use crate::files::{InputFile, Start};
+use crate::options::{Given, Known, flag, help, valued};
+use crate::report::{bytes, dims_json};
+use crate::train::{Training, train};
+use crate::{output, refused};
+
+/// Options of every command.
+const COMMON: [Known; 3] = [
+    valued(
+        "--threads",
+        "T",
+        "Threads that compute; results do not depend on it [default: one for each core]",
+    ),
+    flag("--json", "Prints one JSON object"),
+    flag("--help", "Prints this"),
+];
+
+/// Where weights come from.
+const WEIGHTS: [Known; 1] =
+    [valued("--weights", "FILE", "Weights or a training state, in place of those that the program carries")];
+
+const FORCE: [Known; 1] = [flag("--force", "Overwrites files of other kinds, inputs, and other weights")];
+
+const RUN: [Known; 4] = [
+    valued("--entry", "E", "The entry point"),
+    valued(
+        "--inputs",
+        "FILE",
+        "Tensors by the names of inputs, in place of paths; - is a .npy on standard input",
+    ),
+    valued("--outputs", "FILE", "Where the outputs go: .npz, .npy, safetensors; of samples also .csv"),
+    flag("--version", "Prints the model and the version of its numerics"),
+];
+
+const TRAIN: [Known; 13] = [
+    valued("--data", "D", "Data set to train on [default: the one that the model names]"),
+    valued("--entry", "E", "The entry point that makes one update"),
+    valued("--epochs", "N", "Times to go through the training part [default: 20]"),
+    valued(
+        "--seed",
+        "S",
+        "Draws weights, the order of the data, and the model's random numbers [default: 0]",
+    ),
+    valued("--target", "COLUMN", "The column of a table that is to be predicted"),
+    valued("--fold", "N", "Which of the model's folds is held out, from 1 [default: 1]"),
+    valued("--save", "FILE", "Where the trained weights go [default: MODEL.safetensors]"),
+    valued("--checkpoint", "DIR", "Writes a checkpoint after each epoch, and when it is stopped"),
+    valued("--checkpoint-every", "STEPS", "Writes a checkpoint also after every so many updates"),
+    flag("--resume", "Goes on from the newest checkpoint, to the same bits as without the interruption"),
+    flag("--resume-anyway", "The same although the model, an option or the data is not what it was"),
+    valued("--log", "FILE", "Writes the metrics of each epoch to a CSV file"),
+    flag("--log-steps", "Logs each update too"),
+];
+
+const EVALUATE: [Known; 5] = [
+    valued("--data", "D", "Data set to evaluate on [default: the one that the model names]"),
+    valued("--entry", "E", "The entry point that trains"),
+    valued("--target", "COLUMN", "The column of a table that is to be predicted"),
+    flag("--all", "Evaluates every sample, those that were trained on too"),
+    valued("--predictions", "FILE.csv", "Writes what is predicted for each sample"),
+];
+
+const BENCH: [Known; 2] =
+    [valued("--entry", "E", "The entry point"), valued("--seconds", "S", "How long to measure [default: 2]")];
+
+/// Runs the command line of an executable with this model; `arguments` begin with what the program was called as.
+pub fn launch(model: Loaded, arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let code = Ready::new(model).and_then(|model| run(model, arguments)).unwrap_or_else(|error| {
+        errln!("error: {error}");
+        ExitCode::FAILURE
+    });
+    output::finish(code)
+}
+
+fn run(mut model: Ready, mut arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
+    let program = arguments.next().map_or_else(|| PathBuf::from(model.name()), PathBuf::from);
+    let mut arguments = arguments.peekable();
+    let command = arguments.peek().and_then(|first| first.to_str()).unwrap_or_default();
+    let command = ["train", "evaluate", "bench"].into_iter().find(|known| *known == command);
+    if command.is_some() {
+        arguments.next();
+    }
+    let own: &[&[Known]] = match command {
+        Some("train") => &[&TRAIN, &WEIGHTS, &FORCE, &COMMON],
+        Some("evaluate") => &[&EVALUATE, &WEIGHTS, &FORCE, &COMMON],
+        Some("bench") => &[&BENCH, &COMMON],
+        _ => &[&RUN, &WEIGHTS, &FORCE, &COMMON],
+    };
+    let given = Given::read(arguments, own)?;
+    if given.has("--help") {
+        out!("{}", about(&model, &program, command, own));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if given.has("--version") {
+        let numerics = model.loaded().contents.entries.first().map_or(0, |manifest| manifest.numerics);
+        outln!("{} (brolga {}), numerics version {numerics}", model.name(), env!("CARGO_PKG_VERSION"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let (Some(command), Some(path)) = (command, given.paths.first()) {
+        return Err(refused(format!("`{command}` takes options alone, and `{}` is none", path.display())));
+    }
+    let threads = match given.number("--threads", "a whole number")? {
+        Some(count) => Threads::new(count)?,
+        None => Threads::available()?,
+    };
+    match command {
+        Some("train") => trained(&mut model, &threads, &given),
+        Some("evaluate") => evaluated(&mut model, &threads, &given, &program),
+        Some("bench") => measured(&mut model, &threads, &given),
+        _ => answered(&mut model, &threads, &given, &program),
+    }
+}
+
+/// The files that are read, and whether everything may be overwritten.
+fn destinations(given: &Given) -> Destinations {
+    let mut found = Destinations::new(given.has("--force"));
+    for option in ["--weights", "--inputs", "--data"] {
+        given.path(option).into_iter().for_each(|path| found.reads(option, path));
+    }
+    given.paths.iter().for_each(|path| found.reads("PATH", path));
+    found
+}
+
+/// Weights that lie beside a program which carries none: `./lenet5.safetensors` of `./lenet5`.
+fn beside(model: &Ready, given: &Given, program: &Path) -> Option<PathBuf> {
+    let file = program.with_extension("safetensors");
+    let wanted = given.path("--weights").is_none() && !model.loaded().contents.has_weights();
+    let beside = wanted && program.components().count() > 1 && file.is_file();
+    beside.then_some(file)
+}
+
+/// Pictures, tables and arrays.
+fn answered(model: &mut Ready, threads: &Threads, given: &Given, program: &Path) -> Result<ExitCode> {
+    let entry = given.text("--entry")?.map_or_else(|| answering(model), str::to_owned);
+    let beside = beside(model, given, program);
+    let start = Start { weights: given.path("--weights").or(beside.as_deref()), ..Start::default() };
+    let (inputs, outputs) = (given.path("--inputs"), given.path("--outputs"));
+    let stream = Path::new("-");
+    let paths: Vec<PathBuf> = given.paths.iter().filter(|path| *path != stream).cloned().collect();
+    let piped = inputs == Some(stream) || paths.len() < given.paths.len();
+    let nothing = inputs.is_none() && given.paths.is_empty();
+    let takes_none = model.fields(&entry)?.is_empty();
+    if inputs.is_some() && !given.paths.is_empty() {
+        return Err(refused("give paths, or --inputs, and not both"));
+    }
+    let file = match inputs.filter(|path| *path != stream) {
+        Some(path) => Some(InputFile::new(path)),
+        None if piped || (nothing && !takes_none) => Some(standard_input(model, &entry)?),
+        None => None,
+    };
+    let (save, json) = (None, given.has("--json"));
+    let entry = entry.as_str();
+    let is_table = |path: &&Path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+    match outputs {
+        Some(outputs) if paths.is_empty() && !is_table(&outputs) => {
+            call(model, threads, &Call { entry, start, outputs, save, json }, file, destinations(given))
+        }
+        _ => {
+            let asked = Asked { entry, start, paths: &paths, outputs, save, json };
+            answer(model, threads, &asked, file, destinations(given))
+        }
+    }
+}
+
+/// The entry point that answers where none is named: `infer`, or the first one that does not train.
+fn answering(model: &Ready) -> String {
+    let training = model.training();
+    let mut names = model.loaded().contents.entries.iter().map(|manifest| manifest.entry.as_str());
+    let answers = |name: &&str| {
+        let belongs = name.contains('.') || *name == "init";
+        !belongs && !training.contains(name)
+    };
+    if model.has("infer") { "infer".to_owned() } else { names.find(answers).unwrap_or("infer").to_owned() }
+}
+
+/// What comes through standard input: one array, for the one input.
+fn standard_input(model: &Ready, entry: &str) -> Result<InputFile<'static>> {
+    let way_out = "give pictures, folders of them or tables, or tensors with --inputs (see --help)";
+    let mut bytes = Vec::new();
+    let mut input = std::io::stdin().lock();
+    if !input.is_terminal() {
+        let path = Path::new("standard input");
+        input.read_to_end(&mut bytes).map_err(|e| Error::io("read", path, e))?;
+    }
+    if bytes.is_empty() {
+        return Err(refused(format!("there is nothing to answer for: {way_out}")));
+    }
+    let executable = model.executable(entry, None)?;
+    let [input] = &executable.manifest().inputs[..] else {
+        return Err(refused(format!(
+            "standard input is for one input, and `{entry}` has several: {way_out}"
+        )));
+    };
+    let array = read_array(&bytes).map_err(|e| e.within("standard input"))?;
+    Ok(InputFile::of(Path::new("standard input"), vec![(input.name.clone(), array)]))
+}
+
+/// The entry point that trains where none is named: `train`, or the first one.
+fn training(model: &Ready, given: &Given) -> Result<String> {
+    if let Some(entry) = given.text("--entry")? {
+        return Ok(entry.to_owned());
+    }
+    let all = model.training();
+    let first = all.iter().find(|name| **name == "train").or(all.first());
+    first.map(|name| (*name).to_owned()).ok_or_else(|| {
+        refused(format!(
+            "`{}` was compiled without training: build it with --entry infer,train for that",
+            model.name()
+        ))
+    })
+}
+
+fn trained(model: &mut Ready, threads: &Threads, given: &Given) -> Result<ExitCode> {
+    let entry = training(model, given)?;
+    let whole = "a whole number";
+    let seed = given.number("--seed", "a whole number from 0 to 2^63 - 1")?.unwrap_or(0u64);
+    if i64::try_from(seed).is_err() {
+        return Err(refused("--seed takes a whole number from 0 to 2^63 - 1"));
+    }
+    for (option, of) in [
+        ("--checkpoint-every", "--checkpoint"),
+        ("--resume", "--checkpoint"),
+        ("--resume-anyway", "--checkpoint"),
+    ]
+    .into_iter()
+    .chain([("--log-steps", "--log")])
+    {
+        if given.has(option) && !given.has(of) {
+            return Err(refused(format!("{option} is for {of}, which is missing")));
+        }
+    }
+    let wanted = Training {
+        entry: &entry,
+        data: given.path("--data"),
+        epochs: given.number("--epochs", whole)?.unwrap_or(20),
+        seed,
+        target: given.text("--target")?,
+        fold: given.number("--fold", whole)?,
+        weights: given.path("--weights"),
+        partial: &[],
+        save: given.path("--save"),
+        checkpoint: given.path("--checkpoint"),
+        checkpoint_every: given.number("--checkpoint-every", whole)?,
+        resume: given.has("--resume"),
+        resume_anyway: given.has("--resume-anyway"),
+        log: given.path("--log"),
+        log_steps: given.has("--log-steps"),
+        json: given.has("--json"),
+    };
+    train(model, threads, &wanted, destinations(given), None)
+}
+
+fn evaluated(model: &mut Ready, threads: &Threads, given: &Given, program: &Path) -> Result<ExitCode> {
+    let entry = training(model, given)?;
+    let beside = beside(model, given, program);
+    let weights = given.path("--weights").or(beside.as_deref());
+    if weights.is_none() && !model.loaded().contents.has_weights() {
+        return Err(refused("give the weights that are evaluated with --weights"));
+    }
+    let wanted = Evaluated {
+        entry: &entry,
+        data: given.path("--data"),
+        start: Start { weights, ..Start::default() },
+        target: given.text("--target")?,
+        all: given.has("--all"),
+        predictions: given.path("--predictions"),
+        json: given.has("--json"),
+    };
+    evaluate(model, threads, &wanted, destinations(given))
+}
+
+fn measured(model: &mut Ready, threads: &Threads, given: &Given) -> Result<ExitCode> {
+    let entry = given.text("--entry")?.map_or_else(|| answering(model), str::to_owned);
+    let seconds = given.number("--seconds", "a number of seconds from 0 to 86400")?.unwrap_or(2.0);
+    if !(0.0..=86_400.0).contains(&seconds) {
+        return Err(refused("--seconds takes a number of seconds from 0 to 86400"));
+    }
+    let executable = model.executable(&entry, None)?;
+    let at = model.loaded().executables.iter().position(|known| std::sync::Arc::ptr_eq(known, &executable));
+    let dims = model.loaded().contents.sizes(at.unwrap_or(0)).to_vec();
+    let mut state = match model.take_state() {
+        Some(own) => own,
+        None => model.blank(0)?,
+    };
+    let times = times(&executable, &mut state, threads, Duration::from_secs_f64(seconds))?;
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let (median, least) = (ms(times[times.len() / 2]), ms(times[0]));
+    let manifest = executable.manifest();
+    if given.has("--json") {
+        outln!(
+            "{}",
+            object! {"model": model.name(), "entry": &entry, "dims": dims_json(&dims), "threads": threads.count(),
+            "median_ms": median, "min_ms": least, "runs": times.len(), "arena_bytes": manifest.arena_bytes,
+            "local_bytes": manifest.local_bytes, "state_bytes": state.bytes(),
+            "prepared_bytes": manifest.prepared_bytes, "peak_rss_mb": peak_rss_mb()}
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    let sizes: Vec<String> = dims.iter().map(|(name, size)| format!("{name}={size}")).collect();
+    outln!("{} [{}] {entry}, {}", model.name(), sizes.join(", "), counted(threads.count() as u64, "thread"));
+    outln!("  median       {median:.4} ms   fastest {least:.4} ms   of {} runs", times.len());
+    outln!(
+        "  memory       state {}   arena {}   local {} for each thread   prepared {}",
+        bytes(state.bytes()),
+        bytes(manifest.arena_bytes),
+        bytes(manifest.local_bytes),
+        bytes(manifest.prepared_bytes)
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Help that names what the model takes and gives.
+fn about(model: &Ready, program: &Path, command: Option<&str>, own: &[&[Known]]) -> String {
+    let (name, program) = (model.name(), program.display());
+    let trains = !model.training().is_empty();
+    let mut text = match command {
+        None => format!(
+            "{name}, compiled by brolga\n\nUsage: {program} [OPTIONS] PATH…\n       {program} --inputs FILE [--outputs FILE]\n"
+        ),
+        Some(command) => format!("Usage: {program} {command} [OPTIONS]\n"),
+    };
+    if command.is_none() {
+        let commands = [("train", trains), ("evaluate", trains), ("bench", true)];
+        for (command, _) in commands.into_iter().filter(|(_, there)| *there) {
+            text += &format!("       {program} {command} [OPTIONS]     ({command} --help says more)\n");
+        }
+        text += "\nPATH: pictures (PNG or JPEG, prepared as in training), folders of them, tables (.csv). Without any, a \
+                 .npy is read from standard input.\n";
+    } else if command == Some("train") || command == Some("evaluate") {
+        text += "\nData sets: a folder of IDX files (MNIST and its like), of CIFAR-10's binary files, or of pictures by \
+                 class; .npz or .safetensors with one array per input; .csv with a header.\n";
+    }
+    text += &format!("\nOptions:\n{}", help(own));
+    if command.is_none() {
+        text += "\nEntry points:\n";
+        let contents = &model.loaded().contents;
+        for (at, executable) in model.loaded().executables.iter().enumerate() {
+            text += &described(executable, contents.sizes(at));
+        }
+    }
+    text
+}
+
+/// An entry point with its inputs and outputs.
+fn described(executable: &Executable, sizes: &[(String, usize)]) -> String {
+    let manifest = executable.manifest();
+    let sizes: String = sizes.iter().map(|(name, size)| format!(" {name}={size}")).collect();
+    let mut text = format!("  {}{sizes}\n", manifest.entry);
+    for input in &manifest.inputs {
+        text += &format!("    input   {}: {}\n", input.name, type_name(input.dtype, &input.dims));
+    }
+    for output in &manifest.outputs {
+        text += &format!("    output  {}: {}\n", output.name, type_name(output.dtype, &output.dims));
+    }
+    text
+}
