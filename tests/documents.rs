@@ -8,6 +8,7 @@
 //! - `ron`, of the model language: `language.rs` compiles and runs it;
 //! - `files`, a list of what is where: each is there, and no crate is missing;
 //! - `rust`: lines of the crate's own documentation, which is compiled;
+//! - a language and a file (`c examples/c-object/digit.c`): lines of the file, in its order;
 //! - marked by a line `<!-- not compared: WHY -->` above it.
 //!
 //! All of it takes some 6 seconds.
@@ -92,6 +93,15 @@ fn compare(block: &Block, place: &str, folder: &Path) -> usize {
     all.len()
 }
 
+/// Checks that the lines of a block are those of a file, with others between them.
+fn excerpt(block: &Block, place: &str, file: &str) {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let mut rest = text.lines().map(str::trim);
+    for line in block.lines.iter().map(|line| line.trim()) {
+        assert!(rest.any(|found| found == line), "{place}: `{line}` is not in {file}, or not there");
+    }
+}
+
 /// Checks a list of files: folders of the repository, and what is in them, indented, before its description.
 fn files(block: &Block, place: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -145,6 +155,8 @@ fn outputs_are_what_is_printed() {
             } else if block.language == "rust" {
                 let lines: Vec<String> = block.lines.iter().map(|line| format!("//! {line}")).collect();
                 assert!(crate_text.contains(&lines.join("\n")), "{place}: not in the crate's documentation");
+            } else if let Some((_, file)) = block.language.split_once(' ') {
+                excerpt(&block, &place, file);
             } else if block.language == "files" {
                 files(&block, &place);
             } else if block.language != "ron" {
