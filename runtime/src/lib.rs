@@ -7,6 +7,8 @@
 //! Without the feature `files`, which is on by default, the crate opens containers and runs them, and no more: for applications
 //! that want few crates. That part handles no signal, prints nothing, ends no process and reads nothing of the environment.
 
+// Applications that embed a model hear nothing of it but what its functions return; `tests/quiet.rs` looks for more of that kind.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr, clippy::exit, clippy::dbg_macro))]
 // What is here for files alone is not used without them.
 #![cfg_attr(not(feature = "files"), allow(dead_code))]
 

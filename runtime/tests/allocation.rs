@@ -1,10 +1,12 @@
 //! Allocations, counted by the allocator of the whole process: a run makes none, on any thread; and reading a container takes
-//! no more memory than the file.
+//! no more memory than the file. `BROLGA_CASES=5000000 cargo test -p brolga-runtime --test allocation` reads so many mutated
+//! containers.
 
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use brolga_runtime::container::format::{HEADER, ROW};
 use brolga_runtime::container::{About, Container, Parts, Values};
@@ -44,6 +46,7 @@ static COUNTING: Counting = Counting;
 /// their threads end, and free what they had, at a time of their own.
 fn main() {
     reading_a_container_takes_no_more_memory_than_the_file();
+    mutated_containers_are_read_or_refused();
     let pools = [1, 2, 4].map(|count| Threads::new(count).unwrap());
     for threads in &pools {
         a_run_allocates_nothing_on_any_thread(threads);
@@ -89,6 +92,35 @@ fn reading_a_container_takes_no_more_memory_than_the_file() {
     let values = Values::None;
     let parts = Parts { model: "m", code: &code, state: &state, values, prepared: &[], about: Some(&about) };
     assert!(read(&parts.to_bytes().unwrap(), "a long list"));
+}
+
+/// Random changes, checksums repaired: no panic, no second of work, and no more memory than the file has bytes (or a page, for the
+/// message of why a short one is refused). What is accepted keeps to the format: written again it is the same.
+fn mutated_containers_are_read_or_refused() {
+    let cases: u64 = std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(5000);
+    let (whole, mut random) = (sample(), Random::new(23, Purpose::Split, 0, 0));
+    let (start, mut accepted, mut longest) = (Instant::now(), 0u64, Duration::ZERO);
+    for case in 0..cases {
+        let bytes = mutate::mutated(&whole, &mut random);
+        let before = BYTES.load(Ordering::SeqCst);
+        PEAK.store(before, Ordering::SeqCst);
+        let begin = Instant::now();
+        let read = Container::of_bytes(&bytes);
+        longest = longest.max(begin.elapsed());
+        let taken = PEAK.load(Ordering::SeqCst) - before;
+        assert!(taken <= bytes.len().max(4096), "case {case}: {taken} bytes for a file of {}", bytes.len());
+        let Ok(container) = read else { continue };
+        accepted += 1;
+        let end = container.sections().last().map(|section| section.offset + section.bytes);
+        assert_eq!(end, Some(bytes.len() as u64), "case {case}");
+        assert_eq!(container.contents().to_bytes(), repair::manifest(&bytes), "case {case}");
+    }
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    assert!(accepted > 0 && accepted < cases, "{accepted} of {cases}");
+    let each = start.elapsed() / u32::try_from(cases).unwrap();
+    println!(
+        "{cases} containers, of which {accepted} keep the rules; {each:?} each, the longest {longest:?}"
+    );
 }
 
 fn a_run_allocates_nothing_on_any_thread(threads: &Threads) {

@@ -5,6 +5,7 @@ mod common;
 mod container;
 mod files;
 mod kill;
+mod quiet;
 mod run;
 mod threads;
 mod train;

@@ -7,6 +7,7 @@
 #![allow(dead_code)] // Each test file uses a part of it.
 
 pub mod container;
+pub mod mutate;
 pub mod repair;
 
 use std::sync::Arc;
