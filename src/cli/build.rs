@@ -3,20 +3,19 @@
 mod container;
 #[cfg(feature = "exe")]
 mod executable;
+mod object;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use brolga::codegen::{Object, Options, check_symbol};
+use brolga::codegen::Options;
 use brolga::passes::Schedules;
-use brolga::runtime::Shown;
 use brolga::{Error, Model, ObjectEntry, Result, State, TargetCpu};
 use clap::{Args, ValueEnum};
 
 use super::args::{MachineArgs, ModelArgs, OverwriteArgs, PartialArgs, StartArgs, TripleArgs, pair};
-use super::destination::{Destinations, Written, beside};
-use super::files::{state, write};
-use super::report::bytes;
+use super::destination::Destinations;
+use super::files::state;
 use super::tune::tune;
 
 /// What is built.
@@ -130,80 +129,21 @@ impl BuildArgs {
     }
 }
 
-pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode> {
+pub fn run(args: &BuildArgs, destinations: Destinations) -> Result<ExitCode> {
     args.check_options()?;
-    let library = match args.kind() {
-        Emit::Container => return container::run(args, destinations),
+    match args.kind() {
+        Emit::Container => container::run(args, destinations),
         #[cfg(feature = "exe")]
-        Emit::Exe => return executable::run(args, destinations),
+        Emit::Exe => executable::run(args, destinations),
         #[cfg(not(feature = "exe"))]
         Emit::Exe => {
             let message = "this `brolga` was built without the feature `exe`, and so without a launcher: --emit obj, lib \
                            and container are there";
-            return Err(Error::Name(message.into()));
+            Err(Error::Name(message.into()))
         }
-        Emit::Lib => Some(LibraryName::of(&args.output)?),
-        Emit::Obj => None,
-    };
-    let (header, described) = (beside(&args.output, "h"), beside(&args.output, "pc"));
-    if header == args.output {
-        return Err(Error::Name(format!(
-            "`{}` is the header's name: give the object another",
-            header.shown()
-        )));
+        Emit::Lib => object::run(args, destinations, Some(object::LibraryName::of(&args.output)?)),
+        Emit::Obj => object::run(args, destinations, None),
     }
-    let sizes = Sizes::of(args)?;
-    let mut model = sizes.model(args)?;
-    destinations.reads_model(model.files());
-    let what = match &library {
-        None => Written::Object,
-        Some(LibraryName { shared: false, .. }) => Written::Library,
-        Some(LibraryName { shared: true, .. }) => Written::SharedLibrary,
-    };
-    destinations.writes("-o", &args.output, what, 0)?;
-    destinations.writes("the header of -o", &header, Written::Header, 0)?;
-    if library.is_some() {
-        destinations.writes("the pkg-config file of -o", &described, Written::PkgConfig, 0)?;
-    }
-    if let Some(mapped) = &args.mapped {
-        destinations.writes("--mapped", mapped, Written::Mapped, 0)?;
-    }
-    if args.machine.tune.is_some() {
-        if args.targets()?.iter().any(|target| !target.triple.is_host()) {
-            let message = "--tune measures on this machine: leave it out with the --target of another";
-            return Err(Error::Name(message.into()));
-        }
-        model = tuned(model, args, &sizes)?;
-    }
-    let symbol = args.symbol.clone().unwrap_or_else(|| c_name(&header));
-    let soname = library.as_ref().filter(|library| library.shared).map(|library| library.file.as_str());
-    let weights = weights(&model, args)?;
-    let inside = weights.as_ref().filter(|_| args.mapped.is_none());
-    let object = compiled(&model, args, &sizes, inside, &symbol, soname)?;
-    let mapped = args.mapped.as_ref().zip(weights.as_ref());
-    let mapped =
-        mapped.map(|(file, weights)| Ok::<_, Error>((file, object.state_file(weights)?))).transpose()?;
-    match library {
-        Some(LibraryName { name, shared, .. }) => {
-            let library = if shared { object.bytes } else { object.archive(&symbol)? };
-            write(&args.output, &library)?;
-            outln!("library: {} ({})", args.output.shown(), bytes(library.len()));
-            write(&described, pkg_config(&name, &args.entries).as_bytes())?;
-            outln!("pkg-config: {}", described.shown());
-        }
-        None => {
-            write(&args.output, &object.bytes)?;
-            outln!("object: {} ({})", args.output.shown(), bytes(object.bytes.len()));
-        }
-    }
-    if let Some((file, content)) = mapped {
-        write(file, &content)?;
-        outln!("weights: {} ({})", file.shown(), bytes(content.len()));
-    }
-    write(&header, object.header.as_bytes())?;
-    outln!("header: {}", header.shown());
-    object.functions.iter().for_each(|function| outln!("entry: {function}"));
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Sizes as they are given: those of all entry points, and those of single ones.
@@ -269,64 +209,4 @@ fn weights(model: &Model, args: &BuildArgs) -> Result<Option<State>> {
     let names = PartialArgs { partial: args.names.partial.clone() };
     let fitted = args.fitted.clone();
     state(model, &StartArgs { weights: Some(weights.clone()), names, seed: 0, fitted }).map(Some)
-}
-
-/// The object, or the shared library of a name.
-fn compiled(
-    model: &Model,
-    args: &BuildArgs,
-    sizes: &Sizes<'_>,
-    weights: Option<&State>,
-    symbol: &str,
-    soname: Option<&str>,
-) -> Result<Object> {
-    let (entries, targets) = (sizes.entries(), args.targets()?);
-    match soname {
-        Some(soname) => model.shared_library(&entries, weights, symbol, soname, &targets),
-        None => model.object(&entries, weights, symbol, &targets),
-    }
-}
-
-/// A name that C accepts for a model of ours, from that of the header.
-fn c_name(header: &Path) -> String {
-    let name = header.file_stem().unwrap_or_default().to_string_lossy();
-    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    if check_symbol(&name).is_ok() { name } else { format!("entry_{name}") }
-}
-
-/// What a library is called.
-struct LibraryName {
-    /// As linkers have it: `net` of `libnet.a`.
-    name: String,
-    /// The name of its file.
-    file: String,
-    /// Whether programs find it when they start.
-    shared: bool,
-}
-
-impl LibraryName {
-    fn of(path: &Path) -> Result<LibraryName> {
-        let file = path.file_name().and_then(|file| file.to_str());
-        let named = file.and_then(|file| {
-            let (name, ending) = file.strip_prefix("lib")?.rsplit_once('.')?;
-            let known = !name.is_empty() && matches!(ending, "a" | "so");
-            known.then(|| LibraryName { name: name.into(), file: file.into(), shared: ending == "so" })
-        });
-        named.ok_or_else(|| {
-            Error::Name(format!(
-                "`{}` is no library that linkers find by name: call it libNAME.a or libNAME.so",
-                path.shown()
-            ))
-        })
-    }
-}
-
-/// What `pkg-config` reads: header and library lie where this file does.
-fn pkg_config(name: &str, entries: &[String]) -> String {
-    format!(
-        "# Compiled by Brolga.\nName: {name}\nDescription: A neural network, compiled: {}\nVersion: {}\n\
-         Cflags: -I\"${{pcfiledir}}\"\nLibs: -L\"${{pcfiledir}}\" -l{name}\n",
-        entries.join(", "),
-        env!("CARGO_PKG_VERSION")
-    )
 }

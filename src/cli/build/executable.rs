@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use brolga::runtime::{Shown, write_atomically};
 use brolga::{Error, Result};
 
+use super::BuildArgs;
 use super::container::{compiled, describe};
-use super::{BuildArgs, bytes};
 use crate::cli::destination::{Destinations, Written};
+use crate::cli::report::bytes;
 
 pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let given = match &args.launcher {

@@ -1,0 +1,165 @@
+//! `brolga build --emit obj` and `lib`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use brolga::codegen::{Object, check_symbol};
+use brolga::runtime::Shown;
+use brolga::{Error, Model, Result, State};
+
+use super::{BuildArgs, Sizes, tuned, weights};
+use crate::cli::destination::{Destinations, Written, beside};
+use crate::cli::files::write;
+use crate::cli::report::bytes;
+
+/// What is written besides the object or library.
+struct Files<'a> {
+    header: PathBuf,
+    /// For `pkg-config`, of a library.
+    described: Option<PathBuf>,
+    /// The weights, where they lie apart.
+    mapped: Option<&'a PathBuf>,
+}
+
+impl<'a> Files<'a> {
+    /// When it is known that they can be written.
+    fn of(
+        args: &'a BuildArgs,
+        library: Option<&LibraryName>,
+        destinations: &mut Destinations,
+    ) -> Result<Files<'a>> {
+        let header = beside(&args.output, "h");
+        let what = match library {
+            None => Written::Object,
+            Some(library) if library.shared => Written::SharedLibrary,
+            Some(_) => Written::Library,
+        };
+        destinations.writes("-o", &args.output, what, 0)?;
+        destinations.writes("the header of -o", &header, Written::Header, 0)?;
+        let described = library.map(|_| beside(&args.output, "pc"));
+        if let Some(described) = &described {
+            destinations.writes("the pkg-config file of -o", described, Written::PkgConfig, 0)?;
+        }
+        if let Some(mapped) = &args.mapped {
+            destinations.writes("--mapped", mapped, Written::Mapped, 0)?;
+        }
+        Ok(Files { header, described, mapped: args.mapped.as_ref() })
+    }
+}
+
+pub fn run(
+    args: &BuildArgs,
+    mut destinations: Destinations,
+    library: Option<LibraryName>,
+) -> Result<ExitCode> {
+    if beside(&args.output, "h") == args.output {
+        return Err(Error::Name(format!(
+            "`{}` is the header's name: give the object another",
+            args.output.shown()
+        )));
+    }
+    let sizes = Sizes::of(args)?;
+    let mut model = sizes.model(args)?;
+    destinations.reads_model(model.files());
+    let files = Files::of(args, library.as_ref(), &mut destinations)?;
+    if args.machine.tune.is_some() {
+        if args.targets()?.iter().any(|target| !target.triple.is_host()) {
+            let message = "--tune measures on this machine: leave it out with the --target of another";
+            return Err(Error::Name(message.into()));
+        }
+        model = tuned(model, args, &sizes)?;
+    }
+    let symbol = args.symbol.clone().unwrap_or_else(|| c_name(&files.header));
+    let weights = weights(&model, args)?;
+    let inside = weights.as_ref().filter(|_| files.mapped.is_none());
+    let object = compiled(&model, args, &sizes, inside, &symbol, library.as_ref())?;
+    write_code(args, &object, &symbol, library.as_ref())?;
+    if let (Some(library), Some(described)) = (&library, &files.described) {
+        write(described, pkg_config(&library.name, &args.entries).as_bytes())?;
+        outln!("pkg-config: {}", described.shown());
+    }
+    if let (Some(file), Some(weights)) = (files.mapped, &weights) {
+        let content = object.state_file(weights)?;
+        write(file, &content)?;
+        outln!("weights: {} ({})", file.shown(), bytes(content.len()));
+    }
+    write(&files.header, object.header.as_bytes())?;
+    outln!("header: {}", files.header.shown());
+    object.functions.iter().for_each(|function| outln!("entry: {function}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The object, or the shared library.
+fn compiled(
+    model: &Model,
+    args: &BuildArgs,
+    sizes: &Sizes<'_>,
+    weights: Option<&State>,
+    symbol: &str,
+    library: Option<&LibraryName>,
+) -> Result<Object> {
+    let (entries, targets) = (sizes.entries(), args.targets()?);
+    match library {
+        Some(LibraryName { file, shared: true, .. }) => {
+            model.shared_library(&entries, weights, symbol, file, &targets)
+        }
+        _ => model.object(&entries, weights, symbol, &targets),
+    }
+}
+
+/// Writes the object or the library.
+fn write_code(args: &BuildArgs, object: &Object, symbol: &str, library: Option<&LibraryName>) -> Result<()> {
+    let (what, archive) = match library {
+        None => ("object", None),
+        Some(LibraryName { shared: true, .. }) => ("library", None),
+        Some(_) => ("library", Some(object.archive(symbol)?)),
+    };
+    let code = archive.as_ref().unwrap_or(&object.bytes);
+    write(&args.output, code)?;
+    outln!("{what}: {} ({})", args.output.shown(), bytes(code.len()));
+    Ok(())
+}
+
+/// A name that C accepts for a model of ours, from that of the header.
+fn c_name(header: &Path) -> String {
+    let name = header.file_stem().unwrap_or_default().to_string_lossy();
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if check_symbol(&name).is_ok() { name } else { format!("entry_{name}") }
+}
+
+/// What a library is called.
+pub struct LibraryName {
+    /// As linkers have it: `net` of `libnet.a`.
+    name: String,
+    /// The name of its file.
+    file: String,
+    /// Whether programs find it when they start.
+    shared: bool,
+}
+
+impl LibraryName {
+    pub fn of(path: &Path) -> Result<LibraryName> {
+        let file = path.file_name().and_then(|file| file.to_str());
+        let named = file.and_then(|file| {
+            let (name, ending) = file.strip_prefix("lib")?.rsplit_once('.')?;
+            let known = !name.is_empty() && matches!(ending, "a" | "so");
+            known.then(|| LibraryName { name: name.into(), file: file.into(), shared: ending == "so" })
+        });
+        named.ok_or_else(|| {
+            Error::Name(format!(
+                "`{}` is no library that linkers find by name: call it libNAME.a or libNAME.so",
+                path.shown()
+            ))
+        })
+    }
+}
+
+/// What `pkg-config` reads: header and library lie where this file does.
+fn pkg_config(name: &str, entries: &[String]) -> String {
+    format!(
+        "# Compiled by Brolga.\nName: {name}\nDescription: A neural network, compiled: {}\nVersion: {}\n\
+         Cflags: -I\"${{pcfiledir}}\"\nLibs: -L\"${{pcfiledir}}\" -l{name}\n",
+        entries.join(", "),
+        env!("CARGO_PKG_VERSION")
+    )
+}
