@@ -83,7 +83,7 @@ pub fn embed(launcher: &[u8], container: &[u8]) -> Result<Vec<u8>> {
     }
     let parts = parts(sections, container.len() as u64);
     let pages = elf.loads().map(|load| load.alignment);
-    let pages = pages.chain(sections.iter().map(|section| section.alignment)).max().unwrap_or(1);
+    let pages = pages.chain(sections.iter().map(|section| section.alignment)).fold(1, u64::max);
     let base = elf.loads().map(|load| load.address + load.memory_bytes).max().unwrap_or(0);
     let (base, begin) = (base.next_multiple_of(pages), (elf.end() as u64).next_multiple_of(pages));
     let segment = |part: &Part| Segment {
@@ -188,7 +188,7 @@ impl<'a> Elf<'a> {
             let inside =
                 load.offset.checked_add(load.file_bytes).is_some_and(|end| end <= bytes.len() as u64);
             let addressed = load.address.checked_add(load.memory_bytes).is_some_and(|end| end < 1 << 47);
-            let aligned = load.alignment.is_power_of_two() && load.alignment <= 1 << 24;
+            let aligned = load.alignment.max(1).is_power_of_two() && load.alignment <= 1 << 24;
             if !inside || !addressed || !aligned {
                 return Err(wrong("a segment of it lies outside of the file"));
             }
@@ -296,7 +296,7 @@ impl Segment {
             physical: word(row, 24),
             file_bytes: word(row, 32),
             memory_bytes: word(row, 40),
-            alignment: word(row, 48).max(1),
+            alignment: word(row, 48),
         }
     }
 
