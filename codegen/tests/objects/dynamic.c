@@ -21,7 +21,7 @@ int main(void) {
     unsigned char *bases[NET_ANSWER_BASES] = {brolga_aligned(arena), brolga_aligned(prepared)};
     bases[NET_ANSWER_STATE_W] = (unsigned char *)weights() + net_tensors[NET_STATE_W].offset;
     bases[NET_ANSWER_OUTPUT_Y] = brolga_aligned(output);
-    brolga_block block = {bases, brolga_serial_for, NULL};
+    brolga_block block = {bases, brolga_serial_for, NULL, 0};
     prepare(&block);
     run(&block);
     memcpy(&y, bases[NET_ANSWER_OUTPUT_Y] + 4 * 749, 4);
