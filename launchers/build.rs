@@ -107,8 +107,9 @@ fn manifest(own: &Path) -> Result<String, Box<dyn Error>> {
          [dependencies]\n{dependencies}\n\
          [patch.crates-io]\n{patches}\n\
          [workspace]\n\n\
-         # Small, and soon built.\n\
-         [profile.release]\nopt-level = \"s\"\ndebug = false\nlto = \"off\"\npanic = \"abort\"\nstrip = true\n"
+         # Small: only what is reached is compiled to code, which takes less time than to compile everything, too.\n\
+         [profile.release]\nopt-level = \"s\"\ndebug = false\nlto = \"fat\"\ncodegen-units = 1\npanic = \"abort\"\n\
+         strip = true\n"
     ))
 }
 

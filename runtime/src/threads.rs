@@ -171,15 +171,15 @@ impl Drop for Entered<'_> {
 
 struct Pool {
     shared: Arc<Shared>,
-    _threads: rayon::ThreadPool,
+    _threads: rayon_core::ThreadPool,
 }
 
 impl Pool {
     fn new(count: usize) -> Result<Pool> {
-        let failed = |e: rayon::ThreadPoolBuildError| {
+        let failed = |e: rayon_core::ThreadPoolBuildError| {
             Error::new(ErrorKind::Memory, format!("cannot start {count} threads: {e}; ask for fewer"))
         };
-        let threads = rayon::ThreadPoolBuilder::new()
+        let threads = rayon_core::ThreadPoolBuilder::new()
             .num_threads(count - 1)
             .thread_name(|i| format!("brolga-{}", i + 1))
             .build()
