@@ -1,6 +1,8 @@
 //! Containers that are wrong on purpose: fields read and written by the tables of the format, manifests exchanged, and
 //! checksums that fit again. Tests and the fuzz target share it.
 
+#![allow(dead_code)] // Each of them uses a part of it.
+
 use brolga_runtime::checksum;
 use brolga_runtime::container::format::*;
 
