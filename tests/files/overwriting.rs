@@ -28,7 +28,8 @@ fn nothing_else_is_overwritten() {
         ("run middle.ron --inputs in.npz --outputs", "npz"),
         ("eval f.ir --inputs in.npz --outputs", "npz"),
         ("profile middle.ron --seconds 0 --trace", "json"),
-        ("build middle.ron -o", "o"),
+        ("build middle.ron --emit obj -o", "o"),
+        ("build middle.ron --emit container -o", "brolga"),
     ];
     for (command, ending) in cases {
         // Without an ending the name promises nothing; the content decides.
