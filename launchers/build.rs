@@ -14,8 +14,12 @@ use std::process::Command;
 /// The name of the program.
 const NAME: &str = "brolga-launcher";
 
-/// The crates of ours that it uses, and the folders that they have in a checkout.
-const CRATES: [(&str, &str); 1] = [("brolga-runtime", "runtime")];
+/// The crates of ours that it is built of, and the folders that they have in a checkout.
+const CRATES: [(&str, &str); 3] =
+    [("brolga-runtime", "runtime"), ("brolga-models", "models"), ("brolga-command", "command")];
+
+/// Those of them that it names itself.
+const NAMED: [&str; 2] = ["brolga-runtime", "brolga-command"];
 
 fn main() {
     if let Err(error) = run() {
@@ -85,15 +89,17 @@ fn manifest(own: &Path) -> Result<String, Box<dyn Error>> {
     let (mut dependencies, mut patches) = (String::new(), String::new());
     for (name, folder) in CRATES {
         let beside = |folder: &str| own.join("..").join(folder);
-        match &sources {
-            Sources::Checkout => {
-                let path = beside(folder);
-                for part in ["src", "Cargo.toml"] {
-                    println!("cargo::rerun-if-changed={}", path.join(part).display());
-                }
-                dependencies += &format!("{name} = {{ path = {} }}\n", quoted(&path)?);
+        let path = beside(folder);
+        if let Sources::Checkout = &sources {
+            for part in ["src", "Cargo.toml"] {
+                println!("cargo::rerun-if-changed={}", path.join(part).display());
             }
-            Sources::Packages | Sources::Registry => dependencies += &format!("{name} = \"={version}\"\n"),
+        }
+        if NAMED.contains(&name) {
+            dependencies += &match &sources {
+                Sources::Checkout => format!("{name} = {{ path = {} }}\n", quoted(&path)?),
+                Sources::Packages | Sources::Registry => format!("{name} = \"={version}\"\n"),
+            };
         }
         if let Sources::Packages = sources {
             let path = beside(&format!("{name}-{version}"));

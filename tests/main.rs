@@ -30,6 +30,7 @@ mod indices_of_data;
 mod joins;
 mod kernels;
 mod language;
+mod launched;
 mod memory;
 mod metrics;
 mod nan;

@@ -191,8 +191,8 @@ pub struct Asked<'a> {
     pub json: bool,
 }
 
-/// Answers for each sample of the paths, and of a file of tensors, on standard output, and says by the exit code whether all could be read and all answers are
-/// numbers.
+/// Answers for each sample of the paths, and of a file of tensors, on standard output, and says by the exit code whether all
+/// could be read and all answers are numbers.
 ///
 /// # Errors
 /// An entry point that takes no single samples; files that cannot be read; places that are not to be written to; what the

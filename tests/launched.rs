@@ -1,0 +1,207 @@
+//! Executables do what the command does, with the same texts and the same bits: answers, evaluation and training. One code does
+//! it (the crate `command`), here with a container, there with a compiler.
+
+#![cfg(all(feature = "cli", feature = "exe", target_os = "linux"))]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use brolga::runtime::{Purpose, Random, read_tensors, write_tensors};
+use brolga::{Model, Settings, Tensor};
+
+use crate::cli::{folder, good, run};
+
+/// Samples of the data set: batches of 32, and some that are left.
+const SAMPLES: usize = 101;
+
+/// LeNet-5 as a program: `answers` with weights, `trains` without; with the weights and data that it is asked with. Nothing where
+/// no launcher was built.
+fn prepare(at: &Path) -> bool {
+    if brolga::launcher_size() == 0 {
+        eprintln!("skipped: there is no launcher");
+        return false;
+    }
+    let model = Model::load("lenet5", &Settings::default()).unwrap();
+    model.initial_state(3).unwrap().save_weights(at.join("w.safetensors")).unwrap();
+    let mut random = Random::new(7, Purpose::Augment, 0, 0);
+    let image: Vec<f32> = (0..SAMPLES * 784).map(|_| random.uniform()).collect();
+    let label: Vec<i32> = (0..SAMPLES).map(|_| random.below(10) as i32).collect();
+    let image = Tensor::from_slice(&[SAMPLES, 1, 28, 28], &image).unwrap();
+    let label = Tensor::from_slice(&[SAMPLES], &label).unwrap();
+    write_tensors(at.join("data.npz"), &[("image", image.view()), ("label", label.view())]).unwrap();
+    write_tensors(at.join("images.npz"), &[("image", image.view())]).unwrap();
+    write_tensors(at.join("images.npy"), &[("image", image.view())]).unwrap();
+    fs::create_dir(at.join("digits")).unwrap();
+    for number in 0..3u8 {
+        let file = fs::File::create(at.join(format!("digits/{number}.png"))).unwrap();
+        let mut encoder = png::Encoder::new(file, 20, 20);
+        encoder.set_color(png::ColorType::Grayscale);
+        let pixels: Vec<u8> = (0..400).map(|_| random.below(256) as u8).collect();
+        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+    }
+    true
+}
+
+/// A program, run in a folder with words as arguments and a file as its input.
+fn started(at: &Path, line: &str, input: Stdio) -> Output {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(at.join(words.next().unwrap()));
+    command.args(words).current_dir(at).env("NO_COLOR", "1").env("RUST_BACKTRACE", "0").stdin(input);
+    command.output().unwrap()
+}
+
+fn program(at: &Path, line: &str) -> Output {
+    started(at, line, Stdio::null())
+}
+
+/// What a program prints, which must succeed.
+fn prints(at: &Path, line: &str) -> String {
+    let output = program(at, line);
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Standard error of a program that must fail, without a panic and without results.
+fn fails(at: &Path, line: &str) -> String {
+    let output = program(at, line);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{line}: {errors}");
+    assert!(errors.contains("error: ") && !errors.contains("panicked"), "{line}: {errors}");
+    errors
+}
+
+fn same_file(at: &Path, one: &str, other: &str) {
+    assert!(fs::read(at.join(one)).unwrap() == fs::read(at.join(other)).unwrap(), "{one} and {other}");
+}
+
+/// The same text but for the time.
+fn without_time(text: &str) -> String {
+    let without = |line: &str| match (line.rsplit_once(", "), line.rsplit_once("  ")) {
+        (Some((start, time)), _) if time.ends_with(" s") => start.to_owned(),
+        (_, Some((start, time))) if time.ends_with(" s") => start.to_owned(),
+        _ => line.to_owned(),
+    };
+    text.lines().map(without).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn samples_get_the_answers_of_the_command() {
+    let folder = folder();
+    let at = folder.path();
+    if !prepare(at) {
+        return;
+    }
+    good(at, "build lenet5 --weights w.safetensors -o net");
+    let asked = "run lenet5 --weights w.safetensors";
+    for paths in ["digits/1.png", "digits", "digits/2.png digits --json"] {
+        assert_eq!(prints(at, &format!("net {paths}")), good(at, &format!("{asked} {paths}")), "{paths}");
+    }
+    for ending in ["csv", "npz"] {
+        good(at, &format!("{asked} digits --outputs command.{ending}"));
+        prints(at, &format!("net digits --outputs program.{ending} --threads 2"));
+        same_file(at, &format!("command.{ending}"), &format!("program.{ending}"));
+    }
+    // Samples of a file, as many as there are: each has the bits that it has in one batch.
+    good(at, &format!("{asked} --inputs images.npz --outputs all.npz"));
+    prints(at, "net --inputs images.npz --outputs parts.npz");
+    assert_eq!(read_tensors(at.join("all.npz")).unwrap(), read_tensors(at.join("parts.npz")).unwrap());
+    let lines = prints(at, "net --inputs images.npz");
+    assert_eq!(lines.lines().count(), SAMPLES);
+    assert!(lines.starts_with("0: ") && lines.contains("probability 0."), "{lines}");
+    let file = fs::File::open(at.join("images.npy")).unwrap();
+    let piped = started(at, "net --json", file.into());
+    assert!(piped.status.success(), "{}", String::from_utf8_lossy(&piped.stderr));
+    assert_eq!(String::from_utf8(piped.stdout).unwrap(), prints(at, "net --inputs images.npz --json"));
+}
+
+#[test]
+fn mistakes_are_told_and_help_is_given() {
+    let folder = folder();
+    let at = folder.path();
+    if !prepare(at) {
+        return;
+    }
+    good(at, "build lenet5 --weights w.safetensors -o net");
+    let version = prints(at, "net --version");
+    assert!(version.starts_with("lenet5 (brolga ") && version.contains("numerics version"), "{version}");
+    let help = prints(at, "net --help");
+    for part in ["--inputs FILE", "image: f32[1, 1, 28, 28]", "probability: f32[1, 10]", "bench [OPTIONS]"] {
+        assert!(help.contains(part), "{part} in {help}");
+    }
+    assert!(!help.contains("train [OPTIONS]"), "{help}");
+    let wrong = [
+        ("net", "there is nothing to answer for"),
+        ("net none.png", "none.png"),
+        ("net --output x.npz", "did you mean `--outputs`?"),
+        ("net digits --outputs w.safetensors", "which holds weights"),
+        ("net digits --threads many", "--threads takes a whole number"),
+        ("net train --data data.npz", "was compiled without training"),
+        ("net --entry train --inputs data.npz --outputs x.npz", "has no entry point `train`"),
+    ];
+    for (line, expected) in wrong {
+        let found = fails(at, line);
+        assert!(found.contains(expected), "{line}: {found}");
+    }
+    let bench = prints(at, "net bench --seconds 0.01 --json");
+    let bench: serde_json::Value = serde_json::from_str(&bench).unwrap();
+    assert_eq!((&bench["entry"], &bench["dims"]["batch"]), (&"infer".into(), &1.into()));
+    assert!(bench["median_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn training_gives_the_bits_of_the_command() {
+    let folder = folder();
+    let at = folder.path();
+    if !prepare(at) {
+        return;
+    }
+    good(at, "build lenet5 --entry infer,train -o net");
+    assert!(prints(at, "net --help").contains("train [OPTIONS]"));
+    let options = "--data data.npz --epochs 2 --seed 5";
+    let command = run(at, &format!("train lenet5 {options} --save command.safetensors --log command.csv"));
+    assert!(command.status.success());
+    let found = program(at, &format!("net train {options} --save program.safetensors --log program.csv"));
+    let text = |bytes: &[u8], name: &str| without_time(&String::from_utf8_lossy(bytes)).replace(name, "NAME");
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+    assert_eq!(text(&found.stdout, "program"), text(&command.stdout, "command"));
+    assert_eq!(text(&found.stderr, "program"), text(&command.stderr, "command"));
+    same_file(at, "program.safetensors", "command.safetensors");
+    let evaluate = "--weights program.safetensors --data data.npz --json --predictions";
+    let command = good(at, &format!("evaluate lenet5 {evaluate} command.csv --force"));
+    let found = prints(at, &format!("net evaluate {evaluate} program.csv --force"));
+    assert_eq!(found.replace("program.csv", "command.csv"), command);
+    same_file(at, "program.csv", "command.csv");
+    // What is trained answers.
+    let asked = "--weights program.safetensors digits";
+    assert_eq!(prints(at, &format!("net {asked}")), good(at, &format!("run lenet5 {asked}")));
+    assert!(fails(at, "net digits --weights none.safetensors").contains("none.safetensors"));
+    assert!(fails(at, "net train --epochs 1").contains("does not come along"));
+}
+
+/// A run of the program goes on where it ended, the command goes on from there, and the program from what the command wrote.
+#[test]
+fn training_goes_on_from_checkpoints() {
+    let folder = folder();
+    let at = folder.path();
+    if !prepare(at) {
+        return;
+    }
+    good(at, "build lenet5 --entry train --weights w.safetensors -o net");
+    let data = "--data data.npz --checkpoint run --save";
+    good(at, "train lenet5 --weights w.safetensors --data data.npz --epochs 3 --save whole.safetensors");
+    prints(at, &format!("net train {data} one.safetensors --epochs 1"));
+    assert!(fails(at, &format!("net train {data} two.safetensors --epochs 2")).contains("resume it"));
+    assert!(
+        fails(at, &format!("net train {data} two.safetensors --epochs 2 --resume --seed 1")).contains("seed")
+    );
+    prints(at, &format!("net train {data} two.safetensors --epochs 2 --resume"));
+    good(at, &format!("train lenet5 --weights w.safetensors {data} three.safetensors --epochs 3 --resume"));
+    same_file(at, "three.safetensors", "whole.safetensors");
+    good(
+        at,
+        "train lenet5 --weights w.safetensors --data data.npz --checkpoint other --save one.safetensors --epochs 1",
+    );
+    prints(at, "net train --data data.npz --checkpoint other --resume --save four.safetensors --epochs 3");
+    same_file(at, "four.safetensors", "whole.safetensors");
+}
