@@ -79,6 +79,6 @@ fn an_object_answers() {
 fn a_library_trains() {
     let printed = Example::new("c-library", "train.c").printed();
     let right = printed.split("right: ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
-    assert!(right.parse::<u32>().unwrap() > 480, "{printed}");
+    assert!(right.parse::<u32>().unwrap() > 190, "{printed}");
     assert!(printed.contains("hidden.weight: 8192 bytes"), "{printed}");
 }

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PIXELS = 64, BATCH = 32, STEPS = 300, TESTS = 500 };
+enum { PIXELS = 64, BATCH = 32, STEPS = 200, TESTS = 200 };
 
 /* Memory is the program's: the state, what a call needs, and a file of the state. */
 static unsigned char state[BARS_STATE_BYTES], scratch[BARS_SCRATCH_BYTES], file[BARS_FILE_BYTES];
