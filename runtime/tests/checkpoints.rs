@@ -128,9 +128,10 @@ fn every_bit_of_a_checkpoint_is_covered() {
     let (_dir, path, whole) = one_checkpoint();
     assert_eq!(from_bytes(&path, &whole).unwrap(), alone());
     let text = String::from_utf8_lossy(&whole).into_owned();
-    for (from, to) in [("position:3", "position:2"), ("step:3", "step:2"), ("epoch:0", "epoch:1")] {
-        assert_eq!(text.matches(from).count(), 1, "{from}: {text}");
-        let at = text.find(from).unwrap();
+    for (name, from, to) in [("position", 3, 2), ("step", 3, 2), ("epoch", 0, 1)] {
+        let [from, to] = [from, to].map(|number| format!("\\\"{name}\\\":{number},"));
+        assert_eq!(text.matches(&from).count(), 1, "{from}: {text}");
+        let at = whole.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
         let mut bytes = whole.clone();
         bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
         let error = from_bytes(&path, &bytes).unwrap_err().to_string();

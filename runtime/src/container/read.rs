@@ -200,6 +200,11 @@ pub(super) fn room(file: u64, head: usize, manifest: usize) -> usize {
     [head, manifest, REST].into_iter().fold(file, usize::saturating_sub)
 }
 
+/// The bytes of the smallest file in which there is room for so much.
+pub(super) fn file_with_room(head: usize, manifest: usize, room: usize) -> u64 {
+    [head, manifest, REST, room].into_iter().map(|bytes| bytes as u64).sum()
+}
+
 /// Header and table, as they were written.
 fn head(source: &mut impl Source) -> Result<Vec<u8>> {
     let all = source.size();

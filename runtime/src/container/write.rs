@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::about::About;
 use super::contents::{Contents, Piece, StoredSlot, wrong};
 use super::format::{HEADER_BYTES, Kind, MAX_SECTIONS, ROW_BYTES, Section, head};
-use super::read::room;
+use super::read::file_with_room;
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::names::Shown;
@@ -254,16 +254,16 @@ fn missing(planned: &[Planned<'_>], bytes: u64) -> Result<Option<usize>> {
         return Ok(None);
     };
     let head = HEADER_BYTES + planned.len() * ROW_BYTES;
-    let more = Contents::memory(manifest)?.saturating_sub(room(bytes, head, manifest.len()));
-    Ok((more > 0).then_some(more))
+    let wanted = file_with_room(head, manifest.len(), Contents::memory(manifest)?);
+    Ok(wanted.checked_sub(bytes).filter(|more| *more > 0).map(|more| more as usize))
 }
 
-/// Has the last piece of code end in so many more zeros.
+/// Has the last piece of code end in zeros, so that the file has so many more bytes. What is behind begins with a page.
 fn extend_code(planned: &mut [Planned<'_>], more: usize) {
     let Some(code) = planned.iter_mut().rfind(|planned| planned.section.kind == Kind::Code) else { return };
     for (_, bytes) in &mut code.pieces {
         let bytes = bytes.to_mut();
-        bytes.resize(bytes.len() + more, 0);
+        bytes.resize(bytes.len() + more + code.section.alignment as usize, 0);
         code.section.bytes = bytes.len() as u64;
         code.section.checksum = crc32fast::hash(bytes);
     }

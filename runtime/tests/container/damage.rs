@@ -207,8 +207,8 @@ fn manifests_are_not_believed() {
     refuse(&|c| c.code[1].processor.architecture = "x86_64".into(), "there twice");
     refuse(&|c| c.code[0].processor.convention = "a\u{7}".into(), "are no words");
     refuse(&|c| c.code[0].processor.features = vec![String::new()], "are no words");
-    refuse(&|c| drop(c.code.pop()), "1 pieces of code, but the file has 2");
-    refuse(&|c| drop(c.prepared.pop()), "prepared values of 1 entries");
+    refuse(&|c| c.code.truncate(1), "1 pieces of code, but the file has 2");
+    refuse(&|c| c.prepared.truncate(1), "prepared values of 1 entries");
 }
 
 /// Bytes that are no manifest, checksums repaired.
