@@ -158,8 +158,10 @@ fn weights_in_a_library_answer_with_the_bits_of_the_command() {
     let folder = folder();
     let at = folder.path();
     std::fs::write(at.join("net.ron"), MODEL).unwrap();
-    write_batch(at, 1);
+    // One sample has no statistics.
+    write_batch(at, 2);
     good(at, "step net.ron --inputs batch.npz --steps 0 --seed 3 --save w.st");
+    write_batch(at, 1);
     good(at, "run net.ron --weights w.st --inputs batch.npz --outputs out.npz");
     let expected = read_tensors(at.join("out.npz")).unwrap().remove(0).1;
     let text = good(at, "build net.ron --dim batch=1 --weights w.st --emit lib -o libnet.a");
