@@ -161,7 +161,7 @@ fn every_kind_of_memory_and_loops_in_the_schedule() {
 fn several_programs_in_one_image() {
     let first = everything();
     let mut second = Program { name: "other".into(), ..everything() };
-    let twice = "kernel @twice(p0: readwrite f32[100], p1: local f32[5000]) {
+    let twice = "kernel @twice(p0: readwrite f32[100], p1: local f32[5000]) grid [] {
         strip i0 in 0..100 {
           v0 = load p0[i0] : f32
           store p1[i0 + 4900] = v0
