@@ -113,9 +113,10 @@ fn manifest(own: &Path) -> Result<String, Box<dyn Error>> {
          [dependencies]\n{dependencies}\n\
          [patch.crates-io]\n{patches}\n\
          [workspace]\n\n\
-         # Small: only what is reached is compiled to code, which takes less time than to compile everything, too.\n\
+         # Small, and soon built: crates are not optimised by themselves, but what is reached of all of them as a whole.\n\
          [profile.release]\nopt-level = \"s\"\ndebug = false\nlto = \"fat\"\ncodegen-units = 1\npanic = \"abort\"\n\
-         strip = true\n"
+         strip = true\n\n\
+         [profile.release.package.\"*\"]\nopt-level = 0\n"
     ))
 }
 
