@@ -29,8 +29,8 @@ const TRAIN: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
 static unsigned char state[NET_STATE_BYTES], scratch[NET_SCRATCH_BYTES], file[NET_FILE_BYTES];
-static float x[NET_TRAIN_STEP_INPUT_X_BYTES / 4];
-static int32_t label[NET_TRAIN_STEP_INPUT_LABEL_BYTES / 4];
+static float x[NET_TRAIN_STEP_INPUT_X_ELEMENTS];
+static int32_t label[NET_TRAIN_STEP_INPUT_LABEL_ELEMENTS];
 static int get(const char *name, void *to, size_t bytes) {
     FILE *from = fopen(name, "rb");
     size_t got = from == NULL ? 0 : fread(to, 1, bytes, from);

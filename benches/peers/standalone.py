@@ -107,15 +107,12 @@ def shell(command, folder, threads=1):
     return done.stdout
 
 
-def seconds_of(command, folder, threads):
-    """How long a process takes, in milliseconds: the median of several."""
+def started(command, folder, threads):
+    """How long a process takes, in milliseconds."""
     bind = lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    times = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True, preexec_fn=bind)
-        times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times)
+    start = time.perf_counter()
+    subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True, preexec_fn=bind)
+    return 1e3 * (time.perf_counter() - start)
 
 
 class System:
@@ -138,8 +135,10 @@ class System:
         return (self.folder / output).stat().st_size
 
     def answered(self):
-        """The time to the first answer, with that of an empty program."""
-        return seconds_of(self.first, self.folder, self.threads)
+        """The time to the first answer, less that of an empty program, which takes turns with it."""
+        empty = [str(Path(self.arguments.work).resolve() / "empty")]
+        more = lambda: started(self.first, self.folder, self.threads) - started(empty, self.folder, self.threads)
+        return statistics.median(more() for _ in range(RUNS))
 
 
 class BrolgaC(System):
@@ -209,8 +208,12 @@ class BrolgaExe(System):
 
 def exported(name, file):
     """Writes the network as ONNX, with weights inside."""
+    import warnings
+
     import torch
 
+    # The exporter is the one of `compare.py`.
+    warnings.simplefilter("ignore", DeprecationWarning)
     model, images = compare.build(name)
     model.eval()
     torch.onnx.export(model, (images,), str(file), input_names=["x"], output_names=["y"], opset_version=17, dynamo=False)
@@ -335,16 +338,15 @@ def measured(name, arguments):
         except (RuntimeError, StopIteration) as failure:
             print(f"{name}, {system}: {failure}", file=sys.stderr)
     for _ in range(arguments.rounds):
-        empty = seconds_of([str(Path(arguments.work).resolve() / "empty")], ".", arguments.threads)
         for system, own in made.items():
             times.setdefault(system, []).append(own.time())
-            program = system != "onnxruntime"
-            firsts.setdefault(system, []).append(own.answered() - (empty if program else 0))
+            firsts.setdefault(system, []).append(own.answered())
     medians = {system: statistics.median(found) for system, found in times.items()}
     peers = [time for system, time in medians.items() if not system.startswith("brolga")]
     own = [time for system, time in medians.items() if system.startswith("brolga")]
     for system, found in made.items():
-        ratio = f"{min(own) / min(peers):.2f}" if own and peers and system.startswith("brolga") and medians[system] == min(own) else ""
+        fastest = own and peers and medians[system] == min(own)
+        ratio = f"{min(own) / min(peers):.2f}" if fastest else ""
         first = statistics.median(firsts[system])
         sizes = f"{kilobytes(found.program)} | {kilobytes(found.weights)}"
         print(f"| {name} | {system} | {medians[system]:.4g} | {first:.3g} | {sizes} | {ratio} |", flush=True)

@@ -325,7 +325,7 @@ impl Macros {
             let all = state.chain(inputs).chain(outputs);
             let wanted: Vec<String> =
                 all.map(|(kind, name)| format!("{begin}_{kind}_{}", plain(name))).collect();
-            bases.push(names.tell_apart(&wanted, brolga_runtime::BASE_STATE, &["", "_BYTES"]));
+            bases.push(names.tell_apart(&wanted, brolga_runtime::BASE_STATE, &["", "_BYTES", "_ELEMENTS"]));
         }
         Macros { entries, state, bases }
     }

@@ -50,7 +50,7 @@ pub(super) fn functions(page: &mut Page, about: &About<'_>, macros: &Macros) {
 pub(super) fn positions(page: &mut Page, about: &About<'_>, macros: &Macros) {
     page.line(format_args!(
         "\n/* For those who call compiled code by themselves: bytes of arena and prepared values, and positions of bases with \
-         their\n   bytes, behind BROLGA_ARENA, BROLGA_PREPARED, BROLGA_CONSTANTS and BROLGA_LOCAL. */"
+         their\n   bytes and elements, behind BROLGA_ARENA, BROLGA_PREPARED, BROLGA_CONSTANTS and BROLGA_LOCAL. */"
     ));
     for ((entry, begin), names) in about.entries.iter().zip(&macros.entries).zip(&macros.bases) {
         let manifest = entry.manifest;
@@ -66,10 +66,11 @@ pub(super) fn positions(page: &mut Page, about: &About<'_>, macros: &Macros) {
     }
 }
 
-/// The position of a tensor, and its bytes.
+/// The position of a tensor, its bytes, and how many elements it has.
 fn position(page: &mut Page, own: &str, at: usize, name: &str, dtype: DType, dims: &[usize]) {
     let ty = type_name(dtype, dims);
     page.line(format_args!("#define {own} {at} /* {}: {ty} */", comment(name)));
     // Whoever made the manifest has checked that it can be said.
     page.line(format_args!("#define {own}_BYTES {}", byte_len(dtype, dims).unwrap_or(0)));
+    page.line(format_args!("#define {own}_ELEMENTS {}", dims.iter().product::<usize>()));
 }
