@@ -8,6 +8,11 @@ use brolga_runtime::{DType, Manifest, Output, SlotKind, State, Tensor};
 
 /// A container with code that nobody calls; with weights if asked for.
 fn container(values: Values) -> Vec<u8> {
+    container_for(values, &[("x86_64", 4096), ("aarch64", 1 << 16)])
+}
+
+/// The same with code for these architectures, aligned so.
+fn container_for(values: Values, processors: &[(&str, usize)]) -> Vec<u8> {
     let manifest = Manifest {
         entry: "infer".into(),
         numerics: 6,
@@ -27,7 +32,7 @@ fn container(values: Values) -> Vec<u8> {
         convention: "system_v".into(),
         features: vec![],
     };
-    let piece = |architecture, alignment| MachineCode {
+    let piece = |&(architecture, alignment): &(&str, usize)| MachineCode {
         piece: Piece {
             processor: processor(architecture),
             functions: vec![Functions { entry: 0, prepare: None }],
@@ -35,7 +40,7 @@ fn container(values: Values) -> Vec<u8> {
         bytes: vec![0xC3; 5000],
         alignment,
     };
-    let pieces = vec![piece("x86_64", 4096), piece("aarch64", 1 << 16)];
+    let pieces = processors.iter().map(piece).collect();
     let code = Code { entries: vec![manifest], constants: vec![], pieces };
     let mut state = State::new();
     state.insert("w", SlotKind::Parameter, Tensor::from_slice(&[3], &[1.5f32, 2.0, 3.0]).unwrap()).unwrap();
@@ -110,6 +115,8 @@ fn other_programs_are_refused() {
         return;
     }
     assert!(embed(LAUNCHER, &model[..50]).is_err());
+    let foreign = container_for(Values::None, &[("riscv64", 4096)]);
+    assert!(refused(LAUNCHER, &foreign).contains("but the model has code for riscv64"));
     for bytes in [0, 10, 63, 64, 100, 1000, LAUNCHER.len() / 2, LAUNCHER.len() - 1] {
         assert!(embed(&LAUNCHER[..bytes], &model).is_err(), "{bytes} bytes");
     }
