@@ -13,6 +13,9 @@ use crate::cli::folder;
 /// Most lines of an example: what takes more is no example.
 const MOST_LINES: usize = 60;
 
+/// Most bytes of a program with lenet5, stripped, its weights apart.
+const MOST_BYTES: u64 = 80_000;
+
 /// A folder of an example, copied.
 struct Example {
     folder: TempDir,
@@ -66,7 +69,12 @@ impl Example {
 
 #[test]
 fn an_object_answers() {
-    let printed = Example::new("c-object", "digit.c").printed();
+    let example = Example::new("c-object", "digit.c");
+    let printed = example.printed();
+    shell(example.folder.path(), "cc -Os digit.c lenet5.o -o digit && strip digit");
+    let bytes = fs::metadata(example.folder.path().join("digit")).unwrap().len();
+    println!("digit: {bytes} bytes");
+    assert!(bytes <= MOST_BYTES, "{bytes} bytes");
     let shares: Vec<f32> = printed
         .lines()
         .map(|line| line.split_whitespace().nth(1).and_then(|share| share.parse().ok()).expect("a share"))
