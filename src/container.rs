@@ -51,18 +51,12 @@ impl CompiledModel {
         self.with_parts(|parts| Ok(parts.write(path)?))
     }
 
-    /// A program that carries the container: that of the launcher, or of the one that comes along, for this machine.
+    /// A program that carries the container: this launcher, with it.
     ///
     /// # Errors
-    /// A launcher that cannot carry it, because it is for another architecture, say; none, where none comes along.
+    /// A launcher that cannot carry it, because it is for another architecture, say.
     #[cfg(feature = "exe")]
-    pub fn executable(&self, launcher: Option<&[u8]>) -> Result<Vec<u8>> {
-        let launcher = launcher.unwrap_or(brolga_launchers::LAUNCHER);
-        if launcher.is_empty() {
-            let message =
-                "no launcher comes along for this system: executables are made for Linux, or with a launcher";
-            return Err(Error::Name(message.into()));
-        }
+    pub fn executable(&self, launcher: &[u8]) -> Result<Vec<u8>> {
         Ok(brolga_launchers::embed(launcher, &self.to_bytes()?)?)
     }
 
@@ -92,12 +86,6 @@ impl CompiledModel {
             about: Some(&self.about),
         })
     }
-}
-
-/// Bytes of the launcher that comes along; 0 where there is none, and no executable can be made without another one.
-#[cfg(feature = "exe")]
-pub fn launcher_size() -> usize {
-    brolga_launchers::LAUNCHER.len()
 }
 
 impl Model {

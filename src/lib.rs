@@ -38,8 +38,6 @@ pub use brolga_codegen::{TargetCpu, TargetTriple};
 pub use brolga_frontend::Settings;
 pub use brolga_runtime::{State, Tensor, Threads, fitted, random_inputs};
 pub use compile::{CompileOptions, Compiler, Lowered, StageTime, compile};
-#[cfg(feature = "exe")]
-pub use container::launcher_size;
 pub use container::{CompiledModel, ContainerEntry};
 pub use error::{Error, Result};
 pub use gradients::with_gradients;

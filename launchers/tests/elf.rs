@@ -2,9 +2,11 @@
 
 use std::process::Command;
 
-use brolga_launchers::{LAUNCHER, MAGIC, carries_container, embed};
+use brolga_launchers::{MAGIC, carries_container, embed};
 use brolga_runtime::container::{Code, Functions, MachineCode, Parts, Piece, Processor, Values};
 use brolga_runtime::{DType, Manifest, Output, SlotKind, State, Tensor};
+
+static LAUNCHER: &[u8] = brolga_launchers_link::launcher!();
 
 /// A container with code that nobody calls; with weights if asked for.
 fn container(values: Values) -> Vec<u8> {

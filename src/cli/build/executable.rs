@@ -12,6 +12,9 @@ use super::container::{compiled, describe};
 use crate::cli::destination::{Destinations, Written};
 use crate::cli::report::bytes;
 
+/// The launcher for the machine that this command was built for; empty where there is none.
+static LAUNCHER: &[u8] = brolga_launchers_link::launcher!();
+
 pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let given = match &args.launcher {
         None if args.targets()?.iter().any(|target| !target.triple.is_host()) => {
@@ -19,11 +22,15 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
                 "executables for other machines need a launcher that was built for them: --launcher FILE";
             return Err(Error::Name(message.into()));
         }
+        None if LAUNCHER.is_empty() => {
+            let message = "no launcher comes along for this system: executables are made for Linux, or with --launcher FILE";
+            return Err(Error::Name(message.into()));
+        }
         None => None,
         Some(path) => Some(std::fs::read(path).map_err(|e| Error::io("read", path, &e))?),
     };
     let compiled = compiled(args, &mut destinations, Written::Executable)?;
-    let program = compiled.executable(given.as_deref())?;
+    let program = compiled.executable(given.as_deref().unwrap_or(LAUNCHER))?;
     write_atomically(&args.output, |file| {
         file.write_all(&program)?;
         make_executable(file.get_ref())
