@@ -176,7 +176,7 @@ fn training_gives_the_bits_of_the_command() {
     let asked = "--weights program.safetensors digits";
     assert_eq!(prints(at, &format!("net {asked}")), good(at, &format!("run lenet5 {asked}")));
     assert!(fails(at, "net digits --weights none.safetensors").contains("none.safetensors"));
-    assert!(fails(at, "net train --epochs 1").contains("does not come along"));
+    assert!(fails(at, "net train --epochs 1 --data none.npz").contains("none.npz"));
 }
 
 /// A run of the program goes on where it ended, the command goes on from there, and the program from what the command wrote.
