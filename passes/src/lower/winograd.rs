@@ -44,8 +44,12 @@ const TILES: usize = 48;
 /// Input channels of a step of the matrix products: a panel of weights of 16 KiB, which leaves room in the first-level
 /// cache for the rows of a block.
 const DEPTH: usize = 256;
-/// Tiles of a box where there would be few: as many as fill the chains of multiply-adds.
+/// Tiles of a box where there would be few: as many as fill the chains of multiply-adds; or, where the weights find no room
+/// in a second-level cache, as many as leave time to fetch them, since every box reads all of them.
 const FEWEST_TILES: usize = 14;
+const FEWEST_TILES_OF_MANY_WEIGHTS: usize = 32;
+/// Bytes of transformed weights from which on they are many.
+const MANY_WEIGHTS: usize = 1 << 20;
 /// Boxes from which on they are shared among threads, and from which on evenly.
 const FEWEST_BOXES: usize = 4;
 const EVEN_BOXES: usize = 8;
@@ -189,7 +193,9 @@ impl Lowering<'_> {
         let mut chunks = boxes([&batch, &tiles].into_iter(), rows_of(schedule.rows(TILES)));
         let few = (FEWEST_BOXES..EVEN_BOXES).contains(&chunks.iter().map(|chunk| chunk.count).product());
         if few && schedule.rows.is_none() {
-            chunks = boxes([&batch, &tiles].into_iter(), rows_of(FEWEST_TILES));
+            let weights = filter.area() * channels * outputs * result.dtype.size();
+            let fewest = if weights < MANY_WEIGHTS { FEWEST_TILES } else { FEWEST_TILES_OF_MANY_WEIGHTS };
+            chunks = boxes([&batch, &tiles].into_iter(), rows_of(fewest));
         }
         let tiling = Tiling {
             side: Side::Input,
