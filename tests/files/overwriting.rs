@@ -252,7 +252,9 @@ fn less_than_a_whole_run_replaces_nothing() {
     std::fs::remove_file(at.join("first.h")).unwrap();
     assert!(bad(at, "build first.ron -o first.o").contains("no header of ours beside it"));
     std::fs::copy("/bin/sh", at.join("program")).unwrap();
-    assert!(bad(at, "build first.ron -o program").contains("no header of ours beside it"));
+    assert!(bad(at, "build first.ron --emit obj -o program").contains("no header of ours beside it"));
+    // Of programs, those that carry a model are replaced.
+    assert!(bad(at, "build first.ron -o program").contains("which is an object file"));
     let library = "build first.ron --emit lib -o libfirst.a";
     good(at, library);
     good(at, library);
@@ -351,6 +353,7 @@ const READ_AND_WRITTEN: &[(&str, &str, &str, &str)] = &[
     ("build", "MODEL", "build ./READ", "-o"),
     ("build", "--weights", "build row.ron --weights READ", "-o"),
     ("build", "--weights", "build row.ron --weights READ -o row.o", "--mapped"),
+    ("build", "--launcher", "build row.ron --emit exe --launcher READ", "-o"),
     // These write to standard output alone, or into the files that they are about.
     ("check", "MODEL", "", ""),
     ("dump", "MODEL", "", ""),
@@ -371,7 +374,7 @@ const WRITTEN: &[(&str, &str)] = &[
 ];
 
 /// What the help of a command calls the values of its arguments that are no paths; all others are.
-const NO_PATHS: [&str; 20] = [
+const NO_PATHS: [&str; 22] = [
     "A,B",
     "COLUMN",
     "CPU",
@@ -390,7 +393,9 @@ const NO_PATHS: [&str; 20] = [
     "SHELL",
     "STEPS",
     "T",
+    "TRIPLE",
     "f32|f64|bf16|bf16-native",
+    "true|false",
     "winograd,strassen|none",
 ];
 
