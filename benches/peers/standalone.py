@@ -202,7 +202,7 @@ class BrolgaExe(System):
         array = images.numpy()
         array = array.astype("int32") if array.dtype == "int64" else array
         told = shell("./net --help", self.folder)
-        name = next(name for name in ("image", "token", "tokens", "words", "x") if re.search(rf"\b{name}\b", told))
+        name = re.search(r"input +(\w+):", told).group(1)
         numpy.savez(self.folder / "in.npz", **{name: array})
 
     def time(self):
