@@ -126,12 +126,10 @@ fn other_programs_are_refused() {
     let at = without.windows(MAGIC.len()).position(|window| window == MAGIC).unwrap();
     without[at] ^= 1;
     assert!(refused(&without, &model).contains("where its container is"));
-    // Any byte of the header and of the table of segments may be wrong.
-    for at in 0..64 + 12 * 56 {
-        for bit in [0, 7] {
-            let mut changed = LAUNCHER.to_vec();
-            changed[at] ^= 1 << bit;
-            let _ = embed(&changed, &model);
-        }
+    // Bytes of the header and of the table of segments may be wrong.
+    for at in (0..64).chain((64..64 + 16 * 56).step_by(5)) {
+        let mut changed = LAUNCHER.to_vec();
+        changed[at] ^= 1 << (at % 8);
+        let _ = embed(&changed, &model);
     }
 }
