@@ -97,15 +97,15 @@ pub fn embed(launcher: &[u8], container: &[u8]) -> Result<Vec<u8>> {
         alignment: pages,
     };
     let segments: Vec<Segment> = parts.iter().map(segment).collect();
+    let locator = elf.locator()?;
+    if word(launcher, locator.offset + MAGIC.len() + 8) != 0 {
+        return Err(wrong("it carries one already"));
+    }
     let rows = elf.with(&segments)?;
 
     let mut bytes = launcher[..elf.end()].to_vec();
     for (at, row) in rows.iter().enumerate() {
         put(&mut bytes, elf.segments_at + at * SEGMENT_BYTES, &row.bytes());
-    }
-    let locator = elf.locator()?;
-    if word(launcher, locator.offset + MAGIC.len() + 8) != 0 {
-        return Err(wrong("it carries one already"));
     }
     let distance = base.wrapping_sub(locator.address);
     put(&mut bytes, locator.offset + MAGIC.len(), &distance.to_le_bytes());
@@ -220,8 +220,11 @@ impl<'a> Elf<'a> {
 
     /// Where what is kept of the file ends: all of it, or what is before the table of sections, if that is last.
     fn end(&self) -> usize {
-        let end = self.sections_at + self.section_count * SECTION_BYTES;
-        if end == self.bytes.len() { self.sections_at } else { self.bytes.len() }
+        let table = self.section_count * SECTION_BYTES;
+        let used = self.loads().map(|load| load.offset + load.file_bytes).max().unwrap_or(0) as usize;
+        let used = used.max(self.segments_at + self.segments.len() * SEGMENT_BYTES);
+        let is_last = self.sections_at + table == self.bytes.len() && self.sections_at >= used;
+        if is_last { self.sections_at } else { self.bytes.len() }
     }
 
     /// The program headers with these segments behind the other ones that are loaded, in place of notes: of those with the largest
@@ -242,8 +245,17 @@ impl<'a> Elf<'a> {
 
     /// The one locator of the program.
     fn locator(&self) -> Result<Locator> {
-        let mut found = (0..self.bytes.len().saturating_sub(LOCATOR_BYTES - 1))
-            .filter(|&at| self.bytes[at] == MAGIC[0] && self.bytes[at..].starts_with(&MAGIC));
+        let mut from = 0;
+        let mut found = std::iter::from_fn(|| {
+            // Few bytes are like the first one.
+            while let Some(next) = self.bytes[from..].iter().position(|&byte| byte == MAGIC[0]) {
+                from += next + 1;
+                if self.bytes[from - 1..].starts_with(&MAGIC) {
+                    return Some(from - 1);
+                }
+            }
+            None
+        });
         let (offset, other) = (found.next(), found.next());
         let place = |offset: usize| {
             let at = offset as u64;
