@@ -151,7 +151,7 @@ fn printed_by(runner: &[&str], folder: &Path, stdin: &[u8]) -> Vec<u8> {
     let output = Command::new(words[0])
         .args(&words[1..])
         .stdin(std::fs::File::open(folder.join("in")).unwrap())
-        // Programs of tests end without giving memory back.
+        // Which cannot be told where a debugger runs the program; Valgrind tells it.
         .env("ASAN_OPTIONS", "detect_leaks=0")
         .current_dir(folder)
         .output()

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 /* What begins anywhere has room for its alignment. */
 static unsigned char state[NET_STATE_BYTES + 3], scratch[NET_SCRATCH_BYTES + 1];
-static unsigned char *memory(size_t bytes) { return brolga_aligned(malloc(bytes + 64)); }
+static void *given[16];
+static int count;
+static unsigned char *memory(size_t bytes) { return brolga_aligned(given[count++] = malloc(bytes + 64)); }
 static int get(void *to, size_t bytes) { return fread(to, 1, bytes, stdin) == bytes; }
 static int by_block(float *x) {
     unsigned char *bases[NET_EVERYTHING_BASES];
@@ -22,6 +24,7 @@ static int by_block(float *x) {
     net_everything_call(&block);
     fwrite(bases[NET_EVERYTHING_OUTPUT_Y], 1, NET_EVERYTHING_OUTPUT_Y_BYTES, stdout);
     fwrite(bases[NET_EVERYTHING_STATE_TOTAL], 1, NET_EVERYTHING_STATE_TOTAL_BYTES, stdout);
+    while (count > 0) free(given[--count]);
     return 0;
 }
 static int by_function(float *x) {
