@@ -238,8 +238,9 @@ fn shared_instances_allocate_nothing_together(
     // All have their memory; begin; have run; end.
     let barrier = &Barrier::new(instances.len() + 1);
     std::thread::scope(|scope| {
+        let mut runners = Vec::new();
         for instance in &mut instances {
-            scope.spawn(move || {
+            runners.push(scope.spawn(move || {
                 let views: Vec<TensorRef<'_>> = inputs.iter().map(Tensor::view).collect();
                 let mut outputs = results(executable);
                 let mut targets: Vec<TensorMut<'_>> = outputs.iter_mut().map(Tensor::view_mut).collect();
@@ -249,7 +250,7 @@ fn shared_instances_allocate_nothing_together(
                 barrier.wait();
                 barrier.wait();
                 assert!(runs);
-            });
+            }));
         }
         barrier.wait();
         let before = CALLS.load(Ordering::SeqCst);
@@ -257,6 +258,8 @@ fn shared_instances_allocate_nothing_together(
         barrier.wait();
         let calls = CALLS.load(Ordering::SeqCst) - before;
         barrier.wait();
+        // Joined one by one, so that they have given back all that they had before anything else is counted.
+        runners.into_iter().for_each(|runner| runner.join().unwrap());
         assert_eq!(calls, 0, "shared instances at the same time, with {threads:?}");
     });
 }
