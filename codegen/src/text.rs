@@ -3,7 +3,7 @@
 
 use crate::choice::{self, Code, Codes};
 use crate::error::{Error, Result};
-use crate::image::{Entry, symbol_name};
+use crate::image::symbol_name;
 
 /// What functions that choose begin at a multiple of.
 const FUNCTION_ALIGNMENT: usize = 16;
@@ -70,20 +70,27 @@ impl Text {
         self.function(&choice::chooser(symbol), |_| choice::choose(&features))?;
         let first = &codes.all[0].image;
         for (number, entry) in first.entries.iter().enumerate() {
-            let functions: [(Option<usize>, fn(&Entry) -> Option<usize>); 2] = [
-                (Some(entry.function), |entry| Some(entry.function)),
-                (entry.prepare, |entry| entry.prepare),
-            ];
-            for (own, position) in functions {
-                let Some(own) = own else { continue };
-                let alike = codes.all.iter().zip(places);
-                let alike =
-                    alike.filter_map(|(code, places)| Some(places[position(&code.image.entries[number])?]));
-                let alike: Vec<usize> = alike.collect();
-                self.function(&first.functions[own].name, |at| choice::jump(&alike, at))?;
+            self.jump(&first.functions[entry.function].name, places, |code| {
+                Some(codes.all[code].image.entries[number].function)
+            })?;
+            if let Some(own) = entry.prepare {
+                let prepare = |code: usize| codes.all[code].image.entries[number].prepare;
+                self.jump(&first.functions[own].name, places, prepare)?;
             }
         }
         Ok(())
+    }
+
+    /// Adds the function that jumps to one of those that each code has at a position of its own.
+    fn jump(
+        &mut self,
+        name: &str,
+        places: &[Vec<usize>],
+        position: impl Fn(usize) -> Option<usize>,
+    ) -> Result<()> {
+        let of_code = |(code, places): (usize, &Vec<usize>)| Some(places[position(code)?]);
+        let alike: Vec<usize> = places.iter().enumerate().filter_map(of_code).collect();
+        self.function(name, |at| choice::jump(&alike, at))
     }
 
     /// Adds a function that others call, whose code is made for its place.
