@@ -176,7 +176,7 @@ fn weights_in_a_library_answer_with_the_bits_of_the_command() {
     if cfg!(target_os = "linux") {
         let shared = at.join("shared");
         std::fs::create_dir(&shared).unwrap();
-        good(at, "build net.ron --dim batch=1 --weights w.st --emit lib -o shared/libnet.so");
+        good(at, "build net.ron --dim batch=1 --weights w.st -o shared/libnet.so");
         compile(&shared, INFER, "-L. -lnet -Wl,-rpath,'$ORIGIN'");
         let twice = shell(&shared, "./main < ../x && strip libnet.so && ./main < ../x");
         assert!(twice == expected.bytes().repeat(2), "shared");

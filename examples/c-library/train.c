@@ -1,6 +1,6 @@
 /* A program that trains: a library with three entry points of one model, which share its state. What is saved, `brolga` reads.
 
-   $ brolga build bars.ron --entry init,train,infer --dim train.batch=32 --dim infer.batch=1 --emit lib -o libbars.a
+   $ brolga build bars.ron --entry init,train,infer --dim train.batch=32 --dim infer.batch=1 -o libbars.a
    $ cc -O2 train.c -L. -lbars -o train
    $ ./train bars.safetensors
 */

@@ -46,8 +46,8 @@ Examples:
   brolga build lenet5 --dim batch=1 -o lenet5.o                              (and lenet5.h)
   brolga build lenet5 --dim batch=1 --weights lenet5.safetensors -o lenet5.o
   brolga build lenet5 --dim batch=1 --weights lenet5.safetensors --mapped lenet5.weights -o lenet5.o
-  brolga build lenet5 --entry infer,train --dim infer.batch=1 --emit lib -o liblenet5.a
-  brolga build lenet5 --dim batch=1 --emit lib -o liblenet5.so
+  brolga build lenet5 --entry infer,train --dim infer.batch=1 -o liblenet5.a
+  brolga build lenet5 --dim batch=1 -o liblenet5.so
   brolga build lenet5 --dim batch=1 --target-cpu x86-64-v3,x86-64-v4 -o lenet5.o
   brolga build lenet5 --dim batch=1 --target aarch64-unknown-linux-gnu -o lenet5.o
   brolga build lenet5 --weights lenet5.safetensors -o lenet5.brolga          (a container)
@@ -61,7 +61,8 @@ pub struct BuildArgs {
     /// The executable, object, library (libNAME.a, libNAME.so) or container; a header gets the same name with .h
     #[arg(short, long = "output", value_name = "OUT")]
     pub output: PathBuf,
-    /// What to build [default: exe where OUT has no ending, container where it ends in .brolga, else obj]
+    /// What to build [default: exe where OUT has no ending, container where it ends in .brolga, lib in .a and .so, else
+    /// obj]
     #[arg(long, value_name = "KIND")]
     emit: Option<Emit>,
     /// The program that carries the model in an executable [default: the one that comes along, for this machine]
@@ -97,10 +98,11 @@ pub struct BuildArgs {
 impl BuildArgs {
     /// What is built: what is asked for, or what the output's ending says.
     fn kind(&self) -> Emit {
-        let ending = self.output.extension();
-        let told = || match ending {
+        let ending = self.output.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+        let told = || match ending.as_deref() {
             None => Emit::Exe,
-            Some(ending) if ending.eq_ignore_ascii_case("brolga") => Emit::Container,
+            Some("brolga") => Emit::Container,
+            Some("a" | "so") => Emit::Lib,
             Some(_) => Emit::Obj,
         };
         self.emit.unwrap_or_else(told)
