@@ -89,7 +89,7 @@ fn an_interrupted_run_writes_a_checkpoint() {
         "0" => ", before the end of the first epoch".to_owned(),
         epochs => format!("; the metrics are those of epoch {epochs}\n"),
     };
-    assert!(text.contains(" updates") && text.contains(&of), "{text}");
+    assert!(text.contains(" update") && text.contains(&of), "{text}");
     let text = good(at, &format!("{train} --epochs 1 --resume"));
     assert!(text.contains("lenet5.safetensors"), "{text}");
 }
