@@ -471,9 +471,10 @@ fn build_writes_an_object_and_its_header() {
     assert!(bad(at, "build lenet5 -o net.o --dim trian.batch=1").contains("there are infer"));
     assert!(bad(at, "build lenet5 -o net.o --dim infer.bach=1").contains("did you mean `batch`?"));
     assert!(bad(at, "build lenet5 -o net.o --fitted image.mean=1").contains("--weights"));
-    assert!(bad(at, "build lenet5 -o net.a --emit lib").contains("libNAME.a or libNAME.so"));
+    assert!(bad(at, "build lenet5 -o net.a").contains("libNAME.a or libNAME.so"));
+    assert!(bad(at, "build lenet5 -o net --emit lib").contains("libNAME.a or libNAME.so"));
     assert!(bad(at, "build lenet5 -o net.o --mapped w.weights").contains("--weights"));
-    assert!(bad(at, "build lenet5 -o net.a").contains("says a library or program"));
+    assert!(bad(at, "build lenet5 -o net.a --emit obj").contains("says a library or program"));
 }
 
 /// The state after some steps, for 1, 2 and 7 threads.
