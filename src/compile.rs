@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use brolga_codegen::{Compiled, TargetCpu};
 use brolga_ir::Graph;
 use brolga_ir::program::Program;
-use brolga_passes::batch::trains;
-use brolga_passes::index_ranges::index_ranges;
+use brolga_passes::choose::prepare::lower_prepared;
+use brolga_passes::facts::batch::trains;
+use brolga_passes::facts::index_ranges::index_ranges;
 use brolga_passes::manager::Observer;
-use brolga_passes::prepare::lower_prepared;
 use brolga_passes::{GraphPass, Manager, Options, Schedules, pipelines};
 use brolga_runtime::Executable;
 

@@ -8,7 +8,7 @@ use brolga_codegen::Options;
 use brolga_frontend::FIT;
 use brolga_ir::Graph;
 use brolga_ir::program::Program;
-use brolga_passes::batch::trains;
+use brolga_passes::facts::batch::trains;
 use brolga_runtime::container::{About, Code, DataRules, Parts, Training, Values};
 use brolga_runtime::{Instance, Manifest, State, Tensor, Threads, checksum};
 

@@ -43,7 +43,7 @@ fn check(name: &str) {
     let instance = model.instance();
     let trains = |name: &&str| {
         let graph = instance.graph(name).filter(|_| *name != "init" && instance.refused(name).is_none());
-        graph.is_some_and(brolga::passes::batch::trains)
+        graph.is_some_and(brolga::passes::facts::batch::trains)
     };
     let batch_of_one = [("batch", 1)];
     let known = |name: &&str| instance.graph(name).is_some();

@@ -1,6 +1,6 @@
 //! The arena of the models that come along, against what is alive at once; and under a limit.
 
-use brolga::passes::plan::live_bytes;
+use brolga::passes::program::plan::live_bytes;
 use brolga::runtime::{Input, Instance};
 use brolga::{CompileOptions, Compiler, Model, Settings, State, Tensor, Threads};
 

@@ -12,7 +12,7 @@ use brolga::ir::program::interpret::{self, Interpreter};
 use brolga::ir::program::{Call, Kernel, Place, Program, Step, Stmt};
 use brolga::ir::scalar::{NAN_F32, NAN_F64, Scalar};
 use brolga::ir::{DType, Tensor, Type};
-use brolga::passes::plan::plan;
+use brolga::passes::program::plan::plan;
 use brolga::runtime::{self, ErrorKind, Instance, Manifest, SlotKind, State, Threads};
 
 use super::values::{element, to_runtime};

@@ -11,7 +11,7 @@ use brolga::ir::program::{Place, Program};
 use brolga::ir::scalar::Scalar;
 use brolga::ir::{self, Graph};
 use brolga::models::data;
-use brolga::passes::index_ranges::index_ranges;
+use brolga::passes::facts::index_ranges::index_ranges;
 use brolga::passes::lower::lower;
 use brolga::passes::{GraphPass, Manager, Options, pipelines};
 use brolga::runtime::container::Container;

@@ -2,31 +2,31 @@
 
 use brolga_ir::names::nearest;
 
-use crate::accumulate::accumulate;
-use crate::batch_norm::batch_norm;
-use crate::clip::clip;
-use crate::cse::cse;
-use crate::dce::dce;
-use crate::fold::fold;
-use crate::forward::forward;
+use crate::choose::batch_norm::batch_norm;
+use crate::choose::images::images;
+use crate::choose::layout::layout;
+use crate::choose::merge::merge;
+use crate::choose::narrow::narrow;
+use crate::choose::strassen::strassen;
+use crate::choose::winograd::winograd;
 use crate::fuse::fuse;
-use crate::grad::grad;
-use crate::images::images;
-use crate::join::join;
-use crate::layout::layout;
+use crate::graph::accumulate::accumulate;
+use crate::graph::clip::clip;
+use crate::graph::cse::cse;
+use crate::graph::dce::dce;
+use crate::graph::fold::fold;
+use crate::graph::grad::grad;
+use crate::graph::pooling::pooling;
+use crate::graph::simplify::{canonical, simplify};
 use crate::manager::{GraphPass, Kind, Pass, ProgramPass};
-use crate::merge::merge;
-use crate::narrow::narrow;
-use crate::order::order;
-use crate::parallelise::parallelise;
-use crate::plan::plan;
-use crate::pooling::pooling;
-use crate::rematerialise::rematerialise;
-use crate::simplify::{canonical, simplify};
-use crate::strassen::strassen;
-use crate::vectorise::vectorise;
-use crate::views::views;
-use crate::winograd::winograd;
+use crate::program::forward::forward;
+use crate::program::join::join;
+use crate::program::order::order;
+use crate::program::parallelise::parallelise;
+use crate::program::plan::plan;
+use crate::program::rematerialise::rematerialise;
+use crate::program::vectorise::vectorise;
+use crate::program::views::views;
 
 /// Every graph pass. A pass's name stands here and nowhere else.
 pub const GRAPH_PASSES: &[GraphPass] = &[
@@ -81,7 +81,7 @@ pub const INFER: &[GraphPass] = &[
     LAYOUT, WINOGRAD, STRASSEN, NARROW, IMAGES, SIMPLIFY, CSE, DCE,
 ];
 
-/// Behind either, before lowering; of a split entry ([`prepare`](mod@crate::prepare)), on both graphs.
+/// Behind either, before lowering; of a split entry ([`prepare`](mod@crate::choose::prepare)), on both graphs.
 pub const REGIONS: &[GraphPass] = &[FUSE];
 
 /// From a lowered program to one that can be emitted.

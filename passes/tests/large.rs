@@ -10,7 +10,8 @@ use brolga_ir::program::interpret::{GridOrder, Interpreter};
 use brolga_ir::program::walk::walk;
 use brolga_ir::scalar::Scalar;
 use brolga_ir::{Builder, DType, Graph, Tensor, Type};
-use brolga_passes::{Options, lower, parallelise, vectorise};
+use brolga_passes::program::{parallelise, vectorise};
+use brolga_passes::{Options, lower};
 
 use crate::common::{Rng, tensor};
 

@@ -14,7 +14,8 @@ use brolga_ir::program::Combine;
 use brolga_ir::program::interpret::{GridOrder, Interpreter};
 use brolga_ir::scalar::{Comparison, Function, Scalar};
 use brolga_ir::{Builder, DType, Graph, GraphError, Tensor, Type, Value};
-use brolga_passes::{forward, fuse, lower, parallelise, plan, vectorise};
+use brolga_passes::program::{forward, parallelise, plan, vectorise};
+use brolga_passes::{fuse, lower};
 
 /// Numbers in -1..1 that repeat late.
 fn tensor(ty: &Type, salt: u64) -> Tensor {

@@ -10,9 +10,9 @@ use brolga_ir::program::Combine;
 use brolga_ir::program::interpret::GridOrder;
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Op, Origin, Tensor, Type};
+use brolga_passes::choose::prepare::prepare;
 use brolga_passes::filetest::evaluate_program;
 use brolga_passes::pipelines::{GRAPH_PASSES, INFER, TRAIN, graph_passes};
-use brolga_passes::prepare::prepare;
 use brolga_passes::{Algorithms, GraphPass, Kind, Manager, Options, Precision, lower};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 

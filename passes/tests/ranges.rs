@@ -9,9 +9,9 @@ use brolga_ir::graph::Origin;
 use brolga_ir::ops::Role;
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, Tensor, Type, Value};
+use brolga_passes::choose::prepare::prepare;
 use brolga_passes::filetest::Values;
 use brolga_passes::pipelines::{INFER, TRAIN, graph_passes};
-use brolga_passes::prepare::prepare;
 use brolga_passes::{GraphPass, Manager, Options};
 
 use crate::common::{Rng, evaluate};

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant as Clock};
 
-use brolga::passes::plan::live_bytes;
+use brolga::passes::program::plan::live_bytes;
 use brolga::runtime::counted;
 use brolga::{Compiler, Model, Result, cost};
 use brolga_command::{peak_rss_mb, times};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use brolga::ir::Graph;
 use brolga::ir::program::Place;
-use brolga::passes::plan::live_bytes;
+use brolga::passes::program::plan::live_bytes;
 use brolga::{Compiler, Model, Result, cost};
 use brolga_command::Json;
 use clap::Args;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use brolga::codegen::listing;
 use brolga::ir::{Graph, Op};
-use brolga::passes::plan::live_bytes;
+use brolga::passes::program::plan::live_bytes;
 use brolga::{Compiler, Error, Result};
 use clap::{Args, ValueEnum};
 

@@ -11,7 +11,7 @@ use brolga::ir::program::{Place, Program, interpret::Interpreter, verify::verify
 use brolga::ir::scalar::{NAN_F32, NAN_F64};
 use brolga::ir::tensor::{Data, listed};
 use brolga::ir::{self, Graph};
-use brolga::passes::plan::plan;
+use brolga::passes::program::plan::plan;
 use brolga::runtime::{
     DType, Executable, Input, Instance, Shown, SlotKind, TensorRef, type_name, write_results,
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use brolga::ir::ops::{Parameter, Role};
 use brolga::models::data;
-use brolga::passes::batch::trains;
+use brolga::passes::facts::batch::trains;
 use brolga::runtime::{DType, Evaluation, Executable, Field, Fingerprint};
 use brolga::{Error, Model, Result, State, Threads};
 use brolga_command::Compiled;

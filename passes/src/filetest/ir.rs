@@ -8,7 +8,7 @@ use brolga_ir::program::interpret::GridOrder;
 
 use super::values::{Values, compare, evaluate, evaluate_program, parameters, program_parameters};
 use super::{LOWER, Suite};
-use crate::index_ranges::index_ranges;
+use crate::facts::index_ranges::index_ranges;
 use crate::lower::lower;
 use crate::{Manager, Options};
 

@@ -44,9 +44,9 @@ use std::{fmt, fs, io};
 use brolga_ir::Graph;
 use brolga_ir::scalar::Scalar;
 
-use crate::index_ranges::index_ranges;
+use crate::choose::prepare::prepare;
+use crate::facts::index_ranges::index_ranges;
 use crate::pipelines::{GRAPH_PASSES, PROGRAM_PASSES};
-use crate::prepare::prepare;
 use crate::{GraphPass, Kind, Options, Precision, ProgramPass};
 
 use ir::Ir;

@@ -6,7 +6,7 @@ use brolga_ir::{Graph, GraphError, NodeId, Origin, Value};
 use rustc_hash::FxHashMap;
 
 use super::{Cluster, Fuser, Part, fuse};
-use crate::table::ValueTable;
+use crate::facts::table::ValueTable;
 
 /// The new graph, as far as it is.
 struct Rebuilt {

@@ -5,7 +5,7 @@ use brolga_ir::{NodeId, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{CHEAP, Fuser, Part, is_storage};
-use crate::table::NodeTable;
+use crate::facts::table::NodeTable;
 
 /// Operations on masks that are repeated for each reader, at most; and index maps behind each other. Else the code of a mask
 /// that is made of masks would grow with their square, and indices that are divided again and again would double each time.

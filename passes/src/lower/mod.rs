@@ -9,40 +9,13 @@
 //! `compose::Composer::reductions`, `contraction`, `products`). Loops stay serial; the passes `vectorise`
 //! and `parallelise` choose strips and grids.
 
-mod access;
-mod blocks;
-mod borders;
-mod boxes;
-mod channels_first;
-mod compose;
-mod contraction;
 mod control;
-mod conv;
-mod conv_weights;
-mod correlate;
-mod cuts;
-mod depthwise;
-mod dot;
-mod epilogue;
-mod expand;
 mod flatten;
-mod image;
+mod indexed;
 mod kernel;
-mod loops;
 mod memory;
-mod packing;
-mod region;
-mod running;
-mod sort;
-mod space;
-mod split;
-mod strassen;
-mod sums;
-mod taps;
-mod whole_dot;
-mod windows;
-mod winners;
-mod winograd;
+mod products;
+mod regions;
 
 use std::collections::{HashMap, HashSet};
 
@@ -51,17 +24,17 @@ use brolga_ir::program::{Access, Arg, Call, Kernel, Place, Program, Step};
 use brolga_ir::{Graph, GraphError, NodeId, Op, Value};
 use rustc_hash::FxHashMap;
 
-use crate::digest::Kernels;
 use crate::manager::Options;
+use crate::rewrite::digest::Kernels;
 use crate::schedule::{Algorithm, Schedule, key};
-use access::StridedAccess;
-use compose::Composer;
-pub(crate) use epilogue::takes_epilogue;
-pub(crate) use expand::expansion_pays;
 pub(crate) use kernel::prune;
 use memory::{Copies, DEEPEST, Location};
-pub(crate) use region::definition;
-pub use sums::{BLOCK, LANES};
+use products::access::StridedAccess;
+pub(crate) use products::epilogue::takes_epilogue;
+pub(crate) use products::expand::expansion_pays;
+use regions::compose::Composer;
+pub(crate) use regions::region::definition;
+pub use regions::sums::{BLOCK, LANES};
 
 /// The program being made, and where the graph's values lie.
 struct Lowering<'g> {
@@ -182,8 +155,8 @@ impl Lowering<'_> {
     /// A fused region: one kernel.
     fn fused(&mut self, id: NodeId, body: &Graph) -> Result<(), GraphError> {
         let operands = self.graph.node(id).operands.clone();
-        let split = self.depth == 0 && split::is_split(body);
-        if split || epilogue::is_product(body) {
+        let split = self.depth == 0 && regions::split::is_split(body);
+        if split || products::epilogue::is_product(body) {
             let mut locations = FxHashMap::default();
             for (&parameter, &operand) in body.parameters().iter().zip(&operands) {
                 locations.insert(body.result(parameter), self.location(operand)?);

@@ -8,7 +8,8 @@ use brolga_ir::program::interpret::Interpreter;
 use brolga_ir::program::{Access, Combine};
 use brolga_ir::scalar::Function;
 use brolga_ir::{Builder, DType, Graph, GraphError, Tensor, Type, Value};
-use brolga_passes::{Options, fuse, images, layout, lower};
+use brolga_passes::choose::{images, layout};
+use brolga_passes::{Options, fuse, lower};
 
 use super::{check, graph, tensor};
 

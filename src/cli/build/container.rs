@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use brolga::passes::batch::trains;
+use brolga::passes::facts::batch::trains;
 use brolga::runtime::Shown;
 use brolga::{CompiledModel, ContainerEntry, Model, ObjectEntry, Result};
 

@@ -1,0 +1,68 @@
+//! `narrow`: keeps the weights of products as `bf16`, where the options ask for that.
+//!
+//! ```text
+//! x · w   becomes   x · convert<f32>(convert<bf16>(w))
+//! ```
+//!
+//! for convolutions and matrix products whose weights are state that the entry does not change, or computed from such
+//! state alone: everything that rewrites weights comes before. [`lower`](mod@crate::lower) packs them as `bf16` once for
+//! every state, which is half the memory to read, and they are widened as they are multiplied: arithmetic stays in
+//! `f32`, and results are the same on every target. Weights that an entry changes stay as they are: a step of training
+//! must see small updates. Loses bits: each weight is rounded to 8 bits of significand. Linear.
+
+use brolga_ir::ops::{Conv, ConvForm, Dot, Elementwise, Op};
+use brolga_ir::scalar::ScalarOp;
+use brolga_ir::{Builder, DType, Graph, GraphError, NodeId};
+
+use crate::facts::fixed::{Dependence, dependence};
+use crate::facts::table::NodeTable;
+use crate::manager::{Options, Precision};
+
+/// Rounds the weights of products.
+pub fn narrow(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
+    if options.precision != Precision::Bf16 {
+        return Ok(false);
+    }
+    let dependence = dependence(graph);
+    let mut changed = false;
+    for id in graph.order() {
+        let Some(position) = weights(graph, id, &dependence) else { continue };
+        let node = graph.node(id);
+        let (value, origin) = (node.operands[position], node.origin.clone());
+        let mut b = Builder::new(graph, origin);
+        let stored = b.convert(value, DType::Bf16)?;
+        let wide = b.convert(stored, DType::F32)?;
+        graph.set_operand(id, position, wide);
+        changed = true;
+    }
+    Ok(changed)
+}
+
+/// Which operand of a node are fixed weights that are not rounded yet. Products of two fixed values are computed once
+/// anyway; of matrix products those are meant that read panels of weights.
+fn weights(graph: &Graph, id: NodeId, dependence: &NodeTable<Dependence>) -> Option<usize> {
+    let node = graph.node(id);
+    let weights = match &node.op {
+        Op::Conv(Conv { form: ConvForm::Forward | ConvForm::InputGradient { .. }, .. }) => 1,
+        Op::Dot(dot) if is_dense(dot, graph.operand_types(id)[1].rank()) => 1,
+        _ => return None,
+    };
+    let fixed = |operand: usize| *dependence.get(node.operands[operand].node) == Dependence::State;
+    let value = node.operands[weights];
+    let wanted = fixed(weights)
+        && *dependence.get(node.operands[1 - weights].node) == Dependence::Call
+        && graph.ty(value).dtype == DType::F32
+        && !is_widened(graph, value.node);
+    wanted.then_some(weights)
+}
+
+/// Rows times a matrix.
+fn is_dense(dot: &Dot, rank: usize) -> bool {
+    dot.batch[0].is_empty() && dot.contract[0].len() == 1 && rank <= 2
+}
+
+fn is_widened(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    matches!(node.op, Op::Elementwise(Elementwise { op: ScalarOp::Convert(_) }))
+        && graph.ty(node.operands[0]).dtype.is_storage()
+}

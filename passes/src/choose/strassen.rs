@@ -1,0 +1,98 @@
+//! `strassen`: chooses Strassen's algorithm for the products that gain by it.
+//!
+//! It computes a product of rows with a matrix from seven products of halves, an eighth of the multiplications less, and
+//! adds more. An estimate in cycles of one core compares both. It sees nothing but shapes, so the choice is the same
+//! everywhere (it is part of the numeric plan). Convolutions whose kernels have one position are such products, and
+//! become them.
+//!
+//! Neighbouring rows are computed together, and what is not finite in one spreads to the other. In entries that do not
+//! train they must not belong to different samples ([`batch`](mod@crate::facts::batch)): there only convolutions of images with
+//! an even number of positions are taken, as if there were always as many images; rows of a plain product may be anything.
+//!
+//! Rounding: two to three times the error of direct sums, relative to the largest element of the result. Linear.
+
+use brolga_ir::ops::{Conv, ConvForm, Dot, Op};
+use brolga_ir::{Builder, Graph, GraphError, NodeId, Type};
+
+use crate::facts::batch::{counted, trains};
+use crate::facts::fixed::{Dependence, dependence};
+use crate::manager::{Options, Precision, Strassen};
+
+/// Chooses the algorithm of every product. Weights that will be kept narrow are left alone: their sums would not be.
+pub fn strassen(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
+    if options.algorithms.strassen == Strassen::Off {
+        return Ok(false);
+    }
+    let (dependence, trains) = (dependence(graph), trains(graph));
+    let mut changed = false;
+    for id in graph.order() {
+        let node = graph.node(id);
+        let Some(&[left, right]) = node.operands.first_chunk() else { continue };
+        let Some(dot) = product(graph, id, trains) else { continue };
+        let fixed = *dependence.get(right.node) != Dependence::Call;
+        let origin = node.origin.clone();
+        let matrix = graph.ty(right).with_dims(graph.ty(right).dims[..2].to_vec());
+        let mut rows = graph.ty(left).clone();
+        if let (Op::Conv(_), Some(images)) = (&node.op, rows.dims.first_mut()) {
+            *images = counted(*images, trains);
+        }
+        let gains = options.algorithms.strassen == Strassen::Everywhere || gains(&dot, &rows, &matrix, fixed);
+        let narrow = fixed && options.precision == Precision::Bf16;
+        if narrow || !gains || !dot.takes_strassen(graph.ty(left), &matrix) {
+            continue;
+        }
+        let mut b = Builder::new(graph, origin);
+        let right = if b.ty(right).rank() == 2 { right } else { b.reshape(right, &matrix.dims)? };
+        let new = b.add_node(Dot { strassen: true, ..dot }, &[left, right])?;
+        graph.replace_uses(graph.result(id), new);
+        changed = true;
+    }
+    Ok(changed)
+}
+
+/// A node as a product of rows with a matrix, if it is one that has no other algorithm, and may have this one: the right
+/// operand's axes behind the second are of extent 1.
+fn product(graph: &Graph, id: NodeId, trains: bool) -> Option<Dot> {
+    let types = graph.operand_types(id);
+    let weights = types.get(1)?;
+    match &graph.node(id).op {
+        Op::Dot(dot) => (trains && !dot.strassen && weights.rank() == 2).then(|| dot.clone()),
+        Op::Conv(conv) => {
+            let pointwise = conv.is_pointwise(&weights.dims[2..]);
+            let summed = match conv.form {
+                ConvForm::Forward => 1,
+                ConvForm::InputGradient { .. } => 0,
+                ConvForm::WeightGradient { .. } => return None,
+            };
+            let dot = Dot::new([vec![], vec![]], [vec![conv.channel_axis()], vec![summed]]);
+            let within = trains || pairs_stay_inside(conv, types[0]);
+            (conv.channels_last && pointwise && within).then_some(dot)
+        }
+        _ => None,
+    }
+}
+
+/// Whether every image has pairs of neighbouring positions, and none is left over.
+fn pairs_stay_inside(conv: &Conv, image: &Type) -> bool {
+    conv.spatial() == 2 && conv.extents(image).iter().product::<usize>().is_multiple_of(2)
+}
+
+/// Elements of rows, about, that stay in the caches.
+const MANY: f64 = (1 << 19) as f64;
+
+/// Whether the eighth of the multiplications, at eight lanes and two of them a cycle, takes longer than what is added in
+/// its place: sums of the rows, which come from memory and go there if they are many; copies of the result between local
+/// memory and its place; twice as many blocks of half as many terms; a matrix that is read in seven parts instead of four.
+/// Where it is not fixed, its sums are made in every call, and the caches are full of what the call remembers. Cycles for
+/// an element: those of the sums of rows are measured alone, the others are estimates that part the products that were
+/// seen to gain from those that were not.
+fn gains(dot: &Dot, a: &Type, b: &Type, fixed: bool) -> bool {
+    let &[axis] = dot.contract[0].as_slice() else { return false };
+    let terms = a.dims[axis];
+    let (rows, columns) = (a.elements() / terms.max(1), b.elements() / terms.max(1));
+    let [m, k, n] = [rows, terms, columns].map(|size| size as f64);
+    let saved = m * k * n / 128.0;
+    let (of_row, of_matrix) = if fixed { (if m * k > MANY { 1.5 } else { 0.35 }, 0.15) } else { (1.5, 2.25) };
+    let added = of_row * m * k + 0.5 * m * n + of_matrix * k * n;
+    added < 0.7 * saved
+}

@@ -1,0 +1,73 @@
+//! Which values an entry cannot change: those that depend on state and constants only.
+
+use std::collections::HashSet;
+
+use brolga_ir::ops::{Op, Role};
+use brolga_ir::{Graph, Value};
+
+use crate::facts::table::NodeTable;
+
+/// What a value depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Dependence {
+    /// Inputs, or state that the entry updates: another value in every call.
+    #[default]
+    Call,
+    /// Constants only.
+    Constant,
+    /// State that the entry does not update, and constants.
+    State,
+}
+
+/// What each node depends on; for nodes added later, [`Dependence::Call`].
+pub(crate) fn dependence(graph: &Graph) -> NodeTable<Dependence> {
+    let updated = updated(graph);
+    let mut table: NodeTable<Dependence> = NodeTable::default();
+    for id in graph.order() {
+        let node = graph.node(id);
+        let dependence = match &node.op {
+            Op::Parameter(parameter) => {
+                if parameter.role == Role::State && !updated.contains(parameter.name.as_str()) {
+                    Dependence::State
+                } else {
+                    Dependence::Call
+                }
+            }
+            op if op.is_derivative() => Dependence::Call,
+            _ => node.operands.iter().fold(Dependence::Constant, |sum, operand| {
+                match (sum, *table.get(operand.node)) {
+                    (Dependence::Call, _) | (_, Dependence::Call) => Dependence::Call,
+                    (Dependence::State, _) | (_, Dependence::State) => Dependence::State,
+                    _ => Dependence::Constant,
+                }
+            }),
+        };
+        table.set(id, dependence);
+    }
+    table
+}
+
+/// What a value that no call changes repeats along all axes but `axis`: a tensor whose other axes, if it has any, are of extent
+/// 1. Where the batch is one, it may be that tensor itself.
+pub(crate) fn along(
+    graph: &Graph,
+    value: Value,
+    axis: usize,
+    dependence: &NodeTable<Dependence>,
+) -> Option<Value> {
+    let node = graph.node(value.node);
+    let (x, axes) = match (&node.op, *dependence.get(value.node)) {
+        (_, Dependence::Call) => return None,
+        (Op::Broadcast(broadcast), _) => (node.operands[0], broadcast.axes.clone()),
+        (_, Dependence::State) => (value, (0..graph.ty(value).rank()).collect()),
+        _ => return None,
+    };
+    graph.ty(x).dims.iter().zip(axes).all(|(&extent, at)| extent == 1 || at == axis).then_some(x)
+}
+
+/// The names of the state that the entry gives a new value.
+fn updated(graph: &Graph) -> HashSet<&str> {
+    let keeps = |value: Value, name: &str| graph.parameter(value.node).is_some_and(|p| p.name == name);
+    let updates = graph.outputs().iter().filter(|output| output.role == Role::State);
+    updates.filter(|output| !keeps(output.value, &output.name)).map(|output| output.name.as_str()).collect()
+}

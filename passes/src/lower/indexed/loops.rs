@@ -1,0 +1,155 @@
+//! Operators that bring loops of their own, by name; scatter is here.
+
+use brolga_ir::index::Index;
+use brolga_ir::ops::{Op, RegionOp, Scatter, ScatterAlong, ScatterMode};
+use brolga_ir::program::{Access, ValueId};
+use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
+use brolga_ir::{GraphError, NodeId, Value};
+
+use crate::lower::kernel::KernelBuilder;
+use crate::lower::{Location, Lowering};
+
+/// A kernel that scatters, inside of the loop over what lies before the axis.
+struct Scattering {
+    k: KernelBuilder,
+    args: Vec<Location>,
+    /// Parameters.
+    indices: usize,
+    updates: usize,
+    result: usize,
+    /// The index of the loop.
+    outer: Index,
+    /// Extent of the axis, and elements behind it.
+    extent: usize,
+    inner: usize,
+}
+
+impl Scattering {
+    /// Elements from one iteration to the next.
+    fn slab(&self) -> i64 {
+        (self.extent * self.inner) as i64
+    }
+
+    /// Stores, or adds, the update that lies at `from`: at `at` along the axis and `behind` it. Closes the three loops.
+    fn update(&mut self, from: &Index, (at, behind): (&Index, &Index), inside: ValueId, mode: ScatterMode) {
+        let to = self.outer.scale(self.slab()).add(&at.scale(self.inner as i64)).add(behind);
+        let update = self.k.load(self.updates, from, None);
+        put(&mut self.k, self.result, to, update, inside, mode == ScatterMode::Set);
+        (0..3).for_each(|_| self.k.close());
+    }
+}
+
+impl Lowering<'_> {
+    /// A kernel on values that lie in memory and on the results of `id`.
+    pub(in crate::lower) fn operand(
+        &mut self,
+        k: &mut KernelBuilder,
+        value: Value,
+        args: &mut Vec<Location>,
+    ) -> Result<usize, GraphError> {
+        let ty = self.graph.ty(value).clone();
+        args.push(self.location(value)?);
+        Ok(k.param(ty.dtype, ty.elements(), Access::Read))
+    }
+
+    pub(super) fn scatter(&mut self, id: NodeId, scatter: &Scatter) -> Result<(), GraphError> {
+        let mut s = self.begin_scatter(id, scatter.axis)?;
+        let count = self.graph.ty(self.graph.node(id).operands[1]).elements();
+        let i = Index::var(s.k.open_for(count));
+        let (at, inside) = checked(&mut s.k, s.indices, &i, s.extent);
+        let b = Index::var(s.k.open_for(s.inner));
+        let from = s.outer.scale((count * s.inner) as i64).add(&i.scale(s.inner as i64)).add(&b);
+        s.update(&from, (&at, &b), inside, scatter.mode);
+        self.call(s.k.finish_kernel(), s.args, id);
+        Ok(())
+    }
+
+    pub(super) fn scatter_along(&mut self, id: NodeId, scatter: &ScatterAlong) -> Result<(), GraphError> {
+        let mut s = self.begin_scatter(id, scatter.axis)?;
+        let taken = self.graph.ty(self.graph.node(id).operands[1]).dims[scatter.axis];
+        let (i, b) = (Index::var(s.k.open_for(taken)), Index::var(s.k.open_for(s.inner)));
+        let from = s.outer.scale((taken * s.inner) as i64).add(&i.scale(s.inner as i64)).add(&b);
+        let (at, inside) = checked(&mut s.k, s.indices, &from, s.extent);
+        s.update(&from, (&at, &b), inside, ScatterMode::Add);
+        self.call(s.k.finish_kernel(), s.args, id);
+        Ok(())
+    }
+
+    /// The loop over what lies before the axis, in which the base has been copied.
+    fn begin_scatter(&mut self, id: NodeId, axis: usize) -> Result<Scattering, GraphError> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let [base, indices, updates] = node.operands[..] else { unreachable!("a verified scatter") };
+        let ty = node.types[0].clone();
+        let extent = ty.dims[axis];
+        let inner = ty.dims[axis + 1..].iter().product();
+        let mut k = KernelBuilder::new(node.op.get().name());
+        let mut args = Vec::new();
+        let [base, indices, updates] = [
+            self.operand(&mut k, base, &mut args)?,
+            self.operand(&mut k, indices, &mut args)?,
+            self.operand(&mut k, updates, &mut args)?,
+        ];
+        args.push(self.target(graph.result(id)));
+        let result = k.param(ty.dtype, ty.elements(), Access::ReadWrite);
+        let outer = Index::var(k.open_for(ty.dims[..axis].iter().product()));
+        let mut s = Scattering { k, args, indices, updates, result, outer, extent, inner };
+        let slab = s.outer.scale(s.slab());
+        copy_slab(&mut s.k, base, result, &slab, extent * inner);
+        Ok(s)
+    }
+
+    pub(in crate::lower) fn loops(&mut self, id: NodeId) -> Result<(), GraphError> {
+        let graph = self.graph;
+        match &graph.node(id).op {
+            Op::WindowSelect(op) => self.window_select(id, op),
+            Op::Scatter(op) => self.scatter(id, op),
+            Op::ScatterAlong(op) => self.scatter_along(id, op),
+            Op::Cumulative(op) => self.cumulative(id, op),
+            Op::Sort(op) => self.sort(id, op),
+            op => match op.region_op() {
+                Some(RegionOp::Scan(op)) => self.scan(id, op),
+                Some(RegionOp::While(op)) => self.while_loop(id, op),
+                Some(RegionOp::Cond(op)) => self.cond(id, op),
+                Some(RegionOp::Fused(op)) => self.fused(id, &op.body),
+                None => Err(GraphError {
+                    path: graph.node(id).origin.path.to_string(),
+                    message: format!("{}: has no loops to be lowered to", op.get().name()),
+                }),
+            },
+        }
+    }
+}
+
+/// Copies a slab of one parameter to the same place of another.
+fn copy_slab(k: &mut KernelBuilder, from: usize, to: usize, base: &Index, elements: usize) {
+    let at = base.add(&Index::var(k.open_for(elements)));
+    let value = k.load(from, &at, None);
+    k.store(to, at, value);
+    k.close();
+}
+
+/// A computed index, bounded to `0..extent` by a remainder that changes nothing where it is inside, and whether it
+/// is.
+fn checked(k: &mut KernelBuilder, indices: usize, at: &Index, extent: usize) -> (Index, ValueId) {
+    let raw = k.load(indices, at, None);
+    let (zero, end) = (Scalar::zero(k.dtype(raw)), Scalar::from_i64(k.dtype(raw), extent as i64));
+    let (zero, end) = (k.constant(zero), k.constant(end));
+    let low = k.op(ScalarOp::Compare(Comparison::Ge), &[raw, zero]);
+    let high = k.op(ScalarOp::Compare(Comparison::Lt), &[raw, end]);
+    let inside = k.op(ScalarOp::And, &[low, high]);
+    (Index::value(raw.0).rem(extent.max(1) as i64, &|_| None), inside)
+}
+
+/// Stores (or adds) `update` where `inside` holds.
+fn put(k: &mut KernelBuilder, result: usize, to: Index, update: ValueId, inside: ValueId, set: bool) {
+    k.when(inside, |k| {
+        let value = if set {
+            update
+        } else {
+            let old = k.load_now(result, &to);
+            k.op_now(ScalarOp::Add, &[old, update])
+        };
+        k.store(result, to, value);
+    });
+}

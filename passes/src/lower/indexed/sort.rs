@@ -1,0 +1,229 @@
+//! `sort`.
+//!
+//! Along a short axis every element goes to the position given by the number of keys before its own, without a branch. A
+//! longer one is cut into such pieces, which are merged in pairs, again and again: n log n, in local memory, with the
+//! positions that elements come from beside their keys. Both are stable, and give the same order.
+
+use brolga_ir::index::Index;
+use brolga_ir::ops::Sort;
+use brolga_ir::program::{Access, Combine, ValueId};
+use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
+use brolga_ir::{DType, GraphError, NodeId};
+
+use crate::lower::Lowering;
+use crate::lower::kernel::KernelBuilder;
+
+/// The longest axis along which all elements are compared with each other.
+const SHORT: usize = 64;
+/// The pieces of a longer one that are.
+const PIECE: usize = 32;
+
+/// What rows are sorted by.
+#[derive(Clone, Copy)]
+struct Order {
+    descending: bool,
+    float: bool,
+}
+
+/// Keys and the positions that they come from: the parameters.
+#[derive(Clone, Copy)]
+struct Keyed {
+    keys: usize,
+    from: usize,
+}
+
+/// Neighbouring runs: where they begin, and the lengths of both.
+struct Pair {
+    first: Index,
+    lengths: [usize; 2],
+}
+
+impl Lowering<'_> {
+    pub(super) fn sort(&mut self, id: NodeId, sort: &Sort) -> Result<(), GraphError> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let ty = node.types[0].clone();
+        let extent = ty.dims[sort.axis];
+        let outer: usize = ty.dims[..sort.axis].iter().product();
+        let inner: usize = ty.dims[sort.axis + 1..].iter().product();
+        let mut k = KernelBuilder::new("sort");
+        let (mut args, mut sources, mut results) = (Vec::new(), Vec::new(), Vec::new());
+        for &operand in &node.operands {
+            sources.push(self.operand(&mut k, operand, &mut args)?);
+        }
+        for value in graph.results(id) {
+            args.push(self.target(value));
+            let ty = graph.ty(value);
+            results.push(k.param(ty.dtype, ty.elements(), Access::Write));
+        }
+        let order = Order { descending: sort.descending, float: ty.dtype.is_float() };
+        let row = |a: &Index, b: &Index| a.scale((extent * inner) as i64).add(b);
+        if extent <= SHORT {
+            let (a, b) = (Index::var(k.open_for(outer)), Index::var(k.open_for(inner)));
+            let base = row(&a, &b);
+            let at = |i: &Index| base.add(&i.scale(inner as i64));
+            order.by_rank(&mut k, sources[0], &at, extent, &mut |k, i, rank| {
+                for (&source, &result) in sources.iter().zip(&results) {
+                    let value = k.load(source, &at(i), None);
+                    k.store(result, at(rank), value);
+                }
+            });
+        } else {
+            let mut work = || Keyed { keys: k.local(ty.dtype, extent), from: k.local(DType::I32, extent) };
+            let work = [work(), work()];
+            let (a, b) = (Index::var(k.open_grid(outer)), Index::var(k.open_grid(inner)));
+            let base = row(&a, &b);
+            let at = |i: &Index| base.add(&i.scale(inner as i64));
+            let sorted = order.by_merging(&mut k, sources[0], &at, extent, work);
+            let i = Index::var(k.open_for(extent));
+            let from = k.load_now(sorted.from, &i);
+            let from = bounded(&mut k, from, extent);
+            for (&source, &result) in sources.iter().zip(&results) {
+                let value = k.load(source, &at(&from), None);
+                k.store(result, at(&i), value);
+            }
+            k.close();
+        }
+        (0..2).for_each(|_| k.close());
+        self.call(k.finish_kernel(), args, id);
+        Ok(())
+    }
+}
+
+/// A position that was computed, as an index: no bound changes it.
+fn bounded(k: &mut KernelBuilder, position: ValueId, extent: usize) -> Index {
+    let (zero, last) = (k.constant(Scalar::I32(0)), k.constant(Scalar::I32(extent.max(1) as i32 - 1)));
+    let low = k.op(ScalarOp::Max, &[position, zero]);
+    Index::value(k.op(ScalarOp::Min, &[low, last]).0)
+}
+
+impl Order {
+    /// Whether a key comes before another one, wherever they stand; and whether they are equal.
+    fn compare(self, k: &mut KernelBuilder, other: ValueId, mine: ValueId) -> (ValueId, ValueId) {
+        let comparison = if self.descending { Comparison::Gt } else { Comparison::Lt };
+        let mut before = k.op(ScalarOp::Compare(comparison), &[other, mine]);
+        let mut equal = k.op(ScalarOp::Compare(Comparison::Eq), &[other, mine]);
+        if self.float {
+            let is_nan = |k: &mut KernelBuilder, x: ValueId| k.op(ScalarOp::Compare(Comparison::Ne), &[x, x]);
+            let (nan_mine, nan_other) = (is_nan(k, mine), is_nan(k, other));
+            let (greater, less) = if self.descending { (nan_other, nan_mine) } else { (nan_mine, nan_other) };
+            let not = k.op(ScalarOp::Not, &[less]);
+            let by_nan = k.op(ScalarOp::And, &[greater, not]);
+            before = k.op(ScalarOp::Or, &[before, by_nan]);
+            let both = k.op(ScalarOp::And, &[nan_mine, nan_other]);
+            equal = k.op(ScalarOp::Or, &[equal, both]);
+        }
+        (before, equal)
+    }
+
+    /// Calls `body` for every element of a row, `at` says where, with its position and the one that it goes to.
+    fn by_rank(
+        self,
+        k: &mut KernelBuilder,
+        keys: usize,
+        at: &dyn Fn(&Index) -> Index,
+        extent: usize,
+        body: &mut dyn FnMut(&mut KernelBuilder, &Index, &Index),
+    ) {
+        let i = Index::var(k.open_for(extent));
+        let mine = k.load(keys, &at(&i), None);
+        let rank = k.declare(DType::I32, Combine::Add, 32);
+        let j = Index::var(k.open_strip(extent));
+        let other = k.load(keys, &at(&j), None);
+        let (before, equal) = self.compare(k, other, mine);
+        let (own, theirs) = (k.index(&i, DType::I32), k.index(&j, DType::I32));
+        let earlier = k.op(ScalarOp::Compare(Comparison::Lt), &[theirs, own]);
+        let tie = k.op(ScalarOp::And, &[equal, earlier]);
+        let before = k.op(ScalarOp::Or, &[before, tie]);
+        let (one, none) = (k.constant(Scalar::I32(1)), k.constant(Scalar::I32(0)));
+        let counted = k.op(ScalarOp::Select, &[before, one, none]);
+        k.accumulate(rank, counted);
+        k.close();
+        let rank = k.finish(rank);
+        body(k, &i, &Index::value(rank.0).rem(extent.max(1) as i64, &|_| None));
+        k.close();
+    }
+
+    /// The keys of a row in order, in one of two places to work in.
+    fn by_merging(
+        self,
+        k: &mut KernelBuilder,
+        keys: usize,
+        at: &dyn Fn(&Index) -> Index,
+        extent: usize,
+        work: [Keyed; 2],
+    ) -> Keyed {
+        let [mut sorted, mut next] = work;
+        let (pieces, rest) = (extent / PIECE, extent % PIECE);
+        for (first, length, count) in [(0, PIECE, pieces), (pieces * PIECE, rest, usize::from(rest > 0))] {
+            let piece = Index::var(k.open_for(count)).scale(PIECE as i64).plus(first as i64);
+            let of_piece = |i: &Index| at(&piece.add(i));
+            self.by_rank(k, keys, &of_piece, length, &mut |k, i, rank| {
+                let key = k.load(keys, &of_piece(i), None);
+                let from = k.index(&piece.add(i), DType::I32);
+                k.store(sorted.keys, piece.add(rank), key);
+                k.store(sorted.from, piece.add(rank), from);
+            });
+            k.close();
+        }
+        let mut length = PIECE;
+        // Progress: runs are twice as long after each round.
+        while length < extent {
+            let (pairs, rest) = (extent / (2 * length), extent % (2 * length));
+            let left = length.min(rest);
+            for (first, lengths, count) in [
+                (0, [length, length], pairs),
+                (pairs * 2 * length, [left, rest - left], usize::from(rest > 0)),
+            ] {
+                let first = Index::var(k.open_for(count)).scale(2 * length as i64).plus(first as i64);
+                self.merge(k, &Pair { first, lengths }, sorted, next);
+                k.close();
+            }
+            (sorted, next) = (next, sorted);
+            length *= 2;
+        }
+        sorted
+    }
+
+    /// Two runs as one, in another place. Of equal keys those of the first run come first.
+    fn merge(self, k: &mut KernelBuilder, pair: &Pair, from: Keyed, to: Keyed) {
+        let (first, [left, right]) = (&pair.first, pair.lengths);
+        if right == 0 {
+            let at = first.add(&Index::var(k.open_for(left)));
+            for (from, to) in [(from.keys, to.keys), (from.from, to.from)] {
+                let value = k.load_now(from, &at);
+                k.store(to, at.clone(), value);
+            }
+            return k.close();
+        }
+        // How many of the first run are taken; the others are of the second.
+        let taken = k.declare(DType::I32, Combine::Add, 1);
+        let step = Index::var(k.open_for(left + right));
+        let i = k.finish(taken);
+        let number = k.index(&step, DType::I32);
+        let j = k.op(ScalarOp::Sub, &[number, i]);
+        let there = [bounded(k, i, left), bounded(k, j, right)];
+        let there = [first.add(&there[0]), first.plus(left as i64).add(&there[1])];
+        let [a, b] = there.clone().map(|at| k.load_now(from.keys, &at));
+        let (before, _) = self.compare(k, b, a);
+        let ends = |k: &mut KernelBuilder, position: ValueId, length: usize| {
+            let length = k.constant(Scalar::I32(length as i32));
+            k.op(ScalarOp::Compare(Comparison::Ge), &[position, length])
+        };
+        let (no_left, no_right) = (ends(k, i, left), ends(k, j, right));
+        let later = k.op(ScalarOp::Not, &[before]);
+        let is_left = k.op(ScalarOp::Or, &[later, no_right]);
+        let some = k.op(ScalarOp::Not, &[no_left]);
+        let is_left = k.op(ScalarOp::And, &[is_left, some]);
+        let key = k.op_now(ScalarOp::Select, &[is_left, a, b]);
+        let [a, b] = there.map(|at| k.load_now(from.from, &at));
+        let origin = k.op(ScalarOp::Select, &[is_left, a, b]);
+        let at = first.add(&step);
+        k.store(to.keys, at.clone(), key);
+        k.store(to.from, at, origin);
+        let (one, none) = (k.constant(Scalar::I32(1)), k.constant(Scalar::I32(0)));
+        let counted = k.op(ScalarOp::Select, &[is_left, one, none]);
+        k.accumulate(taken, counted);
+        k.close();
+    }
+}

@@ -1,0 +1,173 @@
+//! Boxes of positions: what a grid point computes, and how threads share a product.
+
+use brolga_ir::Type;
+use brolga_ir::index::Index;
+
+use super::epilogue::Span;
+use super::windows::{Chunks, Group, Window};
+use crate::lower::Lowering;
+use crate::lower::regions::compose::Composer;
+
+/// Output positions, about, that a grid point computes: they share a panel of weights.
+pub(super) const ROWS: usize = 112;
+/// Positions that a panel of weights has to meet, at least, for grid points to be cut further.
+const FEWEST_ROWS: usize = 24;
+/// Multiply-adds that each of them keeps then.
+const LEAST_WORK: usize = 1 << 17;
+/// Weights for each activation up to which threads share a product by its rows.
+const MOST_WEIGHTS: usize = 4;
+/// Grid points that are shared evenly enough, whatever their number and that of threads.
+const MANY: usize = 16;
+
+/// One axis of positions: how it is windowed, and its strides in the source and in the result.
+#[derive(Clone)]
+pub(in crate::lower) struct Positions {
+    pub window: Window,
+    pub source: i64,
+    pub target: i64,
+    /// Extents of the result's axes that are counted as this one.
+    pub dims: Vec<usize>,
+}
+
+/// The axes of positions of a result with its channels last, the batch and the windowed ones; `source`: how far apart
+/// inputs lie.
+pub(in crate::lower) fn positions(windows: &[Window], result: &Type, source: &[i64]) -> Vec<Positions> {
+    let all = std::iter::once(Window::identity(result.dims[0])).chain(windows.iter().copied());
+    let strides = result.strides();
+    let axis = |(axis, window): (usize, Window)| Positions {
+        window,
+        source: source[axis],
+        target: strides[axis] as i64,
+        dims: vec![result.dims[axis]],
+    };
+    all.enumerate().map(axis).collect()
+}
+
+/// Axes with neighbours that lie one after the other counted as one.
+pub(in crate::lower) fn merged(axes: Vec<Positions>) -> Vec<Positions> {
+    let mut result: Vec<Positions> = Vec::new();
+    for mut axis in axes {
+        let inner = axis.window.output as i64;
+        match result.last_mut() {
+            Some(last)
+                if last.window.is_identity()
+                    && axis.window.is_identity()
+                    && last.source == axis.source * inner
+                    && last.target == axis.target * inner =>
+            {
+                let window = Window::identity(last.window.output * axis.window.output);
+                let mut dims = std::mem::take(&mut last.dims);
+                dims.append(&mut axis.dims);
+                *last = Positions { window, dims, ..axis };
+            }
+            _ => result.push(axis),
+        }
+    }
+    result
+}
+
+/// Cuts axes so that a box has about `room` positions: inner axes whole, one axis in pieces, outer ones one by one.
+pub(super) fn boxes<'w>(axes: impl DoubleEndedIterator<Item = &'w Window>, mut room: usize) -> Vec<Chunks> {
+    let mut chunks: Vec<Chunks> = Vec::new();
+    for window in axes.rev() {
+        let output = window.output;
+        let whole = output <= room + room / 2;
+        chunks.push(window.chunks(if whole { output } else { room }));
+        room = if whole { room / output.max(1) } else { 1 };
+    }
+    chunks.reverse();
+    chunks
+}
+
+impl Lowering<'_> {
+    /// Whether threads share a product by its rows. What a thread finds in its own cache is what it has computed itself;
+    /// rows go from layer to layer, and what other threads have computed takes long to arrive. But each thread reads all
+    /// weights then.
+    pub(super) fn is_by_rows(&self, activations: usize, weights: usize) -> bool {
+        self.is_shared() && weights <= MOST_WEIGHTS * activations
+    }
+
+    /// Boxes of so many positions as are chosen, or [`ROWS`], each for so many panels of so many weights. Where nothing is
+    /// chosen they are smaller if threads could not share them evenly otherwise, or are to have rows of their own
+    /// (`by_rows`).
+    pub(super) fn boxes<'w>(
+        &self,
+        axes: impl DoubleEndedIterator<Item = &'w Window> + Clone,
+        by_rows: bool,
+        (panels, weights): (usize, usize),
+    ) -> Vec<Chunks> {
+        let mut chunks = boxes(axes.clone(), self.schedule.rows(ROWS));
+        if self.schedule.rows.is_some() || !self.is_shared() {
+            return chunks;
+        }
+        let mut room = ROWS;
+        // Progress: lengths are rounded up to a period of the axis, so boxes may stay as they are where the room shrinks
+        // (2 x 60 positions for a room of 60). So it is the room that a quarter is taken from, at least, in every round;
+        // there are six, at most, until too little is left.
+        while room >= FEWEST_ROWS {
+            let positions = chunks.iter().map(|chunk| chunk.length).product::<usize>();
+            room = positions.div_ceil(2).min(room - room / 4);
+            let small = room < FEWEST_ROWS || room.saturating_mul(weights) < LEAST_WORK;
+            let one = chunks.iter().all(|chunk| chunk.count == 1);
+            if small || !(by_rows && one) && is_even(&chunks, axes.clone(), panels) {
+                break;
+            }
+            chunks = boxes(axes.clone(), room);
+        }
+        chunks
+    }
+}
+
+/// Whether threads have about equally much to do, if each point of a grid is a box of positions and one of so many others:
+/// there are many, or two or four threads have the same number of equal ones.
+pub(super) fn is_even<'w>(chunks: &[Chunks], axes: impl Iterator<Item = &'w Window>, others: usize) -> bool {
+    let points = chunks.iter().map(|chunk| chunk.count).product::<usize>() * others;
+    let equal = chunks.iter().zip(axes).all(|(chunk, axis)| chunk.count * chunk.length == axis.output);
+    points >= MANY || points.is_multiple_of(4) && equal
+}
+
+/// Emits `body` for every combination of kinds of chunks, each under the condition that the chunks at `at` are of
+/// that kind.
+pub(super) fn for_each_kind<'g, 'c>(
+    c: &mut Composer<'c>,
+    chunks: &'g [Chunks],
+    at: &[Index],
+    body: &mut dyn FnMut(&mut Composer<'c>, &[&'g Group]),
+) {
+    fn choose<'g, 'c>(
+        c: &mut Composer<'c>,
+        chunks: &'g [Chunks],
+        at: &[Index],
+        chosen: &mut Vec<&'g Group>,
+        body: &mut dyn FnMut(&mut Composer<'c>, &[&'g Group]),
+    ) {
+        let Some(axis) = chunks.get(chosen.len()) else { return body(c, chosen) };
+        for group in &axis.groups {
+            let inside = c.k.in_bounds(&at[chosen.len()].plus(-(group.first as i64)), group.count);
+            inside.into_iter().for_each(|inside| c.k.open_if(inside));
+            chosen.push(group);
+            choose(c, chunks, at, chosen, body);
+            chosen.pop();
+            inside.into_iter().for_each(|_| c.k.close_if());
+        }
+    }
+    choose(c, chunks, at, &mut Vec::new(), body);
+}
+
+/// The positions of a box, as the epilogue wants them.
+pub(super) fn box_of<'p>(
+    axes: &'p [Positions],
+    chunks: &[Chunks],
+    at: &[Index],
+    groups: &[&Group],
+) -> Vec<Span<'p>> {
+    let first = |(at, chunk): (&Index, &Chunks)| at.scale(chunk.length as i64);
+    let firsts = at.iter().zip(chunks).map(first);
+    let span = |((first, group), axis): ((Index, &&Group), &'p Positions)| Span {
+        first,
+        count: group.extent,
+        step: 1,
+        dims: &axis.dims,
+    };
+    firsts.zip(groups).zip(axes).map(span).collect()
+}

@@ -1,0 +1,514 @@
+//! Depthwise convolutions: every channel by itself. Lanes are channels, and a sum is a chain of fused
+//! multiply-adds over the kernel positions inside the image, in row-major order.
+//!
+//! Neighbouring positions along the last two axes are computed together: they share the loads of weights and of the image,
+//! as many as there are registers for. What is fused behind the convolution is computed from the sums.
+
+use brolga_ir::index::Index;
+use brolga_ir::program::{Access, Combine, ValueId};
+use brolga_ir::scalar::ScalarOp;
+use brolga_ir::{NodeId, Type};
+
+use super::blocks::blocks_of;
+use super::boxes::{Positions, boxes, for_each_kind, is_even, positions};
+use super::conv_weights::parts;
+use super::epilogue::Epilogue;
+use super::image::Image;
+use super::windows::{Chunks, Group, Segment, Window};
+use crate::lower::regions::compose::Composer;
+use crate::lower::{Location, Lowering};
+
+/// Output positions of a grid point.
+const ROWS: usize = 56;
+/// Into how many parts channels are cut, each of whole vectors of so many, where there are few boxes.
+const MOST_PARTS: usize = 8;
+const LANES: usize = 16;
+/// Taps of a gradient of weights that one kernel goes through, at most.
+const WRITTEN_TAPS: usize = 64;
+/// Vectors that are kept in registers: sums, a row of the image, and a weight.
+const REGISTERS: usize = 12;
+
+/// Taps of all positions that look different, from which on they are not written out any more: code would grow with the
+/// square of large kernels. Other convolutions in groups have the same sums, by tiles of one column.
+const MOST_TAPS: usize = 4096;
+/// The same of three axes, whose boxes are of many more kinds: 3 x 3 x 3 positions are written out.
+const MOST_OF_SOLIDS: usize = 512;
+/// Taps of one position of three axes, from which on they are not written out: several positions are, and where channels are few
+/// the lanes are rows, whose elements are loaded one by one.
+const MOST_OF_SOLID: usize = 64;
+/// Segments of an axis, for each phase of spread inputs and of all phases, from which on they are not written out either: each
+/// is a loop of its own, however few its taps are.
+const MOST_SEGMENTS: usize = 128;
+const MOST_OF_PHASES: usize = 256;
+
+/// Whether the taps may be written out.
+pub(super) fn is_short(windows: &[Window]) -> bool {
+    // There are too many without looking.
+    let is_long = |window: &Window| {
+        let pieces = window.pieces();
+        pieces > MOST_OF_PHASES || pieces / window.phases() > MOST_SEGMENTS
+    };
+    if windows.iter().any(|window| window.kernel > MOST_TAPS || is_long(window)) {
+        return false;
+    }
+    let taps = |window: &Window| {
+        let segments = window.segments(0, window.output as i64);
+        segments.iter().map(|segment| segment.taps.max(1)).fold(1, usize::saturating_add)
+    };
+    let area = windows.iter().map(|window| window.kernel).fold(1, usize::saturating_mul);
+    if windows.len() > 2 && area > MOST_OF_SOLID {
+        return false;
+    }
+    let most = if windows.len() > 2 { MOST_OF_SOLIDS } else { MOST_TAPS };
+    windows.iter().map(taps).fold(1, usize::saturating_mul) <= most
+}
+
+impl Lowering<'_> {
+    /// y[n, p, c] = Σ_k x[n, i(p, k), c] · w[k][c], or the gradient with respect to x; `packed` is w.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn depthwise(
+        &mut self,
+        name: &'static str,
+        windows: &[Window],
+        source: &Image,
+        packed: Location,
+        (target, result): (Location, &Type),
+        epilogue: Option<Epilogue<'_>>,
+        id: NodeId,
+    ) {
+        let channels = *result.dims.last().expect("a channel axis");
+        let area: usize = windows.iter().map(|w| w.kernel).product();
+        let axes = positions(windows, result, &source.positions);
+        // At least two rows of the image.
+        let room = ROWS.max(windows.last().map_or(1, |along| 2 * along.output));
+        let chunks = boxes(axes.iter().map(|axis| &axis.window), self.schedule.rows(room));
+        let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
+        let mut c = Composer::new(graph, epilogue.map_or(name, |epilogue| epilogue.name));
+        let mut params = vec![source.location, packed, target];
+        c.k.param(result.dtype, source.len, Access::Read);
+        c.k.param(result.dtype, channels * area, Access::Read);
+        c.k.param(result.dtype, result.elements(), Access::ReadWrite);
+        if let Some(epilogue) = epilogue {
+            epilogue.parameters(&mut c, &mut params);
+        }
+        let even = |parts: &usize| {
+            let windows = axes.iter().map(|axis| &axis.window);
+            channels.is_multiple_of(LANES * parts) && is_even(&chunks, windows, *parts)
+        };
+        let parts = (1..=MOST_PARTS).find(even).filter(|_| self.is_shared()).unwrap_or(1);
+        let at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_grid(chunk.count))).collect();
+        let first = Index::var(c.k.open_grid(parts)).scale((channels / parts) as i64);
+        let along = at.iter().zip(&chunks).zip(&axes);
+        let from = first.scale(source.channel).plus(source.offset);
+        let from = along
+            .fold(from, |from, ((at, chunk), axis)| from.add(&at.scale(chunk.source_step * axis.source)));
+        for_each_kind(&mut c, &chunks, &at, &mut |c, groups| {
+            let all = Depthwise {
+                axes: &axes,
+                chunks: &chunks,
+                at: &at,
+                params: (0, 1),
+                from: from.clone(),
+                step: source.channel,
+                first: first.clone(),
+                count: channels / parts,
+                channels,
+                epilogue,
+            };
+            all.segments(c, groups, &mut Vec::new());
+        });
+        (0..=at.len()).for_each(|_| c.k.close());
+        self.call(c.k.finish_kernel(), params, id);
+    }
+
+    /// dw[c, 0, k…] = Σ over images and positions of x · dy: a chain for each image's part, then over the parts.
+    pub(super) fn depthwise_weight_gradient(
+        &mut self,
+        batch: usize,
+        windows: &[Window],
+        images: [&Image; 2],
+        (target, result): (Location, &Type),
+        id: NodeId,
+    ) {
+        let [x, dy] = images;
+        let channels = result.dims[0];
+        let area: usize = result.dims[2..].iter().product();
+        let space: usize = windows.iter().map(|w| w.output).product();
+        let parts = parts(batch, space, area);
+        let each = batch / parts;
+        let name = format!("{}:parts", self.graph.node(id).origin.path);
+        let partial = self.arena(&name, Type::new(result.dtype, [parts, area, channels]));
+        let mut taps = vec![Vec::new()];
+        for window in windows {
+            let with = |tap: usize| {
+                move |before: &Vec<usize>| before.iter().copied().chain([tap]).collect::<Vec<usize>>()
+            };
+            taps = taps.iter().flat_map(|t| (0..window.kernel).map(move |tap| with(tap)(t))).collect();
+        }
+        let taps: Vec<(usize, Vec<usize>)> = taps.into_iter().enumerate().collect();
+        // Each has code of its own, and tables on the stack.
+        for some in taps.chunks(WRITTEN_TAPS) {
+            let mut c = Composer::new(self.graph, "depthwise_weight_gradient");
+            c.k.param(result.dtype, x.len, Access::Read);
+            c.k.param(result.dtype, dy.len, Access::Read);
+            c.k.param(result.dtype, parts * area * channels, Access::Write);
+            let part = Index::var(c.k.open_grid(parts));
+            for (number, tap) in some {
+                let channel = Index::var(c.k.open_for(channels));
+                let acc = c.k.declare(result.dtype, Combine::Add, 1);
+                let image = part.scale(each as i64).add(&Index::var(c.k.open_for(each)));
+                let mut runs = vec![Vec::new()];
+                for (window, &tap) in windows.iter().zip(tap) {
+                    let single =
+                        Window { kernel: 1, low: window.low - tap as i64 * window.dilation, ..*window };
+                    let segments = single.segments(0, window.output as i64);
+                    let segments: Vec<Segment> = segments.into_iter().filter(|s| s.taps > 0).collect();
+                    runs = runs
+                        .iter()
+                        .flat_map(|run: &Vec<Segment>| {
+                            segments.iter().map(move |&s| run.iter().copied().chain([s]).collect())
+                        })
+                        .collect();
+                }
+                for run in &runs {
+                    let mut from = image.scale(x.positions[0]).add(&channel.scale(x.channel)).plus(x.offset);
+                    let mut at = image.scale(dy.positions[0]).add(&channel.scale(dy.channel)).plus(dy.offset);
+                    for (axis, s) in run.iter().enumerate() {
+                        let var = Index::var(c.k.open_for(s.count));
+                        from =
+                            from.add(&var.scale(s.source_step).plus(s.source).scale(x.positions[axis + 1]));
+                        at = at.add(&var.scale(s.step).plus(s.start).scale(dy.positions[axis + 1]));
+                    }
+                    let values = [c.k.load(0, &from, None), c.k.load(1, &at, None)];
+                    let product = c.k.op(ScalarOp::Mul, &values);
+                    c.k.accumulate(acc, product);
+                    run.iter().for_each(|_| c.k.close());
+                }
+                c.k.close();
+                let sum = c.k.finish(acc);
+                let to = part.scale(area as i64).plus(*number as i64).scale(channels as i64).add(&channel);
+                c.k.store(2, to, sum);
+                c.k.close();
+            }
+            c.k.close();
+            self.call(c.k.finish_kernel(), vec![x.location, dy.location, partial], id);
+        }
+        let mut k = crate::lower::kernel::KernelBuilder::new("add_parts");
+        let from = k.param(result.dtype, parts * area * channels, Access::Read);
+        let to = k.param(result.dtype, result.elements(), Access::Write);
+        let channel = Index::var(k.open_for(channels));
+        let tap = Index::var(k.open_for(area));
+        let read = tap.scale(channels as i64).add(&channel);
+        let mut sum = k.load(from, &read, None);
+        for part in 1..parts {
+            let next = k.load(from, &read.plus((part * area * channels) as i64), None);
+            sum = k.op(ScalarOp::Add, &[sum, next]);
+        }
+        k.store(to, channel.scale(area as i64).add(&tap), sum);
+        (0..2).for_each(|_| k.close());
+        self.call(k.finish_kernel(), vec![partial, target], id);
+    }
+}
+
+/// A box of positions, and neighbouring channels.
+pub(in crate::lower) struct Depthwise<'a> {
+    pub axes: &'a [Positions],
+    pub chunks: &'a [Chunks],
+    pub at: &'a [Index],
+    /// The parameters that hold the image and the weights.
+    pub params: (usize, usize),
+    /// Where the box and the first of its channels begin in the image, and how far apart channels lie.
+    pub from: Index,
+    pub step: i64,
+    /// The first channel, their number, and that of all channels.
+    pub first: Index,
+    pub count: usize,
+    pub channels: usize,
+    pub epilogue: Option<Epilogue<'a>>,
+}
+
+/// Blocks of neighbouring positions with the same taps.
+#[derive(PartialEq, Debug)]
+struct Run {
+    /// First position of the first block.
+    first: usize,
+    /// Number of blocks.
+    count: usize,
+    /// Inputs from one block to the next.
+    source_step: i64,
+    /// For each position of the first block: kernel positions, and the inputs under them.
+    positions: Vec<Vec<(usize, i64)>>,
+}
+
+/// The positions of a group in blocks.
+fn runs(group: &Group, block: usize) -> Vec<Run> {
+    let mut positions: Vec<Vec<(usize, i64)>> = vec![Vec::new(); group.extent];
+    for s in &group.segments {
+        for n in 0..s.count as i64 {
+            let source = s.source + n * s.source_step;
+            let tap = |t: usize| (s.tap + t * s.tap_step, source + t as i64 * s.source_tap);
+            positions[(s.start + n * s.step) as usize] = (0..s.taps).map(tap).collect();
+        }
+    }
+    let mut runs: Vec<Run> = Vec::new();
+    let mut first = 0;
+    for block in positions.chunks(block) {
+        let start = first;
+        first += block.len();
+        if let Some(last) = runs.last_mut() {
+            let source = |positions: &[Vec<(usize, i64)>]| positions.iter().flatten().next().map(|tap| tap.1);
+            let moved = source(block).zip(source(&last.positions)).map_or(0, |(to, from)| to - from);
+            let step = if last.count == 1 { moved } else { last.source_step };
+            let shift = |tap: &(usize, i64)| (tap.0, tap.1 + last.count as i64 * step);
+            let next: Vec<Vec<_>> = last.positions.iter().map(|p| p.iter().map(shift).collect()).collect();
+            if next == block {
+                last.source_step = step;
+                last.count += 1;
+                continue;
+            }
+        }
+        runs.push(Run { first: start, count: 1, source_step: 0, positions: block.to_vec() });
+    }
+    runs
+}
+
+/// The inputs under so many neighbouring positions of a segment, each once.
+fn inputs(segment: &Segment, count: usize) -> usize {
+    let mut inputs: Vec<i64> = (0..count as i64)
+        .flat_map(|p| (0..segment.taps as i64).map(move |t| p * segment.source_step + t * segment.source_tap))
+        .collect();
+    inputs.sort_unstable();
+    inputs.dedup();
+    inputs.len()
+}
+
+/// Positions of two segments, of rows and along them, that are computed together: those that find room in registers and
+/// take the fewest loads. The more rows, the less often the image is read again; weights are loaded for each row.
+fn block_of(rows: Option<&Segment>, along: &Segment) -> (usize, usize) {
+    let mut best = ((1, 1), f64::INFINITY);
+    let taps = rows.map_or(1, |rows| rows.taps);
+    // Rows in the order of their inputs have their taps in the order of the sum.
+    let most = rows.filter(|rows| rows.source_tap > 0).map_or(1, |rows| rows.count.min(REGISTERS));
+    for many in 1..=most {
+        for count in 1..=REGISTERS / 2 {
+            let (down, across) = (rows.map_or(1, |rows| inputs(rows, many)), inputs(along, count));
+            if across + 1 + many * count > REGISTERS {
+                break;
+            }
+            let loads = down * across + many * taps * along.taps;
+            let each = loads as f64 / (many * count) as f64;
+            if each < best.1 {
+                best = ((many, count), each);
+            }
+        }
+    }
+    best.0
+}
+
+/// A segment as blocks of so many of its positions, and a smaller one of what is left over.
+fn blocks(segment: Segment, many: usize) -> impl Iterator<Item = (Segment, usize)> {
+    blocks_of(segment.count, many).into_iter().map(move |(first, many, count)| {
+        let (first, apart) = (first as i64, many as i64);
+        let blocks = Segment {
+            count,
+            start: segment.start + first * segment.step,
+            source: segment.source + first * segment.source_step,
+            step: segment.step * apart,
+            source_step: segment.source_step * apart,
+            ..segment
+        };
+        (blocks, many)
+    })
+}
+
+impl Depthwise<'_> {
+    /// Loops for every combination of segments of the outer axes, and every run of the last one.
+    pub fn segments(&self, c: &mut Composer<'_>, groups: &[&Group], chosen: &mut Vec<Segment>) {
+        let group = groups[chosen.len()];
+        if chosen.len() + 1 < groups.len() {
+            for &segment in &group.segments {
+                chosen.push(segment);
+                self.segments(c, groups, chosen);
+                chosen.pop();
+            }
+            return;
+        }
+        // The images are no rows.
+        let row = chosen.last().copied().filter(|_| chosen.len() > 1);
+        let Some(along) = group.segments.iter().max_by_key(|s| s.count) else { return };
+        let (many, count) = block_of(row.as_ref(), along);
+        let runs = runs(group, count);
+        let Some(row) = row else {
+            return runs.iter().for_each(|run| self.run(c, chosen, 1, run));
+        };
+        for (rows, many) in blocks(row, many) {
+            *chosen.last_mut().expect("a row") = rows;
+            runs.iter().for_each(|run| self.run(c, chosen, many, run));
+        }
+    }
+
+    /// Blocks of `many` rows, positions of the last segment that is chosen, and of the positions of a run.
+    fn run(&self, c: &mut Composer<'_>, chosen: &[Segment], many: usize, run: &Run) {
+        let mut from = self.from.clone();
+        let mut to = Vec::new();
+        // The row of the block, and offsets in the source and in the weights, for all taps of the outer axes.
+        let mut rows = vec![(0, 0, 0)];
+        for (axis, s) in chosen.iter().enumerate() {
+            let (positions, chunk) = (&self.axes[axis], &self.chunks[axis]);
+            let var = Index::var(c.k.open_for(s.count));
+            let source = var.scale(s.source_step).plus(s.source);
+            from = from.add(&source.scale(positions.source));
+            to.push(self.at[axis].scale(chunk.length as i64).add(&var.scale(s.step)).plus(s.start));
+            let kernel = positions.window.kernel as i64;
+            let many = if axis + 1 == chosen.len() { many as i64 } else { 1 };
+            let mut taps: Vec<(i64, usize, i64)> = (0..many)
+                .flat_map(|row| {
+                    (0..s.taps as i64).map(move |t| {
+                        let input = row * (s.source_step / many) + t * s.source_tap;
+                        (input, row as usize, s.tap as i64 + t * s.tap_step as i64)
+                    })
+                })
+                .collect();
+            if many > 1 {
+                taps.sort_unstable();
+            }
+            let along = |&(row, x, w): &(usize, i64, i64)| {
+                let with = |&(input, own, tap): &(i64, usize, i64)| {
+                    (row + own, x + input * positions.source, w * kernel + tap)
+                };
+                taps.iter().map(with).collect::<Vec<_>>()
+            };
+            rows = rows.iter().flat_map(along).collect();
+        }
+        let (positions, chunk, at) =
+            (&self.axes[chosen.len()], &self.chunks[chosen.len()], &self.at[chosen.len()]);
+        let block = Index::var(c.k.open_for(run.count));
+        from = from.add(&block.scale(run.source_step * positions.source));
+        let width = run.positions.len();
+        let first = at.scale(chunk.length as i64).add(&block.scale(width as i64)).plus(run.first as i64);
+        let channel = Index::var(c.k.open_for(self.count));
+        from = from.add(&channel.scale(self.step));
+        let channel = self.first.add(&channel);
+        let kernel = positions.window.kernel;
+        let mut sums: Vec<Option<ValueId>> = vec![None; many * width];
+        // Each row of the image is loaded once: the rows that need it take turns from tap to tap.
+        for shared in rows.chunk_by(|a, b| a.1 == b.1 && a.0 < b.0) {
+            for (tap, &(row, x, w)) in (0..kernel).flat_map(|tap| shared.iter().map(move |row| (tap, row))) {
+                for (sum, taps) in sums[row * width..].iter_mut().zip(&run.positions) {
+                    let Some(&(_, input)) = taps.iter().find(|other| other.0 == tap) else { continue };
+                    let x = c.k.load(self.params.0, &from.plus(x + input * positions.source), None);
+                    let weight = (w * kernel as i64 + tap as i64) * self.channels as i64;
+                    let w = c.k.load(self.params.1, &channel.plus(weight), None);
+                    let so_far = sum.unwrap_or_else(|| c.k.zero_of(2));
+                    *sum = Some(c.k.op(ScalarOp::Fma, &[x, w, so_far]));
+                }
+            }
+        }
+        let apart = chosen.last().map_or(0, |s| s.step / many as i64);
+        let point = |(number, sum): (usize, Option<ValueId>)| {
+            let mut point = to.clone();
+            if let Some(row) = point.last_mut() {
+                *row = row.plus((number / width) as i64 * apart);
+            }
+            point.extend([first.plus((number % width) as i64), channel.clone()]);
+            (point, sum.unwrap_or_else(|| c.k.zero_of(2)))
+        };
+        let points: Vec<(Vec<Index>, ValueId)> = sums.into_iter().enumerate().map(point).collect();
+        match self.epilogue {
+            Some(epilogue) => epilogue.finish(c, &points),
+            None => {
+                for (point, sum) in points {
+                    let along = |(at, axis): (&Index, &Positions)| at.scale(axis.target);
+                    let at = point.iter().zip(self.axes).map(along);
+                    let to = at.fold(channel.clone(), |sum, term| sum.add(&term));
+                    c.k.store(2, to, sum);
+                }
+            }
+        }
+        (0..chosen.len() + 2).for_each(|_| c.k.close());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_hold_the_taps_of_every_position() {
+        for stride in 1..3 {
+            for spread in 1..3 {
+                for (kernel, low, input, output) in [(3, 1, 9, 9), (5, 2, 11, 11), (2, 0, 5, 8), (3, 1, 2, 3)]
+                {
+                    let window = Window { stride, kernel, low, spread, input, ..Window::identity(output) };
+                    for block in 1..5 {
+                        for group in &window.chunks(output).groups {
+                            let mut next = 0;
+                            for run in runs(group, block) {
+                                assert_eq!(run.first, next);
+                                for b in 0..run.count {
+                                    for (p, taps) in run.positions.iter().enumerate() {
+                                        let at = (run.first + b * run.positions.len() + p) as i64;
+                                        let there =
+                                            (0..kernel).filter_map(|k| Some((k, window.input_at(at, k)?)));
+                                        let moved = b as i64 * run.source_step;
+                                        let found: Vec<_> = taps.iter().map(|t| (t.0, t.1 + moved)).collect();
+                                        assert_eq!(
+                                            found,
+                                            there.collect::<Vec<_>>(),
+                                            "{window:?}, position {at}"
+                                        );
+                                    }
+                                }
+                                next += run.count * run.positions.len();
+                            }
+                            assert_eq!(next, output);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_fit_the_registers() {
+        let segment = |kernel: usize, stride: usize| {
+            let window =
+                Window { kernel, stride: stride as i64, input: 56 * stride + kernel, ..Window::identity(56) };
+            window.segments(0, 56)[0]
+        };
+        let both = |kernel, stride| block_of(Some(&segment(kernel, stride)), &segment(kernel, stride));
+        assert_eq!(both(3, 1), (2, 3));
+        assert_eq!(both(3, 2), (1, 3));
+        assert_eq!(both(5, 1), (1, 3));
+        assert_eq!(both(31, 1), (1, 1));
+        assert_eq!(block_of(None, &segment(3, 1)), (1, 4));
+        let single = Segment { count: 1, ..segment(3, 1) };
+        assert_eq!(block_of(Some(&single), &segment(3, 1)), (1, 4));
+    }
+
+    #[test]
+    fn blocks_of_rows_are_the_segment() {
+        let segment =
+            Window { kernel: 3, low: 1, input: 9, ..Window::identity(9) }.segments(0, 9).into_iter();
+        for segment in segment {
+            for many in 1..4 {
+                let mut rows = Vec::new();
+                for (blocks, many) in blocks(segment, many) {
+                    for (n, row) in
+                        (0..blocks.count as i64).flat_map(|n| (0..many as i64).map(move |r| (n, r)))
+                    {
+                        let many = many as i64;
+                        let along = |first: i64, step: i64| first + n * step + row * (step / many);
+                        rows.push((
+                            along(blocks.start, blocks.step),
+                            along(blocks.source, blocks.source_step),
+                        ));
+                    }
+                }
+                let wanted = (0..segment.count as i64)
+                    .map(|n| (segment.start + n * segment.step, segment.source + n * segment.source_step));
+                assert_eq!(rows, wanted.collect::<Vec<_>>());
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Images in memory, and copies of them.
+
+use brolga_ir::index::Index;
+use brolga_ir::ops::Conv;
+use brolga_ir::program::Access;
+use brolga_ir::{DType, NodeId, Type};
+
+use super::windows::Window;
+use crate::lower::kernel::KernelBuilder;
+use crate::lower::{Location, Lowering, StridedAccess};
+
+/// Combinations of segments that are written out, at most: kernels of 16 x 16 with all of their borders have 961.
+const MOST_PIECES: usize = 1024;
+/// The same of one axis, for each phase of spread inputs: kernels of 128 with all of their borders have 255.
+const MOST_OF_AXIS: usize = 256;
+/// Segments of an axis that is tested.
+const TESTED_PIECES: usize = 5;
+
+/// x or y of a convolution in memory: strides of (batch, spatial axes), and of the channels.
+#[derive(Clone, Debug)]
+pub(in crate::lower) struct Image {
+    pub location: Location,
+    pub len: usize,
+    pub offset: i64,
+    pub positions: Vec<i64>,
+    pub channel: i64,
+}
+
+impl Image {
+    pub fn new(access: StridedAccess, conv: &Conv) -> Image {
+        let mut positions = access.strides;
+        let channel = positions.remove(conv.channel_axis());
+        Image { location: access.location, len: access.len, offset: access.offset, positions, channel }
+    }
+
+    /// The first of `count` images that lie `step` elements apart, the others of which follow in the iterations of a loop of
+    /// the schedule, the one that is `depth` deep.
+    pub fn moving(&self, depth: usize, count: usize, step: i64) -> Image {
+        let mut moving = self.clone();
+        let way = (count as i64 - 1) * step;
+        moving.location.strides[depth] = step;
+        moving.len -= way.unsigned_abs() as usize;
+        if way < 0 {
+            // The last image lies first: that is where the argument has to be inside.
+            moving.location.offset += way.unsigned_abs() as usize;
+            moving.offset += way;
+        }
+        moving
+    }
+}
+
+impl Lowering<'_> {
+    /// A copy of type `ty`, `[batch, positions…, channels]`, of the positions at multiples of `steps`.
+    pub(super) fn copy_image(
+        &mut self,
+        name: &'static str,
+        image: &Image,
+        steps: impl IntoIterator<Item = i64>,
+        ty: Type,
+        id: NodeId,
+    ) -> Image {
+        let copy = self.arena(name, ty.clone());
+        let mut k = KernelBuilder::new(name);
+        let source = k.param(ty.dtype, image.len, Access::Read);
+        let target = k.param(ty.dtype, ty.elements(), Access::Write);
+        let strides: Vec<i64> = ty.strides().into_iter().map(|s| s as i64).collect();
+        let steps = [1].into_iter().chain(steps);
+        let mut read: Vec<i64> = image.positions.iter().zip(steps).map(|(s, step)| s * step).collect();
+        read.push(image.channel);
+        let (mut from, mut to) = (Index::constant(image.offset), Index::default());
+        for ((&extent, &read), &write) in ty.dims.iter().zip(&read).zip(&strides) {
+            let var = Index::var(k.open_for(extent));
+            from = from.add(&var.scale(read));
+            to = to.add(&var.scale(write));
+        }
+        let value = k.load(source, &from, None);
+        k.store(target, to, value);
+        ty.dims.iter().for_each(|_| k.close());
+        self.call(k.finish_kernel(), vec![image.location, copy], id);
+        let positions = strides[..strides.len() - 1].to_vec();
+        Image { location: copy, len: ty.elements(), offset: 0, positions, channel: 1 }
+    }
+
+    /// Sees to it that axes have few combinations of segments: pads the image along those that have the most, or where zeros
+    /// would be most of it, has their borders tested. Nothing in a chain changes, but zeros may be added.
+    pub(super) fn few_pieces(
+        &mut self,
+        source: Image,
+        windows: &mut [Window],
+        image: (usize, usize, DType),
+        id: NodeId,
+    ) -> Image {
+        let mut pieces: Vec<usize> = windows.iter().map(Window::pieces).collect();
+        let (mut left, mut padded): (Vec<usize>, Vec<usize>) = ((0..windows.len()).collect(), Vec::new());
+        let product = |pieces: &[usize]| pieces.iter().copied().fold(1, usize::saturating_mul);
+        // Progress: an axis less is left.
+        let is_long = |pieces: usize, window: &Window| pieces / window.phases() > MOST_OF_AXIS;
+        while let Some(at) = (0..left.len()).max_by_key(|&at| pieces[left[at]])
+            && (product(&pieces) > MOST_PIECES || is_long(pieces[left[at]], &windows[left[at]]))
+        {
+            let axis = left.swap_remove(at);
+            if windows[axis].takes_padding() {
+                pieces[axis] = 1;
+                padded.push(axis);
+            } else {
+                pieces[axis] = TESTED_PIECES;
+                windows[axis].tested = true;
+            }
+        }
+        if padded.is_empty() { source } else { self.pad_image(&source, windows, &padded, image, id) }
+    }
+
+    /// An image of so many samples and channels, and of windows without bounds: copied, with zeros around it, along the axes
+    /// that are named.
+    fn pad_image(
+        &mut self,
+        image: &Image,
+        windows: &mut [Window],
+        axes: &[usize],
+        (batch, channels, dtype): (usize, usize, DType),
+        id: NodeId,
+    ) -> Image {
+        let lows: Vec<i64> =
+            (0..windows.len()).map(|axis| if axes.contains(&axis) { windows[axis].low } else { 0 }).collect();
+        let inputs: Vec<usize> = windows.iter().map(|window| window.input).collect();
+        for &axis in axes {
+            windows[axis] = Window { input: windows[axis].padded(), low: 0, ..windows[axis] };
+        }
+        let dims = [batch].into_iter().chain(windows.iter().map(|window| window.input)).chain([channels]);
+        let ty = Type::new(dtype, dims.collect::<Vec<usize>>());
+        let copy = self.arena("padded", ty.clone());
+        let mut k = KernelBuilder::new("pad");
+        let source = k.param(dtype, image.len, Access::Read);
+        let target = k.param(dtype, ty.elements(), Access::Write);
+        let sample = Index::var(k.open_for(batch));
+        let (mut from, mut to) = (sample.scale(image.positions[0]).plus(image.offset), sample);
+        let mut inside = None;
+        for (axis, window) in windows.iter().enumerate() {
+            let var = Index::var(k.open_for(window.input));
+            let input = var.plus(-lows[axis]);
+            let test = k.in_bounds(&input, inputs[axis]);
+            inside = k.and(inside, test);
+            from = from.add(&input.scale(image.positions[axis + 1]));
+            to = to.scale(window.input as i64).add(&var);
+        }
+        let channel = Index::var(k.open_for(channels));
+        let value = k.load(source, &from.add(&channel.scale(image.channel)), inside);
+        k.store(target, to.scale(channels as i64).add(&channel), value);
+        (0..ty.rank()).for_each(|_| k.close());
+        self.call(k.finish_kernel(), vec![image.location, copy], id);
+        let strides: Vec<i64> = ty.strides().into_iter().map(|s| s as i64).collect();
+        let positions = strides[..strides.len() - 1].to_vec();
+        Image { location: copy, len: ty.elements(), offset: 0, positions, channel: 1 }
+    }
+}

@@ -1,0 +1,22 @@
+//! Products and convolutions as kernels, with what is fused around them.
+
+pub(super) mod access;
+pub(super) mod blocks;
+pub(super) mod borders;
+pub(super) mod boxes;
+pub(super) mod channels_first;
+pub(super) mod contraction;
+pub(super) mod conv;
+pub(super) mod conv_weights;
+pub(super) mod correlate;
+pub(super) mod depthwise;
+pub(super) mod dot;
+pub(super) mod epilogue;
+pub(super) mod expand;
+pub(super) mod image;
+pub(super) mod packing;
+pub(super) mod strassen;
+pub(super) mod taps;
+pub(super) mod whole_dot;
+pub(super) mod windows;
+pub(super) mod winograd;

@@ -1,0 +1,187 @@
+//! The way into the transformed domain: tiles of an image, of x or of the gradient with respect to y, as matrices of
+//! (tile, channel) for every position of a tile.
+//!
+//! A row of tiles is transformed along columns first, from the image to a line buffer, then along rows. Lanes are
+//! channels. Rows that the image does not have count as zero; columns are padded in the line buffer.
+
+use brolga_ir::DType;
+use brolga_ir::index::Index;
+use brolga_ir::program::ValueId;
+
+use super::super::image::Image;
+use super::super::windows::{Chunks, Group};
+use super::lanes::Lane;
+use crate::lower::regions::compose::Composer;
+
+/// Channels that are transformed together.
+pub(super) const LANES: usize = 16;
+
+/// The distance of the positions of a tile whose matrices have that many elements: an odd number of cache lines, so that
+/// the positions of one tile do not all fall into the same set of the cache.
+pub(super) fn apart(elements: usize) -> usize {
+    (elements.div_ceil(LANES) | 1) * LANES
+}
+
+/// F(m x m, k x k): tiles of m x m outputs with k x k weights.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Filter {
+    pub m: usize,
+    pub k: usize,
+}
+
+impl Filter {
+    /// Inputs of a tile along an axis.
+    pub fn a(self) -> usize {
+        self.m + self.k - 1
+    }
+
+    /// Positions of a tile.
+    pub fn area(self) -> usize {
+        self.a() * self.a()
+    }
+}
+
+/// Which image is cut into tiles.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Side {
+    /// x, in overlapping tiles of a: `Bᵀ d B`.
+    Input,
+    /// The gradient with respect to y, in tiles of m: `A e Aᵀ`.
+    Gradient,
+}
+
+/// An image in tiles.
+pub(super) struct Tiling<'a> {
+    pub side: Side,
+    pub dtype: DType,
+    pub filter: Filter,
+    pub source: &'a Image,
+    /// Padding before the columns, and their number.
+    pub low: usize,
+    pub columns: usize,
+    /// Tiles along the columns.
+    pub across: usize,
+    /// Pieces of (batch, rows of tiles).
+    pub chunks: Vec<Chunks>,
+}
+
+/// The parameters of a kernel that transforms.
+#[derive(Clone, Copy)]
+pub(super) struct Params {
+    pub image: usize,
+    pub line: usize,
+    pub transformed: usize,
+}
+
+/// Where the transformed tiles of a box lie, before the first channel.
+pub(super) struct Target {
+    pub start: Index,
+    /// From one position of a tile to the next, down and across; from one image to the next, from one tile to the next.
+    pub positions: [i64; 2],
+    pub image: i64,
+    pub tile: i64,
+}
+
+impl Tiling<'_> {
+    /// Positions of a tile along an axis, before the transform.
+    fn taps(&self) -> usize {
+        if self.side == Side::Input { self.filter.a() } else { self.filter.m }
+    }
+
+    /// Columns of the line buffer.
+    fn line(&self) -> usize {
+        self.filter.m * self.across + self.taps() - self.filter.m
+    }
+
+    /// Elements of a line buffer.
+    pub fn buffer(&self) -> usize {
+        self.filter.a() * self.line() * LANES
+    }
+
+    /// Zeros in the columns of the line buffer that no input is written to.
+    pub fn clear(&self, c: &mut Composer<'_>, params: Params) {
+        let (from, to) = (self.low, self.low + self.columns);
+        for (start, count) in [(0, from), (to, self.line().saturating_sub(to))] {
+            let row = Index::var(c.k.open_for(self.filter.a()));
+            let column = Index::var(c.k.open_for(count));
+            let lane = Index::var(c.k.open_for(LANES));
+            let at = row.scale(self.line() as i64).add(&column).plus(start as i64).scale(LANES as i64);
+            let zero = c.k.zero_of(params.line);
+            c.k.store(params.line, at.add(&lane), zero);
+            (0..3).for_each(|_| c.k.close());
+        }
+    }
+
+    fn along(&self, c: &mut Composer<'_>, values: &[ValueId]) -> Vec<ValueId> {
+        let mut lane = Lane { k: &mut c.k, dtype: self.dtype };
+        match self.side {
+            Side::Input => lane.input(values),
+            Side::Gradient => lane.gradient(self.filter.a(), values),
+        }
+    }
+
+    /// Transforms the tiles of the box at `at`, whose chunks are of the kinds `groups`, for `lanes` channels from
+    /// `channel` on, which are the first ones at the target.
+    pub fn emit(
+        &self,
+        c: &mut Composer<'_>,
+        params: Params,
+        groups: &[&Group],
+        at: &[Index],
+        (channel, lanes): (&Index, usize),
+        target: &Target,
+    ) {
+        let (a, taps, source, chunk) = (self.filter.a(), self.taps(), self.source, &self.chunks[1]);
+        let image = Index::var(c.k.open_for(groups[0].extent));
+        let whole = at[0].scale(self.chunks[0].length as i64).add(&image);
+        let base = whole.scale(source.positions[0]).plus(source.offset).add(&channel.scale(source.channel));
+        for segment in &groups[1].segments {
+            let row = Index::var(c.k.open_for(segment.count));
+            // Along columns, from the image to the line buffer.
+            let column = Index::var(c.k.open_for(self.columns));
+            let lane = Index::var(c.k.open_for(lanes));
+            let first =
+                at[1].scale(chunk.source_step).add(&row.scale(segment.source_step)).plus(segment.source);
+            let from = base
+                .add(&first.scale(source.positions[1]))
+                .add(&column.scale(source.positions[2]))
+                .add(&lane.scale(source.channel));
+            let present = segment.tap..segment.tap + segment.taps;
+            let d: Vec<ValueId> = (0..taps)
+                .map(|tap| match present.contains(&tap) {
+                    true => {
+                        let row = (tap - segment.tap) as i64 * segment.source_tap;
+                        c.k.load_now(params.image, &from.plus(row * source.positions[1]))
+                    }
+                    false => c.k.zero_of(params.line),
+                })
+                .collect();
+            for (i, value) in self.along(c, &d).into_iter().enumerate() {
+                let to = column.plus((i * self.line() + self.low) as i64).scale(LANES as i64);
+                c.k.store(params.line, to.add(&lane), value);
+            }
+            (0..2).for_each(|_| c.k.close());
+            // Along rows, to the target.
+            let tile = Index::var(c.k.open_for(self.across));
+            let i = Index::var(c.k.open_for(a));
+            let lane = Index::var(c.k.open_for(lanes));
+            let from = i.scale(self.line() as i64).add(&tile.scale(self.filter.m as i64)).scale(LANES as i64);
+            let d: Vec<ValueId> = (0..taps)
+                .map(|j| c.k.load_now(params.line, &from.add(&lane).plus((j * LANES) as i64)))
+                .collect();
+            let number = row.scale(segment.step).plus(segment.start).scale(self.across as i64).add(&tile);
+            let to = target
+                .start
+                .add(&image.scale(target.image))
+                .add(&number.scale(target.tile))
+                .add(&i.scale(target.positions[0]))
+                .add(&lane);
+            for (j, value) in self.along(c, &d).into_iter().enumerate() {
+                c.k.store(params.transformed, to.plus(j as i64 * target.positions[1]), value);
+            }
+            (0..3).for_each(|_| c.k.close());
+            c.k.close();
+        }
+        c.k.close();
+    }
+}

@@ -1,0 +1,309 @@
+//! `parallelise`: moves outer loops whose iterations touch different memory into the kernel's grid.
+//!
+//! A kernel of little work stays serial: entering another thread costs more than it saves. Loops of much work that stand
+//! behind each other become kernels of their own first (`separate.rs`). A single long strip is cut into
+//! parts; what is left over becomes a kernel and a call of its own. Exact.
+
+use brolga_ir::GraphError;
+use brolga_ir::index::{Atom, Index, Var};
+use brolga_ir::program::walk::{extents, map_indices, walk, walk_mut};
+use brolga_ir::program::{AccId, Expr, Kernel, KernelId, Program, Stmt};
+use brolga_ir::scalar::ScalarOp;
+use rustc_hash::FxHashMap;
+
+use crate::manager::Options;
+use crate::program::separate::{Pieces, call_pieces, separate};
+
+/// Parts worth having: enough to balance threads, few enough to be cheap.
+pub(crate) const MOST_PARTS: usize = 64;
+/// Elements of a strip per vector operation, for the estimate.
+const WIDTH: u64 = 8;
+
+/// Fills the grids; whether any kernel changed.
+pub fn parallelise(program: &mut Program, options: &Options) -> Result<bool, GraphError> {
+    let least = options.least_part.max(1);
+    let mut pieces: FxHashMap<KernelId, Pieces> = FxHashMap::default();
+    let mut changed = separate(program, least);
+    for position in 0..program.kernels.len() {
+        let kernel = &mut program.kernels[position];
+        // A grid that was lowered: dimensions that are known to be independent.
+        let known = kernel.grid.len();
+        let before = (known > 0).then(|| kernel.clone());
+        unlift(kernel);
+        let work = cost(&kernel.body);
+        if work < 2 * least {
+            changed |= known > 0;
+            continue;
+        }
+        lift(kernel, work, least, known);
+        if kernel.grid.is_empty()
+            && let Some(rest) = cut(kernel, work, least)
+        {
+            let args: Vec<usize> = (0..rest.params.len()).collect();
+            let [whole, other] = [position, program.kernels.len()].map(|at| KernelId(at as u32));
+            pieces.insert(whole, vec![(whole, args.clone()), (other, args)]);
+            program.kernels.push(rest);
+        }
+        let kernel = &program.kernels[position];
+        changed |= before.map_or(!kernel.grid.is_empty(), |before| *kernel != before);
+    }
+    if !pieces.is_empty() {
+        call_pieces(&mut program.schedule, &pieces);
+        call_pieces(&mut program.prepare, &pieces);
+    }
+    Ok(changed)
+}
+
+/// An estimate of the work of a block, in vector operations.
+pub(crate) fn cost(block: &[Stmt]) -> u64 {
+    let of = |statement: &Stmt| match statement {
+        Stmt::For { extent, body, .. } => *extent as u64 * cost(body).max(1),
+        Stmt::Strip { extent, body, .. } => (*extent as u64).div_ceil(WIDTH) * cost(body).max(1),
+        Stmt::If { then, otherwise, .. } => cost(then).max(cost(otherwise)),
+        Stmt::Let { expr: Expr::Op(ScalarOp::Function(_), _), .. } => 12,
+        Stmt::Let { expr: Expr::Op(ScalarOp::Div | ScalarOp::Rem | ScalarOp::Sqrt, _), .. } => 4,
+        Stmt::Tile(tile) => {
+            let steps: u64 = tile.reduce.iter().map(|l| l.extent as u64).product();
+            tile.m as u64 * (tile.n as u64).div_ceil(WIDTH) * steps
+        }
+        _ => 1,
+    };
+    block.iter().map(of).fold(0, u64::saturating_add)
+}
+
+/// Makes loops of a grid.
+pub(crate) fn unlift(kernel: &mut Kernel) {
+    for (var, extent) in std::mem::take(&mut kernel.grid).into_iter().enumerate().rev() {
+        let body = std::mem::take(&mut kernel.body);
+        kernel.body = vec![Stmt::For { var: var as Var, extent, body }];
+    }
+}
+
+/// How many points a kernel's grid will have.
+pub(crate) fn parts_of(kernel: &Kernel, least: u64) -> usize {
+    let mut kernel = kernel.clone();
+    let known = kernel.grid.len();
+    unlift(&mut kernel);
+    let work = cost(&kernel.body);
+    if work >= 2 * least {
+        lift(&mut kernel, work, least, known);
+    }
+    kernel.parts()
+}
+
+/// Lifts outermost loops while parts stay large enough; `known` of them are independent.
+fn lift(kernel: &mut Kernel, work: u64, least: u64, known: usize) {
+    let mut vars: Vec<Var> = Vec::new();
+    let mut parts: usize = 1;
+    // Progress: a loop that is lifted is gone from the kernel's body.
+    while let Some((Stmt::For { var, extent, body }, prefix)) = kernel.body.split_last() {
+        let (var, extent) = (*var, *extent);
+        let small = work / (parts * extent).max(1) as u64 * 2 < least && parts > 1;
+        let movable = prefix.iter().all(|s| matches!(s, Stmt::Let { .. }));
+        let free = || vars.len() < known || independent(var, extent, body, &extents(&kernel.body));
+        if parts >= MOST_PARTS || small || !movable || !free() {
+            break;
+        }
+        // Of a long loop of little work, as many iterations as make enough parts; the others stay inside.
+        let tiny = work / ((parts * extent) as u64) < least;
+        // Among few numbers of parts, so that long loops take no longer to compile.
+        let counts = MOST_PARTS.div_ceil(parts)..=(extent / 2).min(MOST_PARTS * MOST_PARTS);
+        if let Some(count) = counts.into_iter().find(|&count| extent.is_multiple_of(count)).filter(|_| tiny) {
+            let inner = 1 + extents(&kernel.body).into_keys().chain(vars.iter().copied()).max().unwrap_or(0);
+            in_blocks(kernel, inner, extent / count);
+            vars.push(var);
+            kernel.grid.push(count);
+            break;
+        }
+        parts *= extent;
+        vars.push(var);
+        kernel.grid.push(extent);
+        let Some(Stmt::For { body, .. }) = kernel.body.pop() else { unreachable!("matched above") };
+        kernel.body.extend(body);
+    }
+    if !vars.is_empty() {
+        renumber(kernel, &vars);
+    }
+}
+
+/// Puts a loop of `chunk` iterations over `inner` in the place of the last statement, a loop; the variable of that then
+/// counts blocks.
+pub(crate) fn in_blocks(kernel: &mut Kernel, inner: Var, chunk: usize) {
+    if let Some(Stmt::For { var, extent, body }) = kernel.body.last_mut() {
+        let to = Index::var(*var).scale(chunk as i64).add(&Index::var(inner));
+        move_variable(body, *var, &to);
+        (*var, *extent) = (inner, chunk);
+    }
+}
+
+/// An access: the elements `index + i * row + j` for `i < rows`, `j < columns`.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Site {
+    index: Index,
+    row: i64,
+    rows: usize,
+    columns: usize,
+}
+
+/// Whether iterations of a loop over `var` touch different elements of everything that the loop writes.
+fn independent(var: Var, extent: usize, body: &[Stmt], extents: &FxHashMap<Var, usize>) -> bool {
+    independent_in(var, extent, body, extents, &|_| true)
+}
+
+/// The same of some parameters.
+pub(crate) fn independent_in(
+    var: Var,
+    extent: usize,
+    body: &[Stmt],
+    extents: &FxHashMap<Var, usize>,
+    of: &dyn Fn(usize) -> bool,
+) -> bool {
+    let mut written: FxHashMap<usize, Vec<Site>> = FxHashMap::default();
+    let mut read: FxHashMap<usize, Vec<Site>> = FxHashMap::default();
+    if !sites(body, &mut written, &mut read) {
+        return false;
+    }
+    written.into_iter().filter(|(param, _)| of(*param)).all(|(param, mut all)| {
+        all.extend(read.remove(&param).unwrap_or_default());
+        all.dedup();
+        slices(var, extent, &all, extents) || (all.len() == 1 && injective(var, extent, &all[0], extents))
+    })
+}
+
+/// Gathers accesses; false if the block cannot run in parallel (it accumulates into what is declared outside).
+pub(crate) fn sites(
+    block: &[Stmt],
+    written: &mut FxHashMap<usize, Vec<Site>>,
+    read: &mut FxHashMap<usize, Vec<Site>>,
+) -> bool {
+    let mut declared: Vec<AccId> = Vec::new();
+    let single = |index: &Index| Site { index: index.clone(), row: 0, rows: 1, columns: 1 };
+    walk(block).all(|statement| match statement {
+        Stmt::Let { expr: Expr::Load { param, index, .. }, .. } => {
+            read.entry(*param).or_default().push(single(index));
+            true
+        }
+        Stmt::Store { param, index, .. } => {
+            written.entry(*param).or_default().push(single(index));
+            true
+        }
+        Stmt::Tile(tile) => {
+            let c = Site { index: tile.c.index.clone(), row: tile.c.row, rows: tile.m, columns: tile.n };
+            written.entry(tile.c.param).or_default().push(c);
+            // Operands of a tile are never what it writes.
+            tile.a.param != tile.c.param && tile.b.param != tile.c.param
+        }
+        Stmt::Declare { acc, .. } => {
+            declared.push(*acc);
+            true
+        }
+        Stmt::Accumulate { acc, .. } => declared.contains(acc),
+        _ => true,
+    })
+}
+
+/// The bounds of what a site touches beside the contribution of `var`.
+pub(crate) fn rest_range(var: Var, site: &Site, extents: &FxHashMap<Var, usize>) -> Option<(i64, i64)> {
+    let rest = site.index.substitute(&|atom| (*atom == Atom::Var(var)).then(Index::default), &|_| None);
+    let (low, high) = rest.range(&|atom| match atom {
+        Atom::Var(v) => extents.get(v).map(|&n| (0, n.max(1) as i64 - 1)),
+        _ => None,
+    })?;
+    let down = (site.rows as i64 - 1) * site.row;
+    Some((low + down.min(0), high + down.max(0) + site.columns as i64 - 1))
+}
+
+/// Whether all sites lie in one slice of the parameter that moves on with `var`.
+pub(crate) fn slices(var: Var, extent: usize, all: &[Site], extents: &FxHashMap<Var, usize>) -> bool {
+    let step = all[0].index.coefficient(var);
+    let mut bounds: Option<(i64, i64)> = None;
+    for site in all {
+        if site.index.coefficient(var) != step || site.index.is_nonlinear_in(var) {
+            return false;
+        }
+        let Some((low, high)) = rest_range(var, site, extents) else { return false };
+        bounds = Some(bounds.map_or((low, high), |(l, h)| (l.min(low), h.max(high))));
+    }
+    extent <= 1 || bounds.is_some_and(|(low, high)| step != 0 && high - low < step.abs())
+}
+
+/// Whether the elements that a site touches tell `var`: the strides of all its variables are a mixed radix.
+fn injective(var: Var, extent: usize, site: &Site, extents: &FxHashMap<Var, usize>) -> bool {
+    let mut digits: Vec<(i64, usize)> = vec![(site.row.abs(), site.rows), (1, site.columns)];
+    for (atom, coefficient) in site.index.terms() {
+        let Atom::Var(v) = atom else { return false };
+        let n = if *v == var { extent } else { extents.get(v).copied().unwrap_or(usize::MAX) };
+        digits.push((coefficient.abs(), n));
+    }
+    digits.retain(|&(_, n)| n > 1);
+    digits.sort_unstable();
+    let mut reach: i64 = 0;
+    let mixed = digits.iter().all(|&(stride, n)| {
+        let fits = stride > reach;
+        reach = reach.saturating_add(stride.saturating_mul(n as i64 - 1));
+        fits
+    });
+    mixed && (extent <= 1 || site.index.coefficient(var) != 0)
+}
+
+/// Numbers the grid's variables first, in order, then all others in order of occurrence.
+pub(crate) fn renumber(kernel: &mut Kernel, grid: &[Var]) {
+    let mut names: FxHashMap<Var, Var> = grid.iter().copied().zip(0..).collect();
+    walk_mut(&mut kernel.body, &mut |statement| {
+        if let Stmt::For { var, .. } | Stmt::Strip { var, .. } = statement {
+            let next = names.len() as Var;
+            *var = *names.entry(*var).or_insert(next);
+        }
+    });
+    map_indices(&mut kernel.body, &mut |index| {
+        let replace = |atom: &Atom| match atom {
+            Atom::Var(v) => names.get(v).map(|&n| Index::var(n)),
+            _ => None,
+        };
+        index.substitute(&replace, &|_| None)
+    });
+}
+
+/// Cuts a kernel that is one long strip into parts; the kernel for the rest, if there is one.
+fn cut(kernel: &mut Kernel, work: u64, least: u64) -> Option<Kernel> {
+    let (Stmt::Strip { var, extent, body }, prefix) = kernel.body.split_last()? else { return None };
+    let (var, extent) = (*var, *extent);
+    let movable = prefix.iter().all(|s| matches!(s, Stmt::Let { .. }));
+    if !movable || !independent(var, extent, body, &extents(&kernel.body)) {
+        return None;
+    }
+    let parts = (work / least).clamp(2, MOST_PARTS as u64) as usize;
+    let shortest = extent.div_ceil(parts).next_multiple_of(64);
+    // Nothing is left over if the parts are up to twice as long: a call less.
+    let even = (2..=parts).rev().filter(|count| extent.is_multiple_of(*count)).map(|count| extent / count);
+    let even = even.into_iter().find(|chunk| chunk % 64 == 0 && (shortest..=2 * shortest).contains(chunk));
+    let chunk = even.unwrap_or(shortest);
+    let whole = extent / chunk;
+    if whole < 2 {
+        return None;
+    }
+    let rest = (extent % chunk > 0).then(|| {
+        let mut rest = kernel.clone();
+        if let Some(Stmt::Strip { extent, .. }) = rest.body.last_mut() {
+            *extent %= chunk;
+        }
+        let start = Index::constant((whole * chunk) as i64);
+        move_variable(&mut rest.body, var, &Index::var(var).add(&start));
+        rest
+    });
+    kernel.grid = vec![whole];
+    if let Some(Stmt::Strip { extent, .. }) = kernel.body.last_mut() {
+        *extent = chunk;
+    }
+    // A variable that no loop inside the strip has.
+    let outer = extents(&kernel.body).into_keys().max().map_or(0, |last| last + 1);
+    move_variable(&mut kernel.body, var, &Index::var(outer).scale(chunk as i64).add(&Index::var(var)));
+    renumber(kernel, &[outer]);
+    rest
+}
+
+fn move_variable(block: &mut [Stmt], var: Var, to: &Index) {
+    map_indices(block, &mut |index| {
+        index.substitute(&|atom| (*atom == Atom::Var(var)).then(|| to.clone()), &|_| None)
+    });
+}
