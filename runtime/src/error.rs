@@ -54,7 +54,7 @@ impl Error {
 
     /// A failed file operation; `action` continues "cannot", as in "read the weights".
     pub fn io(action: &str, path: &Path, source: std::io::Error) -> Error {
-        let message = format!("cannot {action} `{}`: {source}", crate::names::Shown::shown(path));
+        let message = format!("cannot {action} `{}`: {source}", crate::shown::Shown::shown(path));
         Error { kind: ErrorKind::Io, message, source: Some(Box::new(source)) }
     }
 
@@ -66,7 +66,7 @@ impl Error {
             None if known.is_empty() => String::new(),
             None => format!("; there are {}", known.join(", ")),
         };
-        let name = crate::names::Shown::shown(name);
+        let name = crate::shown::Shown::shown(name);
         Error::new(ErrorKind::Name, format!("there is no {what} `{name}`{hint}"))
     }
 

@@ -17,103 +17,62 @@ compile_error!(
     "tensors are written to files as they lie in memory, which the formats define as little-endian"
 );
 
-mod block;
-pub mod container;
-mod content;
-mod control;
 mod error;
-mod executable;
-mod inputs;
-mod instance;
-mod manifest;
 mod names;
 mod random;
-mod ranges;
-mod record;
-mod regular;
-mod state;
-mod tensor;
-mod threads;
+mod shown;
 
-// Files of tensors, checkpoints, and the loop of training.
-#[cfg(feature = "files")]
-mod atomic;
-#[cfg(feature = "files")]
-mod checkpoint;
-#[cfg(feature = "files")]
-mod convert;
-#[cfg(feature = "files")]
-mod data;
-#[cfg(feature = "files")]
-mod diverged;
-#[cfg(feature = "files")]
-mod evaluate;
-#[cfg(feature = "files")]
-mod feed;
-#[cfg(feature = "files")]
-mod fingerprint;
-#[cfg(feature = "files")]
-mod fit;
-#[cfg(feature = "files")]
-mod lock;
-#[cfg(feature = "files")]
-mod log;
-#[cfg(feature = "files")]
-mod metrics;
-#[cfg(feature = "files")]
-mod npz;
-#[cfg(feature = "files")]
-mod progress;
-#[cfg(feature = "files")]
-mod resume;
-#[cfg(feature = "files")]
-mod tensor_file;
-#[cfg(feature = "files")]
-mod train;
-#[cfg(feature = "files")]
-mod weights;
+mod paths;
+mod tensors;
 
-pub use block::{
+mod run;
+
+// Files of tensors; and what reads and writes them: data sets, checkpoints, the loop of training.
+#[cfg(feature = "files")]
+mod files;
+#[cfg(feature = "files")]
+mod training;
+
+pub mod container;
+
+pub use error::{Error, ErrorKind, Result};
+pub use names::{MAX_NAME, check_name};
+pub use paths::content::Content;
+pub use paths::regular::{MAX_TEXT, open_regular, read_regular};
+pub use random::{Purpose, Random, permutation, philox};
+pub use run::block::{
     ArgumentBlock, BASE_ARENA, BASE_CONSTANTS, BASE_LOCAL, BASE_PREPARED, BASE_STATE, EntryFn, KernelFn,
     ParallelForFn, serial_for,
 };
-pub use content::Content;
-pub use error::{Error, ErrorKind, Result};
-pub use executable::{Executable, cpu_has, cpu_name};
-pub use inputs::random_inputs;
-pub use instance::Instance;
-pub use manifest::{IndexRange, Input, Manifest, Output, Refusal, StateSlot};
-pub use names::{MAX_NAME, Shown, check_name, counted, cut, first_of, listed, listed_in_quotes};
-pub use random::{Purpose, Random, permutation, philox};
-pub use record::{DataRecord, HeldOutRecord};
-pub use regular::{MAX_TEXT, open_regular, read_regular};
-pub use state::{Slot, SlotKind, State};
-pub use tensor::{
-    ALIGNMENT, AlignedBytes, DType, Element, Tensor, TensorMut, TensorRef, byte_len, type_name,
-};
-pub use threads::{MAX_THREADS, Threads};
+pub use run::executable::{Executable, cpu_has, cpu_name};
+pub use run::inputs::random_inputs;
+pub use run::instance::Instance;
+pub use run::manifest::{IndexRange, Input, Manifest, Output, Refusal, StateSlot};
+pub use run::record::{DataRecord, HeldOutRecord};
+pub use run::state::{Slot, SlotKind, State};
+pub use run::threads::{MAX_THREADS, Threads};
+pub use shown::{Shown, counted, cut, first_of, listed, listed_in_quotes};
+pub use tensors::dtype::{DType, Element, byte_len, type_name};
+pub use tensors::memory::{ALIGNMENT, AlignedBytes};
+pub use tensors::tensor::{Tensor, TensorMut, TensorRef};
 
 #[cfg(feature = "files")]
-pub use atomic::{check_writable, write_atomically};
+pub use files::{
+    atomic::{check_writable, write_atomically},
+    checksum::checksum,
+    npz::{holds_results, read_array, read_tensors, write_results, write_tensors},
+    safetensors::{TensorFile, write_safetensors},
+    weights::{LoadReport, file_header},
+};
 #[cfg(feature = "files")]
-pub use data::{Batches, Field, NoData, Request, Split};
-#[cfg(feature = "files")]
-pub use diverged::{Diverged, holds_nan};
-#[cfg(feature = "files")]
-pub use evaluate::{Evaluation, Ran, evaluate, evaluate_with};
-#[cfg(feature = "files")]
-pub use fingerprint::{Fingerprint, checksum};
-#[cfg(feature = "files")]
-pub use fit::{fit, fitted};
-#[cfg(feature = "files")]
-pub use metrics::{MetricSums, Metrics, TOTAL};
-#[cfg(feature = "files")]
-pub use npz::{holds_results, read_array, read_tensors, write_results, write_tensors};
-#[cfg(feature = "files")]
-pub use progress::{Epoch, Flow, Plan, Progress, Step};
-#[cfg(feature = "files")]
-pub use tensor_file::{TensorFile, write_safetensors};
-#[cfg(feature = "files")]
-pub use train::{CheckpointOptions, Failures, LogOptions, Options, Outcome, Programs, train};
-#[cfg(feature = "files")]
-pub use weights::{LoadReport, file_header};
+pub use training::{
+    data::{Batches, Field, NoData, Request, Split},
+    diverged::{Diverged, holds_nan},
+    evaluate::{Evaluation, Ran, evaluate, evaluate_with},
+    fingerprint::Fingerprint,
+    fit::{fit, fitted},
+    metrics::{MetricSums, Metrics, TOTAL},
+    options::{CheckpointOptions, LogOptions, Options, Programs},
+    progress::{Epoch, Flow, Plan, Progress, Step},
+    train::{Failures, Outcome, train},
+};

@@ -8,10 +8,11 @@
 use super::about::{About, DataRules, Training};
 use super::contents::{Contents, Functions, Piece, Processor, StoredSlot, wrong};
 use crate::error::Result;
-use crate::manifest::{IndexRange, Input, Manifest, Output, StateSlot};
-use crate::record::{DataRecord, HeldOutRecord};
-use crate::state::SlotKind;
-use crate::tensor::{DType, no_memory};
+use crate::run::manifest::{IndexRange, Input, Manifest, Output, StateSlot};
+use crate::run::record::{DataRecord, HeldOutRecord};
+use crate::run::state::SlotKind;
+use crate::tensors::dtype::DType;
+use crate::tensors::memory::no_memory;
 
 /// What checks keep beside a record of a list, in bytes: where it is, to find what is there twice.
 const BESIDE: usize = 32;
@@ -79,6 +80,29 @@ impl<'a> Reader<'a> {
         let room = length.checked_mul(memory).and_then(|taken| self.room.checked_sub(taken));
         self.room = room.ok_or_else(|| wrong("it would take more memory than the file has bytes"))?;
         Ok(length)
+    }
+}
+
+impl Contents {
+    /// The manifest as bytes, whether or not it keeps the rules.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes);
+        bytes
+    }
+
+    /// From bytes, with no more than so many bytes of memory; the rules are not checked.
+    pub(super) fn of_bytes(bytes: &[u8], room: usize) -> Result<Contents> {
+        let mut reader = Reader::new(bytes, room);
+        let contents = Contents::read(&mut reader).and_then(|contents| reader.end().map(|()| contents));
+        contents.map_err(|e| e.within("its manifest cannot be read"))
+    }
+
+    /// How much memory [`of_bytes`](Contents::of_bytes) takes, in bytes.
+    pub(super) fn memory(bytes: &[u8]) -> Result<usize> {
+        let mut reader = Reader::new(bytes, usize::MAX);
+        Contents::read(&mut reader)?;
+        Ok(usize::MAX - reader.room())
     }
 }
 

@@ -3,15 +3,16 @@
 use std::fmt;
 
 use super::about::About;
-use super::binary::{Binary, Reader};
 use super::format::{Kind, Section};
 use crate::error::{Error, ErrorKind, Result};
-use crate::executable::cpu_has;
-use crate::manifest::{Manifest, StateSlot};
-use crate::names::{MAX_NAME, Shown, check_name};
-use crate::record::DataRecord;
-use crate::state::SlotKind;
-use crate::tensor::{ALIGNMENT, DType, byte_len, type_name};
+use crate::names::{MAX_NAME, check_name};
+use crate::run::executable::cpu_has;
+use crate::run::manifest::{Manifest, StateSlot};
+use crate::run::record::DataRecord;
+use crate::run::state::SlotKind;
+use crate::shown::Shown;
+use crate::tensors::dtype::{DType, byte_len, type_name};
+use crate::tensors::memory::ALIGNMENT;
 
 /// What functions of compiled code begin at a multiple of, in bytes.
 const FUNCTION_ALIGNMENT: u64 = 16;
@@ -115,27 +116,6 @@ impl fmt::Display for Processor {
 }
 
 impl Contents {
-    /// The manifest as bytes, whether or not it keeps the rules.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.write(&mut bytes);
-        bytes
-    }
-
-    /// From bytes, with no more than so many bytes of memory; the rules are not checked.
-    pub(super) fn of_bytes(bytes: &[u8], room: usize) -> Result<Contents> {
-        let mut reader = Reader::new(bytes, room);
-        let contents = Contents::read(&mut reader).and_then(|contents| reader.end().map(|()| contents));
-        contents.map_err(|e| e.within("its manifest cannot be read"))
-    }
-
-    /// How much memory [`of_bytes`](Contents::of_bytes) takes, in bytes.
-    pub(super) fn memory(bytes: &[u8]) -> Result<usize> {
-        let mut reader = Reader::new(bytes, usize::MAX);
-        Contents::read(&mut reader)?;
-        Ok(usize::MAX - reader.room())
-    }
-
     /// The sizes that an entry was compiled for; none where they are not known.
     pub fn sizes(&self, entry: usize) -> &[(String, usize)] {
         self.about.sizes.get(entry).map_or(&[], Vec::as_slice)

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::open::Loaded;
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
+use crate::run::executable::Executable;
+use crate::run::instance::Instance;
+use crate::run::state::{SlotKind, State};
+use crate::run::threads::Threads;
+use crate::shown::Shown;
+use crate::tensors::tensor::Tensor;
 #[cfg(feature = "files")]
-use crate::evaluate::Evaluation;
-use crate::executable::Executable;
-use crate::instance::Instance;
-use crate::names::Shown;
-use crate::state::{SlotKind, State};
-use crate::tensor::Tensor;
-use crate::threads::Threads;
+use crate::training::evaluate::Evaluation;
 
 /// The entry that draws the state.
 const INIT: &str = "init";

@@ -3,9 +3,11 @@
 //!
 //! All numbers are little-endian and not negative.
 
-/// How every container begins. The first byte is no text in any encoding that has ASCII in it, and the last one is changed
-/// by whoever converts the ends of lines.
-pub const MAGIC: [u8; 8] = *b"\x89BROLGA\n";
+use crate::paths::content::CONTAINER;
+use crate::tensors::memory::ALIGNMENT;
+
+/// How every container begins.
+pub const MAGIC: [u8; 8] = CONTAINER;
 
 /// The version of the format that is written and read. It stands for the layout of the file, the fields of the manifest, and
 /// how code is called ([`ArgumentBlock`](crate::ArgumentBlock), [`EntryFn`](crate::EntryFn)): whenever one of them changes,
@@ -111,7 +113,7 @@ impl Kind {
     pub(super) fn may_align(self, alignment: u64) -> bool {
         match self {
             Kind::Code => alignment.is_power_of_two() && CODE_ALIGNMENTS.contains(&alignment),
-            _ => alignment == crate::ALIGNMENT as u64,
+            _ => alignment == ALIGNMENT as u64,
         }
     }
 }

@@ -12,13 +12,15 @@ use memmap2::{MmapOptions, MmapRaw};
 use super::contents::{Contents, Functions, StoredSlot, wrong};
 use super::format::{Kind, Section};
 use super::read::{Check, Container, within};
-use crate::block::EntryFn;
 use crate::error::{Error, ErrorKind, Result};
-use crate::executable::Executable;
-use crate::manifest::Manifest;
-use crate::regular::open_regular;
-use crate::state::State;
-use crate::tensor::{AlignedBytes, Tensor, byte_len};
+use crate::paths::regular::open_regular;
+use crate::run::block::EntryFn;
+use crate::run::executable::Executable;
+use crate::run::manifest::Manifest;
+use crate::run::state::State;
+use crate::tensors::dtype::byte_len;
+use crate::tensors::memory::AlignedBytes;
+use crate::tensors::tensor::Tensor;
 
 /// A container that is ready to run. Its parts keep what they need of the file mapped, also without it.
 #[derive(Debug)]

@@ -13,11 +13,11 @@ use super::format::{
     MAGIC, MAX_SECTIONS, NUMERICS_FIELD, OFFSET_FIELD, RESERVED_FIELD, ROW_BYTES, SEAL_FIELD, Section,
     VERSION, VERSION_FIELD, number, seal,
 };
-use crate::content::Content;
 use crate::error::{Error, Result};
-use crate::names::{Shown, counted};
-use crate::regular::open_regular;
-use crate::tensor::zeros;
+use crate::paths::content::Content;
+use crate::paths::regular::open_regular;
+use crate::shown::{Shown, counted};
+use crate::tensors::memory::zeros;
 
 /// Bytes of a file that are read at a time.
 const BUFFER: u64 = 1 << 18;

@@ -8,10 +8,10 @@ use super::contents::{Contents, Piece, StoredSlot, wrong};
 use super::format::{HEADER_BYTES, Kind, MAX_SECTIONS, ROW_BYTES, Section, head};
 use super::read::file_with_room;
 use crate::error::{Error, Result};
-use crate::manifest::Manifest;
-use crate::names::Shown;
-use crate::state::{SlotKind, State};
-use crate::tensor::{ALIGNMENT, no_memory};
+use crate::run::manifest::Manifest;
+use crate::run::state::{SlotKind, State};
+use crate::shown::Shown;
+use crate::tensors::memory::{ALIGNMENT, no_memory};
 
 /// Finished code of all entries of a model, for one or several processors: what a compiler hands over.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -128,7 +128,7 @@ impl<'a> Parts<'a> {
     #[cfg(feature = "files")]
     pub fn write(&self, path: impl AsRef<std::path::Path>) -> Result<()> {
         let (head, planned) = self.plan()?;
-        crate::atomic::write_atomically(path.as_ref(), |file| emit(file, &head, &planned))
+        crate::files::atomic::write_atomically(path.as_ref(), |file| emit(file, &head, &planned))
     }
 
     /// Header and table, and the sections.

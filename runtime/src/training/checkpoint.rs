@@ -1,0 +1,219 @@
+//! Checkpoints: a directory of full states, from which training goes on to the same bits.
+//!
+//! Each is `step-<n>.safetensors`: the whole state, and in the file's metadata the [`Cursor`], which says where in the
+//! data the run stood and what it depends on. Files appear whole or not at all (temporary file, fsync, rename, fsync of
+//! the directory) and carry a checksum of all their bytes; older ones are removed only after a newer one is durable. One
+//! run at a time has the directory ([`Lock`]).
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::files::atomic::{remove_unfinished, sync_directory};
+use crate::files::lock::Lock;
+use crate::files::record::{CHECKPOINT, noted};
+use crate::files::safetensors::{TensorFile, write_sealed};
+use crate::run::state::State;
+use crate::shown::Shown;
+use crate::training::fingerprint::Fingerprint;
+
+/// The key in files of earlier versions, whose checksum was one of the tensors alone.
+const OLD_KEY: &str = "brolga.cursor";
+
+/// Where in the data a training run stands, and what it has summed up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cursor {
+    /// Epochs completed.
+    pub(crate) epoch: u64,
+    /// Batches done in the epoch that is not complete.
+    pub(crate) position: u64,
+    /// Steps done in all.
+    pub(crate) step: u64,
+    /// What the metrics of these batches are made of ([`MetricSums`](crate::MetricSums)), as the bits of f64.
+    pub(crate) sums: Vec<u64>,
+    /// Metrics of the last completed epoch, as the bits of f64.
+    pub(crate) train: Vec<(String, u64)>,
+    /// Validation after the last completed epoch, as the bits of f64.
+    pub(crate) validation: Vec<(String, u64)>,
+    /// Epoch (from 1) and step with the first loss that was not finite.
+    #[serde(default)]
+    pub(crate) diverged: Option<(u64, u64)>,
+    /// Seconds spent so far.
+    pub(crate) seconds: f64,
+    /// Numerics version of the train executable.
+    pub(crate) numerics: u32,
+    /// What the run depends on; one that goes on must agree.
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// A directory of checkpoints that this run has for itself.
+pub(crate) struct Checkpoints {
+    directory: PathBuf,
+    keep: usize,
+    /// Nothing where the file system has no locks.
+    lock: Option<Lock>,
+}
+
+/// A checkpoint that can be gone on from.
+pub(crate) struct Found {
+    pub(crate) cursor: Cursor,
+    pub(crate) path: PathBuf,
+    file: TensorFile,
+}
+
+impl Checkpoints {
+    /// Makes the directory where it is missing, locks it, and removes what interrupted writes left in it. `keep` newest
+    /// files (at least one) are kept.
+    pub(crate) fn open(directory: &Path, keep: usize) -> Result<Checkpoints> {
+        let io = |e| Error::io("use the checkpoint directory", directory, e);
+        std::fs::create_dir_all(directory).map_err(io)?;
+        let lock = Lock::take(directory)?;
+        remove_unfinished(directory).map_err(io)?;
+        Ok(Checkpoints { directory: directory.to_path_buf(), keep: keep.max(1), lock })
+    }
+
+    /// Whether another run is kept out of the directory.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Fails where the directory already has checkpoints: a new run would mix with them.
+    pub(crate) fn require_empty(&self) -> Result<()> {
+        let Some((_, path)) = self.list()?.into_iter().next() else { return Ok(()) };
+        let message = format!(
+            "`{}` is from an earlier run; resume it, or choose another directory for the checkpoints",
+            path.shown()
+        );
+        Err(Error::new(ErrorKind::Option, message))
+    }
+
+    /// The files, the newest first.
+    pub(crate) fn list(&self) -> Result<Vec<(u64, PathBuf)>> {
+        let io = |e| Error::io("list the checkpoints in", &self.directory, e);
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.directory).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|n| n.strip_prefix("step-")?.strip_suffix(".safetensors"));
+            if let Some(step) = number.and_then(|n| n.parse().ok()) {
+                found.push((step, entry.path()));
+            }
+        }
+        found.sort_by(|a, b| b.cmp(a));
+        Ok(found)
+    }
+
+    /// Writes a checkpoint durably.
+    pub(crate) fn save(&self, state: &State, cursor: &Cursor) -> Result<PathBuf> {
+        if self.lock.as_ref().is_some_and(|lock| !lock.is_held()) {
+            let message = format!(
+                "the checkpoint directory `{}` was removed or replaced while the run used it",
+                self.directory.shown()
+            );
+            return Err(Error::new(ErrorKind::Io, message));
+        }
+        let step = cursor.step;
+        let text = serde_json::to_string(cursor).map_err(|e| {
+            Error::new(ErrorKind::Format, format!("cannot write the cursor of step {step}: {e}"))
+        })?;
+        let path = self.directory.join(format!("step-{step}.safetensors"));
+        let metadata = state.record().metadata()?;
+        write_sealed(&path, &state.tensors(|_| true), (CHECKPOINT, &text), &noted(&metadata))?;
+        Ok(path)
+    }
+
+    /// Removes those that are no longer kept, now that there is one of this step.
+    pub(crate) fn remove_old(&self, step: u64) -> Result<()> {
+        // Files of later steps can only be ones that resuming found broken and passed over.
+        let (older, broken): (Vec<_>, Vec<_>) = self.list()?.into_iter().partition(|(s, _)| *s <= step);
+        for (_, old) in older.iter().skip(self.keep).chain(&broken) {
+            match std::fs::remove_file(old) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove the old checkpoint", old, e));
+                }
+                _ => {}
+            }
+        }
+        sync_directory(&self.directory).map_err(|e| Error::io("sync", &self.directory, e))
+    }
+
+    /// The newest checkpoint that is whole; `notice` hears of those passed over. `None` where there are no files at all;
+    /// an error where none is whole.
+    pub(crate) fn newest(&self, notice: &mut dyn FnMut(&str)) -> Result<Option<Found>> {
+        let files = self.list()?;
+        let mut first = None;
+        for (step, path) in &files {
+            match open(path, *step) {
+                Ok(found) => return Ok(Some(found)),
+                Err(e) => {
+                    notice(&format!("passing over a broken checkpoint: {e}"));
+                    first.get_or_insert(e);
+                }
+            }
+        }
+        let Some(first) = first else { return Ok(None) };
+        let (directory, count) = (self.directory.shown(), files.len());
+        let message = format!(
+            "none of the {count} checkpoints in `{directory}` can be read; remove them to start from the beginning\n\
+             the newest: {first}"
+        );
+        Err(Error::new(ErrorKind::Format, message))
+    }
+}
+
+impl Found {
+    /// Loads the state. All tensors must fit; or, if `anyway`, those that both have by name, and the others are told.
+    pub(crate) fn load(
+        &mut self,
+        state: &mut State,
+        anyway: bool,
+        notice: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        let path = self.path.shown();
+        let report = state.load_file(&mut self.file, anyway)?;
+        let Some(name) = report.kept.iter().chain(&report.unused).next() else { return Ok(()) };
+        if !anyway {
+            let message = format!(
+                "`{path}` was written by training with another optimiser or another model: `{name}` is in only one of \
+                 them; load it as weights instead"
+            );
+            return Err(Error::new(ErrorKind::State, message));
+        }
+        for (what, names) in
+            [("are not in it and stay fresh", &report.kept), ("are not used", &report.unused)]
+        {
+            if let Some(first) = names.first() {
+                notice(&format!("of the tensors of `{path}`, {} {what}, such as `{first}`", names.len()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens a checkpoint and checks that it is whole.
+fn open(path: &Path, step: u64) -> Result<Found> {
+    let mut file = TensorFile::open(path)?;
+    let wrong = |message: String| Error::new(ErrorKind::Format, message).within(path.shown());
+    if file.metadata(OLD_KEY).is_some() {
+        return Err(wrong(
+            "it is from an earlier version, whose checkpoints could be changed without being noticed; it can be loaded \
+             as weights (--weights) into a run of its own"
+                .into(),
+        ));
+    }
+    let text = file.sealed(CHECKPOINT)?.ok_or_else(|| wrong("it is a state file without a cursor".into()))?;
+    if text.starts_with('(') {
+        let way_out = "it can be loaded as weights (--weights) into a run of its own";
+        return Err(wrong(format!(
+            "it is from an earlier version, which wrote its cursor in another way; {way_out}"
+        )));
+    }
+    let cursor: Cursor =
+        serde_json::from_str(&text).map_err(|e| wrong(format!("its cursor cannot be read: {e}")))?;
+    if cursor.step != step {
+        return Err(wrong(format!("its name says step {step}, but it is of step {}", cursor.step)));
+    }
+    Ok(Found { cursor, path: path.to_path_buf(), file })
+}

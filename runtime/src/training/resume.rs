@@ -1,0 +1,102 @@
+//! Going on from a checkpoint: which run it belongs to, and what of it is taken over.
+
+use std::path::PathBuf;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::run::record::DataRecord;
+use crate::run::state::State;
+use crate::shown::Shown;
+use crate::training::checkpoint::{Checkpoints, Cursor};
+use crate::training::data::{Batches, Split};
+use crate::training::fingerprint::Fingerprint;
+use crate::training::options::CheckpointOptions;
+use crate::training::progress::Progress;
+
+/// What the order of the data depends on, and then what the caller says.
+pub(crate) fn fingerprint(
+    options: &CheckpointOptions,
+    seed: u64,
+    batch: usize,
+    data: &dyn Batches,
+) -> Fingerprint {
+    let mut fingerprint = options.fingerprint.clone();
+    let own = [
+        ("seed", Some(seed.to_string())),
+        ("batch", Some(batch.to_string())),
+        ("training samples", Some(data.len(Split::Train).to_string())),
+        ("checksum of the data set", data.checksum()),
+    ];
+    let own = own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    fingerprint.decides.splice(0..0, own);
+    fingerprint
+}
+
+/// Loads the newest checkpoint, if there is one, into `state` and `cursor`, and gives its path. `cursor` comes as that of
+/// a run that begins.
+pub(crate) fn resume(
+    directory: &Checkpoints,
+    anyway: bool,
+    cursor: &mut Cursor,
+    batches: u64,
+    state: &mut State,
+    progress: &mut dyn Progress,
+) -> Result<Option<PathBuf>> {
+    let Some(mut found) = directory.newest(&mut |text| progress.notice(text))? else {
+        progress.notice("there is no checkpoint yet; training starts from the beginning");
+        return Ok(None);
+    };
+    let path = found.path.clone();
+    let there = &found.cursor;
+    let differences = cursor.fingerprint.differences(&there.fingerprint).join("\n  ");
+    if !differences.is_empty() && !anyway {
+        let message = format!(
+            "`{}` was written by another run:\n  {differences}\nresume with the same, or load it as weights into a run \
+             of its own; `--resume-anyway` (`anyway`) goes on in spite of it",
+            path.shown()
+        );
+        return Err(Error::new(ErrorKind::Option, message));
+    }
+    if !differences.is_empty() {
+        progress.notice(&format!("`{}` was written by another run:\n  {differences}", path.shown()));
+    }
+    let comparable = there.sums.len() == cursor.sums.len() && there.position <= batches;
+    if !comparable && !anyway {
+        let (found, expected) = (there.sums.len(), cursor.sums.len());
+        let message = format!(
+            "`{}` was written by another model, or with other metrics: it has {found} sums of them, this one has {expected}",
+            path.shown()
+        );
+        return Err(Error::new(ErrorKind::State, message));
+    }
+    let record = state.record().clone();
+    found.load(state, anyway, &mut |text| progress.notice(text))?;
+    if record != DataRecord::default() {
+        // The data are those of this run.
+        state.set_record(record);
+    }
+    if found.cursor.numerics != cursor.numerics {
+        progress.notice(&format!(
+            "`{}` was written under numerics version {}, this is {}: results may differ in the last bits",
+            path.shown(),
+            found.cursor.numerics,
+            cursor.numerics
+        ));
+    }
+    let fresh = std::mem::replace(cursor, found.cursor);
+    if !comparable || !same_data(&fresh.fingerprint, &cursor.fingerprint) {
+        if cursor.position > 0 {
+            progress.notice("the data comes in another order: the epoch begins anew");
+        }
+        cursor.position = 0;
+        cursor.sums = fresh.sums;
+    }
+    cursor.numerics = fresh.numerics;
+    cursor.fingerprint = fresh.fingerprint;
+    Ok(Some(path))
+}
+
+/// Whether the order of the data is the same.
+fn same_data(a: &Fingerprint, b: &Fingerprint) -> bool {
+    let of = |f: &Fingerprint, name: &str| f.decides.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+    ["seed", "batch", "training samples"].iter().all(|name| of(a, name) == of(b, name))
+}
