@@ -2,9 +2,9 @@
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::Expr;
-use crate::model::decode::Decoder;
+use crate::model::file::Decoder;
+use crate::model::notation::{Fields, Value};
 use crate::source::{Span, Spanned};
-use crate::syntax::{Fields, Value};
 
 /// What an argument may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -367,7 +367,7 @@ pub(crate) fn read(decoder: &mut Decoder, signature: &Signature, fields: &[Field
 }
 
 fn argument(decoder: &mut Decoder, parameter: &Parameter, value: &Value) -> Option<Argument> {
-    use crate::syntax::Kind as Syntax;
+    use crate::model::notation::Kind as Syntax;
     match (parameter.kind, &value.kind) {
         (Kind::Word(words), Syntax::Text(text)) => {
             if let Some(word) = words.iter().find(|word| **word == text.value) {

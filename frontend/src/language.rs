@@ -6,10 +6,10 @@
 use crate::arguments::{Kind as ArgumentKind, Rule, Signature, Words};
 use crate::diagnostics::Diagnostics;
 use crate::expr::{Binary, Unary};
+use crate::graph::{functions, init, layers, optimizers};
+use crate::model::notation::{Kind as Notation, Value};
 use crate::model::structure::{self, EntryWord, StepWord, Structured};
 use crate::source::Source;
-use crate::syntax::{Kind as Notation, Value};
-use crate::{build, init, optimizers};
 
 pub use crate::arguments::Constant;
 pub use crate::model::structure::{Field, Form, Structure};
@@ -36,8 +36,8 @@ impl Kind {
 
     fn signatures(self) -> Vec<&'static Signature> {
         match self {
-            Kind::Layer => crate::layers::signatures().collect(),
-            Kind::Function => build::functions::signatures().collect(),
+            Kind::Layer => layers::signatures().collect(),
+            Kind::Function => functions::signatures().collect(),
             Kind::Optimizer => optimizers::signatures().collect(),
             Kind::Schedule => optimizers::schedule::SCHEDULES.iter().collect(),
             Kind::Initializer => init::INITS.iter().collect(),
@@ -220,7 +220,7 @@ pub enum Tree {
 ///
 /// What is not in the notation.
 pub fn tree(name: &str, text: &str) -> Result<Tree, Diagnostics> {
-    Ok(plain(crate::syntax::parse(&Source::new(name, text))?))
+    Ok(plain(crate::model::notation::parse(&Source::new(name, text))?))
 }
 
 fn plain(value: Value) -> Tree {
@@ -242,7 +242,7 @@ fn plain(value: Value) -> Tree {
 
 /// The words that the layer `Activation` takes.
 pub fn activations() -> &'static [&'static str] {
-    crate::layers::activation::WORDS
+    layers::activation::WORDS
 }
 
 /// The operators of expressions that stand between two operands, such as `+`.

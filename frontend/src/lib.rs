@@ -22,35 +22,31 @@
 //! ```
 
 mod arguments;
-mod build;
 pub mod diagnostics;
 mod expr;
-mod init;
+mod graph;
 pub mod language;
-mod layers;
 mod model;
-mod optimizers;
 pub mod source;
 mod symbolic;
-mod syntax;
 
 use std::sync::Arc;
 
 use brolga_ir::graph::Graph;
 
-pub use build::LayerRow;
-pub use build::entry::FIT;
-pub use build::settings::Settings;
-pub use build::state::{Slot, SlotKind};
 pub use diagnostics::{Diagnostic, Diagnostics};
+pub use graph::LayerRow;
+pub use graph::entry::FIT;
+pub use graph::settings::Settings;
+pub use graph::state::{Slot, SlotKind};
 pub use model::data::{Data, SplitRule};
-pub use model::decode::Resolver;
+pub use model::file::Resolver;
 pub use symbolic::SymbolicType;
 
-use build::entry::{self, Fits, Form};
-use build::names::LayerNames;
-use build::shared::{Place, SharedState};
-use build::value::Val;
+use graph::entry::{self, Fits, Form};
+use graph::names::LayerNames;
+use graph::shared::{Place, SharedState};
+use graph::value::Val;
 use model::{EntryKind, Tree};
 use source::{Source, Span};
 
@@ -75,7 +71,7 @@ impl Model {
     /// building it shows.
     pub fn parse(name: &str, text: &str, resolver: Resolver) -> Result<Model, Diagnostics> {
         let source = Source::new(name, text);
-        let (tree, mut diagnostics) = model::decode::read(&source, resolver, vec![name.to_owned()]);
+        let (tree, mut diagnostics) = model::file::read(&source, resolver, vec![name.to_owned()]);
         let Some(tree) = tree.map(Arc::new) else {
             return diagnostics.into_result(()).and_then(|()| unread(&source));
         };
@@ -149,7 +145,7 @@ impl Model {
 
     /// The table of layers alone, in training or not; nothing where they have mistakes.
     fn rows(&self, settings: &Settings, train: bool) -> Option<Vec<LayerRow>> {
-        let set = build::settings::check(&self.tree, settings).ok()?;
+        let set = graph::settings::check(&self.tree, settings).ok()?;
         with_names(|names| entry::build_rows(&self.tree, settings, &set, train, names))
     }
 }
@@ -293,7 +289,7 @@ fn build_all(
     settings: &Settings,
     known: Option<&Instance>,
 ) -> Result<Instance, Diagnostics> {
-    let set: Vec<(String, Val)> = build::settings::check(tree, settings)?;
+    let set: Vec<(String, Val)> = graph::settings::check(tree, settings)?;
     with_names(|names| build_entries(tree, settings, &set, known, names))
 }
 
@@ -365,7 +361,7 @@ fn build_entries(
     };
     if diagnostics.is_empty() {
         instance.fit = entry::build_fit(tree, settings, set, fits, layer_names);
-        match build::initial::init_graph(&instance.slots) {
+        match graph::init_entry::init_graph(&instance.slots) {
             Ok(graph) => instance.graphs.push(("init".into(), graph)),
             Err(fault) => diagnostics.push(Diagnostic::general(&tree.source, fault.message)),
         }

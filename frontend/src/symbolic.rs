@@ -10,7 +10,7 @@ use std::fmt;
 
 use brolga_ir::{DType, Size, Type};
 
-use crate::build::settings::MOST_TRIED;
+use crate::graph::settings::MOST_TRIED;
 use crate::{Instance, LayerRow, Model, Settings};
 
 /// A type whose extents may be expressions over the model's sizes.

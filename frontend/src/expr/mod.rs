@@ -21,7 +21,6 @@
 //!
 //! A name may have dots: `layer1.0.conv1`.
 
-pub(crate) mod eval;
 mod lex;
 pub(crate) mod parse;
 

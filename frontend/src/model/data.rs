@@ -1,12 +1,12 @@
 //! What a model says of its data: the set, what is done to it, its classes, and what of it is held out.
 
-use super::decode::Decoder;
+use super::file::Decoder;
+use super::notation::{Kind, Value};
 use super::structure::{DATA, MOST_FOLDS, SplitWord, Structured};
 use super::{Body, Input};
 use crate::arguments::{Words, field_list, find};
 use crate::diagnostics::Diagnostic;
 use crate::source::Spanned;
-use crate::syntax::{Kind, Value};
 
 /// What is done to the values of one input.
 #[derive(Debug)]

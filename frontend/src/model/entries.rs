@@ -1,15 +1,15 @@
 //! Entry points: their fields, optimisers and parameter groups.
 
-use super::decode::Decoder;
+use super::file::Decoder;
+use super::notation::{Kind, Value};
 use super::structure::{ActionWord, EntryWord, GROUP, Mode, Structured};
 use super::{Action, ChosenOptimizer, Entry, EntryKind, Group, Minimize, Outputs};
 use crate::arguments::{self, Words, field_list, find};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};
-use crate::optimizers;
-use crate::optimizers::clip::Clip;
+use crate::graph::optimizers;
+use crate::graph::optimizers::clip::Clip;
 use crate::source::{Span, Spanned};
-use crate::syntax::{Kind, Value};
 
 impl Decoder<'_> {
     pub fn outputs(&mut self, value: &Value) -> Outputs {

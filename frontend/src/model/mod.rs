@@ -1,8 +1,9 @@
 //! What a model file says, before anything is built: the tree of its steps, blocks, inputs and entries.
 
 pub(crate) mod data;
-pub(crate) mod decode;
 pub(crate) mod entries;
+pub(crate) mod file;
+pub(crate) mod notation;
 pub(crate) mod steps;
 pub(crate) mod structure;
 
@@ -12,9 +13,9 @@ use brolga_ir::DType;
 
 use crate::arguments::Arguments;
 use crate::expr::{Expr, Template};
-use crate::layers::Layer;
-use crate::optimizers::Optimizer;
-use crate::optimizers::clip::Clip;
+use crate::graph::layers::Layer;
+use crate::graph::optimizers::Optimizer;
+use crate::graph::optimizers::clip::Clip;
 use crate::source::{Source, Span, Spanned};
 use data::DataTree;
 

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::decode::{Decoder, read};
+use super::file::{Decoder, read};
+use super::notation::{Kind, Value};
 use super::structure::{StepWord, Structured};
 use super::{Body, Branch, Import, Join, Step, StepKind};
 use crate::arguments::{self, Field, Words, field_list, find};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, ExprKind, Template};
-use crate::layers;
+use crate::graph::layers;
 use crate::source::{Source, Span, Spanned};
-use crate::syntax::{Kind, Value};
 
 /// Their names.
 pub(crate) const STEPS: &[&str] = StepWord::NAMES;

@@ -2,7 +2,7 @@
 //! decoder reads fields by these lists, and the schema for editors is made of them.
 
 use crate::arguments::{Constant, Words, words};
-use crate::optimizers::clip::Clip;
+use crate::graph::optimizers::clip::Clip;
 
 /// Something that is written like a call and is part of the structure: a step that is no layer, an entry point, `Data(...)`.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,180 @@
+//! What an entry does behind the body: outputs, losses, updates of state.
+
+use brolga_ir::ops::{Op, Role, StopGradient};
+use brolga_ir::{DType, Type};
+
+use super::memory::Memory;
+use super::opening::Base;
+use crate::diagnostics::Diagnostic;
+use crate::expr::{Expr, Template};
+use crate::graph::Builder;
+use crate::graph::names::check_output;
+use crate::graph::ops::Tensor;
+use crate::graph::value::{Built, Fault, Val};
+use crate::model::{Action, Entry, Outputs};
+use crate::source::{Span, Spanned};
+
+impl Builder<'_> {
+    /// The steps of an entry. Each sees the state that the ones before it left, as mere values.
+    pub(super) fn steps(&mut self, entry: &Entry, base: &Base, steps: &[Action]) {
+        let mut minimized = 0;
+        for (position, step) in steps.iter().enumerate() {
+            if position > 0 {
+                self.settle(entry.span);
+                self.forward(base, entry.body.as_ref());
+            }
+            minimized += usize::from(matches!(step, Action::Minimize(_)));
+            self.action(step, &entry.name.value, minimized);
+        }
+    }
+
+    pub(in crate::graph) fn outputs(&mut self, outputs: &Outputs) {
+        for (name, expr) in outputs {
+            if let Err(fault) = check_output(&name.value) {
+                self.fail(fault, name.span);
+            }
+            self.graph.enter(&name.value, &self.source.clone(), expr.span);
+            let value = self.eval(expr);
+            if let Some(tensor) = self.as_tensor(value, expr.span) {
+                self.graph.graph.add_output(&name.value, Role::Data, tensor);
+            }
+        }
+    }
+
+    /// A number or a list becomes a constant of what it is: whole numbers of i64, fractions of floats.
+    pub fn as_tensor(&mut self, value: Val, span: Span) -> Option<Tensor> {
+        let float = self.float();
+        match value {
+            Val::List(_) | Val::Bool(_) | Val::Int(_) => {
+                let result = self.ops().tensor(&Spanned::new(value, span));
+                result.map_err(|fault| self.fail(fault, span)).ok()
+            }
+            _ => self.as_tensor_of(value, float, span),
+        }
+    }
+
+    /// The same; a number becomes a constant of that type.
+    fn as_tensor_of(&mut self, value: Val, dtype: DType, span: Span) -> Option<Tensor> {
+        let result = match value {
+            Val::Tensor(tensor) => Ok(tensor),
+            Val::Unknown => return None,
+            Val::Int(_) | Val::Float(_) => self.ops().literal(&Spanned::new(value, span), dtype),
+            Val::List(_) => self.ops().list(&Spanned::new(value, span), dtype),
+            other => Err(Fault::new(format!("expected a tensor, found {}", other.describe()))),
+        };
+        match result {
+            Ok(tensor) => Some(tensor),
+            Err(fault) => {
+                self.fail(fault, span);
+                None
+            }
+        }
+    }
+
+    pub(in crate::graph) fn loss(&mut self, expr: &Expr) -> Option<Tensor> {
+        self.graph.enter("loss", &self.source.clone(), expr.span);
+        let float = self.float();
+        let tensor = match self.eval(expr) {
+            number @ Val::Int(_) => self.as_tensor_of(number, float, expr.span)?,
+            value => self.as_tensor(value, expr.span)?,
+        };
+        let ty = self.ops().ty(tensor);
+        if !ty.dims.is_empty() || !ty.dtype.is_float() {
+            let fault = Fault::new(format!("a loss is one floating-point number, found {ty}"))
+                .help("reduce it with `mean(...)` or `sum(...)`");
+            self.fail(fault, expr.span);
+            return None;
+        }
+        Some(tensor)
+    }
+
+    /// What the steps so far have left becomes mere values, which say which state they are: no later gradient looks behind
+    /// them.
+    fn settle(&mut self, span: Span) {
+        for (name, value) in self.slots.updates() {
+            // Those of earlier steps have become so already.
+            let op = &self.graph.graph.node(value.node).op;
+            if matches!(op, Op::StopGradient(StopGradient { state: Some(state) }) if *state == name) {
+                continue;
+            }
+            self.graph.enter(&format!("settled.{name}"), &self.source.clone(), span);
+            match self.ops().settled(&name, value) {
+                Ok(value) => self.slots.set(&name, value),
+                Err(fault) => {
+                    self.fail(fault, span);
+                }
+            }
+        }
+    }
+
+    /// One step of an entry; `minimized` counts its gradient steps up to this one.
+    fn action(&mut self, action: &Action, entry: &str, minimized: usize) {
+        match action {
+            Action::Minimize(minimize) => {
+                let loss = self.loss(&minimize.loss);
+                let memory = self.memory(entry, minimized);
+                self.minimize(minimize, loss, &memory, minimize.loss.span);
+            }
+            Action::Update { state, value } => {
+                // Both are looked at, whatever is wrong with the other.
+                let (updated, evaluated) = (self.updated_state(state), self.eval(value));
+                let Some((name, expected)) = updated else { return };
+                let dtype = expected.dtype;
+                let Some(tensor) = self.as_tensor_of(evaluated, dtype, value.span) else { return };
+                let found = self.ops().ty(tensor);
+                if found != expected {
+                    let message = format!("`{name}` is {expected}, but its new value is {found}");
+                    self.fail(Fault::new(message), value.span);
+                    return;
+                }
+                self.slots.set(&name, tensor);
+            }
+        }
+    }
+
+    /// The name and the type of a state that is to become another value; nothing if there is none, which is reported.
+    fn updated_state(&mut self, state: &Template) -> Option<(String, Type)> {
+        let name = self.fill(state)?;
+        if let Some((slot, _)) = self.slots.get(&name) {
+            return Some((name, slot.ty.clone()));
+        }
+        if self.misses(&name) {
+            return None;
+        }
+        let names: Vec<String> = self.slots.list().iter().map(|slot| slot.name.clone()).collect();
+        let diagnostic = Diagnostic::new(&self.source, state.span, format!("there is no state `{name}`"))
+            .suggest(&name, names.iter().map(String::as_str));
+        self.report(diagnostic);
+        None
+    }
+
+    /// `step` becomes one more.
+    pub(super) fn count_step(&mut self, span: Span) {
+        self.graph.enter("step", &self.source.clone(), span);
+        let step = self.step_count();
+        self.one_more("step", step, span);
+    }
+
+    /// An entry's own count of updates, where it has one, becomes one more.
+    pub(super) fn count(&mut self, memory: &Memory, span: Span) {
+        if let Some(name) = &memory.count {
+            self.graph.enter("step", &self.source.clone(), span);
+            let count = self.updates_done(memory);
+            self.one_more(name, count, span);
+        }
+    }
+
+    fn one_more(&mut self, name: &str, count: Built, span: Span) {
+        let next = count.and_then(|count| {
+            let mut ops = self.ops();
+            let one = ops.int_scalar(1, DType::I64)?;
+            ops.add(count, one)
+        });
+        match next {
+            Ok(next) => self.slots.set(name, next),
+            Err(fault) => {
+                self.fail(fault, span);
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What an optimiser remembers, and under which names.
+//!
+//! Every `Minimize` is an optimiser of its own, as an object in PyTorch is: it has its memory of each parameter, and its
+//! count of updates, by which schedules and bias corrections go. So the memory of a parameter is named
+//!
+//! - `optim.<slot>.<parameter>` where one `Minimize` of the model trains it;
+//! - `optim.<entry>.<slot>.<parameter>` where several entries do;
+//! - `optim.<entry>.<number>.<slot>.<parameter>` where several of one entry do, which are numbered from 1.
+//!
+//! All of an entry run once in each of its runs, so they share a count: `step` if no other entry counts there, else
+//! `optim.<entry>.step`.
+
+use brolga_ir::{DType, Type};
+
+use super::minimize::matches;
+use crate::graph::Builder;
+use crate::graph::init::Init;
+use crate::graph::state::SlotKind;
+use crate::graph::value::{Built, Val};
+use crate::model::{Action, Entry, EntryKind, Minimize};
+
+/// The names of one optimiser's memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    entry: String,
+    number: usize,
+    /// The optimisers of the entry, this one among them.
+    own: Vec<Trainer>,
+    /// Those of other entries, up to the first that trains all.
+    others: Vec<Trainer>,
+    /// The state that counts the entry's updates, if it is not `step`.
+    pub count: Option<String>,
+}
+
+/// Which parameters an optimiser trains, by their names.
+#[derive(Clone, Debug)]
+struct Trainer {
+    of: Vec<String>,
+    /// Patterns of its groups, and whether they are frozen; the first that fits decides.
+    groups: Vec<(String, bool)>,
+}
+
+impl Trainer {
+    fn trains_all(&self) -> bool {
+        self.of.is_empty() && self.groups.iter().all(|(_, frozen)| !frozen)
+    }
+
+    fn trains(&self, parameter: &str) -> bool {
+        let chosen = self.of.is_empty() || self.of.iter().any(|of| matches(of, parameter));
+        let group = self.groups.iter().find(|(pattern, _)| matches(pattern, parameter));
+        chosen && !group.is_some_and(|(_, frozen)| *frozen)
+    }
+}
+
+impl Memory {
+    /// What stands between `optim.` and the slot in the names for a parameter.
+    pub fn scope(&self, parameter: &str) -> String {
+        let trains =
+            |trainers: &[Trainer]| trainers.iter().filter(|trainer| trainer.trains(parameter)).count();
+        match (trains(&self.others) > 0, trains(&self.own) > 1) {
+            (_, true) => format!("{}.{}.", self.entry, self.number),
+            (true, false) => format!("{}.", self.entry),
+            (false, false) => String::new(),
+        }
+    }
+}
+
+/// The gradient steps of an entry.
+fn minimizes(entry: &Entry) -> Vec<&Minimize> {
+    match &entry.kind {
+        EntryKind::Train { minimize, .. } => vec![minimize],
+        EntryKind::Steps { steps, .. } => {
+            let mut minimizes = Vec::new();
+            for step in steps {
+                match step {
+                    Action::Minimize(minimize) => minimizes.push(&**minimize),
+                    Action::Update { .. } => {}
+                }
+            }
+            minimizes
+        }
+        EntryKind::Infer { .. } | EntryKind::Broken => Vec::new(),
+    }
+}
+
+/// Whether an entry counts in `step`.
+fn counts(entry: &Entry) -> bool {
+    match entry.kind {
+        EntryKind::Train { .. } => true,
+        EntryKind::Steps { train, .. } => train,
+        EntryKind::Infer { .. } | EntryKind::Broken => false,
+    }
+}
+
+impl Builder<'_> {
+    /// The memory of the gradient step of that number, from 1, of an entry.
+    pub fn memory(&mut self, entry: &str, number: usize) -> Memory {
+        let tree = self.tree.clone();
+        let (mut own, mut others): (Vec<Trainer>, Vec<Trainer>) = Default::default();
+        for other in &tree.entries {
+            let is_own = other.name.value == entry;
+            if !is_own && others.last().is_some_and(Trainer::trains_all) {
+                continue;
+            }
+            let trainers = minimizes(other).into_iter().map(|minimize| self.trainer(minimize));
+            if is_own { own.extend(trainers) } else { others.extend(trainers) }
+        }
+        let mut counting = tree.entries.iter().filter(|entry| counts(entry));
+        let alone =
+            counting.next().is_some_and(|first| first.name.value == entry) && counting.next().is_none();
+        let count = (!alone).then(|| format!("optim.{entry}.step"));
+        Memory { entry: entry.to_owned(), number, own, others, count }
+    }
+
+    fn trainer(&mut self, minimize: &Minimize) -> Trainer {
+        let of = minimize.of.iter().map(|pattern| pattern.value.clone()).collect();
+        let groups = minimize.groups.iter().map(|group| {
+            let frozen = group.frozen.as_ref();
+            let frozen = frozen.is_some_and(|expr| self.quiet(|b| b.eval(expr)) == Val::Bool(true));
+            (group.pattern.value.clone(), frozen)
+        });
+        Trainer { of, groups: groups.collect() }
+    }
+
+    /// The number of updates that the entry has done before this one, an `i64[]`.
+    pub fn updates_done(&mut self, memory: &Memory) -> Built {
+        match &memory.count {
+            None => self.step_count(),
+            Some(name) => {
+                self.state(name, Type::scalar(DType::I64), SlotKind::Optimizer, Init::Constant(0.0))
+            }
+        }
+    }
+}

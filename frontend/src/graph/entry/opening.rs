@@ -1,0 +1,220 @@
+//! What an entry begins with: parameters, sizes, inputs and their preparation, then the model's body.
+
+use std::collections::{HashMap, HashSet};
+
+use brolga_ir::names::nearest;
+use brolga_ir::ops::Role;
+use brolga_ir::{DType, Type};
+
+use crate::diagnostics::Diagnostic;
+use crate::expr::{Expr, ExprKind};
+use crate::graph::names::check_input;
+use crate::graph::settings::{DEFAULT_BATCH, parameter_values};
+use crate::graph::value::{Fault, Val};
+use crate::graph::{Builder, Frame, LayerRow, Numbering};
+use crate::model::data::Treatment;
+use crate::model::{Body, Input};
+use crate::source::Span;
+
+/// What a forward pass starts from.
+pub(super) struct Base {
+    frame: Frame,
+    /// The first input.
+    input: Val,
+    /// The sizes that are bound, by name.
+    pub dims: Vec<(String, usize)>,
+    /// The layers of the preparation.
+    rows: Vec<LayerRow>,
+}
+
+impl Builder<'_> {
+    /// Binds parameters, sizes and inputs.
+    pub(super) fn open(&mut self, set: &[(String, Val)]) -> Base {
+        let tree = self.tree.clone();
+        self.frames = vec![Frame::default()];
+        self.frame = 0;
+        let variant = self.settings.variant.clone();
+        let names = parameter_values(&tree, variant.as_deref(), set, |expr| self.eval(expr));
+        self.frames[0].names = names.into();
+        let mut used = HashSet::new();
+        let mut dims: Vec<(String, usize)> = Vec::new();
+        for (name, default) in &tree.dims {
+            let value = self.eval(default);
+            self.bind_dim(&name.value, value, default.span, &mut used, &mut dims);
+        }
+        for input in &tree.inputs {
+            self.open_input(input, &mut used, &mut dims);
+        }
+        for (name, _) in &self.settings.dims {
+            if !used.contains(name) {
+                let names: Vec<&str> = used.iter().map(String::as_str).collect();
+                let diagnostic = Diagnostic::general(&tree.source, format!("the model has no size `{name}`"))
+                    .suggest(name, names);
+                self.report(diagnostic);
+            }
+        }
+        for treatment in &tree.data.prepare {
+            self.treat(treatment, "data");
+        }
+        if self.train {
+            for treatment in &tree.data.augment {
+                let before = self.frames[0].names.get(&treatment.input.value).map(|(value, _)| value.clone());
+                self.treat(treatment, "augment");
+                self.check_augmented(treatment, before);
+            }
+        }
+        self.prepared = self.fits.len();
+        let first = tree.inputs.first().and_then(|input| self.frames[0].names.get(&input.name.value));
+        // Without inputs the body starts from nothing: its first step must give a value.
+        let nothing = if tree.inputs.is_empty() { Val::None } else { Val::Unknown };
+        let input = first.map_or(nothing, |(value, _)| value.clone());
+        Base { frame: self.frames[0].clone(), input, dims, rows: std::mem::take(&mut self.rows) }
+    }
+
+    /// Makes an input a parameter of the graph, of the sizes that its type names.
+    fn open_input(&mut self, input: &Input, used: &mut HashSet<String>, dims: &mut Vec<(String, usize)>) {
+        if let Err(fault) = check_input(&input.name.value) {
+            self.fail(fault, input.name.span);
+        }
+        let Some(ty) = &input.ty else {
+            self.bind(&input.name.value, Val::Unknown, input.name.span);
+            return;
+        };
+        let mut extents = Vec::new();
+        for dim in &ty.dims {
+            self.default_dim(dim, used, dims);
+            let value = self.eval(dim);
+            match value.as_int() {
+                Some(extent @ 0..) => extents.push(extent as usize),
+                _ if value.is_unknown() => {}
+                _ => {
+                    let message =
+                        format!("a size must be a whole number from 0 on, found {}", value.describe());
+                    self.fail(Fault::new(message), dim.span);
+                }
+            }
+        }
+        let mut value = Val::Unknown;
+        if extents.len() == ty.dims.len() {
+            let dtype = if ty.dtype == DType::F32 { self.float() } else { ty.dtype };
+            let whole = Type::new(dtype, extents);
+            value = match whole.check_size() {
+                Ok(()) => Val::Tensor(self.graph.graph.add_parameter(&input.name.value, Role::Data, whole)),
+                Err(reason) => self.fail(Fault::new(reason), ty.span),
+            };
+        }
+        self.layer_names.add(&input.name.value, true);
+        self.bind(&input.name.value, value, input.name.span);
+    }
+
+    /// From here on the name of an input stands for what the layers make of it, and `raw.<input>` for what is given.
+    fn treat(&mut self, treatment: &Treatment, scope: &str) {
+        let input = &treatment.input.value;
+        let Some((raw, span)) = self.frames[0].names.get(input).cloned() else { return };
+        let given = format!("raw.{input}");
+        if self.frames[0].names.get(&given).is_none() {
+            self.frames[0].names.insert(given, (raw.clone(), span));
+        }
+        self.current = raw;
+        let numbering = Numbering::Bare(HashMap::new());
+        self.in_scope(&format!("{scope}.{input}"), numbering, |builder| builder.run(&treatment.body));
+        let prepared = self.current.clone();
+        self.frames[0].names.insert(input.clone(), (prepared, span));
+    }
+
+    /// An error if augmentation gives an input another type: other entries have it without.
+    fn check_augmented(&mut self, treatment: &Treatment, before: Option<Val>) {
+        let after = self.frames[0].names.get(&treatment.input.value).map(|(value, _)| value.clone());
+        let (Some(Val::Tensor(before)), Some(Val::Tensor(after))) = (before, after) else { return };
+        let (before, after) = (self.ops().ty(before), self.ops().ty(after));
+        if before != after {
+            let name = &treatment.input.value;
+            let fault = Fault::new(format!(
+                "`augment` makes {after} of `{name}`, which is {before} in other entries"
+            ))
+            .help("what changes the type belongs into `prepare`, or into the body");
+            self.fail(fault, treatment.input.span);
+        }
+    }
+
+    /// `batch` needs no default of the model's; any other unknown name in a type does, alone or in a sum or product.
+    fn default_dim(&mut self, dim: &Expr, used: &mut HashSet<String>, dims: &mut Vec<(String, usize)>) {
+        let name = match &dim.kind {
+            ExprKind::Name(name) => name,
+            ExprKind::Chain(first, rest) => {
+                self.default_dim(first, used, dims);
+                rest.iter().for_each(|(_, part)| self.default_dim(part, used, dims));
+                return;
+            }
+            _ => return,
+        };
+        if self.lookup(name).is_some() {
+            return;
+        }
+        let given = self.settings.dims.iter().any(|(dim, _)| dim == name);
+        if name == "batch" || given {
+            self.bind_dim(name, Val::Int(DEFAULT_BATCH), dim.span, used, dims);
+            return;
+        }
+        let source = self.source.clone();
+        let names = self.visible_names();
+        let mut diagnostic = Diagnostic::new(&source, dim.span, format!("the size `{name}` has no value"));
+        if let Some(near) = nearest(name, names.iter().map(String::as_str)) {
+            diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
+        }
+        diagnostic = diagnostic.help(format!(
+            "give it a default with `dims: {{ \"{name}\": 32 }}`, or a value with `--dim {name}=32`"
+        ));
+        self.report(diagnostic);
+        self.bind(name, Val::Unknown, dim.span);
+    }
+
+    fn bind_dim(
+        &mut self,
+        name: &str,
+        default: Val,
+        span: Span,
+        used: &mut HashSet<String>,
+        dims: &mut Vec<(String, usize)>,
+    ) {
+        used.insert(name.to_owned());
+        let given = self.settings.dims.iter().rev().find(|(dim, _)| dim == name);
+        let value = given.map_or(default, |(_, size)| Val::Int(i64::try_from(*size).unwrap_or(i64::MAX)));
+        if let Some(size) = value.as_int().and_then(|size| usize::try_from(size).ok()) {
+            dims.push((name.to_owned(), size));
+        }
+        self.bind(name, value, span);
+    }
+
+    /// Runs the model's body; then, if the entry has a body of its own, that one from the first input.
+    pub(super) fn forward(&mut self, base: &Base, own: Option<&Body>) {
+        let body = self.tree.body.clone();
+        let before = self.slots.save();
+        // Each pass draws the same random numbers.
+        self.draws.clear();
+        self.run_pass(base, &body);
+        if let Some(own) = own {
+            // The first run only declared the layers that the entry's body reuses.
+            self.slots.restore(before);
+            let rows = std::mem::take(&mut self.rows);
+            self.frames = vec![base.frame.clone()];
+            self.current = base.input.clone();
+            self.run(own);
+            self.rows = rows;
+        }
+    }
+
+    fn run_pass(&mut self, base: &Base, body: &Body) {
+        self.frames = vec![base.frame.clone()];
+        self.frame = 0;
+        self.seen.clear();
+        self.twins.clear();
+        self.import_sites.clear();
+        self.values.clear();
+        self.calls.clear();
+        self.rows.clone_from(&base.rows);
+        self.numbering = vec![Numbering::Kind(HashMap::new())];
+        self.current = base.input.clone();
+        self.run(body);
+    }
+}

@@ -1,0 +1,108 @@
+//! Functions that make tensors of numbers, put tensors together, or change their element type.
+
+use brolga_ir::{DType, Type};
+
+use super::{Function, function, tensor, tensor_value, wrong};
+use crate::arguments::{Parameter, Rule, int, required, ruled, word, words};
+use crate::graph::Builder;
+use crate::graph::value::{Args, Built, Val, extents};
+use crate::source::Spanned;
+
+words! {
+    /// The element types of the language.
+    enum Element { F32 = "f32", F64 = "f64", I32 = "i32", I64 = "i64", U8 = "u8", Bool = "bool" }
+}
+
+const EQUAL: [Parameter; 2] =
+    [ruled("dims", Rule::Ints, true), word::<Element>("dtype", false).or_word("f32")];
+const FULL: [Parameter; 3] =
+    [ruled("dims", Rule::Ints, true), required("value"), word::<Element>("dtype", false)];
+
+pub(super) static FUNCTIONS: [Function; 5] = [
+    function("zeros", &EQUAL, |builder, args| equal(builder, args, 0.0)),
+    function("ones", &EQUAL, |builder, args| equal(builder, args, 1.0)),
+    function("full", &FULL, full),
+    function("stack", &[required("parts"), int("axis").or_int(0)], stack),
+    function("cast", &[required("x"), word::<Element>("dtype", true)], cast),
+];
+
+/// The argument `dtype`; `f32` is what stands for it in this build.
+fn element(builder: &Builder, args: &Args) -> Built<Option<DType>> {
+    if !args.has("dtype") {
+        return Ok(None);
+    }
+    Ok(Some(match args.word("dtype", Element::F32)? {
+        Element::F32 => builder.float(),
+        Element::F64 => DType::F64,
+        Element::I32 => DType::I32,
+        Element::I64 => DType::I64,
+        Element::U8 => DType::U8,
+        Element::Bool => DType::Bool,
+    }))
+}
+
+fn dims(args: &Args) -> Built<Vec<usize>> {
+    extents(&args.ints("dims")?.unwrap_or_default())
+}
+
+/// Another element type. Numbers become floats of that type at once, without another rounding; whole numbers become other
+/// integers as those of a list do, from i64.
+fn cast(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let dtype = element(builder, args)?.unwrap_or(builder.float());
+    if let Some(number @ Spanned { value: Val::List(_) | Val::Int(_) | Val::Float(_), .. }) = args.get("x")
+        && dtype.is_float()
+    {
+        let mut ops = builder.ops();
+        let x = if let Val::List(_) = number.value {
+            ops.list(number, dtype)
+        } else {
+            ops.literal(number, dtype)
+        };
+        return tensor_value(x);
+    }
+    let x = match args.get("x") {
+        Some(number @ Spanned { value: Val::Int(_), .. }) => builder.ops().tensor(number)?,
+        _ => tensor(builder, args, "x")?,
+    };
+    tensor_value(builder.ops().convert(x, dtype))
+}
+
+/// A tensor of equal elements, floats if nothing is said.
+fn equal(builder: &mut Builder, args: &Args, value: f64) -> Built<Val> {
+    let dtype = element(builder, args)?.unwrap_or(builder.float());
+    let ty = Type::new(dtype, dims(args)?);
+    tensor_value(builder.ops().full(value, &ty))
+}
+
+/// A tensor of equal elements, of the number's type if nothing is said.
+fn full(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let (dims, dtype) = (dims(args)?, element(builder, args)?);
+    let Some(value) = args.get("value") else { return Err(wrong(args, "value", "a value is missing")) };
+    let mut ops = builder.ops();
+    let element = match (dtype, &value.value) {
+        (Some(dtype), Val::Tensor(tensor)) => ops.convert(*tensor, dtype)?,
+        (Some(dtype), Val::List(_)) => ops.list(value, dtype)?,
+        (Some(dtype), _) => ops.literal_as(value, dtype)?,
+        (None, _) => ops.tensor(value)?,
+    };
+    tensor_value(ops.broadcast_to(element, &dims))
+}
+
+/// Tensors and numbers of one shape along a new axis.
+fn stack(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let Some(parts @ Spanned { value: Val::List(items), .. }) = args.get("parts") else {
+        return Err(wrong(args, "parts", "expected a list of tensors"));
+    };
+    if items.is_empty() {
+        return Err(wrong(args, "parts", "there is nothing to stack"));
+    }
+    let axis = args.int_or("axis", 0)?;
+    let mut ops = builder.ops();
+    let whole = ops.tensor(parts)?;
+    let rank = ops.rank(whole);
+    let axis = ops.axis(whole, axis)?;
+    // The new axis is the first one; it goes to its place.
+    let mut axes: Vec<usize> = (1..rank).collect();
+    axes.insert(axis, 0);
+    tensor_value(ops.transpose(whole, &axes))
+}

@@ -1,0 +1,50 @@
+//! Functions that put elements into order. NaN is above every number, and equal elements keep their order.
+
+use brolga_ir::DType;
+
+use super::{Function, axis, counted_axis, function, tensor, wrong};
+use crate::arguments::{Parameter, flag, int, required, size};
+use crate::graph::Builder;
+use crate::graph::value::{Args, Built, Tensor, Val};
+
+const SORT: [Parameter; 3] = [required("x"), int("axis").or_int(-1), flag("descending", false)];
+const TOP: [Parameter; 4] = [required("x"), size("k"), int("axis").or_int(-1), flag("largest", true)];
+
+pub(super) static FUNCTIONS: [Function; 3] = [
+    function("sort", &SORT, |builder, args| {
+        let descending = args.bool_or("descending", false)?;
+        Ok(Val::Tensor(sorted(builder, args, descending)?.0))
+    }),
+    function("argsort", &SORT, |builder, args| {
+        let descending = args.bool_or("descending", false)?;
+        Ok(Val::Tensor(sorted(builder, args, descending)?.1))
+    }),
+    function("top_k", &TOP, top_k),
+];
+
+/// The elements along an axis in order, and the positions that they come from, as `i32`.
+fn sorted(builder: &mut Builder, args: &Args, descending: bool) -> Built<(Tensor, Tensor)> {
+    let x = tensor(builder, args, "x")?;
+    let axis = counted_axis(builder, args, x)?;
+    let mut ops = builder.ops();
+    let (dims, dtype) = (ops.dims(x), ops.dtype(x));
+    let keys = if dtype == DType::Bool { ops.convert(x, DType::U8)? } else { x };
+    let positions = ops.b.iota(DType::I32, &dims, axis)?;
+    let results = ops.b.sort(&[keys, positions], axis, descending)?;
+    Ok((ops.convert(results[0], dtype)?, results[1]))
+}
+
+/// The `k` greatest elements along an axis in descending order (or the least, ascending), and their positions.
+fn top_k(builder: &mut Builder, args: &Args) -> Built<Val> {
+    let (k, largest) = (args.size("k")?.get()?, args.bool_or("largest", true)?);
+    let (values, positions) = sorted(builder, args, largest)?;
+    let axis = axis(builder, args, values, -1)?;
+    let mut ops = builder.ops();
+    let extent = ops.dims(values)[axis];
+    if k > extent {
+        return Err(wrong(args, "k", format!("k is {k}, but axis {axis} has {extent} elements")));
+    }
+    let values = ops.slice_axis(values, axis, 0, k, 1)?;
+    let positions = ops.slice_axis(positions, axis, 0, k, 1)?;
+    Ok(Val::List(vec![Val::Tensor(values), Val::Tensor(positions)]))
+}

@@ -1,0 +1,115 @@
+//! Layers that draw random numbers in training and are the identity in inference.
+//!
+//! Numbers are counter-based: a function of the seed, the step, the layer's path and the number of its call.
+
+use brolga_ir::Type;
+use brolga_ir::ops::Role;
+use brolga_ir::scalar::Comparison;
+
+use super::{Layer, input};
+use crate::arguments::{Bounds, Signature, number, within};
+use crate::graph::Builder;
+use crate::graph::ops::Tensor;
+use crate::graph::value::{Args, Built, Fault};
+
+macro_rules! random {
+    ($name:literal, $parameters:expr, $build:expr) => {
+        Layer {
+            signature: Signature { name: $name, parameters: $parameters },
+            label: "dropout",
+            source: false,
+            build: $build,
+        }
+    };
+}
+
+pub(super) static LAYERS: [Layer; 4] = [
+    random!("Dropout", &[within("p", 0.0, 1.0).or(0.5)], |builder, x, args| {
+        let x = input(x)?;
+        let dims = builder.ops().dims(x);
+        dropout(builder, x, args, dims)
+    }),
+    random!("Dropout2d", &[within("p", 0.0, 1.0).or(0.5)], |builder, x, args| {
+        // Whole channels.
+        let x = input(x)?;
+        let dims = builder.ops().dims(x);
+        let dims = dims.iter().enumerate().map(|(axis, &n)| if axis < 2 { n } else { 1 }).collect();
+        dropout(builder, x, args, dims)
+    }),
+    random!("DropPath", &[within("p", 0.0, 1.0).or(0.5)], |builder, x, args| {
+        // Whole samples: stochastic depth (Huang et al. 2016).
+        let x = input(x)?;
+        let dims = builder.ops().dims(x);
+        let dims = dims.iter().enumerate().map(|(axis, &n)| if axis < 1 { n } else { 1 }).collect();
+        dropout(builder, x, args, dims)
+    }),
+    random!("GaussianNoise", &[number("std", Bounds::NOT_NEGATIVE).or(0.1)], |builder, x, args| {
+        let x = input(x)?;
+        let std = args.float_or("std", 0.1)?;
+        if !builder.train || std == 0.0 {
+            return Ok(x);
+        }
+        let ty = builder.ops().ty(x);
+        let noise = builder.random_normal(&ty)?;
+        let ops = &mut builder.ops();
+        let scaled = ops.mul_num(noise, std)?;
+        ops.add(x, scaled)
+    }),
+];
+
+/// Zero with probability `p`, else times `1 / (1 - p)` (Srivastava et al. 2014); one draw for each element of `dims`.
+fn dropout(builder: &mut Builder, x: Tensor, args: &Args, dims: Vec<usize>) -> Built {
+    let p = args.float_or("p", 0.5)?;
+    let ty = builder.ops().ty(x);
+    if !ty.dtype.is_float() {
+        return Err(Fault::new(format!("the input must have floating-point elements, found {ty}")));
+    }
+    if !builder.train || p == 0.0 {
+        return Ok(x);
+    }
+    let uniform = builder.random_uniform(&ty.with_dims(dims))?;
+    let ops = &mut builder.ops();
+    let kept = ops.compare_num(Comparison::Ge, uniform, p)?;
+    let zero = ops.scalar(0.0, ty.dtype)?;
+    let scaled = if p < 1.0 { ops.mul_num(x, 1.0 / (1.0 - p))? } else { x };
+    let zeros = ops.broadcast_to(zero, &ty.dims)?;
+    ops.select(kept, scaled, zeros)
+}
+
+impl Builder<'_> {
+    /// Uniform numbers from 0 to below 1 of this call of the current layer, or the input `random.<path>`.
+    pub fn random_uniform(&mut self, ty: &Type) -> Built {
+        let name = self.draw();
+        if let Some(fed) = self.fed_random(&name, ty) {
+            return Ok(fed);
+        }
+        let (seed, step) = (self.seed()?, self.step_count()?);
+        self.ops().uniform(seed, Some(step), &name, ty)
+    }
+
+    /// Standard normal numbers of this call of the current layer, or the input `random.<path>`.
+    pub fn random_normal(&mut self, ty: &Type) -> Built {
+        let name = self.draw();
+        if let Some(fed) = self.fed_random(&name, ty) {
+            return Ok(fed);
+        }
+        let (seed, step) = (self.seed()?, self.step_count()?);
+        self.ops().normal(seed, Some(step), &name, ty)
+    }
+
+    /// The input that stands for a draw, if they are fed. The steps of an entry share it, as they share the draw.
+    fn fed_random(&mut self, name: &str, ty: &Type) -> Option<Tensor> {
+        if !self.settings.feed_random {
+            return None;
+        }
+        let name = format!("random.{name}");
+        let graph = &mut self.graph.graph;
+        let known = graph.parameters().iter().copied().find(|&id| {
+            graph.parameter(id).is_some_and(|p| p.role == Role::Data && p.name == name && p.ty == *ty)
+        });
+        Some(match known {
+            Some(id) => graph.result(id),
+            None => graph.add_parameter(&name, Role::Data, ty.clone()),
+        })
+    }
+}

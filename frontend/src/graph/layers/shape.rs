@@ -1,0 +1,114 @@
+//! Layers that arrange elements.
+
+use brolga_ir::Size;
+
+use super::{Layer, input};
+use crate::arguments::{Parameter, Rule, Signature, int, optional, required, ruled};
+use crate::graph::Builder;
+use crate::graph::ops::{Range, Tensor};
+use crate::graph::value::{Args, Built, Fault, Val, extents};
+
+macro_rules! shape {
+    ($name:literal, $parameters:expr, $build:expr) => {
+        Layer {
+            signature: Signature { name: $name, parameters: $parameters },
+            label: "shape",
+            source: false,
+            build: $build,
+        }
+    };
+}
+
+const PAD: [Parameter; 2] = [required("padding"), optional("value").or_int(0)];
+const SLICE: [Parameter; 4] = [ruled("axis", Rule::Int, true), int("start"), int("stop"), int("step")];
+
+pub(super) static LAYERS: [Layer; 6] = [
+    shape!("Flatten", &[int("start").or_int(1)], flatten),
+    shape!("Reshape", &[ruled("dims", Rule::Ints, true)], |builder, x, args| {
+        let dims = args.ints("dims")?.unwrap_or_default();
+        builder.ops().reshape_to(input(x)?, &dims)
+    }),
+    shape!("Transpose", &[ruled("axes", Rule::Ints, true)], |builder, x, args| {
+        let x = input(x)?;
+        let axes = args.ints("axes")?.unwrap_or_default();
+        let ops = &mut builder.ops();
+        let axes = axes.into_iter().map(|axis| ops.axis(x, axis)).collect::<Built<Vec<_>>>()?;
+        ops.transpose(x, &axes)
+    }),
+    shape!("Pad", &PAD, pad),
+    shape!("Slice", &SLICE, |builder, x, args| {
+        let x = input(x)?;
+        let ops = &mut builder.ops();
+        let axis = ops.axis(x, args.int_or("axis", 0)?)?;
+        let bound = |name: &str| if args.has(name) { args.int_or(name, 0).map(Some) } else { Ok(None) };
+        let mut ranges = vec![Range::ALL; axis];
+        ranges.push(Range::Slice { start: bound("start")?, stop: bound("stop")?, step: bound("step")? });
+        ops.index(x, &ranges)
+    }),
+    shape!("Upsample", &[required("factor")], upsample),
+];
+
+/// One axis of all from `start` (default 1) on.
+fn flatten(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
+    let x = input(x)?;
+    let ops = &mut builder.ops();
+    let dims = ops.dims(x);
+    let start = args.int_or("start", 1)?;
+    // Negative: from the end, as of every axis.
+    let from = if start.is_below(0) { start + dims.len() } else { start };
+    let Some(first) = from.get().ok().filter(|&first| first <= dims.len()) else {
+        return Err(Fault::new(format!("there is no axis {start} in {}", ops.ty(x))));
+    };
+    let mut flat = dims[..first].to_vec();
+    flat.push(Size::product(&dims[first..]).get()?);
+    ops.reshape(x, &flat)
+}
+
+/// `padding` is a list with `[before, after]` (or one number) for each axis; negative padding crops.
+fn pad(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
+    let x = input(x)?;
+    let ops = &mut builder.ops();
+    let ty = ops.ty(x);
+    let wrong = || {
+        let fault = Fault::new(format!("`padding` needs a number or [before, after] for each axis of {ty}"));
+        args.place("padding").map_or(fault.clone(), |place| fault.at(place))
+    };
+    let Some(Val::List(items)) = args.get("padding").map(|value| &value.value) else { return Err(wrong()) };
+    let size = |item: &Val| item.as_int().map(Size::from);
+    let pair = |item: &Val| match item {
+        Val::List(pair) if pair.len() == 2 => Some((size(&pair[0])?, size(&pair[1])?)),
+        Val::List(_) => None,
+        single => size(single).map(|size| (size, size)),
+    };
+    let pairs = items.iter().map(pair).collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
+    if pairs.len() != ty.rank() {
+        return Err(wrong());
+    }
+    let value = match args.get("value") {
+        Some(value) => ops.literal(value, ty.dtype)?,
+        None => ops.scalar(0.0, ty.dtype)?,
+    };
+    ops.pad(x, &pairs, value)
+}
+
+/// Repeats every spatial element `factor` times along each spatial axis (nearest neighbour).
+fn upsample(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
+    let x = input(x)?;
+    let ops = &mut builder.ops();
+    let dims = ops.dims(x);
+    if dims.len() < 3 {
+        return Err(Fault::new(format!(
+            "the input must be [batch, channels, spatial...], found {}",
+            ops.ty(x)
+        )));
+    }
+    let factors = extents(&args.sizes_or("factor", dims.len() - 2, 1, &[Size::from(2)])?)?;
+    let (mut wide, mut axes, mut result) = (dims[..2].to_vec(), vec![0, 1], dims[..2].to_vec());
+    for (&extent, factor) in dims[2..].iter().zip(factors) {
+        axes.push(wide.len());
+        wide.extend([extent, factor]);
+        result.push((Size::from(extent) * factor).get()?);
+    }
+    let repeated = ops.b.broadcast(x, &wide, &axes)?;
+    ops.reshape(repeated, &result)
+}

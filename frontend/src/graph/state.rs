@@ -1,0 +1,201 @@
+//! State: parameters, running statistics, optimiser slots, the step and the seed.
+
+use std::collections::HashMap;
+
+use brolga_ir::ops::Role;
+use brolga_ir::{DType, Type};
+
+use super::Builder;
+use super::init::Init;
+use super::names::check_state;
+use super::shared::Place;
+use super::value::{Built, Fault, Tensor};
+
+/// What a state slot is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SlotKind {
+    /// Trained: receives gradients.
+    Parameter,
+    /// Part of the model but not trained: running statistics.
+    Buffer,
+    /// What preparation fits to the data before training: `data.<input>.mean`.
+    Fitted,
+    /// The memory of an optimiser, named `optim.<slot>.<parameter>`.
+    Optimizer,
+    /// Number of training steps done: `step`, an `i64[]`.
+    Step,
+    /// The key of all random numbers: `seed`, an `i64[]`.
+    Seed,
+}
+
+/// A piece of state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot {
+    /// Its name, as in a state file.
+    pub name: String,
+    /// Its type.
+    pub ty: Type,
+    /// What it is for.
+    pub kind: SlotKind,
+    pub(crate) init: Init,
+}
+
+impl SlotKind {
+    /// What it is, behind "is".
+    fn describe(self) -> &'static str {
+        match self {
+            SlotKind::Parameter => "a parameter that is trained",
+            SlotKind::Buffer => "a buffer, which is not trained",
+            SlotKind::Fitted => "fitted to the data",
+            SlotKind::Optimizer => "the memory of an optimiser",
+            SlotKind::Step => "the number of training steps",
+            SlotKind::Seed => "the seed",
+        }
+    }
+}
+
+impl Slot {
+    /// The number that all its elements begin with; nothing where they are drawn, or differ.
+    pub fn constant(&self) -> Option<f64> {
+        match self.init {
+            Init::Constant(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// In what this is another piece of state than `other`, which has its name: what each of them "is" or "has".
+    pub(crate) fn differs(&self, other: &Slot) -> Option<(String, String)> {
+        if self.ty != other.ty {
+            return Some((format!("is {}", self.ty), other.ty.to_string()));
+        }
+        if self.kind != other.kind {
+            return Some((format!("is {}", self.kind.describe()), other.kind.describe().to_owned()));
+        }
+        let init = |slot: &Slot| format!("initialised by {:?}", slot.init);
+        (self.init != other.init).then(|| (format!("is {}", init(self)), init(other)))
+    }
+}
+
+/// The state of one graph.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slots {
+    list: Vec<Slot>,
+    /// Positions in the list, by name.
+    positions: HashMap<String, usize>,
+    /// What each slot holds at this point of the graph.
+    now: HashMap<String, Tensor>,
+    /// What it held at the start.
+    before: HashMap<String, Tensor>,
+    /// Where each was declared.
+    pub places: HashMap<String, Place>,
+    /// Number of trained numbers.
+    parameter_count: usize,
+}
+
+impl Slots {
+    pub fn list(&self) -> &[Slot] {
+        &self.list
+    }
+
+    /// Number of trained numbers.
+    pub fn parameter_count(&self) -> usize {
+        self.parameter_count
+    }
+
+    pub fn get(&self, name: &str) -> Option<(&Slot, Tensor)> {
+        let slot = &self.list[*self.positions.get(name)?];
+        Some((slot, *self.now.get(name)?))
+    }
+
+    /// Trained parameters in order, with what they hold now.
+    pub fn parameters(&self) -> Vec<(String, Tensor)> {
+        let parameters = self.list.iter().filter(|slot| slot.kind == SlotKind::Parameter);
+        parameters.filter_map(|slot| Some((slot.name.clone(), *self.now.get(&slot.name)?))).collect()
+    }
+
+    /// Slots that hold something else than at the start.
+    pub fn updates(&self) -> Vec<(String, Tensor)> {
+        let mut updates = Vec::new();
+        for slot in &self.list {
+            let (now, before) = (self.now.get(&slot.name), self.before.get(&slot.name));
+            if let Some(&value) = now.filter(|now| Some(*now) != before) {
+                updates.push((slot.name.clone(), value));
+            }
+        }
+        updates
+    }
+
+    /// The values of all slots, to be put back by [`Self::restore`].
+    pub fn save(&self) -> HashMap<String, Tensor> {
+        self.now.clone()
+    }
+
+    /// Takes back every change since `saved`; slots declared since then stay.
+    pub fn restore(&mut self, saved: HashMap<String, Tensor>) {
+        let mut now = self.before.clone();
+        now.extend(saved);
+        self.now = now;
+    }
+
+    pub fn set(&mut self, name: &str, value: Tensor) {
+        self.now.insert(name.to_owned(), value);
+    }
+}
+
+impl Builder<'_> {
+    /// The slot of that name, declared at its first use.
+    pub fn state(&mut self, name: &str, ty: Type, kind: SlotKind, init: Init) -> Built {
+        let slot = Slot { name: name.to_owned(), ty, kind, init };
+        if let Some((known, value)) = self.slots.get(name) {
+            let Some((found, needed)) = known.differs(&slot) else { return Ok(value) };
+            // Of steps that may not be run at all, none shares with another.
+            if self.in_doubt.is_none() {
+                return Err(Fault::new(format!("`{name}` {found}, but {needed} is needed here"))
+                    .note("it is shared with an earlier layer of that name"));
+            }
+        }
+        let ty = slot.ty.clone();
+        check_state(name, kind)?;
+        ty.check_size().map_err(|reason| Fault::new(format!("`{name}`: {reason}")))?;
+        let value = self.graph.graph.add_parameter(name, Role::State, ty.clone());
+        if kind == SlotKind::Parameter {
+            self.slots.parameter_count += ty.elements();
+        }
+        self.slots.positions.insert(name.to_owned(), self.slots.list.len());
+        self.slots.list.push(slot);
+        if let Some(place) = &self.graph.place {
+            self.slots.places.insert(name.to_owned(), place.clone());
+        }
+        self.slots.now.insert(name.to_owned(), value);
+        self.slots.before.insert(name.to_owned(), value);
+        Ok(value)
+    }
+
+    /// A trained parameter of the current layer.
+    pub fn parameter(&mut self, name: &str, dims: &[usize], init: Init) -> Built {
+        let ty = Type::new(self.float(), dims);
+        self.state(&self.full_name(name), ty, SlotKind::Parameter, init)
+    }
+
+    /// A buffer of the current layer.
+    pub fn buffer(&mut self, name: &str, dims: &[usize], init: Init) -> Built {
+        let ty = Type::new(self.float(), dims);
+        self.state(&self.full_name(name), ty, SlotKind::Buffer, init)
+    }
+
+    /// A buffer of the current layer becomes `value`.
+    pub fn set_buffer(&mut self, name: &str, value: Tensor) {
+        let name = self.full_name(name);
+        self.slots.set(&name, value);
+    }
+
+    /// Number of training steps done before this one.
+    pub fn step_count(&mut self) -> Built {
+        self.state("step", Type::scalar(DType::I64), SlotKind::Step, Init::Constant(0.0))
+    }
+
+    /// The key of random numbers.
+    pub fn seed(&mut self) -> Built {
+        self.state("seed", Type::scalar(DType::I64), SlotKind::Seed, Init::Constant(0.0))
+    }
+}
