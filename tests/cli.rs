@@ -2,7 +2,7 @@
 
 #![cfg(feature = "cli")]
 
-mod training;
+pub mod training;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -9,6 +9,7 @@ use brolga::runtime::{Purpose, Random, read_tensors, write_tensors};
 use brolga::{Model, Settings, Tensor};
 
 use crate::cli::{bad, folder, good};
+use crate::launched::has_launcher;
 
 /// Weights and inputs of LeNet-5, what the command answers (`expected.npz`), and an executable with the weights; nothing where
 /// no launcher was built.
@@ -20,8 +21,7 @@ fn prepare(at: &Path) -> bool {
     let image = Tensor::from_slice(&[1, 1, 28, 28], &image).unwrap();
     write_tensors(at.join("in.npz"), &[("image", image.view())]).unwrap();
     good(at, "run lenet5 --weights w.safetensors --inputs in.npz --outputs expected.npz");
-    if option_env!("BROLGA_LAUNCHER") == Some("") {
-        eprintln!("skipped: there is no launcher");
+    if !has_launcher() {
         return false;
     }
     good(at, "build lenet5 --weights w.safetensors -o lenet5");

@@ -6,20 +6,29 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 
 use brolga::runtime::{Purpose, Random, read_tensors, write_tensors};
 use brolga::{Model, Settings, Tensor};
 
+use crate::cli::training::kill;
 use crate::cli::{folder, good, run};
 
 /// Samples of the data set: batches of 32, and some that are left.
 const SAMPLES: usize = 101;
 
-/// LeNet-5 as a program: `answers` with weights, `trains` without; with the weights and data that it is asked with. Nothing where
-/// no launcher was built.
-fn prepare(at: &Path) -> bool {
-    if option_env!("BROLGA_LAUNCHER") == Some("") {
+/// Whether there is a launcher; it says so where there is none.
+pub fn has_launcher() -> bool {
+    let none = option_env!("BROLGA_LAUNCHER") == Some("");
+    if none {
         eprintln!("skipped: there is no launcher");
+    }
+    !none
+}
+
+/// Weights of LeNet-5, and data that it is asked with. Nothing where no launcher was built.
+fn prepare(at: &Path) -> bool {
+    if !has_launcher() {
         return false;
     }
     let model = Model::load("lenet5", &Settings::default()).unwrap();
@@ -43,16 +52,16 @@ fn prepare(at: &Path) -> bool {
     true
 }
 
-/// A program, run in a folder with words as arguments and a file as its input.
-fn started(at: &Path, line: &str, input: Stdio) -> Output {
+/// A program, to be run in a folder with words as arguments.
+fn command(at: &Path, line: &str) -> Command {
     let mut words = line.split_whitespace();
     let mut command = Command::new(at.join(words.next().unwrap()));
-    command.args(words).current_dir(at).env("NO_COLOR", "1").env("RUST_BACKTRACE", "0").stdin(input);
-    command.output().unwrap()
+    command.args(words).current_dir(at).env("NO_COLOR", "1").env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+    command
 }
 
 fn program(at: &Path, line: &str) -> Output {
-    started(at, line, Stdio::null())
+    command(at, line).output().unwrap()
 }
 
 /// What a program prints, which must succeed.
@@ -110,7 +119,7 @@ fn samples_get_the_answers_of_the_command() {
     assert_eq!(lines.lines().count(), SAMPLES);
     assert!(lines.starts_with("0: ") && lines.contains("probability 0."), "{lines}");
     let file = fs::File::open(at.join("images.npy")).unwrap();
-    let piped = started(at, "net --json", file.into());
+    let piped = command(at, "net --json").stdin(file).output().unwrap();
     assert!(piped.status.success(), "{}", String::from_utf8_lossy(&piped.stderr));
     assert_eq!(String::from_utf8(piped.stdout).unwrap(), prints(at, "net --inputs images.npz --json"));
 }
@@ -204,4 +213,44 @@ fn training_goes_on_from_checkpoints() {
     );
     prints(at, "net train --data data.npz --checkpoint other --resume --save four.safetensors --epochs 3");
     same_file(at, "four.safetensors", "whole.safetensors");
+}
+
+/// A small model with all that a run draws and keeps besides its weights: masks, an optimiser's state, the order of the data.
+const DROPS: &str = "Model(
+    inputs: { \"x\": \"f32[batch, 8]\", \"label\": \"i64[batch]\" },
+    dims: { \"batch\": 8 },
+    body: [Linear(8), Relu, Dropout(0.3), Linear(3), As(\"logits\")],
+    entries: { \"train\": Train(loss: \"cross_entropy(logits, label)\", optimizer: Adam(lr: 0.01)) },
+)";
+
+/// Killed with SIGKILL again and again and resumed, a program ends with the bits of its whole run, and of the command's.
+#[test]
+fn a_killed_program_goes_on_to_the_same_bits() {
+    let folder = folder();
+    let at = folder.path();
+    if !has_launcher() {
+        return;
+    }
+    fs::write(at.join("net.ron"), DROPS).unwrap();
+    let mut random = Random::new(9, Purpose::Augment, 0, 0);
+    let x: Vec<f32> = (0..64 * 8).map(|_| random.uniform()).collect();
+    let label: Vec<i64> = (0..64).map(|_| random.below(3) as i64).collect();
+    let (x, label) = (Tensor::from_slice(&[64, 8], &x).unwrap(), Tensor::from_slice(&[64], &label).unwrap());
+    write_tensors(at.join("data.npz"), &[("x", x.view()), ("label", label.view())]).unwrap();
+    good(at, "build net.ron --entry train -o net");
+    let options = "--data data.npz --epochs 30 --seed 3 --threads 2";
+    good(at, &format!("train net.ron {options} --save command.safetensors"));
+    let start = Instant::now();
+    let checkpoints = "--checkpoint-every 4 --checkpoint";
+    prints(at, &format!("net train {options} {checkpoints} alone --save whole.safetensors"));
+    let whole = start.elapsed();
+    same_file(at, "whole.safetensors", "command.safetensors");
+    let resumed = format!("net train {options} {checkpoints} points --resume --save killed.safetensors");
+    let killed = kill(&at.join("points"), 6, whole, || command(at, &resumed));
+    prints(at, &resumed);
+    assert!(killed >= 3, "only {killed} kills before the run was over");
+    same_file(at, "killed.safetensors", "whole.safetensors");
+    // What is trained may go on with the command.
+    good(at, &format!("train net.ron {options} --checkpoint points --resume --save further.safetensors"));
+    same_file(at, "further.safetensors", "whole.safetensors");
 }

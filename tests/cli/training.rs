@@ -1,7 +1,7 @@
 //! What training promises: where it goes on after its end, what its seed decides, and how it fails.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use brolga::Tensor;
@@ -28,40 +28,60 @@ fn killed_and_resumed(kills: usize, epochs: usize) {
     good(at, &format!("{train} --checkpoint alone --save alone.safetensors"));
     let whole = start.elapsed();
 
-    let mut random = Random::new(7, Purpose::Augment, 0, 0);
-    let (mut killed, mut inside) = (0, 0);
-    let mut finished = false;
-    while killed < kills && !finished {
-        let arguments = format!("{train} --checkpoint killed --resume --save killed.safetensors");
-        let mut child = command(at)
-            .args(arguments.split_whitespace())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let wait = whole.mul_f64(f64::from(random.uniform()) * 2.0 / (kills as f64 + 1.0));
-        let begun = Instant::now();
-        // Every third kill waits for the writing of a checkpoint.
-        let writing = killed % 3 == 2;
-        finished = loop {
-            if child.try_wait().unwrap().is_some() {
-                break true;
-            }
-            if begun.elapsed() >= wait && (!writing || half_written(&at.join("killed"))) {
-                child.kill().unwrap();
-                child.wait().unwrap();
-                break false;
-            }
-            std::thread::sleep(Duration::from_micros(200));
-        };
-        killed += usize::from(!finished);
-        inside += usize::from(!finished && half_written(&at.join("killed")));
-    }
-    println!("killed {killed} times, {inside} of them inside the writing of a checkpoint");
-    good(at, &format!("{train} --checkpoint killed --resume --save killed.safetensors"));
+    let resumed = format!("{train} --checkpoint killed --resume --save killed.safetensors");
+    let killed = kill(&at.join("killed"), kills, whole, || {
+        let mut command = command(at);
+        command.args(resumed.split_whitespace());
+        command
+    });
+    good(at, &resumed);
     assert!(killed >= kills / 2, "only {killed} kills before the run was over");
     assert_eq!(last_checkpoint(&at.join("alone")), last_checkpoint(&at.join("killed")));
     let read = |name: &str| std::fs::read(at.join(name)).unwrap();
     assert_eq!(read("alone.safetensors"), read("killed.safetensors"));
+}
+
+/// Starts a run that resumes from its folder of checkpoints again and again, and kills it with SIGKILL: at first when a
+/// checkpoint is there, then at random moments, of which every third waits for the writing of a checkpoint. How often it was
+/// killed: until it came to its end, or `kills` times. Left alone it takes the time `whole`.
+pub fn kill(points: &Path, kills: usize, whole: Duration, run: impl Fn() -> Command) -> usize {
+    let mut random = Random::new(7, Purpose::Augment, 0, 0);
+    let (mut killed, mut inside) = (0, 0);
+    while killed < kills {
+        let mut child = run().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let wait = match killed {
+            0 => Duration::ZERO,
+            _ => whole.mul_f64(f64::from(random.uniform()) * 2.0 / (kills as f64 + 1.0)),
+        };
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                assert!(status.success(), "it failed after {killed} kills");
+                return killed;
+            }
+            let awaited = match killed % 3 {
+                0 if killed == 0 => has_checkpoint(points),
+                2 => half_written(points),
+                _ => true,
+            };
+            if begun.elapsed() >= wait && awaited {
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        killed += 1;
+        inside += usize::from(half_written(points));
+    }
+    println!("killed {killed} times, {inside} of them inside the writing of a checkpoint");
+    killed
+}
+
+/// Whether there is a whole checkpoint in a folder.
+fn has_checkpoint(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| entry.path().extension().is_some_and(|e| e == "safetensors"))
 }
 
 /// Ctrl-C writes a checkpoint, from which training goes on.
@@ -72,7 +92,7 @@ fn an_interrupted_run_writes_a_checkpoint() {
     let at = folder.path();
     let train = "train lenet5 --batch 32 --checkpoint points";
     let mut child = command(at);
-    child.args(format!("{train} --epochs 10000").split_whitespace()).stdout(std::process::Stdio::piped());
+    child.args(format!("{train} --epochs 10000").split_whitespace()).stdout(Stdio::piped());
     let mut child = child.spawn().unwrap();
     let points = || std::fs::read_dir(at.join("points")).map_or(0, |entries| entries.count());
     while points() == 0 {
