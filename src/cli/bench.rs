@@ -10,8 +10,8 @@ use brolga_command::{peak_rss_mb, times};
 use clap::Args;
 
 use super::args::{InferenceEntry, MachineArgs, ModelArgs, seconds};
-use super::report::{bytes, dims_json, flops};
 use super::tune::{tune, tuned_json};
+use brolga_command::report::{bytes, dims_json, flops};
 
 #[derive(Args)]
 #[command(after_help = "\

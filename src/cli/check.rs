@@ -10,7 +10,7 @@ use brolga_command::Json;
 use clap::Args;
 
 use super::args::{ModelArgs, TargetArgs};
-use super::report::{bytes, count, dims_json, flops, table};
+use brolga_command::report::{bytes, count, dims_json, flops, table};
 
 #[derive(Args)]
 #[command(after_help = "\

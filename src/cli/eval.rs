@@ -22,7 +22,7 @@ use clap::Args;
 use super::args::{OverwriteArgs, TargetArgs, ThreadsArgs};
 use super::destination::{Destinations, Written};
 use super::files::{Ir, read_ir};
-use super::report::metric;
+use brolga_command::report::metric;
 
 #[derive(Args)]
 #[command(after_help = "\

@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod build;
 mod check;
+mod command;
 mod destination;
 mod dump;
 mod eval;
@@ -22,10 +23,10 @@ mod tune;
 
 use std::process::ExitCode;
 
-use brolga_command::{output, report};
+use brolga_command::output;
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Arguments, Command};
+use command::{Arguments, Command};
 use destination::Destinations;
 
 /// Reads the arguments, runs the subcommand, and reports an error on standard error.

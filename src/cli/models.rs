@@ -6,7 +6,7 @@ use brolga::models::catalogue;
 use brolga::{Error, Model, Result, Settings, names};
 use clap::Args;
 
-use super::report::{count, table};
+use brolga_command::report::{count, table};
 
 #[derive(Args)]
 #[command(after_help = "\

@@ -18,8 +18,8 @@ use super::args::{InferenceEntry, MachineArgs, ModelArgs, OverwriteArgs, seconds
 use super::bench::title;
 use super::destination::{Destinations, Written};
 use super::files::write;
-use super::report::{bytes, flops, table};
 use super::tune::tune;
+use brolga_command::report::{bytes, flops, table};
 
 #[derive(Args)]
 #[command(after_help = "\

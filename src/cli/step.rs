@@ -13,8 +13,8 @@ use super::args::{MachineArgs, ModelArgs, OverwriteArgs, StartArgs, TrainingEntr
 use super::destination::{Destinations, Written, weight_bytes};
 use super::files::{fitting, state};
 use super::jit::training;
-use super::report::{metrics, metrics_json};
 use super::tune::tune;
+use brolga_command::report::{metrics, metrics_json};
 
 #[derive(Args)]
 #[command(after_help = "\

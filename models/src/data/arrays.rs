@@ -7,9 +7,10 @@ use brolga_runtime::{
     type_name,
 };
 
+use super::options::Options;
 use super::parts::{Own, Parts};
+use super::reading::{bad, check_request};
 use super::table::Filled;
-use super::{Options, bad, check_request};
 
 /// Arrays of the held-out part are named so: `validation.image`.
 const VALIDATION: &str = "validation.";

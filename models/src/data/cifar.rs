@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use brolga_runtime::{Error, Result, read_regular};
 
 use super::images::{Dims, Images};
-use super::{bad, entries, file_name, malformed};
+use super::reading::{bad, entries, file_name, malformed};
 
 const DIMS: Dims = [3, 32, 32];
 const RECORD: usize = 1 + 3 * 32 * 32;

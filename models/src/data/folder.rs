@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use brolga_runtime::{Error, ErrorKind, Field, Result, Shown, listed_in_quotes};
 
 use super::images::{Images, image_dims, image_field};
+use super::options::Options;
 use super::parts::Own;
 use super::picture::{load as load_picture, pictures_below};
-use super::{Options, bad, entries, file_name, reserve};
+use super::reading::{bad, entries, file_name, reserve};
 
 /// Names of the folder that is held out while training; capitals are like small letters.
 const VALIDATION: [&str; 5] = ["val", "valid", "validation", "dev", "eval"];

@@ -10,7 +10,7 @@ use brolga_runtime::{Error, Result, Shown};
 use flate2::read::MultiGzDecoder;
 
 use super::images::{Dims, Images};
-use super::{bad, collect, entries, file_name, malformed, open_read, read_exactly};
+use super::reading::{bad, collect, entries, file_name, malformed, open_read, read_exactly};
 
 /// The element type of unsigned bytes, the only one that these data sets use.
 const UNSIGNED_BYTE: u8 = 8;

@@ -2,9 +2,10 @@
 
 use brolga_runtime::{Batches, DType, Field, Request, Result, Split, TensorMut, checksum, type_name};
 
+use super::options::Options;
 use super::parts::{Brought, Own, Parts};
+use super::reading::{bad, check_request, collect, reserve, zeros};
 use super::resize::Resampler;
-use super::{Options, bad, check_request, collect, reserve, zeros};
 
 /// Channels, height and width of an image.
 pub(super) type Dims = [usize; 3];

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use brolga_runtime::{Error, ErrorKind, Purpose, Random, Request, Result, Split, counted};
 
-use super::{HeldOut, Options, bad, collect};
+use super::options::{HeldOut, Options};
+use super::reading::{bad, collect};
 
 /// The samples of both parts, by their position in the data set.
 #[derive(Debug)]

@@ -15,8 +15,8 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::images::{Dims, image_dims, luma};
+use super::reading::{bad, collect, entries, malformed, reserve, zeros};
 use super::resize::Resampler;
-use super::{bad, collect, entries, malformed, reserve, zeros};
 
 /// Larger pictures are refused before memory is asked for.
 const MOST_PIXELS: usize = 1 << 25;

@@ -19,7 +19,8 @@ use brolga_runtime::{
     read_regular,
 };
 
-use super::{Options, bad, malformed};
+use super::options::Options;
+use super::reading::{bad, malformed};
 
 /// Larger tables are not read.
 const MOST_BYTES: u64 = 1 << 34;

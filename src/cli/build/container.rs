@@ -6,9 +6,10 @@ use brolga::passes::facts::batch::trains;
 use brolga::runtime::Shown;
 use brolga::{CompiledModel, ContainerEntry, Model, ObjectEntry, Result};
 
-use super::{BuildArgs, Sizes, tuned, weights};
+use super::args::BuildArgs;
+use super::sizes::{Sizes, tuned, weights};
 use crate::cli::destination::{Destinations, Written};
-use crate::cli::report::bytes;
+use brolga_command::report::bytes;
 
 pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let compiled = compiled(args, &mut destinations, Written::Container)?;

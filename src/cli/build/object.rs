@@ -7,10 +7,11 @@ use brolga::codegen::{Object, check_symbol};
 use brolga::runtime::Shown;
 use brolga::{Error, Model, Result, State};
 
-use super::{BuildArgs, Sizes, tuned, weights};
+use super::args::BuildArgs;
+use super::sizes::{Sizes, tuned, weights};
 use crate::cli::destination::{Destinations, Written, beside};
 use crate::cli::files::write;
-use crate::cli::report::bytes;
+use brolga_command::report::bytes;
 
 /// What is written besides the object or library.
 struct Files<'a> {

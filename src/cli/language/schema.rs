@@ -35,7 +35,8 @@ pub fn schema() -> Value {
     definitions.insert("body".into(), json!({"type": "array", "items": reference("step")}));
     definitions.insert("optimizer".into(), json!({"anyOf": calls(Kind::Optimizer)}));
     let functions = Kind::Function.callables();
-    let signature = |function: &Callable| (function.name.to_owned(), json!(super::form(function, "=")));
+    let signature =
+        |function: &Callable| (function.name.to_owned(), json!(super::document::form(function, "=")));
     let functions: Map<String, Value> = functions.iter().map(signature).collect();
     // A file is the fields of a model, by their names.
     json!({
