@@ -6,12 +6,12 @@ use std::time::{Duration, Instant as Clock};
 use brolga::passes::program::plan::live_bytes;
 use brolga::runtime::counted;
 use brolga::{Compiler, Model, Result, cost};
+use brolga_command::report::{bytes, dims_json, flops};
 use brolga_command::{peak_rss_mb, times};
 use clap::Args;
 
 use super::args::{InferenceEntry, MachineArgs, ModelArgs, seconds};
 use super::tune::{tune, tuned_json};
-use brolga_command::report::{bytes, dims_json, flops};
 
 #[derive(Args)]
 #[command(after_help = "\

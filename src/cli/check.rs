@@ -7,10 +7,10 @@ use brolga::ir::program::Place;
 use brolga::passes::program::plan::live_bytes;
 use brolga::{Compiler, Model, Result, cost};
 use brolga_command::Json;
+use brolga_command::report::{bytes, count, dims_json, flops, table};
 use clap::Args;
 
 use super::args::{ModelArgs, TargetArgs};
-use brolga_command::report::{bytes, count, dims_json, flops, table};
 
 #[derive(Args)]
 #[command(after_help = "\

@@ -16,13 +16,13 @@ use brolga::runtime::{
     DType, Executable, Input, Instance, Shown, SlotKind, TensorRef, type_name, write_results,
 };
 use brolga::{CompileOptions, Compiler, Error, Result, State, Tensor};
+use brolga_command::report::metric;
 use brolga_command::{InputFile, read_inputs};
 use clap::Args;
 
 use super::args::{OverwriteArgs, TargetArgs, ThreadsArgs};
 use super::destination::{Destinations, Written};
 use super::files::{Ir, read_ir};
-use brolga_command::report::metric;
 
 #[derive(Args)]
 #[command(after_help = "\

@@ -11,6 +11,7 @@ use brolga::ir::program::{Call, Program, work};
 use brolga::runtime::{DType, Instance, Shown, counted};
 use brolga::trace::{Noted, Traced, calls};
 use brolga::{CompileOptions, Compiler, Error, Lowered, Result, State, Tensor, Threads};
+use brolga_command::report::{bytes, flops, table};
 use clap::Args;
 use serde_json::json;
 
@@ -19,7 +20,6 @@ use super::bench::title;
 use super::destination::{Destinations, Written};
 use super::files::write;
 use super::tune::tune;
-use brolga_command::report::{bytes, flops, table};
 
 #[derive(Args)]
 #[command(after_help = "\

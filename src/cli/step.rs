@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use brolga::runtime::{Instance, MetricSums, Shown, TensorRef, write_results};
 use brolga::{Model, Result, State, Tensor, Threads, compile, with_gradients};
+use brolga_command::report::{metrics, metrics_json};
 use brolga_command::{InputFile, Json, read_inputs, updating};
 use clap::Args;
 
@@ -14,7 +15,6 @@ use super::destination::{Destinations, Written, weight_bytes};
 use super::files::{fitting, state};
 use super::jit::training;
 use super::tune::tune;
-use brolga_command::report::{metrics, metrics_json};
 
 #[derive(Args)]
 #[command(after_help = "\

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use brolga::passes::facts::batch::trains;
 use brolga::runtime::Shown;
 use brolga::{CompiledModel, ContainerEntry, Model, ObjectEntry, Result};
+use brolga_command::report::bytes;
 
 use super::args::BuildArgs;
 use super::sizes::{Sizes, tuned, weights};
 use crate::cli::destination::{Destinations, Written};
-use brolga_command::report::bytes;
 
 pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let compiled = compiled(args, &mut destinations, Written::Container)?;

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use brolga::runtime::{Shown, write_atomically};
 use brolga::{Error, Result};
+use brolga_command::report::bytes;
 
 use super::args::BuildArgs;
 use super::container::{compiled, describe};
 use crate::cli::destination::{Destinations, Written};
-use brolga_command::report::bytes;
 
 /// The launcher for the machine that this command was built for; empty where there is none.
 static LAUNCHER: &[u8] = brolga_launchers_link::launcher!();

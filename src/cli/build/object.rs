@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use brolga::codegen::{Object, check_symbol};
 use brolga::runtime::Shown;
 use brolga::{Error, Model, Result, State};
+use brolga_command::report::bytes;
 
 use super::args::BuildArgs;
 use super::sizes::{Sizes, tuned, weights};
 use crate::cli::destination::{Destinations, Written, beside};
 use crate::cli::files::write;
-use brolga_command::report::bytes;
 
 /// What is written besides the object or library.
 struct Files<'a> {
