@@ -12,7 +12,7 @@ use brolga::ir::program::Program;
 use brolga::models::data;
 use brolga::runtime::container::open;
 use brolga::runtime::{
-    DType, Executable, Field, Flow, Instance, Options, Programs, Progress, Step, TensorMut, TensorRef,
+    DType, Executable, Field, Flow, Instance, Options, Programs, Progress, TensorMut, TensorRef, Update,
     byte_len, train,
 };
 use brolga::{CompileOptions, Compiler, Model, Settings, State, Tensor, Threads, compile, random_inputs};
@@ -311,7 +311,7 @@ fn a_shared_container_takes_arenas_alone(kept: bool) {
 struct Steady(Vec<usize>);
 
 impl Progress for Steady {
-    fn step(&mut self, _: &Step<'_>) -> Flow {
+    fn update(&mut self, _: &Update<'_>) -> Flow {
         self.0.push(CALLS.load(Ordering::SeqCst));
         Flow::Continue
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use brolga::runtime::{
     Batches, CheckpointOptions, DType, Field, Flow, Instance, Metrics, Options, Outcome, Programs, Progress,
-    Purpose, Ran, Random, Request, Result, Split, Step, TensorMut, evaluate_with, train,
+    Purpose, Ran, Random, Request, Result, Split, TensorMut, Update, evaluate_with, train,
 };
 use brolga::{Model, Settings, State, Tensor, Threads};
 
@@ -190,9 +190,9 @@ fn metrics_are_those_of_the_whole_set_for_any_batch() {
 struct StopAt(u64);
 
 impl Progress for StopAt {
-    fn step(&mut self, step: &Step<'_>) -> Flow {
-        assert!(step.metrics[0].is_finite() && step.names[1] == "r2");
-        if step.step == self.0 { Flow::Stop } else { Flow::Continue }
+    fn update(&mut self, update: &Update<'_>) -> Flow {
+        assert!(update.metrics[0].is_finite() && update.names[1] == "r2");
+        if update.step == self.0 { Flow::Stop } else { Flow::Continue }
     }
 }
 

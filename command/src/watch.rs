@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use brolga_runtime::{Epoch, Flow, Plan, Progress, Shown, Step, counted};
+use brolga_runtime::{Epoch, Flow, Outlook, Progress, Shown, Update, counted};
 
 use crate::report::{metric, metrics, pairs};
 use crate::signals::{asked, listen};
@@ -68,22 +68,22 @@ fn flow() -> Flow {
 }
 
 impl Progress for Watch {
-    fn start(&mut self, plan: &Plan<'_>) {
-        self.epochs = plan.epochs;
-        if let Some(path) = plan.resumed {
-            self.line(&format!("resumed from {}, after {}", path.shown(), counted(plan.step, "update")));
+    fn start(&mut self, outlook: &Outlook<'_>) {
+        self.epochs = outlook.epochs;
+        if let Some(path) = outlook.resumed {
+            self.line(&format!("resumed from {}, after {}", path.shown(), counted(outlook.step, "update")));
         }
         if let Some(bar) = &mut self.bar {
-            bar.start(plan.batches);
+            bar.start(outlook.batches);
         }
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Flow {
+    fn update(&mut self, update: &Update<'_>) -> Flow {
         self.steps += 1;
         if let Some(bar) = &mut self.bar {
-            let newest = step.names.first().zip(step.metrics.first());
+            let newest = update.names.first().zip(update.metrics.first());
             let message = newest.map(|(name, value)| format!("{name} {}", metric(*value)));
-            bar.step(step.position, &format!("{}/{}", step.epoch, self.epochs), message);
+            bar.step(update.position, &format!("{}/{}", update.epoch, self.epochs), message);
         }
         flow()
     }

@@ -73,6 +73,6 @@ pub use training::{
     fit::{fit, fitted},
     metrics::{MetricSums, Metrics, TOTAL},
     options::{CheckpointOptions, LogOptions, Options, Programs},
-    progress::{Epoch, Flow, Plan, Progress, Step},
+    progress::{Epoch, Flow, Outlook, Progress, Update},
     train::{Failures, Outcome, train},
 };

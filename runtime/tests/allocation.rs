@@ -142,7 +142,7 @@ fn a_run_allocates_nothing_on_any_thread(threads: &Threads) {
 struct Steady(Vec<usize>);
 
 impl Progress for Steady {
-    fn step(&mut self, _: &Step<'_>) -> Flow {
+    fn update(&mut self, _: &Update<'_>) -> Flow {
         self.0.push(ALLOCATIONS.load(Ordering::SeqCst));
         Flow::Continue
     }

@@ -52,8 +52,8 @@ impl<F: FnMut()> At<F> {
 }
 
 impl<F: FnMut()> Progress for At<F> {
-    fn step(&mut self, step: &Step<'_>) -> Flow {
-        if step.step != self.step {
+    fn update(&mut self, update: &Update<'_>) -> Flow {
+        if update.step != self.step {
             return Flow::Continue;
         }
         (self.act)();

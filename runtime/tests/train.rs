@@ -106,9 +106,9 @@ enum How {
 }
 
 impl Progress for Interrupt {
-    fn step(&mut self, step: &Step<'_>) -> Flow {
-        self.steps.push(step.step);
-        if step.step != self.at {
+    fn update(&mut self, update: &Update<'_>) -> Flow {
+        self.steps.push(update.step);
+        if update.step != self.at {
             return Flow::Continue;
         }
         match self.how {

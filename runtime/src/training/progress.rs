@@ -15,10 +15,10 @@ pub enum Flow {
 /// Hears how training goes, and may stop it. All methods have defaults that do nothing.
 pub trait Progress {
     /// Training begins, or goes on.
-    fn start(&mut self, _plan: &Plan<'_>) {}
+    fn start(&mut self, _outlook: &Outlook<'_>) {}
 
-    /// After each step; it should be quick.
-    fn step(&mut self, _step: &Step<'_>) -> Flow {
+    /// After each update; it should be quick.
+    fn update(&mut self, _update: &Update<'_>) -> Flow {
         Flow::Continue
     }
 
@@ -44,12 +44,12 @@ impl Progress for () {}
 
 /// What is going to happen.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan<'a> {
+pub struct Outlook<'a> {
     /// Epochs in all.
     pub epochs: u64,
-    /// Steps per epoch.
+    /// Updates per epoch.
     pub batches: u64,
-    /// Samples per step.
+    /// Samples per update.
     pub batch: usize,
     /// Runs of a validation, over batches and single samples; 0 without one.
     pub validation_runs: usize,
@@ -57,18 +57,18 @@ pub struct Plan<'a> {
     pub metrics: &'a [String],
     /// The checkpoint that the run goes on from.
     pub resumed: Option<&'a Path>,
-    /// Steps done before.
+    /// Updates done before.
     pub step: u64,
 }
 
-/// A step that is done.
+/// An update that is done.
 #[derive(Clone, Copy, Debug)]
-pub struct Step<'a> {
+pub struct Update<'a> {
     /// The epoch, from 1.
     pub epoch: u64,
-    /// Steps done in this epoch, this one included.
+    /// Updates done in this epoch, this one included.
     pub position: u64,
-    /// Steps done in all, this one included.
+    /// Updates done in all, this one included.
     pub step: u64,
     /// Names of the metrics.
     pub names: &'a [String],
@@ -81,7 +81,7 @@ pub struct Step<'a> {
 pub struct Epoch<'a> {
     /// The epoch, from 1.
     pub epoch: u64,
-    /// Steps done in all.
+    /// Updates done in all.
     pub step: u64,
     /// The metrics of the epoch's samples, each taken before the update by its batch.
     pub train: &'a [(String, f64)],

@@ -15,7 +15,7 @@ use crate::training::feed::{Feed, NotFinite};
 use crate::training::log::{Log, Position};
 use crate::training::metrics::{MetricSums, Metrics};
 use crate::training::options::{CheckpointOptions, LogOptions, Options, Programs};
-use crate::training::progress::{Epoch, Flow, Plan, Progress, Step};
+use crate::training::progress::{Epoch, Flow, Outlook, Progress, Update};
 use crate::training::ranges;
 use crate::training::resume::{fingerprint, resume};
 
@@ -162,7 +162,7 @@ impl<'a> Run<'a> {
             options.log.as_ref().map(|l| Log::open(&l.path, &names, validation, position)).transpose()?;
         sums.restore(&cursor.sums);
 
-        progress.start(&Plan {
+        progress.start(&Outlook {
             epochs: options.epochs,
             batches,
             batch: feed.batch(),
@@ -207,7 +207,7 @@ impl<'a> Run<'a> {
             self.step(state, data, progress)?;
             self.log_step(progress);
             self.warn(progress);
-            let flow = progress.step(&Step {
+            let flow = progress.update(&Update {
                 epoch: self.cursor.epoch + 1,
                 position: self.cursor.position,
                 step: self.cursor.step,
