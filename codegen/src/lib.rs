@@ -1,42 +1,27 @@
 //! Machine code for a kernel program: portable and wide emitters, JIT and object back ends.
 //!
 //! The way through: every kernel becomes one function (`portable`, with leaf functions from `wide` where the
-//! processor has wider vectors); the schedule becomes a static call table and a function that walks it
-//! (`schedule`); together they are an `image`, which `link` makes one piece without addresses; `jit` puts it into memory,
-//! `object` into an object file (or `shared` into a shared library), for which `header` writes a C header, and `container`
-//! into a file that is opened without a compiler. An object may have several images, among which `choice` chooses.
-//! The bits that a program computes do not depend on the emitter.
+//! processor has wider vectors), and the schedule a static table of calls with a function that walks it; together they are
+//! an `image`, in one piece without addresses. `artefacts` has what an image becomes: code in memory, an object file or a
+//! shared library with a C header, the code of a container. The bits that a program computes depend neither on the emitter
+//! nor on the processor.
 
-mod archive;
-mod choice;
-mod container;
-mod emitter;
+mod artefacts;
 #[cfg(all(feature = "emulate", target_arch = "x86_64"))]
 pub mod emulate;
 mod error;
-mod header;
 mod image;
-mod jit;
-mod layout;
-mod link;
-mod listing;
-mod object;
+mod leaf;
 mod portable;
-mod schedule;
-mod shared;
-mod state_block;
 mod target;
-mod text;
 mod wide;
 
-pub use container::container;
+pub use artefacts::{
+    Compiled, Listing, Object, StateTensor, check_symbol, compile, compile_all, compile_checked,
+    compile_traced, container, emit_object, emit_shared, listing,
+};
 pub use error::Error;
-pub use header::check_symbol;
-pub use jit::{Compiled, compile, compile_all, compile_checked, compile_traced};
-pub use listing::{Listing, listing};
-pub use object::{Object, emit_object, emit_shared};
-pub use schedule::TracedCall;
-pub use state_block::StateTensor;
+pub use image::TracedCall;
 pub use target::{Options, TargetCpu, TargetTriple, features};
 
 /// Changes whenever the same program may compute other bits.

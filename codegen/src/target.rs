@@ -7,8 +7,8 @@ use cranelift_codegen::isa::{self, CallConv, LookupError, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use target_lexicon::{Architecture, Triple};
 
-use crate::emitter::{Emitter, Portable};
 use crate::error::{Error, Result};
+use crate::portable::{Emitter, Portable};
 use crate::wide::{Machine, Wide};
 
 /// Which instructions code may use. All give the same bits.

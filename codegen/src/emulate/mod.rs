@@ -27,11 +27,11 @@ use brolga_ir::program::{Program, Stmt};
 
 use iced_x86::IcedError;
 
-use crate::emitter::{Emitter, Leaf};
+use crate::artefacts::jit;
 use crate::error::{Error, Result};
 use crate::image::{Image, Source};
-use crate::jit;
-use crate::portable::KernelCx;
+use crate::leaf::Leaf;
+use crate::portable::{Emitter, KernelCx};
 use crate::target::{Options, Target, TargetCpu};
 use crate::wide::{
     Instructions, Machine, Wide,

@@ -5,7 +5,7 @@ use brolga_ir::program::ValueId;
 use brolga_ir::{DType, index::Var};
 use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC, types};
 
-use super::{KernelCx, LANES, Val};
+use super::context::{KernelCx, LANES, Val};
 
 /// An address: a pointer and a constant that fits the displacement of an instruction.
 #[derive(Clone, Copy)]

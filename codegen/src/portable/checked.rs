@@ -11,8 +11,8 @@ use brolga_runtime::Refusal;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, condcodes::IntCC, types};
 
 use super::address::Address;
+use super::context::{KernelCx, Val};
 use super::lanes::scalar_type;
-use super::{KernelCx, Val};
 
 /// What an index is moved by: extents and strides of the loops of a tile.
 type Loops = Vec<(usize, i64)>;

@@ -7,7 +7,7 @@ use cranelift_codegen::ir::{
     types,
 };
 
-use super::KernelCx;
+use super::context::KernelCx;
 use super::lanes::scalar_type;
 
 impl KernelCx<'_> {

@@ -9,7 +9,7 @@ use cranelift_codegen::ir::{
     types,
 };
 
-use super::KernelCx;
+use super::context::KernelCx;
 
 /// Writes operations on scalars of one float type, or on vectors of `f32`.
 ///

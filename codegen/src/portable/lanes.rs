@@ -11,7 +11,7 @@ use cranelift_codegen::ir::{
     types,
 };
 
-use super::{KernelCx, LANES, Val};
+use super::context::{KernelCx, LANES, Val};
 
 /// The type of a scalar.
 pub(crate) fn scalar_type(dtype: DType) -> Type {

@@ -6,8 +6,8 @@ use brolga_ir::program::ValueId;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, condcodes::FloatCC, types};
 
 use super::address::Address;
+use super::context::{KernelCx, LANES, Val};
 use super::lanes::{scalar_type, vector_type};
-use super::{KernelCx, LANES, Val};
 
 /// Accesses are inside their buffers (the program's verifier shows it), but need not be aligned.
 pub(super) fn flags() -> MemFlagsData {

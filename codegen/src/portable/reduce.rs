@@ -12,8 +12,8 @@ use cranelift_codegen::ir::{
     types,
 };
 
+use super::context::{Acc, KernelCx, Val};
 use super::lanes::{scalar_type, vector_type};
-use super::{Acc, KernelCx, Val};
 
 /// The type of a lane in memory.
 fn lane_type(dtype: DType) -> Type {

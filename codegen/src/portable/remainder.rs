@@ -10,7 +10,7 @@ use cranelift_codegen::ir::{
     types,
 };
 
-use super::KernelCx;
+use super::context::KernelCx;
 
 impl KernelCx<'_> {
     pub(crate) fn float_remainder(&mut self, dtype: DType, a: Value, b: Value) -> Value {

@@ -13,7 +13,7 @@ use brolga_ir::DType;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Type, Value, condcodes::IntCC, types};
 
-use super::KernelCx;
+use super::context::KernelCx;
 
 /// Vector registers that blocks are cut for.
 const REGISTERS: usize = 16;

@@ -42,8 +42,7 @@ mod tests;
 
 use brolga_ir::program::Stmt;
 
-use crate::emitter::Emitter;
-use crate::portable::KernelCx;
+use crate::portable::{Emitter, KernelCx};
 
 #[cfg(feature = "emulate")]
 pub(crate) use instructions::{Instructions, registers};

@@ -19,7 +19,7 @@ use super::lanes::{Define, Inst, Lane, Lanes, PlacedTile, Unary};
 use super::machine::Machine;
 use super::tile;
 use super::uses::{escapes, has_vectors};
-use crate::emitter::Leaf;
+use crate::leaf::Leaf;
 use crate::portable::{Acc, KernelCx, has_lanes};
 
 /// Places on the stack above which a nest is not made.

@@ -5,7 +5,7 @@ use super::assemble::{Assembler, Operand};
 use super::instructions::{Asm, Memory};
 use super::lanes::{Define, Inst};
 use super::machine::Isa;
-use crate::emitter::Leaf;
+use crate::leaf::Leaf;
 
 impl Assembler<'_> {
     /// The place of a vector behind the code.

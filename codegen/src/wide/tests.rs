@@ -2,25 +2,29 @@
 
 use brolga_ir::program::Program;
 use cranelift_codegen::ir;
+use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::FunctionBuilderContext;
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
+use target_lexicon::PointerWidth;
 
 use super::instructions::{Instructions, registers::rax};
 use super::{Machine, Wide};
-use crate::emitter::Leaf;
-use crate::portable::{self, About};
-use crate::target::{Options, Target};
+use crate::leaf::Leaf;
+use crate::portable::{self, KernelSource};
 
 /// The leaves of a program's first kernel.
 fn leaves(machine: Machine, kernel: &str) -> Vec<Leaf> {
     let program = Program::parse(&format!("program @test\n{kernel}\nschedule {{\n}}\n"));
     let program = program.unwrap_or_else(|e| panic!("{e}"));
-    let target = Target::new(&Options::default()).unwrap();
     let mut context = FunctionBuilderContext::new();
-    let config = target.isa.frontend_config();
+    let config = TargetFrontendConfig {
+        default_call_conv: CallConv::SystemV,
+        pointer_width: PointerWidth::U64,
+        page_size_align_log2: 12,
+    };
     let (kernel, local) = (&program.kernels[0], program.local_bytes());
-    let about = About { kernel, local, outputs: &vec![false; kernel.params.len()], checks: None };
-    portable::kernel(&mut ir::Function::new(), &mut context, about, &Wide(machine), config)
+    let source = KernelSource { kernel, local, outputs: &vec![false; kernel.params.len()], checks: None };
+    portable::kernel(&mut ir::Function::new(), &mut context, source, &Wide(machine), config)
 }
 
 /// The instructions up to the return; what follows is constants.

@@ -2,8 +2,9 @@
 
 use brolga_runtime::{BASE_STATE, DType, IndexRange, SlotKind, byte_len, type_name};
 
+use super::macros::Macros;
 use super::names::{comment, parameters};
-use super::{About, AboutEntry, Macros, Page, c_type, type_macro};
+use super::page::{About, AboutEntry, Page, c_type, type_macro};
 
 /// How a call begins: a template, as those of `model.rs`.
 const BEGIN: &str = r"

@@ -2,7 +2,8 @@
 //!
 //! They are templates: `$n` is the model's name, and `$N` the same in capital letters.
 
-use super::{About, Macros, Page};
+use super::macros::Macros;
+use super::page::{About, Page};
 
 const TYPE: &str = r"
 /* A model in use. */

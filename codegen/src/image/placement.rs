@@ -24,7 +24,7 @@ pub(crate) struct Location {
 }
 
 /// The locations of a program's buffers, and what belongs to them.
-pub(crate) struct Layout {
+pub(crate) struct Placement {
     locations: Vec<Location>,
     pub manifest: Manifest,
 }
@@ -58,7 +58,7 @@ impl Constants {
     }
 }
 
-impl Layout {
+impl Placement {
     /// Of code that checks its accesses, the arena ends with room for what it refuses. Constants go to those of the image,
     /// whose size, as that of local memory, the manifest gets when all entries are known.
     pub fn new(
@@ -66,7 +66,7 @@ impl Layout {
         features: Vec<String>,
         checked: bool,
         constants: &mut Constants,
-    ) -> Result<Layout> {
+    ) -> Result<Placement> {
         let room = if checked { ALIGNMENT } else { 0 };
         let arena_bytes = program.arena_bytes.checked_next_multiple_of(room.max(1));
         let arena_bytes = arena_bytes.and_then(|bytes| bytes.checked_add(room)).ok_or_else(|| {
@@ -120,7 +120,7 @@ impl Layout {
             };
             locations.push(Location { base: base as u64, offset: offset as u64 });
         }
-        Ok(Layout { locations, manifest })
+        Ok(Placement { locations, manifest })
     }
 
     /// Where an argument points.

@@ -1,7 +1,7 @@
 //! The code of an object or a shared library in one piece: that for each processor with its tables, and, where there are
-//! several, the functions that choose among them ([`choice`](crate::choice)). Nothing in it needs to be relocated.
+//! several, the functions that choose among them ([`processors`](super::processors)). Nothing in it needs to be relocated.
 
-use crate::choice::{self, Code, Codes};
+use super::processors::{self, Code, Codes};
 use crate::error::{Error, Result};
 use crate::image::symbol_name;
 
@@ -67,7 +67,7 @@ impl Text {
     /// Adds the functions that choose a code; `places` are those of the functions of each code.
     fn choice(&mut self, codes: &Codes, places: &[Vec<usize>], symbol: &str) -> Result<()> {
         let features: Vec<&[String]> = codes.all.iter().map(|code| code.features.as_slice()).collect();
-        self.function(&choice::chooser(symbol), |_| choice::choose(&features))?;
+        self.function(&processors::chooser(symbol), |_| processors::choose(&features))?;
         let first = &codes.all[0].image;
         for (number, entry) in first.entries.iter().enumerate() {
             self.jump(&first.functions[entry.function].name, places, |code| {
@@ -90,7 +90,7 @@ impl Text {
     ) -> Result<()> {
         let of_code = |(code, places): (usize, &Vec<usize>)| Some(places[position(code)?]);
         let alike: Vec<usize> = places.iter().enumerate().filter_map(of_code).collect();
-        self.function(name, |at| choice::jump(&alike, at))
+        self.function(name, |at| processors::jump(&alike, at))
     }
 
     /// Adds a function that others call, whose code is made for its place.

@@ -52,7 +52,7 @@ fn for_target(sources: &[Source<'_>], target: &Target) -> Result<Code> {
     // Pages of the system, and what functions that count in pages want.
     let alignment = (1usize << target.isa.page_size_align_log2()).max(linked.alignment);
     let pieces = vec![MachineCode { piece: Piece { processor, functions }, bytes: linked.bytes, alignment }];
-    let entries = image.entries.into_iter().map(|entry| manifest(entry.layout.manifest)).collect();
+    let entries = image.entries.into_iter().map(|entry| manifest(entry.placement.manifest)).collect();
     Ok(Code { entries, constants: image.constants, pieces })
 }
 

@@ -6,7 +6,7 @@
 //! the bytes from it. The kernel gets the address of its arguments in the row. What does not run in parallel runs as
 //! worker 0.
 
-use brolga_ir::program::{Arg, Call, Kernel, KernelId, Program, Step, Stmt};
+use brolga_ir::program::{Arg, Call, Kernel, KernelId, Program, Step};
 use cranelift_codegen::ir::{
     self, AbiParam, Block, ExternalName, GlobalValueData, InstBuilder, MemFlagsData, Signature, StackSlot,
     StackSlotData, StackSlotKind, UserExternalName, Value, condcodes::IntCC, types,
@@ -14,8 +14,9 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
-use crate::image::{FUNCTION_NAMESPACE, TABLE_NAMESPACE, Table};
-use crate::layout::Layout;
+use super::parts::{FUNCTION_NAMESPACE, TABLE_NAMESPACE, Table};
+use super::placement::Placement;
+use super::threads::is_parallel;
 use crate::portable::kernel_signature;
 
 /// Added to the number of arguments.
@@ -53,11 +54,6 @@ impl TracedCall {
 const BLOCK_BASES: i32 = 0;
 const BLOCK_PARALLEL_FOR: i32 = 8;
 const BLOCK_POOL: i32 = 16;
-
-/// Estimated cycles below which a call is not worth handing out to threads.
-const CALL_PAYS: u64 = 20_000;
-/// Estimated cycles of such calls below which a run is not worth waking threads.
-const RUN_PAYS: u64 = 100_000;
 
 fn signature(call_conv: CallConv, params: usize) -> Signature {
     let mut signature = Signature::new(call_conv);
@@ -145,9 +141,9 @@ fn dispatch(
 }
 
 /// What an entry function is made from.
-pub(crate) struct Entry<'a> {
+pub(crate) struct EntryFunction<'a> {
     pub program: &'a Program,
-    pub layout: &'a Layout,
+    pub placement: &'a Placement,
     pub steps: &'a [Step],
     /// For each kernel of the program the position of its function in the image.
     pub kernels: &'a [usize],
@@ -165,7 +161,7 @@ pub(crate) struct Entry<'a> {
 pub(crate) fn entry(
     func: &mut ir::Function,
     context: &mut FunctionBuilderContext,
-    entry: &Entry<'_>,
+    entry: &EntryFunction<'_>,
     config: TargetFrontendConfig,
 ) -> Table {
     let call_conv = config.default_call_conv;
@@ -192,7 +188,7 @@ pub(crate) fn entry(
 
 struct EntryCx<'a, 'b> {
     b: FunctionBuilder<'b>,
-    entry: &'a Entry<'a>,
+    entry: &'a EntryFunction<'a>,
     call_conv: CallConv,
     block: Value,
     table: Table,
@@ -251,7 +247,7 @@ impl EntryCx<'_, '_> {
         let row = self.row_head(call);
         self.table.words.extend(row);
         for arg in &call.args {
-            let location = self.entry.layout.argument(self.entry.program, arg);
+            let location = self.entry.placement.argument(self.entry.program, arg);
             self.table.words.extend([location.base, location.offset]);
         }
     }
@@ -356,7 +352,7 @@ impl EntryCx<'_, '_> {
 
     /// The position of a place's base pointer, and the bytes from it in this iteration of the loops around.
     fn place(&mut self, arg: &Arg) -> (u64, Value) {
-        let location = self.entry.layout.argument(self.entry.program, arg);
+        let location = self.entry.placement.argument(self.entry.program, arg);
         let size = self.entry.program.buffers[arg.buffer.0 as usize].ty.dtype.size() as i64;
         let mut offset = self.b.ins().iconst(types::I64, location.offset as i64);
         for (&stride, &counter) in arg.strides.iter().zip(&self.counters) {
@@ -398,50 +394,5 @@ impl EntryCx<'_, '_> {
         let parts = self.b.ins().iconst(types::I64, parts as i64);
         let word = self.b.ins().iconst(types::I64, word as i64);
         dispatch(&mut self.b, self.call_conv, self.block, kernel, args, parts, word);
-    }
-}
-
-/// Whether the parts of a kernel are handed out to threads. Does not change bits.
-fn is_parallel(kernel: &Kernel) -> bool {
-    kernel.parts() > 1 && kernel_cost(kernel) >= CALL_PAYS
-}
-
-/// Whether a run has enough to hand out.
-pub(crate) fn pays_for_threads(program: &Program) -> bool {
-    fn total(program: &Program, steps: &[Step]) -> u64 {
-        let cost = |step: &Step| match step {
-            Step::Call(call) => {
-                let kernel = &program.kernels[call.kernel.0 as usize];
-                if is_parallel(kernel) { kernel_cost(kernel) } else { 0 }
-            }
-            Step::Loop { extent, body } => total(program, body).saturating_mul(*extent as u64),
-            Step::Break { .. } => 0,
-            Step::If { then, otherwise, .. } => total(program, then).max(total(program, otherwise)),
-        };
-        steps.iter().map(cost).fold(0, u64::saturating_add)
-    }
-    total(program, &program.schedule) >= RUN_PAYS
-}
-
-/// Cycles of one call, estimated.
-fn kernel_cost(kernel: &Kernel) -> u64 {
-    (kernel.parts() as u64).saturating_mul(block_cost(&kernel.body))
-}
-
-fn block_cost(body: &[Stmt]) -> u64 {
-    body.iter().map(cost).fold(0, u64::saturating_add)
-}
-
-fn cost(stmt: &Stmt) -> u64 {
-    match stmt {
-        Stmt::For { extent, body, .. } => (*extent as u64).saturating_mul(block_cost(body)),
-        // Several lanes at once.
-        Stmt::Strip { extent, body, .. } => (*extent as u64).saturating_mul(block_cost(body)) / 4,
-        Stmt::If { then, otherwise, .. } => block_cost(then).max(block_cost(otherwise)),
-        Stmt::Tile(tile) => {
-            let reduce = tile.reduce.iter().map(|l| l.extent as u64).fold(1, u64::saturating_mul);
-            (tile.m as u64).saturating_mul(tile.n as u64).saturating_mul(reduce) / 8
-        }
-        _ => 1,
     }
 }

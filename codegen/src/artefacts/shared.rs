@@ -17,7 +17,7 @@ use object::{Endianness, write};
 use target_lexicon::{Architecture, BinaryFormat, Triple};
 
 use crate::error::{Error, Result};
-use crate::link::resolved;
+use crate::image::resolved;
 
 /// What functions that return addresses begin at a multiple of, and their most bytes.
 const FUNCTION: usize = 16;

@@ -77,7 +77,7 @@ fn chooses(isa: &dyn TargetIsa) -> bool {
 fn alike(a: &Image, b: &Image) -> bool {
     let manifest = |manifest: &Manifest| Manifest { cpu_features: Vec::new(), ..manifest.clone() };
     let entries = |image: &Image| -> Vec<(Manifest, bool)> {
-        image.entries.iter().map(|e| (manifest(&e.layout.manifest), e.prepare.is_some())).collect()
+        image.entries.iter().map(|e| (manifest(&e.placement.manifest), e.prepare.is_some())).collect()
     };
     a.constants == b.constants && entries(a) == entries(b)
 }

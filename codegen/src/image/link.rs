@@ -3,8 +3,8 @@
 
 use cranelift_codegen::binemit::{Addend, Reloc};
 
+use super::parts::{Function, Image, Symbol};
 use crate::error::{Error, Result};
-use crate::image::{Function, Image, Symbol};
 
 /// Code of aarch64 reaches what lies further away by page and place in the page.
 const PAGE: usize = 4096;
@@ -124,8 +124,8 @@ pub(crate) fn resolved(
 
 #[cfg(test)]
 mod tests {
+    use super::super::parts::Relocation;
     use super::*;
-    use crate::image::Relocation;
 
     fn instruction(kind: Reloc, instruction: u32, at: i64, target: i64) -> std::result::Result<u32, String> {
         resolved(kind, instruction.to_le_bytes(), at, target, 0).map(u32::from_le_bytes)

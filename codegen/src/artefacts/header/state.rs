@@ -2,9 +2,10 @@
 
 use brolga_runtime::{SlotKind, type_name};
 
+use super::macros::Macros;
 use super::names::{comment, quoted};
-use super::{About, Macros, Page, type_macro};
-use crate::state_block::BlockTensor;
+use super::page::{About, Page, type_macro};
+use crate::artefacts::state_block::BlockTensor;
 
 /// Numbers of tensors, the table, and for each entry the tensors that it uses.
 pub(super) fn write(page: &mut Page, about: &About<'_>, macros: &Macros) {

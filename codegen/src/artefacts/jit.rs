@@ -143,7 +143,7 @@ pub(crate) unsafe fn compile_for(sources: &[Source<'_>], target: &Target) -> Res
     let constants = Arc::new(constants);
     let compiled = image.entries.into_iter().map(|entry| {
         let (function, prepare) = (pointer(entry.function), entry.prepare.map(pointer));
-        let manifest = entry.layout.manifest;
+        let manifest = entry.placement.manifest;
         // SAFETY: the code lives in the pages that the last argument owns; it was made from a verified program, whose
         // accesses are inside its buffers, as the caller promises, and the manifest from the same program.
         let executable =

@@ -9,15 +9,15 @@ use object::write::{self, StandardSection, Symbol, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
 use target_lexicon::Triple;
 
-use crate::archive::archive;
-use crate::choice;
+use super::archive::archive;
+use super::header::{About, AboutEntry, address_function, check_symbol, entry_names, header};
+use super::processors;
+use super::shared::{Library, Machine, shared_library};
+use super::state_block::{StateBlock, StateTensor};
+use super::text::Text;
 use crate::error::Error;
-use crate::header::{About, AboutEntry, address_function, check_symbol, entry_names, header};
 use crate::image::{Entry, Image, Source, verified};
-use crate::shared::{Library, Machine, shared_library};
-use crate::state_block::{StateBlock, StateTensor};
 use crate::target::Options;
-use crate::text::Text;
 
 /// A compiled model as files.
 #[derive(Clone, PartialEq, Debug)]
@@ -123,10 +123,10 @@ fn emit(
     let sources: Vec<Source<'_>> = (programs.iter().zip(&symbols))
         .map(|(program, symbol)| Source { symbol, call: "_call", ..Source::of(program) })
         .collect();
-    let codes = choice::compile(&sources, symbol, targets)?;
+    let codes = processors::compile(&sources, symbol, targets)?;
     // The others have all this in common with it.
     let image = &codes.all[0].image;
-    let manifests: Vec<&Manifest> = image.entries.iter().map(|entry| &entry.layout.manifest).collect();
+    let manifests: Vec<&Manifest> = image.entries.iter().map(|entry| &entry.placement.manifest).collect();
     let record = weights.map(|weights| weights.record().clone()).unwrap_or_default();
     let block = StateBlock::new(&manifests, state, &record)?;
     // What an entry updates is copied first, and need not be there whole.
@@ -156,7 +156,7 @@ fn emit(
 fn described<'a>(image: &'a Image, names: Vec<String>, programs: &[&Program]) -> Vec<AboutEntry<'a>> {
     let reads: Vec<HashSet<&str>> = programs.iter().map(|program| read_by_prepare(program)).collect();
     let about = |(name, entry): (String, &'a Entry)| {
-        let manifest = &entry.layout.manifest;
+        let manifest = &entry.placement.manifest;
         let updated = || manifest.state.iter().filter(|slot| slot.updated);
         let outdated = |reads: &HashSet<&str>| updated().any(|slot| reads.contains(slot.name.as_str()));
         let bits = reads.iter().enumerate().filter(|(_, reads)| outdated(reads)).map(|(bit, _)| 1u64 << bit);

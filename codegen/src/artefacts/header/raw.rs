@@ -2,8 +2,9 @@
 
 use brolga_runtime::{BASE_STATE, DType, byte_len, type_name};
 
+use super::macros::Macros;
 use super::names::{address_function, comment};
-use super::{About, Macros, Page};
+use super::page::{About, Page};
 
 /// Prototypes, and what else the object has.
 pub(super) fn functions(page: &mut Page, about: &About<'_>, macros: &Macros) {
