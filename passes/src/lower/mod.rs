@@ -9,6 +9,7 @@
 //! `compose::Composer::reductions`, `contraction`, `products`). Loops stay serial; the passes `vectorise`
 //! and `parallelise` choose strips and grids.
 
+mod blocking;
 mod control;
 mod flatten;
 mod indexed;
@@ -27,6 +28,7 @@ use rustc_hash::FxHashMap;
 use crate::manager::Options;
 use crate::rewrite::digest::Kernels;
 use crate::schedule::{Algorithm, Schedule, key};
+pub use blocking::plan::{BLOCK, LANES};
 pub(crate) use kernel::prune;
 use memory::{Copies, DEEPEST, Location};
 use products::access::StridedAccess;
@@ -34,7 +36,6 @@ pub(crate) use products::epilogue::takes_epilogue;
 pub(crate) use products::expand::expansion_pays;
 use regions::compose::Composer;
 pub(crate) use regions::region::definition;
-pub use regions::sums::{BLOCK, LANES};
 
 /// The program being made, and where the graph's values lie.
 struct Lowering<'g> {

@@ -14,10 +14,8 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{GraphError, NodeId};
 
 use crate::lower::Lowering;
+use crate::lower::blocking::plan::RUNNING as BLOCK;
 use crate::lower::kernel::KernelBuilder;
-
-/// What a block holds (the numeric plan).
-const BLOCK: usize = 16;
 
 /// One run along an axis.
 struct Run<'o> {

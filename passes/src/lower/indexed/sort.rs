@@ -11,12 +11,8 @@ use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
 use brolga_ir::{DType, GraphError, NodeId};
 
 use crate::lower::Lowering;
+use crate::lower::blocking::sorting::{PIECE, SHORT};
 use crate::lower::kernel::KernelBuilder;
-
-/// The longest axis along which all elements are compared with each other.
-const SHORT: usize = 64;
-/// The pieces of a longer one that are.
-const PIECE: usize = 32;
 
 /// What rows are sorted by.
 #[derive(Clone, Copy)]

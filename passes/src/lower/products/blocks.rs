@@ -1,15 +1,9 @@
 //! Into which blocks the terms of a sum and the columns of a result are cut.
 
+use crate::lower::blocking::direct::DEPTH;
+use crate::lower::blocking::panels::EVEN;
+use crate::lower::blocking::plan::CHANNELS;
 use crate::schedule::Schedule;
-
-/// Input channels in a block of a convolution's sum (the numeric plan).
-pub(super) const CHANNELS: usize = 16;
-/// The same where the kernel has one position, so that blocks do not change the order of the sum: a panel of
-/// 16 KiB, half of the first-level cache.
-pub(super) const DEPTH: usize = 256;
-/// Columns of a panel that several rows meet: two of the widest vectors, so that an element of the image is loaded once for
-/// both, and few rows are enough to hide the latency of multiply-adds.
-pub(super) const PAIR: usize = 32;
 
 /// A run of equal blocks along an axis: first element, extent of a block, number of blocks.
 pub(in crate::lower) type Cut = (usize, usize, usize);
@@ -20,11 +14,11 @@ pub(super) fn column_blocks(outputs: usize, chosen: Option<usize>) -> Vec<Cut> {
     if let Some(width) = chosen {
         return blocks_of(outputs, width);
     }
-    let even = [16, 24].into_iter().find(|&width| outputs.is_multiple_of(width));
+    let even = EVEN.into_iter().find(|&width| outputs.is_multiple_of(width));
     match even {
         Some(width) => vec![(0, width, outputs / width)],
-        None if outputs <= 24 => vec![(0, outputs, 1)],
-        None => blocks_of(outputs, 16),
+        None if outputs <= EVEN[1] => vec![(0, outputs, 1)],
+        None => blocks_of(outputs, EVEN[0]),
     }
 }
 

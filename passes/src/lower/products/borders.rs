@@ -9,9 +9,12 @@
 //! pay: for 5 x 5 windows over 28 x 28 pixels of one channel the copy costs what the segments do, and a full
 //! correlation does twice the work.
 
-use super::blocks::{CHANNELS, Cut, column_blocks};
-use super::boxes::{Positions, ROWS, boxes};
+use super::blocks::{Cut, column_blocks};
+use super::boxes::{Positions, boxes};
 use super::windows::{Chunks, balanced};
+use crate::lower::blocking::borders::{BOX, BOXES, FEWEST, SET, TOGETHER};
+use crate::lower::blocking::boxes::ROWS;
+use crate::lower::blocking::plan::CHANNELS;
 
 /// Sums that a tile keeps in registers.
 const SUMS: usize = 12;
@@ -23,13 +26,6 @@ const BLOCK: f64 = 40.0;
 const STORE: f64 = 4.0;
 /// It must be cheaper by this factor: images share the caches.
 const WORTH: f64 = 1.5;
-/// Images that are taken together, at most, and boxes of them, at least: they are shared among threads.
-const TOGETHER: usize = 16;
-const BOXES: usize = 4;
-/// Elements of the result in a box of several images, at most: they should stay in the second-level cache.
-const BOX: usize = 1 << 17;
-/// Bytes between rows that fall into the same set of the first-level cache.
-const SET: i64 = 4096;
 
 /// Half cycles of a tile of `rows` rows, `vectors` vectors of columns, and `depth` points to be summed over.
 fn tile(rows: usize, vectors: usize, depth: usize) -> f64 {
@@ -76,7 +72,7 @@ pub(in crate::lower) fn together(axes: &[Positions], channels: usize, outputs: u
     if space.iter().any(|axis| axis.window.tested) {
         return None;
     }
-    if space.is_empty() || !batch.window.is_identity() || batch.dims.len() > 1 || count < 8 || alias {
+    if space.is_empty() || !batch.window.is_identity() || batch.dims.len() > 1 || count < FEWEST || alias {
         return None;
     }
     if positions.checked_mul(count * outputs)? > BOX {

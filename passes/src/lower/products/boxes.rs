@@ -6,18 +6,8 @@ use brolga_ir::index::Index;
 use super::epilogue::Span;
 use super::windows::{Chunks, Group, Window};
 use crate::lower::Lowering;
+use crate::lower::blocking::boxes::{FEWEST_ROWS, LEAST_WORK, MANY, MOST_WEIGHTS, ROWS};
 use crate::lower::regions::compose::Composer;
-
-/// Output positions, about, that a grid point computes: they share a panel of weights.
-pub(super) const ROWS: usize = 112;
-/// Positions that a panel of weights has to meet, at least, for grid points to be cut further.
-const FEWEST_ROWS: usize = 24;
-/// Multiply-adds that each of them keeps then.
-const LEAST_WORK: usize = 1 << 17;
-/// Weights for each activation up to which threads share a product by its rows.
-const MOST_WEIGHTS: usize = 4;
-/// Grid points that are shared evenly enough, whatever their number and that of threads.
-const MANY: usize = 16;
 
 /// One axis of positions: how it is windowed, and its strides in the source and in the result.
 #[derive(Clone)]

@@ -5,8 +5,6 @@
 //! channels, kernel position, channel in the block), without taps outside the image. Weights are read where they
 //! lie.
 
-use std::ops::RangeInclusive;
-
 use brolga_ir::index::Index;
 use brolga_ir::ops::{Conv, ConvForm};
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};
@@ -14,20 +12,13 @@ use brolga_ir::{NodeId, Type};
 
 use super::blocks::{Cut, blocks_of, channel_blocks};
 use super::boxes::{boxes, for_each_kind};
-use super::conv_weights::WRITTEN_OUT;
 use super::epilogue::{Epilogue, Patch, RESULT, Span};
 use super::windows::{Chunks, Group, Segment, Window};
+use crate::lower::blocking::channels_first::{COLUMNS, POSITIONS, ROWS};
+use crate::lower::blocking::code;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering, StridedAccess};
 use crate::schedule::{Algorithm, Schedule};
-
-/// Positions, about, that a grid point computes along all axes but the last: a row of the image, if that is neither very
-/// short nor long.
-const POSITIONS: RangeInclusive<usize> = 8..=64;
-/// Positions along the last axis that a tile has for columns: two vectors of f32.
-const COLUMNS: usize = 16;
-/// Output channels that a tile has for rows, at most: their weights stay in the first-level cache.
-const ROWS: usize = 48;
 
 /// Whether a convolution has this form: the channels first, and an extent of 1 along the last of several axes.
 pub(super) fn applies(conv: &Conv, x: &Type, w: &Type) -> bool {
@@ -36,7 +27,7 @@ pub(super) fn applies(conv: &Conv, x: &Type, w: &Type) -> bool {
         && conv.spatial() > 1
         && w.dims.last() == Some(&1)
         && axis(conv, conv.spatial() - 1, x, w, x.dims[x.rank() - 1]).is_identity()
-        && w.dims[2..].iter().product::<usize>() <= WRITTEN_OUT
+        && w.dims[2..].iter().product::<usize>() <= code::KERNEL
 }
 
 /// One spatial axis with so many outputs.

@@ -9,6 +9,7 @@ use brolga_ir::DType;
 use brolga_ir::index::Index;
 use brolga_ir::program::{Kernel, Panel, Tile, TileLoop};
 
+use crate::lower::blocking::strided;
 use crate::lower::kernel::KernelBuilder;
 use crate::schedule::Schedule;
 
@@ -43,17 +44,6 @@ pub(in crate::lower) struct Contraction {
     /// Blocks, where they are chosen.
     pub schedule: Schedule,
 }
-
-/// Rows of C in a block, columns, and steps of the innermost reduction: A's block stays in the second-level cache,
-/// one panel of B in the first.
-const BLOCK_M: usize = 96;
-const BLOCK_N: usize = 96;
-const BLOCK_K: usize = 256;
-/// Blocks that a product is cut into, so that threads can share it, as long as one keeps so many multiplications, and more
-/// than so many rows or columns.
-const BLOCKS: usize = 16;
-const LEAST_WORK: usize = 1 << 18;
-const SHORTEST: usize = 16;
 
 /// Merges neighbouring axes that are contiguous in every operand, and drops axes of extent 1.
 fn collapse(axes: &[Axis]) -> Vec<Axis> {
@@ -111,7 +101,7 @@ impl Contraction {
 
     fn k_blocks(&self) -> Vec<(usize, usize, usize)> {
         let innermost = collapse(&self.k).last().map_or(1, |axis| axis.extent);
-        let block = self.schedule.depth(BLOCK_K);
+        let block = self.schedule.depth(strided::DEPTH);
         if innermost > block + block / 2 && collapse(&self.k).len() == 1 {
             let mut cuts = vec![(0, block, innermost / block)];
             if !innermost.is_multiple_of(block) {
@@ -125,7 +115,8 @@ impl Contraction {
     /// About how many rows and columns a block has, where the innermost axes have so many: fewer than usual where
     /// there would be too few blocks for all threads.
     fn block_of(&self, extents: [usize; 2]) -> [usize; 2] {
-        let mut size = [self.schedule.rows(BLOCK_M), self.schedule.columns().unwrap_or(BLOCK_N)];
+        let mut size =
+            [self.schedule.rows(strided::ROWS), self.schedule.columns().unwrap_or(strided::COLUMNS)];
         if self.schedule.rows.is_some() || self.schedule.columns().is_some() {
             return size;
         }
@@ -142,7 +133,10 @@ impl Contraction {
                 * cuts.iter().map(|cuts| cuts.iter().map(|cut| cut.2).sum::<usize>()).product::<usize>();
             let lengths = [cuts[0][0].1, cuts[1][0].1];
             let longer = usize::from(lengths[1] >= lengths[0]);
-            if all >= BLOCKS || work / all.max(1) < 2 * LEAST_WORK || lengths[longer] <= SHORTEST {
+            if all >= strided::BLOCKS
+                || work / all.max(1) < 2 * strided::LEAST_WORK
+                || lengths[longer] <= strided::SHORTEST
+            {
                 return size;
             }
             size[longer] = lengths[longer] / 2;

@@ -10,11 +10,11 @@ use brolga_ir::program::Access;
 use brolga_ir::{GraphError, NodeId, Type};
 
 use super::channels_first;
-use super::conv_weights::WRITTEN_OUT;
 use super::epilogue::Epilogue;
 use super::image::Image;
 use super::packing::Weights;
 use super::windows::Window;
+use crate::lower::blocking::code;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::{Location, Lowering, StridedAccess};
 
@@ -119,7 +119,7 @@ impl Lowering<'_> {
         let (kernel, batch) = (&to.1.dims, types[0].dims[0]);
         let windows = windows(conv, conv.extents(types[0]), &kernel[2..], conv.extents(types[1]));
         let images = [Image::new(x, conv), Image::new(dy, conv)];
-        let few = kernel[2..].iter().product::<usize>() <= WRITTEN_OUT;
+        let few = kernel[2..].iter().product::<usize>() <= code::KERNEL;
         if conv.groups > 1 && kernel[1] == 1 && kernel[0] == conv.groups && few {
             return self.depthwise_weight_gradient(batch, &windows, images.each_ref(), to, id);
         }

@@ -23,22 +23,13 @@ use super::boxes::{boxes, for_each_kind};
 use super::image::Image;
 use super::taps::{TapAxis, close_taps, open_taps};
 use super::windows::{Chunks, Group, Segment, Window};
+use crate::lower::blocking::code;
+use crate::lower::blocking::plan::{CHAIN, PARTS, PIECES};
+use crate::lower::blocking::weights::DEPTH;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
 use crate::schedule::Algorithm;
-
-/// Positions, about, that a tile goes through: panels of both images stay in the cache for all its taps.
-const DEPTH: usize = 224;
-/// Elements of a chain, about, above which more parts are made.
-const CHAIN: usize = 4096;
-/// Pieces of work that there should be.
-const PIECES: usize = 16;
-/// Parts, at most.
-const PARTS: usize = 16;
-
-/// Kernel positions that have code of their own, at most; loops go over those of larger kernels.
-pub(super) const WRITTEN_OUT: usize = 512;
 
 /// Into how many parts the images are cut: the smallest divisor of the batch with enough pieces of work and short
 /// enough chains; if none is, the largest up to 16.
@@ -122,7 +113,7 @@ impl Lowering<'_> {
         let name = format!("{}:parts", self.graph.node(id).origin.path);
         let partial = self.arena(&name, Type::new(result.dtype, [parts, elements]));
         let last = windows.last().expect("a spatial axis");
-        let large = area > WRITTEN_OUT;
+        let large = area > code::KERNEL;
         let by_taps = !large && channels < last.kernel && last.spread == 1;
         // Elsewhere the boxes say in which order segments with the same tap come.
         let row_major = !by_taps && windows.iter().all(|window| window.spread == 1);

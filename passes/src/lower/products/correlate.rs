@@ -15,7 +15,7 @@ use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 use brolga_ir::{DType, NodeId, Type};
 
-use super::blocks::{Cut, PAIR, channel_blocks, column_blocks, steps};
+use super::blocks::{Cut, channel_blocks, column_blocks, steps};
 use super::borders::together;
 use super::boxes::{Positions, box_of, for_each_kind, merged, positions};
 use super::depthwise::is_short;
@@ -24,14 +24,10 @@ use super::image::Image;
 use super::packing::Weights;
 use super::taps::{TapAxis, Taps, close_taps, open_taps};
 use super::windows::{Chunks, Group, Segment, Window};
+use crate::lower::blocking::{direct, panels};
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
 use crate::schedule::{Algorithm, Outer, Schedule};
-
-/// Columns of a panel that has one row to meet.
-const WIDE: usize = 48;
-/// Positions of a kernel up to which a panel of [`PAIR`] columns finds room in the first-level cache.
-const MOST_TAPS: usize = 9;
 
 /// Whether windows have one position each, all inside, and leave others out.
 fn skips(windows: &[Window]) -> bool {
@@ -86,7 +82,7 @@ impl Correlation<'_> {
     fn sums_apart(&self, chunks: &[Chunks]) -> Option<usize> {
         let [axis] = self.axes.as_slice() else { return None };
         let steps: usize = channel_blocks(self.channels, 1, &self.schedule).iter().map(|cut| cut.2).sum();
-        let few_sets = axis.target % 1024 == 0;
+        let few_sets = axis.target % direct::FEW_SETS == 0;
         (axis.window.is_identity() && steps > 1 && few_sets).then_some(chunks[0].length)
     }
 }
@@ -114,9 +110,10 @@ impl Lowering<'_> {
         self.choose(Algorithm::Direct, id);
         if outputs > 0 && result.elements() == groups * outputs {
             // One position: only columns are left to hide the latency of its multiply-adds.
-            self.schedule.columns.get_or_insert(WIDE);
-        } else if outputs.is_multiple_of(PAIR) && taps.iter().product::<usize>() <= MOST_TAPS {
-            self.schedule.columns.get_or_insert(PAIR);
+            self.schedule.columns.get_or_insert(panels::SINGLE);
+        } else if outputs.is_multiple_of(panels::PAIR) && taps.iter().product::<usize>() <= panels::MOST_TAPS
+        {
+            self.schedule.columns.get_or_insert(panels::PAIR);
         }
         let packed = self.pack_weights(&weights, result.dtype, groups, (channels, outputs), &taps, id);
         let (mut source, mut windows) = (source, windows.to_vec());

@@ -15,40 +15,19 @@ use super::conv_weights::parts;
 use super::epilogue::Epilogue;
 use super::image::Image;
 use super::windows::{Chunks, Group, Segment, Window};
+use crate::lower::blocking::code;
+use crate::lower::blocking::depthwise::{LANES, MOST_PARTS, REGISTERS, ROWS};
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
-
-/// Output positions of a grid point.
-const ROWS: usize = 56;
-/// Into how many parts channels are cut, each of whole vectors of so many, where there are few boxes.
-const MOST_PARTS: usize = 8;
-const LANES: usize = 16;
-/// Taps of a gradient of weights that one kernel goes through, at most.
-const WRITTEN_TAPS: usize = 64;
-/// Vectors that are kept in registers: sums, a row of the image, and a weight.
-const REGISTERS: usize = 12;
-
-/// Taps of all positions that look different, from which on they are not written out any more: code would grow with the
-/// square of large kernels. Other convolutions in groups have the same sums, by tiles of one column.
-const MOST_TAPS: usize = 4096;
-/// The same of three axes, whose boxes are of many more kinds: 3 x 3 x 3 positions are written out.
-const MOST_OF_SOLIDS: usize = 512;
-/// Taps of one position of three axes, from which on they are not written out: several positions are, and where channels are few
-/// the lanes are rows, whose elements are loaded one by one.
-const MOST_OF_SOLID: usize = 64;
-/// Segments of an axis, for each phase of spread inputs and of all phases, from which on they are not written out either: each
-/// is a loop of its own, however few its taps are.
-const MOST_SEGMENTS: usize = 128;
-const MOST_OF_PHASES: usize = 256;
 
 /// Whether the taps may be written out.
 pub(super) fn is_short(windows: &[Window]) -> bool {
     // There are too many without looking.
     let is_long = |window: &Window| {
         let pieces = window.pieces();
-        pieces > MOST_OF_PHASES || pieces / window.phases() > MOST_SEGMENTS
+        pieces > code::DEPTHWISE_SEGMENTS_OF_PHASES || pieces / window.phases() > code::DEPTHWISE_SEGMENTS
     };
-    if windows.iter().any(|window| window.kernel > MOST_TAPS || is_long(window)) {
+    if windows.iter().any(|window| window.kernel > code::DEPTHWISE_TAPS || is_long(window)) {
         return false;
     }
     let taps = |window: &Window| {
@@ -56,10 +35,10 @@ pub(super) fn is_short(windows: &[Window]) -> bool {
         segments.iter().map(|segment| segment.taps.max(1)).fold(1, usize::saturating_add)
     };
     let area = windows.iter().map(|window| window.kernel).fold(1, usize::saturating_mul);
-    if windows.len() > 2 && area > MOST_OF_SOLID {
+    if windows.len() > 2 && area > code::DEPTHWISE_TAPS_OF_SOLID {
         return false;
     }
-    let most = if windows.len() > 2 { MOST_OF_SOLIDS } else { MOST_TAPS };
+    let most = if windows.len() > 2 { code::DEPTHWISE_TAPS_OF_SOLIDS } else { code::DEPTHWISE_TAPS };
     windows.iter().map(taps).fold(1, usize::saturating_mul) <= most
 }
 
@@ -147,7 +126,7 @@ impl Lowering<'_> {
         }
         let taps: Vec<(usize, Vec<usize>)> = taps.into_iter().enumerate().collect();
         // Each has code of its own, and tables on the stack.
-        for some in taps.chunks(WRITTEN_TAPS) {
+        for some in taps.chunks(code::DEPTHWISE_WEIGHTS) {
             let mut c = Composer::new(self.graph, "depthwise_weight_gradient");
             c.k.param(result.dtype, x.len, Access::Read);
             c.k.param(result.dtype, dy.len, Access::Read);

@@ -10,12 +10,10 @@ use super::epilogue::Epilogue;
 use super::image::Image;
 use super::packing::Weights;
 use super::windows::Window;
+use crate::lower::blocking::packed;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::{Location, Lowering, StridedAccess};
 use crate::schedule::Algorithm;
-
-/// Columns that awkward rows are told by: a vector of eight lanes in 32 bytes.
-const LANES: usize = 8;
 
 impl Lowering<'_> {
     pub(in crate::lower) fn dot(&mut self, id: NodeId, dot: &Dot) -> Result<(), GraphError> {
@@ -170,14 +168,18 @@ impl Lowering<'_> {
         let rows: usize = dense.extents.iter().product();
         let contiguous = dense.columns == 1 || dense.column.is_none_or(|axis| w.strides[axis] == 1);
         // Vectors lie across lines of the cache, or all rows fall into few of its sets.
-        let awkward = dense.columns > 2 * LANES
-            && (!dense.columns.is_multiple_of(LANES) || dense.columns.is_multiple_of(512));
+        let awkward = dense.columns > 2 * packed::LINE
+            && (!dense.columns.is_multiple_of(packed::LINE) || dense.columns.is_multiple_of(packed::SETS));
         // Few terms are added while large results wait for memory, which blocks where they lie write in longer pieces.
-        let least = if rows.saturating_mul(dense.columns) > 1 << 21 { 128 } else { 64 };
-        let pays = rows >= 32 && dense.depth >= least;
+        let least = if rows.saturating_mul(dense.columns) > packed::LARGE_RESULT {
+            packed::SOME_TERMS
+        } else {
+            packed::FEW_TERMS
+        };
+        let pays = rows >= packed::FEW_ROWS && dense.depth >= least;
         dense.strassen
             || self.is_fixed(w.location)
-            || (rows >= 512 && dense.depth >= 256)
+            || (rows >= packed::ROWS && dense.depth >= packed::DEPTH)
             || (pays && (awkward || dense.is_scattered(x.strides[dense.contract[0]])))
             || (!contiguous && rows >= dense.columns && dense.columns > 1)
     }
@@ -237,7 +239,7 @@ impl Dense {
     /// pay for copying them.
     fn is_scattered(&self, stride: i64) -> bool {
         let span = stride.unsigned_abs().saturating_mul(self.depth as u64);
-        stride % 256 == 0 && span >= 1 << 15 && self.columns >= 256
+        stride % packed::APART == 0 && span >= packed::SPAN && self.columns >= packed::COLUMNS
     }
 
     /// A `dot` that has this form.

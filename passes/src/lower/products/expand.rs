@@ -11,24 +11,17 @@ use brolga_ir::ops::{Conv, ConvForm, Op};
 use brolga_ir::program::{Access, Kernel, Panel, Tile, TileLoop};
 use brolga_ir::{DType, Graph, GraphError, NodeId, Type, Value};
 
-use super::blocks::{Cut, DEPTH, column_blocks};
+use super::blocks::{Cut, column_blocks};
 use super::boxes::{for_each_kind, positions};
 use super::depthwise::{Depthwise, is_short};
 use super::epilogue::{Epilogue, Patch, Span};
 use super::image::Image;
 use super::packing::Weights;
 use super::windows::{Chunks, Group, Window};
+use crate::lower::blocking::direct::DEPTH;
+use crate::lower::blocking::expansion::{BAND, MANY, PIECES, TWICE};
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
-
-/// Bytes of a band and of the rows that it is made from, about: a second-level cache. Half of it leads to more bands, and took
-/// 3 % more time.
-const BAND: usize = 512 << 10;
-/// Grid points that there should be, for the threads to share.
-const PIECES: usize = 12;
-/// Elements between the convolutions, for each term of a sum, from which on it pays: below, what is stored is in the
-/// cache when it is read.
-const MANY: usize = 1 << 14;
 
 /// Two convolutions that can be one kernel: the first, and the shapes of both.
 struct Pair<'g> {
@@ -97,7 +90,7 @@ impl<'g> Pair<'g> {
         let reach = (rows.kernel as i64 - 1) * rows.dilation + 1;
         let room = (most as i64 - reach).max(0) / rows.stride + 1;
         let twice = (reach - rows.stride).max(1) as usize;
-        (rows.output.div_ceil(room as usize).max(1), 1 + rows.input / (8 * twice))
+        (rows.output.div_ceil(room as usize).max(1), 1 + rows.input / (TWICE * twice))
     }
 
     /// The rows of the result in bands.

@@ -6,15 +6,9 @@ use brolga_ir::program::Access;
 use brolga_ir::{DType, NodeId, Type};
 
 use super::windows::Window;
+use crate::lower::blocking::code;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::{Location, Lowering, StridedAccess};
-
-/// Combinations of segments that are written out, at most: kernels of 16 x 16 with all of their borders have 961.
-const MOST_PIECES: usize = 1024;
-/// The same of one axis, for each phase of spread inputs: kernels of 128 with all of their borders have 255.
-const MOST_OF_AXIS: usize = 256;
-/// Segments of an axis that is tested.
-const TESTED_PIECES: usize = 5;
 
 /// x or y of a convolution in memory: strides of (batch, spatial axes), and of the channels.
 #[derive(Clone, Debug)]
@@ -94,16 +88,16 @@ impl Lowering<'_> {
         let (mut left, mut padded): (Vec<usize>, Vec<usize>) = ((0..windows.len()).collect(), Vec::new());
         let product = |pieces: &[usize]| pieces.iter().copied().fold(1, usize::saturating_mul);
         // Progress: an axis less is left.
-        let is_long = |pieces: usize, window: &Window| pieces / window.phases() > MOST_OF_AXIS;
+        let is_long = |pieces: usize, window: &Window| pieces / window.phases() > code::SEGMENTS_OF_AXIS;
         while let Some(at) = (0..left.len()).max_by_key(|&at| pieces[left[at]])
-            && (product(&pieces) > MOST_PIECES || is_long(pieces[left[at]], &windows[left[at]]))
+            && (product(&pieces) > code::SEGMENTS || is_long(pieces[left[at]], &windows[left[at]]))
         {
             let axis = left.swap_remove(at);
             if windows[axis].takes_padding() {
                 pieces[axis] = 1;
                 padded.push(axis);
             } else {
-                pieces[axis] = TESTED_PIECES;
+                pieces[axis] = code::TESTED_SEGMENTS;
                 windows[axis].tested = true;
             }
         }

@@ -6,11 +6,9 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
 use super::blocks::{channel_blocks, column_blocks};
+use crate::lower::blocking::panels::PACKED_ROWS;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::{Location, Lowering, StridedAccess};
-
-/// Rows of weights that are packed together.
-const FEW_ROWS: usize = 32;
 
 /// Weights as `[output, input, kernel axes…]` of one group, and the distance of groups.
 pub(in crate::lower) struct Weights {
@@ -95,8 +93,11 @@ impl Lowering<'_> {
             for (channel, inner, blocks) in channel_blocks(channels, area, &self.schedule) {
                 let group = Index::var(k.open_for(groups));
                 // Rows of weights that reach across blocks are read a few at a time: a page each.
-                let few =
-                    if weights.output == 1 && inner.is_multiple_of(FEW_ROWS) { FEW_ROWS } else { inner };
+                let few = if weights.output == 1 && inner.is_multiple_of(PACKED_ROWS) {
+                    PACKED_ROWS
+                } else {
+                    inner
+                };
                 let outer = Index::var(k.open_for(blocks));
                 let part = Index::var(k.open_for(inner / few));
                 let block = Index::var(k.open_for(count));

@@ -23,19 +23,18 @@ use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
-use super::blocks::{Cut, PAIR, blocks_of, column_blocks, steps};
+use super::blocks::{Cut, blocks_of, column_blocks, steps};
 use super::boxes::for_each_kind;
 use super::epilogue::{Epilogue, Patch, Span, store_sums, sum_of};
 use super::packing::Weights;
 use super::windows::Window;
+use crate::lower::blocking::panels::PAIR;
+use crate::lower::blocking::strassen::DEPTH;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering, StridedAccess};
 use crate::schedule::{Algorithm, Outer};
 
-/// Terms that are added in one step: few rows meet a panel, so that it may be larger than the first-level cache, and sums
-/// go to memory less often.
-const DEPTH: usize = 512;
 /// Sums of A, and right operands.
 const SUMS: usize = 4;
 const PANELS: usize = 7;

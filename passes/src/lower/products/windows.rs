@@ -11,8 +11,7 @@
 use brolga_ir::index::{Atom, Index, Range};
 use brolga_ir::ops::Conv;
 
-/// Segments that are counted, at most.
-const COUNTED: usize = 1 << 14;
+use crate::lower::blocking::code::COUNTED_SEGMENTS;
 
 /// One spatial axis of a convolution.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -164,7 +163,7 @@ impl Window {
         let borders = self.output - (end - first) as usize;
         let most =
             phases.saturating_mul(taps.saturating_mul(2).min(borders.div_ceil(phases)).saturating_add(1));
-        if most <= COUNTED { self.segments(0, self.output as i64).len() } else { most }
+        if most <= COUNTED_SEGMENTS { self.segments(0, self.output as i64).len() } else { most }
     }
 
     /// How many inputs there are with zeros around them, if every output is to see all kernel positions.

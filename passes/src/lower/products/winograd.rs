@@ -27,36 +27,21 @@ use brolga_ir::program::{Access, Panel, Tile, TileLoop, ValueId};
 use brolga_ir::{NodeId, Type};
 
 use self::lanes::Lane;
-use self::transform::{Filter, LANES, Side, Target, Tiling, apart};
+use self::transform::{Filter, Side, Target, Tiling, apart};
 use super::blocks::{Cut, blocks_of, column_blocks};
 use super::boxes::{boxes, for_each_kind};
 use super::epilogue::{Epilogue, RESULT};
 use super::image::Image;
 use super::packing::Weights;
 use super::windows::{Group, Window};
+use crate::lower::blocking::winograd::{
+    DEPTH, EVEN_BOXES, FEWEST_BLOCKS, FEWEST_BOXES, FEWEST_TILES, FEWEST_TILES_OF_MANY_WEIGHTS, LANES,
+    MANY_WEIGHTS, MOST_BOXES, TILES,
+};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
 use crate::schedule::{Algorithm, Outer, Schedule};
-
-/// Tiles of a box, about.
-const TILES: usize = 48;
-/// Input channels of a step of the matrix products: a panel of weights of 16 KiB, which leaves room in the first-level
-/// cache for the rows of a block.
-const DEPTH: usize = 256;
-/// Tiles of a box where there would be few: as many as fill the chains of multiply-adds; or, where the weights find no room
-/// in a second-level cache, as many as leave time to fetch them, since every box reads all of them.
-const FEWEST_TILES: usize = 14;
-const FEWEST_TILES_OF_MANY_WEIGHTS: usize = 32;
-/// Bytes of transformed weights from which on they are many.
-const MANY_WEIGHTS: usize = 1 << 20;
-/// Boxes from which on they are shared among threads, and from which on evenly.
-const FEWEST_BOXES: usize = 4;
-const EVEN_BOXES: usize = 8;
-/// Boxes up to which columns may be shared instead: the transformed input of all is in memory then.
-const MOST_BOXES: usize = 32;
-/// Blocks of output channels from which on each is computed where its weights are transformed.
-const FEWEST_BLOCKS: usize = 5;
 
 /// What the kernels of one convolution have in common.
 struct Plan<'a> {

@@ -17,14 +17,7 @@ use brolga_ir::scalar::ScalarOp;
 use rustc_hash::FxHashMap;
 
 use super::compose::Composer;
-
-/// Positions that one iteration writes, at most.
-const MOST_PHASES: usize = 16;
-/// Statements of one iteration, at most, and of all that is written.
-const MOST_IN_ITERATION: usize = 384;
-const MOST_STATEMENTS: usize = 2048;
-/// Answers that are looked at along an axis, at most.
-const MOST_ANSWERS: usize = 1 << 20;
+use crate::lower::blocking::code;
 
 /// The positions `start .. start + count · period` of an axis, `period` of them in each iteration.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -105,7 +98,7 @@ impl<'a> Composer<'a> {
         }
         let questions = self.questions(dims, body);
         // Large windows are not written out, wherever their answers change.
-        if questions.statements > MOST_IN_ITERATION {
+        if questions.statements > code::IN_ITERATION {
             return None;
         }
         let whole = |&extent: &usize| vec![Piece { start: 0, count: extent, period: 1 }];
@@ -123,9 +116,9 @@ impl<'a> Composer<'a> {
         let phases = |axis: &Vec<Piece>| axis.iter().map(|piece| piece.period).max().unwrap_or(1);
         let most: usize = pieces.iter().map(phases).product();
         let cut = pieces.iter().any(|axis| axis.len() > 1 || axis[0].period > 1);
-        let fits = most <= MOST_PHASES
-            && most.saturating_mul(questions.statements) <= MOST_IN_ITERATION
-            && copies.saturating_mul(questions.statements) <= MOST_STATEMENTS;
+        let fits = most <= code::PHASES
+            && most.saturating_mul(questions.statements) <= code::IN_ITERATION
+            && copies.saturating_mul(questions.statements) <= code::STATEMENTS;
         (cut && fits).then_some(pieces)
     }
 
@@ -192,7 +185,7 @@ impl Questions {
             if self.is_about(inner, var) && !inner.is_nonlinear_in(var) {
                 let own = d / gcd(inner.coefficient(var).abs(), *d);
                 period = period / gcd(period, own) * own;
-                if period > MOST_PHASES as i64 {
+                if period > code::PHASES as i64 {
                     return None;
                 }
             }
@@ -226,7 +219,7 @@ impl Questions {
         let moves =
             |asked: &Asked<'_>| asked.guard.iter().all(|(index, _)| asked.moves_evenly(index, period));
         let turns: Vec<usize> = if asked.iter().all(moves)
-            && combinations.saturating_mul(period) <= MOST_ANSWERS
+            && combinations.saturating_mul(period) <= code::ANSWERS
         {
             let mut turns: Vec<usize> = asked.iter().flat_map(|asked| asked.turns(period, periods)).collect();
             turns.push(0);
@@ -234,7 +227,7 @@ impl Questions {
             turns.dedup();
             turns.retain(|&turn| turn < periods);
             turns
-        } else if combinations.checked_mul(extent)? <= MOST_ANSWERS {
+        } else if combinations.checked_mul(extent)? <= code::ANSWERS {
             (0..periods).collect()
         } else {
             return None;

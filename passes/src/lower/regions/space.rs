@@ -2,13 +2,9 @@
 
 use brolga_ir::index::Index;
 
-use super::sums::{BLOCK, FEW};
+use crate::lower::blocking::plan::BLOCK;
+use crate::lower::blocking::reductions::{COLUMNS, FEW, MANY_COLUMNS};
 use crate::lower::kernel::KernelBuilder;
-
-/// Columns that are computed together, at most: where there are few, so that threads can share them, and where there are
-/// many.
-const COLUMNS: [usize; 2] = [32, 64];
-const MANY_COLUMNS: usize = 256;
 
 /// The space of a reduction: which axes are reduced, and how the others are computed.
 pub(in crate::lower) struct Space {

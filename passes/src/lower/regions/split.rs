@@ -11,14 +11,9 @@ use brolga_ir::{Graph, GraphError, NodeId, Type, Value};
 use super::compose::{Composer, Reduction};
 use super::region::reduction;
 use super::space::Space;
-use super::sums::BLOCK;
+use crate::lower::blocking::plan::BLOCK;
+use crate::lower::blocking::reductions::{LARGE, LARGE_ROWS, MANY_POINTS};
 use crate::lower::{Location, Lowering};
-
-/// Points of the loops around from which on their own number is parallel enough.
-const MANY_POINTS: usize = 4;
-/// Elements from which on it pays, along columns and along rows.
-const LARGE: usize = 1 << 15;
-const LARGE_ROWS: usize = 1 << 17;
 
 /// Whether a region is to be split.
 pub(in crate::lower) fn is_split(body: &Graph) -> bool {

@@ -21,14 +21,9 @@ use brolga_ir::scalar::{Scalar, ScalarOp};
 
 use super::compose::{Composer, Reduction};
 use super::space::Space;
+use crate::lower::blocking::plan::{BLOCK, LANES};
+use crate::lower::blocking::reductions::FEW;
 use crate::lower::kernel::KernelBuilder;
-
-/// Lanes of a block.
-pub const LANES: usize = 32;
-/// Elements of a block: 32 for each lane, so that the error of equal values stays below 16 rounding errors.
-pub const BLOCK: usize = 1024;
-/// Elements whose sums are written out, where they are columns.
-pub(super) const FEW: usize = 8;
 
 /// The result of a reduction along columns: memory that holds it for the columns from `first` on.
 #[derive(Clone)]

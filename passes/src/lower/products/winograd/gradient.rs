@@ -20,32 +20,23 @@ use super::super::boxes::for_each_kind;
 use super::super::image::Image;
 use super::super::windows::{Segment, Window, balanced};
 use super::lanes::Lane;
-use super::transform::{Filter, LANES, Params, Side, Target, Tiling, apart};
+use super::transform::{Filter, Params, Side, Target, Tiling, apart};
+use crate::lower::blocking::winograd::LANES;
+use crate::lower::blocking::winograd_weights::{DEPTH, FEWEST_BLOCKS, ROWS, SCRATCH, TILES};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{DEEPEST, Location, Lowering};
 use crate::schedule::Algorithm;
-
-/// Elements of both transformed images, about, above which they are taken in pieces.
-const SCRATCH: usize = 1 << 20;
-/// Input channels of a block of the products: its rows.
-const ROWS: usize = 64;
-/// Tiles of a step of the products: panels of 24 and 6 KiB.
-const DEPTH: usize = 96;
-/// Tiles that are transformed by one point of a grid, about.
-const TILES: usize = 48;
-/// Blocks of output channels from which on each is finished by the point of the grid that sums it.
-const FEWEST_BLOCKS: usize = 4;
 
 /// Input channels in blocks.
 fn row_blocks(channels: usize, chosen: Option<usize>) -> Vec<Cut> {
     if let Some(rows) = chosen {
         return blocks_of(channels, rows);
     }
-    let even = [ROWS, 48, 32].into_iter().find(|&rows| channels.is_multiple_of(rows));
+    let even = ROWS.into_iter().find(|&rows| channels.is_multiple_of(rows));
     match even {
         Some(rows) => vec![(0, rows, channels / rows)],
-        None => blocks_of(channels, ROWS),
+        None => blocks_of(channels, ROWS[0]),
     }
 }
 
@@ -120,7 +111,7 @@ impl Lowering<'_> {
             across,
             channels,
             outputs,
-            rows: row_blocks(channels, self.schedule.rows.map(|_| self.schedule.rows(ROWS))),
+            rows: row_blocks(channels, self.schedule.rows.map(|_| self.schedule.rows(ROWS[0]))),
             columns: column_blocks(outputs, self.schedule.columns()),
             depth: self.schedule.depth(DEPTH),
         };

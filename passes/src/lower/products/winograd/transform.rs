@@ -11,10 +11,8 @@ use brolga_ir::program::ValueId;
 use super::super::image::Image;
 use super::super::windows::{Chunks, Group};
 use super::lanes::Lane;
+use crate::lower::blocking::winograd::LANES;
 use crate::lower::regions::compose::Composer;
-
-/// Channels that are transformed together.
-pub(super) const LANES: usize = 16;
 
 /// The distance of the positions of a tile whose matrices have that many elements: an odd number of cache lines, so that
 /// the positions of one tile do not all fall into the same set of the cache.
