@@ -15,7 +15,7 @@ use crate::common::compiled::compile_emulated;
 use crate::common::layers::LAYERS;
 use std::sync::Arc;
 
-use brolga::ir::{Graph, Op};
+use brolga::ir::{Graph, Op, choice};
 use brolga::passes::Algorithms;
 use brolga::runtime::{DType, Executable, Instance};
 use brolga::{CompileOptions, Model, Settings, State, TargetCpu, Tensor, Threads};
@@ -475,8 +475,10 @@ fn any_number_of_threads_and_every_target() {
 fn algorithms(graph: &Graph, found: &mut Vec<(usize, bool)>) {
     for id in graph.order() {
         match &graph.node(id).op {
-            Op::Conv(conv) => found.push((conv.winograd, false)),
-            Op::Dot(dot) => found.push((0, dot.strassen)),
+            Op::Conv(_) | Op::Dot(_) => {
+                let algorithm = graph.choice(id).algorithm;
+                found.push((algorithm.winograd().unwrap_or(0), algorithm == choice::Algorithm::Strassen));
+            }
             Op::Fused(fused) => algorithms(&fused.body, found),
             _ => {}
         }

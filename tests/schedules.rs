@@ -6,6 +6,7 @@ use crate::common::lcg::Lcg;
 use std::collections::{BTreeSet, HashMap};
 
 use brolga_codegen::TargetCpu;
+use brolga_ir::choice::{self, Choice};
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{Conv, ConvForm, Dot, Role};
 use brolga_ir::program::interpret::Interpreter;
@@ -32,6 +33,13 @@ fn single(op: impl Into<brolga_ir::Op>, x: &[usize], w: &[usize], fixed: bool) -
     let node = graph.add(op, &[x, w], &Origin::default()).expect("a node");
     let result = graph.result(node);
     graph.add_output("y", Role::Data, result);
+    graph
+}
+
+/// The same, run as it is chosen.
+fn chosen(mut graph: Graph, choice: impl Into<Choice>) -> Graph {
+    let node = graph.outputs()[0].value.node;
+    graph.set_choice(node, choice);
     graph
 }
 
@@ -246,13 +254,13 @@ fn direct_convolutions() {
 #[test]
 fn images_without_positions() {
     let case = Case { conv: conv(1, 1), batch: 0, channels: 4, outputs: 20, image: [8, 8], kernel: [3, 3] };
-    for winograd in [0, 4] {
-        let case = Case { conv: Conv { winograd, ..conv(1, 1) }, ..case };
+    for form in ["forward", "input", "weights"] {
+        let graph = case.graph(form, true);
+        check("an empty batch", &graph, Precision::F32);
         // The pass does not choose Winograd's algorithm for a gradient of nothing.
-        let forms =
-            ["forward", "input", "weights"].into_iter().filter(|form| winograd == 0 || *form != "weights");
-        for form in forms {
-            check("an empty batch", &case.graph(form, true), Precision::F32);
+        if form != "weights" {
+            let graph = chosen(graph, choice::Algorithm::Winograd(4));
+            check("an empty batch", &graph, Precision::F32);
         }
     }
 }
@@ -283,26 +291,28 @@ fn winograd_convolutions() {
     for (tile, batch, channels, outputs, image) in
         [(2, 1, 5, 18, [7, 9]), (2, 2, 140, 33, [6, 6]), (4, 1, 70, 40, [13, 10]), (4, 5, 16, 16, [21, 24])]
     {
-        let conv = Conv { winograd: tile, ..conv(1, 1) };
-        let case = Case { conv, batch, channels, outputs, image, kernel: [3, 3] };
+        let algorithm = choice::Algorithm::Winograd(tile);
+        let case = Case { conv: conv(1, 1), batch, channels, outputs, image, kernel: [3, 3] };
         for form in ["forward", "input", "weights"] {
-            different += check(&format!("tiles of {tile}, {form}"), &case.graph(form, true), Precision::F32);
+            let graph = chosen(case.graph(form, true), algorithm);
+            different += check(&format!("tiles of {tile}, {form}"), &graph, Precision::F32);
         }
-        let graph = with_epilogue(case.graph("forward", false));
+        let graph = with_epilogue(chosen(case.graph("forward", false), algorithm));
         different += check(&format!("tiles of {tile}, epilogue"), &graph, Precision::F32);
     }
     for (kernel, tile) in [(5, 2), (4, 3)] {
-        let conv = Conv { winograd: tile, ..conv(1, 1) };
         let kernel = [kernel; 2];
-        let case = Case { conv, batch: 2, channels: 36, outputs: 50, image: [11, 14], kernel };
+        let case = Case { conv: conv(1, 1), batch: 2, channels: 36, outputs: 50, image: [11, 14], kernel };
         for form in ["forward", "input", "weights"] {
-            different += check(&format!("{kernel:?}, {form}"), &case.graph(form, false), Precision::F32);
+            let graph = chosen(case.graph(form, false), choice::Algorithm::Winograd(tile));
+            different += check(&format!("{kernel:?}, {form}"), &graph, Precision::F32);
         }
     }
     // Enough blocks of output channels for their weights to be transformed where they are used.
-    let conv = Conv { winograd: 4, ..conv(1, 1) };
-    let case = Case { conv, batch: 1, channels: 40, outputs: 160, image: [6, 6], kernel: [3, 3] };
-    different += check("many blocks", &case.graph("forward", false), Precision::F32);
+    let (conv, image) = (conv(1, 1), [6, 6]);
+    let case = Case { conv, batch: 1, channels: 40, outputs: 160, image, kernel: [3, 3] };
+    let graph = chosen(case.graph("forward", false), choice::Algorithm::Winograd(4));
+    different += check("many blocks", &graph, Precision::F32);
     assert!(different > 100, "{different}");
 }
 
@@ -342,8 +352,8 @@ fn products() {
             }
         }
     }
-    let strassen = Dot { strassen: true, ..dot(0, 1, 0) };
-    let graph = single(strassen, &[150, 300], &[300, 76], true);
+    let graph = single(dot(0, 1, 0), &[150, 300], &[300, 76], true);
+    let graph = chosen(graph, choice::Algorithm::Strassen);
     different += check("halves", &graph, Precision::F32);
     different += check("halves", &with_epilogue(graph), Precision::F32);
     let batched = single(dot(1, 1, 0), &[3, 50, 70], &[3, 70, 36], false);
@@ -354,8 +364,11 @@ fn products() {
 /// One thread gets other boxes than several, whose shares are to be even and of whole rows, and the same bits.
 #[test]
 fn programs_for_one_thread() {
-    let product = |strassen: bool| Dot { strassen, ..Dot::new([vec![], vec![]], [vec![1], vec![0]]) };
-    let [rows, terms, columns] = [98, 96, 96];
+    let product = |times: usize| {
+        let [rows, terms, columns] = [98, 96, 96].map(|size| size * times);
+        let dot = Dot::new([vec![], vec![]], [vec![1], vec![0]]);
+        single(dot, &[rows, terms], &[terms, columns], true)
+    };
     let case = |conv: Conv, channels: usize, outputs: usize, kernel: usize| Case {
         conv,
         batch: 1,
@@ -366,8 +379,8 @@ fn programs_for_one_thread() {
     };
     let depthwise = Conv { groups: 96, ..conv(1, 1) };
     let graphs = [
-        ("strassen", single(product(true), &[2 * rows, 2 * terms], &[2 * terms, 2 * columns], true)),
-        ("product", single(product(false), &[rows, terms], &[terms, columns], true)),
+        ("strassen", chosen(product(2), choice::Algorithm::Strassen)),
+        ("product", product(1)),
         ("1 x 1", case(conv(1, 0), 160, 32, 1).graph("forward", true)),
         ("3 x 3", case(conv(1, 1), 64, 32, 3).graph("forward", true)),
         ("depthwise", case(depthwise, 96, 96, 3).graph("forward", true)),
@@ -407,8 +420,10 @@ fn keys_are_stable_and_tell_products_apart() {
         count += 1;
     };
     for form in ["forward", "input", "weights"] {
-        for winograd in [0, 2, 4] {
-            add(case(Conv { winograd, ..conv(1, 1) }).graph(form, true), Precision::F32);
+        add(case(conv(1, 1)).graph(form, true), Precision::F32);
+        for tile in [2, 4] {
+            let graph = case(conv(1, 1)).graph(form, true);
+            add(chosen(graph, choice::Algorithm::Winograd(tile)), Precision::F32);
         }
         add(case(conv(2, 1)).graph(form, true), Precision::F32);
         add(case(conv(1, 0)).graph(form, true), Precision::F32);

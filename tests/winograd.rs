@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use brolga_codegen::TargetCpu;
+use brolga_ir::choice::{Algorithm, takes_winograd};
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{Conv, ConvForm, Dot, Op, Role};
 use brolga_ir::scalar::Scalar;
@@ -52,12 +53,12 @@ fn normal(ty: &Type, scale: f64, salt: u64) -> Tensor {
     Tensor::generate(ty, |_| Scalar::from_f64(ty.dtype, scale * ((0..12).map(|_| unit()).sum::<f64>() - 6.0)))
 }
 
-/// The error of an operator on two tensors with those values.
-fn error(op: impl Into<Op>, operands: [Tensor; 2]) -> f64 {
+/// The error of an operator on two tensors with those values, by an algorithm.
+fn error(op: impl Into<Op>, algorithm: Algorithm, operands: [Tensor; 2]) -> f64 {
     let mut g = Graph::new("layer");
     let parameters = [("a", &operands[0]), ("b", &operands[1])];
     let parameters = parameters.map(|(name, tensor)| g.add_parameter(name, Role::Data, tensor.ty()));
-    let result = g.add(op, &parameters, &Origin::default()).expect("an operator");
+    let result = g.add_chosen(op, algorithm, &parameters, &Origin::default()).expect("an operator");
     let result = g.result(result);
     g.add_output("y", Role::Data, result);
     // The operator's own evaluation sums in f64.
@@ -87,18 +88,24 @@ fn errors_of_every_layer_are_within_the_bound() {
         for (weights, tile) in [(false, 4), (false, 6), (true, 4), (true, 6)] {
             let outputs = tile + 1 - kernel;
             let padding = vec![(kernel / 2, (kernel - 1) / 2); 2];
-            let conv = Conv { padding, channels_last: true, winograd: outputs, ..Conv::new(2) };
-            if !conv.takes_winograd(&[kernel; 2], outputs) {
+            let conv = Conv { padding, channels_last: true, ..Conv::new(2) };
+            if !takes_winograd(&conv, &[kernel; 2], outputs) {
                 row += " |";
                 continue;
             }
+            let algorithm = Algorithm::Winograd(outputs);
             let off = if weights {
                 let gradient = conv.with_form(ConvForm::WeightGradient { kernel: vec![kernel; 2] });
-                error(gradient, [normal(&shape(channels), 1.0, salt), normal(&shape(8), 1.0, salt + 1)])
+                let operands = [normal(&shape(channels), 1.0, salt), normal(&shape(8), 1.0, salt + 1)];
+                error(gradient, algorithm, operands)
             } else {
                 let w = Type::new(DType::F32, [8, channels, kernel, kernel]);
                 let he = (2.0 / (kernel * kernel * channels) as f64).sqrt();
-                error(conv.clone(), [normal(&shape(channels), 1.0, salt), normal(&w, he, salt + 2)])
+                error(
+                    conv.clone(),
+                    algorithm,
+                    [normal(&shape(channels), 1.0, salt), normal(&w, he, salt + 2)],
+                )
             };
             assert!(off <= BOUND, "{channels} channels, {extent} x {extent}, {conv:?}: {off:e}");
             write!(row, " {off:.1e} |").expect("a string");
@@ -127,9 +134,9 @@ fn errors_of_products_are_within_the_bound() {
     for (salt, (rows, terms, columns, networks)) in (1000..).step_by(2).zip(sizes) {
         let x = normal(&Type::new(DType::F32, [rows, terms]), 1.0, salt);
         let w = normal(&Type::new(DType::F32, [terms, columns]), (1.0 / terms as f64).sqrt(), salt + 1);
-        let off = [false, true].map(|strassen| {
-            let dot = Dot { strassen, ..Dot::new([vec![], vec![]], [vec![1], vec![0]]) };
-            error(dot, [x.clone(), w.clone()])
+        let off = [Algorithm::Direct, Algorithm::Strassen].map(|algorithm| {
+            let dot = Dot::new([vec![], vec![]], [vec![1], vec![0]]);
+            error(dot, algorithm, [x.clone(), w.clone()])
         });
         assert!(off[1] <= BOUND, "{rows} x {terms} x {columns}: {:e}", off[1]);
         writeln!(table, "| {rows} | {terms} | {columns} | {networks} | {:.1e} | {:.1e} |", off[0], off[1])

@@ -1,5 +1,6 @@
 //! Builds nodes: one method for each operator, and the few compositions that every rule and layer needs.
 
+use crate::choice::Choice;
 use crate::graph::{Graph, GraphError, Origin, Value};
 use crate::ops::{
     Broadcast, Concat, Constant, Conv, Cumulative, Differentiate, Distribution, Dot, Gather, GatherAlong,
@@ -40,6 +41,12 @@ impl<'a> Builder<'a> {
     /// A node; its first result.
     pub fn add_node(&mut self, op: impl Into<Op>, operands: &[Value]) -> Built {
         let node = self.graph.add(op, operands, &self.origin)?;
+        Ok(self.graph.result(node))
+    }
+
+    /// A node that is run as it is chosen; its first result.
+    pub fn add_chosen(&mut self, op: impl Into<Op>, choice: impl Into<Choice>, operands: &[Value]) -> Built {
+        let node = self.graph.add_chosen(op, choice, operands, &self.origin)?;
         Ok(self.graph.result(node))
     }
 

@@ -1,10 +1,11 @@
 //! The dataflow graph: nodes in SSA form over tensors.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use crate::choice::Choice;
 use crate::nodes::Nodes;
 use crate::ops::{Op, Parameter, Role};
 use crate::types::Type;
@@ -85,6 +86,8 @@ pub struct Graph {
     nodes: Nodes,
     parameters: Vec<NodeId>,
     outputs: Vec<Output>,
+    /// How nodes are run, where that is not the default.
+    choices: BTreeMap<NodeId, Choice>,
 }
 
 /// Why a node cannot be added or changed.
@@ -114,9 +117,9 @@ impl Graph {
         Graph { name: name.to_owned(), ..Graph::default() }
     }
 
-    /// The operator of a node with its attributes, as the text form has them: `conv {stride: [1, 1]}`.
+    /// The operator of a node with its attributes and its choice, as the text form has them: `conv {stride: [1, 1]}`.
     pub fn describe(&self, id: NodeId) -> String {
-        crate::text::Described(&self.node(id).op).to_string()
+        crate::text::Described { graph: self, id }.to_string()
     }
 
     /// Adds a parameter behind those there are.
@@ -135,21 +138,56 @@ impl Graph {
         operands: &[Value],
         origin: &Origin,
     ) -> Result<NodeId, GraphError> {
-        self.add_op(op.into(), operands, origin)
+        self.add_op(op.into(), Choice::default(), operands, origin)
     }
 
-    /// [`Graph::add`] itself, once for all operators.
-    fn add_op(&mut self, op: Op, operands: &[Value], origin: &Origin) -> Result<NodeId, GraphError> {
-        let types: Vec<&Type> = operands.iter().map(|&v| self.ty(v)).collect();
-        let inferred = op.get().infer(&types).and_then(|types| {
+    /// Adds a node that is run as it is chosen.
+    pub fn add_chosen(
+        &mut self,
+        op: impl Into<Op>,
+        choice: impl Into<Choice>,
+        operands: &[Value],
+        origin: &Origin,
+    ) -> Result<NodeId, GraphError> {
+        self.add_op(op.into(), choice.into(), operands, origin)
+    }
+
+    /// [`Graph::add_chosen`] itself, once for all operators.
+    fn add_op(
+        &mut self,
+        op: Op,
+        choice: Choice,
+        operands: &[Value],
+        origin: &Origin,
+    ) -> Result<NodeId, GraphError> {
+        let operand_types: Vec<&Type> = operands.iter().map(|&v| self.ty(v)).collect();
+        let inferred = op.get().infer(&operand_types).and_then(|types| {
             types.iter().try_for_each(Type::check_size)?;
+            choice.check(&op, &operand_types, &types)?;
             Ok(types)
         });
         let types = inferred.map_err(|message| GraphError {
             path: origin.path.to_string(),
             message: format!("{}: {message}", op.get().name()),
         })?;
-        Ok(self.nodes.add(Node { op, operands: operands.to_vec(), types, origin: origin.clone() }))
+        let id = self.nodes.add(Node { op, operands: operands.to_vec(), types, origin: origin.clone() });
+        self.set_choice(id, choice);
+        Ok(id)
+    }
+
+    /// How a node is run.
+    pub fn choice(&self, id: NodeId) -> Choice {
+        self.choices.get(&id).copied().unwrap_or_default()
+    }
+
+    /// Chooses how a node is run.
+    pub fn set_choice(&mut self, id: NodeId, choice: impl Into<Choice>) {
+        let choice = choice.into();
+        if choice == Choice::default() {
+            self.choices.remove(&id);
+        } else {
+            self.choices.insert(id, choice);
+        }
     }
 
     /// Adds an output behind those there are.
@@ -295,6 +333,8 @@ impl Graph {
     /// Removes a node without users.
     pub fn remove(&mut self, id: NodeId) {
         assert!(!self.is_used(id), "a node with users is removed");
+        // Its number is given again.
+        self.choices.remove(&id);
         self.nodes.remove(id);
     }
 
@@ -391,7 +431,7 @@ impl Graph {
                     });
                 }
                 let operands: Vec<Value> = node.operands.iter().map(|operand| map[operand]).collect();
-                let copy = self.add(node.op.clone(), &operands, &node.origin)?;
+                let copy = self.add_chosen(node.op.clone(), source.choice(id), &operands, &node.origin)?;
                 for (value, copy) in source.results(id).into_iter().zip(self.results(copy)) {
                     map.entry(value).or_insert(copy);
                 }
@@ -420,8 +460,10 @@ impl PartialEq for Graph {
         let (na, nb) = (number(&a), number(&b));
         let same = |x: Value, y: Value| na[x.node.index()] == nb[y.node.index()] && x.index == y.index;
         a.iter().zip(&b).all(|(&x, &y)| {
+            let chosen = self.choice(x) == other.choice(y);
             let (x, y) = (self.node(x), other.node(y));
-            x.op == y.op
+            chosen
+                && x.op == y.op
                 && x.types == y.types
                 && x.operands.len() == y.operands.len()
                 && x.operands.iter().zip(&y.operands).all(|(&x, &y)| same(x, y))

@@ -9,6 +9,7 @@
 
 pub mod attribute;
 pub mod builder;
+pub mod choice;
 pub mod definition;
 #[cfg(any(test, feature = "generate"))]
 pub mod generate;
@@ -32,6 +33,7 @@ pub mod verify;
 pub mod vjp;
 
 pub use builder::Builder;
+pub use choice::Choice;
 pub use graph::{Graph, GraphError, Node, NodeId, Origin, Output, Value};
 pub use ops::Op;
 pub use size::Size;

@@ -1,6 +1,7 @@
 //! The tests of `ir`: one binary, one module a subject.
 
 mod bf16;
+mod choices;
 mod common;
 mod definitions;
 mod evaluate;

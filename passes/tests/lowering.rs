@@ -4,6 +4,7 @@ mod convolutions;
 
 use std::collections::HashMap;
 
+use brolga_ir::choice::Algorithm;
 use brolga_ir::graph::Origin;
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{
@@ -218,21 +219,20 @@ fn products_of_all_orientations() {
 /// transposed operand on either side, with values behind the product in its registers and beside them.
 #[test]
 fn products_of_halves() {
-    let strassen = |contract: [usize; 2]| Dot {
-        strassen: true,
-        ..Dot::new([vec![], vec![]], contract.map(|axis| vec![axis]))
-    };
+    let dot = |contract: [usize; 2]| Dot::new([vec![], vec![]], contract.map(|axis| vec![axis]));
     for (m, k, n) in [(2, 2, 2), (6, 10, 14), (2, 1200, 34), (130, 38, 72), (230, 4, 6)] {
         for (left, right) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let a = if left == 0 { [k, m] } else { [m, k] };
             let b = if right == 0 { [k, n] } else { [n, k] };
-            let g = graph(&[&a, &b], |b, x| Ok(vec![b.add_node(strassen([left, right]), x)?]));
+            let g = graph(&[&a, &b], |b, x| {
+                Ok(vec![b.add_chosen(dot([left, right]), Algorithm::Strassen, x)?])
+            });
             check(&g, 2e-5);
         }
     }
     let g = graph(&[&[3, 7, 6, 10], &[10, 14], &[14]], |b, x| {
         let rows = b.slice(x[0], &[0, 1, 1, 0], &[3, 7, 5, 10], &[1, 1, 1, 1])?;
-        let product = b.add_node(strassen([3, 0]), &[rows, x[1]])?;
+        let product = b.add_chosen(dot([3, 0]), Algorithm::Strassen, &[rows, x[1]])?;
         let bias = b.broadcast(x[2], &[3, 6, 4, 14], &[3])?;
         let sum = b.add(product, bias)?;
         let root = b.function(Function::Tanh, sum)?;

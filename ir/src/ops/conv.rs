@@ -32,9 +32,6 @@ pub struct Conv {
     pub rhs_dilation: Vec<usize>,
     /// Whether x and y have their channels last, `[N, …, C]`, instead of `[N, C, …]`.
     pub channels_last: bool,
-    /// The algorithm that the numeric plan prescribes: 0 for sums of products, else Winograd's with tiles of so many
-    /// outputs along either axis ([`Conv::takes_winograd`]). It changes rounding, not what is computed.
-    pub winograd: usize,
 }
 
 /// Which tensor of a convolution is computed, from which.
@@ -65,24 +62,7 @@ impl Conv {
             lhs_dilation: vec![1; spatial],
             rhs_dilation: vec![1; spatial],
             channels_last: false,
-            winograd: 0,
         }
-    }
-
-    /// Whether Winograd's algorithm applies to kernels of these extents, with tiles of so many outputs (at least 2)
-    /// along either axis: square kernels, one step at a time, not in groups, and tiles of 4 or 6 inputs.
-    pub fn takes_winograd(&self, kernel: &[usize], outputs: usize) -> bool {
-        let ones = |list: &[usize]| list.iter().all(|&n| n == 1);
-        let &[rows, columns] = kernel else { return false };
-        rows == columns
-            && (2..=5).contains(&rows)
-            && outputs >= 2
-            && [4, 6].contains(&(outputs + rows - 1))
-            && self.groups == 1
-            && ones(&self.stride)
-            && ones(&self.lhs_dilation)
-            && ones(&self.rhs_dilation)
-            && self.padding.iter().all(|&(low, high)| low < rows && high < rows)
     }
 
     /// Whether kernels of these extents have one position and see every position alone: a product of rows with a matrix.
@@ -147,7 +127,6 @@ impl Conv {
             lhs_dilation: attributes.sizes_or("lhs_dilation", vec![1; spatial])?,
             rhs_dilation: attributes.sizes_or("rhs_dilation", vec![1; spatial])?,
             channels_last: attributes.flag("channels_last", false)?,
-            winograd: attributes.size_or("winograd", 0)?,
             stride,
         })
     }
@@ -267,18 +246,6 @@ impl Conv {
         expect_small("padding", &padding)
     }
 
-    fn expect_winograd(&self, kernel: &[usize]) -> Result<(), String> {
-        if self.winograd == 0 || self.takes_winograd(kernel, self.winograd) {
-            return Ok(());
-        }
-        Err(format!(
-            "`winograd` needs a square kernel of 2 to 5, tiles of 4 or 6 inputs (a kernel of 3: 2 or 4 outputs), \
-             padding less than the kernel, and no stride, dilation and groups; found {} outputs and a kernel of \
-             {kernel:?}",
-            self.winograd
-        ))
-    }
-
     /// Channels of one group.
     fn of_a_group(&self, what: &str, channels: usize) -> Result<usize, String> {
         let groups = self.groups;
@@ -375,9 +342,6 @@ impl Operator for Conv {
         if self.channels_last {
             attributes.push(("channels_last", Attribute::Bool(true)));
         }
-        if self.winograd != 0 {
-            attributes.push(("winograd", Attribute::Int(self.winograd as i64)));
-        }
         attributes
     }
 
@@ -390,18 +354,9 @@ impl Operator for Conv {
             return Err("`groups` must be at least 1, found 0".into());
         }
         let result = match &self.form {
-            ConvForm::Forward => {
-                self.expect_winograd(&operands[1].dims[2..])?;
-                self.forward_type(operands[0], operands[1])?
-            }
-            ConvForm::InputGradient { size } => {
-                self.expect_winograd(&operands[1].dims[2..])?;
-                self.input_type(operands[0], operands[1], size)?
-            }
-            ConvForm::WeightGradient { kernel } => {
-                self.expect_winograd(kernel)?;
-                self.weight_type(operands[0], operands[1], kernel)?
-            }
+            ConvForm::Forward => self.forward_type(operands[0], operands[1])?,
+            ConvForm::InputGradient { size } => self.input_type(operands[0], operands[1], size)?,
+            ConvForm::WeightGradient { kernel } => self.weight_type(operands[0], operands[1], kernel)?,
         };
         Ok(vec![result])
     }

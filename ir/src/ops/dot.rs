@@ -11,15 +11,12 @@ pub struct Dot {
     pub batch: [Vec<usize>; 2],
     /// Contracting axes of the left and the right operand, in pairs.
     pub contract: [Vec<usize>; 2],
-    /// The algorithm that the numeric plan prescribes: whether the product is computed from seven products of halves
-    /// ([`Dot::takes_strassen`]). It changes rounding, not what is computed.
-    pub strassen: bool,
 }
 
 impl Dot {
     /// A product with those pairs of axes.
     pub fn new(batch: [Vec<usize>; 2], contract: [Vec<usize>; 2]) -> Dot {
-        Dot { batch, contract, strassen: false }
+        Dot { batch, contract }
     }
 
     /// Names in the text form.
@@ -33,18 +30,7 @@ impl Dot {
         let two = |name, lists: Vec<Vec<usize>>| {
             <[Vec<usize>; 2]>::try_from(lists).map_err(|_| format!("`{name}` must hold two lists of axes"))
         };
-        let strassen = attributes.flag("strassen", false)?;
-        Ok(Dot { batch: two("batch", batch)?, contract: two("contract", contract)?, strassen })
-    }
-
-    /// Whether Strassen's algorithm applies: to a product of rows, along any axes, with one matrix, of even numbers of
-    /// rows, terms and columns.
-    pub fn takes_strassen(&self, a: &Type, b: &Type) -> bool {
-        let ([x], [w]) = (self.contract[0].as_slice(), self.contract[1].as_slice()) else { return false };
-        let terms = a.dims.get(*x).copied().unwrap_or(0);
-        let sizes = [a.elements().checked_div(terms).unwrap_or(0), terms, b.elements() / terms.max(1)];
-        let even = sizes.iter().all(|&size| size > 0 && size.is_multiple_of(2));
-        self.batch[0].is_empty() && b.rank() == 2 && *w < 2 && a.dtype.is_float() && even
+        Ok(Dot { batch: two("batch", batch)?, contract: two("contract", contract)? })
     }
 
     /// The axes of the left (0) or right (1) operand, of that rank, that are neither batch nor contracting.
@@ -99,9 +85,6 @@ impl Operator for Dot {
             attributes.push(("batch", lists(&self.batch)));
         }
         attributes.push(("contract", lists(&self.contract)));
-        if self.strassen {
-            attributes.push(("strassen", Attribute::Bool(true)));
-        }
         attributes
     }
 
@@ -134,12 +117,6 @@ impl Operator for Dot {
                     ));
                 }
             }
-        }
-        if self.strassen && !self.takes_strassen(a, b) {
-            return Err(format!(
-                "`strassen` needs a product of floats without batch axes, one axis that is summed over, a matrix on the \
-                 right, and even numbers of rows, terms and columns; found {a} and {b}"
-            ));
         }
         let batch = self.batch[0].iter().map(|&axis| a.dims[axis]);
         let left = self.free(0, a.rank()).into_iter().map(|axis| a.dims[axis]);

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::attribute::{Attribute, Attributes};
+use crate::choice::Choice;
 use crate::graph::{Graph, Origin, Value};
 use crate::lexer::{Lexer, ParseError, Token, unquote};
 use crate::literal;
@@ -350,13 +351,16 @@ fn build(
             return Err(here(format!("unknown operator `{name}`{hint}")));
         }
     };
+    let choice = Choice::from_attributes(&op, &mut attributes);
+    let choice = choice.map_err(|message| here(format!("{name}: {message}")))?;
     if let Some(message) = attributes.unknown() {
         return Err(here(format!("{name}: {message}")));
     }
     let Some(operands) = statement.operands.iter().copied().collect::<Option<Vec<Value>>>() else {
         return Ok(None);
     };
-    let id = graph.add(op, &operands, &statement.origin).map_err(|error| here(error.message))?;
+    let id = graph.add_chosen(op, choice, &operands, &statement.origin);
+    let id = id.map_err(|error| here(error.message))?;
     let (results, found) = (graph.results(id), graph.node(id).types.clone());
     if results.len() != statement.results.len() {
         let (given, written) = (results.len(), statement.results.len());

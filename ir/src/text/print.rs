@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::fmt::{self, Write};
 
 use crate::attribute::Attribute;
-use crate::graph::{Graph, Value};
+use crate::graph::{Graph, NodeId, Value};
 use crate::lexer::{name, quote};
 use crate::literal::Elements;
-use crate::ops::{Op, Role};
+use crate::ops::Role;
 
 /// Width from which the head of a graph is broken into lines.
 const WIDTH: usize = 110;
@@ -84,7 +84,7 @@ fn graph(f: &mut fmt::Formatter<'_>, graph: &Graph, indent: usize) -> fmt::Resul
         if !node.operands.is_empty() {
             write!(f, " {}", names.list(&node.operands))?;
         }
-        attributes(f, &op.attributes(), indent + 1)?;
+        attributes(f, graph, id, indent + 1)?;
         let types: Vec<String> = node.types.iter().map(|ty| ty.to_string()).collect();
         write!(f, " : {}", types.join(", "))?;
         if !node.origin.path.is_empty() {
@@ -109,17 +109,23 @@ fn origin(path: &str) -> String {
     if plain { path.to_owned() } else { quote(path) }
 }
 
-/// An operator with its attributes, as the text of a graph has them, without operands.
-pub(crate) struct Described<'g>(pub &'g Op);
+/// A node's operator with its attributes and its choice, as the text of a graph has them, without operands.
+pub(crate) struct Described<'g> {
+    pub graph: &'g Graph,
+    pub id: NodeId,
+}
 
 impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.get().name())?;
-        attributes(f, &self.0.get().attributes(), 1)
+        f.write_str(self.graph.node(self.id).op.get().name())?;
+        attributes(f, self.graph, self.id, 1)
     }
 }
 
-fn attributes(f: &mut fmt::Formatter<'_>, list: &[(&str, Attribute)], indent: usize) -> fmt::Result {
+/// What stands in a node's braces: the attributes of its operator, then its choice.
+fn attributes(f: &mut fmt::Formatter<'_>, graph: &Graph, id: NodeId, indent: usize) -> fmt::Result {
+    let mut list = graph.node(id).op.get().attributes();
+    list.extend(graph.choice(id).attributes());
     if list.is_empty() {
         return Ok(());
     }

@@ -202,6 +202,7 @@ fn fold(
         return Ok(false);
     }
     let (node, last) = (graph.node(id).clone(), graph.node(top).origin.clone());
+    let choice = graph.choice(id);
     let b = &mut Builder::new(graph, node.origin);
     let ty = node.types[0].with_dims([node.types[0].dims[product.to]]);
     let mut affine = Affine { ty, scale: None, shift: None };
@@ -215,7 +216,7 @@ fn fold(
         let scale = b.broadcast(scale, &dims, &[product.from])?;
         operands[product.weights] = b.mul(weights, scale)?;
     }
-    let mut value = b.add_node(node.op, &operands)?;
+    let mut value = b.add_chosen(node.op, choice, &operands)?;
     b.origin = last;
     if let Some(shift) = affine.shift {
         let shift = b.broadcast(shift, &node.types[0].dims, &[product.to])?;

@@ -11,6 +11,7 @@
 //! has the same results in a batch of any size. Only what keeps that moves along: convolutions, elementwise operations,
 //! windows, padding. Linear.
 
+use brolga_ir::choice::Algorithm;
 use brolga_ir::ops::{Conv, ConvForm, Op, Pad, ReduceWindow};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
 use rustc_hash::FxHashMap;
@@ -56,7 +57,7 @@ fn gains(graph: &Graph) -> bool {
         let (x, w) = (graph.ty(node.operands[0]), graph.ty(node.operands[1]));
         let simple = conv.channels_last
             && conv.form == ConvForm::Forward
-            && conv.winograd == 0
+            && graph.choice(id).algorithm == Algorithm::Direct
             && conv.groups == 1
             && conv.spatial() < 3
             && x.dims[0] > 0

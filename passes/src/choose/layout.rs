@@ -84,7 +84,7 @@ fn place(axes: &[usize], axis: usize) -> usize {
 }
 
 fn layout_node(graph: &mut Graph, id: NodeId, turned: &mut Turned) -> Replacement {
-    let node = graph.node(id).clone();
+    let (node, choice) = (graph.node(id).clone(), graph.choice(id));
     let b = &mut Builder::new(graph, node.origin);
     let (last, all) = match node.op {
         Op::Conv(conv) if !conv.channels_last => {
@@ -93,7 +93,7 @@ fn layout_node(graph: &mut Graph, id: NodeId, turned: &mut Turned) -> Replacemen
             if weights {
                 let x = to_last(b, turned, node.operands[0])?;
                 let dy = to_last(b, turned, node.operands[1])?;
-                return Ok(Some(vec![b.add_node(conv, &[x, dy])?]));
+                return Ok(Some(vec![b.add_chosen(conv, choice, &[x, dy])?]));
             }
             (conv.into(), false)
         }
@@ -116,7 +116,7 @@ fn layout_node(graph: &mut Graph, id: NodeId, turned: &mut Turned) -> Replacemen
     for operand in operands.iter_mut().take(if all { usize::MAX } else { 1 }) {
         *operand = to_last(b, turned, *operand)?;
     }
-    let image = b.add_node(last, &operands)?;
+    let image = b.add_chosen(last, choice, &operands)?;
     let axes = first_axes(b.ty(image).rank());
     let result = b.transpose(image, &axes)?;
     turned.insert(result, image);

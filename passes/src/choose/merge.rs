@@ -85,7 +85,8 @@ fn alike(graph: &Graph, a: NodeId, b: NodeId, axes: &Axes) -> bool {
         ty.dims[axes.weights] = 0;
         ty
     };
-    graph.node(a).op == graph.node(b).op && weights(a) == weights(b)
+    let same = graph.node(a).op == graph.node(b).op && graph.choice(a) == graph.choice(b);
+    same && weights(a) == weights(b)
 }
 
 /// A product, what its result goes through, and the concatenation in which that ends, with its place there.
@@ -202,6 +203,7 @@ fn same_link(graph: &Graph, a: &Link, b: &Link) -> bool {
 
 fn join(graph: &mut Graph, axes: &Axes, members: &[Member]) -> Result<(), GraphError> {
     let first = graph.node(members[0].product).clone();
+    let choice = graph.choice(members[0].product);
     let weights: Vec<Value> = members.iter().map(|member| graph.node(member.product).operands[1]).collect();
     let common = (0..)
         .take_while(|&at| {
@@ -212,7 +214,7 @@ fn join(graph: &mut Graph, axes: &Axes, members: &[Member]) -> Result<(), GraphE
         .count();
     let b = &mut Builder::new(graph, first.origin.clone());
     let joined = b.concat(&weights, axes.weights)?;
-    let mut result = b.add_node(first.op, &[first.operands[0], joined])?;
+    let mut result = b.add_chosen(first.op, choice, &[first.operands[0], joined])?;
     for at in 0..common {
         let link = &members[0].links[at];
         let node = b.graph.node(link.node).clone();

@@ -11,6 +11,7 @@
 //!
 //! Rounding: two to three times the error of direct sums, relative to the largest element of the result. Linear.
 
+use brolga_ir::choice::{Algorithm, takes_strassen};
 use brolga_ir::ops::{Conv, ConvForm, Dot, Op};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Type};
 
@@ -38,12 +39,12 @@ pub fn strassen(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
         }
         let gains = options.algorithms.strassen == Strassen::Everywhere || gains(&dot, &rows, &matrix, fixed);
         let narrow = fixed && options.precision == Precision::Bf16;
-        if narrow || !gains || !dot.takes_strassen(graph.ty(left), &matrix) {
+        if narrow || !gains || !takes_strassen(&dot, graph.ty(left), &matrix) {
             continue;
         }
         let mut b = Builder::new(graph, origin);
         let right = if b.ty(right).rank() == 2 { right } else { b.reshape(right, &matrix.dims)? };
-        let new = b.add_node(Dot { strassen: true, ..dot }, &[left, right])?;
+        let new = b.add_chosen(dot, Algorithm::Strassen, &[left, right])?;
         graph.replace_uses(graph.result(id), new);
         changed = true;
     }
@@ -56,7 +57,10 @@ fn product(graph: &Graph, id: NodeId, trains: bool) -> Option<Dot> {
     let types = graph.operand_types(id);
     let weights = types.get(1)?;
     match &graph.node(id).op {
-        Op::Dot(dot) => (trains && !dot.strassen && weights.rank() == 2).then(|| dot.clone()),
+        Op::Dot(dot) => {
+            let direct = graph.choice(id).algorithm == Algorithm::Direct;
+            (trains && direct && weights.rank() == 2).then(|| dot.clone())
+        }
         Op::Conv(conv) => {
             let pointwise = conv.is_pointwise(&weights.dims[2..]);
             let summed = match conv.form {

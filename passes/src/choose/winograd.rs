@@ -13,6 +13,7 @@
 //!
 //! Rounding: the error of a tile of 6 inputs is about ten times that of a direct sum. Linear.
 
+use brolga_ir::choice::{Algorithm, takes_winograd};
 use brolga_ir::ops::{Conv, ConvForm, Op};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Type, Value};
 
@@ -29,7 +30,8 @@ pub fn winograd(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
     let mut changed = false;
     for id in graph.order() {
         let Op::Conv(conv) = &graph.node(id).op else { continue };
-        if conv.winograd != 0 || !conv.channels_last || conv.spatial() != 2 {
+        let chosen = graph.choice(id).algorithm != Algorithm::Direct;
+        if chosen || !conv.channels_last || conv.spatial() != 2 {
             continue;
         }
         let node = graph.node(id).clone();
@@ -42,7 +44,7 @@ pub fn winograd(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
             Some(phases) => (phases.conv(conv), phases.sum(&sum)),
             None => (conv.clone(), sum.clone()),
         };
-        let tiles = (2..=5).filter(|&m| conv.takes_winograd(&[tiled.kernel; 2], m));
+        let tiles = (2..=5).filter(|&m| takes_winograd(&conv, &[tiled.kernel; 2], m));
         let tile = match options.algorithms.winograd {
             Winograd::Everywhere(m) => tiles.into_iter().find(|&tile| tile == m),
             _ => {
@@ -57,8 +59,7 @@ pub fn winograd(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
             Some(phases) => phases.operands(graph, id)?,
             None => node.operands.clone(),
         };
-        let conv = Conv { winograd: tile, ..conv };
-        let new = Builder::new(graph, node.origin).add_node(conv, &operands)?;
+        let new = Builder::new(graph, node.origin).add_chosen(conv, Algorithm::Winograd(tile), &operands)?;
         graph.replace_uses(graph.result(id), new);
         changed = true;
     }

@@ -85,7 +85,8 @@ impl Fuser<'_> {
             || (single && (self.is(first, Part::Product) || node.operands.iter().all(plain)))
         {
             let operands = new.graph.import(old, &node.operands, &mut new.map)?;
-            let copy = new.graph.add(fused_inside(&node.op)?, &operands, &node.origin)?;
+            let op = fused_inside(&node.op)?;
+            let copy = new.graph.add_chosen(op, old.choice(first), &operands, &node.origin)?;
             new.map.extend(old.results(first).into_iter().zip(new.graph.results(copy)));
             return Ok(());
         }
@@ -109,7 +110,7 @@ impl Fuser<'_> {
             }
             let node = old.node(id);
             let read = body.import(old, &node.operands, &mut inside)?;
-            let copy = body.add(node.op.clone(), &read, &node.origin)?;
+            let copy = body.add_chosen(node.op.clone(), old.choice(id), &read, &node.origin)?;
             inside.extend(old.results(id).into_iter().zip(body.results(copy)));
         }
         let outputs: Vec<Value> =

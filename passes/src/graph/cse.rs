@@ -1,7 +1,7 @@
 //! Common-subexpression elimination by hash-consing.
 //!
-//! Nodes with equal operators, operands and types become one, the first in canonical order; operands of commutative
-//! operations are compared in either order. Random numbers are functions of stream, seed and step, so equal draws are
+//! Nodes with equal operators, choices, operands and types become one, the first in canonical order; operands of
+//! commutative operations are compared in either order. Random numbers are functions of stream, seed and step, so equal draws are
 //! one draw. Regions are compared as a whole. Does not know algebra: that is `simplify`. Linear.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -27,9 +27,8 @@ fn share(graph: &mut Graph) -> Result<bool, GraphError> {
         if graph.parameter(id).is_some() {
             return Ok(None);
         }
-        let node = graph.node(id);
-        let alike = known.entry(hash(graph, node)).or_default();
-        if let Some(&first) = alike.iter().find(|&&first| same(graph, graph.node(first), node)) {
+        let alike = known.entry(hash(graph, graph.node(id))).or_default();
+        if let Some(&first) = alike.iter().find(|&&first| same(graph, first, id)) {
             return Ok(Some(graph.results(first)));
         }
         alike.push(id);
@@ -49,8 +48,10 @@ fn operands(graph: &Graph, node: &Node) -> Vec<Value> {
     operands
 }
 
-fn same(graph: &Graph, a: &Node, b: &Node) -> bool {
-    a.op == b.op && a.types == b.types && operands(graph, a) == operands(graph, b)
+fn same(graph: &Graph, a: NodeId, b: NodeId) -> bool {
+    let chosen = graph.choice(a) == graph.choice(b);
+    let (a, b) = (graph.node(a), graph.node(b));
+    chosen && a.op == b.op && a.types == b.types && operands(graph, a) == operands(graph, b)
 }
 
 fn hash(graph: &Graph, node: &Node) -> u64 {

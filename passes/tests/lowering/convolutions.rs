@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use brolga_ir::choice::Algorithm;
 use brolga_ir::graph::Origin;
 use brolga_ir::ops::{Conv, ConvForm, Fused, Operator, ReduceWindow, Role};
 use brolga_ir::program::interpret::Interpreter;
@@ -69,7 +70,6 @@ fn convolutions_in_all_forms() {
             lhs_dilation: vec![c.lhs_dilation; 2],
             rhs_dilation: vec![c.rhs_dilation; 2],
             channels_last,
-            winograd: 0,
         };
         let w = [c.outputs, c.x[1] / c.groups, c.kernel[0], c.kernel[1]];
         let mut g = Graph::new("conv");
@@ -310,22 +310,23 @@ fn depthwise_convolutions_of_what_pointwise_ones_expand() {
 }
 
 /// A convolution by tiles of `outputs` x `outputs`, and its gradients.
-fn check_winograd(x: [usize; 4], outputs: usize, kernel: usize, padding: (usize, usize), winograd: usize) {
-    let forward = Conv { padding: vec![padding; 2], channels_last: true, winograd, ..Conv::new(2) };
+fn check_winograd(x: [usize; 4], outputs: usize, kernel: usize, padding: (usize, usize), tile: usize) {
+    let forward = Conv { padding: vec![padding; 2], channels_last: true, ..Conv::new(2) };
+    let algorithm = Algorithm::Winograd(tile);
     let mut g = Graph::new("winograd");
     let image = Type::new(DType::F32, forward.dims(x[0], x[1], &x[2..]));
     let image = g.add_parameter("x", Role::Data, image);
     let weights = Type::new(DType::F32, [outputs, x[1], kernel, kernel]);
     let weights = g.add_parameter("w", Role::Data, weights);
-    let y = g.add(forward.clone(), &[image, weights], &Origin::default()).expect("conv");
+    let y = g.add_chosen(forward.clone(), algorithm, &[image, weights], &Origin::default()).expect("conv");
     let y = g.result(y);
     let dy_ty = g.ty(y).clone();
     let dy = g.add_parameter("dy", Role::Data, dy_ty);
     let back = forward.with_form(ConvForm::InputGradient { size: x[2..].to_vec() });
-    let dx = g.add(back, &[dy, weights], &Origin::default()).expect("input gradient");
+    let dx = g.add_chosen(back, algorithm, &[dy, weights], &Origin::default()).expect("input gradient");
     let dx = g.result(dx);
     let back = forward.with_form(ConvForm::WeightGradient { kernel: vec![kernel; 2] });
-    let dw = g.add(back, &[image, dy], &Origin::default()).expect("weight gradient");
+    let dw = g.add_chosen(back, algorithm, &[image, dy], &Origin::default()).expect("weight gradient");
     let dw = g.result(dw);
     let mut b = Builder::new(&mut g, Origin::default());
     let bent = b.max(y, dy).expect("max");
@@ -368,12 +369,13 @@ fn winograd_with_other_kernels() {
 /// Images too large for the scratch memory: their sums go on from piece to piece.
 #[test]
 fn winograd_gradients_of_large_images() {
-    let conv = Conv { padding: vec![(1, 1); 2], channels_last: true, winograd: 4, ..Conv::new(2) };
+    let conv = Conv { padding: vec![(1, 1); 2], channels_last: true, ..Conv::new(2) };
     let mut g = Graph::new("large");
     let image = Type::new(DType::F32, [3, 280, 280, 1]);
     let images = ["x", "dy"].map(|name| g.add_parameter(name, Role::Data, image.clone()));
     let gradient = conv.with_form(ConvForm::WeightGradient { kernel: vec![3, 3] });
-    let dw = g.add(gradient, &images, &Origin::default()).expect("weight gradient");
+    let dw = g.add_chosen(gradient, Algorithm::Winograd(4), &images, &Origin::default());
+    let dw = dw.expect("weight gradient");
     let dw = g.result(dw);
     g.add_output("dw", Role::Data, dw);
     check(&g, 1e-3);

@@ -26,6 +26,7 @@ macro_rules! behind {
 mod pieces;
 mod reductions;
 
+use brolga_ir::choice::Algorithm;
 use brolga_ir::ops::{Broadcast, Dot, Elementwise, Op};
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{Builder, DType, NodeId, Tensor, Value};
@@ -192,7 +193,8 @@ fn transpose_dot(b: &mut Builder, id: NodeId) -> Rewritten {
     let first = dot.batch[0].len() + dot.free(0, b.ty(left).rank()).len();
     let exchanged: Vec<usize> =
         (0..dot.batch[0].len()).chain(first..rank).chain(dot.batch[0].len()..first).collect();
-    if transpose.axes != exchanged || b.graph.use_count(product) != 1 || dot.strassen {
+    let chosen = b.graph.choice(product.node).algorithm != Algorithm::Direct;
+    if transpose.axes != exchanged || b.graph.use_count(product) != 1 || chosen {
         return Ok(None);
     }
     let [batch, contract] = [&dot.batch, &dot.contract].map(|pair| [pair[1].clone(), pair[0].clone()]);

@@ -96,12 +96,12 @@ impl Lowering<'_> {
             _ => Correlated::input_gradient(conv, types, second, to.1),
         };
         let source = Image::new(first, conv);
-        match windows.as_slice() {
-            &[rows, columns] if conv.winograd != 0 => {
+        match (windows.as_slice(), self.graph.choice(id).algorithm.winograd()) {
+            (&[rows, columns], Some(tile)) => {
                 let windows = [rows, columns];
-                self.winograd(name, conv.winograd, sizes, windows, &source, &weights, to, epilogue, id);
+                self.winograd(name, tile, sizes, windows, &source, &weights, to, epilogue, id);
             }
-            windows => {
+            (windows, _) => {
                 self.correlate(name, conv.groups, sizes, windows, source, weights, to, epilogue, id);
             }
         }
@@ -123,9 +123,11 @@ impl Lowering<'_> {
         if conv.groups > 1 && kernel[1] == 1 && kernel[0] == conv.groups && few {
             return self.depthwise_weight_gradient(batch, &windows, images.each_ref(), to, id);
         }
-        if let (&[rows, columns], true) = (windows.as_slice(), conv.winograd != 0) {
+        if let (&[rows, columns], Some(tile)) =
+            (windows.as_slice(), self.graph.choice(id).algorithm.winograd())
+        {
             let windows = [rows, columns];
-            return self.winograd_gradient(conv.winograd, batch, windows, images.each_ref(), to, id);
+            return self.winograd_gradient(tile, batch, windows, images.each_ref(), to, id);
         }
         self.weight_gradient(conv.groups, batch, &windows, images, to, id);
     }

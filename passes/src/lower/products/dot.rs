@@ -1,5 +1,6 @@
 //! `dot`: batched products of matrices, as contractions over memory.
 
+use brolga_ir::choice::{self, Choice};
 use brolga_ir::index::Index;
 use brolga_ir::ops::Dot;
 use brolga_ir::program::{Access, Kernel};
@@ -22,7 +23,7 @@ impl Lowering<'_> {
         let (left, right) = (node.operands[0], node.operands[1]);
         let dims = [graph.ty(left).dims.clone(), graph.ty(right).dims.clone()];
         let mut operands = [self.access(left)?, self.access_weights(right)?];
-        if let Some(dense) = Dense::of(dot, &dims, &operands)
+        if let Some(dense) = Dense::of(dot, graph.choice(id), &dims, &operands)
             && self.packs(&dense, &operands)
         {
             let target = self.target(graph.result(id));
@@ -243,7 +244,13 @@ impl Dense {
     }
 
     /// A `dot` that has this form.
-    pub fn of(dot: &Dot, dims: &[Vec<usize>; 2], operands: &[StridedAccess; 2]) -> Option<Dense> {
+    pub fn of(
+        dot: &Dot,
+        choice: Choice,
+        dims: &[Vec<usize>; 2],
+        operands: &[StridedAccess; 2],
+    ) -> Option<Dense> {
+        let strassen = choice.algorithm == choice::Algorithm::Strassen;
         let ([x], [w]) = (dot.contract[0].as_slice(), dot.contract[1].as_slice()) else { return None };
         let free = [dot.free(0, dims[0].len()), dot.free(1, dims[1].len())];
         if !dot.batch[0].is_empty() || free[1].len() > 1 {
@@ -258,7 +265,7 @@ impl Dense {
         let column = free[1].first().copied();
         let columns = column.map_or(1, |axis| dims[1][axis]);
         let (contract, depth) = ([*x, *w], dims[0][*x]);
-        Some(Dense { contract, column, depth, columns, extents, rows, strassen: dot.strassen })
+        Some(Dense { contract, column, depth, columns, extents, rows, strassen })
     }
 
     /// The elements from row to row, if the axes with these strides count as one.

@@ -389,7 +389,8 @@ impl Lowering<'_> {
         }
         let dense = match &node.op {
             Op::Dot(dot) => {
-                let dense = Dense::of(dot, &types.map(|ty| ty.dims.clone()), &accesses);
+                let dims = types.map(|ty| ty.dims.clone());
+                let dense = Dense::of(dot, graph.choice(root), &dims, &accesses);
                 match dense.filter(|dense| dense.dims() == ty.dims && self.packs(dense, &accesses)) {
                     Some(dense) => Some(dense),
                     None => return Ok(false),

@@ -6,6 +6,7 @@
 //! convolution reads it. Neighbouring bands both compute the rows that both see; there are as few bands as the cache and
 //! the threads allow. Every sum is the chain that it is in a kernel of its own. No schedule is asked for.
 
+use brolga_ir::choice::Algorithm;
 use brolga_ir::index::Index;
 use brolga_ir::ops::{Conv, ConvForm, Op};
 use brolga_ir::program::{Access, Kernel, Panel, Tile, TileLoop};
@@ -57,7 +58,8 @@ impl<'g> Pair<'g> {
     fn of(graph: &'g Graph, [first, second]: [NodeId; 2]) -> Option<Pair<'g>> {
         let conv = |id: NodeId| match &graph.node(id).op {
             Op::Conv(conv) => {
-                let direct = conv.form == ConvForm::Forward && conv.winograd == 0;
+                let direct =
+                    conv.form == ConvForm::Forward && graph.choice(id).algorithm == Algorithm::Direct;
                 (direct && conv.channels_last && conv.spatial() == 2).then_some(conv)
             }
             _ => None,

@@ -1,0 +1,137 @@
+//! Choices beside nodes: in text, in the verifier, through changes of a graph; and that they change nothing of what it means.
+
+use crate::common::floats;
+use brolga_ir::choice::{Algorithm, Choice};
+use brolga_ir::graph::{Graph, Origin, Value};
+use brolga_ir::interpret::interpret;
+use brolga_ir::ops::{Conv, Dot, Op, Role};
+use brolga_ir::scalar::ScalarOp;
+use brolga_ir::{DType, Type};
+use std::collections::HashMap;
+
+fn f64s(dims: &[usize]) -> Type {
+    Type::new(DType::F64, dims)
+}
+
+/// A graph of one node.
+fn single(op: impl Into<Op>, operands: &[&[usize]]) -> (Graph, Value) {
+    let mut graph = Graph::new("g");
+    let add = |(i, dims): (usize, &&[usize])| graph.add_parameter(&format!("x{i}"), Role::Data, f64s(dims));
+    let operands: Vec<Value> = operands.iter().enumerate().map(add).collect();
+    let node = graph.add(op, &operands, &Origin::new("layer")).expect("a node");
+    let result = graph.result(node);
+    graph.add_output("y", Role::Data, result);
+    (graph, result)
+}
+
+fn product() -> (Graph, Value) {
+    single(Dot::new([vec![], vec![]], [vec![1], vec![0]]), &[&[4, 6], &[6, 2]])
+}
+
+fn convolution() -> (Graph, Value) {
+    single(Conv { channels_last: true, ..Conv::new(2) }, &[&[1, 6, 6, 2], &[3, 2, 3, 3]])
+}
+
+/// A committed example; printing it gives it back to the letter.
+const EXAMPLE: &str = "graph @g(%x: f32[1, 6, 6, 2], %w: f32[3, 2, 3, 3], %a: f32[4, 6], %b: f32[6, 2]) {
+  %0 = conv %x, %w {stride: [1, 1], channels_last: true, winograd: 4} : f32[1, 4, 4, 3]
+  %1 = fused %a, %b {body: graph @region(%x0: f32[4, 6], %x1: f32[6, 2]) {
+    %0 = dot %x0, %x1 {contract: [[1], [0]], strassen: true} : f32[4, 2]
+    %1 = neg %0 : f32[4, 2]
+    return %1 as \"y0\"
+  }} : f32[4, 2]
+  return %0 as \"y\", %1 as \"z\"
+}
+";
+
+#[test]
+fn choices_stand_behind_attributes() {
+    let graph = Graph::parse(EXAMPLE).unwrap_or_else(|errors| panic!("{errors}"));
+    graph.verify().unwrap();
+    assert_eq!(graph.to_string(), EXAMPLE);
+    let conv = graph.outputs()[0].value.node;
+    assert_eq!(graph.choice(conv), Choice::from(Algorithm::Winograd(4)));
+    assert_eq!(graph.describe(conv), "conv {stride: [1, 1], channels_last: true, winograd: 4}");
+    let direct = Graph::parse(&EXAMPLE.replace("winograd: 4", "winograd: 0")).unwrap();
+    assert_eq!(direct.to_string(), EXAMPLE.replace(", winograd: 4", ""));
+    assert!(direct != graph, "graphs with other choices are others");
+}
+
+#[test]
+fn a_choice_is_one_that_the_operator_can_have() {
+    let winograd = |outputs: usize| Choice::from(Algorithm::Winograd(outputs));
+    let odd = single(Dot::new([vec![], vec![]], [vec![1], vec![0]]), &[&[2, 3], &[3, 4]]);
+    let far = Conv { padding: vec![(3, 0); 2], ..Conv::new(2) };
+    let cases = [
+        (product(), winograd(4), "dot: `winograd` is an algorithm for convolutions"),
+        (convolution(), Algorithm::Strassen.into(), "conv: `strassen` is an algorithm for products"),
+        (single(ScalarOp::Neg, &[&[2]]), Algorithm::Strassen.into(), "neg: `strassen` is an algorithm for"),
+        (
+            odd,
+            Algorithm::Strassen.into(),
+            "even numbers of rows, terms and columns; found f64[2, 3] and f64[3, 4]",
+        ),
+        (convolution(), winograd(3), "found 3 outputs and a kernel of [3, 3]"),
+        (convolution(), winograd(usize::MAX), "`winograd` needs a square kernel of 2 to 5"),
+        (single(far, &[&[1, 2, 6, 6], &[3, 2, 3, 3]]), winograd(4), "padding less than the kernel"),
+    ];
+    for ((mut graph, value), choice, expected) in cases {
+        graph.verify().unwrap();
+        let node = graph.node(value.node).clone();
+        let added = graph.add_chosen(node.op, choice, &node.operands, &node.origin).unwrap_err();
+        graph.set_choice(value.node, choice);
+        let found = graph.verify().expect_err("a broken rule").to_string();
+        assert!(found.starts_with("layer: ") && found.contains(expected), "{expected}: {found}");
+        assert_eq!(added.to_string(), found);
+    }
+    let errors = Graph::parse(&EXAMPLE.replace("winograd: 4", "winograd: 5")).unwrap_err().to_string();
+    assert!(errors.contains("found 5 outputs and a kernel of [3, 3]"), "{errors}");
+    let errors = Graph::parse(&EXAMPLE.replace("neg %0", "neg %0 {strassen: true}")).unwrap_err().to_string();
+    assert!(errors.contains("neg: unknown attribute `strassen`"), "{errors}");
+}
+
+#[test]
+fn choices_stay_with_their_nodes() {
+    let (mut graph, y) = product();
+    graph.set_choice(y.node, Algorithm::Strassen);
+    // An operand is replaced: the node is the same.
+    let x = graph.node(y.node).operands[0];
+    let negated = graph.add(ScalarOp::Neg, &[x], &Origin::default()).unwrap();
+    let negated = graph.result(negated);
+    graph.set_operand(y.node, 0, negated);
+    graph.replace_uses(negated, x);
+    assert_eq!(graph.choice(y.node), Choice::from(Algorithm::Strassen));
+    // A copy in another graph, such as a region.
+    let mut other = Graph::new("copy");
+    let mut map: HashMap<Value, Value> = HashMap::new();
+    for &id in graph.parameters() {
+        let parameter = graph.parameter(id).expect("a parameter");
+        let value = other.add_parameter(&parameter.name, parameter.role, parameter.ty.clone());
+        map.insert(graph.result(id), value);
+    }
+    let copy = other.import(&graph, &[y], &mut map).unwrap()[0];
+    assert_eq!(other.choice(copy.node), Choice::from(Algorithm::Strassen));
+    // What takes its place starts without, even under the same number.
+    graph.outputs_mut().clear();
+    let node = graph.node(y.node).clone();
+    graph.remove(y.node);
+    let again = graph.add(node.op, &node.operands, &node.origin).unwrap();
+    assert_eq!((again, graph.choice(again)), (y.node, Choice::default()));
+}
+
+/// The interpreter says what is meant, not how it is run.
+#[test]
+fn the_interpreter_does_not_look_at_choices() {
+    for ((graph, value), algorithm) in
+        [(product(), Algorithm::Strassen), (convolution(), Algorithm::Winograd(2))]
+    {
+        let operands: Vec<_> =
+            graph.parameters().iter().map(|&id| floats(&graph.node(id).types[0].dims)).collect();
+        let run = |graph: &Graph| interpret(graph, &operands.iter().collect::<Vec<_>>()).unwrap();
+        let direct = run(&graph);
+        let mut chosen = graph;
+        chosen.set_choice(value.node, algorithm);
+        chosen.verify().unwrap();
+        assert_eq!(run(&chosen), direct);
+    }
+}
