@@ -18,7 +18,7 @@ use brolga_ir::program::{Place, Program};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{Builder, DType, Graph, NodeId, Op, Type, Value};
 use brolga_passes::Manager;
-use brolga_passes::choose::prepare::lower_prepared;
+use brolga_passes::lower::lower_prepared;
 
 /// A chain of products with fixed weights, with factors, shifts and rectifiers behind some of them.
 fn network(rng: &mut Rng, values: &mut HashMap<String, brolga_ir::Tensor>) -> Graph {

@@ -13,7 +13,7 @@ use brolga_ir::program::interpret::Interpreter;
 use brolga_ir::program::{Program, Step};
 use brolga_ir::scalar::Scalar;
 use brolga_ir::{Builder, DType, Graph, Origin, Tensor, Type, Value};
-use brolga_passes::choose::prepare::lower_prepared;
+use brolga_passes::lower::lower_prepared;
 use brolga_passes::{
     Algorithm, Algorithms, Manager, Options, Outer, Precision, Schedule, Schedules, pipelines,
 };

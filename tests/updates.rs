@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use brolga::passes::choose::prepare::lower_prepared;
 use brolga::passes::facts::index_ranges::index_ranges;
+use brolga::passes::lower::lower_prepared;
 use brolga::passes::{Manager, pipelines};
 use brolga::runtime::{Executable, Instance};
 use brolga::{CompileOptions, Compiler, Model, Settings, State, TargetCpu, Tensor, Threads};

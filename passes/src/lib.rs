@@ -9,13 +9,12 @@ pub mod fuse;
 pub mod graph;
 pub mod lower;
 pub mod manager;
+pub mod options;
 pub mod pipelines;
 pub mod program;
 mod rewrite;
 pub mod schedule;
 
-pub use manager::{
-    Algorithms, GraphPass, Kind, Manager, Options, Pass, PassError, Precision, ProgramPass, Report, Stage,
-    Strassen, Winograd,
-};
+pub use manager::{GraphPass, Kind, Manager, Pass, PassError, ProgramPass, Report, Stage};
+pub use options::{Algorithms, Options, Precision, Strassen, Winograd};
 pub use schedule::{Algorithm, Outer, Schedule, Schedules};

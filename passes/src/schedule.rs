@@ -8,10 +8,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use brolga_ir::{Graph, NodeId};
-
-use crate::fuse::is_storage;
-
 /// How a product is computed: which loops of lowering its [`Schedule`] is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Algorithm {
@@ -225,17 +221,6 @@ impl fmt::Display for Schedule {
         let all: Vec<String> = numbers.chain(outer).collect();
         if all.is_empty() { f.write_str("default") } else { f.write_str(&all.join(", ")) }
     }
-}
-
-/// The key of a product that is a node of a graph.
-pub(crate) fn key(algorithm: Algorithm, graph: &Graph, id: NodeId) -> String {
-    // Weights that are stored narrower are converted by nobody but who packs them.
-    let operands = graph.node(id).operands.iter().map(|&operand| {
-        let stored = is_storage(graph, operand.node).then(|| graph.node(operand.node).operands[0]);
-        graph.ty(stored.unwrap_or(operand)).to_string()
-    });
-    let operands: Vec<String> = operands.collect();
-    format!("{} {} {}", algorithm.name(), graph.describe(id), operands.join(", "))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use brolga_ir::ops::Role;
 use brolga_ir::program::interpret::Interpreter;
 use brolga_ir::program::{Place, Program};
 use brolga_ir::{Graph, Tensor};
-use brolga_passes::choose::prepare::lower_prepared;
+use brolga_passes::lower::lower_prepared;
 use brolga_passes::{Manager, Options, pipelines};
 
 /// Two branches over one image, one of them normalised; a product with a scale behind.

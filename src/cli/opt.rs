@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use brolga::passes::choose::prepare::lower_prepared;
 use brolga::passes::facts::index_ranges::index_ranges;
+use brolga::passes::lower::lower_prepared;
 use brolga::passes::{Manager, Options, Precision, Report, Stage, pipelines};
 use brolga::{Error, Result};
 use clap::Args;

@@ -21,7 +21,7 @@ use brolga_ir::{Builder, Graph, GraphError, NodeId, Type, Value};
 
 use crate::facts::fixed::{Dependence, along, dependence};
 use crate::facts::table::NodeTable;
-use crate::manager::Options;
+use crate::options::Options;
 
 /// From and to which size something is.
 type Sizes = (f64, f64);

@@ -16,8 +16,8 @@ use brolga_ir::ops::{Conv, ConvForm, Op, Pad, ReduceWindow};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
 use rustc_hash::FxHashMap;
 
-use crate::fuse::is_storage;
-use crate::manager::Options;
+use crate::facts::storage::is_storage;
+use crate::options::Options;
 use crate::rewrite::regions;
 use crate::rewrite::rewriter::{Replacement, sweep};
 

@@ -16,7 +16,7 @@ use brolga_ir::program::Combine;
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
 use rustc_hash::FxHashMap;
 
-use crate::manager::Options;
+use crate::options::Options;
 use crate::rewrite::regions;
 use crate::rewrite::rewriter::{Replacement, sweep};
 

@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 use crate::facts::constants::splat;
 use crate::facts::fixed::{Dependence, along, dependence};
 use crate::facts::table::NodeTable;
-use crate::manager::Options;
+use crate::options::Options;
 
 /// Joins products of one input.
 pub fn merge(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {

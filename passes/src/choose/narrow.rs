@@ -16,7 +16,7 @@ use brolga_ir::{Builder, DType, Graph, GraphError, NodeId};
 
 use crate::facts::fixed::{Dependence, dependence};
 use crate::facts::table::NodeTable;
-use crate::manager::{Options, Precision};
+use crate::options::{Options, Precision};
 
 /// Rounds the weights of products.
 pub fn narrow(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {

@@ -17,7 +17,7 @@ use brolga_ir::{Builder, Graph, GraphError, NodeId, Type};
 
 use crate::facts::batch::{counted, trains};
 use crate::facts::fixed::{Dependence, dependence};
-use crate::manager::{Options, Precision, Strassen};
+use crate::options::{Options, Precision, Strassen};
 
 /// Chooses the algorithm of every product. Weights that will be kept narrow are left alone: their sums would not be.
 pub fn strassen(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {

@@ -19,7 +19,7 @@ use brolga_ir::{Builder, Graph, GraphError, NodeId, Type, Value};
 
 use crate::facts::batch::{COUNTED, trains};
 use crate::facts::fixed::{Dependence, dependence};
-use crate::manager::{Options, Winograd};
+use crate::options::{Options, Winograd};
 
 /// Chooses the algorithm of every convolution.
 pub fn winograd(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
@@ -263,7 +263,7 @@ mod tests {
     use brolga_ir::{DType, Origin, Tensor};
 
     use super::*;
-    use crate::manager::Algorithms;
+    use crate::options::Algorithms;
 
     /// Steps through images whose extents are no multiples, with all kinds of padding.
     #[test]

@@ -1,8 +1,7 @@
-//! What kernels do with their parameters, and steps with buffers: shared by the passes that move memory about.
+//! What kernels do with their parameters, and steps with buffers.
 
 use brolga_ir::index::{Atom, Index, Var};
-use brolga_ir::program::walk::{walk, walk_mut};
-use brolga_ir::program::{Access, BufferId, Call, Expr, Kernel, KernelId, Program, Step, Stmt};
+use brolga_ir::program::{Access, BufferId, Expr, Kernel, Program, Step, Stmt};
 use rustc_hash::FxHashMap;
 
 /// The calls and conditions of a schedule in order, those in loops once, each with the position of the outermost
@@ -79,54 +78,4 @@ fn covers(index: &Index, extents: &FxHashMap<Var, usize>, len: usize) -> bool {
         next
     });
     dense && covered == len && index.offset() == 0 && index.terms().iter().all(variables)
-}
-
-/// Renames the buffers of every step.
-pub(crate) fn rename(steps: &mut [Step], name: &dyn Fn(BufferId) -> BufferId) {
-    for step in steps {
-        step.args_mut().iter_mut().for_each(|arg| arg.buffer = name(arg.buffer));
-        step.bodies_mut().into_iter().for_each(|body| rename(body, name));
-    }
-}
-
-/// Drops the parameters that a kernel does not touch; the positions of those that are left.
-pub(crate) fn keep_used(kernel: &mut Kernel) -> Vec<usize> {
-    let mut used: Vec<usize> = walk(&kernel.body).flat_map(Stmt::accesses).map(|access| access.0).collect();
-    used.sort_unstable();
-    used.dedup();
-    let place = |param: usize| used.partition_point(|&known| known < param);
-    walk_mut(&mut kernel.body, &mut |stmt| stmt.params_mut().for_each(|param| *param = place(*param)));
-    kernel.params = used.iter().map(|&param| kernel.params[param].clone()).collect();
-    used
-}
-
-/// Drops kernels that nothing calls.
-pub(crate) fn drop_unused_kernels(program: &mut Program) {
-    fn calls<'a>(steps: &'a mut [Step], found: &mut Vec<&'a mut Call>) {
-        for step in steps {
-            match step {
-                Step::Call(call) => found.push(call),
-                Step::Loop { body, .. } => calls(body, found),
-                Step::If { then, otherwise, .. } => {
-                    calls(then, found);
-                    calls(otherwise, found);
-                }
-                Step::Break { .. } => {}
-            }
-        }
-    }
-    let mut found = Vec::new();
-    calls(&mut program.prepare, &mut found);
-    calls(&mut program.schedule, &mut found);
-    let mut used = vec![false; program.kernels.len()];
-    found.iter().for_each(|call| used[call.kernel.0 as usize] = true);
-    let mut names = Vec::with_capacity(used.len());
-    let mut next = 0;
-    for &used in &used {
-        names.push(KernelId(next));
-        next += u32::from(used);
-    }
-    found.into_iter().for_each(|call| call.kernel = names[call.kernel.0 as usize]);
-    let mut kept = used.iter();
-    program.kernels.retain(|_| *kept.next().expect("one for each kernel"));
 }

@@ -3,7 +3,12 @@
 pub(crate) mod accesses;
 pub mod batch;
 pub(crate) mod constants;
+pub(crate) mod cost;
+pub(crate) mod definition;
 pub(crate) mod fixed;
+pub(crate) mod independence;
 pub mod index_ranges;
 pub(crate) mod liveness;
+pub(crate) mod products;
+pub(crate) mod storage;
 pub(crate) mod table;

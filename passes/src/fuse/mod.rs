@@ -30,6 +30,7 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, Graph, GraphError, NodeId, Value};
 use rustc_hash::FxHashSet;
 
+use crate::facts::storage::is_storage;
 use crate::facts::table::NodeTable;
 use crate::lower::takes_epilogue;
 use masks::prefer_results;
@@ -64,13 +65,6 @@ pub fn fuse(graph: &mut Graph) -> Result<bool, GraphError> {
     let changed = fused != *graph;
     *graph = fused;
     Ok(changed)
-}
-
-/// Whether a node converts to or from a type that only stores.
-pub(crate) fn is_storage(graph: &Graph, id: NodeId) -> bool {
-    let node = graph.node(id);
-    matches!(node.op, Op::Elementwise(Elementwise { op: ScalarOp::Convert(_) }))
-        && (node.types[0].dtype.is_storage() || graph.ty(node.operands[0]).dtype.is_storage())
 }
 
 /// How a node takes part.

@@ -4,7 +4,8 @@ use brolga_ir::ops::Op;
 use brolga_ir::{NodeId, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{CHEAP, Fuser, Part, is_storage};
+use super::{CHEAP, Fuser, Part};
+use crate::facts::storage::is_storage;
 use crate::facts::table::NodeTable;
 
 /// Operations on masks that are repeated for each reader, at most; and index maps behind each other. Else the code of a mask

@@ -13,7 +13,7 @@ use brolga_ir::ops::{Op, Scatter, ScatterAlong, ScatterMode};
 use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Type, Value};
 
-use crate::manager::Options;
+use crate::options::Options;
 use crate::rewrite::rewriter::{Replacement, sweep_for};
 
 /// Updates that are added one after the other, at most.

@@ -20,7 +20,7 @@ use brolga_ir::ops::{Op, ReduceWindow, SelectForm, WindowSelect};
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Tensor, Type, Value};
 
-use crate::manager::Options;
+use crate::options::Options;
 use crate::rewrite::rewriter::{Replacement, sweep_all};
 
 /// Windows may be so many places longer than twice the axis before they are made apart: it is more kernels.

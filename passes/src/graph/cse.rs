@@ -11,7 +11,7 @@ use brolga_ir::ops::Op;
 use brolga_ir::{Graph, GraphError, Node, NodeId, Tensor, Value};
 use rustc_hash::FxHashMap;
 
-use crate::manager::Options;
+use crate::options::Options;
 use crate::rewrite::regions;
 use crate::rewrite::rewriter::sweep;
 

@@ -9,7 +9,7 @@ use brolga_ir::ops::Role;
 use brolga_ir::{Graph, GraphError, NodeId, Output};
 
 use crate::facts::table::NodeTable;
-use crate::manager::Options;
+use crate::options::Options;
 use crate::rewrite::regions;
 
 /// Removes what no output needs.

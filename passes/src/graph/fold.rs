@@ -14,7 +14,7 @@ use brolga_ir::tensor::Data;
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Tensor, Type, Value};
 
 use crate::facts::constants::{constant, splat};
-use crate::manager::Options;
+use crate::options::Options;
 use crate::rewrite::rewriter::{Replacement, sweep_all};
 
 /// Evaluates what is constant.

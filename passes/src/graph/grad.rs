@@ -16,7 +16,7 @@ use brolga_ir::ops::{Jvp, Op};
 use brolga_ir::vjp::vjp;
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Origin, Value};
 
-use crate::manager::Options;
+use crate::options::Options;
 use crate::rewrite::regions;
 use crate::rewrite::rewriter::sweep_for;
 

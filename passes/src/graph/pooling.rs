@@ -26,7 +26,7 @@ use brolga_ir::types::MAX_BYTES;
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Tensor, Type, Value};
 
 use crate::graph::clip::Windowed;
-use crate::manager::Options;
+use crate::options::Options;
 use crate::rewrite::rewriter::{Replacement, sweep_for};
 
 /// Places of a window up to which it stays as it is: 8 x 8.

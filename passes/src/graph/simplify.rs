@@ -19,7 +19,7 @@ mod shapes;
 
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
 
-use crate::manager::Options;
+use crate::options::Options;
 use crate::rewrite::regions;
 use crate::rewrite::rewriter::sweep;
 

@@ -7,7 +7,8 @@ use brolga_ir::program::{BufferId, Step};
 use brolga_ir::{Graph, GraphError, NodeId, Value};
 use rustc_hash::FxHashMap;
 
-use super::{Location, Lowering};
+use super::location::{DEEPEST, Location};
+use super::lowering::Lowering;
 use crate::schedule::Schedule;
 
 /// Where the parameters of a region lie.
@@ -111,11 +112,11 @@ impl Lowering<'_> {
     }
 
     fn expect_depth(&self, id: NodeId) -> Result<(), GraphError> {
-        if self.depth < super::DEEPEST {
+        if self.depth < DEEPEST {
             return Ok(());
         }
         let node = self.graph.node(id);
-        let message = format!("{}: is nested more than {} deep", node.op.get().name(), super::DEEPEST);
+        let message = format!("{}: is nested more than {} deep", node.op.get().name(), DEEPEST);
         Err(GraphError { path: node.origin.path.to_string(), message })
     }
 

@@ -11,6 +11,7 @@ use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::flatten;
+use crate::rewrite::kernels::prune;
 
 /// Which loop a scope is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -505,49 +506,4 @@ impl KernelBuilder {
         let grid = if body.is_empty() { Vec::new() } else { self.grid };
         Kernel { name: self.name, params: self.params, grid, body }
     }
-}
-
-/// Removes values that nothing uses: what was moved out of a loop that turned out to be empty. Uses follow
-/// assignments, so one walk from the end finds them all.
-pub(crate) fn prune(block: &mut Vec<Stmt>, used: &mut FxHashSet<ValueId>) {
-    let mut kept = Vec::with_capacity(block.len());
-    while let Some(mut statement) = block.pop() {
-        let keep = match &mut statement {
-            Stmt::For { body, .. } | Stmt::Strip { body, .. } => {
-                prune(body, used);
-                !body.is_empty()
-            }
-            Stmt::If { condition, then, otherwise } => {
-                prune(then, used);
-                prune(otherwise, used);
-                used.insert(*condition);
-                true
-            }
-            Stmt::Let { id, .. } if !used.contains(id) => false,
-            Stmt::Let { expr: Expr::Op(_, operands), .. } => {
-                used.extend(operands.iter().copied());
-                true
-            }
-            Stmt::Let { expr: Expr::Load { guard, .. }, .. } => {
-                used.extend(*guard);
-                true
-            }
-            Stmt::Store { value, .. } | Stmt::Accumulate { value, .. } => {
-                used.insert(*value);
-                true
-            }
-            _ => true,
-        };
-        if keep {
-            let mut computed = |atom: &Atom| {
-                if let Atom::Value(value) = atom {
-                    used.insert(ValueId(*value));
-                }
-            };
-            statement.indices().for_each(|index| index.visit(&mut computed));
-            kept.push(statement);
-        }
-    }
-    kept.reverse();
-    *block = kept;
 }

@@ -8,7 +8,8 @@ use brolga_ir::program::footprint::in_place;
 use brolga_ir::program::{BufferId, Call, Place, Program, Step};
 use rustc_hash::FxHashMap;
 
-use crate::facts::accesses::{is_copy, leaves, rename, touches};
+use crate::facts::accesses::{is_copy, leaves, touches};
+use crate::rewrite::steps::rename;
 
 /// Removes copies into state; whether any went. Linear in the size of the schedule.
 pub fn forward(program: &mut Program) -> bool {

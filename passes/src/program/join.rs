@@ -14,12 +14,12 @@ use brolga_ir::program::walk::{extents, map_indices, walk, walk_mut};
 use brolga_ir::program::{Access, Arg, BufferId, Call, Expr, Kernel, KernelId, Param, Program, Step, Stmt};
 use rustc_hash::FxHashMap;
 
-use crate::facts::accesses::{drop_unused_kernels, leaves};
+use crate::facts::accesses::leaves;
+use crate::facts::independence::{Site, independent_in, rest_range, sites, slices};
 use crate::facts::liveness::is_arena;
-use crate::manager::Options;
-use crate::program::parallelise::{
-    MOST_PARTS, Site, in_blocks, independent_in, parts_of, renumber, rest_range, sites, slices, unlift,
-};
+use crate::options::Options;
+use crate::program::parallelise::{MOST_PARTS, in_blocks, parts_of, renumber, unlift};
+use crate::rewrite::kernels::drop_unused_kernels;
 
 /// Grid points that a joined kernel has at least, unless the two would have fewer.
 const FEWEST_POINTS: usize = 16;

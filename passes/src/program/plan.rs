@@ -14,9 +14,10 @@ use std::cmp::Reverse;
 
 use brolga_ir::program::{BufferId, Place, Program};
 
-use crate::facts::accesses::{leaves, rename};
+use crate::facts::accesses::leaves;
 use crate::facts::liveness::{ALIGN, Life, Lives, alive};
 use crate::program::occupied::Occupied;
+use crate::rewrite::steps::rename;
 
 pub use crate::facts::liveness::live_bytes;
 

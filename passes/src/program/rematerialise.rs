@@ -15,10 +15,11 @@ use brolga_ir::GraphError;
 use brolga_ir::program::{Access, Buffer, BufferId, Call, Place, Program, Step, work};
 use rustc_hash::FxHashMap;
 
-use crate::facts::accesses::{leaves, rename, touches};
+use crate::facts::accesses::{leaves, touches};
 use crate::facts::liveness::{InPlace, Lives, bytes, is_arena};
-use crate::manager::Options;
+use crate::options::Options;
 use crate::program::plan::arena_bytes;
+use crate::rewrite::steps::rename;
 
 /// Calls, at most, that are made again for one buffer.
 const MOST_CALLS: usize = 24;

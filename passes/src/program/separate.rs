@@ -3,9 +3,8 @@
 use brolga_ir::program::{Access, Call, Expr, Kernel, KernelId, Program, Step, Stmt};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::facts::accesses::keep_used;
-use crate::lower::prune;
-use crate::program::parallelise::cost;
+use crate::facts::cost::cost;
+use crate::rewrite::kernels::{keep_used, prune};
 
 /// The kernels that one becomes, and which of its arguments each takes.
 pub(crate) type Pieces = Vec<(KernelId, Vec<usize>)>;

@@ -32,9 +32,8 @@ use brolga_ir::program::verify::verify_arguments;
 use brolga_ir::program::walk::walk;
 use brolga_ir::program::{Access, Arg, BufferId, Call, Kernel, Place, Program, Stmt};
 
-use crate::facts::accesses::{drop_unused_kernels, keep_used};
 use crate::facts::liveness::is_arena;
-use crate::rewrite::digest::Kernels;
+use crate::rewrite::kernels::{Kernels, drop_unused_kernels, keep_used};
 use embed::{Embedding, free_variable};
 use leaves::{Leaf, Walk, put_back};
 use pieces::{Piece, Runs, copied};

@@ -4,8 +4,9 @@ use brolga_ir::definition::{Definition, Element};
 use brolga_ir::index::{Atom, Index};
 use brolga_ir::{DType, GraphError, Value};
 
-use crate::fuse::is_storage;
-use crate::lower::{Location, Lowering, definition};
+use crate::facts::definition::definition;
+use crate::facts::storage::is_storage;
+use crate::lower::{Location, Lowering};
 
 /// A tensor read by strides.
 #[derive(Clone, Debug)]

@@ -16,9 +16,10 @@ use rustc_hash::FxHashSet;
 
 use super::channels_first;
 use super::dot::Dense;
+use crate::facts::definition::definition;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
-use crate::lower::{Location, Lowering, definition};
+use crate::lower::{Location, Lowering};
 
 /// Position of the result among a product's parameters: behind the two operands.
 pub(super) const RESULT: usize = 2;

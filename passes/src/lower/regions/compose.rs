@@ -13,8 +13,7 @@ use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{DType, Graph, Type, Value};
 use rustc_hash::FxHashMap;
 
-use super::region::definition;
-use super::sums::Local;
+use crate::facts::definition::definition;
 use crate::lower::kernel::KernelBuilder;
 
 /// An element under a guard, in a part of an axis.
@@ -68,6 +67,23 @@ impl Reduction {
 pub(in crate::lower) struct Along {
     pub outputs: Vec<(Value, usize)>,
     pub axes: Vec<usize>,
+}
+
+/// The result of a reduction along columns: memory that holds it for the columns from `first` on.
+#[derive(Clone)]
+pub(in crate::lower) struct Local {
+    pub param: usize,
+    pub first: Vec<Index>,
+    pub widths: Vec<usize>,
+}
+
+impl Local {
+    /// Where the element at an index lies.
+    pub fn position(&self, index: &[Index]) -> Index {
+        let columns = &index[index.len() - self.widths.len()..];
+        let moved = columns.iter().zip(&self.first).map(|(index, first)| index.sub(first));
+        moved.zip(&self.widths).fold(Index::default(), |flat, (i, &width)| flat.scale(width as i64).add(&i))
+    }
 }
 
 impl<'a> Composer<'a> {

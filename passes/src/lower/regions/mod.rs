@@ -6,3 +6,4 @@ pub(super) mod region;
 pub(super) mod space;
 pub(super) mod split;
 pub(super) mod sums;
+pub(super) mod values;

@@ -9,28 +9,12 @@
 use brolga_ir::definition::Definition;
 use brolga_ir::index::Index;
 use brolga_ir::program::ValueId;
-use brolga_ir::{Graph, NodeId, Value};
+use brolga_ir::{NodeId, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::compose::{Along, Composer, Reduction};
 use super::space::Space;
-
-/// The definition of a value.
-pub(crate) fn definition(graph: &Graph, value: Value) -> Definition {
-    let node = graph.node(value.node);
-    let definitions = node.op.get().definition(&graph.operand_types(value.node), &node.types);
-    definitions.into_iter().nth(value.index as usize).expect("a definition for each result")
-}
-
-/// The extents and axes that a value reduces, if it is a reduction whose order is planned.
-pub(crate) fn reduction(graph: &Graph, id: NodeId) -> Option<(Vec<usize>, Vec<usize>)> {
-    match &graph.node(id).op {
-        brolga_ir::Op::Reduce(reduce) => {
-            Some((graph.ty(graph.node(id).operands[0]).dims.clone(), reduce.axes.clone()))
-        }
-        _ => None,
-    }
-}
+use crate::facts::definition::{definition, reduction};
 
 impl Composer<'_> {
     /// Emits the outputs of a region: each value with the kernel parameter that it is stored to.

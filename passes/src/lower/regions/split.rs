@@ -9,8 +9,8 @@ use brolga_ir::program::Access;
 use brolga_ir::{Graph, GraphError, NodeId, Type, Value};
 
 use super::compose::{Composer, Reduction};
-use super::region::reduction;
 use super::space::Space;
+use crate::facts::definition::reduction;
 use crate::lower::blocking::plan::BLOCK;
 use crate::lower::blocking::reductions::{LARGE, LARGE_ROWS, MANY_POINTS};
 use crate::lower::{Location, Lowering};

@@ -19,28 +19,11 @@ use brolga_ir::index::{Atom, Index};
 use brolga_ir::program::{AccId, Combine, ValueId};
 use brolga_ir::scalar::{Scalar, ScalarOp};
 
-use super::compose::{Composer, Reduction};
+use super::compose::{Composer, Local, Reduction};
 use super::space::Space;
 use crate::lower::blocking::plan::{BLOCK, LANES};
 use crate::lower::blocking::reductions::FEW;
 use crate::lower::kernel::KernelBuilder;
-
-/// The result of a reduction along columns: memory that holds it for the columns from `first` on.
-#[derive(Clone)]
-pub(in crate::lower) struct Local {
-    param: usize,
-    first: Vec<Index>,
-    widths: Vec<usize>,
-}
-
-impl Local {
-    /// Where the element at an index lies.
-    fn position(&self, index: &[Index]) -> Index {
-        let columns = &index[index.len() - self.widths.len()..];
-        let moved = columns.iter().zip(&self.first).map(|(index, first)| index.sub(first));
-        moved.zip(&self.widths).fold(Index::default(), |flat, (i, &width)| flat.scale(width as i64).add(&i))
-    }
-}
 
 /// How a reduction along rows walks over its elements.
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@ use brolga_ir::ops::Role;
 use brolga_ir::{Builder, DType, Graph, Origin, Type};
 
 use super::*;
-use crate::manager::Options;
+use crate::options::Options;
 
 /// A product of all that was made before is joined to it, `n` times. The input has to be copied to every result, and what was
 /// joined once, too: it lies in one result.

@@ -3,7 +3,7 @@ use brolga_ir::interpret::interpret;
 use brolga_ir::ops::Role;
 
 use super::*;
-use crate::manager::Options;
+use crate::options::Options;
 
 /// Values where identities break: zeros of either sign, extremes, NaN, and some ordinary ones.
 fn specials(dtype: DType) -> Vec<Scalar> {

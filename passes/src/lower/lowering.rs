@@ -1,0 +1,75 @@
+//! The state of lowering: the program so far, and where the graph's values lie in it. Each room adds to it, as methods, how its
+//! operators are lowered.
+
+use brolga_ir::definition::{Definition, Element};
+use brolga_ir::program::{Arg, Call, Kernel, Program, Step};
+use brolga_ir::{Graph, NodeId, Op, Value};
+use rustc_hash::FxHashMap;
+
+use super::location::{Copies, Location};
+use crate::facts::definition::definition;
+use crate::facts::products::key;
+use crate::facts::storage::is_storage;
+use crate::options::Options;
+use crate::rewrite::kernels::Kernels;
+use crate::schedule::{Algorithm, Schedule};
+
+/// The program being made, and where the graph's values lie.
+pub(super) struct Lowering<'g> {
+    pub graph: &'g Graph,
+    pub program: Program,
+    pub locations: FxHashMap<Value, Location>,
+    /// To find equal ones.
+    pub kernels: Kernels,
+    /// Places that outputs are to be computed into.
+    pub targets: FxHashMap<Value, Location>,
+    /// What kernels have made of one place by itself ([`Lowering::once`]), by that place.
+    pub copies: Copies,
+    /// Schedule loops around what is being lowered.
+    pub depth: usize,
+    /// What is chosen for products, and for the one that is being lowered; the origin of its calls, if that is its key.
+    pub options: &'g Options,
+    pub schedule: Schedule,
+    pub label: Option<String>,
+}
+
+impl Lowering<'_> {
+    /// Whether a value only maps indices, repeats a constant or converts what is stored: nothing is computed for it.
+    pub fn is_view(&self, value: Value) -> bool {
+        if self.graph.parameter(value.node).is_some() {
+            return false;
+        }
+        is_storage(self.graph, value.node)
+            || matches!(
+                definition(self.graph, value),
+                Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..))
+            )
+            || matches!(self.graph.node(value.node).op, Op::Constant(_))
+    }
+
+    /// What follows is lowered as `id`, a product, is scheduled: to the end of the node.
+    pub fn choose(&mut self, algorithm: Algorithm, id: NodeId) {
+        if self.options.schedules.is_empty() {
+            return;
+        }
+        let key = key(algorithm, self.graph, id);
+        self.schedule = self.options.schedules.get(&key);
+        self.label = self.options.schedules.labels().then_some(key);
+    }
+
+    /// Whether threads may share what is lowered.
+    pub fn is_shared(&self) -> bool {
+        self.options.threads != Some(1)
+    }
+
+    /// Appends a call, sharing the kernel with an equal one.
+    pub fn call(&mut self, kernel: Kernel, args: Vec<Location>, origin: NodeId) {
+        if kernel.body.is_empty() {
+            return;
+        }
+        let id = self.kernels.number(&mut self.program.kernels, kernel);
+        let args = args.into_iter().map(Arg::from).collect();
+        let origin = self.label.clone().unwrap_or_else(|| self.graph.node(origin).origin.path.to_string());
+        self.program.schedule.push(Step::Call(Call { kernel: id, args, origin }));
+    }
+}
