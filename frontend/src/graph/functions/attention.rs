@@ -15,7 +15,7 @@ const PARAMETERS: [Parameter; 8] = [
     optional("key_mask"),
 ];
 
-pub(super) static FUNCTIONS: [Function; 1] = [function("attention", &PARAMETERS, |builder, args| {
+pub(super) const FUNCTIONS: [Function; 1] = [function("attention", &PARAMETERS, |builder, args| {
     let q = float_tensor(builder, args, "q")?;
     let (k, v) = (float_tensor(builder, args, "k")?, float_tensor(builder, args, "v")?);
     let heads = args.size_or("heads", 1)?.get()?;

@@ -18,7 +18,7 @@ const EQUAL: [Parameter; 2] =
 const FULL: [Parameter; 3] =
     [ruled("dims", Rule::Ints, true), required("value"), word::<Element>("dtype", false)];
 
-pub(super) static FUNCTIONS: [Function; 5] = [
+pub(super) const FUNCTIONS: [Function; 5] = [
     function("zeros", &EQUAL, |builder, args| equal(builder, args, 0.0)),
     function("ones", &EQUAL, |builder, args| equal(builder, args, 1.0)),
     function("full", &FULL, full),

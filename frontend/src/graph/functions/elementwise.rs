@@ -26,7 +26,7 @@ fn floats<const N: usize>(builder: &mut Builder, args: &Args, names: [&str; N]) 
     Ok(tensors)
 }
 
-pub(super) static FUNCTIONS: [Function; 41] = [
+pub(super) const FUNCTIONS: [Function; 41] = [
     function("log1p", &X, |builder, args| unary(builder, args, Elementary::Log1p)),
     function("expm1", &X, |builder, args| unary(builder, args, Elementary::Expm1)),
     function("tanh", &X, |builder, args| unary(builder, args, Elementary::Tanh)),

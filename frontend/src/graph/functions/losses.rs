@@ -46,7 +46,7 @@ const FOCAL: [Parameter; 7] = [
     int("axis"),
 ];
 
-pub(super) static FUNCTIONS: [Function; 12] = [
+pub(super) const FUNCTIONS: [Function; 12] = [
     function("cross_entropy", &CLASSES, cross_entropy),
     function("nll", &NLL, nll),
     function("mse", &PREDICTION, |builder, args| {

@@ -13,7 +13,7 @@ use crate::source::Span;
 
 const AXIS: Parameter = int("axis");
 
-pub(super) static FUNCTIONS: [Function; 4] = [
+pub(super) const FUNCTIONS: [Function; 4] = [
     function("accuracy", &[required("logits"), required("label"), AXIS], accuracy),
     function("top_k_accuracy", &[required("logits"), required("label"), size("k"), AXIS], top_k_accuracy),
     function("r2", &[required("x"), required("target")], r2),

@@ -35,7 +35,7 @@ const fn function(
     Function { signature: Signature { name, parameters }, build }
 }
 
-static FUNCTIONS: [&[Function]; 9] = [
+const FUNCTIONS: [&[Function]; 9] = [
     &numbers::FUNCTIONS,
     &elementwise::FUNCTIONS,
     &reductions::FUNCTIONS,

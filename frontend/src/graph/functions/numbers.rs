@@ -23,7 +23,7 @@ const MANY: [Parameter; 8] = [
     flag("keepdims", false),
 ];
 
-pub(super) static FUNCTIONS: [Function; 15] = [
+pub(super) const FUNCTIONS: [Function; 15] = [
     function("min", &MANY, min),
     function("max", &MANY, max),
     function("abs", &X, abs),

@@ -19,7 +19,7 @@ const ALONG: [Parameter; 2] = [required("x"), int("axis").or_int(-1)];
 const SPREAD: [Parameter; 4] =
     [required("x"), AXES, flag("keepdims", false), number("correction", Bounds::NOT_NEGATIVE).or(0.0)];
 
-pub(super) static FUNCTIONS: [Function; 15] = [
+pub(super) const FUNCTIONS: [Function; 15] = [
     function("sum", &REDUCTION, sum),
     function("mean", &REDUCTION, mean),
     function("prod", &REDUCTION, |builder, args| {

@@ -93,7 +93,7 @@ fn concat(builder: &mut Builder, args: &Args) -> Built<Val> {
     tensor_value(ops.concat(&parts, axis))
 }
 
-pub(super) static FUNCTIONS: [Function; 8] = [
+pub(super) const FUNCTIONS: [Function; 8] = [
     function("matmul", &[required("a"), required("b")], |builder, args| {
         let [a, b] = promoted(builder, args, ["a", "b"])?;
         tensor_value(builder.ops().matmul(a, b))

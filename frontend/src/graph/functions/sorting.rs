@@ -10,7 +10,7 @@ use crate::graph::value::{Args, Built, Tensor, Val};
 const SORT: [Parameter; 3] = [required("x"), int("axis").or_int(-1), flag("descending", false)];
 const TOP: [Parameter; 4] = [required("x"), size("k"), int("axis").or_int(-1), flag("largest", true)];
 
-pub(super) static FUNCTIONS: [Function; 3] = [
+pub(super) const FUNCTIONS: [Function; 3] = [
     function("sort", &SORT, |builder, args| {
         let descending = args.bool_or("descending", false)?;
         Ok(Val::Tensor(sorted(builder, args, descending)?.0))

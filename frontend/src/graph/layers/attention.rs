@@ -20,7 +20,7 @@ const PARAMETERS: [Parameter; 7] = [
     optional("value"),
 ];
 
-pub(super) static LAYERS: [Layer; 1] = [Layer {
+pub(super) const LAYERS: [Layer; 1] = [Layer {
     signature: Signature { name: "MultiHeadAttention", parameters: &PARAMETERS },
     label: "attention",
     source: false,

@@ -65,7 +65,7 @@ macro_rules! transposed {
     };
 }
 
-pub(super) static LAYERS: [Layer; 6] = [
+pub(super) const LAYERS: [Layer; 6] = [
     convolution!("Conv1d", 1),
     convolution!("Conv2d", 2),
     convolution!("Conv3d", 3),

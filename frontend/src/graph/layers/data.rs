@@ -35,7 +35,7 @@ const MOST_WEIGHTS: usize = 1 << 24;
 /// Unnamed, it gives its state the name of the input alone.
 const STANDARDIZE: &str = "standardize";
 
-pub(super) static LAYERS: [Layer; 6] = [
+pub(super) const LAYERS: [Layer; 6] = [
     data!("Standardize", STANDARDIZE, &[word::<Per>("per", false)], standardize),
     data!(
         "Normalize",

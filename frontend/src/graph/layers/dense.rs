@@ -9,7 +9,7 @@ use crate::graph::Builder;
 use crate::graph::init::{BIAS_INIT, INIT, Init};
 use crate::graph::value::{Args, Built, Fault, Tensor, extents};
 
-pub(super) static LAYERS: [Layer; 3] = [
+pub(super) const LAYERS: [Layer; 3] = [
     Layer {
         signature: Signature {
             name: "Linear",

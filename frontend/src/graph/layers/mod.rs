@@ -26,7 +26,7 @@ pub(crate) struct Layer {
     pub build: fn(&mut Builder, Option<Tensor>, &Args) -> Built,
 }
 
-static LAYERS: [&[Layer]; 9] = [
+const LAYERS: [&[Layer]; 9] = [
     &dense::LAYERS,
     &attention::LAYERS,
     &convolution::LAYERS,

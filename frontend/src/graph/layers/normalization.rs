@@ -29,7 +29,7 @@ macro_rules! norm {
     };
 }
 
-pub(super) static LAYERS: [Layer; 7] = [
+pub(super) const LAYERS: [Layer; 7] = [
     norm!("BatchNorm", "bn", &BATCH, |builder, x, args| batch_norm(builder, input(x)?, args)),
     norm!("BatchNorm1d", "bn", &BATCH, |builder, x, args| batch_norm(builder, input(x)?, args)),
     norm!("BatchNorm2d", "bn", &BATCH, |builder, x, args| batch_norm(builder, input(x)?, args)),

@@ -59,7 +59,7 @@ macro_rules! pooling {
 const SIZE: [Parameter; 1] = [required("size")];
 const NOTHING: [Parameter; 0] = [];
 
-pub(super) static LAYERS: [Layer; 15] = [
+pub(super) const LAYERS: [Layer; 15] = [
     pooling!("MaxPool1d", maximum(1), |builder, x, args| pool(builder, input(x)?, args, 1, Pooling::Max)),
     pooling!("MaxPool2d", maximum(2), |builder, x, args| pool(builder, input(x)?, args, 2, Pooling::Max)),
     pooling!("MaxPool3d", maximum(3), |builder, x, args| pool(builder, input(x)?, args, 3, Pooling::Max)),

@@ -23,7 +23,7 @@ macro_rules! random {
     };
 }
 
-pub(super) static LAYERS: [Layer; 4] = [
+pub(super) const LAYERS: [Layer; 4] = [
     random!("Dropout", &[within("p", 0.0, 1.0).or(0.5)], |builder, x, args| {
         let x = input(x)?;
         let dims = builder.ops().dims(x);

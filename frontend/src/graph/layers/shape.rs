@@ -22,7 +22,7 @@ macro_rules! shape {
 const PAD: [Parameter; 2] = [required("padding"), optional("value").or_int(0)];
 const SLICE: [Parameter; 4] = [ruled("axis", Rule::Int, true), int("start"), int("stop"), int("step")];
 
-pub(super) static LAYERS: [Layer; 6] = [
+pub(super) const LAYERS: [Layer; 6] = [
     shape!("Flatten", &[int("start").or_int(1)], flatten),
     shape!("Reshape", &[ruled("dims", Rule::Ints, true)], |builder, x, args| {
         let dims = args.ints("dims")?.unwrap_or_default();

@@ -12,7 +12,7 @@ const EPS: Parameter = within("eps", 0.0, 1.0).or(1e-8);
 
 const PARAMETERS: [Parameter; 7] = [LR, BETA1, BETA2, EPS, flag("amsgrad", false), WEIGHT_DECAY, L1];
 
-pub(super) static OPTIMIZERS: [Optimizer; 4] = [
+pub(super) const OPTIMIZERS: [Optimizer; 4] = [
     Optimizer {
         signature: Signature { name: "Adam", parameters: &PARAMETERS },
         lr: Some(1e-3),

@@ -7,7 +7,7 @@ use super::{L1, LR, Optimizer, Update, WEIGHT_DECAY};
 use crate::arguments::{Bounds, Signature, flag, number, within};
 use crate::graph::value::{Args, Built};
 
-pub(super) static OPTIMIZERS: [Optimizer; 4] = [
+pub(super) const OPTIMIZERS: [Optimizer; 4] = [
     Optimizer {
         signature: Signature {
             name: "Adagrad",

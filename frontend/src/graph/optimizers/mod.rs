@@ -35,7 +35,7 @@ const LR: Parameter = call("lr", &schedule::SCHEDULES, Bounds::NOT_NEGATIVE, fal
 const WEIGHT_DECAY: Parameter = number("weight_decay", Bounds::NOT_NEGATIVE).or(0.0);
 const L1: Parameter = number("l1", Bounds::NOT_NEGATIVE).or(0.0);
 
-static OPTIMIZERS: [&[Optimizer]; 3] = [&sgd::OPTIMIZERS, &adaptive::OPTIMIZERS, &adam::OPTIMIZERS];
+const OPTIMIZERS: [&[Optimizer]; 3] = [&sgd::OPTIMIZERS, &adaptive::OPTIMIZERS, &adam::OPTIMIZERS];
 
 /// The optimiser of that name.
 pub(crate) fn find(name: &str) -> Option<&'static Optimizer> {

@@ -41,7 +41,7 @@ calls! {
     }
 }
 
-static WARMUP: [Parameter; 3] =
+const WARMUP: [Parameter; 3] =
     [STEPS, call("then", &SCHEDULES, Bounds::NOT_NEGATIVE, true), within("first", 0.0, 1.0).or(0.0)];
 
 /// `base^exponent` for a fixed base.

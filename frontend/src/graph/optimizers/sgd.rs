@@ -7,7 +7,7 @@ use super::{L1, LR, Optimizer, Update, WEIGHT_DECAY};
 use crate::arguments::{Signature, flag, within};
 use crate::graph::value::{Args, Built};
 
-pub(super) static OPTIMIZERS: [Optimizer; 1] = [Optimizer {
+pub(super) const OPTIMIZERS: [Optimizer; 1] = [Optimizer {
     signature: Signature {
         name: "Sgd",
         parameters: &[
