@@ -11,7 +11,7 @@ pub mod attribute;
 pub mod builder;
 pub mod choice;
 pub mod definition;
-#[cfg(any(test, feature = "generate"))]
+#[cfg(feature = "generate")]
 pub mod generate;
 pub mod graph;
 pub mod index;

@@ -147,8 +147,8 @@ impl Nodes {
 
 #[cfg(test)]
 mod tests {
-    use crate::generate::Rng;
     use crate::ops::Role;
+    use crate::random::Rng;
     use crate::scalar::ScalarOp;
     use crate::{DType, Graph, NodeId, Origin, Type, Value};
 

@@ -5,6 +5,7 @@ mod choices;
 mod common;
 mod definitions;
 mod evaluate;
+mod generate;
 mod gradients;
 mod math;
 mod program_interpret;
