@@ -1,10 +1,12 @@
+//! What the pass `views` costs.
+
 use std::collections::HashMap;
 
 use brolga_ir::ops::Role;
+use brolga_ir::program::Program;
 use brolga_ir::{Builder, DType, Graph, Origin, Type};
-
-use super::*;
-use crate::options::Options;
+use brolga_passes::program::views::statements_looked_at;
+use brolga_passes::{Options, fuse, graph, lower};
 
 /// A product of all that was made before is joined to it, `n` times. The input has to be copied to every result, and what was
 /// joined once, too: it lies in one result.
@@ -19,9 +21,9 @@ fn dense(n: usize) -> Program {
         all = b.concat(&[all, part], 1).unwrap();
     }
     graph.add_output("y", Role::Data, all);
-    crate::graph::simplify::simplify(&mut graph, &Options::default()).unwrap();
-    crate::fuse::fuse(&mut graph).unwrap();
-    crate::lower::lower(&graph, &HashMap::new()).unwrap()
+    graph::simplify::simplify(&mut graph, &Options::default()).unwrap();
+    fuse::fuse(&mut graph).unwrap();
+    lower::lower(&graph, &HashMap::new()).unwrap()
 }
 
 #[test]
@@ -29,9 +31,7 @@ fn statements_are_looked_at_a_few_times_each() {
     for n in [8, 64, 160] {
         let mut program = dense(n);
         let statements: usize = program.kernels.iter().map(|kernel| kernel.body.len()).sum();
-        let mut views = Views::new(&mut program, false);
-        views.place_all();
-        let looked = views.looked.get();
+        let looked = statements_looked_at(&mut program);
         println!("{n} layers: {statements} statements, {looked} looked at");
         assert!(looked <= 16 * statements, "{n} layers: {statements} statements, {looked} looked at");
     }
