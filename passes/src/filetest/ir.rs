@@ -7,10 +7,19 @@ use brolga_ir::program::Program;
 use brolga_ir::program::interpret::GridOrder;
 
 use super::values::{Values, compare, evaluate, evaluate_program, parameters, program_parameters};
-use super::{LOWER, Suite};
 use crate::facts::index_ranges::index_ranges;
 use crate::lower::lower;
-use crate::{Manager, Options};
+use crate::{GraphPass, Manager, Options, ProgramPass};
+
+/// The pass that makes programs of graphs. It decides the order of sums.
+pub const LOWER: &str = "lower";
+
+/// The passes that files can name.
+#[derive(Clone, Debug)]
+pub(super) struct Passes {
+    pub graph: Vec<GraphPass>,
+    pub program: Vec<ProgramPass>,
+}
 
 #[derive(Clone, PartialEq)]
 pub(super) enum Ir {
@@ -58,13 +67,13 @@ impl Ir {
     /// Runs passes in this order; the error of one that refuses, as a comment.
     pub fn run_all(
         &mut self,
-        suite: &Suite,
+        passes: &Passes,
         names: &[&str],
         options: &Options,
     ) -> Result<Result<bool, String>, String> {
         let mut changed = false;
         for name in names {
-            match self.run(suite, name, options)? {
+            match self.run(passes, name, options)? {
                 Ok(did) => changed |= did,
                 refused => return Ok(refused),
             }
@@ -75,7 +84,7 @@ impl Ir {
     /// Runs a pass; its error, if it refuses, as a comment.
     pub fn run(
         &mut self,
-        suite: &Suite,
+        passes: &Passes,
         name: &str,
         options: &Options,
     ) -> Result<Result<bool, String>, String> {
@@ -94,11 +103,11 @@ impl Ir {
                 }
             }
             Ir::Graph(graph) => {
-                let pass = suite.graph_passes.iter().find(|pass| pass.name == name);
+                let pass = passes.graph.iter().find(|pass| pass.name == name);
                 manager.run(&[*pass.ok_or_else(|| unknown("graph"))?], graph)
             }
             Ir::Program(program) => {
-                let pass = suite.program_passes.iter().find(|pass| pass.name == name);
+                let pass = passes.program.iter().find(|pass| pass.name == name);
                 manager.run(&[*pass.ok_or_else(|| unknown("kernel program"))?], program)
             }
         };

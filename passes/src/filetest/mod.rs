@@ -49,14 +49,12 @@ use crate::facts::index_ranges::index_ranges;
 use crate::pipelines::{GRAPH_PASSES, PROGRAM_PASSES};
 use crate::{GraphPass, Kind, Options, Precision, ProgramPass};
 
-use ir::Ir;
+pub use ir::LOWER;
+use ir::{Ir, Passes};
 pub use values::{Values, compare, evaluate, evaluate_program, parameters, program_parameters, tensor};
 
 /// What stands between the halves of a file, before the pass's name.
 const SEPARATOR: &str = "// ---- after ";
-
-/// The pass that makes programs of graphs. It decides the order of sums.
-pub const LOWER: &str = "lower";
 
 /// What is no pass, and has files all the same: how an entry is split, and the ranges of its indices.
 pub const ANALYSES: [&str; 2] = ["prepare", "index-ranges"];
@@ -67,8 +65,7 @@ const ROUNDS: u64 = 4;
 /// The passes that files can name, and how they are tested.
 #[derive(Clone, Debug)]
 pub struct Suite {
-    graph_passes: Vec<GraphPass>,
-    program_passes: Vec<ProgramPass>,
+    passes: Passes,
     growing: Vec<String>,
     bless: bool,
 }
@@ -109,8 +106,7 @@ impl Suite {
     /// The compiler's own passes.
     pub fn new() -> Suite {
         Suite {
-            graph_passes: GRAPH_PASSES.to_vec(),
-            program_passes: PROGRAM_PASSES.to_vec(),
+            passes: Passes { graph: GRAPH_PASSES.to_vec(), program: PROGRAM_PASSES.to_vec() },
             // `fuse` may put regions together again; what is lowered is no graph.
             growing: vec!["fuse".into(), LOWER.into()],
             bless: false,
@@ -119,13 +115,13 @@ impl Suite {
 
     /// And a pass over graphs, which comes before one of that name among the compiler's own.
     pub fn graph_pass(mut self, pass: GraphPass) -> Suite {
-        self.graph_passes.insert(0, pass);
+        self.passes.graph.insert(0, pass);
         self
     }
 
     /// And a pass over kernel programs, which comes before one of that name among the compiler's own.
     pub fn program_pass(mut self, pass: ProgramPass) -> Suite {
-        self.program_passes.insert(0, pass);
+        self.passes.program.insert(0, pass);
         self
     }
 
@@ -143,9 +139,9 @@ impl Suite {
 
     /// The names that folders can have.
     pub fn names(&self) -> Vec<&str> {
-        let own = self.graph_passes.iter().map(|pass| pass.name);
+        let own = self.passes.graph.iter().map(|pass| pass.name);
         let names =
-            own.chain([LOWER]).chain(self.program_passes.iter().map(|pass| pass.name)).chain(ANALYSES);
+            own.chain([LOWER]).chain(self.passes.program.iter().map(|pass| pass.name)).chain(ANALYSES);
         let mut names: Vec<&str> = names.collect();
         let mut seen = std::collections::HashSet::new();
         names.retain(|name| seen.insert(*name));
@@ -243,7 +239,7 @@ impl Suite {
         before.verify()?;
         let options = options(&names, input)?;
         let mut after = before.clone();
-        let changed = match after.run_all(self, &names, &options)? {
+        let changed = match after.run_all(&self.passes, &names, &options)? {
             Ok(changed) => changed,
             Err(refused) => return Ok(refused),
         };
@@ -257,7 +253,7 @@ impl Suite {
         }
         let grows = |name: &&str| self.growing.iter().any(|growing| growing == name);
         if let ([name], false) = (&names[..], names.iter().any(grows))
-            && after.clone().run(self, name, &options)? == Ok(true)
+            && after.clone().run(&self.passes, name, &options)? == Ok(true)
         {
             return Err(format!("a second run changes it again:\n{text}"));
         }
@@ -268,7 +264,7 @@ impl Suite {
             Kind::Rounding => {
                 let before = Ir::parse(&input.replace("f32", "f64"))?;
                 let mut after = before.clone();
-                after.run_all(self, &names, &options)??;
+                after.run_all(&self.passes, &names, &options)??;
                 same(&before, &after, &close)?;
             }
         }
@@ -278,8 +274,8 @@ impl Suite {
     /// What several passes do to the bits: what the worst of them does.
     fn kind(&self, names: &[&str]) -> Kind {
         let kind = |name: &&str| {
-            let graph = self.graph_passes.iter().find(|pass| pass.name == *name).map(|pass| pass.kind);
-            let program = self.program_passes.iter().find(|pass| pass.name == *name).map(|pass| pass.kind);
+            let graph = self.passes.graph.iter().find(|pass| pass.name == *name).map(|pass| pass.kind);
+            let program = self.passes.program.iter().find(|pass| pass.name == *name).map(|pass| pass.kind);
             graph.or(program).unwrap_or(Kind::Rounding)
         };
         let kinds: Vec<Kind> = names.iter().map(kind).collect();

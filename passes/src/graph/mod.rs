@@ -8,3 +8,4 @@ pub mod fold;
 pub mod grad;
 pub mod pooling;
 pub mod simplify;
+pub(crate) mod windowed;

@@ -25,7 +25,7 @@ use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::types::MAX_BYTES;
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Tensor, Type, Value};
 
-use crate::graph::clip::Windowed;
+use crate::graph::windowed::{Built, Windowed};
 use crate::options::Options;
 use crate::rewrite::rewriter::{Replacement, sweep_for};
 
@@ -35,8 +35,6 @@ const MOST_TAPS: usize = 64;
 /// Elements on the way, at most, for each one that there is anyway, along the axes that windows move along; and in any case.
 const MOST_ELEMENTS: f64 = 64.0;
 const FEW_ELEMENTS: f64 = 65_536.0;
-
-type Built = Result<Value, GraphError>;
 
 /// The best of each window, and the position along the axis where it is found first; -1 where a window sees nothing.
 type Winner = Result<[Value; 2], GraphError>;

@@ -14,25 +14,16 @@
 //! Rules look only at what a node stands on, and the nodes they build are simplified before their users, so one
 //! sweep reaches the fixed point; the cost is linear in the graph.
 
+#[macro_use]
+mod rules;
 mod algebra;
 mod shapes;
 
-use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
+use brolga_ir::{Builder, Graph, GraphError};
 
 use crate::options::Options;
 use crate::rewrite::regions;
 use crate::rewrite::rewriter::sweep;
-
-/// What a rule makes of a node's only result.
-type Rewritten = Result<Option<Value>, GraphError>;
-
-/// A rule of [`shapes`].
-struct Rule {
-    name: &'static str,
-    apply: fn(&mut Builder, NodeId) -> Rewritten,
-    /// Whether it applies because an axis that stays has the extent 1.
-    units: bool,
-}
 
 /// Applies the rules to a fixed point.
 pub fn simplify(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {

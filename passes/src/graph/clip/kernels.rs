@@ -10,7 +10,7 @@
 use brolga_ir::ops::{Conv, ConvForm, Op};
 use brolga_ir::{Builder, Graph, NodeId};
 
-use super::Along;
+use super::along::Along;
 use crate::rewrite::rewriter::Replacement;
 
 /// So many kernel positions along an axis are left out, at least: fewer are no gain, and small kernels have algorithms of

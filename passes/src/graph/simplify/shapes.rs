@@ -3,35 +3,15 @@
 //! They leave a canonical form behind: splats are broadcasts of scalars; the operand of a broadcast has no unit
 //! axes; scalar operations on broadcasts of the same axes are done before broadcasting.
 
-/// The operator of the node, and the node that its first operand is.
-macro_rules! operator {
-    ($b:expr, $id:expr, $variant:ident) => {
-        match &$b.graph.node($id).op {
-            Op::$variant(op) => (op.clone(), $b.graph.node($id).operands[0]),
-            _ => return Ok(None),
-        }
-    };
-}
-
-/// The operator behind a value, and that operator's first operand.
-macro_rules! behind {
-    ($b:expr, $value:expr, $variant:ident) => {
-        match &$b.graph.node($value.node).op {
-            Op::$variant(op) => (op.clone(), $b.graph.node($value.node).operands[0]),
-            _ => return Ok(None),
-        }
-    };
-}
-
 mod pieces;
 mod reductions;
 
 use brolga_ir::choice::Algorithm;
 use brolga_ir::ops::{Broadcast, Dot, Elementwise, Op};
 use brolga_ir::scalar::{Scalar, ScalarOp};
-use brolga_ir::{Builder, DType, NodeId, Tensor, Value};
+use brolga_ir::{Builder, DType, NodeId, Value};
 
-use super::{Rewritten, Rule};
+use super::rules::{Rewritten, Rule, pick, splat_like};
 use crate::facts::constants::splat;
 use pieces::{
     concat_concat, concat_empty, concat_one, concat_slices, pad_nothing, pad_splat, reverse_nothing,
@@ -82,18 +62,6 @@ pub(super) const RULES: &[Rule] = &[
 /// The axes whose extent is not 1.
 fn wide(dims: &[usize]) -> Vec<usize> {
     (0..dims.len()).filter(|&axis| dims[axis] != 1).collect()
-}
-
-/// The extents at some axes.
-fn pick(dims: &[usize], axes: &[usize]) -> Vec<usize> {
-    axes.iter().map(|&axis| dims[axis]).collect()
-}
-
-/// A splat of that scalar, with the type of a node's result.
-fn splat_like(b: &mut Builder, id: NodeId, value: Scalar) -> Rewritten {
-    let dims = b.graph.node(id).types[0].dims.clone();
-    let scalar = b.constant(Tensor::scalar(value))?;
-    Ok(Some(b.broadcast(scalar, &dims, &[])?))
 }
 
 // Reshape and transpose.

@@ -3,9 +3,8 @@
 use brolga_ir::ops::{Op, Pad, Slice};
 use brolga_ir::{Builder, NodeId, Value};
 
-use super::{pick, splat_like};
 use crate::facts::constants::splat;
-use crate::graph::simplify::Rewritten;
+use crate::graph::simplify::rules::{Rewritten, pick, splat_like};
 
 pub(super) fn slice_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
     let (_, x) = operator!(b, id, Slice);

@@ -5,9 +5,8 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::Scalar;
 use brolga_ir::{Builder, NodeId};
 
-use super::{pick, splat_like};
 use crate::facts::constants::splat;
-use crate::graph::simplify::Rewritten;
+use crate::graph::simplify::rules::{Rewritten, pick, splat_like};
 
 pub(super) fn reduce_nothing(b: &mut Builder, id: NodeId) -> Rewritten {
     let (reduce, x) = operator!(b, id, Reduce);
