@@ -1,6 +1,7 @@
 //! Tests of whole models and of the command: one binary, one module a subject.
 
 mod alike;
+mod architecture;
 mod bad_days;
 mod batch;
 mod bf16;

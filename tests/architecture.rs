@@ -1,0 +1,103 @@
+//! What ARCHITECTURE.md says is held by tests is: the tests that it names are there, and so are the files.
+
+use std::fs;
+use std::path::Path;
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What stands between back quotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The lines of a section as one text.
+fn section<'t>(text: &'t str, title: &str) -> &'t str {
+    let rest = text.split(&format!("\n## {title}\n")).nth(1).unwrap_or_else(|| panic!("no section {title}"));
+    rest.split("\n## ").next().unwrap_or(rest)
+}
+
+/// Its rules, each of several lines.
+fn rules<'t>(text: &'t str, title: &str) -> Vec<&'t str> {
+    section(text, title).split("\n- ").skip(1).collect()
+}
+
+#[test]
+fn every_rule_names_tests_that_exist() {
+    let text = read("ARCHITECTURE.md");
+    for title in ["What holds everywhere", "The numeric plan"] {
+        let rules = rules(&text, title);
+        assert!(rules.len() > 10, "{title}");
+        for rule in rules {
+            assert!(quoted(rule).any(|word| word.contains(".rs::")), "no test is named by\n- {rule}");
+        }
+    }
+    let tests: Vec<(&str, &str)> = quoted(&text).filter_map(|word| word.split_once(".rs::")).collect();
+    assert!(tests.len() > 40, "{}", tests.len());
+    for (file, test) in tests {
+        let source = read(&format!("{file}.rs"));
+        assert!(source.contains(&format!("fn {test}(")), "`{file}.rs` has no test `{test}`");
+    }
+}
+
+/// Folders that names of files may be relative to.
+const ROOTS: [&str; 4] = ["", "passes/src", "passes/src/lower", "codegen/src"];
+
+#[test]
+fn every_file_that_is_named_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = 0;
+    for page in ["ARCHITECTURE.md", "docs/performance.md"] {
+        let text = read(page);
+        let files = quoted(&text).filter(|word| word.contains('/') && word.ends_with(".rs"));
+        for file in files {
+            let there = ROOTS.iter().any(|folder| root.join(folder).join(file).exists());
+            assert!(there, "{page} names `{file}`, which is not there");
+            found += 1;
+        }
+    }
+    assert!(found > 40, "{found}");
+}
+
+/// The crates, and those of the workspace that each of them uses.
+const LAYERS: [(&str, &[&str]); 7] = [
+    ("ir", &[]),
+    ("runtime", &[]),
+    ("frontend", &["ir"]),
+    ("passes", &["ir"]),
+    ("codegen", &["ir", "runtime"]),
+    ("models", &["runtime"]),
+    ("command", &["models", "runtime"]),
+];
+
+#[test]
+fn crates_use_only_those_below() {
+    for (name, below) in LAYERS {
+        let manifest = read(&format!("{name}/Cargo.toml"));
+        let sections = manifest.split("\n[").filter(|part| part.starts_with("dependencies]"));
+        let lines = sections.flat_map(str::lines).filter_map(|line| line.strip_prefix("brolga-"));
+        let mut uses: Vec<&str> =
+            lines.map(|line| line.split(['.', ' ', '=']).next().unwrap_or(line)).collect();
+        uses.sort_unstable();
+        assert_eq!(uses, below, "{name}");
+    }
+}
+
+/// Words of those who run operators fast. (That channels come last is how a tensor lies, which an operator has to know.)
+const FAST: [&str; 5] = ["winograd", "strassen", "panel", "tiling", "prefetch"];
+
+#[test]
+fn operators_do_not_know_how_they_are_run_fast() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("ir/src/ops");
+    let mut operators = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap().to_lowercase();
+        let known = FAST.iter().find(|word| text.contains(*word));
+        assert_eq!(known, None, "{}", path.display());
+        operators += 1;
+    }
+    assert!(operators > 20, "{operators}");
+}
