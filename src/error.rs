@@ -4,6 +4,7 @@ use std::fmt;
 
 use brolga_frontend::Diagnostics;
 use brolga_ir::names::nearest;
+use brolga_runtime::unknown_name;
 
 /// What can go wrong between a model file and a result. Its text says what was expected, what was found, and a way
 /// out.
@@ -34,12 +35,7 @@ impl Error {
     /// An unknown name, with the nearest one known, or all of them where they are few.
     pub fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
         let known: Vec<&str> = known.into_iter().collect();
-        let hint = match nearest(name, known.iter().copied()) {
-            Some(nearest) => format!("; did you mean `{nearest}`?"),
-            None if known.is_empty() => String::new(),
-            None => format!("; there are {}", known.join(", ")),
-        };
-        Error::Name(format!("there is no {what} `{name}`{hint}"))
+        Error::Name(unknown_name(what, name, nearest(name, known.iter().copied()), &known))
     }
 
     /// The error as text; diagnostics with colours for a terminal if asked.

@@ -468,6 +468,7 @@ fn build_writes_an_object_and_its_header() {
     assert!(bad(at, "build lenet5 -o net.o --symbol 2nd").contains("2nd"));
     assert!(bad(at, "build lenet5 -o net.h").contains("net.h"));
     assert!(bad(at, "build lenet5 -o net.o --entry infer,trian").contains("did you mean `train`?"));
+    assert!(bad(at, "build lenet5 -o net.o --entry infer,train,infer").contains("--entry has `infer` twice"));
     assert!(bad(at, "build lenet5 -o net.o --dim trian.batch=1").contains("there are infer"));
     assert!(bad(at, "build lenet5 -o net.o --dim infer.bach=1").contains("did you mean `batch`?"));
     assert!(bad(at, "build lenet5 -o net.o --fitted image.mean=1").contains("--weights"));

@@ -70,6 +70,7 @@ fn an_executable_answers_as_the_command_does() {
     std::fs::write(at.join("notes"), "to be kept\n").unwrap();
     assert!(bad(at, "build lenet5 -o notes").contains("--force"));
     assert!(bad(at, "build lenet5 -o other --launcher w.safetensors").contains("no ELF program"));
+    assert!(bad(at, "build lenet5 -o other --launcher /dev/zero").contains("no regular file"));
 }
 
 /// The most that LeNet-5 adds to the launcher, without weights, in bytes.

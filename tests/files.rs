@@ -420,6 +420,9 @@ fn symbols_of_objects() {
         ("NULL.o", "entry_NULL"),
         ("abs.o", "entry_abs"),
         ("exp.o", "entry_exp"),
+        ("größe.o", "gr_e"),
+        ("_a__b_.o", "a_b"),
+        ("日本.o", "net"),
     ] {
         let text = good(at, &format!("build first.ron -o {name}"));
         assert!(text.contains(&format!("int {symbol}_infer({symbol} *model, ")), "{text}");

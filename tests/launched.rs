@@ -132,6 +132,11 @@ fn mistakes_are_told_and_help_is_given() {
         return;
     }
     good(at, "build lenet5 --weights w.safetensors -o net");
+    let piped = command(at, "net").stdin(fs::File::open(at.join("images.npz")).unwrap()).output().unwrap();
+    let errors = String::from_utf8_lossy(&piped.stderr);
+    assert!(errors.contains("standard input is an archive of NumPy's arrays (.npz)"), "{errors}");
+    assert_eq!(prints(at, "net -h"), prints(at, "net --help"));
+    assert_eq!(prints(at, "net -V"), prints(at, "net --version"));
     let version = prints(at, "net --version");
     assert!(version.starts_with("lenet5 (brolga ") && version.contains("numerics version"), "{version}");
     let help = prints(at, "net --help");
@@ -142,6 +147,9 @@ fn mistakes_are_told_and_help_is_given() {
     let wrong = [
         ("net", "there is nothing to answer for"),
         ("net none.png", "none.png"),
+        ("net images.npy", "is an array of NumPy (.npy): tensors are given with --inputs"),
+        ("net -x", "there is no option `-x`"),
+        ("net --entry infer --inputs images.npz --entry infer", "--entry is given twice"),
         ("net --output x.npz", "did you mean `--outputs`?"),
         ("net digits --outputs w.safetensors", "which holds weights"),
         ("net digits --threads many", "--threads takes a whole number"),
@@ -199,6 +207,8 @@ fn training_goes_on_from_checkpoints() {
     good(at, "build lenet5 --entry train --weights w.safetensors -o net");
     let data = "--data data.npz --checkpoint run --save";
     good(at, "train lenet5 --weights w.safetensors --data data.npz --epochs 3 --save whole.safetensors");
+    assert!(fails(at, "net digits").contains("compiled without an entry point that answers"));
+    prints(at, "net bench --seconds 0.01");
     prints(at, &format!("net train {data} one.safetensors --epochs 1"));
     assert!(fails(at, &format!("net train {data} two.safetensors --epochs 2")).contains("resume it"));
     assert!(

@@ -76,9 +76,9 @@ fn shared_libraries_are_linked_loaded_and_stripped() {
     assert_eq!(printed(at, b""), b"3", "loaded");
 
     let copied = library(&[&answer, &grow], Some(&weights()), Options::default());
-    write(at, include_str!("objects/copied_in_library.c"), &copied);
+    write(at, include_str!("objects/copied.c"), &copied);
     std::fs::write(at.join("libnet.so"), &copied.bytes).unwrap();
-    each_way(at, "main.c", by_name, "5");
+    each_way(at, "main.c", by_name, "5 0");
 }
 
 /// Of both processors: exported names, nothing undefined, nothing relocated, no memory that is writable and executable, and

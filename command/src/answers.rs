@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use brolga_models::data::{self, HeldOut};
 use brolga_runtime::{
-    Batches, DType, Error, ErrorKind, Field, Input, Instance, Request, Result, Shown, Split, State, Tensor,
-    TensorRef, Threads, holds_nan, type_name, write_results,
+    Batches, Content, DType, Error, ErrorKind, Field, Input, Instance, Request, Result, Shown, Split, State,
+    Tensor, TensorRef, Threads, holds_nan, type_name, write_results,
 };
 
 use crate::compiled::{Compiled, Of, classes};
@@ -102,6 +102,10 @@ impl Source {
             let options = model.data_options(0).known_to(state.record());
             let options = data::Options { held_out: HeldOut::All, unlabelled: true, ..options };
             return Ok(Source::Table(data::open(path, fields, &options)?));
+        }
+        if let Ok(content @ (Content::Npy | Content::Npz | Content::Safetensors)) = Content::of(path) {
+            let path = path.shown();
+            return Err(refused(format!("`{path}` is {content}: tensors are given with --inputs")));
         }
         let [field] = fields else {
             let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
@@ -207,7 +211,10 @@ pub fn answer<M: Compiled>(
     let mut executable = model.executable(asked.entry, Some(1))?;
     let manifest = executable.manifest().clone();
     if manifest.inputs.iter().any(|input| input.dims.first() != Some(&1)) {
-        let message = format!("`{}` does not take one sample at a time: use --inputs", asked.entry);
+        let message = format!(
+            "`{}` does not take one sample at a time: give its inputs with --inputs FILE, and --outputs FILE",
+            asked.entry
+        );
         return Err(refused(message).into());
     }
     for output in manifest.outputs.iter().filter(|output| output.dims.first().is_some_and(|&n| n != 1)) {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use brolga_runtime::container::Loaded;
-use brolga_runtime::{Error, Executable, Result, Threads, counted, read_array, type_name};
+use brolga_runtime::{Content, Error, Executable, Result, Threads, counted, read_array, type_name};
 
 use crate::answers::{Asked, answer};
 use crate::bench::{peak_rss_mb, times};
@@ -149,7 +149,7 @@ fn beside(model: &Ready, given: &Given, program: &Path) -> Option<PathBuf> {
 
 /// Pictures, tables and arrays.
 fn answered(model: &mut Ready, threads: &Threads, given: &Given, program: &Path) -> Result<ExitCode> {
-    let entry = given.text("--entry")?.map_or_else(|| answering(model), str::to_owned);
+    let entry = answering(model, given)?;
     let beside = beside(model, given, program);
     let start = Start { weights: given.path("--weights").or(beside.as_deref()), ..Start::default() };
     let (inputs, outputs) = (given.path("--inputs"), given.path("--outputs"));
@@ -181,14 +181,22 @@ fn answered(model: &mut Ready, threads: &Threads, given: &Given, program: &Path)
 }
 
 /// The entry point that answers where none is named: `infer`, or the first one that does not train.
-fn answering(model: &Ready) -> String {
+fn answering(model: &Ready, given: &Given) -> Result<String> {
+    if let Some(entry) = given.text("--entry")? {
+        return Ok(entry.to_owned());
+    }
     let training = model.training();
-    let mut names = model.loaded().contents.entries.iter().map(|manifest| manifest.entry.as_str());
-    let answers = |name: &&str| {
-        let belongs = name.contains('.') || *name == "init";
-        !belongs && !training.contains(name)
-    };
-    if model.has("infer") { "infer".to_owned() } else { names.find(answers).unwrap_or("infer").to_owned() }
+    let names = model.loaded().contents.entries.iter().map(|manifest| manifest.entry.as_str());
+    let belongs = |name: &str| name.contains('.') || name == "init";
+    let mut names = names.filter(|name| !belongs(name) && !training.contains(name));
+    let first = if model.has("infer") { Some("infer") } else { names.next() };
+    first.map(str::to_owned).ok_or_else(|| {
+        refused(format!(
+            "`{}` was compiled without an entry point that answers: build it with --entry infer,train for that, or \
+             name one with --entry (see --help)",
+            model.name()
+        ))
+    })
 }
 
 /// What comes through standard input: one array, for the one input.
@@ -209,6 +217,12 @@ fn standard_input(model: &Ready, entry: &str) -> Result<InputFile<'static>> {
             "standard input is for one input, and `{entry}` has several: {way_out}"
         )));
     };
+    let content = Content::of_bytes(&bytes);
+    if content != Content::Npy {
+        return Err(refused(format!(
+            "standard input is {content}, and takes an array (.npy) alone: {way_out}"
+        )));
+    }
     let array = read_array(&bytes).map_err(|e| e.within("standard input"))?;
     Ok(InputFile::of(Path::new("standard input"), vec![(input.name.clone(), array)]))
 }
@@ -288,7 +302,7 @@ fn evaluated(model: &mut Ready, threads: &Threads, given: &Given, program: &Path
 }
 
 fn measured(model: &mut Ready, threads: &Threads, given: &Given) -> Result<ExitCode> {
-    let entry = given.text("--entry")?.map_or_else(|| answering(model), str::to_owned);
+    let entry = answering(model, given).or_else(|why| training(model, given).map_err(|_| why))?;
     let seconds = given.number("--seconds", "a number of seconds from 0 to 86400")?.unwrap_or(2.0);
     if !(0.0..=86_400.0).contains(&seconds) {
         return Err(refused("--seconds takes a number of seconds from 0 to 86400"));

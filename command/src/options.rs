@@ -34,7 +34,8 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// Reads arguments: `--name value`, `--name=value`, `--name`; behind `--` everything is a path, and so is `-`.
+    /// Reads arguments: `--name value`, `--name=value`, `--name`; behind `--` everything is a path, and so is `-`. Short for
+    /// `--help` and `--version` are `-h` and `-V`.
     ///
     /// # Errors
     /// Options that are not known, are given twice, lack their value or take none.
@@ -46,11 +47,15 @@ impl Given {
                 given.paths.extend(arguments.by_ref().map(PathBuf::from));
                 continue;
             }
-            if !argument.as_encoded_bytes().starts_with(b"--") {
+            if argument == "-" || !argument.as_encoded_bytes().starts_with(b"-") {
                 given.paths.push(argument.into());
                 continue;
             }
-            let text = argument.to_string_lossy();
+            let text = match argument.to_str() {
+                Some("-h") => "--help".into(),
+                Some("-V") => "--version".into(),
+                _ => argument.to_string_lossy(),
+            };
             let (name, value) = match text.split_once('=') {
                 Some((name, _)) => (name, Some(behind(&argument, name.len() + 1))),
                 None => (&*text, None),
@@ -151,6 +156,11 @@ mod tests {
         assert_eq!(given.paths, ["a.png", "--b", "-"].map(PathBuf::from));
         assert_eq!(given.path("--outputs"), Some(Path::new("x=y.csv")));
         assert!(given.has("--json") && !given.has("--more"));
+        assert!(
+            Given::read([OsString::from("-h")].into_iter(), &[&[flag("--help", "this")]])
+                .unwrap()
+                .has("--help")
+        );
         assert_eq!(given.number::<f64>("--seconds", "seconds").unwrap(), Some(1.5));
     }
 
@@ -161,6 +171,7 @@ mod tests {
         assert_eq!(wrong(&["--outputs"]), "--outputs needs a value: --outputs FILE");
         assert_eq!(wrong(&["--json=1"]), "--json takes no value");
         assert_eq!(wrong(&["--json", "--json"]), "--json is given twice");
+        assert_eq!(wrong(&["-o", "x"]), "there is no option `-o`; there are --outputs, --seconds, --json");
         let number = read(&["--seconds", "long"]).unwrap().number::<f64>("--seconds", "seconds");
         assert_eq!(number.unwrap_err().to_string(), "--seconds takes seconds, found `long`");
         assert_eq!(

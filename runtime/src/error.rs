@@ -61,13 +61,7 @@ impl Error {
     /// An unknown name, with the nearest one known, or all of them where none is near.
     pub fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
         let known: Vec<&str> = known.into_iter().collect();
-        let hint = match nearest(name, known.iter().copied()) {
-            Some(nearest) => format!("; did you mean `{nearest}`?"),
-            None if known.is_empty() => String::new(),
-            None => format!("; there are {}", known.join(", ")),
-        };
-        let name = crate::shown::Shown::shown(name);
-        Error::new(ErrorKind::Name, format!("there is no {what} `{name}`{hint}"))
+        Error::new(ErrorKind::Name, unknown_name(what, name, nearest(name, known.iter().copied()), &known))
     }
 
     /// The kind of mistake.
@@ -98,6 +92,16 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|e| &**e as _)
     }
+}
+
+/// What is said of an unknown name: the nearest one known, where any is near, or all of them.
+pub fn unknown_name(what: &str, name: &str, nearest: Option<&str>, known: &[&str]) -> String {
+    let hint = match nearest {
+        Some(nearest) => format!("; did you mean `{nearest}`?"),
+        None if known.is_empty() => String::new(),
+        None => format!("; there are {}", known.join(", ")),
+    };
+    format!("there is no {what} `{}`{hint}", crate::shown::Shown::shown(name))
 }
 
 /// The candidate nearest to `name` by edit distance, if any is near enough to be meant.

@@ -35,7 +35,7 @@ mod training;
 
 pub mod container;
 
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, unknown_name};
 pub use names::{MAX_NAME, check_name};
 pub use paths::content::Content;
 pub use paths::regular::{MAX_TEXT, open_regular, read_regular};

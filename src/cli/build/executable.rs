@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use brolga::runtime::{Shown, write_atomically};
+use brolga::runtime::{Shown, read_regular, write_atomically};
 use brolga::{Error, Result};
 use brolga_command::report::bytes;
 
@@ -14,6 +14,9 @@ use crate::cli::destination::{Destinations, Written};
 
 /// The launcher for the machine that this command was built for; empty where there is none.
 static LAUNCHER: &[u8] = brolga_launchers_link::launcher!();
+
+/// The largest launcher that is read, in bytes.
+const MAX_LAUNCHER: u64 = 1 << 30;
 
 pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode> {
     let given = match &args.launcher {
@@ -27,7 +30,7 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
             return Err(Error::Name(message.into()));
         }
         None => None,
-        Some(path) => Some(std::fs::read(path).map_err(|e| Error::io("read", path, &e))?),
+        Some(path) => Some(read_regular(path, MAX_LAUNCHER).map_err(|e| Error::io("read", path, &e))?),
     };
     let compiled = compiled(args, &mut destinations, Written::Executable)?;
     let program = compiled.executable(given.as_deref().unwrap_or(LAUNCHER))?;

@@ -121,11 +121,17 @@ fn write_code(args: &BuildArgs, object: &Object, symbol: &str, library: Option<&
     Ok(())
 }
 
-/// A name that C accepts for a model of ours, from that of the header.
+/// A name that C accepts for a model of ours, from that of the header: `größe 2.h` has `gr_e_2`. What C does not know becomes one
+/// `_`, since two of them belong to the compiler; a name that is taken, or begins with a digit, gets a word before it.
 fn c_name(header: &Path) -> String {
     let name = header.file_stem().unwrap_or_default().to_string_lossy();
-    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    if check_symbol(&name).is_ok() { name } else { format!("entry_{name}") }
+    let parts: Vec<&str> =
+        name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
+    match parts.join("_") {
+        name if name.is_empty() => "net".to_owned(),
+        name if check_symbol(&name).is_ok() => name,
+        name => format!("entry_{name}"),
+    }
 }
 
 /// What a library is called.

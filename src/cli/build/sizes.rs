@@ -17,6 +17,11 @@ pub struct Sizes<'a> {
 
 impl<'a> Sizes<'a> {
     pub fn of(args: &'a BuildArgs) -> Result<Sizes<'a>> {
+        for (at, entry) in args.entries.iter().enumerate() {
+            if args.entries[..at].contains(entry) {
+                return Err(Error::Name(format!("--entry has `{entry}` twice")));
+            }
+        }
         let own = args.entries.iter().map(|entry| (entry.as_str(), Vec::new()));
         let mut sizes = Sizes { all: Vec::new(), own: own.collect() };
         for (name, size) in &args.model.dims {
