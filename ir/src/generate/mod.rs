@@ -1,11 +1,13 @@
 //! Random graphs, for tests that compare one way of running a graph with another.
 //!
 //! [`generate`] gives, for a seed, a valid graph over all operators and values for its parameters. Tensors are
-//! small; extents of 0 and 1 occur. Every node is needed by an output.
+//! small; extents of 0 and 1 occur. Every node is needed by an output. [`random_graph`] gives graphs of fewer operators, in which
+//! passes find much to do.
 
 mod elementwise;
 mod make;
 mod regions;
+mod rules;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +17,7 @@ use crate::scalar::{Function, Scalar};
 use crate::tensor::Tensor;
 use crate::types::{DType, Type};
 
+pub use self::rules::random_graph;
 pub use crate::random::Rng;
 
 /// What is generated.

@@ -8,41 +8,12 @@ use brolga_ir::program::interpret::{GridOrder, Interpreter};
 use brolga_ir::program::{Place, Program};
 use brolga_ir::random::Rng;
 use brolga_ir::scalar::Scalar;
-use brolga_ir::{DType, Graph, Tensor, Type};
+use brolga_ir::{Graph, Tensor};
+
+pub use brolga_ir::random::tensor;
 
 /// Tensors by name.
 pub type Values = HashMap<String, Tensor>;
-
-/// Floats in (-2, 2), integers in -2..6; with NaN, infinities, zeros of either sign and extremes if asked for.
-pub fn tensor(random: &mut Rng, ty: &Type, special: bool) -> Tensor {
-    Tensor::generate(ty, |_| {
-        let word = random.bits();
-        let choice = if special { word % 16 } else { 15 };
-        match ty.dtype {
-            DType::F32 | DType::F64 => Scalar::from_f64(
-                ty.dtype,
-                match choice {
-                    0 => f64::NAN,
-                    1 => f64::INFINITY,
-                    2 => f64::NEG_INFINITY,
-                    3 | 4 => 0.0,
-                    5 | 6 => -0.0,
-                    _ => (word >> 11) as f64 / (1u64 << 51) as f64 - 2.0,
-                },
-            ),
-            DType::Bool => Scalar::Bool(word >> 63 == 1),
-            dtype => Scalar::from_i64(
-                dtype,
-                match choice {
-                    0 => i64::MIN,
-                    1 => i64::from(i32::MIN),
-                    2 => i64::from(i32::MAX),
-                    _ => (word >> 61) as i64 - 2,
-                },
-            ),
-        }
-    })
-}
 
 /// Values for a graph's parameters, by name.
 pub fn parameters(graph: &Graph, seed: u64, special: bool) -> Values {

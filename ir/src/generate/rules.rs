@@ -1,0 +1,390 @@
+//! Graphs in which the rules of passes find much: neutral numbers, an operand twice, a scale behind a convolution, indices that
+//! take back what others do. Each operator has a seed of its own, so that a list of seeds that fails can be made shorter.
+
+use crate::builder::Builder;
+use crate::graph::{Graph, GraphError, Origin, Value};
+use crate::ops::{Conv, Distribution, Op, Role, Scan};
+use crate::program::Combine;
+use crate::random::{Rng, tensor};
+use crate::scalar::{Comparison, Function, ScalarOp};
+use crate::types::{DType, Type};
+
+/// Elements that a random tensor has at most.
+const LARGEST: usize = 600;
+
+/// A graph with a node or a few for each seed; the same choices for `f32` and for `f64`.
+pub fn random_graph(seeds: &[u32], float: DType) -> Graph {
+    let mut graph = Graph::new("random");
+    let types = [
+        ("x", Role::Data, Type::new(float, [2, 3, 4])),
+        ("y", Role::Data, Type::new(float, [4, 3])),
+        ("v", Role::Data, Type::new(float, [3])),
+        ("i", Role::Data, Type::new(DType::I32, [4])),
+        ("image", Role::Data, Type::new(float, [1, 2, 5, 4])),
+        ("w", Role::State, Type::new(float, [4, 5])),
+        ("kernel", Role::State, Type::new(float, [3, 2, 3, 3])),
+        ("scale", Role::State, Type::new(float, [3])),
+        ("seed", Role::State, Type::new(DType::I64, [])),
+        ("step", Role::State, Type::new(DType::I64, [])),
+    ];
+    let mut values: Vec<Value> =
+        types.into_iter().map(|(name, role, ty)| graph.add_parameter(name, role, ty)).collect();
+    let step = values[9];
+    for (number, &seed) in seeds.iter().enumerate() {
+        let mut random = Rng(u64::from(seed));
+        let b = Builder::new(&mut graph, Origin::new(&format!("layer{}", number / 4)));
+        // An operator that does not take what was picked is left out.
+        let added = Grower { b, values: &values, random: &mut random, float }.node();
+        values.extend(added.unwrap_or_default());
+    }
+    for (number, &value) in values.iter().rev().take(3).enumerate() {
+        graph.add_output(&format!("out{number}"), Role::Data, value);
+    }
+    if seeds.len() % 2 == 1 {
+        let mut b = Builder::new(&mut graph, Origin::new("step"));
+        let one = b.scalar(1.0, DType::I64).expect("a scalar");
+        let next = b.add(step, one).expect("equal types");
+        graph.add_output("step", Role::State, next);
+    }
+    graph
+}
+
+struct Grower<'a> {
+    b: Builder<'a>,
+    values: &'a [Value],
+    random: &'a mut Rng,
+    float: DType,
+}
+
+type Added = Result<Vec<Value>, GraphError>;
+
+impl Grower<'_> {
+    /// A value that fits, recent ones more often.
+    fn value(&mut self, fits: impl Fn(&Type) -> bool) -> Result<Value, GraphError> {
+        let fitting: Vec<Value> =
+            self.values.iter().copied().filter(|&value| fits(self.b.ty(value))).collect();
+        let recent = fitting.len().saturating_sub(6);
+        match fitting.len() {
+            0 => Err(self.b.error("nothing fits")),
+            n if self.random.below(2) == 0 => Ok(fitting[self.random.below(n)]),
+            _ => Ok(fitting[recent + self.random.below(fitting.len() - recent)]),
+        }
+    }
+
+    fn float(&mut self) -> Result<Value, GraphError> {
+        let float = self.float;
+        self.value(|ty| ty.dtype == float)
+    }
+
+    fn any(&mut self) -> Result<Value, GraphError> {
+        self.value(|_| true)
+    }
+
+    /// A value of that type: one there is, or a splat of a number that rules look for.
+    fn partner(&mut self, ty: &Type) -> Result<Value, GraphError> {
+        if self.random.below(3) == 0 {
+            let number = self.random.of(&[0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 3.0]);
+            return self.b.full(number, ty);
+        }
+        if ty.rank() > 0 && self.random.below(3) == 0 {
+            let axis = self.random.below(ty.rank());
+            if let Ok(row) = self.value(|row| row.dtype == ty.dtype && row.dims == [ty.dims[axis]]) {
+                return self.b.broadcast(row, &ty.dims, &[axis]);
+            }
+        }
+        self.value(|other| other == ty)
+    }
+
+    fn condition(&mut self, ty: &Type) -> Result<Value, GraphError> {
+        let wanted = ty.with_dtype(DType::Bool);
+        match self.value(|ty| *ty == wanted) {
+            Ok(value) => Ok(value),
+            Err(_) => {
+                let b = self.random.of(&[0.0, 1.0]);
+                self.b.full(b, &wanted)
+            }
+        }
+    }
+
+    fn axes(&mut self, rank: usize) -> Vec<usize> {
+        (0..rank).filter(|_| self.random.below(2) == 0).collect()
+    }
+
+    fn one(&mut self, op: impl Into<Op>, operands: &[Value]) -> Added {
+        let value = self.b.add_node(op, operands)?;
+        if self.b.ty(value).elements() > LARGEST {
+            return Err(self.b.error("too large"));
+        }
+        Ok(vec![value])
+    }
+
+    fn node(&mut self) -> Added {
+        match self.random.below(24) {
+            0..=2 => self.unary(),
+            3..=6 => self.binary(),
+            7 => self.ternary(),
+            8 => self.logic(),
+            9..=10 => self.reshape(),
+            11 => self.transpose(),
+            12..=13 => self.broadcast(),
+            14 => self.cut(),
+            15 => self.join(),
+            16..=17 => self.reduce(),
+            18 => self.product(),
+            19 => self.convolution(),
+            20 => self.indexed(),
+            21 => self.source(),
+            22 => self.region(),
+            _ => self.convert(),
+        }
+    }
+
+    fn unary(&mut self) -> Added {
+        use ScalarOp::{Abs, Ceil, Floor, Neg, Round, Sqrt, Trunc};
+        let functions = Function::ALL.into_iter().filter(|f| f.arity() == 1).map(ScalarOp::Function);
+        let ops: Vec<ScalarOp> =
+            [Neg, Neg, Neg, Abs, Abs, Sqrt, Floor, Ceil, Trunc, Round].into_iter().chain(functions).collect();
+        let (op, x) = (self.random.of(&ops), self.float()?);
+        self.one(op, &[x])
+    }
+
+    fn binary(&mut self) -> Added {
+        use ScalarOp::{Add, Compare, Div, Max, Min, Mul, Rem, Sub};
+        let comparison = self.random.of(&Comparison::ALL);
+        let op = self.random.of(&[Add, Add, Sub, Sub, Mul, Mul, Div, Rem, Max, Min, Compare(comparison)]);
+        let x = self.value(|ty| ty.dtype != DType::Bool)?;
+        let ty = self.b.ty(x).clone();
+        let y = if self.random.below(8) == 0 { x } else { self.partner(&ty)? };
+        let operands = if self.random.below(2) == 0 { [x, y] } else { [y, x] };
+        self.one(op, &operands)
+    }
+
+    fn ternary(&mut self) -> Added {
+        let x = self.any()?;
+        let ty = self.b.ty(x).clone();
+        let y = self.partner(&ty)?;
+        if ty.dtype.is_float() && self.random.below(4) == 0 {
+            return self.one(ScalarOp::Fma, &[x, y, x]);
+        }
+        let condition = self.condition(&ty)?;
+        self.one(ScalarOp::Select, &[condition, x, y])
+    }
+
+    fn logic(&mut self) -> Added {
+        use ScalarOp::{And, MulHigh, Not, Or, Shl, Shr, ShrLogical, Xor};
+        let x = self.value(|ty| !ty.dtype.is_float())?;
+        let ty = self.b.ty(x).clone();
+        let y = self.partner(&ty)?;
+        match self.random.of(&[And, Or, Xor, Not, Shl, Shr, ShrLogical, MulHigh]) {
+            Not => self.one(Not, &[x]),
+            op => self.one(op, &[x, y]),
+        }
+    }
+
+    fn convert(&mut self) -> Added {
+        let other = if self.float == DType::F32 { DType::F64 } else { DType::F32 };
+        // To another float type only and back, so that the choices hold for both.
+        let to = self.random.of(&[DType::Bool, DType::U8, DType::I32, DType::I64, self.float, other]);
+        let x = self.any()?;
+        self.one(ScalarOp::Convert(to), &[x])
+    }
+
+    fn reshape(&mut self) -> Added {
+        let x = self.any()?;
+        let dims = self.b.dims(x);
+        let n: usize = dims.iter().product();
+        let reshaped = match self.random.below(4) {
+            0 => vec![n],
+            1 => [&[1], dims.as_slice(), &[1]].concat(),
+            2 => dims.iter().copied().filter(|&extent| extent != 1).collect(),
+            _ if n.is_multiple_of(2) && n > 0 => vec![2, n / 2],
+            _ => dims.iter().rev().copied().collect(),
+        };
+        let value = self.b.reshape(x, &reshaped)?;
+        Ok(vec![value])
+    }
+
+    fn transpose(&mut self) -> Added {
+        let x = self.any()?;
+        let mut axes: Vec<usize> = (0..self.b.ty(x).rank()).collect();
+        for last in (1..axes.len()).rev() {
+            axes.swap(last, self.random.below(last + 1));
+        }
+        let value = self.b.transpose(x, &axes)?;
+        Ok(vec![value])
+    }
+
+    fn broadcast(&mut self) -> Added {
+        let x = self.value(|ty| ty.rank() < 4 && ty.elements() <= LARGEST / 4)?;
+        let mut dims = self.b.dims(x);
+        for extent in &mut dims {
+            if *extent == 1 && self.random.below(2) == 0 {
+                *extent = 1 + self.random.below(4);
+            }
+        }
+        let mut axes: Vec<usize> = (0..dims.len()).collect();
+        for _ in 0..1 + self.random.below(2) {
+            let at = self.random.below(dims.len() + 1);
+            dims.insert(at, 1 + self.random.below(4));
+            axes.iter_mut().filter(|axis| **axis >= at).for_each(|axis| *axis += 1);
+        }
+        let value = self.b.broadcast(x, &dims, &axes)?;
+        if self.b.ty(value).elements() > LARGEST { Err(self.b.error("too large")) } else { Ok(vec![value]) }
+    }
+
+    fn cut(&mut self) -> Added {
+        let x = self.any()?;
+        let dims = self.b.dims(x);
+        if self.random.below(4) == 0 {
+            let axes = self.axes(dims.len());
+            return Ok(vec![self.b.reverse(x, &axes)?]);
+        }
+        let (mut start, mut limit, mut stride) = (Vec::new(), Vec::new(), Vec::new());
+        for &extent in &dims {
+            start.push(self.random.below(extent.max(1)).min(extent));
+            limit.push(start.last().copied().unwrap_or(0).max(self.random.below(extent + 1)).min(extent));
+            stride.push(1 + self.random.below(2));
+        }
+        if self.random.below(3) == 0 {
+            limit.clone_from(&dims);
+        }
+        Ok(vec![self.b.slice(x, &start, &limit, &stride)?])
+    }
+
+    fn join(&mut self) -> Added {
+        let x = self.value(|ty| ty.rank() > 0 && ty.rank() < 5 && ty.elements() <= LARGEST / 4)?;
+        let ty = self.b.ty(x).clone();
+        let axis = self.random.below(ty.rank());
+        if self.random.below(2) == 0 {
+            let number = self.random.of(&[0.0, 0.0, 1.0]);
+            let scalar = self.b.scalar(number, ty.dtype)?;
+            let mut amounts = || (0..ty.rank()).map(|_| self.random.below(2)).collect::<Vec<usize>>();
+            let (low, high, interior) = (amounts(), amounts(), amounts());
+            let value = self.b.pad(x, scalar, &low, &high, &interior)?;
+            return if self.b.ty(value).elements() > LARGEST {
+                Err(self.b.error("large"))
+            } else {
+                Ok(vec![value])
+            };
+        }
+        let extent = ty.dims[axis];
+        let cut = self.random.below(extent + 1);
+        let parts = [self.b.slice_axis(x, axis, 0, cut)?, self.b.slice_axis(x, axis, cut, extent)?];
+        let y = self.partner(&ty)?;
+        let joined = self.b.concat(&parts, axis)?;
+        let value = if self.random.below(2) == 0 { joined } else { self.b.concat(&[joined, y], axis)? };
+        Ok(vec![value])
+    }
+
+    fn reduce(&mut self) -> Added {
+        let x = self.any()?;
+        let ty = self.b.ty(x).clone();
+        if ty.rank() > 0 && ty.dtype.is_float() && self.random.below(5) == 0 {
+            let axis = self.random.below(ty.rank());
+            return Ok(vec![self.b.cumulative(Combine::Add, x, axis)?]);
+        }
+        let combine = match ty.dtype {
+            DType::Bool => self.random.of(&[Combine::And, Combine::Or]),
+            _ => self.random.of(&[Combine::Add, Combine::Add, Combine::Mul, Combine::Max, Combine::Min]),
+        };
+        let axes = self.axes(ty.rank());
+        Ok(vec![self.b.reduce(combine, x, &axes)?])
+    }
+
+    fn product(&mut self) -> Added {
+        let float = self.float;
+        let x = self.value(|ty| ty.dtype == float && (1..=3).contains(&ty.rank()))?;
+        let dims = self.b.dims(x);
+        let axis = self.random.below(dims.len());
+        let y = self
+            .value(|ty| ty.dtype == float && (1..=2).contains(&ty.rank()) && ty.dims.contains(&dims[axis]))?;
+        let other = self.b.dims(y).iter().position(|&extent| extent == dims[axis]).unwrap_or(0);
+        let value = self.b.dot(x, y, [&[], &[]], [&[axis], &[other]])?;
+        if self.b.ty(value).elements() > LARGEST { Err(self.b.error("too large")) } else { Ok(vec![value]) }
+    }
+
+    fn convolution(&mut self) -> Added {
+        let (image, kernel, scale) = (self.values[4], self.values[6], self.values[7]);
+        let stride = vec![1 + self.random.below(3) / 2, 1];
+        let conv = Conv { padding: vec![(1, 0), (0, 1)], stride, ..Conv::new(2) };
+        let y = self.b.conv(conv, image, kernel)?;
+        let dims = self.b.dims(y);
+        let scale = self.b.broadcast(scale, &dims, &[1])?;
+        match self.random.below(3) {
+            0 => Ok(vec![y]),
+            1 => Ok(vec![self.b.mul(y, scale)?]),
+            _ => {
+                let y = self.b.sub(y, scale)?;
+                Ok(vec![self.b.mul(scale, y)?])
+            }
+        }
+    }
+
+    fn indexed(&mut self) -> Added {
+        let indices = self.value(|ty| ty.dtype == DType::I32 && ty.rank() == 1)?;
+        let x = self.value(|ty| ty.rank() > 0 && ty.rank() < 4 && !ty.dims.contains(&0))?;
+        let axis = self.random.below(self.b.ty(x).rank());
+        match self.random.below(3) {
+            0 => {
+                let values = self.value(|ty| ty.rank() == 1)?;
+                Ok(self.b.sort(&[values], 0, self.random.below(2) == 0)?)
+            }
+            1 => {
+                let taken = self.b.gather(x, indices, axis)?;
+                Ok(vec![self.b.scatter_set(x, indices, taken, axis)?])
+            }
+            _ => {
+                let taken = self.b.gather(x, indices, axis)?;
+                if self.b.ty(taken).elements() > LARGEST {
+                    return Err(self.b.error("too large"));
+                }
+                Ok(vec![taken])
+            }
+        }
+    }
+
+    fn source(&mut self) -> Added {
+        let like = self.any()?;
+        let ty = self.b.ty(like).clone();
+        match self.random.below(3) {
+            0 if ty.rank() > 0 && ty.dtype != DType::Bool => {
+                let axis = self.random.below(ty.rank());
+                Ok(vec![self.b.iota(ty.dtype, &ty.dims, axis)?])
+            }
+            1 => {
+                let (seed, step) = (self.values[8], self.values[9]);
+                let ty = ty.with_dtype(self.float);
+                let stream = self.random.below(3) as u32;
+                Ok(vec![self.b.random(Distribution::Uniform, stream, &ty, seed, step)?])
+            }
+            _ => {
+                let tensor = tensor(self.random, &ty, true);
+                Ok(vec![self.b.constant(tensor)?])
+            }
+        }
+    }
+
+    /// A recurrence over the rows of a matrix.
+    fn region(&mut self) -> Added {
+        let float = self.float;
+        let x = self.value(|ty| ty.dtype == float && ty.rank() == 2)?;
+        let dims = self.b.dims(x);
+        let row = Type::new(float, [dims[1]]);
+        let mut body = Graph::new("body");
+        let h = body.add_parameter("h", Role::Data, row.clone());
+        let slice = body.add_parameter("x", Role::Data, row.clone());
+        let mut b = Builder::new(&mut body, Origin::new("cell"));
+        let one = b.full(1.0, &row)?;
+        let kept = b.mul(h, one)?;
+        let sum = b.add(kept, slice)?;
+        let again = b.add(slice, h)?;
+        let next = b.max(sum, again)?;
+        let next = if self.random.below(2) == 0 { b.function(Function::Tanh, next)? } else { next };
+        body.add_output("h", Role::Data, next);
+        body.add_output("y", Role::Data, sum);
+        let start = self.b.full(0.5, &row)?;
+        let reverse = self.random.below(2) == 0;
+        let scan = Scan { body, length: dims[0], carries: 1, slices: 1, reverse };
+        self.b.add_nodes(scan, &[start, x])
+    }
+}
