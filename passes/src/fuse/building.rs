@@ -5,8 +5,12 @@ use brolga_ir::ops::{Fused, Op, RegionOp, Role};
 use brolga_ir::{Graph, GraphError, NodeId, Origin, Value};
 use rustc_hash::FxHashMap;
 
-use super::{Cluster, Fuser, Part, fuse};
+use super::clusters::{Cluster, Clusters};
+use super::parts::Part;
 use crate::facts::table::ValueTable;
+
+/// Fuses a graph; whether any region was made.
+type Fuse = fn(&mut Graph) -> Result<bool, GraphError>;
 
 /// The new graph, as far as it is.
 struct Rebuilt {
@@ -15,56 +19,60 @@ struct Rebuilt {
     map: FxHashMap<Value, Value>,
     /// Those that anything outside of their cluster reads.
     needed: ValueTable<()>,
+    /// What fuses the regions of operators.
+    fuse: Fuse,
 }
 
-/// The operator, its regions fused, but for one that is fused already.
-fn fused_inside(op: &Op) -> Result<Op, GraphError> {
-    let mut op = op.clone();
-    match op.region_op() {
-        Some(RegionOp::Scan(_) | RegionOp::While(_) | RegionOp::Cond(_)) => {
-            op.regions_mut().into_iter().try_for_each(|region| fuse(region).map(drop))?;
+impl Rebuilt {
+    /// The operator, its regions fused, but for one that is fused already.
+    fn fused_inside(&self, op: &Op) -> Result<Op, GraphError> {
+        let mut op = op.clone();
+        match op.region_op() {
+            Some(RegionOp::Scan(_) | RegionOp::While(_) | RegionOp::Cond(_)) => {
+                op.regions_mut().into_iter().try_for_each(|region| (self.fuse)(region).map(drop))?;
+            }
+            Some(RegionOp::Fused(_)) | None => {}
         }
-        Some(RegionOp::Fused(_)) | None => {}
+        Ok(op)
     }
-    Ok(op)
 }
 
-impl Fuser<'_> {
-    /// The graph with every cluster in place.
-    pub(super) fn build(&self, order: &[NodeId]) -> Result<Graph, GraphError> {
-        let old = self.graph;
-        let (graph, map) = (Graph::new(&old.name), FxHashMap::default());
-        let mut new = Rebuilt { graph, map, needed: self.needed(order) };
-        for &id in old.parameters() {
-            let p = old.parameter(id).expect("a parameter");
-            new.map.insert(old.result(id), new.graph.add_parameter(&p.name, p.role, p.ty.clone()));
-        }
-        let mut sequence: Vec<usize> = (0..self.clusters.len()).collect();
-        sequence.sort_by_key(|&c| (self.clusters[c].depth, c));
-        for c in sequence {
-            self.emit(&self.clusters[c], &mut new)?;
-        }
-        for Output { name, role, value } in old.outputs() {
-            let value = new.graph.import(old, &[*value], &mut new.map)?[0];
-            new.graph.add_output(name, *role, value);
-        }
-        Ok(new.graph)
+/// The graph with every cluster in place. `fuse` is for the regions of operators that are no cluster.
+pub(super) fn build(clusters: &Clusters<'_>, order: &[NodeId], fuse: Fuse) -> Result<Graph, GraphError> {
+    let old = clusters.graph;
+    let (graph, map) = (Graph::new(&old.name), FxHashMap::default());
+    let mut new = Rebuilt { graph, map, needed: clusters.needed(order), fuse };
+    for &id in old.parameters() {
+        let p = old.parameter(id).expect("a parameter");
+        new.map.insert(old.result(id), new.graph.add_parameter(&p.name, p.role, p.ty.clone()));
     }
+    let mut sequence: Vec<usize> = (0..clusters.all.len()).collect();
+    sequence.sort_by_key(|&c| (clusters.all[c].depth, c));
+    for c in sequence {
+        clusters.emit(&clusters.all[c], &mut new)?;
+    }
+    for Output { name, role, value } in old.outputs() {
+        let value = new.graph.import(old, &[*value], &mut new.map)?[0];
+        new.graph.add_output(name, *role, value);
+    }
+    Ok(new.graph)
+}
 
+impl Clusters<'_> {
     /// For each value that lies in a cluster, an entry if anything outside of the cluster reads it.
     fn needed(&self, order: &[NodeId]) -> ValueTable<()> {
         let mut needed = ValueTable::default();
         for &id in order {
-            if self.is(id, Part::Virtual) {
+            if self.parts.is(id, Part::Virtual) {
                 continue;
             }
-            for (value, _) in self.sources(id) {
+            for (value, _) in self.parts.sources(id) {
                 if self.cluster(value.node) != self.cluster(id) {
                     needed.insert(value, ());
                 }
             }
         }
-        for value in self.returned() {
+        for value in self.parts.returned() {
             needed.insert(value, ());
         }
         needed
@@ -78,14 +86,14 @@ impl Fuser<'_> {
             return Ok(());
         }
         let node = old.node(first);
-        let plain = |v: &Value| !self.is(v.node, Part::Virtual);
+        let plain = |v: &Value| !self.parts.is(v.node, Part::Virtual);
         // What would only be an index map outside of a region is run in one.
         let single = cluster.nodes.len() == 1 && !matches!(node.op, Op::Reshape(_));
-        if self.is(first, Part::Barrier)
-            || (single && (self.is(first, Part::Product) || node.operands.iter().all(plain)))
+        if self.parts.is(first, Part::Barrier)
+            || (single && (self.parts.is(first, Part::Product) || node.operands.iter().all(plain)))
         {
             let operands = new.graph.import(old, &node.operands, &mut new.map)?;
-            let op = fused_inside(&node.op)?;
+            let op = new.fused_inside(&node.op)?;
             let copy = new.graph.add_chosen(op, old.choice(first), &operands, &node.origin)?;
             new.map.extend(old.results(first).into_iter().zip(new.graph.results(copy)));
             return Ok(());
@@ -100,7 +108,7 @@ impl Fuser<'_> {
         let mut inside: FxHashMap<Value, Value> = FxHashMap::default();
         let mut operands = Vec::new();
         for &id in &cluster.nodes {
-            for (value, _) in self.sources(id) {
+            for (value, _) in self.parts.sources(id) {
                 if inside.contains_key(&value) {
                     continue;
                 }
