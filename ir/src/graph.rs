@@ -320,7 +320,7 @@ impl Graph {
         }
     }
 
-    /// Replaces one operand by a value of the same type.
+    /// Replaces one operand by a value with which the results keep their types: as a rule, one of the same type.
     pub fn set_operand(&mut self, id: NodeId, position: usize, value: Value) {
         self.nodes.set_operand(id, position, value);
     }

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Points outside x and between its dilated elements do not contribute. With `channels_last`, x and y have their
-//! channels behind the spatial axes, `[N, …, C]`; w stays as it is. The three forms are the partial maps of the
+//! channels behind the spatial axes, `[N, …, C]`; w stays as it is. Beside an x or y of `f32`, w may be stored as `bf16`:
+//! each weight is widened as it is multiplied. The three forms are the partial maps of the
 //! one trilinear form Σ y · x · w: each computes one of the three tensors from the two others, so the gradients of
 //! each are the other two forms, and gradients of gradients stay among the three.
 
@@ -199,11 +200,19 @@ impl Conv {
 
 /// Shape inference.
 impl Conv {
+    fn expect_floats(&self, a: &Type, b: &Type) -> Result<(), String> {
+        if widens(a, b) && !matches!(self.form, ConvForm::WeightGradient { .. }) {
+            return Ok(());
+        }
+        expect_numbers(&[a, b])?;
+        if a.dtype == b.dtype && a.dtype.is_float() {
+            return Ok(());
+        }
+        Err(format!("operands must have one float type, found {a} and {b}"))
+    }
+
     fn expect_ranks(&self, a: &Type, b: &Type) -> Result<(), String> {
         let spatial = self.spatial();
-        if a.dtype != b.dtype || !a.dtype.is_float() {
-            return Err(format!("operands must have one float type, found {a} and {b}"));
-        }
         if !(1..=3).contains(&spatial) || a.rank() != spatial + 2 || b.rank() != spatial + 2 {
             return Err(format!(
                 "operands need two axes more than the {spatial} (1 to 3) spatial ones that `stride` lists, found {a} \
@@ -347,7 +356,7 @@ impl Operator for Conv {
 
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 2)?;
-        expect_numbers(operands)?;
+        self.expect_floats(operands[0], operands[1])?;
         self.expect_ranks(operands[0], operands[1])?;
         self.expect_steps()?;
         if self.groups == 0 {

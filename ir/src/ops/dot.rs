@@ -4,7 +4,8 @@ use super::*;
 use crate::types::DType;
 
 /// For every point of the batch axes, which run through both operands together, the sum of products over the
-/// contracting axes. Axes of the result: batch, the free axes of the left operand, those of the right.
+/// contracting axes. Axes of the result: batch, the free axes of the left operand, those of the right. Beside a left one
+/// of `f32`, the right operand may be stored as `bf16`: each element is widened as it is multiplied.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Dot {
     /// Batch axes of the left and the right operand, in pairs.
@@ -90,10 +91,12 @@ impl Operator for Dot {
 
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 2)?;
-        expect_numbers(operands)?;
         let (a, b) = (operands[0], operands[1]);
-        if a.dtype != b.dtype || a.dtype == DType::Bool {
-            return Err(format!("operands must have one numeric element type, found {a} and {b}"));
+        if !widens(a, b) {
+            expect_numbers(operands)?;
+            if a.dtype != b.dtype || a.dtype == DType::Bool {
+                return Err(format!("operands must have one numeric element type, found {a} and {b}"));
+            }
         }
         for (side, ty) in [a, b].into_iter().enumerate() {
             let mut axes: Vec<usize> = self.batch[side].iter().chain(&self.contract[side]).copied().collect();

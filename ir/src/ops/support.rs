@@ -3,7 +3,7 @@
 use crate::graph::Graph;
 use crate::size::Size;
 use crate::tensor::{Data, Tensor, listed, room};
-use crate::types::{MAX_BYTES, Type};
+use crate::types::{DType, MAX_BYTES, Type};
 
 /// An error unless there are `count` operands.
 pub(crate) fn expect_operands(operands: &[&Type], count: usize) -> Result<(), String> {
@@ -21,6 +21,12 @@ pub(crate) fn expect_numbers(operands: &[&Type]) -> Result<(), String> {
         }
         None => Ok(()),
     }
+}
+
+/// Whether a product takes its right operand as it is stored, beside a left one of `f32`: each element is widened as it is
+/// multiplied, which is exact.
+pub(crate) fn widens(left: &Type, right: &Type) -> bool {
+    left.dtype == DType::F32 && right.dtype.is_storage()
 }
 
 /// An error unless `axis` is one of `x`'s.
@@ -195,7 +201,7 @@ pub(crate) fn to_i64(x: &Tensor) -> Result<Vec<i64>, String> {
 /// A float tensor of those elements, rounded once.
 pub(crate) fn from_f64(ty: &Type, values: Vec<f64>) -> Result<Tensor, String> {
     let data = match ty.dtype {
-        crate::types::DType::F32 => Data::F32(listed(values.len(), |i| values[i] as f32)?),
+        DType::F32 => Data::F32(listed(values.len(), |i| values[i] as f32)?),
         _ => Data::F64(values),
     };
     Ok(Tensor::new(ty.dims.clone(), data))
@@ -204,8 +210,8 @@ pub(crate) fn from_f64(ty: &Type, values: Vec<f64>) -> Result<Tensor, String> {
 /// An integer tensor of those elements, wrapped.
 pub(crate) fn from_i64(ty: &Type, values: Vec<i64>) -> Result<Tensor, String> {
     let data = match ty.dtype {
-        crate::types::DType::U8 => Data::U8(listed(values.len(), |i| values[i] as u8)?),
-        crate::types::DType::I32 => Data::I32(listed(values.len(), |i| values[i] as i32)?),
+        DType::U8 => Data::U8(listed(values.len(), |i| values[i] as u8)?),
+        DType::I32 => Data::I32(listed(values.len(), |i| values[i] as i32)?),
         _ => Data::I64(values),
     };
     Ok(Tensor::new(ty.dims.clone(), data))

@@ -60,6 +60,10 @@ struct Product {
 /// The ways in which a node is a product with fixed weights.
 fn products(graph: &Graph, id: NodeId, dependence: &NodeTable<Dependence>) -> Vec<Product> {
     let node = graph.node(id);
+    // What is rounded already is not scaled any more.
+    if graph.operand_types(id).iter().any(|ty| ty.dtype.is_storage()) {
+        return Vec::new();
+    }
     let fixed = |operand: usize| *dependence.get(node.operands[operand].node) != Dependence::Call;
     match &node.op {
         Op::Conv(Conv { form: ConvForm::Forward, .. }) if fixed(1) && !fixed(0) => {

@@ -16,7 +16,6 @@ use brolga_ir::ops::{Conv, ConvForm, Op, Pad, ReduceWindow};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
 use rustc_hash::FxHashMap;
 
-use crate::facts::storage::is_storage;
 use crate::options::Options;
 use crate::rewrite::regions;
 use crate::rewrite::rewriter::{Replacement, sweep};
@@ -63,7 +62,7 @@ fn gains(graph: &Graph) -> bool {
             && x.dims[0] > 0
             && x.dims[0].is_multiple_of(IMAGES)
             && w.elements() <= WEIGHTS
-            && !is_storage(graph, node.operands[1].node);
+            && !w.dtype.is_storage();
         if !simple {
             return false;
         }

@@ -1,17 +1,17 @@
 //! `narrow`: keeps the weights of products as `bf16`, where the options ask for that.
 //!
 //! ```text
-//! x · w   becomes   x · convert<f32>(convert<bf16>(w))
+//! x · w   becomes   x · convert<bf16>(w)
 //! ```
 //!
 //! for convolutions and matrix products whose weights are state that the entry does not change, or computed from such
-//! state alone: everything that rewrites weights comes before. [`lower`](mod@crate::lower) packs them as `bf16` once for
-//! every state, which is half the memory to read, and they are widened as they are multiplied: arithmetic stays in
-//! `f32`, and results are the same on every target. Weights that an entry changes stay as they are: a step of training
-//! must see small updates. Loses bits: each weight is rounded to 8 bits of significand. Linear.
+//! state alone: everything that rewrites weights comes before. What is stored is a value with a type of its own, which the
+//! product takes as it is: [`lower`](mod@crate::lower) packs it once for every state, which is half the memory to read, and
+//! widens each weight as it is multiplied: arithmetic stays in `f32`, and results are the same on every target. Weights that
+//! an entry changes stay as they are: a step of training must see small updates. Loses bits: each weight is rounded to 8
+//! bits of significand. Linear.
 
-use brolga_ir::ops::{Conv, ConvForm, Dot, Elementwise, Op};
-use brolga_ir::scalar::ScalarOp;
+use brolga_ir::ops::{Conv, ConvForm, Dot, Op};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId};
 
 use crate::facts::fixed::{Dependence, dependence};
@@ -29,16 +29,14 @@ pub fn narrow(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> 
         let Some(position) = weights(graph, id, &dependence) else { continue };
         let node = graph.node(id);
         let (value, origin) = (node.operands[position], node.origin.clone());
-        let mut b = Builder::new(graph, origin);
-        let stored = b.convert(value, DType::Bf16)?;
-        let wide = b.convert(stored, DType::F32)?;
-        graph.set_operand(id, position, wide);
+        let stored = Builder::new(graph, origin).convert(value, DType::Bf16)?;
+        graph.set_operand(id, position, stored);
         changed = true;
     }
     Ok(changed)
 }
 
-/// Which operand of a node are fixed weights that are not rounded yet. Products of two fixed values are computed once
+/// Which operand of a node are fixed weights in `f32`. Products of two fixed values are computed once
 /// anyway; of matrix products those are meant that read panels of weights.
 fn weights(graph: &Graph, id: NodeId, dependence: &NodeTable<Dependence>) -> Option<usize> {
     let node = graph.node(id);
@@ -51,18 +49,11 @@ fn weights(graph: &Graph, id: NodeId, dependence: &NodeTable<Dependence>) -> Opt
     let value = node.operands[weights];
     let wanted = fixed(weights)
         && *dependence.get(node.operands[1 - weights].node) == Dependence::Call
-        && graph.ty(value).dtype == DType::F32
-        && !is_widened(graph, value.node);
+        && graph.ty(value).dtype == DType::F32;
     wanted.then_some(weights)
 }
 
 /// Rows times a matrix.
 fn is_dense(dot: &Dot, rank: usize) -> bool {
     dot.batch[0].is_empty() && dot.contract[0].len() == 1 && rank <= 2
-}
-
-fn is_widened(graph: &Graph, id: NodeId) -> bool {
-    let node = graph.node(id);
-    matches!(node.op, Op::Elementwise(Elementwise { op: ScalarOp::Convert(_) }))
-        && graph.ty(node.operands[0]).dtype.is_storage()
 }

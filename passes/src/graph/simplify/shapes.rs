@@ -161,8 +161,9 @@ fn transpose_dot(b: &mut Builder, id: NodeId) -> Rewritten {
     let first = dot.batch[0].len() + dot.free(0, b.ty(left).rank()).len();
     let exchanged: Vec<usize> =
         (0..dot.batch[0].len()).chain(first..rank).chain(dot.batch[0].len()..first).collect();
-    let chosen = b.graph.choice(product.node).algorithm != Algorithm::Direct;
-    if transpose.axes != exchanged || b.graph.use_count(product) != 1 || chosen {
+    // The right operand has its place where it is a matrix for an algorithm, or stored narrower.
+    let stays = b.graph.choice(product.node).algorithm != Algorithm::Direct || b.ty(right).dtype.is_storage();
+    if transpose.axes != exchanged || b.graph.use_count(product) != 1 || stays {
         return Ok(None);
     }
     let [batch, contract] = [&dot.batch, &dot.contract].map(|pair| [pair[1].clone(), pair[0].clone()]);

@@ -30,7 +30,9 @@ impl Lowering<'_> {
             self.dense(&dense, operands, (target, &node.types[0]), None, id);
             return Ok(());
         }
-        operands[1] = self.access(right)?;
+        if operands[1].dtype != node.types[0].dtype {
+            operands[1] = self.widened(right)?;
+        }
         self.strided(id, dot, &dims, operands);
         Ok(())
     }
@@ -73,7 +75,7 @@ impl Lowering<'_> {
                 .chain(&free[n_side])
                 .copied()
                 .collect();
-            b = self.pack(&b, &dims[n_side], &order, graph.ty(node.operands[1]).dtype, id);
+            b = self.pack(&b, &dims[n_side], &order, ty.dtype, id);
         }
         self.choose(Algorithm::Strided, id);
         let (first, second) = c_strides[batches..].split_at(free[0].len());
