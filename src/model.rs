@@ -499,17 +499,9 @@ fn short_name(name: &str) -> String {
     if name.ends_with(".ron") { stem.into_owned() } else { name.to_owned() }
 }
 
-/// The runtime's name of an element type.
+/// The runtime's element type of a slot. A bf16 stands for a f32 inside of programs, and is no type of a model's slots.
 pub(crate) fn dtype(dtype: brolga_ir::DType) -> DType {
-    match dtype {
-        brolga_ir::DType::Bool => DType::Bool,
-        brolga_ir::DType::U8 => DType::U8,
-        brolga_ir::DType::I32 => DType::I32,
-        brolga_ir::DType::I64 => DType::I64,
-        // A bf16 stands for a f32 inside of programs, and is no type of a model's slots.
-        brolga_ir::DType::Bf16 | brolga_ir::DType::F32 => DType::F32,
-        brolga_ir::DType::F64 => DType::F64,
-    }
+    brolga_codegen::runtime_dtype(dtype).unwrap_or(DType::F32)
 }
 
 /// The runtime's name of what a slot is for.

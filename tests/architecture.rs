@@ -101,3 +101,15 @@ fn operators_do_not_know_how_they_are_run_fast() {
     }
     assert!(operators > 20, "{operators}");
 }
+
+/// The compiler and the runtime have an enumeration each, as neither sees the other.
+#[test]
+fn element_types_have_one_name_and_size() {
+    for dtype in brolga::ir::DType::ALL {
+        let other = brolga::runtime::DType::from_name(dtype.name());
+        assert_eq!(other.is_none(), dtype.is_storage(), "{dtype}");
+        assert!(other.is_none_or(|other| other.size() == dtype.size()), "{dtype}");
+    }
+    let known = |dtype: brolga::runtime::DType| brolga::ir::DType::from_name(dtype.name()).is_some();
+    assert!(brolga::runtime::DType::ALL.into_iter().all(known));
+}

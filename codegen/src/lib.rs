@@ -21,7 +21,7 @@ pub use artefacts::{
     compile_traced, container, emit_object, emit_shared, listing,
 };
 pub use error::Error;
-pub use image::TracedCall;
+pub use image::{TracedCall, runtime_dtype};
 pub use target::{Options, TargetCpu, TargetTriple, features};
 
 /// Changes whenever the same program may compute other bits.

@@ -25,3 +25,4 @@ mod threads;
 pub use calls::TracedCall;
 pub(crate) use link::resolved;
 pub(crate) use parts::{Entry, Function, Image, Source, symbol_name, verified};
+pub use placement::runtime_dtype;

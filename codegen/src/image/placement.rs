@@ -93,7 +93,7 @@ impl Placement {
         let mut locations = Vec::with_capacity(program.buffers.len());
         for buffer in &program.buffers {
             let (name, dims) = (buffer.name.clone(), buffer.ty.dims.clone());
-            let dtype = || dtype(buffer.ty.dtype).ok_or_else(|| inside_only(buffer));
+            let dtype = || runtime_dtype(buffer.ty.dtype).ok_or_else(|| inside_only(buffer));
             let unplanned = || {
                 Error::new(format!("buffer `{name}` of `{}` has no address: plan memory first", program.name))
             };
@@ -132,17 +132,10 @@ impl Placement {
     }
 }
 
-/// The element type at the border of a program; none for what lies inside programs only.
-fn dtype(dtype: brolga_ir::DType) -> Option<DType> {
-    Some(match dtype {
-        brolga_ir::DType::Bf16 => return None,
-        brolga_ir::DType::Bool => DType::Bool,
-        brolga_ir::DType::U8 => DType::U8,
-        brolga_ir::DType::I32 => DType::I32,
-        brolga_ir::DType::I64 => DType::I64,
-        brolga_ir::DType::F32 => DType::F32,
-        brolga_ir::DType::F64 => DType::F64,
-    })
+/// The runtime's element type of that name; none for what lies inside of programs only. The two crates have each an enumeration,
+/// since neither may see the other.
+pub fn runtime_dtype(dtype: brolga_ir::DType) -> Option<DType> {
+    DType::from_name(dtype.name())
 }
 
 fn inside_only(buffer: &Buffer) -> Error {

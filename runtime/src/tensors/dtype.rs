@@ -5,7 +5,8 @@ use std::fmt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensors::memory::ALIGNMENT;
 
-/// Element type of a tensor.
+/// Element type of a tensor: what programs take and give. The compiler has an enumeration of its own (`brolga_ir::DType`), with types
+/// that lie inside of programs only: the runtime sees no compiler, and the names are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DType {
     /// One byte, 0 or 1.
