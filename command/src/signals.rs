@@ -21,8 +21,21 @@ pub(crate) fn listen() {
     }
 }
 
-/// There is no way to be asked here: a signal ends the process at once.
-#[cfg(not(unix))]
+/// From now on the first Ctrl-C (or Ctrl-Break, or the closing of the window) asks to stop, the second ends the process.
+#[cfg(windows)]
+pub(crate) fn listen() {
+    // The standard library is linked with it, and has no function for this.
+    #[link(name = "kernel32")]
+    unsafe extern "system" {
+        fn SetConsoleCtrlHandler(handler: Option<unsafe extern "system" fn(u32) -> i32>, add: i32) -> i32;
+    }
+    // SAFETY: the handler, which a thread of the system calls, stores numbers and waits. Where it cannot be set, Ctrl-C ends the
+    // process.
+    unsafe { SetConsoleCtrlHandler(Some(told), 1) };
+}
+
+/// There is no way to be asked here: Ctrl-C ends the process at once, with the checkpoints that are there.
+#[cfg(not(any(unix, windows)))]
 pub(crate) fn listen() {}
 
 /// Whether a run was asked to stop.
@@ -51,6 +64,20 @@ extern "C" fn noted(signal: libc::c_int) {
         unsafe { libc::_exit(exit_code(signal).into()) };
     }
     SIGNAL.store(signal, Ordering::SeqCst);
+}
+
+/// Asks the run to stop, and says that nothing more is to be done about it; if it was asked before, the system ends the process.
+#[cfg(windows)]
+unsafe extern "system" fn told(event: u32) -> i32 {
+    const CTRL_BREAK: u32 = 1;
+    if ASKED.swap(true, Ordering::SeqCst) {
+        return 0;
+    }
+    // A window that closes: the process ends when this returns, or after some seconds, which the run has for its checkpoint.
+    while event > CTRL_BREAK {
+        std::thread::park();
+    }
+    1
 }
 
 #[cfg(unix)]
