@@ -73,6 +73,24 @@ fn an_executable_answers_as_the_command_does() {
     assert!(bad(at, "build lenet5 -o other --launcher /dev/zero").contains("no regular file"));
 }
 
+/// A program whose file ends before its time, because a download did, ends with a reason and not by a fault.
+#[test]
+fn an_executable_that_was_cut_short_says_so() {
+    let folder = folder();
+    let at = folder.path();
+    if !prepare(at) {
+        return;
+    }
+    let whole = std::fs::read(at.join("lenet5")).unwrap();
+    // The weights and what is prepared of them are its last 400 KB.
+    for less in [20_000, 100_000, 300_000] {
+        std::fs::write(at.join("lenet5"), &whole[..whole.len() - less]).unwrap();
+        let output = shell(at, "./lenet5 --inputs in.npz --outputs out.npz");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && errors.contains("it was cut short"), "{less}: {errors}");
+    }
+}
+
 /// The most that LeNet-5 adds to the launcher, without weights, in bytes.
 const MOST: u64 = 80_000;
 

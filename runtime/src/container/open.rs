@@ -78,11 +78,13 @@ pub unsafe fn open_with(path: impl AsRef<Path>, check: Check) -> Result<Loaded> 
 ///
 /// # Errors
 /// Those of [`Container::of_bytes`]; code for other processors only; memory that begins where the alignment of the code does not
-/// let it. Nothing of the file has run then.
+/// let it; on Linux, the end of `file` behind that of the mapped file, as it is where a program was cut short. Nothing of the
+/// file has run then.
 ///
 /// # Safety
 /// - The code keeps to what [`Executable::from_raw`] asks for, as for [`open`].
-/// - Until the process ends, all of `file` can be read, the sections of code can be executed, and nobody changes it.
+/// - Until the process ends, all of `file` that the mapped file has can be read, the sections of code can be executed, and nobody
+///   changes it.
 /// - What follows the last section of code (it begins with a page) can be written, too, by whoever changes the state, which is there:
 ///   it is mapped privately. It is given away once: the same memory is not opened twice.
 /// - What `check` leaves out is as it was written.
@@ -127,6 +129,9 @@ impl Opened {
     /// As for [`open_in_place`].
     unsafe fn in_place(file: NonNull<[u8]>, check: Check) -> Result<Opened> {
         let memory = Memory { begin: file.cast(), len: file.len(), owner: Arc::new(()) };
+        if !memory.is_there() {
+            return Err(wrong("it was cut short: what it says to hold lies behind the end of the file"));
+        }
         // SAFETY: promised by the caller.
         let container = Container::checked(unsafe { memory.bytes() }, check)?;
         let piece = container.contents().best_piece()?;
@@ -224,6 +229,30 @@ impl Memory {
     unsafe fn bytes(&self) -> &[u8] {
         // SAFETY: promised by the caller.
         unsafe { std::slice::from_raw_parts(self.begin.as_ptr(), self.len) }
+    }
+
+    /// Whether the last one can be read. Of a program that was cut short what lies behind the end of the file is mapped too, and to
+    /// read it ends the process; where the system is told to read it, it answers.
+    #[cfg(target_os = "linux")]
+    fn is_there(&self) -> bool {
+        let mut pipe = [0; 2];
+        // SAFETY: it has room for the two ends.
+        if self.len == 0 || unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+            return true;
+        }
+        // SAFETY: the system reads one byte, which is mapped; that it may not be there is the question.
+        let written = unsafe { libc::write(pipe[1], self.at(self.len - 1).as_ptr().cast(), 1) };
+        let error = std::io::Error::last_os_error().raw_os_error();
+        for end in pipe {
+            // SAFETY: it is open, and nobody else has it.
+            unsafe { libc::close(end) };
+        }
+        written == 1 || error != Some(libc::EFAULT)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn is_there(&self) -> bool {
+        true
     }
 
     /// The address of one of them.
