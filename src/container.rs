@@ -10,7 +10,7 @@ use brolga_ir::Graph;
 use brolga_ir::program::Program;
 use brolga_passes::facts::batch::trains;
 use brolga_runtime::container::{About, Code, DataRules, Parts, Training, Values};
-use brolga_runtime::{Instance, Manifest, State, Tensor, Threads, checksum};
+use brolga_runtime::{Instance, Manifest, State, Tensor, Threads, checksum, type_name};
 
 use crate::compile::{Lowered, emit_all};
 use crate::error::{Error, Result};
@@ -124,6 +124,7 @@ impl Model {
             Some(weights) => needed(weights, &code.entries, answers)?,
             None => needed(&self.empty_state()?, &code.entries, answers)?,
         };
+        code.entries.iter().try_for_each(|manifest| is_shared(manifest, &state))?;
         let keep = weights.is_some() && prepared.unwrap_or(training.is_empty());
         let prepared = if keep { prepare(&lowered, &code.entries, &state, values)? } else { Vec::new() };
         let own = |dims: &[(&str, usize)]| self.dims_with(dims);
@@ -180,11 +181,11 @@ impl Model {
         Ok(all)
     }
 
-    /// These sizes with a batch of one sample; nothing where there is no size `batch`, or it is 1 already.
+    /// These sizes with a batch of one sample; nothing where there is no size `batch`, it is 1 already, or the state would be another.
     pub fn single<'a>(&self, dims: &[(&'a str, usize)]) -> Option<Vec<(&'a str, usize)>> {
         let all = self.dims_with(dims);
         let batch = all.iter().find(|(name, _)| name == "batch").map(|(_, size)| *size);
-        batch.filter(|&size| size != 1)?;
+        batch.filter(|&size| size != 1 && self.shares_state_with_single())?;
         let others = dims.iter().filter(|(name, _)| *name != "batch").copied();
         Some(others.chain([("batch", 1)]).collect())
     }
@@ -259,6 +260,22 @@ fn needed(state: &State, entries: &[Manifest], answers: bool) -> Result<State> {
         }
     }
     Ok(needed)
+}
+
+/// An error if an entry has a slot of the state in another shape: a container has one state for all.
+fn is_shared(manifest: &Manifest, state: &State) -> Result<()> {
+    for slot in &manifest.state {
+        let found = state.get(&slot.name)?;
+        if found.dims() != slot.dims {
+            let (name, entry) = (&slot.name, &manifest.entry);
+            let (own, all) = (type_name(slot.dtype, &slot.dims), type_name(found.dtype(), found.dims()));
+            return Err(Error::Name(format!(
+                "the state `{name}` is {own} in `{entry}`, but {all} for the sizes of the model: its shape depends on them, and \
+                 all entry points share it; choose one size for all, such as --dim batch=8"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// For each entry what it prepares from a state, of which a container keeps these values. It is made here: code for all targets

@@ -31,6 +31,8 @@ pub struct Model {
     batch_first: bool,
     /// By entries and their outputs, the axis that is `batch`; found when it is needed first.
     batch_axes: OnceLock<HashMap<String, HashMap<String, usize>>>,
+    /// Whether the state of single samples is the same; found when it is needed first.
+    state_of_one: OnceLock<bool>,
     files: Vec<PathBuf>,
     compiled: Mutex<Vec<(Key, Arc<Executable>)>>,
 }
@@ -92,6 +94,7 @@ impl Model {
             options,
             batch_first: false,
             batch_axes: OnceLock::new(),
+            state_of_one: OnceLock::new(),
             files: Vec::new(),
             compiled: Mutex::default(),
         })
@@ -123,6 +126,7 @@ impl Model {
             self.settings.dims = dims;
             self.instance = self.parsed.instantiate_beside(&self.settings, &self.instance)?;
             self.batch_axes = OnceLock::new();
+            self.state_of_one = OnceLock::new();
             self.compiled = Mutex::default();
         }
         Ok(self)
@@ -231,6 +235,20 @@ impl Model {
         }
         compiled.push((key, executable.clone()));
         Ok(executable)
+    }
+
+    /// Whether the state has the same shapes where the batch is one sample, so that entry points for both can share it. Shapes of
+    /// parameters may depend on the batch. A model that does not take single samples says so when it is compiled for them.
+    pub fn shares_state_with_single(&self) -> bool {
+        *self.state_of_one.get_or_init(|| {
+            let settings = Settings { dims: self.dims_with(&[("batch", 1)]), ..self.settings.clone() };
+            let types = |instance: &Instance| -> Vec<_> {
+                instance.state().iter().map(|slot| (slot.name.clone(), slot.ty.clone())).collect()
+            };
+            settings.dims == self.instance.dims()
+                || (self.parsed.instantiate_beside(&settings, &self.instance))
+                    .map_or(true, |single| types(&single) == types(&self.instance))
+        })
     }
 
     /// What makes metrics of an entry's totals, compiled for the sizes chosen but for `dims`; nothing where it has none.

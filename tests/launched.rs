@@ -12,7 +12,7 @@ use brolga::runtime::{Purpose, Random, read_tensors, write_tensors};
 use brolga::{Model, Settings, Tensor};
 
 use crate::cli::training::kill;
-use crate::cli::{folder, good, run};
+use crate::cli::{bad, folder, good, run};
 
 /// Samples of the data set: batches of 32, and some that are left.
 const SAMPLES: usize = 101;
@@ -263,4 +263,60 @@ fn a_killed_program_goes_on_to_the_same_bits() {
     // What is trained may go on with the command.
     good(at, &format!("train net.ron {options} --checkpoint points --resume --save further.safetensors"));
     same_file(at, "further.safetensors", "whole.safetensors");
+}
+
+/// A parameter whose shape is that of the batch.
+const ROWS: &str = "Model(
+    inputs: { \"x\": \"f32[batch, 2]\", \"y\": \"f32[batch]\" },
+    dims: { \"batch\": 8 },
+    body: [
+        Parameter(name: \"p\", dims: [\"batch\", 2], init: Ones), Expr(\"it + x\"), Linear(1), Expr(\"it[:, 0]\"), As(\"q\"),
+    ],
+    entries: {
+        \"infer\": Infer(outputs: { \"q\": \"q\" }),
+        \"train\": Train(loss: \"mse(q, y)\", optimizer: Sgd(lr: 0.1)),
+    },
+)";
+
+/// Where the state's shapes depend on the batch there is one batch for all: that of training, or single samples.
+#[test]
+fn a_state_that_depends_on_the_batch_has_one() {
+    let folder = folder();
+    let at = folder.path();
+    fs::write(at.join("rows.ron"), ROWS).unwrap();
+    let both = "build rows.ron --entry infer,train";
+    let text = good(at, &format!("{both} -o rows.brolga"));
+    assert_eq!(text.matches("batch=8\n").count(), 4, "{text}");
+    assert!(!text.contains("batch=1\n"), "{text}");
+    let text = good(at, "build rows.ron -o rows.brolga");
+    assert!(text.contains("entry: infer batch=1\n") && !text.contains("batch=8"), "{text}");
+    let errors = bad(at, &format!("{both} --dim infer.batch=1 -o rows.brolga"));
+    let expected = "the state `p` is f32[8, 2] in `train`, but f32[1, 2]";
+    let other = "the state `p` is f32[1, 2] in `infer`, but f32[8, 2]";
+    assert!(errors.contains(expected) || errors.contains(other), "{errors}");
+    assert!(errors.contains("--dim batch=8"), "{errors}");
+    if !has_launcher() {
+        return;
+    }
+    good(at, &format!("{both} -o net"));
+    let mut random = Random::new(4, Purpose::Augment, 0, 0);
+    let x: Vec<f32> = (0..80 * 2).map(|_| random.uniform()).collect();
+    let write = |file: &str, samples: usize| {
+        let x = Tensor::from_slice(&[samples, 2], &x[..samples * 2]).unwrap();
+        let y = Tensor::from_slice(&[samples], &x.as_slice::<f32>().unwrap()[..samples]).unwrap();
+        write_tensors(at.join(file), &[("x", x.view()), ("y", y.view())]).unwrap();
+    };
+    write("data.npz", 80);
+    write("eight.npz", 8);
+    write("seven.npz", 7);
+    good(at, "train rows.ron --data data.npz --epochs 2 --save command.safetensors");
+    prints(at, "net train --data data.npz --epochs 2 --save program.safetensors");
+    same_file(at, "program.safetensors", "command.safetensors");
+    let weights = "--weights command.safetensors --inputs";
+    good(at, &format!("run rows.ron {weights} eight.npz --outputs command.npz"));
+    prints(at, &format!("net {weights} eight.npz --outputs program.npz"));
+    assert_eq!(read_tensors(at.join("program.npz")).unwrap(), read_tensors(at.join("command.npz")).unwrap());
+    assert!(
+        fails(at, &format!("net {weights} seven.npz --outputs seven.out.npz")).contains("give whole batches")
+    );
 }

@@ -27,6 +27,11 @@ pub fn compiled(args: &BuildArgs, destinations: &mut Destinations, what: Written
     let mut model = sizes.model(args)?.with_batch_first();
     destinations.reads_model(model.files());
     destinations.writes("-o", &args.output, what, 0)?;
+    let trained = sizes.entries().iter().any(|(name, _)| model.built(name).is_ok_and(trains));
+    if !trained && !batched(args, None) && !model.shares_state_with_single() {
+        // Single samples are answered for, with the state that they have.
+        model = model.with_dims(&[("batch", 1)])?;
+    }
     if args.machine.tune.is_some() {
         model = tuned(model, args, &sizes)?;
     }
@@ -44,25 +49,31 @@ fn borrowed(entries: &[ContainerEntry]) -> Vec<(&str, Vec<(&str, usize)>)> {
 }
 
 /// The entries asked for, and those that belong to them. What trains has the model's batch; the others are for single samples,
-/// and for a batch too if one is given.
+/// and for a batch too if one is given. Where the state's shapes depend on the batch there is the model's batch alone.
 fn entries(model: &Model, args: &BuildArgs, sizes: &Sizes<'_>) -> Result<Vec<ContainerEntry>> {
-    let given = |entry: &str| {
-        let own = format!("{entry}.batch");
-        args.model.dims.iter().any(|(name, _)| name == "batch" || *name == own)
-    };
     let mut all: Vec<(&str, Vec<(&str, usize)>)> = Vec::new();
     for (name, dims) in sizes.entries() {
         let single = match trains(model.built(name)?) {
             true => None,
             false => model.single(dims),
         };
-        if single.is_none() || given(name) {
+        if single.is_none() || batched(args, Some(name)) {
             all.push((name, dims.to_vec()));
         }
         all.extend(single.map(|dims| (name, dims)));
     }
     let all: Vec<ObjectEntry<'_>> = all.iter().map(|(name, dims)| (*name, &dims[..])).collect();
     model.with_companions(&all)
+}
+
+/// Whether a batch is given: for all entry points, or for this one (for any).
+fn batched(args: &BuildArgs, entry: Option<&str>) -> bool {
+    let own = |of: &str| entry.is_none_or(|entry| entry == of);
+    let given = |name: &str| match name.rsplit_once('.') {
+        Some((of, "batch")) => own(of),
+        _ => name == "batch",
+    };
+    args.model.dims.iter().any(|(name, _)| given(name))
 }
 
 /// Says what is in a container.
