@@ -10,9 +10,9 @@
 
 mod random;
 
-use crate::common::cases;
 use crate::common::compiled::compile_emulated;
 use crate::common::layers::LAYERS;
+use crate::common::{cases, everywhere};
 use std::sync::Arc;
 
 use brolga::ir::{Graph, Op, choice};
@@ -448,7 +448,7 @@ fn a_batch_of_any_size() {
 
 #[test]
 fn any_number_of_threads_and_every_target() {
-    for algorithms in [Algorithms::default(), Algorithms::everywhere(2), Algorithms::everywhere(4)] {
+    for algorithms in [Algorithms::default(), everywhere(2), everywhere(4)] {
         let mut expected: Option<Vec<u8>> = None;
         for cpu in [TargetCpu::Portable, TargetCpu::X86_64V3, TargetCpu::Native] {
             let mut options = for_cpu(cpu);

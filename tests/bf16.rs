@@ -1,7 +1,7 @@
 //! Weights kept as `bf16`: the same bits on every target and for every number of threads, half the prepared memory, and
 //! what it costs in accuracy.
 
-use crate::common::compiled;
+use crate::common::{compiled, everywhere};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -115,7 +115,7 @@ fn programs_and_code_agree_with_the_interpreter() {
             let parameters = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
             parameters.filter(|p| p.role == role).map(|p| (p.name.clone(), values[&p.name].clone())).collect()
         };
-        let algorithms = if seed % 3 == 0 { Algorithms::everywhere(2) } else { Algorithms::NONE };
+        let algorithms = if seed % 3 == 0 { everywhere(2) } else { Algorithms::NONE };
         let (narrow, program) = lowered(&graph, Precision::Bf16, algorithms);
         let (_, wide) = lowered(&graph, Precision::F32, algorithms);
         prepared[0] += program.prepared_bytes;

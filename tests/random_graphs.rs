@@ -3,7 +3,7 @@
 //!
 //! `BROLGA_CASES=100000 cargo test --release --test all random_graphs` runs longer.
 
-use crate::common::{self, compiled};
+use crate::common::{self, compiled, everywhere};
 use std::collections::{BTreeMap, HashMap};
 
 use brolga_codegen::TargetCpu;
@@ -16,7 +16,7 @@ use brolga_ir::program::interpret::Interpreter;
 use brolga_ir::{Builder, DType, Graph, Output, Tensor, Type};
 use brolga_passes::lower::lower;
 use brolga_passes::manager::Kind;
-use brolga_passes::{Algorithms, Manager, Options, pipelines};
+use brolga_passes::{Manager, Options, pipelines};
 
 fn cases() -> u64 {
     common::cases(2_000)
@@ -86,7 +86,7 @@ fn deviation(found: &[Tensor], expected: &[Tensor]) -> f64 {
 
 /// Winograd's algorithm wherever it applies: graphs are too small to gain by it.
 fn options() -> Options {
-    Options { algorithms: Algorithms::everywhere(2), ..Options::default() }
+    Options { algorithms: everywhere(2), ..Options::default() }
 }
 
 fn lowered(graph: &Graph, occurred: &mut BTreeMap<&'static str, usize>) -> Program {

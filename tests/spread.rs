@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::common::everywhere;
 use brolga::ir::Graph;
 use brolga::passes::Algorithms;
 use brolga::runtime::{Executable, Instance};
@@ -95,7 +96,7 @@ fn strange_values_stay_in_their_tile() {
     for size in [2, 4] {
         for cpu in [TargetCpu::Portable, TargetCpu::Native] {
             let body = "Conv2d(features: 16, kernel: 3, padding: 1)";
-            let mut case = Case::new(&[3, 8, 13, 14], body, options(cpu, Algorithms::everywhere(size)));
+            let mut case = Case::new(&[3, 8, 13, 14], body, options(cpu, everywhere(size)));
             let along = |from: usize, to: usize| {
                 let first = to / size * size;
                 (first..first + size + 2).contains(&(from + 1))
@@ -111,7 +112,7 @@ fn strange_values_stay_in_their_tile() {
 fn strange_values_stay_with_their_partner() {
     for cpu in [TargetCpu::Portable, TargetCpu::Native] {
         let body = "Conv2d(features: 64, kernel: 1)";
-        let mut case = Case::new(&[3, 64, 6, 8], body, options(cpu, Algorithms::everywhere(4)));
+        let mut case = Case::new(&[3, 64, 6, 8], body, options(cpu, everywhere(4)));
         let reaches = |y: usize, x: usize, [to_y, to_x]: [usize; 2]| (y * 8 + x) / 2 == (to_y * 8 + to_x) / 2;
         spreads(&mut case, &reaches, &format!("pairs, {cpu}"));
     }

@@ -1,7 +1,7 @@
 //! Concatenations whose parts are computed in place: with and without the pass `views` a program gives the same bits, in
 //! the interpreter and as machine code.
 
-use crate::common::compiled;
+use crate::common::{compiled, everywhere};
 use std::collections::HashMap;
 
 use brolga_codegen::TargetCpu;
@@ -13,7 +13,7 @@ use brolga_ir::program::{Combine, Program, Step};
 use brolga_ir::scalar::Function;
 use brolga_ir::{Builder, DType, Graph, Tensor, Type, Value};
 use brolga_passes::lower::lower;
-use brolga_passes::{Algorithms, GraphPass, Manager, Options, ProgramPass, pipelines};
+use brolga_passes::{GraphPass, Manager, Options, ProgramPass, pipelines};
 
 /// A graph in the making, with the values of its parameters.
 struct Case {
@@ -97,7 +97,7 @@ impl Case {
 
     /// Lowers with and without the pass, and compares; whether the pass changed anything, and the copies left.
     fn check(mut self, passes: &[GraphPass], compile: bool) -> (bool, usize) {
-        let options = Options { algorithms: Algorithms::everywhere(2), least_part: 4, ..Options::default() };
+        let options = Options { algorithms: everywhere(2), least_part: 4, ..Options::default() };
         let mut manager = Manager::new(options.clone());
         manager.run(passes, &mut self.graph).expect("graph passes");
         manager.run(pipelines::REGIONS, &mut self.graph).expect("fusion");

@@ -16,5 +16,5 @@ mod rewrite;
 pub mod schedule;
 
 pub use manager::{GraphPass, Kind, Manager, Pass, PassError, ProgramPass, Report, Stage};
-pub use options::{Algorithms, Options, Precision, Strassen, Winograd};
+pub use options::{Algorithms, Options, Precision};
 pub use schedule::{Algorithm, Outer, Schedule, Schedules};

@@ -78,65 +78,50 @@ impl FromStr for Precision {
 }
 
 /// Which algorithms may be used in the place of direct sums: they multiply less, and round more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Algorithms {
     /// Winograd's, for convolutions.
-    pub winograd: Winograd,
+    pub winograd: bool,
     /// Strassen's in Winograd's form, for products of rows with a matrix: in entries that do not train, for convolutions of
     /// images with an even number of positions only.
-    pub strassen: Strassen,
-}
-
-/// Which convolutions use Winograd's algorithm, among those it applies to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Winograd {
-    /// None.
-    Off,
-    /// Those that gain by it.
-    #[default]
-    Chosen,
-    /// All that take tiles of so many outputs along either axis (2 to 5; kernels of 3 x 3 take 2 and 4).
-    Everywhere(usize),
-}
-
-/// Which products use Strassen's algorithm, among those it applies to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Strassen {
-    /// None.
-    Off,
-    /// Those that gain by it.
-    #[default]
-    Chosen,
-    /// All.
-    Everywhere,
+    pub strassen: bool,
+    /// So many percent of what an algorithm is estimated to cost count: 100. With 0 it is used wherever it applies, however
+    /// small the product.
+    pub cost: u32,
+    /// Outputs of Winograd's tiles along either axis (2 to 5; kernels of 3 x 3 take 2 and 4), where only these may be chosen.
+    pub tile: Option<usize>,
 }
 
 impl Algorithms {
     /// Direct sums everywhere.
-    pub const NONE: Algorithms = Algorithms { winograd: Winograd::Off, strassen: Strassen::Off };
+    pub const NONE: Algorithms = Algorithms { winograd: false, strassen: false, cost: 100, tile: None };
 
-    /// Each of them wherever it applies, gain or not; Winograd's with tiles of so many outputs.
-    pub fn everywhere(tile: usize) -> Algorithms {
-        Algorithms { winograd: Winograd::Everywhere(tile), strassen: Strassen::Everywhere }
+    /// What counts of an estimated cost.
+    pub(crate) fn counted(self, cost: f64) -> f64 {
+        cost * (f64::from(self.cost) / 100.0)
+    }
+}
+
+impl Default for Algorithms {
+    /// Both, where they gain.
+    fn default() -> Algorithms {
+        Algorithms { winograd: true, strassen: true, ..Algorithms::NONE }
     }
 }
 
 impl fmt::Display for Algorithms {
-    /// As they are read; those that are used everywhere, for tests, are marked.
+    /// As they are read; what is not read is behind it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let winograd = match self.winograd {
-            Winograd::Off => None,
-            Winograd::Chosen => Some("winograd".to_owned()),
-            Winograd::Everywhere(tile) => Some(format!("winograd everywhere, tiles of {tile}")),
-        };
-        let strassen = match self.strassen {
-            Strassen::Off => None,
-            Strassen::Chosen => Some("strassen".to_owned()),
-            Strassen::Everywhere => Some("strassen everywhere".to_owned()),
-        };
-        match (winograd, strassen) {
-            (None, None) => f.write_str("none"),
-            (a, b) => f.write_str(&a.into_iter().chain(b).collect::<Vec<_>>().join(",")),
+        let names = [("winograd", self.winograd), ("strassen", self.strassen)];
+        let names: Vec<&str> = names.into_iter().filter(|(_, used)| *used).map(|(name, _)| name).collect();
+        f.write_str(if names.is_empty() { "none" } else { "" })?;
+        f.write_str(&names.join(","))?;
+        if self.cost != Algorithms::NONE.cost {
+            write!(f, " at {} % of their cost", self.cost)?;
+        }
+        match self.tile {
+            Some(tile) => write!(f, " in tiles of {tile}"),
+            None => Ok(()),
         }
     }
 }
@@ -152,8 +137,8 @@ impl FromStr for Algorithms {
         }
         for name in text.split(',').map(str::trim) {
             match name {
-                "winograd" => algorithms.winograd = Winograd::Chosen,
-                "strassen" => algorithms.strassen = Strassen::Chosen,
+                "winograd" => algorithms.winograd = true,
+                "strassen" => algorithms.strassen = true,
                 _ => {
                     let hint = nearest(name, ["winograd", "strassen", "none"]);
                     let hint = hint.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::common::{Rng, compare, evaluate, parameters, random_graph};
+use crate::common::{Rng, compare, evaluate, everywhere, parameters, random_graph};
 use brolga_ir::generate::{self, generate};
 use brolga_ir::ops::{Conv, ReduceWindow, Role};
 use brolga_ir::program::Combine;
@@ -13,7 +13,7 @@ use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Op, Origin, Tensor, T
 use brolga_passes::choose::prepare::prepare;
 use brolga_passes::filetest::evaluate_program;
 use brolga_passes::pipelines::{GRAPH_PASSES, INFER, TRAIN, graph_passes};
-use brolga_passes::{Algorithms, GraphPass, Kind, Manager, Options, Precision, lower};
+use brolga_passes::{GraphPass, Kind, Manager, Options, Precision, lower};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 /// How often each operator occurred, and how often each pass changed something.
@@ -29,7 +29,7 @@ impl Histogram {
 fn run(passes: &[GraphPass], graph: &mut Graph, histogram: &mut Histogram) -> Result<(), String> {
     for &pass in passes {
         let before = graph.clone();
-        let (algorithms, precision) = (Algorithms::everywhere(4), Precision::Bf16);
+        let (algorithms, precision) = (everywhere(4), Precision::Bf16);
         let options = Options { algorithms, precision, ..Options::default() };
         let changed = Manager::new(options).run(&[pass], graph).map_err(|error| error.to_string())?;
         if changed {

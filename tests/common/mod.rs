@@ -11,7 +11,14 @@ pub mod reference;
 pub mod snapshot;
 pub mod time;
 
+use brolga_passes::Algorithms;
+
 /// How many cases are tried: `BROLGA_CASES`, or `few`.
 pub fn cases(few: u64) -> u64 {
     std::env::var("BROLGA_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(few)
+}
+
+/// Every algorithm wherever it applies, however small the product; Winograd's with tiles of so many outputs.
+pub fn everywhere(tile: usize) -> Algorithms {
+    Algorithms { cost: 0, tile: Some(tile), ..Algorithms::default() }
 }

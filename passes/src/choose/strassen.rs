@@ -17,11 +17,11 @@ use brolga_ir::{Builder, Graph, GraphError, NodeId, Type};
 
 use crate::facts::batch::{counted, trains};
 use crate::facts::fixed::{Dependence, dependence};
-use crate::options::{Options, Precision, Strassen};
+use crate::options::{Algorithms, Options, Precision};
 
 /// Chooses the algorithm of every product. Weights that will be kept narrow are left alone: their sums would not be.
 pub fn strassen(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
-    if options.algorithms.strassen == Strassen::Off {
+    if !options.algorithms.strassen {
         return Ok(false);
     }
     let (dependence, trains) = (dependence(graph), trains(graph));
@@ -37,7 +37,7 @@ pub fn strassen(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
         if let (Op::Conv(_), Some(images)) = (&node.op, rows.dims.first_mut()) {
             *images = counted(*images, trains);
         }
-        let gains = options.algorithms.strassen == Strassen::Everywhere || gains(&dot, &rows, &matrix, fixed);
+        let gains = gains(&dot, &rows, &matrix, fixed, options.algorithms);
         let narrow = fixed && options.precision == Precision::Bf16;
         if narrow || !gains || !takes_strassen(&dot, graph.ty(left), &matrix) {
             continue;
@@ -90,7 +90,7 @@ const MANY: f64 = (1 << 19) as f64;
 /// Where it is not fixed, its sums are made in every call, and the caches are full of what the call remembers. Cycles for
 /// an element: those of the sums of rows are measured alone, the others are estimates that part the products that were
 /// seen to gain from those that were not.
-fn gains(dot: &Dot, a: &Type, b: &Type, fixed: bool) -> bool {
+fn gains(dot: &Dot, a: &Type, b: &Type, fixed: bool, algorithms: Algorithms) -> bool {
     let &[axis] = dot.contract[0].as_slice() else { return false };
     let terms = a.dims[axis];
     let (rows, columns) = (a.elements() / terms.max(1), b.elements() / terms.max(1));
@@ -98,5 +98,5 @@ fn gains(dot: &Dot, a: &Type, b: &Type, fixed: bool) -> bool {
     let saved = m * k * n / 128.0;
     let (of_row, of_matrix) = if fixed { (if m * k > MANY { 1.5 } else { 0.35 }, 0.15) } else { (1.5, 2.25) };
     let added = of_row * m * k + 0.5 * m * n + of_matrix * k * n;
-    added < 0.7 * saved
+    algorithms.counted(added) < 0.7 * saved
 }

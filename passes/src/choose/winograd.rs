@@ -19,11 +19,12 @@ use brolga_ir::{Builder, Graph, GraphError, NodeId, Type, Value};
 
 use crate::facts::batch::{COUNTED, trains};
 use crate::facts::fixed::{Dependence, dependence};
-use crate::options::{Options, Winograd};
+use crate::options::Options;
 
 /// Chooses the algorithm of every convolution.
 pub fn winograd(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
-    if options.algorithms.winograd == Winograd::Off {
+    let algorithms = options.algorithms;
+    if !algorithms.winograd {
         return Ok(false);
     }
     let (dependence, trains) = (dependence(graph), trains(graph));
@@ -45,15 +46,12 @@ pub fn winograd(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
             None => (conv.clone(), sum.clone()),
         };
         let tiles = (2..=5).filter(|&m| takes_winograd(&conv, &[tiled.kernel; 2], m));
-        let tile = match options.algorithms.winograd {
-            Winograd::Everywhere(m) => tiles.into_iter().find(|&tile| tile == m),
-            _ => {
-                let copied = phases.as_ref().map_or(0.0, |phases| phases.copied(&tiled));
-                let by_tiles = |m| tiled.cycles(|sum, batch| sum.by_tiles(m, batch) + copied * batch as f64);
-                let best = tiles.map(|m| (m, by_tiles(m))).min_by(|a, b| a.1.total_cmp(&b.1));
-                best.filter(|best| best.1 < sum.cycles(Sum::direct) * 0.95).map(|best| best.0)
-            }
-        };
+        let tiles = tiles.filter(|&m| algorithms.tile.is_none_or(|only| only == m));
+        let copied = phases.as_ref().map_or(0.0, |phases| phases.copied(&tiled));
+        let by_tiles = |m| tiled.cycles(|sum, batch| sum.by_tiles(m, batch) + copied * batch as f64);
+        let best = tiles.map(|m| (m, by_tiles(m))).min_by(|a, b| a.1.total_cmp(&b.1));
+        let gains = |cycles| algorithms.counted(cycles) < sum.cycles(Sum::direct) * 0.95;
+        let tile = best.filter(|best| gains(best.1)).map(|best| best.0);
         let Some(tile) = tile else { continue };
         let operands = match &phases {
             Some(phases) => phases.operands(graph, id)?,
@@ -298,7 +296,7 @@ mod tests {
                 let before = interpret(&graph, &[&operands[0], &operands[1]]).expect("runs").remove(0);
                 for tile in 2..=5 {
                     let mut graph = graph.clone();
-                    let algorithms = Algorithms::everywhere(tile);
+                    let algorithms = Algorithms { cost: 0, tile: Some(tile), ..Algorithms::default() };
                     let options = Options { algorithms, ..Options::default() };
                     count += usize::from(winograd(&mut graph, &options).expect("phases"));
                     brolga_ir::verify::verify(&graph).expect("a valid graph");
