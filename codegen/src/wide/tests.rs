@@ -7,7 +7,8 @@ use cranelift_frontend::FunctionBuilderContext;
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 use target_lexicon::PointerWidth;
 
-use super::instructions::{Instructions, registers::rax};
+use super::assembling::Instructions;
+use super::types::operands::registers::rax;
 use super::{Machine, Wide};
 use crate::leaf::Leaf;
 use crate::portable::{self, KernelSource};

@@ -1,13 +1,14 @@
 //! Operations on vectors as instructions.
 
-use super::assemble::{Assembler, Operand};
+use super::assembler::{Assembler, Located};
 use super::instructions::Asm;
-use super::instructions::registers::k2;
-use super::lanes::{Binary, Lane, Unary};
-use super::machine::{Isa, Vector};
+use crate::wide::types::lane_code::Lane;
+use crate::wide::types::machine::{Isa, Vector};
+use crate::wide::types::operands::registers::k2;
+use crate::wide::types::operations::{Binary, Unary};
 
 impl Assembler<'_> {
-    pub(super) fn unary(&mut self, op: Unary, to: Vector, a: Lane) -> Asm {
+    pub fn unary(&mut self, op: Unary, to: Vector, a: Lane) -> Asm {
         let a = self.register(a, 0)?;
         match op {
             Unary::Copy if to == a => Ok(()),
@@ -41,7 +42,7 @@ impl Assembler<'_> {
         }
     }
 
-    pub(super) fn binary(&mut self, op: Binary, to: Vector, a: Vector, b: Operand) -> Asm {
+    pub fn binary(&mut self, op: Binary, to: Vector, a: Vector, b: Located) -> Asm {
         macro_rules! either {
             ($instruction:ident) => {
                 self.a.$instruction(self.v(to), self.v(a), self.whole(b))
@@ -93,7 +94,7 @@ impl Assembler<'_> {
     }
 
     /// Even lanes of `a`, odd lanes of `b`.
-    fn interleave(&mut self, to: Vector, a: Vector, b: Operand) -> Asm {
+    fn interleave(&mut self, to: Vector, a: Vector, b: Located) -> Asm {
         if self.machine.isa == Isa::Avx2 {
             let (to, a) = (to.ymm(), a.ymm());
             return self.a.vpblendd(to, a, self.whole(b), 0b1010_1010u32);
@@ -111,7 +112,7 @@ impl Assembler<'_> {
     }
 
     /// `mask ? a : b`
-    pub(super) fn select(&mut self, to: Vector, mask: Lane, a: Lane, b: Lane) -> Asm {
+    pub fn select(&mut self, to: Vector, mask: Lane, a: Lane, b: Lane) -> Asm {
         let mask = self.register(mask, 0)?;
         let b = self.register(b, 1)?;
         let a = self.operand(a);
@@ -124,7 +125,7 @@ impl Assembler<'_> {
         if target == b {
             return self.a.vpternlogd(target, m, self.whole(a), choose(SECOND, THIRD, FIRST));
         }
-        if matches!(a, Operand::Register(a) if a == to) {
+        if matches!(a, Located::Register(a) if a == to) {
             return self.a.vpternlogd(target, m, b, choose(SECOND, FIRST, THIRD));
         }
         if to != mask {
@@ -134,8 +135,8 @@ impl Assembler<'_> {
     }
 
     /// `a * b + c`, where the instruction overwrites one of its operands.
-    pub(super) fn fma(&mut self, to: Vector, a: Lane, b: Lane, c: Lane) -> Asm {
-        let in_target = |asm: &Self, lane| matches!(asm.operand(lane), Operand::Register(r) if r == to);
+    pub fn fma(&mut self, to: Vector, a: Lane, b: Lane, c: Lane) -> Asm {
+        let in_target = |asm: &Self, lane| matches!(asm.operand(lane), Located::Register(r) if r == to);
         let (a, b) = if in_target(self, b) { (b, a) } else { (a, b) };
         if in_target(self, c) && !in_target(self, a) {
             let a = self.register(a, 0)?;
@@ -145,8 +146,8 @@ impl Assembler<'_> {
         let b = self.register(b, 0)?;
         let c = self.operand(c);
         match self.operand(a) {
-            Operand::Register(a) if a == to => {}
-            Operand::Register(a) => self.a.vmovaps(self.v(to), self.v(a))?,
+            Located::Register(a) if a == to => {}
+            Located::Register(a) => self.a.vmovaps(self.v(to), self.v(a))?,
             memory => self.load_to(to, memory)?,
         }
         self.a.vfmadd213ps(self.v(to), self.v(b), self.whole(c))
@@ -155,11 +156,11 @@ impl Assembler<'_> {
 
 // The table of a ternary logic instruction is what it does to the columns of the truth table of its three operands,
 // the first of which it overwrites.
-pub(super) const FIRST: u32 = 0b1111_0000;
-pub(super) const SECOND: u32 = 0b1100_1100;
-pub(super) const THIRD: u32 = 0b1010_1010;
+pub(crate) const FIRST: u32 = 0b1111_0000;
+pub(crate) const SECOND: u32 = 0b1100_1100;
+pub(crate) const THIRD: u32 = 0b1010_1010;
 
 /// `which ? a : b`
-pub(super) const fn choose(which: u32, a: u32, b: u32) -> u32 {
+pub(crate) const fn choose(which: u32, a: u32, b: u32) -> u32 {
     (which & a | !which & b) & 0xff
 }

@@ -1,11 +1,12 @@
 //! How a tile is cut into blocks of registers.
 
-use super::super::machine::{Isa, Machine, Vector, is_whole};
+use super::limits::{SETS, WAYS};
+use super::machine::{Isa, Machine, Vector, is_whole};
 use crate::portable::split_rows;
 
-/// Columns cut into blocks: how many, of how many vectors, and the columns of the last vector.
+/// ColumnBlocks cut into blocks: how many, of how many vectors, and the columns of the last vector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Columns {
+pub(crate) struct ColumnBlocks {
     pub count: usize,
     pub vectors: usize,
     pub last: usize,
@@ -13,16 +14,16 @@ pub(super) struct Columns {
 
 /// A register block: so many rows, of so many vectors, and what a vector holds.
 #[derive(Clone, Copy)]
-pub(super) struct Block {
+pub(crate) struct RegisterBlock {
     pub rows: usize,
     pub vectors: usize,
-    /// Columns of a full vector, and of the last one.
+    /// ColumnBlocks of a full vector, and of the last one.
     pub lanes: usize,
     pub last: usize,
 }
 
-impl Block {
-    /// Columns of a vector.
+impl RegisterBlock {
+    /// ColumnBlocks of a vector.
     pub fn columns(self, vector: usize) -> usize {
         if vector + 1 == self.vectors { self.last } else { self.lanes }
     }
@@ -45,17 +46,12 @@ impl Block {
 
 /// Whether multiply-adds take the element of A from memory, as they can with AVX-512. It is read as often as there
 /// are vectors, so that only one gains from it.
-pub(super) fn broadcasts(machine: Machine, vectors: usize) -> bool {
+pub(crate) fn broadcasts(machine: Machine, vectors: usize) -> bool {
     machine.isa == Isa::Avx512 && vectors == 1
 }
 
-/// Bytes after which addresses fall into the same set of the first-level cache again, and lines that a set holds beside
-/// those of B: of 12.
-const SETS: u64 = 4096;
-const WAYS: u64 = 10;
-
 /// The most rows of A, so many bytes apart, whose lines stay in the first-level cache while the reduction goes along them.
-pub(super) fn rows_in_cache(apart: i64) -> usize {
+pub(crate) fn rows_in_cache(apart: i64) -> usize {
     if apart == 0 {
         return usize::MAX;
     }
@@ -64,7 +60,7 @@ pub(super) fn rows_in_cache(apart: i64) -> usize {
 }
 
 /// The most rows of a block, if the cache holds so many: sums, a row of B, an element of A and the mask are in registers.
-pub(super) fn most_rows(machine: Machine, in_cache: usize, vectors: usize, last: usize) -> usize {
+pub(crate) fn most_rows(machine: Machine, in_cache: usize, vectors: usize, last: usize) -> usize {
     let mask = machine.isa == Isa::Avx2 && !is_whole(last);
     let others = mask as usize + !broadcasts(machine, vectors) as usize;
     ((machine.registers - others - vectors) / vectors).min(in_cache)
@@ -72,7 +68,7 @@ pub(super) fn most_rows(machine: Machine, in_cache: usize, vectors: usize, last:
 
 /// Half cycles for one reduction point of a column block of that width: two multiply-adds and two loads a cycle,
 /// and four cycles from one multiply-add of a chain to the next.
-pub(super) fn column_cost(machine: Machine, (m, in_cache): (usize, usize), block: &Columns) -> usize {
+pub(crate) fn column_cost(machine: Machine, (m, in_cache): (usize, usize), block: &ColumnBlocks) -> usize {
     split_rows(m, most_rows(machine, in_cache, block.vectors, block.last))
         .iter()
         .map(|&(count, rows)| count * (rows * block.vectors).max(rows + block.vectors).max(8))
@@ -80,31 +76,31 @@ pub(super) fn column_cost(machine: Machine, (m, in_cache): (usize, usize), block
 }
 
 /// The cheapest way to cut `n` columns of `m.0` rows, of which the cache holds `m.1`.
-pub(super) fn split_columns(machine: Machine, m: (usize, usize), n: usize) -> Vec<Columns> {
+pub(crate) fn split_columns(machine: Machine, m: (usize, usize), n: usize) -> Vec<ColumnBlocks> {
     let lanes = machine.lanes;
     let total = n.div_ceil(lanes);
     let ragged = !n.is_multiple_of(lanes);
-    let plan = |vectors: usize| {
+    let cut = |vectors: usize| {
         let mut blocks = Vec::new();
         let rest = total % vectors;
         let full = total / vectors - (ragged && rest == 0) as usize;
-        blocks.push(Columns { count: full, vectors, last: lanes });
+        blocks.push(ColumnBlocks { count: full, vectors, last: lanes });
         let vectors = if rest == 0 { vectors } else { rest };
         if ragged || rest > 0 {
-            blocks.push(Columns { count: 1, vectors, last: if ragged { n % lanes } else { lanes } });
+            blocks.push(ColumnBlocks { count: 1, vectors, last: if ragged { n % lanes } else { lanes } });
         }
         blocks.retain(|b| b.count > 0);
         blocks
     };
-    let cost = |blocks: &Vec<Columns>| -> usize {
+    let cost = |blocks: &Vec<ColumnBlocks>| -> usize {
         blocks.iter().map(|b| b.count * column_cost(machine, m, b)).sum()
     };
-    let plans = (1..=total.min(machine.most_vectors)).map(plan);
-    plans.min_by_key(cost).expect("at least one column")
+    let cuts = (1..=total.min(machine.most_vectors)).map(cut);
+    cuts.min_by_key(cost).expect("at least one column")
 }
 
 /// Rows and vectors of a block.
-pub(super) fn cells(block: Block) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn cells(block: RegisterBlock) -> impl Iterator<Item = (usize, usize)> {
     (0..block.rows).flat_map(move |i| (0..block.vectors).map(move |j| (i, j)))
 }
 
@@ -137,10 +133,13 @@ mod tests {
     #[test]
     fn full_tiles_take_blocks_of_two_vectors_and_as_many_rows_as_fit() {
         let any = usize::MAX;
-        assert_eq!(split_columns(Machine::AVX2, (48, any), 64), [Columns { count: 4, vectors: 2, last: 8 }]);
+        assert_eq!(
+            split_columns(Machine::AVX2, (48, any), 64),
+            [ColumnBlocks { count: 4, vectors: 2, last: 8 }]
+        );
         assert_eq!(most_rows(Machine::AVX2, any, 2, 8), 6);
         let wide = split_columns(Machine::AVX512, (56, any), 64);
-        assert_eq!(wide, [Columns { count: 2, vectors: 2, last: 16 }]);
+        assert_eq!(wide, [ColumnBlocks { count: 2, vectors: 2, last: 16 }]);
         assert_eq!(most_rows(Machine::AVX512, any, 2, 16), 14);
     }
 

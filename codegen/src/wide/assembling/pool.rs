@@ -1,11 +1,12 @@
 //! What lies behind the code of a leaf: constants and other vectors.
 
 use super::allocate::Home;
-use super::assemble::{Assembler, Operand};
-use super::instructions::{Asm, Memory};
-use super::lanes::{Define, Inst};
-use super::machine::Isa;
+use super::assembler::{Assembler, Located};
+use super::instructions::Asm;
 use crate::leaf::Leaf;
+use crate::wide::types::lane_code::{Define, Inst};
+use crate::wide::types::machine::Isa;
+use crate::wide::types::operands::Memory;
 
 impl Assembler<'_> {
     /// The place of a vector behind the code.
@@ -23,7 +24,7 @@ impl Assembler<'_> {
     }
 
     /// The pool entry of the same bits in all lanes: a vector, or one lane if instructions can broadcast it.
-    pub(super) fn constant(&mut self, bits: u32) -> usize {
+    pub fn constant(&mut self, bits: u32) -> usize {
         let lanes = match self.machine.isa {
             Isa::Avx2 => self.machine.lanes,
             Isa::Avx512 => 1,
@@ -32,20 +33,20 @@ impl Assembler<'_> {
     }
 
     /// What lies behind the code as an operand.
-    pub(super) fn pool_operand(&self, entry: usize) -> Operand {
+    pub fn pool_operand(&self, entry: usize) -> Located {
         let (vector, label) = &self.pool[entry];
-        if vector.len() == 1 { Operand::Everywhere(*label) } else { Operand::Memory((*label).into()) }
+        if vector.len() == 1 { Located::Everywhere(*label) } else { Located::Memory((*label).into()) }
     }
 
     /// Places behind the code for all constants, and the registers of those that have one.
-    pub(super) fn constants(&mut self) -> Asm {
+    pub fn constants(&mut self) -> Asm {
         let mut loaded = Vec::new();
         for inst in &self.lanes.insts {
             let (lane, entry) = match *inst {
                 Inst::Define(lane, Define::Constant(bits)) => (lane, self.constant(bits)),
-                Inst::Define(lane, Define::Steps(step)) => {
-                    let steps = (0..self.machine.lanes as i32).map(|i| i.wrapping_mul(step) as u32);
-                    (lane, self.pool_entry(steps.collect()))
+                Inst::Define(lane, Define::Ramp(factor)) => {
+                    let ramp = (0..self.machine.lanes as i32).map(|i| i.wrapping_mul(factor) as u32);
+                    (lane, self.pool_entry(ramp.collect()))
                 }
                 _ => continue,
             };
@@ -61,7 +62,7 @@ impl Assembler<'_> {
     }
 
     /// The bytes, with the pool behind them where no vector crosses a cache line: loads that do take twice as long.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub fn finish(mut self) -> Vec<u8> {
         if !self.pool.is_empty() {
             self.a.align(Leaf::ALIGNMENT);
         }

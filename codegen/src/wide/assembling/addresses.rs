@@ -2,22 +2,40 @@
 
 use std::ops::Range;
 
-use super::assemble::{Assembler, POINTERS, TABLE};
-use super::instructions::registers::rax;
-use super::instructions::{Asm, Gpr64, Memory, qword_ptr};
-use super::lanes::{Define, Inst};
+use super::assembler::{Assembler, POINTERS, TABLE};
+use super::instructions::Asm;
+use crate::wide::types::lane_code::{Define, Inst};
+use crate::wide::types::operands::registers::rax;
+use crate::wide::types::operands::{Gpr64, Memory, qword_ptr};
 
 impl Assembler<'_> {
     /// Runs `body` with the words that the instructions use in registers; if `all`, only if they all find one.
-    pub(super) fn region(
-        &mut self,
-        range: Range<usize>,
-        all: bool,
-        body: impl FnOnce(&mut Self) -> Asm,
-    ) -> Asm {
+    pub fn region(&mut self, range: Range<usize>, all: bool, body: impl FnOnce(&mut Self) -> Asm) -> Asm {
         if self.region.is_some() {
             return body(self);
         }
+        let (mut uses, tiles) = self.uses(range);
+        if all && (tiles || uses.len() > POINTERS.len()) {
+            return body(self);
+        }
+        // Those used most; equal ones in the order of use.
+        uses.sort_by_key(|entry| std::cmp::Reverse(entry.1));
+        let registers: Vec<(usize, Gpr64)> = uses.iter().map(|entry| entry.0).zip(POINTERS).collect();
+        for &(word, register) in &registers {
+            self.a.mov(register, self.in_table(word))?;
+        }
+        self.region = Some(registers.clone());
+        body(self)?;
+        self.region = None;
+        // The table has what was there before.
+        for (word, _) in registers {
+            self.ahead.remove(&word);
+        }
+        Ok(())
+    }
+
+    /// The words that instructions use as addresses, with how often, and whether there is a tile among them.
+    fn uses(&self, range: Range<usize>) -> (Vec<(usize, usize)>, bool) {
         let mut uses: Vec<(usize, usize)> = Vec::new();
         let mut count = |word: usize| match uses.iter_mut().find(|entry| entry.0 == word) {
             Some(entry) => entry.1 += 1,
@@ -40,30 +58,14 @@ impl Assembler<'_> {
                 _ => {}
             }
         }
-        if all && (tiles || uses.len() > POINTERS.len()) {
-            return body(self);
-        }
-        // Those used most; equal ones in the order of use.
-        uses.sort_by_key(|entry| std::cmp::Reverse(entry.1));
-        let registers: Vec<(usize, Gpr64)> = uses.iter().map(|entry| entry.0).zip(POINTERS).collect();
-        for &(word, register) in &registers {
-            self.a.mov(register, self.in_table(word))?;
-        }
-        self.region = Some(registers.clone());
-        body(self)?;
-        self.region = None;
-        // The table has what was there before.
-        for (word, _) in registers {
-            self.ahead.remove(&word);
-        }
-        Ok(())
+        (uses, tiles)
     }
 
-    pub(super) fn in_table(&self, word: usize) -> Memory {
+    pub fn in_table(&self, word: usize) -> Memory {
         qword_ptr(TABLE + 8 * word as i32)
     }
 
-    pub(super) fn in_region(&self, word: usize) -> Option<Gpr64> {
+    pub fn in_region(&self, word: usize) -> Option<Gpr64> {
         let region = self.region.as_ref()?;
         region.iter().find(|entry| entry.0 == word).map(|entry| entry.1)
     }
@@ -77,7 +79,7 @@ impl Assembler<'_> {
         Ok(rax)
     }
 
-    pub(super) fn advance(&mut self, word: usize, by: i64) -> Asm {
+    pub fn advance(&mut self, word: usize, by: i64) -> Asm {
         match (self.in_region(word), i32::try_from(by)) {
             (_, Ok(0)) => Ok(()),
             (Some(register), Ok(by)) => self.a.add(register, by),
@@ -93,7 +95,7 @@ impl Assembler<'_> {
     }
 
     /// Puts words back that loops inside have moved.
-    pub(super) fn settle(&mut self) -> Asm {
+    pub fn settle(&mut self) -> Asm {
         let mut ahead: Vec<(usize, i64)> = self.ahead.drain().collect();
         ahead.sort_unstable();
         ahead.into_iter().try_for_each(|(word, by)| self.advance(word, -by))

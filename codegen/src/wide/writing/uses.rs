@@ -5,7 +5,7 @@ use brolga_ir::program::walk::walk;
 use brolga_ir::program::{Expr, Stmt, ValueId};
 
 /// Whether there is a strip or a tile in it.
-pub(super) fn has_vectors(stmt: &Stmt) -> bool {
+pub(crate) fn has_vectors(stmt: &Stmt) -> bool {
     match stmt {
         Stmt::Strip { extent, .. } => *extent > 0,
         Stmt::Tile(_) => true,
@@ -15,7 +15,7 @@ pub(super) fn has_vectors(stmt: &Stmt) -> bool {
 }
 
 /// Whether a later statement needs what `stmt` defines.
-pub(super) fn escapes(stmt: &Stmt, later: &[Stmt]) -> bool {
+pub(crate) fn escapes(stmt: &Stmt, later: &[Stmt]) -> bool {
     match stmt {
         Stmt::Let { id, .. } | Stmt::Finish { id, .. } => walk(later).any(|s| uses_value(s, *id)),
         Stmt::Declare { acc: id, .. } => walk(later)

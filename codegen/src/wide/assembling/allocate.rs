@@ -5,8 +5,9 @@
 //! A value that is used in a loop but defined before it lives to the end of the loop. One that lives across a tile,
 //! which takes all registers, is on the stack.
 
-use super::lanes::{Define, Inst, Lane, Lanes};
 use rustc_hash::FxHashMap;
+
+use crate::wide::types::lane_code::{Define, Inst, Lane, Lanes};
 
 /// Where a value lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +49,7 @@ fn operands(lanes: &Lanes, inst: &Inst, f: &mut impl FnMut(Lane)) {
             }
             Define::Load(place, guard) => place.index.into_iter().chain(guard).for_each(f),
             Define::Constant(_)
-            | Define::Steps(_)
+            | Define::Ramp(_)
             | Define::Uniform(_)
             | Define::First
             | Define::LoadSums(..) => {}
@@ -98,7 +99,7 @@ pub(crate) fn allocate(lanes: &Lanes) -> Homes {
     let mut tiles = Vec::new();
     for (at, inst) in lanes.insts.iter().enumerate() {
         match inst {
-            Inst::Define(lane, Define::Constant(_) | Define::Steps(_)) => {
+            Inst::Define(lane, Define::Constant(_) | Define::Ramp(_)) => {
                 homes[lane.0 as usize] = Home::Constant;
             }
             Inst::Tile(_) => tiles.push(at),
@@ -109,10 +110,26 @@ pub(crate) fn allocate(lanes: &Lanes) -> Homes {
         .filter(|&lane| homes[lane] != Home::Constant && intervals[lane].1 > intervals[lane].0)
         .collect();
     order.sort_by_key(|&lane| intervals[lane].0);
+    scan(lanes.machine.values(), &intervals, &order, &tiles, &mut homes);
+    if tiles.is_empty() {
+        keep_constants(lanes, &mut homes);
+    }
+    let spills = places_on_stack(&intervals, &order, &mut homes);
+    Homes { homes, spills }
+}
 
-    let mut free: Vec<usize> = (0..lanes.machine.values()).rev().collect();
+/// The linear scan: values in the order in which they are defined get a register each, or `Spilled(0)`. `tiles` are where tiles
+/// stand, which take all registers.
+fn scan(
+    registers: usize,
+    intervals: &[(usize, usize)],
+    order: &[usize],
+    tiles: &[usize],
+    homes: &mut [Home],
+) {
+    let mut free: Vec<usize> = (0..registers).rev().collect();
     let mut active: Vec<usize> = Vec::new();
-    for &lane in &order {
+    for &lane in order {
         let (start, end) = intervals[lane];
         // A value whose last use is this instruction gives its register to the result.
         active.retain(|&other| {
@@ -144,14 +161,12 @@ pub(crate) fn allocate(lanes: &Lanes) -> Homes {
             homes[lane] = Home::Spilled(0);
         }
     }
+}
 
-    if tiles.is_empty() {
-        keep_constants(lanes, &mut homes);
-    }
-
-    // Places on the stack are used again, too.
+/// Gives spilled values places on the stack, which are used again, too; their number.
+fn places_on_stack(intervals: &[(usize, usize)], order: &[usize], homes: &mut [Home]) -> usize {
     let mut ends: Vec<usize> = Vec::new();
-    for lane in order {
+    for &lane in order {
         if homes[lane] != Home::Spilled(0) {
             continue;
         }
@@ -163,7 +178,7 @@ pub(crate) fn allocate(lanes: &Lanes) -> Homes {
         ends[slot] = end;
         homes[lane] = Home::Spilled(slot);
     }
-    Homes { homes, spills: ends.len() }
+    ends.len()
 }
 
 /// Gives registers that no value needs to constants in loops: instructions read them from memory otherwise, and loads are
@@ -176,7 +191,7 @@ fn keep_constants(lanes: &Lanes, homes: &mut [Home]) {
     let (mut known, mut depth) = (FxHashMap::default(), 0);
     for inst in &lanes.insts {
         match *inst {
-            Inst::Define(lane, define @ (Define::Constant(_) | Define::Steps(_))) => {
+            Inst::Define(lane, define @ (Define::Constant(_) | Define::Ramp(_))) => {
                 let same = constants.iter().position(|constant| constant.0 == define);
                 let number = same.unwrap_or(constants.len());
                 if same.is_none() {

@@ -4,9 +4,11 @@ use brolga_ir::DType;
 use brolga_ir::index::{Atom, Index, Range, Var};
 use brolga_ir::program::ValueId;
 
-use super::lanes::{Binary, Define, Inst, Lane, Place};
-use super::nest::{Start, Word, Writer};
+use super::writer::Writer;
 use crate::portable::has_lanes;
+use crate::wide::types::lane_code::{Define, Elements, Inst, Lane};
+use crate::wide::types::operations::Binary;
+use crate::wide::types::words::{Start, Word};
 
 /// What an index is made of.
 struct Parts {
@@ -16,7 +18,7 @@ struct Parts {
     /// The coefficient of the strip's variable.
     lane: i64,
     /// Those of the leaf's loops, by number.
-    steps: Vec<(usize, i64)>,
+    strides: Vec<(usize, i64)>,
     /// What is not linear, but equal in all lanes.
     equal: Vec<(Atom, i64)>,
     /// What differs.
@@ -90,7 +92,7 @@ impl Writer<'_, '_> {
             constant: index.offset(),
             fixed: Index::default(),
             lane: 0,
-            steps: Vec::new(),
+            strides: Vec::new(),
             equal: Vec::new(),
             other: Vec::new(),
         };
@@ -103,7 +105,7 @@ impl Writer<'_, '_> {
             };
             match (atom, number) {
                 (Atom::Var(var), _) if self.is_strip_var(*var) => parts.lane = *c,
-                (_, Some(number)) => parts.steps.push((number, *c)),
+                (_, Some(number)) => parts.strides.push((number, *c)),
                 _ if self.outside(&alone) => fixed.push((atom.clone(), *c)),
                 _ if self.varies(&alone) => parts.other.push((atom.clone(), *c)),
                 _ => parts.equal.push((atom.clone(), *c)),
@@ -115,7 +117,7 @@ impl Writer<'_, '_> {
 
     /// The word that holds a value in all lanes.
     pub fn uniform(&mut self, word: Word) -> Lane {
-        let loops = word.steps.iter().map(|step| step.0).max();
+        let loops = word.strides.iter().map(|stride| stride.0).max();
         let word = self.word(word);
         let Some(innermost) = loops else {
             if let Some(&lane) = self.uniforms.get(&word) {
@@ -178,7 +180,7 @@ impl Writer<'_, '_> {
     }
 
     /// Where an element lies.
-    pub fn place(&mut self, param: usize, index: &Index) -> Option<Place> {
+    pub fn place(&mut self, param: usize, index: &Index) -> Option<Elements> {
         let kernel = self.cx.kernel;
         let dtype = kernel.params[param].dtype;
         if !has_lanes(dtype) {
@@ -195,47 +197,57 @@ impl Writer<'_, '_> {
             let end = o.saturating_add(reach);
             fits(o).is_some() && fits(end).is_some()
         });
+        let reachable = self.is_reachable(&parts, kernel.params[param].len);
         let (fixed, offset) = match offset {
             Some(offset) => (parts.fixed, fits(offset)?),
             None => (parts.fixed.plus(parts.constant), 0),
         };
-        let mut steps = Vec::with_capacity(parts.steps.len());
-        for (number, c) in parts.steps {
-            let amount = c.checked_mul(size)?;
-            // What the loop adds altogether is taken back.
-            amount.checked_mul(self.lanes.loops[number] as i64)?;
-            steps.push((number, amount));
-        }
-        let mut word = self.word(Word { start: Start::Pointer(param, fixed), steps });
-        let nonlinear = !(parts.equal.is_empty() && parts.other.is_empty());
-        if nonlinear && kernel.params[param].len > 1 << 30 {
+        let strides = self.byte_strides(&parts.strides, size)?;
+        let mut word = self.word(Word { start: Start::Pointer(param, fixed), strides });
+        if !reachable {
             return None;
-        }
-        for terms in [&parts.equal, &parts.other] {
-            let total = Index::from_terms(0, terms.iter().cloned());
-            if total.range(&self.range_of()).is_some() && !self.is_narrow(&total) {
-                return None;
-            }
         }
         if !parts.equal.is_empty() {
             word = self.point(word, parts.equal, size as usize)?;
         }
         let index = self.sum(&parts.other)?;
-        Some(Place { word, offset, stride: fits(parts.lane)?, dtype, index })
+        Some(Elements { word, offset, stride: fits(parts.lane)?, dtype, index })
+    }
+
+    /// Whether what is not linear in an index of one of `len` elements is computed in 32 bits.
+    fn is_reachable(&self, parts: &Parts, len: usize) -> bool {
+        let nonlinear = !(parts.equal.is_empty() && parts.other.is_empty());
+        if nonlinear && len > 1 << 30 {
+            return false;
+        }
+        [&parts.equal, &parts.other].into_iter().all(|terms| {
+            let total = Index::from_terms(0, terms.iter().cloned());
+            total.range(&self.range_of()).is_none() || self.is_narrow(&total)
+        })
+    }
+
+    /// The bytes that an iteration of each loop adds, if what the loop adds altogether can be taken back.
+    fn byte_strides(&self, strides: &[(usize, i64)], size: i64) -> Option<Vec<(usize, i64)>> {
+        let in_bytes = |&(number, c): &(usize, i64)| {
+            let amount = c.checked_mul(size)?;
+            amount.checked_mul(self.lanes.loops[number] as i64)?;
+            Some((number, amount))
+        };
+        strides.iter().map(in_bytes).collect()
     }
 
     /// A word that is another one moved by elements that are equal in all lanes.
     fn point(&mut self, from: usize, terms: Vec<(Atom, i64)>, size: usize) -> Option<usize> {
         let total = Index::from_terms(0, terms.iter().cloned());
         let inner = self.strip.as_ref().map_or(0, |strip| strip.loops);
-        let moved = self.words[from].steps.iter().any(|s| self.loops[inner..].iter().any(|l| l.1 == s.0));
+        let moved = self.words[from].strides.iter().any(|s| self.loops[inner..].iter().any(|l| l.1 == s.0));
         let before = self.strip.is_some() && !moved && self.before_strip(&total);
         if let Some(strip) = self.strip.as_ref().filter(|_| before)
             && let Some(point) = strip.points.iter().find(|p| p.0 == from && p.1 == total)
         {
             return Some(point.2);
         }
-        let to = self.word(Word { start: Start::Unset, steps: Vec::new() });
+        let to = self.word(Word { start: Start::Unset, strides: Vec::new() });
         let write = |writer: &mut Self| {
             let by = writer.sum(&terms)??;
             writer.lanes.insts.push(Inst::Point { to, from, by, size });
@@ -253,18 +265,18 @@ impl Writer<'_, '_> {
     /// An index as `i32` lanes.
     pub fn index(&mut self, index: &Index) -> Option<Lane> {
         let parts = self.parts(index);
-        let mut sum = if parts.fixed == Index::default() && parts.steps.is_empty() {
+        let mut sum = if parts.fixed == Index::default() && parts.strides.is_empty() {
             self.lanes.constant(parts.constant as u32)
         } else {
             let start = Start::Index(parts.fixed.plus(parts.constant));
-            self.uniform(Word { start, steps: parts.steps })
+            self.uniform(Word { start, strides: parts.strides })
         };
         if parts.lane != 0 {
             let first = self.lanes.define(Define::First);
             let first = self.scaled(first, parts.lane);
             sum = self.lanes.binary(Binary::Paddd, first, sum);
-            let steps = self.lanes.define(Define::Steps(parts.lane as i32));
-            sum = self.lanes.binary(Binary::Paddd, sum, steps);
+            let ramp = self.lanes.define(Define::Ramp(parts.lane as i32));
+            sum = self.lanes.binary(Binary::Paddd, sum, ramp);
         }
         for terms in [parts.equal, parts.other] {
             if let Some(others) = self.sum(&terms)? {

@@ -1,6 +1,9 @@
 //! The instructions on vectors that leaves are made of, and their encodings.
 
-use super::instructions::{Asm, Code, Forms, Instructions, Operand};
+use iced_x86::Code;
+
+use super::instructions::{Asm, Forms, Instructions};
+use crate::wide::types::operands::Operand;
 
 macro_rules! code {
     (-) => {

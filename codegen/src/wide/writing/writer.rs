@@ -1,0 +1,119 @@
+//! What is known while lane code is written.
+
+use brolga_ir::DType;
+use brolga_ir::index::{Index, Var};
+use brolga_ir::program::{AccId, Combine, ValueId};
+use rustc_hash::FxHashMap;
+
+use crate::portable::KernelCx;
+use crate::wide::types::lane_code::{Inst, Lane, Lanes};
+use crate::wide::types::machine::Machine;
+use crate::wide::types::words::Word;
+
+/// A value inside the leaf.
+#[derive(Clone, Copy)]
+pub(crate) struct Known {
+    pub lane: Lane,
+    /// An `i64` has an `i32` in each lane, which is its value.
+    pub dtype: DType,
+    /// Whether it differs from iteration to iteration of the strip.
+    pub varies: bool,
+    /// Whether it is computed for each chunk of the strip.
+    pub inside: bool,
+}
+
+/// An accumulator of the leaf.
+#[derive(Clone, Copy)]
+pub(crate) struct Sum {
+    /// The value that it is; one of 32 lanes stands for its parts.
+    pub lane: Lane,
+    pub dtype: DType,
+    pub combine: Combine,
+    /// Whether each iteration of the strip has its own.
+    pub inside: bool,
+}
+
+/// The strip that is being written.
+pub(crate) struct Strip {
+    pub var: Var,
+    pub extent: usize,
+    /// Loops opened before it.
+    pub loops: usize,
+    /// What runs before it.
+    pub head: Vec<Inst>,
+    /// Whether that is being written.
+    pub in_head: bool,
+    pub uniforms: FxHashMap<usize, Lane>,
+    pub points: Vec<(usize, Index, usize)>,
+    /// Accumulators from outside of the leaf: their words and values.
+    pub sums: FxHashMap<AccId, (usize, Sum)>,
+    /// Whether something was stored.
+    pub stored: bool,
+}
+
+/// What has been written of a leaf.
+pub(crate) struct Writer<'a, 'k> {
+    pub cx: &'a KernelCx<'k>,
+    pub lanes: Lanes,
+    /// What runs once.
+    pub head: Vec<Inst>,
+    pub words: Vec<Word>,
+    pub uniforms: FxHashMap<usize, Lane>,
+    pub values: FxHashMap<ValueId, Known>,
+    pub accs: FxHashMap<AccId, Sum>,
+    /// Serial loops around, outermost first: variable and number.
+    pub loops: Vec<(Var, usize)>,
+    /// What the variables are of loops that are written out.
+    pub substitutes: FxHashMap<Var, Index>,
+    /// What iterations of a loop around them strips are to run.
+    pub columns: Option<ColumnLoop>,
+    /// How many times the current statement is written.
+    pub copies: usize,
+    /// Iterations of all loops met so far.
+    pub extents: FxHashMap<Var, usize>,
+    pub strip: Option<Strip>,
+}
+
+/// Iterations of a loop that strips inside of it run: what its variable is in the first of them, and how many.
+pub(crate) struct ColumnLoop {
+    pub var: Var,
+    pub first: Index,
+    pub count: usize,
+}
+
+impl Strip {
+    /// Nothing of it is written; `loops` loops have been opened before it.
+    pub fn new(var: Var, extent: usize, loops: usize) -> Strip {
+        Strip {
+            var,
+            extent,
+            loops,
+            head: Vec::new(),
+            in_head: false,
+            uniforms: FxHashMap::default(),
+            points: Vec::new(),
+            sums: FxHashMap::default(),
+            stored: false,
+        }
+    }
+}
+
+impl<'a, 'k> Writer<'a, 'k> {
+    pub fn new(cx: &'a KernelCx<'k>, machine: Machine) -> Writer<'a, 'k> {
+        Writer {
+            cx,
+            lanes: Lanes::new(machine),
+            head: Vec::new(),
+            words: Vec::new(),
+            uniforms: FxHashMap::default(),
+            values: FxHashMap::default(),
+            accs: FxHashMap::default(),
+            loops: Vec::new(),
+            substitutes: FxHashMap::default(),
+            columns: None,
+            copies: 1,
+            extents: FxHashMap::default(),
+            strip: None,
+        }
+    }
+}
