@@ -3,16 +3,16 @@
 //! These are the lists that the language itself is read by, and the only ones there are. Documentation, editors' schema,
 //! tests and fuzzers go over them, so that what is new is in them by itself, and a table that lacks a row fails.
 
-use crate::arguments::{Kind as ArgumentKind, Rule, Signature, Words};
 use crate::diagnostics::Diagnostics;
 use crate::expr::{Binary, Unary};
 use crate::graph::{functions, init, layers, optimizers};
 use crate::model::notation::{Kind as Notation, Value};
 use crate::model::structure::{self, EntryWord, StepWord, Structured};
+use crate::signature::{Kind as ArgumentKind, Rule, Signature, Words};
 use crate::source::Source;
 
-pub use crate::arguments::Constant;
 pub use crate::model::structure::{Field, Form, Structure};
+pub use crate::signature::Constant;
 
 /// What something that can be called is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -156,7 +156,7 @@ pub fn initializers() -> Vec<Callable> {
 
 /// The names of the steps that are no layers, such as `Residual`.
 pub fn steps() -> &'static [&'static str] {
-    crate::model::steps::STEPS
+    StepWord::NAMES
 }
 
 /// The steps that are no layers, such as `Residual`.

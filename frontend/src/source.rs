@@ -69,3 +69,29 @@ impl<T> Spanned<T> {
         Self { value, span }
     }
 }
+
+/// A place in a file.
+pub(crate) type Place = (Arc<Source>, Span);
+
+/// A string, with the place of each of its bytes in the source.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Text {
+    pub value: String,
+    /// Source offset of each byte of `value`, and of the closing quote.
+    pub offsets: Vec<usize>,
+}
+
+impl Text {
+    /// The place in the source of a byte range of the string's value.
+    pub fn place(&self, start: usize, end: usize) -> Span {
+        let last = self.offsets.len() - 1;
+        let start = self.offsets[start.min(last)];
+        let end = if end > 0 { self.offsets[end.min(last)] } else { start };
+        Span::new(start, end.max(start))
+    }
+
+    /// The place of the whole content, quotes not included.
+    pub fn span(&self) -> Span {
+        self.place(0, self.value.len())
+    }
+}

@@ -10,8 +10,9 @@ use std::fmt;
 
 use brolga_ir::{DType, Size, Type};
 
-use crate::graph::settings::MOST_TRIED;
-use crate::{Instance, LayerRow, Model, Settings};
+use crate::graph::builder::LayerRow;
+use crate::graph::settings::{MOST_TRIED, Settings};
+use crate::instance::{Instance, Model};
 
 /// A type whose extents may be expressions over the model's sizes.
 #[derive(Clone, PartialEq, Eq, Debug)]

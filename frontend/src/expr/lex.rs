@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
-use crate::model::notation::Text;
-use crate::source::{Source, Span};
+use crate::source::{Source, Span, Text};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::lex::{Token, lex};
 use super::{Binary, Expr, ExprKind, Index, Piece, Template, Unary};
 use crate::diagnostics::Diagnostic;
-use crate::model::notation::Text;
-use crate::source::{Source, Span, Spanned};
+use crate::source::{Source, Span, Spanned, Text};
 
 /// Most operators, calls and brackets in one expression.
 const LONGEST: usize = 10_000;

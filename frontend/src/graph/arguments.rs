@@ -1,9 +1,10 @@
 //! Evaluates the arguments of a call, and reads tensors among them.
 
-use super::Builder;
+use super::builder::Builder;
 use super::value::{Args, Built, Fault, Val};
-use crate::arguments::{Argument, Arguments, Kind, Signature};
 use crate::expr::ExprKind;
+use crate::model::tree::{Argument, Arguments};
+use crate::signature::{Kind, Signature};
 use crate::source::{Span, Spanned};
 
 impl Builder<'_> {

@@ -3,8 +3,8 @@
 use brolga_ir::scalar::Comparison;
 use brolga_ir::{DType, Type};
 
-use super::Builder;
 use super::arguments::tensor;
+use super::builder::Builder;
 use super::ops::Ops;
 use super::value::{Args, Built, Fault, Tensor};
 use crate::source::Span;

@@ -3,7 +3,7 @@
 use brolga_ir::Size;
 
 use super::value::{Args, Built, Fault};
-use crate::arguments::{Bounds, LARGEST, Parameter, call, calls, number, required_number, word, words};
+use crate::signature::{Bounds, LARGEST, Parameter, call, calls, number, required_number, word, words};
 
 /// How a tensor is filled at first.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,9 +6,9 @@ use brolga_ir::scalar::{Comparison, Function, ScalarOp};
 use brolga_ir::{DType, Type};
 
 use super::init::Init;
-use super::ops::{GraphBuilder, Ops, Tensor};
+use super::ops::{GraphBuilder, Ops};
 use super::state::{Slot, SlotKind};
-use super::value::{Built, Fault};
+use super::value::{Built, Fault, Tensor};
 use crate::source::{Source, Span};
 
 /// The graph that makes the initial state from the input `seed`, an `i64[]`. The state `seed` itself is the caller's

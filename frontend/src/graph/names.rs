@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use super::metrics::TOTAL;
 use super::state::SlotKind;
 use super::value::{Built, Fault};
 
@@ -34,6 +33,17 @@ impl LayerNames {
         let automatic = std::mem::take(&mut self.automatic);
         !automatic.is_disjoint(&self.given)
     }
+}
+
+/// What names that stand in for others have, and no others.
+pub(super) const STANDS_IN: char = '#';
+
+/// What names of totals begin with.
+pub(super) const TOTAL: &str = "total.";
+
+/// Whether a parameter stands for a total.
+pub(super) fn is_total(name: &str) -> bool {
+    name.starts_with(TOTAL)
 }
 
 /// The longest name, in bytes.
@@ -101,4 +111,31 @@ pub(crate) fn check_output(name: &str) -> Built<()> {
         )));
     }
     Ok(())
+}
+
+/// Whether `name` fits a pattern, in which `*` stands for any text.
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let pieces: Vec<&str> = pieces.collect();
+    let Some((last, middle)) = pieces.split_last() else { return rest.is_empty() };
+    for piece in middle {
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns() {
+        assert!(matches("fc.*", "fc.weight") && matches("*", "x") && matches("a*b*c", "aXbYc"));
+        assert!(matches("fc.weight", "fc.weight") && matches("*.bias", "layer1.0.bias"));
+        assert!(!matches("fc.*", "conv.weight") && !matches("a*b", "aXc") && !matches("fc", "fc.weight"));
+    }
 }

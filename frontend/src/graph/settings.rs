@@ -6,10 +6,10 @@ use brolga_ir::DType;
 
 use super::value::Val;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::expr::{Expr, ExprKind, Unary, parse};
-use crate::model::Tree;
-use crate::model::notation;
-use crate::source::{Source, Span};
+use crate::expr::{Expr, ExprKind, Unary};
+use crate::model;
+use crate::model::tree::Tree;
+use crate::source::Span;
 
 /// Choices for one instance of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,12 +129,8 @@ pub(crate) fn misfit(default: &Expr, value: &Val) -> Option<&'static str> {
 
 /// The value of a text from the command line: a number, truth value or list; else the text itself.
 fn literal(text: &str) -> Val {
-    let source = Source::new("value", format!("{text:?}"));
-    let Ok(notation::Value { kind: notation::Kind::Text(content), .. }) = notation::parse(&source) else {
-        return Val::Text(text.to_owned());
-    };
-    let expr = parse::expression(&source, &content);
-    expr.ok().and_then(|expr| constant(&expr)).unwrap_or_else(|| Val::Text(text.to_owned()))
+    let value = model::literal(text).and_then(|expr| constant(&expr));
+    value.unwrap_or_else(|| Val::Text(text.to_owned()))
 }
 
 /// The value of an expression without names.

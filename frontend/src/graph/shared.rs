@@ -5,10 +5,7 @@ use std::sync::Arc;
 
 use super::state::Slot;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::source::{Source, Span};
-
-/// A place in a file.
-pub(crate) type Place = (Arc<Source>, Span);
+use crate::source::{Place, Source};
 
 /// The state of all entry points, in the order of its first use.
 #[derive(Debug, Default)]
@@ -66,6 +63,7 @@ mod tests {
     use super::*;
     use crate::graph::init::Init;
     use crate::graph::state::SlotKind;
+    use crate::source::Span;
 
     /// What two entries say of state that differs, with the places where they declare it.
     fn said(first: Option<Place>, second: Option<Place>) -> String {

@@ -2,14 +2,11 @@
 
 use std::collections::HashMap;
 
-use brolga_ir::ops::Role;
-use brolga_ir::{DType, Type};
+use brolga_ir::Type;
 
-use super::Builder;
 use super::init::Init;
-use super::names::check_state;
-use super::shared::Place;
-use super::value::{Built, Fault, Tensor};
+use super::value::Tensor;
+use crate::source::Place;
 
 /// What a state slot is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,62 +137,19 @@ impl Slots {
     pub fn set(&mut self, name: &str, value: Tensor) {
         self.now.insert(name.to_owned(), value);
     }
-}
 
-impl Builder<'_> {
-    /// The slot of that name, declared at its first use.
-    pub fn state(&mut self, name: &str, ty: Type, kind: SlotKind, init: Init) -> Built {
-        let slot = Slot { name: name.to_owned(), ty, kind, init };
-        if let Some((known, value)) = self.slots.get(name) {
-            let Some((found, needed)) = known.differs(&slot) else { return Ok(value) };
-            // Of steps that may not be run at all, none shares with another.
-            if self.in_doubt.is_none() {
-                return Err(Fault::new(format!("`{name}` {found}, but {needed} is needed here"))
-                    .note("it is shared with an earlier layer of that name"));
-            }
+    /// Adds a slot, which holds `value` at the start.
+    pub fn declare(&mut self, slot: Slot, value: Tensor, place: Option<Place>) {
+        let name = slot.name.clone();
+        if slot.kind == SlotKind::Parameter {
+            self.parameter_count += slot.ty.elements();
         }
-        let ty = slot.ty.clone();
-        check_state(name, kind)?;
-        ty.check_size().map_err(|reason| Fault::new(format!("`{name}`: {reason}")))?;
-        let value = self.graph.graph.add_parameter(name, Role::State, ty.clone());
-        if kind == SlotKind::Parameter {
-            self.slots.parameter_count += ty.elements();
+        self.positions.insert(name.clone(), self.list.len());
+        self.list.push(slot);
+        if let Some(place) = place {
+            self.places.insert(name.clone(), place);
         }
-        self.slots.positions.insert(name.to_owned(), self.slots.list.len());
-        self.slots.list.push(slot);
-        if let Some(place) = &self.graph.place {
-            self.slots.places.insert(name.to_owned(), place.clone());
-        }
-        self.slots.now.insert(name.to_owned(), value);
-        self.slots.before.insert(name.to_owned(), value);
-        Ok(value)
-    }
-
-    /// A trained parameter of the current layer.
-    pub fn parameter(&mut self, name: &str, dims: &[usize], init: Init) -> Built {
-        let ty = Type::new(self.float(), dims);
-        self.state(&self.full_name(name), ty, SlotKind::Parameter, init)
-    }
-
-    /// A buffer of the current layer.
-    pub fn buffer(&mut self, name: &str, dims: &[usize], init: Init) -> Built {
-        let ty = Type::new(self.float(), dims);
-        self.state(&self.full_name(name), ty, SlotKind::Buffer, init)
-    }
-
-    /// A buffer of the current layer becomes `value`.
-    pub fn set_buffer(&mut self, name: &str, value: Tensor) {
-        let name = self.full_name(name);
-        self.slots.set(&name, value);
-    }
-
-    /// Number of training steps done before this one.
-    pub fn step_count(&mut self) -> Built {
-        self.state("step", Type::scalar(DType::I64), SlotKind::Step, Init::Constant(0.0))
-    }
-
-    /// The key of random numbers.
-    pub fn seed(&mut self) -> Built {
-        self.state("seed", Type::scalar(DType::I64), SlotKind::Seed, Init::Constant(0.0))
+        self.now.insert(name.clone(), value);
+        self.before.insert(name, value);
     }
 }

@@ -2,15 +2,16 @@
 
 use std::cell::Cell;
 
-use crate::arguments::{Bounds, Calls, Kind, LARGEST, Parameter, Rule, Signature, Words};
 use crate::diagnostics::Diagnostic;
+use crate::signature::{Bounds, Calls, Kind, LARGEST, Parameter, Rule, Signature, Words};
 use crate::source::{Source, Span, Spanned};
 use std::sync::Arc;
 
 use brolga_ir::Size;
 use brolga_ir::size::MAX_SIZE;
 
-pub(crate) use super::ops::Tensor;
+/// A value of the graph being built.
+pub(crate) type Tensor = brolga_ir::graph::Value;
 
 /// The longest list in a table of layers, in bytes.
 const LONGEST_SHOWN: usize = 16;

@@ -1,63 +1,11 @@
 //! What a model says of its data: the set, what is done to it, its classes, and what of it is held out.
 
-use super::file::Decoder;
-use super::notation::{Kind, Value};
+use super::decoder::Decoder;
+use super::notation::{Kind, Value, field_list};
 use super::structure::{DATA, MOST_FOLDS, SplitWord, Structured};
-use super::{Body, Input};
-use crate::arguments::{Words, field_list, find};
+use super::tree::{DataTree, Input, SplitRule, Treatment};
 use crate::diagnostics::Diagnostic;
-use crate::source::Spanned;
-
-/// What is done to the values of one input.
-#[derive(Debug)]
-pub(crate) struct Treatment {
-    pub input: Spanned<String>,
-    pub body: Body,
-}
-
-/// What a model says of its data, as written.
-#[derive(Debug, Default)]
-pub(crate) struct DataTree {
-    /// The layers of every entry, before the body.
-    pub prepare: Vec<Treatment>,
-    /// The layers of training entries, behind the preparation.
-    pub augment: Vec<Treatment>,
-    pub declared: Data,
-}
-
-/// What a model says of its data, but for what becomes graph.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Data {
-    /// The data set that the model trains on where none is given.
-    pub set: Option<String>,
-    /// The names of the classes, in the order of their numbers; empty if the data set says them.
-    pub classes: Vec<String>,
-    /// What of the data is held out in training, if it is said.
-    pub split: Option<SplitRule>,
-    /// The column of a table that is to be predicted.
-    pub target: Option<String>,
-    /// The columns of a table that are the input of several numbers; empty if all that are left are.
-    pub columns: Vec<String>,
-}
-
-/// What of a data set is held out in training.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SplitRule {
-    /// A part of all samples, drawn by seed.
-    Holdout {
-        /// How much, between 0 and 1.
-        fraction: f64,
-        /// Whether of each class in proportion.
-        stratified: bool,
-    },
-    /// One of several equal parts, drawn by seed; which one, a run says.
-    Folds {
-        /// How many there are, from 2 on.
-        count: usize,
-        /// Whether each has all classes in proportion.
-        stratified: bool,
-    },
-}
+use crate::signature::{Words, find};
 
 impl Decoder<'_> {
     /// `"digits"`, or `Data(...)`.
@@ -74,7 +22,7 @@ impl Decoder<'_> {
                 return tree;
             }
         };
-        for (field, value) in self.matched(&DATA, &fields, value.span, &mut true) {
+        for (field, value) in self.matched(&DATA, &fields, value.span).fields {
             match field {
                 "set" => {
                     let set = self.spanned_text(value, "the name of a data set, or its path");
@@ -118,9 +66,8 @@ impl Decoder<'_> {
             self.report(diagnostic.suggest(&name.value, SplitWord::NAMES.iter().copied()));
             return None;
         };
-        let fields = self.matched(&word.structure(), &field_list(fields), value.span, &mut true);
-        let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
-        let stratified = match get("stratified").map(|value| (&value.kind, value)) {
+        let given = self.matched(&word.structure(), &field_list(fields), value.span);
+        let stratified = match given.get("stratified").map(|value| (&value.kind, value)) {
             None => false,
             Some((Kind::Bool(stratified), _)) => *stratified,
             Some((_, value)) => {
@@ -128,7 +75,7 @@ impl Decoder<'_> {
                 false
             }
         };
-        let amount = get(word.fields()[0].name)?;
+        let amount = given.get(word.fields()[0].name)?;
         match (word, &amount.kind) {
             (SplitWord::Holdout, &Kind::Float(fraction)) if fraction > 0.0 && fraction < 1.0 => {
                 Some(SplitRule::Holdout { fraction, stratified })

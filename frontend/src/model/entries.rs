@@ -1,19 +1,19 @@
 //! Entry points: their fields, optimisers and parameter groups.
 
-use super::file::Decoder;
-use super::notation::{Kind, Value};
-use super::structure::{ActionWord, EntryWord, GROUP, Mode, Structured};
-use super::{Action, ChosenOptimizer, Entry, EntryKind, Group, Minimize, Outputs};
-use crate::arguments::{self, Words, field_list, find};
+use super::decoder::{Decoder, Given};
+use super::notation::{Kind, Value, field_list};
+use super::structure::{ActionWord, Clip, EntryWord, GROUP, Mode, Structured};
+use super::tree::{Action, ChosenOptimizer, Entry, EntryKind, Group, Minimize, Outputs};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};
-use crate::graph::optimizers;
-use crate::graph::optimizers::clip::Clip;
+use crate::signature::{Words, find};
 use crate::source::{Span, Spanned};
 
 impl Decoder<'_> {
-    pub fn outputs(&mut self, value: &Value) -> Outputs {
+    /// A field that maps names to expressions; empty if it is not given.
+    fn given_outputs(&mut self, given: &Given, field: &str) -> Outputs {
         let mut outputs = Vec::new();
+        let Some(value) = given.get(field) else { return outputs };
         for (name, value) in self.map(value, "a map of names to expressions") {
             if let Some(expr) = self.expression(value) {
                 outputs.push((name, expr));
@@ -35,46 +35,53 @@ impl Decoder<'_> {
             self.report(diagnostic.suggest(&kind.value, EntryWord::NAMES.iter().copied()));
             return entry;
         };
-        let fields = self.matched(&word.structure(), &fields, value.span, &mut true);
-        let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
-        entry.body = get("body").map(|value| self.body(value));
-        let outputs = get("outputs").map_or(Vec::new(), |value| self.outputs(value));
+        let given = self.matched(&word.structure(), &fields, value.span);
+        entry.body = given.get("body").map(|value| self.body(value));
+        let outputs = self.given_outputs(&given, "outputs");
         entry.kind = match word {
             EntryWord::Infer => EntryKind::Infer { outputs },
-            EntryWord::Train => {
-                let metrics = get("metrics").map_or(Vec::new(), |value| self.outputs(value));
-                if let Some((name, _)) = metrics.iter().find(|(name, _)| name.value == "loss") {
-                    self.error(name.span, "a metric cannot be named `loss`: the loss is always reported");
-                }
-                EntryKind::Train { minimize: Box::new(self.minimize(&get, value.span)), metrics }
-            }
-            EntryWord::Entry => {
-                let given = get("mode").and_then(|value| self.spanned_text(value, "\"train\" or \"infer\""));
-                let train = match given.map(|mode| (find::<Mode>(&mode.value), mode.span)) {
-                    None | Some((Some(Mode::Train), _)) => true,
-                    Some((Some(Mode::Infer), _)) => false,
-                    Some((None, span)) => {
-                        self.error(span, "a mode is \"train\" or \"infer\"");
-                        true
-                    }
-                };
-                let mut steps = Vec::new();
-                for value in get("steps").map_or(&[][..], |value| self.list(value, "a list of steps")) {
-                    steps.extend(self.action(value));
-                }
-                let metrics = get("metrics").map_or(Vec::new(), |value| self.outputs(value));
-                for (name, _) in &outputs {
-                    if metrics.iter().any(|(metric, _)| metric.value == name.value) {
-                        self.error(
-                            name.span,
-                            format!("`{}` is a metric, too: give it another name", name.value),
-                        );
-                    }
-                }
-                EntryKind::Steps { train, steps, metrics, outputs }
-            }
+            EntryWord::Train => self.train(&given, value.span),
+            EntryWord::Entry => self.steps(&given, outputs),
         };
         entry
+    }
+
+    /// The fields of a `Train`.
+    fn train(&mut self, given: &Given, span: Span) -> EntryKind {
+        let metrics = self.given_outputs(given, "metrics");
+        if let Some((name, _)) = metrics.iter().find(|(name, _)| name.value == "loss") {
+            self.error(name.span, "a metric cannot be named `loss`: the loss is always reported");
+        }
+        EntryKind::Train { minimize: Box::new(self.minimize(given, span)), metrics }
+    }
+
+    /// The fields of an `Entry`.
+    fn steps(&mut self, given: &Given, outputs: Outputs) -> EntryKind {
+        let train = self.is_training(given);
+        let mut steps = Vec::new();
+        for value in given.get("steps").map_or(&[][..], |value| self.list(value, "a list of steps")) {
+            steps.extend(self.action(value));
+        }
+        let metrics = self.given_outputs(given, "metrics");
+        for (name, _) in &outputs {
+            if metrics.iter().any(|(metric, _)| metric.value == name.value) {
+                self.error(name.span, format!("`{}` is a metric, too: give it another name", name.value));
+            }
+        }
+        EntryKind::Steps { train, steps, metrics, outputs }
+    }
+
+    /// The `mode` of an `Entry`: training where none is given, or a wrong one, which is reported.
+    fn is_training(&mut self, given: &Given) -> bool {
+        let mode = given.get("mode").and_then(|value| self.spanned_text(value, "\"train\" or \"infer\""));
+        match mode.map(|mode| (find::<Mode>(&mode.value), mode.span)) {
+            None | Some((Some(Mode::Train), _)) => true,
+            Some((Some(Mode::Infer), _)) => false,
+            Some((None, span)) => {
+                self.error(span, "a mode is \"train\" or \"infer\"");
+                true
+            }
+        }
     }
 
     fn action(&mut self, value: &Value) -> Option<Action> {
@@ -89,25 +96,25 @@ impl Decoder<'_> {
             self.report(diagnostic.suggest(&kind.value, ActionWord::NAMES.iter().copied()));
             return None;
         };
-        let fields = self.matched(&word.structure(), &fields, value.span, &mut true);
-        let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+        let given = self.matched(&word.structure(), &fields, value.span);
         match word {
-            ActionWord::Minimize => Some(Action::Minimize(Box::new(self.minimize(&get, value.span)))),
+            ActionWord::Minimize => Some(Action::Minimize(Box::new(self.minimize(&given, value.span)))),
             ActionWord::Update => {
                 let span = value.span;
-                let state = get("state").map_or(Template::mistake(span), |v| self.template_or_mistake(v));
-                let value = get("value").map_or(Expr::mistake(span), |v| self.expression_or_mistake(v));
+                let state =
+                    given.get("state").map_or(Template::mistake(span), |v| self.template_or_mistake(v));
+                let value = given.get("value").map_or(Expr::mistake(span), |v| self.expression_or_mistake(v));
                 Some(Action::Update { state, value })
             }
         }
     }
 
     /// The fields of a gradient step. One that is missing or a mistake, which is reported, leaves the others as they are.
-    fn minimize<'v>(&mut self, get: &dyn Fn(&str) -> Option<&'v Value>, span: Span) -> Minimize {
-        let loss = get("loss").map_or(Expr::mistake(span), |value| self.expression_or_mistake(value));
-        let clip = get("clip").and_then(|value| self.clip(value));
+    fn minimize(&mut self, given: &Given, span: Span) -> Minimize {
+        let loss = given.get("loss").map_or(Expr::mistake(span), |value| self.expression_or_mistake(value));
+        let clip = given.get("clip").and_then(|value| self.clip(value));
         let mut of = Vec::new();
-        if let Some(value) = get("of") {
+        if let Some(value) = given.get("of") {
             match &value.kind {
                 Kind::List(items) => {
                     of.extend(items.iter().filter_map(|item| self.spanned_text(item, "a pattern in quotes")));
@@ -116,10 +123,10 @@ impl Decoder<'_> {
             }
         }
         let mut groups = Vec::new();
-        for value in get("groups").map_or(&[][..], |value| self.list(value, "a list of groups")) {
+        for value in given.get("groups").map_or(&[][..], |value| self.list(value, "a list of groups")) {
             groups.extend(self.group(value));
         }
-        let optimizer = get("optimizer").and_then(|value| self.optimizer(value));
+        let optimizer = given.get("optimizer").and_then(|value| self.optimizer(value));
         Minimize { loss, of, optimizer, clip, groups }
     }
 
@@ -135,12 +142,10 @@ impl Decoder<'_> {
             self.report(diagnostic.suggest(&name.value, Clip::NAMES.iter().copied()));
             return None;
         };
-        let mut complete = true;
-        let fields = field_list(fields);
-        let fields = self.matched(&kind.structure(), &fields, value.span, &mut complete);
-        let (_, limit) = fields.first()?;
+        let given = self.matched(&kind.structure(), &field_list(fields), value.span);
+        let (_, limit) = given.fields.first()?;
         let limit = self.expression(limit)?;
-        complete.then_some((kind, limit))
+        given.complete.then_some((kind, limit))
     }
 
     fn group(&mut self, value: &Value) -> Option<Group> {
@@ -151,10 +156,9 @@ impl Decoder<'_> {
                 return None;
             }
         };
-        let fields = self.matched(&GROUP, &fields, value.span, &mut true);
-        let get = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
-        let pattern = get("of").and_then(|value| self.spanned_text(value, "a pattern in quotes"));
-        let mut expression = |name: &str| get(name).and_then(|value| self.expression(value));
+        let given = self.matched(&GROUP, &fields, value.span);
+        let pattern = given.get("of").and_then(|value| self.spanned_text(value, "a pattern in quotes"));
+        let mut expression = |name: &str| given.get(name).and_then(|value| self.expression(value));
         let (lr, weight_decay, frozen) = (expression("lr"), expression("weight_decay"), expression("frozen"));
         Some(Group { pattern: pattern?, lr, weight_decay, frozen })
     }
@@ -164,14 +168,14 @@ impl Decoder<'_> {
             self.mismatch(value, "an optimizer such as `Sgd(lr: 0.1)`");
             return None;
         };
-        let Some(optimizer) = optimizers::find(&name.value) else {
-            let diagnostic =
-                Diagnostic::new(&self.source, name.span, format!("there is no optimizer `{}`", name.value))
-                    .suggest(&name.value, optimizers::names());
-            self.report(diagnostic);
+        let Some(signature) = self.context.vocabulary.optimizer(&name.value) else {
+            let message = format!("there is no optimizer `{}`", name.value);
+            let known = self.context.vocabulary.optimizers.iter().map(|optimizer| optimizer.name);
+            let diagnostic = Diagnostic::new(&self.source, name.span, message);
+            self.report(diagnostic.suggest(&name.value, known));
             return None;
         };
-        let arguments = arguments::read(self, &optimizer.signature, &field_list(fields), value.span);
-        Some(ChosenOptimizer { kind: optimizer, arguments, span: value.span })
+        let arguments = self.arguments(signature, &field_list(fields), value.span);
+        Some(ChosenOptimizer { signature, arguments, span: value.span })
     }
 }

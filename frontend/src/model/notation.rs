@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
-use crate::source::{Source, Span, Spanned};
+use crate::source::{Source, Span, Spanned, Text};
 
 /// A value of the notation.
 #[derive(Clone, Debug)]
@@ -34,27 +34,12 @@ pub(crate) enum Kind {
 /// What stands between a struct's parentheses: unnamed values, then named ones. Nothing where there are no parentheses.
 pub(crate) type Fields = Vec<(Option<Spanned<String>>, Value)>;
 
-/// A string, with the place of each of its bytes in the source.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Text {
-    pub value: String,
-    /// Source offset of each byte of `value`, and of the closing quote.
-    offsets: Vec<usize>,
-}
+/// One field of a struct, borrowed: its name if it has one, and its value.
+pub(crate) type FieldRef<'a> = (Option<&'a Spanned<String>>, &'a Value);
 
-impl Text {
-    /// The place in the source of a byte range of the string's value.
-    pub fn place(&self, start: usize, end: usize) -> Span {
-        let last = self.offsets.len() - 1;
-        let start = self.offsets[start.min(last)];
-        let end = if end > 0 { self.offsets[end.min(last)] } else { start };
-        Span::new(start, end.max(start))
-    }
-
-    /// The place of the whole content, quotes not included.
-    pub fn span(&self) -> Span {
-        self.place(0, self.value.len())
-    }
+/// The fields of a struct, borrowed.
+pub(crate) fn field_list(fields: &Fields) -> Vec<FieldRef<'_>> {
+    fields.iter().map(|(name, value)| (name.as_ref(), value)).collect()
 }
 
 impl Value {

@@ -1,8 +1,7 @@
 //! What a model file consists of besides layers and expressions: every structure with its fields, and what these hold. The
 //! decoder reads fields by these lists, and the schema for editors is made of them.
 
-use crate::arguments::{Constant, Words, words};
-use crate::graph::optimizers::clip::Clip;
+use crate::signature::{Constant, Words, words};
 
 /// Something that is written like a call and is part of the structure: a step that is no layer, an entry point, `Data(...)`.
 #[derive(Clone, Copy, Debug)]
@@ -254,6 +253,11 @@ impl Structured for ActionWord {
             ActionWord::Update => const { &[needs("state", Form::Text), needs("value", Form::Value)] },
         }
     }
+}
+
+words! {
+    /// Ways of clipping gradients.
+    pub(crate) enum Clip { Norm = "ClipNorm", Value = "ClipValue" }
 }
 
 impl Structured for Clip {

@@ -1,14 +1,19 @@
-//! Runs the steps of a body.
+//! Runs the steps of a body: control and joins here, what has a name in the other files.
 
+mod blocks;
 mod calls;
-pub(super) mod naming;
+mod imports;
+mod naming;
+mod reuse;
 
 use std::collections::HashMap;
 
-use super::value::{Fault, Val};
-use super::{Builder, Frame};
-use crate::expr::Expr;
-use crate::model::{Body, Branch, Join, StepKind};
+use super::builder::Builder;
+use super::frames::Frame;
+use super::layers;
+use super::value::{Built, Fault, Val};
+use crate::expr::{Expr, ExprKind};
+use crate::model::tree::{Body, Branch, Join, StepKind};
 use crate::source::{Span, Spanned};
 
 /// Most steps of one graph: repetition is bounded, so that every model that is accepted is checked within seconds. The deepest
@@ -56,7 +61,10 @@ impl Builder<'_> {
         let span = step.span;
         match &step.kind {
             StepKind::Broken => self.skip(),
-            StepKind::Layer { layer, name, .. } => self.named(name.as_ref(), layer.label, body, position),
+            StepKind::Layer { layer, name, .. } => {
+                let label = layers::find(layer.name).map_or("layer", |layer| layer.label);
+                self.named(name.as_ref(), label, body, position);
+            }
             StepKind::Block { block, name, .. } => {
                 self.named(name.as_ref(), &block.value.to_lowercase(), body, position);
             }
@@ -64,18 +72,7 @@ impl Builder<'_> {
             StepKind::Join { join, axis, branches } => self.join(*join, axis.as_ref(), branches, span),
             StepKind::Repeat { times, index, body } => self.repeat(times, index, body, span),
             StepKind::For { each, within, body } => self.for_each(each, within, body, span),
-            StepKind::If { condition, then, otherwise } => match self.eval(condition) {
-                Val::Bool(true) => self.run(then),
-                Val::Bool(false) => self.run(otherwise),
-                other => {
-                    if !other.is_unknown() {
-                        let message =
-                            format!("a condition must be true or false, found {}", other.describe());
-                        self.fail(Fault::new(message), condition.span);
-                    }
-                    self.run_in_doubt([then, otherwise]);
-                }
-            },
+            StepKind::If { condition, then, otherwise } => self.choose(condition, then, otherwise),
             StepKind::Aside(body) => {
                 let before = self.current.clone();
                 self.run(body);
@@ -92,7 +89,7 @@ impl Builder<'_> {
             }
             StepKind::Ref(name) => {
                 self.current = match self.fill(name) {
-                    Some(filled) => self.eval(&crate::model::steps::name_expr(&filled, name.span)),
+                    Some(filled) => self.eval(&Expr { kind: ExprKind::Name(filled), span: name.span }),
                     None => Val::Unknown,
                 };
             }
@@ -103,6 +100,20 @@ impl Builder<'_> {
             StepKind::Expr(value) => self.current = self.eval(value),
             StepKind::Reuse(name) => self.reuse(name, span),
             StepKind::Import(import) => self.import(import, span),
+        }
+    }
+
+    fn choose(&mut self, condition: &Expr, then: &Body, otherwise: &Body) {
+        match self.eval(condition) {
+            Val::Bool(true) => self.run(then),
+            Val::Bool(false) => self.run(otherwise),
+            other => {
+                if !other.is_unknown() {
+                    let message = format!("a condition must be true or false, found {}", other.describe());
+                    self.fail(Fault::new(message), condition.span);
+                }
+                self.run_in_doubt([then, otherwise]);
+            }
         }
     }
 
@@ -237,27 +248,32 @@ impl Builder<'_> {
             return;
         }
         let results: Vec<Spanned<Val>> = results.into_iter().map(|r| Spanned::new(r, span)).collect();
+        let result = self.joined(join, &axis, &results);
+        self.current = self.resolve(result.map(Val::Tensor), span);
+    }
+
+    /// The results of branches as one tensor.
+    fn joined(&mut self, join: Join, axis: &Val, results: &[Spanned<Val>]) -> Built {
         let mut ops = self.ops();
-        let tensors = ops.promote(&results.iter().collect::<Vec<_>>());
-        let result = tensors.and_then(|tensors| match join {
-            Join::Concat => match axis.as_int() {
+        let tensors = ops.promote(&results.iter().collect::<Vec<_>>())?;
+        if join == Join::Concat {
+            return match axis.as_int() {
                 Some(axis) => ops.concat(&tensors, axis),
                 None => Err(Fault::new(format!("`axis` must be a whole number, found {}", axis.describe()))),
-            },
-            Join::Add | Join::Multiply => tensors[1..].iter().try_fold(tensors[0], |sum, &next| {
-                let (left, right) = (ops.written(sum), ops.written(next));
-                let meet = left.dims.iter().zip(&right.dims).all(|(&a, &b)| a == b || a == 1 || b == 1);
-                match (left.rank() == right.rank() && meet, join) {
-                    (true, Join::Add) => ops.add(sum, next),
-                    (true, _) => ops.mul(sum, next),
-                    (false, _) => Err(Fault::new(format!(
-                        "branches of different shapes cannot be joined: {left} and {right}"
-                    ))
-                    .note("branches have as many axes as each other; extents are equal, or one of them is 1")
-                    .help("bring them to one shape, for instance with a 1x1 convolution of the same stride")),
-                }
-            }),
-        });
-        self.current = self.resolve(result.map(Val::Tensor), span);
+            };
+        }
+        tensors[1..].iter().try_fold(tensors[0], |sum, &next| {
+            let (left, right) = (ops.written(sum), ops.written(next));
+            let meet = left.dims.iter().zip(&right.dims).all(|(&a, &b)| a == b || a == 1 || b == 1);
+            match (left.rank() == right.rank() && meet, join) {
+                (true, Join::Add) => ops.add(sum, next),
+                (true, _) => ops.mul(sum, next),
+                (false, _) => Err(Fault::new(format!(
+                    "branches of different shapes cannot be joined: {left} and {right}"
+                ))
+                .note("branches have as many axes as each other; extents are equal, or one of them is 1")
+                .help("bring them to one shape, for instance with a 1x1 convolution of the same stride")),
+            }
+        })
     }
 }

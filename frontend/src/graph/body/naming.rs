@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Piece, Template};
+use crate::graph::builder::{Builder, Numbering, Seen};
+use crate::graph::names::STANDS_IN;
 use crate::graph::value::{Fault, Val};
-use crate::graph::{Builder, Numbering, Seen};
 use crate::source::{Source, Span};
 
 impl Builder<'_> {
@@ -132,9 +133,6 @@ impl Builder<'_> {
 
 /// The longest path of a layer, in bytes.
 const LONGEST: usize = 512;
-
-/// What names that stand in for others have, and no others.
-pub(in crate::graph) const STANDS_IN: char = '#';
 
 /// The label of imports.
 const IMPORT: &str = "import";

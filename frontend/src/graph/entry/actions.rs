@@ -7,11 +7,10 @@ use super::memory::Memory;
 use super::opening::Base;
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};
-use crate::graph::Builder;
+use crate::graph::builder::Builder;
 use crate::graph::names::check_output;
-use crate::graph::ops::Tensor;
-use crate::graph::value::{Built, Fault, Val};
-use crate::model::{Action, Entry, Outputs};
+use crate::graph::value::{Built, Fault, Tensor, Val};
+use crate::model::tree::{Action, Entry, Outputs};
 use crate::source::{Span, Spanned};
 
 impl Builder<'_> {

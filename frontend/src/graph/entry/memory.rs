@@ -12,12 +12,12 @@
 
 use brolga_ir::{DType, Type};
 
-use super::minimize::matches;
-use crate::graph::Builder;
+use crate::graph::builder::Builder;
 use crate::graph::init::Init;
+use crate::graph::names::matches;
 use crate::graph::state::SlotKind;
 use crate::graph::value::{Built, Val};
-use crate::model::{Action, Entry, EntryKind, Minimize};
+use crate::model::tree::{Action, Entry, EntryKind, Minimize};
 
 /// The names of one optimiser's memory.
 #[derive(Clone, Debug)]

@@ -5,76 +5,122 @@ use std::collections::HashSet;
 use brolga_ir::DType;
 
 use super::memory::Memory;
-use crate::arguments::Bounds;
 use crate::diagnostics::Diagnostic;
 use crate::expr::Expr;
-use crate::graph::Builder;
-use crate::graph::ops::Tensor;
-use crate::graph::optimizers::clip::Clip;
-use crate::graph::optimizers::{self, Update, schedule};
-use crate::graph::value::{Args, Built, Fault, Val};
-use crate::model::{ChosenOptimizer, Group, Minimize};
+use crate::graph::builder::Builder;
+use crate::graph::names::matches;
+use crate::graph::optimizers::{self, Optimizer, Update, schedule};
+use crate::graph::value::{Args, Built, Fault, Tensor, Val};
+use crate::model::structure::Clip;
+use crate::model::tree::{ChosenOptimizer, Group, Minimize};
+use crate::signature::Bounds;
 use crate::source::Span;
+
+/// What a gradient step is taken with, once all of it is known.
+#[derive(Clone, Copy)]
+struct Descent<'m> {
+    optimizer: &'static Optimizer,
+    args: &'m Args,
+    clip: Option<(Clip, f64)>,
+    memory: &'m Memory,
+    /// Where the optimiser is written.
+    span: Span,
+}
+
+/// A parameter that is chosen for a gradient step, and how it is treated there.
+struct Chosen {
+    name: String,
+    value: Tensor,
+    treatment: Treatment,
+}
+
+/// How parameters are treated in a gradient step: what their group says, or nothing special.
+#[derive(Clone, Copy, Default)]
+struct Treatment {
+    /// Factor of the learning rate; 1 if there is none.
+    lr: Option<f64>,
+    /// Instead of the optimiser's.
+    weight_decay: Option<f64>,
+    frozen: bool,
+}
 
 impl Builder<'_> {
     /// One step of gradient descent. Where the loss is a mistake, which has been reported, the rest is still checked.
     pub fn minimize(&mut self, minimize: &Minimize, loss: Option<Tensor>, memory: &Memory, span: Span) {
-        let optimizer = minimize.optimizer.as_ref();
-        let args = optimizer.and_then(|of| Some((of, self.evaluate(&of.kind.signature, &of.arguments)?)));
-        let plans = self.plans(minimize);
+        let written = minimize.optimizer.as_ref();
+        let given = written.and_then(|of| Some((of, self.evaluate(of.signature, &of.arguments)?)));
+        let chosen = self.chosen(minimize);
         let clip = match &minimize.clip {
             Some((kind, limit)) => self.clip_limit(limit).map(|limit| Some((*kind, limit))),
             None => Some(None),
         };
-        let Some((optimizer, args)) = args else { return };
-        let (Some(loss), Some(plans), Some(clip)) = (loss, plans, clip) else {
-            return self.rehearse(optimizer, &args, memory);
+        let Some((written, args)) = &given else { return };
+        let Some(descent) = descent(written, args, memory) else { return };
+        let (Some(loss), Some(chosen), Some(clip)) = (loss, chosen, clip) else {
+            return self.rehearse(descent);
         };
-        let mut trained: Vec<&Plan> = plans.iter().filter(|plan| !plan.frozen).collect();
+        match self.trained(minimize, loss, &chosen, span) {
+            Some(trained) => {
+                let result = self.descend(Descent { clip, ..descent }, loss, &trained);
+                self.descended(result, descent);
+            }
+            None => self.rehearse(descent),
+        }
+    }
+
+    /// Of the chosen parameters those that are trained; a mistake, which is reported, if there are none.
+    fn trained<'c>(
+        &mut self,
+        minimize: &Minimize,
+        loss: Tensor,
+        chosen: &'c [Chosen],
+        span: Span,
+    ) -> Option<Vec<&'c Chosen>> {
+        let mut trained: Vec<&Chosen> =
+            chosen.iter().filter(|parameter| !parameter.treatment.frozen).collect();
         if trained.is_empty() {
             let place = minimize.of.first().map_or(span, |pattern| pattern.span);
             if !self.has_mistakes() {
-                let help = match plans.is_empty() {
+                let help = match chosen.is_empty() {
                     true => "give the model a layer with weights, such as `Linear`, or a `Parameter`",
                     false => "all of them are frozen: leave `frozen: true` out of a group",
                 };
                 self.fail(Fault::new("there is no parameter to train").help(help), place);
             }
-            return self.rehearse(optimizer, &args, memory);
+            return None;
         }
         let read = self.read_by(loss);
-        trained.retain(|plan| read.contains(&plan.value));
+        trained.retain(|parameter| read.contains(&parameter.value));
         if trained.is_empty() {
             let message = "the loss does not depend on any parameter that is trained";
             self.fail(Fault::new(message), minimize.loss.span);
-            return self.rehearse(optimizer, &args, memory);
+            return None;
         }
-        let result = self.descend(optimizer, loss, &trained, &args, clip, memory);
-        self.descended(result, optimizer, &args);
+        Some(trained)
     }
 
     /// Reports what is wrong with an optimiser.
-    fn descended(&mut self, result: Built<()>, optimizer: &ChosenOptimizer, args: &Args) {
+    fn descended(&mut self, result: Built<()>, descent: Descent) {
         match result {
-            Ok(()) => self.report_unused(args, optimizer.kind.signature.name, optimizer.span),
+            Ok(()) => self.report_unused(descent.args, descent.optimizer.signature.name, descent.span),
             Err(fault) => {
-                self.fail(fault, optimizer.span);
+                self.fail(fault, descent.span);
             }
         }
     }
 
     /// Finds the mistakes of an optimiser where there are others in what it works on: it takes a step with one number in the
     /// place of loss and parameters.
-    fn rehearse(&mut self, optimizer: &ChosenOptimizer, args: &Args, memory: &Memory) {
+    fn rehearse(&mut self, descent: Descent) {
         let float = self.float();
         let value = self.ops().scalar(1.0, float);
         let result = value.and_then(|value| {
             // No layer can be named so.
             let name = "a number".to_owned();
-            let plan = Plan { name, value, lr: 1.0, weight_decay: None, frozen: false };
-            self.descend(optimizer, value, &[&plan], args, None, memory)
+            let number = Chosen { name, value, treatment: Treatment::default() };
+            self.descend(descent, value, &[&number])
         });
-        self.descended(result, optimizer, args);
+        self.descended(result, descent);
     }
 
     /// The values by which a loss has a gradient: as in PyTorch, an optimiser leaves alone what the loss does not depend
@@ -94,27 +140,13 @@ impl Builder<'_> {
         read
     }
 
-    fn descend(
-        &mut self,
-        chosen: &ChosenOptimizer,
-        loss: Tensor,
-        plans: &[&Plan],
-        args: &Args,
-        clip: Option<(Clip, f64)>,
-        memory: &Memory,
-    ) -> Built<()> {
-        let (optimizer, place) = (chosen.kind, chosen.span);
+    /// Every trained parameter becomes what the optimiser makes of it and its gradient.
+    fn descend(&mut self, descent: Descent, loss: Tensor, trained: &[&Chosen]) -> Built<()> {
+        let Descent { optimizer, args, .. } = descent;
         let source = self.source.clone();
-        self.graph.enter("gradient", &source, place);
-        let parameters: Vec<Tensor> = plans.iter().map(|plan| plan.value).collect();
-        let mut gradients = self.ops().gradient(loss, &parameters)?;
-        match clip {
-            Some((Clip::Norm, max)) => optimizers::clip::by_norm(&mut self.ops(), &mut gradients, max)?,
-            Some((Clip::Value, max)) => optimizers::clip::by_value(&mut self.ops(), &mut gradients, max)?,
-            None => {}
-        }
-        self.graph.enter("optimizer", &source, place);
-        let updates = self.updates_done(memory)?;
+        let gradients = self.gradients(descent, loss, trained)?;
+        self.graph.enter("optimizer", &source, descent.span);
+        let updates = self.updates_done(descent.memory)?;
         let mut ops = self.ops();
         let done = ops.convert(updates, DType::F64)?;
         let time = ops.add_num(done, 1.0)?;
@@ -122,27 +154,27 @@ impl Builder<'_> {
         let decay = args.float_or("weight_decay", 0.0)?;
         let l1 = args.float_or("l1", 0.0)?;
         let mut updated = Vec::new();
-        for (plan, &gradient) in plans.iter().zip(&gradients) {
-            if self.is_full(place) {
+        for (parameter, &gradient) in trained.iter().zip(&gradients) {
+            if self.is_full(descent.span) {
                 return Ok(());
             }
-            self.graph.enter(&format!("optimizer.{}", plan.name), &source, place);
-            let decay = plan.weight_decay.unwrap_or(decay);
+            self.graph.enter(&format!("optimizer.{}", parameter.name), &source, descent.span);
+            let decay = parameter.treatment.weight_decay.unwrap_or(decay);
+            let (coupled, decoupled) = if optimizer.decoupled { (0.0, decay) } else { (decay, 0.0) };
             let mut ops = self.ops();
-            let lr = ops.mul_num(lr, plan.lr)?;
-            let coupled = if optimizer.decoupled { 0.0 } else { decay };
-            let gradient = optimizers::add_decay(&mut ops, gradient, plan.value, coupled, l1)?;
+            let lr = ops.mul_num(lr, parameter.treatment.lr.unwrap_or(1.0))?;
+            let gradient = optimizers::add_decay(&mut ops, gradient, parameter.value, coupled, l1)?;
             let mut update = Update {
                 builder: self,
-                name: &plan.name,
-                scope: memory.scope(&plan.name),
-                parameter: plan.value,
+                name: &parameter.name,
+                scope: descent.memory.scope(&parameter.name),
+                parameter: parameter.value,
                 gradient,
                 lr,
                 time,
-                decay: if optimizer.decoupled { decay } else { 0.0 },
+                decay: decoupled,
             };
-            updated.push((plan.name.clone(), (optimizer.update)(&mut update, args)?));
+            updated.push((parameter.name.clone(), (optimizer.update)(&mut update, args)?));
         }
         for (name, value) in updated {
             self.slots.set(&name, value);
@@ -150,47 +182,42 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// How each chosen parameter is treated; the first group that names it decides.
-    fn plans(&mut self, minimize: &Minimize) -> Option<Vec<Plan>> {
+    /// The gradients of the loss by the trained parameters, clipped.
+    fn gradients(&mut self, descent: Descent, loss: Tensor, trained: &[&Chosen]) -> Built<Vec<Tensor>> {
+        self.graph.enter("gradient", &self.source.clone(), descent.span);
+        let parameters: Vec<Tensor> = trained.iter().map(|parameter| parameter.value).collect();
+        let mut ops = self.ops();
+        let mut gradients = ops.gradient(loss, &parameters)?;
+        match descent.clip {
+            Some((Clip::Norm, max)) => optimizers::clip::by_norm(&mut ops, &mut gradients, max)?,
+            Some((Clip::Value, max)) => optimizers::clip::by_value(&mut ops, &mut gradients, max)?,
+            None => {}
+        }
+        Ok(gradients)
+    }
+
+    /// The parameters that are chosen, each with its treatment; the first group that names it decides. Nothing where there is a
+    /// mistake, which is reported, or one is known to be the reason.
+    fn chosen(&mut self, minimize: &Minimize) -> Option<Vec<Chosen>> {
         let mut good = true;
         let mut treatments = Vec::new();
         for group in &minimize.groups {
             treatments.push(self.treatment(group, &mut good));
         }
         let parameters = self.slots.parameters();
-        for pattern in minimize.of.iter().chain(minimize.groups.iter().map(|group| &group.pattern)) {
-            if !parameters.iter().any(|(name, _)| matches(&pattern.value, name)) {
-                good = false;
-                if !self.misses(&pattern.value) {
-                    let message = format!("no parameter is named `{}`", pattern.value);
-                    let diagnostic = Diagnostic::new(&self.source, pattern.span, message)
-                        .suggest(&pattern.value, parameters.iter().map(|(name, _)| name.as_str()))
-                        .help("`*` stands for any text, as in \"layer1.*\"");
-                    self.report(diagnostic);
-                }
-            }
-        }
-        let chosen =
-            |name: &str| minimize.of.is_empty() || minimize.of.iter().any(|of| matches(&of.value, name));
-        let mut plans = Vec::new();
+        good &= self.patterns_fit(minimize, &parameters);
+        let mut chosen = Vec::new();
         let mut used = vec![false; treatments.len()];
         for (name, value) in parameters {
-            if !chosen(&name) {
+            if !minimize.of.is_empty() && !minimize.of.iter().any(|of| matches(&of.value, &name)) {
                 continue;
             }
             let group = minimize.groups.iter().position(|group| matches(&group.pattern.value, &name));
-            let treatment = group.map(|at| {
+            let treatment = group.map_or_else(Treatment::default, |at| {
                 used[at] = true;
                 treatments[at]
             });
-            let treatment = treatment.unwrap_or_default();
-            plans.push(Plan {
-                value,
-                lr: treatment.lr.unwrap_or(1.0),
-                weight_decay: treatment.weight_decay,
-                frozen: treatment.frozen,
-                name,
-            });
+            chosen.push(Chosen { name, value, treatment });
         }
         if good && !self.has_mistakes() {
             for (group, _) in minimize.groups.iter().zip(used).filter(|(_, used)| !used) {
@@ -200,41 +227,33 @@ impl Builder<'_> {
                 self.fail(fault, group.pattern.span);
             }
         }
-        good.then_some(plans)
+        good.then_some(chosen)
+    }
+
+    /// Whether each pattern names a parameter. One that does not is reported, unless a layer that would have it is missing.
+    fn patterns_fit(&mut self, minimize: &Minimize, parameters: &[(String, Tensor)]) -> bool {
+        let mut fit = true;
+        for pattern in minimize.of.iter().chain(minimize.groups.iter().map(|group| &group.pattern)) {
+            if parameters.iter().any(|(name, _)| matches(&pattern.value, name)) {
+                continue;
+            }
+            fit = false;
+            if !self.misses(&pattern.value) {
+                let message = format!("no parameter is named `{}`", pattern.value);
+                let diagnostic = Diagnostic::new(&self.source, pattern.span, message)
+                    .suggest(&pattern.value, parameters.iter().map(|(name, _)| name.as_str()))
+                    .help("`*` stands for any text, as in \"layer1.*\"");
+                self.report(diagnostic);
+            }
+        }
+        fit
     }
 
     /// What a group says of its parameters. `good` becomes false where that is a mistake, or not known because of one.
     fn treatment(&mut self, group: &Group, good: &mut bool) -> Treatment {
-        let mut number = |expr: &Option<Expr>, what: &str| {
-            let expr = expr.as_ref()?;
-            let value = self.eval(expr);
-            match value.as_float() {
-                Some(number) if Bounds::NOT_NEGATIVE.hold(number) => Some(number),
-                found => {
-                    *good = false;
-                    if !value.is_unknown() {
-                        let expected = Bounds::NOT_NEGATIVE.expected(found.unwrap_or(-1.0));
-                        let message = format!("`{what}` must be {expected}, found {}", value.describe());
-                        self.fail(Fault::new(message), expr.span);
-                    }
-                    None
-                }
-            }
-        };
-        let lr = number(&group.lr, "lr");
-        let weight_decay = number(&group.weight_decay, "weight_decay");
-        let frozen = match group.frozen.as_ref().map(|expr| (self.eval(expr), expr.span)) {
-            None => false,
-            Some((Val::Bool(frozen), _)) => frozen,
-            Some((other, span)) => {
-                *good = false;
-                if !other.is_unknown() {
-                    let message = format!("`frozen` must be true or false, found {}", other.describe());
-                    self.fail(Fault::new(message), span);
-                }
-                false
-            }
-        };
+        let lr = self.factor(group.lr.as_ref(), "lr", good);
+        let weight_decay = self.factor(group.weight_decay.as_ref(), "weight_decay", good);
+        let frozen = self.is_frozen(group, good);
         for (given, name) in [(&group.lr, "lr"), (&group.weight_decay, "weight_decay")] {
             if let (true, Some(expr)) = (frozen, given) {
                 *good = false;
@@ -243,6 +262,40 @@ impl Builder<'_> {
             }
         }
         Treatment { lr, weight_decay, frozen }
+    }
+
+    /// A number of a group, from 0 on.
+    fn factor(&mut self, expr: Option<&Expr>, what: &str, good: &mut bool) -> Option<f64> {
+        let expr = expr?;
+        let value = self.eval(expr);
+        match value.as_float() {
+            Some(number) if Bounds::NOT_NEGATIVE.hold(number) => Some(number),
+            found => {
+                *good = false;
+                if !value.is_unknown() {
+                    let expected = Bounds::NOT_NEGATIVE.expected(found.unwrap_or(-1.0));
+                    let message = format!("`{what}` must be {expected}, found {}", value.describe());
+                    self.fail(Fault::new(message), expr.span);
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether a group is frozen.
+    fn is_frozen(&mut self, group: &Group, good: &mut bool) -> bool {
+        let Some(expr) = &group.frozen else { return false };
+        match self.eval(expr) {
+            Val::Bool(frozen) => frozen,
+            other => {
+                *good = false;
+                if !other.is_unknown() {
+                    let message = format!("`frozen` must be true or false, found {}", other.describe());
+                    self.fail(Fault::new(message), expr.span);
+                }
+                false
+            }
+        }
     }
 
     /// The limit of clipping.
@@ -262,48 +315,8 @@ impl Builder<'_> {
     }
 }
 
-/// What a group says of its parameters.
-#[derive(Clone, Copy, Default)]
-struct Treatment {
-    /// Factor of the learning rate.
-    lr: Option<f64>,
-    weight_decay: Option<f64>,
-    frozen: bool,
-}
-
-/// The treatment of one parameter in a gradient step.
-struct Plan {
-    name: String,
-    value: Tensor,
-    /// Factor of the learning rate.
-    lr: f64,
-    weight_decay: Option<f64>,
-    frozen: bool,
-}
-
-/// Whether `name` fits a pattern, in which `*` stands for any text.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else { return false };
-    let pieces: Vec<&str> = pieces.collect();
-    let Some((last, middle)) = pieces.split_last() else { return rest.is_empty() };
-    for piece in middle {
-        match rest.find(piece) {
-            Some(at) => rest = &rest[at + piece.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn patterns() {
-        assert!(matches("fc.*", "fc.weight") && matches("*", "x") && matches("a*b*c", "aXbYc"));
-        assert!(matches("fc.weight", "fc.weight") && matches("*.bias", "layer1.0.bias"));
-        assert!(!matches("fc.*", "conv.weight") && !matches("a*b", "aXc") && !matches("fc", "fc.weight"));
-    }
+/// What a gradient step is taken with, without clipping.
+fn descent<'m>(written: &ChosenOptimizer, args: &'m Args, memory: &'m Memory) -> Option<Descent<'m>> {
+    let optimizer = optimizers::find(written.signature.name)?;
+    Some(Descent { optimizer, args, clip: None, memory, span: written.span })
 }

@@ -1,4 +1,7 @@
-//! Entry points: the graph of a forward pass, of a training step, of its evaluation, and of the initial state.
+//! Entry points: the graph of a forward pass, of a training step and of its evaluation.
+//!
+//! An entry opens with the model's parameters, sizes and inputs ([`opening`]), runs the body (`graph/body`), and ends with what it
+//! gives and updates ([`actions`], [`minimize`], [`memory`]).
 
 mod actions;
 mod memory;
@@ -12,15 +15,42 @@ use brolga_ir::Size;
 use brolga_ir::graph::{Graph, NodeId};
 use brolga_ir::ops::Role;
 
-use super::functions::classes::{ClassAxes, Fitting};
+use super::builder::{Builder, LayerRow};
+use super::class_axes::{ClassAxes, Fitting};
 use super::names::LayerNames;
 use super::settings::{MOST_TRIED, Settings};
-use super::shared::Place;
 use super::state::Slot;
 use super::value::Val;
-use super::{Builder, LayerRow};
 use crate::diagnostics::Diagnostics;
-use crate::model::{Action, Entry, EntryKind, Tree};
+use crate::model::tree::{Action, Entry, EntryKind, Tree};
+use crate::source::Place;
+
+/// A model with the choices that it is built for.
+#[derive(Clone, Copy)]
+pub(crate) struct Configured<'a> {
+    pub tree: &'a Arc<Tree>,
+    pub settings: &'a Settings,
+    /// The parameters that are set, with their values.
+    pub set: &'a [(String, Val)],
+}
+
+/// Which graph of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EntryGraph {
+    Main,
+    /// Loss and metrics of an entry in inference mode.
+    Evaluation,
+}
+
+impl Entry {
+    /// What its graph is called.
+    pub(crate) fn name_of(&self, graph: EntryGraph) -> String {
+        match graph {
+            EntryGraph::Main => self.name.value.clone(),
+            EntryGraph::Evaluation => format!("{}.eval", self.name.value),
+        }
+    }
+}
 
 /// The graph of one entry point, with what was learnt while building it.
 pub(crate) struct BuiltEntry {
@@ -51,39 +81,15 @@ pub(crate) enum Fits {
     Body,
 }
 
-/// Which graph of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    Main,
-    /// Loss and metrics of an entry in inference mode.
-    Evaluation,
-}
-
-impl Entry {
-    /// What the graph of a form is called.
-    pub(crate) fn name_of(&self, form: Form) -> String {
-        match form {
-            Form::Main => self.name.value.clone(),
-            Form::Evaluation => format!("{}.eval", self.name.value),
-        }
-    }
-}
-
 /// The entry point that shows what preparation is fitted to.
 pub const FIT: &str = "data.fit";
 
 /// Builds the graph of what is fitted to data: an output for each layer that is, under the name of its state,
 /// `[batch, ...]`. Mistakes are those of the entries, and not reported again.
-pub(crate) fn build_fit(
-    tree: &Arc<Tree>,
-    settings: &Settings,
-    set: &[(String, Val)],
-    fits: Fits,
-    names: &mut LayerNames,
-) -> Option<Graph> {
-    let mut builder = Builder::new(tree, settings, FIT, false);
+pub(crate) fn build_fit(model: Configured, fits: Fits, names: &mut LayerNames) -> Option<Graph> {
+    let mut builder = Builder::new(model.tree, model.settings, FIT, false);
     std::mem::swap(&mut builder.layer_names, names);
-    let base = builder.open(set);
+    let base = builder.open(model.set);
     match fits {
         Fits::None => return None,
         Fits::Prepare => {}
@@ -102,43 +108,41 @@ pub(crate) fn build_fit(
 }
 
 /// Builds the table of layers alone, of the model's body in training mode or not; nothing where there are mistakes.
-pub(crate) fn build_rows(
-    tree: &Arc<Tree>,
-    settings: &Settings,
-    set: &[(String, Val)],
-    train: bool,
-    names: &mut LayerNames,
-) -> Option<Vec<LayerRow>> {
-    let mut builder = Builder::new(tree, settings, "rows", train);
+pub(crate) fn build_rows(model: Configured, train: bool, names: &mut LayerNames) -> Option<Vec<LayerRow>> {
+    let mut builder = Builder::new(model.tree, model.settings, "rows", train);
     std::mem::swap(&mut builder.layer_names, names);
-    let base = builder.open(set);
+    let base = builder.open(model.set);
     builder.forward(&base, None);
     std::mem::swap(&mut builder.layer_names, names);
     (!builder.has_mistakes()).then_some(builder.rows)
 }
 
-/// Builds one entry point. Mistakes come back even where the graph could be built; without mistakes there is no graph only
-/// of an evaluation that has nothing to tell; a note says why one has no loss. Where labels fit scores in several ways, the entry is built for other sizes
-/// as well, which say what was meant.
-pub(crate) fn build(
-    tree: &Arc<Tree>,
-    settings: &Settings,
-    set: &[(String, Val)],
-    entry: &Entry,
-    form: Form,
-    names: &mut LayerNames,
-) -> (Option<BuiltEntry>, Diagnostics, Option<String>) {
+/// What building an entry gives.
+pub(crate) struct Outcome {
+    /// There without mistakes, but for an evaluation that has nothing to tell.
+    pub entry: Option<BuiltEntry>,
+    /// Mistakes come back even where the graph could be built.
+    pub diagnostics: Diagnostics,
+    /// Why an evaluation has no loss, if it has none.
+    pub note: Option<String>,
+    dims: Vec<(String, usize)>,
+    axes: ClassAxes,
+}
+
+/// Builds one graph of an entry point. Where labels fit scores in several ways, it is built for other sizes as well, which say
+/// what was meant.
+pub(crate) fn build(model: Configured, entry: &Entry, graph: EntryGraph, names: &mut LayerNames) -> Outcome {
     let mut once = |settings: &Settings, elsewhere: Option<Vec<Fitting>>| {
-        build_once(tree, settings, set, entry, form, ClassAxes::tried(elsewhere), names)
+        let wanted = Wanted { model: Configured { settings, ..model }, entry, graph };
+        build_once(wanted, ClassAxes::tried(elsewhere), names)
     };
-    let first = once(settings, None);
+    let first = once(model.settings, None);
     if !first.axes.undecided {
-        return (first.entry, first.diagnostics, first.note);
+        return first;
     }
-    let others = other_sizes(settings, &first.dims);
+    let others = other_sizes(model.settings, &first.dims);
     let elsewhere = others.iter().map(|settings| once(settings, None).axes.found).collect();
-    let last = once(settings, Some(elsewhere));
-    (last.entry, last.diagnostics, last.note)
+    once(model.settings, Some(elsewhere))
 }
 
 /// The settings with a few other values of each symbolic size, one at a time; of many sizes the last ones all at a time, each
@@ -164,54 +168,60 @@ fn other_sizes(settings: &Settings, dims: &[(String, usize)]) -> Vec<Settings> {
     settings_of
 }
 
-/// What one build gives.
-struct Outcome {
-    entry: Option<BuiltEntry>,
-    diagnostics: Diagnostics,
-    dims: Vec<(String, usize)>,
-    axes: ClassAxes,
-    /// Why an evaluation has no loss, if it has none.
-    note: Option<String>,
+/// One graph of one entry point.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    model: Configured<'a>,
+    entry: &'a Entry,
+    graph: EntryGraph,
 }
 
-fn build_once(
-    tree: &Arc<Tree>,
-    settings: &Settings,
-    set: &[(String, Val)],
-    entry: &Entry,
-    form: Form,
-    axes: ClassAxes,
-    names: &mut LayerNames,
-) -> Outcome {
-    let (mut builder, dims) = draft(tree, settings, set, entry, form, axes, names);
-    if form == Form::Evaluation && builder.has_mistakes() && asks_nothing(entry) {
+fn build_once(wanted: Wanted, axes: ClassAxes, names: &mut LayerNames) -> Outcome {
+    let (mut builder, dims) = draft(wanted, axes, names);
+    let is_evaluation = wanted.graph == EntryGraph::Evaluation;
+    if is_evaluation && builder.has_mistakes() && asks_nothing(wanted.entry) {
         let axes = std::mem::take(&mut builder.class_axes);
-        return Outcome { entry: None, diagnostics: Diagnostics::default(), dims, axes, note: None };
+        return Outcome { entry: None, diagnostics: Diagnostics::default(), note: None, dims, axes };
     }
-    let evaluates = form == Form::Evaluation && !builder.has_mistakes();
-    let own = dims.iter().find(|(name, _)| name == "batch").map(|(_, size)| *size);
-    if let (true, Some(own)) = (evaluates && builder.measured.need_check(), own) {
-        // A model may be one for some batches only.
-        for batch in [CHECKED, own.max(1)] {
-            let [one, two] = [batch, 2 * batch].map(|batch| settings.clone().dim("batch", batch));
-            let [one, two] = [&one, &two].map(|settings| {
-                let axes = builder.class_axes.again();
-                draft(tree, settings, set, entry, form, axes, names).0
-            });
-            if !one.has_mistakes() && !two.has_mistakes() {
-                builder.check_metrics(&one, &two, batch, own);
-                break;
-            }
-        }
+    let evaluates = is_evaluation && !builder.has_mistakes();
+    if evaluates {
+        compare_batches(&mut builder, wanted, &dims, names);
     }
     let nothing = evaluates && builder.graph.graph.outputs().is_empty();
     let formulas = if builder.has_mistakes() { None } else { builder.formulas() };
     let diagnostics = builder.take_diagnostics();
     let axes = std::mem::take(&mut builder.class_axes);
     let note = builder.measured.note.take();
-    if !diagnostics.is_empty() || nothing {
-        return Outcome { entry: None, diagnostics, dims, axes, note };
+    let good = diagnostics.is_empty() && !nothing;
+    let entry = good.then(|| finished(builder, formulas, dims.clone()));
+    Outcome { entry, diagnostics, note, dims, axes }
+}
+
+/// The batch for which metrics are compared with twice as many samples: always the same, so that what is found does not
+/// depend on the batch that is asked for; even, and seldom the extent of another axis.
+const CHECKED: usize = 46;
+
+/// Finds out whether the metrics of an evaluation are means and sums over the samples: it is built for a batch and for one of
+/// twice the size.
+fn compare_batches(builder: &mut Builder, wanted: Wanted, dims: &[(String, usize)], names: &mut LayerNames) {
+    let own = dims.iter().find(|(name, _)| name == "batch").map(|(_, size)| *size);
+    let Some(own) = own.filter(|_| builder.measured.need_check()) else { return };
+    // A model may be one for some batches only.
+    for batch in [CHECKED, own.max(1)] {
+        let settings = [batch, 2 * batch].map(|batch| wanted.model.settings.clone().dim("batch", batch));
+        let [one, two] = settings.each_ref().map(|settings| {
+            let wanted = Wanted { model: Configured { settings, ..wanted.model }, ..wanted };
+            draft(wanted, builder.class_axes.again(), names).0
+        });
+        if !one.has_mistakes() && !two.has_mistakes() {
+            builder.check_metrics(&one, &two, batch, own);
+            return;
+        }
     }
+}
+
+/// The entry with the updates of its state, and without what nothing needs.
+fn finished(mut builder: Builder, formulas: Option<Graph>, dims: Vec<(String, usize)>) -> BuiltEntry {
     for (name, value) in builder.slots.updates() {
         builder.graph.graph.add_output(&name, Role::State, value);
     }
@@ -226,13 +236,18 @@ fn build_once(
         prune(&mut formulas);
         formulas
     });
-    let slots = builder.slots.list().to_vec();
-    let declared = builder.slots.places;
-    let (rows, train, places) = (builder.rows, builder.train, builder.graph.places);
-    let (refused, own) = (builder.refused, dims.clone());
-    let built =
-        BuiltEntry { graph, formulas, slots, declared, rows, train, places, dims: own, fits, refused };
-    Outcome { entry: Some(built), diagnostics, dims, axes, note }
+    BuiltEntry {
+        graph,
+        formulas,
+        slots: builder.slots.list().to_vec(),
+        declared: builder.slots.places,
+        rows: builder.rows,
+        train: builder.train,
+        places: builder.graph.places,
+        dims,
+        fits,
+        refused: builder.refused,
+    }
 }
 
 /// Whether an entry has no metrics of its own, so that its evaluation is worth no mistake.
@@ -240,50 +255,43 @@ fn asks_nothing(entry: &Entry) -> bool {
     matches!(&entry.kind, EntryKind::Steps { metrics, .. } if metrics.is_empty())
 }
 
-/// The batch for which metrics are compared with twice as many samples: always the same, so that what is found does not
-/// depend on the batch that is asked for; even, and seldom the extent of another axis.
-const CHECKED: usize = 46;
-
 /// Everything but the updates of state.
-fn draft<'s>(
-    tree: &Arc<Tree>,
-    settings: &'s Settings,
-    set: &[(String, Val)],
-    entry: &Entry,
-    form: Form,
+fn draft<'a>(
+    wanted: Wanted<'a>,
     axes: ClassAxes,
     names: &mut LayerNames,
-) -> (Builder<'s>, Vec<(String, usize)>) {
-    let train = match (&entry.kind, form) {
-        (_, Form::Evaluation) | (EntryKind::Infer { .. } | EntryKind::Broken, _) => false,
+) -> (Builder<'a>, Vec<(String, usize)>) {
+    let (entry, model) = (wanted.entry, wanted.model);
+    let train = match (&entry.kind, wanted.graph) {
+        (_, EntryGraph::Evaluation) | (EntryKind::Infer { .. } | EntryKind::Broken, _) => false,
         (EntryKind::Train { .. }, _) => true,
         (EntryKind::Steps { train, .. }, _) => *train,
     };
-    let mut builder = Builder::new(tree, settings, &entry.name_of(form), train);
+    let mut builder = Builder::new(model.tree, model.settings, &entry.name_of(wanted.graph), train);
     builder.class_axes = axes;
     std::mem::swap(&mut builder.layer_names, names);
-    let base = builder.open(set);
+    let base = builder.open(model.set);
     builder.forward(&base, entry.body.as_ref());
     match &entry.kind {
         EntryKind::Broken => {}
         EntryKind::Infer { outputs } => builder.outputs(outputs),
         EntryKind::Train { minimize, metrics } => {
-            let loss = match form {
-                Form::Main => builder.loss(&minimize.loss),
-                Form::Evaluation => builder.measured_loss(&minimize.loss),
+            let loss = match wanted.graph {
+                EntryGraph::Main => builder.loss(&minimize.loss),
+                EntryGraph::Evaluation => builder.measured_loss(&minimize.loss),
             };
             if let Some(loss) = loss {
                 builder.graph.graph.add_output("loss", Role::Data, loss);
             }
             builder.metrics(metrics);
-            if form == Form::Main {
+            if wanted.graph == EntryGraph::Main {
                 let memory = builder.memory(&entry.name.value, 1);
                 builder.minimize(minimize, loss, &memory, entry.span);
                 builder.count(&memory, entry.span);
                 builder.count_step(entry.span);
             }
         }
-        EntryKind::Steps { metrics, outputs, .. } if form == Form::Evaluation => {
+        EntryKind::Steps { metrics, outputs, .. } if form == EntryGraph::Evaluation => {
             builder.metrics(metrics);
             builder.scalar_outputs(outputs);
         }

@@ -8,12 +8,12 @@ use brolga_ir::{DType, Type};
 
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, ExprKind};
+use crate::graph::builder::{Builder, LayerRow, Numbering};
+use crate::graph::frames::Frame;
 use crate::graph::names::check_input;
 use crate::graph::settings::{DEFAULT_BATCH, parameter_values};
 use crate::graph::value::{Fault, Val};
-use crate::graph::{Builder, Frame, LayerRow, Numbering};
-use crate::model::data::Treatment;
-use crate::model::{Body, Input};
+use crate::model::tree::{Body, Input, Treatment};
 use crate::source::Span;
 
 /// What a forward pass starts from.
@@ -211,7 +211,7 @@ impl Builder<'_> {
         self.twins.clear();
         self.import_sites.clear();
         self.values.clear();
-        self.calls.clear();
+        self.reusable.clear();
         self.rows.clone_from(&base.rows);
         self.numbering = vec![Numbering::Kind(HashMap::new())];
         self.current = base.input.clone();

@@ -1,8 +1,8 @@
 //! Attention as a function of queries, keys and values.
 
-use super::{Function, float_tensor, function, tensor_value};
-use crate::arguments::{Bounds, Parameter, Rule, flag, number, optional, required, ruled};
+use super::function::{Function, float_tensor, function, tensor_value};
 use crate::graph::attention::Visible;
+use crate::signature::{Bounds, Parameter, Rule, flag, number, optional, required, ruled};
 
 const PARAMETERS: [Parameter; 8] = [
     required("q"),

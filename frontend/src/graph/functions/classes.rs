@@ -6,60 +6,15 @@
 //! decide: the entry is built for other sizes as well, and an axis must fit in all of them. Where two fit still, the
 //! axis must be named.
 
-use std::collections::HashMap;
-
 use brolga_ir::DType;
 use brolga_ir::scalar::{Comparison, ScalarOp};
 
-use super::{tensor, wrong};
-use crate::graph::Builder;
+use super::function::{axis, wrong};
+use crate::graph::arguments::tensor;
+use crate::graph::builder::Builder;
 use crate::graph::ops::Ops;
 use crate::graph::value::{Args, Built, Fault, Tensor, Val};
 use crate::source::Spanned;
-
-/// A place where labels are given: a file, an offset in it, and the number of the call from there.
-type Place = (String, usize, usize);
-
-/// Which axes fit, by the place of the labels.
-pub(crate) type Fitting = HashMap<Place, Vec<usize>>;
-
-/// What is known of the axes of classes while an entry is built.
-#[derive(Default)]
-pub(crate) struct ClassAxes {
-    calls: HashMap<(String, usize), usize>,
-    /// The axes that fit with the sizes of this build.
-    pub found: Fitting,
-    /// Those that fit with other sizes, once that has been tried.
-    elsewhere: Option<Vec<Fitting>>,
-    /// Several axes fit somewhere, and other sizes have not been tried yet.
-    pub undecided: bool,
-}
-
-impl ClassAxes {
-    /// With what other sizes have shown.
-    pub fn tried(elsewhere: Option<Vec<Fitting>>) -> ClassAxes {
-        ClassAxes { elsewhere, ..ClassAxes::default() }
-    }
-
-    /// The same knowledge, for one more build.
-    pub fn again(&self) -> ClassAxes {
-        ClassAxes::tried(self.elsewhere.clone())
-    }
-
-    /// The axes that fit here and with all other sizes.
-    fn agreed(&mut self, place: Place, here: Vec<usize>) -> Vec<usize> {
-        let mut axes = here.clone();
-        let others = if here.len() > 1 { self.elsewhere.as_deref() } else { None };
-        for fits in others.unwrap_or_default() {
-            if let Some(there) = fits.get(&place) {
-                axes.retain(|axis| there.contains(axis));
-            }
-        }
-        self.undecided |= axes.len() > 1 && self.elsewhere.is_none();
-        self.found.insert(place, here);
-        axes
-    }
-}
 
 /// The axes of classes by which labels could fit scores.
 fn fitting(scores: &[usize], labels: &[usize]) -> Vec<usize> {
@@ -73,7 +28,7 @@ fn given_axis(builder: &mut Builder, scores: Tensor, args: &Args) -> Built<Optio
     if !args.has("axis") {
         return Ok(None);
     }
-    super::axis(builder, args, scores, 1).map(Some)
+    axis(builder, args, scores, 1).map(Some)
 }
 
 /// The axis of classes of scores with integer labels.
@@ -105,10 +60,7 @@ pub(super) fn class_axis(builder: &mut Builder, scores: Tensor, label: Tensor, a
     let agreed = match args.place("label") {
         Some(span) => {
             let file = builder.source.name.clone();
-            let calls = builder.class_axes.calls.entry((file.clone(), span.start)).or_default();
-            *calls += 1;
-            let place = (file, span.start, *calls);
-            builder.class_axes.agreed(place, axes.clone())
+            builder.class_axes.agreed(file, span.start, axes.clone())
         }
         None => axes.clone(),
     };

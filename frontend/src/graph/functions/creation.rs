@@ -2,10 +2,11 @@
 
 use brolga_ir::{DType, Type};
 
-use super::{Function, function, tensor, tensor_value, wrong};
-use crate::arguments::{Parameter, Rule, int, required, ruled, word, words};
-use crate::graph::Builder;
+use super::function::{Function, function, tensor_value, wrong};
+use crate::graph::arguments::tensor;
+use crate::graph::builder::Builder;
 use crate::graph::value::{Args, Built, Val, extents};
+use crate::signature::{Parameter, Rule, int, required, ruled, word, words};
 use crate::source::Spanned;
 
 words! {

@@ -2,12 +2,13 @@
 
 use brolga_ir::scalar::{Comparison, Function as Elementary, ScalarOp};
 
+use super::function::{Function, float_tensor, function, promoted, tensor_value};
 use super::numbers::rounded;
-use super::{Function, float_tensor, function, promoted, tensor, tensor_value};
-use crate::arguments::{Bounds, Parameter, number, required};
-use crate::graph::Builder;
+use crate::graph::arguments::tensor;
+use crate::graph::builder::Builder;
 use crate::graph::layers::activation;
 use crate::graph::value::{Args, Built, Tensor, Val};
+use crate::signature::{Bounds, Parameter, number, required};
 
 const X: [Parameter; 1] = [required("x")];
 

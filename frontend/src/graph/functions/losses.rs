@@ -3,11 +3,11 @@
 use brolga_ir::scalar::{Comparison, Function as Elementary, ScalarOp};
 
 use super::classes::{Labels, class_weights, labels, probability_axis};
-use super::{Function, float_tensor, function, wrong};
-use crate::arguments::{Bounds, Parameter, int, number, optional, required, word, words};
-use crate::graph::Builder;
+use super::function::{Function, float_tensor, function, wrong};
+use crate::graph::builder::Builder;
 use crate::graph::ops::Ops;
 use crate::graph::value::{Args, Built, Tensor, Val};
+use crate::signature::{Bounds, Parameter, int, number, optional, required, word, words};
 
 words! {
     /// What becomes of the losses of all elements.

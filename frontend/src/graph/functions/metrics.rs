@@ -4,11 +4,12 @@ use brolga_ir::DType;
 use brolga_ir::scalar::Comparison;
 
 use super::classes::{class_axis, labels};
+use super::function::{Function, float_tensor, function, tensor_value, wrong};
 use super::losses::same_shape;
-use super::{Function, float_tensor, function, tensor, tensor_value, wrong};
-use crate::arguments::{Parameter, Rule, int, required, ruled, size};
-use crate::graph::Builder;
+use crate::graph::arguments::tensor;
+use crate::graph::builder::Builder;
 use crate::graph::value::{Args, Built, Tensor, Val};
+use crate::signature::{Parameter, Rule, int, required, ruled, size};
 use crate::source::Span;
 
 const AXIS: Parameter = int("axis");

@@ -4,11 +4,12 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Function as Elementary, ScalarOp};
 use brolga_ir::{DType, Size};
 
-use super::{Function, function, is_combined_along_axes, is_tensor, tensor, wrong};
-use crate::arguments::{Parameter, Rule, flag, optional, required, ruled};
-use crate::graph::Builder;
-use crate::graph::eval;
+use super::function::{Function, float_tensor, function, is_combined_along_axes, is_tensor, wrong};
+use crate::graph::arguments::tensor;
+use crate::graph::builder::Builder;
+use crate::graph::operators;
 use crate::graph::value::{Args, Built, Fault, Tensor, Val};
+use crate::signature::{Parameter, Rule, flag, optional, required, ruled};
 use crate::source::Spanned;
 
 const X: [Parameter; 1] = [required("x")];
@@ -148,7 +149,7 @@ fn abs(builder: &mut Builder, args: &Args) -> Built<Val> {
 
 fn sqrt(builder: &mut Builder, args: &Args) -> Built<Val> {
     if is_tensor(args, "x") {
-        let x = super::float_tensor(builder, args, "x")?;
+        let x = float_tensor(builder, args, "x")?;
         return builder.ops().sqrt(x).map(Val::Tensor);
     }
     finite(number(args)?.sqrt())
@@ -161,7 +162,7 @@ fn elementary(
     scalar: fn(f64) -> f64,
 ) -> Built<Val> {
     if is_tensor(args, "x") {
-        let x = super::float_tensor(builder, args, "x")?;
+        let x = float_tensor(builder, args, "x")?;
         return builder.ops().function(function, x).map(Val::Tensor);
     }
     finite(scalar(number(args)?))
@@ -179,8 +180,8 @@ fn len(_: &mut Builder, args: &Args) -> Built<Val> {
 fn range(_: &mut Builder, args: &Args) -> Built<Val> {
     let (start, step) = (args.int_or("start", 0)?, args.int_or("step", 1)?);
     match args.has("stop") {
-        true => eval::range(start, args.int_or("stop", 0)?, step),
-        false => eval::range(Size::ZERO, start, step),
+        true => operators::range(start, args.int_or("stop", 0)?, step),
+        false => operators::range(Size::ZERO, start, step),
     }
 }
 

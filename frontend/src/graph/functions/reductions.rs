@@ -2,14 +2,17 @@
 
 use brolga_ir::program::Combine;
 
-use super::{Function, axis, counted_axis, float_tensor, function, is_combined_along_axes, mean_of};
-use super::{tensor, tensor_value, wrong};
-use crate::arguments::{Bounds, Parameter, Rule, flag, int, number, required, ruled};
+use super::function::{
+    Function, axis, counted_axis, float_tensor, function, is_combined_along_axes, mean_of, tensor_value,
+    wrong,
+};
 use crate::expr::Binary;
-use crate::graph::Builder;
-use crate::graph::eval;
+use crate::graph::arguments::tensor;
+use crate::graph::builder::Builder;
+use crate::graph::operators;
 use crate::graph::ops::Ops;
 use crate::graph::value::{Args, Built, Tensor, Val};
+use crate::signature::{Bounds, Parameter, Rule, flag, int, number, required, ruled};
 use crate::source::Spanned;
 
 /// One axis or several; all of them where none is given.
@@ -80,7 +83,7 @@ fn sum(builder: &mut Builder, args: &Args) -> Built<Val> {
         let mut total = Spanned::new(Val::Int(0), *span);
         for item in items {
             let item = Spanned::new(item.clone(), *span);
-            total.value = eval::binary(builder, Binary::Add, &total, &item)?;
+            total.value = operators::binary(builder, Binary::Add, &total, &item)?;
         }
         return Ok(total.value);
     }

@@ -4,11 +4,12 @@ use brolga_ir::DType;
 use brolga_ir::names::nearest;
 
 use super::classes::check_classes;
-use super::{Function, axis, counted_axis, function, promoted, tensor, tensor_value, wrong};
-use crate::arguments::{Parameter, Rule, int, optional, required, ruled, size, word, words};
-use crate::graph::Builder;
+use super::function::{Function, axis, counted_axis, function, promoted, tensor_value, wrong};
+use crate::graph::arguments::tensor;
+use crate::graph::builder::Builder;
 use crate::graph::ops::Outside;
 use crate::graph::value::{Args, Built, Tensor, Val};
+use crate::signature::{Parameter, Rule, int, optional, required, ruled, size, word, words};
 use crate::source::Spanned;
 
 words! {

@@ -2,10 +2,11 @@
 
 use brolga_ir::DType;
 
-use super::{Function, axis, counted_axis, function, tensor, wrong};
-use crate::arguments::{Parameter, flag, int, required, size};
-use crate::graph::Builder;
+use super::function::{Function, axis, counted_axis, function, wrong};
+use crate::graph::arguments::tensor;
+use crate::graph::builder::Builder;
 use crate::graph::value::{Args, Built, Tensor, Val};
+use crate::signature::{Parameter, flag, int, required, size};
 
 const SORT: [Parameter; 3] = [required("x"), int("axis").or_int(-1), flag("descending", false)];
 const TOP: [Parameter; 4] = [required("x"), size("k"), int("axis").or_int(-1), flag("largest", true)];

@@ -5,14 +5,14 @@
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, ScalarOp};
 
-use super::{Layer, input};
-use crate::arguments::{
-    Bounds, Parameter, Rule, Signature, flag, int, number, one_of, ruled, size, word, words,
-};
-use crate::graph::Builder;
+use super::layer::{Layer, input};
+use crate::graph::builder::Builder;
 use crate::graph::init::{INIT, Init};
 use crate::graph::ops::Ops;
 use crate::graph::value::{Args, Built, Fault, Tensor};
+use crate::signature::{
+    Bounds, Parameter, Rule, Signature, flag, int, number, one_of, ruled, size, word, words,
+};
 
 /// What an activation does with its input.
 pub(crate) type Apply = fn(&mut Builder, Tensor, &Args) -> Built;

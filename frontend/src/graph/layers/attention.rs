@@ -1,13 +1,13 @@
 //! Multi-head attention (Vaswani et al., "Attention is all you need", 2017, section 3.2.2).
 
-use super::{Layer, expect_rank, input};
-use crate::arguments::{Parameter, Signature, flag, optional, size};
-use crate::graph::Builder;
+use super::layer::{Layer, expect_rank, input};
 use crate::graph::arguments::tensor;
 use crate::graph::attention::Visible;
+use crate::graph::builder::Builder;
 use crate::graph::init::Init;
 use crate::graph::ops::Ops;
 use crate::graph::value::{Args, Built, Fault, Tensor, Val};
+use crate::signature::{Parameter, Signature, flag, optional, size};
 use crate::source::Spanned;
 
 const PARAMETERS: [Parameter; 7] = [

@@ -2,12 +2,12 @@
 
 use brolga_ir::Size;
 
-use super::{Layer, expect_rank, input};
-use crate::arguments::{Parameter, Rule, Signature, flag, ruled, size, sizes, word, words};
-use crate::graph::Builder;
+use super::layer::{Layer, expect_rank, input};
+use crate::graph::builder::Builder;
 use crate::graph::init::{BIAS_INIT, INIT, Init};
-use crate::graph::ops::{Convolution, Tensor};
-use crate::graph::value::{Args, Built, Fault, Padding, Val, extents};
+use crate::graph::ops::Convolution;
+use crate::graph::value::{Args, Built, Fault, Padding, Tensor, Val, extents};
+use crate::signature::{Parameter, Rule, Signature, flag, ruled, size, sizes, word, words};
 
 words! {
     /// Padding that is not given in numbers.

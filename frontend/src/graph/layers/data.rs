@@ -3,15 +3,15 @@
 use brolga_ir::scalar::Comparison;
 use brolga_ir::{DType, Size, Type};
 
-use super::{Layer, input};
-use crate::arguments::{
+use super::layer::{Layer, input};
+use crate::graph::builder::{Builder, Fit};
+use crate::graph::init::Init;
+use crate::graph::ops::Ops;
+use crate::graph::state::SlotKind;
+use crate::graph::value::{Args, Built, Fault, Tensor, extents};
+use crate::signature::{
     Bounds, Rule, Signature, number, required_number, ruled, size, sizes, within, word, words,
 };
-use crate::graph::init::Init;
-use crate::graph::ops::{Ops, Tensor};
-use crate::graph::state::SlotKind;
-use crate::graph::value::{Args, Built, Fault, extents};
-use crate::graph::{Builder, Fit};
 
 words! {
     /// What has a mean and a deviation of its own.

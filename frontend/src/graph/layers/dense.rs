@@ -3,11 +3,11 @@
 use brolga_ir::scalar::Comparison;
 use brolga_ir::{DType, Size};
 
-use super::{Layer, input};
-use crate::arguments::{Rule, Signature, flag, int, ruled, size};
-use crate::graph::Builder;
+use super::layer::{Layer, input};
+use crate::graph::builder::Builder;
 use crate::graph::init::{BIAS_INIT, INIT, Init};
 use crate::graph::value::{Args, Built, Fault, Tensor, extents};
+use crate::signature::{Rule, Signature, flag, int, ruled, size};
 
 pub(super) const LAYERS: [Layer; 3] = [
     Layer {

@@ -1,30 +1,35 @@
-//! Layers: functions that build primitives.
+//! The layers of the model language. A layer is a [`Signature`] (its name and what it takes) and the function that builds it of
+//! primitives, side by side in one list of one file here; everything else is made of these lists: the decoder's knowledge of
+//! layers, documentation, editors' schema, and tests that fail where a row is missing.
+//!
+//! How a layer is added:
+//!
+//! 1. Find the file whose layers resemble it, and the shortest layer in it. Copy its entry in `LAYERS` and its function.
+//!    *An activation* is one line in the table `activations!` of `activation.rs`, and a function below it.
+//! 2. Name its parameters, with bounds and defaults, by `signature.rs`. Its function reads each where it has an effect: one that
+//!    was given and not read is reported to the user as unused.
+//! 3. Weights are declared by `builder.parameter(name, dims, init)`, named and shaped as in PyTorch's `state_dict`. Formulas that
+//!    several layers share are methods of [`Ops`](super::ops::Ops); those that are delicate at the edge of their domain are in
+//!    `ops/stable.rs`.
+//! 4. Add a row to `tests/functions/make.py` with PyTorch's form and the edges of the domain (a test fails until it is there),
+//!    and broken arguments to `frontend/tests/broken.rs`; `brolga language` writes `docs/language-reference.md` anew.
+//!
+//! A new file is listed in [`LAYERS`] below.
 
 pub(crate) mod activation;
 mod attention;
 mod convolution;
 mod data;
 mod dense;
+mod layer;
 mod normalization;
 mod pooling;
 mod random;
 mod shape;
 
-use super::Builder;
-use super::value::{Args, Built, Fault, Tensor};
-use crate::arguments::Signature;
+pub(crate) use layer::Layer;
 
-/// A layer of the model language.
-#[derive(Debug)]
-pub(crate) struct Layer {
-    pub signature: Signature,
-    /// Names unnamed layers: `conv`, then `conv1`, `conv2`.
-    pub label: &'static str,
-    /// The layer makes its value of nothing: there is no input.
-    pub source: bool,
-    /// Builds the layer; the input is there unless `source`.
-    pub build: fn(&mut Builder, Option<Tensor>, &Args) -> Built,
-}
+use crate::signature::Signature;
 
 const LAYERS: [&[Layer]; 9] = [
     &dense::LAYERS,
@@ -46,27 +51,4 @@ pub(crate) fn find(name: &str) -> Option<&'static Layer> {
 /// All signatures.
 pub(crate) fn signatures() -> impl Iterator<Item = &'static Signature> {
     LAYERS.iter().copied().flatten().map(|layer| &layer.signature)
-}
-
-/// All names.
-pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    signatures().map(|signature| signature.name)
-}
-
-/// The input of a layer that has one.
-fn input(input: Option<Tensor>) -> Built {
-    input.ok_or_else(|| Fault::new("there is no input"))
-}
-
-/// An error unless the input has `rank` axes.
-fn expect_rank(builder: &mut Builder, x: Tensor, rank: usize, form: &str) -> Built<Vec<usize>> {
-    let ty = builder.ops().ty(x);
-    if ty.rank() != rank {
-        return Err(Fault::new(format!("the input must be {form}, found {ty}")));
-    }
-    if !ty.dtype.is_float() {
-        return Err(Fault::new(format!("the input must have floating-point elements, found {ty}"))
-            .help("convert it with `Expr(\"float(it)\")`"));
-    }
-    Ok(ty.dims)
 }

@@ -5,13 +5,13 @@ use brolga_ir::Size;
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::Function;
 
-use super::{Layer, input};
-use crate::arguments::{Bounds, Parameter, Rule, Signature, flag, number, ruled, size, within};
-use crate::graph::Builder;
+use super::layer::{Layer, input};
+use crate::graph::builder::Builder;
 use crate::graph::init::Init;
 use crate::graph::ops::reductions::Moments;
-use crate::graph::ops::{Ops, Tensor, Window};
-use crate::graph::value::{Args, Built, Fault};
+use crate::graph::ops::{Ops, Window};
+use crate::graph::value::{Args, Built, Fault, Tensor};
+use crate::signature::{Bounds, Parameter, Rule, Signature, flag, number, ruled, size, within};
 
 const EPS: Parameter = within("eps", 0.0, 1.0).or(1e-5);
 const BATCH: [Parameter; 4] =

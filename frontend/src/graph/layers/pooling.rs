@@ -5,11 +5,11 @@ use brolga_ir::scalar::Comparison;
 use brolga_ir::{DType, Size};
 
 use super::convolution::{form, numbers, reach};
-use super::{Layer, expect_rank, input};
-use crate::arguments::{Parameter, Rule, Signature, flag, required, ruled, sizes, word, words};
-use crate::graph::Builder;
-use crate::graph::ops::{Ops, Tensor, Window};
-use crate::graph::value::{Args, Built, Fault, Padding, Val, extents};
+use super::layer::{Layer, expect_rank, input};
+use crate::graph::builder::Builder;
+use crate::graph::ops::{Ops, Window};
+use crate::graph::value::{Args, Built, Fault, Padding, Tensor, Val, extents};
+use crate::signature::{Parameter, Rule, Signature, flag, required, ruled, sizes, word, words};
 use crate::source::Spanned;
 
 const fn maximum(axes: usize) -> [Parameter; 5] {

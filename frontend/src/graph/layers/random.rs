@@ -6,11 +6,10 @@ use brolga_ir::Type;
 use brolga_ir::ops::Role;
 use brolga_ir::scalar::Comparison;
 
-use super::{Layer, input};
-use crate::arguments::{Bounds, Signature, number, within};
-use crate::graph::Builder;
-use crate::graph::ops::Tensor;
-use crate::graph::value::{Args, Built, Fault};
+use super::layer::{Layer, input};
+use crate::graph::builder::Builder;
+use crate::graph::value::{Args, Built, Fault, Tensor};
+use crate::signature::{Bounds, Signature, number, within};
 
 macro_rules! random {
     ($name:literal, $parameters:expr, $build:expr) => {

@@ -2,11 +2,11 @@
 
 use brolga_ir::Size;
 
-use super::{Layer, input};
-use crate::arguments::{Parameter, Rule, Signature, int, optional, required, ruled};
-use crate::graph::Builder;
-use crate::graph::ops::{Range, Tensor};
-use crate::graph::value::{Args, Built, Fault, Val, extents};
+use super::layer::{Layer, input};
+use crate::graph::builder::Builder;
+use crate::graph::ops::Range;
+use crate::graph::value::{Args, Built, Fault, Tensor, Val, extents};
+use crate::signature::{Parameter, Rule, Signature, int, optional, required, ruled};
 
 macro_rules! shape {
     ($name:literal, $parameters:expr, $build:expr) => {

@@ -18,79 +18,17 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, Type};
 
-use super::Builder;
-use super::ops::Tensor;
+use super::builder::Builder;
+use super::measured::{Loss, Metric, Total};
+use super::names::{TOTAL, is_total};
 use super::samples::{MEAN, SUM, Share, shares};
-use super::value::{Built, Fault};
+use super::value::{Built, Fault, Tensor};
 use crate::expr::Expr;
-use crate::model::Outputs;
+use crate::model::tree::Outputs;
 use crate::source::Span;
-
-/// What names of totals begin with.
-pub(super) const TOTAL: &str = "total.";
 
 /// How many sums and products, one in the other, a total forms in f64.
 const DEEPEST: usize = 16;
-
-/// Whether a parameter stands for a total.
-pub(super) fn is_total(name: &str) -> bool {
-    name.starts_with(TOTAL)
-}
-
-/// The metrics of the entry being built.
-#[derive(Debug, Default)]
-pub(crate) struct Metrics {
-    /// Whether a metric is being built.
-    inside: bool,
-    /// Nodes from this number on are those of metrics.
-    own: usize,
-    totals: Vec<Total>,
-    list: Vec<Metric>,
-    loss: Option<Loss>,
-    /// Why the loss is left out, if it is.
-    pub note: Option<String>,
-}
-
-#[derive(Debug)]
-struct Total {
-    /// What stands for it in formulas.
-    parameter: Tensor,
-    /// What is summed up.
-    parts: Tensor,
-    span: Span,
-}
-
-#[derive(Debug)]
-struct Metric {
-    name: String,
-    value: Tensor,
-    span: Span,
-    /// Whether it is asked for; other outputs are metrics only if they are means.
-    asked: bool,
-}
-
-/// The loss of an evaluation.
-#[derive(Clone, Debug)]
-struct Loss {
-    value: Tensor,
-    /// The sums of all elements of something that it is made of, in the order in which they were built.
-    sums: Vec<Tensor>,
-    span: Span,
-}
-
-impl Metrics {
-    /// Whether somebody has to look whether they are means and sums over the samples.
-    pub fn need_check(&self) -> bool {
-        !self.totals.is_empty() || !self.list.is_empty() || self.loss.is_some()
-    }
-
-    /// What is looked at.
-    fn roots(&self) -> Vec<Value> {
-        let losses = self.loss.iter().flat_map(|loss| std::iter::once(&loss.value).chain(&loss.sums));
-        let metrics = self.list.iter().map(|metric| metric.value);
-        metrics.chain(self.totals.iter().map(|total| total.parts)).chain(losses.copied()).collect()
-    }
-}
 
 impl Builder<'_> {
     /// The metrics that an entry asks for, each one number.

@@ -10,10 +10,10 @@ use brolga_ir::DType;
 use brolga_ir::graph::{Graph, NodeId, Value};
 use brolga_ir::ops::{Op, Role};
 
-use super::Loss;
-use crate::graph::Builder;
-use crate::graph::ops::Tensor;
+use crate::graph::builder::Builder;
+use crate::graph::measured::Loss;
 use crate::graph::samples::{MEAN, SUM, Share};
+use crate::graph::value::Tensor;
 
 /// Why there is no loss.
 const LEFT_OUT: &str = "the loss is left out of the validation: it depends on which samples are in a batch together, so there is \

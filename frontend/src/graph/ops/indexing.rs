@@ -9,8 +9,8 @@ use brolga_ir::graph::Node;
 use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::{DType, Op, Size, Type};
 
-use super::{Ops, Range, Tensor};
-use crate::graph::value::{Built, Fault, Val};
+use super::{Ops, Range};
+use crate::graph::value::{Built, Fault, Tensor, Val};
 use crate::source::Spanned;
 
 /// The slice that integers and ranges make.

@@ -9,18 +9,14 @@ mod stable;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use brolga_ir::graph::{Graph, GraphError, NodeId, Origin, Value};
+use brolga_ir::graph::{Graph, GraphError, NodeId, Origin};
 use brolga_ir::scalar::{Comparison, Function, Scalar, ScalarOp};
 use brolga_ir::{DType, Size, Type};
 
-use super::shared::Place;
-use super::value::{Built, Fault, Val};
+use super::value::{Built, Fault, Tensor, Val};
 use crate::expr::Binary;
-use crate::source::{Source, Span, Spanned};
+use crate::source::{Place, Source, Span, Spanned};
 pub(crate) use primitives::{Convolution, Outside, Window};
-
-/// A value of the graph being built.
-pub(crate) type Tensor = Value;
 
 /// The graph, and where what is added to it comes from.
 pub(crate) struct GraphBuilder {

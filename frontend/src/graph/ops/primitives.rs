@@ -5,9 +5,9 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, Scalar, ScalarOp};
 use brolga_ir::{DType, Size, Type};
 
-use super::{Ops, Tensor, common_dims};
+use super::{Ops, common_dims};
 use crate::expr::Binary;
-use crate::graph::value::{Built, Fault};
+use crate::graph::value::{Built, Fault, Tensor};
 
 /// Attributes of a convolution over the spatial axes.
 pub(crate) struct Convolution<'a> {

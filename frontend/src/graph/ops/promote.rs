@@ -9,9 +9,9 @@
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
 use brolga_ir::{DType, Type};
 
-use super::{Ops, Tensor};
+use super::Ops;
 use crate::expr::Binary;
-use crate::graph::value::{Built, Fault, Val};
+use crate::graph::value::{Built, Fault, Tensor, Val};
 use crate::source::Spanned;
 
 /// What a value is before its size matters.

@@ -4,8 +4,8 @@ use brolga_ir::DType;
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::Function;
 
-use super::{Ops, Tensor, no_truths};
-use crate::graph::value::{Built, Fault};
+use super::{Ops, no_truths};
+use crate::graph::value::{Built, Fault, Tensor};
 
 /// What a normalisation takes from a tensor.
 pub(crate) struct Moments {

@@ -8,9 +8,9 @@ use brolga_ir::DType;
 use brolga_ir::program::Combine;
 use brolga_ir::scalar::{Comparison, Function, ScalarOp};
 
-use super::{Ops, Tensor};
+use super::Ops;
 use crate::expr::Binary;
-use crate::graph::value::Built;
+use crate::graph::value::{Built, Tensor};
 
 /// The smallest `x (1 - x)` by which the gradient of the binary cross entropy is divided, as in PyTorch.
 const LEAST_SPREAD: f64 = 1e-12;
@@ -280,7 +280,7 @@ impl Ops<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::graph::eval;
+    use crate::graph::operators;
 
     #[test]
     fn python_divides() {
@@ -296,7 +296,7 @@ mod tests {
             (-1.0, 3.0, -1.0, 2.0),
         ] {
             let bits = |(quotient, rest): (f64, f64)| (quotient.to_bits(), rest.to_bits());
-            assert_eq!(bits(eval::floor_divided(a, b)), bits((quotient, rest)), "{a} and {b}");
+            assert_eq!(bits(operators::floor_divided(a, b)), bits((quotient, rest)), "{a} and {b}");
         }
     }
 }

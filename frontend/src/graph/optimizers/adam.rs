@@ -1,10 +1,11 @@
 //! Adam and Adamax (Kingma & Ba 2015), AMSGrad (Reddi, Kale & Kumar 2018), NAdam (Dozat 2016), AdamW (Loshchilov &
 //! Hutter 2019).
 
-use super::{L1, LR, Optimizer, Update, WEIGHT_DECAY, abs, schedule};
-use crate::arguments::{Bounds, Parameter, Signature, flag, number, within};
+use super::optimizer::{L1, LR, Optimizer, Update, WEIGHT_DECAY, abs};
+use super::schedule;
 use crate::graph::ops::Ops;
 use crate::graph::value::{Args, Built, Tensor};
+use crate::signature::{Bounds, Parameter, Signature, flag, number, within};
 
 const BETA1: Parameter = number("beta1", Bounds::BELOW_ONE).or(0.9);
 const BETA2: Parameter = number("beta2", Bounds::BELOW_ONE).or(0.999);

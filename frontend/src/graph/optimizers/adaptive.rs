@@ -3,9 +3,9 @@
 
 use brolga_ir::scalar::Comparison;
 
-use super::{L1, LR, Optimizer, Update, WEIGHT_DECAY};
-use crate::arguments::{Bounds, Signature, flag, number, within};
+use super::optimizer::{L1, LR, Optimizer, Update, WEIGHT_DECAY};
 use crate::graph::value::{Args, Built};
+use crate::signature::{Bounds, Signature, flag, number, within};
 
 pub(super) const OPTIMIZERS: [Optimizer; 4] = [
     Optimizer {

@@ -1,13 +1,7 @@
 //! Gradient clipping, by value and by global norm (Pascanu, Mikolov & Bengio 2013).
 
-use crate::arguments::words;
 use crate::graph::ops::Ops;
 use crate::graph::value::{Built, Tensor};
-
-words! {
-    /// Ways of clipping.
-    pub(crate) enum Clip { Norm = "ClipNorm", Value = "ClipValue" }
-}
 
 /// Every element into `-max..=max`.
 pub(crate) fn by_value(ops: &mut Ops, gradients: &mut [Tensor], max: f64) -> Built<()> {

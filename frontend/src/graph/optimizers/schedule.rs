@@ -5,11 +5,11 @@
 use brolga_ir::DType;
 use brolga_ir::scalar::{Comparison, Function, ScalarOp};
 
-use crate::arguments::{
-    Bounds, LARGEST, Parameter, Rule, call, calls, flag, number, required_number, ruled, size, within,
-};
 use crate::graph::ops::Ops;
 use crate::graph::value::{Args, Built, Fault, Tensor};
+use crate::signature::{
+    Bounds, LARGEST, Parameter, Rule, call, calls, flag, number, required_number, ruled, size, within,
+};
 
 const INITIAL: Parameter = required_number("initial", Bounds::NOT_NEGATIVE);
 const STEPS: Parameter = required_number("steps", Bounds::FROM_ONE);

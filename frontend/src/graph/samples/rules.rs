@@ -13,8 +13,8 @@ use brolga_ir::program::Combine;
 use brolga_ir::scalar::Scalar;
 use brolga_ir::{Tensor, Type};
 
-use super::Share::{Fixed, Linear, Mixed, Samples};
-use super::{Along, SUM, Share, aggregated, all_stay, elementwise_ratio, ratio};
+use super::share::Share::{Fixed, Linear, Mixed, Samples};
+use super::share::{Along, SUM, Share, aggregated, all_stay, elementwise_ratio, ratio};
 
 /// A result of a node in both graphs: that for one batch, and that for two.
 pub(super) struct Node<'a> {

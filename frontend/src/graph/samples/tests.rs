@@ -9,7 +9,8 @@ use brolga_ir::ops::{Op, Role};
 use brolga_ir::scalar::{Scalar, ScalarOp};
 use brolga_ir::{DType, Tensor, Type};
 
-use super::{Share, shares};
+use super::share::Share;
+use super::shares;
 
 /// What all rows may read; `1B` is the size of the batch, `3B` three times that.
 const PARAMETERS: &str = "%x: f32[1B, 4, 3], %y: f32[1B, 4, 3], %v: f32[1B], %u: f32[1B], %i: i32[1B], %j: i32[1B, 2, 3], \
@@ -243,7 +244,7 @@ fn run(statements: &str, samples: std::ops::Range<usize>) -> Tensor {
 }
 
 /// The elements of `whole` that belong to one of `samples`, in order.
-fn of_sample(whole: &Tensor, along: super::Along, sample: usize, samples: usize) -> Vec<f64> {
+fn of_sample(whole: &Tensor, along: super::share::Along, sample: usize, samples: usize) -> Vec<f64> {
     let dims = whole.dims();
     let step: usize = dims[along.axis + 1..].iter().product();
     let belongs = |at: &usize| at / step % dims[along.axis] / along.inner % samples == sample;

@@ -2,35 +2,21 @@
 
 use std::sync::Arc;
 
-use super::file::{Decoder, read};
-use super::notation::{Kind, Value};
+use super::decoder::{Decoder, Given};
+use super::file::read;
+use super::notation::{FieldRef, Kind, Value, field_list};
 use super::structure::{StepWord, Structured};
-use super::{Body, Branch, Import, Join, Step, StepKind};
-use crate::arguments::{self, Field, Words, field_list, find};
+use super::tree::{Body, Branch, Import, Join, Step, StepKind, Tree};
 use crate::diagnostics::Diagnostic;
-use crate::expr::{Expr, ExprKind, Template};
-use crate::graph::layers;
+use crate::expr::{Expr, Template};
+use crate::signature::{Words, find};
 use crate::source::{Source, Span, Spanned};
-
-/// Their names.
-pub(crate) const STEPS: &[&str] = StepWord::NAMES;
 
 /// Names that later versions of the language give a meaning to.
 const RESERVED: [&str; 3] = ["Scan", "While", "Random"];
 
 /// Files may import files this deep.
 const DEEPEST_IMPORT: usize = 8;
-
-/// The matched fields of one step.
-struct Given<'a> {
-    fields: Vec<(&'static str, &'a Value)>,
-}
-
-impl<'a> Given<'a> {
-    fn get(&self, name: &str) -> Option<&'a Value> {
-        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value)
-    }
-}
 
 impl Decoder<'_> {
     /// A list of steps.
@@ -40,41 +26,46 @@ impl Decoder<'_> {
     }
 
     fn step(&mut self, value: &Value) -> Step {
-        let mut complete = true;
-        let kind = match &value.kind {
-            Kind::Struct(Some(name), fields) => {
-                let fields = field_list(fields);
-                self.step_kind(name, &fields, value.span, &mut complete)
-            }
+        let (kind, complete) = match &value.kind {
+            Kind::Struct(Some(name), fields) => self.named_step(name, &field_list(fields), value.span),
             _ => {
                 self.mismatch(value, "a layer");
-                None
+                (None, true)
             }
         };
         Step { kind: kind.unwrap_or(StepKind::Broken), complete, span: value.span }
     }
 
-    fn step_kind(
+    /// A step by its name, and whether nothing is wrong in its form: a layer, a block of the model's own, or a structure.
+    fn named_step(
         &mut self,
         name: &Spanned<String>,
-        fields: &[Field],
+        fields: &[FieldRef],
         span: Span,
-        complete: &mut bool,
-    ) -> Option<StepKind> {
-        if let Some(layer) = layers::find(&name.value) {
+    ) -> (Option<StepKind>, bool) {
+        if let Some(layer) = self.context.vocabulary.layer(&name.value) {
             let (name, rest) = self.split_name(fields);
-            let arguments = arguments::read(self, &layer.signature, &rest, span);
-            *complete = arguments.complete;
-            return Some(StepKind::Layer { layer, name, arguments });
+            let arguments = self.arguments(layer, &rest, span);
+            let complete = arguments.complete;
+            return (Some(StepKind::Layer { layer, name, arguments }), complete);
         }
         if self.blocks.contains(&name.value) {
-            return Some(self.block_call(name, fields));
+            return (Some(self.block_call(name, fields)), true);
         }
-        let Some(word) = find::<StepWord>(&name.value) else {
-            self.unknown_step(name);
-            return None;
-        };
-        self.structure(word, name, fields, span, complete)
+        match find::<StepWord>(&name.value) {
+            Some(StepWord::Block) => {
+                self.error(name.span, "a block is defined in `blocks`, not in a body");
+                (None, true)
+            }
+            Some(word) => {
+                let given = self.matched(&word.structure(), fields, span);
+                (self.structure(word, &name.value, &given, span), given.complete)
+            }
+            None => {
+                self.unknown_step(name);
+                (None, true)
+            }
+        }
     }
 
     fn unknown_step(&mut self, name: &Spanned<String>) {
@@ -84,7 +75,8 @@ impl Decoder<'_> {
             diagnostic = diagnostic.note(format!("`{}` is reserved for a later version", name.value));
         } else {
             let blocks = self.blocks.clone();
-            let known = layers::names().chain(STEPS.iter().copied());
+            let layers = self.context.vocabulary.layers.iter().map(|layer| layer.name);
+            let known = layers.chain(StepWord::NAMES.iter().copied());
             let names: Vec<&str> =
                 blocks.iter().map(String::as_str).chain(known.map(|name| -> &str { name })).collect();
             diagnostic = diagnostic.suggest(&name.value, names);
@@ -93,8 +85,8 @@ impl Decoder<'_> {
     }
 
     /// Takes `name: "..."` out of the fields.
-    fn split_name<'f>(&mut self, fields: &[Field<'f>]) -> (Option<Template>, Vec<Field<'f>>) {
-        let is_name = |field: &&Field| field.0.is_some_and(|name| name.value == "name");
+    fn split_name<'f>(&mut self, fields: &[FieldRef<'f>]) -> (Option<Template>, Vec<FieldRef<'f>>) {
+        let is_name = |field: &&FieldRef| field.0.is_some_and(|name| name.value == "name");
         let mut names = fields.iter().filter(is_name);
         let name = names.next().map(|(_, value)| self.template_or_mistake(value));
         if let Some((_, again)) = names.next() {
@@ -103,7 +95,7 @@ impl Decoder<'_> {
         (name, fields.iter().filter(|field| !is_name(field)).copied().collect())
     }
 
-    fn block_call(&mut self, block: &Spanned<String>, fields: &[Field]) -> StepKind {
+    fn block_call(&mut self, block: &Spanned<String>, fields: &[FieldRef]) -> StepKind {
         let (name, rest) = self.split_name(fields);
         let arguments = rest
             .into_iter()
@@ -112,23 +104,7 @@ impl Decoder<'_> {
         StepKind::Block { block: block.clone(), name, arguments }
     }
 
-    fn structure(
-        &mut self,
-        word: StepWord,
-        name: &Spanned<String>,
-        fields: &[Field],
-        span: Span,
-        complete: &mut bool,
-    ) -> Option<StepKind> {
-        if word == StepWord::Block {
-            self.error(name.span, "a block is defined in `blocks`, not in a body");
-            return None;
-        }
-        let fields = self.matched(&word.structure(), fields, span, complete);
-        self.structure_kind(word, &name.value, &Given { fields }, span)
-    }
-
-    fn structure_kind(&mut self, word: StepWord, what: &str, given: &Given, span: Span) -> Option<StepKind> {
+    fn structure(&mut self, word: StepWord, what: &str, given: &Given, span: Span) -> Option<StepKind> {
         Some(match word {
             StepWord::Sequential => {
                 let name = given.get("name").map(|value| self.template_or_mistake(value));
@@ -172,7 +148,7 @@ impl Decoder<'_> {
             }
             StepWord::Expr => StepKind::Expr(self.given_expression(given, "value", span)),
             StepWord::Import => StepKind::Import(Box::new(self.import(given)?)),
-            // Reported where its fields are read.
+            // Reported before its fields are read.
             StepWord::Block => return None,
         })
     }
@@ -240,8 +216,8 @@ impl Decoder<'_> {
         Some(Import { tree, model, variant, set, name, until })
     }
 
-    fn load(&mut self, model: &Spanned<String>) -> Option<Arc<super::Tree>> {
-        let resolved = (self.resolver)(&model.value, &self.source.name);
+    fn load(&mut self, model: &Spanned<String>) -> Option<Arc<Tree>> {
+        let resolved = (self.context.resolver)(&model.value, &self.source.name);
         let (name, text) = match resolved {
             Ok(found) => found,
             Err(reason) => {
@@ -262,13 +238,8 @@ impl Decoder<'_> {
         }
         let mut importing = self.importing.clone();
         importing.push(name.clone());
-        let (tree, diagnostics) = read(&Source::new(name, text), self.resolver, importing);
+        let (tree, diagnostics) = read(&Source::new(name, text), self.context, importing);
         self.diagnostics.extend(diagnostics);
         tree.map(Arc::new)
     }
-}
-
-/// The expression that names a value.
-pub(crate) fn name_expr(name: &str, span: Span) -> Expr {
-    Expr { kind: ExprKind::Name(name.to_owned()), span }
 }

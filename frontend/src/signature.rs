@@ -1,10 +1,13 @@
-//! Arguments of layers, optimisers, initialisers and schedules: what each takes, and reading what is given.
-
-use crate::diagnostics::Diagnostic;
-use crate::expr::Expr;
-use crate::model::file::Decoder;
-use crate::model::notation::{Fields, Value};
-use crate::source::{Span, Spanned};
+//! Signatures: what a layer, function, optimiser, schedule or initialiser takes. They are data, and know nothing of how a
+//! model is read or built.
+//!
+//! A signature stands beside the function that builds what it names, so that both are one entry of one list: see
+//! `graph/layers/mod.rs` for how a layer is added. The decoder (`model/`) reads calls by signatures alone, which it is
+//! given as a [`Vocabulary`]; documentation and editors' schema are made of them too (`language.rs`).
+//!
+//! ```text
+//! Signature { name: "Dropout", parameters: &[within("p", 0.0, 1.0).or(0.5)] }    // in a model: Dropout(0.1)
+//! ```
 
 /// What an argument may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -268,7 +271,7 @@ macro_rules! words {
             $($variant),+
         }
 
-        impl $crate::arguments::Words for $name {
+        impl $crate::signature::Words for $name {
             const NAMES: &'static [&'static str] = &[$($word),+];
             const ALL: &'static [Self] = &[$(Self::$variant),+];
 
@@ -302,12 +305,12 @@ macro_rules! calls {
         }
 
         /// The signatures, in the order of the enumeration.
-        $vis static $list: [$crate::arguments::Signature; [$(stringify!($variant)),+].len()] = [
-            $($crate::arguments::Signature { name: stringify!($variant), parameters: $parameters }),+
+        $vis static $list: [$crate::signature::Signature; [$(stringify!($variant)),+].len()] = [
+            $($crate::signature::Signature { name: stringify!($variant), parameters: $parameters }),+
         ];
 
-        impl $crate::arguments::Calls for $name {
-            fn of(signature: &$crate::arguments::Signature) -> Option<Self> {
+        impl $crate::signature::Calls for $name {
+            fn of(signature: &$crate::signature::Signature) -> Option<Self> {
                 match signature.name {
                     $(stringify!($variant) => Some(Self::$variant),)+
                     _ => None,
@@ -325,141 +328,23 @@ pub(crate) struct Signature {
     pub parameters: &'static [Parameter],
 }
 
-/// One given argument.
-#[derive(Clone, Debug)]
-pub(crate) enum Argument {
-    Expr(Expr),
-    Word(&'static str),
-    Call(&'static Signature, Arguments),
+/// The signatures by which a model's file is read. The decoder is given them, so that it depends on no layer.
+#[derive(Debug)]
+pub(crate) struct Vocabulary {
+    /// What may stand in a body, besides the structures of `model/structure.rs`.
+    pub layers: Vec<&'static Signature>,
+    /// What `optimizer` may be.
+    pub optimizers: Vec<&'static Signature>,
 }
 
-/// The arguments of one call, under the names of the parameters.
-#[derive(Clone, Debug)]
-pub(crate) struct Arguments {
-    given: Vec<(&'static str, Spanned<Argument>)>,
-    /// Nothing is missing or wrong in form; what is has been reported, and the rest is still checked.
-    pub complete: bool,
-}
-
-impl Arguments {
-    /// The argument for a parameter, if it was given.
-    pub fn get(&self, name: &str) -> Option<&Spanned<Argument>> {
-        self.given.iter().find(|(given, _)| *given == name).map(|(_, argument)| argument)
+impl Vocabulary {
+    /// The layer of that name.
+    pub fn layer(&self, name: &str) -> Option<&'static Signature> {
+        self.layers.iter().copied().find(|layer| layer.name == name)
     }
-}
 
-/// Reads the arguments of a call of `signature`; reports what is wrong and keeps the rest.
-pub(crate) fn read(decoder: &mut Decoder, signature: &Signature, fields: &[Field], span: Span) -> Arguments {
-    let names: Vec<&'static str> = signature.parameters.iter().map(|parameter| parameter.name).collect();
-    let required: Vec<&'static str> =
-        signature.parameters.iter().filter(|parameter| parameter.required).map(|p| p.name).collect();
-    let mut complete = true;
-    let mut given = Vec::new();
-    for (name, value) in match_fields(decoder, signature.name, &names, &required, fields, span, &mut complete)
-    {
-        let parameter = signature.parameters.iter().find(|parameter| parameter.name == name);
-        match parameter.and_then(|parameter| argument(decoder, parameter, value)) {
-            Some(argument) => given.push((name, Spanned::new(argument, value.span))),
-            None => complete = false,
-        }
+    /// The optimiser of that name.
+    pub fn optimizer(&self, name: &str) -> Option<&'static Signature> {
+        self.optimizers.iter().copied().find(|optimizer| optimizer.name == name)
     }
-    Arguments { given, complete }
-}
-
-fn argument(decoder: &mut Decoder, parameter: &Parameter, value: &Value) -> Option<Argument> {
-    use crate::model::notation::Kind as Syntax;
-    match (parameter.kind, &value.kind) {
-        (Kind::Word(words), Syntax::Text(text)) => {
-            if let Some(word) = words.iter().find(|word| **word == text.value) {
-                return Some(Argument::Word(word));
-            }
-            decoder.expression(value).map(Argument::Expr)
-        }
-        (Kind::Call(calls), Syntax::Struct(Some(name), fields)) if !value.is_none() => {
-            let Some(signature) = calls.iter().find(|signature| signature.name == name.value) else {
-                decoder.report(
-                    Diagnostic::new(
-                        &decoder.source,
-                        name.span,
-                        format!("`{}` cannot stand for `{}`", name.value, parameter.name),
-                    )
-                    .suggest(&name.value, calls.iter().map(|signature| signature.name)),
-                );
-                return None;
-            };
-            let arguments = read(decoder, signature, &field_list(fields), value.span);
-            Some(Argument::Call(signature, arguments))
-        }
-        _ => decoder.expression(value).map(Argument::Expr),
-    }
-}
-
-/// One field of a struct: its name if it has one, and its value.
-pub(crate) type Field<'a> = (Option<&'a Spanned<String>>, &'a Value);
-
-/// The fields of a struct, borrowed.
-pub(crate) fn field_list(fields: &Fields) -> Vec<Field<'_>> {
-    fields.iter().map(|(name, value)| (name.as_ref(), value)).collect()
-}
-
-/// Brings fields under the names of `names`; unnamed ones in that order. Unknown, repeated, superfluous and
-/// missing ones are reported, and make `complete` false.
-pub(crate) fn match_fields<'a>(
-    decoder: &mut Decoder,
-    what: &str,
-    names: &[&'static str],
-    required: &[&'static str],
-    fields: &[Field<'a>],
-    span: Span,
-    complete: &mut bool,
-) -> Vec<(&'static str, &'a Value)> {
-    let mut matched: Vec<(&'static str, &Value)> = Vec::new();
-    let mut unknown = false;
-    for (position, (name, value)) in fields.iter().enumerate() {
-        let (found, place) = match name {
-            Some(name) => (names.iter().find(|known| **known == name.value), name.span),
-            None => (names.get(position), value.span),
-        };
-        let source = decoder.source.clone();
-        match (found, name) {
-            (Some(known), _) if matched.iter().any(|(other, _)| other == known) => {
-                decoder.report(Diagnostic::new(&source, place, format!("`{known}` is given twice")));
-                *complete = false;
-            }
-            (Some(known), _) => matched.push((*known, *value)),
-            (None, Some(name)) => {
-                let message = if names.is_empty() {
-                    format!("`{what}` takes no arguments")
-                } else {
-                    format!("`{what}` has no argument `{}`", name.value)
-                };
-                decoder.report(
-                    Diagnostic::new(&source, place, message).suggest(&name.value, names.iter().copied()),
-                );
-                *complete = false;
-                unknown = true;
-            }
-            (None, None) => {
-                let message = match names.len() {
-                    0 => format!("`{what}` takes no arguments"),
-                    n => format!("`{what}` takes at most {n} arguments: {}", names.join(", ")),
-                };
-                decoder.report(Diagnostic::new(&source, place, message));
-                *complete = false;
-                unknown = true;
-            }
-        }
-    }
-    let missing: Vec<&str> =
-        required.iter().copied().filter(|name| !matched.iter().any(|(found, _)| found == name)).collect();
-    if !missing.is_empty() {
-        // An unknown name is most likely the missing one misspelt, and has been reported.
-        if !unknown {
-            let names = missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            let source = decoder.source.clone();
-            decoder.report(Diagnostic::new(&source, span, format!("`{what}` needs {names}")));
-        }
-        *complete = false;
-    }
-    matched
 }

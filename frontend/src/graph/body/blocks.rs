@@ -1,0 +1,150 @@
+//! Blocks: their arguments become names that their bodies see.
+
+use std::collections::HashMap;
+
+use crate::diagnostics::Diagnostic;
+use crate::expr::Expr;
+use crate::graph::builder::{Builder, Numbering};
+use crate::graph::frames::Frame;
+use crate::graph::value::{Fault, Val};
+use crate::model::tree::Block;
+use crate::source::{Span, Spanned};
+
+/// Blocks may use blocks this deep.
+const DEEPEST: usize = 64;
+
+impl Builder<'_> {
+    /// Runs the body of a block.
+    pub(super) fn block_call(
+        &mut self,
+        block: &Spanned<String>,
+        name: &str,
+        arguments: &[(Option<Spanned<String>>, Expr)],
+        span: Span,
+    ) {
+        let Some(definition) = self.block(&block.value) else {
+            for (_, value) in arguments {
+                self.eval(value);
+            }
+            self.skip();
+            return;
+        };
+        let (names, good) = self.block_arguments(&definition, &block.value, arguments);
+        if self.is_deep_in_doubt() {
+            self.skip();
+            return;
+        }
+        if self.is_too_deep(&block.value, span) {
+            return self.skip();
+        }
+        // Blocks see the model's names and their own, not those of the place where they are called.
+        let mut root = self.frame;
+        while let Some(parent) = self.frames[root].parent {
+            root = parent;
+        }
+        let frame = Frame { names: names.into(), parent: Some(root), is_loop: false };
+        self.depth += 1;
+        self.in_frame(frame, |builder| {
+            // With mistakes, too: a parameter that has no value is unknown.
+            let good = builder.block_defaults(&definition, &block.value, span, good);
+            let numbering = Numbering::Kind(HashMap::new());
+            builder.in_scope(name, numbering, |builder| builder.run(&definition.body));
+            if !good {
+                builder.current = Val::Unknown;
+            }
+        });
+        self.depth -= 1;
+    }
+
+    /// The arguments of a block by the names of its parameters, and whether there is no mistake in them.
+    fn block_arguments(
+        &mut self,
+        definition: &Block,
+        block: &str,
+        arguments: &[(Option<Spanned<String>>, Expr)],
+    ) -> (HashMap<String, (Val, Span)>, bool) {
+        let mut names: HashMap<String, (Val, Span)> = HashMap::new();
+        let mut good = true;
+        for (position, (key, value)) in arguments.iter().enumerate() {
+            let parameter = match key {
+                Some(key) => definition.parameters.iter().find(|(name, _)| name.value == key.value),
+                None => definition.parameters.get(position),
+            };
+            let evaluated = self.eval(value);
+            let Some((parameter, _)) = parameter else {
+                self.unknown_parameter(definition, block, key.as_ref(), value.span);
+                good = false;
+                continue;
+            };
+            if names.insert(parameter.value.clone(), (evaluated, value.span)).is_some() {
+                let message = format!("`{}` is given twice", parameter.value);
+                let place = key.as_ref().map_or(value.span, |key| key.span);
+                self.report(Diagnostic::new(&self.source, place, message));
+                good = false;
+            }
+        }
+        (names, good)
+    }
+
+    /// Reports an argument that a block does not have, or one more than it has parameters.
+    fn unknown_parameter(
+        &mut self,
+        definition: &Block,
+        block: &str,
+        key: Option<&Spanned<String>>,
+        span: Span,
+    ) {
+        let (found, place, message) = match key {
+            Some(Spanned { value: key, span }) => {
+                (key.as_str(), *span, format!("the block `{block}` has no parameter `{key}`"))
+            }
+            None => {
+                let count = definition.parameters.len();
+                ("", span, format!("the block `{block}` has {count} parameters"))
+            }
+        };
+        let valid = definition.parameters.iter().map(|(name, _)| name.value.as_str());
+        let diagnostic = Diagnostic::new(&self.source, place, message).suggest(found, valid);
+        self.report(diagnostic);
+    }
+
+    /// Gives the parameters that have no argument their defaults, which may use those before them; whether all have values
+    /// then. One that is missing is reported where nothing else is wrong.
+    fn block_defaults(&mut self, definition: &Block, block: &str, span: Span, mut good: bool) -> bool {
+        for (parameter, default) in &definition.parameters {
+            let frame = self.frame;
+            if self.frames[frame].names.get(&parameter.value).is_some() {
+                continue;
+            }
+            let value = match default {
+                Some(default) => self.eval(default),
+                None => {
+                    if good {
+                        let message = format!("the block `{block}` needs `{}`", parameter.value);
+                        self.fail(Fault::new(message), span);
+                    }
+                    good = false;
+                    Val::Unknown
+                }
+            };
+            self.frames[frame].names.insert(parameter.value.clone(), (value, parameter.span));
+        }
+        good
+    }
+
+    /// Whether steps are not known to be run, and a block around them neither: what it ends by may be what is a mistake.
+    pub(super) fn is_deep_in_doubt(&self) -> bool {
+        self.in_doubt.is_some_and(|depth| self.depth > depth)
+    }
+
+    /// Whether blocks and reused layers are nested too deep to run another, which is reported.
+    pub(super) fn is_too_deep(&mut self, name: &str, span: Span) -> bool {
+        if self.depth < DEEPEST {
+            return false;
+        }
+        let fault = Fault::new(format!("blocks are nested more than {DEEPEST} deep"))
+            .note(format!("does `{name}` use itself?"));
+        self.fail(fault, span);
+        true
+    }
+}

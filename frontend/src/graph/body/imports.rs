@@ -1,0 +1,135 @@
+//! `Import`: the body of another model, from the current value.
+
+use std::collections::HashMap;
+
+use crate::graph::builder::{Builder, ImportSite, Numbering};
+use crate::graph::frames::{Frame, Named};
+use crate::graph::settings::{misfit, parameter_values};
+use crate::graph::value::{Fault, Val};
+use crate::model::tree::{Import, Tree};
+use crate::source::Span;
+
+/// Where the layers of an import stand, and where it ends.
+struct Part {
+    /// The name under which they stand; empty if among those around.
+    prefix: String,
+    /// The layer or value behind which it ends, if it is not the whole body.
+    until: Option<String>,
+}
+
+impl Builder<'_> {
+    pub(super) fn import(&mut self, import: &Import, span: Span) {
+        let prefix = match &import.name {
+            Some(name) => self.import_name(name),
+            None => Some(String::new()),
+        };
+        let until = match &import.until {
+            Some(until) => self.fill(until).map(Some),
+            None => Some(None),
+        };
+        let values = import.tree.as_ref().map(|tree| self.import_values(tree, import));
+        // Without a known end, what lies behind it is not known to be run.
+        let (Some(tree), Some(values), Some(prefix), Some(until)) = (&import.tree, values, prefix, until)
+        else {
+            self.skip();
+            return;
+        };
+        let part = Part { prefix, until };
+        let site = self.import_site(import, &values, span);
+        self.importing.push(self.import_sites.len());
+        self.import_sites.push(site);
+        let outer_until = self.until.take();
+        // It sees nothing of this file, and places in it are in the other.
+        let outer_values = std::mem::take(&mut self.values);
+        self.in_file(tree, |builder| {
+            let names = builder.import_names(tree, import, &values);
+            let frame = Frame { names: names.into(), parent: None, is_loop: false };
+            builder.in_frame(frame, |builder| builder.run_import(tree, &part));
+        });
+        let values = std::mem::replace(&mut self.values, outer_values);
+        self.values.extend(values);
+        self.importing.pop();
+        self.until = outer_until;
+        self.check_end(import, &part, span);
+        self.stopped = false;
+    }
+
+    /// What messages say of an import: where it stands, and what it sets.
+    fn import_site(&self, import: &Import, values: &[(String, Val)], span: Span) -> ImportSite {
+        let chosen = import.variant.as_ref().map(|variant| format!("the variant `{}`", variant.value));
+        let set = values.iter().map(|(name, value)| format!("{name} = {}", value.describe()));
+        let set: Vec<String> = chosen.into_iter().chain(set).collect();
+        let place = import.name.as_ref().map_or(span, |name| name.span);
+        ImportSite { source: self.source.clone(), span: place, set: set.join(", "), told: false }
+    }
+
+    /// The names that the imported model sees: its parameters, and the current value as its first input.
+    fn import_names(
+        &mut self,
+        tree: &Tree,
+        import: &Import,
+        values: &[(String, Val)],
+    ) -> HashMap<String, Named> {
+        let variant = import.variant.as_ref().map(|variant| variant.value.as_str());
+        let mut names = self.in_frame(Frame::default(), |builder| {
+            parameter_values(tree, variant, values, |expr| builder.eval(expr))
+        });
+        if let Some(input) = tree.inputs.first() {
+            names.insert(input.name.value.clone(), (self.current.clone(), input.name.span));
+        }
+        names
+    }
+
+    /// Runs the body of the imported model. Without a name, its layers stand among those around it, and are counted with them.
+    fn run_import(&mut self, tree: &Tree, part: &Part) {
+        let counted = match self.numbering.last() {
+            Some(Numbering::Kind(counts)) if part.prefix.is_empty() => Some(counts.clone()),
+            _ => None,
+        };
+        let among = counted.is_some();
+        let numbering = Numbering::Kind(counted.unwrap_or_default());
+        let counted = self.in_scope(&part.prefix, numbering, |builder| {
+            builder.until = part.until.as_ref().map(|until| builder.full_name(until));
+            builder.run(&tree.body);
+            builder.numbering.last().cloned()
+        });
+        if let (true, Some(outer), Some(counted)) = (among, self.numbering.last_mut(), counted) {
+            *outer = counted;
+        }
+    }
+
+    /// An error if an import has an end that was not reached.
+    fn check_end(&mut self, import: &Import, part: &Part, span: Span) {
+        let (Some(until), false) = (&part.until, self.stopped) else { return };
+        let place = import.until.as_ref().map_or(span, |until| until.span);
+        if !self.has_mistakes() {
+            let message = format!("`{}` has no layer or value `{until}`", import.model.value);
+            self.fail(Fault::new(message), place);
+        }
+        self.current = Val::Unknown;
+    }
+
+    /// The values that an import sets, computed in the file that imports; a mistake there if the parameter is of another kind.
+    fn import_values(&mut self, tree: &Tree, import: &Import) -> Vec<(String, Val)> {
+        let mut values = Vec::new();
+        for (key, setting) in &import.set {
+            let mut value = match &setting.text {
+                None => self.eval(&setting.value),
+                // A text stands for itself, unless it is an expression that gives one.
+                Some(text) => match self.quiet(|builder| builder.eval(&setting.value)) {
+                    value @ (Val::Text(_) | Val::List(_)) => value,
+                    _ => Val::Text(text.clone()),
+                },
+            };
+            let parameter = tree.parameters.iter().find(|(name, _)| name.value == key.value);
+            let expected = parameter.and_then(|(_, default)| misfit(default, &value));
+            if let Some(expected) = expected.filter(|_| value != Val::None) {
+                let (name, found) = (&key.value, value.describe());
+                let message = format!("the parameter `{name}` must be {expected}, found {found}");
+                value = self.fail(Fault::new(message), setting.value.span);
+            }
+            values.push((key.value.clone(), value));
+        }
+        values
+    }
+}

@@ -1,0 +1,120 @@
+//! Calls of functions in expressions: the arguments are evaluated and checked, and what they build is the value.
+
+use super::builder::Builder;
+use super::functions::{find, names};
+use super::value::{Args, Fault, Val};
+use crate::diagnostics::Diagnostic;
+use crate::expr::Expr;
+use crate::signature::Parameter;
+use crate::source::{Span, Spanned};
+
+/// Evaluates the arguments and calls a function.
+pub(crate) fn call(
+    builder: &mut Builder,
+    name: &Spanned<String>,
+    positional: &[Expr],
+    named: &[(Spanned<String>, Expr)],
+    span: Span,
+) -> Val {
+    let given: Vec<(Option<&Spanned<String>>, &Expr)> = positional
+        .iter()
+        .map(|expr| (None, expr))
+        .chain(named.iter().map(|(name, expr)| (Some(name), expr)))
+        .collect();
+    let values: Vec<Val> = given.iter().map(|(_, expr)| builder.eval(expr)).collect();
+    let Some(function) = find(&name.value) else {
+        let message = format!("there is no function `{}`", name.value);
+        let diagnostic = Diagnostic::new(&builder.source, name.span, message).suggest(&name.value, names());
+        builder.report(diagnostic);
+        return Val::Unknown;
+    };
+    let parameters = function.signature.parameters;
+    let (args, known) = arguments(builder, &name.value, parameters, &given, values);
+    let missing: Vec<String> = parameters
+        .iter()
+        .filter(|parameter| parameter.required && !args.has(parameter.name))
+        .map(|parameter| format!("`{}`", parameter.name))
+        .collect();
+    if !missing.is_empty() && known {
+        let message = format!("`{}` needs {}", name.value, missing.join(", "));
+        builder.report(Diagnostic::new(&builder.source, span, message));
+    }
+    // Each by itself, so that all mistakes show.
+    let faults: Vec<Fault> = parameters.iter().filter_map(|parameter| args.check(parameter).err()).collect();
+    let good = known && missing.is_empty() && faults.is_empty();
+    for fault in faults {
+        // Of `concat(a, b)` the second one is taken for the axis.
+        let fault = match parameters {
+            [first, ..] if first.name == "parts" => {
+                fault.help(format!("the parts are one list: `{}([a, b], axis=0)`", name.value))
+            }
+            _ => fault,
+        };
+        builder.fail(fault, span);
+    }
+    if !good {
+        return Val::Unknown;
+    }
+    match (function.build)(builder, &args) {
+        Ok(value) => {
+            builder.report_unused(&args, &name.value, span);
+            value
+        }
+        Err(mut fault) => {
+            let itself = fault.no_truths == Some(name.value.as_str());
+            // Said of the function, not of the operators that it is made of.
+            if fault.no_truths.is_some() && !itself {
+                fault.message = "truth values are no numbers".to_owned();
+                fault.helps = vec!["`int(x)` makes them 0 and 1".to_owned()];
+            }
+            if fault.at.is_none() && !itself {
+                fault.message = format!("`{}`: {}", name.value, fault.message);
+            }
+            builder.fail(fault, span)
+        }
+    }
+}
+
+/// The values of a call by the names of its parameters, and whether all are known and none is a mistake, which is reported.
+fn arguments(
+    builder: &mut Builder,
+    function: &str,
+    parameters: &'static [Parameter],
+    given: &[(Option<&Spanned<String>>, &Expr)],
+    values: Vec<Val>,
+) -> (Args, bool) {
+    let mut args = Args::default();
+    let mut known = true;
+    for (position, ((key, expr), value)) in given.iter().zip(values).enumerate() {
+        let parameter = match key {
+            Some(key) => parameters.iter().find(|parameter| parameter.name == key.value),
+            None => parameters.get(position),
+        };
+        let mistake = match (parameter, key) {
+            (Some(parameter), _) if !args.is_written(parameter.name) => {
+                known &= !value.is_unknown();
+                args.push(parameter.name, Spanned::new(value, expr.span));
+                continue;
+            }
+            (Some(parameter), _) => {
+                let message = format!("`{}` is given twice", parameter.name);
+                Diagnostic::new(&builder.source, expr.span, message)
+            }
+            (None, Some(key)) => {
+                let message = format!("`{function}` has no argument `{}`", key.value);
+                Diagnostic::new(&builder.source, key.span, message)
+                    .suggest(&key.value, parameters.iter().map(|parameter| parameter.name))
+            }
+            (None, None) => {
+                let list: Vec<&str> = parameters.iter().map(|parameter| parameter.name).collect();
+                let (count, list) = (list.len(), list.join(", "));
+                let plural = if count == 1 { "" } else { "s" };
+                let message = format!("`{function}` takes at most {count} argument{plural}: {list}");
+                Diagnostic::new(&builder.source, expr.span, message)
+            }
+        };
+        builder.report(mistake);
+        known = false;
+    }
+    (args, known)
+}
