@@ -1,6 +1,6 @@
 //! Objects for C: entry points, compiled ahead of time.
 
-use brolga_codegen::{Object, Options, StateTensor, emit_object, emit_shared};
+use brolga_codegen::{Object, Options, StateTensor, emit_object, emit_shared, emit_static};
 use brolga_ir::Graph;
 use brolga_ir::ops::Role;
 use brolga_ir::program::Program;
@@ -29,6 +29,21 @@ impl Model {
         targets: &[Options],
     ) -> Result<Object> {
         self.emitted(entries, |entries, state| emit_object(entries, state, weights, symbol, targets))
+    }
+
+    /// As [`object`](Model::object), for a static library ([`Object::archive`]), whose header is that of the
+    /// [`shared`](Model::shared_library) one.
+    ///
+    /// # Errors
+    /// As for [`object`](Model::object).
+    pub fn static_library(
+        &self,
+        entries: &[ObjectEntry<'_>],
+        weights: Option<&State>,
+        symbol: &str,
+        targets: &[Options],
+    ) -> Result<Object> {
+        self.emitted(entries, |entries, state| emit_static(entries, state, weights, symbol, targets))
     }
 
     /// As [`object`](Model::object), but what comes out is a shared library, which programs linked with it ask for by the name

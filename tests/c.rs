@@ -177,6 +177,11 @@ fn weights_in_a_library_answer_with_the_bits_of_the_command() {
         let shared = at.join("shared");
         std::fs::create_dir(&shared).unwrap();
         good(at, "build net.ron --dim batch=1 --weights w.st -o shared/libnet.so");
+        // Both kinds of library find room in one folder.
+        for file in ["net.h", "net.pc"] {
+            let read = |folder: &Path| std::fs::read_to_string(folder.join(file)).unwrap();
+            assert_eq!(read(at), read(&shared), "{file}");
+        }
         compile(&shared, INFER, "-L. -lnet -Wl,-rpath,'$ORIGIN'");
         let twice = shell(&shared, "./main < ../x && strip libnet.so && ./main < ../x");
         assert!(twice == expected.bytes().repeat(2), "shared");

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use brolga::codegen::{Object, Options, StateTensor, emit_object};
+use brolga::codegen::{Object, Options, StateTensor, emit_object, emit_static};
+use brolga::ir::program::Program;
 use brolga::runtime::Instance;
 use brolga::{
     CompileOptions, Compiler, Lowered, Model, Settings, State, TargetCpu, TargetTriple, Tensor, Threads,
@@ -43,6 +44,15 @@ const ENTRIES: [(&str, usize); 2] = [("infer", 1), ("train", 2)];
 
 /// Code for aarch64, whatever this machine is.
 const FOR_AARCH64: Options = Options { target_cpu: TargetCpu::Native, triple: TargetTriple::Aarch64Linux };
+
+/// What makes objects of programs and state.
+type Emit = fn(
+    &[(&Program, &str)],
+    &[StateTensor<'_>],
+    Option<&State>,
+    &str,
+    &[Options],
+) -> Result<Object, brolga::codegen::Error>;
 
 /// A model's programs, and what code in memory computes with them.
 struct Case {
@@ -85,21 +95,25 @@ impl Case {
         case
     }
 
-    fn object(&self, targets: &[Options]) -> Object {
+    fn emitted(&self, emit: Emit, targets: &[Options]) -> Object {
         let programs: Vec<_> =
             self.programs.iter().zip(ENTRIES).map(|(program, (entry, _))| (&**program, entry)).collect();
         let slots = self.state.slots().iter();
         let state: Vec<StateTensor<'_>> =
             slots.map(|slot| StateTensor { name: slot.name(), kind: slot.kind(), fresh: 0.0 }).collect();
-        let object = emit_object(&programs, &state, None, "net", targets).expect("an object");
-        assert_eq!(references(&object.bytes), [""; 0], "undefined symbols");
-        object
+        emit(&programs, &state, None, "net", targets).expect("an object")
     }
 
-    /// Compares a C program with code in memory, bit by bit.
+    /// Compares a C program that is linked with the object with code in memory, bit by bit.
     fn check(&self, machine: Machine, targets: &[Options], what: &str) {
+        let object = self.emitted(emit_object, targets);
+        assert_eq!(references(&object.bytes), [""; 0], "undefined symbols");
+        self.check_object(machine, &object, what);
+    }
+
+    fn check_object(&self, machine: Machine, object: &Object, what: &str) {
         let (outputs, after) =
-            machine.run(&self.object(targets), &ENTRIES.map(|(entry, _)| entry), &self.inputs, &self.state);
+            machine.run(object, &ENTRIES.map(|(entry, _)| entry), &self.inputs, &self.state);
         assert!(outputs == self.outputs, "{what}: outputs differ");
         assert!(after.len() > 2, "{what}: no state");
         for (name, tensor) in after {
@@ -118,6 +132,10 @@ fn objects_give_the_bits_of_code_in_memory() {
         let case = Case::new(name);
         if aarch64 {
             case.check(AARCH64, &[FOR_AARCH64], &format!("{name} on aarch64"));
+            if name == MODELS[0].0 {
+                let object = case.emitted(emit_static, &[FOR_AARCH64]);
+                case.check_object(AARCH64, &object, &format!("{name} as a static library for aarch64"));
+            }
         }
         if here && cfg!(target_arch = "x86_64") {
             let (v3, v4) = (Options::from(TargetCpu::X86_64V3), Options::from(TargetCpu::X86_64V4));

@@ -6,13 +6,16 @@ use std::collections::HashSet;
 use brolga_ir::program::{Place, Program, Step};
 use brolga_runtime::{Manifest, State};
 use object::write::{self, StandardSection, Symbol, SymbolSection};
-use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
+use object::{
+    Architecture, BinaryFormat, Endianness, RelocationFlags, SectionKind, SymbolFlags, SymbolKind,
+    SymbolScope,
+};
 use target_lexicon::Triple;
 
 use super::archive::archive;
 use super::header::{About, AboutEntry, address_function, check_symbol, entry_names, header};
 use super::processors;
-use super::shared::{Library, Machine, shared_library};
+use super::shared::{FUNCTION, Library, Machine, shared_library};
 use super::state_block::{StateBlock, StateTensor};
 use super::text::Text;
 use crate::error::Error;
@@ -83,7 +86,22 @@ pub fn emit_object(
     symbol: &str,
     targets: &[Options],
 ) -> Result<Object, Error> {
-    emit(entries, state, weights, symbol, None, targets)
+    emit(entries, state, weights, symbol, Form::Object, targets)
+}
+
+/// As [`emit_object`], but for a static library ([`Object::archive`]), whose header is that of the shared one: where there are shared
+/// libraries, it has functions that return the addresses of its data, each with a relocation or two inside of the object.
+///
+/// # Errors
+/// As for [`emit_object`].
+pub fn emit_static(
+    entries: &[(&Program, &str)],
+    state: &[StateTensor<'_>],
+    weights: Option<&State>,
+    symbol: &str,
+    targets: &[Options],
+) -> Result<Object, Error> {
+    emit(entries, state, weights, symbol, Form::Static, targets)
 }
 
 /// As [`emit_object`], but what comes out is a shared library of ELF, which programs linked with it ask for by the name
@@ -102,16 +120,37 @@ pub fn emit_shared(
     if soname.is_empty() || soname.contains(['/', '\0']) {
         return Err(Error::new(format!("a library cannot be called {soname:?}")));
     }
-    emit(entries, state, weights, symbol, Some(soname), targets)
+    emit(entries, state, weights, symbol, Form::Shared(soname), targets)
 }
 
-/// An object, or the shared library of a name.
+/// What code becomes.
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    Object,
+    /// The object of a static library.
+    Static,
+    /// A shared library of this name.
+    Shared(&'a str),
+}
+
+impl Form<'_> {
+    /// Whether functions return the addresses of data: shared libraries need them, and static ones have them where there are shared
+    /// ones, so that a program may be linked with either.
+    fn has_functions_of_data(self, triple: &Triple) -> bool {
+        match self {
+            Form::Object => false,
+            Form::Static => triple.binary_format == target_lexicon::BinaryFormat::Elf,
+            Form::Shared(_) => true,
+        }
+    }
+}
+
 fn emit(
     entries: &[(&Program, &str)],
     state: &[StateTensor<'_>],
     weights: Option<&State>,
     symbol: &str,
-    soname: Option<&str>,
+    form: Form<'_>,
     targets: &[Options],
 ) -> Result<Object, Error> {
     check_symbol(symbol)?;
@@ -140,13 +179,13 @@ fn emit(
         constants_bytes: image.constants.len(),
         weights_bytes: weights.as_ref().map(Vec::len),
         others: codes.all[1..].iter().map(|code| code.features.as_slice()).collect(),
-        shared: soname.is_some(),
+        functions_of_data: form.has_functions_of_data(&codes.triple),
     })?;
     let data = Data { constants: &image.constants, weights: weights.as_deref(), block: &block };
     let text = Text::new(&codes, symbol)?;
-    let (bytes, symbols) = match soname {
-        None => object_file(&text, &data, symbol, &codes.triple)?,
-        Some(soname) => library(&text, &data, symbol, soname, &codes.triple)?,
+    let (bytes, symbols) = match form {
+        Form::Shared(soname) => library(&text, &data, symbol, soname, &codes.triple)?,
+        form => object_file(&text, &data, symbol, form, &codes.triple)?,
     };
     let manifests = manifests.into_iter().cloned().collect();
     Ok(Object { bytes, header: header.text, manifests, functions: header.functions, symbols, block })
@@ -222,6 +261,7 @@ fn object_file(
     text: &Text,
     data: &Data<'_>,
     symbol: &str,
+    form: Form<'_>,
     triple: &Triple,
 ) -> Result<(Vec<u8>, Vec<String>), Error> {
     let mut file = File { object: empty(triple)?, exported: Vec::new() };
@@ -233,11 +273,15 @@ fn object_file(
         let (name, exported, size) = (&symbol.name, symbol.exported, symbol.size);
         file.name((section, begin + symbol.at), Named { name, kind, exported, size });
     }
+    let by_function = form.has_functions_of_data(triple);
     for (end, bytes) in data.parts() {
         let section = file.object.section_id(StandardSection::ReadOnlyData);
         let at = file.object.append_section_data(section, bytes, brolga_runtime::ALIGNMENT as u64) as usize;
         let (own, size) = (format!("{symbol}_{end}"), bytes.len());
-        file.name((section, at), Named { name: &own, kind: SymbolKind::Data, exported: true, size });
+        file.name((section, at), Named { name: &own, kind: SymbolKind::Data, exported: !by_function, size });
+        if by_function {
+            file.returns(&address_function(symbol, end), Machine::of(triple)?, (section, at))?;
+        }
     }
     if file.object.format() == BinaryFormat::Elf {
         // Without it linkers make the stack executable.
@@ -257,6 +301,33 @@ struct File {
 }
 
 impl File {
+    /// Adds a function that returns the address of data, which a linker fills in.
+    fn returns(
+        &mut self,
+        name: &str,
+        machine: Machine,
+        data: (write::SectionId, usize),
+    ) -> Result<(), Error> {
+        let (code, fields) = machine.returning();
+        let section = self.object.section_id(StandardSection::Text);
+        let begin = self.object.append_section_data(section, code, FUNCTION as u64);
+        let named = Named { name, kind: SymbolKind::Text, exported: true, size: code.len() };
+        self.name((section, begin as usize), named);
+        let symbol = self.object.section_symbol(data.0);
+        for field in fields {
+            let relocation = write::Relocation {
+                offset: begin + field.at as u64,
+                symbol,
+                addend: data.1 as i64 + field.addend,
+                flags: RelocationFlags::Elf { r_type: field.in_elf },
+            };
+            self.object
+                .add_relocation(section, relocation)
+                .map_err(|e| Error::new(format!("the function `{name}` cannot be written: {e}")))?;
+        }
+        Ok(())
+    }
+
     fn name(&mut self, place: (write::SectionId, usize), named: Named<'_>) {
         if named.exported {
             self.exported.push(named.name.to_owned());

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::image::resolved;
 
 /// What functions that return addresses begin at a multiple of, and their most bytes.
-const FUNCTION: usize = 16;
+pub(crate) const FUNCTION: usize = 16;
 /// What a mapped part of the file begins at a multiple of, at least: no page has bytes of two parts then.
 const PART: usize = 4096;
 /// Program headers: three parts, `.dynamic`, what is read-only once it is read, and that stacks are not executable.
@@ -78,26 +78,58 @@ impl Machine {
         }
     }
 
+    /// The code of a function that returns an address, with zeros for it, and the fields that say it.
+    pub fn returning(self) -> (&'static [u8], &'static [AddressField]) {
+        match self {
+            // lea rax, [rip + distance]; ret
+            Machine::X86_64 => (
+                &[0x48, 0x8D, 0x05, 0, 0, 0, 0, 0xC3],
+                &[AddressField { at: 3, kind: Reloc::X86PCRel4, in_elf: elf::R_X86_64_PC32, addend: -4 }],
+            ),
+            // adrp x0, page; add x0, x0, #place; ret
+            Machine::Aarch64 => (
+                &[0, 0, 0, 0x90, 0, 0, 0, 0x91, 0xC0, 0x03, 0x5F, 0xD6],
+                &[
+                    AddressField {
+                        at: 0,
+                        kind: Reloc::Aarch64AdrPrelPgHi21,
+                        in_elf: elf::R_AARCH64_ADR_PREL_PG_HI21,
+                        addend: 0,
+                    },
+                    AddressField {
+                        at: 4,
+                        kind: Reloc::Aarch64AddAbsLo12Nc,
+                        in_elf: elf::R_AARCH64_ADD_ABS_LO12_NC,
+                        addend: 0,
+                    },
+                ],
+            ),
+        }
+    }
+
     /// A function at an address that returns another one.
     fn returns(self, at: usize, address: usize) -> Result<Vec<u8>> {
-        let field = |kind, instruction: u32, offset: usize, addend| {
-            resolved(kind, instruction.to_le_bytes(), (at + offset) as i64, address as i64, addend)
-                .map_err(|why| Error::new(format!("the library is too large: {why}")))
-        };
-        Ok(match self {
-            // lea rax, [rip + distance]; ret
-            Machine::X86_64 => {
-                let distance = field(Reloc::X86PCRel4, 0, 3, -4)?;
-                [&[0x48, 0x8D, 0x05][..], &distance, &[0xC3]].concat()
-            }
-            // adrp x0, page; add x0, x0, #place; ret
-            Machine::Aarch64 => {
-                let page = field(Reloc::Aarch64AdrPrelPgHi21, 0x9000_0000, 0, 0)?;
-                let place = field(Reloc::Aarch64AddAbsLo12Nc, 0x9100_0000, 4, 0)?;
-                [page, place, 0xD65F_03C0u32.to_le_bytes()].concat()
-            }
-        })
+        let (code, fields) = self.returning();
+        let mut code = code.to_vec();
+        for field in fields {
+            let Some(bytes) = code.get_mut(field.at..).and_then(|code| code.first_chunk_mut::<4>()) else {
+                continue;
+            };
+            *bytes = resolved(field.kind, *bytes, (at + field.at) as i64, address as i64, field.addend)
+                .map_err(|why| Error::new(format!("the library is too large: {why}")))?;
+        }
+        Ok(code)
     }
+}
+
+/// Four bytes of code that say an address.
+pub(crate) struct AddressField {
+    pub at: usize,
+    pub kind: Reloc,
+    /// The kind, as files of ELF have it.
+    pub in_elf: u32,
+    /// What is added to the address.
+    pub addend: i64,
 }
 
 /// The file.

@@ -104,7 +104,8 @@ fn compiled(
         Some(LibraryName { file, shared: true, .. }) => {
             model.shared_library(&entries, weights, symbol, file, &targets)
         }
-        _ => model.object(&entries, weights, symbol, &targets),
+        Some(_) => model.static_library(&entries, weights, symbol, &targets),
+        None => model.object(&entries, weights, symbol, &targets),
     }
 }
 

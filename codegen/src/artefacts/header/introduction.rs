@@ -15,7 +15,7 @@ pub(super) fn introduction(page: &mut Page, about: &About<'_>, example: &Functio
     line(format_args!("/* Compiled by Brolga: {}.", entries.join(", ")));
     line(format_args!(
         "   For C99 or later, and C++. Link the {} that comes with it; it needs nothing else.\n",
-        if about.shared { "library" } else { "object" }
+        if about.functions_of_data { "library" } else { "object" }
     ));
     let own = if about.needs_state() { format!("state[{upper}_STATE_BYTES], ") } else { String::new() };
     line(format_args!("     static unsigned char {own}scratch[{upper}_SCRATCH_BYTES];"));

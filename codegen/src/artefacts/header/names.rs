@@ -71,7 +71,7 @@ const OF_MODELS: [&str; 18] = [
     "constants_begin",
 ];
 
-/// The function of a shared library that returns the address of data.
+/// The function of a library that returns the address of data.
 pub(crate) fn address_function(symbol: &str, data: &str) -> String {
     format!("{symbol}_{data}_begin")
 }

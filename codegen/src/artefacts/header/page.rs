@@ -18,8 +18,8 @@ pub(crate) struct About<'a> {
     pub weights_bytes: Option<usize>,
     /// What processors must have for which there is other code, each a list.
     pub others: Vec<&'a [String]>,
-    /// Whether it is a shared library, whose functions return the addresses of its data.
-    pub shared: bool,
+    /// Whether it is a library, whose functions return the addresses of its data.
+    pub functions_of_data: bool,
 }
 
 /// An entry that a header describes.

@@ -35,8 +35,8 @@ pub(super) fn functions(page: &mut Page, about: &About<'_>, macros: &Macros) {
     let upper = about.upper();
     for (size, name, bytes) in data.into_iter().filter(|(.., bytes)| *bytes > 0) {
         page.define(&upper, size, bytes);
-        if about.shared {
-            // An array would be copied into the program.
+        if about.functions_of_data {
+            // An array of a shared library would be copied into the program.
             let function = address_function(symbol, name);
             page.line(format_args!(
                 "const unsigned char *{function}(void);\n#define {symbol}_{name} {function}()"
