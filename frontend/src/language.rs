@@ -7,7 +7,7 @@ use crate::diagnostics::Diagnostics;
 use crate::expr::{Binary, Unary};
 use crate::graph::{functions, init, layers, optimizers};
 use crate::model::notation::{Kind as Notation, Value};
-use crate::model::structure::{self, EntryWord, StepWord, Structured};
+use crate::model::structure::{self, BodyWord, EntryWord, Structured};
 use crate::signature::{Kind as ArgumentKind, Rule, Signature, Words};
 use crate::source::Source;
 
@@ -39,7 +39,7 @@ impl Kind {
             Kind::Layer => layers::signatures().collect(),
             Kind::Function => functions::signatures().collect(),
             Kind::Optimizer => optimizers::signatures().collect(),
-            Kind::Schedule => optimizers::schedule::SCHEDULES.iter().collect(),
+            Kind::Schedule => optimizers::schedule::RATE_SCHEDULES.iter().collect(),
             Kind::Initializer => init::INITS.iter().collect(),
         }
     }
@@ -156,13 +156,13 @@ pub fn initializers() -> Vec<Callable> {
 
 /// The names of the steps that are no layers, such as `Residual`.
 pub fn steps() -> &'static [&'static str] {
-    StepWord::NAMES
+    BodyWord::NAMES
 }
 
 /// The steps that are no layers, such as `Residual`.
 pub fn structures() -> Vec<Structure> {
     // `Block` stands in `blocks`.
-    StepWord::ALL.iter().filter(|word| **word != StepWord::Block).map(|word| word.structure()).collect()
+    BodyWord::ALL.iter().filter(|word| **word != BodyWord::Block).map(|word| word.structure()).collect()
 }
 
 /// The kinds of entry points.

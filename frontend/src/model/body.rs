@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::decoder::{Decoder, Given};
 use super::file::read;
 use super::notation::{FieldRef, Kind, Value, field_list};
-use super::structure::{StepWord, Structured};
-use super::tree::{Body, Branch, Import, Join, Step, StepKind, Tree};
+use super::structure::{BodyWord, Structured};
+use super::tree::{Body, BodyStep, BodyStepKind, Branch, Import, Join, Tree};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};
 use crate::signature::{Words, find};
@@ -25,7 +25,7 @@ impl Decoder<'_> {
         Arc::new(steps)
     }
 
-    fn step(&mut self, value: &Value) -> Step {
+    fn step(&mut self, value: &Value) -> BodyStep {
         let (kind, complete) = match &value.kind {
             Kind::Struct(Some(name), fields) => self.named_step(name, &field_list(fields), value.span),
             _ => {
@@ -33,7 +33,7 @@ impl Decoder<'_> {
                 (None, true)
             }
         };
-        Step { kind: kind.unwrap_or(StepKind::Broken), complete, span: value.span }
+        BodyStep { kind: kind.unwrap_or(BodyStepKind::Broken), complete, span: value.span }
     }
 
     /// A step by its name, and whether nothing is wrong in its form: a layer, a block of the model's own, or a structure.
@@ -42,18 +42,18 @@ impl Decoder<'_> {
         name: &Spanned<String>,
         fields: &[FieldRef],
         span: Span,
-    ) -> (Option<StepKind>, bool) {
+    ) -> (Option<BodyStepKind>, bool) {
         if let Some(layer) = self.context.vocabulary.layer(&name.value) {
             let (name, rest) = self.split_name(fields);
             let arguments = self.arguments(layer, &rest, span);
             let complete = arguments.complete;
-            return (Some(StepKind::Layer { layer, name, arguments }), complete);
+            return (Some(BodyStepKind::Layer { layer, name, arguments }), complete);
         }
         if self.blocks.contains(&name.value) {
             return (Some(self.block_call(name, fields)), true);
         }
-        match find::<StepWord>(&name.value) {
-            Some(StepWord::Block) => {
+        match find::<BodyWord>(&name.value) {
+            Some(BodyWord::Block) => {
                 self.error(name.span, "a block is defined in `blocks`, not in a body");
                 (None, true)
             }
@@ -76,7 +76,7 @@ impl Decoder<'_> {
         } else {
             let blocks = self.blocks.clone();
             let layers = self.context.vocabulary.layers.iter().map(|layer| layer.name);
-            let known = layers.chain(StepWord::NAMES.iter().copied());
+            let known = layers.chain(BodyWord::NAMES.iter().copied());
             let names: Vec<&str> =
                 blocks.iter().map(String::as_str).chain(known.map(|name| -> &str { name })).collect();
             diagnostic = diagnostic.suggest(&name.value, names);
@@ -95,66 +95,66 @@ impl Decoder<'_> {
         (name, fields.iter().filter(|field| !is_name(field)).copied().collect())
     }
 
-    fn block_call(&mut self, block: &Spanned<String>, fields: &[FieldRef]) -> StepKind {
+    fn block_call(&mut self, block: &Spanned<String>, fields: &[FieldRef]) -> BodyStepKind {
         let (name, rest) = self.split_name(fields);
         let arguments = rest
             .into_iter()
             .map(|(name, value)| (name.cloned(), self.expression_or_mistake(value)))
             .collect();
-        StepKind::Block { block: block.clone(), name, arguments }
+        BodyStepKind::Block { block: block.clone(), name, arguments }
     }
 
-    fn structure(&mut self, word: StepWord, what: &str, given: &Given, span: Span) -> Option<StepKind> {
+    fn structure(&mut self, word: BodyWord, what: &str, given: &Given, span: Span) -> Option<BodyStepKind> {
         Some(match word {
-            StepWord::Sequential => {
+            BodyWord::Sequential => {
                 let name = given.get("name").map(|value| self.template_or_mistake(value));
-                StepKind::Sequential { name, body: self.given_body(given, "body") }
+                BodyStepKind::Sequential { name, body: self.given_body(given, "body") }
             }
-            StepWord::Aside => StepKind::Aside(self.given_body(given, "body")),
-            StepWord::Residual => {
+            BodyWord::Aside => BodyStepKind::Aside(self.given_body(given, "body")),
+            BodyWord::Residual => {
                 let body = self.given_body(given, "body");
                 let branches = vec![Branch::Body(Body::default()), Branch::Body(body)];
-                StepKind::Join { join: Join::Add, axis: None, branches }
+                BodyStepKind::Join { join: Join::Add, axis: None, branches }
             }
-            StepWord::Add => self.branches(Join::Add, what, given)?,
-            StepWord::Multiply => self.branches(Join::Multiply, what, given)?,
-            StepWord::Concat => self.branches(Join::Concat, what, given)?,
-            StepWord::Repeat => {
+            BodyWord::Add => self.branches(Join::Add, what, given)?,
+            BodyWord::Multiply => self.branches(Join::Multiply, what, given)?,
+            BodyWord::Concat => self.branches(Join::Concat, what, given)?,
+            BodyWord::Repeat => {
                 let index = given.get("index").map(|value| self.identifier(value));
                 let times = self.given_expression(given, "times", span);
                 let body = self.given_body(given, "body");
                 let index = index.flatten().map_or("i".into(), |index| index.value);
-                StepKind::Repeat { times, index, body }
+                BodyStepKind::Repeat { times, index, body }
             }
-            StepWord::For => {
+            BodyWord::For => {
                 let each = given.get("each").and_then(|value| self.identifier(value));
                 let within = self.given_expression(given, "within", span);
                 let body = self.given_body(given, "body");
-                StepKind::For { each: each?.value, within, body }
+                BodyStepKind::For { each: each?.value, within, body }
             }
-            StepWord::If => {
+            BodyWord::If => {
                 let condition = self.given_expression(given, "condition", span);
                 let then = self.given_body(given, "then");
                 let otherwise = self.given_body(given, "otherwise");
-                StepKind::If { condition, then, otherwise }
+                BodyStepKind::If { condition, then, otherwise }
             }
-            StepWord::As => StepKind::As(self.given_template(given, span)),
-            StepWord::Ref => StepKind::Ref(self.given_template(given, span)),
-            StepWord::Reuse => StepKind::Reuse(self.given_template(given, span)),
-            StepWord::Let => {
+            BodyWord::As => BodyStepKind::As(self.given_template(given, span)),
+            BodyWord::Ref => BodyStepKind::Ref(self.given_template(given, span)),
+            BodyWord::Reuse => BodyStepKind::Reuse(self.given_template(given, span)),
+            BodyWord::Let => {
                 let name = given.get("name").and_then(|value| self.identifier(value));
                 let value = self.given_expression(given, "value", span);
-                StepKind::Let(name?, value)
+                BodyStepKind::Let(name?, value)
             }
-            StepWord::Expr => StepKind::Expr(self.given_expression(given, "value", span)),
-            StepWord::Import => StepKind::Import(Box::new(self.import(given)?)),
+            BodyWord::Expr => BodyStepKind::Expr(self.given_expression(given, "value", span)),
+            BodyWord::Import => BodyStepKind::Import(Box::new(self.import(given)?)),
             // Reported before its fields are read.
-            StepWord::Block => return None,
+            BodyWord::Block => return None,
         })
     }
 
     /// The branches of a join.
-    fn branches(&mut self, join: Join, what: &str, given: &Given) -> Option<StepKind> {
+    fn branches(&mut self, join: Join, what: &str, given: &Given) -> Option<BodyStepKind> {
         let axis = given.get("axis").map(|value| self.expression_or_mistake(value));
         let value = given.get("branches")?;
         let mut branches = Vec::new();
@@ -173,7 +173,7 @@ impl Decoder<'_> {
             self.error(value.span, format!("`{what}` needs at least one branch"));
             return None;
         }
-        Some(StepKind::Join { join, axis, branches })
+        Some(BodyStepKind::Join { join, axis, branches })
     }
 
     fn given_body(&mut self, given: &Given, name: &str) -> Body {

@@ -6,7 +6,7 @@ use brolga_ir::DType;
 
 use super::decoder::{Context, Decoder, Given};
 use super::notation::{self, Kind, Value, field_list};
-use super::structure::{BLOCK, MODEL, StepWord};
+use super::structure::{BLOCK, BodyWord, MODEL};
 use super::tree::{Block, Body, Entry, Input, Setting, Tree, TypeExpr, Variant};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::expr::{Expr, ExprKind, Index, parse};
@@ -166,7 +166,7 @@ impl Decoder<'_> {
         let mut blocks = Vec::new();
         for (name, value) in entries {
             if self.context.vocabulary.layer(&name.value).is_some()
-                || StepWord::NAMES.contains(&name.value.as_str())
+                || BodyWord::NAMES.contains(&name.value.as_str())
             {
                 self.error(name.span, format!("`{}` is already the name of a layer", name.value));
             }

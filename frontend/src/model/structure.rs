@@ -124,7 +124,7 @@ pub(crate) const BLOCK: Structure =
 
 words! {
     /// The steps that are not layers.
-    pub(crate) enum StepWord {
+    pub(crate) enum BodyWord {
         Sequential = "Sequential",
         Residual = "Residual",
         Add = "Add",
@@ -148,18 +148,18 @@ const BODY: Field = needs("body", Form::Body);
 const NAME: Field = needs("name", Form::Text);
 const BRANCHES: Field = needs("branches", Form::List(&Form::Any(&[Form::Body, Form::Text, Form::Step])));
 
-impl Structured for StepWord {
+impl Structured for BodyWord {
     fn fields(self) -> &'static [Field] {
         match self {
-            StepWord::Sequential => const { &[may("name", Form::Text), BODY] },
-            StepWord::Residual | StepWord::Aside => const { &[BODY] },
-            StepWord::Add | StepWord::Multiply => const { &[BRANCHES] },
-            StepWord::Concat => const { &[BRANCHES, may("axis", Form::Value).or(Constant::Int(1))] },
-            StepWord::Repeat => {
+            BodyWord::Sequential => const { &[may("name", Form::Text), BODY] },
+            BodyWord::Residual | BodyWord::Aside => const { &[BODY] },
+            BodyWord::Add | BodyWord::Multiply => const { &[BRANCHES] },
+            BodyWord::Concat => const { &[BRANCHES, may("axis", Form::Value).or(Constant::Int(1))] },
+            BodyWord::Repeat => {
                 const { &[needs("times", Form::Value), may("index", Form::Text).or(Constant::Word("i")), BODY] }
             }
-            StepWord::For => const { &[needs("each", Form::Text), needs("within", Form::Value), BODY] },
-            StepWord::If => {
+            BodyWord::For => const { &[needs("each", Form::Text), needs("within", Form::Value), BODY] },
+            BodyWord::If => {
                 const {
                     &[
                         needs("condition", Form::Value),
@@ -168,10 +168,10 @@ impl Structured for StepWord {
                     ]
                 }
             }
-            StepWord::As | StepWord::Ref | StepWord::Reuse => const { &[NAME] },
-            StepWord::Let => const { &[NAME, needs("value", Form::Value)] },
-            StepWord::Expr => const { &[needs("value", Form::Value)] },
-            StepWord::Import => {
+            BodyWord::As | BodyWord::Ref | BodyWord::Reuse => const { &[NAME] },
+            BodyWord::Let => const { &[NAME, needs("value", Form::Value)] },
+            BodyWord::Expr => const { &[needs("value", Form::Value)] },
+            BodyWord::Import => {
                 const {
                     &[
                         needs("model", Form::Text),
@@ -182,15 +182,15 @@ impl Structured for StepWord {
                     ]
                 }
             }
-            StepWord::Block => BLOCK.fields,
+            BodyWord::Block => BLOCK.fields,
         }
     }
 
     /// Where a name or an index may be left out, the number of unnamed arguments says what they are.
     fn orders(self) -> &'static [(usize, &'static [&'static str])] {
         match self {
-            StepWord::Sequential => &[(1, &["body", "name"])],
-            StepWord::Repeat => &[(2, &["times", "body", "index"])],
+            BodyWord::Sequential => &[(1, &["body", "name"])],
+            BodyWord::Repeat => &[(2, &["times", "body", "index"])],
             _ => &[],
         }
     }

@@ -57,18 +57,18 @@ pub(crate) struct TypeExpr {
     pub span: Span,
 }
 
-pub(crate) type Body = Arc<Vec<Step>>;
+pub(crate) type Body = Arc<Vec<BodyStep>>;
 
 #[derive(Debug)]
-pub(crate) struct Step {
-    pub kind: StepKind,
+pub(crate) struct BodyStep {
+    pub kind: BodyStepKind,
     /// Not so after a mistake in its form, which has been reported: its result is unknown, but what it holds is checked.
     pub complete: bool,
     pub span: Span,
 }
 
 #[derive(Debug)]
-pub(crate) enum StepKind {
+pub(crate) enum BodyStepKind {
     /// A mistake already reported; its result is unknown.
     Broken,
     Layer {

@@ -366,7 +366,7 @@ pub(super) fn optimizer(call: &str) -> String {
     )
 }
 
-pub(super) const SCHEDULES: &[Row] = &[
+pub(super) const RATE_SCHEDULES: &[Row] = &[
     ("Constant", "initial: 0.1", NONE, ""),
     ("Step", "initial: 0.1, every: 3", &[("factor", "0.3")], ""),
     ("MultiStep", "initial: 0.1, at: [3]", &[("factor", "0.3")], ""),
@@ -413,7 +413,7 @@ pub(super) fn call(row: &Row, more: &str) -> String {
 pub(super) const TABLES: [(Kind, &[Row], Wrap); 4] = [
     (Kind::Layer, LAYERS, |row, more| layer(&call(row, more), row.3)),
     (Kind::Optimizer, OPTIMIZERS, |row, more| optimizer(&call(row, more))),
-    (Kind::Schedule, SCHEDULES, |row, more| optimizer(&format!("Sgd(lr: {})", call(row, more)))),
+    (Kind::Schedule, RATE_SCHEDULES, |row, more| optimizer(&format!("Sgd(lr: {})", call(row, more)))),
     (Kind::Initializer, INITIALIZERS, |row, more| {
         layer(&format!("Linear(features: 3, init: {})", call(row, more)), "f32[2, 5]")
     }),

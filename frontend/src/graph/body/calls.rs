@@ -5,7 +5,7 @@ use crate::graph::builder::{Builder, LayerRow, Numbering, Reusable};
 use crate::graph::frames::Frame;
 use crate::graph::layers::{self, Layer};
 use crate::graph::value::{Fault, Tensor, Val};
-use crate::model::tree::{Arguments, Body, StepKind};
+use crate::model::tree::{Arguments, Body, BodyStepKind};
 use crate::source::Span;
 
 impl Builder<'_> {
@@ -14,7 +14,7 @@ impl Builder<'_> {
         match (self.layer_name(name, label, body[position].span), &body[position].kind) {
             (Some(name), _) => self.call(&name, body, position),
             (None, kind) => {
-                if let StepKind::Layer { layer, arguments, .. } = kind {
+                if let BodyStepKind::Layer { layer, arguments, .. } = kind {
                     self.evaluate(layer, arguments);
                 }
                 self.skip();
@@ -33,12 +33,14 @@ impl Builder<'_> {
         }
         let step = &body[position];
         match &step.kind {
-            StepKind::Layer { layer, arguments, .. } => match layers::find(layer.name) {
+            BodyStepKind::Layer { layer, arguments, .. } => match layers::find(layer.name) {
                 Some(layer) => self.layer(layer, arguments, name, step.span),
                 None => self.skip(),
             },
-            StepKind::Block { block, arguments, .. } => self.block_call(block, name, arguments, step.span),
-            StepKind::Sequential { body, .. } => {
+            BodyStepKind::Block { block, arguments, .. } => {
+                self.block_call(block, name, arguments, step.span)
+            }
+            BodyStepKind::Sequential { body, .. } => {
                 self.in_scope(name, Numbering::Position(0), |builder| builder.run(body));
             }
             _ => {}

@@ -13,7 +13,7 @@ use super::frames::Frame;
 use super::layers;
 use super::value::{Built, Fault, Val};
 use crate::expr::{Expr, ExprKind};
-use crate::model::tree::{Body, Branch, Join, StepKind};
+use crate::model::tree::{Body, BodyStepKind, Branch, Join};
 use crate::source::{Span, Spanned};
 
 /// Most steps of one graph: repetition is bounded, so that every model that is accepted is checked within seconds. The deepest
@@ -60,46 +60,46 @@ impl Builder<'_> {
         let step = &body[position];
         let span = step.span;
         match &step.kind {
-            StepKind::Broken => self.skip(),
-            StepKind::Layer { layer, name, .. } => {
+            BodyStepKind::Broken => self.skip(),
+            BodyStepKind::Layer { layer, name, .. } => {
                 let label = layers::find(layer.name).map_or("layer", |layer| layer.label);
                 self.named(name.as_ref(), label, body, position);
             }
-            StepKind::Block { block, name, .. } => {
+            BodyStepKind::Block { block, name, .. } => {
                 self.named(name.as_ref(), &block.value.to_lowercase(), body, position);
             }
-            StepKind::Sequential { name, .. } => self.named(name.as_ref(), "sequential", body, position),
-            StepKind::Join { join, axis, branches } => self.join(*join, axis.as_ref(), branches, span),
-            StepKind::Repeat { times, index, body } => self.repeat(times, index, body, span),
-            StepKind::For { each, within, body } => self.for_each(each, within, body, span),
-            StepKind::If { condition, then, otherwise } => self.choose(condition, then, otherwise),
-            StepKind::Aside(body) => {
+            BodyStepKind::Sequential { name, .. } => self.named(name.as_ref(), "sequential", body, position),
+            BodyStepKind::Join { join, axis, branches } => self.join(*join, axis.as_ref(), branches, span),
+            BodyStepKind::Repeat { times, index, body } => self.repeat(times, index, body, span),
+            BodyStepKind::For { each, within, body } => self.for_each(each, within, body, span),
+            BodyStepKind::If { condition, then, otherwise } => self.choose(condition, then, otherwise),
+            BodyStepKind::Aside(body) => {
                 let before = self.current.clone();
                 self.run(body);
                 if !self.stopped {
                     self.current = before;
                 }
             }
-            StepKind::As(name) => {
+            BodyStepKind::As(name) => {
                 if let Some(filled) = self.fill(name) {
                     let value = self.current.clone();
                     self.bind(&filled, value, name.span);
                     self.reached(&filled);
                 }
             }
-            StepKind::Ref(name) => {
+            BodyStepKind::Ref(name) => {
                 self.current = match self.fill(name) {
                     Some(filled) => self.eval(&Expr { kind: ExprKind::Name(filled), span: name.span }),
                     None => Val::Unknown,
                 };
             }
-            StepKind::Let(name, value) => {
+            BodyStepKind::Let(name, value) => {
                 let value = self.eval(value);
                 self.bind(&name.value, value, name.span);
             }
-            StepKind::Expr(value) => self.current = self.eval(value),
-            StepKind::Reuse(name) => self.reuse(name, span),
-            StepKind::Import(import) => self.import(import, span),
+            BodyStepKind::Expr(value) => self.current = self.eval(value),
+            BodyStepKind::Reuse(name) => self.reuse(name, span),
+            BodyStepKind::Import(import) => self.import(import, span),
         }
     }
 

@@ -23,7 +23,7 @@ pub(crate) struct Optimizer {
 }
 
 /// The learning rate: a number or a schedule.
-pub(super) const LR: Parameter = call("lr", &schedule::SCHEDULES, Bounds::NOT_NEGATIVE, false);
+pub(super) const LR: Parameter = call("lr", &schedule::RATE_SCHEDULES, Bounds::NOT_NEGATIVE, false);
 pub(super) const WEIGHT_DECAY: Parameter = number("weight_decay", Bounds::NOT_NEGATIVE).or(0.0);
 pub(super) const L1: Parameter = number("l1", Bounds::NOT_NEGATIVE).or(0.0);
 

@@ -19,7 +19,7 @@ const LAST: Parameter = number("last", Bounds::NOT_NEGATIVE).or(0.0);
 
 calls! {
     /// All schedules.
-    pub(crate) enum Schedule in SCHEDULES {
+    pub(crate) enum RateSchedule in RATE_SCHEDULES {
         Constant: &[INITIAL],
         Step: &[INITIAL, size("every"), FACTOR],
         MultiStep: &[INITIAL, ruled("at", Rule::Ascending, true), FACTOR],
@@ -42,7 +42,7 @@ calls! {
 }
 
 const WARMUP: [Parameter; 3] =
-    [STEPS, call("then", &SCHEDULES, Bounds::NOT_NEGATIVE, true), within("first", 0.0, 1.0).or(0.0)];
+    [STEPS, call("then", &RATE_SCHEDULES, Bounds::NOT_NEGATIVE, true), within("first", 0.0, 1.0).or(0.0)];
 
 /// `base^exponent` for a fixed base.
 pub(crate) fn power(ops: &mut Ops, base: f64, exponent: Tensor) -> Built {
@@ -64,21 +64,21 @@ pub(crate) fn rate(ops: &mut Ops, args: &Args, name: &str, default: Option<f64>,
     schedule(ops, kind, given, time)
 }
 
-fn schedule(ops: &mut Ops, kind: Schedule, args: &Args, time: Tensor) -> Built {
+fn schedule(ops: &mut Ops, kind: RateSchedule, args: &Args, time: Tensor) -> Built {
     match kind {
-        Schedule::Constant => ops.scalar(given(args, "initial")?, DType::F64),
-        Schedule::Step => step(ops, args, time),
-        Schedule::MultiStep => multi_step(ops, args, time),
-        Schedule::Exponential => {
+        RateSchedule::Constant => ops.scalar(given(args, "initial")?, DType::F64),
+        RateSchedule::Step => step(ops, args, time),
+        RateSchedule::MultiStep => multi_step(ops, args, time),
+        RateSchedule::Exponential => {
             let factor = power(ops, given(args, "factor")?, time)?;
             ops.mul_num(factor, given(args, "initial")?)
         }
-        Schedule::Cosine => cosine(ops, args, time),
-        Schedule::Inverse => inverse(ops, args, time),
-        Schedule::Poly => poly(ops, args, time),
-        Schedule::Noam => noam(ops, args, time),
-        Schedule::Cyclic => cyclic(ops, args, time),
-        Schedule::Warmup => warmup(ops, args, time),
+        RateSchedule::Cosine => cosine(ops, args, time),
+        RateSchedule::Inverse => inverse(ops, args, time),
+        RateSchedule::Poly => poly(ops, args, time),
+        RateSchedule::Noam => noam(ops, args, time),
+        RateSchedule::Cyclic => cyclic(ops, args, time),
+        RateSchedule::Warmup => warmup(ops, args, time),
     }
 }
 
