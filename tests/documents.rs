@@ -22,7 +22,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::documents::{Block, blocks, documents, shown};
+use crate::common::documents::{Fenced, blocks, documents, shown};
 
 /// Units of what no two runs have in common.
 const UNITS: [&str; 8] = ["s", "ms", "µs", "us", "GFLOP/s", "GB/s", "samples/s", "h"];
@@ -72,7 +72,7 @@ fn printed(folder: &Path, command: &str) -> Vec<String> {
 }
 
 /// Runs the commands of a block, and compares; how many there are.
-fn compare(block: &Block, place: &str, folder: &Path) -> usize {
+fn compare(block: &Fenced, place: &str, folder: &Path) -> usize {
     let all = shown(block);
     let begins = block.lines.first().is_some_and(|line| line.starts_with("$ "));
     assert!(begins, "{place}: a block that does not say what prints it, and is not marked");
@@ -94,7 +94,7 @@ fn compare(block: &Block, place: &str, folder: &Path) -> usize {
 }
 
 /// Checks that the lines of a block are those of a file, with others between them.
-fn excerpt(block: &Block, place: &str, file: &str) {
+fn excerpt(block: &Fenced, place: &str, file: &str) {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     let mut rest = text.lines().map(str::trim);
     for line in block.lines.iter().map(|line| line.trim()) {
@@ -103,7 +103,7 @@ fn excerpt(block: &Block, place: &str, file: &str) {
 }
 
 /// Checks a list of files: folders of the repository, and what is in them, indented, before its description.
-fn files(block: &Block, place: &str) {
+fn files(block: &Fenced, place: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = BTreeSet::new();
     let mut top = "";

@@ -9,7 +9,7 @@ use brolga::passes::Options;
 use brolga::runtime::{DType, Error, Executable, Instance, Purpose, Random};
 use brolga::{CompileOptions, Model, Settings, State, TargetCpu, Tensor, Threads, random_inputs};
 
-use crate::common::documents::{Block, blocks, documents, shown};
+use crate::common::documents::{Fenced, blocks, documents, shown};
 
 fn model(text: &str) -> Model {
     Model::from_text("language", text, &Settings::default()).unwrap_or_else(|e| panic!("{text}\n{e}"))
@@ -74,7 +74,7 @@ enum Listing {
 }
 
 /// The listings of a block: files that it shows by `$ cat`, or all of it where it is marked as `ron`.
-fn listings(block: &Block) -> Vec<(Listing, String)> {
+fn listings(block: &Fenced) -> Vec<(Listing, String)> {
     let all = shown(block);
     let refused = |file: &str| {
         let check = format!("brolga check {file}");
@@ -131,7 +131,7 @@ fn completed(listing: Listing, text: &str) -> String {
 fn documented_models_stay_finite() {
     for document in documents() {
         let text = std::fs::read_to_string(&document).unwrap();
-        let place = |block: &Block| format!("{}:{}", document.display(), block.line);
+        let place = |block: &Fenced| format!("{}:{}", document.display(), block.line);
         let mut models = 0;
         for block in blocks(&text) {
             let all = listings(&block);

@@ -24,7 +24,7 @@ pub fn documents() -> Vec<PathBuf> {
 }
 
 /// A block of code between fences.
-pub struct Block {
+pub struct Fenced {
     /// What stands behind the fence.
     pub language: String,
     /// Why nothing is compared, where the line above says `<!-- not compared: WHY -->`.
@@ -43,9 +43,9 @@ fn fence(line: &str) -> Option<&str> {
 }
 
 /// The blocks of a document, whatever they are fenced by.
-pub fn blocks(text: &str) -> Vec<Block> {
+pub fn blocks(text: &str) -> Vec<Fenced> {
     let mut all = Vec::new();
-    let mut open: Option<(&str, Block)> = None;
+    let mut open: Option<(&str, Fenced)> = None;
     let mut above = "";
     for (at, line) in text.lines().enumerate() {
         match open.take() {
@@ -61,7 +61,7 @@ pub fn blocks(text: &str) -> Vec<Block> {
                     let language = line.trim_start()[sign.len()..].trim().to_owned();
                     let aside = above.trim().strip_prefix("<!-- not compared: ");
                     let aside = aside.and_then(|why| why.strip_suffix(" -->")).map(str::to_owned);
-                    (sign, Block { language, aside, line: at + 1, lines: Vec::new() })
+                    (sign, Fenced { language, aside, line: at + 1, lines: Vec::new() })
                 });
             }
         }
@@ -89,7 +89,7 @@ impl Shown {
 }
 
 /// The commands of a block, each with what follows up to the next one or the end, without empty lines at its end.
-pub fn shown(block: &Block) -> Vec<Shown> {
+pub fn shown(block: &Fenced) -> Vec<Shown> {
     let mut all: Vec<Shown> = Vec::new();
     for line in &block.lines {
         if let Some(command) = line.strip_prefix("$ ") {

@@ -3,7 +3,7 @@
 use iced_x86::Mnemonic;
 
 use super::cpu::{Cpu, unknown};
-use super::decode::{Operand, Step};
+use super::decode::{Decoded, Operand};
 
 fn float(bits: u32) -> f32 {
     f32::from_bits(bits)
@@ -11,7 +11,7 @@ fn float(bits: u32) -> f32 {
 
 impl Cpu {
     /// Runs an instruction, if it is of these.
-    pub(super) fn arithmetic_step(&mut self, step: &Step) -> bool {
+    pub(super) fn arithmetic_step(&mut self, step: &Decoded) -> bool {
         match step.mnemonic {
             Mnemonic::Vaddps => self.floats(step, |a, b| a + b),
             Mnemonic::Vsubps => self.floats(step, |a, b| a - b),
@@ -65,7 +65,7 @@ impl Cpu {
         true
     }
 
-    fn compare_floats(&mut self, step: &Step) {
+    fn compare_floats(&mut self, step: &Decoded) {
         let predicate = self.immediate(step, 3);
         self.compare(step, |a, b| {
             let (a, b) = (float(a), float(b));
@@ -84,7 +84,7 @@ impl Cpu {
         });
     }
 
-    fn round(&mut self, step: &Step) {
+    fn round(&mut self, step: &Decoded) {
         let mode = self.immediate(step, 2);
         self.unary(step, |a| {
             let a = float(a);
@@ -101,7 +101,7 @@ impl Cpu {
     }
 
     /// Each bit by those of three operands: a position in a table of eight.
-    fn logic_by_table(&mut self, step: &Step) {
+    fn logic_by_table(&mut self, step: &Decoded) {
         let (a, b, c) = (self.source(step, 0), self.source(step, 1), self.source(step, 2));
         let table = self.immediate(step, 3);
         self.put(step, |i| {
@@ -114,14 +114,14 @@ impl Cpu {
     }
 
     /// Products of 64 bits, of the lower lanes of pairs.
-    fn multiply_pairs(&mut self, step: &Step) {
+    fn multiply_pairs(&mut self, step: &Decoded) {
         let (a, b) = (self.source(step, 1), self.source(step, 2));
         let products: [u64; 8] = std::array::from_fn(|i| a[2 * i] as u64 * b[2 * i] as u64);
         self.put(step, |i| (products[i / 2] >> (32 * (i % 2))) as u32);
     }
 
     /// Shifts pairs of lanes to the right, each an integer of 64 bits.
-    fn shift_pairs(&mut self, step: &Step) {
+    fn shift_pairs(&mut self, step: &Decoded) {
         let (a, by) = (self.source(step, 1), self.immediate(step, 2));
         let shifted: [u64; 8] = std::array::from_fn(|i| {
             let whole = a[2 * i] as u64 | (a[2 * i + 1] as u64) << 32;
@@ -131,35 +131,35 @@ impl Cpu {
     }
 
     /// `f` of each lane.
-    pub(super) fn unary(&mut self, step: &Step, f: impl Fn(u32) -> u32) {
+    pub(super) fn unary(&mut self, step: &Decoded, f: impl Fn(u32) -> u32) {
         let a = self.source(step, 1);
         self.put(step, |i| f(a[i]));
     }
 
     /// `f` of each lane of two operands.
-    fn binary(&mut self, step: &Step, f: impl Fn(u32, u32) -> u32) {
+    fn binary(&mut self, step: &Decoded, f: impl Fn(u32, u32) -> u32) {
         let (a, b) = (self.source(step, 1), self.source(step, 2));
         self.put(step, |i| f(a[i], b[i]));
     }
 
-    fn floats(&mut self, step: &Step, f: impl Fn(f32, f32) -> f32) {
+    fn floats(&mut self, step: &Decoded, f: impl Fn(f32, f32) -> f32) {
         self.binary(step, |a, b| f(float(a), float(b)).to_bits());
     }
 
     /// Of the target and two operands.
-    fn fused(&mut self, step: &Step, f: impl Fn(f32, f32, f32) -> f32) {
+    fn fused(&mut self, step: &Decoded, f: impl Fn(f32, f32, f32) -> f32) {
         let (to, b, c) = (self.source(step, 0), self.source(step, 1), self.source(step, 2));
         self.put(step, |i| f(float(to[i]), float(b[i]), float(c[i])).to_bits());
     }
 
     /// Shifts by an immediate: `f` below 32, else `beyond`.
-    fn shift(&mut self, step: &Step, f: impl Fn(u32, u32) -> u32, beyond: impl Fn(u32) -> u32) {
+    fn shift(&mut self, step: &Decoded, f: impl Fn(u32, u32) -> u32, beyond: impl Fn(u32) -> u32) {
         let by = self.immediate(step, 2);
         self.unary(step, |a| if by < 32 { f(a, by) } else { beyond(a) });
     }
 
     /// Lanes of ones in a vector, or bits of a mask, which are zero where the instruction's mask has none.
-    fn compare(&mut self, step: &Step, f: impl Fn(u32, u32) -> bool) {
+    fn compare(&mut self, step: &Decoded, f: impl Fn(u32, u32) -> bool) {
         let (a, b) = (self.source(step, 1), self.source(step, 2));
         match step.operands[0] {
             Operand::Mask(to) => {

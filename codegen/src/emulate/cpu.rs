@@ -2,7 +2,7 @@
 
 use iced_x86::{Formatter, IntelFormatter, Mnemonic};
 
-use super::decode::{Code, Index, Operand, Step};
+use super::decode::{Code, Decoded, Index, Operand};
 
 /// Numbers of general registers.
 const RSP: usize = 4;
@@ -58,7 +58,7 @@ impl Cpu {
         debug_assert!(!self.stack.is_empty());
     }
 
-    fn step(&mut self, step: &Step) {
+    fn step(&mut self, step: &Decoded) {
         let [to, from, third, _] = step.operands;
         match step.mnemonic {
             Mnemonic::Mov => {
@@ -112,7 +112,7 @@ impl Cpu {
     }
 
     /// `to = f(to, from)`; the carry is of no use afterwards.
-    fn arithmetic(&mut self, step: &Step, f: impl Fn(u64, u64) -> u64) {
+    fn arithmetic(&mut self, step: &Decoded, f: impl Fn(u64, u64) -> u64) {
         let [to, from, ..] = step.operands;
         let value = f(self.get(step, to), self.get(step, from)) & ones(size(step, to));
         self.set(step, to, value);
@@ -120,7 +120,7 @@ impl Cpu {
     }
 
     /// An integer, zero-extended; immediates come sign-extended.
-    pub fn get(&self, step: &Step, operand: Operand) -> u64 {
+    pub fn get(&self, step: &Decoded, operand: Operand) -> u64 {
         match operand {
             Operand::General(number, bytes) => self.general[number] & ones(bytes),
             Operand::Memory => load(self.address(step), step.address.bytes),
@@ -129,7 +129,7 @@ impl Cpu {
         }
     }
 
-    fn set(&mut self, step: &Step, operand: Operand, value: u64) {
+    fn set(&mut self, step: &Decoded, operand: Operand, value: u64) {
         match operand {
             // Four bytes clear the other four.
             Operand::General(number, bytes @ (4 | 8)) => self.general[number] = value & ones(bytes),
@@ -138,12 +138,12 @@ impl Cpu {
         }
     }
 
-    pub fn set_general(&mut self, step: &Step, value: u64) {
+    pub fn set_general(&mut self, step: &Decoded, value: u64) {
         self.set(step, step.operands[0], value);
     }
 
     /// The address of the operand in memory, without the vector of indices that there may be.
-    pub fn address(&self, step: &Step) -> u64 {
+    pub fn address(&self, step: &Decoded) -> u64 {
         let place = &step.address;
         let base = place.base.map_or(0, |base| self.general[base]);
         let index = match place.index {
@@ -158,7 +158,7 @@ fn ones(bytes: usize) -> u64 {
     if bytes == 8 { u64::MAX } else { (1 << (8 * bytes)) - 1 }
 }
 
-fn size(step: &Step, operand: Operand) -> usize {
+fn size(step: &Decoded, operand: Operand) -> usize {
     match operand {
         Operand::General(_, bytes) => bytes,
         _ => step.address.bytes,
@@ -182,7 +182,7 @@ pub(super) fn store(address: u64, bytes: usize, value: u64) {
 }
 
 /// Stops at an instruction, or a form of one, that leaves are not made of.
-pub(super) fn unknown(step: &Step, what: impl std::fmt::Debug) -> ! {
+pub(super) fn unknown(step: &Decoded, what: impl std::fmt::Debug) -> ! {
     let mut text = String::new();
     IntelFormatter::new().format(&step.instruction, &mut text);
     panic!("`{text}` is not emulated: {what:?}")

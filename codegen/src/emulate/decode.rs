@@ -37,7 +37,7 @@ pub(super) struct Address {
 
 /// An instruction.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
+pub(super) struct Decoded {
     pub mnemonic: Mnemonic,
     pub operands: [Operand; 4],
     pub address: Address,
@@ -55,7 +55,7 @@ pub(super) struct Step {
 
 /// A leaf.
 pub(super) struct Code {
-    pub steps: Vec<Step>,
+    pub steps: Vec<Decoded>,
     /// Constants are addressed in here.
     _bytes: Vec<u8>,
 }
@@ -76,7 +76,7 @@ impl Code {
     }
 }
 
-fn step(instruction: &Instruction, list: &[Instruction]) -> Step {
+fn step(instruction: &Instruction, list: &[Instruction]) -> Decoded {
     let target = instruction.near_branch_target();
     let mut operands = [Operand::None; 4];
     let mut lanes = 0;
@@ -113,7 +113,7 @@ fn step(instruction: &Instruction, list: &[Instruction]) -> Step {
         bytes: instruction.memory_size().size(),
         broadcast: instruction.is_broadcast(),
     };
-    Step {
+    Decoded {
         mnemonic: instruction.mnemonic(),
         operands,
         address,

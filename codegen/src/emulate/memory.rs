@@ -3,13 +3,13 @@
 use iced_x86::Mnemonic;
 
 use super::cpu::{Cpu, load, store, unknown};
-use super::decode::{Index, Operand, Step};
+use super::decode::{Decoded, Index, Operand};
 use super::vector::{Vector, element};
 
 impl Cpu {
     /// Runs an instruction, if it fills a vector: from memory, a general register, or another vector lane by lane. And the one
     /// that clears the upper parts of all.
-    pub(super) fn load_step(&mut self, step: &Step) -> bool {
+    pub(super) fn load_step(&mut self, step: &Decoded) -> bool {
         let [to, from, ..] = step.operands;
         match (step.mnemonic, to) {
             (Mnemonic::Vmovups | Mnemonic::Vmovaps, Operand::Vector(_)) => self.unary(step, |a| a),
@@ -47,7 +47,7 @@ impl Cpu {
     }
 
     /// Runs an instruction, if it stores elements of a vector, or puts one into a general register.
-    pub(super) fn store_step(&mut self, step: &Step) -> bool {
+    pub(super) fn store_step(&mut self, step: &Decoded) -> bool {
         match (step.mnemonic, step.operands[0]) {
             (Mnemonic::Vmovups, Operand::Memory) => self.store_elements(step, 4),
             (Mnemonic::Vmovdqu8, Operand::Memory) => self.store_elements(step, 1),
@@ -69,7 +69,7 @@ impl Cpu {
     }
 
     /// Elements of so many bytes become lanes, with zeros above. Of memory only those are read that the mask has.
-    fn widen(&mut self, step: &Step, bytes: usize) {
+    fn widen(&mut self, step: &Decoded, bytes: usize) {
         let read = |i: usize| match step.operands[1] {
             Operand::Vector(number) => element(&self.vectors[number], bytes, i),
             _ if self.counts(step, i) => load(self.address(step) + (bytes * i) as u64, bytes) as u32,
@@ -80,7 +80,7 @@ impl Cpu {
     }
 
     /// Loads the lanes of the mask, which becomes zero; the others stay. The mask is a vector or a register of its own.
-    fn gather(&mut self, step: &Step) {
+    fn gather(&mut self, step: &Decoded) {
         let (Operand::Vector(to), Index::Vector(index)) = (step.operands[0], step.address.index) else {
             unknown(step, step.operands[0])
         };
@@ -107,7 +107,7 @@ impl Cpu {
     }
 
     /// Stores the elements, of so many bytes, that the mask has.
-    fn store_elements(&mut self, step: &Step, bytes: usize) {
+    fn store_elements(&mut self, step: &Decoded, bytes: usize) {
         let (value, at) = (self.source(step, 1), self.address(step));
         for i in (0..4 * step.lanes / bytes).filter(|&i| self.counts(step, i)) {
             store(at + (bytes * i) as u64, bytes, element(&value, bytes, i) as u64);
@@ -115,13 +115,13 @@ impl Cpu {
     }
 
     /// Stores one element, of so many bytes, of the lowest four lanes.
-    fn store_element(&mut self, step: &Step, bytes: usize) {
+    fn store_element(&mut self, step: &Decoded, bytes: usize) {
         let (value, at) = (self.source(step, 1), self.immediate(step, 2) as usize % (16 / bytes));
         store(self.address(step), bytes, element(&value, bytes, at) as u64);
     }
 
     /// Stores the lowest bytes, up to eight.
-    fn store_low(&mut self, step: &Step, bytes: usize) {
+    fn store_low(&mut self, step: &Decoded, bytes: usize) {
         let value = self.source(step, 1);
         store(self.address(step), bytes, value[0] as u64 | (value[1] as u64) << 32);
     }

@@ -3,7 +3,7 @@
 use iced_x86::Mnemonic;
 
 use super::cpu::{Cpu, load, store, unknown};
-use super::decode::{Operand, Step};
+use super::decode::{Decoded, Operand};
 use super::vector::{Vector, element};
 
 /// Bytes as the low lanes of a vector.
@@ -22,12 +22,12 @@ fn quarter(vector: &Vector, at: usize) -> [u32; 4] {
 
 impl Cpu {
     /// Runs an instruction, if it is of these.
-    pub(super) fn shuffle_step(&mut self, step: &Step) -> bool {
+    pub(super) fn shuffle_step(&mut self, step: &Decoded) -> bool {
         self.narrow_step(step) || self.part_step(step) || self.permute_step(step)
     }
 
     /// Lanes that become narrower.
-    fn narrow_step(&mut self, step: &Step) -> bool {
+    fn narrow_step(&mut self, step: &Decoded) -> bool {
         match (step.mnemonic, step.operands[0]) {
             (Mnemonic::Vpmovdb, Operand::Vector(_)) => {
                 let value = self.source(step, 1);
@@ -57,7 +57,7 @@ impl Cpu {
     }
 
     /// Elements and quarters that are put into a vector, or taken out of it.
-    fn part_step(&mut self, step: &Step) -> bool {
+    fn part_step(&mut self, step: &Decoded) -> bool {
         let [to, from, part, _] = step.operands;
         match (step.mnemonic, to) {
             (Mnemonic::Vpinsrb, _) => self.insert(step, 1),
@@ -94,7 +94,7 @@ impl Cpu {
     }
 
     /// Puts an element of so many bytes from memory among the lowest four lanes.
-    fn insert(&mut self, step: &Step, bytes: usize) {
+    fn insert(&mut self, step: &Decoded, bytes: usize) {
         let (a, at) = (self.source(step, 1), self.immediate(step, 3) as usize % (16 / bytes));
         let mut all: [u8; 16] = std::array::from_fn(|i| element(&a, 1, i) as u8);
         let new = load(self.address(step), bytes).to_le_bytes();
@@ -103,13 +103,13 @@ impl Cpu {
     }
 
     /// The quarter that an instruction takes out of a vector.
-    fn extracted(&self, step: &Step) -> [u32; 4] {
+    fn extracted(&self, step: &Decoded) -> [u32; 4] {
         let (a, at) = (self.source(step, 1), self.immediate(step, 2) as usize % (step.lanes / 4));
         quarter(&a, at)
     }
 
     /// Lanes of one or two vectors in another order.
-    fn permute_step(&mut self, step: &Step) -> bool {
+    fn permute_step(&mut self, step: &Decoded) -> bool {
         match step.mnemonic {
             Mnemonic::Vunpcklps => self.unpack(step, 1, 0),
             Mnemonic::Vunpckhps => self.unpack(step, 1, 2),
@@ -157,7 +157,7 @@ impl Cpu {
     }
 
     /// Elements of so many lanes from one half of each quarter, begun at lane `half`: by turns of two vectors.
-    fn unpack(&mut self, step: &Step, lanes: usize, half: usize) {
+    fn unpack(&mut self, step: &Decoded, lanes: usize, half: usize) {
         let (a, b) = (self.source(step, 1), self.source(step, 2));
         self.put(step, |i| {
             let place = i % 4 / lanes;
@@ -166,7 +166,7 @@ impl Cpu {
         });
     }
 
-    fn only_128(&self, step: &Step) {
+    fn only_128(&self, step: &Decoded) {
         if step.lanes != 4 {
             unknown(step, step.lanes);
         }

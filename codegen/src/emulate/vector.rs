@@ -3,7 +3,7 @@
 use iced_x86::Mnemonic;
 
 use super::cpu::{Cpu, load, unknown};
-use super::decode::{Operand, Step};
+use super::decode::{Decoded, Operand};
 
 /// Lanes, the lowest first.
 pub(super) type Vector = [u32; 16];
@@ -19,7 +19,7 @@ pub(super) fn element(vector: &Vector, bytes: usize, at: usize) -> u32 {
 }
 
 impl Cpu {
-    pub(super) fn vector_step(&mut self, step: &Step) {
+    pub(super) fn vector_step(&mut self, step: &Decoded) {
         let known = self.arithmetic_step(step)
             || self.load_step(step)
             || self.store_step(step)
@@ -31,7 +31,7 @@ impl Cpu {
     }
 
     /// Instructions on masks.
-    fn mask_step(&mut self, step: &Step) -> bool {
+    fn mask_step(&mut self, step: &Decoded) -> bool {
         let [to, from, second, _] = step.operands;
         match (step.mnemonic, to) {
             (Mnemonic::Vpmovm2d, _) => {
@@ -60,7 +60,7 @@ impl Cpu {
     }
 
     /// The lowest byte of an operand in the instruction.
-    pub(super) fn immediate(&self, step: &Step, at: usize) -> u32 {
+    pub(super) fn immediate(&self, step: &Decoded, at: usize) -> u32 {
         match step.operands[at] {
             Operand::Immediate(value) => value as u32 & 0xff,
             other => unknown(step, other),
@@ -68,12 +68,12 @@ impl Cpu {
     }
 
     /// Whether the instruction's mask has an element.
-    pub(super) fn counts(&self, step: &Step, element: usize) -> bool {
+    pub(super) fn counts(&self, step: &Decoded, element: usize) -> bool {
         step.mask == 0 || self.masks[step.mask] >> element & 1 == 1
     }
 
     /// The lanes of an operand. Of one in memory only those are read that the mask has.
-    pub(super) fn source(&self, step: &Step, at: usize) -> Vector {
+    pub(super) fn source(&self, step: &Decoded, at: usize) -> Vector {
         match step.operands[at] {
             Operand::Vector(number) => self.vectors[number],
             Operand::Memory => {
@@ -95,7 +95,7 @@ impl Cpu {
     }
 
     /// Sets the target's lanes; those that are masked out stay or become zero, those above become zero.
-    pub(super) fn put(&mut self, step: &Step, value: impl Fn(usize) -> u32) {
+    pub(super) fn put(&mut self, step: &Decoded, value: impl Fn(usize) -> u32) {
         let Operand::Vector(to) = step.operands[0] else { unknown(step, step.operands[0]) };
         let old = self.vectors[to];
         self.vectors[to] = std::array::from_fn(|i| match i {
@@ -107,13 +107,13 @@ impl Cpu {
     }
 
     /// Sets the whole target, without a mask.
-    pub(super) fn put_lanes(&mut self, step: &Step, value: Vector) {
+    pub(super) fn put_lanes(&mut self, step: &Decoded, value: Vector) {
         let (Operand::Vector(to), 0) = (step.operands[0], step.mask) else { unknown(step, step.operands[0]) };
         self.vectors[to] = value;
     }
 
     /// Sets the two lowest lanes of the target, and clears the others.
-    pub(super) fn put_low(&mut self, step: &Step, value: u64) {
+    pub(super) fn put_low(&mut self, step: &Decoded, value: u64) {
         let mut vector = [0; 16];
         (vector[0], vector[1]) = (value as u32, (value >> 32) as u32);
         self.put_lanes(step, vector);

@@ -86,7 +86,7 @@ pub(crate) fn split_rows(m: usize, most: usize) -> [(usize, usize); 2] {
 }
 
 /// A register block: `rows` rows, and vectors (or scalars) of type `ty` at `columns`.
-struct Block<'t> {
+struct RegisterBlock<'t> {
     tile: &'t Tile,
     loops: &'t [TileLoop],
     rows: usize,
@@ -119,7 +119,7 @@ impl KernelCx<'_> {
                 let mut row = 0;
                 for (count, rows) in split_rows(tile.m, most_rows(vectors.len())) {
                     let end = row + (count * rows) as i64;
-                    let block = Block { tile, loops: &loops, rows, columns: &vectors, ty, stored };
+                    let block = RegisterBlock { tile, loops: &loops, rows, columns: &vectors, ty, stored };
                     cx.counted(row, end, rows as i64, |cx, row| {
                         let [a, c] = [(a, tile.a.row), (c, tile.c.row)].map(|(base, stride)| {
                             let distance = cx.b.ins().imul_imm_s(row, stride * size);
@@ -139,7 +139,7 @@ impl KernelCx<'_> {
         self.b.ins().iadd_imm_s(at.base, at.offset as i64)
     }
 
-    fn tile_block(&mut self, block: &Block<'_>, [a, b, c]: [Value; 3]) {
+    fn tile_block(&mut self, block: &RegisterBlock<'_>, [a, b, c]: [Value; 3]) {
         let tile = block.tile;
         let size = tile.dtype.size() as i64;
         let flags = MemFlagsData::new().with_notrap();
@@ -173,7 +173,7 @@ impl KernelCx<'_> {
     /// The reduction loops, outermost first, from where A and B begin.
     fn tile_reduce(
         &mut self,
-        block: &Block<'_>,
+        block: &RegisterBlock<'_>,
         loops: &[TileLoop],
         [a, b]: [Value; 2],
         sums: &[Value],
@@ -242,7 +242,7 @@ impl KernelCx<'_> {
     /// `count` points of the reduction, one after the other: outer products of a column of A and a row of B.
     fn tile_points(
         &mut self,
-        block: &Block<'_>,
+        block: &RegisterBlock<'_>,
         [a, b]: [Value; 2],
         count: usize,
         strides: [i64; 2],

@@ -22,7 +22,7 @@ use crate::rewrite::steps::rename;
 pub use crate::facts::liveness::live_bytes;
 
 /// A buffer to be placed, its bytes and its life.
-type Block = (BufferId, usize, Life);
+type Claim = (BufferId, usize, Life);
 
 /// Plans the arena; whether anything moved.
 pub fn plan(program: &mut Program) -> bool {
@@ -81,31 +81,31 @@ fn drop_unused(program: &mut Program) -> bool {
 }
 
 /// The best places found: the offset of each buffer, by number, and the size of the arena.
-fn best(mut blocks: Vec<Block>, buffers: usize, steps: usize) -> (Vec<usize>, usize) {
-    let breadths = alive(steps, blocks.iter().map(|&(_, bytes, life)| (bytes, life)));
+fn best(mut claims: Vec<Claim>, buffers: usize, steps: usize) -> (Vec<usize>, usize) {
+    let breadths = alive(steps, claims.iter().map(|&(_, bytes, life)| (bytes, life)));
     let bound = breadths.iter().max().copied().unwrap_or(0);
     let length = |life: Life| life.1 - life.0 + 1;
     let fullest = |(a, b): Life| breadths[a..=b].iter().max().copied();
-    type Sort<'a> = &'a dyn Fn(&mut [Block]);
+    type Sort<'a> = &'a dyn Fn(&mut [Claim]);
     let orders: [Sort; 5] = [
-        &|blocks| blocks.sort_by_key(|&(id, bytes, life)| (Reverse(bytes), life, id)),
-        &|blocks| {
-            blocks.sort_by_key(|&(id, bytes, (a, b))| (Reverse(bytes as u128 * (b - a + 1) as u128), id))
+        &|claims| claims.sort_by_key(|&(id, bytes, life)| (Reverse(bytes), life, id)),
+        &|claims| {
+            claims.sort_by_key(|&(id, bytes, (a, b))| (Reverse(bytes as u128 * (b - a + 1) as u128), id))
         },
-        &|blocks| blocks.sort_by_key(|&(id, bytes, (a, b))| (Reverse(b - a), Reverse(bytes), id)),
-        &|blocks| blocks.sort_by_key(|&(id, bytes, (a, b))| (a, Reverse(b), Reverse(bytes), id)),
-        &|blocks| {
-            blocks.sort_by_cached_key(|&(id, bytes, life)| (Reverse(fullest(life)), Reverse(bytes), id))
+        &|claims| claims.sort_by_key(|&(id, bytes, (a, b))| (Reverse(b - a), Reverse(bytes), id)),
+        &|claims| claims.sort_by_key(|&(id, bytes, (a, b))| (a, Reverse(b), Reverse(bytes), id)),
+        &|claims| {
+            claims.sort_by_cached_key(|&(id, bytes, life)| (Reverse(fullest(life)), Reverse(bytes), id))
         },
     ];
     // How often a step meets a buffer measures the work; long schedules get fewer attempts.
-    let work: usize = blocks.iter().map(|&(.., life)| length(life)).sum();
+    let work: usize = claims.iter().map(|&(.., life)| length(life)).sum();
     let mut found: Option<(Vec<usize>, usize)> = None;
     for (number, order) in orders.iter().enumerate() {
-        order(&mut blocks);
+        order(&mut claims);
         for tightest in [false, true] {
             let most = found.as_ref().map_or(usize::MAX, |(_, end)| *end);
-            found = place(&blocks, buffers, steps, tightest, most).or(found);
+            found = place(&claims, buffers, steps, tightest, most).or(found);
             let end = found.as_ref().map_or(0, |(_, end)| *end);
             if end == bound || (work > MUCH_WORK && number > 0 && end <= bound + bound / 20) {
                 return found.unwrap_or_default();
@@ -118,9 +118,9 @@ fn best(mut blocks: Vec<Block>, buffers: usize, steps: usize) -> (Vec<usize>, us
 /// From so many pairs of a buffer and a step in its life on, an arena within a twentieth of what is alive is enough.
 const MUCH_WORK: usize = 1_000_000;
 
-/// Places blocks one after the other; nothing if that does not take less than `most` bytes.
+/// Places claims one after the other; nothing if that does not take less than `most` bytes.
 fn place(
-    blocks: &[Block],
+    claims: &[Claim],
     buffers: usize,
     steps: usize,
     tightest: bool,
@@ -129,7 +129,7 @@ fn place(
     let mut occupied = Occupied::new(steps);
     let mut offsets = vec![0; buffers];
     let mut end = 0;
-    for &(id, bytes, life) in blocks {
+    for &(id, bytes, life) in claims {
         let offset = if tightest { occupied.tightest(bytes, life) } else { occupied.lowest(bytes, life) };
         end = end.max(offset + bytes);
         if end >= most {

@@ -13,13 +13,13 @@ use crate::types::DType;
 /// Working memory, kept between tiles.
 #[derive(Default)]
 pub struct Scratch {
-    f32: Block<f32>,
-    f64: Block<f64>,
+    f32: Workspace<f32>,
+    f64: Workspace<f64>,
 }
 
 /// C in the making, row-major without gaps, and one row of B.
 #[derive(Default)]
-struct Block<T> {
+struct Workspace<T> {
     c: Vec<T>,
     b: Vec<T>,
 }
@@ -143,29 +143,29 @@ float!(f32, 4);
 float!(f64, 8);
 
 /// `mul_add` is one instruction where the function may use it, and a library call elsewhere: the same bits.
-fn dispatch<T: Float>(tile: &Tile, places: [Place; 3], memory: &mut Memory, block: &mut Block<T>) {
+fn dispatch<T: Float>(tile: &Tile, places: [Place; 3], memory: &mut Memory, work: &mut Workspace<T>) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("fma") {
         // SAFETY: `fma` is the only feature the function needs, and the line above has found it.
-        return unsafe { with_fma(tile, places, memory, block) };
+        return unsafe { with_fma(tile, places, memory, work) };
     }
-    multiply(tile, places, memory, block);
+    multiply(tile, places, memory, work);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "fma")]
-fn with_fma<T: Float>(tile: &Tile, places: [Place; 3], memory: &mut Memory, block: &mut Block<T>) {
-    multiply(tile, places, memory, block);
+fn with_fma<T: Float>(tile: &Tile, places: [Place; 3], memory: &mut Memory, work: &mut Workspace<T>) {
+    multiply(tile, places, memory, work);
 }
 
 /// Starts the chains, runs through the reduction loops in lexicographic order, stores. Each row of B is decoded once
 /// for all rows of C.
 #[inline(always)]
-fn multiply<T: Float>(tile: &Tile, [a, b, c]: [Place; 3], memory: &mut Memory, block: &mut Block<T>) {
+fn multiply<T: Float>(tile: &Tile, [a, b, c]: [Place; 3], memory: &mut Memory, work: &mut Workspace<T>) {
     let at =
         |place: Place, offset: i64| (place.start + (place.element + offset) * place.size as i64) as usize;
     let bytes = tile.n * T::SIZE;
-    let Block { c: sums, b: right } = block;
+    let Workspace { c: sums, b: right } = work;
     sums.clear();
     sums.resize(tile.m * tile.n, T::ZERO);
     right.clear();

@@ -58,7 +58,7 @@ struct Reductions<'a> {
 }
 
 /// A block of a sum: its first element, how many it has, and which it is.
-struct Block<'b> {
+struct SumBlock<'b> {
     start: &'b Index,
     count: usize,
     number: &'b Index,
@@ -93,7 +93,7 @@ impl Composer<'_> {
         let lanes = self.lanes(r);
         let block = Index::var(self.k.open_for(whole));
         let start = block.scale(BLOCK as i64);
-        self.block(r, &lanes, Block { start: &start, count: BLOCK, number: &block }, &parts);
+        self.block(r, &lanes, SumBlock { start: &start, count: BLOCK, number: &block }, &parts);
         self.k.close();
         self.rest(r, &lanes, &parts);
         self.count_up(r, &parts, blocks);
@@ -173,7 +173,7 @@ impl Composer<'_> {
         &mut self,
         r: Reductions<'_>,
         lanes: &[usize],
-        Block { start, count, number }: Block<'_>,
+        SumBlock { start, count, number }: SumBlock<'_>,
         parts: &[[usize; 2]],
     ) {
         if !r.space.is_by_columns() {
@@ -199,7 +199,7 @@ impl Composer<'_> {
         if count > 0 {
             let start = &Index::constant((whole * BLOCK) as i64);
             let number = &Index::constant(whole as i64);
-            self.block(r, lanes, Block { start, count, number }, parts);
+            self.block(r, lanes, SumBlock { start, count, number }, parts);
         }
     }
 
