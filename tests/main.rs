@@ -32,6 +32,7 @@ mod joins;
 mod kernels;
 mod language;
 mod launched;
+mod layers;
 mod memory;
 mod metrics;
 mod nan;

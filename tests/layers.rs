@@ -1,0 +1,251 @@
+//! Rooms and files use only what lies below them.
+//!
+//! Read from the text of the crates: the `use` lines, and the paths that stand in the code. What counts:
+//!
+//! - A file *uses* another one of its crate where it names the module that the file is, or something in it. A name that the
+//!   module only has from elsewhere (`pub use`, or `use`) leads to the file where it is defined, through any number of such
+//!   lines. So a `mod.rs` that declares its children and passes on their names is used by nobody, however often it is named.
+//! - `pub use` and `pub(crate) use` pass on, and are no use by themselves; neither is `mod`. A folder's `mod.rs` may so declare
+//!   and pass on children that use what it defines itself; if it uses one of them beyond that, they form a cycle.
+//! - Modules inside of a file are the file. What is compiled for tests only does not count: tests look from above.
+//! - Methods, implementations of traits and macros have no paths, so they are not seen. Who calls a method uses the file of
+//!   its type, wherever the method stands: that is how a room adds to a type of the room below (`impl Lowering` in
+//!   `lower/products`).
+//!
+//! A *room* is a folder (or a file at the top) with all that lies in it; a folder in a folder is one of its own if it is listed.
+
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use source::{Crate, Module, name};
+
+/// A room, and those that it may use: all of them stand above it.
+type Room = (&'static str, &'static [&'static str]);
+
+/// Facts see no pass. Passes of graphs, choices and fusion never see lowering; program passes see facts, and how things are
+/// changed.
+const PASSES: &[Room] = &[
+    ("schedule", &[]),
+    ("options", &["schedule"]),
+    ("facts", &["schedule"]),
+    ("rewrite", &["facts"]),
+    ("graph", &["options", "facts", "rewrite"]),
+    ("choose", &["options", "facts", "rewrite", "graph"]),
+    ("fuse", &["facts"]),
+    ("lower::blocking", &[]),
+    ("lower", &["schedule", "options", "facts", "rewrite", "choose", "lower::blocking"]),
+    ("program", &["options", "facts", "rewrite"]),
+    ("manager", &["schedule", "options"]),
+    ("pipelines", &["manager", "graph", "choose", "fuse", "program"]),
+    ("filetest", &["options", "facts", "choose", "lower", "manager", "pipelines"]),
+    ("lib", &[]),
+];
+
+/// What is still to be mended, as it is reported.
+const STILL: &[&str] = &[
+    "fuse::moving uses lower::products::expand",
+    "fuse::parts uses lower::products::epilogue",
+    "lower::products::boxes, lower::products::channels_first, lower::products::dot, lower::products::epilogue",
+];
+
+/// The crates whose rooms are listed.
+const CRATES: &[(&str, &[Room])] = &[("passes", PASSES)];
+
+/// What some rooms never name of other crates: program passes and code generation see no graph.
+const UNSEEN: &[(&str, &str, &[&str])] = &[("passes", "program", GRAPHS), ("codegen", "", GRAPHS)];
+
+const GRAPHS: &[&str] = &[
+    "brolga_ir::Graph",
+    "brolga_ir::graph",
+    "brolga_ir::NodeId",
+    "brolga_ir::Node",
+    "brolga_ir::Value",
+    "brolga_ir::Op",
+    "brolga_ir::ops",
+    "brolga_ir::Builder",
+    "brolga_ir::builder",
+    "brolga_ir::interpret",
+];
+
+fn read(name: &str) -> Crate {
+    Crate::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name).join("src/lib.rs"))
+}
+
+/// The room that a module lies in: the longest name that begins its own.
+fn room_of(rooms: &[Room], module: &Module) -> Option<&'static str> {
+    let full = name(module);
+    let within = |room: &&str| full == **room || full.starts_with(&format!("{room}::"));
+    rooms.iter().map(|&(room, _)| room).filter(within).max_by_key(|room| room.len())
+}
+
+/// Each file that uses another room than it may.
+fn breaches(files: &Crate, rooms: &[Room]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (module, used) in files.edges() {
+        let Some(own) = room_of(rooms, &module) else {
+            found.push(format!("{} lies in no room that is listed", name(&module)));
+            continue;
+        };
+        let may = rooms.iter().find(|(room, _)| *room == own).map_or(&[][..], |(_, may)| may);
+        for used in used {
+            let other = room_of(rooms, &used).unwrap_or("lib");
+            if other != own && !may.contains(&other) {
+                found.push(format!("{} uses {}", name(&module), name(&used)));
+            }
+        }
+    }
+    found
+}
+
+/// The files of each cycle.
+fn cycles(edges: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
+    let mut reached: BTreeMap<&Module, BTreeSet<&Module>> = BTreeMap::new();
+    for from in edges.keys() {
+        let mut seen = BTreeSet::new();
+        let mut stack: Vec<&Module> = edges[from].iter().collect();
+        while let Some(module) = stack.pop() {
+            if seen.insert(module) {
+                stack.extend(&edges[module]);
+            }
+        }
+        reached.insert(from, seen);
+    }
+    let mut found = BTreeSet::new();
+    for (module, all) in &reached {
+        let with: Vec<String> =
+            all.iter().filter(|other| reached[*other].contains(module)).map(|other| name(other)).collect();
+        if !with.is_empty() {
+            found.insert(with.join(", "));
+        }
+    }
+    found.into_iter().collect()
+}
+
+#[test]
+fn rooms_use_only_those_that_they_may() {
+    for (name, rooms) in CRATES {
+        let files = read(name);
+        assert!(files.modules().count() > 10, "{name}");
+        let mut found = breaches(&files, rooms);
+        found.retain(|line| !STILL.contains(&line.as_str()));
+        assert!(found.is_empty(), "{name}:\n{}", found.join("\n"));
+    }
+}
+
+/// So rooms form no cycle either.
+#[test]
+fn rooms_stand_in_the_order_of_use() {
+    for (name, rooms) in CRATES {
+        for (at, (room, may)) in rooms.iter().enumerate() {
+            for used in *may {
+                let above = rooms[..at].iter().any(|(other, _)| other == used);
+                assert!(above, "{name}: {used} does not stand above {room}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_file_uses_one_that_uses_it() {
+    for (name, _) in CRATES {
+        let mut found = cycles(&read(name).edges());
+        found.retain(|line| !STILL.contains(&line.as_str()));
+        assert!(found.is_empty(), "{name}:\n{}", found.join("\n"));
+    }
+}
+
+#[test]
+fn rooms_that_see_no_graph_name_none() {
+    for (name_of_crate, room, unseen) in UNSEEN {
+        let files = read(name_of_crate);
+        let modules =
+            files.modules().filter(|module| room.is_empty() || module.first().is_some_and(|m| m == room));
+        for module in modules {
+            for path in files.outside(module) {
+                let known =
+                    unseen.iter().find(|name| path == **name || path.starts_with(&format!("{name}::")));
+                assert_eq!(known, None, "{name_of_crate}: {} names {path}", name(module));
+            }
+        }
+    }
+}
+
+/// The reader itself.
+mod reader {
+    use super::{Crate, Room, breaches, cycles, name};
+
+    fn edges(texts: &[(&str, &str)]) -> Vec<String> {
+        let all = Crate::of(texts).edges();
+        let lines =
+            all.iter().flat_map(|(from, to)| to.iter().map(move |to| format!("{} {}", name(from), name(to))));
+        lines.collect()
+    }
+
+    const EMPTY: (&str, &str) = ("b", "");
+
+    #[test]
+    fn uses_are_seen() {
+        for text in [
+            "use crate::b;",
+            "use crate::b::{self, X as Y};",
+            "use super::b::X;",
+            "use {std::fmt, crate::{b::X}};",
+            "fn f() { crate::b::f(); }",
+            "fn f<'a>(x: &'a [crate::b::X]) {}",
+            "fn f(x: crate::b::X) {}",
+            "fn f() { for _ in 0..super::b::N {} }",
+            "#[derive(Debug)]\nuse super::b::X;",
+            "mod inner { fn f() { super::super::b::f() } }",
+            "const C: char = '\\''; use crate::b;",
+            "const S: &str = r#\"a\" b\"#; use crate::b;",
+            "use crate::{b as other};\nfn f() { other::f() }",
+        ] {
+            assert_eq!(edges(&[("lib", ""), ("a", text), EMPTY]), ["a b"], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_use_is_none() {
+        for text in [
+            "pub use crate::b::X;",
+            "pub(crate) use crate::b::X;",
+            "// use crate::b;",
+            "/* use crate::b; */",
+            "const S: &str = \"use crate::b; \\\" crate::b::f()\";",
+            "#[cfg(test)]\nmod tests { use crate::b; fn f() { { crate::b::f() } } }",
+            "#[cfg(test)]\nuse crate::b;",
+            "pub(in crate::b) struct X;",
+            "fn f(b: usize) { x.b::<u8>(); B::b() }",
+            "use other::b;",
+            "mod inner { fn f() { super::b::f() } }",
+        ] {
+            assert_eq!(edges(&[("lib", ""), ("a", text), EMPTY]), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_passed_on_lead_to_where_they_are_defined() {
+        let lib = ("lib", "pub use a::X;");
+        let a = ("a", "mod x;\npub use x::X;\nuse crate::b::f;");
+        let x = ("a::x", "");
+        assert_eq!(edges(&[lib, a, x, ("b", ""), ("c", "use crate::X;")]), ["a b", "c a::x"]);
+        assert_eq!(edges(&[lib, a, x, ("b", ""), ("c", "use crate::a::{X, Y};")]), ["a b", "c a", "c a::x"]);
+    }
+
+    #[test]
+    fn cycles_and_breaches_are_found() {
+        let parent = ("a", "mod x;\nuse x::f;\npub struct A;");
+        let files = Crate::of(&[("lib", ""), parent, ("a::x", "use super::A;"), ("b", "use crate::a::A;")]);
+        assert_eq!(cycles(&files.edges()), ["a, a::x"]);
+        let rooms: &[Room] = &[("a", &[]), ("b", &[]), ("lib", &[])];
+        assert_eq!(breaches(&files, rooms), ["b uses a"]);
+        let files = Crate::of(&[
+            ("lib", ""),
+            ("a", "mod x;\npub use x::f;\npub struct A;"),
+            ("a::x", "use super::A;"),
+        ]);
+        assert!(cycles(&files.edges()).is_empty());
+    }
+}
