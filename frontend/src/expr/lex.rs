@@ -37,69 +37,90 @@ pub(super) fn lex(
     let mut tokens = Vec::new();
     let mut at = start;
     while let Some(first) = whole[at..].chars().next() {
-        let rest = &whole[at..];
-        let length = |accept: &dyn Fn(char) -> bool| rest.find(|c| !accept(c)).unwrap_or(rest.len());
-        let (token, size) = if first.is_whitespace() {
+        if first.is_whitespace() {
             at += first.len_utf8();
             continue;
-        } else if first.is_ascii_digit()
-            || first == '.' && rest[1..].starts_with(|c: char| c.is_ascii_digit())
-        {
-            let size = number_length(rest);
-            let digits: String = rest[..size].chars().filter(|&c| c != '_').collect();
-            let token = if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                match digits.parse() {
-                    Ok(value) => Some(Token::Int(value)),
-                    Err(_) if digits.parse() == Ok(i64::MIN.unsigned_abs()) => Some(Token::Edge),
-                    Err(_) => None,
-                }
-            } else {
-                digits.parse().ok().filter(|value: &f64| value.is_finite()).map(Token::Float)
-            };
-            let token = token.ok_or_else(|| {
-                Diagnostic::new(
-                    source,
-                    text.place(at, at + size),
-                    format!("the number {} does not fit", &rest[..size]),
-                )
-            })?;
-            (token, size)
-        } else if first.is_alphabetic() || first == '_' {
-            let mut size = length(&|c| c.is_alphanumeric() || c == '_');
-            // A dot glues: `layer1.0.conv1` is one name.
-            while rest[size..].starts_with('.')
-                && rest[size + 1..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
-            {
-                let tail = &rest[size + 1..];
-                size += 1 + tail.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(tail.len());
+        }
+        let (token, size) = token(&whole[at..], first).map_err(|wrong| {
+            let diagnostic = Diagnostic::new(source, text.place(at, at + wrong.size), wrong.message);
+            match wrong.label {
+                Some(label) => diagnostic.label(label),
+                None => diagnostic,
             }
-            let name = &rest[..size];
-            match WORDS.iter().find(|word| **word == name.to_ascii_lowercase()) {
-                Some(word) if name.chars().skip(1).all(|c| c.is_ascii_lowercase()) => {
-                    (Token::Symbol(word), size)
-                }
-                _ => (Token::Name(name.to_owned()), size),
-            }
-        } else if first == '\'' {
-            let Some(size) = rest[1..].find('\'') else {
-                return Err(Diagnostic::new(source, text.place(at, at + 1), "this text is never closed")
-                    .label("expected another `'`"));
-            };
-            (Token::Text(rest[1..1 + size].to_owned()), size + 2)
-        } else if let Some(symbol) = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) {
-            (Token::Symbol(symbol), symbol.len())
-        } else {
-            return Err(Diagnostic::new(
-                source,
-                text.place(at, at + first.len_utf8()),
-                format!("`{first}` has no meaning in an expression"),
-            ));
-        };
+        })?;
         tokens.push((token, text.place(at, at + size)));
         at += size;
     }
     tokens.push((Token::End, text.place(end, end)));
     Ok(tokens)
+}
+
+/// What is no token: of so many bytes, and why.
+struct Wrong {
+    size: usize,
+    message: String,
+    label: Option<&'static str>,
+}
+
+/// The token that a text begins with, and its size in bytes. `first` is the text's first character.
+fn token(rest: &str, first: char) -> Result<(Token, usize), Wrong> {
+    if first.is_ascii_digit() || first == '.' && rest[1..].starts_with(|c: char| c.is_ascii_digit()) {
+        return number(rest);
+    }
+    if first.is_alphabetic() || first == '_' {
+        return Ok(name(rest));
+    }
+    if first == '\'' {
+        let Some(size) = rest[1..].find('\'') else {
+            let message = "this text is never closed".to_owned();
+            return Err(Wrong { size: 1, message, label: Some("expected another `'`") });
+        };
+        return Ok((Token::Text(rest[1..1 + size].to_owned()), size + 2));
+    }
+    match SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) {
+        Some(symbol) => Ok((Token::Symbol(symbol), symbol.len())),
+        None => {
+            let message = format!("`{first}` has no meaning in an expression");
+            Err(Wrong { size: first.len_utf8(), message, label: None })
+        }
+    }
+}
+
+fn number(rest: &str) -> Result<(Token, usize), Wrong> {
+    let size = number_length(rest);
+    let digits: String = rest[..size].chars().filter(|&c| c != '_').collect();
+    let token = if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        match digits.parse() {
+            Ok(value) => Some(Token::Int(value)),
+            Err(_) if digits.parse() == Ok(i64::MIN.unsigned_abs()) => Some(Token::Edge),
+            Err(_) => None,
+        }
+    } else {
+        digits.parse().ok().filter(|value: &f64| value.is_finite()).map(Token::Float)
+    };
+    match token {
+        Some(token) => Ok((token, size)),
+        None => {
+            Err(Wrong { size, message: format!("the number {} does not fit", &rest[..size]), label: None })
+        }
+    }
+}
+
+/// A name, or a word of the grammar.
+fn name(rest: &str) -> (Token, usize) {
+    let part = |text: &str| text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+    let mut size = part(rest);
+    // A dot glues: `layer1.0.conv1` is one name.
+    while rest[size..].starts_with('.')
+        && rest[size + 1..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
+    {
+        size += 1 + part(&rest[size + 1..]);
+    }
+    let name = &rest[..size];
+    match WORDS.iter().find(|word| **word == name.to_ascii_lowercase()) {
+        Some(word) if name.chars().skip(1).all(|c| c.is_ascii_lowercase()) => (Token::Symbol(word), size),
+        _ => (Token::Name(name.to_owned()), size),
+    }
 }
 
 fn number_length(rest: &str) -> usize {

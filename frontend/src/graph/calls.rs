@@ -5,7 +5,7 @@ use super::functions::{find, names};
 use super::value::{Args, Fault, Val};
 use crate::diagnostics::Diagnostic;
 use crate::expr::Expr;
-use crate::signature::Parameter;
+use crate::signature::{Parameter, Signature};
 use crate::source::{Span, Spanned};
 
 /// Evaluates the arguments and calls a function.
@@ -30,29 +30,7 @@ pub(crate) fn call(
     };
     let parameters = function.signature.parameters;
     let (args, known) = arguments(builder, &name.value, parameters, &given, values);
-    let missing: Vec<String> = parameters
-        .iter()
-        .filter(|parameter| parameter.required && !args.has(parameter.name))
-        .map(|parameter| format!("`{}`", parameter.name))
-        .collect();
-    if !missing.is_empty() && known {
-        let message = format!("`{}` needs {}", name.value, missing.join(", "));
-        builder.report(Diagnostic::new(&builder.source, span, message));
-    }
-    // Each by itself, so that all mistakes show.
-    let faults: Vec<Fault> = parameters.iter().filter_map(|parameter| args.check(parameter).err()).collect();
-    let good = known && missing.is_empty() && faults.is_empty();
-    for fault in faults {
-        // Of `concat(a, b)` the second one is taken for the axis.
-        let fault = match parameters {
-            [first, ..] if first.name == "parts" => {
-                fault.help(format!("the parts are one list: `{}([a, b], axis=0)`", name.value))
-            }
-            _ => fault,
-        };
-        builder.fail(fault, span);
-    }
-    if !good {
+    if !are_complete(builder, &args, known, &function.signature, span) {
         return Val::Unknown;
     }
     match (function.build)(builder, &args) {
@@ -60,19 +38,48 @@ pub(crate) fn call(
             builder.report_unused(&args, &name.value, span);
             value
         }
-        Err(mut fault) => {
-            let itself = fault.no_truths == Some(name.value.as_str());
-            // Said of the function, not of the operators that it is made of.
-            if fault.no_truths.is_some() && !itself {
-                fault.message = "truth values are no numbers".to_owned();
-                fault.helps = vec!["`int(x)` makes them 0 and 1".to_owned()];
-            }
-            if fault.at.is_none() && !itself {
-                fault.message = format!("`{}`: {}", name.value, fault.message);
-            }
-            builder.fail(fault, span)
-        }
+        Err(fault) => builder.fail(of_function(fault, &name.value), span),
     }
+}
+
+/// Whether a function can be called: its arguments are known, none is missing, and each keeps its rule. What is wrong is
+/// reported.
+fn are_complete(builder: &mut Builder, args: &Args, known: bool, signature: &Signature, span: Span) -> bool {
+    let lacks = |parameter: &&Parameter| parameter.required && !args.has(parameter.name);
+    let missing = signature.parameters.iter().filter(lacks);
+    let missing: Vec<String> = missing.map(|parameter| format!("`{}`", parameter.name)).collect();
+    if !missing.is_empty() && known {
+        let message = format!("`{}` needs {}", signature.name, missing.join(", "));
+        builder.report(Diagnostic::new(&builder.source, span, message));
+    }
+    // Each by itself, so that all mistakes show.
+    let checked = signature.parameters.iter().filter_map(|parameter| args.check(parameter).err());
+    let faults: Vec<Fault> = checked.collect();
+    let good = known && missing.is_empty() && faults.is_empty();
+    for fault in faults {
+        // Of `concat(a, b)` the second one is taken for the axis.
+        let fault = match signature.parameters {
+            [first, ..] if first.name == "parts" => {
+                fault.help(format!("the parts are one list: `{}([a, b], axis=0)`", signature.name))
+            }
+            _ => fault,
+        };
+        builder.fail(fault, span);
+    }
+    good
+}
+
+/// A mistake that a function has found, said of the function and not of the operators that it is made of.
+fn of_function(mut fault: Fault, function: &str) -> Fault {
+    let itself = fault.no_truths == Some(function);
+    if fault.no_truths.is_some() && !itself {
+        fault.message = "truth values are no numbers".to_owned();
+        fault.helps = vec!["`int(x)` makes them 0 and 1".to_owned()];
+    }
+    if fault.at.is_none() && !itself {
+        fault.message = format!("`{function}`: {}", fault.message);
+    }
+    fault
 }
 
 /// The values of a call by the names of its parameters, and whether all are known and none is a mistake, which is reported.

@@ -2,7 +2,7 @@
 
 use brolga_ir::Size;
 
-use super::value::{Args, Built, Fault};
+use super::value::{Args, Built};
 use crate::signature::{Bounds, LARGEST, Parameter, call, calls, number, required_number, word, words};
 
 /// How a tensor is filled at first.
@@ -95,52 +95,12 @@ impl Init {
                 false => Ok(default),
             };
         };
-        let (fan_in, fan_out) = (fan_in.into().max(1).approximate(), fan_out.into().max(1).approximate());
-        let normal = |variance: f64| Init::Normal { mean: 0.0, std: variance.sqrt() };
-        let uniform = |variance: f64| {
-            let bound = (3.0 * variance).sqrt();
-            Init::Uniform { low: -bound, high: bound }
-        };
-        // Variances: He 2/((1+a²) fan), Xavier (Glorot & Bengio 2010) 2 g²/(in + out), LeCun (1998) 1/in.
-        let he = || -> Built<f64> {
-            let fan = match given.word("fan", Fan::In)? {
-                Fan::In => fan_in,
-                Fan::Out => fan_out,
-            };
-            let slope = given.float_or("slope", 0.0)?;
-            Ok(2.0 / ((1.0 + slope * slope) * fan))
-        };
-        let xavier = || -> Built<f64> {
-            let gain = given.float_or("gain", 1.0)?;
-            Ok(2.0 * gain * gain / (fan_in + fan_out))
-        };
-        let init = match kind {
-            Initializer::Zeros => Init::Constant(0.0),
-            Initializer::Ones => Init::Constant(1.0),
-            Initializer::Constant => Init::Constant(given.float_or("value", 0.0)?),
-            Initializer::Uniform => {
-                let (low, high) = (given.float_or("low", 0.0)?, given.float_or("high", 0.0)?);
-                if low > high {
-                    let fault = Fault::new(format!("`Uniform` needs low <= high, found {low} and {high}"));
-                    return Err(args.place(name).map_or(fault.clone(), |place| fault.at(place)));
-                }
-                Init::Uniform { low, high }
+        let fans =
+            Fans { fan_in: fan_in.into().max(1).approximate(), fan_out: fan_out.into().max(1).approximate() };
+        match fans.init(kind, given, default)? {
+            Init::Uniform { low, high } if low > high => {
+                Err(args.fault(name, format!("`Uniform` needs low <= high, found {low} and {high}")))
             }
-            Initializer::Normal => {
-                let std = given.float_or("std", 1.0)?;
-                Init::Normal { mean: given.float_or("mean", 0.0)?, std }
-            }
-            Initializer::TruncatedNormal => Init::TruncatedNormal { std: given.float_or("std", 1.0)? },
-            Initializer::HeNormal => normal(he()?),
-            Initializer::HeUniform => uniform(he()?),
-            Initializer::XavierNormal => normal(xavier()?),
-            Initializer::XavierUniform => uniform(xavier()?),
-            Initializer::LecunNormal => normal(1.0 / fan_in),
-            Initializer::LecunUniform => uniform(1.0 / fan_in),
-            Initializer::Identity => Init::Identity { gain: given.float_or("gain", 1.0)? },
-            Initializer::Default => default,
-        };
-        match init {
             Init::Uniform { low, high } if high - low > LARGEST => {
                 let message = format!("numbers from {low:e} to {high:e} are further apart than f32 has");
                 Err(args.fault(name, message))
@@ -150,5 +110,59 @@ impl Init {
             }
             init => Ok(init),
         }
+    }
+}
+
+/// How many elements of the input make an element of a layer's result, and how many of the result an element of the input has
+/// its part in.
+struct Fans {
+    fan_in: f64,
+    fan_out: f64,
+}
+
+impl Fans {
+    /// What an initialiser's call gives for these fans. Variances: He 2/((1+a²) fan), Xavier (Glorot & Bengio 2010)
+    /// 2 g²/(in + out), LeCun (1998) 1/in.
+    fn init(&self, kind: Initializer, given: &Args, default: Init) -> Built<Init> {
+        let normal = |variance: f64| Init::Normal { mean: 0.0, std: variance.sqrt() };
+        let uniform = |variance: f64| {
+            let bound = (3.0 * variance).sqrt();
+            Init::Uniform { low: -bound, high: bound }
+        };
+        Ok(match kind {
+            Initializer::Zeros => Init::Constant(0.0),
+            Initializer::Ones => Init::Constant(1.0),
+            Initializer::Constant => Init::Constant(given.float_or("value", 0.0)?),
+            Initializer::Uniform => {
+                Init::Uniform { low: given.float_or("low", 0.0)?, high: given.float_or("high", 0.0)? }
+            }
+            Initializer::Normal => {
+                let std = given.float_or("std", 1.0)?;
+                Init::Normal { mean: given.float_or("mean", 0.0)?, std }
+            }
+            Initializer::TruncatedNormal => Init::TruncatedNormal { std: given.float_or("std", 1.0)? },
+            Initializer::HeNormal => normal(self.he(given)?),
+            Initializer::HeUniform => uniform(self.he(given)?),
+            Initializer::XavierNormal => normal(self.xavier(given)?),
+            Initializer::XavierUniform => uniform(self.xavier(given)?),
+            Initializer::LecunNormal => normal(1.0 / self.fan_in),
+            Initializer::LecunUniform => uniform(1.0 / self.fan_in),
+            Initializer::Identity => Init::Identity { gain: given.float_or("gain", 1.0)? },
+            Initializer::Default => default,
+        })
+    }
+
+    fn he(&self, given: &Args) -> Built<f64> {
+        let fan = match given.word("fan", Fan::In)? {
+            Fan::In => self.fan_in,
+            Fan::Out => self.fan_out,
+        };
+        let slope = given.float_or("slope", 0.0)?;
+        Ok(2.0 / ((1.0 + slope * slope) * fan))
+    }
+
+    fn xavier(&self, given: &Args) -> Built<f64> {
+        let gain = given.float_or("gain", 1.0)?;
+        Ok(2.0 * gain * gain / (self.fan_in + self.fan_out))
     }
 }

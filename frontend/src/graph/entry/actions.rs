@@ -10,10 +10,28 @@ use crate::expr::{Expr, Template};
 use crate::graph::builder::Builder;
 use crate::graph::names::check_output;
 use crate::graph::value::{Built, Fault, Tensor, Val};
-use crate::model::tree::{Action, Entry, Outputs};
+use crate::model::tree::{Action, Entry, Minimize, Outputs};
 use crate::source::{Span, Spanned};
 
 impl Builder<'_> {
+    /// What a `Train` does behind the body: the loss and the metrics, then one step of gradient descent.
+    pub(super) fn train_step(&mut self, entry: &Entry, minimize: &Minimize, metrics: &Outputs) {
+        let loss = self.loss(&minimize.loss);
+        self.add_loss(loss);
+        self.metrics(metrics);
+        let memory = self.memory(&entry.name.value, 1);
+        self.minimize(minimize, loss, &memory, entry.span);
+        self.count(&memory, entry.span);
+        self.count_step(entry.span);
+    }
+
+    /// The output `loss`, if there is one.
+    pub(super) fn add_loss(&mut self, loss: Option<Tensor>) {
+        if let Some(loss) = loss {
+            self.graph.graph.add_output("loss", Role::Data, loss);
+        }
+    }
+
     /// The steps of an entry. Each sees the state that the ones before it left, as mere values.
     pub(super) fn steps(&mut self, entry: &Entry, base: &Base, steps: &[Action]) {
         let mut minimized = 0;
@@ -147,15 +165,26 @@ impl Builder<'_> {
         None
     }
 
+    /// The counts behind the steps of an entry: its own where it has gradient steps, and `step` where it is in training mode.
+    pub(super) fn count_steps(&mut self, entry: &Entry, steps: &[Action], train: bool) {
+        if steps.iter().any(|step| matches!(step, Action::Minimize(_))) {
+            let memory = self.memory(&entry.name.value, 1);
+            self.count(&memory, entry.span);
+        }
+        if train {
+            self.count_step(entry.span);
+        }
+    }
+
     /// `step` becomes one more.
-    pub(super) fn count_step(&mut self, span: Span) {
+    fn count_step(&mut self, span: Span) {
         self.graph.enter("step", &self.source.clone(), span);
         let step = self.step_count();
         self.one_more("step", step, span);
     }
 
     /// An entry's own count of updates, where it has one, becomes one more.
-    pub(super) fn count(&mut self, memory: &Memory, span: Span) {
+    fn count(&mut self, memory: &Memory, span: Span) {
         if let Some(name) = &memory.count {
             self.graph.enter("step", &self.source.clone(), span);
             let count = self.updates_done(memory);

@@ -22,7 +22,7 @@ use super::settings::{MOST_TRIED, Settings};
 use super::state::Slot;
 use super::value::Val;
 use crate::diagnostics::Diagnostics;
-use crate::model::tree::{Action, Entry, EntryKind, Tree};
+use crate::model::tree::{Entry, EntryKind, Tree};
 use crate::source::Place;
 
 /// A model with the choices that it is built for.
@@ -272,40 +272,26 @@ fn draft<'a>(
     std::mem::swap(&mut builder.layer_names, names);
     let base = builder.open(model.set);
     builder.forward(&base, entry.body.as_ref());
-    match &entry.kind {
-        EntryKind::Broken => {}
-        EntryKind::Infer { outputs } => builder.outputs(outputs),
-        EntryKind::Train { minimize, metrics } => {
-            let loss = match wanted.graph {
-                EntryGraph::Main => builder.loss(&minimize.loss),
-                EntryGraph::Evaluation => builder.measured_loss(&minimize.loss),
-            };
-            if let Some(loss) = loss {
-                builder.graph.graph.add_output("loss", Role::Data, loss);
-            }
-            builder.metrics(metrics);
-            if wanted.graph == EntryGraph::Main {
-                let memory = builder.memory(&entry.name.value, 1);
-                builder.minimize(minimize, loss, &memory, entry.span);
-                builder.count(&memory, entry.span);
-                builder.count_step(entry.span);
-            }
+    match (&entry.kind, wanted.graph) {
+        (EntryKind::Broken, _) => {}
+        (EntryKind::Infer { outputs }, _) => builder.outputs(outputs),
+        (EntryKind::Train { minimize, metrics }, EntryGraph::Main) => {
+            builder.train_step(entry, minimize, metrics);
         }
-        EntryKind::Steps { metrics, outputs, .. } if form == EntryGraph::Evaluation => {
+        (EntryKind::Train { minimize, metrics }, EntryGraph::Evaluation) => {
+            let loss = builder.measured_loss(&minimize.loss);
+            builder.add_loss(loss);
+            builder.metrics(metrics);
+        }
+        (EntryKind::Steps { metrics, outputs, .. }, EntryGraph::Evaluation) => {
             builder.metrics(metrics);
             builder.scalar_outputs(outputs);
         }
-        EntryKind::Steps { train, steps, metrics, outputs } => {
+        (EntryKind::Steps { train, steps, metrics, outputs }, EntryGraph::Main) => {
             builder.metrics(metrics);
             builder.steps(entry, &base, steps);
             builder.outputs(outputs);
-            if steps.iter().any(|step| matches!(step, Action::Minimize(_))) {
-                let memory = builder.memory(&entry.name.value, 1);
-                builder.count(&memory, entry.span);
-            }
-            if *train {
-                builder.count_step(entry.span);
-            }
+            builder.count_steps(entry, steps, *train);
         }
     }
     std::mem::swap(&mut builder.layer_names, names);

@@ -177,31 +177,22 @@ fn conv_transpose(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize)
     let (mut size, mut paddings, mut behind) = (Vec::new(), Vec::new(), vec![(Size::ZERO, Size::ZERO); 2]);
     for axis in 0..spatial {
         if !extra[axis].is_below(stride[axis].max(dilation[axis])) {
-            let fault = Fault::new(format!(
+            let message = format!(
                 "`output_padding` must be smaller than the stride {} or the dilation {}, found {}",
                 stride[axis], dilation[axis], extra[axis]
-            ));
-            return Err(args.place("output_padding").map_or(fault.clone(), |place| fault.at(place)));
+            );
+            return Err(args.fault("output_padding", message));
         }
-        // (in - 1) stride - 2 padding + dilation (kernel - 1) + 1 + output_padding
-        let steps = (Size::from(dims[axis + 2]) - 1).max(0);
-        let whole = steps * stride[axis] + reach(kernel[axis], dilation[axis]);
-        let left = whole + extra[axis] - padding[axis] * 2;
-        if left.is_below(1) {
-            return Err(Fault::new(format!(
-                "the padding {} leaves nothing of the {whole} elements of axis {}",
-                padding[axis],
-                axis + 2
-            )));
-        }
-        // What reaches a step or more beyond the last one takes from the padding behind, and beyond that is bias alone.
-        let (mut after, mut empty) = (padding[axis], Size::ZERO);
-        if !extra[axis].is_below(stride[axis]) {
-            after = (padding[axis] - extra[axis]).max(0);
-            empty = (extra[axis] - padding[axis]).max(0);
-        }
+        let spread = Spread {
+            extent: Size::from(dims[axis + 2]),
+            reach: reach(kernel[axis], dilation[axis]),
+            stride: stride[axis],
+            padding: padding[axis],
+            extra: extra[axis],
+        };
+        let (left, empty) = spread.lengths(axis + 2)?;
         size.push((left - empty).get()?);
-        paddings.push((padding[axis], after));
+        paddings.push((padding[axis], spread.padding_behind()));
         behind.push((Size::ZERO, empty));
     }
     let kernel = extents(&kernel)?;
@@ -220,6 +211,43 @@ fn conv_transpose(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize)
         y = ops.pad(y, &behind, zero)?;
     }
     add_bias(builder, y, args, features, fan_in)
+}
+
+/// What a transposed convolution does along one axis: each element of the input is spread over `reach` elements of the result,
+/// `stride` apart from the next one's.
+struct Spread {
+    extent: Size,
+    reach: Size,
+    stride: Size,
+    padding: Size,
+    /// `output_padding`: elements behind the last one that the input reaches.
+    extra: Size,
+}
+
+impl Spread {
+    /// The extent of the result, and how many elements at its end no element of the input reaches:
+    /// `(in - 1) stride - 2 padding + dilation (kernel - 1) + 1 + output_padding`.
+    fn lengths(&self, axis: usize) -> Built<(Size, Size)> {
+        let whole = (self.extent - 1).max(0) * self.stride + self.reach;
+        let left = whole + self.extra - self.padding * 2;
+        if left.is_below(1) {
+            let padding = self.padding;
+            let message =
+                format!("the padding {padding} leaves nothing of the {whole} elements of axis {axis}");
+            return Err(Fault::new(message));
+        }
+        Ok((left, if self.is_beyond() { (self.extra - self.padding).max(0) } else { Size::ZERO }))
+    }
+
+    /// The padding behind. What `output_padding` reaches beyond the last stride is taken from it; beyond that is bias alone.
+    fn padding_behind(&self) -> Size {
+        if self.is_beyond() { (self.padding - self.extra).max(0) } else { self.padding }
+    }
+
+    /// Whether the result goes on for a stride or more behind the last element that the input reaches.
+    fn is_beyond(&self) -> bool {
+        !self.extra.is_below(self.stride)
+    }
 }
 
 fn check_groups(channels: usize, features: usize, groups: usize, args: &Args) -> Built<()> {

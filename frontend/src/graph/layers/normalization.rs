@@ -113,8 +113,10 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
     } else {
         None
     };
-    let running_mean = builder.buffer("running_mean", &[features], Init::Constant(0.0))?;
-    let running_var = builder.buffer("running_var", &[features], Init::Constant(1.0))?;
+    let running = Running {
+        mean: builder.buffer("running_mean", &[features], Init::Constant(0.0))?,
+        variance: builder.buffer("running_var", &[features], Init::Constant(1.0))?,
+    };
     let training = builder.train;
     let mut single = vec![1; dims.len()];
     single[1] = features;
@@ -123,12 +125,11 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
             let fault = Fault::new(format!("training needs more than one value per channel, found {count}"));
             builder.refuse_single(fault.help("enlarge the batch"))?;
         }
-        let ops = &mut builder.ops();
         let axes: Vec<usize> = (0..dims.len()).filter(|&axis| axis != 1).collect();
-        ops.moments(x, &axes)?
+        builder.ops().moments(x, &axes)?
     } else {
         let ops = &mut builder.ops();
-        let (mean, variance) = (ops.reshape(running_mean, &single)?, ops.reshape(running_var, &single)?);
+        let (mean, variance) = (ops.reshape(running.mean, &single)?, ops.reshape(running.variance, &single)?);
         Moments { mean, variance, centred: ops.sub(x, mean)? }
     };
     let ops = &mut builder.ops();
@@ -144,8 +145,35 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
         y = ops.add(y, bias)?;
     }
     if training {
-        let (mean, variance) = (ops.stop_gradient(mean)?, ops.stop_gradient(variance)?);
-        let (mean, variance) = (ops.reshape(mean, &[features])?, ops.reshape(variance, &[features])?);
+        let batch = Batch { mean, variance, count, features };
+        running.update(builder, &batch, momentum)?;
+    }
+    Ok(y)
+}
+
+/// The running averages of a batch normalisation, `f32[features]`.
+struct Running {
+    mean: Tensor,
+    variance: Tensor,
+}
+
+/// The statistics of a batch.
+struct Batch {
+    mean: Tensor,
+    variance: Tensor,
+    /// The number of values of each feature.
+    count: usize,
+    features: usize,
+}
+
+impl Running {
+    /// The averages go towards the statistics of the batch.
+    fn update(&self, builder: &mut Builder, batch: &Batch, momentum: f64) -> Built<()> {
+        let ops = &mut builder.ops();
+        let (mean, variance) = (ops.stop_gradient(batch.mean)?, ops.stop_gradient(batch.variance)?);
+        let single = [batch.features];
+        let (mean, variance) = (ops.reshape(mean, &single)?, ops.reshape(variance, &single)?);
+        let count = batch.count;
         let unbiased = ops.mul_num(variance, count as f64 / (count.max(2) - 1) as f64)?;
         // The state has its own type, whatever the input has.
         let mut average = |running: Tensor, now: Tensor| -> Built {
@@ -155,11 +183,11 @@ fn batch_norm(builder: &mut Builder, x: Tensor, args: &Args) -> Built {
             let new = ops.mul_num(now, momentum)?;
             ops.add(kept, new)
         };
-        let (mean, variance) = (average(running_mean, mean)?, average(running_var, unbiased)?);
+        let (mean, variance) = (average(self.mean, mean)?, average(self.variance, unbiased)?);
         builder.set_buffer("running_mean", mean);
         builder.set_buffer("running_var", variance);
+        Ok(())
     }
-    Ok(y)
 }
 
 /// Over the last `axes` axes (default 1) of each sample.

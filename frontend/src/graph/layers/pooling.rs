@@ -80,6 +80,7 @@ pub(super) const LAYERS: [Layer; 15] = [
     pooling!("AdaptiveMaxPool3d", SIZE, |builder, x, args| adaptive(builder, input(x)?, args, 3, true)),
 ];
 
+/// Reads the arguments and combines the elements of each window; a mean divides by what it counts.
 fn pool(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, kind: Pooling) -> Built {
     let dims = expect_rank(builder, x, spatial + 2, form(spatial))?;
     let kernel = args.sizes_or("kernel", spatial, 1, &[Size::ONE])?;
@@ -87,14 +88,7 @@ fn pool(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, kind: Poo
     let dilation = args.sizes_or("dilation", spatial, 1, &[Size::ONE])?;
     let padding = args.paddings("padding", spatial)?;
     let ceil_mode = args.bool_or("ceil_mode", false)?;
-    let counting = match kind {
-        Pooling::Max => Counting::Nothing,
-        Pooling::Average if args.has("divisor_override") => {
-            Counting::Fixed(args.size("divisor_override")?.get()? as f64)
-        }
-        Pooling::Average if args.bool_or("count_include_pad", true)? => Counting::Padded,
-        Pooling::Average => Counting::Elements,
-    };
+    let counting = counting(kind, args)?;
     let mut windows = Vec::new();
     for axis in 0..spatial {
         let window =
@@ -105,8 +99,7 @@ fn pool(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, kind: Poo
             let larger = padding[axis].0.max(padding[axis].1);
             let message =
                 format!("with padding {larger}, a window along axis {} would see padding only", axis + 2);
-            let fault = Fault::new(message).note("it would have no value");
-            return Err(args.place("padding").map_or(fault.clone(), |place| fault.at(place)));
+            return Err(args.fault("padding", message).note("it would have no value"));
         }
         windows.push(window);
     }
@@ -129,8 +122,25 @@ fn pool(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, kind: Poo
         let area = Size::product(&kernel).get()?;
         return ops.div_num(combined, area as f64);
     }
-    // How many elements each window counts is known now: one factor for each axis.
-    let result = ops.ty(combined);
+    by_counts(ops, combined, &windows, include)
+}
+
+/// What the windows of a layer are divided by.
+fn counting(kind: Pooling, args: &Args) -> Built<Counting> {
+    Ok(match kind {
+        Pooling::Max => Counting::Nothing,
+        Pooling::Average if args.has("divisor_override") => {
+            Counting::Fixed(args.size("divisor_override")?.get()? as f64)
+        }
+        Pooling::Average if args.bool_or("count_include_pad", true)? => Counting::Padded,
+        Pooling::Average => Counting::Elements,
+    })
+}
+
+/// Sums divided by the number of elements that each window counts, padding included or not. These are known now: they are a
+/// product of one factor for each axis.
+fn by_counts(ops: &mut Ops, sums: Tensor, windows: &[Windows], include: bool) -> Built {
+    let result = ops.ty(sums);
     let mut divisor = None;
     for (axis, window) in windows.iter().enumerate() {
         let along = window.counts(ops, include, result.dtype)?;
@@ -141,8 +151,8 @@ fn pool(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize, kind: Poo
         });
     }
     match divisor {
-        Some(divisor) => ops.div(combined, divisor),
-        None => Ok(combined),
+        Some(divisor) => ops.div(sums, divisor),
+        None => Ok(sums),
     }
 }
 
