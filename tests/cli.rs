@@ -186,6 +186,26 @@ fn the_state_is_drawn_for_what_is_run() {
     assert_eq!(found["samples"][1]["y"], serde_json::json!({"0": 4.0, "1": 5.0}), "{found}");
 }
 
+/// Whole numbers are printed and written as they are, also those that no `f64` holds.
+#[test]
+fn whole_numbers_stay_whole() {
+    let folder = folder();
+    let at = folder.path();
+    let model = "Model(
+        inputs: { \"x\": \"i64[batch]\" },
+        body: [],
+        entries: { \"infer\": Infer(outputs: { \"y\": \"x + 1\" }) },
+    )";
+    std::fs::write(at.join("whole.ron"), model).unwrap();
+    std::fs::write(at.join("t.csv"), "x\n4611686018427387904\n-3\n").unwrap();
+    let text = good(at, "run whole.ron t.csv --outputs out.csv");
+    assert_eq!(text, "line 2: y 4611686018427387905\nline 3: y -2\n");
+    let table = std::fs::read_to_string(at.join("out.csv")).unwrap();
+    assert_eq!(table, "sample,y\nline 2,4611686018427387905\nline 3,-2\n");
+    let text = good(at, "run whole.ron t.csv --json");
+    assert!(text.contains("\"y\":4611686018427387905}") && text.contains("\"y\":-2}"), "{text}");
+}
+
 /// Weights of other programs know no columns: the target's is left out where a table is only answered for, too.
 #[test]
 fn the_target_is_no_column_of_the_input() {

@@ -1,7 +1,6 @@
 //! What a network says of single samples: labels and probabilities, or numbers; of pictures, folders of them, tables, and
 //! arrays.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,8 +15,8 @@ use crate::csv::write_csv;
 use crate::destination::{Destinations, Written};
 use crate::files::{InputFile, Start, inputs_for, read_inputs, samples_of, state};
 use crate::json::Json;
+use crate::number::Number;
 use crate::refused;
-use crate::report::metric;
 
 /// What the inputs of an entry point take of a data set.
 pub(crate) fn fields(inputs: &[Input]) -> Vec<Field> {
@@ -30,20 +29,9 @@ pub(crate) fn fields(inputs: &[Input]) -> Vec<Field> {
 }
 
 /// The numbers of one sample of a batch.
-pub(crate) fn numbers(tensor: &Tensor, sample: usize) -> Result<Vec<f64>> {
+pub(crate) fn numbers(tensor: &Tensor, sample: usize) -> Result<Vec<Number>> {
     let size: usize = tensor.dims().iter().skip(1).product();
-    part(tensor, sample * size..(sample + 1) * size)
-}
-
-/// Some of the numbers of a tensor.
-fn part(tensor: &Tensor, own: Range<usize>) -> Result<Vec<f64>> {
-    Ok(match tensor.dtype() {
-        DType::F32 => tensor.as_slice::<f32>()?[own].iter().map(|&v| f64::from(v)).collect(),
-        DType::F64 => tensor.as_slice::<f64>()?[own].to_vec(),
-        DType::I32 => tensor.as_slice::<i32>()?[own].iter().map(|&v| f64::from(v)).collect(),
-        DType::I64 => tensor.as_slice::<i64>()?[own].iter().map(|&v| v as f64).collect(),
-        DType::U8 | DType::Bool => tensor.bytes()[own].iter().map(|&v| f64::from(v)).collect(),
-    })
+    Number::of(tensor, sample * size..(sample + 1) * size)
 }
 
 /// The dimensions of an output of one sample; all where none is the batch.
@@ -55,8 +43,8 @@ fn dims_of_one(output: &Tensor) -> &[usize] {
 }
 
 /// The numbers of an output of one sample.
-fn all_numbers(output: &Tensor) -> Result<Vec<f64>> {
-    part(output, 0..output.dims().iter().product())
+fn all_numbers(output: &Tensor) -> Result<Vec<Number>> {
+    Number::of(output, 0..output.dims().iter().product())
 }
 
 /// Whether an output of one sample has a score for each class.
@@ -70,10 +58,11 @@ pub(crate) fn scores(tensor: &Tensor) -> bool {
 }
 
 /// The place of the largest score; the first of equal ones, or of NaN.
-pub(crate) fn best(scores: &[f64]) -> usize {
+pub(crate) fn best(scores: &[Number]) -> usize {
     let mut best = 0;
     for (at, score) in scores.iter().enumerate() {
-        if !scores[best].is_nan() && (score.is_nan() || *score > scores[best]) {
+        let (score, most) = (score.value(), scores[best].value());
+        if !most.is_nan() && (score.is_nan() || score > most) {
             best = at;
         }
     }
@@ -332,14 +321,14 @@ impl Answers<'_> {
             if is_labelled(output) && parts.is_empty() {
                 let first = best(&numbers);
                 let mut order: Vec<usize> = (0..numbers.len()).filter(|&at| at != first).collect();
-                order.sort_by(|&a, &b| numbers[b].total_cmp(&numbers[a]));
+                order.sort_by(|&a, &b| numbers[b].value().total_cmp(&numbers[a].value()));
                 let next: Vec<String> = (order.iter().take(NEXT))
-                    .map(|&at| format!("{} {}", class(self.classes, at).shown(), metric(numbers[at])))
+                    .map(|&at| format!("{} {}", class(self.classes, at).shown(), numbers[at].short()))
                     .collect();
-                let (label, score) = (class(self.classes, first).shown(), metric(numbers[first]));
+                let (label, score) = (class(self.classes, first).shown(), numbers[first].short());
                 parts.push(format!("{label}  {name} {score}  ({})", next.join(", ")));
             } else if let [number] = numbers[..] {
-                parts.push(format!("{name} {}", metric(number)));
+                parts.push(format!("{name} {}", number.short()));
             } else {
                 parts.push(format!("{name} {}", type_name(output.dtype(), dims_of_one(output))));
             }
@@ -423,7 +412,7 @@ fn rows(names: &[&str], kept: &[(String, Vec<Tensor>)], classes: &[String]) -> R
             if at == 0 && is_labelled(output) {
                 row.push(class(classes, best(&numbers)));
             }
-            row.extend(numbers.iter().map(|&number| shortest(number, output.dtype())));
+            row.extend(numbers.iter().map(Number::to_string));
         }
         if rows.is_empty() {
             rows.push(head(names, outputs, classes)?);
@@ -433,28 +422,16 @@ fn rows(names: &[&str], kept: &[(String, Vec<Tensor>)], classes: &[String]) -> R
     Ok(rows)
 }
 
-/// The fewest digits that read back as the same number of its type.
-pub(crate) fn shortest(number: f64, dtype: DType) -> String {
-    match dtype {
-        DType::F32 => (number as f32).to_string(),
-        _ => number.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_first_of_the_best() {
+        let best = |scores: &[f64]| best(&scores.iter().map(|&score| Number::F64(score)).collect::<Vec<_>>());
         assert_eq!(best(&[1.0, 3.0, 3.0]), 1);
         assert_eq!(best(&[1.0, f64::NAN, 9.0, f64::NAN]), 1);
         assert_eq!(best(&[f64::NAN, 9.0]), 0);
         assert_eq!(best(&[f64::NEG_INFINITY]), 0);
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        assert_eq!(shortest(f64::from(0.1f32), DType::F32), "0.1");
     }
 }

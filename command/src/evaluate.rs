@@ -10,12 +10,13 @@ use brolga_runtime::{
     Split, State, Tensor, TensorMut, Threads, counted, holds_nan,
 };
 
-use crate::answers::{best, class, column, columns, fields, numbers, scores, shortest};
+use crate::answers::{best, class, column, columns, fields, numbers, scores};
 use crate::compiled::{Compiled, Of, classes};
 use crate::csv::write_csv;
 use crate::data_set::{set_target, source};
 use crate::destination::{Destinations, Written};
 use crate::files::{Start, state};
+use crate::number::Number;
 use crate::refused;
 use crate::report::{metrics, metrics_json, pairs, table};
 
@@ -217,9 +218,10 @@ impl Batches for Once {
 
 /// What is predicted for every sample, beside what is true.
 struct Predicted {
-    /// Name and element type of the output, and of what is true.
-    output: (String, DType),
-    truth: Option<(String, DType)>,
+    /// The name of the output.
+    output: String,
+    /// Whether it is known what is true.
+    truth: bool,
     /// Whether they are classes and their scores.
     classes: bool,
     samples: Vec<Sample>,
@@ -227,11 +229,11 @@ struct Predicted {
 
 struct Sample {
     name: String,
-    truth: Vec<f64>,
+    truth: Vec<Number>,
     /// Of scores, the class.
     class: usize,
     /// All numbers of the output, if they are asked for.
-    found: Vec<f64>,
+    found: Vec<Number>,
     /// How many there are.
     count: usize,
 }
@@ -259,7 +261,7 @@ fn predict<M: Compiled>(
     for executable in executables.into_iter().flatten() {
         let Some(mut inference) = Inference::new(executable, &known)? else { return Ok(None) };
         let size = inference.outputs[0].dims()[0];
-        let all = predicted.get_or_insert_with(|| inference.no_samples(&known));
+        let all = predicted.get_or_insert_with(|| inference.no_samples());
         let mut instance = Instance::bind(inference.executable.clone(), state, threads)?;
         while count - at >= size {
             inference.fill(data, at)?;
@@ -287,7 +289,7 @@ fn head<M: Compiled>(model: &M, data: &dyn Batches, classes: &[String]) -> Of<M,
     let of_one = |tensor: &Tensor| tensor.dims().iter().skip(1).product::<usize>();
     let truth = inference.truth.as_ref().map_or(1, |(_, tensor)| of_one(tensor));
     let found = of_one(&inference.outputs[0]);
-    Ok(Some(inference.no_samples(data.fields()).head(truth, found, classes)))
+    Ok(Some(inference.no_samples().head(truth, found, classes)))
 }
 
 /// `infer` for batches of one size, with its inputs and outputs.
@@ -341,11 +343,11 @@ impl Inference {
     }
 
     /// What is predicted, of no sample yet.
-    fn no_samples(&self, known: &[Field]) -> Predicted {
+    fn no_samples(&self) -> Predicted {
         let output = &self.executable.manifest().outputs[0];
         Predicted {
-            output: (output.name.clone(), output.dtype),
-            truth: self.truth.as_ref().map(|(at, _)| (known[*at].name.clone(), known[*at].dtype)),
+            output: output.name.clone(),
+            truth: self.truth.is_some(),
             classes: self.classes,
             samples: Vec::new(),
         }
@@ -381,7 +383,7 @@ impl Predicted {
         let count = self.samples.first().filter(|_| self.classes)?.count;
         let mut confusion = vec![vec![0; count]; count];
         for sample in &self.samples {
-            let (truth, found) = (sample.truth[0] as usize, sample.class);
+            let (truth, found) = (sample.truth[0].value() as usize, sample.class);
             *confusion.get_mut(truth)?.get_mut(found)? += 1;
         }
         Some(confusion)
@@ -390,29 +392,27 @@ impl Predicted {
     /// The names of the columns of the table of predictions: of so many numbers that are true of a sample, and that are found.
     fn head(&self, truth: usize, found: usize, classes: &[String]) -> Vec<String> {
         let mut head = vec!["sample".to_owned()];
-        if self.truth.is_some() {
+        if self.truth {
             head.extend((0..truth).map(|at| column("true", truth, at, None)));
         }
         let named = self.classes.then_some(classes);
-        head.extend(columns(&self.output.0, found, named));
+        head.extend(columns(&self.output, found, named));
         head
     }
 
     /// The rows of the table of predictions: name, truth, and what `run` writes too.
     fn rows(&self, classes: &[String]) -> Vec<Vec<String>> {
-        let dtype = &self.output.1;
         let first = self.samples.first();
         let (truth, found) = first.map_or((1, 1), |sample| (sample.truth.len(), sample.found.len()));
         let mut rows = vec![self.head(truth, found, classes)];
         for sample in &self.samples {
             let mut row = vec![sample.name.clone()];
             if self.classes {
-                row.extend([class(classes, sample.truth[0] as usize), class(classes, sample.class)]);
+                row.extend([class(classes, sample.truth[0].value() as usize), class(classes, sample.class)]);
             } else {
-                let truth = self.truth.as_ref().map_or(DType::F32, |(_, dtype)| *dtype);
-                row.extend(sample.truth.iter().map(|&number| shortest(number, truth)));
+                row.extend(sample.truth.iter().map(Number::to_string));
             }
-            row.extend(sample.found.iter().map(|&number| shortest(number, *dtype)));
+            row.extend(sample.found.iter().map(Number::to_string));
             rows.push(row);
         }
         rows

@@ -21,6 +21,7 @@ mod destination;
 mod evaluate;
 mod files;
 mod launch;
+mod number;
 mod options;
 pub mod report;
 mod signals;

@@ -74,7 +74,9 @@ pub fn metrics<'a>(metrics: impl IntoIterator<Item = (&'a str, f64)>) -> String 
 
 /// A metric with four decimals, or three digits where it is small.
 pub fn metric(value: f64) -> String {
-    if value != 0.0 && value.is_finite() && value.abs() < 0.001 {
+    if value.is_finite() && value.abs() >= 1e15 {
+        format!("{value:.4e}")
+    } else if value != 0.0 && value.is_finite() && value.abs() < 0.001 {
         format!("{value:.2e}")
     } else {
         format!("{value:.4}")
