@@ -3,7 +3,7 @@
 use brolga_ir::DType;
 use brolga_ir::index::Index;
 use brolga_ir::program::ValueId;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, condcodes::FloatCC, types};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, condcodes::FloatCC, types};
 
 use super::address::Address;
 use super::context::{KernelCx, LANES, Val};
@@ -69,16 +69,6 @@ impl KernelCx<'_> {
             DType::Bf16 => self.load_bf16(types::F32X4, flags(), at.base, at.offset),
             _ => self.b.ins().load(vector_type(dtype), flags(), at.base, at.offset),
         }
-    }
-
-    /// Elements of `bf16` as the `f32` numbers that they are, whose upper halves they are: a scalar or a vector.
-    pub(crate) fn load_bf16(&mut self, ty: Type, flags: MemFlagsData, base: Value, offset: i32) -> Value {
-        let bits = match ty.is_vector() {
-            true => self.b.ins().uload16x4(flags, base, offset),
-            false => self.b.ins().uload16(types::I32, flags, base, offset),
-        };
-        let bits = self.b.ins().ishl_imm_u(bits, 16);
-        self.bitcast(ty, bits)
     }
 
     pub(super) fn store_scalar(&mut self, dtype: DType, value: Value, at: Address) {

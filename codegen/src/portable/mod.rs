@@ -13,6 +13,7 @@
 //! | `checked.rs` | the same of kernels that may reach outside |
 //! | `lanes.rs` | operations on scalars and on vectors |
 //! | `convert.rs` | conversions between types |
+//! | `bf16.rs` | weights of `bf16`, widened as they are loaded |
 //! | `function.rs` | elementary functions |
 //! | `remainder.rs` | remainders of floats |
 //! | `strip.rs` | which strips become vectors, what is hoisted out of them |
@@ -20,6 +21,7 @@
 //! | `tile.rs` | matrix tiles |
 
 mod address;
+mod bf16;
 mod checked;
 mod context;
 mod convert;

@@ -4,7 +4,7 @@ use brolga_ir::DType;
 
 use super::assembler::{Assembler, Chunk};
 use super::instructions::Asm;
-use super::partial;
+use super::{bf16, partial};
 use crate::wide::types::lane_code::{Elements, Lane};
 use crate::wide::types::machine::{Isa, Mask, SCRATCH, Vector};
 use crate::wide::types::operands::registers::*;
@@ -185,7 +185,7 @@ impl Assembler<'_> {
         if self.chunk.is_some() && place.stride == 1 {
             let place = self.contiguous(place)?;
             let count = self.count();
-            return partial::load_bf16(&mut self.a, self.machine, to, place, count);
+            return bf16::load_widened(&mut self.a, self.machine, to, place, count);
         }
         let base = self.word(place.word)?;
         self.a.movzx(eax, word_ptr(base + place.offset))?;

@@ -8,6 +8,7 @@
 //! | `addresses.rs`, `pool.rs` | where words of the table are, and what lies behind the code |
 //! | `operate.rs` | operations on vectors |
 //! | `loads.rs`, `stores.rs`, `columns.rs`, `partial.rs` | loads and stores: of a strip, of neighbouring columns, of a few lanes |
+//! | `bf16.rs` | weights of `bf16`, widened as they are loaded |
 //! | `tile/` | matrix tiles |
 //! | `instructions.rs`, `encodings.rs` | instructions, and their encodings |
 
@@ -15,6 +16,7 @@ mod addresses;
 mod allocate;
 mod assemble;
 mod assembler;
+mod bf16;
 mod columns;
 mod encodings;
 mod instructions;

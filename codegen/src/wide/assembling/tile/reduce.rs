@@ -3,8 +3,8 @@
 use brolga_ir::DType;
 use brolga_ir::program::TileLoop;
 
+use super::super::bf16;
 use super::super::instructions::Asm;
-use super::super::partial;
 use super::emission::{Emission, imm};
 use crate::wide::types::blocks::{RegisterBlock, broadcasts, cells};
 use crate::wide::types::limits::{LINE, POINT_UNROLL};
@@ -76,7 +76,7 @@ impl Emission<'_> {
             let place = r9 + imm(db + (j * self.machine.lanes * self.stored.size()) as i64);
             match self.stored {
                 DType::Bf16 => {
-                    partial::load_bf16(self.a, self.machine, block.b(j), place, block.columns(j))?;
+                    bf16::load_widened(self.a, self.machine, block.b(j), place, block.columns(j))?;
                 }
                 _ => self.load(block.b(j), place, block.columns(j))?,
             }
