@@ -27,11 +27,11 @@ pub struct Compiled {
 }
 
 /// Machine code in memory that nobody can write to any more.
-struct Code(Mmap);
+struct CodePages(Mmap);
 
-impl Code {
+impl CodePages {
     /// Copies code into pages of its own, then makes these executable instead of writable.
-    fn new(bytes: &[u8]) -> Result<Code, Error> {
+    fn new(bytes: &[u8]) -> Result<CodePages, Error> {
         let lack = |e: &dyn fmt::Display| {
             Error::new(format!("no {} bytes of memory for machine code: {e}", bytes.len()))
         };
@@ -44,7 +44,7 @@ impl Code {
         unsafe { clear_cache(pages.as_ptr().cast(), pages.len()) }.map_err(|e| refused(&e))?;
         let pages = pages.make_exec().map_err(|e| refused(&e))?;
         pipeline_flush_mt().map_err(|e| refused(&e))?;
-        Ok(Code(pages))
+        Ok(CodePages(pages))
     }
 }
 
@@ -130,7 +130,7 @@ pub fn compile_checked(program: &Program, options: &Options) -> Result<Compiled,
 pub(crate) unsafe fn compile_for(sources: &[Source<'_>], target: &Target) -> Result<Vec<Compiled>, Error> {
     let image = Image::new(sources, sources.first().map_or("image", |first| first.symbol), target, false)?;
     let linked = image.link()?;
-    let code = Arc::new(Code::new(&linked.bytes)?);
+    let code = Arc::new(CodePages::new(&linked.bytes)?);
     let pointer = |position: usize| -> EntryFn {
         let address = &raw const code.0[linked.functions[position]];
         // SAFETY: an entry function has been linked there with this signature.

@@ -15,7 +15,7 @@ use target_lexicon::Triple;
 use super::archive::archive;
 use super::header::{About, AboutEntry, address_function, check_symbol, entry_names, header};
 use super::processors;
-use super::shared::{FUNCTION, Library, Machine, shared_library};
+use super::shared::{ElfMachine, FUNCTION, Library, shared_library};
 use super::state_block::{StateBlock, StateTensor};
 use super::text::Text;
 use crate::error::Error;
@@ -246,7 +246,7 @@ fn library(
 ) -> Result<(Vec<u8>, Vec<String>), Error> {
     let exported = text.symbols.iter().filter(|symbol| symbol.exported);
     let library = Library {
-        machine: Machine::of(triple)?,
+        machine: ElfMachine::of(triple)?,
         soname,
         code: &text.bytes,
         alignment: text.alignment,
@@ -280,7 +280,7 @@ fn object_file(
         let (own, size) = (format!("{symbol}_{end}"), bytes.len());
         file.name((section, at), Named { name: &own, kind: SymbolKind::Data, exported: !by_function, size });
         if by_function {
-            file.returns(&address_function(symbol, end), Machine::of(triple)?, (section, at))?;
+            file.returns(&address_function(symbol, end), ElfMachine::of(triple)?, (section, at))?;
         }
     }
     if file.object.format() == BinaryFormat::Elf {
@@ -305,7 +305,7 @@ impl File {
     fn returns(
         &mut self,
         name: &str,
-        machine: Machine,
+        machine: ElfMachine,
         data: (write::SectionId, usize),
     ) -> Result<(), Error> {
         let (code, fields) = machine.returning();

@@ -15,7 +15,7 @@ use crate::image::{Image, Source};
 use crate::target::{Options, Target, TargetCpu};
 
 /// The code of an object for one processor.
-pub(crate) struct Code {
+pub(crate) struct ProcessorCode {
     pub cpu: TargetCpu,
     pub image: Image,
     /// What the processor must have.
@@ -25,7 +25,7 @@ pub(crate) struct Code {
 /// What an object is made of.
 pub(crate) struct Codes {
     /// One for each target, that which needs least first.
-    pub all: Vec<Code>,
+    pub all: Vec<ProcessorCode>,
     pub triple: Triple,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Codes {
 /// What compiling gives; no target, several systems, two targets that need the same.
 pub(crate) fn compile(sources: &[Source<'_>], symbol: &str, targets: &[Options]) -> Result<Codes> {
     let Some(first) = targets.first() else { return Err(Error::new("no target processor was given")) };
-    let mut all: Vec<Code> = Vec::with_capacity(targets.len());
+    let mut all: Vec<ProcessorCode> = Vec::with_capacity(targets.len());
     for options in targets {
         if options.triple != first.triple {
             return Err(Error::new(format!(
@@ -53,7 +53,12 @@ pub(crate) fn compile(sources: &[Source<'_>], symbol: &str, targets: &[Options])
 }
 
 /// Compiles entries for another target besides those that are there.
-fn code(sources: &[Source<'_>], symbol: &str, options: &Options, others: &[Code]) -> Result<Code> {
+fn code(
+    sources: &[Source<'_>],
+    symbol: &str,
+    options: &Options,
+    others: &[ProcessorCode],
+) -> Result<ProcessorCode> {
     let target = Target::new(options)?;
     let cpu = options.target_cpu;
     if let Some(other) = others.iter().find(|code| code.features == target.features) {
@@ -65,7 +70,7 @@ fn code(sources: &[Source<'_>], symbol: &str, options: &Options, others: &[Code]
     if !others.is_empty() && !chooses(&*target.isa) {
         return Err(Error::new(format!("for {} code is made for one processor at a time", options.triple)));
     }
-    Ok(Code { cpu, image: Image::new(sources, symbol, &target, false)?, features: target.features })
+    Ok(ProcessorCode { cpu, image: Image::new(sources, symbol, &target, false)?, features: target.features })
 }
 
 /// Whether functions that choose can be made.

@@ -30,7 +30,7 @@ const DYNAMICS: usize = 7;
 
 /// What a shared library has.
 pub(crate) struct Library<'a> {
-    pub machine: Machine,
+    pub machine: ElfMachine,
     /// The name that a program linked with it will ask for.
     pub soname: &'a str,
     /// Code, which begins at a multiple of this.
@@ -44,18 +44,18 @@ pub(crate) struct Library<'a> {
 
 /// What processors differ in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Machine {
+pub(crate) enum ElfMachine {
     X86_64,
     Aarch64,
 }
 
-impl Machine {
+impl ElfMachine {
     /// # Errors
     /// A system whose libraries are none of ELF; another processor.
-    pub fn of(triple: &Triple) -> Result<Machine> {
+    pub fn of(triple: &Triple) -> Result<ElfMachine> {
         match (triple.binary_format, triple.architecture) {
-            (BinaryFormat::Elf, Architecture::X86_64) => Ok(Machine::X86_64),
-            (BinaryFormat::Elf, Architecture::Aarch64(_)) => Ok(Machine::Aarch64),
+            (BinaryFormat::Elf, Architecture::X86_64) => Ok(ElfMachine::X86_64),
+            (BinaryFormat::Elf, Architecture::Aarch64(_)) => Ok(ElfMachine::Aarch64),
             _ => Err(Error::new(format!(
                 "shared libraries are not written for {triple}: link the object itself into one"
             ))),
@@ -65,16 +65,16 @@ impl Machine {
     /// ELF's number.
     fn number(self) -> u16 {
         match self {
-            Machine::X86_64 => elf::EM_X86_64,
-            Machine::Aarch64 => elf::EM_AARCH64,
+            ElfMachine::X86_64 => elf::EM_X86_64,
+            ElfMachine::Aarch64 => elf::EM_AARCH64,
         }
     }
 
     /// Bytes of the largest pages that its systems have.
     fn page(self) -> usize {
         match self {
-            Machine::X86_64 => 4096,
-            Machine::Aarch64 => 65536,
+            ElfMachine::X86_64 => 4096,
+            ElfMachine::Aarch64 => 65536,
         }
     }
 
@@ -82,12 +82,12 @@ impl Machine {
     pub fn returning(self) -> (&'static [u8], &'static [AddressField]) {
         match self {
             // lea rax, [rip + distance]; ret
-            Machine::X86_64 => (
+            ElfMachine::X86_64 => (
                 &[0x48, 0x8D, 0x05, 0, 0, 0, 0, 0xC3],
                 &[AddressField { at: 3, kind: Reloc::X86PCRel4, in_elf: elf::R_X86_64_PC32, addend: -4 }],
             ),
             // adrp x0, page; add x0, x0, #place; ret
-            Machine::Aarch64 => (
+            ElfMachine::Aarch64 => (
                 &[0, 0, 0, 0x90, 0, 0, 0, 0x91, 0xC0, 0x03, 0x5F, 0xD6],
                 &[
                     AddressField {
@@ -422,17 +422,17 @@ mod tests {
     /// As an assembler gives them: `lea rax, [rip + 0x1000 - 7]; ret`, and backwards.
     #[test]
     fn functions_of_x86_64_return_addresses() {
-        let code = Machine::X86_64.returns(0x2000, 0x3000).unwrap();
+        let code = ElfMachine::X86_64.returns(0x2000, 0x3000).unwrap();
         assert_eq!(code, [0x48, 0x8D, 0x05, 0xF9, 0x0F, 0, 0, 0xC3]);
-        let code = Machine::X86_64.returns(0x2000, 0x1000).unwrap();
+        let code = ElfMachine::X86_64.returns(0x2000, 0x1000).unwrap();
         assert_eq!(code, [0x48, 0x8D, 0x05, 0xF9, 0xEF, 0xFF, 0xFF, 0xC3]);
-        assert!(Machine::X86_64.returns(1 << 32, 0).is_err());
+        assert!(ElfMachine::X86_64.returns(1 << 32, 0).is_err());
     }
 
     /// `adrp x0, .-0x1000; add x0, x0, #0x40; ret`.
     #[test]
     fn functions_of_aarch64_return_addresses() {
-        let code = Machine::Aarch64.returns(0x11_0010, 0x10_F040).unwrap();
+        let code = ElfMachine::Aarch64.returns(0x11_0010, 0x10_F040).unwrap();
         let words: Vec<u32> =
             code.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect();
         assert_eq!(words, [0xF0FF_FFE0, 0x9101_0000, 0xD65F_03C0]);

@@ -1,7 +1,7 @@
 //! The code of an object or a shared library in one piece: that for each processor with its tables, and, where there are
 //! several, the functions that choose among them ([`processors`](super::processors)). Nothing in it needs to be relocated.
 
-use super::processors::{self, Code, Codes};
+use super::processors::{self, Codes, ProcessorCode};
 use crate::error::{Error, Result};
 use crate::image::symbol_name;
 
@@ -41,7 +41,7 @@ impl Text {
     }
 
     /// Adds the code for one processor, and gives the places of its functions. Where it is one of several, nobody else sees them.
-    fn code(&mut self, code: &Code, several: bool) -> Result<Vec<usize>> {
+    fn code(&mut self, code: &ProcessorCode, several: bool) -> Result<Vec<usize>> {
         let linked = code.image.link()?;
         self.alignment = self.alignment.max(linked.alignment);
         let begin = self.append(&linked.bytes, linked.alignment)?;

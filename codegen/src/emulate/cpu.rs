@@ -2,7 +2,7 @@
 
 use iced_x86::{Formatter, IntelFormatter, Mnemonic};
 
-use super::decode::{Code, Decoded, Index, Operand};
+use super::decode::{Decoded, DecodedLeaf, Index, Operand};
 
 /// Numbers of general registers.
 const RSP: usize = 4;
@@ -34,18 +34,18 @@ impl Cpu {
     }
 
     /// Runs a function to its end.
-    pub fn run(&mut self, code: &Code) {
+    pub fn run(&mut self, code: &DecodedLeaf) {
         let before = self.general;
         let mut at = 0;
         loop {
-            let step = &code.steps[at];
+            let inst = &code.instructions[at];
             at += 1;
-            match step.mnemonic {
+            match inst.mnemonic {
                 Mnemonic::Ret => break,
-                Mnemonic::Jne if !self.zero => at = step.target,
-                Mnemonic::Jb if self.carry => at = step.target,
+                Mnemonic::Jne if !self.zero => at = inst.target,
+                Mnemonic::Jb if self.carry => at = inst.target,
                 Mnemonic::Jne | Mnemonic::Jb => {}
-                _ => self.step(step),
+                _ => self.execute(inst),
             }
         }
         for register in KEPT {
@@ -58,93 +58,93 @@ impl Cpu {
         debug_assert!(!self.stack.is_empty());
     }
 
-    fn step(&mut self, step: &Decoded) {
-        let [to, from, third, _] = step.operands;
-        match step.mnemonic {
+    fn execute(&mut self, inst: &Decoded) {
+        let [to, from, third, _] = inst.operands;
+        match inst.mnemonic {
             Mnemonic::Mov => {
-                let value = self.get(step, from);
-                self.set(step, to, value);
+                let value = self.get(inst, from);
+                self.set(inst, to, value);
             }
             Mnemonic::Movzx => {
-                let value = self.get(step, from);
-                self.set(step, to, value);
+                let value = self.get(inst, from);
+                self.set(inst, to, value);
             }
             Mnemonic::Movsxd => {
-                let value = self.get(step, from) as u32 as i32;
-                self.set(step, to, value as i64 as u64);
+                let value = self.get(inst, from) as u32 as i32;
+                self.set(inst, to, value as i64 as u64);
             }
             Mnemonic::Lea => {
-                let address = self.address(step);
-                self.set(step, to, address);
+                let address = self.address(inst);
+                self.set(inst, to, address);
             }
             Mnemonic::Push => {
-                let value = self.get(step, to);
+                let value = self.get(inst, to);
                 self.general[RSP] -= 8;
                 store(self.general[RSP], 8, value);
             }
             Mnemonic::Pop => {
                 let value = load(self.general[RSP], 8);
                 self.general[RSP] += 8;
-                self.set(step, to, value);
+                self.set(inst, to, value);
             }
-            Mnemonic::Add => self.arithmetic(step, |a, b| a.wrapping_add(b)),
-            Mnemonic::Sub => self.arithmetic(step, |a, b| a.wrapping_sub(b)),
-            Mnemonic::And => self.arithmetic(step, |a, b| a & b),
-            Mnemonic::Xor => self.arithmetic(step, |a, b| a ^ b),
-            Mnemonic::Shl => self.arithmetic(step, |a, by| a << by),
+            Mnemonic::Add => self.arithmetic(inst, |a, b| a.wrapping_add(b)),
+            Mnemonic::Sub => self.arithmetic(inst, |a, b| a.wrapping_sub(b)),
+            Mnemonic::And => self.arithmetic(inst, |a, b| a & b),
+            Mnemonic::Xor => self.arithmetic(inst, |a, b| a ^ b),
+            Mnemonic::Shl => self.arithmetic(inst, |a, by| a << by),
             Mnemonic::Imul => {
-                let value = self.get(step, from).wrapping_mul(self.get(step, third));
-                self.set(step, to, value);
+                let value = self.get(inst, from).wrapping_mul(self.get(inst, third));
+                self.set(inst, to, value);
             }
             Mnemonic::Cmp => {
-                let (a, b) = (self.get(step, to), self.get(step, from) & ones(size(step, to)));
+                let (a, b) = (self.get(inst, to), self.get(inst, from) & ones(size(inst, to)));
                 (self.zero, self.carry) = (a == b, a < b);
             }
             Mnemonic::Dec => {
-                let value = self.get(step, to).wrapping_sub(1) & ones(size(step, to));
-                self.set(step, to, value);
+                let value = self.get(inst, to).wrapping_sub(1) & ones(size(inst, to));
+                self.set(inst, to, value);
                 self.zero = value == 0;
             }
             // It changes nothing, and may ask for what is not there.
             Mnemonic::Prefetcht0 => {}
-            _ => self.vector_step(step),
+            _ => self.execute_vector(inst),
         }
     }
 
     /// `to = f(to, from)`; the carry is of no use afterwards.
-    fn arithmetic(&mut self, step: &Decoded, f: impl Fn(u64, u64) -> u64) {
-        let [to, from, ..] = step.operands;
-        let value = f(self.get(step, to), self.get(step, from)) & ones(size(step, to));
-        self.set(step, to, value);
+    fn arithmetic(&mut self, inst: &Decoded, f: impl Fn(u64, u64) -> u64) {
+        let [to, from, ..] = inst.operands;
+        let value = f(self.get(inst, to), self.get(inst, from)) & ones(size(inst, to));
+        self.set(inst, to, value);
         self.zero = value == 0;
     }
 
     /// An integer, zero-extended; immediates come sign-extended.
-    pub fn get(&self, step: &Decoded, operand: Operand) -> u64 {
+    pub fn get(&self, inst: &Decoded, operand: Operand) -> u64 {
         match operand {
             Operand::General(number, bytes) => self.general[number] & ones(bytes),
-            Operand::Memory => load(self.address(step), step.address.bytes),
+            Operand::Memory => load(self.address(inst), inst.address.bytes),
             Operand::Immediate(value) => value,
-            other => unknown(step, other),
+            other => unknown(inst, other),
         }
     }
 
-    fn set(&mut self, step: &Decoded, operand: Operand, value: u64) {
+    fn set(&mut self, inst: &Decoded, operand: Operand, value: u64) {
         match operand {
             // Four bytes clear the other four.
             Operand::General(number, bytes @ (4 | 8)) => self.general[number] = value & ones(bytes),
-            Operand::Memory => store(self.address(step), step.address.bytes, value),
-            other => unknown(step, other),
+            Operand::Memory => store(self.address(inst), inst.address.bytes, value),
+            other => unknown(inst, other),
         }
     }
 
-    pub fn set_general(&mut self, step: &Decoded, value: u64) {
-        self.set(step, step.operands[0], value);
+    pub fn set_general(&mut self, inst: &Decoded, value: u64) {
+        self.set(inst, inst.operands[0], value);
     }
 
     /// The address of the operand in memory, without the vector of indices that there may be.
-    pub fn address(&self, step: &Decoded) -> u64 {
-        let place = &step.address;
+    pub fn address(&self, inst: &Decoded) -> u64 {
+        let place = &inst.address;
         let base = place.base.map_or(0, |base| self.general[base]);
         let index = match place.index {
             Index::General(index) => self.general[index].wrapping_mul(place.scale),
@@ -158,10 +158,10 @@ fn ones(bytes: usize) -> u64 {
     if bytes == 8 { u64::MAX } else { (1 << (8 * bytes)) - 1 }
 }
 
-fn size(step: &Decoded, operand: Operand) -> usize {
+fn size(inst: &Decoded, operand: Operand) -> usize {
     match operand {
         Operand::General(_, bytes) => bytes,
-        _ => step.address.bytes,
+        _ => inst.address.bytes,
     }
 }
 
@@ -182,8 +182,8 @@ pub(super) fn store(address: u64, bytes: usize, value: u64) {
 }
 
 /// Stops at an instruction, or a form of one, that leaves are not made of.
-pub(super) fn unknown(step: &Decoded, what: impl std::fmt::Debug) -> ! {
+pub(super) fn unknown(inst: &Decoded, what: impl std::fmt::Debug) -> ! {
     let mut text = String::new();
-    IntelFormatter::new().format(&step.instruction, &mut text);
+    IntelFormatter::new().format(&inst.instruction, &mut text);
     panic!("`{text}` is not emulated: {what:?}")
 }

@@ -35,7 +35,7 @@ pub(super) struct Address {
     pub broadcast: bool,
 }
 
-/// An instruction.
+/// An instruction, taken apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decoded {
     pub mnemonic: Mnemonic,
@@ -54,14 +54,14 @@ pub(super) struct Decoded {
 }
 
 /// A leaf.
-pub(super) struct Code {
-    pub steps: Vec<Decoded>,
+pub(super) struct DecodedLeaf {
+    pub instructions: Vec<Decoded>,
     /// Constants are addressed in here.
     _bytes: Vec<u8>,
 }
 
-impl Code {
-    pub fn new(bytes: &[u8]) -> Code {
+impl DecodedLeaf {
+    pub fn new(bytes: &[u8]) -> DecodedLeaf {
         let bytes = bytes.to_vec();
         let ip = bytes.as_ptr().expose_provenance() as u64;
         let mut list: Vec<Instruction> = Vec::new();
@@ -71,12 +71,12 @@ impl Code {
                 break;
             }
         }
-        let steps = list.iter().map(|instruction| step(instruction, &list)).collect();
-        Code { steps, _bytes: bytes }
+        let instructions = list.iter().map(|instruction| decoded(instruction, &list)).collect();
+        DecodedLeaf { instructions, _bytes: bytes }
     }
 }
 
-fn step(instruction: &Instruction, list: &[Instruction]) -> Decoded {
+fn decoded(instruction: &Instruction, list: &[Instruction]) -> Decoded {
     let target = instruction.near_branch_target();
     let mut operands = [Operand::None; 4];
     let mut lanes = 0;
@@ -95,13 +95,27 @@ fn step(instruction: &Instruction, list: &[Instruction]) -> Decoded {
             _ => Operand::Immediate(instruction.immediate(i as u32)),
         };
     }
+    Decoded {
+        mnemonic: instruction.mnemonic(),
+        operands,
+        address: address(instruction),
+        lanes,
+        mask: if instruction.has_op_mask() { instruction.op_mask().number() } else { 0 },
+        zeroing: instruction.zeroing_masking(),
+        target: list.iter().position(|other| other.ip() == target).unwrap_or(usize::MAX),
+        instruction: *instruction,
+    }
+}
+
+/// Where the operand in memory lies, if there is one.
+fn address(instruction: &Instruction) -> Address {
     let general = |register: Register| match register {
         // The displacement is then the whole address.
         Register::None | Register::RIP => None,
         _ => Some(register.number()),
     };
     let (base, index) = (instruction.memory_base(), instruction.memory_index());
-    let address = Address {
+    Address {
         base: general(base),
         index: match index {
             Register::None => Index::None,
@@ -112,15 +126,5 @@ fn step(instruction: &Instruction, list: &[Instruction]) -> Decoded {
         displacement: instruction.memory_displacement64(),
         bytes: instruction.memory_size().size(),
         broadcast: instruction.is_broadcast(),
-    };
-    Decoded {
-        mnemonic: instruction.mnemonic(),
-        operands,
-        address,
-        lanes,
-        mask: if instruction.has_op_mask() { instruction.op_mask().number() } else { 0 },
-        zeroing: instruction.zeroing_masking(),
-        target: list.iter().position(|other| other.ip() == target).unwrap_or(usize::MAX),
-        instruction: *instruction,
     }
 }

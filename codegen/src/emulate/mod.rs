@@ -38,7 +38,7 @@ use crate::wide::{
     registers::{rax, rdi, rsi},
 };
 use cpu::Cpu;
-use decode::Code;
+use decode::DecodedLeaf;
 
 /// Compiles a program as [`crate::compile`] does for that processor, which need not be the one at hand; its leaf
 /// functions are interpreted. Their code is never freed.
@@ -83,20 +83,20 @@ impl Emitter for Emulated {
 }
 
 /// All code that is interpreted, by its bytes.
-static CODE: LazyLock<Mutex<HashMap<Vec<u8>, &'static Code>>> = LazyLock::new(Mutex::default);
+static CODE: LazyLock<Mutex<HashMap<Vec<u8>, &'static DecodedLeaf>>> = LazyLock::new(Mutex::default);
 
 /// Instructions that call [`run`].
 fn call(leaf: &Leaf) -> Vec<u8> {
-    let code: &'static Code = CODE
+    let code: &'static DecodedLeaf = CODE
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .entry(leaf.code.clone())
-        .or_insert_with_key(|bytes| Box::leak(Box::new(Code::new(bytes))));
+        .or_insert_with_key(|bytes| Box::leak(Box::new(DecodedLeaf::new(bytes))));
     let assemble = || {
         let mut a = Instructions::new(false);
         a.mov(rsi, rdi)?;
         a.mov(rdi, std::ptr::from_ref(code).expose_provenance() as i64)?;
-        let run: extern "sysv64" fn(&Code, u64) = run;
+        let run: extern "sysv64" fn(&DecodedLeaf, u64) = run;
         a.mov(rax, run as usize as i64)?;
         a.jmp(rax)?;
         Ok::<_, IcedError>(a.finish())
@@ -105,6 +105,6 @@ fn call(leaf: &Leaf) -> Vec<u8> {
 }
 
 /// Interprets a leaf.
-extern "sysv64" fn run(code: &Code, words: u64) {
+extern "sysv64" fn run(code: &DecodedLeaf, words: u64) {
     Cpu::new(words).run(code);
 }

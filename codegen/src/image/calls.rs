@@ -94,7 +94,7 @@ pub(crate) fn runner(
     let parts = b.ins().load(types::I64, flags, row, 8);
     let word = b.ins().load(types::I64, flags, row, 16);
     let args = b.ins().iadd_imm_s(row, 24);
-    dispatch(&mut b, call_conv, block, kernel, args, parts, word);
+    call_parts(&mut b, call_conv, block, Row { kernel, args, parts, word });
     let count = b.ins().band_imm_u(word, PARALLEL as i64 - 1);
     let bytes = b.ins().ishl_imm_u(count, 4);
     let next = b.ins().iadd(args, bytes);
@@ -106,16 +106,19 @@ pub(crate) fn runner(
     b.finalize(config);
 }
 
-/// Calls a kernel for all its parts: in parallel if the word of the row says so.
-fn dispatch(
-    b: &mut FunctionBuilder<'_>,
-    call_conv: CallConv,
-    block: Value,
+/// A row of the table, while code is made.
+struct Row {
     kernel: Value,
+    /// The address of the arguments.
     args: Value,
     parts: Value,
+    /// The number of arguments, plus [`PARALLEL`] or not.
     word: Value,
-) {
+}
+
+/// Calls a kernel for all its parts: in parallel if the word of the row says so.
+fn call_parts(b: &mut FunctionBuilder<'_>, call_conv: CallConv, block: Value, row: Row) {
+    let Row { kernel, args, parts, word } = row;
     let (parallel, serial, done) = (b.create_block(), b.create_block(), b.create_block());
     let part = b.append_block_param(serial, types::I64);
     let flag = b.ins().ushr_imm_u(word, 32);
@@ -357,8 +360,8 @@ impl EntryCx<'_, '_> {
         let mut offset = self.b.ins().iconst(types::I64, location.offset as i64);
         for (&stride, &counter) in arg.strides.iter().zip(&self.counters) {
             if stride != 0 {
-                let step = self.b.ins().imul_imm_s(counter, stride.wrapping_mul(size));
-                offset = self.b.ins().iadd(offset, step);
+                let moved = self.b.ins().imul_imm_s(counter, stride.wrapping_mul(size));
+                offset = self.b.ins().iadd(offset, moved);
             }
         }
         (location.base, offset)
@@ -393,6 +396,6 @@ impl EntryCx<'_, '_> {
         let kernel = self.b.ins().func_addr(types::I64, kernel);
         let parts = self.b.ins().iconst(types::I64, parts as i64);
         let word = self.b.ins().iconst(types::I64, word as i64);
-        dispatch(&mut self.b, self.call_conv, self.block, kernel, args, parts, word);
+        call_parts(&mut self.b, self.call_conv, self.block, Row { kernel, args, parts, word });
     }
 }

@@ -72,10 +72,6 @@ impl Placement {
         let arena_bytes = arena_bytes.and_then(|bytes| bytes.checked_add(room)).ok_or_else(|| {
             Error::new(format!("{} bytes are more than any arena can have", program.arena_bytes))
         })?;
-        let of = |want: fn(&Place) -> bool| program.buffers.iter().filter(move |b| want(&b.place)).count();
-        let states = of(|p| matches!(p, Place::State { .. }));
-        let inputs = of(|p| matches!(p, Place::Input { .. }));
-        let (mut state, mut input, mut output) = (0, 0, 0);
         let mut manifest = Manifest {
             entry: program.name.clone(),
             numerics: NUMERICS_VERSION,
@@ -90,35 +86,10 @@ impl Placement {
             checked,
             cpu_features: features,
         };
+        let bases = Bases::of(program);
         let mut locations = Vec::with_capacity(program.buffers.len());
         for buffer in &program.buffers {
-            let (name, dims) = (buffer.name.clone(), buffer.ty.dims.clone());
-            let dtype = || runtime_dtype(buffer.ty.dtype).ok_or_else(|| inside_only(buffer));
-            let unplanned = || {
-                Error::new(format!("buffer `{name}` of `{}` has no address: plan memory first", program.name))
-            };
-            let (base, offset) = match &buffer.place {
-                Place::Input { range } => {
-                    let range = range.map(|(low, high)| IndexRange { low, high });
-                    manifest.inputs.push(Input { dtype: dtype()?, name, dims, range });
-                    input += 1;
-                    (BASE_STATE + states + input - 1, 0)
-                }
-                Place::Output => {
-                    manifest.outputs.push(Output { dtype: dtype()?, name, dims });
-                    output += 1;
-                    (BASE_STATE + states + inputs + output - 1, 0)
-                }
-                Place::State { updated } => {
-                    manifest.state.push(StateSlot { dtype: dtype()?, name, dims, updated: *updated });
-                    state += 1;
-                    (BASE_STATE + state - 1, 0)
-                }
-                Place::Constant(tensor) => (BASE_CONSTANTS, constants.place(tensor)?),
-                Place::Prepared(offset) => (BASE_PREPARED, offset.ok_or_else(unplanned)?),
-                Place::Arena(offset) => (BASE_ARENA, offset.ok_or_else(unplanned)?),
-            };
-            locations.push(Location { base: base as u64, offset: offset as u64 });
+            locations.push(bases.place(buffer, &mut manifest, constants)?);
         }
         Ok(Placement { locations, manifest })
     }
@@ -129,6 +100,56 @@ impl Placement {
         let location = self.locations[buffer as usize];
         let size = program.buffers[buffer as usize].ty.dtype.size();
         Location { offset: location.offset + (arg.offset * size) as u64, ..location }
+    }
+}
+
+/// Positions among the base pointers of a call: the state comes first, then inputs, then outputs, each in its order.
+struct Bases<'a> {
+    program: &'a Program,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Bases<'_> {
+    fn of(program: &Program) -> Bases<'_> {
+        let count = |want: fn(&Place) -> bool| program.buffers.iter().filter(|b| want(&b.place)).count();
+        let inputs = BASE_STATE + count(|place| matches!(place, Place::State { .. }));
+        let outputs = inputs + count(|place| matches!(place, Place::Input { .. }));
+        Bases { program, inputs, outputs }
+    }
+
+    /// Where the next buffer lies; the manifest is told of it.
+    fn place(&self, buffer: &Buffer, manifest: &mut Manifest, constants: &mut Constants) -> Result<Location> {
+        let (name, dims) = (buffer.name.clone(), buffer.ty.dims.clone());
+        let dtype = || runtime_dtype(buffer.ty.dtype).ok_or_else(|| inside_only(buffer));
+        let unplanned = || {
+            Error::new(format!(
+                "buffer `{}` of `{}` has no address: plan memory first",
+                buffer.name, self.program.name
+            ))
+        };
+        let (base, offset) = match &buffer.place {
+            Place::State { updated } => {
+                let base = BASE_STATE + manifest.state.len();
+                manifest.state.push(StateSlot { dtype: dtype()?, name, dims, updated: *updated });
+                (base, 0)
+            }
+            Place::Input { range } => {
+                let base = self.inputs + manifest.inputs.len();
+                let range = range.map(|(low, high)| IndexRange { low, high });
+                manifest.inputs.push(Input { dtype: dtype()?, name, dims, range });
+                (base, 0)
+            }
+            Place::Output => {
+                let base = self.outputs + manifest.outputs.len();
+                manifest.outputs.push(Output { dtype: dtype()?, name, dims });
+                (base, 0)
+            }
+            Place::Constant(tensor) => (BASE_CONSTANTS, constants.place(tensor)?),
+            Place::Prepared(offset) => (BASE_PREPARED, offset.ok_or_else(unplanned)?),
+            Place::Arena(offset) => (BASE_ARENA, offset.ok_or_else(unplanned)?),
+        };
+        Ok(Location { base: base as u64, offset: offset as u64 })
     }
 }
 

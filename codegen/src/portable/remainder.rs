@@ -20,15 +20,9 @@ impl KernelCx<'_> {
         let (magnitude_b, _) = self.magnitude(b, bits);
         let (p, e) = self.significand(magnitude_a, fraction);
         let (q, f) = self.significand(magnitude_b, fraction);
-        // Where the result is not by division, the divisor is 1 and there are no steps.
+        // Where the result is not by division, the divisor is 1 and nothing is shifted.
         let infinity = self.b.ins().iconst(types::I64, if double { 0x7ff << 52 } else { 0xff << 23 });
-        let smaller = self.b.ins().icmp(IntCC::UnsignedLessThan, magnitude_a, magnitude_b);
-        let bad_a = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, magnitude_a, infinity);
-        let bad_b = self.b.ins().icmp(IntCC::UnsignedGreaterThan, magnitude_b, infinity);
-        let by_zero = self.b.ins().icmp_imm_s(IntCC::Equal, magnitude_b, 0);
-        let undefined = self.b.ins().bor(bad_a, bad_b);
-        let undefined = self.b.ins().bor(undefined, by_zero);
-        let skip = self.b.ins().bor(undefined, smaller);
+        let [smaller, undefined, skip] = self.no_division([magnitude_a, magnitude_b], infinity);
         let one = self.b.ins().iconst(types::I64, 1);
         let zero = self.b.ins().iconst(types::I64, 0);
         let q = self.b.ins().select(skip, one, q);
@@ -36,25 +30,7 @@ impl KernelCx<'_> {
         let difference = self.b.ins().select(skip, zero, difference);
         let start = self.b.ins().urem(p, q);
 
-        // while difference > 0 { r = (r << step) mod q }
-        let (header, body, exit) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
-        let r = self.b.append_block_param(header, types::I64);
-        let left = self.b.append_block_param(header, types::I64);
-        self.b.ins().jump(header, &[start.into(), difference.into()]);
-        self.b.switch_to_block(header);
-        let more = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, left, 0);
-        self.b.ins().brif(more, body, &[], exit, &[]);
-        self.b.switch_to_block(body);
-        self.b.seal_block(body);
-        let most = self.b.ins().iconst(types::I64, 63 - fraction);
-        let step = self.b.ins().smin(left, most);
-        let shifted = self.b.ins().ishl(r, step);
-        let next = self.b.ins().urem(shifted, q);
-        let left = self.b.ins().isub(left, step);
-        self.b.ins().jump(header, &[next.into(), left.into()]);
-        self.b.seal_block(header);
-        self.b.switch_to_block(exit);
-        self.b.seal_block(exit);
+        let r = self.shifted_remainder(start, difference, q, fraction);
 
         // r 2^f as a float: shifted until the leading bit is in place, or the exponent at its least.
         let leading = self.b.ins().clz(r);
@@ -82,6 +58,41 @@ impl KernelCx<'_> {
         let unordered = self.b.ins().fcmp(FloatCC::Unordered, a, b);
         let undefined = self.b.ins().bor(undefined, unordered);
         self.b.ins().select(undefined, nan, result)
+    }
+
+    /// Whether the result is `a` because that is smaller, whether there is none, and whether it is one of the two.
+    fn no_division(&mut self, [magnitude_a, magnitude_b]: [Value; 2], infinity: Value) -> [Value; 3] {
+        let smaller = self.b.ins().icmp(IntCC::UnsignedLessThan, magnitude_a, magnitude_b);
+        let bad_a = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, magnitude_a, infinity);
+        let bad_b = self.b.ins().icmp(IntCC::UnsignedGreaterThan, magnitude_b, infinity);
+        let by_zero = self.b.ins().icmp_imm_s(IntCC::Equal, magnitude_b, 0);
+        let undefined = self.b.ins().bor(bad_a, bad_b);
+        let undefined = self.b.ins().bor(undefined, by_zero);
+        let skip = self.b.ins().bor(undefined, smaller);
+        [smaller, undefined, skip]
+    }
+
+    /// `start 2^difference mod q`: `while left > 0 { r = (r << by) mod q; left -= by }`.
+    fn shifted_remainder(&mut self, start: Value, difference: Value, q: Value, fraction: i64) -> Value {
+        let (header, body, exit) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let r = self.b.append_block_param(header, types::I64);
+        let left = self.b.append_block_param(header, types::I64);
+        self.b.ins().jump(header, &[start.into(), difference.into()]);
+        self.b.switch_to_block(header);
+        let more = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, left, 0);
+        self.b.ins().brif(more, body, &[], exit, &[]);
+        self.b.switch_to_block(body);
+        self.b.seal_block(body);
+        let most = self.b.ins().iconst(types::I64, 63 - fraction);
+        let by = self.b.ins().smin(left, most);
+        let shifted = self.b.ins().ishl(r, by);
+        let next = self.b.ins().urem(shifted, q);
+        let left = self.b.ins().isub(left, by);
+        self.b.ins().jump(header, &[next.into(), left.into()]);
+        self.b.seal_block(header);
+        self.b.switch_to_block(exit);
+        self.b.seal_block(exit);
+        r
     }
 
     /// The bits without and only with the sign, in 64 bits.

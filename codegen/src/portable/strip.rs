@@ -10,13 +10,13 @@ use super::lanes::{has_lanes, has_vector_code};
 
 /// Finds out whether a strip has vector code: 32-bit lanes only, and every accumulator either has 32 lanes or is
 /// declared inside.
-struct Scan<'a, 'b> {
+struct LaneCheck<'a, 'b> {
     cx: &'a KernelCx<'b>,
     values: FxHashMap<ValueId, DType>,
     accs: FxHashMap<AccId, DType>,
 }
 
-impl Scan<'_, '_> {
+impl LaneCheck<'_, '_> {
     fn dtype(&self, id: ValueId) -> DType {
         self.values.get(&id).copied().unwrap_or_else(|| self.cx.values[&id].dtype)
     }
@@ -91,7 +91,7 @@ impl KernelCx<'_> {
 
     /// Whether the strip has vector code where it stands.
     fn strip_vectorises(&self, body: &[&Stmt]) -> bool {
-        let mut scan = Scan { cx: self, values: FxHashMap::default(), accs: FxHashMap::default() };
+        let mut scan = LaneCheck { cx: self, values: FxHashMap::default(), accs: FxHashMap::default() };
         body.iter().all(|stmt| scan.stmt(stmt))
     }
 
@@ -106,27 +106,7 @@ impl KernelCx<'_> {
         for stmt in body {
             match stmt {
                 Stmt::Let { id, expr, .. } => {
-                    let known = |id: &ValueId| !varying.contains(id);
-                    let fixed = |index: &Index| {
-                        let mut fixed = true;
-                        index.visit(&mut |atom| {
-                            fixed &= match atom {
-                                Atom::Var(v) => *v != var,
-                                Atom::Value(id) => known(&ValueId(*id)),
-                                _ => true,
-                            }
-                        });
-                        fixed
-                    };
-                    let invariant = match expr {
-                        Expr::Constant(_) => true,
-                        Expr::Index(index) => fixed(index),
-                        Expr::Op(_, args) => args.iter().all(known),
-                        Expr::Load { param, index, guard } => {
-                            let read_only = self.kernel.params[*param].access == Access::Read;
-                            read_only && !stored && fixed(index) && guard.iter().all(known)
-                        }
-                    };
+                    let invariant = self.is_invariant(expr, var, &varying, stored);
                     if invariant && extent > 1 {
                         self.stmt(stmt);
                         // Constants stay in sight: the wide emitter keeps them behind its code.
@@ -150,5 +130,30 @@ impl KernelCx<'_> {
             rest.push(stmt);
         }
         rest
+    }
+
+    /// Whether an expression is equal in all iterations: `varying` are values that are not, and `stored` whether there was a store.
+    fn is_invariant(&self, expr: &Expr, var: Var, varying: &FxHashSet<ValueId>, stored: bool) -> bool {
+        let known = |id: &ValueId| !varying.contains(id);
+        let fixed = |index: &Index| {
+            let mut fixed = true;
+            index.visit(&mut |atom| {
+                fixed &= match atom {
+                    Atom::Var(v) => *v != var,
+                    Atom::Value(id) => known(&ValueId(*id)),
+                    _ => true,
+                }
+            });
+            fixed
+        };
+        match expr {
+            Expr::Constant(_) => true,
+            Expr::Index(index) => fixed(index),
+            Expr::Op(_, args) => args.iter().all(known),
+            Expr::Load { param, index, guard } => {
+                let read_only = self.kernel.params[*param].access == Access::Read;
+                read_only && !stored && fixed(index) && guard.iter().all(known)
+            }
+        }
     }
 }

@@ -44,22 +44,22 @@ pub(crate) fn merge_loops(reduce: &[TileLoop]) -> Vec<TileLoop> {
 
 /// Blocks of columns of the same shape, side by side.
 #[derive(PartialEq, Eq, Debug)]
-struct Columns {
+struct ColumnBlocks {
     /// First column.
     start: usize,
     /// Number of blocks.
     count: usize,
-    /// Columns of a block.
+    /// ColumnBlocks of a block.
     step: usize,
     /// Where in a block its vectors begin. The last two overlap where the tile ends inside a vector: both compute
     /// the same bits there.
     vectors: Vec<usize>,
-    /// Columns of a vector; 1: scalars.
+    /// ColumnBlocks of a vector; 1: scalars.
     lanes: usize,
 }
 
 /// `n` columns in blocks of at most `most` vectors; a last block may have one more.
-fn split_columns(n: usize, lanes: usize, most: usize) -> Vec<Columns> {
+fn split_columns(n: usize, lanes: usize, most: usize) -> Vec<ColumnBlocks> {
     let (lanes, most) = if n < lanes { (1, n.max(1)) } else { (lanes, most) };
     let (whole, ragged) = (n / lanes, !n.is_multiple_of(lanes));
     // The vector that ends the tile overlaps the one before it, so that one is in the last block too.
@@ -68,8 +68,8 @@ fn split_columns(n: usize, lanes: usize, most: usize) -> Vec<Columns> {
     let start = count * step;
     let starts = |end: usize| (0..end).map(|vector| vector * lanes);
     let last = starts(whole - count * most).chain(ragged.then(|| n - lanes - start));
-    let last = Columns { start, count: 1, step: n - start, vectors: last.collect(), lanes };
-    let full = Columns { start: 0, count, step, vectors: starts(most).collect(), lanes };
+    let last = ColumnBlocks { start, count: 1, step: n - start, vectors: last.collect(), lanes };
+    let full = ColumnBlocks { start: 0, count, step, vectors: starts(most).collect(), lanes };
     [full, last].into_iter().filter(|c| c.count > 0 && !c.vectors.is_empty()).collect()
 }
 
@@ -108,7 +108,7 @@ impl KernelCx<'_> {
         let stored = self.kernel.params[tile.b.param].dtype;
         let most = CHAINS.div_ceil(tile.m.max(1)).min(MAX_VECTORS);
         // A's rows go by inside, so that B's columns stay in the first-level cache.
-        for Columns { start, count, step, vectors, lanes } in split_columns(tile.n, lanes, most) {
+        for ColumnBlocks { start, count, step, vectors, lanes } in split_columns(tile.n, lanes, most) {
             let ty = if lanes == 1 { scalar } else { vector };
             let (start, step) = (start as i64, step as i64);
             self.counted(start, start + count as i64 * step, step, |cx, column| {

@@ -1,4 +1,8 @@
-//! Words of the table that hold addresses: in registers through a region, elsewhere in memory.
+//! Words of the table that hold addresses, in registers or in memory.
+//!
+//! They are in registers through the outermost loop whose addresses all find one, or else through a strip. Elsewhere they are
+//! used and moved in the table. Example: a loop over rows around a strip that adds two vectors has three addresses, which stay
+//! in `rdi`, `rsi` and `r8` from the first row to the last.
 
 use std::ops::Range;
 
@@ -10,8 +14,13 @@ use crate::wide::types::operands::{Gpr64, Memory, qword_ptr};
 
 impl Assembler<'_> {
     /// Runs `body` with the words that the instructions use in registers; if `all`, only if they all find one.
-    pub fn region(&mut self, range: Range<usize>, all: bool, body: impl FnOnce(&mut Self) -> Asm) -> Asm {
-        if self.region.is_some() {
+    pub fn with_registers(
+        &mut self,
+        range: Range<usize>,
+        all: bool,
+        body: impl FnOnce(&mut Self) -> Asm,
+    ) -> Asm {
+        if self.in_registers.is_some() {
             return body(self);
         }
         let (mut uses, tiles) = self.uses(range);
@@ -24,9 +33,9 @@ impl Assembler<'_> {
         for &(word, register) in &registers {
             self.a.mov(register, self.in_table(word))?;
         }
-        self.region = Some(registers.clone());
+        self.in_registers = Some(registers.clone());
         body(self)?;
-        self.region = None;
+        self.in_registers = None;
         // The table has what was there before.
         for (word, _) in registers {
             self.ahead.remove(&word);
@@ -65,14 +74,14 @@ impl Assembler<'_> {
         qword_ptr(TABLE + 8 * word as i32)
     }
 
-    pub fn in_region(&self, word: usize) -> Option<Gpr64> {
-        let region = self.region.as_ref()?;
-        region.iter().find(|entry| entry.0 == word).map(|entry| entry.1)
+    pub fn register_of(&self, word: usize) -> Option<Gpr64> {
+        let words = self.in_registers.as_ref()?;
+        words.iter().find(|entry| entry.0 == word).map(|entry| entry.1)
     }
 
     /// A word in a register: its own, or `rax`.
     pub fn word(&mut self, word: usize) -> Asm<Gpr64> {
-        if let Some(register) = self.in_region(word) {
+        if let Some(register) = self.register_of(word) {
             return Ok(register);
         }
         self.a.mov(rax, self.in_table(word))?;
@@ -80,7 +89,7 @@ impl Assembler<'_> {
     }
 
     pub fn advance(&mut self, word: usize, by: i64) -> Asm {
-        match (self.in_region(word), i32::try_from(by)) {
+        match (self.register_of(word), i32::try_from(by)) {
             (_, Ok(0)) => Ok(()),
             (Some(register), Ok(by)) => self.a.add(register, by),
             (None, Ok(by)) => self.a.add(self.in_table(word), by),

@@ -1,7 +1,4 @@
 //! Lane code as machine code: the leaf around it, loops, and what is in them.
-//!
-//! Words of the table that hold addresses are in registers through a *region*: the outermost loop whose addresses
-//! all find a register, or else a strip. Elsewhere they are used and moved in memory.
 
 use std::ops::Range;
 
@@ -83,8 +80,12 @@ impl Assembler<'_> {
         while at < range.end {
             let next = self.ends.get(&at).map_or(at + 1, |end| end + 1);
             match self.lanes.insts[at] {
-                Inst::Loop(number) => self.region(at..next, true, |s| s.counted(number, at + 1..next - 1))?,
-                Inst::Strip(extent) => self.region(at..next, false, |s| s.strip(extent, at + 1..next - 1))?,
+                Inst::Loop(number) => {
+                    self.with_registers(at..next, true, |s| s.counted(number, at + 1..next - 1))?
+                }
+                Inst::Strip(extent) => {
+                    self.with_registers(at..next, false, |s| s.strip(extent, at + 1..next - 1))?
+                }
                 Inst::Define(lane, define) => self.define(lane, define)?,
                 Inst::LoadColumns { place, to } => self.load_columns(place, to)?,
                 Inst::StoreColumns { place, from } => self.store_columns(place, from)?,
@@ -212,7 +213,7 @@ impl Assembler<'_> {
             2 => from + rdx * 2,
             _ => from + rdx * 4,
         };
-        match self.in_region(to) {
+        match self.register_of(to) {
             Some(register) => self.a.lea(register, qword_ptr(sum)),
             None => {
                 self.a.lea(rax, qword_ptr(sum))?;

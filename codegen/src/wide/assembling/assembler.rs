@@ -52,8 +52,8 @@ pub(crate) struct Assembler<'l> {
     pub words: &'l [Word],
     /// Where the loop or strip ends that begins at an instruction.
     pub ends: FxHashMap<usize, usize>,
-    /// Words that are in registers; `None` outside of regions.
-    pub region: Option<Vec<(usize, Gpr64)>>,
+    /// Words that are in registers, with these; `None` where none are (`addresses.rs`).
+    pub in_registers: Option<Vec<(usize, Gpr64)>>,
     /// By how much words are ahead of what they are in the first iterations of the loops inside the current one.
     pub ahead: FxHashMap<usize, i64>,
     /// Loops around that have their counter on the stack.
@@ -84,7 +84,7 @@ impl<'l> Assembler<'l> {
             homes,
             words,
             ends,
-            region: None,
+            in_registers: None,
             ahead: FxHashMap::default(),
             counters: 0,
             spilled: machine.bytes() * homes.spills as i32,
