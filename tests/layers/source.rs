@@ -34,7 +34,7 @@ pub struct Crate {
 }
 
 impl Crate {
-    /// Reads a crate from its root, `src/lib.rs`.
+    /// Reads a crate from its root, `src/lib.rs` or `src/main.rs`.
     pub fn read(root: &Path) -> Crate {
         let mut files = BTreeMap::new();
         load(root, Vec::new(), &mut files);
@@ -125,7 +125,7 @@ fn load(path: &Path, module: Module, files: &mut BTreeMap<Module, File>) {
     let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
     let folder = path.parent().expect("a folder");
     let below = match stem {
-        "lib" | "mod" => folder.to_path_buf(),
+        "lib" | "main" | "mod" => folder.to_path_buf(),
         _ => folder.join(stem),
     };
     for child in declared(&code) {
