@@ -25,22 +25,33 @@ fn tensor(ty: &Type, salt: u64) -> Tensor {
 }
 
 /// A graph of one node, of inputs of those extents; the second may be state, which is packed once.
-fn single(op: impl Into<brolga_ir::Op>, x: &[usize], w: &[usize], fixed: bool) -> Graph {
+fn single(
+    op: impl Into<brolga_ir::Op>,
+    layout: choice::Layout,
+    x: &[usize],
+    w: &[usize],
+    fixed: bool,
+) -> Graph {
     let mut graph = Graph::new("single");
     let x = graph.add_parameter("x", Role::Data, Type::new(DType::F32, x));
     let role = if fixed { Role::State } else { Role::Data };
     let w = graph.add_parameter("w", role, Type::new(DType::F32, w));
-    let node = graph.add(op, &[x, w], &Origin::default()).expect("a node");
+    let node = graph.add_chosen(op, layout, &[x, w], &Origin::default()).expect("a node");
     let result = graph.result(node);
     graph.add_output("y", Role::Data, result);
     graph
 }
 
-/// The same, run as it is chosen.
-fn chosen(mut graph: Graph, choice: impl Into<Choice>) -> Graph {
+/// The same by an algorithm.
+fn chosen(mut graph: Graph, algorithm: choice::Algorithm) -> Graph {
     let node = graph.outputs()[0].value.node;
-    graph.set_choice(node, choice);
+    graph.set_choice(node, Choice { algorithm, ..graph.choice(node) });
     graph
+}
+
+/// A graph of one product.
+fn product(dot: Dot, x: &[usize], w: &[usize], fixed: bool) -> Graph {
+    single(dot, choice::Layout::default(), x, w, fixed)
 }
 
 /// The same with `max(y + b, 0) * z` behind it, which is computed in the kernel of the product.
@@ -76,20 +87,20 @@ struct Case {
 
 impl Case {
     fn graph(&self, form: &str, fixed: bool) -> Graph {
-        let conv = Conv { channels_last: true, ..self.conv.clone() };
+        let (conv, last) = (&self.conv, choice::Layout::ChannelsLast);
         let x = [self.batch, self.image[0], self.image[1], self.channels];
         let w = [self.outputs, self.channels / conv.groups, self.kernel[0], self.kernel[1]];
-        let forward = single(conv.clone(), &x, &w, fixed);
+        let forward = single(conv.clone(), last, &x, &w, fixed);
         let y = forward.ty(forward.outputs()[0].value).dims.clone();
         match form {
             "forward" => forward,
             "input" => {
                 let form = ConvForm::InputGradient { size: self.image.to_vec() };
-                single(conv.with_form(form), &y, &w, fixed)
+                single(conv.with_form(form), last, &y, &w, fixed)
             }
             _ => {
                 let form = ConvForm::WeightGradient { kernel: self.kernel.to_vec() };
-                single(conv.with_form(form), &x, &y, false)
+                single(conv.with_form(form), last, &x, &y, false)
             }
         }
     }
@@ -343,7 +354,7 @@ fn products() {
             let b = if right == 0 { [k, n] } else { [n, k] };
             // Fixed matrices are packed into panels.
             let fixed = left == 1;
-            let graph = single(dot(0, left, right), &a, &b, fixed);
+            let graph = product(dot(0, left, right), &a, &b, fixed);
             let name = format!("{a:?} times {b:?}");
             different += check(&name, &graph, Precision::F32);
             if (left, right) == (1, 1) {
@@ -352,11 +363,11 @@ fn products() {
             }
         }
     }
-    let graph = single(dot(0, 1, 0), &[150, 300], &[300, 76], true);
+    let graph = product(dot(0, 1, 0), &[150, 300], &[300, 76], true);
     let graph = chosen(graph, choice::Algorithm::Strassen);
     different += check("halves", &graph, Precision::F32);
     different += check("halves", &with_epilogue(graph), Precision::F32);
-    let batched = single(dot(1, 1, 0), &[3, 50, 70], &[3, 70, 36], false);
+    let batched = product(dot(1, 1, 0), &[3, 50, 70], &[3, 70, 36], false);
     different += check("batched", &batched, Precision::F32);
     assert!(different > 150, "{different}");
 }
@@ -364,10 +375,10 @@ fn products() {
 /// One thread gets other boxes than several, whose shares are to be even and of whole rows, and the same bits.
 #[test]
 fn programs_for_one_thread() {
-    let product = |times: usize| {
+    let square = |times: usize| {
         let [rows, terms, columns] = [98, 96, 96].map(|size| size * times);
         let dot = Dot::new([vec![], vec![]], [vec![1], vec![0]]);
-        single(dot, &[rows, terms], &[terms, columns], true)
+        product(dot, &[rows, terms], &[terms, columns], true)
     };
     let case = |conv: Conv, channels: usize, outputs: usize, kernel: usize| Case {
         conv,
@@ -379,8 +390,8 @@ fn programs_for_one_thread() {
     };
     let depthwise = Conv { groups: 96, ..conv(1, 1) };
     let graphs = [
-        ("strassen", chosen(product(2), choice::Algorithm::Strassen)),
-        ("product", product(1)),
+        ("strassen", chosen(square(2), choice::Algorithm::Strassen)),
+        ("product", square(1)),
         ("1 x 1", case(conv(1, 0), 160, 32, 1).graph("forward", true)),
         ("3 x 3", case(conv(1, 1), 64, 32, 3).graph("forward", true)),
         ("depthwise", case(depthwise, 96, 96, 3).graph("forward", true)),

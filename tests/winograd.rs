@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use brolga_codegen::TargetCpu;
-use brolga_ir::choice::{Algorithm, takes_winograd};
+use brolga_ir::choice::{Algorithm, Choice, Layout, takes_winograd};
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{Conv, ConvForm, Dot, Op, Role};
 use brolga_ir::scalar::Scalar;
@@ -53,12 +53,12 @@ fn normal(ty: &Type, scale: f64, salt: u64) -> Tensor {
     Tensor::generate(ty, |_| Scalar::from_f64(ty.dtype, scale * ((0..12).map(|_| unit()).sum::<f64>() - 6.0)))
 }
 
-/// The error of an operator on two tensors with those values, by an algorithm.
-fn error(op: impl Into<Op>, algorithm: Algorithm, operands: [Tensor; 2]) -> f64 {
+/// The error of an operator on two tensors with those values, run as it is chosen.
+fn error(op: impl Into<Op>, choice: impl Into<Choice>, operands: [Tensor; 2]) -> f64 {
     let mut g = Graph::new("layer");
     let parameters = [("a", &operands[0]), ("b", &operands[1])];
     let parameters = parameters.map(|(name, tensor)| g.add_parameter(name, Role::Data, tensor.ty()));
-    let result = g.add_chosen(op, algorithm, &parameters, &Origin::default()).expect("an operator");
+    let result = g.add_chosen(op, choice, &parameters, &Origin::default()).expect("an operator");
     let result = g.result(result);
     g.add_output("y", Role::Data, result);
     // The operator's own evaluation sums in f64.
@@ -88,24 +88,21 @@ fn errors_of_every_layer_are_within_the_bound() {
         for (weights, tile) in [(false, 4), (false, 6), (true, 4), (true, 6)] {
             let outputs = tile + 1 - kernel;
             let padding = vec![(kernel / 2, (kernel - 1) / 2); 2];
-            let conv = Conv { padding, channels_last: true, ..Conv::new(2) };
+            let conv = Conv { padding, ..Conv::new(2) };
             if !takes_winograd(&conv, &[kernel; 2], outputs) {
                 row += " |";
                 continue;
             }
-            let algorithm = Algorithm::Winograd(outputs);
+            let choice = Choice { algorithm: Algorithm::Winograd(outputs), layout: Layout::ChannelsLast };
             let off = if weights {
                 let gradient = conv.with_form(ConvForm::WeightGradient { kernel: vec![kernel; 2] });
                 let operands = [normal(&shape(channels), 1.0, salt), normal(&shape(8), 1.0, salt + 1)];
-                error(gradient, algorithm, operands)
+                error(gradient, choice, operands)
             } else {
                 let w = Type::new(DType::F32, [8, channels, kernel, kernel]);
                 let he = (2.0 / (kernel * kernel * channels) as f64).sqrt();
-                error(
-                    conv.clone(),
-                    algorithm,
-                    [normal(&shape(channels), 1.0, salt), normal(&w, he, salt + 2)],
-                )
+                let operands = [normal(&shape(channels), 1.0, salt), normal(&w, he, salt + 2)];
+                error(conv.clone(), choice, operands)
             };
             assert!(off <= BOUND, "{channels} channels, {extent} x {extent}, {conv:?}: {off:e}");
             write!(row, " {off:.1e} |").expect("a string");

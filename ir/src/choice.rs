@@ -7,12 +7,18 @@
 //! %2 = conv %x, %w {stride: [1, 1], channels_last: true, winograd: 4} : f32[1, 56, 56, 64]
 //! ```
 //!
-//! An algorithm changes rounding, never what is computed. So shape inference, gradients and the interpreter do not look at
-//! it: what an operator means is said in [`ops`](crate::ops) alone. It belongs to its node: a node that takes the place of
-//! another starts without one.
+//! An algorithm changes rounding, never what is computed: inference, gradients and the interpreter do not look at it. A
+//! layout is the order of axes in which images lie. What an operator means is said in [`ops`](crate::ops), for its own
+//! order alone; so whoever asks it about a node with another one ([`Choice::infer`], [`Choice::evaluate`], the reverse
+//! walk) brings the images to that order and back.
+//!
+//! A choice belongs to its node: a node that takes the place of another starts without one.
 
 use crate::attribute::{Attribute, Attributes};
-use crate::ops::{Conv, Dot, Op};
+use crate::builder::Builder;
+use crate::graph::{GraphError, Value};
+use crate::ops::{Conv, ConvForm, Dot, Gradient, GradientCx, Op, Operator, Transpose};
+use crate::tensor::Tensor;
 use crate::types::Type;
 
 /// How a node is run.
@@ -20,6 +26,8 @@ use crate::types::Type;
 pub struct Choice {
     /// The algorithm that the numeric plan prescribes.
     pub algorithm: Algorithm,
+    /// How its images lie.
+    pub layout: Layout,
 }
 
 /// An algorithm for products and convolutions.
@@ -34,9 +42,25 @@ pub enum Algorithm {
     Strassen,
 }
 
+/// The order of axes of a convolution's images, x and y. Its weights have one order only.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Layout {
+    /// `[N, C, …]`: the operator's own.
+    #[default]
+    ChannelsFirst,
+    /// `[N, …, C]`
+    ChannelsLast,
+}
+
 impl From<Algorithm> for Choice {
     fn from(algorithm: Algorithm) -> Choice {
-        Choice { algorithm }
+        Choice { algorithm, ..Choice::default() }
+    }
+}
+
+impl From<Layout> for Choice {
+    fn from(layout: Layout) -> Choice {
+        Choice { layout, ..Choice::default() }
     }
 }
 
@@ -50,9 +74,105 @@ impl Algorithm {
     }
 }
 
+impl Layout {
+    /// The axis of the channels, of an image with so many axes.
+    pub fn channel_axis(self, rank: usize) -> usize {
+        match self {
+            Layout::ChannelsFirst => 1,
+            Layout::ChannelsLast => rank - 1,
+        }
+    }
+
+    /// The spatial extents of an image.
+    pub fn extents(self, image: &Type) -> &[usize] {
+        match self {
+            Layout::ChannelsFirst => &image.dims[2..],
+            Layout::ChannelsLast => &image.dims[1..image.rank() - 1],
+        }
+    }
+
+    /// The extents of an image.
+    pub fn dims(self, batch: usize, channels: usize, extents: &[usize]) -> Vec<usize> {
+        let mut dims = vec![batch];
+        dims.extend(extents);
+        dims.insert(self.channel_axis(extents.len() + 2), channels);
+        dims
+    }
+}
+
 impl Choice {
-    /// An error if an operator cannot be run so, on operands and results of those types.
-    pub fn check(self, op: &Op, operands: &[&Type], results: &[Type]) -> Result<(), String> {
+    /// The types of an operator's results for operands of those types, as they lie; or the rule that is broken: one of the
+    /// operator, or that it cannot be run so.
+    pub fn infer(self, op: &Op, operands: &[&Type]) -> Result<Vec<Type>, String> {
+        if self.layout == Layout::ChannelsFirst {
+            let results = op.get().infer(operands)?;
+            self.check(op, operands, &results)?;
+            return Ok(results);
+        }
+        let Some([first, second, result]) = images(op) else {
+            return Err("`channels_last` is a layout of convolutions".into());
+        };
+        let given: Vec<Type> = operands
+            .iter()
+            .zip([first, second].into_iter().chain(std::iter::repeat(false)))
+            .map(|(ty, image)| if image { turned(ty, first_axes) } else { (*ty).clone() })
+            .collect();
+        let given: Vec<&Type> = given.iter().collect();
+        let inferred = op.get().infer(&given).and_then(|results| {
+            self.check(op, &given, &results)?;
+            Ok(results)
+        });
+        let results = inferred.map_err(|message| format!("{message} (channels first)"))?;
+        Ok(results.iter().map(|ty| if result { turned(ty, last_axes) } else { ty.clone() }).collect())
+    }
+
+    /// An operator's results for those operands, as they lie: the reference that everything else is compared with.
+    pub fn evaluate(self, op: &Op, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
+        let (Layout::ChannelsLast, Some([first, second, result])) = (self.layout, images(op)) else {
+            return op.get().evaluate(operands, results);
+        };
+        let mut given = Vec::new();
+        for (&tensor, image) in operands.iter().zip([first, second]) {
+            given.push(if image { transposed(tensor, first_axes)? } else { tensor.try_clone()? });
+        }
+        let types: Vec<Type> =
+            results.iter().map(|ty| if result { turned(ty, first_axes) } else { ty.clone() }).collect();
+        let found = op.get().evaluate(&given.iter().collect::<Vec<_>>(), &types)?;
+        if result { found.iter().map(|tensor| transposed(tensor, last_axes)).collect() } else { Ok(found) }
+    }
+
+    /// The cotangents of a node's operands, by its operator's rule.
+    pub(crate) fn gradient(self, op: &Op, cx: &mut GradientCx) -> Gradient {
+        let (Layout::ChannelsLast, Some([first, second, result])) = (self.layout, images(op)) else {
+            return op.get().gradient(cx);
+        };
+        let mut operands = Vec::new();
+        for (&value, image) in cx.operands.iter().zip([first, second]) {
+            operands.push(turn(&mut cx.b, value, image, first_axes)?);
+        }
+        let (mut results, mut cotangents) = (Vec::new(), Vec::new());
+        for (&value, &cotangent) in cx.results.iter().zip(cx.cotangents) {
+            results.push(turn(&mut cx.b, value, result, first_axes)?);
+            cotangents.push(match cotangent {
+                Some(cotangent) => Some(turn(&mut cx.b, cotangent, result, first_axes)?),
+                None => None,
+            });
+        }
+        let b = Builder::new(&mut *cx.b.graph, cx.b.origin.clone());
+        let mut inner = GradientCx { b, operands: &operands, results: &results, cotangents: &cotangents };
+        let found = op.get().gradient(&mut inner)?;
+        let mut outgoing = Vec::new();
+        for (cotangent, image) in found.into_iter().zip([first, second]) {
+            outgoing.push(match cotangent {
+                Some(cotangent) => Some(turn(&mut cx.b, cotangent, image, last_axes)?),
+                None => None,
+            });
+        }
+        Ok(outgoing)
+    }
+
+    /// An error if the algorithm is none for an operator on operands and results of those types, in its own order of axes.
+    fn check(self, op: &Op, operands: &[&Type], results: &[Type]) -> Result<(), String> {
         match (self.algorithm, op) {
             (Algorithm::Direct, _) => Ok(()),
             (Algorithm::Winograd(outputs), Op::Conv(conv)) => {
@@ -84,25 +204,76 @@ impl Choice {
 
     /// As the text form has it, behind the operator's attributes; nothing where nothing is chosen.
     pub(crate) fn attributes(self) -> Vec<(&'static str, Attribute)> {
-        match self.algorithm {
-            Algorithm::Direct => Vec::new(),
-            Algorithm::Winograd(outputs) => vec![("winograd", Attribute::Int(outputs as i64))],
-            Algorithm::Strassen => vec![("strassen", Attribute::Bool(true))],
+        let mut attributes = Vec::new();
+        if self.layout == Layout::ChannelsLast {
+            attributes.push(("channels_last", Attribute::Bool(true)));
         }
+        match self.algorithm {
+            Algorithm::Direct => {}
+            Algorithm::Winograd(outputs) => attributes.push(("winograd", Attribute::Int(outputs as i64))),
+            Algorithm::Strassen => attributes.push(("strassen", Attribute::Bool(true))),
+        }
+        attributes
     }
 
     /// Takes the choice for an operator out of what stands in its braces.
     pub(crate) fn from_attributes(op: &Op, attributes: &mut Attributes) -> Result<Choice, String> {
-        let algorithm = match op {
-            Op::Conv(_) => match attributes.size_or("winograd", 0)? {
-                0 => Algorithm::Direct,
-                outputs => Algorithm::Winograd(outputs),
-            },
-            Op::Dot(_) if attributes.flag("strassen", false)? => Algorithm::Strassen,
-            _ => Algorithm::Direct,
-        };
-        Ok(Choice { algorithm })
+        let mut choice = Choice::default();
+        match op {
+            Op::Conv(_) => {
+                if attributes.flag("channels_last", false)? {
+                    choice.layout = Layout::ChannelsLast;
+                }
+                match attributes.size_or("winograd", 0)? {
+                    0 => {}
+                    outputs => choice.algorithm = Algorithm::Winograd(outputs),
+                }
+            }
+            Op::Dot(_) if attributes.flag("strassen", false)? => choice.algorithm = Algorithm::Strassen,
+            _ => {}
+        }
+        Ok(choice)
     }
+}
+
+/// Which of an operator's two operands are images, and whether its result is one: what a layout is about.
+fn images(op: &Op) -> Option<[bool; 3]> {
+    match op {
+        Op::Conv(Conv { form: ConvForm::WeightGradient { .. }, .. }) => Some([true, true, false]),
+        Op::Conv(_) => Some([true, false, true]),
+        _ => None,
+    }
+}
+
+/// The axes that bring `[N, …, C]` to `[N, C, …]`. What is no image stays as it is.
+fn first_axes(rank: usize) -> Vec<usize> {
+    if rank < 2 { (0..rank).collect() } else { [0, rank - 1].into_iter().chain(1..rank - 1).collect() }
+}
+
+/// The axes that bring `[N, C, …]` to `[N, …, C]`.
+fn last_axes(rank: usize) -> Vec<usize> {
+    if rank < 2 { (0..rank).collect() } else { std::iter::once(0).chain(2..rank).chain([1]).collect() }
+}
+
+fn turned(ty: &Type, axes: fn(usize) -> Vec<usize>) -> Type {
+    ty.with_dims(axes(ty.rank()).into_iter().map(|axis| ty.dims[axis]).collect::<Vec<_>>())
+}
+
+fn transposed(tensor: &Tensor, axes: fn(usize) -> Vec<usize>) -> Result<Tensor, String> {
+    let ty = tensor.ty();
+    let transpose = Transpose { axes: axes(ty.rank()) };
+    let mut results = transpose.evaluate(&[tensor], &[turned(&ty, axes)])?;
+    Ok(results.remove(0))
+}
+
+fn turn(
+    b: &mut Builder,
+    value: Value,
+    image: bool,
+    axes: fn(usize) -> Vec<usize>,
+) -> Result<Value, GraphError> {
+    let axes = axes(b.ty(value).rank());
+    if image { b.transpose(value, &axes) } else { Ok(value) }
 }
 
 /// Whether Winograd's algorithm applies to a convolution with kernels of these extents, with tiles of so many outputs (at

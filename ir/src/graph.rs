@@ -161,9 +161,8 @@ impl Graph {
         origin: &Origin,
     ) -> Result<NodeId, GraphError> {
         let operand_types: Vec<&Type> = operands.iter().map(|&v| self.ty(v)).collect();
-        let inferred = op.get().infer(&operand_types).and_then(|types| {
+        let inferred = choice.infer(&op, &operand_types).and_then(|types| {
             types.iter().try_for_each(Type::check_size)?;
-            choice.check(&op, &operand_types, &types)?;
             Ok(types)
         });
         let types = inferred.map_err(|message| GraphError {
@@ -180,7 +179,7 @@ impl Graph {
         self.choices.get(&id).copied().unwrap_or_default()
     }
 
-    /// Chooses how a node is run.
+    /// Chooses how a node is run. Its types must stay right.
     pub fn set_choice(&mut self, id: NodeId, choice: impl Into<Choice>) {
         let choice = choice.into();
         if choice == Choice::default() {

@@ -43,7 +43,7 @@ pub fn interpret(graph: &Graph, parameters: &[&Tensor]) -> Result<Vec<Tensor>, G
             return Err(error(&node.origin.path, message));
         }
         let operands: Vec<&Tensor> = node.operands.iter().map(|v| &values[v]).collect();
-        let results = node.op.get().evaluate(&operands, &node.types);
+        let results = graph.choice(id).evaluate(&node.op, &operands, &node.types);
         let results =
             results.map_err(|m| error(&node.origin.path, format!("{}: {m}", node.op.get().name())))?;
         for operand in &node.operands {

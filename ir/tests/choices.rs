@@ -1,7 +1,7 @@
 //! Choices beside nodes: in text, in the verifier, through changes of a graph; and that they change nothing of what it means.
 
 use crate::common::floats;
-use brolga_ir::choice::{Algorithm, Choice};
+use brolga_ir::choice::{Algorithm, Choice, Layout};
 use brolga_ir::graph::{Graph, Origin, Value};
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::{Conv, Dot, Op, Role};
@@ -14,22 +14,23 @@ fn f64s(dims: &[usize]) -> Type {
 }
 
 /// A graph of one node.
-fn single(op: impl Into<Op>, operands: &[&[usize]]) -> (Graph, Value) {
+fn single(op: impl Into<Op>, choice: impl Into<Choice>, operands: &[&[usize]]) -> (Graph, Value) {
     let mut graph = Graph::new("g");
     let add = |(i, dims): (usize, &&[usize])| graph.add_parameter(&format!("x{i}"), Role::Data, f64s(dims));
     let operands: Vec<Value> = operands.iter().enumerate().map(add).collect();
-    let node = graph.add(op, &operands, &Origin::new("layer")).expect("a node");
+    let node = graph.add_chosen(op, choice, &operands, &Origin::new("layer")).expect("a node");
     let result = graph.result(node);
     graph.add_output("y", Role::Data, result);
     (graph, result)
 }
 
 fn product() -> (Graph, Value) {
-    single(Dot::new([vec![], vec![]], [vec![1], vec![0]]), &[&[4, 6], &[6, 2]])
+    let dot = Dot::new([vec![], vec![]], [vec![1], vec![0]]);
+    single(dot, Algorithm::Direct, &[&[4, 6], &[6, 2]])
 }
 
 fn convolution() -> (Graph, Value) {
-    single(Conv { channels_last: true, ..Conv::new(2) }, &[&[1, 6, 6, 2], &[3, 2, 3, 3]])
+    single(Conv::new(2), Layout::ChannelsLast, &[&[1, 6, 6, 2], &[3, 2, 3, 3]])
 }
 
 /// A committed example; printing it gives it back to the letter.
@@ -50,7 +51,8 @@ fn choices_stand_behind_attributes() {
     graph.verify().unwrap();
     assert_eq!(graph.to_string(), EXAMPLE);
     let conv = graph.outputs()[0].value.node;
-    assert_eq!(graph.choice(conv), Choice::from(Algorithm::Winograd(4)));
+    let choice = Choice { algorithm: Algorithm::Winograd(4), layout: Layout::ChannelsLast };
+    assert_eq!(graph.choice(conv), choice);
     assert_eq!(graph.describe(conv), "conv {stride: [1, 1], channels_last: true, winograd: 4}");
     let direct = Graph::parse(&EXAMPLE.replace("winograd: 4", "winograd: 0")).unwrap();
     assert_eq!(direct.to_string(), EXAMPLE.replace(", winograd: 4", ""));
@@ -60,20 +62,26 @@ fn choices_stand_behind_attributes() {
 #[test]
 fn a_choice_is_one_that_the_operator_can_have() {
     let winograd = |outputs: usize| Choice::from(Algorithm::Winograd(outputs));
-    let odd = single(Dot::new([vec![], vec![]], [vec![1], vec![0]]), &[&[2, 3], &[3, 4]]);
+    let last = |algorithm: Algorithm| Choice { algorithm, layout: Layout::ChannelsLast };
+    let dot = Dot::new([vec![], vec![]], [vec![1], vec![0]]);
+    let odd = single(dot, Algorithm::Direct, &[&[2, 3], &[3, 4]]);
     let far = Conv { padding: vec![(3, 0); 2], ..Conv::new(2) };
+    let far = single(far, Algorithm::Direct, &[&[1, 2, 6, 6], &[3, 2, 3, 3]]);
+    let negation = || single(ScalarOp::Neg, Algorithm::Direct, &[&[2]]);
     let cases = [
         (product(), winograd(4), "dot: `winograd` is an algorithm for convolutions"),
-        (convolution(), Algorithm::Strassen.into(), "conv: `strassen` is an algorithm for products"),
-        (single(ScalarOp::Neg, &[&[2]]), Algorithm::Strassen.into(), "neg: `strassen` is an algorithm for"),
+        (convolution(), last(Algorithm::Strassen), "conv: `strassen` is an algorithm for products"),
+        (negation(), Algorithm::Strassen.into(), "neg: `strassen` is an algorithm for"),
+        (negation(), Layout::ChannelsLast.into(), "neg: `channels_last` is a layout of convolutions"),
+        (product(), Layout::ChannelsLast.into(), "dot: `channels_last` is a layout of convolutions"),
         (
             odd,
             Algorithm::Strassen.into(),
             "even numbers of rows, terms and columns; found f64[2, 3] and f64[3, 4]",
         ),
-        (convolution(), winograd(3), "found 3 outputs and a kernel of [3, 3]"),
-        (convolution(), winograd(usize::MAX), "`winograd` needs a square kernel of 2 to 5"),
-        (single(far, &[&[1, 2, 6, 6], &[3, 2, 3, 3]]), winograd(4), "padding less than the kernel"),
+        (convolution(), last(Algorithm::Winograd(3)), "found 3 outputs and a kernel of [3, 3]"),
+        (convolution(), last(Algorithm::Winograd(usize::MAX)), "`winograd` needs a square kernel of 2 to 5"),
+        (far, winograd(4), "padding less than the kernel"),
     ];
     for ((mut graph, value), choice, expected) in cases {
         graph.verify().unwrap();
@@ -119,18 +127,17 @@ fn choices_stay_with_their_nodes() {
     assert_eq!((again, graph.choice(again)), (y.node, Choice::default()));
 }
 
-/// The interpreter says what is meant, not how it is run.
+/// The interpreter says what is meant, not how it is run. (What a layout means: `evaluate.rs`.)
 #[test]
-fn the_interpreter_does_not_look_at_choices() {
-    for ((graph, value), algorithm) in
-        [(product(), Algorithm::Strassen), (convolution(), Algorithm::Winograd(2))]
-    {
+fn the_interpreter_does_not_look_at_algorithms() {
+    let last = Choice { algorithm: Algorithm::Winograd(2), layout: Layout::ChannelsLast };
+    for ((graph, value), choice) in [(product(), Algorithm::Strassen.into()), (convolution(), last)] {
         let operands: Vec<_> =
             graph.parameters().iter().map(|&id| floats(&graph.node(id).types[0].dims)).collect();
         let run = |graph: &Graph| interpret(graph, &operands.iter().collect::<Vec<_>>()).unwrap();
         let direct = run(&graph);
         let mut chosen = graph;
-        chosen.set_choice(value.node, algorithm);
+        chosen.set_choice(value.node, choice);
         chosen.verify().unwrap();
         assert_eq!(run(&chosen), direct);
     }

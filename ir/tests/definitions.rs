@@ -31,9 +31,10 @@ fn narrow(case: &Case) -> Option<Case> {
         }
         _ => x.clone(),
     };
-    let case = Case { op: case.op.clone(), operands: case.operands.iter().map(convert).collect() };
+    let operands: Vec<Tensor> = case.operands.iter().map(convert).collect();
+    let case = Case { choice: case.choice, ..Case::new(case.op.clone(), &operands) };
     let types = case.types();
-    case.op.get().infer(&types.iter().collect::<Vec<_>>()).is_ok().then_some(case)
+    case.choice.infer(&case.op, &types.iter().collect::<Vec<_>>()).is_ok().then_some(case)
 }
 
 fn compare(case: &Case) -> [usize; 2] {
@@ -42,7 +43,7 @@ fn compare(case: &Case) -> [usize; 2] {
     let types = case.types();
     let types: Vec<_> = types.iter().collect();
     let node = graph.node(graph.outputs()[0].value.node);
-    let evaluated = case.op.get().evaluate(&operands, &node.types).expect("evaluates");
+    let evaluated = case.choice.evaluate(&case.op, &operands, &node.types).expect("evaluates");
     let definitions = case.op.get().definition(&types, &node.types);
     assert_eq!(definitions.len(), node.types.len(), "{}: one definition for each result", case.label());
     let mut counts = [0; 2];

@@ -2,6 +2,7 @@
 //! plainest loop.
 
 use crate::common::{Case, convolutions, floats};
+use brolga_ir::choice::Layout;
 use brolga_ir::graph::Graph;
 use brolga_ir::interpret::interpret;
 use brolga_ir::ops::*;
@@ -10,7 +11,13 @@ use brolga_ir::scalar::Scalar;
 use brolga_ir::{DType, Tensor, Type};
 
 fn run(op: impl Into<Op>, operands: &[Tensor]) -> Vec<Tensor> {
-    let graph = Case { op: op.into(), operands: operands.to_vec() }.graph();
+    let graph = Case::new(op, operands).graph();
+    interpret(&graph, &operands.iter().collect::<Vec<_>>()).expect("runs")
+}
+
+/// A convolution of images with their channels last.
+fn run_last(conv: Conv, operands: &[Tensor]) -> Vec<Tensor> {
+    let graph = Case { choice: Layout::ChannelsLast.into(), ..Case::new(conv, operands) }.graph();
     interpret(&graph, &operands.iter().collect::<Vec<_>>()).expect("runs")
 }
 
@@ -38,7 +45,7 @@ fn spread(x: &Tensor, padding: &[(usize, usize)], dilation: &[usize]) -> Tensor 
 /// A dense convolution of padded and dilated operands by the definition, one output element after the other.
 #[test]
 fn convolution_is_its_definition() {
-    for (x, w, conv) in convolutions().into_iter().filter(|(.., conv)| !conv.channels_last) {
+    for (x, w, conv) in convolutions() {
         let (x, w) = (floats(&x), floats(&w));
         let y = run(conv.clone(), &[x.clone(), w.clone()]).remove(0);
         let wide = spread(&x, &conv.padding, &conv.lhs_dilation);
@@ -76,21 +83,18 @@ fn channels_may_come_last() {
         let axes = std::iter::once(0).chain(2..x.dims().len()).chain([1]).collect();
         run(Transpose { axes }, std::slice::from_ref(x)).remove(0)
     };
-    for (x, w, conv) in convolutions().into_iter().filter(|(.., conv)| !conv.channels_last) {
+    for (x, w, conv) in convolutions() {
         let (x, w) = (floats(&x), floats(&w));
-        let last = Conv { channels_last: true, ..conv.clone() };
         let y = run(conv.clone(), &[x.clone(), w.clone()]).remove(0);
-        assert_eq!(run(last.clone(), &[moved(&x), w.clone()])[0], moved(&y), "{conv:?}");
+        assert_eq!(run_last(conv.clone(), &[moved(&x), w.clone()])[0], moved(&y), "{conv:?}");
         let size = x.dims()[2..].to_vec();
-        let [back, back_last] =
-            [&conv, &last].map(|c| c.with_form(ConvForm::InputGradient { size: size.clone() }));
-        let dx = run(back, &[y.clone(), w.clone()]).remove(0);
-        assert_eq!(run(back_last, &[moved(&y), w.clone()])[0], moved(&dx), "{conv:?}");
+        let back = conv.with_form(ConvForm::InputGradient { size });
+        let dx = run(back.clone(), &[y.clone(), w.clone()]).remove(0);
+        assert_eq!(run_last(back, &[moved(&y), w.clone()])[0], moved(&dx), "{conv:?}");
         let kernel = w.dims()[2..].to_vec();
-        let [back, back_last] =
-            [&conv, &last].map(|c| c.with_form(ConvForm::WeightGradient { kernel: kernel.clone() }));
-        let dw = run(back, &[x.clone(), y.clone()]);
-        assert_eq!(run(back_last, &[moved(&x), moved(&y)]), dw, "{conv:?}");
+        let back = conv.with_form(ConvForm::WeightGradient { kernel });
+        let dw = run(back.clone(), &[x.clone(), y.clone()]);
+        assert_eq!(run_last(back, &[moved(&x), moved(&y)]), dw, "{conv:?}");
     }
 }
 

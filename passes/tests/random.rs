@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::common::{Rng, compare, evaluate, everywhere, parameters, random_graph};
+use brolga_ir::choice::Layout;
 use brolga_ir::generate::{self, generate};
 use brolga_ir::ops::{Conv, ReduceWindow, Role};
 use brolga_ir::program::Combine;
@@ -151,11 +152,10 @@ fn few_channels_graph(random: &mut Rng) -> Result<Graph, GraphError> {
         let conv = Conv {
             stride: vec![1 + random.below(2), 1 + random.below(2)],
             padding: vec![(random.below(2), 1), (1, random.below(2))],
-            channels_last: true,
             ..Conv::new(2)
         };
         let mut b = Builder::new(&mut graph, Origin::new(&format!("layer{layer}")));
-        let y = b.conv(conv, x, w)?;
+        let y = b.add_chosen(conv, Layout::ChannelsLast, &[x, w])?;
         let dims = b.dims(y);
         let bias = b.broadcast(bias, &dims, &[3])?;
         let y = b.add(y, bias)?;

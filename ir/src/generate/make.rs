@@ -6,6 +6,7 @@ use super::elementwise::{
 };
 use super::{Config, Maker};
 use crate::builder::Builder;
+use crate::choice::{Choice, Layout};
 use crate::graph::{GraphError, Origin, Value};
 use crate::ops::{
     Broadcast, Concat, Conv, ConvForm, Cumulative, Distribution, Dot, Gather, GatherAlong, Iota, Op, Pad,
@@ -95,15 +96,22 @@ impl Maker {
 
     /// A node, if its results are small.
     pub(super) fn add(&mut self, op: impl Into<Op>, operands: &[Value]) -> Made {
-        let op = op.into();
+        self.add_chosen(op, Choice::default(), operands)
+    }
+
+    /// The same, run as it is chosen.
+    fn add_chosen(&mut self, op: impl Into<Op>, choice: impl Into<Choice>, operands: &[Value]) -> Made {
+        let (op, choice) = (op.into(), choice.into());
         let types: Vec<Type> = operands.iter().map(|&v| self.graph.ty(v).clone()).collect();
         let limit = self.config.elements;
-        if let Ok(results) = op.get().infer(&types.iter().collect::<Vec<_>>())
+        if let Ok(results) = choice.infer(&op, &types.iter().collect::<Vec<_>>())
             && results.iter().any(|ty| ty.elements() > limit)
         {
             return Err(self.b().error("too large"));
         }
-        self.b().add_nodes(op, operands)
+        let mut b = self.b();
+        let result = b.add_chosen(op, choice, operands)?;
+        Ok(b.graph.results(result.node))
     }
 
     fn axis(&mut self, value: Value) -> usize {
@@ -474,25 +482,25 @@ fn conv(m: &mut Maker) -> Made {
         }
     }
     let float = m.config.float;
-    conv.channels_last = m.rng.once_in(3);
-    let x = conv.dims(x[0], x[1], &x[2..]);
+    let layout = if m.rng.once_in(3) { Layout::ChannelsLast } else { Layout::ChannelsFirst };
+    let x = layout.dims(x[0], x[1], &x[2..]);
     let (x, w) = (Type::new(float, x), Type::new(float, w));
     let form = m.rng.below(3);
     if form == 0 {
         let (x, w) = (m.of_type(&x), m.of_type(&w));
-        return m.add(conv, &[x, w]);
+        return m.add_chosen(conv, layout, &[x, w]);
     }
-    let forward = Op::from(conv.clone()).get().infer(&[&x, &w]);
+    let forward = Choice::from(layout).infer(&conv.clone().into(), &[&x, &w]);
     let y = forward.map_err(|message| m.b().error(message))?.remove(0);
     let y = m.of_type(&y);
     if form == 1 {
-        let size = conv.extents(&x).to_vec();
+        let size = layout.extents(&x).to_vec();
         let w = m.of_type(&w);
-        return m.add(conv.with_form(ConvForm::InputGradient { size }), &[y, w]);
+        return m.add_chosen(conv.with_form(ConvForm::InputGradient { size }), layout, &[y, w]);
     }
     let kernel = w.dims[2..].to_vec();
     let x = m.of_type(&x);
-    m.add(conv.with_form(ConvForm::WeightGradient { kernel }), &[x, y])
+    m.add_chosen(conv.with_form(ConvForm::WeightGradient { kernel }), layout, &[x, y])
 }
 
 /// A scalar constant, for regions.

@@ -8,11 +8,12 @@
 //! y[n, o, p] = Σ_{c, k}  x[n, g C/groups + c, i] · w[o, c, k]   where  i · lhs_dilation = p · stride + k · rhs_dilation - low
 //! ```
 //!
-//! Points outside x and between its dilated elements do not contribute. With `channels_last`, x and y have their
-//! channels behind the spatial axes, `[N, …, C]`; w stays as it is. Beside an x or y of `f32`, w may be stored as `bf16`:
-//! each weight is widened as it is multiplied. The three forms are the partial maps of the
-//! one trilinear form Σ y · x · w: each computes one of the three tensors from the two others, so the gradients of
-//! each are the other two forms, and gradients of gradients stay among the three.
+//! Points outside x and between its dilated elements do not contribute. (How x and y lie is another matter:
+//! [`Layout`](crate::choice::Layout).) Beside an x or y of `f32`, w may be stored as `bf16`: each weight is widened as it
+//! is multiplied.
+//!
+//! The three forms are the partial maps of the one trilinear form Σ y · x · w: each computes one of the three tensors from
+//! the two others, so the gradients of each are the other two forms, and gradients of gradients stay among the three.
 
 use super::*;
 
@@ -31,8 +32,6 @@ pub struct Conv {
     pub lhs_dilation: Vec<usize>,
     /// Distance of neighbours of w, for each spatial axis; 1 is dense.
     pub rhs_dilation: Vec<usize>,
-    /// Whether x and y have their channels last, `[N, …, C]`, instead of `[N, C, …]`.
-    pub channels_last: bool,
 }
 
 /// Which tensor of a convolution is computed, from which.
@@ -62,7 +61,6 @@ impl Conv {
             padding: vec![(0, 0); spatial],
             lhs_dilation: vec![1; spatial],
             rhs_dilation: vec![1; spatial],
-            channels_last: false,
         }
     }
 
@@ -74,29 +72,6 @@ impl Conv {
             && ones(kernel)
             && steps.into_iter().all(|list| ones(list))
             && self.padding.iter().all(|&padding| padding == (0, 0))
-    }
-
-    /// The channel axis of x and y.
-    pub fn channel_axis(&self) -> usize {
-        if self.channels_last { self.spatial() + 1 } else { 1 }
-    }
-
-    /// The first spatial axis of x and y.
-    pub fn first_spatial(&self) -> usize {
-        if self.channels_last { 1 } else { 2 }
-    }
-
-    /// The spatial extents of x or y.
-    pub fn extents<'t>(&self, ty: &'t Type) -> &'t [usize] {
-        &ty.dims[self.first_spatial()..][..self.spatial()]
-    }
-
-    /// The extents of x or y with that batch, channels and spatial extents.
-    pub fn dims(&self, batch: usize, channels: usize, extents: &[usize]) -> Vec<usize> {
-        let mut dims = vec![batch];
-        dims.extend(extents);
-        dims.insert(self.channel_axis(), channels);
-        dims
     }
 
     /// The same convolution in another form.
@@ -127,7 +102,6 @@ impl Conv {
             padding: padding.collect::<Result<_, _>>()?,
             lhs_dilation: attributes.sizes_or("lhs_dilation", vec![1; spatial])?,
             rhs_dilation: attributes.sizes_or("rhs_dilation", vec![1; spatial])?,
-            channels_last: attributes.flag("channels_last", false)?,
             stride,
         })
     }
@@ -266,7 +240,7 @@ impl Conv {
 
     /// The type of y.
     fn forward_type(&self, x: &Type, w: &Type) -> Result<Type, String> {
-        let channels = x.dims[self.channel_axis()];
+        let channels = x.dims[1];
         if self.of_a_group("input", channels)? != w.dims[1] {
             return Err(format!(
                 "{x} has {channels} input channels in {} group{}, the weight {w} has {} for each group",
@@ -276,20 +250,20 @@ impl Conv {
             ));
         }
         self.of_a_group("output", w.dims[0])?;
-        let output = self.output(self.extents(x), &w.dims[2..])?;
+        let output = self.output(&x.dims[2..], &w.dims[2..])?;
         expect_steps(w.dims.iter().chain(&output).chain(&x.dims[..1]))?;
-        Ok(x.with_dims(self.dims(x.dims[0], w.dims[0], &output)))
+        Ok(x.with_dims([&[x.dims[0], w.dims[0]][..], &output].concat()))
     }
 
     /// The type of x.
     fn input_type(&self, dy: &Type, w: &Type, size: &[usize]) -> Result<Type, String> {
         self.of_a_group("output", w.dims[0])?;
-        let channels = dy.dims[self.channel_axis()];
+        let channels = dy.dims[1];
         if channels != w.dims[0] {
             return Err(format!("{dy} has {channels} channels, the weight {w} gives {}", w.dims[0]));
         }
         let channels = w.dims[1].checked_mul(self.groups).ok_or("too many input channels")?;
-        let x = dy.with_dims(self.dims(dy.dims[0], channels, size));
+        let x = dy.with_dims([&[dy.dims[0], channels][..], size].concat());
         self.expect_output(&x, w, dy)?;
         Ok(x)
     }
@@ -299,9 +273,8 @@ impl Conv {
         if x.dims[0] != dy.dims[0] {
             return Err(format!("{x} and {dy} differ in the batch"));
         }
-        let channel = self.channel_axis();
-        self.of_a_group("output", dy.dims[channel])?;
-        let mut dims = vec![dy.dims[channel], self.of_a_group("input", x.dims[channel])?];
+        self.of_a_group("output", dy.dims[1])?;
+        let mut dims = vec![dy.dims[1], self.of_a_group("input", x.dims[1])?];
         dims.extend(kernel);
         let w = dy.with_dims(dims);
         self.expect_output(x, &w, dy)?;
@@ -312,8 +285,8 @@ impl Conv {
     fn expect_output(&self, x: &Type, w: &Type, dy: &Type) -> Result<(), String> {
         expect_small("size", &x.dims)?;
         expect_small("kernel", &w.dims)?;
-        let output = self.output(self.extents(x), &w.dims[2..])?;
-        if output != self.extents(dy) {
+        let output = self.output(&x.dims[2..], &w.dims[2..])?;
+        if output != dy.dims[2..] {
             return Err(format!("{x} and {w} give the spatial extents {output:?}, those of {dy} differ"));
         }
         expect_steps(w.dims.iter().chain(&output).chain(&dy.dims[..1]))
@@ -348,9 +321,6 @@ impl Operator for Conv {
         if self.groups != 1 {
             attributes.push(("groups", Attribute::Int(self.groups as i64)));
         }
-        if self.channels_last {
-            attributes.push(("channels_last", Attribute::Bool(true)));
-        }
         attributes
     }
 
@@ -375,7 +345,7 @@ impl Operator for Conv {
         let g = cx.cotangent(0)?;
         let (a, b) = (cx.operands[0], cx.operands[1]);
         let input = |cx: &mut GradientCx, dy: Value, w: Value, like: Value| {
-            let size = self.extents(cx.b.ty(like)).to_vec();
+            let size = cx.b.ty(like).dims[2..].to_vec();
             cx.b.add_node(self.with_form(ConvForm::InputGradient { size }), &[dy, w])
         };
         let weight = |cx: &mut GradientCx, x: Value, dy: Value, like: Value| {
@@ -400,25 +370,24 @@ impl Operator for Conv {
     fn evaluate(&self, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
         let types: Vec<Type> = operands.iter().map(|operand| operand.ty()).collect();
         let [x, w, y] = self.roles(&types.iter().collect::<Vec<_>>(), &results[0]);
-        let taps = self.taps(self.extents(x), &w.dims[2..], self.extents(y));
+        let taps = self.taps(&x.dims[2..], &w.dims[2..], &y.dims[2..]);
         let (batch, outputs, inner) = (x.dims[0], w.dims[0], w.dims[1]);
-        // Position of a channel of x or y, and the distance of its points.
+        // Position of a channel of x or y.
         let at = |ty: &Type, n: usize, channel: usize| {
-            let (area, all) = (self.extents(ty).iter().product::<usize>(), ty.dims[self.channel_axis()]);
-            if self.channels_last { (n * area * all + channel, all) } else { ((n * all + channel) * area, 1) }
+            (n * ty.dims[1] + channel) * ty.dims[2..].iter().product::<usize>()
         };
         let w_area: usize = w.dims[2..].iter().product();
         let (a, b) = (to_f64(operands[0])?, to_f64(operands[1])?);
         let mut c = filled(0.0, results[0].elements())?;
         for n in 0..batch {
             for o in 0..outputs {
-                let (ys, y_step) = at(y, n, o);
+                let ys = at(y, n, o);
                 let group = o / (outputs / self.groups);
                 for channel in 0..inner {
-                    let (xs, x_step) = at(x, n, group * inner + channel);
+                    let xs = at(x, n, group * inner + channel);
                     let ws = (o * inner + channel) * w_area;
                     for &(p, k, i) in &taps {
-                        let (y, w, x) = (ys + p * y_step, ws + k, xs + i * x_step);
+                        let (y, w, x) = (ys + p, ws + k, xs + i);
                         match self.form {
                             ConvForm::Forward => c[y] += a[x] * b[w],
                             ConvForm::InputGradient { .. } => c[x] += a[y] * b[w],

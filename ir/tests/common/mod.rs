@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+use brolga_ir::choice::{Choice, Layout};
 use brolga_ir::graph::{Graph, Origin, Value};
 use brolga_ir::ops::{
     Broadcast, Concat, Cond, Constant, Conv, ConvForm, Cumulative, Distribution, Dot, Gather, GatherAlong,
@@ -13,13 +14,19 @@ pub use brolga_ir::random::Rng;
 use brolga_ir::scalar::{Comparison, Function, Scalar, ScalarOp};
 use brolga_ir::{Builder, DType, Tensor, Type};
 
-/// An operator with operands.
+/// An operator with operands, and how it is run.
 pub struct Case {
     pub op: Op,
+    pub choice: Choice,
     pub operands: Vec<Tensor>,
 }
 
 impl Case {
+    /// An operator, run as it says itself.
+    pub fn new(op: impl Into<Op>, operands: &[Tensor]) -> Case {
+        Case { op: op.into(), choice: Choice::default(), operands: operands.to_vec() }
+    }
+
     /// For messages.
     pub fn label(&self) -> String {
         let types: Vec<String> = self.operands.iter().map(|x| x.ty().to_string()).collect();
@@ -44,7 +51,8 @@ impl Case {
         let types = self.types().into_iter().enumerate();
         let operands: Vec<Value> =
             types.map(|(i, ty)| graph.add_parameter(&format!("x{i}"), Role::Data, ty)).collect();
-        let node = graph.add(self.op.clone(), &operands, &Origin::new("case")).expect("a valid case");
+        let node = graph.add_chosen(self.op.clone(), self.choice, &operands, &Origin::new("case"));
+        let node = node.expect("a valid case");
         for (i, value) in graph.results(node).into_iter().enumerate() {
             graph.add_output(&format!("y{i}"), Role::Data, value);
         }
@@ -107,7 +115,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn push(all: &mut Vec<Case>, op: impl Into<Op>, operands: &[Tensor]) {
-    all.push(Case { op: op.into(), operands: operands.to_vec() });
+    all.push(Case::new(op, operands));
 }
 
 fn elementwise(all: &mut Vec<Case>) {
@@ -281,7 +289,7 @@ fn reductions(all: &mut Vec<Case>) {
         for combine in [Combine::Add, Combine::Max, Combine::Min] {
             let window = ReduceWindow { combine, ..window.clone() };
             let x = distinct(&dims);
-            let graph = Case { op: window.clone().into(), operands: vec![x.clone()] }.graph();
+            let graph = Case::new(window.clone(), std::slice::from_ref(&x)).graph();
             let y = graph.ty(graph.outputs()[0].value).dims.clone();
             if combine != Combine::Add {
                 let scatter = WindowSelect { window: window.clone(), form: SelectForm::Scatter };
@@ -327,15 +335,21 @@ fn products(all: &mut Vec<Case>) {
         dot([&[], &[]], [&[1], &[0]]),
         &[ints(DType::I32, &[2, 3], -5, 5), ints(DType::I32, &[3, 2], -5, 5)],
     );
-    for (x, w, conv) in convolutions() {
+    let first = convolutions().into_iter().map(|(x, w, conv)| (Layout::ChannelsFirst, x, w, conv));
+    for (layout, x, w, conv) in first.chain(with_channels_last()) {
         let (x, w) = (floats(&x), floats(&w));
-        let graph = Case { op: conv.clone().into(), operands: vec![x.clone(), w.clone()] }.graph();
+        let case = |conv: &Conv, operands: &[Tensor]| Case {
+            choice: layout.into(),
+            ..Case::new(conv.clone(), operands)
+        };
+        let forward = case(&conv, &[x.clone(), w.clone()]);
+        let graph = forward.graph();
         let y = floats(&graph.ty(graph.outputs()[0].value).dims);
-        let size = conv.extents(&x.ty()).to_vec();
+        let size = layout.extents(&x.ty()).to_vec();
         let kernel = w.dims()[2..].to_vec();
-        push(all, conv.clone(), &[x.clone(), w.clone()]);
-        push(all, conv.with_form(ConvForm::InputGradient { size }), &[y.clone(), w]);
-        push(all, conv.with_form(ConvForm::WeightGradient { kernel }), &[x, y]);
+        all.push(forward);
+        all.push(case(&conv.with_form(ConvForm::InputGradient { size }), &[y.clone(), w]));
+        all.push(case(&conv.with_form(ConvForm::WeightGradient { kernel }), &[x, y]));
     }
 }
 
@@ -355,19 +369,17 @@ pub fn convolutions() -> Vec<(Vec<usize>, Vec<usize>, Conv)> {
         (vec![1, 1, 7], vec![2, 1, 3], Conv { rhs_dilation: vec![2], padding: vec![(1, 3)], ..Conv::new(1) }),
         (vec![1, 1, 3, 3, 3], vec![2, 1, 2, 2, 2], Conv { padding: vec![(1, 0); 3], ..Conv::new(3) }),
         (vec![0, 1, 3], vec![1, 1, 2], Conv::new(1)),
-        (vec![2, 5, 3], vec![2, 3, 2], Conv { channels_last: true, ..Conv::new(1) }),
-        (
-            vec![1, 4, 5, 4],
-            vec![4, 2, 3, 2],
-            Conv {
-                groups: 2,
-                channels_last: true,
-                padding: vec![(1, 0), (0, 1)],
-                stride: vec![1, 2],
-                ..Conv::new(2)
-            },
-        ),
         (vec![1, 1, 1], vec![1, 1, 1], Conv::new(1)),
+    ]
+}
+
+/// The same of images with their channels last.
+fn with_channels_last() -> Vec<(Layout, Vec<usize>, Vec<usize>, Conv)> {
+    let padding = vec![(1, 0), (0, 1)];
+    let strided = Conv { groups: 2, padding, stride: vec![1, 2], ..Conv::new(2) };
+    vec![
+        (Layout::ChannelsLast, vec![2, 5, 3], vec![2, 3, 2], Conv::new(1)),
+        (Layout::ChannelsLast, vec![1, 4, 5, 4], vec![4, 2, 3, 2], strided),
     ]
 }
 

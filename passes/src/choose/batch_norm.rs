@@ -65,12 +65,13 @@ fn products(graph: &Graph, id: NodeId, dependence: &NodeTable<Dependence>) -> Ve
         return Vec::new();
     }
     let fixed = |operand: usize| *dependence.get(node.operands[operand].node) != Dependence::Call;
+    let to = || graph.choice(id).layout.channel_axis(node.types[0].rank());
     match &node.op {
         Op::Conv(Conv { form: ConvForm::Forward, .. }) if fixed(1) && !fixed(0) => {
-            vec![Product { weights: 1, from: 0, to: 1 }]
+            vec![Product { weights: 1, from: 0, to: to() }]
         }
         Op::Conv(Conv { form: ConvForm::InputGradient { .. }, groups: 1, .. }) if fixed(1) && !fixed(0) => {
-            vec![Product { weights: 1, from: 1, to: 1 }]
+            vec![Product { weights: 1, from: 1, to: to() }]
         }
         Op::Dot(dot) if fixed(1) != fixed(0) => dot_products(graph, id, dot, usize::from(fixed(1))),
         _ => Vec::new(),

@@ -11,7 +11,7 @@
 //! has the same results in a batch of any size. Only what keeps that moves along: convolutions, elementwise operations,
 //! windows, padding. Linear.
 
-use brolga_ir::choice::Algorithm;
+use brolga_ir::choice::{Choice, Layout};
 use brolga_ir::ops::{Conv, ConvForm, Op, Pad, ReduceWindow};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
 use rustc_hash::FxHashMap;
@@ -54,9 +54,8 @@ fn gains(graph: &Graph) -> bool {
         let node = graph.node(id);
         let Op::Conv(conv) = &node.op else { continue };
         let (x, w) = (graph.ty(node.operands[0]), graph.ty(node.operands[1]));
-        let simple = conv.channels_last
+        let simple = graph.choice(id) == Choice::from(Layout::ChannelsLast)
             && conv.form == ConvForm::Forward
-            && graph.choice(id).algorithm == Algorithm::Direct
             && conv.groups == 1
             && conv.spatial() < 3
             && x.dims[0] > 0
@@ -135,13 +134,14 @@ fn alone(window: &ReduceWindow) -> bool {
 
 fn turn(graph: &mut Graph, id: NodeId, turned: &mut Turned) -> Replacement {
     let node = graph.node(id).clone();
+    let last = graph.choice(id).layout == Layout::ChannelsLast;
     let b = &mut Builder::new(graph, node.origin);
-    let conv = matches!(&node.op, Op::Conv(conv) if conv.channels_last);
+    let conv = matches!(&node.op, Op::Conv(_)) && last;
     if !conv && !node.operands.iter().any(|v| turned.contains_key(v)) {
         return Ok(None);
     }
     let image = match node.op {
-        Op::Conv(conv) if conv.channels_last => {
+        Op::Conv(conv) if last => {
             let mut dims = b.ty(node.operands[1]).dims.clone();
             dims.push(1);
             let w = b.reshape(node.operands[1], &dims)?;
@@ -190,7 +190,6 @@ fn over_images(conv: Conv) -> Conv {
         padding: conv.padding.into_iter().chain([(0, 0)]).collect(),
         lhs_dilation: with(conv.lhs_dilation),
         rhs_dilation: with(conv.rhs_dilation),
-        channels_last: false,
         ..conv
     }
 }

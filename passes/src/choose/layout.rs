@@ -11,7 +11,8 @@
 //! strides, and the panels of weights, which profit most from blocks, are packed anyway. Sums over positions
 //! run in another order afterwards: rounding. Linear.
 
-use brolga_ir::ops::{Concat, Conv, ConvForm, Op, Pad, Reduce, ReduceWindow, Reverse, Slice, WindowSelect};
+use brolga_ir::choice::Layout;
+use brolga_ir::ops::{Concat, ConvForm, Op, Pad, Reduce, ReduceWindow, Reverse, Slice, WindowSelect};
 use brolga_ir::program::Combine;
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
 use rustc_hash::FxHashMap;
@@ -84,13 +85,12 @@ fn place(axes: &[usize], axis: usize) -> usize {
 }
 
 fn layout_node(graph: &mut Graph, id: NodeId, turned: &mut Turned) -> Replacement {
-    let (node, choice) = (graph.node(id).clone(), graph.choice(id));
+    let (node, mut choice) = (graph.node(id).clone(), graph.choice(id));
     let b = &mut Builder::new(graph, node.origin);
     let (last, all) = match node.op {
-        Op::Conv(conv) if !conv.channels_last => {
-            let weights = matches!(conv.form, ConvForm::WeightGradient { .. });
-            let conv = Conv { channels_last: true, ..conv };
-            if weights {
+        Op::Conv(conv) if choice.layout == Layout::ChannelsFirst => {
+            choice.layout = Layout::ChannelsLast;
+            if matches!(conv.form, ConvForm::WeightGradient { .. }) {
                 let x = to_last(b, turned, node.operands[0])?;
                 let dy = to_last(b, turned, node.operands[1])?;
                 return Ok(Some(vec![b.add_chosen(conv, choice, &[x, dy])?]));

@@ -67,7 +67,10 @@ impl Axes {
     /// Of a product of an input (the first operand) with weights that have one output axis.
     fn of(graph: &Graph, id: NodeId) -> Option<Axes> {
         match &graph.node(id).op {
-            Op::Conv(Conv { form: ConvForm::Forward, groups: 1, .. }) => Some(Axes { weights: 0, result: 1 }),
+            Op::Conv(Conv { form: ConvForm::Forward, groups: 1, .. }) => {
+                let rank = graph.node(id).types[0].rank();
+                Some(Axes { weights: 0, result: graph.choice(id).layout.channel_axis(rank) })
+            }
             Op::Dot(dot) => {
                 let rank = graph.operand_types(id)[1].rank();
                 let &[weights] = dot.free(1, rank).as_slice() else { return None };

@@ -11,7 +11,7 @@
 //!
 //! Rounding: two to three times the error of direct sums, relative to the largest element of the result. Linear.
 
-use brolga_ir::choice::{Algorithm, takes_strassen};
+use brolga_ir::choice::{Algorithm, Choice, Layout, takes_strassen};
 use brolga_ir::ops::{Conv, ConvForm, Dot, Op};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Type};
 
@@ -68,17 +68,18 @@ fn product(graph: &Graph, id: NodeId, trains: bool) -> Option<Dot> {
                 ConvForm::InputGradient { .. } => 0,
                 ConvForm::WeightGradient { .. } => return None,
             };
-            let dot = Dot::new([vec![], vec![]], [vec![conv.channel_axis()], vec![summed]]);
+            let last = graph.choice(id) == Choice::from(Layout::ChannelsLast);
+            let dot = Dot::new([vec![], vec![]], [vec![types[0].rank() - 1], vec![summed]]);
             let within = trains || pairs_stay_inside(conv, types[0]);
-            (conv.channels_last && pointwise && within).then_some(dot)
+            (last && pointwise && within).then_some(dot)
         }
         _ => None,
     }
 }
 
-/// Whether every image has pairs of neighbouring positions, and none is left over.
+/// Whether every image, with its channels last, has pairs of neighbouring positions, and none is left over.
 fn pairs_stay_inside(conv: &Conv, image: &Type) -> bool {
-    conv.spatial() == 2 && conv.extents(image).iter().product::<usize>().is_multiple_of(2)
+    conv.spatial() == 2 && Layout::ChannelsLast.extents(image).iter().product::<usize>().is_multiple_of(2)
 }
 
 /// Elements of rows, about, that stay in the caches.

@@ -13,7 +13,7 @@
 //!
 //! Rounding: the error of a tile of 6 inputs is about ten times that of a direct sum. Linear.
 
-use brolga_ir::choice::{Algorithm, takes_winograd};
+use brolga_ir::choice::{Algorithm, Choice, Layout, takes_winograd};
 use brolga_ir::ops::{Conv, ConvForm, Op};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Type, Value};
 
@@ -31,8 +31,8 @@ pub fn winograd(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
     let mut changed = false;
     for id in graph.order() {
         let Op::Conv(conv) = &graph.node(id).op else { continue };
-        let chosen = graph.choice(id).algorithm != Algorithm::Direct;
-        if chosen || !conv.channels_last || conv.spatial() != 2 {
+        let direct = graph.choice(id) == Choice::from(Layout::ChannelsLast);
+        if !direct || conv.spatial() != 2 {
             continue;
         }
         let node = graph.node(id).clone();
@@ -57,14 +57,15 @@ pub fn winograd(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
             Some(phases) => phases.operands(graph, id)?,
             None => node.operands.clone(),
         };
-        let new = Builder::new(graph, node.origin).add_chosen(conv, Algorithm::Winograd(tile), &operands)?;
+        let choice = Choice { algorithm: Algorithm::Winograd(tile), layout: Layout::ChannelsLast };
+        let new = Builder::new(graph, node.origin).add_chosen(conv, choice, &operands)?;
         graph.replace_uses(graph.result(id), new);
         changed = true;
     }
     Ok(changed)
 }
 
-/// The sizes of a convolution, in whichever form.
+/// The sizes of a convolution with its channels last, in whichever form.
 #[derive(Clone)]
 struct Sum {
     /// Two numbers of images that count alike: one and some, or twice those that there are.
@@ -95,10 +96,10 @@ impl Sum {
             ConvForm::InputGradient { .. } => (w.dims[1], w.dims[0]),
             _ => (w.dims[0], w.dims[1]),
         };
-        let extents = conv.extents(space);
+        let extents = Layout::ChannelsLast.extents(space);
         let along = |axis: usize| -> usize {
-            let (low, input) = (conv.padding[axis].0, conv.extents(x)[axis]);
-            let (stride, outputs) = (conv.stride[axis], conv.extents(y)[axis]);
+            let (low, input) = (conv.padding[axis].0, Layout::ChannelsLast.extents(x)[axis]);
+            let (stride, outputs) = (conv.stride[axis], Layout::ChannelsLast.extents(y)[axis]);
             // The outputs whose tap lies below a point of the padded input, without walking over them.
             let below = |tap: usize, point: usize| {
                 point.saturating_sub(tap * conv.rhs_dilation[axis]).div_ceil(stride).min(outputs)
@@ -194,7 +195,7 @@ impl Phases {
         }
         let kernel = sum.kernel.div_ceil(step);
         let axis = |axis: usize, output: usize| {
-            let (input, low) = (conv.extents(x)[axis], conv.padding[axis].0);
+            let (input, low) = (Layout::ChannelsLast.extents(x)[axis], conv.padding[axis].0);
             // Zeros before the kernel cost nothing where they fit its last phase; else the input gets them.
             let missing = low.next_multiple_of(step) - low;
             let fits = (sum.kernel + missing).div_ceil(step) == kernel;
@@ -281,7 +282,7 @@ mod tests {
         ] {
             for (rows, columns) in [(11, 16), (12, 13), (23, 11)] {
                 let padding = vec![(low, high); 2];
-                let conv = Conv { stride: vec![step; 2], padding, channels_last: true, ..Conv::new(2) };
+                let conv = Conv { stride: vec![step; 2], padding, ..Conv::new(2) };
                 let mut graph = Graph::new("phases");
                 let x = Type::new(DType::F64, [2, rows, columns, 3]);
                 let w = Type::new(DType::F64, [4, 3, kernel, kernel]);
@@ -290,7 +291,8 @@ mod tests {
                     Tensor::generate(&ty, |i| brolga_ir::scalar::Scalar::F64(strange(i)))
                 });
                 let values = [0, 1].map(|i| graph.add_parameter(["x", "w"][i], Role::Data, operands[i].ty()));
-                let y = graph.add(conv, &values, &Origin::default()).expect("a convolution");
+                let y = graph.add_chosen(conv, Layout::ChannelsLast, &values, &Origin::default());
+                let y = y.expect("a convolution");
                 let y = graph.result(y);
                 graph.add_output("y", Role::Data, y);
                 let before = interpret(&graph, &[&operands[0], &operands[1]]).expect("runs").remove(0);

@@ -106,7 +106,8 @@ fn small_results(graph: &Graph, id: NodeId, limit: usize) -> Folded {
             (None, _) => return Ok(None),
         });
     }
-    node.op.get().evaluate(&operands.iter().collect::<Vec<_>>(), &node.types).map(Some)
+    let operands: Vec<&Tensor> = operands.iter().collect();
+    graph.choice(id).evaluate(&node.op, &operands, &node.types).map(Some)
 }
 
 /// A constant of type `ty`; a tensor of equal elements, or a scalar, as a splat. All NaNs become one, so that the

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use brolga_ir::choice::Algorithm;
+use brolga_ir::choice::{Algorithm, Choice, Layout};
 use brolga_ir::graph::Origin;
-use brolga_ir::ops::{Conv, ConvForm, Fused, Operator, ReduceWindow, Role};
+use brolga_ir::ops::{Conv, ConvForm, Fused, ReduceWindow, Role};
 use brolga_ir::program::interpret::Interpreter;
 use brolga_ir::program::{Access, Combine};
 use brolga_ir::scalar::Function;
@@ -61,7 +61,8 @@ fn convolutions_in_all_forms() {
         case([2, 5, 9, 8], 5, [5, 3], 2, (2, 1), 1, 1, 5),
         case([1, 3, 40, 11], 3, [3, 3], 1, (1, 1), 2, 2, 3),
     ];
-    for (c, channels_last) in cases.into_iter().flat_map(|c| [(c, false), (c, true)]) {
+    let layouts = [Layout::ChannelsFirst, Layout::ChannelsLast];
+    for (c, layout) in cases.into_iter().flat_map(|c| layouts.map(|layout| (c, layout))) {
         let forward = Conv {
             form: ConvForm::Forward,
             groups: c.groups,
@@ -69,21 +70,20 @@ fn convolutions_in_all_forms() {
             padding: vec![c.padding; 2],
             lhs_dilation: vec![c.lhs_dilation; 2],
             rhs_dilation: vec![c.rhs_dilation; 2],
-            channels_last,
         };
         let w = [c.outputs, c.x[1] / c.groups, c.kernel[0], c.kernel[1]];
         let mut g = Graph::new("conv");
-        let image = forward.dims(c.x[0], c.x[1], &c.x[2..]);
+        let image = layout.dims(c.x[0], c.x[1], &c.x[2..]);
         let x = g.add_parameter("x", Role::Data, Type::new(DType::F32, image));
         let weights = g.add_parameter("w", Role::Data, Type::new(DType::F32, w));
-        let y = g.add(forward.clone(), &[x, weights], &Origin::default()).expect("conv");
+        let y = g.add_chosen(forward.clone(), layout, &[x, weights], &Origin::default()).expect("conv");
         let y = g.result(y);
         let dy_ty = g.ty(y).clone();
         let dy = g.add_parameter("dy", Role::Data, dy_ty);
         let back = forward.with_form(ConvForm::InputGradient { size: c.x[2..].to_vec() });
-        let dx = g.add(back, &[dy, weights], &Origin::default()).expect("input gradient");
+        let dx = g.add_chosen(back, layout, &[dy, weights], &Origin::default()).expect("input gradient");
         let back = forward.with_form(ConvForm::WeightGradient { kernel: c.kernel.to_vec() });
-        let dw = g.add(back, &[x, dy], &Origin::default()).expect("weight gradient");
+        let dw = g.add_chosen(back, layout, &[x, dy], &Origin::default()).expect("weight gradient");
         let (dx, dw) = (g.result(dx), g.result(dw));
         for (name, value) in [("y", y), ("dx", dx), ("dw", dw)] {
             g.add_output(name, Role::Data, value);
@@ -207,7 +207,8 @@ impl Expansion {
         let depthwise = self.depthwise();
         let image = Type::new(DType::F32, [n, h, w, c]);
         let weights = Type::new(DType::F32, [c, 1, tall, wide]);
-        let y = depthwise.infer(&[&image, &weights]).expect("a depthwise convolution").remove(0);
+        let y = Choice::from(Layout::ChannelsLast).infer(&depthwise.into(), &[&image, &weights]);
+        let y = y.expect("a depthwise convolution").remove(0);
         let x = vec![n, h, w + self.loose, k];
         vec![x, vec![c, k, 1, 1], weights.dims.clone(), vec![c], vec![c], image.dims, y.dims]
     }
@@ -218,13 +219,11 @@ impl Expansion {
             stride: vec![self.stride; 2],
             padding: self.padding.to_vec(),
             rhs_dilation: vec![self.dilation; 2],
-            channels_last: true,
             ..Conv::new(2)
         }
     }
 
     fn build(&self, b: &mut Builder, x: &[Value]) -> Result<Vec<Value>, GraphError> {
-        let pointwise = Conv { channels_last: true, ..Conv::new(2) };
         let inner = match self.loose {
             0 => x[0],
             loose => {
@@ -232,7 +231,7 @@ impl Expansion {
                 b.slice(x[0], &[0, 0, loose, 0], &[n, h, w + loose, k], &[1; 4])?
             }
         };
-        let mut image = b.add_node(pointwise, &[inner, x[1]])?;
+        let mut image = b.add_chosen(Conv::new(2), Layout::ChannelsLast, &[inner, x[1]])?;
         if self.followed {
             let dims = b.dims(image);
             let bias = b.broadcast(x[3], &dims, &[3])?;
@@ -241,7 +240,7 @@ impl Expansion {
             let zero = b.zeros_like(image)?;
             image = b.max(image, zero)?;
         }
-        let y = b.add_node(self.depthwise(), &[image, x[2]])?;
+        let y = b.add_chosen(self.depthwise(), Layout::ChannelsLast, &[image, x[2]])?;
         if !self.followed {
             return Ok(vec![y]);
         }
@@ -311,22 +310,23 @@ fn depthwise_convolutions_of_what_pointwise_ones_expand() {
 
 /// A convolution by tiles of `outputs` x `outputs`, and its gradients.
 fn check_winograd(x: [usize; 4], outputs: usize, kernel: usize, padding: (usize, usize), tile: usize) {
-    let forward = Conv { padding: vec![padding; 2], channels_last: true, ..Conv::new(2) };
-    let algorithm = Algorithm::Winograd(tile);
+    let forward = Conv { padding: vec![padding; 2], ..Conv::new(2) };
+    let layout = Layout::ChannelsLast;
+    let choice = Choice { algorithm: Algorithm::Winograd(tile), layout };
     let mut g = Graph::new("winograd");
-    let image = Type::new(DType::F32, forward.dims(x[0], x[1], &x[2..]));
+    let image = Type::new(DType::F32, layout.dims(x[0], x[1], &x[2..]));
     let image = g.add_parameter("x", Role::Data, image);
     let weights = Type::new(DType::F32, [outputs, x[1], kernel, kernel]);
     let weights = g.add_parameter("w", Role::Data, weights);
-    let y = g.add_chosen(forward.clone(), algorithm, &[image, weights], &Origin::default()).expect("conv");
+    let y = g.add_chosen(forward.clone(), choice, &[image, weights], &Origin::default()).expect("conv");
     let y = g.result(y);
     let dy_ty = g.ty(y).clone();
     let dy = g.add_parameter("dy", Role::Data, dy_ty);
     let back = forward.with_form(ConvForm::InputGradient { size: x[2..].to_vec() });
-    let dx = g.add_chosen(back, algorithm, &[dy, weights], &Origin::default()).expect("input gradient");
+    let dx = g.add_chosen(back, choice, &[dy, weights], &Origin::default()).expect("input gradient");
     let dx = g.result(dx);
     let back = forward.with_form(ConvForm::WeightGradient { kernel: vec![kernel; 2] });
-    let dw = g.add_chosen(back, algorithm, &[image, dy], &Origin::default()).expect("weight gradient");
+    let dw = g.add_chosen(back, choice, &[image, dy], &Origin::default()).expect("weight gradient");
     let dw = g.result(dw);
     let mut b = Builder::new(&mut g, Origin::default());
     let bent = b.max(y, dy).expect("max");
@@ -369,13 +369,13 @@ fn winograd_with_other_kernels() {
 /// Images too large for the scratch memory: their sums go on from piece to piece.
 #[test]
 fn winograd_gradients_of_large_images() {
-    let conv = Conv { padding: vec![(1, 1); 2], channels_last: true, ..Conv::new(2) };
+    let conv = Conv { padding: vec![(1, 1); 2], ..Conv::new(2) };
+    let choice = Choice { algorithm: Algorithm::Winograd(4), layout: Layout::ChannelsLast };
     let mut g = Graph::new("large");
     let image = Type::new(DType::F32, [3, 280, 280, 1]);
     let images = ["x", "dy"].map(|name| g.add_parameter(name, Role::Data, image.clone()));
     let gradient = conv.with_form(ConvForm::WeightGradient { kernel: vec![3, 3] });
-    let dw = g.add_chosen(gradient, Algorithm::Winograd(4), &images, &Origin::default());
-    let dw = dw.expect("weight gradient");
+    let dw = g.add_chosen(gradient, choice, &images, &Origin::default()).expect("weight gradient");
     let dw = g.result(dw);
     g.add_output("dw", Role::Data, dw);
     check(&g, 1e-3);

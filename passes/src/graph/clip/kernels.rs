@@ -31,13 +31,14 @@ pub(super) fn clip_kernel(graph: &mut Graph, id: NodeId) -> Replacement {
     let node = graph.node(id);
     let Op::Conv(conv) = &node.op else { return Ok(None) };
     let (conv, operands, result) = (conv.clone(), node.operands.clone(), node.types[0].clone());
+    let choice = graph.choice(id);
     let types = graph.operand_types(id);
     let [x, w, y] = conv.roles(&types, &result);
     if [x, w, y].iter().any(|ty| ty.elements() == 0) {
         return Ok(None);
     }
-    let of =
-        |axis: usize| kept(&conv, axis, (conv.extents(x)[axis], w.dims[axis + 2], conv.extents(y)[axis]));
+    let (inputs, outputs) = (choice.layout.extents(x), choice.layout.extents(y));
+    let of = |axis: usize| kept(&conv, axis, (inputs[axis], w.dims[axis + 2], outputs[axis]));
     let kept: Option<Vec<Kept>> = (0..conv.spatial()).map(of).collect();
     let whole = |kept: &Kept| kept.from == 0 && kept.behind == 0;
     if kept.as_ref().is_some_and(|kept| kept.iter().all(whole)) {
@@ -50,7 +51,8 @@ pub(super) fn clip_kernel(graph: &mut Graph, id: NodeId) -> Replacement {
     let from = around([0; 2], kept.iter().map(|kept| kept.from));
     if let ConvForm::WeightGradient { .. } = conv.form {
         let kernel = kept.iter().map(|kept| kept.to - kept.from).collect();
-        let seen = b.add_node(clipped.with_form(ConvForm::WeightGradient { kernel }), &operands)?;
+        let clipped = clipped.with_form(ConvForm::WeightGradient { kernel });
+        let seen = b.add_chosen(clipped, choice, &operands)?;
         let zero = b.scalar(0.0, result.dtype)?;
         let behind = around([0; 2], kept.iter().map(|kept| kept.behind));
         return Ok(Some(vec![b.pad(seen, zero, &from, &behind, &vec![0; from.len()])?]));
@@ -58,7 +60,7 @@ pub(super) fn clip_kernel(graph: &mut Graph, id: NodeId) -> Replacement {
     let weights = b.dims(operands[1]);
     let to = around([weights[0], weights[1]], kept.iter().map(|kept| kept.to));
     let seen = b.slice(operands[1], &from, &to, &vec![1; from.len()])?;
-    Ok(Some(vec![b.add_node(clipped, &[operands[0], seen])?]))
+    Ok(Some(vec![b.add_chosen(clipped, choice, &[operands[0], seen])?]))
 }
 
 /// A list for all axes of the weights.

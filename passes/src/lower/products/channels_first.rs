@@ -20,10 +20,9 @@ use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering, StridedAccess};
 use crate::schedule::{Algorithm, Schedule};
 
-/// Whether a convolution has this form: the channels first, and an extent of 1 along the last of several axes.
+/// Whether a convolution with the channels first has this form: an extent of 1 along the last of several axes.
 pub(super) fn applies(conv: &Conv, x: &Type, w: &Type) -> bool {
-    !conv.channels_last
-        && conv.form == ConvForm::Forward
+    conv.form == ConvForm::Forward
         && conv.spatial() > 1
         && w.dims.last() == Some(&1)
         && axis(conv, conv.spatial() - 1, x, w, x.dims[x.rank() - 1]).is_identity()

@@ -4,6 +4,7 @@
 //! input having changed places; so both are one [correlation](super::correlate), or Winograd's algorithm. The gradient with
 //! respect to the weights has [kernels of its own](super::conv_weights).
 
+use brolga_ir::choice::{Choice, Layout};
 use brolga_ir::index::Index;
 use brolga_ir::ops::{Conv, ConvForm};
 use brolga_ir::program::Access;
@@ -30,7 +31,8 @@ impl Lowering<'_> {
         let operands = [self.access(node.operands[0])?, second];
         let result = node.types[0].clone();
         let target = self.target(graph.result(id));
-        if conv.channels_last || matches!(conv.form, ConvForm::WeightGradient { .. }) {
+        let last = graph.choice(id).layout == Layout::ChannelsLast;
+        if last || matches!(conv.form, ConvForm::WeightGradient { .. }) {
             self.convolve(conv, types, operands, (target, &result), None, id);
             return Ok(());
         }
@@ -41,9 +43,8 @@ impl Lowering<'_> {
             return Ok(());
         }
         // Computed with the channels last, then copied.
-        let extents = conv.extents(&result);
-        let last = Conv { channels_last: true, ..conv.clone() };
-        let turned = result.with_dims(last.dims(result.dims[0], result.dims[1], extents));
+        let [batch, channels] = [result.dims[0], result.dims[1]];
+        let turned = result.with_dims(Layout::ChannelsLast.dims(batch, channels, &result.dims[2..]));
         let name = self.name_of(graph.result(id));
         let aside = self.arena(&name, turned.clone());
         self.convolve(conv, types, operands, (aside, &turned), None, id);
@@ -91,12 +92,15 @@ impl Lowering<'_> {
             return self.convolve_weights(conv, types, operands, to, id);
         }
         let [first, second] = operands;
+        let choice = self.graph.choice(id);
+        // Of the image that is read, and of the one that is written.
+        let extents = [choice.layout.extents(types[0]), Layout::ChannelsLast.extents(to.1)];
         let Correlated { name, sizes, windows, weights } = match conv.form {
-            ConvForm::Forward => Correlated::forward(conv, types, second, to.1),
-            _ => Correlated::input_gradient(conv, types, second, to.1),
+            ConvForm::Forward => Correlated::forward(conv, extents, &types[1].dims, second),
+            _ => Correlated::input_gradient(conv, extents, &types[1].dims, second),
         };
-        let source = Image::new(first, conv);
-        match (windows.as_slice(), self.graph.choice(id).algorithm.winograd()) {
+        let source = Image::new(first, choice.layout);
+        match (windows.as_slice(), choice.algorithm.winograd()) {
             (&[rows, columns], Some(tile)) => {
                 let windows = [rows, columns];
                 self.winograd(name, tile, sizes, windows, &source, &weights, to, epilogue, id);
@@ -117,15 +121,14 @@ impl Lowering<'_> {
         id: NodeId,
     ) {
         let (kernel, batch) = (&to.1.dims, types[0].dims[0]);
-        let windows = windows(conv, conv.extents(types[0]), &kernel[2..], conv.extents(types[1]));
-        let images = [Image::new(x, conv), Image::new(dy, conv)];
+        let Choice { layout, algorithm } = self.graph.choice(id);
+        let windows = windows(conv, layout.extents(types[0]), &kernel[2..], layout.extents(types[1]));
+        let images = [Image::new(x, layout), Image::new(dy, layout)];
         let few = kernel[2..].iter().product::<usize>() <= code::KERNEL;
         if conv.groups > 1 && kernel[1] == 1 && kernel[0] == conv.groups && few {
             return self.depthwise_weight_gradient(batch, &windows, images.each_ref(), to, id);
         }
-        if let (&[rows, columns], Some(tile)) =
-            (windows.as_slice(), self.graph.choice(id).algorithm.winograd())
-        {
+        if let (&[rows, columns], Some(tile)) = (windows.as_slice(), algorithm.winograd()) {
             let windows = [rows, columns];
             return self.winograd_gradient(tile, batch, windows, images.each_ref(), to, id);
         }
@@ -144,28 +147,26 @@ struct Correlated {
 }
 
 impl Correlated {
-    fn forward(conv: &Conv, types: [&Type; 2], weights: StridedAccess, result: &Type) -> Correlated {
-        let last = Conv { channels_last: true, ..conv.clone() };
-        let w = &types[1].dims;
+    /// By the extents of x and y, those of w, and w in memory.
+    fn forward(conv: &Conv, [x, y]: [&[usize]; 2], w: &[usize], weights: StridedAccess) -> Correlated {
         let outputs = w[0] / conv.groups;
         Correlated {
             name: "conv",
             sizes: (w[1], outputs),
-            windows: windows(conv, conv.extents(types[0]), &w[2..], last.extents(result)),
+            windows: windows(conv, x, &w[2..], y),
             weights: Weights::forward(weights, outputs),
         }
     }
 
     /// i · spread = p · stride + k · dilation - low, solved for p with the kernel turned round.
-    fn input_gradient(conv: &Conv, types: [&Type; 2], weights: StridedAccess, result: &Type) -> Correlated {
-        let last = Conv { channels_last: true, ..conv.clone() };
-        let w = &types[1].dims;
+    /// By the extents of y and x, those of w, and w in memory.
+    fn input_gradient(conv: &Conv, [y, x]: [&[usize]; 2], w: &[usize], weights: StridedAccess) -> Correlated {
         let outputs = w[0] / conv.groups;
         let turned = |f: Window| {
             let low = (f.kernel as i64 - 1) * f.dilation - f.low;
             Window { stride: f.spread, spread: f.stride, low, input: f.output, output: f.input, ..f }
         };
-        let windows = windows(conv, last.extents(result), &w[2..], conv.extents(types[0]));
+        let windows = windows(conv, x, &w[2..], y);
         let kernel = &weights.strides[2..];
         let end: i64 = kernel.iter().zip(&w[2..]).map(|(s, &e)| s * (e as i64 - 1)).sum();
         Correlated {

@@ -6,6 +6,7 @@
 //!
 //! One region has two such nodes: a depthwise convolution, and the one that makes its image ([`expand`](super::expand)).
 
+use brolga_ir::choice::Layout;
 use brolga_ir::definition::Definition;
 use brolga_ir::index::Index;
 use brolga_ir::ops::{ConvForm, Op};
@@ -256,7 +257,9 @@ fn has_loops(graph: &Graph, id: NodeId) -> bool {
 pub(crate) fn takes_epilogue(graph: &Graph, id: NodeId) -> bool {
     let node = graph.node(id);
     match &node.op {
-        Op::Conv(conv) if conv.channels_last => !matches!(conv.form, ConvForm::WeightGradient { .. }),
+        Op::Conv(conv) if graph.choice(id).layout == Layout::ChannelsLast => {
+            !matches!(conv.form, ConvForm::WeightGradient { .. })
+        }
         Op::Conv(conv) => {
             channels_first::applies(conv, graph.ty(node.operands[0]), graph.ty(node.operands[1]))
         }
@@ -384,7 +387,7 @@ impl Lowering<'_> {
         let ty = &node.types[0];
         let types = [graph.ty(node.operands[0]), graph.ty(node.operands[1])];
         let accesses = [self.access(node.operands[0])?, self.access_weights(node.operands[1])?];
-        let first = matches!(&node.op, Op::Conv(conv) if !conv.channels_last);
+        let first = matches!(&node.op, Op::Conv(_)) && graph.choice(root).layout == Layout::ChannelsFirst;
         if first && accesses[1].dtype != ty.dtype {
             return Ok(false);
         }

@@ -6,9 +6,9 @@
 //! convolution reads it. Neighbouring bands both compute the rows that both see; there are as few bands as the cache and
 //! the threads allow. Every sum is the chain that it is in a kernel of its own. No schedule is asked for.
 
-use brolga_ir::choice::Algorithm;
+use brolga_ir::choice::{Choice, Layout};
 use brolga_ir::index::Index;
-use brolga_ir::ops::{Conv, ConvForm, Op};
+use brolga_ir::ops::{ConvForm, Op};
 use brolga_ir::program::{Access, Kernel, Panel, Tile, TileLoop};
 use brolga_ir::{DType, Graph, GraphError, NodeId, Type, Value};
 
@@ -24,9 +24,8 @@ use crate::lower::blocking::expansion::{BAND, MANY, PIECES, TWICE};
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
 
-/// Two convolutions that can be one kernel: the first, and the shapes of both.
-struct Pair<'g> {
-    first: &'g Conv,
+/// The shapes of two convolutions that can be one kernel.
+struct Pair {
     /// Bytes of an element.
     size: usize,
     batch: usize,
@@ -54,13 +53,12 @@ pub(crate) fn expansion_pays(graph: &Graph, first: NodeId, second: NodeId) -> bo
         && column_blocks(pair.channels, None).into_iter().all(few)
 }
 
-impl<'g> Pair<'g> {
-    fn of(graph: &'g Graph, [first, second]: [NodeId; 2]) -> Option<Pair<'g>> {
+impl Pair {
+    fn of(graph: &Graph, [first, second]: [NodeId; 2]) -> Option<Pair> {
         let conv = |id: NodeId| match &graph.node(id).op {
             Op::Conv(conv) => {
-                let direct =
-                    conv.form == ConvForm::Forward && graph.choice(id).algorithm == Algorithm::Direct;
-                (direct && conv.channels_last && conv.spatial() == 2).then_some(conv)
+                let direct = graph.choice(id) == Choice::from(Layout::ChannelsLast);
+                (direct && conv.form == ConvForm::Forward && conv.spatial() == 2).then_some(conv)
             }
             _ => None,
         };
@@ -81,7 +79,7 @@ impl<'g> Pair<'g> {
         let windows = [along(0), along(1)];
         let fits = fits && is_short(&windows);
         let size = graph.node(second).types[0].dtype.size();
-        fits.then_some(Pair { first: pointwise, size, batch, inputs, channels, windows })
+        fits.then_some(Pair { size, batch, inputs, channels, windows })
     }
 
     /// How many bands there must be, with blocks of so many channels, and how many there may be: rows that are computed
@@ -134,7 +132,7 @@ impl Lowering<'_> {
             return Ok(false);
         }
         let result = &second.types[0];
-        let source = Image::new(self.access(first.operands[0])?, pair.first);
+        let source = Image::new(self.access(first.operands[0])?, Layout::ChannelsLast);
         let pointwise = Weights::forward(self.access_weights(first.operands[1])?, pair.channels);
         let depthwise = Weights::forward(self.access_weights(weights)?, 1);
         let (sizes, taps) = ((pair.inputs, pair.channels), pair.windows.map(|window| window.kernel));
@@ -168,7 +166,7 @@ impl Lowering<'_> {
 
 /// What the kernels of a pair have in common.
 struct Plan<'a> {
-    pair: &'a Pair<'a>,
+    pair: &'a Pair,
     /// What the first convolution reads, and what its weights are stored as.
     source: &'a Image,
     stored: DType,

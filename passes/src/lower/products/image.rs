@@ -1,7 +1,7 @@
 //! Images in memory, and copies of them.
 
+use brolga_ir::choice::Layout;
 use brolga_ir::index::Index;
-use brolga_ir::ops::Conv;
 use brolga_ir::program::Access;
 use brolga_ir::{DType, NodeId, Type};
 
@@ -21,9 +21,9 @@ pub(in crate::lower) struct Image {
 }
 
 impl Image {
-    pub fn new(access: StridedAccess, conv: &Conv) -> Image {
+    pub fn new(access: StridedAccess, layout: Layout) -> Image {
         let mut positions = access.strides;
-        let channel = positions.remove(conv.channel_axis());
+        let channel = positions.remove(layout.channel_axis(positions.len()));
         Image { location: access.location, len: access.len, offset: access.offset, positions, channel }
     }
 
