@@ -15,9 +15,9 @@ use crate::graph::settings::{self, Settings};
 use crate::graph::shared::SharedState;
 use crate::graph::state::{Slot, SlotKind};
 use crate::graph::vocabulary::vocabulary;
-use crate::model::tree::{Data, EntryKind, Input, Tree};
+use crate::model::tree::{Data, EntryKind, Input, ModelTree};
 use crate::model::{self, Context, Resolver};
-use crate::source::{Place, Source, Span};
+use crate::source::{FilePlace, Source, Span};
 
 /// A resolver for models that import nothing.
 pub fn no_imports(name: &str, _importer: &str) -> Result<(String, String), String> {
@@ -27,7 +27,7 @@ pub fn no_imports(name: &str, _importer: &str) -> Result<(String, String), Strin
 /// A model file, read and checked for its form.
 #[derive(Debug)]
 pub struct Model {
-    tree: Arc<Tree>,
+    tree: Arc<ModelTree>,
 }
 
 impl Model {
@@ -143,7 +143,7 @@ pub struct Instance {
     notes: Vec<(String, String)>,
     /// Entry points that cannot be run for these sizes, and why.
     refused: Vec<(String, Diagnostics)>,
-    places: HashMap<String, Place>,
+    places: HashMap<String, FilePlace>,
 }
 
 impl Instance {
@@ -256,7 +256,7 @@ fn with_names<T>(mut build: impl FnMut(&mut LayerNames) -> T) -> T {
 
 /// Builds all entry points; beside a known instance those that can be.
 fn build_all(
-    tree: &Arc<Tree>,
+    tree: &Arc<ModelTree>,
     settings: &Settings,
     known: Option<&Instance>,
 ) -> Result<Instance, Diagnostics> {
@@ -326,7 +326,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(tree: &Tree) -> Parts {
+    fn new(tree: &ModelTree) -> Parts {
         let instance = Instance {
             graphs: Vec::new(),
             slots: Vec::new(),

@@ -6,9 +6,9 @@
 use crate::diagnostics::Diagnostics;
 use crate::expr::{Binary, Unary};
 use crate::graph::{functions, init, layers, optimizers};
-use crate::model::notation::{Kind as Notation, Value};
+use crate::model::notation::{Value, ValueKind};
 use crate::model::structure::{self, BodyWord, EntryWord, Structured};
-use crate::signature::{Kind as ArgumentKind, Rule, Signature, Words};
+use crate::signature::{ParameterKind, Rule, Signature, Words};
 use crate::source::Source;
 
 pub use crate::model::structure::{Field, Form, Structure};
@@ -225,15 +225,15 @@ pub fn tree(name: &str, text: &str) -> Result<Tree, Diagnostics> {
 
 fn plain(value: Value) -> Tree {
     match value.kind {
-        Notation::Bool(value) => Tree::Bool(value),
-        Notation::Int(value) => Tree::Int(value),
-        Notation::Float(value) => Tree::Float(value),
-        Notation::Text(text) => Tree::Text(text.value),
-        Notation::List(items) => Tree::List(items.into_iter().map(plain).collect()),
-        Notation::Map(entries) => {
+        ValueKind::Bool(value) => Tree::Bool(value),
+        ValueKind::Int(value) => Tree::Int(value),
+        ValueKind::Float(value) => Tree::Float(value),
+        ValueKind::Text(text) => Tree::Text(text.value),
+        ValueKind::List(items) => Tree::List(items.into_iter().map(plain).collect()),
+        ValueKind::Map(entries) => {
             Tree::Map(entries.into_iter().map(|(key, value)| (plain(key), plain(value))).collect())
         }
-        Notation::Struct(name, fields) => {
+        ValueKind::Struct(name, fields) => {
             let fields = fields.into_iter().map(|(name, value)| (name.map(|name| name.value), plain(value)));
             Tree::Call(name.map(|name| name.value), fields.collect())
         }
@@ -266,19 +266,19 @@ fn callable(kind: Kind, signature: &'static Signature) -> Callable {
             _ => parameter.default,
         },
         takes: match (parameter.kind, parameter.rule) {
-            (ArgumentKind::Word(words), Rule::Padding(axes)) => Takes::Paddings { axes, words },
-            (ArgumentKind::Word(words), _) => Takes::Words(words),
-            (ArgumentKind::Call(calls), _) => Takes::Calls(calls.iter().map(|call| call.name).collect()),
-            (ArgumentKind::Value, Rule::Any | Rule::Ints | Rule::Numbers | Rule::Ascending) => Takes::Values,
-            (ArgumentKind::Value, Rule::Padding(axes)) => Takes::Paddings { axes, words: &[] },
-            (ArgumentKind::Value, Rule::Sizes { axes, low }) => Takes::Sizes { axes, low },
-            (ArgumentKind::Value, Rule::Int) => Takes::Int,
-            (ArgumentKind::Value, Rule::Size) => Takes::Size,
-            (ArgumentKind::Value, Rule::Within(bounds)) => {
+            (ParameterKind::Word(words), Rule::Padding(axes)) => Takes::Paddings { axes, words },
+            (ParameterKind::Word(words), _) => Takes::Words(words),
+            (ParameterKind::Call(calls), _) => Takes::Calls(calls.iter().map(|call| call.name).collect()),
+            (ParameterKind::Value, Rule::Any | Rule::Ints | Rule::Numbers | Rule::Ascending) => Takes::Values,
+            (ParameterKind::Value, Rule::Padding(axes)) => Takes::Paddings { axes, words: &[] },
+            (ParameterKind::Value, Rule::Sizes { axes, low }) => Takes::Sizes { axes, low },
+            (ParameterKind::Value, Rule::Int) => Takes::Int,
+            (ParameterKind::Value, Rule::Size) => Takes::Size,
+            (ParameterKind::Value, Rule::Within(bounds)) => {
                 let (low, high) = bounds.ends();
                 Takes::Within(low, high)
             }
-            (ArgumentKind::Value, Rule::Flag) => Takes::Flag,
+            (ParameterKind::Value, Rule::Flag) => Takes::Flag,
         },
     });
     Callable { kind, name: signature.name, arguments: arguments.collect() }

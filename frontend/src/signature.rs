@@ -11,7 +11,7 @@
 
 /// What an argument may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Kind {
+pub(crate) enum ParameterKind {
     /// A number, a truth value, a list, or an expression for one.
     Value,
     /// One of a few words, or an expression for one or for another value.
@@ -145,7 +145,7 @@ impl Constant {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Parameter {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: ParameterKind,
     pub required: bool,
     pub rule: Rule,
     /// What it is where it is not given: what its reader takes then, which the tests compare. Nothing where that depends on
@@ -177,12 +177,12 @@ impl Parameter {
 
 /// A parameter that must be given.
 pub(crate) const fn required(name: &'static str) -> Parameter {
-    Parameter { name, kind: Kind::Value, required: true, rule: Rule::Any, default: None }
+    Parameter { name, kind: ParameterKind::Value, required: true, rule: Rule::Any, default: None }
 }
 
 /// A parameter that need not be given.
 pub(crate) const fn optional(name: &'static str) -> Parameter {
-    Parameter { name, kind: Kind::Value, required: false, rule: Rule::Any, default: None }
+    Parameter { name, kind: ParameterKind::Value, required: false, rule: Rule::Any, default: None }
 }
 
 /// A size that must be given.
@@ -192,7 +192,7 @@ pub(crate) const fn size(name: &'static str) -> Parameter {
 
 /// A parameter whose values keep a rule.
 pub(crate) const fn ruled(name: &'static str, rule: Rule, required: bool) -> Parameter {
-    Parameter { name, kind: Kind::Value, required, rule, default: None }
+    Parameter { name, kind: ParameterKind::Value, required, rule, default: None }
 }
 
 /// Sizes along so many axes, from 1 on.
@@ -212,7 +212,7 @@ pub(crate) const fn within(name: &'static str, low: f64, high: f64) -> Parameter
 
 /// A number within bounds that need not be given.
 pub(crate) const fn number(name: &'static str, bounds: Bounds) -> Parameter {
-    Parameter { name, kind: Kind::Value, required: false, rule: Rule::Within(bounds), default: None }
+    Parameter { name, kind: ParameterKind::Value, required: false, rule: Rule::Within(bounds), default: None }
 }
 
 /// A number within bounds that must be given.
@@ -223,7 +223,7 @@ pub(crate) const fn required_number(name: &'static str, bounds: Bounds) -> Param
 /// A truth value, and what it is by default.
 pub(crate) const fn flag(name: &'static str, default: bool) -> Parameter {
     let default = Some(Constant::Flag(default));
-    Parameter { name, kind: Kind::Value, required: false, rule: Rule::Flag, default }
+    Parameter { name, kind: ParameterKind::Value, required: false, rule: Rule::Flag, default }
 }
 
 /// A parameter with a few possible words, those of `W`.
@@ -233,7 +233,7 @@ pub(crate) const fn word<W: Words>(name: &'static str, required: bool) -> Parame
 
 /// A parameter with a few possible words.
 pub(crate) const fn one_of(name: &'static str, words: &'static [&'static str], required: bool) -> Parameter {
-    Parameter { name, kind: Kind::Word(words), required, rule: Rule::Any, default: None }
+    Parameter { name, kind: ParameterKind::Word(words), required, rule: Rule::Any, default: None }
 }
 
 /// A parameter that is one of a few callables, or a number within bounds.
@@ -243,7 +243,7 @@ pub(crate) const fn call(
     bounds: Bounds,
     required: bool,
 ) -> Parameter {
-    Parameter { name, kind: Kind::Call(calls), required, rule: Rule::Within(bounds), default: None }
+    Parameter { name, kind: ParameterKind::Call(calls), required, rule: Rule::Within(bounds), default: None }
 }
 
 /// The words that an argument may be, as an enumeration: who reads one matches all of them. See [`words!`].
@@ -262,7 +262,7 @@ pub(crate) fn find<W: Words>(name: &str) -> Option<W> {
     W::NAMES.iter().position(|known| *known == name).map(|position| W::ALL[position])
 }
 
-/// Declares an enumeration of words: `words! { enum Kind { Max = "max", Average = "avg" } }`.
+/// Declares an enumeration of words: `words! { enum Pooling { Max = "max", Average = "avg" } }`.
 macro_rules! words {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$meta])*

@@ -71,7 +71,7 @@ impl<T> Spanned<T> {
 }
 
 /// A place in a file.
-pub(crate) type Place = (Arc<Source>, Span);
+pub(crate) type FilePlace = (Arc<Source>, Span);
 
 /// A string, with the place of each of its bytes in the source.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::value::{Args, Built, Fault, Val};
 use crate::expr::ExprKind;
 use crate::model::tree::{Argument, Arguments};
-use crate::signature::{Kind, Signature};
+use crate::signature::{ParameterKind, Signature};
 use crate::source::{Span, Spanned};
 
 impl Builder<'_> {
@@ -18,7 +18,7 @@ impl Builder<'_> {
             let value = match &argument.value {
                 Argument::Expr(expr) => match (parameter.kind, &expr.kind) {
                     // A name that stands for nothing was meant as one of the words.
-                    (Kind::Word(words), ExprKind::Name(name)) if self.lookup(name).is_none() => {
+                    (ParameterKind::Word(words), ExprKind::Name(name)) if self.lookup(name).is_none() => {
                         let fault =
                             Fault::new(format!("`{name}` is none of the words for `{}`", parameter.name));
                         self.fail(fault.help(format!("expected one of {}", words.join(", "))), argument.span)

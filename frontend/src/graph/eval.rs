@@ -203,13 +203,13 @@ impl Builder<'_> {
         let place = if let [Index::At(at)] = indices { at.span } else { span };
         let result = match (value, &ranges[..]) {
             (Val::Unknown, _) => return Val::Unknown,
-            (Val::List(items), [Range::At(at)]) => {
+            (Val::List(items), [IndexPart::At(at)]) => {
                 let length = items.len();
                 let found = at.axis(length).map(|at| items[at].clone());
                 let outside = || Fault::new(format!("the index {at} is outside of a list of {length}"));
                 found.map_err(|_| outside().at(place))
             }
-            (Val::List(_), [Range::Slice { .. }] | [_, _, ..]) => {
+            (Val::List(_), [IndexPart::Slice { .. }] | [_, _, ..]) => {
                 Err(Fault::new("a list takes one index").help(LISTS))
             }
             (list @ Val::List(_), _) => {
@@ -224,24 +224,24 @@ impl Builder<'_> {
     }
 
     /// One place of an indexing; `None` where there is a mistake.
-    fn range(&mut self, index: &Index) -> Option<Range> {
+    fn range(&mut self, index: &Index) -> Option<IndexPart> {
         let at = match index {
-            Index::Rest => return Some(Range::Rest),
+            Index::Rest => return Some(IndexPart::Rest),
             Index::Range(bounds) => {
                 let [start, stop, step] = bounds.each_ref().map(|bound| self.bound(bound.as_ref()));
-                return Some(Range::Slice { start: start?, stop: stop?, step: step? });
+                return Some(IndexPart::Slice { start: start?, stop: stop?, step: step? });
             }
             Index::At(at) => at,
         };
         let value = self.eval(at);
         match &value {
             Val::Unknown => None,
-            Val::None => Some(Range::New),
-            Val::Tensor(tensor) => Some(Range::Take(*tensor)),
+            Val::None => Some(IndexPart::New),
+            Val::Tensor(tensor) => Some(IndexPart::Take(*tensor)),
             Val::List(_) if value.is_unknown() => None,
-            Val::List(_) => Some(Range::Pick(Spanned::new(value, at.span))),
+            Val::List(_) => Some(IndexPart::Pick(Spanned::new(value, at.span))),
             other => match other.as_int() {
-                Some(int) => Some(Range::At(Size::from(int))),
+                Some(int) => Some(IndexPart::At(Size::from(int))),
                 None => {
                     let message = format!("an index must be a whole number, found {}", other.describe());
                     self.fail(Fault::new(message), at.span);

@@ -59,7 +59,7 @@ pub(crate) const DEFAULT_BATCH: i64 = 64;
 
 /// The values of a model's parameters: the defaults, then the variant, then `set`.
 pub(crate) fn parameter_values(
-    tree: &Tree,
+    tree: &ModelTree,
     variant: Option<&str>,
     set: &[(String, Val)],
     mut eval: impl FnMut(&Expr) -> Val,
@@ -81,7 +81,7 @@ pub(crate) fn parameter_values(
 }
 
 /// Checks the choices against the model; gives the values of `set`.
-pub(crate) fn check(tree: &Tree, settings: &Settings) -> Result<Vec<(String, Val)>, Diagnostics> {
+pub(crate) fn check(tree: &ModelTree, settings: &Settings) -> Result<Vec<(String, Val)>, Diagnostics> {
     let mut diagnostics = Diagnostics::default();
     let general = |message: String| Diagnostic::general(&tree.source, message);
     if let Some(variant) = &settings.variant {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::state::Slot;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::source::{Place, Source};
+use crate::source::{FilePlace, Source};
 
 /// The state of all entry points, in the order of its first use.
 #[derive(Debug, Default)]
 pub(crate) struct SharedState {
     pub slots: Vec<Slot>,
     /// By name: the position among the slots, the entry that used it first, and where.
-    known: HashMap<String, (usize, String, Option<Place>)>,
+    known: HashMap<String, (usize, String, Option<FilePlace>)>,
     /// Those that a mistake has been reported of.
     reported: HashSet<String>,
 }
@@ -24,7 +24,7 @@ impl SharedState {
         &mut self,
         entry: &str,
         slots: Vec<Slot>,
-        mut places: HashMap<String, Place>,
+        mut places: HashMap<String, FilePlace>,
         source: &Arc<Source>,
         diagnostics: &mut Diagnostics,
     ) {
@@ -66,7 +66,7 @@ mod tests {
     use crate::source::Span;
 
     /// What two entries say of state that differs, with the places where they declare it.
-    fn said(first: Option<Place>, second: Option<Place>) -> String {
+    fn said(first: Option<FilePlace>, second: Option<FilePlace>) -> String {
         let (mut state, mut diagnostics) = (SharedState::default(), Diagnostics::default());
         let source = Source::new("model.ron", "one\ntwo");
         for (entry, extent, place) in [("infer", 3, first), ("train", 4, second)] {

@@ -84,7 +84,7 @@ pub(crate) struct Slots {
     /// What it held at the start.
     before: HashMap<String, Tensor>,
     /// Where each was declared.
-    pub places: HashMap<String, Place>,
+    pub places: HashMap<String, FilePlace>,
     /// Number of trained numbers.
     parameter_count: usize,
 }
@@ -139,7 +139,7 @@ impl Slots {
     }
 
     /// Adds a slot, which holds `value` at the start.
-    pub fn declare(&mut self, slot: Slot, value: Tensor, place: Option<Place>) {
+    pub fn declare(&mut self, slot: Slot, value: Tensor, place: Option<FilePlace>) {
         let name = slot.name.clone();
         if slot.kind == SlotKind::Parameter {
             self.parameter_count += slot.ty.elements();

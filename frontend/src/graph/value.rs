@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crate::diagnostics::Diagnostic;
-use crate::signature::{Bounds, Calls, Kind, LARGEST, Parameter, Rule, Signature, Words};
+use crate::signature::{Bounds, Calls, LARGEST, Parameter, ParameterKind, Rule, Signature, Words};
 use crate::source::{Source, Span, Spanned};
 use std::sync::Arc;
 
@@ -160,7 +160,7 @@ impl From<String> for Fault {
 
 /// One evaluated argument.
 #[derive(Clone, Debug)]
-struct Given {
+struct GivenArgument {
     name: &'static str,
     value: Spanned<Val>,
     /// Whether it was asked for.
@@ -171,7 +171,7 @@ struct Given {
 /// mistake ([`Self::unused`]). So what is read decides: code reads an argument only where it matters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Args {
-    given: Vec<Given>,
+    given: Vec<GivenArgument>,
 }
 
 impl PartialEq for Args {
@@ -185,7 +185,7 @@ impl PartialEq for Args {
 impl Args {
     /// Adds an argument.
     pub fn push(&mut self, name: &'static str, value: Spanned<Val>) {
-        self.given.push(Given { name, value, used: Cell::new(false) });
+        self.given.push(GivenArgument { name, value, used: Cell::new(false) });
     }
 
     /// Whether something was written for that name, be it `none`.
@@ -194,7 +194,7 @@ impl Args {
     }
 
     /// `none` stands for an argument that is not given.
-    fn find(&self, name: &str) -> Option<&Given> {
+    fn find(&self, name: &str) -> Option<&GivenArgument> {
         self.given.iter().find(|given| given.name == name && given.value.value != Val::None)
     }
 
@@ -285,11 +285,13 @@ impl Args {
         match (parameter.rule, parameter.kind, value) {
             (_, _, Val::Call(..)) => Ok(()),
             (_, _, value) if value.is_unknown() => Ok(()),
-            (Rule::Any, Kind::Word(words), _) => self.position(name, words).map(|_| ()),
+            (Rule::Any, ParameterKind::Word(words), _) => self.position(name, words).map(|_| ()),
             (Rule::Any, ..) => Ok(()),
             (Rule::Size, ..) => self.size(name).map(|_| ()),
             (Rule::Sizes { axes, low }, ..) => self.sizes_or(name, axes, low, &[Size::ONE]).map(|_| ()),
-            (Rule::Padding(_), Kind::Word(words), Val::Text(_)) => self.position(name, words).map(|_| ()),
+            (Rule::Padding(_), ParameterKind::Word(words), Val::Text(_)) => {
+                self.position(name, words).map(|_| ())
+            }
             (Rule::Padding(axes), ..) => self.paddings(name, axes).map(|_| ()),
             (Rule::Int, ..) => self.int_or(name, 0).map(|_| ()),
             (Rule::Ints, ..) => self.ints(name).map(|_| ()),

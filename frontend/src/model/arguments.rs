@@ -4,10 +4,10 @@
 //! the graph is built.
 
 use super::decoder::{Accepted, Decoder};
-use super::notation::{self, FieldRef, Value, field_list};
+use super::notation::{FieldRef, Value, ValueKind, field_list};
 use super::tree::{Argument, Arguments};
 use crate::diagnostics::Diagnostic;
-use crate::signature::{Kind, Parameter, Signature};
+use crate::signature::{Parameter, ParameterKind, Signature};
 use crate::source::{Span, Spanned};
 
 impl Decoder<'_> {
@@ -32,13 +32,13 @@ impl Decoder<'_> {
 
     fn argument(&mut self, parameter: &Parameter, value: &Value) -> Option<Argument> {
         match (parameter.kind, &value.kind) {
-            (Kind::Word(words), notation::Kind::Text(text)) => {
+            (ParameterKind::Word(words), ValueKind::Text(text)) => {
                 if let Some(word) = words.iter().find(|word| **word == text.value) {
                     return Some(Argument::Word(word));
                 }
                 self.expression(value).map(Argument::Expr)
             }
-            (Kind::Call(calls), notation::Kind::Struct(Some(name), fields)) if !value.is_none() => {
+            (ParameterKind::Call(calls), ValueKind::Struct(Some(name), fields)) if !value.is_none() => {
                 let Some(signature) = calls.iter().find(|signature| signature.name == name.value) else {
                     let message = format!("`{}` cannot stand for `{}`", name.value, parameter.name);
                     let diagnostic = Diagnostic::new(&self.source, name.span, message);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::decoder::{Decoder, Given};
 use super::file::read;
-use super::notation::{FieldRef, Kind, Value, field_list};
+use super::notation::{FieldRef, Value, ValueKind, field_list};
 use super::structure::{BodyWord, Structured};
-use super::tree::{Body, BodyStep, BodyStepKind, Branch, Import, Join, Tree};
+use super::tree::{Body, BodyStep, BodyStepKind, Branch, Import, Join, ModelTree};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};
 use crate::signature::{Words, find};
@@ -27,7 +27,7 @@ impl Decoder<'_> {
 
     fn step(&mut self, value: &Value) -> BodyStep {
         let (kind, complete) = match &value.kind {
-            Kind::Struct(Some(name), fields) => self.named_step(name, &field_list(fields), value.span),
+            ValueKind::Struct(Some(name), fields) => self.named_step(name, &field_list(fields), value.span),
             _ => {
                 self.mismatch(value, "a layer");
                 (None, true)
@@ -160,9 +160,9 @@ impl Decoder<'_> {
         let mut branches = Vec::new();
         for branch in self.list(value, "a list of branches, each a list of layers") {
             branches.push(match &branch.kind {
-                Kind::Text(_) => Branch::Expr(self.expression_or_mistake(branch)),
-                Kind::List(_) => Branch::Body(self.body(branch)),
-                Kind::Struct(..) => Branch::Body(Arc::new(vec![self.step(branch)])),
+                ValueKind::Text(_) => Branch::Expr(self.expression_or_mistake(branch)),
+                ValueKind::List(_) => Branch::Body(self.body(branch)),
+                ValueKind::Struct(..) => Branch::Body(Arc::new(vec![self.step(branch)])),
                 _ => {
                     self.mismatch(branch, "a branch: a list of layers, or an expression");
                     Branch::Expr(Expr::mistake(branch.span))
@@ -216,7 +216,7 @@ impl Decoder<'_> {
         Some(Import { tree, model, variant, set, name, until })
     }
 
-    fn load(&mut self, model: &Spanned<String>) -> Option<Arc<Tree>> {
+    fn load(&mut self, model: &Spanned<String>) -> Option<Arc<ModelTree>> {
         let resolved = (self.context.resolver)(&model.value, &self.source.name);
         let (name, text) = match resolved {
             Ok(found) => found,

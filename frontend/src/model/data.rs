@@ -1,9 +1,9 @@
 //! What a model says of its data: the set, what is done to it, its classes, and what of it is held out.
 
 use super::decoder::Decoder;
-use super::notation::{Kind, Value, field_list};
+use super::notation::{Value, ValueKind, field_list};
 use super::structure::{DATA, MOST_FOLDS, SplitWord, Structured};
-use super::tree::{DataTree, Input, SplitRule, Treatment};
+use super::tree::{DataTree, Input, InputTreatment, SplitRule};
 use crate::diagnostics::Diagnostic;
 use crate::signature::{Words, find};
 
@@ -12,11 +12,11 @@ impl Decoder<'_> {
     pub fn data(&mut self, value: &Value, inputs: &[Input]) -> DataTree {
         let mut tree = DataTree::default();
         let fields = match &value.kind {
-            Kind::Text(text) => {
+            ValueKind::Text(text) => {
                 tree.declared.set = Some(text.value.clone());
                 return tree;
             }
-            Kind::Struct(Some(name), fields) if name.value == DATA.name => field_list(fields),
+            ValueKind::Struct(Some(name), fields) if name.value == DATA.name => field_list(fields),
             _ => {
                 self.mismatch(value, "the name of a data set, or `Data(...)`");
                 return tree;
@@ -56,7 +56,7 @@ impl Decoder<'_> {
 
     /// `Holdout(fraction: 0.2, stratified: true)` or `Folds(5)`.
     fn split(&mut self, value: &Value) -> Option<SplitRule> {
-        let Kind::Struct(Some(name), fields) = &value.kind else {
+        let ValueKind::Struct(Some(name), fields) = &value.kind else {
             self.mismatch(value, "`Holdout(...)` or `Folds(...)`");
             return None;
         };
@@ -69,7 +69,7 @@ impl Decoder<'_> {
         let given = self.matched(&word.structure(), &field_list(fields), value.span);
         let stratified = match given.get("stratified").map(|value| (&value.kind, value)) {
             None => false,
-            Some((Kind::Bool(stratified), _)) => *stratified,
+            Some((ValueKind::Bool(stratified), _)) => *stratified,
             Some((_, value)) => {
                 self.mismatch(value, "true or false");
                 false
@@ -77,10 +77,10 @@ impl Decoder<'_> {
         };
         let amount = given.get(word.fields()[0].name)?;
         match (word, &amount.kind) {
-            (SplitWord::Holdout, &Kind::Float(fraction)) if fraction > 0.0 && fraction < 1.0 => {
+            (SplitWord::Holdout, &ValueKind::Float(fraction)) if fraction > 0.0 && fraction < 1.0 => {
                 Some(SplitRule::Holdout { fraction, stratified })
             }
-            (SplitWord::Folds, &Kind::Int(count @ 2..=MOST_FOLDS)) => {
+            (SplitWord::Folds, &ValueKind::Int(count @ 2..=MOST_FOLDS)) => {
                 Some(SplitRule::Folds { count: count as usize, stratified })
             }
             (SplitWord::Holdout, _) => {
@@ -95,11 +95,11 @@ impl Decoder<'_> {
     }
 
     /// A list of layers for the first input, or such lists by the names of inputs.
-    fn treatments(&mut self, value: &Value, inputs: &[Input]) -> Vec<Treatment> {
-        let Kind::Map(_) = &value.kind else {
+    fn treatments(&mut self, value: &Value, inputs: &[Input]) -> Vec<InputTreatment> {
+        let ValueKind::Map(_) = &value.kind else {
             let body = self.body(value);
             let first = inputs.first().map(|input| input.name.clone());
-            return first.map(|input| Treatment { input, body }).into_iter().collect();
+            return first.map(|input| InputTreatment { input, body }).into_iter().collect();
         };
         let mut treatments = Vec::new();
         for (input, value) in self.map(value, "a list of layers, or a map of inputs to lists") {
@@ -111,7 +111,7 @@ impl Decoder<'_> {
                 self.report(diagnostic);
             }
             let body = self.body(value);
-            treatments.push(Treatment { input, body });
+            treatments.push(InputTreatment { input, body });
         }
         treatments
     }

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::notation::{FieldRef, Kind, Value};
+use super::notation::{FieldRef, Value, ValueKind};
 use super::structure::Structure;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::expr::{Expr, ExprKind, Template, parse};
@@ -97,16 +97,16 @@ impl<'a> Decoder<'a> {
     /// A number, truth value, list, expression in a string, or call.
     pub fn expression(&mut self, value: &Value) -> Option<Expr> {
         let kind = match &value.kind {
-            Kind::Bool(value) => ExprKind::Bool(*value),
-            Kind::Int(value) => ExprKind::Int(*value),
-            Kind::Float(number) if number.is_finite() => ExprKind::Float(*number),
-            Kind::Float(_) => {
+            ValueKind::Bool(value) => ExprKind::Bool(*value),
+            ValueKind::Int(value) => ExprKind::Int(*value),
+            ValueKind::Float(number) if number.is_finite() => ExprKind::Float(*number),
+            ValueKind::Float(_) => {
                 self.mismatch(value, "a finite number");
                 return None;
             }
-            Kind::Text(text) => return self.parsed(parse::expression(&self.source.clone(), text)),
-            Kind::List(items) => ExprKind::List(self.expressions(items.iter())?),
-            Kind::Struct(None, fields) if fields.iter().all(|(name, _)| name.is_none()) => {
+            ValueKind::Text(text) => return self.parsed(parse::expression(&self.source.clone(), text)),
+            ValueKind::List(items) => ExprKind::List(self.expressions(items.iter())?),
+            ValueKind::Struct(None, fields) if fields.iter().all(|(name, _)| name.is_none()) => {
                 ExprKind::List(self.expressions(fields.iter().map(|(_, item)| item))?)
             }
             _ if value.is_none() => ExprKind::None,
@@ -133,8 +133,10 @@ impl<'a> Decoder<'a> {
     /// Like [`Self::expression`], but a string is a text: the values of model parameters.
     pub fn plain(&mut self, value: &Value) -> Option<Expr> {
         match &value.kind {
-            Kind::Text(text) => Some(Expr { kind: ExprKind::Text(text.value.clone()), span: value.span }),
-            Kind::List(items) => {
+            ValueKind::Text(text) => {
+                Some(Expr { kind: ExprKind::Text(text.value.clone()), span: value.span })
+            }
+            ValueKind::List(items) => {
                 let items: Vec<_> = items.iter().map(|item| self.plain(item)).collect();
                 let kind = ExprKind::List(items.into_iter().collect::<Option<_>>()?);
                 Some(Expr { kind, span: value.span })
@@ -161,7 +163,7 @@ impl<'a> Decoder<'a> {
 
     pub fn text<'v>(&mut self, value: &'v Value, expected: &str) -> Option<&'v Text> {
         match &value.kind {
-            Kind::Text(text) => Some(text),
+            ValueKind::Text(text) => Some(text),
             _ => {
                 self.mismatch(value, expected);
                 None
@@ -195,7 +197,7 @@ impl<'a> Decoder<'a> {
 
     pub fn list<'v>(&mut self, value: &'v Value, expected: &str) -> &'v [Value] {
         match &value.kind {
-            Kind::List(items) => items,
+            ValueKind::List(items) => items,
             _ => {
                 self.mismatch(value, expected);
                 &[]
@@ -205,7 +207,7 @@ impl<'a> Decoder<'a> {
 
     /// A map with names as keys; a repeated key is a mistake.
     pub fn map<'v>(&mut self, value: &'v Value, expected: &str) -> Vec<(Spanned<String>, &'v Value)> {
-        let Kind::Map(entries) = &value.kind else {
+        let ValueKind::Map(entries) = &value.kind else {
             self.mismatch(value, expected);
             return Vec::new();
         };

@@ -1,9 +1,9 @@
 //! Entry points: their fields, optimisers and parameter groups.
 
 use super::decoder::{Decoder, Given};
-use super::notation::{Kind, Value, field_list};
+use super::notation::{Value, ValueKind, field_list};
 use super::structure::{ActionWord, Clip, EntryWord, GROUP, Mode, Structured};
-use super::tree::{Action, ChosenOptimizer, Entry, EntryKind, Group, Minimize, Outputs};
+use super::tree::{Action, ChosenOptimizer, EntryKind, EntryPoint, Group, Minimize, Outputs};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};
 use crate::signature::{Words, find};
@@ -22,9 +22,9 @@ impl Decoder<'_> {
         outputs
     }
 
-    pub fn entry(&mut self, name: Spanned<String>, value: &Value) -> Entry {
-        let mut entry = Entry { name, kind: EntryKind::Broken, body: None, span: value.span };
-        let Kind::Struct(Some(kind), fields) = &value.kind else {
+    pub fn entry(&mut self, name: Spanned<String>, value: &Value) -> EntryPoint {
+        let mut entry = EntryPoint { name, kind: EntryKind::Broken, body: None, span: value.span };
+        let ValueKind::Struct(Some(kind), fields) = &value.kind else {
             self.mismatch(value, "`Infer(...)`, `Train(...)` or `Entry(...)`");
             return entry;
         };
@@ -85,7 +85,7 @@ impl Decoder<'_> {
     }
 
     fn action(&mut self, value: &Value) -> Option<Action> {
-        let Kind::Struct(Some(kind), fields) = &value.kind else {
+        let ValueKind::Struct(Some(kind), fields) = &value.kind else {
             self.mismatch(value, "`Minimize(...)` or `Update(...)`");
             return None;
         };
@@ -116,7 +116,7 @@ impl Decoder<'_> {
         let mut of = Vec::new();
         if let Some(value) = given.get("of") {
             match &value.kind {
-                Kind::List(items) => {
+                ValueKind::List(items) => {
                     of.extend(items.iter().filter_map(|item| self.spanned_text(item, "a pattern in quotes")));
                 }
                 _ => of.extend(self.spanned_text(value, "a pattern in quotes")),
@@ -132,7 +132,7 @@ impl Decoder<'_> {
 
     /// `ClipNorm(1.0)` or `ClipValue(0.5)`.
     fn clip(&mut self, value: &Value) -> Option<(Clip, Expr)> {
-        let Kind::Struct(Some(name), fields) = &value.kind else {
+        let ValueKind::Struct(Some(name), fields) = &value.kind else {
             self.mismatch(value, "`ClipNorm(...)` or `ClipValue(...)`");
             return None;
         };
@@ -150,7 +150,7 @@ impl Decoder<'_> {
 
     fn group(&mut self, value: &Value) -> Option<Group> {
         let fields = match &value.kind {
-            Kind::Struct(Some(kind), fields) if kind.value == "Group" => field_list(fields),
+            ValueKind::Struct(Some(kind), fields) if kind.value == "Group" => field_list(fields),
             _ => {
                 self.mismatch(value, "`Group(...)`");
                 return None;
@@ -164,7 +164,7 @@ impl Decoder<'_> {
     }
 
     fn optimizer(&mut self, value: &Value) -> Option<ChosenOptimizer> {
-        let Kind::Struct(Some(name), fields) = &value.kind else {
+        let ValueKind::Struct(Some(name), fields) = &value.kind else {
             self.mismatch(value, "an optimizer such as `Sgd(lr: 0.1)`");
             return None;
         };

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use brolga_ir::DType;
 
 use super::decoder::{Context, Decoder, Given};
-use super::notation::{self, Kind, Value, field_list};
+use super::notation::{self, Value, ValueKind, field_list};
 use super::structure::{BLOCK, BodyWord, MODEL};
-use super::tree::{Block, Body, Entry, Input, Setting, Tree, TypeExpr, Variant};
+use super::tree::{Body, EntryPoint, Input, ModelTree, Setting, TypeExpr, UserBlock, Variant};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::expr::{Expr, ExprKind, Index, parse};
 use crate::signature::Words;
@@ -19,7 +19,7 @@ pub(crate) fn read(
     source: &Arc<Source>,
     context: Context,
     importing: Vec<String>,
-) -> (Option<Tree>, Diagnostics) {
+) -> (Option<ModelTree>, Diagnostics) {
     match notation::parse(source) {
         Err(diagnostic) => (None, diagnostic.into()),
         Ok(value) => {
@@ -34,16 +34,16 @@ pub(crate) fn read(
 pub(crate) fn literal(text: &str) -> Option<Expr> {
     let source = Source::new("value", format!("{text:?}"));
     match notation::parse(&source) {
-        Ok(Value { kind: Kind::Text(content), .. }) => parse::expression(&source, &content).ok(),
+        Ok(Value { kind: ValueKind::Text(content), .. }) => parse::expression(&source, &content).ok(),
         _ => None,
     }
 }
 
 impl Decoder<'_> {
     /// The whole model.
-    fn model(&mut self, value: &Value) -> Option<Tree> {
+    fn model(&mut self, value: &Value) -> Option<ModelTree> {
         let fields = match &value.kind {
-            Kind::Struct(Some(name), fields) if name.value == MODEL.name => field_list(fields),
+            ValueKind::Struct(Some(name), fields) if name.value == MODEL.name => field_list(fields),
             _ => {
                 self.mismatch(value, "`Model(...)`");
                 return None;
@@ -63,7 +63,7 @@ impl Decoder<'_> {
         let data = given.get("data").map_or_else(Default::default, |value| self.data(value, &inputs));
         let source = self.source.clone();
         let broken = !self.diagnostics.is_empty();
-        Some(Tree { source, parameters, variants, dims, blocks, inputs, body, entries, data, broken })
+        Some(ModelTree { source, parameters, variants, dims, blocks, inputs, body, entries, data, broken })
     }
 
     /// The defaults of the symbolic sizes.
@@ -86,7 +86,7 @@ impl Decoder<'_> {
         inputs
     }
 
-    fn entries(&mut self, given: &Given) -> Vec<Entry> {
+    fn entries(&mut self, given: &Given) -> Vec<EntryPoint> {
         let mut entries = Vec::new();
         let written = given.get("entries").map_or(Vec::new(), |value| self.map(value, "a map of entries"));
         for (name, value) in written {
@@ -134,13 +134,15 @@ impl Decoder<'_> {
             let default = parameters.iter().find(|(known, _)| known.value == name.value);
             let of_texts = default.is_some_and(|(_, default)| holds_texts(default));
             let setting = match &value.kind {
-                Kind::Text(text) if of_texts => {
+                ValueKind::Text(text) if of_texts => {
                     let expr = parse::expression(&self.source.clone(), text).ok();
                     let itself = Expr { kind: ExprKind::Text(text.value.clone()), span: value.span };
                     let value = Expr { span: value.span, ..expr.unwrap_or(itself) };
                     Some(Setting { value, text: Some(text.value.clone()) })
                 }
-                Kind::List(_) if of_texts => self.plain(value).map(|value| Setting { value, text: None }),
+                ValueKind::List(_) if of_texts => {
+                    self.plain(value).map(|value| Setting { value, text: None })
+                }
                 _ => self.expression(value).map(|value| Setting { value, text: None }),
             };
             settings.extend(setting.map(|setting| (name, setting)));
@@ -159,7 +161,7 @@ impl Decoder<'_> {
 
     // Blocks and types.
 
-    fn blocks(&mut self, value: &Value) -> Vec<Arc<Block>> {
+    fn blocks(&mut self, value: &Value) -> Vec<Arc<UserBlock>> {
         let entries = self.map(value, "a map of blocks");
         // Blocks may use each other, so all names are known before any body is read.
         self.blocks = entries.iter().map(|(name, _)| name.value.clone()).collect();
@@ -171,7 +173,7 @@ impl Decoder<'_> {
                 self.error(name.span, format!("`{}` is already the name of a layer", name.value));
             }
             match &value.kind {
-                Kind::Struct(Some(kind), fields) if kind.value == BLOCK.name => {
+                ValueKind::Struct(Some(kind), fields) if kind.value == BLOCK.name => {
                     let given = self.matched(&BLOCK, &field_list(fields), value.span);
                     blocks.push(Arc::new(self.block(name, &given)));
                 }
@@ -182,7 +184,7 @@ impl Decoder<'_> {
     }
 
     /// One block; its fields are read in the order in which they are written.
-    fn block(&mut self, name: Spanned<String>, given: &Given) -> Block {
+    fn block(&mut self, name: Spanned<String>, given: &Given) -> UserBlock {
         let mut parameters = Vec::new();
         let mut body = Body::default();
         for (field, value) in &given.fields {
@@ -193,13 +195,17 @@ impl Decoder<'_> {
             for (name, value) in self.map(value, "a map of parameters") {
                 self.check_identifier(&name);
                 let default = match &value.kind {
-                    Kind::Struct(Some(word), fields) if fields.is_empty() && word.value == "Required" => None,
+                    ValueKind::Struct(Some(word), fields)
+                        if fields.is_empty() && word.value == "Required" =>
+                    {
+                        None
+                    }
                     _ => Some(self.expression_or_mistake(value)),
                 };
                 parameters.push((name, default));
             }
         }
-        Block { name, parameters, body }
+        UserBlock { name, parameters, body }
     }
 
     /// `"f32[batch, 3]"`.

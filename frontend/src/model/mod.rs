@@ -7,7 +7,7 @@
 //! | `decoder` | values | names, lists, expressions, the fields of a call |
 //! | `arguments` | a call and its [`Signature`](crate::signature::Signature) | arguments |
 //! | `body`, `entries`, `data`, `file` | values | the parts of the tree, and the whole of it with its imports |
-//! | `tree` | – | what comes out: [`Tree`](tree::Tree) |
+//! | `tree` | – | what comes out: [`ModelTree`](tree::ModelTree) |
 //!
 //! A new structure, such as a step that is no layer, is a word in `structure`, a variant in `tree`, and a case in `body`;
 //! `graph/body` runs it. A new layer, function, optimiser or schedule needs nothing here: see `graph/mod.rs`.

@@ -15,12 +15,12 @@ use crate::source::{Source, Span, Spanned, Text};
 /// A value of the notation.
 #[derive(Clone, Debug)]
 pub(crate) struct Value {
-    pub kind: Kind,
+    pub kind: ValueKind,
     pub span: Span,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum ValueKind {
     Bool(bool),
     Int(i64),
     Float(f64),
@@ -45,23 +45,25 @@ pub(crate) fn field_list(fields: &Fields) -> Vec<FieldRef<'_>> {
 impl Value {
     /// `none`, as in expressions, or `None`, as in RON.
     pub fn is_none(&self) -> bool {
-        matches!(&self.kind, Kind::Struct(Some(name), fields) if fields.is_empty() && ["none", "None"].contains(&&*name.value))
+        matches!(&self.kind, ValueKind::Struct(Some(name), fields) if fields.is_empty() && ["none", "None"].contains(&&*name.value))
     }
 
     /// What kind of value this is, for "found ...".
     pub fn describe(&self) -> String {
         match &self.kind {
-            Kind::Bool(value) => format!("`{value}`"),
-            Kind::Int(value) => format!("the number {value}"),
-            Kind::Float(value) => format!("the number {value:?}"),
-            Kind::Text(text) if text.value.chars().count() <= 40 => format!("the string {:?}", text.value),
-            Kind::Text(_) => "a string".into(),
-            Kind::List(_) => "a list".into(),
-            Kind::Map(_) => "a map".into(),
-            Kind::Struct(Some(name), fields) if fields.is_empty() => format!("`{}`", name.value),
-            Kind::Struct(Some(name), _) => format!("`{}(...)`", name.value),
-            Kind::Struct(None, fields) if fields.is_empty() => "`()`".into(),
-            Kind::Struct(None, _) => "a tuple".into(),
+            ValueKind::Bool(value) => format!("`{value}`"),
+            ValueKind::Int(value) => format!("the number {value}"),
+            ValueKind::Float(value) => format!("the number {value:?}"),
+            ValueKind::Text(text) if text.value.chars().count() <= 40 => {
+                format!("the string {:?}", text.value)
+            }
+            ValueKind::Text(_) => "a string".into(),
+            ValueKind::List(_) => "a list".into(),
+            ValueKind::Map(_) => "a map".into(),
+            ValueKind::Struct(Some(name), fields) if fields.is_empty() => format!("`{}`", name.value),
+            ValueKind::Struct(Some(name), _) => format!("`{}(...)`", name.value),
+            ValueKind::Struct(None, fields) if fields.is_empty() => "`()`".into(),
+            ValueKind::Struct(None, _) => "a tuple".into(),
         }
     }
 }
@@ -173,9 +175,9 @@ impl<'a> Parser<'a> {
         let kind = match self.peek() {
             Some('[') => self.list()?,
             Some('{') => self.map()?,
-            Some('(') => Kind::Struct(None, self.fields()?),
-            Some('"') => Kind::Text(self.string()?),
-            Some('r') if self.rest()[1..].starts_with(['"', '#']) => Kind::Text(self.raw_string()?),
+            Some('(') => ValueKind::Struct(None, self.fields()?),
+            Some('"') => ValueKind::Text(self.string()?),
+            Some('r') if self.rest()[1..].starts_with(['"', '#']) => ValueKind::Text(self.raw_string()?),
             Some('0'..='9' | '+' | '-' | '.') => self.number()?,
             Some(first) if is_name(first) => self.named()?,
             Some('\'') => {
@@ -192,21 +194,21 @@ impl<'a> Parser<'a> {
         Ok(Value { kind, span: self.span(start) })
     }
 
-    fn named(&mut self) -> Result<Kind, Diagnostic> {
+    fn named(&mut self) -> Result<ValueKind, Diagnostic> {
         let name = self.name();
         Ok(match name.value.as_str() {
-            "true" => Kind::Bool(true),
-            "false" => Kind::Bool(false),
-            "inf" => Kind::Float(f64::INFINITY),
-            "NaN" => Kind::Float(f64::NAN),
+            "true" => ValueKind::Bool(true),
+            "false" => ValueKind::Bool(false),
+            "inf" => ValueKind::Float(f64::INFINITY),
+            "NaN" => ValueKind::Float(f64::NAN),
             _ => {
                 let end = self.at;
                 self.skip()?;
                 if self.peek() == Some('(') {
-                    Kind::Struct(Some(name), self.fields()?)
+                    ValueKind::Struct(Some(name), self.fields()?)
                 } else {
                     self.at = end;
-                    Kind::Struct(Some(name), Fields::new())
+                    ValueKind::Struct(Some(name), Fields::new())
                 }
             }
         })
@@ -245,16 +247,16 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn list(&mut self) -> Result<Kind, Diagnostic> {
+    fn list(&mut self) -> Result<ValueKind, Diagnostic> {
         let mut values = Vec::new();
         self.items(']', |parser| {
             values.push(parser.value()?);
             Ok(())
         })?;
-        Ok(Kind::List(values))
+        Ok(ValueKind::List(values))
     }
 
-    fn map(&mut self) -> Result<Kind, Diagnostic> {
+    fn map(&mut self) -> Result<ValueKind, Diagnostic> {
         let mut entries = Vec::new();
         self.items('}', |parser| {
             let key = parser.value()?;
@@ -262,7 +264,7 @@ impl<'a> Parser<'a> {
             entries.push((key, parser.value()?));
             Ok(())
         })?;
-        Ok(Kind::Map(entries))
+        Ok(ValueKind::Map(entries))
     }
 
     fn colon(&mut self) -> Result<(), Diagnostic> {
@@ -311,7 +313,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn number(&mut self) -> Result<Kind, Diagnostic> {
+    fn number(&mut self) -> Result<ValueKind, Diagnostic> {
         let start = self.at;
         let rest = self.rest();
         let mut end = 0;
@@ -339,7 +341,7 @@ impl<'a> Parser<'a> {
         if radix != 10 || unsigned.bytes().all(|byte| byte.is_ascii_digit()) && !unsigned.is_empty() {
             let body = if radix == 10 { unsigned } else { &unsigned[2..] };
             let text = if negative { format!("-{body}") } else { body.to_owned() };
-            return i64::from_str_radix(&text, radix).map(Kind::Int).map_err(|error| {
+            return i64::from_str_radix(&text, radix).map(ValueKind::Int).map_err(|error| {
                 use std::num::IntErrorKind::{NegOverflow, PosOverflow};
                 if matches!(error.kind(), PosOverflow | NegOverflow) {
                     bad(format!("the number {digits} does not fit into 64 bits"))
@@ -349,11 +351,11 @@ impl<'a> Parser<'a> {
             });
         }
         match unsigned {
-            "inf" if negative => Ok(Kind::Float(f64::NEG_INFINITY)),
-            "inf" => Ok(Kind::Float(f64::INFINITY)),
-            "NaN" => Ok(Kind::Float(f64::NAN)),
+            "inf" if negative => Ok(ValueKind::Float(f64::NEG_INFINITY)),
+            "inf" => Ok(ValueKind::Float(f64::INFINITY)),
+            "NaN" => Ok(ValueKind::Float(f64::NAN)),
             _ => match digits.parse::<f64>() {
-                Ok(value) if value.is_finite() => Ok(Kind::Float(value)),
+                Ok(value) if value.is_finite() => Ok(ValueKind::Float(value)),
                 Ok(_) => Err(bad(format!("the number {digits} is too large"))),
                 Err(_) => Err(bad(format!("`{}` is not a number", &rest[..end]))),
             },
@@ -467,7 +469,7 @@ mod tests {
     #[test]
     fn every_character_of_a_string_has_its_place() {
         let text = r#""a\n\u{e9}é+b""#;
-        let Kind::Text(string) = read(text).kind else { panic!("not a string") };
+        let ValueKind::Text(string) = read(text).kind else { panic!("not a string") };
         assert_eq!(string.value, "a\néé+b");
         let plus = string.value.find('+').expect("a plus");
         let span = string.place(plus, plus + 1);
@@ -479,11 +481,11 @@ mod tests {
     #[test]
     fn values() {
         let value = read("/* a /* b */ */ Model(a: [1, 0x10, -2.5e-1, true], // c\n b: {\"k\": Unit,},)");
-        let Kind::Struct(Some(name), fields) = &value.kind else { panic!("{value:?}") };
+        let ValueKind::Struct(Some(name), fields) = &value.kind else { panic!("{value:?}") };
         assert_eq!((name.value.as_str(), fields.len()), ("Model", 2));
-        let Kind::List(items) = &fields[0].1.kind else { panic!("not a list") };
-        assert!(matches!(items[1].kind, Kind::Int(16)));
-        assert!(matches!(items[2].kind, Kind::Float(x) if x == -0.25));
+        let ValueKind::List(items) = &fields[0].1.kind else { panic!("not a list") };
+        assert!(matches!(items[1].kind, ValueKind::Int(16)));
+        assert!(matches!(items[2].kind, ValueKind::Float(x) if x == -0.25));
     }
 
     #[test]

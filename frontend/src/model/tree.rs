@@ -1,4 +1,4 @@
-//! The tree of a model: what its file says, before anything is built. [`Tree`] is the whole file; its parts follow in the order
+//! The tree of a model: what its file says, before anything is built. [`ModelTree`] is the whole file; its parts follow in the order
 //! in which a file has them.
 
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use crate::source::{Source, Span, Spanned};
 
 /// A model file.
 #[derive(Debug)]
-pub(crate) struct Tree {
+pub(crate) struct ModelTree {
     pub source: Arc<Source>,
     pub parameters: Vec<(Spanned<String>, Expr)>,
     pub variants: Vec<Variant>,
     pub dims: Vec<(Spanned<String>, Expr)>,
-    pub blocks: Vec<Arc<Block>>,
+    pub blocks: Vec<Arc<UserBlock>>,
     pub inputs: Vec<Input>,
     pub body: Body,
-    pub entries: Vec<Entry>,
+    pub entries: Vec<EntryPoint>,
     pub data: DataTree,
     /// There are mistakes in its form, which have been reported.
     pub broken: bool,
@@ -35,7 +35,7 @@ pub(crate) struct Variant {
 
 /// A user-defined layer.
 #[derive(Debug)]
-pub(crate) struct Block {
+pub(crate) struct UserBlock {
     pub name: Spanned<String>,
     /// A parameter without default must be given.
     pub parameters: Vec<(Spanned<String>, Option<Expr>)>,
@@ -132,7 +132,7 @@ pub(crate) enum Branch {
 #[derive(Debug)]
 pub(crate) struct Import {
     /// Present unless loading failed, which has been reported.
-    pub tree: Option<Arc<Tree>>,
+    pub tree: Option<Arc<ModelTree>>,
     pub model: Spanned<String>,
     pub variant: Option<Spanned<String>>,
     pub set: Vec<(Spanned<String>, Setting)>,
@@ -151,7 +151,7 @@ pub(crate) struct Setting {
 
 /// An entry point.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct EntryPoint {
     pub name: Spanned<String>,
     pub kind: EntryKind,
     /// Replaces the model's body.
@@ -240,7 +240,7 @@ impl Arguments {
 
 /// What is done to the values of one input.
 #[derive(Debug)]
-pub(crate) struct Treatment {
+pub(crate) struct InputTreatment {
     pub input: Spanned<String>,
     pub body: Body,
 }
@@ -249,9 +249,9 @@ pub(crate) struct Treatment {
 #[derive(Debug, Default)]
 pub(crate) struct DataTree {
     /// The layers of every entry, before the body.
-    pub prepare: Vec<Treatment>,
+    pub prepare: Vec<InputTreatment>,
     /// The layers of training entries, behind the preparation.
-    pub augment: Vec<Treatment>,
+    pub augment: Vec<InputTreatment>,
     pub declared: Data,
 }
 

@@ -59,7 +59,7 @@ impl Builder<'_> {
     /// The arguments of a block by the names of its parameters, and whether there is no mistake in them.
     fn block_arguments(
         &mut self,
-        definition: &Block,
+        definition: &UserBlock,
         block: &str,
         arguments: &[(Option<Spanned<String>>, Expr)],
     ) -> (HashMap<String, (Val, Span)>, bool) {
@@ -89,7 +89,7 @@ impl Builder<'_> {
     /// Reports an argument that a block does not have, or one more than it has parameters.
     fn unknown_parameter(
         &mut self,
-        definition: &Block,
+        definition: &UserBlock,
         block: &str,
         key: Option<&Spanned<String>>,
         span: Span,
@@ -110,7 +110,7 @@ impl Builder<'_> {
 
     /// Gives the parameters that have no argument their defaults, which may use those before them; whether all have values
     /// then. One that is missing is reported where nothing else is wrong.
-    fn block_defaults(&mut self, definition: &Block, block: &str, span: Span, mut good: bool) -> bool {
+    fn block_defaults(&mut self, definition: &UserBlock, block: &str, span: Span, mut good: bool) -> bool {
         for (parameter, default) in &definition.parameters {
             let frame = self.frame;
             if self.frames[frame].names.get(&parameter.value).is_some() {

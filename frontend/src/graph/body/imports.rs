@@ -6,7 +6,7 @@ use crate::graph::builder::{Builder, ImportSite, Numbering};
 use crate::graph::frames::{Frame, Named};
 use crate::graph::settings::{misfit, parameter_values};
 use crate::graph::value::{Fault, Val};
-use crate::model::tree::{Import, Tree};
+use crate::model::tree::{Import, ModelTree};
 use crate::source::Span;
 
 /// Where the layers of an import stand, and where it ends.
@@ -66,7 +66,7 @@ impl Builder<'_> {
     /// The names that the imported model sees: its parameters, and the current value as its first input.
     fn import_names(
         &mut self,
-        tree: &Tree,
+        tree: &ModelTree,
         import: &Import,
         values: &[(String, Val)],
     ) -> HashMap<String, Named> {
@@ -81,7 +81,7 @@ impl Builder<'_> {
     }
 
     /// Runs the body of the imported model. Without a name, its layers stand among those around it, and are counted with them.
-    fn run_import(&mut self, tree: &Tree, part: &Part) {
+    fn run_import(&mut self, tree: &ModelTree, part: &Part) {
         let counted = match self.numbering.last() {
             Some(Numbering::Kind(counts)) if part.prefix.is_empty() => Some(counts.clone()),
             _ => None,
@@ -110,7 +110,7 @@ impl Builder<'_> {
     }
 
     /// The values that an import sets, computed in the file that imports; a mistake there if the parameter is of another kind.
-    fn import_values(&mut self, tree: &Tree, import: &Import) -> Vec<(String, Val)> {
+    fn import_values(&mut self, tree: &ModelTree, import: &Import) -> Vec<(String, Val)> {
         let mut values = Vec::new();
         for (key, setting) in &import.set {
             let mut value = match &setting.text {

@@ -26,7 +26,7 @@ use super::settings::Settings;
 use super::state::Slots;
 use super::value::{Fault, Tensor, Val};
 use crate::diagnostics::Diagnostics;
-use crate::model::tree::{Block, Body, Tree};
+use crate::model::tree::{Body, ModelTree, UserBlock};
 use crate::source::{Source, Span};
 
 /// How unnamed layers of a scope are named.
@@ -83,7 +83,7 @@ pub(crate) struct Reusable {
     pub position: usize,
     pub frames: Vec<Frame>,
     pub frame: usize,
-    pub tree: Arc<Tree>,
+    pub tree: Arc<ModelTree>,
 }
 
 /// Builds one graph. A *pass* is one run through the model's body; an entry of several steps has several.
@@ -93,7 +93,7 @@ pub(crate) struct Builder<'a> {
     pub graph: GraphBuilder,
     /// The file whose steps are run: another one inside an import.
     pub source: Arc<Source>,
-    pub tree: Arc<Tree>,
+    pub tree: Arc<ModelTree>,
     pub settings: &'a Settings,
     /// Whether layers behave as in training.
     pub train: bool,
@@ -176,7 +176,7 @@ pub(crate) struct Fit {
 }
 
 impl<'a> Builder<'a> {
-    pub fn new(tree: &Arc<Tree>, settings: &'a Settings, name: &str, train: bool) -> Self {
+    pub fn new(tree: &Arc<ModelTree>, settings: &'a Settings, name: &str, train: bool) -> Self {
         Self {
             graph: GraphBuilder::new(name, settings.float),
             source: tree.source.clone(),
@@ -228,7 +228,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The block of that name in the current file.
-    pub fn block(&self, name: &str) -> Option<Arc<Block>> {
+    pub fn block(&self, name: &str) -> Option<Arc<UserBlock>> {
         self.tree.blocks.iter().find(|block| block.name.value == name).cloned()
     }
 

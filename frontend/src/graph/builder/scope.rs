@@ -91,7 +91,7 @@ impl Builder<'_> {
     /// Runs `inside` with places and blocks of another file.
     pub(in crate::graph) fn in_file<T>(
         &mut self,
-        tree: &Arc<Tree>,
+        tree: &Arc<ModelTree>,
         inside: impl FnOnce(&mut Self) -> T,
     ) -> T {
         let outer_tree = std::mem::replace(&mut self.tree, tree.clone());

@@ -10,12 +10,12 @@ use crate::expr::{Expr, Template};
 use crate::graph::builder::Builder;
 use crate::graph::names::check_output;
 use crate::graph::value::{Built, Fault, Tensor, Val};
-use crate::model::tree::{Action, Entry, Minimize, Outputs};
+use crate::model::tree::{Action, EntryPoint, Minimize, Outputs};
 use crate::source::{Span, Spanned};
 
 impl Builder<'_> {
     /// What a `Train` does behind the body: the loss and the metrics, then one step of gradient descent.
-    pub(super) fn train_step(&mut self, entry: &Entry, minimize: &Minimize, metrics: &Outputs) {
+    pub(super) fn train_step(&mut self, entry: &EntryPoint, minimize: &Minimize, metrics: &Outputs) {
         let loss = self.loss(&minimize.loss);
         self.add_loss(loss);
         self.metrics(metrics);
@@ -33,7 +33,7 @@ impl Builder<'_> {
     }
 
     /// The steps of an entry. Each sees the state that the ones before it left, as mere values.
-    pub(super) fn steps(&mut self, entry: &Entry, base: &Base, steps: &[Action]) {
+    pub(super) fn steps(&mut self, entry: &EntryPoint, base: &Base, steps: &[Action]) {
         let mut minimized = 0;
         for (position, step) in steps.iter().enumerate() {
             if position > 0 {
@@ -166,7 +166,7 @@ impl Builder<'_> {
     }
 
     /// The counts behind the steps of an entry: its own where it has gradient steps, and `step` where it is in training mode.
-    pub(super) fn count_steps(&mut self, entry: &Entry, steps: &[Action], train: bool) {
+    pub(super) fn count_steps(&mut self, entry: &EntryPoint, steps: &[Action], train: bool) {
         if steps.iter().any(|step| matches!(step, Action::Minimize(_))) {
             let memory = self.memory(&entry.name.value, 1);
             self.count(&memory, entry.span);
@@ -184,7 +184,7 @@ impl Builder<'_> {
     }
 
     /// An entry's own count of updates, where it has one, becomes one more.
-    fn count(&mut self, memory: &Memory, span: Span) {
+    fn count(&mut self, memory: &OptimizerMemory, span: Span) {
         if let Some(name) = &memory.count {
             self.graph.enter("step", &self.source.clone(), span);
             let count = self.updates_done(memory);

@@ -17,11 +17,11 @@ use crate::graph::init::Init;
 use crate::graph::names::matches;
 use crate::graph::state::SlotKind;
 use crate::graph::value::{Built, Val};
-use crate::model::tree::{Action, Entry, EntryKind, Minimize};
+use crate::model::tree::{Action, EntryKind, EntryPoint, Minimize};
 
 /// The names of one optimiser's memory.
 #[derive(Clone, Debug)]
-pub(crate) struct Memory {
+pub(crate) struct OptimizerMemory {
     entry: String,
     number: usize,
     /// The optimisers of the entry, this one among them.
@@ -52,7 +52,7 @@ impl Trainer {
     }
 }
 
-impl Memory {
+impl OptimizerMemory {
     /// What stands between `optim.` and the slot in the names for a parameter.
     pub fn scope(&self, parameter: &str) -> String {
         let trains =
@@ -66,7 +66,7 @@ impl Memory {
 }
 
 /// The gradient steps of an entry.
-fn minimizes(entry: &Entry) -> Vec<&Minimize> {
+fn minimizes(entry: &EntryPoint) -> Vec<&Minimize> {
     match &entry.kind {
         EntryKind::Train { minimize, .. } => vec![minimize],
         EntryKind::Steps { steps, .. } => {
@@ -84,7 +84,7 @@ fn minimizes(entry: &Entry) -> Vec<&Minimize> {
 }
 
 /// Whether an entry counts in `step`.
-fn counts(entry: &Entry) -> bool {
+fn counts(entry: &EntryPoint) -> bool {
     match entry.kind {
         EntryKind::Train { .. } => true,
         EntryKind::Steps { train, .. } => train,
@@ -94,7 +94,7 @@ fn counts(entry: &Entry) -> bool {
 
 impl Builder<'_> {
     /// The memory of the gradient step of that number, from 1, of an entry.
-    pub fn memory(&mut self, entry: &str, number: usize) -> Memory {
+    pub fn memory(&mut self, entry: &str, number: usize) -> OptimizerMemory {
         let tree = self.tree.clone();
         let (mut own, mut others): (Vec<Trainer>, Vec<Trainer>) = Default::default();
         for other in &tree.entries {
@@ -109,7 +109,7 @@ impl Builder<'_> {
         let alone =
             counting.next().is_some_and(|first| first.name.value == entry) && counting.next().is_none();
         let count = (!alone).then(|| format!("optim.{entry}.step"));
-        Memory { entry: entry.to_owned(), number, own, others, count }
+        OptimizerMemory { entry: entry.to_owned(), number, own, others, count }
     }
 
     fn trainer(&mut self, minimize: &Minimize) -> Trainer {
@@ -123,7 +123,7 @@ impl Builder<'_> {
     }
 
     /// The number of updates that the entry has done before this one, an `i64[]`.
-    pub fn updates_done(&mut self, memory: &Memory) -> Built {
+    pub fn updates_done(&mut self, memory: &OptimizerMemory) -> Built {
         match &memory.count {
             None => self.step_count(),
             Some(name) => {

@@ -9,7 +9,7 @@ use crate::diagnostics::Diagnostic;
 use crate::expr::Expr;
 use crate::graph::builder::Builder;
 use crate::graph::names::matches;
-use crate::graph::optimizers::{self, Optimizer, Update, schedule};
+use crate::graph::optimizers::{self, Optimizer, ParameterUpdate, schedule};
 use crate::graph::value::{Args, Built, Fault, Tensor, Val};
 use crate::model::structure::Clip;
 use crate::model::tree::{ChosenOptimizer, Group, Minimize};
@@ -22,7 +22,7 @@ struct Descent<'m> {
     optimizer: &'static Optimizer,
     args: &'m Args,
     clip: Option<(Clip, f64)>,
-    memory: &'m Memory,
+    memory: &'m OptimizerMemory,
     /// Where the optimiser is written.
     span: Span,
 }
@@ -31,12 +31,12 @@ struct Descent<'m> {
 struct Chosen {
     name: String,
     value: Tensor,
-    treatment: Treatment,
+    treatment: ParameterTreatment,
 }
 
 /// How parameters are treated in a gradient step: what their group says, or nothing special.
 #[derive(Clone, Copy, Default)]
-struct Treatment {
+struct ParameterTreatment {
     /// Factor of the learning rate; 1 if there is none.
     lr: Option<f64>,
     /// Instead of the optimiser's.
@@ -46,7 +46,13 @@ struct Treatment {
 
 impl Builder<'_> {
     /// One step of gradient descent. Where the loss is a mistake, which has been reported, the rest is still checked.
-    pub fn minimize(&mut self, minimize: &Minimize, loss: Option<Tensor>, memory: &Memory, span: Span) {
+    pub fn minimize(
+        &mut self,
+        minimize: &Minimize,
+        loss: Option<Tensor>,
+        memory: &OptimizerMemory,
+        span: Span,
+    ) {
         let written = minimize.optimizer.as_ref();
         let given = written.and_then(|of| Some((of, self.evaluate(of.signature, &of.arguments)?)));
         let chosen = self.chosen(minimize);
@@ -117,7 +123,7 @@ impl Builder<'_> {
         let result = value.and_then(|value| {
             // No layer can be named so.
             let name = "a number".to_owned();
-            let number = Chosen { name, value, treatment: Treatment::default() };
+            let number = Chosen { name, value, treatment: ParameterTreatment::default() };
             self.descend(descent, value, &[&number])
         });
         self.descended(result, descent);
@@ -164,7 +170,7 @@ impl Builder<'_> {
             let mut ops = self.ops();
             let lr = ops.mul_num(lr, parameter.treatment.lr.unwrap_or(1.0))?;
             let gradient = optimizers::add_decay(&mut ops, gradient, parameter.value, coupled, l1)?;
-            let mut update = Update {
+            let mut update = ParameterUpdate {
                 builder: self,
                 name: &parameter.name,
                 scope: descent.memory.scope(&parameter.name),
@@ -213,7 +219,7 @@ impl Builder<'_> {
                 continue;
             }
             let group = minimize.groups.iter().position(|group| matches(&group.pattern.value, &name));
-            let treatment = group.map_or_else(Treatment::default, |at| {
+            let treatment = group.map_or_else(ParameterTreatment::default, |at| {
                 used[at] = true;
                 treatments[at]
             });
@@ -250,7 +256,7 @@ impl Builder<'_> {
     }
 
     /// What a group says of its parameters. `good` becomes false where that is a mistake, or not known because of one.
-    fn treatment(&mut self, group: &Group, good: &mut bool) -> Treatment {
+    fn treatment(&mut self, group: &Group, good: &mut bool) -> ParameterTreatment {
         let lr = self.factor(group.lr.as_ref(), "lr", good);
         let weight_decay = self.factor(group.weight_decay.as_ref(), "weight_decay", good);
         let frozen = self.is_frozen(group, good);
@@ -261,7 +267,7 @@ impl Builder<'_> {
                 self.fail(fault, expr.span);
             }
         }
-        Treatment { lr, weight_decay, frozen }
+        ParameterTreatment { lr, weight_decay, frozen }
     }
 
     /// A number of a group, from 0 on.
@@ -316,7 +322,11 @@ impl Builder<'_> {
 }
 
 /// What a gradient step is taken with, without clipping.
-fn descent<'m>(written: &ChosenOptimizer, args: &'m Args, memory: &'m Memory) -> Option<Descent<'m>> {
+fn descent<'m>(
+    written: &ChosenOptimizer,
+    args: &'m Args,
+    memory: &'m OptimizerMemory,
+) -> Option<Descent<'m>> {
     let optimizer = optimizers::find(written.signature.name)?;
     Some(Descent { optimizer, args, clip: None, memory, span: written.span })
 }

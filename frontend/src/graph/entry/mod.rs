@@ -22,13 +22,13 @@ use super::settings::{MOST_TRIED, Settings};
 use super::state::Slot;
 use super::value::Val;
 use crate::diagnostics::Diagnostics;
-use crate::model::tree::{Entry, EntryKind, Tree};
+use crate::model::tree::{EntryKind, EntryPoint, ModelTree};
 use crate::source::Place;
 
 /// A model with the choices that it is built for.
 #[derive(Clone, Copy)]
 pub(crate) struct Configured<'a> {
-    pub tree: &'a Arc<Tree>,
+    pub tree: &'a Arc<ModelTree>,
     pub settings: &'a Settings,
     /// The parameters that are set, with their values.
     pub set: &'a [(String, Val)],
@@ -42,7 +42,7 @@ pub(crate) enum EntryGraph {
     Evaluation,
 }
 
-impl Entry {
+impl EntryPoint {
     /// What its graph is called.
     pub(crate) fn name_of(&self, graph: EntryGraph) -> String {
         match graph {
@@ -59,11 +59,11 @@ pub(crate) struct BuiltEntry {
     pub formulas: Option<Graph>,
     pub slots: Vec<Slot>,
     /// Where each piece of state was declared.
-    pub declared: HashMap<String, Place>,
+    pub declared: HashMap<String, FilePlace>,
     pub rows: Vec<LayerRow>,
     /// Whether it is in training mode.
     pub train: bool,
-    pub places: HashMap<String, Place>,
+    pub places: HashMap<String, FilePlace>,
     pub dims: Vec<(String, usize)>,
     pub fits: Fits,
     /// Why it cannot be run for these sizes.
@@ -131,7 +131,12 @@ pub(crate) struct Outcome {
 
 /// Builds one graph of an entry point. Where labels fit scores in several ways, it is built for other sizes as well, which say
 /// what was meant.
-pub(crate) fn build(model: Configured, entry: &Entry, graph: EntryGraph, names: &mut LayerNames) -> Outcome {
+pub(crate) fn build(
+    model: Configured,
+    entry: &EntryPoint,
+    graph: EntryGraph,
+    names: &mut LayerNames,
+) -> Outcome {
     let mut once = |settings: &Settings, elsewhere: Option<Vec<Fitting>>| {
         let wanted = Wanted { model: Configured { settings, ..model }, entry, graph };
         build_once(wanted, ClassAxes::tried(elsewhere), names)
@@ -172,7 +177,7 @@ fn other_sizes(settings: &Settings, dims: &[(String, usize)]) -> Vec<Settings> {
 #[derive(Clone, Copy)]
 struct Wanted<'a> {
     model: Configured<'a>,
-    entry: &'a Entry,
+    entry: &'a EntryPoint,
     graph: EntryGraph,
 }
 
@@ -251,7 +256,7 @@ fn finished(mut builder: Builder, formulas: Option<Graph>, dims: Vec<(String, us
 }
 
 /// Whether an entry has no metrics of its own, so that its evaluation is worth no mistake.
-fn asks_nothing(entry: &Entry) -> bool {
+fn asks_nothing(entry: &EntryPoint) -> bool {
     matches!(&entry.kind, EntryKind::Steps { metrics, .. } if metrics.is_empty())
 }
 

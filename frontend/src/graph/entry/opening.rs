@@ -13,7 +13,7 @@ use crate::graph::frames::Frame;
 use crate::graph::names::check_input;
 use crate::graph::settings::{DEFAULT_BATCH, parameter_values};
 use crate::graph::value::{Fault, Val};
-use crate::model::tree::{Body, Input, Treatment};
+use crate::model::tree::{Body, Input, InputTreatment};
 use crate::source::Span;
 
 /// What a forward pass starts from.
@@ -108,7 +108,7 @@ impl Builder<'_> {
     }
 
     /// From here on the name of an input stands for what the layers make of it, and `raw.<input>` for what is given.
-    fn treat(&mut self, treatment: &Treatment, scope: &str) {
+    fn treat(&mut self, treatment: &InputTreatment, scope: &str) {
         let input = &treatment.input.value;
         let Some((raw, span)) = self.frames[0].names.get(input).cloned() else { return };
         let given = format!("raw.{input}");
@@ -123,7 +123,7 @@ impl Builder<'_> {
     }
 
     /// An error if augmentation gives an input another type: other entries have it without.
-    fn check_augmented(&mut self, treatment: &Treatment, before: Option<Val>) {
+    fn check_augmented(&mut self, treatment: &InputTreatment, before: Option<Val>) {
         let after = self.frames[0].names.get(&treatment.input.value).map(|(value, _)| value.clone());
         let (Some(Val::Tensor(before)), Some(Val::Tensor(after))) = (before, after) else { return };
         let (before, after) = (self.ops().ty(before), self.ops().ty(after));

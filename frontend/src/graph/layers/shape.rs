@@ -41,8 +41,8 @@ pub(super) const LAYERS: [Layer; 6] = [
         let ops = &mut builder.ops();
         let axis = ops.axis(x, args.int_or("axis", 0)?)?;
         let bound = |name: &str| if args.has(name) { args.int_or(name, 0).map(Some) } else { Ok(None) };
-        let mut ranges = vec![Range::ALL; axis];
-        ranges.push(Range::Slice { start: bound("start")?, stop: bound("stop")?, step: bound("step")? });
+        let mut ranges = vec![IndexPart::ALL; axis];
+        ranges.push(IndexPart::Slice { start: bound("start")?, stop: bound("stop")?, step: bound("step")? });
         ops.index(x, &ranges)
     }),
     shape!("Upsample", &[required("factor")], upsample),

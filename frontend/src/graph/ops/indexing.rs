@@ -9,7 +9,7 @@ use brolga_ir::graph::Node;
 use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::{DType, Op, Size, Type};
 
-use super::{Ops, Range};
+use super::{IndexPart, Ops};
 use crate::graph::value::{Built, Fault, Tensor, Val};
 use crate::source::Spanned;
 
@@ -29,7 +29,7 @@ struct Sliced {
 impl Ops<'_> {
     /// The elements of `x` at these places. Negative numbers count from the end; bounds outside are moved to the edge,
     /// an index outside is a mistake, and a computed one is moved to the edge.
-    pub fn index(&mut self, x: Tensor, ranges: &[Range]) -> Built {
+    pub fn index(&mut self, x: Tensor, ranges: &[IndexPart]) -> Built {
         let ty = self.ty(x);
         let ranges = complete(&ty, ranges)?;
         let rank = ty.rank();
@@ -44,7 +44,7 @@ impl Ops<'_> {
         let mut axis = 0;
         for range in &ranges {
             self.place(&ty, axis, range, &mut sliced)?;
-            axis += usize::from(*range != Range::New);
+            axis += usize::from(*range != IndexPart::New);
         }
         let mut result = self.slice(x, &sliced.start, &sliced.stop, &sliced.step)?;
         if !sliced.reversed.is_empty() {
@@ -62,16 +62,16 @@ impl Ops<'_> {
     }
 
     /// What one place does to its axis.
-    fn place(&mut self, ty: &Type, axis: usize, range: &Range, sliced: &mut Sliced) -> Built<()> {
+    fn place(&mut self, ty: &Type, axis: usize, range: &IndexPart, sliced: &mut Sliced) -> Built<()> {
         let extent = ty.dims.get(axis).copied().unwrap_or(0);
         match range {
-            Range::New => sliced.kept.push(1),
-            Range::Rest => {}
-            Range::At(at) => {
+            IndexPart::New => sliced.kept.push(1),
+            IndexPart::Rest => {}
+            IndexPart::At(at) => {
                 let first = at.axis(extent).map_err(|_| outside(at, ty, axis))?;
                 (sliced.start[axis], sliced.stop[axis]) = (first, first + 1);
             }
-            Range::Slice { start, stop, step } => {
+            IndexPart::Slice { start, stop, step } => {
                 let run = Run::new(extent, *start, *stop, step.unwrap_or(Size::ONE))?;
                 (sliced.start[axis], sliced.stop[axis], sliced.step[axis]) = (run.first, run.end, run.step);
                 if run.backwards {
@@ -79,10 +79,10 @@ impl Ops<'_> {
                 }
                 sliced.kept.push(run.count);
             }
-            Range::Take(_) | Range::Pick(_) => {
+            IndexPart::Take(_) | IndexPart::Pick(_) => {
                 let indices = match range {
-                    Range::Take(indices) => *indices,
-                    Range::Pick(list) => self.picked(ty, axis, list)?,
+                    IndexPart::Take(indices) => *indices,
+                    IndexPart::Pick(list) => self.picked(ty, axis, list)?,
                     _ => return Ok(()),
                 };
                 if self.dtype(indices) == DType::Bool {
@@ -266,10 +266,10 @@ fn range_of(node: &Node, range: impl Fn(Tensor) -> Known) -> Known {
 }
 
 /// One place for each axis, and the new ones; `...` and what is missing at the end stand for whole axes.
-fn complete(ty: &Type, ranges: &[Range]) -> Built<Vec<Range>> {
-    let named = |range: &&Range| !matches!(range, Range::New | Range::Rest);
+fn complete(ty: &Type, ranges: &[IndexPart]) -> Built<Vec<IndexPart>> {
+    let named = |range: &&IndexPart| !matches!(range, IndexPart::New | IndexPart::Rest);
     let indexed = ranges.iter().filter(named).count();
-    let rests = ranges.iter().filter(|range| **range == Range::Rest).count();
+    let rests = ranges.iter().filter(|range| **range == IndexPart::Rest).count();
     if rests > 1 {
         return Err(Fault::new("`...` can stand in an index once"));
     }
@@ -279,12 +279,12 @@ fn complete(ty: &Type, ranges: &[Range]) -> Built<Vec<Range>> {
     let mut all = Vec::new();
     for range in ranges {
         match range {
-            Range::Rest => all.extend(std::iter::repeat_n(Range::ALL, left)),
+            IndexPart::Rest => all.extend(std::iter::repeat_n(IndexPart::ALL, left)),
             range => all.push(range.clone()),
         }
     }
     if rests == 0 {
-        all.extend(std::iter::repeat_n(Range::ALL, left));
+        all.extend(std::iter::repeat_n(IndexPart::ALL, left));
     }
     Ok(all)
 }

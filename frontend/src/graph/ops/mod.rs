@@ -15,7 +15,7 @@ use brolga_ir::{DType, Size, Type};
 
 use super::value::{Built, Fault, Tensor, Val};
 use crate::expr::Binary;
-use crate::source::{Place, Source, Span, Spanned};
+use crate::source::{FilePlace, Source, Span, Spanned};
 pub(crate) use primitives::{Convolution, Outside, Window};
 
 /// The graph, and where what is added to it comes from.
@@ -29,9 +29,9 @@ pub(crate) struct GraphBuilder {
     /// The sums of all elements that have been formed so.
     pub sums: Vec<Tensor>,
     /// Places of paths in the files.
-    pub places: HashMap<String, Place>,
+    pub places: HashMap<String, FilePlace>,
     /// Where what is added comes from.
-    pub place: Option<Place>,
+    pub place: Option<FilePlace>,
     /// The least and greatest of constants, of nodes that were asked for.
     ranges: Ranges,
     /// What values were before they were brought to the element type of others.
@@ -81,7 +81,7 @@ pub(super) fn no_truths(operator: &'static str) -> Fault {
 
 /// One place of an indexing.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Range {
+pub(crate) enum IndexPart {
     /// A new axis of extent 1.
     New,
     /// All axes that the other places leave.
@@ -96,9 +96,9 @@ pub(crate) enum Range {
     Pick(Spanned<Val>),
 }
 
-impl Range {
+impl IndexPart {
     /// All elements.
-    pub const ALL: Range = Range::Slice { start: None, stop: None, step: None };
+    pub const ALL: IndexPart = IndexPart::Slice { start: None, stop: None, step: None };
 }
 
 /// Adds nodes to a graph.

@@ -1,7 +1,7 @@
 //! Adam and Adamax (Kingma & Ba 2015), AMSGrad (Reddi, Kale & Kumar 2018), NAdam (Dozat 2016), AdamW (Loshchilov &
 //! Hutter 2019).
 
-use super::optimizer::{L1, LR, Optimizer, Update, WEIGHT_DECAY, abs};
+use super::optimizer::{L1, LR, Optimizer, ParameterUpdate, WEIGHT_DECAY, abs};
 use super::schedule;
 use crate::graph::ops::Ops;
 use crate::graph::value::{Args, Built, Tensor};
@@ -66,7 +66,7 @@ fn betas(args: &Args) -> Built<Betas> {
 }
 
 /// The two running averages, updated.
-fn averages(cx: &mut Update, betas: &Betas) -> Built<(Tensor, Tensor)> {
+fn averages(cx: &mut ParameterUpdate, betas: &Betas) -> Built<(Tensor, Tensor)> {
     let (mean, square) = (cx.slot("exp_avg", 0.0)?, cx.slot("exp_avg_sq", 0.0)?);
     let mean = cx.lerp(mean, cx.gradient, betas.beta1)?;
     let square = cx.average_square(square, cx.gradient, betas.beta2)?;
@@ -76,7 +76,7 @@ fn averages(cx: &mut Update, betas: &Betas) -> Built<(Tensor, Tensor)> {
 }
 
 /// `p -= lr / (1 - beta1^t) m / (sqrt v / sqrt(1 - beta2^t) + eps)`.
-fn adam_from(cx: &mut Update, args: &Args, parameter: Tensor) -> Built {
+fn adam_from(cx: &mut ParameterUpdate, args: &Args, parameter: Tensor) -> Built {
     let betas = betas(args)?;
     let (mean, mut square) = averages(cx, &betas)?;
     if args.bool_or("amsgrad", false)? {
@@ -99,13 +99,13 @@ fn adam_from(cx: &mut Update, args: &Args, parameter: Tensor) -> Built {
     cx.descend(parameter, rate, direction)
 }
 
-fn adam(cx: &mut Update, args: &Args) -> Built {
+fn adam(cx: &mut ParameterUpdate, args: &Args) -> Built {
     let parameter = cx.parameter;
     adam_from(cx, args, parameter)
 }
 
 /// Adam on `p (1 - lr weight_decay)`.
-fn adamw(cx: &mut Update, args: &Args) -> Built {
+fn adamw(cx: &mut ParameterUpdate, args: &Args) -> Built {
     let (parameter, lr, decay) = (cx.parameter, cx.lr, cx.decay);
     if decay == 0.0 {
         return adam_from(cx, args, parameter);
@@ -119,7 +119,7 @@ fn adamw(cx: &mut Update, args: &Args) -> Built {
 }
 
 /// `u = max(beta2 u, |g| + eps); p -= lr / (1 - beta1^t) m / u`.
-fn adamax(cx: &mut Update, args: &Args) -> Built {
+fn adamax(cx: &mut ParameterUpdate, args: &Args) -> Built {
     let betas = betas(args)?;
     let (mean, largest) = (cx.slot("exp_avg", 0.0)?, cx.slot("exp_inf", 0.0)?);
     let (parameter, gradient, lr) = (cx.parameter, cx.gradient, cx.lr);
@@ -147,7 +147,7 @@ fn momentum(ops: &mut Ops, time: Tensor, beta1: f64, decay: f64) -> Built {
 }
 
 /// Adam with Nesterov momentum; the momentum of step t is `mu_t = beta1 (1 - 0.96^(t decay) / 2)`.
-fn nadam(cx: &mut Update, args: &Args) -> Built {
+fn nadam(cx: &mut ParameterUpdate, args: &Args) -> Built {
     let betas = betas(args)?;
     let decay = args.float_or("momentum_decay", 4e-3)?;
     let (mean, square) = averages(cx, &betas)?;

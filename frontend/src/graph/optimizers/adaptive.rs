@@ -3,7 +3,7 @@
 
 use brolga_ir::scalar::Comparison;
 
-use super::optimizer::{L1, LR, Optimizer, Update, WEIGHT_DECAY};
+use super::optimizer::{L1, LR, Optimizer, ParameterUpdate, WEIGHT_DECAY};
 use crate::graph::value::{Args, Built};
 use crate::signature::{Bounds, Signature, flag, number, within};
 
@@ -74,7 +74,7 @@ pub(super) const OPTIMIZERS: [Optimizer; 4] = [
 ];
 
 /// `s += g²; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt s + eps)`.
-fn adagrad(cx: &mut Update, args: &Args) -> Built {
+fn adagrad(cx: &mut ParameterUpdate, args: &Args) -> Built {
     let lr_decay = args.float_or("lr_decay", 0.0)?;
     let eps = args.float_or("eps", 1e-10)?;
     let sum = cx.slot("sum", args.float_or("initial", 0.0)?)?;
@@ -96,7 +96,7 @@ fn adagrad(cx: &mut Update, args: &Args) -> Built {
 }
 
 /// `s = rho s + (1 - rho) g²; d = sqrt(u + eps) / sqrt(s + eps) g; u = rho u + (1 - rho) d²; p -= lr d`.
-fn adadelta(cx: &mut Update, args: &Args) -> Built {
+fn adadelta(cx: &mut ParameterUpdate, args: &Args) -> Built {
     let rho = args.float_or("rho", 0.9)?;
     let eps = args.float_or("eps", 1e-6)?;
     let (square, delta) = (cx.slot("square_avg", 0.0)?, cx.slot("acc_delta", 0.0)?);
@@ -116,7 +116,7 @@ fn adadelta(cx: &mut Update, args: &Args) -> Built {
 }
 
 /// `s = alpha s + (1 - alpha) g²; p -= lr g / (sqrt s + eps)`; centred: the variance `s - mean²` under the root.
-fn rmsprop(cx: &mut Update, args: &Args) -> Built {
+fn rmsprop(cx: &mut ParameterUpdate, args: &Args) -> Built {
     let alpha = args.float_or("alpha", 0.99)?;
     let eps = args.float_or("eps", 1e-8)?;
     let momentum = args.float_or("momentum", 0.0)?;
@@ -148,7 +148,7 @@ fn rmsprop(cx: &mut Update, args: &Args) -> Built {
 }
 
 /// A step size for every weight, grown where the gradient keeps its sign and shrunk where it turns.
-fn rprop(cx: &mut Update, args: &Args) -> Built {
+fn rprop(cx: &mut ParameterUpdate, args: &Args) -> Built {
     let shrink = args.float_or("shrink", 0.5)?;
     let grow = args.float_or("grow", 1.2)?;
     let smallest = args.float_or("smallest", 1e-6)?;

@@ -14,7 +14,7 @@ mod optimizer;
 pub(crate) mod schedule;
 mod sgd;
 
-pub(crate) use optimizer::{Optimizer, Update, add_decay};
+pub(crate) use optimizer::{Optimizer, ParameterUpdate, add_decay};
 
 use crate::signature::Signature;
 

@@ -19,7 +19,7 @@ pub(crate) struct Optimizer {
     pub lr: Option<f64>,
     /// Weight decay is not added to the gradient but taken by `update` itself.
     pub decoupled: bool,
-    pub update: fn(&mut Update, &Args) -> Built,
+    pub update: fn(&mut ParameterUpdate, &Args) -> Built,
 }
 
 /// The learning rate: a number or a schedule.
@@ -28,7 +28,7 @@ pub(super) const WEIGHT_DECAY: Parameter = number("weight_decay", Bounds::NOT_NE
 pub(super) const L1: Parameter = number("l1", Bounds::NOT_NEGATIVE).or(0.0);
 
 /// The update of one parameter.
-pub(crate) struct Update<'u, 'a> {
+pub(crate) struct ParameterUpdate<'u, 'a> {
     pub builder: &'u mut Builder<'a>,
     pub name: &'u str,
     /// What stands before the slot in the names of its memory.
@@ -44,7 +44,7 @@ pub(crate) struct Update<'u, 'a> {
     pub decay: f64,
 }
 
-impl Update<'_, '_> {
+impl ParameterUpdate<'_, '_> {
     pub fn ops(&mut self) -> Ops<'_> {
         self.builder.ops()
     }

@@ -3,7 +3,7 @@
 
 use brolga_ir::scalar::Comparison;
 
-use super::optimizer::{L1, LR, Optimizer, Update, WEIGHT_DECAY};
+use super::optimizer::{L1, LR, Optimizer, ParameterUpdate, WEIGHT_DECAY};
 use crate::graph::value::{Args, Built};
 use crate::signature::{Signature, flag, within};
 
@@ -25,7 +25,7 @@ pub(super) const OPTIMIZERS: [Optimizer; 1] = [Optimizer {
 }];
 
 /// `b = momentum b + (1 - dampening) g; p -= lr b`; Nesterov: `p -= lr (g + momentum b)`.
-fn sgd(cx: &mut Update, args: &Args) -> Built {
+fn sgd(cx: &mut ParameterUpdate, args: &Args) -> Built {
     let momentum = args.float_or("momentum", 0.0)?;
     let (parameter, lr, mut direction) = (cx.parameter, cx.lr, cx.gradient);
     if momentum != 0.0 {

@@ -48,7 +48,7 @@ pub(crate) fn shares(
         let types: Vec<_> =
             x.operands.iter().zip(&y.operands).map(|(a, b)| [one.ty(*a), two.ty(*b)]).collect();
         for (index, (value, twice)) in one.results(a).into_iter().zip(two.results(b)).enumerate() {
-            let node = rules::Node {
+            let node = rules::NodePair {
                 ops: [&x.op, &y.op],
                 operands: &operands,
                 types: &types,

@@ -17,7 +17,7 @@ use super::share::Share::{Fixed, Linear, Mixed, Samples};
 use super::share::{Along, SUM, Share, aggregated, all_stay, elementwise_ratio, ratio};
 
 /// A result of a node in both graphs: that for one batch, and that for two.
-pub(super) struct Node<'a> {
+pub(super) struct NodePair<'a> {
     pub ops: [&'a Op; 2],
     pub operands: &'a [Share],
     pub types: &'a [[&'a Type; 2]],
@@ -28,7 +28,7 @@ pub(super) struct Node<'a> {
     pub batch: usize,
 }
 
-impl Node<'_> {
+impl NodePair<'_> {
     pub fn share(&self) -> Share {
         let share = match self.operands.contains(&Mixed) {
             true => Mixed,
