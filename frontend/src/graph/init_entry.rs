@@ -40,33 +40,8 @@ fn initial(ops: &mut Ops, slot: &Slot, init: &Init, seed: Tensor) -> Built {
             let scaled = ops.mul_num(normal, std)?;
             ops.add_num(scaled, mean)
         }
-        Init::TruncatedNormal { std } => {
-            // The inverse of the distribution, applied between its values at -2 and 2 standard deviations.
-            let uniform = ops.uniform(seed, None, &format!("init.{}", slot.name), ty)?;
-            let edge = 0.954_499_736_103_641_6; // erf(sqrt 2)
-            let centred = ops.mul_num(uniform, 2.0 * edge)?;
-            let centred = ops.sub_num(centred, edge)?;
-            let inverse = ops.function(Function::ErfInv, centred)?;
-            ops.mul_num(inverse, std * std::f64::consts::SQRT_2)
-        }
-        Init::Identity { gain } => {
-            // One where the first two indices are equal and the others are at the centre.
-            let mut here = ops.full(1.0, &ty.with_dtype(DType::Bool))?;
-            let counts = ty.with_dtype(DType::I32);
-            let mut iotas = Vec::new();
-            for axis in 0..ty.rank() {
-                iotas.push(ops.b.iota(DType::I32, &counts.dims, axis)?);
-            }
-            if let [rows, columns, ..] = iotas[..] {
-                here = ops.compare(Comparison::Eq, rows, columns)?;
-            }
-            for (axis, &iota) in iotas.iter().enumerate().skip(2) {
-                let centre = ops.compare_num(Comparison::Eq, iota, ((ty.dims[axis] - 1) / 2) as f64)?;
-                here = ops.elementwise2(ScalarOp::And, here, centre)?;
-            }
-            let float = ops.convert(here, ty.dtype)?;
-            ops.mul_num(float, gain)
-        }
+        Init::TruncatedNormal { std } => truncated_normal(ops, slot, std, seed),
+        Init::Identity { gain } => identity(ops, ty, gain),
         Init::ZeroRow { row, ref others } => {
             let others = initial(ops, slot, others, seed)?;
             let rows = ops.b.iota(DType::I64, &ty.dims, 0)?;
@@ -76,4 +51,33 @@ fn initial(ops: &mut Ops, slot: &Slot, init: &Init, seed: Tensor) -> Built {
             ops.select(empty, zero, others)
         }
     }
+}
+
+/// The inverse of the distribution, applied between its values at -2 and 2 standard deviations.
+fn truncated_normal(ops: &mut Ops, slot: &Slot, std: f64, seed: Tensor) -> Built {
+    let uniform = ops.uniform(seed, None, &format!("init.{}", slot.name), &slot.ty)?;
+    let edge = 0.954_499_736_103_641_6; // erf(sqrt 2)
+    let centred = ops.mul_num(uniform, 2.0 * edge)?;
+    let centred = ops.sub_num(centred, edge)?;
+    let inverse = ops.function(Function::ErfInv, centred)?;
+    ops.mul_num(inverse, std * std::f64::consts::SQRT_2)
+}
+
+/// `gain` where the first two indices are equal and the others are at the centre.
+fn identity(ops: &mut Ops, ty: &Type, gain: f64) -> Built {
+    let mut here = ops.full(1.0, &ty.with_dtype(DType::Bool))?;
+    let counts = ty.with_dtype(DType::I32);
+    let mut iotas = Vec::new();
+    for axis in 0..ty.rank() {
+        iotas.push(ops.b.iota(DType::I32, &counts.dims, axis)?);
+    }
+    if let [rows, columns, ..] = iotas[..] {
+        here = ops.compare(Comparison::Eq, rows, columns)?;
+    }
+    for (axis, &iota) in iotas.iter().enumerate().skip(2) {
+        let centre = ops.compare_num(Comparison::Eq, iota, ((ty.dims[axis] - 1) / 2) as f64)?;
+        here = ops.elementwise2(ScalarOp::And, here, centre)?;
+    }
+    let float = ops.convert(here, ty.dtype)?;
+    ops.mul_num(float, gain)
 }

@@ -27,8 +27,17 @@ pub(super) struct Base {
     rows: Vec<LayerRow>,
 }
 
+/// The symbolic sizes of an entry, such as `batch`.
+#[derive(Default)]
+struct Sizes {
+    /// Those that the model has, bound or not.
+    named: HashSet<String>,
+    /// Those that are bound, in this order.
+    bound: Vec<(String, usize)>,
+}
+
 impl Builder<'_> {
-    /// Binds parameters, sizes and inputs.
+    /// Binds parameters, sizes and inputs, and runs what is done to inputs.
     pub(super) fn open(&mut self, set: &[(String, Val)]) -> Base {
         let tree = self.tree.clone();
         self.frames = vec![Frame::default()];
@@ -36,23 +45,15 @@ impl Builder<'_> {
         let variant = self.settings.variant.clone();
         let names = parameter_values(&tree, variant.as_deref(), set, |expr| self.eval(expr));
         self.frames[0].names = names.into();
-        let mut used = HashSet::new();
-        let mut dims: Vec<(String, usize)> = Vec::new();
+        let mut sizes = Sizes::default();
         for (name, default) in &tree.dims {
             let value = self.eval(default);
-            self.bind_dim(&name.value, value, default.span, &mut used, &mut dims);
+            self.bind_size(&name.value, value, default.span, &mut sizes);
         }
         for input in &tree.inputs {
-            self.open_input(input, &mut used, &mut dims);
+            self.open_input(input, &mut sizes);
         }
-        for (name, _) in &self.settings.dims {
-            if !used.contains(name) {
-                let names: Vec<&str> = used.iter().map(String::as_str).collect();
-                let diagnostic = Diagnostic::general(&tree.source, format!("the model has no size `{name}`"))
-                    .suggest(name, names);
-                self.report(diagnostic);
-            }
-        }
+        self.check_sizes(&sizes);
         for treatment in &tree.data.prepare {
             self.treat(treatment, "data");
         }
@@ -68,11 +69,24 @@ impl Builder<'_> {
         // Without inputs the body starts from nothing: its first step must give a value.
         let nothing = if tree.inputs.is_empty() { Val::None } else { Val::Unknown };
         let input = first.map_or(nothing, |(value, _)| value.clone());
-        Base { frame: self.frames[0].clone(), input, dims, rows: std::mem::take(&mut self.rows) }
+        let rows = std::mem::take(&mut self.rows);
+        Base { frame: self.frames[0].clone(), input, dims: sizes.bound, rows }
+    }
+
+    /// Reports sizes that the user gives and the model does not have.
+    fn check_sizes(&mut self, sizes: &Sizes) {
+        for (name, _) in &self.settings.dims {
+            if !sizes.named.contains(name) {
+                let known: Vec<&str> = sizes.named.iter().map(String::as_str).collect();
+                let message = format!("the model has no size `{name}`");
+                let diagnostic = Diagnostic::general(&self.tree.source, message).suggest(name, known);
+                self.report(diagnostic);
+            }
+        }
     }
 
     /// Makes an input a parameter of the graph, of the sizes that its type names.
-    fn open_input(&mut self, input: &Input, used: &mut HashSet<String>, dims: &mut Vec<(String, usize)>) {
+    fn open_input(&mut self, input: &Input, sizes: &mut Sizes) {
         if let Err(fault) = check_input(&input.name.value) {
             self.fail(fault, input.name.span);
         }
@@ -80,9 +94,24 @@ impl Builder<'_> {
             self.bind(&input.name.value, Val::Unknown, input.name.span);
             return;
         };
+        let mut value = Val::Unknown;
+        if let Some(extents) = self.extents(&ty.dims, sizes) {
+            let dtype = if ty.dtype == DType::F32 { self.float() } else { ty.dtype };
+            let whole = Type::new(dtype, extents);
+            value = match whole.check_size() {
+                Ok(()) => Val::Tensor(self.graph.graph.add_parameter(&input.name.value, Role::Data, whole)),
+                Err(reason) => self.fail(Fault::new(reason), ty.span),
+            };
+        }
+        self.layer_names.add(&input.name.value, true);
+        self.bind(&input.name.value, value, input.name.span);
+    }
+
+    /// The extents of a type; nothing if one is unknown, or no size, which is reported.
+    fn extents(&mut self, dims: &[Expr], sizes: &mut Sizes) -> Option<Vec<usize>> {
         let mut extents = Vec::new();
-        for dim in &ty.dims {
-            self.default_dim(dim, used, dims);
+        for dim in dims {
+            self.bind_sizes_of(dim, sizes);
             let value = self.eval(dim);
             match value.as_int() {
                 Some(extent @ 0..) => extents.push(extent as usize),
@@ -94,17 +123,7 @@ impl Builder<'_> {
                 }
             }
         }
-        let mut value = Val::Unknown;
-        if extents.len() == ty.dims.len() {
-            let dtype = if ty.dtype == DType::F32 { self.float() } else { ty.dtype };
-            let whole = Type::new(dtype, extents);
-            value = match whole.check_size() {
-                Ok(()) => Val::Tensor(self.graph.graph.add_parameter(&input.name.value, Role::Data, whole)),
-                Err(reason) => self.fail(Fault::new(reason), ty.span),
-            };
-        }
-        self.layer_names.add(&input.name.value, true);
-        self.bind(&input.name.value, value, input.name.span);
+        (extents.len() == dims.len()).then_some(extents)
     }
 
     /// From here on the name of an input stands for what the layers make of it, and `raw.<input>` for what is given.
@@ -137,13 +156,14 @@ impl Builder<'_> {
         }
     }
 
-    /// `batch` needs no default of the model's; any other unknown name in a type does, alone or in a sum or product.
-    fn default_dim(&mut self, dim: &Expr, used: &mut HashSet<String>, dims: &mut Vec<(String, usize)>) {
-        let name = match &dim.kind {
+    /// Binds the sizes that an extent is made of. `batch` needs no default of the model's; any other unknown name in a type
+    /// does, alone or in a sum or product.
+    fn bind_sizes_of(&mut self, extent: &Expr, sizes: &mut Sizes) {
+        let name = match &extent.kind {
             ExprKind::Name(name) => name,
             ExprKind::Chain(first, rest) => {
-                self.default_dim(first, used, dims);
-                rest.iter().for_each(|(_, part)| self.default_dim(part, used, dims));
+                self.bind_sizes_of(first, sizes);
+                rest.iter().for_each(|(_, part)| self.bind_sizes_of(part, sizes));
                 return;
             }
             _ => return,
@@ -153,12 +173,12 @@ impl Builder<'_> {
         }
         let given = self.settings.dims.iter().any(|(dim, _)| dim == name);
         if name == "batch" || given {
-            self.bind_dim(name, Val::Int(DEFAULT_BATCH), dim.span, used, dims);
+            self.bind_size(name, Val::Int(DEFAULT_BATCH), extent.span, sizes);
             return;
         }
         let source = self.source.clone();
         let names = self.visible_names();
-        let mut diagnostic = Diagnostic::new(&source, dim.span, format!("the size `{name}` has no value"));
+        let mut diagnostic = Diagnostic::new(&source, extent.span, format!("the size `{name}` has no value"));
         if let Some(near) = nearest(name, names.iter().map(String::as_str)) {
             diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
         }
@@ -166,22 +186,16 @@ impl Builder<'_> {
             "give it a default with `dims: {{ \"{name}\": 32 }}`, or a value with `--dim {name}=32`"
         ));
         self.report(diagnostic);
-        self.bind(name, Val::Unknown, dim.span);
+        self.bind(name, Val::Unknown, extent.span);
     }
 
-    fn bind_dim(
-        &mut self,
-        name: &str,
-        default: Val,
-        span: Span,
-        used: &mut HashSet<String>,
-        dims: &mut Vec<(String, usize)>,
-    ) {
-        used.insert(name.to_owned());
+    /// Binds a size to what the user gives, or the default.
+    fn bind_size(&mut self, name: &str, default: Val, span: Span, sizes: &mut Sizes) {
+        sizes.named.insert(name.to_owned());
         let given = self.settings.dims.iter().rev().find(|(dim, _)| dim == name);
         let value = given.map_or(default, |(_, size)| Val::Int(i64::try_from(*size).unwrap_or(i64::MAX)));
         if let Some(size) = value.as_int().and_then(|size| usize::try_from(size).ok()) {
-            dims.push((name.to_owned(), size));
+            sizes.bound.push((name.to_owned(), size));
         }
         self.bind(name, value, span);
     }
