@@ -43,17 +43,34 @@ const PASSES: &[Room] = &[
     ("lib", &[]),
 ];
 
-/// Code is written, portable or for a wide machine, before anybody knows what becomes of it.
+/// Code is written, portable or for a wide machine, before anybody knows what becomes of it. Neither of the rooms of the wide
+/// emitter that make code knows the other.
 const CODEGEN: &[Room] = &[
     ("lib", &[]),
     ("error", &[]),
     ("leaf", &[]),
     ("portable", &["leaf"]),
-    ("wide", &["leaf", "portable"]),
-    ("target", &["error", "portable", "wide"]),
+    ("wide::types", &["portable"]),
+    ("wide::writing", &["portable", "wide::types"]),
+    ("wide::assembling", &["leaf", "portable", "wide::types"]),
+    ("wide", &["leaf", "portable", "wide::types", "wide::writing", "wide::assembling"]),
+    ("target", &["error", "portable", "wide::types", "wide"]),
     ("image", &["lib", "error", "leaf", "portable", "target"]),
     ("artefacts", &["error", "target", "image"]),
-    ("emulate", &["error", "leaf", "portable", "wide", "target", "image", "artefacts"]),
+    (
+        "emulate",
+        &[
+            "error",
+            "leaf",
+            "portable",
+            "wide::types",
+            "wide::assembling",
+            "wide",
+            "target",
+            "image",
+            "artefacts",
+        ],
+    ),
 ];
 
 /// A model is data before a graph is built of it; signatures of layers are data, too.
