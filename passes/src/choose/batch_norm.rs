@@ -87,7 +87,7 @@ fn dot_products(graph: &Graph, id: NodeId, dot: &Dot, side: usize) -> Vec<Produc
 
 /// One operation on a product, with its factor.
 #[derive(Clone, Copy)]
-enum Step {
+enum AffineOp {
     Add(Value),
     Sub(Value),
     SubFrom(Value),
@@ -96,9 +96,9 @@ enum Step {
     Neg,
 }
 
-impl Step {
+impl AffineOp {
     fn scales(self) -> bool {
-        matches!(self, Step::SubFrom(_) | Step::Mul(_) | Step::Div(_) | Step::Neg)
+        matches!(self, AffineOp::SubFrom(_) | AffineOp::Mul(_) | AffineOp::Div(_) | AffineOp::Neg)
     }
 
     /// The sizes of a chain's factors, within each of the bounds, with this one behind them; nothing where they are out of the
@@ -108,13 +108,13 @@ impl Step {
             let of = |by: Value| sizes(graph, by, state, &mut { MOST_OPERATIONS });
             let mut added = 0.0;
             match self {
-                Step::Neg => {}
-                Step::Add(by) | Step::Sub(by) | Step::SubFrom(by) => added = of(by)?.1,
-                Step::Mul(by) => {
+                AffineOp::Neg => {}
+                AffineOp::Add(by) | AffineOp::Sub(by) | AffineOp::SubFrom(by) => added = of(by)?.1,
+                AffineOp::Mul(by) => {
                     let (least, most) = of(by)?;
                     (*from, *to) = (*from * least, *to * most);
                 }
-                Step::Div(by) => {
+                AffineOp::Div(by) => {
                     let (least, most) = of(by)?;
                     (*from, *to) = (*from / most, *to / least);
                 }
@@ -164,7 +164,7 @@ fn next(
     id: NodeId,
     axis: usize,
     dependence: &NodeTable<Dependence>,
-) -> Option<(NodeId, Step)> {
+) -> Option<(NodeId, AffineOp)> {
     let value = graph.result(id);
     let &[user] = graph.users(id).as_slice() else { return None };
     if graph.use_count(value) != 1 {
@@ -175,12 +175,12 @@ fn next(
     let first = node.operands[0] == value;
     let other = |position: usize| along(graph, node.operands[position], axis, dependence);
     let step = match (op, first) {
-        (ScalarOp::Neg, _) => Step::Neg,
-        (ScalarOp::Add, first) => Step::Add(other(usize::from(first))?),
-        (ScalarOp::Mul, first) => Step::Mul(other(usize::from(first))?),
-        (ScalarOp::Sub, true) => Step::Sub(other(1)?),
-        (ScalarOp::Sub, false) => Step::SubFrom(other(0)?),
-        (ScalarOp::Div, true) => Step::Div(other(1)?),
+        (ScalarOp::Neg, _) => AffineOp::Neg,
+        (ScalarOp::Add, first) => AffineOp::Add(other(usize::from(first))?),
+        (ScalarOp::Mul, first) => AffineOp::Mul(other(usize::from(first))?),
+        (ScalarOp::Sub, true) => AffineOp::Sub(other(1)?),
+        (ScalarOp::Sub, false) => AffineOp::SubFrom(other(0)?),
+        (ScalarOp::Div, true) => AffineOp::Div(other(1)?),
         _ => return None,
     };
     Some((user, step))
@@ -193,7 +193,7 @@ fn fold(
     dependence: &NodeTable<Dependence>,
 ) -> Result<bool, GraphError> {
     // The chain first, so that nothing is built where there is none.
-    let mut steps: Vec<Step> = Vec::new();
+    let mut steps: Vec<AffineOp> = Vec::new();
     let mut top = id;
     let mut sizes = [(1.0, 1.0); 2];
     // From a value to its user: graphs have no cycles.
@@ -240,8 +240,13 @@ struct Affine {
 
 impl Affine {
     /// Applies a step to the whole.
-    fn apply(&mut self, b: &mut Builder, step: Step) -> Result<(), GraphError> {
-        let (Step::Add(by) | Step::Sub(by) | Step::SubFrom(by) | Step::Mul(by) | Step::Div(by)) = step else {
+    fn apply(&mut self, b: &mut Builder, step: AffineOp) -> Result<(), GraphError> {
+        let (AffineOp::Add(by)
+        | AffineOp::Sub(by)
+        | AffineOp::SubFrom(by)
+        | AffineOp::Mul(by)
+        | AffineOp::Div(by)) = step
+        else {
             return self.negate(b);
         };
         let by = if b.ty(by).elements() == self.ty.elements() {
@@ -251,23 +256,23 @@ impl Affine {
             b.broadcast(one, &self.ty.dims, &[])?
         };
         match step {
-            Step::Neg => {}
-            Step::SubFrom(_) => {
+            AffineOp::Neg => {}
+            AffineOp::SubFrom(_) => {
                 self.negate(b)?;
                 self.shift = Some(self.shift.map_or(Ok(by), |shift| b.add(by, shift))?);
             }
-            Step::Add(_) => self.shift = Some(self.shift.map_or(Ok(by), |shift| b.add(shift, by))?),
-            Step::Sub(_) => {
+            AffineOp::Add(_) => self.shift = Some(self.shift.map_or(Ok(by), |shift| b.add(shift, by))?),
+            AffineOp::Sub(_) => {
                 self.shift = Some(match self.shift {
                     Some(shift) => b.sub(shift, by)?,
                     None => b.neg(by)?,
                 });
             }
-            Step::Mul(_) => {
+            AffineOp::Mul(_) => {
                 self.scale = Some(self.scale.map_or(Ok(by), |scale| b.mul(scale, by))?);
                 self.shift = self.shift.map(|shift| b.mul(shift, by)).transpose()?;
             }
-            Step::Div(_) => {
+            AffineOp::Div(_) => {
                 let scale = self.scale_or_one(b)?;
                 self.scale = Some(b.div(scale, by)?);
                 self.shift = self.shift.map(|shift| b.div(shift, by)).transpose()?;
