@@ -10,7 +10,7 @@ use brolga_ir::ops::Role;
 use brolga_ir::{Graph, Output};
 use brolga_models::catalogue;
 use brolga_runtime::{
-    DType, Evaluation, Executable, MAX_TEXT, SlotKind, State, Tensor, Threads, read_regular,
+    Content, DType, Evaluation, Executable, MAX_TEXT, Shown, SlotKind, State, Tensor, Threads, read_regular,
 };
 
 use crate::batches::batch_first;
@@ -468,6 +468,12 @@ fn parse(name: &str, settings: &mut Settings) -> Result<(brolga_frontend::Model,
         }
         let path = Path::new(file);
         let bytes = read_regular(path, MAX_TEXT).map_err(|e| Error::io("read the model", path, &e))?;
+        let content = Content::of_bytes(&bytes);
+        let unknown = matches!(content, Content::Model | Content::Text | Content::Unknown);
+        if !unknown && std::str::from_utf8(&bytes).is_err() {
+            let message = format!("`{}` is {content}, and no model: models are texts in RON", path.shown());
+            return Err(Error::Name(message));
+        }
         let files = RefCell::new(vec![path.to_path_buf()]);
         let resolve = |import: &str, importer: &str| {
             let found = resolve(import, importer)?;

@@ -143,6 +143,8 @@ fn wrong_models_and_settings() {
     assert!(errors.contains("Linear") && errors.contains("wrong.ron:1"), "{errors}");
     std::fs::write(at.join("bytes.ron"), b"Model(\xff)").unwrap();
     assert!(bad(at, "check bytes.ron").contains("UTF-8"));
+    write_batch(&at.join("batch.npz"), 2);
+    assert!(bad(at, "check ./batch.npz").contains("is an archive of NumPy's arrays (.npz), and no model"));
 }
 
 #[test]
@@ -204,6 +206,25 @@ fn whole_numbers_stay_whole() {
     assert_eq!(table, "sample,y\nline 2,4611686018427387905\nline 3,-2\n");
     let text = good(at, "run whole.ron t.csv --json");
     assert!(text.contains("\"y\":4611686018427387905}") && text.contains("\"y\":-2}"), "{text}");
+}
+
+/// Outputs may have the names of what is printed of a sample besides.
+#[test]
+fn outputs_are_told_from_what_is_said_of_a_sample() {
+    let folder = folder();
+    let at = folder.path();
+    let model = "Model(
+        inputs: { \"x\": \"f32[batch, 2]\" },
+        body: [As(\"y\")],
+        entries: { \"infer\": Infer(outputs: { \"name\": \"sum(y, 1)\", \"y\": \"y\", \"label\": \"argmax(y, 1)\" }) },
+    )";
+    std::fs::write(at.join("names.ron"), model).unwrap();
+    std::fs::write(at.join("t.csv"), "a,b\n1,2\n").unwrap();
+    let found = json(at, "run names.ron t.csv --json");
+    let expected = serde_json::json!({
+        "name": "line 2", "class": 1, "label": "1", "output.name": 3.0, "y": {"0": 1.0, "1": 2.0}, "output.label": 1
+    });
+    assert_eq!(found["samples"][0], expected, "{found}");
 }
 
 /// Weights of other programs know no columns: the target's is left out where a table is only answered for, too.

@@ -336,22 +336,27 @@ impl Answers<'_> {
         Ok(parts.join("  "))
     }
 
-    /// The same for programs.
+    /// The same for programs. An output that is called as a field of ours is under `output.NAME`.
     fn as_json(&self, name: &str, outputs: &[Tensor]) -> Result<Json> {
         let mut about = object! {"name": name};
-        for (name, output) in self.names.iter().zip(outputs) {
+        let labelled = outputs.iter().position(is_labelled);
+        if let Some(at) = labelled {
+            let first = best(&all_numbers(&outputs[at])?);
+            about.set("class", first);
+            about.set("label", class(self.classes, first));
+        }
+        let own = |name: &str| name == "name" || (labelled.is_some() && ["class", "label"].contains(&name));
+        for (at, (name, output)) in self.names.iter().zip(outputs).enumerate() {
+            let key = if own(name) { format!("output.{name}") } else { (*name).to_owned() };
             let numbers = all_numbers(output)?;
-            if is_labelled(output) && !about.has("class") {
-                let first = best(&numbers);
-                about.set("class", first);
-                about.set("label", class(self.classes, first));
+            if labelled == Some(at) {
                 let all = numbers.iter().enumerate();
                 let all = all.map(|(at, &score)| (class(self.classes, at), Json::from(score)));
-                about.set(name, all.collect::<Json>());
+                about.set(&key, all.collect::<Json>());
             } else if let [number] = numbers[..] {
-                about.set(name, number);
+                about.set(&key, number);
             } else {
-                about.set(name, numbers);
+                about.set(&key, numbers);
             }
         }
         Ok(about)
