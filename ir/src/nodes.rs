@@ -6,12 +6,13 @@ use crate::graph::{Node, NodeId, Value};
 /// Nodes by number. Numbers of removed nodes are given again, the last one first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Nodes {
-    entries: Vec<Option<Entry>>,
+    entries: Vec<Option<Linked>>,
     free: Vec<u32>,
 }
 
+/// A node and its users.
 #[derive(Clone, Debug)]
-struct Entry {
+struct Linked {
     node: Node,
     /// The operands that name a result of the node, in no order.
     uses: Vec<Use>,
@@ -36,7 +37,7 @@ impl Nodes {
         let places = (node.operands.iter().zip(0..))
             .map(|(operand, position)| self.enter(operand.node, Use { user: id, position }))
             .collect();
-        self.entries[id as usize] = Some(Entry { node, uses: Vec::new(), places });
+        self.entries[id as usize] = Some(Linked { node, uses: Vec::new(), places });
         NodeId(id)
     }
 
@@ -120,7 +121,7 @@ impl Nodes {
     /// Whether following operands from any node leads back to it.
     pub fn is_cyclic(&self) -> bool {
         // Nodes are taken away as soon as all of their operands are.
-        let waits = |entry: &Option<Entry>| entry.as_ref().map_or(0, |entry| entry.node.operands.len());
+        let waits = |entry: &Option<Linked>| entry.as_ref().map_or(0, |entry| entry.node.operands.len());
         let mut waiting: Vec<usize> = self.entries.iter().map(waits).collect();
         let mut ready: Vec<NodeId> = self.ids().filter(|id| waiting[id.index()] == 0).collect();
         let mut taken = 0;
@@ -136,11 +137,11 @@ impl Nodes {
         taken < self.len()
     }
 
-    fn entry(&self, id: NodeId) -> &Entry {
+    fn entry(&self, id: NodeId) -> &Linked {
         self.entries[id.index()].as_ref().expect("a node of the graph")
     }
 
-    fn entry_mut(&mut self, id: NodeId) -> &mut Entry {
+    fn entry_mut(&mut self, id: NodeId) -> &mut Linked {
         self.entries[id.index()].as_mut().expect("a node of the graph")
     }
 }

@@ -131,8 +131,8 @@ pub fn verify_arguments(
     loops: &[usize],
 ) -> Result<(), String> {
     let pairs = args.iter().zip(kernel.arguments());
-    let regions: Vec<_> = pairs.map(|(arg, param)| overlap::Region::new(program, arg, param.dtype)).collect();
-    overlap::verify(kernel, &regions, loops)
+    let spans: Vec<_> = pairs.map(|(arg, param)| overlap::ByteSpan::new(program, arg, param.dtype)).collect();
+    overlap::verify(kernel, &spans, loops)
 }
 
 fn buffers(program: &Program) -> Result<(), Error> {

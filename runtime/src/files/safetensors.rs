@@ -31,7 +31,7 @@ const MAX_HEADER: u64 = 100_000_000;
 pub struct TensorFile {
     path: PathBuf,
     content: Held,
-    entries: Vec<Entry>,
+    entries: Vec<FileTensor>,
     /// Positions in `entries`, by name.
     index: HashMap<String, usize>,
     metadata: HashMap<String, String>,
@@ -48,7 +48,7 @@ enum Held {
 
 /// One tensor of a file, in the order of the data.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct FileTensor {
     pub(crate) name: String,
     dtype: Dtype,
     /// The element type in the file that tensors in memory were read from, if it is none of ours.
@@ -58,7 +58,7 @@ pub(crate) struct Entry {
     len: usize,
 }
 
-impl Entry {
+impl FileTensor {
     /// The element type of what is read: one that the runtime has and that has the same numbers.
     pub(crate) fn dtype(&self) -> Result<DType> {
         Ok(self.stored()?.dtype())
@@ -140,12 +140,12 @@ impl TensorFile {
             return Err(format(format!("its header announces {expected} bytes of data, but {found} follow")));
         }
         let infos = parsed.tensors();
-        let mut entries: Vec<Entry> = infos
+        let mut entries: Vec<FileTensor> = infos
             .into_iter()
             .map(|(name, info)| {
                 let (start, end) = info.data_offsets;
                 let (dtype, dims) = (info.dtype, info.shape.clone());
-                Entry { name, dtype, read_as: None, dims, offset: start, len: end - start }
+                FileTensor { name, dtype, read_as: None, dims, offset: start, len: end - start }
             })
             .collect();
         entries.sort_by(|a, b| (a.offset, a.len, &a.name).cmp(&(b.offset, b.len, &b.name)));
@@ -155,7 +155,7 @@ impl TensorFile {
 
     /// The same of tensors that have been read from that file.
     pub(crate) fn in_memory(path: &Path, tensors: Vec<(String, Tensor)>) -> TensorFile {
-        let entry = |(name, tensor): &(String, Tensor)| Entry {
+        let entry = |(name, tensor): &(String, Tensor)| FileTensor {
             name: name.clone(),
             dtype: dtype_in_files(tensor.dtype()),
             read_as: tensor.stored(),
@@ -168,7 +168,12 @@ impl TensorFile {
         TensorFile::of(path, Held::InMemory(tensors), entries, HashMap::new())
     }
 
-    fn of(path: &Path, content: Held, entries: Vec<Entry>, metadata: HashMap<String, String>) -> TensorFile {
+    fn of(
+        path: &Path,
+        content: Held,
+        entries: Vec<FileTensor>,
+        metadata: HashMap<String, String>,
+    ) -> TensorFile {
         let index = entries.iter().enumerate().map(|(at, entry)| (entry.name.clone(), at)).collect();
         TensorFile { path: path.to_path_buf(), content, entries, index, metadata }
     }
@@ -237,7 +242,7 @@ impl TensorFile {
         (0..self.entries.len()).map(|at| Ok((self.entries[at].name.clone(), self.read_entry(at)?))).collect()
     }
 
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[FileTensor] {
         &self.entries
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::error::{Error, ErrorKind, Hints, Result};
 use crate::files::npz::open_weights;
 use crate::files::record::{CHECKPOINT, is_own, noted};
-use crate::files::safetensors::{Described, Entry, TensorFile, header, in_file_order, write_noted};
+use crate::files::safetensors::{Described, FileTensor, TensorFile, header, in_file_order, write_noted};
 use crate::run::record::DataRecord;
 use crate::run::state::{Slot, State};
 use crate::shown::Shown;
@@ -86,14 +86,14 @@ impl State {
         let mut problems = Vec::new();
         let mut report = LoadReport::default();
         let mut matched = Vec::new();
-        let unknown: Vec<&Entry> =
+        let unknown: Vec<&FileTensor> =
             file.entries().iter().filter(|e| self.position(&e.name).is_none()).collect();
         let lacking: Vec<&Slot> = self.slots().iter().filter(|s| !file.has(s.name())).collect();
         let mut hints = Hints::new();
 
         for (at, entry) in file.entries().iter().enumerate() {
             let Some(slot) = self.position(&entry.name) else { continue };
-            match check_entry(entry, self.slots()[slot].tensor()) {
+            match check_tensor(entry, self.slots()[slot].tensor()) {
                 Ok(()) => matched.push((at, slot)),
                 Err(e) => problems.push(e.to_string()),
             }
@@ -166,7 +166,7 @@ impl State {
     }
 
     fn is_all_of(&self, file: &TensorFile) -> bool {
-        let is_known = |entry: &Entry| match self.position(&entry.name) {
+        let is_known = |entry: &FileTensor| match self.position(&entry.name) {
             Some(at) => self.slots()[at].tensor().dims() == entry.dims,
             None => may_be_unknown(&entry.name),
         };
@@ -219,7 +219,7 @@ fn is_float(dtype: DType) -> bool {
     matches!(dtype, DType::F32 | DType::F64)
 }
 
-fn check_entry(entry: &Entry, expected: &Tensor) -> Result<()> {
+fn check_tensor(entry: &FileTensor, expected: &Tensor) -> Result<()> {
     let dtype = entry.dtype()?;
     let fits = dtype == expected.dtype() || is_float(dtype) && is_float(expected.dtype());
     if fits && entry.dims == expected.dims() {

@@ -32,19 +32,19 @@ pub fn bytes(program: &Program, id: BufferId) -> (Space, Range<usize>) {
     (space, start..start + buffer.ty.bytes())
 }
 
-/// An argument in bytes.
-pub struct Region<'p> {
+/// The bytes of an argument.
+pub struct ByteSpan<'p> {
     arg: &'p Arg,
     space: Space,
     start: i128,
     element: DType,
 }
 
-impl<'p> Region<'p> {
+impl<'p> ByteSpan<'p> {
     /// Where an argument begins in the first iteration of the loops around its call.
-    pub fn new(program: &Program, arg: &'p Arg, element: DType) -> Region<'p> {
+    pub fn new(program: &Program, arg: &'p Arg, element: DType) -> ByteSpan<'p> {
         let (space, range) = bytes(program, arg.buffer);
-        Region { arg, space, start: (range.start + arg.offset * element.size()) as i128, element }
+        ByteSpan { arg, space, start: (range.start + arg.offset * element.size()) as i128, element }
     }
 
     fn stride(&self, loop_: usize) -> i128 {
@@ -53,9 +53,9 @@ impl<'p> Region<'p> {
 }
 
 /// Checks every pair of arguments of which at least one is written, in every iteration of the loops around.
-pub fn verify(kernel: &Kernel, regions: &[Region<'_>], loops: &[usize]) -> Result<(), String> {
-    for (j, q) in regions.iter().enumerate() {
-        for (i, p) in regions[..j].iter().enumerate() {
+pub fn verify(kernel: &Kernel, spans: &[ByteSpan<'_>], loops: &[usize]) -> Result<(), String> {
+    for (j, q) in spans.iter().enumerate() {
+        for (i, p) in spans[..j].iter().enumerate() {
             let read = |i: usize| kernel.params[i].access == Access::Read;
             if p.space != q.space || read(i) && read(j) {
                 continue;
@@ -103,11 +103,12 @@ pub fn refute(program: &Program, steps: &[Step], loops: &mut Vec<usize>, proven:
 /// Whether arguments of a call that overlap are an update in place, element by element, and all others are apart.
 fn is_ordered(program: &Program, kernel: &Kernel, call: &Call, loops: &[usize]) -> bool {
     let pairs = call.args.iter().zip(kernel.arguments());
-    let regions: Vec<Region<'_>> = pairs.map(|(arg, param)| Region::new(program, arg, param.dtype)).collect();
+    let spans: Vec<ByteSpan<'_>> =
+        pairs.map(|(arg, param)| ByteSpan::new(program, arg, param.dtype)).collect();
     let read = |i: usize| kernel.params[i].access == Access::Read;
-    (0..regions.len()).all(|j| {
-        (0..j).filter(|&i| regions[i].space == regions[j].space && !(read(i) && read(j))).all(|i| {
-            let (p, q) = (&regions[i], &regions[j]);
+    (0..spans.len()).all(|j| {
+        (0..j).filter(|&i| spans[i].space == spans[j].space && !(read(i) && read(j))).all(|i| {
+            let (p, q) = (&spans[i], &spans[j]);
             let found = distances(p, q, loops);
             let apart = |distance: &i128| disjoint(kernel, (i, p.element), (j, q.element), *distance);
             let (old, new) = if read(i) { (i, j) } else { (j, i) };
@@ -128,7 +129,7 @@ fn is_factor(block: &[Stmt], param: usize) -> bool {
 const MAX_ITERATIONS: usize = 1 << 12;
 
 /// Bytes from the start of `p` to that of `q`, in the iterations of the loops.
-fn distances(p: &Region<'_>, q: &Region<'_>, loops: &[usize]) -> Vec<i128> {
+fn distances(p: &ByteSpan<'_>, q: &ByteSpan<'_>, loops: &[usize]) -> Vec<i128> {
     let mut distances = vec![q.start - p.start];
     for (l, &extent) in loops.iter().enumerate() {
         let step = q.stride(l) - p.stride(l);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::overlap::{self, Region, Space};
+use super::overlap::{self, ByteSpan, Space};
 use super::{Error, MAX_NESTING};
 use crate::program::walk::walk;
 use crate::program::{Access, Arg, BufferId, Call, Expr, Kernel, Param, Place, Program, Step, Stmt};
@@ -107,12 +107,12 @@ impl Walk<'_> {
             };
             return Err(format!("expected {} arguments{local}, found {}", params.len(), call.args.len()));
         }
-        let mut regions = Vec::with_capacity(call.args.len());
+        let mut spans = Vec::with_capacity(call.args.len());
         for (i, (arg, param)) in call.args.iter().zip(params).enumerate() {
             self.argument(&format!("p{i}"), arg, param)?;
-            regions.push(Region::new(self.program, arg, param.dtype));
+            spans.push(ByteSpan::new(self.program, arg, param.dtype));
         }
-        overlap::verify(kernel, &regions, &self.loops)
+        overlap::verify(kernel, &spans, &self.loops)
     }
 
     /// A condition is one `bool`, which is read.
