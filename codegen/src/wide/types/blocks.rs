@@ -66,8 +66,10 @@ pub(crate) fn most_rows(machine: Machine, in_cache: usize, vectors: usize, last:
     ((machine.registers - others - vectors) / vectors).min(in_cache)
 }
 
-/// Half cycles for one reduction point of a column block of that width: two multiply-adds and two loads a cycle,
-/// and four cycles from one multiply-add of a chain to the next.
+/// Half cycles for one reduction point of all rows beside a column block: what takes longest of its multiply-adds, of which two
+/// begin in a cycle, of its loads, two a cycle, and of the four cycles from one multiply-add of a chain to the next. Example: 6 rows
+/// of 2 vectors take 12 half cycles, for 12 multiply-adds; 6 rows of 1 vector take 8,
+/// for no chain goes faster.
 pub(crate) fn column_cost(machine: Machine, (m, in_cache): (usize, usize), block: &ColumnBlocks) -> usize {
     split_rows(m, most_rows(machine, in_cache, block.vectors, block.last))
         .iter()

@@ -5,6 +5,15 @@
 //! are as many iterations, outside they are all equal.
 //! [`Lanes`] is written by statements and by the elementary functions (`writing`), given registers by
 //! `assembling/allocate.rs` and assembled by `assembling/assemble.rs`.
+//!
+//! Example: `strip i in 0..20 { y[i] = max(x[i] + b, 0) }` with a `b` from outside is
+//!
+//! ```text
+//! v0 = Uniform(word of b)    v1 = Constant(0)
+//! Strip(20)
+//!   v2 = Load(x)    v3 = Addps(v2, v0)    v4 = Maxps(v3, v1)    Store(y, v4)
+//! End
+//! ```
 
 use brolga_ir::DType;
 use rustc_hash::FxHashMap;
@@ -16,7 +25,7 @@ use super::tile::PlacedTile;
 /// Columns of a matrix that are loaded or stored together.
 pub(crate) const TOGETHER: usize = 4;
 
-/// A value: a position among those of the leaf.
+/// A value of a leaf, by its number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub(crate) struct Lane(pub u32);
 
@@ -43,7 +52,8 @@ pub(crate) enum Define {
     LoadSums(usize, usize),
 }
 
-/// Elements in memory.
+/// Elements in memory that a load or store touches, one for each iteration of the strip (outside of strips, one): iteration
+/// `i` has the one at `word + offset + (i * stride + index[i]) * bytes of an element`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Elements {
     /// The word that holds the address of iteration 0 of the strip.
@@ -65,7 +75,7 @@ impl Elements {
     }
 }
 
-/// An instruction of the list.
+/// An instruction of lane code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Inst {
     Define(Lane, Define),
@@ -100,22 +110,24 @@ pub(crate) enum Inst {
 }
 
 impl Inst {
-    /// Whether it begins or ends what runs together.
+    /// Whether it begins or ends a loop or a strip, or is a tile: nothing moves across it.
     pub fn is_border(&self) -> bool {
         matches!(self, Inst::Loop(_) | Inst::Strip(_) | Inst::End | Inst::Tile(_))
     }
 }
 
-/// The list.
+/// The lane code of a leaf.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     pub machine: Machine,
     pub insts: Vec<Inst>,
+    /// Number of values.
     pub count: u32,
     /// Iterations of each loop.
     pub loops: Vec<usize>,
     pub tiles: Vec<PlacedTile>,
-    /// Accumulators of 32 lanes: a value that stands for one of its parts, in turn from chunk to chunk of the strip.
+    /// Accumulators of 32 lanes, each a value that stands for its parts, which are values of a vector: chunk `i` of a strip
+    /// adds to part `i mod 4` with AVX2, whose vectors have 8 lanes, to part `i mod 2` with AVX-512.
     pub sums: FxHashMap<Lane, Vec<Lane>>,
 }
 

@@ -1,7 +1,8 @@
 //! The table of words that a leaf gets: addresses, integers and values that are equal in all lanes.
 //!
 //! A word that depends on loop variables of the leaf holds what it is in their first iterations; the leaf moves it from
-//! iteration to iteration.
+//! iteration to iteration. Example: in a loop `j` of 10 iterations around a strip over `x[20*j + i]`, one word has the address of
+//! `x[0]`, and the stride (j, 80 bytes).
 
 use brolga_ir::index::Index;
 use brolga_ir::program::{AccId, ValueId};

@@ -10,7 +10,8 @@ use crate::wide::types::lane_code::{Define, Elements, Inst, Lane};
 use crate::wide::types::operations::Binary;
 use crate::wide::types::words::{Start, Word};
 
-/// What an index is made of.
+/// What an index is made of. Example: `20*j + 4*i + v3 + (i / 3) + n + 5`, in a strip over `i` and a loop of the leaf over `j`, with
+/// `n` from outside and a `v3` that is equal in all lanes: constant 5, fixed `n`, lane 4, strides (j, 20), equal `v3`, other `i / 3`.
 struct Parts {
     constant: i64,
     /// What is known outside of the leaf.

@@ -43,7 +43,9 @@ pub(crate) struct Strip {
     pub head: Vec<Inst>,
     /// Whether that is being written.
     pub in_head: bool,
+    /// Values that hold words in all lanes, by word, as far as they are loaded before this strip.
     pub uniforms: FxHashMap<usize, Lane>,
+    /// Words that are set before this strip: another word, what it is moved by, and the word that is set.
     pub points: Vec<(usize, Index, usize)>,
     /// Accumulators from outside of the leaf: their words and values.
     pub sums: FxHashMap<AccId, (usize, Sum)>,
@@ -55,10 +57,13 @@ pub(crate) struct Strip {
 pub(crate) struct Writer<'a, 'k> {
     pub cx: &'a KernelCx<'k>,
     pub lanes: Lanes,
-    /// What runs once.
+    /// What runs once, before everything in `lanes`.
     pub head: Vec<Inst>,
+    /// The table.
     pub words: Vec<Word>,
+    /// Values that hold words in all lanes, by word, as far as no loop of the leaf changes these.
     pub uniforms: FxHashMap<usize, Lane>,
+    /// The values of the program that the leaf defines.
     pub values: FxHashMap<ValueId, Known>,
     pub accs: FxHashMap<AccId, Sum>,
     /// Serial loops around, outermost first: variable and number.
@@ -67,7 +72,7 @@ pub(crate) struct Writer<'a, 'k> {
     pub substitutes: FxHashMap<Var, Index>,
     /// What iterations of a loop around them strips are to run.
     pub columns: Option<ColumnLoop>,
-    /// How many times the current statement is written.
+    /// How many times the current statement is written: the product of the iterations of loops that are written out around it.
     pub copies: usize,
     /// Iterations of all loops met so far.
     pub extents: FxHashMap<Var, usize>,
