@@ -51,7 +51,7 @@ impl Lowering<'_> {
     }
 
     /// The values in memory that computing `roots` reads, in the order of the walk.
-    fn frontier(&self, roots: impl IntoIterator<Item = Value>) -> Vec<Value> {
+    pub(super) fn frontier(&self, roots: impl IntoIterator<Item = Value>) -> Vec<Value> {
         let (mut found, mut seen) = (Vec::new(), HashSet::new());
         let mut stack: Vec<(Value, bool)> = roots.into_iter().map(|value| (value, true)).collect();
         while let Some((value, root)) = stack.pop() {
