@@ -115,7 +115,12 @@ fn samples_get_the_answers_of_the_command() {
     good(at, &format!("{asked} --inputs images.npz --outputs all.npz"));
     prints(at, "net --inputs images.npz --outputs parts.npz");
     assert_eq!(read_tensors(at.join("all.npz")).unwrap(), read_tensors(at.join("parts.npz")).unwrap());
+    fs::rename(at.join("images.npy"), at.join("some.npy")).unwrap();
+    good(at, &format!("{asked} --inputs some.npy --outputs some.npz"));
+    same_file(at, "some.npz", "all.npz");
     let lines = prints(at, "net --inputs images.npz");
+    assert_eq!(prints(at, "net --inputs some.npy"), lines);
+    fs::rename(at.join("some.npy"), at.join("images.npy")).unwrap();
     assert_eq!(lines.lines().count(), SAMPLES);
     assert!(lines.starts_with("0: ") && lines.contains("probability 0."), "{lines}");
     let file = fs::File::open(at.join("images.npy")).unwrap();

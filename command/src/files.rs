@@ -47,6 +47,22 @@ impl<'p> InputFile<'p> {
     }
 }
 
+impl InputFile<'_> {
+    /// Takes the array of a `.npy` for the one input of an entry point, whatever the file is called.
+    ///
+    /// # Errors
+    /// Those of [`tensors`](InputFile::tensors).
+    pub fn take_for(&mut self, input: &str) -> Result<()> {
+        let one = self.path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"));
+        let tensors = self.tensors()?;
+        if one && tensors.len() == 1 && !tensors.contains_key(input) {
+            let own = std::mem::take(tensors).into_values();
+            tensors.extend(own.map(|tensor| (input.to_owned(), tensor)));
+        }
+        Ok(())
+    }
+}
+
 /// Reads the inputs of an entry point by name. Types and shapes are converted as [`Tensor::for_input`] says; what the entry
 /// does not take is passed over with a notice. An entry without inputs needs no file.
 ///
@@ -63,6 +79,9 @@ pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<
         };
     };
     let path = file.path;
+    if let [input] = inputs {
+        file.take_for(&input.name)?;
+    }
     let tensors = file.tensors()?;
     let mut has: Vec<String> = tensors.keys().map(|name| format!("`{name}`")).collect();
     has.sort_unstable();
@@ -96,6 +115,9 @@ pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<
 /// A file that cannot be read; no samples.
 pub(crate) fn samples_of(file: &mut InputFile<'_>, inputs: &[Input]) -> Result<Option<usize>> {
     let path = file.path;
+    if let [input] = inputs {
+        file.take_for(&input.name)?;
+    }
     let tensors = &*file.tensors()?;
     let samples = |input: &Input, tensor: &Tensor| {
         let (count, _) = tensor.dims().split_first()?;

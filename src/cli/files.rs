@@ -27,8 +27,12 @@ pub fn fitting(
     }
     let graph = model.graph(entry)?;
     let inputs = graph.parameters().iter().filter_map(|&id| graph.parameter(id));
-    let inputs = inputs.filter(|input| input.role == Role::Data);
+    let inputs: Vec<&Parameter> = inputs.filter(|input| input.role == Role::Data).collect();
+    if let [input] = inputs[..] {
+        file.take_for(&input.name)?;
+    }
     let axes: Vec<(&Parameter, usize)> = inputs
+        .into_iter()
         .filter_map(|input| Some((input, model.instance().input_axis(&input.name, "batch")?)))
         .collect();
     if axes.is_empty() {

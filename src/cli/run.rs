@@ -14,8 +14,8 @@ use super::jit::Jit;
 
 #[derive(Args)]
 #[command(after_help = "\
-Files ending in .npz or .npy are NumPy's, all others safetensors; tensors carry the names of inputs and outputs. The
-size `batch` follows the inputs unless --dim sets it.
+Files ending in .npz or .npy are NumPy's, all others safetensors; tensors carry the names of inputs and outputs, and
+the array of a .npy is for the one input, whatever its name. The size `batch` follows the inputs unless --dim sets it.
 
 Pictures are PNG or JPEG, resized to the input; of a folder all pictures in it are taken. A table is a .csv file with a
 header. Each sample gets a line: the label with its score and the next best ones, or the numbers of the outputs. Where these
