@@ -265,7 +265,7 @@ fn build_all(
     with_names(|names| build_entries(model, known, names))
 }
 
-/// What all entries give, put together.
+/// Builds the graphs of each entry point, and puts together what they have learnt: state, layers, sizes, places.
 fn build_entries(
     model: Configured,
     known: Option<&Instance>,
@@ -321,7 +321,7 @@ struct Parts {
     instance: Instance,
     /// The state of all entries.
     state: SharedState,
-    /// Where any of them has layers that are fitted to data.
+    /// Where the entries have layers that are fitted to data.
     fits: Fits,
 }
 

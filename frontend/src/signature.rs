@@ -20,7 +20,7 @@ pub(crate) enum ParameterKind {
     Call(&'static [Signature]),
 }
 
-/// What can be said of a value before anything is built with it.
+/// What a value must be, whatever it is used for: checked before anything is built with it, so that all mistakes of a call show.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Rule {
     Any,
@@ -67,7 +67,7 @@ impl Bounds {
     pub const POSITIVE: Bounds = Bounds::closed(f32::MIN_POSITIVE as f64, LARGEST);
     /// A share, such as a probability.
     pub const UNIT: Bounds = Bounds::closed(0.0, 1.0);
-    /// What a running average keeps: with 1 it would never begin.
+    /// From 0 to below 1: the share that a running average keeps. With 1 it would never take up a value.
     pub const BELOW_ONE: Bounds = Bounds { low: 0.0, high: 1.0, open: (false, true) };
     /// A factor that shrinks.
     pub const SHRINKING: Bounds = Bounds { low: 0.0, high: 1.0, open: (true, true) };
@@ -148,8 +148,8 @@ pub(crate) struct Parameter {
     pub kind: ParameterKind,
     pub required: bool,
     pub rule: Rule,
-    /// What it is where it is not given: what its reader takes then, which the tests compare. Nothing where that depends on
-    /// other things, as the stride of a pool does on its kernel.
+    /// Its value where it is not given: the one that the function which reads it takes then; a test compares both. Nothing
+    /// where that depends on other things, as the stride of a pool does on its kernel.
     pub default: Option<Constant>,
 }
 

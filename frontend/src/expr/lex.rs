@@ -55,7 +55,7 @@ pub(super) fn lex(
     Ok(tokens)
 }
 
-/// What is no token: of so many bytes, and why.
+/// A mistake of so many bytes at the beginning of a text.
 struct Wrong {
     size: usize,
     message: String,

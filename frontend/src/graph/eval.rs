@@ -122,7 +122,7 @@ impl Builder<'_> {
     /// Operators of one rank. All operands are evaluated, but for those of `and` and `or` that do not matter.
     fn chain(&mut self, first: &Expr, rest: &[(Binary, Expr)]) -> Val {
         let mut left = Spanned::new(self.eval(first), first.span);
-        // What comparisons have found so far.
+        // Of `a < b < c`: whether all comparisons so far hold.
         let mut holds: Option<Spanned<Val>> = None;
         for (operator, right) in rest {
             let span = first.span.to(right.span);
@@ -199,7 +199,7 @@ impl Builder<'_> {
             }
         }
         let Some(ranges) = ranges else { return Val::Unknown };
-        // Where a single index stands.
+        // Mistakes are shown at the index where there is a single one.
         let place = if let [Index::At(at)] = indices { at.span } else { span };
         let result = match (value, &ranges[..]) {
             (Val::Unknown, _) => return Val::Unknown,
@@ -223,7 +223,7 @@ impl Builder<'_> {
         self.resolve(result, span)
     }
 
-    /// One place of an indexing; `None` where there is a mistake.
+    /// One part of an indexing; `None` where there is a mistake.
     fn range(&mut self, index: &Index) -> Option<IndexPart> {
         let at = match index {
             Index::Rest => return Some(IndexPart::Rest),

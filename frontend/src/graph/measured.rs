@@ -10,7 +10,7 @@ use crate::source::Span;
 pub(super) struct Metrics {
     /// Whether a metric is being built.
     pub inside: bool,
-    /// Nodes from this number on are those of metrics.
+    /// Nodes from this number on were added by metrics: these alone are formed in f64.
     pub own: usize,
     pub totals: Vec<Total>,
     pub list: Vec<Metric>,
@@ -19,21 +19,23 @@ pub(super) struct Metrics {
     pub note: Option<String>,
 }
 
+/// A call of `total` in a metric.
 #[derive(Debug)]
 pub(super) struct Total {
-    /// What stands for it in formulas.
+    /// The parameter that stands for it in formulas.
     pub parameter: Tensor,
-    /// What is summed up.
+    /// The sums of one batch, in parts along the first axis: `f64[parts, ...]`.
     pub parts: Tensor,
     pub span: Span,
 }
 
+/// A metric, or an output that may be one.
 #[derive(Debug)]
 pub(super) struct Metric {
     pub name: String,
     pub value: Tensor,
     pub span: Span,
-    /// Whether it is asked for; other outputs are metrics only if they are means.
+    /// Whether it stands in `metrics`. If not, it is an output that is a metric too, if it is a mean.
     pub asked: bool,
 }
 
@@ -47,12 +49,13 @@ pub(super) struct Loss {
 }
 
 impl Metrics {
-    /// Whether somebody has to look whether they are means and sums over the samples.
+    /// Whether there is something that must be a mean or a sum over samples, so that the entry is built for two batches to find
+    /// out.
     pub fn need_check(&self) -> bool {
         !self.totals.is_empty() || !self.list.is_empty() || self.loss.is_some()
     }
 
-    /// What is looked at.
+    /// The values that have to be looked at for that, always in the same order.
     pub fn roots(&self) -> Vec<Value> {
         let losses = self.loss.iter().flat_map(|loss| std::iter::once(&loss.value).chain(&loss.sums));
         let metrics = self.list.iter().map(|metric| metric.value);

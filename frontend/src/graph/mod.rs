@@ -1,18 +1,28 @@
-//! From the tree of a model to the graph of each entry point: all building of graphs is here.
+//! From the tree of a model to the graph of each entry point: all building of graphs is here. The folder bears the name of what
+//! comes out.
 //!
-//! The folder is named after what comes out. In the order in which things are needed:
+//! What the language can call, each file of one subject. **A new layer, activation, function, loss, metric, optimiser or schedule
+//! is added in one of these folders**, and nowhere else in the crate; its `mod.rs` says how:
 //!
-//! | file or folder | what |
-//! |---|---|
-//! | `value`, `ops` | values of expressions and arguments; primitives with numpy's conventions |
-//! | `init`, `state`, `names`, `frames`, `settings`, `class_axes`, `measured` | what the builder knows: state and its start, names, choices |
-//! | `builder` | the graph under way, and where in the model it is |
-//! | `arguments`, `attention` | arguments of calls, evaluated; attention, which layers and functions share |
-//! | `layers`, `functions`, `optimizers` | what the language can call: **a new layer, activation, function, loss, optimiser or schedule is added here**, each `mod.rs` says how |
-//! | `operators`, `calls`, `eval` | expressions |
-//! | `body` | the steps of a body: layers, blocks, repetition, branches, imports |
-//! | `samples`, `metrics` | what a value is of the samples of a batch; metrics and losses of whole data sets |
-//! | `entry`, `init_entry`, `shared` | an entry point from its opening to its updates; the initial state; state that entries share |
+//! - `layers`: `Conv2d(...)`, activations, pools, normalisations;
+//! - `functions`: `mean(x)`, `cross_entropy(logits, label)`;
+//! - `optimizers`: `Sgd(...)`, schedules of the learning rate, clipping.
+//!
+//! What they are built with:
+//!
+//! - `value`: values of expressions and arguments, and how arguments are read; `init`: initial values of parameters;
+//! - `ops`: primitives with numpy's conventions, and formulas that several layers share;
+//! - `builder`: the graph under way, and where in the model its building is. It holds `frames` (names), `names` (which names may
+//!   be), `state` (what is saved), `settings` (what the user chooses), `class_axes` and `measured` (what has been found out);
+//! - `arguments`, `attention`: what layers and functions have in common.
+//!
+//! What walks the model, from the inside to the outside:
+//!
+//! - `eval`, with `operators` and `calls`: expressions;
+//! - `body`: steps, blocks, repetition, branches, imports;
+//! - `metrics`, with `samples`: metrics and losses of whole data sets;
+//! - `entry`: an entry point, from its inputs to its updates; `init_entry`: the graph that makes the initial state; `shared`: state
+//!   that several entries use.
 
 pub(crate) mod arguments;
 mod attention;

@@ -35,7 +35,7 @@ impl LayerNames {
     }
 }
 
-/// What names that stand in for others have, and no others.
+/// Marks names that stand in for names that are mistakes: `conv#3`. No other name may have it.
 pub(super) const STANDS_IN: char = '#';
 
 /// What names of totals begin with.

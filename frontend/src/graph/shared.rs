@@ -13,7 +13,7 @@ pub(crate) struct SharedState {
     pub slots: Vec<Slot>,
     /// By name: the position among the slots, the entry that used it first, and where.
     known: HashMap<String, (usize, String, Option<FilePlace>)>,
-    /// Those that a mistake has been reported of.
+    /// Names of slots of which a mistake has been reported: one is enough.
     reported: HashSet<String>,
 }
 

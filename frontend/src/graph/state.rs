@@ -38,7 +38,7 @@ pub struct Slot {
 }
 
 impl SlotKind {
-    /// What it is, behind "is".
+    /// As it stands behind "is" in messages.
     fn describe(self) -> &'static str {
         match self {
             SlotKind::Parameter => "a parameter that is trained",

@@ -3,7 +3,7 @@
 use super::{layers, optimizers};
 use crate::signature::Vocabulary;
 
-/// All of them.
+/// The vocabulary of the language.
 pub(crate) fn vocabulary() -> Vocabulary {
     Vocabulary { layers: layers::signatures().collect(), optimizers: optimizers::signatures().collect() }
 }

@@ -123,7 +123,8 @@ impl Decoder<'_> {
         variants
     }
 
-    /// What an import sets, in expressions of this file; texts where the parameter's default is one.
+    /// The parameters that an import sets. Values are expressions of this file: `set: { "width": "2 * w" }`. Where the default of
+    /// the parameter is a text, so is what is written: `set: { "act": "relu" }`.
     pub fn import_settings(
         &mut self,
         value: &Value,

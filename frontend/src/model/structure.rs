@@ -10,7 +10,8 @@ pub struct Structure {
     pub name: &'static str,
     /// Its fields, in the order of unnamed ones.
     pub fields: &'static [Field],
-    /// Where so many unnamed ones have another order.
+    /// Orders of the unnamed fields where so many of them are given: of `Repeat(3, [...])` the second is the body, of
+    /// `Repeat(3, "i", [...])` the index.
     pub orders: &'static [(usize, &'static [&'static str])],
 }
 
@@ -23,7 +24,8 @@ pub struct Field {
     pub required: bool,
     /// What it holds.
     pub holds: Form,
-    /// What stands for it where it is left out; nothing where that is no value of its own.
+    /// The value that it has where it is left out, such as `"i"` for the index of `Repeat`. Nothing where leaving it out means
+    /// that there is none, as for a name.
     pub default: Option<Constant>,
 }
 

@@ -1,5 +1,5 @@
-//! The tree of a model: what its file says, before anything is built. [`ModelTree`] is the whole file; its parts follow in the order
-//! in which a file has them.
+//! The tree of a model: what its file says, before anything is built. [`ModelTree`] is the whole file; its parts follow in the
+//! order in which a file has them.
 
 use std::sync::Arc;
 
@@ -145,7 +145,8 @@ pub(crate) struct Import {
 pub(crate) struct Setting {
     /// An expression of the file that imports.
     pub value: Expr,
-    /// What was written, where a text is expected: it stands for itself unless the expression gives a text.
+    /// The text as it is written, where the parameter's default is a text. It is the value, unless the expression gives a text:
+    /// `"relu"` means relu, `"act"` means what the parameter `act` of this file is.
     pub text: Option<String>,
 }
 
@@ -255,7 +256,7 @@ pub(crate) struct DataTree {
     pub declared: Data,
 }
 
-/// What a model says of its data, but for what becomes graph.
+/// What a model says of its data, without `prepare` and `augment`, which become parts of graphs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Data {
     /// The data set that the model trains on where none is given.

@@ -39,7 +39,7 @@ impl Builder<'_> {
         self.importing.push(self.import_sites.len());
         self.import_sites.push(site);
         let outer_until = self.until.take();
-        // It sees nothing of this file, and places in it are in the other.
+        // The other model sees no value of this file, and its mistakes are shown at places of its own.
         let outer_values = std::mem::take(&mut self.values);
         self.in_file(tree, |builder| {
             let names = builder.import_names(tree, import, &values);

@@ -25,7 +25,7 @@ const MOST_STEPS: usize = 20_000;
 const MOST_OPERATORS: usize = 120_000;
 
 impl Builder<'_> {
-    /// Whether the graph has too many operators, which is said once; what else goes wrong then follows from that.
+    /// Whether the graph has too many operators, which is reported once. What goes wrong afterwards is not: it follows from that.
     pub fn is_full(&mut self, span: Span) -> bool {
         if self.graph.graph.len() <= MOST_OPERATORS {
             return false;
@@ -150,7 +150,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Where it is a mistake how often a body is run, its own ones show still.
+    /// Where the number of iterations is a mistake, the body is run once with an unknown index, so that its own mistakes show.
     fn iterate_unknown(&mut self, index: &str, body: &Body, span: Span) {
         self.doubting(|builder| builder.iterate(index, &mut std::iter::once(Val::Unknown), body, span));
         self.current = Val::Unknown;
@@ -171,8 +171,8 @@ impl Builder<'_> {
         result
     }
 
-    /// Where it is a mistake which of the bodies is run, those of each show still. Each begins with an unknown value and sees
-    /// no name that another gives; what any of them names is unknown from then on.
+    /// Where the condition of an `If` is a mistake, both bodies are run, so that the mistakes of each show. Each begins with an
+    /// unknown value and sees no name that another gives; what any of them names is unknown from then on.
     fn run_in_doubt(&mut self, bodies: [&Body; 2]) {
         let numbering = self.numbering.clone();
         let (mut names, mut stopped) = (Vec::new(), false);
@@ -204,7 +204,7 @@ impl Builder<'_> {
         self.check_steps(span);
     }
 
-    /// Says once that there are too many steps; what else goes wrong then follows from that.
+    /// Reports, once, that there are too many steps. What goes wrong afterwards is not reported: it follows from that.
     fn check_steps(&mut self, span: Span) {
         if self.steps > MOST_STEPS {
             let fault = Fault::new(format!("the model has more than {MOST_STEPS} steps"))

@@ -91,7 +91,7 @@ impl Builder<'_> {
     /// A layer of that path is built; another one before is a mistake. It is told once of what has the same layers inside.
     fn note_layer(&mut self, path: String, given: bool, label: &str, span: Span) {
         self.layer_names.add(&path, given);
-        // What may not be run at all is no twin of another.
+        // A layer that may not be run at all clashes with no other.
         if self.in_doubt.is_some() {
             return;
         }

@@ -48,7 +48,7 @@ impl Builder<'_> {
                 return Some(value.clone());
             }
         }
-        // What is fitted to data, as of now.
+        // State that is fitted to data, such as `data.image.mean`, with its present value.
         let (slot, value) = self.slots.get(name)?;
         (slot.kind == SlotKind::Fitted).then_some(Val::Tensor(value))
     }

@@ -15,7 +15,7 @@ impl Builder<'_> {
         let slot = Slot { name: name.to_owned(), ty, kind, init };
         if let Some((known, value)) = self.slots.get(name) {
             let Some((found, needed)) = known.differs(&slot) else { return Ok(value) };
-            // Of steps that may not be run at all, none shares with another.
+            // Steps that may not be run at all are not compared with others.
             if self.in_doubt.is_none() {
                 return Err(Fault::new(format!("`{name}` {found}, but {needed} is needed here"))
                     .note("it is shared with an earlier layer of that name"));

@@ -70,7 +70,7 @@ impl Builder<'_> {
         }
     }
 
-    /// The same; a number becomes a constant of that type.
+    /// As [`Self::as_tensor`]; a number becomes a constant of that type.
     fn as_tensor_of(&mut self, value: Val, dtype: DType, span: Span) -> Option<Tensor> {
         let result = match value {
             Val::Tensor(tensor) => Ok(tensor),
@@ -105,11 +105,11 @@ impl Builder<'_> {
         Some(tensor)
     }
 
-    /// What the steps so far have left becomes mere values, which say which state they are: no later gradient looks behind
-    /// them.
+    /// Cuts what the steps so far have left of the state from how it was computed, so that no gradient of a later step goes
+    /// through an earlier update. The values still say which state they are.
     fn settle(&mut self, span: Span) {
         for (name, value) in self.slots.updates() {
-            // Those of earlier steps have become so already.
+            // Values of earlier steps have been cut off already.
             let op = &self.graph.graph.node(value.node).op;
             if matches!(op, Op::StopGradient(StopGradient { state: Some(state) }) if *state == name) {
                 continue;

@@ -26,7 +26,7 @@ pub(crate) struct OptimizerMemory {
     number: usize,
     /// The optimisers of the entry, this one among them.
     own: Vec<Trainer>,
-    /// Those of other entries, up to the first that trains all.
+    /// The optimisers of other entries, up to the first that trains all parameters: it shares each of them.
     others: Vec<Trainer>,
     /// The state that counts the entry's updates, if it is not `step`.
     pub count: Option<String>,

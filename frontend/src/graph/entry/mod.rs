@@ -1,7 +1,7 @@
 //! Entry points: the graph of a forward pass, of a training step and of its evaluation.
 //!
-//! An entry opens with the model's parameters, sizes and inputs ([`opening`]), runs the body (`graph/body`), and ends with what it
-//! gives and updates ([`actions`], [`minimize`], [`memory`]).
+//! An entry opens with the model's parameters, sizes and inputs ([`opening`]), runs the body (`graph/body`), and ends with what
+//! it gives and updates ([`actions`], [`minimize`], [`memory`]).
 
 mod actions;
 mod memory;
@@ -55,7 +55,7 @@ impl EntryPoint {
 /// The graph of one entry point, with what was learnt while building it.
 pub(crate) struct BuiltEntry {
     pub graph: Graph,
-    /// What makes metrics of totals, if it has any.
+    /// From totals over a set to metrics: the entry `<name>.metrics`, if it has metrics of totals.
     pub formulas: Option<Graph>,
     pub slots: Vec<Slot>,
     /// Where each piece of state was declared.

@@ -66,7 +66,7 @@ pub(super) fn class_axis(builder: &mut Builder, scores: Tensor, label: Tensor, a
     };
     match agreed[..] {
         [axis] => Ok(axis),
-        // What is taken for now does not matter: the entry is built again.
+        // Any axis will do for now: the entry is built again with more knowledge.
         _ if builder.class_axes.undecided => Ok(axes[0]),
         _ => {
             let list: Vec<String> = axes.iter().map(usize::to_string).collect();

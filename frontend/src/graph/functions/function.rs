@@ -46,8 +46,8 @@ pub(super) fn is_tensor(args: &Args, name: &str) -> bool {
     matches!(args.get(name).map(|value| &value.value), Some(Val::Tensor(_) | Val::List(_)))
 }
 
-/// Whether a list is one tensor, whose elements are combined along axes: a list of lists. Any other is numbers or tensors that are
-/// combined with each other, as Python's are.
+/// Whether a list is one tensor, whose elements are combined along axes: a list of lists. Any other is numbers or tensors that
+/// are combined with each other, as Python's are.
 pub(super) fn is_combined_along_axes(list: &[Val]) -> bool {
     let is_list = |item: &Val| matches!(item, Val::List(_));
     list.iter().any(is_list) && !list.iter().any(|item| matches!(item, Val::Tensor(_)))

@@ -14,7 +14,7 @@ use crate::signature::{
 };
 
 words! {
-    /// What has a mean and a deviation of its own.
+    /// Whether each channel, each element, or the whole has a mean and a deviation of its own.
     enum Per { Channel = "channel", Feature = "feature", All = "all" }
 }
 

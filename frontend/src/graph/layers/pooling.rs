@@ -40,7 +40,7 @@ const fn windows(axes: usize) -> [Parameter; 4] {
 }
 
 words! {
-    /// What a window gives.
+    /// Whether a window gives its largest element or its mean.
     enum Pooling { Max = "max", Average = "avg" }
 }
 

@@ -46,7 +46,8 @@ impl Builder<'_> {
         }
     }
 
-    /// Of an entry's outputs those that are one number: metrics of its evaluation, too, if they are means.
+    /// The outputs of an entry that are one number, which become metrics of its evaluation if they are means. The others are
+    /// dropped there.
     pub(super) fn scalar_outputs(&mut self, outputs: &Outputs) {
         self.quiet(|builder| builder.measure(outputs, false));
         let graph = &mut self.graph.graph;
@@ -143,7 +144,7 @@ impl Builder<'_> {
         Ok(wide)
     }
 
-    /// What stands for the sum of parts over all batches, and along their first axis.
+    /// The parameter that stands for the sum of `parts` over all batches and along their first axis, in formulas.
     pub(super) fn total_of(&mut self, parts: Tensor, span: Span) -> Built {
         let known = self.measured.totals.iter().find(|total| total.parts == parts);
         if let Some(total) = known {
@@ -176,7 +177,7 @@ impl Builder<'_> {
             true => shares(of, (&twice.graph.graph, &roots_twice), batch),
             false => None,
         };
-        // Of what is built differently for another batch, nothing is known.
+        // Where the graph has another structure for another batch, nothing is known of any value.
         let shares = shares.unwrap_or_else(|| roots.iter().map(|root| (*root, Share::Mixed)).collect());
         let mut faults = Vec::new();
         let mut dropped = HashSet::new();

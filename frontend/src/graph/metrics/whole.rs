@@ -19,7 +19,8 @@ use crate::graph::value::Tensor;
 const LEFT_OUT: &str = "the loss is left out of the validation: it depends on which samples are in a batch together, so there is \
                         none of the whole set; name a mean over samples as a metric";
 
-/// The same entry, built for some batch.
+/// The loss as it was built for another batch, of which it is known what of it are sums over samples. From it the formula of
+/// the whole set is made.
 struct Pattern<'b> {
     graph: &'b Graph,
     loss: &'b Loss,
@@ -121,7 +122,8 @@ impl Builder<'_> {
         graph.parameters().iter().find(of_name).map(|id| graph.result(*id))
     }
 
-    /// What is proportional to the size of the batch, or to its inverse, for all samples of the set.
+    /// A constant that grows or shrinks with the size of the batch, for the whole set: of the 32 by which a mean over a batch
+    /// of 32 is divided, the number of all samples.
     fn rescaled(
         &mut self,
         constant: &brolga_ir::Tensor,

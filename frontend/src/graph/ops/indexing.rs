@@ -61,7 +61,7 @@ impl Ops<'_> {
         }
     }
 
-    /// What one place does to its axis.
+    /// Notes what one part of an indexing does to its axis.
     fn place(&mut self, ty: &Type, axis: usize, range: &IndexPart, sliced: &mut Sliced) -> Built<()> {
         let extent = ty.dims.get(axis).copied().unwrap_or(0);
         match range {
@@ -265,7 +265,8 @@ fn range_of(node: &Node, range: impl Fn(Tensor) -> Known) -> Known {
     }
 }
 
-/// One place for each axis, and the new ones; `...` and what is missing at the end stand for whole axes.
+/// The parts of an indexing, one for each axis and for each new one: `...`, and axes that are missing at the end, become whole
+/// axes.
 fn complete(ty: &Type, ranges: &[IndexPart]) -> Built<Vec<IndexPart>> {
     let named = |range: &&IndexPart| !matches!(range, IndexPart::New | IndexPart::Rest);
     let indexed = ranges.iter().filter(named).count();

@@ -30,15 +30,16 @@ pub(crate) struct GraphBuilder {
     pub sums: Vec<Tensor>,
     /// Places of paths in the files.
     pub places: HashMap<String, FilePlace>,
-    /// Where what is added comes from.
+    /// The place in the file of the layer that nodes are added for.
     pub place: Option<FilePlace>,
-    /// The least and greatest of constants, of nodes that were asked for.
+    /// The ranges of nodes that have been asked for, so that each is looked for once.
     ranges: Ranges,
-    /// What values were before they were brought to the element type of others.
+    /// By a value that was converted so that it meets others: the value before. Messages show that one's type, the one that the
+    /// user wrote.
     written: HashMap<Tensor, Tensor>,
 }
 
-/// By node: the least and the greatest of whole numbers that are constants; nothing of what is computed.
+/// By node: the least and the greatest element of whole numbers that are constants. Nothing for values that are computed.
 type Ranges = HashMap<NodeId, Option<(i64, i64)>>;
 
 impl GraphBuilder {
@@ -56,7 +57,7 @@ impl GraphBuilder {
         }
     }
 
-    /// What is added from now on comes from this layer.
+    /// Nodes that are added from now on come from this layer.
     pub fn enter(&mut self, path: &str, source: &Arc<Source>, span: Span) {
         let bounds = (u32::try_from(span.start), u32::try_from(span.end));
         let place = if let (Ok(start), Ok(end)) = bounds { Some((start, end)) } else { None };
@@ -79,20 +80,20 @@ pub(super) fn no_truths(operator: &'static str) -> Fault {
     Fault { no_truths: Some(operator), ..fault }
 }
 
-/// One place of an indexing.
+/// One part of an indexing: of `x[0, :, none]` there are three.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum IndexPart {
-    /// A new axis of extent 1.
+    /// `x[none]`: a new axis of extent 1.
     New,
-    /// All axes that the other places leave.
+    /// `...`: all axes that the other parts leave.
     Rest,
-    /// One element; the axis vanishes.
+    /// `x[2]`: one element, and the axis is gone.
     At(Size),
-    /// Some elements of an axis.
+    /// `x[1:5:2]`: some elements of an axis.
     Slice { start: Option<Size>, stop: Option<Size>, step: Option<Size> },
-    /// The elements at indices, whose axes take the place of the axis.
+    /// `x[indices]`: the elements at the indices of a tensor, whose axes take the place of the axis.
     Take(Tensor),
-    /// The same, by a list of numbers, or of truth values for each element of the axis.
+    /// `x[[0, 2]]`: the elements at a list of indices, or where a list of truth values, one for each element, is true.
     Pick(Spanned<Val>),
 }
 

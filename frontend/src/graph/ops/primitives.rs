@@ -38,7 +38,7 @@ pub(crate) struct Window<'a> {
     pub dilation: &'a [usize],
 }
 
-/// What an index outside of an axis takes.
+/// How an index outside of an axis is treated.
 #[derive(Clone, Copy)]
 pub(crate) enum Outside {
     /// The nearest element.
@@ -227,7 +227,7 @@ impl Ops<'_> {
         Ok(self.b.gather(x, indices, axis)?)
     }
 
-    /// The same, with a rule for indices outside.
+    /// As [`Self::take`], with a rule for indices outside.
     pub fn take_by(&mut self, x: Tensor, indices: Tensor, axis: usize, outside: Outside) -> Built {
         let indices = self.indices(indices)?;
         let (ty, extent) = (self.ty(x), self.dims(x)[axis]);

@@ -14,7 +14,7 @@ use crate::expr::Binary;
 use crate::graph::value::{Built, Fault, Tensor, Val};
 use crate::source::Spanned;
 
-/// What a value is before its size matters.
+/// The kinds of element types, in the order in which the larger kind wins: a fraction makes a whole number a fraction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Category {
     Truth,
@@ -122,7 +122,8 @@ impl Ops<'_> {
         Ok(self.promote(&[value])?[0])
     }
 
-    /// A list as a tensor of that type; its elements, numbers, tensors and lists, have one shape and stand along a new first axis.
+    /// A list as a tensor of that type; its elements, numbers, tensors and lists, have one shape and stand along a new first
+    /// axis.
     pub fn list(&mut self, list: &Spanned<Val>, dtype: DType) -> Built {
         let wrong = |message: String| Fault::new(message).at(list.span);
         let items = match &list.value {

@@ -7,7 +7,7 @@ use brolga_ir::scalar::Function;
 use super::{Ops, no_truths};
 use crate::graph::value::{Built, Fault, Tensor};
 
-/// What a normalisation takes from a tensor.
+/// The statistics by which a normalisation rescales a tensor, and the tensor without its mean.
 pub(crate) struct Moments {
     pub mean: Tensor,
     pub variance: Tensor,

@@ -31,7 +31,7 @@ pub(super) const L1: Parameter = number("l1", Bounds::NOT_NEGATIVE).or(0.0);
 pub(crate) struct ParameterUpdate<'u, 'a> {
     pub builder: &'u mut Builder<'a>,
     pub name: &'u str,
-    /// What stands before the slot in the names of its memory.
+    /// What stands between `optim.` and the slot in the names of its memory: empty, `train.` or `train.2.` (`entry/memory.rs`).
     pub scope: String,
     pub parameter: Tensor,
     /// Clipped, and with coupled weight decay added.

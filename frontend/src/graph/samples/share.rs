@@ -2,8 +2,8 @@
 
 use brolga_ir::scalar::ScalarOp;
 
-/// What a value is of the samples. Numbers are ratios: by what doubling the batch multiplies the value, if it is known and
-/// if all samples are equal.
+/// What a value is of the samples of a batch. The numbers are ratios: the factor by which the value grows where the batch is
+/// twice as large and all samples are equal, if it is known. A mean has ratio 1, a sum 2, one over a sum 0.5.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Share {
     /// It does not depend on the samples.
@@ -28,12 +28,13 @@ pub(crate) struct Along {
 }
 
 impl Along {
-    /// The same along another axis.
+    /// The same samples, along another axis.
     pub fn at(self, axis: usize) -> Along {
         Along { axis, ..self }
     }
 
-    /// Where the samples of both are, if they are the same; what is uniform goes with any.
+    /// Where the samples of two operands are, if their positions are the same samples. An operand that is uniform along the
+    /// axis goes with any other.
     pub fn with(self, other: Along) -> Option<Along> {
         match (self.uniform, other.uniform) {
             _ if self.axis != other.axis => None,
