@@ -208,43 +208,12 @@ fn join(graph: &mut Graph, axes: &Axes, members: &[Member]) -> Result<(), GraphE
     let first = graph.node(members[0].product).clone();
     let choice = graph.choice(members[0].product);
     let weights: Vec<Value> = members.iter().map(|member| graph.node(member.product).operands[1]).collect();
-    let common = (0..)
-        .take_while(|&at| {
-            let link = |member: &Member| member.links.get(at).is_some();
-            members.iter().all(link)
-                && members.iter().all(|m| same_link(graph, &members[0].links[at], &m.links[at]))
-        })
-        .count();
+    let common = common_links(graph, members);
     let b = &mut Builder::new(graph, first.origin.clone());
     let joined = b.concat(&weights, axes.weights)?;
     let mut result = b.add_chosen(first.op, choice, &[first.operands[0], joined])?;
     for at in 0..common {
-        let link = &members[0].links[at];
-        let node = b.graph.node(link.node).clone();
-        b.origin = node.origin;
-        let dims = b.dims(result);
-        let mut operands = Vec::new();
-        for (number, factor) in link.factors.iter().enumerate() {
-            operands.push(match *factor {
-                Factor::Splat(scalar) => {
-                    let scalar = b.constant(Tensor::scalar(scalar))?;
-                    b.broadcast(scalar, &dims, &[])?
-                }
-                Factor::Channel(_) => {
-                    let mut vectors = Vec::new();
-                    for member in members {
-                        if let Factor::Channel(vector) = member.links[at].factors[number] {
-                            let channels = b.ty(vector).elements();
-                            vectors.push(b.reshape(vector, &[channels])?);
-                        }
-                    }
-                    let vector = b.concat(&vectors, 0)?;
-                    b.broadcast(vector, &dims, &[axes.result])?
-                }
-            });
-        }
-        operands.insert(link.position, result);
-        result = b.add_node(node.op, &operands)?;
+        result = joined_link(b, axes, members, at, result)?;
     }
     let mut start = 0;
     for member in members {
@@ -255,4 +224,50 @@ fn join(graph: &mut Graph, axes: &Axes, members: &[Member]) -> Result<(), GraphE
         start += extent;
     }
     Ok(())
+}
+
+/// How many links of the chains of all members are alike.
+fn common_links(graph: &Graph, members: &[Member]) -> usize {
+    let alike = |&at: &usize| {
+        let link = |member: &Member| member.links.get(at).is_some();
+        members.iter().all(link)
+            && members.iter().all(|m| same_link(graph, &members[0].links[at], &m.links[at]))
+    };
+    (0..).take_while(alike).count()
+}
+
+/// One link of all chains, behind the joined product: factors of channels stand behind each other.
+fn joined_link(
+    b: &mut Builder,
+    axes: &Axes,
+    members: &[Member],
+    at: usize,
+    from: Value,
+) -> Result<Value, GraphError> {
+    let link = &members[0].links[at];
+    let node = b.graph.node(link.node).clone();
+    b.origin = node.origin;
+    let dims = b.dims(from);
+    let mut operands = Vec::new();
+    for (number, factor) in link.factors.iter().enumerate() {
+        operands.push(match *factor {
+            Factor::Splat(scalar) => {
+                let scalar = b.constant(Tensor::scalar(scalar))?;
+                b.broadcast(scalar, &dims, &[])?
+            }
+            Factor::Channel(_) => {
+                let mut vectors = Vec::new();
+                for member in members {
+                    if let Factor::Channel(vector) = member.links[at].factors[number] {
+                        let channels = b.ty(vector).elements();
+                        vectors.push(b.reshape(vector, &[channels])?);
+                    }
+                }
+                let vector = b.concat(&vectors, 0)?;
+                b.broadcast(vector, &dims, &[axes.result])?
+            }
+        });
+    }
+    operands.insert(link.position, from);
+    b.add_node(node.op, &operands)
 }

@@ -289,50 +289,82 @@ impl Along {
     }
 
     fn winner_across(&self, b: &mut Builder, combine: Combine, x: Value, index: DType) -> Winner {
-        let (better, as_good) = match combine {
-            Combine::Max => (Comparison::Gt, Comparison::Ge),
-            _ => (Comparison::Lt, Comparison::Le),
+        let blocks = self.places(b, combine, x, index)?;
+        let first = self.to_the_end(b, combine, &blocks)?;
+        let second = self.before(b, combine, &blocks)?;
+        let of_windows = |b: &mut Builder, [best, at]: [Value; 2], from: usize| -> Winner {
+            Ok([self.of_windows(b, best, from)?, self.of_windows(b, at, from)?])
         };
+        let first = of_windows(b, first, 0)?;
+        let second = of_windows(b, second, self.block())?;
+        self.better_of(b, combine, first, second)
+    }
+
+    /// The elements in blocks, and what is known of their places.
+    fn places(
+        &self,
+        b: &mut Builder,
+        combine: Combine,
+        x: Value,
+        index: DType,
+    ) -> Result<Places, GraphError> {
         let fill = identity(b, combine, x)?;
-        let blocks = self.blocks(b, x, fill)?;
-        let (dims, own) = (b.dims(blocks), [self.axis, self.axis + 1, self.axis + 2]);
+        let x = self.blocks(b, x, fill)?;
         let (positions, none) = (b.iota(index, &[self.extent], 0)?, b.scalar(-1.0, index)?);
         let vector = self.of_vector().blocks(b, positions, none)?;
-        let places = b.broadcast(vector, &dims, &own)?;
-        let inside = at_least(b, places, 0.0)?;
-        let unknown = b.compare(Comparison::Ne, blocks, blocks)?;
+        let dims = b.dims(x);
+        let at = b.broadcast(vector, &dims, &self.block_axes())?;
+        let inside = at_least(b, at, 0.0)?;
+        let unknown = b.compare(Comparison::Ne, x, x)?;
+        Ok(Places { x, vector, at, inside, unknown })
+    }
 
-        // From a place to the end of its block: from behind, the last element that is as good as all behind it.
-        let from = self.running(b, combine, blocks, Run::From)?;
-        let behind = self.running(b, combine, blocks, Run::Behind)?;
-        let record = b.compare(as_good, blocks, behind)?;
-        let record = either(b, record, unknown)?;
-        let record = both(b, record, inside)?;
-        let far = b.full_like(places, self.extent as f64)?;
-        let records = b.select(record, places, far)?;
-        let left = self.running(b, Combine::Min, records, Run::From)?;
+    /// The axes that the axis becomes in blocks.
+    fn block_axes(&self) -> [usize; 3] {
+        [self.axis, self.axis + 1, self.axis + 2]
+    }
 
-        // Before a place: the last element that is better than all before it, or the first of all.
-        let before = self.running(b, combine, blocks, Run::Before)?;
-        let record = b.compare(better, blocks, before)?;
+    /// From a place to the end of its block: from behind, the last element that is as good as all behind it.
+    fn to_the_end(&self, b: &mut Builder, combine: Combine, places: &Places) -> Winner {
+        let as_good = if combine == Combine::Max { Comparison::Ge } else { Comparison::Le };
+        let from = self.running(b, combine, places.x, Run::From)?;
+        let behind = self.running(b, combine, places.x, Run::Behind)?;
+        let record = b.compare(as_good, places.x, behind)?;
+        let record = either(b, record, places.unknown)?;
+        let record = both(b, record, places.inside)?;
+        let far = b.full_like(places.at, self.extent as f64)?;
+        let records = b.select(record, places.at, far)?;
+        Ok([from, self.running(b, Combine::Min, records, Run::From)?])
+    }
+
+    /// Before a place: the last element that is better than all before it, or the first of all.
+    fn before(&self, b: &mut Builder, combine: Combine, places: &Places) -> Winner {
+        let before = self.running(b, combine, places.x, Run::Before)?;
+        let record = b.compare(better(combine), places.x, before)?;
         let known = b.compare(Comparison::Eq, before, before)?;
-        let first_unknown = both(b, unknown, known)?;
+        let first_unknown = both(b, places.unknown, known)?;
         let record = either(b, record, first_unknown)?;
-        let seen = self.of_vector().running(b, Combine::Max, vector, Run::Before)?;
+        let seen = self.of_vector().running(b, Combine::Max, places.vector, Run::Before)?;
         let seen = at_least(b, seen, 0.0)?;
         let alone = b.elementwise(ScalarOp::Not, &[seen])?;
-        let alone = b.broadcast(alone, &dims, &own)?;
+        let dims = b.dims(places.x);
+        let alone = b.broadcast(alone, &dims, &self.block_axes())?;
         let record = either(b, record, alone)?;
-        let record = both(b, record, inside)?;
-        let never = b.full_like(places, -1.0)?;
-        let records = b.select(record, places, never)?;
-        let right = self.running(b, Combine::Max, records, Run::Before)?;
+        let record = both(b, record, places.inside)?;
+        let never = b.full_like(places.at, -1.0)?;
+        let records = b.select(record, places.at, never)?;
+        Ok([before, self.running(b, Combine::Max, records, Run::Before)?])
+    }
 
-        let (from, left) = (self.of_windows(b, from, 0)?, self.of_windows(b, left, 0)?);
-        let end = self.block();
-        let (before, right) = (self.of_windows(b, before, end)?, self.of_windows(b, right, end)?);
-        // The second part wins where it is better, or the first one sees nothing.
-        let takes = b.compare(better, before, from)?;
+    /// The better of the two parts of each window: the second wins where it is better, or the first one sees nothing.
+    fn better_of(
+        &self,
+        b: &mut Builder,
+        combine: Combine,
+        [from, left]: [Value; 2],
+        [before, right]: [Value; 2],
+    ) -> Winner {
+        let takes = b.compare(better(combine), before, from)?;
         let unknown = b.compare(Comparison::Ne, before, before)?;
         let known = b.compare(Comparison::Eq, from, from)?;
         let unknown = both(b, unknown, known)?;
@@ -359,6 +391,17 @@ impl Along {
     }
 }
 
+/// The elements along an axis in blocks as long as a window, and what is known of each place.
+struct Places {
+    x: Value,
+    /// Where each place lies along the axis, -1 outside; as a vector, and for each element.
+    vector: Value,
+    at: Value,
+    /// Whether there is an element, and whether that is NaN.
+    inside: Value,
+    unknown: Value,
+}
+
 /// Which elements of its block a running combination counts.
 #[derive(Clone, Copy)]
 enum Run {
@@ -377,6 +420,11 @@ fn identity(b: &mut Builder, combine: Combine, x: Value) -> Built {
 
 fn all_but(rank: usize, left_out: usize) -> Vec<usize> {
     (0..rank).filter(|&axis| axis != left_out).collect()
+}
+
+/// How an element compares with those that it beats.
+fn better(combine: Combine) -> Comparison {
+    if combine == Combine::Max { Comparison::Gt } else { Comparison::Lt }
 }
 
 fn either(b: &mut Builder, a: Value, other: Value) -> Built {

@@ -86,7 +86,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// A fused region: one kernel.
+    /// A fused region: one kernel as a rule.
     pub(super) fn fused(&mut self, id: NodeId, body: &Graph) -> Result<(), GraphError> {
         let operands = self.graph.node(id).operands.clone();
         let split = self.depth == 0 && is_split(body);
@@ -107,6 +107,12 @@ impl Lowering<'_> {
                 false => inner.product_region(&name, &outputs),
             });
         }
+        self.composed(id, body)
+    }
+
+    /// A region of elements and reductions, as the kernel that is composed of its definitions.
+    fn composed(&mut self, id: NodeId, body: &Graph) -> Result<(), GraphError> {
+        let operands = self.graph.node(id).operands.clone();
         let mut composer = Composer::new(body, &kernel_name(body));
         let mut args = Vec::new();
         for (&parameter, &operand) in body.parameters().iter().zip(&operands) {

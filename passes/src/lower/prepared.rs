@@ -31,6 +31,31 @@ pub fn lower_prepared(
 /// what is prepared, and what they fill is scratch.
 fn join(mut program: Program, mut prepare: Program) -> Result<Program, GraphError> {
     prepare.schedule.splice(0..0, std::mem::take(&mut prepare.prepare));
+    let buffers = join_buffers(&mut program, std::mem::take(&mut prepare.buffers), &prepare.name)?;
+    let mut known = Kernels::new(&program.kernels);
+    let kernels = prepare.kernels.into_iter().map(|kernel| known.number(&mut program.kernels, kernel));
+    let kernels: Vec<KernelId> = kernels.collect();
+    // What packs prepared values follows what computes them, so that they are needed no longer than they must be.
+    let packing = std::mem::replace(&mut program.prepare, prepare.schedule);
+    rename(&mut program.prepare, &|buffer| buffers[buffer.0 as usize]);
+    renumber(&mut program.prepare, &kernels);
+    program.prepare = placed(std::mem::take(&mut program.prepare), packing);
+    let read = touched(&program.schedule);
+    for (position, buffer) in program.buffers.iter_mut().enumerate() {
+        // What only packing reads is scratch.
+        if matches!(buffer.place, Place::Prepared(_)) && !read.contains(&BufferId(position as u32)) {
+            buffer.place = Place::Arena(None);
+        }
+    }
+    Ok(program)
+}
+
+/// Gives a program the buffers of the one that prepares, which is called so: what each of them is there.
+fn join_buffers(
+    program: &mut Program,
+    prepare: Vec<Buffer>,
+    name: &str,
+) -> Result<Vec<BufferId>, GraphError> {
     let mut buffers = Vec::new();
     let mut state: HashMap<String, usize> = HashMap::new();
     for (id, buffer) in program.buffers.iter().enumerate() {
@@ -38,7 +63,7 @@ fn join(mut program: Program, mut prepare: Program) -> Result<Program, GraphErro
             state.entry(buffer.name.clone()).or_insert(id);
         }
     }
-    for buffer in prepare.buffers {
+    for buffer in prepare {
         let known = state.get(&buffer.name).copied();
         let id = match (&buffer.place, known) {
             (Place::State { .. }, Some(id)) => id,
@@ -56,27 +81,12 @@ fn join(mut program: Program, mut prepare: Program) -> Result<Program, GraphErro
             }
             _ => {
                 let message = format!("the entry has no state `{}`", buffer.name);
-                return Err(GraphError { path: prepare.name, message });
+                return Err(GraphError { path: name.to_owned(), message });
             }
         };
         buffers.push(BufferId(id as u32));
     }
-    let mut known = Kernels::new(&program.kernels);
-    let kernels = prepare.kernels.into_iter().map(|kernel| known.number(&mut program.kernels, kernel));
-    let kernels: Vec<KernelId> = kernels.collect();
-    // What packs prepared values follows what computes them, so that they are needed no longer than they must be.
-    let packing = std::mem::replace(&mut program.prepare, prepare.schedule);
-    rename(&mut program.prepare, &|buffer| buffers[buffer.0 as usize]);
-    renumber(&mut program.prepare, &kernels);
-    program.prepare = placed(std::mem::take(&mut program.prepare), packing);
-    let read = touched(&program.schedule);
-    for (position, buffer) in program.buffers.iter_mut().enumerate() {
-        // What only packing reads is scratch.
-        if matches!(buffer.place, Place::Prepared(_)) && !read.contains(&BufferId(position as u32)) {
-            buffer.place = Place::Arena(None);
-        }
-    }
-    Ok(program)
+    Ok(buffers)
 }
 
 /// The steps of a schedule with others among them, each right behind the last one that touches what it touches.

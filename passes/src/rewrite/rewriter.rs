@@ -55,16 +55,12 @@ pub(crate) fn sweep(
             stack.push((root, 0));
         }
         while let Some(&(id, next)) = stack.last() {
-            if let Some(operand) = graph.node(id).operands.get(next).copied() {
-                let now = resolve(&replaced, operand);
-                if now != operand {
-                    graph.set_operand(id, next, now);
-                }
+            if let Some(operand) = next_operand(graph, (id, next), &replaced) {
                 // A replacement is walked at once, so that its operands are final before its user is visited.
-                if seen.set(now.node, true) {
+                if seen.set(operand.node, true) {
                     stack.last_mut().expect("the entry read above").1 += 1;
                 } else {
-                    stack.push((now.node, 0));
+                    stack.push((operand.node, 0));
                 }
                 continue;
             }
@@ -74,13 +70,9 @@ pub(crate) fn sweep(
             }
             let Some(values) = visit(graph, id)? else { continue };
             left -= 1;
-            debug_assert_eq!(values.len(), graph.node(id).types.len(), "a value for each result");
             changed = true;
-            for (result, value) in graph.results(id).into_iter().zip(values) {
-                debug_assert_eq!(graph.ty(result), graph.ty(value), "a replacement has the same type");
-                if result != value {
-                    replaced.insert(result, value);
-                }
+            note(graph, id, &values, &mut replaced);
+            for value in values {
                 if !seen.set(value.node, true) {
                     stack.push((value.node, 0));
                 }
@@ -91,6 +83,31 @@ pub(crate) fn sweep(
         output.value = resolve(&replaced, output.value);
     }
     Ok(changed)
+}
+
+/// An operand of a node, by its number, after all replacements; the node has it from then on.
+fn next_operand(
+    graph: &mut Graph,
+    (id, number): (NodeId, usize),
+    replaced: &ValueTable<Value>,
+) -> Option<Value> {
+    let operand = graph.node(id).operands.get(number).copied()?;
+    let now = resolve(replaced, operand);
+    if now != operand {
+        graph.set_operand(id, number, now);
+    }
+    Some(now)
+}
+
+/// Notes what stands for the results of a node.
+fn note(graph: &Graph, id: NodeId, values: &[Value], replaced: &mut ValueTable<Value>) {
+    debug_assert_eq!(values.len(), graph.node(id).types.len(), "a value for each result");
+    for (result, &value) in graph.results(id).into_iter().zip(values) {
+        debug_assert_eq!(graph.ty(result), graph.ty(value), "a replacement has the same type");
+        if result != value {
+            replaced.insert(result, value);
+        }
+    }
 }
 
 /// What stands for a value after all replacements.

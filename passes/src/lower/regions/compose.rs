@@ -44,6 +44,13 @@ struct Bound {
     shared: FxHashMap<(*const Element, Option<ValueId>), ValueId>,
 }
 
+/// Where all bounds of a guard hold.
+enum Inside {
+    Never,
+    Always,
+    Where(ValueId),
+}
+
 /// A reduction in a region: `element` is over the result's axes, then the reduced ones.
 pub(in crate::lower) struct Reduction {
     pub value: Value,
@@ -223,27 +230,18 @@ impl<'a> Composer<'a> {
                     args.iter().map(|arg| self.expression_with(value, arg, at, bound, guard)).collect();
                 self.k.op(*op, &args)
             }
-            Element::Guard { bounds, then, otherwise } => {
-                let mut inside = None;
-                self.k.begin_guard();
-                for (index, extent) in bounds {
-                    let index = self.instantiate(index, at, bound);
-                    if self.k.never_in_bounds(&index, *extent) {
-                        return self.expression_with(value, otherwise, at, bound, guard);
-                    }
-                    let test = self.k.in_bounds(&index, *extent);
-                    inside = self.k.and(inside, test);
+            Element::Guard { bounds, then, otherwise } => match self.inside_bounds(bounds, at, bound) {
+                Inside::Never => self.expression_with(value, otherwise, at, bound, guard),
+                Inside::Always => self.expression_with(value, then, at, bound, guard),
+                Inside::Where(inside) => {
+                    let then_guard = self.k.and(guard, Some(inside));
+                    let then = self.expression_with(value, then, at, bound, then_guard);
+                    let outside = self.k.op(ScalarOp::Not, &[inside]);
+                    let else_guard = self.k.and(guard, Some(outside));
+                    let otherwise = self.expression_with(value, otherwise, at, bound, else_guard);
+                    self.k.op(ScalarOp::Select, &[inside, then, otherwise])
                 }
-                let Some(inside) = inside else {
-                    return self.expression_with(value, then, at, bound, guard);
-                };
-                let then_guard = self.k.and(guard, Some(inside));
-                let then = self.expression_with(value, then, at, bound, then_guard);
-                let outside = self.k.op(ScalarOp::Not, &[inside]);
-                let else_guard = self.k.and(guard, Some(outside));
-                let otherwise = self.expression_with(value, otherwise, at, bound, else_guard);
-                self.k.op(ScalarOp::Select, &[inside, then, otherwise])
-            }
+            },
             Element::Shared(element) => {
                 let key = (Arc::as_ptr(element), guard);
                 if let Some(&known) = bound.shared.get(&key) {
@@ -256,20 +254,40 @@ impl<'a> Composer<'a> {
             Element::Gathered { first, values, body } => {
                 for (position, (index, extent)) in values.iter().enumerate() {
                     let raw = self.expression_with(value, index, at, bound, guard);
-                    let wide = if self.k.dtype(raw) == DType::I64 {
-                        raw
-                    } else {
-                        self.k.op(ScalarOp::Convert(DType::I64), &[raw])
-                    };
-                    let zero = self.k.constant(Scalar::I64(0));
-                    let last = self.k.constant(Scalar::I64(*extent as i64 - 1));
-                    let low = self.k.op(ScalarOp::Max, &[wide, zero]);
-                    let clamped = self.k.op(ScalarOp::Min, &[low, last]);
+                    let clamped = self.clamped(raw, *extent);
                     bound.gathered.insert(first + position as u32, clamped);
                 }
                 self.expression_with(value, body, at, bound, guard)
             }
         }
+    }
+
+    /// Whether indices lie inside of their bounds.
+    fn inside_bounds(&mut self, bounds: &[(Index, usize)], at: &[Index], bound: &Bound) -> Inside {
+        let mut inside = None;
+        self.k.begin_guard();
+        for (index, extent) in bounds {
+            let index = self.instantiate(index, at, bound);
+            if self.k.never_in_bounds(&index, *extent) {
+                return Inside::Never;
+            }
+            let test = self.k.in_bounds(&index, *extent);
+            inside = self.k.and(inside, test);
+        }
+        inside.map_or(Inside::Always, Inside::Where)
+    }
+
+    /// An index from memory, as the nearest of `0..extent`.
+    fn clamped(&mut self, raw: ValueId, extent: usize) -> ValueId {
+        let wide = if self.k.dtype(raw) == DType::I64 {
+            raw
+        } else {
+            self.k.op(ScalarOp::Convert(DType::I64), &[raw])
+        };
+        let zero = self.k.constant(Scalar::I64(0));
+        let last = self.k.constant(Scalar::I64(extent as i64 - 1));
+        let low = self.k.op(ScalarOp::Max, &[wide, zero]);
+        self.k.op(ScalarOp::Min, &[low, last])
     }
 
     /// What a reduction combines at a point: the identity outside of a guard at the root; nothing where it never

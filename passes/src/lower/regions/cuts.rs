@@ -198,40 +198,25 @@ impl Questions {
         (period > 1 || !tests.is_empty()).then_some((period as usize, tests))
     }
 
+    /// What a guard asks.
+    fn asked<'g>(&self, guard: &'g Guard) -> Asked<'g> {
+        let mut vars = BTreeMap::new();
+        for (index, _) in guard {
+            index.visit(&mut |atom| {
+                if let Atom::Var(var) = atom {
+                    vars.insert(*var, self.taps.get(var).copied());
+                }
+            });
+        }
+        let combinations = vars.values().flatten().fold(1, |all: usize, &taps| all.saturating_mul(taps));
+        Asked { guard, vars, combinations }
+    }
+
     /// The pieces of an axis: equal answers of all guards, for every tap, in every period of a piece.
     fn cut(&self, extent: usize, period: usize, tests: &[Guard]) -> Option<Vec<Piece>> {
-        let mut asked = Vec::new();
-        for guard in tests {
-            let mut vars = BTreeMap::new();
-            for (index, _) in guard {
-                index.visit(&mut |atom| {
-                    if let Atom::Var(var) = atom {
-                        vars.insert(*var, self.taps.get(var).copied());
-                    }
-                });
-            }
-            let combinations = vars.values().flatten().fold(1, |all: usize, &taps| all.saturating_mul(taps));
-            asked.push(Asked { guard, vars, combinations });
-        }
-        let combinations = asked.iter().fold(0, |all: usize, asked| all.saturating_add(asked.combinations));
+        let asked: Vec<Asked<'_>> = tests.iter().map(|guard| self.asked(guard)).collect();
+        let turns = turns(&asked, extent, period)?;
         let periods = extent / period;
-        // Where answers are known to change at few places, only these are looked at.
-        let moves =
-            |asked: &Asked<'_>| asked.guard.iter().all(|(index, _)| asked.moves_evenly(index, period));
-        let turns: Vec<usize> = if asked.iter().all(moves)
-            && combinations.saturating_mul(period) <= code::ANSWERS
-        {
-            let mut turns: Vec<usize> = asked.iter().flat_map(|asked| asked.turns(period, periods)).collect();
-            turns.push(0);
-            turns.sort_unstable();
-            turns.dedup();
-            turns.retain(|&turn| turn < periods);
-            turns
-        } else if combinations.checked_mul(extent)? <= code::ANSWERS {
-            (0..periods).collect()
-        } else {
-            return None;
-        };
         let answers = |number: usize| -> Vec<bool> {
             let positions = number * period..(number + 1) * period;
             positions
@@ -255,6 +240,23 @@ impl Questions {
         }
         Some(pieces)
     }
+}
+
+/// The periods at which answers may change; `None` where too many would have to be looked at. Where answers are known to
+/// change at few places, only these are looked at.
+fn turns(asked: &[Asked<'_>], extent: usize, period: usize) -> Option<Vec<usize>> {
+    let combinations = asked.iter().fold(0, |all: usize, asked| all.saturating_add(asked.combinations));
+    let periods = extent / period;
+    let moves = |asked: &Asked<'_>| asked.guard.iter().all(|(index, _)| asked.moves_evenly(index, period));
+    if asked.iter().all(moves) && combinations.saturating_mul(period) <= code::ANSWERS {
+        let mut turns: Vec<usize> = asked.iter().flat_map(|asked| asked.turns(period, periods)).collect();
+        turns.push(0);
+        turns.sort_unstable();
+        turns.dedup();
+        turns.retain(|&turn| turn < periods);
+        return Some(turns);
+    }
+    (combinations.checked_mul(extent)? <= code::ANSWERS).then(|| (0..periods).collect())
 }
 
 /// A guard about one axis: its variables, with the extents of taps, and how many combinations these have.
