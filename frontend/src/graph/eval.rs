@@ -9,7 +9,7 @@ use super::builder::Builder;
 use super::calls::call;
 use super::functions;
 use super::operators::{LISTS, binary, both, list, overflow};
-use super::ops::Range;
+use super::ops::IndexPart;
 use super::value::{Fault, Val};
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Binary, Expr, ExprKind, Index, Piece, Template, Unary};

@@ -8,7 +8,7 @@ use super::value::Val;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::expr::{Expr, ExprKind, Unary};
 use crate::model;
-use crate::model::tree::Tree;
+use crate::model::tree::ModelTree;
 use crate::source::Span;
 
 /// Choices for one instance of a model.

@@ -6,7 +6,7 @@ use brolga_ir::Type;
 
 use super::init::Init;
 use super::value::Tensor;
-use crate::source::Place;
+use crate::source::FilePlace;
 
 /// What a state slot is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@ use crate::expr::Expr;
 use crate::graph::builder::{Builder, Numbering};
 use crate::graph::frames::Frame;
 use crate::graph::value::{Fault, Val};
-use crate::model::tree::Block;
+use crate::model::tree::UserBlock;
 use crate::source::{Span, Spanned};
 
 /// Blocks may use blocks this deep.

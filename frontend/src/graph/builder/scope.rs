@@ -8,7 +8,7 @@ use crate::graph::frames::Frame;
 use crate::graph::names::STANDS_IN;
 use crate::graph::state::SlotKind;
 use crate::graph::value::Val;
-use crate::model::tree::Tree;
+use crate::model::tree::ModelTree;
 use crate::source::Span;
 
 impl Builder<'_> {

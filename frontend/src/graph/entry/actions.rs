@@ -3,7 +3,7 @@
 use brolga_ir::ops::{Op, Role, StopGradient};
 use brolga_ir::{DType, Type};
 
-use super::memory::Memory;
+use super::memory::OptimizerMemory;
 use super::opening::Base;
 use crate::diagnostics::Diagnostic;
 use crate::expr::{Expr, Template};

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use brolga_ir::DType;
 
-use super::memory::Memory;
+use super::memory::OptimizerMemory;
 use crate::diagnostics::Diagnostic;
 use crate::expr::Expr;
 use crate::graph::builder::Builder;

@@ -23,7 +23,7 @@ use super::state::Slot;
 use super::value::Val;
 use crate::diagnostics::Diagnostics;
 use crate::model::tree::{EntryKind, EntryPoint, ModelTree};
-use crate::source::Place;
+use crate::source::FilePlace;
 
 /// A model with the choices that it is built for.
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@ use brolga_ir::Size;
 
 use super::layer::{Layer, input};
 use crate::graph::builder::Builder;
-use crate::graph::ops::Range;
+use crate::graph::ops::IndexPart;
 use crate::graph::value::{Args, Built, Fault, Tensor, Val, extents};
 use crate::signature::{Parameter, Rule, Signature, int, optional, required, ruled};
 
