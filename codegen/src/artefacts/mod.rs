@@ -7,11 +7,12 @@
 //! | `listing.rs` | the code as text, for people |
 //! | `container.rs` | code for a file that is opened without a compiler |
 //! | `object.rs` | an object file or a shared library, and what belongs to it |
-//! | `processors.rs`, `text.rs` | code for several processors in one object, in one piece |
+//! | `processors.rs`, `chooser.rs`, `text.rs` | code for several processors in one object, what chooses among them, all in one piece |
 //! | `shared.rs`, `archive.rs` | the formats of shared and of static libraries |
 //! | `header/`, `state_block.rs` | the C header, and the state that it describes |
 
 mod archive;
+mod chooser;
 mod container;
 mod header;
 pub(crate) mod jit;

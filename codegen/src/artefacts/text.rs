@@ -1,7 +1,8 @@
 //! The code of an object or a shared library in one piece: that for each processor with its tables, and, where there are
-//! several, the functions that choose among them ([`processors`](super::processors)). Nothing in it needs to be relocated.
+//! several, the functions that choose among them ([`chooser`](super::chooser)). Nothing in it needs to be relocated.
 
-use super::processors::{self, Codes, ProcessorCode};
+use super::chooser;
+use super::processors::{Codes, ProcessorCode};
 use crate::error::{Error, Result};
 use crate::image::symbol_name;
 
@@ -67,7 +68,7 @@ impl Text {
     /// Adds the functions that choose a code; `places` are those of the functions of each code.
     fn choice(&mut self, codes: &Codes, places: &[Vec<usize>], symbol: &str) -> Result<()> {
         let features: Vec<&[String]> = codes.all.iter().map(|code| code.features.as_slice()).collect();
-        self.function(&processors::chooser(symbol), |_| processors::choose(&features))?;
+        self.function(&chooser::chooser(symbol), |_| chooser::choose(&features))?;
         let first = &codes.all[0].image;
         for (number, entry) in first.entries.iter().enumerate() {
             self.jump(&first.functions[entry.function].name, places, |code| {
@@ -90,7 +91,7 @@ impl Text {
     ) -> Result<()> {
         let of_code = |(code, places): (usize, &Vec<usize>)| Some(places[position(code)?]);
         let alike: Vec<usize> = places.iter().enumerate().filter_map(of_code).collect();
-        self.function(name, |at| processors::jump(&alike, at))
+        self.function(name, |at| chooser::jump(&alike, at))
     }
 
     /// Adds a function that others call, whose code is made for its place.
