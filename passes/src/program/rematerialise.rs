@@ -232,43 +232,7 @@ impl<'p> Again<'p> {
         }
         let mut to = None;
         for &step in &writers {
-            let Step::Call(call) = &self.program.schedule[step] else { return None };
-            let kernel = &self.program.kernels[call.kernel.0 as usize];
-            let mut names: FxHashMap<BufferId, BufferId> = FxHashMap::default();
-            // What is read has to be there before anything of this call is written.
-            for (arg, param) in call.args.iter().zip(kernel.arguments()) {
-                if arg.buffer != id && param.access == Access::Read && !names.contains_key(&arg.buffer) {
-                    names.insert(arg.buffer, self.read(arg.buffer, step, depth)?);
-                }
-            }
-            for (arg, param) in call.args.iter().zip(kernel.arguments()) {
-                if param.access == Access::Read || names.contains_key(&arg.buffer) {
-                    continue;
-                }
-                if !is_arena(self.program, arg.buffer) {
-                    return None;
-                }
-                let place = match to {
-                    Some(to) if arg.buffer == id => to,
-                    _ => self.buffer(arg.buffer),
-                };
-                if arg.buffer == id {
-                    to = Some(place);
-                } else {
-                    // Something else that the call makes or uses as a workspace: nothing that was there counts.
-                    let touched = self.uses.of(arg.buffer);
-                    if param.access == Access::ReadWrite && touched[0].step < step {
-                        return None;
-                    }
-                    if self.uses.writers(arg.buffer, self.next).eq([step]) {
-                        self.made.entry(arg.buffer).or_insert(place);
-                    }
-                }
-                names.insert(arg.buffer, place);
-            }
-            names.extend(to.map(|to| (id, to)));
-            let mut again = call.clone();
-            again.args.iter_mut().for_each(|arg| arg.buffer = names[&arg.buffer]);
+            let again = self.call_again(step, id, &mut to, depth)?;
             if self.calls.len() == MOST_CALLS {
                 return None;
             }
@@ -276,6 +240,57 @@ impl<'p> Again<'p> {
         }
         self.made.extend(to.map(|to| (id, to)));
         to
+    }
+
+    /// The call of a step that writes `id`, with buffers that are there in front of the next use; `to` stands for `id`, once it
+    /// is known.
+    fn call_again(
+        &mut self,
+        step: usize,
+        id: BufferId,
+        to: &mut Option<BufferId>,
+        depth: usize,
+    ) -> Option<Call> {
+        let Step::Call(call) = &self.program.schedule[step] else { return None };
+        let kernel = &self.program.kernels[call.kernel.0 as usize];
+        let mut names: FxHashMap<BufferId, BufferId> = FxHashMap::default();
+        // What is read has to be there before anything of this call is written.
+        for (arg, param) in call.args.iter().zip(kernel.arguments()) {
+            if arg.buffer != id && param.access == Access::Read && !names.contains_key(&arg.buffer) {
+                names.insert(arg.buffer, self.read(arg.buffer, step, depth)?);
+            }
+        }
+        for (arg, param) in call.args.iter().zip(kernel.arguments()) {
+            if param.access == Access::Read || names.contains_key(&arg.buffer) {
+                continue;
+            }
+            if !is_arena(self.program, arg.buffer) {
+                return None;
+            }
+            let place = if arg.buffer == id {
+                *to.get_or_insert_with(|| self.buffer(id))
+            } else {
+                self.beside(arg.buffer, param.access, step)?
+            };
+            names.insert(arg.buffer, place);
+        }
+        names.extend(to.map(|to| (id, to)));
+        let mut again = call.clone();
+        again.args.iter_mut().for_each(|arg| arg.buffer = names[&arg.buffer]);
+        Some(again)
+    }
+
+    /// Memory for what a call makes beside the buffer that it is made again for, or uses as a workspace: nothing that was there
+    /// counts.
+    fn beside(&mut self, id: BufferId, access: Access, step: usize) -> Option<BufferId> {
+        let place = self.buffer(id);
+        if access == Access::ReadWrite && self.uses.of(id)[0].step < step {
+            return None;
+        }
+        if self.uses.writers(id, self.next).eq([step]) {
+            self.made.entry(id).or_insert(place);
+        }
+        Some(place)
     }
 
     /// Where what a call at `step` read is found, or made, in front of the next use.
