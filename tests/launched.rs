@@ -165,6 +165,11 @@ fn mistakes_are_told_and_help_is_given() {
         let found = fails(at, line);
         assert!(found.contains(expected), "{line}: {found}");
     }
+    for words in [&["bench", "a\nb"][..], &["a\nb.png"]] {
+        let output = command(at, "net").args(words).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(errors.contains("`a\\nb") && errors.lines().count() == 1, "{errors}");
+    }
     let bench = prints(at, "net bench --seconds 0.01 --json");
     let bench: serde_json::Value = serde_json::from_str(&bench).unwrap();
     assert_eq!((&bench["entry"], &bench["dims"]["batch"]), (&"infer".into(), &1.into()));

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use brolga_runtime::container::Loaded;
-use brolga_runtime::{Content, Error, Executable, Result, Threads, counted, read_array, type_name};
+use brolga_runtime::{Content, Error, Executable, Result, Shown, Threads, counted, read_array, type_name};
 
 use crate::answers::{Asked, answer};
 use crate::bench::{peak_rss_mb, times};
@@ -115,7 +115,7 @@ fn run(mut model: Ready, mut arguments: impl Iterator<Item = OsString>) -> Resul
         return Ok(ExitCode::SUCCESS);
     }
     if let (Some(command), Some(path)) = (command, given.paths.first()) {
-        return Err(refused(format!("`{command}` takes options alone, and `{}` is none", path.display())));
+        return Err(refused(format!("`{command}` takes options alone, and `{}` is none", path.shown())));
     }
     let threads = match given.number("--threads", "a whole number")? {
         Some(count) => Threads::new(count)?,
@@ -343,7 +343,7 @@ fn measured(model: &mut Ready, threads: &Threads, given: &Given) -> Result<ExitC
 
 /// Help that names what the model takes and gives.
 fn about(model: &Ready, program: &Path, command: Option<&str>, own: &[&[Known]]) -> String {
-    let (name, program) = (model.name(), program.display());
+    let (name, program) = (model.name(), program.shown());
     let trains = !model.training().is_empty();
     let mut text = match command {
         None => format!(
