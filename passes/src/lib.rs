@@ -1,6 +1,8 @@
-//! Transformations of graphs and kernel programs, one file each, and the pipelines as lists.
+//! Transformations of graphs and kernel programs, one file each, in rooms in the order of the data; and the pipelines as lists.
 //!
-//! [`manager`] says what a pass is and runs them; [`pipelines`] lists them. Every other public module is one pass.
+//! A graph goes through passes of [`graph`] and [`choose`], is grouped by [`fuse`], becomes a kernel program in [`lower`],
+//! and goes through passes of [`program`]. All of them may ask [`facts`]. [`manager`] says what a pass is and runs them;
+//! [`pipelines`] lists them. What each room may use is written down in the test of layers.
 
 pub mod choose;
 pub mod facts;

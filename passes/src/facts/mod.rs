@@ -1,4 +1,7 @@
-//! What is true of a graph or of a program. Facts are found, and nothing is changed; no pass is seen from here.
+//! What is true of a graph or of a program: found, and nothing is changed.
+//!
+//! In comes a graph, a value of it, or a kernel program; out come sets, tables, numbers, yes or no. Sees no pass, so that any
+//! pass may ask.
 
 pub(crate) mod accesses;
 pub mod batch;

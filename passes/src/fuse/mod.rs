@@ -1,5 +1,9 @@
 //! `fuse`: groups nodes into `fused` regions, each of which is lowered to one kernel.
 //!
+//! In comes a graph as the other passes leave it; out comes one whose nodes are regions, products and loops. Sees facts. First it is
+//! said how each node takes part (`parts`), and what is computed again by every reader (`recomputing`); then clusters grow
+//! (`growing`), nodes move between them (`moving`), and the graph is built anew (`building`).
+//!
 //! A *cluster* grows in topological order. It has one iteration space (the extents of its elementwise nodes), and
 //! at most one set of reduced axes in it; nodes over the axes that stay may be in it as well. So softmax, a
 //! normalisation in training mode, or the gradient of either is one cluster: several loops over a row, and nothing

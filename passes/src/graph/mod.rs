@@ -1,4 +1,8 @@
-//! Passes from graph to graph that are right for any machine.
+//! Passes from graph to graph that are right on any machine: derivatives, simplification, what is computed twice or by nobody,
+//! windows that are longer than they must be.
+//!
+//! In comes a graph that was verified; out comes one of the same inputs and outputs, and whether it changed. Sees facts and how
+//! things are changed, never how anything is lowered.
 
 pub mod accumulate;
 pub mod clip;

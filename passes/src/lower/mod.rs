@@ -1,8 +1,10 @@
 //! `lower`: from a fused graph to a kernel program.
 //!
-//! Nodes are visited in canonical order. A fused region becomes one kernel (`region`); so does any other node
-//! with a definition by elements. Contractions (`dot`, `conv` and its neighbours) and operators with loops of their
-//! own (`loops`) bring their own kernels. A node that only maps indices (a reshape, a transpose, a broadcast) is
+//! In comes a graph whose regions are fused, with choices beside its nodes; out comes a program whose loops are serial. `driver`
+//! goes through the nodes in canonical order, `lowering` is the state meanwhile: the program so far, and where values lie. A
+//! fused region becomes one kernel (`regions`); so does any other node with a definition by elements. Products and convolutions
+//! (`products`) and operators whose places are computed (`indexed`) bring their own kernels, loops and conditions become those
+//! of the schedule (`control`). All kernels are built by `kernel`. A node that only maps indices (a reshape, a transpose, a broadcast) is
 //! not run at all: whoever reads it composes its index map, or has it copied where rows must lie contiguously.
 //!
 //! What changes rounding is decided here and nowhere later: the order of every sum (see

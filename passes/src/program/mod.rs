@@ -1,4 +1,8 @@
-//! Passes from program to program. None of them sees a graph, and none changes a bit.
+//! Passes from program to program: where kernels write, what they share, what threads share, in which order they run, and where
+//! their memory lies.
+//!
+//! In comes a kernel program that was verified; out comes one of the same bits, and whether it changed. Sees facts and how things
+//! are changed; none of them sees a graph.
 
 pub mod forward;
 pub mod join;

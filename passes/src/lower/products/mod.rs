@@ -1,4 +1,7 @@
-//! Products and convolutions as kernels, with what is fused around them.
+//! Matrix products, convolutions and their gradients as kernels around tiles, with what is fused behind them.
+//!
+//! In comes a node, or a region around one; out come kernels that pack weights, kernels of boxes of the result, and their calls.
+//! Sees regions, for what is fused behind a product.
 
 pub(super) mod access;
 pub(super) mod blocks;

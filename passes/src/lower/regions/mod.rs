@@ -1,4 +1,7 @@
-//! Regions of elements and reductions as kernels.
+//! Regions of elements and reductions as kernels, by composing definitions.
+//!
+//! In comes a region, and where its parameters lie; out comes one kernel, or several where a reduction is shared among threads.
+//! Sees the state of lowering and facts, neither products nor indexed operators.
 
 pub(super) mod compose;
 pub(super) mod cuts;
