@@ -315,51 +315,10 @@ impl<'a> Parser<'a> {
 
     fn number(&mut self) -> Result<ValueKind, Diagnostic> {
         let start = self.at;
-        let rest = self.rest();
-        let mut end = 0;
-        let mut previous = ' ';
-        for c in rest.chars() {
-            let sign = matches!(c, '+' | '-') && (end == 0 || matches!(previous, 'e' | 'E'));
-            if !(c.is_ascii_alphanumeric() || c == '_' || c == '.' || sign) {
-                break;
-            }
-            previous = c;
-            end += c.len_utf8();
-        }
-        let span = Span::new(start, start + end.max(1));
-        let digits: String = rest[..end].chars().filter(|&c| c != '_').collect();
-        self.at += end;
-        let unsigned = digits.trim_start_matches(['+', '-']);
-        let negative = digits.starts_with('-');
-        let radix = match unsigned.get(..2) {
-            Some("0x") => 16,
-            Some("0o") => 8,
-            Some("0b") => 2,
-            _ => 10,
-        };
-        let bad = |message: String| Diagnostic::new(self.source, span, message);
-        if radix != 10 || unsigned.bytes().all(|byte| byte.is_ascii_digit()) && !unsigned.is_empty() {
-            let body = if radix == 10 { unsigned } else { &unsigned[2..] };
-            let text = if negative { format!("-{body}") } else { body.to_owned() };
-            return i64::from_str_radix(&text, radix).map(ValueKind::Int).map_err(|error| {
-                use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-                if matches!(error.kind(), PosOverflow | NegOverflow) {
-                    bad(format!("the number {digits} does not fit into 64 bits"))
-                } else {
-                    bad(format!("`{digits}` is not a number"))
-                }
-            });
-        }
-        match unsigned {
-            "inf" if negative => Ok(ValueKind::Float(f64::NEG_INFINITY)),
-            "inf" => Ok(ValueKind::Float(f64::INFINITY)),
-            "NaN" => Ok(ValueKind::Float(f64::NAN)),
-            _ => match digits.parse::<f64>() {
-                Ok(value) if value.is_finite() => Ok(ValueKind::Float(value)),
-                Ok(_) => Err(bad(format!("the number {digits} is too large"))),
-                Err(_) => Err(bad(format!("`{}` is not a number", &rest[..end]))),
-            },
-        }
+        let written = &self.rest()[..number_length(self.rest())];
+        let span = Span::new(start, start + written.len().max(1));
+        self.at += written.len();
+        number(written).map_err(|message| Diagnostic::new(self.source, span, message))
     }
 
     fn string(&mut self) -> Result<Text, Diagnostic> {
@@ -443,6 +402,53 @@ impl<'a> Parser<'a> {
             value: self.text[start..start + length].to_owned(),
             offsets: (start..=start + length).collect(),
         })
+    }
+}
+
+/// How many bytes of a text may be a number: letters for `0x1f`, `1e-5` and `inf`; a sign at the start and behind an `e`.
+fn number_length(rest: &str) -> usize {
+    let mut end = 0;
+    let mut previous = ' ';
+    for c in rest.chars() {
+        let sign = matches!(c, '+' | '-') && (end == 0 || matches!(previous, 'e' | 'E'));
+        if !(c.is_ascii_alphanumeric() || c == '_' || c == '.' || sign) {
+            break;
+        }
+        previous = c;
+        end += c.len_utf8();
+    }
+    end
+}
+
+/// The value of a number as it is written; what is wrong with it, if it is none.
+fn number(written: &str) -> Result<ValueKind, String> {
+    let digits: String = written.chars().filter(|&c| c != '_').collect();
+    let unsigned = digits.trim_start_matches(['+', '-']);
+    let negative = digits.starts_with('-');
+    let radix = match unsigned.get(..2) {
+        Some("0x") => 16,
+        Some("0o") => 8,
+        Some("0b") => 2,
+        _ => 10,
+    };
+    if radix != 10 || unsigned.bytes().all(|byte| byte.is_ascii_digit()) && !unsigned.is_empty() {
+        use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+        let body = if radix == 10 { unsigned } else { &unsigned[2..] };
+        let text = if negative { format!("-{body}") } else { body.to_owned() };
+        return i64::from_str_radix(&text, radix).map(ValueKind::Int).map_err(|error| match error.kind() {
+            PosOverflow | NegOverflow => format!("the number {digits} does not fit into 64 bits"),
+            _ => format!("`{digits}` is not a number"),
+        });
+    }
+    match unsigned {
+        "inf" if negative => Ok(ValueKind::Float(f64::NEG_INFINITY)),
+        "inf" => Ok(ValueKind::Float(f64::INFINITY)),
+        "NaN" => Ok(ValueKind::Float(f64::NAN)),
+        _ => match digits.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(ValueKind::Float(value)),
+            Ok(_) => Err(format!("the number {digits} is too large")),
+            Err(_) => Err(format!("`{written}` is not a number")),
+        },
     }
 }
 

@@ -1,4 +1,4 @@
-//! Functions of every element of a tensor.
+//! Functions of every element of a tensor. Those that are layers too, such as `relu`, are built by `graph/layers/activation.rs`.
 
 use brolga_ir::scalar::{Comparison, Function as Elementary, ScalarOp};
 

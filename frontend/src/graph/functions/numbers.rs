@@ -54,29 +54,35 @@ fn max(builder: &mut Builder, args: &Args) -> Built<Val> {
 fn extreme(builder: &mut Builder, args: &Args, combine: Combine) -> Built<Val> {
     let values: Vec<&Spanned<Val>> =
         ["x", "y", "z", "u", "v", "w"].iter().filter_map(|name| args.get(name)).collect();
-    let along_axes = match values[..] {
-        [Spanned { value: Val::Tensor(_), .. }] => true,
-        [Spanned { value: Val::List(items), .. }] => is_combined_along_axes(items),
-        _ => false,
-    };
-    if along_axes {
-        let x = tensor(builder, args, "x")?;
-        let axes = args.ints("axis")?;
-        let keep = args.bool_or("keepdims", false)?;
-        let mut ops = builder.ops();
-        let axes = ops.axes(x, axes)?;
-        let dims = ops.dims(x);
-        if axes.iter().any(|&axis| dims[axis] == 0) {
-            return Err(wrong(args, "x", "there is no extreme along an axis without elements"));
+    match values[..] {
+        [Spanned { value: Val::Tensor(_), .. }] => extreme_along_axes(builder, args, combine),
+        [Spanned { value: Val::List(items), .. }] if is_combined_along_axes(items) => {
+            extreme_along_axes(builder, args, combine)
         }
-        return ops.reduce(combine, x, &axes, keep).map(Val::Tensor);
-    }
-    let items: Vec<Spanned<Val>> = match values[..] {
         [Spanned { value: Val::List(items), span }] => {
-            items.iter().map(|item| Spanned::new(item.clone(), *span)).collect()
+            let items = items.iter().map(|item| Spanned::new(item.clone(), *span)).collect();
+            extreme_of(builder, items, combine)
         }
-        _ => values.into_iter().cloned().collect(),
-    };
+        _ => extreme_of(builder, values.into_iter().cloned().collect(), combine),
+    }
+}
+
+/// The extreme elements of `x` along axes, all of them if none are given.
+fn extreme_along_axes(builder: &mut Builder, args: &Args, combine: Combine) -> Built<Val> {
+    let x = tensor(builder, args, "x")?;
+    let axes = args.ints("axis")?;
+    let keep = args.bool_or("keepdims", false)?;
+    let mut ops = builder.ops();
+    let axes = ops.axes(x, axes)?;
+    let dims = ops.dims(x);
+    if axes.iter().any(|&axis| dims[axis] == 0) {
+        return Err(wrong(args, "x", "there is no extreme along an axis without elements"));
+    }
+    ops.reduce(combine, x, &axes, keep).map(Val::Tensor)
+}
+
+/// The extreme one of several numbers; elementwise if there are tensors among them.
+fn extreme_of(builder: &mut Builder, items: Vec<Spanned<Val>>, combine: Combine) -> Built<Val> {
     if items.iter().any(|item| matches!(item.value, Val::Tensor(_) | Val::List(_))) {
         let mut ops = builder.ops();
         let tensors = ops.promote(&items.iter().collect::<Vec<_>>())?;

@@ -1,4 +1,10 @@
-//! Activations. Sources: tanh and its scaled form LeCun 1998, softsign Glorot 2010, ReLU Nair 2010, leaky Maas
+//! Activations: layers, and words of `Activation("relu")`.
+//!
+//! How one is added: a row in the table `activations!` below, and the function that it names, which builds primitives. The row
+//! makes the layer, its arguments, and the word if it has one. Then a row in `tests/functions/make.py` (a test fails until it is
+//! there). Where expressions shall call it too, as `relu(x)`, a row in `graph/functions/elementwise.rs`.
+//!
+//! Sources: tanh and its scaled form LeCun 1998, softsign Glorot 2010, ReLU Nair 2010, leaky Maas
 //! 2013, RReLU Xu 2015, PReLU He 2015, ELU Clevert 2016, SELU Klambauer 2017, softplus Dugas 2001, GELU Hendrycks
 //! 2016, swish Ramachandran 2017, Mish Misra 2019, maxout Goodfellow 2013, CReLU Shang 2016, GLU Dauphin 2017.
 
@@ -14,7 +20,7 @@ use crate::signature::{
     Bounds, Parameter, Rule, Signature, flag, int, number, one_of, ruled, size, word, words,
 };
 
-/// What an activation does with its input.
+/// How an activation is built on its input.
 pub(crate) type Apply = fn(&mut Builder, Tensor, &Args) -> Built;
 
 /// The table: one row for each activation, with the input it takes ([`float`] or [`any`]), the word of

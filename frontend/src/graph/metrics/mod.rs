@@ -206,34 +206,9 @@ impl Builder<'_> {
         if totals.is_empty() {
             return None;
         }
-        let graph = &self.graph.graph;
-        let made = made_of(graph, &totals);
-        let mut formulas = Graph::new(&format!("{}.metrics", graph.name));
-        let mut map = HashMap::new();
-        for &id in graph.parameters() {
-            let Some(parameter) = graph.parameter(id) else { continue };
-            if parameter.role == Role::State || is_total(&parameter.name) {
-                let copy = formulas.add_parameter(&parameter.name, parameter.role, parameter.ty.clone());
-                map.insert(graph.result(id), copy);
-            }
-        }
-        let mut faults = Vec::new();
-        for output in graph.outputs().iter().filter(|o| o.role == Role::Data && graph.ty(o.value).rank() == 0)
-        {
-            let value = if made.contains(&output.value.node) {
-                match formulas.import(graph, &[output.value], &mut map) {
-                    Ok(values) => values[0],
-                    Err(_) => {
-                        faults.push(output.name.clone());
-                        continue;
-                    }
-                }
-            } else {
-                formulas.add_parameter(&output.name, Role::Data, Type::scalar(DType::F64))
-            };
-            formulas.add_output(&output.name, Role::Data, value);
-        }
-        for name in faults {
+        let made = made_of(&self.graph.graph, &totals);
+        let (formulas, mixed) = formulas_of(&self.graph.graph, &made);
+        for name in mixed {
             let span = self.measured.list.iter().find(|metric| metric.name == name).map(|metric| metric.span);
             let fault = Fault::new(format!("`{name}` mixes totals with values of a single batch"))
                 .help("put `total(...)` around each of them");
@@ -247,6 +222,37 @@ impl Builder<'_> {
         }
         Some(formulas)
     }
+}
+
+/// The graph from totals and means to all metrics of an entry, where `made` are the nodes that depend on totals; and the names of
+/// those that cannot be made of these.
+fn formulas_of(graph: &Graph, made: &HashSet<NodeId>) -> (Graph, Vec<String>) {
+    let mut formulas = Graph::new(&format!("{}.metrics", graph.name));
+    let mut map = HashMap::new();
+    for &id in graph.parameters() {
+        let Some(parameter) = graph.parameter(id) else { continue };
+        if parameter.role == Role::State || is_total(&parameter.name) {
+            let copy = formulas.add_parameter(&parameter.name, parameter.role, parameter.ty.clone());
+            map.insert(graph.result(id), copy);
+        }
+    }
+    let mut mixed = Vec::new();
+    let numbers = graph.outputs().iter().filter(|o| o.role == Role::Data && graph.ty(o.value).rank() == 0);
+    for output in numbers {
+        let value = if made.contains(&output.value.node) {
+            match formulas.import(graph, &[output.value], &mut map) {
+                Ok(values) => values[0],
+                Err(_) => {
+                    mixed.push(output.name.clone());
+                    continue;
+                }
+            }
+        } else {
+            formulas.add_parameter(&output.name, Role::Data, Type::scalar(DType::F64))
+        };
+        formulas.add_output(&output.name, Role::Data, value);
+    }
+    (formulas, mixed)
 }
 
 /// The nodes that depend on totals.
