@@ -41,7 +41,7 @@ calls! {
     }
 }
 
-const WARMUP: [Parameter; 3] =
+static WARMUP: [Parameter; 3] =
     [STEPS, call("then", &RATE_SCHEDULES, Bounds::NOT_NEGATIVE, true), within("first", 0.0, 1.0).or(0.0)];
 
 /// `base^exponent` for a fixed base.
