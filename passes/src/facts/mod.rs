@@ -5,9 +5,12 @@
 
 pub(crate) mod accesses;
 pub mod batch;
+pub(crate) mod blocking;
+pub(crate) mod blocks;
 pub(crate) mod constants;
 pub(crate) mod cost;
 pub(crate) mod definition;
+pub(crate) mod expansion;
 pub(crate) mod fixed;
 pub(crate) mod independence;
 pub mod index_ranges;
@@ -15,3 +18,4 @@ pub(crate) mod liveness;
 pub(crate) mod products;
 pub(crate) mod storage;
 pub(crate) mod table;
+pub(crate) mod windows;

@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::clusters::{CHEAP, Clusters, LARGEST};
 use super::parts::{Part, Path};
-use crate::lower::expansion_pays;
+use crate::facts::expansion::expansion_pays;
 
 /// Who reads the nodes that are not virtual.
 struct Readers {

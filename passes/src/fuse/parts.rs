@@ -6,9 +6,9 @@ use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, Graph, NodeId, Value};
 use rustc_hash::FxHashSet;
 
+use crate::facts::products::takes_epilogue;
 use crate::facts::storage::is_storage;
 use crate::facts::table::NodeTable;
-use crate::lower::takes_epilogue;
 
 /// How a node takes part.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -9,7 +9,6 @@ use rustc_hash::FxHashMap;
 
 use super::location::{DEEPEST, Location};
 use super::lowering::Lowering;
-use crate::schedule::Schedule;
 
 /// Where the parameters of a region lie.
 type Locations = FxHashMap<Value, Location>;
@@ -165,7 +164,6 @@ impl Lowering<'_> {
             copies: std::mem::take(&mut self.copies),
             depth,
             options: self.options,
-            schedule: Schedule::default(),
             label: None,
         };
         let done = lower(&mut inner);

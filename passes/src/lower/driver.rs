@@ -9,13 +9,12 @@ use rustc_hash::FxHashMap;
 
 use super::location::{Copies, Location};
 use super::lowering::Lowering;
-use super::products::epilogue::is_product;
+use super::products::fused::is_product;
 use super::regions::compose::Composer;
 use super::regions::split::is_split;
 use crate::facts::definition::definition;
 use crate::options::Options;
 use crate::rewrite::kernels::Kernels;
-use crate::schedule::Schedule;
 
 /// Lowers a graph. `ranges` gives the bounds of integer inputs that are used as indices, by name.
 pub fn lower(graph: &Graph, ranges: &HashMap<String, (i64, i64)>) -> Result<Program, GraphError> {
@@ -37,7 +36,6 @@ pub fn lower_with(
         copies: Copies::default(),
         depth: 0,
         options,
-        schedule: Schedule::default(),
         label: None,
     };
     lowering.parameters(ranges);
@@ -55,7 +53,7 @@ impl Lowering<'_> {
 
     pub(super) fn node(&mut self, id: NodeId) -> Result<(), GraphError> {
         let done = self.node_alone(id);
-        (self.schedule, self.label) = (Schedule::default(), None);
+        self.label = None;
         done
     }
 

@@ -27,9 +27,9 @@ pub(super) struct Lowering<'g> {
     pub copies: Copies,
     /// Schedule loops around what is being lowered.
     pub depth: usize,
-    /// What is chosen for products, and for the one that is being lowered; the origin of its calls, if that is its key.
+    /// What is chosen for products; and what the calls of the one that is being lowered have for their origin, if that is its
+    /// key.
     pub options: &'g Options,
-    pub schedule: Schedule,
     pub label: Option<String>,
 }
 
@@ -47,14 +47,15 @@ impl Lowering<'_> {
             || matches!(self.graph.node(value.node).op, Op::Constant(_))
     }
 
-    /// What follows is lowered as `id`, a product, is scheduled: to the end of the node.
-    pub fn choose(&mut self, algorithm: Algorithm, id: NodeId) {
+    /// What is chosen for `id`, a product. From here to the end of the node, calls bear its key if they are to be told apart.
+    pub fn chosen(&mut self, algorithm: Algorithm, id: NodeId) -> Schedule {
         if self.options.schedules.is_empty() {
-            return;
+            return Schedule::default();
         }
         let key = key(algorithm, self.graph, id);
-        self.schedule = self.options.schedules.get(&key);
+        let schedule = self.options.schedules.get(&key);
         self.label = self.options.schedules.labels().then_some(key);
+        schedule
     }
 
     /// Whether threads may share what is lowered.

@@ -11,7 +11,6 @@
 //! `regions::sums`, `products`). Loops stay serial; the passes `vectorise`
 //! and `parallelise` choose strips and grids.
 
-mod blocking;
 mod control;
 mod driver;
 mod flatten;
@@ -24,11 +23,9 @@ mod prepared;
 mod products;
 mod regions;
 
-pub use blocking::plan::{BLOCK, LANES};
+pub use crate::facts::blocking::plan::{BLOCK, LANES};
 pub use driver::{lower, lower_with};
 use location::{DEEPEST, Location};
 use lowering::Lowering;
 pub use prepared::lower_prepared;
 use products::access::StridedAccess;
-pub(crate) use products::epilogue::takes_epilogue;
-pub(crate) use products::expand::expansion_pays;

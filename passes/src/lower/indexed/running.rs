@@ -13,8 +13,8 @@ use brolga_ir::program::{AccId, Access, Combine, ValueId};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{GraphError, NodeId};
 
+use crate::facts::blocking::plan::RUNNING as BLOCK;
 use crate::lower::Lowering;
-use crate::lower::blocking::plan::RUNNING as BLOCK;
 use crate::lower::kernel::KernelBuilder;
 
 /// One run along an axis.

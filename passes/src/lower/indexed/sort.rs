@@ -10,8 +10,8 @@ use brolga_ir::program::{Access, Combine, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
 use brolga_ir::{DType, GraphError, NodeId};
 
+use crate::facts::blocking::sorting::{PIECE, SHORT};
 use crate::lower::Lowering;
-use crate::lower::blocking::sorting::{PIECE, SHORT};
 use crate::lower::kernel::KernelBuilder;
 
 /// What rows are sorted by.

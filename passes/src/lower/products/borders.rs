@@ -9,12 +9,12 @@
 //! pay: for 5 x 5 windows over 28 x 28 pixels of one channel the copy costs what the segments do, and a full
 //! correlation does twice the work.
 
-use super::blocks::{Cut, column_blocks};
 use super::boxes::{Positions, boxes};
-use super::windows::{Chunks, balanced};
-use crate::lower::blocking::borders::{BOX, BOXES, FEWEST, SET, TOGETHER};
-use crate::lower::blocking::boxes::ROWS;
-use crate::lower::blocking::plan::CHANNELS;
+use crate::facts::blocking::borders::{BOX, BOXES, FEWEST, SET, TOGETHER};
+use crate::facts::blocking::boxes::ROWS;
+use crate::facts::blocking::plan::CHANNELS;
+use crate::facts::blocks::{Cut, column_blocks};
+use crate::facts::windows::{Chunks, balanced};
 
 /// Sums that a tile keeps in registers.
 const SUMS: usize = 12;
@@ -56,7 +56,7 @@ fn cost(chunks: &[Chunks], channels: usize, outputs: usize) -> f64 {
     let columns = column_blocks(outputs, None);
     let of = |&(boxes, rows, positions, taps): &(f64, usize, usize, usize)| {
         let tiles = boxes * (positions / rows) as f64 * steps;
-        let along = |cut: &Cut| cut.2 as f64 * tile(rows, cut.1.div_ceil(8), taps * inner);
+        let along = |cut: &Cut| cut.count as f64 * tile(rows, cut.width.div_ceil(8), taps * inner);
         tiles * columns.iter().map(along).sum::<f64>()
     };
     kinds.iter().map(of).sum()
@@ -86,8 +86,8 @@ pub(in crate::lower) fn together(axes: &[Positions], channels: usize, outputs: u
 
 #[cfg(test)]
 mod tests {
-    use super::super::windows::Window;
     use super::*;
+    use crate::facts::windows::Window;
 
     #[test]
     fn short_segments_take_images_together() {

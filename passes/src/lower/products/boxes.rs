@@ -4,9 +4,10 @@ use brolga_ir::Type;
 use brolga_ir::index::Index;
 
 use super::epilogue::Span;
-use super::windows::{Chunks, Group, Window};
+use super::tiling::Tiling;
+use crate::facts::blocking::boxes::{FEWEST_ROWS, LEAST_WORK, MANY, MOST_WEIGHTS};
+use crate::facts::windows::{Chunks, Group, Window};
 use crate::lower::Lowering;
-use crate::lower::blocking::boxes::{FEWEST_ROWS, LEAST_WORK, MANY, MOST_WEIGHTS, ROWS};
 use crate::lower::regions::compose::Composer;
 
 /// One axis of positions: how it is windowed, and its strides in the source and in the result.
@@ -56,6 +57,15 @@ pub(in crate::lower) fn merged(axes: Vec<Positions>) -> Vec<Positions> {
     result
 }
 
+/// The panels of weights that every box meets.
+pub(super) struct Panels {
+    pub count: usize,
+    /// Weights of one.
+    pub weights: usize,
+    /// Whether threads share the product by its rows ([`Lowering::is_by_rows`]).
+    pub by_rows: bool,
+}
+
 /// Cuts axes so that a box has about `room` positions: inner axes whole, one axis in pieces, outer ones one by one.
 pub(super) fn boxes<'w>(axes: impl DoubleEndedIterator<Item = &'w Window>, mut room: usize) -> Vec<Chunks> {
     let mut chunks: Vec<Chunks> = Vec::new();
@@ -77,29 +87,29 @@ impl Lowering<'_> {
         self.is_shared() && weights <= MOST_WEIGHTS * activations
     }
 
-    /// Boxes of so many positions as are chosen, or [`ROWS`], each for so many panels of so many weights. Where nothing is
-    /// chosen they are smaller if threads could not share them evenly otherwise, or are to have rows of their own
-    /// (`by_rows`).
+    /// Boxes of about as many positions as the tiling says. Unless these are chosen, boxes are smaller if threads could not share
+    /// them evenly otherwise, or are to have rows of their own: 49 positions for four panels make one box, and two threads
+    /// share it by its panels; for one panel they make two boxes.
     pub(super) fn boxes<'w>(
         &self,
+        tiling: Tiling,
         axes: impl DoubleEndedIterator<Item = &'w Window> + Clone,
-        by_rows: bool,
-        (panels, weights): (usize, usize),
+        each: &Panels,
     ) -> Vec<Chunks> {
-        let mut chunks = boxes(axes.clone(), self.schedule.rows(ROWS));
-        if self.schedule.rows.is_some() || !self.is_shared() {
+        let mut chunks = boxes(axes.clone(), tiling.rows);
+        if tiling.fixed || !self.is_shared() {
             return chunks;
         }
-        let mut room = ROWS;
+        let mut room = tiling.rows;
         // Progress: lengths are rounded up to a period of the axis, so boxes may stay as they are where the room shrinks
         // (2 x 60 positions for a room of 60). So it is the room that a quarter is taken from, at least, in every round;
         // there are six, at most, until too little is left.
         while room >= FEWEST_ROWS {
             let positions = chunks.iter().map(|chunk| chunk.length).product::<usize>();
             room = positions.div_ceil(2).min(room - room / 4);
-            let small = room < FEWEST_ROWS || room.saturating_mul(weights) < LEAST_WORK;
+            let small = room < FEWEST_ROWS || room.saturating_mul(each.weights) < LEAST_WORK;
             let one = chunks.iter().all(|chunk| chunk.count == 1);
-            if small || !(by_rows && one) && is_even(&chunks, axes.clone(), panels) {
+            if small || !(each.by_rows && one) && is_even(&chunks, axes.clone(), each.count) {
                 break;
             }
             chunks = boxes(axes.clone(), room);

@@ -6,132 +6,81 @@
 //! lie.
 
 use brolga_ir::index::Index;
-use brolga_ir::ops::{Conv, ConvForm};
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};
-use brolga_ir::{NodeId, Type};
 
-use super::blocks::{Cut, blocks_of, channel_blocks};
 use super::boxes::{boxes, for_each_kind};
-use super::epilogue::{Epilogue, Patch, RESULT, Span};
-use super::windows::{Chunks, Group, Segment, Window};
-use crate::lower::blocking::channels_first::{COLUMNS, POSITIONS, ROWS};
-use crate::lower::blocking::code;
+use super::epilogue::{Patch, RESULT, Span};
+use super::product::Product;
+use crate::facts::blocking::channels_first::{COLUMNS, ROWS};
+use crate::facts::blocks::{Cut, blocks_of, channel_blocks};
+use crate::facts::windows::{Chunks, Group, Segment, Window};
+use crate::lower::Lowering;
 use crate::lower::regions::compose::Composer;
-use crate::lower::{Location, Lowering, StridedAccess};
-use crate::schedule::{Algorithm, Schedule};
 
-/// Whether a convolution with the channels first has this form: an extent of 1 along the last of several axes.
-pub(super) fn applies(conv: &Conv, x: &Type, w: &Type) -> bool {
-    conv.form == ConvForm::Forward
-        && conv.spatial() > 1
-        && w.dims.last() == Some(&1)
-        && axis(conv, conv.spatial() - 1, x, w, x.dims[x.rank() - 1]).is_identity()
-        && w.dims[2..].iter().product::<usize>() <= code::KERNEL
-}
-
-/// One spatial axis with so many outputs.
-fn axis(conv: &Conv, axis: usize, x: &Type, w: &Type, output: usize) -> Window {
-    Window::forward(conv, axis, (x.dims[axis + 2], w.dims[axis + 2], output))
-}
-
-/// What the kernels of a convolution have in common.
-struct Plan<'a> {
-    /// Along the windowed axes.
+/// A convolution, and into which pieces its windowed axes are cut.
+struct Chunked<'a> {
+    product: &'a Product<'a>,
+    /// Along the windowed axes: all but the last, along which lanes lie.
     windows: &'a [Window],
     chunks: &'a [Chunks],
-    x: &'a StridedAccess,
-    w: &'a StridedAccess,
-    target: Location,
-    result: &'a Type,
-    groups: usize,
-    /// Of one group.
-    channels: usize,
-    outputs: usize,
-    schedule: Schedule,
-    epilogue: Option<Epilogue<'a>>,
 }
 
 impl Lowering<'_> {
     /// y[n, o, p, i] = Σ over c, k of x[n, c, j(p, k), i] · w[o, c, k], with x contiguous along the last axis.
-    pub(super) fn channels_first(
-        &mut self,
-        conv: &Conv,
-        types: [&Type; 2],
-        [x, w]: [StridedAccess; 2],
-        (target, result): (Location, &Type),
-        epilogue: Option<Epilogue<'_>>,
-        id: NodeId,
-    ) {
-        self.choose(Algorithm::Direct, id);
-        let windowed = 0..conv.spatial() - 1;
-        let windows: Vec<Window> =
-            windowed.map(|a| axis(conv, a, types[0], types[1], result.dims[a + 2])).collect();
-        let row = windows.last().map_or(1, |along| along.output);
-        let room = row.clamp(*POSITIONS.start(), *POSITIONS.end());
-        let plan = Plan {
-            windows: &windows,
-            chunks: &boxes(windows.iter(), self.schedule.rows(room)),
-            x: &x,
-            w: &w,
-            target,
-            result,
-            groups: conv.groups,
-            channels: types[1].dims[1],
-            outputs: result.dims[1] / conv.groups,
-            schedule: self.schedule,
-            epilogue,
-        };
-        let last = *result.dims.last().expect("a spatial axis");
-        for rows in blocks_of(plan.outputs, ROWS) {
-            for columns in blocks_of(last, self.schedule.columns().unwrap_or(COLUMNS)) {
-                self.channels_first_blocks(&plan, rows, columns, id);
+    pub(super) fn channels_first(&mut self, product: &Product<'_>) {
+        let (lanes, windows) = product.shape.windows.split_last().expect("a spatial axis");
+        let chunks = &boxes(windows.iter(), product.tiling.rows);
+        let all = Chunked { product, windows, chunks };
+        for rows in blocks_of(product.shape.outputs, ROWS) {
+            for columns in blocks_of(lanes.output, product.tiling.columns.unwrap_or(COLUMNS)) {
+                self.channels_first_blocks(&all, rows, columns);
             }
         }
     }
 
     /// The kernel for a run of blocks of output channels and one of blocks of positions along the last axis.
-    fn channels_first_blocks(&mut self, plan: &Plan<'_>, rows: Cut, columns: Cut, id: NodeId) {
-        let (result, chunks) = (plan.result, plan.chunks);
-        let graph = plan.epilogue.map_or(self.graph, |epilogue| epilogue.body);
-        let mut c = Composer::new(graph, plan.epilogue.map_or("conv", |epilogue| epilogue.name));
-        let mut params = vec![plan.x.location, plan.w.location, plan.target];
-        c.k.param(result.dtype, plan.x.len, Access::Read);
-        c.k.param(result.dtype, plan.w.len, Access::Read);
+    fn channels_first_blocks(&mut self, all: &Chunked<'_>, rows: Cut, columns: Cut) {
+        let Chunked { product, chunks, .. } = *all;
+        let (shape, source, result) = (&product.shape, &product.source, &product.result);
+        let mut c = product.composer(self.graph);
+        let mut params = vec![source.location, product.weights.access.location, product.target];
+        c.k.param(result.dtype, source.len, Access::Read);
+        c.k.param(result.dtype, product.weights.access.len, Access::Read);
         c.k.param(result.dtype, result.elements(), Access::ReadWrite);
-        if let Some(epilogue) = plan.epilogue {
+        if let Some(epilogue) = product.epilogue {
             epilogue.parameters(&mut c, &mut params);
         }
         let mut grid = |count: usize| Index::var(c.k.open_grid(count));
-        let (image, group) = (grid(result.dims[0]), grid(plan.groups));
-        let row = group.scale(plan.outputs as i64).add(&grid(rows.2).scale(rows.1 as i64));
-        let column = grid(columns.2).scale(columns.1 as i64).plus(columns.0 as i64);
+        let (image, group) = (grid(shape.batch), grid(shape.groups));
+        let row = group.scale(shape.outputs as i64).add(&rows.start(&grid(rows.count)));
+        let column = columns.start(&grid(columns.count));
         let at: Vec<Index> = chunks.iter().map(|chunk| grid(chunk.count)).collect();
         let block = Block {
-            plan,
+            all,
             at: &at,
-            source: group.scale(plan.channels as i64 * plan.x.strides[1]),
+            source: group.scale(shape.channels as i64 * source.channel),
             image,
-            row: row.plus(rows.0 as i64),
-            rows: rows.1,
+            row,
+            rows: rows.width,
             column,
-            columns: columns.1,
+            columns: columns.width,
         };
         for_each_kind(&mut c, chunks, &at, &mut |c, groups| {
             block.segments(c, groups, &mut Vec::new());
-            if let Some(epilogue) = plan.epilogue {
+            if let Some(epilogue) = product.epilogue {
                 let axes = &block.spans(groups);
                 epilogue.emit_rest(c, &Patch { axes, column: &block.column, width: block.columns });
             }
         });
         (0..4 + at.len()).for_each(|_| c.k.close());
-        self.call(c.k.finish_kernel(), params, id);
+        self.call(c.k.finish_kernel(), params, product.origin);
     }
 }
 
 /// What a grid point computes: a chunk of every windowed axis, a block of output channels, and one of positions along the
 /// last axis.
 struct Block<'b, 'a> {
-    plan: &'b Plan<'a>,
+    all: &'b Chunked<'a>,
     /// Position of the chunk, for each windowed axis.
     at: &'b [Index],
     /// Where the group's channels begin in the source.
@@ -143,10 +92,20 @@ struct Block<'b, 'a> {
     columns: usize,
 }
 
+/// A tile of one position: where its operands and its result begin, and the taps of each axis.
+struct Position<'b> {
+    weights: Index,
+    image: Index,
+    to: Index,
+    taps: Vec<TileLoop>,
+    /// The axes, as the epilogue wants them.
+    spans: Vec<Span<'b>>,
+}
+
 impl<'b> Block<'b, '_> {
     /// The axes in front of the windowed ones, as the epilogue wants them.
     fn first_spans(&self) -> Vec<Span<'b>> {
-        let dims = &self.plan.result.dims;
+        let dims = &self.all.product.result.dims;
         let span = |axis: usize, first: &Index, count| Span {
             first: first.clone(),
             count,
@@ -159,7 +118,7 @@ impl<'b> Block<'b, '_> {
     /// Everything, as the epilogue wants it.
     fn spans(&self, groups: &[&Group]) -> Vec<Span<'b>> {
         let mut spans = self.first_spans();
-        let axes = self.at.iter().zip(self.plan.chunks).zip(groups).zip(self.plan.windows);
+        let axes = self.at.iter().zip(self.all.chunks).zip(groups).zip(self.all.windows);
         spans.extend(axes.map(|(((at, chunk), group), window)| Span {
             first: at.scale(chunk.length as i64),
             count: group.extent,
@@ -183,68 +142,89 @@ impl<'b> Block<'b, '_> {
         }
     }
 
+    /// Elements of the result from one position to the next, along its axes.
+    fn strides(&self) -> Vec<i64> {
+        self.all.product.result.strides().into_iter().map(|stride| stride as i64).collect()
+    }
+
     /// A tile for every position of a combination of segments, and its part of the epilogue.
     fn tiles(&self, c: &mut Composer<'_>, chosen: &[Segment]) {
-        let plan = self.plan;
-        let (x, w) = (plan.x, plan.w);
-        let strides: Vec<i64> = plan.result.strides().into_iter().map(|s| s as i64).collect();
-        let mut a = self.row.scale(w.strides[0]).plus(w.offset);
-        let mut b = self.image.scale(x.strides[0]).add(&self.source).add(&self.column).plus(x.offset);
-        let mut to = self.image.scale(strides[0]).add(&self.row.scale(strides[1])).add(&self.column);
-        let mut spans = self.first_spans();
-        let mut taps = Vec::new();
-        for (axis, s) in chosen.iter().enumerate() {
-            let (at, chunk) = (&self.at[axis], &plan.chunks[axis]);
-            let (from, kernel, along) = (x.strides[axis + 2], w.strides[axis + 2], strides[axis + 2]);
-            let var = Index::var(c.k.open_for(s.count));
-            let first = at.scale(chunk.length as i64).plus(s.start).add(&var.scale(s.step));
-            let source = at.scale(chunk.source_step).plus(s.source).add(&var.scale(s.source_step));
-            a = a.plus(s.tap as i64 * kernel);
-            b = b.add(&source.scale(from));
-            to = to.add(&first.scale(along));
-            if s.taps > 1 {
-                let (a, b) = (s.tap_step as i64 * kernel, s.source_tap * from);
-                taps.push(TileLoop { extent: s.taps, a, b });
-            }
-            spans.push(Span {
-                first,
-                count: 1,
-                step: 1,
-                dims: std::slice::from_ref(&plan.windows[axis].output),
-            });
-        }
-        let area: usize = plan.windows.iter().map(|window| window.kernel).product();
-        let blocks = channel_blocks(plan.channels, area, &plan.schedule);
+        let product = self.all.product;
+        let at = self.open_positions(c, chosen);
+        let blocks = channel_blocks(product.shape.channels, product.shape.area(), product.tiling.depth);
         if blocks.is_empty() || chosen.iter().any(|s| s.taps == 0) {
-            let at = Index::var(c.k.open_for(self.rows)).scale(strides[1]);
-            let at = to.add(&at).add(&Index::var(c.k.open_for(self.columns)));
-            let zero = c.k.zero_of(RESULT);
-            c.k.store(RESULT, at, zero);
-            (0..2).for_each(|_| c.k.close());
+            self.clear(c, &at.to);
         } else {
-            for (number, &(channel, inner, count)) in blocks.iter().enumerate() {
-                let over = |extent: usize, channels: usize| TileLoop {
-                    extent,
-                    a: channels as i64 * w.strides[1],
-                    b: channels as i64 * x.strides[1],
-                };
-                let outer = (count > 1).then(|| over(count, inner));
-                c.k.tile(Tile {
-                    dtype: plan.result.dtype,
-                    m: self.rows,
-                    n: self.columns,
-                    reduce: outer.into_iter().chain(taps.iter().cloned()).chain([over(inner, 1)]).collect(),
-                    a: Panel { param: 1, index: a.plus(channel as i64 * w.strides[1]), row: w.strides[0] },
-                    b: Panel { param: 0, index: b.plus(channel as i64 * x.strides[1]), row: 0 },
-                    c: Panel { param: RESULT, index: to.clone(), row: strides[1] },
-                    zero: number == 0,
-                });
-            }
+            self.tile(c, &at, &blocks);
         }
-        if let Some(epilogue) = plan.epilogue {
-            let patch = Patch { axes: &spans, column: &self.column, width: self.columns };
+        if let Some(epilogue) = product.epilogue {
+            let patch = Patch { axes: &at.spans, column: &self.column, width: self.columns };
             epilogue.emit_chain(c, &patch, &[]);
         }
         chosen.iter().for_each(|_| c.k.close());
+    }
+
+    /// Opens loops over the positions of a combination of segments.
+    fn open_positions(&self, c: &mut Composer<'_>, chosen: &[Segment]) -> Position<'b> {
+        let Product { source, weights, .. } = self.all.product;
+        let strides = self.strides();
+        let mut at = Position {
+            weights: self.row.scale(weights.output).plus(weights.offset),
+            image: self.image.scale(source.positions[0]).add(&self.source).add(&self.column),
+            to: self.image.scale(strides[0]).add(&self.row.scale(strides[1])).add(&self.column),
+            taps: Vec::new(),
+            spans: self.first_spans(),
+        };
+        at.image = at.image.plus(source.offset);
+        for (axis, s) in chosen.iter().enumerate() {
+            let (box_at, chunk) = (&self.at[axis], &self.all.chunks[axis]);
+            let (from, kernel, along) = (source.positions[axis + 1], weights.kernel[axis], strides[axis + 2]);
+            let var = Index::var(c.k.open_for(s.count));
+            let first = box_at.scale(chunk.length as i64).plus(s.start).add(&var.scale(s.step));
+            let input = box_at.scale(chunk.source_step).plus(s.source).add(&var.scale(s.source_step));
+            at.weights = at.weights.plus(s.tap as i64 * kernel);
+            at.image = at.image.add(&input.scale(from));
+            at.to = at.to.add(&first.scale(along));
+            if s.taps > 1 {
+                let (a, b) = (s.tap_step as i64 * kernel, s.source_tap * from);
+                at.taps.push(TileLoop { extent: s.taps, a, b });
+            }
+            let dims = std::slice::from_ref(&self.all.windows[axis].output);
+            at.spans.push(Span { first, count: 1, step: 1, dims });
+        }
+        at
+    }
+
+    /// Zeros, where no tap is inside.
+    fn clear(&self, c: &mut Composer<'_>, to: &Index) {
+        let at = Index::var(c.k.open_for(self.rows)).scale(self.strides()[1]);
+        let at = to.add(&at).add(&Index::var(c.k.open_for(self.columns)));
+        let zero = c.k.zero_of(RESULT);
+        c.k.store(RESULT, at, zero);
+        (0..2).for_each(|_| c.k.close());
+    }
+
+    /// The tile of a position: one for each run of blocks of channels.
+    fn tile(&self, c: &mut Composer<'_>, at: &Position<'_>, blocks: &[Cut]) {
+        let Product { source, weights, result, .. } = self.all.product;
+        for (number, &Cut { first, width, count }) in blocks.iter().enumerate() {
+            let over = |extent: usize, channels: usize| TileLoop {
+                extent,
+                a: channels as i64 * weights.input,
+                b: channels as i64 * source.channel,
+            };
+            let outer = (count > 1).then(|| over(count, width));
+            let (a, b) = (first as i64 * weights.input, first as i64 * source.channel);
+            c.k.tile(Tile {
+                dtype: result.dtype,
+                m: self.rows,
+                n: self.columns,
+                reduce: outer.into_iter().chain(at.taps.iter().cloned()).chain([over(width, 1)]).collect(),
+                a: Panel { param: 1, index: at.weights.plus(a), row: weights.output },
+                b: Panel { param: 0, index: at.image.plus(b), row: 0 },
+                c: Panel { param: RESULT, index: at.to.clone(), row: self.strides()[1] },
+                zero: number == 0,
+            });
+        }
     }
 }

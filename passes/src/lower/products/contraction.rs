@@ -9,9 +9,10 @@ use brolga_ir::DType;
 use brolga_ir::index::Index;
 use brolga_ir::program::{Kernel, Panel, Tile, TileLoop};
 
-use crate::lower::blocking::strided;
+use super::tiling::Tiling;
+use crate::facts::blocking::strided;
+use crate::facts::blocks::{Cut, blocks_of, count};
 use crate::lower::kernel::KernelBuilder;
-use crate::schedule::Schedule;
 
 /// An axis of a contraction: its extent, and its strides in the operands it occurs in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,8 +42,7 @@ pub(in crate::lower) struct Contraction {
     pub len: [usize; 3],
     /// Whether chains continue from what C holds.
     pub accumulate: bool,
-    /// Blocks, where they are chosen.
-    pub schedule: Schedule,
+    pub tiling: Tiling,
 }
 
 /// Merges neighbouring axes that are contiguous in every operand, and drops axes of extent 1.
@@ -62,11 +62,10 @@ fn collapse(axes: &[Axis]) -> Vec<Axis> {
     result
 }
 
-/// An extent cut into whole blocks and a rest: (start, block, count). Divisors that fill vectors are preferred, so
-/// that mostly there is no rest.
-fn blocks(extent: usize, block: usize) -> Vec<(usize, usize, usize)> {
+/// An extent cut into whole blocks and a rest. Divisors that fill vectors are preferred, so that mostly there is no rest.
+fn blocks(extent: usize, block: usize) -> Vec<Cut> {
     if extent <= block + block / 2 {
-        return vec![(0, extent.max(1), usize::from(extent > 0))];
+        return vec![Cut { count: usize::from(extent > 0), ..Cut::whole(extent.max(1)) }];
     }
     let divisors = ((block / 4).max(1)..=block + block / 2).rev().filter(|d| extent.is_multiple_of(*d));
     let best = divisors.min_by_key(|d| {
@@ -78,12 +77,15 @@ fn blocks(extent: usize, block: usize) -> Vec<(usize, usize, usize)> {
             2
         }
     });
-    let block = best.unwrap_or(block);
-    let mut cuts = vec![(0, block, extent / block)];
-    if !extent.is_multiple_of(block) {
-        cuts.push((extent - extent % block, extent % block, 1));
-    }
-    cuts
+    blocks_of(extent, best.unwrap_or(block))
+}
+
+/// A block of C: where it begins in A, B and C, the axis of its rows, and its extents.
+struct Block {
+    at: [Index; 3],
+    m: Axis,
+    rows: usize,
+    columns: usize,
 }
 
 impl Contraction {
@@ -93,31 +95,27 @@ impl Contraction {
         let mut k = KernelBuilder::new(self.name);
         k.param(self.dtype, self.len[0], Read);
         k.param(self.dtype, self.len[1], Read);
-        let blocked = self.k_blocks().len() > 1 || self.k_blocks().iter().any(|b| b.2 > 1);
+        let blocked = count(&self.k_blocks()) > 1;
         k.param(self.dtype, self.len[2], if self.accumulate || blocked { ReadWrite } else { Write });
         self.emit(&mut k, [0, 1, 2]);
         k.finish_kernel()
     }
 
-    fn k_blocks(&self) -> Vec<(usize, usize, usize)> {
-        let innermost = collapse(&self.k).last().map_or(1, |axis| axis.extent);
-        let block = self.schedule.depth(strided::DEPTH);
-        if innermost > block + block / 2 && collapse(&self.k).len() == 1 {
-            let mut cuts = vec![(0, block, innermost / block)];
-            if !innermost.is_multiple_of(block) {
-                cuts.push((innermost - innermost % block, innermost % block, 1));
-            }
-            return cuts;
+    /// The innermost axis that is summed over, in steps: all of it, unless it is the only one and long.
+    fn k_blocks(&self) -> Vec<Cut> {
+        let reduce = collapse(&self.k);
+        let (innermost, block) = (reduce.last().map_or(1, |axis| axis.extent), self.tiling.depth);
+        if innermost > block + block / 2 && reduce.len() == 1 {
+            return blocks_of(innermost, block);
         }
-        vec![(0, innermost, 1)]
+        vec![Cut::whole(innermost)]
     }
 
     /// About how many rows and columns a block has, where the innermost axes have so many: fewer than usual where
     /// there would be too few blocks for all threads.
     fn block_of(&self, extents: [usize; 2]) -> [usize; 2] {
-        let mut size =
-            [self.schedule.rows(strided::ROWS), self.schedule.columns().unwrap_or(strided::COLUMNS)];
-        if self.schedule.rows.is_some() || self.schedule.columns().is_some() {
+        let mut size = [self.tiling.rows, self.tiling.columns.unwrap_or(strided::COLUMNS)];
+        if self.tiling.fixed {
             return size;
         }
         let product = |axes: &[Axis]| axes.iter().fold(1usize, |all, axis| all.saturating_mul(axis.extent));
@@ -129,9 +127,8 @@ impl Contraction {
         // one of the two sizes before, at most, and it ends where both are short.
         loop {
             let cuts = [0, 1].map(|axis| blocks(extents[axis], size[axis]));
-            let all = outer
-                * cuts.iter().map(|cuts| cuts.iter().map(|cut| cut.2).sum::<usize>()).product::<usize>();
-            let lengths = [cuts[0][0].1, cuts[1][0].1];
+            let all = outer * cuts.iter().map(|cuts| count(cuts)).product::<usize>();
+            let lengths = [cuts[0][0].width, cuts[1][0].width];
             let longer = usize::from(lengths[1] >= lengths[0]);
             if all >= strided::BLOCKS
                 || work / all.max(1) < 2 * strided::LEAST_WORK
@@ -159,13 +156,14 @@ impl Contraction {
         }
         let [rows, columns] = self.block_of([m_inner.extent, n_inner.extent]);
         // Every kind of block has loops of its own, so that threads can share both axes.
-        for (m_start, m_block, m_count) in blocks(m_inner.extent, rows) {
-            for (n_start, n_block, n_count) in blocks(n_inner.extent, columns) {
-                let at = shift(&shift(&at, &m_inner, m_start), &n_inner, n_start);
-                let row = Index::var(k.open_for(m_count));
-                let column = Index::var(k.open_for(n_count));
-                let at = add(&add(&at, &row, &m_inner, m_block), &column, &n_inner, n_block);
-                self.block(k, params, &at, (m_block, m_inner), n_block);
+        for down in blocks(m_inner.extent, rows) {
+            for along in blocks(n_inner.extent, columns) {
+                let at = shift(&shift(&at, &m_inner, down.first), &n_inner, along.first);
+                let row = Index::var(k.open_for(down.count));
+                let column = Index::var(k.open_for(along.count));
+                let at = add(&add(&at, &row, &m_inner, down.width), &column, &n_inner, along.width);
+                let block = Block { at, m: m_inner, rows: down.width, columns: along.width };
+                self.block(k, params, &block);
                 (0..2).for_each(|_| k.close());
             }
         }
@@ -173,39 +171,38 @@ impl Contraction {
     }
 
     /// One block of C: the reduction, cut into steps.
-    fn block(&self, k: &mut KernelBuilder, params: [usize; 3], at: &[Index; 3], m: (usize, Axis), n: usize) {
+    fn block(&self, k: &mut KernelBuilder, params: [usize; 3], block: &Block) {
         let mut reduce = collapse(&self.k);
         let unit = Axis { extent: 1, a: 0, b: 0, c: 0 };
         let inner = reduce.pop().unwrap_or(unit);
         let outer: Vec<TileLoop> =
             reduce.iter().map(|l| TileLoop { extent: l.extent, a: l.a, b: l.b }).collect();
         let mut first = !self.accumulate;
-        for (start, block, count) in self.k_blocks() {
-            let (mut start, mut count) = (start, count);
+        for mut cut in self.k_blocks() {
             // One round, or two: the first takes one block where it starts the chain, the next all others.
-            while count > 0 {
+            while cut.count > 0 {
                 // The first step starts the chain and stands alone; the others are one loop.
-                let run = if first { 1 } else { count };
-                let at = shift(at, &inner, start);
+                let run = if first { 1 } else { cut.count };
+                let at = shift(&block.at, &inner, cut.first);
                 let var = Index::var(k.open_for(run));
-                let at = add(&at, &var, &inner, block);
+                let at = add(&at, &var, &inner, cut.width);
                 let mut loops = outer.clone();
-                loops.push(TileLoop { extent: block, a: inner.a, b: inner.b });
+                loops.push(TileLoop { extent: cut.width, a: inner.a, b: inner.b });
                 let panel = |i: usize, row: i64| Panel { param: params[i], index: at[i].clone(), row };
                 k.tile(Tile {
                     dtype: self.dtype,
-                    m: m.0,
-                    n,
+                    m: block.rows,
+                    n: block.columns,
                     reduce: loops,
-                    a: panel(0, m.1.a),
+                    a: panel(0, block.m.a),
                     b: panel(1, 0),
-                    c: panel(2, m.1.c),
+                    c: panel(2, block.m.c),
                     zero: first,
                 });
                 k.close();
                 first = false;
-                start += run * block;
-                count -= run;
+                cut.first += run * cut.width;
+                cut.count -= run;
             }
         }
     }
@@ -228,6 +225,7 @@ fn add(at: &[Index; 3], var: &Index, axis: &Axis, step: usize) -> [Index; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedule::Schedule;
 
     fn blocks_of(m: usize, n: usize, k: usize) -> usize {
         let axis = |extent, a, b, c| vec![Axis { extent, a, b, c }];
@@ -241,11 +239,10 @@ mod tests {
             offset: [0; 3],
             len: [m * k, k * n, m * n],
             accumulate: false,
-            schedule: Schedule::default(),
+            tiling: Tiling::strided(Schedule::default()),
         };
         let [rows, columns] = contraction.block_of([m, n]);
-        let count = |cuts: Vec<(usize, usize, usize)>| cuts.iter().map(|cut| cut.2).sum::<usize>();
-        count(blocks(m, rows)) * count(blocks(n, columns))
+        count(&blocks(m, rows)) * count(&blocks(n, columns))
     }
 
     #[test]

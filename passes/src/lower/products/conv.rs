@@ -1,8 +1,7 @@
-//! `conv` in its three forms: which kernels compute it, and what they see of it.
+//! `conv` in its three forms: what is asked for, as a [`Product`] or a [`WeightGradient`].
 //!
 //! The gradient with respect to the input is a convolution too, with the kernel turned round, stride and dilation of the
-//! input having changed places; so both are one [correlation](super::correlate), or Winograd's algorithm. The gradient with
-//! respect to the weights has [kernels of its own](super::conv_weights).
+//! input having changed places; so both are products. The gradient with respect to the weights is not: it sums over positions.
 
 use brolga_ir::choice::{Choice, Layout};
 use brolga_ir::index::Index;
@@ -10,36 +9,56 @@ use brolga_ir::ops::{Conv, ConvForm};
 use brolga_ir::program::Access;
 use brolga_ir::{GraphError, NodeId, Type};
 
-use super::channels_first;
+use super::conv_weights::WeightGradient;
 use super::epilogue::Epilogue;
 use super::image::Image;
 use super::packing::Weights;
-use super::windows::Window;
-use crate::lower::blocking::code;
+use super::product::Product;
+use super::shape::{Method, Shape};
+use crate::facts::products::has_lanes_last;
+use crate::facts::windows::Window;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::{Location, Lowering, StridedAccess};
+
+/// A convolution, in any form, of operands in memory.
+pub(in crate::lower) struct Convolution<'a> {
+    pub conv: &'a Conv,
+    /// What it reads: types, and how these lie.
+    pub types: [&'a Type; 2],
+    pub operands: [StridedAccess; 2],
+    /// Where the result goes, and how it lies there.
+    pub target: Location,
+    pub result: &'a Type,
+    /// What is fused behind it.
+    pub epilogue: Option<Epilogue<'a>>,
+    /// The node.
+    pub origin: NodeId,
+}
 
 impl Lowering<'_> {
     pub(in crate::lower) fn conv(&mut self, id: NodeId, conv: &Conv) -> Result<(), GraphError> {
         let graph = self.graph;
         let node = graph.node(id);
         let types = [graph.ty(node.operands[0]), graph.ty(node.operands[1])];
-        let second = match conv.form {
-            ConvForm::WeightGradient { .. } => self.access(node.operands[1])?,
-            _ => self.access_weights(node.operands[1])?,
-        };
+        let weights = matches!(conv.form, ConvForm::WeightGradient { .. });
+        let second =
+            if weights { self.access(node.operands[1])? } else { self.access_weights(node.operands[1])? };
         let operands = [self.access(node.operands[0])?, second];
-        let result = node.types[0].clone();
+        let result = &node.types[0];
         let target = self.target(graph.result(id));
-        let last = graph.choice(id).layout == Layout::ChannelsLast;
-        if last || matches!(conv.form, ConvForm::WeightGradient { .. }) {
-            self.convolve(conv, types, operands, (target, &result), None, id);
+        let mut asked = Convolution { conv, types, operands, target, result, epilogue: None, origin: id };
+        if weights {
+            self.convolve_weights(asked);
             return Ok(());
         }
-        if channels_first::applies(conv, types[0], types[1]) && operands[1].dtype == result.dtype {
-            let [x, w] = operands;
-            let x = self.contiguous(x, node.operands[0])?;
-            self.channels_first(conv, types, [x, w], (target, &result), None, id);
+        if graph.choice(id).layout == Layout::ChannelsLast {
+            self.convolve(asked);
+            return Ok(());
+        }
+        if has_lanes_last(conv, types[1]) && asked.operands[1].dtype == result.dtype {
+            let [x, w] = asked.operands;
+            asked.operands = [self.contiguous(x, node.operands[0])?, w];
+            self.convolve_channels_first(asked);
             return Ok(());
         }
         // Computed with the channels last, then copied.
@@ -47,8 +66,8 @@ impl Lowering<'_> {
         let turned = result.with_dims(Layout::ChannelsLast.dims(batch, channels, &result.dims[2..]));
         let name = self.name_of(graph.result(id));
         let aside = self.arena(&name, turned.clone());
-        self.convolve(conv, types, operands, (aside, &turned), None, id);
-        self.copy_channels_first((aside, &turned), (target, &result), id);
+        self.convolve(Convolution { target: aside, result: &turned, ..asked });
+        self.copy_channels_first((aside, &turned), (target, result), id);
         Ok(())
     }
 
@@ -77,90 +96,118 @@ impl Lowering<'_> {
         self.call(k.finish_kernel(), vec![source, target], id);
     }
 
-    /// A convolution in any form between operands in memory; the result, and the layout of its type, has its channels
-    /// last.
-    pub(super) fn convolve(
-        &mut self,
-        conv: &Conv,
-        types: [&Type; 2],
-        operands: [StridedAccess; 2],
-        to: (Location, &Type),
-        epilogue: Option<Epilogue<'_>>,
-        id: NodeId,
-    ) {
-        if matches!(conv.form, ConvForm::WeightGradient { .. }) {
-            return self.convolve_weights(conv, types, operands, to, id);
-        }
-        let [first, second] = operands;
-        let choice = self.graph.choice(id);
+    /// A convolution, or its gradient with respect to the input; the result, and the layout of its type, has its channels last.
+    pub(super) fn convolve(&mut self, asked: Convolution<'_>) {
+        let Convolution { conv, types, operands: [x, w], target, result, epilogue, origin } = asked;
+        let Choice { layout, algorithm } = self.graph.choice(origin);
         // Of the image that is read, and of the one that is written.
-        let extents = [choice.layout.extents(types[0]), Layout::ChannelsLast.extents(to.1)];
-        let Correlated { name, sizes, windows, weights } = match conv.form {
-            ConvForm::Forward => Correlated::forward(conv, extents, &types[1].dims, second),
-            _ => Correlated::input_gradient(conv, extents, &types[1].dims, second),
+        let extents = [layout.extents(types[0]), Layout::ChannelsLast.extents(result)];
+        let sides = match conv.form {
+            ConvForm::Forward => Sides::forward(conv, extents, &types[1].dims, w),
+            _ => Sides::input_gradient(conv, extents, &types[1].dims, w),
         };
-        let source = Image::new(first, choice.layout);
-        match (windows.as_slice(), choice.algorithm.winograd()) {
-            (&[rows, columns], Some(tile)) => {
-                let windows = [rows, columns];
-                self.winograd(name, tile, sizes, windows, &source, &weights, to, epilogue, id);
-            }
-            (windows, _) => {
-                self.correlate(name, conv.groups, sizes, windows, source, weights, to, epilogue, id);
-            }
-        }
+        let Sides { name, channels, outputs, windows, weights } = sides;
+        let (dtype, batch, groups) = (result.dtype, result.dims[0], conv.groups);
+        let shape = Shape { dtype, batch, groups, channels, outputs, windows };
+        let method = match algorithm.winograd() {
+            Some(outputs) if shape.windows.len() == 2 => Method::Winograd(outputs),
+            _ if shape.is_depthwise() => Method::Depthwise,
+            _ => Method::Direct,
+        };
+        let tiling = self.tiling(method, &shape, origin);
+        let (source, result) = (Image::new(x, layout), result.clone());
+        self.product(&Product {
+            name,
+            method,
+            tiling,
+            shape,
+            source,
+            weights,
+            target,
+            result,
+            epilogue,
+            origin,
+        });
     }
 
-    /// The gradient of a convolution with respect to its weights, between x and the gradient of y in memory.
-    fn convolve_weights(
-        &mut self,
-        conv: &Conv,
-        types: [&Type; 2],
-        [x, dy]: [StridedAccess; 2],
-        to: (Location, &Type),
-        id: NodeId,
-    ) {
-        let (kernel, batch) = (&to.1.dims, types[0].dims[0]);
-        let Choice { layout, algorithm } = self.graph.choice(id);
-        let windows = windows(conv, layout.extents(types[0]), &kernel[2..], layout.extents(types[1]));
-        let images = [Image::new(x, layout), Image::new(dy, layout)];
-        let few = kernel[2..].iter().product::<usize>() <= code::KERNEL;
-        if conv.groups > 1 && kernel[1] == 1 && kernel[0] == conv.groups && few {
-            return self.depthwise_weight_gradient(batch, &windows, images.each_ref(), to, id);
+    /// A convolution that [has lanes last](has_lanes_last), of an image that is contiguous along its last axis.
+    pub(super) fn convolve_channels_first(&mut self, asked: Convolution<'_>) {
+        let Convolution { conv, types, operands: [x, w], target, result, epilogue, origin } = asked;
+        let (groups, outputs) = (conv.groups, result.dims[1] / conv.groups);
+        let shape = Shape {
+            dtype: result.dtype,
+            batch: result.dims[0],
+            groups,
+            channels: types[1].dims[1],
+            outputs,
+            windows: windows(conv, &types[0].dims[2..], &types[1].dims[2..], &result.dims[2..]),
+        };
+        let method = Method::ChannelsFirst;
+        let tiling = self.tiling(method, &shape, origin);
+        self.product(&Product {
+            name: "conv",
+            method,
+            tiling,
+            shape,
+            source: Image::new(x, Layout::ChannelsFirst),
+            weights: Weights::forward(w, outputs),
+            target,
+            result: result.clone(),
+            epilogue,
+            origin,
+        });
+    }
+
+    /// The gradient of a convolution with respect to its weights, between x and the gradient of y.
+    fn convolve_weights(&mut self, asked: Convolution<'_>) {
+        let Convolution { conv, types, operands: [x, dy], target, result, origin, .. } = asked;
+        let Choice { layout, algorithm } = self.graph.choice(origin);
+        let windows = windows(conv, layout.extents(types[0]), &result.dims[2..], layout.extents(types[1]));
+        let gradient = WeightGradient {
+            groups: conv.groups,
+            batch: types[0].dims[0],
+            windows,
+            x: Image::new(x, layout),
+            dy: Image::new(dy, layout),
+            target,
+            result: result.clone(),
+            origin,
+        };
+        match (gradient.windows.as_slice(), algorithm.winograd()) {
+            _ if gradient.is_depthwise() => self.depthwise_weight_gradient(&gradient),
+            (&[rows, columns], Some(m)) => self.winograd_gradient(&gradient, [rows, columns], m),
+            _ => self.weight_gradient(&gradient),
         }
-        if let (&[rows, columns], Some(tile)) = (windows.as_slice(), algorithm.winograd()) {
-            let windows = [rows, columns];
-            return self.winograd_gradient(tile, batch, windows, images.each_ref(), to, id);
-        }
-        self.weight_gradient(conv.groups, batch, &windows, images, to, id);
     }
 }
 
-/// A convolution, or its gradient with respect to the input, as a correlation of an image with weights.
-struct Correlated {
+/// What distinguishes a convolution from its gradient with respect to the input.
+struct Sides {
     /// The name of its kernels.
     name: &'static str,
-    /// Channels that are read and that are written, of one group.
-    sizes: (usize, usize),
+    /// Channels that are summed over, and that are computed, of one group.
+    channels: usize,
+    outputs: usize,
     windows: Vec<Window>,
     weights: Weights,
 }
 
-impl Correlated {
+impl Sides {
     /// By the extents of x and y, those of w, and w in memory.
-    fn forward(conv: &Conv, [x, y]: [&[usize]; 2], w: &[usize], weights: StridedAccess) -> Correlated {
+    fn forward(conv: &Conv, [x, y]: [&[usize]; 2], w: &[usize], weights: StridedAccess) -> Sides {
         let outputs = w[0] / conv.groups;
-        Correlated {
+        Sides {
             name: "conv",
-            sizes: (w[1], outputs),
+            channels: w[1],
+            outputs,
             windows: windows(conv, x, &w[2..], y),
             weights: Weights::forward(weights, outputs),
         }
     }
 
-    /// i · spread = p · stride + k · dilation - low, solved for p with the kernel turned round.
-    /// By the extents of y and x, those of w, and w in memory.
-    fn input_gradient(conv: &Conv, [y, x]: [&[usize]; 2], w: &[usize], weights: StridedAccess) -> Correlated {
+    /// i · spread = p · stride + k · dilation - low, solved for p with the kernel turned round. By the extents of y and x, those of
+    /// w, and w in memory.
+    fn input_gradient(conv: &Conv, [y, x]: [&[usize]; 2], w: &[usize], weights: StridedAccess) -> Sides {
         let outputs = w[0] / conv.groups;
         let turned = |f: Window| {
             let low = (f.kernel as i64 - 1) * f.dilation - f.low;
@@ -169,9 +216,10 @@ impl Correlated {
         let windows = windows(conv, x, &w[2..], y);
         let kernel = &weights.strides[2..];
         let end: i64 = kernel.iter().zip(&w[2..]).map(|(s, &e)| s * (e as i64 - 1)).sum();
-        Correlated {
+        Sides {
             name: "conv_input_gradient",
-            sizes: (outputs, w[1]),
+            channels: outputs,
+            outputs: w[1],
             windows: windows.into_iter().map(turned).collect(),
             weights: Weights {
                 output: weights.strides[1],

@@ -14,22 +14,83 @@
 //! images only.
 
 use brolga_ir::index::Index;
-use brolga_ir::program::{Access, Panel, Tile, TileLoop};
+use brolga_ir::program::{Access, Panel, Tile, TileLoop, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
 use brolga_ir::{DType, NodeId, Type};
 
-use super::blocks::{Cut, column_blocks};
 use super::boxes::{boxes, for_each_kind};
-use super::image::Image;
+use super::image::{Image, Planes};
 use super::taps::{TapAxis, close_taps, open_taps};
-use super::windows::{Chunks, Group, Segment, Window};
-use crate::lower::blocking::code;
-use crate::lower::blocking::plan::{CHAIN, PARTS, PIECES};
-use crate::lower::blocking::weights::DEPTH;
+use super::tiling::Tiling;
+use crate::facts::blocking::code;
+use crate::facts::blocking::plan::{CHAIN, PARTS, PIECES};
+use crate::facts::blocking::weights::DEPTH;
+use crate::facts::blocks::{Cut, column_blocks, count};
+use crate::facts::windows::{Chunks, Group, Segment, Window};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
 use crate::schedule::Algorithm;
+
+/// A request for the gradient of a convolution with respect to its weights.
+pub(in crate::lower) struct WeightGradient {
+    pub groups: usize,
+    pub batch: usize,
+    /// How the convolution's positions see x, along every spatial axis.
+    pub windows: Vec<Window>,
+    /// The image, and the gradient with respect to the result.
+    pub x: Image,
+    pub dy: Image,
+    /// Where it goes: `[groups * outputs, channels, kernel axes…]`.
+    pub target: Location,
+    pub result: Type,
+    /// The node that it is lowered for.
+    pub origin: NodeId,
+}
+
+impl WeightGradient {
+    /// Input channels of a group.
+    pub fn channels(&self) -> usize {
+        self.result.dims[1]
+    }
+
+    /// Output channels of a group.
+    pub fn outputs(&self) -> usize {
+        self.result.dims[0] / self.groups
+    }
+
+    /// Kernel positions.
+    pub fn area(&self) -> usize {
+        self.result.dims[2..].iter().product()
+    }
+
+    /// Output positions of one image.
+    pub fn space(&self) -> usize {
+        self.windows.iter().map(|window| window.output).product()
+    }
+
+    /// Whether every channel is by itself, and few enough kernel positions have code of their own.
+    pub fn is_depthwise(&self) -> bool {
+        let alone = self.groups > 1 && self.channels() == 1 && self.result.dims[0] == self.groups;
+        alone && !self.is_large()
+    }
+
+    /// Whether loops go over kernel positions, which are too many to have code of their own.
+    fn is_large(&self) -> bool {
+        self.area() > code::KERNEL
+    }
+
+    /// Whether rows are kernel positions of the last axis instead of channels: there are fewer of these.
+    fn is_by_taps(&self) -> bool {
+        let last = self.windows.last().expect("a spatial axis");
+        !self.is_large() && self.channels() < last.kernel && last.spread == 1
+    }
+
+    /// The planes of x.
+    fn planes(&self) -> Planes {
+        Planes { batch: self.batch, channels: self.groups * self.channels(), dtype: self.result.dtype }
+    }
+}
 
 /// Into how many parts the images are cut: the smallest divisor of the batch with enough pieces of work and short
 /// enough chains; if none is, the largest up to 16.
@@ -68,137 +129,119 @@ fn piece(images: usize, windows: &[Window], large: bool) -> Piece {
     Piece::Chunks { axis, every: (CHAIN / inside(axis).max(1)).clamp(1, chunks[axis].count.max(1)) }
 }
 
-/// One tap along every axis: the kernel position, and where outputs see it.
-struct Gradient<'a> {
-    windows: &'a [Window],
-    x: &'a Image,
-    dy: &'a Image,
-    /// Input channels of a group.
-    channels: usize,
-    width: usize,
-    /// Whether rows are kernel positions of the last axis instead of channels.
-    by_taps: bool,
+/// How a gradient is summed.
+struct Chains<'a> {
+    gradient: &'a WeightGradient,
+    /// The images as they are read; copies, where they lie badly.
+    x: Image,
+    dy: Image,
+    /// Of large kernels, the windows as the kernel sees them.
+    turned: Option<Vec<Window>>,
     /// Positions, about, that a tile goes through.
     depth: usize,
+    parts: usize,
     piece: Piece,
-    dtype: DType,
+    /// Where the chains of all parts are, and the sums of those that have ended (the same where a part is one chain).
+    partial: Location,
+    sums: Location,
+    summed: DType,
 }
 
 impl Lowering<'_> {
-    pub(super) fn weight_gradient(
-        &mut self,
-        groups: usize,
-        batch: usize,
-        windows: &[Window],
-        images: [Image; 2],
-        (target, result): (Location, &Type),
-        id: NodeId,
-    ) {
-        let [x, dy] = images;
-        let outputs = result.dims[0] / groups;
-        let dy = if dy.channel == 1 || outputs == 1 {
-            dy
-        } else {
-            self.channels_last(&dy, batch, windows, result, id)
+    pub(super) fn weight_gradient(&mut self, gradient: &WeightGradient) {
+        let id = gradient.origin;
+        let (outputs, dtype) = (gradient.outputs(), gradient.result.dtype);
+        let dy = match gradient.dy.channel == 1 || outputs == 1 {
+            true => gradient.dy.clone(),
+            false => self.channels_last(gradient),
         };
-        let (channels, kernel) = (result.dims[1], &result.dims[2..]);
-        let area: usize = kernel.iter().product();
-        let space: usize = windows.iter().map(|w| w.output).product();
         // The numeric plan counts panels of the compiler's own width.
-        let pieces: usize = groups * column_blocks(outputs, None).iter().map(|cut| cut.2).sum::<usize>();
-        let parts = parts(batch, space, pieces);
-        self.choose(Algorithm::Weights, id);
-        let cuts = column_blocks(outputs, self.schedule.columns());
-        let elements = groups * channels * area * outputs;
+        let pieces = gradient.groups * count(&column_blocks(outputs, None));
+        let parts = parts(gradient.batch, gradient.space(), pieces);
+        let tiling = Tiling::weights(self.chosen(Algorithm::Weights, id));
         let name = format!("{}:parts", self.graph.node(id).origin.path);
-        let partial = self.arena(&name, Type::new(result.dtype, [parts, elements]));
-        let last = windows.last().expect("a spatial axis");
-        let large = area > code::KERNEL;
-        let by_taps = !large && channels < last.kernel && last.spread == 1;
-        // Elsewhere the boxes say in which order segments with the same tap come.
-        let row_major = !by_taps && windows.iter().all(|window| window.spread == 1);
-        let (x, turned) = match large {
-            true => self.turned(x, windows, (batch, groups * channels, result.dtype), id),
-            false => (x, Vec::new()),
+        let all = [parts, gradient.result.elements()];
+        let partial = self.arena(&name, Type::new(dtype, all));
+        let (x, turned) = match gradient.is_large() {
+            true => self.turned(gradient),
+            false => (gradient.x.clone(), None),
         };
-        let depth = if row_major { self.schedule.depth(DEPTH) } else { DEPTH };
-        let each = batch / parts;
-        let piece = piece(each, windows, large);
-        // Where chunks end chains, their length is part of the plan.
-        let depth = if matches!(piece, Piece::Chunks { .. }) { DEPTH } else { depth };
+        let piece = piece(gradient.batch / parts, &gradient.windows, gradient.is_large());
         let (sums, summed) = match piece {
-            Piece::Whole => (partial, result.dtype),
-            _ => (self.arena(&format!("{name}:sums"), Type::new(DType::F64, [parts, elements])), DType::F64),
+            Piece::Whole => (partial, dtype),
+            _ => (self.arena(&format!("{name}:sums"), Type::new(DType::F64, all)), DType::F64),
         };
-        for &(first, width, count) in &cuts {
-            let dtype = result.dtype;
-            let plan = Gradient { windows, x: &x, dy: &dy, channels, width, by_taps, depth, piece, dtype };
-            let mut c = Composer::new(self.graph, "conv_weight_gradient");
-            c.k.param(result.dtype, x.len, Access::Read);
-            c.k.param(result.dtype, dy.len, Access::Read);
-            c.k.param(result.dtype, parts * elements, Access::ReadWrite);
-            let mut args = vec![x.location, dy.location, partial];
-            if piece != Piece::Whole {
-                c.k.param(summed, parts * elements, Access::ReadWrite);
-                args.push(sums);
-            }
-            let part = Index::var(c.k.open_grid(parts));
-            let group = Index::var(c.k.open_grid(groups));
-            let column = Index::var(c.k.open_grid(count));
-            let to = part
-                .scale(elements as i64)
-                .add(&group.scale((channels * area * outputs) as i64))
-                .add(&column.scale((channels * area * width) as i64))
-                .plus((first * channels * area) as i64);
-            let from = group.scale(channels as i64 * x.channel).plus(x.offset);
-            let gradient = group.scale(outputs as i64).add(&column.scale(width as i64)).scale(dy.channel);
-            let gradient = gradient.plus(dy.offset + first as i64 * dy.channel);
-            for param in 2..args.len() {
-                let fill = Index::var(c.k.open_for(channels * area * width));
-                let zero = c.k.zero_of(param);
-                c.k.store(param, to.add(&fill), zero);
-                c.k.close();
-            }
-            let within = Index::var(c.k.open_for(each));
-            let image = part.scale(each as i64).add(&within);
-            let from = from.add(&image.scale(x.positions[0]));
-            let gradient = gradient.add(&image.scale(dy.positions[0]));
-            match large {
-                true => plan.large(&mut c, &turned, &mut Vec::new(), (&from, &gradient, &to)),
-                false => plan.image(&mut c, &from, &gradient, &to),
-            }
-            if let Piece::Images(every) = piece {
-                plan.end_pieces(&mut c, &within, (every, each), &to);
-            }
-            (0..4).for_each(|_| c.k.close());
-            self.call(c.k.finish_kernel(), args, id);
+        // Where boxes say in which order segments with the same tap come, or chunks end chains, their length is part of the plan.
+        let row_major = !gradient.is_by_taps() && gradient.windows.iter().all(|window| window.spread == 1);
+        let planned = !row_major || matches!(piece, Piece::Chunks { .. });
+        let depth = if planned { DEPTH } else { tiling.depth };
+        let chains = Chains { gradient, x, dy, turned, depth, parts, piece, partial, sums, summed };
+        let cuts = column_blocks(outputs, tiling.columns);
+        cuts.iter().for_each(|&cut| self.weight_columns(&chains, cut));
+        self.add_parts(&chains, &cuts);
+    }
+
+    /// The kernel for a run of blocks of output channels.
+    fn weight_columns(&mut self, chains: &Chains<'_>, columns: Cut) {
+        let Chains { gradient, x, dy, parts, piece, .. } = chains;
+        let (elements, outputs) = (gradient.result.elements(), gradient.outputs());
+        let (channels, each) = (gradient.channels(), gradient.batch / parts);
+        let size = channels * gradient.area();
+        let mut c = Composer::new(self.graph, "conv_weight_gradient");
+        c.k.param(gradient.result.dtype, x.len, Access::Read);
+        c.k.param(gradient.result.dtype, dy.len, Access::Read);
+        c.k.param(gradient.result.dtype, parts * elements, Access::ReadWrite);
+        let mut args = vec![x.location, dy.location, chains.partial];
+        if *piece != Piece::Whole {
+            c.k.param(chains.summed, parts * elements, Access::ReadWrite);
+            args.push(chains.sums);
         }
-        self.add_parts((sums, summed, parts), (target, result), groups, &cuts, id);
+        let part = Index::var(c.k.open_grid(*parts));
+        let group = Index::var(c.k.open_grid(gradient.groups));
+        let first = columns.start(&Index::var(c.k.open_grid(columns.count)));
+        let to = part
+            .scale(elements as i64)
+            .add(&group.scale((size * outputs) as i64))
+            .add(&first.scale(size as i64));
+        for param in 2..args.len() {
+            let fill = Index::var(c.k.open_for(size * columns.width));
+            let zero = c.k.zero_of(param);
+            c.k.store(param, to.add(&fill), zero);
+            c.k.close();
+        }
+        let within = Index::var(c.k.open_for(each));
+        let image = part.scale(each as i64).add(&within);
+        let channel = group.scale(channels as i64);
+        let output = group.scale(outputs as i64).add(&first);
+        let start = Start {
+            x: channel.scale(x.channel).add(&image.scale(x.positions[0])).plus(x.offset),
+            dy: output.scale(dy.channel).add(&image.scale(dy.positions[0])).plus(dy.offset),
+            to,
+        };
+        let panel = Columns { chains, width: columns.width };
+        match &chains.turned {
+            Some(turned) => panel.large(&mut c, turned, &mut Vec::new(), &start),
+            None => panel.image(&mut c, &start),
+        }
+        if let Piece::Images(every) = *piece {
+            panel.end_pieces(&mut c, &within, (every, each), &start.to);
+        }
+        (0..4).for_each(|_| c.k.close());
+        self.call(c.k.finish_kernel(), args, gradient.origin);
     }
 
-    /// A copy of dy with its channels contiguous; `result` is the type of the gradient.
-    fn channels_last(
-        &mut self,
-        dy: &Image,
-        batch: usize,
-        windows: &[Window],
-        result: &Type,
-        id: NodeId,
-    ) -> Image {
-        let outputs = windows.iter().map(|window| window.output);
-        let dims: Vec<usize> = [batch].into_iter().chain(outputs).chain([result.dims[0]]).collect();
-        let ones = windows.iter().map(|_| 1);
-        self.copy_image("channels_last", dy, ones, result.with_dims(dims), id)
+    /// A copy of dy with its channels contiguous.
+    fn channels_last(&mut self, gradient: &WeightGradient) -> Image {
+        let outputs = gradient.windows.iter().map(|window| window.output);
+        let channels = gradient.result.dims[0];
+        let ty = Planes { channels, ..gradient.planes() }.of(outputs);
+        let ones = gradient.windows.iter().map(|_| 1);
+        self.copy_image("channels_last", &gradient.dy, ones, ty, gradient.origin)
     }
 
-    /// The windows as the kernel sees them: its positions are the outputs, those of dy the taps. None has many segments.
-    fn turned(
-        &mut self,
-        x: Image,
-        windows: &[Window],
-        image: (usize, usize, DType),
-        id: NodeId,
-    ) -> (Image, Vec<Window>) {
+    /// The image and the windows as a large kernel sees them: its positions are the outputs, those of dy the taps. None has many
+    /// segments.
+    fn turned(&mut self, gradient: &WeightGradient) -> (Image, Option<Vec<Window>>) {
         let turn = |window: &Window| Window {
             stride: window.dilation,
             kernel: window.output,
@@ -206,69 +249,95 @@ impl Lowering<'_> {
             output: window.kernel,
             ..*window
         };
-        let mut turned: Vec<Window> = windows.iter().map(turn).collect();
-        let x = self.few_pieces(x, &mut turned, image, id);
-        (x, turned)
+        let mut turned: Vec<Window> = gradient.windows.iter().map(turn).collect();
+        let x = self.few_pieces(gradient.x.clone(), &mut turned, gradient.planes(), gradient.origin);
+        (x, Some(turned))
     }
 
-    /// dw[g outputs + o, c, k…] = Σ over parts, in ascending order, of partial[part][g][block of o][k…][c][o].
-    fn add_parts(
-        &mut self,
-        (partial, summed, parts): (Location, DType, usize),
-        (target, result): (Location, &Type),
-        groups: usize,
-        cuts: &[Cut],
-        id: NodeId,
-    ) {
-        let (outputs, channels, kernel) = (result.dims[0] / groups, result.dims[1], &result.dims[2..]);
-        let area: usize = kernel.iter().product();
-        let elements = result.elements();
+    /// dw[g outputs + o, c, k…] = Σ over parts, in ascending order, of sums[part][g][block of o][k…][c][o].
+    fn add_parts(&mut self, chains: &Chains<'_>, cuts: &[Cut]) {
+        let Chains { gradient, parts, summed, .. } = *chains;
+        let (outputs, channels, area) = (gradient.outputs(), gradient.channels(), gradient.area());
+        let (elements, dtype) = (gradient.result.elements(), gradient.result.dtype);
         let mut k = KernelBuilder::new("add_parts");
         let source = k.param(summed, parts * elements, Access::Read);
-        let to = k.param(result.dtype, elements, Access::Write);
-        for &(first, width, count) in cuts {
-            let group = Index::var(k.open_for(groups));
-            let block = Index::var(k.open_for(count));
-            let output = Index::var(k.open_for(width));
+        let to = k.param(dtype, elements, Access::Write);
+        for cut in cuts {
+            let group = Index::var(k.open_for(gradient.groups));
+            let first = cut.start(&Index::var(k.open_for(cut.count)));
+            let output = Index::var(k.open_for(cut.width));
             let channel = Index::var(k.open_for(channels));
             let tap = Index::var(k.open_for(area));
             let size = channels * area;
             let read = group
                 .scale((size * outputs) as i64)
-                .add(&block.scale((size * width) as i64))
-                .add(&tap.scale((channels * width) as i64))
-                .add(&channel.scale(width as i64))
-                .add(&output)
-                .plus((first * size) as i64);
-            let row = group.scale(outputs as i64).add(&block.scale(width as i64)).add(&output);
-            let write = row.plus(first as i64).scale(size as i64).add(&channel.scale(area as i64)).add(&tap);
-            let mut sum = k.load(source, &read, None);
-            for part in 1..parts {
-                let next = k.load(source, &read.plus((part * elements) as i64), None);
-                sum = k.op(ScalarOp::Add, &[sum, next]);
-            }
-            if summed != result.dtype {
-                sum = k.op(ScalarOp::Convert(result.dtype), &[sum]);
+                .add(&first.scale(size as i64))
+                .add(&tap.scale((channels * cut.width) as i64))
+                .add(&channel.scale(cut.width as i64))
+                .add(&output);
+            let row = group.scale(outputs as i64).add(&first).add(&output);
+            let write = row.scale(size as i64).add(&channel.scale(area as i64)).add(&tap);
+            let mut sum = sum_of_parts(&mut k, source, &read, (parts, elements));
+            if summed != dtype {
+                sum = k.op(ScalarOp::Convert(dtype), &[sum]);
             }
             k.store(to, write, sum);
             (0..5).for_each(|_| k.close());
         }
-        self.call(k.finish_kernel(), vec![partial, target], id);
+        self.call(k.finish_kernel(), vec![chains.sums, gradient.target], gradient.origin);
     }
 }
 
-impl Gradient<'_> {
+/// The sum, in ascending order, of what lies at a place of each of so many parts, so many elements apart.
+pub(super) fn sum_of_parts(
+    k: &mut KernelBuilder,
+    source: usize,
+    at: &Index,
+    (parts, apart): (usize, usize),
+) -> ValueId {
+    let mut sum = k.load(source, at, None);
+    for part in 1..parts {
+        let next = k.load(source, &at.plus((part * apart) as i64), None);
+        sum = k.op(ScalarOp::Add, &[sum, next]);
+    }
+    sum
+}
+
+/// Where a panel's channels begin: in an image of x and of dy, and in the chains.
+struct Start {
+    x: Index,
+    dy: Index,
+    to: Index,
+}
+
+/// A box of positions of an image.
+struct InBox<'b> {
+    chunks: &'b [Chunks],
+    /// Position of the chunk along each axis, and what kind it is of.
+    at: &'b [Index],
+    groups: &'b [&'b Group],
+    start: &'b Start,
+}
+
+/// What a grid point computes: a block of output channels, for all input channels of a group.
+struct Columns<'a> {
+    chains: &'a Chains<'a>,
+    width: usize,
+}
+
+impl Columns<'_> {
     /// Everything of one image.
-    fn image(&self, c: &mut Composer<'_>, x: &Index, dy: &Index, to: &Index) {
-        let chunks = boxes(self.windows.iter(), self.depth);
+    fn image(&self, c: &mut Composer<'_>, start: &Start) {
+        let chunks = boxes(self.chains.gradient.windows.iter(), self.chains.depth);
         let at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_for(chunk.count))).collect();
         for_each_kind(c, &chunks, &at, &mut |c, groups| {
-            self.taps(c, &chunks, &at, groups, &mut Vec::new(), (x, dy, to));
+            let inside = InBox { chunks: &chunks, at: &at, groups, start };
+            self.taps(c, &inside, &mut Vec::new());
         });
         for axis in (0..at.len()).rev() {
-            match self.piece {
+            match self.chains.piece {
                 Piece::Chunks { axis: cut, every } if cut == axis => {
-                    self.end_pieces(c, &at[axis], (every, chunks[axis].count), to);
+                    self.end_pieces(c, &at[axis], (every, chunks[axis].count), &start.to);
                 }
                 _ => {}
             }
@@ -295,10 +364,11 @@ impl Gradient<'_> {
 
     /// Adds the chains to the sums of those before them, and begins anew.
     fn end_piece(&self, c: &mut Composer<'_>, to: &Index) {
-        let area: usize = self.windows.iter().map(|window| window.kernel).product();
-        let at = to.add(&Index::var(c.k.open_for(self.channels * area * self.width)));
+        let gradient = self.chains.gradient;
+        let size = gradient.channels() * gradient.area() * self.width;
+        let at = to.add(&Index::var(c.k.open_for(size)));
         let (sum, mut chain) = (c.k.load_now(3, &at), c.k.load_now(2, &at));
-        if self.dtype != DType::F64 {
+        if gradient.result.dtype != DType::F64 {
             chain = c.k.op_now(ScalarOp::Convert(DType::F64), &[chain]);
         }
         let sum = c.k.op_now(ScalarOp::Add, &[sum, chain]);
@@ -309,55 +379,44 @@ impl Gradient<'_> {
     }
 
     /// Everything of one image, by loops over kernel positions.
-    fn large(
-        &self,
-        c: &mut Composer<'_>,
-        turned: &[Window],
-        chosen: &mut Vec<Segment>,
-        bases: (&Index, &Index, &Index),
-    ) {
-        let Some(window) = turned.get(chosen.len()) else { return self.large_tile(c, turned, chosen, bases) };
+    fn large(&self, c: &mut Composer<'_>, turned: &[Window], chosen: &mut Vec<Segment>, start: &Start) {
+        let Some(window) = turned.get(chosen.len()) else { return self.large_tile(c, turned, chosen, start) };
         for segment in window.segments(0, window.output as i64).into_iter().filter(|s| s.taps > 0) {
             chosen.push(segment);
-            self.large(c, turned, chosen, bases);
+            self.large(c, turned, chosen, start);
             chosen.pop();
         }
     }
 
-    fn large_tile(
-        &self,
-        c: &mut Composer<'_>,
-        turned: &[Window],
-        chosen: &[Segment],
-        (x, dy, to): (&Index, &Index, &Index),
-    ) {
-        let (mut a, mut to) = (x.clone(), to.clone());
+    fn large_tile(&self, c: &mut Composer<'_>, turned: &[Window], chosen: &[Segment], start: &Start) {
+        let Chains { gradient, x, dy, .. } = self.chains;
+        let (mut a, mut to) = (start.x.clone(), start.to.clone());
         let mut at = Vec::new();
         for s in chosen {
             let var = Index::var(c.k.open_for(s.count));
             at.push(var.scale(s.step).plus(s.start));
             let axis = at.len();
-            a = a.add(&var.scale(s.source_step).plus(s.source).scale(self.x.positions[axis]));
+            a = a.add(&var.scale(s.source_step).plus(s.source).scale(x.positions[axis]));
         }
-        let mut size = (self.channels * self.width) as i64;
+        let mut size = (gradient.channels() * self.width) as i64;
         for (window, at) in turned.iter().zip(&at).rev() {
             to = to.add(&at.scale(size));
             size *= window.output as i64;
         }
         let axes: Vec<TapAxis<'_>> = (turned.iter().zip(chosen).zip(&at).enumerate())
             .map(|(axis, ((window, segment), at))| {
-                let (source, weights) = (self.x.positions[axis + 1], self.dy.positions[axis + 1]);
+                let (source, weights) = (x.positions[axis + 1], dy.positions[axis + 1]);
                 TapAxis { window, segment, at, source, weights }
             })
             .collect();
         let taps = open_taps(&mut c.k, &axes);
         c.k.tile(Tile {
-            dtype: self.dtype,
-            m: self.channels,
+            dtype: gradient.result.dtype,
+            m: gradient.channels(),
             n: self.width,
             reduce: taps.reduce,
-            a: Panel { param: 0, index: a.add(&taps.source), row: self.x.channel },
-            b: Panel { param: 1, index: dy.add(&taps.weights), row: 0 },
+            a: Panel { param: 0, index: a.add(&taps.source), row: x.channel },
+            b: Panel { param: 1, index: start.dy.add(&taps.weights), row: 0 },
             c: Panel { param: 2, index: to, row: self.width as i64 },
             zero: false,
         });
@@ -366,26 +425,18 @@ impl Gradient<'_> {
     }
 
     /// One kernel position for every axis; of the last one a run, if these are the rows.
-    fn taps(
-        &self,
-        c: &mut Composer<'_>,
-        chunks: &[Chunks],
-        at: &[Index],
-        groups: &[&Group],
-        chosen: &mut Vec<Segment>,
-        bases: (&Index, &Index, &Index),
-    ) {
-        let axis = chosen.len();
-        let Some(window) = self.windows.get(axis) else { return self.tile(c, chunks, at, chosen, bases) };
-        if self.by_taps && axis + 1 == self.windows.len() {
-            for &segment in groups[axis].segments.iter().filter(|s| s.taps > 0) {
+    fn taps(&self, c: &mut Composer<'_>, inside: &InBox<'_>, chosen: &mut Vec<Segment>) {
+        let (gradient, axis) = (self.chains.gradient, chosen.len());
+        let Some(window) = gradient.windows.get(axis) else { return self.tile(c, inside, chosen) };
+        let (chunk, group) = (&inside.chunks[axis], inside.groups[axis]);
+        if gradient.is_by_taps() && axis + 1 == gradient.windows.len() {
+            for &segment in group.segments.iter().filter(|s| s.taps > 0) {
                 chosen.push(segment);
-                self.taps(c, chunks, at, groups, chosen, bases);
+                self.taps(c, inside, chosen);
                 chosen.pop();
             }
             return;
         }
-        let (chunk, group) = (&chunks[axis], groups[axis]);
         let from = (group.first * chunk.length) as i64;
         for tap in 0..window.kernel {
             let low = window.low - tap as i64 * window.dilation;
@@ -397,57 +448,50 @@ impl Gradient<'_> {
                 segment.tap = tap;
                 segment.source -= group.first as i64 * chunk.source_step;
                 chosen.push(segment);
-                self.taps(c, chunks, at, groups, chosen, bases);
+                self.taps(c, inside, chosen);
                 chosen.pop();
             }
         }
     }
 
-    fn tile(
-        &self,
-        c: &mut Composer<'_>,
-        chunks: &[Chunks],
-        at: &[Index],
-        chosen: &[Segment],
-        (x, dy, to): (&Index, &Index, &Index),
-    ) {
-        let (mut a, mut b, mut to) = (x.clone(), dy.clone(), to.clone());
+    /// A tile: the rows are input channels, or kernel positions of the last axis, of one input channel after the other.
+    fn tile(&self, c: &mut Composer<'_>, inside: &InBox<'_>, chosen: &[Segment]) {
+        let Chains { gradient, x, dy, .. } = self.chains;
+        let InBox { start, chunks, at, .. } = *inside;
+        let (mut a, mut b, mut to) = (start.x.clone(), start.dy.clone(), start.to.clone());
         let mut reduce = Vec::new();
-        let mut size = self.channels * self.width;
+        let mut size = gradient.channels() * self.width;
         for axis in (0..chosen.len()).rev() {
             let (s, chunk) = (&chosen[axis], &chunks[axis]);
-            let (x, dy) = (self.x.positions[axis + 1], self.dy.positions[axis + 1]);
+            let (x, dy) = (x.positions[axis + 1], dy.positions[axis + 1]);
             a = a.add(&at[axis].scale(chunk.source_step * x)).plus(s.source * x);
             b = b.add(&at[axis].scale(chunk.length as i64 * dy)).plus(s.start * dy);
             to = to.plus((s.tap * size) as i64);
-            size *= self.windows[axis].kernel;
+            size *= gradient.windows[axis].kernel;
             if s.count > 1 {
                 reduce.push(TileLoop { extent: s.count, a: s.source_step * x, b: s.step * dy });
             }
         }
         reduce.reverse();
-        let last = chosen.last().expect("a spatial axis");
-        let tile = |a: Index, to: Index, rows: (usize, i64, i64)| Tile {
-            dtype: self.dtype,
-            m: rows.0,
+        let tile = |a: Index, to: Index, [rows, row, apart]: [i64; 3]| Tile {
+            dtype: gradient.result.dtype,
+            m: rows as usize,
             n: self.width,
             reduce: reduce.clone(),
-            a: Panel { param: 0, index: a, row: rows.1 },
+            a: Panel { param: 0, index: a, row },
             b: Panel { param: 1, index: b.clone(), row: 0 },
-            c: Panel { param: 2, index: to, row: rows.2 },
+            c: Panel { param: 2, index: to, row: apart },
             zero: false,
         };
-        if !self.by_taps {
-            let tile = tile(a, to, (self.channels, self.x.channel, self.width as i64));
-            return c.k.tile(tile);
+        if !gradient.is_by_taps() {
+            return c.k.tile(tile(a, to, [gradient.channels() as i64, x.channel, self.width as i64]));
         }
-        let row = last.source_tap * self.x.positions[chosen.len()];
-        let step = (last.tap_step * self.channels * self.width) as i64;
-        for channel in 0..self.channels as i64 {
-            let a = a.plus(channel * self.x.channel);
-            let to = to.plus(channel * self.width as i64);
-            let tile = tile(a, to, (last.taps, row, step));
-            c.k.tile(tile);
+        let last = chosen.last().expect("a spatial axis");
+        let row = last.source_tap * x.positions[chosen.len()];
+        let step = (last.tap_step * gradient.channels() * self.width) as i64;
+        for channel in 0..gradient.channels() as i64 {
+            let (a, to) = (a.plus(channel * x.channel), to.plus(channel * self.width as i64));
+            c.k.tile(tile(a, to, [last.taps as i64, row, step]));
         }
     }
 }

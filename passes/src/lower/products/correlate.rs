@@ -13,21 +13,19 @@
 
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};
-use brolga_ir::{DType, NodeId, Type};
 
-use super::blocks::{Cut, channel_blocks, column_blocks, steps};
 use super::borders::together;
-use super::boxes::{Positions, box_of, for_each_kind, merged, positions};
-use super::depthwise::is_short;
-use super::epilogue::{Epilogue, Patch, Span, store_sums};
-use super::image::Image;
-use super::packing::Weights;
+use super::boxes::{Panels, Positions, box_of, for_each_kind, merged, positions};
+use super::epilogue::{Epilogue, Patch, RESULT, Rows, Span, store_sums};
+use super::image::{Image, Planes};
+use super::product::Product;
 use super::taps::{TapAxis, Taps, close_taps, open_taps};
-use super::windows::{Chunks, Group, Segment, Window};
-use crate::lower::blocking::{direct, panels};
+use crate::facts::blocking::direct::FEW_SETS;
+use crate::facts::blocks::{Cut, channel_blocks, column_blocks, count, steps};
+use crate::facts::windows::{Chunks, Group, Segment, Window};
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
-use crate::schedule::{Algorithm, Outer, Schedule};
+use crate::schedule::Outer;
 
 /// Whether windows have one position each, all inside, and leave others out.
 fn skips(windows: &[Window]) -> bool {
@@ -36,44 +34,27 @@ fn skips(windows: &[Window]) -> bool {
     windows.iter().all(single) && windows.iter().any(|w| w.stride > 1)
 }
 
-/// What a convolution's kernels have in common.
+/// A product, and what its kernels read.
 struct Correlation<'a> {
-    name: &'static str,
-    dtype: DType,
-    /// What panels of weights hold.
-    stored: DType,
-    groups: usize,
-    /// Of one group.
-    channels: usize,
-    outputs: usize,
+    product: &'a Product<'a>,
+    /// The batch and the windowed axes; those that lie one behind the other are one.
     axes: Vec<Positions>,
-    /// Kernel positions of every axis.
-    taps: Vec<usize>,
-    source: &'a Image,
+    /// The image; or a copy of it, see [`Lowering::correlated`].
+    source: Image,
+    /// Panels of weights.
     packed: Location,
-    result: Type,
-    schedule: Schedule,
 }
 
 impl Correlation<'_> {
-    /// Kernel positions.
-    fn area(&self) -> usize {
-        self.taps.iter().product()
-    }
-
-    /// Weights of one group.
-    fn weights(&self) -> usize {
-        self.outputs * self.channels * self.area()
-    }
-
     /// Whether the loops over groups and their blocks of columns, so many, are outside of those over boxes. Outermost is what is
     /// read again less, the positions or the panels, unless threads are to have rows of their own.
     fn columns_first(&self, chunks: &[Chunks], by_rows: bool, columns: usize) -> bool {
+        let shape = &self.product.shape;
         let boxes: usize = chunks.iter().map(|chunk| chunk.count).product();
         let positions: usize = self.axes.iter().map(|a| a.window.input.max(a.window.output)).product();
-        match self.schedule.outer {
+        match self.product.tiling.outer {
             Some(outer) => outer == Outer::Columns,
-            None => !by_rows && positions * self.channels * columns <= self.weights() * boxes,
+            None => !by_rows && positions * shape.channels * columns <= shape.weights() * boxes,
         }
     }
 
@@ -81,135 +62,89 @@ impl Correlation<'_> {
     /// lie in few sets of the first-level cache, where they drive each other out.
     fn sums_apart(&self, chunks: &[Chunks]) -> Option<usize> {
         let [axis] = self.axes.as_slice() else { return None };
-        let steps: usize = channel_blocks(self.channels, 1, &self.schedule).iter().map(|cut| cut.2).sum();
-        let few_sets = axis.target % direct::FEW_SETS == 0;
+        let steps = count(&channel_blocks(self.product.shape.channels, 1, self.product.tiling.depth));
+        let few_sets = axis.target % FEW_SETS == 0;
         (axis.window.is_identity() && steps > 1 && few_sets).then_some(chunks[0].length)
     }
 }
 
 impl Lowering<'_> {
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn correlate(
-        &mut self,
-        name: &'static str,
-        groups: usize,
-        (channels, outputs): (usize, usize),
-        windows: &[Window],
-        source: Image,
-        weights: Weights,
-        (target, result): (Location, &Type),
-        epilogue: Option<Epilogue<'_>>,
-        id: NodeId,
-    ) {
-        let taps: Vec<usize> = windows.iter().map(|w| w.kernel).collect();
-        if groups > 1 && channels == 1 && outputs == 1 && is_short(windows) {
-            self.choose(Algorithm::Depthwise, id);
-            let packed = self.pack_depthwise(&weights, result.dtype, groups, &taps, id);
-            return self.depthwise(name, windows, &source, packed, (target, result), epilogue, id);
+    /// Direct sums over packed weights.
+    pub(super) fn correlate(&mut self, product: &Product<'_>) {
+        let shape = &product.shape;
+        let packed = self.pack_weights(&product.weights, shape, product.tiling, product.origin);
+        let (source, windows) = self.correlated(product);
+        let axes = merged(positions(&windows, &product.result, &source.positions));
+        let all = Correlation { product, axes, source, packed };
+        let mut start = 0;
+        for cut in column_blocks(shape.outputs, product.tiling.columns) {
+            self.correlate_columns(&all, cut, start);
+            start += cut.extent() * shape.channels * shape.area();
         }
-        self.choose(Algorithm::Direct, id);
-        if outputs > 0 && result.elements() == groups * outputs {
-            // One position: only columns are left to hide the latency of its multiply-adds.
-            self.schedule.columns.get_or_insert(panels::SINGLE);
-        } else if outputs.is_multiple_of(panels::PAIR) && taps.iter().product::<usize>() <= panels::MOST_TAPS
-        {
-            self.schedule.columns.get_or_insert(panels::PAIR);
-        }
-        let packed = self.pack_weights(&weights, result.dtype, groups, (channels, outputs), &taps, id);
-        let (mut source, mut windows) = (source, windows.to_vec());
+    }
+
+    /// The image as the kernels read it. Of windows that leave positions out, the others are copied side by side: all of them
+    /// are the rows of one matrix then. Of windows with too many kinds of borders, zeros are put around it.
+    fn correlated(&mut self, product: &Product<'_>) -> (Image, Vec<Window>) {
+        let (shape, id) = (&product.shape, product.origin);
+        let (batch, channels) = (shape.batch, shape.groups * shape.channels);
+        let planes = Planes { batch, channels, dtype: shape.dtype };
+        let (mut source, mut windows) = (product.source.clone(), shape.windows.clone());
         if skips(&windows) {
-            // The positions that are read, side by side: all of them are the rows of one matrix then.
-            let outputs = windows.iter().map(|window| window.output);
-            let dims: Vec<usize> =
-                [result.dims[0]].into_iter().chain(outputs).chain([groups * channels]).collect();
+            let ty = planes.of(windows.iter().map(|window| window.output));
             let steps = windows.iter().map(|window| window.stride);
-            source = self.copy_image("every_other", &source, steps, result.with_dims(dims), id);
+            source = self.copy_image("every_other", &source, steps, ty, id);
             windows.iter_mut().for_each(|window| *window = Window::identity(window.output));
         }
-        let image = (result.dims[0], groups * channels, result.dtype);
-        source = self.few_pieces(source, &mut windows, image, id);
-        let axes = positions(&windows, result, &source.positions);
-        let plan = Correlation {
-            name,
-            dtype: result.dtype,
-            stored: weights.access.dtype,
-            groups,
-            channels,
-            outputs,
-            axes: merged(axes),
-            taps,
-            source: &source,
-            packed,
-            result: result.clone(),
-            schedule: self.schedule,
-        };
-        let mut start = 0;
-        for cut in column_blocks(outputs, self.schedule.columns()) {
-            self.correlate_columns(&plan, cut, start, target, epilogue, id);
-            start += cut.1 * cut.2 * channels * plan.area();
-        }
+        let source = self.few_pieces(source, &mut windows, planes, id);
+        (source, windows)
     }
 
     /// The kernel for a run of blocks of output channels, whose panels begin at `start`.
-    fn correlate_columns(
-        &mut self,
-        plan: &Correlation<'_>,
-        (first, width, count): Cut,
-        start: usize,
-        target: Location,
-        epilogue: Option<Epilogue<'_>>,
-        id: NodeId,
-    ) {
-        let (axes, area, weights) = (&plan.axes, plan.area(), plan.weights());
+    fn correlate_columns(&mut self, all: &Correlation<'_>, columns: Cut, start: usize) {
+        let Correlation { product, axes, source, .. } = all;
+        let (shape, tiling) = (&product.shape, product.tiling);
         let extents = |of: fn(&Window) -> usize| axes.iter().map(|axis| of(&axis.window)).product::<usize>();
         let (inputs, outputs) = (extents(|window| window.input), extents(|window| window.output));
-        let by_rows = self.is_by_rows(inputs * plan.channels + outputs * plan.outputs, weights);
+        let by_rows = self.is_by_rows(inputs * shape.channels + outputs * shape.outputs, shape.weights());
+        let panel = shape.channels * shape.area() * columns.width;
+        let panels = Panels { count: shape.groups * columns.count, weights: panel, by_rows };
+        let images = if tiling.fixed { None } else { together(axes, shape.channels, shape.outputs) };
         let windows = axes.iter().map(|axis| &axis.window);
-        let panels = (plan.groups * count, plan.channels * area * width);
-        let chosen = plan.schedule.rows.is_some();
-        let images = if chosen { None } else { together(axes, plan.channels, plan.outputs) };
-        let chunks = images.unwrap_or_else(|| self.boxes(windows, by_rows, panels));
-        let mut params = vec![plan.source.location, plan.packed, target];
-        let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
-        let name = epilogue.map_or(plan.name, |epilogue| epilogue.name);
-        let mut c = Composer::new(graph, name);
-        c.k.param(plan.dtype, plan.source.len, Access::Read);
-        c.k.param(plan.stored, plan.groups * weights, Access::Read);
-        c.k.param(plan.dtype, plan.result.elements(), Access::ReadWrite);
-        if let Some(epilogue) = epilogue {
+        let chunks = images.unwrap_or_else(|| self.boxes(tiling, windows, &panels));
+        let mut params = vec![source.location, all.packed, product.target];
+        let mut c = product.composer(self.graph);
+        c.k.param(shape.dtype, source.len, Access::Read);
+        c.k.param(product.weights.access.dtype, shape.groups * shape.weights(), Access::Read);
+        c.k.param(shape.dtype, product.result.elements(), Access::ReadWrite);
+        if let Some(epilogue) = product.epilogue {
             epilogue.parameters(&mut c, &mut params);
         }
-        let columns_first = plan.columns_first(&chunks, by_rows, count);
-        let mut group = Index::default();
-        let mut column = Index::default();
-        if columns_first {
-            group = Index::var(c.k.open_grid(plan.groups));
-            column = Index::var(c.k.open_grid(count));
-        }
-        let at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_grid(chunk.count))).collect();
-        if !columns_first {
-            group = Index::var(c.k.open_grid(plan.groups));
-            column = Index::var(c.k.open_grid(count));
-        }
-        let source = group.scale(plan.channels as i64 * plan.source.channel).plus(plan.source.offset);
-        let panel = group
-            .scale(weights as i64)
-            .add(&column.scale((width * plan.channels * area) as i64))
-            .plus(start as i64);
-        let channel = group.scale(plan.outputs as i64).add(&column.scale(width as i64)).plus(first as i64);
-        let sums = plan.sums_apart(&chunks).map(|rows| c.k.local(plan.dtype, rows * width));
-        let block = Block { plan, chunks: &chunks, at: &at, source, panel, channel, width, sums };
-        for_each_kind(&mut c, &chunks, &at, &mut |c, groups| {
-            block.emit(c, groups, epilogue);
-        });
+        let columns_first = all.columns_first(&chunks, by_rows, columns.count);
+        let mut grid = |extent: usize| Index::var(c.k.open_grid(extent));
+        let outside = columns_first.then(|| [grid(shape.groups), grid(columns.count)]);
+        let at: Vec<Index> = chunks.iter().map(|chunk| grid(chunk.count)).collect();
+        let [group, column] = outside.unwrap_or_else(|| [grid(shape.groups), grid(columns.count)]);
+        let sums = all.sums_apart(&chunks).map(|rows| c.k.local(shape.dtype, rows * columns.width));
+        let point = Point {
+            all,
+            chunks: &chunks,
+            at: &at,
+            source: group.scale(shape.channels as i64 * source.channel).plus(source.offset),
+            panel: group.scale(shape.weights() as i64).add(&column.scale(panel as i64)).plus(start as i64),
+            channel: group.scale(shape.outputs as i64).add(&columns.start(&column)),
+            width: columns.width,
+            sums,
+        };
+        for_each_kind(&mut c, &chunks, &at, &mut |c, groups| point.emit(c, groups));
         (0..2 + at.len()).for_each(|_| c.k.close());
-        self.call(c.k.finish_kernel(), params, id);
+        self.call(c.k.finish_kernel(), params, product.origin);
     }
 }
 
-/// What a grid point computes: one chunk of every axis, and a block of output channels.
-struct Block<'b, 'a> {
-    plan: &'b Correlation<'a>,
+/// What a point of the grid computes: one chunk of every axis, and a block of output channels.
+struct Point<'b, 'a> {
+    all: &'b Correlation<'a>,
     chunks: &'b [Chunks],
     /// Position of the chunk, for each axis.
     at: &'b [Index],
@@ -223,7 +158,7 @@ struct Block<'b, 'a> {
 }
 
 /// The tiles of a block of input channels.
-struct Step<'s, 'e> {
+struct Terms<'s, 'e> {
     /// Where its channels begin in the source and in the weights, and the box in the result.
     source: Index,
     panel: Index,
@@ -236,41 +171,47 @@ struct Step<'s, 'e> {
     epilogue: Option<Epilogue<'e>>,
 }
 
-impl Block<'_, '_> {
-    fn emit(&self, c: &mut Composer<'_>, groups: &[&Group], epilogue: Option<Epilogue<'_>>) {
-        let (plan, area) = (self.plan, self.plan.area());
+/// Where a tile begins in the image and in the result, and its positions, as the epilogue wants them.
+struct Tiled<'p> {
+    image: Index,
+    to: Index,
+    spans: Vec<Span<'p>>,
+}
+
+impl Point<'_, '_> {
+    fn emit(&self, c: &mut Composer<'_>, groups: &[&Group]) {
+        let product = self.all.product;
+        let (shape, area) = (&product.shape, product.shape.area());
         // Whether there are positions whose sums no tile starts.
         let bare = |s: &Segment| s.taps == 0 || s.tested;
-        let bare = plan.channels == 0 || groups.iter().any(|g| g.segments.iter().any(bare));
+        let bare = shape.channels == 0 || groups.iter().any(|g| g.segments.iter().any(bare));
         // The first position of the box in the result.
         let mut corner = self.channel.clone();
-        for ((at, chunk), axis) in self.at.iter().zip(self.chunks).zip(&plan.axes) {
+        for ((at, chunk), axis) in self.at.iter().zip(self.chunks).zip(&self.all.axes) {
             corner = corner.add(&at.scale(chunk.length as i64 * axis.target));
         }
         if bare {
             self.clear(c, groups, &corner);
         }
-        let runs = steps(channel_blocks(plan.channels, area, &plan.schedule), !bare);
-        for (number, &(channel, inner, count)) in runs.iter().enumerate() {
-            let var = Index::var(c.k.open_for(count));
-            let source = self
-                .source
-                .add(&var.scale(inner as i64 * plan.source.channel))
-                .plus(channel as i64 * plan.source.channel);
-            let panel = self
-                .panel
-                .add(&var.scale((inner * area * self.width) as i64))
-                .plus((channel * area * self.width) as i64);
+        let runs = steps(channel_blocks(shape.channels, area, product.tiling.depth), !bare);
+        for (number, run) in runs.iter().enumerate() {
+            let channel = run.start(&Index::var(c.k.open_for(run.count)));
             let last = number + 1 == runs.len();
-            let zero = number == 0 && !bare;
-            // Each tile is followed by its part of the epilogue, if they cover the box.
-            let epilogue = epilogue.filter(|_| last && !bare);
-            let step = Step { source, panel, corner: &corner, channels: inner, zero, last, epilogue };
-            self.segments(c, groups, &mut Vec::new(), &step);
+            let terms = Terms {
+                source: self.source.add(&channel.scale(self.all.source.channel)),
+                panel: self.panel.add(&channel.scale((area * self.width) as i64)),
+                corner: &corner,
+                channels: run.width,
+                zero: number == 0 && !bare,
+                last,
+                // Each tile is followed by its part of the epilogue, if they cover the box.
+                epilogue: product.epilogue.filter(|_| last && !bare),
+            };
+            self.segments(c, groups, &mut Vec::new(), &terms);
             c.k.close();
         }
-        if let Some(epilogue) = epilogue {
-            let whole = box_of(&plan.axes, self.chunks, self.at, groups);
+        if let Some(epilogue) = product.epilogue {
+            let whole = box_of(&self.all.axes, self.chunks, self.at, groups);
             match bare {
                 true => epilogue.emit(c, &self.patch(&whole), &[]),
                 false => epilogue.emit_rest(c, &self.patch(&whole)),
@@ -286,12 +227,12 @@ impl Block<'_, '_> {
     /// Stores zeros in the box, which begins at `corner`.
     fn clear(&self, c: &mut Composer<'_>, groups: &[&Group], corner: &Index) {
         let mut to = corner.clone();
-        for (group, axis) in groups.iter().zip(&self.plan.axes) {
+        for (group, axis) in groups.iter().zip(&self.all.axes) {
             to = to.add(&Index::var(c.k.open_for(group.extent)).scale(axis.target));
         }
         to = to.add(&Index::var(c.k.open_for(self.width)));
-        let zero = c.k.zero_of(2);
-        c.k.store(2, to, zero);
+        let zero = c.k.zero_of(RESULT);
+        c.k.store(RESULT, to, zero);
         (0..=groups.len()).for_each(|_| c.k.close());
     }
 
@@ -301,70 +242,83 @@ impl Block<'_, '_> {
         c: &mut Composer<'_>,
         groups: &[&Group],
         chosen: &mut Vec<Segment>,
-        step: &Step<'_, '_>,
+        terms: &Terms<'_, '_>,
     ) {
-        let Some(group) = groups.get(chosen.len()) else { return self.tile(c, chosen, step) };
+        let Some(group) = groups.get(chosen.len()) else { return self.tile(c, chosen, terms) };
         for &segment in group.segments.iter().filter(|s| s.taps > 0) {
             chosen.push(segment);
-            self.segments(c, groups, chosen, step);
+            self.segments(c, groups, chosen, terms);
             chosen.pop();
         }
     }
 
     /// A tile for the positions of one combination of segments: its rows are those along one axis, loops go over the others.
-    fn tile(&self, c: &mut Composer<'_>, chosen: &[Segment], step: &Step<'_, '_>) {
-        let plan = self.plan;
+    fn tile(&self, c: &mut Composer<'_>, chosen: &[Segment], terms: &Terms<'_, '_>) {
         // Rows of the tile: the longest axis, the last of several.
         let plain = (0..chosen.len()).filter(|&axis| !chosen[axis].tested);
         let rows = plain.max_by_key(|&axis| (chosen[axis].count, axis)).expect("a batch axis");
-        let (mut a, mut to) = (step.source.clone(), step.corner.clone());
-        // The positions of the tile, as the epilogue wants them.
-        let mut box_of_tile = Vec::new();
+        let Tiled { image, to, spans } = self.open_positions(c, chosen, rows, terms);
+        let taps = self.taps(chosen, &spans, terms.channels);
+        let Taps { source, weights, mut reduce, open: tested } = open_taps(&mut c.k, &taps);
+        reduce.push(TileLoop { extent: terms.channels, a: self.all.source.channel, b: self.width as i64 });
+        let (s, positions) = (&chosen[rows], &self.all.axes[rows]);
+        let apart = s.step * positions.target;
+        let sums = match self.sums {
+            Some(param) => Panel { param, index: Index::default(), row: self.width as i64 },
+            None => Panel { param: RESULT, index: to.clone(), row: apart },
+        };
+        c.k.tile(Tile {
+            dtype: self.all.product.shape.dtype,
+            m: s.count,
+            n: self.width,
+            reduce,
+            a: Panel { param: 0, index: image.add(&source), row: s.source_step * positions.source },
+            b: Panel { param: 1, index: terms.panel.add(&weights), row: 0 },
+            c: sums,
+            zero: terms.zero,
+        });
+        close_taps(&mut c.k, &tested);
+        let sums = self.sums.as_slice();
+        match terms.epilogue {
+            Some(epilogue) => epilogue.emit_chain(c, &self.patch(&spans), sums),
+            None if terms.last => {
+                let rows = Rows { to: &to, apart, rows: s.count, columns: self.width };
+                store_sums(&mut c.k, sums, &rows);
+            }
+            None => {}
+        }
+        // The loops over positions of all axes but that of the rows.
+        (1..chosen.len()).for_each(|_| c.k.close());
+    }
+
+    /// Opens loops over the positions of one combination of segments, but not along the axis of the rows.
+    fn open_positions(
+        &self,
+        c: &mut Composer<'_>,
+        chosen: &[Segment],
+        rows: usize,
+        terms: &Terms<'_, '_>,
+    ) -> Tiled<'_> {
+        let (mut image, mut to) = (terms.source.clone(), terms.corner.clone());
+        let mut spans = Vec::new();
         for (axis, s) in chosen.iter().enumerate() {
-            let (positions, chunk) = (&plan.axes[axis], &self.chunks[axis]);
+            let (positions, chunk) = (&self.all.axes[axis], &self.chunks[axis]);
             if !s.tested {
-                a = a.add(&self.at[axis].scale(chunk.source_step * positions.source));
-                a = a.plus(s.source * positions.source);
+                image = image.add(&self.at[axis].scale(chunk.source_step * positions.source));
+                image = image.plus(s.source * positions.source);
             }
             to = to.plus(s.start * positions.target);
             let mut first = self.at[axis].scale(chunk.length as i64).plus(s.start);
             if axis != rows {
                 let var = Index::var(c.k.open_for(s.count));
                 first = first.add(&var.scale(s.step));
-                a = a.add(&var.scale(s.source_step * positions.source));
+                image = image.add(&var.scale(s.source_step * positions.source));
                 to = to.add(&var.scale(s.step * positions.target));
             }
-            let (count, apart) = if axis == rows { (s.count, s.step) } else { (1, 1) };
-            box_of_tile.push(Span { first, count, step: apart, dims: &positions.dims });
+            let (count, step) = if axis == rows { (s.count, s.step) } else { (1, 1) };
+            spans.push(Span { first, count, step, dims: &positions.dims });
         }
-        let taps = self.taps(chosen, &box_of_tile, step.channels);
-        let Taps { source, weights, mut reduce, open: tested } = open_taps(&mut c.k, &taps);
-        reduce.push(TileLoop { extent: step.channels, a: plan.source.channel, b: self.width as i64 });
-        let (s, positions) = (&chosen[rows], &plan.axes[rows]);
-        let row = s.step * positions.target;
-        let sums = match self.sums {
-            Some(param) => Panel { param, index: Index::default(), row: self.width as i64 },
-            None => Panel { param: 2, index: to.clone(), row },
-        };
-        c.k.tile(Tile {
-            dtype: plan.dtype,
-            m: s.count,
-            n: self.width,
-            reduce,
-            a: Panel { param: 0, index: a.add(&source), row: s.source_step * positions.source },
-            b: Panel { param: 1, index: step.panel.add(&weights), row: 0 },
-            c: sums,
-            zero: step.zero,
-        });
-        close_taps(&mut c.k, &tested);
-        let sums = self.sums.as_slice();
-        match step.epilogue {
-            Some(epilogue) => epilogue.emit_chain(c, &self.patch(&box_of_tile), sums),
-            None if step.last => store_sums(&mut c.k, sums, (s.count, self.width), (&to, row)),
-            None => {}
-        }
-        // The loops over positions of all axes but that of the rows.
-        (1..chosen.len()).for_each(|_| c.k.close());
+        Tiled { image, to, spans }
     }
 
     /// The taps of segments whose outputs are at `positions`; a panel has so many channels for each.
@@ -376,7 +330,7 @@ impl Block<'_, '_> {
     ) -> Vec<TapAxis<'t>> {
         let mut weights = (channels * self.width) as i64;
         let mut taps = Vec::new();
-        for ((segment, axis), position) in chosen.iter().zip(&self.plan.axes).zip(positions).rev() {
+        for ((segment, axis), position) in chosen.iter().zip(&self.all.axes).zip(positions).rev() {
             let (window, source) = (&axis.window, axis.source);
             taps.push(TapAxis { window, segment, at: &position.first, source, weights });
             weights *= window.kernel as i64;

@@ -4,70 +4,37 @@
 //! Neighbouring positions along the last two axes are computed together: they share the loads of weights and of the image,
 //! as many as there are registers for. What is fused behind the convolution is computed from the sums.
 
+use brolga_ir::Type;
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Combine, ValueId};
 use brolga_ir::scalar::ScalarOp;
-use brolga_ir::{NodeId, Type};
 
-use super::blocks::blocks_of;
 use super::boxes::{Positions, boxes, for_each_kind, is_even, positions};
-use super::conv_weights::parts;
+use super::conv_weights::{WeightGradient, parts, sum_of_parts};
 use super::epilogue::Epilogue;
-use super::image::Image;
-use super::windows::{Chunks, Group, Segment, Window};
-use crate::lower::blocking::code;
-use crate::lower::blocking::depthwise::{LANES, MOST_PARTS, REGISTERS, ROWS};
+use super::product::Product;
+use crate::facts::blocking::code;
+use crate::facts::blocking::depthwise::{LANES, MOST_PARTS, REGISTERS};
+use crate::facts::blocks::{Cut, blocks_of};
+use crate::facts::windows::{Chunks, Group, Segment, Window};
+use crate::lower::Lowering;
+use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
-use crate::lower::{Location, Lowering};
-
-/// Whether the taps may be written out.
-pub(super) fn is_short(windows: &[Window]) -> bool {
-    // There are too many without looking.
-    let is_long = |window: &Window| {
-        let pieces = window.pieces();
-        pieces > code::DEPTHWISE_SEGMENTS_OF_PHASES || pieces / window.phases() > code::DEPTHWISE_SEGMENTS
-    };
-    if windows.iter().any(|window| window.kernel > code::DEPTHWISE_TAPS || is_long(window)) {
-        return false;
-    }
-    let taps = |window: &Window| {
-        let segments = window.segments(0, window.output as i64);
-        segments.iter().map(|segment| segment.taps.max(1)).fold(1, usize::saturating_add)
-    };
-    let area = windows.iter().map(|window| window.kernel).fold(1, usize::saturating_mul);
-    if windows.len() > 2 && area > code::DEPTHWISE_TAPS_OF_SOLID {
-        return false;
-    }
-    let most = if windows.len() > 2 { code::DEPTHWISE_TAPS_OF_SOLIDS } else { code::DEPTHWISE_TAPS };
-    windows.iter().map(taps).fold(1, usize::saturating_mul) <= most
-}
 
 impl Lowering<'_> {
-    /// y[n, p, c] = Σ_k x[n, i(p, k), c] · w[k][c], or the gradient with respect to x; `packed` is w.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn depthwise(
-        &mut self,
-        name: &'static str,
-        windows: &[Window],
-        source: &Image,
-        packed: Location,
-        (target, result): (Location, &Type),
-        epilogue: Option<Epilogue<'_>>,
-        id: NodeId,
-    ) {
-        let channels = *result.dims.last().expect("a channel axis");
-        let area: usize = windows.iter().map(|w| w.kernel).product();
-        let axes = positions(windows, result, &source.positions);
-        // At least two rows of the image.
-        let room = ROWS.max(windows.last().map_or(1, |along| 2 * along.output));
-        let chunks = boxes(axes.iter().map(|axis| &axis.window), self.schedule.rows(room));
-        let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
-        let mut c = Composer::new(graph, epilogue.map_or(name, |epilogue| epilogue.name));
-        let mut params = vec![source.location, packed, target];
-        c.k.param(result.dtype, source.len, Access::Read);
-        c.k.param(result.dtype, channels * area, Access::Read);
-        c.k.param(result.dtype, result.elements(), Access::ReadWrite);
-        if let Some(epilogue) = epilogue {
+    /// y[n, p, c] = Σ_k x[n, i(p, k), c] · w[k][c], or the gradient with respect to x.
+    pub(super) fn depthwise(&mut self, product: &Product<'_>) {
+        let Product { shape, source, result, .. } = product;
+        let packed = self.pack_depthwise(&product.weights, shape, product.origin);
+        let channels = shape.groups;
+        let axes = positions(&shape.windows, result, &source.positions);
+        let chunks = boxes(axes.iter().map(|axis| &axis.window), product.tiling.rows);
+        let mut c = product.composer(self.graph);
+        let mut params = vec![source.location, packed, product.target];
+        c.k.param(shape.dtype, source.len, Access::Read);
+        c.k.param(shape.dtype, channels * shape.area(), Access::Read);
+        c.k.param(shape.dtype, result.elements(), Access::ReadWrite);
+        if let Some(epilogue) = product.epilogue {
             epilogue.parameters(&mut c, &mut params);
         }
         let even = |parts: &usize| {
@@ -92,100 +59,100 @@ impl Lowering<'_> {
                 first: first.clone(),
                 count: channels / parts,
                 channels,
-                epilogue,
+                epilogue: product.epilogue,
             };
             all.segments(c, groups, &mut Vec::new());
         });
         (0..=at.len()).for_each(|_| c.k.close());
-        self.call(c.k.finish_kernel(), params, id);
+        self.call(c.k.finish_kernel(), params, product.origin);
     }
 
     /// dw[c, 0, k…] = Σ over images and positions of x · dy: a chain for each image's part, then over the parts.
-    pub(super) fn depthwise_weight_gradient(
-        &mut self,
-        batch: usize,
-        windows: &[Window],
-        images: [&Image; 2],
-        (target, result): (Location, &Type),
-        id: NodeId,
-    ) {
-        let [x, dy] = images;
-        let channels = result.dims[0];
-        let area: usize = result.dims[2..].iter().product();
-        let space: usize = windows.iter().map(|w| w.output).product();
-        let parts = parts(batch, space, area);
-        let each = batch / parts;
-        let name = format!("{}:parts", self.graph.node(id).origin.path);
-        let partial = self.arena(&name, Type::new(result.dtype, [parts, area, channels]));
-        let mut taps = vec![Vec::new()];
-        for window in windows {
-            let with = |tap: usize| {
-                move |before: &Vec<usize>| before.iter().copied().chain([tap]).collect::<Vec<usize>>()
-            };
-            taps = taps.iter().flat_map(|t| (0..window.kernel).map(move |tap| with(tap)(t))).collect();
-        }
-        let taps: Vec<(usize, Vec<usize>)> = taps.into_iter().enumerate().collect();
+    pub(super) fn depthwise_weight_gradient(&mut self, gradient: &WeightGradient) {
+        let (area, space) = (gradient.area(), gradient.space());
+        let (channels, dtype) = (gradient.result.dims[0], gradient.result.dtype);
+        let parts = parts(gradient.batch, space, area);
+        let name = format!("{}:parts", self.graph.node(gradient.origin).origin.path);
+        let partial = self.arena(&name, Type::new(dtype, [parts, area, channels]));
+        let taps: Vec<(usize, Vec<usize>)> =
+            combinations(gradient.windows.iter().map(|window| 0..window.kernel))
+                .into_iter()
+                .enumerate()
+                .collect();
         // Each has code of its own, and tables on the stack.
         for some in taps.chunks(code::DEPTHWISE_WEIGHTS) {
             let mut c = Composer::new(self.graph, "depthwise_weight_gradient");
-            c.k.param(result.dtype, x.len, Access::Read);
-            c.k.param(result.dtype, dy.len, Access::Read);
-            c.k.param(result.dtype, parts * area * channels, Access::Write);
+            c.k.param(dtype, gradient.x.len, Access::Read);
+            c.k.param(dtype, gradient.dy.len, Access::Read);
+            c.k.param(dtype, parts * area * channels, Access::Write);
             let part = Index::var(c.k.open_grid(parts));
             for (number, tap) in some {
                 let channel = Index::var(c.k.open_for(channels));
-                let acc = c.k.declare(result.dtype, Combine::Add, 1);
-                let image = part.scale(each as i64).add(&Index::var(c.k.open_for(each)));
-                let mut runs = vec![Vec::new()];
-                for (window, &tap) in windows.iter().zip(tap) {
-                    let single =
-                        Window { kernel: 1, low: window.low - tap as i64 * window.dilation, ..*window };
-                    let segments = single.segments(0, window.output as i64);
-                    let segments: Vec<Segment> = segments.into_iter().filter(|s| s.taps > 0).collect();
-                    runs = runs
-                        .iter()
-                        .flat_map(|run: &Vec<Segment>| {
-                            segments.iter().map(move |&s| run.iter().copied().chain([s]).collect())
-                        })
-                        .collect();
-                }
-                for run in &runs {
-                    let mut from = image.scale(x.positions[0]).add(&channel.scale(x.channel)).plus(x.offset);
-                    let mut at = image.scale(dy.positions[0]).add(&channel.scale(dy.channel)).plus(dy.offset);
-                    for (axis, s) in run.iter().enumerate() {
-                        let var = Index::var(c.k.open_for(s.count));
-                        from =
-                            from.add(&var.scale(s.source_step).plus(s.source).scale(x.positions[axis + 1]));
-                        at = at.add(&var.scale(s.step).plus(s.start).scale(dy.positions[axis + 1]));
-                    }
-                    let values = [c.k.load(0, &from, None), c.k.load(1, &at, None)];
-                    let product = c.k.op(ScalarOp::Mul, &values);
-                    c.k.accumulate(acc, product);
-                    run.iter().for_each(|_| c.k.close());
-                }
-                c.k.close();
-                let sum = c.k.finish(acc);
+                let sum = gradient.tap(&mut c.k, tap, (&part, gradient.batch / parts), &channel);
                 let to = part.scale(area as i64).plus(*number as i64).scale(channels as i64).add(&channel);
                 c.k.store(2, to, sum);
                 c.k.close();
             }
             c.k.close();
-            self.call(c.k.finish_kernel(), vec![x.location, dy.location, partial], id);
+            let arguments = vec![gradient.x.location, gradient.dy.location, partial];
+            self.call(c.k.finish_kernel(), arguments, gradient.origin);
         }
-        let mut k = crate::lower::kernel::KernelBuilder::new("add_parts");
-        let from = k.param(result.dtype, parts * area * channels, Access::Read);
-        let to = k.param(result.dtype, result.elements(), Access::Write);
+        let mut k = KernelBuilder::new("add_parts");
+        let from = k.param(dtype, parts * area * channels, Access::Read);
+        let to = k.param(dtype, gradient.result.elements(), Access::Write);
         let channel = Index::var(k.open_for(channels));
         let tap = Index::var(k.open_for(area));
         let read = tap.scale(channels as i64).add(&channel);
-        let mut sum = k.load(from, &read, None);
-        for part in 1..parts {
-            let next = k.load(from, &read.plus((part * area * channels) as i64), None);
-            sum = k.op(ScalarOp::Add, &[sum, next]);
-        }
+        let sum = sum_of_parts(&mut k, from, &read, (parts, area * channels));
         k.store(to, channel.scale(area as i64).add(&tap), sum);
         (0..2).for_each(|_| k.close());
-        self.call(k.finish_kernel(), vec![partial, target], id);
+        self.call(k.finish_kernel(), vec![partial, gradient.target], gradient.origin);
+    }
+}
+
+/// Every choice of one from each, the last changing first.
+fn combinations<T: Clone>(of: impl Iterator<Item = impl Iterator<Item = T> + Clone>) -> Vec<Vec<T>> {
+    of.fold(vec![Vec::new()], |before, each| {
+        let with = |chosen: &Vec<T>| {
+            let chosen = chosen.clone();
+            each.clone().map(move |one| chosen.iter().cloned().chain([one]).collect())
+        };
+        before.iter().flat_map(with).collect()
+    })
+}
+
+impl WeightGradient {
+    /// The sum for one tap and channel, over `each` images of a part.
+    fn tap(
+        &self,
+        k: &mut KernelBuilder,
+        tap: &[usize],
+        (part, each): (&Index, usize),
+        channel: &Index,
+    ) -> ValueId {
+        let (x, dy) = (&self.x, &self.dy);
+        let sum = k.declare(self.result.dtype, Combine::Add, 1);
+        let image = part.scale(each as i64).add(&Index::var(k.open_for(each)));
+        let segments = |(window, &tap): (&Window, &usize)| {
+            let single = Window { kernel: 1, low: window.low - tap as i64 * window.dilation, ..*window };
+            let segments = single.segments(0, window.output as i64);
+            segments.into_iter().filter(|s| s.taps > 0)
+        };
+        for run in combinations(self.windows.iter().zip(tap).map(segments)) {
+            let mut from = image.scale(x.positions[0]).add(&channel.scale(x.channel)).plus(x.offset);
+            let mut at = image.scale(dy.positions[0]).add(&channel.scale(dy.channel)).plus(dy.offset);
+            for (axis, s) in run.iter().enumerate() {
+                let var = Index::var(k.open_for(s.count));
+                from = from.add(&var.scale(s.source_step).plus(s.source).scale(x.positions[axis + 1]));
+                at = at.add(&var.scale(s.step).plus(s.start).scale(dy.positions[axis + 1]));
+            }
+            let values = [k.load(0, &from, None), k.load(1, &at, None)];
+            let product = k.op(ScalarOp::Mul, &values);
+            k.accumulate(sum, product);
+            run.iter().for_each(|_| k.close());
+        }
+        k.close();
+        k.finish(sum)
     }
 }
 
@@ -286,7 +253,7 @@ fn block_of(rows: Option<&Segment>, along: &Segment) -> (usize, usize) {
 
 /// A segment as blocks of so many of its positions, and a smaller one of what is left over.
 fn blocks(segment: Segment, many: usize) -> impl Iterator<Item = (Segment, usize)> {
-    blocks_of(segment.count, many).into_iter().map(move |(first, many, count)| {
+    blocks_of(segment.count, many).into_iter().map(move |Cut { first, width: many, count }| {
         let (first, apart) = (first as i64, many as i64);
         let blocks = Segment {
             count,

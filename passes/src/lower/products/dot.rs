@@ -10,10 +10,13 @@ use super::contraction::{Axis, Contraction};
 use super::epilogue::Epilogue;
 use super::image::Image;
 use super::packing::Weights;
-use super::windows::Window;
-use crate::lower::blocking::packed;
+use super::product::Product;
+use super::shape::{Method, Shape};
+use super::tiling::Tiling;
+use crate::facts::blocking::packed;
+use crate::facts::windows::Window;
 use crate::lower::kernel::KernelBuilder;
-use crate::lower::{Location, Lowering, StridedAccess};
+use crate::lower::{Lowering, StridedAccess};
 use crate::schedule::Algorithm;
 
 impl Lowering<'_> {
@@ -26,8 +29,7 @@ impl Lowering<'_> {
         if let Some(dense) = Dense::of(dot, graph.choice(id), &dims, &operands)
             && self.packs(&dense, &operands)
         {
-            let target = self.target(graph.result(id));
-            self.dense(&dense, operands, (target, &node.types[0]), None, id);
+            self.dense(&dense, operands, None, id);
             return Ok(());
         }
         if operands[1].dtype != node.types[0].dtype {
@@ -42,100 +44,58 @@ impl Lowering<'_> {
         let graph = self.graph;
         let node = graph.node(id);
         let ty = &node.types[0];
-        let free = [dot.free(0, dims[0].len()), dot.free(1, dims[1].len())];
-        let mut c_strides: Vec<i64> = ty.strides().iter().map(|&s| s as i64).collect();
-        let batches = dot.batch[0].len();
-        let columns: usize = free[1].iter().map(|&axis| dims[1][axis]).product();
-        let rows: usize = free[0].iter().map(|&axis| dims[0][axis]).product();
-        let contiguous = |side: usize| {
-            let last = free[side].iter().rev().find(|&&axis| dims[side][axis] > 1);
-            last.is_none_or(|&axis| operands[side].strides[axis] == 1)
-        };
-        // A product with a single column is computed as its transpose: rows become the contiguous axis. So is one
-        // whose right operand would have to be copied, if the left one is smaller; its result is copied then.
-        let turned = rows > 1 && columns > rows && !contiguous(1) && batches == 0;
-        let swap = (columns == 1 && rows > 1) || turned;
-        let (m_side, n_side) = if swap { (1, 0) } else { (0, 1) };
-        let a = operands[m_side].clone();
-        let mut b = operands[n_side].clone();
         let target = self.target(graph.result(id));
-        let aside = turned.then(|| {
-            // [right axes, left axes], row-major.
-            let order: Vec<usize> =
-                (free[0].len()..free[0].len() + free[1].len()).chain(0..free[0].len()).collect();
-            let turned = ty.with_dims(order.iter().map(|&axis| ty.dims[axis]).collect::<Vec<_>>());
-            let strides = turned.strides();
-            order.iter().zip(strides).for_each(|(&axis, stride)| c_strides[axis] = stride as i64);
+        let mut strided = Strided::of(dot, dims, operands);
+        let mut strides: Vec<i64> = ty.strides().iter().map(|&stride| stride as i64).collect();
+        let aside = strided.turned.then(|| {
+            let turned = strided.turn(ty, &mut strides);
             self.arena("turned", turned)
         });
-        // n: the innermost axis of extent above 1 must be contiguous.
-        if !contiguous(n_side) {
-            let order: Vec<usize> = (dot.batch[n_side].iter())
-                .chain(&dot.contract[n_side])
-                .chain(&free[n_side])
+        // The innermost axis of columns of extent above 1 must be contiguous.
+        let [left, right] = strided.sides();
+        if !strided.is_contiguous(right) {
+            let order: Vec<usize> = [&dot.batch[right], &dot.contract[right], &strided.free[right]]
+                .into_iter()
+                .flatten()
                 .copied()
                 .collect();
-            b = self.pack(&b, &dims[n_side], &order, ty.dtype, id);
+            let packed = self.pack(&strided.operands[right], &dims[right], &order, ty.dtype, id);
+            strided.operands[right] = packed;
         }
-        self.choose(Algorithm::Strided, id);
-        let (first, second) = c_strides[batches..].split_at(free[0].len());
-        let of_free = if swap { [second, first] } else { [first, second] };
-        let only = |axes: &[usize], side: usize, c: &[i64]| -> Vec<Axis> {
-            let axis = |(&axis, &c): (&usize, &i64)| {
-                let (a, b) = if side == m_side { (a.strides[axis], 0) } else { (0, b.strides[axis]) };
-                Axis { extent: dims[side][axis], a, b, c }
-            };
-            axes.iter().zip(c).map(axis).collect()
-        };
-        let both = |axes: &[Vec<usize>; 2], c: &dyn Fn(usize) -> i64| -> Vec<Axis> {
-            let pairs = axes[m_side].iter().zip(&axes[n_side]).enumerate();
-            let axis = |(i, (&x, &y)): (usize, (&usize, &usize))| Axis {
-                extent: dims[m_side][x],
-                a: a.strides[x],
-                b: b.strides[y],
-                c: c(i),
-            };
-            pairs.map(axis).collect()
-        };
-        let contraction = Contraction {
-            name: "dot",
-            dtype: ty.dtype,
-            batch: both(&dot.batch, &|i| c_strides[i]),
-            m: only(&free[m_side], m_side, of_free[0]),
-            n: only(&free[n_side], n_side, of_free[1]),
-            k: both(&dot.contract, &|_| 0),
-            offset: [a.offset, b.offset, 0],
-            len: [a.len, b.len, ty.elements()],
-            accumulate: false,
-            schedule: self.schedule,
-        };
-        self.call(contraction.kernel(), vec![a.location, b.location, aside.unwrap_or(target)], id);
+        let tiling = Tiling::strided(self.chosen(Algorithm::Strided, id));
+        let contraction = strided.contraction(ty, &strides, tiling);
+        let [a, b] = [left, right].map(|side| strided.operands[side].location);
+        self.call(contraction.kernel(), vec![a, b, aside.unwrap_or(target)], id);
         if let Some(aside) = aside {
             let (dtype, len) = (ty.dtype, ty.elements());
-            let access = StridedAccess { location: aside, dtype, len, offset: 0, strides: c_strides };
+            let access = StridedAccess { location: aside, dtype, len, offset: 0, strides };
             let all: Vec<usize> = (0..ty.rank()).collect();
             let (kernel, _) = transfer(&access, &ty.dims, &all, ty);
             self.call(kernel, vec![aside, target], id);
         }
     }
 
-    /// A product of rows with a matrix of weights, as a convolution over no axes.
+    /// A product of rows with a matrix of weights, which is packed.
     pub(super) fn dense(
         &mut self,
         dense: &Dense,
         [x, w]: [StridedAccess; 2],
-        (target, result): (Location, &Type),
         epilogue: Option<Epilogue<'_>>,
         id: NodeId,
     ) {
-        let all: Vec<usize> = (0..=dense.extents.len()).collect();
-        let stride = x.strides[dense.contract[0]];
-        let mut rows = StridedAccess { strides: [&dense.rows[..], &[stride]].concat(), ..x };
-        let uneven = dense.strassen && dense.apart(&rows.strides).is_none();
-        if dense.is_scattered(stride) || uneven {
-            let dims = [&dense.extents[..], &[dense.depth]].concat();
-            rows = self.pack(&rows, &dims, &all, result.dtype, id);
-        }
+        let value = self.graph.result(id);
+        let target = epilogue.map_or_else(|| self.target(value), |epilogue| epilogue.target);
+        let result = self.graph.ty(value).with_dims(dense.dims());
+        let source = self.rows_of(dense, x, result.dtype, id);
+        let windows = dense.extents.iter().skip(1).map(|&extent| Window::identity(extent));
+        let shape = Shape {
+            dtype: result.dtype,
+            batch: dense.extents[0],
+            groups: 1,
+            channels: dense.depth,
+            outputs: dense.columns,
+            windows: windows.collect(),
+        };
         let weights = Weights {
             output: dense.column.map_or(1, |axis| w.strides[axis]),
             input: w.strides[dense.contract[1]],
@@ -144,25 +104,40 @@ impl Lowering<'_> {
             offset: w.offset,
             access: w,
         };
-        if dense.strassen {
-            let apart = dense.apart(&rows.strides).expect("rows lie evenly in a copy");
-            rows.strides = vec![apart, rows.strides[dense.extents.len()]];
-            let sizes = [dense.extents.iter().product(), dense.depth, dense.columns];
-            return self.strassen(&rows, &weights, sizes, &dense.extents, target, epilogue, id);
+        let method = if dense.strassen { Method::Strassen } else { Method::Direct };
+        let tiling = self.tiling(method, &shape, id);
+        self.product(&Product {
+            name: "dot",
+            method,
+            tiling,
+            shape,
+            source,
+            weights,
+            target,
+            result,
+            epilogue,
+            origin: id,
+        });
+    }
+
+    /// The rows of a product as an image whose channels are the terms; copied where they lie scattered, or not evenly for halves.
+    fn rows_of(&mut self, dense: &Dense, x: StridedAccess, dtype: DType, id: NodeId) -> Image {
+        let stride = x.strides[dense.contract[0]];
+        let mut rows = StridedAccess { strides: [&dense.rows[..], &[stride]].concat(), ..x };
+        let uneven = dense.strassen && apart(&dense.extents, &dense.rows).is_none();
+        if dense.is_scattered(stride) || uneven {
+            let all: Vec<usize> = (0..=dense.extents.len()).collect();
+            let dims = [&dense.extents[..], &[dense.depth]].concat();
+            rows = self.pack(&rows, &dims, &all, dtype, id);
         }
-        let (&channel, positions) = rows.strides.split_last().expect("an axis is summed over");
-        let source = Image {
+        let channel = rows.strides.pop().expect("an axis is summed over");
+        Image {
             location: rows.location,
             len: rows.len,
             offset: rows.offset,
-            positions: positions.to_vec(),
+            positions: rows.strides,
             channel,
-        };
-        let windows: Vec<Window> =
-            dense.extents.iter().skip(1).map(|&extent| Window::identity(extent)).collect();
-        let sizes = (dense.depth, dense.columns);
-        let result = result.with_dims(dense.dims());
-        self.correlate("dot", 1, sizes, &windows, source, weights, (target, &result), epilogue, id);
+        }
     }
 
     /// Whether a product gains by panels of weights: they are packed once for all calls, or would have to be copied
@@ -270,21 +245,107 @@ impl Dense {
         Some(Dense { contract, column, depth, columns, extents, rows, strassen })
     }
 
-    /// The elements from row to row, if the axes with these strides count as one.
-    fn apart(&self, strides: &[i64]) -> Option<i64> {
-        let mut axes = self.extents.iter().zip(strides).filter(|&(&extent, _)| extent != 1).rev();
-        let Some((&extent, &apart)) = axes.next() else { return Some(0) };
-        let mut inner = extent as i64 * apart;
-        axes.all(|(&extent, &stride)| {
-            let fits = stride == inner;
-            inner *= extent as i64;
-            fits
-        })
-        .then_some(apart)
-    }
-
     /// Extents of the result with its columns last.
     pub fn dims(&self) -> Vec<usize> {
         [&self.extents[..], &[self.columns]].concat()
+    }
+}
+
+/// The elements from row to row, if rows along axes of these extents and strides count as one axis. 4 x 6 rows whose strides are
+/// 60 and 10 elements are 24 rows 10 elements apart.
+pub(super) fn apart(extents: &[usize], strides: &[i64]) -> Option<i64> {
+    let mut axes = extents.iter().zip(strides).filter(|&(&extent, _)| extent != 1).rev();
+    let Some((&extent, &apart)) = axes.next() else { return Some(0) };
+    let mut inner = extent as i64 * apart;
+    axes.all(|(&extent, &stride)| {
+        let fits = stride == inner;
+        inner *= extent as i64;
+        fits
+    })
+    .then_some(apart)
+}
+
+/// A product of two operands where they lie.
+struct Strided<'a> {
+    dot: &'a Dot,
+    dims: &'a [Vec<usize>; 2],
+    /// The axes of either operand that are neither batch nor summed over.
+    free: [Vec<usize>; 2],
+    operands: [StridedAccess; 2],
+    /// Whether the transpose is computed: the free axes of the right operand are the rows.
+    swapped: bool,
+    /// Whether it is computed into a place of its own because of that, and copied.
+    turned: bool,
+}
+
+impl<'a> Strided<'a> {
+    fn of(dot: &'a Dot, dims: &'a [Vec<usize>; 2], operands: [StridedAccess; 2]) -> Strided<'a> {
+        let free = [0, 1].map(|side: usize| dot.free(side, dims[side].len()));
+        let [rows, columns] =
+            [0, 1].map(|side: usize| free[side].iter().map(|&axis| dims[side][axis]).product::<usize>());
+        let mut strided = Strided { dot, dims, free, operands, swapped: false, turned: false };
+        // A product with a single column is computed as its transpose: rows become the contiguous axis. So is one
+        // whose right operand would have to be copied, if the left one is smaller; its result is copied then.
+        strided.turned = rows > 1 && columns > rows && !strided.is_contiguous(1) && dot.batch[0].is_empty();
+        strided.swapped = (columns == 1 && rows > 1) || strided.turned;
+        strided
+    }
+
+    /// The operands whose free axes are the rows and the columns.
+    fn sides(&self) -> [usize; 2] {
+        if self.swapped { [1, 0] } else { [0, 1] }
+    }
+
+    /// Whether the last free axis of an operand of more than one element is contiguous.
+    fn is_contiguous(&self, side: usize) -> bool {
+        let last = self.free[side].iter().rev().find(|&&axis| self.dims[side][axis] > 1);
+        last.is_none_or(|&axis| self.operands[side].strides[axis] == 1)
+    }
+
+    /// The type of the result with the free axes of the right operand first; `strides`, those of the result's axes, become those
+    /// that they have there.
+    fn turn(&self, ty: &Type, strides: &mut [i64]) -> Type {
+        let [left, right] = self.free.each_ref().map(Vec::len);
+        let order: Vec<usize> = (left..left + right).chain(0..left).collect();
+        let turned = ty.with_dims(order.iter().map(|&axis| ty.dims[axis]).collect::<Vec<_>>());
+        order.iter().zip(turned.strides()).for_each(|(&axis, stride)| strides[axis] = stride as i64);
+        turned
+    }
+
+    /// The contraction; `strides` are those of the result's axes.
+    fn contraction(&self, ty: &Type, strides: &[i64], tiling: Tiling) -> Contraction {
+        let [m, n] = self.sides();
+        let [a, b] = [m, n].map(|side| &self.operands[side]);
+        let (batch, rest) = strides.split_at(self.dot.batch[0].len());
+        let (first, second) = rest.split_at(self.free[0].len());
+        let only = |side: usize| -> Vec<Axis> {
+            let axis = |(&axis, &c): (&usize, &i64)| {
+                let stride = self.operands[side].strides[axis];
+                let (a, b) = if side == m { (stride, 0) } else { (0, stride) };
+                Axis { extent: self.dims[side][axis], a, b, c }
+            };
+            self.free[side].iter().zip([first, second][side]).map(axis).collect()
+        };
+        let both = |axes: &[Vec<usize>; 2], c: &[i64]| -> Vec<Axis> {
+            let axis = |(i, (&x, &y)): (usize, (&usize, &usize))| Axis {
+                extent: self.dims[m][x],
+                a: a.strides[x],
+                b: b.strides[y],
+                c: c.get(i).copied().unwrap_or(0),
+            };
+            axes[m].iter().zip(&axes[n]).enumerate().map(axis).collect()
+        };
+        Contraction {
+            name: "dot",
+            dtype: ty.dtype,
+            batch: both(&self.dot.batch, batch),
+            m: only(m),
+            n: only(n),
+            k: both(&self.dot.contract, &[]),
+            offset: [a.offset, b.offset, 0],
+            len: [a.len, b.len, ty.elements()],
+            accumulate: false,
+            tiling,
+        }
     }
 }

@@ -1,26 +1,17 @@
-//! Regions around a product: what is fused behind a convolution or a matrix product.
+//! What follows a product in its kernel: everything that is elementwise over its result.
 //!
-//! Such a region has one node with loops of its own, the *root*; everything else is elementwise over the root's
-//! result. The product's kernel computes a block of the result into memory and then, while the block is in the
-//! cache, the elementwise rest. Where the raw product is not an output, it is computed in the place of one.
-//!
-//! One region has two such nodes: a depthwise convolution, and the one that makes its image ([`expand`](super::expand)).
+//! The product's kernel computes a block of the result into memory and then, while the block is in the cache, the
+//! elementwise rest. Where the raw product is not an output, it is computed in the place of one.
 
-use brolga_ir::choice::Layout;
-use brolga_ir::definition::Definition;
 use brolga_ir::index::Index;
-use brolga_ir::ops::{ConvForm, Op};
+use brolga_ir::ops::Op;
 use brolga_ir::program::{Access, ValueId};
 use brolga_ir::scalar::ScalarOp;
-use brolga_ir::{Graph, GraphError, NodeId, Value};
-use rustc_hash::FxHashSet;
+use brolga_ir::{Graph, Value};
 
-use super::channels_first;
-use super::dot::Dense;
-use crate::facts::definition::definition;
+use crate::lower::Location;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
-use crate::lower::{Location, Lowering};
 
 /// Position of the result among a product's parameters: behind the two operands.
 pub(super) const RESULT: usize = 2;
@@ -227,194 +218,20 @@ pub(super) fn sum_of(k: &mut KernelBuilder, params: &[usize], place: &Index) -> 
     sum
 }
 
-/// Stores sums of what parameters hold, `[rows, columns]`, to rows of the result that begin at a place and so far apart;
-/// nothing if there are none.
-pub(super) fn store_sums(
-    k: &mut KernelBuilder,
-    params: &[usize],
-    (rows, columns): (usize, usize),
-    (to, apart): (&Index, i64),
-) {
-    let row = Index::var(k.open_for(rows));
-    let column = Index::var(k.open_for(columns));
-    if let Some(sum) = sum_of(k, params, &row.scale(columns as i64).add(&column)) {
-        k.store(RESULT, to.add(&row.scale(apart)).add(&column), sum);
+/// Rows of the result: where the first one begins, how far apart they are, and their sizes.
+pub(super) struct Rows<'p> {
+    pub to: &'p Index,
+    pub apart: i64,
+    pub rows: usize,
+    pub columns: usize,
+}
+
+/// Stores sums of what parameters hold, `[rows, columns]`, to rows of the result; nothing if there are none.
+pub(super) fn store_sums(k: &mut KernelBuilder, params: &[usize], result: &Rows<'_>) {
+    let row = Index::var(k.open_for(result.rows));
+    let column = Index::var(k.open_for(result.columns));
+    if let Some(sum) = sum_of(k, params, &row.scale(result.columns as i64).add(&column)) {
+        k.store(RESULT, result.to.add(&row.scale(result.apart)).add(&column), sum);
     }
     (0..2).for_each(|_| k.close());
-}
-
-/// Whether a region holds a node with loops of its own.
-pub(in crate::lower) fn is_product(body: &Graph) -> bool {
-    body.order().into_iter().any(|id| has_loops(body, id))
-}
-
-fn has_loops(graph: &Graph, id: NodeId) -> bool {
-    !matches!(graph.node(id).op, Op::Parameter(_) | Op::Constant(_))
-        && graph.results(id).into_iter().any(|value| definition(graph, value) == Definition::Loops)
-}
-
-/// Whether an operator can be the root of a region: its kernel takes an epilogue.
-pub(crate) fn takes_epilogue(graph: &Graph, id: NodeId) -> bool {
-    let node = graph.node(id);
-    match &node.op {
-        Op::Conv(conv) if graph.choice(id).layout == Layout::ChannelsLast => {
-            !matches!(conv.form, ConvForm::WeightGradient { .. })
-        }
-        Op::Conv(conv) => {
-            channels_first::applies(conv, graph.ty(node.operands[0]), graph.ty(node.operands[1]))
-        }
-        // Some products have other kernels in the end, see `product_region`.
-        Op::Dot(dot) => {
-            node.types[0].dtype.is_float() && dot.batch[0].is_empty() && dot.contract[0].len() == 1
-        }
-        _ => false,
-    }
-}
-
-impl Lowering<'_> {
-    /// A region with a product, whose parameters have their locations.
-    pub(in crate::lower) fn product_region(
-        &mut self,
-        name: &str,
-        outputs: &[(Value, Location)],
-    ) -> Result<(), GraphError> {
-        let graph = self.graph;
-        let roots: Vec<NodeId> = graph.order().into_iter().filter(|&id| has_loops(graph, id)).collect();
-        if let &[root] = roots.as_slice()
-            && takes_epilogue(graph, root)
-            && let Some(read) = self.rest(root, outputs.iter().map(|output| output.0))
-            && self.fused_product(name, root, &read, outputs)?
-        {
-            return Ok(());
-        }
-        if let &[first, second] = roots.as_slice()
-            && self.expanded(name, [first, second], outputs)?
-        {
-            return Ok(());
-        }
-        // One kernel after the other. A raw product that is an output is computed in its place.
-        let mut left = Vec::new();
-        for &(value, location) in outputs {
-            if roots.contains(&value.node) {
-                self.targets.insert(value, location);
-            } else {
-                left.push((value, location));
-            }
-        }
-        for root in roots {
-            self.node(root)?;
-        }
-        let Some(&(first, _)) = left.first() else { return Ok(()) };
-        if left.iter().all(|(value, _)| graph.ty(*value).dims == graph.ty(first).dims) {
-            return self.compute(&left, first.node);
-        }
-        left.iter().try_for_each(|&output| self.compute(&[output], output.0.node))
-    }
-
-    /// The nodes that depend on one, itself among them.
-    pub(super) fn dependents(&self, root: NodeId) -> FxHashSet<NodeId> {
-        let mut found = FxHashSet::from_iter([root]);
-        for id in self.graph.order() {
-            if self.graph.node(id).operands.iter().any(|v| found.contains(&v.node)) {
-                found.insert(id);
-            }
-        }
-        found
-    }
-
-    /// The values in memory that the outputs read beside the root, if they read that only element by element.
-    pub(in crate::lower) fn rest(
-        &self,
-        root: NodeId,
-        outputs: impl DoubleEndedIterator<Item = Value> + Clone,
-    ) -> Option<Vec<Value>> {
-        let graph = self.graph;
-        let dims = &graph.node(root).types[0].dims;
-        let depends = self.dependents(root);
-        let mut read = Vec::new();
-        let mut stack: Vec<Value> = outputs.clone().rev().collect();
-        let mut seen = FxHashSet::default();
-        while let Some(value) = stack.pop() {
-            if value.node == root || !seen.insert(value) {
-                continue;
-            }
-            let node = graph.node(value.node);
-            let elementwise = matches!(node.op, Op::Elementwise(_)) && node.types[0].dims == *dims;
-            let tensor = matches!(node.op, Op::Constant(_)) && definition(graph, value) == Definition::Loops;
-            if (depends.contains(&value.node) && !elementwise) || has_loops(graph, value.node) {
-                return None;
-            }
-            if tensor || graph.parameter(value.node).is_some() {
-                read.push(value);
-            } else {
-                stack.extend(node.operands.iter().rev().copied());
-            }
-        }
-        outputs.into_iter().all(|value| graph.ty(value).dims == *dims).then_some(read)
-    }
-
-    /// Where a product is computed: where an output of its type goes, itself if it is one.
-    pub(super) fn place_of(&mut self, value: Value, outputs: &[(Value, Location)]) -> Location {
-        let graph = self.graph;
-        let ty = graph.ty(value);
-        let raw = outputs.iter().find(|(output, _)| *output == value);
-        let place = raw.or_else(|| outputs.iter().find(|(output, _)| graph.ty(*output) == ty));
-        match place {
-            Some(&(_, location)) => location,
-            None => {
-                let name = self.name_of(value);
-                self.arena(&name, ty.clone())
-            }
-        }
-    }
-
-    /// Values with their places.
-    pub(super) fn with_locations(&mut self, values: &[Value]) -> Result<Vec<(Value, Location)>, GraphError> {
-        values.iter().map(|&value| Ok((value, self.location(value)?))).collect()
-    }
-
-    /// One kernel for all of a region; false if the root has none that goes on.
-    fn fused_product(
-        &mut self,
-        name: &str,
-        root: NodeId,
-        read: &[Value],
-        outputs: &[(Value, Location)],
-    ) -> Result<bool, GraphError> {
-        let graph = self.graph;
-        let node = graph.node(root);
-        let value = graph.result(root);
-        let ty = &node.types[0];
-        let types = [graph.ty(node.operands[0]), graph.ty(node.operands[1])];
-        let accesses = [self.access(node.operands[0])?, self.access_weights(node.operands[1])?];
-        let first = matches!(&node.op, Op::Conv(_)) && graph.choice(root).layout == Layout::ChannelsFirst;
-        if first && accesses[1].dtype != ty.dtype {
-            return Ok(false);
-        }
-        let dense = match &node.op {
-            Op::Dot(dot) => {
-                let dims = types.map(|ty| ty.dims.clone());
-                let dense = Dense::of(dot, graph.choice(root), &dims, &accesses);
-                match dense.filter(|dense| dense.dims() == ty.dims && self.packs(dense, &accesses)) {
-                    Some(dense) => Some(dense),
-                    None => return Ok(false),
-                }
-            }
-            _ => None,
-        };
-        let target = self.place_of(value, outputs);
-        let operands = self.with_locations(read)?;
-        let epilogue = Epilogue { body: graph, name, root: value, target, operands: &operands, outputs };
-        match (&node.op, dense) {
-            (Op::Conv(conv), _) if first => {
-                let [x, w] = accesses;
-                let x = self.contiguous(x, node.operands[0])?;
-                self.channels_first(conv, types, [x, w], (target, ty), Some(epilogue), root);
-            }
-            (Op::Conv(conv), _) => self.convolve(conv, types, accesses, (target, ty), Some(epilogue), root),
-            (_, Some(dense)) => self.dense(&dense, accesses, (target, ty), Some(epilogue), root),
-            _ => unreachable!("only convolutions and products take epilogues"),
-        }
-        Ok(true)
-    }
 }

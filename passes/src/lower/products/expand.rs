@@ -6,100 +6,32 @@
 //! convolution reads it. Neighbouring bands both compute the rows that both see; there are as few bands as the cache and
 //! the threads allow. Every sum is the chain that it is in a kernel of its own. No schedule is asked for.
 
-use brolga_ir::choice::{Choice, Layout};
+use brolga_ir::choice::Layout;
 use brolga_ir::index::Index;
-use brolga_ir::ops::{ConvForm, Op};
 use brolga_ir::program::{Access, Kernel, Panel, Tile, TileLoop};
-use brolga_ir::{DType, Graph, GraphError, NodeId, Type, Value};
+use brolga_ir::{DType, GraphError, NodeId, Type, Value};
 
-use super::blocks::{Cut, column_blocks};
 use super::boxes::{for_each_kind, positions};
-use super::depthwise::{Depthwise, is_short};
+use super::depthwise::Depthwise;
 use super::epilogue::{Epilogue, Patch, Span};
 use super::image::Image;
 use super::packing::Weights;
-use super::windows::{Chunks, Group, Window};
-use crate::lower::blocking::direct::DEPTH;
-use crate::lower::blocking::expansion::{BAND, MANY, PIECES, TWICE};
+use super::shape::Shape;
+use super::tiling::Tiling;
+use crate::facts::blocks::{Cut, column_blocks};
+use crate::facts::expansion::Pair;
+use crate::facts::windows::{Group, Window};
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
 
-/// The shapes of two convolutions that can be one kernel.
-struct Pair {
-    /// Bytes of an element.
-    size: usize,
-    batch: usize,
-    /// Channels of the image that is read, and of both results.
-    inputs: usize,
-    channels: usize,
-    /// Rows and columns of the second.
-    windows: [Window; 2],
-}
-
-/// Whether two convolutions, the second of which alone reads what the first makes, are better one kernel.
-///
-/// What is saved is the way to memory and back of each element between them, which weighs the less the more terms its sum has;
-/// what it costs are the rows that several bands compute. Of mobilenet_v2, this takes 12 % of the time of the first
-/// pair and 2 to 4 % of the next two with a batch of 1, and 25 to 40 % with a batch of 8.
-pub(crate) fn expansion_pays(graph: &Graph, first: NodeId, second: NodeId) -> bool {
-    let Some(pair) = Pair::of(graph, [first, second]) else { return false };
-    let [rows, columns] = pair.windows.map(|window| window.input);
-    let few = |(_, width, _)| {
-        let (needed, affordable) = pair.bands(width);
-        needed <= affordable
-    };
-    pair.inputs <= DEPTH
-        && pair.batch * rows * columns * pair.channels >= MANY * pair.inputs
-        && column_blocks(pair.channels, None).into_iter().all(few)
-}
-
-impl Pair {
-    fn of(graph: &Graph, [first, second]: [NodeId; 2]) -> Option<Pair> {
-        let conv = |id: NodeId| match &graph.node(id).op {
-            Op::Conv(conv) => {
-                let direct = graph.choice(id) == Choice::from(Layout::ChannelsLast);
-                (direct && conv.form == ConvForm::Forward && conv.spatial() == 2).then_some(conv)
-            }
-            _ => None,
-        };
-        let (pointwise, depthwise) = (conv(first)?, conv(second)?);
-        let dims = |id: NodeId, operand: usize| graph.ty(graph.node(id).operands[operand]).dims.as_slice();
-        let &[batch, rows, columns, inputs] = dims(first, 0) else { return None };
-        let &[channels, _, _, _] = dims(first, 1) else { return None };
-        let &[outputs, each, tall, wide] = dims(second, 1) else { return None };
-        let result = &graph.node(second).types[0].dims;
-        let fits = pointwise.is_pointwise(&dims(first, 1)[2..])
-            && *dims(second, 0) == [batch, rows, columns, channels]
-            && (depthwise.groups, outputs, each) == (channels, channels, 1)
-            && channels > 1
-            && depthwise.lhs_dilation == [1, 1]
-            && inputs > 0;
-        let windows = [(rows, tall, result[1]), (columns, wide, result[2])];
-        let along = |axis: usize| Window::forward(depthwise, axis, windows[axis]);
-        let windows = [along(0), along(1)];
-        let fits = fits && is_short(&windows);
-        let size = graph.node(second).types[0].dtype.size();
-        fits.then_some(Pair { size, batch, inputs, channels, windows })
-    }
-
-    /// How many bands there must be, with blocks of so many channels, and how many there may be: rows that are computed
-    /// twice are an eighth of all, at most.
-    fn bands(&self, width: usize) -> (usize, usize) {
-        let [rows, columns] = &self.windows;
-        let most = BAND / (columns.input * (self.inputs + width) * self.size).max(1);
-        let reach = (rows.kernel as i64 - 1) * rows.dilation + 1;
-        let room = (most as i64 - reach).max(0) / rows.stride + 1;
-        let twice = (reach - rows.stride).max(1) as usize;
-        (rows.output.div_ceil(room as usize).max(1), 1 + rows.input / (TWICE * twice))
-    }
-
-    /// The rows of the result in bands.
-    fn chunks(&self, width: usize) -> Chunks {
-        let (needed, affordable) = self.bands(width);
-        let blocks = self.batch * self.channels.div_ceil(width);
-        let bands = needed.max(PIECES.div_ceil(blocks.max(1)).min(affordable));
-        self.windows[0].chunks(self.windows[0].output.div_ceil(bands))
-    }
+/// The shapes of both convolutions.
+fn shapes(pair: &Pair, dtype: DType) -> [Shape; 2] {
+    let (batch, points) = (pair.batch, pair.windows.map(|window| Window::identity(window.input)));
+    let (inputs, channels) = (pair.inputs, pair.channels);
+    [
+        Shape { dtype, batch, groups: 1, channels: inputs, outputs: channels, windows: points.to_vec() },
+        Shape { dtype, batch, groups: channels, channels: 1, outputs: 1, windows: pair.windows.to_vec() },
+    ]
 }
 
 /// The first row of the image that the chunks of a group see, from the beginning of the chunk, and their number.
@@ -135,17 +67,18 @@ impl Lowering<'_> {
         let source = Image::new(self.access(first.operands[0])?, Layout::ChannelsLast);
         let pointwise = Weights::forward(self.access_weights(first.operands[1])?, pair.channels);
         let depthwise = Weights::forward(self.access_weights(weights)?, 1);
-        let (sizes, taps) = ((pair.inputs, pair.channels), pair.windows.map(|window| window.kernel));
+        let [inner, outer] = shapes(&pair, result.dtype);
+        let tiling = Tiling::packed();
         let packed = [
-            self.pack_weights(&pointwise, result.dtype, 1, sizes, &[1, 1], roots[0]),
-            self.pack_depthwise(&depthwise, result.dtype, pair.channels, &taps, roots[1]),
+            self.pack_weights(&pointwise, &inner, tiling, roots[0]),
+            self.pack_depthwise(&depthwise, &outer, roots[1]),
         ];
         let [inner, root] = roots.map(|id| graph.result(id));
         let target = self.place_of(root, outputs);
         let (read, rest) = (self.with_locations(&read)?, self.with_locations(&rest)?);
         // The image between them is local: its place is not looked at.
         let between = [(image, target)];
-        let plan = Plan {
+        let expansion = Expansion {
             pair: &pair,
             source: &source,
             stored: pointwise.access.dtype,
@@ -155,17 +88,17 @@ impl Lowering<'_> {
             outer: Epilogue { body: graph, name, root, target, operands: &rest, outputs },
         };
         let mut start = 0;
-        for cut in column_blocks(pair.channels, None) {
-            let (kernel, params) = plan.kernel(cut, start);
+        for cut in column_blocks(pair.channels, tiling.columns) {
+            let (kernel, params) = expansion.kernel(cut, start);
             self.call(kernel, params, roots[1]);
-            start += cut.1 * cut.2 * pair.inputs;
+            start += cut.extent() * pair.inputs;
         }
         Ok(true)
     }
 }
 
-/// What the kernels of a pair have in common.
-struct Plan<'a> {
+/// A pair that is being lowered.
+struct Expansion<'a> {
     pair: &'a Pair,
     /// What the first convolution reads, and what its weights are stored as.
     source: &'a Image,
@@ -178,10 +111,24 @@ struct Plan<'a> {
     outer: Epilogue<'a>,
 }
 
-impl Plan<'_> {
+/// A band of the image between the convolutions: so many rows of an image of the batch, and a block of channels.
+struct Band<'b> {
+    image: &'b Index,
+    row: Index,
+    rows: usize,
+    channel: &'b Index,
+    width: usize,
+    /// Where the block's panel of weights begins.
+    panel: &'b Index,
+    /// The parameter that holds the band.
+    param: usize,
+}
+
+impl Expansion<'_> {
     /// The kernel for a run of blocks of channels, whose panels of the first weights begin at `start`, and its arguments.
-    fn kernel(&self, (first, width, count): Cut, start: usize) -> (Kernel, Vec<Location>) {
-        let Plan { pair, source, result, .. } = *self;
+    fn kernel(&self, cut: Cut, start: usize) -> (Kernel, Vec<Location>) {
+        let Expansion { pair, source, result, .. } = *self;
+        let width = cut.width;
         let [rows, columns] = pair.windows;
         let dtype = result.dtype;
         let mut c = Composer::new(self.inner.body, self.inner.name);
@@ -197,18 +144,19 @@ impl Plan<'_> {
             [Window::identity(pair.batch).chunks(1), pair.chunks(width), columns.chunks(columns.output)];
         // Blocks of channels follow each other, so that they find the rows that all of them read in the cache.
         let mut at: Vec<Index> = chunks.iter().map(|chunk| Index::var(c.k.open_grid(chunk.count))).collect();
-        let block = Index::var(c.k.open_grid(count));
+        let block = Index::var(c.k.open_grid(cut.count));
         at[2] = Index::default();
         let most = chunks[1].groups.iter().map(|group| seen(group).1).max().unwrap_or(0);
         let line = columns.input * width;
         let band = c.k.local(dtype, most * line);
-        let channel = block.scale(width as i64).plus(first as i64);
+        let channel = cut.start(&block);
         let panel = block.scale((width * pair.inputs) as i64).plus(start as i64);
         let axes = positions(&pair.windows, result, &[0, line as i64, width as i64]);
         for_each_kind(&mut c, &chunks, &at, &mut |c, groups| {
             let (low, many) = seen(groups[1]);
             let row = at[1].scale(chunks[1].source_step).plus(low);
-            self.expand(c, (&at[0], &row, many), (&channel, width), &panel, band);
+            let (channel, panel) = (&channel, &panel);
+            self.expand(c, &Band { image: &at[0], row, rows: many, channel, width, panel, param: band });
             let all = Depthwise {
                 axes: &axes,
                 chunks: &chunks,
@@ -227,40 +175,33 @@ impl Plan<'_> {
         (c.k.finish_kernel(), params)
     }
 
-    /// Computes rows of the image between the convolutions into `band`, for `width` channels from `channel` on.
-    fn expand(
-        &self,
-        c: &mut Composer<'_>,
-        (batch, row, many): (&Index, &Index, usize),
-        (channel, width): (&Index, usize),
-        panel: &Index,
-        band: usize,
-    ) {
-        let (pair, source) = (self.pair, self.source);
+    /// Computes a band of the image between the convolutions.
+    fn expand(&self, c: &mut Composer<'_>, band: &Band<'_>) {
+        let (pair, source, width) = (self.pair, self.source, band.width);
         let [rows, columns] = pair.windows.map(|window| window.input);
         let [images, down, along] = *source.positions else { unreachable!("an image has two spatial axes") };
         // Rows that lie one behind the other are one tile.
         let dense = down == along * columns as i64;
-        let line = Index::var(c.k.open_for(if dense { 1 } else { many }));
-        let count = if dense { many * columns } else { columns };
-        let row = row.add(&line);
+        let line = Index::var(c.k.open_for(if dense { 1 } else { band.rows }));
+        let count = if dense { band.rows * columns } else { columns };
+        let row = band.row.add(&line);
         let place = line.scale((columns * width) as i64);
-        let from = batch.scale(images).add(&row.scale(down)).plus(source.offset);
+        let from = band.image.scale(images).add(&row.scale(down)).plus(source.offset);
         c.k.tile(Tile {
             dtype: self.result.dtype,
             m: count,
             n: width,
             reduce: vec![TileLoop { extent: pair.inputs, a: source.channel, b: width as i64 }],
             a: Panel { param: 0, index: from, row: along },
-            b: Panel { param: 1, index: panel.clone(), row: 0 },
-            c: Panel { param: band, index: place.clone(), row: width as i64 },
+            b: Panel { param: 1, index: band.panel.clone(), row: 0 },
+            c: Panel { param: band.param, index: place.clone(), row: width as i64 },
             zero: true,
         });
-        let image = Span { first: batch.clone(), count: 1, step: 1, dims: &[pair.batch] };
+        let image = Span { first: band.image.clone(), count: 1, step: 1, dims: &[pair.batch] };
         let first = row.scale(columns as i64);
         let inside = Span { first, count, step: 1, dims: &[rows, columns] };
-        let patch = Patch { axes: &[image, inside], column: channel, width };
-        self.inner.emit_local(c, &patch, (band, &place));
+        let patch = Patch { axes: &[image, inside], column: band.channel, width };
+        self.inner.emit_local(c, &patch, (band.param, &place));
         c.k.close();
     }
 }

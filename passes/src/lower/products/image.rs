@@ -5,8 +5,8 @@ use brolga_ir::index::Index;
 use brolga_ir::program::Access;
 use brolga_ir::{DType, NodeId, Type};
 
-use super::windows::Window;
-use crate::lower::blocking::code;
+use crate::facts::blocking::code;
+use crate::facts::windows::Window;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::{Location, Lowering, StridedAccess};
 
@@ -27,6 +27,13 @@ impl Image {
         Image { location: access.location, len: access.len, offset: access.offset, positions, channel }
     }
 
+    /// An image that lies densely with its channels last.
+    fn dense(location: Location, ty: &Type) -> Image {
+        let mut positions: Vec<i64> = ty.strides().into_iter().map(|stride| stride as i64).collect();
+        positions.pop();
+        Image { location, len: ty.elements(), offset: 0, positions, channel: 1 }
+    }
+
     /// The first of `count` images that lie `step` elements apart, the others of which follow in the iterations of a loop of
     /// the schedule, the one that is `depth` deep.
     pub fn moving(&self, depth: usize, count: usize, step: i64) -> Image {
@@ -40,6 +47,22 @@ impl Image {
             moving.offset += way;
         }
         moving
+    }
+}
+
+/// What an image has besides its positions: images of a batch, channels of all groups, and the element type.
+#[derive(Clone, Copy)]
+pub(in crate::lower) struct Planes {
+    pub batch: usize,
+    pub channels: usize,
+    pub dtype: DType,
+}
+
+impl Planes {
+    /// The type of an image of so many positions, with its channels last.
+    pub fn of(self, positions: impl IntoIterator<Item = usize>) -> Type {
+        let dims = [self.batch].into_iter().chain(positions).chain([self.channels]);
+        Type::new(self.dtype, dims.collect::<Vec<usize>>())
     }
 }
 
@@ -71,8 +94,7 @@ impl Lowering<'_> {
         k.store(target, to, value);
         ty.dims.iter().for_each(|_| k.close());
         self.call(k.finish_kernel(), vec![image.location, copy], id);
-        let positions = strides[..strides.len() - 1].to_vec();
-        Image { location: copy, len: ty.elements(), offset: 0, positions, channel: 1 }
+        Image::dense(copy, &ty)
     }
 
     /// Sees to it that axes have few combinations of segments: pads the image along those that have the most, or where zeros
@@ -81,7 +103,7 @@ impl Lowering<'_> {
         &mut self,
         source: Image,
         windows: &mut [Window],
-        image: (usize, usize, DType),
+        planes: Planes,
         id: NodeId,
     ) -> Image {
         let mut pieces: Vec<usize> = windows.iter().map(Window::pieces).collect();
@@ -101,7 +123,7 @@ impl Lowering<'_> {
                 windows[axis].tested = true;
             }
         }
-        if padded.is_empty() { source } else { self.pad_image(&source, windows, &padded, image, id) }
+        if padded.is_empty() { source } else { self.pad_image(&source, windows, &padded, planes, id) }
     }
 
     /// An image of so many samples and channels, and of windows without bounds: copied, with zeros around it, along the axes
@@ -111,7 +133,7 @@ impl Lowering<'_> {
         image: &Image,
         windows: &mut [Window],
         axes: &[usize],
-        (batch, channels, dtype): (usize, usize, DType),
+        planes: Planes,
         id: NodeId,
     ) -> Image {
         let lows: Vec<i64> =
@@ -120,13 +142,12 @@ impl Lowering<'_> {
         for &axis in axes {
             windows[axis] = Window { input: windows[axis].padded(), low: 0, ..windows[axis] };
         }
-        let dims = [batch].into_iter().chain(windows.iter().map(|window| window.input)).chain([channels]);
-        let ty = Type::new(dtype, dims.collect::<Vec<usize>>());
+        let ty = planes.of(windows.iter().map(|window| window.input));
         let copy = self.arena("padded", ty.clone());
         let mut k = KernelBuilder::new("pad");
-        let source = k.param(dtype, image.len, Access::Read);
-        let target = k.param(dtype, ty.elements(), Access::Write);
-        let sample = Index::var(k.open_for(batch));
+        let source = k.param(ty.dtype, image.len, Access::Read);
+        let target = k.param(ty.dtype, ty.elements(), Access::Write);
+        let sample = Index::var(k.open_for(planes.batch));
         let (mut from, mut to) = (sample.scale(image.positions[0]).plus(image.offset), sample);
         let mut inside = None;
         for (axis, window) in windows.iter().enumerate() {
@@ -137,13 +158,11 @@ impl Lowering<'_> {
             from = from.add(&input.scale(image.positions[axis + 1]));
             to = to.scale(window.input as i64).add(&var);
         }
-        let channel = Index::var(k.open_for(channels));
+        let channel = Index::var(k.open_for(planes.channels));
         let value = k.load(source, &from.add(&channel.scale(image.channel)), inside);
-        k.store(target, to.scale(channels as i64).add(&channel), value);
+        k.store(target, to.scale(planes.channels as i64).add(&channel), value);
         (0..ty.rank()).for_each(|_| k.close());
         self.call(k.finish_kernel(), vec![image.location, copy], id);
-        let strides: Vec<i64> = ty.strides().into_iter().map(|s| s as i64).collect();
-        let positions = strides[..strides.len() - 1].to_vec();
-        Image { location: copy, len: ty.elements(), offset: 0, positions, channel: 1 }
+        Image::dense(copy, &ty)
     }
 }

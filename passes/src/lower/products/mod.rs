@@ -4,7 +4,6 @@
 //! Sees regions, for what is fused behind a product.
 
 pub(super) mod access;
-pub(super) mod blocks;
 pub(super) mod borders;
 pub(super) mod boxes;
 pub(super) mod channels_first;
@@ -16,10 +15,13 @@ pub(super) mod depthwise;
 pub(super) mod dot;
 pub(super) mod epilogue;
 pub(super) mod expand;
+pub(super) mod fused;
 pub(super) mod image;
 pub(super) mod packing;
+pub(super) mod product;
+pub(super) mod shape;
 pub(super) mod strassen;
 pub(super) mod taps;
+pub(super) mod tiling;
 pub(super) mod whole_dot;
-pub(super) mod windows;
 pub(super) mod winograd;

@@ -5,18 +5,23 @@ use brolga_ir::program::{Access, ValueId};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
-use super::blocks::{channel_blocks, column_blocks};
-use crate::lower::blocking::panels::PACKED_ROWS;
+use super::shape::Shape;
+use super::tiling::Tiling;
+use crate::facts::blocking::panels::PACKED_ROWS;
+use crate::facts::blocks::{Cut, channel_blocks, column_blocks};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::{Location, Lowering, StridedAccess};
 
-/// Weights as `[output, input, kernel axes…]` of one group, and the distance of groups.
+/// Weights in memory as `[output, input, kernel axes…]` of one group.
 pub(in crate::lower) struct Weights {
+    /// Where they lie, and what they are to be stored as.
     pub access: StridedAccess,
+    /// Elements from one to the next: along outputs, inputs and kernel positions, and from group to group.
     pub output: i64,
     pub input: i64,
     pub kernel: Vec<i64>,
     pub group: i64,
+    /// The first element; a kernel that is turned round begins at its end.
     pub offset: i64,
 }
 
@@ -43,93 +48,92 @@ impl Weights {
     }
 }
 
+impl Weights {
+    /// Panels for a run of blocks of columns, which begin at `base`, and for one of blocks of terms: from a kernel's first
+    /// parameter to its second.
+    fn pack(&self, k: &mut KernelBuilder, shape: &Shape, columns: Cut, terms: Cut, base: usize) {
+        let (area, width, inner) = (shape.area(), columns.width, terms.width);
+        let group = Index::var(k.open_for(shape.groups));
+        // Rows of weights that reach across blocks are read a few at a time: a page each.
+        let few = if self.output == 1 && inner.is_multiple_of(PACKED_ROWS) { PACKED_ROWS } else { inner };
+        let outer = Index::var(k.open_for(terms.count));
+        let part = Index::var(k.open_for(inner / few));
+        let block = Index::var(k.open_for(columns.count));
+        let mut from = group
+            .scale(self.group)
+            .add(&columns.start(&block).scale(self.output))
+            .add(&terms.start(&outer).scale(self.input))
+            .plus(self.offset);
+        let mut to = group
+            .scale(shape.weights() as i64)
+            .add(&block.scale((width * shape.channels * area) as i64))
+            .add(&terms.start(&outer).scale((area * width) as i64))
+            .plus(base as i64);
+        let mut rest = area;
+        for (window, &stride) in shape.windows.iter().zip(&self.kernel) {
+            rest /= window.kernel.max(1);
+            let var = Index::var(k.open_for(window.kernel));
+            from = from.add(&var.scale(stride));
+            to = to.add(&var.scale((rest * inner * width) as i64));
+        }
+        let input = part.scale(few as i64).add(&Index::var(k.open_for(few)));
+        let output = Index::var(k.open_for(width));
+        from = from.add(&input.scale(self.input)).add(&output.scale(self.output));
+        to = to.add(&input.scale(width as i64)).add(&output);
+        let (value, stored) = (k.load(0, &from, None), self.access.dtype);
+        let value = if stored == shape.dtype { value } else { k.op(ScalarOp::Convert(stored), &[value]) };
+        k.store(1, to, value);
+        (0..6 + shape.windows.len()).for_each(|_| k.close());
+    }
+}
+
 impl Lowering<'_> {
     /// Weights of a depthwise convolution, `[kernel position][channel]`.
-    pub(super) fn pack_depthwise(
-        &mut self,
-        weights: &Weights,
-        dtype: DType,
-        channels: usize,
-        taps: &[usize],
-        id: NodeId,
-    ) -> Location {
-        let elements = channels * taps.iter().product::<usize>();
+    pub(super) fn pack_depthwise(&mut self, weights: &Weights, shape: &Shape, id: NodeId) -> Location {
+        let (dtype, channels) = (shape.dtype, shape.groups);
+        let elements = channels * shape.area();
         let mut k = KernelBuilder::new("pack_weights");
         let source = k.param(dtype, weights.access.len, Access::Read);
         let target = k.param(dtype, elements, Access::Write);
         let (mut from, mut to) = (Index::constant(weights.offset), Index::default());
-        for (&extent, &stride) in taps.iter().zip(&weights.kernel) {
-            let var = Index::var(k.open_for(extent));
+        for (window, &stride) in shape.windows.iter().zip(&weights.kernel) {
+            let var = Index::var(k.open_for(window.kernel));
             from = from.add(&var.scale(stride));
-            to = to.scale(extent as i64).add(&var);
+            to = to.scale(window.kernel as i64).add(&var);
         }
         let channel = Index::var(k.open_for(channels));
         let value = k.load(source, &from.add(&channel.scale(weights.group)), None);
         let value = weights.rounded(&mut k, value, dtype);
         k.store(target, to.scale(channels as i64).add(&channel), value);
-        (0..=taps.len()).for_each(|_| k.close());
-        let name = format!("{}:packed", self.graph.node(id).origin.path);
-        self.once(&name, k.finish_kernel(), weights.access.location, Type::new(dtype, [elements]), id)
+        (0..=shape.windows.len()).for_each(|_| k.close());
+        self.packed(weights, k, Type::new(dtype, [elements]), id)
     }
 
     /// Weights in panels, `[group][block of outputs][block of inputs][kernel position][input][output]`.
     pub(super) fn pack_weights(
         &mut self,
         weights: &Weights,
-        dtype: DType,
-        groups: usize,
-        (channels, outputs): (usize, usize),
-        taps: &[usize],
+        shape: &Shape,
+        tiling: Tiling,
         id: NodeId,
     ) -> Location {
-        let area: usize = taps.iter().product();
-        let elements = groups * channels * outputs * area;
+        let (stored, elements) = (weights.access.dtype, shape.groups * shape.weights());
         let mut k = KernelBuilder::new("pack_weights");
-        let source = k.param(dtype, weights.access.len, Access::Read);
-        let stored = weights.access.dtype;
-        let target = k.param(stored, elements, Access::Write);
+        k.param(shape.dtype, weights.access.len, Access::Read);
+        k.param(stored, elements, Access::Write);
         let mut base = 0;
-        for (first, width, count) in column_blocks(outputs, self.schedule.columns()) {
-            for (channel, inner, blocks) in channel_blocks(channels, area, &self.schedule) {
-                let group = Index::var(k.open_for(groups));
-                // Rows of weights that reach across blocks are read a few at a time: a page each.
-                let few = if weights.output == 1 && inner.is_multiple_of(PACKED_ROWS) {
-                    PACKED_ROWS
-                } else {
-                    inner
-                };
-                let outer = Index::var(k.open_for(blocks));
-                let part = Index::var(k.open_for(inner / few));
-                let block = Index::var(k.open_for(count));
-                let from = group
-                    .scale(weights.group)
-                    .add(&block.scale(width as i64 * weights.output))
-                    .plus(weights.offset + first as i64 * weights.output + channel as i64 * weights.input);
-                let to = group
-                    .scale((outputs * channels * area) as i64)
-                    .add(&block.scale((width * channels * area) as i64))
-                    .plus((base + channel * area * width) as i64);
-                let mut from = from.add(&outer.scale(inner as i64 * weights.input));
-                let mut to = to.add(&outer.scale((inner * area * width) as i64));
-                let mut rest = area;
-                for (&extent, &stride) in taps.iter().zip(&weights.kernel) {
-                    rest /= extent.max(1);
-                    let var = Index::var(k.open_for(extent));
-                    from = from.add(&var.scale(stride));
-                    to = to.add(&var.scale((rest * inner * width) as i64));
-                }
-                let input = part.scale(few as i64).add(&Index::var(k.open_for(few)));
-                let output = Index::var(k.open_for(width));
-                from = from.add(&input.scale(weights.input)).add(&output.scale(weights.output));
-                to = to.add(&input.scale(width as i64)).add(&output);
-                let value = k.load(source, &from, None);
-                let value = if stored == dtype { value } else { k.op(ScalarOp::Convert(stored), &[value]) };
-                k.store(target, to, value);
-                (0..6 + taps.len()).for_each(|_| k.close());
+        for columns in column_blocks(shape.outputs, tiling.columns) {
+            for terms in channel_blocks(shape.channels, shape.area(), tiling.depth) {
+                weights.pack(&mut k, shape, columns, terms, base);
             }
-            base += width * count * channels * area;
+            base += columns.extent() * shape.channels * shape.area();
         }
+        self.packed(weights, k, Type::new(stored, [elements]), id)
+    }
+
+    /// What a kernel makes of weights: once for each state where they are fixed.
+    pub(super) fn packed(&mut self, weights: &Weights, k: KernelBuilder, ty: Type, id: NodeId) -> Location {
         let name = format!("{}:packed", self.graph.node(id).origin.path);
-        self.once(&name, k.finish_kernel(), weights.access.location, Type::new(stored, [elements]), id)
+        self.once(&name, k.finish_kernel(), weights.access.location, ty, id)
     }
 }

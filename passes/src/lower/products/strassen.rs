@@ -18,39 +18,62 @@
 //! quarters of the result, with X, P5 and C in local memory, where rows lie closer than in the result. The pass [`strassen`](mod@crate::choose::strassen) says where an eighth
 //! of the multiplications pays for it.
 
+use brolga_ir::Type;
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 use brolga_ir::scalar::ScalarOp;
-use brolga_ir::{DType, NodeId, Type};
 
-use super::blocks::{Cut, blocks_of, column_blocks, steps};
-use super::boxes::for_each_kind;
-use super::epilogue::{Epilogue, Patch, Span, store_sums, sum_of};
-use super::packing::Weights;
-use super::windows::Window;
-use crate::lower::blocking::panels::PAIR;
-use crate::lower::blocking::strassen::DEPTH;
+use super::boxes::{Panels, for_each_kind};
+use super::dot::apart;
+use super::epilogue::{Patch, Rows, Span, store_sums, sum_of};
+use super::product::Product;
+use crate::facts::blocks::{Cut, blocks_of, column_blocks, steps};
+use crate::facts::windows::Window;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
-use crate::lower::{Location, Lowering, StridedAccess};
-use crate::schedule::{Algorithm, Outer};
+use crate::lower::{Location, Lowering};
+use crate::schedule::Outer;
 
 /// Sums of A, and right operands.
 const SUMS: usize = 4;
 const PANELS: usize = 7;
+/// Halves of rows and terms, or of terms and columns: the quarters 11, 12, 21 and 22.
+const QUARTERS: [(i64, i64); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
 
-/// A product, of twice as many rows, terms and columns.
-struct Plan<'a> {
-    dtype: DType,
+/// A product, and the sizes of its halves.
+struct Halves<'a> {
+    product: &'a Product<'a>,
     rows: usize,
     terms: usize,
     columns: usize,
-    /// Strides by row and term.
-    left: &'a StridedAccess,
+    /// Elements of the left operand from row to row, and from term to term.
+    strides: [i64; 2],
     /// Extents of the result's axes that are counted as rows.
     dims: &'a [usize],
     /// Blocks of terms that are added in one step.
     steps: Vec<Cut>,
+}
+
+impl<'a> Halves<'a> {
+    fn of(product: &'a Product<'a>) -> Halves<'a> {
+        let (shape, source) = (&product.shape, &product.source);
+        let (_, dims) = product.result.dims.split_last().expect("a matrix has columns");
+        let by_row = apart(dims, &source.positions).expect("rows lie evenly in a copy");
+        Halves {
+            product,
+            rows: shape.positions() / 2,
+            terms: shape.channels / 2,
+            columns: shape.outputs / 2,
+            strides: [by_row, source.channel],
+            dims,
+            steps: blocks_of(shape.channels / 2, product.tiling.depth),
+        }
+    }
+
+    /// Elements of the panels of a block of so many columns.
+    fn panels(&self, width: usize) -> usize {
+        PANELS * self.terms * width
+    }
 }
 
 /// Where a left operand of the products lies: a parameter, and its first element of a box; strides by row and term.
@@ -68,153 +91,132 @@ struct Quarter<'p> {
 }
 
 impl Lowering<'_> {
-    /// `left`, of strides by row and term, times weights; sizes are rows, terms and columns, `dims` the extents that are
-    /// counted as rows.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn strassen(
-        &mut self,
-        left: &StridedAccess,
-        weights: &Weights,
-        [rows, terms, columns]: [usize; 3],
-        dims: &[usize],
-        target: Location,
-        epilogue: Option<Epilogue<'_>>,
-        id: NodeId,
-    ) {
-        self.choose(Algorithm::Strassen, id);
-        let dtype = self.graph.node(id).types[0].dtype;
-        let steps = blocks_of(terms / 2, self.schedule.depth(DEPTH));
-        let plan = Plan { dtype, rows: rows / 2, terms: terms / 2, columns: columns / 2, left, dims, steps };
-        if plan.columns.is_multiple_of(PAIR) {
-            self.schedule.columns.get_or_insert(PAIR);
-        }
-        let sums = self.strassen_sums(&plan, id);
-        let panels = self.strassen_panels(&plan, weights, id);
+    /// Rows of terms times weights, by products of halves.
+    pub(super) fn strassen(&mut self, product: &Product<'_>) {
+        let halves = Halves::of(product);
+        let sums = self.strassen_sums(&halves);
+        let panels = self.strassen_panels(&halves);
         let mut start = 0;
-        for cut in column_blocks(plan.columns, self.schedule.columns()) {
-            self.strassen_columns(&plan, cut, [sums, panels, target], start, epilogue, id);
-            start += PANELS * plan.terms * cut.1 * cut.2;
+        for cut in column_blocks(halves.columns, product.tiling.columns) {
+            self.strassen_columns(&halves, cut, start, [sums, panels]);
+            start += halves.panels(cut.extent());
         }
     }
 
     /// `[S1 … S4][row][term]`.
-    fn strassen_sums(&mut self, plan: &Plan<'_>, id: NodeId) -> Location {
-        let ty = Type::new(plan.dtype, [SUMS, plan.rows, plan.terms]);
+    fn strassen_sums(&mut self, halves: &Halves<'_>) -> Location {
+        let Halves { product, rows, terms, strides: [by_row, by_term], .. } = *halves;
+        let ty = Type::new(product.shape.dtype, [SUMS, rows, terms]);
         let mut k = KernelBuilder::new("strassen_sums");
-        let source = k.param(plan.dtype, plan.left.len, Access::Read);
-        let target = k.param(plan.dtype, ty.elements(), Access::Write);
-        let row = Index::var(k.open_grid(plan.rows));
-        let term = Index::var(k.open_for(plan.terms));
-        let [by_row, by_term] = [0, 1].map(|axis| plan.left.strides[axis]);
-        let from = row.scale(2 * by_row).add(&term.scale(by_term)).plus(plan.left.offset);
-        let halves = [(0, 0), (0, 1), (1, 0), (1, 1)];
-        let [a11, a12, a21, a22] = halves.map(|(i, j)| {
-            let half = i * by_row + j * plan.terms as i64 * by_term;
+        let source = k.param(ty.dtype, product.source.len, Access::Read);
+        let target = k.param(ty.dtype, ty.elements(), Access::Write);
+        let row = Index::var(k.open_grid(rows));
+        let term = Index::var(k.open_for(terms));
+        let from = row.scale(2 * by_row).add(&term.scale(by_term)).plus(product.source.offset);
+        let [a11, a12, a21, a22] = QUARTERS.map(|(i, j)| {
+            let half = i * by_row + j * terms as i64 * by_term;
             k.load(source, &from.plus(half), None)
         });
         let s1 = k.op(ScalarOp::Add, &[a21, a22]);
         let s2 = k.op(ScalarOp::Sub, &[s1, a11]);
         let s3 = k.op(ScalarOp::Sub, &[a11, a21]);
         let s4 = k.op(ScalarOp::Sub, &[a12, s2]);
-        let to = row.scale(plan.terms as i64).add(&term);
+        let to = row.scale(terms as i64).add(&term);
         for (number, sum) in [s1, s2, s3, s4].into_iter().enumerate() {
-            k.store(target, to.plus((number * plan.rows * plan.terms) as i64), sum);
+            k.store(target, to.plus((number * rows * terms) as i64), sum);
         }
         (0..2).for_each(|_| k.close());
         let sums = self.arena("strassen_sums", ty);
-        self.call(k.finish_kernel(), vec![plan.left.location, sums], id);
+        self.call(k.finish_kernel(), vec![product.source.location, sums], product.origin);
         sums
     }
 
     /// `[block of columns][B11, B21, T2, T1, B22, T3, T4][term][column]`, in the order of the products.
-    fn strassen_panels(&mut self, plan: &Plan<'_>, weights: &Weights, id: NodeId) -> Location {
-        let ty = Type::new(plan.dtype, [PANELS * plan.terms * plan.columns]);
+    fn strassen_panels(&mut self, halves: &Halves<'_>) -> Location {
+        let Halves { product, terms, columns, .. } = *halves;
+        let (weights, dtype) = (&product.weights, product.shape.dtype);
+        let ty = Type::new(dtype, [halves.panels(columns)]);
         let mut k = KernelBuilder::new("strassen_panels");
-        let source = k.param(plan.dtype, weights.access.len, Access::Read);
-        let target = k.param(plan.dtype, ty.elements(), Access::Write);
+        let source = k.param(dtype, weights.access.len, Access::Read);
+        let target = k.param(dtype, ty.elements(), Access::Write);
         let mut start = 0;
-        for (first, width, count) in column_blocks(plan.columns, self.schedule.columns()) {
-            let block = Index::var(k.open_for(count));
-            let term = Index::var(k.open_for(plan.terms));
-            let lane = Index::var(k.open_for(width));
-            let column = block.scale(width as i64).add(&lane).plus(first as i64);
+        for cut in column_blocks(columns, product.tiling.columns) {
+            let block = Index::var(k.open_for(cut.count));
+            let term = Index::var(k.open_for(terms));
+            let lane = Index::var(k.open_for(cut.width));
+            let column = cut.start(&block).add(&lane);
             let from = term.scale(weights.input).add(&column.scale(weights.output)).plus(weights.offset);
-            let halves = [(0, 0), (0, 1), (1, 0), (1, 1)];
-            let [b11, b12, b21, b22] = halves.map(|(i, j)| {
-                let half = i * plan.terms as i64 * weights.input + j * plan.columns as i64 * weights.output;
+            let [b11, b12, b21, b22] = QUARTERS.map(|(i, j)| {
+                let half = i * terms as i64 * weights.input + j * columns as i64 * weights.output;
                 let value = k.load(source, &from.plus(half), None);
-                weights.rounded(&mut k, value, plan.dtype)
+                weights.rounded(&mut k, value, dtype)
             });
             let t1 = k.op(ScalarOp::Sub, &[b12, b11]);
             let t2 = k.op(ScalarOp::Sub, &[b22, t1]);
             let t3 = k.op(ScalarOp::Sub, &[b22, b12]);
             let t4 = k.op(ScalarOp::Sub, &[b21, t2]);
-            let size = plan.terms * width;
-            let to = block.scale((PANELS * size) as i64).add(&term.scale(width as i64)).add(&lane);
+            let size = terms * cut.width;
+            let to = block.scale((PANELS * size) as i64).add(&term.scale(cut.width as i64)).add(&lane);
             for (number, panel) in [b11, b21, t2, t1, b22, t3, t4].into_iter().enumerate() {
                 k.store(target, to.plus((start + number * size) as i64), panel);
             }
             (0..3).for_each(|_| k.close());
-            start += PANELS * size * count;
+            start += halves.panels(cut.extent());
         }
-        let name = format!("{}:packed", self.graph.node(id).origin.path);
-        self.once(&name, k.finish_kernel(), weights.access.location, ty, id)
+        self.packed(weights, k, ty, product.origin)
     }
 
     /// The kernel for a run of blocks of columns of either half, whose panels begin at `start`.
     fn strassen_columns(
         &mut self,
-        plan: &Plan<'_>,
-        (first, width, count): Cut,
-        [sums, panels, target]: [Location; 3],
+        halves: &Halves<'_>,
+        columns: Cut,
         start: usize,
-        epilogue: Option<Epilogue<'_>>,
-        id: NodeId,
+        [sums, panels]: [Location; 2],
     ) {
-        let window = Window::identity(plan.rows);
-        let by_rows = self.is_by_rows(plan.rows * (plan.terms + plan.columns), plan.terms * plan.columns);
-        let chunks = self.boxes([&window].into_iter(), by_rows, (count, PANELS * plan.terms * width));
-        let mut arguments = vec![plan.left.location, panels, target];
-        let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
-        let mut c = Composer::new(graph, epilogue.map_or("dot", |epilogue| epilogue.name));
-        let quarter = plan.terms * plan.columns;
-        c.k.param(plan.dtype, plan.left.len, Access::Read);
-        c.k.param(plan.dtype, PANELS * quarter, Access::Read);
-        c.k.param(plan.dtype, 4 * plan.rows * plan.columns, Access::Write);
-        if let Some(epilogue) = epilogue {
+        let Halves { product, rows, terms, .. } = *halves;
+        let (dtype, width, tiling) = (product.shape.dtype, columns.width, product.tiling);
+        let window = Window::identity(rows);
+        let by_rows = self.is_by_rows(rows * (terms + halves.columns), terms * halves.columns);
+        let each = Panels { count: columns.count, weights: halves.panels(width), by_rows };
+        let chunks = self.boxes(tiling, [&window].into_iter(), &each);
+        let mut arguments = vec![product.source.location, panels, product.target];
+        let mut c = product.composer(self.graph);
+        c.k.param(dtype, product.source.len, Access::Read);
+        c.k.param(dtype, halves.panels(halves.columns), Access::Read);
+        c.k.param(dtype, 4 * rows * halves.columns, Access::Write);
+        if let Some(epilogue) = product.epilogue {
             epilogue.parameters(&mut c, &mut arguments);
         }
         arguments.push(sums);
-        let sums = c.k.param(plan.dtype, SUMS * plan.rows * plan.terms, Access::Read);
-        let locals = [0, 1, 2].map(|_| c.k.local(plan.dtype, chunks[0].length * width));
+        let sums = c.k.param(dtype, SUMS * rows * terms, Access::Read);
+        let locals = [0, 1, 2].map(|_| c.k.local(dtype, chunks[0].length * width));
         // Outermost what is read again less, the rows or the panels, unless threads are to have rows of their own.
-        let panels_first = match self.schedule.outer {
+        let panels_first = match tiling.outer {
             Some(outer) => outer == Outer::Columns,
-            None => !by_rows && plan.rows * count <= plan.columns * chunks[0].count,
+            None => !by_rows && rows * columns.count <= halves.columns * chunks[0].count,
         };
-        let extents = if panels_first { [count, chunks[0].count] } else { [chunks[0].count, count] };
-        let mut at = extents.map(|extent| Index::var(c.k.open_grid(extent)));
-        if panels_first {
-            at.reverse();
-        }
-        let [at, block] = at;
-        let panel = block.scale((PANELS * plan.terms * width) as i64).plus(start as i64);
-        let column = block.scale(width as i64).plus(first as i64);
+        let mut grid = |extent: usize| Index::var(c.k.open_grid(extent));
+        let outside = panels_first.then(|| grid(columns.count));
+        let at = grid(chunks[0].count);
+        let block = outside.unwrap_or_else(|| grid(columns.count));
+        let panel = block.scale(halves.panels(width) as i64).plus(start as i64);
+        let column = columns.start(&block);
         for_each_kind(&mut c, &chunks, std::slice::from_ref(&at), &mut |c, groups| {
             let size = (groups[0].extent, width);
             let first = at.scale(chunks[0].length as i64);
-            let boxed = Quarters { plan, first, panel: &panel, size, sums };
-            boxed.emit(c, &column, locals, epilogue);
+            Quarters { halves, first, column: &column, panel: &panel, size, sums }.emit(c, locals);
         });
         (0..2).for_each(|_| c.k.close());
-        self.call(c.k.finish_kernel(), arguments, id);
+        self.call(c.k.finish_kernel(), arguments, product.origin);
     }
 }
 
 /// What a grid point computes: the same rows and columns of every quarter.
 struct Quarters<'b, 'a> {
-    plan: &'b Plan<'a>,
+    halves: &'b Halves<'a>,
     first: Index,
+    column: &'b Index,
     panel: &'b Index,
     /// Rows and columns.
     size: (usize, usize),
@@ -223,66 +225,60 @@ struct Quarters<'b, 'a> {
 }
 
 impl Quarters<'_, '_> {
-    fn emit(
-        &self,
-        c: &mut Composer<'_>,
-        column: &Index,
-        [x, p5, sum]: [usize; 3],
-        epilogue: Option<Epilogue<'_>>,
-    ) {
+    fn emit(&self, c: &mut Composer<'_>, [x, p5, sum]: [usize; 3]) {
         let [a11, a12, a22] = [(0, 0), (0, 1), (1, 1)].map(|(row, term)| self.quarter_of_left(row, term));
         let [s1, s2, s3, s4] = [0, 1, 2, 3].map(|number| self.sum_of_left(number));
-        let [c11, c12, c21, c22] =
-            [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(row, half)| self.quarter(column, row, half));
-        self.product(c, 0, &a11, x, true);
+        let [c11, c12, c21, c22] = QUARTERS.map(|(row, half)| self.quarter(row, half));
+        self.multiply(c, 0, &a11, x, true);
         self.add(c, sum, &[x]);
-        self.product(c, 1, &a12, sum, false);
-        self.finish(c, &c11, &[sum], epilogue);
-        self.product(c, 2, &s2, x, false);
-        self.product(c, 3, &s1, p5, true);
+        self.multiply(c, 1, &a12, sum, false);
+        self.finish(c, &c11, &[sum]);
+        self.multiply(c, 2, &s2, x, false);
+        self.multiply(c, 3, &s1, p5, true);
         self.add(c, sum, &[x, p5]);
-        self.product(c, 4, &s4, sum, false);
-        self.finish(c, &c12, &[sum], epilogue);
-        self.product(c, 5, &s3, x, false);
-        self.finish(c, &c22, &[x, p5], epilogue);
-        self.product(c, 6, &a22, x, false);
-        self.finish(c, &c21, &[x], epilogue);
+        self.multiply(c, 4, &s4, sum, false);
+        self.finish(c, &c12, &[sum]);
+        self.multiply(c, 5, &s3, x, false);
+        self.finish(c, &c22, &[x, p5]);
+        self.multiply(c, 6, &a22, x, false);
+        self.finish(c, &c21, &[x]);
     }
 
     /// A quarter of A.
     fn quarter_of_left(&self, row: i64, term: i64) -> Left {
-        let Plan { left, terms, .. } = *self.plan;
-        let strides = [2 * left.strides[0], left.strides[1]];
-        let quarter = row * left.strides[0] + term * terms as i64 * strides[1];
-        Left { param: 0, first: self.first.scale(strides[0]).plus(left.offset + quarter), strides }
+        let Halves { product, terms, strides: [by_row, by_term], .. } = *self.halves;
+        let quarter = row * by_row + term * terms as i64 * by_term;
+        let strides = [2 * by_row, by_term];
+        Left { param: 0, first: self.first.scale(strides[0]).plus(product.source.offset + quarter), strides }
     }
 
     /// A sum of quarters of A.
     fn sum_of_left(&self, number: usize) -> Left {
-        let Plan { rows, terms, .. } = *self.plan;
+        let Halves { rows, terms, .. } = *self.halves;
         let first = self.first.scale(terms as i64).plus((number * rows * terms) as i64);
         Left { param: self.sums, first, strides: [terms as i64, 1] }
     }
 
-    fn quarter(&self, column: &Index, row: usize, half: usize) -> Quarter<'_> {
-        let columns = self.plan.columns;
-        let first = self.first.scale(2).plus(row as i64);
-        let column = column.plus((half * columns) as i64);
-        let to = first.scale(2 * columns as i64).add(&column);
-        Quarter { to, rows: [Span { first, count: self.size.0, step: 2, dims: self.plan.dims }], column }
+    /// A quarter of the result.
+    fn quarter(&self, row: i64, half: i64) -> Quarter<'_> {
+        let columns = self.halves.columns as i64;
+        let first = self.first.scale(2).plus(row);
+        let column = self.column.plus(half * columns);
+        let to = first.scale(2 * columns).add(&column);
+        Quarter { to, rows: [Span { first, count: self.size.0, step: 2, dims: self.halves.dims }], column }
     }
 
     /// A left operand times the panel of that number, to new sums (`starts`) or to those that the parameter holds.
-    fn product(&self, c: &mut Composer<'_>, number: usize, left: &Left, to: usize, starts: bool) {
-        let (plan, (rows, width)) = (self.plan, self.size);
-        let panel = self.panel.plus((number * plan.terms * width) as i64);
-        for (run, (start, terms, count)) in steps(plan.steps.clone(), starts).into_iter().enumerate() {
-            let first = Index::var(c.k.open_for(count)).scale(terms as i64).plus(start as i64);
+    fn multiply(&self, c: &mut Composer<'_>, number: usize, left: &Left, to: usize, starts: bool) {
+        let (halves, (rows, width)) = (self.halves, self.size);
+        let panel = self.panel.plus((number * halves.terms * width) as i64);
+        for (number, run) in steps(halves.steps.clone(), starts).into_iter().enumerate() {
+            let first = run.start(&Index::var(c.k.open_for(run.count)));
             c.k.tile(Tile {
-                dtype: plan.dtype,
+                dtype: halves.product.shape.dtype,
                 m: rows,
                 n: width,
-                reduce: vec![TileLoop { extent: terms, a: left.strides[1], b: width as i64 }],
+                reduce: vec![TileLoop { extent: run.width, a: left.strides[1], b: width as i64 }],
                 a: Panel {
                     param: left.param,
                     index: left.first.add(&first.scale(left.strides[1])),
@@ -290,7 +286,7 @@ impl Quarters<'_, '_> {
                 },
                 b: Panel { param: 1, index: panel.add(&first.scale(width as i64)), row: 0 },
                 c: Panel { param: to, index: Index::default(), row: width as i64 },
-                zero: starts && run == 0,
+                zero: starts && number == 0,
             });
             c.k.close();
         }
@@ -305,19 +301,17 @@ impl Quarters<'_, '_> {
     }
 
     /// What a quarter ends with: its sums are those of what parameters hold.
-    fn finish(
-        &self,
-        c: &mut Composer<'_>,
-        quarter: &Quarter<'_>,
-        sums: &[usize],
-        epilogue: Option<Epilogue<'_>>,
-    ) {
-        match epilogue {
+    fn finish(&self, c: &mut Composer<'_>, quarter: &Quarter<'_>, sums: &[usize]) {
+        let (rows, columns) = self.size;
+        match self.halves.product.epilogue {
             Some(epilogue) => {
-                let patch = Patch { axes: &quarter.rows, column: &quarter.column, width: self.size.1 };
+                let patch = Patch { axes: &quarter.rows, column: &quarter.column, width: columns };
                 epilogue.emit(c, &patch, sums);
             }
-            None => store_sums(&mut c.k, sums, self.size, (&quarter.to, 4 * self.plan.columns as i64)),
+            None => {
+                let apart = 4 * self.halves.columns as i64;
+                store_sums(&mut c.k, sums, &Rows { to: &quarter.to, apart, rows, columns });
+            }
         }
     }
 }

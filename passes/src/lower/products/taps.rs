@@ -3,7 +3,7 @@
 use brolga_ir::index::Index;
 use brolga_ir::program::TileLoop;
 
-use super::windows::{Segment, Window};
+use crate::facts::windows::{Segment, Window};
 use crate::lower::kernel::KernelBuilder;
 
 /// The taps of a segment along one axis: at output `at`; how far apart inputs and weights lie.

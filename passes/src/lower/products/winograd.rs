@@ -22,60 +22,90 @@ mod gradient;
 mod lanes;
 mod transform;
 
+use brolga_ir::Type;
 use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop, ValueId};
-use brolga_ir::{NodeId, Type};
 
 use self::lanes::Lane;
-use self::transform::{Filter, Side, Target, Tiling, apart};
-use super::blocks::{Cut, blocks_of, column_blocks};
+use self::transform::{Filter, Side, Target, TileBox, Tiles, apart};
 use super::boxes::{boxes, for_each_kind};
-use super::epilogue::{Epilogue, RESULT};
-use super::image::Image;
-use super::packing::Weights;
-use super::windows::{Group, Window};
-use crate::lower::blocking::winograd::{
-    DEPTH, EVEN_BOXES, FEWEST_BLOCKS, FEWEST_BOXES, FEWEST_TILES, FEWEST_TILES_OF_MANY_WEIGHTS, LANES,
-    MANY_WEIGHTS, MOST_BOXES, TILES,
+use super::epilogue::RESULT;
+use super::product::Product;
+use crate::facts::blocking::winograd::{
+    EVEN_BOXES, FEWEST_BLOCKS, FEWEST_BOXES, FEWEST_TILES, FEWEST_TILES_OF_MANY_WEIGHTS, LANES, MANY_WEIGHTS,
+    MOST_BOXES,
 };
+use crate::facts::blocks::{Cut, blocks_of, column_blocks, starting};
+use crate::facts::windows::{Chunks, Group, Window};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
-use crate::schedule::{Algorithm, Outer, Schedule};
+use crate::schedule::Outer;
 
-/// What the kernels of one convolution have in common.
-struct Plan<'a> {
-    name: &'static str,
-    tiling: Tiling<'a>,
-    channels: usize,
+/// A product, and how it is cut into tiles.
+struct Tiled<'a> {
+    product: &'a Product<'a>,
+    tiles: Tiles<'a>,
     /// Output channels in panels.
     panels: Vec<Cut>,
-    schedule: Schedule,
     /// Outputs along the rows and along the columns.
     rows: usize,
     columns: usize,
-    result: &'a Type,
 }
 
-impl Plan<'_> {
+impl<'a> Tiled<'a> {
+    /// Tiles of m x m outputs.
+    fn of(product: &'a Product<'a>, m: usize) -> Tiled<'a> {
+        let (shape, tiling) = (&product.shape, product.tiling);
+        let &[rows, columns] = shape.windows.as_slice() else { unreachable!("images have two axes") };
+        let (filter, across) = (Filter { m, k: rows.kernel }, columns.output.div_ceil(m));
+        let down = Window { stride: m as i64, kernel: filter.a(), output: rows.output.div_ceil(m), ..rows };
+        let batch = Window::identity(shape.batch);
+        let chunks = |tiles: usize| boxes([&batch, &down].into_iter(), (tiles / across).max(1));
+        let mut cut = chunks(tiling.rows);
+        let few = (FEWEST_BOXES..EVEN_BOXES).contains(&count(&cut));
+        if few && !tiling.fixed {
+            let weights = filter.area() * shape.channels * shape.outputs * shape.dtype.size();
+            let many = weights >= MANY_WEIGHTS;
+            cut = chunks(if many { FEWEST_TILES_OF_MANY_WEIGHTS } else { FEWEST_TILES });
+        }
+        let tiles = Tiles {
+            side: Side::Input,
+            dtype: shape.dtype,
+            filter,
+            source: &product.source,
+            low: columns.low as usize,
+            columns: columns.input,
+            across,
+            chunks: cut,
+        };
+        let panels = column_blocks(shape.outputs, tiling.columns);
+        Tiled { product, tiles, panels, rows: rows.output, columns: columns.output }
+    }
+
+    /// Input channels.
+    fn channels(&self) -> usize {
+        self.product.shape.channels
+    }
+
     /// Tiles of a whole box.
-    fn tiles(&self) -> usize {
-        self.tiling.chunks.iter().map(|chunk| chunk.length).product::<usize>() * self.tiling.across
+    fn tiles_of_box(&self) -> usize {
+        self.tiles.chunks.iter().map(|chunk| chunk.length).product::<usize>() * self.tiles.across
     }
 
     fn boxes(&self) -> usize {
-        self.tiling.chunks.iter().map(|chunk| chunk.count).product()
+        count(&self.tiles.chunks)
     }
 
     /// Inputs of a tile along an axis.
     fn a(&self) -> usize {
-        self.tiling.filter.a()
+        self.tiles.filter.a()
     }
 
     /// Elements of the transformed weights of some blocks of output channels.
     fn weights_of(&self, blocks: &[Cut]) -> usize {
-        let area = self.a() * self.a();
-        blocks.iter().map(|&(_, width, count)| area * apart(self.channels * width) * count).sum()
+        let of = |cut: &Cut| self.tiles.filter.area() * apart(self.channels() * cut.width) * cut.count;
+        blocks.iter().map(of).sum()
     }
 
     /// Elements of the transformed weights.
@@ -84,21 +114,21 @@ impl Plan<'_> {
     }
 
     /// Where the transformed weights of a block of output channels begin.
-    fn panel(&self, (first, width, _): Cut, block: &Index) -> Index {
+    fn panel(&self, cut: Cut, block: &Index) -> Index {
         let mut before = self.panels.clone();
-        before.retain(|cut| cut.0 < first);
-        let size = self.a() * self.a() * apart(self.channels * width);
+        before.retain(|other| other.first < cut.first);
+        let size = self.weights_of(&[Cut { count: 1, ..cut }]);
         block.scale(size as i64).plus(self.weights_of(&before) as i64)
     }
 
     /// Elements from one position of a tile to the next in a box.
     fn matrix(&self, columns: usize) -> usize {
-        apart(self.tiles() * columns)
+        apart(self.tiles_of_box() * columns)
     }
 
     /// Elements of a box's transformed input.
     fn transformed(&self) -> usize {
-        self.a() * self.a() * self.matrix(self.channels)
+        self.tiles.filter.area() * self.matrix(self.channels())
     }
 
     /// Elements of the products of a column of positions, for so many output channels.
@@ -108,31 +138,33 @@ impl Plan<'_> {
 
     /// Elements of the products of a box, transformed along columns, for so many output channels.
     fn halves(&self, width: usize) -> usize {
-        self.tiles() * self.tiling.filter.m * self.a() * width
+        self.tiles_of_box() * self.tiles.filter.m * self.a() * width
     }
 
-    /// Opens a grid of boxes: along the batch, and along the rows of tiles.
-    fn open_boxes(&self, c: &mut Composer<'_>) -> Vec<Index> {
-        self.tiling.chunks.iter().map(|chunk| Index::var(c.k.open_grid(chunk.count))).collect()
-    }
-
-    /// Where a box's transformed input lies.
-    fn target(&self, start: &Index, channel: &Index, groups: &[&Group]) -> Target {
-        let position = self.matrix(self.channels) as i64;
+    /// The channels of a block of a run of them, and where they lie in a box's transformed input, which begins at `start`.
+    fn target(&self, start: &Index, (cut, block): (Cut, &Index), groups: &[&Group]) -> Target {
+        let (channel, position) = (cut.start(block), self.matrix(self.channels()) as i64);
         Target {
-            start: start.add(channel),
+            start: start.add(&channel),
+            channel,
+            lanes: cut.width,
             positions: [position, self.a() as i64 * position],
-            image: (groups[1].extent * self.tiling.across * self.channels) as i64,
-            tile: self.channels as i64,
+            image: (groups[1].extent * self.tiles.across * self.channels()) as i64,
+            tile: self.channels() as i64,
         }
     }
 
     /// Output rows of the tiles of row `row` of a group: all, or what the last one of the image has.
     fn rows_of(&self, group: &Group, last: bool) -> usize {
-        let ends = group.first + group.count == self.tiling.chunks[1].count;
-        let total = (self.rows - 1) % self.tiling.filter.m + 1;
-        if ends && last { total } else { self.tiling.filter.m }
+        let ends = group.first + group.count == self.tiles.chunks[1].count;
+        let total = (self.rows - 1) % self.tiles.filter.m + 1;
+        if ends && last { total } else { self.tiles.filter.m }
     }
+}
+
+/// How many boxes there are.
+fn count(chunks: &[Chunks]) -> usize {
+    chunks.iter().map(|chunk| chunk.count).product()
 }
 
 /// Parameters of a kernel, by role; what it does not have is 0.
@@ -152,233 +184,219 @@ impl Params {
     }
 }
 
+/// A block of output channels, whose weights are transformed from one parameter of a kernel to another.
+struct WeightBlock<'b> {
+    source: usize,
+    target: usize,
+    /// The run of blocks that it is of, and its number in there.
+    cut: Cut,
+    block: &'b Index,
+    /// Where its transformed weights begin.
+    start: &'b Index,
+}
+
+/// A block of output channels of a box of tiles.
+struct Block<'b> {
+    params: Params,
+    boxed: TileBox<'b>,
+    /// The run of blocks that it is of, and its number in there.
+    cut: Cut,
+    block: &'b Index,
+    /// Where the box's transformed input begins, and the block's transformed weights.
+    transformed: &'b Index,
+    panel: &'b Index,
+}
+
+impl Block<'_> {
+    /// Images of the box, and its rows of tiles.
+    fn extents(&self) -> [usize; 2] {
+        [0, 1].map(|axis: usize| self.boxed.groups[axis].extent)
+    }
+}
+
 impl Lowering<'_> {
     /// A convolution, or its gradient with respect to the input, with tiles of m x m outputs.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn winograd(
-        &mut self,
-        name: &'static str,
-        m: usize,
-        (channels, outputs): (usize, usize),
-        windows: [Window; 2],
-        source: &Image,
-        weights: &Weights,
-        (target, result): (Location, &Type),
-        epilogue: Option<Epilogue<'_>>,
-        id: NodeId,
-    ) {
-        let [rows, columns] = windows;
-        let filter = Filter { m, k: rows.kernel };
-        let across = columns.output.div_ceil(m);
-        let tiles = Window { stride: m as i64, kernel: filter.a(), output: rows.output.div_ceil(m), ..rows };
-        let batch = Window::identity(result.dims[0]);
-        self.choose(Algorithm::Winograd, id);
-        let schedule = self.schedule;
-        let rows_of = |tiles: usize| (tiles / across).max(1);
-        let mut chunks = boxes([&batch, &tiles].into_iter(), rows_of(schedule.rows(TILES)));
-        let few = (FEWEST_BOXES..EVEN_BOXES).contains(&chunks.iter().map(|chunk| chunk.count).product());
-        if few && schedule.rows.is_none() {
-            let weights = filter.area() * channels * outputs * result.dtype.size();
-            let fewest = if weights < MANY_WEIGHTS { FEWEST_TILES } else { FEWEST_TILES_OF_MANY_WEIGHTS };
-            chunks = boxes([&batch, &tiles].into_iter(), rows_of(fewest));
-        }
-        let tiling = Tiling {
-            side: Side::Input,
-            dtype: result.dtype,
-            filter,
-            source,
-            low: columns.low as usize,
-            columns: columns.input,
-            across,
-            chunks,
-        };
-        let panels = column_blocks(outputs, schedule.columns());
-        let (rows, columns) = (rows.output, columns.output);
-        let plan = Plan { name, tiling, channels, panels, schedule, rows, columns, result };
-        let by_boxes = match schedule.outer {
-            Some(Outer::Positions) => plan.boxes() > 0,
-            Some(Outer::Columns) => plan.boxes() > MOST_BOXES,
-            None => plan.boxes() >= FEWEST_BOXES,
+    pub(super) fn winograd(&mut self, product: &Product<'_>, m: usize) {
+        let tiled = Tiled::of(product, m);
+        let by_boxes = match product.tiling.outer {
+            Some(Outer::Positions) => tiled.boxes() > 0,
+            Some(Outer::Columns) => tiled.boxes() > MOST_BOXES,
+            None => tiled.boxes() >= FEWEST_BOXES,
         };
         if by_boxes {
-            let packed = self.transform_weights(&plan, weights, id);
-            self.winograd_by_boxes(&plan, packed, target, epilogue, id);
+            let packed = self.transform_weights(&tiled);
+            self.winograd_by_boxes(&tiled, packed);
         } else {
-            self.winograd_by_columns(&plan, weights, target, epilogue, id);
+            self.winograd_by_columns(&tiled);
         }
     }
 
     /// `U[block of outputs][position][input][output] = G g Gᵀ`, in the order in which it is read.
-    fn transform_weights(&mut self, plan: &Plan<'_>, weights: &Weights, id: NodeId) -> Location {
-        let (dtype, elements) = (plan.result.dtype, plan.weights());
+    fn transform_weights(&mut self, tiled: &Tiled<'_>) -> Location {
+        let (product, elements) = (tiled.product, tiled.weights());
+        let (access, dtype) = (&product.weights.access, product.shape.dtype);
         let mut k = KernelBuilder::new("winograd_weights");
-        let source = k.param(dtype, weights.access.len, Access::Read);
+        let source = k.param(dtype, access.len, Access::Read);
         let target = k.param(dtype, elements, Access::Write);
-        let single = plan.panels.len() == 1;
-        for &cut in &plan.panels {
+        let single = tiled.panels.len() == 1;
+        for &cut in &tiled.panels {
             let mut open = |extent| Index::var(if single { k.open_grid(extent) } else { k.open_for(extent) });
-            let (block, channel) = (open(cut.2), open(plan.channels));
-            let to = plan.panel(cut, &block);
-            plan.transform_channel(&mut k, weights, (source, target), (cut, &block), &channel, &to);
+            let (block, channel) = (&open(cut.count), open(tiled.channels()));
+            let start = &tiled.panel(cut, block);
+            tiled.transform_channel(&mut k, &WeightBlock { source, target, cut, block, start }, &channel);
             (0..2).for_each(|_| k.close());
         }
-        let name = format!("{}:winograd", self.graph.node(id).origin.path);
-        self.once(&name, k.finish_kernel(), weights.access.location, Type::new(dtype, [elements]), id)
+        let name = format!("{}:winograd", self.graph.node(product.origin).origin.path);
+        let ty = Type::new(dtype, [elements]);
+        self.once(&name, k.finish_kernel(), access.location, ty, product.origin)
     }
 
     /// One kernel, with a grid of boxes.
-    fn winograd_by_boxes(
-        &mut self,
-        plan: &Plan<'_>,
-        weights: Location,
-        target: Location,
-        epilogue: Option<Epilogue<'_>>,
-        id: NodeId,
-    ) {
-        let dtype = plan.result.dtype;
-        let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
-        let mut c = Composer::new(graph, epilogue.map_or(plan.name, |epilogue| epilogue.name));
-        let mut arguments = vec![plan.tiling.source.location, weights, target];
-        c.k.param(dtype, plan.tiling.source.len, Access::Read);
-        c.k.param(dtype, plan.weights(), Access::Read);
-        c.k.param(dtype, plan.result.elements(), Access::Write);
-        if let Some(epilogue) = epilogue {
+    fn winograd_by_boxes(&mut self, tiled: &Tiled<'_>, weights: Location) {
+        let Tiled { product, tiles, .. } = tiled;
+        let dtype = product.shape.dtype;
+        let mut c = product.composer(self.graph);
+        let mut arguments = vec![tiles.source.location, weights, product.target];
+        c.k.param(dtype, tiles.source.len, Access::Read);
+        c.k.param(dtype, tiled.weights(), Access::Read);
+        c.k.param(dtype, product.result.elements(), Access::Write);
+        if let Some(epilogue) = product.epilogue {
             epilogue.parameters(&mut c, &mut arguments);
         }
-        let widest = plan.panels.iter().map(|cut| cut.1).max().unwrap_or(0);
-        let transformed = c.k.local(dtype, plan.transformed());
-        let products = c.k.local(dtype, plan.products(widest));
-        let line = c.k.local(dtype, plan.tiling.buffer());
-        let halves = c.k.local(dtype, plan.halves(widest));
+        let widest = tiled.panels.iter().map(|cut| cut.width).max().unwrap_or(0);
+        let transformed = c.k.local(dtype, tiled.transformed());
+        let products = c.k.local(dtype, tiled.products(widest));
+        let line = c.k.local(dtype, tiles.buffer());
+        let halves = c.k.local(dtype, tiled.halves(widest));
         let params = Params { x: 0, weights: 1, transformed, products, line, halves };
-        let at = plan.open_boxes(&mut c);
-        plan.tiling.clear(&mut c, params.transform());
-        for_each_kind(&mut c, &plan.tiling.chunks, &at, &mut |c, groups| {
-            for cut in blocks_of(plan.channels, LANES) {
-                let block = Index::var(c.k.open_for(cut.2));
-                let channel = block.scale(cut.1 as i64).plus(cut.0 as i64);
-                let to = plan.target(&Index::default(), &channel, groups);
-                plan.tiling.emit(c, params.transform(), groups, &at, (&channel, cut.1), &to);
+        let at = tiles.open_boxes(&mut c);
+        tiles.clear(&mut c, params.transform());
+        for_each_kind(&mut c, &tiles.chunks, &at, &mut |c, groups| {
+            let boxed = TileBox { groups, at: &at };
+            let start = &Index::default();
+            for cut in blocks_of(tiled.channels(), LANES) {
+                let block = Index::var(c.k.open_for(cut.count));
+                tiles.emit(c, params.transform(), boxed, &tiled.target(start, (cut, &block), groups));
                 c.k.close();
             }
-            for &cut in &plan.panels {
-                let block = Index::var(c.k.open_for(cut.2));
-                plan.columns(
-                    c,
-                    params,
-                    groups,
-                    &at,
-                    (cut, &block),
-                    (&Index::default(), &plan.panel(cut, &block)),
-                    epilogue,
-                );
+            for &cut in &tiled.panels {
+                let block = &Index::var(c.k.open_for(cut.count));
+                let panel = &tiled.panel(cut, block);
+                tiled.columns(c, &Block { params, boxed, cut, block, transformed: start, panel });
                 c.k.close();
             }
         });
         (0..2).for_each(|_| c.k.close());
-        self.call(c.k.finish_kernel(), arguments, id);
+        self.call(c.k.finish_kernel(), arguments, product.origin);
     }
 
     /// Two kernels: the transformed input of all boxes, then blocks of output channels. Weights that change with every
     /// call are transformed block by block just before they are used: in the fastest cache that they find room in, and
     /// never all at once.
-    fn winograd_by_columns(
-        &mut self,
-        plan: &Plan<'_>,
-        weights: &Weights,
-        target: Location,
-        epilogue: Option<Epilogue<'_>>,
-        id: NodeId,
-    ) {
-        let name = format!("{}:winograd", self.graph.node(id).origin.path);
-        let size = plan.transformed();
-        let dtype = plan.result.dtype;
-        let counts = [0, 1].map(|axis| plan.tiling.chunks[axis].count);
-        let transformed = self.arena(&name, Type::new(dtype, [plan.boxes(), size]));
-        let box_at = |at: &[Index]| at[0].scale(counts[1] as i64).add(&at[1]).scale(size as i64);
-        for cut in blocks_of(plan.channels, LANES) {
+    fn winograd_by_columns(&mut self, tiled: &Tiled<'_>) {
+        let product = tiled.product;
+        let name = format!("{}:winograd", self.graph.node(product.origin).origin.path);
+        let ty = Type::new(product.shape.dtype, [tiled.boxes(), tiled.transformed()]);
+        let transformed = self.arena(&name, ty);
+        self.transform_input(tiled, transformed);
+        let enough = matches!(*tiled.panels, [cut] if cut.count >= FEWEST_BLOCKS);
+        let inside = enough && !self.is_fixed(product.weights.access.location);
+        let packed = (!inside).then(|| self.transform_weights(tiled));
+        for &cut in &tiled.panels {
+            self.winograd_columns(tiled, cut, transformed, packed);
+        }
+    }
+
+    /// The transformed input of all boxes, one behind the other.
+    fn transform_input(&mut self, tiled: &Tiled<'_>, transformed: Location) {
+        let Tiled { product, tiles, .. } = tiled;
+        let dtype = product.shape.dtype;
+        for cut in blocks_of(tiled.channels(), LANES) {
             let mut c = Composer::new(self.graph, "winograd_input");
-            c.k.param(dtype, plan.tiling.source.len, Access::Read);
-            c.k.param(dtype, plan.boxes() * size, Access::Write);
-            let params =
-                transform::Params { image: 0, transformed: 1, line: c.k.local(dtype, plan.tiling.buffer()) };
-            let at = plan.open_boxes(&mut c);
-            let block = Index::var(c.k.open_grid(cut.2));
-            plan.tiling.clear(&mut c, params);
-            let channel = block.scale(cut.1 as i64).plus(cut.0 as i64);
-            for_each_kind(&mut c, &plan.tiling.chunks, &at, &mut |c, groups| {
-                let to = plan.target(&box_at(&at), &channel, groups);
-                plan.tiling.emit(c, params, groups, &at, (&channel, cut.1), &to);
+            c.k.param(dtype, tiles.source.len, Access::Read);
+            c.k.param(dtype, tiled.boxes() * tiled.transformed(), Access::Write);
+            let line = c.k.local(dtype, tiles.buffer());
+            let params = transform::Params { image: 0, transformed: 1, line };
+            let at = tiles.open_boxes(&mut c);
+            let block = Index::var(c.k.open_grid(cut.count));
+            tiles.clear(&mut c, params);
+            for_each_kind(&mut c, &tiles.chunks, &at, &mut |c, groups| {
+                let to = tiled.target(&tiled.box_at(&at), (cut, &block), groups);
+                tiles.emit(c, params, TileBox { groups, at: &at }, &to);
             });
             (0..3).for_each(|_| c.k.close());
-            self.call(c.k.finish_kernel(), vec![plan.tiling.source.location, transformed], id);
+            self.call(c.k.finish_kernel(), vec![tiles.source.location, transformed], product.origin);
         }
-        let enough = matches!(*plan.panels, [(_, _, count)] if count >= FEWEST_BLOCKS);
-        let inside = enough && !self.is_fixed(weights.access.location);
-        let packed = (!inside).then(|| self.transform_weights(plan, weights, id));
-        for &cut in &plan.panels {
-            let graph = epilogue.map_or(self.graph, |epilogue| epilogue.body);
-            let mut c = Composer::new(graph, epilogue.map_or(plan.name, |epilogue| epilogue.name));
-            let mut arguments = vec![transformed, packed.unwrap_or(weights.access.location), target];
-            c.k.param(dtype, plan.boxes() * size, Access::Read);
-            c.k.param(
-                dtype,
-                if packed.is_none() { weights.access.len } else { plan.weights() },
-                Access::Read,
-            );
-            c.k.param(dtype, plan.result.elements(), Access::Write);
-            if let Some(epilogue) = epilogue {
-                epilogue.parameters(&mut c, &mut arguments);
-            }
-            let products = c.k.local(dtype, plan.products(cut.1));
-            let halves = c.k.local(dtype, plan.halves(cut.1));
-            let mut params = Params { transformed: 0, weights: 1, products, halves, ..Params::default() };
-            let block = Index::var(c.k.open_grid(cut.2));
-            let (panel, at);
-            if inside {
-                params.weights = c.k.local(dtype, plan.weights_of(&[(cut.0, cut.1, 1)]));
-                panel = Index::default();
-                let channel = Index::var(c.k.open_for(plan.channels));
-                let roles = (1, params.weights);
-                plan.transform_channel(&mut c.k, weights, roles, (cut, &block), &channel, &panel);
-                c.k.close();
-                at = counts.map(|count| Index::var(c.k.open_for(count))).to_vec();
-            } else {
-                panel = plan.panel(cut, &block);
-                at = plan.open_boxes(&mut c);
-            }
-            for_each_kind(&mut c, &plan.tiling.chunks, &at, &mut |c, groups| {
-                plan.columns(c, params, groups, &at, (cut, &block), (&box_at(&at), &panel), epilogue);
-            });
-            (0..3).for_each(|_| c.k.close());
-            self.call(c.k.finish_kernel(), arguments, id);
+    }
+
+    /// The kernel for a run of blocks of output channels, from the transformed input of all boxes. Weights that are not packed are
+    /// transformed by whoever uses them.
+    fn winograd_columns(
+        &mut self,
+        tiled: &Tiled<'_>,
+        cut: Cut,
+        transformed: Location,
+        packed: Option<Location>,
+    ) {
+        let Tiled { product, tiles, .. } = tiled;
+        let (dtype, access) = (product.shape.dtype, &product.weights.access);
+        let mut c = product.composer(self.graph);
+        let mut arguments = vec![transformed, packed.unwrap_or(access.location), product.target];
+        c.k.param(dtype, tiled.boxes() * tiled.transformed(), Access::Read);
+        c.k.param(dtype, if packed.is_none() { access.len } else { tiled.weights() }, Access::Read);
+        c.k.param(dtype, product.result.elements(), Access::Write);
+        if let Some(epilogue) = product.epilogue {
+            epilogue.parameters(&mut c, &mut arguments);
         }
+        let products = c.k.local(dtype, tiled.products(cut.width));
+        let halves = c.k.local(dtype, tiled.halves(cut.width));
+        let mut params = Params { transformed: 0, weights: 1, products, halves, ..Params::default() };
+        let block = &Index::var(c.k.open_grid(cut.count));
+        let (panel, at): (Index, Vec<Index>);
+        if packed.is_none() {
+            params.weights = c.k.local(dtype, tiled.weights_of(&[Cut { count: 1, ..cut }]));
+            panel = Index::default();
+            let channel = Index::var(c.k.open_for(tiled.channels()));
+            let weights = WeightBlock { source: 1, target: params.weights, cut, block, start: &panel };
+            tiled.transform_channel(&mut c.k, &weights, &channel);
+            c.k.close();
+            at = tiles.chunks.iter().map(|chunk| Index::var(c.k.open_for(chunk.count))).collect();
+        } else {
+            panel = tiled.panel(cut, block);
+            at = tiles.open_boxes(&mut c);
+        }
+        for_each_kind(&mut c, &tiles.chunks, &at, &mut |c, groups| {
+            let boxed = TileBox { groups, at: &at };
+            let transformed = &tiled.box_at(&at);
+            tiled.columns(c, &Block { params, boxed, cut, block, transformed, panel: &panel });
+        });
+        (0..3).for_each(|_| c.k.close());
+        self.call(c.k.finish_kernel(), arguments, product.origin);
     }
 }
 
-impl Plan<'_> {
-    /// The transformed weights of an input channel and a block of output channels, whose panel begins at `to`.
-    fn transform_channel(
-        &self,
-        k: &mut KernelBuilder,
-        weights: &Weights,
-        (source, target): (usize, usize),
-        ((first, width, _), block): (Cut, &Index),
-        channel: &Index,
-        to: &Index,
-    ) {
-        let (a, size, dtype) = (self.a(), self.tiling.filter.k as i64, self.result.dtype);
+impl Tiled<'_> {
+    /// Where the transformed input of a box begins among those of all boxes.
+    fn box_at(&self, at: &[Index]) -> Index {
+        let number = at[0].scale(self.tiles.chunks[1].count as i64).add(&at[1]);
+        number.scale(self.transformed() as i64)
+    }
+
+    /// The transformed weights of an input channel and a block of output channels.
+    fn transform_channel(&self, k: &mut KernelBuilder, to: &WeightBlock<'_>, channel: &Index) {
+        let (a, size, width) = (self.a(), self.tiles.filter.k as i64, to.cut.width);
+        let (weights, dtype) = (&self.product.weights, self.product.shape.dtype);
         let output = Index::var(k.open_for(width));
-        let row = block.scale(width as i64).add(&output).plus(first as i64);
+        let row = to.cut.start(to.block).add(&output);
         let from = row.scale(weights.output).add(&channel.scale(weights.input)).plus(weights.offset);
-        let to = to.add(&channel.scale(width as i64)).add(&output);
-        let position = apart(self.channels * width);
+        let start = to.start.add(&channel.scale(width as i64)).add(&output);
+        let position = apart(self.channels() * width);
         let mut columns = Vec::new();
         for column in 0..size {
             let mut g = Vec::new();
             for row in 0..size {
                 let at = from.plus(row * weights.kernel[0] + column * weights.kernel[1]);
-                let value = k.load_now(source, &at);
+                let value = k.load_now(to.source, &at);
                 g.push(weights.rounded(k, value, dtype));
             }
             columns.push(Lane { k, dtype }.kernel(a, &g));
@@ -387,131 +405,117 @@ impl Plan<'_> {
             let g: Vec<ValueId> = columns.iter().map(|column| column[i]).collect();
             let whole = Lane { k, dtype }.kernel(a, &g);
             for (j, value) in whole.into_iter().enumerate() {
-                k.store(target, to.plus(((j * a + i) * position) as i64), value);
+                k.store(to.target, start.plus(((j * a + i) * position) as i64), value);
             }
         }
         k.close();
     }
 
-    /// A block of output channels of a box: the products, their transform, and the epilogue. The block's weights begin at
-    /// `panel`.
-    #[allow(clippy::too_many_arguments)]
-    fn columns(
-        &self,
-        c: &mut Composer<'_>,
-        params: Params,
-        groups: &[&Group],
-        at: &[Index],
-        (cut, block): (Cut, &Index),
-        (transformed, panel): (&Index, &Index),
-        epilogue: Option<Epilogue<'_>>,
-    ) {
-        let a = self.a();
-        let tiles = groups[0].extent * groups[1].extent * self.tiling.across;
-        let (_, width, _) = cut;
+    /// A block of output channels of a box: the products, their transform, and the epilogue.
+    fn columns(&self, c: &mut Composer<'_>, block: &Block<'_>) {
         // A column of positions at a time: its products are still in the first-level cache when they are transformed.
-        let j = Index::var(c.k.open_for(a));
+        let j = Index::var(c.k.open_for(self.a()));
+        self.multiply(c, block, &j);
+        self.transform_column(c, block, &j);
+        c.k.close();
+        self.transform_rows(c, block);
+    }
+
+    /// The products of column `j` of the positions of a tile, for all tiles of a box.
+    fn multiply(&self, c: &mut Composer<'_>, block: &Block<'_>, j: &Index) {
+        let (a, width, [images, rows]) = (self.a(), block.cut.width, block.extents());
+        let (channels, params) = (self.channels(), block.params);
         let i = Index::var(c.k.open_for(a));
         let position = j.scale(a as i64).add(&i);
-        let from = transformed.add(&position.scale(self.matrix(self.channels) as i64));
-        let weights = panel.add(&position.scale(apart(self.channels * width) as i64));
+        let from = block.transformed.add(&position.scale(self.matrix(channels) as i64));
+        let weights = block.panel.add(&position.scale(apart(channels * width) as i64));
         let to = i.scale(self.matrix(width) as i64);
-        let mut zero = true;
-        for (start, depth, count) in blocks_of(self.channels, self.schedule.depth(DEPTH)) {
-            // The first step starts the chain and stands alone.
-            for (start, count) in [
-                (start, count.min(usize::from(zero))),
-                (start + depth * usize::from(zero), count - usize::from(zero)),
-            ] {
-                if count == 0 {
-                    continue;
-                }
-                let step = Index::var(c.k.open_for(count)).scale(depth as i64).plus(start as i64);
-                c.k.tile(Tile {
-                    dtype: self.result.dtype,
-                    m: tiles,
-                    n: width,
-                    reduce: vec![TileLoop { extent: depth, a: 1, b: width as i64 }],
-                    a: Panel { param: params.transformed, index: from.add(&step), row: self.channels as i64 },
-                    b: Panel { param: params.weights, index: weights.add(&step.scale(width as i64)), row: 0 },
-                    c: Panel { param: params.products, index: to.clone(), row: width as i64 },
-                    zero,
-                });
-                c.k.close();
-                zero = false;
-            }
+        for (number, run) in starting(blocks_of(channels, self.product.tiling.depth)).into_iter().enumerate()
+        {
+            let step = run.start(&Index::var(c.k.open_for(run.count)));
+            c.k.tile(Tile {
+                dtype: self.product.shape.dtype,
+                m: images * rows * self.tiles.across,
+                n: width,
+                reduce: vec![TileLoop { extent: run.width, a: 1, b: width as i64 }],
+                a: Panel { param: params.transformed, index: from.add(&step), row: channels as i64 },
+                b: Panel { param: params.weights, index: weights.add(&step.scale(width as i64)), row: 0 },
+                c: Panel { param: params.products, index: to.clone(), row: width as i64 },
+                zero: number == 0,
+            });
+            c.k.close();
         }
         c.k.close();
-        self.transform_column(c, params, &j, tiles, width);
-        c.k.close();
-        self.transform_rows(c, params, groups, at, (cut, block), epilogue);
     }
 
     /// `Aᵀ M` for column `j` of the tiles of a box.
-    fn transform_column(&self, c: &mut Composer<'_>, params: Params, j: &Index, tiles: usize, width: usize) {
-        let (a, m) = (self.a(), self.tiling.filter.m);
-        let tile = Index::var(c.k.open_for(tiles));
+    fn transform_column(&self, c: &mut Composer<'_>, block: &Block<'_>, j: &Index) {
+        let (a, m, width, [images, rows]) = (self.a(), self.tiles.filter.m, block.cut.width, block.extents());
+        let tile = Index::var(c.k.open_for(images * rows * self.tiles.across));
         let lane = Index::var(c.k.open_for(width));
         let from = tile.scale(width as i64).add(&lane);
-        let p: Vec<ValueId> = (0..a)
-            .map(|i| c.k.load_now(params.products, &from.plus((i * self.matrix(width)) as i64)))
-            .collect();
-        let half = Lane { k: &mut c.k, dtype: self.result.dtype }.output(m, &p);
+        let load =
+            |i: usize| c.k.load_now(block.params.products, &from.plus((i * self.matrix(width)) as i64));
+        let p: Vec<ValueId> = (0..a).map(load).collect();
+        let half = Lane { k: &mut c.k, dtype: self.product.shape.dtype }.output(m, &p);
         for (y, value) in half.into_iter().enumerate() {
             let to = tile.scale(m as i64).plus(y as i64).scale(a as i64).add(j).scale(width as i64);
-            c.k.store(params.halves, to.add(&lane), value);
+            c.k.store(block.params.halves, to.add(&lane), value);
         }
         (0..2).for_each(|_| c.k.close());
     }
 
     /// `Y = (Aᵀ M) A` for the tiles of a box, and the epilogue, into the result.
-    fn transform_rows(
-        &self,
-        c: &mut Composer<'_>,
-        params: Params,
-        groups: &[&Group],
-        at: &[Index],
-        ((first, width, _), block): (Cut, &Index),
-        epilogue: Option<Epilogue<'_>>,
-    ) {
-        let (a, m, chunks) = (self.a(), self.tiling.filter.m, &self.tiling.chunks);
-        let inside = Index::var(c.k.open_for(groups[0].extent));
-        let image = at[0].scale(chunks[0].length as i64).add(&inside);
-        let extent = groups[1].extent;
+    fn transform_rows(&self, c: &mut Composer<'_>, block: &Block<'_>) {
+        let (m, [images, rows], TileBox { groups, at }) = (self.tiles.filter.m, block.extents(), block.boxed);
+        let inside = Index::var(c.k.open_for(images));
+        let image = at[0].scale(self.tiles.chunks[0].length as i64).add(&inside);
         // Rows of tiles with all their outputs, and the last one of the image, which may have fewer.
         let last = self.rows_of(groups[1], true);
-        let whole = if last == m { extent } else { extent - 1 };
-        for (start, count, outputs) in [(0, whole, m), (whole, extent - whole, last)] {
+        let whole = if last == m { rows } else { rows - 1 };
+        for (start, count, down) in [(0, whole, m), (whole, rows - whole, last)] {
             let row = Index::var(c.k.open_for(count)).plus(start as i64);
-            let first_tile = inside.scale(extent as i64).add(&row).scale(self.tiling.across as i64);
+            let tiles = inside.scale(rows as i64).add(&row).scale(self.tiles.across as i64);
+            let from = at[1].scale(self.tiles.chunks[1].length as i64).add(&row).scale(m as i64);
+            // The same of tiles along a row.
             let full = self.columns / m;
-            for (start, count, across) in [(0, full, m), (full, self.tiling.across - full, self.columns % m)]
-            {
-                let y = Index::var(c.k.open_for(outputs));
-                let tile = Index::var(c.k.open_for(count)).plus(start as i64);
-                let lane = Index::var(c.k.open_for(width));
-                let number = first_tile.add(&tile);
-                let from = number.scale(m as i64).add(&y).scale((a * width) as i64).add(&lane);
-                let p: Vec<ValueId> =
-                    (0..a).map(|j| c.k.load_now(params.halves, &from.plus((j * width) as i64))).collect();
-                let values = Lane { k: &mut c.k, dtype: self.result.dtype }.output(m, &p);
-                let down = at[1].scale(chunks[1].length as i64).add(&row).scale(m as i64).add(&y);
-                let channel = block.scale(width as i64).plus(first as i64).add(&lane);
-                let points = values.into_iter().take(across).enumerate().map(|(x, value)| {
+            let cut = Cut { first: full, width: self.columns % m, count: self.tiles.across - full };
+            for along in [Cut { first: 0, width: m, count: full }, cut] {
+                let y = Index::var(c.k.open_for(down));
+                let tile = Index::var(c.k.open_for(along.count)).plus(along.first as i64);
+                let lane = Index::var(c.k.open_for(block.cut.width));
+                let number = tiles.add(&tile).scale(m as i64).add(&y);
+                let values = self.outputs(c, block, &number, &lane);
+                let channel = block.cut.start(block.block).add(&lane);
+                let points = values.into_iter().take(along.width).enumerate().map(|(x, value)| {
                     let column = tile.scale(m as i64).plus(x as i64);
-                    (vec![image.clone(), down.clone(), column, channel.clone()], value)
+                    (vec![image.clone(), from.add(&y), column, channel.clone()], value)
                 });
-                match epilogue {
-                    Some(epilogue) => epilogue.finish(c, &points.collect::<Vec<_>>()),
-                    None => points.for_each(|(place, value)| {
-                        let position = c.flat(self.result, &place);
-                        c.k.store(RESULT, position, value);
-                    }),
-                }
+                self.store(c, points.collect());
                 (0..3).for_each(|_| c.k.close());
             }
             c.k.close();
         }
         c.k.close();
+    }
+
+    /// The outputs of a row of a tile, `number` among those of the box's tiles.
+    fn outputs(&self, c: &mut Composer<'_>, block: &Block<'_>, number: &Index, lane: &Index) -> Vec<ValueId> {
+        let (a, width) = (self.a(), block.cut.width);
+        let from = number.scale((a * width) as i64).add(lane);
+        let load = |j: usize| c.k.load_now(block.params.halves, &from.plus((j * width) as i64));
+        let p: Vec<ValueId> = (0..a).map(load).collect();
+        Lane { k: &mut c.k, dtype: self.product.shape.dtype }.output(self.tiles.filter.m, &p)
+    }
+
+    /// Stores outputs at their positions, with what is fused behind them.
+    fn store(&self, c: &mut Composer<'_>, points: Vec<(Vec<Index>, ValueId)>) {
+        match self.product.epilogue {
+            Some(epilogue) => epilogue.finish(c, &points),
+            None => points.into_iter().for_each(|(place, value)| {
+                let position = c.flat(&self.product.result, &place);
+                c.k.store(RESULT, position, value);
+            }),
+        }
     }
 }

@@ -17,7 +17,7 @@ use brolga_ir::scalar::ScalarOp;
 use rustc_hash::FxHashMap;
 
 use super::compose::Composer;
-use crate::lower::blocking::code;
+use crate::facts::blocking::code;
 
 /// The positions `start .. start + count · period` of an axis, `period` of them in each iteration.
 #[derive(Clone, Copy, PartialEq, Debug)]

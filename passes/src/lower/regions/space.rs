@@ -2,8 +2,8 @@
 
 use brolga_ir::index::Index;
 
-use crate::lower::blocking::plan::BLOCK;
-use crate::lower::blocking::reductions::{COLUMNS, FEW, MANY_COLUMNS};
+use crate::facts::blocking::plan::BLOCK;
+use crate::facts::blocking::reductions::{COLUMNS, FEW, MANY_COLUMNS};
 use crate::lower::kernel::KernelBuilder;
 
 /// The space of a reduction: which axes are reduced, and how the others are computed.

@@ -10,9 +10,9 @@ use brolga_ir::{Graph, GraphError, NodeId, Type, Value};
 
 use super::compose::{Composer, Reduction};
 use super::space::Space;
+use crate::facts::blocking::plan::BLOCK;
+use crate::facts::blocking::reductions::{LARGE, LARGE_ROWS, MANY_POINTS};
 use crate::facts::definition::reduction;
-use crate::lower::blocking::plan::BLOCK;
-use crate::lower::blocking::reductions::{LARGE, LARGE_ROWS, MANY_POINTS};
 use crate::lower::{Location, Lowering};
 
 /// Whether a region is to be split.

@@ -21,8 +21,8 @@ use brolga_ir::scalar::{Scalar, ScalarOp};
 
 use super::compose::{Composer, Local, Reduction};
 use super::space::Space;
-use crate::lower::blocking::plan::{BLOCK, LANES};
-use crate::lower::blocking::reductions::FEW;
+use crate::facts::blocking::plan::{BLOCK, LANES};
+use crate::facts::blocking::reductions::FEW;
 use crate::lower::kernel::KernelBuilder;
 
 /// How a reduction along rows walks over its elements.

@@ -12,17 +12,19 @@
 //! Numeric plan: sums are chains over (image, row of tiles, tile); pieces of images and blocks of tiles only cut them.
 
 use brolga_ir::index::Index;
-use brolga_ir::program::{Access, Panel, Step, Tile, TileLoop, ValueId};
+use brolga_ir::program::{Access, Kernel, Panel, Step, Tile, TileLoop, ValueId};
 use brolga_ir::{DType, NodeId, Type};
 
-use super::super::blocks::{Cut, blocks_of, column_blocks};
 use super::super::boxes::for_each_kind;
+use super::super::conv_weights::WeightGradient;
 use super::super::image::Image;
-use super::super::windows::{Segment, Window, balanced};
+use super::super::tiling::Tiling;
 use super::lanes::Lane;
-use super::transform::{Filter, Params, Side, Target, Tiling, apart};
-use crate::lower::blocking::winograd::LANES;
-use crate::lower::blocking::winograd_weights::{DEPTH, FEWEST_BLOCKS, ROWS, SCRATCH, TILES};
+use super::transform::{Filter, Params, Side, Target, TileBox, Tiles, apart};
+use crate::facts::blocking::winograd::LANES;
+use crate::facts::blocking::winograd_weights::{FEWEST_BLOCKS, ROWS, SCRATCH, TILES};
+use crate::facts::blocks::{Cut, blocks_of, column_blocks, count, starting};
+use crate::facts::windows::{Segment, Window, balanced};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{DEEPEST, Location, Lowering};
@@ -35,7 +37,7 @@ fn row_blocks(channels: usize, chosen: Option<usize>) -> Vec<Cut> {
     }
     let even = ROWS.into_iter().find(|&rows| channels.is_multiple_of(rows));
     match even {
-        Some(rows) => vec![(0, rows, channels / rows)],
+        Some(width) => vec![Cut { first: 0, width, count: channels / width }],
         None => blocks_of(channels, ROWS[0]),
     }
 }
@@ -59,6 +61,26 @@ struct Operand {
 }
 
 impl Operand {
+    /// x, and the gradient with respect to y.
+    fn both(asked: &WeightGradient, [rows, columns]: &[Window; 2], sizes: &Sizes) -> [Operand; 2] {
+        [
+            Operand {
+                side: Side::Input,
+                source: asked.x.clone(),
+                extents: [rows.input, columns.input],
+                low: [rows.low, columns.low],
+                blocks: sizes.rows.clone(),
+            },
+            Operand {
+                side: Side::Gradient,
+                source: asked.dy.clone(),
+                extents: [rows.output, columns.output],
+                low: [0, 0],
+                blocks: sizes.columns.clone(),
+            },
+        ]
+    }
+
     /// The rows of tiles of a piece.
     fn window(&self, Filter { m, k }: Filter, (first, count): (usize, usize)) -> Window {
         Window {
@@ -79,97 +101,110 @@ impl Operand {
     }
 }
 
-struct Plan {
+/// The sizes of a gradient, and how they are cut.
+struct Sizes {
     filter: Filter,
     dtype: DType,
+    /// Tiles along the columns of an image, and along its rows.
     across: usize,
+    down: usize,
     channels: usize,
     outputs: usize,
+    /// Input channels and output channels in blocks: rows and columns of the products.
     rows: Vec<Cut>,
     columns: Vec<Cut>,
     /// Tiles, about, of a step of the products.
     depth: usize,
 }
 
+/// A gradient that is being lowered: both images, and where a piece of them lies when it is transformed.
+struct Transposed<'a> {
+    asked: &'a WeightGradient,
+    sizes: Sizes,
+    images: [Location; 2],
+}
+
+/// A part of the channels of an image: those of a run of blocks (`cut`), which begins at `start`, that a run of lanes in a block
+/// stands for; and of which piece.
+#[derive(Clone, Copy)]
+struct Part {
+    piece: Piece,
+    cut: Cut,
+    lanes: Cut,
+    start: usize,
+}
+
+/// A block of input channels and one of output channels: the runs that they are of, and their numbers in there.
+struct Pair<'b> {
+    rows: Cut,
+    row: &'b Index,
+    columns: Cut,
+    column: &'b Index,
+}
+
+/// Where sums are: the parameter, the first of a block, and whether they start.
+struct Sums<'b> {
+    param: usize,
+    at: &'b Index,
+    starts: bool,
+}
+
 impl Lowering<'_> {
-    /// The gradient of a convolution of `batch` images with respect to its weights, by tiles of m x m.
+    /// The gradient of a convolution with respect to its weights, by tiles of m x m.
     pub(in super::super) fn winograd_gradient(
         &mut self,
-        m: usize,
-        batch: usize,
+        asked: &WeightGradient,
         windows: [Window; 2],
-        [x, dy]: [&Image; 2],
-        (target, result): (Location, &Type),
-        id: NodeId,
+        m: usize,
     ) {
-        self.choose(Algorithm::WinogradWeights, id);
-        let (outputs, channels) = (result.dims[0], result.dims[1]);
-        let [down, across] = [windows[0].output.div_ceil(m), windows[1].output.div_ceil(m)];
-        let plan = Plan {
-            filter: Filter { m, k: windows[0].kernel },
-            dtype: result.dtype,
-            across,
-            channels,
-            outputs,
-            rows: row_blocks(channels, self.schedule.rows.map(|_| self.schedule.rows(ROWS[0]))),
-            columns: column_blocks(outputs, self.schedule.columns()),
-            depth: self.schedule.depth(DEPTH),
-        };
-        let operands = [
-            Operand {
-                side: Side::Input,
-                source: x.clone(),
-                extents: [windows[0].input, windows[1].input],
-                low: [windows[0].low, windows[1].low],
-                blocks: plan.rows.clone(),
-            },
-            Operand {
-                side: Side::Gradient,
-                source: dy.clone(),
-                extents: [windows[0].output, windows[1].output],
-                low: [0, 0],
-                blocks: plan.columns.clone(),
-            },
-        ];
-        let whole = Piece { images: batch, rows: (0, down) };
+        let tiling = Tiling::winograd_weights(self.chosen(Algorithm::WinogradWeights, asked.origin));
+        let sizes = Sizes::of(asked, &windows, m, tiling);
+        let operands = Operand::both(asked, &windows, &sizes);
+        let whole = Piece { images: asked.batch, rows: (0, sizes.down) };
         // Deep inside loops there is none left for the pieces.
         let deep = self.depth + 2 > DEEPEST;
-        let largest = if deep { whole } else { plan.largest_piece(batch, down) };
-        let transformed = [0, 1].map(|side: usize| {
-            let elements = plan.transformed(plan.tiles(largest), &operands[side].blocks);
-            self.arena("winograd", Type::new(plan.dtype, [elements]))
+        let largest = if deep { whole } else { sizes.largest_piece(asked.batch) };
+        let images = [0, 1].map(|side: usize| {
+            let elements = sizes.transformed(sizes.tiles(largest), &operands[side].blocks);
+            self.arena("winograd", Type::new(sizes.dtype, [elements]))
         });
-        let single = largest.images == batch && largest.rows.1 == down && plan.tiles(whole) > 0;
-        let blocks: usize = plan.columns.iter().map(|cut| cut.2).sum();
-        if single && blocks >= FEWEST_BLOCKS {
-            self.transform(&plan, &operands, whole, transformed, id);
-            return self.multiply_and_finish(&plan, transformed, whole, (target, result), id);
+        let single = largest.images == asked.batch && largest.rows.1 == sizes.down && sizes.tiles(whole) > 0;
+        let all = Transposed { asked, sizes, images };
+        if single && count(&all.sizes.columns) >= FEWEST_BLOCKS {
+            self.transform(&all, &operands, whole);
+            return self.multiply_and_finish(&all, whole);
         }
-        let name = format!("{}:winograd", self.graph.node(id).origin.path);
-        let sums = self.arena(&name, Type::new(plan.dtype, [plan.area() * channels * outputs]));
+        let name = format!("{}:winograd", self.graph.node(asked.origin).origin.path);
+        let sums = self.arena(&name, Type::new(all.sizes.dtype, [all.sizes.sums()]));
         if single {
-            self.transform(&plan, &operands, whole, transformed, id);
-            self.add_products(&plan, transformed, whole, (sums, true), id);
+            self.transform(&all, &operands, whole);
+            self.add_products(&all, whole, sums, true);
         } else {
-            self.clear(plan.dtype, plan.area() * channels * outputs, sums, id);
-            let rows = plan.row_runs(&operands, down, largest.rows.1);
-            for (first, images, count) in blocks_of(batch, largest.images.max(1)) {
-                let mut from = operands.clone();
-                for operand in &mut from {
-                    operand.source.offset += first as i64 * operand.source.positions[0];
-                }
-                self.repeat(count, from, (0, images), &mut |lowering, from| {
-                    for &(rows, count) in &rows {
-                        let piece = Piece { images, rows };
-                        lowering.repeat(count, from.clone(), (1, rows.1 * m), &mut |lowering, from| {
-                            lowering.transform(&plan, from, piece, transformed, id);
-                            lowering.add_products(&plan, transformed, piece, (sums, false), id);
-                        });
-                    }
-                });
-            }
+            self.by_pieces(&all, &operands, largest, sums);
         }
-        self.finish(&plan, sums, (target, result), id);
+        self.finish(&all, sums);
+    }
+
+    /// The sums, by pieces of the images. Pieces that look alike are one loop of the schedule.
+    fn by_pieces(&mut self, all: &Transposed<'_>, operands: &[Operand; 2], largest: Piece, sums: Location) {
+        self.clear(all.sizes.dtype, all.sizes.sums(), sums, all.asked.origin);
+        let rows = all.sizes.row_runs(operands, largest.rows.1);
+        for Cut { first, width: images, count } in blocks_of(all.asked.batch, largest.images.max(1)) {
+            let mut from = operands.clone();
+            for operand in &mut from {
+                operand.source.offset += first as i64 * operand.source.positions[0];
+            }
+            self.repeat(count, from, (0, images), &mut |lowering, from| {
+                for &(rows, count) in &rows {
+                    let piece = Piece { images, rows };
+                    let positions = rows.1 * all.sizes.filter.m;
+                    lowering.repeat(count, from.clone(), (1, positions), &mut |lowering, from| {
+                        lowering.transform(all, from, piece);
+                        lowering.add_products(all, piece, sums, false);
+                    });
+                }
+            });
+        }
     }
 
     /// What `body` lowers, `count` times, with images that move on along an axis by so many positions each time.
@@ -206,149 +241,158 @@ impl Lowering<'_> {
     }
 
     /// Both images of a piece.
-    fn transform(
-        &mut self,
-        plan: &Plan,
-        operands: &[Operand; 2],
-        piece: Piece,
-        to: [Location; 2],
-        id: NodeId,
-    ) {
-        for (operand, to) in operands.iter().zip(to) {
-            self.transform_tiles(plan, operand, piece, to, id);
+    fn transform(&mut self, all: &Transposed<'_>, operands: &[Operand; 2], piece: Piece) {
+        for (operand, to) in operands.iter().zip(all.images) {
+            self.transform_tiles(all, operand, piece, to);
         }
     }
 
     /// `[block of channels][position][image, row, tile][channel]`
-    fn transform_tiles(
-        &mut self,
-        plan: &Plan,
-        operand: &Operand,
-        piece: Piece,
-        transformed: Location,
-        id: NodeId,
-    ) {
-        let (dtype, source) = (plan.dtype, &operand.source);
-        let tiles = plan.tiles(piece);
-        let elements = plan.transformed(tiles, &operand.blocks);
-        let rows = operand.window(plan.filter, piece.rows);
-        let chunks =
-            vec![Window::identity(piece.images).chunks(1), rows.chunks((TILES / plan.across).max(1))];
-        let tiling = Tiling {
+    fn transform_tiles(&mut self, all: &Transposed<'_>, operand: &Operand, piece: Piece, to: Location) {
+        let sizes = &all.sizes;
+        let rows = operand.window(sizes.filter, piece.rows);
+        let tiles = Tiles {
             side: operand.side,
-            dtype,
-            filter: plan.filter,
-            source,
+            dtype: sizes.dtype,
+            filter: sizes.filter,
+            source: &operand.source,
             low: operand.low[1] as usize,
             columns: operand.extents[1],
-            across: plan.across,
-            chunks,
+            across: sizes.across,
+            chunks: vec![
+                Window::identity(piece.images).chunks(1),
+                rows.chunks((TILES / sizes.across).max(1)),
+            ],
         };
         let mut start = 0;
-        for &(first, width, count) in &operand.blocks {
-            for (lane, lanes, runs) in blocks_of(width, LANES) {
-                let mut c = Composer::new(self.graph, "winograd_tiles");
-                let counts = [tiling.chunks[0].count, tiling.chunks[1].count];
-                c.k.param(dtype, source.len, Access::Read);
-                c.k.param(dtype, elements, Access::Write);
-                let params = Params { image: 0, transformed: 1, line: c.k.local(dtype, tiling.buffer()) };
-                let at = counts.map(|count| Index::var(c.k.open_grid(count)));
-                let (block, run) = (Index::var(c.k.open_grid(count)), Index::var(c.k.open_grid(runs)));
-                tiling.clear(&mut c, params);
-                let inside = run.scale(lanes as i64).plus(lane as i64);
-                let channel = block.scale(width as i64).add(&inside).plus(first as i64);
-                let row = (plan.across * width) as i64;
-                let image = piece.rows.1 as i64 * row;
-                let position = apart(tiles * width) as i64;
-                let to = Target {
-                    start: block
-                        .scale((plan.area() * apart(tiles * width)) as i64)
-                        .add(&at[0].scale(image))
-                        .add(&at[1].scale(tiling.chunks[1].length as i64 * row))
-                        .add(&inside)
-                        .plus(start as i64),
-                    positions: [plan.filter.a() as i64 * position, position],
-                    image,
-                    tile: width as i64,
-                };
-                for_each_kind(&mut c, &tiling.chunks, &at, &mut |c, groups| {
-                    tiling.emit(c, params, groups, &at, (&channel, lanes), &to);
-                });
-                (0..4).for_each(|_| c.k.close());
-                self.call(c.k.finish_kernel(), vec![source.location, transformed], id);
+        for &cut in &operand.blocks {
+            for lanes in blocks_of(cut.width, LANES) {
+                let kernel = self.tiles_kernel(all, operand, &tiles, &Part { piece, cut, lanes, start });
+                self.call(kernel, vec![operand.source.location, to], all.asked.origin);
             }
-            start += plan.transformed(tiles, &[(first, width, count)]);
+            start += sizes.transformed(sizes.tiles(piece), &[cut]);
         }
     }
 
-    /// Adds the products of a piece to the sums, `[block of inputs][block of outputs][position][input][output]`.
-    fn add_products(
-        &mut self,
-        plan: &Plan,
-        [x, dy]: [Location; 2],
-        piece: Piece,
-        (sums, first): (Location, bool),
-        id: NodeId,
-    ) {
-        let tiles = plan.tiles(piece);
-        plan.for_each_cut(&mut |rows, columns, start| {
-            let mut k = plan.kernel("winograd_products", tiles);
-            let to = k.param(plan.dtype, plan.area() * plan.channels * plan.outputs, Access::ReadWrite);
-            let position = Index::var(k.open_grid(plan.area()));
-            let (row, column) = (Index::var(k.open_grid(rows.2)), Index::var(k.open_grid(columns.2)));
-            let size = (rows.1 * columns.1) as i64;
-            let number = row.scale(columns.2 as i64).add(&column);
-            let sums_at = number.scale(plan.area() as i64).add(&position).scale(size).plus(start as i64);
-            plan.multiply(&mut k, tiles, (rows, &row), (columns, &column), &position, (to, &sums_at, first));
+    /// The kernel that transforms a part of the channels of an image.
+    fn tiles_kernel(
+        &self,
+        all: &Transposed<'_>,
+        operand: &Operand,
+        tiles: &Tiles<'_>,
+        part: &Part,
+    ) -> Kernel {
+        let (sizes, Part { piece, cut, lanes, start }) = (&all.sizes, *part);
+        let count = sizes.tiles(piece);
+        let mut c = Composer::new(self.graph, "winograd_tiles");
+        c.k.param(sizes.dtype, tiles.source.len, Access::Read);
+        c.k.param(sizes.dtype, sizes.transformed(count, &operand.blocks), Access::Write);
+        let params = Params { image: 0, transformed: 1, line: c.k.local(sizes.dtype, tiles.buffer()) };
+        let at = tiles.open_boxes(&mut c);
+        let (block, run) = (Index::var(c.k.open_grid(cut.count)), Index::var(c.k.open_grid(lanes.count)));
+        tiles.clear(&mut c, params);
+        let inside = lanes.start(&run);
+        let row = (sizes.across * cut.width) as i64;
+        let image = piece.rows.1 as i64 * row;
+        let position = apart(count * cut.width) as i64;
+        let to = Target {
+            channel: cut.start(&block).add(&inside),
+            lanes: lanes.width,
+            start: block
+                .scale(sizes.area() as i64 * position)
+                .add(&at[0].scale(image))
+                .add(&at[1].scale(tiles.chunks[1].length as i64 * row))
+                .add(&inside)
+                .plus(start as i64),
+            positions: [sizes.filter.a() as i64 * position, position],
+            image,
+            tile: cut.width as i64,
+        };
+        for_each_kind(&mut c, &tiles.chunks, &at, &mut |c, groups| {
+            tiles.emit(c, params, TileBox { groups, at: &at }, &to);
+        });
+        (0..4).for_each(|_| c.k.close());
+        c.k.finish_kernel()
+    }
+
+    /// Adds the products of a piece to the sums, `[block of inputs][block of outputs][position][input][output]`; `starts`: there are
+    /// none yet.
+    fn add_products(&mut self, all: &Transposed<'_>, piece: Piece, sums: Location, starts: bool) {
+        let (sizes, tiles) = (&all.sizes, all.sizes.tiles(piece));
+        sizes.for_each_cut(&mut |rows, columns, start| {
+            let mut k = sizes.kernel("winograd_products", tiles);
+            let param = k.param(sizes.dtype, sizes.sums(), Access::ReadWrite);
+            let position = Index::var(k.open_grid(sizes.area()));
+            let row = &Index::var(k.open_grid(rows.count));
+            let column = &Index::var(k.open_grid(columns.count));
+            let size = (rows.width * columns.width) as i64;
+            let number = row.scale(columns.count as i64).add(column);
+            let at = &number.scale(sizes.area() as i64).add(&position).scale(size).plus(start as i64);
+            let pair = Pair { rows, row, columns, column };
+            sizes.multiply(&mut k, tiles, &pair, &position, &Sums { param, at, starts });
             (0..3).for_each(|_| k.close());
-            self.call(k.finish_kernel(), vec![x, dy, sums], id);
+            self.call(k.finish_kernel(), all.images.into_iter().chain([sums]).collect(), all.asked.origin);
         });
     }
 
     /// The weights' gradient from all sums.
-    fn finish(&mut self, plan: &Plan, sums: Location, (target, result): (Location, &Type), id: NodeId) {
-        plan.for_each_cut(&mut |rows, columns, start| {
+    fn finish(&mut self, all: &Transposed<'_>, sums: Location) {
+        let (sizes, asked) = (&all.sizes, all.asked);
+        sizes.for_each_cut(&mut |rows, columns, start| {
             let mut k = KernelBuilder::new("winograd_weights");
-            let from = k.param(plan.dtype, plan.area() * plan.channels * plan.outputs, Access::Read);
-            let to = k.param(plan.dtype, result.elements(), Access::Write);
-            let (row, column) = (Index::var(k.open_grid(rows.2)), Index::var(k.open_grid(columns.2)));
-            let number = row.scale(columns.2 as i64).add(&column);
-            let first = number.scale((plan.area() * rows.1 * columns.1) as i64).plus(start as i64);
-            plan.turn(&mut k, (from, &first), to, (rows, &row), (columns, &column));
+            let param = k.param(sizes.dtype, sizes.sums(), Access::Read);
+            let to = k.param(sizes.dtype, asked.result.elements(), Access::Write);
+            let row = &Index::var(k.open_grid(rows.count));
+            let column = &Index::var(k.open_grid(columns.count));
+            let number = row.scale(columns.count as i64).add(column);
+            let size = sizes.area() * rows.width * columns.width;
+            let at = &number.scale(size as i64).plus(start as i64);
+            let pair = Pair { rows, row, columns, column };
+            sizes.turn(&mut k, &Sums { param, at, starts: false }, to, &pair);
             (0..2).for_each(|_| k.close());
-            self.call(k.finish_kernel(), vec![sums, target], id);
+            self.call(k.finish_kernel(), vec![sums, asked.target], asked.origin);
         });
     }
 
     /// Both for a block of output channels after the other, with the sums in local memory.
-    fn multiply_and_finish(
-        &mut self,
-        plan: &Plan,
-        [x, dy]: [Location; 2],
-        piece: Piece,
-        (target, result): (Location, &Type),
-        id: NodeId,
-    ) {
-        let tiles = plan.tiles(piece);
-        plan.for_each_cut(&mut |rows, columns, _| {
-            let mut k = plan.kernel("winograd_products", tiles);
-            let block = rows.1 * columns.1;
-            let to = k.param(plan.dtype, result.elements(), Access::Write);
-            let sums = k.local(plan.dtype, plan.area() * block);
-            let column = Index::var(k.open_grid(columns.2));
-            let row = Index::var(k.open_for(rows.2));
-            let position = Index::var(k.open_for(plan.area()));
-            let at = position.scale(block as i64);
-            plan.multiply(&mut k, tiles, (rows, &row), (columns, &column), &position, (sums, &at, true));
+    fn multiply_and_finish(&mut self, all: &Transposed<'_>, piece: Piece) {
+        let (sizes, asked, tiles) = (&all.sizes, all.asked, all.sizes.tiles(piece));
+        sizes.for_each_cut(&mut |rows, columns, _| {
+            let mut k = sizes.kernel("winograd_products", tiles);
+            let block = rows.width * columns.width;
+            let to = k.param(sizes.dtype, asked.result.elements(), Access::Write);
+            let param = k.local(sizes.dtype, sizes.area() * block);
+            let column = &Index::var(k.open_grid(columns.count));
+            let row = &Index::var(k.open_for(rows.count));
+            let position = Index::var(k.open_for(sizes.area()));
+            let pair = Pair { rows, row, columns, column };
+            let sums = Sums { param, at: &position.scale(block as i64), starts: true };
+            sizes.multiply(&mut k, tiles, &pair, &position, &sums);
             k.close();
-            plan.turn(&mut k, (sums, &Index::default()), to, (rows, &row), (columns, &column));
+            sizes.turn(&mut k, &Sums { at: &Index::default(), ..sums }, to, &pair);
             (0..2).for_each(|_| k.close());
-            self.call(k.finish_kernel(), vec![x, dy, target], id);
+            let arguments = all.images.into_iter().chain([asked.target]).collect();
+            self.call(k.finish_kernel(), arguments, asked.origin);
         });
     }
 }
 
-impl Plan {
+impl Sizes {
+    fn of(asked: &WeightGradient, [rows, columns]: &[Window; 2], m: usize, tiling: Tiling) -> Sizes {
+        let (channels, outputs) = (asked.channels(), asked.outputs());
+        Sizes {
+            filter: Filter { m, k: rows.kernel },
+            dtype: asked.result.dtype,
+            across: columns.output.div_ceil(m),
+            down: rows.output.div_ceil(m),
+            channels,
+            outputs,
+            rows: row_blocks(channels, tiling.fixed.then_some(tiling.rows)),
+            columns: column_blocks(outputs, tiling.columns),
+            depth: tiling.depth,
+        }
+    }
+
     /// Positions of a tile.
     fn area(&self) -> usize {
         self.filter.area()
@@ -359,18 +403,23 @@ impl Plan {
         self.filter.k * self.filter.k
     }
 
+    /// Sums of all positions.
+    fn sums(&self) -> usize {
+        self.area() * self.channels * self.outputs
+    }
+
     fn tiles(&self, piece: Piece) -> usize {
         piece.images * piece.rows.1 * self.across
     }
 
     /// Elements of a transformed image.
     fn transformed(&self, tiles: usize, blocks: &[Cut]) -> usize {
-        blocks.iter().map(|&(_, width, count)| self.area() * apart(tiles * width) * count).sum()
+        blocks.iter().map(|cut| self.area() * apart(tiles * cut.width) * cut.count).sum()
     }
 
-    /// The images, and the rows of tiles of the `down` ones of an image, of the first piece: no other has more.
-    fn largest_piece(&self, batch: usize, down: usize) -> Piece {
-        let row = self.area() * self.across * (self.channels + self.outputs);
+    /// The images, and the rows of tiles of an image, of the first piece: no other has more.
+    fn largest_piece(&self, batch: usize) -> Piece {
+        let (row, down) = (self.area() * self.across * (self.channels + self.outputs), self.down);
         let images = balanced(batch, (SCRATCH / (row * down).max(1)).max(1)).min(batch);
         let rows = if row * down <= SCRATCH { down } else { balanced(down, (SCRATCH / row.max(1)).max(1)) };
         Piece { images, rows: (0, rows) }
@@ -378,11 +427,11 @@ impl Plan {
 
     /// The rows of tiles of an image in pieces of so many, in order: the first of each run of pieces that look alike, and
     /// the number of these.
-    fn row_runs(&self, operands: &[Operand; 2], down: usize, rows: usize) -> Vec<((usize, usize), usize)> {
+    fn row_runs(&self, operands: &[Operand; 2], rows: usize) -> Vec<((usize, usize), usize)> {
         let look = |piece: (usize, usize)| [0, 1].map(|side: usize| operands[side].look(self.filter, piece));
         let mut runs: Vec<((usize, usize), usize)> = Vec::new();
-        for first in (0..down).step_by(rows.max(1)) {
-            let piece = (first, rows.min(down - first));
+        for first in (0..self.down).step_by(rows.max(1)) {
+            let piece = (first, rows.min(self.down - first));
             match runs.last_mut() {
                 Some((start, count)) if start.1 == piece.1 && look(*start) == look(piece) => *count += 1,
                 _ => runs.push((piece, 1)),
@@ -397,7 +446,7 @@ impl Plan {
         for &rows in &self.rows {
             for &columns in &self.columns {
                 body(rows, columns, start);
-                start += self.area() * rows.1 * rows.2 * columns.1 * columns.2;
+                start += self.area() * rows.extent() * columns.extent();
             }
         }
     }
@@ -410,70 +459,61 @@ impl Plan {
         k
     }
 
+    /// Where the tiles of a block begin in a transformed image, at a position of the tiles.
+    fn panel(&self, tiles: usize, blocks: &[Cut], (cut, block): (Cut, &Index), position: &Index) -> Index {
+        let before: Vec<Cut> = blocks.iter().copied().take_while(|other| other.first < cut.first).collect();
+        let size = apart(tiles * cut.width);
+        let block = block.scale((self.area() * size) as i64);
+        block.add(&position.scale(size as i64)).plus(self.transformed(tiles, &before) as i64)
+    }
+
     /// Adds up the products of one position, for a block of inputs and one of outputs.
     fn multiply(
         &self,
         k: &mut KernelBuilder,
         tiles: usize,
-        (rows, row): (Cut, &Index),
-        (columns, column): (Cut, &Index),
+        pair: &Pair<'_>,
         position: &Index,
-        (sums, to, first): (usize, &Index, bool),
+        sums: &Sums<'_>,
     ) {
-        let panel = |blocks: &[Cut], (first, width, _): Cut, block: &Index| {
-            let before: Vec<Cut> = blocks.iter().copied().take_while(|cut| cut.0 < first).collect();
-            let position = position.scale(apart(tiles * width) as i64);
-            let block = block.scale((self.area() * apart(tiles * width)) as i64);
-            block.add(&position).plus(self.transformed(tiles, &before) as i64)
-        };
-        let (a, b) = (panel(&self.rows, rows, row), panel(&self.columns, columns, column));
-        let mut zero = first;
-        for (start, depth, count) in blocks_of(tiles, balanced(tiles, self.depth)) {
-            // The first step starts the chain and stands alone.
-            let alone = usize::from(zero).min(count);
-            for (start, count) in [(start, alone), (start + depth * alone, count - alone)] {
-                if count == 0 {
-                    continue;
-                }
-                let step = Index::var(k.open_for(count)).scale(depth as i64).plus(start as i64);
-                k.tile(Tile {
-                    dtype: self.dtype,
-                    m: rows.1,
-                    n: columns.1,
-                    reduce: vec![TileLoop { extent: depth, a: rows.1 as i64, b: columns.1 as i64 }],
-                    a: Panel { param: 0, index: a.add(&step.scale(rows.1 as i64)), row: 1 },
-                    b: Panel { param: 1, index: b.add(&step.scale(columns.1 as i64)), row: 0 },
-                    c: Panel { param: sums, index: to.clone(), row: columns.1 as i64 },
-                    zero,
-                });
-                k.close();
-                zero = false;
-            }
+        let a = self.panel(tiles, &self.rows, (pair.rows, pair.row), position);
+        let b = self.panel(tiles, &self.columns, (pair.columns, pair.column), position);
+        let (rows, columns) = (pair.rows.width, pair.columns.width);
+        let cuts = blocks_of(tiles, balanced(tiles, self.depth));
+        let runs = if sums.starts { starting(cuts) } else { cuts };
+        for (number, run) in runs.into_iter().enumerate() {
+            let step = run.start(&Index::var(k.open_for(run.count)));
+            k.tile(Tile {
+                dtype: self.dtype,
+                m: rows,
+                n: columns,
+                reduce: vec![TileLoop { extent: run.width, a: rows as i64, b: columns as i64 }],
+                a: Panel { param: 0, index: a.add(&step.scale(rows as i64)), row: 1 },
+                b: Panel { param: 1, index: b.add(&step.scale(columns as i64)), row: 0 },
+                c: Panel { param: sums.param, index: sums.at.clone(), row: columns as i64 },
+                zero: sums.starts && number == 0,
+            });
+            k.close();
         }
     }
 
     /// `Gᵀ P G` for a block of inputs and one of outputs. Lanes are output channels, which are far apart in the weights.
-    fn turn(
-        &self,
-        k: &mut KernelBuilder,
-        (sums, from): (usize, &Index),
-        target: usize,
-        (rows, row): (Cut, &Index),
-        (columns, column): (Cut, &Index),
-    ) {
+    fn turn(&self, k: &mut KernelBuilder, sums: &Sums<'_>, target: usize, pair: &Pair<'_>) {
         let (Filter { k: size, .. }, a, weights) = (self.filter, self.filter.a(), self.weights());
-        let channel = Index::var(k.open_for(rows.1));
-        let output = Index::var(k.open_for(columns.1));
-        let from = from.add(&channel.scale(columns.1 as i64)).add(&output);
+        let (rows, columns) = (pair.rows.width, pair.columns.width);
+        let channel = Index::var(k.open_for(rows));
+        let output = Index::var(k.open_for(columns));
+        let from = sums.at.add(&channel.scale(columns as i64)).add(&output);
         let half: Vec<Vec<ValueId>> = (0..a)
             .map(|j| {
-                let position = |i: usize| ((i * a + j) * rows.1 * columns.1) as i64;
-                let p: Vec<ValueId> = (0..a).map(|i| k.load_now(sums, &from.plus(position(i)))).collect();
+                let position = |i: usize| ((i * a + j) * rows * columns) as i64;
+                let p: Vec<ValueId> =
+                    (0..a).map(|i| k.load_now(sums.param, &from.plus(position(i)))).collect();
                 Lane { k, dtype: self.dtype }.kernel_gradient(size, &p)
             })
             .collect();
-        let output = column.scale(columns.1 as i64).add(&output).plus(columns.0 as i64);
-        let channel = row.scale(rows.1 as i64).add(&channel).plus(rows.0 as i64);
+        let output = pair.columns.start(pair.column).add(&output);
+        let channel = pair.rows.start(pair.row).add(&channel);
         let to = output.scale(self.channels as i64).add(&channel).scale(weights as i64);
         for y in 0..size {
             let p: Vec<ValueId> = half.iter().map(|column| column[y]).collect();
@@ -491,6 +531,7 @@ mod tests {
     use brolga_ir::program::BufferId;
 
     use super::*;
+    use crate::facts::blocking::winograd_weights::DEPTH;
 
     #[test]
     fn pieces_cover_every_row_of_tiles_in_order() {
@@ -501,10 +542,11 @@ mod tests {
             (1, 1, 1, 1, 0),
             (3, 5, 200, 7, 2),
         ] {
-            let plan = Plan {
+            let sizes = Sizes {
                 filter: Filter { m: 4, k: 3 },
                 dtype: DType::F32,
                 across,
+                down,
                 channels,
                 outputs,
                 rows: row_blocks(channels, None),
@@ -517,16 +559,16 @@ mod tests {
                 let extents = [4 * down, 4 * across];
                 Operand { side, source: image.clone(), extents, low: [low; 2], blocks: Vec::new() }
             };
-            let largest = plan.largest_piece(batch, down);
+            let largest = sizes.largest_piece(batch);
             let operands = [operand(Side::Input, 1), operand(Side::Gradient, 0)];
-            let runs = plan.row_runs(&operands, down, largest.rows.1);
+            let runs = sizes.row_runs(&operands, largest.rows.1);
             assert!(runs.len() <= 4, "borders and a rest");
             let rows: Vec<(usize, usize)> = runs
                 .iter()
                 .flat_map(|&((first, rows), count)| (0..count).map(move |n| (first + n * rows, rows)))
                 .collect();
             let images = blocks_of(batch, largest.images.max(1));
-            let images = images.into_iter().flat_map(|(first, each, count)| {
+            let images = images.into_iter().flat_map(|Cut { first, width: each, count }| {
                 (0..count).map(move |n| first + n * each..first + (n + 1) * each)
             });
             let covered: Vec<(usize, usize)> = images

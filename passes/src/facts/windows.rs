@@ -11,11 +11,11 @@
 use brolga_ir::index::{Atom, Index, Range};
 use brolga_ir::ops::Conv;
 
-use crate::lower::blocking::code::COUNTED_SEGMENTS;
+use super::blocking::code;
 
 /// One spatial axis of a convolution.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(in crate::lower) struct Window {
+pub(crate) struct Window {
     /// Input positions from one output to the next, counted with the zeros between inputs.
     pub stride: i64,
     /// Number of kernel positions.
@@ -36,7 +36,7 @@ pub(in crate::lower) struct Window {
 
 /// An arithmetic progression of outputs that have the same taps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::lower) struct Segment {
+pub(crate) struct Segment {
     /// First output.
     pub start: i64,
     /// Number of outputs.
@@ -61,7 +61,7 @@ pub(in crate::lower) struct Segment {
 }
 
 /// A tap that is tried: it is one if all of `bounds` hold, each an index below an extent.
-pub(in crate::lower) struct Tried {
+pub(crate) struct Tried {
     pub bounds: Vec<(Index, usize)>,
     /// The kernel position.
     pub tap: Index,
@@ -163,7 +163,7 @@ impl Window {
         let borders = self.output - (end - first) as usize;
         let most =
             phases.saturating_mul(taps.saturating_mul(2).min(borders.div_ceil(phases)).saturating_add(1));
-        if most <= COUNTED_SEGMENTS { self.segments(0, self.output as i64).len() } else { most }
+        if most <= code::COUNTED_SEGMENTS { self.segments(0, self.output as i64).len() } else { most }
     }
 
     /// How many inputs there are with zeros around them, if every output is to see all kernel positions.
@@ -337,6 +337,28 @@ impl Window {
     }
 }
 
+/// Whether the taps of a convolution of every channel by itself may be written out.
+pub(crate) fn is_short(windows: &[Window]) -> bool {
+    // There are too many without looking.
+    let is_long = |window: &Window| {
+        let pieces = window.pieces();
+        pieces > code::DEPTHWISE_SEGMENTS_OF_PHASES || pieces / window.phases() > code::DEPTHWISE_SEGMENTS
+    };
+    if windows.iter().any(|window| window.kernel > code::DEPTHWISE_TAPS || is_long(window)) {
+        return false;
+    }
+    let taps = |window: &Window| {
+        let segments = window.segments(0, window.output as i64);
+        segments.iter().map(|segment| segment.taps.max(1)).fold(1, usize::saturating_add)
+    };
+    let area = windows.iter().map(|window| window.kernel).fold(1, usize::saturating_mul);
+    if windows.len() > 2 && area > code::DEPTHWISE_TAPS_OF_SOLID {
+        return false;
+    }
+    let most = if windows.len() > 2 { code::DEPTHWISE_TAPS_OF_SOLIDS } else { code::DEPTHWISE_TAPS };
+    windows.iter().map(taps).fold(1, usize::saturating_mul) <= most
+}
+
 /// The first turn behind an output, `end` at most.
 fn turn_behind(turns: &[i64], p: i64, end: i64) -> i64 {
     turns.get(turns.partition_point(|&turn| turn <= p)).map_or(end, |&turn| turn.min(end))
@@ -349,7 +371,7 @@ fn gcd(a: i64, b: i64) -> i64 {
 /// Consecutive pieces of an axis, all of the same length but perhaps the last, grouped by how they look from their
 /// own beginning.
 #[derive(Clone, PartialEq, Debug)]
-pub(in crate::lower) struct Chunks {
+pub(crate) struct Chunks {
     /// Outputs of a chunk.
     pub length: usize,
     /// Number of chunks.
@@ -363,7 +385,7 @@ pub(in crate::lower) struct Chunks {
 /// Chunks `first .. first + count` look alike: segments with starts from the chunk's beginning, and sources from
 /// `chunk · source_step`.
 #[derive(Clone, PartialEq, Debug)]
-pub(in crate::lower) struct Group {
+pub(crate) struct Group {
     /// First chunk.
     pub first: usize,
     /// Number of chunks.
@@ -408,7 +430,7 @@ impl Window {
 }
 
 /// A length near `wanted` that cuts `extent` into nearly equal pieces.
-pub(super) fn balanced(extent: usize, wanted: usize) -> usize {
+pub(crate) fn balanced(extent: usize, wanted: usize) -> usize {
     let pieces = extent.div_ceil(wanted).max(1);
     extent.div_ceil(pieces).max(1)
 }

@@ -3,7 +3,7 @@
 //! [`plan`] has the numbers that say in which order sums are formed: whoever changes one changes bits, and the numerics
 //! version. [`code`] bounds what is written out. All others only say in which pieces the same sums are computed, and may be
 //! measured anew on another processor; those that a [`Schedule`](crate::schedule::Schedule) can say for one product are
-//! defaults (`products/tiling.rs`).
+//! defaults (`lower/products/tiling.rs`).
 //!
 //! Where nothing else is said, times are those of one core of a Zen 3 or of a server core with AVX-512, of the layers of the
 //! models that come along. "Box": the positions of a result that a grid point computes. "Panel": the weights of a block of
@@ -200,7 +200,7 @@ pub mod channels_first {
     pub const ROWS: usize = 48;
 }
 
-/// An expansion and the depthwise convolution behind it, in one kernel (`products/expand.rs`).
+/// An expansion and the depthwise convolution behind it, in one kernel (`lower/products/expand.rs`).
 pub mod expansion {
     /// Bytes of a band and of the rows that it is made from, about: a second-level cache. Half of it leads to more bands, and
     /// took 3 % more time in mobilenet_v2.
@@ -214,7 +214,7 @@ pub mod expansion {
     pub const TWICE: usize = 8;
 }
 
-/// Convolutions most of whose work lies at borders: images that are taken together (`products/borders.rs`).
+/// Convolutions most of whose work lies at borders: images that are taken together (`lower/products/borders.rs`).
 pub mod borders {
     /// Images that are taken together, at most: one vector of rows.
     pub const TOGETHER: usize = 16;

@@ -1,0 +1,98 @@
+//! Into which blocks the terms of a sum and the columns of a result are cut.
+
+use brolga_ir::index::Index;
+
+use super::blocking::panels::EVEN;
+use super::blocking::plan::CHANNELS;
+
+/// A run of equal blocks along an axis. 40 columns by 16: `{ first: 0, width: 16, count: 2 }`, `{ first: 32, width: 8, count: 1 }`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Cut {
+    /// First element of the first block.
+    pub first: usize,
+    /// Elements of a block.
+    pub width: usize,
+    /// Number of blocks.
+    pub count: usize,
+}
+
+impl Cut {
+    /// One block.
+    pub fn whole(extent: usize) -> Cut {
+        Cut { first: 0, width: extent, count: 1 }
+    }
+
+    /// The first element of a block of the run.
+    pub fn start(&self, block: &Index) -> Index {
+        block.scale(self.width as i64).plus(self.first as i64)
+    }
+
+    /// Elements of all blocks.
+    pub fn extent(&self) -> usize {
+        self.width * self.count
+    }
+}
+
+/// Output channels in blocks: of so many if that is chosen, else of 16, or 24 if nothing is left over then.
+pub(crate) fn column_blocks(outputs: usize, chosen: Option<usize>) -> Vec<Cut> {
+    if let Some(width) = chosen {
+        return blocks_of(outputs, width);
+    }
+    let even = EVEN.into_iter().find(|&width| outputs.is_multiple_of(width));
+    match even {
+        Some(width) => vec![Cut { first: 0, width, count: outputs / width }],
+        None if outputs <= EVEN[1] => vec![Cut::whole(outputs)],
+        None => blocks_of(outputs, EVEN[0]),
+    }
+}
+
+/// Whole blocks and a rest.
+pub(crate) fn blocks_of(extent: usize, width: usize) -> Vec<Cut> {
+    let (count, rest) = (extent / width, extent % width);
+    let mut cuts = vec![Cut { first: 0, width, count }, Cut { first: extent - rest, width: rest, count: 1 }];
+    cuts.retain(|cut| cut.extent() > 0);
+    cuts
+}
+
+/// How many blocks there are.
+pub(crate) fn count(cuts: &[Cut]) -> usize {
+    cuts.iter().map(|cut| cut.count).sum()
+}
+
+/// Input channels in blocks; `area`: kernel positions. Only where there is one may the blocks be others than the numeric
+/// plan's: about `depth` channels then.
+pub(crate) fn channel_blocks(channels: usize, area: usize, depth: usize) -> Vec<Cut> {
+    blocks_of(channels, if area == 1 { depth } else { CHANNELS })
+}
+
+/// Blocks of terms in runs of equal ones. The last block, which ends the sums, stands alone, and so does the first one, if
+/// it starts them: three blocks make runs of 1, 1 and 1, five of 1, 3 and 1.
+pub(crate) fn steps(cuts: Vec<Cut>, starts: bool) -> Vec<Cut> {
+    let mut runs: Vec<Cut> = Vec::new();
+    for Cut { first, width, count } in cuts {
+        let alone = usize::from(runs.is_empty() && starts && count > 1);
+        runs.extend([
+            Cut { first, width, count: alone },
+            Cut { first: first + alone * width, width, count: count - alone },
+        ]);
+    }
+    runs.retain(|run| run.count > 0);
+    if let Some(last) = runs.pop() {
+        let before = Cut { count: last.count - 1, ..last };
+        let ends = Cut { first: last.first + before.extent(), count: 1, ..last };
+        runs.extend((before.count > 0).then_some(before));
+        runs.push(ends);
+    }
+    runs
+}
+
+/// Blocks of terms in runs of equal ones, of which the first, which starts the sums, stands alone.
+pub(crate) fn starting(cuts: Vec<Cut>) -> Vec<Cut> {
+    let mut runs = cuts;
+    if let Some(&Cut { first, width, count }) = runs.first() {
+        runs[0] = Cut { first, width, count: 1 };
+        runs.insert(1, Cut { first: first + width, width, count: count - 1 });
+    }
+    runs.retain(|run| run.count > 0);
+    runs
+}
