@@ -87,7 +87,7 @@ pub(crate) struct KernelCx<'a> {
     /// Where a checked kernel says what it refuses, with how it is called.
     pub(crate) refusals: Option<(Value, Checks)>,
     pub(super) emitter: &'a dyn Emitter,
-    pub(super) call_conv: CallConv,
+    call_conv: CallConv,
     /// Address of each parameter's element 0.
     pub(crate) pointers: Vec<Value>,
     pub(crate) vars: FxHashMap<Var, Bound>,
@@ -97,9 +97,9 @@ pub(crate) struct KernelCx<'a> {
     pub(crate) accs: FxHashMap<AccId, Acc>,
     pub(crate) strip: Option<InStrip>,
     pub(crate) depth: usize,
-    pub(super) zeros: Option<StackSlot>,
+    zeros: Option<StackSlot>,
     /// The table of every leaf that takes one.
-    pub(super) table: Option<StackSlot>,
+    table: Option<StackSlot>,
     pub(crate) leaves: Vec<Leaf>,
 }
 
@@ -123,6 +123,36 @@ pub(crate) fn kernel_signature(call_conv: CallConv) -> Signature {
     let mut signature = Signature::new(call_conv);
     signature.params.extend([AbiParam::new(types::I64); 4]);
     signature
+}
+
+impl<'a> KernelCx<'a> {
+    /// Nothing of the kernel is emitted but the addresses of its parameters.
+    pub(super) fn new(
+        b: FunctionBuilder<'a>,
+        source: KernelSource<'a>,
+        emitter: &'a dyn Emitter,
+        pointers: Vec<Value>,
+        refusals: Option<(Value, Checks)>,
+    ) -> KernelCx<'a> {
+        KernelCx {
+            call_conv: b.func.signature.call_conv,
+            b,
+            kernel: source.kernel,
+            outputs: source.outputs,
+            refusals,
+            emitter,
+            pointers,
+            vars: FxHashMap::default(),
+            values: FxHashMap::default(),
+            constants: FxHashMap::default(),
+            accs: FxHashMap::default(),
+            strip: None,
+            depth: 0,
+            zeros: None,
+            table: None,
+            leaves: Vec::new(),
+        }
+    }
 }
 
 impl KernelCx<'_> {

@@ -7,7 +7,6 @@ use brolga_runtime::{BASE_ARENA, BASE_LOCAL};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, Value, types};
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use rustc_hash::FxHashMap;
 
 use super::context::{Bound, Emitter, KernelCx, KernelSource, Val, kernel_signature};
 use crate::leaf::Leaf;
@@ -20,8 +19,7 @@ pub(crate) fn kernel(
     emitter: &dyn Emitter,
     config: TargetFrontendConfig,
 ) -> Vec<Leaf> {
-    let call_conv = config.default_call_conv;
-    func.signature = kernel_signature(call_conv);
+    func.signature = kernel_signature(config.default_call_conv);
     let mut b = FunctionBuilder::new(func, context);
     let entry = b.create_block();
     b.append_block_params_for_function_params(entry);
@@ -37,24 +35,7 @@ pub(crate) fn kernel(
         let arena = base(&mut b, bases, BASE_ARENA);
         (b.ins().iadd_imm_s(arena, checks.place as i64), checks)
     });
-    let mut cx = KernelCx {
-        b,
-        kernel: source.kernel,
-        outputs: source.outputs,
-        refusals,
-        emitter,
-        call_conv,
-        pointers,
-        vars: FxHashMap::default(),
-        values: FxHashMap::default(),
-        constants: FxHashMap::default(),
-        accs: FxHashMap::default(),
-        strip: None,
-        depth: 0,
-        zeros: None,
-        table: None,
-        leaves: Vec::new(),
-    };
+    let mut cx = KernelCx::new(b, source, emitter, pointers, refusals);
     cx.grid(part);
     cx.forget_local();
     cx.block(&source.kernel.body);

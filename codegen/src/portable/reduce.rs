@@ -1,7 +1,7 @@
 //! Accumulators.
 //!
-//! Those with 32 lanes are in memory: eight vectors, of which each step of a strip updates one; the eight steps
-//! between two updates of the same vector hide the way through memory. `bool` lanes are kept as 32-bit masks.
+//! Those with 32 lanes are in memory: eight vectors of four lanes. Four iterations of a strip update one of them, the next four
+//! the next one; the seven updates of others before its next one hide the way through memory. `bool` lanes are kept as 32-bit masks.
 
 use brolga_ir::DType;
 use brolga_ir::program::{AccId, Combine, ValueId};
