@@ -190,12 +190,17 @@ fn is_watched(object: &Object) -> bool {
     known && *THERE.get_or_init(there)
 }
 
+/// More warnings than ours: those of programs that are strict with all that they include.
+const STRICT: &str = "-Wconversion -Wsign-conversion -Wcast-qual -Wshadow -Wundef -Wdouble-promotion -Wpointer-arith \
+                      -Wredundant-decls -Wmissing-declarations";
+
 /// What a C program with an object prints, compiled as C, as C++, and with sanitizers where there are any; as C it is watched by
 /// Valgrind, too.
 pub fn linked(main: &str, object: &Object, libraries: &[&str], stdin: &[u8]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     write(at, main, object);
+    std::fs::write(at.join("alone.c"), "#include \"net.h\"\nint main(void) { return 0; }\n").unwrap();
     let mut all = Vec::new();
     for (name, language, more) in WAYS {
         if more.contains("sanitize") && !sanitizes() {
@@ -204,6 +209,11 @@ pub fn linked(main: &str, object: &Object, libraries: &[&str], stdin: &[u8]) -> 
         }
         let mut arguments = vec!["-x", language, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1"];
         arguments.extend(more.split(' '));
+        let alone =
+            arguments.iter().copied().chain(STRICT.split_whitespace()).chain(["-fsyntax-only", "alone.c"]);
+        if let Some(output) = compiler(at, name, &alone.collect::<Vec<_>>()) {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
         arguments.extend(["main.c", "-x", "none", "net.o", "-o", "main"]);
         arguments.extend(libraries);
         let Some(output) = compiler(at, name, &arguments) else { continue };

@@ -185,7 +185,7 @@ impl<'a> Function<'a> {
         page.line(format_args!("    {name}_begin(model, brolga_bases, &brolga_call);"));
         for input in &self.inputs {
             let (base, address) = (input.base, input.address());
-            page.line(format_args!("    brolga_bases[{base}] = (unsigned char *){address};"));
+            page.line(format_args!("    brolga_bases[{base}] = (unsigned char *)(uintptr_t){address};"));
         }
         for output in &self.outputs {
             let (name, base, bytes) = (&output.name, output.base, output.bytes());

@@ -222,7 +222,7 @@ static inline unsigned char *brolga_state_in(const void *file, size_t bytes, uin
     if (begin == NULL || (uintptr_t)begin % 64 != 0 || bytes < 64 || bytes - 64 < state) return NULL;
     memcpy(found, begin + 16, sizeof found);
     if (memcmp(begin, "brolga state 1\n", 16) != 0 || found[0] != key || found[1] != state) return NULL;
-    return (unsigned char *)begin + 64;
+    return (unsigned char *)(uintptr_t)begin + 64;
 }
 
 /* Takes a state out of a file; what that lacks and is no weight becomes fresh. Returns 0; or the number, counted from 1, of

@@ -49,7 +49,7 @@ static inline void brolga_bind(const brolga_memory *memory, unsigned char **base
                                size_t prepared, const brolga_tensor *tensors, const uint32_t *slots, size_t count) {
     bases[BROLGA_ARENA] = memory->arena;
     bases[BROLGA_PREPARED] = memory->prepared + prepared;
-    bases[BROLGA_CONSTANTS] = (unsigned char *)constants;
+    bases[BROLGA_CONSTANTS] = (unsigned char *)(uintptr_t)constants;
     bases[BROLGA_LOCAL] = memory->local;
     for (size_t i = 0; i < count; i++) bases[BROLGA_STATE + i] = memory->state + tensors[slots[i]].offset;
 }

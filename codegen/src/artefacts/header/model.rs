@@ -108,7 +108,7 @@ pub(super) fn setup(page: &mut Page, about: &About<'_>) {
         (false, _) => "(void)state;\n    model->memory.state = NULL;\n    model->memory.fixed = 1;",
         (true, false) => "model->memory.state = brolga_aligned(state);\n    model->memory.fixed = 0;",
         (true, true) => {
-            "model->memory.state = state == NULL ? (unsigned char *)$n_weights : brolga_aligned(state);\n    \
+            "model->memory.state = state == NULL ? (unsigned char *)(uintptr_t)$n_weights : brolga_aligned(state);\n    \
              model->memory.fixed = state == NULL;"
         }
     };
