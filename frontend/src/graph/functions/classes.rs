@@ -57,22 +57,30 @@ pub(super) fn class_axis(builder: &mut Builder, scores: Tensor, label: Tensor, a
             "labels are integers, of the scores' shape without the axis of classes; the first axis holds samples",
         ));
     }
-    let agreed = match args.place("label") {
-        Some(span) => {
-            let file = builder.source.name.clone();
-            builder.class_axes.agreed(file, span.start, axes.clone())
-        }
-        None => axes.clone(),
-    };
-    match agreed[..] {
-        [axis] => Ok(axis),
-        // Any axis will do for now: the entry is built again with more knowledge.
-        _ if builder.class_axes.undecided => Ok(axes[0]),
-        _ => {
+    match agreed_axis(builder, &axes, args) {
+        Some(axis) => Ok(axis),
+        None => {
             let list: Vec<String> = axes.iter().map(usize::to_string).collect();
             let message = format!("labels {y} fit scores {x} with classes along axis {}", list.join(" or "));
             Err(wrong(args, "label", message).help(format!("say which one: `axis={}`", axes[0])))
         }
+    }
+}
+
+/// Of the axes that fit the one that fits with all sizes, if there is one alone.
+fn agreed_axis(builder: &mut Builder, axes: &[usize], args: &Args) -> Option<usize> {
+    let agreed = match args.place("label") {
+        Some(span) => {
+            let file = builder.source.name.clone();
+            builder.class_axes.agreed(file, span.start, axes.to_vec())
+        }
+        None => axes.to_vec(),
+    };
+    match agreed[..] {
+        [axis] => Some(axis),
+        // Any axis will do for now: the entry is built again with more knowledge.
+        _ if builder.class_axes.undecided => Some(axes[0]),
+        _ => None,
     }
 }
 
