@@ -90,7 +90,9 @@ pub unsafe fn open_with(path: impl AsRef<Path>, check: Check) -> Result<Loaded> 
 /// - What `check` leaves out is as it was written.
 pub unsafe fn open_in_place(file: NonNull<[u8]>, check: Check) -> Result<Loaded> {
     // SAFETY: promised by the caller.
-    unsafe { Opened::in_place(file, check) }.and_then(Opened::load)
+    unsafe { Opened::in_place(file, check) }
+        .and_then(Opened::load)
+        .map_err(|e| e.within("the compiled model of this program"))
 }
 
 /// A container in memory that is checked.
