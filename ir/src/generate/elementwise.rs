@@ -1,7 +1,6 @@
 //! Makers of elementwise operators.
 
-use super::Maker;
-use super::make::Made;
+use super::maker::{Made, Maker};
 use crate::graph::Value;
 use crate::scalar::{Comparison, Function, ScalarOp};
 use crate::types::{DType, Type};

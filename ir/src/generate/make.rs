@@ -4,21 +4,16 @@ use super::elementwise::{
     binary, bitcast, compare, compare_ints, convert, extremum, fma, function, int, integer, logical,
     rounding, select, to_integer, unary,
 };
-use super::{Config, Maker};
-use crate::builder::Builder;
+use super::maker::{Config, Made, Make, Maker, value};
 use crate::choice::{Choice, Layout};
-use crate::graph::{GraphError, Origin, Value};
+use crate::graph::Value;
 use crate::ops::{
     Broadcast, Concat, Conv, ConvForm, Cumulative, Distribution, Dot, Gather, GatherAlong, Iota, Op, Pad,
     Random, Reduce, ReduceWindow, Reshape, Reverse, Scatter, ScatterAlong, ScatterMode, SelectForm, Slice,
     Sort, StopGradient, Transpose, WindowSelect,
 };
 use crate::program::Combine;
-use crate::scalar::{Function, Scalar, ScalarOp};
 use crate::types::{DType, Type};
-
-pub(super) type Made = Result<Vec<Value>, GraphError>;
-pub(super) type Make = fn(&mut Maker) -> Made;
 
 /// The makers that a configuration allows; frequent ones several times.
 pub(super) fn makers(config: &Config) -> Vec<Make> {
@@ -88,58 +83,6 @@ pub(super) fn makers(config: &Config) -> Vec<Make> {
     makers
 }
 
-impl Maker {
-    pub(super) fn b(&mut self) -> Builder<'_> {
-        let layer = format!("layer{}", self.graph.len() / 4);
-        Builder::new(&mut self.graph, Origin::new(&layer))
-    }
-
-    /// A node, if its results are small.
-    pub(super) fn add(&mut self, op: impl Into<Op>, operands: &[Value]) -> Made {
-        self.add_chosen(op, Choice::default(), operands)
-    }
-
-    /// The same, run as it is chosen.
-    fn add_chosen(&mut self, op: impl Into<Op>, choice: impl Into<Choice>, operands: &[Value]) -> Made {
-        let (op, choice) = (op.into(), choice.into());
-        let types: Vec<Type> = operands.iter().map(|&v| self.graph.ty(v).clone()).collect();
-        let limit = self.config.elements;
-        if let Ok(results) = choice.infer(&op, &types.iter().collect::<Vec<_>>())
-            && results.iter().any(|ty| ty.elements() > limit)
-        {
-            return Err(self.b().error("too large"));
-        }
-        let mut b = self.b();
-        let result = b.add_chosen(op, choice, operands)?;
-        Ok(b.graph.results(result.node))
-    }
-
-    fn axis(&mut self, value: Value) -> usize {
-        let rank = self.graph.ty(value).rank();
-        self.rng.below(rank)
-    }
-
-    pub(super) fn extents(&self, value: Value) -> Vec<usize> {
-        self.graph.ty(value).dims.clone()
-    }
-
-    /// A value inside a range where functions behave: `low + |x|`, or `tanh x`.
-    pub(super) fn positive(&mut self, x: Value, low: f64) -> Result<Value, GraphError> {
-        let mut b = self.b();
-        let size = b.elementwise(ScalarOp::Abs, &[x])?;
-        b.add_scalar(size, low)
-    }
-
-    pub(super) fn bounded(&mut self, x: Value) -> Result<Value, GraphError> {
-        self.b().function(Function::Tanh, x)
-    }
-
-    fn indices(&mut self, dims: &[usize]) -> Value {
-        let dtype = self.rng.of(&[DType::I32, DType::I32, DType::I64]);
-        self.of_type(&Type::new(dtype, dims))
-    }
-}
-
 fn stop(m: &mut Maker) -> Made {
     let x = m.any_float(0);
     m.add(StopGradient::default(), &[x])
@@ -159,7 +102,7 @@ fn constant(m: &mut Maker) -> Made {
     let dims = m.dims(rank);
     let float = m.config.float;
     let dtype = m.rng.of(&[float, float, DType::I32, DType::Bool]);
-    let value = super::value(&mut m.rng, &Type::new(dtype, dims));
+    let value = value(&mut m.rng, &Type::new(dtype, dims));
     Ok(vec![m.b().constant(value)?])
 }
 
@@ -501,9 +444,4 @@ fn conv(m: &mut Maker) -> Made {
     let kernel = w.dims[2..].to_vec();
     let x = m.of_type(&x);
     m.add_chosen(conv.with_form(ConvForm::WeightGradient { kernel }), layout, &[x, y])
-}
-
-/// A scalar constant, for regions.
-pub(super) fn scalar(value: f64, dtype: DType) -> crate::tensor::Tensor {
-    crate::tensor::Tensor::scalar(Scalar::from_f64(dtype, value))
 }

@@ -1,7 +1,6 @@
 //! Makers of region operators.
 
-use super::Maker;
-use super::make::{Made, scalar};
+use super::maker::{Made, Maker, scalar};
 use crate::builder::Builder;
 use crate::graph::{Graph, GraphError, Origin, Value};
 use crate::ops::{Cond, Fused, Role, Scan, While};

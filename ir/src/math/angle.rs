@@ -3,8 +3,8 @@
 //! atan(t) is an odd polynomial for |t| <= 1; larger arguments are turned by a quarter: pi/2 - atan(1/t). The others are
 //! angles with a tangent that is made without cancellation.
 
+use super::arith::{Arith, Float, polynomial, with_sign};
 use super::coefficients::*;
-use super::{Arith, Float, polynomial, with_sign};
 
 /// atan(t) for 0 <= t <= 1.
 fn atan_reduced<A: Arith>(a: &mut A, float: Float, t: A::V) -> A::V {

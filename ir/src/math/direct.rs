@@ -4,7 +4,7 @@
 //! the same bits (up to the payload of NaNs): IEEE 754 binary arithmetic, rounding to nearest even, `fma` with
 //! one rounding, denormals kept.
 
-use super::{Arith, Float};
+use super::arith::{Arith, Float};
 use crate::scalar::Function;
 
 /// Evaluates in f32, with i32 and masks beside it.

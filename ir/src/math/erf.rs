@@ -1,9 +1,9 @@
 //! The error function and its inverse.
 
+use super::arith::{Arith, Float, odd_quotient, polynomial, with_sign};
 use super::coefficients::*;
 use super::exp::exp;
 use super::log::log;
-use super::{Arith, Float, odd_quotient, polynomial, with_sign};
 
 pub(super) fn erf<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
     match float {

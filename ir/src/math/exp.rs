@@ -4,8 +4,8 @@
 //! (Tang, "Table-driven implementation of the exponential function in IEEE floating-point arithmetic", 1989,
 //! without the table).
 
+use super::arith::{Arith, Float, clamp, odd_quotient, polynomial, with_sign};
 use super::coefficients::*;
-use super::{Arith, Float, clamp, odd_quotient, polynomial, with_sign};
 
 /// x = n part ln 2 + r, |r| <= part ln(2)/2.
 struct Reduced<V> {

@@ -3,9 +3,9 @@
 //!
 //! Relative accuracy holds at the zeros for x > 0; at those for x < 0 the error is small absolutely only.
 
+use super::arith::{Arith, Float, polynomial};
 use super::coefficients::*;
 use super::log::log;
-use super::{Arith, Float, polynomial};
 
 /// Bernoulli numbers B2, B4, ... B20.
 pub(crate) const BERNOULLI: [f64; 10] = [

@@ -1,8 +1,8 @@
 //! sinh, cosh and the inverse hyperbolic functions, by expm1, exp and log1p of arguments made without cancellation.
 
+use super::arith::{Arith, Float, with_sign};
 use super::exp::{exp, expm1};
 use super::log::log1p;
-use super::{Arith, Float, with_sign};
 
 /// From here on a square is left to the end, so that nothing overflows before the result.
 fn far(float: Float) -> f64 {

@@ -2,8 +2,8 @@
 //!
 //! x = 2^e m with sqrt(1/2) <= m < sqrt(2), taken from the bits; log(m) is a polynomial in f = m - 1.
 
+use super::arith::{Arith, Float, polynomial};
 use super::coefficients::*;
-use super::{Arith, Float, polynomial};
 
 /// x = 2^e (1 + f).
 pub(super) struct Split<V> {

@@ -1,10 +1,10 @@
 //! x^y = 2^(y log2 |x|), with log2 |x| and the product as unevaluated sums of two floats (Dekker, "A
 //! floating-point technique for extending the available precision", 1971; products split with `fma`).
 
+use super::arith::{Arith, Float, clamp, polynomial};
 use super::coefficients::*;
 use super::exp::{exp_reduced, scale};
 use super::log::{Split, special, split};
-use super::{Arith, Float, clamp, polynomial};
 
 /// An unevaluated sum, |low| far below |high|.
 #[derive(Clone, Copy)]

@@ -7,8 +7,8 @@
 //! whole multiples of 4 are left out: they are whole turns (Payne & Hanek, "Radian reduction for trigonometric
 //! functions", 1983). Both ways are computed, and one is chosen.
 
+use super::arith::{Arith, Float, polynomial};
 use super::coefficients::*;
-use super::{Arith, Float, polynomial};
 
 pub(super) fn sin<A: Arith>(a: &mut A, float: Float, x: A::V) -> A::V {
     let bits = a.as_int(x);

@@ -10,56 +10,24 @@
 //! Kernels are first resolved (slots instead of ids, `code.rs`), then run.
 
 mod code;
+mod error;
 mod execute;
 mod memory;
 mod tile;
 
-use std::fmt;
 use std::ops::ControlFlow;
 
 use self::code::Code;
-use self::execute::{Binding, execute};
-use self::memory::Memory;
+use self::execute::execute;
+use self::memory::{Binding, Memory};
 use super::verify::verify_kernel;
 use super::{Arg, Buffer, Call, Kernel, Place, Program, Step};
 use crate::scalar::Scalar;
 use crate::tensor::Tensor;
 use crate::types::DType;
 
-/// Why a program could not be run: what was expected, and what was found.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Error {
-    /// The reason.
-    pub message: String,
-}
-
-impl Error {
-    fn new(message: impl Into<String>) -> Error {
-        Error { message: message.into() }
-    }
-
-    fn within(self, place: impl fmt::Display) -> Error {
-        Error { message: format!("{place}: {}", self.message) }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Error {}
-
-/// In which order the points of a grid run. A valid program gives the same bits for either.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum GridOrder {
-    /// First to last.
-    #[default]
-    Forward,
-    /// Last to first.
-    Reverse,
-}
+pub use self::error::Error;
+pub use self::execute::GridOrder;
 
 /// A program made ready to run, any number of times.
 pub struct Interpreter<'p> {

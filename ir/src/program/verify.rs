@@ -40,45 +40,20 @@
 //! - The same holds for the condition of an `if` or `break`, one `bool`. A `break` is in a loop. Loops and conditions
 //!   nest at most [`MAX_NESTING`] deep.
 
+mod error;
 mod independent;
 mod kernel;
 mod overlap;
 mod schedule;
 
 use std::collections::HashSet;
-use std::fmt;
 
 use super::{Arg, Kernel, Place, Program};
 
-pub use super::MAX_NESTING;
+pub use super::{ALIGNMENT, MAX_NESTING};
 #[cfg(doc)]
 use crate::scalar::ScalarOp;
-
-/// Bytes to which planned offsets are aligned: a cache line.
-pub const ALIGNMENT: usize = 64;
-
-/// A rule of the kernel program that does not hold.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Error {
-    /// The buffer, the statement of a kernel, or the call.
-    pub place: String,
-    /// What was expected and what was found.
-    pub message: String,
-}
-
-impl Error {
-    fn new(place: impl Into<String>, message: impl Into<String>) -> Error {
-        Error { place: place.into(), message: message.into() }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
-    }
-}
-
-impl std::error::Error for Error {}
+pub use error::Error;
 
 /// Checks a program: the first broken rule, in the order of buffers, kernels, `prepare`, schedule.
 pub fn verify(program: &Program) -> Result<(), Error> {

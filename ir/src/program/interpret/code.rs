@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Error;
+use super::error::Error;
 use crate::index::{Atom, Index, Var};
 use crate::program::{AccId, Combine, Expr, Kernel, Panel, Param, Stmt, Tile, ValueId};
 use crate::scalar::{Scalar, ScalarOp};

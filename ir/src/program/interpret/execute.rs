@@ -1,16 +1,20 @@
 //! Running the resolved code of one kernel.
 
 use super::code::{Code, Lanes, Node};
-use super::memory::{Memory, decode, encode};
-use super::{Error, GridOrder, tile};
+use super::error::Error;
+use super::memory::{Binding, Memory, decode, encode};
+use super::tile;
 use crate::scalar::Scalar;
 use crate::types::DType;
 
-/// The bytes that a parameter's index 0 stands for.
-#[derive(Clone, Copy)]
-pub struct Binding {
-    pub space: usize,
-    pub start: usize,
+/// In which order the points of a grid run. A valid program gives the same bits for either.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum GridOrder {
+    /// First to last.
+    #[default]
+    Forward,
+    /// Last to first.
+    Reverse,
 }
 
 /// Runs every point of the grid. Local parameters get memory of their own behind the bindings of the others.

@@ -2,10 +2,17 @@
 
 use half::bf16;
 
-use super::Error;
+use super::error::Error;
 use crate::scalar::Scalar;
 use crate::tensor::{Data, Tensor, filled};
 use crate::types::DType;
+
+/// The bytes that a parameter's index 0 stands for.
+#[derive(Clone, Copy)]
+pub struct Binding {
+    pub space: usize,
+    pub start: usize,
+}
 
 /// What every byte holds before it is written.
 pub const UNWRITTEN: u8 = 0xff;

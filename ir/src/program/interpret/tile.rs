@@ -2,10 +2,9 @@
 
 use half::bf16;
 
-use super::Error;
 use super::code::{Code, TileCode};
-use super::execute::Binding;
-use super::memory::Memory;
+use super::error::Error;
+use super::memory::{Binding, Memory};
 use crate::program::{Panel, Tile};
 use crate::scalar::Scalar;
 use crate::types::DType;
