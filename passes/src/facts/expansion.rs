@@ -66,7 +66,7 @@ impl Pair {
         let windows = [along(0), along(1)];
         let fits = fits && is_short(&windows);
         let size = graph.node(second).types[0].dtype.size();
-        fits.then_some(Pair { first: pointwise, size, batch, inputs, channels, windows })
+        fits.then_some(Pair { size, batch, inputs, channels, windows })
     }
 
     /// How many bands there must be, with blocks of so many channels, and how many there may be: rows that are computed
