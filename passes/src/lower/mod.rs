@@ -28,4 +28,3 @@ pub use driver::{lower, lower_with};
 use location::{DEEPEST, Location};
 use lowering::Lowering;
 pub use prepared::lower_prepared;
-use products::access::StridedAccess;

@@ -9,6 +9,7 @@ use brolga_ir::ops::{Conv, ConvForm};
 use brolga_ir::program::Access;
 use brolga_ir::{GraphError, NodeId, Type};
 
+use super::access::StridedAccess;
 use super::conv_weights::WeightGradient;
 use super::epilogue::Epilogue;
 use super::image::Image;
@@ -18,7 +19,7 @@ use super::shape::{Method, Shape};
 use crate::facts::products::has_lanes_last;
 use crate::facts::windows::Window;
 use crate::lower::kernel::KernelBuilder;
-use crate::lower::{Location, Lowering, StridedAccess};
+use crate::lower::{Location, Lowering};
 
 /// A convolution, in any form, of operands in memory.
 pub(in crate::lower) struct Convolution<'a> {

@@ -6,6 +6,7 @@ use brolga_ir::ops::Dot;
 use brolga_ir::program::{Access, Kernel};
 use brolga_ir::{DType, GraphError, NodeId, Type};
 
+use super::access::StridedAccess;
 use super::contraction::{Axis, Contraction};
 use super::epilogue::Epilogue;
 use super::image::Image;
@@ -15,8 +16,8 @@ use super::shape::{Method, Shape};
 use super::tiling::Tiling;
 use crate::facts::blocking::packed;
 use crate::facts::windows::Window;
+use crate::lower::Lowering;
 use crate::lower::kernel::KernelBuilder;
-use crate::lower::{Lowering, StridedAccess};
 use crate::schedule::Algorithm;
 
 impl Lowering<'_> {

@@ -5,10 +5,11 @@ use brolga_ir::index::Index;
 use brolga_ir::program::Access;
 use brolga_ir::{DType, NodeId, Type};
 
+use super::access::StridedAccess;
 use crate::facts::blocking::code;
 use crate::facts::windows::Window;
 use crate::lower::kernel::KernelBuilder;
-use crate::lower::{Location, Lowering, StridedAccess};
+use crate::lower::{Location, Lowering};
 
 /// x or y of a convolution in memory: strides of (batch, spatial axes), and of the channels.
 #[derive(Clone, Debug)]

@@ -5,12 +5,13 @@ use brolga_ir::program::{Access, ValueId};
 use brolga_ir::scalar::ScalarOp;
 use brolga_ir::{DType, NodeId, Type};
 
+use super::access::StridedAccess;
 use super::shape::Shape;
 use super::tiling::Tiling;
 use crate::facts::blocking::panels::PACKED_ROWS;
 use crate::facts::blocks::{Cut, channel_blocks, column_blocks};
 use crate::lower::kernel::KernelBuilder;
-use crate::lower::{Location, Lowering, StridedAccess};
+use crate::lower::{Location, Lowering};
 
 /// Weights in memory as `[output, input, kernel axes…]` of one group.
 pub(in crate::lower) struct Weights {
