@@ -28,8 +28,8 @@ type Room = (&'static str, &'static [&'static str]);
 /// changed.
 const PASSES: &[Room] = &[
     ("schedule", &[]),
-    ("options", &["schedule"]),
     ("facts", &["schedule"]),
+    ("options", &["schedule", "facts"]),
     ("rewrite", &["facts"]),
     ("graph", &["options", "facts", "rewrite"]),
     ("choose", &["options", "facts", "rewrite", "graph"]),

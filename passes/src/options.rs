@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use brolga_ir::names::nearest;
 
+use crate::facts::cost::threads::LEAST_PART;
 use crate::schedule::Schedules;
 
 /// What passes may depend on besides the representation itself.
@@ -157,7 +158,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             fold_limit: 1024,
-            least_part: 6_000,
+            least_part: LEAST_PART,
             algorithms: Algorithms::default(),
             precision: Precision::F32,
             memory_limit: None,

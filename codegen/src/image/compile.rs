@@ -1,5 +1,6 @@
 //! From programs to an image.
 
+use brolga_ir::program::threads;
 use cranelift_codegen::ir;
 
 use super::calls::{self, TracedCall};
@@ -7,7 +8,6 @@ use super::compiler::Compiler;
 use super::kernels::{Units, append};
 use super::parts::{Entry, Function, Image, Source, Table, symbol_name};
 use super::placement::{Constants, Placement};
-use super::threads::pays_for_threads;
 use crate::error::Result;
 use crate::target::Target;
 
@@ -88,7 +88,7 @@ impl Entries<'_> {
         let prepare = prepares.then(|| self.function(source, &placement, &kernels, true)).transpose()?;
         // What is not proven to be independent runs in order.
         let free = source.proven.into_iter().flatten().all(|&proven| proven);
-        placement.manifest.parallel = self.target.traced || free && pays_for_threads(program);
+        placement.manifest.parallel = self.target.traced || free && threads::run_pays(program);
         Ok(Entry { function, prepare, placement })
     }
 

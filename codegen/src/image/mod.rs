@@ -9,7 +9,6 @@
 //! | `kernels.rs` | the kernels of all programs, compiled in parallel |
 //! | `compiler.rs` | from Cranelift IR to machine code |
 //! | `calls.rs` | tables of calls, and the entry functions that have them walked |
-//! | `threads.rs` | which calls are handed out to threads |
 //! | `placement.rs` | where buffers lie at run time, and the manifest |
 //! | `link.rs` | one piece, in which everything refers to everything else by distance |
 
@@ -20,7 +19,6 @@ mod kernels;
 mod link;
 mod parts;
 mod placement;
-mod threads;
 
 pub use calls::TracedCall;
 pub(crate) use link::resolved;

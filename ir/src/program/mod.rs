@@ -74,6 +74,7 @@ mod grammar;
 pub mod interpret;
 mod parse;
 pub mod text;
+pub mod threads;
 pub mod verify;
 pub mod walk;
 pub mod work;

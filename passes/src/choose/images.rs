@@ -16,18 +16,14 @@ use brolga_ir::ops::{Conv, ConvForm, Op, Pad, ReduceWindow};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
 use rustc_hash::FxHashMap;
 
+use crate::facts::cost::LANES;
+use crate::facts::cost::images::{ALONE, WORTH};
 use crate::options::Options;
 use crate::rewrite::regions;
 use crate::rewrite::rewriter::{Replacement, sweep};
 
 /// Images of a block: two vectors of f32, the width of a panel.
 const IMAGES: usize = 16;
-/// Lanes of the narrowest vectors that count.
-const LANES: usize = 8;
-/// How much longer a tile of one vector takes than its share of a tile of two.
-const ALONE: f64 = 4.0 / 3.0;
-/// The work that is done must shrink by this factor: the images at the borders of the chain are copied.
-const WORTH: f64 = 1.1;
 /// Elements of a convolution's weights, at most: they are read again for every position, from half of the first-level
 /// cache.
 const WEIGHTS: usize = 1 << 12;

@@ -18,6 +18,7 @@ use brolga_ir::ops::{Conv, ConvForm, Op};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Type, Value};
 
 use crate::facts::batch::{COUNTED, trains};
+use crate::facts::cost::{DIRECT, LANES, multiply_adds, weights_read, winograd as cost};
 use crate::facts::fixed::{Dependence, dependence};
 use crate::options::Options;
 
@@ -50,7 +51,7 @@ pub fn winograd(graph: &mut Graph, options: &Options) -> Result<bool, GraphError
         let copied = phases.as_ref().map_or(0.0, |phases| phases.copied(&tiled));
         let by_tiles = |m| tiled.cycles(|sum, batch| sum.by_tiles(m, batch) + copied * batch as f64);
         let best = tiles.map(|m| (m, by_tiles(m))).min_by(|a, b| a.1.total_cmp(&b.1));
-        let gains = |cycles| algorithms.counted(cycles) < sum.cycles(Sum::direct) * 0.95;
+        let gains = |cycles| algorithms.counted(cycles) < sum.cycles(Sum::direct) * cost::WORTH;
         let tile = best.filter(|best| gains(best.1)).map(|best| best.0);
         let Some(tile) = tile else { continue };
         let operands = match &phases {
@@ -122,16 +123,10 @@ impl Sum {
         }
     }
 
-    /// Cycles of 16 multiply-adds for each pair of an input and an output channel, less what is lost at edges.
+    /// Cycles of so many multiply-adds for each pair of an input and an output channel.
     fn products(&self, count: f64, efficiency: f64) -> f64 {
-        let outputs = self.outputs.next_multiple_of(8) as f64;
-        count * self.inputs as f64 * outputs / 16.0 / efficiency
-    }
-
-    /// Cycles of reading so many bytes of weights. Memory gives about 4 in the time of 16 multiply-adds (measured with AVX2,
-    /// and with AVX-512, where both are twice as many in a cycle); what has just been transformed lies in a cache.
-    fn traffic(&self, bytes: f64) -> f64 {
-        bytes / if self.fixed { 4.0 } else { 8.0 }
+        let outputs = self.outputs.next_multiple_of(LANES) as f64;
+        multiply_adds(count * self.inputs as f64 * outputs, efficiency)
     }
 
     /// The geometric mean of cycles over the numbers of images that count.
@@ -143,7 +138,7 @@ impl Sum {
     /// Cycles of the direct sum.
     fn direct(&self, batch: usize) -> f64 {
         let weights = (self.inputs * self.outputs * self.kernel * self.kernel) as f64;
-        self.products((batch * self.taps) as f64, 0.85) + self.traffic(4.0 * weights)
+        self.products((batch * self.taps) as f64, DIRECT) + weights_read(4.0 * weights, self.fixed)
     }
 
     /// Cycles with tiles of m x m outputs.
@@ -151,13 +146,15 @@ impl Sum {
         let a = m + self.kernel - 1;
         let tiles = batch * self.rows.div_ceil(m) * self.columns.div_ceil(m);
         let positions = (tiles * a * a) as f64;
-        // Cycles for 16 channels of a position (measured): on the way into the transformed domain, and out of it.
-        let (into, out_of) = (7.5, if self.gradient { 7.5 } else { 5.0 });
-        let blocks = into * self.inputs.div_ceil(16) as f64 + out_of * self.outputs.div_ceil(16) as f64;
+        // On the way into the transformed domain, and out of it.
+        let blocks = |channels: usize| channels.div_ceil(cost::CHANNELS) as f64;
+        let out_of = if self.gradient { cost::INTO } else { cost::OUT_OF };
+        let blocks = cost::INTO * blocks(self.inputs) + out_of * blocks(self.outputs);
         // Weights are transformed in every call unless they are fixed; their gradients always.
         let weights = (a * a * self.inputs * self.outputs) as f64;
-        let transformed = if self.fixed && !self.gradient { 0.0 } else { weights / 4.0 };
-        self.products(positions, 0.9) + positions * blocks + self.traffic(4.0 * weights) + transformed
+        let transformed = if self.fixed && !self.gradient { 0.0 } else { weights / cost::WEIGHTS };
+        let read = weights_read(4.0 * weights, self.fixed);
+        self.products(positions, cost::PRODUCTS) + positions * blocks + read + transformed
     }
 }
 

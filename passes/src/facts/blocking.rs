@@ -62,9 +62,6 @@ pub mod boxes {
     /// Weights for each activation up to which threads share a product by its rows (`is_by_rows`): each thread reads all weights
     /// then, but finds the rows that it has computed itself in its own cache. BERT takes 14 % less with two threads on two dies.
     pub const MOST_WEIGHTS: usize = 4;
-    /// Grid points that are shared evenly enough, whatever their number and that of threads. With even shares, DenseNet-121 and
-    /// MobileNetV2 take 7 % less with two threads on two dies.
-    pub const MANY: usize = 16;
 }
 
 /// Direct sums over packed weights: convolutions, their gradients with respect to the input, products with a matrix.
@@ -84,9 +81,8 @@ pub mod strided {
     pub const ROWS: usize = 96;
     pub const COLUMNS: usize = 96;
     pub const DEPTH: usize = 256;
-    /// Blocks that a product is cut into, so that threads can share it (64 x 64 sums of 16,384 terms were one piece of work) …
-    pub const BLOCKS: usize = 16;
-    /// … as long as one keeps so many multiply-adds …
+    /// Blocks are cut further until threads share them evenly (64 x 64 sums of 16,384 terms were one piece of work), as long as
+    /// one keeps so many multiply-adds …
     pub const LEAST_WORK: usize = 1 << 18;
     /// … and more than so many rows or columns.
     pub const SHORTEST: usize = 16;
@@ -217,7 +213,7 @@ pub mod expansion {
 /// Convolutions most of whose work lies at borders: images that are taken together (`lower/products/borders.rs`).
 pub mod borders {
     /// Images that are taken together, at most: one vector of rows.
-    pub const TOGETHER: usize = 16;
+    pub const IMAGES: usize = 16;
     /// Boxes of images, at least: they are shared among threads.
     pub const BOXES: usize = 4;
     /// Images below which it is not looked at: rows of a tile that hide the latency of multiply-adds.

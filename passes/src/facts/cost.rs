@@ -1,24 +1,142 @@
-//! What a kernel costs, as far as its statements tell.
+//! What work costs: the model that passes choose by, and all of its numbers.
+//!
+//! It knows one processor: a core whose vectors have eight `f32` and that begins two of them a cycle, as with AVX2. Where
+//! AVX-512 does twice as much, it does so on both sides of a comparison. Nothing depends on the machine that compiles: what
+//! changes rounding is chosen by this model, so it must come out the same everywhere.
+//!
+//! | who asks | what | in |
+//! |---|---|---|
+//! | `choose/winograd`, `choose/strassen` | cycles of an algorithm, from sizes alone | [`multiply_adds`], [`weights_read`], [`winograd`], [`strassen`] |
+//! | `choose/images`, `lower/products/borders` | work of tiles: of how many vectors, how many rows | [`images`], [`tile`] |
+//! | `parallelise`, `separate`, `join`, lowering's boxes | parts for threads: how large, how many | [`vector_operations`], [`threads`] |
+//! | `rematerialise` | time of a call | [`nanoseconds`] |
+//! | code generation | whether a call and a run pay for threads | [`brolga_ir::program::threads`], where it can be seen |
+//!
+//! Numbers that only say into which pieces work is cut stand in [`blocking`](super::blocking).
 
-use brolga_ir::program::{Expr, Stmt};
+use brolga_ir::program::{Expr, Kernel, Stmt, work};
 use brolga_ir::scalar::ScalarOp;
 
-/// Elements of a strip per vector operation, for the estimate.
-const WIDTH: u64 = 8;
+/// Elements of `f32` in a vector.
+pub(crate) const LANES: usize = 8;
+/// Multiply-adds that begin in a cycle: two vectors of them.
+const MULTIPLY_ADDS: f64 = 16.0;
 
-/// An estimate of the work of a block, in vector operations.
-pub(crate) fn cost(block: &[Stmt]) -> u64 {
+/// Cycles of so many multiply-adds in tiles that reach a part of the peak (`efficiency`): the rest is lost at their edges.
+pub(crate) fn multiply_adds(count: f64, efficiency: f64) -> f64 {
+    count / MULTIPLY_ADDS / efficiency
+}
+
+/// Cycles of reading so many bytes of weights. Memory gives about 4 in the time of 16 multiply-adds (measured with AVX2,
+/// and with AVX-512, where both are twice as many in a cycle); what the same call has just written, not `fixed`, lies in a
+/// cache.
+pub(crate) fn weights_read(bytes: f64, fixed: bool) -> f64 {
+    bytes / if fixed { 4.0 } else { 8.0 }
+}
+
+/// Direct sums: the part of the peak that their tiles reach.
+pub(crate) const DIRECT: f64 = 0.85;
+
+/// Winograd's algorithm.
+pub(crate) mod winograd {
+    /// The part of the peak that its products reach: they have no borders.
+    pub const PRODUCTS: f64 = 0.9;
+    /// Channels whose transforms are counted together: a vector of AVX-512.
+    pub const CHANNELS: usize = 16;
+    /// Cycles for so many channels of a position (measured): on the way into the transformed domain, and out of it; where the
+    /// result is the weights, both images go in.
+    pub const INTO: f64 = 7.5;
+    pub const OUT_OF: f64 = 5.0;
+    /// Transformed weights that are made in a cycle.
+    pub const WEIGHTS: f64 = 4.0;
+    /// It is chosen where it takes less than this part of the direct sum's cycles: its rounding is worse.
+    pub const WORTH: f64 = 0.95;
+}
+
+/// Strassen's algorithm: cycles for an element of what is added to a product. Those of the sums of rows are measured alone, the
+/// others are estimates that part the products that were seen to gain from those that were not.
+pub(crate) mod strassen {
+    /// The part of all multiplications that is saved.
+    pub const SAVED: f64 = 1.0 / 8.0;
+    /// Elements of rows, about, that stay in the caches.
+    pub const MANY: f64 = (1 << 19) as f64;
+    /// The sums of rows: in the caches, and from memory and back. Where the matrix is not fixed, the caches are full of what the
+    /// call remembers.
+    pub const ROW: f64 = 0.35;
+    pub const ROW_IN_MEMORY: f64 = 1.5;
+    /// The matrix, read in seven parts instead of four; and its sums, where they are made in every call.
+    pub const MATRIX: f64 = 0.15;
+    pub const MATRIX_OF_CALL: f64 = 2.25;
+    /// Copies of the result between local memory and its place.
+    pub const RESULT: f64 = 0.5;
+    /// It is chosen where what is added takes less than this part of what is saved: twice as many blocks have half as many terms.
+    pub const WORTH: f64 = 0.7;
+}
+
+/// Lanes that are images instead of channels.
+pub(crate) mod images {
+    /// How much longer a tile of one vector takes than its share of a tile of two.
+    pub const ALONE: f64 = 4.0 / 3.0;
+    /// The work that is done must shrink by this factor: the images at the borders of the chain are copied.
+    pub const WORTH: f64 = 1.1;
+}
+
+/// Tiles whose rows are images: they must be cheaper by this factor, because images share the caches.
+pub(crate) const TOGETHER: f64 = 1.5;
+
+/// Half cycles of a tile of `rows` rows, `vectors` vectors of columns, and `depth` points to be summed over. A point takes as long
+/// as its multiply-adds, its loads (one for each row, one for each vector), or the latency of a multiply-add, whatever is
+/// most: one row of two vectors takes 8, four rows of two vectors as well.
+pub(crate) fn tile(rows: usize, vectors: usize, depth: usize) -> f64 {
+    /// Sums that a tile keeps in registers.
+    const SUMS: usize = 12;
+    /// Half cycles of a multiply-add's latency.
+    const LATENCY: usize = 8;
+    /// Half cycles for setting up a tile, and a block of its rows, and for storing a vector.
+    const TILE: f64 = 60.0;
+    const BLOCK: f64 = 40.0;
+    const STORE: f64 = 4.0;
+    let blocks = rows.div_ceil((SUMS / vectors).max(1)).max(1);
+    let each = rows.div_ceil(blocks);
+    let point = (each * vectors).max(each + vectors).max(LATENCY);
+    TILE + blocks as f64 * (point as f64 * depth as f64 + STORE * (each * vectors) as f64 + BLOCK)
+}
+
+/// Parts for threads.
+pub(crate) mod threads {
+    /// The least work of one part, in vector operations, unless options say another: about 2 us.
+    pub const LEAST_PART: u64 = 6_000;
+    /// Parts worth having: enough to balance threads, few enough to be cheap.
+    pub const MOST_PARTS: usize = 64;
+    /// Parts that are shared evenly enough, whatever their number and that of threads. Measured with two threads on two dies:
+    /// DenseNet-121 and MobileNetV2 take 7 % less with even shares.
+    pub const EVEN: usize = 16;
+}
+
+/// An estimate of the work of a block, in vector operations. It says how evenly work is cut into parts, and counts what a vector
+/// unit does; the estimate by which a call is handed out at all, [`brolga_ir::program::threads`], counts the cycles of all
+/// statements. A strip of 9 elements is two operations here, and 9 / 4 cycles there.
+pub(crate) fn vector_operations(block: &[Stmt]) -> u64 {
+    const FUNCTION: u64 = 12;
+    const DIVISION: u64 = 4;
+    let vectors = |elements: usize| elements.div_ceil(LANES) as u64;
     let of = |statement: &Stmt| match statement {
-        Stmt::For { extent, body, .. } => *extent as u64 * cost(body).max(1),
-        Stmt::Strip { extent, body, .. } => (*extent as u64).div_ceil(WIDTH) * cost(body).max(1),
-        Stmt::If { then, otherwise, .. } => cost(then).max(cost(otherwise)),
-        Stmt::Let { expr: Expr::Op(ScalarOp::Function(_), _), .. } => 12,
-        Stmt::Let { expr: Expr::Op(ScalarOp::Div | ScalarOp::Rem | ScalarOp::Sqrt, _), .. } => 4,
+        Stmt::For { extent, body, .. } => *extent as u64 * vector_operations(body).max(1),
+        Stmt::Strip { extent, body, .. } => vectors(*extent) * vector_operations(body).max(1),
+        Stmt::If { then, otherwise, .. } => vector_operations(then).max(vector_operations(otherwise)),
+        Stmt::Let { expr: Expr::Op(ScalarOp::Function(_), _), .. } => FUNCTION,
+        Stmt::Let { expr: Expr::Op(ScalarOp::Div | ScalarOp::Rem | ScalarOp::Sqrt, _), .. } => DIVISION,
         Stmt::Tile(tile) => {
             let steps: u64 = tile.reduce.iter().map(|l| l.extent as u64).product();
-            tile.m as u64 * (tile.n as u64).div_ceil(WIDTH) * steps
+            tile.m as u64 * vectors(tile.n) * steps
         }
         _ => 1,
     };
     block.iter().map(of).fold(0, u64::saturating_add)
+}
+
+/// About how long a call of a kernel takes, in nanoseconds: 50 operations and 5 bytes in each, a core with wide vectors.
+pub(crate) fn nanoseconds(kernel: &Kernel) -> u64 {
+    let bytes: u64 = kernel.arguments().iter().map(|param| (param.len * param.dtype.size()) as u64).sum();
+    work::flops(kernel) / 50 + bytes / 5
 }

@@ -10,13 +10,11 @@ use brolga_ir::program::walk::{extents, map_indices, walk_mut};
 use brolga_ir::program::{Kernel, KernelId, Program, Stmt};
 use rustc_hash::FxHashMap;
 
-use crate::facts::cost::cost;
+use crate::facts::cost::threads::MOST_PARTS;
+use crate::facts::cost::vector_operations;
 use crate::facts::independence::independent;
 use crate::options::Options;
 use crate::program::separate::{Pieces, call_pieces, separate};
-
-/// Parts worth having: enough to balance threads, few enough to be cheap.
-pub(crate) const MOST_PARTS: usize = 64;
 
 /// Fills the grids; whether any kernel changed.
 pub fn parallelise(program: &mut Program, options: &Options) -> Result<bool, GraphError> {
@@ -29,7 +27,7 @@ pub fn parallelise(program: &mut Program, options: &Options) -> Result<bool, Gra
         let known = kernel.grid.len();
         let before = (known > 0).then(|| kernel.clone());
         unlift(kernel);
-        let work = cost(&kernel.body);
+        let work = vector_operations(&kernel.body);
         if work < 2 * least {
             changed |= known > 0;
             continue;
@@ -66,7 +64,7 @@ pub(crate) fn parts_of(kernel: &Kernel, least: u64) -> usize {
     let mut kernel = kernel.clone();
     let known = kernel.grid.len();
     unlift(&mut kernel);
-    let work = cost(&kernel.body);
+    let work = vector_operations(&kernel.body);
     if work >= 2 * least {
         lift(&mut kernel, work, least, known);
     }

@@ -12,10 +12,11 @@
 //! of the schedule are not made again. Exact. The cost is linear in the schedule for each buffer given up.
 
 use brolga_ir::GraphError;
-use brolga_ir::program::{Access, Buffer, BufferId, Call, Place, Program, Step, work};
+use brolga_ir::program::{Access, Buffer, BufferId, Call, Place, Program, Step};
 use rustc_hash::FxHashMap;
 
 use crate::facts::accesses::{leaves, touches};
+use crate::facts::cost::nanoseconds;
 use crate::facts::liveness::{InPlace, Lives, bytes, is_arena};
 use crate::options::Options;
 use crate::program::plan::arena_bytes;
@@ -127,7 +128,7 @@ fn give_up_one(program: &mut Program, profile: &Profile, known: &mut Known) -> b
         }
         let mut again = Again::new(program, &uses, buffer, worst, next.step);
         let Some(copy) = again.make(buffer, 0) else { continue };
-        let time: u64 = again.calls.iter().map(|call| cost(program, call, known)).sum();
+        let time: u64 = again.calls.iter().map(|call| time_of(program, call, known)).sum();
         let gap = (next.step - before.step) as f64;
         let score = time.max(1) as f64 / (again.root as f64 * gap);
         let (calls, new) = (again.calls, again.new);
@@ -307,12 +308,7 @@ impl<'p> Again<'p> {
     }
 }
 
-/// About how long a call takes, in nanoseconds: its operations and its bytes.
-fn cost(program: &Program, call: &Call, known: &mut Known) -> u64 {
-    *known.costs.entry(call.kernel.0).or_insert_with(|| {
-        let kernel = &program.kernels[call.kernel.0 as usize];
-        let bytes: u64 = kernel.arguments().iter().map(|p| (p.len * p.dtype.size()) as u64).sum();
-        // 50 operations and 5 bytes in a nanosecond: a core with wide vectors.
-        work::flops(kernel) / 50 + bytes / 5
-    })
+/// About how long a call takes, in nanoseconds.
+fn time_of(program: &Program, call: &Call, known: &mut Known) -> u64 {
+    *known.costs.entry(call.kernel.0).or_insert_with(|| nanoseconds(&program.kernels[call.kernel.0 as usize]))
 }

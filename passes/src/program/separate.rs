@@ -3,7 +3,7 @@
 use brolga_ir::program::{Access, Call, Expr, Kernel, KernelId, Program, Step, Stmt};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::facts::cost::cost;
+use crate::facts::cost::vector_operations;
 use crate::rewrite::kernels::{keep_used, prune};
 
 /// The kernels that one becomes, and which of its arguments each takes.
@@ -42,7 +42,7 @@ pub(crate) fn separate(program: &mut Program, least: u64) -> bool {
 fn groups(kernel: &Kernel, least: u64) -> Option<Vec<Vec<usize>>> {
     // What is local passes between statements, and would be gone between kernels.
     let local = kernel.local_bytes() > 0;
-    if local || !kernel.grid.is_empty() || cost(&kernel.body) < 2 * least {
+    if local || !kernel.grid.is_empty() || vector_operations(&kernel.body) < 2 * least {
         return None;
     }
     let mut groups: Vec<(Vec<usize>, bool)> = Vec::new();
@@ -56,7 +56,7 @@ fn groups(kernel: &Kernel, least: u64) -> Option<Vec<Vec<usize>>> {
             Stmt::Let { .. } => {}
             Stmt::For { .. } | Stmt::Strip { .. } | Stmt::Tile(_) | Stmt::If { .. } => {
                 let shared = matches!(statement, Stmt::For { .. } | Stmt::Strip { .. });
-                let large = shared && cost(std::slice::from_ref(statement)) >= 2 * least;
+                let large = shared && vector_operations(std::slice::from_ref(statement)) >= 2 * least;
                 match groups.last_mut().filter(|(_, before)| !large && !before) {
                     Some((group, _)) => group.push(at),
                     None => groups.push((vec![at], large)),

@@ -10,30 +10,12 @@
 //! correlation does twice the work.
 
 use super::boxes::{Positions, boxes};
-use crate::facts::blocking::borders::{BOX, BOXES, FEWEST, SET, TOGETHER};
+use crate::facts::blocking::borders::{BOX, BOXES, FEWEST, IMAGES, SET};
 use crate::facts::blocking::boxes::ROWS;
 use crate::facts::blocking::plan::CHANNELS;
 use crate::facts::blocks::{Cut, column_blocks};
+use crate::facts::cost::{LANES, TOGETHER, tile};
 use crate::facts::windows::{Chunks, balanced};
-
-/// Sums that a tile keeps in registers.
-const SUMS: usize = 12;
-/// Half cycles of a multiply-add chain's latency.
-const LATENCY: usize = 8;
-/// Half cycles for setting up a tile, a block of its rows, and for storing one vector.
-const TILE: f64 = 60.0;
-const BLOCK: f64 = 40.0;
-const STORE: f64 = 4.0;
-/// It must be cheaper by this factor: images share the caches.
-const WORTH: f64 = 1.5;
-
-/// Half cycles of a tile of `rows` rows, `vectors` vectors of columns, and `depth` points to be summed over.
-fn tile(rows: usize, vectors: usize, depth: usize) -> f64 {
-    let blocks = rows.div_ceil((SUMS / vectors).max(1)).max(1);
-    let each = rows.div_ceil(blocks);
-    let point = (each * vectors).max(each + vectors).max(LATENCY);
-    TILE + blocks as f64 * (point as f64 * depth as f64 + STORE * (each * vectors) as f64 + BLOCK)
-}
 
 /// Half cycles of a convolution over boxes of chunks of its axes.
 fn cost(chunks: &[Chunks], channels: usize, outputs: usize) -> f64 {
@@ -56,7 +38,7 @@ fn cost(chunks: &[Chunks], channels: usize, outputs: usize) -> f64 {
     let columns = column_blocks(outputs, None);
     let of = |&(boxes, rows, positions, taps): &(f64, usize, usize, usize)| {
         let tiles = boxes * (positions / rows) as f64 * steps;
-        let along = |cut: &Cut| cut.count as f64 * tile(rows, cut.width.div_ceil(8), taps * inner);
+        let along = |cut: &Cut| cut.count as f64 * tile(rows, cut.width.div_ceil(LANES), taps * inner);
         tiles * columns.iter().map(along).sum::<f64>()
     };
     kinds.iter().map(of).sum()
@@ -67,7 +49,7 @@ pub(in crate::lower) fn together(axes: &[Positions], channels: usize, outputs: u
     let (batch, space) = axes.split_first()?;
     let images = batch.window.output;
     let positions: usize = space.iter().map(|axis| axis.window.output).product();
-    let count = balanced(images, TOGETHER.min(images / BOXES).max(1));
+    let count = balanced(images, IMAGES.min(images / BOXES).max(1));
     let alias = (batch.source * 4) % SET == 0;
     if space.iter().any(|axis| axis.window.tested) {
         return None;
@@ -81,7 +63,7 @@ pub(in crate::lower) fn together(axes: &[Positions], channels: usize, outputs: u
     let whole = space.iter().map(|axis| axis.window.chunks(axis.window.output));
     let several: Vec<Chunks> = std::iter::once(batch.window.chunks(count)).chain(whole).collect();
     let alone = boxes(axes.iter().map(|axis| &axis.window), ROWS);
-    (cost(&several, channels, outputs) * WORTH < cost(&alone, channels, outputs)).then_some(several)
+    (cost(&several, channels, outputs) * TOGETHER < cost(&alone, channels, outputs)).then_some(several)
 }
 
 #[cfg(test)]

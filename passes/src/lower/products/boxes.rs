@@ -5,7 +5,8 @@ use brolga_ir::index::Index;
 
 use super::epilogue::Span;
 use super::tiling::Tiling;
-use crate::facts::blocking::boxes::{FEWEST_ROWS, LEAST_WORK, MANY, MOST_WEIGHTS};
+use crate::facts::blocking::boxes::{FEWEST_ROWS, LEAST_WORK, MOST_WEIGHTS};
+use crate::facts::cost::threads::EVEN;
 use crate::facts::windows::{Chunks, Group, Window};
 use crate::lower::Lowering;
 use crate::lower::regions::compose::Composer;
@@ -123,7 +124,7 @@ impl Lowering<'_> {
 pub(super) fn is_even<'w>(chunks: &[Chunks], axes: impl Iterator<Item = &'w Window>, others: usize) -> bool {
     let points = chunks.iter().map(|chunk| chunk.count).product::<usize>() * others;
     let equal = chunks.iter().zip(axes).all(|(chunk, axis)| chunk.count * chunk.length == axis.output);
-    points >= MANY || points.is_multiple_of(4) && equal
+    points >= EVEN || points.is_multiple_of(4) && equal
 }
 
 /// Emits `body` for every combination of kinds of chunks, each under the condition that the chunks at `at` are of

@@ -12,6 +12,7 @@ use brolga_ir::program::{Kernel, Panel, Tile, TileLoop};
 use super::tiling::Tiling;
 use crate::facts::blocking::strided;
 use crate::facts::blocks::{Cut, blocks_of, count};
+use crate::facts::cost::threads::EVEN;
 use crate::lower::kernel::KernelBuilder;
 
 /// An axis of a contraction: its extent, and its strides in the operands it occurs in.
@@ -130,7 +131,7 @@ impl Contraction {
             let all = outer * cuts.iter().map(|cuts| count(cuts)).product::<usize>();
             let lengths = [cuts[0][0].width, cuts[1][0].width];
             let longer = usize::from(lengths[1] >= lengths[0]);
-            if all >= strided::BLOCKS
+            if all >= EVEN
                 || work / all.max(1) < 2 * strided::LEAST_WORK
                 || lengths[longer] <= strided::SHORTEST
             {

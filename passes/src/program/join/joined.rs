@@ -6,11 +6,10 @@ use brolga_ir::program::{Access, Expr, Kernel, Param, Stmt};
 use rustc_hash::FxHashMap;
 
 use super::nest::{Nest, Numbers, is_plain, points, size};
+use crate::facts::cost::threads::{EVEN, MOST_PARTS};
 use crate::facts::independence::{Site, independent_in, rest_range, sites, slices};
-use crate::program::parallelise::{MOST_PARTS, parts_of, renumber};
+use crate::program::parallelise::{parts_of, renumber};
 
-/// Grid points that a joined kernel has at least, unless the two would have fewer.
-const FEWEST_POINTS: usize = 16;
 /// Bytes of memory between two kernels that may become local.
 const MOST_LOCAL: usize = 1 << 16;
 /// Statements of two kernels that become one, at most: they are written anew whenever another one joins.
@@ -82,12 +81,13 @@ fn iterations(first: &Kernel, second: &Kernel, seam: &Seam, least: u64) -> Optio
     let (fewer, more) = (one.min(other), one.max(other));
     // Several iterations of each in turn, where there are many: one row waits for its sum while others are added.
     let count = (1..=fewer.min(MOST_PARTS)).rev().find(|parts| fewer.is_multiple_of(*parts))?;
-    let count = if count < FEWEST_POINTS { fewer } else { count };
+    let count = if count < EVEN { fewer } else { count };
     if !goes_on || !more.is_multiple_of(fewer) {
         return None;
     }
     let shared = || [first, second].map(|kernel| parts_of(kernel, least)).into_iter().max().unwrap_or(1);
-    (count >= FEWEST_POINTS || count >= shared()).then_some(count)
+    // As many points as threads share evenly, unless the two would have fewer.
+    (count >= EVEN || count >= shared()).then_some(count)
 }
 
 /// The parameters of the second behind those of the first, but for those that are the same; and where those of the second are.
