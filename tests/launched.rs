@@ -140,6 +140,9 @@ fn mistakes_are_told_and_help_is_given() {
     let piped = command(at, "net").stdin(fs::File::open(at.join("images.npz")).unwrap()).output().unwrap();
     let errors = String::from_utf8_lossy(&piped.stderr);
     assert!(errors.contains("standard input is an archive of NumPy's arrays (.npz)"), "{errors}");
+    let endless = command(at, "net").stdin(fs::File::open("/dev/zero").unwrap()).output().unwrap();
+    let errors = String::from_utf8_lossy(&endless.stderr);
+    assert!(errors.contains("takes an array (.npy) alone"), "{errors}");
     assert_eq!(prints(at, "net -h"), prints(at, "net --help"));
     assert_eq!(prints(at, "net -V"), prints(at, "net --version"));
     let version = prints(at, "net --version");

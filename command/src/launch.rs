@@ -199,32 +199,36 @@ fn answering(model: &Ready, given: &Given) -> Result<String> {
     })
 }
 
+/// Bytes of standard input by which it is told whether it is an array: what is none may have no end.
+const BEGINNING: u64 = 4096;
+
 /// What comes through standard input: one array, for the one input.
 fn standard_input(model: &Ready, entry: &str) -> Result<InputFile<'static>> {
     let way_out = "give pictures, folders of them or tables, or tensors with --inputs (see --help)";
+    let path = Path::new("standard input");
+    let failed = |e| Error::io("read", path, e);
     let mut bytes = Vec::new();
     let mut input = std::io::stdin().lock();
     if !input.is_terminal() {
-        let path = Path::new("standard input");
-        input.read_to_end(&mut bytes).map_err(|e| Error::io("read", path, e))?;
+        input.by_ref().take(BEGINNING).read_to_end(&mut bytes).map_err(failed)?;
     }
     if bytes.is_empty() {
         return Err(refused(format!("there is nothing to answer for: {way_out}")));
     }
+    let content = Content::of_bytes(&bytes);
+    if content != Content::Npy {
+        let message = format!("standard input is {content}, and takes an array (.npy) alone: {way_out}");
+        return Err(refused(message));
+    }
     let executable = model.executable(entry, None)?;
-    let [input] = &executable.manifest().inputs[..] else {
+    let [own] = &executable.manifest().inputs[..] else {
         return Err(refused(format!(
             "standard input is for one input, and `{entry}` has several: {way_out}"
         )));
     };
-    let content = Content::of_bytes(&bytes);
-    if content != Content::Npy {
-        return Err(refused(format!(
-            "standard input is {content}, and takes an array (.npy) alone: {way_out}"
-        )));
-    }
+    input.read_to_end(&mut bytes).map_err(failed)?;
     let array = read_array(&bytes).map_err(|e| e.within("standard input"))?;
-    Ok(InputFile::of(Path::new("standard input"), vec![(input.name.clone(), array)]))
+    Ok(InputFile::of(path, vec![(own.name.clone(), array)]))
 }
 
 /// The entry point that trains where none is named: `train`, or the first one.
