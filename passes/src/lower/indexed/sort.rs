@@ -34,6 +34,53 @@ struct Pair {
     lengths: [usize; 2],
 }
 
+/// Lines of so many elements along an axis, the parameters that they are read from, keys first, and those that they are
+/// stored to.
+struct Lines {
+    outer: usize,
+    extent: usize,
+    inner: usize,
+    sources: Vec<usize>,
+    results: Vec<usize>,
+}
+
+impl Lines {
+    /// Where the element `i` of a line lies.
+    fn at(&self, (a, b): (&Index, &Index), i: &Index) -> Index {
+        a.scale((self.extent * self.inner) as i64).add(b).add(&i.scale(self.inner as i64))
+    }
+
+    /// Each element goes to the place that its rank says.
+    fn by_rank(&self, k: &mut KernelBuilder, order: Order) {
+        let (a, b) = (Index::var(k.open_for(self.outer)), Index::var(k.open_for(self.inner)));
+        let at = |i: &Index| self.at((&a, &b), i);
+        order.by_rank(k, self.sources[0], &at, self.extent, &mut |k, i, rank| {
+            for (&source, &result) in self.sources.iter().zip(&self.results) {
+                let value = k.load(source, &at(i), None);
+                k.store(result, at(rank), value);
+            }
+        });
+        (0..2).for_each(|_| k.close());
+    }
+
+    /// Keys are sorted with where they come from, and elements taken from there.
+    fn by_merging(&self, k: &mut KernelBuilder, order: Order, dtype: DType) {
+        let mut work = || Keyed { keys: k.local(dtype, self.extent), from: k.local(DType::I32, self.extent) };
+        let work = [work(), work()];
+        let (a, b) = (Index::var(k.open_grid(self.outer)), Index::var(k.open_grid(self.inner)));
+        let at = |i: &Index| self.at((&a, &b), i);
+        let sorted = order.by_merging(k, self.sources[0], &at, self.extent, work);
+        let i = Index::var(k.open_for(self.extent));
+        let from = k.load_now(sorted.from, &i);
+        let from = bounded(k, from, self.extent);
+        for (&source, &result) in self.sources.iter().zip(&self.results) {
+            let value = k.load(source, &at(&from), None);
+            k.store(result, at(&i), value);
+        }
+        (0..3).for_each(|_| k.close());
+    }
+}
+
 impl Lowering<'_> {
     pub(super) fn sort(&mut self, id: NodeId, sort: &Sort) -> Result<(), GraphError> {
         let graph = self.graph;
@@ -53,34 +100,12 @@ impl Lowering<'_> {
             results.push(k.param(ty.dtype, ty.elements(), Access::Write));
         }
         let order = Order { descending: sort.descending, float: ty.dtype.is_float() };
-        let row = |a: &Index, b: &Index| a.scale((extent * inner) as i64).add(b);
+        let lines = Lines { outer, extent, inner, sources, results };
         if extent <= SHORT {
-            let (a, b) = (Index::var(k.open_for(outer)), Index::var(k.open_for(inner)));
-            let base = row(&a, &b);
-            let at = |i: &Index| base.add(&i.scale(inner as i64));
-            order.by_rank(&mut k, sources[0], &at, extent, &mut |k, i, rank| {
-                for (&source, &result) in sources.iter().zip(&results) {
-                    let value = k.load(source, &at(i), None);
-                    k.store(result, at(rank), value);
-                }
-            });
+            lines.by_rank(&mut k, order);
         } else {
-            let mut work = || Keyed { keys: k.local(ty.dtype, extent), from: k.local(DType::I32, extent) };
-            let work = [work(), work()];
-            let (a, b) = (Index::var(k.open_grid(outer)), Index::var(k.open_grid(inner)));
-            let base = row(&a, &b);
-            let at = |i: &Index| base.add(&i.scale(inner as i64));
-            let sorted = order.by_merging(&mut k, sources[0], &at, extent, work);
-            let i = Index::var(k.open_for(extent));
-            let from = k.load_now(sorted.from, &i);
-            let from = bounded(&mut k, from, extent);
-            for (&source, &result) in sources.iter().zip(&results) {
-                let value = k.load(source, &at(&from), None);
-                k.store(result, at(&i), value);
-            }
-            k.close();
+            lines.by_merging(&mut k, order, ty.dtype);
         }
-        (0..2).for_each(|_| k.close());
         self.call(k.finish_kernel(), args, id);
         Ok(())
     }
