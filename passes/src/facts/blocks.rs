@@ -96,3 +96,35 @@ pub(crate) fn starting(cuts: Vec<Cut>) -> Vec<Cut> {
     runs.retain(|run| run.count > 0);
     runs
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cuts(of: &[(usize, usize, usize)]) -> Vec<Cut> {
+        of.iter().map(|&(first, width, count)| Cut { first, width, count }).collect()
+    }
+
+    #[test]
+    fn blocks_fill_the_extent() {
+        assert_eq!(blocks_of(40, 16), cuts(&[(0, 16, 2), (32, 8, 1)]));
+        assert_eq!(blocks_of(32, 16), cuts(&[(0, 16, 2)]));
+        assert_eq!(blocks_of(5, 16), cuts(&[(0, 5, 1)]));
+        assert_eq!(blocks_of(0, 16), cuts(&[]));
+        assert_eq!(column_blocks(72, None), cuts(&[(0, 24, 3)]));
+        assert_eq!(column_blocks(20, None), cuts(&[(0, 20, 1)]));
+        assert_eq!(column_blocks(40, None), cuts(&[(0, 16, 2), (32, 8, 1)]));
+    }
+
+    #[test]
+    fn what_starts_and_ends_sums_stands_alone() {
+        let all = || blocks_of(84, 16);
+        assert_eq!(steps(all(), true), cuts(&[(0, 16, 1), (16, 16, 4), (80, 4, 1)]));
+        assert_eq!(steps(blocks_of(80, 16), false), cuts(&[(0, 16, 4), (64, 16, 1)]));
+        assert_eq!(steps(blocks_of(16, 16), true), cuts(&[(0, 16, 1)]));
+        assert_eq!(steps(Vec::new(), true), cuts(&[]));
+        assert_eq!(starting(all()), cuts(&[(0, 16, 1), (16, 16, 4), (80, 4, 1)]));
+        assert_eq!(starting(blocks_of(16, 16)), cuts(&[(0, 16, 1)]));
+        assert_eq!(starting(Vec::new()), cuts(&[]));
+    }
+}

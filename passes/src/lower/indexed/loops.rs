@@ -34,7 +34,16 @@ impl Scattering {
     fn update(&mut self, from: &Index, (at, behind): (&Index, &Index), inside: ValueId, mode: ScatterMode) {
         let to = self.outer.scale(self.slab()).add(&at.scale(self.inner as i64)).add(behind);
         let update = self.k.load(self.updates, from, None);
-        put(&mut self.k, self.result, to, update, inside, mode == ScatterMode::Set);
+        let result = self.result;
+        self.k.when(inside, |k| {
+            let value = if mode == ScatterMode::Set {
+                update
+            } else {
+                let old = k.load_now(result, &to);
+                k.op_now(ScalarOp::Add, &[old, update])
+            };
+            k.store(result, to, value);
+        });
         (0..3).for_each(|_| self.k.close());
     }
 }
@@ -139,17 +148,4 @@ fn checked(k: &mut KernelBuilder, indices: usize, at: &Index, extent: usize) -> 
     let high = k.op(ScalarOp::Compare(Comparison::Lt), &[raw, end]);
     let inside = k.op(ScalarOp::And, &[low, high]);
     (Index::value(raw.0).rem(extent.max(1) as i64, &|_| None), inside)
-}
-
-/// Stores (or adds) `update` where `inside` holds.
-fn put(k: &mut KernelBuilder, result: usize, to: Index, update: ValueId, inside: ValueId, set: bool) {
-    k.when(inside, |k| {
-        let value = if set {
-            update
-        } else {
-            let old = k.load_now(result, &to);
-            k.op_now(ScalarOp::Add, &[old, update])
-        };
-        k.store(result, to, value);
-    });
 }

@@ -186,6 +186,21 @@ struct Run {
     positions: Vec<Vec<(usize, i64)>>,
 }
 
+/// Rows of positions: where their first inputs lie, their positions along the outer axes, and the taps of these.
+struct Rows {
+    from: Index,
+    at: Vec<Index>,
+    taps: Vec<Tap>,
+}
+
+/// A tap of the outer axes: the row of the block that sees it, how far behind the first input it lies, and its kernel position.
+#[derive(Clone, Copy)]
+struct Tap {
+    row: usize,
+    x: i64,
+    w: i64,
+}
+
 /// The positions of a group in blocks.
 fn runs(group: &Group, block: usize) -> Vec<Run> {
     let mut positions: Vec<Vec<(usize, i64)>> = vec![Vec::new(); group.extent];
@@ -295,18 +310,49 @@ impl Depthwise<'_> {
 
     /// Blocks of `many` rows, positions of the last segment that is chosen, and of the positions of a run.
     fn run(&self, c: &mut Composer<'_>, chosen: &[Segment], many: usize, run: &Run) {
-        let mut from = self.from.clone();
-        let mut to = Vec::new();
-        // The row of the block, and offsets in the source and in the weights, for all taps of the outer axes.
-        let mut rows = vec![(0, 0, 0)];
+        let mut rows = self.open_rows(c, chosen, many);
+        let axis = chosen.len();
+        let (positions, chunk, at) = (&self.axes[axis], &self.chunks[axis], &self.at[axis]);
+        let block = Index::var(c.k.open_for(run.count));
+        let width = run.positions.len();
+        let first = at.scale(chunk.length as i64).add(&block.scale(width as i64)).plus(run.first as i64);
+        let channel = Index::var(c.k.open_for(self.count));
+        rows.from =
+            rows.from.add(&block.scale(run.source_step * positions.source)).add(&channel.scale(self.step));
+        rows.at.push(first);
+        let channel = self.first.add(&channel);
+        let mut sums: Vec<Option<ValueId>> = vec![None; many * width];
+        self.sum(c, run, &rows, &channel, &mut sums);
+        let apart = chosen.last().map_or(0, |s| s.step / many as i64);
+        let point = |(number, sum): (usize, Option<ValueId>)| {
+            let mut point = rows.at.clone();
+            if let [.., row, _] = point.as_mut_slice() {
+                *row = row.plus((number / width) as i64 * apart);
+            }
+            if let Some(along) = point.last_mut() {
+                *along = along.plus((number % width) as i64);
+            }
+            point.push(channel.clone());
+            (point, sum.unwrap_or_else(|| c.k.zero_of(2)))
+        };
+        let points: Vec<(Vec<Index>, ValueId)> = sums.into_iter().enumerate().map(point).collect();
+        self.store(c, &points);
+        (0..chosen.len() + 2).for_each(|_| c.k.close());
+    }
+
+    /// Opens loops over the positions of the outer axes; of the last of them over blocks of `many`.
+    fn open_rows(&self, c: &mut Composer<'_>, chosen: &[Segment], many: usize) -> Rows {
+        let mut rows =
+            Rows { from: self.from.clone(), at: Vec::new(), taps: vec![Tap { row: 0, x: 0, w: 0 }] };
         for (axis, s) in chosen.iter().enumerate() {
             let (positions, chunk) = (&self.axes[axis], &self.chunks[axis]);
             let var = Index::var(c.k.open_for(s.count));
             let source = var.scale(s.source_step).plus(s.source);
-            from = from.add(&source.scale(positions.source));
-            to.push(self.at[axis].scale(chunk.length as i64).add(&var.scale(s.step)).plus(s.start));
+            rows.from = rows.from.add(&source.scale(positions.source));
+            rows.at.push(self.at[axis].scale(chunk.length as i64).add(&var.scale(s.step)).plus(s.start));
             let kernel = positions.window.kernel as i64;
             let many = if axis + 1 == chosen.len() { many as i64 } else { 1 };
+            // (input, row, kernel position)
             let mut taps: Vec<(i64, usize, i64)> = (0..many)
                 .flat_map(|row| {
                     (0..s.taps as i64).map(move |t| {
@@ -318,31 +364,39 @@ impl Depthwise<'_> {
             if many > 1 {
                 taps.sort_unstable();
             }
-            let along = |&(row, x, w): &(usize, i64, i64)| {
-                let with = |&(input, own, tap): &(i64, usize, i64)| {
-                    (row + own, x + input * positions.source, w * kernel + tap)
+            let along = |outer: &Tap| {
+                let Tap { row, x, w } = *outer;
+                let with = |&(input, own, tap): &(i64, usize, i64)| Tap {
+                    row: row + own,
+                    x: x + input * positions.source,
+                    w: w * kernel + tap,
                 };
                 taps.iter().map(with).collect::<Vec<_>>()
             };
-            rows = rows.iter().flat_map(along).collect();
+            rows.taps = rows.taps.iter().flat_map(along).collect();
         }
-        let (positions, chunk, at) =
-            (&self.axes[chosen.len()], &self.chunks[chosen.len()], &self.at[chosen.len()]);
-        let block = Index::var(c.k.open_for(run.count));
-        from = from.add(&block.scale(run.source_step * positions.source));
-        let width = run.positions.len();
-        let first = at.scale(chunk.length as i64).add(&block.scale(width as i64)).plus(run.first as i64);
-        let channel = Index::var(c.k.open_for(self.count));
-        from = from.add(&channel.scale(self.step));
-        let channel = self.first.add(&channel);
-        let kernel = positions.window.kernel;
-        let mut sums: Vec<Option<ValueId>> = vec![None; many * width];
-        // Each row of the image is loaded once: the rows that need it take turns from tap to tap.
-        for shared in rows.chunk_by(|a, b| a.1 == b.1 && a.0 < b.0) {
-            for (tap, &(row, x, w)) in (0..kernel).flat_map(|tap| shared.iter().map(move |row| (tap, row))) {
+        rows
+    }
+
+    /// Adds to the sums of a block, row by row, the taps of the outer axes times those of a run. Each row of the image is loaded
+    /// once: the rows of the block that need it take turns from tap to tap.
+    fn sum(
+        &self,
+        c: &mut Composer<'_>,
+        run: &Run,
+        rows: &Rows,
+        channel: &Index,
+        sums: &mut [Option<ValueId>],
+    ) {
+        let positions = self.axes.last().expect("a spatial axis");
+        let (kernel, width) = (positions.window.kernel, run.positions.len());
+        for shared in rows.taps.chunk_by(|a, b| a.x == b.x && a.row < b.row) {
+            for (tap, &Tap { row, x, w }) in
+                (0..kernel).flat_map(|tap| shared.iter().map(move |row| (tap, row)))
+            {
                 for (sum, taps) in sums[row * width..].iter_mut().zip(&run.positions) {
                     let Some(&(_, input)) = taps.iter().find(|other| other.0 == tap) else { continue };
-                    let x = c.k.load(self.params.0, &from.plus(x + input * positions.source), None);
+                    let x = c.k.load(self.params.0, &rows.from.plus(x + input * positions.source), None);
                     let weight = (w * kernel as i64 + tap as i64) * self.channels as i64;
                     let w = c.k.load(self.params.1, &channel.plus(weight), None);
                     let so_far = sum.unwrap_or_else(|| c.k.zero_of(2));
@@ -350,28 +404,20 @@ impl Depthwise<'_> {
                 }
             }
         }
-        let apart = chosen.last().map_or(0, |s| s.step / many as i64);
-        let point = |(number, sum): (usize, Option<ValueId>)| {
-            let mut point = to.clone();
-            if let Some(row) = point.last_mut() {
-                *row = row.plus((number / width) as i64 * apart);
-            }
-            point.extend([first.plus((number % width) as i64), channel.clone()]);
-            (point, sum.unwrap_or_else(|| c.k.zero_of(2)))
-        };
-        let points: Vec<(Vec<Index>, ValueId)> = sums.into_iter().enumerate().map(point).collect();
-        match self.epilogue {
-            Some(epilogue) => epilogue.finish(c, &points),
-            None => {
-                for (point, sum) in points {
-                    let along = |(at, axis): (&Index, &Positions)| at.scale(axis.target);
-                    let at = point.iter().zip(self.axes).map(along);
-                    let to = at.fold(channel.clone(), |sum, term| sum.add(&term));
-                    c.k.store(2, to, sum);
-                }
-            }
+    }
+
+    /// Stores sums at their points, with what is fused behind them.
+    fn store(&self, c: &mut Composer<'_>, points: &[(Vec<Index>, ValueId)]) {
+        if let Some(epilogue) = self.epilogue {
+            return epilogue.finish(c, points);
         }
-        (0..chosen.len() + 2).for_each(|_| c.k.close());
+        for (point, sum) in points {
+            let channel = point.last().expect("a channel axis").clone();
+            let along = |(at, axis): (&Index, &Positions)| at.scale(axis.target);
+            let at = point.iter().zip(self.axes).map(along);
+            let to = at.fold(channel, |sum, term| sum.add(&term));
+            c.k.store(2, to, *sum);
+        }
     }
 }
 

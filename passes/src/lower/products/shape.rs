@@ -21,11 +21,6 @@ pub(in crate::lower) struct Shape {
 }
 
 impl Shape {
-    /// Kernel positions along every axis.
-    pub fn taps(&self) -> Vec<usize> {
-        self.windows.iter().map(|window| window.kernel).collect()
-    }
-
     /// Kernel positions.
     pub fn area(&self) -> usize {
         self.windows.iter().map(|window| window.kernel).product()

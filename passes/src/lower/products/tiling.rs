@@ -97,3 +97,42 @@ impl Tiling {
         Tiling::new(chosen, winograd_weights::ROWS[0], winograd_weights::DEPTH)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use brolga_ir::DType;
+
+    use super::*;
+    use crate::facts::windows::Window;
+
+    fn shape(outputs: usize, kernel: usize, positions: usize) -> Shape {
+        let window = Window { kernel, input: positions + kernel - 1, ..Window::identity(positions) };
+        Shape { dtype: DType::F32, batch: 1, groups: 1, channels: 64, outputs, windows: vec![window; 2] }
+    }
+
+    #[test]
+    fn panels_suit_the_rows_that_meet_them() {
+        let columns = |shape: &Shape| Tiling::of(Method::Direct, shape, Schedule::default()).columns;
+        assert_eq!(columns(&shape(64, 3, 14)), Some(32));
+        assert_eq!(columns(&shape(48, 3, 14)), None);
+        assert_eq!(columns(&shape(64, 5, 14)), None, "25 kernel positions");
+        assert_eq!(columns(&shape(1000, 1, 1)), Some(48), "one row");
+        assert_eq!(columns(&shape(0, 1, 1)), Some(32), "nothing");
+    }
+
+    #[test]
+    fn what_is_chosen_goes_first() {
+        let chosen = Schedule { columns: Some(24), rows: Some(28), ..Schedule::default() };
+        for method in
+            [Method::Direct, Method::Depthwise, Method::ChannelsFirst, Method::Winograd(4), Method::Strassen]
+        {
+            let tiling = Tiling::of(method, &shape(64, 3, 14), chosen);
+            assert_eq!((tiling.columns, tiling.rows, tiling.fixed), (Some(24), 28, true), "{method:?}");
+            let free = Tiling::of(method, &shape(64, 3, 14), Schedule::default());
+            assert!(!free.fixed && free.outer.is_none(), "{method:?}");
+            assert_eq!(free.depth, tiling.depth, "{method:?}");
+        }
+        let columns = Schedule { columns: Some(64), ..Schedule::default() };
+        assert!(Tiling::strided(columns).fixed && !Tiling::strided(Schedule::default()).fixed);
+    }
+}

@@ -110,8 +110,7 @@ impl<'g> Lowering<'g> {
         let c = &mut part.c;
         let block = Index::var(c.k.open_grid(blocks));
         let (first, opened) = space.open(&mut c.k);
-        let row = block.scale(results as i64);
-        c.one_block(&items, space, &first, (&block.scale(BLOCK as i64), BLOCK), &params, &row);
+        c.one_block(&items, space, &first, &block, &params);
         (0..=opened).for_each(|_| c.k.close());
         self.call(part.c.k.finish_kernel(), part.args, origin);
         Ok(partials)

@@ -99,26 +99,27 @@ impl Composer<'_> {
         self.count_up(r, &parts, blocks);
     }
 
-    /// One block, whose results are stored to parameters: that of the element at position p of the results at `row` + p.
+    /// One whole block, whose results are stored to parameters, matrices with a row for each block.
     pub fn one_block(
         &mut self,
         items: &[Reduction],
         space: &Space,
         first: &[Index],
-        (start, count): (&Index, usize),
+        block: &Index,
         params: &[usize],
-        row: &Index,
     ) {
         let r = Reductions { items, space, first };
+        let results: usize = space.kept_dims().iter().product();
+        let (start, row) = (&block.scale(BLOCK as i64), block.scale(results as i64));
         if !space.is_by_columns() {
-            let results = self.row_block(r, start, count);
+            let results = self.row_block(r, start, BLOCK);
             for (&param, result) in params.iter().zip(results) {
                 self.k.store(param, row.add(&space.position(first)), result);
             }
             return;
         }
         let lanes = self.lanes(r);
-        self.column_block(r, &lanes, (start, count));
+        self.column_block(r, &lanes, (start, BLOCK));
         for (&lanes, &param) in lanes.iter().zip(params) {
             let at = space.open_columns(&mut self.k, first);
             let sum = self.k.load_now(lanes, &space.column(&at, first));
