@@ -235,9 +235,8 @@ pub mod reductions {
     pub const FEW: usize = 8;
     /// Results from which on their own number is parallel enough: the blocks of a sum are no points of a grid then.
     pub const MANY_POINTS: usize = 4;
-    /// Elements from which on blocks as points of a grid pay, along columns and along rows: less is one kernel of some
-    /// microseconds.
-    pub const LARGE: usize = 1 << 15;
+    /// Elements from which on blocks as points of a grid pay along rows, which one thread sums fast; along columns from those on
+    /// that are not [small](crate::facts::cost::threads::SMALL).
     pub const LARGE_ROWS: usize = 1 << 17;
 }
 

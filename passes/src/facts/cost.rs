@@ -9,6 +9,7 @@
 //! | `choose/winograd`, `choose/strassen` | cycles of an algorithm, from sizes alone | [`multiply_adds`], [`weights_read`], [`winograd`], [`strassen`] |
 //! | `choose/images`, `lower/products/borders` | work of tiles: of how many vectors, how many rows | [`images`], [`tile`] |
 //! | `parallelise`, `separate`, `join`, lowering's boxes | parts for threads: how large, how many | [`vector_operations`], [`threads`] |
+//! | `fuse` | what is computed again rather than stored, and when rows are too few | [`REPEATED`], [`threads`] |
 //! | `rematerialise` | time of a call | [`nanoseconds`] |
 //! | code generation | whether a call and a run pay for threads | [`brolga_ir::program::threads`], where it can be seen |
 //!
@@ -111,7 +112,14 @@ pub(crate) mod threads {
     /// Parts that are shared evenly enough, whatever their number and that of threads. Measured with two threads on two dies:
     /// DenseNet-121 and MobileNetV2 take 7 % less with even shares.
     pub const EVEN: usize = 16;
+    /// Rows below which a kernel that computes whole rows has too few parts, unless it is small.
+    pub const FEWEST_ROWS: usize = 8;
+    /// Elements up to which a kernel is small: an operation for each is 4,096 vector operations, less than the least part.
+    pub const SMALL: usize = 1 << 15;
 }
+
+/// Operations that are repeated rather than their result stored and read again, at most.
+pub(crate) const REPEATED: usize = 4;
 
 /// An estimate of the work of a block, in vector operations. It says how evenly work is cut into parts, and counts what a vector
 /// unit does; the estimate by which a call is handed out at all, [`brolga_ir::program::threads`], counts the cycles of all

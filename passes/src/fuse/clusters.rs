@@ -7,8 +7,6 @@ use crate::facts::table::NodeTable;
 
 /// Nodes in one cluster, at most: what one kernel's registers and compile time can carry.
 pub(super) const LARGEST: usize = 96;
-/// Operations that are repeated rather than their result stored, at most.
-pub(super) const CHEAP: usize = 4;
 
 /// Nodes that become one kernel.
 pub(super) struct Cluster {

@@ -5,10 +5,7 @@ use brolga_ir::{NodeId, Value};
 
 use super::clusters::{Cluster, Clusters, LARGEST};
 use super::parts::{Part, Path};
-
-/// A row kernel over fewer rows than this is not worth its lost parallelism, unless the whole is small.
-const FEWEST_ROWS: usize = 8;
-const SMALL: usize = 1 << 15;
+use crate::facts::cost::threads::{FEWEST_ROWS, SMALL};
 
 /// Puts every node that is not virtual into a cluster.
 pub(super) fn grow(clusters: &mut Clusters<'_>, order: &[NodeId]) {
@@ -85,6 +82,7 @@ impl Clusters<'_> {
     fn fits(&self, id: NodeId, cluster: &Cluster, space: &[usize]) -> bool {
         let node = self.graph.node(id);
         let points: usize = space.iter().product();
+        // A kernel of few rows is not worth its lost parallelism, unless the whole is small.
         let serial = |rows: usize| rows < FEWEST_ROWS && points > SMALL;
         match self.parts.get(id) {
             Some(Part::Elementwise) => {

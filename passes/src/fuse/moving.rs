@@ -5,8 +5,9 @@ use std::cmp::Reverse;
 use brolga_ir::{NodeId, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::clusters::{CHEAP, Clusters, LARGEST};
+use super::clusters::{Clusters, LARGEST};
 use super::parts::{Part, Path};
+use crate::facts::cost::REPEATED;
 use crate::facts::expansion::expansion_pays;
 
 /// Who reads the nodes that are not virtual.
@@ -126,7 +127,7 @@ impl Clusters<'_> {
         while position < moving.len() {
             let node = moving[position];
             position += 1;
-            if moving.len() > CHEAP || !self.parts.is_cheap(node) {
+            if moving.len() > REPEATED || !self.parts.is_cheap(node) {
                 return None;
             }
             for (value, path) in self.parts.sources(node) {

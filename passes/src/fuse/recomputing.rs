@@ -4,8 +4,8 @@ use brolga_ir::ops::Op;
 use brolga_ir::{NodeId, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::clusters::CHEAP;
 use super::parts::{Part, Parts};
+use crate::facts::cost::REPEATED;
 use crate::facts::storage::is_storage;
 use crate::facts::table::NodeTable;
 
@@ -64,7 +64,7 @@ pub(super) fn recompute(parts: &mut Parts<'_>, order: &[NodeId]) {
         });
         if let Some(root) = root
             && simple
-            && operations <= CHEAP
+            && operations <= REPEATED
         {
             cheap.insert(id, (root, operations));
             virtual_.push(id);

@@ -1,4 +1,8 @@
 //! Boxes of positions: what a grid point computes, and how threads share a product.
+//!
+//! Each axis of a result (images, rows, columns) is cut into *chunks*; one chunk of every axis is a *box*. 8 images of 56 x 56
+//! positions make boxes of one image, two rows and 56 columns, 8 x 28 of them: about 112 positions each. Chunks at a border see
+//! other taps than those inside, so boxes are of several *kinds*; code is written for each kind, under a condition.
 
 use brolga_ir::Type;
 use brolga_ir::index::Index;
@@ -35,7 +39,8 @@ pub(in crate::lower) fn positions(windows: &[Window], result: &Type, source: &[i
     all.enumerate().map(axis).collect()
 }
 
-/// Axes with neighbours that lie one after the other counted as one.
+/// The same with axes as one where nothing is windowed and one follows the other in memory: 56 x 56 positions of a pointwise
+/// convolution are an axis of 3,136.
 pub(in crate::lower) fn merged(axes: Vec<Positions>) -> Vec<Positions> {
     let mut result: Vec<Positions> = Vec::new();
     for mut axis in axes {
@@ -67,7 +72,8 @@ pub(super) struct Panels {
     pub by_rows: bool,
 }
 
-/// Cuts axes so that a box has about `room` positions: inner axes whole, one axis in pieces, outer ones one by one.
+/// Cuts axes so that a box has about `room` positions: inner axes whole, one axis in pieces, outer ones one by one. An axis that
+/// is at most half as long again as the room stays whole.
 pub(super) fn boxes<'w>(axes: impl DoubleEndedIterator<Item = &'w Window>, mut room: usize) -> Vec<Chunks> {
     let mut chunks: Vec<Chunks> = Vec::new();
     for window in axes.rev() {

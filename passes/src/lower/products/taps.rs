@@ -6,26 +6,31 @@ use brolga_ir::program::TileLoop;
 use crate::facts::windows::{Segment, Window};
 use crate::lower::kernel::KernelBuilder;
 
-/// The taps of a segment along one axis: at output `at`; how far apart inputs and weights lie.
+/// The taps of a segment along one axis.
 pub(in crate::lower) struct TapAxis<'t> {
     pub window: &'t Window,
     pub segment: &'t Segment,
+    /// The output whose taps they are.
     pub at: &'t Index,
+    /// Elements from one input to the next, and from one kernel position to the next.
     pub source: i64,
     pub weights: i64,
 }
 
-/// Where the current tap lies, loops over those that are left to the tile, and which loops are open, with or without a
-/// condition inside.
+/// The taps of a tile.
 pub(in crate::lower) struct Taps {
+    /// Where the first one lies in the image and in the weights.
     pub source: Index,
     pub weights: Index,
+    /// Loops over them that the tile goes through itself.
     pub reduce: Vec<TileLoop>,
+    /// Loops that are open around it, outermost first; whether a condition is open in each.
     pub open: Vec<bool>,
 }
 
-/// Taps in row-major order: loops up to the last axis that is tested, the others for the tile. Of an axis that is not tested
-/// the inputs count from the first tap's.
+/// Opens what must stand around a tile so that it goes through its taps in row-major order. A tap that is tested needs a
+/// condition, so that axis and all before it become loops around the tile: of (row, column), if rows are tested there is a loop over
+/// rows with a condition, and the tile goes through columns. Of an axis that is not tested the inputs count from the first tap's.
 pub(super) fn open_taps(k: &mut KernelBuilder, axes: &[TapAxis<'_>]) -> Taps {
     let explicit = axes.iter().rposition(|axis| axis.segment.tested).map_or(0, |last| last + 1);
     let mut taps =

@@ -11,7 +11,8 @@ use brolga_ir::{Graph, GraphError, NodeId, Type, Value};
 use super::compose::{Composer, Reduction};
 use super::space::Space;
 use crate::facts::blocking::plan::BLOCK;
-use crate::facts::blocking::reductions::{LARGE, LARGE_ROWS, MANY_POINTS};
+use crate::facts::blocking::reductions::{LARGE_ROWS, MANY_POINTS};
+use crate::facts::cost::threads::SMALL;
 use crate::facts::definition::reduction;
 use crate::lower::{Location, Lowering};
 
@@ -24,7 +25,7 @@ fn shape(body: &Graph) -> Option<Space> {
     let first = body.order().into_iter().find_map(|id| reduction(body, id));
     let (dims, axes) = first?;
     let space = Space::new(&dims, &axes);
-    let large = if space.is_by_columns() { LARGE } else { LARGE_ROWS };
+    let large = if space.is_by_columns() { SMALL } else { LARGE_ROWS };
     let fits = space.total() >= 2 * BLOCK
         && (1..MANY_POINTS).contains(&space.points())
         && dims.iter().product::<usize>() >= large;
