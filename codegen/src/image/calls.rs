@@ -230,7 +230,7 @@ impl EntryCx<'_, '_> {
                 }
                 Step::If { condition, then, otherwise } => {
                     self.run_rows(fixed);
-                    self.choose(condition, then, otherwise);
+                    self.branch(condition, then, otherwise);
                     fixed = self.table.words.len();
                 }
             }
@@ -328,7 +328,7 @@ impl EntryCx<'_, '_> {
         self.b.seal_block(on);
     }
 
-    fn choose(&mut self, condition: &Arg, then: &[Step], otherwise: &[Step]) {
+    fn branch(&mut self, condition: &Arg, then: &[Step], otherwise: &[Step]) {
         let (first, second, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
         let condition = self.condition(condition);
         self.b.ins().brif(condition, first, &[], second, &[]);

@@ -173,8 +173,8 @@ impl KernelCx<'_> {
                 let first = self.sum(index, 1, 0);
                 let first = self.b.ins().ireduce(types::I32, first);
                 let first = self.b.ins().splat(types::I32X4, first);
-                let steps = self.vector_constant(|lane| (lane.wrapping_mul(stride)) as i32);
-                self.b.ins().iadd(first, steps)
+                let ramp = self.vector_constant(|lane| (lane.wrapping_mul(stride)) as i32);
+                self.b.ins().iadd(first, ramp)
             }
             _ => {
                 let lanes = (0..LANES).map(|lane| {

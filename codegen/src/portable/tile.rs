@@ -49,12 +49,12 @@ struct ColumnBlocks {
     start: usize,
     /// Number of blocks.
     count: usize,
-    /// ColumnBlocks of a block.
-    step: usize,
+    /// Columns of a block.
+    width: usize,
     /// Where in a block its vectors begin. The last two overlap where the tile ends inside a vector: both compute
     /// the same bits there.
     vectors: Vec<usize>,
-    /// ColumnBlocks of a vector; 1: scalars.
+    /// Columns of a vector; 1: scalars.
     lanes: usize,
 }
 
@@ -64,12 +64,12 @@ fn split_columns(n: usize, lanes: usize, most: usize) -> Vec<ColumnBlocks> {
     let (whole, ragged) = (n / lanes, !n.is_multiple_of(lanes));
     // The vector that ends the tile overlaps the one before it, so that one is in the last block too.
     let count = (whole - ragged as usize) / most;
-    let step = most * lanes;
-    let start = count * step;
+    let width = most * lanes;
+    let start = count * width;
     let starts = |end: usize| (0..end).map(|vector| vector * lanes);
     let last = starts(whole - count * most).chain(ragged.then(|| n - lanes - start));
-    let last = ColumnBlocks { start, count: 1, step: n - start, vectors: last.collect(), lanes };
-    let full = ColumnBlocks { start: 0, count, step, vectors: starts(most).collect(), lanes };
+    let last = ColumnBlocks { start, count: 1, width: n - start, vectors: last.collect(), lanes };
+    let full = ColumnBlocks { start: 0, count, width, vectors: starts(most).collect(), lanes };
     [full, last].into_iter().filter(|c| c.count > 0 && !c.vectors.is_empty()).collect()
 }
 
@@ -108,10 +108,10 @@ impl KernelCx<'_> {
         let stored = self.kernel.params[tile.b.param].dtype;
         let most = CHAINS.div_ceil(tile.m.max(1)).min(MAX_VECTORS);
         // A's rows go by inside, so that B's columns stay in the first-level cache.
-        for ColumnBlocks { start, count, step, vectors, lanes } in split_columns(tile.n, lanes, most) {
+        for ColumnBlocks { start, count, width, vectors, lanes } in split_columns(tile.n, lanes, most) {
             let ty = if lanes == 1 { scalar } else { vector };
-            let (start, step) = (start as i64, step as i64);
-            self.counted(start, start + count as i64 * step, step, |cx, column| {
+            let (start, width) = (start as i64, width as i64);
+            self.counted(start, start + count as i64 * width, width, |cx, column| {
                 let [b, c] = [(b, stored), (c, tile.dtype)].map(|(base, dtype)| {
                     let offset = cx.b.ins().imul_imm_s(column, dtype.size() as i64);
                     cx.b.ins().iadd(base, offset)
@@ -193,7 +193,7 @@ impl KernelCx<'_> {
                 cx.tile_reduce(block, inner, [carried[0], carried[1]], &carried[2..])
             };
             let next = |i: usize| (carried[i], unroll as i64 * strides[i]);
-            let pointers = [next(0), next(1)].map(|(pointer, step)| cx.b.ins().iadd_imm_s(pointer, step));
+            let pointers = [next(0), next(1)].map(|(pointer, by)| cx.b.ins().iadd_imm_s(pointer, by));
             pointers.into_iter().chain(sums).collect()
         });
         self.tile_points(block, [carried[0], carried[1]], rest, strides, &carried[2..])
@@ -314,7 +314,7 @@ mod tests {
                         let mut this_block = vec![false; n];
                         for block in 0..c.count {
                             for at in &c.vectors {
-                                let first = c.start + block * c.step + at;
+                                let first = c.start + block * c.width + at;
                                 this_block[first..first + c.lanes].fill(true);
                             }
                         }

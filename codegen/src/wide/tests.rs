@@ -161,16 +161,16 @@ fn leaves_are_for_the_machine_and_end_properly() {
     }
 }
 
-/// Steps of few instructions and a loop around them, with both pointers in registers.
+/// Chunks of few instructions and a loop around them, with both pointers in registers.
 #[test]
 fn an_epilogue_has_no_more_instructions_than_it_needs() {
-    for (machine, steps) in [(Machine::AVX2, 8), (Machine::AVX512, 4)] {
+    for (machine, chunks) in [(Machine::AVX2, 8), (Machine::AVX512, 4)] {
         let list = instructions(&leaves(machine, EPILOGUE)[0]);
-        assert_eq!(count(&list, Mnemonic::Vmaxps), steps);
+        assert_eq!(count(&list, Mnemonic::Vmaxps), chunks);
         let top = list.iter().find(|i| i.flow_control() == FlowControl::ConditionalBranch).unwrap();
         let body = list.iter().filter(|i| i.ip() >= top.near_branch_target() && i.ip() <= top.ip());
-        // Two loads, two operations and a store for each step; a step of one pointer, the counter, the jump.
-        assert_eq!(body.count(), steps * 5 + 3);
+        // Two loads, two operations and a store for each chunk; one pointer moves, then the counter, the jump.
+        assert_eq!(body.count(), chunks * 5 + 3);
     }
 }
 

@@ -4,7 +4,7 @@ use super::limits::{SETS, WAYS};
 use super::machine::{Isa, Machine, Vector, is_whole};
 use crate::portable::split_rows;
 
-/// ColumnBlocks cut into blocks: how many, of how many vectors, and the columns of the last vector.
+/// Columns cut into blocks: how many, of how many vectors, and the columns of the last vector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ColumnBlocks {
     pub count: usize,
@@ -17,13 +17,13 @@ pub(crate) struct ColumnBlocks {
 pub(crate) struct RegisterBlock {
     pub rows: usize,
     pub vectors: usize,
-    /// ColumnBlocks of a full vector, and of the last one.
+    /// Columns of a full vector, and of the last one.
     pub lanes: usize,
     pub last: usize,
 }
 
 impl RegisterBlock {
-    /// ColumnBlocks of a vector.
+    /// Columns of a vector.
     pub fn columns(self, vector: usize) -> usize {
         if vector + 1 == self.vectors { self.last } else { self.lanes }
     }
