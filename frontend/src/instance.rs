@@ -103,12 +103,14 @@ impl Model {
         build_all(&self.tree, settings, None)
     }
 
-    /// The same for other sizes than an instance has. An entry point that does not take them stands in the way of no other:
-    /// it has no graph then, and [`Instance::refused`] says why. The state is that of all entry points all the same.
+    /// Builds for other sizes than a known instance has, such as a batch of 1 to answer single samples. An entry point that
+    /// cannot be built for them has no graph then, and [`Instance::refused`] says why; the others are there all the same, and
+    /// the state is that of all entry points.
     ///
     /// # Errors
     ///
-    /// As [`Model::instantiate`], where no entry point takes the sizes, or those that do need other state.
+    /// As [`Model::instantiate`], where no entry point can be built for the sizes, or those that can need other state than the
+    /// known instance has.
     pub fn instantiate_beside(&self, settings: &Settings, known: &Instance) -> Result<Instance, Diagnostics> {
         build_all(&self.tree, settings, Some(known))
     }
@@ -202,8 +204,9 @@ impl Instance {
         self.notes.iter().filter(move |(of, _)| of == entry).map(|(_, note)| note.as_str())
     }
 
-    /// Why an entry point cannot be run for these sizes, which others take. Its graph is there where a layer trains on several
-    /// values, for a batch of 1, and not where [`Model::instantiate_beside`] found that it cannot be built; its state is there.
+    /// Why an entry point cannot be run for these sizes, though others can. With a batch of 1, training a batch normalisation
+    /// over one value is such a case: the graph is there, but useless. There is no graph where [`Model::instantiate_beside`]
+    /// found that it cannot be built. The state is there in either case.
     pub fn refused(&self, entry: &str) -> Option<&Diagnostics> {
         self.refused.iter().find(|(name, _)| name == entry).map(|(_, why)| why)
     }
@@ -237,11 +240,11 @@ impl Instance {
     }
 }
 
-/// How often a model is built to learn the names that it gives: twice is enough where layers with given names stand in scopes
-/// with given names.
+/// How often a model is built at most to learn the names that it gives. Twice is enough, unless names that are made, such as
+/// `block1`, stand around names that are given.
 const MOST_BUILDS: usize = 8;
 
-/// Builds; again, where an automatic name turns out to be given to another layer.
+/// Builds; and builds again where a layer was called `conv1` by itself, and a later one turned out to be given that name.
 fn with_names<T>(mut build: impl FnMut(&mut LayerNames) -> T) -> T {
     let mut names = LayerNames::default();
     let mut built = build(&mut names);
@@ -292,7 +295,7 @@ fn build_entries(
                 parts.instance.refused.push((entry.name_of(graph), outcome.diagnostics));
                 continue;
             }
-            // Most of what inference mode finds, training has found.
+            // Most mistakes that inference mode finds, training mode has found before.
             if graph == EntryGraph::Main || diagnostics.is_empty() {
                 diagnostics.extend(outcome.diagnostics);
             }

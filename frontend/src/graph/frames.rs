@@ -21,8 +21,8 @@ pub(crate) struct Frame {
 
 /// Names that can be kept as they are now, for `Reuse`, while more are given: every layer does so.
 ///
-/// Names that are kept are shared, in layers. Each layer has at least twice the names of the next one; smaller ones are joined. So
-/// each name is copied about as often as the logarithm of their number says, and a look-up visits as many layers.
+/// Names that are kept are shared, in layers. Each layer has at least twice the names of the next one; smaller ones are joined.
+/// So each name is copied about as often as the logarithm of their number says, and a look-up visits as many layers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     /// Those given since names were last kept.

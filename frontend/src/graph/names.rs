@@ -5,10 +5,12 @@ use std::collections::HashSet;
 use super::state::SlotKind;
 use super::value::{Built, Fault};
 
-/// Paths of layers: those that the model gives, names of inputs with them, and those that layers without a name have got.
+/// The paths of all layers: those that the model gives, with the names of inputs, and those that were made for layers without a
+/// name.
 ///
-/// An automatic name is never a given one. What is given later, or in another entry point, is not known while an entry is
-/// built; then all of them are built again.
+/// A name that is made must not be one that is given: where a layer is named `conv2`, the second one without a name becomes
+/// `conv3`. Names that are given later, or in another entry point, are not known while an entry is built. So they are collected
+/// over builds, and all entries are built again where a made name clashes with a given one.
 #[derive(Debug, Default)]
 pub(crate) struct LayerNames {
     given: HashSet<String>,
@@ -38,7 +40,7 @@ impl LayerNames {
 /// Marks names that stand in for names that are mistakes: `conv#3`. No other name may have it.
 pub(super) const STANDS_IN: char = '#';
 
-/// What names of totals begin with.
+/// The beginning of the names of totals: `total.1`.
 pub(super) const TOTAL: &str = "total.";
 
 /// Whether a parameter stands for a total.
@@ -49,7 +51,7 @@ pub(super) fn is_total(name: &str) -> bool {
 /// The longest name, in bytes.
 const MAX_NAME: usize = 1024;
 
-/// What every name of a tensor must be: files of tensors are read by it.
+/// An error if no tensor can have this name: files of tensors are read by names.
 fn check(name: &str) -> Built<()> {
     let shown: String = name.chars().take(40).collect();
     let wrong = if name.is_empty() {

@@ -45,7 +45,7 @@ impl Builder<'_> {
         let frame = Frame { names: names.into(), parent: Some(root), is_loop: false };
         self.depth += 1;
         self.in_frame(frame, |builder| {
-            // With mistakes, too: a parameter that has no value is unknown.
+            // The body is run even where arguments are mistakes: parameters without a value are unknown then.
             let good = builder.block_defaults(&definition, &block.value, span, good);
             let numbering = Numbering::Kind(HashMap::new());
             builder.in_scope(name, numbering, |builder| builder.run(&definition.body));
@@ -132,7 +132,8 @@ impl Builder<'_> {
         good
     }
 
-    /// Whether steps are not known to be run, and a block around them neither: what it ends by may be what is a mistake.
+    /// Whether this is a block inside of steps that are not known to be run. Blocks in there are not entered: a block that uses
+    /// itself under a condition would never end, where the condition is a mistake.
     pub(super) fn is_deep_in_doubt(&self) -> bool {
         self.in_doubt.is_some_and(|depth| self.depth > depth)
     }

@@ -28,7 +28,7 @@ impl Builder<'_> {
             None => Some(None),
         };
         let values = import.tree.as_ref().map(|tree| self.import_values(tree, import));
-        // Without a known end, what lies behind it is not known to be run.
+        // Where `until` is a mistake, it is not known which layers are run, so none is.
         let (Some(tree), Some(values), Some(prefix), Some(until)) = (&import.tree, values, prefix, until)
         else {
             self.skip();
@@ -115,7 +115,7 @@ impl Builder<'_> {
         for (key, setting) in &import.set {
             let mut value = match &setting.text {
                 None => self.eval(&setting.value),
-                // A text stands for itself, unless it is an expression that gives one.
+                // `"relu"` is the text relu; `"act"` is what the parameter `act` is, if that is a text.
                 Some(text) => match self.quiet(|builder| builder.eval(&setting.value)) {
                     value @ (Val::Text(_) | Val::List(_)) => value,
                     _ => Val::Text(text.clone()),

@@ -156,13 +156,13 @@ impl Builder<'_> {
         self.current = Val::Unknown;
     }
 
-    /// Instead of steps that cannot be run for a mistake.
+    /// Stands for steps that cannot be run for a mistake: the current value is unknown then, and so is which layers they have.
     fn skip(&mut self) {
         self.current = Val::Unknown;
         self.lost.insert(self.full_name(""));
     }
 
-    /// Runs steps that are not known to be run at all: their mistakes show still.
+    /// Runs steps of which it is not known, for a mistake, whether they are run at all. Their own mistakes show.
     fn doubting<T>(&mut self, inside: impl FnOnce(&mut Self) -> T) -> T {
         let outer = self.in_doubt;
         self.in_doubt = outer.or(Some(self.depth));

@@ -34,14 +34,15 @@ impl Builder<'_> {
         }
     }
 
-    /// A name that no other step of this pass has, and no model gives, for one that begins so.
+    /// A name instead of one that is a mistake, of which the beginning is known. No other step of this pass has it, and no
+    /// model can give it.
     fn stand_in(&mut self, begins: &str, label: &str) -> Option<String> {
         self.lost.insert(self.full_name(begins));
         let name = format!("{label}{STANDS_IN}{}", self.steps);
         (self.full_name(&name).len() <= LONGEST).then_some(name)
     }
 
-    /// A name that can be one, and is noted.
+    /// The name, noted as a layer's, if it can be one.
     fn checked_name(&mut self, name: String, given: bool, label: &str, span: Span) -> Option<String> {
         let path = self.full_name(&name);
         if path.len() > LONGEST
@@ -62,7 +63,7 @@ impl Builder<'_> {
         Some(name)
     }
 
-    /// The next name that no layer is given.
+    /// The next name in this scope that is given to no layer.
     fn automatic_name(&mut self, label: &str) -> String {
         loop {
             let name = match self.numbering.last_mut() {
@@ -88,7 +89,8 @@ impl Builder<'_> {
         }
     }
 
-    /// A layer of that path is built; another one before is a mistake. It is told once of what has the same layers inside.
+    /// Notes that a layer of that path is built. If there is another one already, that is a mistake, reported once: not again
+    /// for the layers inside of both.
     fn note_layer(&mut self, path: String, given: bool, label: &str, span: Span) {
         self.layer_names.add(&path, given);
         // A layer that may not be run at all clashes with no other.
@@ -115,7 +117,8 @@ impl Builder<'_> {
         self.twins.push(path);
     }
 
-    /// Whether two imports give the layer, each of which knows nothing of the other: told once, at the second of them.
+    /// Whether two imports have a layer of that path, which neither of their files can know. It is reported once, at the second
+    /// import.
     fn twin_imports(&mut self, path: &str, first: &Seen) -> bool {
         let mut pairs = first.imports.iter().zip(&self.importing);
         let Some((&before, &now)) = pairs.find(|(before, now)| before != now) else { return false };
@@ -137,7 +140,7 @@ const LONGEST: usize = 512;
 /// The label of imports.
 const IMPORT: &str = "import";
 
-/// A mistake at the second of two places, with the first.
+/// A mistake of two layers at the place of the second, which names that of the first.
 fn twins(message: String, first: (&Arc<Source>, Span), second: (&Arc<Source>, Span)) -> Diagnostic {
     let diagnostic = Diagnostic::new(second.0, second.1, message);
     if first.0.name == second.0.name && first.1 == second.1 {

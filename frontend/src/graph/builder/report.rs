@@ -29,13 +29,13 @@ impl Builder<'_> {
         self.diagnostics.push(diagnostic);
     }
 
-    /// The mistake with the imports that lead to its file, the innermost first, if one of them sets something: what is wrong
-    /// in the file may come from that.
+    /// Adds to a mistake the imports that lead to its file, the innermost first, as far as one of them sets parameters: what is
+    /// wrong in the file may come from these.
     pub(in crate::graph) fn imported(&self, mut diagnostic: Diagnostic) -> Diagnostic {
         let mut file = diagnostic.place().0.name.clone();
         let mut notes = Vec::new();
         for site in self.importing.iter().rev().map(|&number| &self.import_sites[number]) {
-            // A value that is set is a mistake of the file that sets it.
+            // A wrong value that an import sets is a mistake of the file that imports, and shown there.
             if site.source.name == file {
                 continue;
             }
@@ -52,8 +52,9 @@ impl Builder<'_> {
         diagnostic
     }
 
-    /// A mistake of the layer under way that a batch of one sample has, and others have not. For that batch the entry is
-    /// built all the same, and refused when it is to be run: single samples go through other entries.
+    /// A mistake of the layer that is being built, which it has for a batch of one sample only. For that batch the entry is
+    /// built all the same, and refused when somebody runs it. So a model with batch normalisation has the size 1 for inference,
+    /// though it cannot be trained with it.
     pub fn refuse_single(&mut self, fault: Fault) -> Result<(), Fault> {
         let batch = self.frames[0].names.get("batch").map(|(value, _)| value);
         if !matches!(batch, Some(Val::Int(1))) {
@@ -63,7 +64,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Runs `inside` without reporting anything: what is asked is checked at another place.
+    /// Runs `inside` without reporting anything, for what is built a second time or checked elsewhere.
     pub fn quiet<T>(&mut self, inside: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::take(&mut self.diagnostics);
         let result = inside(self);
@@ -71,13 +72,13 @@ impl Builder<'_> {
         result
     }
 
-    /// Whether there is a mistake, here or in the form of the file: what follows from it is not said.
+    /// Whether there has been a mistake, in this build or in the form of the file. What may only follow from one is not reported.
     pub fn has_mistakes(&self) -> bool {
         self.tree.broken || !self.diagnostics.is_empty()
     }
 
-    /// Whether state of that name, in which `*` stands for any text, is missed after a mistake: a layer that would have it is in
-    /// the model, but may not have been built.
+    /// Whether state of that name, in which `*` stands for any text, may only be missing for an earlier mistake: the layer that
+    /// would have it is in the model, but was not built.
     pub fn misses(&self, name: &str) -> bool {
         let known = name.split('*').next().unwrap_or(name);
         let of = |path: &String| match known.strip_prefix(path.as_str()) {

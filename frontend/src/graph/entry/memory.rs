@@ -7,7 +7,7 @@
 //! - `optim.<entry>.<slot>.<parameter>` where several entries do;
 //! - `optim.<entry>.<number>.<slot>.<parameter>` where several of one entry do, which are numbered from 1.
 //!
-//! All of an entry run once in each of its runs, so they share a count: `step` if no other entry counts there, else
+//! All optimisers of an entry run once in each of its runs, so they share a count: `step` if no other entry counts there, else
 //! `optim.<entry>.step`.
 
 use brolga_ir::{DType, Type};

@@ -119,7 +119,7 @@ pub(crate) fn build_rows(model: Configured, train: bool, names: &mut LayerNames)
 
 /// What building an entry gives.
 pub(crate) struct Outcome {
-    /// There without mistakes, but for an evaluation that has nothing to tell.
+    /// The entry, if there is no mistake. An evaluation without loss and metrics is none, without a mistake.
     pub entry: Option<BuiltEntry>,
     /// Mistakes come back even where the graph could be built.
     pub diagnostics: Diagnostics,
@@ -150,8 +150,9 @@ pub(crate) fn build(
     once(model.settings, Some(elsewhere))
 }
 
-/// The settings with a few other values of each symbolic size, one at a time; of many sizes the last ones all at a time, each
-/// by another number. Where a model does not allow one of them, nothing is learnt from it.
+/// The settings with another value of one symbolic size: `batch` 65, 129 and 128 instead of 64, then the next size. Each takes
+/// a build; so of more than [`MOST_TRIED`] sizes the last ones are changed all at a time, each by another number. Where a model
+/// does not allow a size, nothing is learnt from it.
 fn other_sizes(settings: &Settings, dims: &[(String, usize)]) -> Vec<Settings> {
     let others = |(name, size): &(String, usize)| {
         let sizes = [Size::from(*size) + 1, Size::from(*size) * 2 + 1, Size::from(*size) * 2];
@@ -255,12 +256,13 @@ fn finished(mut builder: Builder, formulas: Option<Graph>, dims: Vec<(String, us
     }
 }
 
-/// Whether an entry has no metrics of its own, so that its evaluation is worth no mistake.
+/// Whether an `Entry` has no metrics of its own. Its evaluation is then left out where it has mistakes, and they are not
+/// reported: nobody has asked for it.
 fn asks_nothing(entry: &EntryPoint) -> bool {
     matches!(&entry.kind, EntryKind::Steps { metrics, .. } if metrics.is_empty())
 }
 
-/// Everything but the updates of state.
+/// Runs a model for an entry: body, loss, metrics, steps. State is updated in the builder; its outputs are added by [`finished`].
 fn draft<'a>(
     wanted: Wanted<'a>,
     axes: ClassAxes,

@@ -27,7 +27,7 @@ use crate::expr::Expr;
 use crate::model::tree::Outputs;
 use crate::source::Span;
 
-/// How many sums and products, one in the other, a total forms in f64.
+/// How deep a total looks into sums and products to form them in f64.
 const DEEPEST: usize = 16;
 
 impl Builder<'_> {
@@ -157,7 +157,8 @@ impl Builder<'_> {
         Ok(parameter)
     }
 
-    /// The parts of a sum: their total needs no sum of the batch's in between.
+    /// The parts that a sum was made of, if it was: `total` sums these, and not the sum of each batch, so that the result has
+    /// the same bits whatever the batch is.
     fn parts_of(&self, sum: Tensor) -> Option<Tensor> {
         let graph = &self.graph.graph;
         let node = graph.node(sum.node);

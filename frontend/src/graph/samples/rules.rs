@@ -33,7 +33,7 @@ impl NodePair<'_> {
         let share = match self.operands.contains(&Mixed) {
             true => Mixed,
             false if self.may_differ() || self.ops[0] == self.ops[1] => self.rule(),
-            // Another function for another batch.
+            // The operator has other attributes for another batch, so it is another function of its operands.
             false => {
                 if self.all_fixed() {
                     Fixed(None)
@@ -68,7 +68,7 @@ impl NodePair<'_> {
                 Op::Constant(two) => self.constant(&one.value, &two.value),
                 _ => Mixed,
             },
-            // The number of a sample is none of its properties.
+            // Counting along the samples gives each its number, which depends on the order in which they come.
             Op::Iota(iota) if self.grown().contains(&iota.axis) => Mixed,
             Op::Iota(_) => self.grows(Some(1.0), true),
             Op::Elementwise(op) => match self.along() {
@@ -192,7 +192,8 @@ impl NodePair<'_> {
         }
     }
 
-    /// Positions in memory stay: the samples must still lie along one axis, in the same order.
+    /// A reshape leaves elements at their positions in memory. The samples must lie along one axis of the result, in the same
+    /// order.
     fn reshape(&self, one: &Reshape, two: &Reshape, of: Share) -> Share {
         let Samples { along, ratio } = of else { return of };
         let grown = self.grown();
@@ -215,7 +216,7 @@ impl NodePair<'_> {
         }
     }
 
-    /// Of the axis of samples whole rounds may be taken.
+    /// A slice of the axis of samples keeps them apart if it takes whole batches of those that lie along it.
     fn slice(&self, one: &Slice, two: &Slice, of: Share) -> Share {
         let Samples { along, ratio } = of else {
             return match of {
@@ -281,7 +282,7 @@ impl NodePair<'_> {
         }
     }
 
-    /// An index for each row of x; or, where x has no samples, indices into it.
+    /// `take_along`: each sample's indices into its own row; or into an x that has no samples.
     fn gather_along(&self, op: &GatherAlong) -> Share {
         let ratio = all_stay(self.operands);
         match (self.operands[0], self.operands[1]) {
@@ -295,7 +296,7 @@ impl NodePair<'_> {
         }
     }
 
-    /// Updates in a base of samples, at places that are the same for all.
+    /// Updates of a base that holds samples, at positions that are the same in each sample.
     fn scatter(&self, op: &Scatter) -> Share {
         match *self.operands {
             [Samples { along, .. }, Fixed(_), Samples { along: other, .. }] if along.axis != op.axis => {
@@ -309,7 +310,7 @@ impl NodePair<'_> {
         }
     }
 
-    /// Updates in a base of samples, at places of each.
+    /// Updates of a base that holds samples, at positions of each sample's own.
     fn scatter_along(&self, op: &ScatterAlong) -> Share {
         let all = self.operands.iter().all(|share| matches!(share, Samples { .. }));
         let rank = self.types[0][0].rank();
@@ -361,7 +362,8 @@ impl NodePair<'_> {
         }
     }
 
-    /// Samples of one side of a product, where the other has none: they lie behind the axes of both sides.
+    /// A product of an operand with samples and one without, such as weights: where the samples are among the axes of the
+    /// result, which are the batch axes of both, then the free ones of either.
     fn free(&self, op: &Dot, side: usize, along: Along, ratio: Option<f64>) -> Share {
         let is_free =
             |side: usize, axis: usize| !op.batch[side].contains(&axis) && !op.contract[side].contains(&axis);
@@ -384,7 +386,8 @@ impl NodePair<'_> {
         }
     }
 
-    /// The gradient of a sum over samples: by what is a sample's it is a sample's, by what is all samples' a sum.
+    /// The gradient of a sum over samples: by a value of each sample it is one of each sample, by a value that all share
+    /// (weights) a sum over samples.
     fn gradient(&self, loss: Share) -> Share {
         match (loss, self.operands.get(self.index + 1)) {
             (Fixed(_), Some(Fixed(_))) => self.fixed(),
@@ -398,7 +401,8 @@ impl NodePair<'_> {
         }
     }
 
-    /// The derivative of one of the outputs, which come first, along tangents of what each sample has for itself.
+    /// The derivative of an output along tangents; mixed unless all operands with samples have them in the same order. The
+    /// outputs stand first among the operands.
     fn tangent(&self, outputs: usize) -> Share {
         let (outputs, rest) = self.operands.split_at(outputs);
         let mut tracks = rest.iter().filter_map(|share| match share {
