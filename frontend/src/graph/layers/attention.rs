@@ -6,7 +6,7 @@ use crate::graph::attention::Visible;
 use crate::graph::builder::Builder;
 use crate::graph::init::Init;
 use crate::graph::ops::Ops;
-use crate::graph::value::{Args, Built, Fault, Tensor, Val};
+use crate::graph::value::{Args, Built, Tensor, Val};
 use crate::signature::{Parameter, Signature, flag, optional, size};
 use crate::source::Spanned;
 
@@ -33,8 +33,7 @@ fn multi_head_attention(builder: &mut Builder, x: Tensor, args: &Args) -> Built 
     let width = expect_rank(builder, x, 3, "[batch, length, width]")?[2];
     let heads = args.size("heads")?.get()?;
     if !width.is_multiple_of(heads) {
-        let fault = Fault::new(format!("a width of {width} cannot be divided into {heads} heads"));
-        return Err(args.place("heads").map_or(fault.clone(), |place| fault.at(place)));
+        return Err(args.fault("heads", format!("a width of {width} cannot be divided into {heads} heads")));
     }
     let key = other(builder, x, args, "key")?.unwrap_or(x);
     let value = other(builder, x, args, "value")?.unwrap_or(key);
@@ -66,8 +65,7 @@ fn other(builder: &mut Builder, x: Tensor, args: &Args, name: &str) -> Built<Opt
     let message = format!(
         "`{name}` must be floating-point, [batch, length, width], for queries {queries}, found {found}"
     );
-    let fault = Fault::new(message);
-    Err(args.place(name).map_or(fault.clone(), |place| fault.at(place)))
+    Err(args.fault(name, message))
 }
 
 /// Queries, keys and values, each in the queries' width. Where all have that width, one weight `in_proj_weight`

@@ -150,8 +150,8 @@ fn conv(builder: &mut Builder, x: Tensor, args: &Args, spatial: usize) -> Built 
 /// The padding that keeps the extents; as PyTorch, the odd element after.
 fn same(args: &Args, kernel: &[Size], stride: &[Size], dilation: &[Size]) -> Built<Vec<Padding>> {
     if stride.iter().any(|&stride| stride != Size::ONE) {
-        let fault = Fault::new("padding \"same\" needs stride 1").help("give the padding as numbers");
-        return Err(args.place("padding").map_or(fault.clone(), |place| fault.at(place)));
+        let fault = args.fault("padding", "padding \"same\" needs stride 1");
+        return Err(fault.help("give the padding as numbers"));
     }
     let halves = |(&kernel, &dilation): (&Size, &Size)| {
         let total = dilation * (kernel - 1);
@@ -255,10 +255,10 @@ fn check_groups(channels: usize, features: usize, groups: usize, args: &Args) ->
         return Ok(());
     }
     let message = format!(
-        "`groups` must divide the channels of the input and the features, but {groups} does not divide both {channels} and {features}"
+        "`groups` must divide the channels of the input and the features, but {groups} does not divide both \
+         {channels} and {features}"
     );
-    let fault = Fault::new(message);
-    Err(args.place("groups").map_or(fault.clone(), |place| fault.at(place)))
+    Err(args.fault("groups", message))
 }
 
 fn add_bias(builder: &mut Builder, y: Tensor, args: &Args, features: Size, fan_in: Size) -> Built {

@@ -213,8 +213,8 @@ fn group_norm(builder: &mut Builder, x: Tensor, args: &Args, groups: Option<usiz
     let dims = channels(builder, x)?;
     let groups = groups.unwrap_or(dims[1]);
     if groups == 0 || !dims[1].is_multiple_of(groups) {
-        let fault = Fault::new(format!("{} channels cannot be divided into {groups} groups", dims[1]));
-        return Err(args.place("groups").map_or(fault.clone(), |place| fault.at(place)));
+        let message = format!("{} channels cannot be divided into {groups} groups", dims[1]);
+        return Err(args.fault("groups", message));
     }
     let eps = args.float_or("eps", 1e-5)?;
     let ops = &mut builder.ops();

@@ -70,8 +70,7 @@ fn pad(builder: &mut Builder, x: Option<Tensor>, args: &Args) -> Built {
     let ops = &mut builder.ops();
     let ty = ops.ty(x);
     let wrong = || {
-        let fault = Fault::new(format!("`padding` needs a number or [before, after] for each axis of {ty}"));
-        args.place("padding").map_or(fault.clone(), |place| fault.at(place))
+        args.fault("padding", format!("`padding` needs a number or [before, after] for each axis of {ty}"))
     };
     let Some(Val::List(items)) = args.get("padding").map(|value| &value.value) else { return Err(wrong()) };
     let size = |item: &Val| item.as_int().map(Size::from);
