@@ -16,17 +16,12 @@ use brolga_ir::ops::{Conv, ConvForm, Op, Pad, ReduceWindow};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Value};
 use rustc_hash::FxHashMap;
 
+use crate::facts::blocking::channels_first::{IMAGES, WEIGHTS};
 use crate::facts::cost::LANES;
 use crate::facts::cost::images::{ALONE, WORTH};
 use crate::options::Options;
 use crate::rewrite::regions;
 use crate::rewrite::rewriter::{Replacement, sweep};
-
-/// Images of a block: two vectors of f32, the width of a panel.
-const IMAGES: usize = 16;
-/// Elements of a convolution's weights, at most: they are read again for every position, from half of the first-level
-/// cache.
-const WEIGHTS: usize = 1 << 12;
 
 /// Puts blocks of images last, if the convolutions of the graph gain by it.
 pub fn images(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {

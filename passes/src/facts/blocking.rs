@@ -1,7 +1,7 @@
 //! The numbers by which lowering cuts work into pieces: one table, by what is cut.
 //!
 //! [`plan`] has the numbers that say in which order sums are formed: whoever changes one changes bits, and the numerics
-//! version. [`code`] bounds what is written out. All others only say in which pieces the same sums are computed, and may be
+//! version. [`code`] bounds what is written out. All others, but where it is said, only say in which pieces the same sums are computed, and may be
 //! measured anew on another processor; those that a [`Schedule`](crate::schedule::Schedule) can say for one product are
 //! defaults (`lower/products/tiling.rs`).
 //!
@@ -30,6 +30,9 @@ pub mod plan {
     pub const PIECES: usize = 16;
     /// The same: parts, at most. Each is a gradient of its own in memory, and all are added in the end.
     pub const PARTS: usize = 16;
+
+    /// Updates by computed indices that are added one after the other, at most; of more, sums are formed in `f64` and rounded once.
+    pub const UPDATES: usize = 256;
 }
 
 /// Panels of weights: their columns.
@@ -194,6 +197,11 @@ pub mod channels_first {
     pub const COLUMNS: usize = 16;
     /// Output channels that a tile has for rows, at most: their weights stay in the first-level cache.
     pub const ROWS: usize = 48;
+    /// Images of a block, where images are the last axis: those of a tile.
+    pub const IMAGES: usize = COLUMNS;
+    /// Elements of the weights for which the pass `images` makes that axis, at most: they are read again for every position, from
+    /// half of the first-level cache.
+    pub const WEIGHTS: usize = 1 << 12;
 }
 
 /// An expansion and the depthwise convolution behind it, in one kernel (`lower/products/expand.rs`).
@@ -259,7 +267,8 @@ pub mod code {
     pub const TESTED_SEGMENTS: usize = 5;
     /// Segments that are counted one by one, at most; of longer axes a bound is taken.
     pub const COUNTED_SEGMENTS: usize = 1 << 14;
-    /// Kernel positions of a gradient of weights that have code of their own, at most; loops go over those of larger kernels.
+    /// Kernel positions of a gradient of weights that have code of their own, at most; loops go over those of larger kernels. Part
+    /// of the plan: long chains of larger kernels end at images only.
     pub const KERNEL: usize = 512;
 
     /// Depthwise convolutions: taps of all positions that look different, at most: code would grow with the square of large

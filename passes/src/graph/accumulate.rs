@@ -13,11 +13,9 @@ use brolga_ir::ops::{Op, Scatter, ScatterAlong, ScatterMode};
 use brolga_ir::scalar::{Comparison, ScalarOp};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId, Type, Value};
 
+use crate::facts::blocking::plan::UPDATES;
 use crate::options::Options;
 use crate::rewrite::rewriter::{Replacement, sweep_for};
-
-/// Updates that are added one after the other, at most.
-const CHAIN: usize = 256;
 
 type Built = Result<Value, GraphError>;
 
@@ -37,7 +35,7 @@ fn accumulate_node(graph: &mut Graph, id: NodeId) -> Replacement {
     let [base, indices, updates] = node.operands[..] else { return Ok(None) };
     let (ty, at) = (graph.ty(base), graph.ty(indices));
     let (extent, count) = (ty.dims[axis], if along { at.dims[axis] } else { at.elements() });
-    if ty.dtype != DType::F32 || count <= CHAIN || i32::try_from(count).is_err() || ty.elements() == 0 {
+    if ty.dtype != DType::F32 || count <= UPDATES || i32::try_from(count).is_err() || ty.elements() == 0 {
         return Ok(None);
     }
     let origin = node.origin.clone();
