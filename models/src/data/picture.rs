@@ -4,6 +4,7 @@
 //! become 8, transparency lets white through. JPEG is decoded without the processor's vector instructions, so that the
 //! pixels are the same everywhere; as in other frameworks, an orientation that a camera noted is not applied.
 
+use std::collections::HashSet;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
@@ -64,11 +65,14 @@ pub fn pictures(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The pictures in a folder and the folders in it, by name.
+/// The pictures in a folder and the folders in it, by name. Each folder is read once: a link may lead back to one above it.
 pub(super) fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+    let (mut found, mut read) = (Vec::new(), HashSet::new());
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
+        if !read.insert(folder.canonicalize().map_err(|e| Error::io("read the folder", &folder, e))?) {
+            continue;
+        }
         for entry in entries(&folder)? {
             if entry.is_dir() {
                 folders.push(entry);

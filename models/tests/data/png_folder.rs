@@ -79,3 +79,16 @@ fn crc(bytes: &[u8]) -> u32 {
     crc.update(bytes);
     crc.sum()
 }
+
+/// Each of these links alone would be followed until the system refuses, and both together twice at each step.
+#[cfg(unix)]
+#[test]
+fn links_that_lead_back_are_followed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    image(&at("cat/1.png"), (1, 1), png::ColorType::Grayscale, &[0]);
+    for link in ["cat/one", "cat/two"] {
+        std::os::unix::fs::symlink("..", at(link)).unwrap();
+    }
+    assert_eq!(brolga_models::data::pictures(folder.path()).unwrap(), [at("cat/1.png")]);
+}
