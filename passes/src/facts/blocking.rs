@@ -1,9 +1,9 @@
 //! The numbers by which lowering cuts work into pieces: one table, by what is cut.
 //!
 //! [`plan`] has the numbers that say in which order sums are formed: whoever changes one changes bits, and the numerics
-//! version. [`code`] bounds what is written out. All others, but where it is said, only say in which pieces the same sums are computed, and may be
-//! measured anew on another processor; those that a [`Schedule`](crate::schedule::Schedule) can say for one product are
-//! defaults (`lower/products/tiling.rs`).
+//! version. [`code`] bounds what is written out. All others, but where it is said, only say in which pieces the same sums are
+//! computed, and may be measured anew on another processor; those that a [`Schedule`](crate::schedule::Schedule) can say for
+//! one product are defaults (`lower/products/tiling.rs`).
 //!
 //! Where nothing else is said, times are those of one core of a Zen 3 or of a server core with AVX-512, of the layers of the
 //! models that come along. "Box": the positions of a result that a grid point computes. "Panel": the weights of a block of

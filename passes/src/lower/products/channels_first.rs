@@ -55,7 +55,7 @@ impl Lowering<'_> {
         let row = group.scale(shape.outputs as i64).add(&rows.start(&grid(rows.count)));
         let column = columns.start(&grid(columns.count));
         let at: Vec<Index> = chunks.iter().map(|chunk| grid(chunk.count)).collect();
-        let block = Block {
+        let block = GridPoint {
             all,
             at: &at,
             source: group.scale(shape.channels as i64 * source.channel),
@@ -79,7 +79,7 @@ impl Lowering<'_> {
 
 /// What a grid point computes: a chunk of every windowed axis, a block of output channels, and one of positions along the
 /// last axis.
-struct Block<'b, 'a> {
+struct GridPoint<'b, 'a> {
     all: &'b Chunked<'a>,
     /// Position of the chunk, for each windowed axis.
     at: &'b [Index],
@@ -93,7 +93,7 @@ struct Block<'b, 'a> {
 }
 
 /// A tile of one position: where its operands and its result begin, and the taps of each axis.
-struct Position<'b> {
+struct TileAt<'b> {
     weights: Index,
     image: Index,
     to: Index,
@@ -102,7 +102,7 @@ struct Position<'b> {
     spans: Vec<Span<'b>>,
 }
 
-impl<'b> Block<'b, '_> {
+impl<'b> GridPoint<'b, '_> {
     /// The axes in front of the windowed ones, as the epilogue wants them.
     fn first_spans(&self) -> Vec<Span<'b>> {
         let dims = &self.all.product.result.dims;
@@ -165,10 +165,10 @@ impl<'b> Block<'b, '_> {
     }
 
     /// Opens loops over the positions of a combination of segments.
-    fn open_positions(&self, c: &mut Composer<'_>, chosen: &[Segment]) -> Position<'b> {
+    fn open_positions(&self, c: &mut Composer<'_>, chosen: &[Segment]) -> TileAt<'b> {
         let Product { source, weights, .. } = self.all.product;
         let strides = self.strides();
-        let mut at = Position {
+        let mut at = TileAt {
             weights: self.row.scale(weights.output).plus(weights.offset),
             image: self.image.scale(source.positions[0]).add(&self.source).add(&self.column),
             to: self.image.scale(strides[0]).add(&self.row.scale(strides[1])).add(&self.column),
@@ -205,7 +205,7 @@ impl<'b> Block<'b, '_> {
     }
 
     /// The tile of a position: one for each run of blocks of channels.
-    fn tile(&self, c: &mut Composer<'_>, at: &Position<'_>, blocks: &[Cut]) {
+    fn tile(&self, c: &mut Composer<'_>, at: &TileAt<'_>, blocks: &[Cut]) {
         let Product { source, weights, result, .. } = self.all.product;
         for (number, &Cut { first, width, count }) in blocks.iter().enumerate() {
             let over = |extent: usize, channels: usize| TileLoop {

@@ -82,7 +82,7 @@ fn blocks(extent: usize, block: usize) -> Vec<Cut> {
 }
 
 /// A block of C: where it begins in A, B and C, the axis of its rows, and its extents.
-struct Block {
+struct ResultBlock {
     at: [Index; 3],
     m: Axis,
     rows: usize,
@@ -163,7 +163,7 @@ impl Contraction {
                 let row = Index::var(k.open_for(down.count));
                 let column = Index::var(k.open_for(along.count));
                 let at = add(&add(&at, &row, &m_inner, down.width), &column, &n_inner, along.width);
-                let block = Block { at, m: m_inner, rows: down.width, columns: along.width };
+                let block = ResultBlock { at, m: m_inner, rows: down.width, columns: along.width };
                 self.block(k, params, &block);
                 (0..2).for_each(|_| k.close());
             }
@@ -172,7 +172,7 @@ impl Contraction {
     }
 
     /// One block of C: the reduction, cut into steps.
-    fn block(&self, k: &mut KernelBuilder, params: [usize; 3], block: &Block) {
+    fn block(&self, k: &mut KernelBuilder, params: [usize; 3], block: &ResultBlock) {
         let mut reduce = collapse(&self.k);
         let unit = Axis { extent: 1, a: 0, b: 0, c: 0 };
         let inner = reduce.pop().unwrap_or(unit);

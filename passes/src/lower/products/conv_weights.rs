@@ -218,7 +218,7 @@ impl Lowering<'_> {
             dy: output.scale(dy.channel).add(&image.scale(dy.positions[0])).plus(dy.offset),
             to,
         };
-        let panel = Columns { chains, width: columns.width };
+        let panel = GridPoint { chains, width: columns.width };
         match &chains.turned {
             Some(turned) => panel.large(&mut c, turned, &mut Vec::new(), &start),
             None => panel.image(&mut c, &start),
@@ -320,12 +320,12 @@ struct InBox<'b> {
 }
 
 /// What a grid point computes: a block of output channels, for all input channels of a group.
-struct Columns<'a> {
+struct GridPoint<'a> {
     chains: &'a Chains<'a>,
     width: usize,
 }
 
-impl Columns<'_> {
+impl GridPoint<'_> {
     /// Everything of one image.
     fn image(&self, c: &mut Composer<'_>, start: &Start) {
         let chunks = boxes(self.chains.gradient.windows.iter(), self.chains.depth);

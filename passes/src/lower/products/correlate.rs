@@ -126,7 +126,7 @@ impl Lowering<'_> {
         let at: Vec<Index> = chunks.iter().map(|chunk| grid(chunk.count)).collect();
         let [group, column] = outside.unwrap_or_else(|| [grid(shape.groups), grid(columns.count)]);
         let sums = all.sums_apart(&chunks).map(|rows| c.k.local(shape.dtype, rows * columns.width));
-        let point = Point {
+        let point = GridPoint {
             all,
             chunks: &chunks,
             at: &at,
@@ -143,7 +143,7 @@ impl Lowering<'_> {
 }
 
 /// What a point of the grid computes: one chunk of every axis, and a block of output channels.
-struct Point<'b, 'a> {
+struct GridPoint<'b, 'a> {
     all: &'b Correlation<'a>,
     chunks: &'b [Chunks],
     /// Position of the chunk, for each axis.
@@ -172,13 +172,13 @@ struct Terms<'s, 'e> {
 }
 
 /// Where a tile begins in the image and in the result, and its positions, as the epilogue wants them.
-struct Tiled<'p> {
+struct TileAt<'p> {
     image: Index,
     to: Index,
     spans: Vec<Span<'p>>,
 }
 
-impl Point<'_, '_> {
+impl GridPoint<'_, '_> {
     fn emit(&self, c: &mut Composer<'_>, groups: &[&Group]) {
         let product = self.all.product;
         let (shape, area) = (&product.shape, product.shape.area());
@@ -257,7 +257,7 @@ impl Point<'_, '_> {
         // Rows of the tile: the longest axis, the last of several.
         let plain = (0..chosen.len()).filter(|&axis| !chosen[axis].tested);
         let rows = plain.max_by_key(|&axis| (chosen[axis].count, axis)).expect("a batch axis");
-        let Tiled { image, to, spans } = self.open_positions(c, chosen, rows, terms);
+        let TileAt { image, to, spans } = self.open_positions(c, chosen, rows, terms);
         let taps = self.taps(chosen, &spans, terms.channels);
         let Taps { source, weights, mut reduce, open: tested } = open_taps(&mut c.k, &taps);
         reduce.push(TileLoop { extent: terms.channels, a: self.all.source.channel, b: self.width as i64 });
@@ -298,7 +298,7 @@ impl Point<'_, '_> {
         chosen: &[Segment],
         rows: usize,
         terms: &Terms<'_, '_>,
-    ) -> Tiled<'_> {
+    ) -> TileAt<'_> {
         let (mut image, mut to) = (terms.source.clone(), terms.corner.clone());
         let mut spans = Vec::new();
         for (axis, s) in chosen.iter().enumerate() {
@@ -318,7 +318,7 @@ impl Point<'_, '_> {
             let (count, step) = if axis == rows { (s.count, s.step) } else { (1, 1) };
             spans.push(Span { first, count, step, dims: &positions.dims });
         }
-        Tiled { image, to, spans }
+        TileAt { image, to, spans }
     }
 
     /// The taps of segments whose outputs are at `positions`; a panel has so many channels for each.

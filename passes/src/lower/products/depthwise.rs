@@ -187,7 +187,7 @@ struct Run {
 }
 
 /// Rows of positions: where their first inputs lie, their positions along the outer axes, and the taps of these.
-struct Rows {
+struct OpenRows {
     from: Index,
     at: Vec<Index>,
     taps: Vec<Tap>,
@@ -341,9 +341,9 @@ impl Depthwise<'_> {
     }
 
     /// Opens loops over the positions of the outer axes; of the last of them over blocks of `many`.
-    fn open_rows(&self, c: &mut Composer<'_>, chosen: &[Segment], many: usize) -> Rows {
+    fn open_rows(&self, c: &mut Composer<'_>, chosen: &[Segment], many: usize) -> OpenRows {
         let mut rows =
-            Rows { from: self.from.clone(), at: Vec::new(), taps: vec![Tap { row: 0, x: 0, w: 0 }] };
+            OpenRows { from: self.from.clone(), at: Vec::new(), taps: vec![Tap { row: 0, x: 0, w: 0 }] };
         for (axis, s) in chosen.iter().enumerate() {
             let (positions, chunk) = (&self.axes[axis], &self.chunks[axis]);
             let var = Index::var(c.k.open_for(s.count));
@@ -384,7 +384,7 @@ impl Depthwise<'_> {
         &self,
         c: &mut Composer<'_>,
         run: &Run,
-        rows: &Rows,
+        rows: &OpenRows,
         channel: &Index,
         sums: &mut [Option<ValueId>],
     ) {

@@ -196,7 +196,7 @@ struct WeightBlock<'b> {
 }
 
 /// A block of output channels of a box of tiles.
-struct Block<'b> {
+struct ChannelBlock<'b> {
     params: Params,
     boxed: TileBox<'b>,
     /// The run of blocks that it is of, and its number in there.
@@ -207,7 +207,7 @@ struct Block<'b> {
     panel: &'b Index,
 }
 
-impl Block<'_> {
+impl ChannelBlock<'_> {
     /// Images of the box, and its rows of tiles.
     fn extents(&self) -> [usize; 2] {
         [0, 1].map(|axis: usize| self.boxed.groups[axis].extent)
@@ -282,7 +282,7 @@ impl Lowering<'_> {
             for &cut in &tiled.panels {
                 let block = &Index::var(c.k.open_for(cut.count));
                 let panel = &tiled.panel(cut, block);
-                tiled.columns(c, &Block { params, boxed, cut, block, transformed: start, panel });
+                tiled.columns(c, &ChannelBlock { params, boxed, cut, block, transformed: start, panel });
                 c.k.close();
             }
         });
@@ -368,7 +368,7 @@ impl Lowering<'_> {
         for_each_kind(&mut c, &tiles.chunks, &at, &mut |c, groups| {
             let boxed = TileBox { groups, at: &at };
             let transformed = &tiled.box_at(&at);
-            tiled.columns(c, &Block { params, boxed, cut, block, transformed, panel: &panel });
+            tiled.columns(c, &ChannelBlock { params, boxed, cut, block, transformed, panel: &panel });
         });
         (0..3).for_each(|_| c.k.close());
         self.call(c.k.finish_kernel(), arguments, product.origin);
@@ -412,7 +412,7 @@ impl Tiled<'_> {
     }
 
     /// A block of output channels of a box: the products, their transform, and the epilogue.
-    fn columns(&self, c: &mut Composer<'_>, block: &Block<'_>) {
+    fn columns(&self, c: &mut Composer<'_>, block: &ChannelBlock<'_>) {
         // A column of positions at a time: its products are still in the first-level cache when they are transformed.
         let j = Index::var(c.k.open_for(self.a()));
         self.multiply(c, block, &j);
@@ -422,7 +422,7 @@ impl Tiled<'_> {
     }
 
     /// The products of column `j` of the positions of a tile, for all tiles of a box.
-    fn multiply(&self, c: &mut Composer<'_>, block: &Block<'_>, j: &Index) {
+    fn multiply(&self, c: &mut Composer<'_>, block: &ChannelBlock<'_>, j: &Index) {
         let (a, width, [images, rows]) = (self.a(), block.cut.width, block.extents());
         let (channels, params) = (self.channels(), block.params);
         let i = Index::var(c.k.open_for(a));
@@ -449,7 +449,7 @@ impl Tiled<'_> {
     }
 
     /// `Aᵀ M` for column `j` of the tiles of a box.
-    fn transform_column(&self, c: &mut Composer<'_>, block: &Block<'_>, j: &Index) {
+    fn transform_column(&self, c: &mut Composer<'_>, block: &ChannelBlock<'_>, j: &Index) {
         let (a, m, width, [images, rows]) = (self.a(), self.tiles.filter.m, block.cut.width, block.extents());
         let tile = Index::var(c.k.open_for(images * rows * self.tiles.across));
         let lane = Index::var(c.k.open_for(width));
@@ -466,7 +466,7 @@ impl Tiled<'_> {
     }
 
     /// `Y = (Aᵀ M) A` for the tiles of a box, and the epilogue, into the result.
-    fn transform_rows(&self, c: &mut Composer<'_>, block: &Block<'_>) {
+    fn transform_rows(&self, c: &mut Composer<'_>, block: &ChannelBlock<'_>) {
         let (m, [images, rows], TileBox { groups, at }) = (self.tiles.filter.m, block.extents(), block.boxed);
         let inside = Index::var(c.k.open_for(images));
         let image = at[0].scale(self.tiles.chunks[0].length as i64).add(&inside);
@@ -500,7 +500,13 @@ impl Tiled<'_> {
     }
 
     /// The outputs of a row of a tile, `number` among those of the box's tiles.
-    fn outputs(&self, c: &mut Composer<'_>, block: &Block<'_>, number: &Index, lane: &Index) -> Vec<ValueId> {
+    fn outputs(
+        &self,
+        c: &mut Composer<'_>,
+        block: &ChannelBlock<'_>,
+        number: &Index,
+        lane: &Index,
+    ) -> Vec<ValueId> {
         let (a, width) = (self.a(), block.cut.width);
         let from = number.scale((a * width) as i64).add(lane);
         let load = |j: usize| c.k.load_now(block.params.halves, &from.plus((j * width) as i64));

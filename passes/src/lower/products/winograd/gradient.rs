@@ -127,7 +127,7 @@ struct Transposed<'a> {
 /// A part of the channels of an image: those of a run of blocks (`cut`), which begins at `start`, that a run of lanes in a block
 /// stands for; and of which piece.
 #[derive(Clone, Copy)]
-struct Part {
+struct ChannelPart {
     piece: Piece,
     cut: Cut,
     lanes: Cut,
@@ -135,7 +135,7 @@ struct Part {
 }
 
 /// A block of input channels and one of output channels: the runs that they are of, and their numbers in there.
-struct Pair<'b> {
+struct BlockPair<'b> {
     rows: Cut,
     row: &'b Index,
     columns: Cut,
@@ -267,7 +267,8 @@ impl Lowering<'_> {
         let mut start = 0;
         for &cut in &operand.blocks {
             for lanes in blocks_of(cut.width, LANES) {
-                let kernel = self.tiles_kernel(all, operand, &tiles, &Part { piece, cut, lanes, start });
+                let kernel =
+                    self.tiles_kernel(all, operand, &tiles, &ChannelPart { piece, cut, lanes, start });
                 self.call(kernel, vec![operand.source.location, to], all.asked.origin);
             }
             start += sizes.transformed(sizes.tiles(piece), &[cut]);
@@ -280,9 +281,9 @@ impl Lowering<'_> {
         all: &Transposed<'_>,
         operand: &Operand,
         tiles: &Tiles<'_>,
-        part: &Part,
+        part: &ChannelPart,
     ) -> Kernel {
-        let (sizes, Part { piece, cut, lanes, start }) = (&all.sizes, *part);
+        let (sizes, ChannelPart { piece, cut, lanes, start }) = (&all.sizes, *part);
         let count = sizes.tiles(piece);
         let mut c = Composer::new(self.graph, "winograd_tiles");
         c.k.param(sizes.dtype, tiles.source.len, Access::Read);
@@ -328,7 +329,7 @@ impl Lowering<'_> {
             let size = (rows.width * columns.width) as i64;
             let number = row.scale(columns.count as i64).add(column);
             let at = &number.scale(sizes.area() as i64).add(&position).scale(size).plus(start as i64);
-            let pair = Pair { rows, row, columns, column };
+            let pair = BlockPair { rows, row, columns, column };
             sizes.multiply(&mut k, tiles, &pair, &position, &Sums { param, at, starts });
             (0..3).for_each(|_| k.close());
             self.call(k.finish_kernel(), all.images.into_iter().chain([sums]).collect(), all.asked.origin);
@@ -347,7 +348,7 @@ impl Lowering<'_> {
             let number = row.scale(columns.count as i64).add(column);
             let size = sizes.area() * rows.width * columns.width;
             let at = &number.scale(size as i64).plus(start as i64);
-            let pair = Pair { rows, row, columns, column };
+            let pair = BlockPair { rows, row, columns, column };
             sizes.turn(&mut k, &Sums { param, at, starts: false }, to, &pair);
             (0..2).for_each(|_| k.close());
             self.call(k.finish_kernel(), vec![sums, asked.target], asked.origin);
@@ -365,7 +366,7 @@ impl Lowering<'_> {
             let column = &Index::var(k.open_grid(columns.count));
             let row = &Index::var(k.open_for(rows.count));
             let position = Index::var(k.open_for(sizes.area()));
-            let pair = Pair { rows, row, columns, column };
+            let pair = BlockPair { rows, row, columns, column };
             let sums = Sums { param, at: &position.scale(block as i64), starts: true };
             sizes.multiply(&mut k, tiles, &pair, &position, &sums);
             k.close();
@@ -472,7 +473,7 @@ impl Sizes {
         &self,
         k: &mut KernelBuilder,
         tiles: usize,
-        pair: &Pair<'_>,
+        pair: &BlockPair<'_>,
         position: &Index,
         sums: &Sums<'_>,
     ) {
@@ -498,7 +499,7 @@ impl Sizes {
     }
 
     /// `Gᵀ P G` for a block of inputs and one of outputs. Lanes are output channels, which are far apart in the weights.
-    fn turn(&self, k: &mut KernelBuilder, sums: &Sums<'_>, target: usize, pair: &Pair<'_>) {
+    fn turn(&self, k: &mut KernelBuilder, sums: &Sums<'_>, target: usize, pair: &BlockPair<'_>) {
         let (Filter { k: size, .. }, a, weights) = (self.filter, self.filter.a(), self.weights());
         let (rows, columns) = (pair.rows.width, pair.columns.width);
         let channel = Index::var(k.open_for(rows));
