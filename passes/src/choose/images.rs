@@ -7,7 +7,7 @@
 //! Such a convolution is one with the channels first and a further spatial axis, along which its kernel has the extent
 //! 1; it needs no operator of its own. Borders cost less too, since a tile belongs to one position.
 //!
-//! Every sum keeps its terms and their order (`lower/channels_first.rs`): the choice changes no bit, so that an image
+//! Every sum keeps its terms and their order (`lower/products/channels_first.rs`): the choice changes no bit, so that an image
 //! has the same results in a batch of any size. Only what keeps that moves along: convolutions, elementwise operations,
 //! windows, padding. Linear.
 

@@ -1,6 +1,6 @@
 //! `layout`: convolutions with their channels last, across whole chains.
 //!
-//! Lanes are channels in the kernels of convolutions (`lower/correlate.rs`), so images lie as `[batch, spatial…, channels]`.
+//! Lanes are channels in the kernels of convolutions (`lower/products/correlate.rs`), so images lie as `[batch, spatial…, channels]`.
 //! The pass gives every convolution that form, with a transpose before and behind it, and moves the transposes
 //! towards the outputs through whatever works on images: elementwise operations, reductions, windows, padding,
 //! slices, concatenations. Those of neighbours cancel; what is left stands at the borders of the chains, where

@@ -13,7 +13,7 @@
 //! winner of a window, its first best element in row-major order or its first NaN, is the best of the rows' winners, so it is
 //! looked for from the last axis to the first. Among prefixes, the latest element that beats all before it wins.
 //!
-//! Short windows stay: they are few loads for each result (`lower/compose.rs`, `lower/winners.rs`). So do those that would take
+//! Short windows stay: they are few loads for each result (`lower/regions/compose.rs`, `lower/indexed/winners.rs`). So do those that would take
 //! many more elements than there are: behind the pass `clip` none does. Changes rounding, by the window and the extents of the
 //! axes that it moves along: what the others have, the batch among them, is not asked for, but where
 //! no tensor could hold what would be made. Linear in the elements, whatever the

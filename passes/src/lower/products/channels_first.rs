@@ -1,7 +1,7 @@
 //! Convolutions with the channels first whose last axis is not windowed: lanes are positions along that axis.
 //!
 //! A tile's rows are output channels, its columns positions along the last axis, and it belongs to one position along
-//! each other axis. Its chain is that of the kernels with the channels last (`lower/correlate.rs`): over (block of input
+//! each other axis. Its chain is that of the kernels with the channels last (`lower/products/correlate.rs`): over (block of input
 //! channels, kernel position, channel in the block), without taps outside the image. Weights are read where they
 //! lie.
 

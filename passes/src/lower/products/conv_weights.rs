@@ -93,14 +93,16 @@ impl WeightGradient {
 }
 
 /// Into how many parts the images are cut: the smallest divisor of the batch with enough pieces of work and short
-/// enough chains; if none is, the largest up to 16.
+/// enough chains; if none is, the largest up to 16. 32 images of 14 x 14 positions and 4 panels of columns make 4 parts: 16
+/// pieces of work, and chains of 1,568 positions.
 pub(in crate::lower) fn parts(batch: usize, positions: usize, pieces: usize) -> usize {
     let divisors = (1..=PARTS.min(batch)).filter(|parts| batch.is_multiple_of(*parts));
     let enough = |parts: &usize| parts * pieces >= PIECES && batch / parts * positions <= CHAIN;
     divisors.clone().find(enough).or(divisors.max()).unwrap_or(1)
 }
 
-/// Where a chain ends and is added, as `f64`, to those before it.
+/// Where a chain ends and is added, as `f64`, to those before it. Two images of 56 x 56 positions are chains of one image each
+/// (`Images(1)`), one image of 224 x 224 is chains of 18 rows (`Chunks { axis: 0, every: 18 }`).
 #[derive(Clone, Copy, PartialEq)]
 enum Piece {
     /// Nowhere: a part is one chain.

@@ -3,7 +3,7 @@
 //! Images are read and written with their channels last: output channels are the tile's columns, output positions
 //! along one axis its rows, and the chain of a sum runs over (block of 16 input channels, kernel position, channel in
 //! the block). Taps outside the image are left out of the chain: every axis is cut into segments without bounds
-//! ([`windows`](super::windows)), so nothing is padded, but for kernels so large that segments would be too much code; where
+//! ([`windows`](crate::facts::windows)), so nothing is padded, but for kernels so large that segments would be too much code; where
 //! most of the work lies in short segments, images are taken together ([`borders`](super::borders)).
 //!
 //! A grid point computes the product for a box of positions and a block of output channels: it goes through the
@@ -27,7 +27,7 @@ use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
 use crate::schedule::Outer;
 
-/// Whether windows have one position each, all inside, and leave others out.
+/// Whether windows have one position each, all inside, and leave others out: a pointwise convolution by steps of 2.
 fn skips(windows: &[Window]) -> bool {
     let inside = |w: &Window| w.output.saturating_sub(1).saturating_mul(w.stride as usize) < w.input;
     let single = |w: &Window| w.kernel == 1 && w.low == 0 && w.spread == 1 && inside(w);

@@ -1,4 +1,7 @@
-//! `dot`: batched products of matrices, as contractions over memory.
+//! `dot`: products of matrices.
+//!
+//! A product of rows with one matrix ([`Dense`]) is a [`Product`] like a convolution, with the matrix packed into panels, where
+//! that pays: its windows see one position each. All others are [contractions](Contraction) of the operands where they lie.
 
 use brolga_ir::choice::{self, Choice};
 use brolga_ir::index::Index;
@@ -142,7 +145,8 @@ impl Lowering<'_> {
     }
 
     /// Whether a product gains by panels of weights: they are packed once for all calls, or would have to be copied
-    /// anyway, or there are enough rows to share them: a few where the rows of the matrix lie awkwardly in memory.
+    /// anyway, or there are enough rows to share them: a few where the rows of the matrix lie awkwardly in memory. 64 rows of
+    /// 128 terms times a matrix of 100 columns do, of 96 columns do not: those are whole lines of the cache.
     pub(in crate::lower) fn packs(&self, dense: &Dense, [x, w]: &[StridedAccess; 2]) -> bool {
         let rows: usize = dense.extents.iter().product();
         let contiguous = dense.columns == 1 || dense.column.is_none_or(|axis| w.strides[axis] == 1);
@@ -163,7 +167,7 @@ impl Lowering<'_> {
             || (!contiguous && rows >= dense.columns && dense.columns > 1)
     }
 
-    /// Copies a tensor into row-major memory with its axes in another order; strides are still by the old axes.
+    /// Copies a tensor into row-major memory with its axes in another order; its strides are still named in the old order.
     fn pack(
         &mut self,
         access: &StridedAccess,
@@ -179,7 +183,7 @@ impl Lowering<'_> {
     }
 }
 
-/// A kernel that copies a tensor, its axes in another order, to row-major memory; the strides there of the old axes.
+/// A kernel that copies a tensor, its axes in another order, to row-major memory; and the strides that each axis has there.
 fn transfer(access: &StridedAccess, dims: &[usize], order: &[usize], ty: &Type) -> (Kernel, Vec<i64>) {
     let mut k = KernelBuilder::new("pack");
     let source = k.param(ty.dtype, access.len, Access::Read);

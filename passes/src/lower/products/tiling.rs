@@ -15,7 +15,7 @@ pub(in crate::lower) struct Tiling {
     pub rows: usize,
     /// Whether these were chosen by measuring: nothing is cut further for threads then.
     pub fixed: bool,
-    /// Columns of a panel; without, as [`column_blocks`](super::blocks::column_blocks) finds them.
+    /// Columns of a panel; without, as [`column_blocks`](crate::facts::blocks::column_blocks) finds them.
     pub columns: Option<usize>,
     /// About how many terms are added before sums go to memory.
     pub depth: usize,
