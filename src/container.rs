@@ -65,6 +65,11 @@ impl CompiledModel {
         &self.code.entries
     }
 
+    /// Whether an entry of it trains.
+    pub fn trains(&self) -> bool {
+        !self.about.training.is_empty()
+    }
+
     /// For which sizes each entry is.
     pub fn sizes(&self) -> &[Vec<(String, usize)>] {
         &self.about.sizes

@@ -90,7 +90,7 @@ impl Source {
         if data::is_table(path) {
             let options = model.data_options(0).known_to(state.record());
             let options = data::Options { held_out: HeldOut::All, unlabelled: true, ..options };
-            return Ok(Source::Table(data::open(path, fields, &options)?));
+            return Ok(Source::Table(data::table(path, fields, &options)?));
         }
         if let Ok(content @ (Content::Npy | Content::Npz | Content::Safetensors)) = Content::of(path) {
             let path = path.shown();

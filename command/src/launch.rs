@@ -1,4 +1,10 @@
 //! The command line of an executable that carries a compiled model.
+//!
+//! What learning is, whoever starts it hands in, and it is named nowhere else: a program that only answers has nothing of it.
+
+mod learning;
+
+pub use learning::LEARNING;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
@@ -15,11 +21,9 @@ use crate::call::{Call, call};
 use crate::compiled::Compiled;
 use crate::container::Ready;
 use crate::destination::Destinations;
-use crate::evaluate::{Evaluated, evaluate};
 use crate::files::{InputFile, Start};
 use crate::options::{Given, Known, flag, help, valued};
 use crate::report::{bytes, dims_json};
-use crate::train::{Training, train};
 use crate::{output, refused};
 
 /// Options of every command.
@@ -50,60 +54,53 @@ const RUN: [Known; 4] = [
     flag("--version", "Prints the model and the version of its numerics"),
 ];
 
-const TRAIN: [Known; 13] = [
-    valued("--data", "D", "Data set to train on [default: the one that the model names]"),
-    valued("--entry", "E", "The entry point that makes one update"),
-    valued("--epochs", "N", "Times to go through the training part [default: 20]"),
-    valued(
-        "--seed",
-        "S",
-        "Draws weights, the order of the data, and the model's random numbers [default: 0]",
-    ),
-    valued("--target", "COLUMN", "The column of a table that is to be predicted"),
-    valued("--fold", "N", "Which of the model's folds is held out, from 1 [default: 1]"),
-    valued("--save", "FILE", "Where the trained weights go [default: MODEL.safetensors]"),
-    valued("--checkpoint", "DIR", "Writes a checkpoint after each epoch, and when it is stopped"),
-    valued("--checkpoint-every", "STEPS", "Writes a checkpoint also after every so many updates"),
-    flag("--resume", "Goes on from the newest checkpoint, to the same bits as without the interruption"),
-    flag("--resume-anyway", "The same although the model, an option or the data is not what it was"),
-    valued("--log", "FILE", "Writes the metrics of each epoch to a CSV file"),
-    flag("--log-steps", "Logs each update too"),
-];
-
-const EVALUATE: [Known; 5] = [
-    valued("--data", "D", "Data set to evaluate on [default: the one that the model names]"),
-    valued("--entry", "E", "The entry point that trains"),
-    valued("--target", "COLUMN", "The column of a table that is to be predicted"),
-    flag("--all", "Evaluates every sample, those that were trained on too"),
-    valued("--predictions", "FILE.csv", "Writes what is predicted for each sample"),
-];
+/// What a program takes that is called without a command.
+const ANSWERING: &[&[Known]] = &[&RUN, &WEIGHTS, &FORCE, &COMMON];
 
 const BENCH: [Known; 2] =
     [valued("--entry", "E", "The entry point"), valued("--seconds", "S", "How long to measure [default: 2]")];
 
-/// Runs the command line of an executable with this model; `arguments` begin with what the program was called as.
-pub fn launch(model: Loaded, arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let code = Ready::new(model).and_then(|model| run(model, arguments)).unwrap_or_else(|error| {
+/// Something that a program does besides answering, when it is called with its name.
+pub struct Subcommand {
+    name: &'static str,
+    options: &'static [&'static [Known]],
+    /// What the help says besides the options.
+    about: &'static str,
+    run: fn(&mut Ready, &Threads, &Given, &Path) -> Result<ExitCode>,
+}
+
+/// What programs for all models do.
+static MEASURING: Subcommand =
+    Subcommand { name: "bench", options: &[&BENCH, &COMMON], about: "", run: measured };
+
+/// Runs the command line of an executable with this model; `arguments` begin with what the program was called as. `learning` is
+/// [`LEARNING`], or nothing in a program for models that do not train.
+pub fn launch(
+    model: Loaded,
+    arguments: impl Iterator<Item = OsString>,
+    learning: &'static [Subcommand],
+) -> ExitCode {
+    let arguments = arguments.collect();
+    let code = Ready::new(model).and_then(|model| run(model, arguments, learning)).unwrap_or_else(|error| {
         errln!("error: {error}");
         ExitCode::FAILURE
     });
     output::finish(code)
 }
 
-fn run(mut model: Ready, mut arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
+fn run(mut model: Ready, arguments: Vec<OsString>, learning: &'static [Subcommand]) -> Result<ExitCode> {
+    let mut arguments = arguments.into_iter();
     let program = arguments.next().map_or_else(|| PathBuf::from(model.name()), PathBuf::from);
     let mut arguments = arguments.peekable();
-    let command = arguments.peek().and_then(|first| first.to_str()).unwrap_or_default();
-    let command = ["train", "evaluate", "bench"].into_iter().find(|known| *known == command);
+    let first = arguments.peek().and_then(|first| first.to_str()).unwrap_or_default();
+    if learning.is_empty() && ["train", "evaluate"].contains(&first) {
+        return Err(without_training(&model));
+    }
+    let command = learning.iter().chain([&MEASURING]).find(|known| known.name == first);
     if command.is_some() {
         arguments.next();
     }
-    let own: &[&[Known]] = match command {
-        Some("train") => &[&TRAIN, &WEIGHTS, &FORCE, &COMMON],
-        Some("evaluate") => &[&EVALUATE, &WEIGHTS, &FORCE, &COMMON],
-        Some("bench") => &[&BENCH, &COMMON],
-        _ => &[&RUN, &WEIGHTS, &FORCE, &COMMON],
-    };
+    let own = command.map_or(ANSWERING, |command| command.options);
     let given = Given::read(arguments, own)?;
     if given.has("--help") {
         out!("{}", about(&model, &program, command, own));
@@ -115,17 +112,16 @@ fn run(mut model: Ready, mut arguments: impl Iterator<Item = OsString>) -> Resul
         return Ok(ExitCode::SUCCESS);
     }
     if let (Some(command), Some(path)) = (command, given.paths.first()) {
-        return Err(refused(format!("`{command}` takes options alone, and `{}` is none", path.shown())));
+        let (name, path) = (command.name, path.shown());
+        return Err(refused(format!("`{name}` takes options alone, and `{path}` is none")));
     }
     let threads = match given.number("--threads", "a whole number")? {
         Some(count) => Threads::new(count)?,
         None => Threads::available()?,
     };
     match command {
-        Some("train") => trained(&mut model, &threads, &given),
-        Some("evaluate") => evaluated(&mut model, &threads, &given, &program),
-        Some("bench") => measured(&mut model, &threads, &given),
-        _ => answered(&mut model, &threads, &given, &program),
+        Some(command) => (command.run)(&mut model, &threads, &given, &program),
+        None => answered(&mut model, &threads, &given, &program),
     }
 }
 
@@ -238,74 +234,16 @@ fn training(model: &Ready, given: &Given) -> Result<String> {
     }
     let all = model.training();
     let first = all.iter().find(|name| **name == "train").or(all.first());
-    first.map(|name| (*name).to_owned()).ok_or_else(|| {
-        refused(format!(
-            "`{}` was compiled without training: build it with --entry infer,train for that",
-            model.name()
-        ))
-    })
+    first.map(|name| (*name).to_owned()).ok_or_else(|| without_training(model))
 }
 
-fn trained(model: &mut Ready, threads: &Threads, given: &Given) -> Result<ExitCode> {
-    let entry = training(model, given)?;
-    let whole = "a whole number";
-    let seed = given.number("--seed", "a whole number from 0 to 2^63 - 1")?.unwrap_or(0u64);
-    if i64::try_from(seed).is_err() {
-        return Err(refused("--seed takes a whole number from 0 to 2^63 - 1"));
-    }
-    for (option, of) in [
-        ("--checkpoint-every", "--checkpoint"),
-        ("--resume", "--checkpoint"),
-        ("--resume-anyway", "--checkpoint"),
-    ]
-    .into_iter()
-    .chain([("--log-steps", "--log")])
-    {
-        if given.has(option) && !given.has(of) {
-            return Err(refused(format!("{option} is for {of}, which is missing")));
-        }
-    }
-    let wanted = Training {
-        entry: &entry,
-        data: given.path("--data"),
-        epochs: given.number("--epochs", whole)?.unwrap_or(20),
-        seed,
-        target: given.text("--target")?,
-        fold: given.number("--fold", whole)?,
-        weights: given.path("--weights"),
-        partial: &[],
-        save: given.path("--save"),
-        checkpoint: given.path("--checkpoint"),
-        checkpoint_every: given.number("--checkpoint-every", whole)?,
-        resume: given.has("--resume"),
-        resume_anyway: given.has("--resume-anyway"),
-        log: given.path("--log"),
-        log_steps: given.has("--log-steps"),
-        json: given.has("--json"),
-    };
-    train(model, threads, &wanted, destinations(given), None)
+/// What a model says of training that has nothing that trains.
+fn without_training(model: &Ready) -> Error {
+    let name = model.name();
+    refused(format!("`{name}` was compiled without training: build it with --entry infer,train for that"))
 }
 
-fn evaluated(model: &mut Ready, threads: &Threads, given: &Given, program: &Path) -> Result<ExitCode> {
-    let entry = training(model, given)?;
-    let beside = beside(model, given, program);
-    let weights = given.path("--weights").or(beside.as_deref());
-    if weights.is_none() && !model.loaded().contents.has_weights() {
-        return Err(refused("give the weights that are evaluated with --weights"));
-    }
-    let wanted = Evaluated {
-        entry: &entry,
-        data: given.path("--data"),
-        start: Start { weights, ..Start::default() },
-        target: given.text("--target")?,
-        all: given.has("--all"),
-        predictions: given.path("--predictions"),
-        json: given.has("--json"),
-    };
-    evaluate(model, threads, &wanted, destinations(given))
-}
-
-fn measured(model: &mut Ready, threads: &Threads, given: &Given) -> Result<ExitCode> {
+fn measured(model: &mut Ready, threads: &Threads, given: &Given, _: &Path) -> Result<ExitCode> {
     let entry = answering(model, given).or_else(|why| training(model, given).map_err(|_| why))?;
     let seconds = given.number("--seconds", "a number of seconds from 0 to 86400")?.unwrap_or(2.0);
     if !(0.0..=86_400.0).contains(&seconds) {
@@ -346,14 +284,14 @@ fn measured(model: &mut Ready, threads: &Threads, given: &Given) -> Result<ExitC
 }
 
 /// Help that names what the model takes and gives.
-fn about(model: &Ready, program: &Path, command: Option<&str>, own: &[&[Known]]) -> String {
+fn about(model: &Ready, program: &Path, command: Option<&Subcommand>, own: &[&[Known]]) -> String {
     let (name, program) = (model.name(), program.shown());
     let trains = !model.training().is_empty();
     let mut text = match command {
         None => format!(
             "{name}, compiled by brolga\n\nUsage: {program} [OPTIONS] PATH…\n       {program} --inputs FILE [--outputs FILE]\n"
         ),
-        Some(command) => format!("Usage: {program} {command} [OPTIONS]\n"),
+        Some(command) => format!("Usage: {program} {} [OPTIONS]\n{}", command.name, command.about),
     };
     if command.is_none() {
         let commands = [("train", trains), ("evaluate", trains), ("bench", true)];
@@ -362,9 +300,6 @@ fn about(model: &Ready, program: &Path, command: Option<&str>, own: &[&[Known]])
         }
         text += "\nPATH: pictures (PNG or JPEG, prepared as in training), folders of them, tables (.csv). Without any, a \
                  .npy is read from standard input.\n";
-    } else if command == Some("train") || command == Some("evaluate") {
-        text += "\nData sets: a folder of IDX files (MNIST and its like), of CIFAR-10's binary files, or of pictures by \
-                 class; .npz or .safetensors with one array per input; .csv with a header.\n";
     }
     text += &format!("\nOptions:\n{}", help(own));
     if command.is_none() {

@@ -37,7 +37,7 @@ pub use destination::{Destinations, Written, beside, weight_bytes};
 pub use evaluate::{Evaluated, evaluate};
 pub use files::{InputFile, Prefix, Start, read_inputs, started};
 pub use json::Json;
-pub use launch::launch;
+pub use launch::{LEARNING, Subcommand, launch};
 pub use train::{Training, train, updating};
 pub use watch::Bar;
 

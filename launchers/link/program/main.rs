@@ -1,5 +1,8 @@
 //! A compiled model as a program: the container that it carries is opened where the system has mapped it.
+//!
+//! With `--cfg learns` it trains and evaluates, too; without, it has nothing of that.
 
+mod backtrace;
 mod place;
 #[cfg(target_env = "gnu")]
 #[allow(non_snake_case)]
@@ -7,8 +10,13 @@ mod unwind;
 
 use std::process::ExitCode;
 
-use brolga_command::launch;
+use brolga_command::{Subcommand, launch};
 use brolga_runtime::container::{Check, open_in_place};
+
+#[cfg(learns)]
+static LEARNING: &[Subcommand] = &brolga_command::LEARNING;
+#[cfg(not(learns))]
+static LEARNING: &[Subcommand] = &[];
 
 fn main() -> ExitCode {
     let Some(place) = place::container() else {
@@ -19,7 +27,7 @@ fn main() -> ExitCode {
     // the program runs: code to be executed, and what is behind it, privately, to be written. This is done once. Weights are
     // as much part of the program as its code.
     match unsafe { open_in_place(place, Check::Code) } {
-        Ok(model) => launch(model, std::env::args_os()),
+        Ok(model) => launch(model, std::env::args_os(), LEARNING),
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

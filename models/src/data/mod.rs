@@ -44,7 +44,7 @@ mod table;
 
 use std::path::Path;
 
-use brolga_runtime::{Batches, ErrorKind, Field, Result, Shown, read_tensors};
+use brolga_runtime::{Batches, Error, ErrorKind, Field, Result, Shown, read_tensors};
 
 use reading::malformed;
 
@@ -69,15 +69,20 @@ pub fn open(source: &Path, fields: &[Field], options: &Options) -> Result<Box<dy
     if source == Path::new(DIGITS) && !source.exists() {
         return boxed(digits::load()?, fields, options);
     }
-    let opened = if source.is_dir() {
-        open_folder(source, fields, options)
-    } else {
-        open_file(source, fields, options)
+    let opened = match source.is_dir() {
+        true => open_folder(source, fields, options),
+        false if is_table(source) => return table(source, fields, options),
+        false => open_arrays(source, fields, options),
     };
-    opened.map_err(|error| match error.kind() {
+    opened.map_err(|error| of_set(source, error))
+}
+
+/// An error about a data set, which names it.
+fn of_set(source: &Path, error: Error) -> Error {
+    match error.kind() {
         ErrorKind::Format | ErrorKind::Io | ErrorKind::DType => error, // these name the file
         _ => error.within(format!("the data set `{}`", source.shown())),
-    })
+    }
 }
 
 fn boxed(images: images::Images, fields: &[Field], options: &Options) -> Result<Box<dyn Batches>> {
@@ -102,12 +107,18 @@ fn open_folder(folder: &Path, fields: &[Field], options: &Options) -> Result<Box
     ))
 }
 
-fn open_file(file: &Path, fields: &[Field], options: &Options) -> Result<Box<dyn Batches>> {
-    if is_table(file) {
-        let filled = table::load(file, fields, options)?;
-        return Ok(Box::new(arrays::ArrayBatches::filled(filled, fields, options)?));
-    }
+fn open_arrays(file: &Path, fields: &[Field], options: &Options) -> Result<Box<dyn Batches>> {
     Ok(Box::new(arrays::ArrayBatches::new(read_tensors(file)?, fields, options)?))
+}
+
+/// Opens a table for the inputs `fields` of a model: [`open`], of which nothing else is needed.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn table(file: &Path, fields: &[Field], options: &Options) -> Result<Box<dyn Batches>> {
+    let batches = table::load(file, fields, options)
+        .and_then(|filled| arrays::ArrayBatches::filled(filled, fields, options));
+    Ok(Box::new(batches.map_err(|error| of_set(file, error))?))
 }
 
 /// Whether a file is a table as text, by the ending of its name.

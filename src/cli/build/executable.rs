@@ -12,8 +12,10 @@ use super::args::BuildArgs;
 use super::container::{compiled, describe};
 use crate::cli::destination::{Destinations, Written};
 
-/// The launcher for the machine that this command was built for; empty where there is none.
-static LAUNCHER: &[u8] = brolga_launchers_link::launcher!();
+/// The launchers for the machine that this command was built for: for models that only answer, and for those that train. Empty
+/// where there are none.
+static ANSWERING: &[u8] = brolga_launchers_link::launcher!();
+static LEARNING: &[u8] = brolga_launchers_link::launcher!(learns);
 
 /// The largest launcher that is read, in bytes.
 const MAX_LAUNCHER: u64 = 1 << 30;
@@ -25,7 +27,7 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
                 "executables for other machines need a launcher that was built for them: --launcher FILE";
             return Err(Error::Name(message.into()));
         }
-        None if LAUNCHER.is_empty() => {
+        None if ANSWERING.is_empty() => {
             let message = "no launcher comes along for this system: executables are made for Linux, or with --launcher FILE";
             return Err(Error::Name(message.into()));
         }
@@ -33,7 +35,8 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
         Some(path) => Some(read_regular(path, MAX_LAUNCHER).map_err(|e| Error::io("read", path, &e))?),
     };
     let compiled = compiled(args, &mut destinations, Written::Executable)?;
-    let program = compiled.executable(given.as_deref().unwrap_or(LAUNCHER))?;
+    let own = if compiled.trains() { LEARNING } else { ANSWERING };
+    let program = compiled.executable(given.as_deref().unwrap_or(own))?;
     write_atomically(&args.output, |file| {
         file.write_all(&program)?;
         make_executable(file.get_ref())
