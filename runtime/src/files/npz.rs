@@ -2,17 +2,14 @@
 //!
 //! Format: "numpy.lib.format", versions 1.0 to 3.0, in NumPy's reference.
 
-use std::collections::HashSet;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
-
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::atomic::write_atomically;
 use crate::files::convert::{Stored, by_rows, swap_bytes};
 use crate::files::safetensors::{TensorFile, write_safetensors};
+use crate::files::zip::{Archive, Writer};
 use crate::names::check_name;
 use crate::paths::content::Content;
 use crate::paths::regular::open_regular;
@@ -95,8 +92,8 @@ pub fn holds_results(path: impl AsRef<Path>) -> bool {
     let marked = || -> Option<bool> {
         Some(match Content::of(path).ok()? {
             Content::Npz => {
-                let (file, _) = open_regular(path).ok()?;
-                ZipArchive::new(BufReader::new(file)).ok()?.comment() == RESULTS.as_bytes()
+                let (file, size) = open_regular(path).ok()?;
+                Archive::open(file, size).ok()?.comment() == RESULTS.as_bytes()
             }
             Content::Npy => {
                 let (file, _) = open_regular(path).ok()?;
@@ -146,55 +143,28 @@ fn empty(path: &Path) -> Error {
 
 fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
     let (file, size) = open_regular(path).map_err(|e| Error::io("read", path, e))?;
-    let broken = |e: zip::result::ZipError| {
-        format_error(format!("it is not a whole zip archive: {e}")).within(in_file(path))
-    };
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
-    let (mut directory, _) = open_regular(path).map_err(|e| Error::io("read", path, e))?;
-    let start = SeekFrom::Start(archive.central_directory_start());
-    let twice = directory.seek(start).and_then(|_| named_twice(BufReader::new(directory)));
-    if let Some(name) = twice.map_err(|e| Error::io("read", path, e))? {
+    let broken =
+        |e: io::Error| format_error(format!("it is not a whole zip archive: {e}")).within(in_file(path));
+    let mut archive = Archive::open(file, size).map_err(broken)?;
+    if let Some(name) = archive.used_twice() {
         let message = format!("the name `{}` is used twice", name.strip_suffix(".npy").unwrap_or(&name));
         return Err(Error::new(ErrorKind::Name, message).within(in_file(path)));
     }
     let mut tensors: Vec<(String, Tensor)> = Vec::new();
-    for i in 0..archive.len() {
-        let mut member = archive.by_index(i).map_err(broken)?;
-        let full = member.name().to_owned();
+    for at in 0..archive.len() {
+        let full = archive.name(at);
         let Some(name) = full.strip_suffix(".npy") else {
             return Err(
                 format_error(format!("member `{full}` is not a NumPy array (.npy)")).within(in_file(path))
             );
         };
         // What the archive says of the size is believed only as far as the bytes of the file can expand.
-        let limit = size.saturating_mul(MAX_EXPANSION).min(member.size());
-        let tensor = read_npy(&mut member, limit)
+        let limit = size.saturating_mul(MAX_EXPANSION).min(archive.bytes(at));
+        let tensor = read_npy(&mut archive.content(at).map_err(broken)?, limit)
             .map_err(|e| e.within(format!("array `{name}` in `{}`", path.shown())))?;
         tensors.push((name.to_string(), tensor));
     }
     Ok(tensors)
-}
-
-/// The name that two members have, if two have one, from an archive's directory: its reader knows the last of them alone.
-///
-/// Format: "APPNOTE.TXT", section 4.3.12, in PKWARE's reference.
-fn named_twice(mut directory: impl Read) -> io::Result<Option<String>> {
-    let mut seen = HashSet::new();
-    loop {
-        let mut header = [0; 46];
-        // What follows the last member begins otherwise, or is shorter.
-        if directory.read_exact(&mut header).is_err() || header[..4] != *b"PK\x01\x02" {
-            return Ok(None);
-        }
-        let length = |at: usize| u64::from(u16::from_le_bytes([header[at], header[at + 1]]));
-        let mut name = Vec::new();
-        directory.by_ref().take(length(28)).read_to_end(&mut name)?;
-        io::copy(&mut directory.by_ref().take(length(30) + length(32)), &mut io::sink())?;
-        let shown = String::from_utf8_lossy(&name).into_owned();
-        if !seen.insert(name) {
-            return Ok(Some(shown));
-        }
-    }
 }
 
 /// Reads one `.npy` stream of at most `limit` bytes.
@@ -313,24 +283,22 @@ fn write_npz(path: &Path, tensors: &[(&str, TensorRef<'_>)], results: bool) -> R
         check_name(name).map_err(|e| e.within(format!("cannot write `{}`", path.shown())))?;
     }
     write_atomically(path, |file| {
-        let mut archive = ZipWriter::new(file);
+        let mut archive = Writer::new(file);
         for (name, tensor) in tensors {
             // Stored, as `numpy.savez` does: weights and images hardly shrink.
-            let options = SimpleFileOptions::default()
-                .compression_method(CompressionMethod::Stored)
-                .large_file(tensor.bytes().len() as u64 >= u64::from(u32::MAX));
-            archive.start_file(format!("{name}.npy"), options)?;
-            write_npy(&mut archive, tensor, false)?;
+            archive.store(&format!("{name}.npy"), &[&npy_header(tensor, false)?, tensor.bytes()])?;
         }
-        if results {
-            archive.set_comment(RESULTS);
-        }
-        archive.finish()?;
-        Ok(())
+        archive.finish(if results { RESULTS } else { "" })
     })
 }
 
-fn write_npy(file: &mut dyn Write, tensor: &TensorRef<'_>, results: bool) -> std::io::Result<()> {
+fn write_npy(file: &mut dyn Write, tensor: &TensorRef<'_>, results: bool) -> io::Result<()> {
+    file.write_all(&npy_header(tensor, results)?)?;
+    file.write_all(tensor.bytes())
+}
+
+/// What stands before the elements in a `.npy` file.
+fn npy_header(tensor: &TensorRef<'_>, results: bool) -> io::Result<Vec<u8>> {
     let code = match tensor.dtype() {
         DType::Bool => "|b1",
         DType::U8 => "|u1",
@@ -351,10 +319,6 @@ fn write_npy(file: &mut dyn Write, tensor: &TensorRef<'_>, results: bool) -> std
     let padded = (prefix + header.len() + 1).next_multiple_of(64) - prefix - 1;
     header.extend(std::iter::repeat_n(' ', padded - header.len()));
     header.push('\n');
-    let length = u16::try_from(header.len()).map_err(|_| std::io::Error::other("too many dimensions"))?;
-    file.write_all(MAGIC)?;
-    file.write_all(&[1, 0])?;
-    file.write_all(&length.to_le_bytes())?;
-    file.write_all(header.as_bytes())?;
-    file.write_all(tensor.bytes())
+    let length = u16::try_from(header.len()).map_err(|_| io::Error::other("too many dimensions"))?;
+    Ok([&MAGIC[..], &[1, 0], &length.to_le_bytes(), header.as_bytes()].concat())
 }

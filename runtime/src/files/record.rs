@@ -2,8 +2,9 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::checksum::checksum;
+use crate::files::json::{self, Reader, listed, needed, once, quoted};
 use crate::files::safetensors::TensorFile;
-use crate::run::record::DataRecord;
+use crate::run::record::{DataRecord, HeldOutRecord};
 use crate::shown::Shown;
 
 /// The key of the record in the metadata of a file of weights, of a state, and of a checkpoint alike.
@@ -22,12 +23,7 @@ impl DataRecord {
     /// What a file of weights, of a state or of a checkpoint says besides tensors: the record if there is any, the mark of such
     /// files, and the pair that Hugging Face's readers look for.
     pub(crate) fn metadata(&self) -> Result<Vec<(&'static str, String)>> {
-        let failed =
-            |e| Error::new(ErrorKind::Format, format!("cannot write what is known of the data: {e}"));
-        let text = match *self == DataRecord::default() {
-            true => None,
-            false => Some(serde_json::to_string(self).map_err(failed)?),
-        };
+        let text = (*self != DataRecord::default()).then(|| self.to_json());
         let mark = format!("{VERSION} {}", checksum(text.as_deref().unwrap_or("").as_bytes()));
         let record = text.map(|text| (KEY, text));
         Ok(record.into_iter().chain([(MARK, mark), ("format", "pt".to_owned())]).collect())
@@ -57,7 +53,65 @@ impl DataRecord {
             }
         }
         let Some(text) = text else { return Ok(DataRecord::default()) };
-        serde_json::from_str(text).or_else(|e| wrong(format!("cannot be understood: {e}")))
+        json::read(text.as_bytes(), DataRecord::from_json)
+            .or_else(|e| wrong(format!("cannot be understood: {e}")))
+    }
+
+    fn to_json(&self) -> String {
+        let texts = |texts: &[String]| listed(texts, |text| quoted(text));
+        let vocabularies =
+            listed(&self.vocabularies, |(name, all)| format!("[{},{}]", quoted(name), texts(all)));
+        let held_out = self.held_out.as_ref().map(|HeldOutRecord { data, seed, rule }| {
+            format!("{{\"data\":{},\"seed\":{seed},\"rule\":{}}}", quoted(data), quoted(rule))
+        });
+        format!(
+            "{{\"classes\":{},\"columns\":{},\"vocabularies\":{vocabularies},\"target\":{},\"held_out\":{}}}",
+            texts(&self.classes),
+            texts(&self.columns),
+            self.target.as_deref().map_or("null".to_owned(), quoted),
+            held_out.unwrap_or("null".to_owned())
+        )
+    }
+
+    /// Reads what is written so; fields may be missing.
+    fn from_json(reader: &mut Reader<'_>) -> json::Result<DataRecord> {
+        let texts = |reader: &mut Reader<'_>| reader.all(Reader::text);
+        let [mut classes, mut columns] = [None, None];
+        let (mut vocabularies, mut target, mut held_out) = (None, None, None);
+        reader.object(&mut |reader, field| match &*field {
+            "classes" => once(&mut classes, &field, texts(reader)?),
+            "columns" => once(&mut columns, &field, texts(reader)?),
+            "vocabularies" => {
+                once(&mut vocabularies, &field, reader.all(|reader| reader.pair(Reader::text, texts))?)
+            }
+            "target" => once(&mut target, &field, reader.option(Reader::text)?),
+            "held_out" => once(&mut held_out, &field, reader.option(HeldOutRecord::from_json)?),
+            _ => Err(format!("`{field}` is not known")),
+        })?;
+        Ok(DataRecord {
+            classes: classes.unwrap_or_default(),
+            columns: columns.unwrap_or_default(),
+            vocabularies: vocabularies.unwrap_or_default(),
+            target: target.flatten(),
+            held_out: held_out.flatten(),
+        })
+    }
+}
+
+impl HeldOutRecord {
+    fn from_json(reader: &mut Reader<'_>) -> json::Result<HeldOutRecord> {
+        let (mut data, mut seed, mut rule) = (None, None, None);
+        reader.object(&mut |reader, field| match &*field {
+            "data" => once(&mut data, &field, reader.text()?),
+            "seed" => once(&mut seed, &field, reader.number()?),
+            "rule" => once(&mut rule, &field, reader.text()?),
+            _ => Err(format!("`{field}` is not known")),
+        })?;
+        Ok(HeldOutRecord {
+            data: needed(data, "data")?,
+            seed: needed(seed, "seed")?,
+            rule: needed(rule, "rule")?,
+        })
     }
 }
 

@@ -2,17 +2,14 @@
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
-
 use crate::error::{Error, ErrorKind, Result, nearest_hint};
 use crate::files::atomic::write_atomically;
 use crate::files::convert::Stored;
+use crate::files::json::{self, Reader, needed, once, quoted};
 use crate::names::check_name;
 use crate::paths::content::Content;
 use crate::paths::regular::open_regular;
@@ -50,7 +47,7 @@ enum Held {
 #[derive(Debug)]
 pub(crate) struct FileTensor {
     pub(crate) name: String,
-    dtype: Dtype,
+    dtype: &'static str,
     /// The element type in the file that tensors in memory were read from, if it is none of ours.
     read_as: Option<&'static str>,
     pub(crate) dims: Vec<usize>,
@@ -73,19 +70,19 @@ impl FileTensor {
     /// The element type in the file; an error, with a way out, where it is not read.
     fn stored(&self) -> Result<Stored> {
         Ok(match self.dtype {
-            Dtype::BOOL => Stored::Own(DType::Bool),
-            Dtype::U8 => Stored::Own(DType::U8),
-            Dtype::I32 => Stored::Own(DType::I32),
-            Dtype::I64 => Stored::Own(DType::I64),
-            Dtype::F32 => Stored::Own(DType::F32),
-            Dtype::F64 => Stored::Own(DType::F64),
-            Dtype::F16 => Stored::F16,
-            Dtype::BF16 => Stored::Bf16,
-            Dtype::I8 => Stored::I8,
-            Dtype::I16 => Stored::I16,
-            Dtype::U16 => Stored::U16,
-            Dtype::U32 => Stored::U32,
-            Dtype::U64 => Stored::U64,
+            "BOOL" => Stored::Own(DType::Bool),
+            "U8" => Stored::Own(DType::U8),
+            "I32" => Stored::Own(DType::I32),
+            "I64" => Stored::Own(DType::I64),
+            "F32" => Stored::Own(DType::F32),
+            "F64" => Stored::Own(DType::F64),
+            "F16" => Stored::F16,
+            "BF16" => Stored::Bf16,
+            "I8" => Stored::I8,
+            "I16" => Stored::I16,
+            "U16" => Stored::U16,
+            "U32" => Stored::U32,
+            "U64" => Stored::U64,
             other => {
                 let message = format!(
                     "`{}` holds elements of {other}; truth values, whole numbers and floats of 16 to 64 bits are read: \
@@ -130,26 +127,14 @@ impl TensorFile {
         }
         let mut text = zeros(header as usize, &format!("the header of `{}`", path.shown()))?;
         file.read_exact(&mut text).map_err(io)?;
-        // This also checks that tensors follow each other without gaps or overlaps, and agree with their shapes.
-        let parsed: Metadata =
-            serde_json::from_slice(&text).map_err(|e| format(format!("its header is wrong: {e}")))?;
-        let _: OwnNames =
-            serde_json::from_slice(&text).map_err(|e| format(format!("its header is wrong: {e}")))?;
-        let (found, expected) = (size - LENGTH_BYTES - header, parsed.data_len() as u64);
+        let wrong = |e: String| format(format!("its header is wrong: {e}"));
+        let (mut entries, metadata) = parsed(&text).map_err(wrong)?;
+        entries.sort_by(|a, b| (a.offset, a.len, &a.name).cmp(&(b.offset, b.len, &b.name)));
+        let expected = checked(&entries).map_err(wrong)? as u64;
+        let found = size - LENGTH_BYTES - header;
         if found != expected {
             return Err(format(format!("its header announces {expected} bytes of data, but {found} follow")));
         }
-        let infos = parsed.tensors();
-        let mut entries: Vec<FileTensor> = infos
-            .into_iter()
-            .map(|(name, info)| {
-                let (start, end) = info.data_offsets;
-                let (dtype, dims) = (info.dtype, info.shape.clone());
-                FileTensor { name, dtype, read_as: None, dims, offset: start, len: end - start }
-            })
-            .collect();
-        entries.sort_by(|a, b| (a.offset, a.len, &a.name).cmp(&(b.offset, b.len, &b.name)));
-        let metadata = parsed.metadata().clone().unwrap_or_default();
         Ok(TensorFile::of(path, Held::InFile(file, LENGTH_BYTES + header), entries, metadata))
     }
 
@@ -304,43 +289,123 @@ impl TensorFile {
     }
 }
 
-/// A header whose tensors have names of their own: of two of one name the format's reader keeps the last.
-struct OwnNames;
+/// The element types of the format, and the bits that each takes, by ascending alignment.
+const TYPES: [(&str, usize); 22] = [
+    ("BOOL", 8),
+    ("F4", 4),
+    ("F6_E2M3", 6),
+    ("F6_E3M2", 6),
+    ("U8", 8),
+    ("I8", 8),
+    ("F8_E5M2", 8),
+    ("F8_E4M3", 8),
+    ("F8_E8M0", 8),
+    ("F8_E4M3FNUZ", 8),
+    ("F8_E5M2FNUZ", 8),
+    ("I16", 16),
+    ("U16", 16),
+    ("F16", 16),
+    ("BF16", 16),
+    ("I32", 32),
+    ("U32", 32),
+    ("F32", 32),
+    ("C64", 64),
+    ("F64", 64),
+    ("I64", 64),
+    ("U64", 64),
+];
 
-impl<'de> Deserialize<'de> for OwnNames {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<OwnNames, D::Error> {
-        deserializer.deserialize_map(OwnNames)
-    }
+/// The place of a type among [`TYPES`].
+fn type_at(name: &str) -> Option<usize> {
+    TYPES.iter().position(|(known, _)| *known == name)
 }
 
-impl<'de> Visitor<'de> for OwnNames {
-    type Value = OwnNames;
+/// The key of the metadata, among the names of tensors.
+const METADATA: &str = "__metadata__";
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("tensors by name")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> std::result::Result<OwnNames, M::Error> {
-        let mut seen = HashSet::new();
-        while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
-            if seen.contains(&name) {
-                return Err(M::Error::custom(format!("the name `{name}` is used twice")));
+/// The tensors and the metadata of a header, as they stand there.
+fn parsed(header: &[u8]) -> json::Result<(Vec<FileTensor>, HashMap<String, String>)> {
+    let (mut entries, mut metadata, mut seen) = (Vec::new(), None, HashSet::new());
+    json::read(header, |reader| {
+        reader.object(&mut |reader, name| {
+            if !seen.insert(name.clone()) {
+                return Err(format!("the name `{name}` is used twice"));
             }
-            seen.insert(name);
+            if name == METADATA {
+                metadata = reader.option(pairs)?;
+            } else {
+                entries.push(tensor(reader, name)?);
+            }
+            Ok(())
+        })
+    })?;
+    Ok((entries, metadata.unwrap_or_default()))
+}
+
+/// Metadata: texts by name.
+fn pairs(reader: &mut Reader<'_>) -> json::Result<HashMap<String, String>> {
+    let mut pairs = HashMap::new();
+    reader.object(&mut |reader, name| {
+        pairs.insert(name, reader.text()?);
+        Ok(())
+    })?;
+    Ok(pairs)
+}
+
+/// A tensor as a header has it. What else stands there is passed over.
+fn tensor(reader: &mut Reader<'_>, name: String) -> json::Result<FileTensor> {
+    let (mut dtype, mut dims, mut offsets) = (None, None, None);
+    reader.object(&mut |reader, field| match &*field {
+        "dtype" => {
+            let found = reader.text()?;
+            let at = type_at(&found).ok_or_else(|| reader.wrong(format_args!("`{found}` is no type")))?;
+            once(&mut dtype, &field, TYPES[at].0)
         }
-        Ok(self)
+        "shape" => {
+            let found = reader.all(Reader::number::<usize>)?;
+            once(&mut dims, &field, found)
+        }
+        "data_offsets" => {
+            let found = reader.pair(Reader::number::<usize>, Reader::number::<usize>)?;
+            once(&mut offsets, &field, found)
+        }
+        _ => reader.skip(),
+    })?;
+    let (dtype, dims) = (needed(dtype, "dtype")?, needed(dims, "shape")?);
+    let (begin, end) = needed(offsets, "data_offsets")?;
+    let len = end.checked_sub(begin).ok_or_else(|| format!("invalid offset for tensor `{name}`"))?;
+    Ok(FileTensor { name, dtype, read_as: None, dims, offset: begin, len })
+}
+
+/// The bytes that all tensors take, which are in the order of the data. They follow each other without gaps or overlaps, and
+/// agree with their shapes.
+fn checked(entries: &[FileTensor]) -> json::Result<usize> {
+    let mut next = 0;
+    for entry in entries {
+        if entry.offset != next {
+            return Err(format!("invalid offset for tensor `{}`", entry.name));
+        }
+        let bits = entry.dims.iter().try_fold(1usize, |all, &dim| all.checked_mul(dim));
+        let bits = bits.zip(type_at(entry.dtype)).and_then(|(count, at)| count.checked_mul(TYPES[at].1));
+        let bits =
+            bits.ok_or_else(|| "overflow computing buffer size from shape and/or element type".to_owned())?;
+        if bits % 8 != 0 || bits / 8 != entry.len {
+            return Err("invalid shape, data type, or offset for tensor".to_owned());
+        }
+        next += entry.len;
     }
+    Ok(next)
 }
 
 /// Our element types as the format names them.
-fn dtype_in_files(dtype: DType) -> Dtype {
+fn dtype_in_files(dtype: DType) -> &'static str {
     match dtype {
-        DType::Bool => Dtype::BOOL,
-        DType::U8 => Dtype::U8,
-        DType::I32 => Dtype::I32,
-        DType::I64 => Dtype::I64,
-        DType::F32 => Dtype::F32,
-        DType::F64 => Dtype::F64,
+        DType::Bool => "BOOL",
+        DType::U8 => "U8",
+        DType::I32 => "I32",
+        DType::I64 => "I64",
+        DType::F32 => "F32",
+        DType::F64 => "F64",
     }
 }
 
@@ -368,7 +433,8 @@ pub(crate) type Described<'a> = (&'a str, DType, &'a [usize]);
 /// The order of tensors in a file: by falling alignment, then by name, as the reference implementation does,
 /// so that equal tensors give equal files.
 pub(crate) fn in_file_order(a: Described<'_>, b: Described<'_>) -> Ordering {
-    (dtype_in_files(b.1), a.0).cmp(&(dtype_in_files(a.1), b.0))
+    let place = |dtype| type_at(dtype_in_files(dtype));
+    (place(b.1), a.0).cmp(&(place(a.1), b.0))
 }
 
 /// Tensors in that order.
@@ -430,38 +496,35 @@ fn header_for(path: &Path, sorted: &[(&str, TensorRef<'_>)], metadata: &[(&str, 
 
 /// The beginning of a file: the length of its header, and the header. Tensors are in the order of the file.
 pub(crate) fn header(sorted: &[Described<'_>], metadata: &[(&str, &str)]) -> Result<Vec<u8>> {
-    let failed = |kind: ErrorKind, e: &dyn std::fmt::Display| Error::new(kind, e.to_string());
-    let mut infos = Vec::with_capacity(sorted.len());
-    let mut offset = 0;
-    let mut seen = HashSet::new();
+    let mut fields = Vec::with_capacity(sorted.len() + 1);
+    if !metadata.is_empty() {
+        // First in the header, and in this order.
+        let pairs: Vec<String> =
+            metadata.iter().map(|(key, value)| format!("{}:{}", quoted(key), quoted(value))).collect();
+        fields.push(format!("\"{METADATA}\":{{{}}}", pairs.join(",")));
+    }
+    let (mut offset, mut seen) = (0, HashSet::new());
     for &(name, dtype, dims) in sorted {
         check_name(name)?;
         if !seen.insert(name) {
-            return Err(failed(ErrorKind::Name, &format!("the name `{name}` is used twice")));
+            return Err(Error::new(ErrorKind::Name, format!("the name `{name}` is used twice")));
         }
         let end = offset + byte_len(dtype, dims)?;
-        let (dtype, shape) = (dtype_in_files(dtype), dims.to_vec());
-        infos.push((name.to_string(), TensorInfo { dtype, shape, data_offsets: (offset, end) }));
+        let (name, dtype, shape) =
+            (quoted(name), dtype_in_files(dtype), json::listed(dims, usize::to_string));
+        fields.push(format!(
+            "{name}:{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":[{offset},{end}]}}"
+        ));
         offset = end;
     }
-    let header = Metadata::new(None, infos).map_err(|e| failed(ErrorKind::Format, &e))?;
-    let mut header = serde_json::to_vec(&header).map_err(|e| failed(ErrorKind::Format, &e))?;
-    if !metadata.is_empty() {
-        // First in the header, and in this order: the type of the format keeps several pairs in none.
-        let text = |text: &str| serde_json::to_string(text).map_err(|e| failed(ErrorKind::Format, &e));
-        let pairs = metadata.iter().map(|(key, value)| Ok(format!("{}:{}", text(key)?, text(value)?)));
-        let pairs = pairs.collect::<Result<Vec<_>>>()?.join(",");
-        let comma = if header.len() > 2 { "," } else { "" };
-        let start = format!("{{\"__metadata__\":{{{pairs}}}{comma}");
-        header.splice(..1, start.into_bytes());
-    }
+    let header = format!("{{{}}}", fields.join(","));
     let len = header.len().next_multiple_of(8);
     if len as u64 > MAX_HEADER {
         let why = format!("names and shapes take {len} bytes, and the format allows {MAX_HEADER}");
-        return Err(failed(ErrorKind::Format, &why));
+        return Err(Error::new(ErrorKind::Format, why));
     }
     let mut start = (len as u64).to_le_bytes().to_vec();
-    start.extend(&header);
+    start.extend(header.bytes());
     start.resize(LENGTH_BYTES as usize + len, b' ');
     Ok(start)
 }

@@ -3,11 +3,6 @@
 /// What a network knows of the data that it was trained on, besides what was fitted to them: how other data are read, so that
 /// they mean the same. It is part of the [`State`](crate::State), and goes with the weights into every file that has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "files",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
 pub struct DataRecord {
     /// The names of the classes, in the order of their numbers; empty where they have none.
     pub classes: Vec<String>,
@@ -23,7 +18,6 @@ pub struct DataRecord {
 
 /// Which samples of which data were held out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "files", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct HeldOutRecord {
     /// The checksum of the data.
     pub data: String,

@@ -7,10 +7,9 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::atomic::{remove_unfinished, sync_directory};
+use crate::files::json::{self, Reader, listed, needed, once, quoted};
 use crate::files::lock::Lock;
 use crate::files::record::{CHECKPOINT, noted};
 use crate::files::safetensors::{TensorFile, write_sealed};
@@ -22,8 +21,7 @@ use crate::training::fingerprint::Fingerprint;
 const OLD_KEY: &str = "brolga.cursor";
 
 /// Where in the data a training run stands, and what it has summed up.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Cursor {
     /// Epochs completed.
     pub(crate) epoch: u64,
@@ -38,7 +36,6 @@ pub(crate) struct Cursor {
     /// Validation after the last completed epoch, as the bits of f64.
     pub(crate) validation: Vec<(String, u64)>,
     /// Epoch (from 1) and step with the first loss that was not finite.
-    #[serde(default)]
     pub(crate) diverged: Option<(u64, u64)>,
     /// Seconds spent so far.
     pub(crate) seconds: f64,
@@ -46,6 +43,65 @@ pub(crate) struct Cursor {
     pub(crate) numerics: u32,
     /// What the run depends on; one that goes on must agree.
     pub(crate) fingerprint: Fingerprint,
+}
+
+impl Cursor {
+    /// As it stands in a checkpoint.
+    fn to_json(&self) -> String {
+        let metrics =
+            |all: &[(String, u64)]| listed(all, |(name, bits)| format!("[{},{bits}]", quoted(name)));
+        let diverged = self.diverged.map_or("null".to_owned(), |(epoch, step)| format!("[{epoch},{step}]"));
+        format!(
+            "{{\"epoch\":{},\"position\":{},\"step\":{},\"sums\":{},\"train\":{},\"validation\":{},\
+             \"diverged\":{diverged},\"seconds\":{:?},\"numerics\":{},\"fingerprint\":{}}}",
+            self.epoch,
+            self.position,
+            self.step,
+            listed(&self.sums, u64::to_string),
+            metrics(&self.train),
+            metrics(&self.validation),
+            self.seconds,
+            self.numerics,
+            self.fingerprint.to_json()
+        )
+    }
+
+    /// Reads what is written so.
+    fn from_json(reader: &mut Reader<'_>) -> json::Result<Cursor> {
+        let metrics =
+            |reader: &mut Reader<'_>| reader.all(|reader| reader.pair(Reader::text, Reader::number));
+        let [mut epoch, mut position, mut step] = [None; 3];
+        let (mut sums, mut train, mut validation, mut diverged) = (None, None, None, None);
+        let (mut seconds, mut numerics, mut fingerprint) = (None, None, None);
+        reader.object(&mut |reader, field| match &*field {
+            "epoch" => once(&mut epoch, &field, reader.number()?),
+            "position" => once(&mut position, &field, reader.number()?),
+            "step" => once(&mut step, &field, reader.number()?),
+            "sums" => once(&mut sums, &field, reader.all(Reader::number)?),
+            "train" => once(&mut train, &field, metrics(reader)?),
+            "validation" => once(&mut validation, &field, metrics(reader)?),
+            "diverged" => {
+                let both = |reader: &mut Reader<'_>| reader.pair(Reader::number, Reader::number);
+                once(&mut diverged, &field, reader.option(both)?)
+            }
+            "seconds" => once(&mut seconds, &field, reader.number()?),
+            "numerics" => once(&mut numerics, &field, reader.number()?),
+            "fingerprint" => once(&mut fingerprint, &field, Fingerprint::from_json(reader)?),
+            _ => Err(format!("`{field}` is not known")),
+        })?;
+        Ok(Cursor {
+            epoch: needed(epoch, "epoch")?,
+            position: needed(position, "position")?,
+            step: needed(step, "step")?,
+            sums: needed(sums, "sums")?,
+            train: needed(train, "train")?,
+            validation: needed(validation, "validation")?,
+            diverged: diverged.flatten(),
+            seconds: needed(seconds, "seconds")?,
+            numerics: needed(numerics, "numerics")?,
+            fingerprint: needed(fingerprint, "fingerprint")?,
+        })
+    }
 }
 
 /// A directory of checkpoints that this run has for itself.
@@ -115,9 +171,7 @@ impl Checkpoints {
             return Err(Error::new(ErrorKind::Io, message));
         }
         let step = cursor.step;
-        let text = serde_json::to_string(cursor).map_err(|e| {
-            Error::new(ErrorKind::Format, format!("cannot write the cursor of step {step}: {e}"))
-        })?;
+        let text = cursor.to_json();
         let path = self.directory.join(format!("step-{step}.safetensors"));
         let metadata = state.record().metadata()?;
         write_sealed(&path, &state.tensors(|_| true), (CHECKPOINT, &text), &noted(&metadata))?;
@@ -210,8 +264,8 @@ fn open(path: &Path, step: u64) -> Result<Found> {
             "it is from an earlier version, which wrote its cursor in another way; {way_out}"
         )));
     }
-    let cursor: Cursor =
-        serde_json::from_str(&text).map_err(|e| wrong(format!("its cursor cannot be read: {e}")))?;
+    let cursor: Cursor = json::read(text.as_bytes(), Cursor::from_json)
+        .map_err(|e| wrong(format!("its cursor cannot be read: {e}")))?;
     if cursor.step != step {
         return Err(wrong(format!("its name says step {step}, but it is of step {}", cursor.step)));
     }

@@ -1,13 +1,12 @@
 //! What a training run is: by it, a checkpoint knows the run that it belongs to.
 
-use serde::{Deserialize, Serialize};
+use crate::files::json::{self, Reader, listed, needed, once, quoted};
 
 /// Lines of a text that are shown of each side where they differ.
 const LINES: usize = 5;
 
 /// What a run depends on, as named values. A checkpoint carries it, and a run that goes on from there must have the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint {
     /// What must agree, such as the checksum of a graph.
     pub decides: Vec<(String, String)>,
@@ -25,6 +24,26 @@ impl Fingerprint {
             lines.extend(differences(&there.explains, &self.explains));
         }
         lines
+    }
+
+    /// As it stands in a checkpoint.
+    pub(crate) fn to_json(&self) -> String {
+        let all = |all: &[(String, String)]| {
+            listed(all, |(name, value)| format!("[{},{}]", quoted(name), quoted(value)))
+        };
+        format!("{{\"decides\":{},\"explains\":{}}}", all(&self.decides), all(&self.explains))
+    }
+
+    /// Reads what is written so.
+    pub(crate) fn from_json(reader: &mut Reader<'_>) -> json::Result<Fingerprint> {
+        let all = |reader: &mut Reader<'_>| reader.all(|reader| reader.pair(Reader::text, Reader::text));
+        let (mut decides, mut explains) = (None, None);
+        reader.object(&mut |reader, field| match &*field {
+            "decides" => once(&mut decides, &field, all(reader)?),
+            "explains" => once(&mut explains, &field, all(reader)?),
+            _ => Err(format!("`{field}` is not known")),
+        })?;
+        Ok(Fingerprint { decides: needed(decides, "decides")?, explains: needed(explains, "explains")? })
     }
 }
 
