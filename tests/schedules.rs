@@ -15,7 +15,7 @@ use brolga_ir::scalar::Scalar;
 use brolga_ir::{Builder, DType, Graph, Origin, Tensor, Type, Value};
 use brolga_passes::lower::lower_prepared;
 use brolga_passes::{
-    Algorithm, Algorithms, Manager, Options, Outer, Precision, Schedule, Schedules, pipelines,
+    Algorithms, Manager, Options, Outer, Precision, ProductKind, Schedule, Schedules, pipelines,
 };
 
 /// Numbers in -1..1 that repeat late.
@@ -131,7 +131,7 @@ fn keys(graph: &Graph, precision: Precision) -> BTreeSet<String> {
         Step::Call(call) => Some(call.origin.clone()),
         _ => None,
     });
-    origins.filter(|origin| Algorithm::of(origin).is_some()).collect()
+    origins.filter(|origin| ProductKind::of(origin).is_some()).collect()
 }
 
 fn parameters(graph: &Graph, role: Role) -> Vec<(String, Tensor)> {
@@ -194,8 +194,8 @@ fn check(name: &str, graph: &Graph, precision: Precision) -> usize {
     let keys = keys(graph, precision);
     let mut different = 0;
     for key in &keys {
-        let algorithm = Algorithm::of(key).expect("the key of an algorithm");
-        let candidates: Vec<Schedule> = algorithm.candidates().into_iter().flatten().collect();
+        let kind = ProductKind::of(key).expect("the key of a product");
+        let candidates: Vec<Schedule> = kind.candidates().into_iter().flatten().collect();
         let all = candidates.iter().map(|&schedule| (schedule, true));
         let all = all.chain(odd().into_iter().map(|schedule| (schedule, false)));
         for (number, (schedule, candidate)) in all.enumerate() {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use brolga::passes::{Algorithm, Schedule, Schedules};
+use brolga::passes::{ProductKind, Schedule, Schedules};
 use brolga::runtime::TensorFile;
 use brolga::trace::calls;
 use brolga::tune::Cache;
@@ -103,7 +103,7 @@ fn keys(model: &Model, entry: &str) -> BTreeSet<String> {
     let optimised = compiler.optimise(model.graph(entry).expect("an entry")).expect("graph passes");
     let program = compiler.lower(&optimised).expect("lowering");
     let origins = calls(&program).into_iter().map(|call| call.origin.clone());
-    origins.filter(|origin| Algorithm::of(origin).is_some()).collect()
+    origins.filter(|origin| ProductKind::of(origin).is_some()).collect()
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn whole_models_give_the_same_bits_with_any_candidate() {
         assert!(keys.len() >= 4, "{keys:?}");
         // Candidate k of every product at once.
         let candidates = |key: &str| -> Vec<Schedule> {
-            Algorithm::of(key).expect("a key").candidates().into_iter().flatten().collect()
+            ProductKind::of(key).expect("a key").candidates().into_iter().flatten().collect()
         };
         let most = keys.iter().map(|key| candidates(key).len()).max().expect("products");
         for k in 0..most {

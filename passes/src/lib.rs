@@ -19,4 +19,4 @@ pub mod schedule;
 
 pub use manager::{GraphPass, Kind, Manager, Pass, PassError, ProgramPass, Report, Stage};
 pub use options::{Algorithms, Options, Precision};
-pub use schedule::{Algorithm, Outer, Schedule, Schedules};
+pub use schedule::{Outer, ProductKind, Schedule, Schedules};

@@ -10,7 +10,7 @@ use std::fmt;
 
 /// How a product is computed: which loops of lowering its [`Schedule`] is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Algorithm {
+pub enum ProductKind {
     /// A dense product by Strassen's algorithm.
     Strassen,
     /// Direct sums over packed weights: convolutions, their gradients with respect to the input, dense products.
@@ -65,12 +65,12 @@ const MOST: usize = 1 << 16;
 const MOST_COLUMNS: usize = 256;
 
 impl Schedule {
-    /// The rows, or those of the algorithm.
+    /// The rows, or those of the kind.
     pub(crate) fn rows(&self, default: usize) -> usize {
         self.rows.unwrap_or(default).clamp(1, MOST)
     }
 
-    /// The terms of a step, or those of the algorithm.
+    /// The terms of a step, or those of the kind.
     pub(crate) fn depth(&self, default: usize) -> usize {
         self.depth.unwrap_or(default).clamp(1, MOST)
     }
@@ -96,35 +96,35 @@ impl Schedule {
     }
 }
 
-impl Algorithm {
-    /// Every algorithm.
-    pub const ALL: [Algorithm; 7] = [
-        Algorithm::Strassen,
-        Algorithm::Direct,
-        Algorithm::Strided,
-        Algorithm::Depthwise,
-        Algorithm::Winograd,
-        Algorithm::Weights,
-        Algorithm::WinogradWeights,
+impl ProductKind {
+    /// Every kind.
+    pub const ALL: [ProductKind; 7] = [
+        ProductKind::Strassen,
+        ProductKind::Direct,
+        ProductKind::Strided,
+        ProductKind::Depthwise,
+        ProductKind::Winograd,
+        ProductKind::Weights,
+        ProductKind::WinogradWeights,
     ];
 
     /// How keys begin.
     pub fn name(self) -> &'static str {
         match self {
-            Algorithm::Strassen => "strassen",
-            Algorithm::Direct => "direct",
-            Algorithm::Strided => "strided",
-            Algorithm::Depthwise => "depthwise",
-            Algorithm::Winograd => "winograd",
-            Algorithm::Weights => "weights",
-            Algorithm::WinogradWeights => "winograd-weights",
+            ProductKind::Strassen => "strassen",
+            ProductKind::Direct => "direct",
+            ProductKind::Strided => "strided",
+            ProductKind::Depthwise => "depthwise",
+            ProductKind::Winograd => "winograd",
+            ProductKind::Weights => "weights",
+            ProductKind::WinogradWeights => "winograd-weights",
         }
     }
 
-    /// The algorithm of a key.
-    pub fn of(key: &str) -> Option<Algorithm> {
+    /// The kind of product that a key is for.
+    pub fn of(key: &str) -> Option<ProductKind> {
         let name = key.split(' ').next()?;
-        Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+        ProductKind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// What is worth trying, one choice after the other; each list has alternatives for one choice.
@@ -141,21 +141,21 @@ impl Algorithm {
             all.map(|outer| Schedule { outer: Some(outer), ..Schedule::default() }).to_vec()
         };
         match self {
-            Algorithm::Direct => {
+            ProductKind::Direct => {
                 vec![columns(&[16, 24, 32, 48]), rows(&[28, 56, 224, 448]), depth(&[128, 512]), outer()]
             }
-            Algorithm::Strassen => {
+            ProductKind::Strassen => {
                 vec![columns(&[16, 24, 32]), rows(&[28, 56, 224]), depth(&[128, 256]), outer()]
             }
-            Algorithm::Strided => {
+            ProductKind::Strided => {
                 vec![columns(&[16, 32, 64, 192]), rows(&[24, 48, 192]), depth(&[128, 512])]
             }
-            Algorithm::Depthwise => vec![rows(&[14, 28, 112, 224])],
-            Algorithm::Winograd => {
+            ProductKind::Depthwise => vec![rows(&[14, 28, 112, 224])],
+            ProductKind::Winograd => {
                 vec![columns(&[16, 24, 32, 48]), rows(&[16, 24, 32, 72, 96]), depth(&[64, 128]), outer()]
             }
-            Algorithm::Weights => vec![columns(&[16, 24, 32, 48]), depth(&[112, 448, 896])],
-            Algorithm::WinogradWeights => {
+            ProductKind::Weights => vec![columns(&[16, 24, 32, 48]), depth(&[112, 448, 896])],
+            ProductKind::WinogradWeights => {
                 vec![columns(&[16, 24, 32, 48]), rows(&[32, 48, 96]), depth(&[48, 192])]
             }
         }
@@ -182,7 +182,7 @@ impl Schedules {
         self.labels
     }
 
-    /// The schedule of the product with that key, which says everything that a schedule may depend on: the algorithm,
+    /// The schedule of the product with that key, which says everything that a schedule may depend on: the kind,
     /// the operator with its attributes, and the types of its operands as they are stored, such as
     /// `direct conv {stride: [1, 1], channels_last: true} f32[1, 56, 56, 64], f32[64, 64, 1, 1]`.
     pub fn get(&self, key: &str) -> Schedule {
@@ -228,18 +228,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_algorithms_tell_them() {
-        for algorithm in Algorithm::ALL {
-            assert_eq!(Algorithm::of(&format!("{} dot f32[1]", algorithm.name())), Some(algorithm));
+    fn names_of_kinds_tell_them() {
+        for kind in ProductKind::ALL {
+            assert_eq!(ProductKind::of(&format!("{} dot f32[1]", kind.name())), Some(kind));
         }
-        assert_eq!(Algorithm::of("conv1"), None);
-        assert_eq!(Algorithm::of(""), None);
+        assert_eq!(ProductKind::of("conv1"), None);
+        assert_eq!(ProductKind::of(""), None);
     }
 
     #[test]
     fn candidates_are_legal_and_differ() {
-        for algorithm in Algorithm::ALL {
-            for choice in algorithm.candidates() {
+        for kind in ProductKind::ALL {
+            for choice in kind.candidates() {
                 for (number, candidate) in choice.iter().enumerate() {
                     assert_eq!(candidate.check(), Ok(()));
                     assert_ne!(*candidate, Schedule::default());

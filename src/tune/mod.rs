@@ -15,7 +15,7 @@ use std::time::{Duration, Instant as Clock};
 use brolga_codegen::TargetCpu;
 use brolga_ir::Graph;
 use brolga_ir::program::{Kernel, Program};
-use brolga_passes::{Algorithm, Schedule, Schedules};
+use brolga_passes::{ProductKind, Schedule, Schedules};
 use brolga_runtime::{Instance, State, Tensor, Threads, cpu_name, random_inputs};
 
 pub use cache::Cache;
@@ -130,7 +130,7 @@ fn machine(options: &CompileOptions, threads: &Threads) -> Result<String> {
 /// The products of a program whose calls bear their keys.
 fn keys(program: &Program) -> BTreeSet<String> {
     let origins = calls(program).into_iter().map(|call| call.origin.clone());
-    origins.filter(|origin| Algorithm::of(origin).is_some()).collect()
+    origins.filter(|origin| ProductKind::of(origin).is_some()).collect()
 }
 
 /// Measuring one entry.
@@ -159,8 +159,10 @@ impl Search<'_> {
         let start = Clock::now();
         let mut best: Vec<Schedule> = vec![Schedule::default(); keys.len()];
         // Candidates for each product, one choice behind the other.
-        let candidates: Vec<Vec<Vec<Schedule>>> =
-            keys.iter().map(|key| Algorithm::of(key).map_or_else(Vec::new, Algorithm::candidates)).collect();
+        let candidates: Vec<Vec<Vec<Schedule>>> = keys
+            .iter()
+            .map(|key| ProductKind::of(key).map_or_else(Vec::new, ProductKind::candidates))
+            .collect();
         let choices = candidates.iter().map(Vec::len).max().unwrap_or(0);
         let most = |choice: usize| {
             candidates.iter().filter_map(|all| Some(all.get(choice)?.len())).max().unwrap_or(0)

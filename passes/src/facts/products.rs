@@ -5,12 +5,12 @@ use brolga_ir::ops::{Conv, ConvForm, Op};
 use brolga_ir::{Graph, NodeId, Type};
 
 use super::blocking::code;
-use crate::schedule::Algorithm;
+use crate::schedule::ProductKind;
 
 /// The key of a product that is a node of a graph.
-pub(crate) fn key(algorithm: Algorithm, graph: &Graph, id: NodeId) -> String {
+pub(crate) fn key(kind: ProductKind, graph: &Graph, id: NodeId) -> String {
     let operands: Vec<String> = graph.operand_types(id).into_iter().map(Type::to_string).collect();
-    format!("{} {} {}", algorithm.name(), graph.describe(id), operands.join(", "))
+    format!("{} {} {}", kind.name(), graph.describe(id), operands.join(", "))
 }
 
 /// Whether an operator can be the root of a region: its kernel takes an epilogue.

@@ -12,7 +12,7 @@ use crate::facts::products::key;
 use crate::facts::storage::is_storage;
 use crate::options::Options;
 use crate::rewrite::kernels::Kernels;
-use crate::schedule::{Algorithm, Schedule};
+use crate::schedule::{ProductKind, Schedule};
 
 /// The program being made, and where the graph's values lie.
 pub(super) struct Lowering<'g> {
@@ -48,11 +48,11 @@ impl Lowering<'_> {
     }
 
     /// What is chosen for `id`, a product. From here to the end of the node, calls bear its key if they are to be told apart.
-    pub fn chosen(&mut self, algorithm: Algorithm, id: NodeId) -> Schedule {
+    pub fn chosen(&mut self, kind: ProductKind, id: NodeId) -> Schedule {
         if self.options.schedules.is_empty() {
             return Schedule::default();
         }
-        let key = key(algorithm, self.graph, id);
+        let key = key(kind, self.graph, id);
         let schedule = self.options.schedules.get(&key);
         self.label = self.options.schedules.labels().then_some(key);
         schedule

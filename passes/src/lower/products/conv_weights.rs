@@ -30,7 +30,7 @@ use crate::facts::windows::{Chunks, Group, Segment, Window};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
-use crate::schedule::Algorithm;
+use crate::schedule::ProductKind;
 
 /// A request for the gradient of a convolution with respect to its weights.
 pub(in crate::lower) struct WeightGradient {
@@ -160,7 +160,7 @@ impl Lowering<'_> {
         // The numeric plan counts panels of the compiler's own width.
         let pieces = gradient.groups * count(&column_blocks(outputs, None));
         let parts = parts(gradient.batch, gradient.space(), pieces);
-        let tiling = Tiling::weights(self.chosen(Algorithm::Weights, id));
+        let tiling = Tiling::weights(self.chosen(ProductKind::Weights, id));
         let name = format!("{}:parts", self.graph.node(id).origin.path);
         let all = [parts, gradient.result.elements()];
         let partial = self.arena(&name, Type::new(dtype, all));

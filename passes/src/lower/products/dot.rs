@@ -21,7 +21,7 @@ use crate::facts::blocking::packed;
 use crate::facts::windows::Window;
 use crate::lower::Lowering;
 use crate::lower::kernel::KernelBuilder;
-use crate::schedule::Algorithm;
+use crate::schedule::ProductKind;
 
 impl Lowering<'_> {
     pub(in crate::lower) fn dot(&mut self, id: NodeId, dot: &Dot) -> Result<(), GraphError> {
@@ -66,7 +66,7 @@ impl Lowering<'_> {
             let packed = self.pack(&strided.operands[right], &dims[right], &order, ty.dtype, id);
             strided.operands[right] = packed;
         }
-        let tiling = Tiling::strided(self.chosen(Algorithm::Strided, id));
+        let tiling = Tiling::strided(self.chosen(ProductKind::Strided, id));
         let contraction = strided.contraction(ty, &strides, tiling);
         let [a, b] = [left, right].map(|side| strided.operands[side].location);
         self.call(contraction.kernel(), vec![a, b, aside.unwrap_or(target)], id);

@@ -57,7 +57,7 @@ impl<'a> Product<'a> {
 impl Lowering<'_> {
     /// The pieces of a product: those that are chosen for it by measuring, else those of the table.
     pub(super) fn tiling(&mut self, method: Method, shape: &Shape, id: NodeId) -> Tiling {
-        Tiling::of(method, shape, self.chosen(method.algorithm(), id))
+        Tiling::of(method, shape, self.chosen(method.kind(), id))
     }
 
     /// The kernels of a product.

@@ -3,7 +3,7 @@
 use brolga_ir::DType;
 
 use crate::facts::windows::{Window, is_short};
-use crate::schedule::Algorithm;
+use crate::schedule::ProductKind;
 
 /// The sizes of a product.
 #[derive(Clone, Debug)]
@@ -59,12 +59,12 @@ pub(in crate::lower) enum Method {
 
 impl Method {
     /// What schedules are chosen for.
-    pub fn algorithm(self) -> Algorithm {
+    pub fn kind(self) -> ProductKind {
         match self {
-            Method::Direct | Method::ChannelsFirst => Algorithm::Direct,
-            Method::Depthwise => Algorithm::Depthwise,
-            Method::Winograd(_) => Algorithm::Winograd,
-            Method::Strassen => Algorithm::Strassen,
+            Method::Direct | Method::ChannelsFirst => ProductKind::Direct,
+            Method::Depthwise => ProductKind::Depthwise,
+            Method::Winograd(_) => ProductKind::Winograd,
+            Method::Strassen => ProductKind::Strassen,
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::facts::windows::{Segment, Window, balanced};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{DEEPEST, Location, Lowering};
-use crate::schedule::Algorithm;
+use crate::schedule::ProductKind;
 
 /// Input channels in blocks.
 fn row_blocks(channels: usize, chosen: Option<usize>) -> Vec<Cut> {
@@ -157,7 +157,7 @@ impl Lowering<'_> {
         windows: [Window; 2],
         m: usize,
     ) {
-        let tiling = Tiling::winograd_weights(self.chosen(Algorithm::WinogradWeights, asked.origin));
+        let tiling = Tiling::winograd_weights(self.chosen(ProductKind::WinogradWeights, asked.origin));
         let sizes = Sizes::of(asked, &windows, m, tiling);
         let operands = Operand::both(asked, &windows, &sizes);
         let whole = Piece { images: asked.batch, rows: (0, sizes.down) };
