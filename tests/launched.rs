@@ -333,3 +333,40 @@ fn a_state_that_depends_on_the_batch_has_one() {
         fails(at, &format!("net {weights} seven.npz --outputs seven.out.npz")).contains("give whole batches")
     );
 }
+
+/// Inputs that are one for all samples, such as a scalar, are given as they are; and so is all of an entry point without samples.
+#[test]
+fn inputs_without_samples_are_given_whole() {
+    let folder = folder();
+    let at = folder.path();
+    if !has_launcher() {
+        return;
+    }
+    let model = |inputs: &str, y: &str| {
+        format!(
+            "Model(inputs: {{ {inputs} }}, body: [], entries: {{ \"infer\": Infer(outputs: {{ \"y\": \"{y}\" }}) }})"
+        )
+    };
+    let scaled =
+        model("\"x\": \"f32[batch, 3]\", \"scale\": \"f32[]\", \"more\": \"f32[3]\"", "x * scale + more");
+    fs::write(at.join("scaled.ron"), scaled).unwrap();
+    fs::write(at.join("whole.ron"), model("\"more\": \"f32[3]\"", "more * 2")).unwrap();
+    let x = Tensor::from_slice(&[7, 3], &(0..21u8).map(f32::from).collect::<Vec<_>>()).unwrap();
+    let (scale, more) =
+        (Tensor::scalar(2f32).unwrap(), Tensor::from_slice(&[3], &[0.5f32, 0.25, 4.0]).unwrap());
+    let tensors = [("x", x.view()), ("scale", scale.view()), ("more", more.view())];
+    write_tensors(at.join("in.npz"), &tensors).unwrap();
+    good(at, "run scaled.ron --inputs in.npz --outputs command.npz");
+    let expected = read_tensors(at.join("command.npz")).unwrap();
+    for (batch, name) in [("", "single"), ("--dim batch=2", "both")] {
+        good(at, &format!("build scaled.ron {batch} -o {name}"));
+        prints(at, &format!("{name} --inputs in.npz --outputs {name}.npz"));
+        assert_eq!(read_tensors(at.join(format!("{name}.npz"))).unwrap(), expected, "{name}");
+    }
+    let text = prints(at, "single --inputs in.npz --json");
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(found["samples"][6]["y"], serde_json::json!({"0": 36.5, "1": 38.25, "2": 44.0}), "{text}");
+    good(at, "build whole.ron -o whole");
+    let text = prints(at, "whole --inputs in.npz --json");
+    assert!(text.contains("\"y\":[1.0,0.5,8.0]"), "{text}");
+}

@@ -13,7 +13,7 @@ use brolga_runtime::{
 use crate::compiled::{Compiled, Of, classes};
 use crate::csv::write_csv;
 use crate::destination::{Destinations, Written};
-use crate::files::{InputFile, Start, inputs_for, read_inputs, samples_of, state};
+use crate::files::{InputFile, Start, inputs_for, is_of_samples, read_inputs, samples_of, state};
 use crate::json::Json;
 use crate::number::Number;
 use crate::refused;
@@ -78,8 +78,8 @@ pub(crate) fn class(classes: &[String], number: usize) -> String {
 enum Source {
     Pictures(Vec<PathBuf>, Field),
     Table(Box<dyn Batches>),
-    /// For each input, a tensor with the samples along its first axis, and how many there are.
-    Arrays(Vec<Tensor>, usize),
+    /// For each input, a tensor, and whether it has the samples along its first axis; and how many there are.
+    Arrays(Vec<(Tensor, bool)>, usize),
 }
 
 impl Source {
@@ -108,12 +108,14 @@ impl Source {
 
     /// The samples of a file of tensors.
     fn arrays(mut file: InputFile<'_>, inputs: &[Input]) -> Result<Source> {
-        let samples = samples_of(&mut file, inputs)?.unwrap_or(1);
-        let arrays = read_inputs(Some(file), &inputs_for(inputs, samples))?;
-        let arrays: Vec<Tensor> = arrays.into_iter().map(|(_, tensor)| tensor).collect();
-        let other = |(input, array): (&Input, &Tensor)| {
+        let samples = samples_of(&mut file, inputs, 1)?.unwrap_or(1);
+        let arrays = read_inputs(Some(file), &inputs_for(inputs, 1, samples))?;
+        let of_samples = inputs.iter().map(|input| is_of_samples(input, 1));
+        let arrays: Vec<(Tensor, bool)> =
+            arrays.into_iter().map(|(_, tensor)| tensor).zip(of_samples).collect();
+        let other = |(input, (array, of_samples)): (&Input, &(Tensor, bool))| {
             let whole = array.dims().split_first() == Some((&samples, input.dims.get(1..).unwrap_or(&[])));
-            (!whole).then(|| {
+            (*of_samples && !whole).then(|| {
                 let expected = type_name(input.dtype, &input.dims);
                 format!("`{}` must be {expected} for each sample, but is {}", input.name, array.type_found())
             })
@@ -150,7 +152,10 @@ impl Source {
                 Ok((table.name(Split::Validation, number), tensors))
             }
             Source::Arrays(arrays, samples) => {
-                let one = |array: &Tensor| {
+                let one = |(array, of_samples): &(Tensor, bool)| {
+                    if !of_samples {
+                        return array.try_clone();
+                    }
                     let bytes = array.bytes().len() / *samples;
                     let dims = [&[1], array.dims().get(1..).unwrap_or(&[])].concat();
                     Tensor::from_bytes(array.dtype(), &dims, &array.bytes()[number * bytes..][..bytes])
@@ -199,9 +204,10 @@ pub fn answer<M: Compiled>(
 ) -> Of<M, ExitCode> {
     let mut executable = model.executable(asked.entry, Some(1))?;
     let manifest = executable.manifest().clone();
-    if manifest.inputs.iter().any(|input| input.dims.first() != Some(&1)) {
+    let whole = manifest.inputs.iter().any(|input| !is_of_samples(input, 1));
+    if whole && !asked.paths.is_empty() {
         let message = format!(
-            "`{}` does not take one sample at a time: give its inputs with --inputs FILE, and --outputs FILE",
+            "`{}` has inputs that are not for single samples: give all of them with --inputs FILE",
             asked.entry
         );
         return Err(refused(message).into());

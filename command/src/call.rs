@@ -12,7 +12,7 @@ use brolga_runtime::{
 use crate::answers::of_weights;
 use crate::compiled::{Compiled, Of};
 use crate::destination::{Destinations, Written};
-use crate::files::{InputFile, Start, inputs_for, read_inputs, samples_of, state};
+use crate::files::{InputFile, Start, inputs_for, is_of_samples, read_inputs, samples_of, state};
 use crate::json::Json;
 use crate::report::metric;
 
@@ -50,7 +50,7 @@ pub fn call<M: Compiled>(
         _ => None,
     };
     let wanted = match &parts {
-        Some(parts) => inputs_for(&executable.manifest().inputs, parts.samples),
+        Some(parts) => inputs_for(&executable.manifest().inputs, parts.batch, parts.samples),
         None => executable.manifest().inputs.clone(),
     };
     let inputs = read_inputs(file, &wanted)?;
@@ -109,6 +109,10 @@ pub fn call<M: Compiled>(
 /// How many samples there are, and what runs them.
 struct Parts {
     samples: usize,
+    /// The batch of the entry point that was asked for.
+    batch: usize,
+    /// For each of its inputs, whether it has a part for each sample.
+    of_samples: Vec<bool>,
     evaluation: Evaluation,
 }
 
@@ -120,15 +124,18 @@ fn parts<M: Compiled>(
     executable: &Executable,
 ) -> Of<M, Option<Parts>> {
     let manifest = executable.manifest();
-    let batch = manifest.inputs.first().and_then(|input| input.dims.first());
-    let Some(samples) = samples_of(file, &manifest.inputs)?.filter(|samples| Some(samples) != batch) else {
+    let Some(&batch) = manifest.outputs.first().and_then(|output| output.dims.first()) else {
         return Ok(None);
     };
-    if manifest.updates_state() || manifest.outputs.iter().any(|output| output.dims.first() != batch) {
+    if manifest.updates_state() || manifest.outputs.iter().any(|output| output.dims.first() != Some(&batch)) {
         // What is not one result for each sample cannot be put together.
         return Ok(None);
     }
-    Ok(model.evaluation(entry, samples)?.map(|evaluation| Parts { samples, evaluation }))
+    let samples = samples_of(file, &manifest.inputs, batch)?;
+    let Some(samples) = samples.filter(|&samples| samples != batch) else { return Ok(None) };
+    let of_samples = manifest.inputs.iter().map(|input| is_of_samples(input, batch)).collect();
+    let evaluation = model.evaluation(entry, samples)?;
+    Ok(evaluation.map(|evaluation| Parts { samples, batch, of_samples, evaluation }))
 }
 
 impl Parts {
@@ -149,16 +156,10 @@ impl Parts {
         for executable in [Some(&self.evaluation.full), self.evaluation.single.as_ref()].into_iter().flatten()
         {
             let mut instance = Instance::bind(executable.clone(), state, threads)?;
-            let manifest = executable.manifest();
-            let size = manifest.inputs.first().and_then(|input| input.dims.first()).copied().unwrap_or(1);
+            let outputs = &executable.manifest().outputs;
+            let size = outputs.first().and_then(|output| output.dims.first()).copied().unwrap_or(0);
             while size > 0 && self.samples - done >= size {
-                let mut part = Vec::new();
-                for (name, tensor) in inputs {
-                    let own = rows(tensor, done, size, self.samples);
-                    let dims = [&[size], tensor.dims().get(1..).unwrap_or(&[])].concat();
-                    let tensor = Tensor::from_bytes(tensor.dtype(), &dims, &tensor.bytes()[own])?;
-                    part.push((name.as_str(), tensor));
-                }
+                let part = self.part(inputs, done, size)?;
                 let part: Vec<(&str, &Tensor)> = part.iter().map(|(name, tensor)| (*name, tensor)).collect();
                 for ((_, all), (_, some)) in found.iter_mut().zip(instance.run_named(state, &part)?) {
                     let own = rows(all, done, size, self.samples);
@@ -168,6 +169,27 @@ impl Parts {
             }
         }
         Ok(found)
+    }
+
+    /// The inputs of some of the samples: their part of those with samples, and the others whole.
+    fn part<'i>(
+        &self,
+        inputs: &'i [(String, Tensor)],
+        begin: usize,
+        size: usize,
+    ) -> Result<Vec<(&'i str, Tensor)>> {
+        let of = |((name, tensor), of_samples): (&'i (String, Tensor), &bool)| -> Result<(&'i str, Tensor)> {
+            let tensor = match of_samples {
+                true => {
+                    let own = rows(tensor, begin, size, self.samples);
+                    let dims = [&[size], tensor.dims().get(1..).unwrap_or(&[])].concat();
+                    Tensor::from_bytes(tensor.dtype(), &dims, &tensor.bytes()[own])?
+                }
+                false => tensor.try_clone()?,
+            };
+            Ok((name.as_str(), tensor))
+        };
+        inputs.iter().zip(&self.of_samples).map(of).collect()
     }
 }
 

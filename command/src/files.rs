@@ -109,11 +109,17 @@ pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<
     Ok(found)
 }
 
-/// How many samples a file has: the first axis of the first input that is there; nothing where none is, or it has other axes.
+/// Whether an input of an entry point for this batch has a part for each sample; others, such as a scalar, are one for all.
+pub(crate) fn is_of_samples(input: &Input, batch: usize) -> bool {
+    input.dims.first() == Some(&batch)
+}
+
+/// How many samples a file has, for inputs of an entry point for this batch: the first axis of the first input with samples that is
+/// there; nothing where none is, or it has other axes.
 ///
 /// # Errors
 /// A file that cannot be read; no samples.
-pub(crate) fn samples_of(file: &mut InputFile<'_>, inputs: &[Input]) -> Result<Option<usize>> {
+pub(crate) fn samples_of(file: &mut InputFile<'_>, inputs: &[Input], batch: usize) -> Result<Option<usize>> {
     let path = file.path;
     if let [input] = inputs {
         file.take_for(&input.name)?;
@@ -124,7 +130,8 @@ pub(crate) fn samples_of(file: &mut InputFile<'_>, inputs: &[Input]) -> Result<O
         let dims = [&[*count], input.dims.get(1..)?].concat();
         (tensor.dims().len() == dims.len() || tensor.fits(&dims)).then_some(*count)
     };
-    let given = inputs.iter().filter_map(|input| Some((input, tensors.get(&input.name)?)));
+    let of_samples = inputs.iter().filter(|input| is_of_samples(input, batch));
+    let given = of_samples.filter_map(|input| Some((input, tensors.get(&input.name)?)));
     let mut given = given.filter_map(|(input, tensor)| Some((input, tensor, samples(input, tensor)?)));
     match given.next() {
         Some((input, tensor, 0)) => {
@@ -135,11 +142,13 @@ pub(crate) fn samples_of(file: &mut InputFile<'_>, inputs: &[Input]) -> Result<O
     }
 }
 
-/// Inputs as an entry point for so many samples takes them.
-pub(crate) fn inputs_for(inputs: &[Input], samples: usize) -> Vec<Input> {
+/// Inputs of an entry point for a batch, as one for so many samples takes them.
+pub(crate) fn inputs_for(inputs: &[Input], batch: usize, samples: usize) -> Vec<Input> {
     let of = |input: &Input| {
         let mut input = input.clone();
-        input.dims.iter_mut().take(1).for_each(|extent| *extent = samples);
+        if is_of_samples(&input, batch) {
+            input.dims[0] = samples;
+        }
         input
     };
     inputs.iter().map(of).collect()
