@@ -10,8 +10,8 @@ use brolga_ir::program::{Access, Combine, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
 use brolga_ir::{DType, GraphError, NodeId, Type};
 
-use crate::lower::Lowering;
 use crate::lower::regions::compose::Composer;
+use crate::lower::{Location, Lowering};
 
 /// Along one axis, position `p` sees through tap `k` the element `(p · scale + k · step + offset) / divisor`, if the
 /// quotient is exact and in `0..extent`.
@@ -277,25 +277,25 @@ impl Selected<'_> {
 }
 
 impl Lowering<'_> {
-    pub(super) fn window_select(&mut self, id: NodeId, select: &WindowSelect) -> Result<(), GraphError> {
-        let graph = self.graph;
-        let node = graph.node(id);
-        let (x, second) = (node.operands[0], node.operands[1]);
-        let x_ty = graph.ty(x);
-        let scatter = select.form == SelectForm::Scatter;
-        let windows = if scatter { graph.ty(second) } else { &node.types[0] };
-        let w = &select.window;
-        let sight = Sight::of_windows(w, x_ty);
+    /// Finds which tap of each window wins; what windows see, and where the numbers of the winning taps lie, of what type.
+    fn window_winners(
+        &mut self,
+        id: NodeId,
+        select: &WindowSelect,
+        windows: &Type,
+    ) -> Result<(Sight, Type, Location), GraphError> {
+        let x = self.graph.node(id).operands[0];
+        let x_ty = self.graph.ty(x);
+        let sight = Sight::of_windows(&select.window, x_ty);
         // One more than there are taps: for windows that see nothing.
         let taps = if sight.area() < 256 { DType::U8 } else { DType::I32 };
         let winners = Type::new(taps, windows.dims.clone());
         let winners_at = self.arena("winners", winners.clone());
-
-        let mut c = Composer::new(graph, "window_winners");
+        let mut c = Composer::new(self.graph, "window_winners");
         let args = vec![self.location(x)?, winners_at];
         let source = c.k.param(x_ty.dtype, x_ty.elements(), Access::Read);
         let target = c.k.param(taps, winners.elements(), Access::Write);
-        let find = Winners { sight, source, combine: w.combine, dtype: x_ty.dtype, taps };
+        let find = Winners { sight, source, combine: select.window.combine, dtype: x_ty.dtype, taps };
         c.nest(&windows.dims, &|c, points| {
             let found: Vec<ValueId> = points.iter().map(|at| find.find(c, at)).collect();
             for (at, winner) in points.iter().zip(found) {
@@ -304,13 +304,25 @@ impl Lowering<'_> {
             }
         });
         self.call(c.k.finish_kernel(), args, id);
+        Ok((find.sight, winners, winners_at))
+    }
+
+    pub(super) fn window_select(&mut self, id: NodeId, select: &WindowSelect) -> Result<(), GraphError> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let (x, second) = (node.operands[0], node.operands[1]);
+        let x_ty = graph.ty(x);
+        let scatter = select.form == SelectForm::Scatter;
+        let windows = if scatter { graph.ty(second) } else { &node.types[0] };
+        let w = &select.window;
+        let (sight, winners, winners_at) = self.window_winners(id, select, windows)?;
 
         let mut c = Composer::new(graph, node.op.get().name());
         let ty = &node.types[0];
         let args = vec![winners_at, self.location(second)?, self.target(graph.result(id))];
         let selected = Selected {
-            winners: c.k.param(taps, winners.elements(), Access::Read),
-            taps,
+            winners: c.k.param(winners.dtype, winners.elements(), Access::Read),
+            taps: winners.dtype,
             values: c.k.param(ty.dtype, graph.ty(second).elements(), Access::Read),
             target: c.k.param(ty.dtype, ty.elements(), Access::Write),
             ty,
@@ -318,7 +330,7 @@ impl Lowering<'_> {
         if scatter {
             selected.give(&mut c, &Sight::of_elements(w, windows));
         } else {
-            selected.take(&mut c, &find.sight, x_ty.elements());
+            selected.take(&mut c, &sight, x_ty.elements());
         }
         self.call(c.k.finish_kernel(), args, id);
         Ok(())
