@@ -12,7 +12,7 @@ use brolga_passes::facts::batch::trains;
 use brolga_passes::facts::index_ranges::index_ranges;
 use brolga_passes::lower::lower_prepared;
 use brolga_passes::manager::Observer;
-use brolga_passes::{GraphPass, Manager, Options, Schedules, pipelines};
+use brolga_passes::{GraphPass, Manager, Options, Tunings, pipelines};
 use brolga_runtime::Executable;
 
 use crate::error::{Error, Result};
@@ -201,9 +201,9 @@ impl<'a> Compiler<'a> {
         Ok(compiled)
     }
 
-    /// Has products scheduled in another way from now on; it changes no bit.
-    pub fn set_schedules(&mut self, schedules: Schedules) {
-        self.manager.set_schedules(schedules);
+    /// Has products tuned in another way from now on; it changes no bit.
+    pub fn set_tunings(&mut self, tunings: Tunings) {
+        self.manager.set_tunings(tunings);
     }
 
     /// The options of code generation.

@@ -188,8 +188,8 @@ impl Model {
         built(&self.instance, entry)
     }
 
-    /// Finds the fastest schedules for the products of an entry point at the sizes chosen and `dims`, see
-    /// [`tune`](fn@crate::tune::tune); what is compiled from now on is scheduled so.
+    /// Finds the fastest tunings for the products of an entry point at the sizes chosen and `dims`, see
+    /// [`tune`](fn@crate::tune::tune); what is compiled from now on is tuned so.
     ///
     /// # Errors
     /// What compiling and running the entry point with random inputs may give.
@@ -205,7 +205,7 @@ impl Model {
         let dims = self.dims_with(dims);
         let graph = |graph: &Graph| tune(graph, &self.options, threads, &mut state, cache, observe);
         let tuned = self.with_graph(entry, &dims, graph)?;
-        self.options.passes.schedules = tuned.schedules.clone();
+        self.options.passes.tunings = tuned.tunings.clone();
         self.compiled = Mutex::default();
         Ok(tuned)
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use brolga::passes::{ProductKind, Schedule, Schedules};
+use brolga::passes::{ProductKind, Tuning, Tunings};
 use brolga::runtime::TensorFile;
 use brolga::trace::calls;
 use brolga::tune::Cache;
@@ -99,7 +99,7 @@ fn tuned_training_gives_the_same_bits() {
 /// The products of an entry.
 fn keys(model: &Model, entry: &str) -> BTreeSet<String> {
     let mut compiler = Compiler::new(model.options());
-    compiler.set_schedules(Schedules::default().labelled());
+    compiler.set_tunings(Tunings::default().labelled());
     let optimised = compiler.optimise(model.graph(entry).expect("an entry")).expect("graph passes");
     let program = compiler.lower(&optimised).expect("lowering");
     let origins = calls(&program).into_iter().map(|call| call.origin.clone());
@@ -118,10 +118,10 @@ fn a_model_is_tuned_with_a_cache_that_is_kept_nowhere() {
     };
     let first = tune(&mut cache);
     assert_eq!((first.known, first.products), (0, all.len()));
-    assert!(first.schedules.iter().map(|(key, _)| key).eq(all.iter()));
+    assert!(first.tunings.iter().map(|(key, _)| key).eq(all.iter()));
     let second = tune(&mut cache);
-    assert_eq!((second.known, &second.schedules), (all.len(), &first.schedules));
-    assert_eq!(model.options().passes.schedules, first.schedules);
+    assert_eq!((second.known, &second.tunings), (all.len(), &first.tunings));
+    assert_eq!(model.options().passes.tunings, first.tunings);
     let last = *seen.last().expect("progress");
     assert!(last.0 == last.1 && last.1 > 0 && seen.is_sorted(), "{seen:?}");
 }
@@ -148,7 +148,7 @@ fn whole_models_give_the_same_bits_with_any_candidate() {
         let keys = keys(&load(), entry);
         assert!(keys.len() >= 4, "{keys:?}");
         // Candidate k of every product at once.
-        let candidates = |key: &str| -> Vec<Schedule> {
+        let candidates = |key: &str| -> Vec<Tuning> {
             ProductKind::of(key).expect("a key").candidates().into_iter().flatten().collect()
         };
         let most = keys.iter().map(|key| candidates(key).len()).max().expect("products");
@@ -156,7 +156,7 @@ fn whole_models_give_the_same_bits_with_any_candidate() {
             let mut options = CompileOptions::default();
             for key in &keys {
                 let all = candidates(key);
-                options.passes.schedules.set(key, all[k % all.len()]);
+                options.passes.tunings.set(key, all[k % all.len()]);
             }
             assert!(result(&load().with_options(options)) == expected, "{name} {entry}: candidate {k}");
         }

@@ -315,14 +315,14 @@ pub fn log(bytes: &[u8]) {
     });
 }
 
-/// A file of measured schedules: it is used, measured anew, or left alone.
+/// A file of measured tunings: it is used, measured anew, or left alone.
 pub fn schedules(bytes: &[u8]) {
     in_folder("schedules.ron", bytes, |folder| {
         let path = folder.join("schedules.ron");
         let (mut cache, _) = brolga::tune::Cache::open(&path);
         let known = cache.get("machine", "key");
-        let schedule = brolga::passes::Schedule { rows: Some(3), ..brolga::passes::Schedule::default() };
-        let written = cache.add("machine", [("other", schedule)]).expect("the file can be written");
+        let tuning = brolga::passes::Tuning { rows: Some(3), ..brolga::passes::Tuning::default() };
+        let written = cache.add("machine", [("other", tuning)]).expect("the file can be written");
         if !written {
             assert_eq!(std::fs::read(&path).expect("a file"), bytes, "what is no cache is left alone");
             return;
@@ -330,7 +330,7 @@ pub fn schedules(bytes: &[u8]) {
         let (again, notice) = brolga::tune::Cache::open(&path);
         assert_eq!(notice, None);
         assert_eq!(again.get("machine", "key"), known);
-        assert_eq!(again.get("machine", "other"), Some(schedule));
+        assert_eq!(again.get("machine", "other"), Some(tuning));
     });
 }
 

@@ -15,8 +15,8 @@ pub mod options;
 pub mod pipelines;
 pub mod program;
 mod rewrite;
-pub mod schedule;
+pub mod tuning;
 
 pub use manager::{GraphPass, Kind, Manager, Pass, PassError, ProgramPass, Report, Stage};
 pub use options::{Algorithms, Options, Precision};
-pub use schedule::{Outer, ProductKind, Schedule, Schedules};
+pub use tuning::{Outer, ProductKind, Tuning, Tunings};

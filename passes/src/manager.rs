@@ -11,7 +11,7 @@ use brolga_ir::program::Program;
 use brolga_ir::{Graph, GraphError};
 
 use crate::options::Options;
-use crate::schedule::Schedules;
+use crate::tuning::Tunings;
 
 /// What a pass does to the bits of the results.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -188,9 +188,9 @@ impl<'a> Manager<'a> {
         &self.options
     }
 
-    /// Has products scheduled in another way from now on.
-    pub fn set_schedules(&mut self, schedules: Schedules) {
-        self.options.schedules = schedules;
+    /// Has products tuned in another way from now on.
+    pub fn set_tunings(&mut self, tunings: Tunings) {
+        self.options.tunings = tunings;
     }
 
     /// How the passes so far went, in order.

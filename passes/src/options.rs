@@ -6,7 +6,7 @@ use std::str::FromStr;
 use brolga_ir::names::nearest;
 
 use crate::facts::cost::threads::LEAST_PART;
-use crate::schedule::Schedules;
+use crate::tuning::Tunings;
 
 /// What passes may depend on besides the representation itself.
 #[derive(Clone, PartialEq, Debug)]
@@ -21,8 +21,8 @@ pub struct Options {
     pub precision: Precision,
     /// The bytes that the arena of one call may take; what does not fit is computed again.
     pub memory_limit: Option<usize>,
-    /// How products are scheduled, where that is not the compiler's own choice. It changes no bit.
-    pub schedules: Schedules,
+    /// How products are tuned, where that is not the compiler's own choice. It changes no bit.
+    pub tunings: Tunings,
     /// How many threads will compute, if that is known: one thread wants weights to pass once, several want rows of their
     /// own. It changes no bit, and any number may run what is compiled.
     pub threads: Option<usize>,
@@ -162,7 +162,7 @@ impl Default for Options {
             algorithms: Algorithms::default(),
             precision: Precision::F32,
             memory_limit: None,
-            schedules: Schedules::default(),
+            tunings: Tunings::default(),
             threads: None,
         }
     }

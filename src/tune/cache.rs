@@ -1,4 +1,4 @@
-//! Measured schedules in a file: RON, by processor and number of threads.
+//! Measured tunings in a file: RON, by processor and number of threads.
 //!
 //! What is wrong with the file never stops work: it is told as a notice, and what is missing is measured again. A file
 //! that is not a cache is left alone. Writing is atomic; of two processes that write at once, each reads what is there
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use brolga_passes::{Outer, Schedule};
+use brolga_passes::{Outer, Tuning};
 use brolga_runtime::{MAX_TEXT, Shown, read_regular, write_atomically};
 use ron::ser::PrettyConfig;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ const HEAD: &str = "// Schedules of products, measured by `brolga --tune`. May b
 const FORMAT: u32 = 1;
 
 /// By machine, then by the key of a product.
-type Machines = BTreeMap<String, BTreeMap<String, Choice>>;
+type Machines = BTreeMap<String, BTreeMap<String, Kept>>;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename = "Schedules", deny_unknown_fields)]
@@ -32,10 +32,10 @@ struct File {
     machines: Machines,
 }
 
-/// A schedule in the file.
+/// A tuning in the file.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Choice {
+struct Kept {
     #[serde(skip_serializing_if = "Option::is_none")]
     rows: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,27 +52,27 @@ enum Outermost {
     Columns,
 }
 
-impl From<Schedule> for Choice {
-    fn from(Schedule { rows, columns, depth, outer }: Schedule) -> Choice {
+impl From<Tuning> for Kept {
+    fn from(Tuning { rows, columns, depth, outer }: Tuning) -> Kept {
         let outermost = outer.map(|outer| match outer {
             Outer::Positions => Outermost::Positions,
             Outer::Columns => Outermost::Columns,
         });
-        Choice { rows, columns, depth, outermost }
+        Kept { rows, columns, depth, outermost }
     }
 }
 
-impl From<Choice> for Schedule {
-    fn from(Choice { rows, columns, depth, outermost }: Choice) -> Schedule {
+impl From<Kept> for Tuning {
+    fn from(Kept { rows, columns, depth, outermost }: Kept) -> Tuning {
         let outer = outermost.map(|outermost| match outermost {
             Outermost::Positions => Outer::Positions,
             Outermost::Columns => Outer::Columns,
         });
-        Schedule { rows, columns, depth, outer }
+        Tuning { rows, columns, depth, outer }
     }
 }
 
-/// Measured schedules, perhaps of a file.
+/// Measured tunings, perhaps of a file.
 #[derive(Debug, Default)]
 pub struct Cache {
     path: Option<PathBuf>,
@@ -134,7 +134,7 @@ impl Cache {
     }
 
     /// What was measured for a product on a machine.
-    pub fn get(&self, machine: &str, key: &str) -> Option<Schedule> {
+    pub fn get(&self, machine: &str, key: &str) -> Option<Tuning> {
         self.machines.get(machine)?.get(key).map(|&choice| choice.into())
     }
 
@@ -145,10 +145,10 @@ impl Cache {
     pub fn add<'k>(
         &mut self,
         machine: &str,
-        measured: impl IntoIterator<Item = (&'k str, Schedule)>,
+        measured: impl IntoIterator<Item = (&'k str, Tuning)>,
     ) -> Result<bool> {
         let own = self.machines.entry(machine.to_owned()).or_default();
-        own.extend(measured.into_iter().map(|(key, schedule)| (key.to_owned(), schedule.into())));
+        own.extend(measured.into_iter().map(|(key, tuning)| (key.to_owned(), tuning.into())));
         let Some(path) = self.path.as_ref().filter(|_| self.ours) else { return Ok(false) };
         // What another process has added since.
         if let Found::Cache(others) = read(path) {
@@ -202,7 +202,7 @@ fn read(path: &Path) -> Found {
 fn checked(mut machines: Machines) -> (Machines, Option<String>) {
     let mut wrong = None;
     for choices in machines.values_mut() {
-        choices.retain(|key, &mut choice| match Schedule::from(choice).check() {
+        choices.retain(|key, &mut choice| match Tuning::from(choice).check() {
             Ok(()) => true,
             Err(error) => {
                 wrong.get_or_insert_with(|| format!("{error}, for `{key}`"));
@@ -213,7 +213,7 @@ fn checked(mut machines: Machines) -> (Machines, Option<String>) {
     (machines, wrong)
 }
 
-/// The compiler that schedules are for.
+/// The compiler that tunings are for.
 fn compiler() -> String {
     format!("{}, numerics version {}", env!("CARGO_PKG_VERSION"), brolga_codegen::NUMERICS_VERSION)
 }
@@ -224,15 +224,15 @@ mod tests {
 
     const KEY: &str = "direct conv {stride: [1, 1]} f32[1, 8, 8, 16], f32[16, 16, 1, 1]";
 
-    fn schedule() -> Schedule {
-        Schedule { rows: Some(56), outer: Some(Outer::Columns), ..Schedule::default() }
+    fn tuning() -> Tuning {
+        Tuning { rows: Some(56), outer: Some(Outer::Columns), ..Tuning::default() }
     }
 
     /// A file with one entry, and its text.
     fn written(path: &Path) -> String {
         let (mut cache, notice) = Cache::open(path);
         assert_eq!(notice, None);
-        assert!(cache.add("a machine, 2 threads", [(KEY, schedule())]).expect("written"));
+        assert!(cache.add("a machine, 2 threads", [(KEY, tuning())]).expect("written"));
         std::fs::read_to_string(path).expect("a file")
     }
 
@@ -245,7 +245,7 @@ mod tests {
         assert!(!text.contains("None") && !text.contains("Some"), "{text}");
         let (cache, notice) = Cache::open(&path);
         assert_eq!(notice, None);
-        assert_eq!(cache.get("a machine, 2 threads", KEY), Some(schedule()));
+        assert_eq!(cache.get("a machine, 2 threads", KEY), Some(tuning()));
         assert_eq!(cache.get("a machine, 1 thread", KEY), None);
         assert_eq!(cache.get("a machine, 2 threads", "direct dot"), None);
     }
@@ -256,11 +256,11 @@ mod tests {
         let path = folder.path().join("schedules.ron");
         let (mut first, _) = Cache::open(&path);
         let (mut second, _) = Cache::open(&path);
-        first.add("m", [("a", schedule())]).expect("written");
-        second.add("m", [("b", Schedule::default())]).expect("written");
+        first.add("m", [("a", tuning())]).expect("written");
+        second.add("m", [("b", Tuning::default())]).expect("written");
         let (both, notice) = Cache::open(&path);
         assert_eq!(notice, None);
-        assert_eq!((both.get("m", "a"), both.get("m", "b")), (Some(schedule()), Some(Schedule::default())));
+        assert_eq!((both.get("m", "a"), both.get("m", "b")), (Some(tuning()), Some(Tuning::default())));
     }
 
     #[test]
@@ -275,8 +275,8 @@ mod tests {
                         let (mut cache, notice) = Cache::open(path);
                         assert_eq!(notice, None);
                         let key = format!("direct {writer} {number}");
-                        cache.add("m", [(key.as_str(), schedule())]).expect("written");
-                        assert_eq!(cache.get("m", &key), Some(schedule()));
+                        cache.add("m", [(key.as_str(), tuning())]).expect("written");
+                        assert_eq!(cache.get("m", &key), Some(tuning()));
                     }
                 });
             }
@@ -305,7 +305,7 @@ mod tests {
             let notice = notice.expect("a notice");
             assert!(notice.contains(expected) && notice.contains("measured again"), "{notice}");
             assert_eq!(cache.get("a machine, 2 threads", KEY), None);
-            assert!(cache.add("a machine, 2 threads", [(KEY, schedule())]).expect("written"));
+            assert!(cache.add("a machine, 2 threads", [(KEY, tuning())]).expect("written"));
             assert_eq!(std::fs::read_to_string(&path).expect("a file"), good);
         }
     }
@@ -332,8 +332,8 @@ mod tests {
         std::fs::write(&path, "Model(inputs: {})").expect("written");
         let (mut cache, notice) = Cache::open(&path);
         assert!(notice.expect("a notice").contains("is not a tuning cache; it is left alone"));
-        assert!(!cache.add("m", [(KEY, schedule())]).expect("not written"));
-        assert_eq!(cache.get("m", KEY), Some(schedule()));
+        assert!(!cache.add("m", [(KEY, tuning())]).expect("not written"));
+        assert_eq!(cache.get("m", KEY), Some(tuning()));
         assert_eq!(std::fs::read_to_string(&path).expect("a file"), "Model(inputs: {})");
         let (_, notice) = Cache::open(folder.path());
         assert!(notice.expect("a notice").contains("cannot be read"));

@@ -1,10 +1,10 @@
-//! `--tune`: which schedules are fastest, found by measuring.
+//! `--tune`: which tunings are fastest, found by measuring.
 //!
 //! A candidate is given to all products of an entry at once, and traced runs tell what it does to each of them. One
 //! candidate after the other meets what was best so far in turns, so that what disturbs the machine disturbs both;
 //! where it wins clearly, it is the best from there on. In the end the whole program with all of the best meets the one
-//! that the compiler chooses by itself, and only if it is faster are its schedules taken. No schedule changes a bit of
-//! a result; see [`Schedule`].
+//! that the compiler chooses by itself, and only if it is faster are its tunings taken. No tuning changes a bit of
+//! a result; see [`Tuning`].
 
 mod cache;
 
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant as Clock};
 use brolga_codegen::TargetCpu;
 use brolga_ir::Graph;
 use brolga_ir::program::{Kernel, Program};
-use brolga_passes::{ProductKind, Schedule, Schedules};
+use brolga_passes::{ProductKind, Tuning, Tunings};
 use brolga_runtime::{Instance, State, Tensor, Threads, cpu_name, random_inputs};
 
 pub use cache::Cache;
@@ -39,13 +39,13 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// What tuning an entry came to.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Tuned {
-    /// The schedules of its products.
-    pub schedules: Schedules,
+    /// The tunings of its products.
+    pub tunings: Tunings,
     /// Different products.
     pub products: usize,
     /// Those of them that were in the cache.
     pub known: usize,
-    /// Those that are scheduled in another way than by default.
+    /// Those that are tuned in another way than by default.
     pub changed: usize,
     /// What one run takes by default, and with what was measured; nothing if nothing better was found.
     pub whole: Option<(Duration, Duration)>,
@@ -58,7 +58,7 @@ pub struct Tuned {
 /// Called with the number of candidates done, and of all.
 pub type Observer<'o> = dyn FnMut(usize, usize) + 'o;
 
-/// Finds schedules for the products of an entry: those in the cache for this processor and number of threads, others by
+/// Finds tunings for the products of an entry: those in the cache for this processor and number of threads, others by
 /// measuring with random inputs and a state like `state`, which training changes. What is measured goes into the cache.
 ///
 /// # Errors
@@ -73,20 +73,20 @@ pub fn tune(
 ) -> Result<Tuned> {
     let start = Clock::now();
     let mut own = options.clone();
-    own.passes.schedules = Schedules::default();
+    own.passes.tunings = Tunings::default();
     let mut compiler = Compiler::new(&own);
     let optimised = compiler.optimise(graph)?;
-    let mut lower = |schedules: Schedules| {
-        compiler.set_schedules(schedules);
+    let mut lower = |tunings: Tunings| {
+        compiler.set_tunings(tunings);
         compiler.lower(&optimised)
     };
-    let labelled = lower(Schedules::default().labelled())?;
+    let labelled = lower(Tunings::default().labelled())?;
     let all = keys(&labelled);
     let machine = machine(options, threads)?;
-    let mut chosen = Schedules::default();
+    let mut chosen = Tunings::default();
     for key in &all {
-        if let Some(schedule) = cache.get(&machine, key) {
-            chosen.set(key, schedule);
+        if let Some(tuning) = cache.get(&machine, key) {
+            chosen.set(key, tuning);
         }
     }
     let unknown: Vec<String> = all.iter().filter(|key| !chosen.contains(key)).cloned().collect();
@@ -95,13 +95,13 @@ pub fn tune(
         let mut search = Search { options: &own, threads, state, lower: &mut lower };
         let best = search.best(&chosen, &unknown, observe)?;
         let mut tuned = chosen.clone();
-        best.iter().for_each(|(key, &schedule)| tuned.set(key, schedule));
-        if best.values().any(|&schedule| schedule != Schedule::default()) {
+        best.iter().for_each(|(key, &tuning)| tuned.set(key, tuning));
+        if best.values().any(|&tuning| tuning != Tuning::default()) {
             let times = search.compare(&chosen, &tuned)?;
             whole = faster(&times, 1.0).then(|| (quarter(&times[0]), quarter(&times[1])));
         }
         // What does not pay in the whole is not tried again.
-        let kept = |key: &str| if whole.is_some() { tuned.get(key) } else { Schedule::default() };
+        let kept = |key: &str| if whole.is_some() { tuned.get(key) } else { Tuning::default() };
         unknown.iter().for_each(|key| chosen.set(key, kept(key)));
         let kept = cache.add(&machine, unknown.iter().map(|key| (key.as_str(), chosen.get(key))));
         notice = kept.err().map(|error| format!("what was measured is not kept: {error}"));
@@ -109,8 +109,8 @@ pub fn tune(
     Ok(Tuned {
         products: all.len(),
         known: all.len() - unknown.len(),
-        changed: chosen.iter().filter(|(_, schedule)| **schedule != Schedule::default()).count(),
-        schedules: chosen,
+        changed: chosen.iter().filter(|(_, tuning)| **tuning != Tuning::default()).count(),
+        tunings: chosen,
         whole,
         time: start.elapsed(),
         notice,
@@ -138,7 +138,7 @@ struct Search<'s> {
     options: &'s CompileOptions,
     threads: &'s Threads,
     state: &'s mut State,
-    lower: &'s mut dyn FnMut(Schedules) -> Result<Lowered>,
+    lower: &'s mut dyn FnMut(Tunings) -> Result<Lowered>,
 }
 
 /// A program under measurement, and the product of each of its calls.
@@ -149,17 +149,17 @@ struct Contender {
 }
 
 impl Search<'_> {
-    /// The best schedule of each of the products `keys`; others are scheduled as `chosen`.
+    /// The best tuning of each of the products `keys`; others are tuned as `chosen`.
     fn best(
         &mut self,
-        chosen: &Schedules,
+        chosen: &Tunings,
         keys: &[String],
         observe: &mut Observer<'_>,
-    ) -> Result<BTreeMap<String, Schedule>> {
+    ) -> Result<BTreeMap<String, Tuning>> {
         let start = Clock::now();
-        let mut best: Vec<Schedule> = vec![Schedule::default(); keys.len()];
+        let mut best: Vec<Tuning> = vec![Tuning::default(); keys.len()];
         // Candidates for each product, one choice behind the other.
-        let candidates: Vec<Vec<Vec<Schedule>>> = keys
+        let candidates: Vec<Vec<Vec<Tuning>>> = keys
             .iter()
             .map(|key| ProductKind::of(key).map_or_else(Vec::new, ProductKind::candidates))
             .collect();
@@ -175,7 +175,7 @@ impl Search<'_> {
                 break;
             }
             observe(done, numbers.len());
-            let next: Vec<Schedule> = (best.iter().zip(&candidates))
+            let next: Vec<Tuning> = (best.iter().zip(&candidates))
                 .map(|(&best, all)| {
                     let candidate = all.get(choice).and_then(|all| all.get(number));
                     candidate.map_or(best, |&candidate| with(best, candidate))
@@ -210,15 +210,15 @@ impl Search<'_> {
         Ok(keys.iter().cloned().zip(best).collect())
     }
 
-    fn contender(&mut self, chosen: &Schedules, keys: &[String], own: &[Schedule]) -> Result<Contender> {
+    fn contender(&mut self, chosen: &Tunings, keys: &[String], own: &[Tuning]) -> Result<Contender> {
         let program = self.lowered(chosen, keys, own)?;
         self.traced(program, keys)
     }
 
-    fn lowered(&mut self, chosen: &Schedules, keys: &[String], own: &[Schedule]) -> Result<Lowered> {
-        let mut schedules = chosen.clone().labelled();
-        keys.iter().zip(own).for_each(|(key, &schedule)| schedules.set(key, schedule));
-        (self.lower)(schedules)
+    fn lowered(&mut self, chosen: &Tunings, keys: &[String], own: &[Tuning]) -> Result<Lowered> {
+        let mut tunings = chosen.clone().labelled();
+        keys.iter().zip(own).for_each(|(key, &tuning)| tunings.set(key, tuning));
+        (self.lower)(tunings)
     }
 
     fn traced(&mut self, program: Lowered, keys: &[String]) -> Result<Contender> {
@@ -261,10 +261,10 @@ impl Search<'_> {
     }
 
     /// What whole runs take with either, in turns.
-    fn compare(&mut self, default: &Schedules, tuned: &Schedules) -> Result<[Vec<Duration>; 2]> {
+    fn compare(&mut self, default: &Tunings, tuned: &Tunings) -> Result<[Vec<Duration>; 2]> {
         let mut both = Vec::new();
-        for schedules in [default, tuned] {
-            let program = (self.lower)(schedules.clone())?;
+        for tunings in [default, tuned] {
+            let program = (self.lower)(tunings.clone())?;
             let codegen = brolga_codegen::Options::from(self.options.target_cpu);
             let executable = Arc::new(program.emit(&codegen)?.executable);
             let inputs = random_inputs(&executable.manifest().inputs)?;
@@ -318,13 +318,13 @@ impl Contender {
     }
 }
 
-/// A schedule with what another one chooses.
-fn with(schedule: Schedule, other: Schedule) -> Schedule {
-    Schedule {
-        rows: other.rows.or(schedule.rows),
-        columns: other.columns.or(schedule.columns),
-        depth: other.depth.or(schedule.depth),
-        outer: other.outer.or(schedule.outer),
+/// A tuning with what another one chooses.
+fn with(tuning: Tuning, other: Tuning) -> Tuning {
+    Tuning {
+        rows: other.rows.or(tuning.rows),
+        columns: other.columns.or(tuning.columns),
+        depth: other.depth.or(tuning.depth),
+        outer: other.outer.or(tuning.outer),
     }
 }
 
@@ -365,9 +365,9 @@ mod tests {
 
     #[test]
     fn later_choices_join_earlier_ones() {
-        let rows = Schedule { rows: Some(56), ..Schedule::default() };
-        let columns = Schedule { columns: Some(32), ..Schedule::default() };
-        assert_eq!(with(rows, columns), Schedule { rows: Some(56), ..columns });
-        assert_eq!(with(rows, Schedule { rows: Some(28), ..rows }).rows, Some(28));
+        let rows = Tuning { rows: Some(56), ..Tuning::default() };
+        let columns = Tuning { columns: Some(32), ..Tuning::default() };
+        assert_eq!(with(rows, columns), Tuning { rows: Some(56), ..columns });
+        assert_eq!(with(rows, Tuning { rows: Some(28), ..rows }).rows, Some(28));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`plan`] has the numbers that say in which order sums are formed: whoever changes one changes bits, and the numerics
 //! version. [`code`] bounds what is written out. All others, but where it is said, only say in which pieces the same sums are
-//! computed, and may be measured anew on another processor; those that a [`Schedule`](crate::schedule::Schedule) can say for
+//! computed, and may be measured anew on another processor; those that a [`Tuning`](crate::tuning::Tuning) can say for
 //! one product are defaults (`lower/products/tiling.rs`).
 //!
 //! Where nothing else is said, times are those of one core of a Zen 3 or of a server core with AVX-512, of the layers of the
@@ -147,7 +147,7 @@ pub mod winograd {
     pub const FEWEST_BOXES: usize = 4;
     /// Boxes from which on they are shared evenly.
     pub const EVEN_BOXES: usize = 8;
-    /// Boxes up to which columns may be shared instead, where a schedule asks for it: the transformed input of all boxes is in
+    /// Boxes up to which columns may be shared instead, where a tuning asks for it: the transformed input of all boxes is in
     /// memory then.
     pub const MOST_BOXES: usize = 32;
     /// Blocks of output channels from which on each is computed where its weights are transformed, if these change with every

@@ -5,7 +5,7 @@ use brolga_ir::ops::{Conv, ConvForm, Op};
 use brolga_ir::{Graph, NodeId, Type};
 
 use super::blocking::code;
-use crate::schedule::ProductKind;
+use crate::tuning::ProductKind;
 
 /// The key of a product that is a node of a graph.
 pub(crate) fn key(kind: ProductKind, graph: &Graph, id: NodeId) -> String {

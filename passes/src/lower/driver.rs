@@ -21,7 +21,7 @@ pub fn lower(graph: &Graph, ranges: &HashMap<String, (i64, i64)>) -> Result<Prog
     lower_with(graph, ranges, &Options::default())
 }
 
-/// The same, with schedules for some products, or for a number of threads.
+/// The same, with tunings for some products, or for a number of threads.
 pub fn lower_with(
     graph: &Graph,
     ranges: &HashMap<String, (i64, i64)>,

@@ -12,7 +12,7 @@ use crate::facts::products::key;
 use crate::facts::storage::is_storage;
 use crate::options::Options;
 use crate::rewrite::kernels::Kernels;
-use crate::schedule::{ProductKind, Schedule};
+use crate::tuning::{ProductKind, Tuning};
 
 /// The program being made, and where the graph's values lie.
 pub(super) struct Lowering<'g> {
@@ -48,14 +48,14 @@ impl Lowering<'_> {
     }
 
     /// What is chosen for `id`, a product. From here to the end of the node, calls bear its key if they are to be told apart.
-    pub fn chosen(&mut self, kind: ProductKind, id: NodeId) -> Schedule {
-        if self.options.schedules.is_empty() {
-            return Schedule::default();
+    pub fn chosen(&mut self, kind: ProductKind, id: NodeId) -> Tuning {
+        if self.options.tunings.is_empty() {
+            return Tuning::default();
         }
         let key = key(kind, self.graph, id);
-        let schedule = self.options.schedules.get(&key);
-        self.label = self.options.schedules.labels().then_some(key);
-        schedule
+        let tuning = self.options.tunings.get(&key);
+        self.label = self.options.tunings.labels().then_some(key);
+        tuning
     }
 
     /// Whether threads may share what is lowered.

@@ -1,6 +1,6 @@
 //! The model of each entry point, with the sizes and the weights that were given.
 
-use brolga::passes::Schedules;
+use brolga::passes::Tunings;
 use brolga::{Error, Model, ObjectEntry, Result, State, TargetCpu};
 
 use super::args::BuildArgs;
@@ -59,14 +59,14 @@ impl<'a> Sizes<'a> {
 
 /// The model with the products of all entry points scheduled by measurement.
 pub fn tuned(mut model: Model, args: &BuildArgs, sizes: &Sizes<'_>) -> Result<Model> {
-    let mut schedules = Schedules::default();
+    let mut tunings = Tunings::default();
     for (entry, dims) in sizes.entries() {
         if let Some(found) = tune(&mut model, &args.machine, &args.machine.threads()?, entry, dims)? {
-            found.schedules.iter().for_each(|(key, schedule)| schedules.set(key, *schedule));
+            found.tunings.iter().for_each(|(key, tuning)| tunings.set(key, *tuning));
         }
     }
     let mut options = model.options().clone();
-    options.passes.schedules = schedules;
+    options.passes.tunings = tunings;
     Ok(model.with_options(options))
 }
 

@@ -226,7 +226,7 @@ fn add(at: &[Index; 3], var: &Index, axis: &Axis, step: usize) -> [Index; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::Schedule;
+    use crate::tuning::Tuning;
 
     fn blocks_of(m: usize, n: usize, k: usize) -> usize {
         let axis = |extent, a, b, c| vec![Axis { extent, a, b, c }];
@@ -240,7 +240,7 @@ mod tests {
             offset: [0; 3],
             len: [m * k, k * n, m * n],
             accumulate: false,
-            tiling: Tiling::strided(Schedule::default()),
+            tiling: Tiling::strided(Tuning::default()),
         };
         let [rows, columns] = contraction.block_of([m, n]);
         count(&blocks(m, rows)) * count(&blocks(n, columns))

@@ -30,7 +30,7 @@ use crate::facts::windows::{Chunks, Group, Segment, Window};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
-use crate::schedule::ProductKind;
+use crate::tuning::ProductKind;
 
 /// A request for the gradient of a convolution with respect to its weights.
 pub(in crate::lower) struct WeightGradient {

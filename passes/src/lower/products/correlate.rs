@@ -25,7 +25,7 @@ use crate::facts::blocks::{Cut, channel_blocks, column_blocks, count, steps};
 use crate::facts::windows::{Chunks, Group, Segment, Window};
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
-use crate::schedule::Outer;
+use crate::tuning::Outer;
 
 /// Whether windows have one position each, all inside, and leave others out: a pointwise convolution by steps of 2.
 fn skips(windows: &[Window]) -> bool {

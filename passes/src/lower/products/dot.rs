@@ -21,7 +21,7 @@ use crate::facts::blocking::packed;
 use crate::facts::windows::Window;
 use crate::lower::Lowering;
 use crate::lower::kernel::KernelBuilder;
-use crate::schedule::ProductKind;
+use crate::tuning::ProductKind;
 
 impl Lowering<'_> {
     pub(in crate::lower) fn dot(&mut self, id: NodeId, dot: &Dot) -> Result<(), GraphError> {

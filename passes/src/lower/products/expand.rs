@@ -4,7 +4,7 @@
 //! and then see it through small windows, channel by channel. Here it never goes to memory: a grid point computes a
 //! band of its rows, for a block of channels and with what is fused behind it, into local memory, where the depthwise
 //! convolution reads it. Neighbouring bands both compute the rows that both see; there are as few bands as the cache and
-//! the threads allow. Every sum is the chain that it is in a kernel of its own. No schedule is asked for.
+//! the threads allow. Every sum is the chain that it is in a kernel of its own. No tuning is asked for.
 
 use brolga_ir::choice::Layout;
 use brolga_ir::index::Index;

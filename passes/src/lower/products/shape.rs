@@ -3,7 +3,7 @@
 use brolga_ir::DType;
 
 use crate::facts::windows::{Window, is_short};
-use crate::schedule::ProductKind;
+use crate::tuning::ProductKind;
 
 /// The sizes of a product.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ pub(in crate::lower) enum Method {
 }
 
 impl Method {
-    /// What schedules are chosen for.
+    /// What tunings are chosen for.
     pub fn kind(self) -> ProductKind {
         match self {
             Method::Direct | Method::ChannelsFirst => ProductKind::Direct,

@@ -32,7 +32,7 @@ use crate::facts::windows::Window;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
-use crate::schedule::Outer;
+use crate::tuning::Outer;
 
 /// Sums of A, and right operands.
 const SUMS: usize = 4;

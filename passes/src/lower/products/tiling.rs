@@ -4,7 +4,7 @@ use super::shape::{Method, Shape};
 use crate::facts::blocking::{
     boxes, channels_first, depthwise, direct, panels, strassen, strided, weights, winograd, winograd_weights,
 };
-use crate::schedule::{Outer, Schedule};
+use crate::tuning::{Outer, Tuning};
 
 /// The pieces of a product. They change no bit: rows and columns are different elements, and a chain that goes through memory
 /// goes on exactly.
@@ -25,7 +25,7 @@ pub(in crate::lower) struct Tiling {
 
 impl Tiling {
     /// What is chosen, else so many rows and terms.
-    fn new(chosen: Schedule, rows: usize, depth: usize) -> Tiling {
+    fn new(chosen: Tuning, rows: usize, depth: usize) -> Tiling {
         Tiling {
             rows: chosen.rows(rows),
             fixed: chosen.rows.is_some(),
@@ -41,7 +41,7 @@ impl Tiling {
     }
 
     /// The pieces of a product of that shape.
-    pub fn of(method: Method, shape: &Shape, chosen: Schedule) -> Tiling {
+    pub fn of(method: Method, shape: &Shape, chosen: Tuning) -> Tiling {
         match method {
             Method::Direct => Tiling::direct(shape, chosen),
             Method::Depthwise => {
@@ -65,7 +65,7 @@ impl Tiling {
         }
     }
 
-    fn direct(shape: &Shape, chosen: Schedule) -> Tiling {
+    fn direct(shape: &Shape, chosen: Tuning) -> Tiling {
         let tiling = Tiling::new(chosen, boxes::ROWS, direct::DEPTH);
         if shape.outputs > 0 && shape.positions() == 1 {
             // Only columns are left to hide the latency of its multiply-adds.
@@ -75,25 +75,25 @@ impl Tiling {
         if pairs { tiling.with_columns(panels::PAIR) } else { tiling }
     }
 
-    /// Packed weights of a kernel that no schedule is asked for.
+    /// Packed weights of a kernel that no tuning is asked for.
     pub fn packed() -> Tiling {
-        Tiling::new(Schedule::default(), boxes::ROWS, direct::DEPTH)
+        Tiling::new(Tuning::default(), boxes::ROWS, direct::DEPTH)
     }
 
     /// A product of two tensors where they lie.
-    pub fn strided(chosen: Schedule) -> Tiling {
+    pub fn strided(chosen: Tuning) -> Tiling {
         let tiling = Tiling::new(chosen, strided::ROWS, strided::DEPTH);
         let fixed = tiling.fixed || tiling.columns.is_some();
         Tiling { fixed, ..tiling.with_columns(strided::COLUMNS) }
     }
 
     /// The gradient of a convolution with respect to its weights, by direct sums. Its rows are input channels, all of a group.
-    pub fn weights(chosen: Schedule) -> Tiling {
+    pub fn weights(chosen: Tuning) -> Tiling {
         Tiling::new(chosen, boxes::ROWS, weights::DEPTH)
     }
 
     /// The same by Winograd's algorithm.
-    pub fn winograd_weights(chosen: Schedule) -> Tiling {
+    pub fn winograd_weights(chosen: Tuning) -> Tiling {
         Tiling::new(chosen, winograd_weights::ROWS[0], winograd_weights::DEPTH)
     }
 }
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn panels_suit_the_rows_that_meet_them() {
-        let columns = |shape: &Shape| Tiling::of(Method::Direct, shape, Schedule::default()).columns;
+        let columns = |shape: &Shape| Tiling::of(Method::Direct, shape, Tuning::default()).columns;
         assert_eq!(columns(&shape(64, 3, 14)), Some(32));
         assert_eq!(columns(&shape(48, 3, 14)), None);
         assert_eq!(columns(&shape(64, 5, 14)), None, "25 kernel positions");
@@ -122,17 +122,17 @@ mod tests {
 
     #[test]
     fn what_is_chosen_goes_first() {
-        let chosen = Schedule { columns: Some(24), rows: Some(28), ..Schedule::default() };
+        let chosen = Tuning { columns: Some(24), rows: Some(28), ..Tuning::default() };
         for method in
             [Method::Direct, Method::Depthwise, Method::ChannelsFirst, Method::Winograd(4), Method::Strassen]
         {
             let tiling = Tiling::of(method, &shape(64, 3, 14), chosen);
             assert_eq!((tiling.columns, tiling.rows, tiling.fixed), (Some(24), 28, true), "{method:?}");
-            let free = Tiling::of(method, &shape(64, 3, 14), Schedule::default());
+            let free = Tiling::of(method, &shape(64, 3, 14), Tuning::default());
             assert!(!free.fixed && free.outer.is_none(), "{method:?}");
             assert_eq!(free.depth, tiling.depth, "{method:?}");
         }
-        let columns = Schedule { columns: Some(64), ..Schedule::default() };
-        assert!(Tiling::strided(columns).fixed && !Tiling::strided(Schedule::default()).fixed);
+        let columns = Tuning { columns: Some(64), ..Tuning::default() };
+        assert!(Tiling::strided(columns).fixed && !Tiling::strided(Tuning::default()).fixed);
     }
 }

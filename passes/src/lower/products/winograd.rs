@@ -40,7 +40,7 @@ use crate::facts::windows::{Chunks, Group, Window};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
-use crate::schedule::Outer;
+use crate::tuning::Outer;
 
 /// A product, and how it is cut into tiles.
 struct Tiled<'a> {

@@ -28,7 +28,7 @@ use crate::facts::windows::{Segment, Window, balanced};
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
 use crate::lower::{DEEPEST, Location, Lowering};
-use crate::schedule::ProductKind;
+use crate::tuning::ProductKind;
 
 /// Input channels in blocks.
 fn row_blocks(channels: usize, chosen: Option<usize>) -> Vec<Cut> {

@@ -1,14 +1,14 @@
-//! Schedules of products and convolutions: what may be chosen by measuring, because it never changes a bit.
+//! Tunings of products and convolutions: what may be chosen by measuring, because it never changes a bit.
 //!
 //! A sum's order, the algorithm and the number of parts of a sum belong to the numeric plan and are not here. What is
 //! here only says in which pieces the work is done, and in which order independent pieces follow each other. A
-//! [`Schedule`] without choices is the compiler's own; [`Schedules`] has those of some products, by their
-//! [keys](Schedules::get); lowering asks for the one of the product at hand.
+//! [`Tuning`] without choices is the compiler's own; [`Tunings`] has those of some products, by their
+//! [keys](Tunings::get); lowering asks for the one of the product at hand.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How a product is computed: which loops of lowering its [`Schedule`] is for.
+/// How a product is computed: which loops of lowering its [`Tuning`] is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ProductKind {
     /// A dense product by Strassen's algorithm.
@@ -43,7 +43,7 @@ pub enum Outer {
 /// None of them touches a sum's order: an element of the result is a chain of its own, which runs through all its
 /// terms in the order that the numeric plan says.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Schedule {
+pub struct Tuning {
     /// About how many rows of the result are computed together, from 1 to 65,536: positions of a box (112 of a direct
     /// convolution, 56 or two rows of a depthwise one), rows of a half (112, Strassen), tiles of a box (48, Winograd), rows of a
     /// block (96, strided), input channels of a block (64, weights by Winograd's algorithm). Rows are different elements.
@@ -64,7 +64,7 @@ pub struct Schedule {
 const MOST: usize = 1 << 16;
 const MOST_COLUMNS: usize = 256;
 
-impl Schedule {
+impl Tuning {
     /// The rows, or those of the kind.
     pub(crate) fn rows(&self, default: usize) -> usize {
         self.rows.unwrap_or(default).clamp(1, MOST)
@@ -128,17 +128,16 @@ impl ProductKind {
     }
 
     /// What is worth trying, one choice after the other; each list has alternatives for one choice.
-    pub fn candidates(self) -> Vec<Vec<Schedule>> {
+    pub fn candidates(self) -> Vec<Vec<Tuning>> {
         let rows =
-            |all: &[usize]| all.iter().map(|&n| Schedule { rows: Some(n), ..Schedule::default() }).collect();
-        let columns = |all: &[usize]| {
-            all.iter().map(|&n| Schedule { columns: Some(n), ..Schedule::default() }).collect()
-        };
+            |all: &[usize]| all.iter().map(|&n| Tuning { rows: Some(n), ..Tuning::default() }).collect();
+        let columns =
+            |all: &[usize]| all.iter().map(|&n| Tuning { columns: Some(n), ..Tuning::default() }).collect();
         let depth =
-            |all: &[usize]| all.iter().map(|&n| Schedule { depth: Some(n), ..Schedule::default() }).collect();
+            |all: &[usize]| all.iter().map(|&n| Tuning { depth: Some(n), ..Tuning::default() }).collect();
         let outer = || {
             let all = [Outer::Positions, Outer::Columns];
-            all.map(|outer| Schedule { outer: Some(outer), ..Schedule::default() }).to_vec()
+            all.map(|outer| Tuning { outer: Some(outer), ..Tuning::default() }).to_vec()
         };
         match self {
             ProductKind::Direct => {
@@ -162,17 +161,17 @@ impl ProductKind {
     }
 }
 
-/// The schedules of products, by their keys.
+/// The tunings of products, by their keys.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Schedules {
-    chosen: BTreeMap<String, Schedule>,
+pub struct Tunings {
+    chosen: BTreeMap<String, Tuning>,
     labels: bool,
 }
 
-impl Schedules {
-    /// Schedules in which every call of a product has its key for an origin, in the place of its layer, so that a
+impl Tunings {
+    /// Tunings in which every call of a product has its key for an origin, in the place of its layer, so that a
     /// measurement can tell which time belongs to which product.
-    pub fn labelled(mut self) -> Schedules {
+    pub fn labelled(mut self) -> Tunings {
         self.labels = true;
         self
     }
@@ -182,10 +181,10 @@ impl Schedules {
         self.labels
     }
 
-    /// The schedule of the product with that key, which says everything that a schedule may depend on: the kind,
+    /// The tuning of the product with that key, which says everything that a tuning may depend on: the kind,
     /// the operator with its attributes, and the types of its operands as they are stored, such as
     /// `direct conv {stride: [1, 1], channels_last: true} f32[1, 56, 56, 64], f32[64, 64, 1, 1]`.
-    pub fn get(&self, key: &str) -> Schedule {
+    pub fn get(&self, key: &str) -> Tuning {
         self.chosen.get(key).copied().unwrap_or_default()
     }
 
@@ -194,14 +193,14 @@ impl Schedules {
         self.chosen.contains_key(key)
     }
 
-    /// Chooses the schedule of a product.
-    pub fn set(&mut self, key: &str, schedule: Schedule) {
-        self.chosen.insert(key.to_owned(), schedule);
+    /// Chooses the tuning of a product.
+    pub fn set(&mut self, key: &str, tuning: Tuning) {
+        self.chosen.insert(key.to_owned(), tuning);
     }
 
     /// All that are chosen, in the order of their keys.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Schedule)> {
-        self.chosen.iter().map(|(key, schedule)| (key.as_str(), schedule))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tuning)> {
+        self.chosen.iter().map(|(key, tuning)| (key.as_str(), tuning))
     }
 
     /// Whether nothing is chosen, and nothing asked for.
@@ -210,7 +209,7 @@ impl Schedules {
     }
 }
 
-impl fmt::Display for Schedule {
+impl fmt::Display for Tuning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let numbers = [("rows", self.rows), ("columns", self.columns), ("depth", self.depth)];
         let numbers = numbers.iter().filter_map(|(name, value)| value.map(|value| format!("{name} {value}")));
@@ -242,7 +241,7 @@ mod tests {
             for choice in kind.candidates() {
                 for (number, candidate) in choice.iter().enumerate() {
                     assert_eq!(candidate.check(), Ok(()));
-                    assert_ne!(*candidate, Schedule::default());
+                    assert_ne!(*candidate, Tuning::default());
                     assert!(!choice[..number].contains(candidate));
                 }
             }
@@ -251,11 +250,11 @@ mod tests {
 
     #[test]
     fn what_is_out_of_range_is_named_and_taken_for_the_nearest() {
-        let schedule = Schedule { rows: Some(0), columns: Some(usize::MAX), ..Schedule::default() };
-        assert_eq!(schedule.check().unwrap_err(), "expected rows from 1 to 65536, found 0");
-        assert_eq!((schedule.rows(112), schedule.columns(), schedule.depth(7)), (1, Some(256), 7));
-        let schedule = Schedule { rows: None, ..schedule };
-        assert!(schedule.check().unwrap_err().contains("columns from 1 to 256"));
-        assert_eq!(schedule.rows(112), 112);
+        let tuning = Tuning { rows: Some(0), columns: Some(usize::MAX), ..Tuning::default() };
+        assert_eq!(tuning.check().unwrap_err(), "expected rows from 1 to 65536, found 0");
+        assert_eq!((tuning.rows(112), tuning.columns(), tuning.depth(7)), (1, Some(256), 7));
+        let tuning = Tuning { rows: None, ..tuning };
+        assert!(tuning.check().unwrap_err().contains("columns from 1 to 256"));
+        assert_eq!(tuning.rows(112), 112);
     }
 }

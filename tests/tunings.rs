@@ -1,4 +1,4 @@
-//! Schedules change no bit: every choice for every product gives what the compiler's own choices give, in the program's
+//! Tunings change no bit: every choice for every product gives what the compiler's own choices give, in the program's
 //! interpreter and as machine code.
 
 use crate::common::compiled;
@@ -15,7 +15,7 @@ use brolga_ir::scalar::Scalar;
 use brolga_ir::{Builder, DType, Graph, Origin, Tensor, Type, Value};
 use brolga_passes::lower::lower_prepared;
 use brolga_passes::{
-    Algorithms, Manager, Options, Outer, Precision, ProductKind, Schedule, Schedules, pipelines,
+    Algorithms, Manager, Options, Outer, Precision, ProductKind, Tuning, Tunings, pipelines,
 };
 
 /// Numbers in -1..1 that repeat late.
@@ -106,8 +106,8 @@ impl Case {
     }
 }
 
-fn lowered(graph: &Graph, precision: Precision, schedules: Schedules) -> Program {
-    lowered_with(graph, Options { precision, schedules, ..Options::default() })
+fn lowered(graph: &Graph, precision: Precision, tunings: Tunings) -> Program {
+    lowered_with(graph, Options { precision, tunings, ..Options::default() })
 }
 
 fn lowered_with(graph: &Graph, options: Options) -> Program {
@@ -126,7 +126,7 @@ fn lowered_with(graph: &Graph, options: Options) -> Program {
 
 /// The keys of the products of a graph.
 fn keys(graph: &Graph, precision: Precision) -> BTreeSet<String> {
-    let program = lowered(graph, precision, Schedules::default().labelled());
+    let program = lowered(graph, precision, Tunings::default().labelled());
     let origins = program.schedule.iter().filter_map(|step| match step {
         Step::Call(call) => Some(call.origin.clone()),
         _ => None,
@@ -160,9 +160,9 @@ fn same(found: &[Tensor], expected: &[Tensor], what: &str) {
     }
 }
 
-/// Schedules that nobody would choose: pieces of one, of odd sizes, of more than there is.
-fn odd() -> Vec<Schedule> {
-    let of = |rows, columns, depth, outer| Schedule {
+/// Tunings that nobody would choose: pieces of one, of odd sizes, of more than there is.
+fn odd() -> Vec<Tuning> {
+    let of = |rows, columns, depth, outer| Tuning {
         rows: Some(rows),
         columns: Some(columns),
         depth: Some(depth),
@@ -179,7 +179,7 @@ fn odd() -> Vec<Schedule> {
 
 /// Every candidate of every choice, and odd ones; gives the number that made other programs.
 fn check(name: &str, graph: &Graph, precision: Precision) -> usize {
-    let base = lowered(graph, precision, Schedules::default());
+    let base = lowered(graph, precision, Tunings::default());
     let expected = interpreted(&base, graph);
     if precision == Precision::F32 {
         let values: HashMap<String, Tensor> =
@@ -195,19 +195,19 @@ fn check(name: &str, graph: &Graph, precision: Precision) -> usize {
     let mut different = 0;
     for key in &keys {
         let kind = ProductKind::of(key).expect("the key of a product");
-        let candidates: Vec<Schedule> = kind.candidates().into_iter().flatten().collect();
-        let all = candidates.iter().map(|&schedule| (schedule, true));
-        let all = all.chain(odd().into_iter().map(|schedule| (schedule, false)));
-        for (number, (schedule, candidate)) in all.enumerate() {
-            let what = format!("{name}, {key}: {schedule}");
-            let mut schedules = Schedules::default();
-            schedules.set(key, schedule);
-            let program = lowered(graph, precision, schedules);
+        let candidates: Vec<Tuning> = kind.candidates().into_iter().flatten().collect();
+        let all = candidates.iter().map(|&tuning| (tuning, true));
+        let all = all.chain(odd().into_iter().map(|tuning| (tuning, false)));
+        for (number, (tuning, candidate)) in all.enumerate() {
+            let what = format!("{name}, {key}: {tuning}");
+            let mut tunings = Tunings::default();
+            tunings.set(key, tuning);
+            let program = lowered(graph, precision, tunings);
             if program.kernels == base.kernels {
                 continue;
             }
             different += 1;
-            // What is expected comes from the interpreter, and odd schedules run there too.
+            // What is expected comes from the interpreter, and odd tunings run there too.
             if candidate {
                 let cpus: &[TargetCpu] = match number % 2 {
                     0 => &[TargetCpu::Native],
