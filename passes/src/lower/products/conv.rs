@@ -10,12 +10,12 @@ use brolga_ir::program::Access;
 use brolga_ir::{GraphError, NodeId, Type};
 
 use super::access::StridedAccess;
-use super::conv_weights::WeightGradient;
 use super::epilogue::Epilogue;
 use super::image::Image;
 use super::packing::Weights;
 use super::product::Product;
 use super::shape::{Method, Shape};
+use super::weight_gradient::WeightGradient;
 use crate::facts::products::has_lanes_last;
 use crate::facts::windows::Window;
 use crate::lower::kernel::KernelBuilder;

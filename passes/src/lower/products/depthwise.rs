@@ -10,9 +10,9 @@ use brolga_ir::program::{Access, Combine, ValueId};
 use brolga_ir::scalar::ScalarOp;
 
 use super::boxes::{Positions, boxes, for_each_kind, is_even, positions};
-use super::conv_weights::{WeightGradient, parts, sum_of_parts};
 use super::epilogue::Epilogue;
 use super::product::Product;
+use super::weight_gradient::{WeightGradient, parts, sum_of_parts};
 use crate::facts::blocking::code;
 use crate::facts::blocking::depthwise::{LANES, MOST_PARTS, REGISTERS};
 use crate::facts::blocks::{Cut, blocks_of};

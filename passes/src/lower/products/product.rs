@@ -9,7 +9,7 @@
 //! respect to the input is one too, with the kernel turned round, and a product of rows with a matrix is one whose windows see
 //! one position each: `x[row, c] · w[o, c]`. So `conv` and `dot` make a [`Product`], and each way to compute it is a function of that
 //! alone. The gradient with respect to the weights sums over positions instead, of two images: it is a
-//! [`WeightGradient`](super::conv_weights::WeightGradient).
+//! [`WeightGradient`](super::weight_gradient::WeightGradient).
 
 use brolga_ir::{Graph, NodeId, Type};
 

@@ -18,9 +18,9 @@
 //! Numeric plan: sums over input channels are chains of fused multiply-adds in their order; the transforms are
 //! those written here.
 
-mod gradient;
 mod lanes;
 mod transform;
+mod weight_gradient;
 
 use brolga_ir::Type;
 use brolga_ir::index::Index;

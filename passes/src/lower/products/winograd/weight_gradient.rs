@@ -16,9 +16,9 @@ use brolga_ir::program::{Access, Kernel, Panel, Step, Tile, TileLoop, ValueId};
 use brolga_ir::{DType, NodeId, Type};
 
 use super::super::boxes::for_each_kind;
-use super::super::conv_weights::WeightGradient;
 use super::super::image::Image;
 use super::super::tiling::Tiling;
+use super::super::weight_gradient::WeightGradient;
 use super::lanes::Lane;
 use super::transform::{Filter, Params, Side, Target, TileBox, Tiles, apart};
 use crate::facts::blocking::winograd::LANES;
