@@ -67,8 +67,13 @@ fn vocabularies_are_saved_with_the_weights() {
         let scores: Vec<f32> = scores.map(|(_, cell)| cell.parse().unwrap()).collect();
         assert_eq!(scores, [0, 1, 2].map(|i| f32::from(u8::from(i == colour))), "{out}");
     }
-    let told = good(at, "evaluate m.ron --weights w.safetensors --data t.csv --all");
+    let told = good(at, "evaluate m.ron --weights w.safetensors --data t.csv --all --predictions p.csv");
     assert!(told.contains("accuracy"), "{told}");
+    // What is true is the label, and not a whole number that the network is asked with.
+    let table = fs::read_to_string(at.join("p.csv")).unwrap();
+    for (number, line) in table.lines().skip(1).enumerate() {
+        assert_eq!(line.split(',').nth(1), Some(["yes", "no"][number % 2]), "{table}");
+    }
 
     // Training that goes on from these weights numbers texts as they do, and takes the columns that they had.
     fs::write(at.join("more.csv"), "b,colour,size,a,label\n1,red,40,0,yes\n0,red,41,1,yes\n").unwrap();

@@ -326,7 +326,9 @@ impl Inference {
         }
         let is_label =
             |field: &Field| field.dims.is_empty() && matches!(field.dtype, DType::I32 | DType::I64);
-        let label = known.iter().position(is_label).filter(|_| scores(&outputs[0]));
+        // What the network is asked with is not what it is asked for.
+        let label = (0..known.len()).find(|at| is_label(&known[*at]) && !places.contains(at));
+        let label = label.filter(|_| scores(&outputs[0]));
         let truth = label.or_else(|| {
             let other = |at: &usize| !places.contains(at) && known[*at].dims.iter().product::<usize>() <= 64;
             (0..known.len()).find(other)
