@@ -369,4 +369,11 @@ fn inputs_without_samples_are_given_whole() {
     good(at, "build whole.ron -o whole");
     let text = prints(at, "whole --inputs in.npz --json");
     assert!(text.contains("\"y\":[1.0,0.5,8.0]"), "{text}");
+    // Nor need there be any.
+    let none = "Model(inputs: {}, body: [Parameter(name: \"p\", dims: [3], init: Ones)], entries: { \"infer\": Infer(outputs: { \"y\": \"it\" }) })";
+    fs::write(at.join("none.ron"), none).unwrap();
+    let model = Model::load(at.join("none.ron").to_str().unwrap(), &Settings::default()).unwrap();
+    model.initial_state(0).unwrap().save_weights(at.join("p.safetensors")).unwrap();
+    good(at, "build none.ron --weights p.safetensors -o none");
+    assert!(prints(at, "none --json").contains("\"samples\":[{\"name\":\"0\",\"y\":[1.0,1.0,1.0]}]"));
 }

@@ -159,7 +159,8 @@ fn answered(model: &mut Ready, threads: &Threads, given: &Given, program: &Path)
     }
     let file = match inputs.filter(|path| *path != stream) {
         Some(path) => Some(InputFile::new(path)),
-        None if piped || (nothing && !takes_none) => Some(standard_input(model, &entry)?),
+        None if nothing && takes_none => Some(InputFile::of(stream, Vec::new())),
+        None if piped || nothing => Some(standard_input(model, &entry)?),
         None => None,
     };
     let (save, json) = (None, given.has("--json"));
