@@ -8,9 +8,10 @@ use brolga_codegen::Options;
 use brolga_frontend::FIT;
 use brolga_ir::Graph;
 use brolga_ir::program::Program;
+use brolga_models::data::takes_colour;
 use brolga_passes::facts::batch::trains;
 use brolga_runtime::container::{About, Code, DataRules, Parts, Training, Values};
-use brolga_runtime::{Instance, Manifest, State, Tensor, Threads, checksum, type_name};
+use brolga_runtime::{Field, Instance, Manifest, State, Tensor, Threads, checksum, type_name};
 
 use crate::compile::{Lowered, emit_all};
 use crate::error::{Error, Result};
@@ -68,6 +69,18 @@ impl CompiledModel {
     /// Whether an entry of it trains.
     pub fn trains(&self) -> bool {
         !self.about.training.is_empty()
+    }
+
+    /// Whether an entry of it takes pictures in colour.
+    pub fn takes_colour(&self) -> bool {
+        let of_sample = |dims: &[usize]| dims.get(1..).unwrap_or_default().to_vec();
+        let inputs = self.code.entries.iter().flat_map(|manifest| &manifest.inputs);
+        let mut fields = inputs.map(|input| Field {
+            name: input.name.clone(),
+            dtype: input.dtype,
+            dims: of_sample(&input.dims),
+        });
+        fields.any(|field| takes_colour(&field))
     }
 
     /// For which sizes each entry is.

@@ -119,6 +119,34 @@ fn a_model_takes_little_of_an_executable() {
     }
 }
 
+/// The most that an executable of LeNet-5 may take that only answers, for one processor, without weights and stripped, in bytes.
+/// What is aimed at is 600,000.
+const MOST_RELEASED: u64 = 1_010_000;
+
+/// With `BROLGA_RELEASE=target/release/brolga`, a command that was built in release mode: of what tests are built of, launchers are
+/// twice as large.
+#[test]
+fn a_released_executable_is_small() {
+    let Some(brolga) = std::env::var_os("BROLGA_RELEASE") else {
+        eprintln!("skipped: BROLGA_RELEASE names no command");
+        return;
+    };
+    let folder = folder();
+    let at = folder.path();
+    if !prepare(at) {
+        return;
+    }
+    let brolga = std::fs::canonicalize(brolga).unwrap();
+    let asked = "build lenet5 --entry infer --target-cpu x86-64-v3 -o small";
+    let built = Command::new(brolga).args(asked.split(' ')).current_dir(at).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    prints(at, "strip small");
+    prints(at, "./small --weights w.safetensors --inputs in.npz --outputs out.npz");
+    check(at, &at.join("out.npz"));
+    let bytes = std::fs::metadata(at.join("small")).unwrap().len();
+    assert!(bytes <= MOST_RELEASED, "{bytes}");
+}
+
 /// A root that holds nothing but the program, what it reads, the C library and its loader: no `/proc`, no `/dev`.
 #[test]
 fn an_executable_runs_in_an_empty_root() {

@@ -143,6 +143,8 @@ fn mistakes_are_told_and_help_is_given() {
     let endless = command(at, "net").stdin(fs::File::open("/dev/zero").unwrap()).output().unwrap();
     let errors = String::from_utf8_lossy(&endless.stderr);
     assert!(errors.contains("takes an array (.npy) alone"), "{errors}");
+    let grey = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tests/data/grey.jpg");
+    fs::copy(grey, at.join("grey.jpg")).unwrap();
     assert_eq!(prints(at, "net -h"), prints(at, "net --help"));
     assert_eq!(prints(at, "net -V"), prints(at, "net --version"));
     let version = prints(at, "net --version");
@@ -151,7 +153,7 @@ fn mistakes_are_told_and_help_is_given() {
     for part in ["--inputs FILE", "image: f32[1, 1, 28, 28]", "probability: f32[1, 10]", "bench [OPTIONS]"] {
         assert!(help.contains(part), "{part} in {help}");
     }
-    assert!(!help.contains("train [OPTIONS]"), "{help}");
+    assert!(!help.contains("train [OPTIONS]") && help.contains("pictures (PNG,"), "{help}");
     let wrong = [
         ("net", "there is nothing to answer for"),
         ("net none.png", "none.png"),
@@ -162,6 +164,7 @@ fn mistakes_are_told_and_help_is_given() {
         ("net digits --outputs w.safetensors", "which holds weights"),
         ("net digits --threads many", "--threads takes a whole number"),
         ("net train --data data.npz", "was compiled without training"),
+        ("net grey.jpg", "this program reads PNG alone: convert it, or build the program with --whole"),
         ("net --entry train --inputs data.npz --outputs x.npz", "has no entry point `train`"),
     ];
     for (line, expected) in wrong {
@@ -177,6 +180,32 @@ fn mistakes_are_told_and_help_is_given() {
     let bench: serde_json::Value = serde_json::from_str(&bench).unwrap();
     assert_eq!((&bench["entry"], &bench["dims"]["batch"]), (&"infer".into(), &1.into()));
     assert!(bench["median_ms"].as_f64().unwrap() > 0.0);
+}
+
+/// JPEG is read by programs that were asked for it, that train, or that take pictures in colour.
+#[test]
+fn whole_programs_read_all_pictures() {
+    let folder = folder();
+    let at = folder.path();
+    if !prepare(at) {
+        return;
+    }
+    for name in ["grey.jpg", "baseline.jpg"] {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tests/data");
+        fs::copy(data.join(name), at.join(name)).unwrap();
+    }
+    let pictures = "grey.jpg baseline.jpg digits/0.png";
+    let expected = good(at, &format!("run lenet5 --weights w.safetensors {pictures}"));
+    for (number, asked) in ["--whole", "--entry infer,train"].into_iter().enumerate() {
+        good(at, &format!("build lenet5 --weights w.safetensors {asked} -o net{number}"));
+        assert_eq!(prints(at, &format!("net{number} {pictures}")), expected, "{asked}");
+    }
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/lenet5.ron")).unwrap();
+    let colour = text.replace("f32[batch, 1, 28, 28]", "f32[batch, 3, 28, 28]");
+    assert!(colour != text);
+    fs::write(at.join("colour.ron"), colour).unwrap();
+    good(at, "build colour.ron --entry infer,init -o colour");
+    assert_eq!(prints(at, "colour baseline.jpg").lines().count(), 1);
 }
 
 #[test]

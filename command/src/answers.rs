@@ -69,6 +69,18 @@ pub(crate) fn best(scores: &[Number]) -> usize {
     best
 }
 
+/// The places of the [`NEXT`] largest scores but for one place, the largest first.
+fn next(scores: &[Number], first: usize) -> Vec<usize> {
+    let mut found: Vec<usize> = Vec::new();
+    for (at, score) in scores.iter().enumerate().filter(|(at, _)| *at != first) {
+        let above = |known: &&usize| scores[**known].value().total_cmp(&score.value()).is_ge();
+        let place = found.iter().take_while(above).count();
+        found.insert(place, at);
+        found.truncate(NEXT);
+    }
+    found
+}
+
 /// The name of a class: its number where nobody gave it one.
 pub(crate) fn class(classes: &[String], number: usize) -> String {
     classes.get(number).cloned().unwrap_or_else(|| number.to_string())
@@ -76,14 +88,20 @@ pub(crate) fn class(classes: &[String], number: usize) -> String {
 
 /// The samples that a path stands for.
 enum Source {
-    Pictures(Vec<PathBuf>, Field),
+    Pictures(Vec<PathBuf>, Field, &'static [&'static data::Format]),
     Table(Box<dyn Batches>),
     /// For each input, a tensor, and whether it has the samples along its first axis; and how many there are.
     Arrays(Vec<(Tensor, bool)>, usize),
 }
 
 impl Source {
-    fn open<M: Compiled>(path: &Path, fields: &[Field], model: &M, state: &State) -> Result<Source> {
+    fn open<M: Compiled>(
+        path: &Path,
+        fields: &[Field],
+        model: &M,
+        state: &State,
+        formats: &'static [&'static data::Format],
+    ) -> Result<Source> {
         if path == Path::new("-") {
             return Err(refused("standard input is not read here: name a file or a folder"));
         }
@@ -103,7 +121,7 @@ impl Source {
                 names.join(", ")
             )));
         };
-        Ok(Source::Pictures(data::pictures(path)?, field.clone()))
+        Ok(Source::Pictures(data::pictures(path)?, field.clone(), formats))
     }
 
     /// The samples of a file of tensors.
@@ -128,7 +146,7 @@ impl Source {
 
     fn len(&self) -> usize {
         match self {
-            Source::Pictures(files, _) => files.len(),
+            Source::Pictures(files, ..) => files.len(),
             Source::Table(table) => table.len(Split::Validation),
             Source::Arrays(_, samples) => *samples,
         }
@@ -137,9 +155,9 @@ impl Source {
     /// The name of a sample, and its inputs.
     fn sample(&mut self, number: usize, fields: &[Field]) -> Result<(String, Vec<Tensor>)> {
         match self {
-            Source::Pictures(files, field) => {
+            Source::Pictures(files, field, formats) => {
                 let file = &files[number];
-                Ok((file.display().to_string(), vec![data::picture(file, field)?]))
+                Ok((file.display().to_string(), vec![data::picture_of(file, field, formats)?]))
             }
             Source::Table(table) => {
                 let request = Request { split: Split::Validation, indices: &[number], seed: 0, epoch: 0 };
@@ -173,7 +191,7 @@ enum Given<'a> {
 }
 
 /// What is asked about samples.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// The entry point that answers.
     pub entry: &'a str,
@@ -187,6 +205,8 @@ pub struct Asked<'a> {
     pub save: Option<&'a Path>,
     /// Whether one JSON object is printed.
     pub json: bool,
+    /// The formats in which pictures are read.
+    pub formats: &'static [&'static data::Format],
 }
 
 /// Answers for each sample of the paths, and of a file of tensors, on standard output, and says by the exit code whether all
@@ -233,7 +253,7 @@ pub fn answer<M: Compiled>(
     let several = asked.paths.len() > 1;
     for given in given {
         let (path, mut source) = match given {
-            Given::Path(path) => (path.as_path(), Source::open(path, &fields, model, &state)?),
+            Given::Path(path) => (path.as_path(), Source::open(path, &fields, model, &state, asked.formats)?),
             Given::Arrays(file) => (file.path(), Source::arrays(file, &manifest.inputs)?),
         };
         for number in 0..source.len() {
@@ -326,9 +346,7 @@ impl Answers<'_> {
             let numbers = all_numbers(output)?;
             if is_labelled(output) && parts.is_empty() {
                 let first = best(&numbers);
-                let mut order: Vec<usize> = (0..numbers.len()).filter(|&at| at != first).collect();
-                order.sort_by(|&a, &b| numbers[b].value().total_cmp(&numbers[a].value()));
-                let next: Vec<String> = (order.iter().take(NEXT))
+                let next: Vec<String> = (next(&numbers, first).iter())
                     .map(|&at| format!("{} {}", class(self.classes, at).shown(), numbers[at].short()))
                     .collect();
                 let (label, score) = (class(self.classes, first).shown(), numbers[first].short());
@@ -371,7 +389,7 @@ impl Answers<'_> {
 
 /// Writes the outputs of all samples: a table, or tensors with the samples as first dimension.
 fn write(path: &Path, names: &[&str], kept: &[(String, Vec<Tensor>)], classes: &[String]) -> Result<()> {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     if extension == "csv" {
         return write_csv(path, &rows(names, kept, classes)?);
     }

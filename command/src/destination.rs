@@ -330,7 +330,7 @@ fn would_overwrite(option: &str, file: &Path, why: &str) -> Error {
 
 /// A name that promises another format than the one that is written.
 fn check_ending(option: &str, file: &Path, what: Written) -> Result<()> {
-    let ending = file.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let ending = file.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let promised = ENDINGS.iter().find(|(_, endings)| endings.contains(&ending.as_str()));
     match promised {
         Some((format, _)) if !what.endings().contains(&ending.as_str()) => {

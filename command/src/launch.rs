@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use brolga_models::data::Format;
 use brolga_runtime::container::Loaded;
 use brolga_runtime::{Content, Error, Executable, Result, Shown, Threads, counted, read_array, type_name};
 
@@ -73,37 +74,40 @@ pub struct Subcommand {
 static MEASURING: Subcommand =
     Subcommand { name: "bench", options: &[&BENCH, &COMMON], about: "", run: measured };
 
-/// Runs the command line of an executable with this model; `arguments` begin with what the program was called as. `learning` is
-/// [`LEARNING`], or nothing in a program for models that do not train.
-pub fn launch(
-    model: Loaded,
-    arguments: impl Iterator<Item = OsString>,
-    learning: &'static [Subcommand],
-) -> ExitCode {
+/// What a program has besides what all have.
+pub struct Extent {
+    /// [`LEARNING`], or nothing in a program for models that do not train.
+    pub learning: &'static [Subcommand],
+    /// The formats in which pictures are read.
+    pub formats: &'static [&'static Format],
+}
+
+/// Runs the command line of an executable with this model; `arguments` begin with what the program was called as.
+pub fn launch(model: Loaded, arguments: impl Iterator<Item = OsString>, extent: &Extent) -> ExitCode {
     let arguments = arguments.collect();
-    let code = Ready::new(model).and_then(|model| run(model, arguments, learning)).unwrap_or_else(|error| {
+    let code = Ready::new(model).and_then(|model| run(model, arguments, extent)).unwrap_or_else(|error| {
         errln!("error: {error}");
         ExitCode::FAILURE
     });
     output::finish(code)
 }
 
-fn run(mut model: Ready, arguments: Vec<OsString>, learning: &'static [Subcommand]) -> Result<ExitCode> {
+fn run(mut model: Ready, arguments: Vec<OsString>, extent: &Extent) -> Result<ExitCode> {
     let mut arguments = arguments.into_iter();
     let program = arguments.next().map_or_else(|| PathBuf::from(model.name()), PathBuf::from);
     let mut arguments = arguments.peekable();
     let first = arguments.peek().and_then(|first| first.to_str()).unwrap_or_default();
-    if learning.is_empty() && ["train", "evaluate"].contains(&first) {
+    if extent.learning.is_empty() && ["train", "evaluate"].contains(&first) {
         return Err(without_training(&model));
     }
-    let command = learning.iter().chain([&MEASURING]).find(|known| known.name == first);
+    let command = extent.learning.iter().chain([&MEASURING]).find(|known| known.name == first);
     if command.is_some() {
         arguments.next();
     }
     let own = command.map_or(ANSWERING, |command| command.options);
     let given = Given::read(arguments, own)?;
     if given.has("--help") {
-        out!("{}", about(&model, &program, command, own));
+        out!("{}", about(&model, &program, command, own, extent));
         return Ok(ExitCode::SUCCESS);
     }
     if given.has("--version") {
@@ -121,7 +125,7 @@ fn run(mut model: Ready, arguments: Vec<OsString>, learning: &'static [Subcomman
     };
     match command {
         Some(command) => (command.run)(&mut model, &threads, &given, &program),
-        None => answered(&mut model, &threads, &given, &program),
+        None => answered(&mut model, &threads, &given, &program, extent.formats),
     }
 }
 
@@ -144,7 +148,13 @@ fn beside(model: &Ready, given: &Given, program: &Path) -> Option<PathBuf> {
 }
 
 /// Pictures, tables and arrays.
-fn answered(model: &mut Ready, threads: &Threads, given: &Given, program: &Path) -> Result<ExitCode> {
+fn answered(
+    model: &mut Ready,
+    threads: &Threads,
+    given: &Given,
+    program: &Path,
+    formats: &'static [&'static Format],
+) -> Result<ExitCode> {
     let entry = answering(model, given)?;
     let beside = beside(model, given, program);
     let start = Start { weights: given.path("--weights").or(beside.as_deref()), ..Start::default() };
@@ -171,7 +181,7 @@ fn answered(model: &mut Ready, threads: &Threads, given: &Given, program: &Path)
             call(model, threads, &Call { entry, start, outputs, save, json }, file, destinations(given))
         }
         _ => {
-            let asked = Asked { entry, start, paths: &paths, outputs, save, json };
+            let asked = Asked { entry, start, paths: &paths, outputs, save, json, formats };
             answer(model, threads, &asked, file, destinations(given))
         }
     }
@@ -285,7 +295,13 @@ fn measured(model: &mut Ready, threads: &Threads, given: &Given, _: &Path) -> Re
 }
 
 /// Help that names what the model takes and gives.
-fn about(model: &Ready, program: &Path, command: Option<&Subcommand>, own: &[&[Known]]) -> String {
+fn about(
+    model: &Ready,
+    program: &Path,
+    command: Option<&Subcommand>,
+    own: &[&[Known]],
+    extent: &Extent,
+) -> String {
     let (name, program) = (model.name(), program.shown());
     let trains = !model.training().is_empty();
     let mut text = match command {
@@ -299,8 +315,12 @@ fn about(model: &Ready, program: &Path, command: Option<&Subcommand>, own: &[&[K
         for (command, _) in commands.into_iter().filter(|(_, there)| *there) {
             text += &format!("       {program} {command} [OPTIONS]     ({command} --help says more)\n");
         }
-        text += "\nPATH: pictures (PNG or JPEG, prepared as in training), folders of them, tables (.csv). Without any, a \
-                 .npy is read from standard input.\n";
+        let formats: Vec<&str> = extent.formats.iter().map(|format| format.name).collect();
+        text += &format!(
+            "\nPATH: pictures ({}, prepared as in training), folders of them, tables (.csv). Without any, a .npy is read from \
+             standard input.\n",
+            formats.join(" or ")
+        );
     }
     text += &format!("\nOptions:\n{}", help(own));
     if command.is_none() {

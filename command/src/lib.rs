@@ -30,6 +30,7 @@ mod watch;
 
 pub use answers::{Asked, answer};
 pub use bench::{peak_rss_mb, times};
+pub use brolga_models::data::{FORMATS, PNG};
 pub use call::{Call, call};
 pub use compiled::{Compiled, Of};
 pub use container::Ready;
@@ -37,7 +38,7 @@ pub use destination::{Destinations, Written, beside, weight_bytes};
 pub use evaluate::{Evaluated, evaluate};
 pub use files::{InputFile, Prefix, Start, read_inputs, started};
 pub use json::Json;
-pub use launch::{LEARNING, Subcommand, launch};
+pub use launch::{Extent, LEARNING, launch};
 pub use train::{Training, train, updating};
 pub use watch::Bar;
 

@@ -80,6 +80,7 @@ fn answer_for_samples(args: &RunArgs, mut destinations: Destinations) -> Result<
         outputs: args.outputs.as_deref(),
         save: args.save.as_deref(),
         json: args.json,
+        formats: &brolga_models::data::FORMATS,
     };
     let mut model = Jit { model, args: &args.model, machine: &args.machine, threads: &threads };
     answer(&mut model, &threads, &asked, None, destinations)

@@ -1,6 +1,6 @@
 //! A compiled model as a program: the container that it carries is opened where the system has mapped it.
 //!
-//! With `--cfg learns` it trains and evaluates, too; without, it has nothing of that.
+//! With `--cfg whole` it trains and evaluates, and reads JPEG, too; without, it has nothing of that.
 
 mod backtrace;
 mod place;
@@ -10,13 +10,13 @@ mod unwind;
 
 use std::process::ExitCode;
 
-use brolga_command::{Subcommand, launch};
+use brolga_command::{Extent, launch};
 use brolga_runtime::container::{Check, open_in_place};
 
-#[cfg(learns)]
-static LEARNING: &[Subcommand] = &brolga_command::LEARNING;
-#[cfg(not(learns))]
-static LEARNING: &[Subcommand] = &[];
+#[cfg(whole)]
+static EXTENT: Extent = Extent { learning: &brolga_command::LEARNING, formats: &brolga_command::FORMATS };
+#[cfg(not(whole))]
+static EXTENT: Extent = Extent { learning: &[], formats: &[&brolga_command::PNG] };
 
 fn main() -> ExitCode {
     let Some(place) = place::container() else {
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     // the program runs: code to be executed, and what is behind it, privately, to be written. This is done once. Weights are
     // as much part of the program as its code.
     match unsafe { open_in_place(place, Check::Code) } {
-        Ok(model) => launch(model, std::env::args_os(), LEARNING),
+        Ok(model) => launch(model, std::env::args_os(), &EXTENT),
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

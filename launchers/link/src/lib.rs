@@ -36,7 +36,7 @@ const CRATES: [&str; 2] = ["brolga_command", "brolga_runtime"];
 const OF_TARGET: [&str; 6] =
     ["linker", "linker-flavor", "link-arg", "link-args", "target-feature", "instrument-coverage"];
 
-/// The launcher: a `&'static [u8]`. `launcher!(learns)` is the one that trains and evaluates, too. Empty where nothing is linked
+/// The launcher: a `&'static [u8]`. `launcher!(whole)` is the one that trains and evaluates, and reads JPEG, too. Empty where nothing is linked
 /// (`cargo check`), where the target has no ELF files, and with `BROLGA_LAUNCHER=`; with `BROLGA_LAUNCHER=path` that file. Only
 /// for programs that depend on `brolga-command` and `brolga-runtime`: what is no program may be compiled before the code of its
 /// crates is there.
@@ -44,8 +44,8 @@ const OF_TARGET: [&str; 6] =
 pub fn launcher(input: TokenStream) -> TokenStream {
     let expression = match input.to_string().as_str() {
         "" => linked(false),
-        "learns" => linked(true),
-        other => Err(format!("`{other}` is no launcher: write `launcher!()`, or `launcher!(learns)`")),
+        "whole" => linked(true),
+        other => Err(format!("`{other}` is no launcher: write `launcher!()`, or `launcher!(whole)`")),
     };
     let expression = match expression {
         Ok(Some(path)) => format!("include_bytes!({path:?})"),
@@ -97,7 +97,7 @@ impl Arguments {
 }
 
 /// The launcher's file, if there is one.
-fn linked(learns: bool) -> Result<Option<PathBuf>, String> {
+fn linked(whole: bool) -> Result<Option<PathBuf>, String> {
     if let Some(given) = env::var_os("BROLGA_LAUNCHER") {
         let path = Path::new(&given);
         return match given.is_empty() {
@@ -117,19 +117,19 @@ fn linked(learns: bool) -> Result<Option<PathBuf>, String> {
     let crate_name = arguments.value("--crate-name").unwrap_or("program");
     let codegen = arguments.values("-C");
     let suffix = codegen.iter().find_map(|option| option.strip_prefix("extra-filename="));
-    let kind = if learns { "learns" } else { "answers" };
+    let kind = if whole { "whole" } else { "small" };
     let path = Path::new(folder).join(format!("{crate_name}{}.{kind}.launcher", suffix.unwrap_or("")));
 
     let compiler = env::current_exe().map_err(|e| e.to_string())?;
     let of_target = |option: &&&str| OF_TARGET.contains(&option.split('=').next().unwrap_or(""));
     let of_target: Vec<&str> = codegen.iter().filter(of_target).copied().collect();
     let mut why = String::new();
-    for smaller in smaller(&compiler, target) {
+    for smaller in smaller(&compiler, target, whole) {
         let mut command = Command::new(&compiler);
         command.args([PROGRAM, "--crate-name", "brolga_launcher", "--crate-type", "bin"]);
         command.args(["--edition", "2024", "-C", "opt-level=s", "-C", "panic=abort"]);
         command.args(["-C", "strip=symbols", "-C", "codegen-units=1"]);
-        command.args(if learns { &["--cfg", "learns"][..] } else { &[] });
+        command.args(if whole { &["--cfg", "whole"][..] } else { &[] });
         libraries.iter().for_each(|library| _ = command.args(["--extern", library]));
         arguments.values("-L").iter().for_each(|path| _ = command.args(["-L", path]));
         target.iter().for_each(|target| _ = command.args(["--target", target]));
@@ -148,12 +148,14 @@ fn linked(learns: bool) -> Result<Option<PathBuf>, String> {
 /// different ones, and the last list is empty.
 ///
 /// Of 2.5 MB that a program for all commands would have, 250 KB are what shows the calls at a panic, 300 KB what describes how to
-/// unwind the stack, and 100 KB functions that are the same as others.
-fn smaller(compiler: &Path, target: Option<&str>) -> [Vec<String>; 3] {
+/// unwind the stack, and 100 KB functions that are the same as others. A tenth of the small program would be relocations: it has
+/// a fixed address, and libraries and memory have any.
+fn smaller(compiler: &Path, target: Option<&str>, whole: bool) -> [Vec<String>; 3] {
     let mut known = vec![format!("link-arg=-Wl,-T,{DISCARDED}"), "link-arg=-Wl,--no-eh-frame-hdr".to_owned()];
     let shown =
         shown(compiler, target).map(|name| format!("link-arg=-Wl,--defsym={name}=brolga_no_backtrace"));
     known.extend(shown);
+    known.extend((!whole).then(|| "relocation-model=static".to_owned()));
     let folded = known.iter().cloned().chain(["link-arg=-Wl,--icf=all".to_owned()]).collect();
     [folded, known, Vec::new()]
 }

@@ -49,7 +49,7 @@ use brolga_runtime::{Batches, Error, ErrorKind, Field, Result, Shown, read_tenso
 use reading::malformed;
 
 pub use options::{HeldOut, Options};
-pub use picture::{picture, pictures};
+pub use picture::{FORMATS, Format, PNG, picture, picture_of, pictures, takes_colour};
 pub use table::rows;
 
 /// The name by which [`open`] knows the embedded data set.
@@ -123,6 +123,6 @@ pub fn table(file: &Path, fields: &[Field], options: &Options) -> Result<Box<dyn
 
 /// Whether a file is a table as text, by the ending of its name.
 pub fn is_table(file: &Path) -> bool {
-    let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let extension = file.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     ["csv", "tsv"].contains(&extension.as_str())
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use brolga_runtime::{DType, Error, Field, Result, Tensor, read_regular};
+use brolga_runtime::{Content, DType, Error, Field, Result, Tensor, read_regular};
 use png::Transformations;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -31,6 +31,23 @@ const READ: [&str; 3] = ["png", "jpg", "jpeg"];
 /// What names of other pictures end in: leaving such files out silently would be a surprise.
 const OTHERS: [&str; 7] = ["gif", "bmp", "webp", "tif", "tiff", "heic", "avif"];
 
+/// A format of pictures: how its files begin, and what decodes them. A program has what decodes the formats that it names.
+pub struct Format {
+    /// What it is called.
+    pub name: &'static str,
+    beginning: &'static [u8],
+    decode: fn(&Path, &[u8]) -> Result<Picture>,
+}
+
+/// PNG.
+pub static PNG: Format = Format { name: "PNG", beginning: &[0x89, b'P', b'N', b'G'], decode: decode_png };
+
+/// JPEG, whose decoder is larger than all else that reads pictures.
+pub static JPEG: Format = Format { name: "JPEG", beginning: &[0xff, 0xd8, 0xff], decode: decode_jpeg };
+
+/// All formats that can be read.
+pub static FORMATS: [&Format; 2] = [&PNG, &JPEG];
+
 /// Pixels of three colours.
 struct Picture {
     width: usize,
@@ -40,7 +57,7 @@ struct Picture {
 
 /// Whether a name is that of a picture; an error for pictures of other kinds.
 fn is_picture(file: &Path) -> Result<bool> {
-    let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let extension = file.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     if OTHERS.contains(&extension.as_str()) {
         return Err(malformed(
             file,
@@ -90,8 +107,21 @@ pub(super) fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// An input that takes no picture; a file that cannot be read, or is no PNG or JPEG.
 pub fn picture(file: &Path, field: &Field) -> Result<Tensor> {
+    picture_of(file, field, &FORMATS)
+}
+
+/// Whether an input takes pictures in colour.
+pub fn takes_colour(field: &Field) -> bool {
+    image_dims(field, None).is_ok_and(|[channels, ..]| channels == 3)
+}
+
+/// The same of pictures in some formats.
+///
+/// # Errors
+/// Those of [`picture`]; a file in another format.
+pub fn picture_of(file: &Path, field: &Field, formats: &[&Format]) -> Result<Tensor> {
     let dims = image_dims(field, None)?;
-    let planes = load(file, dims)?;
+    let planes = planes(decode(file, formats)?, dims)?;
     let all: Vec<usize> = [&[1], &field.dims[..]].concat();
     let mut tensor = Tensor::zeros(field.dtype, &all)?;
     match field.dtype {
@@ -109,9 +139,13 @@ pub fn picture(file: &Path, field: &Field) -> Result<Tensor> {
     Ok(tensor)
 }
 
-/// The planes of a picture, resized.
+/// The planes of a picture in a file, resized.
 pub(super) fn load(file: &Path, dims: Dims) -> Result<Vec<u8>> {
-    let picture = decode(file)?;
+    planes(decode(file, &FORMATS)?, dims)
+}
+
+/// The planes of a picture, resized.
+fn planes(picture: Picture, dims: Dims) -> Result<Vec<u8>> {
     let pixels = &picture.pixels;
     let planes: Vec<u8> = match dims[0] {
         1 => collect(pixels.iter().map(|&pixel| luma(pixel)), pixels.len(), "a picture")?,
@@ -136,14 +170,19 @@ pub(super) fn load(file: &Path, dims: Dims) -> Result<Vec<u8>> {
     Ok(all)
 }
 
-fn decode(file: &Path) -> Result<Picture> {
+fn decode(file: &Path, formats: &[&Format]) -> Result<Picture> {
     let bytes = read_regular(file, MOST_BYTES).map_err(|e| Error::io("read", file, e))?;
-    match bytes[..] {
-        [0x89, b'P', b'N', b'G', ..] => decode_png(file, &bytes),
-        [0xff, 0xd8, 0xff, ..] => decode_jpeg(file, &bytes),
-        [] => Err(malformed(file, "the file is empty")),
-        _ => Err(malformed(file, "neither a PNG image nor a JPEG image, by its first bytes")),
+    if let Some(format) = formats.iter().find(|format| bytes.starts_with(format.beginning)) {
+        return (format.decode)(file, &bytes);
     }
+    Err(match Content::of_bytes(&bytes) {
+        Content::Empty => malformed(file, "the file is empty"),
+        Content::Jpeg => malformed(
+            file,
+            "a JPEG image, and this program reads PNG alone: convert it, or build the program with --whole",
+        ),
+        _ => malformed(file, "neither a PNG image nor a JPEG image, by its first bytes"),
+    })
 }
 
 fn check_size(file: &Path, width: usize, height: usize) -> Result<()> {

@@ -337,10 +337,10 @@ impl Table<'_> {
     }
 
     fn present(&self, cell: &str, column: &Column, line: usize) -> Result<()> {
-        if !MISSING.contains(&cell.to_lowercase().as_str()) {
+        if !MISSING.contains(&cell.to_ascii_lowercase().as_str()) {
             return Ok(());
         }
-        let missing = |cell: &&str| MISSING.contains(&cell.to_lowercase().as_str());
+        let missing = |cell: &&str| MISSING.contains(&cell.to_ascii_lowercase().as_str());
         let more = match column.cells().filter(missing).count() {
             0 | 1 => String::new(),
             count => format!(", one of {count} in this column"),

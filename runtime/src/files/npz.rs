@@ -125,7 +125,7 @@ fn write_marked(path: &Path, tensors: &[(&str, TensorRef<'_>)], results: bool) -
 }
 
 fn extension(path: &Path) -> String {
-    path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default()
+    path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
 }
 
 fn in_file(path: &Path) -> String {

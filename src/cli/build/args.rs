@@ -58,6 +58,10 @@ pub struct BuildArgs {
     /// The program that carries the model in an executable [default: the one that comes along, for this machine]
     #[arg(long, value_name = "FILE")]
     pub launcher: Option<PathBuf>,
+    /// Makes an executable that reads JPEG, whatever the model is: those that train do, and those that take pictures in colour; others
+    /// read PNG alone, and are smaller
+    #[arg(long, conflicts_with = "launcher")]
+    pub whole: bool,
     /// The name of the model in C, which its functions begin with [default: the output's name without ending]
     #[arg(long, value_name = "NAME")]
     pub symbol: Option<String>,
@@ -105,6 +109,8 @@ impl BuildArgs {
             "--prepared is for containers and executables: add --emit container or exe"
         } else if self.launcher.is_some() && kind != Emit::Exe {
             "--launcher is for executables: add --emit exe"
+        } else if self.whole && kind != Emit::Exe {
+            "--whole is for executables: add --emit exe"
         } else if self.mapped.is_some() && opened {
             "--mapped is for obj and lib: what else is built is mapped with its weights"
         } else if self.symbol.is_some() && opened {

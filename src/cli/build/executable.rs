@@ -12,10 +12,10 @@ use super::args::BuildArgs;
 use super::container::{compiled, describe};
 use crate::cli::destination::{Destinations, Written};
 
-/// The launchers for the machine that this command was built for: for models that only answer, and for those that train. Empty
-/// where there are none.
-static ANSWERING: &[u8] = brolga_launchers_link::launcher!();
-static LEARNING: &[u8] = brolga_launchers_link::launcher!(learns);
+/// The launchers for the machine that this command was built for: one for models that only answer, and about anything but pictures
+/// in colour, which are JPEGs most often; and the whole one. Empty where there are none.
+static SMALL: &[u8] = brolga_launchers_link::launcher!();
+static WHOLE: &[u8] = brolga_launchers_link::launcher!(whole);
 
 /// The largest launcher that is read, in bytes.
 const MAX_LAUNCHER: u64 = 1 << 30;
@@ -27,7 +27,7 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
                 "executables for other machines need a launcher that was built for them: --launcher FILE";
             return Err(Error::Name(message.into()));
         }
-        None if ANSWERING.is_empty() => {
+        None if SMALL.is_empty() => {
             let message = "no launcher comes along for this system: executables are made for Linux, or with --launcher FILE";
             return Err(Error::Name(message.into()));
         }
@@ -35,7 +35,8 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
         Some(path) => Some(read_regular(path, MAX_LAUNCHER).map_err(|e| Error::io("read", path, &e))?),
     };
     let compiled = compiled(args, &mut destinations, Written::Executable)?;
-    let own = if compiled.trains() { LEARNING } else { ANSWERING };
+    let whole = args.whole || compiled.trains() || compiled.takes_colour();
+    let own = if whole { WHOLE } else { SMALL };
     let program = compiled.executable(given.as_deref().unwrap_or(own))?;
     write_atomically(&args.output, |file| {
         file.write_all(&program)?;
