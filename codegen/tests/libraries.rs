@@ -8,7 +8,7 @@ use brolga_ir::Tensor;
 use brolga_ir::program::Program;
 use brolga_runtime::State;
 
-use crate::objects::{ANSWER, GROW, STATE, WAYS, compiler, object, parse, printed, state_of, write};
+use crate::objects::{ANSWER, GROW, PICK, STATE, WAYS, compiler, object, parse, printed, state_of, write};
 
 /// What is 1.5 everywhere.
 fn weights() -> State {
@@ -51,7 +51,7 @@ fn each_way(at: &Path, files: &str, more: &str, expected: &str) {
 #[test]
 #[cfg(target_os = "linux")]
 fn shared_libraries_are_linked_loaded_and_stripped() {
-    let (answer, grow) = (parse(ANSWER), parse(GROW));
+    let (answer, grow, pick) = (parse(ANSWER), parse(GROW), parse(PICK));
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let own = library(&[&answer], Some(&weights()), Options::default());
@@ -75,7 +75,7 @@ fn shared_libraries_are_linked_loaded_and_stripped() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(printed(at, b""), b"3", "loaded");
 
-    let copied = library(&[&answer, &grow], Some(&weights()), Options::default());
+    let copied = library(&[&answer, &grow, &pick], Some(&weights()), Options::default());
     write(at, include_str!("objects/copied.c"), &copied);
     std::fs::write(at.join("libnet.so"), &copied.bytes).unwrap();
     each_way(at, "main.c", by_name, "5 0");

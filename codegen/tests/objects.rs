@@ -65,7 +65,7 @@ schedule {
 "#;
 
 /// Inputs that code relies on.
-const PICK: &str = r#"program @pick
+pub const PICK: &str = r#"program @pick
   %0 input "index" i32[3] range 0..=4
   %1 input "keep" bool[3]
   %2 input "scale" f32[]
