@@ -70,7 +70,7 @@ impl Compiler {
             .compile(&*target.isa, &mut ControlPlane::default())
             .map_err(|e| Error::new(format!("Cranelift cannot compile `{name}`: {:?}", e.inner)))?;
         let code = self.context.compiled_code().expect("just compiled");
-        let (relocations, calls) = relocations(code, &self.context.func, &name)?;
+        let References { relocations, calls } = references(code, &self.context.func, &name)?;
         let alignment = code.buffer.alignment.max(16) as usize;
         let bytes = code.code_buffer().to_vec();
         let text = clif.map(|clif| Readable { clif, assembly: code.vcode.clone().unwrap_or_default() });
@@ -79,13 +79,18 @@ impl Compiler {
     }
 }
 
-/// What a function refers to: functions and tables of the image, and leaves by their number among its own.
-fn relocations(
-    code: &CompiledCode,
-    func: &ir::Function,
-    name: &str,
-) -> Result<(Vec<Relocation>, Vec<(Relocation, usize)>)> {
-    let (mut relocations, mut calls) = (Vec::new(), Vec::new());
+/// What a function refers to.
+#[derive(Default)]
+struct References {
+    /// Functions and tables of the image.
+    relocations: Vec<Relocation>,
+    /// Leaves, by their number among its own.
+    calls: Vec<(Relocation, usize)>,
+}
+
+/// What a function refers to; an error if it calls a library.
+fn references(code: &CompiledCode, func: &ir::Function, name: &str) -> Result<References> {
+    let mut references = References::default();
     let names = func.params.user_named_funcs();
     for r in code.buffer.relocs() {
         let FinalizedRelocTarget::ExternalName(ExternalName::User(reference)) = r.target else {
@@ -102,9 +107,9 @@ fn relocations(
         };
         let relocation = Relocation { offset: r.offset, kind: r.kind, addend: r.addend, symbol };
         match namespace {
-            LEAF_NAMESPACE => calls.push((relocation, position)),
-            _ => relocations.push(relocation),
+            LEAF_NAMESPACE => references.calls.push((relocation, position)),
+            _ => references.relocations.push(relocation),
         }
     }
-    Ok((relocations, calls))
+    Ok(references)
 }

@@ -37,7 +37,7 @@ impl Writer<'_, '_> {
 /// Whether the iterations of a loop around one strip are columns of what the strip loads, and may run in any order with
 /// those of the strip and of loops between them: what is stored is not loaded, and each element is stored once.
 pub(crate) fn are_columns(kernel: &Kernel, var: Var, extent: usize, body: &[Stmt]) -> bool {
-    let Some((loops, body)) = around_strip(var, extent, body) else { return false };
+    let Some(StripNest { loops, body }) = around_strip(var, extent, body) else { return false };
     if extent < TOGETHER || body.len() > COLUMN_STATEMENTS {
         return false;
     }
@@ -75,9 +75,14 @@ pub(crate) fn are_columns(kernel: &Kernel, var: Var, extent: usize, body: &[Stmt
     found
 }
 
-/// A loop and those inside of it down to a strip, each with its iterations, the strip last; and what the strip does. `None` where
-/// one of them has something else beside the next.
-fn around_strip(var: Var, extent: usize, mut body: &[Stmt]) -> Option<(Vec<(Var, usize)>, &[Stmt])> {
+/// Loops around one strip, and nothing else: each with its iterations, the strip last; and what the strip does.
+struct StripNest<'a> {
+    loops: Vec<(Var, usize)>,
+    body: &'a [Stmt],
+}
+
+/// A loop and those inside of it down to a strip; `None` where one of them has something else beside the next.
+fn around_strip(var: Var, extent: usize, mut body: &[Stmt]) -> Option<StripNest<'_>> {
     let mut loops = vec![(var, extent)];
     loop {
         match body {
@@ -87,7 +92,7 @@ fn around_strip(var: Var, extent: usize, mut body: &[Stmt]) -> Option<(Vec<(Var,
             }
             [Stmt::Strip { var, extent, body }] => {
                 loops.push((*var, *extent));
-                return Some((loops, body));
+                return Some(StripNest { loops, body });
             }
             _ => return None,
         }
