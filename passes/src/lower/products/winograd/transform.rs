@@ -144,17 +144,24 @@ impl Tiles<'_> {
             let row = Index::var(c.k.open_for(segment.count));
             let first =
                 at[1].scale(chunk.source_step).add(&row.scale(segment.source_step)).plus(segment.source);
-            self.to_line(c, params, segment, &base.add(&first.scale(source.positions[1])), target.lanes);
+            self.fill_line(c, params, segment, &base.add(&first.scale(source.positions[1])), target.lanes);
             let number = row.scale(segment.step).plus(segment.start).scale(self.across as i64);
             let to = target.start.add(&image.scale(target.image)).add(&number.scale(target.tile));
-            self.from_line(c, params, &to, target);
+            self.read_line(c, params, &to, target);
             c.k.close();
         }
         c.k.close();
     }
 
     /// A row of tiles along columns, from the image, where its first input lies at `first`, to the line buffer.
-    fn to_line(&self, c: &mut Composer<'_>, params: Params, segment: &Segment, first: &Index, lanes: usize) {
+    fn fill_line(
+        &self,
+        c: &mut Composer<'_>,
+        params: Params,
+        segment: &Segment,
+        first: &Index,
+        lanes: usize,
+    ) {
         let source = self.source;
         let column = Index::var(c.k.open_for(self.columns));
         let lane = Index::var(c.k.open_for(lanes));
@@ -177,7 +184,7 @@ impl Tiles<'_> {
     }
 
     /// A row of tiles along rows, from the line buffer to the target, where its first tile lies at `first`.
-    fn from_line(&self, c: &mut Composer<'_>, params: Params, first: &Index, target: &Target) {
+    fn read_line(&self, c: &mut Composer<'_>, params: Params, first: &Index, target: &Target) {
         let tile = Index::var(c.k.open_for(self.across));
         let i = Index::var(c.k.open_for(self.filter.a()));
         let lane = Index::var(c.k.open_for(target.lanes));
