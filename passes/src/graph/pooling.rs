@@ -290,7 +290,7 @@ impl Along {
 
     fn winner_across(&self, b: &mut Builder, combine: Combine, x: Value, index: DType) -> Winner {
         let blocks = self.places(b, combine, x, index)?;
-        let first = self.to_the_end(b, combine, &blocks)?;
+        let first = self.rest_of_block(b, combine, &blocks)?;
         let second = self.before(b, combine, &blocks)?;
         let of_windows = |b: &mut Builder, [best, at]: [Value; 2], from: usize| -> Winner {
             Ok([self.of_windows(b, best, from)?, self.of_windows(b, at, from)?])
@@ -325,7 +325,7 @@ impl Along {
     }
 
     /// From a place to the end of its block: from behind, the last element that is as good as all behind it.
-    fn to_the_end(&self, b: &mut Builder, combine: Combine, places: &Places) -> Winner {
+    fn rest_of_block(&self, b: &mut Builder, combine: Combine, places: &Places) -> Winner {
         let as_good = if combine == Combine::Max { Comparison::Ge } else { Comparison::Le };
         let from = self.running(b, combine, places.x, Run::From)?;
         let behind = self.running(b, combine, places.x, Run::Behind)?;
