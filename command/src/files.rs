@@ -101,7 +101,7 @@ pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<
         let tensor = tensor.map_err(|e| e.within(format!("input `{}`", input.name)))?;
         found.push((input.name.clone(), tensor));
     }
-    let mut unused: Vec<&String> = tensors.keys().collect();
+    let mut unused: Vec<String> = tensors.keys().cloned().collect();
     unused.sort_unstable();
     for name in unused {
         errln!("note: `{name}` of `{}` is not used", path.shown());
