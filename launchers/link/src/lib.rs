@@ -5,7 +5,7 @@
 //! the macro is, whose crates are all there then. Where they are is in the arguments of the compiler that calls the macro, which
 //! is called again, with the same target and linker.
 //!
-//! It is part of every executable, and has to be small: see [`smaller`].
+//! It is part of every executable, and has to be small: see `smaller`.
 
 use std::env;
 use std::fs;
