@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
-use brolga_runtime::{Executable, Instance, Result, State, Tensor, Threads, random_inputs};
+use brolga_runtime::{Executable, Instance, Result, State, Tensor, Threads, random_inputs, sorted};
 
 /// Runs that are measured at least, however long one takes.
 const LEAST_RUNS: usize = 3;
@@ -36,8 +36,7 @@ pub fn times(
     while times.len() < LEAST_RUNS || (begun.elapsed() < limit && times.len() < MOST_RUNS) {
         times.push(call()?);
     }
-    times.sort_unstable();
-    Ok(times)
+    Ok(sorted(times, Duration::cmp))
 }
 
 /// The most memory that this process has had, in units of 10^6 bytes, where the system tells (Linux).

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use brolga_runtime::{
     DType, Error, ErrorKind, Input, LoadReport, Result, Shown, State, Tensor, counted, fitted, read_tensors,
-    type_name,
+    sorted, type_name,
 };
 
 use crate::compiled::{Compiled, Of};
@@ -83,8 +83,8 @@ pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<
         file.take_for(&input.name)?;
     }
     let tensors = file.tensors()?;
-    let mut has: Vec<String> = tensors.keys().map(|name| format!("`{name}`")).collect();
-    has.sort_unstable();
+    let has: Vec<String> = tensors.keys().map(|name| format!("`{name}`")).collect();
+    let has = sorted(has, String::cmp);
     let mut found = Vec::new();
     for input in inputs {
         let Some(tensor) = tensors.remove(&input.name) else {
@@ -101,9 +101,7 @@ pub fn read_inputs(file: Option<InputFile<'_>>, inputs: &[Input]) -> Result<Vec<
         let tensor = tensor.map_err(|e| e.within(format!("input `{}`", input.name)))?;
         found.push((input.name.clone(), tensor));
     }
-    let mut unused: Vec<String> = tensors.keys().cloned().collect();
-    unused.sort_unstable();
-    for name in unused {
+    for name in sorted(tensors.keys().cloned().collect(), String::cmp) {
         errln!("note: `{name}` of `{}` is not used", path.shown());
     }
     Ok(found)

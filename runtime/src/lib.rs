@@ -19,6 +19,7 @@ compile_error!(
 
 mod error;
 mod names;
+mod order;
 mod random;
 mod shown;
 
@@ -37,6 +38,7 @@ pub mod container;
 
 pub use error::{Error, ErrorKind, Result, unknown_name};
 pub use names::{MAX_NAME, check_name};
+pub use order::sorted;
 pub use paths::content::Content;
 pub use paths::regular::{MAX_TEXT, open_regular, read_regular};
 pub use random::{Purpose, Random, permutation, philox};

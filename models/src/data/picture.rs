@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use brolga_runtime::{Content, DType, Error, Field, Result, Tensor, read_regular};
+use brolga_runtime::{Content, DType, Error, Field, Result, Tensor, read_regular, sorted};
 use png::Transformations;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -98,8 +98,7 @@ pub(super) fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>> {
             }
         }
     }
-    found.sort();
-    Ok(found)
+    Ok(sorted(found, PathBuf::cmp))
 }
 
 /// A picture as a model's input takes it, `[1, ...]`: resized to it, black 0 and white 1, as in training on a folder.

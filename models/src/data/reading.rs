@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use brolga_runtime::{Error, ErrorKind, Field, Result, Shown, TensorMut, open_regular, type_name};
+use brolga_runtime::{Error, ErrorKind, Field, Result, Shown, TensorMut, open_regular, sorted, type_name};
 
 /// An error of kind `Data`.
 pub(super) fn bad(message: impl Into<String>) -> Error {
@@ -26,8 +26,7 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
             paths.push(entry.path());
         }
     }
-    paths.sort();
-    Ok(paths)
+    Ok(sorted(paths, PathBuf::cmp))
 }
 
 /// The name of a path's last part, for messages and comparisons.

@@ -6,6 +6,7 @@ use super::about::About;
 use super::format::{Kind, Section};
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::{MAX_NAME, check_name};
+use crate::order::order;
 use crate::run::executable::cpu_has;
 use crate::run::manifest::{Manifest, StateSlot};
 use crate::run::record::DataRecord;
@@ -186,8 +187,7 @@ impl Contents {
             }
         }
         let key = |at: usize| (&self.entries[at].entry, self.sizes(at));
-        let mut order: Vec<usize> = (0..entries).collect();
-        order.sort_unstable_by(|a, b| key(*a).cmp(&key(*b)));
+        let order = order(entries, &mut |a, b| key(a).cmp(&key(b)));
         if let Some(pair) = order.windows(2).find(|pair| key(pair[0]) == key(pair[1])) {
             let name = &self.entries[pair[0]].entry;
             return Err(wrong(format!("it has two entry points `{name}` of the same sizes")));
@@ -258,9 +258,8 @@ impl Contents {
 
     /// The table of state in the order of the names.
     fn state_by_name(&self) -> Vec<&StoredSlot> {
-        let mut slots: Vec<&StoredSlot> = self.state.iter().collect();
-        slots.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        slots
+        let order = order(self.state.len(), &mut |a, b| self.state[a].name.cmp(&self.state[b].name));
+        order.into_iter().map(|at| &self.state[at]).collect()
     }
 
     /// Checks that values of the state lie one behind the other, and fill their section.

@@ -11,6 +11,7 @@ use crate::files::atomic::write_atomically;
 use crate::files::convert::Stored;
 use crate::files::json::{self, Reader, needed, once, quoted};
 use crate::names::check_name;
+use crate::order::{self, order};
 use crate::paths::content::Content;
 use crate::paths::regular::open_regular;
 use crate::shown::Shown;
@@ -128,8 +129,10 @@ impl TensorFile {
         let mut text = zeros(header as usize, &format!("the header of `{}`", path.shown()))?;
         file.read_exact(&mut text).map_err(io)?;
         let wrong = |e: String| format(format!("its header is wrong: {e}"));
-        let (mut entries, metadata) = parsed(&text).map_err(wrong)?;
-        entries.sort_by(|a, b| (a.offset, a.len, &a.name).cmp(&(b.offset, b.len, &b.name)));
+        let (entries, metadata) = parsed(&text).map_err(wrong)?;
+        let place = |entry: &FileTensor| (entry.offset, entry.len);
+        let entries =
+            order::sorted(entries, |a, b| place(a).cmp(&place(b)).then_with(|| a.name.cmp(&b.name)));
         let expected = checked(&entries).map_err(wrong)? as u64;
         let found = size - LENGTH_BYTES - header;
         if found != expected {
@@ -439,9 +442,9 @@ pub(crate) fn in_file_order(a: Described<'_>, b: Described<'_>) -> Ordering {
 
 /// Tensors in that order.
 fn sorted<'a>(tensors: &[(&'a str, TensorRef<'a>)]) -> Vec<(&'a str, TensorRef<'a>)> {
-    let mut sorted = tensors.to_vec();
-    sorted.sort_by(|(a, t), (b, u)| in_file_order((*a, t.dtype(), t.dims()), (*b, u.dtype(), u.dims())));
-    sorted
+    let described = |at: usize| (tensors[at].0, tensors[at].1.dtype(), tensors[at].1.dims());
+    let order = order(tensors.len(), &mut |a, b| in_file_order(described(a), described(b)));
+    order.into_iter().map(|at| tensors[at]).collect()
 }
 
 /// Writes a safetensors file atomically.

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Hints, Result};
 use crate::files::npz::open_weights;
 use crate::files::record::{CHECKPOINT, is_own, noted};
 use crate::files::safetensors::{Described, FileTensor, TensorFile, header, in_file_order, write_noted};
+use crate::order::order;
 use crate::run::record::DataRecord;
 use crate::run::state::{Slot, State};
 use crate::shown::Shown;
@@ -190,8 +191,7 @@ pub fn file_header(
     tensors: &[(&str, DType, &[usize])],
     record: &DataRecord,
 ) -> Result<(Vec<u8>, Vec<usize>)> {
-    let mut order: Vec<usize> = (0..tensors.len()).collect();
-    order.sort_by(|&a, &b| in_file_order(tensors[a], tensors[b]));
+    let order = order(tensors.len(), &mut |a, b| in_file_order(tensors[a], tensors[b]));
     let sorted: Vec<Described<'_>> = order.iter().map(|&at| tensors[at]).collect();
     let metadata = record.metadata()?;
     let header = header(&sorted, &noted(&metadata))?;

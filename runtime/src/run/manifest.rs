@@ -1,6 +1,7 @@
 //! The manifest: what a caller must know of a compiled entry point, as data.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::order::order;
 use crate::tensors::dtype::{DType, byte_len, type_name};
 use crate::tensors::memory::ALIGNMENT;
 
@@ -165,8 +166,8 @@ fn check_tensors<'a>(
         byte_len(dtype, dims).map_err(|e| e.within(format!("{what} `{name}`")))?;
         names.push(name.as_str());
     }
-    names.sort_unstable();
-    let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) else { return Ok(()) };
-    let message = format!("the manifest names {what} `{}` twice", twice[0]);
+    let order = order(names.len(), &mut |a, b| names[a].cmp(names[b]));
+    let Some(twice) = order.windows(2).find(|pair| names[pair[0]] == names[pair[1]]) else { return Ok(()) };
+    let message = format!("the manifest names {what} `{}` twice", names[twice[0]]);
     Err(Error::new(ErrorKind::Manifest, message).within(entry))
 }
