@@ -21,7 +21,8 @@
 //! (longest path from the inputs). Depth then never changes, and no cycle between clusters can arise; the test takes
 //! constant time, so the pass is linear in the graph.
 //!
-//! Not done here: recomputing what another cluster computes, fusion across different iteration spaces.
+//! Not done here: recomputing what another cluster computes, fusion across different iteration spaces. Kernels that follow each
+//! other become one call later, where their loops allow it: `program/join`.
 
 mod building;
 mod clusters;

@@ -129,11 +129,11 @@ impl TensorFile {
         let mut text = zeros(header as usize, &format!("the header of `{}`", path.shown()))?;
         file.read_exact(&mut text).map_err(io)?;
         let wrong = |e: String| format(format!("its header is wrong: {e}"));
-        let (entries, metadata) = parsed(&text).map_err(wrong)?;
+        let (entries, metadata) = parse_header(&text).map_err(wrong)?;
         let place = |entry: &FileTensor| (entry.offset, entry.len);
         let entries =
             order::sorted(entries, |a, b| place(a).cmp(&place(b)).then_with(|| a.name.cmp(&b.name)));
-        let expected = checked(&entries).map_err(wrong)? as u64;
+        let expected = check_layout(&entries).map_err(wrong)? as u64;
         let found = size - LENGTH_BYTES - header;
         if found != expected {
             return Err(format(format!("its header announces {expected} bytes of data, but {found} follow")));
@@ -327,7 +327,7 @@ fn type_at(name: &str) -> Option<usize> {
 const METADATA: &str = "__metadata__";
 
 /// The tensors and the metadata of a header, as they stand there.
-fn parsed(header: &[u8]) -> json::Result<(Vec<FileTensor>, HashMap<String, String>)> {
+fn parse_header(header: &[u8]) -> json::Result<(Vec<FileTensor>, HashMap<String, String>)> {
     let (mut entries, mut metadata, mut seen) = (Vec::new(), None, HashSet::new());
     json::read(header, |reader| {
         reader.object(&mut |reader, name| {
@@ -382,7 +382,7 @@ fn tensor(reader: &mut Reader<'_>, name: String) -> json::Result<FileTensor> {
 
 /// The bytes that all tensors take, which are in the order of the data. They follow each other without gaps or overlaps, and
 /// agree with their shapes.
-fn checked(entries: &[FileTensor]) -> json::Result<usize> {
+fn check_layout(entries: &[FileTensor]) -> json::Result<usize> {
     let mut next = 0;
     for entry in entries {
         if entry.offset != next {

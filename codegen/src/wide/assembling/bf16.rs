@@ -2,8 +2,9 @@
 //! same number. Nothing computes with them.
 
 use super::instructions::{Asm, Instructions};
-use crate::wide::types::machine::{Isa, Machine, Vector};
-use crate::wide::types::operands::{Memory, dword_ptr, qword_ptr, word_ptr};
+use crate::wide::types::machine::{Isa, Machine, SCRATCH, Vector};
+use crate::wide::types::operands::registers::*;
+use crate::wide::types::operands::{Memory, Simd, dword_ptr, qword_ptr, word_ptr};
 
 /// Loads the first `lanes` lanes of `bf16`, which are the upper halves of `f32`; `k1` tells them where they do not fill
 /// a register. Without such masks they are put together of four, two and one.
@@ -41,4 +42,12 @@ pub(crate) fn load_widened(
         Isa::Avx2 => a.vpslld(to.of(lanes), to.of(lanes), 16),
         Isa::Avx512 => a.vpslld(to.zmm(), to.zmm(), 16),
     }
+}
+
+/// The number at a place, for all lanes of a register.
+pub(crate) fn broadcast_widened(a: &mut Instructions, to: Simd, place: Memory) -> Asm {
+    a.movzx(eax, word_ptr(place))?;
+    a.shl(eax, 16)?;
+    a.vmovd(SCRATCH[0].xmm(), eax)?;
+    a.vpbroadcastd(to, SCRATCH[0].xmm())
 }

@@ -188,9 +188,6 @@ impl Assembler<'_> {
             return bf16::load_widened(&mut self.a, self.machine, to, place, count);
         }
         let base = self.word(place.word)?;
-        self.a.movzx(eax, word_ptr(base + place.offset))?;
-        self.a.shl(eax, 16)?;
-        self.a.vmovd(SCRATCH[0].xmm(), eax)?;
-        self.a.vpbroadcastd(self.v(to), SCRATCH[0].xmm())
+        bf16::broadcast_widened(&mut self.a, self.v(to), base + place.offset)
     }
 }

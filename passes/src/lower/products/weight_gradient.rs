@@ -1,10 +1,11 @@
-//! The gradient of a convolution with respect to its weights.
+//! The gradient of a convolution with respect to its weights, of any stride and dilation. Depthwise convolutions and Winograd's
+//! algorithm have forms of their own; `convolve_weights` in `conv.rs` chooses.
 //!
 //! ```text
 //! dw[o, c, k] = Σ over images and output positions p of  x[image, i(p, k), c] · dy[image, p, o]
 //! ```
 //!
-//! Input channels are the rows of the tiles, output channels the columns, and positions the chain: over (image,
+//! where `i(p, k) = stride p + dilation k - padding` along every axis, by `Window`. Input channels are the rows of the tiles, output channels the columns, and positions the chain: over (image,
 //! position), taps outside the image left out. Images are cut into parts with chains of their own, which are added in
 //! ascending order; their number depends on the shape (the numeric plan, [`parts`]). Where there are fewer channels
 //! than kernel positions along the last axis (a first layer), these are the rows instead.

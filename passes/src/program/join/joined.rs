@@ -1,4 +1,4 @@
-//! Two kernels as one.
+//! Whether two kernels can be one, and that one.
 
 use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::walk::{extents, walk_mut};

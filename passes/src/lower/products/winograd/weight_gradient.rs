@@ -1,4 +1,4 @@
-//! The gradient with respect to the weights: the transpose of the forward algorithm.
+//! Winograd's gradient with respect to the weights, of convolutions of stride 1: the transpose of the forward algorithm.
 //!
 //! ```text
 //! dg = Gᵀ [ Σ_tiles (Bᵀ d B) ⊙ (A e Aᵀ) ] G        d, e: a tile of x, and of the gradient with respect to y
