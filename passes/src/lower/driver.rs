@@ -63,7 +63,7 @@ impl Lowering<'_> {
         match &node.op {
             Op::Parameter(_) | Op::Constant(_) => Ok(()),
             Op::Fused(fused) => self.fused(id, &fused.body),
-            Op::Dot(dot) if node.types[0].dtype.is_int() => self.whole_dot(id, dot),
+            Op::Dot(dot) if node.types[0].dtype.is_int() => self.integer_dot(id, dot),
             Op::Dot(dot) => self.dot(id, dot),
             Op::Conv(conv) => self.conv(id, conv),
             _ if self.is_view(graph.result(id)) => Ok(()),

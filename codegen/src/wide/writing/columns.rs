@@ -1,7 +1,7 @@
 //! Strips that run several iterations of a loop around them.
 //!
 //! A copy that transposes has one column of a matrix in its strip, and the next one in the next iteration of a loop around it.
-//! Four neighbouring columns cost hardly more than one of them (`joining.rs`), so the strip runs several iterations of the loop.
+//! Four neighbouring columns cost hardly more than one of them (`neighbouring_columns.rs`), so the strip runs several iterations of the loop.
 
 use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::{Access, Expr, Kernel, Param, Stmt};

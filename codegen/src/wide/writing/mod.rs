@@ -8,14 +8,14 @@
 //! | `values.rs`, `operations.rs` | expressions, and operations of programs as those of the machine |
 //! | `index.rs` | indices and addresses |
 //! | `columns.rs` | strips that run several iterations of a loop around them |
-//! | `joining.rs` | neighbouring columns of a matrix, loaded or stored together |
+//! | `neighbouring_columns.rs` | neighbouring columns of a matrix, loaded or stored together |
 //! | `epilogue.rs` | what follows a tile, done to its sums |
 //! | `uses.rs` | which statements need what others define |
 
 mod columns;
 mod epilogue;
 mod index;
-mod joining;
+mod neighbouring_columns;
 mod operations;
 mod statements;
 mod strips;
@@ -24,6 +24,6 @@ mod uses;
 mod values;
 mod writer;
 
-pub(crate) use joining::join;
+pub(crate) use neighbouring_columns::join;
 pub(crate) use uses::{escapes, has_vectors};
 pub(crate) use writer::Writer;

@@ -11,7 +11,7 @@ use crate::lower::kernel::KernelBuilder;
 
 impl Lowering<'_> {
     /// One loop an axis of the result (batch, left, right), inside them those of the axes that are summed over.
-    pub(in crate::lower) fn whole_dot(&mut self, id: NodeId, dot: &Dot) -> Result<(), GraphError> {
+    pub(in crate::lower) fn integer_dot(&mut self, id: NodeId, dot: &Dot) -> Result<(), GraphError> {
         let graph = self.graph;
         let node = graph.node(id);
         let ty = node.types[0].clone();
