@@ -8,7 +8,7 @@ use super::{bf16, partial};
 use crate::wide::types::lane_code::{Elements, Lane};
 use crate::wide::types::machine::{Isa, Mask, SCRATCH, Vector};
 use crate::wide::types::operands::registers::*;
-use crate::wide::types::operands::{Gpr64, Memory, byte_ptr, dword_ptr, qword_ptr, word_ptr};
+use crate::wide::types::operands::{Gpr64, Memory, byte_ptr, dword_ptr, qword_ptr};
 
 impl Assembler<'_> {
     /// The address of the chunk's first element, less the place's offset: a register, and bytes to add.
@@ -187,7 +187,7 @@ impl Assembler<'_> {
             let count = self.count();
             return bf16::load_widened(&mut self.a, self.machine, to, place, count);
         }
-        let base = self.word(place.word)?;
-        bf16::broadcast_widened(&mut self.a, self.v(to), base + place.offset)
+        let (base, to) = (self.word(place.word)?, self.v(to));
+        bf16::broadcast_widened(&mut self.a, to, base + place.offset)
     }
 }
