@@ -100,12 +100,13 @@ const RUNTIME: &[Room] = &[
     ("error", &["shown"]),
     ("names", &["error"]),
     ("random", &[]),
+    ("order", &[]),
     ("paths", &[]),
     ("tensors", &["error"]),
-    ("run", &["shown", "error", "names", "random", "tensors"]),
-    ("files", &["shown", "error", "names", "paths", "tensors", "run"]),
+    ("run", &["shown", "error", "names", "random", "order", "tensors"]),
+    ("files", &["shown", "error", "names", "order", "paths", "tensors", "run"]),
     ("training", &["shown", "error", "random", "paths", "tensors", "run", "files"]),
-    ("container", &["shown", "error", "names", "paths", "tensors", "run", "files", "training"]),
+    ("container", &["shown", "error", "names", "order", "paths", "tensors", "run", "files", "training"]),
     ("lib", &[]),
 ];
 
