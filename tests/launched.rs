@@ -233,7 +233,11 @@ fn training_gives_the_bits_of_the_command() {
     same_file(at, "program.csv", "command.csv");
     // What is trained answers.
     let asked = "--weights program.safetensors digits";
-    assert_eq!(prints(at, &format!("net {asked}")), good(at, &format!("run lenet5 {asked}")));
+    let answers = good(at, &format!("run lenet5 {asked}"));
+    assert_eq!(prints(at, &format!("net {asked}")), answers);
+    // So does what lies beside the program, by the name that training gives it.
+    fs::copy(at.join("program.safetensors"), at.join("lenet5.safetensors")).unwrap();
+    assert_eq!(prints(at, "net digits"), answers);
     assert!(fails(at, "net digits --weights none.safetensors").contains("none.safetensors"));
     assert!(fails(at, "net train --epochs 1 --data none.npz").contains("none.npz"));
 }

@@ -139,12 +139,16 @@ fn destinations(given: &Given) -> Destinations {
     found
 }
 
-/// Weights that lie beside a program which carries none: `./lenet5.safetensors` of `./lenet5`.
+/// Weights that lie beside a program which carries none: of `./digits`, whose model is `lenet5`, `./digits.safetensors`, or
+/// `./lenet5.safetensors`, as it calls those that it trains itself.
 fn beside(model: &Ready, given: &Given, program: &Path) -> Option<PathBuf> {
-    let file = program.with_extension("safetensors");
     let wanted = given.path("--weights").is_none() && !model.loaded().contents.has_weights();
-    let beside = wanted && program.components().count() > 1 && file.is_file();
-    beside.then_some(file)
+    if !wanted || program.components().count() <= 1 {
+        return None;
+    }
+    let of_model = format!("{}.safetensors", model.name());
+    let files = [program.with_extension("safetensors"), program.with_file_name(of_model)];
+    files.into_iter().find(|file| file.is_file())
 }
 
 /// Pictures, tables and arrays.
