@@ -146,9 +146,10 @@ fn beside(model: &Ready, given: &Given, program: &Path) -> Option<PathBuf> {
     if !wanted || program.components().count() <= 1 {
         return None;
     }
-    let of_model = format!("{}.safetensors", model.name());
-    let files = [program.with_extension("safetensors"), program.with_file_name(of_model)];
-    files.into_iter().find(|file| file.is_file())
+    // Behind the whole name: `net-1.0` and `net-1.1` are two programs.
+    let of_program = program.file_name().unwrap_or_default().to_string_lossy();
+    let names = [&*of_program, model.name()].map(|name| format!("{name}.safetensors"));
+    names.into_iter().map(|name| program.with_file_name(name)).find(|file| file.is_file())
 }
 
 /// Pictures, tables and arrays.

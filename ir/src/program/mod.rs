@@ -29,7 +29,8 @@
 //!
 //! What fixes the bits, and therefore holds for the interpreter and for every emitter alike:
 //!
-//! - Scalar operations are those of [`ScalarOp::apply`](crate::scalar::ScalarOp::apply); nothing is contracted, reordered or approximated.
+//! - Scalar operations are those of [`ScalarOp::apply`](crate::scalar::ScalarOp::apply); nothing is contracted, reordered or
+//!   approximated.
 //! - An accumulator has 1 or 32 lanes, which start at the identity of its operation. `accumulate` inside the strip
 //!   over `var` does `lane = combine(lane, value)` for lane `var mod lanes` (lane 0 outside strips, and for an
 //!   accumulator declared inside the strip, which belongs to one iteration). `finish` folds the lanes: for `half`
