@@ -5,7 +5,6 @@
 
 use brolga_ir::DType;
 use brolga_ir::program::{AccId, Combine, ValueId};
-use brolga_ir::scalar::ScalarOp;
 use cranelift_codegen::ir::{
     InstBuilder, MemFlagsData, StackSlot, Type, Value,
     condcodes::{FloatCC, IntCC},
@@ -155,26 +154,18 @@ impl KernelCx<'_> {
     /// The bits of [`Combine::apply`].
     fn combine(&mut self, combine: Combine, dtype: DType, a: Value, b: Value, wide: bool) -> Value {
         let depth = self.depth;
-        let op = match combine {
-            Combine::Add => ScalarOp::Add,
-            Combine::Mul => ScalarOp::Mul,
-            Combine::And => ScalarOp::And,
-            Combine::Or => ScalarOp::Or,
-            Combine::Max | Combine::Min if dtype.is_float() => {
-                let cc = if combine == Combine::Max { FloatCC::GreaterThan } else { FloatCC::LessThan };
-                let better = self.b.ins().fcmp(cc, a, b);
-                let nan = self.b.ins().fcmp(FloatCC::Unordered, a, a);
-                let first = self.b.ins().bor(better, nan);
-                if !wide {
-                    return self.b.ins().select(first, a, b);
-                }
-                let first = self.bitcast(types::F32X4, first);
-                return self.b.ins().bitselect(first, a, b);
+        if dtype.is_float() && matches!(combine, Combine::Max | Combine::Min) {
+            let cc = if combine == Combine::Max { FloatCC::GreaterThan } else { FloatCC::LessThan };
+            let better = self.b.ins().fcmp(cc, a, b);
+            let nan = self.b.ins().fcmp(FloatCC::Unordered, a, a);
+            let first = self.b.ins().bor(better, nan);
+            if !wide {
+                return self.b.ins().select(first, a, b);
             }
-            Combine::Max => ScalarOp::Max,
-            Combine::Min => ScalarOp::Min,
-        };
+            let first = self.bitcast(types::F32X4, first);
+            return self.b.ins().bitselect(first, a, b);
+        }
         let val = |value| Val { value, dtype, wide, depth };
-        self.op(op, dtype, &[val(a), val(b)]).value
+        self.op(combine.op(), dtype, &[val(a), val(b)]).value
     }
 }

@@ -289,6 +289,19 @@ impl Combine {
         }
     }
 
+    /// The operation that combines two values. Of floats it says nothing for the extrema where one is NaN: there
+    /// [`apply`](Combine::apply) goes beyond it.
+    pub fn op(self) -> ScalarOp {
+        match self {
+            Combine::Add => ScalarOp::Add,
+            Combine::Mul => ScalarOp::Mul,
+            Combine::Max => ScalarOp::Max,
+            Combine::Min => ScalarOp::Min,
+            Combine::And => ScalarOp::And,
+            Combine::Or => ScalarOp::Or,
+        }
+    }
+
     /// What an empty reduction gives.
     pub fn identity(self, dtype: DType) -> Scalar {
         match (self, dtype) {
@@ -325,16 +338,11 @@ impl Combine {
             if better || a != a { a } else { b }
         }
         match (self, a, b) {
-            (Combine::Add, ..) => ScalarOp::Add.apply(&[a, b]),
-            (Combine::Mul, ..) => ScalarOp::Mul.apply(&[a, b]),
-            (Combine::And, ..) => ScalarOp::And.apply(&[a, b]),
-            (Combine::Or, ..) => ScalarOp::Or.apply(&[a, b]),
             (Combine::Max, Scalar::F32(x), Scalar::F32(y)) => Scalar::F32(pick(x, y, x > y)),
             (Combine::Max, Scalar::F64(x), Scalar::F64(y)) => Scalar::F64(pick(x, y, x > y)),
             (Combine::Min, Scalar::F32(x), Scalar::F32(y)) => Scalar::F32(pick(x, y, x < y)),
             (Combine::Min, Scalar::F64(x), Scalar::F64(y)) => Scalar::F64(pick(x, y, x < y)),
-            (Combine::Max, ..) => ScalarOp::Max.apply(&[a, b]),
-            (Combine::Min, ..) => ScalarOp::Min.apply(&[a, b]),
+            _ => self.op().apply(&[a, b]),
         }
     }
 }

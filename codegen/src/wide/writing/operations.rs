@@ -239,15 +239,7 @@ impl Lanes {
 
     /// The bits of [`Combine::apply`]; `None` for what has no code here.
     pub fn combine(&mut self, combine: Combine, dtype: DType, a: Lane, b: Lane) -> Option<Lane> {
-        let op = match combine {
-            Combine::Add => ScalarOp::Add,
-            Combine::Mul => ScalarOp::Mul,
-            Combine::Max => ScalarOp::Max,
-            Combine::Min => ScalarOp::Min,
-            Combine::And => ScalarOp::And,
-            Combine::Or => ScalarOp::Or,
-        };
-        let result = self.op(op, dtype, &[a, b])?;
+        let result = self.op(combine.op(), dtype, &[a, b])?;
         if dtype == DType::F32 && matches!(combine, Combine::Max | Combine::Min) {
             // The instruction gives `b` where either is NaN; a NaN in `a` is to stay.
             let nan = self.binary(Binary::Cmpps(UNORDERED), a, a);

@@ -264,15 +264,7 @@ impl Checker<'_> {
         if self.at.strip && lanes != 1 {
             return Err("an accumulator that belongs to one iteration of a strip has 1 lane".into());
         }
-        let op = match combine {
-            Combine::Add => ScalarOp::Add,
-            Combine::Mul => ScalarOp::Mul,
-            Combine::Max => ScalarOp::Max,
-            Combine::Min => ScalarOp::Min,
-            Combine::And => ScalarOp::And,
-            Combine::Or => ScalarOp::Or,
-        };
-        op.result(&[dtype, dtype])?;
+        combine.op().result(&[dtype, dtype])?;
         let new = Accumulator { dtype, visible: true, own: self.at.strip };
         match self.accs.insert(acc, new) {
             Some(_) => Err(format!("a{} is declared twice", acc.0)),

@@ -17,7 +17,7 @@
 use brolga_ir::Value;
 use brolga_ir::index::{Atom, Index};
 use brolga_ir::program::{AccId, Combine, ValueId};
-use brolga_ir::scalar::{Scalar, ScalarOp};
+use brolga_ir::scalar::Scalar;
 
 use super::compose::{Composer, Local, Reduction};
 use super::space::Space;
@@ -261,22 +261,14 @@ impl Composer<'_> {
     /// Two results of a reduction as one.
     fn combined(&mut self, item: &Reduction, a: ValueId, b: ValueId) -> ValueId {
         let dtype = self.graph.ty(item.value).dtype;
-        let op = match item.combine {
-            Combine::Add => ScalarOp::Add,
-            Combine::Mul => ScalarOp::Mul,
-            Combine::And => ScalarOp::And,
-            Combine::Or => ScalarOp::Or,
-            Combine::Max if !dtype.is_float() => ScalarOp::Max,
-            Combine::Min if !dtype.is_float() => ScalarOp::Min,
+        if dtype.is_float() && matches!(item.combine, Combine::Max | Combine::Min) {
             // Unlike the operations, these propagate NaN. Combined with the identity nothing changes.
-            Combine::Max | Combine::Min => {
-                let acc = self.k.declare(dtype, item.combine, 1);
-                self.k.accumulate(acc, a);
-                self.k.accumulate(acc, b);
-                return self.k.finish(acc);
-            }
-        };
-        self.k.op_now(op, &[a, b])
+            let acc = self.k.declare(dtype, item.combine, 1);
+            self.k.accumulate(acc, a);
+            self.k.accumulate(acc, b);
+            return self.k.finish(acc);
+        }
+        self.k.op_now(item.combine.op(), &[a, b])
     }
 
     /// A block along columns: its result lies in the first lane.
