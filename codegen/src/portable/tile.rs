@@ -44,7 +44,7 @@ pub(crate) fn merge_loops(reduce: &[TileLoop]) -> Vec<TileLoop> {
 
 /// Blocks of columns of the same shape, side by side.
 #[derive(PartialEq, Eq, Debug)]
-struct ColumnBlocks {
+struct ColumnRun {
     /// First column.
     start: usize,
     /// Number of blocks.
@@ -59,7 +59,7 @@ struct ColumnBlocks {
 }
 
 /// `n` columns in blocks of at most `most` vectors; a last block may have one more.
-fn split_columns(n: usize, lanes: usize, most: usize) -> Vec<ColumnBlocks> {
+fn column_runs(n: usize, lanes: usize, most: usize) -> Vec<ColumnRun> {
     let (lanes, most) = if n < lanes { (1, n.max(1)) } else { (lanes, most) };
     let (whole, ragged) = (n / lanes, !n.is_multiple_of(lanes));
     // The vector that ends the tile overlaps the one before it, so that one is in the last block too.
@@ -68,8 +68,8 @@ fn split_columns(n: usize, lanes: usize, most: usize) -> Vec<ColumnBlocks> {
     let start = count * width;
     let starts = |end: usize| (0..end).map(|vector| vector * lanes);
     let last = starts(whole - count * most).chain(ragged.then(|| n - lanes - start));
-    let last = ColumnBlocks { start, count: 1, width: n - start, vectors: last.collect(), lanes };
-    let full = ColumnBlocks { start: 0, count, width, vectors: starts(most).collect(), lanes };
+    let last = ColumnRun { start, count: 1, width: n - start, vectors: last.collect(), lanes };
+    let full = ColumnRun { start: 0, count, width, vectors: starts(most).collect(), lanes };
     [full, last].into_iter().filter(|c| c.count > 0 && !c.vectors.is_empty()).collect()
 }
 
@@ -85,8 +85,8 @@ pub(crate) fn split_rows(m: usize, most: usize) -> [(usize, usize); 2] {
     [(larger, rows + 1), (parts - larger, rows)]
 }
 
-/// A register block: `rows` rows, and vectors (or scalars) of type `ty` at `columns`.
-struct RegisterBlock<'t> {
+/// A block of a tile whose sums are in registers: `rows` rows, and vectors (or scalars) of type `ty` at `columns`.
+struct TileBlock<'t> {
     tile: &'t Tile,
     loops: &'t [TileLoop],
     rows: usize,
@@ -108,7 +108,7 @@ impl KernelCx<'_> {
         let stored = self.kernel.params[tile.b.param].dtype;
         let most = CHAINS.div_ceil(tile.m.max(1)).min(MAX_VECTORS);
         // A's rows go by inside, so that B's columns stay in the first-level cache.
-        for ColumnBlocks { start, count, width, vectors, lanes } in split_columns(tile.n, lanes, most) {
+        for ColumnRun { start, count, width, vectors, lanes } in column_runs(tile.n, lanes, most) {
             let ty = if lanes == 1 { scalar } else { vector };
             let (start, width) = (start as i64, width as i64);
             self.counted(start, start + count as i64 * width, width, |cx, column| {
@@ -119,7 +119,7 @@ impl KernelCx<'_> {
                 let mut row = 0;
                 for (count, rows) in split_rows(tile.m, most_rows(vectors.len())) {
                     let end = row + (count * rows) as i64;
-                    let block = RegisterBlock { tile, loops: &loops, rows, columns: &vectors, ty, stored };
+                    let block = TileBlock { tile, loops: &loops, rows, columns: &vectors, ty, stored };
                     cx.counted(row, end, rows as i64, |cx, row| {
                         let [a, c] = [(a, tile.a.row), (c, tile.c.row)].map(|(base, stride)| {
                             let distance = cx.b.ins().imul_imm_s(row, stride * size);
@@ -139,7 +139,7 @@ impl KernelCx<'_> {
         self.b.ins().iadd_imm_s(at.base, at.offset as i64)
     }
 
-    fn tile_block(&mut self, block: &RegisterBlock<'_>, [a, b, c]: [Value; 3]) {
+    fn tile_block(&mut self, block: &TileBlock<'_>, [a, b, c]: [Value; 3]) {
         let tile = block.tile;
         let size = tile.dtype.size() as i64;
         let flags = MemFlagsData::new().with_notrap();
@@ -173,7 +173,7 @@ impl KernelCx<'_> {
     /// The reduction loops, outermost first, from where A and B begin.
     fn tile_reduce(
         &mut self,
-        block: &RegisterBlock<'_>,
+        block: &TileBlock<'_>,
         loops: &[TileLoop],
         [a, b]: [Value; 2],
         sums: &[Value],
@@ -242,7 +242,7 @@ impl KernelCx<'_> {
     /// `count` points of the reduction, one after the other: outer products of a column of A and a row of B.
     fn tile_points(
         &mut self,
-        block: &RegisterBlock<'_>,
+        block: &TileBlock<'_>,
         [a, b]: [Value; 2],
         count: usize,
         strides: [i64; 2],
@@ -306,7 +306,7 @@ mod tests {
             for most in 1..=MAX_VECTORS {
                 for n in 1..100 {
                     let mut covered = vec![0; n];
-                    for c in split_columns(n, lanes, most) {
+                    for c in column_runs(n, lanes, most) {
                         assert!(c.vectors.len() <= most.max(lanes - 1) + 1);
                         let rows = most_rows(c.vectors.len());
                         let registers = (rows + UNROLL) * c.vectors.len() + 2;

@@ -1,4 +1,4 @@
-//! Writing a container: sections are planned, checked by the rules that readers check, and written in one go.
+//! Writing a container: sections are placed, checked by the rules that readers check, and written in one go.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -79,7 +79,7 @@ pub struct Parts<'a> {
 }
 
 /// A section, and what it is made of: bytes by their place in it, with zeros between them.
-struct Planned<'a> {
+struct Placed<'a> {
     section: Section,
     pieces: Vec<(usize, Cow<'a, [u8]>)>,
 }
@@ -113,11 +113,11 @@ impl<'a> Parts<'a> {
     /// than the entries ask for, entries of several numerics versions, prepared values without the weights that they were
     /// made of, code of one processor twice. Too little memory.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let (head, planned) = self.plan()?;
-        let size = planned.last().map_or(0, |last| last.section.offset + last.section.bytes) as usize;
+        let (head, placed) = self.sections()?;
+        let size = placed.last().map_or(0, |last| last.section.offset + last.section.bytes) as usize;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(size).map_err(|_| no_memory("a container", size))?;
-        emit(&mut bytes, &head, &planned).map_err(|e| wrong(format!("it cannot be written: {e}")))?;
+        emit(&mut bytes, &head, &placed).map_err(|e| wrong(format!("it cannot be written: {e}")))?;
         Ok(bytes)
     }
 
@@ -127,31 +127,31 @@ impl<'a> Parts<'a> {
     /// Those of [`to_bytes`](Parts::to_bytes); a file that cannot be written. It is as before then.
     #[cfg(feature = "files")]
     pub fn write(&self, path: impl AsRef<std::path::Path>) -> Result<()> {
-        let (head, planned) = self.plan()?;
-        crate::files::atomic::write_atomically(path.as_ref(), |file| emit(file, &head, &planned))
+        let (head, placed) = self.sections()?;
+        crate::files::atomic::write_atomically(path.as_ref(), |file| emit(file, &head, &placed))
     }
 
     /// Header and table, and the sections.
-    fn plan(&self) -> Result<(Vec<u8>, Vec<Planned<'a>>)> {
+    fn sections(&self) -> Result<(Vec<u8>, Vec<Placed<'a>>)> {
         let cannot = |e: Error| e.within(format!("the container of `{}`", self.model.shown()));
         let (contents, weights, prepared) = self.contents().map_err(cannot)?;
-        let mut planned = vec![Planned::of(Kind::Manifest, ALIGNMENT, Cow::Owned(contents.to_bytes()))];
+        let mut placed = vec![Placed::of(Kind::Manifest, ALIGNMENT, Cow::Owned(contents.to_bytes()))];
         for MachineCode { bytes, alignment, .. } in &self.code.pieces {
-            planned.push(Planned::of(Kind::Code, *alignment, Cow::Borrowed(&bytes[..])));
+            placed.push(Placed::of(Kind::Code, *alignment, Cow::Borrowed(&bytes[..])));
         }
-        planned.push(Planned::of(Kind::Constants, ALIGNMENT, Cow::Borrowed(&self.code.constants[..])));
-        planned.push(Planned::values(Kind::Weights, weights));
-        planned.push(Planned::values(Kind::Prepared, prepared));
-        planned.retain(|planned| planned.section.bytes > 0);
-        let mut bytes = place(&mut planned).map_err(cannot)?;
-        if let Some(more) = missing(&planned, bytes).map_err(cannot)? {
-            extend_code(&mut planned, more);
-            bytes = place(&mut planned).map_err(cannot)?;
+        placed.push(Placed::of(Kind::Constants, ALIGNMENT, Cow::Borrowed(&self.code.constants[..])));
+        placed.push(Placed::values(Kind::Weights, weights));
+        placed.push(Placed::values(Kind::Prepared, prepared));
+        placed.retain(|placed| placed.section.bytes > 0);
+        let mut bytes = place(&mut placed).map_err(cannot)?;
+        if let Some(more) = missing(&placed, bytes).map_err(cannot)? {
+            extend_code(&mut placed, more);
+            bytes = place(&mut placed).map_err(cannot)?;
         }
-        let sections: Vec<Section> = planned.iter().map(|planned| planned.section).collect();
+        let sections: Vec<Section> = placed.iter().map(|placed| placed.section).collect();
         let numerics = self.code.entries.first().map_or(0, |manifest| manifest.numerics);
         contents.check(numerics, &sections).map_err(cannot)?;
-        Ok((head(&sections, bytes, numerics), planned))
+        Ok((head(&sections, bytes, numerics), placed))
     }
 
     /// The manifest, and the values that go into the sections of weights and of prepared values.
@@ -200,16 +200,16 @@ impl<'a> Parts<'a> {
     }
 }
 
-impl<'a> Planned<'a> {
+impl<'a> Placed<'a> {
     /// A section that is one piece.
-    fn of(kind: Kind, alignment: usize, bytes: Cow<'a, [u8]>) -> Planned<'a> {
+    fn of(kind: Kind, alignment: usize, bytes: Cow<'a, [u8]>) -> Placed<'a> {
         let (end, alignment) = (bytes.len() as u64, alignment as u64);
         let section = Section { kind, alignment, offset: 0, bytes: end, checksum: crc32fast::hash(&bytes) };
-        Planned { section, pieces: vec![(0, bytes)] }
+        Placed { section, pieces: vec![(0, bytes)] }
     }
 
     /// A section of values.
-    fn values(kind: Kind, values: Packed<'a>) -> Planned<'a> {
+    fn values(kind: Kind, values: Packed<'a>) -> Placed<'a> {
         let Packed { end, pieces } = values;
         let (mut crc, mut at) = (crc32fast::Hasher::new(), 0);
         for (begin, bytes) in &pieces {
@@ -219,19 +219,19 @@ impl<'a> Planned<'a> {
         }
         let (bytes, alignment) = (end as u64, ALIGNMENT as u64);
         let section = Section { kind, alignment, offset: 0, bytes, checksum: crc.finalize() };
-        Planned { section, pieces }
+        Placed { section, pieces }
     }
 }
 
 /// Gives each section its place; the bytes of the whole file.
-fn place(planned: &mut [Planned<'_>]) -> Result<u64> {
-    if planned.len() > MAX_SECTIONS {
-        let (most, sections) = (MAX_SECTIONS, planned.len());
+fn place(placed: &mut [Placed<'_>]) -> Result<u64> {
+    if placed.len() > MAX_SECTIONS {
+        let (most, sections) = (MAX_SECTIONS, placed.len());
         return Err(wrong(format!("it would have {sections} sections, and has {most} at most")));
     }
-    let mut end = (HEADER_BYTES + planned.len() * ROW_BYTES) as u64;
+    let mut end = (HEADER_BYTES + placed.len() * ROW_BYTES) as u64;
     let mut before: Option<Section> = None;
-    for Planned { section, .. } in planned {
+    for Placed { section, .. } in placed {
         let (kind, alignment) = (section.kind, section.alignment);
         if !kind.may_align(alignment) {
             return Err(wrong(format!("{} cannot be aligned to {alignment} bytes", kind.name())));
@@ -249,18 +249,18 @@ fn place(planned: &mut [Planned<'_>]) -> Result<u64> {
 
 /// How many bytes the file lacks for readers, which take no more memory for the manifest than the file has bytes: a model with
 /// a large vocabulary and little else.
-fn missing(planned: &[Planned<'_>], bytes: u64) -> Result<Option<usize>> {
-    let Some((_, manifest)) = planned.first().and_then(|planned| planned.pieces.first()) else {
+fn missing(placed: &[Placed<'_>], bytes: u64) -> Result<Option<usize>> {
+    let Some((_, manifest)) = placed.first().and_then(|placed| placed.pieces.first()) else {
         return Ok(None);
     };
-    let head = HEADER_BYTES + planned.len() * ROW_BYTES;
+    let head = HEADER_BYTES + placed.len() * ROW_BYTES;
     let wanted = file_with_room(head, manifest.len(), Contents::memory(manifest)?);
     Ok(wanted.checked_sub(bytes).filter(|more| *more > 0).map(|more| more as usize))
 }
 
 /// Has the last piece of code end in zeros, so that the file has so many more bytes. What is behind begins with a page.
-fn extend_code(planned: &mut [Planned<'_>], more: usize) {
-    let Some(code) = planned.iter_mut().rfind(|planned| planned.section.kind == Kind::Code) else { return };
+fn extend_code(placed: &mut [Placed<'_>], more: usize) {
+    let Some(code) = placed.iter_mut().rfind(|placed| placed.section.kind == Kind::Code) else { return };
     for (_, bytes) in &mut code.pieces {
         let bytes = bytes.to_mut();
         bytes.resize(bytes.len() + more + code.section.alignment as usize, 0);
@@ -270,10 +270,10 @@ fn extend_code(planned: &mut [Planned<'_>], more: usize) {
 }
 
 /// Writes header, table and sections, with zeros between them.
-fn emit(out: &mut impl Write, head: &[u8], planned: &[Planned<'_>]) -> io::Result<()> {
+fn emit(out: &mut impl Write, head: &[u8], placed: &[Placed<'_>]) -> io::Result<()> {
     out.write_all(head)?;
     let mut at = head.len() as u64;
-    for Planned { section, pieces } in planned {
+    for Placed { section, pieces } in placed {
         for (begin, bytes) in pieces {
             let begin = section.offset + *begin as u64;
             io::copy(&mut io::Read::take(io::repeat(0), begin - at), out)?;
