@@ -70,7 +70,7 @@ impl Tuning {
         self.rows.unwrap_or(default).clamp(1, MOST)
     }
 
-    /// The terms of a step, or those of the kind.
+    /// The terms of a block of sums, or those of the kind.
     pub(crate) fn depth(&self, default: usize) -> usize {
         self.depth.unwrap_or(default).clamp(1, MOST)
     }

@@ -35,6 +35,12 @@ pub mod plan {
     pub const UPDATES: usize = 256;
 }
 
+/// Lengths that fill vectors of `f32`.
+pub mod vectors {
+    /// Those of AVX-512, which are whole ones of AVX2 as well; where none divides what is to be cut, those of AVX2.
+    pub const WHOLE: [usize; 2] = [16, 8];
+}
+
 /// Panels of weights: their columns.
 pub mod panels {
     /// Columns of a panel, the first of these of which none are left over: one vector of AVX-512; 24 because panels of a rest of
@@ -69,17 +75,17 @@ pub mod boxes {
 
 /// Direct sums over packed weights: convolutions, their gradients with respect to the input, products with a matrix.
 pub mod direct {
-    /// Input channels of a step, where the kernel has one position, so that blocks do not change the order of the sum: a panel
+    /// Input channels of a block, where the kernel has one position, so that blocks do not change the order of the sum: a panel
     /// of 16 columns is 16 KiB, half of the first-level cache.
     pub const DEPTH: usize = 256;
     /// Elements from row to row of which rows of the result fall into few sets of the first-level cache (4 KiB of `f32`): sums
-    /// that are added to in several steps are kept apart then.
+    /// that are added to several times are kept apart then.
     pub const FEW_SETS: i64 = 1024;
 }
 
 /// Products of two tensors where they lie.
 pub mod strided {
-    /// Rows and columns of a block of the result, terms of a step: 96 x 256 elements of A, 96 KiB, stay in the second-level
+    /// Rows and columns of a block of the result, terms of a block of its sums: 96 x 256 elements of A, 96 KiB, stay in the second-level
     /// cache, a panel of B in the first.
     pub const ROWS: usize = 96;
     pub const COLUMNS: usize = 96;
@@ -89,6 +95,11 @@ pub mod strided {
     pub const LEAST_WORK: usize = 1 << 18;
     /// … and more than so many rows or columns.
     pub const SHORTEST: usize = 16;
+    /// So that nothing is left over, a block may be up to this part longer than asked for: 96 becomes at most 144.
+    pub const LONGER: usize = 2;
+    /// Of the divisors that leave nothing over, none is shorter than this part of what is asked for: panels of 24 of 96 columns
+    /// still fill vectors.
+    pub const SHORTER: usize = 4;
 }
 
 /// Which products with a matrix are worth packing it into panels in every call, although they could be computed where it
@@ -119,7 +130,7 @@ pub mod packed {
 
 /// Strassen's algorithm.
 pub mod strassen {
-    /// Terms of a step: few rows meet a panel, so that it may be larger than the first-level cache, and sums go to memory less
+    /// Terms of a block: few rows meet a panel, so that it may be larger than the first-level cache, and sums go to memory less
     /// often. With panels of 32 columns and all sums in local memory, bert takes 10 % less with two threads.
     pub const DEPTH: usize = 512;
 }
@@ -131,7 +142,7 @@ pub mod winograd {
     pub const LANES: usize = 16;
     /// Tiles of a box, about: 36 positions by 48 tiles by 64 channels of `f32` are 432 KiB, a second-level cache.
     pub const TILES: usize = 48;
-    /// Input channels of a step of the products: a panel of 16 KiB, which leaves room in the first-level cache for the rows of a
+    /// Input channels of a block of the products: a panel of 16 KiB, which leaves room in the first-level cache for the rows of a
     /// block.
     pub const DEPTH: usize = 256;
     /// Tiles of a box where there would be few boxes: as many as fill the chains of multiply-adds. ResNet-18's first layers
@@ -161,7 +172,7 @@ pub mod winograd_weights {
     pub const SCRATCH: usize = 1 << 20;
     /// Input channels of a block of the products, its rows: the first of these of which none are left over.
     pub const ROWS: [usize; 3] = [64, 48, 32];
-    /// Tiles of a step of the products: panels of 24 KiB (64 rows) and 6 KiB (16 columns) in the first-level cache.
+    /// Tiles of a block of the products: panels of 24 KiB (64 rows) and 6 KiB (16 columns) in the first-level cache.
     pub const DEPTH: usize = 96;
     /// Tiles that are transformed by one point of a grid, about: as many as in a box of the forward direction.
     pub const TILES: usize = 48;
@@ -228,8 +239,9 @@ pub mod borders {
     pub const FEWEST: usize = 8;
     /// Elements of the result in a box of several images, at most: 512 KiB, they should stay in the second-level cache.
     pub const BOX: usize = 1 << 17;
-    /// Bytes between rows that fall into the same set of the first-level cache: such images are not taken together.
-    pub const SET: i64 = 4096;
+    /// Elements of `f32` between rows that fall into the same set of the first-level cache (4 KiB): such images are not taken
+    /// together.
+    pub const SET: i64 = 1024;
 }
 
 /// Reductions.
@@ -237,6 +249,8 @@ pub mod reductions {
     /// Columns that are computed together, at most: where there are few, so that threads can share them, and where there are
     /// many.
     pub const COLUMNS: [usize; 2] = [32, 64];
+    /// Columns that are too few for the loop around them: all of the next axis are taken then.
+    pub const FEWEST_COLUMNS: usize = 8;
     /// Columns from which on there are many.
     pub const MANY_COLUMNS: usize = 256;
     /// Elements whose sums are written out, where they are columns.
@@ -246,6 +260,15 @@ pub mod reductions {
     /// Elements from which on blocks as points of a grid pay along rows, which one thread sums fast; along columns from those on
     /// that are not [small](crate::facts::cost::threads::SMALL).
     pub const LARGE_ROWS: usize = 1 << 17;
+}
+
+/// Long strips that are cut into parts for threads (`program/parallelise.rs`).
+pub mod strips {
+    /// Parts are multiples of so many elements: whole vectors of every type, and of bytes a cache line, so that no two threads
+    /// write to one.
+    pub const PART: usize = 64;
+    /// So that nothing is left over, which would be another call, parts may be longer by this factor.
+    pub const LONGER: usize = 2;
 }
 
 /// Sorting.

@@ -67,7 +67,7 @@ pub(crate) fn channel_blocks(channels: usize, area: usize, depth: usize) -> Vec<
 
 /// Blocks of terms in runs of equal ones. The last block, which ends the sums, stands alone, and so does the first one, if
 /// it starts them: three blocks make runs of 1, 1 and 1, five of 1, 3 and 1.
-pub(crate) fn steps(cuts: Vec<Cut>, starts: bool) -> Vec<Cut> {
+pub(crate) fn runs(cuts: Vec<Cut>, starts: bool) -> Vec<Cut> {
     let mut runs: Vec<Cut> = Vec::new();
     for Cut { first, width, count } in cuts {
         let alone = usize::from(runs.is_empty() && starts && count > 1);
@@ -119,10 +119,10 @@ mod tests {
     #[test]
     fn what_starts_and_ends_sums_stands_alone() {
         let all = || blocks_of(84, 16);
-        assert_eq!(steps(all(), true), cuts(&[(0, 16, 1), (16, 16, 4), (80, 4, 1)]));
-        assert_eq!(steps(blocks_of(80, 16), false), cuts(&[(0, 16, 4), (64, 16, 1)]));
-        assert_eq!(steps(blocks_of(16, 16), true), cuts(&[(0, 16, 1)]));
-        assert_eq!(steps(Vec::new(), true), cuts(&[]));
+        assert_eq!(runs(all(), true), cuts(&[(0, 16, 1), (16, 16, 4), (80, 4, 1)]));
+        assert_eq!(runs(blocks_of(80, 16), false), cuts(&[(0, 16, 4), (64, 16, 1)]));
+        assert_eq!(runs(blocks_of(16, 16), true), cuts(&[(0, 16, 1)]));
+        assert_eq!(runs(Vec::new(), true), cuts(&[]));
         assert_eq!(starting(all()), cuts(&[(0, 16, 1), (16, 16, 4), (80, 4, 1)]));
         assert_eq!(starting(blocks_of(16, 16)), cuts(&[(0, 16, 1)]));
         assert_eq!(starting(Vec::new()), cuts(&[]));

@@ -10,6 +10,7 @@ use brolga_ir::program::walk::{extents, map_indices, walk_mut};
 use brolga_ir::program::{Kernel, KernelId, Program, Stmt};
 use rustc_hash::FxHashMap;
 
+use crate::facts::blocking::strips::{LONGER, PART};
 use crate::facts::cost::threads::MOST_PARTS;
 use crate::facts::cost::vector_operations;
 use crate::facts::independence::independent;
@@ -143,10 +144,11 @@ fn cut(kernel: &mut Kernel, work: u64, least: u64) -> Option<Kernel> {
         return None;
     }
     let parts = (work / least).clamp(2, MOST_PARTS as u64) as usize;
-    let shortest = extent.div_ceil(parts).next_multiple_of(64);
-    // Nothing is left over if the parts are up to twice as long: a call less.
+    let shortest = extent.div_ceil(parts).next_multiple_of(PART);
+    // Nothing is left over if the parts are longer, within bounds: a call less.
     let even = (2..=parts).rev().filter(|count| extent.is_multiple_of(*count)).map(|count| extent / count);
-    let even = even.into_iter().find(|chunk| chunk % 64 == 0 && (shortest..=2 * shortest).contains(chunk));
+    let even =
+        even.into_iter().find(|chunk| chunk % PART == 0 && (shortest..=LONGER * shortest).contains(chunk));
     let chunk = even.unwrap_or(shortest);
     let whole = extent / chunk;
     if whole < 2 {

@@ -50,7 +50,7 @@ pub(in crate::lower) fn together(axes: &[Positions], channels: usize, outputs: u
     let images = batch.window.output;
     let positions: usize = space.iter().map(|axis| axis.window.output).product();
     let count = balanced(images, IMAGES.min(images / BOXES).max(1));
-    let alias = (batch.source * 4) % SET == 0;
+    let alias = batch.source % SET == 0;
     if space.iter().any(|axis| axis.window.tested) {
         return None;
     }

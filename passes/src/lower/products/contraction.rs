@@ -10,7 +10,7 @@ use brolga_ir::index::Index;
 use brolga_ir::program::{Kernel, Panel, Tile, TileLoop};
 
 use super::tiling::Tiling;
-use crate::facts::blocking::strided;
+use crate::facts::blocking::{strided, vectors};
 use crate::facts::blocks::{Cut, blocks_of, count};
 use crate::facts::cost::threads::EVEN;
 use crate::lower::kernel::KernelBuilder;
@@ -63,20 +63,22 @@ fn collapse(axes: &[Axis]) -> Vec<Axis> {
     result
 }
 
+/// What a block may have at most that is asked to have so much.
+fn longest(block: usize) -> usize {
+    block + block / strided::LONGER
+}
+
 /// An extent cut into whole blocks and a rest. Divisors that fill vectors are preferred, so that mostly there is no rest.
 fn blocks(extent: usize, block: usize) -> Vec<Cut> {
-    if extent <= block + block / 2 {
+    let longest = longest(block);
+    if extent <= longest {
         return vec![Cut { count: usize::from(extent > 0), ..Cut::whole(extent.max(1)) }];
     }
-    let divisors = ((block / 4).max(1)..=block + block / 2).rev().filter(|d| extent.is_multiple_of(*d));
+    let shortest = (block / strided::SHORTER).max(1);
+    let divisors = (shortest..=longest).rev().filter(|d| extent.is_multiple_of(*d));
+    // Of those that fill the same vectors the longest, which comes first.
     let best = divisors.min_by_key(|d| {
-        if d % 16 == 0 {
-            0
-        } else if d % 8 == 0 {
-            1
-        } else {
-            2
-        }
+        vectors::WHOLE.iter().position(|lanes| d.is_multiple_of(*lanes)).unwrap_or(vectors::WHOLE.len())
     });
     blocks_of(extent, best.unwrap_or(block))
 }
@@ -102,11 +104,11 @@ impl Contraction {
         k.finish_kernel()
     }
 
-    /// The innermost axis that is summed over, in steps: all of it, unless it is the only one and long.
+    /// The innermost axis that is summed over, in blocks: all of it, unless it is the only one and long.
     fn k_blocks(&self) -> Vec<Cut> {
         let reduce = collapse(&self.k);
         let (innermost, block) = (reduce.last().map_or(1, |axis| axis.extent), self.tiling.depth);
-        if innermost > block + block / 2 && reduce.len() == 1 {
+        if innermost > longest(block) && reduce.len() == 1 {
             return blocks_of(innermost, block);
         }
         vec![Cut::whole(innermost)]
@@ -171,7 +173,7 @@ impl Contraction {
         outer.iter().for_each(|_| k.close());
     }
 
-    /// One block of C: the reduction, cut into steps.
+    /// One block of C: the reduction, cut into blocks.
     fn block(&self, k: &mut KernelBuilder, params: [usize; 3], block: &ResultBlock) {
         let mut reduce = collapse(&self.k);
         let unit = Axis { extent: 1, a: 0, b: 0, c: 0 };
@@ -182,7 +184,7 @@ impl Contraction {
         for mut cut in self.k_blocks() {
             // One round, or two: the first takes one block where it starts the chain, the next all others.
             while cut.count > 0 {
-                // The first step starts the chain and stands alone; the others are one loop.
+                // The first block of terms starts the chain and stands alone; the others are one loop.
                 let run = if first { 1 } else { cut.count };
                 let at = shift(&block.at, &inner, cut.first);
                 let var = Index::var(k.open_for(run));

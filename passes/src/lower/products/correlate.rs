@@ -21,7 +21,7 @@ use super::image::{Image, Planes};
 use super::product::Product;
 use super::taps::{TapAxis, Taps, close_taps, open_taps};
 use crate::facts::blocking::direct::FEW_SETS;
-use crate::facts::blocks::{Cut, channel_blocks, column_blocks, count, steps};
+use crate::facts::blocks::{Cut, channel_blocks, column_blocks, count, runs};
 use crate::facts::windows::{Chunks, Group, Segment, Window};
 use crate::lower::regions::compose::Composer;
 use crate::lower::{Location, Lowering};
@@ -62,9 +62,9 @@ impl Correlation<'_> {
     /// lie in few sets of the first-level cache, where they drive each other out.
     fn sums_apart(&self, chunks: &[Chunks]) -> Option<usize> {
         let [axis] = self.axes.as_slice() else { return None };
-        let steps = count(&channel_blocks(self.product.shape.channels, 1, self.product.tiling.depth));
+        let blocks = count(&channel_blocks(self.product.shape.channels, 1, self.product.tiling.depth));
         let few_sets = axis.target % FEW_SETS == 0;
-        (axis.window.is_identity() && steps > 1 && few_sets).then_some(chunks[0].length)
+        (axis.window.is_identity() && blocks > 1 && few_sets).then_some(chunks[0].length)
     }
 }
 
@@ -193,7 +193,7 @@ impl GridPoint<'_, '_> {
         if bare {
             self.clear(c, groups, &corner);
         }
-        let runs = steps(channel_blocks(shape.channels, area, product.tiling.depth), !bare);
+        let runs = runs(channel_blocks(shape.channels, area, product.tiling.depth), !bare);
         for (number, run) in runs.iter().enumerate() {
             let channel = run.start(&Index::var(c.k.open_for(run.count)));
             let last = number + 1 == runs.len();

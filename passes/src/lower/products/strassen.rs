@@ -27,7 +27,7 @@ use super::boxes::{Panels, for_each_kind};
 use super::dot::apart;
 use super::epilogue::{Patch, Rows, Span, store_sums, sum_of};
 use super::product::Product;
-use crate::facts::blocks::{Cut, blocks_of, column_blocks, steps};
+use crate::facts::blocks::{Cut, blocks_of, column_blocks, runs};
 use crate::facts::windows::Window;
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::regions::compose::Composer;
@@ -50,8 +50,8 @@ struct Halves<'a> {
     strides: [i64; 2],
     /// Extents of the result's axes that are counted as rows.
     dims: &'a [usize],
-    /// Blocks of terms that are added in one step.
-    steps: Vec<Cut>,
+    /// Blocks of terms: each is added to the sums at once.
+    blocks: Vec<Cut>,
 }
 
 impl<'a> Halves<'a> {
@@ -66,7 +66,7 @@ impl<'a> Halves<'a> {
             columns: shape.outputs / 2,
             strides: [by_row, source.channel],
             dims,
-            steps: blocks_of(shape.channels / 2, product.tiling.depth),
+            blocks: blocks_of(shape.channels / 2, product.tiling.depth),
         }
     }
 
@@ -272,7 +272,7 @@ impl Quarters<'_, '_> {
     fn multiply(&self, c: &mut Composer<'_>, number: usize, left: &Left, to: usize, starts: bool) {
         let (halves, (rows, width)) = (self.halves, self.size);
         let panel = self.panel.plus((number * halves.terms * width) as i64);
-        for (number, run) in steps(halves.steps.clone(), starts).into_iter().enumerate() {
+        for (number, run) in runs(halves.blocks.clone(), starts).into_iter().enumerate() {
             let first = run.start(&Index::var(c.k.open_for(run.count)));
             c.k.tile(Tile {
                 dtype: halves.product.shape.dtype,

@@ -3,7 +3,8 @@
 use brolga_ir::index::Index;
 
 use crate::facts::blocking::plan::BLOCK;
-use crate::facts::blocking::reductions::{COLUMNS, FEW, MANY_COLUMNS};
+use crate::facts::blocking::reductions::{COLUMNS, FEW, FEWEST_COLUMNS, MANY_COLUMNS};
+use crate::facts::blocking::vectors::WHOLE;
 use crate::lower::kernel::KernelBuilder;
 
 /// The space of a reduction: which axes are reduced, and how the others are computed.
@@ -133,11 +134,10 @@ fn columns(dims: &[usize], most: usize) -> (usize, usize) {
     for &extent in dims.iter().rev() {
         if width * extent > most {
             let fits = (1..=most / width).filter(|part| extent.is_multiple_of(*part));
-            let well =
-                |part: &usize| ((width * part).is_multiple_of(16), (width * part).is_multiple_of(8), *part);
+            let well = |part: &usize| (WHOLE.map(|lanes| (width * part).is_multiple_of(lanes)), *part);
             let best = fits.max_by_key(well).unwrap_or(1);
             return match width * best {
-                ..8 => (count + 1, extent),
+                ..FEWEST_COLUMNS => (count + 1, extent),
                 _ if best == 1 => (count, first),
                 _ => (count + 1, best),
             };

@@ -113,7 +113,7 @@ struct Sizes {
     /// Input channels and output channels in blocks: rows and columns of the products.
     rows: Vec<Cut>,
     columns: Vec<Cut>,
-    /// Tiles, about, of a step of the products.
+    /// Tiles, about, of a block of the products.
     depth: usize,
 }
 
