@@ -68,7 +68,8 @@ impl Clusters<'_> {
         room && sources.iter().all(read_well) && self.fits(id, cluster, space)
     }
 
-    /// Whether a broadcast repeats a value over the axes that stay of a cluster along the reduced ones.
+    /// Whether a broadcast gives all points that a cluster reduces to one the same value: in a cluster of `[32, 768]` that is
+    /// reduced over axis 1, a mean of `[32]` that is repeated along axis 1.
     fn repeats_kept(&self, node: NodeId, value: Value, cluster: &Cluster) -> bool {
         let Op::Broadcast(broadcast) = &self.graph.node(node).op else { return false };
         cluster.axes.is_some()
@@ -77,8 +78,11 @@ impl Clusters<'_> {
             && self.graph.ty(value).dims == cluster.kept_dims()
     }
 
-    /// Whether a node's elements, or what it reduces, are the points of a cluster's space, or its result those of the axes that
-    /// stay; and enough rows are left to run in parallel.
+    /// Whether the loops of a cluster are those of a node. In a cluster over `[32, 768]` whose reductions are over axis 1, what is
+    /// computed for each element of `[32, 768]` fits, and what is computed for each of the 32 rows; so do more reductions of
+    /// `[32, 768]` over axis 1, but none over axis 0.
+    ///
+    /// Threads share the rows. So nothing fits that would leave too few of them, unless the whole is small.
     fn fits(&self, id: NodeId, cluster: &Cluster, space: &[usize]) -> bool {
         let node = self.graph.node(id);
         let points: usize = space.iter().product();

@@ -17,9 +17,12 @@ struct Readers {
     outputs: FxHashSet<NodeId>,
 }
 
-/// Moves what only one other cluster reads to that one, where it is cheap and computed from tensors that are stored
-/// anyway, at most one of which the other does not read yet: a tensor less is written. So the gradient of a
-/// normalisation behind that of a convolution reads the gradient twice, and not its products.
+/// Moves nodes from the cluster that computes them to the only other one that reads them. The tensor between the two is not
+/// written then. It is done where the nodes are cheap, and computed from tensors that are in memory anyway, at most one of
+/// which the other cluster does not read yet.
+///
+/// The gradient of a normalisation has sums of `dy` and of `dy · x`. One cluster makes `dy` and `dy · x`, the next adds up both: with
+/// the multiplication moved there, it reads `dy` and `x`, and `dy · x` is never stored.
 pub(super) fn hand_over(clusters: &mut Clusters<'_>, order: &[NodeId]) {
     let place: FxHashMap<NodeId, usize> = order.iter().copied().zip(0..).collect();
     let readers = clusters.readers(order);

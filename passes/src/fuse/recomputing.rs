@@ -16,9 +16,11 @@ use crate::facts::table::NodeTable;
 const MOST_MASKS: usize = 64;
 const MOST_MAPS: usize = 4;
 
-/// Has masks and index maps stored where too much virtual is behind them.
+/// Has some virtual nodes stored after all. A virtual node has no memory: each of its readers computes it again, with all virtual
+/// nodes that it is made of. A mask of masks of masks would so be computed from its beginning by every one of them. The node
+/// with which a reader would repeat too much is stored instead, and behind it counting begins anew.
 pub(super) fn bound_virtual(parts: &mut Parts<'_>, order: &[NodeId]) {
-    // Operations on masks that each reader repeats, and the most index maps behind each other.
+    // What the readers of a virtual node repeat: operations on masks, and the most index maps behind each other.
     let mut behind: NodeTable<(usize, usize)> = NodeTable::default();
     for &id in order.iter().filter(|&&id| parts.is(id, Part::Virtual)).collect::<Vec<_>>() {
         let node = parts.graph.node(id);

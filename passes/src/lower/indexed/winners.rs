@@ -247,7 +247,9 @@ impl Selected<'_> {
         c.k.finish(sum)
     }
 
-    /// Takes for each window the value of the element that won it, of so many that windows see by `sight`.
+    /// Stores for each window the value of the element that won it, or zero where it sees none: the transpose of `give`. A winner
+    /// is the number of a tap, counted row by row, so it is divided again into a tap of each axis: winner 4 of a window of 2 x 3
+    /// is the tap (1, 1). From there `sight` leads to one of the `elements` values.
     fn take(&self, c: &mut Composer<'_>, sight: &Sight, elements: usize) {
         let area = sight.area();
         c.loops(&self.ty.dims, &mut |c, at| {

@@ -308,7 +308,9 @@ impl Depthwise<'_> {
         }
     }
 
-    /// Blocks of `many` rows, positions of the last segment that is chosen, and of the positions of a run.
+    /// Loops over blocks of positions and over channels, with the sums of a block inside, each in a register. A block has `many`
+    /// rows, by the positions of a block of the run: 2 rows of 3 positions are 6 sums. `chosen` has the segments of the outer
+    /// axes, the last one that of the rows.
     fn run(&self, c: &mut Composer<'_>, chosen: &[Segment], many: usize, run: &Run) {
         let mut rows = self.open_rows(c, chosen, many);
         let axis = chosen.len();

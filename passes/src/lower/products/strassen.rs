@@ -292,7 +292,7 @@ impl Quarters<'_, '_> {
         }
     }
 
-    /// What parameters hold, added, to another one.
+    /// Sets the sums that one parameter holds to those of others, added: X + P5 to C, with `to` C and `sums` X and P5.
     fn add(&self, c: &mut Composer<'_>, to: usize, sums: &[usize]) {
         let place = Index::var(c.k.open_for(self.size.0 * self.size.1));
         let sum = sum_of(&mut c.k, sums, &place).expect("there are sums");
@@ -300,7 +300,8 @@ impl Quarters<'_, '_> {
         c.k.close();
     }
 
-    /// What a quarter ends with: its sums are those of what parameters hold.
+    /// Writes a quarter of the result, with what is fused behind the product. Its elements are those of some parameters, added:
+    /// C22 = X + P5 is finished with `sums` X and P5, while both are in the cache.
     fn finish(&self, c: &mut Composer<'_>, quarter: &Quarter<'_>, sums: &[usize]) {
         let (rows, columns) = self.size;
         match self.halves.product.epilogue {
