@@ -1,7 +1,7 @@
 //! What ARCHITECTURE.md says is held by tests is: the tests that it names are there, and so are the files.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -102,6 +102,25 @@ fn operators_do_not_know_how_they_are_run_fast() {
     assert!(operators > 20, "{operators}");
 }
 
+/// Manifests of the workspace's packages, with the folders that they lie in.
+fn manifests() -> Vec<(String, String)> {
+    let root = read("Cargo.toml");
+    let members = root.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).unwrap();
+    let folders = members.split('"').skip(1).step_by(2).map(str::to_owned);
+    let all = folders.map(|folder| (folder.clone(), read(&format!("{folder}/Cargo.toml"))));
+    all.chain([(String::new(), root.clone())]).collect()
+}
+
+#[test]
+fn ron_is_read_in_the_frontend_alone() {
+    let uses = |manifest: &str| manifest.lines().any(|line| line.starts_with("ron."));
+    let manifests = manifests();
+    assert!(manifests.len() > 8, "{}", manifests.len());
+    let readers: Vec<&str> =
+        manifests.iter().filter(|(_, text)| uses(text)).map(|(folder, _)| folder.as_str()).collect();
+    assert_eq!(readers, ["frontend"]);
+}
+
 /// The compiler and the runtime have an enumeration each, as neither sees the other.
 #[test]
 fn element_types_have_one_name_and_size() {
@@ -112,4 +131,38 @@ fn element_types_have_one_name_and_size() {
     }
     let known = |dtype: brolga::runtime::DType| brolga::ir::DType::from_name(dtype.name()).is_some();
     assert!(brolga::runtime::DType::ALL.into_iter().all(known));
+}
+
+/// All files of Rust below a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Those that have an enumeration of names only, among which are floats and integers of several sizes.
+#[test]
+fn element_types_are_enumerated_twice() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for (folder, _) in manifests() {
+        sources(&root.join(folder).join("src"), &mut files);
+    }
+    assert!(files.len() > 400, "{}", files.len());
+    let enumerates = |text: &str| {
+        let bodies = text.split("enum ").skip(1).filter_map(|rest| rest.split('}').next());
+        bodies.filter_map(|body| body.split_once('{')).any(|(_, body)| {
+            let lines = body.split([',', '\n']).map(|line| line.split('=').next().unwrap_or(line).trim());
+            let words: Vec<&str> = lines.collect();
+            ["F32", "F64", "I32", "I64"].iter().all(|name| words.contains(name))
+        })
+    };
+    files.retain(|file| enumerates(&fs::read_to_string(file).unwrap()));
+    let names: Vec<_> = files.iter().filter_map(|file| file.strip_prefix(root).ok()).collect();
+    assert_eq!(names, [Path::new("ir/src/types.rs"), Path::new("runtime/src/tensors/dtype.rs")]);
 }

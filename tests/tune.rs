@@ -39,7 +39,7 @@ fn the_second_time_nothing_is_measured() {
     assert!(products >= 4, "{first}");
     assert_eq!((&first["tune"]["measured"], &first["tune"]["known"]), (&products.into(), &0.into()));
     assert!(told.starts_with("tuning lenet5 infer: ") && told.contains("measured in"), "{told}");
-    let file = folder.join("caches/brolga/schedules.ron");
+    let file = folder.join("caches/brolga/tunings.txt");
     let text = std::fs::read_to_string(&file).expect("a cache");
 
     let (second, told) = bench(folder, "lenet5 --threads 1 --tune");
@@ -51,9 +51,9 @@ fn the_second_time_nothing_is_measured() {
     // Another number of threads, and another file, know nothing of it.
     let (other, _) = bench(folder, "lenet5 --threads 2 --tune");
     assert_eq!(other["tune"]["known"], 0);
-    let (other, _) = bench(folder, "lenet5 --threads 1 --tune=own.ron");
+    let (other, _) = bench(folder, "lenet5 --threads 1 --tune=own.txt");
     assert_eq!(other["tune"]["known"], 0);
-    assert!(folder.join("own.ron").is_file());
+    assert!(folder.join("own.txt").is_file());
     // Not asked for, the cache is not looked at.
     let (without, told) = bench(folder, "lenet5 --threads 1");
     assert!(without["tune"].is_null() && told.is_empty(), "{told}");
@@ -63,14 +63,14 @@ fn the_second_time_nothing_is_measured() {
 fn a_broken_cache_is_told_and_replaced_and_another_file_is_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
-    let (_, _) = bench(folder, "mlp --threads 1 --tune=cache.ron");
-    let file = folder.join("cache.ron");
+    let (_, _) = bench(folder, "mlp --threads 1 --tune=cache.txt");
+    let file = folder.join("cache.txt");
     let good = std::fs::read_to_string(&file).expect("a cache");
     std::fs::write(&file, &good[..good.len() - 20]).expect("written");
-    let (again, told) = bench(folder, "mlp --threads 1 --tune=cache.ron");
+    let (again, told) = bench(folder, "mlp --threads 1 --tune=cache.txt");
     assert_eq!(again["tune"]["known"], 0);
-    assert!(told.starts_with("note: the tuning cache `cache.ron` cannot be understood"), "{told}");
-    let (again, told) = bench(folder, "mlp --threads 1 --tune=cache.ron");
+    assert!(told.starts_with("note: the tuning cache `cache.txt` cannot be understood"), "{told}");
+    let (again, told) = bench(folder, "mlp --threads 1 --tune=cache.txt");
     assert_eq!(again["tune"]["measured"], 0);
     assert!(!told.contains("note:"), "{told}");
 
@@ -80,7 +80,7 @@ fn a_broken_cache_is_told_and_replaced_and_another_file_is_left_alone() {
     assert!(told.contains("`notes.txt` is not a tuning cache; it is left alone"), "{told}");
     assert_eq!(std::fs::read_to_string(folder.join("notes.txt")).expect("a file"), "not a cache");
     // A cache that cannot be written stops nothing.
-    let (_, told) = bench(folder, "mlp --threads 1 --tune=notes.txt/below.ron");
+    let (_, told) = bench(folder, "mlp --threads 1 --tune=notes.txt/below.txt");
     assert!(told.contains("note: "), "{told}");
 }
 

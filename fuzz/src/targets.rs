@@ -40,7 +40,7 @@ pub const ALL: [Target; 14] = [
     ("container", container),
     ("checkpoint", checkpoint),
     ("log", log),
-    ("schedules", schedules),
+    ("tunings", tunings),
     ("checked", checked),
     ("compare_graph", compare_graph),
     ("compare_model", compare_model),
@@ -316,9 +316,9 @@ pub fn log(bytes: &[u8]) {
 }
 
 /// A file of measured tunings: it is used, measured anew, or left alone.
-pub fn schedules(bytes: &[u8]) {
-    in_folder("schedules.ron", bytes, |folder| {
-        let path = folder.join("schedules.ron");
+pub fn tunings(bytes: &[u8]) {
+    in_folder("tunings.txt", bytes, |folder| {
+        let path = folder.join("tunings.txt");
         let (mut cache, _) = brolga::tune::Cache::open(&path);
         let known = cache.get("machine", "key");
         let tuning = brolga::passes::Tuning { rows: Some(3), ..brolga::passes::Tuning::default() };
@@ -332,6 +332,18 @@ pub fn schedules(bytes: &[u8]) {
         assert_eq!(again.get("machine", "key"), known);
         assert_eq!(again.get("machine", "other"), Some(tuning));
     });
+}
+
+/// A file of tunings that is whole.
+pub fn whole_tunings() -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tunings.txt");
+    let (mut cache, _) = brolga::tune::Cache::open(&path);
+    let rows = brolga::passes::Tuning { rows: Some(8), columns: Some(32), ..Default::default() };
+    let outer = brolga::passes::Tuning { outer: Some(brolga::passes::Outer::Columns), ..rows };
+    let all = [("another", Default::default()), ("key", rows), ("third", outer)];
+    assert!(cache.add("machine", all).expect("the file can be written"));
+    std::fs::read(&path).expect("a file")
 }
 
 /// The text of a kernel program, compiled with checks and run: the interpreter's bits, or an error of both.

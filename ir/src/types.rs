@@ -38,7 +38,7 @@ impl DType {
     }
 
     /// The name in every text form: `f32`, `bool`, …
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             DType::Bool => "bool",
             DType::U8 => "u8",

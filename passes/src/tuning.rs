@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 /// How a product is computed: which loops of lowering its [`Tuning`] is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -222,6 +223,39 @@ impl fmt::Display for Tuning {
     }
 }
 
+/// What a tuning is printed as. Whether its numbers are in range is asked of [`Tuning::check`].
+impl FromStr for Tuning {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Tuning, &'static str> {
+        let mut tuning = Tuning::default();
+        if text == "default" {
+            return Ok(tuning);
+        }
+        for choice in text.split(", ") {
+            let Some((first, second)) = choice.split_once(' ') else { return Err(EXPECTED) };
+            match (first, second) {
+                ("positions", "outermost") => tuning.outer = Some(Outer::Positions),
+                ("columns", "outermost") => tuning.outer = Some(Outer::Columns),
+                (name, number) => {
+                    let number: usize = number.parse().map_err(|_| EXPECTED)?;
+                    let choice = match name {
+                        "rows" => &mut tuning.rows,
+                        "columns" => &mut tuning.columns,
+                        "depth" => &mut tuning.depth,
+                        _ => return Err(EXPECTED),
+                    };
+                    *choice = Some(number);
+                }
+            }
+        }
+        Ok(tuning)
+    }
+}
+
+/// What a tuning looks like.
+const EXPECTED: &str = "expected `default`, or such as `rows 56, columns 16, depth 256, positions outermost`";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,6 +279,21 @@ mod tests {
                     assert!(!choice[..number].contains(candidate));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_read_again() {
+        let all = ProductKind::ALL.map(ProductKind::candidates).concat().concat();
+        let most =
+            Tuning { rows: Some(7), columns: Some(0), depth: Some(1 << 40), outer: Some(Outer::Columns) };
+        for tuning in all.into_iter().chain([Tuning::default(), most]) {
+            assert_eq!(tuning.to_string().parse(), Ok(tuning));
+        }
+        for wrong in
+            ["", "rows", "rows -1", "rows 5,columns 3", "rewards 5", "default, rows 5", "rows outermost"]
+        {
+            assert_eq!(wrong.parse::<Tuning>(), Err(EXPECTED), "{wrong}");
         }
     }
 

@@ -76,7 +76,7 @@ pub struct MachineArgs {
     pub target: TargetArgs,
     /// Measures in which blocks and loops products run fastest on this processor, for some seconds, and keeps that in
     /// FILE, where it is found the next time; results are equal to the bit. Without it, no such file is read
-    /// [default of FILE: brolga/schedules.ron in $XDG_CACHE_HOME or ~/.cache]
+    /// [default of FILE: brolga/tunings.txt in $XDG_CACHE_HOME or ~/.cache]
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     pub tune: Option<Option<PathBuf>>,
 }

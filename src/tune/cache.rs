@@ -1,76 +1,41 @@
-//! Measured tunings in a file: RON, by processor and number of threads.
+//! Measured tunings in a file, by processor and number of threads. A tuning is a line, below that of its machine:
+//!
+//! ```text
+//! # Tunings of products, measured by `brolga --tune`. May be deleted at any time.
+//! format 2, made by Brolga 0.1.0, numerics version 6
+//! machine Some Processor, avx2 fma, 2 threads
+//! rows 56, columns outermost: direct conv {stride: [1, 1]} f32[1, 8, 8, 16], f32[16, 16, 1, 1]
+//! default: direct dot f32[1, 64], f32[64, 10]
+//! end of 2 tunings
+//! ```
 //!
 //! What is wrong with the file never stops work: it is told as a notice, and what is missing is measured again. A file
 //! that is not a cache is left alone. Writing is atomic; of two processes that write at once, each reads what is there
 //! first and adds its own, and at worst what one of them measured in between is measured again.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use brolga_passes::{Outer, Tuning};
+use brolga_passes::Tuning;
 use brolga_runtime::{MAX_TEXT, Shown, read_regular, write_atomically};
-use ron::ser::PrettyConfig;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
 /// How a cache begins; what begins otherwise is something else.
-const HEAD: &str = "// Schedules of products, measured by `brolga --tune`. May be deleted at any time.\n";
+const HEAD: &str = "# Tunings of products, measured by `brolga --tune`. May be deleted at any time.\n";
+
+/// How caches of format 1 began, which are measured again.
+const FORMER_HEAD: &str =
+    "// Schedules of products, measured by `brolga --tune`. May be deleted at any time.\n";
 
 /// The version of what follows.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
-/// By machine, then by the key of a product.
-type Machines = BTreeMap<String, BTreeMap<String, Kept>>;
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename = "Schedules", deny_unknown_fields)]
-struct File {
-    format: u32,
-    compiler: String,
-    machines: Machines,
-}
-
-/// A tuning in the file.
-#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Kept {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rows: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    columns: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    depth: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outermost: Option<Outermost>,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-enum Outermost {
-    Positions,
-    Columns,
-}
-
-impl From<Tuning> for Kept {
-    fn from(Tuning { rows, columns, depth, outer }: Tuning) -> Kept {
-        let outermost = outer.map(|outer| match outer {
-            Outer::Positions => Outermost::Positions,
-            Outer::Columns => Outermost::Columns,
-        });
-        Kept { rows, columns, depth, outermost }
-    }
-}
-
-impl From<Kept> for Tuning {
-    fn from(Kept { rows, columns, depth, outermost }: Kept) -> Tuning {
-        let outer = outermost.map(|outermost| match outermost {
-            Outermost::Positions => Outer::Positions,
-            Outermost::Columns => Outer::Columns,
-        });
-        Tuning { rows, columns, depth, outer }
-    }
-}
+/// Tunings by machine, then by the key of a product.
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Machines(BTreeMap<String, BTreeMap<String, Tuning>>);
 
 /// Measured tunings, perhaps of a file.
 #[derive(Debug, Default)]
@@ -101,7 +66,7 @@ impl Cache {
     pub fn open(path: &Path) -> (Cache, Option<String>) {
         let at = path.shown();
         let (machines, ours, notice) = match read(path) {
-            Found::Nothing => (Machines::new(), true, None),
+            Found::Nothing => (Machines::default(), true, None),
             Found::Cache(machines) => {
                 let (machines, wrong) = checked(machines);
                 let again = "what is out of range is measured again";
@@ -109,23 +74,23 @@ impl Cache {
             }
             Found::Unusable(why) => {
                 let notice = format!("the tuning cache `{at}` {why}; everything is measured again");
-                (Machines::new(), true, Some(notice))
+                (Machines::default(), true, Some(notice))
             }
             Found::Foreign(why) => {
                 let notice = format!("`{at}` {why}; it is left alone, and what is measured is not kept");
-                (Machines::new(), false, Some(notice))
+                (Machines::default(), false, Some(notice))
             }
         };
         (Cache { path: Some(path.to_owned()), machines, ours }, notice)
     }
 
-    /// The file in the user's folder of caches: `$XDG_CACHE_HOME/brolga/schedules.ron`, else
-    /// `~/.cache/brolga/schedules.ron`. Nothing where there is no home.
+    /// The file in the user's folder of caches: `$XDG_CACHE_HOME/brolga/tunings.txt`, else
+    /// `~/.cache/brolga/tunings.txt`. Nothing where there is no home.
     pub fn default_path() -> Option<PathBuf> {
         // What is not absolute is to be ignored (XDG Base Directory Specification).
         let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let caches = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
-        Some(caches?.join("brolga").join("schedules.ron"))
+        Some(caches?.join("brolga").join("tunings.txt"))
     }
 
     /// Where it is kept.
@@ -135,7 +100,7 @@ impl Cache {
 
     /// What was measured for a product on a machine.
     pub fn get(&self, machine: &str, key: &str) -> Option<Tuning> {
-        self.machines.get(machine)?.get(key).map(|&choice| choice.into())
+        self.machines.0.get(machine)?.get(key).copied()
     }
 
     /// Adds what was measured on a machine, and writes the file, if it has one that may be written to; whether it was.
@@ -147,27 +112,25 @@ impl Cache {
         machine: &str,
         measured: impl IntoIterator<Item = (&'k str, Tuning)>,
     ) -> Result<bool> {
-        let own = self.machines.entry(machine.to_owned()).or_default();
-        own.extend(measured.into_iter().map(|(key, tuning)| (key.to_owned(), tuning.into())));
+        let own = self.machines.0.entry(machine.to_owned()).or_default();
+        own.extend(measured.into_iter().map(|(key, tuning)| (key.to_owned(), tuning)));
         let Some(path) = self.path.as_ref().filter(|_| self.ours) else { return Ok(false) };
         // What another process has added since.
         if let Found::Cache(others) = read(path) {
-            for (machine, choices) in checked(others).0 {
-                let own = self.machines.entry(machine).or_default();
-                for (key, choice) in choices {
-                    own.entry(key).or_insert(choice);
+            for (machine, tunings) in checked(others).0.0 {
+                let own = self.machines.0.entry(machine).or_default();
+                for (key, tuning) in tunings {
+                    own.entry(key).or_insert(tuning);
                 }
             }
         }
-        let file = File { format: FORMAT, compiler: compiler(), machines: self.machines.clone() };
-        let pretty = PrettyConfig::new().depth_limit(3);
-        let pretty = pretty.extensions(ron::extensions::Extensions::IMPLICIT_SOME);
-        let text = ron::ser::to_string_pretty(&file, pretty)
-            .map_err(|error| Error::Io(format!("cannot write the tuning cache: {error}")))?;
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder", folder, &e))?;
         }
-        write_atomically(path, |writer| writeln!(writer, "{HEAD}{text}"))?;
+        let (this, machines) = (compiler(), &self.machines);
+        write_atomically(path, |writer| {
+            write!(writer, "{HEAD}format {FORMAT}, made by Brolga {this}\n{machines}")
+        })?;
         Ok(true)
     }
 }
@@ -181,31 +144,90 @@ fn read(path: &Path) -> Found {
     if bytes.is_empty() {
         return Found::Nothing;
     }
-    if !bytes.starts_with(HEAD.as_bytes()) {
-        return Found::Foreign("is not a tuning cache".into());
+    if bytes.starts_with(FORMER_HEAD.as_bytes()) {
+        return Found::Unusable(format!("has format 1, not {FORMAT}"));
     }
-    let file: File = match ron::de::from_bytes(&bytes) {
-        Ok(file) => file,
-        Err(error) => return Found::Unusable(format!("cannot be understood ({error})")),
+    let Some(rest) = bytes.strip_prefix(HEAD.as_bytes()) else {
+        return Found::Foreign("is not a tuning cache".into());
     };
-    if file.format != FORMAT {
-        return Found::Unusable(format!("has format {}, not {FORMAT}", file.format));
+    understood(rest).unwrap_or_else(Found::Unusable)
+}
+
+/// What stands behind the head, or what is wrong with it.
+fn understood(bytes: &[u8]) -> std::result::Result<Found, String> {
+    let misread = |why: &str| format!("cannot be understood ({why})");
+    let text = std::str::from_utf8(bytes).map_err(|_| misread("it is not text"))?;
+    let (about, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let about = about.strip_prefix("format ").and_then(|about| about.split_once(", made by Brolga "));
+    let (format, made_by) = about.ok_or_else(|| misread("line 2: expected its format and who made it"))?;
+    if format.parse() != Ok(FORMAT) {
+        return Err(format!("has format {}, not {FORMAT}", format.shown()));
     }
     let this = compiler();
-    if file.compiler != this {
-        return Found::Unusable(format!("was made by Brolga {}, not {this}", file.compiler));
+    if made_by != this {
+        return Err(format!("was made by Brolga {}, not {this}", made_by.shown()));
     }
-    Found::Cache(file.machines)
+    Machines::parse(rest).map(Found::Cache).map_err(|why| misread(&why))
+}
+
+impl Machines {
+    /// What is printed, read again. The last line shows that nothing is missing.
+    fn parse(text: &str) -> std::result::Result<Machines, String> {
+        let mut machines = Machines::default();
+        let mut tunings = None;
+        let mut count = 0;
+        let mut lines = text.split('\n').zip(3..);
+        while let Some((line, number)) = lines.next() {
+            if let Some(machine) = line.strip_prefix("machine ") {
+                tunings = Some(machines.0.entry(machine.to_owned()).or_default());
+            } else if let Some((tuning, key)) = line.split_once(": ") {
+                let tuning: Tuning =
+                    tuning.parse().map_err(|expected| format!("line {number}: {expected}"))?;
+                let own = tunings.as_mut().ok_or_else(|| format!("line {number}: expected a machine"))?;
+                own.insert(key.to_owned(), tuning);
+                count += 1;
+            } else if line == end(count) && lines.by_ref().map(|(line, _)| line).eq([""]) {
+                return Ok(machines);
+            } else {
+                return Err(format!("line {number}: expected `machine …`, `tuning: product`, or the end"));
+            }
+        }
+        Err("it has no end".into())
+    }
+}
+
+/// The last line of a file with so many tunings.
+fn end(tunings: usize) -> String {
+    format!("end of {tunings} tunings")
+}
+
+/// Whether a name can be written.
+fn is_line(name: &str) -> bool {
+    !name.contains('\n')
+}
+
+impl Display for Machines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut count = 0;
+        for (machine, tunings) in self.0.iter().filter(|(machine, _)| is_line(machine)) {
+            writeln!(f, "machine {machine}")?;
+            for (key, tuning) in tunings.iter().filter(|(key, _)| is_line(key)) {
+                writeln!(f, "{tuning}: {key}")?;
+                count += 1;
+            }
+        }
+        writeln!(f, "{}", end(count))
+    }
 }
 
 /// What is in range, and what is wrong with the first of what is not.
 fn checked(mut machines: Machines) -> (Machines, Option<String>) {
     let mut wrong = None;
-    for choices in machines.values_mut() {
-        choices.retain(|key, &mut choice| match Tuning::from(choice).check() {
+    for tunings in machines.0.values_mut() {
+        tunings.retain(|key, tuning| match tuning.check() {
             Ok(()) => true,
             Err(error) => {
-                wrong.get_or_insert_with(|| format!("{error}, for `{key}`"));
+                wrong.get_or_insert_with(|| format!("{error}, for `{}`", key.shown()));
                 false
             }
         });
@@ -220,6 +242,8 @@ fn compiler() -> String {
 
 #[cfg(test)]
 mod tests {
+    use brolga_passes::Outer;
+
     use super::*;
 
     const KEY: &str = "direct conv {stride: [1, 1]} f32[1, 8, 8, 16], f32[16, 16, 1, 1]";
@@ -239,10 +263,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("deep/er/schedules.ron");
+        let path = folder.path().join("deep/er/tunings.txt");
         let text = written(&path);
-        assert!(text.starts_with(HEAD) && text.contains("rows: 56") && text.contains("Columns"), "{text}");
-        assert!(!text.contains("None") && !text.contains("Some"), "{text}");
+        assert!(text.starts_with(HEAD) && text.contains("machine a machine, 2 threads\n"), "{text}");
+        assert!(text.ends_with(&format!("rows 56, columns outermost: {KEY}\nend of 1 tunings\n")), "{text}");
         let (cache, notice) = Cache::open(&path);
         assert_eq!(notice, None);
         assert_eq!(cache.get("a machine, 2 threads", KEY), Some(tuning()));
@@ -251,9 +275,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_two_lines_is_kept_in_memory_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tunings.txt");
+        let (mut cache, _) = Cache::open(&path);
+        cache.add("m", [("a\nb", tuning()), ("c", tuning())]).expect("written");
+        cache.add("m\nn", [("c", tuning())]).expect("written");
+        assert_eq!((cache.get("m", "a\nb"), cache.get("m\nn", "c")), (Some(tuning()), Some(tuning())));
+        let (again, notice) = Cache::open(&path);
+        assert_eq!((again.get("m", "c"), notice), (Some(tuning()), None));
+        assert_eq!(again.machines.0.values().map(BTreeMap::len).sum::<usize>(), 1);
+    }
+
+    #[test]
     fn two_writers_keep_what_the_other_wrote() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("schedules.ron");
+        let path = folder.path().join("tunings.txt");
         let (mut first, _) = Cache::open(&path);
         let (mut second, _) = Cache::open(&path);
         first.add("m", [("a", tuning())]).expect("written");
@@ -266,7 +303,7 @@ mod tests {
     #[test]
     fn writers_at_once_leave_a_whole_file() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("schedules.ron");
+        let path = folder.path().join("tunings.txt");
         std::thread::scope(|scope| {
             for writer in 0..4 {
                 let path = &path;
@@ -288,17 +325,23 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_told_and_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("schedules.ron");
+        let path = folder.path().join("tunings.txt");
         let good = written(&path);
         let old = good.replace(env!("CARGO_PKG_VERSION"), "0.0.1");
         let half = good[..good.len() / 2].to_owned();
         let unknown = good.replace("rows", "rewards");
-        let later = good.replace("format: 1", "format: 2");
+        let later = good.replace("format 2", "format 3");
+        let former = FORMER_HEAD.to_owned() + "Schedules(format: 1)";
+        let more = good.clone() + "default: direct\n";
+        let homeless = good.replace("machine ", "default: ");
         for (text, expected) in [
             (old, "was made by Brolga 0.0.1"),
             (half, "cannot be understood"),
             (unknown, "cannot be understood"),
-            (later, "has format 2, not 1"),
+            (later, "has format 3, not 2"),
+            (former, "has format 1, not 2"),
+            (more, "cannot be understood (line 5: "),
+            (homeless, "cannot be understood (line 3: expected a machine)"),
         ] {
             std::fs::write(&path, text).expect("written");
             let (mut cache, notice) = Cache::open(&path);
@@ -313,9 +356,9 @@ mod tests {
     #[test]
     fn choices_out_of_range_are_left_out() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("schedules.ron");
+        let path = folder.path().join("tunings.txt");
         let good = written(&path);
-        std::fs::write(&path, good.replace("rows: 56", "rows: 0")).expect("written");
+        std::fs::write(&path, good.replace("rows 56", "rows 0")).expect("written");
         let (cache, notice) = Cache::open(&path);
         let notice = notice.expect("a notice");
         assert!(

@@ -6,20 +6,24 @@ use brolga::ir::generate::Rng;
 
 use super::{Cases, cases};
 use crate::fuzz::mutate::mutated as mutate;
-use crate::fuzz::targets::{ALL, whole_checkpoint};
+use crate::fuzz::targets::{ALL, whole_checkpoint, whole_tunings};
 
 /// The seeds of a target.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let mut seeds = Vec::new();
-    if target == "checkpoint" {
-        let (name, whole) = whole_checkpoint();
+    let whole = match target {
+        "checkpoint" => Some(whole_checkpoint().clone()),
+        "tunings" => Some(("tunings.txt".to_owned(), whole_tunings())),
+        _ => None,
+    };
+    if let Some((name, whole)) = whole {
         if std::env::var_os("BROLGA_BLESS").is_some() {
             std::fs::create_dir_all(&folder).expect("a folder");
-            std::fs::write(folder.join(name), whole).expect("a seed");
+            std::fs::write(folder.join(name), &whole).expect("a seed");
         }
         // What an earlier version wrote may be refused; that of this one is read.
-        seeds.push(whole.clone());
+        seeds.push(whole);
     }
     let mut paths: Vec<_> =
         std::fs::read_dir(&folder).expect("seeds").map(|entry| entry.expect("a seed").path()).collect();

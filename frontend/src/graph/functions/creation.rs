@@ -6,25 +6,42 @@ use super::function::{Function, function, tensor_value, wrong};
 use crate::graph::arguments::tensor;
 use crate::graph::builder::Builder;
 use crate::graph::value::{Args, Built, Val, extents};
-use crate::signature::{Parameter, Rule, int, required, ruled, word, words};
+use crate::signature::{Parameter, Rule, Words, int, required, ruled, word};
 use crate::source::Spanned;
 
-words! {
-    /// The element types of the language.
-    enum Element { F32 = "f32", F64 = "f64", I32 = "i32", I64 = "i64", U8 = "u8", Bool = "bool" }
+/// The element types of the language: those that are computed with.
+const ELEMENTS: [DType; 6] = [DType::F32, DType::F64, DType::I32, DType::I64, DType::U8, DType::Bool];
+
+/// Their names.
+const NAMES: [&str; ELEMENTS.len()] = {
+    let mut names = [""; ELEMENTS.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = ELEMENTS[at].name();
+        at += 1;
+    }
+    names
+};
+
+impl Words for DType {
+    const NAMES: &'static [&'static str] = &NAMES;
+    const ALL: &'static [DType] = &ELEMENTS;
+
+    fn name(self) -> &'static str {
+        DType::name(self)
+    }
 }
 
-const EQUAL: [Parameter; 2] =
-    [ruled("dims", Rule::Ints, true), word::<Element>("dtype", false).or_word("f32")];
+const EQUAL: [Parameter; 2] = [ruled("dims", Rule::Ints, true), word::<DType>("dtype", false).or_word("f32")];
 const FULL: [Parameter; 3] =
-    [ruled("dims", Rule::Ints, true), required("value"), word::<Element>("dtype", false)];
+    [ruled("dims", Rule::Ints, true), required("value"), word::<DType>("dtype", false)];
 
 pub(super) const FUNCTIONS: [Function; 5] = [
     function("zeros", &EQUAL, |builder, args| equal(builder, args, 0.0)),
     function("ones", &EQUAL, |builder, args| equal(builder, args, 1.0)),
     function("full", &FULL, full),
     function("stack", &[required("parts"), int("axis").or_int(0)], stack),
-    function("cast", &[required("x"), word::<Element>("dtype", true)], cast),
+    function("cast", &[required("x"), word::<DType>("dtype", true)], cast),
 ];
 
 /// The argument `dtype`; `f32` is what stands for it in this build.
@@ -32,13 +49,9 @@ fn element(builder: &Builder, args: &Args) -> Built<Option<DType>> {
     if !args.has("dtype") {
         return Ok(None);
     }
-    Ok(Some(match args.word("dtype", Element::F32)? {
-        Element::F32 => builder.float(),
-        Element::F64 => DType::F64,
-        Element::I32 => DType::I32,
-        Element::I64 => DType::I64,
-        Element::U8 => DType::U8,
-        Element::Bool => DType::Bool,
+    Ok(Some(match args.word("dtype", DType::F32)? {
+        DType::F32 => builder.float(),
+        other => other,
     }))
 }
 
