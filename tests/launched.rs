@@ -205,7 +205,82 @@ fn whole_programs_read_all_pictures() {
     assert!(colour != text);
     fs::write(at.join("colour.ron"), colour).unwrap();
     good(at, "build colour.ron --entry infer,init -o colour");
-    assert_eq!(prints(at, "colour baseline.jpg").lines().count(), 1);
+    assert_eq!(prints(at, "colour baseline.jpg --seed 0").lines().count(), 1);
+}
+
+/// Nobody takes random answers for real ones; weights are found beside the program, however that is called.
+#[test]
+fn without_weights_nothing_is_answered() {
+    let folder = folder();
+    let at = folder.path();
+    if !prepare(at) {
+        return;
+    }
+    good(at, "build lenet5 -o bare");
+    let errors = fails(at, "bare digits");
+    assert!(errors.contains("or lay them beside it as `bare.safetensors`\n"), "{errors}");
+    assert!(fails(at, "bare digits --seed 3").contains("nothing that draws any"));
+    good(at, "build lenet5 --entry infer,init -o net");
+    for line in ["net digits", "net --inputs images.npz --outputs out.npz", "net --inputs images.npz"] {
+        let errors = fails(at, line);
+        assert!(errors.contains("or have some drawn with --seed N"), "{line}: {errors}");
+    }
+    assert_eq!(prints(at, "net digits --seed 3"), good(at, "run lenet5 digits --seed 3"));
+    prints(at, "net bench --seconds 0.01");
+
+    let elsewhere = at.join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(at.join("net"), elsewhere.join("digit")).unwrap();
+    let expected = good(at, "run lenet5 --weights w.safetensors digits");
+    for beside in ["net.safetensors", "lenet5.safetensors", "elsewhere/digit.safetensors"] {
+        fs::copy(at.join("w.safetensors"), at.join(beside)).unwrap();
+        for (path, called) in [(".", "elsewhere/digit"), ("elsewhere", "digit"), (".", "net")] {
+            if called == "net" && beside.contains("digit") {
+                continue;
+            }
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", &format!("exec {called} digits")]).current_dir(at).env("PATH", at.join(path));
+            let output = shell.output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{beside}, {called}: {errors}");
+        }
+        fs::remove_file(at.join(beside)).unwrap();
+    }
+}
+
+/// An entry point that draws.
+const DRAWN: &str = "Model(
+    inputs: { \"x\": \"f32[batch, 8]\" },
+    body: [Linear(8), Dropout(0.5)],
+    entries: { \"infer\": Entry(mode: \"train\", steps: [], outputs: { \"y\": \"it\" }) },
+)";
+
+/// The seed draws what a model draws, whether or not the program carries the weights.
+#[test]
+fn a_seed_is_that_of_the_command() {
+    let folder = folder();
+    let at = folder.path();
+    if !has_launcher() {
+        return;
+    }
+    fs::write(at.join("drawn.ron"), DRAWN).unwrap();
+    let x = Tensor::from_slice(&[1, 8], &[1f32; 8]).unwrap();
+    write_tensors(at.join("in.npz"), &[("x", x.view())]).unwrap();
+    let model = Model::load(at.join("drawn.ron").to_str().unwrap(), &Settings::default().dim("batch", 1));
+    model.unwrap().initial_state(0).unwrap().save_weights(at.join("w.safetensors")).unwrap();
+    good(at, "build drawn.ron --dim batch=1 --weights w.safetensors -o inside");
+    good(at, "build drawn.ron --dim batch=1 -o outside");
+    let out = |name: &str| read_tensors(at.join(name)).unwrap();
+    for seed in ["", "--seed 1", "--seed 2"] {
+        let asked = format!("--inputs in.npz {seed} --outputs");
+        good(at, &format!("run drawn.ron --weights w.safetensors {asked} command.npz"));
+        prints(at, &format!("inside {asked} inside.npz"));
+        prints(at, &format!("outside --weights w.safetensors {asked} outside.npz"));
+        assert_eq!(out("inside.npz"), out("command.npz"), "{seed}");
+        assert_eq!(out("outside.npz"), out("command.npz"), "{seed}");
+    }
+    prints(at, "inside --inputs in.npz --outputs inside.npz");
+    assert_ne!(out("inside.npz"), out("command.npz"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use brolga_runtime::{
 
 use crate::answers::fields;
 use crate::compiled::Compiled;
+use crate::files::seeded;
 use crate::refused;
 
 /// The entry point that draws the state.
@@ -41,6 +42,16 @@ impl Ready {
     /// The container.
     pub fn loaded(&self) -> &Loaded {
         &self.loaded
+    }
+
+    /// Has the random numbers of the state that it carries drawn by another seed.
+    ///
+    /// # Errors
+    /// No memory.
+    pub(crate) fn draw_by(&mut self, seed: i64) -> Result<()> {
+        let own = std::mem::replace(&mut self.loaded.state, State::new());
+        self.loaded.state = seeded(own, seed)?;
+        Ok(())
     }
 
     /// The entries of a name, by their position: those that answer or train, and those that belong to them.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use brolga_runtime::{
-    DType, Error, ErrorKind, Input, LoadReport, Result, Shown, State, Tensor, counted, fitted, read_tensors,
-    sorted, type_name,
+    DType, Error, ErrorKind, Input, LoadReport, Result, Shown, SlotKind, State, Tensor, counted, fitted,
+    read_tensors, sorted, type_name,
 };
 
 use crate::compiled::{Compiled, Of};
@@ -267,6 +267,23 @@ pub(crate) fn state<M: Compiled>(model: &mut M, start: &Start<'_>) -> Of<M, Stat
         None => model.fresh(start.seed)?,
     };
     Ok(started(state, is_fresh, start)?)
+}
+
+/// A state that comes with the model, with the key of the random numbers where no update was made yet: as if its weights had been
+/// loaded into a fresh one.
+pub(crate) fn seeded(mut state: State, seed: i64) -> Result<State> {
+    let of = |state: &State, kind| -> Vec<String> {
+        let slots = state.slots().iter().filter(|slot| slot.kind() == kind);
+        slots.map(|slot| slot.name().to_owned()).collect()
+    };
+    let begun = of(&state, SlotKind::Step);
+    let begun = begun.iter().map(|name| state.get(name)?.item()).collect::<Result<Vec<f64>>>()?;
+    if begun.iter().all(|steps| *steps == 0.0) {
+        for name in of(&state, SlotKind::Seed) {
+            state.set(&name, Tensor::scalar(seed)?)?;
+        }
+    }
+    Ok(state)
 }
 
 /// A state with what is asked for on top: weights from a file, fitted values. It says so where there are none, and the state is

@@ -2,6 +2,7 @@
 //!
 //! What learning is, whoever starts it hands in, and it is named nowhere else: a program that only answers has nothing of it.
 
+mod beside;
 mod learning;
 
 pub use learning::LEARNING;
@@ -44,7 +45,7 @@ const WEIGHTS: [Known; 1] =
 
 const FORCE: [Known; 1] = [flag("--force", "Overwrites files of other kinds, inputs, and other weights")];
 
-const RUN: [Known; 4] = [
+const RUN: [Known; 5] = [
     valued("--entry", "E", "The entry point"),
     valued(
         "--inputs",
@@ -52,6 +53,11 @@ const RUN: [Known; 4] = [
         "Tensors by the names of inputs, in place of paths; - is a .npy on standard input",
     ),
     valued("--outputs", "FILE", "Where the outputs go: .npz, .npy, safetensors; of samples also .csv"),
+    valued(
+        "--seed",
+        "S",
+        "Draws weights where there are none, and the model's random numbers [default of these: 0]",
+    ),
     flag("--version", "Prints the model and the version of its numerics"),
 ];
 
@@ -139,17 +145,34 @@ fn destinations(given: &Given) -> Destinations {
     found
 }
 
-/// Weights that lie beside a program which carries none: of `./digits`, whose model is `lenet5`, `./digits.safetensors`, or
-/// `./lenet5.safetensors`, as it calls those that it trains itself.
+/// Weights that lie beside a program which carries none, unless others are given.
 fn beside(model: &Ready, given: &Given, program: &Path) -> Option<PathBuf> {
     let wanted = given.path("--weights").is_none() && !model.loaded().contents.has_weights();
-    if !wanted || program.components().count() <= 1 {
-        return None;
+    wanted.then(|| beside::weights(program, model.name())).flatten()
+}
+
+/// Checks that there is something to answer with where no file is: random weights say nothing, so they are drawn where a seed is
+/// given, and nowhere else.
+fn weighed(model: &mut Ready, entry: &str, seed: Option<i64>, program: &Path) -> Result<()> {
+    let contents = &model.loaded().contents;
+    if contents.has_weights() {
+        return seed.map_or(Ok(()), |seed| model.draw_by(seed));
     }
-    // Behind the whole name: `net-1.0` and `net-1.1` are two programs.
-    let of_program = program.file_name().unwrap_or_default().to_string_lossy();
-    let names = [&*of_program, model.name()].map(|name| format!("{name}.safetensors"));
-    names.into_iter().map(|name| program.with_file_name(name)).find(|file| file.is_file())
+    let is_weight = |name: &str| contents.state.iter().any(|slot| slot.name == name && slot.kind.is_weight());
+    let used = model.loaded().entry(entry)?.manifest().state.iter().any(|slot| is_weight(&slot.name));
+    if used && seed.is_none() {
+        let [own, _] = beside::names(program, model.name());
+        let drawn = if model.has("init") {
+            ", or have some drawn with --seed N, whose answers mean nothing"
+        } else {
+            ""
+        };
+        return Err(refused(format!(
+            "this program carries no weights: give them with --weights FILE, or lay them beside it as `{}`{drawn}",
+            own.shown()
+        )));
+    }
+    Ok(())
 }
 
 /// Pictures, tables and arrays.
@@ -161,8 +184,12 @@ fn answered(
     formats: &'static [&'static Format],
 ) -> Result<ExitCode> {
     let entry = answering(model, given)?;
-    let beside = beside(model, given, program);
-    let start = Start { weights: given.path("--weights").or(beside.as_deref()), ..Start::default() };
+    let (beside, seed) = (beside(model, given, program), given.number("--seed", "a whole number")?);
+    let weights = given.path("--weights").or(beside.as_deref());
+    if weights.is_none() {
+        weighed(model, &entry, seed, program)?;
+    }
+    let start = Start { weights, seed: seed.unwrap_or(0), ..Start::default() };
     let (inputs, outputs) = (given.path("--inputs"), given.path("--outputs"));
     let stream = Path::new("-");
     let paths: Vec<PathBuf> = given.paths.iter().filter(|path| *path != stream).cloned().collect();

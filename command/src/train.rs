@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use brolga_models::data;
 use brolga_runtime::{
     self as runtime, Batches, CheckpointOptions, ErrorKind, Failures, Fingerprint, LoadReport, LogOptions,
-    Manifest, Outcome, Programs, Result, Shown, SlotKind, Split, State, Tensor, Threads, counted, cut,
-    first_of, fitted, holds_nan,
+    Manifest, Outcome, Programs, Result, Shown, SlotKind, Split, State, Threads, counted, cut, first_of,
+    fitted, holds_nan,
 };
 
 use crate::compiled::{Compiled, Of, fit_to, formulas};
 use crate::data_set::{SHOWN, Wanted, check_classes, open, read, record, source};
 use crate::destination::{Destinations, Written, rescue, weight_bytes};
-use crate::files::{Prefix, load, unfitted};
+use crate::files::{Prefix, load, seeded, unfitted};
 use crate::refused;
 use crate::report::{count, metric, metrics, metrics_json, pairs};
 use crate::signals::stopped_by;
@@ -157,23 +157,6 @@ fn begun<M: Compiled>(model: &mut M, args: &Training<'_>) -> Of<M, (State, Optio
     let mut state = model.fresh(seed)?;
     let report = load(&mut state, path, args.partial, &[])?;
     Ok((state, Some(report)))
-}
-
-/// A state that comes with the model, with the key of the random numbers where no update was made yet: as if its weights had been
-/// loaded into a fresh one.
-fn seeded(mut state: State, seed: i64) -> Result<State> {
-    let of = |state: &State, kind| -> Vec<String> {
-        let slots = state.slots().iter().filter(|slot| slot.kind() == kind);
-        slots.map(|slot| slot.name().to_owned()).collect()
-    };
-    let begun = of(&state, SlotKind::Step);
-    let begun = begun.iter().map(|name| state.get(name)?.item()).collect::<Result<Vec<f64>>>()?;
-    if begun.iter().all(|steps| *steps == 0.0) {
-        for name in of(&state, SlotKind::Seed) {
-            state.set(&name, Tensor::scalar(seed)?)?;
-        }
-    }
-    Ok(state)
 }
 
 /// The number of trained numbers.
