@@ -454,6 +454,7 @@ fn files_that_do_not_fit_are_refused() {
         format!(r#""w":{{"dtype":"{ty}","shape":[{shape}],"data_offsets":[{offsets}]}}"#)
     };
     let good = w("30,25", "F32", "0,3000");
+    let more = |offsets: &str| format!(r#""more":{{"dtype":"F16","shape":[2],"data_offsets":[{offsets}]}}"#);
     let cases = [
         (format!("{{{good}}}"), 3000, 0),
         (format!(" {{ {good} , \"else\" : [{{\"a\":\"]\\\"\"}}, -1.5e3, null]}} \n"), 3000, 0),
@@ -469,6 +470,11 @@ fn files_that_do_not_fit_are_refused() {
         (format!("{{{}}}", w("30,25", "F32", "3000,0")), 3000, -1),
         (format!("{{{}}}", w("30,25", "F32", "0,18446744073709551616")), 3000, -1),
         (format!("{{{good},{good}}}"), 3000, -1),
+        // A tensor that the model does not know must be there as well.
+        (format!("{{{},{good}}}", more("3000,3004")), 3004, 0),
+        (format!("{{{},{good}}}", more("3000,3004")), 3003, -1),
+        (format!("{{{good},{}}}", more("3004,3000")), 3004, -1),
+        (format!("{{{good},\"more\":{{}}}}"), 3000, -1),
         (format!("{{{good}}}}}"), 3000, -1),
         (format!("{{{good},}}"), 3000, -1),
         (format!("{{{good}"), 3000, -1),

@@ -154,7 +154,7 @@ static inline int brolga_skip(brolga_text *text) {
 }
 
 /* Takes what a header says of a tensor, and finds the place among so many bytes of data: that of its first byte, or
-   BROLGA_OTHER. */
+   BROLGA_OTHER. NULL stands for a tensor that nobody asks for: all of it is there, too. */
 static inline int brolga_take_tensor(brolga_text *text, const brolga_tensor *tensor, uint64_t data, uint64_t *place) {
     static const char *const types[] = {"BOOL", "U8", "I32", "I64", "F32", "F64"};
     uint64_t dims[64], bounds[2];
@@ -177,14 +177,15 @@ static inline int brolga_take_tensor(brolga_text *text, const brolga_tensor *ten
     } while (brolga_take(text, ','));
     if (!brolga_take(text, '}') || !typed || rank < 0 || !bounded) return 0;
     if (bounds[0] > bounds[1] || bounds[1] > data) return 0;
-    int same = rank == tensor->rank && bounds[1] - bounds[0] == tensor->bytes && brolga_is(type, types[tensor->type]);
+    int same = tensor != NULL && rank == tensor->rank && bounds[1] - bounds[0] == tensor->bytes &&
+               brolga_is(type, types[tensor->type]);
     for (int i = 0; same && i < rank; i++) same = dims[i] == tensor->dims[i];
     *place = same ? bounds[0] : BROLGA_OTHER;
     return 1;
 }
 
 /* Finds tensors in a file: for each where it begins, in bytes from the beginning, or BROLGA_MISSING or BROLGA_OTHER. What
-   else the file has is passed over. Returns whether the bytes are a file. */
+   else the file has is passed over, if all of it is there. Returns whether the bytes are a file. */
 static inline int brolga_find(const void *file, size_t bytes, const brolga_tensor *tensors, size_t count,
                               uint64_t *places) {
     const unsigned char *begin = (const unsigned char *)file;
@@ -201,7 +202,11 @@ static inline int brolga_find(const void *file, size_t bytes, const brolga_tenso
             if (!brolga_take_string(&text, &name) || !brolga_take(&text, ':')) return 0;
             while (i < count && !brolga_is(name, tensors[i].name)) i++;
             if (i == count) {
-                if (!brolga_skip(&text)) return 0;
+                uint64_t place;
+                int passed = brolga_is(name, "__metadata__") || brolga_peek(&text) != '{'
+                                 ? brolga_skip(&text)
+                                 : brolga_take_tensor(&text, NULL, bytes - 8 - header, &place);
+                if (!passed) return 0;
                 continue;
             }
             /* A name may be there once. */
