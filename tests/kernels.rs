@@ -25,7 +25,12 @@ fn alone(kernel: &Kernel) -> Program {
         name: "alone".into(),
         buffers: kernel.arguments().iter().enumerate().map(buffer).collect(),
         kernels: vec![kernel.clone()],
-        schedule: vec![Step::Call(Call { kernel: KernelId(0), args, origin: String::new() })],
+        schedule: vec![Step::Call(Call {
+            kernel: KernelId(0),
+            args,
+            parallel: false,
+            origin: String::new(),
+        })],
         ..Program::default()
     }
 }

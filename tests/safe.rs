@@ -198,7 +198,7 @@ fn what_is_proven_is_not_slowed_down() {
          store p1[4096*i0 + i1] = v1
        }
      }
-     schedule { call @double#0(%0, %1) }";
+     schedule { call @double#0(%0, %1) parallel }";
     let program = Program::parse(text).expect("a program");
     assert_eq!(brolga::ir::program::verify::proven(&program), Ok(vec![true]));
     let compiled = compile_checked(&program, &Options::default()).expect("code");

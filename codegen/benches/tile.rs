@@ -45,6 +45,7 @@ fn program(m: usize, n: usize, k: usize, times: usize) -> Program {
         schedule: vec![Step::Call(Call {
             kernel: KernelId(0),
             args: (0..3).map(|i| Arg { buffer: BufferId(i), offset: 0, strides: vec![] }).collect(),
+            parallel: false,
             origin: String::new(),
         })],
         ..Program::default()

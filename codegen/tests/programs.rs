@@ -22,7 +22,7 @@ fn arg(buffer: u32) -> Arg {
 }
 
 fn call(kernel: u32, args: Vec<Arg>) -> Step {
-    Step::Call(Call { kernel: KernelId(kernel), args, origin: String::new() })
+    Step::Call(Call { kernel: KernelId(kernel), args, parallel: false, origin: String::new() })
 }
 
 /// `out[i] = op(a[i], b[i])` over `rows` parts of `n` elements.
@@ -205,11 +205,16 @@ fn several_programs_in_one_image() {
 
 #[test]
 fn parts_in_parallel() {
-    // Large enough to be handed out to threads.
     let kernel = binary(ScalarOp::Mul, 64, 4099);
     let program = common::program(&kernel);
     let compiled = compile(&program, &Options::default()).unwrap();
     assert!(compiled.executable.manifest().parallel);
+    // However much there is to do, it is the program that says so.
+    let text = program.to_string().replace(" parallel ", "");
+    let serial = Program::parse(&text).unwrap();
+    assert!(
+        serial != program && !compile(&serial, &Options::default()).unwrap().executable.manifest().parallel
+    );
     let tensors = Rng(6).tensors(&kernel);
     check_program(&program, &[], &tensors);
 }

@@ -148,7 +148,7 @@ fn call(kernel: u32, args: &[(u32, usize, &[i64])]) -> Step {
         .iter()
         .map(|&(b, offset, strides)| Arg { buffer: BufferId(b), offset, strides: strides.into() })
         .collect();
-    Step::Call(Call { kernel: KernelId(kernel), args, origin: "layer".into() })
+    Step::Call(Call { kernel: KernelId(kernel), args, parallel: false, origin: "layer".into() })
 }
 
 #[test]

@@ -238,6 +238,7 @@ fn program(choices: &[u32]) -> Program {
         strip: false,
         depth: 0,
     };
+    let parallel = maker.choices.below(2) == 1;
     let body = maker.block(30);
     let param = |dtype, access| Param { dtype, len: LEN, access };
     let kernel = Kernel {
@@ -272,9 +273,9 @@ fn program(choices: &[u32]) -> Program {
         body: vec![tile],
     };
     let buffer = |name: &str, dtype, place| Buffer { name: name.into(), ty: Type::new(dtype, [LEN]), place };
-    let call = |kernel, args: [u32; 3]| {
+    let call = |kernel, parallel, args: [u32; 3]| {
         let args = args.map(|b| Arg { buffer: BufferId(b), offset: 0, strides: vec![] }).to_vec();
-        Step::Call(Call { kernel: KernelId(kernel), args, origin: "random".into() })
+        Step::Call(Call { kernel: KernelId(kernel), args, parallel, origin: "random".into() })
     };
     Program {
         name: "random".into(),
@@ -285,7 +286,7 @@ fn program(choices: &[u32]) -> Program {
             buffer("y", DType::F32, Place::Output),
         ],
         kernels: vec![kernel, matmul],
-        schedule: vec![call(0, [0, 1, 2]), call(1, [0, 2, 3])],
+        schedule: vec![call(0, parallel, [0, 1, 2]), call(1, false, [0, 2, 3])],
         ..Program::default()
     }
 }

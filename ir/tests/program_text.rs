@@ -63,7 +63,8 @@ prepare {
   call @bias_relu#0(%2 + 4, %7)
 }
 schedule {
-  call @bias_relu#0(%2, %8)   // fc1/backward
+  call @bias_relu#0(%2, %8) parallel   // fc1/backward
+  call @bias_relu#0(%2, %8) parallel
   loop 10 {
     loop 0 {
     }

@@ -331,6 +331,10 @@ fn schedules_that_are_right_are_accepted() {
 const BROKEN_SCHEDULES: &[(&str, &str)] = &[
     ("schedule { call @copy#0(%0) }", "call 0 of @copy#0: expected 2 arguments, found 1"),
     ("schedule { call @copy#0(%0, %42) }", "call 0 of @copy#0: p1 is given %42, but there are 12 buffers"),
+    (
+        "schedule { call @copy#0(%0, %6) parallel }",
+        "call 0 of @copy#0: to be parallel it needs several grid points, and it has 1",
+    ),
     ("schedule { call @\"\"#9() }", "call 0 of @\"\"#9: no kernel has this number: there are 6"),
     (
         "schedule { call @turn#5(%0, %6, %8) }",

@@ -165,7 +165,7 @@ fn peak(options: &CompileOptions, threads: &Threads) -> Result<f64> {
          kernel @peak#0(p0: read f32[3072], p1: read f32[2048], p2: write f32[{}]) grid [{parts}] {{\n\
          \u{20} for i1 in 0..{ROUNDS} {{\n\
          \u{20}   tile [48, 32] p2[1536*i0; 32] = p0[0; 64] * p1[0] over (64; 1, 32) : f32\n  }}\n}}\n\n\
-         schedule {{\n  call @peak#0(%0, %1, %2)\n}}\n",
+         schedule {{\n  call @peak#0(%0, %1, %2) parallel\n}}\n",
         4 * 1536 * parts,
         1536 * parts
     );
@@ -184,7 +184,7 @@ fn bandwidth(options: &CompileOptions, threads: &Threads) -> Result<f64> {
          kernel @copy#0(p0: read f32[{all}], p1: write f32[{all}]) grid [{PARTS}] {{\n\
          \u{20} strip i1 in 0..{PART} {{\n\
          \u{20}   v0 = load p0[{PART}*i0 + i1] : f32\n    store p1[{PART}*i0 + i1] = v0\n  }}\n}}\n\n\
-         schedule {{\n  call @copy#0(%0, %1)\n}}\n"
+         schedule {{\n  call @copy#0(%0, %1) parallel\n}}\n"
     );
     let time = best_time(&text, options, threads)?;
     Ok((2 * 4 * all) as f64 / time.as_secs_f64() / 1e9)

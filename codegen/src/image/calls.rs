@@ -6,7 +6,7 @@
 //! the bytes from it. The kernel gets the address of its arguments in the row. What does not run in parallel runs as
 //! worker 0.
 
-use brolga_ir::program::{Arg, Call, Kernel, KernelId, Program, Step, threads};
+use brolga_ir::program::{Arg, Call, Kernel, KernelId, Program, Step};
 use cranelift_codegen::ir::{
     self, AbiParam, Block, ExternalName, GlobalValueData, InstBuilder, MemFlagsData, Signature, StackSlot,
     StackSlotData, StackSlotKind, UserExternalName, Value, condcodes::IntCC, types,
@@ -257,7 +257,7 @@ impl EntryCx<'_, '_> {
     /// A place for the way to the kernel, the parts, and the third word.
     fn row_head(&mut self, call: &Call) -> [u64; 3] {
         let kernel = self.kernel(call);
-        let (parallel, parts) = (threads::call_pays(kernel), kernel.parts() as u64);
+        let (parallel, parts) = (call.parallel, kernel.parts() as u64);
         let args = call.args.len() as u64;
         if self.entry.traced {
             let traced = TracedCall { call: self.next_call, parallel, parts };

@@ -1,6 +1,5 @@
 //! From programs to an image.
 
-use brolga_ir::program::threads;
 use cranelift_codegen::ir;
 
 use super::calls::{self, TracedCall};
@@ -88,7 +87,7 @@ impl Entries<'_> {
         let prepare = prepares.then(|| self.function(source, &placement, &kernels, true)).transpose()?;
         // What is not proven to be independent runs in order.
         let free = source.proven.into_iter().flatten().all(|&proven| proven);
-        placement.manifest.parallel = self.target.traced || free && threads::run_pays(program);
+        placement.manifest.parallel = self.target.traced || free && program.is_parallel();
         Ok(Entry { function, prepare, placement })
     }
 

@@ -55,13 +55,13 @@ pub fn targets() -> Vec<TargetCpu> {
     TargetCpu::ALL.into_iter().filter(runs).collect()
 }
 
-/// A program of one call; every parameter but local ones is a state slot, named by its position. A `bf16` exists inside of programs
-/// only, so its slot is a `f32`, and a kernel before the call or behind it converts.
+/// A program of one call, parallel if there are several parts; every parameter but local ones is a state slot, named by its
+/// position. A `bf16` exists inside of programs only, so its slot is a `f32`, and a kernel before the call or behind it converts.
 pub fn program(kernel: &Kernel) -> Program {
     let mut program = Program { name: "test".into(), kernels: vec![kernel.clone()], ..Program::default() };
     let arg = |buffer: usize| Arg { buffer: BufferId(buffer as u32), offset: 0, strides: Vec::new() };
-    let call = |kernel: usize, args| {
-        Step::Call(Call { kernel: KernelId(kernel as u32), args, origin: "test".into() })
+    let call = |kernel: usize, args, parallel| {
+        Step::Call(Call { kernel: KernelId(kernel as u32), args, parallel, origin: "test".into() })
     };
     let (mut args, mut behind) = (Vec::new(), Vec::new());
     for (i, p) in kernel.arguments().iter().enumerate() {
@@ -79,14 +79,14 @@ pub fn program(kernel: &Kernel) -> Program {
         program.buffers.push(Buffer { name: format!("p{i}.bf16"), ty, place: Place::Arena(Some(offset)) });
         args[i] = arg(slot + 1);
         // What is only written as well: a kernel may leave elements alone.
-        program.schedule.push(call(program.kernels.len(), vec![arg(slot), arg(slot + 1)]));
+        program.schedule.push(call(program.kernels.len(), vec![arg(slot), arg(slot + 1)], false));
         program.kernels.push(conversion(border, p.dtype, p.len));
         if p.access != Access::Read {
-            behind.push(call(program.kernels.len(), vec![arg(slot + 1), arg(slot)]));
+            behind.push(call(program.kernels.len(), vec![arg(slot + 1), arg(slot)], false));
             program.kernels.push(conversion(p.dtype, border, p.len));
         }
     }
-    program.schedule.push(call(0, args));
+    program.schedule.push(call(0, args, kernel.parts() > 1));
     program.schedule.append(&mut behind);
     program
 }

@@ -154,6 +154,9 @@ pub struct Call {
     pub kernel: KernelId,
     /// One argument for each parameter that is not local ([`Kernel::arguments`]).
     pub args: Vec<Arg>,
+    /// Whether its parts are handed out to threads: it has enough to do for several. It changes no bit, and without it the parts
+    /// run one after the other.
+    pub parallel: bool,
     /// The layer and pass it comes from, for profiles: `conv1`, `conv1/backward`.
     pub origin: String,
 }
@@ -249,6 +252,17 @@ impl Param {
 }
 
 impl Program {
+    /// Whether any call hands its parts out to threads.
+    pub fn is_parallel(&self) -> bool {
+        fn any(steps: &[Step]) -> bool {
+            steps.iter().any(|step| match step {
+                Step::Call(call) => call.parallel,
+                _ => step.bodies().into_iter().any(|body| any(body)),
+            })
+        }
+        any(&self.prepare) || any(&self.schedule)
+    }
+
     /// Bytes of local memory that every thread needs: those of the kernel that uses most.
     pub fn local_bytes(&self) -> usize {
         self.kernels.iter().map(Kernel::local_bytes).max().unwrap_or(0)

@@ -18,7 +18,7 @@
 //!           | value = finish accumulator          adds up the lanes by a fixed tree
 //!           | tile                                batch-reduce matrix multiply
 //! schedule  = step*
-//! step      = call kernel(arg, …)
+//! step      = call kernel(arg, …) parallel?     `parallel`: threads share the points of its grid
 //!           | loop n { step* }                    n iterations at most
 //!           | break unless arg                    leaves the innermost loop where the bool at arg is false
 //!           | if arg { step* } else { step* }
@@ -75,7 +75,6 @@ mod grammar;
 pub mod interpret;
 mod parse;
 pub mod text;
-pub mod threads;
 pub mod verify;
 pub mod walk;
 pub mod work;

@@ -155,7 +155,7 @@ fn call(lexer: &mut Lexer<'_>, program: &Program) -> Result<Call, ParseError> {
     lexer.expect("(")?;
     let mut args = Vec::new();
     loop {
-        // The comment behind the closing parenthesis is asked for before the next token is looked at.
+        // The comment behind the call is asked for before the next token is looked at.
         if lexer.accept(")") {
             break;
         }
@@ -164,12 +164,13 @@ fn call(lexer: &mut Lexer<'_>, program: &Program) -> Result<Call, ParseError> {
         }
         args.push(arg(lexer)?);
     }
+    let parallel = lexer.accept_word("parallel");
     let origin = match lexer.trailing_comment() {
         None => String::new(),
         Some(comment) => unquote(comment)
             .ok_or_else(|| lexer.error("the origin before this is quoted, but not well formed"))?,
     };
-    Ok(Call { kernel, args, origin })
+    Ok(Call { kernel, args, parallel, origin })
 }
 
 fn arg(lexer: &mut Lexer<'_>) -> Result<Arg, ParseError> {

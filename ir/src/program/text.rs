@@ -21,7 +21,7 @@
 //!   }
 //! }
 //! schedule {
-//!   call @bias_relu#0(%2, %5)   // fc1
+//!   call @bias_relu#0(%2, %5) parallel   // fc1
 //!   loop 10 {
 //!     call @bias_relu#0(%2 + 256 by [128], %5)
 //!     break unless %7
@@ -52,8 +52,8 @@
 //!
 //! A tile gives the extents of C; of each operand the first element and, behind `;`, the stride of rows; and of each
 //! reduction loop the extent and its strides in A and B. `=` starts from +0, `+=` from what C holds. An argument is a
-//! buffer, an offset in elements, and behind `by` its strides in the schedule loops around it. The comment behind a
-//! call is its origin. Conversions (`convert`, `bitcast`) go to the type behind `:`, so a program whose types do not
+//! buffer, an offset in elements, and behind `by` its strides in the schedule loops around it. `parallel` behind a call hands its
+//! parts out to threads; the comment is its origin. Conversions (`convert`, `bitcast`) go to the type behind `:`, so a program whose types do not
 //! agree, which [`super::verify`] refuses, need not read back as it was.
 
 use std::fmt::{self, Write};
@@ -150,7 +150,7 @@ impl Program {
         for (i, arg) in call.args.iter().enumerate() {
             write!(f, "{}{arg}", if i == 0 { "" } else { ", " })?;
         }
-        f.write_str(")")?;
+        f.write_str(if call.parallel { ") parallel" } else { ")" })?;
         match call.origin.as_str() {
             "" => {}
             origin if is_plain(origin) => write!(f, "   // {origin}")?,

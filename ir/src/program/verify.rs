@@ -30,6 +30,7 @@
 //! Calls ([`verify`])
 //! - name a kernel; arguments match parameters (but local ones) in number and type, and `len` elements from the argument's offset on
 //!   lie inside the buffer, in every iteration of the loops around the call. Strides are not more than those loops.
+//! - One that is parallel has a grid of several points. Nothing else is asked: the points of a grid do not depend on each other.
 //! - The schedule writes outputs, arena and updated state only; `prepare` writes prepared and arena buffers only,
 //!   and touches neither inputs nor outputs.
 //! - What a call writes does not overlap what its other arguments read or write, unless the two begin at the same

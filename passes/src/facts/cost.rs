@@ -9,9 +9,9 @@
 //! | `choose/winograd`, `choose/strassen` | cycles of an algorithm, from sizes alone | [`multiply_adds`], [`weights_read`], [`winograd`], [`strassen`] |
 //! | `choose/images`, `lower/products/borders` | work of tiles: of how many vectors, how many rows | [`images`], [`tile`] |
 //! | `parallelise`, `separate`, `join`, lowering's boxes | parts for threads: how large, how many | [`vector_operations`], [`threads`] |
+//! | `parallelise` | whether a call, and a run, have enough to do for several threads | [`cycles`], [`threads`] |
 //! | `fuse` | what is computed again rather than stored, and when rows are too few | [`REPEATED`], [`threads`] |
 //! | `rematerialise` | time of a call | [`nanoseconds`] |
-//! | code generation | whether a call and a run pay for threads | [`brolga_ir::program::threads`], where it can be seen |
 //!
 //! Numbers that only say into which pieces work is cut stand in [`blocking`](super::blocking).
 
@@ -116,14 +116,18 @@ pub(crate) mod threads {
     pub const FEWEST_ROWS: usize = 8;
     /// Elements up to which a kernel is small: an operation for each is 4,096 vector operations, less than the least part.
     pub const SMALL: usize = 1 << 15;
+    /// Estimated cycles below which a call is not worth handing out to threads. This one and the next are for the least part of
+    /// above; where options say another, they change with it.
+    pub const CALL: u64 = 20_000;
+    /// Estimated cycles of such calls below which a run is not worth waking threads.
+    pub const RUN: u64 = 100_000;
 }
 
 /// Operations that are repeated rather than their result stored and read again, at most.
 pub(crate) const REPEATED: usize = 4;
 
 /// An estimate of the work of a block, in vector operations. It says how evenly work is cut into parts, and counts what a vector
-/// unit does; the estimate by which a call is handed out at all, [`brolga_ir::program::threads`], counts the cycles of all
-/// statements. A strip of 9 elements is two operations here, and 9 / 4 cycles there.
+/// unit does; the estimate by which a call is handed out at all, [`cycles`], counts those of all statements. A strip of 9 elements is two operations here, and 9 / 4 cycles there.
 pub(crate) fn vector_operations(block: &[Stmt]) -> u64 {
     const FUNCTION: u64 = 12;
     const DIVISION: u64 = 4;
@@ -141,6 +145,27 @@ pub(crate) fn vector_operations(block: &[Stmt]) -> u64 {
         _ => 1,
     };
     block.iter().map(of).fold(0, u64::saturating_add)
+}
+
+/// Cycles of one call of a kernel, estimated: one for each statement, a quarter of one for each element of a strip, an eighth for each
+/// multiply-add of a tile.
+pub(crate) fn cycles(kernel: &Kernel) -> u64 {
+    fn of(statement: &Stmt) -> u64 {
+        match statement {
+            Stmt::For { extent, body, .. } => (*extent as u64).saturating_mul(block(body)),
+            Stmt::Strip { extent, body, .. } => (*extent as u64).saturating_mul(block(body)) / 4,
+            Stmt::If { then, otherwise, .. } => block(then).max(block(otherwise)),
+            Stmt::Tile(tile) => {
+                let reduce = tile.reduce.iter().map(|l| l.extent as u64).fold(1, u64::saturating_mul);
+                (tile.m as u64).saturating_mul(tile.n as u64).saturating_mul(reduce) / 8
+            }
+            _ => 1,
+        }
+    }
+    fn block(body: &[Stmt]) -> u64 {
+        body.iter().map(of).fold(0, u64::saturating_add)
+    }
+    (kernel.parts() as u64).saturating_mul(block(&kernel.body))
 }
 
 /// About how long a call of a kernel takes, in nanoseconds: 50 operations and 5 bytes in each, a core with wide vectors.

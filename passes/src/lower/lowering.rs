@@ -71,6 +71,6 @@ impl Lowering<'_> {
         let id = self.kernels.number(&mut self.program.kernels, kernel);
         let args = args.into_iter().map(Arg::from).collect();
         let origin = self.label.clone().unwrap_or_else(|| self.graph.node(origin).origin.path.to_string());
-        self.program.schedule.push(Step::Call(Call { kernel: id, args, origin }));
+        self.program.schedule.push(Step::Call(Call { kernel: id, args, parallel: false, origin }));
     }
 }

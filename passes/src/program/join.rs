@@ -127,6 +127,6 @@ impl Joiner<'_> {
             args.iter().zip(kept).filter(|(_, kept)| **kept).map(|(arg, _)| arg.clone()).collect()
         };
         let args = [of(&first.args, kept), of(&second.args, added)].concat();
-        Some(Call { kernel: *kernel, args, origin: first.origin.clone() })
+        Some(Call { kernel: *kernel, args, parallel: false, origin: first.origin.clone() })
     }
 }

@@ -12,5 +12,6 @@ pub mod parallelise;
 pub mod plan;
 pub mod rematerialise;
 pub(crate) mod separate;
+pub(crate) mod share;
 pub mod vectorise;
 pub mod views;

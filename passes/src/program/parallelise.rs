@@ -1,5 +1,8 @@
 //! `parallelise`: moves outer loops whose iterations touch different memory into the kernel's grid.
 //!
+//! Then it says which calls hand the points of their grids out to threads (`share.rs`): that is `parallel` in the program, and code
+//! generation obeys.
+//!
 //! A kernel of little work stays serial: entering another thread costs more than it saves. Loops of much work that stand
 //! behind each other become kernels of their own first (`separate.rs`). A single long strip is cut into
 //! parts; what is left over becomes a kernel and a call of its own. Exact.
@@ -16,8 +19,9 @@ use crate::facts::cost::vector_operations;
 use crate::facts::independence::independent;
 use crate::options::Options;
 use crate::program::separate::{Pieces, call_pieces, separate};
+use crate::program::share::share;
 
-/// Fills the grids; whether any kernel changed.
+/// Fills the grids, and says which calls are parallel; whether anything changed.
 pub fn parallelise(program: &mut Program, options: &Options) -> Result<bool, GraphError> {
     let least = options.least_part.max(1);
     let mut pieces: FxHashMap<KernelId, Pieces> = FxHashMap::default();
@@ -49,7 +53,7 @@ pub fn parallelise(program: &mut Program, options: &Options) -> Result<bool, Gra
         call_pieces(&mut program.schedule, &pieces);
         call_pieces(&mut program.prepare, &pieces);
     }
-    Ok(changed)
+    Ok(share(program, least) || changed)
 }
 
 /// Makes loops of a grid.

@@ -91,7 +91,7 @@ pub(crate) fn call_pieces(steps: &mut Vec<Step>, pieces: &FxHashMap<KernelId, Pi
                 all.extend(pieces[&call.kernel].iter().map(|(kernel, args)| {
                     // Local parameters have none.
                     let args = args.iter().filter_map(|&arg| call.args.get(arg).cloned()).collect();
-                    Step::Call(Call { kernel: *kernel, args, origin: call.origin.clone() })
+                    Step::Call(Call { kernel: *kernel, args, parallel: false, origin: call.origin.clone() })
                 }));
             }
             _ => all.push(step),

@@ -107,6 +107,12 @@ impl Walk<'_> {
             };
             return Err(format!("expected {} arguments{local}, found {}", params.len(), call.args.len()));
         }
+        if call.parallel && kernel.parts() < 2 {
+            return Err(format!(
+                "to be parallel it needs several grid points, and it has {}",
+                kernel.parts()
+            ));
+        }
         let mut spans = Vec::with_capacity(call.args.len());
         for (i, (arg, param)) in call.args.iter().zip(params).enumerate() {
             self.argument(&format!("p{i}"), arg, param)?;
