@@ -17,6 +17,6 @@ pub mod program;
 mod rewrite;
 pub mod tuning;
 
-pub use manager::{GraphPass, Kind, Manager, Pass, PassError, ProgramPass, Report, Stage};
+pub use manager::{GraphPass, Kind, Manager, Pass, PassError, ProgramPass, Regions, Report, Stage};
 pub use options::{Algorithms, Options, Precision};
 pub use tuning::{Outer, ProductKind, Tuning, Tunings};

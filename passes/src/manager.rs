@@ -24,14 +24,41 @@ pub enum Kind {
     Narrowing,
 }
 
+/// What a pass does in regions: the bodies of loops and the branches of conditions, in graphs and in schedules.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Regions {
+    /// What it does to the whole it does inside, at any depth.
+    All,
+    /// It sees them from outside only, for this reason.
+    Outside(&'static str),
+}
+
 /// A transformation of one representation in place.
 pub struct Pass<I: 'static> {
     /// The one name: of dumps, timings, the command's option, and the folder of its tests.
     pub name: &'static str,
     /// What it does to the bits.
     pub kind: Kind,
+    /// Whether it goes into loops and branches.
+    pub regions: Regions,
     /// Transforms, and says whether anything changed.
     pub run: fn(&mut I, &Options) -> Result<bool, GraphError>,
+}
+
+impl<I> Pass<I> {
+    /// A pass that goes into regions.
+    pub const fn new(
+        name: &'static str,
+        kind: Kind,
+        run: fn(&mut I, &Options) -> Result<bool, GraphError>,
+    ) -> Pass<I> {
+        Pass { name, kind, regions: Regions::All, run }
+    }
+
+    /// The same, which does not go into all of them, for this reason.
+    pub const fn outside(self, reason: &'static str) -> Pass<I> {
+        Pass { regions: Regions::Outside(reason), ..self }
+    }
 }
 
 impl<I> Clone for Pass<I> {

@@ -38,35 +38,37 @@ pub const GRAPH_PASSES: &[GraphPass] = &[
 pub const PROGRAM_PASSES: &[ProgramPass] =
     &[FORWARD, VIEWS, VECTORISE, JOIN, PARALLELISE, ORDER, REMATERIALISE, PLAN];
 
-const CLIP: GraphPass = Pass { name: "clip", kind: Kind::Rounding, run: clip };
-const GRAD: GraphPass = Pass { name: "grad", kind: Kind::Exact, run: grad };
-const DCE: GraphPass = Pass { name: "dce", kind: Kind::Exact, run: dce };
-const POOLING: GraphPass = Pass { name: "pooling", kind: Kind::Rounding, run: pooling };
-const ACCUMULATE: GraphPass = Pass { name: "accumulate", kind: Kind::Rounding, run: accumulate };
-const FOLD: GraphPass = Pass { name: "fold", kind: Kind::Exact, run: fold };
-const CANONICAL: GraphPass = Pass { name: "canonical", kind: Kind::Exact, run: canonical };
-const SIMPLIFY: GraphPass = Pass { name: "simplify", kind: Kind::Exact, run: simplify };
-const CSE: GraphPass = Pass { name: "cse", kind: Kind::Exact, run: cse };
-const BATCH_NORM: GraphPass = Pass { name: "batch-norm", kind: Kind::Rounding, run: batch_norm };
-const MERGE: GraphPass = Pass { name: "merge", kind: Kind::Exact, run: merge };
-const LAYOUT: GraphPass = Pass { name: "layout", kind: Kind::Rounding, run: layout };
-const WINOGRAD: GraphPass = Pass { name: "winograd", kind: Kind::Rounding, run: winograd };
-const STRASSEN: GraphPass = Pass { name: "strassen", kind: Kind::Rounding, run: strassen };
-const IMAGES: GraphPass = Pass { name: "images", kind: Kind::Exact, run: images };
-const NARROW: GraphPass = Pass { name: "narrow", kind: Kind::Narrowing, run: narrow };
-const FUSE: GraphPass = Pass { name: "fuse", kind: Kind::Exact, run: |graph, _| fuse(graph) };
+const CLIP: GraphPass = Pass::new("clip", Kind::Rounding, clip);
+const GRAD: GraphPass = Pass::new("grad", Kind::Exact, grad);
+const DCE: GraphPass = Pass::new("dce", Kind::Exact, dce);
+const POOLING: GraphPass = Pass::new("pooling", Kind::Rounding, pooling);
+const ACCUMULATE: GraphPass = Pass::new("accumulate", Kind::Rounding, accumulate);
+const FOLD: GraphPass = Pass::new("fold", Kind::Exact, fold);
+const CANONICAL: GraphPass = Pass::new("canonical", Kind::Exact, canonical);
+const SIMPLIFY: GraphPass = Pass::new("simplify", Kind::Exact, simplify);
+const CSE: GraphPass = Pass::new("cse", Kind::Exact, cse);
+const BATCH_NORM: GraphPass = Pass::new("batch-norm", Kind::Rounding, batch_norm);
+const MERGE: GraphPass = Pass::new("merge", Kind::Exact, merge);
+const LAYOUT: GraphPass = Pass::new("layout", Kind::Rounding, layout);
+const WINOGRAD: GraphPass = Pass::new("winograd", Kind::Rounding, winograd);
+const STRASSEN: GraphPass = Pass::new("strassen", Kind::Rounding, strassen);
+const IMAGES: GraphPass = Pass::new("images", Kind::Exact, images);
+const NARROW: GraphPass = Pass::new("narrow", Kind::Narrowing, narrow)
+    .outside("only weights of the entry itself are packed as they are stored");
+const FUSE: GraphPass = Pass::new("fuse", Kind::Exact, |graph, _| fuse(graph));
 
-const VECTORISE: ProgramPass =
-    Pass { name: "vectorise", kind: Kind::Exact, run: |program, _| Ok(vectorise(program)) };
-const JOIN: ProgramPass =
-    Pass { name: "join", kind: Kind::Exact, run: |program, options| Ok(join(program, options)) };
-const PARALLELISE: ProgramPass = Pass { name: "parallelise", kind: Kind::Exact, run: parallelise };
-const FORWARD: ProgramPass =
-    Pass { name: "forward", kind: Kind::Exact, run: |program, _| Ok(forward(program)) };
-const VIEWS: ProgramPass = Pass { name: "views", kind: Kind::Exact, run: |program, _| Ok(views(program)) };
-const ORDER: ProgramPass = Pass { name: "order", kind: Kind::Exact, run: |program, _| Ok(order(program)) };
-const REMATERIALISE: ProgramPass = Pass { name: "rematerialise", kind: Kind::Exact, run: rematerialise };
-const PLAN: ProgramPass = Pass { name: "plan", kind: Kind::Exact, run: |program, _| Ok(plan(program)) };
+const VECTORISE: ProgramPass = Pass::new("vectorise", Kind::Exact, |program, _| Ok(vectorise(program)));
+const JOIN: ProgramPass = Pass::new("join", Kind::Exact, |program, options| Ok(join(program, options)));
+const PARALLELISE: ProgramPass = Pass::new("parallelise", Kind::Exact, parallelise);
+const FORWARD: ProgramPass = Pass::new("forward", Kind::Exact, |program, _| Ok(forward(program)))
+    .outside("new state is computed in its place where the entry ends");
+const VIEWS: ProgramPass = Pass::new("views", Kind::Exact, |program, _| Ok(views(program)));
+const ORDER: ProgramPass = Pass::new("order", Kind::Exact, |program, _| Ok(order(program)))
+    .outside("loops and conditions move as a whole");
+const REMATERIALISE: ProgramPass = Pass::new("rematerialise", Kind::Exact, rematerialise)
+    .outside("what an iteration makes is not made again behind it");
+const PLAN: ProgramPass = Pass::new("plan", Kind::Exact, |program, _| Ok(plan(program)))
+    .outside("a loop is one step in the lives of buffers");
 
 /// From a graph as the frontend builds it to one that only has to be fused: entries that train.
 pub const TRAIN: &[GraphPass] = &[

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use brolga_ir::Graph;
 use brolga_ir::program::Program;
+use brolga_ir::{Graph, GraphError};
 use brolga_passes::filetest::{ANALYSES, Suite};
-use brolga_passes::{Kind, Pass};
+use brolga_passes::{Kind, Options, Pass};
 
 #[test]
 fn filetests() {
@@ -35,10 +35,14 @@ const NEGATED: &str = "// twice negated\ngraph @f(%x: f32[2]) {\n  %0 = neg %x :
                        return %1 as \"y\"\n}\n";
 
 /// Passes that are right, and wrong in some ways.
-const UNNEG: Pass<Graph> = Pass { name: "unneg", kind: Kind::Exact, run: |graph, _| Ok(unneg(graph)) };
-const LYING: Pass<Graph> = Pass { name: "lying", kind: Kind::Exact, run: |_, _| Ok(true) };
-const SILENT: Pass<Graph> = Pass { name: "silent", kind: Kind::Exact, run: |graph, _| Ok(!wrong(graph)) };
-const BROKEN: Pass<Graph> = Pass { name: "broken", kind: Kind::Exact, run: |graph, _| Ok(wrong(graph)) };
+const UNNEG: Pass<Graph> = own("unneg", |graph, _| Ok(unneg(graph)));
+const LYING: Pass<Graph> = own("lying", |_, _| Ok(true));
+const SILENT: Pass<Graph> = own("silent", |graph, _| Ok(!wrong(graph)));
+const BROKEN: Pass<Graph> = own("broken", |graph, _| Ok(wrong(graph)));
+
+const fn own(name: &'static str, run: fn(&mut Graph, &Options) -> Result<bool, GraphError>) -> Pass<Graph> {
+    Pass::new(name, Kind::Exact, run).outside("it is of a test")
+}
 
 /// `neg (neg x)` is `x`.
 fn unneg(graph: &mut Graph) -> bool {

@@ -8,7 +8,7 @@ use brolga_ir::{Graph, GraphError, NodeId};
 use brolga_passes::{GraphPass, Kind, Options, Pass};
 
 /// The pass by its name, which its folder of files bears too.
-pub const UNNEG: GraphPass = Pass { name: "unneg", kind: Kind::Exact, run: unneg };
+pub const UNNEG: GraphPass = Pass::new("unneg", Kind::Exact, unneg).outside("it is an example");
 
 /// Makes users of `neg (neg x)` use `x`. What nobody uses then is left to `dce`. Linear in the nodes.
 ///

@@ -19,9 +19,10 @@ use brolga_ir::ops::{Conv, ConvForm, Dot, Elementwise, Op};
 use brolga_ir::scalar::{Function, ScalarOp};
 use brolga_ir::{Builder, Graph, GraphError, NodeId, Type, Value};
 
-use crate::facts::fixed::{Dependence, along, dependence};
+use crate::facts::fixed::{Dependence, along, dependence_in, of_regions};
 use crate::facts::table::NodeTable;
 use crate::options::Options;
+use crate::rewrite::regions;
 
 /// From and to which size something is.
 type Sizes = (f64, f64);
@@ -34,8 +35,16 @@ const MOST_OPERATIONS: usize = 64;
 
 /// Scales weights by what follows them.
 pub fn batch_norm(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
-    let dependence = dependence(graph);
-    let mut changed = false;
+    scale(graph, None)
+}
+
+/// In a graph, and first in the bodies of its loops: what is made of their weights is made once for all iterations, by
+/// [`hoist`](mod@crate::graph::hoist). In a branch it would be made in every call, so nothing is scaled there.
+fn scale(graph: &mut Graph, given: Option<&[Dependence]>) -> Result<bool, GraphError> {
+    let outside = dependence_in(graph, given);
+    let known = |graph: &Graph, id: NodeId| of_regions(graph, id, &outside);
+    let mut changed = regions::apply_with(graph, &known, &mut |region, given| scale(region, Some(&given)))?;
+    let dependence = dependence_in(graph, given);
     for id in graph.order() {
         for product in products(graph, id, &dependence) {
             if fold(graph, id, &product, &dependence)? {

@@ -17,13 +17,27 @@ use brolga_ir::{Builder, Graph, GraphError, NodeId, Tensor, Value};
 use rustc_hash::FxHashMap;
 
 use crate::facts::constants::splat;
-use crate::facts::fixed::{Dependence, along, dependence};
+use crate::facts::fixed::{Dependence, along, dependence_in, of_regions};
 use crate::facts::table::NodeTable;
 use crate::options::Options;
+use crate::rewrite::regions;
 
 /// Joins products of one input.
 pub fn merge(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
-    let dependence = dependence(graph);
+    join_all(graph, None)
+}
+
+/// In a graph, and first in the bodies of its loops: weights that a loop captures are joined once, before it.
+fn join_all(graph: &mut Graph, given: Option<&[Dependence]>) -> Result<bool, GraphError> {
+    let outside = dependence_in(graph, given);
+    let known = |graph: &Graph, id: NodeId| of_regions(graph, id, &outside);
+    let inside = regions::apply_with(graph, &known, &mut |region, given| join_all(region, Some(&given)))?;
+    let dependence = dependence_in(graph, given);
+    let joined = join_here(graph, &dependence)?;
+    Ok(inside || joined)
+}
+
+fn join_here(graph: &mut Graph, dependence: &NodeTable<Dependence>) -> Result<bool, GraphError> {
     // Groups in canonical order of their first member.
     let mut groups: Vec<(Axes, Vec<NodeId>)> = Vec::new();
     let mut by_input: FxHashMap<Value, Vec<usize>> = FxHashMap::default();
@@ -47,7 +61,7 @@ pub fn merge(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
     graph.order().into_iter().for_each(|id| *live.at(id) = true);
     let mut changed = false;
     for (axes, members) in groups.into_iter().filter(|(_, members)| members.len() > 1) {
-        let walk = Walk { graph, axis: axes.result, dependence: &dependence, live: &live };
+        let walk = Walk { graph, axis: axes.result, dependence, live: &live };
         let members = members.into_iter().map(|id| walk.member(id)).collect();
         for part in by_destination(members).into_iter().filter(|part| part.len() > 1) {
             join(graph, &axes, &part)?;

@@ -10,6 +10,9 @@
 //! widens each weight as it is multiplied: arithmetic stays in `f32`, and results are the same on every target. Weights that
 //! an entry changes stay as they are: a step of training must see small updates. Loses bits: each weight is rounded to 8
 //! bits of significand. Linear.
+//!
+//! Not in regions: the products of a loop read the weights that it captures where they lie, and packing them once, as they are
+//! stored, is done for products of the entry itself only.
 
 use brolga_ir::ops::{Conv, ConvForm, Dot, Op};
 use brolga_ir::{Builder, DType, Graph, GraphError, NodeId};

@@ -19,14 +19,21 @@ use crate::facts::batch::{counted, trains};
 use crate::facts::cost::{multiply_adds, strassen as cost};
 use crate::facts::fixed::{Dependence, dependence};
 use crate::options::{Algorithms, Options, Precision};
+use crate::rewrite::regions;
 
 /// Chooses the algorithm of every product. Weights that will be kept narrow are left alone: their sums would not be.
 pub fn strassen(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
     if !options.algorithms.strassen {
         return Ok(false);
     }
-    let (dependence, trains) = (dependence(graph), trains(graph));
-    let mut changed = false;
+    let trains = trains(graph);
+    choose(graph, options, trains)
+}
+
+/// In a graph of an entry that trains or does not, and in its regions, where a matrix counts as another in every iteration.
+fn choose(graph: &mut Graph, options: &Options, trains: bool) -> Result<bool, GraphError> {
+    let mut changed = regions::apply(graph, &mut |region| choose(region, options, trains))?;
+    let dependence = dependence(graph);
     for id in graph.order() {
         let node = graph.node(id);
         let Some(&[left, right]) = node.operands.first_chunk() else { continue };

@@ -21,15 +21,22 @@ use crate::facts::batch::{COUNTED, trains};
 use crate::facts::cost::{DIRECT, LANES, multiply_adds, weights_read, winograd as cost};
 use crate::facts::fixed::{Dependence, dependence};
 use crate::options::Options;
+use crate::rewrite::regions;
 
 /// Chooses the algorithm of every convolution.
 pub fn winograd(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
-    let algorithms = options.algorithms;
-    if !algorithms.winograd {
+    let trains = trains(graph);
+    if !options.algorithms.winograd {
         return Ok(false);
     }
-    let (dependence, trains) = (dependence(graph), trains(graph));
-    let mut changed = false;
+    choose(graph, options, trains)
+}
+
+/// In a graph of an entry that trains or does not, and in its regions, where weights count as transformed in every iteration.
+fn choose(graph: &mut Graph, options: &Options, trains: bool) -> Result<bool, GraphError> {
+    let algorithms = options.algorithms;
+    let mut changed = regions::apply(graph, &mut |region| choose(region, options, trains))?;
+    let dependence = dependence(graph);
     for id in graph.order() {
         let Op::Conv(conv) = &graph.node(id).op else { continue };
         let direct = graph.choice(id) == Choice::from(Layout::ChannelsLast);

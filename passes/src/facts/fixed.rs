@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use brolga_ir::ops::{Op, Role};
-use brolga_ir::{Graph, Value};
+use brolga_ir::ops::{Op, RegionOp, Role};
+use brolga_ir::{Graph, NodeId, Value};
 
 use crate::facts::table::NodeTable;
 
@@ -21,11 +21,20 @@ pub(crate) enum Dependence {
 
 /// What each node depends on; for nodes added later, [`Dependence::Call`].
 pub(crate) fn dependence(graph: &Graph) -> NodeTable<Dependence> {
+    dependence_in(graph, None)
+}
+
+/// The same in a region, of whose parameters it is known from outside what they depend on ([`of_regions`]).
+pub(crate) fn dependence_in(graph: &Graph, given: Option<&[Dependence]>) -> NodeTable<Dependence> {
     let updated = updated(graph);
     let mut table: NodeTable<Dependence> = NodeTable::default();
+    for (&id, &dependence) in graph.parameters().iter().zip(given.unwrap_or_default()) {
+        table.set(id, dependence);
+    }
     for id in graph.order() {
         let node = graph.node(id);
         let dependence = match &node.op {
+            Op::Parameter(_) if given.is_some() => continue,
             Op::Parameter(parameter) => {
                 if parameter.role == Role::State && !updated.contains(parameter.name.as_str()) {
                     Dependence::State
@@ -45,6 +54,25 @@ pub(crate) fn dependence(graph: &Graph) -> NodeTable<Dependence> {
         table.set(id, dependence);
     }
     table
+}
+
+/// What the parameters of a node's regions depend on, for each region in order, where that is worth knowing: what is made
+/// of fixed values inside is made once, because `hoist` moves it out. So it is for the bodies of loops that run more than once. Only
+/// state itself counts, and not what is computed from it: nothing inside tells how large that is.
+pub(crate) fn of_regions(graph: &Graph, id: NodeId, table: &NodeTable<Dependence>) -> Vec<Vec<Dependence>> {
+    let node = graph.node(id);
+    let Some(op) = node.op.region_op() else { return Vec::new() };
+    let varying = match op {
+        RegionOp::Scan(scan) if scan.length > 1 => scan.carries + scan.slices,
+        RegionOp::While(looped) if looped.limit > 1 => looped.carries,
+        RegionOp::Scan(_) | RegionOp::While(_) | RegionOp::Cond(_) | RegionOp::Fused(_) => usize::MAX,
+    };
+    let of = |(position, operand): (usize, &Value)| {
+        let is_state = matches!(graph.node(operand.node).op, Op::Parameter(_));
+        if position >= varying && is_state { *table.get(operand.node) } else { Dependence::Call }
+    };
+    let parameters: Vec<Dependence> = node.operands.iter().enumerate().map(of).collect();
+    vec![parameters; node.op.regions().len()]
 }
 
 /// What a value that no call changes repeats along all axes but `axis`: a tensor whose other axes, if it has any, are of extent
