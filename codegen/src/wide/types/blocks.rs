@@ -154,4 +154,59 @@ mod tests {
         assert_eq!(most_rows(Machine::AVX512, rows_in_cache(4096), 1, 16), 10);
         assert_eq!(most_rows(Machine::AVX512, rows_in_cache(2048), 1, 16), 20);
     }
+
+    /// The blocks of a tile of rows, columns and terms, whose rows of A lie as many elements apart as there are terms: how many of
+    /// so many vectors, the last of so many columns, and how many blocks of how many rows are beside each.
+    fn described(machine: Machine, (m, n, k): (usize, usize, usize)) -> String {
+        let in_cache = rows_in_cache(4 * k as i64);
+        let blocks = split_columns(machine, (m, in_cache), n).into_iter().map(|block| {
+            let rows = split_rows(m, most_rows(machine, in_cache, block.vectors, block.last));
+            let rows = rows.into_iter().filter(|(count, _)| *count > 0);
+            let rows: Vec<String> = rows.map(|(count, rows)| format!("{count}x{rows}")).collect();
+            format!("{} of {} to {}: {}", block.count, block.vectors, block.last, rows.join("+"))
+        });
+        blocks.collect::<Vec<String>>().join("; ")
+    }
+
+    /// Every one of them was chosen before the cost of a point was written down in one place.
+    #[test]
+    fn register_blocks_stay_what_they_are() {
+        for (tile, avx2, avx512) in [
+            ((1, 16, 64), "1 of 2 to 8: 1x1", "1 of 1 to 16: 1x1"),
+            ((1, 48, 256), "1 of 6 to 8: 1x1", "1 of 3 to 16: 1x1"),
+            ((4, 96, 48), "6 of 2 to 8: 1x4", "3 of 2 to 16: 1x4"),
+            ((6, 16, 256), "1 of 2 to 8: 1x6", "1 of 1 to 16: 1x6"),
+            ((7, 10, 84), "1 of 1 to 8: 1x7; 1 of 1 to 2: 1x7", "1 of 1 to 10: 1x7"),
+            ((12, 24, 144), "1 of 3 to 8: 3x4", "1 of 2 to 8: 1x12"),
+            ((14, 32, 64), "2 of 2 to 8: 2x5+1x4", "1 of 2 to 16: 1x14"),
+            ((28, 32, 576), "2 of 2 to 8: 3x6+2x5", "1 of 2 to 16: 2x14"),
+            ((48, 64, 64), "4 of 2 to 8: 8x6", "2 of 2 to 16: 4x12"),
+            ((56, 32, 1024), "2 of 2 to 8: 6x6+4x5", "1 of 2 to 16: 2x10+4x9"),
+            (
+                (49, 100, 512),
+                "6 of 2 to 8: 4x6+5x5; 1 of 1 to 4: 1x13+3x12",
+                "1 of 4 to 16: 4x6+5x5; 1 of 3 to 4: 1x9+5x8",
+            ),
+            ((96, 96, 256), "6 of 2 to 8: 16x6", "3 of 2 to 16: 5x14+2x13"),
+            ((112, 40, 147), "1 of 3 to 8: 28x4; 1 of 2 to 8: 17x6+2x5", "1 of 3 to 8: 8x9+5x8"),
+            ((3, 1, 27), "1 of 1 to 1: 1x3", "1 of 1 to 1: 1x3"),
+        ] {
+            assert_eq!(described(Machine::AVX2, tile), avx2, "{tile:?}");
+            assert_eq!(described(Machine::AVX512, tile), avx512, "{tile:?}");
+        }
+        // All others, by the FNV-1a hash of their descriptions.
+        for (machine, expected) in
+            [(Machine::AVX2, 0xd471_7036_8b27_fd7c_u64), (Machine::AVX512, 0xa331_6460_e611_7675)]
+        {
+            let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+            let columns = |m| (1..=100).map(move |n| (m, n));
+            for ((m, n), k) in (1..=64).flat_map(columns).flat_map(|mn| [27, 64, 512, 1024].map(|k| (mn, k)))
+            {
+                for byte in (described(machine, (m, n, k)) + "\n").bytes() {
+                    hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+                }
+            }
+            assert_eq!(hash, expected, "{hash:#x} of {:?}", machine.isa);
+        }
+    }
 }
