@@ -225,6 +225,7 @@ fn options<M: Compiled>(
             resume: args.resume || args.resume_anyway,
             anyway: args.resume_anyway,
             fingerprint: fingerprint(model, args.entry, source, read),
+            weights_named: args.weights.is_some(),
             ..CheckpointOptions::new(directory)
         }),
         log: args.log.map(|path| LogOptions { path: path.to_path_buf(), steps: args.log_steps }),

@@ -48,7 +48,7 @@ pub struct TrainArgs {
     /// Which of the model's folds is held out, from 1 [default: 1]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub fold: Option<usize>,
-    /// Starts from these weights, or this training state
+    /// Starts from these weights, or this training state; a run that goes on (--resume) needs none
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     #[command(flatten)]

@@ -8,7 +8,7 @@ use brolga::Tensor;
 use brolga::runtime::{Purpose, Random, TensorFile, write_tensors};
 use serde_json::Value;
 
-use super::{command, folder, good, run, write_batch};
+use super::{bad, command, folder, good, run, write_batch};
 
 /// The final state of a training run with checkpoints: everything but the time spent.
 fn last_checkpoint(folder: &Path) -> Vec<(String, Vec<u8>)> {
@@ -161,6 +161,32 @@ fn the_seed_decides_what_is_random() {
     assert_ne!(train("dropped.ron --seed 6 --epochs 3"), whole);
     let seed = last_checkpoint(&at.join("parts")).into_iter().find(|(name, _)| name == "seed");
     assert_eq!(seed, Some(("seed".to_owned(), 5i64.to_le_bytes().to_vec())));
+}
+
+/// Weights are what a run begins from: one that goes on takes none, so those that it began from may be named, and no others.
+#[test]
+fn a_run_that_goes_on_began_from_the_weights_that_are_named() {
+    let folder = folder();
+    let at = folder.path();
+    write_batch(&at.join("batch.npz"), 16);
+    for seed in [1, 2] {
+        good(at, &format!("step mlp --inputs batch.npz --steps 0 --seed {seed} --save {seed}.safetensors"));
+    }
+    let train = "train mlp --batch 64 --save end.safetensors --checkpoint";
+    good(at, &format!("{train} points --weights 1.safetensors --epochs 1"));
+    // It may be said again, and need not be.
+    good(at, &format!("{train} points --weights 1.safetensors --epochs 2 --resume"));
+    good(at, &format!("{train} points --epochs 3 --resume"));
+    let errors = bad(at, &format!("{train} points --weights 2.safetensors --epochs 4 --resume"));
+    let (there, here) = errors.split_once(" there, ").unwrap_or_default();
+    assert!(there.contains("\n  weights that it began from: "), "{errors}");
+    assert!(here.contains(" here (a run that goes on needs none)\n"), "{errors}");
+    good(at, &format!("{train} points --weights 2.safetensors --epochs 4 --resume-anyway"));
+    // So it is with weights that were drawn.
+    good(at, &format!("{train} drawn --epochs 1 --resume"));
+    let errors = bad(at, &format!("{train} drawn --weights 1.safetensors --epochs 2 --resume"));
+    assert!(errors.contains("weights that it began from: "), "{errors}");
+    good(at, &format!("{train} drawn --epochs 2 --resume"));
 }
 
 /// Whether a checkpoint is being written: its temporary file is there.

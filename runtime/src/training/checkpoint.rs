@@ -43,6 +43,8 @@ pub(crate) struct Cursor {
     pub(crate) numerics: u32,
     /// What the run depends on; one that goes on must agree.
     pub(crate) fingerprint: Fingerprint,
+    /// A checksum of the weights that it began from; earlier versions did not write it.
+    pub(crate) begun: Option<String>,
 }
 
 impl Cursor {
@@ -51,9 +53,10 @@ impl Cursor {
         let metrics =
             |all: &[(String, u64)]| listed(all, |(name, bits)| format!("[{},{bits}]", quoted(name)));
         let diverged = self.diverged.map_or("null".to_owned(), |(epoch, step)| format!("[{epoch},{step}]"));
+        let begun = self.begun.as_deref().map_or("null".to_owned(), quoted);
         format!(
             "{{\"epoch\":{},\"position\":{},\"step\":{},\"sums\":{},\"train\":{},\"validation\":{},\
-             \"diverged\":{diverged},\"seconds\":{:?},\"numerics\":{},\"fingerprint\":{}}}",
+             \"diverged\":{diverged},\"seconds\":{:?},\"numerics\":{},\"fingerprint\":{},\"begun\":{begun}}}",
             self.epoch,
             self.position,
             self.step,
@@ -72,7 +75,7 @@ impl Cursor {
             |reader: &mut Reader<'_>| reader.all(|reader| reader.pair(Reader::text, Reader::number));
         let [mut epoch, mut position, mut step] = [None; 3];
         let (mut sums, mut train, mut validation, mut diverged) = (None, None, None, None);
-        let (mut seconds, mut numerics, mut fingerprint) = (None, None, None);
+        let (mut seconds, mut numerics, mut fingerprint, mut begun) = (None, None, None, None);
         reader.object(&mut |reader, field| match &*field {
             "epoch" => once(&mut epoch, &field, reader.number()?),
             "position" => once(&mut position, &field, reader.number()?),
@@ -87,6 +90,7 @@ impl Cursor {
             "seconds" => once(&mut seconds, &field, reader.number()?),
             "numerics" => once(&mut numerics, &field, reader.number()?),
             "fingerprint" => once(&mut fingerprint, &field, Fingerprint::from_json(reader)?),
+            "begun" => once(&mut begun, &field, reader.option(Reader::text)?),
             _ => Err(format!("`{field}` is not known")),
         })?;
         Ok(Cursor {
@@ -100,6 +104,7 @@ impl Cursor {
             seconds: needed(seconds, "seconds")?,
             numerics: needed(numerics, "numerics")?,
             fingerprint: needed(fingerprint, "fingerprint")?,
+            begun: begun.flatten(),
         })
     }
 }

@@ -51,6 +51,8 @@ pub struct CheckpointOptions {
     /// What the run depends on besides its seed, its batch and its data: what a run that goes on must have in common
     /// with the one before.
     pub fingerprint: Fingerprint,
+    /// Whether somebody has named the weights that the run begins from: one that goes on must have begun from the same then.
+    pub weights_named: bool,
 }
 
 impl CheckpointOptions {
@@ -64,6 +66,7 @@ impl CheckpointOptions {
             resume: false,
             anyway: false,
             fingerprint: Fingerprint::default(),
+            weights_named: false,
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::checksum::checksum;
+use crate::order::sorted;
 use crate::run::record::DataRecord;
 use crate::run::state::State;
 use crate::shown::Shown;
@@ -31,11 +33,18 @@ pub(crate) fn fingerprint(
     fingerprint
 }
 
+/// A checksum of the weights that a run begins from, whatever their order.
+pub(crate) fn beginning(state: &State) -> String {
+    let weights = state.slots().iter().filter(|slot| slot.kind().is_saved());
+    let lines = weights.map(|slot| format!("{} {}\n", slot.name(), checksum(slot.tensor().bytes())));
+    checksum(sorted(lines.collect(), String::cmp).concat().as_bytes())
+}
+
 /// Loads the newest checkpoint, if there is one, into `state` and `cursor`, and gives its path. `cursor` comes as that of
 /// a run that begins.
 pub(crate) fn resume(
     directory: &Checkpoints,
-    anyway: bool,
+    options: &CheckpointOptions,
     cursor: &mut Cursor,
     batches: u64,
     state: &mut State,
@@ -46,8 +55,15 @@ pub(crate) fn resume(
         return Ok(None);
     };
     let path = found.path.clone();
-    let there = &found.cursor;
-    let differences = cursor.fingerprint.differences(&there.fingerprint).join("\n  ");
+    let (there, anyway) = (&found.cursor, options.anyway);
+    let mut differences = cursor.fingerprint.differences(&there.fingerprint);
+    if let (true, Some(own), Some(other)) = (options.weights_named, &cursor.begun, &there.begun)
+        && own != other
+    {
+        let began = "weights that it began from";
+        differences.push(format!("{began}: {other} there, {own} here (a run that goes on needs none)"));
+    }
+    let differences = differences.join("\n  ");
     if !differences.is_empty() && !anyway {
         let message = format!(
             "`{}` was written by another run:\n  {differences}\nresume with the same, or load it as weights into a run \

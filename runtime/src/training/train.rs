@@ -17,7 +17,7 @@ use crate::training::metrics::{MetricSums, Metrics};
 use crate::training::options::{CheckpointOptions, LogOptions, Options, Programs};
 use crate::training::progress::{Epoch, Flow, Outlook, Progress, Update};
 use crate::training::ranges;
-use crate::training::resume::{fingerprint, resume};
+use crate::training::resume::{beginning, fingerprint, resume};
 
 /// What came out.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,9 +149,10 @@ impl<'a> Run<'a> {
         let (mut resumed, mut checkpoints) = (None, None);
         if let Some(c) = &options.checkpoints {
             cursor.fingerprint = fingerprint(c, options.seed, feed.batch(), data);
+            cursor.begun = Some(beginning(state));
             let directory = checkpoints.insert(opened(c, progress)?);
             if c.resume {
-                resumed = resume(directory, c.anyway, &mut cursor, batches, state, progress)?;
+                resumed = resume(directory, c, &mut cursor, batches, state, progress)?;
             } else {
                 directory.require_empty()?;
             }
