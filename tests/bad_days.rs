@@ -12,6 +12,8 @@ use brolga::{Model, Settings, State, Tensor};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
+use crate::cli::hears_signals;
+
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_brolga"));
     command.current_dir(folder).env("NO_COLOR", "1").env("RUST_BACKTRACE", "0");
@@ -126,13 +128,13 @@ impl Running {
     fn start(folder: &Path) -> Running {
         let arguments =
             "train net.ron --batch 128 --epochs 1000000 --checkpoint points --save long.safetensors";
-        let child = command(folder)
+        let mut command = command(folder);
+        command
             .args(arguments.split_whitespace())
             .stdout(Stdio::null())
-            .stderr(std::fs::File::create(folder.join("log.txt")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut running = Running(child);
+            .stderr(std::fs::File::create(folder.join("log.txt")).unwrap());
+        hears_signals(&mut command);
+        let mut running = Running(command.spawn().unwrap());
         while !folder.join("points").is_dir() || steps(folder) == 0 {
             assert!(running.0.try_wait().unwrap().is_none(), "it ended before its first checkpoint");
             std::thread::sleep(Duration::from_millis(5));

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use brolga::runtime::{DType, TensorFile, read_tensors, write_tensors};
 use brolga::{Model, Network, Settings, Tensor, Threads};
 
+#[cfg(unix)]
+use crate::cli::hears_signals;
 use crate::cli::{bad, folder, good, run};
 
 /// A classifier of 2 x 3 numbers, whose batch is the axis in the middle.
@@ -91,14 +93,7 @@ impl Running {
             .current_dir(at)
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(at.join("log.txt")).unwrap());
-        // The tests may run under `nohup`, whose children ignore the signal, which no shell can undo.
-        // SAFETY: between fork and exec, the closure makes one system call.
-        unsafe {
-            std::os::unix::process::CommandExt::pre_exec(&mut command, || {
-                libc::signal(libc::SIGHUP, libc::SIG_DFL);
-                Ok(())
-            });
-        }
+        hears_signals(&mut command);
         let mut running = Running(command.spawn().unwrap());
         running.wait_for(at, "a checkpoint", |running| running.steps(at) > 0);
         running
@@ -182,7 +177,8 @@ fn what_was_trained_is_not_lost() {
     assert_eq!(rescued.read("fc.weight").unwrap(), checkpoint.read("fc.weight").unwrap());
 }
 
-/// A run that was told to survive its terminal does; the same signal ends others, with a checkpoint.
+/// A run that was told to survive its terminal does, and Ctrl-C there, as in the background of a script; the same signals end
+/// others, with a checkpoint.
 #[cfg(unix)]
 #[test]
 fn hanging_up() {
@@ -191,18 +187,22 @@ fn hanging_up() {
     write_models(at);
     write_batch(&at.join("data.npz"), 40, false);
     std::fs::create_dir(at.join("out")).unwrap();
-    let mut running = Running::start(at, "trap '' HUP;");
+    let mut running = Running::start(at, "trap '' HUP INT;");
     running.signal("HUP");
+    running.signal("INT");
     let before = running.steps(at);
     running.wait_for(at, "more steps", |running| running.steps(at) > before + 20);
     running.signal("TERM");
     assert_eq!(running.end(at).0, Some(143));
     std::fs::remove_dir_all(at.join("points")).unwrap();
-    let running = Running::start(at, "");
-    running.signal("HUP");
-    let (code, errors) = running.end(at);
-    assert_eq!(code, Some(129), "{errors}");
-    assert!(errors.contains("goes on from here"), "{errors}");
+    for (signal, expected) in [("HUP", 129), ("INT", 130)] {
+        let running = Running::start(at, "");
+        running.signal(signal);
+        let (code, errors) = running.end(at);
+        assert_eq!(code, Some(expected), "{errors}");
+        assert!(errors.contains("goes on from here"), "{errors}");
+        std::fs::remove_dir_all(at.join("points")).unwrap();
+    }
 }
 
 /// A bare name is that of a model that comes along, and it is said where a file has it too; other bare names are files.

@@ -8,13 +8,13 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 /// The signal that asked for an end, or 0.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
-/// From now on the first Ctrl-C (or SIGTERM, or SIGHUP) asks to stop, the second ends the process. What a user has told to
-/// survive the terminal (`nohup`) does.
+/// From now on the first Ctrl-C (or SIGTERM, or SIGHUP) asks to stop, the second ends the process. Signals that whoever started
+/// it has it ignore stay so: SIGHUP under `nohup`, SIGINT behind `&` in a script.
 #[cfg(unix)]
 pub(crate) fn listen() {
     let handler: extern "C" fn(libc::c_int) = noted;
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        if signal != libc::SIGHUP || !is_ignored(signal) {
+        if !is_ignored(signal) {
             // SAFETY: the handler stores numbers and ends the process, which may be done at any time.
             unsafe { libc::signal(signal, handler as libc::sighandler_t) };
         }

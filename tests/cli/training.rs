@@ -8,6 +8,8 @@ use brolga::Tensor;
 use brolga::runtime::{Purpose, Random, TensorFile, write_tensors};
 use serde_json::Value;
 
+#[cfg(unix)]
+use super::hears_signals;
 use super::{bad, command, folder, good, run, write_batch};
 
 /// The final state of a training run with checkpoints: everything but the time spent.
@@ -93,6 +95,7 @@ fn an_interrupted_run_writes_a_checkpoint() {
     let train = "train lenet5 --batch 32 --checkpoint points";
     let mut child = command(at);
     child.args(format!("{train} --epochs 10000").split_whitespace()).stdout(Stdio::piped());
+    hears_signals(&mut child);
     let mut child = child.spawn().unwrap();
     let points = || std::fs::read_dir(at.join("points")).map_or(0, |entries| entries.count());
     while points() == 0 {
