@@ -12,7 +12,7 @@ use brolga::{Model, Settings, State, Tensor};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use crate::cli::hears_signals;
+use crate::cli::training::hears_signals;
 
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_brolga"));

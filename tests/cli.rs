@@ -20,21 +20,6 @@ fn command(folder: &Path) -> Command {
     command
 }
 
-/// Has a program hear signals that the tests themselves may have to ignore, under `nohup` or in the background of a script: no
-/// shell can undo that.
-#[cfg(unix)]
-pub fn hears_signals(command: &mut Command) {
-    // SAFETY: between fork and exec, the closure makes system calls alone.
-    unsafe {
-        std::os::unix::process::CommandExt::pre_exec(command, || {
-            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
-                libc::signal(signal, libc::SIG_DFL);
-            }
-            Ok(())
-        });
-    }
-}
-
 pub fn run(folder: &Path, arguments: &str) -> Output {
     command(folder).args(arguments.split_whitespace()).output().unwrap()
 }

@@ -13,7 +13,7 @@ use brolga::runtime::{DType, TensorFile, read_tensors, write_tensors};
 use brolga::{Model, Network, Settings, Tensor, Threads};
 
 #[cfg(unix)]
-use crate::cli::hears_signals;
+use crate::cli::training::hears_signals;
 use crate::cli::{bad, folder, good, run};
 
 /// A classifier of 2 x 3 numbers, whose batch is the axis in the middle.

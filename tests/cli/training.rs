@@ -8,8 +8,6 @@ use brolga::Tensor;
 use brolga::runtime::{Purpose, Random, TensorFile, write_tensors};
 use serde_json::Value;
 
-#[cfg(unix)]
-use super::hears_signals;
 use super::{bad, command, folder, good, run, write_batch};
 
 /// The final state of a training run with checkpoints: everything but the time spent.
@@ -78,6 +76,21 @@ pub fn kill(points: &Path, kills: usize, whole: Duration, run: impl Fn() -> Comm
     }
     println!("killed {killed} times, {inside} of them inside the writing of a checkpoint");
     killed
+}
+
+/// Has a program hear signals that the tests themselves may have to ignore, under `nohup` or in the background of a script: no
+/// shell can undo that.
+#[cfg(unix)]
+pub fn hears_signals(command: &mut Command) {
+    // SAFETY: between fork and exec, the closure makes system calls alone.
+    unsafe {
+        std::os::unix::process::CommandExt::pre_exec(command, || {
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            Ok(())
+        });
+    }
 }
 
 /// Whether there is a whole checkpoint in a folder.
