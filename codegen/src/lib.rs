@@ -12,6 +12,7 @@ pub mod emulate;
 mod error;
 mod image;
 mod leaf;
+mod limits;
 mod portable;
 mod target;
 mod wide;

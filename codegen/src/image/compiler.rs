@@ -8,11 +8,9 @@ use cranelift_frontend::FunctionBuilderContext;
 use super::parts::{Function, Readable, Relocation, Symbol, TABLE_NAMESPACE};
 use crate::error::{Error, Result};
 use crate::leaf::Leaf;
+use crate::limits::MAX_FRAME;
 use crate::portable::{KernelSource, LEAF_NAMESPACE, kernel as portable_kernel};
 use crate::target::Target;
-
-/// The most that one function may take of the stack.
-const MAX_FRAME: u32 = 16 << 10;
 
 /// A compiled function with the leaves that it calls.
 pub(super) struct CompiledFunction {

@@ -14,15 +14,7 @@ use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Type, Value, condcodes::IntCC, types};
 
 use super::context::KernelCx;
-
-/// Vector registers that blocks are cut for.
-const REGISTERS: usize = 16;
-/// Points of the innermost reduction loop that are written out.
-const UNROLL: usize = 2;
-/// Multiply-adds that must be under way to keep two units with four cycles of latency (nearly) busy.
-const CHAINS: usize = 6;
-/// Most vectors in a row of a block.
-const MAX_VECTORS: usize = 4;
+use crate::limits::portable::{CHAINS, MOST_VECTORS, POINT_UNROLL, REGISTERS};
 
 /// The reduction loops with those of one iteration left out, and neighbours that continue each other merged.
 pub(crate) fn merge_loops(reduce: &[TileLoop]) -> Vec<TileLoop> {
@@ -75,7 +67,7 @@ fn column_runs(n: usize, lanes: usize, most: usize) -> Vec<ColumnRun> {
 
 /// The most rows of a block: beside the sums, the unrolled points' rows of B and two products are in registers.
 fn most_rows(vectors: usize) -> usize {
-    (REGISTERS.saturating_sub(2 + UNROLL * vectors) / vectors).max(1)
+    (REGISTERS.saturating_sub(2 + POINT_UNROLL * vectors) / vectors).max(1)
 }
 
 /// `m` rows in as equal parts as possible, of at most `most`: (number of parts, rows), larger ones first.
@@ -106,7 +98,7 @@ impl KernelCx<'_> {
         let [a, b, c] = [&tile.a, &tile.b, &tile.c].map(|panel| self.tile_base(panel));
         let size = tile.dtype.size() as i64;
         let stored = self.kernel.params[tile.b.param].dtype;
-        let most = CHAINS.div_ceil(tile.m.max(1)).min(MAX_VECTORS);
+        let most = CHAINS.div_ceil(tile.m.max(1)).min(MOST_VECTORS);
         // A's rows go by inside, so that B's columns stay in the first-level cache.
         for ColumnRun { start, count, width, vectors, lanes } in column_runs(tile.n, lanes, most) {
             let ty = if lanes == 1 { scalar } else { vector };
@@ -183,7 +175,7 @@ impl KernelCx<'_> {
             return self.tile_points(block, [a, b], 1, [0, 0], sums);
         };
         let strides = [outer.a * sizes[0], outer.b * sizes[1]];
-        let unroll = if inner.is_empty() { UNROLL } else { 1 };
+        let unroll = if inner.is_empty() { POINT_UNROLL } else { 1 };
         let (rounds, rest) = (outer.extent / unroll, outer.extent % unroll);
         let carried: Vec<Value> = [a, b].into_iter().chain(sums.iter().copied()).collect();
         let carried = self.repeat(rounds, &carried, |cx, carried| {
@@ -303,13 +295,13 @@ mod tests {
     #[test]
     fn blocks_cover_all_columns_and_fit_the_registers() {
         for lanes in [2, 4] {
-            for most in 1..=MAX_VECTORS {
+            for most in 1..=MOST_VECTORS {
                 for n in 1..100 {
                     let mut covered = vec![0; n];
                     for c in column_runs(n, lanes, most) {
                         assert!(c.vectors.len() <= most.max(lanes - 1) + 1);
                         let rows = most_rows(c.vectors.len());
-                        let registers = (rows + UNROLL) * c.vectors.len() + 2;
+                        let registers = (rows + POINT_UNROLL) * c.vectors.len() + 2;
                         assert!(registers <= REGISTERS || rows == 1, "{c:?}");
                         let mut this_block = vec![false; n];
                         for block in 0..c.count {

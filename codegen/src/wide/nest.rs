@@ -7,12 +7,12 @@ use brolga_ir::program::{Stmt, ValueId};
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::assembling::{allocate, assemble};
-use super::types::limits::{MOST_SPILLS, MOST_TABLE_WORDS};
 use super::types::machine::Machine;
 use super::types::tile;
 use super::types::words::{Start, Word};
 use super::writing::{Writer, escapes, has_vectors, join};
 use crate::leaf::Leaf;
+use crate::limits::{MOST_SPILLS, MOST_TABLE_WORDS};
 use crate::portable::{Acc, Emitter, KernelCx};
 
 /// Emits leaves for a machine.

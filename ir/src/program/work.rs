@@ -1,4 +1,4 @@
-//! What a kernel costs, counted from its statements.
+//! What a kernel costs, counted from its statements; and what one point of a tile's sum does.
 
 use super::walk::walk;
 use super::{Expr, Kernel, Param, Stmt, TileLoop, ValueId};
@@ -44,6 +44,18 @@ pub fn statements(kernel: &Kernel) -> u64 {
         block.iter().map(of).fold(0, u64::saturating_add)
     }
     kernel.grid.iter().map(|&extent| extent as u64).fold(executed(&kernel.body), u64::saturating_mul)
+}
+
+/// Half cycles of one point of a tile's sum, for so many rows of so many vectors whose sums are in registers: what takes longest of
+/// its multiply-adds, of which two begin in a cycle; of its loads, two a cycle, one for each row and one for each vector; and of the
+/// four cycles from one multiply-add of a chain to the next. Six rows of two vectors take 12 half cycles, for 12 multiply-adds;
+/// six rows of one vector take 8, for no chain goes faster.
+///
+/// Passes choose by it what tiles there are, code generation how registers are given to one.
+pub fn point(rows: usize, vectors: usize) -> usize {
+    /// Half cycles of a multiply-add's latency.
+    const LATENCY: usize = 8;
+    (rows * vectors).max(rows + vectors).max(LATENCY)
 }
 
 /// Adds what statements touch, in elements of each parameter. `loops` are those around, with their extents.

@@ -85,22 +85,19 @@ pub(crate) mod images {
 /// Tiles whose rows are images: they must be cheaper by this factor, because images share the caches.
 pub(crate) const TOGETHER: f64 = 1.5;
 
-/// Half cycles of a tile of `rows` rows, `vectors` vectors of columns, and `depth` points to be summed over. A point takes as long
-/// as its multiply-adds, its loads (one for each row, one for each vector), or the latency of a multiply-add, whatever is
-/// most: one row of two vectors takes 8, four rows of two vectors as well.
+/// Half cycles of a tile of `rows` rows, `vectors` vectors of columns, and `depth` points to be summed over: those of each point
+/// ([`work::point`]), for blocks of rows whose sums are in registers, and of what is done around them.
 pub(crate) fn tile(rows: usize, vectors: usize, depth: usize) -> f64 {
     /// Sums that a tile keeps in registers.
     const SUMS: usize = 12;
-    /// Half cycles of a multiply-add's latency.
-    const LATENCY: usize = 8;
     /// Half cycles for setting up a tile, and a block of its rows, and for storing a vector.
     const TILE: f64 = 60.0;
     const BLOCK: f64 = 40.0;
     const STORE: f64 = 4.0;
     let blocks = rows.div_ceil((SUMS / vectors).max(1)).max(1);
     let each = rows.div_ceil(blocks);
-    let point = (each * vectors).max(each + vectors).max(LATENCY);
-    TILE + blocks as f64 * (point as f64 * depth as f64 + STORE * (each * vectors) as f64 + BLOCK)
+    let point = work::point(each, vectors) as f64;
+    TILE + blocks as f64 * (point * depth as f64 + STORE * (each * vectors) as f64 + BLOCK)
 }
 
 /// Parts for threads.

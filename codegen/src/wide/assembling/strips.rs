@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use super::assembler::{Assembler, Chunk};
 use super::instructions::Asm;
+use crate::limits::{IN_LOOP, LOOP_CHUNKS, MOST_CHUNKS, WRITTEN_OUT};
 use crate::wide::types::lane_code::{Define, Inst};
-use crate::wide::types::limits::{IN_LOOP, LOOP_CHUNKS, MOST_CHUNKS, WRITTEN_OUT};
 use crate::wide::types::machine::Mask;
 use crate::wide::types::operands::registers::*;
 
@@ -45,11 +45,11 @@ impl Assembler<'_> {
     /// How many chunks, of `full` ones, stand one behind the other: all of them, or those of a loop's round.
     fn together(&self, full: usize, range: &Range<usize>) -> usize {
         let insts = &self.lanes.insts[range.clone()];
-        let cost = insts.iter().map(|inst| self.cost(inst)).sum::<usize>().max(1);
+        let each = insts.iter().map(|inst| self.instructions(inst)).sum::<usize>().max(1);
         let chunks = match full {
-            _ if full <= MOST_CHUNKS && full * cost <= WRITTEN_OUT => full,
-            _ if cost * LOOP_CHUNKS <= IN_LOOP => LOOP_CHUNKS,
-            _ if cost * 2 <= IN_LOOP => 2,
+            _ if full <= MOST_CHUNKS && full * each <= WRITTEN_OUT => full,
+            _ if each * LOOP_CHUNKS <= IN_LOOP => LOOP_CHUNKS,
+            _ if each * 2 <= IN_LOOP => 2,
             _ => 1,
         };
         let sums =
@@ -62,7 +62,7 @@ impl Assembler<'_> {
     }
 
     /// About how many instructions it takes.
-    fn cost(&self, inst: &Inst) -> usize {
+    fn instructions(&self, inst: &Inst) -> usize {
         match inst {
             Inst::Define(_, Define::Constant(_) | Define::Ramp(_)) => 0,
             Inst::Define(_, Define::Load(place, None)) | Inst::Store(place, _) if place.is_strided() => {

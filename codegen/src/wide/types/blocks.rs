@@ -1,7 +1,9 @@
 //! How a tile is cut into blocks of registers.
 
-use super::limits::{SETS, WAYS};
+use brolga_ir::program::work::point;
+
 use super::machine::{Isa, Machine, Vector, is_whole};
+use crate::limits::{SETS, WAYS};
 use crate::portable::split_rows;
 
 /// Columns cut into blocks: how many, of how many vectors, and the columns of the last vector.
@@ -66,18 +68,8 @@ pub(crate) fn most_rows(machine: Machine, in_cache: usize, vectors: usize, last:
     ((machine.registers - others - vectors) / vectors).min(in_cache)
 }
 
-/// Half cycles for one reduction point of all rows beside a column block: what takes longest of its multiply-adds, of which two
-/// begin in a cycle, of its loads, two a cycle, and of the four cycles from one multiply-add of a chain to the next. Example: 6 rows
-/// of 2 vectors take 12 half cycles, for 12 multiply-adds; 6 rows of 1 vector take 8,
-/// for no chain goes faster.
-pub(crate) fn column_cost(machine: Machine, (m, in_cache): (usize, usize), block: &ColumnBlocks) -> usize {
-    split_rows(m, most_rows(machine, in_cache, block.vectors, block.last))
-        .iter()
-        .map(|&(count, rows)| count * (rows * block.vectors).max(rows + block.vectors).max(8))
-        .sum()
-}
-
-/// The cheapest way to cut `n` columns of `m.0` rows, of which the cache holds `m.1`.
+/// How `n` columns of `m.0` rows, of which the cache holds `m.1`, are given to registers: so that a point of the sum takes least
+/// time ([`point`]) in all blocks of the tile together.
 pub(crate) fn split_columns(machine: Machine, m: (usize, usize), n: usize) -> Vec<ColumnBlocks> {
     let lanes = machine.lanes;
     let total = n.div_ceil(lanes);
@@ -94,11 +86,13 @@ pub(crate) fn split_columns(machine: Machine, m: (usize, usize), n: usize) -> Ve
         blocks.retain(|b| b.count > 0);
         blocks
     };
-    let cost = |blocks: &Vec<ColumnBlocks>| -> usize {
-        blocks.iter().map(|b| b.count * column_cost(machine, m, b)).sum()
+    let beside = |block: &ColumnBlocks| -> usize {
+        let rows = split_rows(m.0, most_rows(machine, m.1, block.vectors, block.last));
+        rows.iter().map(|&(count, rows)| count * point(rows, block.vectors)).sum()
     };
+    let points = |blocks: &Vec<ColumnBlocks>| -> usize { blocks.iter().map(|b| b.count * beside(b)).sum() };
     let cuts = (1..=total.min(machine.most_vectors)).map(cut);
-    cuts.min_by_key(cost).expect("at least one column")
+    cuts.min_by_key(points).expect("at least one column")
 }
 
 /// Rows and vectors of a block.
@@ -168,7 +162,7 @@ mod tests {
         blocks.collect::<Vec<String>>().join("; ")
     }
 
-    /// Every one of them was chosen before the cost of a point was written down in one place.
+    /// Whoever changes them on purpose measures the layers of all models.
     #[test]
     fn register_blocks_stay_what_they_are() {
         for (tile, avx2, avx512) in [

@@ -9,12 +9,10 @@
 //! | `words.rs` | the table of words that a leaf gets |
 //! | `tile.rs`, `blocks.rs` | tiles, and how they are cut into blocks of registers |
 //! | `epilogue.rs` | what is done to a tile's sums in their registers |
-//! | `limits.rs` | what is chosen, in numbers |
 
 pub(crate) mod blocks;
 pub(crate) mod epilogue;
 pub(crate) mod lane_code;
-pub(crate) mod limits;
 pub(crate) mod machine;
 pub(crate) mod operands;
 pub(crate) mod operations;

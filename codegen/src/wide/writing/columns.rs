@@ -7,8 +7,8 @@ use brolga_ir::index::{Atom, Index, Var};
 use brolga_ir::program::{Access, Expr, Kernel, Param, Stmt};
 
 use super::writer::{ColumnLoop, Writer};
+use crate::limits::{COLUMN_ROUND, COLUMN_STATEMENTS};
 use crate::wide::types::lane_code::TOGETHER;
-use crate::wide::types::limits::{COLUMN_ROUND, COLUMN_STATEMENTS};
 
 impl Writer<'_, '_> {
     /// A loop over columns, whose strips run several iterations at a time.

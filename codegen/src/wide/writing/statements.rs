@@ -8,9 +8,9 @@ use brolga_ir::scalar::{Comparison, NAN_F32, ScalarOp};
 use super::columns::are_columns;
 use super::epilogue;
 use super::writer::{Known, Writer};
+use crate::limits::STRIP_UNROLL;
 use crate::wide::types::epilogue::SumOp;
 use crate::wide::types::lane_code::{Inst, Lane};
-use crate::wide::types::limits::STRIP_UNROLL;
 use crate::wide::types::tile::{PlacedTile, fits};
 
 impl Writer<'_, '_> {

@@ -1,11 +1,27 @@
-//! What the wide emitter chooses, in numbers. None of them changes a bit of a result.
+//! What code generation chooses, in numbers: registers, and how much is written out as instructions. None of them changes a bit of
+//! a result, and none says how work is cut or shared: that stands in the program.
 //!
 //! A chunk is the iterations of a strip that one vector holds: 8 with AVX2, 16 with AVX-512.
+
+/// The most that one function may take of the stack, in bytes.
+pub(crate) const MAX_FRAME: u32 = 16 << 10;
+
+/// The portable emitter, whose tiles Cranelift gives their registers.
+pub(crate) mod portable {
+    /// Vector registers that blocks are cut for.
+    pub const REGISTERS: usize = 16;
+    /// The most vectors in a row of a block.
+    pub const MOST_VECTORS: usize = 4;
+    /// Multiply-adds that must be under way to keep two units with four cycles of latency (nearly) busy.
+    pub const CHAINS: usize = 6;
+    /// Points of the innermost reduction loop that are written out.
+    pub const POINT_UNROLL: usize = 2;
+}
 
 /// Places on the stack for values that found no register, at most; a nest that needs more is left to the portable emitter.
 pub(crate) const MOST_SPILLS: usize = 128;
 
-/// Words of a leaf's table, at most: it lies on the stack, of which a function has 16 KiB (`image/compiler.rs`).
+/// Words of a leaf's table, at most: it lies on the stack, of which a function has [`MAX_FRAME`].
 pub(crate) const MOST_TABLE_WORDS: usize = 1536;
 
 /// Iterations of loops inside a strip that are written out, at most; a strip with longer ones is a strip around a loop. An
