@@ -93,7 +93,7 @@ fn errors_of_every_layer_are_within_the_bound() {
                 row += " |";
                 continue;
             }
-            let choice = Choice { algorithm: Algorithm::Winograd(outputs), layout: Layout::ChannelsLast };
+            let choice = Choice { algorithm: Algorithm::Winograd(outputs), ..Layout::ChannelsLast.into() };
             let off = if weights {
                 let gradient = conv.with_form(ConvForm::WeightGradient { kernel: vec![kernel; 2] });
                 let operands = [normal(&shape(channels), 1.0, salt), normal(&shape(8), 1.0, salt + 1)];

@@ -177,6 +177,11 @@ impl Attributes {
         DType::from_name(&found).ok_or_else(|| format!("`{found}` is no element type"))
     }
 
+    /// An element type, if it is there.
+    pub fn dtype_if_given(&mut self, name: &str) -> Result<Option<DType>, String> {
+        if self.has(name) { self.dtype(name).map(Some) } else { Ok(None) }
+    }
+
     /// A truth value, `default` where it is absent.
     pub fn flag(&mut self, name: &str, default: bool) -> Result<bool, String> {
         match self.take(name) {

@@ -12,14 +12,21 @@
 //! order alone; so whoever asks it about a node with another one ([`Choice::infer`], [`Choice::evaluate`], the reverse
 //! walk) brings the images to that order and back.
 //!
+//! What weights are stored as is the one choice that a result shows by more than the order of its sums: the weights of
+//! `dot %x, %w {contract: [[1], [1]], weights: bf16}` are those of `%w`, each rounded to `bf16`. The operand itself stays what
+//! it is: what is stored are the panels that lowering packs of it.
+//!
 //! A choice belongs to its node: a node that takes the place of another starts without one.
 
 use crate::attribute::{Attribute, Attributes};
 use crate::builder::Builder;
 use crate::graph::{GraphError, Value};
-use crate::ops::{Conv, ConvForm, Dot, Gradient, GradientCx, Op, Operator, Transpose};
+use crate::ops::{
+    Conv, ConvForm, Dot, Elementwise, Gradient, GradientCx, GradientError, Op, Operator, Transpose,
+};
+use crate::scalar::ScalarOp;
 use crate::tensor::Tensor;
-use crate::types::Type;
+use crate::types::{DType, Type};
 
 /// How a node is run.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -28,6 +35,9 @@ pub struct Choice {
     pub algorithm: Algorithm,
     /// How its images lie.
     pub layout: Layout,
+    /// What the weights of a product, its second operand, are stored as ([`has_weights`]): each is rounded to that type, to
+    /// nearest and ties to even, and widened, which is exact, where it is multiplied. Without, they stay what they are.
+    pub weights: Option<DType>,
 }
 
 /// An algorithm for products and convolutions.
@@ -128,6 +138,10 @@ impl Choice {
 
     /// An operator's results for those operands, as they lie: the reference that everything else is compared with.
     pub fn evaluate(self, op: &Op, operands: &[&Tensor], results: &[Type]) -> Result<Vec<Tensor>, String> {
+        if let (Some(dtype), &[x, w]) = (self.weights, operands) {
+            let rounded = converted(&converted(w, dtype)?, w.dtype())?;
+            return Choice { weights: None, ..self }.evaluate(op, &[x, &rounded], results);
+        }
         let (Layout::ChannelsLast, Some([first, second, result])) = (self.layout, images(op)) else {
             return op.get().evaluate(operands, results);
         };
@@ -143,6 +157,10 @@ impl Choice {
 
     /// The cotangents of a node's operands, by its operator's rule.
     pub(crate) fn gradient(self, op: &Op, cx: &mut GradientCx) -> Gradient {
+        if let Some(dtype) = self.weights {
+            let reason = format!("its weights are stored as {dtype}, which is to be chosen behind gradients");
+            return Err(GradientError::NotDifferentiable(reason));
+        }
         let (Layout::ChannelsLast, Some([first, second, result])) = (self.layout, images(op)) else {
             return op.get().gradient(cx);
         };
@@ -173,6 +191,7 @@ impl Choice {
 
     /// An error if the algorithm is none for an operator on operands and results of those types, in its own order of axes.
     fn check(self, op: &Op, operands: &[&Type], results: &[Type]) -> Result<(), String> {
+        self.check_weights(op, operands)?;
         match (self.algorithm, op) {
             (Algorithm::Direct, _) => Ok(()),
             (Algorithm::Winograd(outputs), Op::Conv(conv)) => {
@@ -202,6 +221,23 @@ impl Choice {
         }
     }
 
+    /// An error if the operator has no weights that can be stored as the type that is chosen for them.
+    fn check_weights(self, op: &Op, operands: &[&Type]) -> Result<(), String> {
+        let Some(dtype) = self.weights else { return Ok(()) };
+        if !has_weights(op, operands) {
+            return Err("`weights` is for convolutions, their gradients with respect to the input, and products of rows \
+                        with a matrix: without batch axes, and with one axis that is summed over"
+                .into());
+        }
+        let found = operands[1].dtype;
+        if found == DType::F32 && dtype.is_storage() {
+            return Ok(());
+        }
+        Err(format!(
+            "`weights` stores f32 as a type that only stores, such as bf16; found {found} as {dtype}"
+        ))
+    }
+
     /// As the text form has it, behind the operator's attributes; nothing where nothing is chosen.
     pub(crate) fn attributes(self) -> Vec<(&'static str, Attribute)> {
         let mut attributes = Vec::new();
@@ -213,6 +249,7 @@ impl Choice {
             Algorithm::Winograd(outputs) => attributes.push(("winograd", Attribute::Int(outputs as i64))),
             Algorithm::Strassen => attributes.push(("strassen", Attribute::Bool(true))),
         }
+        attributes.extend(self.weights.map(|dtype| ("weights", Attribute::name(dtype.name()))));
         attributes
     }
 
@@ -229,9 +266,14 @@ impl Choice {
                     outputs => choice.algorithm = Algorithm::Winograd(outputs),
                 }
             }
-            Op::Dot(_) if attributes.flag("strassen", false)? => choice.algorithm = Algorithm::Strassen,
-            _ => {}
+            Op::Dot(_) => {
+                if attributes.flag("strassen", false)? {
+                    choice.algorithm = Algorithm::Strassen;
+                }
+            }
+            _ => return Ok(choice),
         }
+        choice.weights = attributes.dtype_if_given("weights")?;
         Ok(choice)
     }
 }
@@ -263,6 +305,12 @@ fn transposed(tensor: &Tensor, axes: fn(usize) -> Vec<usize>) -> Result<Tensor, 
     let ty = tensor.ty();
     let transpose = Transpose { axes: axes(ty.rank()) };
     let mut results = transpose.evaluate(&[tensor], &[turned(&ty, axes)])?;
+    Ok(results.remove(0))
+}
+
+fn converted(tensor: &Tensor, to: DType) -> Result<Tensor, String> {
+    let convert = Elementwise { op: ScalarOp::Convert(to) };
+    let mut results = convert.evaluate(&[tensor], &[tensor.ty().with_dtype(to)])?;
     Ok(results.remove(0))
 }
 
@@ -300,4 +348,17 @@ pub fn takes_strassen(dot: &Dot, a: &Type, b: &Type) -> bool {
     let sizes = [a.elements().checked_div(terms).unwrap_or(0), terms, b.elements() / terms.max(1)];
     let even = sizes.iter().all(|&size| size > 0 && size.is_multiple_of(2));
     dot.batch[0].is_empty() && b.rank() == 2 && *w < 2 && a.dtype.is_float() && even
+}
+
+/// Whether the second operand of an operator, for operands of those types, are weights that may be stored as another type:
+/// those of a convolution that computes images, or the matrix (or vector) that rows are multiplied with.
+pub fn has_weights(op: &Op, operands: &[&Type]) -> bool {
+    match op {
+        Op::Conv(conv) => !matches!(conv.form, ConvForm::WeightGradient { .. }),
+        Op::Dot(dot) => {
+            let matrix = operands.get(1).is_some_and(|w| w.rank() <= 2);
+            matrix && dot.batch[0].is_empty() && dot.contract[0].len() == 1
+        }
+        _ => false,
+    }
 }

@@ -1,12 +1,14 @@
-//! Choices beside nodes: in text, in the verifier, through changes of a graph; and that they change nothing of what it means.
+//! Choices beside nodes: in text, in the verifier, through changes of a graph; and what they mean, which is nothing but for
+//! weights that are stored as another type.
 
 use crate::common::floats;
 use brolga_ir::choice::{Algorithm, Choice, Layout};
 use brolga_ir::graph::{Graph, Origin, Value};
 use brolga_ir::interpret::interpret;
-use brolga_ir::ops::{Conv, Dot, Op, Role};
-use brolga_ir::scalar::ScalarOp;
-use brolga_ir::{DType, Type};
+use brolga_ir::ops::{Conv, ConvForm, Dot, Op, Role};
+use brolga_ir::scalar::{Scalar, ScalarOp};
+use brolga_ir::vjp::vjp;
+use brolga_ir::{Builder, DType, Tensor, Type};
 use std::collections::HashMap;
 
 fn f64s(dims: &[usize]) -> Type {
@@ -35,7 +37,7 @@ fn convolution() -> (Graph, Value) {
 
 /// A committed example; printing it gives it back to the letter.
 const EXAMPLE: &str = "graph @g(%x: f32[1, 6, 6, 2], %w: f32[3, 2, 3, 3], %a: f32[4, 6], %b: f32[6, 2]) {
-  %0 = conv %x, %w {stride: [1, 1], channels_last: true, winograd: 4} : f32[1, 4, 4, 3]
+  %0 = conv %x, %w {stride: [1, 1], channels_last: true, winograd: 4, weights: bf16} : f32[1, 4, 4, 3]
   %1 = fused %a, %b {body: graph @region(%x0: f32[4, 6], %x1: f32[6, 2]) {
     %0 = dot %x0, %x1 {contract: [[1], [0]], strassen: true} : f32[4, 2]
     %1 = neg %0 : f32[4, 2]
@@ -51,9 +53,14 @@ fn choices_stand_behind_attributes() {
     graph.verify().unwrap();
     assert_eq!(graph.to_string(), EXAMPLE);
     let conv = graph.outputs()[0].value.node;
-    let choice = Choice { algorithm: Algorithm::Winograd(4), layout: Layout::ChannelsLast };
+    let choice = Choice {
+        algorithm: Algorithm::Winograd(4),
+        layout: Layout::ChannelsLast,
+        weights: Some(DType::Bf16),
+    };
     assert_eq!(graph.choice(conv), choice);
-    assert_eq!(graph.describe(conv), "conv {stride: [1, 1], channels_last: true, winograd: 4}");
+    let text = "conv {stride: [1, 1], channels_last: true, winograd: 4, weights: bf16}";
+    assert_eq!(graph.describe(conv), text);
     let direct = Graph::parse(&EXAMPLE.replace("winograd: 4", "winograd: 0")).unwrap();
     assert_eq!(direct.to_string(), EXAMPLE.replace(", winograd: 4", ""));
     assert!(direct != graph, "graphs with other choices are others");
@@ -62,7 +69,12 @@ fn choices_stand_behind_attributes() {
 #[test]
 fn a_choice_is_one_that_the_operator_can_have() {
     let winograd = |outputs: usize| Choice::from(Algorithm::Winograd(outputs));
-    let last = |algorithm: Algorithm| Choice { algorithm, layout: Layout::ChannelsLast };
+    let last = |algorithm: Algorithm| Choice { algorithm, layout: Layout::ChannelsLast, ..Choice::default() };
+    let stored = |dtype: DType| Choice { weights: Some(dtype), ..Choice::default() };
+    let images = Conv::new(2).with_form(ConvForm::WeightGradient { kernel: vec![1, 1] });
+    let images = || single(images.clone(), Algorithm::Direct, &[&[1, 2, 6, 6], &[1, 3, 6, 6]]);
+    let batch = Dot::new([vec![0], vec![0]], [vec![2], vec![1]]);
+    let batch = || single(batch.clone(), Algorithm::Direct, &[&[3, 4, 6], &[3, 6, 2]]);
     let dot = Dot::new([vec![], vec![]], [vec![1], vec![0]]);
     let odd = single(dot, Algorithm::Direct, &[&[2, 3], &[3, 4]]);
     let far = Conv { padding: vec![(3, 0); 2], ..Conv::new(2) };
@@ -82,6 +94,15 @@ fn a_choice_is_one_that_the_operator_can_have() {
         (convolution(), last(Algorithm::Winograd(3)), "found 3 outputs and a kernel of [3, 3]"),
         (convolution(), last(Algorithm::Winograd(usize::MAX)), "`winograd` needs a square kernel of 2 to 5"),
         (far, winograd(4), "padding less than the kernel"),
+        (negation(), stored(DType::Bf16), "neg: `weights` is for convolutions"),
+        (images(), stored(DType::Bf16), "conv_weight_gradient: `weights` is for convolutions"),
+        (batch(), stored(DType::Bf16), "without batch axes, and with one axis that is summed over"),
+        (
+            product(),
+            stored(DType::Bf16),
+            "`weights` stores f32 as a type that only stores, such as bf16; found f64",
+        ),
+        (product(), stored(DType::F32), "found f64 as f32"),
     ];
     for ((mut graph, value), choice, expected) in cases {
         graph.verify().unwrap();
@@ -96,6 +117,14 @@ fn a_choice_is_one_that_the_operator_can_have() {
     assert!(errors.contains("found 5 outputs and a kernel of [3, 3]"), "{errors}");
     let errors = Graph::parse(&EXAMPLE.replace("neg %0", "neg %0 {strassen: true}")).unwrap_err().to_string();
     assert!(errors.contains("neg: unknown attribute `strassen`"), "{errors}");
+    for (text, expected) in [
+        ("weights: bf17", "`bf17` is no element type"),
+        ("weights: 3", "`weights` must be a name"),
+        ("weights: f32", "such as bf16; found f32 as f32"),
+    ] {
+        let errors = Graph::parse(&EXAMPLE.replace("weights: bf16", text)).unwrap_err().to_string();
+        assert!(errors.contains(expected), "{errors}");
+    }
 }
 
 #[test]
@@ -130,7 +159,7 @@ fn choices_stay_with_their_nodes() {
 /// The interpreter says what is meant, not how it is run. (What a layout means: `evaluate.rs`.)
 #[test]
 fn the_interpreter_does_not_look_at_algorithms() {
-    let last = Choice { algorithm: Algorithm::Winograd(2), layout: Layout::ChannelsLast };
+    let last = Choice { algorithm: Algorithm::Winograd(2), ..Layout::ChannelsLast.into() };
     for ((graph, value), choice) in [(product(), Algorithm::Strassen.into()), (convolution(), last)] {
         let operands: Vec<_> =
             graph.parameters().iter().map(|&id| floats(&graph.node(id).types[0].dims)).collect();
@@ -140,5 +169,45 @@ fn the_interpreter_does_not_look_at_algorithms() {
         chosen.set_choice(value.node, choice);
         chosen.verify().unwrap();
         assert_eq!(run(&chosen), direct);
+    }
+}
+
+/// Stored as `bf16`, weights are those numbers that they are rounded to, for every product, and in either layout.
+#[test]
+fn stored_weights_are_rounded() {
+    let f32s = |dims: &[usize]| Type::new(DType::F32, dims);
+    let conv = Conv { padding: vec![(1, 0)], ..Conv::new(1) };
+    let back = conv.with_form(ConvForm::InputGradient { size: vec![5] });
+    let first = Layout::ChannelsFirst;
+    let products: [(Op, Layout, [Type; 2]); 5] = [
+        (Dot::new([vec![], vec![]], [vec![1], vec![1]]).into(), first, [f32s(&[3, 4]), f32s(&[5, 4])]),
+        (Dot::new([vec![], vec![]], [vec![1], vec![0]]).into(), first, [f32s(&[3, 4]), f32s(&[4])]),
+        (conv.clone().into(), first, [f32s(&[2, 3, 5]), f32s(&[4, 3, 2])]),
+        (conv.into(), Layout::ChannelsLast, [f32s(&[2, 5, 3]), f32s(&[4, 3, 2])]),
+        (back.into(), first, [f32s(&[2, 4, 5]), f32s(&[4, 3, 2])]),
+    ];
+    for (op, layout, types) in products {
+        let mut graph = Graph::new("g");
+        let [x, w] = [0, 1].map(|i| graph.add_parameter(["x", "w"][i], Role::Data, types[i].clone()));
+        let mut b = Builder::new(&mut graph, Origin::default());
+        let stored = b.convert(w, DType::Bf16).unwrap();
+        let rounded = b.convert(stored, DType::F32).unwrap();
+        let choice = Choice { weights: Some(DType::Bf16), ..layout.into() };
+        let found = b.add_chosen(op.clone(), choice, &[x, w]).unwrap();
+        let expected = b.add_chosen(op.clone(), layout, &[x, rounded]).unwrap();
+        let plain = b.add_chosen(op.clone(), layout, &[x, w]).unwrap();
+        let seed = b.full(1.0, &b.ty(found).clone()).unwrap();
+        for (i, value) in [found, expected, plain].into_iter().enumerate() {
+            graph.add_output(&format!("y{i}"), Role::Data, value);
+        }
+        graph.verify().unwrap();
+        let text = graph.to_string();
+        assert!(Graph::parse(&text).unwrap() == graph, "{text}");
+        let values = types.map(|ty| Tensor::generate(&ty, |i| Scalar::F32((i * 37 % 23) as f32 / 7.0 - 1.5)));
+        let results = interpret(&graph, &values.each_ref()).unwrap();
+        assert_eq!(results[0], results[1], "{text}");
+        assert_ne!(results[0], results[2], "{text}");
+        let error = vjp(&mut graph, &[(found, seed)], &[x]).unwrap_err();
+        assert!(error.message.contains("its weights are stored as bf16"), "{error}");
     }
 }

@@ -80,7 +80,7 @@ pub const TRAIN: &[GraphPass] = &[
 /// whether the batch is one.
 pub const INFER: &[GraphPass] = &[
     CLIP, GRAD, DCE, CLIP, POOLING, ACCUMULATE, FOLD, CANONICAL, FOLD, CSE, DCE, BATCH_NORM, MERGE, FOLD,
-    LAYOUT, WINOGRAD, STRASSEN, NARROW, IMAGES, SIMPLIFY, CSE, DCE,
+    LAYOUT, WINOGRAD, NARROW, STRASSEN, IMAGES, SIMPLIFY, CSE, DCE,
 ];
 
 /// Behind either, before lowering; of a split entry ([`prepare`](mod@crate::choose::prepare)), on both graphs.

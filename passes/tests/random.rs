@@ -208,13 +208,12 @@ fn short(tensor: &Tensor) -> Tensor {
     })
 }
 
-/// Whether a node, if it rounds weights, rounds what index maps make of a parameter.
+/// Whether a node, if it stores weights as another type, stores what index maps make of a parameter.
 fn stores_parameters(graph: &Graph, id: NodeId) -> bool {
-    let node = graph.node(id);
-    if !node.types[0].dtype.is_storage() {
+    if graph.choice(id).weights.is_none() {
         return true;
     }
-    let mut at = node.operands[0].node;
+    let mut at = graph.node(id).operands[1].node;
     while let Op::Reshape(_) | Op::Transpose(_) | Op::Broadcast(_) | Op::Slice(_) | Op::Reverse(_) =
         graph.node(at).op
     {

@@ -9,8 +9,7 @@
 //! ```
 //!
 //! Points outside x and between its dilated elements do not contribute. (How x and y lie is another matter:
-//! [`Layout`](crate::choice::Layout).) Beside an x or y of `f32`, w may be stored as `bf16`: each weight is widened as it
-//! is multiplied.
+//! [`Layout`](crate::choice::Layout).)
 //!
 //! The three forms are the partial maps of the one trilinear form Σ y · x · w: each computes one of the three tensors from
 //! the two others, so the gradients of each are the other two forms, and gradients of gradients stay among the three.
@@ -174,10 +173,7 @@ impl Conv {
 
 /// Shape inference.
 impl Conv {
-    fn expect_floats(&self, a: &Type, b: &Type) -> Result<(), String> {
-        if widens(a, b) && !matches!(self.form, ConvForm::WeightGradient { .. }) {
-            return Ok(());
-        }
+    fn expect_floats(a: &Type, b: &Type) -> Result<(), String> {
         expect_numbers(&[a, b])?;
         if a.dtype == b.dtype && a.dtype.is_float() {
             return Ok(());
@@ -326,7 +322,7 @@ impl Operator for Conv {
 
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 2)?;
-        self.expect_floats(operands[0], operands[1])?;
+        Conv::expect_floats(operands[0], operands[1])?;
         self.expect_ranks(operands[0], operands[1])?;
         self.expect_steps()?;
         if self.groups == 0 {

@@ -4,8 +4,7 @@ use super::*;
 use crate::types::DType;
 
 /// For every point of the batch axes, which run through both operands together, the sum of products over the
-/// contracting axes. Axes of the result: batch, the free axes of the left operand, those of the right. Beside a left one
-/// of `f32`, the right operand may be stored as `bf16`: each element is widened as it is multiplied.
+/// contracting axes. Axes of the result: batch, the free axes of the left operand, those of the right.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Dot {
     /// Batch axes of the left and the right operand, in pairs.
@@ -92,11 +91,9 @@ impl Operator for Dot {
     fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, String> {
         expect_operands(operands, 2)?;
         let (a, b) = (operands[0], operands[1]);
-        if !widens(a, b) {
-            expect_numbers(operands)?;
-            if a.dtype != b.dtype || a.dtype == DType::Bool {
-                return Err(format!("operands must have one numeric element type, found {a} and {b}"));
-            }
+        expect_numbers(operands)?;
+        if a.dtype != b.dtype || a.dtype == DType::Bool {
+            return Err(format!("operands must have one numeric element type, found {a} and {b}"));
         }
         for (side, ty) in [a, b].into_iter().enumerate() {
             let mut axes: Vec<usize> = self.batch[side].iter().chain(&self.contract[side]).copied().collect();

@@ -23,12 +23,6 @@ pub(crate) fn expect_numbers(operands: &[&Type]) -> Result<(), String> {
     }
 }
 
-/// Whether a product takes its right operand as it is stored, beside a left one of `f32`: each element is widened as it is
-/// multiplied, which is exact.
-pub(crate) fn widens(left: &Type, right: &Type) -> bool {
-    left.dtype == DType::F32 && right.dtype.is_storage()
-}
-
 /// An error unless `axis` is one of `x`'s.
 pub(crate) fn expect_axis(axis: usize, x: &Type) -> Result<(), String> {
     if axis < x.rank() { Ok(()) } else { Err(format!("axis {axis} is outside {x}")) }

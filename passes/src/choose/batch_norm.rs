@@ -70,7 +70,7 @@ struct Product {
 fn products(graph: &Graph, id: NodeId, dependence: &NodeTable<Dependence>) -> Vec<Product> {
     let node = graph.node(id);
     // What is rounded already is not scaled any more.
-    if graph.operand_types(id).iter().any(|ty| ty.dtype.is_storage()) {
+    if graph.choice(id).weights.is_some() {
         return Vec::new();
     }
     let fixed = |operand: usize| *dependence.get(node.operands[operand].node) != Dependence::Call;

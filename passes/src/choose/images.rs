@@ -51,8 +51,7 @@ fn gains(graph: &Graph) -> bool {
             && conv.spatial() < 3
             && x.dims[0] > 0
             && x.dims[0].is_multiple_of(IMAGES)
-            && w.elements() <= WEIGHTS
-            && !w.dtype.is_storage();
+            && w.elements() <= WEIGHTS;
         if !simple {
             return false;
         }

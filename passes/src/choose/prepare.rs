@@ -4,9 +4,8 @@
 //! the state changes. They are its outputs, and state of the entry, named `prepared.0`, `prepared.1`, … in canonical
 //! order. [`lower_prepared`](crate::lower::lower_prepared) lowers both parts into one program.
 //!
-//! Only state that the entry does not update counts. Parameters themselves, what costs nothing to compute again
-//! (reshapes, broadcasts, positions, constants), and conversions to and from what weights are stored as, which happen
-//! where they are packed, stay in the entry; so does what depends on constants alone, which is `fold`'s work. Best
+//! Only state that the entry does not update counts. Parameters themselves, and what costs nothing to compute again
+//! (reshapes, broadcasts, positions, constants), stay in the entry; so does what depends on constants alone, which is `fold`'s work. Best
 //! after `fuse`, when it is known what is computed together. Exact. Linear, but for copying the graph.
 
 use std::collections::HashSet;
@@ -15,7 +14,6 @@ use brolga_ir::ops::{Op, Role};
 use brolga_ir::{Graph, GraphError, NodeId, Value};
 
 use crate::facts::fixed::{Dependence, dependence};
-use crate::facts::storage::is_storage;
 use crate::facts::table::NodeTable;
 use crate::graph::dce::dead_nodes;
 
@@ -58,7 +56,6 @@ fn frontier(graph: &Graph) -> Vec<Value> {
     let moves = |id: NodeId| {
         *dependence.get(id) == Dependence::State
             && !matches!(graph.node(id).op, Op::Parameter(_) | Op::Reshape(_) | Op::Broadcast(_))
-            && !is_storage(graph, id)
     };
     // What the entry still needs, from the outputs down, stopping at values that move.
     let order = graph.order();

@@ -18,10 +18,10 @@ use brolga_ir::{Builder, Graph, GraphError, NodeId, Type};
 use crate::facts::batch::{counted, trains};
 use crate::facts::cost::{multiply_adds, strassen as cost};
 use crate::facts::fixed::{Dependence, dependence};
-use crate::options::{Algorithms, Options, Precision};
+use crate::options::{Algorithms, Options};
 use crate::rewrite::regions;
 
-/// Chooses the algorithm of every product. Weights that will be kept narrow are left alone: their sums would not be.
+/// Chooses the algorithm of every product. Weights that are stored narrower are left alone: their sums would not be.
 pub fn strassen(graph: &mut Graph, options: &Options) -> Result<bool, GraphError> {
     if !options.algorithms.strassen {
         return Ok(false);
@@ -46,8 +46,7 @@ fn choose(graph: &mut Graph, options: &Options, trains: bool) -> Result<bool, Gr
             *images = counted(*images, trains);
         }
         let gains = gains(&dot, &rows, &matrix, fixed, options.algorithms);
-        let narrow = fixed && options.precision == Precision::Bf16;
-        if narrow || !gains || !takes_strassen(&dot, graph.ty(left), &matrix) {
+        if !gains || !takes_strassen(&dot, graph.ty(left), &matrix) {
             continue;
         }
         let mut b = Builder::new(graph, origin);
@@ -59,15 +58,15 @@ fn choose(graph: &mut Graph, options: &Options, trains: bool) -> Result<bool, Gr
     Ok(changed)
 }
 
-/// A node as a product of rows with a matrix, if it is one that has no other algorithm, and may have this one: the right
+/// A node as a product of rows with a matrix, if it is one that has no other choice, and may have this one: the right
 /// operand's axes behind the second are of extent 1.
 fn product(graph: &Graph, id: NodeId, trains: bool) -> Option<Dot> {
     let types = graph.operand_types(id);
     let weights = types.get(1)?;
     match &graph.node(id).op {
         Op::Dot(dot) => {
-            let direct = graph.choice(id).algorithm == Algorithm::Direct;
-            (trains && direct && weights.rank() == 2).then(|| dot.clone())
+            let free = graph.choice(id) == Choice::default();
+            (trains && free && weights.rank() == 2).then(|| dot.clone())
         }
         Op::Conv(conv) => {
             let pointwise = conv.is_pointwise(&weights.dims[2..]);

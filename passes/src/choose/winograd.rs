@@ -65,7 +65,7 @@ fn choose(graph: &mut Graph, options: &Options, trains: bool) -> Result<bool, Gr
             Some(phases) => phases.operands(graph, id)?,
             None => node.operands.clone(),
         };
-        let choice = Choice { algorithm: Algorithm::Winograd(tile), layout: Layout::ChannelsLast };
+        let choice = Choice { algorithm: Algorithm::Winograd(tile), ..Layout::ChannelsLast.into() };
         let new = Builder::new(graph, node.origin).add_chosen(conv, choice, &operands)?;
         graph.replace_uses(graph.result(id), new);
         changed = true;

@@ -44,7 +44,9 @@ impl Pair {
     pub fn of(graph: &Graph, [first, second]: [NodeId; 2]) -> Option<Pair> {
         let conv = |id: NodeId| match &graph.node(id).op {
             Op::Conv(conv) => {
-                let direct = graph.choice(id) == Choice::from(Layout::ChannelsLast);
+                // Whatever their weights are stored as.
+                let choice = Choice { weights: None, ..graph.choice(id) };
+                let direct = choice == Choice::from(Layout::ChannelsLast);
                 (direct && conv.form == ConvForm::Forward && conv.spatial() == 2).then_some(conv)
             }
             _ => None,

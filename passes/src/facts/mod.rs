@@ -16,6 +16,5 @@ pub(crate) mod independence;
 pub mod index_ranges;
 pub(crate) mod liveness;
 pub(crate) mod products;
-pub(crate) mod storage;
 pub(crate) mod table;
 pub(crate) mod windows;

@@ -7,7 +7,6 @@ use brolga_ir::{DType, Graph, NodeId, Value};
 use rustc_hash::FxHashSet;
 
 use crate::facts::products::takes_epilogue;
-use crate::facts::storage::is_storage;
 use crate::facts::table::NodeTable;
 
 /// How a node takes part.
@@ -146,8 +145,6 @@ fn part(graph: &Graph, id: NodeId) -> Part {
         Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..)) => {
             Part::Virtual
         }
-        // Whoever reads what is stored converts it; weights are packed as they are stored.
-        Definition::Element(_) if is_storage(graph, id) => Part::Virtual,
         Definition::Element(_) if matches!(node.op, Op::Elementwise(_)) => {
             if node.types[0].dtype == DType::Bool { Part::Virtual } else { Part::Elementwise }
         }

@@ -6,7 +6,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::parts::{Part, Parts};
 use crate::facts::cost::REPEATED;
-use crate::facts::storage::is_storage;
 use crate::facts::table::NodeTable;
 
 /// Operations on masks that are repeated for each reader, at most; and index maps behind each other. Else the code of a mask
@@ -24,7 +23,7 @@ pub(super) fn bound_virtual(parts: &mut Parts<'_>, order: &[NodeId]) {
     let mut behind: NodeTable<(usize, usize)> = NodeTable::default();
     for &id in order.iter().filter(|&&id| parts.is(id, Part::Virtual)).collect::<Vec<_>>() {
         let node = parts.graph.node(id);
-        let mask = matches!(node.op, Op::Elementwise(_)) && !is_storage(parts.graph, id);
+        let mask = matches!(node.op, Op::Elementwise(_));
         let below = node.operands.iter().map(|operand| *behind.get(operand.node));
         let (masks, maps) = below
             .fold((0, 0), |a: (usize, usize), b: (usize, usize)| (a.0.saturating_add(b.0), a.1.max(b.1)));

@@ -9,7 +9,6 @@ use rustc_hash::FxHashMap;
 use super::location::{Copies, Location};
 use crate::facts::definition::definition;
 use crate::facts::products::key;
-use crate::facts::storage::is_storage;
 use crate::options::Options;
 use crate::rewrite::kernels::Kernels;
 use crate::tuning::{ProductKind, Tuning};
@@ -34,17 +33,15 @@ pub(super) struct Lowering<'g> {
 }
 
 impl Lowering<'_> {
-    /// Whether a value only maps indices, repeats a constant or converts what is stored: nothing is computed for it.
+    /// Whether a value only maps indices or repeats a constant: nothing is computed for it.
     pub fn is_view(&self, value: Value) -> bool {
         if self.graph.parameter(value.node).is_some() {
             return false;
         }
-        is_storage(self.graph, value.node)
-            || matches!(
-                definition(self.graph, value),
-                Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..))
-            )
-            || matches!(self.graph.node(value.node).op, Op::Constant(_))
+        matches!(
+            definition(self.graph, value),
+            Definition::Element(Element::Operand(..) | Element::Constant(_) | Element::Index(..))
+        ) || matches!(self.graph.node(value.node).op, Op::Constant(_))
     }
 
     /// What is chosen for `id`, a product. From here to the end of the node, calls bear its key if they are to be told apart.

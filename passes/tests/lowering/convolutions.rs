@@ -312,7 +312,7 @@ fn depthwise_convolutions_of_what_pointwise_ones_expand() {
 fn check_winograd(x: [usize; 4], outputs: usize, kernel: usize, padding: (usize, usize), tile: usize) {
     let forward = Conv { padding: vec![padding; 2], ..Conv::new(2) };
     let layout = Layout::ChannelsLast;
-    let choice = Choice { algorithm: Algorithm::Winograd(tile), layout };
+    let choice = Choice { algorithm: Algorithm::Winograd(tile), ..layout.into() };
     let mut g = Graph::new("winograd");
     let image = Type::new(DType::F32, layout.dims(x[0], x[1], &x[2..]));
     let image = g.add_parameter("x", Role::Data, image);
@@ -370,7 +370,7 @@ fn winograd_with_other_kernels() {
 #[test]
 fn winograd_gradients_of_large_images() {
     let conv = Conv { padding: vec![(1, 1); 2], ..Conv::new(2) };
-    let choice = Choice { algorithm: Algorithm::Winograd(4), layout: Layout::ChannelsLast };
+    let choice = Choice { algorithm: Algorithm::Winograd(4), ..Layout::ChannelsLast.into() };
     let mut g = Graph::new("large");
     let image = Type::new(DType::F32, [3, 280, 280, 1]);
     let images = ["x", "dy"].map(|name| g.add_parameter(name, Role::Data, image.clone()));

@@ -6,10 +6,9 @@
 mod pieces;
 mod reductions;
 
-use brolga_ir::choice::Algorithm;
 use brolga_ir::ops::{Broadcast, Dot, Elementwise, Op};
 use brolga_ir::scalar::{Scalar, ScalarOp};
-use brolga_ir::{Builder, DType, NodeId, Value};
+use brolga_ir::{Builder, Choice, DType, NodeId, Value};
 
 use super::rules::{Rewritten, Rule, pick, splat_like};
 use crate::facts::constants::splat;
@@ -161,8 +160,8 @@ fn transpose_dot(b: &mut Builder, id: NodeId) -> Rewritten {
     let first = dot.batch[0].len() + dot.free(0, b.ty(left).rank()).len();
     let exchanged: Vec<usize> =
         (0..dot.batch[0].len()).chain(first..rank).chain(dot.batch[0].len()..first).collect();
-    // The right operand has its place where it is a matrix for an algorithm, or stored narrower.
-    let stays = b.graph.choice(product.node).algorithm != Algorithm::Direct || b.ty(right).dtype.is_storage();
+    // The right operand has its place where it is a matrix for an algorithm, or weights that are stored narrower.
+    let stays = b.graph.choice(product.node) != Choice::default();
     if transpose.axes != exchanged || b.graph.use_count(product) != 1 || stays {
         return Ok(None);
     }

@@ -7,7 +7,7 @@ use brolga_ir::choice::{Choice, Layout};
 use brolga_ir::index::Index;
 use brolga_ir::ops::{Conv, ConvForm};
 use brolga_ir::program::Access;
-use brolga_ir::{GraphError, NodeId, Type};
+use brolga_ir::{DType, GraphError, NodeId, Type};
 
 use super::access::StridedAccess;
 use super::epilogue::Epilogue;
@@ -42,9 +42,7 @@ impl Lowering<'_> {
         let node = graph.node(id);
         let types = [graph.ty(node.operands[0]), graph.ty(node.operands[1])];
         let weights = matches!(conv.form, ConvForm::WeightGradient { .. });
-        let second =
-            if weights { self.access(node.operands[1])? } else { self.access_weights(node.operands[1])? };
-        let operands = [self.access(node.operands[0])?, second];
+        let operands = [self.access(node.operands[0])?, self.access(node.operands[1])?];
         let result = &node.types[0];
         let target = self.target(graph.result(id));
         let mut asked = Convolution { conv, types, operands, target, result, epilogue: None, origin: id };
@@ -56,7 +54,7 @@ impl Lowering<'_> {
             self.convolve(asked);
             return Ok(());
         }
-        if has_lanes_last(conv, types[1]) && asked.operands[1].dtype == result.dtype {
+        if has_lanes_last(conv, types[1]) && graph.choice(id).weights.is_none() {
             let [x, w] = asked.operands;
             asked.operands = [self.contiguous(x, node.operands[0])?, w];
             self.convolve_channels_first(asked);
@@ -100,12 +98,13 @@ impl Lowering<'_> {
     /// A convolution, or its gradient with respect to the input; the result, and the layout of its type, has its channels last.
     pub(super) fn convolve(&mut self, asked: Convolution<'_>) {
         let Convolution { conv, types, operands: [x, w], target, result, epilogue, origin } = asked;
-        let Choice { layout, algorithm } = self.graph.choice(origin);
+        let Choice { layout, algorithm, .. } = self.graph.choice(origin);
         // Of the image that is read, and of the one that is written.
         let extents = [layout.extents(types[0]), Layout::ChannelsLast.extents(result)];
+        let stored = self.stored(origin);
         let sides = match conv.form {
-            ConvForm::Forward => Sides::forward(conv, extents, &types[1].dims, w),
-            _ => Sides::input_gradient(conv, extents, &types[1].dims, w),
+            ConvForm::Forward => Sides::forward(conv, extents, &types[1].dims, (w, stored)),
+            _ => Sides::input_gradient(conv, extents, &types[1].dims, (w, stored)),
         };
         let Sides { name, channels, outputs, windows, weights } = sides;
         let (dtype, batch, groups) = (result.dtype, result.dims[0], conv.groups);
@@ -151,7 +150,7 @@ impl Lowering<'_> {
             tiling,
             shape,
             source: Image::new(x, Layout::ChannelsFirst),
-            weights: Weights::forward(w, outputs),
+            weights: Weights::forward(w, outputs, result.dtype),
             target,
             result: result.clone(),
             epilogue,
@@ -162,7 +161,7 @@ impl Lowering<'_> {
     /// The gradient of a convolution with respect to its weights, between x and the gradient of y.
     fn convolve_weights(&mut self, asked: Convolution<'_>) {
         let Convolution { conv, types, operands: [x, dy], target, result, origin, .. } = asked;
-        let Choice { layout, algorithm } = self.graph.choice(origin);
+        let Choice { layout, algorithm, .. } = self.graph.choice(origin);
         let windows = windows(conv, layout.extents(types[0]), &result.dims[2..], layout.extents(types[1]));
         let gradient = WeightGradient {
             groups: conv.groups,
@@ -194,21 +193,31 @@ struct Sides {
 }
 
 impl Sides {
-    /// By the extents of x and y, those of w, and w in memory.
-    fn forward(conv: &Conv, [x, y]: [&[usize]; 2], w: &[usize], weights: StridedAccess) -> Sides {
+    /// By the extents of x and y, those of w, and w in memory with what it is stored as.
+    fn forward(
+        conv: &Conv,
+        [x, y]: [&[usize]; 2],
+        w: &[usize],
+        (weights, stored): (StridedAccess, DType),
+    ) -> Sides {
         let outputs = w[0] / conv.groups;
         Sides {
             name: "conv",
             channels: w[1],
             outputs,
             windows: windows(conv, x, &w[2..], y),
-            weights: Weights::forward(weights, outputs),
+            weights: Weights::forward(weights, outputs, stored),
         }
     }
 
     /// i · spread = p · stride + k · dilation - low, solved for p with the kernel turned round. By the extents of y and x, those of
-    /// w, and w in memory.
-    fn input_gradient(conv: &Conv, [y, x]: [&[usize]; 2], w: &[usize], weights: StridedAccess) -> Sides {
+    /// w, and w in memory with what it is stored as.
+    fn input_gradient(
+        conv: &Conv,
+        [y, x]: [&[usize]; 2],
+        w: &[usize],
+        (weights, stored): (StridedAccess, DType),
+    ) -> Sides {
         let outputs = w[0] / conv.groups;
         let turned = |f: Window| {
             let low = (f.kernel as i64 - 1) * f.dilation - f.low;
@@ -229,6 +238,7 @@ impl Sides {
                 group: outputs as i64 * weights.strides[0],
                 offset: weights.offset + end,
                 access: weights,
+                stored,
             },
         }
     }

@@ -115,7 +115,7 @@ impl Lowering<'_> {
         let mut params = vec![source.location, all.packed, product.target];
         let mut c = product.composer(self.graph);
         c.k.param(shape.dtype, source.len, Access::Read);
-        c.k.param(product.weights.access.dtype, shape.groups * shape.weights(), Access::Read);
+        c.k.param(product.weights.stored, shape.groups * shape.weights(), Access::Read);
         c.k.param(shape.dtype, product.result.elements(), Access::ReadWrite);
         if let Some(epilogue) = product.epilogue {
             epilogue.parameters(&mut c, &mut params);

@@ -29,15 +29,12 @@ impl Lowering<'_> {
         let node = graph.node(id);
         let (left, right) = (node.operands[0], node.operands[1]);
         let dims = [graph.ty(left).dims.clone(), graph.ty(right).dims.clone()];
-        let mut operands = [self.access(left)?, self.access_weights(right)?];
+        let operands = [self.access(left)?, self.access(right)?];
         if let Some(dense) = Dense::of(dot, graph.choice(id), &dims, &operands)
             && self.packs(&dense, &operands)
         {
             self.dense(&dense, operands, None, id);
             return Ok(());
-        }
-        if operands[1].dtype != node.types[0].dtype {
-            operands[1] = self.widened(right)?;
         }
         self.strided(id, dot, &dims, operands);
         Ok(())
@@ -71,8 +68,8 @@ impl Lowering<'_> {
         let [a, b] = [left, right].map(|side| strided.operands[side].location);
         self.call(contraction.kernel(), vec![a, b, aside.unwrap_or(target)], id);
         if let Some(aside) = aside {
-            let (dtype, len) = (ty.dtype, ty.elements());
-            let access = StridedAccess { location: aside, dtype, len, offset: 0, strides };
+            let len = ty.elements();
+            let access = StridedAccess { location: aside, len, offset: 0, strides };
             let all: Vec<usize> = (0..ty.rank()).collect();
             let (kernel, _) = transfer(&access, &ty.dims, &all, ty);
             self.call(kernel, vec![aside, target], id);
@@ -107,6 +104,7 @@ impl Lowering<'_> {
             group: 0,
             offset: w.offset,
             access: w,
+            stored: self.stored(id),
         };
         let method = if dense.strassen { Method::Strassen } else { Method::Direct };
         let tiling = self.tiling(method, &shape, id);
@@ -144,7 +142,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// Whether a product gains by panels of weights: they are packed once for all calls, or would have to be copied
+    /// Whether a product gains by panels of weights: they are stored as another type, or packed once for all calls, or would have to be copied
     /// anyway, or there are enough rows to share them: a few where the rows of the matrix lie awkwardly in memory. 64 rows of
     /// 128 terms times a matrix of 100 columns do, of 96 columns do not: those are whole lines of the cache.
     pub(in crate::lower) fn packs(&self, dense: &Dense, [x, w]: &[StridedAccess; 2]) -> bool {
@@ -161,6 +159,7 @@ impl Lowering<'_> {
         };
         let pays = rows >= packed::FEW_ROWS && dense.depth >= least;
         dense.strassen
+            || dense.narrow
             || self.is_fixed(w.location)
             || (rows >= packed::ROWS && dense.depth >= packed::DEPTH)
             || (pays && (awkward || dense.is_scattered(x.strides[dense.contract[0]])))
@@ -179,7 +178,7 @@ impl Lowering<'_> {
         let packed = Type::new(dtype, order.iter().map(|&axis| dims[axis]).collect::<Vec<_>>());
         let (kernel, strides) = transfer(access, dims, order, &packed);
         let location = self.once("packed", kernel, access.location, packed.clone(), id);
-        StridedAccess { location, dtype, len: packed.elements(), offset: 0, strides }
+        StridedAccess { location, len: packed.elements(), offset: 0, strides }
     }
 }
 
@@ -215,6 +214,8 @@ pub(in crate::lower) struct Dense {
     rows: Vec<i64>,
     /// Whether it is computed from products of halves.
     strassen: bool,
+    /// Whether its weights are stored as another type, which only panels are.
+    narrow: bool,
 }
 
 impl Dense {
@@ -247,7 +248,8 @@ impl Dense {
         let column = free[1].first().copied();
         let columns = column.map_or(1, |axis| dims[1][axis]);
         let (contract, depth) = ([*x, *w], dims[0][*x]);
-        Some(Dense { contract, column, depth, columns, extents, rows, strassen })
+        let narrow = choice.weights.is_some();
+        Some(Dense { contract, column, depth, columns, extents, rows, strassen, narrow })
     }
 
     /// Extents of the result with its columns last.

@@ -65,8 +65,9 @@ impl Lowering<'_> {
         }
         let result = &second.types[0];
         let source = Image::new(self.access(first.operands[0])?, Layout::ChannelsLast);
-        let pointwise = Weights::forward(self.access_weights(first.operands[1])?, pair.channels);
-        let depthwise = Weights::forward(self.access_weights(weights)?, 1);
+        let pointwise =
+            Weights::forward(self.access(first.operands[1])?, pair.channels, self.stored(roots[0]));
+        let depthwise = Weights::forward(self.access(weights)?, 1, self.stored(roots[1]));
         let [inner, outer] = shapes(&pair, result.dtype);
         let tiling = Tiling::packed();
         let packed = [
@@ -81,7 +82,7 @@ impl Lowering<'_> {
         let expansion = Expansion {
             pair: &pair,
             source: &source,
-            stored: pointwise.access.dtype,
+            stored: pointwise.stored,
             packed,
             result,
             inner: Epilogue { body: graph, name, root: inner, target, operands: &read, outputs: &between },

@@ -143,9 +143,9 @@ impl Lowering<'_> {
         let value = graph.result(root);
         let result = &node.types[0];
         let types = [graph.ty(node.operands[0]), graph.ty(node.operands[1])];
-        let accesses = [self.access(node.operands[0])?, self.access_weights(node.operands[1])?];
+        let accesses = [self.access(node.operands[0])?, self.access(node.operands[1])?];
         let first = matches!(&node.op, Op::Conv(_)) && graph.choice(root).layout == Layout::ChannelsFirst;
-        if first && accesses[1].dtype != result.dtype {
+        if first && graph.choice(root).weights.is_some() {
             return Ok(false);
         }
         let dense = match &node.op {

@@ -15,8 +15,9 @@ use crate::lower::{Location, Lowering};
 
 /// Weights in memory as `[output, input, kernel axes…]` of one group.
 pub(in crate::lower) struct Weights {
-    /// Where they lie, and what they are to be stored as.
     pub access: StridedAccess,
+    /// What they are stored as where they are packed.
+    pub stored: DType,
     /// Elements from one to the next: along outputs, inputs and kernel positions, and from group to group.
     pub output: i64,
     pub input: i64,
@@ -28,7 +29,7 @@ pub(in crate::lower) struct Weights {
 
 impl Weights {
     /// The weights of a convolution, `[output, input, kernel axes…]`, all groups one behind the other.
-    pub fn forward(access: StridedAccess, outputs: usize) -> Weights {
+    pub fn forward(access: StridedAccess, outputs: usize, stored: DType) -> Weights {
         Weights {
             output: access.strides[0],
             input: access.strides[1],
@@ -36,15 +37,16 @@ impl Weights {
             group: outputs as i64 * access.strides[0],
             offset: access.offset,
             access,
+            stored,
         }
     }
 
     /// A loaded weight, rounded to what weights are stored as, for what does not store them so.
     pub fn rounded(&self, k: &mut KernelBuilder, value: ValueId, dtype: DType) -> ValueId {
-        if self.access.dtype == dtype {
+        if self.stored == dtype {
             return value;
         }
-        let stored = k.op_now(ScalarOp::Convert(self.access.dtype), &[value]);
+        let stored = k.op_now(ScalarOp::Convert(self.stored), &[value]);
         k.op_now(ScalarOp::Convert(dtype), &[stored])
     }
 }
@@ -81,7 +83,7 @@ impl Weights {
         let output = Index::var(k.open_for(width));
         from = from.add(&input.scale(self.input)).add(&output.scale(self.output));
         to = to.add(&input.scale(width as i64)).add(&output);
-        let (value, stored) = (k.load(0, &from, None), self.access.dtype);
+        let (value, stored) = (k.load(0, &from, None), self.stored);
         let value = if stored == shape.dtype { value } else { k.op(ScalarOp::Convert(stored), &[value]) };
         k.store(1, to, value);
         (0..6 + shape.windows.len()).for_each(|_| k.close());
@@ -89,6 +91,12 @@ impl Weights {
 }
 
 impl Lowering<'_> {
+    /// What the weights of a product are stored as.
+    pub(super) fn stored(&self, id: NodeId) -> DType {
+        let own = self.graph.ty(self.graph.node(id).operands[1]).dtype;
+        self.graph.choice(id).weights.unwrap_or(own)
+    }
+
     /// Weights of a depthwise convolution, `[kernel position][channel]`.
     pub(super) fn pack_depthwise(&mut self, weights: &Weights, shape: &Shape, id: NodeId) -> Location {
         let (dtype, channels) = (shape.dtype, shape.groups);
@@ -118,7 +126,7 @@ impl Lowering<'_> {
         tiling: Tiling,
         id: NodeId,
     ) -> Location {
-        let (stored, elements) = (weights.access.dtype, shape.groups * shape.weights());
+        let (stored, elements) = (weights.stored, shape.groups * shape.weights());
         let mut k = KernelBuilder::new("pack_weights");
         k.param(shape.dtype, weights.access.len, Access::Read);
         k.param(stored, elements, Access::Write);
