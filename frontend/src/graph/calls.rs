@@ -1,12 +1,56 @@
-//! Calls of functions in expressions: the arguments are evaluated and checked, and what they build is the value.
+//! Calls: arguments are evaluated and checked. What a function of an expression builds with them is the value; layers and
+//! optimisers take them as they are.
 
 use super::builder::Builder;
 use super::functions::{find, names};
 use super::value::{Args, Fault, Val};
 use crate::diagnostics::Diagnostic;
-use crate::expr::Expr;
-use crate::signature::{Parameter, Signature};
+use crate::expr::{Expr, ExprKind};
+use crate::model::tree::{Argument, Arguments};
+use crate::signature::{Parameter, ParameterKind, Signature};
 use crate::source::{Span, Spanned};
+
+impl Builder<'_> {
+    /// The values of all given arguments, in the order of the parameters; `None` if one is missing, wrong or unknown. Each
+    /// is checked by itself, so that all mistakes show.
+    pub fn evaluate(&mut self, signature: &'static Signature, arguments: &Arguments) -> Option<Args> {
+        let mut args = Args::default();
+        let mut known = arguments.complete;
+        for parameter in signature.parameters {
+            let Some(argument) = arguments.get(parameter.name) else { continue };
+            let value = match &argument.value {
+                Argument::Expr(expr) => match (parameter.kind, &expr.kind) {
+                    // A name that stands for nothing was meant as one of the words.
+                    (ParameterKind::Word(words), ExprKind::Name(name)) if self.lookup(name).is_none() => {
+                        let fault =
+                            Fault::new(format!("`{name}` is none of the words for `{}`", parameter.name));
+                        self.fail(fault.help(format!("expected one of {}", words.join(", "))), argument.span)
+                    }
+                    _ => self.eval(expr),
+                },
+                Argument::Word(word) => Val::Text((*word).to_owned()),
+                Argument::Call(signature, arguments) => match self.evaluate(signature, arguments) {
+                    Some(args) => Val::Call(signature, Box::new(args)),
+                    None => Val::Unknown,
+                },
+            };
+            let known_value = !value.is_unknown();
+            known &= known_value;
+            if parameter.required && value == Val::None {
+                let fault = Fault::new(format!("`{}` needs `{}`", signature.name, parameter.name));
+                self.fail(fault.note("`none` stands for an argument that is not given"), argument.span);
+                known = false;
+            }
+            args.push(parameter.name, Spanned::new(value, argument.span));
+            // Checked here too, so that a mistake shows even where the layer's input is unknown.
+            if known_value && let Err(fault) = args.check(parameter) {
+                self.fail(fault, argument.span);
+                known = false;
+            }
+        }
+        known.then_some(args)
+    }
+}
 
 /// Evaluates the arguments and calls a function.
 pub(crate) fn call(

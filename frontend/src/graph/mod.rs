@@ -20,7 +20,7 @@
 //!
 //! - `eval`, with `operators` and `calls`: expressions;
 //! - `body`: steps, blocks, repetition, branches, imports;
-//! - `metrics`, with `samples`: metrics and losses of whole data sets;
+//! - `outputs`: outputs and losses; `metrics`, with `totals` and `samples`: those of whole data sets;
 //! - `entry`: an entry point, from its inputs to its updates; `init_entry`: the graph that makes the initial state; `shared`: state
 //!   that several entries use.
 
@@ -43,9 +43,11 @@ pub(crate) mod names;
 mod operators;
 pub(crate) mod ops;
 pub(crate) mod optimizers;
+mod outputs;
 mod samples;
 pub(crate) mod settings;
 pub(crate) mod shared;
 pub(crate) mod state;
+mod totals;
 pub(crate) mod value;
 pub(crate) mod vocabulary;

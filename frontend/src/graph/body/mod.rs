@@ -20,24 +20,7 @@ use crate::source::{Span, Spanned};
 /// residual networks that have been trained, of 1202 layers, have 7,000.
 const MOST_STEPS: usize = 20_000;
 
-/// Most operators of one entry's graph, before it is differentiated: these are what building takes its time for. Training
-/// that network takes 113,600.
-const MOST_OPERATORS: usize = 120_000;
-
 impl Builder<'_> {
-    /// Whether the graph has too many operators, which is reported once. What goes wrong afterwards is not: it follows from that.
-    pub fn is_full(&mut self, span: Span) -> bool {
-        if self.graph.graph.len() <= MOST_OPERATORS {
-            return false;
-        }
-        let fault = Fault::new(format!("the model has more than {MOST_OPERATORS} operators")).help(
-            "each operation of a layer, an expression or an optimiser is one, repeated as often as they are",
-        );
-        self.current = self.fail(fault, span);
-        self.given_up = true;
-        true
-    }
-
     /// Runs all steps from the current value.
     pub fn run(&mut self, body: &Body) {
         for position in 0..body.len() {

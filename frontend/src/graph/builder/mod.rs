@@ -4,13 +4,15 @@
 //! functions add primitives. A mistake is reported and makes the current value unknown: later steps are then checked as far as
 //! they can be, and nothing is reported twice.
 //!
-//! Here is what everybody needs who builds: names and scopes ([`scope`]), mistakes ([`report`]), state ([`state`]). Whoever does
+//! Here is what everybody needs who builds: names and scopes ([`scope`]), mistakes ([`report`]), state ([`state`]), values as
+//! tensors ([`values`]). Whoever does
 //! one thing with it has an `impl Builder` in a file of its own: `graph/eval.rs` evaluates expressions, `graph/body` runs steps,
 //! `graph/metrics` measures, `graph/entry` makes entry points of all that.
 
 mod report;
 mod scope;
 mod state;
+mod values;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -230,25 +232,5 @@ impl<'a> Builder<'a> {
     /// The block of that name in the current file.
     pub fn block(&self, name: &str) -> Option<Arc<UserBlock>> {
         self.tree.blocks.iter().find(|block| block.name.value == name).cloned()
-    }
-
-    /// The current value as a tensor; `None` if it is unknown.
-    pub fn current_tensor(&mut self, span: Span) -> Option<Tensor> {
-        match self.current.clone() {
-            Val::Tensor(tensor) => Some(tensor),
-            Val::Unknown => None,
-            list @ Val::List(_) => self.as_tensor(list, span),
-            Val::None => {
-                let fault = Fault::new("there is no value yet: the model has no inputs");
-                self.fail(fault.help("begin with a `Parameter`, `Ref` or `Expr`"), span);
-                self.current = Val::Unknown;
-                None
-            }
-            other => {
-                self.fail(Fault::new(format!("a layer needs a tensor, found {}", other.describe())), span);
-                self.current = Val::Unknown;
-                None
-            }
-        }
     }
 }

@@ -2,8 +2,12 @@
 
 use super::Builder;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::graph::value::{Fault, Val};
+use crate::graph::value::{Args, Fault, Val};
 use crate::source::Span;
+
+/// Most operators of one entry's graph, before it is differentiated: these are what building takes its time for. Training the
+/// deepest residual network that has been trained, of 1202 layers, takes 113,600.
+const MOST_OPERATORS: usize = 120_000;
 
 impl Builder<'_> {
     /// The value of a result; a fault is reported.
@@ -94,6 +98,26 @@ impl Builder<'_> {
     /// Whether there are more mistakes than anybody reads.
     pub fn has_many_mistakes(&self) -> bool {
         self.diagnostics.are_many()
+    }
+
+    /// Reports every argument that was given to `of` and had no effect.
+    pub fn report_unused(&mut self, args: &Args, of: &str, span: Span) {
+        for fault in args.unused(of) {
+            self.fail(fault, span);
+        }
+    }
+
+    /// Whether the graph has too many operators, which is reported once. What goes wrong afterwards is not: it follows from that.
+    pub fn is_full(&mut self, span: Span) -> bool {
+        if self.graph.graph.len() <= MOST_OPERATORS {
+            return false;
+        }
+        let fault = Fault::new(format!("the model has more than {MOST_OPERATORS} operators")).help(
+            "each operation of a layer, an expression or an optimiser is one, repeated as often as they are",
+        );
+        self.current = self.fail(fault, span);
+        self.given_up = true;
+        true
     }
 
     pub fn take_diagnostics(&mut self) -> Diagnostics {

@@ -1,4 +1,4 @@
-//! What an entry does behind the body: outputs, losses, updates of state.
+//! What an entry does behind the body: the steps of training, updates of state.
 
 use brolga_ir::ops::{Op, Role, StopGradient};
 use brolga_ir::{DType, Type};
@@ -6,12 +6,11 @@ use brolga_ir::{DType, Type};
 use super::memory::OptimizerMemory;
 use super::opening::Base;
 use crate::diagnostics::Diagnostic;
-use crate::expr::{Expr, Template};
+use crate::expr::Template;
 use crate::graph::builder::Builder;
-use crate::graph::names::check_output;
-use crate::graph::value::{Built, Fault, Tensor, Val};
+use crate::graph::value::{Built, Fault, Tensor};
 use crate::model::tree::{Action, EntryPoint, Minimize, Outputs};
-use crate::source::{Span, Spanned};
+use crate::source::Span;
 
 impl Builder<'_> {
     /// What a `Train` does behind the body: the loss and the metrics, then one step of gradient descent.
@@ -43,66 +42,6 @@ impl Builder<'_> {
             minimized += usize::from(matches!(step, Action::Minimize(_)));
             self.action(step, &entry.name.value, minimized);
         }
-    }
-
-    pub(in crate::graph) fn outputs(&mut self, outputs: &Outputs) {
-        for (name, expr) in outputs {
-            if let Err(fault) = check_output(&name.value) {
-                self.fail(fault, name.span);
-            }
-            self.graph.enter(&name.value, &self.source.clone(), expr.span);
-            let value = self.eval(expr);
-            if let Some(tensor) = self.as_tensor(value, expr.span) {
-                self.graph.graph.add_output(&name.value, Role::Data, tensor);
-            }
-        }
-    }
-
-    /// A number or a list becomes a constant of what it is: whole numbers of i64, fractions of floats.
-    pub fn as_tensor(&mut self, value: Val, span: Span) -> Option<Tensor> {
-        let float = self.float();
-        match value {
-            Val::List(_) | Val::Bool(_) | Val::Int(_) => {
-                let result = self.ops().tensor(&Spanned::new(value, span));
-                result.map_err(|fault| self.fail(fault, span)).ok()
-            }
-            _ => self.as_tensor_of(value, float, span),
-        }
-    }
-
-    /// As [`Self::as_tensor`]; a number becomes a constant of that type.
-    fn as_tensor_of(&mut self, value: Val, dtype: DType, span: Span) -> Option<Tensor> {
-        let result = match value {
-            Val::Tensor(tensor) => Ok(tensor),
-            Val::Unknown => return None,
-            Val::Int(_) | Val::Float(_) => self.ops().literal(&Spanned::new(value, span), dtype),
-            Val::List(_) => self.ops().list(&Spanned::new(value, span), dtype),
-            other => Err(Fault::new(format!("expected a tensor, found {}", other.describe()))),
-        };
-        match result {
-            Ok(tensor) => Some(tensor),
-            Err(fault) => {
-                self.fail(fault, span);
-                None
-            }
-        }
-    }
-
-    pub(in crate::graph) fn loss(&mut self, expr: &Expr) -> Option<Tensor> {
-        self.graph.enter("loss", &self.source.clone(), expr.span);
-        let float = self.float();
-        let tensor = match self.eval(expr) {
-            number @ Val::Int(_) => self.as_tensor_of(number, float, expr.span)?,
-            value => self.as_tensor(value, expr.span)?,
-        };
-        let ty = self.ops().ty(tensor);
-        if !ty.dims.is_empty() || !ty.dtype.is_float() {
-            let fault = Fault::new(format!("a loss is one floating-point number, found {ty}"))
-                .help("reduce it with `mean(...)` or `sum(...)`");
-            self.fail(fault, expr.span);
-            return None;
-        }
-        Some(tensor)
     }
 
     /// Cuts what the steps so far have left of the state from how it was computed, so that no gradient of a later step goes
