@@ -8,6 +8,8 @@ use std::process::Command;
 use brolga::Tensor;
 use brolga::runtime::{Purpose, Random, read_tensors, write_tensors};
 
+#[cfg(target_os = "linux")]
+use crate::cli::{bad, run};
 use crate::cli::{folder, good};
 
 /// Chance, running statistics, and an optimiser whose memory does not begin with zeros.
@@ -151,6 +153,40 @@ fn a_c_program_trains_to_the_bits_of_the_command() {
         compile(at, TRAIN, "-g net.o");
         assert!(shell(at, &format!("{VALGRIND}./main 2 3.st")) == five, "under Valgrind");
     }
+}
+
+/// What is called alike has one header, which describes all of it.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_header_describes_all_that_share_it() {
+    let folder = folder();
+    let at = folder.path();
+    std::fs::write(at.join("net.ron"), MODEL).unwrap();
+    let build = "build net.ron --dim batch=";
+    for library in ["libnet.a", "libnet.so"] {
+        good(at, &format!("{build}1 -o {library}"));
+    }
+    let read = |file: &str| std::fs::read(at.join(file)).unwrap();
+    let before = ["libnet.a", "libnet.so", "net.h", "net.pc"].map(read);
+    for (line, other) in
+        [("2 -o libnet.so", "libnet.a"), ("2 -o libnet.a", "libnet.so"), ("1 -o net.o", "libnet.a")]
+    {
+        let errors = bad(at, &format!("{build}{line}"));
+        let expected =
+            format!("error: `net.h` is the header of `{other}`, too, and would describe that no more");
+        assert!(errors.contains(&expected) && errors.contains("--force"), "{line}: {errors}");
+    }
+    assert!(["libnet.a", "libnet.so", "net.h", "net.pc"].map(read) == before);
+    assert!(!at.join("net.o").exists());
+    good(at, &format!("{build}2 -o libnet.so --force"));
+    good(at, &format!("{build}2 -o libnet.a"));
+    // What some systems take for one file is told.
+    good(at, &format!("{build}1 -o one.o"));
+    let output = run(at, &format!("{build}1 -o One.o"));
+    let notes = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && notes.contains("note: `One.h` and `one.h` are one file"), "{notes}");
+    let errors = bad(at, &format!("{build}1 -o libnet.so.1.2"));
+    assert!(errors.contains("has a version, and linkers find libNAME.so alone"), "{errors}");
 }
 
 #[test]

@@ -338,6 +338,27 @@ fn an_object_in_a_c_program_gives_the_bits_of_the_jit() {
     }
 }
 
+/// The macros of two models have one name where theirs differ in case alone: a program with both is told.
+#[test]
+fn names_that_differ_in_case_alone_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, options) = (everything(), [Options::default()]);
+    for (symbol, file) in [("net", "a.h"), ("Net", "b.h"), ("other", "c.h")] {
+        let object = emit_object(&[(&program, "infer")], &STATE, None, symbol, &options).unwrap();
+        std::fs::write(folder.path().join(file), object.header).unwrap();
+    }
+    let compiles = |includes: &str| {
+        let main: String = includes.split(' ').map(|file| format!("#include \"{file}\"\n")).collect();
+        std::fs::write(folder.path().join("main.c"), main).unwrap();
+        let output =
+            compiler(folder.path(), "cc", &["-std=c99", "-fsyntax-only", "main.c"]).expect("a compiler");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(compiles("a.h c.h a.h"), (true, String::new()));
+    let (good, errors) = compiles("a.h b.h");
+    assert!(!good && errors.contains("the names of two models differ in case alone"), "{errors}");
+}
+
 /// Objects for all systems are what their linkers take, with nothing to be found elsewhere.
 #[test]
 fn objects_for_all_systems_refer_to_nothing() {

@@ -251,6 +251,7 @@ fn less_than_a_whole_run_replaces_nothing() {
     good(at, "build first.ron -o first.o");
     std::fs::remove_file(at.join("first.h")).unwrap();
     assert!(bad(at, "build first.ron -o first.o").contains("no header of ours beside it"));
+    std::fs::remove_file(at.join("first.o")).unwrap();
     std::fs::copy("/bin/sh", at.join("program")).unwrap();
     assert!(bad(at, "build first.ron --emit obj -o program").contains("no header of ours beside it"));
     // Of programs, those that carry a model are replaced.

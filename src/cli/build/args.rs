@@ -1,6 +1,6 @@
 //! What `brolga build` is asked for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use brolga::codegen::Options;
 use brolga::{Error, Result};
@@ -89,6 +89,13 @@ pub struct BuildArgs {
     pub triple: TripleArgs,
 }
 
+/// Whether the name of a shared library goes on with a version: `libnet.so.1.2`.
+pub fn has_version(library: &Path) -> bool {
+    let name = library.file_name().unwrap_or_default().to_string_lossy();
+    let version = name.rsplit_once(".so.").map(|(_, version)| version);
+    version.is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+}
+
 impl BuildArgs {
     /// What is built: what is asked for, or what the output's ending says.
     pub fn kind(&self) -> Emit {
@@ -97,6 +104,8 @@ impl BuildArgs {
             None => Emit::Exe,
             Some("brolga") => Emit::Container,
             Some("a" | "so") => Emit::Lib,
+            // `libnet.so.1`, of which more is said where it is read.
+            Some(_) if has_version(&self.output) => Emit::Lib,
             Some(_) => Emit::Obj,
         };
         self.emit.unwrap_or_else(told)

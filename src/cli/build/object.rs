@@ -8,7 +8,7 @@ use brolga::runtime::Shown;
 use brolga::{Error, Model, Result, State};
 use brolga_command::report::bytes;
 
-use super::args::BuildArgs;
+use super::args::{BuildArgs, has_version};
 use super::sizes::{Sizes, tuned, weights};
 use crate::cli::destination::{Destinations, Written, beside};
 use crate::cli::files::write;
@@ -74,6 +74,9 @@ pub fn run(
     let weights = weights(&model, args)?;
     let inside = weights.as_ref().filter(|_| files.mapped.is_none());
     let object = compiled(&model, args, &sizes, inside, &symbol, library.as_ref())?;
+    if !args.overwrite.force {
+        describes_all(&files.header, &args.output, &object.header)?;
+    }
     write_code(args, &object, &symbol, library.as_ref())?;
     if let (Some(library), Some(described)) = (&library, &files.described) {
         write(described, pkg_config(&library.name, &args.entries).as_bytes())?;
@@ -86,8 +89,44 @@ pub fn run(
     }
     write(&files.header, object.header.as_bytes())?;
     outln!("header: {}", files.header.shown());
+    note_alike(&files.header);
     object.functions.iter().for_each(|function| outln!("entry: {function}"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a header that objects and libraries of the same name share, but that describes the one which is written alone.
+fn describes_all(header: &Path, output: &Path, text: &str) -> Result<()> {
+    let name = header.file_stem().unwrap_or_default().to_string_lossy();
+    let all = [format!("{name}.o"), format!("{name}.obj"), format!("lib{name}.a"), format!("lib{name}.so")];
+    let others = all.iter().map(|file| header.with_file_name(file));
+    let mut others = others.filter(|other| other.file_name() != output.file_name() && other.is_file());
+    let there = || std::fs::read(header).is_ok_and(|there| there != text.as_bytes());
+    match others.next() {
+        Some(other) if there() => Err(Error::Name(format!(
+            "`{}` is the header of `{}`, too, and would describe that no more: give one of them another name, or give --force, and \
+             build the other again in the same way",
+            header.shown(),
+            other.shown()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Says where another header has a name that differs from this one's in case alone.
+fn note_alike(header: &Path) {
+    let folder = header.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let own = header.file_name().unwrap_or_default().to_string_lossy();
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for file in files {
+        let other = file.file_name().to_string_lossy().into_owned();
+        if other != own && other.to_lowercase() == own.to_lowercase() {
+            errln!(
+                "note: `{}` and `{}` are one file on systems that do not tell case: name one of them otherwise",
+                own.shown(),
+                other.shown()
+            );
+        }
+    }
 }
 
 /// The object, or the shared library.
@@ -154,6 +193,12 @@ impl LibraryName {
             known.then(|| LibraryName { name: name.into(), file: file.into(), shared: ending == "so" })
         });
         named.ok_or_else(|| {
+            if has_version(path) {
+                return Error::Name(format!(
+                    "`{}` has a version, and linkers find libNAME.so alone: build that, and give it other names by links",
+                    path.shown()
+                ));
+            }
             Error::Name(format!(
                 "`{}` is no library that linkers find by name: call it libNAME.a or libNAME.so",
                 path.shown()

@@ -44,7 +44,7 @@ pub(super) fn introduction(page: &mut Page, about: &About<'_>, example: &Functio
             .push_str(&format!("\n   Those that have {more} too run code that needs it, to the same bits."));
     }
     line(format_args!("   Nothing here allocates, and nothing is kept elsewhere.{features} */"));
-    line(format_args!("#ifndef {upper}_H\n#define {upper}_H\n"));
+    line(format_args!("#ifndef {upper}_H\n#define {upper}_H\n#define {upper}_HEADER_OF_{symbol} 1\n"));
     line(format_args!("#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n"));
     line(format_args!("#ifdef __cplusplus\nextern \"C\" {{\n#endif\n"));
 }

@@ -74,7 +74,11 @@ pub(crate) fn header(about: &About<'_>) -> Result<Header> {
     model::functions(&mut page, about, &macros);
     functions.iter().for_each(|function| function.write(&mut page, &macros));
     raw::positions(&mut page, about, &macros);
-    page.line(format_args!("\n#ifdef __cplusplus\n}}\n#endif\n\n#endif"));
+    let (symbol, upper) = (about.symbol, about.upper());
+    page.line(format_args!(
+        "\n#ifdef __cplusplus\n}}\n#endif\n\n#elif !defined({upper}_HEADER_OF_{symbol})\n\
+         #error \"the names of two models differ in case alone: compile one of them with another --symbol\"\n#endif"
+    ));
     let functions = functions.iter().map(Function::prototype).collect();
     Ok(Header { text: page.text, functions })
 }
