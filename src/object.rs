@@ -1,6 +1,6 @@
 //! Objects for C: entry points, compiled ahead of time.
 
-use brolga_codegen::{Object, Options, StateTensor, emit_object, emit_shared, emit_static};
+use brolga_codegen::{Object, ObjectRequest, Options, StateTensor, emit_object, emit_shared, emit_static};
 use brolga_ir::Graph;
 use brolga_ir::ops::Role;
 use brolga_ir::program::Program;
@@ -28,7 +28,7 @@ impl Model {
         symbol: &str,
         targets: &[Options],
     ) -> Result<Object> {
-        self.emitted(entries, |entries, state| emit_object(entries, state, weights, symbol, targets))
+        self.emitted(entries, |model| emit_object(&ObjectRequest { weights, symbol, targets, ..model }))
     }
 
     /// As [`object`](Model::object), for a static library ([`Object::archive`]), whose header is that of the
@@ -43,7 +43,7 @@ impl Model {
         symbol: &str,
         targets: &[Options],
     ) -> Result<Object> {
-        self.emitted(entries, |entries, state| emit_static(entries, state, weights, symbol, targets))
+        self.emitted(entries, |model| emit_static(&ObjectRequest { weights, symbol, targets, ..model }))
     }
 
     /// As [`object`](Model::object), but what comes out is a shared library, which programs linked with it ask for by the name
@@ -59,17 +59,17 @@ impl Model {
         soname: &str,
         targets: &[Options],
     ) -> Result<Object> {
-        self.emitted(entries, |entries, state| emit_shared(entries, state, weights, symbol, soname, targets))
+        self.emitted(entries, |model| {
+            emit_shared(&ObjectRequest { weights, symbol, targets, ..model }, soname)
+        })
     }
 
-    /// What is made of programs, with the names of their functions in C, and of the tensors of the state.
+    /// What is made of the model's part of a request: programs, with the names of their functions in C, and the tensors of the
+    /// state.
     fn emitted(
         &self,
         entries: &[ObjectEntry<'_>],
-        emit: impl FnOnce(
-            &[(&Program, &str)],
-            &[StateTensor<'_>],
-        ) -> std::result::Result<Object, brolga_codegen::Error>,
+        emit: impl FnOnce(ObjectRequest<'_>) -> std::result::Result<Object, brolga_codegen::Error>,
     ) -> Result<Object> {
         let lowered: Vec<Lowered> =
             entries.iter().map(|(entry, dims)| self.lowered(entry, dims)).collect::<Result<_>>()?;
@@ -83,7 +83,7 @@ impl Model {
                 fresh: slot.constant().unwrap_or(0.0),
             })
             .collect();
-        Ok(emit(&programs, &state)?)
+        Ok(emit(ObjectRequest { entries: &programs, state: &state, ..ObjectRequest::default() })?)
     }
 
     /// The name of an entry point in C: one that trains makes a step.

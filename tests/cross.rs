@@ -6,8 +6,7 @@
 
 use std::sync::Arc;
 
-use brolga::codegen::{Object, Options, StateTensor, emit_object, emit_static};
-use brolga::ir::program::Program;
+use brolga::codegen::{Object, ObjectRequest, Options, StateTensor, emit_object, emit_static};
 use brolga::runtime::Instance;
 use brolga::{
     CompileOptions, Compiler, Lowered, Model, Settings, State, TargetCpu, TargetTriple, Tensor, Threads,
@@ -46,13 +45,7 @@ const ENTRIES: [(&str, usize); 2] = [("infer", 1), ("train", 2)];
 const FOR_AARCH64: Options = Options { target_cpu: TargetCpu::Native, triple: TargetTriple::Aarch64Linux };
 
 /// What makes objects of programs and state.
-type Emit = fn(
-    &[(&Program, &str)],
-    &[StateTensor<'_>],
-    Option<&State>,
-    &str,
-    &[Options],
-) -> Result<Object, brolga::codegen::Error>;
+type Emit = fn(&ObjectRequest<'_>) -> Result<Object, brolga::codegen::Error>;
 
 /// A model's programs, and what code in memory computes with them.
 struct Case {
@@ -101,7 +94,8 @@ impl Case {
         let slots = self.state.slots().iter();
         let state: Vec<StateTensor<'_>> =
             slots.map(|slot| StateTensor { name: slot.name(), kind: slot.kind(), fresh: 0.0 }).collect();
-        emit(&programs, &state, None, "net", targets).expect("an object")
+        emit(&ObjectRequest { entries: &programs, state: &state, weights: None, symbol: "net", targets })
+            .expect("an object")
     }
 
     /// Compares a C program that is linked with the object with code in memory, bit by bit.

@@ -18,8 +18,8 @@ mod target;
 mod wide;
 
 pub use artefacts::{
-    Compiled, Listing, Object, StateTensor, check_symbol, compile, compile_all, compile_checked,
-    compile_traced, container, emit_object, emit_shared, emit_static, listing,
+    Compiled, Listing, Object, ObjectRequest, StateTensor, check_symbol, compile, compile_all,
+    compile_checked, compile_traced, container, emit_object, emit_shared, emit_static, listing,
 };
 pub use error::Error;
 pub use image::{TracedCall, runtime_dtype};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use brolga_codegen::{Object, Options, TargetCpu, TargetTriple, emit_shared};
+use brolga_codegen::{Object, ObjectRequest, Options, TargetCpu, TargetTriple, emit_shared};
 use brolga_ir::Tensor;
 use brolga_ir::program::Program;
 use brolga_runtime::State;
@@ -19,7 +19,9 @@ fn weights() -> State {
 fn library(programs: &[&Program], weights: Option<&State>, options: Options) -> Object {
     let entries: Vec<(&Program, &str)> =
         programs.iter().map(|program| (*program, program.name.as_str())).collect();
-    emit_shared(&entries, &STATE, weights, "net", "libnet.so", &[options]).unwrap()
+    let targets = &[options];
+    let request = ObjectRequest { entries: &entries, state: &STATE, weights, symbol: "net", targets };
+    emit_shared(&request, "libnet.so").unwrap()
 }
 
 /// What a tool prints, which must succeed and complain about nothing.
@@ -130,7 +132,9 @@ fn names_and_systems_without_such_libraries_are_errors() {
     let program = parse(ANSWER);
     let emit = |soname: &str, triple: TargetTriple| {
         let options = Options { target_cpu: TargetCpu::Portable, triple };
-        emit_shared(&[(&program, "answer")], &STATE, None, "net", soname, &[options]).unwrap_err().to_string()
+        let (entries, targets) = (&[(&program, "answer")], &[options]);
+        let request = ObjectRequest { entries, state: &STATE, weights: None, symbol: "net", targets };
+        emit_shared(&request, soname).unwrap_err().to_string()
     };
     for soname in ["", "a/b.so", "a\0"] {
         assert!(emit(soname, TargetTriple::X86_64Linux).contains("cannot be called"), "{soname:?}");

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use brolga_codegen::{Object, Options, StateTensor, TargetCpu, TargetTriple, check_symbol, emit_object};
+use brolga_codegen::{
+    Object, ObjectRequest, Options, StateTensor, TargetCpu, TargetTriple, check_symbol, emit_object,
+};
 use brolga_ir::program::Program;
 use brolga_ir::{DType, Tensor};
 use brolga_runtime::{SlotKind, State};
@@ -15,79 +17,15 @@ use crate::common::machine::references;
 use crate::common::{Rng, Values, run, targets, to_runtime};
 use crate::programs::everything;
 
+mod texts;
+
+pub use texts::{ANSWER, GROW, PICK};
+
 /// The state of all programs here.
 pub const STATE: [StateTensor<'static>; 2] = [
     StateTensor { name: "w", kind: SlotKind::Parameter, fresh: 0.0 },
     StateTensor { name: "total", kind: SlotKind::Optimizer, fresh: 0.5 },
 ];
-
-/// Prepared values that are made of state.
-pub const ANSWER: &str = r#"program @answer
-  prepared 3008 bytes
-  %0 state "w" f32[30, 25]
-  %1 prepared "twice" f32[30, 25] at 0
-  %2 output "y" f32[30, 25]
-kernel @double(p0: read f32[750], p1: write f32[750]) grid [] {
-  strip i0 in 0..750 {
-    v0 = load p0[i0] : f32
-    v1 = add v0, v0 : f32
-    store p1[i0] = v1
-  }
-}
-kernel @copy(p0: read f32[750], p1: write f32[750]) grid [] {
-  strip i0 in 0..750 {
-    v0 = load p0[i0] : f32
-    store p1[i0] = v0
-  }
-}
-prepare {
-  call @double#0(%0, %1)
-}
-schedule {
-  call @copy#1(%1, %2)
-}
-"#;
-
-/// What changes that state.
-pub const GROW: &str = r#"program @grow
-  %0 state "w" f32[30, 25] updated
-kernel @more(p0: readwrite f32[750]) grid [] {
-  v0 = constant 1.0 : f32
-  strip i0 in 0..750 {
-    v1 = load p0[i0] : f32
-    v2 = add v1, v0 : f32
-    store p0[i0] = v2
-  }
-}
-schedule {
-  call @more#0(%0)
-}
-"#;
-
-/// Inputs that code relies on.
-pub const PICK: &str = r#"program @pick
-  %0 input "index" i32[3] range 0..=4
-  %1 input "keep" bool[3]
-  %2 input "scale" f32[]
-  %3 state "total" f32[100]
-  %4 output "y" f32[3]
-  %5 output "class" f32[]
-kernel @pick(p0: read i32[3], p1: read bool[3], p2: read f32[1], p3: read f32[100], p4: write f32[3], p5: write f32[1]) grid [] {
-  v0 = load p2[0] : f32
-  for i0 in 0..3 {
-    v1 = load p0[i0] : i32
-    v2 = load p3[v1] : f32
-    v3 = mul v2, v0 : f32
-    v4 = load p1[i0] : bool
-    v5 = select v4, v3, v2 : f32
-    store p4[i0] = v5
-  }
-  store p5[0] = v0
-}
-schedule {
-  call @pick#0(%0, %1, %2, %3, %4, %5)
-}
-"#;
 
 pub fn parse(text: &str) -> Program {
     Program::parse(text).unwrap_or_else(|e| panic!("{text}\n{e}"))
@@ -101,8 +39,14 @@ pub fn object(programs: &[&Program], weights: Option<&State>, target_cpu: Target
 pub fn object_for(programs: &[&Program], weights: Option<&State>, targets: &[Options]) -> Object {
     let entries: Vec<(&Program, &str)> =
         programs.iter().map(|program| (*program, program.name.as_str())).collect();
-    emit_object(&entries, &STATE, weights, "net", targets).unwrap()
+    emit_object(&ObjectRequest { entries: &entries, weights, targets, ..NET }).unwrap()
 }
+
+/// An object of no entries, for the processor at hand.
+const NET: ObjectRequest<'_> =
+    ObjectRequest { entries: &[], state: &STATE, weights: None, symbol: "net", targets: &[HERE] };
+
+const HERE: Options = Options { target_cpu: TargetCpu::Native, triple: TargetTriple::Host };
 
 /// Two tensors of the state, with values.
 pub fn state_of(w: &Tensor, total: &Tensor) -> State {
@@ -242,7 +186,7 @@ fn a_name_that_c_does_not_allow_is_an_error() {
     let program = everything();
     for symbol in others.into_iter().chain(known).chain(["brolga", "Brolga"]) {
         let error =
-            emit_object(&[(&program, "infer")], &STATE, None, symbol, &[Options::default()]).unwrap_err();
+            emit_object(&ObjectRequest { entries: &[(&program, "infer")], symbol, ..NET }).unwrap_err();
         assert!(
             error.to_string().starts_with(&format!("`{symbol}` cannot be the name of a C function")),
             "{error}"
@@ -256,9 +200,8 @@ fn a_name_that_c_does_not_allow_is_an_error() {
 #[test]
 fn entries_and_state_that_do_not_fit_are_errors() {
     let program = everything();
-    let options = [Options::default()];
     let error = |entries: &[(&Program, &str)], state: &[StateTensor<'_>]| {
-        emit_object(entries, state, None, "net", &options).unwrap_err().to_string()
+        emit_object(&ObjectRequest { entries, state, ..NET }).unwrap_err().to_string()
     };
     assert!(error(&[], &STATE).contains("0 entries"));
     assert!(error(&[(&program, "a.b"), (&program, "a_b")], &STATE).contains("`net_a_b`"));
@@ -270,7 +213,8 @@ fn entries_and_state_that_do_not_fit_are_errors() {
     let mut state = State::new();
     state.insert("w", SlotKind::Parameter, brolga_runtime::Tensor::scalar(1f32).unwrap()).unwrap();
     let grow = parse(GROW);
-    let found = emit_object(&[(&grow, "a")], &STATE, Some(&state), "net", &options).unwrap_err();
+    let request = ObjectRequest { entries: &[(&grow, "a")], weights: Some(&state), ..NET };
+    let found = emit_object(&request).unwrap_err();
     assert_eq!(found.to_string(), "`w` must be f32[30, 25], but the weights have f32[]");
 }
 
@@ -411,7 +355,8 @@ fn a_program_chooses_among_codes() {
     assert_eq!(chosen(&object_for(&[&program], None, &[v3])), "0");
 
     let error = |targets: &[Options]| {
-        emit_object(&[(&program, "infer")], &STATE, None, "net", targets).unwrap_err().to_string()
+        let request = ObjectRequest { entries: &[(&program, "infer")], targets, ..NET };
+        emit_object(&request).unwrap_err().to_string()
     };
     assert_eq!(error(&[]), "no target processor was given");
     let portable = Options::from(TargetCpu::Portable);
@@ -602,7 +547,8 @@ fn a_caller_has_kernels_run_by_its_threads() {
     let names: Vec<&str> = program.buffers.iter().map(|buffer| buffer.name.as_str()).collect();
     let state: Vec<StateTensor<'_>> =
         names.iter().map(|name| StateTensor { name, kind: SlotKind::Buffer, fresh: 0.0 }).collect();
-    let object = emit_object(&[(&program, "product")], &state, None, "net", &[Options::default()]).unwrap();
+    let request = ObjectRequest { entries: &[(&program, "product")], state: &state, ..NET };
+    let object = emit_object(&request).unwrap();
     assert!(object.manifests[0].parallel);
     let tensors = Rng(6).tensors(&kernel);
     let (_, after) = run(&program, TargetCpu::Native, &[], &tensors);
@@ -619,7 +565,8 @@ fn a_library_is_linked_by_its_name() {
     let main = include_str!("objects/library.c");
     let grow = parse(GROW);
     write(at, main, &object(&[&grow], None, TargetCpu::Native));
-    let other = emit_object(&[(&grow, "grow")], &STATE, None, "other", &[Options::default()]).unwrap();
+    let request = ObjectRequest { entries: &[(&grow, "grow")], symbol: "other", ..NET };
+    let other = emit_object(&request).unwrap();
     std::fs::write(at.join("libother.a"), other.archive("other").unwrap()).unwrap();
     std::fs::write(at.join("other.h"), &other.header).unwrap();
     let arguments = "-std=c99 -Wall -Wextra -Werror main.c net.o -L. -lother -o main";

@@ -3,7 +3,9 @@
 use crate::common;
 
 use crate::common::{Body, Rng, Values, check_program, compile, kernel, param, run_compiled, same, targets};
-use brolga_codegen::{Options, StateTensor, TargetCpu, TargetTriple, compile_all, emit_object, listing};
+use brolga_codegen::{
+    ObjectRequest, Options, StateTensor, TargetCpu, TargetTriple, compile_all, emit_object, listing,
+};
 use brolga_ir::index::Index;
 use brolga_ir::program::{
     Access, Arg, Buffer, BufferId, Call, Expr, Kernel, KernelId, Panel, Place, Program, Step, Stmt, Tile,
@@ -310,7 +312,14 @@ fn code_for_another_processor_is_an_error_only_where_it_runs() {
     let options = Options::from(TargetCpu::X86_64V4);
     let program = everything();
     let kinds = ["w", "total"].map(|name| StateTensor { name, kind: SlotKind::Buffer, fresh: 0.0 });
-    assert!(emit_object(&[(&program, "infer")], &kinds, None, "net", &[options]).is_ok());
+    let request = ObjectRequest {
+        entries: &[(&program, "infer")],
+        state: &kinds,
+        weights: None,
+        symbol: "net",
+        targets: &[options],
+    };
+    assert!(emit_object(&request).is_ok());
     match compile(&everything(), &options) {
         Ok(_) => assert!(targets().contains(&TargetCpu::X86_64V4)),
         Err(error) => {

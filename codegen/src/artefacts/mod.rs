@@ -27,5 +27,5 @@ pub use container::container;
 pub use header::check_symbol;
 pub use jit::{Compiled, compile, compile_all, compile_checked, compile_traced};
 pub use listing::{Listing, listing};
-pub use object::{Object, emit_object, emit_shared, emit_static};
+pub use object::{Object, ObjectRequest, emit_object, emit_shared, emit_static};
 pub use state_block::StateTensor;

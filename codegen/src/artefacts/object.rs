@@ -66,11 +66,23 @@ impl Object {
     }
 }
 
-/// Compiles the entries of a model into an object file. Each is a program, and the name that its function has in C behind
-/// `symbol` and `_`; `symbol` is the name of the model's type. With several targets, of one system, the object has code for
-/// each, and a program that it is linked into runs that which needs most of what the processor has; all give the same bits.
-/// `state` are all tensors of the model's state in their order; those that no entry uses are left out. With `weights` their
-/// values are part of the object.
+/// What an object is made of, and for whom.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ObjectRequest<'a> {
+    /// The entries: each is a program, and the name that its function has in C behind `symbol` and `_`.
+    pub entries: &'a [(&'a Program, &'a str)],
+    /// All tensors of the model's state in their order; those that no entry uses are left out.
+    pub state: &'a [StateTensor<'a>],
+    /// The values of the state, if they are to be part of the object.
+    pub weights: Option<&'a State>,
+    /// The name of the model's type, with which all names begin.
+    pub symbol: &'a str,
+    /// What code is made for. With several targets, of one system, there is code for each, and a program that the object is linked
+    /// into runs that which needs most of what the processor has; all give the same bits.
+    pub targets: &'a [Options],
+}
+
+/// Compiles the entries of a model into an object file.
 ///
 /// What programs may do is that of [`compile`](crate::compile): nothing in the object checks an access, but the functions of
 /// the header check the inputs that are indices.
@@ -79,14 +91,8 @@ impl Object {
 /// Names that C does not allow; no entries, or more than 64; no targets, those of several systems, or two that need the same of
 /// a processor; state that is not in `state`, or has another type in two entries or in `weights`; what
 /// [`compile`](crate::compile) refuses.
-pub fn emit_object(
-    entries: &[(&Program, &str)],
-    state: &[StateTensor<'_>],
-    weights: Option<&State>,
-    symbol: &str,
-    targets: &[Options],
-) -> Result<Object, Error> {
-    emit(entries, state, weights, symbol, Form::Object, targets)
+pub fn emit_object(request: &ObjectRequest<'_>) -> Result<Object, Error> {
+    emit(request, Form::Object)
 }
 
 /// As [`emit_object`], but for a static library ([`Object::archive`]), whose header is that of the shared one: where there are shared
@@ -94,14 +100,8 @@ pub fn emit_object(
 ///
 /// # Errors
 /// As for [`emit_object`].
-pub fn emit_static(
-    entries: &[(&Program, &str)],
-    state: &[StateTensor<'_>],
-    weights: Option<&State>,
-    symbol: &str,
-    targets: &[Options],
-) -> Result<Object, Error> {
-    emit(entries, state, weights, symbol, Form::Static, targets)
+pub fn emit_static(request: &ObjectRequest<'_>) -> Result<Object, Error> {
+    emit(request, Form::Static)
 }
 
 /// As [`emit_object`], but what comes out is a shared library of ELF, which programs linked with it ask for by the name
@@ -109,18 +109,11 @@ pub fn emit_static(
 ///
 /// # Errors
 /// As for [`emit_object`]; a name that is no file's; a target whose system has other libraries.
-pub fn emit_shared(
-    entries: &[(&Program, &str)],
-    state: &[StateTensor<'_>],
-    weights: Option<&State>,
-    symbol: &str,
-    soname: &str,
-    targets: &[Options],
-) -> Result<Object, Error> {
+pub fn emit_shared(request: &ObjectRequest<'_>, soname: &str) -> Result<Object, Error> {
     if soname.is_empty() || soname.contains(['/', '\0']) {
         return Err(Error::new(format!("a library cannot be called {soname:?}")));
     }
-    emit(entries, state, weights, symbol, Form::Shared(soname), targets)
+    emit(request, Form::Shared(soname))
 }
 
 /// What code becomes.
@@ -145,14 +138,8 @@ impl Form<'_> {
     }
 }
 
-fn emit(
-    entries: &[(&Program, &str)],
-    state: &[StateTensor<'_>],
-    weights: Option<&State>,
-    symbol: &str,
-    form: Form<'_>,
-    targets: &[Options],
-) -> Result<Object, Error> {
+fn emit(request: &ObjectRequest<'_>, form: Form<'_>) -> Result<Object, Error> {
+    let ObjectRequest { entries, state, weights, symbol, targets } = *request;
     check_symbol(symbol)?;
     let names: Vec<&str> = entries.iter().map(|(_, name)| *name).collect();
     let names = entry_names(symbol, &names)?;

@@ -1,7 +1,7 @@
 //! Kernels on aarch64: many in one object, which a C program runs on an emulator; without C compiler or emulator they are
 //! skipped.
 
-use brolga_codegen::{Options, StateTensor, TargetCpu, TargetTriple, emit_object};
+use brolga_codegen::{ObjectRequest, Options, StateTensor, TargetCpu, TargetTriple, emit_object};
 use brolga_ir::Tensor;
 use brolga_ir::program::{BufferId, Kernel, KernelId, Place, Program, Step, interpret};
 use brolga_runtime as rt;
@@ -28,7 +28,14 @@ pub fn check_on_aarch64(kernels: &[(Kernel, Vec<Tensor>)]) {
     let slots: Vec<StateTensor<'_>> =
         slots.map(|slot| StateTensor { name: slot.name(), kind: slot.kind(), fresh: 0.0 }).collect();
     let options = Options { target_cpu: TargetCpu::Native, triple: TargetTriple::Aarch64Linux };
-    let object = emit_object(&[(&all, "all")], &slots, None, "net", &[options]).unwrap();
+    let request = ObjectRequest {
+        entries: &[(&all, "all")],
+        state: &slots,
+        weights: None,
+        symbol: "net",
+        targets: &[options],
+    };
+    let object = emit_object(&request).unwrap();
     assert_eq!(references(&object.bytes), [""; 0]);
     let (_, after) = AARCH64.run(&object, &["all"], &[Vec::new()], &state);
     for (number, (kernel, tensors)) in kernels.iter().enumerate() {
