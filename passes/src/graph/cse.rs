@@ -2,7 +2,10 @@
 //!
 //! Nodes with equal operators, choices, operands and types become one, the first in canonical order; operands of
 //! commutative operations are compared in either order. Random numbers are functions of stream, seed and step, so equal draws are
-//! one draw. Regions are compared as a whole. Does not know algebra: that is `simplify`. Linear.
+//! one draw. Regions are compared as a whole; what passes twice between a node and its regions passes once (`cse/alike.rs`).
+//! Does not know algebra: that is `simplify`. Linear, but for loops with several carries that start alike.
+
+mod alike;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -21,9 +24,23 @@ pub fn cse(graph: &mut Graph, _: &Options) -> Result<bool, GraphError> {
 }
 
 fn share(graph: &mut Graph) -> Result<bool, GraphError> {
-    let inside = regions::apply(graph, &mut share)?;
+    let mut changed = false;
+    // What is one inside may make nodes equal, and what is one outside values inside. Progress: all rounds but the last make
+    // something one.
+    loop {
+        changed |= share_nodes(graph)?;
+        let passed = alike::pass_once(graph, share)?;
+        let inside = regions::apply(graph, &mut share)?;
+        if !(passed || inside) {
+            return Ok(changed);
+        }
+        changed = true;
+    }
+}
+
+fn share_nodes(graph: &mut Graph) -> Result<bool, GraphError> {
     let mut known: FxHashMap<u64, Vec<NodeId>> = FxHashMap::default();
-    let here = sweep(graph, |graph, id| {
+    sweep(graph, |graph, id| {
         if graph.parameter(id).is_some() {
             return Ok(None);
         }
@@ -33,8 +50,7 @@ fn share(graph: &mut Graph) -> Result<bool, GraphError> {
         }
         alike.push(id);
         Ok(None)
-    })?;
-    Ok(inside || here)
+    })
 }
 
 /// The operands, those of a commutative operation in ascending order.

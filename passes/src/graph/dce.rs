@@ -1,7 +1,10 @@
 //! Dead-code elimination.
 //!
 //! Removes the nodes that no output needs, and state that is neither read nor written. Inputs stay, read or not:
-//! they are the entry's interface. Does not look for results of region operators that nobody uses. Linear.
+//! they are the entry's interface. In regions nothing is one: results, carries, slices and captures that nothing needs go as
+//! well, and carries that never change become captures (`dce/unused.rs`). Linear, for each level of regions in regions.
+
+mod unused;
 
 use std::collections::BinaryHeap;
 
@@ -32,9 +35,23 @@ fn eliminate(graph: &mut Graph) -> Result<bool, GraphError> {
     Ok(nodes || graph.parameters().len() != parameters)
 }
 
-/// Removes nodes only: parameters stay.
+/// Removes nodes only, and what they and their regions do not need of each other: the graph's own parameters stay.
 pub(crate) fn dead_nodes(graph: &mut Graph) -> Result<bool, GraphError> {
-    let mut changed = regions::apply(graph, &mut eliminate)?;
+    let mut changed = false;
+    // What goes may have been all that used something, outside or inside. Progress: every round but the last removes some.
+    loop {
+        changed |= remove_dead(graph);
+        let trimmed = unused::trim(graph)?;
+        let inside = regions::apply(graph, &mut dead_nodes)?;
+        if !(trimmed || inside) {
+            return Ok(changed);
+        }
+        changed = true;
+    }
+}
+
+fn remove_dead(graph: &mut Graph) -> bool {
+    let mut changed = false;
     let mut live: NodeTable<bool> = NodeTable::default();
     for id in graph.order() {
         live.set(id, true);
@@ -62,5 +79,5 @@ pub(crate) fn dead_nodes(graph: &mut Graph) -> Result<bool, GraphError> {
             }
         }
     }
-    Ok(changed)
+    changed
 }

@@ -4,6 +4,7 @@
 //! In come a graph or a program, and a function that says what becomes of a node; out comes whether anything changed. Sees
 //! facts.
 
+pub(crate) mod interface;
 pub(crate) mod kernels;
 pub(crate) mod regions;
 pub(crate) mod rewriter;
