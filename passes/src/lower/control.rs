@@ -146,33 +146,6 @@ impl Lowering<'_> {
         Ok((steps, done?))
     }
 
-    /// Lowers (part of) a region into this program; `locations` says where its parameters lie. Copies that were made before
-    /// are used inside too.
-    pub(super) fn inside<R>(
-        &mut self,
-        region: &Graph,
-        locations: Locations,
-        depth: usize,
-        lower: impl FnOnce(&mut Lowering) -> Result<R, GraphError>,
-    ) -> Result<R, GraphError> {
-        let mut inner = Lowering {
-            graph: region,
-            program: std::mem::take(&mut self.program),
-            locations,
-            kernels: std::mem::take(&mut self.kernels),
-            targets: FxHashMap::default(),
-            copies: std::mem::take(&mut self.copies),
-            depth,
-            options: self.options,
-            label: None,
-        };
-        let done = lower(&mut inner);
-        self.program = inner.program;
-        self.kernels = inner.kernels;
-        self.copies = inner.copies;
-        done
-    }
-
     /// The steps of one iteration of a loop's body, which is the graph being lowered.
     fn iteration(&mut self, carries: &[Location], stacked: &[(Value, Location)]) -> Result<(), GraphError> {
         self.nodes()?;

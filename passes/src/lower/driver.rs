@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use brolga_ir::definition::Definition;
+use brolga_ir::ops::RegionOp;
 use brolga_ir::program::{Access, Place, Program};
 use brolga_ir::{Graph, GraphError, NodeId, Op, Value};
 use rustc_hash::FxHashMap;
 
 use super::location::{Copies, Location};
 use super::lowering::Lowering;
-use super::products::fused::is_product;
+use super::products::around::is_product;
 use super::regions::compose::Composer;
 use super::regions::split::is_split;
 use crate::facts::definition::definition;
@@ -60,9 +61,11 @@ impl Lowering<'_> {
     fn node_alone(&mut self, id: NodeId) -> Result<(), GraphError> {
         let graph = self.graph;
         let node = graph.node(id);
+        if let Some(region) = node.op.region_op() {
+            return self.region(id, region);
+        }
         match &node.op {
             Op::Parameter(_) | Op::Constant(_) => Ok(()),
-            Op::Fused(fused) => self.fused(id, &fused.body),
             Op::Dot(dot) if node.types[0].dtype.is_int() => self.integer_dot(id, dot),
             Op::Dot(dot) => self.dot(id, dot),
             Op::Conv(conv) => self.conv(id, conv),
@@ -84,8 +87,18 @@ impl Lowering<'_> {
         }
     }
 
+    /// An operator with regions.
+    fn region(&mut self, id: NodeId, region: RegionOp<'_>) -> Result<(), GraphError> {
+        match region {
+            RegionOp::Scan(op) => self.scan(id, op),
+            RegionOp::While(op) => self.while_loop(id, op),
+            RegionOp::Cond(op) => self.cond(id, op),
+            RegionOp::Fused(op) => self.fused(id, &op.body),
+        }
+    }
+
     /// A fused region: one kernel as a rule.
-    pub(super) fn fused(&mut self, id: NodeId, body: &Graph) -> Result<(), GraphError> {
+    fn fused(&mut self, id: NodeId, body: &Graph) -> Result<(), GraphError> {
         let operands = self.graph.node(id).operands.clone();
         let split = self.depth == 0 && is_split(body);
         if split || is_product(body) {

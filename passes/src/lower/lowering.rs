@@ -3,7 +3,7 @@
 
 use brolga_ir::definition::{Definition, Element};
 use brolga_ir::program::{Arg, Call, Kernel, Program, Step};
-use brolga_ir::{Graph, NodeId, Op, Value};
+use brolga_ir::{Graph, GraphError, NodeId, Op, Value};
 use rustc_hash::FxHashMap;
 
 use super::location::{Copies, Location};
@@ -69,5 +69,32 @@ impl Lowering<'_> {
         let args = args.into_iter().map(Arg::from).collect();
         let origin = self.label.clone().unwrap_or_else(|| self.graph.node(origin).origin.path.to_string());
         self.program.schedule.push(Step::Call(Call { kernel: id, args, parallel: false, origin }));
+    }
+
+    /// Lowers (part of) a region into this program; `locations` says where its parameters lie. Copies that were made before
+    /// are used inside too.
+    pub fn inside<R>(
+        &mut self,
+        region: &Graph,
+        locations: FxHashMap<Value, Location>,
+        depth: usize,
+        lower: impl FnOnce(&mut Lowering) -> Result<R, GraphError>,
+    ) -> Result<R, GraphError> {
+        let mut inner = Lowering {
+            graph: region,
+            program: std::mem::take(&mut self.program),
+            locations,
+            kernels: std::mem::take(&mut self.kernels),
+            targets: FxHashMap::default(),
+            copies: std::mem::take(&mut self.copies),
+            depth,
+            options: self.options,
+            label: None,
+        };
+        let done = lower(&mut inner);
+        self.program = inner.program;
+        self.kernels = inner.kernels;
+        self.copies = inner.copies;
+        done
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use brolga_ir::index::Index;
 use brolga_ir::ops::Role;
-use brolga_ir::program::{Access, Buffer, BufferId, Kernel, Place, Program};
-use brolga_ir::{GraphError, NodeId, Op, Type, Value};
+use brolga_ir::program::{Access, Buffer, BufferId, Kernel, Place};
+use brolga_ir::{NodeId, Type, Value};
 
 use super::kernel::KernelBuilder;
 use super::location::Location;
@@ -75,53 +75,6 @@ impl Lowering<'_> {
         None
     }
 
-    /// Copies outputs first, then state, so that whatever reads old state reads it before it changes.
-    pub(super) fn copies(&mut self, copies: Vec<(Value, BufferId)>) -> Result<(), GraphError> {
-        let is_state = |program: &Program, id: BufferId| {
-            matches!(program.buffers[id.0 as usize].place, Place::State { .. })
-        };
-        let (state, outputs): (Vec<_>, Vec<_>) =
-            copies.into_iter().partition(|&(_, buffer)| is_state(&self.program, buffer));
-        for (value, buffer) in outputs {
-            self.copy(value, Location::from(buffer))?;
-        }
-        let state: Vec<(Value, Location)> = state.into_iter().map(|(v, buffer)| (v, buffer.into())).collect();
-        let old: HashSet<Location> = (0..self.program.buffers.len() as u32)
-            .map(BufferId)
-            .filter(|&buffer| is_state(&self.program, buffer))
-            .map(Location::from)
-            .collect();
-        self.replace_old(state, &old)
-    }
-
-    /// Copies values to places in `old`. What still has to be read from there is set aside first.
-    pub(super) fn replace_old(
-        &mut self,
-        copies: Vec<(Value, Location)>,
-        old: &HashSet<Location>,
-    ) -> Result<(), GraphError> {
-        let mut sources = Vec::new();
-        for &(value, to) in &copies {
-            let at = self.locations.get(&value).copied();
-            sources.push(if at == Some(to) {
-                to
-            } else if at.is_some_and(|at| old.contains(&at)) || self.is_view(value) {
-                let name = self.name_of(value);
-                let aside = self.arena(&name, self.graph.ty(value).clone());
-                self.copy(value, aside)?;
-                aside
-            } else {
-                self.location(value)?
-            });
-        }
-        for (from, (value, to)) in sources.into_iter().zip(copies) {
-            if from != to {
-                self.copy_memory(from, to, value);
-            }
-        }
-        Ok(())
-    }
-
     /// A name for a value's buffer.
     pub(super) fn name_of(&self, value: Value) -> String {
         let node = self.graph.node(value.node);
@@ -140,46 +93,6 @@ impl Lowering<'_> {
         };
         self.locations.insert(value, location);
         location
-    }
-
-    /// Where a value lies; what only maps indices is copied to memory, unless a reshape keeps its place.
-    pub(super) fn location(&mut self, value: Value) -> Result<Location, GraphError> {
-        if let Some(&location) = self.locations.get(&value) {
-            return Ok(location);
-        }
-        let graph = self.graph;
-        let node = graph.node(value.node);
-        let location = match &node.op {
-            Op::Reshape(_) => self.location(node.operands[0])?,
-            Op::Constant(constant) => {
-                let name = self.name_of(value);
-                let buffer = self.buffer(&name, constant.value.ty(), Place::Constant(constant.value.clone()));
-                Location::from(buffer)
-            }
-            _ => {
-                let (name, ty) = (self.name_of(value), graph.ty(value).clone());
-                let (kernel, sources) = self.kernel_of(&[value])?;
-                if let &[from] = sources.as_slice() {
-                    self.once(&name, kernel, from, ty, value.node)
-                } else {
-                    let location = self.arena(&name, ty);
-                    self.call(kernel, sources.into_iter().chain([location]).collect(), value.node);
-                    location
-                }
-            }
-        };
-        self.locations.insert(value, location);
-        Ok(location)
-    }
-
-    /// Copies a value to a place.
-    pub(super) fn copy(&mut self, value: Value, to: Location) -> Result<(), GraphError> {
-        if !self.locations.contains_key(&value) && self.is_view(value) {
-            return self.compute(&[(value, to)], value.node);
-        }
-        let from = self.location(value)?;
-        self.copy_memory(from, to, value);
-        Ok(())
     }
 
     /// Copies what lies at one place, of the type of `value`, to another.

@@ -1,10 +1,10 @@
 //! Operators that bring loops of their own, by name; scatter is here.
 
 use brolga_ir::index::Index;
-use brolga_ir::ops::{Op, RegionOp, Scatter, ScatterAlong, ScatterMode};
+use brolga_ir::ops::{Op, Scatter, ScatterAlong, ScatterMode};
 use brolga_ir::program::{Access, ValueId};
 use brolga_ir::scalar::{Comparison, Scalar, ScalarOp};
-use brolga_ir::{GraphError, NodeId, Value};
+use brolga_ir::{GraphError, NodeId};
 
 use crate::lower::kernel::KernelBuilder;
 use crate::lower::{Location, Lowering};
@@ -49,18 +49,6 @@ impl Scattering {
 }
 
 impl Lowering<'_> {
-    /// A kernel on values that lie in memory and on the results of `id`.
-    pub(in crate::lower) fn operand(
-        &mut self,
-        k: &mut KernelBuilder,
-        value: Value,
-        args: &mut Vec<Location>,
-    ) -> Result<usize, GraphError> {
-        let ty = self.graph.ty(value).clone();
-        args.push(self.location(value)?);
-        Ok(k.param(ty.dtype, ty.elements(), Access::Read))
-    }
-
     pub(super) fn scatter(&mut self, id: NodeId, scatter: &Scatter) -> Result<(), GraphError> {
         let mut s = self.begin_scatter(id, scatter.axis)?;
         let count = self.graph.ty(self.graph.node(id).operands[1]).elements();
@@ -108,6 +96,7 @@ impl Lowering<'_> {
         Ok(s)
     }
 
+    /// An operator that has neither a definition by elements nor a region.
     pub(in crate::lower) fn loops(&mut self, id: NodeId) -> Result<(), GraphError> {
         let graph = self.graph;
         match &graph.node(id).op {
@@ -116,16 +105,10 @@ impl Lowering<'_> {
             Op::ScatterAlong(op) => self.scatter_along(id, op),
             Op::Cumulative(op) => self.cumulative(id, op),
             Op::Sort(op) => self.sort(id, op),
-            op => match op.region_op() {
-                Some(RegionOp::Scan(op)) => self.scan(id, op),
-                Some(RegionOp::While(op)) => self.while_loop(id, op),
-                Some(RegionOp::Cond(op)) => self.cond(id, op),
-                Some(RegionOp::Fused(op)) => self.fused(id, &op.body),
-                None => Err(GraphError {
-                    path: graph.node(id).origin.path.to_string(),
-                    message: format!("{}: has no loops to be lowered to", op.get().name()),
-                }),
-            },
+            op => Err(GraphError {
+                path: graph.node(id).origin.path.to_string(),
+                message: format!("{}: has no loops to be lowered to", op.get().name()),
+            }),
         }
     }
 }

@@ -75,3 +75,17 @@ impl Lowering<'_> {
         if access.strides.last() == Some(&1) { Ok(access) } else { self.row_major(value) }
     }
 }
+
+/// The elements from row to row, if rows along axes of these extents and strides count as one axis. 4 x 6 rows whose strides are
+/// 60 and 10 elements are 24 rows 10 elements apart.
+pub(super) fn apart(extents: &[usize], strides: &[i64]) -> Option<i64> {
+    let mut axes = extents.iter().zip(strides).filter(|&(&extent, _)| extent != 1).rev();
+    let Some((&extent, &apart)) = axes.next() else { return Some(0) };
+    let mut inner = extent as i64 * apart;
+    axes.all(|(&extent, &stride)| {
+        let fits = stride == inner;
+        inner *= extent as i64;
+        fits
+    })
+    .then_some(apart)
+}

@@ -9,7 +9,7 @@ use brolga_ir::ops::Dot;
 use brolga_ir::program::{Access, Kernel};
 use brolga_ir::{DType, GraphError, NodeId, Type};
 
-use super::access::StridedAccess;
+use super::access::{StridedAccess, apart};
 use super::contraction::{Axis, Contraction};
 use super::epilogue::Epilogue;
 use super::image::Image;
@@ -256,20 +256,6 @@ impl Dense {
     pub fn dims(&self) -> Vec<usize> {
         [&self.extents[..], &[self.columns]].concat()
     }
-}
-
-/// The elements from row to row, if rows along axes of these extents and strides count as one axis. 4 x 6 rows whose strides are
-/// 60 and 10 elements are 24 rows 10 elements apart.
-pub(super) fn apart(extents: &[usize], strides: &[i64]) -> Option<i64> {
-    let mut axes = extents.iter().zip(strides).filter(|&(&extent, _)| extent != 1).rev();
-    let Some((&extent, &apart)) = axes.next() else { return Some(0) };
-    let mut inner = extent as i64 * apart;
-    axes.all(|(&extent, &stride)| {
-        let fits = stride == inner;
-        inner *= extent as i64;
-        fits
-    })
-    .then_some(apart)
 }
 
 /// A product of two operands where they lie.

@@ -4,6 +4,8 @@
 //! Sees regions, for what is fused behind a product.
 
 pub(super) mod access;
+pub(super) mod algorithms;
+pub(super) mod around;
 pub(super) mod borders;
 pub(super) mod boxes;
 pub(super) mod channels_first;

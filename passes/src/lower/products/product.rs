@@ -59,15 +59,4 @@ impl Lowering<'_> {
     pub(super) fn tiling(&mut self, method: Method, shape: &Shape, id: NodeId) -> Tiling {
         Tiling::of(method, shape, self.chosen(method.kind(), id))
     }
-
-    /// The kernels of a product.
-    pub(super) fn product(&mut self, product: &Product<'_>) {
-        match product.method {
-            Method::Direct => self.correlate(product),
-            Method::Depthwise => self.depthwise(product),
-            Method::ChannelsFirst => self.channels_first(product),
-            Method::Winograd(m) => self.winograd(product, m),
-            Method::Strassen => self.strassen(product),
-        }
-    }
 }

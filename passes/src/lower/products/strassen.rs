@@ -23,8 +23,8 @@ use brolga_ir::index::Index;
 use brolga_ir::program::{Access, Panel, Tile, TileLoop};
 use brolga_ir::scalar::ScalarOp;
 
+use super::access::apart;
 use super::boxes::{Panels, for_each_kind};
-use super::dot::apart;
 use super::epilogue::{Patch, Rows, Span, store_sums, sum_of};
 use super::product::Product;
 use crate::facts::blocks::{Cut, blocks_of, column_blocks, runs};

@@ -148,6 +148,13 @@ impl<'a> Composer<'a> {
         result
     }
 
+    /// Where the element of a reduction along columns lies, if that is known.
+    fn local(&mut self, value: Value, index: &[Index]) -> Option<ValueId> {
+        let local = self.locals.get(&value)?;
+        let (param, position) = (local.param, local.position(index));
+        Some(self.k.load(param, &position, None))
+    }
+
     fn element_anew(&mut self, value: Value, index: &[Index], guard: Option<ValueId>) -> ValueId {
         let graph = self.graph;
         let ty = graph.ty(value);
@@ -379,6 +386,34 @@ impl<'a> Composer<'a> {
             at.push(Index::constant(i));
             self.write_out(items, rest, accs, at, guard);
             at.pop();
+        }
+    }
+
+    /// Computes and stores the outputs at some points. Everything is loaded before anything is stored: an update in
+    /// place sees the old values.
+    pub fn store_elements(&mut self, outputs: &[(Value, usize)], points: &[Vec<Index>]) {
+        let results: Vec<Vec<ValueId>> = points
+            .iter()
+            .map(|at| outputs.iter().map(|&(value, _)| self.element(value, at, None)).collect())
+            .collect();
+        for (at, results) in points.iter().zip(results) {
+            for (&(value, param), result) in outputs.iter().zip(results) {
+                let position = self.flat(self.graph.ty(value), at);
+                self.k.store(param, position, result);
+            }
+        }
+    }
+
+    /// Serial loops over extents, outermost first.
+    pub fn loops(&mut self, extents: &[usize], body: &mut dyn FnMut(&mut Self, &[Index])) {
+        let mut at = Vec::with_capacity(extents.len());
+        for &extent in extents {
+            let var = self.k.open_for(extent);
+            at.push(Index::var(var));
+        }
+        body(self, &at);
+        for _ in extents {
+            self.k.close();
         }
     }
 }

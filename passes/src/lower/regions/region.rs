@@ -8,7 +8,6 @@
 
 use brolga_ir::definition::Definition;
 use brolga_ir::index::Index;
-use brolga_ir::program::ValueId;
 use brolga_ir::{NodeId, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -49,34 +48,6 @@ impl Composer<'_> {
             return;
         }
         self.nest(&dims, &|c, points| c.store_elements(outputs, points));
-    }
-
-    /// Computes and stores the outputs at some points. Everything is loaded before anything is stored: an update in
-    /// place sees the old values.
-    pub fn store_elements(&mut self, outputs: &[(Value, usize)], points: &[Vec<Index>]) {
-        let results: Vec<Vec<ValueId>> = points
-            .iter()
-            .map(|at| outputs.iter().map(|&(value, _)| self.element(value, at, None)).collect())
-            .collect();
-        for (at, results) in points.iter().zip(results) {
-            for (&(value, param), result) in outputs.iter().zip(results) {
-                let position = self.flat(self.graph.ty(value), at);
-                self.k.store(param, position, result);
-            }
-        }
-    }
-
-    /// Serial loops over extents, outermost first.
-    pub fn loops(&mut self, extents: &[usize], body: &mut dyn FnMut(&mut Self, &[Index])) {
-        let mut at = Vec::with_capacity(extents.len());
-        for &extent in extents {
-            let var = self.k.open_for(extent);
-            at.push(Index::var(var));
-        }
-        body(self, &at);
-        for _ in extents {
-            self.k.close();
-        }
     }
 
     fn rows(&mut self, outputs: &[(Value, usize)], reductions: &[NodeId], dims: &[usize], axes: &[usize]) {

@@ -14,7 +14,6 @@
 //! lanes are those of the processor (*rows*). Where it stays, its elements are *columns* of a matrix with a row for each
 //! element that is combined: the matrix is read row by row, and the lanes lie in memory, each as wide as the columns.
 
-use brolga_ir::Value;
 use brolga_ir::index::{Atom, Index};
 use brolga_ir::program::{AccId, Combine, ValueId};
 use brolga_ir::scalar::Scalar;
@@ -65,13 +64,6 @@ struct SumBlock<'b> {
 }
 
 impl Composer<'_> {
-    /// Where the element of a reduction along columns lies, if that is known.
-    pub fn local(&mut self, value: Value, index: &[Index]) -> Option<ValueId> {
-        let local = self.locals.get(&value)?;
-        let (param, position) = (local.param, local.position(index));
-        Some(self.k.load(param, &position, None))
-    }
-
     /// Computes reductions for the columns (or the one result) from `first` on. What follows finds their results.
     pub fn reduce(&mut self, items: &[Reduction], space: &Space, first: &[Index]) {
         let r = Reductions { items, space, first };
