@@ -164,7 +164,8 @@ fn a_header_describes_all_that_share_it() {
     std::fs::write(at.join("net.ron"), MODEL).unwrap();
     let build = "build net.ron --dim batch=";
     for library in ["libnet.a", "libnet.so"] {
-        good(at, &format!("{build}1 -o {library}"));
+        let text = good(at, &format!("{build}1 -o {library}"));
+        assert!(text.ends_with("\n  x: f32[1, 12] -> probability: f32[1, 4]\n"), "{text}");
     }
     let read = |file: &str| std::fs::read(at.join(file)).unwrap();
     let before = ["libnet.a", "libnet.so", "net.h", "net.pc"].map(read);

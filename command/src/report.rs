@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use brolga_runtime::Shown;
+use brolga_runtime::{Manifest, Shown, type_name};
 
 use crate::json::Json;
 
@@ -91,6 +91,14 @@ pub fn metrics_json<'a>(metrics: impl IntoIterator<Item = (&'a str, f64)>) -> Js
 /// Sizes as a JSON object.
 pub fn dims_json(dims: &[(String, usize)]) -> Json {
     dims.iter().map(|(name, size)| (name.clone(), Json::from(*size))).collect()
+}
+
+/// What an entry point takes and gives: `image: f32[1, 1, 28, 28] -> probability: f32[1, 10]`.
+pub fn shapes(manifest: &Manifest) -> String {
+    let one = |name: &str, dtype, dims: &[usize]| format!("{}: {}", name.shown(), type_name(dtype, dims));
+    let inputs: Vec<String> = manifest.inputs.iter().map(|t| one(&t.name, t.dtype, &t.dims)).collect();
+    let outputs: Vec<String> = manifest.outputs.iter().map(|t| one(&t.name, t.dtype, &t.dims)).collect();
+    format!("{} -> {}", inputs.join(", "), outputs.join(", ")).trim().to_owned()
 }
 
 /// Metrics by reference.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use brolga::passes::facts::batch::trains;
 use brolga::runtime::Shown;
 use brolga::{CompiledModel, ContainerEntry, Model, ObjectEntry, Result};
-use brolga_command::report::bytes;
+use brolga_command::report::{bytes, shapes};
 
 use super::args::BuildArgs;
 use super::sizes::{Sizes, tuned, weights};
@@ -16,7 +16,7 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
     compiled.write(&args.output)?;
     let size = std::fs::metadata(&args.output).map_or(0, |file| file.len() as usize);
     outln!("container: {} ({})", args.output.shown(), bytes(size));
-    describe(&compiled);
+    describe(&compiled, &args.entries);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -76,11 +76,14 @@ fn batched(args: &BuildArgs, entry: Option<&str>) -> bool {
     args.model.dims.iter().any(|(name, _)| given(name))
 }
 
-/// Says what is in a container.
-pub fn describe(compiled: &CompiledModel) {
+/// Says what is in a container, of the entries that were asked for with their shapes.
+pub fn describe(compiled: &CompiledModel, asked: &[String]) {
     for (manifest, sizes) in compiled.entries().iter().zip(compiled.sizes()) {
         let sizes: Vec<String> = sizes.iter().map(|(name, size)| format!("{name}={size}")).collect();
         outln!("entry: {} {}", manifest.entry.shown(), sizes.join(" "));
+        if asked.contains(&manifest.entry) {
+            outln!("  {}", shapes(manifest));
+        }
     }
     if compiled.prepared_bytes() > 0 {
         outln!("prepared values: {}", bytes(compiled.prepared_bytes()));

@@ -43,7 +43,7 @@ pub fn run(args: &BuildArgs, mut destinations: Destinations) -> Result<ExitCode>
         make_executable(file.get_ref())
     })?;
     outln!("executable: {} ({})", args.output.shown(), bytes(program.len()));
-    describe(&compiled);
+    describe(&compiled, &args.entries);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use brolga::codegen::{Object, check_symbol};
 use brolga::runtime::Shown;
 use brolga::{Error, Model, Result, State};
-use brolga_command::report::bytes;
+use brolga_command::report::{bytes, shapes};
 
 use super::args::{BuildArgs, has_version};
 use super::sizes::{Sizes, tuned, weights};
@@ -90,7 +90,9 @@ pub fn run(
     write(&files.header, object.header.as_bytes())?;
     outln!("header: {}", files.header.shown());
     note_alike(&files.header);
-    object.functions.iter().for_each(|function| outln!("entry: {function}"));
+    for (function, manifest) in object.functions.iter().zip(&object.manifests) {
+        outln!("entry: {function}\n  {}", shapes(manifest));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
