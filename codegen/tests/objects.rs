@@ -510,6 +510,8 @@ fn inputs_that_code_relies_on_are_checked() {
         ]
     );
     assert_eq!(text(CHECKED, &object), "112 -1 0 0 2 5 6 0 3");
+    let arrays = "   An output may be NULL, and may not overlap an input. Returns 0, or the number";
+    assert!(object.header.contains(arrays), "{}", object.header);
 }
 
 /// State that is part of the object: used where it lies, or copied.

@@ -253,7 +253,13 @@ impl<'a> Function<'a> {
                 page.line(format_args!("   {what} {}.", lines.join("\n         ")));
             }
         }
-        let outputs = if self.outputs.is_empty() { "" } else { "An output may be NULL. " };
+        let arrays = self.inputs.iter().any(|input| !input.dims.is_empty());
+        let outputs = match (self.outputs.is_empty(), arrays) {
+            (true, _) => "",
+            (false, false) => "An output may be NULL. ",
+            // Code may write an output before it has read all of an input.
+            (false, true) => "An output may be NULL, and may not overlap an input. ",
+        };
         let wrong = match self.inputs.iter().any(|input| input.range.is_some()) {
             true => {
                 "0, or the number, counted from 1, of an input with other elements than these: nothing\n   has happened then"
