@@ -286,9 +286,10 @@ fn an_object_in_a_c_program_gives_the_bits_of_the_jit() {
 #[test]
 fn names_that_differ_in_case_alone_are_told() {
     let folder = tempfile::tempdir().unwrap();
-    let (program, options) = (everything(), [Options::default()]);
+    let program = everything();
     for (symbol, file) in [("net", "a.h"), ("Net", "b.h"), ("other", "c.h")] {
-        let object = emit_object(&[(&program, "infer")], &STATE, None, symbol, &options).unwrap();
+        let request = ObjectRequest { entries: &[(&program, "infer")], symbol, ..NET };
+        let object = emit_object(&request).unwrap();
         std::fs::write(folder.path().join(file), object.header).unwrap();
     }
     let compiles = |includes: &str| {
